@@ -1,0 +1,535 @@
+"""Shared science code of Nightshift, by layer, in the order of the chain.
+
+    Paths                  where every product lives                     folders, resolve, atomic
+    Read                   sources in, raw rows and status.json out      read_records, read_elastic, write_status
+    Clean                  rejected rows keep a reason; schemas          clean_rejects, check_schema
+    Features and encoders  causal state, category codes, scaling         state_features, encode_categories, encode_inputs
+    Windows                time-ordered parts, chunks of a sequence      split_by_time, chunk_batches
+    Models                 quantile predictors behind one call           pinball, fit_quantile_table, predict_quantiles
+    Scores and thresholds  p-values, limits, skill with interval         p_values, score_limit, skill_interval
+    Findings               flagged items merged into problems            scan_incidents
+    Plots                  one figure, one claim, saved and shown        show_figure
+    Records                sentences, tables, metrics                    say, show_table, record_metrics
+
+Entry rule: a function enters when a second notebook needs it, or when a silent error in it would change a conclusion
+(splits, windows, encoders, thresholds, time zones). Used by one notebook and not critical: back to the notebook.
+Everything here is pure (data in, new data out) except `write_`, `record_`, `say` and `show_`.
+"""
+
+import contextlib
+import gzip
+import hashlib
+import html
+import json
+import os
+import subprocess
+import uuid
+from pathlib import Path
+from types import SimpleNamespace
+
+import numba
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+# ---------------------------------------------------------------------------------------------------------- Paths
+
+ROOT = Path(__file__).resolve().parent
+
+
+def resolve(path):
+    """Absolute path of `path`; a relative one counts from the repository root, wherever the notebook runs."""
+    return ROOT / Path(path).expanduser()
+
+
+def folders(study, products=""):
+    """Where `study` keeps its products below the folder `products` (empty: the repository); nothing is made yet.
+
+    Returns a namespace of paths: root, sample, raw, encoders, models, plots (folders), clean, rejected, scores, findings (files).
+    """
+    root = resolve(products)
+    paths = {name: root / name / study for name in ("encoders", "models", "plots")}
+    paths |= {name: root / "data" / name / f"{study}.parquet" for name in ("clean", "scores", "findings")}
+    return SimpleNamespace(root=root, sample=root / "data/sample", raw=root / "data/raw" / study,
+                           rejected=root / "data/clean" / f"{study}_rejected.parquet", **paths)
+
+
+@contextlib.contextmanager
+def atomic(path):
+    """Yield a temporary path beside `path`, renamed over it when the block ends well and removed when it does not."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{uuid.uuid4().hex[:8]}-{path.name}")      # keeps the suffix: savers choose by it
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_parquet(frame, path):
+    """Write `frame` to `path` as Parquet, atomically, without its index."""
+    with atomic(path) as temporary:
+        frame.to_parquet(temporary, index=False)
+
+
+def write_json(content, path):
+    """Write `content` to `path` as indented JSON, atomically; NaN is refused (ValueError), it is not JSON."""
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+# ----------------------------------------------------------------------------------------------------------- Read
+
+
+def read_records(path, chunk_rows=100_000):
+    """Yield (records, bad) from a JSON-lines or CSV file, plain or .gz, at most `chunk_rows` rows at a time.
+
+    records : list of dict. bad : list of (line number, reason, text) for lines that do not parse; an empty file yields nothing.
+    OSError, and its gzip kind for a damaged archive, pass through: a file that cannot be read is no empty file.
+    """
+    opened = gzip.open if str(path).endswith(".gz") else open
+    if ".csv" in Path(path).name:
+        for chunk in pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""], chunksize=chunk_rows):
+            yield chunk.to_dict("records"), []
+        return
+    records, bad = [], []
+    with opened(path, "rt", encoding="utf-8", errors="replace") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                record = json.loads(line)
+                records.append(record) if isinstance(record, dict) else bad.append((number, "not a JSON object", line))
+            except ValueError as error:
+                if line.strip():
+                    bad.append((number, str(error), line))
+            if len(records) + len(bad) >= chunk_rows:
+                yield records, bad
+                records, bad = [], []
+    if records or bad:
+        yield records, bad
+
+
+def read_elastic(client, index, query, *, page_rows=5_000, attempts=6, wait_s=1.0):
+    """Yield pages (lists of `_source` dicts) of everything in `index` that matches `query`, each document once.
+
+    A point in time keeps the set of documents fixed while pages follow by `search_after`. Time-outs, cut connections,
+    429 and 5xx are retried `attempts` times with exponential backoff from `wait_s` seconds, then raised; 401, 403 and 404 at once.
+    Method: Elasticsearch reference, "Paginate search results".
+    """
+    import tenacity
+    from elasticsearch import ApiError, TransportError
+
+    def passing(error):
+        return isinstance(error, ApiError) and (error.status_code == 429 or error.status_code >= 500) or (
+            isinstance(error, TransportError) and not isinstance(error, ApiError))
+
+    retry = tenacity.Retrying(retry=tenacity.retry_if_exception(passing), stop=tenacity.stop_after_attempt(attempts),
+                              wait=tenacity.wait_random_exponential(wait_s, max=60), reraise=True)
+    pit = retry(client.open_point_in_time, index=index, keep_alive="5m")["id"]
+    after = None
+    try:
+        while True:
+            answer = retry(client.search, pit={"id": pit, "keep_alive": "5m"}, query=query, size=page_rows,
+                           sort=[{"_shard_doc": "asc"}], search_after=after, track_total_hits=False)
+            hits, pit = answer["hits"]["hits"], answer.get("pit_id", pit)
+            if answer.get("timed_out") or answer.get("_shards", {}).get("failed"):
+                raise RuntimeError(f"{index}: the server answered for some shards only; nothing of this page is kept")
+            if not hits:
+                return
+            yield [hit["_source"] for hit in hits]
+            after = hits[-1]["sort"]
+    finally:
+        with contextlib.suppress(ApiError, TransportError):     # it expires by itself
+            client.close_point_in_time(id=pit)
+
+
+def write_status(raw, *, state, rows, newest, source, window, **more):
+    """Write `raw`/status.json: state (ok, partial, stale, empty, failed), rows, newest timestamp, source without secrets,
+    window (first day, last day) and the sha256 over the Parquet files of `raw` in the order of their names."""
+    digest = hashlib.sha256()
+    for path in sorted(raw.glob("*.parquet")):
+        digest.update(path.read_bytes())
+    source = source if "://" not in source else source.split("://")[0] + "://" + source.split("://")[1].split("@")[-1].split("?")[0]
+    status = {"state": state, "rows": int(rows), "newest": newest if rows else None, "source": source,
+              "window": list(window), "sha256": digest.hexdigest(), **more}
+    write_json(status, raw / "status.json")
+    return status
+
+
+# ---------------------------------------------------------------------------------------------------------- Clean
+
+
+def clean_rejects(frame, reasons):
+    """Split `frame` into (kept, rejected) by `reasons`, an ordered dict of reason -> boolean mask of bad rows.
+
+    A rejected row carries the first reason that holds in a column `reason`; every row is in exactly one of the two.
+    """
+    why = np.select(list(reasons.values()), list(reasons), default="")
+    return frame[why == ""], frame[why != ""].assign(rejected_because=why[why != ""])
+
+
+def check_schema(frame, schema, name):
+    """Return `frame` validated by the pandera `schema`; ValueError names the file, the column and the first bad rows."""
+    from pandera.errors import SchemaErrors
+
+    try:
+        return schema.validate(frame, lazy=True)
+    except SchemaErrors as error:
+        first = error.failure_cases.iloc[0]
+        same = error.failure_cases.query("column == @first.column and check == @first.check")
+        raise ValueError(f"{name}: column {first.column!r} fails {first.check!r} in {len(same)} rows, first "
+                         f"{same[['index', 'failure_case']].head(3).values.tolist()}") from None
+
+
+# ------------------------------------------------------------------------------------------ Features and encoders
+
+
+@numba.njit(cache=True)
+def _state_pass(start, end, by_end, group, log_rate, log_duration, failed, time_constant):
+    n, n_groups = len(start), group.max() + 1
+    in_flight, clock = np.zeros(n_groups), np.zeros(n_groups)
+    rate_sum, rate_weight = np.zeros(n_groups), np.zeros(n_groups)
+    fail_sum, weight = np.zeros(n_groups), np.zeros(n_groups)
+    last = np.full(n_groups, np.nan)
+    out = np.empty((n, 4), np.float32)
+    k = 0
+    for i in range(n):
+        while k < n and end[by_end[k]] < start[i]:      # strictly before: an end in the same second is not known yet
+            j = by_end[k]
+            g = group[j]
+            decay = np.exp((clock[g] - end[j]) / time_constant)
+            clock[g] = end[j]
+            weight[g], fail_sum[g] = decay * weight[g] + 1, decay * fail_sum[g] + failed[j]
+            rate_sum[g], rate_weight[g] = decay * rate_sum[g], decay * rate_weight[g]
+            if not failed[j]:
+                rate_sum[g], rate_weight[g], last[g] = rate_sum[g] + log_rate[j], rate_weight[g] + 1, log_duration[j]
+            in_flight[g] -= 1
+            k += 1
+        g = group[i]
+        fade = np.exp((clock[g] - start[i]) / time_constant)
+        out[i] = (in_flight[g], rate_sum[g] / rate_weight[g] if rate_weight[g] > 0 else np.nan, last[g],
+                  fade * fail_sum[g] / (fade * weight[g] + 1))      # + 1: an old or single failure is weak evidence
+        in_flight[g] += 1
+    return out
+
+
+def state_features(start_s, end_s, group, log_rate, log_duration, failed, *, time_constant_s=4 * 3600.0):
+    """What was known about the group of each transfer at the moment it started.
+
+    start_s, end_s : float64 (n,), seconds, `start_s` sorted ascending. group : int (n,). log_rate, log_duration : float (n,),
+    natural logarithms, read only where `failed` is False. Returns float32 (n, 4): transfers in flight; exponentially
+    weighted mean log rate (NaN before the first end); last finished log duration (NaN likewise); recent failure share.
+    Only transfers that ended strictly before a start enter its row. O(n log n). ValueError when `start_s` is not sorted.
+    """
+    start, end = np.asarray(start_s, np.float64), np.asarray(end_s, np.float64)
+    if len(start) == 0:
+        return np.empty((0, 4), np.float32)
+    if (np.diff(start) < 0).any() or (end < start).any():
+        raise ValueError("state_features: start_s must be sorted and no end_s before its start_s")
+    return _state_pass(start, end, np.argsort(end, kind="stable"), np.asarray(group, np.int64), np.asarray(log_rate, np.float64),
+                       np.asarray(log_duration, np.float64), np.asarray(failed, np.bool_), float(time_constant_s))
+
+
+def fit_categories(frame, columns, known=None):
+    """Category lists of `columns`: {column: [value, ...]}; position + 1 is the code, 0 is reserved for unseen values.
+
+    `known` (an earlier result) keeps its codes, new values are appended by falling count, so that stored models stay valid.
+    """
+    known = known or {}
+    seen = {c: [str(v) for v in frame[c].value_counts().loc[lambda counts: counts > 0].index] for c in columns}
+    return {c: known.get(c, []) + sorted(set(seen[c]) - set(known.get(c, [])), key=seen[c].index) for c in columns}
+
+
+def encode_categories(frame, categories):
+    """Codes of the columns of `categories` as a new int32 frame [row, column]; unseen and missing values get 0."""
+    return pd.DataFrame({c: (pd.Index(values).get_indexer(frame[c].astype(str)) + 1).astype("int32")
+                         for c, values in categories.items()}, index=frame.index)
+
+
+def encode_inputs(frame, numbers, vocabulary, categories):
+    """Model inputs of `frame`: (float32 (n, n_numbers), int32 (n, n_categories)).
+
+    numbers : {column: {"mean", "std"}} of the training rows; a missing number becomes 0, the training mean.
+    vocabulary : {column: codes known when the model was trained}; later codes become 0, unseen.
+    """
+    scaled = [(frame[c].to_numpy("float32", na_value=np.nan) - s["mean"]) / s["std"] for c, s in numbers.items()]
+    codes = encode_categories(frame, {c: categories[c][:size] for c, size in vocabulary.items()})
+    return np.nan_to_num(np.column_stack(scaled), nan=0.0).astype("float32"), codes.to_numpy()
+
+
+# -------------------------------------------------------------------------------------------------------- Windows
+
+
+def split_by_time(start, end, shares):
+    """Part of each row in a time-ordered split: object (n,), one of the keys of `shares` or "purged".
+
+    start, end : datetime64 (n,), `start` sorted. shares : ordered {part: share of rows}, summing to 1. A row that ends
+    after its part has ended is purged, since its outcome was not known when the next part began (de Prado 2018, ch. 7).
+    """
+    start, end = pd.DatetimeIndex(start), pd.DatetimeIndex(end)
+    if not start.is_monotonic_increasing or abs(sum(shares.values()) - 1) > 1e-9:
+        raise ValueError("split_by_time: start must be sorted and the shares must sum to 1")
+    edges = np.round(np.cumsum([0, *shares.values()]) * len(start)).astype(int)
+    part = np.full(len(start), "purged", object)
+    for name, low, high in zip(shares, edges, edges[1:], strict=False):
+        ends_inside = (end[low:high] < start[high]) if high < len(start) else np.ones(high - low, bool)
+        part[low:high][ends_inside] = name
+    return part
+
+
+def chunk_batches(numbers, codes, target, weight, *, warmup, length, batch, seed=None):
+    """A Keras dataset over one long sequence, cut into chunks with a loss at many steps and no window held in memory.
+
+    numbers (n, F), codes (n, C), target (n,), weight (n,): rows in time order; memory maps will do. Chunk k predicts rows
+    [k * length, (k + 1) * length) after reading the `warmup` rows before them (zeros where the sequence has not begun), so that
+    every target sees at least `warmup` predecessors and a row costs 1 + warmup / length steps. Batches are
+    ({"numbers": (B, T, F), "codes": (B, T, C)}, (B, T), (B, T)) with T = warmup + length; the weight of warm-up steps is 0.
+    Chunks without weight are left out when `seed` (shuffling, training) is given; without it the order is kept, to predict.
+    """
+    from keras.utils import PyDataset
+
+    class Chunks(PyDataset):
+        rng = np.random.default_rng(seed)
+
+        def __init__(self):
+            super().__init__()
+            firsts = np.arange(0, len(target), length)
+            has_loss = np.add.reduceat(weight, firsts) > 0 if len(target) else firsts
+            self.firsts = firsts if seed is None else self.rng.permutation(firsts[has_loss])
+
+        def __len__(self):
+            return -(-len(self.firsts) // batch)
+
+        def __getitem__(self, b):
+            firsts = np.full(batch, len(target))            # the last batch is filled up with empty chunks: one shape, one compilation
+            mine = self.firsts[b * batch:(b + 1) * batch]
+            firsts[:len(mine)] = mine
+            rows = firsts[:, None] + np.arange(-warmup, length)         # (B, T)
+            inside = (rows >= 0) & (rows < len(target)) & (firsts < len(target))[:, None]
+            at = np.where(inside, rows, 0)
+            w = np.where(inside & (np.arange(-warmup, length) >= 0), weight[at], 0).astype("float32")
+            x = {"numbers": np.where(inside[..., None], numbers[at], 0).astype("float32"),
+                 "codes": np.where(inside[..., None], codes[at], 0).astype("int32")}
+            return x, target[at].astype("float32"), w
+
+        def on_epoch_end(self):
+            if seed is not None:
+                self.firsts = self.rng.permutation(self.firsts)
+
+    return Chunks()
+
+
+# --------------------------------------------------------------------------------------------------------- Models
+
+QUANTILES = (0.5, 0.9, 0.99)      # the typical case, the edge of the usual, the edge of the possible
+
+
+def pinball(target, predicted, quantiles=QUANTILES, *, maximum=np.maximum):
+    """Mean pinball loss over `quantiles` (Koenker & Bassett 1978): target (...,), predicted (..., Q) -> (...,).
+
+    `maximum` is `keras.ops.maximum` where the same formula serves as a training loss.
+    """
+    error = target[..., None] - predicted
+    return sum(maximum(q * error[..., i], (q - 1) * error[..., i]) for i, q in enumerate(quantiles)) / len(quantiles)
+
+
+def fit_quantile_table(frame, target, keys, min_rows=5):
+    """Quantiles of `target` for each combination of the columns `keys`, with coarser tables to fall back on.
+
+    Returns a JSON-able list, finest first: {"keys": [...], "quantiles": {"a|b": [q50, q90, q99]}} for `keys`, `keys[1:]`, ..., [].
+    Combinations with fewer than `min_rows` rows are left to the next table. No rows: ValueError.
+    """
+    if len(frame) == 0:
+        raise ValueError("fit_quantile_table: no rows to fit")
+    tables, values = [], pd.Series(np.asarray(target), index=frame.index)
+    for used in (list(keys[i:]) for i in range(len(keys))):
+        groups = values.groupby(table_key(frame, used))
+        found = groups.quantile(list(QUANTILES)).unstack()[groups.size() >= min_rows]
+        tables.append({"keys": used, "quantiles": {k: [float(v) for v in row] for k, row in zip(found.index, found.to_numpy(), strict=True)}})
+    return [*tables, {"keys": [], "quantiles": {"": [float(v) for v in values.quantile(list(QUANTILES))]}}]
+
+
+def table_key(frame, keys):
+    """One text key per row from the columns `keys` (no keys: the empty text)."""
+    return pd.Series("", index=frame.index) if not keys else frame[keys].astype(str).agg("|".join, axis=1)
+
+
+def predict_quantiles(path, frame, numbers, codes, *, warmup=0, length=512, batch=32):
+    """Quantiles of the log target predicted by the stored model `path`: float (n, 3), increasing along the last axis.
+
+    The suffix says how: .json a quantile table over columns of `frame`; .skops one scikit-learn regressor per quantile over
+    [numbers, codes]; .keras a sequence network read in chunks (`chunk_batches`). skops loads scikit-learn and numpy types only.
+    """
+    if path.suffix == ".json":
+        out = np.full((len(frame), len(QUANTILES)), np.nan)
+        for table in json.loads(path.read_text()):
+            found = table_key(frame, table["keys"]).map(table["quantiles"])
+            fill = np.isnan(out[:, 0]) & found.notna().to_numpy()
+            out[fill] = np.stack(found[fill]) if fill.any() else out[fill]
+    elif path.suffix == ".skops":
+        from skops.io import get_untrusted_types, load
+
+        trusted = [t for t in get_untrusted_types(file=path) if t.startswith(("sklearn.", "numpy."))]
+        out = np.column_stack([m.predict(np.hstack([numbers, codes])) for m in load(path, trusted=trusted)])
+    else:
+        import keras
+
+        zeros = np.zeros(len(frame), "float32")
+        chunks = chunk_batches(numbers, codes, zeros, zeros, warmup=warmup, length=length, batch=batch)
+        out = keras.saving.load_model(path, compile=False).predict(chunks, verbose=0)
+        out = out[:, warmup:].reshape(-1, len(QUANTILES))[:len(frame)]
+    return np.sort(out, axis=1)
+
+
+# ------------------------------------------------------------------------------------------ Scores and thresholds
+
+
+def p_values(scores, calibration, groups=None, calibration_groups=None, *, min_calibration=100):
+    """Conformal p-value of each score: (1 + number of calibration scores at or above) / (n + 1), in (0, 1].
+
+    scores (n,), higher = stranger; calibration (m,), scores of items that the model did not train on. With `groups` (n,) and
+    `calibration_groups` (m,) a group with at least `min_calibration` calibration scores is judged by its own, the others
+    by all. ValueError when there is no calibration score or a score is not finite. Method: Vovk 2012, conditional validity.
+    """
+    scores, calibration = np.asarray(scores, float), np.asarray(calibration, float)
+    if len(calibration) == 0 or not (np.isfinite(scores).all() and np.isfinite(calibration).all()):
+        raise ValueError("p_values: needs at least one calibration score, and finite scores only")
+
+    def against(sample, values):
+        return (1 + len(sample) - np.searchsorted(np.sort(sample), values, side="left")) / (len(sample) + 1)
+
+    p = against(calibration, scores)
+    if groups is not None:
+        groups, calibration_groups = np.asarray(groups), np.asarray(calibration_groups)
+        for group in pd.Series(calibration_groups).value_counts().loc[lambda n: n >= min_calibration].index:
+            mine = groups == group
+            p[mine] = against(calibration[calibration_groups == group], scores[mine])
+    return p
+
+
+def score_limit(calibration, alarm_rate):
+    """Limit above which a score has a p-value at or below `alarm_rate`; inf when there are too few calibration scores."""
+    k = int(np.floor(alarm_rate * (len(calibration) + 1)))      # above the k-th highest there are at most k - 1
+    return float(np.sort(calibration)[-k]) if k else float("inf")
+
+
+def skill_interval(model_loss, baseline_loss, block, *, rng, resamples=1000):
+    """(skill, low, high): 1 - mean model loss / mean baseline loss on the same rows, with a block bootstrap 95% interval.
+
+    block (n,) : rows of one block (hours of one stretch of time, a run, a job) are drawn together, since they share
+    their luck (Kuensch 1989). No rows, or one block only, gives no interval: (skill, -inf, inf).
+    """
+    sums = pd.DataFrame({"model": np.asarray(model_loss), "baseline": np.asarray(baseline_loss)}).groupby(np.asarray(block)).sum()
+    if len(sums) < 2:
+        total = sums.sum()
+        return (float(1 - total.model / total.baseline) if len(sums) else 0.0), -np.inf, np.inf
+    drawn = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=resamples) @ sums.to_numpy()
+    low, high = np.quantile(1 - drawn[:, 0] / drawn[:, 1], [0.025, 0.975])
+    return float(1 - sums.model.sum() / sums.baseline.sum()), float(low), float(high)
+
+
+# ------------------------------------------------------------------------------------------------------- Findings
+
+
+def scan_incidents(items, entities, *, bin_hours=3, max_bins=32, min_flagged=3, level=0.05):
+    """Merge flagged items into incidents by a greedy space-time scan (Kulldorff 2001), most surprising first.
+
+    items : DataFrame with `time` (datetime), `flagged` (bool), `expected` (chance of a flag on a normal night) and one column per
+    name in `entities`. Every entity x run of bins is compared with its expectation; the strongest is taken, its items are
+    removed, and the rest is searched again, so that a slow destination is not reported once per link.
+    Returns one row per incident: entity_kind, entity, start, end (first, last flagged item), items, flagged, expected (counts), score
+    (log-likelihood ratio), p_value (binomial tail times the number of windows searched; at most `level`). No item flagged: no row.
+    """
+    columns = ["entity_kind", "entity", "start", "end", "items", "flagged", "expected", "score", "p_value"]
+    left, rows = items.reset_index(drop=True), []
+    if not left.flagged.any():
+        return pd.DataFrame(columns=columns)
+    first = left.time.min()
+    bins = ((left.time - first) // pd.Timedelta(hours=bin_hours)).to_numpy()
+    codes = {kind: pd.factorize(left[kind]) for kind in entities}
+    alive = np.ones(len(left), bool)
+    while left.flagged[alive].any():
+        best, searched = None, 0
+        for kind, (code, names) in codes.items():
+            flagged, expected, n = (np.zeros((len(names), bins.max() + 2)) for _ in range(3))
+            for total, add in ((flagged, left.flagged), (expected, left.expected), (n, 1.0)):
+                np.add.at(total, (code[alive], bins[alive] + 1), np.broadcast_to(add, len(left))[alive])
+            k, mu, n = (np.cumsum(total, axis=1) for total in (flagged, expected, n))
+            for width in range(1, min(max_bins, bins.max() + 1) + 1):
+                a, m = k[:, width:] - k[:, :-width], mu[:, width:] - mu[:, :-width]
+                searched += int((m > 0).sum())
+                with np.errstate(divide="ignore", invalid="ignore"):
+                    ratio = np.where((a >= min_flagged) & (a > m), a * np.log(a / m) - (a - m), 0)
+                e, b = np.unravel_index(np.argmax(ratio), ratio.shape)
+                if ratio[e, b] > (best["score"] if best else 0):
+                    best = {"score": float(ratio[e, b]), "kind": kind, "e": e, "b": b, "width": width, "flagged": int(a[e, b]),
+                            "expected": float(m[e, b]), "items": int((n[:, width:] - n[:, :-width])[e, b])}
+        if best is None:
+            break
+        tail = stats.binom.sf(best["flagged"] - 1, best["items"], min(best["expected"] / best["items"], 1))
+        if (p := min(1.0, float(tail) * searched)) > level:
+            break
+        code, names = codes[best["kind"]]
+        mine = alive & (code == best["e"]) & (bins >= best["b"]) & (bins < best["b"] + best["width"])
+        times = left.time[mine & left.flagged.to_numpy()]
+        rows.append([best["kind"], names[best["e"]], times.min(), times.max(), best["items"], best["flagged"],
+                     best["expected"], best["score"], max(p, 1e-300)])
+        alive &= ~mine
+    return pd.DataFrame(rows, columns=columns)
+
+
+FINDING_COLUMNS = ["study", "kind", "entity", "site", "start", "end", "score", "p_value", "observed", "expected", "unit", "evidence", "figure"]
+
+# ---------------------------------------------------------------------------------------------------------- Plots
+
+
+def show_figure(ax, path, title, xlabel, ylabel):
+    """Finish `ax` (title = the claim, axes with quantity and unit), save its figure to `path`, show it with the claim as alt text."""
+    from IPython.display import Image, display
+
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    ax.set_title(title, loc="left", wrap=True)
+    with atomic(path) as temporary:
+        ax.figure.savefig(temporary, dpi=110, bbox_inches="tight")
+    ax.figure.clf()
+    display(Image(path.read_bytes(), alt=title))
+
+
+# -------------------------------------------------------------------------------------------------------- Records
+
+
+def escape(value):
+    """`value` as text that neither Markdown nor HTML reads as markup."""
+    text = html.escape(" ".join(str(value).split()))
+    return "".join(f"&#{ord(c)};" if c in "\\`*_{}[]()#+!|~$" else c for c in text)
+
+
+def say(sentence, **values):
+    """Show one sentence of Markdown; every value is escaped, so a hostile name stays a name."""
+    from IPython.display import Markdown, display
+
+    display(Markdown(sentence.format(**{k: v if isinstance(v, (int, float)) else escape(v) for k, v in values.items()})))
+
+
+def show_table(frame, formats=None):
+    """Show `frame` without its index; names are escaped, `formats` maps a column to a format such as "{:.1%}"."""
+    from IPython.display import HTML, display
+
+    formatters = {column: text.format for column, text in (formats or {}).items()}
+    display(HTML(frame.to_html(index=False, escape=True, border=0, na_rep="", formatters=formatters)))
+
+
+def record_metrics(path, *, study, day, models, **more):
+    """Write metrics.json (DESIGN's contract); ValueError when a model lacks a key or holds a number that is not finite."""
+    keys = {"name", "metric", "model", "baseline_name", "baseline", "skill", "skill_low", "skill_high", "n_train", "n_test",
+            "split", "alarm_rate_stated", "alarm_rate_observed", "in_use"}
+    for model in models:
+        if lacking := keys - model.keys():
+            raise ValueError(f"metrics of {study}: {model.get('name')} lacks {sorted(lacking)}")
+    write_json({"study": study, "day": day, "git": git_revision(), "models": models, **more}, path)
+
+
+def git_revision():
+    """Short revision of the code that runs, "+" when files differ from it; "unknown" outside a git checkout."""
+    run = subprocess.run(["git", "describe", "--always", "--dirty=+", "--exclude=*"], cwd=ROOT, capture_output=True, text=True)
+    return run.stdout.strip() or "unknown"
