@@ -21,6 +21,7 @@ import gzip
 import hashlib
 import html
 import json
+import numbers
 import os
 import subprocess
 import uuid
@@ -246,13 +247,13 @@ def encode_categories(frame, categories):
                          for c, values in categories.items()}, index=frame.index)
 
 
-def encode_inputs(frame, numbers, vocabulary, categories):
+def encode_inputs(frame, scaling, vocabulary, categories):
     """Model inputs of `frame`: (float32 (n, n_numbers), int32 (n, n_categories)).
 
-    numbers : {column: {"mean", "std"}} of the training rows; a missing number becomes 0, the training mean.
+    scaling : {column: {"mean", "std"}} of the training rows; a missing number becomes 0, the training mean.
     vocabulary : {column: codes known when the model was trained}; later codes become 0, unseen.
     """
-    scaled = [(frame[c].to_numpy("float32", na_value=np.nan) - s["mean"]) / s["std"] for c, s in numbers.items()]
+    scaled = [(frame[c].to_numpy("float32", na_value=np.nan) - s["mean"]) / s["std"] for c, s in scaling.items()]
     codes = encode_categories(frame, {c: categories[c][:size] for c, size in vocabulary.items()})
     return np.nan_to_num(np.column_stack(scaled), nan=0.0).astype("float32"), codes.to_numpy()
 
@@ -369,8 +370,9 @@ def predict_quantiles(path, frame, numbers, codes, *, warmup=0, length=512, batc
     elif path.suffix == ".skops":
         from skops.io import get_untrusted_types, load
 
-        trusted = [t for t in get_untrusted_types(file=path) if t.startswith(("sklearn.", "numpy."))]
-        out = np.column_stack([m.predict(np.hstack([numbers, codes])) for m in load(path, trusted=trusted)])
+        trusted = [t for t in get_untrusted_types(file=path) if t.startswith(("sklearn.", "numpy.", "functools.partial"))]
+        table = np.hstack([numbers, np.where(codes < 250, codes, 0)])     # gradient boosting takes 255 categories per column at most
+        out = np.column_stack([model.predict(table) for model in load(path, trusted=trusted)])
     else:
         import keras
 
@@ -382,6 +384,14 @@ def predict_quantiles(path, frame, numbers, codes, *, warmup=0, length=512, batc
 
 
 # ------------------------------------------------------------------------------------------ Scores and thresholds
+
+
+def standard_score(target, predicted):
+    """Distance of `target` (n,) above the predicted median, in predicted spreads (q90 - q50): float (n,), higher = stranger.
+
+    predicted (n, 3) as `predict_quantiles` gives it. Spreads under 0.1 (a tenth in log duration) count as 0.1.
+    """
+    return (target - predicted[:, 0]) / np.maximum(predicted[:, 1] - predicted[:, 0], 0.1)
 
 
 def p_values(scores, calibration, groups=None, calibration_groups=None, *, min_calibration=100):
@@ -508,7 +518,7 @@ def say(sentence, **values):
     """Show one sentence of Markdown; every value is escaped, so a hostile name stays a name."""
     from IPython.display import Markdown, display
 
-    display(Markdown(sentence.format(**{k: v if isinstance(v, (int, float)) else escape(v) for k, v in values.items()})))
+    display(Markdown(sentence.format(**{k: v if isinstance(v, numbers.Number) else escape(v) for k, v in values.items()})))
 
 
 def show_table(frame, formats=None):
