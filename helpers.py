@@ -83,6 +83,14 @@ def write_json(content, path):
 # ----------------------------------------------------------------------------------------------------------- Read
 
 
+def read_table(path):
+    """One table from a CSV or Parquet file by its suffix; ValueError for any other."""
+    path = resolve(path)
+    if ".csv" not in path.name and path.suffix != ".parquet":
+        raise ValueError(f"{path.name}: a table must be .csv, .csv.gz or .parquet")
+    return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+
+
 def read_records(path, chunk_rows=100_000):
     """Yield (records, bad) from a JSON-lines or CSV file, plain or .gz, at most `chunk_rows` rows at a time.
 
@@ -250,12 +258,12 @@ def encode_categories(frame, categories):
 def encode_inputs(frame, scaling, vocabulary, categories):
     """Model inputs of `frame`: (float32 (n, n_numbers), int32 (n, n_categories)).
 
-    scaling : {column: {"mean", "std"}} of the training rows; a missing number becomes 0, the training mean.
+    scaling : {column: {"mean", "std"}} of the training rows; a missing number stays NaN.
     vocabulary : {column: codes known when the model was trained}; later codes become 0, unseen.
     """
     scaled = [(frame[c].to_numpy("float32", na_value=np.nan) - s["mean"]) / s["std"] for c, s in scaling.items()]
     codes = encode_categories(frame, {c: categories[c][:size] for c, size in vocabulary.items()})
-    return np.nan_to_num(np.column_stack(scaled), nan=0.0).astype("float32"), codes.to_numpy()
+    return np.column_stack(scaled).astype("float32"), codes.to_numpy()
 
 
 # -------------------------------------------------------------------------------------------------------- Windows
@@ -278,14 +286,15 @@ def split_by_time(start, end, shares):
     return part
 
 
-def chunk_batches(numbers, codes, target, weight, *, warmup, length, batch, seed=None):
+def chunk_batches(numbers, codes, target, weight, *, warmup, length, batch, seed=None, hide=()):
     """A Keras dataset over one long sequence, cut into chunks with a loss at many steps and no window held in memory.
 
     numbers (n, F), codes (n, C), target (n,), weight (n,): rows in time order; memory maps will do. Chunk k predicts rows
-    [k * length, (k + 1) * length) after reading the `warmup` rows before them (zeros where the sequence has not begun), so that
+    [k * length, (k + 1) * length) after reading the `warmup` rows before them (zeros where the sequence has not begun; a missing number is 0, the mean), so that
     every target sees at least `warmup` predecessors and a row costs 1 + warmup / length steps. Batches are
     ({"numbers": (B, T, F), "codes": (B, T, C)}, (B, T), (B, T)) with T = warmup + length; the weight of warm-up steps is 0.
     Chunks without weight are left out when `seed` (shuffling, training) is given; without it the order is kept, to predict.
+    hide : columns of `numbers` that are 0 in a random half of the training chunks, so that the model also learns to do without them.
     """
     from keras.utils import PyDataset
 
@@ -309,8 +318,10 @@ def chunk_batches(numbers, codes, target, weight, *, warmup, length, batch, seed
             inside = (rows >= 0) & (rows < len(target)) & (firsts < len(target))[:, None]
             at = np.where(inside, rows, 0)
             w = np.where(inside & (np.arange(-warmup, length) >= 0), weight[at], 0).astype("float32")
-            x = {"numbers": np.where(inside[..., None], numbers[at], 0).astype("float32"),
+            x = {"numbers": np.nan_to_num(np.where(inside[..., None], numbers[at], 0)).astype("float32"),
                  "codes": np.where(inside[..., None], codes[at], 0).astype("int32")}
+            if seed is not None and len(hide):
+                x["numbers"][np.ix_(self.rng.random(batch) < 0.5, range(warmup + length), hide)] = 0
             return x, target[at].astype("float32"), w
 
         def on_epoch_end(self):
