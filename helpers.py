@@ -452,51 +452,74 @@ def skill_interval(model_loss, baseline_loss, block, *, rng, resamples=1000):
 # ------------------------------------------------------------------------------------------------------- Findings
 
 
-def scan_incidents(items, entities, *, bin_hours=3, max_bins=32, min_flagged=3, level=0.05):
+def scan_incidents(items, entities, *, clump, bin_hours=3, level=0.05):
     """Merge flagged items into incidents by a greedy space-time scan (Kulldorff 2001), most surprising first.
 
     items : DataFrame with `time` (datetime), `flagged` (bool), `expected` (chance of a flag on a normal night) and one column per
     name in `entities`. Every entity x run of bins is compared with its expectation; the strongest is taken, its items are
     removed, and the rest is searched again, so that a slow destination is not reported once per link.
+    Items of one `clump` (a column) in one hour share their luck: m of them count as m / (1 + (m - 1) r), with r = 1 in a first
+    search and the intraclass correlation of what that leaves in a second one (Kish 1965).
     Returns one row per incident: entity_kind, entity, start, end (first, last flagged item), items, flagged, expected (counts), score
-    (log-likelihood ratio), p_value (binomial tail times the number of windows searched; at most `level`). No item flagged: no row.
+    (log-likelihood ratio), p_value (binomial tail times the windows searched, at most `level`). No item flagged: no row.
     """
-    columns = ["entity_kind", "entity", "start", "end", "items", "flagged", "expected", "score", "p_value"]
-    left, rows = items.reset_index(drop=True), []
-    if not left.flagged.any():
-        return pd.DataFrame(columns=columns)
-    first = left.time.min()
-    bins = ((left.time - first) // pd.Timedelta(hours=bin_hours)).to_numpy()
-    codes = {kind: pd.factorize(left[kind]) for kind in entities}
-    alive = np.ones(len(left), bool)
-    while left.flagged[alive].any():
-        best, searched = None, 0
+    items = items.reset_index(drop=True)
+    if not items.flagged.any():
+        return pd.DataFrame(columns=SCAN_COLUMNS)
+    bins = ((items.time - items.time.min()) // pd.Timedelta(hours=bin_hours)).to_numpy()
+    together = items.groupby([items[clump].astype(str), items.time.dt.floor("h")]).flagged
+    size, clump_share = together.transform("size").to_numpy(), together.transform("mean").to_numpy()
+    codes = {kind: pd.factorize(items[kind]) for kind in entities}
+    _, quiet = _scan(items, codes, bins, 1 / size, level)
+    if (several := quiet & (size > 1)).any():       # Fisher's intraclass correlation, from mean squares within and overall
+        flagged, m = items.flagged[several], size[several]
+        within = np.mean((flagged - clump_share[several]) ** 2 * m / (m - 1))
+        correlation = np.clip(1 - within / max(flagged.var(), 1e-9), 0, 1)
+    else:
+        correlation = 1.0
+    return _scan(items, codes, bins, 1 / (1 + (size - 1) * correlation), level)[0]
+
+
+SCAN_COLUMNS = ["entity_kind", "entity", "start", "end", "items", "flagged", "expected", "score", "p_value"]
+SCAN_WIDTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)      # bins: what lies between two widths is found by the next smaller one
+
+
+def _scan(items, codes, bins, weight, level):
+    """One greedy search with the given item weights: (incidents as a frame, bool (n,) of the items outside all of them)."""
+    flagged, expected, rows = items.flagged.to_numpy(), items.expected.to_numpy(float), []
+    alive = np.ones(len(items), bool)
+    while flagged[alive].any():
+        best = (0.0,)
         for kind, (code, names) in codes.items():
-            flagged, expected, n = (np.zeros((len(names), bins.max() + 2)) for _ in range(3))
-            for total, add in ((flagged, left.flagged), (expected, left.expected), (n, 1.0)):
-                np.add.at(total, (code[alive], bins[alive] + 1), np.broadcast_to(add, len(left))[alive])
-            k, mu, n = (np.cumsum(total, axis=1) for total in (flagged, expected, n))
-            for width in range(1, min(max_bins, bins.max() + 1) + 1):
-                a, m = k[:, width:] - k[:, :-width], mu[:, width:] - mu[:, :-width]
-                searched += int((m > 0).sum())
+            k, m, n = (_running_sums(code[alive], bins[alive], (weight * x)[alive], len(names)) for x in (flagged, expected, 1))
+            widths = [w for w in SCAN_WIDTHS if w < n.shape[1]]
+            searched = len(codes) * sum(int((n[:, w:] - n[:, :-w] > 1e-6).sum()) for w in widths)      # each kind gets its share of `level`
+            for w in widths:
+                a, mu = np.floor(k[:, w:] - k[:, :-w] + 1e-6), np.maximum(m[:, w:] - m[:, :-w], 1e-9)
                 with np.errstate(divide="ignore", invalid="ignore"):
-                    ratio = np.where((a >= min_flagged) & (a > m), a * np.log(a / m) - (a - m), 0)
-                e, b = np.unravel_index(np.argmax(ratio), ratio.shape)
-                if ratio[e, b] > (best["score"] if best else 0):
-                    best = {"score": float(ratio[e, b]), "kind": kind, "e": e, "b": b, "width": width, "flagged": int(a[e, b]),
-                            "expected": float(m[e, b]), "items": int((n[:, width:] - n[:, :-width])[e, b])}
-        if best is None:
+                    gain = np.where(a > mu, a * np.log(a / mu) - (a - mu), 0) - np.log(searched)
+                at = np.unravel_index(np.argmax(gain), gain.shape)
+                if gain[at] > best[0]:
+                    best = gain[at], kind, at[0], at[1], at[1] + w, a[at], mu[at], (n[:, w:] - n[:, :-w])[at], searched
+        if len(best) == 1:
             break
-        tail = stats.binom.sf(best["flagged"] - 1, best["items"], min(best["expected"] / best["items"], 1))
-        if (p := min(1.0, float(tail) * searched)) > level:
+        score, kind, entity, low, high, a, mu, size, searched = best
+        p = float(stats.binom.sf(a - 1, np.ceil(size - 1e-6), min(mu / size, 1))) * searched
+        if not p <= level:
             break
-        code, names = codes[best["kind"]]
-        mine = alive & (code == best["e"]) & (bins >= best["b"]) & (bins < best["b"] + best["width"])
-        times = left.time[mine & left.flagged.to_numpy()]
-        rows.append([best["kind"], names[best["e"]], times.min(), times.max(), best["items"], best["flagged"],
-                     best["expected"], best["score"], max(p, 1e-300)])
+        mine = alive & (codes[kind][0] == entity) & (bins >= low) & (bins < high)
+        times = items.time[mine & flagged]
+        rows.append([kind, codes[kind][1][entity], times.min(), times.max(), int(mine.sum()), int(flagged[mine].sum()),
+                     float(expected[mine].sum()), float(score), max(p, 1e-300)])
         alive &= ~mine
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=SCAN_COLUMNS), alive
+
+
+def _running_sums(group, position, value, n_groups):
+    """Cumulative sums of `value` per group along `position`, with a leading 0: float (n_groups, last position + 2)."""
+    total = np.zeros((n_groups, position.max() + 2))
+    np.add.at(total, (group, position + 1), value)
+    return np.cumsum(total, axis=1)
 
 
 FINDING_COLUMNS = ["study", "kind", "entity", "site", "start", "end", "score", "p_value", "observed", "expected", "unit", "evidence", "figure"]
