@@ -1,0 +1,46 @@
+# The front door. `make help` lists what it can do; everything else is in README.md.
+CONFIG ?= config.yaml
+CORES  ?= all
+PYTHON ?= python3
+ENV    ?= .venv
+export PATH := $(abspath $(ENV))/bin:$(PATH)
+SHELL  := /bin/bash
+
+.DEFAULT_GOAL := help
+.PHONY: help reports test lab nightly bench lint clean
+
+help:     ## list the targets
+	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+
+reports: $(ENV)/.installed   ## run the chain and render the site: CONFIG=site.yaml DAY=2026-01-31
+	@snakemake --configfile $(CONFIG) $(if $(DAY),--config day=$(DAY)) --cores $(CORES) --keep-going --rerun-incomplete --nolock \
+	    --rerun-triggers mtime params input --quiet all; status=$$?; \
+	 if [ $$status != 2 ]; then python publish.py --config $(CONFIG) $(if $(DAY),--day $(DAY)) || status=1; fi; exit $$status
+
+nightly:  ## the same for the night that has just ended (UTC), as cron calls it
+	@$(MAKE) --no-print-directory reports DAY=$$(date -u -d yesterday +%F)
+
+test: $(ENV)/.installed      ## run all tests
+	@[ -d tests/site/node_modules ] || ! command -v npm >/dev/null || npm ci --prefix tests/site --silent --no-fund --no-audit
+	python -m pytest
+
+bench: $(ENV)/.installed     ## measure speed and memory against peers
+	python bench/bench.py
+
+lab: $(ENV)/.installed       ## open JupyterLab
+	jupyter lab notebooks
+
+lint: $(ENV)/.installed      ## check style of code and notebooks
+	ruff check . && nbstripout --verify $$(git ls-files '*.ipynb')
+
+clean:    ## remove all products, keep the environment
+	rm -rf products .snakemake
+	find data encoders models plots reports -mindepth 1 ! -name README.md -delete
+
+# torch first and by version: a later one would draw gigabytes of CUDA packages
+$(ENV)/.installed: requirements.txt constraints.txt pyproject.toml
+	@[ -x $(ENV)/bin/python ] || $(PYTHON) -m venv $(ENV)
+	@echo "Installing the environment into $(ENV); the first time this takes a few minutes."
+	@pip install --quiet --constraint constraints.txt torch==2.13.0
+	@pip install --quiet --constraint constraints.txt --requirement requirements.txt --editable .
+	@touch $@

@@ -1,0 +1,209 @@
+"""The chain: one rule per step over all studies, each a papermill call. `make reports` runs it; config.yaml says on what.
+
+Executed notebooks are logs, not outputs: Snakemake deletes the outputs of a failed job, and a failed notebook is what one wants to read.
+"""
+
+import fcntl
+import glob
+import json
+import os
+import sys
+import time
+from datetime import date, timedelta
+from functools import partial
+from pathlib import Path
+
+if not config:
+
+    configfile: "config.yaml"
+
+
+STEPS = ["1_extract", "2_preprocess", "3_train", "4_analyse"]
+KNOWN = sorted(p.parent.name for p in Path("notebooks").glob("*/1_extract.ipynb"))
+SHARED = ["day", "products", "alarm_rate", "false_discovery_rate"]  # given to every notebook that declares them
+STUDIES = config.get("studies") or {}
+
+
+# ---------------------------------------------------------------------------------------------- what each notebook is told
+
+
+def declared(notebook):
+    """Names in the parameters cell of a notebook."""
+    cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
+    lines = "".join("".join(c["source"]) + "\n" for c in cells if "parameters" in c["metadata"].get("tags", [])).splitlines()
+    return [line.partition(":")[0] for line in lines if ":" in line.partition("=")[0]]
+
+
+def notebook_of(study, step):
+    return f"notebooks/{study}/{step}.ipynb" if study else "notebooks/simulate.ipynb"
+
+
+def parameters(study, step=""):
+    """Parameters of one notebook: the shared ones that it declares, then its own. The sample has its own last day."""
+    own = (STUDIES[study] or {}).get(step[2:]) if study else config.get("simulate")
+    names = [name for name in SHARED if name in config and name in declared(notebook_of(study, step)) and (study or name != "day")]
+    shared = {name: str(config[name]) if name in ("day", "products") else config[name] for name in names}
+    return ({"source": "sample"} if step == "1_extract" else {}) | shared | (own or {})
+
+
+# --------------------------------------------------------------------------------------- what is wrong, before anything runs
+
+
+def stop(message):
+    """End with one line."""
+    print(f"nightshift: {message}", file=sys.stderr, flush=True)
+    os._exit(2)
+
+
+def check_names(where, given, notebook):
+    if not isinstance(given or {}, dict):
+        stop(f"{where} must be a mapping of parameters, such as {{}}")
+    for name in given or {}:
+        if name not in declared(notebook):
+            stop(f"{where}: {notebook} declares no parameter {name!r}, only {', '.join(declared(notebook))}")
+
+
+def check_config():
+    if unknown := sorted(set(config) - {*SHARED, "retrain_days", "simulate", "studies"}):
+        stop(f"unknown setting {unknown[0]!r}")
+    try:
+        date.fromisoformat(str(config.get("day")))
+    except ValueError:
+        stop(f"day {config.get('day')!r} is no date such as 2026-01-31")
+    if not isinstance(STUDIES, dict) or not STUDIES:
+        stop("the configuration names no study")
+    check_names("simulate", config.get("simulate"), notebook_of("", ""))
+    for study, steps in STUDIES.items():
+        if study not in KNOWN:
+            stop(f"unknown study {study!r}; known are {', '.join(KNOWN)}")
+        for name, given in (steps or {}).items():
+            if name not in [step[2:] for step in STEPS]:
+                stop(f"unknown step {name!r} of {study}; known are {', '.join(step[2:] for step in STEPS)}")
+            check_names(f"studies.{study}.{name}", given, notebook_of(study, next(s for s in STEPS if s[2:] == name)))
+        source = parameters(study, "1_extract")["source"]
+        if source != "sample" and "://" not in source and not files_of(source):
+            stop(f"the source of {study}, {source}, does not exist")
+
+
+def files_of(source):
+    return sorted(glob.glob(os.path.expanduser(source), recursive=True))
+
+
+def lock(folder):
+    """Let one run at a time write below `folder`. The system releases the lock when this process ends, however it ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    holder = open(folder / ".lock", "a+")
+    try:
+        fcntl.flock(holder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        holder.seek(0)
+        stop(f"another run (process {holder.read().strip()}) writes to {folder.resolve()}; wait for it, or set another `products` folder")
+    holder.truncate(0)
+    holder.write(str(os.getpid()))
+    holder.flush()
+    return holder  # open as long as it is referenced
+
+
+check_config()
+ROOT = Path(config.get("products") or ".").expanduser()
+DAY = date.fromisoformat(str(config["day"]))
+REPORT = ROOT / "reports" / str(DAY)
+if workflow.is_main_process and not workflow.dryrun:
+    LOCK = lock(ROOT)
+
+
+# ------------------------------------------------------------------------------------------------------------ the graph
+
+
+def source_files(wildcards):
+    source = parameters(wildcards.study, "1_extract")["source"]
+    return rules.simulate.output if source == "sample" else [] if "://" in source else files_of(source)
+
+
+def incomplete(wildcards):
+    """A value that changes, so that the source is asked again, while it is a server that had not everything yet."""
+    status = ROOT / "data/raw" / wildcards.study / "status.json"
+    asked_again = "://" in parameters(wildcards.study, "1_extract")["source"] and status.exists()
+    return time.time() if asked_again and json.loads(status.read_text())["state"] != "ok" else 0
+
+
+def train_day(wildcards):
+    """The day to train for: that of the stored model while it is young enough, else tonight. When it changes, 3_train runs."""
+    stored = ROOT / "models" / wildcards.study / "metrics.json"
+    age = (DAY - date.fromisoformat(json.loads(stored.read_text())["day"])).days if stored.exists() else -1
+    return str(DAY - timedelta(days=age)) if 0 <= age < config.get("retrain_days", 7) else str(DAY)
+
+
+def given(wildcards, step):
+    """Parameters as JSON, which is YAML that quotes its text; training is told its own day."""
+    study = wildcards.get("study", "")
+    return json.dumps(parameters(study, step) | ({"day": train_day(wildcards)} if step == "3_train" else {}))
+
+
+def later(wildcards, step):
+    """Executed notebooks of later steps, which this one makes out of date."""
+    return [REPORT / wildcards.study / f"{name}.ipynb" for name in STEPS[STEPS.index(step) + 1 :]]
+
+
+# One line of progress every few seconds; everything papermill says goes to a .log file beside the executed notebook.
+PAPERMILL = """
+    export TQDM_BAR_FORMAT=$'{params.name}: {{n_fmt}} of {{total_fmt}} cells, {{elapsed}}\\n' TQDM_MININTERVAL=3
+    mkdir -p $(dirname {log.notebook:q}) && rm -f {params.later:q}
+    papermill {input.notebook:q} {log.notebook:q} -k python3 --autosave-cell-every 3 -y {params.given:q} 2>&1 \
+        | tee {log.text:q} | {{ grep -a --line-buffered ' cells, ' || true; }}
+"""
+
+# What each step reads and writes below ROOT. Training starts by `train_day`, not by every new night of data.
+CHAIN = {
+    "1_extract": {"reads": source_files, "writes": "data/raw/{study}/status.json"},
+    "2_preprocess": {"reads": ROOT / "data/raw/{study}/status.json", "writes": "data/clean/{study}.parquet"},
+    "3_train": {"reads": ancient(ROOT / "data/clean/{study}.parquet"), "writes": "models/{study}/metrics.json"},
+    "4_analyse": {
+        "reads": [ROOT / "data/clean/{study}.parquet", ROOT / "models/{study}/metrics.json"],
+        "writes": ["data/scores/{study}.parquet", "data/findings/{study}.parquet"],
+    },
+}
+
+
+rule all:
+    input:
+        expand(ROOT / "data/findings/{study}.parquet", study=STUDIES),
+
+
+rule simulate:
+    input:
+        notebook="notebooks/simulate.ipynb",
+    output:
+        [ROOT / "data/sample" / name for name in ("truth.csv", "transfers.jsonl.gz", "perfsonar.csv")],
+    log:
+        notebook=REPORT / "simulate.ipynb",
+        text=REPORT / "simulate.log",
+    params:
+        name="simulate",
+        given=partial(given, step=""),
+        later=[],
+    shell:
+        PAPERMILL
+
+
+for step, files in CHAIN.items():
+    rule:
+        name:
+            step
+        input:
+            files["reads"],
+            notebook=f"notebooks/{{study}}/{step}.ipynb",
+            helpers=ancient("helpers.py"),
+        output:
+            [ROOT / path for path in ([files["writes"]] if isinstance(files["writes"], str) else files["writes"])],
+        log:
+            notebook=REPORT / f"{{study}}/{step}.ipynb",
+            text=REPORT / f"{{study}}/{step}.log",
+        params:
+            name=f"{{study}}/{step}",
+            given=partial(given, step=step),
+            later=partial(later, step=step),
+            incomplete=incomplete if step == "1_extract" else 0,
+            source=lambda wildcards: json.dumps(parameters(wildcards.study, "1_extract").get("source")),
+        shell:
+            PAPERMILL
