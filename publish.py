@@ -1,0 +1,312 @@
+"""Executed notebooks to a static site: one page per notebook, a front page per night, an index of nights, run.json.
+
+    python publish.py --config config.yaml [--day 2026-01-31]
+
+Reads only what the chain left below the products folder, and works whether the chain succeeded or not: a failed notebook
+becomes a page that shows its error first. Pages are written only when older than their notebook, atomically. Nothing on
+them runs or loads: no script, no request, a content security policy that forbids both.
+"""
+
+import argparse
+import base64
+import functools
+import json
+import platform
+import re
+import sys
+from datetime import date, datetime, timedelta
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from helpers import ROOT, atomic, git_revision, resolve, write_json
+
+STEPS = ["1_extract", "2_preprocess", "3_train", "4_analyse"]
+TEMPLATES = ROOT / "templates"
+PACKAGES = ["papermill", "nbconvert", "snakemake", "numpy", "pandas", "pyarrow", "scikit-learn", "keras", "jax", "numba"]
+MAX_FINDINGS = 8        # rows of findings per study on the front page; the analysis page has all
+MAX_HISTORY = 30        # nights in the small pictures
+
+# ---------------------------------------------------------------------------------------------------- what was run
+
+
+def read_notebook(path):
+    """The executed notebook at `path` as a dict, None when it does not exist or was cut off while being written."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def error_of(notebook, log=None):
+    """(one line, its cell is known) for a notebook that failed, ("", False) for one that ended well."""
+    for cell in notebook["cells"]:
+        for output in cell.get("outputs", []):
+            if output["output_type"] == "error":
+                return f"{output['ename']}: {output['evalue']}".strip().splitlines()[0][:300], True
+    if notebook["metadata"].get("papermill", {}).get("end_time"):
+        return "", False
+    tail = log.read_text(errors="replace").strip().splitlines() if log and log.exists() else []
+    return f"it was stopped before it ended; last words: {tail[-1][:200]}" if tail else "it was stopped before it ended", False
+
+
+def parameters_of(notebook):
+    """Rows of the parameter table: name, value of this run, default, whether they differ, meaning."""
+    given = notebook["metadata"].get("papermill", {}).get("parameters", {})
+    rows = []
+    for cell in notebook["cells"]:
+        if "parameters" in cell["metadata"].get("tags", []):
+            for line in "".join(cell["source"]).splitlines():
+                if found := re.match(r"(\w+)\s*:[^=]+=\s*(.*?)\s*(?:#\s*(.*))?$", line):
+                    name, default, meaning = found.groups()
+                    default = yaml.safe_load(default)
+                    value = given.get(name, default)
+                    rows.append({"name": name, "value": value, "default": default, "changed": value != default, "meaning": meaning or ""})
+    return rows
+
+
+def text_of(notebook, tag):
+    """Plain text of the first Markdown output of the cell with this tag."""
+    from nbconvert.filters import markdown2html
+
+    for cell in notebook["cells"]:
+        if tag in cell["metadata"].get("tags", []):
+            shown = ["".join(o["data"]["text/markdown"]) for o in cell["outputs"] if "text/markdown" in o.get("data", {})]
+            return plain(markdown2html(shown[0])) if shown else ""
+    return ""
+
+
+def plain(markup):
+    from bs4 import BeautifulSoup
+
+    return " ".join(BeautifulSoup(markup, "html.parser").get_text().replace("¶", "").split())
+
+
+def read_step(report, study, step):
+    """What is known about one step of one study on one night."""
+    path = report / study / f"{step}.ipynb"
+    notebook = read_notebook(path)
+    if notebook is None:
+        return {"name": step, "outcome": "not run"}
+    error, _ = error_of(notebook, path.with_suffix(".log"))
+    ran = notebook["metadata"].get("papermill", {})
+    return {"name": step, "outcome": "failed" if error else "ok", "error": error, "notebook": notebook, "seconds": ran.get("duration"),
+            "ended": ran.get("end_time"), "parameters": {p["name"]: p["value"] for p in parameters_of(notebook)}}
+
+
+def earlier_with(reports, day, study, step):
+    """The latest earlier night on which this step ran, as text; empty when there is none."""
+    nights = sorted(p.parent.parent.name for p in reports.glob(f"*/{study}/{step}.ipynb") if p.parent.parent.name < day)
+    return nights[-1] if nights else ""
+
+
+# ------------------------------------------------------------------------------------------------- one study's night
+
+
+def read_study(root, day, study):
+    """Everything the front page says about one study on `day`, from its executed notebooks and products."""
+    report = root / "reports" / day
+    steps = [read_step(report, study, step) for step in STEPS]
+    status = read_json(root / "data/raw" / study / "status.json")
+    failed = next((s for s in steps if s["outcome"] == "failed"), None)
+    complete = steps[-1]["outcome"] == "ok" and not failed
+    findings = pd.read_parquet(root / "data/findings" / f"{study}.parquet") if complete else pd.DataFrame()
+    state = status.get("state", "unknown") if status.get("window", ["", day])[1] == day else "unknown"
+    if state == "empty":
+        verdict = "empty"
+    elif not complete:
+        verdict = "failed"
+    else:
+        verdict = "stale" if state == "stale" else f"anomalies {len(findings)}" if len(findings) else "ok"
+    stopped = failed or next((s for s in steps if s["outcome"] == "not run" and s["name"] != "3_train"), None)
+    error = "" if complete else (stopped or {}).get("error") or "it did not run: the step before it left nothing"
+    title, question = title_of(study)
+    models = read_json(root / "models" / study / "metrics.json").get("models", [])
+    return {"study": study, "title": title, "question": question, "verdict": verdict, "error": error, "failed_step": (stopped or {}).get("name", ""),
+            "headline": text_of(steps[-1]["notebook"], "headline") if complete else "", "steps": steps, "findings": findings, "status": status,
+            "state": state, "in_use": next((m for m in models if m["in_use"]), None)}
+
+
+def read_json(path):
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def title_of(study):
+    """Title and question of a study, from the first cell of its analysis."""
+    first = "".join(read_notebook(ROOT / f"notebooks/{study}/4_analyse.ipynb")["cells"][0]["source"]).split("\n\n")
+    return study.capitalize(), " ".join(first[1].split())
+
+
+def record_run(root, day, studies):
+    """Write run.json: code, versions, and per study its parameters, durations, data fingerprint, outcome and verdict."""
+    run = {"day": day, "git": git_revision(), "python": platform.python_version(), "versions": {p: version(p) for p in PACKAGES},
+           "studies": {s["study"]: {"verdict": s["verdict"], "headline": s["headline"], "error": s["error"], "findings": len(s["findings"]),
+                                    "data": {k: s["status"].get(k) for k in ("state", "rows", "newest", "source", "window", "sha256")},
+                                    "skill": (s["in_use"] or {}).get("skill"), "model": (s["in_use"] or {}).get("name"),
+                                    "steps": {t["name"]: {k: t.get(k) for k in ("outcome", "error", "seconds", "ended", "parameters")} for t in s["steps"]}}
+                       for s in studies}}
+    write_json(run, root / "reports" / day / "run.json")
+    return run
+
+
+# ------------------------------------------------------------------------------------------------------------ pages
+
+
+@functools.cache
+def templates():
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    return Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+
+
+def write_page(path, template, **values):
+    """Render `template` to `path`, atomically."""
+    defaults = {"style": (TEMPLATES / "style.css").read_text(), "up": "../", "footer": f"Nightshift {git_revision()}."}
+    with atomic(path) as temporary:
+        temporary.write_text(templates().get_template(template).render(**defaults | values), encoding="utf-8")
+
+
+@functools.cache
+def exporter():
+    import bleach
+    from nbconvert import HTMLExporter
+
+    tags = {*bleach.ALLOWED_TAGS, "h1", "h2", "h3", "h4", "p", "br", "hr", "div", "span", "pre", "table", "thead", "tbody", "tr", "th", "td", "sub", "sup"}
+
+    def allowed(tag, name, value):
+        return name in ("class", "id", "title", "colspan") or (name == "href" and re.match(r"(https?://|#|[\w./-]+$)", value) is not None)
+
+    made = HTMLExporter(template_name="notebook", extra_template_basedirs=[str(TEMPLATES)], exclude_input_prompt=True, exclude_output_prompt=True)
+    made.register_filter("clean_html", lambda markup: bleach.clean(str(markup), tags=tags, attributes=allowed, strip_comments=True))
+    return made
+
+
+def render_notebook(notebook):
+    """(HTML of the cells, contents as (id, text) of the level-2 headings) of an executed notebook."""
+    import nbformat
+    from bs4 import BeautifulSoup
+
+    notebook = nbformat.reads(json.dumps(notebook), as_version=4)
+    notebook.cells = [c for c in notebook.cells if "papermill-error-cell-tag" not in c.metadata.get("tags", [])]
+    page = BeautifulSoup(exporter().from_notebook_node(notebook)[0], "html.parser")
+    for anchor in page.select("a.anchor-link"):
+        anchor.decompose()
+    for number, table in enumerate(page.select("table"), 1):
+        table.attrs.pop("border", None)
+        table.wrap(page.new_tag("div", attrs={"class": "scroll", "tabindex": "0", "role": "region", "aria-label": f"Table {number}"}))
+        align_numbers(table)
+    for pre in page.select("pre"):
+        pre["tabindex"] = "0"
+    headings = [(h["id"], h.get_text()) for h in page.select("h2[id]")]
+    return str(page), [*headings, ("run", "Run")]
+
+
+def align_numbers(table):
+    """Mark the columns whose cells all read as numbers, so that they align on the right."""
+    rows = [row.select("td") for row in table.select("tbody tr")]
+    for column, head in enumerate(table.select("thead th")):
+        head["scope"] = "col"
+        cells = [row[column] for row in rows if column < len(row)]
+        if cells and all(re.fullmatch(r"[-+]?[\d,.]*%?|nan|inf", c.get_text().strip()) for c in cells):
+            for cell in [head, *cells]:
+                cell["class"] = "number"
+
+
+def publish_notebook(path, *, day, front, steps, current):
+    """Write the page of the executed notebook at `path` beside it, unless the page is newer than notebook and templates."""
+    page, newest_source = path.with_suffix(".html"), max(p.stat().st_mtime for p in [path, Path(__file__), *TEMPLATES.rglob("*.*")])
+    if page.exists() and page.stat().st_mtime > newest_source or (notebook := read_notebook(path)) is None:
+        return
+    error, has_cell = error_of(notebook, path.with_suffix(".log"))
+    content, contents = render_notebook(notebook)
+    ran = notebook["metadata"].get("papermill", {})
+    at = next((i for i, s in enumerate(steps) if s["name"] == current), 0)
+    write_page(page, "page.html.j2", title=f"{path.stem} {day}", day=day, front=front, content=content, contents=contents, error=error, has_cell=has_cell,
+               steps=[{**s, "current": s["name"] == current} for s in steps], previous=steps[at - 1] if at else None,
+               next=steps[at + 1] if at + 1 < len(steps) else None, parameters=parameters_of(notebook), up="../" * (front.count("../") + 1),
+               run=f"Started {(ran.get('start_time') or '?')[:19].replace('T', ' ')} UTC, took {ran.get('duration') or 0:.0f} s.")
+
+
+# ------------------------------------------------------------------------------------------------------- front page
+
+
+def history(runs, study):
+    """A small picture of the last nights: one bar per night, as high as its number of findings, with the numbers as its text."""
+    nights = [(run["day"], run["studies"][study]) for run in runs if study in run["studies"]][-MAX_HISTORY:]
+    most = max([n["findings"] for _, n in nights] + [1])
+    bars = "".join(f'<rect class="{n["verdict"].split()[0]}" x="{8 * i}" width="6" y="{26 - h}" height="{h}"><title>{d}: {n["verdict"]}</title></rect>'
+                   for i, (d, n) in enumerate(nights) for h in [2 + round(24 * n["findings"] / most)])
+    spoken = f"{len(nights)} night{'s' * (len(nights) != 1)}, at most {most} findings; last: " + ", ".join(n["verdict"] for _, n in nights[-5:])
+    return f'<svg class="history" role="img" aria-label="{spoken}" width="{max(8 * len(nights), 8)}" height="26">{bars}</svg>'
+
+
+def front_study(root, day, s, runs):
+    """The values that templates/front.html.j2 shows for one study."""
+    reports, moment = root / "reports", "%m-%d %H:%M"
+    findings = [{"kind": f.kind.replace("_", " "), "entity": f.entity, "evidence": f.evidence, "start": f.start.strftime(moment), "end": f.end.strftime(moment)}
+                for f in s["findings"].head(MAX_FINDINGS).itertuples()] if len(s["findings"]) else []
+    pictures = [f for f in s["findings"].itertuples() if f.figure and (root / f.figure).exists()] if len(s["findings"]) else []
+    steps = []
+    for step in s["steps"]:
+        ran = step["outcome"] != "not run"
+        earlier = "" if ran or s["verdict"] == "failed" else earlier_with(reports, day, s["study"], step["name"])
+        href = f"{s['study']}/{step['name']}.html" if ran else f"../{earlier}/{s['study']}/{step['name']}.html" if earlier else ""
+        took = f"{step['outcome']} in {step['seconds']:.0f} s" if ran and step.get("seconds") else step["outcome"]
+        steps.append({"name": step["name"].replace("_", " "), "href": href, "outcome": f"of {earlier}" if earlier else took})
+    status, model = s["status"], s["in_use"]
+    good = [run["day"] for run in runs if run["day"] < day and run["studies"].get(s["study"], {}).get("verdict", "failed") != "failed"]
+    return {**{k: s[k] for k in ("study", "title", "question", "verdict", "headline", "error", "failed_step")}, "findings": findings, "steps": steps,
+            "more": max(len(s["findings"]) - MAX_FINDINGS, 0), "last_good": good[-1] if good else "", "history": history(runs, s["study"]),
+            "data": f"{s['state']}; {status['rows']:,} rows, newest {str(status['newest'])[:16]} UTC" if status else "none",
+            "model": f"{model['name'].replace('_', ' ')}, skill {model['skill']:.2f} ({model['skill_low']:.2f} to {model['skill_high']:.2f}) "
+                     f"against {model['baseline_name'].replace('_', ' ')}" if model else "none",
+            "figure": "data:image/png;base64," + base64.b64encode((root / pictures[0].figure).read_bytes()).decode() if pictures else "",
+            "figure_alt": f"{pictures[0].kind.replace('_', ' ')} {pictures[0].entity}: {pictures[0].evidence}" if pictures else ""}
+
+
+def publish(root, day, names):
+    """Render everything of one night; returns the path of its front page and the studies as read."""
+    reports, report = root / "reports", root / "reports" / day
+    studies = [read_study(root, day, name) for name in names]
+    steps = {s["study"]: [t for t in s["steps"] if t["outcome"] != "not run"] for s in studies}
+    simulate = report / "simulate.ipynb"
+    if simulate.exists():
+        publish_notebook(simulate, day=day, front="index.html", steps=[{"name": "simulate", "href": "simulate.html"}], current="simulate")
+    for study, ran in steps.items():
+        chain = [{"name": "simulate", "href": "../simulate.html"}] * simulate.exists() + [{"name": t["name"], "href": f"{t['name']}.html"} for t in ran]
+        for step in ran:
+            publish_notebook(report / study / f"{step['name']}.ipynb", day=day, front="../index.html", steps=chain, current=step["name"])
+    record_run(root, day, studies)
+    runs = [read_json(p) for p in sorted(reports.glob("*/run.json"))]
+    nights = [run["day"] for run in runs]
+    at = nights.index(day)
+    bad = [s for s in studies if s["verdict"] == "failed"]
+    found = sum(len(s["findings"]) for s in studies)
+    lead = f"{len(studies)} {'study' if len(studies) == 1 else 'studies'}, {found} problem{'s' * (found != 1)} found" + (f", {len(bad)} failed" if bad else "") + "."
+    write_page(report / "index.html", "front.html.j2", title=f"Night of {day}", day=day, lead=lead, simulate=simulate.exists(),
+               studies=[front_study(root, day, s, runs) for s in studies], previous=nights[at - 1] if at else "", next=nights[at + 1] if at + 1 < len(nights) else "")
+    every = sorted({name for run in runs for name in run["studies"]})
+    write_page(reports / "index.html", "days.html.j2", title="All nights", up="", studies=every,
+               days=[{"day": run["day"], "studies": {name: run["studies"].get(name) for name in every}} for run in reversed(runs)])
+    return report / "index.html", studies
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config", default="config.yaml", type=Path)
+    parser.add_argument("--day", help="night to render; default: that of the configuration")
+    options = parser.parse_args()
+    config = yaml.safe_load(options.config.read_text(encoding="utf-8"))
+    day = str(date.fromisoformat(options.day or str(config["day"])))
+    front, studies = publish(resolve(config.get("products") or ""), day, list(config["studies"]))
+    for s in studies:
+        if s["error"]:
+            print(f"{s['study']} failed in {s['failed_step']}: {s['error']}", file=sys.stderr)
+    print(f"Front page: {front}")
+    return int(any(s["verdict"] == "failed" for s in studies))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
