@@ -1,11 +1,11 @@
 """Shared science code of Nightshift, by layer, in the order of the chain.
 
     Paths                  where every product lives                     folders, resolve, atomic
-    Read                   sources in, raw rows and status.json out      read_records, read_elastic, write_status
-    Clean                  rejected rows keep a reason; schemas          clean_rejects, check_schema
+    Read                   sources in, raw rows and status.json out      read_records, write_status
+    Clean                  a table is what its schema says             check_schema
     Features and encoders  causal state, category codes, scaling         state_features, encode_categories, encode_inputs
     Windows                time-ordered parts, chunks of a sequence      split_by_time, chunk_batches
-    Models                 quantile predictors behind one call           pinball, fit_quantile_table, predict_quantiles
+    Models                 quantile predictors behind one call           pinball, predict_quantiles
     Scores and thresholds  p-values, limits, skill with interval         p_values, score_limit, skill_interval
     Findings               flagged items merged into problems            scan_incidents
     Plots                  one figure, one claim, saved and shown        show_figure
@@ -20,9 +20,11 @@ import contextlib
 import gzip
 import hashlib
 import html
+import itertools
 import json
 import numbers
 import os
+import re
 import subprocess
 import uuid
 from pathlib import Path
@@ -36,6 +38,7 @@ from scipy import stats
 # ---------------------------------------------------------------------------------------------------------- Paths
 
 ROOT = Path(__file__).resolve().parent
+os.environ.setdefault("KERAS_BACKEND", "jax")      # 6 to 12 times the torch backend on LSTM training on 2 cores
 
 
 def resolve(path):
@@ -80,15 +83,7 @@ def write_json(content, path):
         temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
-# ----------------------------------------------------------------------------------------------------------- Read
-
-
-def read_table(path):
-    """One table from a CSV or Parquet file by its suffix; ValueError for any other."""
-    path = resolve(path)
-    if ".csv" not in path.name and path.suffix != ".parquet":
-        raise ValueError(f"{path.name}: a table must be .csv, .csv.gz or .parquet")
-    return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+# ------------------------------------------------------------------------------------------------------------------ Read
 
 
 def read_records(path, chunk_rows=100_000):
@@ -97,59 +92,22 @@ def read_records(path, chunk_rows=100_000):
     records : list of dict. bad : list of (line number, reason, text) for lines that do not parse; an empty file yields nothing.
     OSError, and its gzip kind for a damaged archive, pass through: a file that cannot be read is no empty file.
     """
-    opened = gzip.open if str(path).endswith(".gz") else open
     if ".csv" in Path(path).name:
         for chunk in pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""], chunksize=chunk_rows):
             yield chunk.to_dict("records"), []
         return
-    records, bad = [], []
+    opened = gzip.open if str(path).endswith(".gz") else open
     with opened(path, "rt", encoding="utf-8", errors="replace") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                record = json.loads(line)
-                records.append(record) if isinstance(record, dict) else bad.append((number, "not a JSON object", line))
-            except ValueError as error:
-                if line.strip():
+        numbered = enumerate(lines, 1)
+        while chunk := list(itertools.islice(numbered, chunk_rows)):
+            records, bad = [], []
+            for number, line in chunk:
+                try:
+                    record = json.loads(line) if line.strip() else None
+                    records.append(record) if isinstance(record, dict) else bad.append((number, "no JSON object", line))
+                except ValueError as error:
                     bad.append((number, str(error), line))
-            if len(records) + len(bad) >= chunk_rows:
-                yield records, bad
-                records, bad = [], []
-    if records or bad:
-        yield records, bad
-
-
-def read_elastic(client, index, query, *, page_rows=5_000, attempts=6, wait_s=1.0):
-    """Yield pages (lists of `_source` dicts) of everything in `index` that matches `query`, each document once.
-
-    A point in time keeps the set of documents fixed while pages follow by `search_after`. Time-outs, cut connections,
-    429 and 5xx are retried `attempts` times with exponential backoff from `wait_s` seconds, then raised; 401, 403 and 404 at once.
-    Method: Elasticsearch reference, "Paginate search results".
-    """
-    import tenacity
-    from elasticsearch import ApiError, TransportError
-
-    def passing(error):
-        return isinstance(error, ApiError) and (error.status_code == 429 or error.status_code >= 500) or (
-            isinstance(error, TransportError) and not isinstance(error, ApiError))
-
-    retry = tenacity.Retrying(retry=tenacity.retry_if_exception(passing), stop=tenacity.stop_after_attempt(attempts),
-                              wait=tenacity.wait_random_exponential(wait_s, max=60), reraise=True)
-    pit = retry(client.open_point_in_time, index=index, keep_alive="5m")["id"]
-    after = None
-    try:
-        while True:
-            answer = retry(client.search, pit={"id": pit, "keep_alive": "5m"}, query=query, size=page_rows,
-                           sort=[{"_shard_doc": "asc"}], search_after=after, track_total_hits=False)
-            hits, pit = answer["hits"]["hits"], answer.get("pit_id", pit)
-            if answer.get("timed_out") or answer.get("_shards", {}).get("failed"):
-                raise RuntimeError(f"{index}: the server answered for some shards only; nothing of this page is kept")
-            if not hits:
-                return
-            yield [hit["_source"] for hit in hits]
-            after = hits[-1]["sort"]
-    finally:
-        with contextlib.suppress(ApiError, TransportError):     # it expires by itself
-            client.close_point_in_time(id=pit)
+            yield records, [b for b in bad if b[2].strip()]
 
 
 def write_status(raw, *, state, rows, newest, source, window, **more):
@@ -158,23 +116,14 @@ def write_status(raw, *, state, rows, newest, source, window, **more):
     digest = hashlib.sha256()
     for path in sorted(raw.glob("*.parquet")):
         digest.update(path.read_bytes())
-    source = source if "://" not in source else source.split("://")[0] + "://" + source.split("://")[1].split("@")[-1].split("?")[0]
+    source = re.sub(r"://(?:[^/@]*@)?([^?#]*).*", r"://\1", source)
     status = {"state": state, "rows": int(rows), "newest": newest if rows else None, "source": source,
               "window": list(window), "sha256": digest.hexdigest(), **more}
     write_json(status, raw / "status.json")
     return status
 
 
-# ---------------------------------------------------------------------------------------------------------- Clean
-
-
-def clean_rejects(frame, reasons):
-    """Split `frame` into (kept, rejected) by `reasons`, an ordered dict of reason -> boolean mask of bad rows.
-
-    A rejected row carries the first reason that holds in a column `reason`; every row is in exactly one of the two.
-    """
-    why = np.select(list(reasons.values()), list(reasons), default="")
-    return frame[why == ""], frame[why != ""].assign(rejected_because=why[why != ""])
+# ----------------------------------------------------------------------------------------------------------------- Clean
 
 
 def check_schema(frame, schema, name):
@@ -190,7 +139,7 @@ def check_schema(frame, schema, name):
                          f"{same[['index', 'failure_case']].head(3).values.tolist()}") from None
 
 
-# ------------------------------------------------------------------------------------------ Features and encoders
+# ------------------------------------------------------------------------------------------------- Features and encoders
 
 
 @numba.njit(cache=True)
@@ -262,11 +211,11 @@ def encode_inputs(frame, scaling, vocabulary, categories):
     vocabulary : {column: codes known when the model was trained}; later codes become 0, unseen.
     """
     scaled = [(frame[c].to_numpy("float32", na_value=np.nan) - s["mean"]) / s["std"] for c, s in scaling.items()]
-    codes = encode_categories(frame, {c: categories[c][:size] for c, size in vocabulary.items()})
-    return np.column_stack(scaled).astype("float32"), codes.to_numpy()
+    known = {c: categories[c][:size] for c, size in vocabulary.items()}
+    return np.column_stack(scaled).astype("float32"), encode_categories(frame, known).to_numpy()
 
 
-# -------------------------------------------------------------------------------------------------------- Windows
+# --------------------------------------------------------------------------------------------------------------- Windows
 
 
 def split_by_time(start, end, shares):
@@ -290,11 +239,11 @@ def chunk_batches(numbers, codes, target, weight, *, warmup, length, batch, seed
     """A Keras dataset over one long sequence, cut into chunks with a loss at many steps and no window held in memory.
 
     numbers (n, F), codes (n, C), target (n,), weight (n,): rows in time order; memory maps will do. Chunk k predicts rows
-    [k * length, (k + 1) * length) after reading the `warmup` rows before them (zeros where the sequence has not begun; a missing number is 0, the mean), so that
-    every target sees at least `warmup` predecessors and a row costs 1 + warmup / length steps. Batches are
+    [k * length, (k + 1) * length) after reading the `warmup` rows before them, so that every target sees at least `warmup` predecessors
+    and a row costs 1 + warmup / length steps. What is missing, or before the first row, is 0, the mean. Batches are
     ({"numbers": (B, T, F), "codes": (B, T, C)}, (B, T), (B, T)) with T = warmup + length; the weight of warm-up steps is 0.
-    Chunks without weight are left out when `seed` (shuffling, training) is given; without it the order is kept, to predict.
-    hide : columns of `numbers` that are 0 in a random half of the training chunks, so that the model also learns to do without them.
+    With `seed` (training) chunks are shuffled, those without weight left out, and the columns `hide` of `numbers` are 0 in a random half
+    of the chunks, so that the model also learns to do without them. Without it the order is kept, to predict.
     """
     from keras.utils import PyDataset
 
@@ -325,13 +274,12 @@ def chunk_batches(numbers, codes, target, weight, *, warmup, length, batch, seed
             return x, target[at].astype("float32"), w
 
         def on_epoch_end(self):
-            if seed is not None:
-                self.firsts = self.rng.permutation(self.firsts)
+            self.firsts = self.firsts if seed is None else self.rng.permutation(self.firsts)
 
     return Chunks()
 
 
-# --------------------------------------------------------------------------------------------------------- Models
+# ---------------------------------------------------------------------------------------------------------------- Models
 
 QUANTILES = (0.5, 0.9, 0.99)      # the typical case, the edge of the usual, the edge of the possible
 
@@ -343,22 +291,6 @@ def pinball(target, predicted, quantiles=QUANTILES, *, maximum=np.maximum):
     """
     error = target[..., None] - predicted
     return sum(maximum(q * error[..., i], (q - 1) * error[..., i]) for i, q in enumerate(quantiles)) / len(quantiles)
-
-
-def fit_quantile_table(frame, target, keys, min_rows=5):
-    """Quantiles of `target` for each combination of the columns `keys`, with coarser tables to fall back on.
-
-    Returns a JSON-able list, finest first: {"keys": [...], "quantiles": {"a|b": [q50, q90, q99]}} for `keys`, `keys[1:]`, ..., [].
-    Combinations with fewer than `min_rows` rows are left to the next table. No rows: ValueError.
-    """
-    if len(frame) == 0:
-        raise ValueError("fit_quantile_table: no rows to fit")
-    tables, values = [], pd.Series(np.asarray(target), index=frame.index)
-    for used in (list(keys[i:]) for i in range(len(keys))):
-        groups = values.groupby(table_key(frame, used))
-        found = groups.quantile(list(QUANTILES)).unstack()[groups.size() >= min_rows]
-        tables.append({"keys": used, "quantiles": {k: [float(v) for v in row] for k, row in zip(found.index, found.to_numpy(), strict=True)}})
-    return [*tables, {"keys": [], "quantiles": {"": [float(v) for v in values.quantile(list(QUANTILES))]}}]
 
 
 def table_key(frame, keys):
@@ -377,7 +309,7 @@ def predict_quantiles(path, frame, numbers, codes, *, warmup=0, length=512, batc
         for table in json.loads(path.read_text()):
             found = table_key(frame, table["keys"]).map(table["quantiles"])
             fill = np.isnan(out[:, 0]) & found.notna().to_numpy()
-            out[fill] = np.stack(found[fill]) if fill.any() else out[fill]
+            out[fill] = found[fill].tolist() or out[fill]
     elif path.suffix == ".skops":
         from skops.io import get_untrusted_types, load
 
@@ -394,7 +326,7 @@ def predict_quantiles(path, frame, numbers, codes, *, warmup=0, length=512, batc
     return np.sort(out, axis=1)
 
 
-# ------------------------------------------------------------------------------------------ Scores and thresholds
+# ------------------------------------------------------------------------------------------------- Scores and thresholds
 
 
 def standard_score(target, predicted):
@@ -449,7 +381,11 @@ def skill_interval(model_loss, baseline_loss, block, *, rng, resamples=1000):
     return float(1 - sums.model.sum() / sums.baseline.sum()), float(low), float(high)
 
 
-# ------------------------------------------------------------------------------------------------------- Findings
+# -------------------------------------------------------------------------------------------------------------- Findings
+
+
+SCAN_COLUMNS = ["entity_kind", "entity", "start", "end", "items", "flagged", "expected", "score", "p_value"]
+SCAN_WIDTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)      # bins; what lies between two widths is found by the next smaller one
 
 
 def scan_incidents(items, entities, *, clump, bin_hours=3, level=0.05):
@@ -457,50 +393,44 @@ def scan_incidents(items, entities, *, clump, bin_hours=3, level=0.05):
 
     items : DataFrame with `time` (datetime), `flagged` (bool), `expected` (chance of a flag on a normal night) and one column per
     name in `entities`. Every entity x run of bins is compared with its expectation; the strongest is taken, its items are
-    removed, and the rest is searched again, so that a slow destination is not reported once per link.
-    Items of one `clump` (a column) in one hour share their luck: m of them count as m / (1 + (m - 1) r), with r = 1 in a first
-    search and the intraclass correlation of what that leaves in a second one (Kish 1965).
-    Returns one row per incident: entity_kind, entity, start, end (first, last flagged item), items, flagged, expected (counts), score
-    (log-likelihood ratio), p_value (binomial tail times the windows searched, at most `level`). No item flagged: no row.
+    removed, and the rest is searched again, so that a slow destination is not reported once per link. Items of one `clump` (a
+    column) in one hour share their luck: m of them count as m / (1 + (m - 1) r), with r = 1 in a first search and the
+    intraclass correlation of what that leaves in a second one (Kish 1965). No item flagged: no row. Returns one row per incident:
+    entity_kind, entity, start, end (first, last flagged item), items, flagged, expected (counts), score (log-likelihood ratio less the log
+    of the windows searched), p_value (binomial tail times the windows searched, at most `level`).
     """
     items = items.reset_index(drop=True)
     if not items.flagged.any():
         return pd.DataFrame(columns=SCAN_COLUMNS)
     bins = ((items.time - items.time.min()) // pd.Timedelta(hours=bin_hours)).to_numpy()
     together = items.groupby([items[clump].astype(str), items.time.dt.floor("h")]).flagged
-    size, clump_share = together.transform("size").to_numpy(), together.transform("mean").to_numpy()
+    size, mean = together.transform("size").to_numpy(), together.transform("mean").to_numpy()
     codes = {kind: pd.factorize(items[kind]) for kind in entities}
-    _, quiet = _scan(items, codes, bins, 1 / size, level)
-    if (several := quiet & (size > 1)).any():       # Fisher's intraclass correlation, from mean squares within and overall
-        flagged, m = items.flagged[several], size[several]
-        within = np.mean((flagged - clump_share[several]) ** 2 * m / (m - 1))
-        correlation = np.clip(1 - within / max(flagged.var(), 1e-9), 0, 1)
-    else:
-        correlation = 1.0
+    several = _scan(items, codes, bins, 1 / size, level)[1] & (size > 1)
+    flagged, m, correlation = items.flagged[several], size[several], 1.0
+    if flagged.any():       # Fisher's intraclass correlation, from mean squares within and overall
+        correlation = np.clip(1 - np.mean((flagged - mean[several]) ** 2 * m / (m - 1)) / flagged.var(), 0, 1)
     return _scan(items, codes, bins, 1 / (1 + (size - 1) * correlation), level)[0]
-
-
-SCAN_COLUMNS = ["entity_kind", "entity", "start", "end", "items", "flagged", "expected", "score", "p_value"]
-SCAN_WIDTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)      # bins: what lies between two widths is found by the next smaller one
 
 
 def _scan(items, codes, bins, weight, level):
     """One greedy search with the given item weights: (incidents as a frame, bool (n,) of the items outside all of them)."""
     flagged, expected, rows = items.flagged.to_numpy(), items.expected.to_numpy(float), []
-    alive = np.ones(len(items), bool)
+    alive, end = np.ones(len(items), bool), bins.max() + 2
     while flagged[alive].any():
         best = (0.0,)
         for kind, (code, names) in codes.items():
-            k, m, n = (_running_sums(code[alive], bins[alive], (weight * x)[alive], len(names)) for x in (flagged, expected, 1))
-            widths = [w for w in SCAN_WIDTHS if w < n.shape[1]]
+            at = code[alive] * end + bins[alive] + 1
+            k, m, n = (np.bincount(at, (weight * x)[alive], len(names) * end).reshape(-1, end).cumsum(axis=1) for x in (flagged, expected, 1))
+            widths = [w for w in SCAN_WIDTHS if w < end]
             searched = len(codes) * sum(int((n[:, w:] - n[:, :-w] > 1e-6).sum()) for w in widths)      # each kind gets its share of `level`
             for w in widths:
                 a, mu = np.floor(k[:, w:] - k[:, :-w] + 1e-6), np.maximum(m[:, w:] - m[:, :-w], 1e-9)
                 with np.errstate(divide="ignore", invalid="ignore"):
                     gain = np.where(a > mu, a * np.log(a / mu) - (a - mu), 0) - np.log(searched)
-                at = np.unravel_index(np.argmax(gain), gain.shape)
-                if gain[at] > best[0]:
-                    best = gain[at], kind, at[0], at[1], at[1] + w, a[at], mu[at], (n[:, w:] - n[:, :-w])[at], searched
+                e, b = np.unravel_index(np.argmax(gain), gain.shape)
+                if gain[e, b] > best[0]:
+                    best = gain[e, b], kind, e, b, b + w, a[e, b], mu[e, b], (n[:, w:] - n[:, :-w])[e, b], searched
         if len(best) == 1:
             break
         score, kind, entity, low, high, a, mu, size, searched = best
@@ -515,13 +445,6 @@ def _scan(items, codes, bins, weight, level):
     return pd.DataFrame(rows, columns=SCAN_COLUMNS), alive
 
 
-def _running_sums(group, position, value, n_groups):
-    """Cumulative sums of `value` per group along `position`, with a leading 0: float (n_groups, last position + 2)."""
-    total = np.zeros((n_groups, position.max() + 2))
-    np.add.at(total, (group, position + 1), value)
-    return np.cumsum(total, axis=1)
-
-
 FINDING_COLUMNS = ["study", "kind", "entity", "site", "start", "end", "score", "p_value", "observed", "expected", "unit", "evidence", "figure"]
 
 # ---------------------------------------------------------------------------------------------------------- Plots
@@ -529,17 +452,18 @@ FINDING_COLUMNS = ["study", "kind", "entity", "site", "start", "end", "score", "
 
 def show_figure(ax, path, title, xlabel, ylabel):
     """Finish `ax` (title = the claim, axes with quantity and unit), save its figure to `path`, show it with the claim as alt text."""
+    import matplotlib.pyplot as plt
     from IPython.display import Image, display
 
     ax.set(xlabel=xlabel, ylabel=ylabel)
     ax.set_title(title, loc="left", wrap=True)
     with atomic(path) as temporary:
         ax.figure.savefig(temporary, dpi=110, bbox_inches="tight")
-    ax.figure.clf()
+    plt.close(ax.figure)
     display(Image(path.read_bytes(), alt=title))
 
 
-# -------------------------------------------------------------------------------------------------------- Records
+# --------------------------------------------------------------------------------------------------------------- Records
 
 
 def escape(value):
@@ -559,8 +483,7 @@ def show_table(frame, formats=None):
     """Show `frame` without its index; names are escaped, `formats` maps a column to a format such as "{:.1%}"."""
     from IPython.display import HTML, display
 
-    formatters = {column: text.format for column, text in (formats or {}).items()}
-    display(HTML(frame.to_html(index=False, escape=True, border=0, na_rep="", formatters=formatters)))
+    display(HTML(frame.to_html(index=False, border=0, na_rep="", formatters={column: text.format for column, text in (formats or {}).items()})))
 
 
 def record_metrics(path, *, study, day, models, **more):

@@ -14,7 +14,7 @@ import json
 import platform
 import re
 import sys
-from datetime import date, datetime, timedelta
+from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
@@ -141,14 +141,15 @@ def title_of(study):
 
 def record_run(root, day, studies):
     """Write run.json: code, versions, and per study its parameters, durations, data fingerprint, outcome and verdict."""
-    run = {"day": day, "git": git_revision(), "python": platform.python_version(), "versions": {p: version(p) for p in PACKAGES},
-           "studies": {s["study"]: {"verdict": s["verdict"], "headline": s["headline"], "error": s["error"], "findings": len(s["findings"]),
-                                    "data": {k: s["status"].get(k) for k in ("state", "rows", "newest", "source", "window", "sha256")},
-                                    "skill": (s["in_use"] or {}).get("skill"), "model": (s["in_use"] or {}).get("name"),
-                                    "steps": {t["name"]: {k: t.get(k) for k in ("outcome", "error", "seconds", "ended", "parameters")} for t in s["steps"]}}
-                       for s in studies}}
-    write_json(run, root / "reports" / day / "run.json")
-    return run
+    of_data, of_step = ("state", "rows", "newest", "source", "window", "sha256"), ("outcome", "error", "seconds", "ended", "parameters")
+    told = {}
+    for s in studies:
+        model = s["in_use"] or {}
+        told[s["study"]] = {"verdict": s["verdict"], "headline": s["headline"], "error": s["error"], "findings": len(s["findings"]),
+                            "data": {key: s["status"].get(key) for key in of_data}, "model": model.get("name"), "skill": model.get("skill"),
+                            "steps": {step["name"]: {key: step.get(key) for key in of_step} for step in s["steps"]}}
+    write_json({"day": day, "git": git_revision(), "python": platform.python_version(),
+                "versions": {package: version(package) for package in PACKAGES}, "studies": told}, root / "reports" / day / "run.json")
 
 
 # ------------------------------------------------------------------------------------------------------------ pages
@@ -173,7 +174,7 @@ def exporter():
     import bleach
     from nbconvert import HTMLExporter
 
-    tags = {*bleach.ALLOWED_TAGS, "h1", "h2", "h3", "h4", "p", "br", "hr", "div", "span", "pre", "table", "thead", "tbody", "tr", "th", "td", "sub", "sup"}
+    tags = {*bleach.ALLOWED_TAGS, *["h1", "h2", "h3", "h4", "p", "br", "hr", "div", "span", "pre", "table", "thead", "tbody", "tr", "th", "td", "sub", "sup"]}
 
     def allowed(tag, name, value):
         return name in ("class", "id", "title", "colspan") or (name == "href" and re.match(r"(https?://|#|[\w./-]+$)", value) is not None)
@@ -193,12 +194,16 @@ def render_notebook(notebook):
     page = BeautifulSoup(exporter().from_notebook_node(notebook)[0], "html.parser")
     for anchor in page.select("a.anchor-link"):
         anchor.decompose()
+    if page.h1 and (answer := text_of(notebook, "headline")):       # the night's answer comes before what leads to it
+        lead = page.new_tag("p", attrs={"class": "lead"})
+        lead.string = answer
+        page.h1.insert_after(lead)
     for number, table in enumerate(page.select("table"), 1):
         table.attrs.pop("border", None)
         table.wrap(page.new_tag("div", attrs={"class": "scroll", "tabindex": "0", "role": "region", "aria-label": f"Table {number}"}))
         align_numbers(table)
-    for pre in page.select("pre"):
-        pre["tabindex"] = "0"
+    for wide in page.select("pre, figure"):
+        wide["tabindex"] = "0"          # they scroll on a narrow screen, so the keyboard must reach them
     headings = [(h["id"], h.get_text()) for h in page.select("h2[id]")]
     return str(page), [*headings, ("run", "Run")]
 
@@ -217,14 +222,14 @@ def align_numbers(table):
 def publish_notebook(path, *, day, front, steps, current):
     """Write the page of the executed notebook at `path` beside it, unless the page is newer than notebook and templates."""
     page, newest_source = path.with_suffix(".html"), max(p.stat().st_mtime for p in [path, Path(__file__), *TEMPLATES.rglob("*.*")])
-    if page.exists() and page.stat().st_mtime > newest_source or (notebook := read_notebook(path)) is None:
+    if (page.exists() and page.stat().st_mtime > newest_source) or (notebook := read_notebook(path)) is None:
         return
     error, has_cell = error_of(notebook, path.with_suffix(".log"))
     content, contents = render_notebook(notebook)
     ran = notebook["metadata"].get("papermill", {})
     at = next((i for i, s in enumerate(steps) if s["name"] == current), 0)
-    write_page(page, "page.html.j2", title=f"{path.stem} {day}", day=day, front=front, content=content, contents=contents, error=error, has_cell=has_cell,
-               steps=[{**s, "current": s["name"] == current} for s in steps], previous=steps[at - 1] if at else None,
+    write_page(page, "page.html.j2", title=f"{path.stem} {day}", day=day, front=front, content=content, contents=contents,
+               error=error, has_cell=has_cell, steps=[{**s, "current": s["name"] == current} for s in steps], previous=steps[at - 1] if at else None,
                next=steps[at + 1] if at + 1 < len(steps) else None, parameters=parameters_of(notebook), up="../" * (front.count("../") + 1),
                run=f"Started {(ran.get('start_time') or '?')[:19].replace('T', ' ')} UTC, took {ran.get('duration') or 0:.0f} s.")
 
@@ -236,8 +241,11 @@ def history(runs, study):
     """A small picture of the last nights: one bar per night, as high as its number of findings, with the numbers as its text."""
     nights = [(run["day"], run["studies"][study]) for run in runs if study in run["studies"]][-MAX_HISTORY:]
     most = max([n["findings"] for _, n in nights] + [1])
-    bars = "".join(f'<rect class="{n["verdict"].split()[0]}" x="{8 * i}" width="6" y="{26 - h}" height="{h}"><title>{d}: {n["verdict"]}</title></rect>'
-                   for i, (d, n) in enumerate(nights) for h in [2 + round(24 * n["findings"] / most)])
+    bars = ""
+    for i, (night, told) in enumerate(nights):
+        height = 2 + round(24 * told["findings"] / most)
+        bars += f'<rect class="{told["verdict"].split()[0]}" x="{8 * i}" width="6" y="{26 - height}" height="{height}">'
+        bars += f'<title>{night}: {told["verdict"]}</title></rect>'
     spoken = f"{len(nights)} night{'s' * (len(nights) != 1)}, at most {most} findings; last: " + ", ".join(n["verdict"] for _, n in nights[-5:])
     return f'<svg class="history" role="img" aria-label="{spoken}" width="{max(8 * len(nights), 8)}" height="26">{bars}</svg>'
 
@@ -245,9 +253,10 @@ def history(runs, study):
 def front_study(root, day, s, runs):
     """The values that templates/front.html.j2 shows for one study."""
     reports, moment = root / "reports", "%m-%d %H:%M"
-    findings = [{"kind": f.kind.replace("_", " "), "entity": f.entity, "evidence": f.evidence, "start": f.start.strftime(moment), "end": f.end.strftime(moment)}
-                for f in s["findings"].head(MAX_FINDINGS).itertuples()] if len(s["findings"]) else []
-    pictures = [f for f in s["findings"].itertuples() if f.figure and (root / f.figure).exists()] if len(s["findings"]) else []
+    rows = list(s["findings"].itertuples())
+    findings = [{"kind": f.kind.replace("_", " "), "entity": f.entity, "evidence": f.evidence,
+                 "start": f.start.strftime(moment), "end": f.end.strftime(moment)} for f in rows[:MAX_FINDINGS]]
+    pictures = [f for f in rows if f.figure and (root / f.figure).exists()]
     steps = []
     for step in s["steps"]:
         ran = step["outcome"] != "not run"
@@ -275,7 +284,8 @@ def publish(root, day, names):
     if simulate.exists():
         publish_notebook(simulate, day=day, front="index.html", steps=[{"name": "simulate", "href": "simulate.html"}], current="simulate")
     for study, ran in steps.items():
-        chain = [{"name": "simulate", "href": "../simulate.html"}] * simulate.exists() + [{"name": t["name"], "href": f"{t['name']}.html"} for t in ran]
+        chain = [{"name": "simulate", "href": "../simulate.html"}] if simulate.exists() else []
+        chain += [{"name": step["name"], "href": f"{step['name']}.html"} for step in ran]
         for step in ran:
             publish_notebook(report / study / f"{step['name']}.ipynb", day=day, front="../index.html", steps=chain, current=step["name"])
     record_run(root, day, studies)
@@ -284,9 +294,10 @@ def publish(root, day, names):
     at = nights.index(day)
     bad = [s for s in studies if s["verdict"] == "failed"]
     found = sum(len(s["findings"]) for s in studies)
-    lead = f"{len(studies)} {'study' if len(studies) == 1 else 'studies'}, {found} problem{'s' * (found != 1)} found" + (f", {len(bad)} failed" if bad else "") + "."
-    write_page(report / "index.html", "front.html.j2", title=f"Night of {day}", day=day, lead=lead, simulate=simulate.exists(),
-               studies=[front_study(root, day, s, runs) for s in studies], previous=nights[at - 1] if at else "", next=nights[at + 1] if at + 1 < len(nights) else "")
+    lead = f"{len(studies)} {'study' if len(studies) == 1 else 'studies'}, {found} problem{'s' * (found != 1)} found"
+    write_page(report / "index.html", "front.html.j2", title=f"Night of {day}", day=day, lead=lead + (f", {len(bad)} failed." if bad else "."),
+               simulate=simulate.exists(), studies=[front_study(root, day, s, runs) for s in studies],
+               previous=nights[at - 1] if at else "", next=nights[at + 1] if at + 1 < len(nights) else "")
     every = sorted({name for run in runs for name in run["studies"]})
     write_page(reports / "index.html", "days.html.j2", title="All nights", up="", studies=every,
                days=[{"day": run["day"], "studies": {name: run["studies"].get(name) for name in every}} for run in reversed(runs)])

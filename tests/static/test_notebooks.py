@@ -1,0 +1,85 @@
+"""The rules that can be read off the notebook files, without running them."""
+
+import json
+import re
+import subprocess
+
+import papermill
+import pytest
+from conftest import REPOSITORY
+
+NOTEBOOKS = sorted((REPOSITORY / "notebooks").rglob("*.ipynb"))
+SECTIONS = {"3_train": ["Data", "Baseline", "Model", "Fit", "Threshold", "Check", "Conclusion"],
+            "4_analyse": ["Headline", "Findings", "Why", "How good", "Limits", "Conclusion"]}
+
+pytestmark = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: str(p.relative_to(REPOSITORY / "notebooks")))
+
+
+def cells_of(path):
+    return json.loads(path.read_text())["cells"]
+
+
+def code_of(path):
+    return ["".join(c["source"]) for c in cells_of(path) if c["cell_type"] == "code"]
+
+
+def test_first_cell_names_question_products_and_what_is_not_claimed(path):
+    first = "".join(cells_of(path)[0]["source"])
+    assert first.startswith("# ")
+    assert all(word in first for word in ("*Reads*", "*Writes*", "*Not claimed*", "?"))
+
+
+def test_one_parameters_cell_that_papermill_reads_with_a_help_text_for_each(path):
+    tagged = [c for c in cells_of(path) if "parameters" in c["metadata"].get("tags", [])]
+    assert len(tagged) == 1
+    lines = [line for line in "".join(tagged[0]["source"]).splitlines() if line.strip()]
+    inferred = papermill.inspect_notebook(str(path))
+    assert len(inferred) == len(lines), "papermill skips a line: is there a second = in it?"
+    assert all(p["help"] and p["inferred_type_name"] != "None" for p in inferred.values())
+
+
+def test_cells_are_short_and_prose_leads(path):
+    cells = cells_of(path)
+    assert max(len(code.splitlines()) for code in code_of(path)) <= 25
+    run = 0
+    for cell in cells:
+        run = run + 1 if cell["cell_type"] == "code" else 0
+        assert run <= 3, f"four code cells in a row, up to {''.join(cell['source'])[:60]!r}"
+
+
+def test_no_outputs_and_no_execution_counts(path):
+    assert all(c["outputs"] == [] and c["execution_count"] is None for c in cells_of(path) if c["cell_type"] == "code")
+
+
+def test_imports_by_name_and_no_path_tricks(path):
+    text = "\n".join(code_of(path))
+    assert "sys.path" not in text
+    assert "import *" not in text
+    assert "%run" not in text
+    assert not re.search(r"^\s*[!%]", text, re.M)
+
+
+def test_ends_with_a_conclusion_that_names_a_limit(path):
+    cells = cells_of(path)
+    assert "".join(cells[-2]["source"]).strip() == "## Conclusion"
+    assert "- Limit:" in "".join(cells[-1]["source"])
+
+
+def test_numbers_in_prose_are_computed(path):
+    prose = "\n".join("".join(c["source"]) for c in cells_of(path) if c["cell_type"] == "markdown")
+    assert not re.search(r"\d[\d,.]*\s*(% of|transfers\b)", prose), "a number is typed into the prose"
+
+
+def test_the_headings_of_one_step_are_the_same_in_every_study(path):
+    headings = re.findall(r"^## (.*)$", "\n".join("".join(c["source"]) for c in cells_of(path) if c["cell_type"] == "markdown"), re.M)
+    assert headings == SECTIONS.get(path.stem, headings)
+
+
+def test_every_figure_is_saved_by_the_call_that_shows_it(path):
+    text = "\n".join(code_of(path))
+    assert text.count("plt.subplots") == len(re.findall(r"\bshow_figure\(ax", text))
+    assert "plt.show" not in text
+
+
+def test_nbstripout_finds_nothing(path):
+    assert subprocess.run(["nbstripout", "--verify", str(path)], check=False).returncode == 0

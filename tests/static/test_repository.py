@@ -1,0 +1,35 @@
+"""Rules about the repository as a whole."""
+
+import re
+import subprocess
+
+from conftest import REPOSITORY
+
+
+def test_ruff_is_clean():
+    done = subprocess.run(["ruff", "check", "."], cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_helpers_stay_small_and_every_public_name_is_used():
+    text = (REPOSITORY / "helpers.py").read_text()
+    assert len(text.splitlines()) < 600
+    users = "\n".join(p.read_text() for p in [*REPOSITORY.glob("notebooks/**/*.ipynb"), REPOSITORY / "publish.py", *REPOSITORY.glob("bench/*.py")])
+    for name in re.findall(r"^def ([a-z]\w+)", text, re.M):
+        assert len(re.findall(rf"\b{name}\b", text)) > 1 or re.search(rf"\b{name}\b", users), f"nothing uses helpers.{name}"
+
+
+def test_every_requirement_has_a_reason_and_a_pin():
+    pins = {line.partition("==")[0].lower().replace("_", "-") for line in (REPOSITORY / "constraints.txt").read_text().splitlines()}
+    for line in (REPOSITORY / "requirements.txt").read_text().splitlines():
+        if line and not line.startswith("#"):
+            name, _, reason = line.partition("#")
+            assert reason.strip(), line
+            assert re.split(r"[<>=\[]", name.strip())[0].lower() in pins, f"{name} has no pin"
+
+
+def test_products_are_ignored_and_their_folders_explained():
+    for folder in ("data", "encoders", "models", "plots", "reports"):
+        assert (REPOSITORY / folder / "README.md").exists()
+        ignored = subprocess.run(["git", "check-ignore", "-q", f"{folder}/anything.parquet"], cwd=REPOSITORY)
+        assert ignored.returncode == 0

@@ -1,0 +1,224 @@
+"""Helpers on hand-made records whose answer is known."""
+
+import gzip
+import json
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pandera
+import pytest
+
+import helpers
+
+
+def test_atomic_leaves_nothing_when_the_block_fails(tmp_path):
+    target = tmp_path / "deep/file.json"
+
+    def fail_half_way():
+        with helpers.atomic(target) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_half_way()
+    assert list(target.parent.iterdir()) == []
+
+
+def test_write_json_refuses_nan_and_keeps_the_old_file(tmp_path):
+    helpers.write_json({"a": 1}, tmp_path / "x.json")
+    with pytest.raises(ValueError, match="Out of range"):
+        helpers.write_json({"a": float("nan")}, tmp_path / "x.json")
+    assert json.loads((tmp_path / "x.json").read_text()) == {"a": 1}
+
+
+@pytest.mark.parametrize("name", ["events.jsonl", "events.jsonl.gz"])
+def test_read_records_puts_bad_lines_aside_with_their_number(tmp_path, name):
+    opened = gzip.open if name.endswith("gz") else open
+    with opened(tmp_path / name, "wb") as out:
+        out.write(b'{"a": 1}\n\nnot json\n[1]\n{"a": "\xff"}\n{"a": 2')
+    pages = list(helpers.read_records(tmp_path / name, chunk_rows=2))
+    records = [r for page, _ in pages for r in page]
+    bad = [(number, text) for _, page in pages for number, _, text in page]
+    assert records == [{"a": 1}, {"a": "�"}]
+    assert bad == [(3, "not json\n"), (4, "[1]\n"), (6, '{"a": 2')]
+
+
+def test_read_records_reads_csv_as_text(tmp_path):
+    (tmp_path / "e.csv").write_text("request-id,bytes\n007,\n008,12\n")
+    [(records, bad)] = helpers.read_records(tmp_path / "e.csv")
+    assert records[1] == {"request-id": "008", "bytes": "12"}
+    assert records[0]["request-id"] == "007"
+    assert pd.isna(records[0]["bytes"])
+    assert bad == []
+
+
+def test_a_damaged_archive_is_an_error_not_an_empty_file(tmp_path):
+    (tmp_path / "e.jsonl.gz").write_bytes(gzip.compress(b'{"a": 1}\n' * 1000)[:-20])
+    with pytest.raises((OSError, EOFError)):
+        list(helpers.read_records(tmp_path / "e.jsonl.gz"))
+
+
+def test_status_has_no_secrets(tmp_path):
+    status = helpers.write_status(tmp_path, state="ok", rows=0, newest="x", source="https://me:secret@host:9200/?key=s3", window=["a", "b"])
+    assert status["source"] == "https://host:9200/"
+    assert status["newest"] is None
+    assert "secret" not in (tmp_path / "status.json").read_text()
+
+
+def test_every_row_is_kept_or_rejected_with_its_first_reason():
+    frame = pd.DataFrame({"x": [1, -1, None, -2]})
+    kept, rejected = helpers.clean_rejects(frame, {"missing": frame.x.isna(), "negative": ~(frame.x >= 0)})
+    assert kept.x.tolist() == [1]
+    assert rejected.rejected_because.tolist() == ["negative", "missing", "negative"]
+
+
+def test_check_schema_names_file_column_and_rows():
+    schema = pandera.DataFrameSchema({"bytes": pandera.Column(float, pandera.Check.ge(0))})
+    with pytest.raises(ValueError, match=r"clean\.parquet: column 'bytes' .* in 2 rows"):
+        helpers.check_schema(pd.DataFrame({"bytes": [1.0, -5.0, -6.0]}), schema, "clean.parquet")
+
+
+def test_state_features_of_three_transfers_by_hand():
+    # A runs 0..10, B runs 5..30, C starts at 20: A has ended, B is in flight
+    state = helpers.state_features([0, 5, 20], [10, 30, 40], [0, 0, 0], [2.0, 0.0, 0.0], [2.4, 0, 0], [False] * 3, time_constant_s=100)
+    assert state[:, 0].tolist() == [0, 1, 1]
+    assert np.isnan(state[:2, 1:3]).all()
+    assert state[2, 1:3] == pytest.approx([2.0, 2.4])
+    assert state[2, 3] == 0
+
+
+def test_failures_count_as_failures_and_not_as_speed():
+    state = helpers.state_features([0, 50], [10, 60], [0, 0], [9.0, 1.0], [9.0, 1.0], [True, False], time_constant_s=1e9)
+    assert np.isnan(state[1, 1])
+    assert state[1, 3] == pytest.approx(1 / 2, rel=1e-3)
+
+
+@pytest.mark.parametrize(("start", "end"), [([5, 1], [6, 7]), ([1, 2], [0, 3])])
+def test_state_features_refuse_unsorted_or_negative(start, end):
+    with pytest.raises(ValueError, match="sorted"):
+        helpers.state_features(start, end, [0, 0], [0, 0], [0, 0], [False] * 2)
+
+
+def test_categories_only_grow_and_unseen_is_zero():
+    first = helpers.fit_categories(pd.DataFrame({"rse": ["B", "A", "B"]}), ["rse"])
+    assert first == {"rse": ["B", "A"]}
+    second = helpers.fit_categories(pd.DataFrame({"rse": ["C", "A", None]}), ["rse"], first)
+    assert second == {"rse": ["B", "A", "C"]}
+    codes = helpers.encode_categories(pd.DataFrame({"rse": ["A", "Z", None, "B"]}), first)
+    assert codes.rse.tolist() == [2, 0, 0, 1]
+
+
+def test_codes_newer_than_the_model_read_as_unseen_and_the_frame_is_untouched():
+    frame = pd.DataFrame({"x": [1.0, np.nan], "rse": ["new", "old"]})
+    before = frame.copy()
+    numbers, codes = helpers.encode_inputs(frame, {"x": {"mean": 1.0, "std": 2.0}}, {"rse": 1}, {"rse": ["old", "new"]})
+    assert numbers[0, 0] == 0
+    assert np.isnan(numbers[1, 0])
+    assert codes[:, 0].tolist() == [0, 1]
+    pd.testing.assert_frame_equal(frame, before)
+
+
+def test_split_purges_what_ends_after_its_part():
+    start = pd.date_range("2026-01-01", periods=10, freq="h", tz="UTC")
+    end = start + pd.to_timedelta([0.5] * 4 + [3] + [0.5] * 5, unit="h")
+    part = helpers.split_by_time(start, end, {"train": 0.5, "test": 0.5})
+    assert part.tolist() == ["train"] * 4 + ["purged"] + ["test"] * 5
+
+
+def test_p_values_and_limit_agree():
+    calibration = np.arange(1, 200)                     # 199 scores
+    assert helpers.p_values([199, 199.5, 0], calibration) == pytest.approx([2 / 200, 1 / 200, 1])
+    limit = helpers.score_limit(calibration, 0.01)
+    assert helpers.p_values([limit], calibration)[0] > 0.01
+    assert helpers.p_values([limit + 1e-9], calibration)[0] <= 0.01
+    assert helpers.score_limit(calibration[:50], 0.01) == np.inf
+
+
+def test_p_values_use_the_group_where_it_is_large_enough():
+    calibration, groups = np.r_[np.zeros(100), np.full(100, 10.0)], ["quiet"] * 100 + ["loud"] * 100
+    p = helpers.p_values([5, 5, 5], calibration, ["quiet", "loud", "new"], groups, min_calibration=100)
+    assert p == pytest.approx([1 / 101, 1, 101 / 201])
+
+
+@pytest.mark.parametrize(("scores", "calibration"), [([1.0], []), ([np.nan], [1.0]), ([1.0], [np.inf])])
+def test_p_values_refuse_what_has_no_answer(scores, calibration):
+    with pytest.raises(ValueError, match="p_values"):
+        helpers.p_values(scores, calibration)
+
+
+def test_quantile_table_falls_back_to_coarser_tables(tmp_path):
+    frame = pd.DataFrame({"link": ["a"] * 5 + ["b"] * 5, "size": [1] * 10})
+    target = np.r_[np.full(5, 1.0), np.full(5, 3.0)]
+    helpers.write_json(helpers.fit_quantile_table(frame, target, ["link", "size"]), tmp_path / "t.json")
+    asked = pd.DataFrame({"link": ["a", "new", "new"], "size": [1, 1, 9]})
+    predicted = helpers.predict_quantiles(tmp_path / "t.json", asked, None, None)
+    assert predicted[:, 0].tolist() == [1, 2, 2]        # its link; its size; everything
+    assert (np.diff(predicted, axis=1) >= 0).all()
+
+
+def test_pinball_of_the_median_is_half_the_absolute_error():
+    assert helpers.pinball(np.array([3.0]), np.array([[1.0]]), [0.5]) == pytest.approx([1.0])
+    assert helpers.pinball(np.array([0.0]), np.array([[1.0]]), [0.9]) == pytest.approx([0.1])
+
+
+def test_skill_interval_covers_and_says_when_it_cannot():
+    rng = np.random.default_rng(0)
+    block = np.repeat(np.arange(50), 20)
+    skill, low, high = helpers.skill_interval(rng.gamma(2, 0.5, 1000), rng.gamma(2, 1, 1000), block, rng=rng)
+    assert low < 0.5 < high
+    assert low < skill < high
+    assert helpers.skill_interval([1.0], [2.0], [0], rng=rng) == (0.5, -np.inf, np.inf)
+
+
+def scan_items(n=4000, seed=0):
+    rng = np.random.default_rng(seed)
+    items = pd.DataFrame({"time": pd.Timestamp("2026-01-01", tz="UTC") + pd.to_timedelta(np.sort(rng.uniform(0, 7 * 86400, n)), unit="s"),
+                          "src": rng.choice(list("ABCDEF"), n), "dst": rng.choice(list("UVWXYZ"), n), "expected": 0.01})
+    items["link"] = items.src + " -> " + items.dst
+    return items.assign(flagged=rng.random(n) < 0.01)
+
+
+def test_scan_finds_nothing_on_normal_nights():
+    found = [len(helpers.scan_incidents(scan_items(seed=seed), ["link", "src", "dst"], clump="link")) for seed in range(20)]
+    assert np.mean(found) <= 0.15           # at most 0.05 stated per night, 20 nights seen
+
+
+def test_scan_reports_a_slow_destination_once_and_not_per_link():
+    items = scan_items()
+    inside = (items.dst == "X") & items.time.between("2026-01-03T06:00Z", "2026-01-03T18:00Z")
+    items.loc[inside, "flagged"] = np.random.default_rng(1).random(inside.sum()) < 0.6
+    found = helpers.scan_incidents(items, ["link", "src", "dst"], clump="link")
+    assert found[["entity_kind", "entity"]].values.tolist() == [["dst", "X"]]
+    assert found.start[0] >= pd.Timestamp("2026-01-03T06:00Z")
+    assert found.end[0] <= pd.Timestamp("2026-01-03T18:00Z")
+
+
+def test_one_burst_of_files_is_no_incident():
+    items = scan_items(seed=3)
+    items["flagged"] = False
+    items.loc[items.index[:2000:40], "flagged"] = True      # bursts exist on normal nights too: luck is shared in them
+    first = pd.Timestamp("2026-01-01", tz="UTC")
+    many = [pd.DataFrame({"time": first + pd.Timedelta(hours=13 * i), "src": f"S{i}", "dst": f"D{i}", "link": f"L{i}", "expected": 0.01,
+                          "flagged": True}, index=range(30)) for i in range(12)]
+    assert len(helpers.scan_incidents(pd.concat([items, *many], ignore_index=True), ["link", "src", "dst"], clump="link")) == 0
+
+
+def test_scan_of_nothing_is_an_empty_table():
+    empty = helpers.scan_incidents(scan_items().iloc[:0], ["src"], clump="link")
+    assert list(empty.columns) == helpers.SCAN_COLUMNS
+    assert len(empty) == 0
+
+
+@pytest.mark.parametrize("hostile", ["<script>alert(1)</script>", "[x](javascript:alert(1))", "a\n# b", "`x` *y* |z|", "&lt;"])
+def test_escape_leaves_no_markup(hostile):
+    from nbconvert.filters import markdown2html
+
+    text = helpers.escape(hostile)
+    page = markdown2html(f"before {text} after")
+    assert not any(tag in page for tag in ("<script", "<a", "<h1", "<code", "<em", "<table"))
+
+
+def test_record_metrics_names_what_is_missing(tmp_path):
+    with pytest.raises(ValueError, match="lstm lacks"):
+        helpers.record_metrics(tmp_path / "m.json", study="transfers", day="2026-01-01", models=[{"name": "lstm"}])
+    assert not (tmp_path / "m.json").exists()
