@@ -2,7 +2,7 @@
 
     Paths                  where every product lives                     folders, resolve, atomic
     Read                   sources in, raw rows and status.json out      read_records, write_status
-    Clean                  a table is what its schema says             check_schema
+    Clean                  a table is what its schema says               check_schema
     Features and encoders  causal state, category codes, scaling         state_features, encode_categories, encode_inputs
     Windows                time-ordered parts, chunks of a sequence      split_by_time, chunk_batches
     Models                 quantile predictors behind one call           pinball, predict_quantiles
@@ -12,8 +12,7 @@
     Records                sentences, tables, metrics                    say, show_table, record_metrics
 
 Entry rule: a function enters when a second notebook needs it, or when a silent error in it would change a conclusion
-(splits, windows, encoders, thresholds, time zones). Used by one notebook and not critical: back to the notebook.
-Everything here is pure (data in, new data out) except `write_`, `record_`, `say` and `show_`.
+(splits, windows, encoders, thresholds, time zones); else it stays in its notebook. All is pure but `write_`, `record_`, `say`, `show_`.
 """
 
 import contextlib
@@ -352,11 +351,10 @@ def p_values(scores, calibration, groups=None, calibration_groups=None, *, min_c
         return (1 + len(sample) - np.searchsorted(np.sort(sample), values, side="left")) / (len(sample) + 1)
 
     p = against(calibration, scores)
-    if groups is not None:
-        groups, calibration_groups = np.asarray(groups), np.asarray(calibration_groups)
-        for group in pd.Series(calibration_groups).value_counts().loc[lambda n: n >= min_calibration].index:
-            mine = groups == group
-            p[mine] = against(calibration[calibration_groups == group], scores[mine])
+    enough = pd.Series(np.asarray(calibration_groups)).value_counts() if groups is not None else pd.Series(dtype=int)
+    for group in enough.index[enough >= min_calibration]:
+        mine = np.asarray(groups) == group
+        p[mine] = against(calibration[np.asarray(calibration_groups) == group], scores[mine])
     return p
 
 
@@ -498,5 +496,5 @@ def record_metrics(path, *, study, day, models, **more):
 
 def git_revision():
     """Short revision of the code that runs, "+" when files differ from it; "unknown" outside a git checkout."""
-    run = subprocess.run(["git", "describe", "--always", "--dirty=+", "--exclude=*"], cwd=ROOT, capture_output=True, text=True)
-    return run.stdout.strip() or "unknown"
+    command = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.strip() or "unknown"

@@ -174,7 +174,8 @@ def exporter():
     import bleach
     from nbconvert import HTMLExporter
 
-    tags = {*bleach.ALLOWED_TAGS, *["h1", "h2", "h3", "h4", "p", "br", "hr", "div", "span", "pre", "table", "thead", "tbody", "tr", "th", "td", "sub", "sup"]}
+    tags = {*bleach.ALLOWED_TAGS, "h1", "h2", "h3", "h4", "p", "br", "hr", "div", "span", "pre", "sub", "sup",
+            "table", "thead", "tbody", "tr", "th", "td"}
 
     def allowed(tag, name, value):
         return name in ("class", "id", "title", "colspan") or (name == "href" and re.match(r"(https?://|#|[\w./-]+$)", value) is not None)

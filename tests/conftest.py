@@ -1,5 +1,6 @@
 """Shared by all tests: a skip is a failure under CI=true, and the chain is run once on a small sample for those that read it."""
 
+import json
 import os
 import subprocess
 import sys
@@ -44,6 +45,14 @@ def shown(notebook):
     """All text that the outputs of an executed notebook show."""
     data = [o.get("data", {}) for cell in notebook.cells if cell.cell_type == "code" for o in cell.outputs]
     return "\n".join(d.get("text/markdown", d.get("text/html", "")) for d in data)
+
+
+def from_notebook(notebook, name, **names):
+    """The function `name` that a notebook of the repository defines, with `names` as what it finds around it."""
+    cells = json.loads((REPOSITORY / "notebooks" / notebook).read_text())["cells"]
+    [source] = [text for c in cells if f"def {name}(" in (text := "".join(c["source"]))]
+    exec(source, names)
+    return names[name]
 
 
 @pytest.fixture(scope="session")

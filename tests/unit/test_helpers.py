@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pandera.pandas as pandera
 import pytest
+from conftest import from_notebook
 
 import helpers
 
@@ -63,13 +64,6 @@ def test_status_has_no_secrets(tmp_path):
     assert status["source"] == "https://host:9200/"
     assert status["newest"] is None
     assert "secret" not in (tmp_path / "status.json").read_text()
-
-
-def test_every_row_is_kept_or_rejected_with_its_first_reason():
-    frame = pd.DataFrame({"x": [1, -1, None, -2]})
-    kept, rejected = helpers.clean_rejects(frame, {"missing": frame.x.isna(), "negative": ~(frame.x >= 0)})
-    assert kept.x.tolist() == [1]
-    assert rejected.rejected_because.tolist() == ["negative", "missing", "negative"]
 
 
 def test_check_schema_names_file_column_and_rows():
@@ -149,7 +143,8 @@ def test_p_values_refuse_what_has_no_answer(scores, calibration):
 def test_quantile_table_falls_back_to_coarser_tables(tmp_path):
     frame = pd.DataFrame({"link": ["a"] * 5 + ["b"] * 5, "size": [1] * 10})
     target = np.r_[np.full(5, 1.0), np.full(5, 3.0)]
-    helpers.write_json(helpers.fit_quantile_table(frame, target, ["link", "size"]), tmp_path / "t.json")
+    fit_quantile_table = from_notebook("transfers/3_train.ipynb", "fit_quantile_table", pd=pd)
+    helpers.write_json(fit_quantile_table(frame, target, ["link", "size"]), tmp_path / "t.json")
     asked = pd.DataFrame({"link": ["a", "new", "new"], "size": [1, 1, 9]})
     predicted = helpers.predict_quantiles(tmp_path / "t.json", asked, None, None)
     assert predicted[:, 0].tolist() == [1, 2, 2]        # its link; its size; everything
