@@ -375,8 +375,7 @@ def skill_interval(model_loss, baseline_loss, block, *, rng, resamples=1000):
         total = sums.sum()
         return (float(1 - total.model / total.baseline) if len(sums) else 0.0), -np.inf, np.inf
     drawn = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=resamples) @ sums.to_numpy()
-    low, high = np.quantile(1 - drawn[:, 0] / drawn[:, 1], [0.025, 0.975])
-    return float(1 - sums.model.sum() / sums.baseline.sum()), float(low), float(high)
+    return float(1 - sums.model.sum() / sums.baseline.sum()), *map(float, np.quantile(1 - drawn[:, 0] / drawn[:, 1], [0.025, 0.975]))
 
 
 # -------------------------------------------------------------------------------------------------------------- Findings
@@ -386,7 +385,7 @@ SCAN_COLUMNS = ["entity_kind", "entity", "start", "end", "items", "flagged", "ex
 SCAN_WIDTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)      # bins; what lies between two widths is found by the next smaller one
 
 
-def scan_incidents(items, entities, *, clump, bin_hours=3, level=0.05):
+def scan_incidents(items, entities, *, clump, bin_hours=3, level=1.0):
     """Merge flagged items into incidents by a greedy space-time scan (Kulldorff 2001), most surprising first.
 
     items : DataFrame with `time` (datetime), `flagged` (bool), `expected` (chance of a flag on a normal night) and one column per
@@ -395,7 +394,8 @@ def scan_incidents(items, entities, *, clump, bin_hours=3, level=0.05):
     column) in one hour share their luck: m of them count as m / (1 + (m - 1) r), with r = 1 in a first search and the
     intraclass correlation of what that leaves in a second one (Kish 1965). No item flagged: no row. Returns one row per incident:
     entity_kind, entity, start, end (first, last flagged item), items, flagged, expected (counts), score (log-likelihood ratio less the log
-    of the windows searched), p_value (binomial tail times the windows searched, at most `level`).
+    of the windows searched), p_value (binomial tail times the windows searched: the number of
+    such incidents to expect on a normal night; above `level` the search ends).
     """
     items = items.reset_index(drop=True)
     if not items.flagged.any():
