@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import time
-from datetime import date, timedelta
+from datetime import date
 from functools import partial
 from pathlib import Path
 
@@ -80,7 +80,9 @@ def check_config():
             if name not in [step[2:] for step in STEPS]:
                 stop(f"unknown step {name!r} of {study}; known are {', '.join(step[2:] for step in STEPS)}")
             check_names(f"studies.{study}.{name}", given, notebook_of(study, next(s for s in STEPS if s[2:] == name)))
-        source = parameters(study, "1_extract")["source"]
+        source = str(parameters(study, "1_extract")["source"])
+        if "://" in source and "@" in source:
+            stop(f"the source of {study} holds a password: credentials belong into the environment (parameters are printed in the report)")
         if source != "sample" and "://" not in source and not files_of(source):
             stop(f"the source of {study}, {source}, does not exist")
 
@@ -127,17 +129,47 @@ def incomplete(wildcards):
     return time.time() if asked_again and json.loads(status.read_text())["state"] != "ok" else 0
 
 
-def train_day(wildcards):
-    """The day to train for: that of the stored model while it is young enough, else tonight. When it changes, 3_train runs."""
-    stored = ROOT / "models" / wildcards.study / "metrics.json"
-    age = (DAY - date.fromisoformat(json.loads(stored.read_text())["day"])).days if stored.exists() else -1
-    return str(DAY - timedelta(days=age)) if 0 <= age < config.get("retrain_days", 7) else str(DAY)
+def must_train(study):
+    """Whether 3_train must run: no model, older than `retrain_days` or from a later night, other notebook, parameters or source."""
+    stored = ROOT / "models" / study / "metrics.json"
+    if not stored.exists():
+        return True
+    trained = date.fromisoformat(json.loads(stored.read_text())["day"])
+    executed = ROOT / "reports" / str(trained) / study / "3_train.ipynb"
+    told = json.loads(executed.read_text())["metadata"]["papermill"]["parameters"] if executed.exists() else None
+    status = ROOT / "data/raw" / study / "status.json"
+    return (
+        not 0 <= (DAY - trained).days < config.get("retrain_days", 7)
+        or Path(notebook_of(study, "3_train")).stat().st_mtime > stored.stat().st_mtime
+        or (told is not None and told != parameters(study, "3_train") | {"day": str(trained)})
+        or (status.exists() and json.loads(status.read_text()).get("source") != shown(parameters(study, "1_extract")["source"]))
+    )
+
+
+def shown(source):
+    """A source as status.json names it."""
+    return str(source).partition("?")[0]
+
+
+MUST_TRAIN = {study: must_train(study) for study in STUDIES}  # here, since Snakemake swallows errors of input functions
+
+
+def train_reads(wildcards):
+    """A new night of data does not start training. Snakemake looks no further at a job whose only new input is ancient, so whether
+    training must run for its own reasons is decided here and not by its rerun triggers."""
+    clean = ROOT / "data/clean" / f"{wildcards.study}.parquet"
+    return clean if MUST_TRAIN[wildcards.study] else ancient(clean)
+
+
+def train_day(study):
+    """Tonight when training must run, else the day of the stored model, so that the parameters of the rule stay the same."""
+    return str(DAY) if MUST_TRAIN[study] else json.loads((ROOT / "models" / study / "metrics.json").read_text())["day"]
 
 
 def given(wildcards, step):
     """Parameters as JSON, which is YAML that quotes its text; training is told its own day."""
     study = wildcards.get("study", "")
-    return json.dumps(parameters(study, step) | ({"day": train_day(wildcards)} if step == "3_train" else {}))
+    return json.dumps(parameters(study, step) | ({"day": train_day(study)} if step == "3_train" else {}))
 
 
 def later(wildcards, step):
@@ -153,11 +185,11 @@ PAPERMILL = """
         | tee {log.text:q} | {{ grep -a --line-buffered ' cells, ' || true; }}
 """
 
-# What each step reads and writes below ROOT. Training starts by `train_day`, not by every new night of data.
+# What each step reads and writes below ROOT.
 CHAIN = {
     "1_extract": {"reads": source_files, "writes": "data/raw/{study}/status.json"},
     "2_preprocess": {"reads": ROOT / "data/raw/{study}/status.json", "writes": "data/clean/{study}.parquet"},
-    "3_train": {"reads": ancient(ROOT / "data/clean/{study}.parquet"), "writes": "models/{study}/metrics.json"},
+    "3_train": {"reads": train_reads, "writes": "models/{study}/metrics.json"},
     "4_analyse": {
         "reads": [ROOT / "data/clean/{study}.parquet", ROOT / "models/{study}/metrics.json"],
         "writes": ["data/scores/{study}.parquet", "data/findings/{study}.parquet"],
@@ -204,6 +236,5 @@ for step, files in CHAIN.items():
             given=partial(given, step=step),
             later=partial(later, step=step),
             incomplete=incomplete if step == "1_extract" else 0,
-            source=lambda wildcards: json.dumps(parameters(wildcards.study, "1_extract").get("source")),
         shell:
             PAPERMILL

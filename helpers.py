@@ -394,8 +394,7 @@ def scan_incidents(items, entities, *, clump, bin_hours=3, level=1.0):
     column) in one hour share their luck: m of them count as m / (1 + (m - 1) r), with r = 1 in a first search and the
     intraclass correlation of what that leaves in a second one (Kish 1965). No item flagged: no row. Returns one row per incident:
     entity_kind, entity, start, end (first, last flagged item), items, flagged, expected (counts), score (log-likelihood ratio less the log
-    of the windows searched), p_value (binomial tail times the windows searched: the number of
-    such incidents to expect on a normal night; above `level` the search ends).
+    of the windows searched), p_value (binomial tail times the windows searched; where it passes `level`, the search ends).
     """
     items = items.reset_index(drop=True)
     if not items.flagged.any():

@@ -1,0 +1,140 @@
+"""The transfers notebooks, executed on a small sample and on hand-made bad records, with values asserted."""
+
+import gzip
+import json
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import REAL_DATA, REPOSITORY, execute, run_chain, shown
+
+import helpers
+
+GOOD = {"activity": "T0 Export", "bytes": 1000, "src-rse": "A_DISK", "dst-rse": "B_DISK", "protocol": "davs", "request-id": "r1",
+        "src-url": "davs://a.example:443/x", "dst-url": "davs://b.example:443/x", "transfer-endpoint": "https://fts.example:8446", "reason": None,
+        "submitted_at": "2026-01-31 09:59:00", "started_at": "2026-01-31 10:00:00", "transferred_at": "2026-01-31 10:01:00"}
+
+
+def write_lines(path, records):
+    path.write_text("\n".join(r if isinstance(r, str) else json.dumps(r) for r in records) + "\n")
+    return str(path)
+
+
+def preprocessed(tmp_path, records):
+    """Clean and rejected tables of these records, through the first two notebooks."""
+    execute("transfers/1_extract.ipynb", tmp_path, source=write_lines(tmp_path / "events.jsonl", records), day="2026-01-31")
+    execute("transfers/2_preprocess.ipynb", tmp_path, day="2026-01-31")
+    paths = helpers.folders("transfers", tmp_path)
+    return pd.read_parquet(paths.clean), pd.read_parquet(paths.rejected)
+
+
+def test_every_bad_record_is_counted_with_its_reason_and_nothing_is_lost(tmp_path):
+    bad = {
+        "finished before it started": {"transferred_at": "2026-01-31 09:00:00"},
+        "missing or unreadable time": {"started_at": "yesterday"},
+        "unknown size": {"bytes": -1},
+        "no source or destination": {"dst-rse": None},
+        "started before it was submitted": {"submitted_at": "2026-01-31 12:00:00"},
+        "no request id": {"request-id": None},
+    }
+    records = [GOOD, *({**GOOD, "request-id": f"bad{i}"} | change for i, change in enumerate(bad.values())),
+               {**GOOD, "request-id": "huge", "bytes": "not a number"},
+               {"event_type": "transfer-queued", "created_at": "2026-01-31 08:00:00", "payload": {**GOOD, "request-id": "q", "started_at": None, "transferred_at": None}},
+               {"event_type": "transfer-queued", "created_at": "2026-01-31 08:00:00", "payload": {**GOOD, "started_at": None, "transferred_at": None}},
+               {"event_type": "transfer-failed", "created_at": "2026-01-31 10:01:00", "payload": {**GOOD, "request-id": "f", "reason": "x"}},
+               {"event_type": "deletion-done", "created_at": "2026-01-31 08:00:00", "payload": {}}, "{broken", GOOD]
+    clean, rejected = preprocessed(tmp_path, records)
+    assert sorted(clean.request_id) == ["f", "q", "r1"]
+    assert clean.set_index("request_id").state.to_dict() == {"r1": "done", "f": "failed", "q": "queued"}
+    counts = rejected.rejected_because.value_counts().to_dict()
+    assert counts == dict.fromkeys(bad, 1) | {"unknown size": 2, "same request id announced again": 2}
+    row = clean[clean.request_id == "r1"].iloc[0]
+    assert (row.duration_s, row.queue_s, row.link, row.fts, row.src_host) == (60, 60, "A_DISK -> B_DISK", "fts.example", "a.example")
+    assert str(row.started) == "2026-01-31 10:00:00+00:00"
+    assert "{broken" in pd.read_csv(tmp_path / "data/raw/transfers/bad_lines.csv").text[0]
+    assert json.loads((tmp_path / "data/raw/transfers/status.json").read_text())["state"] == "partial"
+
+
+def test_hostile_names_pass_through_as_text(tmp_path):
+    hostile = "<script>alert(1)</script>\n# \"quoted\" | `x` ="
+    clean, _ = preprocessed(tmp_path, [{**GOOD, "src-rse": hostile}])
+    assert clean.src[0] == hostile
+    assert "<script>" not in shown(nbformat.read(tmp_path / "executed-2_preprocess.ipynb", 4))
+
+
+@pytest.mark.parametrize("form", ["envelope.jsonl.gz", "bare.jsonl", "bare.csv"])
+def test_every_form_of_file_gives_the_same_table(tmp_path, form):
+    records = [{**GOOD, "request-id": f"r{i}"} for i in range(3)]
+    if form == "bare.csv":
+        pd.DataFrame(records).to_csv(tmp_path / form, index=False)
+    elif form == "bare.jsonl":
+        write_lines(tmp_path / form, records)
+    else:
+        with gzip.open(tmp_path / form, "wt") as out:
+            out.writelines(json.dumps({"event_type": "transfer-done", "created_at": "2026-01-31 10:01:00", "payload": r}) + "\n" for r in records)
+    execute("transfers/1_extract.ipynb", tmp_path, source=str(tmp_path / f"{form[:4]}*"), day="2026-01-31")
+    [part] = (tmp_path / "data/raw/transfers").glob("*.parquet")
+    raw = pd.read_parquet(part)
+    assert raw["request-id"].tolist() == ["r0", "r1", "r2"]
+    assert raw["bytes"].tolist() == ["1000"] * 3
+    assert raw["event_type"].tolist() == ["transfer-done"] * 3
+
+
+def test_an_empty_window_is_a_state_and_not_a_crash(tmp_path):
+    execute("transfers/1_extract.ipynb", tmp_path, source=write_lines(tmp_path / "e.jsonl", [GOOD]), day="2025-01-31")
+    assert json.loads((tmp_path / "data/raw/transfers/status.json").read_text())["state"] == "empty"
+    execute("transfers/2_preprocess.ipynb", tmp_path, day="2025-01-31")
+    assert len(pd.read_parquet(tmp_path / "data/clean/transfers.parquet")) == 0
+
+
+def test_the_sample_is_the_same_for_the_same_seed(tmp_path):
+    for folder in ("a", "b"):
+        execute("simulate.ipynb", tmp_path / folder, days=14, transfers_per_day=100)
+    for name in ("truth.csv", "perfsonar.csv"):
+        assert (tmp_path / "a/data/sample" / name).read_bytes() == (tmp_path / "b/data/sample" / name).read_bytes()
+    lines = [gzip.open(tmp_path / folder / "data/sample/transfers.jsonl.gz").read() for folder in ("a", "b")]
+    assert lines[0] == lines[1]
+
+
+def test_metrics_stand_beside_their_baseline(sample_chain):
+    metrics = json.loads((sample_chain["products"] / "models/transfers/metrics.json").read_text())
+    models = {m["name"]: m for m in metrics["models"]}
+    assert {"constant", "link_size", "log_size", "gradient_boosting", "feed_forward", "lstm"} <= set(models)
+    in_use = [m for m in metrics["models"] if m["in_use"]]
+    assert len(in_use) == 1
+    assert in_use[0]["skill"] == pytest.approx(1 - in_use[0]["model"] / in_use[0]["baseline"])
+    assert in_use[0]["skill_low"] > 0
+    assert in_use[0]["skill"] > 0.15          # 28 days of 500 transfers and 6 epochs; the full sample reaches more
+    assert models[in_use[0]["baseline_name"]]["model"] == min(models[n]["model"] for n in ("constant", "link_size", "log_size"))
+
+
+def test_scores_and_findings_keep_their_contracts(sample_chain):
+    paths = helpers.folders("transfers", sample_chain["products"])
+    scores, clean, findings = pd.read_parquet(paths.scores), pd.read_parquet(paths.clean), pd.read_parquet(paths.findings)
+    assert scores.request_id.is_unique
+    assert np.isfinite(scores.score).all()
+    assert ((scores.p_value > 0) & (scores.p_value <= 1)).all()
+    assert (scores.flagged == (scores.p_value <= 0.005)).all()
+    trained_until = json.loads((paths.encoders / "inputs.json").read_text())["calibration_end"]
+    assert scores.started.min() >= pd.Timestamp(trained_until)
+    assert scores.request_id.isin(clean.request_id).all()
+    assert list(findings.columns) == helpers.FINDING_COLUMNS
+    assert (findings.p_value <= 0.05).all()
+    assert (findings.end >= findings.start).all()
+    assert all((sample_chain["products"] / f).exists() for f in findings.figure if f)
+
+
+def test_real_transfers_are_scored_and_say_who_scores():
+    if not REAL_DATA.exists():
+        pytest.skip(f"no real data at {REAL_DATA}")
+    code, printed = run_chain("tests/real.yaml")
+    assert code == 0, printed
+    products = REPOSITORY / "products/real"
+    metrics = json.loads((products / "models/transfers/metrics.json").read_text())
+    [in_use] = [m for m in metrics["models"] if m["in_use"]]
+    assert in_use["n_test"] == pytest.approx(300, abs=10)
+    constant = next(m for m in metrics["models"] if m["name"] == "constant")
+    assert in_use["model"] <= constant["model"]
+    page = (products / "reports/2017-06-18/transfers/4_analyse.html").read_text()
+    assert in_use["name"] in page

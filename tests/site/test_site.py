@@ -1,0 +1,125 @@
+"""The rendered site in real Chromium, from disk: no request, no console error, no script, readable, accessible."""
+
+import re
+import shutil
+
+import pytest
+from conftest import REPOSITORY
+from selenium import webdriver
+
+AXE = REPOSITORY / "tests/site/node_modules/axe-core/axe.min.js"
+WIDTHS = [380, 1600]
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    binary, driver = shutil.which("chromium") or shutil.which("chromium-browser"), shutil.which("chromedriver")
+    if not (binary and driver):
+        pytest.skip("no chromium or chromedriver on this machine")
+    options = webdriver.ChromeOptions()
+    options.binary_location = binary
+    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
+                 "--disable-sync", "--no-first-run", f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    chrome = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    yield chrome
+    chrome.quit()
+
+
+@pytest.fixture(scope="module")
+def pages(sample_chain):
+    report = sample_chain["report"]
+    found = sorted([report.parent / "index.html", *report.rglob("*.html")])
+    assert {p.stem for p in found} == {"index", "simulate", "1_extract", "2_preprocess", "3_train", "4_analyse"}
+    return found
+
+
+def show(browser, page, width, dark=False):
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False})
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]})
+    browser.get(page.as_uri())
+
+
+def test_pages_load_from_disk_without_request_or_console_error(browser, pages):
+    browser.get_log("performance")
+    for page in pages:
+        show(browser, page, 1600)
+        assert [e for e in browser.get_log("browser") if e["level"] == "SEVERE"] == [], page.name
+    asked = re.findall(r'"url\\?":\\?"(https?:[^"\\]+)', str(browser.get_log("performance")))
+    assert asked == []
+
+
+def test_pages_hold_no_script_and_work_without(browser, pages):
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        for page in pages:
+            assert "<script" not in page.read_text().lower()
+            show(browser, page, 1600)
+            assert browser.find_element("css selector", "h1").is_displayed()
+        show(browser, next(p for p in pages if p.stem == "4_analyse"), 1600)
+        code = browser.find_element("css selector", "details.code pre")
+        assert not code.is_displayed()
+        browser.find_element("css selector", "details.code summary").click()
+        assert code.is_displayed()
+        other = browser.find_elements("css selector", "details.code pre")[3]
+        assert not other.is_displayed()
+        browser.find_element("css selector", "label[for=show-code]").click()
+        assert other.is_displayed()
+    finally:
+        browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_nothing_is_wider_than_the_window(browser, pages, width):
+    for page in pages:
+        show(browser, page, width)
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= width, page.name
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_axe_finds_nothing_serious(browser, pages, width, dark):
+    if not AXE.exists():
+        pytest.skip(f"no axe-core at {AXE}: `make test` installs it where npm is present")
+    for page in pages:
+        show(browser, page, width, dark)
+        browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
+        browser.execute_cdp_cmd("Runtime.evaluate", {"expression": AXE.read_text()})      # past the pages' content security policy
+        result = browser.execute_async_script("const done = arguments[0]; axe.run(document, {resultTypes: ['violations']}).then(done)")
+        serious = [(v["id"], v["nodes"][0]["html"][:120]) for v in result["violations"] if v["impact"] in ("serious", "critical")]
+        assert serious == [], f"{page.name} at {width}"
+
+
+def test_every_internal_link_leads_somewhere(pages):
+    for page in pages:
+        text = page.read_text()
+        for href in re.findall(r'href="([^"]+)"', text):
+            if href.startswith(("http", "data:")):
+                continue
+            path, _, anchor = href.partition("#")
+            target = (page.parent / path).resolve() if path else page
+            assert target.exists(), f"{page}: {href}"
+            if anchor:
+                assert f'id="{anchor}"' in target.read_text(), f"{page}: {href}"
+
+
+def test_pages_are_small_and_say_what_a_reader_needs(pages):
+    front = next(p for p in pages if p.name == "index.html" and p.parent.name != "reports")
+    assert front.stat().st_size < 500_000
+    assert all(p.stat().st_size < 3_000_000 for p in pages)
+    text = front.read_text()
+    assert all(word in text for word in ("anomalies" if "anomalies" in text else "ok", "Data", "Model", "skill", "Last nights"))
+
+
+def test_every_picture_has_a_description(browser, pages):
+    for page in pages:
+        show(browser, page, 1600)
+        alts = browser.execute_script("return [...document.images].map(i => i.alt)")
+        assert all(alt and alt != "Figure without description" for alt in alts), page.name
+
+
+def test_keyboard_reaches_the_content_first(browser, pages):
+    show(browser, pages[0], 1600)
+    browser.find_element("css selector", "body").send_keys("\t")
+    assert browser.switch_to.active_element.get_attribute("href").endswith("#main")
