@@ -32,7 +32,7 @@ from types import SimpleNamespace
 import numba
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 # ---------------------------------------------------------------------------------------------------------- Paths
 
@@ -95,8 +95,7 @@ def read_records(path, chunk_rows=100_000):
         for chunk in pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""], chunksize=chunk_rows):
             yield chunk.to_dict("records"), []
         return
-    opened = gzip.open if str(path).endswith(".gz") else open
-    with opened(path, "rt", encoding="utf-8", errors="replace") as lines:
+    with (gzip.open if str(path).endswith(".gz") else open)(path, "rt", encoding="utf-8", errors="replace") as lines:
         numbered = enumerate(lines, 1)
         while chunk := list(itertools.islice(numbered, chunk_rows)):
             records, bad = [], []
@@ -179,7 +178,7 @@ def state_features(start_s, end_s, group, log_rate, log_duration, failed, *, tim
     Only transfers that ended strictly before a start enter its row. O(n log n). ValueError when `start_s` is not sorted.
     """
     start, end = np.asarray(start_s, np.float64), np.asarray(end_s, np.float64)
-    if len(start) == 0:
+    if not len(start):
         return np.empty((0, 4), np.float32)
     if (np.diff(start) < 0).any() or (end < start).any():
         raise ValueError("state_features: start_s must be sorted and no end_s before its start_s")
@@ -364,16 +363,17 @@ def score_limit(calibration, alarm_rate):
     return float(np.sort(calibration)[-k]) if k else float("inf")
 
 
-def skill_interval(model_loss, baseline_loss, block, *, rng, resamples=1000):
+def skill_interval(model_loss, baseline_loss, time, *, rng, resamples=1000):
     """(skill, low, high): 1 - mean model loss / mean baseline loss on the same rows, with a block bootstrap 95% interval.
 
-    block (n,) : rows of one block (hours of one stretch of time, a run, a job) are drawn together, since they share
-    their luck (Kuensch 1989). No rows, or one block only, gives no interval: (skill, -inf, inf).
+    time (n,) : datetimes of the rows. Rows of one stretch of six hours (of a twentieth of the whole span, if that is less) are drawn
+    together, since they share their luck (Kuensch 1989). ValueError when all rows fall into one stretch: there is no interval.
     """
-    sums = pd.DataFrame({"model": np.asarray(model_loss), "baseline": np.asarray(baseline_loss)}).groupby(np.asarray(block)).sum()
+    time = pd.DatetimeIndex(time)
+    stretch = min(pd.Timedelta("6h"), max((time.max() - time.min()) / 20, pd.Timedelta("1s")))
+    sums = pd.DataFrame({"model": np.asarray(model_loss), "baseline": np.asarray(baseline_loss)}).groupby((time - time.min()) // stretch).sum()
     if len(sums) < 2:
-        total = sums.sum()
-        return (float(1 - total.model / total.baseline) if len(sums) else 0.0), -np.inf, np.inf
+        raise ValueError("skill_interval: all rows fall into one stretch of time")
     drawn = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=resamples) @ sums.to_numpy()
     return float(1 - sums.model.sum() / sums.baseline.sum()), *map(float, np.quantile(1 - drawn[:, 0] / drawn[:, 1], [0.025, 0.975]))
 
@@ -431,7 +431,7 @@ def _scan(items, codes, bins, weight, level):
         if len(best) == 1:
             break
         score, kind, entity, low, high, a, mu, size, searched = best
-        p = float(stats.binom.sf(a - 1, np.ceil(size - 1e-6), min(mu / size, 1))) * searched
+        p = float(special.bdtrc(a - 1, np.ceil(size - 1e-6), min(mu / size, 1))) * searched
         if not p <= level:
             break
         mine = alive & (codes[kind][0] == entity) & (bins >= low) & (bins < high)

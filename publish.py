@@ -26,8 +26,8 @@ from helpers import ROOT, atomic, git_revision, resolve, write_json
 STEPS = ["1_extract", "2_preprocess", "3_train", "4_analyse"]
 TEMPLATES = ROOT / "templates"
 PACKAGES = ["papermill", "nbconvert", "snakemake", "numpy", "pandas", "pyarrow", "scikit-learn", "keras", "jax", "numba"]
-MAX_FINDINGS = 8        # rows of findings per study on the front page; the analysis page has all
-MAX_HISTORY = 30        # nights in the small pictures
+MAX_FINDINGS = 8  # rows of findings per study on the front page; the analysis page has all
+MAX_HISTORY = 30  # nights in the small pictures
 
 # ---------------------------------------------------------------------------------------------------- what was run
 
@@ -68,20 +68,17 @@ def parameters_of(notebook):
 
 
 def text_of(notebook, tag):
-    """Plain text of the first Markdown output of the cell with this tag."""
+    """Plain text of the first Markdown output of the cell with this tag; of a list, its first item."""
+    from bs4 import BeautifulSoup
     from nbconvert.filters import markdown2html
 
     for cell in notebook["cells"]:
         if tag in cell["metadata"].get("tags", []):
-            shown = ["".join(o["data"]["text/markdown"]) for o in cell["outputs"] if "text/markdown" in o.get("data", {})]
-            return plain(markdown2html(shown[0])) if shown else ""
+            for output in cell["outputs"]:
+                if "text/markdown" in output.get("data", {}):
+                    page = BeautifulSoup(markdown2html("".join(output["data"]["text/markdown"])), "html.parser")
+                    return " ".join((page.li or page).get_text().split())
     return ""
-
-
-def plain(markup):
-    from bs4 import BeautifulSoup
-
-    return " ".join(BeautifulSoup(markup, "html.parser").get_text().replace("¶", "").split())
 
 
 def read_step(report, study, step):
@@ -92,8 +89,15 @@ def read_step(report, study, step):
         return {"name": step, "outcome": "not run"}
     error, _ = error_of(notebook, path.with_suffix(".log"))
     ran = notebook["metadata"].get("papermill", {})
-    return {"name": step, "outcome": "failed" if error else "ok", "error": error, "notebook": notebook, "seconds": ran.get("duration"),
-            "ended": ran.get("end_time"), "parameters": {p["name"]: p["value"] for p in parameters_of(notebook)}}
+    return {
+        "name": step,
+        "outcome": "failed" if error else "ok",
+        "error": error,
+        "notebook": notebook,
+        "seconds": ran.get("duration"),
+        "ended": ran.get("end_time"),
+        "parameters": {p["name"]: p["value"] for p in parameters_of(notebook)},
+    }
 
 
 def earlier_with(reports, day, study, step):
@@ -124,9 +128,20 @@ def read_study(root, day, study):
     error = "" if complete else (stopped or {}).get("error") or "it did not run: the step before it left nothing"
     title, question = title_of(study)
     models = read_json(root / "models" / study / "metrics.json").get("models", [])
-    return {"study": study, "title": title, "question": question, "verdict": verdict, "error": error, "failed_step": (stopped or {}).get("name", ""),
-            "headline": text_of(steps[-1]["notebook"], "headline") if complete else "", "steps": steps, "findings": findings, "status": status,
-            "state": state, "in_use": next((m for m in models if m["in_use"]), None)}
+    return {
+        "study": study,
+        "title": title,
+        "question": question,
+        "verdict": verdict,
+        "error": error,
+        "failed_step": (stopped or {}).get("name", ""),
+        "headline": text_of(steps[-1]["notebook"], "headline") if complete else "",
+        "steps": steps,
+        "findings": findings,
+        "status": status,
+        "state": state,
+        "in_use": next((m for m in models if m["in_use"]), None),
+    }
 
 
 def read_json(path):
@@ -145,11 +160,26 @@ def record_run(root, day, studies):
     told = {}
     for s in studies:
         model = s["in_use"] or {}
-        told[s["study"]] = {"verdict": s["verdict"], "headline": s["headline"], "error": s["error"], "findings": len(s["findings"]),
-                            "data": {key: s["status"].get(key) for key in of_data}, "model": model.get("name"), "skill": model.get("skill"),
-                            "steps": {step["name"]: {key: step.get(key) for key in of_step} for step in s["steps"]}}
-    write_json({"day": day, "git": git_revision(), "python": platform.python_version(),
-                "versions": {package: version(package) for package in PACKAGES}, "studies": told}, root / "reports" / day / "run.json")
+        told[s["study"]] = {
+            "verdict": s["verdict"],
+            "headline": s["headline"],
+            "error": s["error"],
+            "findings": len(s["findings"]),
+            "data": {key: s["status"].get(key) for key in of_data},
+            "model": model.get("name"),
+            "skill": model.get("skill"),
+            "steps": {step["name"]: {key: step.get(key) for key in of_step} for step in s["steps"]},
+        }
+    write_json(
+        {
+            "day": day,
+            "git": git_revision(),
+            "python": platform.python_version(),
+            "versions": {package: version(package) for package in PACKAGES},
+            "studies": told,
+        },
+        root / "reports" / day / "run.json",
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------ pages
@@ -174,8 +204,27 @@ def exporter():
     import bleach
     from nbconvert import HTMLExporter
 
-    tags = {*bleach.ALLOWED_TAGS, "h1", "h2", "h3", "h4", "p", "br", "hr", "div", "span", "pre", "sub", "sup",
-            "table", "thead", "tbody", "tr", "th", "td"}
+    tags = {
+        *bleach.ALLOWED_TAGS,
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "p",
+        "br",
+        "hr",
+        "div",
+        "span",
+        "pre",
+        "sub",
+        "sup",
+        "table",
+        "thead",
+        "tbody",
+        "tr",
+        "th",
+        "td",
+    }
 
     def allowed(tag, name, value):
         return name in ("class", "id", "title", "colspan") or (name == "href" and re.match(r"(https?://|#|[\w./-]+$)", value) is not None)
@@ -192,10 +241,12 @@ def render_notebook(notebook):
 
     notebook = nbformat.reads(json.dumps(notebook), as_version=4)
     notebook.cells = [c for c in notebook.cells if "papermill-error-cell-tag" not in c.metadata.get("tags", [])]
+    for cell in notebook.cells:
+        join_streams(cell)
     page = BeautifulSoup(exporter().from_notebook_node(notebook)[0], "html.parser")
     for anchor in page.select("a.anchor-link"):
         anchor.decompose()
-    if page.h1 and (answer := text_of(notebook, "headline")):       # the night's answer comes before what leads to it
+    if page.h1 and (answer := text_of(notebook, "headline")):  # the night's answer comes before what leads to it
         lead = page.new_tag("p", attrs={"class": "lead"})
         lead.string = answer
         page.h1.insert_after(lead)
@@ -204,13 +255,21 @@ def render_notebook(notebook):
         table.wrap(page.new_tag("div", attrs={"class": "scroll", "tabindex": "0", "role": "region", "aria-label": f"Table {number}"}))
         align_numbers(table)
     for wide in page.select("pre, figure"):
-        wide["tabindex"] = "0"          # they scroll on a narrow screen, so the keyboard must reach them
+        wide["tabindex"] = "0"  # they scroll on a narrow screen, so the keyboard must reach them
     headings = [(h["id"], h.get_text()) for h in page.select("h2[id]")]
     return str(page), [*headings, ("run", "Run")]
 
 
+def join_streams(cell):
+    """Make all that a cell printed one output, where it printed first: a log per epoch would be a wall of logs."""
+    streams = [o for o in cell.get("outputs", []) if o.output_type == "stream"]
+    for later in streams[1:]:
+        streams[0].text += later.text
+        cell.outputs.remove(later)
+
+
 def align_numbers(table):
-    """Mark the columns whose cells all read as numbers, so that they align on the right."""
+    """Mark the columns whose cells all read as numbers, to align on the right, or as times, to stay on one line."""
     rows = [row.select("td") for row in table.select("tbody tr")]
     for column, head in enumerate(table.select("thead th")):
         head["scope"] = "col"
@@ -218,6 +277,9 @@ def align_numbers(table):
         if cells and all(re.fullmatch(r"[-+]?[\d,.]*%?|nan|inf", c.get_text().strip()) for c in cells):
             for cell in [head, *cells]:
                 cell["class"] = "number"
+        elif cells and all(re.fullmatch(r"[\d-]{5,10} \d\d:\d\d", c.get_text().strip()) for c in cells):
+            for cell in cells:
+                cell["class"] = "time"
 
 
 def publish_notebook(path, *, day, front, steps, current):
@@ -229,10 +291,23 @@ def publish_notebook(path, *, day, front, steps, current):
     content, contents = render_notebook(notebook)
     ran = notebook["metadata"].get("papermill", {})
     at = next((i for i, s in enumerate(steps) if s["name"] == current), 0)
-    write_page(page, "page.html.j2", title=f"{path.stem} {day}", day=day, front=front, content=content, contents=contents,
-               error=error, has_cell=has_cell, steps=[{**s, "current": s["name"] == current} for s in steps], previous=steps[at - 1] if at else None,
-               next=steps[at + 1] if at + 1 < len(steps) else None, parameters=parameters_of(notebook), up="../" * (front.count("../") + 1),
-               run=f"Started {(ran.get('start_time') or '?')[:19].replace('T', ' ')} UTC, took {ran.get('duration') or 0:.0f} s.")
+    write_page(
+        page,
+        "page.html.j2",
+        title=f"{path.stem} {day}",
+        day=day,
+        front=front,
+        content=content,
+        contents=contents,
+        error=error,
+        has_cell=has_cell,
+        steps=[{**s, "current": s["name"] == current} for s in steps],
+        previous=steps[at - 1] if at else None,
+        next=steps[at + 1] if at + 1 < len(steps) else None,
+        parameters=parameters_of(notebook),
+        up="../" * (front.count("../") + 1),
+        run=f"Started {(ran.get('start_time') or '?')[:19].replace('T', ' ')} UTC, took {ran.get('duration') or 0:.0f} s.",
+    )
 
 
 # ------------------------------------------------------------------------------------------------------- front page
@@ -246,7 +321,7 @@ def history(runs, study):
     for i, (night, told) in enumerate(nights):
         height = 2 + round(24 * told["findings"] / most)
         bars += f'<rect class="{told["verdict"].split()[0]}" x="{8 * i}" width="6" y="{26 - height}" height="{height}">'
-        bars += f'<title>{night}: {told["verdict"]}</title></rect>'
+        bars += f"<title>{night}: {told['verdict']}</title></rect>"
     spoken = f"{len(nights)} night{'s' * (len(nights) != 1)}, at most {most} findings; last: " + ", ".join(n["verdict"] for _, n in nights[-5:])
     return f'<svg class="history" role="img" aria-label="{spoken}" width="{max(8 * len(nights), 8)}" height="26">{bars}</svg>'
 
@@ -255,8 +330,16 @@ def front_study(root, day, s, runs):
     """The values that templates/front.html.j2 shows for one study."""
     reports, moment = root / "reports", "%m-%d %H:%M"
     rows = list(s["findings"].itertuples())
-    findings = [{"kind": f.kind.replace("_", " "), "entity": f.entity, "evidence": f.evidence,
-                 "start": f.start.strftime(moment), "end": f.end.strftime(moment)} for f in rows[:MAX_FINDINGS]]
+    findings = [
+        {
+            "kind": f.kind.replace("_", " "),
+            "entity": f.entity,
+            "evidence": f.evidence,
+            "start": f.start.strftime(moment),
+            "end": f.end.strftime(moment),
+        }
+        for f in rows[:MAX_FINDINGS]
+    ]
     pictures = [f for f in rows if f.figure and (root / f.figure).exists()]
     steps = []
     for step in s["steps"]:
@@ -267,13 +350,21 @@ def front_study(root, day, s, runs):
         steps.append({"name": step["name"].replace("_", " "), "href": href, "outcome": f"of {earlier}" if earlier else took})
     status, model = s["status"], s["in_use"]
     good = [run["day"] for run in runs if run["day"] < day and run["studies"].get(s["study"], {}).get("verdict", "failed") != "failed"]
-    return {**{k: s[k] for k in ("study", "title", "question", "verdict", "headline", "error", "failed_step")}, "findings": findings, "steps": steps,
-            "more": max(len(s["findings"]) - MAX_FINDINGS, 0), "last_good": good[-1] if good else "", "history": history(runs, s["study"]),
-            "data": f"{s['state']}; {status['rows']:,} rows, newest {str(status['newest'])[:16]} UTC" if status else "none",
-            "model": f"{model['name'].replace('_', ' ')}, skill {model['skill']:.2f} ({model['skill_low']:.2f} to {model['skill_high']:.2f}) "
-                     f"against {model['baseline_name'].replace('_', ' ')}" if model else "none",
-            "figure": "data:image/png;base64," + base64.b64encode((root / pictures[0].figure).read_bytes()).decode() if pictures else "",
-            "figure_alt": f"{pictures[0].kind.replace('_', ' ')} {pictures[0].entity}: {pictures[0].evidence}" if pictures else ""}
+    return {
+        **{k: s[k] for k in ("study", "title", "question", "verdict", "headline", "error", "failed_step")},
+        "findings": findings,
+        "steps": steps,
+        "more": max(len(s["findings"]) - MAX_FINDINGS, 0),
+        "last_good": good[-1] if good else "",
+        "history": history(runs, s["study"]),
+        "data": f"{s['state']}; {status['rows']:,} rows, newest {str(status['newest'])[:16]} UTC" if status else "none",
+        "model": f"{model['name'].replace('_', ' ')}, skill {model['skill']:.2f} ({model['skill_low']:.2f} to {model['skill_high']:.2f}) "
+        f"against {model['baseline_name'].replace('_', ' ')}"
+        if model
+        else "none",
+        "figure": "data:image/png;base64," + base64.b64encode((root / pictures[0].figure).read_bytes()).decode() if pictures else "",
+        "figure_alt": f"{pictures[0].kind.replace('_', ' ')} {pictures[0].entity}: {pictures[0].evidence}" if pictures else "",
+    }
 
 
 def publish(root, day, names):
@@ -296,12 +387,26 @@ def publish(root, day, names):
     bad = [s for s in studies if s["verdict"] == "failed"]
     found = sum(len(s["findings"]) for s in studies)
     lead = f"{len(studies)} {'study' if len(studies) == 1 else 'studies'}, {found} problem{'s' * (found != 1)} found"
-    write_page(report / "index.html", "front.html.j2", title=f"Night of {day}", day=day, lead=lead + (f", {len(bad)} failed." if bad else "."),
-               simulate=simulate.exists(), studies=[front_study(root, day, s, runs) for s in studies],
-               previous=nights[at - 1] if at else "", next=nights[at + 1] if at + 1 < len(nights) else "")
+    write_page(
+        report / "index.html",
+        "front.html.j2",
+        title=f"Night of {day}",
+        day=day,
+        lead=lead + (f", {len(bad)} failed." if bad else "."),
+        simulate=simulate.exists(),
+        studies=[front_study(root, day, s, runs) for s in studies],
+        previous=nights[at - 1] if at else "",
+        next=nights[at + 1] if at + 1 < len(nights) else "",
+    )
     every = sorted({name for run in runs for name in run["studies"]})
-    write_page(reports / "index.html", "days.html.j2", title="All nights", up="", studies=every,
-               days=[{"day": run["day"], "studies": {name: run["studies"].get(name) for name in every}} for run in reversed(runs)])
+    write_page(
+        reports / "index.html",
+        "days.html.j2",
+        title="All nights",
+        up="",
+        studies=every,
+        days=[{"day": run["day"], "studies": {name: run["studies"].get(name) for name in every}} for run in reversed(runs)],
+    )
     return report / "index.html", studies
 
 

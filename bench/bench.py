@@ -1,6 +1,6 @@
 """Measurements against peers, all in one run: `make bench`. Prints one table; ratios are comparable, seconds are this machine's.
 
-    python bench/bench.py [training] [scoring] [preprocess]
+python bench/bench.py [training] [scoring] [preprocess]
 """
 
 import json
@@ -22,7 +22,7 @@ import torch
 from helpers import QUANTILES, chunk_batches, pinball, predict_quantiles
 
 N_NUMBERS, UNITS, WARMUP, LENGTH, BATCH = 18, 128, 100, 156, 256
-MONTH = 36_000_000      # transfers of ATLAS in a month
+MONTH = 36_000_000  # transfers of ATLAS in a month
 torch.set_num_threads(os.cpu_count())
 rng = np.random.default_rng(0)
 
@@ -73,16 +73,26 @@ def training():
     numbers, codes = rng.normal(size=(n, N_NUMBERS)).astype("float32"), np.zeros((n, 1), "int32")
     target, weight = rng.normal(size=n).astype("float32"), np.ones(n, "float32")
     chunks = chunk_batches(numbers, codes, target, weight, warmup=WARMUP, length=LENGTH, batch=BATCH, seed=0)
-    window = ({"numbers": numbers[:BATCH * 100].reshape(BATCH, 100, -1), "codes": np.zeros((BATCH, 100, 1), "int32")}, target[:BATCH])
+    window = ({"numbers": numbers[: BATCH * 100].reshape(BATCH, 100, -1), "codes": np.zeros((BATCH, 100, 1), "int32")}, target[:BATCH])
     many, one, best = lstm(True), lstm(False), {}
     for _ in range(2):
-        tries = {"chunks": BATCH * LENGTH / seconds_per_step(many, [chunks[i] for i in range(len(chunks))]),
-                 "windows": BATCH / seconds_per_step(one, [window] * 10),
-                 "torch": BATCH * LENGTH / torch_seconds_per_step(WARMUP + LENGTH)}
+        tries = {
+            "chunks": BATCH * LENGTH / seconds_per_step(many, [chunks[i] for i in range(len(chunks))]),
+            "windows": BATCH / seconds_per_step(one, [window] * 10),
+            "torch": BATCH * LENGTH / torch_seconds_per_step(WARMUP + LENGTH),
+        }
         best = {name: max(rate, best.get(name, 0)) for name, rate in tries.items()}
     yield "training, chunks of our LSTM", f"{best['chunks']:,.0f} transfers/s and epoch", ""
-    yield "training, one 100-step window per transfer", f"{best['windows']:,.0f} transfers/s and epoch", f"ratio {best['chunks'] / best['windows']:.1f} (bar 40)"
-    yield "training, torch.nn.LSTM on the same chunks", f"{best['torch']:,.0f} transfers/s and epoch", f"ratio {best['chunks'] / best['torch']:.2f} (bar 0.8)"
+    yield (
+        "training, one 100-step window per transfer",
+        f"{best['windows']:,.0f} transfers/s and epoch",
+        f"ratio {best['chunks'] / best['windows']:.1f} (bar 40)",
+    )
+    yield (
+        "training, torch.nn.LSTM on the same chunks",
+        f"{best['torch']:,.0f} transfers/s and epoch",
+        f"ratio {best['chunks'] / best['torch']:.2f} (bar 0.8)",
+    )
     yield f"one epoch over {MONTH:,} transfers", f"{MONTH / best['chunks'] / 60:,.0f} min", "at this machine's rate"
 
 
@@ -106,10 +116,22 @@ def write_raw(raw, n, part=500_000):
         start = np.datetime64("2026-01-01", "s") + np.sort(rng.integers(0, 30 * 86400, m))
         times = {"submitted_at": start - rng.integers(1, 300, m), "started_at": start, "transferred_at": start + rng.integers(1, 3000, m)}
         src, dst = names[np.minimum(rng.geometric(0.02, m), 300) - 1], names[np.minimum(rng.geometric(0.02, m), 300) - 1]
-        frame = pd.DataFrame({name: pd.Series(np.char.replace(v.astype(str), "T", " ")) for name, v in times.items()}).assign(**{
-            "request-id": [f"{i:032x}" for i in range(first, first + m)], "activity": "Production Output", "src-rse": src, "dst-rse": dst,
-            "protocol": "davs", "transfer-endpoint": "https://fts.example:8446", "src-url": "davs://a.example/x", "dst-url": "davs://b.example/x",
-            "reason": None, "event_type": "transfer-done", "created_at": lambda f: f["transferred_at"], "bytes": rng.integers(1, 10**10, m).astype(str)})
+        frame = pd.DataFrame({name: pd.Series(np.char.replace(v.astype(str), "T", " ")) for name, v in times.items()}).assign(
+            **{
+                "request-id": [f"{i:032x}" for i in range(first, first + m)],
+                "activity": "Production Output",
+                "src-rse": src,
+                "dst-rse": dst,
+                "protocol": "davs",
+                "transfer-endpoint": "https://fts.example:8446",
+                "src-url": "davs://a.example/x",
+                "dst-url": "davs://b.example/x",
+                "reason": None,
+                "event_type": "transfer-done",
+                "created_at": lambda f: f["transferred_at"],
+                "bytes": rng.integers(1, 10**10, m).astype(str),
+            }
+        )
         frame.astype("str").assign(reason=pd.Series([None] * m, dtype="str")).to_parquet(raw / f"part-{first:09d}.parquet", index=False)
     (raw / "status.json").write_text(json.dumps({"window": ["2026-01-01", "2026-01-30"], "source": "bench"}))
 
@@ -120,11 +142,14 @@ def preprocess(n=10_000_000):
         write_raw(Path(folder) / "data/raw/transfers", n)
         notebook = Path(__file__).parents[1] / "notebooks/transfers/2_preprocess.ipynb"
         begun = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "papermill", notebook, Path(folder) / "out.ipynb", "-k", "python3", "-p", "products", folder,
-                        "--no-progress-bar"], check=True, capture_output=True)
+        subprocess.run(
+            [sys.executable, "-m", "papermill", notebook, Path(folder) / "out.ipynb", "-k", "python3", "-p", "products", folder, "--no-progress-bar"],
+            check=True,
+            capture_output=True,
+        )
         taken = time.perf_counter() - begun
         rows = pd.read_parquet(Path(folder) / "data/clean/transfers.parquet", columns=["state"]).shape[0]
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20      # the largest process among the children, the kernel
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20  # the largest process among the children, the kernel
     yield f"preprocessing {rows:,} transfers", f"{taken:.0f} s", f"peak {peak:.2f} GiB (bar 6)"
 
 

@@ -36,8 +36,14 @@ def execute(notebook, products, **parameters):
 
     out = Path(products) / f"executed-{Path(notebook).stem}.ipynb"
     out.parent.mkdir(parents=True, exist_ok=True)
-    papermill.execute_notebook(REPOSITORY / "notebooks" / notebook, out, parameters={"products": str(products), **parameters},
-                               kernel_name="python3", progress_bar=False, cwd=REPOSITORY)
+    papermill.execute_notebook(
+        REPOSITORY / "notebooks" / notebook,
+        out,
+        parameters={"products": str(products), **parameters},
+        kernel_name="python3",
+        progress_bar=False,
+        cwd=REPOSITORY,
+    )
     return nbformat.read(out, 4)
 
 

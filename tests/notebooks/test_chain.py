@@ -14,8 +14,12 @@ import yaml
 from conftest import REPOSITORY, run_chain
 
 NIGHT = "reports/2026-01-31"
-WRITES = {"1_extract": ["data/raw/{study}/status.json"], "2_preprocess": ["data/clean/{study}.parquet"], "3_train": ["models/{study}/metrics.json"],
-          "4_analyse": ["data/scores/{study}.parquet", "data/findings/{study}.parquet"]}
+WRITES = {
+    "1_extract": ["data/raw/{study}/status.json"],
+    "2_preprocess": ["data/clean/{study}.parquet"],
+    "3_train": ["models/{study}/metrics.json"],
+    "4_analyse": ["data/scores/{study}.parquet", "data/findings/{study}.parquet"],
+}
 
 
 @pytest.fixture
@@ -46,8 +50,10 @@ def make_checkout(folder):
 
 
 def write_notebook(path, writes):
-    parameters = ("source: str = 'sample'  # where from\nday: str = '2026-01-31'  # night\nproducts: str = ''  # folder\n"
-                  "fail: bool = False  # whether to fail\nwait_s: float = 0.0  # time to take, seconds")
+    parameters = (
+        "source: str = 'sample'  # where from\nday: str = '2026-01-31'  # night\nproducts: str = ''  # folder\n"
+        "fail: bool = False  # whether to fail\nwait_s: float = 0.0  # time to take, seconds"
+    )
     work = f"""import json, pathlib, time
 time.sleep(wait_s)
 assert not fail, "this study is told to fail"
@@ -59,11 +65,17 @@ for name in {writes!r}:
         import pandas
         pandas.DataFrame(columns=columns).to_parquet(path)
     else:
-        path.write_text(json.dumps({{"day": day, "models": [], "state": "ok", "window": ["", day], "rows": 1, "newest": day, "source": source, "sha256": ""}}))"""
-    cells = [nbformat.v4.new_markdown_cell("# A title\n\nA question?"), nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]}),
-             nbformat.v4.new_code_cell(work)]
+        told = {{"day": day, "models": [], "state": "ok", "window": ["", day], "rows": 1, "newest": day, "source": source, "sha256": ""}}
+        path.write_text(json.dumps(told))"""
+    cells = [
+        nbformat.v4.new_markdown_cell("# A title\n\nA question?"),
+        nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]}),
+        nbformat.v4.new_code_cell(work),
+    ]
     path.parent.mkdir(parents=True, exist_ok=True)
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": {"name": "python3", "language": "python", "display_name": "x"}}), path)
+    nbformat.write(
+        nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": {"name": "python3", "language": "python", "display_name": "x"}}), path
+    )
 
 
 def configure(checkout, **studies):
@@ -71,17 +83,20 @@ def configure(checkout, **studies):
     (checkout / "config.yaml").write_text(yaml.safe_dump(content))
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"studies": {"nonsense": {}}}, "unknown study 'nonsense'; known are left, right"),
-    ({"studies": {"left": {"extract": {"sauce": 1}}}}, "declares no parameter 'sauce', only source, day"),
-    ({"studies": {"left": {"cook": {}}}}, "unknown step 'cook' of left"),
-    ({"studies": {"left": {"extract": {"source": "missing/*.json"}}}}, "the source of left, missing/*.json, does not exist"),
-    ({"studies": {"left": {"extract": {"source": "https://me:pw@host"}}}}, "credentials belong into the environment"),
-    ({"studies": {}}, "names no study"),
-    ({"studies": {"left": {}}, "colour": "red"}, "unknown setting 'colour'"),
-    ({"studies": {"left": {}}, "day": "tomorrow"}, "day 'tomorrow' is no date"),
-    ({"studies": {"left": {"train": 3}}}, "must be a mapping"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"studies": {"nonsense": {}}}, "unknown study 'nonsense'; known are left, right"),
+        ({"studies": {"left": {"extract": {"sauce": 1}}}}, "declares no parameter 'sauce', only source, day"),
+        ({"studies": {"left": {"cook": {}}}}, "unknown step 'cook' of left"),
+        ({"studies": {"left": {"extract": {"source": "missing/*.json"}}}}, "the source of left, missing/*.json, does not exist"),
+        ({"studies": {"left": {"extract": {"source": "https://me:pw@host"}}}}, "credentials belong into the environment"),
+        ({"studies": {}}, "names no study"),
+        ({"studies": {"left": {}}, "colour": "red"}, "unknown setting 'colour'"),
+        ({"studies": {"left": {}}, "day": "tomorrow"}, "day 'tomorrow' is no date"),
+        ({"studies": {"left": {"train": 3}}}, "must be a mapping"),
+    ],
+)
 def test_a_wrong_configuration_is_one_clear_line_before_anything_runs(checkout, change, message):
     (checkout / "config.yaml").write_text(yaml.safe_dump({"day": "2026-01-31"} | change))
     code, printed = run_chain("config.yaml", checkout)
@@ -101,11 +116,11 @@ def test_a_failing_study_keeps_its_notebook_and_does_not_stop_the_other(checkout
     assert not (checkout / "data/findings/left.parquet").exists()
     assert (checkout / NIGHT / "left/2_preprocess.ipynb").exists()
     page = (checkout / NIGHT / "left/2_preprocess.html").read_text()
-    assert "this study is told to fail" in page[page.index("<main"):][:600]
+    assert "this study is told to fail" in page[page.index("<main") :][:600]
     told = json.loads((checkout / NIGHT / "run.json").read_text())["studies"]
     assert (told["left"]["verdict"], told["right"]["verdict"]) == ("failed", "ok")
     configure(checkout)
-    code, printed = run_chain("config.yaml", checkout)         # mended: only the failed study goes on
+    code, printed = run_chain("config.yaml", checkout)  # mended: only the failed study goes on
     assert code == 0
     assert "left/2_preprocess" in printed
     assert "left/1_extract" not in printed
@@ -126,12 +141,33 @@ def test_nothing_changed_means_nothing_runs_and_little_time(one_night):
     assert min(seconds) < 5
 
 
-@pytest.mark.parametrize(("day", "trains"), [("2026-01-31", False), ("2026-02-03", False), ("2026-02-07", True), ("2026-01-15", True)],
-                         ids=["same night", "within the week", "a week later", "a model from the future"])
+@pytest.mark.parametrize(
+    ("day", "trains"),
+    [("2026-01-31", False), ("2026-02-03", False), ("2026-02-07", True), ("2026-01-15", True)],
+    ids=["same night", "within the week", "a week later", "a model from the future"],
+)
 def test_training_runs_weekly_and_scoring_nightly(one_night, day, trains):
     folder, _ = one_night
-    plan = subprocess.run(["snakemake", "-n", "--configfile", "config.yaml", "--config", f"day={day}", "--nolock", "--cores", "2",
-                           "--rerun-triggers", "mtime", "params", "input"], cwd=folder, capture_output=True, text=True).stdout
+    plan = subprocess.run(
+        [
+            "snakemake",
+            "-n",
+            "--configfile",
+            "config.yaml",
+            "--config",
+            f"day={day}",
+            "--nolock",
+            "--cores",
+            "2",
+            "--rerun-triggers",
+            "mtime",
+            "params",
+            "input",
+        ],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    ).stdout
     assert ("rule 3_train" in plan) == trains
     assert ("rule 4_analyse" in plan) == (day != "2026-01-31")
 
@@ -153,7 +189,9 @@ def test_two_runs_at_once_do_not_meet(checkout):
 
 def test_a_killed_run_leaves_no_lock_and_the_next_one_completes(checkout):
     configure(checkout, left={"preprocess": {"wait_s": 30}}, right={})
-    first = subprocess.Popen(["make", "reports", f"ENV={sys.prefix}"], cwd=checkout, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT, start_new_session=True)
+    first = subprocess.Popen(
+        ["make", "reports", f"ENV={sys.prefix}"], cwd=checkout, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT, start_new_session=True
+    )
     for _ in range(300):
         if (checkout / NIGHT / "left/2_preprocess.ipynb").exists():
             break

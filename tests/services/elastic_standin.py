@@ -30,7 +30,7 @@ def standin(indices, *, faults=(), login=None, certificate=None, stall_s=3.0):
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(payload)))
             self.end_headers()
-            self.wfile.write(payload[:len(payload) // 2] if cut else payload)
+            self.wfile.write(payload[: len(payload) // 2] if cut else payload)
             if cut:
                 self.wfile.flush()
                 self.connection.close()
@@ -58,9 +58,11 @@ def standin(indices, *, faults=(), login=None, certificate=None, stall_s=3.0):
                 return self.answer(fault, {"error": {"type": "too_busy", "reason": "later"}, "status": fault})
             documents = indices[asked["pit"]["id"]]
             first = (asked.get("search_after") or [-1])[0] + 1
-            hits = [{"_source": d, "sort": [first + i]} for i, d in enumerate(documents[first:first + asked["size"]])]
+            hits = [{"_source": d, "sort": [first + i]} for i, d in enumerate(documents[first : first + asked["size"]])]
             failed = 1 if fault == "shard" else 0
-            return self.answer(200, {"pit_id": asked["pit"]["id"], "timed_out": False, "_shards": {"failed": failed}, "hits": {"hits": hits}}, fault == "cut")
+            return self.answer(
+                200, {"pit_id": asked["pit"]["id"], "timed_out": False, "_shards": {"failed": failed}, "hits": {"hits": hits}}, fault == "cut"
+            )
 
         do_GET = do_POST = do_DELETE = do_HEAD = handle_one
 

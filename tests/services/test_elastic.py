@@ -14,8 +14,14 @@ DAYS = ["2026-01-29", "2026-01-30", "2026-01-31"]
 
 
 def documents(day, n=25):
-    return [{"event_type": "transfer-done", "created_at": f"{day} 10:00:{i:02d}",
-             "payload": {"request-id": f"{day}-{i}", "src-rse": "A_DISK", "dst-rse": "B_DISK", "bytes": i, "transferred_at": f"{day} 10:00:{i:02d}"}} for i in range(n)]
+    return [
+        {
+            "event_type": "transfer-done",
+            "created_at": f"{day} 10:00:{i:02d}",
+            "payload": {"request-id": f"{day}-{i}", "src-rse": "A_DISK", "dst-rse": "B_DISK", "bytes": i, "transferred_at": f"{day} 10:00:{i:02d}"},
+        }
+        for i in range(n)
+    ]
 
 
 def name_of(day):
@@ -28,7 +34,14 @@ def indices():
 
 
 def extract(url, products, **parameters):
-    return execute("transfers/1_extract.ipynb", products, source=url, day=DAYS[-1], days=3, **{"page_rows": 10, "timeout_s": 1.0, "retry_wait_s": 0.2} | parameters)
+    return execute(
+        "transfers/1_extract.ipynb",
+        products,
+        source=url,
+        day=DAYS[-1],
+        days=3,
+        **{"page_rows": 10, "timeout_s": 1.0, "retry_wait_s": 0.2} | parameters,
+    )
 
 
 def raw(products):
@@ -59,7 +72,7 @@ def test_an_interrupted_run_keeps_whole_days_only_and_goes_on_at_the_first_missi
         assert not list((tmp_path / "data/raw/transfers").glob(".*")), "a half-written file is left"
         assert not (tmp_path / "data/raw/transfers/status.json").exists()
     assert port
-    with standin(indices) as (url, log):       # another port is another source, so the resumed run must use the same address
+    with standin(indices) as (url, _log):  # another port is another source, so the resumed run must use the same address
         pass
     with pytest.MonkeyPatch.context():
         resumed(indices, tmp_path, int(port))
@@ -89,18 +102,22 @@ def test_a_missing_day_is_named_and_the_rest_is_kept(indices, tmp_path):
     assert (status["state"], status["rows"], status["missing_days"]) == ("partial", 50, [DAYS[1]])
 
 
-@pytest.mark.parametrize(("case", "message"), [
-    ("login", "refuses these credentials (401): check ELASTIC_API_KEY"),
-    ("index", "exists for no day from 2026-01-29 to 2026-01-31: check the parameter index"),
-    ("host", "does not answer"),
-    ("shard", "answered for some of its shards only"),
-])
+@pytest.mark.parametrize(
+    ("case", "message"),
+    [
+        ("login", "refuses these credentials (401): check ELASTIC_API_KEY"),
+        ("index", "exists for no day from 2026-01-29 to 2026-01-31: check the parameter index"),
+        ("host", "does not answer"),
+        ("shard", "answered for some of its shards only"),
+    ],
+)
 def test_one_clear_line_and_nothing_half_written(indices, tmp_path, monkeypatch, case, message):
     monkeypatch.setenv("ELASTIC_USER", "reader")
     monkeypatch.setenv("ELASTIC_PASSWORD", "wr0ng-secret")
-    with standin({} if case == "index" else indices, login=("reader", "right") if case == "login" else None, faults=["shard"] if case == "shard" else ()) as (url, _):
-        with pytest.raises(PapermillExecutionError) as error:
-            extract("http://127.0.0.1:9" if case == "host" else url, tmp_path)
+    with standin(
+        {} if case == "index" else indices, login=("reader", "right") if case == "login" else None, faults=["shard"] if case == "shard" else ()
+    ) as (url, _), pytest.raises(PapermillExecutionError) as error:
+        extract("http://127.0.0.1:9" if case == "host" else url, tmp_path)
     assert message in error.value.evalue
     assert len(error.value.evalue.splitlines()) == 1
     assert raw(tmp_path)[0] == []
@@ -111,8 +128,28 @@ def test_an_unknown_certificate_is_refused_and_its_authority_accepts_it(indices,
     if not shutil.which("openssl"):
         pytest.skip("no openssl to make a certificate with")
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext",
-                    "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    subprocess.run(
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=localhost",
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+            "-keyout",
+            key,
+            "-out",
+            certificate,
+        ],
+        check=True,
+        capture_output=True,
+    )
     with standin(indices, certificate=(certificate, key)) as (url, log):
         with pytest.raises(PapermillExecutionError, match="is not trusted: name the file of its authority"):
             extract(url, tmp_path)

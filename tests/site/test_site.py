@@ -18,8 +18,16 @@ def browser(tmp_path_factory):
         pytest.skip("no chromium or chromedriver on this machine")
     options = webdriver.ChromeOptions()
     options.binary_location = binary
-    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
-                 "--disable-sync", "--no-first-run", f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+    for flag in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--no-first-run",
+        f"--user-data-dir={tmp_path_factory.mktemp('profile')}",
+    ):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     chrome = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
@@ -85,7 +93,7 @@ def test_axe_finds_nothing_serious(browser, pages, width, dark):
     for page in pages:
         show(browser, page, width, dark)
         browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
-        browser.execute_cdp_cmd("Runtime.evaluate", {"expression": AXE.read_text()})      # past the pages' content security policy
+        browser.execute_cdp_cmd("Runtime.evaluate", {"expression": AXE.read_text()})  # past the pages' content security policy
         result = browser.execute_async_script("const done = arguments[0]; axe.run(document, {resultTypes: ['violations']}).then(done)")
         serious = [(v["id"], v["nodes"][0]["html"][:120]) for v in result["violations"] if v["impact"] in ("serious", "critical")]
         assert serious == [], f"{page.name} at {width}"

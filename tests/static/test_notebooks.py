@@ -9,8 +9,10 @@ import pytest
 from conftest import REPOSITORY
 
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").rglob("*.ipynb"))
-SECTIONS = {"3_train": ["Data", "Baseline", "Model", "Fit", "Threshold", "Check", "Conclusion"],
-            "4_analyse": ["Headline", "Findings", "Why", "How good", "Limits", "Conclusion"]}
+SECTIONS = {
+    "3_train": ["Data", "Baseline", "Model", "Fit", "Threshold", "Check", "Conclusion"],
+    "4_analyse": ["Headline", "Findings", "Why", "How good", "Limits", "Conclusion"],
+}
 
 pytestmark = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: str(p.relative_to(REPOSITORY / "notebooks")))
 

@@ -120,7 +120,7 @@ def test_split_purges_what_ends_after_its_part():
 
 
 def test_p_values_and_limit_agree():
-    calibration = np.arange(1, 200)                     # 199 scores
+    calibration = np.arange(1, 200)  # 199 scores
     assert helpers.p_values([199, 199.5, 0], calibration) == pytest.approx([2 / 200, 1 / 200, 1])
     limit = helpers.score_limit(calibration, 0.01)
     assert helpers.p_values([limit], calibration)[0] > 0.01
@@ -147,7 +147,7 @@ def test_quantile_table_falls_back_to_coarser_tables(tmp_path):
     helpers.write_json(fit_quantile_table(frame, target, ["link", "size"]), tmp_path / "t.json")
     asked = pd.DataFrame({"link": ["a", "new", "new"], "size": [1, 1, 9]})
     predicted = helpers.predict_quantiles(tmp_path / "t.json", asked, None, None)
-    assert predicted[:, 0].tolist() == [1, 2, 2]        # its link; its size; everything
+    assert predicted[:, 0].tolist() == [1, 2, 2]  # its link; its size; everything
     assert (np.diff(predicted, axis=1) >= 0).all()
 
 
@@ -158,24 +158,42 @@ def test_pinball_of_the_median_is_half_the_absolute_error():
 
 def test_skill_interval_covers_and_says_when_it_cannot():
     rng = np.random.default_rng(0)
-    block = np.repeat(np.arange(50), 20)
-    skill, low, high = helpers.skill_interval(rng.gamma(2, 0.5, 1000), rng.gamma(2, 1, 1000), block, rng=rng)
+    time = pd.date_range("2026-01-01", periods=1000, freq="30min", tz="UTC")
+    skill, low, high = helpers.skill_interval(rng.gamma(2, 0.5, 1000), rng.gamma(2, 1, 1000), time, rng=rng)
     assert low < 0.5 < high
     assert low < skill < high
-    assert helpers.skill_interval([1.0], [2.0], [0], rng=rng) == (0.5, -np.inf, np.inf)
+    with pytest.raises(ValueError, match="one stretch"):
+        helpers.skill_interval([1.0, 1.0], [2.0, 2.0], time[[0, 0]], rng=rng)
+
+
+def test_skill_interval_is_wider_when_losses_share_their_luck():
+    rng = np.random.default_rng(0)
+    time = pd.date_range("2026-01-01", periods=2000, freq="10min", tz="UTC")
+    shared = np.repeat(rng.gamma(1, 1, 2000 // 36 + 1), 36)[:2000]
+    alone = rng.permutation(shared)
+    width = {
+        name: np.diff(helpers.skill_interval(loss, np.ones(2000), time, rng=rng)[1:])[0] for name, loss in (("shared", shared), ("alone", alone))
+    }
+    assert width["shared"] > 2 * width["alone"]
 
 
 def scan_items(n=4000, seed=0):
     rng = np.random.default_rng(seed)
-    items = pd.DataFrame({"time": pd.Timestamp("2026-01-01", tz="UTC") + pd.to_timedelta(np.sort(rng.uniform(0, 7 * 86400, n)), unit="s"),
-                          "src": rng.choice(list("ABCDEF"), n), "dst": rng.choice(list("UVWXYZ"), n), "expected": 0.01})
+    items = pd.DataFrame(
+        {
+            "time": pd.Timestamp("2026-01-01", tz="UTC") + pd.to_timedelta(np.sort(rng.uniform(0, 7 * 86400, n)), unit="s"),
+            "src": rng.choice(list("ABCDEF"), n),
+            "dst": rng.choice(list("UVWXYZ"), n),
+            "expected": 0.01,
+        }
+    )
     items["link"] = items.src + " -> " + items.dst
     return items.assign(flagged=rng.random(n) < 0.01)
 
 
 def test_scan_finds_nothing_on_normal_nights():
     found = [len(helpers.scan_incidents(scan_items(seed=seed), ["link", "src", "dst"], clump="link")) for seed in range(20)]
-    assert np.mean(found) <= 0.15           # at most 0.05 stated per night, 20 nights seen
+    assert np.mean(found) <= 0.15  # at most 0.05 stated per night, 20 nights seen
 
 
 def test_scan_reports_a_slow_destination_once_and_not_per_link():
@@ -191,10 +209,15 @@ def test_scan_reports_a_slow_destination_once_and_not_per_link():
 def test_one_burst_of_files_is_no_incident():
     items = scan_items(seed=3)
     items["flagged"] = False
-    items.loc[items.index[:2000:40], "flagged"] = True      # bursts exist on normal nights too: luck is shared in them
+    items.loc[items.index[:2000:40], "flagged"] = True  # bursts exist on normal nights too: luck is shared in them
     first = pd.Timestamp("2026-01-01", tz="UTC")
-    many = [pd.DataFrame({"time": first + pd.Timedelta(hours=13 * i), "src": f"S{i}", "dst": f"D{i}", "link": f"L{i}", "expected": 0.01,
-                          "flagged": True}, index=range(30)) for i in range(12)]
+    many = [
+        pd.DataFrame(
+            {"time": first + pd.Timedelta(hours=13 * i), "src": f"S{i}", "dst": f"D{i}", "link": f"L{i}", "expected": 0.01, "flagged": True},
+            index=range(30),
+        )
+        for i in range(12)
+    ]
     assert len(helpers.scan_incidents(pd.concat([items, *many], ignore_index=True), ["link", "src", "dst"], clump="link")) == 0
 
 

@@ -63,22 +63,23 @@ def test_category_codes_go_back_to_the_same_names_and_survive_new_ones(names, la
     grown = helpers.fit_categories(pd.DataFrame({"c": pd.Series(later, dtype="str")}), ["c"], first)
     codes = helpers.encode_categories(pd.DataFrame({"c": pd.Series(names, dtype="str")}), grown).c
     assert [grown["c"][code - 1] for code in codes] == names
-    assert grown["c"][:len(first["c"])] == first["c"]
+    assert grown["c"][: len(first["c"])] == first["c"]
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(1, 40), st.integers(0, 7), st.integers(1, 9), st.integers(1, 4), st.booleans())
 def test_every_row_is_a_target_once_and_sees_only_rows_before_it(n, warmup, length, batch, shuffle):
     numbers = np.arange(1.0, n + 1)[:, None]
-    chunks = helpers.chunk_batches(numbers, np.zeros((n, 1)), np.arange(n), np.ones(n), warmup=warmup, length=length, batch=batch,
-                                   seed=1 if shuffle else None)
+    chunks = helpers.chunk_batches(
+        numbers, np.zeros((n, 1)), np.arange(n), np.ones(n), warmup=warmup, length=length, batch=batch, seed=1 if shuffle else None
+    )
     seen = []
     for b in range(len(chunks)):
         x, target, weight = chunks[b]
         assert x["numbers"].shape == (batch, warmup + length, 1)
         counted = weight > 0
         seen += target[counted].astype(int).tolist()
-        np.testing.assert_array_equal(x["numbers"][..., 0][counted], target[counted] + 1)     # a step reads its own row
+        np.testing.assert_array_equal(x["numbers"][..., 0][counted], target[counted] + 1)  # a step reads its own row
         for row in range(batch):
             inputs = x["numbers"][row, :, 0]
             assert (np.diff(inputs[inputs > 0]) == 1).all()

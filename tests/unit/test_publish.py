@@ -37,8 +37,10 @@ def night(tmp_path):
     folder = tmp_path / "data/raw/transfers"
     folder.mkdir(parents=True)
     helpers.write_status(folder, state="ok", rows=5, newest="2026-01-31 23:00", source="sample", window=["2026-01-01", "2026-01-31"])
-    findings = pd.DataFrame([["transfers", "slow_link", HOSTILE, "S", *[pd.Timestamp("2026-01-31", tz="UTC")] * 2, 1.0, 0.01, 9.0, 1.0, "s", HOSTILE, ""]],
-                            columns=helpers.FINDING_COLUMNS)
+    findings = pd.DataFrame(
+        [["transfers", "slow_link", HOSTILE, "S", *[pd.Timestamp("2026-01-31", tz="UTC")] * 2, 1.0, 0.01, 9.0, 1.0, "s", HOSTILE, ""]],
+        columns=helpers.FINDING_COLUMNS,
+    )
     helpers.write_parquet(findings, tmp_path / "data/findings/transfers.parquet")
     return tmp_path
 
@@ -77,7 +79,7 @@ def test_a_failed_step_comes_first_on_its_page_and_on_the_front_page(night):
     assert study["verdict"] == "failed"
     assert "Failed in 2_preprocess. ValueError: the column bytes is missing" in " ".join(page(front).get_text().split())
     failed = page(front.parent / "transfers/2_preprocess.html")
-    assert "the column bytes is missing" in failed.main.find().get_text()         # the first thing in the page
+    assert "the column bytes is missing" in failed.main.find().get_text()  # the first thing in the page
     assert failed.select_one("#failed-cell pre.traceback")
     assert "Two problems" not in page(front).get_text(), "findings of an earlier run shown as tonight's"
 
@@ -125,4 +127,5 @@ def test_parameters_show_value_default_and_meaning():
     notebook = nbformat.v4.new_notebook(cells=[cell], metadata={"papermill": {"parameters": {"days": 7}}})
     assert publish.parameters_of(notebook) == [
         {"name": "days", "value": 7, "default": 42, "changed": True, "meaning": "length, days"},
-        {"name": "url", "value": "a=b", "default": "a=b", "changed": False, "meaning": "where"}]
+        {"name": "url", "value": "a=b", "default": "a=b", "changed": False, "meaning": "where"},
+    ]
