@@ -431,7 +431,7 @@ def _scan(items, codes, bins, weight, level):
         if len(best) == 1:
             break
         score, kind, entity, low, high, a, mu, size, searched = best
-        p = float(special.bdtrc(a - 1, np.ceil(size - 1e-6), min(mu / size, 1))) * searched
+        p = float(special.bdtrc(a - 1, int(np.ceil(size - 1e-6)), min(mu / size, 1))) * searched
         if not p <= level:
             break
         mine = alive & (codes[kind][0] == entity) & (bins >= low) & (bins < high)
