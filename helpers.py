@@ -435,8 +435,9 @@ def _scan(items, codes, bins, weight, level):
         if not p <= level:
             break
         mine = alive & (codes[kind][0] == entity) & (bins >= low) & (bins < high)
-        times = items.time[mine & flagged]
-        rows.append([kind, codes[kind][1][entity], times.min(), times.max(), int(mine.sum()), int(flagged[mine].sum()),
+        first, last = items.time[mine & flagged].agg(["min", "max"])
+        mine &= items.time.between(first, last)
+        rows.append([kind, codes[kind][1][entity], first, last, int(mine.sum()), int(flagged[mine].sum()),
                      float(expected[mine].sum()), float(score), max(p, 1e-300)])
         alive &= ~mine
     return pd.DataFrame(rows, columns=SCAN_COLUMNS), alive
