@@ -131,9 +131,8 @@ def check_schema(frame, schema, name):
     try:
         return schema.validate(frame, lazy=True)
     except SchemaErrors as error:
-        first = error.failure_cases.iloc[0]
-        same = error.failure_cases.query("column == @first.column and check == @first.check")
-        raise ValueError(f"{name}: column {first.column!r} fails {first.check!r} in {len(same)} rows, first "
+        (column, check), same = next(iter(error.failure_cases.groupby(["column", "check"], sort=False)))
+        raise ValueError(f"{name}: column {column!r} fails {check!r} in {len(same)} rows, first "
                          f"{same[['index', 'failure_case']].head(3).values.tolist()}") from None
 
 
