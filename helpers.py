@@ -93,7 +93,7 @@ def read_records(path, chunk_rows=100_000):
     """
     if ".csv" in Path(path).name:
         for chunk in pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""], chunksize=chunk_rows):
-            yield chunk.to_dict("records"), []
+            yield chunk.astype(object).where(chunk.notna(), None).to_dict("records"), []
         return
     with (gzip.open if str(path).endswith(".gz") else open)(path, "rt", encoding="utf-8", errors="replace") as lines:
         numbered = enumerate(lines, 1)

@@ -49,7 +49,7 @@ def test_read_records_reads_csv_as_text(tmp_path):
     [(records, bad)] = helpers.read_records(tmp_path / "e.csv")
     assert records[1] == {"request-id": "008", "bytes": "12"}
     assert records[0]["request-id"] == "007"
-    assert pd.isna(records[0]["bytes"])
+    assert records[0]["bytes"] is None
     assert bad == []
 
 
