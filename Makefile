@@ -13,9 +13,10 @@ help:     ## list the targets
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
 
 reports: $(ENV)/.installed   ## run the chain and render the site: CONFIG=site.yaml DAY=2026-01-31
-	@snakemake --configfile $(CONFIG) $(if $(DAY),--config day=$(DAY)) --cores $(CORES) --keep-going --rerun-incomplete --nolock \
+	@[ -f "$(CONFIG)" ] || { echo "nightshift: there is no configuration $(CONFIG)" >&2; exit 2; }
+	@snakemake --configfile "$(CONFIG)" $(if $(DAY),--config day=$(DAY)) --cores $(CORES) --keep-going --rerun-incomplete --nolock \
 	    --rerun-triggers mtime params input --quiet all; status=$$?; \
-	 if [ $$status != 2 ]; then python publish.py --config $(CONFIG) $(if $(DAY),--day $(DAY)) || status=1; fi; exit $$status
+	 if [ $$status != 2 ]; then python publish.py --config "$(CONFIG)" $(if $(DAY),--day $(DAY)) || status=1; fi; exit $$status
 
 nightly:  ## the same for the night that has just ended (UTC), as cron calls it
 	@$(MAKE) --no-print-directory reports DAY=$$(date -u -d yesterday +%F)

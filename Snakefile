@@ -67,28 +67,36 @@ def check_config():
     if unknown := sorted(set(config) - {*SHARED, "retrain_days", "simulate", "studies"}):
         stop(f"unknown setting {unknown[0]!r}")
     try:
-        date.fromisoformat(str(config.get("day")))
+        config["day"] = str(date.fromisoformat(str(config.get("day"))))
     except ValueError:
         stop(f"day {config.get('day')!r} is no date such as 2026-01-31")
+    for name, low, high in (("alarm_rate", 0, 1), ("false_discovery_rate", 0, 1), ("retrain_days", 0, float("inf"))):
+        if not (isinstance(value := config.get(name, 0.5), (int, float)) and low < value < high):
+            stop(f"{name} is {value!r}: it must be a number above {low}{'' if high > 1 else ' and below 1'}")
     if not isinstance(STUDIES, dict) or not STUDIES:
         stop("the configuration names no study")
     check_names("simulate", config.get("simulate"), notebook_of("", ""))
     for study, steps in STUDIES.items():
         if study not in KNOWN:
             stop(f"unknown study {study!r}; known are {', '.join(KNOWN)}")
+        if not isinstance(steps or {}, dict):
+            stop(f"studies.{study} must be a mapping of steps, such as {{}}")
         for name, given in (steps or {}).items():
             if name not in [step[2:] for step in STEPS]:
                 stop(f"unknown step {name!r} of {study}; known are {', '.join(step[2:] for step in STEPS)}")
             check_names(f"studies.{study}.{name}", given, notebook_of(study, next(s for s in STEPS if s[2:] == name)))
+            for table in ("perfsonar", "truth"):
+                if (path := (given or {}).get(table)) not in (None, "", "sample") and not files_of(path):
+                    stop(f"studies.{study}.{name}.{table}: {path} does not exist")
         source = str(parameters(study, "1_extract")["source"])
         if "://" in source and "@" in source:
             stop(f"the source of {study} holds a password: credentials belong into the environment (parameters are printed in the report)")
         if source != "sample" and "://" not in source and not files_of(source):
-            stop(f"the source of {study}, {source}, does not exist")
+            stop(f"the source of {study}, {source}, does not exist or is no file")
 
 
 def files_of(source):
-    return sorted(glob.glob(os.path.expanduser(source), recursive=True))
+    return sorted(path for path in glob.glob(os.path.expanduser(source), recursive=True) if os.path.isfile(path))
 
 
 def lock(folder):
@@ -148,7 +156,7 @@ def must_train(study):
 
 def shown(source):
     """A source as status.json names it."""
-    return str(source).partition("?")[0]
+    return source.partition("?")[0] if "://" in source else source
 
 
 MUST_TRAIN = {study: must_train(study) for study in STUDIES}  # here, since Snakemake swallows errors of input functions
@@ -180,18 +188,19 @@ def later(wildcards, step):
 # One line of progress every few seconds; everything papermill says goes to a .log file beside the executed notebook.
 PAPERMILL = """
     export TQDM_BAR_FORMAT=$'{params.name}: {{n_fmt}} of {{total_fmt}} cells, {{elapsed}}\\n' TQDM_MININTERVAL=3
-    mkdir -p $(dirname {log.notebook:q}) && rm -f {params.later:q}
+    mkdir -p "$(dirname {log.notebook:q})" && rm -f {params.later:q}
     papermill {input.notebook:q} {log.notebook:q} -k python3 --autosave-cell-every 3 -y {params.given:q} 2>&1 \
         | tee {log.text:q} | {{ grep -a --line-buffered ' cells, ' || true; }}
 """
 
-# What each step reads and writes below ROOT.
+# What each step reads and writes below ROOT. The models themselves are no outputs: Snakemake deletes those of a failed job, and a failed
+# retraining must not cost last week's model.
 CHAIN = {
-    "1_extract": {"reads": source_files, "writes": "data/raw/{study}/status.json"},
-    "2_preprocess": {"reads": ROOT / "data/raw/{study}/status.json", "writes": "data/clean/{study}.parquet"},
-    "3_train": {"reads": train_reads, "writes": "models/{study}/metrics.json"},
+    "1_extract": {"reads": source_files, "writes": ["data/raw/{study}/status.json"]},
+    "2_preprocess": {"reads": ROOT / "data/raw/{study}/status.json", "writes": ["data/clean/{study}.parquet"]},
+    "3_train": {"reads": train_reads, "writes": "models/{study}/.trained"},
     "4_analyse": {
-        "reads": [ROOT / "data/clean/{study}.parquet", ROOT / "models/{study}/metrics.json"],
+        "reads": [ROOT / "data/clean/{study}.parquet", ROOT / "models/{study}/.trained"],
         "writes": ["data/scores/{study}.parquet", "data/findings/{study}.parquet"],
     },
 }
@@ -225,9 +234,9 @@ for step, files in CHAIN.items():
         input:
             files["reads"],
             notebook=f"notebooks/{{study}}/{step}.ipynb",
-            helpers=ancient("helpers.py"),
+            helpers=ancient("helpers.py") if step == "3_train" else "helpers.py",
         output:
-            [ROOT / path for path in ([files["writes"]] if isinstance(files["writes"], str) else files["writes"])],
+            touch(ROOT / files["writes"]) if step == "3_train" else [ROOT / path for path in files["writes"]],
         log:
             notebook=REPORT / f"{{study}}/{step}.ipynb",
             text=REPORT / f"{{study}}/{step}.log",

@@ -103,7 +103,7 @@ def read_records(path, chunk_rows=100_000):
                 try:
                     record = json.loads(line) if line.strip() else None
                     records.append(record) if isinstance(record, dict) else bad.append((number, "no JSON object", line))
-                except ValueError as error:
+                except (ValueError, RecursionError) as error:
                     bad.append((number, str(error), line))
             yield records, [b for b in bad if b[2].strip()]
 
@@ -299,8 +299,11 @@ def predict_quantiles(path, frame, numbers, codes, *, warmup=0, length=512, batc
     """Quantiles of the log target predicted by the stored model `path`: float (n, 3), increasing along the last axis.
 
     The suffix says how: .json a quantile table over columns of `frame`; .skops one scikit-learn regressor per quantile over
-    [numbers, codes]; .keras a sequence network read in chunks (`chunk_batches`). skops loads scikit-learn and numpy types only.
+    [numbers, codes]; .keras a sequence network read in chunks (`chunk_batches`). skops loads types of scikit-learn, numpy and
+    functools.partial only. No rows: an empty array.
     """
+    if not len(frame):
+        return np.empty((0, len(QUANTILES)))
     if path.suffix == ".json":
         out = np.full((len(frame), len(QUANTILES)), np.nan)
         for table in json.loads(path.read_text()):
@@ -349,10 +352,10 @@ def p_values(scores, calibration, groups=None, calibration_groups=None, *, min_c
         return (1 + len(sample) - np.searchsorted(np.sort(sample), values, side="left")) / (len(sample) + 1)
 
     p = against(calibration, scores)
-    enough = pd.Series(np.asarray(calibration_groups)).value_counts() if groups is not None else pd.Series(dtype=int)
-    for group in enough.index[enough >= min_calibration]:
-        mine = np.asarray(groups) == group
-        p[mine] = against(calibration[np.asarray(calibration_groups) == group], scores[mine])
+    rows_of = {} if groups is None else pd.Series(scores).groupby(np.asarray(groups, str)).indices
+    for group, sample in ({} if groups is None else pd.Series(calibration).groupby(np.asarray(calibration_groups, str)).indices).items():
+        if len(sample) >= min_calibration and group in rows_of:
+            p[rows_of[group]] = against(calibration[sample], scores[rows_of[group]])
     return p
 
 
@@ -401,7 +404,7 @@ def scan_incidents(items, entities, *, clump, bin_hours=3, level=1.0):
     bins = ((items.time - items.time.min()) // pd.Timedelta(hours=bin_hours)).to_numpy()
     together = items.groupby([items[clump].astype(str), items.time.dt.floor("h")]).flagged
     size, mean = together.transform("size").to_numpy(), together.transform("mean").to_numpy()
-    codes = {kind: pd.factorize(items[kind]) for kind in entities}
+    codes = {kind: pd.factorize(items[kind].astype(str)) for kind in entities}      # a missing name is a name too
     several = _scan(items, codes, bins, 1 / size, level)[1] & (size > 1)
     flagged, m, correlation = items.flagged[several], size[several], 1.0
     if flagged.any():       # Fisher's intraclass correlation, from mean squares within and overall
@@ -453,7 +456,7 @@ def show_figure(ax, path, title, xlabel, ylabel):
     from IPython.display import Image, display
 
     ax.set(xlabel=xlabel, ylabel=ylabel)
-    ax.set_title(title, loc="left", wrap=True)
+    ax.set_title(title, loc="left", wrap=True, parse_math=False)      # a $ in a name is a $
     with atomic(path) as temporary:
         ax.figure.savefig(temporary, dpi=110, bbox_inches="tight")
     plt.close(ax.figure)

@@ -45,7 +45,7 @@ def error_of(notebook, log=None):
     for cell in notebook["cells"]:
         for output in cell.get("outputs", []):
             if output["output_type"] == "error":
-                return f"{output['ename']}: {output['evalue']}".strip().splitlines()[0][:300], True
+                return " ".join(f"{output['ename']}: {output['evalue']}".split())[:300], True
     if notebook["metadata"].get("papermill", {}).get("end_time"):
         return "", False
     tail = log.read_text(errors="replace").strip().splitlines() if log and log.exists() else []
@@ -100,9 +100,9 @@ def read_step(report, study, step):
     }
 
 
-def earlier_with(reports, day, study, step):
-    """The latest earlier night on which this step ran, as text; empty when there is none."""
-    nights = sorted(p.parent.parent.name for p in reports.glob(f"*/{study}/{step}.ipynb") if p.parent.parent.name < day)
+def latest_with(reports, day, notebook):
+    """The latest night up to `day` on which this notebook ran, as text; empty when there is none."""
+    nights = sorted(folder.name for folder in reports.iterdir() if folder.name <= day and (folder / notebook).exists())
     return nights[-1] if nights else ""
 
 
@@ -125,7 +125,10 @@ def read_study(root, day, study):
     else:
         verdict = "stale" if state == "stale" else f"anomalies {len(findings)}" if len(findings) else "ok"
     stopped = failed or next((s for s in steps if s["outcome"] == "not run" and s["name"] != "3_train"), None)
-    error = "" if complete else (stopped or {}).get("error") or "it did not run: the step before it left nothing"
+    error = "" if verdict != "failed" else (stopped or {}).get("error") or "it did not run: the step before it left nothing"
+    headline = text_of(steps[-1]["notebook"], "headline") if complete else ""
+    if verdict == "empty":
+        headline = f"The source holds no row from {status['window'][0]} to {day}."
     title, question = title_of(study)
     models = read_json(root / "models" / study / "metrics.json").get("models", [])
     return {
@@ -135,13 +138,19 @@ def read_study(root, day, study):
         "verdict": verdict,
         "error": error,
         "failed_step": (stopped or {}).get("name", ""),
-        "headline": text_of(steps[-1]["notebook"], "headline") if complete else "",
+        "headline": headline,
         "steps": steps,
         "findings": findings,
         "status": status,
         "state": state,
         "in_use": next((m for m in models if m["in_use"]), None),
     }
+
+
+def other_night(root, day, names):
+    """The night that the products below `root` belong to, when it is not `day`; its findings are not those of `day`."""
+    nights = [read_json(root / "data/raw" / name / "status.json").get("window", ["", day])[1] for name in names]
+    return next((night for night in nights if night != day), "")
 
 
 def read_json(path):
@@ -344,12 +353,12 @@ def front_study(root, day, s, runs):
     steps = []
     for step in s["steps"]:
         ran = step["outcome"] != "not run"
-        earlier = "" if ran or s["verdict"] == "failed" else earlier_with(reports, day, s["study"], step["name"])
+        earlier = "" if ran or s["verdict"] == "failed" else latest_with(reports, day, f"{s['study']}/{step['name']}.ipynb")
         href = f"{s['study']}/{step['name']}.html" if ran else f"../{earlier}/{s['study']}/{step['name']}.html" if earlier else ""
         took = f"{step['outcome']} in {step['seconds']:.0f} s" if ran and step.get("seconds") else step["outcome"]
         steps.append({"name": step["name"].replace("_", " "), "href": href, "outcome": f"of {earlier}" if earlier else took})
     status, model = s["status"], s["in_use"]
-    good = [run["day"] for run in runs if run["day"] < day and run["studies"].get(s["study"], {}).get("verdict", "failed") != "failed"]
+    good = [run["day"] for run in runs if run["day"] < day and run["studies"].get(s["study"], {}).get("verdict", "failed") not in ("failed", "empty")]
     return {
         **{k: s[k] for k in ("study", "title", "question", "verdict", "headline", "error", "failed_step")},
         "findings": findings,
@@ -372,11 +381,14 @@ def publish(root, day, names):
     reports, report = root / "reports", root / "reports" / day
     studies = [read_study(root, day, name) for name in names]
     steps = {s["study"]: [t for t in s["steps"] if t["outcome"] != "not run"] for s in studies}
-    simulate = report / "simulate.ipynb"
-    if simulate.exists():
-        publish_notebook(simulate, day=day, front="index.html", steps=[{"name": "simulate", "href": "simulate.html"}], current="simulate")
+    of_sample = any(s["status"].get("source") == "sample" for s in studies)
+    simulated = latest_with(reports, day, "simulate.ipynb") if of_sample else ""
+    if (report / "simulate.ipynb").exists():
+        publish_notebook(
+            report / "simulate.ipynb", day=day, front="index.html", steps=[{"name": "simulate", "href": "simulate.html"}], current="simulate"
+        )
     for study, ran in steps.items():
-        chain = [{"name": "simulate", "href": "../simulate.html"}] if simulate.exists() else []
+        chain = [{"name": "simulate", "href": f"../../{simulated}/simulate.html"}] if simulated else []
         chain += [{"name": step["name"], "href": f"{step['name']}.html"} for step in ran]
         for step in ran:
             publish_notebook(report / study / f"{step['name']}.ipynb", day=day, front="../index.html", steps=chain, current=step["name"])
@@ -393,7 +405,8 @@ def publish(root, day, names):
         title=f"Night of {day}",
         day=day,
         lead=lead + (f", {len(bad)} failed." if bad else "."),
-        simulate=simulate.exists(),
+        of_sample=of_sample,
+        simulated=simulated,
         studies=[front_study(root, day, s, runs) for s in studies],
         previous=nights[at - 1] if at else "",
         next=nights[at + 1] if at + 1 < len(nights) else "",
@@ -415,9 +428,14 @@ def main():
     parser.add_argument("--config", default="config.yaml", type=Path)
     parser.add_argument("--day", help="night to render; default: that of the configuration")
     options = parser.parse_args()
-    config = yaml.safe_load(options.config.read_text(encoding="utf-8"))
-    day = str(date.fromisoformat(options.day or str(config["day"])))
-    front, studies = publish(resolve(config.get("products") or ""), day, list(config["studies"]))
+    try:
+        config = yaml.safe_load(options.config.read_text(encoding="utf-8"))
+        day, root, names = str(date.fromisoformat(options.day or str(config["day"]))), resolve(config.get("products") or ""), list(config["studies"])
+    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError) as error:
+        parser.exit(2, f"nightshift: {options.config} cannot be read: {type(error).__name__}: {' '.join(str(error).split())}\n")
+    if (root / "reports" / day / "run.json").exists() and (night := other_night(root, day, names)):
+        parser.exit(2, f"nightshift: the products are those of {night}; the pages of {day} stay as they are\n")
+    front, studies = publish(root, day, names)
     for s in studies:
         if s["error"]:
             print(f"{s['study']} failed in {s['failed_step']}: {s['error']}", file=sys.stderr)

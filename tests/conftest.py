@@ -24,7 +24,7 @@ def pytest_runtest_makereport(item, call):
 
 def run_chain(config, folder=REPOSITORY, *more):
     """Run the chain as the Makefile does; returns (exit code, everything printed)."""
-    command = ["make", "--no-print-directory", "reports", f"CONFIG={config}", f"ENV={sys.prefix}", *more]
+    command = ["make", "--no-print-directory", "reports", f"CONFIG={config}", f"ENV={sys.prefix}", "-o", f"{sys.prefix}/.installed", *more]
     done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=600)
     return done.returncode, done.stdout
 

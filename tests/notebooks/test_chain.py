@@ -174,7 +174,7 @@ def test_training_runs_weekly_and_scoring_nightly(one_night, day, trains):
 
 def test_two_runs_at_once_do_not_meet(checkout):
     configure(checkout, left={"extract": {"wait_s": 8}})
-    command = ["make", "reports", f"ENV={sys.prefix}"]
+    command = ["make", "reports", f"ENV={sys.prefix}", "-o", f"{sys.prefix}/.installed"]
     first = subprocess.Popen(command, cwd=checkout, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
     for _ in range(200):
         if (checkout / NIGHT / "left/1_extract.log").exists():
@@ -190,7 +190,11 @@ def test_two_runs_at_once_do_not_meet(checkout):
 def test_a_killed_run_leaves_no_lock_and_the_next_one_completes(checkout):
     configure(checkout, left={"preprocess": {"wait_s": 30}}, right={})
     first = subprocess.Popen(
-        ["make", "reports", f"ENV={sys.prefix}"], cwd=checkout, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT, start_new_session=True
+        ["make", "reports", f"ENV={sys.prefix}", "-o", f"{sys.prefix}/.installed"],
+        cwd=checkout,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
     )
     for _ in range(300):
         if (checkout / NIGHT / "left/2_preprocess.ipynb").exists():

@@ -114,9 +114,12 @@ def test_a_missing_day_is_named_and_the_rest_is_kept(indices, tmp_path):
 def test_one_clear_line_and_nothing_half_written(indices, tmp_path, monkeypatch, case, message):
     monkeypatch.setenv("ELASTIC_USER", "reader")
     monkeypatch.setenv("ELASTIC_PASSWORD", "wr0ng-secret")
-    with standin(
-        {} if case == "index" else indices, login=("reader", "right") if case == "login" else None, faults=["shard"] if case == "shard" else ()
-    ) as (url, _), pytest.raises(PapermillExecutionError) as error:
+    with (
+        standin(
+            {} if case == "index" else indices, login=("reader", "right") if case == "login" else None, faults=["shard"] if case == "shard" else ()
+        ) as (url, _),
+        pytest.raises(PapermillExecutionError) as error,
+    ):
         extract("http://127.0.0.1:9" if case == "host" else url, tmp_path)
     assert message in error.value.evalue
     assert len(error.value.evalue.splitlines()) == 1
