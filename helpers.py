@@ -110,10 +110,8 @@ def read_records(path, chunk_rows=100_000):
 
 def write_status(raw, *, state, rows, newest, source, window, **more):
     """Write `raw`/status.json: state (ok, partial, stale, empty, failed), rows, newest timestamp, source without secrets,
-    window (first day, last day) and the sha256 over the Parquet files of `raw` in the order of their names."""
-    digest = hashlib.sha256()
-    for path in sorted(raw.glob("*.parquet")):
-        digest.update(path.read_bytes())
+    window (first day, last day) and a sha256 over those of the Parquet files of `raw`, by name."""
+    digest = hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in sorted(raw.glob("*.parquet"))))
     source = re.sub(r"://(?:[^/@]*@)?([^?#]*).*", r"://\1", source)
     status = {"state": state, "rows": int(rows), "newest": newest if rows else None, "source": source,
               "window": list(window), "sha256": digest.hexdigest(), **more}
@@ -227,8 +225,7 @@ def split_by_time(start, end, shares):
     edges = np.round(np.cumsum([0, *shares.values()]) * len(start)).astype(int)
     part = np.full(len(start), "purged", object)
     for name, low, high in zip(shares, edges, edges[1:], strict=False):
-        ends_inside = (end[low:high] < start[high]) if high < len(start) else np.ones(high - low, bool)
-        part[low:high][ends_inside] = name
+        part[low:high][end[low:high] < start[high] if high < len(start) else slice(None)] = name
     return part
 
 
@@ -352,10 +349,10 @@ def p_values(scores, calibration, groups=None, calibration_groups=None, *, min_c
         return (1 + len(sample) - np.searchsorted(np.sort(sample), values, side="left")) / (len(sample) + 1)
 
     p = against(calibration, scores)
-    rows_of = {} if groups is None else pd.Series(scores).groupby(np.asarray(groups, str)).indices
-    for group, sample in ({} if groups is None else pd.Series(calibration).groupby(np.asarray(calibration_groups, str)).indices).items():
-        if len(sample) >= min_calibration and group in rows_of:
-            p[rows_of[group]] = against(calibration[sample], scores[rows_of[group]])
+    if groups is not None:
+        rows, samples = (pd.Series(np.asarray(g, str)).groupby(np.asarray(g, str)).indices for g in (groups, calibration_groups))
+        for group in [g for g in rows if len(samples.get(g, ())) >= min_calibration]:
+            p[rows[group]] = against(calibration[samples[group]], scores[rows[group]])
     return p
 
 
@@ -404,7 +401,7 @@ def scan_incidents(items, entities, *, clump, bin_hours=3, level=1.0):
     bins = ((items.time - items.time.min()) // pd.Timedelta(hours=bin_hours)).to_numpy()
     together = items.groupby([items[clump].astype(str), items.time.dt.floor("h")]).flagged
     size, mean = together.transform("size").to_numpy(), together.transform("mean").to_numpy()
-    codes = {kind: pd.factorize(items[kind].astype(str)) for kind in entities}      # a missing name is a name too
+    codes = {kind: pd.factorize(items[kind], use_na_sentinel=False) for kind in entities}      # a missing name is a name too
     several = _scan(items, codes, bins, 1 / size, level)[1] & (size > 1)
     flagged, m, correlation = items.flagged[several], size[several], 1.0
     if flagged.any():       # Fisher's intraclass correlation, from mean squares within and overall

@@ -95,6 +95,8 @@ def configure(checkout, **studies):
         ({"studies": {"left": {}}, "colour": "red"}, "unknown setting 'colour'"),
         ({"studies": {"left": {}}, "day": "tomorrow"}, "day 'tomorrow' is no date"),
         ({"studies": {"left": {"train": 3}}}, "must be a mapping"),
+        ({"studies": {"left": ["extract"]}}, "must be a mapping"),
+        ({"studies": {"left": {}}, "alarm_rate": "5%"}, "alarm_rate is '5%': it must be a number"),
     ],
 )
 def test_a_wrong_configuration_is_one_clear_line_before_anything_runs(checkout, change, message):

@@ -2,12 +2,16 @@
 
 import gzip
 import json
+import re
+import shutil
 
 import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+from bs4 import BeautifulSoup
 from conftest import REAL_DATA, REPOSITORY, execute, run_chain, shown
+from papermill.exceptions import PapermillExecutionError
 
 import helpers
 
@@ -77,6 +81,31 @@ def test_every_bad_record_is_counted_with_its_reason_and_nothing_is_lost(tmp_pat
     assert json.loads((tmp_path / "data/raw/transfers/status.json").read_text())["state"] == "partial"
 
 
+def test_times_with_a_zone_count_by_their_utc_day_and_duplicates_by_what_is_possible(tmp_path):
+    inside = {**GOOD, "request-id": "zone", "started_at": "2026-02-01T00:30:00+02:00", "transferred_at": "2026-02-01T01:30:00+02:00"}
+    outside = {**GOOD, "request-id": "late", "submitted_at": None, "started_at": None, "transferred_at": "2026-01-31T23:30:00-05:00"}
+    unreadable = {**GOOD, "request-id": "odd", "created_at": "31/01/2026 10:00"}
+    spoilt = {**GOOD, "transferred_at": None, "event_type": "transfer-done", "created_at": "2026-01-31 12:00:00"}
+    refused = {**GOOD, "request-id": "refused", "event_type": "transfer-submission_failed", "started_at": None, "transferred_at": None}
+    clean, rejected = preprocessed(
+        tmp_path, [GOOD, inside, outside, unreadable, spoilt, refused, {**GOOD, "request-id": "nofts", "transfer-endpoint": None}]
+    )
+    assert sorted(clean.request_id) == ["nofts", "odd", "r1", "refused", "zone"]
+    rows = clean.set_index("request_id")
+    assert rows.duration_s["zone"] == 3600
+    assert str(rows.started["zone"]) == "2026-01-31 22:30:00+00:00"
+    assert rows.state["refused"] == "failed"
+    assert rows.fts["nofts"] == "unknown"
+    assert rejected.rejected_because.tolist() == ["missing or unreadable time"]
+
+
+def test_one_unreadable_file_is_named(tmp_path):
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b"{}\n" * 1000)[:-30])
+    (tmp_path / "b.csv").write_text("")
+    with pytest.raises(PapermillExecutionError, match=r"a\.jsonl\.gz cannot be read: EOFError"):
+        execute("transfers/1_extract.ipynb", tmp_path, source=str(tmp_path / "*.*"), day="2026-01-31")
+
+
 def test_hostile_names_pass_through_as_text(tmp_path):
     hostile = '<script>alert(1)</script>\n# "quoted" | `x` ='
     clean, _ = preprocessed(tmp_path, [{**GOOD, "src-rse": hostile}])
@@ -144,6 +173,31 @@ def test_scores_and_findings_keep_their_contracts(sample_chain):
     assert (findings.p_value <= 0.05).all()
     assert (findings.end >= findings.start).all()
     assert all((sample_chain["products"] / f).exists() for f in findings.figure if f)
+
+
+def test_alarms_mean_what_they_say_and_incidents_are_found(sample_chain):
+    paths = helpers.folders("transfers", sample_chain["products"])
+    scores, truth = pd.read_parquet(paths.scores), pd.read_csv(paths.sample / "truth.csv", parse_dates=["start", "end"])
+    scores[["src", "dst"]] = scores.link.astype(str).str.split(" -> ", expand=True)
+    inside = np.zeros(len(scores), bool)
+    for incident in truth.itertuples():
+        who = (scores[["link", "src", "dst"]].astype(str) == incident.entity).any(axis=1) | (incident.kind == "stuck_queue")
+        inside |= (who & (scores.started <= incident.end) & (scores.started >= incident.start - pd.Timedelta("6h"))).to_numpy()
+    assert scores.flagged[~inside].mean() <= 0.01
+    page = " ".join(BeautifulSoup((sample_chain["report"] / "transfers/4_analyse.html").read_text(), "html.parser").get_text().split())
+    found, known = map(int, re.search(r"(\d+) of (\d+) known incidents found", page).groups())
+    assert known >= 4
+    assert found / known >= 0.5  # a small sample, hardly trained; bench/ measures the full one
+
+
+def test_a_window_without_transfers_is_a_page_and_not_a_crash(sample_chain, tmp_path):
+    products = tmp_path / "products"
+    shutil.copytree(sample_chain["products"], products)
+    clean = pd.read_parquet(products / "data/clean/transfers.parquet")
+    helpers.write_parquet(clean.iloc[:0], products / "data/clean/transfers.parquet")
+    executed = execute("transfers/4_analyse.ipynb", products, day="2026-01-31")
+    assert "0 problems in 7 days" in shown(executed)
+    assert len(pd.read_parquet(products / "data/findings/transfers.parquet")) == 0
 
 
 def test_real_transfers_are_scored_and_say_who_scores():

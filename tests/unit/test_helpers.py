@@ -221,6 +221,13 @@ def test_one_burst_of_files_is_no_incident():
     assert len(helpers.scan_incidents(pd.concat([items, *many], ignore_index=True), ["link", "src", "dst"], clump="link")) == 0
 
 
+def test_a_missing_name_does_not_stop_the_scan():
+    items = scan_items()
+    items.loc[items.index[:50], "src"] = None
+    items.loc[items.dst == "X", "flagged"] = True
+    assert "X" in helpers.scan_incidents(items, ["link", "src", "dst"], clump="link").entity.tolist()
+
+
 def test_scan_of_nothing_is_an_empty_table():
     empty = helpers.scan_incidents(scan_items().iloc[:0], ["src"], clump="link")
     assert list(empty.columns) == helpers.SCAN_COLUMNS
@@ -234,6 +241,14 @@ def test_escape_leaves_no_markup(hostile):
     text = helpers.escape(hostile)
     page = markdown2html(f"before {text} after")
     assert not any(tag in page for tag in ("<script", "<a", "<h1", "<code", "<em", "<table"))
+
+
+def test_a_dollar_in_a_name_is_a_dollar_in_a_title(tmp_path):
+    import matplotlib.pyplot as plt
+
+    _, ax = plt.subplots()
+    helpers.show_figure(ax, tmp_path / "f.png", "site $a_{ costs $$ \\frac{", "x", "y")
+    assert (tmp_path / "f.png").stat().st_size > 1000
 
 
 def test_record_metrics_names_what_is_missing(tmp_path):

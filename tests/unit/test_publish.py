@@ -129,3 +129,24 @@ def test_parameters_show_value_default_and_meaning():
         {"name": "days", "value": 7, "default": 42, "changed": True, "meaning": "length, days"},
         {"name": "url", "value": "a=b", "default": "a=b", "changed": False, "meaning": "where"},
     ]
+
+
+def test_an_old_night_is_not_rendered_with_the_findings_of_a_new_one(night, monkeypatch, capsys):
+    publish.publish(night, "2026-01-30", ["transfers"])
+    before = (night / "reports/2026-01-30/run.json").read_bytes()
+    (night / "site.yaml").write_text(f"day: 2026-01-30\nproducts: {night}\nstudies: {{transfers: {{}}}}\n")
+    monkeypatch.setattr("sys.argv", ["publish.py", "--config", str(night / "site.yaml")])
+    with pytest.raises(SystemExit) as stopped:
+        publish.main()
+    assert stopped.value.code == 2
+    assert "the products are those of 2026-01-31" in capsys.readouterr().err
+    assert (night / "reports/2026-01-30/run.json").read_bytes() == before
+
+
+def test_an_empty_source_is_no_failure_on_the_front_page(night):
+    helpers.write_status(night / "data/raw/transfers", state="empty", rows=0, newest="", source="x", window=["2026-01-01", "2026-01-31"])
+    executed(night / "reports/2026-01-31/transfers/3_train.ipynb", error="0 finished transfers")
+    front, [study] = publish.publish(night, "2026-01-31", ["transfers"])
+    assert study["verdict"] == "empty"
+    assert "The source holds no row from 2026-01-01 to 2026-01-31." in page(front).get_text()
+    assert "Failed in" not in page(front).get_text()
