@@ -19,7 +19,7 @@ reports: $(ENV)/.installed   ## run the chain and render the site: CONFIG=site.y
 	 if [ $$status != 2 ]; then python publish.py --config "$(CONFIG)" $(if $(DAY),--day $(DAY)) || status=1; fi; exit $$status
 
 nightly:  ## the same for the night that has just ended (UTC), as cron calls it
-	@$(MAKE) --no-print-directory reports DAY=$$(date -u -d yesterday +%F)
+	@$(MAKE) --no-print-directory reports DAY=$$($(PYTHON) -c 'import datetime as d; print(d.datetime.now(d.UTC).date() - d.timedelta(1))')
 
 test: $(ENV)/.installed      ## run all tests
 	@[ -d tests/site/node_modules ] || ! command -v npm >/dev/null || npm ci --prefix tests/site --silent --no-fund --no-audit
