@@ -69,14 +69,14 @@ def parameters_of(notebook):
 
 def text_of(notebook, tag):
     """Plain text of the first Markdown output of the cell with this tag; of a list, its first item."""
+    import mistune
     from bs4 import BeautifulSoup
-    from nbconvert.filters import markdown2html
 
     for cell in notebook["cells"]:
         if tag in cell["metadata"].get("tags", []):
             for output in cell["outputs"]:
                 if "text/markdown" in output.get("data", {}):
-                    page = BeautifulSoup(markdown2html("".join(output["data"]["text/markdown"])), "html.parser")
+                    page = BeautifulSoup(mistune.html("".join(output["data"]["text/markdown"])), "html.parser")
                     return " ".join((page.li or page).get_text().split())
     return ""
 
