@@ -113,8 +113,7 @@ def write_status(raw, *, state, rows, newest, source, window, **more):
     window (first day, last day) and a sha256 over those of the Parquet files of `raw`, by name."""
     digest = hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in sorted(raw.glob("*.parquet"))))
     source = re.sub(r"://(?:[^/@]*@)?([^?#]*).*", r"://\1", source)
-    status = {"state": state, "rows": int(rows), "newest": newest if rows else None, "source": source,
-              "window": list(window), "sha256": digest.hexdigest(), **more}
+    status = dict(state=state, rows=int(rows), newest=newest if rows else None, source=source, window=list(window), sha256=digest.hexdigest(), **more)
     write_json(status, raw / "status.json")
     return status
 
@@ -195,8 +194,9 @@ def fit_categories(frame, columns, known=None):
 
 def encode_categories(frame, categories):
     """Codes of the columns of `categories` as a new int32 frame [row, column]; unseen and missing values get 0."""
-    return pd.DataFrame({c: (pd.Index(values).get_indexer(frame[c].astype(str)) + 1).astype("int32")
-                         for c, values in categories.items()}, index=frame.index)
+    columns = {c: frame[c].astype("category").cat for c in categories}      # names are looked up once each, not once per row
+    code = {c: np.append(pd.Index(categories[c]).get_indexer(x.categories.astype(str)) + 1, 0)[x.codes] for c, x in columns.items()}
+    return pd.DataFrame(code, index=frame.index, dtype="int32")
 
 
 def encode_inputs(frame, scaling, vocabulary, categories):
@@ -289,15 +289,15 @@ def pinball(target, predicted, quantiles=QUANTILES, *, maximum=np.maximum):
 
 def table_key(frame, keys):
     """One text key per row from the columns `keys` (no keys: the empty text)."""
-    return pd.Series("", index=frame.index) if not keys else frame[keys].astype(str).agg("|".join, axis=1)
+    first, *others = [frame[key].astype(str) for key in keys] or [pd.Series("", index=frame.index)]
+    return first.str.cat(others, sep="|")
 
 
 def predict_quantiles(path, frame, numbers, codes, *, warmup=0, length=512, batch=32):
     """Quantiles of the log target predicted by the stored model `path`: float (n, 3), increasing along the last axis.
 
-    The suffix says how: .json a quantile table over columns of `frame`; .skops one scikit-learn regressor per quantile over
-    [numbers, codes]; .keras a sequence network read in chunks (`chunk_batches`). skops loads types of scikit-learn, numpy and
-    functools.partial only. No rows: an empty array.
+    The suffix says how: .json a quantile table over columns of `frame`; .skops one scikit-learn regressor per quantile over [numbers,
+    codes] (types of scikit-learn, numpy and functools.partial only); .keras a sequence network. No rows: an empty array.
     """
     if not len(frame):
         return np.empty((0, len(QUANTILES)))
@@ -318,8 +318,8 @@ def predict_quantiles(path, frame, numbers, codes, *, warmup=0, length=512, batc
 
         zeros = np.zeros(len(frame), "float32")
         chunks = chunk_batches(numbers, codes, zeros, zeros, warmup=warmup, length=length, batch=batch)
-        out = keras.saving.load_model(path, compile=False).predict(chunks, verbose=0)
-        out = out[:, warmup:].reshape(-1, len(QUANTILES))[:len(frame)]
+        out = keras.saving.load_model(path, compile=False).predict(chunks, verbose=0)[:, warmup:]
+        out = out.reshape(-1, len(QUANTILES))[:len(frame)]
     return np.sort(out, axis=1)
 
 
@@ -342,7 +342,7 @@ def p_values(scores, calibration, groups=None, calibration_groups=None, *, min_c
     by all. ValueError when there is no calibration score or a score is not finite. Method: Vovk 2012, conditional validity.
     """
     scores, calibration = np.asarray(scores, float), np.asarray(calibration, float)
-    if len(calibration) == 0 or not (np.isfinite(scores).all() and np.isfinite(calibration).all()):
+    if not len(calibration) or not (np.isfinite(scores).all() and np.isfinite(calibration).all()):
         raise ValueError("p_values: needs at least one calibration score, and finite scores only")
 
     def against(sample, values):
@@ -495,5 +495,5 @@ def record_metrics(path, *, study, day, models, **more):
 
 def git_revision():
     """Short revision of the code that runs, "+" when files differ from it; "unknown" outside a git checkout."""
-    command = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.strip() or "unknown"
+    run = subprocess.run(["git", "describe", "--always", "--dirty=+", "--exclude=*"], cwd=ROOT, capture_output=True, text=True)
+    return run.stdout.strip() or "unknown"
