@@ -63,7 +63,6 @@ def test_each_document_comes_once_through_every_fault(indices, tmp_path):
 
 def test_an_interrupted_run_keeps_whole_days_only_and_goes_on_at_the_first_missing_one(indices, tmp_path):
     with standin(indices, faults=[None] * 4 + [None, 503, 503, 503, 503, 503, 503, 503]) as (url, _):
-        port = url.rsplit(":", 1)[1]
         with pytest.raises(PapermillExecutionError, match="does not answer"):
             extract(url, tmp_path)
         parts, ids = raw(tmp_path)
@@ -71,24 +70,8 @@ def test_an_interrupted_run_keeps_whole_days_only_and_goes_on_at_the_first_missi
         assert len(ids) == 25
         assert not list((tmp_path / "data/raw/transfers").glob(".*")), "a half-written file is left"
         assert not (tmp_path / "data/raw/transfers/status.json").exists()
-    assert port
-    with standin(indices) as (url, _log):  # another port is another source, so the resumed run must use the same address
-        pass
-    with pytest.MonkeyPatch.context():
-        resumed(indices, tmp_path, int(port))
-
-
-def resumed(indices, tmp_path, port):
-    """Serve on the port of the interrupted run and check that the finished day is not asked again."""
-    import elastic_standin
-
-    original = elastic_standin.ThreadingHTTPServer
-    elastic_standin.ThreadingHTTPServer = lambda address, handler: original((address[0], port), handler)
-    try:
-        with standin(indices) as (url, log):
-            extract(url, tmp_path)
-    finally:
-        elastic_standin.ThreadingHTTPServer = original
+    with standin(indices, port=int(url.rsplit(":", 1)[1])) as (url, log):  # the address is part of what a source is
+        extract(url, tmp_path)
     asked = {path.split("/")[1] for command, path, _ in log if "_pit" in path and command == "POST"}
     assert asked == {name_of(day) for day in DAYS[1:]}
     assert len(raw(tmp_path)[1]) == 75
