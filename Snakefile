@@ -28,10 +28,11 @@ STUDIES = config.get("studies") or {}
 
 
 def declared(notebook):
-    """Names in the parameters cell of a notebook."""
+    """Names in the parameters cell of a notebook, with their defaults as text."""
     cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
     lines = "".join("".join(c["source"]) + "\n" for c in cells if "parameters" in c["metadata"].get("tags", [])).splitlines()
-    return [line.partition(":")[0] for line in lines if ":" in line.partition("=")[0]]
+    named = [line.partition("=") for line in lines if ":" in line.partition("=")[0]]
+    return {name.partition(":")[0]: default.partition("#")[0].strip(" '\"") for name, _, default in named}
 
 
 def notebook_of(study, step):
@@ -84,10 +85,11 @@ def check_config():
         for name, given in (steps or {}).items():
             if name not in [step[2:] for step in STEPS]:
                 stop(f"unknown step {name!r} of {study}; known are {', '.join(step[2:] for step in STEPS)}")
-            check_names(f"studies.{study}.{name}", given, notebook_of(study, next(s for s in STEPS if s[2:] == name)))
-            for table in ("perfsonar", "truth"):
-                if (path := (given or {}).get(table)) not in (None, "", "sample") and not files_of(path):
-                    stop(f"studies.{study}.{name}.{table}: {path} does not exist")
+            notebook = notebook_of(study, next(s for s in STEPS if s[2:] == name))
+            check_names(f"studies.{study}.{name}", given, notebook)
+            for parameter, value in (given or {}).items():  # what is the sample's by default is a file otherwise
+                if declared(notebook)[parameter] == "sample" and parameter != "source" and value not in ("", "sample") and not files_of(str(value)):
+                    stop(f"studies.{study}.{name}.{parameter}: {value} does not exist")
         source = str(parameters(study, "1_extract")["source"])
         if "://" in source and "@" in source:
             stop(f"the source of {study} holds a password: credentials belong into the environment (parameters are printed in the report)")

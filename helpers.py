@@ -199,15 +199,15 @@ def encode_categories(frame, categories):
     return pd.DataFrame(code, index=frame.index, dtype="int32")
 
 
-def encode_inputs(frame, scaling, vocabulary, categories):
+def encode_inputs(frame, scaling, vocabulary, categories, hide=()):
     """Model inputs of `frame`: (float32 (n, n_numbers), int32 (n, n_categories)).
 
-    scaling : {column: {"mean", "std"}} of the training rows; a missing number stays NaN.
+    scaling : {column: {"mean", "std"}} of the training rows; a missing number stays NaN. hide : positions of numbers to be made missing.
     vocabulary : {column: codes known when the model was trained}; later codes become 0, unseen.
     """
-    scaled = [(frame[c].to_numpy("float32", na_value=np.nan) - s["mean"]) / s["std"] for c, s in scaling.items()]
-    known = {c: categories[c][:size] for c, size in vocabulary.items()}
-    return np.column_stack(scaled).astype("float32"), encode_categories(frame, known).to_numpy()
+    scaled = np.column_stack([(frame[c].to_numpy("float32", na_value=np.nan) - s["mean"]) / s["std"] for c, s in scaling.items()])
+    scaled[:, list(hide)] = np.nan
+    return scaled, encode_categories(frame, {c: categories[c][:size] for c, size in vocabulary.items()}).to_numpy()
 
 
 # --------------------------------------------------------------------------------------------------------------- Windows

@@ -21,8 +21,8 @@ import pandas as pd
 import torch
 
 from helpers import QUANTILES, chunk_batches, pinball, predict_quantiles
+from publish import STEPS
 
-STEPS = ["1_extract", "2_preprocess", "3_train", "4_analyse"]
 N_NUMBERS, UNITS, WARMUP, LENGTH, BATCH = 18, 128, 100, 156, 256
 MONTH = 36_000_000  # transfers of ATLAS in a month
 torch.set_num_threads(os.cpu_count())

@@ -51,7 +51,7 @@ def make_checkout(folder):
 
 def write_notebook(path, writes):
     parameters = (
-        "source: str = 'sample'  # where from\nday: str = '2026-01-31'  # night\nproducts: str = ''  # folder\n"
+        "source: str = 'sample'  # where from\ntable: str = 'sample'  # more of it\nday: str = '2026-01-31'  # night\nproducts: str = ''  # folder\n"
         "fail: bool = False  # whether to fail\nwait_s: float = 0.0  # time to take, seconds"
     )
     work = f"""import json, pathlib, time
@@ -87,7 +87,7 @@ def configure(checkout, **studies):
     ("change", "message"),
     [
         ({"studies": {"nonsense": {}}}, "unknown study 'nonsense'; known are left, right"),
-        ({"studies": {"left": {"extract": {"sauce": 1}}}}, "declares no parameter 'sauce', only source, day"),
+        ({"studies": {"left": {"extract": {"sauce": 1}}}}, "declares no parameter 'sauce', only source, table, day"),
         ({"studies": {"left": {"cook": {}}}}, "unknown step 'cook' of left"),
         ({"studies": {"left": {"extract": {"source": "missing/*.json"}}}}, "the source of left, missing/*.json, does not exist"),
         ({"studies": {"left": {"extract": {"source": "https://me:pw@host"}}}}, "credentials belong into the environment"),
@@ -96,6 +96,7 @@ def configure(checkout, **studies):
         ({"studies": {"left": {}}, "day": "tomorrow"}, "day 'tomorrow' is no date"),
         ({"studies": {"left": {"train": 3}}}, "must be a mapping"),
         ({"studies": {"left": ["extract"]}}, "must be a mapping"),
+        ({"studies": {"left": {"analyse": {"table": "nowhere.csv"}}}}, "left.analyse.table: nowhere.csv does not exist"),
         ({"studies": {"left": {}}, "alarm_rate": "5%"}, "alarm_rate is '5%': it must be a number"),
     ],
 )
