@@ -4,9 +4,9 @@
     Read                   sources in, raw rows and status.json out      read_records, write_status
     Clean                  a table is what its schema says               check_schema
     Features and encoders  causal state, category codes, scaling         state_features, encode_categories, encode_inputs
-    Windows                time-ordered parts, chunks of a sequence      split_by_time, chunk_batches
+    Windows                time-ordered parts, chunks, trailing weeks    split_by_time, chunk_batches, series_features
     Models                 quantile predictors behind one call           pinball, predict_quantiles
-    Scores and thresholds  p-values, limits, skill with interval         p_values, score_limit, skill_interval
+    Scores and thresholds  p-values, limits, skill with interval         p_values, combine_tests, score_limit, skill_interval
     Findings               flagged items merged into problems            scan_incidents
     Plots                  one figure, one claim, saved and shown        show_figure
     Records                sentences, tables, metrics                    say, show_table, record_metrics
@@ -199,6 +199,12 @@ def encode_categories(frame, categories):
     return pd.DataFrame(code, index=frame.index, dtype="int32")
 
 
+def decode_categories(codes, categories):
+    """Names behind the codes of `encode_categories`, as a new frame of text; code 0, and codes beyond the list, give missing."""
+    names = {c: np.array([None, *values], object) for c, values in categories.items() if c in codes}
+    return pd.DataFrame({c: n[np.where(codes[c] < len(n), codes[c], 0)] for c, n in names.items()}, index=codes.index)
+
+
 def encode_inputs(frame, scaling, vocabulary, categories, hide=()):
     """Model inputs of `frame`: (float32 (n, n_numbers), int32 (n, n_categories)).
 
@@ -271,6 +277,90 @@ def chunk_batches(numbers, codes, target, weight, *, warmup, length, batch, seed
             self.firsts = self.firsts if seed is None else self.rng.permutation(self.firsts)
 
     return Chunks()
+
+
+@numba.njit(cache=True)
+def _trailing_pass(values, weeks):
+    n_series, n_weeks = values.shape
+    out = np.full((3, n_series, n_weeks), np.nan)
+    for s in range(n_series):
+        for t in range(n_weeks):
+            window = values[s, max(t - weeks, 0):t]
+            known = window[np.isfinite(window)]
+            out[2, s, t] = len(known)
+            if len(known):
+                out[0, s, t] = np.median(known)
+                out[1, s, t] = 1.4826 * np.median(np.abs(known - out[0, s, t]))      # a standard deviation, for a normal law
+    return out
+
+
+def trailing_median(values, weeks):
+    """Median, scaled median absolute deviation and number of the known values in the `weeks` before each week: float (3, S, W).
+
+    values : float (series, week), NaN where nothing is known. A week is not in its own window; with no known value: NaN, NaN, 0.
+    """
+    return _trailing_pass(np.ascontiguousarray(values, np.float64), weeks)
+
+
+def series_panel(clean):
+    """The weekly table as arrays: (series, weeks, panel), where panel maps a quantity to float (S, W), NaN outside a series' life.
+
+    clean : DataFrame site, vo, week, core_hours, wall_hours, cpu_hours, jobs; one row per week of life. series : DataFrame site, vo; after
+    the series themselves come the totals of each site (vo "") and of each VO (site "") that have at least two members.
+    """
+    values = ["core_hours", "wall_hours", "cpu_hours", "jobs"]
+    sums = [clean.set_index(["site", "vo", "week"])[values]]
+    for total, other in (("site", "vo"), ("vo", "site")):
+        members = clean.groupby(total)[other].transform("nunique")
+        rows = clean[members > 1].groupby([total, "week"], observed=True)[values].sum(min_count=1).reset_index()
+        sums.append(rows.assign(**{other: ""}).set_index(["site", "vo", "week"]))
+    table = pd.concat(sums)
+    weeks = pd.date_range(clean.week.min(), clean.week.max(), freq="7D") if len(clean) else pd.DatetimeIndex([], tz="UTC")
+    wide = table.unstack("week")
+    order = table.index.droplevel("week").drop_duplicates()
+    panel = {v: wide[v].reindex(index=order, columns=weeks).to_numpy(float) for v in values} if len(clean) else {v: np.empty((0, 0)) for v in values}
+    return order.to_frame(index=False), weeks, panel
+
+
+def series_features(panel):
+    """What each week of each series looks like beside its own past: {name: float (S, W)}, NaN where the past cannot say.
+
+    panel : as `series_panel` gives it. `level_8`, `level_26`, `jobs`, `job_length`, `cores_per_job`, `efficiency` are distances of logarithms from
+    the median of the 8 or 26 weeks before, in robust standard deviations, over active weeks only; `zero_level` is that of log(1 + core hours) with
+    the silent weeks (the robust z of the textbooks); `change` week over week, `season` against a year ago (last week, where that is unknown)
+    and `trend`, the median of 4 weeks less that of 26, are differences of logarithms; `share` of the last 26 weeks that were active, drawn
+    towards 0.3 as if 8 weeks of a new series were known; `silent_before`, `weeks_silent`, `age`, `weeks_known`, `weeks_active` weeks; `expected`,
+    `low`, `high` core hours, the latter two an 80% range. Only weeks before week t, and t itself, enter column t.
+    """
+    core, wall, n_weeks = panel["core_hours"], panel["wall_hours"], panel["core_hours"].shape[1]
+    active, alive, t = core > 0, np.isfinite(core), np.arange(core.shape[1])
+
+    def logged(x):
+        return np.log(np.where(active & (x > 0), x, np.nan))
+
+    def deviation(x, weeks=26):
+        median, mad, n = trailing_median(x, weeks)
+        spread = np.sqrt((n * mad**2 + 2 * 0.5**2) / (n + 2))      # short or constant histories: as if two weeks of spread 0.5 were known too
+        return np.where(n >= min(weeks / 2, 4), (x - median) / spread, np.nan), median, spread
+
+    before = np.maximum(t - 26, 0)
+    counts = [np.pad(np.cumsum(flags, axis=1), ((0, 0), (1, 0))) for flags in (alive, active)]
+    known, busy = (c[:, t] - c[:, before] for c in counts)
+    last = np.pad(np.maximum.accumulate(np.where(active, t, -1), axis=1), ((0, 0), (1, 0)), constant_values=-1)[:, :n_weeks]
+    silent_before = np.where(last >= 0, t - 1 - last, np.nan)
+    level_26, median, spread = deviation(logged(core))
+    zero = np.log1p(core)
+    year_ago = np.pad(zero, ((0, 0), (52, 0)), constant_values=np.nan)[:, :n_weeks]
+    week_ago = np.pad(zero, ((0, 0), (1, 0)), constant_values=np.nan)[:, :n_weeks]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = {"job_length": wall / panel["jobs"], "cores_per_job": core / wall, "efficiency": panel["cpu_hours"] / core}
+    return {"level_8": deviation(logged(core), 8)[0], "level_26": level_26, "zero_level": deviation(zero)[0],
+            **{name: deviation(logged(x))[0] for name, x in {"jobs": panel["jobs"], **ratios}.items()},
+            "change": zero - week_ago, "season": zero - np.where(np.isfinite(year_ago), year_ago, week_ago),
+            "trend": trailing_median(logged(core), 4)[0] - median, "share": np.where(alive, (busy + 8 * 0.3) / (known + 8), np.nan),
+            "silent_before": silent_before, "weeks_silent": np.where(active, 0, silent_before + 1), "age": counts[0][:, t].astype(float),
+            "active": np.where(alive, active, np.nan), "weeks_known": known.astype(float), "weeks_active": busy.astype(float),
+            "expected": np.exp(median), "low": np.exp(median - 1.2816 * spread), "high": np.exp(median + 1.2816 * spread)}
 
 
 # ---------------------------------------------------------------------------------------------------------------- Models
@@ -354,6 +444,54 @@ def p_values(scores, calibration, groups=None, calibration_groups=None, *, min_c
         for group in [g for g in rows if len(samples.get(g, ())) >= min_calibration]:
             p[rows[group]] = against(calibration[samples[group]], scores[rows[group]])
     return p
+
+
+FOREST_INPUTS = ["level_8", "level_26", "change", "trend", "weeks_silent", "jobs", "job_length", "cores_per_job", "efficiency"]
+
+
+def forest_inputs(features, rows):
+    """Inputs of the IsolationForest, float (n, 9): FOREST_INPUTS of the weeks `rows` (bool (S, W)); unknown is 0, the usual, and 8 the most."""
+    return np.column_stack([np.clip(np.nan_to_num(features[name][rows]), -8, 8) for name in FOREST_INPUTS])
+
+
+def change_tests(features, rows, forest):
+    """One-sided statistics of the weeks `rows` (bool (S, W)): a frame with one column per kind of change, 0 where there is none.
+
+    features : as `series_features` gives them. A series that was active in the week before and now is not is `silent`, by how regular it was; one
+    that is back after four silent weeks or more is `returned`, by how regular it had been; `drop` and `surge` need both trailing levels to
+    agree, so that a slow drift is no alarm; `efficiency_drop`, `longer_jobs`, `more_jobs` are distances in robust standard deviations;
+    `unusual` is the IsolationForest's anomaly score (Liu, Ting & Zhou 2008). `robust_z` and `season` are the trivial baselines.
+    """
+    f = {name: np.nan_to_num(x[rows]) for name, x in features.items()}
+    active, steady = f["active"] > 0, np.isfinite(features["active"][rows]) & (features["silent_before"][rows] == 0)
+    agree = f["level_8"] * f["level_26"] > 0
+    level = np.sign(f["level_26"]) * np.minimum(np.abs(f["level_8"]), np.abs(f["level_26"])) * agree * steady
+    had_been = np.clip((f["weeks_active"] + 8 * 0.3) / (np.maximum(f["weeks_known"] - f["silent_before"], 0) + 8), 0, 1)
+    tests = {"silent": np.where(steady & ~active, f["share"], 0), "returned": np.where(active & (f["silent_before"] >= 4), had_been, 0),
+             "drop": -level, "surge": level, "efficiency_drop": -f["efficiency"] * steady, "longer_jobs": f["job_length"] * steady,
+             "more_jobs": np.minimum(f["jobs"], -f["job_length"]) * steady,
+             "unusual": -forest.score_samples(forest_inputs(features, rows)) if rows.any() else np.zeros(0),
+             "robust_z": np.abs(f["zero_level"]), "season": np.abs(f["season"])}
+    return pd.DataFrame({kind: np.maximum(x, 0) for kind, x in tests.items()})
+
+
+def load_forest(path):
+    """The IsolationForest stored at `path` by skops; only types of scikit-learn, numpy and scipy are trusted."""
+    from skops.io import get_untrusted_types, load
+
+    return load(path, trusted=[t for t in get_untrusted_types(file=path) if t.startswith(("sklearn.", "numpy.", "scipy."))])
+
+
+def combine_tests(tests, calibration, weights):
+    """Score (n,) of items under several tests, and the name of each item's strongest test: log(weight / p-value), the largest.
+
+    tests, calibration : frames of n and of m items with a column per test, higher = stranger. weights : {name: share of the alarms}, summing to 1: a
+    weighted Bonferroni rule (Genovese, Roeder & Wasserman 2006) whose score is calibrated again by `p_values`, so that alarms
+    which one test does not use go to the others. Ties beyond all calibration are broken by the statistic itself.
+    """
+    evidence = np.stack([np.log(weight / p_values(tests[name], calibration[name])) + 1e-3 * np.log1p(np.maximum(tests[name], 0))
+                         for name, weight in weights.items()])
+    return evidence.max(axis=0), np.array(list(weights), object)[evidence.argmax(axis=0)]
 
 
 def score_limit(calibration, alarm_rate):
