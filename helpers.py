@@ -586,15 +586,24 @@ FINDING_COLUMNS = ["study", "kind", "entity", "site", "start", "end", "score", "
 
 
 def show_figure(ax, path, title, xlabel, ylabel):
-    """Finish `ax` (title = the claim, axes with quantity and unit), save its figure to `path`, show it with the claim as alt text."""
+    """Finish `ax` (title = the claim, axes with quantity and unit), save its figure to `path`, show it with the claim as alt text.
+
+    `ax` may be an array of axes, small multiples: the title and the labels are then those of the whole figure.
+    """
     import matplotlib.pyplot as plt
     from IPython.display import Image, display
 
-    ax.set(xlabel=xlabel, ylabel=ylabel)
-    ax.set_title(title, loc="left", wrap=True, parse_math=False)      # a $ in a name is a $
+    figure = np.ravel(ax)[0].figure
+    if isinstance(ax, np.ndarray):
+        figure.suptitle(title, x=0.01, ha="left", wrap=True, parse_math=False)
+        figure.supxlabel(xlabel, fontsize="medium")
+        figure.supylabel(ylabel, fontsize="medium")
+    else:
+        ax.set(xlabel=xlabel, ylabel=ylabel)
+        ax.set_title(title, loc="left", wrap=True, parse_math=False)      # a $ in a name is a $
     with atomic(path) as temporary:
-        ax.figure.savefig(temporary, dpi=110, bbox_inches="tight")
-    plt.close(ax.figure)
+        figure.savefig(temporary, dpi=110, bbox_inches="tight")
+    plt.close(figure)
     display(Image(path.read_bytes(), alt=title))
 
 
