@@ -50,7 +50,7 @@ def raw(products):
 
 
 def test_each_document_comes_once_through_every_fault(indices, tmp_path):
-    with standin(indices, faults=[429, None, "cut", 503, None, "stall", None]) as (url, log):
+    with standin(indices, faults=[429, None, "cut", 503, None, "stall", None, "shard"]) as (url, log):
         extract(url, tmp_path)
     parts, ids = raw(tmp_path)
     assert len(parts) == 3
@@ -99,7 +99,9 @@ def test_one_clear_line_and_nothing_half_written(indices, tmp_path, monkeypatch,
     monkeypatch.setenv("ELASTIC_PASSWORD", "wr0ng-secret")
     with (
         standin(
-            {} if case == "index" else indices, login=("reader", "right") if case == "login" else None, faults=["shard"] if case == "shard" else ()
+            {} if case == "index" else indices,
+            login=("reader", "right") if case == "login" else None,
+            faults=["shard"] * 6 if case == "shard" else (),
         ) as (url, _),
         pytest.raises(PapermillExecutionError) as error,
     ):
