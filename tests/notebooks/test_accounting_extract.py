@@ -3,6 +3,7 @@
 import gzip
 import json
 import re
+import shutil
 
 import pandas as pd
 import pytest
@@ -140,20 +141,22 @@ def test_saved_sacct_becomes_core_hours_of_the_account(tmp_path):
         "13_7|toy|cms|CANCELLED by 1000|2026-01-31T10:00:00|60|120|00:01.500|2|normal",
         "14|toy|cms|RUNNING|Unknown|60|120|00:00:00|2|normal",
         "15|toy|cms|PENDING|Unknown|0|0|00:00:00|0|normal",
-        "16|toy|cms|CANCELLED by 0|1769853600|0|0|00:00:00|0|normal",
+        "16|toy|cms|CANCELLED by 0|1769853600|0|0|00:00:00|16|normal",  # what it had asked for
+        "19|toy|cms|NODE_FAIL|1769853600|0|0|00:00:00|0|normal",
+        "20|toy|cms|FAILED|1769853600|0|0|00:00.020|2|normal",  # ran, for less than a second
         "17|toy||FAILED|1769853600|60|60|INVALID|1|normal",
         "18|toy|cms|COMPLETED|1769853600|3600",
         "",
     ]
     table, status, page = extracted(tmp_path, write(tmp_path / "jobs.txt.gz", "\n".join(lines)))
-    assert table.RecordId.tolist() == ["toy/12", "toy/13_7", "toy/17"]
-    assert table.EndTime.tolist() == ["2026-01-31T10:00:00Z", "2026-01-31T10:00:00", "2026-01-31T10:00:00Z"]
-    assert table.VOName.fillna("none").tolist() == ["atlas", "cms", "none"]
-    assert table.CoreHours.astype(float).tolist() == pytest.approx([4, 120 / 3600, 60 / 3600])
-    assert table.CpuDuration.tolist() == ["14340", "1.500", "INVALID"]
-    assert table.Njobs.tolist() == ["1"] * 3
+    assert table.RecordId.tolist() == ["toy/12", "toy/13_7", "toy/20", "toy/17"]
+    assert table.EndTime.tolist() == ["2026-01-31T10:00:00Z", "2026-01-31T10:00:00", *["2026-01-31T10:00:00Z"] * 2]
+    assert table.VOName.fillna("none").tolist() == ["atlas", "cms", "cms", "none"]
+    assert table.CoreHours.astype(float).tolist() == pytest.approx([4, 120 / 3600, 0, 60 / 3600])
+    assert table.CpuDuration.tolist() == ["14340", "1.500", "0.020", "INVALID"]
+    assert table.Njobs.tolist() == ["1"] * 4
     assert json.loads(table.more[1]) == {"State": "CANCELLED by 1000", "QOS": "normal"}
-    assert "2 jobs that have not ended, 1 that never ran" in page
+    assert "2 jobs that have not ended, 2 that never ran" in page
     assert status["bad_lines"] == 1
 
 
@@ -192,6 +195,47 @@ def test_a_file_that_cannot_be_used_is_one_line_that_says_why(tmp_path, name, co
 def test_no_file_and_no_sample_are_said(tmp_path):
     assert "no file matches" in refused(tmp_path, tmp_path / "*.swf")
     assert "run notebooks/simulate.ipynb first" in refused(tmp_path, "sample")
+
+
+def only_program(folder, monkeypatch, sacct):
+    """Make `sacct`, a shell script or None, the only sacct of this machine."""
+    folder.mkdir()
+    for name in ("sh", "sleep", "cat"):
+        (folder / name).symlink_to(shutil.which(name))
+    if sacct:
+        (folder / "sacct").write_text(sacct)
+        (folder / "sacct").chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder))
+
+
+def test_a_job_that_runs_through_several_weeks_comes_once(tmp_path, monkeypatch):
+    lines = [
+        SACCT,
+        "1|toy|atlas|COMPLETED|1769385600|864000|864000|10-00:00:00|1",  # ended on Monday 2026-01-26 00:00, when that week began
+        "2|toy|atlas|COMPLETED|1769385599|864000|864000|10-00:00:00|1",
+        "3|toy|atlas|RUNNING|Unknown|864000|864000|00:00:00|1",
+        "4|toy|atlas|COMPLETED|1769904000|864000|864000|10-00:00:00|1",  # ended after the window
+    ]
+    write(tmp_path / "all.txt", "\n".join(lines) + "\n")
+    only_program(tmp_path / "bin", monkeypatch, f"#!/bin/sh\nexec cat {tmp_path}/all.txt\n")
+    table, _, page = extracted(tmp_path, "sacct")
+    assert table.RecordId.tolist() == ["toy/2", "toy/1"]
+    assert table.EndTime.tolist() == ["2026-01-25T23:59:59Z", "2026-01-26T00:00:00Z"]
+    assert "1 jobs that have not ended" in page
+
+
+@pytest.mark.parametrize(
+    ("sacct", "message"),
+    [
+        (None, "there is no sacct on this machine: save its output where Slurm is"),
+        ("#!/bin/sh\nexec sleep 60\n", "sacct gave no answer within 0.5 s"),
+        ("#!/bin/sh\necho 'sacct: error: Access denied' >&2\nexit 1\n", "sacct failed (1): sacct: error: Access denied"),
+    ],
+    ids=["none", "silent", "not permitted"],
+)
+def test_a_live_sacct_that_gives_nothing_is_one_line(tmp_path, monkeypatch, sacct, message):
+    only_program(tmp_path / "bin", monkeypatch, sacct)
+    assert message in refused(tmp_path, "sacct", timeout_s=0.5)
 
 
 @pytest.mark.parametrize(("day", "state"), [("2026-02-06", "stale"), ("2027-01-31", "empty")])

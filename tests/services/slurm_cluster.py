@@ -12,7 +12,7 @@ import subprocess
 import time
 from contextlib import ExitStack, contextmanager
 
-PROGRAMS = ["munged", "mariadbd", "mariadb-install-db", "mariadb", "slurmdbd", "slurmctld", "slurmd", "sacctmgr", "sbatch", "sacct"]
+PROGRAMS = ["munged", "mariadbd", "mariadb-install-db", "mariadb", "slurmdbd", "slurmctld", "slurmd", "sacctmgr", "scontrol", "sbatch", "sacct"]
 PATH = os.environ["PATH"] + ":/usr/sbin:/sbin"
 
 SLURMDBD_CONF = """
@@ -84,6 +84,14 @@ def free_ports(n):
         return [one.getsockname()[1] for one in sockets]
 
 
+def wait_until(holds, seconds):
+    """Whether `holds()` became true within so many seconds."""
+    until = time.monotonic() + seconds
+    while not (good := holds()) and time.monotonic() < until:
+        time.sleep(0.1)
+    return bool(good)
+
+
 @contextmanager
 def cluster(folder, accounts, *, name="toy"):
     """Run a cluster in `folder` (short: sockets have long names) whose user may charge `accounts`; yields the environment for its clients.
@@ -111,14 +119,10 @@ def cluster(folder, accounts, *, name="toy"):
         log = (folder / f"{command[0]}.out").open("wb")
         daemon = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
         daemons.callback(stop, daemon)
-        for _ in range(300):
-            if done(*ready):
-                return
-            if daemon.poll() is not None:
-                break
-            time.sleep(0.1)
-        words = [path.read_text(errors="replace")[-500:] for path in folder.glob(f"{command[0]}.*") if path.suffix in (".log", ".out")]
-        raise RuntimeError(f"{command[0]} did not come up: {' '.join(words)}")
+        if wait_until(lambda: daemon.poll() is not None or done(*ready), 30) and daemon.poll() is None:
+            return
+        last = [path.read_text(errors="replace")[-500:] for path in folder.glob(f"{command[0]}.*") if path.suffix in (".log", ".out")]
+        raise RuntimeError(f"{command[0]} did not come up: {' '.join(last)}")
 
     sock, sql_at = f"{folder}/munge.sock", ["mariadb", "--no-defaults", f"--socket={folder}/sql.sock", "-e"]
     with ExitStack() as daemons:
@@ -137,7 +141,11 @@ def cluster(folder, accounts, *, name="toy"):
             done("sacctmgr", "-i", "add", *what)
         start("slurmctld", "-D", "-c", ready=["scontrol", "ping"])
         start("slurmd", "-D", ready=["sh", "-c", "sinfo -h -o %T | grep -qx idle"])
-        yield env
+        try:
+            yield env
+        finally:  # a job that still runs would outlive its slurmd
+            done("scancel", "--user", user)
+            wait_until(lambda: subprocess.run(["squeue", "-h"], env=env, capture_output=True, timeout=20).stdout == b"", 10)
 
 
 def stop(daemon):
