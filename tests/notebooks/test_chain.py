@@ -175,18 +175,19 @@ def test_training_runs_weekly_and_scoring_nightly(one_night, day, trains):
     assert ("rule 4_analyse" in plan) == (day != "2026-01-31")
 
 
-@pytest.mark.parametrize(("source", "again"), [("sacct", True), ("https://elastic.example:9200", True), ("config.yaml", False)])
-def test_a_server_is_asked_again_while_it_had_not_everything_and_a_file_is_not(checkout, source, again):
-    configure(checkout, left={"extract": {"source": source}})
-    os.utime(checkout / "config.yaml", (0, 0))
+def test_a_server_is_asked_again_while_it_had_not_everything_and_a_file_is_not(checkout):
+    (checkout / "events.csv").write_text("")
+    configure(checkout, left={"extract": {"source": "sacct"}}, right={"extract": {"source": "events.csv"}})
     code, printed = run_chain("config.yaml", checkout)
     assert code == 0, printed
-    status = checkout / "data/raw/left/status.json"
     plan = ["snakemake", "-n", "--configfile", "config.yaml", "--nolock", "--cores", "2", "--rerun-triggers", "mtime", "params", "input"]
-    for state, expected in (("ok", False), ("partial", again)):
-        status.write_text(json.dumps(json.loads(status.read_text()) | {"state": state}))
+    for state, asked in (("ok", False), ("partial", True)):
+        for study in ("left", "right"):
+            status = checkout / f"data/raw/{study}/status.json"
+            status.write_text(json.dumps(json.loads(status.read_text()) | {"state": state}))
         planned = subprocess.run(plan, cwd=checkout, capture_output=True, text=True).stdout
-        assert ("rule 1_extract" in planned) == expected
+        assert ("left/1_extract.ipynb" in planned) == asked, planned
+        assert "right/1_extract.ipynb" not in planned
 
 
 def test_two_runs_at_once_do_not_meet(checkout):

@@ -124,7 +124,7 @@ def cluster(folder, accounts, *, name="toy"):
         last = [path.read_text(errors="replace")[-500:] for path in folder.glob(f"{command[0]}.*") if path.suffix in (".log", ".out")]
         raise RuntimeError(f"{command[0]} did not come up: {' '.join(last)}")
 
-    sock, sql_at = f"{folder}/munge.sock", ["mariadb", "--no-defaults", f"--socket={folder}/sql.sock", "-e"]
+    sock, sql_at = f"{folder}/munge.sock", ["mariadb", "--no-defaults", f"--socket={folder}/sql.sock", "--user=root", "-e"]
     with ExitStack() as daemons:
         munge = [f"--{option}={folder}/munge.{end}" for option, end in (("pid-file", "pid"), ("log-file", "log"), ("seed-file", "seed"))]
         start("munged", "--foreground", "--force", f"--key-file={folder}/munge.key", f"--socket={sock}", *munge, ready=["munge", "-S", sock, "-n"])
