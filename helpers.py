@@ -154,7 +154,7 @@ def connect_elastic(url, *, timeout_s, retry_wait_s):
         login = {"basic_auth": (env["ELASTIC_USER"], env.get("ELASTIC_PASSWORD", ""))}
     trust = next((env[name] for name in ("ELASTIC_CA", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE") if env.get(name)), True)
 
-    class Node(RequestsHttpNode):       # the node classes of urllib3 and httpx read no proxy from the environment
+    class Node(RequestsHttpNode):       # the default one, of urllib3, reads no proxy from the environment
         def __init__(self, config):
             super().__init__(config)
             settings = self.session.merge_environment_settings
@@ -170,12 +170,13 @@ def connect_elastic(url, *, timeout_s, retry_wait_s):
             raise
         except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
             status, kind = getattr(error, "status_code", 503), type(error).__name__
-            line = f"{host} does not answer: {kind}: {' '.join(str(error).split())[:200]}"
+            may_pass = kind != "TlsError" and (status == 429 or status >= 500)
+            line = f"{host} {'does not answer' if may_pass else 'refuses this'}: {kind}: {' '.join(str(error).split())[:200]}"
             if kind == "TlsError":
-                status, line = 0, f"the certificate of {host} is not trusted: name the file of its authority in ELASTIC_CA"
+                line = f"the certificate of {host} is not trusted: name the file of its authority in ELASTIC_CA"
             elif status in (401, 403):
                 line = f"{host} refuses these credentials ({status}): check ELASTIC_API_KEY, or ELASTIC_USER and ELASTIC_PASSWORD"
-            raise (TimeoutError if status == 429 or status >= 500 else ConnectionError)(line) from None
+            raise (TimeoutError if may_pass else ConnectionError)(line) from None
         if answer.get("timed_out") or answer.get("_shards", {}).get("failed"):
             raise TimeoutError(f"{host} answered for some of its shards only")
         return answer
