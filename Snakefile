@@ -91,10 +91,15 @@ def check_config():
                 if declared(notebook)[parameter] == "sample" and parameter != "source" and value not in ("", "sample") and not files_of(str(value)):
                     stop(f"studies.{study}.{name}.{parameter}: {value} does not exist")
         source = str(parameters(study, "1_extract")["source"])
-        if "://" in source and "@" in source:
+        if is_server(source) and "@" in source:
             stop(f"the source of {study} holds a password: credentials belong into the environment (parameters are printed in the report)")
-        if source != "sample" and "://" not in source and not files_of(source):
+        if source != "sample" and not is_server(source) and not files_of(source):
             stop(f"the source of {study}, {source}, does not exist or is no file")
+
+
+def is_server(source):
+    """Whether a source is asked and not read: a URL, or the accounting of the Slurm that this machine belongs to."""
+    return "://" in source or source == "sacct"
 
 
 def files_of(source):
@@ -129,13 +134,13 @@ if workflow.is_main_process and not workflow.dryrun:
 
 def source_files(wildcards):
     source = parameters(wildcards.study, "1_extract")["source"]
-    return rules.simulate.output if source == "sample" else [] if "://" in source else files_of(source)
+    return rules.simulate.output if source == "sample" else [] if is_server(source) else files_of(source)
 
 
 def incomplete(wildcards):
     """A value that changes, so that the source is asked again, while it is a server that had not everything yet."""
     status = ROOT / "data/raw" / wildcards.study / "status.json"
-    asked_again = "://" in parameters(wildcards.study, "1_extract")["source"] and status.exists()
+    asked_again = is_server(parameters(wildcards.study, "1_extract")["source"]) and status.exists()
     return time.time() if asked_again and json.loads(status.read_text())["state"] != "ok" else 0
 
 

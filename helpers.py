@@ -1,7 +1,7 @@
 """Shared science code of Nightshift, by layer, in the order of the chain.
 
     Paths                  where every product lives                     folders, resolve, atomic
-    Read                   sources in, raw rows and status.json out      read_records, write_status
+    Read                   sources in, raw rows and status.json out      read_files, read_records, connect_elastic, write_status
     Clean                  a table is what its schema says               check_schema
     Features and encoders  causal state, category codes, scaling         state_features, encode_categories, encode_inputs
     Windows                time-ordered parts, chunks, trailing weeks    split_by_time, chunk_batches, series_features
@@ -16,6 +16,7 @@ Entry rule: a function enters when a second notebook needs it, or when a silent 
 """
 
 import contextlib
+import glob
 import gzip
 import hashlib
 import html
@@ -26,6 +27,7 @@ import os
 import re
 import subprocess
 import uuid
+import zlib
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -33,6 +35,7 @@ import numba
 import numpy as np
 import pandas as pd
 from scipy import special
+from tqdm import tqdm
 
 # ---------------------------------------------------------------------------------------------------------- Paths
 
@@ -85,6 +88,26 @@ def write_json(content, path):
 # ------------------------------------------------------------------------------------------------------------------ Read
 
 
+def read_files(pattern, read):
+    """Call `read(path)` for every file that matches `pattern` (relative to the repository root), in the order of their names.
+
+    FileNotFoundError when there is none; what goes wrong in reading one becomes a ValueError of one line that names the file.
+    """
+    files = sorted(filter(os.path.isfile, glob.glob(str(resolve(pattern)), recursive=True)))
+    if not files:
+        raise FileNotFoundError(f"no file matches {pattern}")
+    for path in tqdm(files, desc="files", unit="file"):
+        try:
+            read(path)
+        except (OSError, EOFError, ValueError, zlib.error) as error:        # a damaged archive raises any of them
+            raise ValueError(f"{path} cannot be read: {type(error).__name__}: {' '.join(str(error).split())[:300]}") from None
+
+
+def open_text(path):
+    """The text file `path`, plain or .gz, open for reading; bytes that are no UTF-8 become U+FFFD."""
+    return (gzip.open if str(path).endswith(".gz") else open)(path, "rt", encoding="utf-8", errors="replace")
+
+
 def read_records(path, chunk_rows=100_000):
     """Yield (records, bad) from a JSON-lines or CSV file, plain or .gz, at most `chunk_rows` rows at a time.
 
@@ -95,7 +118,7 @@ def read_records(path, chunk_rows=100_000):
         for chunk in pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""], chunksize=chunk_rows):
             yield chunk.astype(object).where(chunk.notna(), None).to_dict("records"), []
         return
-    with (gzip.open if str(path).endswith(".gz") else open)(path, "rt", encoding="utf-8", errors="replace") as lines:
+    with open_text(path) as lines:
         numbered = enumerate(lines, 1)
         while chunk := list(itertools.islice(numbered, chunk_rows)):
             records, bad = [], []
@@ -106,6 +129,60 @@ def read_records(path, chunk_rows=100_000):
                 except (ValueError, RecursionError) as error:
                     bad.append((number, str(error), line))
             yield records, [b for b in bad if b[2].strip()]
+
+
+def as_text(value):
+    """The JSON `value` as the source wrote it; missing stays missing."""
+    return value if value is None or isinstance(value, str) else json.dumps(value)
+
+
+def connect_elastic(url, *, timeout_s, retry_wait_s):
+    """A function `ask` of the Elasticsearch at `url`: ask("search", index="x", ...) is the whole answer to that call of its client.
+
+    Login from ELASTIC_API_KEY, or ELASTIC_USER and ELASTIC_PASSWORD, else a netrc file; HTTP(S)_PROXY and NO_PROXY are followed; certificates
+    are always verified, by ELASTIC_CA, else REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE, SSL_CERT_FILE. What may pass (time-outs, cut connections, 429,
+    5xx, an answer of some shards only) is tried six times, with waits of up to `retry_wait_s`. What is left is one line: TimeoutError or
+    ConnectionError; NotFoundError of the client, for an unknown index, passes through.
+    """
+    import elasticsearch
+    import tenacity
+    from elastic_transport import RequestsHttpNode
+
+    host, env = url.split("://")[-1].split("@")[-1], os.environ
+    login = {"api_key": env["ELASTIC_API_KEY"]} if env.get("ELASTIC_API_KEY") else {}
+    if env.get("ELASTIC_USER"):
+        login = {"basic_auth": (env["ELASTIC_USER"], env.get("ELASTIC_PASSWORD", ""))}
+    trust = next((env[name] for name in ("ELASTIC_CA", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE") if env.get(name)), True)
+
+    class Node(RequestsHttpNode):       # the default one, of urllib3, reads no proxy from the environment
+        def __init__(self, config):
+            super().__init__(config)
+            settings = self.session.merge_environment_settings
+            self.session.merge_environment_settings = lambda *given: settings(*given) | {"verify": trust}      # else ELASTIC_CA comes last
+            self.session.auth = (lambda request: request) if login else None        # else a netrc entry replaces the login
+
+    client = elasticsearch.Elasticsearch(url, node_class=Node, request_timeout=timeout_s, max_retries=0, **login)
+
+    def ask(method, **request):
+        try:
+            answer = getattr(client, method)(**request)
+        except elasticsearch.NotFoundError:
+            raise
+        except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
+            status, kind = getattr(error, "status_code", 503), type(error).__name__
+            may_pass = kind != "TlsError" and (status == 429 or status >= 500)
+            line = f"{host} {'does not answer' if may_pass else 'refuses this'}: {kind}: {' '.join(str(error).split())[:200]}"
+            if kind == "TlsError":
+                line = f"the certificate of {host} is not trusted: name the file of its authority in ELASTIC_CA"
+            elif status in (401, 403):
+                line = f"{host} refuses these credentials ({status}): check ELASTIC_API_KEY, or ELASTIC_USER and ELASTIC_PASSWORD"
+            raise (TimeoutError if may_pass else ConnectionError)(line) from None
+        if answer.get("timed_out") or answer.get("_shards", {}).get("failed"):
+            raise TimeoutError(f"{host} answered for some of its shards only")
+        return answer
+
+    return tenacity.Retrying(retry=tenacity.retry_if_exception_type(TimeoutError), stop=tenacity.stop_after_attempt(6), reraise=True,
+                             wait=tenacity.wait_random_exponential(1.0, max=retry_wait_s)).wraps(ask)
 
 
 def write_status(raw, *, state, rows, newest, source, window, **more):

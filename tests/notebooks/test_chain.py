@@ -175,6 +175,21 @@ def test_training_runs_weekly_and_scoring_nightly(one_night, day, trains):
     assert ("rule 4_analyse" in plan) == (day != "2026-01-31")
 
 
+def test_a_server_is_asked_again_while_it_had_not_everything_and_a_file_is_not(checkout):
+    (checkout / "events.csv").write_text("")
+    configure(checkout, left={"extract": {"source": "sacct"}}, right={"extract": {"source": "events.csv"}})
+    code, printed = run_chain("config.yaml", checkout)
+    assert code == 0, printed
+    plan = ["snakemake", "-n", "--configfile", "config.yaml", "--nolock", "--cores", "2", "--rerun-triggers", "mtime", "params", "input"]
+    for state, asked in (("ok", False), ("partial", True)):
+        for study in ("left", "right"):
+            status = checkout / f"data/raw/{study}/status.json"
+            status.write_text(json.dumps(json.loads(status.read_text()) | {"state": state}))
+        planned = subprocess.run(plan, cwd=checkout, capture_output=True, text=True).stdout
+        assert ("left/1_extract.ipynb" in planned) == asked, planned
+        assert "right/1_extract.ipynb" not in planned
+
+
 def test_two_runs_at_once_do_not_meet(checkout):
     configure(checkout, left={"extract": {"wait_s": 8}})
     command = ["make", "reports", f"ENV={sys.prefix}", "-o", f"{sys.prefix}/.installed"]

@@ -1,14 +1,18 @@
 """A local HTTP server that answers like an Elasticsearch where 1_extract asks it, and misbehaves on request.
 
-It is no Elasticsearch: it knows point in time, search_after paging, one login and the error bodies, nothing else.
+It is no Elasticsearch: it knows point in time, search_after paging, composite aggregations with the queries that go with them, one login and
+the error bodies, nothing else. It can also play the proxy.
 """
 
 import base64
 import json
+import select
+import socket
 import ssl
 import threading
 import time
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
@@ -17,9 +21,9 @@ class StandIn(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, port, indices, faults, login, stall_s):
+    def __init__(self, port, indices, faults, login, stall_s, text_fields):
         super().__init__(("127.0.0.1", port), Answers)
-        self.indices, self.faults, self.stall_s, self.log = indices, list(faults), stall_s, []
+        self.indices, self.faults, self.stall_s, self.log, self.text_fields = indices, list(faults), stall_s, [], text_fields
         self.login = "Basic " + base64.b64encode(":".join(login).encode()).decode() if login else None
 
 
@@ -32,16 +36,32 @@ class Answers(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         asked = json.loads(body) if body else None
         self.server.log.append((self.command, self.path, asked))
+        self.path = "/" + self.path.split("://", 1)[-1].split("/", 1)[1]  # a proxy is asked for whole addresses
         if self.server.login and self.headers.get("Authorization") != self.server.login:
             self.refuse(401, "security_exception", "unable to authenticate")
         elif self.path.split("?")[0].endswith("/_pit") and self.command == "POST":
             self.open_point_in_time(self.path.split("/")[1])
         elif self.path.startswith("/_search"):
             self.search(asked)
+        elif self.path.split("?")[0].endswith(("/_search", "/_field_caps")):
+            self.ask_index(self.path.split("/")[1], asked)
         else:
             self.answer(200, {"succeeded": True})
 
     do_GET = do_POST = do_DELETE = do_HEAD = handle_request_body
+
+    def do_CONNECT(self):
+        """Be a proxy: join the caller to the host that it names, until one of them hangs up."""
+        self.server.log.append((self.command, self.path, None))
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.flush()
+        host, port = self.path.split(":")
+        with socket.create_connection((host, int(port))) as there:
+            ways = {self.connection: there, there: self.connection}
+            while all(data and (ways[one].sendall(data) or True) for one in select.select([*ways], [], [])[0] for data in [one.recv(65536)]):
+                pass
+        self.close_connection = True
 
     def open_point_in_time(self, index):
         if index in self.server.indices:
@@ -49,7 +69,26 @@ class Answers(BaseHTTPRequestHandler):
         else:
             self.refuse(404, "index_not_found_exception", f"no such index [{index}]")
 
+    def ask_index(self, index, asked):
+        if index not in self.server.indices:
+            self.refuse(404, "index_not_found_exception", f"no such index [{index}]")
+        elif "_field_caps" in self.path:
+            self.answer(200, {"fields": field_caps(self.server.indices[index], self.server.text_fields)})
+        else:
+            documents = [d for d in self.server.indices[index] if matches(d, asked["query"])]
+            found = {"hits": {"total": {"value": len(documents)}, "hits": []}}
+            for name, aggregation in (asked.get("aggs") or {}).items():
+                found["aggregations"] = {name: composite(documents, aggregation["composite"], aggregation["aggs"])}
+            self.page(found)
+
     def search(self, asked):
+        first = (asked.get("search_after") or [-1])[0] + 1
+        documents = self.server.indices[asked["pit"]["id"]][first : first + asked["size"]]
+        hits = [{"_source": document, "sort": [first + i]} for i, document in enumerate(documents)]
+        self.page({"pit_id": asked["pit"]["id"], "hits": {"hits": hits}})
+
+    def page(self, found):
+        """Answer a search with what was found, or with the next fault."""
         fault = self.server.faults.pop(0) if self.server.faults else None
         if fault == "stall":
             time.sleep(self.server.stall_s)
@@ -57,12 +96,7 @@ class Answers(BaseHTTPRequestHandler):
         elif fault in (429, 503):
             self.refuse(fault, "too_busy", "later")
         else:
-            first = (asked.get("search_after") or [-1])[0] + 1
-            documents = self.server.indices[asked["pit"]["id"]][first : first + asked["size"]]
-            hits = [{"_source": document, "sort": [first + i]} for i, document in enumerate(documents)]
-            shards = {"failed": 1 if fault == "shard" else 0}
-            page = {"pit_id": asked["pit"]["id"], "timed_out": False, "_shards": shards, "hits": {"hits": hits}}
-            self.answer(200, page, cut=fault == "cut")
+            self.answer(200, {"timed_out": False, "_shards": {"failed": 1 if fault == "shard" else 0}} | found, cut=fault == "cut")
 
     def refuse(self, status, kind, reason):
         self.answer(status, {"error": {"type": kind, "reason": reason}, "status": status})
@@ -83,14 +117,97 @@ class Answers(BaseHTTPRequestHandler):
         pass
 
 
+def instant(text):
+    """The time of a document or query; without zone it is UTC."""
+    at = datetime.fromisoformat(text)
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def value_of(document, field):
+    return document.get(field.removesuffix(".keyword"))
+
+
+def matches(document, query):
+    """Whether a document matches a query of the kinds bool, range (of times), exists, terms and match_all."""
+    [(kind, of)] = query.items()
+    if kind == "bool":
+        assert of.keys() <= {"filter", "must_not"}, of
+        return all(matches(document, q) for q in of.get("filter", [])) and not any(matches(document, q) for q in of.get("must_not", []))
+    if kind == "match_all":
+        return True
+    if kind == "exists":
+        return value_of(document, of["field"]) is not None
+    [(field, wanted)] = of.items()
+    value = value_of(document, field)
+    if kind == "terms":
+        return value in wanted
+    assert kind == "range", kind
+    return value is not None and instant(wanted["gte"]) <= instant(value) < instant(wanted["lt"])
+
+
+def field_caps(documents, text_fields):
+    """What can be aggregated: every field of the documents, those of `text_fields` only as their .keyword."""
+    fields = {}
+    for name in {name for document in documents for name in document}:
+        fields[name] = {"any": {"aggregatable": name not in text_fields}}
+        if name in text_fields:
+            fields[f"{name}.keyword"] = {"keyword": {"aggregatable": True}}
+    return fields
+
+
+def monday(at):
+    """Midnight UTC of the Monday of a week, in milliseconds since 1970, as calendar_interval week has it."""
+    day = at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    return int((day - timedelta(days=day.weekday())).timestamp() * 1000)
+
+
+def part_of(document, kind, of):
+    """What a document contributes to its key: the Monday of its time, or a term."""
+    value = value_of(document, of["field"])
+    assert kind == "terms" or of["calendar_interval"] == "week"
+    return value if kind == "terms" else monday(instant(value))
+
+
+def rank(key):
+    """Where a key stands among others: a missing part comes first."""
+    return tuple((0,) if part is None else (1, part) for part in key)
+
+
+def composite(documents, asked, metrics):
+    """One page of a composite aggregation: buckets in the order of their keys, a missing value before all others, after the key `after`."""
+    groups = [(kind, of) for source in asked["sources"] for way in source.values() for kind, of in way.items()]
+    buckets = {}
+    for document in documents:
+        key = tuple(part_of(document, kind, of) for kind, of in groups)
+        if all(part is not None or of.get("missing_bucket") for part, (_, of) in zip(key, groups, strict=True)):
+            buckets.setdefault(key, []).append(document)
+    names = [next(iter(source)) for source in asked["sources"]]
+    begun = rank(asked["after"].values()) if "after" in asked else ()
+    keys = sorted((key for key in buckets if rank(key) > begun), key=rank)[: asked["size"]]
+    page = [
+        {"key": dict(zip(names, key, strict=True)), "doc_count": len(buckets[key])}
+        | {m: {"value": measure(buckets[key], of)} for m, of in metrics.items()}
+        for key in keys
+    ]
+    return {"buckets": page} | ({"after_key": page[-1]["key"]} if page else {})
+
+
+def measure(documents, of):
+    """A sum, or the newest time in milliseconds since 1970."""
+    [(kind, field)] = ((kind, value["field"]) for kind, value in of.items())
+    values = [d[field] for d in documents if d.get(field) is not None]
+    return max(instant(v).timestamp() * 1000 for v in values) if kind == "max" else sum(values)
+
+
 @contextmanager
-def standin(indices, *, faults=(), login=None, certificate=None, stall_s=3.0, port=0):
+def standin(indices, *, faults=(), login=None, certificate=None, stall_s=3.0, port=0, text_fields=()):
     """Serve `indices` {name: [document, ...]} on loopback (`port` 0: a free one); yields (url, log of requests).
 
     faults : consumed one per search: 429 or 503 (that status), "cut" (half a body), "stall" (no answer for `stall_s`),
     "shard" (one shard fails), None (an answer). login : (user, password). certificate : (file, key file) for https.
+    text_fields : names that can be grouped by only as NAME.keyword.
     """
-    server = StandIn(port, indices, faults, login, stall_s)
+    server = StandIn(port, indices, faults, login, stall_s, text_fields)
     if certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*certificate)

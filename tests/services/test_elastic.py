@@ -6,11 +6,20 @@ import subprocess
 
 import pandas as pd
 import pytest
-from conftest import execute
+from conftest import execute, shown
 from elastic_standin import standin
 from papermill.exceptions import PapermillExecutionError
 
 DAYS = ["2026-01-29", "2026-01-30", "2026-01-31"]
+GRACC = "gracc.osg.summary"
+
+
+@pytest.fixture(autouse=True)
+def _plain_environment(monkeypatch):
+    """No proxy of this machine between the tests and loopback."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
 
 
 def documents(day, n=25):
@@ -50,7 +59,7 @@ def raw(products):
 
 
 def test_each_document_comes_once_through_every_fault(indices, tmp_path):
-    with standin(indices, faults=[429, None, "cut", 503, None, "stall", None]) as (url, log):
+    with standin(indices, faults=[429, None, "cut", 503, None, "stall", None, "shard"]) as (url, log):
         extract(url, tmp_path)
     parts, ids = raw(tmp_path)
     assert len(parts) == 3
@@ -99,7 +108,9 @@ def test_one_clear_line_and_nothing_half_written(indices, tmp_path, monkeypatch,
     monkeypatch.setenv("ELASTIC_PASSWORD", "wr0ng-secret")
     with (
         standin(
-            {} if case == "index" else indices, login=("reader", "right") if case == "login" else None, faults=["shard"] if case == "shard" else ()
+            {} if case == "index" else indices,
+            login=("reader", "right") if case == "login" else None,
+            faults=["shard"] * 6 if case == "shard" else (),
         ) as (url, _),
         pytest.raises(PapermillExecutionError) as error,
     ):
@@ -110,36 +121,153 @@ def test_one_clear_line_and_nothing_half_written(indices, tmp_path, monkeypatch,
     assert "wr0ng-secret" not in (tmp_path / "executed-1_extract.ipynb").read_text()
 
 
-def test_an_unknown_certificate_is_refused_and_its_authority_accepts_it(indices, tmp_path, monkeypatch):
+@pytest.fixture
+def certificate(tmp_path):
+    """(certificate, key) of 127.0.0.1 that nobody has signed."""
     if not shutil.which("openssl"):
         pytest.skip("no openssl to make a certificate with")
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    subprocess.run(
-        [
-            "openssl",
-            "req",
-            "-x509",
-            "-newkey",
-            "rsa:2048",
-            "-nodes",
-            "-days",
-            "2",
-            "-subj",
-            "/CN=localhost",
-            "-addext",
-            "subjectAltName=IP:127.0.0.1",
-            "-keyout",
-            key,
-            "-out",
-            certificate,
-        ],
-        check=True,
-        capture_output=True,
-    )
-    with standin(indices, certificate=(certificate, key)) as (url, log):
+    key, signed = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *names, "-keyout", key, "-out", signed]
+    subprocess.run(command, check=True, capture_output=True)
+    return signed, key
+
+
+def test_an_unknown_certificate_is_refused_and_its_authority_accepts_it(indices, tmp_path, monkeypatch, certificate):
+    with standin(indices, certificate=certificate) as (url, log):
         with pytest.raises(PapermillExecutionError, match="is not trusted: name the file of its authority"):
             extract(url, tmp_path)
         assert log == []
-        monkeypatch.setenv("ELASTIC_CA", str(certificate))
+        monkeypatch.setenv("ELASTIC_CA", str(certificate[0]))
         extract(url, tmp_path)
     assert len(raw(tmp_path)[1]) == 75
+
+
+@pytest.mark.parametrize("name", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])
+def test_https_goes_through_the_proxy_of_the_environment_with_its_certificates(indices, tmp_path, monkeypatch, certificate, name):
+    for other in ("ELASTIC_CA", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.delenv(other, raising=False)
+    with standin(indices, certificate=certificate) as (url, log), standin({}) as (proxy, tunnels):
+        monkeypatch.setenv("HTTPS_PROXY", proxy)
+        with pytest.raises(PapermillExecutionError, match="is not trusted"):
+            extract(url, tmp_path)
+        assert log == []
+        monkeypatch.setenv(name, str(certificate[0]))
+        extract(url, tmp_path)
+    assert len(raw(tmp_path)[1]) == 75
+    assert {(command, path) for command, path, _ in tunnels} == {("CONNECT", url.removeprefix("https://"))}
+
+
+def test_http_goes_through_the_proxy_and_past_it_where_no_proxy_says_so(indices, tmp_path, monkeypatch):
+    with standin(indices) as (proxy, log):
+        monkeypatch.setenv("HTTP_PROXY", proxy)
+        extract("http://elastic.invalid:9200", tmp_path / "far")  # a name that nobody can resolve
+        assert all(path.startswith("http://elastic.invalid:9200/") for _, path, _ in log)
+        monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        extract(proxy, tmp_path / "near")
+    assert len(raw(tmp_path / "far")[1]) == len(raw(tmp_path / "near")[1]) == 75
+
+
+def test_the_login_of_the_environment_goes_before_a_netrc_file_and_that_before_none(indices, tmp_path, monkeypatch):
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login filed password kept\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    with standin(indices, login=("filed", "kept")) as (url, _):
+        extract(url, tmp_path / "filed")
+    monkeypatch.setenv("ELASTIC_USER", "reader")
+    monkeypatch.setenv("ELASTIC_PASSWORD", "right")
+    with standin(indices, login=("reader", "right")) as (url, _):
+        extract(url, tmp_path / "named")
+    assert len(raw(tmp_path / "filed")[1]) == len(raw(tmp_path / "named")[1]) == 75
+
+
+# ------------------------------------------------------------------------------------------------------- accounting
+
+
+def summaries():
+    """GRACC summary records of three weeks: every day two of each site and VO, and some that are odd."""
+    days = [f"2026-01-{d:02d}T00:00:00Z" for d in range(12, 32)]
+    common = {"ResourceType": "Batch", "WallDuration": 7200.0, "CpuDuration": 3600.0, "Njobs": 2}
+    plain = [
+        common | {"EndTime": day, "SiteName": site, "VOName": vo, "CoreHours": hours}
+        for day in days
+        for site in ("SITE_A", "SITE_B", "SITE_C")
+        for vo in ("atlas", "cms")
+        for hours in (1.5, 2.0)
+    ]
+    odd = [
+        plain[0] | {"SiteName": None},
+        {name: value for name, value in plain[-1].items() if name != "VOName"} | {"EndTime": "2026-01-31T23:30:00Z"},
+        plain[0] | {"ResourceType": "Payload"},
+        {name: value for name, value in plain[0].items() if name != "ResourceType"},
+        plain[0] | {"EndTime": "2026-01-11T23:59:59Z"},
+        plain[0] | {"EndTime": "2026-02-01T00:00:00Z"},
+    ]
+    return plain + odd
+
+
+def expected():
+    """{(site, VO, Monday): (core hours, jobs, newest end)} of the summaries that count, added up by pandas."""
+    table = pd.DataFrame(summaries()).fillna({"SiteName": "", "VOName": "", "ResourceType": "Batch"})
+    table["end"] = pd.to_datetime(table.EndTime)
+    table = table[(table.end >= "2026-01-12T00:00Z") & (table.end < "2026-02-01T00:00Z") & (table.ResourceType == "Batch")]
+    week = table.end.dt.tz_localize(None).dt.to_period("W-SUN").dt.start_time.dt.strftime("%Y-%m-%d").rename("week")
+    totals = table.groupby([table.SiteName, table.VOName, week]).agg(hours=("CoreHours", "sum"), jobs=("Njobs", "sum"), end=("end", "max"))
+    return {key: tuple(row) for key, row in zip(totals.index, totals.itertuples(index=False, name=None), strict=True)}
+
+
+def account(url, products, **parameters):
+    """The raw accounting table of three weeks, and the executed notebook."""
+    told = {"day": DAYS[-1], "weeks": 3, "page_rows": 4, "timeout_s": 1.0, "retry_wait_s": 0.2} | parameters
+    notebook = execute("accounting/1_extract.ipynb", products, source=url, **told)
+    [part] = (products / "data/raw/accounting").glob("*.parquet")
+    return pd.read_parquet(part), notebook
+
+
+@pytest.mark.parametrize("text_fields", [(), ("SiteName", "VOName", "ResourceType")], ids=["keyword", "text with keyword"])
+def test_weekly_totals_come_once_each_through_every_fault(tmp_path, text_fields):
+    with standin({GRACC: summaries()}, faults=[429, None, "cut", 503, None, "stall", None, "shard"], text_fields=text_fields) as (url, log):
+        table, notebook = account(url, tmp_path)
+    table = table.astype({"CoreHours": float, "Njobs": float})
+    week = pd.to_datetime(table.EndTime).dt.tz_localize(None).dt.to_period("W-SUN").dt.start_time.dt.strftime("%Y-%m-%d")
+    found = zip(table.SiteName.fillna(""), table.VOName.fillna(""), week, table.CoreHours, table.Njobs, pd.to_datetime(table.EndTime), strict=True)
+    assert {(site, vo, monday): (hours, jobs, end) for site, vo, monday, hours, jobs, end in found} == expected()
+    assert table.RecordId.is_unique
+    assert set(table.ResourceType) == {"Batch"}
+    assert sum(json.loads(more)["records"] for more in table.more) == len(summaries()) - 3
+    assert "1 of other kinds than batch" in shown(notebook)
+    pages = [body["aggs"]["totals"]["composite"] for _, path, body in log if "_search" in path and body.get("aggs")]
+    assert all(page["size"] == 4 for page in pages), "pages are bounded"
+    fields = {of["field"] for page in pages for source in page["sources"][1:] for way in source.values() for of in way.values()}
+    assert fields == ({"SiteName.keyword", "VOName.keyword"} if text_fields else {"SiteName", "VOName"})
+    status = json.loads((tmp_path / "data/raw/accounting/status.json").read_text())
+    assert (status["state"], status["rows"], status["newest"]) == ("ok", len(expected()), "2026-01-31 23:30:00+00:00")
+
+
+@pytest.mark.parametrize(
+    ("case", "message"),
+    [
+        ("login", "refuses these credentials (401): check ELASTIC_API_KEY"),
+        ("index", "there is no index gracc.osg.summary: check the parameter index"),
+        ("column", "the index gracc.osg.summary has no CoreHours; needed are"),
+        ("host", "127.0.0.1:9 does not answer: ConnectionError"),
+        ("stall", "does not answer: ConnectionTimeout"),
+        ("shard", "answered for some of its shards only"),
+    ],
+)
+def test_accounting_ends_in_one_clear_line_and_keeps_last_nights_rows(tmp_path, monkeypatch, case, message):
+    monkeypatch.setenv("ELASTIC_API_KEY", "wr0ng-secret")
+    old = tmp_path / "data/raw/accounting/elastic-of-last-night.parquet"
+    old.parent.mkdir(parents=True)
+    old.write_bytes(b"rows")
+    records = [{k: v for k, v in r.items() if k != "CoreHours"} for r in summaries()] if case == "column" else summaries()
+    faults = {"stall": ["stall"] * 6, "shard": [None, None, *["shard"] * 6]}.get(case, ())
+    with (
+        standin({} if case == "index" else {GRACC: records}, login=("reader", "right") if case == "login" else None, faults=faults) as (url, _),
+        pytest.raises(PapermillExecutionError) as error,
+    ):
+        account("http://127.0.0.1:9" if case == "host" else url, tmp_path, timeout_s=0.3)
+    assert message in error.value.evalue
+    assert len(error.value.evalue.splitlines()) == 1
+    assert [path.name for path in old.parent.iterdir()] == [old.name]
+    assert "wr0ng-secret" not in (tmp_path / "executed-1_extract.ipynb").read_text()

@@ -1,0 +1,116 @@
+"""1_extract of the accounting study against a real Slurm with slurmdbd: what sacct says live and what was saved give the same, true table."""
+
+import re
+import shutil
+import subprocess
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import slurm_cluster
+from conftest import REPOSITORY, execute, shown
+from papermill.exceptions import PapermillExecutionError
+
+TODAY = datetime.now(UTC).date()
+BURN = "while :; do :; done"
+# options of sbatch, command; the last two shall not be counted: one will not end, one waits for all processors until it is cancelled
+JOBS = [
+    *[(["--account=atlas", "--ntasks=2"], "sleep 2")] * 2,
+    (["--account=cms", "--array=1-3"], "sleep 1"),
+    (["--account=icecube", "--ntasks=2"], f"srun --ntasks=1 timeout 2 sh -c '{BURN}'; timeout 1 sh -c '{BURN}'"),
+    (["--account=cms"], "sleep 1000"),
+    (["--account=cms", "--ntasks=16"], "sleep 1"),
+]
+
+
+def asked(env, *command):
+    return subprocess.run(command, env=env, check=True, capture_output=True, text=True, timeout=20).stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def slurm():
+    """The environment of a cluster on which the JOBS have run."""
+    if lacking := slurm_cluster.missing():
+        pytest.skip(f"no Slurm here: {', '.join(lacking)} missing")
+    folder = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))  # the paths of sockets must be short
+    try:
+        with slurm_cluster.cluster(folder, ["atlas", "cms", "icecube"]) as env:
+            ids = [asked(env, "sbatch", "--parsable", "--output=/dev/null", *options, f"--wrap={command}") for options, command in JOBS]
+            states = ["sacct", "--allocations", "--noheader", "--parsable2", "--format=State"]
+            assert slurm_cluster.wait_until(lambda: "PENDING" in asked(env, *states, f"--jobs={ids[-1]}"), 20)
+            asked(env, "scancel", ids[-1])
+            assert slurm_cluster.wait_until(lambda: "CANCELLED" in asked(env, *states, f"--jobs={ids[-1]}"), 20)
+            assert slurm_cluster.wait_until(lambda: len(re.findall("COMPLETED|FAILED", asked(env, *states))) == 6, 30), asked(env, "sacct")
+            yield env
+    finally:
+        shutil.rmtree(folder)
+
+
+def extract(products, source, **parameters):
+    """(raw table by RecordId, executed notebook)"""
+    notebook = execute("accounting/1_extract.ipynb", products, source=str(source), day=str(TODAY), **{"weeks": 2} | parameters)
+    parts = sorted((products / "data/raw/accounting").glob("*.parquet"))
+    return pd.concat([pd.read_parquet(part) for part in parts]).sort_values("RecordId", ignore_index=True), notebook
+
+
+def documented_command():
+    """The shell command with which the notebook tells people to save a file, for the days around today."""
+    [text] = re.findall(r"TZ=UTC SLURM_TIME_FORMAT.*?>sacct.txt", (REPOSITORY / "notebooks/accounting/1_extract.ipynb").read_text(), re.S)
+    lines = text.replace('\\n",', "").replace('"', "").replace("\\\\", "")
+    dates = iter([TODAY - timedelta(days=14), TODAY + timedelta(days=1)])
+    return re.sub(r"\d{4}-\d\d-\d\d", lambda _: str(next(dates)), " ".join(lines.split()))
+
+
+def test_live_and_saved_sacct_give_the_same_true_table(slurm, tmp_path, monkeypatch):
+    monkeypatch.setenv("SLURM_CONF", slurm["SLURM_CONF"])
+    monkeypatch.setenv("TZ", "America/New_York")  # of the person who runs it: no time may move with it
+    live, notebook = extract(tmp_path / "live", "sacct")
+    subprocess.run(["sh", "-c", documented_command()], cwd=tmp_path, env={**slurm, "TZ": "Asia/Tokyo"}, check=True, timeout=20)
+    saved, _ = extract(tmp_path / "saved", tmp_path / "sacct.txt")
+    pd.testing.assert_frame_equal(live, saved)
+
+    assert live.VOName.value_counts().to_dict() == {"cms": 3, "atlas": 2, "icecube": 1}
+    assert set(live.SiteName) == {"toy"}
+    assert set(live.Njobs) == {"1"}
+    assert live.Processors.groupby(live.VOName).first().to_dict() == {"atlas": "2", "cms": "1", "icecube": "2"}
+    own = asked(slurm, "sacct", "--allocations", "--noheader", "--parsable2", "--format=Account,CPUTimeRAW,State")
+    seconds = pd.DataFrame([line.split("|") for line in own.splitlines() if "COMPLETED" in line or "FAILED" in line], columns=["vo", "s", "state"])
+    hours = seconds.s.astype(int).groupby(seconds.vo).sum() / 3600
+    assert live.CoreHours.astype(float).groupby(live.VOName).sum().to_dict() == pytest.approx(hours.to_dict())
+    assert hours.min() > 0
+    burnt = live[live.VOName == "icecube"].CpuDuration.astype(float).sum()
+    assert 1.5 < burnt < 4, "two seconds of the step and one of the script"
+    ends = pd.to_datetime(live.EndTime)
+    assert ((datetime.now(UTC) - ends) < pd.Timedelta(minutes=5)).all()
+    assert "1 jobs that have not ended, 1 that never ran" in shown(notebook)
+
+
+def test_a_week_that_is_over_is_not_asked_again(slurm, tmp_path, monkeypatch):
+    monkeypatch.setenv("SLURM_CONF", slurm["SLURM_CONF"])
+    extract(tmp_path, "sacct", weeks=3)
+    parts = sorted((tmp_path / "data/raw/accounting").glob("*.parquet"))
+    before = [part.stat().st_mtime_ns for part in parts]
+    extract(tmp_path, "sacct", weeks=3)
+    after = [part.stat().st_mtime_ns for part in parts]
+    assert len(parts) == 3
+    assert after[0] == before[0]
+    assert after[2] > before[2]
+
+
+def test_an_accounting_database_that_is_down_is_one_line(slurm, tmp_path, monkeypatch):
+    conf = tmp_path / "slurm.conf"
+    conf.write_text(re.sub(r"(AccountingStoragePort)=\d+", r"\1=9", Path(slurm["SLURM_CONF"]).read_text()))
+    monkeypatch.setenv("SLURM_CONF", str(conf))
+    with pytest.raises(PapermillExecutionError) as error:
+        extract(tmp_path, "sacct")
+    assert re.match(r"sacct failed \(1\): .*refused", error.value.evalue)
+    assert len(error.value.evalue.splitlines()) == 1
+
+
+def test_what_sacct_refuses_is_said_in_its_words(slurm, tmp_path, monkeypatch):
+    monkeypatch.setenv("SLURM_CONF", slurm["SLURM_CONF"])
+    with pytest.raises(PapermillExecutionError, match=r"sacct failed .*unrecognized option '--nonsense'"):
+        extract(tmp_path, "sacct", sacct_options="--nonsense")
+    assert not (tmp_path / "data").exists()
