@@ -4,9 +4,9 @@
     Read                   sources in, raw rows and status.json out      read_files, read_records, connect_elastic, write_status
     Clean                  a table is what its schema says               check_schema
     Features and encoders  causal state, category codes, scaling         state_features, encode_categories, encode_inputs
-    Windows                time-ordered parts, chunks, trailing weeks    split_by_time, chunk_batches, series_features
+    Windows                time-ordered parts, chunks, weekly series     split_by_time, chunk_batches, series_panel, series_features
     Models                 quantile predictors behind one call           pinball, predict_quantiles
-    Scores and thresholds  p-values, limits, skill with interval         p_values, combine_tests, score_limit, skill_interval
+    Scores and thresholds  tests, p-values, limits, skill with interval  change_tests, combine_tests, p_values, score_limit, skill_interval
     Findings               flagged items merged into problems            scan_incidents
     Plots                  one figure, one claim, saved and shown        show_figure
     Records                sentences, tables, metrics                    say, show_table, record_metrics
@@ -531,11 +531,14 @@ def forest_inputs(features, rows):
     return np.column_stack([np.clip(np.nan_to_num(features[name][rows]), -8, 8) for name in FOREST_INPUTS])
 
 
+REGULAR = 0.68      # `share` of a series that was active in 21 of 26 weeks, or in 10 of 10
+
+
 def change_tests(features, rows, forest):
     """One-sided statistics of the weeks `rows` (bool (S, W)): a frame with one column per kind of change, 0 where there is none.
 
-    features : as `series_features` gives them. A series that was active in the week before and now is not is `silent`, by how regular it was; one
-    that is back after four silent weeks or more is `returned`, by how regular it had been; `drop` and `surge` need both trailing levels to
+    features : as `series_features` gives them. A regular series that was active in the week before and now is not is `silent`, by how regular it was;
+    one that is back after four silent weeks or more is `returned`, by how regular it had been; `drop` and `surge` need both trailing levels to
     agree, so that a slow drift is no alarm; `efficiency_drop`, `longer_jobs`, `more_jobs` are distances in robust standard deviations;
     `unusual` is the IsolationForest's anomaly score (Liu, Ting & Zhou 2008). `robust_z` and `season` are the trivial baselines.
     """
@@ -544,7 +547,8 @@ def change_tests(features, rows, forest):
     agree = f["level_8"] * f["level_26"] > 0
     level = np.sign(f["level_26"]) * np.minimum(np.abs(f["level_8"]), np.abs(f["level_26"])) * agree * steady
     had_been = np.clip((f["weeks_active"] + 8 * 0.3) / (np.maximum(f["weeks_known"] - f["silent_before"], 0) + 8), 0, 1)
-    tests = {"silent": np.where(steady & ~active, f["share"], 0), "returned": np.where(active & (f["silent_before"] >= 4), had_been, 0),
+    tests = {"silent": f["share"] * (steady & ~active & (f["share"] > REGULAR)),
+             "returned": had_been * (active & (f["silent_before"] >= 4) & (had_been > REGULAR)),
              "drop": -level, "surge": level, "efficiency_drop": -f["efficiency"] * steady, "longer_jobs": f["job_length"] * steady,
              "more_jobs": np.minimum(f["jobs"], -f["job_length"]) * steady,
              "unusual": -forest.score_samples(forest_inputs(features, rows)) if rows.any() else np.zeros(0),

@@ -13,7 +13,7 @@ def test_ruff_is_clean():
 
 def test_helpers_stay_small_and_every_public_name_is_used():
     text = (REPOSITORY / "helpers.py").read_text()
-    assert len(text.splitlines()) < 600
+    assert len(text.splitlines()) < 800  # more, and the next thing to do is to move something back to its notebook
     users = "\n".join(p.read_text() for p in [*REPOSITORY.glob("notebooks/**/*.ipynb"), REPOSITORY / "publish.py", *REPOSITORY.glob("bench/*.py")])
     for name in re.findall(r"^def ([a-z]\w+)", text, re.M):
         assert len(re.findall(rf"\b{name}\b", text)) > 1 or re.search(rf"\b{name}\b", users), f"nothing uses helpers.{name}"
