@@ -222,7 +222,7 @@ rule simulate:
     input:
         notebook="notebooks/simulate.ipynb",
     output:
-        [ROOT / "data/sample" / name for name in ("truth.csv", "transfers.jsonl.gz", "perfsonar.csv")],
+        [ROOT / "data/sample" / name for name in ("truth.csv", "transfers.jsonl.gz", "perfsonar.csv", "accounting.jsonl.gz")],
     log:
         notebook=REPORT / "simulate.ipynb",
         text=REPORT / "simulate.log",

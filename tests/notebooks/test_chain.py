@@ -45,7 +45,8 @@ def make_checkout(folder):
     for study in ("left", "right"):
         for step, files in WRITES.items():
             write_notebook(folder / f"notebooks/{study}/{step}.ipynb", [f.format(study=study) for f in files])
-    write_notebook(folder / "notebooks/simulate.ipynb", [f"data/sample/{f}" for f in ("truth.csv", "transfers.jsonl.gz", "perfsonar.csv")])
+    sample = ("truth.csv", "transfers.jsonl.gz", "perfsonar.csv", "accounting.jsonl.gz")
+    write_notebook(folder / "notebooks/simulate.ipynb", [f"data/sample/{f}" for f in sample])
     return folder
 
 

@@ -4,13 +4,14 @@ import gzip
 import json
 import re
 import shutil
+from types import SimpleNamespace
 
 import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
-from conftest import REAL_DATA, REPOSITORY, execute, run_chain, shown
+from conftest import REAL_DATA, REPOSITORY, execute, from_notebook, run_chain, shown
 from papermill.exceptions import PapermillExecutionError
 
 import helpers
@@ -182,12 +183,25 @@ def test_alarms_mean_what_they_say_and_incidents_are_found(sample_chain):
     inside = np.zeros(len(scores), bool)
     for incident in truth.itertuples():
         who = (scores[["link", "src", "dst"]].astype(str) == incident.entity).any(axis=1) | (incident.kind == "stuck_queue")
+        if incident.kind == "site_outage":
+            who = scores.src.str.startswith(incident.entity + "_") | scores.dst.str.startswith(incident.entity + "_")
         inside |= (who & (scores.started <= incident.end) & (scores.started >= incident.start - pd.Timedelta("6h"))).to_numpy()
     assert scores.flagged[~inside].mean() <= 0.01
     page = " ".join(BeautifulSoup((sample_chain["report"] / "transfers/4_analyse.html").read_text(), "html.parser").get_text().split())
     found, known = map(int, re.search(r"(\d+) of (\d+) known incidents found", page).groups())
     assert known >= 4
     assert found / known >= 0.5  # a small sample, hardly trained; bench/ measures the full one
+
+
+def test_a_site_outage_is_met_at_either_end_by_every_storage_of_the_site_and_by_no_other():
+    meets = from_notebook("transfers/4_analyse.ipynb", "meets", re=re)
+    names = pd.Series(
+        ["A-T2_DATADISK", "B_DISK -> A-T2_SCRATCHDISK", "A-T2_DATADISK -> B_DISK", "AA-T2_DISK", "B_DISK -> AA-T2_DISK", "A-T2", "fts.A-T2_x"]
+    )
+    outage = SimpleNamespace(kind="site_outage", entity="A-T2")
+    assert meets(names, outage).tolist() == [True, True, True, False, False, False, False]
+    link = SimpleNamespace(kind="slow_link", entity="A-T2_DATADISK -> B_DISK")
+    assert meets(names, link).tolist() == [False, False, True, False, False, False, False]
 
 
 def test_a_window_without_transfers_is_a_page_and_not_a_crash(sample_chain, tmp_path):

@@ -1,0 +1,224 @@
+"""The accounting of the sample: what every record promises, and each incident measured in the records themselves."""
+
+import gzip
+import hashlib
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import execute
+
+SHAPE = {
+    "EndTime": str,
+    "SiteName": str,
+    "VOName": str,
+    "ProbeName": str,
+    "ResourceType": str,
+    "CoreHours": float,
+    "WallDuration": int,
+    "CpuDuration": int,
+    "Njobs": int,
+    "Processors": int,
+}
+TRANSFER_KINDS = {"slow_link", "slow_destination", "failing_source", "stuck_queue"}
+LAST_WEEKS = pd.Timestamp("2026-01-05", tz="UTC"), pd.Timestamp("2026-01-26", tz="UTC")  # the three complete weeks before Saturday 2026-01-31
+SMALL = {"days": 28, "transfers_per_day": 300, "accounting_weeks": 60}
+
+
+def hash_of(products):
+    return hashlib.sha256((products / "data/sample/accounting.jsonl.gz").read_bytes()).hexdigest()
+
+
+class Sample:
+    """One sample, with its records and with daily sums per series under the names that communities have today."""
+
+    def __init__(self, products):
+        folder = products / "data/sample"
+        self.products = products
+        self.raw = [json.loads(line) for line in gzip.decompress((folder / "accounting.jsonl.gz").read_bytes()).splitlines()]
+        self.truth = pd.read_csv(folder / "truth.csv", parse_dates=["start", "end"], keep_default_na=False)
+        self.recent = self.truth[~self.truth.kind.isin(TRANSFER_KINDS) & (self.truth.start >= LAST_WEEKS[0])].set_index("kind")
+        self.records = pd.DataFrame(self.raw).assign(day=lambda t: pd.to_datetime(t.EndTime), vo=lambda t: t.VOName.str.lower())
+        self.records["vo"] = self.records.vo.replace("lumen", "lumen.survey")
+        days = pd.date_range(self.records.day.min(), self.records.day.max(), freq="D")
+        columns = ["CoreHours", "WallDuration", "CpuDuration", "Njobs"]
+        daily = self.records.assign(CpuHours=self.records.CpuDuration / 3600).groupby(["day", "vo", "SiteName"])[[*columns, "CpuHours"]].sum()
+        self.daily = daily.unstack(["vo", "SiteName"], fill_value=0).reindex(days, fill_value=0)
+
+    def of(self, entity, column="CoreHours"):
+        """Daily values of a series "vo at SITE", of a whole VO or of a whole site."""
+        vo, _, site = entity.partition(" at ")
+        frame = self.daily[column]
+        keys = frame.columns.to_frame()
+        return frame.loc[:, (keys.SiteName == site) & (keys.vo == vo) if site else (keys.vo == entity) | (keys.SiteName == entity)].sum(axis=1)
+
+    def during(self, incident, values):
+        """The values of the days that lie wholly inside an incident."""
+        return values[(values.index >= incident.start) & (values.index + pd.Timedelta(days=1) <= incident.end)]
+
+    def before(self, incident, values, weeks=4):
+        """The values of some weeks that end before the turn of the year, when the user communities rest, or before the incident."""
+        stop = min(incident.start.floor("D"), pd.Timestamp("2025-12-20", tz="UTC"))
+        return values[(values.index >= stop - pd.Timedelta(weeks=weeks)) & (values.index < stop)]
+
+    def change(self, kind, column="CoreHours", per=None):
+        """The mean inside this kind's recent incident over the mean before it, of a column or of the ratio of two."""
+        incident = self.recent.loc[kind]
+        entity = incident.entity
+        sums = [[part(incident, self.of(entity, c)).mean() for c in (column, per) if c] for part in (self.during, self.before)]
+        inside, usual = (s[0] / s[1] if per else s[0] for s in sums)
+        return inside / usual
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory):
+    products = tmp_path_factory.mktemp("simulated")
+    execute("simulate.ipynb", products, **SMALL)
+    return Sample(products)
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(sample, tmp_path):
+    execute("simulate.ipynb", tmp_path / "again", **SMALL)
+    execute("simulate.ipynb", tmp_path / "other", **SMALL, seed=7)
+    assert hash_of(tmp_path / "again") == hash_of(sample.products)
+    assert hash_of(tmp_path / "other") != hash_of(sample.products)
+
+
+def test_every_record_is_a_gracc_summary(sample):
+    assert all({name: type(value) for name, value in record.items()} == SHAPE for record in sample.raw)
+    t = sample.records
+    assert np.allclose(t.CoreHours, t.WallDuration * t.Processors / 3600, rtol=0, atol=1e-6)
+    assert t.EndTime.str.fullmatch(r"\d{4}-\d\d-\d\dT00:00:00Z").all()
+    assert (t.ResourceType == "Batch").all()
+    assert not t.duplicated(["day", "SiteName", "VOName", "ProbeName", "Processors"]).any()
+    assert (t.Njobs > 0).all()
+    assert (t.CpuDuration <= t.WallDuration * t.Processors).all()
+    assert set(t.Processors) == {1, 4, 8}
+    assert sample.daily.index[0] == pd.Timestamp("2024-12-02", tz="UTC")  # 60 weeks before Monday 2026-01-26
+    assert sample.daily.index[0].day_name() == "Monday"
+    assert sample.daily.index[-1] == pd.Timestamp("2026-01-31", tz="UTC")
+
+
+def test_series_names_and_sizes_are_as_various_as_announced(sample):
+    t = sample.records
+    series = t.groupby(["vo", "SiteName"]).CoreHours.sum()
+    assert 70 <= len(series) <= 90
+    assert t.SiteName.nunique() == 14
+    assert series.quantile(0.98) / series.quantile(0.02) > 100  # three decades, less the ends
+    names = t.groupby("VOName").day.agg(["min", "max"])
+    assert names.loc["lumen", "max"] < names.loc["lumen.survey", "min"]
+    loud = t[t.VOName != t.VOName.str.lower()]
+    assert loud.ProbeName.nunique() == 1
+    assert set(loud.vo) <= set(t.vo[t.VOName == t.vo])
+    sites_of = t.groupby("vo").SiteName.nunique()
+    assert sites_of.max() >= 13
+    assert sites_of.min() == 1
+
+
+def test_user_communities_rest_at_the_turn_of_the_year(sample):
+    """Nobody starts work: wetland is one of them, quarry is not."""
+    turn = pd.date_range("2025-12-27", "2026-01-02", tz="UTC")
+    usual = pd.date_range("2025-11-15", "2025-12-12", tz="UTC")
+    rest = {vo: sample.of(vo).loc[turn].mean() / sample.of(vo).loc[usual].mean() for vo in ("tessera", "polymer", "quarry", "moraine")}
+    assert (rest["tessera"] + rest["polymer"]) / 2 < 0.75 < (rest["quarry"] + rest["moraine"]) / 2
+
+
+def test_one_incident_of_each_kind_lies_in_the_last_three_complete_weeks(sample):
+    recent = sample.recent
+    assert sorted(recent.index) == sorted(
+        ["silent", "drop", "surge", "returned", "efficiency_drop", "longer_jobs", "more_jobs", "moved", "global_dip", "reporting_gap", "site_outage"]
+    )
+    assert (recent.start < LAST_WEEKS[1]).all()
+    days_from_monday = (recent.start - LAST_WEEKS[0]) / pd.Timedelta(weeks=1)
+    assert ((days_from_monday - days_from_monday.round()).abs() <= 1 / 7).all()
+    long_enough = (recent.end - recent.start >= pd.Timedelta(days=7)) | (recent.end == pd.Timestamp("2026-02-01", tz="UTC"))
+    assert long_enough.drop("site_outage").all()
+    assert recent.drop(["global_dip", "moved", "reporting_gap", "site_outage"]).entity.is_unique
+    truth = sample.truth
+    assert truth.start.is_monotonic_increasing
+    assert truth.incident.tolist() == [f"I{i + 1:03d}" for i in range(len(truth))]
+    outages = truth[truth.kind == "site_outage"]
+    assert outages.start.between(pd.Timestamp("2025-11-09", tz="UTC"), LAST_WEEKS[0]).sum() == 1
+    assert (outages.end - outages.start).between(pd.Timedelta(days=4), pd.Timedelta(days=9)).all()
+
+
+@pytest.mark.parametrize(
+    ("kind", "column", "per", "low", "high"),
+    [
+        ("silent", "CoreHours", None, 0, 0),
+        ("reporting_gap", "CoreHours", None, 0, 0),
+        ("site_outage", "CoreHours", None, 0.001, 0.1),
+        ("drop", "CoreHours", None, 0.02, 0.6),
+        ("global_dip", "CoreHours", None, 0.05, 0.6),
+        ("surge", "CoreHours", None, 2, 15),
+        ("efficiency_drop", "CpuHours", "CoreHours", 0.2, 0.55),
+        ("efficiency_drop", "CoreHours", None, 0.5, 2),
+        ("longer_jobs", "WallDuration", "Njobs", 2.5, 7),
+        ("longer_jobs", "CoreHours", None, 0.5, 2),
+        ("more_jobs", "Njobs", "WallDuration", 3.5, 11),
+        ("more_jobs", "CoreHours", None, 0.5, 2),
+        ("moved", "CoreHours", None, 0.7, 1.3),
+    ],
+)
+def test_the_records_show_what_the_truth_says(sample, kind, column, per, low, high):
+    assert low <= sample.change(kind, column, per) <= high
+
+
+def test_a_series_that_returned_was_silent_for_weeks_and_is_back(sample):
+    incident = sample.recent.loc["returned"]
+    hours = sample.of(incident.entity)
+    silent = pd.Timedelta(weeks=incident.strength)
+    assert 6 <= incident.strength <= 10
+    away = hours[(hours.index >= incident.start - silent) & (hours.index + pd.Timedelta(days=1) <= incident.start)]
+    assert len(away) >= 41
+    assert (away == 0).all()
+    earlier = hours[(hours.index < incident.start - silent - pd.Timedelta(days=1))].tail(28).mean()
+    assert sample.during(incident, hours).mean() > 0.3 * earlier > 0
+
+
+def test_what_a_moved_community_loses_at_one_site_another_gains(sample):
+    incident = sample.recent.loc["moved"]
+    hours = sample.daily["CoreHours"][incident.entity]
+    inside, usual = sample.during(incident, hours).mean(), sample.before(incident, hours).mean()
+    change = inside / usual
+    assert change.idxmin() == incident.site
+    assert change.min() < 0.5
+    gained = change.idxmax()
+    assert change[gained] > 1.3
+    assert (inside - usual)[gained] == pytest.approx((usual - inside)[incident.site], rel=0.6)  # the two sites' own noise is in it
+
+
+def test_a_dip_is_everywhere_and_a_gap_is_at_one_site_alone(sample):
+    dip, gap = sample.recent.loc["global_dip"], sample.recent.loc["reporting_gap"]
+    hours = sample.daily["CoreHours"]
+    changes = sample.during(dip, hours[dip.entity]).mean() / sample.before(dip, hours[dip.entity]).mean()
+    assert (changes < 1).mean() >= 0.75  # at nearly every site; a site's own weeks are noisy
+    others = hours.loc[:, hours.columns.get_level_values("SiteName") != gap.entity].sum(axis=1)
+    assert sample.during(gap, others).min() > 0.3 * sample.before(gap, others).mean()
+
+
+def test_an_outage_is_seen_by_both_sources_and_a_gap_by_one(sample):
+    lines = gzip.decompress((sample.products / "data/sample/transfers.jsonl.gz").read_bytes()).splitlines()
+    events = pd.DataFrame([e["payload"] for line in lines if (e := json.loads(line))["event_type"] == "transfer-done"])
+    events["started"] = pd.to_datetime(events.started_at, utc=True)
+
+    def times_slower(incident):
+        here = events["src-rse"].str.startswith(f"{incident.entity}_") | events["dst-rse"].str.startswith(f"{incident.entity}_")
+        inside = here & (events.started >= incident.start) & (events.started < incident.end)
+        assert inside.sum() >= 20
+        return events.duration[inside].median() / events.duration[here & ~inside].median()
+
+    outage, gap = sample.recent.loc["site_outage"], sample.recent.loc["reporting_gap"]
+    assert times_slower(outage) > 3
+    assert times_slower(gap) < 2
+    assert sample.change("site_outage") < 0.1
+
+
+def test_forty_weeks_do_and_fewer_are_refused(tmp_path):
+    execute("simulate.ipynb", tmp_path, days=14, transfers_per_day=100, accounting_weeks=40)
+    small = Sample(tmp_path)
+    assert small.daily.index[0] == pd.Timestamp("2025-04-21", tz="UTC")
+    assert len(small.recent) == 11
+    with pytest.raises(Exception, match="the accounting needs 40 weeks"):
+        execute("simulate.ipynb", tmp_path, accounting_weeks=39)
