@@ -406,8 +406,8 @@ def series_features(panel):
     the median of the 8 or 26 weeks before, in robust standard deviations, over active weeks only; `zero_level` is that of log(1 + core hours) with
     the silent weeks (the robust z of the textbooks); `change` week over week, `season` against a year ago (last week, where that is unknown)
     and `trend`, the median of 4 weeks less that of 26, are differences of logarithms; `share` of the last 26 weeks that were active, drawn
-    towards 0.3 as if 8 weeks of a new series were known; `silent_before`, `weeks_silent`, `age`, `weeks_known`, `weeks_active` weeks; `expected`,
-    `low`, `high` core hours, the latter two an 80% range. Only weeks before week t, and t itself, enter column t.
+    towards 0.3 as if 8 weeks of a new series were known; `silent_before`, `weeks_silent`, `age`, `weeks_known`, `weeks_active` weeks; `usual_jobs`
+    and `expected`, `low`, `high` (core hours, the latter two an 80% range) per active week. Only weeks before week t, and t, enter column t.
     """
     core, wall, n_weeks = panel["core_hours"], panel["wall_hours"], panel["core_hours"].shape[1]
     active, alive, t = core > 0, np.isfinite(core), np.arange(core.shape[1])
@@ -426,13 +426,14 @@ def series_features(panel):
     last = np.pad(np.maximum.accumulate(np.where(active, t, -1), axis=1), ((0, 0), (1, 0)), constant_values=-1)[:, :n_weeks]
     silent_before = np.where(last >= 0, t - 1 - last, np.nan)
     level_26, median, spread = deviation(logged(core))
+    jobs, median_jobs, _ = deviation(logged(panel["jobs"]))
     zero = np.log1p(core)
     year_ago = np.pad(zero, ((0, 0), (52, 0)), constant_values=np.nan)[:, :n_weeks]
     week_ago = np.pad(zero, ((0, 0), (1, 0)), constant_values=np.nan)[:, :n_weeks]
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = {"job_length": wall / panel["jobs"], "cores_per_job": core / wall, "efficiency": panel["cpu_hours"] / core}
     return {"level_8": deviation(logged(core), 8)[0], "level_26": level_26, "zero_level": deviation(zero)[0],
-            **{name: deviation(logged(x))[0] for name, x in {"jobs": panel["jobs"], **ratios}.items()},
+            "jobs": jobs, "usual_jobs": np.exp(median_jobs), **{name: deviation(logged(x))[0] for name, x in ratios.items()},
             "change": zero - week_ago, "season": zero - np.where(np.isfinite(year_ago), year_ago, week_ago),
             "trend": trailing_median(logged(core), 4)[0] - median, "share": np.where(alive, (busy + 8 * 0.3) / (known + 8), np.nan),
             "silent_before": silent_before, "weeks_silent": np.where(active, 0, silent_before + 1), "age": counts[0][:, t].astype(float),
@@ -547,7 +548,8 @@ def change_tests(features, rows, forest):
     agree = f["level_8"] * f["level_26"] > 0
     level = np.sign(f["level_26"]) * np.minimum(np.abs(f["level_8"]), np.abs(f["level_26"])) * agree * steady
     had_been = np.clip((f["weeks_active"] + 8 * 0.3) / (np.maximum(f["weeks_known"] - f["silent_before"], 0) + 8), 0, 1)
-    tests = {"silent": f["share"] * (steady & ~active & (f["share"] > REGULAR)),
+    regular = f["share"] + 0.02 * f["usual_jobs"] / (f["usual_jobs"] + 10)      # of two equally regular series, few jobs end by chance
+    tests = {"silent": regular * (steady & ~active & (f["share"] > REGULAR)),
              "returned": had_been * (active & (f["silent_before"] >= 4) & (had_been > REGULAR)),
              "drop": -level, "surge": level, "efficiency_drop": -f["efficiency"] * steady, "longer_jobs": f["job_length"] * steady,
              "more_jobs": np.minimum(f["jobs"], -f["job_length"]) * steady,
