@@ -35,6 +35,11 @@ def declared(notebook):
     return {name.partition(":")[0]: default.partition("#")[0].strip(" '\"") for name, _, default in named}
 
 
+def day_of(study):
+    """Last day of a study's data: the night, or the study's own `day` where its source ended long ago."""
+    return date.fromisoformat(str((STUDIES[study] or {}).get("day", config["day"])))
+
+
 def notebook_of(study, step):
     return f"notebooks/{study}/{step}.ipynb" if study else "notebooks/simulate.ipynb"
 
@@ -43,7 +48,7 @@ def parameters(study, step=""):
     """Parameters of one notebook: the shared ones that it declares, then its own. The sample has its own last day."""
     own = (STUDIES[study] or {}).get(step[2:]) if study else config.get("simulate")
     names = [name for name in SHARED if name in config and name in declared(notebook_of(study, step)) and (study or name != "day")]
-    shared = {name: str(config[name]) if name in ("day", "products") else config[name] for name in names}
+    shared = {name: str(config[name]) if name == "products" else str(day_of(study)) if name == "day" else config[name] for name in names}
     return ({"source": "sample"} if step == "1_extract" else {}) | shared | (own or {})
 
 
@@ -82,7 +87,13 @@ def check_config():
             stop(f"unknown study {study!r}; known are {', '.join(KNOWN)}")
         if not isinstance(steps or {}, dict):
             stop(f"studies.{study} must be a mapping of steps, such as {{}}")
+        try:
+            day_of(study)
+        except ValueError:
+            stop(f"studies.{study}.day {steps['day']!r} is no date such as 2026-01-31")
         for name, given in (steps or {}).items():
+            if name == "day":
+                continue
             if name not in [step[2:] for step in STEPS]:
                 stop(f"unknown step {name!r} of {study}; known are {', '.join(step[2:] for step in STEPS)}")
             notebook = notebook_of(study, next(s for s in STEPS if s[2:] == name))
@@ -150,11 +161,11 @@ def must_train(study):
     if not stored.exists():
         return True
     trained = date.fromisoformat(json.loads(stored.read_text())["day"])
-    executed = ROOT / "reports" / str(trained) / study / "3_train.ipynb"
+    executed = ROOT / "reports" / str(trained + (DAY - day_of(study))) / study / "3_train.ipynb"
     told = json.loads(executed.read_text())["metadata"]["papermill"]["parameters"] if executed.exists() else None
     status = ROOT / "data/raw" / study / "status.json"
     return (
-        not 0 <= (DAY - trained).days < config.get("retrain_days", 7)
+        not 0 <= (day_of(study) - trained).days < config.get("retrain_days", 7)
         or Path(notebook_of(study, "3_train")).stat().st_mtime > stored.stat().st_mtime
         or (told is not None and told != parameters(study, "3_train") | {"day": str(trained)})
         or (status.exists() and json.loads(status.read_text()).get("source") != shown(parameters(study, "1_extract")["source"]))
@@ -178,13 +189,13 @@ def train_reads(wildcards):
 
 def train_day(study):
     """Tonight when training must run, else the day of the stored model, so that the parameters of the rule stay the same."""
-    return str(DAY) if MUST_TRAIN[study] else json.loads((ROOT / "models" / study / "metrics.json").read_text())["day"]
+    return str(day_of(study)) if MUST_TRAIN[study] else json.loads((ROOT / "models" / study / "metrics.json").read_text())["day"]
 
 
 def given(wildcards, step):
     """Parameters as JSON, which is YAML that quotes its text; training is told its own day."""
     study = wildcards.get("study", "")
-    return json.dumps(parameters(study, step) | ({"day": train_day(study)} if step == "3_train" else {}))
+    return json.dumps(parameters(study, step) | ({"day": train_day(study)} if step == "3_train" else {}), default=str)  # a date is text
 
 
 def later(wildcards, step):

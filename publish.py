@@ -109,15 +109,15 @@ def latest_with(reports, day, notebook):
 # ------------------------------------------------------------------------------------------------- one study's night
 
 
-def read_study(root, day, study):
-    """Everything the front page says about one study on `day`, from its executed notebooks and products."""
+def read_study(root, day, study, last_day):
+    """Everything the front page says about one study on `day`, from its executed notebooks and products; its data end with `last_day`."""
     report = root / "reports" / day
     steps = [read_step(report, study, step) for step in STEPS]
     status = read_json(root / "data/raw" / study / "status.json")
     failed = next((s for s in steps if s["outcome"] == "failed"), None)
     complete = steps[-1]["outcome"] == "ok" and not failed
     findings = pd.read_parquet(root / "data/findings" / f"{study}.parquet") if complete else pd.DataFrame()
-    state = status.get("state", "unknown") if status.get("window", ["", day])[1] == day else "unknown"
+    state = status.get("state", "unknown") if status.get("window", ["", last_day])[1] == last_day else "unknown"
     if state == "empty":
         verdict = "empty"
     elif not complete:
@@ -128,7 +128,7 @@ def read_study(root, day, study):
     error = "" if verdict != "failed" else (stopped or {}).get("error") or "it did not run: the step before it left nothing"
     headline = text_of(steps[-1]["notebook"], "headline") if complete else ""
     if verdict == "empty":
-        headline = f"The source holds no row from {status['window'][0]} to {day}."
+        headline = f"The source holds no row from {status['window'][0]} to {last_day}."
     title, question = title_of(study)
     models = read_json(root / "models" / study / "metrics.json").get("models", [])
     return {
@@ -147,10 +147,10 @@ def read_study(root, day, study):
     }
 
 
-def other_night(root, day, names):
-    """The night that the products below `root` belong to, when it is not `day`; its findings are not those of `day`."""
-    nights = [read_json(root / "data/raw" / name / "status.json").get("window", ["", day])[1] for name in names]
-    return next((night for night in nights if night != day), "")
+def other_night(root, last_days):
+    """The night that the products below `root` belong to, when it is not that of `last_days` ({study: day}); empty when it is."""
+    nights = {name: read_json(root / "data/raw" / name / "status.json").get("window", ["", day])[1] for name, day in last_days.items()}
+    return next((night for name, night in nights.items() if night != last_days[name]), "")
 
 
 def read_json(path):
@@ -376,10 +376,10 @@ def front_study(root, day, s, runs):
     }
 
 
-def publish(root, day, names):
-    """Render everything of one night; returns the path of its front page and the studies as read."""
+def publish(root, day, last_days):
+    """Render everything of one night, whose studies have data up to `last_days` ({study: day}); returns its front page and the studies as read."""
     reports, report = root / "reports", root / "reports" / day
-    studies = [read_study(root, day, name) for name in names]
+    studies = [read_study(root, day, *of) for of in last_days.items()]
     steps = {s["study"]: [t for t in s["steps"] if t["outcome"] != "not run"] for s in studies}
     of_sample = any(s["status"].get("source") == "sample" for s in studies)
     simulated = latest_with(reports, day, "simulate.ipynb") if of_sample else ""
@@ -430,12 +430,13 @@ def main():
     options = parser.parse_args()
     try:
         config = yaml.safe_load(options.config.read_text(encoding="utf-8"))
-        day, root, names = str(date.fromisoformat(options.day or str(config["day"]))), resolve(config.get("products") or ""), list(config["studies"])
+        day, root = str(date.fromisoformat(options.day or str(config["day"]))), resolve(config.get("products") or "")
+        last_days = {name: str((steps or {}).get("day", day)) for name, steps in config["studies"].items()}
     except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError) as error:
         parser.exit(2, f"nightshift: {options.config} cannot be read: {type(error).__name__}: {' '.join(str(error).split())}\n")
-    if (root / "reports" / day / "run.json").exists() and (night := other_night(root, day, names)):
+    if (root / "reports" / day / "run.json").exists() and (night := other_night(root, last_days)):
         parser.exit(2, f"nightshift: the products are those of {night}; the pages of {day} stay as they are\n")
-    front, studies = publish(root, day, names)
+    front, studies = publish(root, day, last_days)
     for s in studies:
         if s["error"]:
             print(f"{s['study']} failed in {s['failed_step']}: {s['error']}", file=sys.stderr)
