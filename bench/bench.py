@@ -1,6 +1,6 @@
 """Measurements against peers, all in one run: `make bench`. Prints one table; ratios are comparable, seconds are this machine's.
 
-python bench/bench.py [training] [scoring] [preprocess] [detection]
+python bench/bench.py [training] [scoring] [preprocess] [accounting] [injection] [detection]
 """
 
 import json
@@ -25,6 +25,7 @@ from publish import STEPS
 
 N_NUMBERS, UNITS, WARMUP, LENGTH, BATCH = 18, 128, 100, 156, 256
 MONTH = 36_000_000  # transfers of ATLAS in a month
+NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 torch.set_num_threads(os.cpu_count())
 rng = np.random.default_rng(0)
 
@@ -155,45 +156,173 @@ def preprocess(n=10_000_000):
     yield f"preprocessing {rows:,} transfers", f"{taken:.0f} s", f"peak {peak:.2f} GiB (bar 6)"
 
 
+def run_notebook(name, products, **parameters):
+    """Run one notebook of the repository with papermill in a process of its own; returns (seconds, its text)."""
+    out = Path(products) / "executed.ipynb"
+    begun = time.perf_counter()
+    command = [sys.executable, "-m", "papermill", NOTEBOOKS / f"{name}.ipynb", out, "-k", "python3", "--no-progress-bar"]
+    done = subprocess.run([*command, "-y", json.dumps({"products": str(products), **parameters})], capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{name}: {done.stderr.strip().splitlines()[-1]}")
+    return time.perf_counter() - begun, out.read_text()
+
+
 def detection(seeds=(101, 102, 103, 104, 105)):
-    """Recall, precision and alarm rate of the whole chain on samples that nobody looked at while it was written; a minute and a half each."""
-    repository = Path(__file__).parents[1]
-    found = []
+    """Recall, precision and alarm rate of both studies on samples that nobody looked at while they were written; two minutes each."""
+    of_study = {"transfers": ({}, {}), "accounting": ({"vo_aliases": {"lumen": "lumen.survey"}}, {"alarm_rate": 0.01})}
+    found = {study: [] for study in of_study}
     for seed in seeds:
         with tempfile.TemporaryDirectory() as products:
-            for name, more in [("simulate", ["-p", "seed", str(seed)]), *((f"transfers/{step}", []) for step in STEPS)]:
-                subprocess.run(
-                    [
-                        sys.executable,
-                        "-m",
-                        "papermill",
-                        repository / f"notebooks/{name}.ipynb",
-                        Path(products) / "executed.ipynb",
-                        "-k",
-                        "python3",
-                        "-p",
-                        "products",
-                        products,
-                        "--no-progress-bar",
-                        *more,
-                    ],
-                    check=True,
-                    capture_output=True,
+            run_notebook("simulate", products, seed=seed)
+            for study, (preprocess, rate) in of_study.items():
+                for step, more in zip(STEPS, ({}, preprocess, rate, rate), strict=True):
+                    _, text = run_notebook(f"{study}/{step}", products, **more)
+                models = json.loads((Path(products) / f"models/{study}/metrics.json").read_text())["models"]
+                skill = next((m["skill"] for m in models if m["in_use"]), float("nan"))
+                numbers = re.search(r"(\d+) of (\d+) known incidents .*?found.*?; (\d+) of (\d+) findings name one", text)
+                rate_told = re.search(r"Stated alarm rate ([\d.]+)%, observed ([\d.]+)%", text)
+                found[study].append([*map(int, numbers.groups()), *map(float, rate_told.groups()), skill])
+                hits, known, true, named, stated, observed, skill = found[study][-1]
+                yield (
+                    f"{study}, sample of seed {seed}",
+                    f"{hits} of {known} found, {true} of {named} right",
+                    f"alarms {observed}% of {stated}%, skill {skill:.2f}",
                 )
-            text = (Path(products) / "executed.ipynb").read_text()
-            skill = next(m for m in json.loads((Path(products) / "models/transfers/metrics.json").read_text())["models"] if m["in_use"])["skill"]
-        numbers = re.search(r"(\d+) of (\d+) known incidents found .*?; (\d+) of (\d+) findings name one", text)
-        rate = re.search(r"Stated alarm rate ([\d.]+)%, observed ([\d.]+)%", text)
-        found.append([*map(int, numbers.groups()), *map(float, rate.groups()), skill])
-        hits, known, true, named, stated, observed, skill = found[-1]
-        yield f"sample of seed {seed}", f"{hits} of {known} found, {true} of {named} right", f"alarms {observed}% of {stated}%, skill {skill:.2f}"
-    hits, known, true, named = np.sum([f[:4] for f in found], axis=0)
-    ratios = [f[5] / f[4] for f in found]
-    yield "all of them", f"recall {hits / known:.2f}, precision {true / named:.2f}", f"observed / stated {min(ratios):.2f} to {max(ratios):.2f}"
+    for study, rows in found.items():
+        hits, known, true, named = np.sum([f[:4] for f in rows], axis=0)
+        ratios = [f[5] / f[4] for f in rows]
+        yield (
+            f"{study}, all of them",
+            f"recall {hits / known:.2f}, precision {true / named:.2f}",
+            f"observed / stated {min(ratios):.2f} to {max(ratios):.2f}",
+        )
+
+
+def write_weeks(raw, n_sites=200, n_vos=30, n_weeks=52):
+    """One GRACC record per site, VO and week with every field as text, as 1_extract leaves them: noise of 0.3 around each pair's level."""
+    raw.mkdir(parents=True)
+    site, vo, week = (x.ravel() for x in np.meshgrid(range(n_sites), range(n_vos), range(n_weeks), indexing="ij"))
+    level = rng.lognormal(6, 2, (n_sites, n_vos))[site, vo]
+    hours = level * rng.lognormal(0, 0.3, len(site)) * (rng.uniform(size=len(site)) > 0.02)
+    end = pd.Timestamp("2026-01-25T20:00:00Z") - pd.to_timedelta(7 * (n_weeks - 1 - week), unit="D")
+    names = {"SiteName": pd.Series(site).map("SITE-{:03d}".format), "VOName": pd.Series(vo).map("vo{:02d}".format)}
+    frame = pd.DataFrame({"RecordId": np.arange(len(site)).astype(str), "EndTime": end.strftime("%Y-%m-%dT%H:%M:%SZ"), **names})
+    amounts = {"CoreHours": hours, "WallDuration": hours * 3600, "CpuDuration": hours * 3000, "Njobs": np.ceil(hours / 4), "Processors": 1}
+    frame = frame.assign(
+        ProbeName="p", ResourceType="Batch", more="{}", **{k: pd.Series(v, index=frame.index).astype(str) for k, v in amounts.items()}
+    )
+    frame[hours > 0].astype("str").to_parquet(raw / "part.parquet", index=False)
+    (raw / "status.json").write_text(json.dumps({"window": ["2025-02-03", "2026-01-25"], "source": "bench"}))
+
+
+def seconds_under(text, headings):
+    """Seconds that the cells under these headings of an executed notebook took; without the imports, which come before the first."""
+    total, heading = 0.0, None
+    for cell in json.loads(text)["cells"]:
+        found = re.findall(r"^## (.*)$", "".join(cell["source"]), re.M) if cell["cell_type"] == "markdown" else []
+        heading = found[-1] if found else heading
+        if cell["cell_type"] == "code" and heading and (headings is None or heading in headings):
+            total += cell["metadata"]["papermill"]["duration"]
+    return total
+
+
+def accounting():
+    """Seconds and memory of preprocess, train and score on 200 sites x 30 VOs x 52 weeks, and the method of 2021 on the same data."""
+    from sklearn.ensemble import IsolationForest
+
+    work = {"2_preprocess": None, "3_train": ["Data", "Model", "Fit", "Threshold"], "4_analyse": ["Headline"]}
+    with tempfile.TemporaryDirectory() as products:
+        write_weeks(Path(products) / "data/raw/accounting")
+        whole, spent = 0.0, 0.0
+        for step, headings in work.items():
+            taken, text = run_notebook(f"accounting/{step}", products, day="2026-01-25", **({"origins": 1} if step == "3_train" else {}))
+            whole, spent = whole + taken, spent + seconds_under(text, headings)
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+        clean = pd.read_parquet(Path(products) / "data/clean/accounting.parquet")
+    begun = time.perf_counter()
+    for _, rows in clean.assign(code=clean.vo.astype("category").cat.codes).groupby("site"):
+        pair = rows[["code", "core_hours"]].to_numpy()
+        IsolationForest(contamination=0.01, random_state=0).fit(pair).score_samples(pair)
+    old = time.perf_counter() - begun
+    yield "accounting, 200 x 30 x 52: preprocess, train, score", f"{spent:.1f} s, peak {peak:.2f} GiB", "bar 20 s, 2 GiB"
+    yield "the three notebooks", f"{whole:.1f} s", "with kernels, imports, pictures and the measurement on injected troubles"
+    yield "method of 2021, fit and score alone", f"{old:.1f} s", f"takes {old / spent:.1f} times as long"
+
+
+REAL_LOGS = {"HPC2N-2002-2.2-cln": ("2006-01-15", 40, 182), "LPC-EGEE-2004-1.2-cln": ("2005-05-11", 8, 107)}  # last day, nights, weeks
+
+
+def recall_at(rate, runs):
+    """Recall of each trial at an observed alarm rate, between the stated rates of `runs` ({stated: (injections, flagged share by method)})."""
+    tables = []
+    for injected, flagged in runs:
+        found = injected.assign(found=injected.delay_weeks.notna(), at_once=injected.delay_weeks == 0)
+        trial = found.groupby(["method", "kind", "origin", "site", "vo"])[["found", "at_once", "regular"]].max().astype(float).reset_index()
+        tables.append(trial.assign(flagged=trial.method.map(flagged)))
+    low, high = tables[0], tables[1]
+    share = ((rate - low.flagged) / (high.flagged - low.flagged).where(high.flagged > low.flagged)).clip(0, 1).fillna(0)
+    return low.assign(**{c: low[c] + share * (high[c] - low[c]) for c in ("found", "at_once")})
+
+
+def injection(rate=0.01):
+    """Injected troubles in the real logs and the sample at 1% of series-weeks flagged, all methods on the same troubles of many nights."""
+    data = NOTEBOOKS.parents[1] / "shared/data/accounting"
+    for log, (day, nights, weeks) in REAL_LOGS.items():
+        if not (data / f"{log}.swf.gz").exists():
+            yield log, "absent", "see README, Data"
+            continue
+        with tempfile.TemporaryDirectory() as products:
+            run_notebook("accounting/1_extract", products, source=str(data / f"{log}.swf.gz"), day=day, weeks=weeks)
+            run_notebook("accounting/2_preprocess", products, day=day)
+            yield from compare(log.partition("-")[0], products, day, nights, rate)
+    with tempfile.TemporaryDirectory() as products:
+        run_notebook("simulate", products)
+        run_notebook("accounting/1_extract", products)
+        run_notebook("accounting/2_preprocess", products, vo_aliases={"lumen": "lumen.survey"})
+        yield from compare("sample", products, "2026-01-31", 8, rate)
+
+
+def compare(name, products, day, nights, rate):
+    """Rows of one data set: recall per kind and method, the sums against each other with intervals, silence of regular series."""
+    runs = []
+    for stated in (0.5 * rate, 0.75 * rate, rate, 1.5 * rate, 2 * rate):
+        models = Path(products) / "models/accounting"
+        (models / "detector.json").unlink(missing_ok=True)
+        run_notebook("accounting/3_train", products, day=day, alarm_rate=stated, origins=nights)
+        flagged = {m["name"]: m["alarm_rate_observed"] for m in json.loads((models / "metrics.json").read_text())["models"]}
+        runs.append((stated, pd.read_parquet(models / "injections.parquet"), flagged))
+    rows = []
+    for method in runs[0][2]:  # the neighbouring runs between which this method flags `rate`
+        below = max([i for i, (_, _, f) in enumerate(runs) if f[method] <= rate], default=0)
+        pair = [runs[below], runs[min(below + 1, len(runs) - 1)]]
+        rows.append(recall_at(rate, [(injected[injected.method == method], flagged) for _, injected, flagged in pair]))
+    trials = pd.concat(rows, ignore_index=True)
+    recall = trials.pivot_table(index="method", columns="kind", values="found")
+    for method, line in recall.iterrows():
+        yield f"{name}, {method}", f"sum {line.sum():.2f}", ", ".join(f"{kind} {value:.2f}" for kind, value in line.items())
+    silent = trials[(trials.method == "combined") & (trials.kind == "silent") & (trials.regular > 0)]
+    yield f"{name}, silence of regular series", f"{silent.at_once.mean():.3f} in the first week", f"{len(silent)} troubles (bar 0.9)"
+    for other in ("method_2021", "robust_z", "seasonal_naive"):
+        low, high = interval_of_sums(trials, "combined", other)
+        ratio = recall.loc["combined"].sum() / max(recall.loc[other].sum(), 1e-9)
+        yield f"{name}, sum of recalls against {other}", f"ratio {ratio:.1f}", f"difference {low:.2f} to {high:.2f}, series resampled"
+
+
+def interval_of_sums(trials, one, other, resamples=1000):
+    """95% interval of the difference of two methods' sums of recalls; series are drawn anew, each with all its nights."""
+    both = (
+        trials[trials.method.isin([one, other])].pivot_table(index=["kind", "site", "vo", "origin"], columns="method", values="found").reset_index()
+    )
+    unit, who = pd.factorize(both.site * 10**6 + both.vo)
+    weight = rng.multinomial(len(who), np.full(len(who), 1 / len(who)), size=resamples)[:, unit]
+    gain, kinds = (both[one] - both[other]).to_numpy(), pd.get_dummies(both.kind).to_numpy(float)
+    with np.errstate(invalid="ignore"):
+        sums = np.nansum((weight * gain) @ kinds / (weight @ kinds), axis=1)
+    return np.quantile(sums, [0.025, 0.975])
 
 
 def main():
-    wanted = sys.argv[1:] or ["training", "scoring", "preprocess", "detection"]
+    wanted = sys.argv[1:] or ["training", "scoring", "preprocess", "accounting", "injection", "detection"]
     for name in wanted:
         for row in globals()[name]():
             print("{:<48} {:>34}   {}".format(*row), flush=True)
