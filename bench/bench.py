@@ -249,19 +249,21 @@ def accounting():
     yield "method of 2021, fit and score alone", f"{old:.1f} s", f"takes {old / spent:.1f} times as long"
 
 
+METHODS = ("combined", "isolation_forest", "robust_z", "seasonal_naive", "method_2021")
 REAL_LOGS = {"HPC2N-2002-2.2-cln": ("2006-01-15", 40, 182), "LPC-EGEE-2004-1.2-cln": ("2005-05-11", 8, 107)}  # last day, nights, weeks
 
 
-def recall_at(rate, runs):
-    """Recall of each trial at an observed alarm rate, between the stated rates of `runs` ({stated: (injections, flagged share by method)})."""
+def trials_at(rate, below, above):
+    """Trials of one method at an observed alarm rate, between two runs of (injections, flagged share): found and at_once in 0..1."""
+    keys = ["method", "kind", "origin", "site", "vo"]
     tables = []
-    for injected, flagged in runs:
+    for injected, _ in (below, above):
         found = injected.assign(found=injected.delay_weeks.notna(), at_once=injected.delay_weeks == 0)
-        trial = found.groupby(["method", "kind", "origin", "site", "vo"])[["found", "at_once", "regular"]].max().astype(float).reset_index()
-        tables.append(trial.assign(flagged=trial.method.map(flagged)))
-    low, high = tables[0], tables[1]
-    share = ((rate - low.flagged) / (high.flagged - low.flagged).where(high.flagged > low.flagged)).clip(0, 1).fillna(0)
-    return low.assign(**{c: low[c] + share * (high[c] - low[c]) for c in ("found", "at_once")})
+        tables.append(found.groupby(keys)[["found", "at_once", "regular"]].max().astype(float))
+    low, high = tables[0].align(tables[1], join="inner")
+    step = above[1] - below[1]
+    share = float(np.clip((rate - below[1]) / step, 0, 1)) if step > 0 else 0.0
+    return (low + share * (high - low)).reset_index()
 
 
 def injection(rate=0.01):
@@ -284,18 +286,20 @@ def injection(rate=0.01):
 
 def compare(name, products, day, nights, rate):
     """Rows of one data set: recall per kind and method, the sums against each other with intervals, silence of regular series."""
-    runs = []
-    for stated in (0.5 * rate, 0.75 * rate, rate, 1.5 * rate, 2 * rate):
-        models = Path(products) / "models/accounting"
+    models, runs = Path(products) / "models/accounting", {}
+    for stated in (rate, 0.5 * rate, 0.75 * rate, 1.5 * rate, 2 * rate, 3 * rate):
+        if runs and stated * n_ordinary < 1:  # a rate that so few weeks cannot tell
+            continue
         (models / "detector.json").unlink(missing_ok=True)
         run_notebook("accounting/3_train", products, day=day, alarm_rate=stated, origins=nights)
-        flagged = {m["name"]: m["alarm_rate_observed"] for m in json.loads((models / "metrics.json").read_text())["models"]}
-        runs.append((stated, pd.read_parquet(models / "injections.parquet"), flagged))
+        told = json.loads((models / "metrics.json").read_text())["models"]
+        n_ordinary = told[0]["n_train"]
+        runs[stated] = pd.read_parquet(models / "injections.parquet"), {m["name"]: m["alarm_rate_observed"] for m in told}
     rows = []
-    for method in runs[0][2]:  # the neighbouring runs between which this method flags `rate`
-        below = max([i for i, (_, _, f) in enumerate(runs) if f[method] <= rate], default=0)
-        pair = [runs[below], runs[min(below + 1, len(runs) - 1)]]
-        rows.append(recall_at(rate, [(injected[injected.method == method], flagged) for _, injected, flagged in pair]))
+    for method in METHODS:  # between the two stated rates whose observed ones lie about `rate`
+        of = [(injected[injected.method == method], flagged[method]) for _, (injected, flagged) in sorted(runs.items())]
+        below = max([i for i, (_, flagged) in enumerate(of) if flagged <= rate], default=0)
+        rows.append(trials_at(rate, of[below], of[min(below + 1, len(of) - 1)]))
     trials = pd.concat(rows, ignore_index=True)
     recall = trials.pivot_table(index="method", columns="kind", values="found")
     for method, line in recall.iterrows():
