@@ -366,7 +366,7 @@ def test_what_is_muted_is_set_aside_for_its_time_and_what_is_important_comes_fir
     assert set(findings.entity) == set(chain.findings.entity) - {"V0 at S0"}
     assert findings.entity[0] == "V2 at S4" != chain.findings.entity[0]
     assert "retired &amp; gone" in page
-    assert "1 findings are muted by 3 rules; 1 rules have run out: summer school." in page
+    assert "Muted findings: 1, by 3 muting rules, of which 1 have run out: summer school." in page
     assert "No site or VO is called nobody (parameter importance)." in html.unescape(page)
 
 
