@@ -1,0 +1,274 @@
+"""Weekly series on hand-made tables whose answer is known, and what must hold for every series: no future, no scale, no lost name."""
+
+import functools
+import os
+from types import SimpleNamespace
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import skops.io
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from hypothesis.extra import pandas as hpd
+from sklearn.ensemble import IsolationForest
+from sklearn.preprocessing import FunctionTransformer
+
+import helpers
+
+MONDAY = pd.Timestamp("2024-01-01", tz="UTC")
+QUANTITIES = ["core_hours", "wall_hours", "cpu_hours", "jobs"]
+DEVIATIONS = ["level_8", "level_26", "jobs", "job_length", "cores_per_job", "efficiency"]
+CONSTANT = SimpleNamespace(score_samples=lambda inputs: np.full(len(inputs), -0.5))  # a forest to which all weeks are alike
+steady = 100 * np.exp(np.random.default_rng(0).normal(0, 0.05, 60))
+
+
+def table(series):
+    """The clean table of {(site, vo): core hours from the first week on, NaN outside life}; wall as core, 80% CPU, one job per 10 hours."""
+    rows = [(*who, MONDAY + pd.Timedelta(days=7 * w), x, x, 0.8 * x, x / 10) for who, core in series.items() for w, x in enumerate(core)]
+    return pd.DataFrame(rows, columns=["site", "vo", "week", *QUANTITIES]).dropna(subset="core_hours").reset_index(drop=True)
+
+
+def one(core):
+    """Features and tests of one series, with a row of tests per week."""
+    _, _, panel = helpers.series_panel(table({("A", "atlas"): core}))
+    features = helpers.series_features(panel)
+    return {name: x[0] for name, x in features.items()}, helpers.change_tests(features, np.ones(panel["core_hours"].shape, bool), CONSTANT)
+
+
+def test_a_regular_series_is_silent_in_its_first_silent_week_only():
+    features, tests = one(np.append(steady[:40], np.zeros(6)))
+    assert np.flatnonzero(tests.silent).tolist() == [40]
+    assert tests.silent[40] > helpers.REGULAR
+    assert features["weeks_silent"][38:].tolist() == [0, 0, 1, 2, 3, 4, 5, 6]
+    assert (features["expected"][40:44] > 90).all()  # silence does not become what is expected
+
+
+def test_a_series_that_often_pauses_is_never_silent():
+    _, tests = one(np.where(np.arange(60) % 2, steady, 0))
+    assert (tests.silent == 0).all()
+
+
+@pytest.mark.parametrize(("gap", "back"), [(3, []), (4, [34]), (9, [39])])
+def test_a_return_counts_after_four_silent_weeks_or_more(gap, back):
+    _, tests = one(np.concatenate([steady[:30], np.zeros(gap), steady[30:40]]))
+    assert np.flatnonzero(tests.returned).tolist() == back
+
+
+@pytest.mark.parametrize(("factor", "kind", "other"), [(0.5, "drop", "surge"), (2.0, "surge", "drop")])
+def test_a_step_of_a_steady_series_is_seen_at_once_and_with_its_sign(factor, kind, other):
+    _, tests = one(steady * np.where(np.arange(60) >= 45, factor, 1))
+    assert tests[kind][:45].max() < 1.5
+    assert tests[kind][45] > 2.5  # log 2 in spreads of 0.22: 8 weeks of 5% noise, and two of 0.5
+    assert tests[other][45] == 0
+    assert (tests[["silent", "returned"]] == 0).all(axis=None)
+    assert (tests.longer_jobs < 0.1).all()  # as many hours per job as ever
+
+
+def test_a_slow_drift_is_no_change():
+    _, tests = one(steady * 0.97 ** np.arange(60))
+    assert tests[["drop", "surge"]].to_numpy().max() < 1.2
+    assert (tests[["silent", "returned"]] == 0).all(axis=None)
+
+
+def test_levels_that_disagree_are_no_change():
+    features, tests = one(np.concatenate([np.full(30, 100.0), np.full(9, 400.0), [200.0]]))
+    assert features["level_8"][39] < 0 < features["level_26"][39]
+    assert tests.loc[39, ["drop", "surge"]].tolist() == [0, 0]
+
+
+def test_efficiency_and_jobs_change_without_core_hours():
+    clean = table({("A", "atlas"): steady})
+    late = clean.index >= 50
+    clean.loc[late, "cpu_hours"] *= 0.4
+    clean.loc[late, "jobs"] *= 5
+    _, _, panel = helpers.series_panel(clean)
+    tests = helpers.change_tests(helpers.series_features(panel), np.ones((1, 60), bool), CONSTANT)
+    assert tests.efficiency_drop[50] == pytest.approx(np.log(2.5) / np.sqrt(2 * 0.5**2 / 28))  # a constant past: spread of two weeks of 0.5
+    assert tests.more_jobs[50] > 4
+    assert tests.longer_jobs[50] == 0
+    assert max(tests[k][:50].max() for k in ("efficiency_drop", "longer_jobs")) < 1e-6
+    assert tests["drop"][50] < 1.5
+
+
+def test_a_zero_is_a_week_of_life_and_a_missing_week_is_not():
+    features, _ = one([np.nan, np.nan, 5.0, 0.0, 5.0, 0.0, 0.0])  # the table, and so the panel, begins with the life
+    assert features["age"].tolist() == [0, 1, 2, 3, 4]
+    assert features["active"].tolist() == [1, 0, 1, 0, 0]
+    assert features["weeks_active"].tolist() == [0, 1, 1, 2, 2]
+    _, _, panel = helpers.series_panel(table({("A", "x"): [1.0, 0.0, 2.0], ("B", "y"): [np.nan, 3.0, np.nan]}))
+    np.testing.assert_array_equal(panel["core_hours"], [[1, 0, 2], [np.nan, 3, np.nan]])
+    assert helpers.series_features(panel)["age"].tolist() == [[0, 1, 2], [0, 0, 1]]
+
+
+def test_a_series_shorter_than_the_window_is_not_compared_until_four_weeks_are_known():
+    features, tests = one([10.0, 10.0, 10.0, 10.0, 1000.0])
+    assert np.isnan(features["level_26"][:4]).all()
+    assert features["level_26"][4] == features["level_8"][4]  # the same four weeks lie in both windows
+    assert features["level_26"][4] == pytest.approx(np.log(100) / np.sqrt(2 * 0.5**2 / 6))
+    assert (tests.surge[:4] == 0).all()
+
+
+def test_an_empty_table_has_no_series_and_no_features():
+    series, weeks, panel = helpers.series_panel(table({}).astype({"site": str, "vo": str, "week": "datetime64[us, UTC]"}))
+    assert (len(series), len(weeks), list(series.columns)) == (0, 0, ["site", "vo"])
+    features = helpers.series_features(panel)
+    assert {x.shape for x in features.values()} == {(0, 0)}
+    tests = helpers.change_tests(features, np.zeros((0, 0), bool), CONSTANT)
+    score, strongest = helpers.combine_tests(tests, pd.DataFrame({"drop": [1.0]}), {"drop": 1.0})
+    assert (len(tests), len(score), len(strongest)) == (0, 0, 0)
+
+
+def test_totals_are_the_sums_of_their_members_and_only_of_two_or_more():
+    members = {("A", "atlas"): [1.0, 2, 3], ("A", "cms"): [np.nan, 10, 0], ("B", "atlas"): [100.0, np.nan, np.nan], ("C", "lhcb"): [5.0, 5, 5]}
+    series, weeks, panel = helpers.series_panel(table(members))
+    at = {tuple(who): row for row, who in enumerate(series.to_numpy())}
+    assert set(at) == {*members, ("A", ""), ("", "atlas")}  # not of B, C, cms or lhcb, which have one
+    assert list(series[(series.site != "") & (series.vo != "")].index) == [0, 1, 2, 3]  # totals come last
+    assert panel["core_hours"][at["A", ""]].tolist() == [1, 12, 3]
+    assert panel["core_hours"][at["", "atlas"]].tolist() == [101, 2, 3]
+    assert panel["jobs"][at["A", ""]] == pytest.approx([0.1, 1.2, 0.3])
+    assert list(weeks) == [MONDAY + pd.Timedelta(days=7 * w) for w in range(3)]
+
+
+def test_one_series_alone_has_no_total():
+    series, _, panel = helpers.series_panel(table({("A", "atlas"): steady}))
+    assert series.to_numpy().tolist() == [["A", "atlas"]]
+    np.testing.assert_array_equal(panel["core_hours"], [steady])
+
+
+weekly = st.one_of(st.just(np.nan), st.just(0.0), st.floats(1e-3, 1e6))
+
+
+@settings(max_examples=100, deadline=None)
+@given(hnp.arrays(np.float64, st.tuples(st.integers(1, 3), st.integers(1, 30)), elements=weekly), st.integers(1, 12))
+def test_trailing_median_equals_a_slow_loop(values, weeks):
+    middle, spread, known = helpers.trailing_median(values, weeks)
+    for s, t in np.ndindex(values.shape):
+        window = values[s, max(t - weeks, 0) : t]
+        window = window[np.isfinite(window)]
+        assert known[s, t] == len(window)
+        expected = np.median(window) if len(window) else np.nan
+        np.testing.assert_allclose(middle[s, t], expected)
+        np.testing.assert_allclose(spread[s, t], 1.4826 * np.median(np.abs(window - expected)) if len(window) else np.nan)
+
+
+def drawn_panel(seed):
+    """Three series of 70 weeks, so that a year ago exists: lives that begin late, silent weeks, and CPU times that are not known."""
+    rng = np.random.default_rng(seed)
+    panel = {name: np.exp(rng.normal(3, 1, (3, 70))) for name in QUANTITIES}
+    silent, unborn = rng.random((3, 70)) < rng.choice([0.05, 0.6]), np.arange(70) < rng.integers(0, 60, (3, 1))
+    panel = {name: np.where(unborn, np.nan, np.where(silent, 0, x)) for name, x in panel.items()}
+    panel["cpu_hours"][rng.random((3, 70)) < 0.1] = np.nan
+    return panel
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10_000), st.integers(0, 10_000), st.integers(0, 68))
+def test_no_feature_and_no_test_knows_the_weeks_after_its_own(seed, other, t):
+    panel, foreign = drawn_panel(seed), drawn_panel(other)
+    altered = {name: np.hstack([x[:, : t + 1], 7 * foreign[name][:, t + 1 :]]) for name, x in panel.items()}
+    before, after = helpers.series_features(panel), helpers.series_features(altered)
+    for name, x in before.items():
+        np.testing.assert_array_equal(after[name][:, : t + 1], x[:, : t + 1], err_msg=name)
+    past = np.broadcast_to(np.arange(70) <= t, (3, 70))
+    pd.testing.assert_frame_equal(helpers.change_tests(before, past, CONSTANT), helpers.change_tests(after, past, CONSTANT))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10_000), st.floats(1e-3, 1e3))
+def test_a_small_series_looks_like_a_large_one(seed, factor):
+    panel = drawn_panel(seed)
+    scaled = {name: np.vstack([x[:1] * factor, x[1:]]) for name, x in panel.items()}
+    before, after = helpers.series_features(panel), helpers.series_features(scaled)
+    for name in [*DEVIATIONS, "trend", "share", "weeks_silent"]:
+        np.testing.assert_allclose(after[name], before[name], rtol=1e-6, atol=1e-6, err_msg=name)
+    np.testing.assert_allclose(after["expected"][0], factor * before["expected"][0])
+
+
+def test_forest_inputs_are_finite_and_bounded():
+    features = dict.fromkeys(helpers.FOREST_INPUTS, np.array([[np.nan, 1.0, -50.0]]))
+    assert helpers.forest_inputs(features, np.array([[True, False, True]])).tolist() == [[0.0] * 9, [-8.0] * 9]
+
+
+def test_a_forest_comes_back_as_it_was_and_nothing_else_does(tmp_path):
+    inputs = np.random.default_rng(1).normal(size=(200, 9))
+    forest = IsolationForest(n_estimators=5, random_state=1).fit(inputs)
+    skops.io.dump(forest, tmp_path / "forest.skops")
+    np.testing.assert_array_equal(helpers.load_forest(tmp_path / "forest.skops").score_samples(inputs), forest.score_samples(inputs))
+    skops.io.dump(FunctionTransformer(functools.partial(os.system)), tmp_path / "foreign.skops")
+    with pytest.raises(skops.io.exceptions.UntrustedTypesFoundException, match="system"):
+        helpers.load_forest(tmp_path / "foreign.skops")
+
+
+def drawn_tests(rng, n):
+    """Statistics of ordinary weeks: one with a size, one that says nothing in nine of ten, one that never says anything."""
+    return pd.DataFrame({"drop": rng.exponential(size=n), "silent": rng.random(n) * (rng.random(n) < 0.1), "returned": np.zeros(n)})
+
+
+def test_all_weight_on_one_test_ranks_as_that_test():
+    rng = np.random.default_rng(2)
+    tests, calibration = drawn_tests(rng, 300), drawn_tests(rng, 500)
+    score, strongest = helpers.combine_tests(tests, calibration, {"drop": 1.0})
+    np.testing.assert_array_equal(np.argsort(score), np.argsort(tests["drop"]))
+    assert set(strongest) == {"drop"}
+
+
+def test_the_strongest_test_is_named_and_ties_beyond_all_calibration_are_broken_by_size():
+    calibration = drawn_tests(np.random.default_rng(3), 500)
+    tests = pd.DataFrame({"drop": [0.0, 40.0, 50.0], "silent": [2.0, 0.0, 0.0], "returned": 0.0})
+    score, strongest = helpers.combine_tests(tests, calibration, {"drop": 0.5, "silent": 0.4, "returned": 0.1})
+    assert strongest.tolist() == ["silent", "drop", "drop"]
+    assert score[0] < score[1] < score[2]
+
+
+@pytest.mark.parametrize("weights", [{"drop": 1.0}, {"drop": 0.05, "silent": 0.9, "returned": 0.05}, {"drop": 0.4, "silent": 0.1, "returned": 0.5}])
+def test_ordinary_weeks_have_uniform_p_values_whatever_the_weights(weights):
+    rng, levels, rates = np.random.default_rng(4), np.array([0.01, 0.05, 0.2, 0.5]), []
+    for _ in range(60):
+        tests, calibration = drawn_tests(rng, 2000), drawn_tests(rng, 2000)  # fewer rank themselves too well: 1.5% at 1% with 400
+        known = helpers.combine_tests(calibration, calibration, weights)[0]
+        p = helpers.p_values(helpers.combine_tests(tests, calibration, weights)[0], known)
+        rates.append((p <= levels[:, None]).mean(axis=1))
+    rate = np.mean(rates, axis=0)
+    np.testing.assert_allclose(rate[:2], levels[:2], rtol=0.2)
+    assert (rate[2:] <= 1.05 * levels[2:]).all()  # weeks in which no test says anything tie: then fewer, never more
+
+
+names = hpd.data_frames([hpd.column(c, elements=st.one_of(st.none(), st.text(max_size=6)), dtype=object) for c in ("site", "vo")])
+
+
+@settings(max_examples=60, deadline=None)
+@given(names)
+def test_codes_go_back_to_names_and_the_callers_frame_keeps_its_own(frame):
+    before = frame.copy(deep=True)
+    categories = helpers.fit_categories(frame, ["site", "vo"])
+    codes = helpers.encode_categories(frame, categories)
+    pd.testing.assert_frame_equal(frame, before)  # codes written into the frame would have cost the names
+    assert (codes.dtypes == "int32").all()
+    again = codes.copy(deep=True)
+    decoded = helpers.decode_categories(codes, categories)
+    pd.testing.assert_frame_equal(codes, again)
+    assert decoded.index.equals(frame.index)
+    for column in ("site", "vo"):
+        assert [None if pd.isna(x) else x for x in decoded[column]] == [None if pd.isna(x) else x for x in before[column]]
+
+
+def test_codes_that_no_list_knows_have_no_name():
+    decoded = helpers.decode_categories(pd.DataFrame({"vo": [0, 1, 2, 3]}, index=[9, 8, 7, 6]), {"vo": ["atlas", "cms"], "site": ["A"]})
+    assert decoded.columns.tolist() == ["vo"]
+    assert decoded.vo.fillna("missing").to_dict() == {9: "missing", 8: "atlas", 7: "cms", 6: "missing"}
+
+
+def test_a_figure_of_many_axes_has_one_title_and_common_labels(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", shown.append)
+    figure, axes = plt.subplots(2, 2)
+    helpers.show_figure(axes, tmp_path / "f.png", "a $claim", "weeks", "hours")
+    assert (figure.get_suptitle(), figure.get_supxlabel(), figure.get_supylabel()) == ("a $claim", "weeks", "hours")
+    assert all(ax.get_title() == "" for ax in axes.flat)
+    assert (tmp_path / "f.png").read_bytes()[:4] == b"\x89PNG"
+    assert [image.alt for image in shown] == ["a $claim"]
+    assert not plt.fignum_exists(figure.number)
