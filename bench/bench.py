@@ -286,9 +286,9 @@ def injection(rate=0.01):
 
 def compare(name, products, day, nights, rate):
     """Rows of one data set: recall per kind and method, the sums against each other with intervals, silence of regular series."""
-    models, runs = Path(products) / "models/accounting", {}
+    models, runs, n_ordinary = Path(products) / "models/accounting", {}, np.inf
     for stated in (rate, 0.5 * rate, 0.75 * rate, 1.5 * rate, 2 * rate, 3 * rate):
-        if runs and stated * n_ordinary < 1:  # a rate that so few weeks cannot tell
+        if stated * n_ordinary < 1:  # a rate that so few weeks cannot tell
             continue
         (models / "detector.json").unlink(missing_ok=True)
         run_notebook("accounting/3_train", products, day=day, alarm_rate=stated, origins=nights)
