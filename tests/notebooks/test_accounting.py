@@ -418,7 +418,7 @@ def test_a_worse_detector_does_not_replace_the_stored_one_and_an_equal_one_does(
     assert [(paths.models / name).read_bytes() for name in kept] == before
     metrics = json.loads((paths.models / "metrics.json").read_text())
     assert metrics["day"] == "2026-02-02"  # trained, so that tomorrow need not
-    assert not any(m["in_use"] for m in metrics["models"])
+    assert [m["name"] for m in metrics["models"] if m["in_use"]] == ["stored"]
     run_here("4_analyse", products, alarm_rate=0.01)  # has a page to write when no model of the metrics is in use
     pd.testing.assert_frame_equal(pd.read_parquet(paths.scores), chain.scores)
     run_here("3_train", products, **SMALL | {"day": "2026-02-03"})
