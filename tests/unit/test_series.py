@@ -222,6 +222,8 @@ def test_the_strongest_test_is_named_and_ties_beyond_all_calibration_are_broken_
     score, strongest = helpers.combine_tests(tests, calibration, {"drop": 0.5, "silent": 0.4, "returned": 0.1})
     assert strongest.tolist() == ["silent", "drop", "drop"]
     assert score[0] < score[1] < score[2]
+    both = pd.DataFrame({"drop": [40.0], "silent": [2.0]})  # beyond all calibration by either test: the weights decide
+    assert [helpers.combine_tests(both, calibration, {"drop": w, "silent": 1 - w})[1][0] for w in (0.7, 0.3)] == ["drop", "silent"]
 
 
 @pytest.mark.parametrize("weights", [{"drop": 1.0}, {"drop": 0.05, "silent": 0.9, "returned": 0.05}, {"drop": 0.4, "silent": 0.1, "returned": 0.5}])
