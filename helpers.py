@@ -570,9 +570,11 @@ def combine_tests(tests, calibration, weights):
 
     tests, calibration : frames of n and of m items with a column per test, higher = stranger. weights : {name: share of the alarms}, summing to 1: a
     weighted Bonferroni rule (Genovese, Roeder & Wasserman 2006) whose score is calibrated again by `p_values`, so that alarms
-    which one test does not use go to the others. Ties beyond all calibration are broken by the statistic itself.
+    which one test does not use go to the others. Ties beyond all calibration are broken by the statistic itself. The calibration's own
+    scores come from passing it as `tests` too.
     """
-    evidence = np.stack([np.log(weight / p_values(tests[name], calibration[name])) + 1e-3 * np.log1p(np.maximum(tests[name], 0))
+    itself = 1 / (len(calibration) + 1) if tests is calibration else 0.0      # an item of the calibration has been counted among it already
+    evidence = np.stack([np.log(weight / (p_values(tests[name], calibration[name]) - itself)) + 1e-3 * np.log1p(np.maximum(tests[name], 0))
                          for name, weight in weights.items()])
     return evidence.max(axis=0), np.array(list(weights), object)[evidence.argmax(axis=0)]
 
