@@ -68,6 +68,7 @@ def sample_chain(tmp_path_factory):
     config = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
     config |= {"products": str(products), "simulate": {"days": 28, "transfers_per_day": 500}}
     config["studies"]["transfers"] |= {"extract": {"source": "sample", "days": 28}, "train": {"epochs": 6}}
+    config["studies"]["accounting"]["train"] |= {"origins": 1, "injections": 30}
     path = products / "config.yaml"
     path.write_text(yaml.safe_dump(config))
     code, printed = run_chain(path)

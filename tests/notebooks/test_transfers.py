@@ -214,7 +214,7 @@ def test_a_window_without_transfers_is_a_page_and_not_a_crash(sample_chain, tmp_
     assert len(pd.read_parquet(products / "data/findings/transfers.parquet")) == 0
 
 
-def test_real_transfers_are_scored_and_say_who_scores():
+def test_real_data_run_through_the_chain_and_say_who_scores():
     if not REAL_DATA.exists():
         pytest.skip(f"no real data at {REAL_DATA}")
     code, printed = run_chain("tests/real.yaml")
@@ -227,3 +227,8 @@ def test_real_transfers_are_scored_and_say_who_scores():
     assert in_use["model"] <= constant["model"]
     page = (products / "reports/2017-06-18/transfers/4_analyse.html").read_text()
     assert in_use["name"] in page
+    scores = pd.read_parquet(products / "data/scores/accounting.parquet")
+    assert {"HPC2N", "LPC"} <= set(scores.site)
+    assert scores.week.max() == pd.Timestamp("2005-05-02", tz="UTC")  # the last whole week of the study's own last day
+    [in_use] = [m for m in json.loads((products / "models/accounting/metrics.json").read_text())["models"] if m["in_use"]]
+    assert in_use["name"].replace("_", " ") in (products / "reports/2017-06-18/accounting/4_analyse.html").read_text()
