@@ -301,6 +301,7 @@ def compare(name, products, day, nights, rate):
         below = max([i for i, (_, flagged) in enumerate(of) if flagged <= rate], default=0)
         rows.append(trials_at(rate, of[below], of[min(below + 1, len(of) - 1)]))
     trials = pd.concat(rows, ignore_index=True)
+    trials = trials[trials.groupby(["kind", "site", "vo", "origin"]).method.transform("nunique") == len(METHODS)]  # the same ones for all
     recall = trials.pivot_table(index="method", columns="kind", values="found")
     for method, line in recall.iterrows():
         yield f"{name}, {method}", f"sum {line.sum():.2f}", ", ".join(f"{kind} {value:.2f}" for kind, value in line.items())
