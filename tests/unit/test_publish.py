@@ -50,7 +50,7 @@ def page(path):
 
 
 def test_hostile_names_stay_text_on_every_page(night):
-    front, _ = publish.publish(night, "2026-01-31", ["transfers"])
+    front, _ = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
     for path in [front, front.parent / "transfers/4_analyse.html", front.parents[1] / "index.html"]:
         assert not page(path).select("script, img[src=x], [onerror]")
         assert HOSTILE in page(path).get_text()
@@ -63,7 +63,7 @@ def test_markup_in_raw_outputs_is_disarmed(tmp_path):
 
 
 def test_a_complete_night_says_what_was_found(night):
-    front, [study] = publish.publish(night, "2026-01-31", ["transfers"])
+    front, [study] = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
     assert study["verdict"] == "anomalies 1"
     assert "Two problems" in page(front).get_text()
     run = publish.read_json(front.parent / "run.json")
@@ -75,7 +75,7 @@ def test_a_failed_step_comes_first_on_its_page_and_on_the_front_page(night):
     executed(night / "reports/2026-01-31/transfers/2_preprocess.ipynb", error="the column bytes is missing")
     for step in ("3_train", "4_analyse"):
         (night / f"reports/2026-01-31/transfers/{step}.ipynb").unlink()
-    front, [study] = publish.publish(night, "2026-01-31", ["transfers"])
+    front, [study] = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
     assert study["verdict"] == "failed"
     assert "Failed in 2_preprocess. ValueError: the column bytes is missing" in " ".join(page(front).get_text().split())
     failed = page(front.parent / "transfers/2_preprocess.html")
@@ -88,7 +88,7 @@ def test_a_notebook_that_was_killed_is_failed_with_its_last_words(night):
     path = night / "reports/2026-01-31/transfers/4_analyse.ipynb"
     executed(path, ended=None)
     path.with_suffix(".log").write_text("Killed\n")
-    _, [study] = publish.publish(night, "2026-01-31", ["transfers"])
+    _, [study] = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
     assert study["verdict"] == "failed"
     assert "Killed" in study["error"]
 
@@ -96,27 +96,27 @@ def test_a_notebook_that_was_killed_is_failed_with_its_last_words(night):
 @pytest.mark.parametrize(("state", "verdict"), [("stale", "stale"), ("empty", "empty"), ("partial", "anomalies 1")])
 def test_the_state_of_the_data_shows_in_the_verdict(night, state, verdict):
     helpers.write_status(night / "data/raw/transfers", state=state, rows=5, newest="2026-01-20", source="sample", window=["2026-01-01", "2026-01-31"])
-    front, [study] = publish.publish(night, "2026-01-31", ["transfers"])
+    front, [study] = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
     assert study["verdict"] == verdict
     assert state in page(front).get_text()
 
 
 def test_pages_are_rendered_once_and_again_when_the_notebook_changes(night):
-    front, _ = publish.publish(night, "2026-01-31", ["transfers"])
+    front, _ = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
     target = front.parent / "transfers/1_extract.html"
     before = target.stat().st_mtime_ns
-    publish.publish(night, "2026-01-31", ["transfers"])
+    publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
     assert target.stat().st_mtime_ns == before
     executed(target.with_suffix(".ipynb"), ("1", None))
-    publish.publish(night, "2026-01-31", ["transfers"])
+    publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
     assert target.stat().st_mtime_ns > before
 
 
 def test_a_night_without_training_links_to_the_training_of_an_earlier_night(night):
-    publish.publish(night, "2026-01-31", ["transfers"])
+    publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
     for step in ("1_extract", "2_preprocess", "4_analyse"):
         executed(night / f"reports/2026-02-01/transfers/{step}.ipynb")
-    front, [study] = publish.publish(night, "2026-02-01", ["transfers"])
+    front, [study] = publish.publish(night, "2026-02-01", {"transfers": "2026-02-01"})
     assert study["verdict"] == "anomalies 1"
     assert page(front).select_one('a[href="../2026-01-31/transfers/3_train.html"]')
     assert len(page(front).select("svg.history rect")) == 2
@@ -132,7 +132,7 @@ def test_parameters_show_value_default_and_meaning():
 
 
 def test_an_old_night_is_not_rendered_with_the_findings_of_a_new_one(night, monkeypatch, capsys):
-    publish.publish(night, "2026-01-30", ["transfers"])
+    publish.publish(night, "2026-01-30", {"transfers": "2026-01-30"})
     before = (night / "reports/2026-01-30/run.json").read_bytes()
     (night / "site.yaml").write_text(f"day: 2026-01-30\nproducts: {night}\nstudies: {{transfers: {{}}}}\n")
     monkeypatch.setattr("sys.argv", ["publish.py", "--config", str(night / "site.yaml")])
@@ -146,7 +146,7 @@ def test_an_old_night_is_not_rendered_with_the_findings_of_a_new_one(night, monk
 def test_an_empty_source_is_no_failure_on_the_front_page(night):
     helpers.write_status(night / "data/raw/transfers", state="empty", rows=0, newest="", source="x", window=["2026-01-01", "2026-01-31"])
     executed(night / "reports/2026-01-31/transfers/3_train.ipynb", error="0 finished transfers")
-    front, [study] = publish.publish(night, "2026-01-31", ["transfers"])
+    front, [study] = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
     assert study["verdict"] == "empty"
     assert "The source holds no row from 2026-01-01 to 2026-01-31." in page(front).get_text()
     assert "Failed in" not in page(front).get_text()
