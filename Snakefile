@@ -199,14 +199,14 @@ def given(wildcards, step):
 
 
 def later(wildcards, step):
-    """Executed notebooks of later steps, which this one makes out of date."""
-    return [REPORT / wildcards.study / f"{name}.ipynb" for name in STEPS[STEPS.index(step) + 1 :]]
+    """Executed notebooks of later steps, which this one makes out of date; without their night, which would start every step anew."""
+    return [f"{name}.ipynb" for name in STEPS[STEPS.index(step) + 1 :]]
 
 
 # One line of progress every few seconds; everything papermill says goes to a .log file beside the executed notebook.
 PAPERMILL = """
     export TQDM_BAR_FORMAT=$'{params.name}: {{n_fmt}} of {{total_fmt}} cells, {{elapsed}}\\n' TQDM_MININTERVAL=3
-    mkdir -p "$(dirname {log.notebook:q})" && rm -f {params.later:q}
+    mkdir -p "$(dirname {log.notebook:q})" && ( cd "$(dirname {log.notebook:q})" && rm -f {params.later:q} )
     papermill {input.notebook:q} {log.notebook:q} -k python3 --autosave-cell-every 3 -y {params.given:q} 2>&1 \
         | tee {log.text:q} | {{ grep -a --line-buffered ' cells, ' || true; }}
 """

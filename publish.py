@@ -339,6 +339,8 @@ def front_study(root, day, s, runs):
     """The values that templates/front.html.j2 shows for one study."""
     reports, moment = root / "reports", "%m-%d %H:%M"
     rows = list(s["findings"].itertuples())
+    if all(f.start == f.start.normalize() and f.end == f.end.normalize() for f in rows):
+        moment = "%Y-%m-%d"
     findings = [
         {
             "kind": f.kind.replace("_", " "),
@@ -366,9 +368,13 @@ def front_study(root, day, s, runs):
         "more": max(len(s["findings"]) - MAX_FINDINGS, 0),
         "last_good": good[-1] if good else "",
         "history": history(runs, s["study"]),
-        "data": f"{s['state']}; {status['rows']:,} rows, newest {str(status['newest'])[:16]} UTC" if status else "none",
+        "data": f"{s['state']}; {status['rows']:,} rows, newest {str(status['newest'])[:16] + ' UTC' if status['newest'] else 'none'}"
+        if status
+        else "none",
         "model": f"{model['name'].replace('_', ' ')}, skill {model['skill']:.2f} ({model['skill_low']:.2f} to {model['skill_high']:.2f}) "
         f"against {model['baseline_name'].replace('_', ' ')}"
+        if model and model["name"] != model["baseline_name"]
+        else f"{model['name'].replace('_', ' ')}, a trivial baseline"
         if model
         else "none",
         "figure": "data:image/png;base64," + base64.b64encode((root / pictures[0].figure).read_bytes()).decode() if pictures else "",

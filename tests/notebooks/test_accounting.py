@@ -192,7 +192,7 @@ def test_an_empty_night_is_an_empty_table_and_then_one_line(tmp_path, chain):
     assert (len(clean), len(rejected)) == (0, 0)
     assert "0 series over 0 weeks" in page
     assert json.loads((tmp_path / "encoders/accounting/categories.json").read_text()) == {"site": [], "vo": []}
-    assert "0 ordinary series-weeks before 2026-02-01" in refused("3_train", tmp_path)
+    assert "holds no week: no record up to 2026-02-01 has core hours above 0" in refused("3_train", tmp_path)
     shutil.copytree(chain.products / "models", tmp_path / "models")
     assert refused("4_analyse", tmp_path).startswith("accounting.parquet holds no week at all")
     assert not helpers.folders("accounting", tmp_path).findings.exists()
@@ -367,7 +367,7 @@ def test_what_is_muted_is_set_aside_for_its_time_and_what_is_important_comes_fir
     assert findings.entity[0] == "V2 at S4" != chain.findings.entity[0]
     assert "retired &amp; gone" in page
     assert "Muted findings: 1, by 3 muting rules, of which 1 have run out: summer school." in page
-    assert "No site or VO is called nobody (parameter importance)." in html.unescape(page)
+    assert "No site or VO is called nobody (parameters mute, importance)." in html.unescape(page)
 
 
 @pytest.mark.parametrize(
@@ -384,14 +384,14 @@ def test_what_is_muted_is_set_aside_for_its_time_and_what_is_important_comes_fir
     ],
 )
 def test_a_muting_rule_that_cannot_be_understood_is_one_line(rule, lacks):
-    mutes = from_notebook("accounting/4_analyse.ipynb", "mutes", pd=pd)
+    mutes = from_notebook("accounting/4_analyse.ipynb", "mutes", re=re, pd=pd)
     with pytest.raises(ValueError, match=lacks) as error:
         mutes([{"vo": "V1", "reason": "fine", "until": "2026-03-31"}, rule])
     assert len(str(error.value).splitlines()) == 1
 
 
 def test_muting_rules_take_any_iso_date():
-    mutes = from_notebook("accounting/4_analyse.ipynb", "mutes", pd=pd)
+    mutes = from_notebook("accounting/4_analyse.ipynb", "mutes", re=re, pd=pd)
     rules = mutes([{"site": "A", "vo": "", "reason": "x", "until": until} for until in ("2026-03-31", "2026-03-31T12:00:00+02:00", "20260331")])
     assert rules.until.dt.strftime("%d %H").tolist() == ["31 00", "31 10", "31 00"]
     assert rules.vo.isna().all()  # an empty name is none, and not that of a total
