@@ -234,6 +234,8 @@ rule simulate:
         notebook="notebooks/simulate.ipynb",
     output:
         [ROOT / "data/sample" / name for name in ("truth.csv", "transfers.jsonl.gz", "perfsonar.csv", "accounting.jsonl.gz")],
+        [ROOT / f"data/sample/telemetry/{name}.csv.gz" for name in ("meminfo", "procstat", "vmstat", "procnetdev", "perfevent", "gpus")],
+        ROOT / "data/sample/telemetry/labels.csv",
     log:
         notebook=REPORT / "simulate.ipynb",
         text=REPORT / "simulate.log",
