@@ -21,7 +21,8 @@ SHAPE = {
     "Njobs": int,
     "Processors": int,
 }
-TRANSFER_KINDS = {"slow_link", "slow_destination", "failing_source", "stuck_queue"}
+OTHER_KINDS = {"slow_link", "slow_destination", "failing_source", "stuck_queue"}  # of the transfers, and those of the nodes:
+OTHER_KINDS |= {"memleak", "cpuoccupy", "membw", "cachecopy", "throttled", "idle_gpu"}
 LAST_WEEKS = pd.Timestamp("2026-01-05", tz="UTC"), pd.Timestamp("2026-01-26", tz="UTC")  # the three complete weeks before Saturday 2026-01-31
 SMALL = {"days": 28, "transfers_per_day": 300, "accounting_weeks": 60}
 
@@ -38,7 +39,7 @@ class Sample:
         self.products = products
         self.raw = [json.loads(line) for line in gzip.decompress((folder / "accounting.jsonl.gz").read_bytes()).splitlines()]
         self.truth = pd.read_csv(folder / "truth.csv", parse_dates=["start", "end"], keep_default_na=False)
-        self.recent = self.truth[~self.truth.kind.isin(TRANSFER_KINDS) & (self.truth.start >= LAST_WEEKS[0])].set_index("kind")
+        self.recent = self.truth[~self.truth.kind.isin(OTHER_KINDS) & (self.truth.start >= LAST_WEEKS[0])].set_index("kind")
         self.records = pd.DataFrame(self.raw).assign(day=lambda t: pd.to_datetime(t.EndTime), vo=lambda t: t.VOName.str.lower())
         self.records["vo"] = self.records.vo.replace("lumen", "lumen.survey")
         days = pd.date_range(self.records.day.min(), self.records.day.max(), freq="D")
