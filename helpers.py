@@ -478,12 +478,14 @@ def pinball(target, predicted, quantiles=QUANTILES, *, maximum=np.maximum):
 
 
 def load_skops(path):
-    """The scikit-learn object, or list of them, stored at `path`; UntrustedTypesFoundException of skops for what is no type of scikit-learn,
-    numpy or scipy nor functools.partial, which scikit-learn itself stores: a model file cannot run code of its own."""
+    """The scikit-learn object, or list of them, stored at `path`.
+
+    Beside what skops itself trusts, names of scikit-learn and the functools.partial that its boosting stores; UntrustedTypesFoundException
+    of skops for any other, such as a function of the system that a foreign file would have called.
+    """
     from skops.io import get_untrusted_types, load
 
-    ours = ("sklearn.", "numpy.", "scipy.", "functools.partial")
-    return load(path, trusted=[t for t in get_untrusted_types(file=path) if t.startswith(ours)])
+    return load(path, trusted=[t for t in get_untrusted_types(file=path) if t.startswith("sklearn.") or t == "functools.partial"])
 
 
 def table_key(frame, keys):
