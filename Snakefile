@@ -91,9 +91,8 @@ def check_config():
             day_of(study)
         except ValueError:
             stop(f"studies.{study}.day {steps['day']!r} is no date such as 2026-01-31")
-        for name, given in (steps or {}).items():
-            if name == "day":
-                continue
+        told = {name: given for name, given in (steps or {}).items() if name != "day"}
+        for name, given in told.items():
             if name not in [step[2:] for step in STEPS]:
                 stop(f"unknown step {name!r} of {study}; known are {', '.join(step[2:] for step in STEPS)}")
             notebook = notebook_of(study, next(s for s in STEPS if s[2:] == name))

@@ -5,8 +5,8 @@
     Clean                  a table is what its schema says               check_schema
     Features and encoders  causal state, category codes, scaling         state_features, encode_categories, encode_inputs
     Windows                time-ordered parts, chunks, weekly series     split_by_time, chunk_batches, series_panel, series_features
-    Models                 quantile predictors behind one call           pinball, predict_quantiles
-    Scores and thresholds  tests, p-values, limits, skill with interval  change_tests, combine_tests, p_values, score_limit, skill_interval
+    Models                 stored models behind one call                 pinball, load_skops, predict_quantiles
+    Scores and thresholds  tests, p-values, limits, skill with interval  change_tests, judge_tests, p_values, score_limit, skill_interval
     Findings               flagged items merged into problems            scan_incidents
     Plots                  one figure, one claim, saved and shown        show_figure
     Records                sentences, tables, metrics                    say, show_table, record_metrics
@@ -183,6 +183,23 @@ def connect_elastic(url, *, timeout_s, retry_wait_s):
 
     return tenacity.Retrying(retry=tenacity.retry_if_exception_type(TimeoutError), stop=tenacity.stop_after_attempt(6), reraise=True,
                              wait=tenacity.wait_random_exponential(1.0, max=retry_wait_s)).wraps(ask)
+
+
+def read_optional(path, sample, columns):
+    """The table at `path` (CSV or Parquet), `sample` where `path` is "sample"; `columns` without a row where that is "" or None.
+
+    sample : path of the sample's own table, None where the source is not the sample. FileNotFoundError when a named file is not there.
+    """
+    path = sample if path == "sample" else resolve(path) if path else None
+    if path is None:
+        return pd.DataFrame(columns=columns)
+    return pd.read_parquet(path) if str(path).endswith(".parquet") else pd.read_csv(path)
+
+
+def write_bad_lines(raw, bad_lines):
+    """Write `raw`/bad_lines.csv, atomically: what did not parse, as (file, line number, reason, text); no bad line leaves the header."""
+    with atomic(raw / "bad_lines.csv") as temporary:
+        pd.DataFrame(bad_lines, columns=["file", "line", "reason", "text"]).to_csv(temporary, index=False)
 
 
 def write_status(raw, *, state, rows, newest, source, window, **more):
@@ -379,6 +396,11 @@ def trailing_median(values, weeks):
     return _trailing_pass(np.ascontiguousarray(values, np.float64), weeks)
 
 
+def week_of(at):
+    """The Monday, 00:00 UTC, of the week of each moment of the Series `at` (datetime64, UTC); missing stays missing."""
+    return (at.dt.floor("D") - pd.to_timedelta(at.dt.day_of_week, unit="D")).astype("datetime64[us, UTC]")
+
+
 def series_panel(clean):
     """The weekly table as arrays: (series, weeks, panel), where panel maps a quantity to float (S, W), NaN outside a series' life.
 
@@ -455,6 +477,17 @@ def pinball(target, predicted, quantiles=QUANTILES, *, maximum=np.maximum):
     return sum(maximum(q * error[..., i], (q - 1) * error[..., i]) for i, q in enumerate(quantiles)) / len(quantiles)
 
 
+def load_skops(path):
+    """The scikit-learn object, or list of them, stored at `path`.
+
+    Beside what skops itself trusts, names of scikit-learn and the functools.partial that its boosting stores; UntrustedTypesFoundException
+    of skops for any other, such as a function of the system that a foreign file would have called.
+    """
+    from skops.io import get_untrusted_types, load
+
+    return load(path, trusted=[t for t in get_untrusted_types(file=path) if t.startswith("sklearn.") or t == "functools.partial"])
+
+
 def table_key(frame, keys):
     """One text key per row from the columns `keys` (no keys: the empty text)."""
     first, *others = [frame[key].astype(str) for key in keys] or [pd.Series("", index=frame.index)]
@@ -465,7 +498,7 @@ def predict_quantiles(path, frame, numbers, codes, *, warmup=0, length=512, batc
     """Quantiles of the log target predicted by the stored model `path`: float (n, 3), increasing along the last axis.
 
     The suffix says how: .json a quantile table over columns of `frame`; .skops one scikit-learn regressor per quantile over [numbers,
-    codes] (types of scikit-learn, numpy and functools.partial only); .keras a sequence network. No rows: an empty array.
+    codes], by `load_skops`; .keras a sequence network. No rows: an empty array.
     """
     if not len(frame):
         return np.empty((0, len(QUANTILES)))
@@ -476,11 +509,8 @@ def predict_quantiles(path, frame, numbers, codes, *, warmup=0, length=512, batc
             fill = np.isnan(out[:, 0]) & found.notna().to_numpy()
             out[fill] = found[fill].tolist() or out[fill]
     elif path.suffix == ".skops":
-        from skops.io import get_untrusted_types, load
-
-        trusted = [t for t in get_untrusted_types(file=path) if t.startswith(("sklearn.", "numpy.", "functools.partial"))]
         table = np.hstack([numbers, np.where(codes < 250, codes, 0)])     # gradient boosting takes 255 categories per column at most
-        out = np.column_stack([model.predict(table) for model in load(path, trusted=trusted)])
+        out = np.column_stack([model.predict(table) for model in load_skops(path)])
     else:
         import keras
 
@@ -558,13 +588,6 @@ def change_tests(features, rows, forest):
     return pd.DataFrame({kind: np.maximum(x, 0) for kind, x in tests.items()})
 
 
-def load_forest(path):
-    """The IsolationForest stored at `path` by skops; only types of scikit-learn, numpy and scipy are trusted."""
-    from skops.io import get_untrusted_types, load
-
-    return load(path, trusted=[t for t in get_untrusted_types(file=path) if t.startswith(("sklearn.", "numpy.", "scipy."))])
-
-
 def combine_tests(tests, calibration, weights):
     """Score (n,) of items under several tests, and the name of each item's strongest test: log(weight / p-value), the largest.
 
@@ -577,6 +600,15 @@ def combine_tests(tests, calibration, weights):
     evidence = np.stack([np.log(weight / (p_values(tests[name], calibration[name]) - itself)) + 1e-3 * np.log1p(np.maximum(tests[name], 0))
                          for name, weight in weights.items()])
     return evidence.max(axis=0), np.array(list(weights), object)[evidence.argmax(axis=0)]
+
+
+def judge_tests(tests, calibration, weights):
+    """(score, p-value, name of the strongest test), each (n,), of the rows of `tests`: `combine_tests`, ranked again among the `calibration`.
+
+    Arguments and errors as those of `combine_tests`; no row gives empty arrays.
+    """
+    score, strongest = combine_tests(tests, calibration, weights)
+    return score, p_values(score, combine_tests(calibration, calibration, weights)[0]), strongest
 
 
 def score_limit(calibration, alarm_rate):
@@ -598,6 +630,24 @@ def skill_interval(model_loss, baseline_loss, time, *, rng, resamples=1000):
         raise ValueError("skill_interval: all rows fall into one stretch of time")
     drawn = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=resamples) @ sums.to_numpy()
     return float(1 - sums.model.sum() / sums.baseline.sum()), *map(float, np.quantile(1 - drawn[:, 0] / drawn[:, 1], [0.025, 0.975]))
+
+
+def mean_recall(found, kind, unit, *, rng, resamples=1000):
+    """Mean over the kinds of the share found, per method: (as it is, float (methods,); with units drawn anew, frame [resample, method]).
+
+    found : DataFrame [trial, method] of bool or of 0..1. kind, unit : (n,), the trouble of each trial and the series that it hit; all
+    trials of a unit are drawn together, since they share its luck. A kind that a resample does not hold is left out of its mean.
+    ValueError when there is no trial.
+    """
+    if not len(found):
+        raise ValueError("mean_recall: no trial")
+    kinds = pd.get_dummies(np.asarray(kind)).to_numpy(float)      # (trials, kinds)
+    at, units = pd.factorize(np.asarray(unit))
+    drawn = np.vstack([np.ones(len(units)), rng.multinomial(len(units), np.full(len(units), 1 / len(units)), size=resamples)])[:, at]
+    hits = drawn @ (kinds[:, :, None] * found.to_numpy(float)[:, None, :]).reshape(len(found), -1)
+    with np.errstate(invalid="ignore"):
+        means = np.nanmean(hits.reshape(resamples + 1, kinds.shape[1], -1) / (drawn @ kinds)[:, :, None], axis=1)
+    return pd.Series(means[0], found.columns), pd.DataFrame(means[1:], columns=found.columns)
 
 
 # -------------------------------------------------------------------------------------------------------------- Findings

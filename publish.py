@@ -335,6 +335,16 @@ def history(runs, study):
     return f'<svg class="history" role="img" aria-label="{spoken}" width="{max(8 * len(nights), 8)}" height="26">{bars}</svg>'
 
 
+def model_line(model):
+    """The model that scores, as metrics.json names it (None: none does), with its skill against what baseline."""
+    if not model:
+        return "none"
+    name, baseline = model["name"].replace("_", " "), model["baseline_name"].replace("_", " ")
+    if name == baseline:
+        return f"{name}, a trivial baseline"
+    return f"{name}, skill {model['skill']:.2f} ({model['skill_low']:.2f} to {model['skill_high']:.2f}) against {baseline}"
+
+
 def front_study(root, day, s, runs):
     """The values that templates/front.html.j2 shows for one study."""
     reports, moment = root / "reports", "%m-%d %H:%M"
@@ -359,7 +369,7 @@ def front_study(root, day, s, runs):
         href = f"{s['study']}/{step['name']}.html" if ran else f"../{earlier}/{s['study']}/{step['name']}.html" if earlier else ""
         took = f"{step['outcome']} in {step['seconds']:.0f} s" if ran and step.get("seconds") else step["outcome"]
         steps.append({"name": step["name"].replace("_", " "), "href": href, "outcome": f"of {earlier}" if earlier else took})
-    status, model = s["status"], s["in_use"]
+    status = s["status"]
     good = [run["day"] for run in runs if run["day"] < day and run["studies"].get(s["study"], {}).get("verdict", "failed") not in ("failed", "empty")]
     return {
         **{k: s[k] for k in ("study", "title", "question", "verdict", "headline", "error", "failed_step")},
@@ -371,12 +381,7 @@ def front_study(root, day, s, runs):
         "data": f"{s['state']}; {status['rows']:,} rows, newest {str(status['newest'])[:16] + ' UTC' if status['newest'] else 'none'}"
         if status
         else "none",
-        "model": f"{model['name'].replace('_', ' ')}, skill {model['skill']:.2f} ({model['skill_low']:.2f} to {model['skill_high']:.2f}) "
-        f"against {model['baseline_name'].replace('_', ' ')}"
-        if model and model["name"] != model["baseline_name"]
-        else f"{model['name'].replace('_', ' ')}, a trivial baseline"
-        if model
-        else "none",
+        "model": model_line(s["in_use"]),
         "figure": "data:image/png;base64," + base64.b64encode((root / pictures[0].figure).read_bytes()).decode() if pictures else "",
         "figure_alt": f"{pictures[0].kind.replace('_', ' ')} {pictures[0].entity}: {pictures[0].evidence}" if pictures else "",
     }

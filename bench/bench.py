@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from helpers import QUANTILES, chunk_batches, pinball, predict_quantiles
+from helpers import QUANTILES, chunk_batches, mean_recall, pinball, predict_quantiles, table_key
 from publish import STEPS
 
 N_NUMBERS, UNITS, WARMUP, LENGTH, BATCH = 18, 128, 100, 156, 256
@@ -311,23 +311,12 @@ def compare(name, products, day, nights, rate, stated_rates):
         yield f"{name}, {method}", f"sum {line.sum():.2f}", ", ".join(f"{kind} {value:.2f}" for kind, value in line.items())
     silent = trials[(trials.method == "combined") & (trials.kind == "silent") & (trials.regular > 0)]
     yield f"{name}, silence of regular series", f"{silent.at_once.mean():.3f} in the first week", f"{len(silent)} troubles (bar 0.9)"
+    wide = trials.pivot_table(index=["kind", "site", "vo", "origin"], columns="method", values="found").reset_index()
+    _, resampled = mean_recall(wide[list(METHODS)], wide.kind, table_key(wide, ["site", "vo"]), rng=rng)
     for other in ("method_2021", "robust_z", "seasonal_naive"):
-        low, high = interval_of_sums(trials, "combined", other)
+        low, high = np.quantile(wide.kind.nunique() * (resampled.combined - resampled[other]), [0.025, 0.975])
         ratio = recall.loc["combined"].sum() / max(recall.loc[other].sum(), 1e-9)
         yield f"{name}, sum of recalls against {other}", f"ratio {ratio:.1f}", f"difference {low:.2f} to {high:.2f}, series resampled"
-
-
-def interval_of_sums(trials, one, other, resamples=1000):
-    """95% interval of the difference of two methods' sums of recalls; series are drawn anew, each with all its nights."""
-    both = (
-        trials[trials.method.isin([one, other])].pivot_table(index=["kind", "site", "vo", "origin"], columns="method", values="found").reset_index()
-    )
-    unit, who = pd.factorize(both.site * 10**6 + both.vo)
-    weight = rng.multinomial(len(who), np.full(len(who), 1 / len(who)), size=resamples)[:, unit]
-    gain, kinds = (both[one] - both[other]).to_numpy(), pd.get_dummies(both.kind).to_numpy(float)
-    with np.errstate(invalid="ignore"):
-        sums = np.nansum((weight * gain) @ kinds / (weight @ kinds), axis=1)
-    return np.quantile(sums, [0.025, 0.975])
 
 
 def main():

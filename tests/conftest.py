@@ -11,6 +11,19 @@ import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 REAL_DATA = REPOSITORY.parent / "shared/data"
+GRACC_RECORD = {
+    "EndTime": "2026-01-31T10:00:00Z",
+    "SiteName": "SITE_A",
+    "VOName": "atlas",
+    "ProbeName": "htcondor:a.example",
+    "ResourceType": "Batch",
+    "CoreHours": 12.5,
+    "WallDuration": 45000,
+    "CpuDuration": 40000,
+    "Njobs": 3,
+    "Processors": 1,
+}
+ACCOUNTING_FIELDS = ["RecordId", *GRACC_RECORD, "more"]  # of the raw table
 
 
 @pytest.hookimpl(wrapper=True)
@@ -45,6 +58,30 @@ def execute(notebook, products, **parameters):
         cwd=REPOSITORY,
     )
     return nbformat.read(out, 4)
+
+
+def run_here(notebook, products, **parameters):
+    """Run the cells of a notebook in this process, where what they import is there already: 0.1 to 3 s instead of 2 to 8 s; all text shown."""
+    import matplotlib
+
+    names, displayed = {}, []
+    with matplotlib.rc_context(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("IPython.display.display", displayed.append)
+        for cell in json.loads((REPOSITORY / "notebooks" / notebook).read_text())["cells"]:
+            if cell["cell_type"] == "code":
+                exec("".join(cell["source"]), names)
+            if "parameters" in cell["metadata"].get("tags", []):
+                assert {"products", *parameters} <= set(names)
+                names |= {"products": str(products)} | parameters
+    return "\n".join(shown.data for shown in displayed if isinstance(shown.data, str))
+
+
+def refused(run, *given, **parameters):
+    """The one line with which `run(*given, **parameters)`, which runs a notebook in this process, ends."""
+    with pytest.raises((AssertionError, OSError, LookupError, ValueError)) as error:
+        run(*given, **parameters)
+    assert len(str(error.value).splitlines()) == 1
+    return str(error.value)
 
 
 def shown(notebook):

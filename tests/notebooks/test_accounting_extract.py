@@ -7,25 +7,11 @@ import shutil
 
 import pandas as pd
 import pytest
-from conftest import REAL_DATA, execute, from_notebook, shown
+from conftest import ACCOUNTING_FIELDS, GRACC_RECORD, REAL_DATA, from_notebook, refused, run_here
 from hypothesis import given
 from hypothesis import strategies as st
-from papermill.exceptions import PapermillExecutionError
 
 NOTEBOOK = "accounting/1_extract.ipynb"
-WHO, HOW_MUCH = ["RecordId", "EndTime", "SiteName", "VOName", "ProbeName", "ResourceType"], ["CoreHours", "WallDuration", "CpuDuration", "Njobs"]
-GOOD = {
-    "EndTime": "2026-01-31T10:00:00Z",
-    "SiteName": "SITE_A",
-    "VOName": "atlas",
-    "ProbeName": "htcondor:a.example",
-    "ResourceType": "Batch",
-    "CoreHours": 12.5,
-    "WallDuration": 45000,
-    "CpuDuration": 40000,
-    "Njobs": 3,
-    "Processors": 1,
-}
 SWF_HEADER = "; Version: 2.2\n;   UnixStartTime: 1769817600\n"  # 2026-01-31 00:00 UTC
 SACCT = "JobID|Cluster|Account|State|End|ElapsedRaw|CPUTimeRAW|TotalCPU|AllocCPUS"
 
@@ -39,51 +25,53 @@ def write_lines(path, records):
     return write(path, "".join((r if isinstance(r, str) else json.dumps(r)) + "\n" for r in records))
 
 
+def extract(products, source, **parameters):
+    return run_here(NOTEBOOK, products, source=str(source), **{"day": "2026-01-31", "weeks": 2} | parameters)
+
+
 def extracted(products, source, **parameters):
     """The raw table, the status and what the notebook shows."""
-    notebook = execute(NOTEBOOK, products, source=str(source), **{"day": "2026-01-31", "weeks": 2} | parameters)
+    page = extract(products, source, **parameters)
     raw = products / "data/raw/accounting"
     table = pd.concat([pd.read_parquet(part) for part in sorted(raw.glob("*.parquet"))], ignore_index=True)
-    assert list(table.columns) == [*WHO, *HOW_MUCH, "Processors", "more"]
+    assert list(table.columns) == ACCOUNTING_FIELDS
     assert all(pd.api.types.is_string_dtype(table[column].dropna()) for column in table)
-    return table, json.loads((raw / "status.json").read_text()), shown(notebook)
+    return table, json.loads((raw / "status.json").read_text()), page
 
 
-def refused(products, source, **parameters):
-    """The one line with which the extraction ends."""
-    with pytest.raises(PapermillExecutionError) as error:
-        execute(NOTEBOOK, products, source=str(source), **{"day": "2026-01-31", "weeks": 2} | parameters)
-    assert len(error.value.evalue.splitlines()) == 1
+def not_extracted(products, source, **parameters):
+    """The one line with which the extraction ends, which leaves nothing."""
+    line = refused(extract, products, source, **parameters)
     assert not list((products / "data/raw/accounting").glob("**/*.parquet")), "something half-written is left"
-    return error.value.evalue
+    return line
 
 
 def test_every_form_of_gracc_file_gives_the_same_rows(tmp_path):
-    records = [GOOD | {"VOName": vo} for vo in ("atlas", "cms")]
+    records = [GRACC_RECORD | {"VOName": vo} for vo in ("atlas", "cms")]
     write_lines(tmp_path / "a.jsonl", records)
     write_lines(tmp_path / "b.json.gz", [{"_id": f"id-{r['VOName']}", "_index": "gracc", "_source": r} for r in records])
     pd.DataFrame(records).to_csv(tmp_path / "c.csv.gz", index=False)
     tables = [extracted(tmp_path / name[0], tmp_path / name)[0] for name in ("a.jsonl", "b.json.gz", "c.csv.gz")]
     for table in tables:
-        assert table[list(GOOD)].to_dict("records") == [{name: str(value) for name, value in r.items()} for r in records]
+        assert table[list(GRACC_RECORD)].to_dict("records") == [{name: str(value) for name, value in r.items()} for r in records]
     assert tables[1].RecordId.tolist() == ["id-atlas", "id-cms"]
     assert json.loads(tables[1].more[0]) == {"_index": "gracc"}
 
 
 def test_nothing_is_repaired_here_and_what_is_left_out_is_counted(tmp_path):
     records = [
-        GOOD,
-        GOOD,  # a copy keeps its identity
-        GOOD | {"CoreHours": -5.0},
-        GOOD | {"EndTime": "yesterday"},
-        GOOD | {"EndTime": "2026-01-31 09:00:00"},
-        GOOD | {"SiteName": None},
-        {k: v for k, v in GOOD.items() if k not in ("ResourceType", "VOName")} | {"Colour": ["red"]},
-        GOOD | {"ResourceType": "Payload"},
-        GOOD | {"EndTime": "2026-01-18T23:59:59Z"},  # the Sunday before the window
-        GOOD | {"EndTime": "2026-01-19T00:00:00Z", "VOName": "first"},
-        GOOD | {"EndTime": "2026-02-01T00:00:00Z"},
-        GOOD | {"EndTime": "2026-02-01T01:00:00+02:00", "VOName": "last"},
+        GRACC_RECORD,
+        GRACC_RECORD,  # a copy keeps its identity
+        GRACC_RECORD | {"CoreHours": -5.0},
+        GRACC_RECORD | {"EndTime": "yesterday"},
+        GRACC_RECORD | {"EndTime": "2026-01-31 09:00:00"},
+        GRACC_RECORD | {"SiteName": None},
+        {k: v for k, v in GRACC_RECORD.items() if k not in ("ResourceType", "VOName")} | {"Colour": ["red"]},
+        GRACC_RECORD | {"ResourceType": "Payload"},
+        GRACC_RECORD | {"EndTime": "2026-01-18T23:59:59Z"},  # the Sunday before the window
+        GRACC_RECORD | {"EndTime": "2026-01-19T00:00:00Z", "VOName": "first"},
+        GRACC_RECORD | {"EndTime": "2026-02-01T00:00:00Z"},
+        GRACC_RECORD | {"EndTime": "2026-02-01T01:00:00+02:00", "VOName": "last"},
         "{broken",
         "[1]",
     ]
@@ -163,7 +151,7 @@ def test_saved_sacct_becomes_core_hours_of_the_account(tmp_path):
 def test_a_glob_may_mix_formats_and_empty_files(tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
-    write_lines(folder / "a.jsonl", [GOOD])
+    write_lines(folder / "a.jsonl", [GRACC_RECORD])
     write(folder / "SITE_B-log.swf", SWF_HEADER + "1 0 60 3600 4 1800 -1 4 -1 -1 1 7 1 -1 1 -1 -1 -1\n")
     write(folder / "c.txt", f"{SACCT}\n12|toy|atlas|COMPLETED|1769853600|3600|14400|03:59:00|4\n")
     write(folder / "d.txt", "")
@@ -177,9 +165,13 @@ def test_a_glob_may_mix_formats_and_empty_files(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("x.jsonl", json.dumps({k: v for k, v in GOOD.items() if k != "SiteName"}), "x.jsonl cannot be read: ValueError: it has no SiteName;"),
+        (
+            "x.jsonl",
+            json.dumps({k: v for k, v in GRACC_RECORD.items() if k != "SiteName"}),
+            "x.jsonl cannot be read: ValueError: it has no SiteName;",
+        ),
         ("x.csv", "EndTime,SiteName,CoreHours\n2026-01-31,A,1\n", "x.csv cannot be read: ValueError: it has no VOName;"),
-        ("x.json", json.dumps([GOOD], indent=1), "no line of it is a JSON object"),
+        ("x.json", json.dumps([GRACC_RECORD], indent=1), "no line of it is a JSON object"),
         ("x.txt", SACCT.replace("|TotalCPU", "") + "\n", "x.txt cannot be read: ValueError: it has no TotalCPU;"),
         ("x.swf", "; Version: 2\n1 0 60 3600 4 1800 -1 4 -1 -1 1 7 1 -1 1 -1 -1 -1\n", "its header has no UnixStartTime"),
         ("x.txt", "Dear reader,\nnothing.\n", "x.txt cannot be read: ValueError: it is neither GRACC records (JSON lines or .csv), nor sacct"),
@@ -189,12 +181,12 @@ def test_a_glob_may_mix_formats_and_empty_files(tmp_path):
 )
 def test_a_file_that_cannot_be_used_is_one_line_that_says_why(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-    assert message in refused(tmp_path, tmp_path / name)
+    assert message in not_extracted(tmp_path, tmp_path / name)
 
 
 def test_no_file_and_no_sample_are_said(tmp_path):
-    assert "no file matches" in refused(tmp_path, tmp_path / "*.swf")
-    assert "run notebooks/simulate.ipynb first" in refused(tmp_path, "sample")
+    assert "no file matches" in not_extracted(tmp_path, tmp_path / "*.swf")
+    assert "run notebooks/simulate.ipynb first" in not_extracted(tmp_path, "sample")
 
 
 def only_program(folder, monkeypatch, sacct):
@@ -235,12 +227,12 @@ def test_a_job_that_runs_through_several_weeks_comes_once(tmp_path, monkeypatch)
 )
 def test_a_live_sacct_that_gives_nothing_is_one_line(tmp_path, monkeypatch, sacct, message):
     only_program(tmp_path / "bin", monkeypatch, sacct)
-    assert message in refused(tmp_path, "sacct", timeout_s=0.5)
+    assert message in not_extracted(tmp_path, "sacct", timeout_s=0.5)
 
 
 @pytest.mark.parametrize(("day", "state"), [("2026-02-06", "stale"), ("2027-01-31", "empty")])
 def test_old_data_are_stale_and_no_data_are_empty(tmp_path, day, state):
-    _, status, page = extracted(tmp_path, write_lines(tmp_path / "a.jsonl", [GOOD]), day=day)
+    _, status, page = extracted(tmp_path, write_lines(tmp_path / "a.jsonl", [GRACC_RECORD]), day=day)
     assert status["state"] == state
     assert f"the data are {state}." in page
     assert "weeks hold no record: those of 20" in page
@@ -248,7 +240,7 @@ def test_old_data_are_stale_and_no_data_are_empty(tmp_path, day, state):
 
 def test_a_hostile_name_stays_a_name(tmp_path):
     hostile = '<script>alert(1)</script> "quoted" | `x`'
-    table, _, page = extracted(tmp_path, write_lines(tmp_path / "a.jsonl", [GOOD | {"SiteName": hostile}]))
+    table, _, page = extracted(tmp_path, write_lines(tmp_path / "a.jsonl", [GRACC_RECORD | {"SiteName": hostile}]))
     assert table.SiteName[0] == hostile
     assert "<script>" not in page
 

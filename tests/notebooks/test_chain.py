@@ -20,6 +20,7 @@ WRITES = {
     "3_train": ["models/{study}/metrics.json"],
     "4_analyse": ["data/scores/{study}.parquet", "data/findings/{study}.parquet"],
 }
+ASKS, READS = {"extract": {"source": "sacct"}}, {"extract": {"source": "events.csv"}}  # neither needs the sample, which takes its time
 
 
 @pytest.fixture
@@ -29,12 +30,30 @@ def checkout(tmp_path):
 
 @pytest.fixture(scope="module")
 def one_night(tmp_path_factory):
-    """A checkout whose study `left` has run once, well; and what that printed."""
+    """A checkout whose study `left` has run once, well; what that printed; and (exit code, print) of another run that was started meanwhile."""
     folder = make_checkout(tmp_path_factory.mktemp("one-night"))
     configure(folder, left={})
-    code, printed = run_chain("config.yaml", folder)
-    assert code == 0, printed
-    return folder, printed
+    first = started(folder, until="left/1_extract.log")
+    second = run_chain("config.yaml", folder)
+    printed, _ = first.communicate(timeout=120)
+    assert first.returncode == 0, printed
+    return folder, printed, second
+
+
+@pytest.fixture(scope="module")
+def failed(tmp_path_factory):
+    """A checkout in which `left`, which asks a server, failed in its second step, and `right`, which reads a file, did not; code and print."""
+    folder = make_checkout(tmp_path_factory.mktemp("failed"))
+    configure(folder, left=ASKS | {"preprocess": {"fail": True}}, right=READS)
+    return folder, *run_chain("config.yaml", folder)
+
+
+@pytest.fixture(scope="module")
+def mended(failed, tmp_path_factory):
+    """A copy of that checkout after another run, in which nothing fails; code and print."""
+    folder = shutil.copytree(failed[0], tmp_path_factory.mktemp("mended"), dirs_exist_ok=True)
+    configure(folder, left=ASKS, right=READS)
+    return folder, *run_chain("config.yaml", folder)
 
 
 def make_checkout(folder):
@@ -47,6 +66,7 @@ def make_checkout(folder):
             write_notebook(folder / f"notebooks/{study}/{step}.ipynb", [f.format(study=study) for f in files])
     sample = ("truth.csv", "transfers.jsonl.gz", "perfsonar.csv", "accounting.jsonl.gz")
     write_notebook(folder / "notebooks/simulate.ipynb", [f"data/sample/{f}" for f in sample])
+    (folder / "events.csv").write_text("")
     return folder
 
 
@@ -84,6 +104,25 @@ def configure(checkout, **studies):
     (checkout / "config.yaml").write_text(yaml.safe_dump(content))
 
 
+def started(checkout, until):
+    """The chain, run in the background and in a process group of its own; returns once the file `until` of the night is there."""
+    command = ["make", "--no-print-directory", "reports", f"ENV={sys.prefix}", "-o", f"{sys.prefix}/.installed"]
+    run = subprocess.Popen(command, cwd=checkout, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+    for _ in range(300):
+        if (checkout / NIGHT / until).exists():
+            return run
+        time.sleep(0.1)
+    os.killpg(run.pid, signal.SIGKILL)
+    raise TimeoutError(f"{until} is not there after 30 s: {run.communicate()[0]}")
+
+
+def planned(checkout, **config):
+    """What Snakemake would run, with the Makefile's triggers."""
+    more = ["--config", *(f"{name}={value}" for name, value in config.items())] if config else []
+    command = ["snakemake", "-n", "--configfile", "config.yaml", *more, "--nolock", "--cores", "2", "--rerun-triggers", "mtime", "params", "input"]
+    return subprocess.run(command, cwd=checkout, capture_output=True, text=True).stdout
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -111,20 +150,21 @@ def test_a_wrong_configuration_is_one_clear_line_before_anything_runs(checkout, 
     assert not (checkout / "reports").exists()
 
 
-def test_a_failing_study_keeps_its_notebook_and_does_not_stop_the_other(checkout):
-    configure(checkout, left={"preprocess": {"fail": True}}, right={})
-    code, printed = run_chain("config.yaml", checkout)
+def test_a_failing_study_keeps_its_notebook_and_does_not_stop_the_other(failed):
+    folder, code, printed = failed
     assert code != 0
     assert "left failed in 2_preprocess: AssertionError: this study is told to fail" in printed
-    assert (checkout / "data/findings/right.parquet").exists()
-    assert not (checkout / "data/findings/left.parquet").exists()
-    assert (checkout / NIGHT / "left/2_preprocess.ipynb").exists()
-    page = (checkout / NIGHT / "left/2_preprocess.html").read_text()
+    assert (folder / "data/findings/right.parquet").exists()
+    assert not (folder / "data/findings/left.parquet").exists()
+    assert (folder / NIGHT / "left/2_preprocess.ipynb").exists()
+    page = (folder / NIGHT / "left/2_preprocess.html").read_text()
     assert "this study is told to fail" in page[page.index("<main") :][:600]
-    told = json.loads((checkout / NIGHT / "run.json").read_text())["studies"]
+    told = json.loads((folder / NIGHT / "run.json").read_text())["studies"]
     assert (told["left"]["verdict"], told["right"]["verdict"]) == ("failed", "ok")
-    configure(checkout)
-    code, printed = run_chain("config.yaml", checkout)  # mended: only the failed study goes on
+
+
+def test_only_the_failed_study_goes_on_when_it_is_mended(mended):
+    _, code, printed = mended
     assert code == 0
     assert "left/2_preprocess" in printed
     assert "left/1_extract" not in printed
@@ -132,7 +172,7 @@ def test_a_failing_study_keeps_its_notebook_and_does_not_stop_the_other(checkout
 
 
 def test_nothing_changed_means_nothing_runs_and_little_time(one_night):
-    folder, printed = one_night
+    folder, printed, _ = one_night
     assert "left/4_analyse: 4 of 4 cells" in printed
     seconds = []
     for _ in range(3):
@@ -151,77 +191,36 @@ def test_nothing_changed_means_nothing_runs_and_little_time(one_night):
     ids=["same night", "within the week", "a week later", "a model from the future"],
 )
 def test_training_runs_weekly_and_scoring_nightly(one_night, day, trains):
-    folder, _ = one_night
-    plan = subprocess.run(
-        [
-            "snakemake",
-            "-n",
-            "--configfile",
-            "config.yaml",
-            "--config",
-            f"day={day}",
-            "--nolock",
-            "--cores",
-            "2",
-            "--rerun-triggers",
-            "mtime",
-            "params",
-            "input",
-        ],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-    ).stdout
+    plan = planned(one_night[0], day=day)
     assert ("rule 3_train" in plan) == trains
     assert ("rule 4_analyse" in plan) == (day != "2026-01-31")
 
 
-def test_a_server_is_asked_again_while_it_had_not_everything_and_a_file_is_not(checkout):
-    (checkout / "events.csv").write_text("")
-    configure(checkout, left={"extract": {"source": "sacct"}}, right={"extract": {"source": "events.csv"}})
-    code, printed = run_chain("config.yaml", checkout)
+def test_a_server_is_asked_again_while_it_had_not_everything_and_a_file_is_not(mended):
+    folder, code, printed = mended
     assert code == 0, printed
-    plan = ["snakemake", "-n", "--configfile", "config.yaml", "--nolock", "--cores", "2", "--rerun-triggers", "mtime", "params", "input"]
     for state, asked in (("ok", False), ("partial", True)):
         for study in ("left", "right"):
-            status = checkout / f"data/raw/{study}/status.json"
+            status = folder / f"data/raw/{study}/status.json"
             status.write_text(json.dumps(json.loads(status.read_text()) | {"state": state}))
-        planned = subprocess.run(plan, cwd=checkout, capture_output=True, text=True).stdout
-        assert ("left/1_extract.ipynb" in planned) == asked, planned
-        assert "right/1_extract.ipynb" not in planned
+        plan = planned(folder)
+        assert ("left/1_extract.ipynb" in plan) == asked, plan
+        assert "right/1_extract.ipynb" not in plan
 
 
-def test_two_runs_at_once_do_not_meet(checkout):
-    configure(checkout, left={"extract": {"wait_s": 8}})
-    command = ["make", "reports", f"ENV={sys.prefix}", "-o", f"{sys.prefix}/.installed"]
-    first = subprocess.Popen(command, cwd=checkout, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
-    for _ in range(200):
-        if (checkout / NIGHT / "left/1_extract.log").exists():
-            break
-        time.sleep(0.1)
-    code, printed = run_chain("config.yaml", checkout)
+def test_two_runs_at_once_do_not_meet(one_night):
+    _, printed, (code, told) = one_night
     assert code != 0
-    assert "another run" in printed
-    out, _ = first.communicate(timeout=120)
-    assert first.returncode == 0, out
+    assert "another run" in told
+    assert "4_analyse: 4 of 4 cells" in printed  # the first one went on
 
 
 def test_a_killed_run_leaves_no_lock_and_the_next_one_completes(checkout):
-    configure(checkout, left={"preprocess": {"wait_s": 30}}, right={})
-    first = subprocess.Popen(
-        ["make", "reports", f"ENV={sys.prefix}", "-o", f"{sys.prefix}/.installed"],
-        cwd=checkout,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    for _ in range(300):
-        if (checkout / NIGHT / "left/2_preprocess.ipynb").exists():
-            break
-        time.sleep(0.1)
-    os.killpg(first.pid, signal.SIGKILL)
-    first.wait()
-    configure(checkout)
+    configure(checkout, left=READS | {"preprocess": {"wait_s": 30}})
+    run = started(checkout, until="left/2_preprocess.ipynb")
+    os.killpg(run.pid, signal.SIGKILL)
+    run.wait()
+    configure(checkout, left=READS)
     code, printed = run_chain("config.yaml", checkout)
     assert code == 0, printed
     assert (checkout / "data/findings/left.parquet").exists()

@@ -3,10 +3,11 @@
 import json
 import shutil
 import subprocess
+import traceback
 
 import pandas as pd
 import pytest
-from conftest import execute, shown
+from conftest import execute, refused, run_here
 from elastic_standin import standin
 from papermill.exceptions import PapermillExecutionError
 
@@ -42,15 +43,8 @@ def indices():
     return {name_of(day): documents(day) for day in DAYS}
 
 
-def extract(url, products, **parameters):
-    return execute(
-        "transfers/1_extract.ipynb",
-        products,
-        source=url,
-        day=DAYS[-1],
-        days=3,
-        **{"page_rows": 10, "timeout_s": 1.0, "retry_wait_s": 0.2} | parameters,
-    )
+def extract(url, products, run=run_here):
+    return run("transfers/1_extract.ipynb", products, source=url, day=DAYS[-1], days=3, page_rows=10, timeout_s=1.0, retry_wait_s=0.2)
 
 
 def raw(products):
@@ -72,8 +66,7 @@ def test_each_document_comes_once_through_every_fault(indices, tmp_path):
 
 def test_an_interrupted_run_keeps_whole_days_only_and_goes_on_at_the_first_missing_one(indices, tmp_path):
     with standin(indices, faults=[None] * 4 + [None, 503, 503, 503, 503, 503, 503, 503]) as (url, _):
-        with pytest.raises(PapermillExecutionError, match="does not answer"):
-            extract(url, tmp_path)
+        assert "does not answer" in refused(extract, url, tmp_path)
         parts, ids = raw(tmp_path)
         assert [p.name[-18:-8] for p in parts] == DAYS[:1]
         assert len(ids) == 25
@@ -114,7 +107,7 @@ def test_one_clear_line_and_nothing_half_written(indices, tmp_path, monkeypatch,
         ) as (url, _),
         pytest.raises(PapermillExecutionError) as error,
     ):
-        extract("http://127.0.0.1:9" if case == "host" else url, tmp_path)
+        extract("http://127.0.0.1:9" if case == "host" else url, tmp_path, run=execute)  # whose output could hold the secret
     assert message in error.value.evalue
     assert len(error.value.evalue.splitlines()) == 1
     assert raw(tmp_path)[0] == []
@@ -135,8 +128,7 @@ def certificate(tmp_path):
 
 def test_an_unknown_certificate_is_refused_and_its_authority_accepts_it(indices, tmp_path, monkeypatch, certificate):
     with standin(indices, certificate=certificate) as (url, log):
-        with pytest.raises(PapermillExecutionError, match="is not trusted: name the file of its authority"):
-            extract(url, tmp_path)
+        assert "is not trusted: name the file of its authority" in refused(extract, url, tmp_path)
         assert log == []
         monkeypatch.setenv("ELASTIC_CA", str(certificate[0]))
         extract(url, tmp_path)
@@ -149,8 +141,7 @@ def test_https_goes_through_the_proxy_of_the_environment_with_its_certificates(i
         monkeypatch.delenv(other, raising=False)
     with standin(indices, certificate=certificate) as (url, log), standin({}) as (proxy, tunnels):
         monkeypatch.setenv("HTTPS_PROXY", proxy)
-        with pytest.raises(PapermillExecutionError, match="is not trusted"):
-            extract(url, tmp_path)
+        assert "is not trusted" in refused(extract, url, tmp_path)
         assert log == []
         monkeypatch.setenv(name, str(certificate[0]))
         extract(url, tmp_path)
@@ -216,26 +207,25 @@ def expected():
     return {key: tuple(row) for key, row in zip(totals.index, totals.itertuples(index=False, name=None), strict=True)}
 
 
-def account(url, products, **parameters):
-    """The raw accounting table of three weeks, and the executed notebook."""
-    told = {"day": DAYS[-1], "weeks": 3, "page_rows": 4, "timeout_s": 1.0, "retry_wait_s": 0.2} | parameters
-    notebook = execute("accounting/1_extract.ipynb", products, source=url, **told)
-    [part] = (products / "data/raw/accounting").glob("*.parquet")
-    return pd.read_parquet(part), notebook
+def account(url, products, timeout_s=1.0):
+    """Extract the accounting of three weeks; all that the notebook shows."""
+    told = {"day": DAYS[-1], "weeks": 3, "page_rows": 4, "timeout_s": timeout_s, "retry_wait_s": 0.2}
+    return run_here("accounting/1_extract.ipynb", products, source=url, **told)
 
 
 @pytest.mark.parametrize("text_fields", [(), ("SiteName", "VOName", "ResourceType")], ids=["keyword", "text with keyword"])
 def test_weekly_totals_come_once_each_through_every_fault(tmp_path, text_fields):
     with standin({GRACC: summaries()}, faults=[429, None, "cut", 503, None, "stall", None, "shard"], text_fields=text_fields) as (url, log):
-        table, notebook = account(url, tmp_path)
-    table = table.astype({"CoreHours": float, "Njobs": float})
+        page = account(url, tmp_path)
+    [part] = (tmp_path / "data/raw/accounting").glob("*.parquet")
+    table = pd.read_parquet(part).astype({"CoreHours": float, "Njobs": float})
     week = pd.to_datetime(table.EndTime).dt.tz_localize(None).dt.to_period("W-SUN").dt.start_time.dt.strftime("%Y-%m-%d")
     found = zip(table.SiteName.fillna(""), table.VOName.fillna(""), week, table.CoreHours, table.Njobs, pd.to_datetime(table.EndTime), strict=True)
     assert {(site, vo, monday): (hours, jobs, end) for site, vo, monday, hours, jobs, end in found} == expected()
     assert table.RecordId.is_unique
     assert set(table.ResourceType) == {"Batch"}
     assert sum(json.loads(more)["records"] for more in table.more) == len(summaries()) - 3
-    assert "1 of other kinds than batch" in shown(notebook)
+    assert "1 of other kinds than batch" in page
     pages = [body["aggs"]["totals"]["composite"] for _, path, body in log if "_search" in path and body.get("aggs")]
     assert all(page["size"] == 4 for page in pages), "pages are bounded"
     fields = {of["field"] for page in pages for source in page["sources"][1:] for way in source.values() for of in way.values()}
@@ -264,10 +254,10 @@ def test_accounting_ends_in_one_clear_line_and_keeps_last_nights_rows(tmp_path, 
     faults = {"stall": ["stall"] * 6, "shard": [None, None, *["shard"] * 6]}.get(case, ())
     with (
         standin({} if case == "index" else {GRACC: records}, login=("reader", "right") if case == "login" else None, faults=faults) as (url, _),
-        pytest.raises(PapermillExecutionError) as error,
+        pytest.raises((OSError, LookupError, ValueError)) as error,
     ):
         account("http://127.0.0.1:9" if case == "host" else url, tmp_path, timeout_s=0.3)
-    assert message in error.value.evalue
-    assert len(error.value.evalue.splitlines()) == 1
+    assert message in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
     assert [path.name for path in old.parent.iterdir()] == [old.name]
-    assert "wr0ng-secret" not in (tmp_path / "executed-1_extract.ipynb").read_text()
+    assert "wr0ng-secret" not in "".join(traceback.format_exception(error.value))

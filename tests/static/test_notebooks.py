@@ -2,7 +2,6 @@
 
 import json
 import re
-import subprocess
 
 import papermill
 import pytest
@@ -81,7 +80,3 @@ def test_every_figure_is_saved_by_the_call_that_shows_it(path):
     text = "\n".join(code_of(path))
     assert text.count("plt.subplots") == len(re.findall(r"\bshow_figure\(ax", text))
     assert "plt.show" not in text
-
-
-def test_nbstripout_finds_nothing(path):
-    assert subprocess.run(["nbstripout", "--verify", str(path)], check=False).returncode == 0

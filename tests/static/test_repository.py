@@ -11,6 +11,13 @@ def test_ruff_is_clean():
     assert done.returncode == 0, done.stdout
 
 
+def test_nbstripout_finds_nothing_in_any_notebook():
+    notebooks = sorted(REPOSITORY.glob("notebooks/**/*.ipynb"))
+    assert len(notebooks) >= 9
+    done = subprocess.run(["nbstripout", "--verify", *notebooks], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, ""), done.stdout
+
+
 def test_helpers_stay_small_and_every_public_name_is_used():
     text = (REPOSITORY / "helpers.py").read_text()
     assert len(text.splitlines()) < 800  # more, and the next thing to do is to move something back to its notebook

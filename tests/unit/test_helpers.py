@@ -59,6 +59,31 @@ def test_a_damaged_archive_is_an_error_not_an_empty_file(tmp_path):
         list(helpers.read_records(tmp_path / "e.jsonl.gz"))
 
 
+def test_an_optional_table_is_the_named_one_the_samples_or_none(tmp_path):
+    columns, table = ["entity", "site"], pd.DataFrame({"entity": ["vo at A"], "site": ["A"]})
+    table.to_csv(tmp_path / "t.csv", index=False)
+    table.to_parquet(tmp_path / "t.parquet")
+    for name in ("t.csv", "t.parquet"):
+        pd.testing.assert_frame_equal(helpers.read_optional(str(tmp_path / name), None, columns), table, check_dtype=False)
+        pd.testing.assert_frame_equal(helpers.read_optional("sample", tmp_path / name, columns), table, check_dtype=False)
+    for path, sample in (("sample", None), ("", None), ("", tmp_path / "t.csv")):  # the sample's truth says nothing of another source
+        nothing = helpers.read_optional(path, sample, columns)
+        assert (len(nothing), nothing.columns.tolist()) == (0, columns)
+    with pytest.raises(FileNotFoundError, match=r"gone\.csv"):
+        helpers.read_optional(str(tmp_path / "gone.csv"), tmp_path / "t.csv", columns)
+
+
+def test_bad_lines_come_back_whatever_they_hold_and_none_leaves_the_header(tmp_path):
+    bad = [("a.jsonl", 3, "no JSON object", 'a "quoted", line'), ("a.jsonl", 7, "cut", "half\t\ufffd of it")]
+    helpers.write_bad_lines(tmp_path / "raw", bad)
+    read = pd.read_csv(tmp_path / "raw/bad_lines.csv")
+    assert read.columns.tolist() == ["file", "line", "reason", "text"]
+    assert list(read.itertuples(index=False, name=None)) == bad
+    helpers.write_bad_lines(tmp_path / "raw", [])  # the lines of an earlier night do not stay
+    assert (tmp_path / "raw/bad_lines.csv").read_text().splitlines() == ["file,line,reason,text"]
+    assert [path.name for path in (tmp_path / "raw").iterdir()] == ["bad_lines.csv"]
+
+
 def test_status_has_no_secrets(tmp_path):
     status = helpers.write_status(tmp_path, state="ok", rows=0, newest="x", source="https://me:secret@host:9200/?key=s3", window=["a", "b"])
     assert status["source"] == "https://host:9200/"
@@ -164,6 +189,27 @@ def test_skill_interval_covers_and_says_when_it_cannot():
     assert low < skill < high
     with pytest.raises(ValueError, match="one stretch"):
         helpers.skill_interval([1.0, 1.0], [2.0, 2.0], time[[0, 0]], rng=rng)
+
+
+def test_mean_recall_by_hand():
+    found = pd.DataFrame({"ours": [True, False, True, False], "theirs": [False, False, True, True]})
+    mean, drawn = helpers.mean_recall(found, ["silent", "silent", "silent", "halved"], ["A", "B", "C", "B"], rng=np.random.default_rng(1))
+    assert mean.to_dict() == pytest.approx({"ours": (2 / 3 + 0) / 2, "theirs": (1 / 3 + 1) / 2})
+    assert drawn.shape == (1000, 2)
+    assert drawn.to_numpy().min() >= 0
+    assert drawn.to_numpy().max() <= 1
+    assert drawn.columns.tolist() == ["ours", "theirs"]
+
+
+def test_a_kind_that_a_resample_lacks_is_left_out_of_its_mean():
+    found = pd.DataFrame({"ours": [True, True, False]})  # A was hit twice by the one kind, B once by the other
+    mean, drawn = helpers.mean_recall(found, ["silent", "silent", "halved"], ["A", "A", "B"], rng=np.random.default_rng(1), resamples=4000)
+    assert mean.tolist() == [0.5]
+    shares = drawn.ours.value_counts(normalize=True)
+    assert set(shares.index) == {0, 0.5, 1}  # only B, both, only A: its trials are drawn together
+    assert shares[[0, 0.5, 1]].tolist() == pytest.approx([1 / 4, 1 / 2, 1 / 4], abs=0.03)
+    with pytest.raises(ValueError, match="no trial"):
+        helpers.mean_recall(found.iloc[:0], [], [], rng=np.random.default_rng(1))
 
 
 def test_skill_interval_is_wider_when_losses_share_their_luck():

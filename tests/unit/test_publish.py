@@ -122,6 +122,21 @@ def test_a_night_without_training_links_to_the_training_of_an_earlier_night(nigh
     assert len(page(front).select("svg.history rect")) == 2
 
 
+@pytest.mark.parametrize(
+    ("model", "line"),
+    [
+        (None, "none"),
+        ({"name": "log_size", "baseline_name": "log_size"}, "log size, a trivial baseline"),
+        (
+            {"name": "lstm", "baseline_name": "log_size", "skill": 0.4, "skill_low": 0.35, "skill_high": 0.449},
+            "lstm, skill 0.40 (0.35 to 0.45) against log size",
+        ),
+    ],
+)
+def test_the_model_that_scores_is_one_line(model, line):
+    assert publish.model_line(model) == line
+
+
 def test_parameters_show_value_default_and_meaning():
     cell = nbformat.v4.new_code_cell('days: int = 42  # length, days\nurl: str = "a=b"  # where', metadata={"tags": ["parameters"]})
     notebook = nbformat.v4.new_notebook(cells=[cell], metadata={"papermill": {"parameters": {"days": 7}}})

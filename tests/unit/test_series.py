@@ -197,10 +197,11 @@ def test_a_forest_comes_back_as_it_was_and_nothing_else_does(tmp_path):
     inputs = np.random.default_rng(1).normal(size=(200, 9))
     forest = IsolationForest(n_estimators=5, random_state=1).fit(inputs)
     skops.io.dump(forest, tmp_path / "forest.skops")
-    np.testing.assert_array_equal(helpers.load_forest(tmp_path / "forest.skops").score_samples(inputs), forest.score_samples(inputs))
-    skops.io.dump(FunctionTransformer(functools.partial(os.system)), tmp_path / "foreign.skops")
-    with pytest.raises(skops.io.exceptions.UntrustedTypesFoundException, match="system"):
-        helpers.load_forest(tmp_path / "foreign.skops")
+    np.testing.assert_array_equal(helpers.load_skops(tmp_path / "forest.skops").score_samples(inputs), forest.score_samples(inputs))
+    for foreign in (functools.partial(os.system), functools.partial(np.genfromtxt)):  # functions are named in a file, not stored
+        skops.io.dump(FunctionTransformer(foreign), tmp_path / "foreign.skops")
+        with pytest.raises(skops.io.exceptions.UntrustedTypesFoundException, match=foreign.func.__name__):
+            helpers.load_skops(tmp_path / "foreign.skops")
 
 
 def drawn_tests(rng, n):
@@ -237,6 +238,28 @@ def test_ordinary_weeks_have_uniform_p_values_whatever_the_weights(weights):
     rate = np.mean(rates, axis=0)
     np.testing.assert_allclose(rate[:2], levels[:2], rtol=0.2)
     assert (rate[2:] <= 1.05 * levels[2:]).all()  # weeks in which no test says anything tie: then fewer, never more
+
+
+def test_rows_are_judged_by_their_rank_among_the_calibration():
+    calibration = pd.DataFrame({"drop": [1.0, 2.0, 3.0, 4.0], "silent": 0.0})
+    score, p, strongest = helpers.judge_tests(pd.DataFrame({"drop": [5.0, 3.0, 0.5], "silent": 0.0}), calibration, {"drop": 0.9, "silent": 0.1})
+    assert p.tolist() == [1 / 5, 3 / 5, 1]  # none, the two upper ones, all four at or above
+    assert strongest[:2].tolist() == ["drop", "drop"]
+    assert score[0] > score[1] > score[2]
+    assert [len(x) for x in helpers.judge_tests(calibration.iloc[:0], calibration, {"drop": 1.0})] == [0, 0, 0]
+
+
+def test_a_week_begins_on_monday_midnight_utc():
+    moments = ["2026-01-25T23:59:59.999999Z", "2026-01-26T00:00:00Z", "2026-01-26T00:30:00+01:00", None, "2024-12-31T12:00:00Z"]
+    weeks = helpers.week_of(pd.Series(pd.to_datetime(moments, utc=True, format="ISO8601")))
+    assert weeks.dtype == "datetime64[us, UTC]"
+    assert weeks.dt.strftime("%Y-%m-%d %H:%M").fillna("").tolist() == [
+        "2026-01-19 00:00",
+        "2026-01-26 00:00",
+        "2026-01-19 00:00",  # Sunday evening in UTC
+        "",
+        "2024-12-30 00:00",
+    ]
 
 
 names = hpd.data_frames([hpd.column(c, elements=st.one_of(st.none(), st.text(max_size=6)), dtype=object) for c in ("site", "vo")])
