@@ -187,8 +187,8 @@ def connect_elastic(url, *, timeout_s, retry_wait_s):
 
 def write_status(raw, *, state, rows, newest, source, window, **more):
     """Write `raw`/status.json: state (ok, partial, stale, empty, failed), rows, newest timestamp, source without secrets,
-    window (first day, last day) and a sha256 over those of the Parquet files of `raw`, by name."""
-    digest = hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in sorted(raw.glob("*.parquet"))))
+    window (first day, last day) and a sha256 over those of the Parquet files below `raw`, by name."""
+    digest = hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in sorted(raw.rglob("*.parquet"))))
     source = re.sub(r"://(?:[^/@]*@)?([^?#]*).*", r"://\1", source)
     status = dict(state=state, rows=int(rows), newest=newest if rows else None, source=source, window=list(window), sha256=digest.hexdigest(), **more)
     write_json(status, raw / "status.json")
