@@ -35,7 +35,7 @@ NOISE = rng.normal(size=(200, 6))
     ("values", "window", "step"),
     [
         (NOISE, 60, 15),
-        (NOISE, 60, 1),
+        (NOISE[:90], 60, 1),
         (NOISE, 60, 50),  # more new samples than are ranked pair by pair
         (NOISE, 7, 20),  # windows that do not touch
         (NOISE, 200, 1),
