@@ -464,7 +464,7 @@ def _window_column(values, starts, window, out):
     x, new, raw, y = np.empty(size), np.empty(size), np.empty(size), np.empty(size)      # not rows of one: the compiler would fear overlap
     at_x, at_new, at_raw, at_y = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size, np.int64)
     n = end = 0
-    for w, start in enumerate(starts):      # x is the last window, sorted: drop what has left it, merge what is new
+    for w, start in enumerate(starts):      # y is the last window, sorted: x what stays of it, then merged with what is new
         k = kept = 0
         for t in range(max(end, start), start + window):
             raw[k], at_raw[k] = values[t], t
@@ -472,36 +472,35 @@ def _window_column(values, starts, window, out):
         end = start + window
         _sort_small(raw, at_raw, k, new, at_new)
         for i in range(n):
-            x[kept], at_x[kept] = x[i], at_x[i]
-            kept += at_x[i] >= start
+            x[kept], at_x[kept] = y[i], at_y[i]
+            kept += at_y[i] >= start
         n, new[k], x[kept] = kept + k, np.inf, np.inf
         i = j = 0
         for s in range(n):      # without branches, which random data mispredicts
             left = x[i] <= new[j]
             y[s], at_y[s] = x[i] if left else new[j], at_x[i] if left else at_new[j]
             i, j = i + left, j + (not left)
-        x[:n], at_x[:n] = y[:n], at_y[:n]
         out[:, w] = np.nan
         if n == 0:
             continue
-        middle, mean, m2, m3, m4 = x[n // 2], 0.0, 0.0, 0.0, 0.0
+        middle, mean, m2, m3, m4 = y[n // 2], 0.0, 0.0, 0.0, 0.0
         for i in range(n):
-            y[i] = x[i] - middle        # exact for near numbers, so that a counter of 1e12 keeps its digits
-            mean += y[i]
+            raw[i] = y[i] - middle        # exact for near numbers, so that a counter of 1e12 keeps its digits
+            mean += raw[i]
         mean /= n
         for i in range(n):
-            c = y[i] - mean
+            c = raw[i] - mean
             m2, m3, m4 = m2 + c * c, m3 + c * c * c, m4 + c * c * c * c
-        out[0, w], out[1, w], out[2, w] = x[n - 1], x[0], middle + mean
+        out[0, w], out[1, w], out[2, w] = y[n - 1], y[0], middle + mean
         if n > 1:
             out[3, w] = np.sqrt(m2 / (n - 1))
-        if n > 2 and x[0] < x[n - 1]:       # pandas gives a constant window neither skew nor kurtosis
+        if n > 2 and y[0] < y[n - 1]:       # pandas gives a constant window neither skew nor kurtosis
             out[4, w] = n * np.sqrt(n - 1.0) / (n - 2) * m3 / (m2 * np.sqrt(m2))
-        if n > 3 and x[0] < x[n - 1]:
+        if n > 3 and y[0] < y[n - 1]:
             out[5, w] = (n - 1.0) / ((n - 2.0) * (n - 3)) * ((n + 1.0) * n * m4 / (m2 * m2) - 3 * (n - 1))
         for i, q in enumerate((0.05, 0.25, 0.5, 0.75, 0.95)):
             low = int(q * (n - 1))
-            out[6 + i, w] = x[low] + (x[min(low + 1, n - 1)] - x[low]) * (q * (n - 1) - low)
+            out[6 + i, w] = y[low] + (y[min(low + 1, n - 1)] - y[low]) * (q * (n - 1) - low)
 
 
 @numba.njit(cache=True, parallel=True)
