@@ -108,8 +108,8 @@ def check_config():
 
 
 def is_server(source):
-    """Whether a source is asked and not read: a URL, or the accounting of the Slurm that this machine belongs to."""
-    return "://" in source or source == "sacct"
+    """Whether a source is asked and not read: a URL, the accounting of the Slurm that this machine belongs to, or this machine itself."""
+    return "://" in source or source in ("sacct", "this_machine")
 
 
 def files_of(source):

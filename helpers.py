@@ -5,6 +5,7 @@
     Clean                  a table is what its schema says               check_schema
     Features and encoders  causal state, category codes, scaling         state_features, encode_categories, encode_inputs
     Windows                time-ordered parts, chunks, weekly series     split_by_time, chunk_batches, series_panel, series_features
+                           statistics of windows, rates of counters      window_statistics, counter_rates, select_features
     Models                 stored models behind one call                 pinball, load_skops, predict_quantiles
     Scores and thresholds  tests, p-values, limits, skill with interval  change_tests, judge_tests, p_values, score_limit, skill_interval
     Findings               flagged items merged into problems            scan_incidents
@@ -204,8 +205,8 @@ def write_bad_lines(raw, bad_lines):
 
 def write_status(raw, *, state, rows, newest, source, window, **more):
     """Write `raw`/status.json: state (ok, partial, stale, empty, failed), rows, newest timestamp, source without secrets,
-    window (first day, last day) and a sha256 over those of the Parquet files of `raw`, by name."""
-    digest = hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in sorted(raw.glob("*.parquet"))))
+    window (first day, last day) and a sha256 over those of the Parquet files below `raw`, by name."""
+    digest = hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in sorted(raw.rglob("*.parquet"))))
     source = re.sub(r"://(?:[^/@]*@)?([^?#]*).*", r"://\1", source)
     status = dict(state=state, rows=int(rows), newest=newest if rows else None, source=source, window=list(window), sha256=digest.hexdigest(), **more)
     write_json(status, raw / "status.json")
@@ -461,6 +462,159 @@ def series_features(panel):
             "silent_before": silent_before, "weeks_silent": np.where(active, 0, silent_before + 1), "age": counts[0][:, t].astype(float),
             "active": np.where(alive, active, np.nan), "weeks_known": known.astype(float), "weeks_active": busy.astype(float),
             "expected": np.exp(median), "low": np.exp(median - 1.2816 * spread), "high": np.exp(median + 1.2816 * spread)}
+
+
+STATISTICS = ["max", "min", "mean", "std", "skew", "kurtosis", "p5", "p25", "p50", "p75", "p95"]
+
+
+@numba.njit(cache=True)
+def _sort_small(values, at, n, out, at_out):
+    if n > 40:      # beyond, comparing all pairs costs more than a sort
+        for rank, i in enumerate(np.argsort(values[:n])):
+            out[rank], at_out[rank] = values[i], at[i]
+        return
+    for i in range(n):
+        rank = 0
+        for j in range(n):
+            rank += (values[j] < values[i]) | ((values[j] == values[i]) & (j < i))
+        out[rank], at_out[rank] = values[i], at[i]
+
+
+@numba.njit(cache=True, fastmath={"reassoc", "contract"})      # sums in any order, so that they run in vector registers
+def _window_column(values, starts, window, out):
+    size = window + 1       # one more, for the infinity that ends a list
+    x, new, raw, y = np.empty(size), np.empty(size), np.empty(size), np.empty(size)      # not rows of one: the compiler would fear overlap
+    at_x, at_new, at_raw, at_y = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size, np.int64)
+    n = end = 0
+    for w, start in enumerate(starts):      # y is the last window, sorted: x what stays of it, then merged with what is new
+        k = kept = 0
+        for t in range(max(end, start), start + window):
+            raw[k], at_raw[k] = values[t], t
+            k += np.isfinite(values[t])
+        end = start + window
+        _sort_small(raw, at_raw, k, new, at_new)
+        for i in range(n):
+            x[kept], at_x[kept] = y[i], at_y[i]
+            kept += at_y[i] >= start
+        n, new[k], x[kept] = kept + k, np.inf, np.inf
+        i = j = 0
+        for s in range(n):      # without branches, which random data mispredicts
+            left = x[i] <= new[j]
+            y[s], at_y[s] = x[i] if left else new[j], at_x[i] if left else at_new[j]
+            i, j = i + left, j + (not left)
+        out[:, w] = np.nan
+        if n == 0:
+            continue
+        middle, mean, m2, m3, m4 = y[n // 2], 0.0, 0.0, 0.0, 0.0
+        for i in range(n):
+            raw[i] = y[i] - middle        # exact for near numbers, so that a counter of 1e12 keeps its digits
+            mean += raw[i]
+        mean /= n
+        for i in range(n):
+            c = raw[i] - mean
+            m2, m3, m4 = m2 + c * c, m3 + c * c * c, m4 + c * c * c * c
+        out[0, w], out[1, w], out[2, w] = y[n - 1], y[0], middle + mean
+        if n > 1:
+            out[3, w] = np.sqrt(m2 / (n - 1))
+        if n > 2 and y[0] < y[n - 1]:       # pandas gives a constant window neither skew nor kurtosis
+            out[4, w] = n * np.sqrt(n - 1.0) / (n - 2) * m3 / (m2 * np.sqrt(m2))
+        if n > 3 and y[0] < y[n - 1]:
+            out[5, w] = (n - 1.0) / ((n - 2.0) * (n - 3)) * ((n + 1.0) * n * m4 / (m2 * m2) - 3 * (n - 1))
+        for i, q in enumerate((0.05, 0.25, 0.5, 0.75, 0.95)):
+            low = int(q * (n - 1))
+            out[6 + i, w] = y[low] + (y[min(low + 1, n - 1)] - y[low]) * (q * (n - 1) - low)
+
+
+@numba.njit(cache=True, parallel=True)
+def _window_pass(values, starts, window, out):
+    for m in numba.prange(len(values)):
+        _window_column(values[m], starts, window, out[m])
+
+
+def window_statistics(values, window, step=1, starts=None):
+    """STATISTICS of every metric in windows of `window` samples, `step` apart: float32 (n_windows, M, 11).
+
+    values : float (T, M) on a regular grid, NaN where a sample is missing (what is infinite counts as missing). `starts`, ascending positions,
+    names the windows instead of `step`. Definitions of pandas' rolling(window, min_periods=1): std with ddof 1, skew and excess kurtosis
+    corrected for bias, percentiles interpolated linearly; NaN below 1, 2, 3 or 4 samples for std, skew and kurtosis, and for the skew and
+    kurtosis of a constant. Fewer than `window` rows: no window. ValueError for a window or step below 1, or windows beyond the rows.
+    """
+    values = np.asarray(values, np.float64)
+    if min(window, step) < 1:
+        raise ValueError(f"window_statistics: a window of {window} samples every {step} is none")
+    starts = np.arange(0, len(values) - window + 1, step) if starts is None else np.asarray(starts, np.int64)
+    if len(starts) and (starts[0] < 0 or starts[-1] + window > len(values) or (np.diff(starts) < 0).any()):
+        raise ValueError("window_statistics: starts must ascend within the rows")
+    out = np.empty((values.shape[1], len(STATISTICS), len(starts)), np.float32)
+    _window_pass(np.ascontiguousarray(values.T), starts, window, out)
+    return out.transpose(2, 0, 1)
+
+
+@numba.njit(cache=True)
+def _rate_pass(values, seconds, longest_s, rates, events):
+    for m in range(values.shape[1]):
+        usual = 0.0     # the largest step that is no fall, to tell a wrap from a restart
+        for again in (False, True):
+            for t in range(1, len(values)):
+                step_s, rise = seconds[t] - seconds[t - 1], values[t, m] - values[t - 1, m]
+                if not 0 < step_s <= longest_s:
+                    continue
+                if rise < 0 and again:
+                    wrapped = rise + 2.0**32
+                    wraps = 2.0**31 < values[t - 1, m] < 2.0**32 and 0 <= wrapped < 2.0**31 and (usual == 0 or wrapped <= 10 * usual)
+                    events[1 - int(wraps), m] += 1
+                    rise = wrapped if wraps else np.nan
+                if again:
+                    rates[t, m] = rise / step_s
+                else:
+                    usual = max(usual, rise)
+
+
+def counter_rates(values, seconds, period_s=None):
+    """Increase per second of counters: (rates float64 (T, M), wraps int (M,), resets int (M,)); unknown rates, the first too, are NaN.
+
+    values : float (T, M), ever-growing counts. seconds : float (T,). A step of more than 1.5 `period_s` (default: the median step) is a gap, and one
+    of zero or less ends a run: what happened there is no sample's rate. A fall is a wrap at 2^32 when it starts above 2^31 and the increase
+    that it means is below 2^31 and at most 10 times the counter's largest other one; any other fall is a reset, whose increase nobody knows.
+    """
+    values, seconds = np.asarray(values, np.float64), np.asarray(seconds, np.float64)
+    steps = np.diff(seconds)
+    period_s = period_s or (float(np.median(steps[steps > 0])) if (steps > 0).any() else 1.0)
+    rates, events = np.full(values.shape, np.nan, order="F"), np.zeros((2, values.shape[1]), np.int64)
+    _rate_pass(np.asfortranarray(values), seconds, 1.5 * period_s, rates, events)
+    return rates, events[0], events[1]
+
+
+def select_features(windows, features, false_discovery_rate):
+    """Features that tell an anomaly from the healthy runs of the same application: DataFrame [feature, (app, anomaly)] of adjusted p-values.
+
+    windows : DataFrame job_id, node_id, app, anomaly and `features`; "none" is healthy, "" unlabelled. The unit is a run (job x node), by the median
+    of its windows, which overlap and share their luck. Two-sided Mann-Whitney tests (1947), all of them adjusted together (Benjamini &
+    Hochberg 1995); rows are the features whose smallest p-value is at or below `false_discovery_rate`, most certain first. No row: nothing is
+    told apart. No column: no application has both healthy and anomalous runs, and all features are kept.
+    """
+    from scipy import stats
+
+    keys = ["job_id", "node_id", "app", "anomaly"]
+    runs = windows.loc[windows.anomaly != "", [*keys, *features]].groupby(keys, observed=True).median()
+    app, anomaly, x = runs.index.get_level_values("app"), runs.index.get_level_values("anomaly"), runs.to_numpy(float)
+    pattern, patterns = np.unique(np.isnan(x), axis=1, return_inverse=True)      # features that the same runs lack are tested together
+    p = {}
+    for pair in sorted(set(zip(app, anomaly, strict=True)) - {(a, "none") for a in app}):
+        mine, healthy = (app == pair[0]) & (anomaly == pair[1]), (app == pair[0]) & (anomaly == "none")
+        column = np.full(len(features), np.nan)
+        for lacking, these in ((pattern[:, i], patterns == i) for i in range(pattern.shape[1])):
+            if (mine & ~lacking).any() and (healthy & ~lacking).any():
+                column[these] = stats.mannwhitneyu(x[mine & ~lacking][:, these], x[healthy & ~lacking][:, these]).pvalue
+        p[pair] = column
+    table = pd.DataFrame(p, index=pd.Index(features, name="feature"), columns=pd.MultiIndex.from_tuples(p, names=["app", "anomaly"]) if p else None)
+    tested = table.notna().to_numpy()
+    if not tested.any():
+        return table.iloc[:, :0]
+    adjusted = table.to_numpy(copy=True)
+    adjusted[tested] = stats.false_discovery_control(adjusted[tested])
+    smallest = pd.Series(np.nanmin(np.where(tested, adjusted, 1), axis=1), table.index).sort_values(kind="stable")
+    return pd.DataFrame(adjusted, table.index, table.columns).loc[smallest.index[smallest <= false_discovery_rate]]
 
 
 # ---------------------------------------------------------------------------------------------------------------- Models

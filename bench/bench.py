@@ -1,6 +1,6 @@
 """Measurements against peers, all in one run: `make bench`. Prints one table; ratios are comparable, seconds are this machine's.
 
-python bench/bench.py [training] [scoring] [preprocess] [accounting] [injection] [detection]
+python bench/bench.py [training] [scoring] [preprocess] [windows] [accounting] [injection] [detection]
 """
 
 import json
@@ -20,7 +20,18 @@ import numpy as np
 import pandas as pd
 import torch
 
-from helpers import QUANTILES, chunk_batches, mean_recall, pinball, predict_quantiles, table_key
+from helpers import (
+    QUANTILES,
+    STATISTICS,
+    chunk_batches,
+    folders,
+    mean_recall,
+    pinball,
+    predict_quantiles,
+    table_key,
+    window_statistics,
+    write_parquet,
+)
 from publish import STEPS
 
 N_NUMBERS, UNITS, WARMUP, LENGTH, BATCH = 18, 128, 100, 156, 256
@@ -165,6 +176,69 @@ def run_notebook(name, products, **parameters):
     if done.returncode:
         sys.exit(f"{name}: {done.stderr.strip().splitlines()[-1]}")
     return time.perf_counter() - begun, out.read_text()
+
+
+# What tsfresh is asked for, in a Python of its own: it holds back the versions of numpy and pandas, so it is none of our packages.
+TSFRESH = """
+import sys, time, pandas as pd
+from tsfresh import extract_features
+table = pd.read_parquet(sys.argv[1])
+wanted = dict.fromkeys(["maximum", "minimum", "mean", "standard_deviation", "skewness", "kurtosis"])
+wanted["quantile"] = [{"q": q} for q in (0.05, 0.25, 0.5, 0.75, 0.95)]
+begun = time.perf_counter()
+extract_features(table, column_id="window", column_sort="t", default_fc_parameters=wanted, disable_progressbar=True)
+print(time.perf_counter() - begun)
+"""
+
+
+def best_of(n, call):
+    """Fewest seconds of `n` calls: what else runs on the machine can only add to them."""
+    taken = []
+    for _ in range(n):
+        begun = time.perf_counter()
+        call()
+        taken.append(time.perf_counter() - begun)
+    return min(taken)
+
+
+def by_pandas(table, window, step):
+    rolling = table.rolling(window, min_periods=1, step=step)
+    each = [getattr(rolling, name)() for name in ("max", "min", "mean", "std", "skew", "kurt")]
+    return each + [rolling.quantile(q) for q in (0.05, 0.25, 0.5, 0.75, 0.95)]
+
+
+def windows(n_metrics=800, seconds=86400, window=60, step=15):
+    """The window kernel beside pandas and tsfresh; then one node x `n_metrics` x a day through the notebook, half of them counters."""
+    table = pd.DataFrame(rng.normal(size=(20_000, 40)).cumsum(axis=0) + 1e4)
+    values, n = table.to_numpy(), 40 * ((20_000 - window) // step + 1)
+    window_statistics(values[:100], window, step)  # compiles
+    ours, theirs = best_of(7, lambda: window_statistics(values, window, step)), best_of(3, lambda: by_pandas(table, window, step))
+    yield f"{len(STATISTICS)} statistics of {n:,} windows of {window}", f"{1e6 * ours / n:.2f} us a window", f"on {os.cpu_count()} cores"
+    yield "pandas.rolling, same statistics and step", f"{1e6 * theirs / n:.2f} us a window", f"takes {theirs / ours:.0f} times as long (bar 20)"
+    with tempfile.TemporaryDirectory() as products:
+        few = np.stack([values[s : s + window, :5] for s in range(0, 300 * step, step)])  # (300, window, 5)
+        frame = pd.DataFrame(few.reshape(-1, 5)).add_prefix("m").assign(window=np.repeat(np.arange(300), window), t=np.tile(np.arange(window), 300))
+        write_parquet(frame, Path(products) / "few.parquet")
+        if python := os.environ.get("TSFRESH_PYTHON"):
+            spent = float(subprocess.run([python, "-c", TSFRESH, Path(products) / "few.parquet"], check=True, capture_output=True, text=True).stdout)
+            yield "tsfresh, same features", f"{1e6 * spent / 1500:.0f} us a window", f"takes {spent / 1500 / (ours / n):.0f} times as long"
+        else:
+            yield "tsfresh", "absent", "pip install tsfresh pyarrow into another environment and name its python in TSFRESH_PYTHON"
+        raw = folders("telemetry", products).raw
+        node = pd.DataFrame({"timestamp": pd.date_range("2026-01-31", periods=seconds, freq="s", tz="UTC", unit="us")})
+        node["job_id"] = pd.Series([None] * seconds, dtype="str")
+        drawn = {f"m{i}::{'vmstat' if i % 2 else 'meminfo'}": rng.integers(0, 1000, seconds).astype(float) for i in range(n_metrics)}
+        metrics = {name: np.cumsum(x) if name.endswith("vmstat") else x for name, x in drawn.items()}
+        write_parquet(pd.concat([node, pd.DataFrame(metrics)], axis=1), raw / "nodes/node_id=n1/part.parquet")
+        empty = {name: pd.Series(dtype="str") for name in ("job_id", "node_id", "app", "input", "anomaly", "part", "gpu", "user")}
+        times = {name: pd.Series(dtype="datetime64[us, UTC]") for name in ("start", "end", "timestamp")}
+        amounts = dict.fromkeys(["utilisation_pct", "memory_used_mib", "memory_total_mib", "power_w", "temperature_c"], pd.Series(dtype=float))
+        for name in ("labels", "gpus"):
+            write_parquet(pd.DataFrame(empty | times | amounts), raw / f"{name}.parquet")
+        spent, _ = run_notebook("telemetry/2_preprocess", products)
+        size = folders("telemetry", products).clean.stat().st_size / 2**20
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20  # the largest process among the children, the kernel
+        yield f"1 node x {n_metrics} metrics x {seconds:,} s", f"{spent:.0f} s, peak {peak:.2f} GiB", f"bars 60 s, 4 GiB; writes {size:.0f} MiB"
 
 
 def detection(seeds=(101, 102, 103, 104, 105)):
@@ -320,7 +394,7 @@ def compare(name, products, day, nights, rate, stated_rates):
 
 
 def main():
-    wanted = sys.argv[1:] or ["training", "scoring", "preprocess", "accounting", "injection", "detection"]
+    wanted = sys.argv[1:] or ["training", "scoring", "preprocess", "windows", "accounting", "injection", "detection"]
     for name in wanted:
         for row in globals()[name]():
             print("{:<48} {:>34}   {}".format(*row), flush=True)

@@ -60,8 +60,11 @@ def execute(notebook, products, **parameters):
     return nbformat.read(out, 4)
 
 
-def run_here(notebook, products, **parameters):
-    """Run the cells of a notebook in this process, where what they import is there already: 0.1 to 3 s instead of 2 to 8 s; all text shown."""
+def run_cells(notebook, products, **parameters):
+    """Run the cells of a notebook in this process, where what they import is there already: 0.1 to 3 s instead of 2 to 8 s.
+
+    Returns (the names that it leaves, all text that it shows).
+    """
     import matplotlib
 
     names, displayed = {}, []
@@ -73,7 +76,12 @@ def run_here(notebook, products, **parameters):
             if "parameters" in cell["metadata"].get("tags", []):
                 assert {"products", *parameters} <= set(names)
                 names |= {"products": str(products)} | parameters
-    return "\n".join(shown.data for shown in displayed if isinstance(shown.data, str))
+    return names, "\n".join(shown.data for shown in displayed if isinstance(shown.data, str))
+
+
+def run_here(notebook, products, **parameters):
+    """All text that a notebook shows, run by `run_cells`."""
+    return run_cells(notebook, products, **parameters)[1]
 
 
 def refused(run, *given, **parameters):
