@@ -61,6 +61,21 @@ def from_notebook(notebook, name, **names):
     return names[name]
 
 
+def run_cells(notebook, products, source, **parameters):
+    """Run a notebook here, without the seconds that a kernel takes to start; returns (its names, all text that it shows)."""
+    import IPython.display
+
+    names, texts = {}, []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(IPython.display, "display", lambda *shown: texts.extend(str(getattr(one, "data", one)) for one in shown))
+        for cell in json.loads((REPOSITORY / "notebooks" / notebook).read_text())["cells"]:
+            if cell["cell_type"] == "code":
+                exec("".join(cell["source"]), names)
+            if "parameters" in cell["metadata"].get("tags", []):
+                names |= {"products": str(products), "source": str(source)} | parameters
+    return names, "\n".join(texts)
+
+
 @pytest.fixture(scope="session")
 def sample_chain(tmp_path_factory):
     """The whole chain on a small sample: its products folder and what it printed."""
