@@ -208,6 +208,16 @@ def test_a_server_is_asked_again_while_it_had_not_everything_and_a_file_is_not(m
         assert "right/1_extract.ipynb" not in plan
 
 
+def test_this_machine_is_a_source_and_no_file(checkout):
+    configure(checkout, left={"extract": {"source": "this_machine"}})
+    plan = ["snakemake", "-n", "--configfile", "config.yaml", "--nolock", "--cores", "2"]
+    assert "left/1_extract.ipynb" in subprocess.run(plan, cwd=checkout, capture_output=True, text=True, check=True).stdout
+    (checkout / "config.yaml").write_text((checkout / "config.yaml").read_text().replace("this_machine", "that_machine"))
+    refused = subprocess.run(plan, cwd=checkout, capture_output=True, text=True)
+    assert refused.returncode != 0
+    assert "nightshift: the source of left, that_machine, does not exist" in refused.stderr
+
+
 def test_two_runs_at_once_do_not_meet(one_night):
     _, printed, (code, told) = one_night
     assert code != 0
