@@ -822,7 +822,7 @@ def judge_tests(tests, calibration, weights):
 def confusion_rates(counts, classes):
     """Figures of a confusion matrix (truth, predicted) in the order of `classes`, "none" among them; NaN where a class has no window.
 
-    Returns macro_f1; false_alarms, the share of healthy windows that are given a kind; misses, the share of troubled ones called healthy; "f1 <class>".
+    Returns macro_f1; false_alarms, the share of healthy windows given a kind; misses, that of troubled ones called healthy; "f1 <class>".
     """
     counts, healthy = np.asarray(counts, float), classes.index("none")
     with np.errstate(invalid="ignore", divide="ignore"):
