@@ -49,7 +49,7 @@ def pages(study):
 def findings_of(study, page):
     """The tables of findings that the first cell of a further page says it writes."""
     first = "".join(json.loads(Path(notebook_of(study, page)).read_text(encoding="utf-8"))["cells"][0]["source"])
-    return re.findall(rf"data/findings/{re.escape(study)}_\w+\.parquet", first)
+    return re.findall(rf"data/findings/{re.escape(study)}_\w+\.parquet", first.partition("*Writes*")[2])
 
 
 def notebook_of(study, step):

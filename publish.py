@@ -116,7 +116,8 @@ def pages_of(study):
 
 def findings_of(root, study, step):
     """The tables of findings that a step which ended well has left, those with a row; a further page names its own in its first cell."""
-    named = re.findall(r"data/findings/\w+\.parquet", "".join(step["notebook"]["cells"][0]["source"]))
+    first = "".join(step["notebook"]["cells"][0]["source"])
+    named = re.findall(rf"data/findings/{re.escape(study)}_\w+\.parquet", first.partition("*Writes*")[2])
     paths = [f"data/findings/{study}.parquet"] if step["name"] in STEPS else named
     return [table for path in paths if len(table := pd.read_parquet(root / path))]
 
