@@ -60,7 +60,7 @@ def test_an_allocation_that_was_never_used_is_found_with_its_hours(tmp_path):
     assert "still held" not in found.evidence
     assert (tmp_path / found.figure).exists()
     assert "41 GPUs were held for 84 GPU hours" in text
-    assert "4.0 GPU hours were wasted (4.8%, 0.2 kWh)" in text
+    assert "; 4.0 GPU hours were wasted (4.8%, 0.2 kWh)" in text
 
 
 def test_a_gpu_that_no_job_holds_is_not_idle_but_free(tmp_path):
@@ -68,6 +68,7 @@ def test_a_gpu_that_no_job_holds_is_not_idle_but_free(tmp_path):
     assert findings.empty
     assert "No job held a GPU for 2 h or more without using it" in text
     assert "1 GPUs were held for 3 GPU hours" in text
+    assert "; 0.0 GPU hours were wasted" in text
 
 
 def test_a_source_without_jobs_is_said_to_tell_nothing(tmp_path):
@@ -83,12 +84,13 @@ def test_idleness_that_is_broken_or_not_seen_is_not_added_up(tmp_path):
     unknown = gpu((1.5, "5", 0), (5, "5", np.nan), (1.5, "5", 0), number="3")
     findings, text = page(tmp_path, broken, other_job, unseen, unknown)
     assert findings.empty
-    assert "0.0 GPU hours were wasted (0.0%, 0.0 kWh)" in text
+    assert "; 0.0 GPU hours were wasted (0.0%, 0.0 kWh)" in text
     assert len(page(tmp_path, broken, other_job, unseen, unknown, idle_hours=1.5)[0]) == 5  # jobs 1 to 5, each once
 
 
 def test_a_few_missing_samples_do_not_break_a_stretch(tmp_path):
     table = gpu((4, "1", 0))
+    table.loc[20:21, "utilisation_pct"] = np.nan
     findings, _ = page(tmp_path, table.drop(index=[10, 11, 30]))
     assert findings.score.tolist() == [4.0]
 
