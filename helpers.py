@@ -710,7 +710,7 @@ def load_detector(folder):
 
 
 def in_units(scores, group, units):
-    """Logarithms of `health_scores` in units of the median healthy one of each window's detector, and `together`: of the mean of the three that learn."""
+    """Logarithms of `health_scores` in units of the median healthy one of each detector, and `together`: of the mean of the three that learn."""
     scaled = scores[units.columns] / units.reindex(group).set_index(scores.index)
     return np.log(scaled.assign(together=scaled[["pca", "neighbours", "autoencoder"]].mean(axis=1)))
 
