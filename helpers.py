@@ -3,12 +3,12 @@
     Paths                  where every product lives                     folders, resolve, atomic
     Read                   sources in, raw rows and status.json out      read_files, read_records, connect_elastic, write_status
     Clean                  a table is what its schema says               check_schema
-    Features and encoders  causal state, category codes, scaling         state_features, encode_categories, encode_inputs
+    Features and encoders  category codes, scaling                       fit_categories, encode_categories, encode_inputs
     Windows                time-ordered parts, chunks, weekly series     split_by_time, chunk_batches, series_panel, series_features
-                           statistics of windows, rates of counters      window_statistics, counter_rates, select_features
+                           statistics of windows, selection              window_statistics, select_features
     Models                 stored models behind one call                 pinball, load_skops, predict_quantiles
     Scores and thresholds  tests, p-values, limits, skill with interval  change_tests, judge_tests, p_values, score_limit, skill_interval
-    Findings               flagged items merged into problems            scan_incidents
+    Findings               the contract of a finding                     FINDING_COLUMNS
     Plots                  one figure, one claim, saved and shown        show_figure
     Records                sentences, tables, metrics                    say, show_table, record_metrics
 
@@ -35,7 +35,6 @@ from types import SimpleNamespace
 import numba
 import numpy as np
 import pandas as pd
-from scipy import special
 from tqdm import tqdm
 
 # ---------------------------------------------------------------------------------------------------------- Paths
@@ -229,52 +228,6 @@ def check_schema(frame, schema, name):
 
 
 # ------------------------------------------------------------------------------------------------- Features and encoders
-
-
-@numba.njit(cache=True)
-def _state_pass(start, end, by_end, group, log_rate, log_duration, failed, time_constant):
-    n, n_groups = len(start), group.max() + 1
-    in_flight, clock = np.zeros(n_groups), np.zeros(n_groups)
-    rate_sum, rate_weight = np.zeros(n_groups), np.zeros(n_groups)
-    fail_sum, weight = np.zeros(n_groups), np.zeros(n_groups)
-    last = np.full(n_groups, np.nan)
-    out = np.empty((n, 4), np.float32)
-    k = 0
-    for i in range(n):
-        while k < n and end[by_end[k]] < start[i]:      # strictly before: an end in the same second is not known yet
-            j = by_end[k]
-            g = group[j]
-            decay = np.exp((clock[g] - end[j]) / time_constant)
-            clock[g] = end[j]
-            weight[g], fail_sum[g] = decay * weight[g] + 1, decay * fail_sum[g] + failed[j]
-            rate_sum[g], rate_weight[g] = decay * rate_sum[g], decay * rate_weight[g]
-            if not failed[j]:
-                rate_sum[g], rate_weight[g], last[g] = rate_sum[g] + log_rate[j], rate_weight[g] + 1, log_duration[j]
-            in_flight[g] -= 1
-            k += 1
-        g = group[i]
-        fade = np.exp((clock[g] - start[i]) / time_constant)
-        out[i] = (in_flight[g], rate_sum[g] / rate_weight[g] if rate_weight[g] > 0 else np.nan, last[g],
-                  fade * fail_sum[g] / (fade * weight[g] + 1))      # + 1: an old or single failure is weak evidence
-        in_flight[g] += 1
-    return out
-
-
-def state_features(start_s, end_s, group, log_rate, log_duration, failed, *, time_constant_s=4 * 3600.0):
-    """What was known about the group of each transfer at the moment it started.
-
-    start_s, end_s : float64 (n,), seconds, `start_s` sorted ascending. group : int (n,). log_rate, log_duration : float (n,),
-    natural logarithms, read only where `failed` is False. Returns float32 (n, 4): transfers in flight; exponentially
-    weighted mean log rate (NaN before the first end); last finished log duration (NaN likewise); recent failure share.
-    Only transfers that ended strictly before a start enter its row. O(n log n). ValueError when `start_s` is not sorted.
-    """
-    start, end = np.asarray(start_s, np.float64), np.asarray(end_s, np.float64)
-    if not len(start):
-        return np.empty((0, 4), np.float32)
-    if (np.diff(start) < 0).any() or (end < start).any():
-        raise ValueError("state_features: start_s must be sorted and no end_s before its start_s")
-    return _state_pass(start, end, np.argsort(end, kind="stable"), np.asarray(group, np.int64), np.asarray(log_rate, np.float64),
-                       np.asarray(log_duration, np.float64), np.asarray(failed, np.bool_), float(time_constant_s))
 
 
 def fit_categories(frame, columns, known=None):
@@ -550,41 +503,6 @@ def window_statistics(values, window, step=1, starts=None):
     return out.transpose(2, 0, 1)
 
 
-@numba.njit(cache=True)
-def _rate_pass(values, seconds, longest_s, rates, events):
-    for m in range(values.shape[1]):
-        usual = 0.0     # the largest step that is no fall, to tell a wrap from a restart
-        for again in (False, True):
-            for t in range(1, len(values)):
-                step_s, rise = seconds[t] - seconds[t - 1], values[t, m] - values[t - 1, m]
-                if not 0 < step_s <= longest_s:
-                    continue
-                if rise < 0 and again:
-                    wrapped = rise + 2.0**32
-                    wraps = 2.0**31 < values[t - 1, m] < 2.0**32 and 0 <= wrapped < 2.0**31 and (usual == 0 or wrapped <= 10 * usual)
-                    events[1 - int(wraps), m] += 1
-                    rise = wrapped if wraps else np.nan
-                if again:
-                    rates[t, m] = rise / step_s
-                else:
-                    usual = max(usual, rise)
-
-
-def counter_rates(values, seconds, period_s=None):
-    """Increase per second of counters: (rates float64 (T, M), wraps int (M,), resets int (M,)); unknown rates, the first too, are NaN.
-
-    values : float (T, M), ever-growing counts. seconds : float (T,). A step of more than 1.5 `period_s` (default: the median step) is a gap, and one
-    of zero or less ends a run: what happened there is no sample's rate. A fall is a wrap at 2^32 when it starts above 2^31 and the increase
-    that it means is below 2^31 and at most 10 times the counter's largest other one; any other fall is a reset, whose increase nobody knows.
-    """
-    values, seconds = np.asarray(values, np.float64), np.asarray(seconds, np.float64)
-    steps = np.diff(seconds)
-    period_s = period_s or (float(np.median(steps[steps > 0])) if (steps > 0).any() else 1.0)
-    rates, events = np.full(values.shape, np.nan, order="F"), np.zeros((2, values.shape[1]), np.int64)
-    _rate_pass(np.asfortranarray(values), seconds, 1.5 * period_s, rates, events)
-    return rates, events[0], events[1]
-
-
 def select_features(windows, features, false_discovery_rate):
     """Features that tell an anomaly from the healthy runs of the same application: DataFrame [feature, (app, anomaly)] of adjusted p-values.
 
@@ -805,68 +723,6 @@ def mean_recall(found, kind, unit, *, rng, resamples=1000):
 
 
 # -------------------------------------------------------------------------------------------------------------- Findings
-
-
-SCAN_COLUMNS = ["entity_kind", "entity", "start", "end", "items", "flagged", "expected", "score", "p_value"]
-SCAN_WIDTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)      # bins; what lies between two widths is found by the next smaller one
-
-
-def scan_incidents(items, entities, *, clump, bin_hours=3, level=1.0):
-    """Merge flagged items into incidents by a greedy space-time scan (Kulldorff 2001), most surprising first.
-
-    items : DataFrame with `time` (datetime), `flagged` (bool), `expected` (chance of a flag on a normal night) and one column per
-    name in `entities`. Every entity x run of bins is compared with its expectation; the strongest is taken, its items are
-    removed, and the rest is searched again, so that a slow destination is not reported once per link. Items of one `clump` (a
-    column) in one hour share their luck: m of them count as m / (1 + (m - 1) r), with r = 1 in a first search and the
-    intraclass correlation of what that leaves in a second one (Kish 1965). No item flagged: no row. Returns one row per incident:
-    entity_kind, entity, start, end (first, last flagged item), items, flagged, expected (counts), score (log-likelihood ratio less the log
-    of the windows searched), p_value (binomial tail times the windows searched; where it passes `level`, the search ends).
-    """
-    items = items.reset_index(drop=True)
-    if not items.flagged.any():
-        return pd.DataFrame(columns=SCAN_COLUMNS)
-    bins = ((items.time - items.time.min()) // pd.Timedelta(hours=bin_hours)).to_numpy()
-    together = items.groupby([items[clump].astype(str), items.time.dt.floor("h")]).flagged
-    size, mean = together.transform("size").to_numpy(), together.transform("mean").to_numpy()
-    codes = {kind: pd.factorize(items[kind], use_na_sentinel=False) for kind in entities}      # a missing name is a name too
-    several = _scan(items, codes, bins, 1 / size, level)[1] & (size > 1)
-    flagged, m, correlation = items.flagged[several], size[several], 1.0
-    if flagged.any():       # Fisher's intraclass correlation, from mean squares within and overall
-        correlation = np.clip(1 - np.mean((flagged - mean[several]) ** 2 * m / (m - 1)) / flagged.var(), 0, 1)
-    return _scan(items, codes, bins, 1 / (1 + (size - 1) * correlation), level)[0]
-
-
-def _scan(items, codes, bins, weight, level):
-    """One greedy search with the given item weights: (incidents as a frame, bool (n,) of the items outside all of them)."""
-    flagged, expected, rows = items.flagged.to_numpy(), items.expected.to_numpy(float), []
-    alive, end = np.ones(len(items), bool), bins.max() + 2
-    while flagged[alive].any():
-        best = (0.0,)
-        for kind, (code, names) in codes.items():
-            at = code[alive] * end + bins[alive] + 1
-            k, m, n = (np.bincount(at, (weight * x)[alive], len(names) * end).reshape(-1, end).cumsum(axis=1) for x in (flagged, expected, 1))
-            widths = [w for w in SCAN_WIDTHS if w < end]
-            searched = len(codes) * sum(int((n[:, w:] - n[:, :-w] > 1e-6).sum()) for w in widths)      # each kind gets its share of `level`
-            for w in widths:
-                a, mu = np.floor(k[:, w:] - k[:, :-w] + 1e-6), np.maximum(m[:, w:] - m[:, :-w], 1e-9)
-                with np.errstate(divide="ignore", invalid="ignore"):
-                    gain = np.where(a > mu, a * np.log(a / mu) - (a - mu), 0) - np.log(searched)
-                e, b = np.unravel_index(np.argmax(gain), gain.shape)
-                if gain[e, b] > best[0]:
-                    best = gain[e, b], kind, e, b, b + w, a[e, b], mu[e, b], (n[:, w:] - n[:, :-w])[e, b], searched
-        if len(best) == 1:
-            break
-        score, kind, entity, low, high, a, mu, size, searched = best
-        p = float(special.bdtrc(a - 1, int(np.ceil(size - 1e-6)), min(mu / size, 1))) * searched
-        if not p <= level:
-            break
-        mine = alive & (codes[kind][0] == entity) & (bins >= low) & (bins < high)
-        first, last = items.time[mine & flagged].agg(["min", "max"])
-        mine &= items.time.between(first, last)
-        rows.append([kind, codes[kind][1][entity], first, last, int(mine.sum()), int(flagged[mine].sum()),
-                     float(expected[mine].sum()), float(score), max(p, 1e-300)])
-        alive &= ~mine
-    return pd.DataFrame(rows, columns=SCAN_COLUMNS), alive
 
 
 FINDING_COLUMNS = ["study", "kind", "entity", "site", "start", "end", "score", "p_value", "observed", "expected", "unit", "evidence", "figure"]
