@@ -4,16 +4,16 @@
     Read                   sources in, raw rows and status.json out      read_files, read_records, connect_elastic, write_status
     Clean                  a table is what its schema says               check_schema
     Features and encoders  category codes, scaling                       fit_categories, encode_categories, encode_inputs
-    Windows                time-ordered parts, chunks, weekly series     split_by_time, chunk_batches, series_panel, series_features
-                           statistics of windows, selection              window_statistics, select_features
+    Windows                chunks, weekly series, window statistics      chunk_batches, series_features, window_statistics, select_features
     Models                 stored models behind one call                 pinball, load_skops, predict_quantiles
     Scores and thresholds  tests, p-values, limits, skill with interval  change_tests, judge_tests, p_values, score_limit, skill_interval
     Findings               the contract of a finding                     FINDING_COLUMNS
     Plots                  one figure, one claim, saved and shown        show_figure
     Records                sentences, tables, metrics                    say, show_table, record_metrics
 
-Entry rule: a function enters when a second notebook needs it, or when a silent error in it would change a conclusion
-(splits, windows, encoders, thresholds, time zones); else it stays in its notebook. All is pure but `write_`, `record_`, `say`, `show_`.
+Entry rule: a function enters when a second notebook needs it, or when several studies would err by a silent error in it (windows, encoders,
+thresholds, time zones). What one notebook uses goes back there, among the prose that explains it, and keeps its tests: `from_notebook` in
+tests/conftest.py reaches it. All is pure but `write_`, `record_`, `say`, `show_`.
 """
 
 import contextlib
@@ -247,12 +247,6 @@ def encode_categories(frame, categories):
     return pd.DataFrame(code, index=frame.index, dtype="int32")
 
 
-def decode_categories(codes, categories):
-    """Names behind the codes of `encode_categories`, as a new frame of text; code 0, and codes beyond the list, give missing."""
-    names = {c: np.array([None, *values], object) for c, values in categories.items() if c in codes}
-    return pd.DataFrame({c: n[np.where(codes[c] < len(n), codes[c], 0)] for c, n in names.items()}, index=codes.index)
-
-
 def encode_inputs(frame, scaling, vocabulary, categories, hide=()):
     """Model inputs of `frame`: (float32 (n, n_numbers), int32 (n, n_categories)).
 
@@ -265,22 +259,6 @@ def encode_inputs(frame, scaling, vocabulary, categories, hide=()):
 
 
 # --------------------------------------------------------------------------------------------------------------- Windows
-
-
-def split_by_time(start, end, shares):
-    """Part of each row in a time-ordered split: object (n,), one of the keys of `shares` or "purged".
-
-    start, end : datetime64 (n,), `start` sorted. shares : ordered {part: share of rows}, summing to 1. A row that ends
-    after its part has ended is purged, since its outcome was not known when the next part began (de Prado 2018, ch. 7).
-    """
-    start, end = pd.DatetimeIndex(start), pd.DatetimeIndex(end)
-    if not start.is_monotonic_increasing or abs(sum(shares.values()) - 1) > 1e-9:
-        raise ValueError("split_by_time: start must be sorted and the shares must sum to 1")
-    edges = np.round(np.cumsum([0, *shares.values()]) * len(start)).astype(int)
-    part = np.full(len(start), "purged", object)
-    for name, low, high in zip(shares, edges, edges[1:], strict=False):
-        part[low:high][end[low:high] < start[high] if high < len(start) else slice(None)] = name
-    return part
 
 
 def chunk_batches(numbers, codes, target, weight, *, warmup, length, batch, seed=None, hide=()):
@@ -328,7 +306,11 @@ def chunk_batches(numbers, codes, target, weight, *, warmup, length, batch, seed
 
 
 @numba.njit(cache=True)
-def _trailing_pass(values, weeks):
+def trailing_median(values, weeks):
+    """Median, scaled median absolute deviation and number of the known values in the `weeks` before each week: float (3, S, W).
+
+    values : float64 (series, week), NaN where nothing is known. A week is not in its own window; with no known value: NaN, NaN, 0.
+    """
     n_series, n_weeks = values.shape
     out = np.full((3, n_series, n_weeks), np.nan)
     for s in range(n_series):
@@ -340,14 +322,6 @@ def _trailing_pass(values, weeks):
                 out[0, s, t] = np.median(known)
                 out[1, s, t] = 1.4826 * np.median(np.abs(known - out[0, s, t]))      # a standard deviation, for a normal law
     return out
-
-
-def trailing_median(values, weeks):
-    """Median, scaled median absolute deviation and number of the known values in the `weeks` before each week: float (3, S, W).
-
-    values : float (series, week), NaN where nothing is known. A week is not in its own window; with no known value: NaN, NaN, 0.
-    """
-    return _trailing_pass(np.ascontiguousarray(values, np.float64), weeks)
 
 
 def week_of(at):
@@ -660,27 +634,20 @@ def change_tests(features, rows, forest):
     return pd.DataFrame({kind: np.maximum(x, 0) for kind, x in tests.items()})
 
 
-def combine_tests(tests, calibration, weights):
-    """Score (n,) of items under several tests, and the name of each item's strongest test: log(weight / p-value), the largest.
-
-    tests, calibration : frames of n and of m items with a column per test, higher = stranger. weights : {name: share of the alarms}, summing to 1: a
-    weighted Bonferroni rule (Genovese, Roeder & Wasserman 2006) whose score is calibrated again by `p_values`, so that alarms
-    which one test does not use go to the others. Ties beyond all calibration are broken by the statistic itself. The calibration's own
-    scores come from passing it as `tests` too.
-    """
-    itself = 1 / (len(calibration) + 1) if tests is calibration else 0.0      # an item of the calibration has been counted among it already
-    evidence = np.stack([np.log(weight / (p_values(tests[name], calibration[name]) - itself)) + 1e-3 * np.log1p(np.maximum(tests[name], 0))
-                         for name, weight in weights.items()])
-    return evidence.max(axis=0), np.array(list(weights), object)[evidence.argmax(axis=0)]
-
-
 def judge_tests(tests, calibration, weights):
-    """(score, p-value, name of the strongest test), each (n,), of the rows of `tests`: `combine_tests`, ranked again among the `calibration`.
+    """(score, p-value, name of the strongest test), each (n,), of items under several tests; no item gives empty arrays.
 
-    Arguments and errors as those of `combine_tests`; no row gives empty arrays.
+    tests, calibration : frames of n and of m items with a column per test, higher = stranger. weights : {name: share of the alarms}, summing to 1.
+    The score, log(weight / p-value) of the strongest test, is a weighted Bonferroni rule (Genovese, Roeder & Wasserman 2006), ranked again among
+    the `calibration`: alarms that one test does not use go to the others. Beyond all calibration the statistic breaks ties. Errors of `p_values`.
     """
-    score, strongest = combine_tests(tests, calibration, weights)
-    return score, p_values(score, combine_tests(calibration, calibration, weights)[0]), strongest
+    def evidence(of, itself=0.0):      # (tests, items)
+        return np.stack([np.log(weight / (p_values(of[name], calibration[name]) - itself)) + 1e-3 * np.log1p(np.maximum(of[name], 0))
+                         for name, weight in weights.items()])
+
+    known = evidence(calibration, itself=1 / (len(calibration) + 1))      # an item of the calibration has been counted among it already
+    found = known if tests is calibration else evidence(tests)
+    return found.max(axis=0), p_values(found.max(axis=0), known.max(axis=0)), np.array(list(weights), object)[found.argmax(axis=0)]
 
 
 def score_limit(calibration, alarm_rate):
@@ -702,24 +669,6 @@ def skill_interval(model_loss, baseline_loss, time, *, rng, resamples=1000):
         raise ValueError("skill_interval: all rows fall into one stretch of time")
     drawn = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=resamples) @ sums.to_numpy()
     return float(1 - sums.model.sum() / sums.baseline.sum()), *map(float, np.quantile(1 - drawn[:, 0] / drawn[:, 1], [0.025, 0.975]))
-
-
-def mean_recall(found, kind, unit, *, rng, resamples=1000):
-    """Mean over the kinds of the share found, per method: (as it is, float (methods,); with units drawn anew, frame [resample, method]).
-
-    found : DataFrame [trial, method] of bool or of 0..1. kind, unit : (n,), the trouble of each trial and the series that it hit; all
-    trials of a unit are drawn together, since they share its luck. A kind that a resample does not hold is left out of its mean.
-    ValueError when there is no trial.
-    """
-    if not len(found):
-        raise ValueError("mean_recall: no trial")
-    kinds = pd.get_dummies(np.asarray(kind)).to_numpy(float)      # (trials, kinds)
-    at, units = pd.factorize(np.asarray(unit))
-    drawn = np.vstack([np.ones(len(units)), rng.multinomial(len(units), np.full(len(units), 1 / len(units)), size=resamples)])[:, at]
-    hits = drawn @ (kinds[:, :, None] * found.to_numpy(float)[:, None, :]).reshape(len(found), -1)
-    with np.errstate(invalid="ignore"):
-        means = np.nanmean(hits.reshape(resamples + 1, kinds.shape[1], -1) / (drawn @ kinds)[:, :, None], axis=1)
-    return pd.Series(means[0], found.columns), pd.DataFrame(means[1:], columns=found.columns)
 
 
 # -------------------------------------------------------------------------------------------------------------- Findings

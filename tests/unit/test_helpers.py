@@ -1,4 +1,4 @@
-"""Helpers, and functions of the notebooks on transfers, on hand-made records whose answer is known."""
+"""Helpers, and what single notebooks define, on hand-made records whose answer is known."""
 
 import gzip
 import json
@@ -13,6 +13,7 @@ import helpers
 
 state_features = from_notebook("transfers/2_preprocess.ipynb", "state_features")
 scan_incidents = from_notebook("transfers/4_analyse.ipynb", "scan_incidents")
+mean_recall = from_notebook("accounting/3_train.ipynb", "mean_recall")
 
 
 def test_atomic_leaves_nothing_when_the_block_fails(tmp_path):
@@ -143,7 +144,7 @@ def test_codes_newer_than_the_model_read_as_unseen_and_the_frame_is_untouched():
 def test_split_purges_what_ends_after_its_part():
     start = pd.date_range("2026-01-01", periods=10, freq="h", tz="UTC")
     end = start + pd.to_timedelta([0.5] * 4 + [3] + [0.5] * 5, unit="h")
-    part = helpers.split_by_time(start, end, {"train": 0.5, "test": 0.5})
+    part = from_notebook("transfers/3_train.ipynb", "split_by_time")(start, end, {"train": 0.5, "test": 0.5})
     assert part.tolist() == ["train"] * 4 + ["purged"] + ["test"] * 5
 
 
@@ -196,7 +197,7 @@ def test_skill_interval_covers_and_says_when_it_cannot():
 
 def test_mean_recall_by_hand():
     found = pd.DataFrame({"ours": [True, False, True, False], "theirs": [False, False, True, True]})
-    mean, drawn = helpers.mean_recall(found, ["silent", "silent", "silent", "halved"], ["A", "B", "C", "B"], rng=np.random.default_rng(1))
+    mean, drawn = mean_recall(found, ["silent", "silent", "silent", "halved"], ["A", "B", "C", "B"], rng=np.random.default_rng(1))
     assert mean.to_dict() == pytest.approx({"ours": (2 / 3 + 0) / 2, "theirs": (1 / 3 + 1) / 2})
     assert drawn.shape == (1000, 2)
     assert drawn.to_numpy().min() >= 0
@@ -206,13 +207,13 @@ def test_mean_recall_by_hand():
 
 def test_a_kind_that_a_resample_lacks_is_left_out_of_its_mean():
     found = pd.DataFrame({"ours": [True, True, False]})  # A was hit twice by the one kind, B once by the other
-    mean, drawn = helpers.mean_recall(found, ["silent", "silent", "halved"], ["A", "A", "B"], rng=np.random.default_rng(1), resamples=4000)
+    mean, drawn = mean_recall(found, ["silent", "silent", "halved"], ["A", "A", "B"], rng=np.random.default_rng(1), resamples=4000)
     assert mean.tolist() == [0.5]
     shares = drawn.ours.value_counts(normalize=True)
     assert set(shares.index) == {0, 0.5, 1}  # only B, both, only A: its trials are drawn together
     assert shares[[0, 0.5, 1]].tolist() == pytest.approx([1 / 4, 1 / 2, 1 / 4], abs=0.03)
     with pytest.raises(ValueError, match="no trial"):
-        helpers.mean_recall(found.iloc[:0], [], [], rng=np.random.default_rng(1))
+        mean_recall(found.iloc[:0], [], [], rng=np.random.default_rng(1))
 
 
 def test_skill_interval_is_wider_when_losses_share_their_luck():
