@@ -172,7 +172,7 @@ def test_p_values_refuse_what_has_no_answer(scores, calibration):
 def test_quantile_table_falls_back_to_coarser_tables(tmp_path):
     frame = pd.DataFrame({"link": ["a"] * 5 + ["b"] * 5, "size": [1] * 10})
     target = np.r_[np.full(5, 1.0), np.full(5, 3.0)]
-    fit_quantile_table = from_notebook("transfers/3_train.ipynb", "fit_quantile_table", pd=pd)
+    fit_quantile_table = from_notebook("transfers/3_train.ipynb", "fit_quantile_table")
     helpers.write_json(fit_quantile_table(frame, target, ["link", "size"]), tmp_path / "t.json")
     asked = pd.DataFrame({"link": ["a", "new", "new"], "size": [1, 1, 9]})
     predicted = helpers.predict_quantiles(tmp_path / "t.json", asked, None, None)
