@@ -3,17 +3,17 @@
     Paths                  where every product lives                     folders, resolve, atomic
     Read                   sources in, raw rows and status.json out      read_files, read_records, connect_elastic, write_status
     Clean                  a table is what its schema says               check_schema
-    Features and encoders  causal state, category codes, scaling         state_features, encode_categories, encode_inputs
-    Windows                time-ordered parts, chunks, weekly series     split_by_time, chunk_batches, series_panel, series_features
-                           statistics of windows, rates of counters      window_statistics, counter_rates, select_features
+    Features and encoders  category codes, scaling                       fit_categories, encode_categories, encode_inputs
+    Windows                chunks, weekly series, window statistics      chunk_batches, series_features, window_statistics, select_features
     Models                 stored models behind one call                 pinball, load_skops, predict_quantiles
     Scores and thresholds  tests, p-values, limits, skill with interval  change_tests, judge_tests, p_values, score_limit, skill_interval
-    Findings               flagged items merged into problems            scan_incidents
+    Findings               the contract of a finding                     FINDING_COLUMNS
     Plots                  one figure, one claim, saved and shown        show_figure
     Records                sentences, tables, metrics                    say, show_table, record_metrics
 
-Entry rule: a function enters when a second notebook needs it, or when a silent error in it would change a conclusion
-(splits, windows, encoders, thresholds, time zones); else it stays in its notebook. All is pure but `write_`, `record_`, `say`, `show_`.
+Entry rule: a function enters when a second notebook needs it, or when several studies would err by a silent error in it (windows, encoders,
+thresholds, time zones). What one notebook uses goes back there, among the prose that explains it, and keeps its tests: `from_notebook` in
+tests/conftest.py reaches it. All is pure but `write_`, `record_`, `say`, `show_`.
 """
 
 import contextlib
@@ -35,7 +35,6 @@ from types import SimpleNamespace
 import numba
 import numpy as np
 import pandas as pd
-from scipy import special
 from tqdm import tqdm
 
 # ---------------------------------------------------------------------------------------------------------- Paths
@@ -231,52 +230,6 @@ def check_schema(frame, schema, name):
 # ------------------------------------------------------------------------------------------------- Features and encoders
 
 
-@numba.njit(cache=True)
-def _state_pass(start, end, by_end, group, log_rate, log_duration, failed, time_constant):
-    n, n_groups = len(start), group.max() + 1
-    in_flight, clock = np.zeros(n_groups), np.zeros(n_groups)
-    rate_sum, rate_weight = np.zeros(n_groups), np.zeros(n_groups)
-    fail_sum, weight = np.zeros(n_groups), np.zeros(n_groups)
-    last = np.full(n_groups, np.nan)
-    out = np.empty((n, 4), np.float32)
-    k = 0
-    for i in range(n):
-        while k < n and end[by_end[k]] < start[i]:      # strictly before: an end in the same second is not known yet
-            j = by_end[k]
-            g = group[j]
-            decay = np.exp((clock[g] - end[j]) / time_constant)
-            clock[g] = end[j]
-            weight[g], fail_sum[g] = decay * weight[g] + 1, decay * fail_sum[g] + failed[j]
-            rate_sum[g], rate_weight[g] = decay * rate_sum[g], decay * rate_weight[g]
-            if not failed[j]:
-                rate_sum[g], rate_weight[g], last[g] = rate_sum[g] + log_rate[j], rate_weight[g] + 1, log_duration[j]
-            in_flight[g] -= 1
-            k += 1
-        g = group[i]
-        fade = np.exp((clock[g] - start[i]) / time_constant)
-        out[i] = (in_flight[g], rate_sum[g] / rate_weight[g] if rate_weight[g] > 0 else np.nan, last[g],
-                  fade * fail_sum[g] / (fade * weight[g] + 1))      # + 1: an old or single failure is weak evidence
-        in_flight[g] += 1
-    return out
-
-
-def state_features(start_s, end_s, group, log_rate, log_duration, failed, *, time_constant_s=4 * 3600.0):
-    """What was known about the group of each transfer at the moment it started.
-
-    start_s, end_s : float64 (n,), seconds, `start_s` sorted ascending. group : int (n,). log_rate, log_duration : float (n,),
-    natural logarithms, read only where `failed` is False. Returns float32 (n, 4): transfers in flight; exponentially
-    weighted mean log rate (NaN before the first end); last finished log duration (NaN likewise); recent failure share.
-    Only transfers that ended strictly before a start enter its row. O(n log n). ValueError when `start_s` is not sorted.
-    """
-    start, end = np.asarray(start_s, np.float64), np.asarray(end_s, np.float64)
-    if not len(start):
-        return np.empty((0, 4), np.float32)
-    if (np.diff(start) < 0).any() or (end < start).any():
-        raise ValueError("state_features: start_s must be sorted and no end_s before its start_s")
-    return _state_pass(start, end, np.argsort(end, kind="stable"), np.asarray(group, np.int64), np.asarray(log_rate, np.float64),
-                       np.asarray(log_duration, np.float64), np.asarray(failed, np.bool_), float(time_constant_s))
-
-
 def fit_categories(frame, columns, known=None):
     """Category lists of `columns`: {column: [value, ...]}; position + 1 is the code, 0 is reserved for unseen values.
 
@@ -294,12 +247,6 @@ def encode_categories(frame, categories):
     return pd.DataFrame(code, index=frame.index, dtype="int32")
 
 
-def decode_categories(codes, categories):
-    """Names behind the codes of `encode_categories`, as a new frame of text; code 0, and codes beyond the list, give missing."""
-    names = {c: np.array([None, *values], object) for c, values in categories.items() if c in codes}
-    return pd.DataFrame({c: n[np.where(codes[c] < len(n), codes[c], 0)] for c, n in names.items()}, index=codes.index)
-
-
 def encode_inputs(frame, scaling, vocabulary, categories, hide=()):
     """Model inputs of `frame`: (float32 (n, n_numbers), int32 (n, n_categories)).
 
@@ -312,22 +259,6 @@ def encode_inputs(frame, scaling, vocabulary, categories, hide=()):
 
 
 # --------------------------------------------------------------------------------------------------------------- Windows
-
-
-def split_by_time(start, end, shares):
-    """Part of each row in a time-ordered split: object (n,), one of the keys of `shares` or "purged".
-
-    start, end : datetime64 (n,), `start` sorted. shares : ordered {part: share of rows}, summing to 1. A row that ends
-    after its part has ended is purged, since its outcome was not known when the next part began (de Prado 2018, ch. 7).
-    """
-    start, end = pd.DatetimeIndex(start), pd.DatetimeIndex(end)
-    if not start.is_monotonic_increasing or abs(sum(shares.values()) - 1) > 1e-9:
-        raise ValueError("split_by_time: start must be sorted and the shares must sum to 1")
-    edges = np.round(np.cumsum([0, *shares.values()]) * len(start)).astype(int)
-    part = np.full(len(start), "purged", object)
-    for name, low, high in zip(shares, edges, edges[1:], strict=False):
-        part[low:high][end[low:high] < start[high] if high < len(start) else slice(None)] = name
-    return part
 
 
 def chunk_batches(numbers, codes, target, weight, *, warmup, length, batch, seed=None, hide=()):
@@ -375,7 +306,11 @@ def chunk_batches(numbers, codes, target, weight, *, warmup, length, batch, seed
 
 
 @numba.njit(cache=True)
-def _trailing_pass(values, weeks):
+def trailing_median(values, weeks):
+    """Median, scaled median absolute deviation and number of the known values in the `weeks` before each week: float (3, S, W).
+
+    values : float64 (series, week), NaN where nothing is known. A week is not in its own window; with no known value: NaN, NaN, 0.
+    """
     n_series, n_weeks = values.shape
     out = np.full((3, n_series, n_weeks), np.nan)
     for s in range(n_series):
@@ -387,14 +322,6 @@ def _trailing_pass(values, weeks):
                 out[0, s, t] = np.median(known)
                 out[1, s, t] = 1.4826 * np.median(np.abs(known - out[0, s, t]))      # a standard deviation, for a normal law
     return out
-
-
-def trailing_median(values, weeks):
-    """Median, scaled median absolute deviation and number of the known values in the `weeks` before each week: float (3, S, W).
-
-    values : float (series, week), NaN where nothing is known. A week is not in its own window; with no known value: NaN, NaN, 0.
-    """
-    return _trailing_pass(np.ascontiguousarray(values, np.float64), weeks)
 
 
 def week_of(at):
@@ -548,41 +475,6 @@ def window_statistics(values, window, step=1, starts=None):
     out = np.empty((values.shape[1], len(STATISTICS), len(starts)), np.float32)
     _window_pass(np.ascontiguousarray(values.T), starts, window, out)
     return out.transpose(2, 0, 1)
-
-
-@numba.njit(cache=True)
-def _rate_pass(values, seconds, longest_s, rates, events):
-    for m in range(values.shape[1]):
-        usual = 0.0     # the largest step that is no fall, to tell a wrap from a restart
-        for again in (False, True):
-            for t in range(1, len(values)):
-                step_s, rise = seconds[t] - seconds[t - 1], values[t, m] - values[t - 1, m]
-                if not 0 < step_s <= longest_s:
-                    continue
-                if rise < 0 and again:
-                    wrapped = rise + 2.0**32
-                    wraps = 2.0**31 < values[t - 1, m] < 2.0**32 and 0 <= wrapped < 2.0**31 and (usual == 0 or wrapped <= 10 * usual)
-                    events[1 - int(wraps), m] += 1
-                    rise = wrapped if wraps else np.nan
-                if again:
-                    rates[t, m] = rise / step_s
-                else:
-                    usual = max(usual, rise)
-
-
-def counter_rates(values, seconds, period_s=None):
-    """Increase per second of counters: (rates float64 (T, M), wraps int (M,), resets int (M,)); unknown rates, the first too, are NaN.
-
-    values : float (T, M), ever-growing counts. seconds : float (T,). A step of more than 1.5 `period_s` (default: the median step) is a gap, and one
-    of zero or less ends a run: what happened there is no sample's rate. A fall is a wrap at 2^32 when it starts above 2^31 and the increase
-    that it means is below 2^31 and at most 10 times the counter's largest other one; any other fall is a reset, whose increase nobody knows.
-    """
-    values, seconds = np.asarray(values, np.float64), np.asarray(seconds, np.float64)
-    steps = np.diff(seconds)
-    period_s = period_s or (float(np.median(steps[steps > 0])) if (steps > 0).any() else 1.0)
-    rates, events = np.full(values.shape, np.nan, order="F"), np.zeros((2, values.shape[1]), np.int64)
-    _rate_pass(np.asfortranarray(values), seconds, 1.5 * period_s, rates, events)
-    return rates, events[0], events[1]
 
 
 def select_features(windows, features, false_discovery_rate):
@@ -830,27 +722,20 @@ def change_tests(features, rows, forest):
     return pd.DataFrame({kind: np.maximum(x, 0) for kind, x in tests.items()})
 
 
-def combine_tests(tests, calibration, weights):
-    """Score (n,) of items under several tests, and the name of each item's strongest test: log(weight / p-value), the largest.
-
-    tests, calibration : frames of n and of m items with a column per test, higher = stranger. weights : {name: share of the alarms}, summing to 1: a
-    weighted Bonferroni rule (Genovese, Roeder & Wasserman 2006) whose score is calibrated again by `p_values`, so that alarms
-    which one test does not use go to the others. Ties beyond all calibration are broken by the statistic itself. The calibration's own
-    scores come from passing it as `tests` too.
-    """
-    itself = 1 / (len(calibration) + 1) if tests is calibration else 0.0      # an item of the calibration has been counted among it already
-    evidence = np.stack([np.log(weight / (p_values(tests[name], calibration[name]) - itself)) + 1e-3 * np.log1p(np.maximum(tests[name], 0))
-                         for name, weight in weights.items()])
-    return evidence.max(axis=0), np.array(list(weights), object)[evidence.argmax(axis=0)]
-
-
 def judge_tests(tests, calibration, weights):
-    """(score, p-value, name of the strongest test), each (n,), of the rows of `tests`: `combine_tests`, ranked again among the `calibration`.
+    """(score, p-value, name of the strongest test), each (n,), of items under several tests; no item gives empty arrays.
 
-    Arguments and errors as those of `combine_tests`; no row gives empty arrays.
+    tests, calibration : frames of n and of m items with a column per test, higher = stranger. weights : {name: share of the alarms}, summing to 1.
+    The score, log(weight / p-value) of the strongest test, is a weighted Bonferroni rule (Genovese, Roeder & Wasserman 2006), ranked again among
+    the `calibration`: alarms that one test does not use go to the others. Beyond all calibration the statistic breaks ties. Errors of `p_values`.
     """
-    score, strongest = combine_tests(tests, calibration, weights)
-    return score, p_values(score, combine_tests(calibration, calibration, weights)[0]), strongest
+    def evidence(of, itself=0.0):      # (tests, items)
+        return np.stack([np.log(weight / (p_values(of[name], calibration[name]) - itself)) + 1e-3 * np.log1p(np.maximum(of[name], 0))
+                         for name, weight in weights.items()])
+
+    known = evidence(calibration, itself=1 / (len(calibration) + 1))      # an item of the calibration has been counted among it already
+    found = known if tests is calibration else evidence(tests)
+    return found.max(axis=0), p_values(found.max(axis=0), known.max(axis=0)), np.array(list(weights), object)[found.argmax(axis=0)]
 
 
 def confusion_rates(counts, classes):
@@ -889,87 +774,7 @@ def skill_interval(model_loss, baseline_loss, time, *, rng, resamples=1000):
     return float(1 - sums.model.sum() / sums.baseline.sum()), *map(float, np.quantile(1 - drawn[:, 0] / drawn[:, 1], [0.025, 0.975]))
 
 
-def mean_recall(found, kind, unit, *, rng, resamples=1000):
-    """Mean over the kinds of the share found, per method: (as it is, float (methods,); with units drawn anew, frame [resample, method]).
-
-    found : DataFrame [trial, method] of bool or of 0..1. kind, unit : (n,), the trouble of each trial and the series that it hit; all
-    trials of a unit are drawn together, since they share its luck. A kind that a resample does not hold is left out of its mean.
-    ValueError when there is no trial.
-    """
-    if not len(found):
-        raise ValueError("mean_recall: no trial")
-    kinds = pd.get_dummies(np.asarray(kind)).to_numpy(float)      # (trials, kinds)
-    at, units = pd.factorize(np.asarray(unit))
-    drawn = np.vstack([np.ones(len(units)), rng.multinomial(len(units), np.full(len(units), 1 / len(units)), size=resamples)])[:, at]
-    hits = drawn @ (kinds[:, :, None] * found.to_numpy(float)[:, None, :]).reshape(len(found), -1)
-    with np.errstate(invalid="ignore"):
-        means = np.nanmean(hits.reshape(resamples + 1, kinds.shape[1], -1) / (drawn @ kinds)[:, :, None], axis=1)
-    return pd.Series(means[0], found.columns), pd.DataFrame(means[1:], columns=found.columns)
-
-
 # -------------------------------------------------------------------------------------------------------------- Findings
-
-
-SCAN_COLUMNS = ["entity_kind", "entity", "start", "end", "items", "flagged", "expected", "score", "p_value"]
-SCAN_WIDTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)      # bins; what lies between two widths is found by the next smaller one
-
-
-def scan_incidents(items, entities, *, clump, bin_hours=3, level=1.0):
-    """Merge flagged items into incidents by a greedy space-time scan (Kulldorff 2001), most surprising first.
-
-    items : DataFrame with `time` (datetime), `flagged` (bool), `expected` (chance of a flag on a normal night) and one column per
-    name in `entities`. Every entity x run of bins is compared with its expectation; the strongest is taken, its items are
-    removed, and the rest is searched again, so that a slow destination is not reported once per link. Items of one `clump` (a
-    column) in one hour share their luck: m of them count as m / (1 + (m - 1) r), with r = 1 in a first search and the
-    intraclass correlation of what that leaves in a second one (Kish 1965). No item flagged: no row. Returns one row per incident:
-    entity_kind, entity, start, end (first, last flagged item), items, flagged, expected (counts), score (log-likelihood ratio less the log
-    of the windows searched), p_value (binomial tail times the windows searched; where it passes `level`, the search ends).
-    """
-    items = items.reset_index(drop=True)
-    if not items.flagged.any():
-        return pd.DataFrame(columns=SCAN_COLUMNS)
-    bins = ((items.time - items.time.min()) // pd.Timedelta(hours=bin_hours)).to_numpy()
-    together = items.groupby([items[clump].astype(str), items.time.dt.floor("h")]).flagged
-    size, mean = together.transform("size").to_numpy(), together.transform("mean").to_numpy()
-    codes = {kind: pd.factorize(items[kind], use_na_sentinel=False) for kind in entities}      # a missing name is a name too
-    several = _scan(items, codes, bins, 1 / size, level)[1] & (size > 1)
-    flagged, m, correlation = items.flagged[several], size[several], 1.0
-    if flagged.any():       # Fisher's intraclass correlation, from mean squares within and overall
-        correlation = np.clip(1 - np.mean((flagged - mean[several]) ** 2 * m / (m - 1)) / flagged.var(), 0, 1)
-    return _scan(items, codes, bins, 1 / (1 + (size - 1) * correlation), level)[0]
-
-
-def _scan(items, codes, bins, weight, level):
-    """One greedy search with the given item weights: (incidents as a frame, bool (n,) of the items outside all of them)."""
-    flagged, expected, rows = items.flagged.to_numpy(), items.expected.to_numpy(float), []
-    alive, end = np.ones(len(items), bool), bins.max() + 2
-    while flagged[alive].any():
-        best = (0.0,)
-        for kind, (code, names) in codes.items():
-            at = code[alive] * end + bins[alive] + 1
-            k, m, n = (np.bincount(at, (weight * x)[alive], len(names) * end).reshape(-1, end).cumsum(axis=1) for x in (flagged, expected, 1))
-            widths = [w for w in SCAN_WIDTHS if w < end]
-            searched = len(codes) * sum(int((n[:, w:] - n[:, :-w] > 1e-6).sum()) for w in widths)      # each kind gets its share of `level`
-            for w in widths:
-                a, mu = np.floor(k[:, w:] - k[:, :-w] + 1e-6), np.maximum(m[:, w:] - m[:, :-w], 1e-9)
-                with np.errstate(divide="ignore", invalid="ignore"):
-                    gain = np.where(a > mu, a * np.log(a / mu) - (a - mu), 0) - np.log(searched)
-                e, b = np.unravel_index(np.argmax(gain), gain.shape)
-                if gain[e, b] > best[0]:
-                    best = gain[e, b], kind, e, b, b + w, a[e, b], mu[e, b], (n[:, w:] - n[:, :-w])[e, b], searched
-        if len(best) == 1:
-            break
-        score, kind, entity, low, high, a, mu, size, searched = best
-        p = float(special.bdtrc(a - 1, int(np.ceil(size - 1e-6)), min(mu / size, 1))) * searched
-        if not p <= level:
-            break
-        mine = alive & (codes[kind][0] == entity) & (bins >= low) & (bins < high)
-        first, last = items.time[mine & flagged].agg(["min", "max"])
-        mine &= items.time.between(first, last)
-        rows.append([kind, codes[kind][1][entity], first, last, int(mine.sum()), int(flagged[mine].sum()),
-                     float(expected[mine].sum()), float(score), max(p, 1e-300)])
-        alive &= ~mine
-    return pd.DataFrame(rows, columns=SCAN_COLUMNS), alive
 
 
 FINDING_COLUMNS = ["study", "kind", "entity", "site", "start", "end", "score", "p_value", "observed", "expected", "unit", "evidence", "figure"]

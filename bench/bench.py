@@ -7,6 +7,7 @@ import json
 import os
 import re
 import resource
+import runpy
 import subprocess
 import sys
 import tempfile
@@ -25,7 +26,6 @@ from helpers import (
     STATISTICS,
     chunk_batches,
     folders,
-    mean_recall,
     pinball,
     predict_quantiles,
     table_key,
@@ -37,6 +37,8 @@ from publish import STEPS
 N_NUMBERS, UNITS, WARMUP, LENGTH, BATCH = 18, 128, 100, 156, 256
 MONTH = 36_000_000  # transfers of ATLAS in a month
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
+from_notebook = runpy.run_path(str(NOTEBOOKS.parent / "tests/conftest.py"))["from_notebook"]
+mean_recall = from_notebook("accounting/3_train.ipynb", "mean_recall")
 torch.set_num_threads(os.cpu_count())
 rng = np.random.default_rng(0)
 

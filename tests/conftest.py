@@ -1,5 +1,6 @@
 """Shared by all tests: a skip is a failure under CI=true, and the chain is run once on a small sample for those that read it."""
 
+import ast
 import json
 import os
 import subprocess
@@ -99,10 +100,15 @@ def shown(notebook):
 
 
 def from_notebook(notebook, name, **names):
-    """The function `name` that a notebook of the repository defines, with `names` as what it finds around it."""
+    """What a notebook of the repository defines as `name`: its imports, functions, classes and CONSTANTS are executed, and nothing else.
+
+    names : what these find of the values that the notebook would have read or computed.
+    """
     cells = json.loads((REPOSITORY / "notebooks" / notebook).read_text())["cells"]
-    [source] = [text for c in cells if f"def {name}(" in (text := "".join(c["source"]))]
-    exec(source, names)
+    tree = ast.parse("\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"))
+    constants = [one for one in tree.body if isinstance(one, ast.Assign) and getattr(one.targets[0], "id", "_")[0].isupper()]
+    wanted = [one for one in tree.body if isinstance(one, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef) or one in constants]
+    exec(compile(ast.Module(wanted, []), notebook, "exec"), names)
     return names[name]
 
 

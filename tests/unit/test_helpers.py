@@ -1,4 +1,4 @@
-"""Helpers on hand-made records whose answer is known."""
+"""Helpers, and what single notebooks define, on hand-made records whose answer is known."""
 
 import gzip
 import json
@@ -10,6 +10,10 @@ import pytest
 from conftest import from_notebook
 
 import helpers
+
+state_features = from_notebook("transfers/2_preprocess.ipynb", "state_features")
+scan_incidents = from_notebook("transfers/4_analyse.ipynb", "scan_incidents")
+mean_recall = from_notebook("accounting/3_train.ipynb", "mean_recall")
 
 
 def test_atomic_leaves_nothing_when_the_block_fails(tmp_path):
@@ -99,7 +103,7 @@ def test_check_schema_names_file_column_and_rows():
 
 def test_state_features_of_three_transfers_by_hand():
     # A runs 0..10, B runs 5..30, C starts at 20: A has ended, B is in flight
-    state = helpers.state_features([0, 5, 20], [10, 30, 40], [0, 0, 0], [2.0, 0.0, 0.0], [2.4, 0, 0], [False] * 3, time_constant_s=100)
+    state = state_features([0, 5, 20], [10, 30, 40], [0, 0, 0], [2.0, 0.0, 0.0], [2.4, 0, 0], [False] * 3, time_constant_s=100)
     assert state[:, 0].tolist() == [0, 1, 1]
     assert np.isnan(state[:2, 1:3]).all()
     assert state[2, 1:3] == pytest.approx([2.0, 2.4])
@@ -107,7 +111,7 @@ def test_state_features_of_three_transfers_by_hand():
 
 
 def test_failures_count_as_failures_and_not_as_speed():
-    state = helpers.state_features([0, 50], [10, 60], [0, 0], [9.0, 1.0], [9.0, 1.0], [True, False], time_constant_s=1e9)
+    state = state_features([0, 50], [10, 60], [0, 0], [9.0, 1.0], [9.0, 1.0], [True, False], time_constant_s=1e9)
     assert np.isnan(state[1, 1])
     assert state[1, 3] == pytest.approx(1 / 2, rel=1e-3)
 
@@ -115,7 +119,7 @@ def test_failures_count_as_failures_and_not_as_speed():
 @pytest.mark.parametrize(("start", "end"), [([5, 1], [6, 7]), ([1, 2], [0, 3])])
 def test_state_features_refuse_unsorted_or_negative(start, end):
     with pytest.raises(ValueError, match="sorted"):
-        helpers.state_features(start, end, [0, 0], [0, 0], [0, 0], [False] * 2)
+        state_features(start, end, [0, 0], [0, 0], [0, 0], [False] * 2)
 
 
 def test_categories_only_grow_and_unseen_is_zero():
@@ -140,7 +144,7 @@ def test_codes_newer_than_the_model_read_as_unseen_and_the_frame_is_untouched():
 def test_split_purges_what_ends_after_its_part():
     start = pd.date_range("2026-01-01", periods=10, freq="h", tz="UTC")
     end = start + pd.to_timedelta([0.5] * 4 + [3] + [0.5] * 5, unit="h")
-    part = helpers.split_by_time(start, end, {"train": 0.5, "test": 0.5})
+    part = from_notebook("transfers/3_train.ipynb", "split_by_time")(start, end, {"train": 0.5, "test": 0.5})
     assert part.tolist() == ["train"] * 4 + ["purged"] + ["test"] * 5
 
 
@@ -168,7 +172,7 @@ def test_p_values_refuse_what_has_no_answer(scores, calibration):
 def test_quantile_table_falls_back_to_coarser_tables(tmp_path):
     frame = pd.DataFrame({"link": ["a"] * 5 + ["b"] * 5, "size": [1] * 10})
     target = np.r_[np.full(5, 1.0), np.full(5, 3.0)]
-    fit_quantile_table = from_notebook("transfers/3_train.ipynb", "fit_quantile_table", pd=pd)
+    fit_quantile_table = from_notebook("transfers/3_train.ipynb", "fit_quantile_table")
     helpers.write_json(fit_quantile_table(frame, target, ["link", "size"]), tmp_path / "t.json")
     asked = pd.DataFrame({"link": ["a", "new", "new"], "size": [1, 1, 9]})
     predicted = helpers.predict_quantiles(tmp_path / "t.json", asked, None, None)
@@ -193,7 +197,7 @@ def test_skill_interval_covers_and_says_when_it_cannot():
 
 def test_mean_recall_by_hand():
     found = pd.DataFrame({"ours": [True, False, True, False], "theirs": [False, False, True, True]})
-    mean, drawn = helpers.mean_recall(found, ["silent", "silent", "silent", "halved"], ["A", "B", "C", "B"], rng=np.random.default_rng(1))
+    mean, drawn = mean_recall(found, ["silent", "silent", "silent", "halved"], ["A", "B", "C", "B"], rng=np.random.default_rng(1))
     assert mean.to_dict() == pytest.approx({"ours": (2 / 3 + 0) / 2, "theirs": (1 / 3 + 1) / 2})
     assert drawn.shape == (1000, 2)
     assert drawn.to_numpy().min() >= 0
@@ -203,13 +207,13 @@ def test_mean_recall_by_hand():
 
 def test_a_kind_that_a_resample_lacks_is_left_out_of_its_mean():
     found = pd.DataFrame({"ours": [True, True, False]})  # A was hit twice by the one kind, B once by the other
-    mean, drawn = helpers.mean_recall(found, ["silent", "silent", "halved"], ["A", "A", "B"], rng=np.random.default_rng(1), resamples=4000)
+    mean, drawn = mean_recall(found, ["silent", "silent", "halved"], ["A", "A", "B"], rng=np.random.default_rng(1), resamples=4000)
     assert mean.tolist() == [0.5]
     shares = drawn.ours.value_counts(normalize=True)
     assert set(shares.index) == {0, 0.5, 1}  # only B, both, only A: its trials are drawn together
     assert shares[[0, 0.5, 1]].tolist() == pytest.approx([1 / 4, 1 / 2, 1 / 4], abs=0.03)
     with pytest.raises(ValueError, match="no trial"):
-        helpers.mean_recall(found.iloc[:0], [], [], rng=np.random.default_rng(1))
+        mean_recall(found.iloc[:0], [], [], rng=np.random.default_rng(1))
 
 
 def test_skill_interval_is_wider_when_losses_share_their_luck():
@@ -238,7 +242,7 @@ def scan_items(n=4000, seed=0):
 
 
 def test_scan_finds_nothing_on_normal_nights():
-    found = [len(helpers.scan_incidents(scan_items(seed=seed), ["link", "src", "dst"], clump="link")) for seed in range(20)]
+    found = [len(scan_incidents(scan_items(seed=seed), ["link", "src", "dst"], clump="link")) for seed in range(20)]
     assert np.mean(found) <= 0.15  # at most 0.05 stated per night, 20 nights seen
 
 
@@ -246,7 +250,7 @@ def test_scan_reports_a_slow_destination_once_and_not_per_link():
     items = scan_items()
     inside = (items.dst == "X") & items.time.between("2026-01-03T06:00Z", "2026-01-03T18:00Z")
     items.loc[inside, "flagged"] = np.random.default_rng(1).random(inside.sum()) < 0.6
-    found = helpers.scan_incidents(items, ["link", "src", "dst"], clump="link")
+    found = scan_incidents(items, ["link", "src", "dst"], clump="link")
     assert found[["entity_kind", "entity"]].values.tolist() == [["dst", "X"]]
     assert found.start[0] >= pd.Timestamp("2026-01-03T06:00Z")
     assert found.end[0] <= pd.Timestamp("2026-01-03T18:00Z")
@@ -264,19 +268,19 @@ def test_one_burst_of_files_is_no_incident():
         )
         for i in range(12)
     ]
-    assert len(helpers.scan_incidents(pd.concat([items, *many], ignore_index=True), ["link", "src", "dst"], clump="link")) == 0
+    assert len(scan_incidents(pd.concat([items, *many], ignore_index=True), ["link", "src", "dst"], clump="link")) == 0
 
 
 def test_a_missing_name_does_not_stop_the_scan():
     items = scan_items()
     items.loc[items.index[:50], "src"] = None
     items.loc[items.dst == "X", "flagged"] = True
-    assert "X" in helpers.scan_incidents(items, ["link", "src", "dst"], clump="link").entity.tolist()
+    assert "X" in scan_incidents(items, ["link", "src", "dst"], clump="link").entity.tolist()
 
 
 def test_scan_of_nothing_is_an_empty_table():
-    empty = helpers.scan_incidents(scan_items().iloc[:0], ["src"], clump="link")
-    assert list(empty.columns) == helpers.SCAN_COLUMNS
+    empty = scan_incidents(scan_items().iloc[:0], ["src"], clump="link")
+    assert list(empty.columns) == from_notebook("transfers/4_analyse.ipynb", "SCAN_COLUMNS")
     assert len(empty) == 0
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
+from conftest import from_notebook
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -17,6 +18,8 @@ from sklearn.ensemble import IsolationForest
 from sklearn.preprocessing import FunctionTransformer
 
 import helpers
+
+decode_categories = from_notebook("accounting/4_analyse.ipynb", "decode_categories")
 
 MONDAY = pd.Timestamp("2024-01-01", tz="UTC")
 QUANTITIES = ["core_hours", "wall_hours", "cpu_hours", "jobs"]
@@ -117,7 +120,7 @@ def test_an_empty_table_has_no_series_and_no_features():
     features = helpers.series_features(panel)
     assert {x.shape for x in features.values()} == {(0, 0)}
     tests = helpers.change_tests(features, np.zeros((0, 0), bool), CONSTANT)
-    score, strongest = helpers.combine_tests(tests, pd.DataFrame({"drop": [1.0]}), {"drop": 1.0})
+    score, _, strongest = helpers.judge_tests(tests, pd.DataFrame({"drop": [1.0]}), {"drop": 1.0})
     assert (len(tests), len(score), len(strongest)) == (0, 0, 0)
 
 
@@ -212,7 +215,7 @@ def drawn_tests(rng, n):
 def test_all_weight_on_one_test_ranks_as_that_test():
     rng = np.random.default_rng(2)
     tests, calibration = drawn_tests(rng, 300), drawn_tests(rng, 500)
-    score, strongest = helpers.combine_tests(tests, calibration, {"drop": 1.0})
+    score, _, strongest = helpers.judge_tests(tests, calibration, {"drop": 1.0})
     np.testing.assert_array_equal(np.argsort(score), np.argsort(tests["drop"]))
     assert set(strongest) == {"drop"}
 
@@ -220,11 +223,11 @@ def test_all_weight_on_one_test_ranks_as_that_test():
 def test_the_strongest_test_is_named_and_ties_beyond_all_calibration_are_broken_by_size():
     calibration = drawn_tests(np.random.default_rng(3), 500)
     tests = pd.DataFrame({"drop": [0.0, 40.0, 50.0], "silent": [2.0, 0.0, 0.0], "returned": 0.0})
-    score, strongest = helpers.combine_tests(tests, calibration, {"drop": 0.5, "silent": 0.4, "returned": 0.1})
+    score, _, strongest = helpers.judge_tests(tests, calibration, {"drop": 0.5, "silent": 0.4, "returned": 0.1})
     assert strongest.tolist() == ["silent", "drop", "drop"]
     assert score[0] < score[1] < score[2]
     both = pd.DataFrame({"drop": [40.0], "silent": [2.0]})  # beyond all calibration by either test: the weights decide
-    assert [helpers.combine_tests(both, calibration, {"drop": w, "silent": 1 - w})[1][0] for w in (0.7, 0.3)] == ["drop", "silent"]
+    assert [helpers.judge_tests(both, calibration, {"drop": w, "silent": 1 - w})[2][0] for w in (0.7, 0.3)] == ["drop", "silent"]
 
 
 @pytest.mark.parametrize("weights", [{"drop": 1.0}, {"drop": 0.05, "silent": 0.9, "returned": 0.05}, {"drop": 0.4, "silent": 0.1, "returned": 0.5}])
@@ -232,8 +235,7 @@ def test_ordinary_weeks_have_uniform_p_values_whatever_the_weights(weights):
     rng, levels, rates = np.random.default_rng(4), np.array([0.01, 0.05, 0.2, 0.5]), []
     for _ in range(60):
         tests, calibration = drawn_tests(rng, 2000), drawn_tests(rng, 2000)  # fewer rank themselves too well: 1.5% at 1% with 400
-        known = helpers.combine_tests(calibration, calibration, weights)[0]
-        p = helpers.p_values(helpers.combine_tests(tests, calibration, weights)[0], known)
+        _, p, _ = helpers.judge_tests(tests, calibration, weights)
         rates.append((p <= levels[:, None]).mean(axis=1))
     rate = np.mean(rates, axis=0)
     np.testing.assert_allclose(rate[:2], levels[:2], rtol=0.2)
@@ -274,7 +276,7 @@ def test_codes_go_back_to_names_and_the_callers_frame_keeps_its_own(frame):
     pd.testing.assert_frame_equal(frame, before)  # codes written into the frame would have cost the names
     assert (codes.dtypes == "int32").all()
     again = codes.copy(deep=True)
-    decoded = helpers.decode_categories(codes, categories)
+    decoded = decode_categories(codes, categories)
     pd.testing.assert_frame_equal(codes, again)
     assert decoded.index.equals(frame.index)
     for column in ("site", "vo"):
@@ -282,7 +284,7 @@ def test_codes_go_back_to_names_and_the_callers_frame_keeps_its_own(frame):
 
 
 def test_codes_that_no_list_knows_have_no_name():
-    decoded = helpers.decode_categories(pd.DataFrame({"vo": [0, 1, 2, 3]}, index=[9, 8, 7, 6]), {"vo": ["atlas", "cms"], "site": ["A"]})
+    decoded = decode_categories(pd.DataFrame({"vo": [0, 1, 2, 3]}, index=[9, 8, 7, 6]), {"vo": ["atlas", "cms"], "site": ["A"]})
     assert decoded.columns.tolist() == ["vo"]
     assert decoded.vo.fillna("missing").to_dict() == {9: "missing", 8: "atlas", 7: "cms", 6: "missing"}
 

@@ -3,12 +3,15 @@
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import from_notebook
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import stats
 
 import helpers
+
+counter_rates = from_notebook("telemetry/2_preprocess.ipynb", "counter_rates")
 
 
 def by_pandas(values, window, step):
@@ -84,7 +87,7 @@ def test_windows_that_are_none_are_refused(bad):
 
 
 def rates_of(counter, seconds=None, **more):
-    rates, wraps, resets = helpers.counter_rates(np.array(counter, float)[:, None], np.arange(len(counter)) if seconds is None else seconds, **more)
+    rates, wraps, resets = counter_rates(np.array(counter, float)[:, None], np.arange(len(counter)) if seconds is None else seconds, **more)
     return rates[:, 0].tolist(), int(wraps[0]), int(resets[0])
 
 
