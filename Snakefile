@@ -7,6 +7,7 @@ import fcntl
 import glob
 import json
 import os
+import re
 import sys
 import time
 from datetime import date
@@ -38,6 +39,17 @@ def declared(notebook):
 def day_of(study):
     """Last day of a study's data: the night, or the study's own `day` where its source ended long ago."""
     return date.fromisoformat(str((STUDIES[study] or {}).get("day", config["day"])))
+
+
+def pages(study):
+    """Further pages of a study, `5_*`: notebooks that need its clean tables only."""
+    return sorted(path.stem for path in Path("notebooks", study).glob("5_*.ipynb"))
+
+
+def findings_of(study, page):
+    """The tables of findings that the first cell of a further page says it writes."""
+    first = "".join(json.loads(Path(notebook_of(study, page)).read_text(encoding="utf-8"))["cells"][0]["source"])
+    return re.findall(rf"data/findings/{re.escape(study)}_\w+\.parquet", first.partition("*Writes*")[2])
 
 
 def notebook_of(study, step):
@@ -92,10 +104,14 @@ def check_config():
         except ValueError:
             stop(f"studies.{study}.day {steps['day']!r} is no date such as 2026-01-31")
         told = {name: given for name, given in (steps or {}).items() if name != "day"}
+        known = {step[2:]: notebook_of(study, step) for step in [*STEPS, *pages(study)]}
+        for page in pages(study):
+            if not findings_of(study, page):
+                stop(f"{notebook_of(study, page)} names no data/findings/{study}_*.parquet among what its first cell says it writes")
         for name, given in told.items():
-            if name not in [step[2:] for step in STEPS]:
-                stop(f"unknown step {name!r} of {study}; known are {', '.join(step[2:] for step in STEPS)}")
-            notebook = notebook_of(study, next(s for s in STEPS if s[2:] == name))
+            if name not in known:
+                stop(f"unknown step {name!r} of {study}; known are {', '.join(known)}")
+            notebook = known[name]
             check_names(f"studies.{study}.{name}", given, notebook)
             for parameter, value in (given or {}).items():  # what is the sample's by default is a file otherwise
                 if declared(notebook)[parameter] == "sample" and parameter != "source" and value not in ("", "sample") and not files_of(str(value)):
@@ -199,7 +215,8 @@ def given(wildcards, step):
 
 def later(wildcards, step):
     """Executed notebooks of later steps, which this one makes out of date; without their night, which would start every step anew."""
-    return [f"{name}.ipynb" for name in STEPS[STEPS.index(step) + 1 :]]
+    further = pages(wildcards.study) if step in ("1_extract", "2_preprocess") else []
+    return [f"{name}.ipynb" for name in [*STEPS[STEPS.index(step) + 1 :], *further]] if step in STEPS else []
 
 
 # One line of progress every few seconds; everything papermill says goes to a .log file beside the executed notebook.
@@ -221,11 +238,17 @@ CHAIN = {
         "writes": ["data/scores/{study}.parquet", "data/findings/{study}.parquet"],
     },
 }
+PAGES = [(study, page, findings_of(study, page)) for study in STUDIES for page in pages(study)]
+
+
+wildcard_constraints:
+    study="|".join(map(re.escape, STUDIES)),  # data/findings/a_b.parquet is no study's where there is no study a_b
 
 
 rule all:
     input:
         expand(ROOT / "data/findings/{study}.parquet", study=STUDIES),
+        [ROOT / path for _, _, paths in PAGES for path in paths],
 
 
 rule simulate:
@@ -246,10 +269,15 @@ rule simulate:
         PAPERMILL
 
 
-for step, files in CHAIN.items():
+RULES = [(step, step, files) for step, files in CHAIN.items()]
+for study, page, paths in PAGES:  # a rule of its own, for its study only
+    writes = [path.replace(f"/{study}_", f"/{{study,{re.escape(study)}}}_") for path in paths]
+    RULES.append((f"{study}_{page}", page, {"reads": CHAIN["4_analyse"]["reads"][0], "writes": writes}))
+
+for name, step, files in RULES:
     rule:
         name:
-            step
+            name
         input:
             files["reads"],
             notebook=f"notebooks/{{study}}/{step}.ipynb",

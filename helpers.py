@@ -642,6 +642,60 @@ def load_skops(path):
     return load(path, trusted=[t for t in get_untrusted_types(file=path) if t.startswith("sklearn.") or t == "functools.partial"])
 
 
+def temper(p, temperature):
+    """Probabilities (n, classes) made less sure by a temperature above 1, surer by one below (Guo et al. 2017)."""
+    p = np.maximum(p, 1e-6) ** (1 / temperature)
+    return p / p.sum(axis=1, keepdims=True)
+
+
+def usual_deviations(windows, usual):
+    """Distance of every window from what is usual on its node, in usual spreads: (float32 (n, F), group (n,)); 0 where nothing is measured.
+
+    usual : DataFrame [(group, when), feature] of medians: "" at any time; "0" to "47", a half hour of the day in UTC, for nodes without jobs, NaN
+    where the time of day tells nothing; and "spread", the usual deviation from them. A node that is no group of its own belongs to "all".
+    """
+    group = windows.node_id.where(windows.node_id.isin(usual.index.levels[0]), "all").to_numpy(object)
+    half_hour = (windows.end.dt.hour * 2 + windows.end.dt.minute // 30).astype(str).to_numpy(object)
+    timed, plain, spread = (usual.reindex(pd.MultiIndex.from_arrays([group, np.broadcast_to(when, len(group))])).to_numpy()
+                            for when in (half_hour, "", "spread"))
+    z = (windows[usual.columns].to_numpy() - np.where(np.isfinite(timed), timed, plain)) / spread
+    return np.nan_to_num(z).astype("float32"), group
+
+
+def health_scores(z, group, reference, network, neighbours=5, share=0.9):
+    """Four distances from health: DataFrame [window, (distance, pca, neighbours, autoencoder)] of mean squares, higher = stranger.
+
+    z, group : as `usual_deviations` gives them. reference : {group: z of healthy windows (m, F)}, from which the principal components that hold a
+    `share` of the variance (SPE, Jackson & Mudholkar 1979) and the nearest `neighbours` (Ramaswamy, Rastogi & Shim 2000) are taken. network : a Keras
+    model (B, G, F) -> the same, what it cannot rebuild in units of its usual error, with the groups in the order of `reference`.
+    """
+    from sklearn.decomposition import PCA
+    from sklearn.neighbors import NearestNeighbors
+
+    out = np.zeros((len(z), 4))
+    rows = {g: np.flatnonzero(group == g) for g in reference}
+    beside = np.stack([np.resize(r if len(r) else [0], max(map(len, rows.values()))) for r in rows.values()], axis=1)      # (m, G)
+    errors = np.mean(network.predict(z[beside], batch_size=1024, verbose=0) ** 2, axis=2) if len(z) else np.zeros((0, len(rows)))
+    for i, (g, mine) in enumerate(rows.items()):
+        if len(mine):
+            x, known = z[mine], reference[g]
+            pca = PCA(share).fit(known)
+            near = NearestNeighbors(n_neighbors=min(neighbours, len(known)), algorithm="brute").fit(known)
+            residual = x - pca.inverse_transform(pca.transform(x))
+            out[mine] = np.column_stack([np.mean(x**2, axis=1), np.mean(residual**2, axis=1),
+                                         np.mean(near.kneighbors(x)[0] ** 2, axis=1) / x.shape[1], errors[:len(mine), i]])
+    return pd.DataFrame(out, columns=["distance", "pca", "neighbours", "autoencoder"])
+
+
+def smooth_runs(scores, windows, n):
+    """Mean of the scores of `n` consecutive windows of one run, half of them ahead, which a report on a whole day may use.
+
+    scores : DataFrame with a row per row of `windows`, which is sorted by node_id and start.
+    """
+    rolled = scores.reset_index(drop=True).groupby([windows.node_id.to_numpy(), windows.job_id.to_numpy()]).rolling(n, min_periods=1, center=True)
+    return rolled.mean().droplevel([0, 1]).sort_index()
+
+
 def table_key(frame, keys):
     """One text key per row from the columns `keys` (no keys: the empty text)."""
     first, *others = [frame[key].astype(str) for key in keys] or [pd.Series("", index=frame.index)]
@@ -763,6 +817,21 @@ def judge_tests(tests, calibration, weights):
     """
     score, strongest = combine_tests(tests, calibration, weights)
     return score, p_values(score, combine_tests(calibration, calibration, weights)[0]), strongest
+
+
+def confusion_rates(counts, classes):
+    """Figures of a confusion matrix (truth, predicted) in the order of `classes`, "none" among them; NaN where a class has no window.
+
+    Returns macro_f1; false_alarms, the share of healthy windows given a kind; misses, that of troubled ones called healthy; "f1 <class>".
+    """
+    counts, healthy = np.asarray(counts, float), classes.index("none")
+    with np.errstate(invalid="ignore", divide="ignore"):
+        f1 = 2 * np.diagonal(counts) / (counts.sum(axis=0) + counts.sum(axis=1))
+        f1 = np.where(counts.sum(axis=1) > 0, f1, np.nan)
+        troubled = np.delete(counts, healthy, axis=0)
+        rates = {"macro_f1": np.nanmean(f1), "false_alarms": 1 - counts[healthy, healthy] / counts[healthy].sum(),
+                 "misses": troubled[:, healthy].sum() / troubled.sum()}
+    return {name: float(rate) for name, rate in (rates | {f"f1 {c}": f for c, f in zip(classes, f1, strict=True)}).items()}
 
 
 def score_limit(calibration, alarm_rate):

@@ -109,14 +109,31 @@ def latest_with(reports, day, notebook):
 # ------------------------------------------------------------------------------------------------- one study's night
 
 
+def pages_of(study):
+    """Further pages of a study, `5_*`, which the chain runs beside its last two steps."""
+    return sorted(path.stem for path in (ROOT / "notebooks" / study).glob("5_*.ipynb"))
+
+
+def findings_of(root, study, step):
+    """The tables of findings that a step which ended well has left, those with a row; a further page names its own in its first cell."""
+    first = "".join(step["notebook"]["cells"][0]["source"])
+    named = re.findall(rf"data/findings/{re.escape(study)}_\w+\.parquet", first.partition("*Writes*")[2])
+    paths = [f"data/findings/{study}.parquet"] if step["name"] in STEPS else named
+    return [table for path in paths if len(table := pd.read_parquet(root / path))]
+
+
 def read_study(root, day, study, last_day):
     """Everything the front page says about one study on `day`, from its executed notebooks and products; its data end with `last_day`."""
     report = root / "reports" / day
-    steps = [read_step(report, study, step) for step in STEPS]
+    steps = [read_step(report, study, step) for step in [*STEPS, *pages_of(study)]]
+    chain, further = steps[: len(STEPS)], steps[len(STEPS) :]
     status = read_json(root / "data/raw" / study / "status.json")
     failed = next((s for s in steps if s["outcome"] == "failed"), None)
-    complete = steps[-1]["outcome"] == "ok" and not failed
-    findings = pd.read_parquet(root / "data/findings" / f"{study}.parquet") if complete else pd.DataFrame()
+    analysed = chain[-1]["outcome"] == "ok" and failed not in chain
+    told = chain[-1:] * analysed + [page for page in further if page["outcome"] == "ok"]  # those whose findings are of this night
+    complete = len(told) == 1 + len(further)
+    tables = [table for step in told for table in findings_of(root, study, step)]
+    findings = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
     state = status.get("state", "unknown") if status.get("window", ["", last_day])[1] == last_day else "unknown"
     if state == "empty":
         verdict = "empty"
@@ -126,7 +143,7 @@ def read_study(root, day, study, last_day):
         verdict = "stale" if state == "stale" else f"anomalies {len(findings)}" if len(findings) else "ok"
     stopped = failed or next((s for s in steps if s["outcome"] == "not run" and s["name"] != "3_train"), None)
     error = "" if verdict != "failed" else (stopped or {}).get("error") or "it did not run: the step before it left nothing"
-    headline = text_of(steps[-1]["notebook"], "headline") if complete else ""
+    headline = " ".join(text_of(s["notebook"], "headline") for s in told)
     if verdict == "empty":
         headline = f"The source holds no row from {status['window'][0]} to {last_day}."
     title, question = title_of(study)

@@ -57,14 +57,16 @@ def mended(failed, tmp_path_factory):
 
 
 def make_checkout(folder):
-    """A checkout with two studies of one-cell notebooks; every notebook sleeps `wait_s` and fails when `fail` is true."""
+    """A checkout with two studies of one-cell notebooks, `right` with a further page; each sleeps `wait_s` and fails when `fail` is true."""
     for name in ("Snakefile", "Makefile", "helpers.py", "publish.py", "templates", "requirements.txt", "constraints.txt", "pyproject.toml"):
         source = REPOSITORY / name
         (shutil.copytree if source.is_dir() else shutil.copy2)(source, folder / name)
     for study in ("left", "right"):
         for step, files in WRITES.items():
             write_notebook(folder / f"notebooks/{study}/{step}.ipynb", [f.format(study=study) for f in files])
-    sample = ("truth.csv", "transfers.jsonl.gz", "perfsonar.csv", "accounting.jsonl.gz")
+    write_notebook(folder / "notebooks/right/5_extra.ipynb", ["data/findings/right_more.parquet"])
+    samplers = [f"telemetry/{name}.csv.gz" for name in ("meminfo", "procstat", "vmstat", "procnetdev", "perfevent", "gpus")]
+    sample = ("truth.csv", "transfers.jsonl.gz", "perfsonar.csv", "accounting.jsonl.gz", *samplers, "telemetry/labels.csv")
     write_notebook(folder / "notebooks/simulate.ipynb", [f"data/sample/{f}" for f in sample])
     (folder / "events.csv").write_text("")
     return folder
@@ -89,7 +91,7 @@ for name in {writes!r}:
         told = {{"day": day, "models": [], "state": "ok", "window": ["", day], "rows": 1, "newest": day, "source": source, "sha256": ""}}
         path.write_text(json.dumps(told))"""
     cells = [
-        nbformat.v4.new_markdown_cell("# A title\n\nA question?"),
+        nbformat.v4.new_markdown_cell("# A title\n\nA question?\n\n*Writes*: " + ", ".join(f"`{name}`" for name in writes)),
         nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]}),
         nbformat.v4.new_code_cell(work),
     ]
@@ -128,7 +130,8 @@ def planned(checkout, **config):
     [
         ({"studies": {"nonsense": {}}}, "unknown study 'nonsense'; known are left, right"),
         ({"studies": {"left": {"extract": {"sauce": 1}}}}, "declares no parameter 'sauce', only source, table, day"),
-        ({"studies": {"left": {"cook": {}}}}, "unknown step 'cook' of left"),
+        ({"studies": {"left": {"cook": {}}}}, "unknown step 'cook' of left; known are extract, preprocess, train, analyse"),
+        ({"studies": {"right": {"extra": {"colour": 1}}}}, "studies.right.extra: notebooks/right/5_extra.ipynb declares no parameter 'colour'"),
         ({"studies": {"left": {"extract": {"source": "missing/*.json"}}}}, "the source of left, missing/*.json, does not exist"),
         ({"studies": {"left": {"extract": {"source": "https://me:pw@host"}}}}, "credentials belong into the environment"),
         ({"studies": {}}, "names no study"),
@@ -161,6 +164,19 @@ def test_a_failing_study_keeps_its_notebook_and_does_not_stop_the_other(failed):
     assert "this study is told to fail" in page[page.index("<main") :][:600]
     told = json.loads((folder / NIGHT / "run.json").read_text())["studies"]
     assert (told["left"]["verdict"], told["right"]["verdict"]) == ("failed", "ok")
+
+
+def test_a_further_page_runs_after_the_second_step_and_is_a_page_of_its_study(failed, mended):
+    folder, _, printed = failed
+    assert "right/5_extra: 4 of 4 cells" in printed
+    assert (folder / "data/findings/right_more.parquet").exists()
+    assert (folder / NIGHT / "right/5_extra.html").exists()
+    assert json.loads((folder / NIGHT / "run.json").read_text())["studies"]["right"]["steps"]["5_extra"]["outcome"] == "ok"
+    with open(mended[0] / "notebooks/right/2_preprocess.ipynb", "a") as changed:
+        changed.write("\n")
+    plan = planned(mended[0])
+    assert "rule right_5_extra" in plan, plan
+    assert "rule right_1_extract" not in plan
 
 
 def test_only_the_failed_study_goes_on_when_it_is_mended(mended):
@@ -206,6 +222,16 @@ def test_a_server_is_asked_again_while_it_had_not_everything_and_a_file_is_not(m
         plan = planned(folder)
         assert ("left/1_extract.ipynb" in plan) == asked, plan
         assert "right/1_extract.ipynb" not in plan
+
+
+def test_this_machine_is_a_source_and_no_file(checkout):
+    configure(checkout, left={"extract": {"source": "this_machine"}})
+    plan = ["snakemake", "-n", "--configfile", "config.yaml", "--nolock", "--cores", "2"]
+    assert "left/1_extract.ipynb" in subprocess.run(plan, cwd=checkout, capture_output=True, text=True, check=True).stdout
+    (checkout / "config.yaml").write_text((checkout / "config.yaml").read_text().replace("this_machine", "that_machine"))
+    refused = subprocess.run(plan, cwd=checkout, capture_output=True, text=True)
+    assert refused.returncode != 0
+    assert "nightshift: the source of left, that_machine, does not exist" in refused.stderr
 
 
 def test_two_runs_at_once_do_not_meet(one_night):

@@ -45,6 +45,22 @@ def night(tmp_path):
     return tmp_path
 
 
+@pytest.fixture
+def further(night, monkeypatch):
+    """The same night of a study that has a further page, which found one more problem."""
+    for name in ("4_analyse", "5_more"):
+        executed(night / f"notebooks/transfers/{name}.ipynb")
+    monkeypatch.setattr(publish, "ROOT", night)
+    path = night / "reports/2026-01-31/transfers/5_more.ipynb"
+    notebook = executed(path, ("say()", {"text/markdown": "**One idle GPU.**"}))
+    notebook.cells[0].source += "\n\n*Writes*: `data/findings/transfers_gpus.parquet` (one row per GPU)."
+    notebook.cells[-1].metadata["tags"] = ["headline"]
+    nbformat.write(notebook, path)
+    found = pd.read_parquet(night / "data/findings/transfers.parquet").assign(kind="idle_gpu", entity="n1 gpu 0")
+    helpers.write_parquet(found, night / "data/findings/transfers_gpus.parquet")
+    return night
+
+
 def page(path):
     return BeautifulSoup(path.read_text(), "html.parser")
 
@@ -69,6 +85,35 @@ def test_a_complete_night_says_what_was_found(night):
     run = publish.read_json(front.parent / "run.json")
     assert run["studies"]["transfers"]["steps"]["3_train"]["outcome"] == "ok"
     assert run["studies"]["transfers"]["data"]["sha256"]
+
+
+def test_a_further_page_counts_on_the_front_page_and_is_in_the_navigation(further):
+    front, [study] = publish.publish(further, "2026-01-31", {"transfers": "2026-01-31"})
+    assert study["verdict"] == "anomalies 2"
+    text = page(front).get_text()
+    assert "2 problems found" in text
+    assert "Two problems" in text
+    assert "One idle GPU." in text
+    assert "n1 gpu 0" in text
+    assert page(front).select_one('a[href="transfers/5_more.html"]')
+    assert page(front.parent / "transfers/4_analyse.html").select_one('header a[href="5_more.html"]')
+    assert page(front.parent / "transfers/5_more.html").select_one('header [aria-current="page"]').get_text() == "5_more"
+
+
+def test_a_further_page_that_failed_leaves_the_findings_of_the_analysis(further):
+    report = further / "reports/2026-01-31/transfers"
+    executed(report / "5_more.ipynb", error="no GPU")
+    front, [study] = publish.publish(further, "2026-01-31", {"transfers": "2026-01-31"})
+    assert (study["verdict"], study["failed_step"], study["error"]) == ("failed", "5_more", "ValueError: no GPU")
+    assert list(study["findings"].kind) == ["slow_link"]
+    assert "Two problems" in page(front).get_text()
+
+
+def test_a_failed_analysis_leaves_the_findings_of_a_further_page(further):
+    executed(further / "reports/2026-01-31/transfers/4_analyse.ipynb", error="no model")
+    _, [study] = publish.publish(further, "2026-01-31", {"transfers": "2026-01-31"})
+    assert (study["verdict"], study["failed_step"], study["headline"]) == ("failed", "4_analyse", "One idle GPU.")
+    assert list(study["findings"].kind) == ["idle_gpu"]
 
 
 def test_a_failed_step_comes_first_on_its_page_and_on_the_front_page(night):

@@ -1,0 +1,106 @@
+"""A private Prometheus that scrapes a real node exporter and a small page of GPU metrics, for tests: on loopback, stopped by process id."""
+
+import shutil
+import subprocess
+import threading
+import time
+from contextlib import ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import requests
+from slurm_cluster import PATH, free_ports, stop, wait_until
+
+PROGRAMS = ["prometheus", "prometheus-node-exporter"]
+CONFIG = """
+global: {{scrape_interval: 1s, scrape_timeout: 1s}}
+scrape_configs:
+  - job_name: node
+    static_configs: [{{targets: ["127.0.0.1:{node}"]}}]
+  - job_name: gpu
+    static_configs: [{{targets: ["127.0.0.1:{gpu}"]}}]
+"""
+# A stand-in: this is the text that a DCGM exporter gives for two GPUs, of which the second is allocated to nobody, and an exporter of
+# nvidia-smi for a third. No GPU is read.
+GPU_PAGE = """
+DCGM_FI_DEV_GPU_UTIL{gpu="0",UUID="GPU-a",Hostname="gpu-node-1",hpc_job="4711",user="u001"} 97
+DCGM_FI_DEV_FB_USED{gpu="0",UUID="GPU-a",Hostname="gpu-node-1",hpc_job="4711",user="u001"} 30000
+DCGM_FI_DEV_FB_FREE{gpu="0",UUID="GPU-a",Hostname="gpu-node-1",hpc_job="4711",user="u001"} 10000
+DCGM_FI_DEV_POWER_USAGE{gpu="0",UUID="GPU-a",Hostname="gpu-node-1",hpc_job="4711",user="u001"} 301.5
+DCGM_FI_DEV_GPU_TEMP{gpu="0",UUID="GPU-a",Hostname="gpu-node-1",hpc_job="4711",user="u001"} 71
+DCGM_FI_DEV_GPU_UTIL{gpu="1",UUID="GPU-b",Hostname="gpu-node-1"} 0
+DCGM_FI_DEV_FB_USED{gpu="1",UUID="GPU-b",Hostname="gpu-node-1"} 5
+nvidia_smi_utilization_gpu_ratio{uuid="c"} 0.5
+nvidia_smi_memory_used_bytes{uuid="c"} 1048576000
+nvidia_smi_memory_total_bytes{uuid="c"} 4194304000
+nvidia_smi_power_draw_watts{uuid="c"} 120
+nvidia_smi_temperature_gpu{uuid="c"} 50
+"""
+
+
+def missing():
+    """Programs that are needed and that this machine lacks."""
+    return [name for name in PROGRAMS if not shutil.which(name, path=PATH)]
+
+
+@contextmanager
+def answering(answer):
+    """A small HTTP server on loopback, for GET and POST: answer(headers) gives (status, text). Yields its port."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            status, text = answer(self.headers)
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        do_POST = do_GET
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@contextmanager
+def prometheus(folder, *, scrapes=5):
+    """Run both in `folder` until some scrapes are stored; yields (URL of the Prometheus, URL of the page of the node exporter)."""
+    node, server = free_ports(2)
+
+    def answers(url):
+        try:
+            return requests.get(url, timeout=2).ok
+        except requests.RequestException:
+            return False
+
+    with ExitStack() as running:
+
+        def start(*command, ready):
+            log = (folder / f"{command[0]}.log").open("wb")
+            daemon = subprocess.Popen(
+                command, env={"PATH": PATH}, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
+            running.callback(stop, daemon)
+            if not wait_until(lambda: daemon.poll() is not None or answers(ready), 30) or daemon.poll() is not None:
+                raise RuntimeError(f"{command[0]} did not come up: {(folder / f'{command[0]}.log').read_text(errors='replace')[-500:]}")
+
+        gpu = running.enter_context(answering(lambda headers: (200, GPU_PAGE)))
+        (folder / "prometheus.yml").write_text(CONFIG.format(node=node, gpu=gpu))
+        page, url = f"http://127.0.0.1:{node}/metrics", f"http://127.0.0.1:{server}"
+        start("prometheus-node-exporter", f"--web.listen-address=127.0.0.1:{node}", ready=page)
+        files = [f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
+        start("prometheus", *files, f"--web.listen-address=127.0.0.1:{server}", ready=f"{url}/-/ready")
+
+        def stored():
+            found = requests.get(f"{url}/api/v1/query", {"query": "count_over_time(up[1m])"}, timeout=5).json()["data"]["result"]
+            return len(found) == 2 and min(int(series["value"][1]) for series in found) >= scrapes
+
+        if not wait_until(stored, 60):
+            raise RuntimeError("nothing was scraped")
+        time.sleep(1)
+        yield url, page
