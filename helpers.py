@@ -696,6 +696,40 @@ def smooth_runs(scores, windows, n):
     return rolled.mean().droplevel([0, 1]).sort_index()
 
 
+def load_detector(folder):
+    """What 3_train stored in `folder`: detector.json as attributes, with usual, units, reference, network and, where there are labels, classifier."""
+    import keras
+
+    told = json.loads((folder / "detector.json").read_text())
+    reference = pd.read_parquet(folder / "reference.parquet").groupby("detector")
+    return SimpleNamespace(**told, usual=pd.read_parquet(folder / "usual.parquet").set_index(["detector", "when"]),
+                           units=pd.read_parquet(folder / "units.parquet").set_index("detector"),
+                           network=keras.models.load_model(folder / "network.keras"),
+                           reference={name: reference.get_group(name)[told["inputs"]].to_numpy() for name in told["detectors"]},
+                           classifier=load_skops(folder / "classifier.skops") if told["classes"] else None)
+
+
+def in_units(scores, group, units):
+    """Logarithms of `health_scores` in units of the median healthy one of each detector, and `together`: of the mean of the three that learn."""
+    scaled = scores[units.columns] / units.reindex(group).set_index(scores.index)
+    return np.log(scaled.assign(together=scaled[["pca", "neighbours", "autoencoder"]].mean(axis=1)))
+
+
+def node_tests(windows, detector):
+    """Statistics of windows, sorted by node_id and start: `health`, `classifier` (log odds of not being healthy), "p <class>" and each distance."""
+    z, group = usual_deviations(windows, detector.usual)
+    tests = in_units(smooth_runs(health_scores(z, group, detector.reference, detector.network), windows, detector.smoothing), group, detector.units)
+    tests.insert(0, "health", tests[detector.in_use])
+    if not detector.classes:
+        return tests
+    p = np.zeros((len(windows), len(detector.classes)))
+    if len(windows):
+        p = temper(detector.classifier.predict_proba(windows.reindex(columns=detector.features).to_numpy()), detector.temperature)
+    healthy = p[:, detector.classes.index("none")]
+    tests.insert(0, "classifier", np.log((1 - healthy) / healthy))
+    return tests.join(pd.DataFrame(p, columns=[f"p {name}" for name in detector.classes]))
+
+
 def table_key(frame, keys):
     """One text key per row from the columns `keys` (no keys: the empty text)."""
     first, *others = [frame[key].astype(str) for key in keys] or [pd.Series("", index=frame.index)]

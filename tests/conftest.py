@@ -114,6 +114,7 @@ def sample_chain(tmp_path_factory):
     config |= {"products": str(products), "simulate": {"days": 28, "transfers_per_day": 500}}
     config["studies"]["transfers"] |= {"extract": {"source": "sample", "days": 28}, "train": {"epochs": 6}}
     config["studies"]["accounting"]["train"] |= {"origins": 1, "injections": 30}
+    config["studies"]["telemetry"]["train"] |= {"experiments": [], "folds": 2, "thin": 4, "trees": 20, "epochs": 8}
     path = products / "config.yaml"
     path.write_text(yaml.safe_dump(config))
     code, printed = run_chain(path)
