@@ -7,13 +7,11 @@
     Windows                chunks, weekly series, window statistics      chunk_batches, series_features, window_statistics, select_features
     Models                 stored models behind one call                 pinball, load_skops, predict_quantiles
     Scores and thresholds  tests, p-values, limits, skill with interval  change_tests, judge_tests, p_values, score_limit, skill_interval
-    Findings               the contract of a finding                     FINDING_COLUMNS
     Plots                  one figure, one claim, saved and shown        show_figure
-    Records                sentences, tables, metrics                    say, show_table, record_metrics
+    Records                sentences, tables, metrics, columns           say, show_table, record_metrics, FINDING_COLUMNS
 
-Entry rule: a function enters when a second notebook needs it, or when several studies would err by a silent error in it (windows, encoders,
-thresholds, time zones). What one notebook uses goes back there, among the prose that explains it, and keeps its tests: `from_notebook` in
-tests/conftest.py reaches it. All is pure but `write_`, `record_`, `say`, `show_`.
+Entry rule: a function enters when a second notebook needs it, or several studies would err by a silent error in it. What one notebook uses goes
+back there, among its prose, and keeps its tests (`from_notebook`, tests/conftest.py). All is pure but `write_`, `record_`, `say`, `show_`.
 """
 
 import contextlib
@@ -87,7 +85,6 @@ def write_json(content, path):
 
 # ------------------------------------------------------------------------------------------------------------------ Read
 
-
 def read_files(pattern, read):
     """Call `read(path)` for every file that matches `pattern` (relative to the repository root), in the order of their names.
 
@@ -139,10 +136,9 @@ def as_text(value):
 def connect_elastic(url, *, timeout_s, retry_wait_s):
     """A function `ask` of the Elasticsearch at `url`: ask("search", index="x", ...) is the whole answer to that call of its client.
 
-    Login from ELASTIC_API_KEY, or ELASTIC_USER and ELASTIC_PASSWORD, else a netrc file; HTTP(S)_PROXY and NO_PROXY are followed; certificates
-    are always verified, by ELASTIC_CA, else REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE, SSL_CERT_FILE. What may pass (time-outs, cut connections, 429,
-    5xx, an answer of some shards only) is tried six times, with waits of up to `retry_wait_s`. What is left is one line: TimeoutError or
-    ConnectionError; NotFoundError of the client, for an unknown index, passes through.
+    Login from ELASTIC_API_KEY, or ELASTIC_USER and ELASTIC_PASSWORD, else netrc; proxies are followed; certificates are always verified, by
+    ELASTIC_CA, else REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE, SSL_CERT_FILE. What may pass (time-outs, 429, 5xx, an answer of some shards only) is tried
+    six times, with waits of up to `retry_wait_s`. What is left is one line, TimeoutError or ConnectionError, or the client's NotFoundError.
     """
     import elasticsearch
     import tenacity
@@ -186,10 +182,7 @@ def connect_elastic(url, *, timeout_s, retry_wait_s):
 
 
 def read_optional(path, sample, columns):
-    """The table at `path` (CSV or Parquet), `sample` where `path` is "sample"; `columns` without a row where that is "" or None.
-
-    sample : path of the sample's own table, None where the source is not the sample. FileNotFoundError when a named file is not there.
-    """
+    """The table at `path` (CSV or Parquet; FileNotFoundError), or `sample`, a path or None, for "sample"; `columns` without a row for "" or None."""
     path = sample if path == "sample" else resolve(path) if path else None
     if path is None:
         return pd.DataFrame(columns=columns)
@@ -214,7 +207,6 @@ def write_status(raw, *, state, rows, newest, source, window, **more):
 
 # ----------------------------------------------------------------------------------------------------------------- Clean
 
-
 def check_schema(frame, schema, name):
     """Return `frame` validated by the pandera `schema`; ValueError names the file, the column and the first bad rows."""
     from pandera.errors import SchemaErrors
@@ -228,7 +220,6 @@ def check_schema(frame, schema, name):
 
 
 # ------------------------------------------------------------------------------------------------- Features and encoders
-
 
 def fit_categories(frame, columns, known=None):
     """Category lists of `columns`: {column: [value, ...]}; position + 1 is the code, 0 is reserved for unseen values.
@@ -260,7 +251,6 @@ def encode_inputs(frame, scaling, vocabulary, categories, hide=()):
 
 # --------------------------------------------------------------------------------------------------------------- Windows
 
-
 def chunk_batches(numbers, codes, target, weight, *, warmup, length, batch, seed=None, hide=()):
     """A Keras dataset over one long sequence, cut into chunks with a loss at many steps and no window held in memory.
 
@@ -268,8 +258,7 @@ def chunk_batches(numbers, codes, target, weight, *, warmup, length, batch, seed
     [k * length, (k + 1) * length) after reading the `warmup` rows before them, so that every target sees at least `warmup` predecessors
     and a row costs 1 + warmup / length steps. What is missing, or before the first row, is 0, the mean. Batches are
     ({"numbers": (B, T, F), "codes": (B, T, C)}, (B, T), (B, T)) with T = warmup + length; the weight of warm-up steps is 0.
-    With `seed` (training) chunks are shuffled, those without weight left out, and the columns `hide` of `numbers` are 0 in a random half
-    of the chunks, so that the model also learns to do without them. Without it the order is kept, to predict.
+    With `seed` (training) chunks are shuffled, those without weight left out, and the columns `hide` are 0 in a random half of them. Else in order.
     """
     from keras.utils import PyDataset
 
@@ -311,12 +300,11 @@ def trailing_median(values, weeks):
 
     values : float64 (series, week), NaN where nothing is known. A week is not in its own window; with no known value: NaN, NaN, 0.
     """
-    n_series, n_weeks = values.shape
-    out = np.full((3, n_series, n_weeks), np.nan)
-    for s in range(n_series):
-        for t in range(n_weeks):
-            window = values[s, max(t - weeks, 0):t]
-            known = window[np.isfinite(window)]
+    out = np.full((3, *values.shape), np.nan)
+    for s in range(values.shape[0]):
+        for t in range(values.shape[1]):
+            known = values[s, max(t - weeks, 0):t]
+            known = known[np.isfinite(known)]
             out[2, s, t] = len(known)
             if len(known):
                 out[0, s, t] = np.median(known)
@@ -480,10 +468,9 @@ def window_statistics(values, window, step=1, starts=None):
 def select_features(windows, features, false_discovery_rate):
     """Features that tell an anomaly from the healthy runs of the same application: DataFrame [feature, (app, anomaly)] of adjusted p-values.
 
-    windows : DataFrame job_id, node_id, app, anomaly and `features`; "none" is healthy, "" unlabelled. The unit is a run (job x node), by the median
-    of its windows, which overlap and share their luck. Two-sided Mann-Whitney tests (1947), all of them adjusted together (Benjamini &
-    Hochberg 1995); rows are the features whose smallest p-value is at or below `false_discovery_rate`, most certain first. No row: nothing is
-    told apart. No column: no application has both healthy and anomalous runs, and all features are kept.
+    windows : DataFrame job_id, node_id, app, anomaly and `features`; "none" is healthy, "" unlabelled. The unit is a run, by its medians,
+    since windows overlap. Mann-Whitney tests (1947), adjusted together (Benjamini & Hochberg 1995). Rows: the features with a p-value at or below
+    `false_discovery_rate`, most certain first; none where nothing is told apart. No column: no application has healthy and anomalous runs.
     """
     from scipy import stats
 
@@ -543,8 +530,8 @@ def temper(p, temperature):
 def usual_deviations(windows, usual):
     """Distance of every window from what is usual on its node, in usual spreads: (float32 (n, F), group (n,)); 0 where nothing is measured.
 
-    usual : DataFrame [(group, when), feature] of medians: "" at any time; "0" to "47", a half hour of the day in UTC, for nodes without jobs, NaN
-    where the time of day tells nothing; and "spread", the usual deviation from them. A node that is no group of its own belongs to "all".
+    usual : DataFrame [(group, when), feature]: medians at any time (""), medians of a half hour of the day in UTC ("0" to "47"; NaN where that tells
+    nothing), and the usual deviation from them ("spread"). A node that is no group of its own belongs to "all".
     """
     group = windows.node_id.where(windows.node_id.isin(usual.index.levels[0]), "all").to_numpy(object)
     half_hour = (windows.end.dt.hour * 2 + windows.end.dt.minute // 30).astype(str).to_numpy(object)
@@ -557,9 +544,9 @@ def usual_deviations(windows, usual):
 def health_scores(z, group, reference, network, neighbours=5, share=0.9):
     """Four distances from health: DataFrame [window, (distance, pca, neighbours, autoencoder)] of mean squares, higher = stranger.
 
-    z, group : as `usual_deviations` gives them. reference : {group: z of healthy windows (m, F)}, from which the principal components that hold a
-    `share` of the variance (SPE, Jackson & Mudholkar 1979) and the nearest `neighbours` (Ramaswamy, Rastogi & Shim 2000) are taken. network : a Keras
-    model (B, G, F) -> the same, what it cannot rebuild in units of its usual error, with the groups in the order of `reference`.
+    z, group : of `usual_deviations`. reference : {group: z of healthy windows (m, F)}, for the principal components with a `share` of the variance
+    (SPE, Jackson & Mudholkar 1979) and the nearest `neighbours` (Ramaswamy, Rastogi & Shim 2000). network : a Keras model (B, G, F) -> the same,
+    what it cannot rebuild in units of its usual error, with the groups in the order of `reference`.
     """
     from sklearn.decomposition import PCA
     from sklearn.neighbors import NearestNeighbors
@@ -588,38 +575,10 @@ def smooth_runs(scores, windows, n):
     return rolled.mean().droplevel([0, 1]).sort_index()
 
 
-def load_detector(folder):
-    """What 3_train stored in `folder`: detector.json as attributes, with usual, units, reference, network and, where there are labels, classifier."""
-    import keras
-
-    told = json.loads((folder / "detector.json").read_text())
-    reference = pd.read_parquet(folder / "reference.parquet").groupby("detector")
-    return SimpleNamespace(**told, usual=pd.read_parquet(folder / "usual.parquet").set_index(["detector", "when"]),
-                           units=pd.read_parquet(folder / "units.parquet").set_index("detector"),
-                           network=keras.models.load_model(folder / "network.keras"),
-                           reference={name: reference.get_group(name)[told["inputs"]].to_numpy() for name in told["detectors"]},
-                           classifier=load_skops(folder / "classifier.skops") if told["classes"] else None)
-
-
 def in_units(scores, group, units):
     """Logarithms of `health_scores` in units of the median healthy one of each detector, and `together`: of the mean of the three that learn."""
     scaled = scores[units.columns] / units.reindex(group).set_index(scores.index)
     return np.log(scaled.assign(together=scaled[["pca", "neighbours", "autoencoder"]].mean(axis=1)))
-
-
-def node_tests(windows, detector):
-    """Statistics of windows, sorted by node_id and start: `health`, `classifier` (log odds of not being healthy), "p <class>" and each distance."""
-    z, group = usual_deviations(windows, detector.usual)
-    tests = in_units(smooth_runs(health_scores(z, group, detector.reference, detector.network), windows, detector.smoothing), group, detector.units)
-    tests.insert(0, "health", tests[detector.in_use])
-    if not detector.classes:
-        return tests
-    p = np.zeros((len(windows), len(detector.classes)))
-    if len(windows):
-        p = temper(detector.classifier.predict_proba(windows.reindex(columns=detector.features).to_numpy()), detector.temperature)
-    healthy = p[:, detector.classes.index("none")]
-    tests.insert(0, "classifier", np.log((1 - healthy) / healthy))
-    return tests.join(pd.DataFrame(p, columns=[f"p {name}" for name in detector.classes]))
 
 
 def table_key(frame, keys):
@@ -656,7 +615,6 @@ def predict_quantiles(path, frame, numbers, codes, *, warmup=0, length=512, batc
 
 
 # ------------------------------------------------------------------------------------------------- Scores and thresholds
-
 
 def standard_score(target, predicted):
     """Distance of `target` (n,) above the predicted median, in predicted spreads (q90 - q50): float (n,), higher = stranger.
@@ -774,13 +732,7 @@ def skill_interval(model_loss, baseline_loss, time, *, rng, resamples=1000):
     return float(1 - sums.model.sum() / sums.baseline.sum()), *map(float, np.quantile(1 - drawn[:, 0] / drawn[:, 1], [0.025, 0.975]))
 
 
-# -------------------------------------------------------------------------------------------------------------- Findings
-
-
-FINDING_COLUMNS = ["study", "kind", "entity", "site", "start", "end", "score", "p_value", "observed", "expected", "unit", "evidence", "figure"]
-
 # ---------------------------------------------------------------------------------------------------------- Plots
-
 
 def show_figure(ax, path, title, xlabel, ylabel):
     """Finish `ax` (title = the claim, axes with quantity and unit), save its figure to `path`, show it with the claim as alt text.
@@ -805,6 +757,8 @@ def show_figure(ax, path, title, xlabel, ylabel):
 
 
 # --------------------------------------------------------------------------------------------------------------- Records
+
+FINDING_COLUMNS = ["study", "kind", "entity", "site", "start", "end", "score", "p_value", "observed", "expected", "unit", "evidence", "figure"]
 
 
 def escape(value):
