@@ -576,10 +576,8 @@ def smooth_runs(scores, windows, n):
 
 
 def in_units(scores, group, units):
-    """Logarithms of `health_scores` in units of the median healthy one of each detector, and `together`: of the mean of the three that learn.
-
-    Finite: below a millionth, such as the distance 0 of a window that measures nothing, a score counts as one.
-    """
+    """Logarithms of `health_scores` in units of the median healthy one of each detector, at least a millionth, and `together`: of the mean of the
+    three that learn."""
     scaled = (scores[units.columns] / units.clip(lower=1e-12).reindex(group).set_index(scores.index)).clip(lower=1e-6)
     return np.log(scaled.assign(together=scaled[["pca", "neighbours", "autoencoder"]].mean(axis=1)))
 
