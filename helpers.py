@@ -537,7 +537,7 @@ def usual_deviations(windows, usual):
     half_hour = (windows.end.dt.hour * 2 + windows.end.dt.minute // 30).astype(str).to_numpy(object)
     timed, plain, spread = (usual.reindex(pd.MultiIndex.from_arrays([group, np.broadcast_to(when, len(group))])).to_numpy()
                             for when in (half_hour, "", "spread"))
-    z = (windows[usual.columns].to_numpy() - np.where(np.isfinite(timed), timed, plain)) / spread
+    z = (windows.reindex(columns=usual.columns).to_numpy() - np.where(np.isfinite(timed), timed, plain)) / spread
     return np.nan_to_num(z).astype("float32"), group
 
 
