@@ -67,10 +67,9 @@ def quick_compiler():
     """Networks of a few hundred windows take longer to compile than to train: without most optimizations, 1.9 s instead of 3.5 s per training."""
     import jax
 
-    before = jax.config.jax_disable_most_optimizations
     jax.config.update("jax_disable_most_optimizations", True)
     yield
-    jax.config.update("jax_disable_most_optimizations", before)
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")
