@@ -652,13 +652,14 @@ def usual_deviations(windows, usual):
     """Distance of every window from what is usual on its node, in usual spreads: (float32 (n, F), group (n,)); 0 where nothing is measured.
 
     usual : DataFrame [(group, when), feature] of medians: "" at any time; "0" to "47", a half hour of the day in UTC, for nodes without jobs, NaN
-    where the time of day tells nothing; and "spread", the usual deviation from them. A node that is no group of its own belongs to "all".
+    where the time of day tells nothing; and "spread", the usual deviation from them. A node that is no group of its own belongs to "all". `windows`
+    may lack features altogether.
     """
     group = windows.node_id.where(windows.node_id.isin(usual.index.levels[0]), "all").to_numpy(object)
     half_hour = (windows.end.dt.hour * 2 + windows.end.dt.minute // 30).astype(str).to_numpy(object)
     timed, plain, spread = (usual.reindex(pd.MultiIndex.from_arrays([group, np.broadcast_to(when, len(group))])).to_numpy()
                             for when in (half_hour, "", "spread"))
-    z = (windows[usual.columns].to_numpy() - np.where(np.isfinite(timed), timed, plain)) / spread
+    z = (windows.reindex(columns=usual.columns).to_numpy() - np.where(np.isfinite(timed), timed, plain)) / spread
     return np.nan_to_num(z).astype("float32"), group
 
 

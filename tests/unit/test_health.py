@@ -85,6 +85,12 @@ def test_what_is_not_measured_is_no_deviation():
     np.testing.assert_allclose(z, [[0, 0], [1, 0]])
 
 
+def test_a_feature_that_no_window_has_is_no_deviation():
+    usual = usual_table(all={"": [10, 20], "spread": [2, 4]})
+    z, _ = helpers.usual_deviations(windows("n1", [NOON], [12, 99]).drop(columns=FEATURES[1]), usual)
+    np.testing.assert_allclose(z, [[1, 0]])
+
+
 # --------------------------------------------------------------------------------------------------- distances from it
 
 
