@@ -247,7 +247,7 @@ def test_a_hostile_name_stays_a_name(tmp_path):
 
 @given(st.integers(0, 40), st.integers(0, 23), st.integers(0, 59), st.integers(0, 59), st.integers(0, 999))
 def test_cpu_times_of_sacct_read_back_as_they_were(days, hours, minutes, seconds, ms):
-    cpu_seconds = from_notebook(NOTEBOOK, "cpu_seconds", re=re)
+    cpu_seconds = from_notebook(NOTEBOOK, "cpu_seconds", window=[None, None])
     whole = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
     assert cpu_seconds((f"{days}-" if days else "") + f"{hours:02d}:{minutes:02d}:{seconds:02d}") == str(whole)
     assert float(cpu_seconds(f"{minutes:02d}:{seconds:02d}.{ms:03d}")) == pytest.approx(minutes * 60 + seconds + ms / 1000)
@@ -255,7 +255,7 @@ def test_cpu_times_of_sacct_read_back_as_they_were(days, hours, minutes, seconds
 
 @pytest.mark.parametrize(("text", "seconds"), [("", None), ("INVALID", "INVALID"), ("1-02:03", "1-02:03"), ("00:00.004", "0.004")])
 def test_a_cpu_time_that_is_none_is_passed_on(text, seconds):
-    assert from_notebook(NOTEBOOK, "cpu_seconds", re=re)(text) == seconds
+    assert from_notebook(NOTEBOOK, "cpu_seconds", window=[None, None])(text) == seconds
 
 
 def test_real_logs_are_read_whole(tmp_path):
