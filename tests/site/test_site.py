@@ -39,7 +39,7 @@ def browser(tmp_path_factory):
 def pages(sample_chain):
     report = sample_chain["report"]
     found = sorted([report.parent / "index.html", *report.rglob("*.html")])
-    assert {p.stem for p in found} == {"index", "simulate", "1_extract", "2_preprocess", "3_train", "4_analyse"}
+    assert {p.stem for p in found} == {"index", "simulate", "1_extract", "2_preprocess", "3_train", "4_analyse", "5_accelerators"}
     return found
 
 
