@@ -480,6 +480,8 @@ def main():
     for s in studies:
         if s["error"]:
             print(f"{s['study']} failed in {s['failed_step']}: {s['error']}", file=sys.stderr)
+        elif s["verdict"] == "empty":
+            print(f"{s['study']}: {s['headline']}", file=sys.stderr)
     print(f"Front page: {front}")
     return int(any(s["verdict"] == "failed" for s in studies))
 
