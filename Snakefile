@@ -14,12 +14,13 @@ from datetime import date
 from functools import partial
 from pathlib import Path
 
+from steps import STEPS, findings_named, pages_of
+
 if not config:
 
     configfile: "config.yaml"
 
 
-STEPS = ["1_extract", "2_preprocess", "3_train", "4_analyse"]
 KNOWN = sorted(p.parent.name for p in Path("notebooks").glob("*/1_extract.ipynb"))
 SHARED = ["day", "products", "alarm_rate", "false_discovery_rate"]  # given to every notebook that declares them
 STUDIES = config.get("studies") or {}
@@ -41,15 +42,9 @@ def day_of(study):
     return date.fromisoformat(str((STUDIES[study] or {}).get("day", config["day"])))
 
 
-def pages(study):
-    """Further pages of a study, `5_*`: notebooks that need its clean tables only."""
-    return sorted(path.stem for path in Path("notebooks", study).glob("5_*.ipynb"))
-
-
 def findings_of(study, page):
-    """The tables of findings that the first cell of a further page says it writes."""
-    first = "".join(json.loads(Path(notebook_of(study, page)).read_text(encoding="utf-8"))["cells"][0]["source"])
-    return re.findall(rf"data/findings/{re.escape(study)}_\w+\.parquet", first.partition("*Writes*")[2])
+    """The tables of findings that a further page writes."""
+    return findings_named(study, json.loads(Path(notebook_of(study, page)).read_text(encoding="utf-8")))
 
 
 def notebook_of(study, step):
@@ -104,8 +99,8 @@ def check_config():
         except ValueError:
             stop(f"studies.{study}.day {steps['day']!r} is no date such as 2026-01-31")
         told = {name: given for name, given in (steps or {}).items() if name != "day"}
-        known = {step[2:]: notebook_of(study, step) for step in [*STEPS, *pages(study)]}
-        for page in pages(study):
+        known = {step[2:]: notebook_of(study, step) for step in [*STEPS, *pages_of(study)]}
+        for page in pages_of(study):
             if not findings_of(study, page):
                 stop(f"{notebook_of(study, page)} names no data/findings/{study}_*.parquet among what its first cell says it writes")
         for name, given in told.items():
@@ -215,7 +210,7 @@ def given(wildcards, step):
 
 def later(wildcards, step):
     """Executed notebooks of later steps, which this one makes out of date; without their night, which would start every step anew."""
-    further = pages(wildcards.study) if step in ("1_extract", "2_preprocess") else []
+    further = pages_of(wildcards.study) if step in ("1_extract", "2_preprocess") else []
     return [f"{name}.ipynb" for name in [*STEPS[STEPS.index(step) + 1 :], *further]] if step in STEPS else []
 
 
@@ -238,7 +233,7 @@ CHAIN = {
         "writes": ["data/scores/{study}.parquet", "data/findings/{study}.parquet"],
     },
 }
-PAGES = [(study, page, findings_of(study, page)) for study in STUDIES for page in pages(study)]
+PAGES = [(study, page, findings_of(study, page)) for study in STUDIES for page in pages_of(study)]
 
 
 wildcard_constraints:

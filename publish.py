@@ -24,8 +24,8 @@ import yaml
 from PIL import Image
 
 from helpers import ROOT, atomic, git_revision, resolve, write_json
+from steps import STEPS, findings_named, pages_of
 
-STEPS = ["1_extract", "2_preprocess", "3_train", "4_analyse"]
 TEMPLATES = ROOT / "templates"
 PACKAGES = ["papermill", "nbconvert", "snakemake", "numpy", "pandas", "pyarrow", "scikit-learn", "keras", "jax", "numba"]
 MAX_FINDINGS = 8  # rows of findings per study on the front page; the analysis page has all
@@ -111,23 +111,16 @@ def latest_with(reports, day, notebook):
 # ------------------------------------------------------------------------------------------------- one study's night
 
 
-def pages_of(study):
-    """Further pages of a study, `5_*`, which the chain runs beside its last two steps."""
-    return sorted(path.stem for path in (ROOT / "notebooks" / study).glob("5_*.ipynb"))
-
-
 def findings_of(root, study, step):
     """The tables of findings that a step which ended well has left, those with a row; a further page names its own in its first cell."""
-    first = "".join(step["notebook"]["cells"][0]["source"])
-    named = re.findall(rf"data/findings/{re.escape(study)}_\w+\.parquet", first.partition("*Writes*")[2])
-    paths = [f"data/findings/{study}.parquet"] if step["name"] in STEPS else named
+    paths = [f"data/findings/{study}.parquet"] if step["name"] in STEPS else findings_named(study, step["notebook"])
     return [table for path in paths if len(table := pd.read_parquet(root / path))]
 
 
 def read_study(root, day, study, last_day):
     """Everything the front page says about one study on `day`, from its executed notebooks and products; its data end with `last_day`."""
     report = root / "reports" / day
-    steps = [read_step(report, study, step) for step in [*STEPS, *pages_of(study)]]
+    steps = [read_step(report, study, step) for step in [*STEPS, *pages_of(study, ROOT)]]
     chain, further = steps[: len(STEPS)], steps[len(STEPS) :]
     status = read_json(root / "data/raw" / study / "status.json")
     failed = next((s for s in steps if s["outcome"] == "failed"), None)

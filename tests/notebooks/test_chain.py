@@ -58,7 +58,17 @@ def mended(failed, tmp_path_factory):
 
 def make_checkout(folder):
     """A checkout with two studies of one-cell notebooks, `right` with a further page; each sleeps `wait_s` and fails when `fail` is true."""
-    for name in ("Snakefile", "Makefile", "helpers.py", "publish.py", "templates", "requirements.txt", "constraints.txt", "pyproject.toml"):
+    for name in (
+        "Snakefile",
+        "Makefile",
+        "steps.py",
+        "helpers.py",
+        "publish.py",
+        "templates",
+        "requirements.txt",
+        "constraints.txt",
+        "pyproject.toml",
+    ):
         source = REPOSITORY / name
         (shutil.copytree if source.is_dir() else shutil.copy2)(source, folder / name)
     for study in ("left", "right"):

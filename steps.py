@@ -1,0 +1,17 @@
+"""Which notebooks a study has: for the Snakefile, which runs them, and publish.py, which shows them. Imports nothing that takes time."""
+
+import re
+from pathlib import Path
+
+STEPS = ["1_extract", "2_preprocess", "3_train", "4_analyse"]
+
+
+def pages_of(study, root=Path()):
+    """Further pages of a study, `5_*`: notebooks that need its clean tables only, and run beside the last two steps."""
+    return sorted(path.stem for path in (root / "notebooks" / study).glob("5_*.ipynb"))
+
+
+def findings_named(study, notebook):
+    """The tables of findings that a further page, a notebook as a dict, says in its first cell that it writes."""
+    first = "".join(notebook["cells"][0]["source"])
+    return re.findall(rf"data/findings/{re.escape(study)}_\w+\.parquet", first.partition("*Writes*")[2])
