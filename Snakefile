@@ -222,6 +222,8 @@ PAPERMILL = """
         | tee {log.text:q} | {{ grep -a --line-buffered ' cells, ' || true; }}
 """
 
+CODE = ["helpers.py", "kernels.py"]  # what the notebooks import
+
 # What each step reads and writes below ROOT. The models themselves are no outputs: Snakemake deletes those of a failed job, and a failed
 # retraining must not cost last week's model.
 CHAIN = {
@@ -276,7 +278,7 @@ for name, step, files in RULES:
         input:
             files["reads"],
             notebook=f"notebooks/{{study}}/{step}.ipynb",
-            helpers=ancient("helpers.py") if step == "3_train" else "helpers.py",
+            code=map(ancient, CODE) if step == "3_train" else CODE,
         output:
             touch(ROOT / files["writes"]) if step == "3_train" else [ROOT / path for path in files["writes"]],
         log:

@@ -23,15 +23,14 @@ import torch
 
 from helpers import (
     QUANTILES,
-    STATISTICS,
     chunk_batches,
     folders,
     pinball,
     predict_quantiles,
     table_key,
-    window_statistics,
     write_parquet,
 )
+from kernels import STATISTICS, window_statistics
 from publish import STEPS
 
 N_NUMBERS, UNITS, WARMUP, LENGTH, BATCH = 18, 128, 100, 156, 256

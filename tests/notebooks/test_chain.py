@@ -63,6 +63,7 @@ def make_checkout(folder):
         "Makefile",
         "steps.py",
         "helpers.py",
+        "kernels.py",
         "publish.py",
         "templates",
         "requirements.txt",

@@ -3,6 +3,7 @@
 import re
 import subprocess
 
+import pytest
 from conftest import REPOSITORY
 
 
@@ -18,12 +19,15 @@ def test_nbstripout_finds_nothing_in_any_notebook():
     assert (done.returncode, done.stdout) == (0, ""), done.stdout
 
 
-def test_helpers_stay_small_and_every_public_name_is_used():
-    text = (REPOSITORY / "helpers.py").read_text()
+@pytest.mark.parametrize("module", ["helpers", "kernels"])
+def test_helpers_stay_small_and_every_public_name_is_used(module):
+    text = (REPOSITORY / f"{module}.py").read_text()
     assert len(text.splitlines()) < 800  # more, and the next thing to do is to move something back to its notebook
-    users = "\n".join(p.read_text() for p in [*REPOSITORY.glob("notebooks/**/*.ipynb"), REPOSITORY / "publish.py", *REPOSITORY.glob("bench/*.py")])
+    others = [REPOSITORY / f"{other}.py" for other in ("helpers", "publish") if other != module]
+    others += [*REPOSITORY.glob("notebooks/**/*.ipynb"), *REPOSITORY.glob("bench/*.py")]
+    users = "\n".join(p.read_text() for p in others)
     for name in re.findall(r"^def ([a-z]\w+)", text, re.M):
-        assert len(re.findall(rf"\b{name}\b", text)) > 1 or re.search(rf"\b{name}\b", users), f"nothing uses helpers.{name}"
+        assert len(re.findall(rf"\b{name}\b", text)) > 1 or re.search(rf"\b{name}\b", users), f"nothing uses {module}.{name}"
 
 
 def test_every_requirement_has_a_reason_and_a_pin():

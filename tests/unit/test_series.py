@@ -18,6 +18,7 @@ from sklearn.ensemble import IsolationForest
 from sklearn.preprocessing import FunctionTransformer
 
 import helpers
+import kernels
 
 decode_categories = from_notebook("accounting/4_analyse.ipynb", "decode_categories")
 
@@ -148,7 +149,7 @@ weekly = st.one_of(st.just(np.nan), st.just(0.0), st.floats(1e-3, 1e6))
 @settings(max_examples=100, deadline=None)
 @given(hnp.arrays(np.float64, st.tuples(st.integers(1, 3), st.integers(1, 30)), elements=weekly), st.integers(1, 12))
 def test_trailing_median_equals_a_slow_loop(values, weeks):
-    middle, spread, known = helpers.trailing_median(values, weeks)
+    middle, spread, known = kernels.trailing_median(values, weeks)
     for s, t in np.ndindex(values.shape):
         window = values[s, max(t - weeks, 0) : t]
         window = window[np.isfinite(window)]

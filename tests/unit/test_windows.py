@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as hnp
 from scipy import stats
 
 import helpers
+import kernels
 
 counter_rates = from_notebook("telemetry/2_preprocess.ipynb", "counter_rates")
 
@@ -25,7 +26,7 @@ def by_pandas(values, window, step):
 
 
 def assert_same(values, window, step, rtol=1e-6):
-    got, expected = helpers.window_statistics(values, window, step), by_pandas(values, window, step)
+    got, expected = kernels.window_statistics(values, window, step), by_pandas(values, window, step)
     assert got.shape == expected.shape
     np.testing.assert_allclose(got, expected, rtol=rtol, atol=1e-6)  # NaN must meet NaN
 
@@ -59,7 +60,7 @@ def test_statistics_are_those_of_pandas(values, window, step):
 
 def test_a_large_counter_keeps_its_digits():
     small = rng.integers(0, 50, (120, 3)).astype(float)
-    got, near_zero = helpers.window_statistics(1e12 + small, 60, 15), by_pandas(small, 60, 15)
+    got, near_zero = kernels.window_statistics(1e12 + small, 60, 15), by_pandas(small, 60, 15)
     np.testing.assert_allclose(got[:, :, 3:6], near_zero[:, :, 3:6], rtol=1e-6)  # std, skew and kurtosis do not see the offset
     np.testing.assert_allclose(got[:, :, 2], 1e12 + near_zero[:, :, 2], rtol=1e-6)
 
@@ -73,17 +74,17 @@ def test_statistics_are_those_of_pandas_on_anything(data):
 
 
 def test_named_windows_are_those_of_the_same_start_and_short_input_has_none():
-    every = helpers.window_statistics(NOISE, 30)
-    np.testing.assert_array_equal(helpers.window_statistics(NOISE, 30, starts=[3, 3, 40, 170]), every[[3, 3, 40, 170]])
-    assert helpers.window_statistics(NOISE[:29], 30).shape == (0, 6, 11)
-    assert helpers.window_statistics(np.empty((40, 0)), 30).shape == (11, 0, 11)
+    every = kernels.window_statistics(NOISE, 30)
+    np.testing.assert_array_equal(kernels.window_statistics(NOISE, 30, starts=[3, 3, 40, 170]), every[[3, 3, 40, 170]])
+    assert kernels.window_statistics(NOISE[:29], 30).shape == (0, 6, 11)
+    assert kernels.window_statistics(np.empty((40, 0)), 30).shape == (11, 0, 11)
     assert every.dtype == np.float32
 
 
 @pytest.mark.parametrize("bad", [{"window": 0}, {"window": 9, "step": 0}, {"window": 9, "starts": [5, 4]}, {"window": 9, "starts": [192]}])
 def test_windows_that_are_none_are_refused(bad):
     with pytest.raises(ValueError, match="window_statistics"):
-        helpers.window_statistics(NOISE, **bad)
+        kernels.window_statistics(NOISE, **bad)
 
 
 def rates_of(counter, seconds=None, **more):

@@ -1,0 +1,115 @@
+"""Compiled loops of Nightshift: what NumPy and pandas cannot say in whole arrays, in numba, tested against them.
+
+    trailing_median     median, spread and number of the weeks before each week
+    window_statistics   STATISTICS of every metric in overlapping windows
+
+A file of their own, since numba keeps what it has compiled beside the file that holds it, and a loop does not fit into a cell of a notebook.
+Entry rule: a loop enters when the same in whole arrays was measured and is too slow (`make bench` says by how much). All is pure.
+"""
+
+import numba
+import numpy as np
+
+
+@numba.njit(cache=True)
+def trailing_median(values, weeks):
+    """Median, scaled median absolute deviation and number of the known values in the `weeks` before each week: float (3, S, W).
+
+    values : float64 (series, week), NaN where nothing is known. A week is not in its own window; with no known value: NaN, NaN, 0.
+    """
+    out = np.full((3, *values.shape), np.nan)
+    for s in range(values.shape[0]):
+        for t in range(values.shape[1]):
+            known = values[s, max(t - weeks, 0):t]
+            known = known[np.isfinite(known)]
+            out[2, s, t] = len(known)
+            if len(known):
+                out[0, s, t] = np.median(known)
+                out[1, s, t] = 1.4826 * np.median(np.abs(known - out[0, s, t]))      # a standard deviation, for a normal law
+    return out
+
+
+STATISTICS = ["max", "min", "mean", "std", "skew", "kurtosis", "p5", "p25", "p50", "p75", "p95"]
+
+
+@numba.njit(cache=True)
+def _sort_small(values, at, n, out, at_out):
+    if n > 40:      # beyond, comparing all pairs costs more than a sort
+        for rank, i in enumerate(np.argsort(values[:n])):
+            out[rank], at_out[rank] = values[i], at[i]
+        return
+    for i in range(n):
+        rank = 0
+        for j in range(n):
+            rank += (values[j] < values[i]) | ((values[j] == values[i]) & (j < i))
+        out[rank], at_out[rank] = values[i], at[i]
+
+
+@numba.njit(cache=True, fastmath={"reassoc", "contract"})      # sums in any order, so that they run in vector registers
+def _window_column(values, starts, window, out):
+    size = window + 1       # one more, for the infinity that ends a list
+    x, new, raw, y = np.empty(size), np.empty(size), np.empty(size), np.empty(size)      # not rows of one: the compiler would fear overlap
+    at_x, at_new, at_raw, at_y = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size, np.int64)
+    n = end = 0
+    for w, start in enumerate(starts):      # y is the last window, sorted: x what stays of it, then merged with what is new
+        k = kept = 0
+        for t in range(max(end, start), start + window):
+            raw[k], at_raw[k] = values[t], t
+            k += np.isfinite(values[t])
+        end = start + window
+        _sort_small(raw, at_raw, k, new, at_new)
+        for i in range(n):
+            x[kept], at_x[kept] = y[i], at_y[i]
+            kept += at_y[i] >= start
+        n, new[k], x[kept] = kept + k, np.inf, np.inf
+        i = j = 0
+        for s in range(n):      # without branches, which random data mispredicts
+            left = x[i] <= new[j]
+            y[s], at_y[s] = x[i] if left else new[j], at_x[i] if left else at_new[j]
+            i, j = i + left, j + (not left)
+        out[:, w] = np.nan
+        if n == 0:
+            continue
+        middle, mean, m2, m3, m4 = y[n // 2], 0.0, 0.0, 0.0, 0.0
+        for i in range(n):
+            raw[i] = y[i] - middle        # exact for near numbers, so that a counter of 1e12 keeps its digits
+            mean += raw[i]
+        mean /= n
+        for i in range(n):
+            c = raw[i] - mean
+            m2, m3, m4 = m2 + c * c, m3 + c * c * c, m4 + c * c * c * c
+        out[0, w], out[1, w], out[2, w] = y[n - 1], y[0], middle + mean
+        if n > 1:
+            out[3, w] = np.sqrt(m2 / (n - 1))
+        if n > 2 and y[0] < y[n - 1]:       # pandas gives a constant window neither skew nor kurtosis
+            out[4, w] = n * np.sqrt(n - 1.0) / (n - 2) * m3 / (m2 * np.sqrt(m2))
+        if n > 3 and y[0] < y[n - 1]:
+            out[5, w] = (n - 1.0) / ((n - 2.0) * (n - 3)) * ((n + 1.0) * n * m4 / (m2 * m2) - 3 * (n - 1))
+        for i, q in enumerate((0.05, 0.25, 0.5, 0.75, 0.95)):
+            low = int(q * (n - 1))
+            out[6 + i, w] = y[low] + (y[min(low + 1, n - 1)] - y[low]) * (q * (n - 1) - low)
+
+
+@numba.njit(cache=True, parallel=True)
+def _window_pass(values, starts, window, out):
+    for m in numba.prange(len(values)):
+        _window_column(values[m], starts, window, out[m])
+
+
+def window_statistics(values, window, step=1, starts=None):
+    """STATISTICS of every metric in windows of `window` samples, `step` apart: float32 (n_windows, M, 11).
+
+    values : float (T, M) on a regular grid, NaN where a sample is missing (what is infinite counts as missing). `starts`, ascending positions,
+    names the windows instead of `step`. Definitions of pandas' rolling(window, min_periods=1): std with ddof 1, skew and excess kurtosis
+    corrected for bias, percentiles interpolated linearly; NaN below 1, 2, 3 or 4 samples for std, skew and kurtosis, and for the skew and
+    kurtosis of a constant. Fewer than `window` rows: no window. ValueError for a window or step below 1, or windows beyond the rows.
+    """
+    values = np.asarray(values, np.float64)
+    if min(window, step) < 1:
+        raise ValueError(f"window_statistics: a window of {window} samples every {step} is none")
+    starts = np.arange(0, len(values) - window + 1, step) if starts is None else np.asarray(starts, np.int64)
+    if len(starts) and (starts[0] < 0 or starts[-1] + window > len(values) or (np.diff(starts) < 0).any()):
+        raise ValueError("window_statistics: starts must ascend within the rows")
+    out = np.empty((values.shape[1], len(STATISTICS), len(starts)), np.float32)
+    _window_pass(np.ascontiguousarray(values.T), starts, window, out)
+    return out.transpose(2, 0, 1)
