@@ -1,4 +1,4 @@
-"""Shared by all tests: a skip is a failure under CI=true, and the chain is run once on a small sample for those that read it."""
+"""Shared by all tests: a skip is a failure under CI=true, what is dear is made once, and on a small sample the chain runs for those that read it."""
 
 import ast
 import json
@@ -25,6 +25,21 @@ GRACC_RECORD = {
     "Processors": 1,
 }
 ACCOUNTING_FIELDS = ["RecordId", *GRACC_RECORD, "more"]  # of the raw table
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
+def pytest_collection_modifyitems(items):
+    """Tests that share a fixture of the session, or of their module, go to one worker of `make test`: it is made once and not once per worker."""
+    for item in items:
+        known = item._fixtureinfo.name2fixturedefs
+        scopes = {known[name][-1].scope: name for name in reversed(item.fixturenames) if name in known and is_ours(known[name][-1])}
+        if group := scopes.get("session") or (item.path.stem if "module" in scopes else ""):
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
+def is_ours(fixture):
+    """Whether a fixture is defined in this folder and not by pytest or a plugin."""
+    return Path(fixture.func.__code__.co_filename).is_relative_to(REPOSITORY / "tests")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -121,12 +121,12 @@ def started(checkout, until):
     """The chain, run in the background and in a process group of its own; returns once the file `until` of the night is there."""
     command = ["make", "--no-print-directory", "reports", f"ENV={sys.prefix}", "-o", f"{sys.prefix}/.installed"]
     run = subprocess.Popen(command, cwd=checkout, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
-    for _ in range(300):
+    for _ in range(900):
         if (checkout / NIGHT / until).exists():
             return run
         time.sleep(0.1)
     os.killpg(run.pid, signal.SIGKILL)
-    raise TimeoutError(f"{until} is not there after 30 s: {run.communicate()[0]}")
+    raise TimeoutError(f"{until} is not there after 90 s: {run.communicate()[0]}")
 
 
 def planned(checkout, **config):

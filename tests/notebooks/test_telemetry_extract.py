@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
 from conftest import REAL_DATA, execute, from_notebook, run_cells, shown
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 NOTEBOOK = "telemetry/1_extract.ipynb"
@@ -240,6 +240,7 @@ def test_no_file_and_no_sample_are_said(tmp_path):
         run_cells(NOTEBOOK, tmp_path, source="sample")
 
 
+@settings(deadline=None)
 @given(st.integers(10**15, 4 * 10**15), st.sampled_from([(1e6, "s"), (1e3, "ms"), (1, "us"), (1e-3, "ns")]))
 def test_a_time_is_the_same_in_every_unit(micro, unit):
     as_times = from_notebook(NOTEBOOK, "as_times", pd=pd, np=np)
