@@ -145,6 +145,7 @@ def planned(checkout, **config):
         ({"studies": {"right": {"extra": {"colour": 1}}}}, "studies.right.extra: notebooks/right/5_extra.ipynb declares no parameter 'colour'"),
         ({"studies": {"left": {"extract": {"source": "missing/*.json"}}}}, "the source of left, missing/*.json, does not exist"),
         ({"studies": {"left": {"extract": {"source": "https://me:pw@host"}}}}, "credentials belong into the environment"),
+        ({"studies": {"left": {"preprocess": {"wait_s": 1}}}}, "studies.left has settings and no source: name it under extract, or write"),
         ({"studies": {}}, "names no study"),
         ({"studies": {"left": {}}, "colour": "red"}, "unknown setting 'colour'"),
         ({"studies": {"left": {}}, "day": "tomorrow"}, "day 'tomorrow' is no date"),
