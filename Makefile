@@ -23,7 +23,7 @@ nightly:  ## the same for the night that has just ended (UTC), as cron calls it
 
 test: $(ENV)/.installed      ## run all tests, on up to four processors at once
 	@[ -d tests/site/node_modules ] || ! command -v npm >/dev/null || npm ci --prefix tests/site --silent --no-fund --no-audit
-	python -m pytest -n logical --maxprocesses 4 --dist loadgroup
+	python -m pytest -n logical --maxprocesses 4 --dist loadscope
 
 bench: $(ENV)/.installed     ## measure speed and memory against peers
 	python bench/bench.py

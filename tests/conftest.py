@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -27,19 +28,25 @@ GRACC_RECORD = {
 ACCOUNTING_FIELDS = ["RecordId", *GRACC_RECORD, "more"]  # of the raw table
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
-def pytest_collection_modifyitems(items):
-    """Tests that share a fixture of the session, or of their module, go to one worker of `make test`: it is made once and not once per worker."""
-    for item in items:
-        known = item._fixtureinfo.name2fixturedefs
-        scopes = {known[name][-1].scope: name for name in reversed(item.fixturenames) if name in known and is_ours(known[name][-1])}
-        if group := scopes.get("session") or (item.path.stem if "module" in scopes else ""):
-            item.add_marker(pytest.mark.xdist_group(group))
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
+def pytest_xdist_make_scheduler(config, log):
+    """Which tests stay together on one worker of `make test` (its own marks do nothing with pytest 9.2, which names tests in another way)."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Together(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return group_of(nodeid)
+
+    return Together(config, log)
 
 
-def is_ours(fixture):
-    """Whether a fixture is defined in this folder and not by pytest or a plugin."""
-    return Path(fixture.func.__code__.co_filename).is_relative_to(REPOSITORY / "tests")
+def group_of(nodeid):
+    """Name of the tests that one worker runs after one another: those that read the sample's chain, those of a file that makes something once
+    for all its tests; any other test is a group of its own.
+    """
+    file = nodeid.partition("::")[0]
+    text = (REPOSITORY / file).read_text()
+    return "sample_chain" if re.search(r"def \w+\(.*\bsample_chain\b", text) else file if "fixture(scope=" in text else nodeid
 
 
 @pytest.hookimpl(wrapper=True)
