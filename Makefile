@@ -21,9 +21,9 @@ reports: $(ENV)/.installed   ## run the chain and render the site: CONFIG=site.y
 nightly:  ## the same for the night that has just ended (UTC), as cron calls it
 	@$(MAKE) --no-print-directory reports DAY=$$($(PYTHON) -c 'import datetime as d; print(d.datetime.now(d.UTC).date() - d.timedelta(1))')
 
-test: $(ENV)/.installed      ## run all tests
+test: $(ENV)/.installed      ## run all tests, on up to four processors at once
 	@[ -d tests/site/node_modules ] || ! command -v npm >/dev/null || npm ci --prefix tests/site --silent --no-fund --no-audit
-	python -m pytest
+	python -m pytest -n logical --maxprocesses 4 --dist loadscope
 
 bench: $(ENV)/.installed     ## measure speed and memory against peers
 	python bench/bench.py

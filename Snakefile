@@ -111,6 +111,8 @@ def check_config():
             for parameter, value in (given or {}).items():  # what is the sample's by default is a file otherwise
                 if declared(notebook)[parameter] == "sample" and parameter != "source" and value not in ("", "sample") and not files_of(str(value)):
                     stop(f"studies.{study}.{name}.{parameter}: {value} does not exist")
+        if any((steps or {}).values()) and "source" not in (told.get("extract") or {}):  # its settings were made for other data than the sample
+            stop(f"studies.{study} has settings and no source: name it under extract, or write `source: sample` for the simulated sample")
         source = str(parameters(study, "1_extract")["source"])
         if is_server(source) and "@" in source:
             stop(f"the source of {study} holds a password: credentials belong into the environment (parameters are printed in the report)")

@@ -20,6 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet as pq
 import yaml
 from PIL import Image
 
@@ -135,7 +136,9 @@ def read_study(root, day, study, last_day):
     elif not complete:
         verdict = "failed"
     else:
-        verdict = "stale" if state == "stale" else f"anomalies {len(findings)}" if len(findings) else "ok"
+        scores = root / "data/scores" / f"{study}.parquet"
+        quiet = "ok" if not scores.exists() or pq.read_metadata(scores).num_rows else "nothing judged"  # no finding among no items is no good news
+        verdict = "stale" if state == "stale" else f"anomalies {len(findings)}" if len(findings) else quiet
     stopped = failed or next((s for s in steps if s["outcome"] == "not run" and s["name"] != "3_train"), None)
     error = "" if verdict != "failed" else (stopped or {}).get("error") or "it did not run: the step before it left nothing"
     headline = " ".join(text_of(s["notebook"], "headline") for s in told)

@@ -1,8 +1,9 @@
-"""Shared by all tests: a skip is a failure under CI=true, and the chain is run once on a small sample for those that read it."""
+"""Shared by all tests: a skip is a failure under CI=true, what is dear is made once, and on a small sample the chain runs for those that read it."""
 
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -25,6 +26,27 @@ GRACC_RECORD = {
     "Processors": 1,
 }
 ACCOUNTING_FIELDS = ["RecordId", *GRACC_RECORD, "more"]  # of the raw table
+
+
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
+def pytest_xdist_make_scheduler(config, log):
+    """Which tests stay together on one worker of `make test` (its own marks do nothing with pytest 9.2, which names tests in another way)."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Together(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return group_of(nodeid)
+
+    return Together(config, log)
+
+
+def group_of(nodeid):
+    """Name of the tests that one worker runs after one another: those that read the sample's chain, those of a file that makes something once
+    for all its tests; any other test is a group of its own.
+    """
+    file = nodeid.partition("::")[0]
+    text = (REPOSITORY / file).read_text()
+    return "sample_chain" if re.search(r"def \w+\(.*\bsample_chain\b", text) else file if "fixture(scope=" in text else nodeid
 
 
 @pytest.hookimpl(wrapper=True)

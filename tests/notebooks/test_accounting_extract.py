@@ -8,7 +8,7 @@ import shutil
 import pandas as pd
 import pytest
 from conftest import ACCOUNTING_FIELDS, GRACC_RECORD, REAL_DATA, from_notebook, refused, run_here
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 NOTEBOOK = "accounting/1_extract.ipynb"
@@ -245,6 +245,7 @@ def test_a_hostile_name_stays_a_name(tmp_path):
     assert "<script>" not in page
 
 
+@settings(deadline=None)
 @given(st.integers(0, 40), st.integers(0, 23), st.integers(0, 59), st.integers(0, 59), st.integers(0, 999))
 def test_cpu_times_of_sacct_read_back_as_they_were(days, hours, minutes, seconds, ms):
     cpu_seconds = from_notebook(NOTEBOOK, "cpu_seconds", window=[None, None])

@@ -194,6 +194,20 @@ def test_evidence_names_the_metric_its_direction_the_range_and_whose_it_is(night
     assert night.of["y-n01"].evidence.startswith("mem (b) below the healthy range: 30.00, healthy 4")
 
 
+@pytest.mark.parametrize(
+    ("numbers", "texts"),
+    [
+        ((0.52911, 31.534, 12.3e9), ["0.529", "31.53", "12.30G"]),
+        ((0.7, 0.5, 0.5004), ["0.7", "0.5", "0.5004"]),
+        ((2.0, 1.99999, 1.0), ["2.00000", "1.99999", "1.00000"]),
+        ((70, 4.0, 4.0), ["70.00", "4.00", "4.00"]),
+        ((5_000_100.0, 5_000_200.0, 0.0), ["5.0001M", "5.0002M", "0.0000"]),
+    ],
+)
+def test_numbers_of_the_evidence_have_the_digits_that_tell_them_apart(numbers, texts):
+    assert from_notebook(NOTEBOOK, "amounts")(*numbers) == texts
+
+
 def test_without_three_neighbours_the_range_is_the_nodes_own_past_or_that_of_all(night):
     own, every = night.of["z01"].evidence, night.of["w01"].evidence
     low, high = map(float, re.search(r"healthy ([\d.]+) to ([\d.]+) \(this node when healthy\)", own).groups())

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
 from conftest import REAL_DATA, execute, from_notebook, run_cells, shown
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 NOTEBOOK = "telemetry/1_extract.ipynb"
@@ -81,6 +81,19 @@ def test_ldms_samplers_become_parts_of_each_node_and_nothing_is_lost(tmp_path):
     assert bad.line.tolist() == [3, 4, 5]
     assert bad.reason.tolist() == ["no time", "no node", "5 columns, not 6"]
     assert "7 rows kept, 2 of other days left out, 3 put aside" in page
+
+
+def test_lines_that_are_put_aside_keep_their_numbers_in_a_file_of_several_pages(tmp_path):
+    """Two pages of 8 MB, odd lines in both: the number of each is that of its line after the header."""
+    lines = [f"{T0},n1,41,0.{'7' * 200}"] * 60_000
+    odd = {10: "no time", 11: "2 columns", 20: "no node", 50_000: "3 columns", 50_001: "no time", 59_999: "2 columns"}
+    for number, why in odd.items():
+        lines[number - 1] = {"no time": "noon,n1,41,7", "no node": f"{T0},,41,7", "2 columns": "a,b", "3 columns": "a,b,c"}[why]
+    write(tmp_path / "wide.csv", "\n".join(["timestamp,node_id,job_id,load", *lines]) + "\n")
+    _, status, _ = extracted(tmp_path, tmp_path / "wide.csv")
+    bad = pd.read_csv(tmp_path / DATA / "bad_lines.csv").sort_values("line")
+    assert dict(zip(bad.line, bad.reason.str.replace(", not 4", ""), strict=True)) == odd
+    assert status["rows"] == 60_000 - len(odd)
 
 
 @pytest.mark.parametrize("kind", ["csv", "csv.gz", "tsv", "parquet", "h5"])
@@ -240,6 +253,7 @@ def test_no_file_and_no_sample_are_said(tmp_path):
         run_cells(NOTEBOOK, tmp_path, source="sample")
 
 
+@settings(deadline=None)
 @given(st.integers(10**15, 4 * 10**15), st.sampled_from([(1e6, "s"), (1e3, "ms"), (1, "us"), (1e-3, "ns")]))
 def test_a_time_is_the_same_in_every_unit(micro, unit):
     as_times = from_notebook(NOTEBOOK, "as_times", pd=pd, np=np)

@@ -92,6 +92,30 @@ def test_order_and_duplicates_change_nothing_and_the_first_of_two_counts(tmp_pat
     assert rejected["n", "same moment again"] == 3
 
 
+def test_names_and_order_of_the_part_files_change_no_byte(tmp_path):
+    rng = np.random.default_rng(2)
+    metrics = {name: rng.normal(size=60) for name in ("zeta__mem", "alpha__mem", "busy__cpu", "heat__rack")}
+    whole = samples(range(60), **metrics)
+    sources = [["zeta::mem", "alpha::mem"], ["alpha::mem", "zeta::mem"], ["busy::cpu"], ["heat::rack"]]
+    halves = [slice(0, 29), slice(30, 60), slice(0, 60), slice(0, 60)]
+    parts = [whole.loc[whole.index[half], ["timestamp", "job_id", *names]] for names, half in zip(sources, halves, strict=True)]
+    parts += [samples([12, 29], zeta__mem=x, alpha__mem=-x) for x in (100, 200)]  # two that begin at the same moment and contradict each other
+    known, products = None, []
+    for order in ([0, 1, 2, 3, 4, 5], [5, 3, 1, 4, 2, 0], [2, 5, 4, 0, 3, 1]):
+        products.append(tmp_path / str(order[0]))
+        clean, rejected, _ = preprocessed(products[-1], {"n2": [parts[i] for i in order], "n1": [parts[i] for i in order[::-1]]})
+        known = clean if known is None else known
+        pd.testing.assert_frame_equal(clean, known)
+        assert rejected["n1", "same moment again"] == rejected["n2", "same moment again"] == 3
+    assert [c.partition("|")[0] for c in clean if c.endswith("|max")] == ["alpha::mem", "busy::cpu", "heat::rack", "zeta::mem"]
+    odd = clean["zeta::mem|max"] > 10
+    assert (odd == ((clean.start <= START + pd.Timedelta("29s")) & (START + pd.Timedelta("29s") < clean.end))).all(), "what begins first counts"
+    written = [p.relative_to(products[0]) for folder in ("data/clean", "encoders") for p in sorted((products[0] / folder).rglob("*")) if p.is_file()]
+    assert len(written) == 5
+    for name in written:
+        assert len({(folder / name).read_bytes() for folder in products}) == 1, name
+
+
 def test_parts_with_jitter_and_other_phases_are_joined_on_one_grid(tmp_path):
     rng = np.random.default_rng(1)
     jitter = [np.arange(40) + phase + rng.uniform(0, 0.1, 40) for phase in (0.0, 0.3)]

@@ -13,12 +13,12 @@ import slurm_cluster
 from conftest import REPOSITORY, execute, refused, run_here, shown
 
 TODAY = datetime.now(UTC).date()
-BURN = "while :; do :; done"
+BURN = "sh -c 'ulimit -c 0; ulimit -t {}; while :; do :; done'"  # for so many seconds of a processor, however long a busy machine takes to give them
 # options of sbatch, command; the last two shall not be counted: one will not end, one waits for all processors until it is cancelled
 JOBS = [
     *[(["--account=atlas", "--ntasks=2"], "sleep 2")] * 2,
     (["--account=cms", "--array=1-3"], "sleep 1"),
-    (["--account=icecube", "--ntasks=2"], f"srun --ntasks=1 timeout 2 sh -c '{BURN}'; timeout 1 sh -c '{BURN}'"),
+    (["--account=icecube", "--ntasks=2"], f"srun --ntasks=1 {BURN.format(2)}; {BURN.format(1)}"),
     (["--account=cms"], "sleep 1000"),
     (["--account=cms", "--ntasks=16"], "sleep 1"),
 ]

@@ -9,6 +9,15 @@ from selenium import webdriver
 
 AXE = REPOSITORY / "tests/site/node_modules/axe-core/axe.min.js"
 WIDTHS = [380, 1600]
+# Nine of ten elements are words of code, coloured by their class: the longest of each class in a page (axe passes over single letters) tells as
+# much as all of them, and a round over all pages takes 6 s instead of 45.
+THIN_CODE = """
+const words = document.querySelectorAll("details.code pre span"), longest = {};
+for (const word of words)
+    if (!(longest[word.className]?.textContent.length >= word.textContent.length)) longest[word.className] = word;
+for (const word of words)
+    if (longest[word.className] !== word) word.replaceWith(...word.childNodes);
+"""
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +106,7 @@ def test_axe_finds_nothing_serious(browser, pages, width, dark):
     for page in pages:
         show(browser, page, width, dark)
         browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
+        browser.execute_script(THIN_CODE)
         browser.execute_cdp_cmd("Runtime.evaluate", {"expression": AXE.read_text()})  # past the pages' content security policy
         result = browser.execute_async_script("const done = arguments[0]; axe.run(document, {resultTypes: ['violations']}).then(done)")
         serious = [(v["id"], v["nodes"][0]["html"][:120]) for v in result["violations"] if v["impact"] in ("serious", "critical")]

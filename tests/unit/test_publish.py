@@ -138,6 +138,16 @@ def test_a_notebook_that_was_killed_is_failed_with_its_last_words(night):
     assert "Killed" in study["error"]
 
 
+@pytest.mark.parametrize(("judged", "verdict"), [(0, "nothing judged"), (1, "ok")])
+def test_a_night_without_findings_is_ok_only_where_something_was_judged(night, judged, verdict):
+    helpers.write_parquet(pd.DataFrame(columns=helpers.FINDING_COLUMNS), night / "data/findings/transfers.parquet")
+    helpers.write_parquet(pd.DataFrame({"request_id": ["a"][:judged], "score": [1.0][:judged]}), night / "data/scores/transfers.parquet")
+    front, [study] = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
+    assert study["verdict"] == verdict
+    assert page(front).select_one("h2 .verdict").get_text() == verdict
+    assert f".verdict.{verdict.split()[0]} {{" in (publish.ROOT / "templates/style.css").read_text()
+
+
 @pytest.mark.parametrize(("state", "verdict"), [("stale", "stale"), ("empty", "empty"), ("partial", "anomalies 1")])
 def test_the_state_of_the_data_shows_in_the_verdict(night, state, verdict):
     helpers.write_status(night / "data/raw/transfers", state=state, rows=5, newest="2026-01-20", source="sample", window=["2026-01-01", "2026-01-31"])
