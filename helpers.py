@@ -1,7 +1,7 @@
 """Shared science code of Nightshift, by layer, in the order of the chain.
 
     Paths                  where every product lives                     folders, resolve, atomic
-    Read                   sources in, raw rows and status.json out      read_files, read_records, connect_elastic, write_status
+    Read                   sources in, raw rows and status.json out      read_files, read_records, read_csv_pages, connect_elastic, write_status
                            certified lumisections                        read_golden, golden_ranges, in_ranges, write_golden
     Clean                  a table is what its schema says               check_schema
     Features and encoders  category codes, scaling                       fit_categories, encode_categories, encode_inputs
@@ -17,6 +17,7 @@ back there, among its prose, and keeps its tests (`from_notebook`, tests/conftes
 """
 
 import contextlib
+import csv
 import glob
 import gzip
 import hashlib
@@ -129,6 +130,34 @@ def read_records(path, chunk_rows=100_000):
                 except (ValueError, RecursionError) as error:
                     bad.append((number, str(error), line))
             yield records, [b for b in bad if b[2].strip()]
+
+
+def read_csv_pages(path, bad_lines):
+    """(names of the columns, pages) of a CSV file, plain or .gz, separated by commas, semicolons or tabs; memory holds one page of 8 MB.
+
+    A page is (number of its first row, Arrow table with every cell as text); rows count from 1 after the header. A row with too few or too many
+    columns is left out, and added to the list `bad_lines` as (file, row, reason, text) after the last page.
+    """
+    import pyarrow as pa
+    import pyarrow.csv as pa_csv
+
+    with open_text(path) as lines:
+        header = next(lines, "").lstrip("\ufeff")
+    separator = max(",;\t", key=header.count)
+    names, skipped = [name.strip() for name in next(csv.reader([header], delimiter=separator), [])], []
+
+    def pages():
+        reader = pa_csv.open_csv(
+            path, pa_csv.ReadOptions(use_threads=False, block_size=2**23, column_names=names, skip_rows=1),
+            pa_csv.ParseOptions(delimiter=separator, invalid_row_handler=lambda row: skipped.append(row) or "skip"),
+            pa_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True))
+        first_row = 1
+        for batch in reader:
+            yield first_row, pa.Table.from_batches([batch])
+            first_row += len(batch)
+        bad_lines.extend((path, row.number - 1, f"{row.actual_columns} columns, not {row.expected_columns}", row.text[:500]) for row in skipped)
+
+    return names, pages()
 
 
 def as_text(value):
