@@ -170,7 +170,7 @@ def test_few_entries_are_marked_and_not_guessed(tmp_path):
     low = clean[~clean.measured].set_index(["run", "lumisection"]).low.to_dict()
     assert low == {(1, 1): "Jet/pt", (2, 3): "Jet/pt, Tracker/hits", (8, 5): "Tracker/hits", (4, 4): "Jet/pt"}
     assert clean[features_of(clean)].isna().sum().sum() == 7 * 5
-    assert "Most often without enough entries: Jet/pt (3), Tracker/hits (2)." in page
+    assert "Most often missing or with too few entries: Jet/pt (3), Tracker/hits (2)." in page
     assert "<td>36 of 40</td>" in page
     assert preprocessed(tmp_path, rows, min_entries=5)[0].measured.sum() == 39  # the empty one is never measured
 
