@@ -1,7 +1,8 @@
 """Shared science code of Nightshift, by layer, in the order of the chain.
 
     Paths                  where every product lives                     folders, resolve, atomic
-    Read                   sources in, raw rows and status.json out      read_files, read_records, connect_elastic, write_status
+    Read                   sources in, raw rows and status.json out      read_files, read_records, read_csv_pages, connect_elastic, write_status
+                           certified lumisections                        read_golden, golden_ranges, in_ranges, write_golden
     Clean                  a table is what its schema says               check_schema
     Features and encoders  category codes, scaling                       fit_categories, encode_categories, encode_inputs, scale_features
     Windows                chunks, weekly series, what tells apart       chunk_batches, series_features, select_features
@@ -16,6 +17,7 @@ back there, among its prose, and keeps its tests (`from_notebook`, tests/conftes
 """
 
 import contextlib
+import csv
 import glob
 import gzip
 import hashlib
@@ -98,7 +100,7 @@ def read_files(pattern, read):
     for path in tqdm(files, desc="files", unit="file"):
         try:
             read(path)
-        except (OSError, EOFError, ValueError, zlib.error) as error:        # a damaged archive raises any of them
+        except (OSError, EOFError, ValueError, RecursionError, zlib.error) as error:        # a damaged archive raises any of them
             raise ValueError(f"{path} cannot be read: {type(error).__name__}: {' '.join(str(error).split())[:300]}") from None
 
 
@@ -128,6 +130,34 @@ def read_records(path, chunk_rows=100_000):
                 except (ValueError, RecursionError) as error:
                     bad.append((number, str(error), line))
             yield records, [b for b in bad if b[2].strip()]
+
+
+def read_csv_pages(path, bad_lines):
+    """(names of the columns, pages) of a CSV file, plain or .gz, separated by commas, semicolons or tabs; memory holds one page of 8 MB.
+
+    A page is (number of its first row, Arrow table with every cell as text); rows count from 1 after the header. A row with too few or too many
+    columns is left out, and added to the list `bad_lines` as (file, row, reason, text) after the last page.
+    """
+    import pyarrow as pa
+    import pyarrow.csv as pa_csv
+
+    with open_text(path) as lines:
+        header = next(lines, "").lstrip("\ufeff")
+    separator = max(",;\t", key=header.count)
+    names, skipped = [name.strip() for name in next(csv.reader([header], delimiter=separator), [])], []
+
+    def pages():
+        reader = pa_csv.open_csv(
+            path, pa_csv.ReadOptions(use_threads=False, block_size=2**23, column_names=names, skip_rows=1),
+            pa_csv.ParseOptions(delimiter=separator, invalid_row_handler=lambda row: skipped.append(row) or "skip"),
+            pa_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True))
+        first_row = 1
+        for batch in reader:
+            yield first_row, pa.Table.from_batches([batch])
+            first_row += len(batch)
+        bad_lines.extend((path, row.number - 1, f"{row.actual_columns} columns, not {row.expected_columns}", row.text[:500]) for row in skipped)
+
+    return names, pages()
 
 
 def as_text(value):
@@ -181,6 +211,68 @@ def connect_elastic(url, *, timeout_s, retry_wait_s):
 
     return tenacity.Retrying(retry=tenacity.retry_if_exception_type(TimeoutError), stop=tenacity.stop_after_attempt(6), reraise=True,
                              wait=tenacity.wait_random_exponential(1.0, max=retry_wait_s)).wraps(ask)
+
+
+def read_golden(path):
+    """The lumisections that the Golden or DCS-only JSON `path` names, {run: [[first, last], ...]}, by run; a glob reads several files as one.
+
+    ValueError, one line with the file and the run: no JSON object of runs, a run that is no integer from 1 to 2**31 - 1, a range that is no pair of
+    such integers, runs backwards or begins at or before the end of the one before it, a run that is named twice, in one file or in two.
+    FileNotFoundError when no file matches.
+    """
+    ranges = {}
+
+    def is_number(value):
+        return type(value) is int and 0 < value < 2**31      # True is an int, 3.0 none
+
+    def read(file):
+        named = json.loads(Path(file).read_bytes(), object_pairs_hook=tuple)      # a dict would keep the last of two equal runs in silence
+        if not isinstance(named, tuple):
+            raise ValueError('it holds no JSON object such as {"400123": [[1, 30]]}')
+        for name, pairs in named:
+            if not (name.isascii() and name.isdigit() and is_number(int(name))):
+                raise ValueError(f"run {name!r} is no positive integer")
+            if (run := int(name)) in ranges:
+                raise ValueError(f"run {run} is named twice")
+            if type(pairs) is not list:
+                raise ValueError(f"run {run} has no list of ranges but {str(pairs)[:80]}")
+            before = 0
+            for pair in pairs:
+                if not (type(pair) is list and len(pair) == 2 and all(map(is_number, pair))):
+                    raise ValueError(f"run {run}: {str(pair)[:80]} is no pair of positive integers")
+                if not before < pair[0] <= pair[1]:
+                    raise ValueError(f"run {run}: {pair} {'ends before it begins' if pair[1] < pair[0] else f'begins at or before {before}'}")
+                before = pair[1]
+            ranges[run] = pairs
+
+    read_files(path, read)
+    return dict(sorted(ranges.items()))
+
+
+def write_golden(ranges, path):
+    """Write {run: [[first, last], ...]} to `path` as Golden JSON, atomically: one run per line, by number."""
+    lines = (f'"{run}": {json.dumps(pairs)}' for run, pairs in sorted(ranges.items()))
+    with atomic(path) as temporary:
+        temporary.write_text("{" + ",\n ".join(lines) + "}\n", encoding="utf-8")
+
+
+def golden_ranges(frame):
+    """The lumisections of `frame` (integer columns run, lumisection; any order, duplicates count once) as {run: [[first, last], ...]}."""
+    each = np.unique(frame[["run", "lumisection"]].to_numpy("int64"), axis=0)      # (n, 2), sorted
+    ends = np.append(np.any(np.diff(each, axis=0) != [0, 1], axis=1), np.ones(len(each[:1]), bool))      # no row, no end
+    ranges = {}
+    for (run, first), last in zip(each[np.roll(ends, 1)].tolist(), each[ends, 1].tolist(), strict=True):
+        ranges.setdefault(run, []).append([first, last])
+    return ranges
+
+
+def in_ranges(frame, ranges):
+    """Whether each row of `frame` (integer columns run, lumisection) lies in `ranges`, as `read_golden` gives them: bool (n,)."""
+    each = np.array([(run, *pair) for run, pairs in sorted(ranges.items()) for pair in pairs], "int64").reshape(-1, 3)
+    first, last = each[:, 0] * 2**32 + each[:, 1], each[:, 0] * 2**32 + each[:, 2]      # one number for both: they stay below 2**31
+    key = frame.run.to_numpy("int64") * 2**32 + frame.lumisection.to_numpy("int64")
+    begun = np.searchsorted(first, key, side="right")
+    return (begun > 0) & (key <= np.append(-1, last)[begun])
 
 
 def read_optional(path, sample, columns):
