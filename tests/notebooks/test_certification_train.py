@@ -1,4 +1,4 @@
-"""Training of the certification study on hand-made lumisections: who learns from whom, what is chosen, what is not used, and clear ends on bad input."""
+"""Training of the certification study on hand-made lumisections: who learns from whom, what is chosen, what is not used, clear ends."""
 
 import json
 from types import SimpleNamespace
