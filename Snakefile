@@ -255,6 +255,7 @@ rule simulate:
         [ROOT / "data/sample" / name for name in ("truth.csv", "transfers.jsonl.gz", "perfsonar.csv", "accounting.jsonl.gz")],
         [ROOT / f"data/sample/telemetry/{name}.csv.gz" for name in ("meminfo", "procstat", "vmstat", "procnetdev", "perfevent", "gpus")],
         ROOT / "data/sample/telemetry/labels.csv",
+        [ROOT / "data/sample/certification" / name for name in ("histograms.csv.gz", "lumisections.csv", "golden.json", "dcs.json")],
     log:
         notebook=REPORT / "simulate.ipynb",
         text=REPORT / "simulate.log",

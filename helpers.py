@@ -4,9 +4,9 @@
     Read                   sources in, raw rows and status.json out      read_files, read_records, read_csv_pages, connect_elastic, write_status
                            certified lumisections                        read_golden, golden_ranges, in_ranges, write_golden
     Clean                  a table is what its schema says               check_schema
-    Features and encoders  category codes, scaling                       fit_categories, encode_categories, encode_inputs
+    Features and encoders  category codes, scaling                       fit_categories, encode_categories, encode_inputs, scale_features
     Windows                chunks, weekly series, what tells apart       chunk_batches, series_features, select_features
-    Models                 stored models behind one call                 pinball, load_skops, predict_quantiles
+    Models                 stored models behind one call                 pinball, load_skops, predict_quantiles, decision_values
     Scores and thresholds  tests, p-values, limits, skill with interval  change_tests, judge_tests, p_values, score_limit, skill_interval
     Plots                  one figure, one claim, saved and shown        show_figure
     Records                sentences, tables, metrics, columns           say, show_table, record_metrics, FINDING_COLUMNS
@@ -343,6 +343,16 @@ def encode_inputs(frame, scaling, vocabulary, categories, hide=()):
     return scaled, encode_categories(frame, {c: categories[c][:size] for c, size in vocabulary.items()}).to_numpy()
 
 
+def scale_features(frame, scaling):
+    """(value - min) / (max - min) of the features of `scaling` {feature: {"min", "max"}}, in its order: float32 (n, F), clipped to [-10, 10].
+
+    A feature that is constant there gives 0, a missing value NaN; KeyError names features that the frame lacks.
+    """
+    low, high = (np.array([bounds[end] for bounds in scaling.values()], float) for end in ("min", "max"))
+    x = (frame[list(scaling)].to_numpy(float) - low) / np.where(high > low, high - low, np.inf)
+    return x.clip(-10, 10).astype("float32")
+
+
 # --------------------------------------------------------------------------------------------------------------- Windows
 
 def chunk_batches(numbers, codes, target, weight, *, warmup, length, batch, seed=None, hide=()):
@@ -603,6 +613,52 @@ def predict_quantiles(path, frame, numbers, codes, *, warmup=0, length=512, batc
         out = keras.saving.load_model(path, compile=False).predict(chunks, verbose=0)[:, warmup:]
         out = out.reshape(-1, len(QUANTILES))[:len(frame)]
     return np.sort(out, axis=1)
+
+
+def load_model(path):
+    """The Keras network (.keras) or scikit-learn model (.skops, see `load_skops`) stored at `path`."""
+    if path.suffix == ".skops":
+        return load_skops(path)
+    import keras
+
+    return keras.saving.load_model(path, compile=False)
+
+
+def feature_errors(model, x):
+    """What `model` cannot rebuild of x (n, F): float32 (n, F), squared errors; no row gives (0, F).
+
+    model : an autoencoder of Keras, or scikit-learn's PCA. A RobustScaler, alone or as the first step of a Pipeline, rebuilds nothing: its squared
+    errors are those of the median, in interquartile ranges.
+    """
+    if not len(x):
+        return np.zeros(x.shape, "float32")
+    if hasattr(model, "stateless_call"):
+        return (model.predict(x, batch_size=4096, verbose=0) - x) ** 2
+    if hasattr(model, "components_"):
+        return ((model.inverse_transform(model.transform(x)) - x) ** 2).astype("float32")
+    return (getattr(model, "steps", [("", model)])[0][1].transform(x) ** 2).astype("float32")
+
+
+def worst_error(errors, usual, worst):
+    """Logarithm of the mean of a lumisection's `worst` share of squared `errors` (n, F), in units of the `usual` one (F,) of each feature: (n,)."""
+    kept = max(1, round(worst * errors.shape[1]))
+    return np.log(np.sort(errors / np.asarray(usual), axis=1)[:, -kept:].mean(axis=1) + 1e-6)
+
+
+def decision_values(frame, told, folder):
+    """How strange the lumisections `frame` of one dataset are: float (n,), higher = stranger, 0 the median good one; NaN where a feature is missing.
+
+    told : what detector.json says of the dataset: file (below `folder`), scaling, centre, worst (see `worst_error`) and usual, the usual squared
+    error of each feature; null for a method with a score of its own (score_samples of scikit-learn, lower = stranger).
+    """
+    x = scale_features(frame, told["scaling"])
+    known, out = np.isfinite(x).all(axis=1), np.full(len(x), np.nan)
+    if known.any():
+        model = load_model(folder / told["file"])
+        own = told["usual"] is None
+        out[known] = -model.score_samples(x[known]) if own else worst_error(feature_errors(model, x[known]), told["usual"], told["worst"])
+        out[known] -= told["centre"]
+    return out
 
 
 # ------------------------------------------------------------------------------------------------- Scores and thresholds

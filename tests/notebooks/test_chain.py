@@ -77,7 +77,8 @@ def make_checkout(folder):
             write_notebook(folder / f"notebooks/{study}/{step}.ipynb", [f.format(study=study) for f in files])
     write_notebook(folder / "notebooks/right/5_extra.ipynb", ["data/findings/right_more.parquet"])
     samplers = [f"telemetry/{name}.csv.gz" for name in ("meminfo", "procstat", "vmstat", "procnetdev", "perfevent", "gpus")]
-    sample = ("truth.csv", "transfers.jsonl.gz", "perfsonar.csv", "accounting.jsonl.gz", *samplers, "telemetry/labels.csv")
+    certification = [f"certification/{name}" for name in ("histograms.csv.gz", "lumisections.csv", "golden.json", "dcs.json")]
+    sample = ("truth.csv", "transfers.jsonl.gz", "perfsonar.csv", "accounting.jsonl.gz", *samplers, "telemetry/labels.csv", *certification)
     write_notebook(folder / "notebooks/simulate.ipynb", [f"data/sample/{f}" for f in sample])
     (folder / "events.csv").write_text("")
     return folder

@@ -1,0 +1,157 @@
+"""The seven numbers of a histogram against a slow loop, against samples, and under what must change nothing."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from conftest import from_notebook
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+seven_numbers = from_notebook("certification/2_preprocess.ipynb", "seven_numbers")
+describe = from_notebook("certification/2_preprocess.ipynb", "describe")
+split_runs = from_notebook("certification/2_preprocess.ipynb", "split_runs", test_share=0.25, validation_share=0.15, folds=5)
+SHARES = [0.1, 0.3, 0.5, 0.7, 0.9]
+counts_of_some = hnp.arrays(np.int64, st.tuples(st.integers(1, 6), st.integers(1, 12)), elements=st.integers(0, 50))
+
+
+def on(counts, x_min=0.0, x_max=None):
+    """`seven_numbers` of histograms on one axis, by default with bins of width 1."""
+    counts = np.asarray(counts, float)
+    ends = np.full(len(counts), x_min), np.full(len(counts), float(counts.shape[1]) if x_max is None else x_max)
+    return seven_numbers(counts, *ends)
+
+
+def slow(counts, x_min, x_max):
+    """The same of one histogram, bin by bin, in whole numbers where it decides which bin."""
+    width, total = (x_max - x_min) / len(counts), sum(counts)
+    out = []
+    for tenths in (1, 3, 5, 7, 9):
+        below = 0
+        for i, count in enumerate(counts):
+            if count and 10 * (below + count) >= tenths * total:
+                out.append(x_min + width * (i + (tenths * total / 10 - below) / count))
+                break
+            below += count
+    mean = sum(count * (x_min + width * (i + 0.5)) for i, count in enumerate(counts)) / total
+    variance = sum(count * (x_min + width * (i + 0.5) - mean) ** 2 for i, count in enumerate(counts)) / total
+    return [*out, mean, variance**0.5]
+
+
+@settings(max_examples=300, deadline=None)
+@given(counts_of_some, st.floats(-100, 100), st.floats(0.1, 100))
+def test_the_seven_numbers_are_those_of_a_loop_over_bins(counts, x_min, length):
+    counts = counts[counts.sum(axis=1) > 0]
+    expected = np.array([slow(row.tolist(), x_min, x_min + length) for row in counts]).reshape(-1, 7)
+    np.testing.assert_allclose(on(counts, x_min, x_min + length), expected, rtol=1e-9, atol=1e-7)
+
+
+@settings(max_examples=100, deadline=None)
+@given(counts_of_some, st.integers(-1000, 1000))
+def test_a_shifted_axis_shifts_quantiles_and_mean_and_not_the_rms(counts, by):
+    shift = on(counts, by, by + counts.shape[1]) - on(counts)
+    np.testing.assert_allclose(shift[counts.any(axis=1)], np.tile([by] * 6 + [0.0], (counts.any(axis=1).sum(), 1)), atol=1e-9)
+    assert np.isnan(shift[~counts.any(axis=1)]).all()
+
+
+@settings(max_examples=100, deadline=None)
+@given(counts_of_some, st.floats(1e-6, 1e6))
+def test_more_counts_of_the_same_shape_change_nothing(counts, times):
+    np.testing.assert_allclose(on(counts * times), on(counts), rtol=1e-9, atol=1e-7)
+
+
+@settings(max_examples=100, deadline=None)
+@given(counts_of_some, st.randoms(use_true_random=False))
+def test_the_order_of_rows_does_not_matter(counts, random):
+    order = random.sample(range(len(counts)), len(counts))
+    np.testing.assert_array_equal(on(counts)[order], on(counts[order]))
+
+
+@settings(max_examples=100, deadline=None)
+@given(counts_of_some)
+def test_quantiles_increase_inside_the_axis_and_the_mirror_image_has_mirrored_numbers(counts):
+    assume(counts.any(axis=1).all())
+    there = on(counts)
+    assert (np.diff(there[:, :5], axis=1) >= -1e-9).all()
+    assert (there[:, :6] >= 0).all()
+    assert (there[:, :6] <= counts.shape[1]).all()
+    mirrored = on(counts[:, ::-1])
+    np.testing.assert_allclose(counts.shape[1] - mirrored[:, 5], there[:, 5], atol=1e-9)
+    np.testing.assert_allclose(mirrored[:, 6], there[:, 6], atol=1e-7)
+    inside = (np.cumsum(counts, axis=1)[:, :, None] * 10 == np.array([1, 3, 5, 7, 9]) * counts.sum(axis=1)[:, None, None]).any(axis=1)
+    both = ~inside & ~inside[:, ::-1]  # a quantile between two bins is the end of the first, from either side
+    np.testing.assert_allclose((counts.shape[1] - mirrored[:, 4::-1])[both], there[:, :5][both], atol=1e-7)
+
+
+def test_by_hand():
+    by_hand = on([[0, 10, 0, 0], [5, 5, 0, 0], [1, 0, 0, 1], [1, 1, 1, 1]])
+    np.testing.assert_allclose(by_hand[0], [1.1, 1.3, 1.5, 1.7, 1.9, 1.5, 0])  # all counts in one bin
+    np.testing.assert_allclose(by_hand[1], [0.2, 0.6, 1.0, 1.4, 1.8, 1.0, 0.5])
+    np.testing.assert_allclose(by_hand[2], [0.2, 0.6, 1.0, 3.4, 3.8, 2.0, 1.5])  # the median is the end of the first of two equal bins
+    np.testing.assert_allclose(by_hand[3], [0.4, 1.2, 2.0, 2.8, 3.6, 2.0, np.sqrt(1.25)])
+    np.testing.assert_allclose(on([[3, 1]], -2, 2)[0, :5], [-2 + 2 * 0.4 / 3, -2 + 2 * 1.2 / 3, -2 + 2 * 2 / 3, -2 + 2 * 2.8 / 3, 1.2])
+    assert np.isnan(on([[0, 0, 0]])).all()
+    assert on(np.zeros((0, 5))).shape == (0, 7)
+
+
+@pytest.mark.parametrize("draw", ["normal", "exponential", "uniform"])
+def test_the_numbers_are_those_of_the_sample_to_a_fraction_of_a_bin(draw):
+    rng = np.random.default_rng(5)
+    samples = getattr(rng, draw)(size=(20, 100_000)).clip(-4, 8)
+    counts = np.stack([np.histogram(sample, 120, (-4, 8))[0] for sample in samples])
+    width = 0.1
+    found = on(counts, -4.0, 8.0)
+    np.testing.assert_allclose(found[:, :5], np.quantile(samples, SHARES, axis=1).T, atol=0.05 * width)
+    np.testing.assert_allclose(found[:, 5], samples.mean(axis=1), atol=0.05 * width)
+    np.testing.assert_allclose(found[:, 6], samples.std(axis=1), atol=0.05 * width)
+
+
+def test_a_batch_names_what_is_no_histogram_and_spares_its_neighbours():
+    contents = [[1, 2, 3], None, [1, np.nan, 3], [], [1, None, 3], [0, np.inf, 1], [4, -1, 0], [1, 1], [0, 0, 0], [1e308, 1e308, 1e308]]
+    n = len(contents)
+    batch = (
+        pa.table(
+            {
+                "dataset": ["d"] * n,
+                "run": [1] * n,
+                "lumisection": list(range(1, n + 1)),
+                "element": ["e"] * n,
+                "entries": [6.0] * n,
+                "x_min": [0.0] * n,
+                "x_max": [3.0] * n,
+                "contents": pa.array(contents, pa.list_(pa.float64())),
+            }
+        )
+        .combine_chunks()
+        .to_batches()[0]
+    )
+    found = describe(batch).to_pandas()
+    assert found.bad.tolist() == [0, 1, 2, 1, 2, 2, 3, 0, 0, 2]
+    assert found.bins.tolist() == [3, 0, 3, 0, 3, 3, 3, 2, 3, 3]
+    numbers = found[["q10", "q30", "q50", "q70", "q90", "mean", "rms"]]
+    assert numbers.notna().all(axis=1).tolist() == [i in (0, 7) for i in range(n)]
+    np.testing.assert_allclose(numbers.iloc[0], slow([1, 2, 3], 0, 3), rtol=1e-6)
+    np.testing.assert_allclose(numbers.iloc[7], slow([1, 1], 0, 3), rtol=1e-6)
+    assert numbers.dtypes.eq("float32").all()
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(2, 80), st.randoms(use_true_random=False), st.booleans())
+def test_runs_are_split_in_time_with_the_newest_in_the_test(n, random, timed):
+    days = random.sample(range(1000), n)
+    times = pd.Timestamp("2026-01-01", tz="UTC") + pd.to_timedelta(days, unit="D")
+    runs = pd.DataFrame({"run": random.sample(range(1, 1000), n), "time": times if timed else pd.NaT})
+    parts = split_runs(runs)
+    assert sorted(parts.run) == sorted(runs.run)
+    order = parts.time if timed else parts.run
+    assert order.is_monotonic_increasing
+    assert (parts.part == "test").sum() == max(round(n / 4), 1)
+    assert (parts.part.iloc[-max(round(n / 4), 1) :] == "test").all()
+    learnt = parts[parts.part != "test"]
+    assert (parts.fold[parts.part == "test"] == -1).all()
+    assert learnt.fold.value_counts().reindex(range(5), fill_value=0).pipe(lambda size: size.max() - size.min()) <= 1
+    watched = np.flatnonzero(learnt.part == "validation")
+    assert len(watched) == (max(round(0.15 * len(learnt)), 1) if len(learnt) > 1 else 0)
+    if len(watched) > 1:
+        assert np.ptp(np.diff(watched)) <= 1  # spread evenly
