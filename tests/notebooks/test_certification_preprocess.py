@@ -165,11 +165,13 @@ def test_few_entries_are_marked_and_not_guessed(tmp_path):
     ]
     zero = next(i for i, row in enumerate(rows) if (row["run"], row["lumisection"], row["element"]) == (4, 4, "Jet/pt"))
     rows[zero] |= {"contents": [0.0] * 4, "entries": 5000.0}  # all of it beyond the axis
-    clean, rejected, _ = preprocessed(tmp_path, rows)
+    clean, rejected, page = preprocessed(tmp_path, rows)
     assert rejected.empty
     low = clean[~clean.measured].set_index(["run", "lumisection"]).low.to_dict()
     assert low == {(1, 1): "Jet/pt", (2, 3): "Jet/pt, Tracker/hits", (8, 5): "Tracker/hits", (4, 4): "Jet/pt"}
     assert clean[features_of(clean)].isna().sum().sum() == 7 * 5
+    assert "Most often without enough entries: Jet/pt (3), Tracker/hits (2)." in page
+    assert "<td>36 of 40</td>" in page
     assert preprocessed(tmp_path, rows, min_entries=5)[0].measured.sum() == 39  # the empty one is never measured
 
 
@@ -204,6 +206,7 @@ def test_labels_keep_the_trivial_and_the_expert_bad_apart(tmp_path):
     assert [label[1, ls] for ls in range(1, 6)] == ["trivial", "trivial", "expert", "", "good"]
     assert (label[2, 1], label[2, 2]) == ("", "")
     assert "1 lumisections are not golden, and nobody says whether they pass DCS" in page
+    assert (helpers.folders("certification", tmp_path).plots / "feature.png").stat().st_size > 10_000
 
 
 def test_runs_are_split_in_time_and_no_run_is_on_two_sides(tmp_path):
