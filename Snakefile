@@ -154,8 +154,11 @@ if workflow.is_main_process and not workflow.dryrun:
 
 
 def source_files(wildcards):
-    source = parameters(wildcards.study, "1_extract")["source"]
-    return rules.simulate.output if source == "sample" else [] if is_server(source) else files_of(source)
+    """The files of the source, and those named beside it: labels, certificates, tables."""
+    told, names = parameters(wildcards.study, "1_extract"), declared(notebook_of(wildcards.study, "1_extract"))
+    source, beside = told["source"], [str(told.get(name, "sample")) for name, default in names.items() if default == "sample" and name != "source"]
+    files = list(rules.simulate.output) if source == "sample" else [] if is_server(source) else files_of(source)
+    return files + [path for name in beside if name != "sample" for path in files_of(name)]
 
 
 def incomplete(wildcards):

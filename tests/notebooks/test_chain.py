@@ -20,7 +20,10 @@ WRITES = {
     "3_train": ["models/{study}/metrics.json"],
     "4_analyse": ["data/scores/{study}.parquet", "data/findings/{study}.parquet"],
 }
-ASKS, READS = {"extract": {"source": "sacct"}}, {"extract": {"source": "events.csv"}}  # neither needs the sample, which takes its time
+ASKS, READS = (
+    {"extract": {"source": "sacct"}},
+    {"extract": {"source": "events.csv", "table": "t*.csv"}},
+)  # neither needs the sample, which takes its time
 
 
 @pytest.fixture
@@ -80,7 +83,8 @@ def make_checkout(folder):
     certification = [f"certification/{name}" for name in ("histograms.csv.gz", "lumisections.csv", "golden.json", "dcs.json")]
     sample = ("truth.csv", "transfers.jsonl.gz", "perfsonar.csv", "accounting.jsonl.gz", *samplers, "telemetry/labels.csv", *certification)
     write_notebook(folder / "notebooks/simulate.ipynb", [f"data/sample/{f}" for f in sample])
-    (folder / "events.csv").write_text("")
+    for name in ("events.csv", "table.csv"):
+        (folder / name).write_text("")
     return folder
 
 
@@ -234,6 +238,17 @@ def test_a_server_is_asked_again_while_it_had_not_everything_and_a_file_is_not(m
         plan = planned(folder)
         assert ("left/1_extract.ipynb" in plan) == asked, plan
         assert "right/1_extract.ipynb" not in plan
+
+
+@pytest.mark.parametrize("name", ["events.csv", "table.csv"])
+def test_a_file_of_the_source_or_beside_it_that_changed_is_read_again(mended, name):
+    file, before = mended[0] / name, (mended[0] / name).stat()
+    assert "right/1_extract.ipynb" not in planned(mended[0])
+    file.write_text("another line\n")  # the time alone does not count: Snakemake compares small files by their content
+    plan = planned(mended[0])
+    file.write_text("")
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert "right/1_extract.ipynb" in plan
 
 
 def test_this_machine_is_a_source_and_no_file(checkout):
