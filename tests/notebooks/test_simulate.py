@@ -2,12 +2,14 @@
 
 import gzip
 import hashlib
+import itertools
 import json
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import execute, refused, run_here
+import yaml
+from conftest import REPOSITORY, execute, refused, run_here
 
 SHAPE = {
     "EndTime": str,
@@ -87,8 +89,11 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(sample, tmp_
     assert hash_of(tmp_path / "again") == hash_of(sample.products)
     assert hash_of(tmp_path / "other") != hash_of(sample.products)
     one, again = (folder / "data/sample" for folder in (sample.products, tmp_path / "again"))
-    for name in ("truth.csv", "perfsonar.csv"):
+    certification = [f"certification/{name}" for name in ("histograms.csv.gz", "lumisections.csv", "golden.json", "dcs.json")]
+    for name in ("truth.csv", "perfsonar.csv", *certification):
         assert (one / name).read_bytes() == (again / name).read_bytes()
+    for name in certification:
+        assert (one / name).read_bytes() != (tmp_path / "other/data/sample" / name).read_bytes()
     lines = [gzip.decompress((folder / "transfers.jsonl.gz").read_bytes()) for folder in (one, again)]
     assert lines[0] == lines[1]
 
@@ -224,8 +229,168 @@ def test_an_outage_is_seen_by_both_sources_and_a_gap_by_one(sample):
 
 
 def test_forty_weeks_do_and_fewer_are_refused(tmp_path):
-    run_here("simulate.ipynb", tmp_path, days=14, transfers_per_day=100, accounting_weeks=40)
+    run_here("simulate.ipynb", tmp_path, days=14, transfers_per_day=100, accounting_weeks=40, certification_runs=60)
     small = Sample(tmp_path)
     assert small.daily.index[0] == pd.Timestamp("2025-04-21", tz="UTC")
     assert len(small.recent) == 11
+    assert len(pd.read_csv(tmp_path / "data/sample/certification/lumisections.csv").run.unique()) == 60
     assert "the accounting needs 40 weeks" in refused(run_here, "simulate.ipynb", tmp_path, accounting_weeks=39)
+
+
+# ------------------------------------------------------------------------------------------------------ certification
+
+FAILING = r"run (?P<run>\d+): (?P<first>\d+)-(?P<last>\d+): (?P<elements>.+)"
+
+
+class Lumisections:
+    """The certification of one sample: its tables, the failures, and the shares of each histogram's entries in its bins."""
+
+    def __init__(self, sample):
+        folder = sample.products / "data/sample/certification"
+        self.table = pd.read_csv(folder / "lumisections.csv", parse_dates=["time"]).set_index(["run", "lumisection"])
+        self.histograms = pd.read_csv(folder / "histograms.csv.gz")
+        self.contents = [np.array(json.loads(text)) for text in self.histograms.histo]
+        self.ranges = {name: json.loads((folder / f"{name}.json").read_text()) for name in ("dcs", "golden")}
+        for name in self.ranges:
+            self.table[name] = [any(a <= n <= b for a, b in self.ranges[name].get(str(run), [])) for run, n in self.table.index]
+        truth = sample.truth[sample.truth.kind.isin(CERTIFICATION_KINDS)].reset_index(drop=True)
+        self.failures = truth.join(truth.entity.str.extract(FAILING)).astype({"run": int, "first": int, "last": int})
+        self.failures["elements"] = self.failures.elements.str.split(", ")
+        failing = {(f.run, n) for f in self.failures.itertuples() for n in range(f.first, f.last + 1)}
+        self.clean = self.table.golden & ~self.table.index.isin(failing) & (self.table.recorded_lumi > 0.5 * self.table.delivered_lumi)
+
+    def shares(self, element):
+        """Mean histogram of each lumisection over the datasets that have it, normalised: a frame, columns are bins."""
+        rows = np.flatnonzero(self.histograms.hname == element)
+        keys = pd.MultiIndex.from_frame(self.histograms.loc[rows, ["fromrun", "fromlumi"]].set_axis(["run", "lumisection"], axis=1))
+        counts = pd.DataFrame(np.stack([self.contents[i] for i in rows]), index=keys).groupby(level=[0, 1]).sum()
+        return counts.div(counts.sum(axis=1), axis=0)
+
+
+@pytest.fixture(scope="module")
+def lumisections(sample):
+    return Lumisections(sample)
+
+
+def test_every_lumisection_has_every_histogram_of_every_dataset_once(lumisections):
+    t = lumisections.histograms
+    assert t.columns.tolist() == ["dataset", "fromrun", "fromlumi", "hname", "histo", "entries", "Xmin", "Xmax"]
+    assert not t.duplicated(["dataset", "fromrun", "fromlumi", "hname"]).any()
+    listed = yaml.safe_load((REPOSITORY / "notebooks/certification/datasets.yaml").read_text())
+    assert {name: set(mine.hname) for name, mine in t.groupby("dataset")} == {name: set(elements) for name, elements in listed.items()}
+    assert len(t) == len(lumisections.table) * sum(map(len, listed.values()))
+    assert (t.entries == [counts.sum() for counts in lumisections.contents]).all()
+    assert (t.assign(bins=[len(counts) for counts in lumisections.contents]).groupby("hname")[["bins", "Xmin", "Xmax"]].nunique() == 1).all(axis=None)
+    assert {len(counts) for counts in lumisections.contents} <= set(range(30, 51))
+    assert (t.Xmin < t.Xmax).all()
+    least = t.apply(lambda row: listed[row.dataset][row.hname], axis=1)
+    assert (t.groupby(["dataset", "hname"]).entries.median() > 5 * least.groupby([t.dataset, t.hname]).first()).all()
+    few = (t.entries < least).groupby([t.fromrun, t.fromlumi])
+    assert 0.005 < few.any().mean() < 0.03
+    assert few.all().sum() > 0.9 * few.any().sum()  # dead time is dead time for all of them
+
+
+def test_beams_burn_off_and_runs_follow_each_other(lumisections):
+    t = lumisections.table
+    runs = t.groupby("run").agg(fill=("fill", "first"), fills=("fill", "nunique"), start=("time", "min"), pileup=("pileup", "mean"))
+    assert len(runs) == 70
+    assert (runs.fills == 1).all()
+    assert runs.fill.is_monotonic_increasing
+    assert runs.start.is_monotonic_increasing
+    assert runs.start.min() > pd.Timestamp("2025-12-27", tz="UTC")  # 35 days
+    assert t.time.max() < pd.Timestamp("2026-02-01", tz="UTC")
+    assert (runs.groupby("fill").pileup.diff().dropna() < 0).all()
+    assert np.allclose(t.groupby("run").time.diff().dropna().dt.total_seconds(), 23.31, atol=0.0015)
+    assert 20 < t.pileup.min() < 35 < 55 < t.pileup.max() < 65
+    assert (t.recorded_lumi <= t.delivered_lumi).all()
+    assert np.corrcoef(t.delivered_lumi, t.pileup)[0, 1] > 0.999
+    entries = lumisections.histograms.query("hname == 'Tracker/hit_phi'").groupby(["fromrun", "fromlumi"]).entries.sum()
+    assert np.corrcoef(entries[lumisections.clean.to_numpy()], t.pileup[lumisections.clean])[0, 1] > 0.9
+
+
+def test_experts_call_strong_and_medium_failures_bad_and_miss_the_weak_ones(lumisections):
+    t = lumisections.table
+    for ranges in lumisections.ranges.values():
+        for run, mine in ranges.items():
+            flat = [n for pair in mine for n in pair]
+            assert flat == sorted(flat)
+            assert all(b[0] > a[1] + 1 for a, b in itertools.pairwise(mine))  # neighbours are one range
+            assert flat[0] >= 1
+            assert flat[-1] <= t.loc[int(run)].index.max()
+    strength = pd.Series(0, index=t.index)
+    for f in lumisections.failures.itertuples():
+        strength.loc[(f.run, slice(f.first, f.last))] = f.strength
+    assert (t.golden == (t.dcs & (strength < 2))).all()
+    assert 0.03 < (~t.dcs).mean() < 0.1
+    assert 0.1 < (t.dcs & ~t.golden).mean() < 0.3
+    runs = t.index.unique("run").astype(str)
+    assert {runs[0], runs[-1]} <= set(lumisections.ranges["golden"]), "a certificate covers the runs between its first and its last one"
+
+
+def test_each_failure_is_in_the_timeline_with_its_run_range_and_elements(lumisections):
+    f = lumisections.failures
+    runs = lumisections.table.index.unique("run")
+    newest = f.run.isin(runs[-17:])  # a quarter of 70
+    graded = [(kind, strength) for kind in sorted(CERTIFICATION_KINDS) for strength in (1, 2, 3)]
+    assert sorted(zip(f.kind[newest], f.strength[newest], strict=True)) == graded
+    assert sorted(zip(f.kind[~newest], f.strength[~newest], strict=True)) == sorted(graded * 2)
+    assert f.run.is_unique
+    assert (f.site == "").all()
+    times, lengths = lumisections.table.time, lumisections.table.groupby("run").size()
+    whole = (f["first"] == 1) & (f["last"] == f.run.map(lengths))
+    assert 5 <= whole.sum() <= 12
+    assert (whole | (f["last"] - f["first"] + 1).between(5, 30)).all()
+    assert (f["last"] <= f.run.map(lengths)).all()
+    for row in f.itertuples():
+        assert row.start == times[row.run, row.first].floor("s")
+        assert row.end == (times[row.run, row.last] + pd.Timedelta(seconds=23.31)).floor("s")
+        assert 1 <= len(row.elements) <= 3
+        assert len({element.split("/")[0] for element in row.elements}) == 1
+
+
+def test_failures_show_in_the_elements_that_they_name_and_the_stronger_the_more(lumisections):
+    """Distance: half the sum of absolute differences between mean shares, here in units of that of a clean run from all clean runs."""
+    excess = []
+    for element in lumisections.histograms.hname.unique():
+        shares = lumisections.shares(element)
+        clean = shares[lumisections.clean]
+        usual = clean.groupby("run").mean()
+        unit = (usual - usual.mean()).abs().sum(axis=1).median() / 2
+        for f in lumisections.failures.itertuples():
+            inside = shares.loc[f.run][lumisections.table.dcs[f.run]].loc[f.first : f.last]
+            away = (inside.mean() - usual.mean()).abs().sum() / 2 / unit
+            excess.append((f.kind, f.strength, element in f.elements, element.startswith("Vertex/count"), away))
+    excess = pd.DataFrame(excess, columns=["kind", "strength", "named", "of_pileup", "away"])
+    named = excess[excess.named].groupby(["kind", "strength"]).away.agg(["min", "median", "max"]).unstack()
+    assert (named["median"].diff(axis=1).iloc[:, 1:] > 1).all(axis=None)
+    assert (named["min"][3] > 7).all()
+    assert (named["min"][2] > 4).all()
+    assert (named["max"][1] < 7).all()
+    assert excess[~excess.named & ~excess.of_pileup].away.quantile(0.95) < 2.5
+
+
+def test_a_tracker_without_voltage_is_blind_on_one_side(lumisections):
+    shares = lumisections.shares("Tracker/hit_phi")
+    left = shares.iloc[:, : shares.shape[1] // 2].sum(axis=1)
+    enough = lumisections.table.recorded_lumi > 0.5 * lumisections.table.delivered_lumi
+    assert left[enough & ~lumisections.table.dcs].max() < 0.1
+    assert left[lumisections.clean].between(0.4, 0.6).all()
+
+
+def test_conditions_wander_from_run_to_run_and_drift(lumisections):
+    """Means of runs spread more than chance explains, and runs that follow each other are more alike than runs half of the span apart."""
+    alike = []
+    for element in ("Tracker/hit_eta", "Tracker/track_pt", "Vertex/z", "Calorimeter/tower_eta", "Electron/eta", "Jet/phi", "Muon/eta"):
+        clean = lumisections.shares(element)[lumisections.clean]
+        mean = (clean * np.arange(clean.shape[1])).sum(axis=1).groupby("run").agg(["mean", "sem"])
+        assert mean["mean"].std() > 1.5 * mean["sem"].mean()
+        by_run = clean.groupby("run").mean().reindex(lumisections.table.index.unique("run"))
+        near, far = (((by_run - by_run.shift(n)) ** 2).sum(axis=1, skipna=False).mean() for n in (2, 35))
+        alike.append(near / far)
+    assert np.mean(alike) < 0.9
+
+
+def test_sixty_runs_do_and_fewer_are_refused(tmp_path):
+    line = refused(run_here, "simulate.ipynb", tmp_path, certification_runs=59)
+    assert line.startswith("the certification needs 60 runs")
+    assert not (tmp_path / "data").exists()
