@@ -313,6 +313,15 @@ def test_nothing_to_judge_is_said_and_leaves_empty_tables(tmp_path):
     assert "learned runs, out of fold" in night.page
 
 
+def test_no_lumisection_at_all_is_said_too(tmp_path):
+    write_study(tmp_path)
+    write_clean(tmp_path, clean_table().head(0))
+    night = analysed(tmp_path)
+    assert night.page.startswith("**Nothing to judge: there is no lumisection at all.**")
+    assert night.golden is None
+    assert len(night.scores) == len(night.findings) == 0
+
+
 def test_a_quiet_night_certifies_everything(tmp_path):
     clean = pd.concat([lumisections(name, run, part, spread) for name in SETS for run, part, spread in ((LEARNED, "train", 9), (JUDGED, "test", 1))])
     write_models(tmp_path, clean, dict.fromkeys(SETS, 0.5))
