@@ -253,7 +253,7 @@ def test_known_failures_are_counted_by_kind_and_strength(night):
     assert cells(night.page, "medium", "shifted scale", "1", "1", "20", "100%")
     assert cells(night.page, "weak", "noisy channel", "1", "0", "8", "0%")
     assert "99.27% (" in night.page  # 136 of 137: 200 less 9, 20, 3, 3 and 20 of runs 102, 103, 104, 106 and 107, and 8 of the weak failure
-    assert "of 137 unseen good lumisections are kept" in night.page
+    assert "of 137 unseen good lumisections are kept by the first threshold" in night.page
 
 
 def test_whole_bad_runs_and_isolated_lumisections_are_told_apart(night):
@@ -284,6 +284,27 @@ def test_one_inverted_dataset_does_not_judge(tmp_path):
     assert set(night.scores.verdict[103]) == {"bad"}
     assert "not used: JetHT." in night.page
     assert cells(night.page, "judged runs, newer", "JetHT", "no")
+
+
+def test_labels_of_the_judged_runs_have_a_veto(tmp_path):
+    clean = clean_table()
+    for run in (101, 106, 108, 109, 110):  # what experts rejected is as usual as can be, in runs whose good ones are not
+        usual = rows(clean, run, 1, 10)
+        clean.loc[usual, "label"] = "expert"
+        for feature in {*numbers("ZeroBias"), *numbers("JetHT")}:
+            clean.loc[usual & clean[feature].notna(), feature] = 0.5
+    for run in (102, 103):
+        clean.loc[rows(clean, run, 1, LS), "label"] = "good"
+    write_study(tmp_path, clean)
+    night = analysed(tmp_path)
+    what = "No certification: in these runs bad lumisections look more usual than good ones"
+    said = re.match(rf"\*\*{what} \(AUC (\S+), \S+ to (\S+)\)", night.page)
+    assert float(said[1]) <= float(said[2]) < 0.5
+    assert "- No certification: in these runs" in night.page
+    assert night.golden is None
+    assert len(night.findings) == len(night.difference) == 0
+    assert night.scores.verdict.value_counts().to_dict() == {"undecided": 198, "dcs": 2}
+    assert night.scores.p_value.min() < 0.01  # the scores stay what they are
 
 
 def test_too_few_good_lumisections_for_the_stated_rate_are_refused(tmp_path):
