@@ -1,0 +1,213 @@
+"""Training of the certification study on hand-made lumisections: who learns from whom, what is chosen, what is not used, clear ends."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import refused, run_cells
+
+import helpers
+
+DAY, RUNS, SIZE, FOLDS = "2026-01-31", 24, 12, 3
+QUICK = {"day": DAY, "seeds": [1], "candidates": ["vanilla", "sparse"], "widths": [8, 4], "epochs": 3, "batch_size": 32, "together": 64, "trees": 15}
+QUICK |= {"alarm_rate": 0.05, "min_good": 20, "learning_rate": 0.01}
+BAD_RUNS = (2, 5, 8, 11, 14, 20, 23)  # numbers of runs whose last lumisections experts call bad
+
+
+def table(bad_runs=BAD_RUNS, *, inverted=(), datasets=("JetHT", "SingleMuon"), seed=0):
+    """Lumisections of runs 100, 101, ...: six features that follow two conditions. Bad ones lift two features, or, `inverted`, lie in the middle."""
+    rng, frames = np.random.default_rng(seed), []
+    mixing = rng.random((2, 6))
+    run, lumisection = np.repeat(np.arange(RUNS), SIZE), np.tile(np.arange(1, SIZE + 1), RUNS)
+    expert, trivial = np.isin(run, bad_runs) & (lumisection > 6), (run % 3 == 0) & (lumisection <= 2)
+    keys = {"run": 100 + run, "lumisection": lumisection, "label": np.select([trivial, expert], ["trivial", "expert"], "good")}
+    part = np.where(run >= 18, "test", np.where(run % 6 == 3, "validation", "train"))
+    for name in datasets:
+        x = rng.normal(0, 0.5, (len(run), 2)) @ mixing + rng.normal(0, 0.05, (len(run), 6))
+        x[trivial] += 5
+        if name in inverted:
+            x[expert] = 0.0
+        else:
+            x[expert, :2] += 2
+        values = {f"{name}/{i // 3}|q{i % 3}": x[:, i].astype("float32") for i in range(6)}
+        frames.append(
+            pd.DataFrame({"dataset": name} | keys | {"measured": True, "part": part, "fold": np.where(run >= 18, -1, run % FOLDS)} | values)
+        )
+    return pd.concat(frames, ignore_index=True)
+
+
+def train(products, clean, **parameters):
+    """Paths, the names that the notebook leaves, what it shows, metrics.json and detector.json."""
+    paths, scaling = helpers.folders("certification", products), {}
+    helpers.write_parquet(clean, paths.clean)
+    for name, rows in clean[(clean.label == "good") & clean.measured & (clean.part == "train")].groupby("dataset"):
+        scaling[name] = {c: {"min": float(rows[c].min()), "max": float(rows[c].max())} for c in rows if c.startswith(f"{name}/")}
+    helpers.write_json(scaling, paths.encoders / "scaling.json")
+    names, page = run_cells("certification/3_train.ipynb", products, **QUICK | parameters)
+    metrics, told = (json.loads((paths.models / f"{name}.json").read_text()) for name in ("metrics", "detector"))
+    return SimpleNamespace(paths=paths, names=names, page=page, metrics=metrics, told=told, clean=clean)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_compiler():
+    """Networks this small take longer to compile than to train."""
+    import jax
+
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    clean = table()
+    clean.loc[(clean.run == 104) & (clean.lumisection == 5) & (clean.dataset == "JetHT"), "measured"] = False
+    return train(tmp_path_factory.mktemp("trained"), clean)
+
+
+# ---------------------------------------------------------------------------------------------------- who learns from whom
+
+
+def test_no_fold_learns_from_the_runs_that_it_scores_and_none_from_bad_or_newest_ones(trained):
+    for task in trained.names["tasks"]:
+        frame = trained.names["frames"][task.dataset]
+        taught = frame.iloc[np.concatenate([task.fit, task.check])]
+        assert (taught.label == "good").all()
+        assert not set(task.fit) & set(task.check)
+        if task.split != "random":
+            assert not set(taught.run) & set(frame.run.iloc[task.score])
+            assert (taught.part != "test").all()
+    assert {task.split for task in trained.names["tasks"]} == {"run and time", "random", "fold 0", "fold 1", "fold 2"}
+
+
+def test_what_is_judged_later_changes_nothing_that_is_stored(trained, tmp_path):
+    spoilt = trained.clean.copy()
+    newest = spoilt.part == "test"
+    features = [c for c in spoilt if "|" in c]
+    spoilt.loc[newest, features] = spoilt.loc[newest, features] * -3 + 1
+    spoilt.loc[newest, "label"] = np.where(spoilt.lumisection[newest] % 2, "expert", "good")
+    done = train(tmp_path, spoilt)
+    assert done.told["learned_runs"] == trained.told["learned_runs"] == list(range(100, 118))
+    for name in ("calibration", "folds"):
+        got, expected = (pd.read_parquet(of.paths.models / f"{name}.parquet") for of in (done, trained))
+        pd.testing.assert_frame_equal(got, expected, rtol=1e-3, atol=1e-3)
+    for name, told in trained.told["datasets"].items():
+        rows = trained.clean[trained.clean.dataset == name]
+        got, expected = (helpers.decision_values(rows, of.told["datasets"][name], of.paths.models) for of in (done, trained))
+        np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-3)
+        assert told["model"] == done.told["datasets"][name]["model"]
+
+
+# ------------------------------------------------------------------------------------------------------------- figures
+
+
+def test_metrics_are_complete_and_one_method_serves(trained):
+    models = {model["name"]: model for model in trained.metrics["models"]}
+    assert set(models) == {"vanilla", "sparse", "PCA", "one-class SVM", "distance", "isolation forest"}
+    assert [name for name, model in models.items() if model["in_use"]] == [trained.names["serves"]]
+    for model in models.values():
+        assert model["skill_low"] - 1e-9 <= model["skill"] <= model["skill_high"] + 1e-9
+        assert model["split"] == "3 folds by run"
+    assert models[trained.names["serves"]]["model"] > 0.9  # two of six features lie far outside
+    assert {told["model"] for told in trained.told["datasets"].values()} == {trained.names["serves"]}
+
+
+def test_experiments_hold_both_splits_kinds_and_all_models(trained):
+    results = pd.read_parquet(trained.paths.models / "experiments.parquet")
+    assert set(results.split) == {"run and time", "random"}
+    assert set(results.bad) == {"trivial", "expert"}
+    assert set(results.model) == {*trained.names["VARIANTS"], "PCA", "one-class SVM", "distance", "isolation forest", "random"}
+    assert results.auc.between(0, 1).all()
+    assert results.auc[(results.bad == "trivial") & (results.model != "random")].min() > 0.95
+    assert results.auc[results.model == "random"].mean() == pytest.approx(0.5, abs=0.15)
+    losses = pd.read_parquet(trained.paths.models / "losses.parquet")
+    assert set(losses.variant) == set(trained.names["VARIANTS"])
+    assert losses.epoch.between(1, QUICK["epochs"]).all()
+
+
+def test_what_is_stored_says_the_same_as_what_was_trained(trained):
+    n = trained.names
+    for name, told in trained.told["datasets"].items():
+        fit = next(f for f in n["fits"] if (f.task.dataset, f.task.split, f.method, f.seed) == (name, "run and time", n["serves"], 1))
+        got = helpers.decision_values(n["frames"][name], told, trained.paths.models)
+        np.testing.assert_allclose(got, fit.scores, rtol=1e-3, atol=1e-3)
+        vanilla = next(f for f in n["fits"] if (f.task.dataset, f.task.split, f.method) == (name, "run and time", "vanilla"))
+        n["network_of"](vanilla).save(trained.paths.models / "again.keras")
+        errors = helpers.feature_errors(helpers.load_model(trained.paths.models / "again.keras"), n["tables"][name])
+        np.testing.assert_allclose(helpers.worst_error(errors, vanilla.usual, vanilla.worst) - vanilla.centre, vanilla.scores, rtol=1e-3, atol=1e-3)
+
+
+def test_calibration_is_the_good_part_of_the_folds_and_what_was_not_measured_is_missing(trained):
+    folds, calibration = (pd.read_parquet(trained.paths.models / f"{name}.parquet") for name in ("folds", "calibration"))
+    learned = trained.clean[(trained.clean.part != "test") & (trained.clean.dataset == "JetHT")]
+    assert (
+        folds[["run", "lumisection", "label"]].apply(tuple, axis=1).tolist() == learned[["run", "lumisection", "label"]].apply(tuple, axis=1).tolist()
+    )
+    good = folds[folds.label == "good"].drop(columns="label").reset_index(drop=True)
+    pd.testing.assert_frame_equal(calibration, good)
+    assert folds[folds.JetHT.isna()][["run", "lumisection"]].to_numpy().tolist() == [[104, 5]]
+    assert folds.SingleMuon.notna().all()
+    assert sum(trained.told["weights"].values()) == pytest.approx(1)
+
+
+# -------------------------------------------------------------------------------------------------- what is not used
+
+
+def test_an_inverted_dataset_is_not_used_and_when_none_is_left_nothing_is_certified(tmp_path):
+    done = train(tmp_path / "one", table(inverted=["JetHT"]))
+    assert done.told["datasets"]["JetHT"]["inverted"]
+    assert done.told["datasets"]["JetHT"]["auc_expert"] < 0.5
+    assert done.told["weights"] == {"SingleMuon": 1.0}
+    assert "Inverted, and not used: JetHT." in done.page
+    alone = train(tmp_path / "none", table(inverted=["JetHT"], datasets=["JetHT"]))
+    assert alone.told["weights"] == {}
+    assert "nothing can be certified" in alone.page
+    assert not any(model["in_use"] for model in alone.metrics["models"])
+
+
+def test_with_too_few_bad_runs_vanilla_is_chosen_and_no_classifier_of_runs_is_left(tmp_path):
+    done = train(tmp_path, table(bad_runs=(2,)), min_bad_runs=9)
+    assert done.names["chosen"] == done.names["serves"] == "vanilla"
+    assert done.metrics["models"] == []
+    assert done.told["runs"] is None
+    assert not (done.paths.models / "runs.skops").exists()
+    assert "measured by nothing" in done.page
+    assert (done.paths.models / "JetHT.keras").exists()
+
+
+def test_whole_bad_runs_teach_a_classifier_of_runs(tmp_path):
+    clean = table()
+    ill = clean.run.isin([100 + r for r in range(0, 18, 2)])
+    clean.loc[ill, "label"] = "expert"
+    features = [c for c in clean if "|" in c]
+    clean.loc[ill, features] += 3
+    told = train(tmp_path, clean).told["runs"]
+    model = helpers.load_skops(tmp_path / "models/certification/runs.skops")
+    assert told["features"] == [f"{d}: {d}/{i // 3}|q{i % 3}" for d in ("JetHT", "SingleMuon") for i in range(6)]
+    bad, good = (np.full((1, 12), level) for level in (3.0, 0.0))
+    assert model.predict_proba(bad)[0, 1] <= told["low"] < told["high"] <= model.predict_proba(good)[0, 1]
+
+
+def test_a_dataset_with_too_few_good_lumisections_is_left_out_by_name(trained, tmp_path):
+    clean = table()
+    clean = clean[(clean.dataset == "JetHT") | (clean.run < 101)]
+    done = train(tmp_path, clean)
+    assert "Left out, with too few good ones: SingleMuon." in done.page
+    assert list(done.told["datasets"]) == ["JetHT"]
+
+
+@pytest.mark.parametrize(
+    ("change", "parameters", "line"),
+    [
+        (lambda t: t[:0], {}, "certification.parquet holds no lumisection up to 2026-01-31"),
+        (lambda t: t, {"min_good": 999}, "no dataset has 999 good lumisections to train on and two to validate: give more days, or labels"),
+        (lambda t: t, {"candidates": ["deep"]}, "candidates: ['deep'] must be among vanilla, sparse, contractive, variational"),
+        (lambda t: t, {"alarm_rate": 0.0001}, "good lumisections in folds: an alarm rate of 0.01% needs 9999, so give more days or raise the rate"),
+        (lambda t: t.assign(fold=t.fold.clip(upper=0)), {}, "a fold leaves no good lumisection to train on: fewer folds, or more days"),
+    ],
+)
+def test_what_cannot_be_trained_is_one_line_and_no_model(tmp_path, change, parameters, line):
+    assert line in refused(train, tmp_path, change(table()), **parameters)
+    assert not helpers.folders("certification", tmp_path).models.exists()

@@ -1,0 +1,243 @@
+"""The networks of the certification study: each term of the loss by hand, many at once against one alone, seeds, and what scores a lumisection."""
+
+import itertools
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import from_notebook
+from sklearn.decomposition import PCA
+from sklearn.metrics import roc_auc_score
+from sklearn.preprocessing import RobustScaler
+
+import helpers
+
+NOTEBOOK = "certification/3_train.ipynb"
+SETTINGS = {"widths": [7, 5, 3], "epochs": 4, "patience": 2, "batch_size": 16, "together": 4, "learning_rate": 0.01, "beta_1": 0.9, "beta_2": 0.999}
+SETTINGS |= {"l1": 1e-4, "contractive": 1e-2, "variational": 1e-3, "run_error": 0.1, "seed": 1}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_compiler():
+    """Networks this small take longer to compile than to train."""
+    import jax
+
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+def get(name, **more):
+    return from_notebook(NOTEBOOK, name, **SETTINGS | more)
+
+
+@pytest.fixture(scope="module")
+def network():
+    return get("autoencoder")(6)[0]
+
+
+@pytest.fixture(scope="module")
+def weights(network):
+    return [np.asarray(v) for v in network.trainable_variables]
+
+
+X = np.random.default_rng(0).random((9, 6)).astype("float32")
+ZEROS = np.zeros((9, 3), "float32")
+
+
+def terms(network, weights, x=X, noise=ZEROS, sign=ZEROS):
+    return [np.asarray(term) for term in get("terms_of")(network, weights, x, noise, sign)]
+
+
+# ---------------------------------------------------------------------------------------------------- terms of the loss
+
+
+def test_the_contractive_penalty_is_on_average_the_squared_jacobian_of_finite_differences(network, weights):
+    def code(x):
+        return np.asarray(network.stateless_call(weights, [], [x, ZEROS])[0][1], float)
+
+    step = 1e-2  # the code is piecewise linear, so that a large step only has to stay on its piece; float32 does not allow a small one
+    jacobian = np.stack([(code(X + step * e) - code(X - step * e)) / (2 * step) for e in np.eye(6, dtype="float32")], axis=2)  # (n, code, F)
+    every = [terms(network, weights, sign=np.tile(np.array(s, "float32"), (9, 1)))[2] for s in itertools.product([-1, 1], repeat=3)]
+    np.testing.assert_allclose(np.mean(every, axis=0), (jacobian**2).sum(axis=(1, 2)), rtol=0.05)
+    assert np.mean(every) > 1e-3
+    one = terms(network, weights, sign=np.tile(np.array([1, -1, 1], "float32"), (9, 1)))[2]
+    np.testing.assert_allclose(one, ((np.array([1, -1, 1]) @ jacobian) ** 2).sum(axis=1), rtol=0.05)
+
+
+def test_the_variational_divergence_is_that_of_the_textbook(network, weights):
+    biases = [i for i, v in enumerate(network.trainable_variables) if v.shape == (3,) and v.name == "bias"]
+    known = [np.zeros_like(w) for w in weights]
+    known[biases[0]][:], known[biases[1]][:] = np.log(4), 2  # log variance, then mean
+    _, mean, log_variance = network.stateless_call(known, [], [X, ZEROS])[0]
+    assert (float(mean[0, 0]), float(log_variance[0, 0])) == (2, pytest.approx(np.log(4)))
+    np.testing.assert_allclose(terms(network, known)[3], 3 * 0.5 * (2**2 + 4 - 1 - np.log(4)), rtol=1e-5)
+    np.testing.assert_allclose(terms(network, [0 * w for w in weights])[3], 0)  # a standard normal code
+
+
+def test_the_sparse_penalty_counts_every_weight_of_every_layer_and_no_bias(network, weights):
+    kernels = [w for w in weights if w.ndim == 2]
+    assert sorted(w.shape for w in kernels) == sorted([(6, 7), (7, 5), (5, 3), (5, 3), (3, 5), (5, 7), (7, 6)])
+    assert float(terms(network, weights)[1]) == pytest.approx(sum(np.abs(w).sum() for w in kernels), rel=1e-5)
+
+
+def test_noise_moves_the_code_by_its_standard_deviation_and_the_kept_network_uses_the_mean():
+    to_train, to_keep = get("autoencoder")(6)
+    rebuilt, _, _ = to_train([X, ZEROS])
+    np.testing.assert_allclose(to_keep(X), rebuilt, rtol=1e-6)
+    assert not np.allclose(to_train([X, ZEROS + 1])[0], rebuilt)
+    assert np.asarray(rebuilt).min() >= 0
+    assert np.asarray(rebuilt).max() <= 1
+
+
+# ------------------------------------------------------------------------------------------------------------ training
+
+
+def made(spoil=0.0):
+    """Two tables of different widths, and a task of each; rows 50 and later are in no task."""
+    rng, tables, tasks = np.random.default_rng(1), {}, []
+    for name, n_features, n in (("a", 6, 60), ("b", 4, 55)):
+        hidden = rng.random((n, 2))
+        tables[name] = np.clip(hidden @ rng.random((2, n_features)) / 2, 0, 1).astype("float32")
+        tables[name][50:] += spoil
+        fit, check = np.arange(40 if name == "a" else 30), np.arange(40, 50)
+        tasks.append(SimpleNamespace(dataset=name, split="run and time", fit=fit, check=check, low=np.zeros(n_features), scale=np.ones(n_features)))
+    return tables, tasks
+
+
+def fit(jobs, spoil=0.0, **settings):
+    space = SETTINGS | settings
+    tables, tasks = made(spoil)
+    common = from_notebook(NOTEBOOK, "prepare", **space)(tables, tasks)
+    return from_notebook(NOTEBOOK, "fit_networks", **space)(common, tasks, jobs)
+
+
+JOBS = [(t, name, s) for t in (0, 1) for name in ("vanilla", "all three") for s in (1, 2)]
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return dict(zip(JOBS, fit(JOBS), strict=True))
+
+
+def same(one, other, tolerance=1e-4):
+    return all(np.allclose(w, v, atol=tolerance) for w, v in zip(one.weights, other.weights, strict=True))
+
+
+@pytest.mark.parametrize("job", [JOBS[1], JOBS[-1]])
+def test_one_network_of_many_equals_the_same_one_alone(trained, job):
+    alone = fit([job], together=1)[0]
+    assert same(alone, trained[job])
+    np.testing.assert_allclose(alone.validation_losses, trained[job].validation_losses, rtol=1e-3)
+    assert (alone.method, alone.seed, alone.task.dataset) == (trained[job].method, trained[job].seed, trained[job].task.dataset)
+
+
+def test_the_same_seed_gives_the_same_network_and_another_seed_another(trained):
+    again = dict(zip(JOBS, fit(JOBS), strict=True))
+    assert all(same(again[job], trained[job], 1e-7) for job in JOBS)
+    assert not same(trained[0, "vanilla", 1], trained[0, "vanilla", 2], 1e-2)
+    assert not same(trained[0, "vanilla", 1], trained[0, "all three", 1], 1e-3)
+
+
+def test_rows_of_no_task_teach_nothing(trained):
+    spoilt = dict(zip(JOBS, fit(JOBS, spoil=5.0), strict=True))
+    assert all(same(spoilt[job], trained[job], 1e-7) for job in JOBS)
+
+
+def test_the_weights_of_the_best_epoch_are_kept(trained):
+    tables, _ = made()
+    network = get("autoencoder")(6)[0]
+    for job in JOBS[:4]:
+        x = tables["a"][trained[job].task.check]
+        rebuilt = network.stateless_call(trained[job].weights, [], [x, np.zeros((len(x), 3), "float32")])[0][0]
+        assert np.mean((np.asarray(rebuilt) - x) ** 2) == pytest.approx(np.nanmin(trained[job].validation_losses), rel=1e-3)
+
+
+def test_a_network_rests_after_epochs_without_a_better_one():
+    done = fit([(0, "vanilla", 1), (0, "sparse", 1)], learning_rate=0.0, epochs=9, patience=3)
+    for one in done:  # nothing is learned: the first epoch stays the best
+        assert np.isfinite(one.validation_losses).sum() == 4
+    assert done[0].losses[0] < done[1].losses[0]  # the same errors, and a penalty
+
+
+def test_a_heavy_penalty_shrinks_what_it_weighs():
+    size = {}
+    for name in ("vanilla", "sparse"):
+        size[name] = sum(np.abs(w).sum() for w in fit([(0, name, 1)], l1=0.1, epochs=6, patience=6)[0].weights if w.ndim == 2)
+    assert size["sparse"] < 0.9 * size["vanilla"]
+
+
+# ------------------------------------------------------------------------------------------------------------ figures
+
+
+def test_the_area_is_that_of_sklearn_with_weights_and_ties():
+    rng = np.random.default_rng(2)
+    bad, score, weight = rng.random(300) < 0.2, rng.integers(0, 20, 300).astype(float), rng.integers(0, 4, (5, 300)).astype(float)
+    got = get("area")(bad, score, weight)
+    np.testing.assert_allclose(got, [roc_auc_score(bad, score, sample_weight=w) for w in weight])
+    assert np.isnan(get("area")(bad, score, np.where(bad, 0.0, 1.0)[None])).all()
+
+
+def test_intervals_draw_whole_runs():
+    frame = pd.DataFrame({"run": np.repeat([1, 2, 3, 4], 10), "label": np.repeat(["good", "good", "expert", "expert"], 10)})
+    score = np.repeat([0.0, 2.0, 1.0, 3.0], 10)  # of the four pairs of runs, three are in order
+    drawn = get("area_of")(frame, score, "expert", 400)
+    assert drawn[0] == pytest.approx(0.75)
+    assert np.nanmin(drawn[1:]) == 0  # runs 2 and 3 alone
+    assert np.nanmax(drawn[1:]) == 1
+    assert np.isnan(get("area_of")(frame, score, "trivial")[0])
+
+
+def test_limits_leave_no_more_than_the_stated_share_wrong_beyond_them():
+    p, good = np.array([0.05, 0.1, 0.2, 0.5, 0.6, 0.8, 0.9, 0.95]), np.array([False, False, True, False, True, True, True, True])
+    assert get("limits")(p, good) == (pytest.approx(0.1), 0.6)
+    low, high = get("limits")(p, ~good)
+    assert low < 0
+    assert high > 1  # every verdict would be wrong: none is given
+    assert get("limits")(np.full(4, 0.5), np.array([True, True, False, False])) == (-1.0, 2.0)
+
+
+# ------------------------------------------------------------------------------------------ what scores a lumisection
+
+
+def test_scaling_is_min_max_in_its_own_order_and_a_constant_feature_says_nothing():
+    frame = pd.DataFrame({"a": [0.0, 5.0, np.nan, 1e9], "b": [3.0, 3.0, 3.0, 4.0], "other": 0.0})
+    got = helpers.scale_features(frame, {"b": {"min": 3, "max": 3}, "a": {"min": 0, "max": 10}})
+    np.testing.assert_array_equal(got, np.array([[0, 0], [0, 0.5], [0, np.nan], [0, 10]], "float32"))
+    assert got.dtype == np.float32
+    with pytest.raises(KeyError, match="absent"):
+        helpers.scale_features(frame, {"absent": {"min": 0, "max": 1}})
+
+
+def test_the_worst_features_count_in_units_of_their_usual_error():
+    errors = np.array([[1.0, 4.0, 0.0, 0.0, 9.0]])
+    assert helpers.worst_error(errors, [1, 1, 1, 1, 9], 0.2)[0] == pytest.approx(np.log(4), abs=1e-5)
+    assert helpers.worst_error(errors, [1, 1, 1, 1, 9], 1.0)[0] == pytest.approx(np.log(6 / 5), abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["keras", "pca", "distance"])
+def test_errors_of_reconstruction_by_hand(kind):
+    if kind == "keras":
+        model = get("autoencoder")(6)[1]
+        expected = (np.asarray(model(X)) - X) ** 2
+    elif kind == "pca":
+        model = PCA(2).fit(X)
+        expected = (X - X.mean(axis=0) - (X - X.mean(axis=0)) @ model.components_.T @ model.components_) ** 2
+    else:
+        model = RobustScaler().fit(X)
+        expected = ((X - np.median(X, axis=0)) / np.subtract(*np.quantile(X, [0.75, 0.25], axis=0))) ** 2
+    np.testing.assert_allclose(helpers.feature_errors(model, X), expected, rtol=1e-3, atol=1e-6)
+    assert helpers.feature_errors(model, X[:0]).shape == (0, 6)
+
+
+def test_a_lumisection_that_lacks_a_feature_has_no_decision_value(tmp_path):
+    get("autoencoder")(2)[1].save(tmp_path / "d.keras")
+    frame = pd.DataFrame({"a": [0.2, np.nan, 0.4], "b": [0.1, 0.1, 0.3]})
+    told = {"file": "d.keras", "scaling": {name: {"min": 0, "max": 1} for name in "ab"}, "usual": [0.1, 0.2], "worst": 0.5, "centre": 0.25}
+    got = helpers.decision_values(frame, told, tmp_path)
+    assert np.isfinite(got).tolist() == [True, False, True]
+    x = frame.to_numpy("float32")[[0, 2]]
+    expected = helpers.worst_error(helpers.feature_errors(helpers.load_model(tmp_path / "d.keras"), x), [0.1, 0.2], 0.5) - 0.25
+    np.testing.assert_allclose(got[[0, 2]], expected, rtol=1e-5)
+    assert len(helpers.decision_values(frame[:0], told, tmp_path)) == 0
