@@ -352,6 +352,21 @@ def test_lumisections_without_histograms_are_rows_that_are_not_measured(tmp_path
     assert "they describe 39 lumisections of 8 runs" in page
 
 
+def test_a_source_of_every_third_lumisection_leaves_no_element_out(tmp_path):
+    rows = source(lumisections=range(1, 16))
+    clean, _, page = preprocessed(tmp_path, [row for row in rows if row["lumisection"] % 3 == 0], described(rows))
+    assert "Left out" not in page
+    assert clean.measured.tolist() == (clean.lumisection % 3 == 0).tolist()
+
+
+def test_a_dataset_that_mostly_lacks_all_its_elements_is_measured_nowhere(tmp_path):
+    few = [row | {"entries": 20.0} if row["lumisection"] > 1 else row for row in source(datasets=["EGamma"])]
+    clean, _, page = preprocessed(tmp_path, source() + few)
+    assert "lumisections have them: Jet/pt (EGamma), Tracker/hits (EGamma)." in page
+    assert clean.groupby("dataset").measured.mean().to_dict() == {"EGamma": 0, "ZeroBias": 1}
+    assert list(encoder(tmp_path, "scaling")) == ["ZeroBias"]
+
+
 def test_lumisections_that_nobody_describes_are_kept_without_a_label(tmp_path):
     rows = source()
     known = described(rows)
@@ -364,7 +379,10 @@ def test_lumisections_that_nobody_describes_are_kept_without_a_label(tmp_path):
 
 def test_what_came_after_the_window_is_not_known_to_a_night_that_runs_again(tmp_path):
     rows = source()
-    clean, _, _ = preprocessed(tmp_path, rows, day="2026-01-07")  # run n is taken on day n + 1
+    known = described(rows + source(runs=[6], lumisections=[6]))  # a run that goes on after midnight
+    known.loc[(known.run == 6) & (known.lumisection == 6), "time"] = pd.Timestamp("2026-01-08", tz="UTC")
+    clean, _, _ = preprocessed(tmp_path, rows, known, day="2026-01-07")  # run n is taken on day n + 1
+    assert 6 not in set(clean.lumisection)
     before = [row for row in rows if row["run"] <= 6]
     assert set(clean.run) == set(range(1, 7))
     rejected = pd.read_parquet(helpers.folders("certification", tmp_path).rejected)
@@ -417,13 +435,14 @@ def test_a_wide_table_has_one_value_per_column(tmp_path):
     wide.loc[3, "rate"] = np.nan
     wide.loc[4, "norm"] = np.inf
     wide.loc[5, "norm"] = 1e300
+    wide.loc[6, "rate"] = -np.inf
     wide = pd.concat([wide, wide.iloc[[7]].assign(rate=5.0), wide.iloc[[4]].assign(norm=0.5)], ignore_index=True)
     known = described(wide.to_dict("records"))
     clean, rejected, page = preprocessed(tmp_path, known=known, wide=wide, datasets="notebooks/certification/datasets.yaml")
     assert features_of(clean) == ["rate|value", "norm|value"]
-    assert rejected.reason.value_counts().to_dict() == {"infinite value": 2, "same lumisection again": 1}
+    assert rejected.reason.value_counts().to_dict() == {"infinite value": 3, "same lumisection again": 1}
     low = clean[~clean.measured].set_index(["run", "lumisection"]).low.to_dict()
-    assert low == {(1, 4): "rate", (2, 1): "rate, norm, flag"}  # (1, 5) has a possible second row
+    assert low == {(1, 4): "rate", (2, 1): "rate, norm, flag", (2, 2): "rate, norm, flag"}  # (1, 5) has a possible second row
     assert at(clean, 1, 5, "wide")["norm|value"] == 0.5
     assert at(clean, 2, 3, "wide")["rate|value"] == np.float32(wide.rate[7])
     assert "1 are constant and dropped: flag|value (wide)" in page

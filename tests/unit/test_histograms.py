@@ -91,6 +91,7 @@ def test_by_hand():
     np.testing.assert_allclose(by_hand[2], [0.2, 0.6, 1.0, 3.4, 3.8, 2.0, 1.5])  # the median is the end of the first of two equal bins
     np.testing.assert_allclose(by_hand[3], [0.4, 1.2, 2.0, 2.8, 3.6, 2.0, np.sqrt(1.25)])
     np.testing.assert_allclose(on([[3, 1]], -2, 2)[0, :5], [-2 + 2 * 0.4 / 3, -2 + 2 * 1.2 / 3, -2 + 2 * 2 / 3, -2 + 2 * 2.8 / 3, 1.2])
+    assert on([[1] * 9 + [0, 0, 1]])[0, 4] == pytest.approx(9)  # nine times 0.1 is 0.8999999999999999
     assert np.isnan(on([[0, 0, 0]])).all()
     assert on(np.zeros((0, 5))).shape == (0, 7)
 
