@@ -6,7 +6,7 @@
     Clean                  a table is what its schema says               check_schema
     Features and encoders  category codes, scaling                       fit_categories, encode_categories, encode_inputs, scale_features
     Windows                chunks, weekly series, what tells apart       chunk_batches, series_features, select_features
-    Models                 stored models behind one call                 pinball, load_skops, predict_quantiles, decision_values
+    Models                 stored models behind one call                 pinball, load_skops, predict_quantiles, decision_values, run_medians
     Scores and thresholds  tests, p-values, limits, skill with interval  change_tests, judge_tests, p_values, score_limit, skill_interval
     Plots                  one figure, one claim, saved and shown        show_figure
     Records                sentences, tables, metrics, columns           say, show_table, record_metrics, FINDING_COLUMNS
@@ -516,12 +516,13 @@ def pinball(target, predicted, quantiles=QUANTILES, *, maximum=np.maximum):
 def load_skops(path):
     """The scikit-learn object, or list of them, stored at `path`.
 
-    Beside what skops itself trusts, names of scikit-learn and the functools.partial that its boosting stores; UntrustedTypesFoundException
-    of skops for any other, such as a function of the system that a foreign file would have called.
+    Beside what skops itself trusts, names of scikit-learn, the functools.partial that its boosting stores and the numpy.dtype of its imputer;
+    UntrustedTypesFoundException of skops for any other, such as a function of the system that a foreign file would have called.
     """
     from skops.io import get_untrusted_types, load
 
-    return load(path, trusted=[t for t in get_untrusted_types(file=path) if t.startswith("sklearn.") or t == "functools.partial"])
+    known = ("functools.partial", "numpy.dtype")
+    return load(path, trusted=[t for t in get_untrusted_types(file=path) if t.startswith("sklearn.") or t in known])
 
 
 def temper(p, temperature):
@@ -662,6 +663,15 @@ def decision_values(frame, told, folder):
         out[known] = -model.score_samples(x[known]) if own else worst_error(feature_errors(model, x[known]), told["usual"], told["worst"])
         out[known] -= told["centre"]
     return out
+
+
+def run_medians(rows, scaling):
+    """Medians of the measured lumisections of every run: DataFrame [run, "<dataset>: <feature>"], NaN where a run has none.
+
+    rows : the clean table of certification, scaling : {dataset: {feature: ...}}. What the classifier of whole runs reads.
+    """
+    of = {name: rows[(rows.dataset == name) & rows.measured].groupby("run")[list(scaled)].median() for name, scaled in scaling.items()}
+    return pd.concat([medians.add_prefix(f"{name}: ") for name, medians in of.items()], axis=1).sort_index()
 
 
 # ------------------------------------------------------------------------------------------------- Scores and thresholds

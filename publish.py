@@ -355,7 +355,7 @@ def model_line(model):
     if not model:
         return "none"
     name, baseline = model["name"].replace("_", " "), model["baseline_name"].replace("_", " ")
-    if name == baseline:
+    if name.rpartition(": ")[2] == baseline:  # "JetHT: distance": a model of one part of the data names that first
         return f"{name}, a trivial baseline"
     return f"{name}, skill {model['skill']:.2f} ({model['skill_low']:.2f} to {model['skill_high']:.2f}) against {baseline}"
 
@@ -370,19 +370,25 @@ def small_picture(path):
     return "data:image/png;base64," + base64.b64encode(small.getvalue()).decode()
 
 
+def moment_of(at, pattern):
+    """A moment as text; sources without times leave none."""
+    return "not known" if pd.isna(at) else at.strftime(pattern)
+
+
 def front_study(root, day, s, runs):
     """The values that templates/front.html.j2 shows for one study."""
     reports, moment = root / "reports", "%m-%d %H:%M"
     rows = list(s["findings"].itertuples())
-    if all(f.start == f.start.normalize() and f.end == f.end.normalize() for f in rows):
+    known = [at for f in rows for at in (f.start, f.end) if not pd.isna(at)]
+    if all(at == at.normalize() for at in known):
         moment = "%Y-%m-%d"
     findings = [
         {
             "kind": f.kind.replace("_", " "),
             "entity": f.entity,
             "evidence": f.evidence,
-            "start": f.start.strftime(moment),
-            "end": f.end.strftime(moment),
+            "start": moment_of(f.start, moment),
+            "end": moment_of(f.end, moment),
         }
         for f in rows[:MAX_FINDINGS]
     ]

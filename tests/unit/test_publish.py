@@ -87,6 +87,19 @@ def test_a_complete_night_says_what_was_found(night):
     assert run["studies"]["transfers"]["data"]["sha256"]
 
 
+def test_moments_that_a_source_does_not_know_are_said_to_be_unknown(night):
+    path = night / "data/findings/transfers.parquet"
+    found = pd.read_parquet(path)
+    none = found.assign(start=found.start.where([False]), end=found.end.where([False]))
+    helpers.write_parquet(none, path)
+    front, [study] = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
+    assert study["verdict"] == "anomalies 1"
+    assert [cell.get_text() for cell in page(front).select("table td.time")] == ["not known", "not known"]
+    helpers.write_parquet(pd.concat([found, none]), path)
+    front, _ = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
+    assert [cell.get_text() for cell in page(front).select("table td.time")] == ["2026-01-31", "2026-01-31", "not known", "not known"]
+
+
 def test_a_further_page_counts_on_the_front_page_and_is_in_the_navigation(further):
     front, [study] = publish.publish(further, "2026-01-31", {"transfers": "2026-01-31"})
     assert study["verdict"] == "anomalies 2"
@@ -182,6 +195,7 @@ def test_a_night_without_training_links_to_the_training_of_an_earlier_night(nigh
     [
         (None, "none"),
         ({"name": "log_size", "baseline_name": "log_size"}, "log size, a trivial baseline"),
+        ({"name": "a set: log_size", "baseline_name": "log_size"}, "a set: log size, a trivial baseline"),
         (
             {"name": "lstm", "baseline_name": "log_size", "skill": 0.4, "skill_low": 0.35, "skill_high": 0.449},
             "lstm, skill 0.40 (0.35 to 0.45) against log size",
