@@ -227,7 +227,7 @@ PAPERMILL = """
         | tee {log.text:q} | {{ grep -a --line-buffered ' cells, ' || true; }}
 """
 
-CODE = ["helpers.py", "kernels.py"]  # what the notebooks import
+CODE = ["helpers.py", "kernels.py", "sources.py"]  # what the notebooks import
 
 # What each step reads and writes below ROOT. The models themselves are no outputs: Snakemake deletes those of a failed job, and a failed
 # retraining must not cost last week's model.

@@ -23,15 +23,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from helpers import (
-    QUANTILES,
-    chunk_batches,
-    folders,
-    pinball,
-    predict_quantiles,
-    table_key,
-    write_parquet,
-)
+from helpers import QUANTILES, chunk_batches, folders, pinball, predict_quantiles, table_key, write_parquet
 from kernels import STATISTICS, window_statistics
 from publish import STEPS
 

@@ -13,6 +13,7 @@ import skops.io
 from conftest import ACCOUNTING_FIELDS, GRACC_RECORD, REAL_DATA, from_notebook, refused, run_here
 
 import helpers
+import sources
 
 GOOD = {name: str(value) for name, value in GRACC_RECORD.items()}  # as the raw table has it
 SUNDAY = "2026-02-01"  # the last day, on which a week ends
@@ -27,7 +28,7 @@ def write_raw(products, records, lacking=()):
     frame = frame.reindex(columns=ACCOUNTING_FIELDS).astype("str").drop(columns=list(lacking))
     raw = helpers.folders("accounting", products).raw
     helpers.write_parquet(frame, raw / "records.parquet")
-    helpers.write_status(raw, state="ok", rows=len(frame), newest=SUNDAY, source="hand", window=[SUNDAY, SUNDAY])
+    sources.write_status(raw, state="ok", rows=len(frame), newest=SUNDAY, source="hand", window=[SUNDAY, SUNDAY])
 
 
 def preprocessed(products, records, **parameters):

@@ -14,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 import helpers
+import sources
 
 NOTEBOOK, DAY, LS = "certification/4_analyse.ipynb", "2026-01-31", 20
 SETS = {"ZeroBias": ["a", "b"], "JetHT": ["b", "c"]}  # each histogram has two numbers here: q50 and rms
@@ -87,7 +88,7 @@ def write_clean(products, clean):
     clean = clean.astype({"time": "datetime64[us, UTC]"} | {c: "float32" for c in clean if "|" in c})
     helpers.write_parquet(clean.sort_values(["dataset", "run", "lumisection"]), paths.clean)
     paths.raw.mkdir(parents=True, exist_ok=True)
-    helpers.write_status(paths.raw, state="ok", rows=1, newest=DAY, source="hand", window=[DAY, DAY])
+    sources.write_status(paths.raw, state="ok", rows=1, newest=DAY, source="hand", window=[DAY, DAY])
 
 
 def clean_table():
@@ -130,7 +131,7 @@ def analysed(products, **parameters):
     assert list(scores.columns) == COLUMNS
     assert np.isfinite(scores.score).all()
     golden = paths.scores.with_name("certification_golden.json")
-    ours = helpers.read_golden(golden) if golden.exists() else None
+    ours = sources.read_golden(golden) if golden.exists() else None
     difference = pd.read_parquet(paths.scores.with_name("certification_diff.parquet"))
     scores = scores.set_index(["run", "lumisection"])
     of = {f.entity: f for f in findings.itertuples()}
@@ -265,7 +266,7 @@ def test_without_any_model_in_use_nothing_is_certified(tmp_path):
     write_study(tmp_path, weights=dict.fromkeys(SETS, 0))
     paths = helpers.folders("certification", tmp_path)
     paths.scores.parent.mkdir(parents=True)
-    helpers.write_golden({101: [[1, 20]]}, paths.scores.with_name("certification_golden.json"))  # of an earlier night
+    sources.write_golden({101: [[1, 20]]}, paths.scores.with_name("certification_golden.json"))  # of an earlier night
     night = analysed(tmp_path)
     assert night.page.startswith(
         "**No certification: bad lumisections look more usual than good ones in every dataset (AUC below 0.5).** No Golden JSON"

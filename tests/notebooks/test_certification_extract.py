@@ -13,7 +13,7 @@ from conftest import REAL_DATA, from_notebook, refused, run_cells
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers import write_golden
+from sources import write_golden
 
 NOTEBOOK = "certification/1_extract.ipynb"
 DATA = "data/raw/certification"

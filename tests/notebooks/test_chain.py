@@ -68,6 +68,7 @@ def make_checkout(folder):
         "steps.py",
         "helpers.py",
         "kernels.py",
+        "sources.py",
         "publish.py",
         "templates",
         "requirements.txt",

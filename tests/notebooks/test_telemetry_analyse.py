@@ -14,6 +14,7 @@ from sklearn.metrics import average_precision_score
 from sklearn.tree import DecisionTreeClassifier
 
 import helpers
+import sources
 
 NOTEBOOK = "telemetry/4_analyse.ipynb"
 DAY, NOON = "2026-01-31", pd.Timestamp("2026-01-30T12:00", tz="UTC")
@@ -134,7 +135,7 @@ def write_clean(products, windows):
     encoded = {"cpu::a": {"kind": "counter", "unit": "1/s"}, "mem::b": {"kind": "gauge", "unit": ""}}
     helpers.write_json({"metrics": encoded, "constant": [], "sampling_s": 1.0}, paths.encoders / "metrics.json")
     paths.raw.mkdir(parents=True, exist_ok=True)
-    helpers.write_status(paths.raw, state="ok", rows=1, newest=DAY, source="hand", window=[DAY, DAY])
+    sources.write_status(paths.raw, state="ok", rows=1, newest=DAY, source="hand", window=[DAY, DAY])
     return paths
 
 

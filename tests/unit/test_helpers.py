@@ -10,6 +10,7 @@ import pytest
 from conftest import from_notebook
 
 import helpers
+import sources
 
 state_features = from_notebook("transfers/2_preprocess.ipynb", "state_features")
 scan_incidents = from_notebook("transfers/4_analyse.ipynb", "scan_incidents")
@@ -41,7 +42,7 @@ def test_read_records_puts_bad_lines_aside_with_their_number(tmp_path, name):
     opened = gzip.open if name.endswith("gz") else open
     with opened(tmp_path / name, "wb") as out:
         out.write(b'{"a": 1}\n\nnot json\n[1]\n{"a": "\xff"}\n{"a": 2')
-    pages = list(helpers.read_records(tmp_path / name, chunk_rows=2))
+    pages = list(sources.read_records(tmp_path / name, chunk_rows=2))
     records = [r for page, _ in pages for r in page]
     bad = [(number, text) for _, page in pages for number, _, text in page]
     assert records == [{"a": 1}, {"a": "�"}]
@@ -50,7 +51,7 @@ def test_read_records_puts_bad_lines_aside_with_their_number(tmp_path, name):
 
 def test_read_records_reads_csv_as_text(tmp_path):
     (tmp_path / "e.csv").write_text("request-id,bytes\n007,\n008,12\n")
-    [(records, bad)] = helpers.read_records(tmp_path / "e.csv")
+    [(records, bad)] = sources.read_records(tmp_path / "e.csv")
     assert records[1] == {"request-id": "008", "bytes": "12"}
     assert records[0]["request-id"] == "007"
     assert records[0]["bytes"] is None
@@ -60,7 +61,7 @@ def test_read_records_reads_csv_as_text(tmp_path):
 def test_a_damaged_archive_is_an_error_not_an_empty_file(tmp_path):
     (tmp_path / "e.jsonl.gz").write_bytes(gzip.compress(b'{"a": 1}\n' * 1000)[:-20])
     with pytest.raises((OSError, EOFError)):
-        list(helpers.read_records(tmp_path / "e.jsonl.gz"))
+        list(sources.read_records(tmp_path / "e.jsonl.gz"))
 
 
 def test_an_optional_table_is_the_named_one_the_samples_or_none(tmp_path):
@@ -68,28 +69,28 @@ def test_an_optional_table_is_the_named_one_the_samples_or_none(tmp_path):
     table.to_csv(tmp_path / "t.csv", index=False)
     table.to_parquet(tmp_path / "t.parquet")
     for name in ("t.csv", "t.parquet"):
-        pd.testing.assert_frame_equal(helpers.read_optional(str(tmp_path / name), None, columns), table, check_dtype=False)
-        pd.testing.assert_frame_equal(helpers.read_optional("sample", tmp_path / name, columns), table, check_dtype=False)
+        pd.testing.assert_frame_equal(sources.read_optional(str(tmp_path / name), None, columns), table, check_dtype=False)
+        pd.testing.assert_frame_equal(sources.read_optional("sample", tmp_path / name, columns), table, check_dtype=False)
     for path, sample in (("sample", None), ("", None), ("", tmp_path / "t.csv")):  # the sample's truth says nothing of another source
-        nothing = helpers.read_optional(path, sample, columns)
+        nothing = sources.read_optional(path, sample, columns)
         assert (len(nothing), nothing.columns.tolist()) == (0, columns)
     with pytest.raises(FileNotFoundError, match=r"gone\.csv"):
-        helpers.read_optional(str(tmp_path / "gone.csv"), tmp_path / "t.csv", columns)
+        sources.read_optional(str(tmp_path / "gone.csv"), tmp_path / "t.csv", columns)
 
 
 def test_bad_lines_come_back_whatever_they_hold_and_none_leaves_the_header(tmp_path):
     bad = [("a.jsonl", 3, "no JSON object", 'a "quoted", line'), ("a.jsonl", 7, "cut", "half\t\ufffd of it")]
-    helpers.write_bad_lines(tmp_path / "raw", bad)
+    sources.write_bad_lines(tmp_path / "raw", bad)
     read = pd.read_csv(tmp_path / "raw/bad_lines.csv")
     assert read.columns.tolist() == ["file", "line", "reason", "text"]
     assert list(read.itertuples(index=False, name=None)) == bad
-    helpers.write_bad_lines(tmp_path / "raw", [])  # the lines of an earlier night do not stay
+    sources.write_bad_lines(tmp_path / "raw", [])  # the lines of an earlier night do not stay
     assert (tmp_path / "raw/bad_lines.csv").read_text().splitlines() == ["file,line,reason,text"]
     assert [path.name for path in (tmp_path / "raw").iterdir()] == ["bad_lines.csv"]
 
 
 def test_status_has_no_secrets(tmp_path):
-    status = helpers.write_status(tmp_path, state="ok", rows=0, newest="x", source="https://me:secret@host:9200/?key=s3", window=["a", "b"])
+    status = sources.write_status(tmp_path, state="ok", rows=0, newest="x", source="https://me:secret@host:9200/?key=s3", window=["a", "b"])
     assert status["source"] == "https://host:9200/"
     assert status["newest"] is None
     assert "secret" not in (tmp_path / "status.json").read_text()

@@ -7,6 +7,7 @@ from bs4 import BeautifulSoup
 
 import helpers
 import publish
+import sources
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 
@@ -36,7 +37,7 @@ def night(tmp_path):
     nbformat.write(notebook, path)
     folder = tmp_path / "data/raw/transfers"
     folder.mkdir(parents=True)
-    helpers.write_status(folder, state="ok", rows=5, newest="2026-01-31 23:00", source="sample", window=["2026-01-01", "2026-01-31"])
+    sources.write_status(folder, state="ok", rows=5, newest="2026-01-31 23:00", source="sample", window=["2026-01-01", "2026-01-31"])
     findings = pd.DataFrame(
         [["transfers", "slow_link", HOSTILE, "S", *[pd.Timestamp("2026-01-31", tz="UTC")] * 2, 1.0, 0.01, 9.0, 1.0, "s", HOSTILE, ""]],
         columns=helpers.FINDING_COLUMNS,
@@ -163,7 +164,7 @@ def test_a_night_without_findings_is_ok_only_where_something_was_judged(night, j
 
 @pytest.mark.parametrize(("state", "verdict"), [("stale", "stale"), ("empty", "empty"), ("partial", "anomalies 1")])
 def test_the_state_of_the_data_shows_in_the_verdict(night, state, verdict):
-    helpers.write_status(night / "data/raw/transfers", state=state, rows=5, newest="2026-01-20", source="sample", window=["2026-01-01", "2026-01-31"])
+    sources.write_status(night / "data/raw/transfers", state=state, rows=5, newest="2026-01-20", source="sample", window=["2026-01-01", "2026-01-31"])
     front, [study] = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
     assert study["verdict"] == verdict
     assert state in page(front).get_text()
@@ -228,7 +229,7 @@ def test_an_old_night_is_not_rendered_with_the_findings_of_a_new_one(night, monk
 
 
 def test_an_empty_source_is_no_failure_on_the_front_page(night):
-    helpers.write_status(night / "data/raw/transfers", state="empty", rows=0, newest="", source="x", window=["2026-01-01", "2026-01-31"])
+    sources.write_status(night / "data/raw/transfers", state="empty", rows=0, newest="", source="x", window=["2026-01-01", "2026-01-31"])
     executed(night / "reports/2026-01-31/transfers/3_train.ipynb", error="0 finished transfers")
     front, [study] = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
     assert study["verdict"] == "empty"
