@@ -389,7 +389,7 @@ def compare(name, products, day, nights, rate, stated_rates):
 
 
 LUMISECTIONS = {"widths": [128, 64, 16], "batch_size": 256, "learning_rate": 0.005, "beta_1": 0.9, "beta_2": 0.999, "epochs": 3, "patience": 9}
-LUMISECTIONS |= {"l1": 1e-6, "contractive": 1e-3, "variational": 1e-4, "together": 40}
+LUMISECTIONS |= {"l1": 1e-6, "contractive": 1e-3, "variational": 1e-4, "together": 8}
 
 
 def from_training(name):
@@ -417,42 +417,43 @@ class Alone(keras.Model):
 
 
 def seconds_alone(x, factors):
-    """Seconds of the faster of two epochs by plain keras fit, after one that compiles."""
-    model, ends = Alone(x.shape[1], factors), []
+    """(seconds of an epoch by plain keras fit, seconds to compile before the first): the faster of two epochs."""
+    model, ends = Alone(x.shape[1], factors), [time.perf_counter()]
     model.compile(keras.optimizers.Adam(LUMISECTIONS["learning_rate"]))
     note = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: ends.append(time.perf_counter()))
     model.fit(x, batch_size=LUMISECTIONS["batch_size"], epochs=3, verbose=0, callbacks=[note])
-    return min(np.diff(ends))
+    first, *later = np.diff(ends)
+    return min(later), first - min(later)
 
 
 def certification(n_rows=100_000, n_features=259, share=0.05, seeds=5):
-    """All variants of the autoencoder x 5 seeds, at once and one after the other.
+    """All variants of the autoencoder x 5 seeds, in groups at once and one after the other.
 
-    An epoch of all rows would take minutes: both are measured on a share of the rows, and compiling is left out of both. One seed of each variant
-    is fitted alone, and counted as often as there are seeds.
+    An epoch of all rows would take minutes: both are measured on a share of the rows. One seed of each variant is fitted alone, and counted as
+    often as there are seeds.
     """
     x, variants = rng.random((int(n_rows * share), n_features)).astype("float32"), from_training("VARIANTS")
     rows, one = np.arange(len(x)), np.ones(n_features)
     task = SimpleNamespace(dataset="a", split="run and time", fit=rows, check=rows[:256], low=0 * one, scale=one)
-    common, ends = from_training("prepare")({"a": x}, [task]), []
+    common, taken = from_training("prepare")({"a": x}, [task]), []
     epoch = common.epoch
 
     def timed(*given):
+        begun = time.perf_counter()
         done = jax.block_until_ready(epoch(*given))
-        ends.append(time.perf_counter())
+        taken.append(time.perf_counter() - begun)
         return done
 
     common.epoch = timed
     jobs = [(0, name, seed) for name in variants for seed in range(seeds)]
     from_training("fit_networks")(common, [task], jobs)
-    ours, theirs = min(np.diff(ends)), seeds * sum(seconds_alone(x, factors) for factors in variants.values())
-    what = f"{len(jobs)} autoencoders, {n_rows:,} x {n_features}, an epoch"
-    yield f"{what}, at once", f"{ours / share:.0f} s", f"measured on {share:.0%} of the rows, reckoned for all"
-    yield (
-        "by plain keras fit, one after the other",
-        f"{theirs / share:.0f} s",
-        f"ratio {theirs / ours:.1f}; {seeds} times one seed of each, same rows",
-    )
+    of_group = np.reshape(taken, (-1, LUMISECTIONS["epochs"]))  # (groups, epochs)
+    ours, theirs = of_group[:, 1:].min(axis=1).sum(), seeds * np.sum([seconds_alone(x, factors) for factors in variants.values()], axis=0)
+    what, compiled = f"{len(jobs)} autoencoders, {n_rows:,} x {n_features}", taken[0] - of_group[0, 1:].min()
+    yield f"{what}, an epoch", f"{ours / share:.0f} s", f"groups of {LUMISECTIONS['together']}, measured on {share:.0%} of the rows"
+    yield "by plain keras fit, one after the other", f"{theirs[0] / share:.0f} s", f"ratio {theirs[0] / ours:.1f}; {seeds} times one seed of each"
+    whole, alone = 12 * ours + compiled, 12 * theirs[0] + theirs[1]
+    yield f"with compiling, 12 epochs of {len(x):,} rows", f"{whole:.0f} s at once, {alone:.0f} s alone", f"ratio {alone / whole:.1f}"
 
 
 def main():

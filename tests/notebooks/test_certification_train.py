@@ -205,7 +205,11 @@ def test_a_dataset_with_too_few_good_lumisections_is_left_out_by_name(trained, t
         (lambda t: t, {"min_good": 999}, "no dataset has 999 good lumisections to train on and two to validate: give more days, or labels"),
         (lambda t: t, {"candidates": ["deep"]}, "candidates: ['deep'] must be among vanilla, sparse, contractive, variational"),
         (lambda t: t, {"alarm_rate": 0.0001}, "good lumisections in folds: an alarm rate of 0.01% needs 9999, so give more days or raise the rate"),
-        (lambda t: t.assign(fold=t.fold.clip(upper=0)), {}, "a fold leaves no good lumisection to train on: fewer folds, or more days"),
+        (
+            lambda t: t.assign(fold=t.fold.clip(upper=0)),
+            {},
+            "JetHT, fold 0: too few good lumisections to train and to validate: fewer folds, or more days",
+        ),
     ],
 )
 def test_what_cannot_be_trained_is_one_line_and_no_model(tmp_path, change, parameters, line):
