@@ -211,7 +211,7 @@ def test_labels_keep_the_trivial_and_the_expert_bad_apart(tmp_path):
 
 def test_runs_are_split_in_time_and_no_run_is_on_two_sides(tmp_path):
     rows = source(runs=range(1, 21))
-    known = described(rows)
+    known = described(rows).assign(fill=pd.NA).astype({"fill": "Int64"})
     backwards = known.assign(time=pd.Timestamp("2026-01-30", tz="UTC") - pd.to_timedelta(known.run, unit="D")).astype({"time": "datetime64[us, UTC]"})
     for table, oldest_first in ((known, True), (backwards, False), (known.assign(time=known.time.where(known.run > 1)), True)):
         clean, _, _ = preprocessed(tmp_path, rows, table)
@@ -225,6 +225,17 @@ def test_runs_are_split_in_time_and_no_run_is_on_two_sides(tmp_path):
     last = preprocessed(tmp_path, rows, test_share=0.5, validation_share=0.3, folds=2)[0].groupby("run")[["part", "fold"]].first()
     assert last.part.value_counts().to_dict() == {"test": 10, "train": 7, "validation": 3}
     assert set(last.fold) == {-1, 0, 1}
+
+
+def test_folds_are_dealt_by_fill_where_there_are_enough_of_them(tmp_path):
+    rows = source(runs=range(1, 21))
+    known = described(rows)
+    known["fill"] = pd.array(np.array([7, 7, 7, 8, 8, 9, 10, 10, 10, 10, 11, 12, 12, 12, 13, 13, 14, 14, 14, 15])[known.run - 1], "Int64")
+    fold = preprocessed(tmp_path, rows, known, folds=3)[0].groupby("run").fold.first()
+    assert fold.tolist() == [0, 0, 0, 1, 1, 2, 0, 0, 0, 0, 1, 2, 2, 2, 0, *[-1] * 5]
+    for fills in (known.fill.where(known.run != 4), known.fill * 0 + 7):  # one run without a fill; all runs of one fill
+        fold = preprocessed(tmp_path, rows, known.assign(fill=fills), folds=3)[0].groupby("run").fold.first()
+        assert fold.tolist() == [*(np.arange(15) % 3), *[-1] * 5]
 
 
 def test_scaling_is_the_range_of_good_measured_training_lumisections(tmp_path):

@@ -109,7 +109,11 @@ def test_metrics_are_complete_and_one_method_serves(trained):
     assert [name for name, model in models.items() if model["in_use"]] == [trained.names["serves"]]
     for model in models.values():
         assert model["skill_low"] - 1e-9 <= model["skill"] <= model["skill_high"] + 1e-9
-        assert model["split"] == "3 folds by run"
+        assert model["split"] == "3 folds of whole fills or runs"
+    order = list(models.values())  # the choice first, then by falling area
+    assert [model["model"] for model in order[1:]] == sorted((model["model"] for model in order[1:]), reverse=True)
+    passing = [model["name"] for model in order if model["skill_low"] > 0 and model["model"] >= 0.5]
+    assert trained.names["serves"] == next(iter(passing), order[0]["baseline_name"])
     assert models[trained.names["serves"]]["model"] > 0.9  # two of six features lie far outside
     assert {told["model"] for told in trained.told["datasets"].values()} == {trained.names["serves"]}
 
