@@ -163,6 +163,14 @@ def source_files(wildcards):
     return files + [path for name in beside if name != "sample" for path in files_of(name)]
 
 
+def preprocess_reads(wildcards):
+    """What the extraction left, and the files that parameters name, such as lists of histograms."""
+    notebook = notebook_of(wildcards.study, "2_preprocess")
+    named = declared(notebook) | {name: str(value) for name, value in parameters(wildcards.study, "2_preprocess").items()}
+    files = [path for value in named.values() if value.endswith((".yaml", ".json", ".csv")) for path in files_of(value)]
+    return [ROOT / "data/raw" / wildcards.study / "status.json", *files]
+
+
 def incomplete(wildcards):
     """A value that changes, so that the source is asked again, while it is a server that had not everything yet."""
     status = ROOT / "data/raw" / wildcards.study / "status.json"
@@ -233,7 +241,7 @@ CODE = ["helpers.py", "kernels.py", "sources.py"]  # what the notebooks import
 # retraining must not cost last week's model.
 CHAIN = {
     "1_extract": {"reads": source_files, "writes": ["data/raw/{study}/status.json"]},
-    "2_preprocess": {"reads": ROOT / "data/raw/{study}/status.json", "writes": ["data/clean/{study}.parquet"]},
+    "2_preprocess": {"reads": preprocess_reads, "writes": ["data/clean/{study}.parquet"]},
     "3_train": {"reads": train_reads, "writes": "models/{study}/.trained"},
     "4_analyse": {
         "reads": [ROOT / "data/clean/{study}.parquet", ROOT / "models/{study}/.trained"],

@@ -143,6 +143,7 @@ def sample_chain(tmp_path_factory):
     config["studies"]["transfers"] |= {"extract": {"source": "sample", "days": 28}, "train": {"epochs": 6}}
     config["studies"]["accounting"]["train"] |= {"origins": 1, "injections": 30}
     config["studies"]["telemetry"]["train"] |= {"experiments": [], "folds": 2, "thin": 4, "trees": 20, "epochs": 8}
+    config["studies"]["certification"]["train"] |= {"seeds": [1, 2], "epochs": 4, "candidates": ["vanilla"], "trees": 20}
     path = products / "config.yaml"
     path.write_text(yaml.safe_dump(config))
     code, printed = run_chain(path)

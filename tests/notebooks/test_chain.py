@@ -85,7 +85,7 @@ def make_checkout(folder):
     certification = [f"certification/{name}" for name in ("histograms.csv.gz", "lumisections.csv", "golden.json", "dcs.json")]
     sample = ("truth.csv", "transfers.jsonl.gz", "perfsonar.csv", "accounting.jsonl.gz", *samplers, "telemetry/labels.csv", *certification)
     write_notebook(folder / "notebooks/simulate.ipynb", [f"data/sample/{f}" for f in sample])
-    for name in ("events.csv", "table.csv"):
+    for name in ("events.csv", "table.csv", "lists.csv"):
         (folder / name).write_text("")
     return folder
 
@@ -93,7 +93,7 @@ def make_checkout(folder):
 def write_notebook(path, writes):
     parameters = (
         "source: str = 'sample'  # where from\ntable: str = 'sample'  # more of it\nday: str = '2026-01-31'  # night\nproducts: str = ''  # folder\n"
-        "fail: bool = False  # whether to fail\nwait_s: float = 0.0  # time to take, seconds"
+        "lists: str = 'lists.csv'  # what is in use\nfail: bool = False  # whether to fail\nwait_s: float = 0.0  # time to take, seconds"
     )
     work = f"""import json, pathlib, time
 time.sleep(wait_s)
@@ -241,15 +241,16 @@ def test_a_server_is_asked_again_while_it_had_not_everything_and_a_file_is_not(m
         assert "right/1_extract.ipynb" not in plan
 
 
-@pytest.mark.parametrize("name", ["events.csv", "table.csv"])
-def test_a_file_of_the_source_or_beside_it_that_changed_is_read_again(mended, name):
+@pytest.mark.parametrize(("name", "step"), [("events.csv", "1_extract"), ("table.csv", "1_extract"), ("lists.csv", "2_preprocess")])
+def test_a_file_of_the_source_or_beside_it_that_changed_is_read_again(mended, name, step):
     file, before = mended[0] / name, (mended[0] / name).stat()
-    assert "right/1_extract.ipynb" not in planned(mended[0])
+    assert f"right/{step}.ipynb" not in planned(mended[0])
     file.write_text("another line\n")  # the time alone does not count: Snakemake compares small files by their content
     plan = planned(mended[0])
     file.write_text("")
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert "right/1_extract.ipynb" in plan
+    assert f"right/{step}.ipynb" in plan
+    assert ("right/1_extract.ipynb" in plan) == (step == "1_extract")
 
 
 def test_this_machine_is_a_source_and_no_file(checkout):
