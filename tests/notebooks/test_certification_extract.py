@@ -308,7 +308,7 @@ def test_hostile_names_stay_names(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "line"),
     [
-        ("a.csv.gz", gzip.compress(b"run,lumisection,element,contents,x_min,x_max\n" * 9999)[:60], "a.csv.gz cannot be read"),
+        ("a.csv.gz", gzip.compress(b"run,lumisection,element,contents,x_min,x_max\n" * 9999, mtime=0)[:60], "a.csv.gz cannot be read"),
         ("a.csv.gz", b"no gzip", "a.csv.gz cannot be read"),
         ("a.parquet", b"PAR1 and no more", "a.parquet cannot be read"),
         ("a.root", b"no ROOT file" * 99, "it is damaged, or no ROOT file"),

@@ -224,7 +224,7 @@ def test_old_rows_are_stale(tmp_path):
         ("x.csv", "app,anomaly\na,none\n", {}, "labels need the columns anomaly, and job_id or node_id; it has app, anomaly"),
         (
             "x.csv.gz",
-            gzip.compress(WIDE.sample(9999, replace=True, random_state=0).to_csv(index=False).encode())[:-900],
+            gzip.compress(WIDE.sample(9999, replace=True, random_state=0).to_csv(index=False).encode(), mtime=0)[:-900],
             {},
             "x.csv.gz cannot be read: ",
         ),
