@@ -163,12 +163,14 @@ def source_files(wildcards):
     return files + [path for name in beside if name != "sample" for path in files_of(name)]
 
 
+def named_files(study, step):
+    """Files that parameters of a step name, such as lists of histograms."""
+    named = declared(notebook_of(study, step)) | {name: str(value) for name, value in parameters(study, step).items()}
+    return [path for value in named.values() if value.endswith((".yaml", ".json", ".csv")) for path in files_of(value)]
+
+
 def preprocess_reads(wildcards):
-    """What the extraction left, and the files that parameters name, such as lists of histograms."""
-    notebook = notebook_of(wildcards.study, "2_preprocess")
-    named = declared(notebook) | {name: str(value) for name, value in parameters(wildcards.study, "2_preprocess").items()}
-    files = [path for value in named.values() if value.endswith((".yaml", ".json", ".csv")) for path in files_of(value)]
-    return [ROOT / "data/raw" / wildcards.study / "status.json", *files]
+    return [ROOT / "data/raw" / wildcards.study / "status.json", *named_files(wildcards.study, "2_preprocess")]
 
 
 def incomplete(wildcards):
@@ -187,9 +189,10 @@ def must_train(study):
     executed = ROOT / "reports" / str(trained + (DAY - day_of(study))) / study / "3_train.ipynb"
     told = json.loads(executed.read_text())["metadata"]["papermill"]["parameters"] if executed.exists() else None
     status = ROOT / "data/raw" / study / "status.json"
+    lists = [Path(path).stat().st_mtime for path in named_files(study, "2_preprocess")]  # they say which features there are
     return (
         not 0 <= (day_of(study) - trained).days < config.get("retrain_days", 7)
-        or Path(notebook_of(study, "3_train")).stat().st_mtime > stored.stat().st_mtime
+        or max([Path(notebook_of(study, "3_train")).stat().st_mtime, *lists]) > stored.stat().st_mtime
         or (told is not None and told != parameters(study, "3_train") | {"day": str(trained)})
         or (status.exists() and json.loads(status.read_text()).get("source") != shown(parameters(study, "1_extract")["source"]))
     )

@@ -424,18 +424,27 @@ def worst_error(errors, usual, worst):
     return np.log(np.sort(errors / np.asarray(usual), axis=1)[:, -kept:].mean(axis=1) + 1e-6)
 
 
+def own_scores(model, x):
+    """How strange x (n, F) is to a scikit-learn model with a score of its own: (n,), -score_samples.
+
+    That of a one-class SVM is a sum over its support vectors and grows with the rows fitted: it is taken per unit of their weights.
+    """
+    last = getattr(model, "steps", [("", model)])[-1][1]
+    return -model.score_samples(x) / (last.dual_coef_.sum() if hasattr(last, "dual_coef_") else 1.0)
+
+
 def decision_values(frame, told, folder):
     """How strange the lumisections `frame` of one dataset are: float (n,), higher = stranger, 0 the median good one; NaN where a feature is missing.
 
     told : what detector.json says of the dataset: file (below `folder`), scaling, centre, worst (see `worst_error`) and usual, the usual squared
-    error of each feature; null for a method with a score of its own (score_samples of scikit-learn, lower = stranger).
+    error of each feature; null for a method with a score of its own (see `own_scores`).
     """
     x = scale_features(frame, told["scaling"])
     known, out = np.isfinite(x).all(axis=1), np.full(len(x), np.nan)
     if known.any():
         model = load_model(folder / told["file"])
         own = told["usual"] is None
-        out[known] = -model.score_samples(x[known]) if own else worst_error(feature_errors(model, x[known]), told["usual"], told["worst"])
+        out[known] = own_scores(model, x[known]) if own else worst_error(feature_errors(model, x[known]), told["usual"], told["worst"])
         out[known] -= told["centre"]
     return out
 

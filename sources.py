@@ -216,11 +216,15 @@ def in_ranges(frame, ranges):
 
 
 def read_optional(path, sample, columns):
-    """The table at `path` (CSV or Parquet; FileNotFoundError), or `sample`, a path or None, for "sample"; `columns` without a row for "" or None."""
+    """The table at `path` (CSV or Parquet; FileNotFoundError), or `sample`, a path or None, for "sample"; `columns` without a row for "" or None;
+    ValueError names the columns that the table lacks."""
     path = sample if path == "sample" else resolve(path) if path else None
     if path is None:
         return pd.DataFrame(columns=columns)
-    return pd.read_parquet(path) if str(path).endswith(".parquet") else pd.read_csv(path)
+    frame = pd.read_parquet(path) if str(path).endswith(".parquet") else pd.read_csv(path)
+    if lacking := [column for column in columns if column not in frame]:
+        raise ValueError(f"{path} has no column {', '.join(lacking)}; it needs {', '.join(columns)}")
+    return frame
 
 
 def write_bad_lines(raw, bad_lines):

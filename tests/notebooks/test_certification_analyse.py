@@ -85,6 +85,8 @@ def write_models(products, clean, weights, **more):
 
 def write_clean(products, clean):
     paths = helpers.folders("certification", products)
+    golden = clean.label.map({"good": True, "expert": False, "trivial": False})
+    clean = clean.assign(golden=golden.astype("boolean") if "golden" not in clean else clean.golden)
     clean = clean.astype({"time": "datetime64[us, UTC]"} | {c: "float32" for c in clean if "|" in c})
     helpers.write_parquet(clean.sort_values(["dataset", "run", "lumisection"]), paths.clean)
     paths.raw.mkdir(parents=True, exist_ok=True)
@@ -206,14 +208,14 @@ def test_flagged_lumisections_become_ranges_with_small_gaps_joined(night, tmp_pa
     assert whole.p_value == pytest.approx(1 / 801)
     assert part.start == BEGIN + pd.Timedelta(seconds=3600 + 5 * 23.31)
     assert part.end == BEGIN + pd.Timedelta(seconds=3600 + 14 * 23.31)
-    assert "Flagged and not kept, since among so many runs as much is to be expected by chance: 1 ranges, 1 lumisections." in night.page
+    assert "Flagged and not kept, since among so many runs as much is to be expected by chance: 1 range, 1 lumisections." in night.page
     write_study(tmp_path)
     assert {"run 102, lumisections 5-9", "run 102, lumisections 12-13"} <= set(analysed(tmp_path, gap=1, false_discovery_rate=0.5).of)
 
 
 def test_evidence_has_the_cost_the_histogram_its_number_and_the_official_verdict(night):
     found = night.of["run 102, lumisections 5-13"]
-    what = r"7 of 9 lumisections flagged, 4\.5 /pb recorded: a (\d+) times its usual squared error "
+    what = r"7 of 9 lumisections flagged, 3\.5 /pb recorded in them: a (\d+) times its usual squared error "
     what += r"\(q50 3\.5, usually (0\.3\d*) to (0\.6\d*)\), b [\d.]+"
     times, low, high = re.match(what, found.evidence).groups()
     good = clean_table().query("dataset == 'ZeroBias' and part == 'validation'")
@@ -223,7 +225,7 @@ def test_evidence_has_the_cost_the_histogram_its_number_and_the_official_verdict
     assert found.observed == pytest.approx(by_hand, rel=0.01)
     assert float(times) == pytest.approx(found.observed, rel=0.01)
     assert found.evidence.endswith("officially bad")
-    assert night.of["run 103, lumisections 1-20"].evidence.startswith("20 of 20 lumisections flagged, 10 /pb recorded: b ")
+    assert night.of["run 103, lumisections 1-20"].evidence.startswith("20 of 20 lumisections flagged, 10 /pb recorded in them: b ")
 
 
 def test_the_difference_to_the_official_json_is_the_one_by_hand(night):
@@ -349,7 +351,9 @@ def test_a_quiet_night_certifies_everything(tmp_path):
     write_models(tmp_path, clean, dict.fromkeys(SETS, 0.5))
     write_clean(tmp_path, clean)
     night = analysed(tmp_path)
-    assert night.page.startswith("**No bad lumisection beyond those that fail DCS.** Judged: 200 lumisections of 10 runs; certified good: 100.0%")
+    assert night.page.startswith(
+        "**No lumisection is flagged beyond those that fail DCS.** Judged: 200 lumisections of 10 runs; certified good: 100.0%"
+    )
     assert night.golden == {run: [[1, LS]] for run in JUDGED}
     assert len(night.findings) == 0
     assert "No judged lumisection that a model has measured is bad by experts." in night.page

@@ -57,13 +57,17 @@ def test_the_contractive_penalty_is_on_average_the_squared_jacobian_of_finite_di
     def code(x):
         return np.asarray(network.stateless_call(weights, [], [x, ZEROS])[0][1], float)
 
-    step = 1e-2  # the code is piecewise linear, so that a large step only has to stay on its piece; float32 does not allow a small one
-    jacobian = np.stack([(code(X + step * e) - code(X - step * e)) / (2 * step) for e in np.eye(6, dtype="float32")], axis=2)  # (n, code, F)
+    def slopes(step):  # (n, code, F); the code is piecewise linear, so that a large step only has to stay on its piece
+        return np.stack([(code(X + step * e) - code(X - step * e)) / (2 * step) for e in np.eye(6, dtype="float32")], axis=2)
+
+    jacobian = slopes(0.01)
+    straight = np.abs(jacobian - slopes(0.02)).max(axis=(1, 2)) < 1e-3  # no bend between, where finite differences mean nothing
+    assert straight.sum() >= 5
     every = [terms(network, weights, sign=np.tile(np.array(s, "float32"), (9, 1)))[2] for s in itertools.product([-1, 1], repeat=3)]
-    np.testing.assert_allclose(np.mean(every, axis=0), (jacobian**2).sum(axis=(1, 2)), rtol=0.05)
+    np.testing.assert_allclose(np.mean(every, axis=0)[straight], (jacobian**2).sum(axis=(1, 2))[straight], rtol=0.05)
     assert np.mean(every) > 1e-3
     one = terms(network, weights, sign=np.tile(np.array([1, -1, 1], "float32"), (9, 1)))[2]
-    np.testing.assert_allclose(one, ((np.array([1, -1, 1]) @ jacobian) ** 2).sum(axis=1), rtol=0.05)
+    np.testing.assert_allclose(one[straight], ((np.array([1, -1, 1]) @ jacobian) ** 2).sum(axis=1)[straight], rtol=0.05)
 
 
 def test_the_variational_divergence_is_that_of_the_textbook(network, weights):
