@@ -233,12 +233,16 @@ def test_a_server_is_asked_again_while_it_had_not_everything_and_a_file_is_not(m
     folder, code, printed = mended
     assert code == 0, printed
     for state, asked in (("ok", False), ("partial", True)):
+        kept = []
         for study in ("left", "right"):
             status = folder / f"data/raw/{study}/status.json"
-            before = status.stat()
-            status.write_text(json.dumps(json.loads(status.read_text()) | {"state": state}))
-            os.utime(status, ns=(before.st_atime_ns, before.st_mtime_ns))  # so that it does not pass for a new one in later tests
+            before, text = status.stat(), status.read_text()
+            status.write_text(json.dumps(json.loads(text) | {"state": state}))
+            kept.append((status, text, before))
         plan = planned(folder)
+        for status, text, before in kept:  # so that it does not pass for a new one in later tests
+            status.write_text(text)
+            os.utime(status, ns=(before.st_atime_ns, before.st_mtime_ns))
         assert ("left/1_extract.ipynb" in plan) == asked, plan
         assert "right/1_extract.ipynb" not in plan
 
