@@ -138,11 +138,13 @@ def test_a_batch_names_what_is_no_histogram_and_spares_its_neighbours():
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.integers(2, 80), st.randoms(use_true_random=False), st.booleans())
-def test_runs_are_split_in_time_with_the_newest_in_the_test(n, random, timed):
+@given(st.integers(2, 80), st.randoms(use_true_random=False), st.booleans(), st.integers(0, 9))
+def test_runs_are_split_in_time_with_the_newest_in_the_test(n, random, timed, per_fill):
     days = random.sample(range(1000), n)
     times = pd.Timestamp("2026-01-01", tz="UTC") + pd.to_timedelta(days, unit="D")
     runs = pd.DataFrame({"run": random.sample(range(1, 1000), n), "time": times if timed else pd.NaT})
+    place = runs.time.rank() if timed else runs.run.rank()
+    runs["fill"] = (place // per_fill).astype("Int64") if per_fill else pd.array([pd.NA] * n, "Int64")
     parts = split_runs(runs)
     assert sorted(parts.run) == sorted(runs.run)
     order = parts.time if timed else parts.run
@@ -151,7 +153,10 @@ def test_runs_are_split_in_time_with_the_newest_in_the_test(n, random, timed):
     assert (parts.part.iloc[-max(round(n / 4), 1) :] == "test").all()
     learnt = parts[parts.part != "test"]
     assert (parts.fold[parts.part == "test"] == -1).all()
-    assert learnt.fold.value_counts().reindex(range(5), fill_value=0).pipe(lambda size: size.max() - size.min()) <= 1
+    dealt = learnt.drop_duplicates("fill") if per_fill and learnt.fill.nunique() >= 5 else learnt
+    assert dealt.fold.value_counts().reindex(range(5), fill_value=0).pipe(lambda size: size.max() - size.min()) <= 1
+    if dealt is not learnt:
+        assert (learnt.groupby("fill").fold.nunique() == 1).all()  # runs of one fill share beams
     watched = np.flatnonzero(learnt.part == "validation")
     assert len(watched) == (max(round(0.15 * len(learnt)), 1) if len(learnt) > 1 else 0)
     if len(watched) > 1:
