@@ -10,6 +10,8 @@ from conftest import refused, run_cells
 
 import helpers
 
+pytestmark = pytest.mark.usefixtures("quick_compiler")
+
 DAY, RUNS, SIZE, FOLDS = "2026-01-31", 24, 12, 3
 QUICK = {"day": DAY, "seeds": [1], "candidates": ["vanilla", "sparse"], "widths": [8, 4], "epochs": 3, "batch_size": 32, "together": 64, "trees": 15}
 QUICK |= {"alarm_rate": 0.05, "min_good": 20, "learning_rate": 0.01}
@@ -48,16 +50,6 @@ def train(products, clean, **parameters):
     names, page = run_cells("certification/3_train.ipynb", products, **QUICK | parameters)
     metrics, told = (json.loads((paths.models / f"{name}.json").read_text()) for name in ("metrics", "detector"))
     return SimpleNamespace(paths=paths, names=names, page=page, metrics=metrics, told=told, clean=clean)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compiler():
-    """Networks this small take longer to compile than to train."""
-    import jax
-
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,8 @@ from sklearn.metrics import average_precision_score, f1_score
 
 import helpers
 
+pytestmark = pytest.mark.usefixtures("quick_compiler")
+
 load_detector, node_tests = (from_notebook("telemetry/4_analyse.ipynb", name) for name in ("load_detector", "node_tests"))
 
 DAY, START = "2026-01-31", pd.Timestamp("2026-01-20", tz="UTC")
@@ -60,16 +62,6 @@ def stored(paths):
 
 def of_models(done):
     return {model["name"]: model for model in done.metrics["models"]}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compiler():
-    """Networks of a few hundred windows take longer to compile than to train: without most optimizations, 1.9 s instead of 3.5 s per training."""
-    import jax
-
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")

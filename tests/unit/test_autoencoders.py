@@ -13,19 +13,11 @@ from sklearn.preprocessing import RobustScaler
 
 import helpers
 
+pytestmark = pytest.mark.usefixtures("quick_compiler")
+
 NOTEBOOK = "certification/3_train.ipynb"
 SETTINGS = {"widths": [7, 5, 3], "epochs": 4, "patience": 2, "batch_size": 16, "together": 4, "learning_rate": 0.01, "beta_1": 0.9, "beta_2": 0.999}
 SETTINGS |= {"l1": 1e-4, "contractive": 1e-2, "variational": 1e-3, "run_error": 0.1, "seed": 1}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compiler():
-    """Networks this small take longer to compile than to train."""
-    import jax
-
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def get(name, **more):
