@@ -109,20 +109,24 @@ def check_config():
             notebook = known[name]
             check_names(f"studies.{study}.{name}", given, notebook)
             for parameter, value in (given or {}).items():  # what is the sample's by default is a file otherwise
-                if declared(notebook)[parameter] == "sample" and parameter != "source" and value not in ("", "sample") and not files_of(str(value)):
-                    stop(f"studies.{study}.{name}.{parameter}: {value} does not exist")
+                if declared(notebook)[parameter] == "sample" and parameter != "source" and value != "":
+                    check_place(f"studies.{study}.{name}.{parameter}", str(value))
         if any((steps or {}).values()) and "source" not in (told.get("extract") or {}):  # its settings were made for other data than the sample
             stop(f"studies.{study} has settings and no source: name it under extract, or write `source: sample` for the simulated sample")
-        source = str(parameters(study, "1_extract")["source"])
-        if is_server(source) and "@" in source:
-            stop(f"the source of {study} holds a password: credentials belong into the environment (parameters are printed in the report)")
-        if source != "sample" and not is_server(source) and not files_of(source):
-            stop(f"the source of {study}, {source}, does not exist or is no file")
+        check_place(f"the source of {study}", str(parameters(study, "1_extract")["source"]))
+
+
+def check_place(what, place):
+    """What is not the sample's must be a server, without a password in its name, or there."""
+    if is_server(place) and "@" in place:
+        stop(f"{what} holds a password: credentials belong into the environment (parameters are printed in the report)")
+    if place != "sample" and not is_server(place) and not files_of(place):
+        stop(f"{what}, {place}, does not exist or is no file")
 
 
 def is_server(source):
     """Whether a source is asked and not read: a URL, the accounting of the Slurm that this machine belongs to, or this machine itself."""
-    return "://" in source or source in ("sacct", "this_machine")
+    return "://" in source or source in ("sacct", "sacctmgr", "this_machine")
 
 
 def files_of(source):
@@ -156,21 +160,16 @@ if workflow.is_main_process and not workflow.dryrun:
 
 
 def source_files(wildcards):
-    """The files of the source, and those named beside it: labels, certificates, tables."""
-    told, names = parameters(wildcards.study, "1_extract"), declared(notebook_of(wildcards.study, "1_extract"))
-    source, beside = told["source"], [str(told.get(name, "sample")) for name, default in names.items() if default == "sample" and name != "source"]
-    files = list(rules.simulate.output) if source == "sample" else [] if is_server(source) else files_of(source)
-    return files + [path for name in beside if name != "sample" for path in files_of(name)]
+    """The files of the source."""
+    source = str(parameters(wildcards.study, "1_extract")["source"])
+    return rules.simulate.output if source == "sample" else [] if is_server(source) else files_of(source)
 
 
 def named_files(study, step):
-    """Files that parameters of a step name, such as lists of histograms."""
-    named = declared(notebook_of(study, step)) | {name: str(value) for name, value in parameters(study, step).items()}
-    return [path for value in named.values() if value.endswith((".yaml", ".json", ".csv")) for path in files_of(value)]
-
-
-def preprocess_reads(wildcards):
-    return [ROOT / "data/raw" / wildcards.study / "status.json", *named_files(wildcards.study, "2_preprocess")]
+    """The files that parameters of a step name beside the source, by default or by the configuration: labels, certificates, lists."""
+    notebook = notebook_of(study, step)
+    values = {name: value for name, value in (declared(notebook) | parameters(study, step)).items() if name != "source"}.values()
+    return [path for value in values if isinstance(value, str) and value != "sample" for path in files_of(value)]
 
 
 def incomplete(wildcards):
@@ -189,10 +188,10 @@ def must_train(study):
     executed = ROOT / "reports" / str(trained + (DAY - day_of(study))) / study / "3_train.ipynb"
     told = json.loads(executed.read_text())["metadata"]["papermill"]["parameters"] if executed.exists() else None
     status = ROOT / "data/raw" / study / "status.json"
-    lists = [Path(path).stat().st_mtime for path in named_files(study, "2_preprocess")]  # they say which features there are
+    named = [*named_files(study, "2_preprocess"), *named_files(study, "3_train")]  # those of preprocessing may say which features there are
     return (
         not 0 <= (day_of(study) - trained).days < config.get("retrain_days", 7)
-        or max([Path(notebook_of(study, "3_train")).stat().st_mtime, *lists]) > stored.stat().st_mtime
+        or max(Path(path).stat().st_mtime for path in [notebook_of(study, "3_train"), *named]) > stored.stat().st_mtime
         or (told is not None and told != parameters(study, "3_train") | {"day": str(trained)})
         or (status.exists() and json.loads(status.read_text()).get("source") != shown(parameters(study, "1_extract")["source"]))
     )
@@ -200,7 +199,7 @@ def must_train(study):
 
 def shown(source):
     """A source as status.json names it."""
-    return source.partition("?")[0] if "://" in source else source
+    return re.split("[?#]", source)[0] if "://" in source else source
 
 
 MUST_TRAIN = {study: must_train(study) for study in STUDIES}  # here, since Snakemake swallows errors of input functions
@@ -244,7 +243,7 @@ CODE = ["helpers.py", "kernels.py", "sources.py"]  # what the notebooks import
 # retraining must not cost last week's model.
 CHAIN = {
     "1_extract": {"reads": source_files, "writes": ["data/raw/{study}/status.json"]},
-    "2_preprocess": {"reads": preprocess_reads, "writes": ["data/clean/{study}.parquet"]},
+    "2_preprocess": {"reads": ROOT / "data/raw/{study}/status.json", "writes": ["data/clean/{study}.parquet"]},
     "3_train": {"reads": train_reads, "writes": "models/{study}/.trained"},
     "4_analyse": {
         "reads": [ROOT / "data/clean/{study}.parquet", ROOT / "models/{study}/.trained"],
@@ -294,6 +293,7 @@ for name, step, files in RULES:
             name
         input:
             files["reads"],
+            lambda wildcards, step=step: named_files(wildcards.study, step),
             notebook=f"notebooks/{{study}}/{step}.ipynb",
             code=map(ancient, CODE) if step == "3_train" else CODE,
         output:

@@ -355,7 +355,7 @@ def model_line(model):
     if not model:
         return "none"
     name, baseline = model["name"].replace("_", " "), model["baseline_name"].replace("_", " ")
-    if name.rpartition(": ")[2] == baseline:  # "JetHT: distance": a model of one part of the data names that first
+    if name == baseline:
         return f"{name}, a trivial baseline"
     return f"{name}, skill {model['skill']:.2f} ({model['skill_low']:.2f} to {model['skill_high']:.2f}) against {baseline}"
 

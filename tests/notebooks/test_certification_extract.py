@@ -13,7 +13,7 @@ from conftest import REAL_DATA, from_notebook, refused, run_cells
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sources import write_golden
+from sources import read_golden, write_golden
 
 NOTEBOOK = "certification/1_extract.ipynb"
 DATA = "data/raw/certification"
@@ -274,7 +274,7 @@ def test_luminosities_come_from_a_table_beside_and_days_need_times(tmp_path):
     assert pd.isna(kept.fill[3])
     status = found["status"]
     assert (status["window"], status["state"], status["newest"]) == (["2026-01-29", "2026-01-31"], "partial", "2026-01-31 23:59:59+00:00")
-    assert "3 rows kept, 2 left out with runs of other days and 1 runs without any time" in page
+    assert "3 rows kept, 2 left out with runs of other days and 1 run without any time" in page
     found, _ = extracted(tmp_path, source, luminosity=str(beside), days=0)
     assert len(found["wide"]) == 5
     assert found["status"]["unreadable_cells"] == 2
@@ -287,6 +287,31 @@ def test_days_cut_histograms_too_and_old_data_are_stale(tmp_path):
     assert found["status"]["state"] == "stale"
     found, _ = extracted(tmp_path, tmp_path / "rows.csv", days=2)
     assert (found["status"]["state"], found["status"]["rows"], len(found["lumisections"])) == ("empty", 0, 0)
+
+
+def test_a_night_before_the_newest_data_does_not_know_of_them(tmp_path):
+    rows = ROWS.assign(time=["2026-01-20T00:00:23Z", "2026-01-20T00:00:00Z", "2026-01-20T00:00:00Z", "2026-01-25T00:00:00Z"])
+    found, page = extracted(tmp_path, write(tmp_path / "rows.csv", rows), day="2026-01-21")
+    assert (found["status"]["state"], found["status"]["newest"]) == ("ok", "2026-01-20 00:00:23+00:00")
+    assert "Newest: 2026-01-20 00:00." in page
+    found, page = extracted(tmp_path, tmp_path / "rows.csv", day="2026-01-19")
+    assert found["status"]["newest"] is None
+    assert "Newest: none up to the end of 2026-01-19." in page
+
+
+def test_the_golden_json_of_the_last_night_is_named_after_it_even_when_the_source_fails(tmp_path):
+    ours = tmp_path / "data/scores/certification_golden.json"
+    source = write(tmp_path / "rows.csv", ROWS)
+    extracted(tmp_path, source, day="2026-01-30")
+    write(ours, {400100: [[1, 2]]})
+    assert "no file matches" in no_line(tmp_path, source=str(tmp_path / "missing.csv"), day="2026-01-31")
+    assert not ours.exists(), "nobody may take it for that of tonight"
+    assert read_golden(ours.with_name("certification_golden_2026-01-30.json")) == {400100: [[1, 2]]}
+    write(ours, {400100: [[1, 1]]})
+    (tmp_path / DATA / "status.json").unlink()
+    _, page = extracted(tmp_path, source, day="2026-01-31")
+    assert "Our last Golden JSON is now certification&#95;golden&#95;earlier.json." in page
+    assert read_golden(ours.with_name("certification_golden_earlier.json")) == {400100: [[1, 1]]}
 
 
 def test_an_empty_file_and_a_header_alone_are_an_empty_night(tmp_path):

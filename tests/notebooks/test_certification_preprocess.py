@@ -78,7 +78,8 @@ def preprocessed(products, histograms=(), known=None, wide=None, **parameters):
     assert clean[KEYS].equals(clean[KEYS].sort_values(KEYS, ignore_index=True))
     assert not clean.duplicated(KEYS).any()
     n = len(histograms) + (0 if wide is None else len(wide))
-    kept, rest = (int(page.split(word)[0].split()[-1].replace(",", "").lstrip("*")) for word in (f" of {n:,} histograms are kept", " not used; they"))
+    things = "histograms" if wide is None else "rows"
+    kept, rest = (int(page.split(word)[0].split()[-1].replace(",", "").lstrip("*")) for word in (f" of {n:,} {things} are kept", " not used; they"))
     assert kept + len(rejected) + rest == n
     assert not list(paths.clean.parent.glob(".*")), "a temporary file is left behind"
     return clean, rejected, page
@@ -457,6 +458,8 @@ def test_a_wide_table_has_one_value_per_column(tmp_path):
     assert at(clean, 1, 5, "wide")["norm|value"] == 0.5
     assert at(clean, 2, 3, "wide")["rate|value"] == np.float32(wide.rate[7])
     assert "1 are constant and dropped: flag|value (wide)" in page
+    assert f"{len(wide)} rows of a wide table with 3 columns." in page
+    assert "histogram" not in page, "the table has none"
     assert encoder(tmp_path, "elements") == {"wide": {}}
     assert set(encoder(tmp_path, "scaling")["wide"]) == {"rate|value", "norm|value"}
 

@@ -15,6 +15,12 @@ import yaml
 from conftest import REPOSITORY, run_chain
 
 NIGHT = "reports/2026-01-31"
+PARAMETERS = {
+    "1_extract": "source: str = 'sample'  # where from\ntable: str = 'sample'  # more of it",
+    "2_preprocess": "lists: str = 'lists.txt'  # what is in use",
+    "3_train": "known: str = ''  # what else there is to learn from",
+    "4_analyse": "truth: str = 'sample'  # what it is measured against",
+}  # of each step of its own
 WRITES = {
     "1_extract": ["data/raw/{study}/status.json"],
     "2_preprocess": ["data/clean/{study}.parquet"],
@@ -22,9 +28,9 @@ WRITES = {
     "4_analyse": ["data/scores/{study}.parquet", "data/findings/{study}.parquet"],
 }
 ASKS, READS = (
-    {"extract": {"source": "sacct"}},
-    {"extract": {"source": "events.csv", "table": "t*.csv"}},
-)  # neither needs the sample, which takes its time
+    {"extract": {"source": "mysql://desk.example:3306/tickets?charset=utf8mb4", "table": "sacctmgr"}},
+    {"extract": {"source": "events.csv", "table": "t*.csv"}, "train": {"known": "known.csv"}, "analyse": {"truth": "truth.csv"}},
+)  # servers, and files: neither needs the sample, which takes its time
 
 
 @pytest.fixture
@@ -85,16 +91,17 @@ def make_checkout(folder):
     certification = [f"certification/{name}" for name in ("histograms.csv.gz", "lumisections.csv", "golden.json", "dcs.json")]
     sample = ("truth.csv", "transfers.jsonl.gz", "perfsonar.csv", "accounting.jsonl.gz", *samplers, "telemetry/labels.csv", *certification)
     write_notebook(folder / "notebooks/simulate.ipynb", [f"data/sample/{f}" for f in sample])
-    for name in ("events.csv", "table.csv", "lists.csv"):
+    for name in ("events.csv", "table.csv", "lists.txt", "known.csv", "truth.csv"):
         (folder / name).write_text("")
     return folder
 
 
 def write_notebook(path, writes):
-    parameters = (
-        "source: str = 'sample'  # where from\ntable: str = 'sample'  # more of it\nday: str = '2026-01-31'  # night\nproducts: str = ''  # folder\n"
-        "lists: str = 'lists.csv'  # what is in use\nfail: bool = False  # whether to fail\nwait_s: float = 0.0  # time to take, seconds"
+    parameters = PARAMETERS.get(path.stem, "") + (
+        "\nday: str = '2026-01-31'  # night\nproducts: str = ''  # folder\n"
+        "fail: bool = False  # whether to fail\nwait_s: float = 0.0  # time to take, seconds"
     )
+    source = 'source.partition("?")[0]' if path.stem == "1_extract" else "None"  # what follows may be secret
     work = f"""import json, pathlib, time
 time.sleep(wait_s)
 assert not fail, "this study is told to fail"
@@ -106,7 +113,7 @@ for name in {writes!r}:
         import pandas
         pandas.DataFrame([columns] * ("scores" in name), columns=columns).to_parquet(path)  # one thing is judged, and nothing is found
     else:
-        told = {{"day": day, "models": [], "state": "ok", "window": ["", day], "rows": 1, "newest": day, "source": source, "sha256": ""}}
+        told = {{"day": day, "models": [], "state": "ok", "window": ["", day], "rows": 1, "newest": day, "source": {source}, "sha256": ""}}
         path.write_text(json.dumps(told))"""
     cells = [
         nbformat.v4.new_markdown_cell("# A title\n\nA question?\n\n*Writes*: " + ", ".join(f"`{name}`" for name in writes)),
@@ -152,13 +159,15 @@ def planned(checkout, **config):
         ({"studies": {"right": {"extra": {"colour": 1}}}}, "studies.right.extra: notebooks/right/5_extra.ipynb declares no parameter 'colour'"),
         ({"studies": {"left": {"extract": {"source": "missing/*.json"}}}}, "the source of left, missing/*.json, does not exist"),
         ({"studies": {"left": {"extract": {"source": "https://me:pw@host"}}}}, "credentials belong into the environment"),
+        ({"studies": {"left": {"extract": {"source": "mysql://me:pw@host:3306/desk"}}}}, "the source of left holds a password: credentials belong"),
+        ({"studies": {"left": {"extract": {"source": "sacct", "table": "https://me:pw@host"}}}}, "left.extract.table holds a password"),
         ({"studies": {"left": {"preprocess": {"wait_s": 1}}}}, "studies.left has settings and no source: name it under extract, or write"),
         ({"studies": {}}, "names no study"),
         ({"studies": {"left": {}}, "colour": "red"}, "unknown setting 'colour'"),
         ({"studies": {"left": {}}, "day": "tomorrow"}, "day 'tomorrow' is no date"),
         ({"studies": {"left": {"train": 3}}}, "must be a mapping"),
         ({"studies": {"left": ["extract"]}}, "must be a mapping"),
-        ({"studies": {"left": {"analyse": {"table": "nowhere.csv"}}}}, "left.analyse.table: nowhere.csv does not exist"),
+        ({"studies": {"left": {"analyse": {"truth": "nowhere.csv"}}}}, "studies.left.analyse.truth, nowhere.csv, does not exist or is no file"),
         ({"studies": {"left": {}}, "alarm_rate": "5%"}, "alarm_rate is '5%': it must be a number"),
     ],
 )
@@ -191,9 +200,12 @@ def test_a_further_page_runs_after_the_second_step_and_is_a_page_of_its_study(fa
     assert (folder / "data/findings/right_more.parquet").exists()
     assert (folder / NIGHT / "right/5_extra.html").exists()
     assert json.loads((folder / NIGHT / "run.json").read_text())["studies"]["right"]["steps"]["5_extra"]["outcome"] == "ok"
-    with open(mended[0] / "notebooks/right/2_preprocess.ipynb", "a") as changed:
-        changed.write("\n")
+    notebook = mended[0] / "notebooks/right/2_preprocess.ipynb"
+    text, before = notebook.read_text(), notebook.stat()
+    notebook.write_text(text + "\n")
     plan = planned(mended[0])
+    notebook.write_text(text)
+    os.utime(notebook, ns=(before.st_atime_ns, before.st_mtime_ns))  # for the tests that come later
     assert "rule right_5_extra" in plan, plan
     assert "rule right_1_extract" not in plan
 
@@ -245,6 +257,9 @@ def test_a_server_is_asked_again_while_it_had_not_everything_and_a_file_is_not(m
             os.utime(status, ns=(before.st_atime_ns, before.st_mtime_ns))
         assert ("left/1_extract.ipynb" in plan) == asked, plan
         assert "right/1_extract.ipynb" not in plan
+    plan = planned(folder, day="2026-02-01")
+    assert "left/4_analyse.ipynb" in plan
+    assert "left/3_train.ipynb" not in plan, "the model is of the same source"
 
 
 def reasons(plan):
@@ -252,7 +267,16 @@ def reasons(plan):
     return "\n".join(line for line in plan.splitlines() if line.strip().startswith("reason:"))
 
 
-@pytest.mark.parametrize(("name", "step"), [("events.csv", "1_extract"), ("table.csv", "1_extract"), ("lists.csv", "2_preprocess")])
+@pytest.mark.parametrize(
+    ("name", "step"),
+    [
+        ("events.csv", "1_extract"),
+        ("table.csv", "1_extract"),
+        ("lists.txt", "2_preprocess"),
+        ("known.csv", "3_train"),
+        ("truth.csv", "4_analyse"),
+    ],
+)
 def test_a_file_of_the_source_or_beside_it_that_changed_is_read_again(mended, name, step):
     file, before = mended[0] / name, (mended[0] / name).stat()
     assert name not in reasons(planned(mended[0]))

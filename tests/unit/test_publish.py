@@ -196,7 +196,6 @@ def test_a_night_without_training_links_to_the_training_of_an_earlier_night(nigh
     [
         (None, "none"),
         ({"name": "log_size", "baseline_name": "log_size"}, "log size, a trivial baseline"),
-        ({"name": "a set: log_size", "baseline_name": "log_size"}, "a set: log size, a trivial baseline"),
         (
             {"name": "lstm", "baseline_name": "log_size", "skill": 0.4, "skill_low": 0.35, "skill_high": 0.449},
             "lstm, skill 0.40 (0.35 to 0.45) against log size",
