@@ -266,11 +266,13 @@ rule all:
 rule simulate:
     input:
         notebook="notebooks/simulate.ipynb",
+        texts=["notebooks/tickets/phrases.yaml", "notebooks/tickets/osticket.sql", "sites.yaml"],
     output:
         [ROOT / "data/sample" / name for name in ("truth.csv", "transfers.jsonl.gz", "perfsonar.csv", "accounting.jsonl.gz")],
         [ROOT / f"data/sample/telemetry/{name}.csv.gz" for name in ("meminfo", "procstat", "vmstat", "procnetdev", "perfevent", "gpus")],
         ROOT / "data/sample/telemetry/labels.csv",
         [ROOT / "data/sample/certification" / name for name in ("histograms.csv.gz", "lumisections.csv", "golden.json", "dcs.json")],
+        [ROOT / "data/sample/tickets" / name for name in ("osticket.sqlite", "accounts.txt", "labels.csv")],
     log:
         notebook=REPORT / "simulate.ipynb",
         text=REPORT / "simulate.log",

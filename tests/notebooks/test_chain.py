@@ -80,8 +80,12 @@ def make_checkout(folder):
         "requirements.txt",
         "constraints.txt",
         "pyproject.toml",
+        "sites.yaml",
+        "notebooks/tickets/phrases.yaml",
+        "notebooks/tickets/osticket.sql",
     ):
         source = REPOSITORY / name
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (shutil.copytree if source.is_dir() else shutil.copy2)(source, folder / name)
     for study in ("left", "right"):
         for step, files in WRITES.items():
@@ -89,7 +93,8 @@ def make_checkout(folder):
     write_notebook(folder / "notebooks/right/5_extra.ipynb", ["data/findings/right_more.parquet"])
     samplers = [f"telemetry/{name}.csv.gz" for name in ("meminfo", "procstat", "vmstat", "procnetdev", "perfevent", "gpus")]
     certification = [f"certification/{name}" for name in ("histograms.csv.gz", "lumisections.csv", "golden.json", "dcs.json")]
-    sample = ("truth.csv", "transfers.jsonl.gz", "perfsonar.csv", "accounting.jsonl.gz", *samplers, "telemetry/labels.csv", *certification)
+    tickets = [f"tickets/{name}" for name in ("osticket.sqlite", "accounts.txt", "labels.csv")]
+    sample = ("truth.csv", "transfers.jsonl.gz", "perfsonar.csv", "accounting.jsonl.gz", *samplers, "telemetry/labels.csv", *certification, *tickets)
     write_notebook(folder / "notebooks/simulate.ipynb", [f"data/sample/{f}" for f in sample])
     for name in ("events.csv", "table.csv", "lists.txt", "known.csv", "truth.csv"):
         (folder / name).write_text("")

@@ -26,7 +26,8 @@ SHAPE = {
 OTHER_KINDS = {"slow_link", "slow_destination", "failing_source", "stuck_queue"}  # of the transfers, and those of the nodes:
 OTHER_KINDS |= {"memleak", "cpuoccupy", "membw", "cachecopy", "throttled", "idle_gpu"}
 CERTIFICATION_KINDS = {"dead_sector", "noisy_channel", "shifted_scale", "wrong_conditions"}
-OTHER_KINDS |= CERTIFICATION_KINDS
+TICKET_KINDS = {"outage_tickets", "growing_topic", "department_surge", "backlog", "slow_topic"}
+OTHER_KINDS |= CERTIFICATION_KINDS | TICKET_KINDS
 LAST_WEEKS = pd.Timestamp("2026-01-05", tz="UTC"), pd.Timestamp("2026-01-26", tz="UTC")  # the three complete weeks before Saturday 2026-01-31
 SMALL = {"days": 28, "transfers_per_day": 300, "accounting_weeks": 60}
 
