@@ -1,7 +1,7 @@
 """Shared science code of Nightshift, by layer, in the order of the chain.
 
     Paths                  where every product lives                     folders, resolve, atomic
-    Clean                  a table is what its schema says               check_schema
+    Clean                  what its schema says, and no name in it       check_schema, pseudonyms
     Features and encoders  category codes, scaling                       fit_categories, encode_categories, encode_inputs, scale_features
     Windows                chunks, weekly series, what tells apart       chunk_batches, series_features, select_features
     Models                 stored models behind one call                 pinball, load_skops, predict_quantiles, decision_values, run_medians
@@ -15,10 +15,12 @@ back there, among its prose, and keeps its tests (`from_notebook`, tests/conftes
 """
 
 import contextlib
+import hmac
 import html
 import json
 import numbers
 import os
+import secrets
 import subprocess
 import uuid
 from pathlib import Path
@@ -89,6 +91,18 @@ def check_schema(frame, schema, name):
         (column, check), same = next(iter(error.failure_cases.groupby(["column", "check"], sort=False)))
         raise ValueError(f"{name}: column {column!r} fails {check!r} in {len(same)} rows, first "
                          f"{same[['index', 'failure_case']].head(3).values.tolist()}") from None
+
+
+def pseudonyms(names):
+    """(what each of the Series `names` is called in public, whether that lasts): "user-" and 32 bits of a keyed hash; "" stays "".
+
+    The key is the secret in NIGHTSHIFT_KEY; without it nobody can try names against the pseudonyms. Where there is none, or an empty one, each call
+    draws its own, and the pseudonyms do not last. Two of 10,000 names share one with a chance of 1%.
+    """
+    key = os.environ.get("NIGHTSHIFT_KEY", "").encode()
+    drawn = key or secrets.token_bytes(16)
+    called = {name: name and "user-" + hmac.digest(drawn, name.encode(), "sha256").hex()[:8] for name in names.unique()}
+    return names.map(called).astype("str"), bool(key)
 
 
 # ------------------------------------------------------------------------------------------------- Features and encoders

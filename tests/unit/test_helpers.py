@@ -306,3 +306,18 @@ def test_record_metrics_names_what_is_missing(tmp_path):
     with pytest.raises(ValueError, match="lstm lacks"):
         helpers.record_metrics(tmp_path / "m.json", study="transfers", day="2026-01-01", models=[{"name": "lstm"}])
     assert not (tmp_path / "m.json").exists()
+
+
+def test_pseudonyms_last_with_a_key_and_only_then(monkeypatch):
+    names = pd.Series(["ada", "", "bo", "ada"])
+    found = {}
+    for run, key in (("none", None), ("empty", ""), ("key", "secret"), ("again", "secret"), ("other", "secret2")):
+        monkeypatch.delenv("NIGHTSHIFT_KEY", raising=False) if key is None else monkeypatch.setenv("NIGHTSHIFT_KEY", key)
+        found[run], lasting = helpers.pseudonyms(names)
+        assert lasting == bool(key)
+        assert found[run].str.fullmatch("user-[0-9a-f]{8}").tolist() == [True, False, True, True]
+        assert found[run][1] == ""
+        assert found[run][0] == found[run][3] != found[run][2]
+    assert found["key"].equals(found["again"])
+    assert len({pseudonym[0] for pseudonym in found.values()}) == 4
+    assert helpers.pseudonyms(names[:0])[0].empty
