@@ -155,7 +155,7 @@ def embed_texts(texts, cache, substitute, *, max_tokens=64, prune=False):
         model = load_embedding(max_tokens)
         for first in range(0, len(lacking), 5000):      # kept every minute or so, since 100,000 texts take a quarter of an hour
             part = lacking[first:first + 5000]
-            found = model.encode([text_of[key] for key in part], batch_size=64, normalize_embeddings=True, show_progress_bar=False)
+            found = model.encode([text_of[key] for key in part], batch_size=128, normalize_embeddings=True, show_progress_bar=False)
             known |= zip(part, found.astype("float16"), strict=True)
             write_vectors(known, cache)
     if prune and known.keys() - text_of.keys():
@@ -192,7 +192,7 @@ def embed_words(texts, substitute):
         with atomic(substitute) as temporary:
             skops.io.dump(model, temporary)
     model = load_skops(substitute)
-    found = model.transform(texts) if texts else np.zeros((0, model[-1].n_components))
+    found = model.transform(texts) if texts else np.zeros((0, len(model[-1].components_)))
     length = np.linalg.norm(found, axis=1, keepdims=True)
     return (found / np.where(length > 1e-6, length, np.inf)).astype("float32")
 
