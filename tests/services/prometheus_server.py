@@ -1,14 +1,12 @@
 """A private Prometheus that scrapes a real node exporter and a small page of GPU metrics, for tests: on loopback, stopped by process id."""
 
-import shutil
-import subprocess
 import threading
 import time
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import requests
-from slurm_cluster import PATH, free_ports, stop, wait_until
+from daemons import free_ports, lacking, running, wait_until
 
 PROGRAMS = ["prometheus", "prometheus-node-exporter"]
 CONFIG = """
@@ -39,7 +37,7 @@ nvidia_smi_temperature_gpu{uuid="c"} 50
 
 def missing():
     """Programs that are needed and that this machine lacks."""
-    return [name for name in PROGRAMS if not shutil.which(name, path=PATH)]
+    return lacking(PROGRAMS)
 
 
 @contextmanager
@@ -78,18 +76,12 @@ def prometheus(folder, *, scrapes=5):
         except requests.RequestException:
             return False
 
-    with ExitStack() as running:
+    with ExitStack() as daemons:
 
         def start(*command, ready):
-            log = (folder / f"{command[0]}.log").open("wb")
-            daemon = subprocess.Popen(
-                command, env={"PATH": PATH}, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-            )
-            running.callback(stop, daemon)
-            if not wait_until(lambda: daemon.poll() is not None or answers(ready), 30) or daemon.poll() is not None:
-                raise RuntimeError(f"{command[0]} did not come up: {(folder / f'{command[0]}.log').read_text(errors='replace')[-500:]}")
+            daemons.enter_context(running(command, folder, ready=lambda: answers(ready)))
 
-        gpu = running.enter_context(answering(lambda headers: (200, GPU_PAGE)))
+        gpu = daemons.enter_context(answering(lambda headers: (200, GPU_PAGE)))
         (folder / "prometheus.yml").write_text(CONFIG.format(node=node, gpu=gpu))
         page, url = f"http://127.0.0.1:{node}/metrics", f"http://127.0.0.1:{server}"
         start("prometheus-node-exporter", f"--web.listen-address=127.0.0.1:{node}", ready=page)

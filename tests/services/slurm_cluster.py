@@ -6,14 +6,14 @@ No service of the machine is touched and nothing is written outside the given fo
 import os
 import pwd
 import secrets
-import shutil
 import socket
 import subprocess
-import time
 from contextlib import ExitStack, contextmanager
 
-PROGRAMS = ["munged", "mariadbd", "mariadb-install-db", "mariadb", "slurmdbd", "slurmctld", "slurmd", "sacctmgr", "scontrol", "sbatch", "sacct"]
-PATH = os.environ["PATH"] + ":/usr/sbin:/sbin"
+import mariadb_server
+from daemons import PATH, free_ports, lacking, running, wait_until
+
+PROGRAMS = ["munged", "slurmdbd", "slurmctld", "slurmd", "sacctmgr", "scontrol", "sbatch", "sacct"]
 
 SLURMDBD_CONF = """
 AuthType=auth/munge
@@ -72,24 +72,7 @@ PartitionName=all Nodes={host} Default=YES MaxTime=60 State=UP
 
 def missing():
     """Programs that a cluster needs and this machine lacks."""
-    return [name for name in PROGRAMS if not shutil.which(name, path=PATH)]
-
-
-def free_ports(n):
-    """`n` ports of loopback that nothing listens on now."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(n)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-
-
-def wait_until(holds, seconds):
-    """Whether `holds()` became true within so many seconds."""
-    until = time.monotonic() + seconds
-    while not (good := holds()) and time.monotonic() < until:
-        time.sleep(0.1)
-    return bool(good)
+    return lacking([*PROGRAMS, *mariadb_server.PROGRAMS])
 
 
 @contextmanager
@@ -105,7 +88,7 @@ def cluster(folder, accounts, *, name="toy"):
     for path, text in (("slurmdbd.conf", SLURMDBD_CONF), ("slurm.conf", SLURM_CONF)):
         (folder / path).write_text(text.format(**words))
         (folder / path).chmod(0o600)  # slurmdbd refuses a readable password
-    for path in ("state", "spool", "sql"):
+    for path in ("state", "spool"):
         (folder / path).mkdir()
     (folder / "munge.key").write_bytes(secrets.token_bytes(128))
     (folder / "munge.key").chmod(0o600)
@@ -115,27 +98,16 @@ def cluster(folder, accounts, *, name="toy"):
         return subprocess.run(command, env=env, capture_output=True, timeout=20).returncode == 0
 
     def start(*command, ready):
-        """Start a daemon in the foreground, to be stopped when the cluster is, and wait until the command `ready` ends well."""
-        log = (folder / f"{command[0]}.out").open("wb")
-        daemon = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
-        daemons.callback(stop, daemon)
-        if wait_until(lambda: daemon.poll() is not None or done(*ready), 30) and daemon.poll() is None:
-            return
-        last = [path.read_text(errors="replace")[-500:] for path in folder.glob(f"{command[0]}.*") if path.suffix in (".log", ".out")]
-        raise RuntimeError(f"{command[0]} did not come up: {' '.join(last)}")
+        """Start a daemon, to be stopped when the cluster is, and wait until the command `ready` ends well."""
+        daemons.enter_context(running(command, folder, ready=lambda: done(*ready), env=env))
 
-    sock, sql_at = f"{folder}/munge.sock", ["mariadb", "--no-defaults", f"--socket={folder}/sql.sock", "--user=root", "-e"]
+    sock = f"{folder}/munge.sock"
     with ExitStack() as daemons:
         munge = [f"--{option}={folder}/munge.{end}" for option, end in (("pid-file", "pid"), ("log-file", "log"), ("seed-file", "seed"))]
         start("munged", "--foreground", "--force", f"--key-file={folder}/munge.key", f"--socket={sock}", *munge, ready=["munge", "-S", sock, "-n"])
-        data = ["--no-defaults", f"--datadir={folder}/sql", f"--user={user}"]
-        if not done("mariadb-install-db", *data, "--auth-root-authentication-method=normal", "--skip-test-db"):
-            raise RuntimeError("mariadb-install-db failed")
-        small = ["--innodb-buffer-pool-size=64M", "--innodb-flush-log-at-trx-commit=2", "--skip-name-resolve", "--skip-log-bin"]
-        listen = [f"--socket={folder}/sql.sock", f"--port={sql}", "--bind-address=127.0.0.1", f"--pid-file={folder}/sql.pid"]
-        start("mariadbd", *data, *listen, *small, ready=[*sql_at, "SELECT 1"])
+        server = daemons.enter_context(mariadb_server.mariadb(folder, port=sql))
         rights = f"CREATE USER slurm@127.0.0.1 IDENTIFIED BY '{words['password']}'; GRANT ALL ON slurm_acct.* TO slurm@127.0.0.1"
-        subprocess.run([*sql_at, f"CREATE DATABASE slurm_acct; {rights}"], env=env, check=True, timeout=20)
+        server.sql(f"CREATE DATABASE slurm_acct; {rights}")
         start("slurmdbd", "-D", ready=["sacctmgr", "-n", "show", "cluster"])
         for what in (["cluster", name], ["account", ",".join(accounts)], ["user", user, f"account={','.join(accounts)}"]):
             done("sacctmgr", "-i", "add", *what)
@@ -146,13 +118,3 @@ def cluster(folder, accounts, *, name="toy"):
         finally:  # a job that still runs would outlive its slurmd
             done("scancel", "--user", user)
             wait_until(lambda: subprocess.run(["squeue", "-h"], env=env, capture_output=True, timeout=20).stdout == b"", 10)
-
-
-def stop(daemon):
-    """End one daemon that was started here."""
-    daemon.terminate()
-    try:
-        daemon.wait(10)
-    except subprocess.TimeoutExpired:
-        daemon.kill()
-        daemon.wait()

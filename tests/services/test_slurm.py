@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import slurm_cluster
 from conftest import REPOSITORY, execute, refused, run_here, shown
+from daemons import wait_until
 
 TODAY = datetime.now(UTC).date()
 BURN = "sh -c 'ulimit -c 0; ulimit -t {}; while :; do :; done'"  # for so many seconds of a processor, however long a busy machine takes to give them
@@ -38,10 +39,10 @@ def slurm():
         with slurm_cluster.cluster(folder, ["atlas", "cms", "icecube"]) as env:
             ids = [asked(env, "sbatch", "--parsable", "--output=/dev/null", *options, f"--wrap={command}") for options, command in JOBS]
             states = ["sacct", "--allocations", "--noheader", "--parsable2", "--format=State"]
-            assert slurm_cluster.wait_until(lambda: "PENDING" in asked(env, *states, f"--jobs={ids[-1]}"), 20)
+            assert wait_until(lambda: "PENDING" in asked(env, *states, f"--jobs={ids[-1]}"), 20)
             asked(env, "scancel", ids[-1])
-            assert slurm_cluster.wait_until(lambda: "CANCELLED" in asked(env, *states, f"--jobs={ids[-1]}"), 20)
-            assert slurm_cluster.wait_until(lambda: len(re.findall("COMPLETED|FAILED", asked(env, *states))) == 6, 30), asked(env, "sacct")
+            assert wait_until(lambda: "CANCELLED" in asked(env, *states, f"--jobs={ids[-1]}"), 20)
+            assert wait_until(lambda: len(re.findall("COMPLETED|FAILED", asked(env, *states))) == 6, 30), asked(env, "sacct")
             yield env
     finally:
         shutil.rmtree(folder)
