@@ -1,7 +1,7 @@
 """What lies outside: files, servers and certificates as their sources wrote them, into `data/raw`.
 
     files      whatever matches a pattern, records, pages of CSV        read_files, read_records, read_csv_pages, read_optional
-    servers    Elasticsearch: login, trust, retries, one-line errors    connect_elastic
+    servers    Elasticsearch and Slurm: retries, one-line errors        connect_elastic, ask_slurm
     Golden     lumisections by run, as CMS writes them                  read_golden, write_golden, golden_ranges, in_ranges
     records    what did not parse, and how the source was               write_bad_lines, write_status
 
@@ -16,6 +16,7 @@ import itertools
 import json
 import os
 import re
+import subprocess
 import zlib
 from pathlib import Path
 
@@ -69,12 +70,13 @@ def read_records(path, chunk_rows=100_000):
             yield records, [b for b in bad if b[2].strip()]
 
 
-def read_csv_pages(path, bad_lines):
+def read_csv_pages(path, bad_lines, *, prose=False):
     """(names of the columns, pages) of a CSV file, plain or .gz, separated by commas, semicolons or tabs; memory holds one page of 8 MB.
 
     A page is (number of its first row, Arrow table with every cell as text); rows count from 1 after the header. A row with too few or too many
     columns is left out, and added to the list `bad_lines` as (file, row, reason, text) after the last page; what the caller has added by then to
-    that list is counted on over such rows.
+    that list is counted on over such rows. prose : cells are what people wrote: line breaks within quotes belong to them, and only an
+    empty cell is missing, no `NA` or `null`.
     """
     import pyarrow as pa
     import pyarrow.csv as pa_csv
@@ -87,8 +89,8 @@ def read_csv_pages(path, bad_lines):
     def pages():
         reader = pa_csv.open_csv(
             path, pa_csv.ReadOptions(use_threads=False, block_size=2**23, column_names=names, skip_rows=1),
-            pa_csv.ParseOptions(delimiter=separator, invalid_row_handler=lambda row: skipped.append(row) or "skip"),
-            pa_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True))
+            pa_csv.ParseOptions(delimiter=separator, newlines_in_values=prose, invalid_row_handler=lambda row: skipped.append(row) or "skip"),
+            pa_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, null_values=[""] if prose else None))
         first_row, known = 1, len(bad_lines)
         for batch in reader:
             yield first_row, pa.Table.from_batches([batch])
@@ -151,6 +153,25 @@ def connect_elastic(url, *, timeout_s, retry_wait_s):
 
     return tenacity.Retrying(retry=tenacity.retry_if_exception_type(TimeoutError), stop=tenacity.stop_after_attempt(6), reraise=True,
                              wait=tenacity.wait_random_exponential(1.0, max=retry_wait_s)).wraps(ask)
+
+
+def ask_slurm(command, path, *, timeout_s, parameter):
+    """Save what the list `command`, a client of Slurm, prints to the file `path`, its times in UTC and in seconds since 1970.
+
+    FileNotFoundError where there is no Slurm (it names `parameter`, which takes a saved file instead), TimeoutError after `timeout_s`,
+    ConnectionError with the client's own words: one line each.
+    """
+    name = command[0]
+    try:
+        with open(path, "wb") as out:
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.PIPE, timeout=timeout_s,
+                                  env={**os.environ, "TZ": "UTC", "SLURM_TIME_FORMAT": "%s"})
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no {name} on this machine: save its output where Slurm is, and name that file as {parameter}") from None
+    except subprocess.TimeoutExpired:
+        raise TimeoutError(f"{name} gave no answer within {timeout_s:g} s: is slurmdbd up?") from None
+    if done.returncode:
+        raise ConnectionError(f"{name} failed ({done.returncode}): {' '.join(done.stderr.decode(errors='replace').split())[:300]}")
 
 
 def read_golden(path):
