@@ -110,3 +110,34 @@ def test_what_sacct_refuses_is_said_in_its_words(slurm, tmp_path, monkeypatch):
     monkeypatch.setenv("SLURM_CONF", slurm["SLURM_CONF"])
     assert re.match(r"sacct failed .*unrecognized option '--nonsense'", refused(extract, tmp_path, "sacct", sacct_options="--nonsense"))
     assert not (tmp_path / "data").exists()
+
+
+def test_users_and_departments_live_and_saved_are_the_same(slurm, tmp_path, monkeypatch):
+    monkeypatch.setenv("SLURM_CONF", slurm["SLURM_CONF"])
+    monkeypatch.setenv("PATH", slurm["PATH"])
+    for command in ("add user lomi1 account=cms,icecube defaultaccount=cms", "modify account where name=cms set organization=Physics"):
+        asked(slurm, "sacctmgr", "-i", *command.split())
+    text = (REPOSITORY / "notebooks/tickets/1_extract.ipynb").read_text()
+    subprocess.run(
+        ["sh", "-ec", "\n".join(re.findall(r"sacctmgr --parsable2 .*?accounts.txt", text))], cwd=tmp_path, env=slurm, check=True, timeout=20
+    )
+    tickets = tmp_path / "tickets.csv"
+    tickets.write_text("ticket_id,subject,address\n1,a,LoMi1@uni.example\n")
+    found = []
+    for accounts in ("sacctmgr", str(tmp_path / "accounts.txt")):
+        page = run_here("tickets/1_extract.ipynb", tmp_path, source=str(tickets), accounts=accounts, schools={"physics": "natural sciences"})
+        found.append(pd.read_parquet(tmp_path / "data/raw/tickets/users.parquet"))
+        assert "Of 1 names that wrote tickets, 1 have a department" in page
+    pd.testing.assert_frame_equal(*found)
+    assert found[0].set_index("user").loc["lomi1"].tolist() == ["cms", "physics", "natural sciences"]
+
+
+def test_an_accounting_database_that_is_down_tells_no_departments_in_one_line(slurm, tmp_path, monkeypatch):
+    conf = tmp_path / "slurm.conf"
+    conf.write_text(re.sub(r"(AccountingStoragePort)=\d+", r"\1=9", Path(slurm["SLURM_CONF"]).read_text()))
+    monkeypatch.setenv("SLURM_CONF", str(conf))
+    source = tmp_path / "tickets.csv"
+    source.write_text("ticket_id,subject\n1,a\n")
+    line = refused(run_here, "tickets/1_extract.ipynb", tmp_path, source=str(source), accounts="sacctmgr")
+    assert re.match(r"sacctmgr failed \(1\): .*refused", line)
+    assert not (tmp_path / "data/raw/tickets/tickets.parquet").exists()
