@@ -113,3 +113,32 @@ def window_statistics(values, window, step=1, starts=None):
     out = np.empty((values.shape[1], len(STATISTICS), len(starts)), np.float32)
     _window_pass(np.ascontiguousarray(values.T), starts, window, out)
     return out.transpose(2, 0, 1)
+
+
+@numba.njit(cache=True)
+def _insert(nearest, cosine, row, other, value):
+    k = nearest.shape[1] - 1
+    while k > 0 and cosine[row, k - 1] < value:
+        nearest[row, k], cosine[row, k] = nearest[row, k - 1], cosine[row, k - 1]
+        k -= 1
+    nearest[row, k], cosine[row, k] = other, value
+
+
+@numba.njit(cache=True)
+def keep_nearest(block, first, second, nearest, cosine):
+    """Remember what a block of cosines says of the nearest neighbours of its rows and of its columns, both at once; in place.
+
+    block : float32 (a, b), cosines between the rows first, first + 1, ... and second, second + 1, ...; only pairs with the smaller row first count.
+    nearest, cosine : int32 and float32 (n, k), the k largest so far, in descending order; -1 and -1 where there is none yet.
+    """
+    least, last = cosine[:, -1].copy(), cosine.shape[1] - 1      # side by side: beside their rows, each would be a walk in memory
+    for i in range(block.shape[0]):
+        row = first + i
+        for j in range(max(row + 1 - second, 0), block.shape[1]):
+            value, other = block[i, j], second + j
+            if value > least[row]:
+                _insert(nearest, cosine, row, other, value)
+                least[row] = cosine[row, last]
+            if value > least[other]:
+                _insert(nearest, cosine, other, row, value)
+                least[other] = cosine[other, last]
