@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import socket
+import subprocess
 import tempfile
 import time
 from contextlib import closing, contextmanager
@@ -347,3 +348,41 @@ def test_a_login_in_the_source_is_refused_before_anything_is_asked(tmp_path):
     line = no_line(tmp_path, f"mysql://ro:{PASSWORD}@127.0.0.1:3306/osticket")
     assert line.startswith("the source holds a login: credentials belong into the environment")
     assert "no address of a database" in no_line(tmp_path, "mysql://127.0.0.1:3306")
+
+
+def certificate(folder, name):
+    """(key, certificate) of 127.0.0.1, signed by itself."""
+    key, file = folder / f"{name}.key", folder / f"{name}.pem"
+    names = ["-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1"]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-keyout", key, "-out", file, *names]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    return key, file
+
+
+def test_with_ssl_ca_the_server_must_be_the_one_of_the_certificate(folder, tmp_path, monkeypatch):
+    if not shutil.which("openssl"):
+        pytest.skip("no openssl here")
+    (folder / "tls").mkdir()
+    (key, ours), (_, another) = certificate(folder / "tls", "ours"), certificate(folder / "tls", "another")
+    monkeypatch.setenv("OSTICKET_OPTION_FILE", str(tmp_path / "my.cnf"))
+    with mariadb_server.mariadb(folder / "tls", f"--ssl-cert={ours}", f"--ssl-key={key}") as server:
+        server.sql(f"CREATE USER ro@127.0.0.1 IDENTIFIED BY '{PASSWORD}' REQUIRE SSL")
+        source = make_database(server, "osticket", rows_of([1]))
+        (tmp_path / "my.cnf").write_text(f"[client]\nssl-ca={ours}\n")
+        extract(tmp_path, source)
+        (tmp_path / "my.cnf").write_text(f"[client]\nssl-ca={another}\n")
+        assert f"127.0.0.1:{server.port} has no certificate that is trusted: check ssl-ca" in no_line(tmp_path, source)
+        (tmp_path / "my.cnf").write_text("[client]\nssl-ca=/nowhere.pem\n")
+        assert "ssl-ca" in no_line(tmp_path, source)
+    assert len(table(tmp_path)) == 1
+
+
+def test_a_night_without_any_ticket_and_one_without_any_change(server, tmp_path):
+    source = make_database(server, "empty", rows_of([]))
+    for _ in range(2):
+        extract(tmp_path, source)
+        assert (status(tmp_path)["state"], len(table(tmp_path))) == ("empty", 0)
+    with root(server, "empty") as cursor:
+        insert(cursor.executemany, {"ost_ticket": [ticket(1)]}, "%s")
+    extract(tmp_path, source)
+    assert table(tmp_path).ticket_id.tolist() == ["1"]
