@@ -29,7 +29,7 @@ WRITES = {
 }
 ASKS, READS = (
     {"extract": {"source": "mysql://desk.example:3306/tickets?charset=utf8mb4", "table": "sacctmgr"}},
-    {"extract": {"source": "events.csv", "table": "t*.csv"}, "train": {"known": "known.csv"}, "analyse": {"truth": "truth.csv"}},
+    {"extract": {"source": "events.csv", "table": "t*.csv"}, "train": {"known": "known.csv"}, "analyse": {"truth": "incidents.csv"}},
 )  # servers, and files: neither needs the sample, which takes its time
 
 
@@ -96,7 +96,7 @@ def make_checkout(folder):
     tickets = [f"tickets/{name}" for name in ("osticket.sqlite", "accounts.txt", "labels.csv")]
     sample = ("truth.csv", "transfers.jsonl.gz", "perfsonar.csv", "accounting.jsonl.gz", *samplers, "telemetry/labels.csv", *certification, *tickets)
     write_notebook(folder / "notebooks/simulate.ipynb", [f"data/sample/{f}" for f in sample])
-    for name in ("events.csv", "table.csv", "lists.txt", "known.csv", "truth.csv"):
+    for name in ("events.csv", "table.csv", "lists.txt", "known.csv", "incidents.csv"):
         (folder / name).write_text("")
     return folder
 
@@ -279,7 +279,7 @@ def reasons(plan):
         ("table.csv", "1_extract"),
         ("lists.txt", "2_preprocess"),
         ("known.csv", "3_train"),
-        ("truth.csv", "4_analyse"),
+        ("incidents.csv", "4_analyse"),
     ],
 )
 def test_a_file_of_the_source_or_beside_it_that_changed_is_read_again(mended, name, step):

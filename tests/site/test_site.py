@@ -1,11 +1,9 @@
 """The rendered site in real Chromium, from disk: no request, no console error, no script, readable, accessible."""
 
 import re
-import shutil
 
 import pytest
-from conftest import REPOSITORY
-from selenium import webdriver
+from conftest import REPOSITORY, asked_outside, console_errors, show
 
 AXE = REPOSITORY / "tests/site/node_modules/axe-core/axe.min.js"
 WIDTHS = [380, 1600]
@@ -21,30 +19,6 @@ for (const word of words)
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    binary, driver = shutil.which("chromium") or shutil.which("chromium-browser"), shutil.which("chromedriver")
-    if not (binary and driver):
-        pytest.skip("no chromium or chromedriver on this machine")
-    options = webdriver.ChromeOptions()
-    options.binary_location = binary
-    for flag in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--no-first-run",
-        f"--user-data-dir={tmp_path_factory.mktemp('profile')}",
-    ):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    chrome = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield chrome
-    chrome.quit()
-
-
-@pytest.fixture(scope="module")
 def pages(sample_chain):
     report = sample_chain["report"]
     found = sorted([report.parent / "index.html", *report.rglob("*.html")])
@@ -52,19 +26,12 @@ def pages(sample_chain):
     return found
 
 
-def show(browser, page, width, dark=False):
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False})
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]})
-    browser.get(page.as_uri())
-
-
 def test_pages_load_from_disk_without_request_or_console_error(browser, pages):
-    browser.get_log("performance")
+    asked_outside(browser)
     for page in pages:
         show(browser, page, 1600)
-        assert [e for e in browser.get_log("browser") if e["level"] == "SEVERE"] == [], page.name
-    asked = re.findall(r'"url\\?":\\?"(https?:[^"\\]+)', str(browser.get_log("performance")))
-    assert asked == []
+        assert console_errors(browser) == [], page.name
+    assert asked_outside(browser) == []
 
 
 def test_pages_hold_no_script_and_work_without(browser, pages):
