@@ -1,0 +1,337 @@
+"""Clocks, hazards, surprises, rates and words of the tickets study, against values worked out by hand."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import from_notebook
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+import helpers
+
+NOTEBOOK = "tickets/4_analyse.ipynb"
+WEEKS = 100
+
+
+def of(name, **names):
+    return from_notebook(NOTEBOOK, name, **({"min_group": 5} | names))
+
+
+def moments(*local, timezone="Europe/Berlin"):
+    return pd.Series(pd.to_datetime(list(local), format="ISO8601").tz_localize(timezone).tz_convert("UTC").astype("datetime64[us, UTC]"))
+
+
+OFFICE = "mon-fri 08:00-18:00"
+
+
+@pytest.mark.parametrize(
+    ("clock", "opened", "closed", "hours"),
+    [
+        ("", "2026-01-30 17:00", "2026-02-02 09:00", 64),
+        ("", "2026-03-28 12:00", "2026-03-29 12:00", 23),  # the clocks go forward
+        (OFFICE, "2026-01-30 17:00", "2026-02-02 09:00", 2),  # over a weekend
+        (OFFICE, "2026-03-27 17:00", "2026-03-30 09:00", 2),  # and over one in which the clocks go forward
+        (OFFICE, "2025-10-24 17:30", "2025-10-27 08:15", 0.75),  # or back
+        (OFFICE, "2026-01-31 10:00", "2026-02-01 20:00", 0),  # within a weekend
+        (OFFICE, "2026-01-28 06:00", "2026-01-28 07:59", 0),
+        (OFFICE, "2026-01-28 03:00", "2026-01-28 23:00", 10),
+        (OFFICE, "2026-01-28 20:00", "2026-01-29 08:30", 0.5),
+        (OFFICE, "2026-01-05 08:00", "2026-01-26 08:00", 150),  # three weeks
+        (OFFICE, "2026-03-02 12:00", "2026-04-13 12:00", 300),  # six, with the change of clocks
+        ("mon-sun 00:00-24:00", "2026-03-28 12:00", "2026-03-29 12:00", 23),
+        ("mon-sun 00:00-24:00", "2025-10-25 12:00", "2025-10-26 12:00", 25),
+        ("sun-thu 09:00-17:00", "2026-01-29 16:00", "2026-02-01 10:00", 2),  # Thursday to Sunday
+        ("SAT-SUN 22:15-23:45", "2026-01-25 23:00", "2026-01-31 23:00", 1.5),
+    ],
+)
+def test_waiting_is_counted_on_the_clock(clock, opened, closed, hours):
+    at = of("hours_before")(moments("2026-01-01 00:00" if opened >= "2026" else "2025-10-01", opened, closed), clock, "Europe/Berlin")
+    assert at[2] - at[1] == pytest.approx(hours)
+
+
+def test_a_missing_moment_stays_missing_and_times_never_run_back():
+    grid = pd.Series([*pd.date_range("2026-03-20", "2026-04-10", freq="7min", tz="UTC"), pd.NaT])
+    at = of("hours_before")(grid, OFFICE, "Europe/Berlin")
+    assert np.isnan(at[-1])
+    assert (np.diff(at[:-1]) >= 0).all()
+    assert np.diff(at[:-1]).max() == pytest.approx(7 / 60)
+
+
+@pytest.mark.parametrize("clock", ["mon-fri", "mon-fri 8-18", "mon-fri 18:00-08:00", "lun-ven 08:00-18:00", "mon-fri 08:00-24:30"])
+def test_a_clock_that_cannot_be_read_is_one_line(clock):
+    with pytest.raises(ValueError, match=r"^working_hours is .*: it must read like mon-fri 08:00-18:00$"):
+        of("hours_before")(moments("2026-01-01"), clock, "Europe/Berlin")
+
+
+def test_hazards_are_those_of_nelson_and_aalen():
+    hazard = of("cumulative_hazard")
+    base = (np.array([0, 0, 0, 0, 2]), np.array([3.0, 1, 2, 4, 1]), np.array([False, True, True, True, True]))
+    at = hazard(base, np.array([0, 0, 0, 0, 1, 2, 2]), np.array([0.5, 1, 2.5, 100, 100, 0.5, 1]))
+    assert at == pytest.approx([0, 1 / 4, 1 / 4 + 1 / 3, 1 / 4 + 1 / 3 + 1, 0, 0, 1])
+    empty = np.zeros(0)
+    assert list(hazard((empty.astype(int), empty, empty), np.array([0]), np.array([5.0]))) == [0]
+
+
+def test_hazards_agree_with_the_curves_of_statsmodels():
+    from statsmodels.duration.survfunc import SurvfuncRight
+
+    rng = np.random.default_rng(1)
+    hours, seen = rng.exponential(20, 2000), rng.random(2000) < 0.7
+    curve = SurvfuncRight(hours, seen)
+    left = np.exp(-of("cumulative_hazard")((np.zeros(2000, int), hours, seen), np.zeros(len(curve.surv_times), int), curve.surv_times))
+    early = curve.surv_prob > 0.1
+    assert left[early] == pytest.approx(curve.surv_prob[early], abs=0.01)
+
+
+def test_a_surprise_is_a_chance_under_the_null_and_nothing_later_changes_it():
+    surprise = of("surprise")
+    rng = np.random.default_rng(2)
+    for dispersion, most in ((0.0, 0.06), (0.5, 0.1)):
+        expected = np.full((40, WEEKS), 8.0)
+        law = stats.nbinom(1 / dispersion, 1 / (1 + 8 * dispersion)) if dispersion else stats.poisson(8)
+        counts = law.rvs((40, WEEKS), random_state=rng).astype(float)
+        for below in (False, True):
+            p = np.exp(-surprise(counts, expected, np.zeros_like(expected), below=below))[:, 30:]
+            assert 0.01 < (p <= 0.05).mean() < most
+    assert (stats.poisson.sf(counts[:, 30:] - 1, 8) <= 0.05).mean() > 0.15  # what luck alone would have said of the last ones
+    assert (surprise(counts[:, :60], expected[:, :60], 0 * expected[:, :60]) == surprise(counts, expected, 0 * expected)[:, :60]).all()
+    assert np.isnan(surprise(counts, 0 * expected, 0 * expected)).all()
+
+
+def panel(rng, topics=12, weeks=WEEKS, mean=3.0):
+    """Counts whose whole doubles over the span and every half year, shares that stay."""
+    whole = (1 + np.arange(weeks) / weeks) * np.where(np.arange(weeks) % 26 < 4, 2.0, 1.0)
+    return rng.poisson(mean * rng.dirichlet(np.full(topics, 5), 1).T * topics * whole).astype(float)
+
+
+def test_growth_and_season_of_the_whole_are_no_news_of_a_topic():
+    share = of("share_surprise")
+    counts = panel(np.random.default_rng(3))
+    for window in (1, 4):
+        found, observed, expected = share(counts, window)
+        assert np.isnan(found[:, : 26 + window - 1]).all()
+        assert np.isfinite(found[:, 26 + window - 1 :]).all()
+        assert (np.exp(-found[:, 40:]) <= 0.05).mean() < 0.06
+        assert observed[:, -1] == pytest.approx(counts[:, -window:].sum(axis=1))
+        assert expected[:, -30:].sum() == pytest.approx(observed[:, -30:].sum(), rel=0.1)
+
+
+def test_a_growing_topic_is_a_surprise_of_its_own_and_of_no_other():
+    counts = panel(np.random.default_rng(4))
+    counts[3, -4:] = 5 * counts[3, -4:].clip(2)
+    found = of("share_surprise")(counts, 4)[0]
+    assert np.argmax(found[:, -1]) == 3
+    assert found[3, -1] > 15
+    assert np.delete(found[:, -1], 3).max() < 6
+
+
+def test_a_season_of_the_topic_itself_is_expected():
+    counts = np.full((8, WEEKS), 5.0)
+    counts[0, -55:-51] = counts[0, -2:] = 40
+    found, observed, _ = (x[0, -1] for x in of("share_surprise")(counts, 2))
+    assert (observed, found < 4) == (80, True)
+    counts[0, -55:-51] = 5
+    assert of("share_surprise")(counts, 2)[0][0, -1] > 15
+
+
+def test_no_later_week_changes_what_a_night_said():
+    counts = panel(np.random.default_rng(5))
+    for now, whole in zip(of("share_surprise")(counts[:, :70], 4), of("share_surprise")(counts, 4), strict=True):
+        assert np.array_equal(now, whole[:, :70], equal_nan=True)
+
+
+def test_p_values_are_ranks_inside_and_go_on_beyond():
+    tail = of("tail_p_values")
+    past = stats.expon.ppf((np.arange(500) + 0.5) / 500)
+    inside = np.array([0.0, 0.3, 1.0])
+    assert tail(inside, past) == pytest.approx(helpers.p_values(inside, past))
+    assert tail(np.array([10.0]), past)[0] == pytest.approx(np.exp(-10), rel=0.3)  # ranks alone end at 1/501
+    grid = tail(np.linspace(0, 30, 400), past)
+    assert (np.diff(grid) <= 1e-12).all()
+    assert grid.min() > 0
+
+
+def test_troubles_of_the_past_hide_none_of_today_and_a_calm_past_promises_nothing_more():
+    tail = of("tail_p_values")
+    past = stats.expon.ppf((np.arange(500) + 0.5) / 500)
+    troubled = np.concatenate([past, np.full(25, 60.0)])
+    assert tail(np.array([15.0]), troubled)[0] < 1e-4 < helpers.p_values([15.0], troubled)[0]
+    calm = past / 100
+    limit = np.quantile(calm, 0.8)
+    assert tail(np.array([limit + 2]), calm)[0] == pytest.approx(0.2 * np.exp(-2), rel=0.02)
+    assert list(tail(np.array([0.0, 1.0]), np.zeros(200))) == pytest.approx([1, np.exp(-1) / 201])
+
+
+def test_only_weeks_that_ended_before_the_gap_judge_a_night():
+    surprises = np.arange(40.0)[None]
+    surprises[0, 3] = np.nan
+    assert list(of("earlier")(surprises, 20)) == [0, 1, 2, *range(4, 13)]
+    assert not len(of("earlier")(surprises, 5))
+
+
+def test_a_night_without_a_hundred_earlier_surprises_has_no_test():
+    tests = of("night_tests")
+    few, many = np.ones((3, 40)), np.ones((4, 40))
+    assert set(tests({"few": few, "many": many}, 39).kind) == {"many"}
+    none = tests({"few": few}, 39)
+    assert list(none.columns) == ["kind", "unit", "surprise", "p_value", "adjusted"]
+    assert not len(none)
+
+
+@pytest.fixture(scope="module")
+def desk():
+    """Two topics, two tickets of each a day, done after 10 hours on average; hours of opening and closing, and the ends of the weeks."""
+    rng = np.random.default_rng(6)
+    opened = np.sort(np.concatenate([rng.uniform(0, WEEKS * 168, WEEKS * 14) for _ in range(2)]))
+    unit = np.arange(len(opened)) % 2
+    return unit, opened, opened + rng.exponential(10, len(opened)), 168.0 * np.arange(1, WEEKS + 1)
+
+
+def test_a_backlog_is_what_is_open_beside_what_usual_hazards_leave(desk):
+    unit, opened, closed, ends = desk
+    away = np.where((closed > ends[-3]) & (closed <= ends[-1]), ends[-1] + 5, closed)  # nobody closes anything for two weeks
+    for world in (np.where(closed > ends[-1], np.nan, closed), np.where(away > ends[-1], np.nan, away)):
+        found, observed, expected = of("backlog_surprise", opened=opened, closed=world)(0 * unit, 1, ends)
+        assert observed[0, -1] == np.isnan(world[opened > ends[-1] - 52 * 168]).sum()
+        assert expected[0, 40:].mean() == pytest.approx(4 * 10 / 24, rel=0.5)  # Little's law: a day's tickets times their hours
+        assert np.isnan(found[0, :34]).all()
+        quiet = found[0, 40:-3]
+        assert (np.exp(-quiet) < 0.01).mean() < 0.05
+    assert found[0, -1] > 20
+    early = of("backlog_surprise", opened=opened[opened <= ends[69]], closed=np.where(closed > ends[69], np.nan, closed)[opened <= ends[69]])
+    now = early(0 * unit[opened <= ends[69]], 1, ends[:70])
+    whole = of("backlog_surprise", opened=opened, closed=closed)(0 * unit, 1, ends)
+    assert np.array_equal(now[0], whole[0][:, :70], equal_nan=True)
+
+
+def test_a_slow_topic_is_slower_than_itself_and_than_the_others_now(desk):
+    unit, opened, closed, ends = desk
+    slow = of("slow_surprise", opened=opened, closed=closed)(unit, 2, ends, 4)[0]
+    assert (np.exp(-slow[:, 40:]) < 0.05).mean() < 0.1
+    recent = opened > ends[-5]
+    for struck, low, high in ((unit == 0, 15, 1e9), (unit >= 0, 0, 6)):
+        late = np.where(recent & struck, opened + 8 * (closed - opened), closed)
+        found, seen, _ = of("slow_surprise", opened=opened, closed=late)(unit, 2, ends, 4)
+        assert low < found[0, -1] < high
+        assert found[1, -1] < 6
+        assert seen[0, -1] == ((late <= ends[-1]) & recent & (unit == 0)).sum()
+    now = of("slow_surprise", opened=opened[opened <= ends[69]], closed=closed[opened <= ends[69]])(unit[opened <= ends[69]], 2, ends[:70], 8)
+    whole = of("slow_surprise", opened=opened, closed=closed)(unit, 2, ends, 8)
+    assert np.array_equal(now[0], whole[0][:, :70], equal_nan=True)
+
+
+def waits(hours, seen):
+    return pd.DataFrame({"resolution_h": np.array(hours, float), "resolution_seen": np.array(seen, bool)})
+
+
+def test_medians_count_open_tickets_and_say_when_they_are_not_reached():
+    median = of("median_wait")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert median(waits([1, 2, 3, 4, 5], [1, 1, 1, 1, 1]))[0] == 3
+        assert median(waits([1, 2, 3, 100, 100], [1, 1, 1, 0, 0]))[0] == 3  # the closed ones alone have 2
+        assert median(waits([1, 9, 9, 9], [1, 0, 0, 0]))[0] == np.inf
+        assert median(waits([5, 9], [0, 0])) == (np.inf,) * 3
+    text = of("in_hours")
+    assert text(3.04, 1, np.inf) == "3.0 h (1.0 to not reached)"
+    assert text(np.inf, 12, np.inf) == "not reached (at least 12.0 h)"
+    assert text(np.inf, np.inf, np.inf) == "not reached"
+
+
+@given(st.lists(st.floats(0, 1e5) | st.sampled_from([0.0, 0.25, 0.5, 1.0, 2.0, 8192.0]), max_size=40))
+def test_every_closed_ticket_lies_in_exactly_one_bin(hours):
+    edges = bins(np.array(hours))
+    assert edges[0] == 0
+    assert (np.diff(edges) > 0).all()
+    assert edges[-1] > max(hours, default=0)
+    assert np.histogram(hours, edges)[0].sum() == len(hours)
+
+
+bins = of("closure_bins")
+
+
+def test_rates_of_small_groups_are_drawn_to_the_whole():
+    shrunken = of("shrunken_rates")
+    hits, n = np.array([3, 20, 400, 30]), np.array([4, 200, 1000, 300])
+    rate, low, high = shrunken(hits, n)
+    whole = hits.sum() / n.sum()
+    assert whole < rate[0] < 0.6
+    assert rate[2] == pytest.approx(0.4, abs=0.01)
+    assert ((low < rate) & (rate < high)).all()
+    assert high[0] - low[0] > 5 * (high[2] - low[2])
+    alike = shrunken(np.array([10, 20, 30]), np.array([100, 200, 300]))[0]
+    assert alike == pytest.approx([0.1] * 3, abs=0.002)
+    assert np.isfinite(shrunken(np.array([0]), np.array([7]))).all()
+    assert np.isfinite(shrunken(np.array([5, 5]), np.array([5, 5]))).all()
+
+
+def test_months_are_tickets_a_day_and_semesters_stand_beside_the_trend():
+    end = pd.Timestamp("2026-02-01", tz="UTC")
+    days = pd.date_range("2023-02-15", "2026-01-31", freq="D", tz="UTC")
+    per_day = np.where(days.month.isin([4, 10]), 4, 2)
+    created = pd.Series(np.repeat(days, per_day))
+    months = of("monthly", end=end, semesters=[4, 10])(created)
+    assert len(months) == 36
+    assert list(months.rate) == pytest.approx(np.where(months.index.month.isin([4, 10]), 4.0, 2.0))  # the first month, cut in its middle, too
+    assert months.trend.notna().sum() == 24
+    assert months.trend.dropna().to_numpy() == pytest.approx(np.full(24, 28 / 12))
+    assert of("semester_ratio")(months)[0] == pytest.approx(2)
+    assert np.isnan(of("semester_ratio")(months.tail(5))).all()
+
+
+def test_an_anomalous_week_is_one_beyond_level_and_season():
+    rng = np.random.default_rng(7)
+    busy = np.isin(np.arange(140) % 52, [10, 11, 12, 13])
+    counts = rng.poisson(np.where(busy, 50.0, 25.0)).astype(float)
+    counts[[100, 125]] = 70, 2
+    p = of("whole_weeks")(counts)[0]
+    assert np.isnan(p[:26]).all()
+    assert p[100] < 1e-4
+    assert p[125] < 1e-4
+    assert p[115:117].min() > 0.01 > p[63:65].max()  # the first busy month was news, the same of the year after is none
+    ordinary = ~busy & (np.arange(140) >= 26) & ~np.isin(np.arange(140), [100, 125])
+    assert (p[ordinary] < 0.01).mean() < 0.06
+
+
+@pytest.mark.parametrize(
+    ("given_text", "shown", "figure"),
+    [
+        ("two\n words\x00 \u202eevil\u200b", "two words evil", "two words evil"),
+        ("x" * 10_000, "x" * 79 + "…", "x" * 29 + "…"),
+        ("disk \U0001f4a5 full", "disk \U0001f4a5 full", "disk ? full"),
+        ("=cmd() $x$ <script>", "=cmd() $x$ <script>", "=cmd() $x$ <script>"),
+        ("", "", ""),
+    ],
+)
+def test_texts_for_people_are_short_and_without_tricks(given_text, shown, figure):
+    readable = of("readable")
+    assert readable(given_text) == shown
+    assert of("drawn", glyphs=set(map(ord, "=$()<> …")) | set(range(97, 123)))(given_text) == figure
+
+
+def test_cells_of_few_tickets_are_masked_and_small_groups_left_out():
+    rows = pd.DataFrame(
+        [("math", "high")] * 9 + [("math", "low")] * 4 + [("bio", "low")] * 5 + [("art", "high")] * 4 + [("unknown", "low")] * 9,
+        columns=["department", "priority"],
+    )
+    table = of("cross_table")(rows, "priority", "department")
+    assert table.loc["math"].to_dict() == {"high": 9, "low": "under 5"}
+    assert table.loc["bio"].to_dict() == {"high": "under 5", "low": 5}
+    assert list(table.index) == ["math", "bio"]
+
+
+def test_words_in_clouds_were_written_by_five_users_of_the_group():
+    rows = pd.DataFrame(
+        [("math", f"user-{i}", "gpu broken") for i in range(5)]
+        + [("math", f"user-{i % 4}", "secret plan") for i in range(20)]
+        + [("bio", "", "gpu")] * 9,
+        columns=["department", "user", "subject"],
+    ).assign(ticket_id=lambda t: t.index.astype(str))
+    weights = of("word_weights", glyphs=set(range(97, 123)))
+    assert {name: set(words) for name, words in weights(rows, "department", ["math", "bio"]).items()} == {"math": {"gpu", "broken"}}
+    nobody = weights(rows.assign(user=""), "department", ["math", "bio"])
+    assert set(nobody["bio"]) == {"gpu"}
+    assert set(nobody["math"]) == {"gpu", "broken", "secret", "plan"}
