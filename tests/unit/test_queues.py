@@ -252,9 +252,9 @@ def test_medians_count_open_tickets_and_say_when_they_are_not_reached():
     assert text(np.inf, np.inf, np.inf) == "not reached"
 
 
-@given(st.lists(st.floats(0, 1e5) | st.sampled_from([0.0, 0.25, 0.5, 1.0, 2.0, 8192.0]), max_size=40))
-def test_every_closed_ticket_lies_in_exactly_one_bin(hours):
-    edges = bins(np.array(hours))
+@given(st.lists(st.floats(0, 1e5) | st.sampled_from([0.0, 0.25, 0.5, 1.0, 2.0, 8192.0]), max_size=40), st.booleans())
+def test_every_closed_ticket_lies_in_exactly_one_bin(hours, log):
+    edges = bins(np.array(hours), log)
     assert edges[0] == 0
     assert (np.diff(edges) > 0).all()
     assert edges[-1] > max(hours, default=0)
