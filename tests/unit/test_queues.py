@@ -128,6 +128,17 @@ def test_a_growing_topic_is_a_surprise_of_its_own_and_of_no_other():
     assert np.delete(found[:, -1], 3).max() < 6
 
 
+def test_a_burst_of_one_topic_is_no_growth_of_the_whole():
+    share = of("share_surprise")
+    counts = panel(np.random.default_rng(4))
+    before = share(counts, 4)[2][:, -1]
+    burst = counts.copy()
+    burst[3, -4:] += 100
+    expected = share(burst, 4)[2][:, -1]
+    assert np.delete(expected / before, 3) == pytest.approx(np.full(11, 1), abs=0.25)
+    assert burst.sum(axis=0)[-1] > 2 * counts.sum(axis=0)[-1]
+
+
 def test_a_season_of_the_topic_itself_is_expected():
     counts = np.full((8, WEEKS), 5.0)
     counts[0, -55:-51] = counts[0, -2:] = 40
@@ -241,9 +252,9 @@ def test_medians_count_open_tickets_and_say_when_they_are_not_reached():
     assert text(np.inf, np.inf, np.inf) == "not reached"
 
 
-@given(st.lists(st.floats(0, 1e5) | st.sampled_from([0.0, 0.25, 0.5, 1.0, 2.0, 8192.0]), max_size=40))
-def test_every_closed_ticket_lies_in_exactly_one_bin(hours):
-    edges = bins(np.array(hours))
+@given(st.lists(st.floats(0, 1e5) | st.sampled_from([0.0, 0.25, 0.5, 1.0, 2.0, 8192.0]), max_size=40), st.booleans())
+def test_every_closed_ticket_lies_in_exactly_one_bin(hours, log):
+    edges = bins(np.array(hours), log)
     assert edges[0] == 0
     assert (np.diff(edges) > 0).all()
     assert edges[-1] > max(hours, default=0)
