@@ -16,21 +16,9 @@ import helpers
 
 NOTEBOOK, DAY, NOON = "tickets/2_preprocess.ipynb", "2026-01-31", pd.Timestamp("2026-01-30 12:00", tz="UTC")
 TEXTS = [
-    "ticket_id",
-    "number",
-    "address",
-    "user_name",
-    "subject",
-    "body",
-    "format",
-    "status",
-    "state",
-    "priority",
-    "help_topic",
-    "queue",
-    "thread",
-    "label",
-]
+    "ticket_id", "number", "address", "user_name", "subject", "body", "format", "status", "state", "priority", "help_topic", "queue",
+    "thread", "label"
+]  # fmt: skip
 TIMES = ["created", "closed", "lastupdate", "first_response"]
 NUMBERS = ["urgency", "messages", "replies"]
 COLUMNS = ["ticket_id", "created", "closed", "first_response", "open", "user", "department", "school", "priority", "urgency", "help_topic", "queue"]
@@ -246,58 +234,23 @@ def test_sites_are_found_by_what_people_call_them_and_never_masked(tmp_path):
 
 FIRST = ["Käro", "Lúma", "Zoté", "Mirå", "Fébo", "Tovi", "Rasu", "Dölo", "Pagu", "Niva"]
 LAST = [
-    "Bumkral",
-    "Zorüdim",
-    "O'Takfen",
-    "Lömba-Ritsev",
-    "Vañkodur",
-    "Weißpok",
-    "Dåltrim",
-    "Gørfelk",
-    "Łuntzap",
-    "Šemkrod",
-    "Hipdraz",
-    "Jukvoln",
-    "Cipmard",
-    "Nebsuld",
-    "Quarfip",
-    "Trigvem",
-    "Yolkdast",
-    "Mürbzek",
-    "Fatkliss",
-    "Ekvonurt",
-]
+    "Bumkral", "Zorüdim", "O'Takfen", "Lömba-Ritsev", "Vañkodur", "Weißpok", "Dåltrim", "Gørfelk", "Łuntzap", "Šemkrod", "Hipdraz",
+    "Jukvoln", "Cipmard", "Nebsuld", "Quarfip", "Trigvem", "Yolkdast", "Mürbzek", "Fatkliss", "Ekvonurt"
+]  # fmt: skip
 PLANTED = [(first, last) for first in FIRST for last in LAST]
 FORMS = [
-    "{f} {l} has a problem",
-    "Account of {l}, {f}",
-    "{L} cannot login",
-    "new password for {u}",
-    "{u}@campus.example is wrong",
-    "mail to {f}.{a} (at) campus dot example",
-    "login {u}@login1.x.example fails",
-    "no access to /home/{u}/data",
-    "C:\\Users\\{f} {l}\\x.txt is gone",
-    "~{u}/run fails",
-    "node {u}-pc07.x.example down",
-    "call {f} {l} at {p}",
-    "Re: AW: [HPC] {l}",
-    "{f}\u200b {l}\u202e",
-    "<b>{l}</b>",
-    "=cmd({l})",
-    "[{l}](http://{u}.example)",
-    "{a} ask Prof. {l}",
-    "Dr. {L}: quota",
-    "{u} quota",
-]
+    "{f} {l} has a problem", "Account of {l}, {f}", "{L} cannot login", "new password for {u}", "{u}@campus.example is wrong",
+    "mail to {f}.{a} (at) campus dot example", "login {u}@login1.x.example fails", "no access to /home/{u}/data",
+    "C:\\Users\\{f} {l}\\x.txt is gone", "~{u}/run fails", "node {u}-pc07.x.example down", "call {f} {l} at {p}", "Re: AW: [HPC] {l}",
+    "{f}\u200b {l}\u202e", "<b>{l}</b>", "=cmd({l})", "[{l}](http://{u}.example)", "{a} ask Prof. {l}", "Dr. {L}: quota", "{u} quota"
+]  # fmt: skip
 BODIES = [
     "Dear {f},\n\nit fails. My name is {f} {l}, user {u}, phone {p}.\n\nBest regards,\n{f} {l}",
     "it fails\n-- \n{f} {l}\n{u}@campus.example\nTel. {p}",
     "<p>Hi {f},</p><p>it <b>fails</b> at {u}.x.example, see <a href='https://x.example/~{u}'>{f} {l}</a></p><p>Gru&szlig;, {f}</p>",
-    "it fails\n\nAm Montag schrieb {f} {l}:\n> {l}",
-    "Von: {f} {l}\nGesendet: heute\n{l}",
-    "{l} {L} {a} {A} {f}: scp {u}@10.1.2.3:/scratch/{u}/x . {p}",
-]
+    "it fails\n\nAm Montag schrieb {f} {l}:\n> {l}", "Von: {f} {l}\nGesendet: heute\n{l}",
+    "{l} {L} {a} {A} {f}: scp {u}@10.1.2.3:/scratch/{u}/x . {p}"
+]  # fmt: skip
 
 
 def planted(number, form, body):
@@ -365,21 +318,21 @@ def test_no_planted_name_address_host_path_or_phone_is_seen_anywhere(tmp_path):
     assert clean.text.str.contains("name").mean() > 0.5
 
 
+def test_names_of_staff_are_masked_where_the_source_knows_them(tmp_path):
+    said = "Zotero Lumbek looked at it"
+    tickets = [ticket(i, subject=said) for i in range(30)]
+    assert preprocessed(tmp_path, tickets)[0].text["1"].startswith(said)  # and shown: thirty users wrote it
+    file = helpers.folders("tickets", tmp_path).raw / "tickets.parquet"
+    helpers.write_parquet(pd.read_parquet(file).assign(staff="Lumbek, Zotero"), file)
+    run_cells(NOTEBOOK, tmp_path, day=DAY, sites="")
+    clean = pd.read_parquet(helpers.folders("tickets", tmp_path).clean)
+    assert (clean.subject == "name looked at it").all()
+
+
 HOSTILE = [
-    "<script>alert(1)</script>",
-    "</script>",
-    "[x](javascript:alert(1))",
-    "=cmd()",
-    "\u202eevil\u202c",
-    "x" * 10_000,
-    "word " * 2000,
-    "\U0001f600\u200d\U0001f525",
-    "a\x00b",
-    "{x} {0} %s $x$",
-    "| a | b |\n|---|",
-    "'; DROP",
-    "\ufeff?",
-]
+    "<script>alert(1)</script>", "</script>", "[x](javascript:alert(1))", "=cmd()", "\u202eevil\u202c", "x" * 10_000, "word " * 2000,
+    "\U0001f600\u200d\U0001f525", "a\x00b", "{x} {0} %s $x$", "| a | b |\n|---|", "'; DROP", "\ufeff?"
+]  # fmt: skip
 
 
 def test_hostile_tickets_are_kept_and_shown_as_text(tmp_path):
