@@ -1,0 +1,382 @@
+"""What is stripped from a ticket, what is masked in it, and what is left alone."""
+
+import re
+import time
+
+import numpy as np
+import pytest
+from conftest import from_notebook
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+NOTEBOOK = "tickets/2_preprocess.ipynb"
+OF = from_notebook(NOTEBOOK, "mask").__globals__  # all that the notebook defines
+SITES = OF["Sites"]({"harbor-t2": "HARBOR-T2", "harbor": "HARBOR-T2", "delta": "DELTA-T1"})
+PEOPLE = ["Anna Müller-Käben", "Lo O'Tam", "May Long", "Sören Ångström", "Łukasz Źbik", "Weiß, Kora"]
+
+
+def names(people=PEOPLE, addresses=("ab123@campus.example",), words=("may", "long")):
+    return OF["Names"](OF["name_words"](people, addresses), set(words))
+
+
+def masked(text, **known):
+    """`text` masked; that a second time changes nothing is asserted here too."""
+    once = OF["mask"](text, names(**known), SITES)
+    assert OF["mask"](once, names(**known), SITES) == once
+    return once
+
+
+ADDRESSES = [
+    "kora.lumbe@x.example", "Kora_Lumbe+hpc@Mail.X.Example", "kora@gpu", '"kora lumbe"@x.example', "kora (at) x.example",
+    "kora[at]x[dot]example", "kora at x dot example", "kora dot lumbe at mail dot x dot example", "kora.lumbe at x.example",
+    "kora @ x.example", "kora (ät) x punkt example", "kora\uff20x.example", "KORA@X.EXAMPLE", "o'tam@x.example", "kora{at}x.example"
+]  # fmt: skip
+HOSTS = [
+    "node017", "cn-12", "gpu03.cluster", "login.x.example", "LOGIN.X.EXAMPLE", "nid000123", "r01n12", "hpc-login3", "lab-pc07", "dgx1",
+    "10.0.0.1", "10.0.0.1:8888", "10.1.0.0/16", "fe80::1", "fe80::1%eth0", "2001:db8::8a2e:370:7334", "2001:db8:0:0:0:8a2e:370:7334",
+    "::ffff:10.1.2.3", "00:1a:2b:3c:4d:5e", "00-1A-2B-3C-4D-5E", "001a.2b3c.4d5e", "node[01-12]", "site-a-n003", "harbor.x.example",
+    "harbor-n012", "kora.de", "wiki.group.campus"
+]  # fmt: skip
+PATHS = [
+    "/home/kora/run.sh", "/scratch/kora", "~kora", "~/data/run", "~kora/x", "$HOME/kora", "${SCRATCH}/kora/x.out", "../kora/x",
+    "./run.sh", "C:\\Users\\Kora Lumbe\\x.txt", "c:/users/kora", "\\\\server\\share\\kora", "home/kora/x", "D:\\kora",
+    "/p/harbor/kora/a-b_c.h5"
+]  # fmt: skip
+PHONES = [
+    "+49 351 463-1234", "+49 (0)351 463 1234", "+49(351)4631234", "0049 351 4631234", "00 49 351 463 12 34", "0351/463 1234",
+    "(0351) 4631234", "0351-4631234", "+1.555.123.4567", "(555) 123-4567", "555-123-4567", "555.123.4567", "1-800-555-1234",
+    "+44 20 7946 0958", "0151 23456789", "+33 1 23 45 67 89", "089 / 12 34 56"
+]  # fmt: skip
+LINKS = [
+    "https://x.example/a?b=c", "http://kora.x.example", "www.x.example/kora", "sftp://kora@x.example/home", "HTTPS://X.EXAMPLE",
+    "root://x.example//store/kora"
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("word", "text"),
+    [
+        (word, text)
+        for word, texts in [("address", ADDRESSES), ("host", HOSTS), ("path", PATHS), ("phone", PHONES), ("link", LINKS)]
+        for text in texts
+    ],
+)
+def test_every_form_becomes_its_word_wherever_it_stands(word, text):
+    text = OF["visible"](text)
+    assert masked(text) == word
+    assert masked(f"it is {text} now") == f"it is {word} now"
+    assert masked(f"{text}, please") in (f"{word}, please", f"{word} please")  # a comma may belong to a link or a path
+    assert "kora" not in masked(f"see ({text}) and {text}").lower()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "job 12345678 and 1234567_12",
+        "100 000 000 bytes, 20 GB, 0.5 TB, 1e-6",
+        "2026-01-31 10:20:30",
+        "01.02.2024",
+        "01/02/2024 and 31-01-2026",
+        "1-00:00:00",
+        "and/or, read/write, 5/6, km/h",
+        "std::vector and a::b::c of C++",
+        "gcc 12.3.0 and python3.11",
+        "run.sh, a.out, conda.yaml, main.c",
+        "it fails.Then it works",
+        "e.g. this, i.e. that, z.B. so",
+        "out of memory: 64 GB",
+        "ratio 3:4:5",
+        "H100 and A100 and V100",
+        "<b>bold</b> </script>",
+        "~5 GB left",
+        "#SBATCH --nodes=4 --time=01:00:00",
+        "HARBOR-T2 and Harbor and delta",
+        "Dear all, dear support team, hi there, hello everybody at the help desk",
+        "I am at home. I am new.",
+        "the user said so",
+        "what 10% or $5 cost",
+        "100-200-300",
+    ],
+)
+def test_what_is_none_of_these_stays(text):
+    assert masked(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "after"),
+    [
+        ("Dear Kora, it fails", "Dear name, it fails"),
+        ("Hi kora, it fails", "Hi name, it fails"),
+        ("Hallo Kora van der Lumbe", "Hallo name"),
+        ("hello Dr. Lumbe,", "hello Dr. name,"),
+        ("Sehr geehrte Frau Lumbe", "Sehr geehrte Frau name"),
+        ("I am Kora Lumbe and", "I am name and"),
+        ("I'm Kora from physics", "I'm name from physics"),
+        ("my name is Kora", "my name is name"),
+        ("Mein Name ist K. Lumbe.", "Mein Name ist name."),
+        ("ask Prof. Lumbe", "ask Prof. name"),
+        ("ask Prof. Dr. Lumbe-Zote", "ask Prof. Dr. name"),
+        ("Mr Lumbe's job", "Mr name's job"),
+        ("HERR LUMBE sagt", "HERR name sagt"),
+        ("Thanks, Kora", "Thanks, name"),
+        ("Viele Grüße Kora", "Viele Grüße name"),
+        ("Regards, Kora Lumbe", "Regards, name"),
+        ("username: klumbe", "username: user"),
+        ("login=klumbe ok", "login=user ok"),
+        ("user kl123 cannot", "user cannot"),
+        ("tel. 4711", "tel. phone"),
+        ("call me at 4711", "call me at phone"),
+        ("Durchwahl: 12345", "Durchwahl: phone"),
+    ],
+)
+def test_unknown_people_are_masked_where_people_stand(text, after):
+    assert masked(text, people=[], addresses=[]) == after
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "anna",
+        "ANNA",
+        "Müller",
+        "Mueller",
+        "MUELLER",
+        "muller",
+        "Käben",
+        "kaeben",
+        "KABEN",
+        "Anna Müller-Käben",
+        "O'Tam",
+        "tam",
+        "Lo",
+        "sören",
+        "Soeren",
+        "soren",
+        "Ångström",
+        "Angstroem",
+        "aangstroem",
+        "angstrom",
+        "Łukasz",
+        "lukasz",
+        "zbik",
+        "ŹBIK",
+        "weiss",
+        "Weiß",
+        "ab123",
+        "AB123",
+        "annamueller",
+        "KoraWeiss",
+        "Anna's",
+        "anna_müller",
+        "(anna)",
+        "anna2",
+    ],
+)
+def test_known_names_are_masked_in_any_case_and_spelling(text):
+    known = "|".join(sorted(OF["name_words"](PEOPLE, ["ab123@x"]), key=len, reverse=True))
+    for sentence in (f"{text} is away", f"it is {text}", f"we asked {text}, again"):
+        assert not re.search(rf"(?<![^\W_])(?:{known})(?![^\W_])", OF["fold"](masked(OF["visible"](sentence)))), sentence
+
+
+def test_parts_of_other_words_are_no_names():
+    assert masked("the analysis of annals and low slots") == "the analysis of annals and low slots"
+
+
+def test_a_name_that_is_a_word_is_masked_only_where_a_name_stands():
+    text = "May I ask? it may take long. We asked May about it, and Long too. May Long said no. LONG runs. Long runs. dear long, help"
+    assert masked(text) == "May I ask? it may take long. We asked name about it, and name too. name said no. LONG runs. Long runs. dear name, help"
+    assert masked("it may take long", words=()) == "it name take name"
+
+
+def test_the_corpus_says_what_is_a_word():
+    known = OF["name_words"](["May Long", "Bo Kaben"], [])
+    texts = ["it may be", "it may not", "this may", "how long", "how long", "kaben", "Dear Kaben", "Kaben", "May", "hi bo, kaben", "kaben"]
+    authors = ["a", "b", "c", "a", "a", "a", "b", "c", "d", "a", "e"]
+    after = [OF["mask_patterns"](text) for text in texts]
+
+    def ordinary(least):
+        return OF["ordinary_words"](texts, after, authors, known, least)
+
+    assert ordinary(3) == {"may"}
+    assert ordinary(1) == {"may", "long"}  # kaben is written with a capital too often, bo where a name stands
+    assert OF["ordinary_words"]([], [], [], known, 1) == set()
+
+
+def test_sites_are_never_masked_but_in_hosts_and_paths():
+    people = [*PEOPLE, "Harbor Delta"]
+    assert masked("Harbor is down, delta too; ask Harbor Delta", people=people) == "Harbor is down, delta too; ask Harbor Delta"
+    assert masked("gpu01.harbor.example /data/harbor/x harbor@x.example harbor-n012", people=people) == "host path address host"
+    assert SITES.of("it is HARBOR and Delta") == "HARBOR-T2"
+    assert SITES.of("harbor.x.example") == SITES.of("deltas") == SITES.of("") == OF["Sites"]({}).of("harbor") == ""
+
+
+WORDS = st.sampled_from(
+    [
+        *ADDRESSES, *HOSTS, *PATHS, *PHONES, *LINKS, *PEOPLE, "Harbor", "Dear", "Hi", "I am", "name", "host", "Kora", "May", "it",
+        "fails.", "at", "dot", "user:", ",", "\n", "…", "Prof.", "phone", "4711", "0", "+", "@", "/", "\\", "x.example", "(", ")", "-",
+        "İ", "\u0131", "\u017f", "Thanks,"
+    ]
+)  # fmt: skip
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(WORDS | st.text(max_size=8), max_size=14), st.sampled_from(["", " "]), st.integers(40, 80))
+def test_masking_twice_is_masking_once_and_nothing_that_is_masked_is_left(parts, between, limit):
+    text, known = OF["visible"](between.join(parts)), names()
+    for once in (masked(text), OF["mask_within"](text, limit, known, SITES)):
+        aside = SITES.put_aside(once)
+        assert OF["mask"](once, known, SITES) == once
+        small = f"{aside} ".lower().replace(". ", "  ")
+        tried = [pattern for _, needs, pattern in OF["PATTERNS"] if any(need in small for need in needs)]
+        assert not [found[0] for pattern in tried for found in pattern.finditer(aside)]
+        dots = OF["mask"](OF["dotted"](once, {"it", "fails"} | OF["NEUTRAL"], SITES), known, SITES)
+        assert "……" not in dots
+        assert set(OF["WORD"].findall(SITES.put_aside(dots).casefold())) <= {"it", "fails"} | OF["NEUTRAL"]
+    assert len(OF["mask_within"](text, limit, known, SITES)) <= limit
+
+
+def test_common_words_are_those_of_several_users_and_dots_come_in_runs_of_one():
+    texts, authors = ["Quota of kaben", "quota, quota, zote", "QUOTA OF x"], ["a", "b", "c"]
+    assert OF["common_words"](texts, authors, 2) == {"quota", "of"}
+    assert OF["common_words"](texts, ["a", "a", "a"], 2) == set()
+    assert OF["dotted"]("Quota of kaben zote, (zote) is of Harbor zote", {"quota", "of"}, SITES) == "Quota of … of Harbor …"
+    assert OF["dotted"]("", set(), SITES) == ""
+
+
+@pytest.mark.parametrize(
+    ("subject", "after"),
+    [
+        ("Re: quota", "quota"),
+        ("AW: Fwd: RE[2]: quota", "quota"),
+        ("[HPC] Re: [Ticket 5] quota", "quota"),
+        ("WG:Antw: quota", "quota"),
+        ("[#12345] quota", "quota"),
+        ("[GPU] out of memory", "[GPU] out of memory"),
+        ("Re:", "Re:"),
+        ("reset: quota", "reset: quota"),
+        ("  a \n b\t c ", "a b c"),
+        ("", ""),
+    ],
+)
+def test_prefixes_of_answers_are_stripped(subject, after):
+    assert OF["own_subject"](subject) == after
+
+
+@pytest.mark.parametrize(
+    ("body", "after"),
+    [
+        ("It fails.\n> you said\n> this\nStill.", "It fails. Still."),
+        ("It fails.\n\nOn Monday, Kora wrote:\n> it works\n\nNo.", "It fails. No."),
+        ("It fails.\n\nAm 3. Mai 2025 schrieb Kora Lumbe <k@x.example>:\nAlles gut.", "It fails."),
+        ("It fails.\n-----Original Message-----\nFrom: Kora\nSecret", "It fails."),
+        ("It fails.\nVon: Kora Lumbe\nGesendet: heute\nSecret", "It fails."),
+        ("It fails. Von: Kora Gesendet: heute Secret", "It fails."),
+        ("It fails.\n-- \nKora\n+49 351 1", "It fails."),
+        ("It fails.\nBest regards,\nKora", "It fails."),
+        ("It fails.\nMit freundlichen Grüßen\nKora\nTU", "It fails."),
+        ("Es geht nicht.\nMit freundlichen Gruessen Kora Lumbe", "Es geht nicht."),
+        ("It fails.\nThanks,\nKora", "It fails."),
+        ("It fails. Best regards, Kora", "It fails."),
+        ("Thanks for the help, but it fails.", "Thanks for the help, but it fails."),
+        ("It fails.\nThanks!", "It fails."),
+        ("VG Kora", "VG Kora"),
+        ("Hi Kora\nit fails", "Hi Kora, it fails"),
+        ("Best regards,\nKora", "Best regards, Kora"),
+        ("As regards the quota, it fails", "As regards the quota, it fails"),
+        ("", ""),
+        ("It fails.On Friday, Zote wrote:\n> really", "It fails."),
+    ],
+)
+def test_quotes_and_signatures_are_stripped(body, after):
+    assert OF["own_words"](body) == after
+
+
+@pytest.mark.parametrize(
+    ("markup", "after"),
+    [
+        ("<p>It &amp; fails</p><div>now</div>", "It & fails now"),
+        ("a<br>b<br/>c", "a b c"),
+        ("<script>alert(1)</script>x<style>p{}</style>", "x"),
+        ("<p style='display: none'>no</p>yes<b hidden>no</b>", "yes"),
+        ("x<blockquote>secret</blockquote>", "x"),
+        ("<div class='gmail_quote'>secret</div>x", "x"),
+        ("x <!-- secret --> y", "x y"),
+        ("&lt;script&gt;", "<script>"),
+        ("<p>unclosed <b>x", "unclosed x"),
+        ("<![if x]>a<![endif]>", "a"),
+        ("<div>" * 3000 + "deep" + "</div>" * 3000, "deep"),
+        ("", ""),
+        ("no markup < here", "no markup < here"),
+    ],
+)
+def test_html_is_what_a_reader_sees(markup, after):
+    assert " ".join(OF["html_text"](markup).split()) == after
+
+
+def test_what_cannot_be_seen_goes():
+    assert OF["visible"]("a\x00b\u202ec\u200bd\ufeff\u2066e\xadf") == "abcdef"
+    assert OF["visible"]("\u200b\u202e\x00\x07") == ""
+    assert OF["visible"]("a\r\nb\rc\x0bd\u2028e") == "a\nb\nc\nd\ne"
+    assert OF["visible"]("\uff46\uff55\uff4c\uff4c \ufb01ne I\u2019m \U0001f600 \U000f0000") == "full fine I'm \U0001f600 "
+    assert masked(OF["visible"]("kora\u200b@\u2060x.example")) == "address"
+
+
+def test_texts_are_cut_between_words():
+    assert OF["shorten"]("one two three", 9) == "one two"
+    assert OF["shorten"]("one two", 7) == "one two"
+    assert OF["shorten"]("x" * 100, 10) == "x" * 10
+
+
+@pytest.mark.parametrize("bad", ["(", "[a", "*x", 5, None])
+def test_a_pattern_that_is_none_is_named(bad):
+    with pytest.raises(ValueError, match="is no regular expression") as error:
+        OF["read_patterns"](["fine", bad])
+    assert repr(bad) in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
+    assert not OF["read_patterns"]([]).search("anything")
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "a" * 20000,
+        "a." * 8000,
+        "a@" * 8000,
+        "1 " * 8000,
+        "-" * 20000,
+        "/a" * 8000,
+        "Dear " * 4000,
+        "A " * 8000,
+        ":" * 20000,
+        "a-" * 8000,
+        "0" * 20000,
+        "(0" * 8000,
+        "<" * 20000,
+        "> \n" * 6000,
+        "[" * 20000,
+        "On x wrote: " * 2000,
+        "Re: " * 4000,
+        "\\a" * 8000,
+        "from: " * 3000,
+        "best regards " * 1500,
+    ],
+)
+def test_hostile_texts_take_no_time(hostile):
+    began = time.process_time()
+    OF["own_subject"](OF["visible"](hostile))
+    OF["own_words"](hostile)
+    OF["mask_within"](hostile, 400, names(), SITES)
+    assert time.process_time() - began < 3
+
+
+def test_a_hundred_thousand_tickets_would_take_less_than_a_minute():
+    rng = np.random.default_rng(1)
+    said = "Dear team, my job {} on node{:03d} fails since Monday. I am Kora Lumbe, see /home/kora/{}.out or mail kora@x.example. "
+    said += "Please help me with the quota of our project, it may take long."
+    texts = [said.format(*rng.integers(1, 10**6, 3) % [10**6, 999, 10**6]) for _ in range(1000)]
+    people = [f"{a}{b} {c}{a}" for a in ("ka", "lo", "mi", "zu", "te") for b in ("ben", "rin", "dal", "sot") for c in "bdfghklmnprstvw"]
+    known = names([*PEOPLE, *people * 10])
+    began = time.process_time()
+    for text in texts:
+        OF["mask_within"](text, 400, known, SITES)
+    assert (time.process_time() - began) * 100 < 60
