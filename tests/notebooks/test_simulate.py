@@ -1,9 +1,12 @@
 """The sample, above all its accounting: what every record promises, and each incident measured in the records themselves."""
 
+import contextlib
 import gzip
 import hashlib
 import itertools
 import json
+import re
+import sqlite3
 
 import numpy as np
 import pandas as pd
@@ -91,9 +94,10 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(sample, tmp_
     assert hash_of(tmp_path / "other") != hash_of(sample.products)
     one, again = (folder / "data/sample" for folder in (sample.products, tmp_path / "again"))
     certification = [f"certification/{name}" for name in ("histograms.csv.gz", "lumisections.csv", "golden.json", "dcs.json")]
-    for name in ("truth.csv", "perfsonar.csv", *certification):
+    tickets = [f"tickets/{name}" for name in ("osticket.sqlite", "accounts.txt", "labels.csv")]
+    for name in ("truth.csv", "perfsonar.csv", *certification, *tickets):
         assert (one / name).read_bytes() == (again / name).read_bytes()
-    for name in certification:
+    for name in (*certification, *tickets):
         assert (one / name).read_bytes() != (tmp_path / "other/data/sample" / name).read_bytes()
     lines = [gzip.decompress((folder / "transfers.jsonl.gz").read_bytes()) for folder in (one, again)]
     assert lines[0] == lines[1]
@@ -230,7 +234,7 @@ def test_an_outage_is_seen_by_both_sources_and_a_gap_by_one(sample):
 
 
 def test_forty_weeks_do_and_fewer_are_refused(tmp_path):
-    run_here("simulate.ipynb", tmp_path, days=14, transfers_per_day=100, accounting_weeks=40, certification_runs=60)
+    run_here("simulate.ipynb", tmp_path, days=14, transfers_per_day=100, accounting_weeks=40, certification_runs=60, ticket_weeks=60)
     small = Sample(tmp_path)
     assert small.daily.index[0] == pd.Timestamp("2025-04-21", tz="UTC")
     assert len(small.recent) == 11
@@ -394,4 +398,205 @@ def test_conditions_wander_from_run_to_run_and_drift(lumisections):
 def test_sixty_runs_do_and_fewer_are_refused(tmp_path):
     line = refused(run_here, "simulate.ipynb", tmp_path, certification_runs=59)
     assert line.startswith("the certification needs 60 runs")
+    assert not (tmp_path / "data").exists()
+
+
+# ------------------------------------------------------------------------------------------------------------ tickets
+
+NIGHT = pd.Timestamp("2026-02-01", tz="UTC")  # the end of it
+JOINED = """
+    SELECT t.*, u.name, e.address, c.subject, p.priority, p.priority_urgency AS urgency, s.name AS status, s.state, h.topic, d.name AS queue,
+        r.id AS thread, r.object_type FROM ost_ticket t
+    LEFT JOIN ost_user u ON u.id = t.user_id LEFT JOIN ost_user_email e ON e.id = u.default_email_id
+    LEFT JOIN ost_ticket__cdata c ON c.ticket_id = t.ticket_id LEFT JOIN ost_ticket_priority p ON p.priority_id = c.priority
+    LEFT JOIN ost_ticket_status s ON s.id = t.status_id LEFT JOIN ost_help_topic h ON h.topic_id = t.topic_id
+    LEFT JOIN ost_department d ON d.id = t.dept_id LEFT JOIN ost_thread r ON r.object_id = t.ticket_id ORDER BY t.ticket_id"""
+
+
+def in_utc(texts):
+    """The server's times, of Berlin; what the clock shows twice or never, in two nights of the year, is missing."""
+    return pd.to_datetime(texts).dt.tz_localize("Europe/Berlin", ambiguous="NaT", nonexistent="NaT").dt.tz_convert("UTC")
+
+
+class HelpDesk:
+    """The help desk of one sample: `tickets`, one row each, as the joins of osTicket's tables give it, with department and label; `entries`."""
+
+    def __init__(self, sample):
+        folder = sample.products / "data/sample/tickets"
+        with contextlib.closing(sqlite3.connect(folder / "osticket.sqlite")) as database:
+            self.n_tickets = database.execute("SELECT count(*) FROM ost_ticket").fetchone()[0]
+            t, self.entries = pd.read_sql(JOINED, database), pd.read_sql("SELECT * FROM ost_thread_entry ORDER BY id", database)
+        _, users, accounts = (folder / "accounts.txt").read_text().replace("Account|Descr|Org\n", "User|Def Acct\n").split("User|Def Acct\n")
+        self.organisation = {line.split("|")[0]: line.split("|")[2] for line in accounts.splitlines()}
+        self.account = dict(line.split("|") for line in users.splitlines())
+        t["department"] = t.address.str.lower().str.split("@").str[0].map(self.account).map(self.organisation)
+        t["label"] = t.ticket_id.map(pd.read_csv(folder / "labels.csv").set_index("ticket_id").label)
+        t["body"] = t.thread.map(self.entries[self.entries.type == "M"].groupby("thread_id").body.first())
+        t["asked"], t["ended"] = in_utc(t.created), in_utc(t.closed)
+        self.tickets, self.people = t, t[t.label.notna()]
+        self.truth = sample.truth[sample.truth.kind.isin(TICKET_KINDS)].reset_index(drop=True)
+        self.all_truth = sample.truth
+
+    def inside(self, incident):
+        return self.people.asked.between(incident.start, incident.end)
+
+    def hit(self, incident):
+        """Tickets of the intent, department or queue that an incident hits."""
+        column = {"department_surge": "department", "backlog": "queue"}.get(incident.kind, "label")
+        return self.people[column] == incident.entity
+
+    def calm(self):
+        """Tickets of intents and departments that no incident brings more of."""
+        more = self.truth[self.truth.kind.isin(["growing_topic", "department_surge", "outage_tickets"])]
+        return ~np.logical_or.reduce([self.hit(incident) for incident in more.itertuples()])
+
+
+@pytest.fixture(scope="module")
+def desk(sample):
+    return HelpDesk(sample)
+
+
+def test_the_joins_of_osticket_give_every_ticket_once_with_user_form_and_thread(desk):
+    t, entries = desk.tickets, desk.entries
+    assert len(t) == desk.n_tickets
+    assert t.ticket_id.is_unique
+    assert t.number.is_unique
+    needed = t.drop(columns=["closed", "ended", "department", "label", "asked"])
+    assert needed.notna().all(axis=None), needed.isna().sum()
+    assert (t.closed.isna() == (t.state == "open")).all()
+    opening = entries[entries.type == "M"].groupby("thread_id").agg(created=("created", "first"), user_id=("user_id", "first"))
+    assert (opening.loc[t.thread].to_numpy() == t[["created", "user_id"]].to_numpy()).all()
+    assert set(entries.thread_id) == set(t.thread)
+    newest = entries.groupby("thread_id").created.max().loc[t.thread].to_numpy()
+    assert (t.lastupdate == np.maximum(newest, t.closed.fillna("").to_numpy(str).astype(object))).mean() > 0.999  # but where the clock is put back
+    assert t.lastupdate.max() <= "2026-02-01 01:00:00"
+    assert t.created.is_monotonic_increasing or t.asked.dropna().is_monotonic_increasing
+    assert len(t) == pytest.approx(130 * 23, rel=0.25)
+
+
+def test_departments_come_from_the_accounts_and_two_are_too_small_to_be_named(desk):
+    sizes = desk.tickets.department.value_counts()
+    assert len(sizes) == 12
+    assert (sizes < 5).sum() == 2
+    assert sizes.iloc[-3] > 50
+    assert set(desk.organisation.values()) == {*sizes.index, "root"}
+    assert all(name == name.lower() for name in [*desk.account, *desk.organisation.values()])
+    assert 0.05 < desk.people.department.isna().mean() < 0.25
+    per_user = desk.people.address.str.lower().value_counts()
+    assert per_user.head(len(per_user) // 10).sum() > 0.3 * per_user.sum()  # a tenth of the users writes a third of it
+    domains = desk.people.address.str.split("@").str[1]
+    assert set(domains.str.lower()) == {"campus.example", "students.campus.example", "partner.example"}
+    assert domains.nunique() == 6  # each in two ways to write it
+
+
+def test_priority_is_no_status_and_machines_duplicates_and_merged_tickets_are_there(desk):
+    t = desk.tickets
+    assert set(t.status) == {"Open", "Resolved", "Closed", "Archived", "Deleted"}
+    assert pd.crosstab(t.priority, t.state == "open").gt(0).sum().to_list() in ([4, 3], [4, 4])  # few emergencies are left open, perhaps none
+    assert t.priority.value_counts(normalize=True)["normal"] > 0.5
+    assert t.loc[t.priority == "emergency", "urgency"].eq(1).all()
+    assert 0.002 < (t.state == "deleted").mean() < 0.02
+    senders = t.address[t.label.isna()].str.split("@").str[0].str.lower().unique()
+    assert sorted(senders) == ["monitoring", "no-reply", "webform"]
+    assert 0.005 < (t.object_type == "C").mean() < 0.03
+    twice = desk.people[desk.people.duplicated(["user_id", "subject", "body"], keep=False)].groupby(["user_id", "subject", "body"]).asked
+    assert 0.01 < len(twice) / len(t) < 0.03
+    assert (twice.max() - twice.min() <= pd.Timedelta(hours=1)).mean() > 0.9  # the others happen to say the same few words
+
+
+def test_texts_are_many_and_nothing_of_the_grammar_is_left_in_them(desk):
+    phrases = yaml.safe_load((REPOSITORY / "notebooks/tickets/phrases.yaml").read_text())
+    assert set(desk.people.label) == set(phrases["intents"])
+    assert desk.people.label.value_counts().min() > 15
+    texts = [*desk.tickets.subject, *desk.entries.body]
+    assert not any(set(text) & set("{}|()") for text in texts)
+    assert all(text == text.strip() and text for text in texts)
+    once = desk.people.drop_duplicates(["user_id", "subject", "body"])
+    assert (once.subject.str.lower() + once.body.str.lower()).is_unique
+    words = " ".join(texts)
+    assert set(re.findall(r"@([\w.-]*[\w-])", words.lower())) <= {"campus.example", "students.campus.example", "partner.example"}
+    assert not re.search(r"\+49 (?!555 \d{6})", words)
+
+
+def test_each_kind_of_ticket_trouble_has_happened_before_and_lasts_into_the_last_weeks(desk):
+    for kind, mine in desk.truth.groupby("kind"):
+        assert 3 <= len(mine) <= 8, kind
+        assert (mine.end > NIGHT - pd.Timedelta(weeks=4)).any(), kind
+        if kind != "outage_tickets":
+            assert mine.end.max() == NIGHT
+            assert mine.entity.is_unique
+    newest = desk.truth[desk.truth.end == NIGHT].set_index("kind").entity
+    queue_of = desk.people.groupby("label").queue.agg(lambda own: own.mode()[0])
+    assert newest["backlog"] not in queue_of[[newest["growing_topic"], newest["slow_topic"]]].to_list()
+    assert newest["growing_topic"] != newest["slow_topic"]
+
+
+def test_tickets_about_an_outage_follow_it_within_hours_and_name_its_site(desk):
+    called = yaml.safe_load((REPOSITORY / "sites.yaml").read_text())
+    about = {
+        "cluster_down": "site_outage",
+        "transfer_failing": "failing_source",
+        "transfer_slow": "slow_destination",
+        "transfer_stuck": "stuck_queue",
+    }
+    bursts = desk.truth[desk.truth.kind == "outage_tickets"]
+    assert set(bursts.entity) == set(about)
+    outages = desk.all_truth[desk.all_truth.kind == "site_outage"]
+    assert set(outages.site) == set(bursts.site[bursts.entity == "cluster_down"])
+    for burst in bursts.itertuples():
+        causes = desk.all_truth[(desk.all_truth.kind == about[burst.entity]) & (desk.all_truth.site == burst.site)]
+        assert (burst.start - causes.start).between(pd.Timedelta(hours=2), pd.Timedelta(hours=6)).sum() == 1
+        mine = desk.people[desk.hit(burst) & desk.inside(burst)]
+        assert burst.strength <= len(mine) <= 1.5 * burst.strength + 3
+        names = "|".join(called[burst.site]) if burst.site else "|".join(causes.entity.unique())
+        assert (mine.subject + " " + mine.body).str.contains(rf"\b(?:{names})\b", case=False).mean() > 0.7
+    assert bursts.strength.between(8, 30).all()
+
+
+@pytest.mark.parametrize("kind", ["growing_topic", "department_surge"])
+def test_a_topic_grows_and_a_department_surges_by_its_strength(desk, kind):
+    calm, ratios = desk.calm(), []
+    for incident in desk.truth[desk.truth.kind == kind].itertuples():
+        risen = desk.people.asked >= incident.start + (incident.end - incident.start) / 4  # a topic needs a quarter of its time to grow
+        hit, inside = desk.hit(incident), desk.inside(incident)
+        usual = (hit & ~inside).sum() / (calm & ~inside).sum()
+        ratio = (hit & inside & risen).sum() / (calm & inside & risen).sum() / usual
+        assert ratio > 1.8, incident
+        ratios.append(ratio / incident.strength)
+    assert np.mean(ratios) == pytest.approx(1, abs=0.35)
+
+
+def test_without_incidents_counts_are_poisson_around_season_and_growth(desk):
+    asked = desk.people.asked[desk.calm()].dropna()
+    week = (asked - NIGHT) // pd.Timedelta(weeks=1) + 130
+    counts = np.bincount(week, minlength=130)
+    assert len(counts) == 130
+    one, next_one = counts[:-1], counts[1:]
+    assert np.mean((one - next_one) ** 2 / (one + next_one)) == pytest.approx(1, abs=0.35)  # 1 for Poisson, error 0.12
+    assert counts[-52:].sum() / counts[-104:-52].sum() == pytest.approx(1.2, abs=0.15)
+    by_day = asked.dt.day_of_week.value_counts().sort_index()
+    assert by_day[5:].mean() < 0.4 * by_day[:5].mean()
+    local = asked.dt.tz_convert("Europe/Berlin")
+    assert local.dt.hour.between(8, 18).mean() > 0.75
+    months = local.dt.month[local >= pd.Timestamp("2024-01-01", tz="UTC")].value_counts() / pd.Series({1: 3}).reindex(range(1, 13), fill_value=2)
+    assert months[[4, 10]].min() > 1.1 * months[[2, 3, 5, 6, 7, 8, 9]].mean()
+
+
+def test_a_backlog_doubles_what_is_open_and_a_slow_topic_takes_several_times_as_long(desk):
+    t, month = desk.people, pd.Timedelta(days=30)
+    for incident in desk.truth[desk.truth.kind == "backlog"].itertuples():
+        mine, days = t[desk.hit(incident)], pd.date_range(incident.start - 4 * month, min(incident.end + 4 * month, NIGHT))
+        is_open = pd.Series([((mine.asked <= day) & ~(mine.ended <= day)).sum() for day in days], index=days)
+        usual = is_open[(days < incident.start) | (days > incident.end + month)].median()  # by then it has been worked off
+        late = is_open[(days > incident.end - pd.Timedelta(days=7)) & (days <= incident.end)].mean()
+        assert late > 1.5 * usual, incident
+    for incident in desk.truth[desk.truth.kind == "slow_topic"].itertuples():
+        mine, inside = t[desk.hit(incident)], desk.inside(incident)[desk.hit(incident)]
+        hours = (mine.ended.fillna(NIGHT) - mine.asked) / pd.Timedelta(hours=1)
+        assert hours[inside].median() > 1.8 * hours[~inside].median(), incident
+
+
+def test_sixty_weeks_of_tickets_do_and_fewer_are_refused(tmp_path):
+    line = refused(run_here, "simulate.ipynb", tmp_path, ticket_weeks=59)
+    assert line.startswith("the tickets need 60 weeks")
     assert not (tmp_path / "data").exists()
