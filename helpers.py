@@ -108,6 +108,9 @@ def pseudonyms(names):
     return names.map(called).astype("str"), bool(key)
 
 
+MASKS = {"address", "host", "link", "name", "path", "phone", "user"}      # what tickets/2_preprocess writes for what nobody may read
+
+
 # ------------------------------------------------------------------------------------------------- Features and encoders
 
 def fit_categories(frame, columns, known=None):

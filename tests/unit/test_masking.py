@@ -229,9 +229,9 @@ def test_masking_twice_is_masking_once_and_nothing_that_is_masked_is_left(parts,
         small = f"{aside} ".lower().replace(". ", "  ")
         tried = [pattern for _, needs, pattern in OF["PATTERNS"] if any(need in small for need in needs)]
         assert not [found[0] for pattern in tried for found in pattern.finditer(aside)]
-        dots = OF["mask"](OF["dotted"](once, {"it", "fails"} | OF["NEUTRAL"], SITES), known, SITES)
+        dots = OF["mask"](OF["dotted"](once, {"it", "fails"} | OF["MASKS"], SITES), known, SITES)
         assert "……" not in dots
-        assert set(OF["WORD"].findall(SITES.put_aside(dots).casefold())) <= {"it", "fails"} | OF["NEUTRAL"]
+        assert set(OF["WORD"].findall(SITES.put_aside(dots).casefold())) <= {"it", "fails"} | OF["MASKS"]
     assert len(OF["mask_within"](text, limit, known, SITES)) <= limit
 
 

@@ -219,19 +219,29 @@ def test_a_backlog_is_what_is_open_beside_what_usual_hazards_leave(desk):
 
 
 def test_a_slow_topic_is_slower_than_itself_and_than_the_others_now(desk):
-    unit, opened, closed, ends = desk
-    slow = of("slow_surprise", opened=opened, closed=closed)(unit, 2, ends, 4)[0]
+    (unit, opened, closed, ends), one = desk, np.zeros(2, int)  # one queue
+    slow = of("slow_surprise", opened=opened, closed=closed)(unit, 2, ends, 4, one)[0]
     assert (np.exp(-slow[:, 40:]) < 0.05).mean() < 0.1
     recent = opened > ends[-5]
     for struck, low, high in ((unit == 0, 15, 1e9), (unit >= 0, 0, 6)):
         late = np.where(recent & struck, opened + 8 * (closed - opened), closed)
-        found, seen, _ = of("slow_surprise", opened=opened, closed=late)(unit, 2, ends, 4)
+        found, seen, _ = of("slow_surprise", opened=opened, closed=late)(unit, 2, ends, 4, one)
         assert low < found[0, -1] < high
         assert found[1, -1] < 6
         assert seen[0, -1] == ((late <= ends[-1]) & recent & (unit == 0)).sum()
-    now = of("slow_surprise", opened=opened[opened <= ends[69]], closed=closed[opened <= ends[69]])(unit[opened <= ends[69]], 2, ends[:70], 8)
-    whole = of("slow_surprise", opened=opened, closed=closed)(unit, 2, ends, 8)
+    now = of("slow_surprise", opened=opened[opened <= ends[69]], closed=closed[opened <= ends[69]])(unit[opened <= ends[69]], 2, ends[:70], 8, one)
+    whole = of("slow_surprise", opened=opened, closed=closed)(unit, 2, ends, 8, one)
     assert np.array_equal(now[0], whole[0][:, :70], equal_nan=True)
+
+
+def test_a_topic_is_no_slower_than_a_queue_that_piles_up(desk):
+    unit, opened, closed, ends = desk
+    unit = np.where(unit == 1, 1 + np.arange(len(unit)) % 3, 0)  # topic 0 and three others
+    late = np.where((opened > ends[-5]) & (unit < 2), opened + 8 * (closed - opened), closed)
+    slow = of("slow_surprise", opened=opened, closed=late)
+    alone, shared = (slow(unit, 4, ends, 4, np.array(family))[0][0, -1] for family in ([0, 1, 1, 1], [0, 0, 1, 1]))
+    assert alone > 8
+    assert shared < alone / 2
 
 
 def waits(hours, seen):
