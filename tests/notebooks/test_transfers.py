@@ -9,8 +9,9 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from bs4 import BeautifulSoup
-from conftest import REAL_DATA, REPOSITORY, from_notebook, refused, run_chain, run_here
+from conftest import QUICK, REAL_DATA, REPOSITORY, from_notebook, refused, run_chain, run_here
 
 import helpers
 
@@ -202,12 +203,15 @@ def test_a_window_without_transfers_is_a_page_and_not_a_crash(sample_chain, tmp_
     assert len(pd.read_parquet(products / "data/findings/transfers.parquet")) == 0
 
 
-def test_real_data_run_through_the_chain_and_say_who_scores():
+def test_real_data_run_through_the_chain_and_say_who_scores(tmp_path):
     if not REAL_DATA.exists():
         pytest.skip(f"no real data at {REAL_DATA}")
-    code, printed = run_chain("tests/real.yaml")
+    config, products = yaml.safe_load((REPOSITORY / "tests/real.yaml").read_text()), tmp_path / "products"
+    for study, quick in QUICK.items():
+        config["studies"][study]["train"] |= quick
+    (tmp_path / "real.yaml").write_text(yaml.safe_dump(config | {"products": str(products)}))
+    code, printed = run_chain(tmp_path / "real.yaml")
     assert code == 0, printed
-    products = REPOSITORY / "products/real"
     metrics = json.loads((products / "models/transfers/metrics.json").read_text())
     [in_use] = [m for m in metrics["models"] if m["in_use"]]
     assert in_use["n_test"] == pytest.approx(300, abs=10)
@@ -220,3 +224,10 @@ def test_real_data_run_through_the_chain_and_say_who_scores():
     assert scores.week.max() == pd.Timestamp("2005-05-02", tz="UTC")  # the last whole week of the study's own last day
     [in_use] = [m for m in json.loads((products / "models/accounting/metrics.json").read_text())["models"] if m["in_use"]]
     assert in_use["name"].replace("_", " ") in (products / "reports/2017-06-18/accounting/4_analyse.html").read_text()
+    methods = pd.read_parquet(products / "models/tickets/experiments.parquet")
+    leiden = methods[methods.method == "Leiden"]
+    assert leiden.seed.nunique() >= 3
+    assert leiden.ARI.min() >= 0.55
+    assert leiden.NMI.min() >= 0.81
+    assert leiden.ARI.max() - leiden.ARI.min() <= 0.03
+    assert leiden.ARI.min() > methods.ARI[~methods.method.isin(["Leiden"])].max()
