@@ -91,7 +91,8 @@ def test_topics_are_those_that_were_made_and_every_product_keeps_its_promise(tmp
     keywords = done.topics.set_index("topic").keywords
     for label, of_ticket in zip(clean.label, topic, strict=True):
         assert label in keywords[of_ticket][:3]
-    assert len(done.calibration) == 45
+    assert done.calibration.ticket_id.tolist() == clean.ticket_id[135:].tolist()  # those held out, once each
+    assert (done.calibration.topic.to_numpy() == topic[135:].to_numpy()).all()
     assert set(done.calibration.topic) <= set(done.topics.topic)
     [model] = done.metrics["models"]
     assert (model["name"], model["in_use"], model["n_train"], model["n_test"], model["metric"]) == ("Leiden", True, 135, 45, "ARI with labels")
