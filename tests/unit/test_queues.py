@@ -17,7 +17,7 @@ WEEKS = 100
 
 
 def of(name, **names):
-    return from_notebook(NOTEBOOK, name, **({"min_group": 5} | names))
+    return from_notebook(NOTEBOOK, name, **({"min_group": 5, "working_hours": "", "unknown": np.False_} | names))
 
 
 def moments(*local, timezone="Europe/Berlin"):
@@ -248,6 +248,18 @@ def waits(hours, seen):
     return pd.DataFrame({"resolution_h": np.array(hours, float), "resolution_seen": np.array(seen, bool)})
 
 
+def test_a_ticket_that_was_closed_nobody_knows_when_is_no_backlog(desk):
+    unit, opened, closed, ends = desk
+    lost = np.where(opened > ends[-4], np.nan, closed)  # the closing times of the last weeks
+    found, observed, _ = of("backlog_surprise", opened=opened, closed=lost)(0 * unit, 1, ends)
+    assert observed[0, -1] > 50
+    assert found[0, -1] > 15
+    found, observed, expected = of("backlog_surprise", opened=opened, closed=lost, unknown=opened > ends[-4])(0 * unit, 1, ends)
+    assert observed[0, -1] == 0
+    assert expected[0, -1] < 1
+    assert found[0, -1] < 3
+
+
 def test_medians_count_open_tickets_and_say_when_they_are_not_reached():
     median = of("median_wait")
     with warnings.catch_warnings():
@@ -333,15 +345,14 @@ def test_texts_for_people_are_short_and_without_tricks(given_text, shown, figure
     assert of("drawn", glyphs=set(map(ord, "=$()<> …")) | set(range(97, 123)))(given_text) == figure
 
 
-def test_cells_of_few_tickets_are_masked_and_small_groups_left_out():
-    rows = pd.DataFrame(
-        [("math", "high")] * 9 + [("math", "low")] * 4 + [("bio", "low")] * 5 + [("art", "high")] * 4 + [("unknown", "low")] * 9,
-        columns=["department", "priority"],
-    )
-    table = of("cross_table")(rows, "priority", "department")
-    assert table.loc["math"].to_dict() == {"high": 9, "low": "under 5"}
-    assert table.loc["bio"].to_dict() == {"high": "under 5", "low": 5}
-    assert list(table.index) == ["math", "bio"]
+def test_cells_of_few_tickets_are_masked_and_never_alone_in_their_line():
+    sizes = {"math": (30, 9, 4), "bio": (20, 8, 7), "physics": (12, 11, 10), "art": (1, 2, 1), "unknown": (9, 9, 9)}
+    rows = [(name, priority) for name, n in sizes.items() for priority, k in zip(("low", "normal", "high"), n, strict=True) for _ in range(k)]
+    table = of("cross_table")(pd.DataFrame(rows, columns=["department", "priority"]), "priority", "department")
+    assert list(table.index) == ["math", "bio", "physics"]  # by size; four tickets are no group, and unknown is none
+    assert table.loc["math"].to_dict() == {"low": 30, "normal": "small", "high": "small"}  # 43 tickets, of which 13 may be shared in any way
+    assert table.loc["physics"].to_dict() == {"low": 12, "normal": 11, "high": 10}
+    assert table.loc["bio"].to_dict() == {"low": 20, "normal": "small", "high": "small"}  # else its columns would tell
 
 
 def test_words_in_clouds_were_written_by_five_users_of_the_group():
