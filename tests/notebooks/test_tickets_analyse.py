@@ -81,14 +81,16 @@ def write_study(products, clean, learned=None, **more):
     centroids = list(np.eye(TOPICS, helpers.VECTOR, dtype="float32")[numbers])
     topics = pd.DataFrame({"topic": [f"t{k:03d}" for k in numbers], "name": [SUBJECTS[k].replace(" ", ", ") for k in numbers], "state": "steady"})
     helpers.write_parquet(topics.assign(centroid=centroids), paths.models / "topics.parquet")
-    held_out = pd.DataFrame({"topic": "t000", "distance": np.linspace(0.1, 0.5, 400)})
+    held_out = pd.DataFrame({"ticket_id": [f"held-{i}" for i in range(400)], "topic": "t000", "distance": np.linspace(0.1, 0.5, 400)})
+    held_out.loc[0, "ticket_id"] = clean.ticket_id[clean.created < END - pd.Timedelta(days=6)].max()  # one of those that are judged
     helpers.write_parquet(held_out, paths.models / "calibration.parquet")
     helpers.write_json({"method": "Leiden", "max_tokens": 64}, paths.models / "detector.json")
     model = {"name": "Leiden", "metric": "ARI", "model": 0.6, "baseline_name": "string similarity", "baseline": 0.1, "skill": 0.55}
     model |= {"skill_low": 0.5, "skill_high": 0.6, "n_train": 9, "n_test": 9, "split": "time", "alarm_rate_stated": 0.005}
     helpers.record_metrics(paths.models / "metrics.json", study="tickets", day=DAY, models=[model | {"alarm_rate_observed": 0.005, "in_use": True}])
     paths.raw.mkdir(parents=True, exist_ok=True)
-    sources.write_status(paths.raw, state="ok", rows=len(clean), newest=DAY, source=more.get("source", "hand"), window=[DAY, DAY])
+    status = {"state": "ok", "newest": DAY, "source": "hand"} | more
+    sources.write_status(paths.raw, rows=len(clean), window=[DAY, DAY], **status)
 
 
 def analysed(products, **parameters):
@@ -151,9 +153,40 @@ def test_findings_are_the_four_troubles_with_their_numbers_and_site(night):
 
 
 def test_the_headline_names_what_grows_and_who_waits(night):
-    assert re.search(r"\*\*\d topics grow, first t00\d: .*; half of the tickets of the last year are resolved within 1\d\.\d h", night.page)
-    assert "“transfer, slow” waits longest, " in night.page
+    assert re.search(
+        r"\*\*\d topics above the usual, first t00\d: .*; half of the tickets of the last year are resolved within 1\d\.\d h", night.page
+    )
+    assert "“transfer, slow” surely waits long, " in night.page
     assert f"{night.clean.open.sum()} of them open" in night.page
+
+
+def test_a_ticket_that_was_held_out_counts_by_the_distance_that_it_had_then(night):
+    scores = night.scores.set_index("ticket_id")
+    members = pd.read_parquet(night.paths.models / "members.parquet").set_index("ticket_id").distance
+    last = night.clean.ticket_id[night.clean.created < END - pd.Timedelta(days=6)].max()
+    assert scores.score[last] == 0.1 < members[last]
+    assert scores.p_value[last] == 1
+    others = scores.index.drop(last)
+    assert np.array_equal(scores.score[others], members[others])
+
+
+def test_a_stale_source_is_judged_as_of_when_it_last_wrote(night, tmp_path):
+    write_study(tmp_path, night.clean, state="stale", newest=str(END - pd.Timedelta(hours=3)))
+    late = analysed(tmp_path, day=str((END + pd.Timedelta(days=20)).date()), truth=str(night.paths.root / "truth.csv"))
+    pd.testing.assert_frame_equal(late.findings, night.findings)
+    assert "The source is stale: all below is said as of " + DAY in late.page
+
+
+def test_tickets_closed_nobody_knows_when_are_neither_open_nor_waiting(tmp_path):
+    clean = desk()
+    lost = clean.created >= END - pd.Timedelta(weeks=6)
+    n = int((clean.open & ~lost).sum())
+    clean.loc[lost, ["closed", "first_response"]] = pd.NaT
+    clean["open"] &= ~lost
+    write_study(tmp_path, clean)
+    night = analysed(tmp_path)
+    assert f"{n} of them open" in night.page
+    assert not night.findings.kind.isin(["backlog", "slow_topic"]).any()
 
 
 def test_what_is_found_and_missed_is_counted_against_the_truth(night):
@@ -267,7 +300,7 @@ def never(table):
 
 VARIANTS = {
     "no times": (lambda: variant(created=never, closed=never, first_response=never), "the source says nothing about time", {"urgent", "words"}),
-    "no users": (lambda: desk().assign(user=""), "The source names no users, by their pseudonyms with at least 5 tickets", None),
+    "no users": (lambda: desk().assign(user=""), "The source names no users with at least 5 tickets", None),
     "no priorities": (lambda: variant(priority=None, urgency=pd.NA), "The source names no priorities, or nobody who sets them", None),
     "no departments": (lambda: variant(department="unknown", school="unknown"), "Departments and priorities are not both known", None),
     "one week": (lambda: few(1), "1 week of tickets are too short a past", None),
