@@ -145,14 +145,32 @@ def test_topics_keep_their_numbers_over_nights_and_no_number_is_given_twice(tmp_
     assert states[course] == "new"
     assert course not in set(first.topics.topic)
     assert second.topics.set_index("topic").first_seen[[quota, course]].tolist() == ["2026-01-31", "2026-02-28"]
-    third = train(tmp_path, clean[clean.label != "quota"])  # quotas and courses were deleted
+    third = train(tmp_path, clean[clean.label != "quota"], day="2026-03-31")  # quotas and courses were deleted
     assert third.topics.set_index("topic").state[[quota, course]].tolist() == ["gone", "gone"]
     assert third.topics.set_index("topic")["size"][quota] == 0
-    fourth = train(tmp_path, table(180, kinds=(1, 2, 3, 4, 5), first_id=5000))
+    fourth = train(tmp_path, table(180, kinds=(1, 2, 3, 4, 5), first_id=5000), day="2026-04-30")
     now = fourth.members.set_index("ticket_id").topic["5004"]  # courses again
     assert int(now[1:]) > int(course[1:])
     assert (fourth.topics.state == "new").sum() == 1  # no ticket is known to both nights: the other four are found again by their centres
     assert fourth.topics.topic.is_unique
+
+
+def test_an_earlier_night_that_is_run_again_knows_nothing_of_a_later_one(tmp_path):
+    clean = table(120)
+    alone = train(tmp_path / "alone", clean, day="2025-12-31")
+    more = table(60, kinds=(0, 5), first_id=2000, start="2026-01-01")
+    later = train(tmp_path / "both", pd.concat([clean, more], ignore_index=True), day="2026-03-31")
+    again = train(tmp_path / "both", clean, day="2025-12-31")
+    assert "The stored topics know days up to 2026-03-31" in again.page
+    assert "The stored topics know" not in alone.page + later.page
+    assert again.detector == alone.detector
+    assert set(again.topics.first_seen) == {"2025-12-31"}
+    assert set(again.topics.state) == {"new"}
+    assert not set(again.topics.topic) & set(later.topics.topic)  # a number means one topic
+    for name in ("topics", "members", "calibration"):
+        pd.testing.assert_frame_equal(*(getattr(of, name).drop(columns="topic") for of in (again, alone)))
+    third = train(tmp_path / "both", clean, day="2026-01-31")  # and the next night remembers it
+    assert third.members.equals(again.members)
 
 
 def test_without_times_labels_or_users(tmp_path):

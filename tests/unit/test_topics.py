@@ -292,6 +292,13 @@ def test_ward_is_that_of_scikit_learn():
         assert adjusted_rand_score(theirs, get("ward", vectors=x, ward_distance=limit)(np.arange(len(x)))) == 1
 
 
+@pytest.mark.filterwarnings("error")
+def test_k_means_finds_no_more_clusters_than_there_are_points():
+    vectors = np.eye(3, dtype="float32")[[0, 1, 0, 1, 0]]
+    assert adjusted_rand_score([0, 1, 0, 1, 0], get("k_means", vectors=vectors)(np.arange(5), 4)) == 1
+    assert get("k_means", vectors=vectors[[0, 0]])(np.arange(2), 2).tolist() == [0, 0]
+
+
 def test_exact_match_and_string_similarity_by_hand():
     texts = ["Disk quota exceeded", "disk  QUOTA exceeded", "disk quota exceeded!", "login fails", "GPU", "?", "?"]
     assert get("exact_match", texts=texts)(np.arange(7)).tolist() == [0, 0, 1, 2, 3, 4, 4]
@@ -313,6 +320,20 @@ def test_class_based_tf_idf_by_hand():
     weight = sums / sums.sum(axis=1, keepdims=True) * np.log(1 + 11 / 2 / sums.sum(axis=0))
     by_hand = [[words[i] for i in np.argsort(-line, kind="stable") if line[i] > 0] for line in weight]
     assert found == by_hand == [["disk", "full", "help"], ["login", "help"]]
+
+
+def test_no_two_topics_share_a_name():
+    named, ids = get("names_of"), ["t001", "t002", "t003", "t004"]
+    letters = [list("abcdef"), list("abcdgh"), list("abcd"), list("abcde")]
+    assert named(ids, letters, [""] * 4) == ["a, b, c, d", "a, b, c, d, g", "a, b, c, d, t003", "a, b, c, d, e"]
+    assert named(ids, letters, ["", "", "a, b, c, d", ""]) == [
+        "a, b, c, d, e",
+        "a, b, c, d, g",
+        "a, b, c, d",
+        "a, b, c, d, t004",
+    ]  # what stays goes first
+    assert named(ids[:2], letters[:2], ["x", "x"]) == ["x", "a, b, c, d"]  # two that shared one
+    assert named(ids[:2], [[], []], ["", ""]) == ["no shared word", "no shared word, t002"]
 
 
 def test_a_word_is_shown_when_enough_users_wrote_it_however_often_one_did():
