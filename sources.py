@@ -76,7 +76,7 @@ def read_csv_pages(path, bad_lines, *, prose=False):
     A page is (number of its first row, Arrow table with every cell as text); rows count from 1 after the header. A row with too few or too many
     columns is left out, and added to the list `bad_lines` as (file, row, reason, text) after the last page; what the caller has added by then to
     that list is counted on over such rows. prose : cells are what people wrote: line breaks within quotes belong to them, and only an
-    empty cell is missing, no `NA` or `null`.
+    empty cell is missing, no `NA` or `null`. ValueError of one line from the pages of a file that is not in UTF-8.
     """
     import pyarrow as pa
     import pyarrow.csv as pa_csv
@@ -87,14 +87,19 @@ def read_csv_pages(path, bad_lines, *, prose=False):
     names, skipped = [name.strip() for name in next(csv.reader([header], delimiter=separator), [])], []
 
     def pages():
-        reader = pa_csv.open_csv(
-            path, pa_csv.ReadOptions(use_threads=False, block_size=2**23, column_names=names, skip_rows=1),
-            pa_csv.ParseOptions(delimiter=separator, newlines_in_values=prose, invalid_row_handler=lambda row: skipped.append(row) or "skip"),
-            pa_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, null_values=[""] if prose else None))
         first_row, known = 1, len(bad_lines)
-        for batch in reader:
-            yield first_row, pa.Table.from_batches([batch])
-            first_row += len(batch)
+        try:
+            for batch in pa_csv.open_csv(
+                    path, pa_csv.ReadOptions(use_threads=False, block_size=2**23, column_names=names, skip_rows=1),
+                    pa_csv.ParseOptions(delimiter=separator, newlines_in_values=prose, invalid_row_handler=lambda row: skipped.append(row) or "skip"),
+                    pa_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True,
+                                          null_values=[""] if prose else None)):
+                yield first_row, pa.Table.from_batches([batch])
+                first_row += len(batch)
+        except pa.ArrowInvalid as error:
+            if "UTF8" not in str(error):
+                raise
+            raise ValueError("it is no text in UTF-8: save it as such") from None
         for number in sorted(row.number - 1 for row in skipped):      # what was put aside moves all later rows on by one
             bad_lines[known:] = [(file, line + (line >= number), *more) for file, line, *more in bad_lines[known:]]
         bad_lines.extend((path, row.number - 1, f"{row.actual_columns} columns, not {row.expected_columns}", row.text[:500]) for row in skipped)

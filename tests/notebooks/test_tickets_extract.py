@@ -216,8 +216,9 @@ def test_bytes_that_are_no_text_cost_no_ticket(tmp_path):
 
 def test_users_get_the_organisation_of_their_account_and_its_school(tmp_path):
     source = write_sqlite(tmp_path / "a.sqlite", rows_of([1, 2, 3, 4]))
-    write(tmp_path / "accounts.txt", ACCOUNTS + ORGS + "broken|line\n")
-    _, status, page = extracted(tmp_path, source, accounts=str(tmp_path / "accounts.txt"), schools={"Physics": "Natural sciences"})
+    write(tmp_path / "accounts.txt", ACCOUNTS + "|phys-a\n" + ORGS + "broken|line\n |nameless|physics\n")
+    told = {"Physics": "Natural sciences", "Alchemy": "None"}
+    _, status, page = extracted(tmp_path, source, accounts=str(tmp_path / "accounts.txt"), schools=told)
     users = pd.read_parquet(raw(tmp_path) / "users.parquet")
     assert users.to_numpy().tolist() == [
         ["lomi1", "phys-a", "physics", "Natural sciences"],
@@ -225,7 +226,9 @@ def test_users_get_the_organisation_of_their_account_and_its_school(tmp_path):
         ["lomi3", "", "", ""],
     ]
     assert status["users"] == 3
-    assert status["bad_lines"] == 1
+    assert status["bad_lines"] == 3
+    assert pd.read_csv(raw(tmp_path) / "bad_lines.csv").reason.tolist().count("no name of a user or account") == 2
+    assert "Of the 2 departments in `schools`, 1 are none that Slurm knows: alchemy." in page
     assert "Of 3 names that wrote tickets, 2 have a department" in page
     extracted(tmp_path, source)
     assert pd.read_parquet(raw(tmp_path) / "users.parquet").empty, "the sample's accounts are not those of another source"
@@ -302,7 +305,8 @@ def test_a_source_without_tickets_is_empty(tmp_path):
     for name, source in (("a", write(tmp_path / "t.csv", "")), ("b", write_sqlite(tmp_path / "a.sqlite", rows_of([])))):
         table, status, page = extracted(tmp_path / name, source)
         assert (len(table), status["state"], status["newest"]) == (0, "empty", None)
-        assert "0 tickets, of which 0 are open; the data are empty." in page
+        assert status["window"] == ["the beginning", "2026-01-31"]
+        assert "0 tickets up to 2026-01-31, of which 0 are open; the data are empty." in page
 
 
 @pytest.mark.parametrize(
@@ -327,7 +331,8 @@ def test_what_was_told_wrong_is_one_line(tmp_path, parameters, message):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("t.csv", b"ticket_id,title\n1,a\n", "t.csv cannot be read: ValueError: it has no column subject, but 'ticket_id, title'"),
+        ("t.csv", b"ticket_id,title\n1,a\n", "t.csv cannot be read: ValueError: of its 2 columns none is subject, and 1 are known (ticket_id): does"),
+        ("t.csv", "ticket_id,subject\n1,Grüße\n".encode("latin-1"), "t.csv cannot be read: ValueError: it is no text in UTF-8: save it as such"),
         ("t.parquet", b"no parquet", "t.parquet cannot be read: ArrowInvalid"),
         ("t.sqlite", b"SQLite format 3\0" + b"damaged" * 99, "t.sqlite cannot be read: ValueError: file is not a database"),
     ],
@@ -335,6 +340,33 @@ def test_what_was_told_wrong_is_one_line(tmp_path, parameters, message):
 def test_a_file_that_cannot_be_used_is_one_line(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
     assert message in not_extracted(tmp_path, tmp_path / name)
+
+
+@pytest.mark.parametrize("columns", [{}, {"subject": "Title", "queue": "Team"}])
+def test_a_table_without_headings_shows_no_cell_of_its_first_ticket(tmp_path, columns):
+    source = write(tmp_path / "t.csv", "17,zote.lumbek@x.example,My passphrase\n18,y@x.example,Other\n")
+    said = not_extracted(tmp_path, source, columns=columns)
+    assert "of its 3 columns none is subject" in said
+    assert "0 are known (none)" in said
+    assert all(f"{theirs!r} by `columns`" in said for theirs in columns.values())
+    assert not any(secret in said for secret in ("17", "zote", "lumbek", "x.example", "passphrase"))
+
+
+@pytest.mark.parametrize("schools", [{"Physics": ["a"]}, {"physics": " "}, {False: "a"}, ["physics"]])
+def test_schools_of_a_wrong_form_are_one_line(tmp_path, schools):
+    source = write(tmp_path / "t.csv", "ticket_id,subject\n1,a\n")
+    assert "schools must give each department the name of its school" in not_extracted(tmp_path, source, schools=schools)
+
+
+def test_how_many_are_open_is_only_said_where_the_source_says_it(tmp_path):
+    for columns, rows, said in (
+        ("subject", ["a", "b"], "2 tickets up to 2026-01-31, and how many are open is not known"),
+        ("subject,state", ["a,Open", "b,closed", "c,"], "3 tickets up to 2026-01-31, of which 1 are open"),
+        ("subject,closed", ["a,2026-01-30 12:00", "b,", "c,"], "3 tickets up to 2026-01-31, of which 2 are open"),
+    ):
+        _, _, page = extracted(tmp_path, write(tmp_path / "t.csv", "\n".join([columns, *rows])))
+        assert said in page
+    assert "Newest: 2026-01-30 11:00 UTC." in page
 
 
 def test_a_database_that_lacks_something_says_what(tmp_path):
@@ -355,7 +387,7 @@ def test_a_night_that_fails_leaves_the_last_one(tmp_path):
     source = write(tmp_path / "t.csv", "ticket_id,subject\n1,a\n")
     before, _, _ = extracted(tmp_path, source)
     kept = {path: path.read_bytes() for path in raw(tmp_path).iterdir()}
-    assert "no column subject" in not_extracted(tmp_path, write(tmp_path / "u.csv", "ticket_id,title\n2,b\n"))
+    assert "none is subject" in not_extracted(tmp_path, write(tmp_path / "u.csv", "ticket_id,title\n2,b\n"))
     assert {path: path.read_bytes() for path in raw(tmp_path).iterdir()} == kept
     assert before.ticket_id.tolist() == ["1"]
 
