@@ -306,7 +306,7 @@ def test_a_source_without_tickets_is_empty(tmp_path):
         table, status, page = extracted(tmp_path / name, source)
         assert (len(table), status["state"], status["newest"]) == (0, "empty", None)
         assert status["window"] == ["the beginning", "2026-01-31"]
-        assert "0 tickets up to 2026-01-31, of which 0 are open; the data are empty." in page
+        assert "0 tickets, of which 0 are open; the data are empty." in page
 
 
 @pytest.mark.parametrize(
@@ -360,9 +360,9 @@ def test_schools_of_a_wrong_form_are_one_line(tmp_path, schools):
 
 def test_how_many_are_open_is_only_said_where_the_source_says_it(tmp_path):
     for columns, rows, said in (
-        ("subject", ["a", "b"], "2 tickets up to 2026-01-31, and how many are open is not known"),
-        ("subject,state", ["a,Open", "b,closed", "c,"], "3 tickets up to 2026-01-31, of which 1 are open"),
-        ("subject,closed", ["a,2026-01-30 12:00", "b,", "c,"], "3 tickets up to 2026-01-31, of which 2 are open"),
+        ("subject", ["a", "b"], "2 tickets, and how many are open is not known"),
+        ("subject,state", ["a,Open", "b,closed", "c,"], "3 tickets, of which 1 are open"),
+        ("subject,closed", ["a,2026-01-30 12:00", "b,", "c,"], "3 tickets, of which 2 are open"),
     ):
         _, _, page = extracted(tmp_path, write(tmp_path / "t.csv", "\n".join([columns, *rows])))
         assert said in page

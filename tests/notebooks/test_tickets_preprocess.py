@@ -61,7 +61,9 @@ def preprocessed(products, tickets, users=KNOWN, **parameters):
     clean, rejected = pd.read_parquet(paths.clean), pd.read_parquet(paths.rejected)
     assert list(clean.columns) == COLUMNS
     assert list(rejected.columns) == ["ticket_id", "reason"]
-    assert sorted([*clean.ticket_id, *rejected.ticket_id]) == sorted(one["ticket_id"] for one in tickets)
+    ids = {*clean.ticket_id, *rejected.ticket_id}
+    assert len(ids) == len(clean) + len(rejected) == len(tickets)
+    assert ids - {one for one in ids if re.fullmatch("id-[0-9a-f]{16}", one)} <= {one["ticket_id"] for one in tickets}
     assert (clean[["text", "subject"]].apply(lambda s: s.str.len()) <= told.get("max_chars", 400)).all(axis=None)
     assert not list(paths.clean.parent.glob(".*")), "a temporary file is left behind"
     return clean.set_index("ticket_id", drop=False), rejected.set_index("ticket_id").reason.to_dict(), page
@@ -193,6 +195,39 @@ def test_departments_of_few_users_are_other_however_much_these_write(tmp_path):
     assert "lonely" not in page
     assert preprocessed(tmp_path, tickets, users, min_group=6)[0].department.value_counts().to_dict() == {"physics": 42, "other": 38}
     assert "tiny" in set(preprocessed(tmp_path, tickets, users, min_group=4)[0].department)
+
+
+PLAIN_IDS = ["4711", "#4711", "INC-004711", "INC0012345", "REQ_17", "17-A", "2026-000017", "20260131-17#2"]
+ODD_IDS = [
+    "msg-0296.o.brien8@campus.example", "<17@x.example>", "lumbek8", "lumbek-17", "17_Zoté", "ZOTE17", "node017", "gpu-017", "0049351731000",
+    "351-731-1000", "a-17-b", "letters", "12345678901234567890-1", "17 18", "id 17\n", "héllo-1", "/home/x1", "10.1.2.3"
+]  # fmt: skip
+
+
+def test_ids_that_are_no_plain_ones_are_hashed_everywhere(tmp_path, monkeypatch):
+    monkeypatch.setenv("NIGHTSHIFT_KEY", "secret")
+    odd, fine = ([ticket(i, ticket_id=told, body=f"Said {told!r}") for i, told in enumerate(ids)] for ids in (ODD_IDS, PLAIN_IDS))
+    person = {"user_name": "Zoté Lumbek", "address": "lumbek8@campus.example"}
+    same = {"body": "The same.", "address": "u1@campus.example"}
+    rejects = [ticket(50, ticket_id="first.zymurgy@x.example", **same), ticket(50, ticket_id="second.zymurgy@x.example", **same)]
+    rejects += [ticket(51, ticket_id="gone.zymurgy", state="deleted")]
+    rejects += [ticket(0, ticket_id="tovi-9", user_name="Tovi Rasu", created=NOON + pd.Timedelta(days=3))]  # known from after the day only
+    tickets = [*plain(first=1000), *odd, *fine, *rejects, ticket(99, **person)]
+    clean, reasons, page = preprocessed(tmp_path, tickets)
+    assert set(PLAIN_IDS) <= set(clean.ticket_id)
+    hashes = [told for told in [*clean.ticket_id, *reasons] if re.fullmatch("id-[0-9a-f]{16}", told)]
+    assert len(hashes) == counted(page, "ids of tickets replaced") == len(ODD_IDS) + 4
+    assert f"{len(hashes)} of {len(tickets)} ids of tickets are no plain ones and were replaced by a hash, which stays from night to night" in page
+    assert sorted(reason.partition(" of ")[0] for reason in reasons.values()) == ["after the day", "deleted", "duplicate"]
+    original = next(reason for reason in reasons.values() if reason.startswith("duplicate")).removeprefix("duplicate of ")
+    assert clean.text[original].endswith("The same.")
+    seen = "\n".join([*clean.ticket_id, *reasons, *reasons.values(), page])
+    assert not [secret for secret in ("brien", "zymurgy", "lumbek", "tovi", "Zot", "node017", "@") if secret in seen]
+    pd.testing.assert_frame_equal(clean, preprocessed(tmp_path, tickets[::-1])[0])
+    monkeypatch.setenv("NIGHTSHIFT_KEY", "")
+    other, more, page = preprocessed(tmp_path, tickets)
+    assert not {*other.ticket_id, *more} & set(hashes)
+    assert "ids of tickets are no plain ones and were replaced by a hash, which is of this run only" in page
 
 
 def test_a_word_is_shown_when_enough_users_wrote_it(tmp_path):
@@ -439,7 +474,8 @@ def test_the_sites_of_the_repository_can_be_read(tmp_path):
 
 def test_raw_tables_that_break_the_contract_are_refused_without_a_word_of_a_ticket(tmp_path):
     tickets = plain(5, subject="Secret Zote")
-    assert "column 'ticket_id' fails" in (said := refused(preprocessed, tmp_path, [*tickets, ticket(3, subject="Secret Zote")]))
+    twice = [ticket(i, ticket_id="Secret Zote") for i in (7, 8)]
+    assert "an id of a ticket comes twice" in (said := refused(preprocessed, tmp_path, [*tickets, *twice]))
     assert "Secret" not in said
     file = helpers.folders("tickets", tmp_path).raw / "tickets.parquet"
     write_raw(tmp_path, tickets)
