@@ -79,9 +79,16 @@ def train(products, clean, **parameters):
     return SimpleNamespace(paths=paths, names=names, page=page, **tables, **told)
 
 
-def test_topics_are_those_that_were_made_and_every_product_keeps_its_promise(tmp_path):
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """One training on the usual table, which several tests read."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(helpers, "load_embedding", lambda _: ByWords())
+        return train(tmp_path_factory.mktemp("usual"), table(), nights=2)
+
+
+def test_topics_are_those_that_were_made_and_every_product_keeps_its_promise(done):
     clean = table()
-    done = train(tmp_path, clean, nights=2)
     topic = clean.ticket_id.map(done.members.set_index("ticket_id").topic)
     assert adjusted_rand_score(clean.label, topic) == 1
     assert sorted(done.members.ticket_id) == sorted(clean.ticket_id)
@@ -105,31 +112,26 @@ def test_topics_are_those_that_were_made_and_every_product_keeps_its_promise(tmp
     assert list(pd.read_parquet(done.paths.encoders / "embeddings.parquet")) == ["hash", "vector"]
 
 
-def test_a_word_of_one_user_is_shown_nowhere(tmp_path):
-    clean = table()
-    assert clean.text.str.contains("zanzibar").sum() >= 3
-    done = train(tmp_path, clean)
+def test_a_word_of_one_user_is_shown_nowhere(done):
+    assert table().text.str.contains("zanzibar").sum() >= 3
     assert "zanzibar" not in done.page + done.topics[["name", "keywords"]].to_string()
     assert "case10" not in done.page
     assert "quota" in done.page
 
 
-def test_the_order_of_the_rows_changes_nothing(tmp_path):
-    clean = table()
-    one = train(tmp_path / "one", clean)
-    other = train(tmp_path / "other", clean.sample(frac=1, random_state=3))
+def test_the_order_of_the_rows_changes_nothing(tmp_path, done):
+    other = train(tmp_path, table().sample(frac=1, random_state=3))
     for name in ("topics", "members", "calibration"):
-        pd.testing.assert_frame_equal(getattr(one, name), getattr(other, name))
+        pd.testing.assert_frame_equal(getattr(done, name), getattr(other, name))
 
 
-def test_held_out_tickets_do_not_change_what_judges_them(tmp_path):
-    clean = table()
-    late = clean.copy()
+def test_held_out_tickets_do_not_change_what_judges_them(tmp_path, done):
+    late = table()
     late.loc[135:, "text"] = [f"course place training again {i}" for i in range(45)]
-    one, other = train(tmp_path / "one", clean), train(tmp_path / "other", late)
-    assert np.array_equal(one.names["checked"], other.names["checked"])
-    pd.testing.assert_frame_equal(one.names["stability"], other.names["stability"])
-    assert one.calibration.distance.median() < other.calibration.distance.median()  # nobody had asked for courses: they are far from every topic
+    other = train(tmp_path, late)
+    assert np.array_equal(done.names["checked"], other.names["checked"])
+    pd.testing.assert_frame_equal(done.names["stability"], other.names["stability"])
+    assert done.calibration.distance.median() < other.calibration.distance.median()  # nobody had asked for courses: they are far from every topic
 
 
 def test_topics_keep_their_numbers_over_nights_and_no_number_is_given_twice(tmp_path, model):
