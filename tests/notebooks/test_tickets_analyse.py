@@ -159,7 +159,7 @@ def test_findings_are_the_four_troubles_with_their_numbers_and_site(night):
 
 @pytest.mark.parametrize(("open_now", "usual", "beyond"), [(27.0, 7.5, 19.5), (7.0, 7.5, 0)])
 def test_a_backlog_costs_the_open_tickets_beyond_the_usual_ones(open_now, usual, beyond):
-    measured = from_notebook(NOTEBOOK, "measured")
+    measured = from_notebook(NOTEBOOK, "measured", min_group=5)
     rows = pd.DataFrame({"open": [True, True, False], "resolution_h": [100.0, 300.0, 1.0]})
     observed, expected, unit, evidence, impact = measured("backlog", "all queues", rows, END, (open_now, usual, 1))
     assert (observed, expected, unit, impact) == (open_now, usual, "open tickets", beyond)

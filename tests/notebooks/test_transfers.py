@@ -188,6 +188,8 @@ def test_alarms_mean_what_they_say_and_incidents_are_found(sample_chain):
     assert scores.flagged[~inside].mean() <= 0.01
     page = " ".join(BeautifulSoup((sample_chain["report"] / "transfers/4_analyse.html").read_text(), "html.parser").get_text().split())
     found, known = map(int, re.search(r"(\d+) of (\d+) known incidents found", page).groups())
+    assert "slow topic" in set(truth.kind.str.replace("_", " "))
+    assert "slow topic" not in page  # that of another study
     assert known >= 4
     assert found / known >= 0.5  # a small sample, hardly trained; bench/ measures the full one
 
