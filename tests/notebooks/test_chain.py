@@ -113,7 +113,7 @@ assert not fail, "this study is told to fail"
 for name in {writes!r}:
     path = pathlib.Path(name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    columns = "study kind entity site start end score p_value observed expected unit evidence figure".split()
+    columns = "study kind entity site start end score p_value observed expected unit evidence figure impact impact_unit".split()
     if name.endswith(".parquet"):
         import pandas
         pandas.DataFrame([columns] * ("scores" in name), columns=columns).to_parquet(path)  # one thing is judged, and nothing is found

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -76,6 +77,24 @@ def test_an_optional_table_is_the_named_one_the_samples_or_none(tmp_path):
         assert (len(nothing), nothing.columns.tolist()) == (0, columns)
     with pytest.raises(FileNotFoundError, match=r"gone\.csv"):
         sources.read_optional(str(tmp_path / "gone.csv"), tmp_path / "t.csv", columns)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "line"),
+    [
+        ("t.csv", "entity,site\nvo at A,Zürich\n".encode("latin-1"), "t.csv is no text in UTF-8: save it as such"),
+        ("t.csv", b"", "t.csv cannot be read: No columns to parse from file"),
+        ("t.csv", b"entity,site\na,b\na,b,c\n", "t.csv cannot be read: Error tokenizing data. C error: Expected 2 fields in line 3, saw 3"),
+        ("t.parquet", b"entity,site\na,b\n", "t.parquet cannot be read: Could not open Parquet input source"),
+    ],
+    ids=["Latin-1", "empty", "too many cells", "no Parquet"],
+)
+def test_an_optional_table_that_cannot_be_read_is_one_line(tmp_path, name, content, line):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=re.escape(line)) as error:
+        sources.read_optional(str(tmp_path / name), None, ["entity", "site"])
+    assert str(error.value).startswith(str(tmp_path))
+    assert len(str(error.value).splitlines()) == 1
 
 
 def test_bad_lines_come_back_whatever_they_hold_and_none_leaves_the_header(tmp_path):
