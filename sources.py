@@ -243,11 +243,16 @@ def in_ranges(frame, ranges):
 
 def read_optional(path, sample, columns):
     """The table at `path` (CSV or Parquet; FileNotFoundError), or `sample`, a path or None, for "sample"; `columns` without a row for "" or None;
-    ValueError names the columns that the table lacks."""
+    ValueError of one line names the columns that the table lacks, or says why it cannot be read."""
     path = sample if path == "sample" else resolve(path) if path else None
     if path is None:
         return pd.DataFrame(columns=columns)
-    frame = pd.read_parquet(path) if str(path).endswith(".parquet") else pd.read_csv(path)
+    try:
+        frame = pd.read_parquet(path) if str(path).endswith(".parquet") else pd.read_csv(path)
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is no text in UTF-8: save it as such") from None
+    except ValueError as error:      # an empty file, a row with too many cells, a Parquet file that is none
+        raise ValueError(f"{path} cannot be read: {' '.join(str(error).split())[:300]}") from None
     if lacking := [column for column in columns if column not in frame]:
         raise ValueError(f"{path} has no column {', '.join(lacking)}; it needs {', '.join(columns)}")
     return frame

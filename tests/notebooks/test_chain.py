@@ -113,7 +113,7 @@ assert not fail, "this study is told to fail"
 for name in {writes!r}:
     path = pathlib.Path(name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    columns = "study kind entity site start end score p_value observed expected unit evidence figure".split()
+    columns = "study kind entity site start end score p_value observed expected unit evidence figure impact impact_unit".split()
     if name.endswith(".parquet"):
         import pandas
         pandas.DataFrame([columns] * ("scores" in name), columns=columns).to_parquet(path)  # one thing is judged, and nothing is found
@@ -155,28 +155,50 @@ def planned(checkout, **config):
     return subprocess.run(command, cwd=checkout, capture_output=True, text=True).stdout
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"studies": {"nonsense": {}}}, "unknown study 'nonsense'; known are left, right"),
-        ({"studies": {"left": {"extract": {"sauce": 1}}}}, "declares no parameter 'sauce', only source, table, day"),
-        ({"studies": {"left": {"cook": {}}}}, "unknown step 'cook' of left; known are extract, preprocess, train, analyse"),
-        ({"studies": {"right": {"extra": {"colour": 1}}}}, "studies.right.extra: notebooks/right/5_extra.ipynb declares no parameter 'colour'"),
-        ({"studies": {"left": {"extract": {"source": "missing/*.json"}}}}, "the source of left, missing/*.json, does not exist"),
-        ({"studies": {"left": {"extract": {"source": "https://me:pw@host"}}}}, "credentials belong into the environment"),
-        ({"studies": {"left": {"extract": {"source": "mysql://me:pw@host:3306/desk"}}}}, "the source of left holds a password: credentials belong"),
-        ({"studies": {"left": {"extract": {"source": "sacct", "table": "https://me:pw@host"}}}}, "left.extract.table holds a password"),
-        ({"studies": {"left": {"preprocess": {"wait_s": 1}}}}, "studies.left has settings and no source: name it under extract, or write"),
-        ({"studies": {}}, "names no study"),
-        ({"studies": {"left": {}}, "colour": "red"}, "unknown setting 'colour'"),
-        ({"studies": {"left": {}}, "day": "tomorrow"}, "day 'tomorrow' is no date"),
-        ({"studies": {"left": {"train": 3}}}, "must be a mapping"),
-        ({"studies": {"left": ["extract"]}}, "must be a mapping"),
-        ({"studies": {"left": {"analyse": {"truth": "nowhere.csv"}}}}, "studies.left.analyse.truth, nowhere.csv, does not exist or is no file"),
-        ({"studies": {"left": {}}, "alarm_rate": "5%"}, "alarm_rate is '5%': it must be a number"),
-    ],
-)
-def test_a_wrong_configuration_is_one_clear_line_before_anything_runs(checkout, change, message):
+WRONG = [
+    ({"studies": {"nonsense": {}}}, "unknown study 'nonsense'; known are left, right"),
+    ({"studies": {"left": {"extract": {"sauce": 1}}}}, "declares no parameter 'sauce', only source, table, day"),
+    ({"studies": {"left": {"cook": {}}}}, "unknown step 'cook' of left; known are extract, preprocess, train, analyse"),
+    ({"studies": {"right": {"extra": {"colour": 1}}}}, "studies.right.extra: notebooks/right/5_extra.ipynb declares no parameter 'colour'"),
+    ({"studies": {"left": {"extract": {"source": "missing/*.json"}}}}, "the source of left, missing/*.json, does not exist"),
+    ({"studies": {"left": {"extract": {"source": "https://me:pw@host"}}}}, "credentials belong into the environment"),
+    ({"studies": {"left": {"extract": {"source": "mysql://me:pw@host:3306/desk"}}}}, "the source of left holds a password: credentials belong"),
+    ({"studies": {"left": {"extract": {"source": "sacct", "table": "https://me:pw@host"}}}}, "left.extract.table holds a password"),
+    ({"studies": {"left": {"preprocess": {"wait_s": 1}}}}, "studies.left has settings and no source: name it under extract, or write"),
+    ({"studies": {}}, "names no study"),
+    ({"studies": {"left": {}}, "colour": "red"}, "unknown setting 'colour'"),
+    ({"studies": {"left": {}}, "day": "tomorrow"}, "day 'tomorrow' is no date"),
+    ({"studies": {"left": {"train": 3}}}, "must be a mapping"),
+    ({"studies": {"left": ["extract"]}}, "must be a mapping"),
+    ({"studies": {"left": {"analyse": {"truth": "nowhere.csv"}}}}, "studies.left.analyse.truth, nowhere.csv, does not exist or is no file"),
+    ({"studies": {"left": {}}, "alarm_rate": "5%"}, "alarm_rate is '5%': it must be a number"),
+]
+
+
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory):
+    """A checkout in which nothing ever runs."""
+    return make_checkout(tmp_path_factory.mktemp("untouched"))
+
+
+@pytest.mark.parametrize(("change", "message"), WRONG)
+def test_a_wrong_configuration_is_one_clear_line(untouched, monkeypatch, capsys, change, message):
+    """What the Snakefile checks first, without the two seconds of a start of Snakemake."""
+    checks, _, graph = (REPOSITORY / "Snakefile").read_text().partition("\ncheck_config()\n")
+    assert "\nrule all:\n" in graph
+    monkeypatch.chdir(untouched)
+    monkeypatch.setattr(os, "_exit", sys.exit)
+    names = {"config": yaml.safe_load(yaml.safe_dump({"day": "2026-01-31"} | change))}
+    exec(checks.replace('    configfile: "config.yaml"\n', "    pass\n"), names)
+    with pytest.raises(SystemExit) as ended:
+        names["check_config"]()
+    said = capsys.readouterr().err.splitlines()
+    assert (ended.value.code, len(said), said[0].partition(":")[0]) == (2, 1, "nightshift")
+    assert message in said[0]
+
+
+@pytest.mark.parametrize(("change", "message"), WRONG[::4])
+def test_a_wrong_configuration_ends_the_chain_before_anything_runs(checkout, change, message):
     (checkout / "config.yaml").write_text(yaml.safe_dump({"day": "2026-01-31"} | change))
     code, printed = run_chain("config.yaml", checkout)
     assert code != 0
@@ -267,6 +289,12 @@ def test_a_server_is_asked_again_while_it_had_not_everything_and_a_file_is_not(m
     assert "left/3_train.ipynb" not in plan, "the model is of the same source"
 
 
+@pytest.fixture(scope="module")
+def settled(mended):
+    """Why a step would run before any file has changed: no test leaves a change behind."""
+    return reasons(planned(mended[0]))
+
+
 def reasons(plan):
     """The lines of a plan that say why a step would run; earlier tests may have left others to be run."""
     return "\n".join(line for line in plan.splitlines() if line.strip().startswith("reason:"))
@@ -282,9 +310,9 @@ def reasons(plan):
         ("incidents.csv", "4_analyse"),
     ],
 )
-def test_a_file_of_the_source_or_beside_it_that_changed_is_read_again(mended, name, step):
+def test_a_file_of_the_source_or_beside_it_that_changed_is_read_again(mended, settled, name, step):
     file, before = mended[0] / name, (mended[0] / name).stat()
-    assert name not in reasons(planned(mended[0]))
+    assert name not in settled
     file.write_text("another line\n")  # the time alone does not count: Snakemake compares small files by their content
     plan = planned(mended[0])
     file.write_text("")

@@ -13,7 +13,7 @@ import psutil
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
-from conftest import REAL_DATA, execute, from_notebook, run_cells, shown
+from conftest import REAL_DATA, execute, from_notebook, refused, run_cells, run_here, shown
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -167,6 +167,14 @@ def test_label_files_are_read_and_what_they_name_in_vain_is_counted(tmp_path):
         assert labels[["part", "start", "end"]].isna().all(axis=None)
         assert (len(rows), status["unlabelled_jobs"], status["unknown_labels"]) == (3, 1, 2)
         assert "1 of 2 jobs have no label; 2 labels name jobs or nodes without any row." in page
+
+
+def test_a_label_file_in_latin_1_is_one_line(tmp_path):
+    WIDE.to_csv(tmp_path / "wide.csv", index=False)
+    (tmp_path / "who.csv").write_bytes("job_id,node_id,anomaly\n41,n1,größer\n".encode("latin-1"))
+    line = refused(run_here, NOTEBOOK, tmp_path, source=str(tmp_path / "wide.csv"), labels=str(tmp_path / "who.csv"), day="2026-01-31")
+    assert line == f"{tmp_path / 'who.csv'} cannot be read: ValueError: it is no text in UTF-8: save it as such"
+    assert not (tmp_path / DATA / "status.json").exists()
 
 
 HOSTILE = ["../x", "..", "a/b", "/etc/passwd", "<script>alert(1)</script>", "n 1%2F", "Zoë $x$"]

@@ -281,6 +281,8 @@ def test_labels_come_from_a_file_before_those_of_the_source(tmp_path):
     assert table.label.tolist() == ["own", "given"]
     write(labels, "ticket,label\n2,given\n")
     assert "labels.csv has no column ticket_id; it needs ticket_id, label" in not_extracted(tmp_path, source, labels=str(labels))
+    labels.write_bytes("ticket_id,label\n2,Grüße\n".encode("latin-1"))
+    assert not_extracted(tmp_path, source, labels=str(labels)) == f"{labels} is no text in UTF-8: save it as such"
 
 
 def test_only_tickets_of_the_window_and_what_is_later_is_said(tmp_path):

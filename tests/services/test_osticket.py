@@ -23,7 +23,7 @@ from papermill.exceptions import PapermillExecutionError
 
 import helpers
 
-N, PAGE = 5000, 1000
+N, PAGE = 1500, 300
 PASSWORD = "not-to-be-seen-17"
 NOTEBOOK = "tickets/1_extract.ipynb"
 
@@ -58,7 +58,7 @@ def folder():
 
 @pytest.fixture(scope="module")
 def server(folder):
-    """A server with the account ro and a database `osticket` of 5,000 tickets."""
+    """A server with the account ro and a database `osticket` of `N` tickets."""
     (folder / "main").mkdir()
     with mariadb_server.mariadb(folder / "main") as running:
         running.sql(f"CREATE USER ro@127.0.0.1 IDENTIFIED BY '{PASSWORD}'")
@@ -123,9 +123,9 @@ def after_page(monkeypatch, number, act):
 
 
 def test_mariadb_and_sqlite_give_the_same_table(server, tmp_path):
-    begun = time.perf_counter()
+    begun = time.process_time()
     page = extract(tmp_path / "a", url_of(server))
-    assert time.perf_counter() - begun < 20, "it takes about 2 s on two idle cores"
+    assert time.process_time() - begun < 10, "of a processor, others use it too; it takes less than 2 s"
     extract(tmp_path / "b", write_sqlite(tmp_path / "osticket.sqlite", rows_of(range(1, N + 1))))
     pd.testing.assert_frame_equal(table(tmp_path / "a"), table(tmp_path / "b"))
     first = table(tmp_path / "a").iloc[0]

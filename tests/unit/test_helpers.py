@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -76,6 +77,24 @@ def test_an_optional_table_is_the_named_one_the_samples_or_none(tmp_path):
         assert (len(nothing), nothing.columns.tolist()) == (0, columns)
     with pytest.raises(FileNotFoundError, match=r"gone\.csv"):
         sources.read_optional(str(tmp_path / "gone.csv"), tmp_path / "t.csv", columns)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "line"),
+    [
+        ("t.csv", "entity,site\nvo at A,Zürich\n".encode("latin-1"), "t.csv is no text in UTF-8: save it as such"),
+        ("t.csv", b"", "t.csv cannot be read: No columns to parse from file"),
+        ("t.csv", b"entity,site\na,b\na,b,c\n", "t.csv cannot be read: Error tokenizing data. C error: Expected 2 fields in line 3, saw 3"),
+        ("t.parquet", b"entity,site\na,b\n", "t.parquet cannot be read: Could not open Parquet input source"),
+    ],
+    ids=["Latin-1", "empty", "too many cells", "no Parquet"],
+)
+def test_an_optional_table_that_cannot_be_read_is_one_line(tmp_path, name, content, line):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=re.escape(line)) as error:
+        sources.read_optional(str(tmp_path / name), None, ["entity", "site"])
+    assert str(error.value).startswith(str(tmp_path))
+    assert len(str(error.value).splitlines()) == 1
 
 
 def test_bad_lines_come_back_whatever_they_hold_and_none_leaves_the_header(tmp_path):
@@ -300,6 +319,37 @@ def test_a_dollar_in_a_name_is_a_dollar_in_a_title(tmp_path):
     _, ax = plt.subplots()
     helpers.show_figure(ax, tmp_path / "f.png", "site $a_{ costs $$ \\frac{", "x", "y")
     assert (tmp_path / "f.png").stat().st_size > 1000
+
+
+def finding(**more):
+    """A finding as a notebook makes it, with a column of its own."""
+    row = dict.fromkeys(helpers.FINDING_COLUMNS, "x") | dict.fromkeys(["score", "p_value", "observed", "expected", "impact"], 1)
+    return row | {"start": pd.NaT, "end": pd.NaT, "members": 3} | more
+
+
+def test_findings_have_the_same_columns_and_types_whether_or_not_there_are_any(tmp_path):
+    path = tmp_path / "findings.parquet"
+    helpers.write_findings(pd.DataFrame([finding(impact=np.nan, unit=np.nan), finding(entity=None, expected=None)]), path)
+    some = pd.read_parquet(path)
+    assert list(some.columns) == helpers.FINDING_COLUMNS
+    assert (some.unit[0], some.entity[1]) == ("", "")
+    assert some[["impact", "expected"]].isna().to_numpy().tolist() == [[True, False], [False, True]]
+    types = {name: str(kind) for name, kind in some.dtypes.items()}
+    assert types.pop("start") == types.pop("end") == "datetime64[us, UTC]"
+    assert {name for name in types if types[name] == "float64"} == {"score", "p_value", "observed", "expected", "impact"}
+    assert set(types.values()) == {"float64", "str"}
+    for nothing in (pd.DataFrame(), pd.DataFrame([finding()]).head(0)):
+        helpers.write_findings(nothing, path)
+        assert pd.read_parquet(path).dtypes.to_dict() == some.dtypes.to_dict()
+
+
+def test_a_finding_without_a_column_or_with_a_negative_impact_is_refused_and_nothing_written(tmp_path):
+    path = tmp_path / "night.parquet"
+    with pytest.raises(ValueError, match=r"^night.parquet: the impact of n1 is negative$"):
+        helpers.write_findings(pd.DataFrame([finding(), finding(entity="n1", impact=-1)]), path)
+    with pytest.raises(KeyError, match="impact"):
+        helpers.write_findings(pd.DataFrame([finding()]).drop(columns="impact"), path)
+    assert not path.exists()
 
 
 def test_record_metrics_names_what_is_missing(tmp_path):
