@@ -81,7 +81,9 @@ def near(one, other):
 
 def same(one, other, columns):
     """Whether rows of `one` (n,) and `other` (m,) agree in all `columns`: bool (n, m)."""
-    return np.logical_and.reduce([one[c].to_numpy(object)[:, None] == other[c].to_numpy(object) for c in columns])
+    codes, keys = {}, [list(zip(*(rows[c] for c in columns), strict=True)) for rows in (one, other)]
+    first, second = (np.array([codes.setdefault(key, len(codes)) for key in each], int) for each in keys)
+    return first[:, None] == second
 
 
 def link_findings(found):
@@ -93,10 +95,9 @@ def link_findings(found):
     """
     if not len(found):
         return np.zeros(0, int)
-    scope, site = found.scope.to_numpy(object), found.site.to_numpy(object)
-    first, last = found.first_h.to_numpy(), found.last_h.to_numpy()
+    scope, first, last = found.scope.to_numpy(object), found.first_h.to_numpy(), found.last_h.to_numpy()
     shared = np.minimum(last[:, None], last) - np.maximum(first[:, None], first)      # hours; NaN where a time is not known
-    same_site = (site[:, None] == site) & (site != "")
+    same_site = same(found, found, ["site"]) & (found.site != "").to_numpy()
     overlap = same_site & (shared > 0)
     ground, gpu, lasting = np.isin(scope, GROUND), scope == "gpu", np.isin(scope, ("node", "detector"))
     named = same(found, found, ["study", "name"])
@@ -118,19 +119,18 @@ def follow_topics(found, label):
     Of the same site, or, without one, incidents without a site that share two of its keywords, those count that begin less than a week from the
     topic's first week; the nearest is taken.
     """
-    label, topics = label.copy(), found[found.follows.astype(bool)]
-    if not len(topics):
-        return label
-    rest = found[(found.scope != "desk").to_numpy()].assign(label=label[(found.scope != "desk").to_numpy()])
-    known = rest.groupby("label").agg(begins=("first_h", "min"), sites=("site", lambda s: set(s) - {""}), words=("words", lambda w: set().union(*w)))
-    for topic in topics.itertuples():
-        distance = (known.begins - topic.first_h).abs()
-        words = {singular(word) for word in topic.entity.partition(":")[2].split(",")}
-        about = [topic.site in sites if topic.site else not sites and len(words & {singular(w) for w in meant}) >= 2
-                 for sites, meant in zip(known.sites, known.words, strict=True)]
-        fits = distance[np.array(about, bool) & (distance < WEEK_H)]
-        if len(fits):
-            label[label == label[topic.Index]] = fits.index[fits.to_numpy().argmin()]
+    label = label.copy()
+    others = {number: rows for number in np.unique(label) if len(rows := np.flatnonzero((label == number) & (found.scope != "desk").to_numpy()))}
+    site, first, meant = found.site.to_numpy(object), found.first_h.to_numpy(), found.words.to_numpy(object)
+    for topic in np.flatnonzero(found.follows.to_numpy(bool)):
+        words, fits = {singular(word) for word in found.entity[topic].partition(":")[2].split(",")}, []
+        for number, rows in others.items():
+            away = abs(np.nanmin(first[rows], initial=np.inf) - first[topic])
+            named = {singular(word) for row in rows for word in meant[row]} if not any(site[rows]) else set()
+            if away < WEEK_H and (site[topic] in site[rows] if site[topic] else len(words & named) >= 2):
+                fits.append((away, number))
+        if fits:
+            label[label == label[topic]] = min(fits)[1]
     return label
 
 
