@@ -2,6 +2,7 @@
 
 import html
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -149,9 +150,7 @@ def test_a_kind_that_nobody_knows_and_findings_without_times_are_reported_all_th
 def test_hostile_names_stay_text(tmp_path):
     names, page = run_hostile(tmp_path)
     assert "<script" not in page
-    assert (
-        "javascript:1)" not in page.replace("&#40;javascript:1&#41;", "").replace("(javascript:1)", "javascript:1", 0) or "](javascript" not in page
-    )
+    assert "[x]" not in re.sub("<table.*?</table>", "", page, flags=re.S)  # a table is HTML, in which brackets mean nothing
     told = incidents(tmp_path)
     assert not told.summary.str.contains("[\n\r\x00]").any()
     assert "<script>" in told.summary[0]  # raw in the table: who shows it escapes it
