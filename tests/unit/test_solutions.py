@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import REPOSITORY
+from conftest import REPOSITORY, from_notebook
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -152,7 +152,7 @@ def test_conditions():
 # ------------------------------------------------------------------------------------------------------------- feedback
 
 
-def test_feedback_comes_back_as_it_was_given(products, five):
+def test_feedback_comes_back_as_it_was_given(five):
     feedback, trouble = read_feedback(five)
     assert trouble == ""
     assert list(feedback.solution) == ["restart-fts", "other-fts", "restart-sampler", "fewer-streams", "storage-space"]
@@ -485,6 +485,21 @@ def test_one_more_success_never_lowers_a_chance(trials, elsewhere):
     before, after = (chances(KNOWN, feedback_of(*x), "membw", "A").set_index("solution").loc["end-strays"] for x in (rows, [*rows, more]))
     assert 0 <= before.low <= before.chance <= before.high <= 1
     assert after.chance > before.chance - 1e-9 if elsewhere else after.chance > before.chance
+
+
+def test_the_digest_simulates_the_model_that_ranks():
+    pairs = [(number, kind) for kind in ("membw", "cachecopy", "cpuoccupy") for number, one in enumerate(KNOWN) if kind in one["kinds"]]
+    names = {"known": KNOWN, "pairs": pairs, "proposal_of": np.array([number for number, _ in pairs]), "most": 4, "N_SITES": 3, "N_FEEDBACKS": 80}
+    record, belief = from_notebook("digest.ipynb", "Record", **names)(1), from_notebook("digest.ipynb", "belief", **names)
+    rng, rows = np.random.default_rng(1), []
+    for n, (pair, site, worked) in enumerate(zip(rng.integers(len(pairs), size=80), rng.integers(3, size=80), rng.random(80) < 0.4, strict=True)):
+        record.learn(np.array([pair]), np.array([site]), np.array([worked]))
+        rows.append((f"i{n}", pairs[pair][1], f"S{site}", KNOWN[pairs[pair][0]]["id"], worked))
+    for site in range(3):
+        a, b = belief(record, np.arange(len(pairs))[None], np.array([site]))
+        tables = {kind: chances(KNOWN, feedback_of(*rows), kind, f"S{site}").set_index("solution") for kind in ("membw", "cachecopy", "cpuoccupy")}
+        ours = [tables[kind].loc[KNOWN[number]["id"], ["a", "b"]].tolist() for number, kind in pairs]
+        np.testing.assert_allclose(np.stack([a[0], b[0]], axis=1), np.array(ours, float), rtol=1e-9)
 
 
 # -------------------------------------------------------------------------------------------------------------- ranking
