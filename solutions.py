@@ -261,18 +261,18 @@ def chances(solutions, feedback, kind, site):
 def rank(solutions, feedback, incident, day):
     """The proposals for an incident, best first: the rows of `chances` with place (1 = first); none where no kind of it has any.
 
-    incident : its incident (id), kinds, studies, site, night. First is the highest mean chance; the others follow by Thompson sampling (Thompson
-    1933; Russo et al. 2018), the highest draw next: those whom the first has failed explore them. Draws belong to incident and night `day`.
+    incident : its incident (id), kinds, studies, site, night. First is the highest mean chance, of equals one made for the case; the others follow
+    by Thompson sampling (Thompson 1933; Russo et al. 2018), for those whom the first has failed. Draws belong to incident and night `day`.
     """
     fitting = collections.defaultdict(list)
     for one in solutions:
         if (kind := kind_for(one, incident)) and holds(one["when"], incident):
             fitting[kind].append(one)
-    tables = [chances(ones, feedback, kind, incident["site"]) for kind, ones in fitting.items()] or [chances([], feedback, "", "")]
-    found = pd.concat(tables, ignore_index=True)
+    found = pd.concat([chances(ones, feedback, kind, incident["site"]) for kind, ones in fitting.items()] or [chances([], feedback, "", "")])
     rng = np.random.default_rng(list(hashlib.sha256(f"{day} {incident['incident']}".encode()).digest()))
     drawn = stats.beta.ppf(rng.random(len(found)), found.a, found.b)
-    drawn[np.lexsort([-drawn, -found.chance])[:1]] = np.inf
+    general = ~found.solution.isin([one["id"] for one in solutions if any(one["when"].values())])      # not made for such a case
+    drawn[np.lexsort([-drawn, general, -found.chance])[:1]] = np.inf
     return found.iloc[np.argsort(-drawn, kind="stable")].reset_index(drop=True).assign(place=np.arange(1, len(found) + 1))
 
 

@@ -539,6 +539,16 @@ def test_a_kind_without_proposals_and_conditions_that_do_not_hold():
     assert "limit-idle-gpu" in set(rank(KNOWN, feedback_of(), idle | {"night": 3}, "d").solution)
 
 
+def test_of_equals_one_that_is_made_for_the_case_comes_first():
+    dip = {"incident": "i", "kinds": ["global_dip", "growing_topic"], "studies": ["accounting", "tickets"], "site": "A", "night": 1}
+    for day in range(10):
+        order = list(rank(KNOWN, feedback_of(), dip, day).solution)
+        assert order[0] == "power-network-batch"
+        assert "write-answer" not in order  # for topics that nothing else explains
+    rows = told(5, 5, "global_dip", "B", "check-downtime")
+    assert rank(KNOWN, feedback_of(*rows), dip, "d").solution[0] == "check-downtime"
+
+
 def test_two_studies_with_a_kind_of_the_same_name_have_proposals_of_their_own():
     of = {
         study: set(rank(KNOWN, feedback_of(), STUCK | {"kinds": ["silent"], "studies": [study]}, "d").solution)
