@@ -4,8 +4,6 @@
     Feedback      a table that only grows, each row sealed with its past    read_feedback, record_feedback
     Chances       how often a proposal works for a kind, at a site; order   effective, inherit, chances, rank
 
-    python solutions.py 20260119-3f2a restart-fts worked --by night-shift
-
 The model is a tree of chances: all proposals, one proposal, that proposal for one kind, that kind at one site. Each chance is drawn from a Beta
 distribution around the one above it (a hierarchical Beta-binomial model: Gelman et al., Bayesian Data Analysis, chapter 5). Evidence climbs the
 tree as effective counts (Kleinman 1973) and descends as a Beta distribution of the same mean and variance: all is closed form.
@@ -55,27 +53,26 @@ def read_solutions(path=ROOT / "solutions.yaml"):
 
 def _wrong(one):
     """What is wrong with one entry of the knowledge base, "" if nothing."""
-    needed = {"id", "kinds", "proposal", "effort"}
-    if not isinstance(one, dict) or not needed <= set(one) <= needed | {"when"}:
+    if not isinstance(one, dict) or not {"id", "kinds", "proposal", "effort"} <= set(one) <= {"id", "kinds", "when", "proposal", "effort"}:
         return "must have id, kinds, proposal, effort, may have when, and nothing else"
     kinds, when = one["kinds"], one.get("when", {})
-    if not re.fullmatch(r"[a-z][a-z0-9-]{1,39}", str(one["id"])):
-        return "needs an id of 2 to 40 small letters, digits and hyphens"
-    if not isinstance(kinds, list) or not kinds or not all(isinstance(k, str) and re.fullmatch(r"([\w-]+/)?[\w-]+", k) for k in kinds):
-        return "needs kinds, a list such as [drop, telemetry/silent]"
-    if not isinstance(one["proposal"], str) or not one["proposal"].strip() or not re.fullmatch(r"\d+ (min|h|d)", str(one["effort"])):
-        return "needs a proposal in words and an effort such as 10 min, 1 h or 2 d"
     try:
-        good = all(type(value) is CONDITIONS.get(name) for name, value in when.items()) and re.compile(when.get("site", ""))
+        understood = all(type(value) is CONDITIONS.get(name) for name, value in when.items()) and re.compile(when.get("site", ""))
     except (AttributeError, re.error):
-        good = False
-    return "" if good else "knows as conditions several_studies (true, false), site (a pattern), lasting_nights (a number)"
+        understood = False
+    demands = {
+        "needs an id of 2 to 40 small letters, digits and hyphens": re.fullmatch(r"[a-z][a-z0-9-]{1,39}", str(one["id"])),
+        "needs kinds, a list such as [drop, telemetry.silent]": kinds and isinstance(kinds, list) and all(isinstance(kind, str) for kind in kinds),
+        "needs a proposal in words": isinstance(one["proposal"], str) and one["proposal"].strip(),
+        "needs an effort such as 10 min, 1 h or 2 d": re.fullmatch(r"\d+ (min|h|d)", str(one["effort"])),
+        "knows as conditions several_studies (true, false), site (a pattern), lasting_nights (a number)": understood}
+    return next((demand for demand, met in demands.items() if not met), "")
 
 
 def kind_for(solution, incident):
     """As which of its kinds an incident (its kinds, studies) may be solved by `solution`: the first that fits, "" if none does."""
-    named = [name for kind in incident["kinds"] for name in (kind, *(f"{study}/{kind}" for study in incident["studies"]))]
-    return next((name for name in named if name in solution["kinds"]), "")
+    names = (name for kind in incident["kinds"] for name in (kind, *(f"{study}.{kind}" for study in incident["studies"])))
+    return next((name for name in names if name in solution["kinds"]), "")
 
 
 def holds(when, incident):
@@ -88,21 +85,20 @@ def holds(when, incident):
 # -------------------------------------------------------------------------------------------------------------- Feedback
 
 COLUMNS = ["at", "incident", "kind", "site", "solution", "worked", "by", "checksum"]
-OUTCOMES = {"worked": True, "failed": False}
 
 
 def read_feedback(path):
     """(feedback, trouble): the rows of feedback.csv that are as they were written, and in one line what is wrong with the rest, "" if nothing.
 
-    feedback : one row per feedback: at, incident, kind, site, solution, by (text), worked (bool); none where there is no file. Rows from one that was
-    changed, moved or lost on do not count: nobody can tell them from forged ones. A last line without its end is still being written.
+    feedback : one row each: at, incident, kind, site, solution, by (text), worked (bool); none where there is no file. From a row on that was
+    changed, moved or lost nothing counts: nobody knows what else was. A last line without its end is still being written.
     """
     try:
         rows, trouble, _ = _replay(Path(path))
     except OSError as error:
         rows, trouble = [], f"{Path(path).name} cannot be read ({error.strerror}), so no feedback counts"
     feedback = pd.DataFrame(rows, columns=COLUMNS, dtype="str").drop(columns="checksum")
-    return feedback.assign(worked=feedback.worked.map(OUTCOMES).astype(bool)), trouble
+    return feedback.assign(worked=(feedback.worked == "worked").astype(bool)), trouble
 
 
 def _replay(path):
@@ -144,9 +140,8 @@ def as_cell(text, length=80):
 def record_feedback(incident, solution, worked, by="", products=""):
     """Append to <products>/feedback/feedback.csv whether `solution` worked (bool) for `incident`; returns the row as a dict.
 
-    ValueError in one line for an incident or solution that is not known, with the nearest that are, for a solution that is not for this kind, and for
-    a table that somebody changed; OSError when it cannot be written. Either way the table stays as it was. Of several feedbacks on the same
-    incident and solution the last counts: so one corrects oneself.
+    ValueError in one line for an incident or solution that is not known, a solution that is not for this kind, a table that somebody changed; OSError
+    when it cannot be written: the table stays as it was. Of feedbacks on the same incident and solution the last counts, so one corrects oneself.
     """
     if not isinstance(worked, bool | np.bool_):
         raise ValueError(f"worked is {worked!r}: it must be True or False")
@@ -154,17 +149,16 @@ def record_feedback(incident, solution, worked, by="", products=""):
     about = _find_incident(root / "data/incidents", str(incident))
     kinds = {name: kind for name, one in known.items() if (kind := kind_for(one, about))}
     if solution not in known:
-        near = difflib.get_close_matches(str(solution), known, 3, cutoff=0)
-        raise ValueError(f"there is no solution {str(solution)[:60]!r}; the nearest: {', '.join(near)}")
+        near = ", ".join(difflib.get_close_matches(str(solution), known, cutoff=0))
+        raise ValueError(f"there is no solution {str(solution)[:60]!r}; the nearest: {near}")
     if solution not in kinds:
         raise ValueError(f"{solution} is not for {', '.join(about['kinds'])}; for it are: {', '.join(kinds) or 'none, add one to solutions.yaml'}")
-    now, outcome = f"{pd.Timestamp.now('UTC'):%Y-%m-%dT%H:%M:%SZ}", "worked" if worked else "failed"
-    row = [now, about["incident"], kinds[solution], as_cell(about["site"]), solution, outcome, as_cell(by)]
-    path = root / "feedback/feedback.csv"
+    row = [f"{pd.Timestamp.now('UTC'):%Y-%m-%dT%H:%M:%SZ}", about["incident"], kinds[solution], as_cell(about["site"]), solution,
+           "worked" if worked else "failed", as_cell(by)]
     try:
-        _append(path, row)
+        _append(root / "feedback/feedback.csv", row)
     except OSError as error:
-        raise OSError(f"{path}: {error.strerror or error}; nothing was recorded") from None
+        raise OSError(f"{root / 'feedback/feedback.csv'}: {error.strerror or error}; nothing was recorded") from None
     return dict(zip(COLUMNS, row, strict=False))
 
 
@@ -176,14 +170,14 @@ def _find_incident(folder, incident):
         for found in night[night.incident == incident].to_dict("records"):
             return found
         seen |= set(night.incident)
-    near = difflib.get_close_matches(incident, sorted(seen), 3, cutoff=0) or [f"none, for the digest left none in {folder}"]
+    near = difflib.get_close_matches(incident, sorted(seen), cutoff=0) or [f"none, for the digest left none in {folder}"]
     raise ValueError(f"there is no incident {incident[:60]!r}; the nearest: {', '.join(near)}")
 
 
 def _append(path, texts):
     """Seal and append a row, all or nothing: it is on the disk when this returns. A torn last line moves to feedback.torn."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a+b", buffering=0) as file:
+    with open(path, "ab", buffering=0) as file:
         fcntl.flock(file, fcntl.LOCK_EX)      # others wait; the system ends the lock however this process ends
         rows, trouble, torn = _replay(path)
         if trouble:
@@ -191,8 +185,7 @@ def _append(path, texts):
         data = path.read_bytes()
         size = len(data) - torn
         if torn:
-            with open(path.with_suffix(".torn"), "ab") as aside:
-                aside.write(data[size:] + b"\n")
+            path.with_suffix(".torn").write_bytes(data[size:])
             file.truncate(size)
         row, text = [*texts, _seal(texts, rows)], io.StringIO()
         csv.writer(text, lineterminator="\n").writerows([[]] * (data[size - 1:size] not in (b"", b"\n")) + ([row] if size else [COLUMNS, row]))
@@ -211,16 +204,13 @@ def _append(path, texts):
 # --------------------------------------------------------------------------------------------------- Chances and ranking
 
 # How tightly chances lie around the one above, in trials: a proposal around all, a kind around its proposal, a site around its kind. With ALL, ten
-# imagined trials of which half worked, they make every chance from 0 to 1 about equally likely before the first feedback (1.04 of 2.07 trials).
-STRENGTHS = (6.0, 10.0, 20.0)
-ALL = (5.0, 5.0)
+# imagined trials of which half worked, they make about Jeffreys' prior before the first feedback: half a trial that worked, half one that failed.
+STRENGTHS, ALL = (3.0, 5.0, 10.0), (5.0, 5.0)
+SHOWN = ["solution", "proposal", "effort", "chance", "low", "high", "trials", "worked"]
 
 
 def effective(worked, trials, strength):
-    """(worked, trials) of a branch as so many independent trials of the chance above it; arrays of any shape.
-
-    However often it was tried for one kind, that says no more of other kinds than strength + 1 trials of as many kinds (Kleinman 1973).
-    """
+    """(worked, trials) of a branch, of any shape, as independent trials of the chance above it: at most strength + 1 (Kleinman 1973)."""
     share = (strength + 1) / (trials + strength)
     return worked * share, trials * share
 
@@ -239,7 +229,7 @@ def inherit(branches):
 
 
 def tally(told):
-    """Evidence at each level and what its branches pass up: two lists of {(solution, kind, site)[:level]: array [worked, trials]}."""
+    """Evidence at each level of the tree and what its branches pass up: two lists of {(solution, kind, site)[:level]: array [worked, trials]}."""
     sums, passed = ([collections.defaultdict(lambda: np.zeros(2)) for _ in range(4)] for _ in range(2))
     sums[3].update({key: np.array([of.sum(), len(of)], float) for key, of in told.groupby(["solution", "kind", "site"]).worked})
     for level in (3, 2, 1):
@@ -249,14 +239,11 @@ def tally(told):
     return sums, passed
 
 
-SHOWN = ["solution", "proposal", "effort", "chance", "low", "high", "trials", "worked"]
-
-
 def chances(solutions, feedback, kind, site):
     """The proposals for a `kind` (as solutions.yaml writes it) at a `site`, in the order of `solutions`, with what feedback says of each.
 
-    Returns one row each: SHOWN (mean chance and its 95% interval; trials and worked for this kind, at all sites), elsewhere (trials for other kinds),
-    kind, and a, b (the Beta distribution). A kind without proposals gives no row.
+    One row each: SHOWN (mean chance and its 95% interval; trials and worked for this kind, at all sites), elsewhere (trials for other kinds), kind,
+    a, b (the Beta distribution). A kind without proposals gives none.
     """
     told, rows = feedback.drop_duplicates(["incident", "solution"], keep="last"), []
     sums, passed = tally(told)
@@ -267,26 +254,25 @@ def chances(solutions, feedback, kind, site):
         here = mine.worked[mine.kind == kind]
         rows.append([one["id"], one["proposal"], one["effort"], a / (a + b), *stats.beta.ppf([0.025, 0.975], a, b), len(here), int(here.sum()),
                      len(mine) - len(here), kind, a, b])
-    return pd.DataFrame(rows, columns=[*SHOWN, "elsewhere", "kind", "a", "b"]).astype({"a": float, "b": float})
+    types = dict.fromkeys(["chance", "low", "high", "a", "b"], float) | dict.fromkeys(["trials", "worked", "elsewhere"], int)
+    return pd.DataFrame(rows, columns=[*SHOWN, "elsewhere", "kind", "a", "b"]).astype(types)
 
 
 def rank(solutions, feedback, incident, day):
     """The proposals for an incident, best first: the rows of `chances` with place (1 = first); none where no kind of it has any.
 
-    incident : its incident (id), kinds, studies, site, night. The first is that with the highest mean chance; the others follow by Thompson sampling
-    (Thompson 1933; Russo et al. 2018): each draws from its Beta distribution, the highest draw is next. So they are explored by those whom the
-    first has failed, at no cost to it. The draws are those of the incident and the night `day`: another run with the same feedback shows the same.
+    incident : its incident (id), kinds, studies, site, night. First is the highest mean chance, of equals one made for the case; the others follow
+    by Thompson sampling (Thompson 1933; Russo et al. 2018), for those whom the first has failed. Draws belong to incident and night `day`.
     """
     fitting = collections.defaultdict(list)
     for one in solutions:
         if (kind := kind_for(one, incident)) and holds(one["when"], incident):
             fitting[kind].append(one)
-    found = [chances(ones, feedback, kind, incident["site"]) for kind, ones in fitting.items()] or [chances([], feedback, "", "")]
-    found = pd.concat(found, ignore_index=True)
+    found = pd.concat([chances(ones, feedback, kind, incident["site"]) for kind, ones in fitting.items()] or [chances([], feedback, "", "")])
     rng = np.random.default_rng(list(hashlib.sha256(f"{day} {incident['incident']}".encode()).digest()))
     drawn = stats.beta.ppf(rng.random(len(found)), found.a, found.b)
-    first = np.lexsort([-drawn, -found.chance])[:1]
-    drawn[first] = 1.0
+    general = ~found.solution.isin([one["id"] for one in solutions if any(one["when"].values())])      # not made for such a case
+    drawn[np.lexsort([-drawn, general, -found.chance])[:1]] = np.inf
     return found.iloc[np.argsort(-drawn, kind="stable")].reset_index(drop=True).assign(place=np.arange(1, len(found) + 1))
 
 
@@ -294,14 +280,14 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(prog="solutions.py", description="Tell whether a proposal of the digest worked for an incident.")
     parser.add_argument("incident", help="as the digest names it, such as 20260119-3f2a")
     parser.add_argument("solution", help="id of the proposal, such as restart-fts")
-    parser.add_argument("outcome", choices=list(OUTCOMES))
+    parser.add_argument("outcome", choices=["worked", "failed"])
     parser.add_argument("--by", default="", help="who says so; stays in the table, on no page")
     parser.add_argument("--products", default="", help="the folder of products, where config.yaml names one")
     told = parser.parse_args(arguments)
     try:
-        row = record_feedback(told.incident, told.solution, OUTCOMES[told.outcome], told.by, told.products)
+        row = record_feedback(told.incident, told.solution, told.outcome == "worked", told.by, told.products)
     except (OSError, ValueError) as error:
-        print(f"solutions: {error}", file=sys.stderr)
+        print(f"solutions: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     feedback, _ = read_feedback(resolve(told.products) / "feedback/feedback.csv")
     now = chances(read_solutions(), feedback, row["kind"], row["site"]).set_index("solution").loc[told.solution]
