@@ -20,6 +20,7 @@ PARAMETERS = {
     "2_preprocess": "lists: str = 'lists.txt'  # what is in use",
     "3_train": "known: str = ''  # what else there is to learn from",
     "4_analyse": "truth: str = 'sample'  # what it is measured against",
+    "digest": "nights: dict = {}  # studies with findings of tonight\nmissing: list = []  # the others",
 }  # of each step of its own
 WRITES = {
     "1_extract": ["data/raw/{study}/status.json"],
@@ -27,6 +28,7 @@ WRITES = {
     "3_train": ["models/{study}/metrics.json"],
     "4_analyse": ["data/scores/{study}.parquet", "data/findings/{study}.parquet"],
 }
+INCIDENTS = (".parquet", "_findings.parquet", "_proposals.parquet", ".json")
 ASKS, READS = (
     {"extract": {"source": "mysql://desk.example:3306/tickets?charset=utf8mb4", "table": "sacctmgr"}},
     {"extract": {"source": "events.csv", "table": "t*.csv"}, "train": {"known": "known.csv"}, "analyse": {"truth": "incidents.csv"}},
@@ -81,6 +83,10 @@ def make_checkout(folder):
         "constraints.txt",
         "pyproject.toml",
         "sites.yaml",
+        "kinds.yaml",
+        "solutions.yaml",
+        "incidents.py",
+        "solutions.py",
         "notebooks/tickets/phrases.yaml",
         "notebooks/tickets/osticket.sql",
     ):
@@ -96,6 +102,7 @@ def make_checkout(folder):
     tickets = [f"tickets/{name}" for name in ("osticket.sqlite", "accounts.txt", "labels.csv")]
     sample = ("truth.csv", "transfers.jsonl.gz", "perfsonar.csv", "accounting.jsonl.gz", *samplers, "telemetry/labels.csv", *certification, *tickets)
     write_notebook(folder / "notebooks/simulate.ipynb", [f"data/sample/{f}" for f in sample])
+    write_notebook(folder / "notebooks/digest.ipynb", [f"data/incidents/{{day}}{end}" for end in INCIDENTS])
     for name in ("events.csv", "table.csv", "lists.txt", "known.csv", "incidents.csv"):
         (folder / name).write_text("")
     return folder
@@ -111,14 +118,15 @@ def write_notebook(path, writes):
 time.sleep(wait_s)
 assert not fail, "this study is told to fail"
 for name in {writes!r}:
-    path = pathlib.Path(name)
+    path = pathlib.Path(name.replace("{{day}}", day))
     path.parent.mkdir(parents=True, exist_ok=True)
     columns = "study kind entity site start end score p_value observed expected unit evidence figure impact impact_unit".split()
     if name.endswith(".parquet"):
         import pandas
         pandas.DataFrame([columns] * ("scores" in name), columns=columns).to_parquet(path)  # one thing is judged, and nothing is found
     else:
-        told = {{"day": day, "models": [], "state": "ok", "window": ["", day], "rows": 1, "newest": day, "source": {source}, "sha256": ""}}
+        told = {{x: globals()[x] for x in ("nights", "missing") if x in globals()}}
+        told |= {{"day": day, "models": [], "state": "ok", "window": ["", day], "rows": 1, "newest": day, "source": {source}, "sha256": ""}}
         path.write_text(json.dumps(told))"""
     cells = [
         nbformat.v4.new_markdown_cell("# A title\n\nA question?\n\n*Writes*: " + ", ".join(f"`{name}`" for name in writes)),
@@ -172,6 +180,10 @@ WRONG = [
     ({"studies": {"left": ["extract"]}}, "must be a mapping"),
     ({"studies": {"left": {"analyse": {"truth": "nowhere.csv"}}}}, "studies.left.analyse.truth, nowhere.csv, does not exist or is no file"),
     ({"studies": {"left": {}}, "alarm_rate": "5%"}, "alarm_rate is '5%': it must be a number"),
+    ({"studies": {"left": {}}, "digest": {"colour": 1}}, "digest: notebooks/digest.ipynb declares no parameter 'colour'"),
+    ({"studies": {"left": {}}, "digest": {"nights": {}}}, "digest: nights is found by the chain"),
+    ({"studies": {"left": {}}, "mail": ["me"]}, "mail must be a mapping"),
+    ({"studies": {"left": {}}, "keep_nights": -1}, "keep_nights is -1: it must be a whole number, 0 to keep all"),
 ]
 
 
@@ -243,6 +255,15 @@ def test_only_the_failed_study_goes_on_when_it_is_mended(mended):
     assert "left/2_preprocess" in printed
     assert "left/1_extract" not in printed
     assert "right" not in printed
+
+
+def test_the_digest_knows_which_studies_have_findings_of_tonight(failed, mended):
+    folder, _, printed = failed
+    assert "digest: 4 of 4 cells" in printed
+    told = json.loads((folder / "data/incidents/2026-01-31.json").read_text())
+    assert (told["nights"], told["missing"]) == ({"right": "2026-01-31"}, ["left"])
+    told = json.loads((mended[0] / "data/incidents/2026-01-31.json").read_text())
+    assert (told["nights"], told["missing"]) == ({"left": "2026-01-31", "right": "2026-01-31"}, [])
 
 
 def test_nothing_changed_means_nothing_runs_and_little_time(one_night):

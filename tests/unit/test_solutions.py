@@ -1,0 +1,591 @@
+"""Solutions: what is proposed, that feedback is never lost nor forged by accident, and that what worked comes first."""
+
+import collections
+import multiprocessing
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from conftest import REPOSITORY, from_notebook
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import solutions as module
+from solutions import COLUMNS, chances, holds, kind_for, rank, read_feedback, read_solutions, record_feedback
+
+INCIDENTS = [
+    {"incident": "20260119-3f2a", "kinds": ["stuck_queue", "slow_fts_server"], "studies": ["transfers"], "site": "", "night": 2},
+    {"incident": "20260120-aaaa", "kinds": ["silent"], "studies": ["telemetry"], "site": "=SITE()", "night": 1},
+    {"incident": "20260121-b0b0", "kinds": ["slow_destination"], "studies": ["transfers", "tickets"], "site": "AURORA-T1", "night": 1},
+]
+KNOWN = read_solutions()
+
+
+@pytest.fixture
+def products(tmp_path):
+    """A products folder in which three incidents are known, the first two of an earlier night."""
+    return with_incidents(tmp_path / "products")
+
+
+@pytest.fixture
+def five(tmp_path, five_given):
+    """The file of five feedbacks, in a products folder of its own."""
+    return shutil.copytree(five_given, tmp_path / "products") / "feedback/feedback.csv"
+
+
+@pytest.fixture(scope="module")
+def five_given(tmp_path_factory):
+    products = with_incidents(tmp_path_factory.mktemp("five") / "products")
+    for incident, solution, worked in [
+        ("20260119-3f2a", "restart-fts", True),
+        ("20260119-3f2a", "other-fts", False),
+        ("20260120-aaaa", "restart-sampler", True),
+        ("20260121-b0b0", "fewer-streams", True),
+        ("20260121-b0b0", "storage-space", False),
+    ]:
+        record_feedback(incident, solution, worked, products=products)
+    return products
+
+
+def with_incidents(products):
+    (products / "data/incidents").mkdir(parents=True)
+    pd.DataFrame(INCIDENTS[:2]).to_parquet(products / "data/incidents/2026-01-20.parquet")
+    pd.DataFrame(INCIDENTS[2:]).to_parquet(products / "data/incidents/2026-01-21.parquet")
+    pd.DataFrame({"x": [1]}).to_parquet(products / "data/incidents/2026-01-21_findings.parquet")
+    return products
+
+
+def feedback_of(*rows):
+    """A table of feedback from (incident, kind, site, solution, worked)."""
+    return pd.DataFrame(rows, columns=["incident", "kind", "site", "solution", "worked"]).astype({"worked": bool})
+
+
+def told(count, worked, kind, site, solution):
+    """Rows of feedback on `count` incidents of which `worked` were solved."""
+    return [(f"{kind}-{site}-{n}", kind, site, solution, n < worked) for n in range(count)]
+
+
+# ------------------------------------------------------------------------------------------------------------ knowledge
+
+
+def kinds_of_studies():
+    """(study, kind) of every kind of finding that kinds.yaml knows."""
+    entries = yaml.safe_load((REPOSITORY / "kinds.yaml").read_text())
+    return [(entry["study"], name.rpartition(".")[2]) for name, entry in entries.items()]
+
+
+def test_every_kind_of_every_study_has_two_to_four_proposals():
+    assert len(kinds_of_studies()) >= 32
+    for study, kind in kinds_of_studies():
+        incident = {"kinds": [kind], "studies": [study]}
+        fitting = [one["id"] for one in KNOWN if kind_for(one, incident)]
+        assert 2 <= len(fitting) <= 4, (study, kind, fitting)
+
+
+def test_no_proposal_is_for_a_kind_that_no_study_has():
+    names = {name for study, kind in kinds_of_studies() for name in (kind, f"{study}.{kind}")}
+    assert {kind for one in KNOWN for kind in one["kinds"]} <= names
+
+
+def test_proposals_are_short_and_many_serve_several_kinds():
+    assert all(40 <= len(one["proposal"]) <= 200 and one["proposal"].endswith((".", "?")) for one in KNOWN)
+    assert sum(len(one["kinds"]) > 1 for one in KNOWN) > len(KNOWN) / 2
+
+
+GOOD = {"id": "try-it", "kinds": ["drop"], "proposal": "Try it.", "effort": "10 min"}
+
+
+@pytest.mark.parametrize(
+    ("entry", "says"),
+    [
+        ("a text", "must have id"),
+        ({"id": "x1"}, "must have id"),
+        (GOOD | {"colour": "red"}, "nothing else"),
+        (GOOD | {"id": "=cmd()"}, "id of 2 to 40"),
+        (GOOD | {"id": None}, "id of 2 to 40"),
+        (GOOD | {"kinds": "drop"}, "a list"),
+        (GOOD | {"kinds": []}, "a list"),
+        (GOOD | {"kinds": [1]}, "a list"),
+        (GOOD | {"proposal": " "}, "in words"),
+        (GOOD | {"effort": "soon"}, "10 min"),
+        (GOOD | {"effort": 10}, "10 min"),
+        (GOOD | {"when": {"site": "("}}, "conditions"),
+        (GOOD | {"when": {"moon": True}}, "conditions"),
+        (GOOD | {"when": {"lasting_nights": True}}, "conditions"),
+        (GOOD | {"when": ["site"]}, "conditions"),
+    ],
+)
+def test_a_bad_entry_is_named_in_one_line(tmp_path, entry, says):
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump([GOOD, entry]))
+    with pytest.raises(ValueError, match=says) as error:
+        read_solutions(path)
+    assert str(error.value).startswith("mine.yaml: proposal 2")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["- [", "a: 1", yaml.safe_dump([GOOD, GOOD]), "\t- x", "- \xff"])
+def test_a_bad_file_is_named_in_one_line(tmp_path, text):
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(ValueError, match=r"mine\.yaml") as error:
+        read_solutions(path)
+    assert "\n" not in str(error.value)
+
+
+def test_conditions():
+    one = {"studies": ["a", "b"], "site": "AURORA-T1", "night": 3}
+    assert holds({}, one)
+    assert holds({"several_studies": True, "site": "-T1$", "lasting_nights": 3}, one)
+    assert not holds({"several_studies": False}, one)
+    assert not holds({"site": "-T2$"}, one)
+    assert not holds({"lasting_nights": 4}, one)
+    assert holds({"several_studies": False}, one | {"studies": ["a"]})
+
+
+# ------------------------------------------------------------------------------------------------------------- feedback
+
+
+def test_feedback_comes_back_as_it_was_given(five):
+    feedback, trouble = read_feedback(five)
+    assert trouble == ""
+    assert list(feedback.solution) == ["restart-fts", "other-fts", "restart-sampler", "fewer-streams", "storage-space"]
+    assert list(feedback.worked) == [True, False, True, True, False]
+    assert list(feedback.kind) == ["stuck_queue", "stuck_queue", "telemetry.silent", "slow_destination", "slow_destination"]
+    assert pd.to_datetime(feedback["at"], utc=True).is_monotonic_increasing
+    assert list(five.read_text().splitlines()[0].split(",")) == COLUMNS
+
+
+def test_no_file_is_no_feedback_and_no_trouble(tmp_path):
+    feedback, trouble = read_feedback(tmp_path / "feedback.csv")
+    assert (len(feedback), trouble, feedback.worked.dtype) == (0, "", bool)
+
+
+def test_what_a_table_program_would_run_becomes_text(products):
+    for by in ["=cmd|'/c calc'!A1", "+1", "-1", "@SUM(A1)", "\t=1", "\r\n=1", " =1", "\u202e=1\x00"]:
+        row = record_feedback("20260120-aaaa", "restart-sampler", True, by=by, products=products)
+        assert row["by"].startswith("'")
+        assert row["site"] == "'=SITE()"
+    feedback, trouble = read_feedback(products / "feedback/feedback.csv")
+    assert trouble == ""
+    assert len(feedback) == 8
+    assert not feedback.map(lambda cell: str(cell).startswith(("=", "+", "-", "@"))).any(axis=None)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.text(max_size=120), max_size=4))
+def test_any_name_of_a_person_can_be_kept_and_stays_one_line(names):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "feedback.csv"
+        for name in names:
+            module._append(path, ["t", "i", "k", "s", "x", "worked", module.as_cell(name)])
+        feedback, trouble = read_feedback(path)
+        assert trouble == ""
+        assert list(feedback.by) == [module.as_cell(name) for name in names]
+        assert not names or len(path.read_bytes().splitlines()) == len(names) + 1
+
+
+def change(lines, number, edit):
+    return [*lines[:number], edit(lines[number]), *lines[number + 1 :]]
+
+
+@pytest.mark.parametrize(
+    ("edit", "line", "left"),
+    [
+        (lambda x: change(x, 3, lambda row: row.replace(b",worked,", b",failed,")), 4, 2),
+        (lambda x: change(x, 1, lambda row: row.replace(b"restart-fts", b"other-fts")), 2, 0),
+        (lambda x: change(x, 5, lambda row: row.replace(b"AURORA", b"BOREAS")), 6, 4),
+        (lambda x: x[:2] + x[3:], 3, 1),
+        (lambda x: x[:1] + x[2:], 2, 0),
+        (lambda x: [x[0], x[2], x[1], *x[3:]], 2, 0),
+        (lambda x: [*x[:3], x[2], *x[3:]], 4, 2),
+        (lambda x: x[1:], 1, 0),
+        (lambda x: [*x[:4], b"2026-01-01,a,b,c,d,worked,me,0\n", *x[4:]], 5, 3),
+        (lambda x: [*x[:4], b"\xff\xfe\x00\n", *x[4:]], 5, 3),
+        (lambda x: [*x[:4], b"\x00", *x[4:]], 5, 3),
+        (lambda x: [line.replace(b",", b";") for line in x], 1, 0),
+    ],
+)
+def test_a_changed_lost_or_moved_row_is_named_and_ends_the_feedback(five, edit, line, left):
+    five.write_bytes(b"".join(edit(five.read_bytes().splitlines(keepends=True))))
+    before = five.read_bytes()
+    feedback, trouble = read_feedback(five)
+    assert f"feedback.csv line {line} " in trouble
+    assert len(feedback) == left
+    with pytest.raises(ValueError, match=f"feedback.csv line {line} .* Nothing was recorded") as error:
+        record_feedback("20260119-3f2a", "fts-database", True, products=five.parents[1])
+    assert "\n" not in str(error.value)
+    assert five.read_bytes() == before
+
+
+@pytest.mark.parametrize("kept", [0, 1, 3, 5])
+def test_rows_cut_off_at_the_end_are_missed(five, kept):
+    lines = five.read_bytes().splitlines(keepends=True)
+    five.write_bytes(b"".join(lines[:kept]))
+    feedback, trouble = read_feedback(five)
+    assert len(feedback) == max(kept - 1, 0)
+    assert "its end was removed" in trouble
+    with pytest.raises(ValueError, match="its end was removed"):
+        record_feedback("20260119-3f2a", "fts-database", True, products=five.parents[1])
+
+
+def test_a_table_that_was_deleted_is_missed_and_one_that_was_moved_away_is_not(five):
+    five.unlink()
+    assert "its end was removed" in read_feedback(five)[1]
+    shutil.move(five.parent, five.parents[1] / "old")
+    record_feedback("20260119-3f2a", "fts-database", True, products=five.parents[1])
+    assert len(read_feedback(five)[0]) == 1
+
+
+def test_what_a_table_program_does_to_the_look_of_it_does_no_harm(five):
+    rows = five.read_text().splitlines()
+    quoted = ["\ufeff" + rows[0], *(",".join(f'"{cell}"' for cell in row.split(",")) for row in rows[1:])]
+    five.write_bytes("\r\n".join([*quoted, "", ""]).encode())
+    feedback, trouble = read_feedback(five)
+    assert (len(feedback), trouble) == (5, "")
+    record_feedback("20260119-3f2a", "fts-database", False, products=five.parents[1])
+    assert (len(read_feedback(five)[0]), read_feedback(five)[1]) == (6, "")
+
+
+def test_a_last_row_without_its_line_end_is_whole(five):
+    five.write_bytes(five.read_bytes().rstrip(b"\n"))
+    record_feedback("20260119-3f2a", "fts-database", False, products=five.parents[1])
+    feedback, trouble = read_feedback(five)
+    assert (len(feedback), trouble) == (6, "")
+
+
+@pytest.mark.parametrize("torn", [b"2", b"2026-01-31T08:00:00Z,20260119-3f2a,stuck", b'2026,"an open', b"\xe2\x82"])
+def test_a_torn_last_line_is_set_aside_by_the_next_feedback(five, torn):
+    whole = five.read_bytes()
+    five.write_bytes(whole + torn)
+    assert (len(read_feedback(five)[0]), read_feedback(five)[1]) == (5, "")
+    record_feedback("20260119-3f2a", "fts-database", False, products=five.parents[1])
+    assert (len(read_feedback(five)[0]), read_feedback(five)[1]) == (6, "")
+    assert five.read_bytes().startswith(whole)
+    assert five.with_suffix(".torn").read_bytes() == torn
+
+
+def test_a_torn_first_line_is_no_obstacle(products):
+    path = products / "feedback/feedback.csv"
+    path.parent.mkdir()
+    path.write_bytes(b"at,incid")
+    record_feedback("20260119-3f2a", "fts-database", False, products=products)
+    assert (len(read_feedback(path)[0]), read_feedback(path)[1]) == (1, "")
+
+
+def child(code, products, **more):
+    """Run Python code with `products` in a process of its own; (exit code, stdout, stderr)."""
+    head = f"import os, resource, sys; sys.path.insert(0, {str(REPOSITORY)!r}); import solutions; products = {str(products)!r}\n"
+    done = subprocess.run([sys.executable, "-c", head + code], capture_output=True, text=True, timeout=60, cwd=REPOSITORY, **more)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_full_disk_loses_nothing_and_says_so_in_one_line(five):
+    """The system takes a part of the row and refuses the rest, as a full disk does."""
+    before = five.read_bytes()
+    code = f"resource.setrlimit(resource.RLIMIT_FSIZE, ({len(before) + 30}, {len(before) + 30}))\n"
+    code += "sys.exit(solutions.main(['20260119-3f2a', 'fts-database', 'worked', '--products', products]))"
+    status, out, err = child(code, five.parents[1])
+    assert (status, out) == (1, "")
+    assert err.startswith("solutions: ")
+    assert "nothing was recorded" in err
+    assert len(err.splitlines()) == 1
+    assert five.read_bytes() == before
+    assert read_feedback(five)[1] == ""
+
+
+def test_no_permission_loses_nothing_and_says_so_in_one_line():
+    folder = Path(tempfile.mkdtemp())  # not below tmp_path, which nobody else may enter
+    try:
+        folder.chmod(0o755)
+        with_incidents(folder)
+        record_feedback("20260119-3f2a", "restart-fts", True, products=folder)
+        before = (folder / "feedback/feedback.csv").read_bytes()
+        (folder / "feedback/feedback.csv").chmod(0o444)
+        code = "known = solutions.read_solutions(); solutions.read_solutions = lambda: known\n"
+        code += "solutions._find_incident(solutions.Path(products) / 'data/incidents', '20260119-3f2a')  # what it imports may not be everybody's\n"
+        code += "os.geteuid() or os.setuid(65534)\n"
+        code += "sys.exit(solutions.main(['20260119-3f2a', 'fts-database', 'worked', '--products', products]))"
+        status, out, err = child(code, folder)
+        assert (status, out) == (1, "")
+        assert "Permission denied; nothing was recorded" in err
+        assert len(err.splitlines()) == 1
+        assert (folder / "feedback/feedback.csv").read_bytes() == before
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_a_table_that_nobody_may_read_is_trouble_and_no_crash(tmp_path):
+    (tmp_path / "feedback.csv").mkdir()
+    feedback, trouble = read_feedback(tmp_path / "feedback.csv")
+    assert len(feedback) == 0
+    assert trouble.startswith("feedback.csv cannot be read")
+
+
+def write_ten(products, name):
+    for _ in range(10):
+        record_feedback("20260119-3f2a", "restart-fts", True, by=name, products=products)
+
+
+def test_those_who_write_at_once_wait_for_one_another(products):
+    context = multiprocessing.get_context("fork")
+    writers = [context.Process(target=write_ten, args=(products, f"writer {n}")) for n in range(4)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
+    assert [writer.exitcode for writer in writers] == [0] * 4
+    feedback, trouble = read_feedback(products / "feedback/feedback.csv")
+    assert trouble == ""
+    assert collections.Counter(feedback.by) == {f"writer {n}": 10 for n in range(4)}
+
+
+def test_a_writer_that_is_killed_while_it_writes_holds_up_nobody(five):
+    code = "write = solutions.os.fsync; solutions.os.fsync = lambda file: os.kill(os.getpid(), 9)\n"
+    code += "solutions.main(['20260119-3f2a', 'fts-database', 'worked', '--products', products])"
+    assert child(code, five.parents[1])[0] == -9
+    record_feedback("20260120-aaaa", "console-node", False, products=five.parents[1])
+    feedback, trouble = read_feedback(five)
+    assert trouble == ""
+    assert list(feedback.solution[5:]) == ["fts-database", "console-node"]  # the row was written, only its end was not reached
+
+
+@pytest.mark.parametrize(
+    ("incident", "solution", "says"),
+    [
+        ("20260119-3f2b", "restart-fts", "there is no incident '20260119-3f2b'; the nearest: 20260119-3f2a"),
+        ("", "restart-fts", "there is no incident ''"),
+        ("x\n" * 99, "restart-fts", "there is no incident"),
+        ("20260119-3f2a", "restart-ftx", "there is no solution 'restart-ftx'; the nearest: restart-fts"),
+        ("20260119-3f2a", None, "there is no solution 'None'"),
+        ("20260120-aaaa", "restart-fts", "restart-fts is not for silent; for it are: drain-reboot, console-node, restart-sampler"),
+    ],
+)
+def test_wrong_ids_are_answered_in_one_line_and_nothing_is_written(products, incident, solution, says):
+    with pytest.raises(ValueError, match=r"^" + says) as error:
+        record_feedback(incident, solution, True, products=products)
+    assert "\n" not in str(error.value)
+    assert not (products / "feedback").exists()
+
+
+@pytest.mark.parametrize("worked", ["worked", "failed", None, 1, np.nan])
+def test_worked_is_true_or_false(products, worked):
+    with pytest.raises(ValueError, match="must be True or False"):
+        record_feedback("20260119-3f2a", "restart-fts", worked, products=products)
+
+
+def test_without_a_digest_there_is_nothing_to_give_feedback_on(tmp_path):
+    with pytest.raises(ValueError, match="the digest left none in"):
+        record_feedback("20260119-3f2a", "restart-fts", True, products=tmp_path)
+
+
+def test_the_newest_night_says_of_which_kinds_an_incident_is(products):
+    later = INCIDENTS[0] | {"kinds": ["slow_link"]}
+    pd.DataFrame([later]).to_parquet(products / "data/incidents/2026-01-22.parquet")
+    assert record_feedback("20260119-3f2a", "test-network", True, products=products)["kind"] == "slow_link"
+
+
+def test_the_command(products, capsys):
+    arguments = ["20260119-3f2a", "restart-fts", "worked", "--by", "night-shift", "--products", str(products)]
+    assert module.main(arguments) == 0
+    assert "restart-fts worked in 1 of 1 trials" in capsys.readouterr().out
+    assert read_feedback(products / "feedback/feedback.csv")[0].by[0] == "night-shift"
+    assert module.main(["20260119-3f2b", *arguments[1:]]) == 1
+    assert capsys.readouterr().err.startswith("solutions: there is no incident")
+
+
+# -------------------------------------------------------------------------------------------------------------- chances
+
+
+def test_before_any_feedback_every_chance_is_open():
+    table = chances(KNOWN, feedback_of(), "stuck_queue", "")
+    assert list(table.chance) == [0.5] * 3
+    assert (table.low < 0.01).all()
+    assert (table.high > 0.99).all()
+    assert (table[["trials", "worked", "elsewhere"]] == 0).all(axis=None)
+
+
+def test_a_kind_without_proposals_gives_no_row():
+    assert len(chances(KNOWN, feedback_of(), "never heard of", "")) == 0
+
+
+def test_own_trials_outweigh_those_of_others():
+    rows = told(200, 20, "slow_fts_server", "", "restart-fts") + told(200, 180, "stuck_queue", "", "restart-fts")
+    for kind, rate in (("slow_fts_server", 0.1), ("stuck_queue", 0.9)):
+        one = chances(KNOWN, feedback_of(*rows), kind, "").set_index("solution").loc["restart-fts"]
+        assert one.chance == pytest.approx(rate, abs=0.02)
+        assert one.high - one.low < 0.12
+        assert (one.trials, one.elsewhere) == (200, 200)
+
+
+def test_what_works_for_other_kinds_is_expected_here_and_not_known():
+    rows = told(50, 45, "stuck_queue", "", "restart-fts") + told(50, 45, "slow_fts_server", "", "restart-fts")
+    table = chances(KNOWN, feedback_of(*rows), "failing_fts_server", "").set_index("solution")
+    assert table.chance["restart-fts"] > 0.65
+    assert table.high["restart-fts"] - table.low["restart-fts"] > 0.5
+    assert table.trials["restart-fts"] == 0
+    assert table.elsewhere["restart-fts"] == 100
+    assert table.chance["restart-fts"] > table.chance["other-fts"] + 0.1
+
+
+def test_a_site_starts_at_what_works_at_other_sites_of_this_kind():
+    rows = [row for site in "ABCD" for row in told(10, 9, "membw", site, "end-strays")]
+    rows += [row for site in "ABCD" for row in told(10, 1, "cachecopy", site, "end-strays")]
+    strays = [chances(KNOWN, feedback_of(*rows), kind, "E").set_index("solution").chance["end-strays"] for kind in ("membw", "cachecopy")]
+    assert strays[0] > 0.7
+    assert strays[1] < 0.3
+    bad_here = feedback_of(*rows, *told(20, 0, "membw", "E", "end-strays"))
+    at = {site: chances(KNOWN, bad_here, "membw", site).set_index("solution").chance["end-strays"] for site in "AE"}
+    assert at["E"] < 0.3 < 0.7 < at["A"]
+
+
+def test_the_last_word_on_an_incident_and_a_solution_counts():
+    wrong = ("i1", "stuck_queue", "", "restart-fts", True)
+    corrected = chances(KNOWN, feedback_of(wrong, (*wrong[:4], False)), "stuck_queue", "")
+    pd.testing.assert_frame_equal(corrected, chances(KNOWN, feedback_of((*wrong[:4], False)), "stuck_queue", ""))
+    assert corrected.trials[0] == 1
+
+
+def exact_mean(counts, of, rng):
+    """Posterior mean of the chance of kind `of` of one proposal: draws from the tree of chances, weighed by the counts {kind: (worked, trials)}."""
+    draws = 100_000
+
+    def around(mean, strength):
+        return rng.beta(np.maximum(mean * strength, 1e-9), np.maximum((1 - mean) * strength, 1e-9))
+
+    proposal = around(rng.beta(*module.ALL, draws), module.STRENGTHS[0])
+    of_kind = {kind: around(proposal, module.STRENGTHS[1]) for kind in counts}
+    at_site = {kind: around(of_kind[kind], module.STRENGTHS[2]).clip(1e-12, 1 - 1e-12) for kind in counts}
+    weight = np.exp(sum(w * np.log(at_site[kind]) + (n - w) * np.log1p(-at_site[kind]) for kind, (w, n) in counts.items()))
+    return np.average(at_site[of], weights=weight)
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [{"stuck_queue": (1, 1)}, {"stuck_queue": (0, 3), "slow_fts_server": (4, 5)}, {"stuck_queue": (0, 0), "slow_fts_server": (9, 10)},
+     {"stuck_queue": (2, 8), "slow_fts_server": (1, 1), "failing_fts_server": (6, 7)}],
+)  # fmt: skip
+def test_the_closed_form_is_near_the_exact_posterior(counts):
+    rows = [row for kind, (worked, n) in counts.items() for row in told(n, worked, kind, "", "restart-fts")]
+    ours = chances(KNOWN, feedback_of(*rows), "stuck_queue", "").set_index("solution").chance["restart-fts"]
+    assert ours == pytest.approx(exact_mean(counts, "stuck_queue", np.random.default_rng(1)), abs=0.05)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(["membw", "cachecopy", "cpuoccupy"]), st.sampled_from("AB"), st.booleans()), max_size=30), st.booleans())
+def test_one_more_success_never_lowers_a_chance(trials, elsewhere):
+    rows = [(f"i{n}", kind, site, "end-strays", worked) for n, (kind, site, worked) in enumerate(trials)]
+    more = ("more", "cachecopy" if elsewhere else "membw", "A", "end-strays", True)
+    before, after = (chances(KNOWN, feedback_of(*x), "membw", "A").set_index("solution").loc["end-strays"] for x in (rows, [*rows, more]))
+    assert 0 <= before.low <= before.chance <= before.high <= 1
+    assert after.chance > before.chance - 1e-9 if elsewhere else after.chance > before.chance
+
+
+def test_the_digest_simulates_the_model_that_ranks():
+    pairs = [(number, kind) for kind in ("membw", "cachecopy", "cpuoccupy") for number, one in enumerate(KNOWN) if kind in one["kinds"]]
+    names = {"known": KNOWN, "pairs": pairs, "proposal_of": np.array([number for number, _ in pairs]), "most": 4, "N_SITES": 3, "N_FEEDBACKS": 80}
+    record, belief = from_notebook("digest.ipynb", "Record", **names)(1), from_notebook("digest.ipynb", "belief", **names)
+    rng, rows = np.random.default_rng(1), []
+    for n, (pair, site, worked) in enumerate(zip(rng.integers(len(pairs), size=80), rng.integers(3, size=80), rng.random(80) < 0.4, strict=True)):
+        record.learn(np.array([pair]), np.array([site]), np.array([worked]))
+        rows.append((f"i{n}", pairs[pair][1], f"S{site}", KNOWN[pairs[pair][0]]["id"], worked))
+    for site in range(3):
+        a, b = belief(record, np.arange(len(pairs))[None], np.array([site]))
+        tables = {kind: chances(KNOWN, feedback_of(*rows), kind, f"S{site}").set_index("solution") for kind in ("membw", "cachecopy", "cpuoccupy")}
+        ours = [tables[kind].loc[KNOWN[number]["id"], ["a", "b"]].tolist() for number, kind in pairs]
+        np.testing.assert_allclose(np.stack([a[0], b[0]], axis=1), np.array(ours, float), rtol=1e-9)
+
+
+# -------------------------------------------------------------------------------------------------------------- ranking
+
+STUCK = INCIDENTS[0]
+
+
+def test_the_best_is_first_and_each_proposal_is_there_once():
+    rows = told(30, 27, "stuck_queue", "", "fts-database") + told(30, 3, "stuck_queue", "", "restart-fts")
+    ranked = rank(KNOWN, feedback_of(*rows), STUCK, "2026-01-31")
+    assert ranked.solution[0] == "fts-database"
+    assert list(ranked.place) == [1, 2, 3, 4]
+    assert sorted(ranked.solution) == ["fewer-streams", "fts-database", "other-fts", "restart-fts"]
+    assert dict(zip(ranked.solution, ranked.kind, strict=True))["fewer-streams"] == "slow_fts_server"
+
+
+def test_another_run_of_the_night_shows_the_same_and_other_nights_and_incidents_vary():
+    def orders(days, names):
+        return [tuple(rank(KNOWN, feedback_of(), STUCK | {"incident": name}, day).solution) for day in days for name in names]
+
+    assert len(set(orders(["2026-01-31"] * 3, ["a"]))) == 1
+    assert len(set(orders([f"2026-01-{n:02}" for n in range(1, 13)], ["a"]))) > 3
+    assert len(set(orders(["2026-01-31"], list("abcdefghijkl")))) > 3
+
+
+def test_the_unknown_is_tried_sooner_than_what_is_known_to_fail():
+    rows = told(30, 27, "stuck_queue", "", "fts-database") + told(30, 0, "stuck_queue", "", "restart-fts")
+    second = collections.Counter(rank(KNOWN, feedback_of(*rows), STUCK | {"kinds": ["stuck_queue"]}, day).solution[1] for day in range(30))
+    assert second["other-fts"] > 24
+    assert set(second) <= {"other-fts", "restart-fts"}
+
+
+def test_a_kind_without_proposals_and_conditions_that_do_not_hold():
+    assert len(rank(KNOWN, feedback_of(), STUCK | {"kinds": ["strange"]}, "2026-01-31")) == 0
+    idle = {"incident": "i", "kinds": ["idle_gpu"], "studies": ["telemetry"], "site": "A", "night": 1}
+    assert "limit-idle-gpu" not in set(rank(KNOWN, feedback_of(), idle, "d").solution)
+    assert "limit-idle-gpu" in set(rank(KNOWN, feedback_of(), idle | {"night": 3}, "d").solution)
+
+
+def test_of_equals_one_that_is_made_for_the_case_comes_first():
+    dip = {"incident": "i", "kinds": ["global_dip", "growing_topic"], "studies": ["accounting", "tickets"], "site": "A", "night": 1}
+    for day in range(10):
+        order = list(rank(KNOWN, feedback_of(), dip, day).solution)
+        assert order[0] == "power-network-batch"
+        assert "write-answer" not in order  # for topics that nothing else explains
+    rows = told(5, 5, "global_dip", "B", "check-downtime")
+    assert rank(KNOWN, feedback_of(*rows), dip, "d").solution[0] == "check-downtime"
+
+
+def test_two_studies_with_a_kind_of_the_same_name_have_proposals_of_their_own():
+    of = {
+        study: set(rank(KNOWN, feedback_of(), STUCK | {"kinds": ["silent"], "studies": [study]}, "d").solution)
+        for study in ("accounting", "telemetry")
+    }
+    assert "restart-compute-element" in of["accounting"]
+    assert "restart-sampler" in of["telemetry"]
+    assert not of["accounting"] & of["telemetry"]
+
+
+# ----------------------------------------------------------------------------------------------------------- repository
+
+
+def test_clean_keeps_feedback_and_removes_products(tmp_path):
+    shutil.copy(REPOSITORY / "Makefile", tmp_path)
+    gone = [
+        f"{root}{folder}/x/file"
+        for root in ("", "products/site/", "products/other/")
+        for folder in ("data", "encoders", "models", "plots", "reports")
+    ]
+    kept = [
+        "feedback/feedback.csv",
+        "feedback/README.md",
+        "data/README.md",
+        "products/site/feedback/feedback.csv",
+        "products/site/feedback/feedback.last",
+    ]
+    for name in [*gone, *kept, ".snakemake/x"]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    subprocess.run(["make", "clean"], cwd=tmp_path, check=True, capture_output=True)
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()) == sorted([*kept, "Makefile"])
+    assert not (tmp_path / "products/other").exists()
+    subprocess.run(["make", "clean"], cwd=tmp_path, check=True, capture_output=True)
+
+
+def test_feedback_is_ignored_by_git_and_explained():
+    assert (REPOSITORY / "feedback/README.md").exists()
+    for name in ("feedback.csv", "feedback.last", "feedback.torn"):
+        assert subprocess.run(["git", "check-ignore", "-q", f"feedback/{name}"], cwd=REPOSITORY).returncode == 0
