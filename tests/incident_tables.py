@@ -126,7 +126,7 @@ def write_incidents(products, incidents, day=DAY, *, proposals=None, headline=""
     about = {"day": day, "nights": nights, "missing": list(missing), "max_incidents": max_incidents}
     about["studies"] = {study: day for study in sorted({study for row in rows for study in row["studies"]})}
     about["counts"] = {state: int(n) for state, n in counts.items()}
-    about["headline"] = headline or f"{len(rows)} incidents, the first: {rows[0]['what']}." if rows else "Nothing to report."
+    about["headline"] = headline or (f"{len(rows)} incidents, the first: {rows[0]['what']}." if rows else "Nothing to report.")
     write_json(about, folder / f"{day}.json")
     return rows
 
