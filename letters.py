@@ -36,13 +36,11 @@ def plain(value, most=300):
 
 def read_night(root, day):
     """What can be told of one night: a namespace of incidents (dicts by rank, each with its proposals; None without a digest), failed (dicts: study,
-    step, error, page), missing studies, headline, max_incidents. ValueError where the night has no run.json.
+    step, error, page), missing studies, headline, max_incidents.
     """
-    path = root / "reports" / day / "run.json"
-    if not path.exists():
-        raise ValueError(f"there is no {path}: the night of {day} has not been published")
-    night = SimpleNamespace(day=day, incidents=None, missing=[], headline="", max_incidents=0, failed=[
-        failure_of(day, study, told) for study, told in json.loads(path.read_text())["studies"].items() if told["verdict"] == "failed"])
+    run = json.loads((root / "reports" / day / "run.json").read_text())
+    failed = [failure_of(day, study, told) for study, told in run["studies"].items() if told["verdict"] == "failed"]
+    night = SimpleNamespace(day=day, incidents=None, failed=failed, missing=[], headline="", max_incidents=0)
     folder = root / "data/incidents"
     try:
         about = json.loads((folder / f"{day}.json").read_text())

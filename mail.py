@@ -105,7 +105,8 @@ def checked_server(url):
     with contextlib.suppress(ValueError):      # a port that is none
         parts = urlsplit(url)
         port = parts.port or {"smtp": 587, "smtps": 465}.get(parts.scheme)
-        if parts.scheme in ("smtp", "smtps") and parts.hostname and not (parts.path.strip("/") or parts.query or parts.fragment):
+        more = parts.path.strip("/") or parts.query or parts.fragment
+        if url == plain(url) and parts.scheme in ("smtp", "smtps") and parts.hostname and not more:
             return parts.scheme, parts.hostname, port
     raise ValueError(f"mail.server is {plain(url, 80)!r}: it must be smtp://host:587 (STARTTLS) or smtps://host:465 (TLS)")
 
@@ -127,6 +128,8 @@ def send_night(root, day, config, *, dry_run=False):
     try:
         if not (settings := read_settings(config)):
             return []
+        if not (root / "reports" / day / "run.json").exists():
+            return [f"there is no {root / 'reports' / day / 'run.json'}: the night of {day} has not been published"]
         with (root / "reports/.mail.lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return write_drafts(root, day, settings) if dry_run else send_all(root, day, settings)
