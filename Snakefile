@@ -14,7 +14,7 @@ from datetime import date
 from functools import partial
 from pathlib import Path
 
-from steps import STEPS, findings_named, pages_of
+from steps import STEPS, findings_named, pages_of, site_settings
 
 if not config:
 
@@ -77,7 +77,7 @@ def check_names(where, given, notebook):
 
 
 def check_config():
-    if unknown := sorted(set(config) - {*SHARED, "retrain_days", "simulate", "studies"}):
+    if unknown := sorted(set(config) - {*SHARED, "retrain_days", "keep_nights", "site_url", "simulate", "studies"}):
         stop(f"unknown setting {unknown[0]!r}")
     try:
         config["day"] = str(date.fromisoformat(str(config.get("day"))))
@@ -88,6 +88,10 @@ def check_config():
             stop(f"{name} is {value!r}: it must be a number above {low}{'' if high > 1 else ' and below 1'}")
     if not isinstance(STUDIES, dict) or not STUDIES:
         stop("the configuration names no study")
+    try:
+        site_settings(config)
+    except ValueError as error:
+        stop(str(error))
     check_names("simulate", config.get("simulate"), notebook_of("", ""))
     for study, steps in STUDIES.items():
         if study not in KNOWN:
