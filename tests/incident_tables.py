@@ -124,7 +124,7 @@ def write_incidents(products, incidents, day=DAY, *, proposals=None, headline=""
     write_table(proposed, PROPOSALS, folder / f"{day}_proposals.parquet")
     counts = pd.Series([row["state"] for row in rows], dtype="str").value_counts()
     about = {"day": day, "nights": nights, "missing": list(missing), "max_incidents": max_incidents}
-    about["studies"] = {study: day for study in sorted({study for row in rows for study in row["studies"]})}
+    about["studies"] = dict.fromkeys(sorted({study for row in rows for study in row["studies"]}), day)
     about["counts"] = {state: int(n) for state, n in counts.items()}
     about["headline"] = headline or (f"{len(rows)} incidents, the first: {rows[0]['what']}." if rows else "Nothing to report.")
     write_json(about, folder / f"{day}.json")
@@ -144,7 +144,7 @@ def write_run(products, failed=None, day=DAY, studies=("transfers", "accounting"
     told = {}
     for study in studies:
         at, error = (failed or {}).get(study, ("", ""))
-        outcomes = {step: "ok" for step in steps}
+        outcomes = dict.fromkeys(steps, "ok")
         if at:
             outcomes |= {at: "failed"} | dict.fromkeys(steps[steps.index(at) + 1 :], "not run")
         ran = {step: {"outcome": outcome, "error": error if step == at else ""} for step, outcome in outcomes.items()}
