@@ -16,36 +16,16 @@ import yaml
 from PIL import Image
 
 from helpers import ROOT, atomic, git_revision
+from steps import error_of, read_notebook
 
 TEMPLATES = ROOT / "templates"
-INCIDENT = re.compile(r"\b\d{8}-[0-9a-f]{4}\b")  # an incident's id: the night it was first seen, four hexadecimal digits
 
 # ------------------------------------------------------------------------------------------------- what a notebook says
-
-
-def read_notebook(path):
-    """The executed notebook at `path` as a dict, None when it does not exist or was cut off while being written."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
 
 
 def read_json(path):
     """The JSON object at `path`; an empty one when there is none, or what is there cannot be read."""
     return found if isinstance(found := read_notebook(path), dict) else {}
-
-
-def error_of(notebook, log=None):
-    """(one line, its cell is known) for a notebook that failed, ("", False) for one that ended well."""
-    for cell in notebook["cells"]:
-        for output in cell.get("outputs", []):
-            if output["output_type"] == "error":
-                return " ".join(f"{output['ename']}: {output['evalue']}".split())[:300], True
-    if notebook["metadata"].get("papermill", {}).get("end_time"):
-        return "", False
-    tail = log.read_text(errors="replace").strip().splitlines() if log and log.exists() else []
-    return f"it was stopped before it ended; last words: {tail[-1][:200]}" if tail else "it was stopped before it ended", False
 
 
 def parameters_of(notebook):
@@ -118,8 +98,11 @@ def exporter():
     return made
 
 
-def render_notebook(notebook):
-    """(HTML of the cells, contents as (id, text) of the level-2 headings) of an executed notebook."""
+def render_notebook(notebook, places=()):
+    """(HTML of the cells, contents as (id, text) of the level-2 headings) of an executed notebook.
+
+    places : (id, name) of what other pages lead to: the first heading of level 3 or 4 that holds the id, or ends with the name, gets the id.
+    """
     import nbformat
     from bs4 import BeautifulSoup
 
@@ -134,9 +117,11 @@ def render_notebook(notebook):
         lead = page.new_tag("p", attrs={"class": "lead"})
         lead.string = answer
         page.h1.insert_after(lead)
-    for heading in page.select("h3, h4"):  # the front page and the mail lead to each incident by its id
-        if (named := INCIDENT.search(heading.get_text())) and not page.find(id=named[0]):
-            heading["id"] = named[0]
+    headings = {heading: " ".join(heading.get_text().split()) for heading in page.select("h3, h4")}
+    for name, title in places:
+        if found := next((h for h, text in headings.items() if name in text or text.endswith(" ".join(title.split()))), None):
+            found["id"] = name
+            del headings[found]
     for number, table in enumerate(page.select("table"), 1):
         table.attrs.pop("border", None)
         table.wrap(page.new_tag("div", attrs={"class": "scroll", "tabindex": "0", "role": "region", "aria-label": f"Table {number}"}))
@@ -169,16 +154,17 @@ def align_numbers(table):
                 cell["class"] = "time"
 
 
-def publish_notebook(path, page, *, day, front, steps, current, of=""):
+def publish_notebook(path, page, *, day, front, steps, current, of="", places=()):
     """Write `page` of the executed notebook at `path`, unless it is newer than notebook and templates.
 
-    steps : name and href of the pages in its navigation; of : the night it was executed in, where that is not `day`.
+    steps : name and href of the pages in its navigation; of : the night it was executed in, where that is not `day`; places : as `render_notebook` takes them.
     """
-    newest_source = max(p.stat().st_mtime for p in [path, Path(__file__), *TEMPLATES.rglob("*.*")])
+    sources = [path, Path(__file__), *TEMPLATES.rglob("*.*")]
+    newest_source = max(p.stat().st_mtime for p in sources)
     if (page.exists() and page.stat().st_mtime > newest_source) or (notebook := read_notebook(path)) is None:
         return
     error, has_cell = error_of(notebook, path.with_suffix(".log"))
-    content, contents = render_notebook(notebook)
+    content, contents = render_notebook(notebook, places)
     ran = notebook["metadata"].get("papermill", {})
     at = next((i for i, s in enumerate(steps) if s["name"] == current), 0)
     write_page(

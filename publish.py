@@ -21,8 +21,8 @@ import yaml
 from archive import clear_removed, history, kept, mark_removed, runs_of, site_of, write_feed, write_index
 from digests import GOING_ON, VERSION, chance_in_words, going_on, in_words, plain, read_digest, since, state_in_words
 from helpers import ROOT, git_revision, resolve, write_json
-from pages import error_of, is_day, parameters_of, publish_notebook, read_json, read_notebook, small_pictures, text_of, write_page
-from steps import STEPS, findings_named, pages_of, site_settings
+from pages import is_day, parameters_of, publish_notebook, read_json, small_pictures, text_of, write_page
+from steps import STEPS, error_of, findings_named, pages_of, read_notebook, site_settings, told_tonight
 
 PACKAGES = ["papermill", "nbconvert", "snakemake", "numpy", "pandas", "pyarrow", "scikit-learn", "keras", "jax", "numba"]
 MAX_FINDINGS = 8  # rows of findings per study on the front page; the analysis page has all
@@ -71,12 +71,11 @@ def read_study(root, day, study, last_day):
     """Everything the front page says about one study on `day`, from its executed notebooks and products; its data end with `last_day`."""
     report = root / "reports" / day
     steps = [read_step(report, study, step) for step in [*STEPS, *pages_of(study, ROOT)]]
-    chain, further = steps[: len(STEPS)], steps[len(STEPS) :]
     status = read_json(root / "data/raw" / study / "status.json")
     failed = next((s for s in steps if s["outcome"] == "failed"), None)
-    analysed = chain[-1]["outcome"] == "ok" and failed not in chain
-    told = chain[-1:] * analysed + [page for page in further if page["outcome"] == "ok"]  # those whose findings are of this night
-    complete = len(told) == 1 + len(further)
+    named = told_tonight({step["name"]: step["outcome"] for step in steps})
+    told = [step for step in steps if step["name"] in named]
+    complete = len(told) == 1 + len(steps) - len(STEPS)
     tables = [table for step in told for table in findings_of(root, study, step)]
     findings = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
     state = status.get("state", "unknown") if status.get("window", ["", last_day])[1] == last_day else "unknown"
@@ -93,8 +92,9 @@ def read_study(root, day, study, last_day):
     headline = " ".join(text_of(s["notebook"], "headline") for s in told)
     if verdict == "empty":
         headline = f"The source holds no row from {status['window'][0]} to {last_day}."
-    if verdict != "failed" and chain[2]["outcome"] == "not run":  # the page of the training that made the model is a page of this night too
-        chain[2]["of"] = latest_with(root / "reports", day, f"{study}/{chain[2]['name']}.ipynb")
+    train = steps[STEPS.index("3_train")]
+    if verdict != "failed" and train["outcome"] == "not run":  # the training that made the model has a page in this night too
+        train["of"] = latest_with(root / "reports", day, f"{study}/3_train.ipynb")
     title, question = title_of(study)
     models = read_json(root / "models" / study / "metrics.json").get("models", [])
     return {
@@ -271,11 +271,11 @@ def publish_night(root, day, studies, digest):
     of_sample = any(s["status"].get("source") == "sample" for s in studies)
     simulated = latest_with(reports, day, "simulate.ipynb") if of_sample else ""
     single = {"simulate": simulated, "digest": day if digest["outcome"] != "not run" else ""}
+    places = [(one["id"], one["what"]) for one in digest["incidents"]]
     for name in [name for name, night in single.items() if night]:
-        of, steps = single[name], [{"name": name, "href": f"{name}.html"}]
-        publish_notebook(
-            reports / of / f"{name}.ipynb", report / f"{name}.html", day=day, front="index.html", steps=steps, current=name, of=of * (of != day)
-        )
+        source, page, of = reports / single[name] / f"{name}.ipynb", report / f"{name}.html", single[name] * (single[name] != day)
+        steps = [{"name": name, "href": f"{name}.html"}]
+        publish_notebook(source, page, day=day, front="index.html", steps=steps, current=name, of=of, places=places * (name == "digest"))
     for s in studies:
         ran = [step for step in s["steps"] if step["outcome"] != "not run" or step.get("of")]
         chain = [{"name": step["name"], "href": f"{step['name']}.html"} for step in ran]
