@@ -117,11 +117,10 @@ def render_notebook(notebook, places=()):
         lead = page.new_tag("p", attrs={"class": "lead"})
         lead.string = answer
         page.h1.insert_after(lead)
-    headings = {heading: " ".join(heading.get_text().split()) for heading in page.select("h3, h4")}
+    headings = [(heading, " ".join(heading.get_text().split())) for heading in page.select("h3, h4")]
     for name, title in places:
-        if found := next((h for h, text in headings.items() if name in text or text.endswith(" ".join(title.split()))), None):
-            found["id"] = name
-            del headings[found]
+        if (at := next((i for i, (_, text) in enumerate(headings) if name in text or text.endswith(" ".join(title.split()))), None)) is not None:
+            headings.pop(at)[0]["id"] = name
     for number, table in enumerate(page.select("table"), 1):
         table.attrs.pop("border", None)
         table.wrap(page.new_tag("div", attrs={"class": "scroll", "tabindex": "0", "role": "region", "aria-label": f"Table {number}"}))
@@ -159,8 +158,7 @@ def publish_notebook(path, page, *, day, front, steps, current, of="", places=()
 
     steps : name and href of the pages in its navigation; of : the night it was executed in, where that is not `day`; places : as `render_notebook` takes them.
     """
-    sources = [path, Path(__file__), *TEMPLATES.rglob("*.*")]
-    newest_source = max(p.stat().st_mtime for p in sources)
+    newest_source = max(p.stat().st_mtime for p in [path, Path(__file__), *TEMPLATES.rglob("*.*")])
     if (page.exists() and page.stat().st_mtime > newest_source) or (notebook := read_notebook(path)) is None:
         return
     error, has_cell = error_of(notebook, path.with_suffix(".log"))
