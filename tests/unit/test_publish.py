@@ -6,6 +6,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 import helpers
+import pages
 import publish
 import sources
 
@@ -38,10 +39,9 @@ def night(tmp_path):
     folder = tmp_path / "data/raw/transfers"
     folder.mkdir(parents=True)
     sources.write_status(folder, state="ok", rows=5, newest="2026-01-31 23:00", source="sample", window=["2026-01-01", "2026-01-31"])
-    findings = pd.DataFrame(
-        [["transfers", "slow_link", HOSTILE, "S", *[pd.Timestamp("2026-01-31", tz="UTC")] * 2, 1.0, 0.01, 9.0, 1.0, "s", HOSTILE, ""]],
-        columns=helpers.FINDING_COLUMNS,
-    )
+    at = [pd.Timestamp("2026-01-31", tz="UTC")] * 2
+    finding = ["transfers", "slow_link", HOSTILE, "S", *at, 1.0, 0.01, 9.0, 1.0, "s", HOSTILE, "", 2.0, "GB delayed"]
+    findings = pd.DataFrame([finding], columns=helpers.FINDING_COLUMNS)
     helpers.write_parquet(findings, tmp_path / "data/findings/transfers.parquet")
     return tmp_path
 
@@ -67,23 +67,23 @@ def page(path):
 
 
 def test_hostile_names_stay_text_on_every_page(night):
-    front, _ = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
-    for path in [front, front.parent / "transfers/4_analyse.html", front.parents[1] / "index.html"]:
+    front, _, _ = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
+    for path in [front, front.parent / "transfers/4_analyse.html"]:
         assert not page(path).select("script, img[src=x], [onerror]")
         assert HOSTILE in page(path).get_text()
 
 
 def test_markup_in_raw_outputs_is_disarmed(tmp_path):
     notebook = executed(tmp_path / "n.ipynb", ("x", {"text/html": f'<table><tr><td>{HOSTILE}</td></tr></table><a href="javascript:x()">l</a>'}))
-    content, _ = publish.render_notebook(notebook)
+    content, _ = pages.render_notebook(notebook)
     assert not BeautifulSoup(content, "html.parser").select("script, img, [onerror], a[href]")
 
 
 def test_a_complete_night_says_what_was_found(night):
-    front, [study] = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
+    front, [study], _ = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
     assert study["verdict"] == "anomalies 1"
     assert "Two problems" in page(front).get_text()
-    run = publish.read_json(front.parent / "run.json")
+    run = pages.read_json(front.parent / "run.json")
     assert run["studies"]["transfers"]["steps"]["3_train"]["outcome"] == "ok"
     assert run["studies"]["transfers"]["data"]["sha256"]
 
@@ -93,16 +93,16 @@ def test_moments_that_a_source_does_not_know_are_said_to_be_unknown(night):
     found = pd.read_parquet(path)
     none = found.assign(start=found.start.where([False]), end=found.end.where([False]))
     helpers.write_parquet(none, path)
-    front, [study] = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
+    front, [study], _ = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
     assert study["verdict"] == "anomalies 1"
     assert [cell.get_text() for cell in page(front).select("table td.time")] == ["not known", "not known"]
     helpers.write_parquet(pd.concat([found, none]), path)
-    front, _ = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
+    front, _, _ = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
     assert [cell.get_text() for cell in page(front).select("table td.time")] == ["2026-01-31", "2026-01-31", "not known", "not known"]
 
 
 def test_a_further_page_counts_on_the_front_page_and_is_in_the_navigation(further):
-    front, [study] = publish.publish(further, "2026-01-31", {"transfers": "2026-01-31"})
+    front, [study], _ = publish.publish(further, "2026-01-31", {"transfers": "2026-01-31"})
     assert study["verdict"] == "anomalies 2"
     text = page(front).get_text()
     assert "2 problems found" in text
@@ -117,7 +117,7 @@ def test_a_further_page_counts_on_the_front_page_and_is_in_the_navigation(furthe
 def test_a_further_page_that_failed_leaves_the_findings_of_the_analysis(further):
     report = further / "reports/2026-01-31/transfers"
     executed(report / "5_more.ipynb", error="no GPU")
-    front, [study] = publish.publish(further, "2026-01-31", {"transfers": "2026-01-31"})
+    front, [study], _ = publish.publish(further, "2026-01-31", {"transfers": "2026-01-31"})
     assert (study["verdict"], study["failed_step"], study["error"]) == ("failed", "5_more", "ValueError: no GPU")
     assert list(study["findings"].kind) == ["slow_link"]
     assert "Two problems" in page(front).get_text()
@@ -125,7 +125,7 @@ def test_a_further_page_that_failed_leaves_the_findings_of_the_analysis(further)
 
 def test_a_failed_analysis_leaves_the_findings_of_a_further_page(further):
     executed(further / "reports/2026-01-31/transfers/4_analyse.ipynb", error="no model")
-    _, [study] = publish.publish(further, "2026-01-31", {"transfers": "2026-01-31"})
+    _, [study], _ = publish.publish(further, "2026-01-31", {"transfers": "2026-01-31"})
     assert (study["verdict"], study["failed_step"], study["headline"]) == ("failed", "4_analyse", "One idle GPU.")
     assert list(study["findings"].kind) == ["idle_gpu"]
 
@@ -134,7 +134,7 @@ def test_a_failed_step_comes_first_on_its_page_and_on_the_front_page(night):
     executed(night / "reports/2026-01-31/transfers/2_preprocess.ipynb", error="the column bytes is missing")
     for step in ("3_train", "4_analyse"):
         (night / f"reports/2026-01-31/transfers/{step}.ipynb").unlink()
-    front, [study] = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
+    front, [study], _ = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
     assert study["verdict"] == "failed"
     assert "Failed in 2_preprocess. ValueError: the column bytes is missing" in " ".join(page(front).get_text().split())
     failed = page(front.parent / "transfers/2_preprocess.html")
@@ -147,7 +147,7 @@ def test_a_notebook_that_was_killed_is_failed_with_its_last_words(night):
     path = night / "reports/2026-01-31/transfers/4_analyse.ipynb"
     executed(path, ended=None)
     path.with_suffix(".log").write_text("Killed\n")
-    _, [study] = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
+    _, [study], _ = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
     assert study["verdict"] == "failed"
     assert "Killed" in study["error"]
 
@@ -156,22 +156,22 @@ def test_a_notebook_that_was_killed_is_failed_with_its_last_words(night):
 def test_a_night_without_findings_is_ok_only_where_something_was_judged(night, judged, verdict):
     helpers.write_parquet(pd.DataFrame(columns=helpers.FINDING_COLUMNS), night / "data/findings/transfers.parquet")
     helpers.write_parquet(pd.DataFrame({"request_id": ["a"][:judged], "score": [1.0][:judged]}), night / "data/scores/transfers.parquet")
-    front, [study] = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
+    front, [study], _ = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
     assert study["verdict"] == verdict
-    assert page(front).select_one("h2 .verdict").get_text() == verdict
+    assert page(front).select_one("h3 .verdict").get_text() == verdict
     assert f".verdict.{verdict.split()[0]} {{" in (publish.ROOT / "templates/style.css").read_text()
 
 
 @pytest.mark.parametrize(("state", "verdict"), [("stale", "stale"), ("empty", "empty"), ("partial", "anomalies 1")])
 def test_the_state_of_the_data_shows_in_the_verdict(night, state, verdict):
     sources.write_status(night / "data/raw/transfers", state=state, rows=5, newest="2026-01-20", source="sample", window=["2026-01-01", "2026-01-31"])
-    front, [study] = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
+    front, [study], _ = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
     assert study["verdict"] == verdict
     assert state in page(front).get_text()
 
 
 def test_pages_are_rendered_once_and_again_when_the_notebook_changes(night):
-    front, _ = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
+    front, _, _ = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
     target = front.parent / "transfers/1_extract.html"
     before = target.stat().st_mtime_ns
     publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
@@ -181,13 +181,16 @@ def test_pages_are_rendered_once_and_again_when_the_notebook_changes(night):
     assert target.stat().st_mtime_ns > before
 
 
-def test_a_night_without_training_links_to_the_training_of_an_earlier_night(night):
+def test_a_night_without_training_has_a_page_of_the_training_of_an_earlier_night(night):
     publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
     for step in ("1_extract", "2_preprocess", "4_analyse"):
         executed(night / f"reports/2026-02-01/transfers/{step}.ipynb")
-    front, [study] = publish.publish(night, "2026-02-01", {"transfers": "2026-02-01"})
+    front, [study], _ = publish.publish(night, "2026-02-01", {"transfers": "2026-02-01"})
     assert study["verdict"] == "anomalies 1"
-    assert page(front).select_one('a[href="../2026-01-31/transfers/3_train.html"]')
+    assert "of 2026-01-31" in page(front).select_one('li:has(a[href="transfers/3_train.html"])').get_text()
+    training = page(front.parent / "transfers/3_train.html")
+    assert "of the night of 2026-01-31" in training.main.get_text()
+    assert training.select_one('header a[href="4_analyse.html"]'), "its navigation is that of its own night"
     assert len(page(front).select("svg.history rect")) == 2
 
 
@@ -209,7 +212,7 @@ def test_the_model_that_scores_is_one_line(model, line):
 def test_parameters_show_value_default_and_meaning():
     cell = nbformat.v4.new_code_cell('days: int = 42  # length, days\nurl: str = "a=b"  # where', metadata={"tags": ["parameters"]})
     notebook = nbformat.v4.new_notebook(cells=[cell], metadata={"papermill": {"parameters": {"days": 7}}})
-    assert publish.parameters_of(notebook) == [
+    assert pages.parameters_of(notebook) == [
         {"name": "days", "value": 7, "default": 42, "changed": True, "meaning": "length, days"},
         {"name": "url", "value": "a=b", "default": "a=b", "changed": False, "meaning": "where"},
     ]
@@ -230,7 +233,7 @@ def test_an_old_night_is_not_rendered_with_the_findings_of_a_new_one(night, monk
 def test_an_empty_source_is_no_failure_on_the_front_page(night):
     sources.write_status(night / "data/raw/transfers", state="empty", rows=0, newest="", source="x", window=["2026-01-01", "2026-01-31"])
     executed(night / "reports/2026-01-31/transfers/3_train.ipynb", error="0 finished transfers")
-    front, [study] = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
+    front, [study], _ = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
     assert study["verdict"] == "empty"
     assert "The source holds no row from 2026-01-01 to 2026-01-31." in page(front).get_text()
     assert "Failed in" not in page(front).get_text()
