@@ -5,6 +5,7 @@ import re
 from email.policy import default
 
 import numpy as np
+import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 from hypothesis import given
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from incident_tables import DAY, a_night, incident, proposal, write_incidents, write_run
 from PIL import Image
 
+import digests
 import letters
 import mail
 
@@ -76,7 +78,7 @@ def test_hostile_names_stay_text_and_end_no_header(tmp_path, name):
         assert not page.select("script, [onerror], [src=x], b, link, iframe")
         assert not re.search("[\x00-\x09\x0b\x0c\x0e-\x1f\u200b\u202e\u2028\u2066\ue000]", text + page.get_text().replace("\t", ""))
         assert "49" not in message["Subject"]
-        shown = letters.plain(name, 100)
+        shown = letters.one_line(digests.plain(name), 100)
         assert shown in " ".join(page.get_text().split())
         assert shown in text
 
@@ -90,11 +92,11 @@ def test_an_encoded_word_in_a_name_is_not_decoded(tmp_path):
 
 @given(st.text(max_size=400), st.integers(1, 300))
 def test_plain_text_is_one_visible_line_of_limited_length(text, most):
-    line = letters.plain(text, most)
+    line = letters.one_line(text, most)
     assert len(line) <= most
     assert line.isprintable()
     assert line == " ".join(line.split())
-    assert letters.plain(line, most) == line
+    assert letters.one_line(line, most) == line
 
 
 def test_a_message_has_text_markup_and_small_figures_of_its_incidents_only(tmp_path):
@@ -123,13 +125,13 @@ def test_a_message_has_text_markup_and_small_figures_of_its_incidents_only(tmp_p
 
 
 def test_a_message_tells_what_changed_what_to_try_and_who_marked(tmp_path):
-    proposals = {"site outage at ISTHMUS-T2": [proposal("Ask the site", 0.62, trials=14), proposal("Wait", 0.4, trials=1)]}
+    proposals = {"site outage at ISTHMUS-T2": [proposal("Ask the site", 0.62, trials=14, worked=9), proposal("Wait", 0.4, trials=0)]}
     write_incidents(tmp_path, a_night(), proposals=proposals, missing=["tickets"], headline="Two things to do.")
     write_run(tmp_path, {"tickets": ("2_preprocess", "ValueError: no rows")})
     digest, failure = drafts(tmp_path, settings())
     text, page = parts(digest)
     rows = [[cell.get_text(" ", strip=True) for cell in row.select("td")] for row in page.select("tbody tr")]
-    assert rows[0] == ["1", "site outage at ISTHMUS-T2 Try: Ask the site (62%)", "2026-01-30 night 1", "new high"]
+    assert rows[0] == ["1", "site outage at ISTHMUS-T2 Try: Ask the site (chance 62%)", "2026-01-30 night 1", "new high"]
     assert [row[0] for row in rows] == ["1", "2", "3"]
     changes = [item.get_text() for item in page.select("ul")[0].select("li")]
     assert changes == [
@@ -140,8 +142,8 @@ def test_a_message_tells_what_changed_what_to_try_and_who_marked(tmp_path):
     ]
     for told in (text, page.get_text()):
         assert "Two things to do." in told
-        assert "Ask the site (10 min, chance 62% (31 to 81%), 14 trials)" in told
-        assert "Wait (10 min, chance 40% (20 to 70%), 1 trial)" in told
+        assert "Ask the site (10 min, chance 62% (31% to 81%), 9 of 14 trials worked)" in told
+        assert "Wait (10 min, chance 40% (20% to 70%), not tried yet)" in told
         assert "muted by the operator on duty until 2026-02-07: a known leak, mended with the next release" in told
         assert "Without findings of this night: tickets." in told
         assert "ValueError: no rows" in told
@@ -175,21 +177,28 @@ def test_drafts_of_an_earlier_try_go_away(tmp_path):
     assert len(drafts(tmp_path, settings(failures=[]))) == 1
 
 
-@pytest.mark.parametrize("broken", ["json", "parquet", "column"])
-def test_tables_that_cannot_be_read_are_a_failure_that_is_told(tmp_path, broken):
+@pytest.mark.parametrize("broken", ["cut off", "of another version"])
+def test_a_table_that_cannot_be_read_is_a_failure_that_is_told(tmp_path, broken):
     write_incidents(tmp_path, a_night())
-    write_run(tmp_path)
-    folder = tmp_path / "data/incidents"
-    if broken == "column":
-        import pandas as pd
-
-        pd.read_parquet(folder / f"{DAY}.parquet").drop(columns="severity").to_parquet(folder / f"{DAY}.parquet")
-    else:
-        path = folder / f"{DAY}.{broken}"
+    path = tmp_path / f"data/incidents/{DAY}.parquet"
+    if broken == "cut off":
         path.write_bytes(path.read_bytes()[:20])
+    else:
+        pd.read_parquet(path).drop(columns="severity").to_parquet(path)
+    write_run(tmp_path)
     [message] = drafts(tmp_path, settings())
     assert (message["Subject"], message["To"]) == (f"Nightshift {DAY}: digest failed", "ops@example.org")
-    assert "its tables cannot be read" in parts(message)[0]
+    assert f"data/incidents/{DAY}.parquet" in parts(message)[0]
+
+
+def test_without_proposals_the_digest_goes_and_says_so(tmp_path):
+    write_incidents(tmp_path, a_night())
+    (tmp_path / f"data/incidents/{DAY}_proposals.parquet").unlink()
+    write_run(tmp_path)
+    digest, failure = drafts(tmp_path, settings())
+    for message in (digest, failure):
+        assert f"digest: data/incidents/{DAY}_proposals.parquet cannot be read: it is not there" in parts(message)[0]
+    assert "slow storage" in parts(digest)[0]
 
 
 # --------------------------------------------------------------------------------------------------------------- settings
@@ -200,7 +209,7 @@ def test_settings_are_read():
         settings(to=[{"address": "A@Example.org", "studies": ["transfers"], "severity": "medium"}, {"address": "a@example.org"}])
     )
     assert told.server == ("smtp", "mail.example.org", 587)
-    assert told.people == {"a@example.org": [({"transfers"}, "medium"), (None, "low")]}
+    assert told.people == {"a@example.org": [({"transfers"}, 1), (None, 0)]}
     assert (told.failures, told.only_changes, told.login) == ({"ops@example.org"}, True, None)
     assert mail.read_settings(settings(server="smtps://[::1]")).server == ("smtps", "::1", 465)
     assert mail.read_settings({"mail": {}}) is None
