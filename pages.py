@@ -156,7 +156,7 @@ def align_numbers(table):
 def publish_notebook(path, page, *, day, front, steps, current, of="", places=()):
     """Write `page` of the executed notebook at `path`, unless it is newer than notebook and templates.
 
-    steps : name and href of the pages in its navigation; of : the night it was executed in, where that is not `day`; places : as `render_notebook` takes them.
+    steps : name and href of the pages in its navigation; of : the night it was executed in, if not `day`; places : as in `render_notebook`.
     """
     newest_source = max(p.stat().st_mtime for p in [path, Path(__file__), *TEMPLATES.rglob("*.*")])
     if (page.exists() and page.stat().st_mtime > newest_source) or (notebook := read_notebook(path)) is None:
