@@ -2,9 +2,9 @@
 
     python mail.py --config config.yaml [--day 2026-01-31] [--dry-run]
 
-Who gets what stands under `mail` in the configuration, SMTP_USER and SMTP_PASSWORD in the environment. Reads only data/incidents and run.json, and
-keeps in reports/<day>/mail.json what became of each recipient's mail, before and after it is handed over. letters.py writes messages, post.py hands
-them over. The rules:
+Who gets what stands under `mail` in the configuration, SMTP_USER and SMTP_PASSWORD in the environment. Tells what digest.json
+of the night says, and keeps in mail.json beside it what became of each recipient's mail, before and after it is handed over. letters.py writes
+messages, post.py hands them over. The rules:
 
 - At most one mail a night for each recipient. It is sent when something that they may see is new, worse or resolved, or goes on and was never told to
   them, as after a mail that was lost; with `only_changes: false`, every night. Who is told of failures as well finds them in the digest.
@@ -32,8 +32,9 @@ from urllib.parse import urlsplit
 import yaml
 
 from helpers import atomic, resolve, write_json
-from letters import SEVERITIES, message_of, plain, read_night, view_of
+from letters import SEVERITIES, message_of, one_line, read_night, view_of
 from post import NoWay, deliver
+from steps import site_settings
 
 RETRY_NIGHTS = 3      # a mail older than this is no news
 MAX_TO = 50           # recipients of one message; servers take 100 (RFC 5321, 4.5.3.1.8), many less
@@ -49,8 +50,8 @@ ADDRESS = re.compile(rf"(?=.{{3,254}}\Z)(?=[^@]{{1,64}}@){ATOM}(\.{ATOM})*@[A-Za
 def read_settings(config):
     """What the configuration says under `mail`, checked, None where it says nothing; ValueError says in one line what is wrong.
 
-    Returns a namespace: sender, server (scheme, host, port), login (user, password) or None, people {address: [(studies or None, severity), ...]},
-    failures (set of addresses), only_changes, site_url.
+    Returns a namespace: sender, server (scheme, host, port), login (user, password) or None, people {address: [(studies or None for all, position of
+    the least severity), ...]}, failures (set of addresses), only_changes, site_url.
     """
     given = config.get("mail") or {}
     if not given:
@@ -65,7 +66,7 @@ def read_settings(config):
             raise ValueError(f"mail.to[{n}]: unknown study {unknown[0]!r}; known are {', '.join(known)}")
         if severity not in SEVERITIES:
             raise ValueError(f"mail.to[{n}]: severity {severity!r} is none of {', '.join(SEVERITIES)}")
-        rule = (None if studies is None else set(studies), severity)
+        rule = (None if studies is None else set(studies), SEVERITIES.index(severity))
         people.setdefault(checked_address(f"mail.to[{n}].address", one.get("address")), []).append(rule)
     if not people and not failures:
         raise ValueError("mail names no recipient, neither under `to` nor under `failures`")
@@ -76,7 +77,7 @@ def read_settings(config):
         raise ValueError("SMTP_USER and SMTP_PASSWORD must both be set, or neither, in ASCII")
     return SimpleNamespace(sender=checked_address("mail.from", given.get("from")), server=checked_server(given.get("server")), people=people,
                            login=(user, password) if user else None, failures=set(failures), only_changes=only_changes,
-                           site_url=checked_site(config.get("site_url") or ""))
+                           site_url=site_settings(config)[1])
 
 
 def check_names(where, given, known):
@@ -87,13 +88,13 @@ def check_names(where, given, known):
 
 def list_of(where, given):
     if not isinstance(given, list | None):
-        raise ValueError(f"{where} must be a list, such as [{plain(given, 60)}]")
+        raise ValueError(f"{where} must be a list, such as [{one_line(given, 60)}]")
     return given or []
 
 
 def checked_address(where, address):
     if not isinstance(address, str) or not ADDRESS.match(address):
-        raise ValueError(f"{where}: {plain(address, 80)!r} is no mail address such as name@example.org")
+        raise ValueError(f"{where}: {one_line(address, 80)!r} is no mail address such as name@example.org")
     return address.lower()
 
 
@@ -105,15 +106,10 @@ def checked_server(url):
     with contextlib.suppress(ValueError):      # a port that is none
         parts = urlsplit(url)
         port = parts.port or {"smtp": 587, "smtps": 465}.get(parts.scheme)
-        if parts.scheme in ("smtp", "smtps") and parts.hostname and not (parts.path.strip("/") or parts.query or parts.fragment):
+        more = parts.path.strip("/") or parts.query or parts.fragment
+        if url == one_line(url) and parts.scheme in ("smtp", "smtps") and parts.hostname and not more:
             return parts.scheme, parts.hostname, port
-    raise ValueError(f"mail.server is {plain(url, 80)!r}: it must be smtp://host:587 (STARTTLS) or smtps://host:465 (TLS)")
-
-
-def checked_site(url):
-    if url and not re.fullmatch(r"https?://[^\s@\"'<>]+", str(url)):
-        raise ValueError(f"site_url is {plain(url, 80)!r}: it must be the web address of the folder reports/, without a password")
-    return str(url).rstrip("/")
+    raise ValueError(f"mail.server is {one_line(url, 80)!r}: it must be smtp://host:587 (STARTTLS) or smtps://host:465 (TLS)")
 
 
 # --------------------------------------------------------------------------------------------------------- who was told what
@@ -127,13 +123,15 @@ def send_night(root, day, config, *, dry_run=False):
     try:
         if not (settings := read_settings(config)):
             return []
+        if not (root / "reports" / day / "digest.json").exists():
+            return [f"the night of {day} has not been published: there is no {root / 'reports' / day / 'digest.json'}"]
         with (root / "reports/.mail.lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return write_drafts(root, day, settings) if dry_run else send_all(root, day, settings)
     except BlockingIOError:
         return ["another run is sending mail, and this one leaves it to that"]
     except Exception as error:      # whatever it is, the site is published, and that must not end with a traceback
-        return [plain(error if isinstance(error, ValueError) else f"{type(error).__name__}: {error}")]
+        return [one_line(error if isinstance(error, ValueError) else f"{type(error).__name__}: {error}")]
 
 
 def send_all(root, day, settings):
@@ -145,7 +143,7 @@ def send_all(root, day, settings):
     troubles, way = end_old(root, states, since), ""      # way: why nothing can be sent any more
     due = {night: [key for key, entry in state.items() if entry["outcome"] == "waiting"] for night, state in states.items()} | {day: None}
     for night_day in sorted(due):
-        if night_day < day and not (due[night_day] and (root / "reports" / night_day / "run.json").exists()):
+        if night_day < day and not (due[night_day] and (root / "reports" / night_day / "digest.json").exists()):
             continue
         night = read_night(root, night_day)
         for view, to in views_of(night, settings, states, due[night_day]):
@@ -211,7 +209,7 @@ def record(root, states, night, view, told, message_id=""):
     state = states.setdefault(night.day, {})
     for address, (outcome, said) in told.items():
         knew = told_before(states, night.day, key_of(address))
-        knew &= knew if night.incidents is None else {one["incident"] for one in night.incidents}      # what is past is forgotten
+        knew &= knew if night.incidents is None else {one["id"] for one in night.incidents}      # what is past is forgotten
         knew |= {*view["seen"]} if view and outcome == "sent" else set()
         state[key_of(address)] = {"outcome": outcome, "said": said, "message_id": message_id, "told": sorted(knew)}
     write_state(root, night.day, state)

@@ -185,21 +185,30 @@ def publish_notebook(path, page, *, day, front, steps, current, of="", places=()
     )
 
 
-def small_pictures(paths, room):
-    """{path: data URL} of the pictures at `paths`, in their order, as long as they take at most `room` characters together.
+def small_picture(path):
+    """The picture at `path` with at most 64 colours and 1000 pixels across, a quarter of its size; None where it is none.
 
-    They have at most 64 colours and 1000 pixels across, a quarter of their size: WebP without loss, since it keeps letters sharp in four fifths
-    of a PNG. By octree, which keeps a rare red that the default, median cut, turns brown. A file that is no picture is left out.
+    By octree, which keeps a rare red that the default, median cut, turns brown.
+    """
+    try:
+        picture = Image.open(path).convert("RGB")
+    except (OSError, Image.DecompressionBombError):
+        return None
+    picture.thumbnail((1000, 4000), Image.Resampling.LANCZOS)
+    return picture.quantize(64, Image.Quantize.FASTOCTREE)
+
+
+def small_pictures(paths, room):
+    """{path: data URL} of the pictures at `paths`, in their order and small, as long as they take at most `room` characters together.
+
+    As WebP without loss, since it keeps letters sharp in four fifths of a PNG. A file that is no picture is left out.
     """
     taken = {}
     for path in dict.fromkeys(paths):
         small = io.BytesIO()
-        try:
-            picture = Image.open(path).convert("RGB")
-        except (OSError, Image.DecompressionBombError):
+        if not (picture := small_picture(path)):
             continue
-        picture.thumbnail((1000, 4000), Image.Resampling.LANCZOS)
-        picture.quantize(64, Image.Quantize.FASTOCTREE).convert("RGB").save(small, "WEBP", lossless=True, quality=50, method=2)
+        picture.convert("RGB").save(small, "WEBP", lossless=True, quality=50, method=2)
         url = "data:image/webp;base64," + base64.b64encode(small.getvalue()).decode()
         if len(url) <= room:
             taken[path], room = url, room - len(url)

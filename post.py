@@ -11,7 +11,7 @@ import socket
 import ssl
 import threading
 
-from letters import plain
+from letters import one_line
 
 TIMEOUT_S, SESSION_S = 30, 180      # for one answer, and for all of a message: a server may answer byte by byte for ever
 
@@ -28,12 +28,12 @@ def reason(error):
         return f"its certificate is refused: {error.verify_message}"
     if isinstance(error, TimeoutError) or "timed out" in str(error):
         return f"no answer within {TIMEOUT_S} s"
-    return plain(error) or type(error).__name__
+    return one_line(error) or type(error).__name__
 
 
 def answer(code, said):
     """The answer of a server in one line, without addresses: reports/ may be shown to others."""
-    said = plain(said.decode(errors="replace") if isinstance(said, bytes) else said, 200)
+    said = one_line(said.decode(errors="replace") if isinstance(said, bytes) else said, 200)
     return re.sub(r"\S+@\S+", "(address)", f"it says {code} {said}" if code > 0 else f"it speaks no SMTP: {said}")
 
 

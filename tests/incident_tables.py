@@ -6,6 +6,8 @@ import json
 import pandas as pd
 import pyarrow as pa
 
+import publish
+from digests import read_digest
 from helpers import FINDING_COLUMNS, write_json, write_parquet
 
 DAY = "2026-01-31"
@@ -139,16 +141,19 @@ def write_table(rows, schema, path):
 
 
 def write_run(products, failed=None, day=DAY, studies=("transfers", "accounting", "telemetry", "certification", "tickets")):
-    """Write the run.json of a night; failed : {study: (step, error line)}."""
-    steps = ["1_extract", "2_preprocess", "3_train", "4_analyse"]
-    told = {}
-    for study in studies:
-        at, error = (failed or {}).get(study, ("", ""))
-        outcomes = dict.fromkeys(steps, "ok")
-        if at:
-            outcomes |= {at: "failed"} | dict.fromkeys(steps[steps.index(at) + 1 :], "not run")
-        ran = {step: {"outcome": outcome, "error": error if step == at else ""} for step, outcome in outcomes.items()}
-        told[study] = {"verdict": "failed" if at else "ok", "headline": "", "error": error, "findings": 0, "steps": ran}
-    folder = products / "reports" / day
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "run.json").write_text(json.dumps({"day": day, "studies": told}))
+    """Write what `publish` leaves of a night for programs, its digest.json, from the tables of `write_incidents`; without these, no digest ran.
+
+    failed : {study: (step, error line)}.
+    """
+    report = products / "reports" / day
+    report.mkdir(parents=True, exist_ok=True)
+    if (products / "data/incidents" / f"{day}.json").exists():
+        (report / "digest.ipynb").write_text(json.dumps({"cells": [], "metadata": {"papermill": {"end_time": f"{day}T23:59:59Z"}}}))
+    nothing = {"headline": "", "findings": [], "status": {}, "in_use": None}
+    ends = {study: (failed or {}).get(study, ("", "")) for study in studies}
+    told = [nothing | {"study": s, "verdict": "failed" if step else "ok", "error": error, "failed_step": step} for s, (step, error) in ends.items()]
+    for study, (step, _) in ends.items():
+        if step:
+            (report / study).mkdir(exist_ok=True)
+            (report / study / f"{step}.html").write_text("")
+    publish.record_digest(products, day, told, read_digest(products, day))
