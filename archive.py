@@ -155,7 +155,7 @@ def as_html(run, digest):
         .render(
             going_on=[one for one in incidents if going_on(one)],
             resolved=[one for one in incidents if one["state"] == "resolved" and not one["mark"]],
-            digest=digest.get("digest", {}),
+            digest={"outcome": "", "error": "", "missing": []} | (digest.get("digest") or {}),  # nights that were published before there was a digest
             studies=run["studies"],
         )
     )
@@ -172,7 +172,7 @@ def mark_removed(reports, runs, day, keep):
     there = [run["day"] for run in kept(runs)]
     going = set(there[:-keep] if keep else []) - {day}
     for run in runs:
-        if run["day"] in going:
+        if run["day"] in going and not (reports / run["day"]).is_symlink():  # what lies elsewhere somebody has put there
             run["removed"] = True
             write_json(run, reports / run["day"] / "run.json")
     return runs
