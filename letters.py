@@ -19,6 +19,7 @@ from digests import chance_in_words, going_on, in_words, since, state_in_words
 from pages import small_picture, templates
 
 MAX_FIGURES = 650_000       # bytes of all figures of a message, which base64 makes a third larger: below 1 MB with its text
+FEW = 5                     # incidents with their figure and all that is known, and names of each kind of news; the table has the others
 SEVERITIES = ["low", "medium", "high"]
 NEWS = {"new": "New", "worse": "Worse", "resolved": "Resolved", "untold": "Goes on, not told before"}
 
@@ -113,9 +114,9 @@ def png(path):
 
 
 def figures_of(root, view):
-    """{content id: PNG} of the shown incidents, by rank, as far as a message may hold; each of these incidents is told its `cid`."""
+    """{content id: PNG} of the first incidents, by rank, as far as a message may hold; each of these incidents is told its `cid`."""
     figures, left = {}, MAX_FIGURES
-    for one in view["shown"]:
+    for one in view["shown"][:FEW]:
         path = (root / one["figure"]).resolve()
         picture = png(path) if one["figure"] and path.is_relative_to(root.resolve()) else b""
         one["cid"] = f"figure{one['at']}.{view['day']}@nightshift" if picture and len(picture) <= left else ""
@@ -129,7 +130,7 @@ def message_of(root, view, settings, addresses):
     """The message to `addresses` that tells `view`: text, HTML and figures; equal content for equal recipients has an equal Message-ID."""
     made = templates().overlay(lstrip_blocks=True, autoescape=lambda name: name.endswith(".html.j2"))
     figures, subject = figures_of(root, view), subject_of(view)
-    values = view | {"subject": subject, "site_url": settings.site_url, "mark": mark_of}
+    values = view | {"subject": subject, "site_url": settings.site_url, "mark": mark_of, "few": FEW}
     text, markup = (made.get_template(f"mail.{kind}.j2").render(values) for kind in ("txt", "html"))
     mark = hashlib.sha256("\n".join([view["day"], *sorted(addresses), subject, text, markup]).encode()).hexdigest()[:24]
     message = EmailMessage(policy=SMTP)
