@@ -2,9 +2,9 @@
 
     python mail.py --config config.yaml [--day 2026-01-31] [--dry-run]
 
-Who gets what stands under `mail` in the configuration, SMTP_USER and SMTP_PASSWORD in the environment. Tells what digest.json
-of the night says, and keeps in mail.json beside it what became of each recipient's mail, before and after it is handed over. letters.py writes
-messages, post.py hands them over. The rules:
+Who gets what stands under `mail` in the configuration, SMTP_USER and SMTP_PASSWORD in the environment. It tells what digest.json of the night says,
+and keeps in mail.json beside it what became of each recipient's mail, before and after it is handed over. letters.py writes messages, post.py hands
+them over. The rules:
 
 - At most one mail a night for each recipient. It is sent when something that they may see is new, worse or resolved, or goes on and was never told to
   them, as after a mail that was lost; with `only_changes: false`, every night. Who is told of failures as well finds them in the digest.
@@ -12,7 +12,7 @@ messages, post.py hands them over. The rules:
   the next runs, for RETRY_NIGHTS nights, earlier nights first. An answer 5xx to a recipient or to the message: not tried again for this night.
 - No answer after the last byte: the server may have delivered it (RFC 5321, 4.5.3.2.6), so it is reported and not sent again; the next night tells
   what goes on. Better once too few than twice.
-- A night that is rendered again after a later one was mailed sends nothing.
+- A night that is rendered again after a later one was mailed sends nothing. One run mails at a time.
 """
 
 import argparse

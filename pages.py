@@ -158,13 +158,22 @@ def align_numbers(table):
                 cell["class"] = "time"
 
 
+def has_links(page, steps):
+    """Whether the navigation of a page, which follows its style, holds all these steps: one more may have run since."""
+    with page.open(encoding="utf-8") as file:
+        head = file.read(50_000)
+    return all(f'href="{step["href"]}"' in head for step in steps)
+
+
 def publish_notebook(path, page, *, day, front, steps, current, of="", places=()):
-    """Write `page` of the executed notebook at `path`, unless it is newer than notebook and templates.
+    """Write `page` of the executed notebook at `path`, unless it is newer than notebook and templates and leads to all `steps`.
 
     steps : name and href of the pages in its navigation; of : the night it was executed in, if not `day`; places : as in `render_notebook`.
     """
     newest_source = max(p.stat().st_mtime for p in [path, Path(__file__), *TEMPLATES.rglob("*.*")])
-    if (page.exists() and page.stat().st_mtime > newest_source) or (notebook := read_notebook(path)) is None:
+    if page.exists() and page.stat().st_mtime > newest_source and has_links(page, steps):
+        return
+    if (notebook := read_notebook(path)) is None:
         return
     error, has_cell = error_of(notebook, path.with_suffix(".log"))
     content, contents = render_notebook(notebook, places)

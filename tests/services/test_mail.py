@@ -188,7 +188,7 @@ def test_a_night_arrives_once_encrypted_and_logged_in(night, trusted, monkeypatc
         monkeypatch.setenv(name, value)
     with serve(scheme, trusted, login) as (url, inbox):
         for _ in range(2):
-            assert mail.send_night(night, DAY, settings(url, "a@example.org")) == []
+            assert mail.send_night(night, DAY, settings(url, "reader@example.org")) == []
         [message] = inbox.messages
     assert message["Subject"].startswith(f"Nightshift {DAY}: 1 new, 1 worse, 1 ongoing, 1 resolved; site outage at ISTHMUS-T2")
     assert message["From"].addresses[0].addr_spec == "nightshift@example.org"
@@ -196,9 +196,9 @@ def test_a_night_arrives_once_encrypted_and_logged_in(night, trusted, monkeypatc
     assert "Ask the site for its downtime (10 min, chance 50% (25% to 75%), 2 of 4 trials worked)" in text
     assert "tickets in 2_preprocess: ValueError: no rows" in text
     assert f"https://nightshift.example/{DAY}/tickets/2_preprocess.html" in text
-    assert outcomes(night, "a@example.org") == ["sent"]
+    assert outcomes(night, "reader@example.org") == ["sent"]
     assert SECRET not in (night / "reports" / DAY / "mail.json").read_text()
-    assert "a@example.org" not in (night / "reports" / DAY / "mail.json").read_text()
+    assert "reader@example.org" not in (night / "reports" / DAY / "mail.json").read_text()
 
 
 def test_each_sees_what_they_may_and_who_sees_the_same_gets_one_message(night, trusted):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import uuid
 import xml.etree.ElementTree as ET
 from datetime import datetime
@@ -40,8 +41,14 @@ def executed(path, *cells, error="", ended="2026-01-31T05:00:00+00:00", paramete
 
 
 @pytest.fixture
-def night(tmp_path):
-    """A products folder with one complete night of the transfers study."""
+def night(first_night, tmp_path):
+    """A products folder with one complete night of the transfers study, of which only the pages of its notebooks are written."""
+    return shutil.copytree(first_night, tmp_path, dirs_exist_ok=True)
+
+
+@pytest.fixture(scope="module")
+def first_night(tmp_path_factory):
+    tmp_path = tmp_path_factory.mktemp("night")
     for step in publish.STEPS:
         executed(tmp_path / f"reports/2026-01-31/transfers/{step}.ipynb")
     path = tmp_path / "reports/2026-01-31/transfers/4_analyse.ipynb"
@@ -55,6 +62,9 @@ def night(tmp_path):
     finding = ["transfers", "slow_link", HOSTILE, "S", *at, 1.0, 0.01, 9.0, 1.0, "s", HOSTILE, "", 2.0, "GB delayed"]
     findings = pd.DataFrame([finding], columns=helpers.FINDING_COLUMNS)
     helpers.write_parquet(findings, tmp_path / "data/findings/transfers.parquet")
+    publish.publish(tmp_path, "2026-01-31", {"transfers": "2026-01-31"})
+    for path in [*tmp_path.glob("reports/*/*.*"), *tmp_path.glob("reports/*.*")]:
+        path.unlink()
     return tmp_path
 
 
@@ -488,6 +498,7 @@ def test_nights_beyond_those_kept_are_removed_and_no_link_dies(night):
     (reports / "2026-13-45/run.json").write_text("{}")
     (reports / "2026-01-04").symlink_to(night / "data")
     (night / "data/run.json").write_text('{"studies": {}}')
+    (night / "data/index.html").write_text("moved to another disk")
     for day in ("2026-02-01", "2026-02-02", "2026-02-03", "2026-02-04"):
         next_night(night, day, a_night()[:1])
         kept = state_of(reports / "2026-02-02")
