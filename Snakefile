@@ -93,8 +93,13 @@ def check_config():
         site_settings(config)
     except ValueError as error:
         stop(str(error))
-    if not isinstance(config.get("mail") or {}, dict):
-        stop("mail must be a mapping, such as {}")
+    if config.get("mail"):
+        from mail import read_settings  # here, since its import takes half a second
+
+        try:
+            read_settings(config)
+        except ValueError as error:
+            stop(str(error))
     check_names("simulate", config.get("simulate"), notebook_of("", ""))
     check_names("digest", config.get("digest"), DIGEST)
     for name in {"nights", "missing"} & set(config.get("digest") or {}):

@@ -21,6 +21,7 @@ import yaml
 from archive import clear_removed, history, kept, mark_removed, runs_of, site_of, write_feed, write_index
 from digests import GOING_ON, VERSION, chance_in_words, going_on, in_words, plain, read_digest, since, state_in_words
 from helpers import ROOT, git_revision, resolve, write_json
+from mail import send_night
 from pages import is_day, parameters_of, publish_notebook, read_json, small_pictures, text_of, write_page
 from steps import STEPS, error_of, findings_named, pages_of, read_notebook, site_settings, told_tonight
 
@@ -358,6 +359,8 @@ def main():
             print(f"{s['study']}: {s['headline']}", file=sys.stderr)
     for line in [f"the digest failed: {digest['error']}"] * (digest["outcome"] == "failed") + digest["notes"]:
         print(line, file=sys.stderr)
+    for line in send_night(root, day, config):  # the site is there, and whatever comes of the mail changes nothing about it
+        print(f"mail: {line}", file=sys.stderr)
     print(f"Front page: {front}")
     return int(digest["outcome"] == "failed" or any(s["verdict"] == "failed" for s in studies))
 

@@ -261,6 +261,21 @@ def test_an_empty_source_is_no_failure_on_the_front_page(night):
     assert "Failed in" not in page(front).get_text()
 
 
+@pytest.mark.parametrize(("verdict", "code"), [("failed", 1), ("ok", 0)])
+def test_a_mail_that_cannot_be_sent_is_a_line_and_changes_neither_pages_nor_exit_code(night, monkeypatch, capsys, verdict, code):
+    if verdict == "failed":
+        executed(night / "reports/2026-01-31/transfers/1_extract.ipynb", error="no disk")
+    mail = "{from: a@a.example, server: 'smtps://127.0.0.1:1', to: [{address: b@b.example}], failures: [b@b.example]}"
+    (night / "site.yaml").write_text(f"day: 2026-01-31\nproducts: {night}\nstudies: {{transfers: {{}}}}\nmail: {mail}\n")
+    monkeypatch.setattr("sys.argv", ["publish.py", "--config", str(night / "site.yaml")])
+    assert publish.main() == code
+    said = capsys.readouterr()
+    [line] = [line for line in said.err.splitlines() if line.startswith("mail: ")]
+    assert line == "mail: 2026-01-31 to b@b.example: 127.0.0.1:1: [Errno 111] Connection refused; tried again at the next run"
+    assert said.out.startswith("Front page: ")
+    assert (night / "reports/2026-01-31/index.html").exists()
+
+
 # ------------------------------------------------------------------------------------------------------------ incidents
 
 
