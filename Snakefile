@@ -14,7 +14,7 @@ from datetime import date
 from functools import partial
 from pathlib import Path
 
-from steps import STEPS, findings_named, outcomes_of, pages_of, told_tonight
+from steps import STEPS, findings_named, outcomes_of, pages_of, site_settings, told_tonight
 
 if not config:
 
@@ -78,7 +78,7 @@ def check_names(where, given, notebook):
 
 
 def check_config():
-    if unknown := sorted(set(config) - {*SHARED, "retrain_days", "simulate", "studies", "digest", "mail", "keep_nights"}):
+    if unknown := sorted(set(config) - {*SHARED, "retrain_days", "simulate", "studies", "digest", "mail", "keep_nights", "site_url"}):
         stop(f"unknown setting {unknown[0]!r}")
     try:
         config["day"] = str(date.fromisoformat(str(config.get("day"))))
@@ -89,10 +89,17 @@ def check_config():
             stop(f"{name} is {value!r}: it must be a number above {low}{'' if high > 1 else ' and below 1'}")
     if not isinstance(STUDIES, dict) or not STUDIES:
         stop("the configuration names no study")
-    if not (isinstance(kept := config.get("keep_nights") or 0, int) and kept >= 0):
-        stop(f"keep_nights is {kept!r}: it must be a whole number, 0 to keep all")
-    if not isinstance(config.get("mail") or {}, dict):
-        stop("mail must be a mapping, such as {}")
+    try:
+        site_settings(config)
+    except ValueError as error:
+        stop(str(error))
+    if config.get("mail"):
+        from mail import read_settings  # here, since its import takes half a second
+
+        try:
+            read_settings(config)
+        except ValueError as error:
+            stop(str(error))
     check_names("simulate", config.get("simulate"), notebook_of("", ""))
     check_names("digest", config.get("digest"), DIGEST)
     for name in {"nights", "missing"} & set(config.get("digest") or {}):

@@ -1,19 +1,14 @@
-"""Executed notebooks to a static site: one page per notebook, a front page per night, an index of nights, run.json.
+"""One night to a static site: its front page, a page per notebook, run.json and digest.json, and what lists it beside other nights.
 
     python publish.py --config config.yaml [--day 2026-01-31]
 
 Reads only what the chain left below the products folder, and works whether the chain succeeded or not: a failed notebook
-becomes a page that shows its error first. Pages are written only when older than their notebook, atomically. Nothing on
-them runs or loads: no script, no request, a content security policy that forbids both.
+becomes a page that shows its error first. pages.py renders notebooks, digests.py reads the incidents, archive.py is about all nights:
+a night needs none but itself, and stays as it is when others come.
 """
 
 import argparse
-import base64
-import functools
-import io
-import json
 import platform
-import re
 import sys
 from datetime import date
 from importlib.metadata import version
@@ -22,46 +17,21 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 import yaml
-from PIL import Image
 
-from helpers import ROOT, atomic, git_revision, resolve, write_json
-from steps import STEPS, error_of, findings_named, pages_of, read_notebook, told_tonight
+from archive import clear_removed, history, kept, mark_removed, runs_of, site_of, write_feed, write_index
+from digests import GOING_ON, VERSION, chance_in_words, going_on, in_words, plain, read_digest, since, state_in_words
+from helpers import ROOT, git_revision, resolve, write_json
+from mail import send_night
+from pages import is_day, parameters_of, publish_notebook, read_json, small_pictures, text_of, write_page
+from steps import STEPS, error_of, findings_named, pages_of, read_notebook, site_settings, told_tonight
 
-TEMPLATES = ROOT / "templates"
 PACKAGES = ["papermill", "nbconvert", "snakemake", "numpy", "pandas", "pyarrow", "scikit-learn", "keras", "jax", "numba"]
 MAX_FINDINGS = 8  # rows of findings per study on the front page; the analysis page has all
-MAX_HISTORY = 30  # nights in the small pictures
+MAX_CARDS = 12  # incidents in full on the front page; the digest has all
+STRIPS, FIGURES = 150_000, 210_000  # characters of pictures on the front page, of incidents and of studies: it stays below 500 kB
+
 
 # ---------------------------------------------------------------------------------------------------- what was run
-
-
-def parameters_of(notebook):
-    """Rows of the parameter table: name, value of this run, default, whether they differ, meaning."""
-    given = notebook["metadata"].get("papermill", {}).get("parameters", {})
-    rows = []
-    for cell in notebook["cells"]:
-        if "parameters" in cell["metadata"].get("tags", []):
-            for line in "".join(cell["source"]).splitlines():
-                if found := re.match(r"(\w+)\s*:[^=]+=\s*(.*?)\s*(?:#\s*(.*))?$", line):
-                    name, default, meaning = found.groups()
-                    default = yaml.safe_load(default)
-                    value = given.get(name, default)
-                    rows.append({"name": name, "value": value, "default": default, "changed": value != default, "meaning": meaning or ""})
-    return rows
-
-
-def text_of(notebook, tag):
-    """Plain text of the first Markdown output of the cell with this tag; of a list, its first item."""
-    import mistune
-    from bs4 import BeautifulSoup
-
-    for cell in notebook["cells"]:
-        if tag in cell["metadata"].get("tags", []):
-            for output in cell["outputs"]:
-                if "text/markdown" in output.get("data", {}):
-                    page = BeautifulSoup(mistune.html("".join(output["data"]["text/markdown"])), "html.parser")
-                    return " ".join((page.li or page).get_text().split())
-    return ""
 
 
 def read_step(report, study, step):
@@ -85,7 +55,7 @@ def read_step(report, study, step):
 
 def latest_with(reports, day, notebook):
     """The latest night up to `day` on which this notebook ran, as text; empty when there is none."""
-    nights = sorted(folder.name for folder in reports.iterdir() if folder.name <= day and (folder / notebook).exists())
+    nights = sorted(folder.name for folder in reports.iterdir() if is_day(folder.name) and folder.name <= day and (folder / notebook).exists())
     return nights[-1] if nights else ""
 
 
@@ -123,6 +93,9 @@ def read_study(root, day, study, last_day):
     headline = " ".join(text_of(s["notebook"], "headline") for s in told)
     if verdict == "empty":
         headline = f"The source holds no row from {status['window'][0]} to {last_day}."
+    train = steps[STEPS.index("3_train")]
+    if verdict != "failed" and train["outcome"] == "not run":  # the training that made the model has a page in this night too
+        train["of"] = latest_with(root / "reports", day, f"{study}/3_train.ipynb")
     title, question = title_of(study)
     models = read_json(root / "models" / study / "metrics.json").get("models", [])
     return {
@@ -147,18 +120,14 @@ def other_night(root, last_days):
     return next((night for name, night in nights.items() if night != last_days[name]), "")
 
 
-def read_json(path):
-    return json.loads(path.read_text()) if path.exists() else {}
-
-
 def title_of(study):
     """Title and question of a study, from the first cell of its analysis."""
     first = "".join(read_notebook(ROOT / f"notebooks/{study}/4_analyse.ipynb")["cells"][0]["source"]).split("\n\n")
     return study.capitalize(), " ".join(first[1].split())
 
 
-def record_run(root, day, studies):
-    """Write run.json: code, versions, and per study its parameters, durations, data fingerprint, outcome and verdict."""
+def record_run(root, day, studies, digest):
+    """Write run.json: code, versions, and per study its parameters, durations, data fingerprint, outcome and verdict; what the digest said."""
     of_data, of_step = ("state", "rows", "newest", "source", "window", "sha256"), ("outcome", "error", "seconds", "ended", "parameters")
     told = {}
     for s in studies:
@@ -176,159 +145,33 @@ def record_run(root, day, studies):
     write_json(
         {
             "day": day,
+            "site": site_of(runs_of(root / "reports")),
             "git": git_revision(),
             "python": platform.python_version(),
             "versions": {package: version(package) for package in PACKAGES},
             "studies": told,
+            "digest": {key: digest[key] for key in ("outcome", "error", "headline", "counts", "seconds", "ended")},
         },
         root / "reports" / day / "run.json",
     )
 
 
-# ------------------------------------------------------------------------------------------------------------ pages
-
-
-@functools.cache
-def templates():
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    return Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-
-
-def write_page(path, template, **values):
-    """Render `template` to `path`, atomically."""
-    defaults = {"style": (TEMPLATES / "style.css").read_text(), "up": "../", "footer": f"Nightshift {git_revision()}."}
-    with atomic(path) as temporary:
-        temporary.write_text(templates().get_template(template).render(**defaults | values), encoding="utf-8")
-
-
-@functools.cache
-def exporter():
-    import bleach
-    from nbconvert import HTMLExporter
-
-    tags = {
-        *bleach.ALLOWED_TAGS,
-        "h1",
-        "h2",
-        "h3",
-        "h4",
-        "p",
-        "br",
-        "hr",
-        "div",
-        "span",
-        "pre",
-        "sub",
-        "sup",
-        "table",
-        "thead",
-        "tbody",
-        "tr",
-        "th",
-        "td",
-        "details",
-        "summary",
-    }
-
-    def allowed(tag, name, value):
-        return name in ("class", "id", "title", "colspan") or (name == "href" and re.match(r"(https?://|#|[\w./-]+$)", value) is not None)
-
-    made = HTMLExporter(template_name="notebook", extra_template_basedirs=[str(TEMPLATES)], exclude_input_prompt=True, exclude_output_prompt=True)
-    made.register_filter("clean_html", lambda markup: bleach.clean(str(markup), tags=tags, attributes=allowed, strip_comments=True))
-    return made
-
-
-def render_notebook(notebook):
-    """(HTML of the cells, contents as (id, text) of the level-2 headings) of an executed notebook."""
-    import nbformat
-    from bs4 import BeautifulSoup
-
-    notebook = nbformat.reads(json.dumps(notebook), as_version=4)
-    notebook.cells = [c for c in notebook.cells if "papermill-error-cell-tag" not in c.metadata.get("tags", [])]
-    for cell in notebook.cells:
-        join_streams(cell)
-    page = BeautifulSoup(exporter().from_notebook_node(notebook)[0], "html.parser")
-    for anchor in page.select("a.anchor-link"):
-        anchor.decompose()
-    if page.h1 and (answer := text_of(notebook, "headline")):  # the night's answer comes before what leads to it
-        lead = page.new_tag("p", attrs={"class": "lead"})
-        lead.string = answer
-        page.h1.insert_after(lead)
-    for number, table in enumerate(page.select("table"), 1):
-        table.attrs.pop("border", None)
-        table.wrap(page.new_tag("div", attrs={"class": "scroll", "tabindex": "0", "role": "region", "aria-label": f"Table {number}"}))
-        align_numbers(table)
-    for wide in page.select("pre, figure"):
-        wide["tabindex"] = "0"  # they scroll on a narrow screen, so the keyboard must reach them
-    headings = [(h["id"], h.get_text()) for h in page.select("h2[id]")]
-    return str(page), [*headings, ("run", "Run")]
-
-
-def join_streams(cell):
-    """Make all that a cell printed one output, where it printed first: a log per epoch would be a wall of logs."""
-    streams = [o for o in cell.get("outputs", []) if o.output_type == "stream"]
-    for later in streams[1:]:
-        streams[0].text += later.text
-        cell.outputs.remove(later)
-
-
-def align_numbers(table):
-    """Mark the columns whose cells all read as numbers, to align on the right, or as times, to stay on one line."""
-    rows = [row.select("td") for row in table.select("tbody tr")]
-    for column, head in enumerate(table.select("thead th")):
-        head["scope"] = "col"
-        cells = [row[column] for row in rows if column < len(row)]
-        if cells and all(re.fullmatch(r"[-+]?[\d,.]*%?|nan|inf", c.get_text().strip()) for c in cells):
-            for cell in [head, *cells]:
-                cell["class"] = "number"
-        elif cells and all(re.fullmatch(r"[\d-]{5,10} \d\d:\d\d", c.get_text().strip()) for c in cells):
-            for cell in cells:
-                cell["class"] = "time"
-
-
-def publish_notebook(path, *, day, front, steps, current):
-    """Write the page of the executed notebook at `path` beside it, unless the page is newer than notebook and templates."""
-    page, newest_source = path.with_suffix(".html"), max(p.stat().st_mtime for p in [path, Path(__file__), *TEMPLATES.rglob("*.*")])
-    if (page.exists() and page.stat().st_mtime > newest_source) or (notebook := read_notebook(path)) is None:
-        return
-    error, has_cell = error_of(notebook, path.with_suffix(".log"))
-    content, contents = render_notebook(notebook)
-    ran = notebook["metadata"].get("papermill", {})
-    at = next((i for i, s in enumerate(steps) if s["name"] == current), 0)
-    write_page(
-        page,
-        "page.html.j2",
-        title=f"{path.stem} {day}",
-        day=day,
-        front=front,
-        content=content,
-        contents=contents,
-        error=error,
-        has_cell=has_cell,
-        steps=[{**s, "current": s["name"] == current} for s in steps],
-        previous=steps[at - 1] if at else None,
-        next=steps[at + 1] if at + 1 < len(steps) else None,
-        parameters=parameters_of(notebook),
-        up="../" * (front.count("../") + 1),
-        run=f"Started {(ran.get('start_time') or '?')[:19].replace('T', ' ')} UTC, took {ran.get('duration') or 0:.0f} s.",
-    )
+def record_digest(root, day, studies, digest):
+    """Write digest.json: verdicts and incidents of a night for programs, as reports/README.md says."""
+    of_model, told = ("name", "metric", "model", "baseline_name", "baseline", "skill", "skill_low", "skill_high"), {}
+    for s in studies:
+        told[s["study"]] = {
+            **{key: s[key] for key in ("verdict", "headline", "error", "failed_step")},
+            "findings": len(s["findings"]),
+            "data": {key: s["status"].get(key) for key in ("state", "rows", "newest")},
+            "model": {key: s["in_use"].get(key) for key in of_model} if s["in_use"] else None,
+        }
+    of_digest = {key: digest[key] for key in ("outcome", "error", "notes", "missing", "seconds", "ended")}
+    night = {"version": VERSION, "day": day, "headline": digest["headline"], "digest": of_digest, "counts": digest["counts"]}
+    write_json(plain(night | {"studies": told, "incidents": digest["incidents"]}), root / "reports" / day / "digest.json")
 
 
 # ------------------------------------------------------------------------------------------------------- front page
-
-
-def history(runs, study):
-    """A small picture of the last nights: one bar per night, as high as its number of findings, with the numbers as its text."""
-    nights = [(run["day"], run["studies"][study]) for run in runs if study in run["studies"]][-MAX_HISTORY:]
-    most = max([n["findings"] for _, n in nights] + [1])
-    bars = ""
-    for i, (night, told) in enumerate(nights):
-        height = 2 + round(24 * told["findings"] / most)
-        bars += f'<rect class="{told["verdict"].split()[0]}" x="{8 * i}" width="6" y="{26 - height}" height="{height}">'
-        bars += f"<title>{night}: {told['verdict']}</title></rect>"
-    spoken = f"{len(nights)} night{'s' * (len(nights) != 1)}, at most {most} findings; last: " + ", ".join(n["verdict"] for _, n in nights[-5:])
-    return f'<svg class="history" role="img" aria-label="{spoken}" width="{max(8 * len(nights), 8)}" height="26">{bars}</svg>'
 
 
 def model_line(model):
@@ -341,48 +184,72 @@ def model_line(model):
     return f"{name}, skill {model['skill']:.2f} ({model['skill_low']:.2f} to {model['skill_high']:.2f}) against {baseline}"
 
 
-def small_picture(path):
-    """The figure at `path` as a data URL of 256 colours, a third of its size: the front page, which goes by mail, stays below 500 kB.
-
-    By octree, which keeps a rare red that the default, median cut, turns brown.
-    """
-    small = io.BytesIO()
-    Image.open(path).convert("RGB").quantize(256, Image.Quantize.FASTOCTREE).save(small, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(small.getvalue()).decode()
-
-
 def moment_of(at, pattern):
     """A moment as text; sources without times leave none."""
     return "not known" if pd.isna(at) else at.strftime(pattern)
 
 
-def front_study(root, day, s, runs):
+def front_digest(root, day, digest, pictures):
+    """The values that templates/front.html.j2 shows of the night's incidents: cards, those that are over, those that somebody knows of."""
+    page = root / "reports" / day / "digest.html"
+    text = page.read_text(encoding="utf-8") if digest["outcome"] != "not run" and page.exists() else ""
+    incidents = [
+        {
+            **{key: one[key] for key in ("id", "rank", "severity", "state", "what", "summary", "site", "studies", "impact", "change", "mark")},
+            "href": f"digest.html#{one['id']}" if f'id="{one["id"]}"' in text else "digest.html" if text else "",
+            "since": since(one),
+            "told": state_in_words(one),
+            "proposals": [{**proposal, "chance": chance_in_words(proposal)} for proposal in one["proposals"][:2]],
+            "figure": pictures.get(root / one["figure"], ""),
+            "going_on": going_on(one),
+            "shown": one["shown"],
+        }
+        for one in digest["incidents"]
+    ]
+    open_ones = [one for one in incidents if one["going_on"]]
+    cards = [one for one in open_ones if one["shown"]][:MAX_CARDS]
+    return {
+        **{key: digest[key] for key in ("outcome", "error", "notes", "headline", "missing")},
+        "href": "digest.html" if text else "",
+        "counts": in_words(digest["counts"]),
+        "cards": cards,
+        "more": len(open_ones) - len(cards),
+        "resolved": [one for one in incidents if one["state"] == "resolved" and not one["mark"]][:MAX_CARDS],
+        "marked": [one for one in incidents if one["mark"] and one["state"] in GOING_ON],
+    }
+
+
+def figures_of(root, s):
+    """The first finding of a study with a picture, and its path; (None, None) where there is none."""
+    return next(((f, root / f.figure) for f in s["findings"].itertuples() if f.figure and (root / f.figure).is_file()), (None, None))
+
+
+def front_study(root, s, runs, pictures):
     """The values that templates/front.html.j2 shows for one study."""
-    reports, moment = root / "reports", "%m-%d %H:%M"
+    pattern = "%m-%d %H:%M"
     rows = list(s["findings"].itertuples())
     known = [at for f in rows for at in (f.start, f.end) if not pd.isna(at)]
     if all(at == at.normalize() for at in known):
-        moment = "%Y-%m-%d"
+        pattern = "%Y-%m-%d"
     findings = [
         {
             "kind": f.kind.replace("_", " "),
             "entity": f.entity,
             "evidence": f.evidence,
-            "start": moment_of(f.start, moment),
-            "end": moment_of(f.end, moment),
+            "start": moment_of(f.start, pattern),
+            "end": moment_of(f.end, pattern),
         }
         for f in rows[:MAX_FINDINGS]
     ]
-    pictures = [f for f in rows if f.figure and (root / f.figure).exists()]
+    of, path = figures_of(root, s)
     steps = []
     for step in s["steps"]:
-        ran = step["outcome"] != "not run"
-        earlier = "" if ran or s["verdict"] == "failed" else latest_with(reports, day, f"{s['study']}/{step['name']}.ipynb")
-        href = f"{s['study']}/{step['name']}.html" if ran else f"../{earlier}/{s['study']}/{step['name']}.html" if earlier else ""
-        took = f"{step['outcome']} in {step['seconds']:.0f} s" if ran and step.get("seconds") else step["outcome"]
-        steps.append({"name": step["name"].replace("_", " "), "href": href, "outcome": f"of {earlier}" if earlier else took})
+        took = f"{step['outcome']} in {step['seconds']:.0f} s" if step.get("seconds") else step["outcome"]
+        href = f"{s['study']}/{step['name']}.html" if step["outcome"] != "not run" or step.get("of") else ""
+        steps.append({"name": step["name"].replace("_", " "), "href": href, "outcome": f"of {step['of']}" if step.get("of") else took})
     status = s["status"]
-    good = [run["day"] for run in runs if run["day"] < day and run["studies"].get(s["study"], {}).get("verdict", "failed") not in ("failed", "empty")]
+    told = {run["day"]: run["studies"].get(s["study"], {}).get("verdict", "failed") for run in kept(runs)[:-1]}
+    good = [night for night, verdict in told.items() if verdict not in ("failed", "empty")]
     return {
         **{k: s[k] for k in ("study", "title", "question", "verdict", "headline", "error", "failed_step")},
         "findings": findings,
@@ -394,56 +261,80 @@ def front_study(root, day, s, runs):
         if status
         else "none",
         "model": model_line(s["in_use"]),
-        "figure": small_picture(root / pictures[0].figure) if pictures else "",
-        "figure_alt": f"{pictures[0].kind.replace('_', ' ')} {pictures[0].entity}: {pictures[0].evidence}" if pictures else "",
+        "figure": pictures.get(path, ""),
+        "figure_alt": f"{of.kind.replace('_', ' ')} {of.entity}: {of.evidence}" if of else "",
     }
 
 
-def publish(root, day, last_days):
-    """Render everything of one night, whose studies have data up to `last_days` ({study: day}); returns its front page and the studies as read."""
+def publish_night(root, day, studies, digest):
+    """Write the pages of the night's notebooks; returns whether there is one of the simulation, which earlier nights may have run."""
     reports, report = root / "reports", root / "reports" / day
-    studies = [read_study(root, day, *of) for of in last_days.items()]
-    steps = {s["study"]: [t for t in s["steps"] if t["outcome"] != "not run"] for s in studies}
     of_sample = any(s["status"].get("source") == "sample" for s in studies)
     simulated = latest_with(reports, day, "simulate.ipynb") if of_sample else ""
-    if (report / "simulate.ipynb").exists():
-        publish_notebook(
-            report / "simulate.ipynb", day=day, front="index.html", steps=[{"name": "simulate", "href": "simulate.html"}], current="simulate"
-        )
-    for study, ran in steps.items():
-        chain = [{"name": "simulate", "href": f"../../{simulated}/simulate.html"}] if simulated else []
-        chain += [{"name": step["name"], "href": f"{step['name']}.html"} for step in ran]
+    single = {"simulate": simulated, "digest": day if digest["outcome"] != "not run" else ""}
+    places = [(one["id"], one["what"]) for one in digest["incidents"]]
+    for name in [name for name, night in single.items() if night]:
+        source, page, of = reports / single[name] / f"{name}.ipynb", report / f"{name}.html", single[name] * (single[name] != day)
+        steps = [{"name": name, "href": f"{name}.html"}]
+        publish_notebook(source, page, day=day, front="index.html", steps=steps, current=name, of=of, places=places * (name == "digest"))
+    for s in studies:
+        ran = [step for step in s["steps"] if step["outcome"] != "not run" or step.get("of")]
+        chain = [{"name": step["name"], "href": f"{step['name']}.html"} for step in ran]
+        chain = [{"name": "simulate", "href": "../simulate.html"}] * bool(simulated) + chain
+        chain += [{"name": "digest", "href": "../digest.html"}] * bool(single["digest"])
         for step in ran:
-            publish_notebook(report / study / f"{step['name']}.ipynb", day=day, front="../index.html", steps=chain, current=step["name"])
-    record_run(root, day, studies)
-    runs = [read_json(p) for p in sorted(reports.glob("*/run.json"))]
-    nights = [run["day"] for run in runs]
+            path, of = f"{s['study']}/{step['name']}", step.get("of", "")
+            source, page = reports / (of or day) / f"{path}.ipynb", report / f"{path}.html"
+            publish_notebook(source, page, day=day, front="../index.html", steps=chain, current=step["name"], of=of)
+    return bool(simulated)
+
+
+def publish(root, day, last_days, *, keep_nights=0, site_url=""):
+    """Render everything of one night; returns its front page, the studies and the digest as read.
+
+    last_days : {study: last day of its data}; keep_nights : nights whose pages stay, 0 for all; site_url : where reports/ will be found, "" unknown.
+    """
+    reports, report = root / "reports", root / "reports" / day
+    studies = [read_study(root, day, *of) for of in last_days.items()]
+    digest = read_digest(root, day)
+    simulated = publish_night(root, day, studies, digest)
+    record_run(root, day, studies, digest)
+    record_digest(root, day, studies, digest)
+    every = mark_removed(reports, runs_of(reports), day, keep_nights)
+    nights, before = [run["day"] for run in kept(every)], [run for run in every if run["day"] <= day]
     at = nights.index(day)
     bad = [s for s in studies if s["verdict"] == "failed"]
     found = sum(len(s["findings"]) for s in studies)
     lead = f"{len(studies)} {'study' if len(studies) == 1 else 'studies'}, {found} problem{'s' * (found != 1)} found"
+    strips = small_pictures([root / one["figure"] for one in digest["incidents"] if one["shown"] and one["figure"]][:MAX_CARDS], STRIPS)
+    figures = small_pictures([path for _, path in (figures_of(root, s) for s in studies) if path], FIGURES)
     write_page(
         report / "index.html",
         "front.html.j2",
         title=f"Night of {day}",
         day=day,
         lead=lead + (f", {len(bad)} failed." if bad else "."),
-        of_sample=of_sample,
+        of_sample=any(s["status"].get("source") == "sample" for s in studies),
         simulated=simulated,
-        studies=[front_study(root, day, s, runs) for s in studies],
+        digest=front_digest(root, day, digest, strips),
+        failed=[s["title"] for s in bad],
+        studies=[front_study(root, s, before, figures) for s in studies],
         previous=nights[at - 1] if at else "",
-        next=nights[at + 1] if at + 1 < len(nights) else "",
     )
-    every = sorted({name for run in runs for name in run["studies"]})
-    write_page(
-        reports / "index.html",
-        "days.html.j2",
-        title="All nights",
-        up="",
-        studies=every,
-        days=[{"day": run["day"], "studies": {name: run["studies"].get(name) for name in every}} for run in reversed(runs)],
-    )
-    return report / "index.html", studies
+    write_index(reports, every)
+    write_feed(reports, every, site_url)
+    clear_removed(root, every, needed={path for study, last in last_days.items() for path in needed_later(root, day, study, last)})
+    return report / "index.html", studies, digest
+
+
+def needed_later(root, day, study, last_day):
+    """Executed notebooks of earlier nights that the chain compares parameters with and later nights show: those that made model and sample."""
+    reports, trained = root / "reports", read_json(root / "models" / study / "metrics.json").get("day")
+    nights = {latest_with(reports, day, f"{study}/3_train.ipynb")}
+    if is_day(str(trained)):  # as must_train of the Snakefile finds it
+        nights.add(str(date.fromisoformat(trained) + (date.fromisoformat(day) - date.fromisoformat(last_day))))
+    simulated = reports / latest_with(reports, day, "simulate.ipynb") / "simulate.ipynb"
+    return {simulated} | {reports / night / study / "3_train.ipynb" for night in nights}
 
 
 def main():
@@ -455,18 +346,23 @@ def main():
         config = yaml.safe_load(options.config.read_text(encoding="utf-8"))
         day, root = str(date.fromisoformat(options.day or str(config["day"]))), resolve(config.get("products") or "")
         last_days = {name: str((steps or {}).get("day", day)) for name, steps in config["studies"].items()}
+        keep_nights, site_url = site_settings(config)
     except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError) as error:
         parser.exit(2, f"nightshift: {options.config} cannot be read: {type(error).__name__}: {' '.join(str(error).split())}\n")
     if (root / "reports" / day / "run.json").exists() and (night := other_night(root, last_days)):
         parser.exit(2, f"nightshift: the products are those of {night}; the pages of {day} stay as they are\n")
-    front, studies = publish(root, day, last_days)
+    front, studies, digest = publish(root, day, last_days, keep_nights=keep_nights, site_url=site_url)
     for s in studies:
         if s["error"]:
             print(f"{s['study']} failed in {s['failed_step']}: {s['error']}", file=sys.stderr)
         elif s["verdict"] == "empty":
             print(f"{s['study']}: {s['headline']}", file=sys.stderr)
+    for line in [f"the digest failed: {digest['error']}"] * (digest["outcome"] == "failed") + digest["notes"]:
+        print(line, file=sys.stderr)
+    for line in send_night(root, day, config):  # the site is there, and whatever comes of the mail changes nothing about it
+        print(f"mail: {line}", file=sys.stderr)
     print(f"Front page: {front}")
-    return int(any(s["verdict"] == "failed" for s in studies))
+    return int(digest["outcome"] == "failed" or any(s["verdict"] == "failed" for s in studies))
 
 
 if __name__ == "__main__":

@@ -49,3 +49,13 @@ def outcomes_of(report, study, root=Path()):
     """{step: ok, failed or not run} of a study on the night whose executed notebooks lie below `report`."""
     read = {step: read_notebook(report / study / f"{step}.ipynb") for step in [*STEPS, *pages_of(study, root)]}
     return {step: "not run" if notebook is None else "failed" if error_of(notebook)[0] else "ok" for step, notebook in read.items()}
+
+
+def site_settings(config):
+    """(keep_nights, site_url) of a configuration, the latter with a slash at its end; ValueError says in one line what is wrong with them."""
+    keep, url = config.get("keep_nights") or 0, config.get("site_url") or ""
+    if isinstance(keep, bool) or not isinstance(keep, int) or keep < 0:
+        raise ValueError(f"keep_nights is {keep!r}: it must be a whole number, 0 to keep all")
+    if url and not re.fullmatch(r"https?://[^\s@\"'<>?#]+", str(url)):
+        raise ValueError(f"site_url is {url!r}: it must be an address such as https://host/nightshift/, without a password, a question mark or #")
+    return keep, f"{str(url).rstrip('/')}/" if url else ""

@@ -78,6 +78,12 @@ def make_checkout(folder):
         "kernels.py",
         "sources.py",
         "publish.py",
+        "pages.py",
+        "digests.py",
+        "archive.py",
+        "mail.py",
+        "letters.py",
+        "post.py",
         "templates",
         "requirements.txt",
         "constraints.txt",
@@ -184,6 +190,7 @@ WRONG = [
     ({"studies": {"left": {}}, "digest": {"nights": {}}}, "digest: nights is found by the chain"),
     ({"studies": {"left": {}}, "mail": ["me"]}, "mail must be a mapping"),
     ({"studies": {"left": {}}, "keep_nights": -1}, "keep_nights is -1: it must be a whole number, 0 to keep all"),
+    ({"studies": {"left": {}}, "mail": {"to": [{"address": "a@b.example\nBcc: c@d.example"}]}}, "mail.to[0].address: 'a@b.example Bcc"),
 ]
 
 

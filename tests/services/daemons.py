@@ -7,12 +7,25 @@ import subprocess
 import time
 from contextlib import ExitStack, contextmanager
 
+import pytest
+
 PATH = os.environ["PATH"] + ":/usr/sbin:/sbin"
 
 
 def lacking(programs):
     """Those of `programs` that this machine lacks."""
     return [name for name in programs if not shutil.which(name, path=PATH)]
+
+
+def certificate(folder, name="certificate", host="IP:127.0.0.1"):
+    """(certificate, key), files in `folder`, of a host that nobody but itself has signed."""
+    if not shutil.which("openssl"):
+        pytest.skip("no openssl to make a certificate with")
+    signed, key = folder / f"{name}.pem", folder / f"{name}.key"
+    names = ["-subj", f"/CN={name}", "-addext", f"subjectAltName={host}"]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *names, "-keyout", key, "-out", signed]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    return signed, key
 
 
 def free_ports(n):

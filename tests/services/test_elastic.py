@@ -1,13 +1,12 @@
 """1_extract against a local stand-in for Elasticsearch (no server of it can be installed here): paging, faults, resuming, clear errors."""
 
 import json
-import shutil
-import subprocess
 import traceback
 
 import pandas as pd
 import pytest
 from conftest import execute, refused, run_here
+from daemons import certificate
 from elastic_standin import standin
 from papermill.exceptions import PapermillExecutionError
 
@@ -114,36 +113,26 @@ def test_one_clear_line_and_nothing_half_written(indices, tmp_path, monkeypatch,
     assert "wr0ng-secret" not in (tmp_path / "executed-1_extract.ipynb").read_text()
 
 
-@pytest.fixture
-def certificate(tmp_path):
-    """(certificate, key) of 127.0.0.1 that nobody has signed."""
-    if not shutil.which("openssl"):
-        pytest.skip("no openssl to make a certificate with")
-    key, signed = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *names, "-keyout", key, "-out", signed]
-    subprocess.run(command, check=True, capture_output=True)
-    return signed, key
-
-
-def test_an_unknown_certificate_is_refused_and_its_authority_accepts_it(indices, tmp_path, monkeypatch, certificate):
-    with standin(indices, certificate=certificate) as (url, log):
+def test_an_unknown_certificate_is_refused_and_its_authority_accepts_it(indices, tmp_path, monkeypatch):
+    signed = certificate(tmp_path)
+    with standin(indices, certificate=signed) as (url, log):
         assert "is not trusted: name the file of its authority" in refused(extract, url, tmp_path)
         assert log == []
-        monkeypatch.setenv("ELASTIC_CA", str(certificate[0]))
+        monkeypatch.setenv("ELASTIC_CA", str(signed[0]))
         extract(url, tmp_path)
     assert len(raw(tmp_path)[1]) == 75
 
 
 @pytest.mark.parametrize("name", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])
-def test_https_goes_through_the_proxy_of_the_environment_with_its_certificates(indices, tmp_path, monkeypatch, certificate, name):
+def test_https_goes_through_the_proxy_of_the_environment_with_its_certificates(indices, tmp_path, monkeypatch, name):
     for other in ("ELASTIC_CA", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
         monkeypatch.delenv(other, raising=False)
-    with standin(indices, certificate=certificate) as (url, log), standin({}) as (proxy, tunnels):
+    signed = certificate(tmp_path)
+    with standin(indices, certificate=signed) as (url, log), standin({}) as (proxy, tunnels):
         monkeypatch.setenv("HTTPS_PROXY", proxy)
         assert "is not trusted" in refused(extract, url, tmp_path)
         assert log == []
-        monkeypatch.setenv(name, str(certificate[0]))
+        monkeypatch.setenv(name, str(signed[0]))
         extract(url, tmp_path)
     assert len(raw(tmp_path)[1]) == 75
     assert {(command, path) for command, path, _ in tunnels} == {("CONNECT", url.removeprefix("https://"))}

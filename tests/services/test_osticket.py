@@ -6,7 +6,6 @@ import re
 import shutil
 import signal
 import socket
-import subprocess
 import tempfile
 import time
 from contextlib import closing, contextmanager
@@ -17,7 +16,7 @@ import mysql.connector
 import pandas as pd
 import pytest
 from conftest import execute, from_notebook, refused, run_here, shown
-from daemons import free_ports
+from daemons import certificate, free_ports
 from osticket_tables import NAMES, TABLES, insert, rows_of, ticket, write_sqlite
 from papermill.exceptions import PapermillExecutionError
 
@@ -350,20 +349,9 @@ def test_a_login_in_the_source_is_refused_before_anything_is_asked(tmp_path):
     assert "no address of a database" in no_line(tmp_path, "mysql://127.0.0.1:3306")
 
 
-def certificate(folder, name):
-    """(key, certificate) of 127.0.0.1, signed by itself."""
-    key, file = folder / f"{name}.key", folder / f"{name}.pem"
-    names = ["-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1"]
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-keyout", key, "-out", file, *names]
-    subprocess.run(command, check=True, capture_output=True, timeout=60)
-    return key, file
-
-
 def test_with_ssl_ca_the_server_must_be_the_one_of_the_certificate(folder, tmp_path, monkeypatch):
-    if not shutil.which("openssl"):
-        pytest.skip("no openssl here")
     (folder / "tls").mkdir()
-    (key, ours), (_, another) = certificate(folder / "tls", "ours"), certificate(folder / "tls", "another")
+    (ours, key), (another, _) = certificate(folder / "tls", "ours"), certificate(folder / "tls", "another")
     monkeypatch.setenv("OSTICKET_OPTION_FILE", str(tmp_path / "my.cnf"))
     with mariadb_server.mariadb(folder / "tls", f"--ssl-cert={ours}", f"--ssl-key={key}") as server:
         server.sql(f"CREATE USER ro@127.0.0.1 IDENTIFIED BY '{PASSWORD}' REQUIRE SSL")

@@ -1,5 +1,6 @@
 """The rendered site in real Chromium, from disk: no request, no console error, no script, readable, accessible."""
 
+import json
 import re
 
 import pytest
@@ -22,7 +23,7 @@ for (const word of words)
 def pages(sample_chain):
     report = sample_chain["report"]
     found = sorted([report.parent / "index.html", *report.rglob("*.html")])
-    assert {p.stem for p in found} == {"index", "simulate", "1_extract", "2_preprocess", "3_train", "4_analyse", "5_accelerators"}
+    assert {p.stem for p in found} == {"index", "simulate", "1_extract", "2_preprocess", "3_train", "4_analyse", "5_accelerators", "digest"}
     return found
 
 
@@ -98,7 +99,21 @@ def test_pages_are_small_and_say_what_a_reader_needs(pages):
     assert front.stat().st_size < 500_000
     assert all(p.stat().st_size < 3_000_000 for p in pages)
     text = front.read_text()
-    assert all(word in text for word in ("anomalies" if "anomalies" in text else "ok", "Data", "Model", "skill", "Last nights"))
+    assert all(word in text for word in ("anomalies" if "anomalies" in text else "ok", "Data", "Model", "skill", "Findings, this night"))
+
+
+def test_every_incident_on_the_front_page_has_its_place_in_the_digest_and_its_picture(browser, sample_chain):
+    show(browser, sample_chain["report"] / "index.html", 1600)
+    cards = browser.find_elements("css selector", "article.incident")
+    told = json.loads((sample_chain["report"] / "digest.json").read_text())
+    assert told["digest"]["outcome"] == "ok", told["digest"]
+    first = [one for one in told["incidents"] if one["shown"]][: len(cards)]
+    assert len(cards) == min(len([one for one in told["incidents"] if one["shown"]]), 12)
+    for card, one in zip(cards, first, strict=True):
+        assert card.find_element("css selector", "h3 a").get_attribute("href").endswith(f"digest.html#{one['id']}")
+        assert one["what"] in card.text
+        assert f"{one['severity']} severity" in card.text
+        assert browser.execute_script("const i = arguments[0].querySelector('img'); return i.complete && i.naturalWidth", card) > 300
 
 
 def test_every_picture_has_a_description(browser, pages):

@@ -1,13 +1,27 @@
 """Pages of hand-made executed notebooks."""
 
+import json
+import re
+import shutil
+import uuid
+import xml.etree.ElementTree as ET
+from datetime import datetime
+
 import nbformat
+import numpy as np
 import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
+from incident_tables import a_night, incident, proposal, write_incidents
+from PIL import Image
 
+import archive
+import digests
 import helpers
+import pages
 import publish
 import sources
+import steps
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 
@@ -27,8 +41,14 @@ def executed(path, *cells, error="", ended="2026-01-31T05:00:00+00:00", paramete
 
 
 @pytest.fixture
-def night(tmp_path):
-    """A products folder with one complete night of the transfers study."""
+def night(first_night, tmp_path):
+    """A products folder with one complete night of the transfers study, of which only the pages of its notebooks are written."""
+    return shutil.copytree(first_night, tmp_path, dirs_exist_ok=True)
+
+
+@pytest.fixture(scope="module")
+def first_night(tmp_path_factory):
+    tmp_path = tmp_path_factory.mktemp("night")
     for step in publish.STEPS:
         executed(tmp_path / f"reports/2026-01-31/transfers/{step}.ipynb")
     path = tmp_path / "reports/2026-01-31/transfers/4_analyse.ipynb"
@@ -42,6 +62,9 @@ def night(tmp_path):
     finding = ["transfers", "slow_link", HOSTILE, "S", *at, 1.0, 0.01, 9.0, 1.0, "s", HOSTILE, "", 2.0, "GB delayed"]
     findings = pd.DataFrame([finding], columns=helpers.FINDING_COLUMNS)
     helpers.write_parquet(findings, tmp_path / "data/findings/transfers.parquet")
+    publish.publish(tmp_path, "2026-01-31", {"transfers": "2026-01-31"})
+    for path in [*tmp_path.glob("reports/*/*.*"), *tmp_path.glob("reports/*.*")]:
+        path.unlink()
     return tmp_path
 
 
@@ -66,23 +89,23 @@ def page(path):
 
 
 def test_hostile_names_stay_text_on_every_page(night):
-    front, _ = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
-    for path in [front, front.parent / "transfers/4_analyse.html", front.parents[1] / "index.html"]:
+    front, _, _ = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
+    for path in [front, front.parent / "transfers/4_analyse.html"]:
         assert not page(path).select("script, img[src=x], [onerror]")
         assert HOSTILE in page(path).get_text()
 
 
 def test_markup_in_raw_outputs_is_disarmed(tmp_path):
     notebook = executed(tmp_path / "n.ipynb", ("x", {"text/html": f'<table><tr><td>{HOSTILE}</td></tr></table><a href="javascript:x()">l</a>'}))
-    content, _ = publish.render_notebook(notebook)
+    content, _ = pages.render_notebook(notebook)
     assert not BeautifulSoup(content, "html.parser").select("script, img, [onerror], a[href]")
 
 
 def test_a_complete_night_says_what_was_found(night):
-    front, [study] = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
+    front, [study], _ = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
     assert study["verdict"] == "anomalies 1"
     assert "Two problems" in page(front).get_text()
-    run = publish.read_json(front.parent / "run.json")
+    run = pages.read_json(front.parent / "run.json")
     assert run["studies"]["transfers"]["steps"]["3_train"]["outcome"] == "ok"
     assert run["studies"]["transfers"]["data"]["sha256"]
 
@@ -92,16 +115,16 @@ def test_moments_that_a_source_does_not_know_are_said_to_be_unknown(night):
     found = pd.read_parquet(path)
     none = found.assign(start=found.start.where([False]), end=found.end.where([False]))
     helpers.write_parquet(none, path)
-    front, [study] = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
+    front, [study], _ = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
     assert study["verdict"] == "anomalies 1"
     assert [cell.get_text() for cell in page(front).select("table td.time")] == ["not known", "not known"]
     helpers.write_parquet(pd.concat([found, none]), path)
-    front, _ = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
+    front, _, _ = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
     assert [cell.get_text() for cell in page(front).select("table td.time")] == ["2026-01-31", "2026-01-31", "not known", "not known"]
 
 
 def test_a_further_page_counts_on_the_front_page_and_is_in_the_navigation(further):
-    front, [study] = publish.publish(further, "2026-01-31", {"transfers": "2026-01-31"})
+    front, [study], _ = publish.publish(further, "2026-01-31", {"transfers": "2026-01-31"})
     assert study["verdict"] == "anomalies 2"
     text = page(front).get_text()
     assert "2 problems found" in text
@@ -116,7 +139,7 @@ def test_a_further_page_counts_on_the_front_page_and_is_in_the_navigation(furthe
 def test_a_further_page_that_failed_leaves_the_findings_of_the_analysis(further):
     report = further / "reports/2026-01-31/transfers"
     executed(report / "5_more.ipynb", error="no GPU")
-    front, [study] = publish.publish(further, "2026-01-31", {"transfers": "2026-01-31"})
+    front, [study], _ = publish.publish(further, "2026-01-31", {"transfers": "2026-01-31"})
     assert (study["verdict"], study["failed_step"], study["error"]) == ("failed", "5_more", "ValueError: no GPU")
     assert list(study["findings"].kind) == ["slow_link"]
     assert "Two problems" in page(front).get_text()
@@ -124,7 +147,7 @@ def test_a_further_page_that_failed_leaves_the_findings_of_the_analysis(further)
 
 def test_a_failed_analysis_leaves_the_findings_of_a_further_page(further):
     executed(further / "reports/2026-01-31/transfers/4_analyse.ipynb", error="no model")
-    _, [study] = publish.publish(further, "2026-01-31", {"transfers": "2026-01-31"})
+    _, [study], _ = publish.publish(further, "2026-01-31", {"transfers": "2026-01-31"})
     assert (study["verdict"], study["failed_step"], study["headline"]) == ("failed", "4_analyse", "One idle GPU.")
     assert list(study["findings"].kind) == ["idle_gpu"]
 
@@ -133,7 +156,7 @@ def test_a_failed_step_comes_first_on_its_page_and_on_the_front_page(night):
     executed(night / "reports/2026-01-31/transfers/2_preprocess.ipynb", error="the column bytes is missing")
     for step in ("3_train", "4_analyse"):
         (night / f"reports/2026-01-31/transfers/{step}.ipynb").unlink()
-    front, [study] = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
+    front, [study], _ = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
     assert study["verdict"] == "failed"
     assert "Failed in 2_preprocess. ValueError: the column bytes is missing" in " ".join(page(front).get_text().split())
     failed = page(front.parent / "transfers/2_preprocess.html")
@@ -146,7 +169,7 @@ def test_a_notebook_that_was_killed_is_failed_with_its_last_words(night):
     path = night / "reports/2026-01-31/transfers/4_analyse.ipynb"
     executed(path, ended=None)
     path.with_suffix(".log").write_text("Killed\n")
-    _, [study] = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
+    _, [study], _ = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
     assert study["verdict"] == "failed"
     assert "Killed" in study["error"]
 
@@ -155,22 +178,22 @@ def test_a_notebook_that_was_killed_is_failed_with_its_last_words(night):
 def test_a_night_without_findings_is_ok_only_where_something_was_judged(night, judged, verdict):
     helpers.write_parquet(pd.DataFrame(columns=helpers.FINDING_COLUMNS), night / "data/findings/transfers.parquet")
     helpers.write_parquet(pd.DataFrame({"request_id": ["a"][:judged], "score": [1.0][:judged]}), night / "data/scores/transfers.parquet")
-    front, [study] = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
+    front, [study], _ = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
     assert study["verdict"] == verdict
-    assert page(front).select_one("h2 .verdict").get_text() == verdict
+    assert page(front).select_one("h3 .verdict").get_text() == verdict
     assert f".verdict.{verdict.split()[0]} {{" in (publish.ROOT / "templates/style.css").read_text()
 
 
 @pytest.mark.parametrize(("state", "verdict"), [("stale", "stale"), ("empty", "empty"), ("partial", "anomalies 1")])
 def test_the_state_of_the_data_shows_in_the_verdict(night, state, verdict):
     sources.write_status(night / "data/raw/transfers", state=state, rows=5, newest="2026-01-20", source="sample", window=["2026-01-01", "2026-01-31"])
-    front, [study] = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
+    front, [study], _ = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
     assert study["verdict"] == verdict
     assert state in page(front).get_text()
 
 
 def test_pages_are_rendered_once_and_again_when_the_notebook_changes(night):
-    front, _ = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
+    front, _, _ = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
     target = front.parent / "transfers/1_extract.html"
     before = target.stat().st_mtime_ns
     publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
@@ -180,13 +203,16 @@ def test_pages_are_rendered_once_and_again_when_the_notebook_changes(night):
     assert target.stat().st_mtime_ns > before
 
 
-def test_a_night_without_training_links_to_the_training_of_an_earlier_night(night):
+def test_a_night_without_training_has_a_page_of_the_training_of_an_earlier_night(night):
     publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
     for step in ("1_extract", "2_preprocess", "4_analyse"):
         executed(night / f"reports/2026-02-01/transfers/{step}.ipynb")
-    front, [study] = publish.publish(night, "2026-02-01", {"transfers": "2026-02-01"})
+    front, [study], _ = publish.publish(night, "2026-02-01", {"transfers": "2026-02-01"})
     assert study["verdict"] == "anomalies 1"
-    assert page(front).select_one('a[href="../2026-01-31/transfers/3_train.html"]')
+    assert "of 2026-01-31" in page(front).select_one('li:has(a[href="transfers/3_train.html"])').get_text()
+    training = page(front.parent / "transfers/3_train.html")
+    assert "of the night of 2026-01-31" in training.main.get_text()
+    assert training.select_one('header a[href="4_analyse.html"]'), "its navigation is that of its own night"
     assert len(page(front).select("svg.history rect")) == 2
 
 
@@ -208,7 +234,7 @@ def test_the_model_that_scores_is_one_line(model, line):
 def test_parameters_show_value_default_and_meaning():
     cell = nbformat.v4.new_code_cell('days: int = 42  # length, days\nurl: str = "a=b"  # where', metadata={"tags": ["parameters"]})
     notebook = nbformat.v4.new_notebook(cells=[cell], metadata={"papermill": {"parameters": {"days": 7}}})
-    assert publish.parameters_of(notebook) == [
+    assert pages.parameters_of(notebook) == [
         {"name": "days", "value": 7, "default": 42, "changed": True, "meaning": "length, days"},
         {"name": "url", "value": "a=b", "default": "a=b", "changed": False, "meaning": "where"},
     ]
@@ -229,7 +255,380 @@ def test_an_old_night_is_not_rendered_with_the_findings_of_a_new_one(night, monk
 def test_an_empty_source_is_no_failure_on_the_front_page(night):
     sources.write_status(night / "data/raw/transfers", state="empty", rows=0, newest="", source="x", window=["2026-01-01", "2026-01-31"])
     executed(night / "reports/2026-01-31/transfers/3_train.ipynb", error="0 finished transfers")
-    front, [study] = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
+    front, [study], _ = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
     assert study["verdict"] == "empty"
     assert "The source holds no row from 2026-01-01 to 2026-01-31." in page(front).get_text()
     assert "Failed in" not in page(front).get_text()
+
+
+@pytest.mark.parametrize(("verdict", "code"), [("failed", 1), ("ok", 0)])
+def test_a_mail_that_cannot_be_sent_is_a_line_and_changes_neither_pages_nor_exit_code(night, monkeypatch, capsys, verdict, code):
+    if verdict == "failed":
+        executed(night / "reports/2026-01-31/transfers/1_extract.ipynb", error="no disk")
+    mail = "{from: a@a.example, server: 'smtps://127.0.0.1:1', to: [{address: b@b.example}], failures: [b@b.example]}"
+    (night / "site.yaml").write_text(f"day: 2026-01-31\nproducts: {night}\nstudies: {{transfers: {{}}}}\nmail: {mail}\n")
+    monkeypatch.setattr("sys.argv", ["publish.py", "--config", str(night / "site.yaml")])
+    assert publish.main() == code
+    said = capsys.readouterr()
+    [line] = [line for line in said.err.splitlines() if line.startswith("mail: ")]
+    assert line == "mail: 2026-01-31 to b@b.example: 127.0.0.1:1: [Errno 111] Connection refused; tried again at the next run"
+    assert said.out.startswith("Front page: ")
+    assert (night / "reports/2026-01-31/index.html").exists()
+
+
+# ------------------------------------------------------------------------------------------------------------ incidents
+
+
+def digested(root, incidents, day="2026-01-31", **more):
+    """A digest of `day` that ended well, with a heading per incident, and what it left; returns the rows."""
+    rows = write_incidents(root, incidents, day, **more)
+    heads = [("say()", {"text/markdown": f"### {row['rank']}. {helpers.escape(row['what'])}"}) for row in rows if row["shown"]]
+    executed(root / f"reports/{day}/digest.ipynb", *heads)
+    return rows
+
+
+def published(root, day="2026-01-31", **more):
+    """(the front page as soup, what digest.json says) of a night that is published."""
+    front, _, _ = publish.publish(root, day, {"transfers": day}, **more)
+    return page(front), json.loads((front.parent / "digest.json").read_text(), parse_constant=pytest.fail)
+
+
+def in_text(soup):
+    return " ".join(soup.get_text().split())
+
+
+def test_the_front_page_begins_with_the_incidents(night):
+    tried = {"site outage at ISTHMUS-T2": [proposal("Ask the site", 0.62, trials=13, worked=8), proposal("Wait", 0.3, trials=0), proposal("Third")]}
+    rows = digested(night, a_night(), proposals=tried, headline="First: site outage at ISTHMUS-T2.")
+    front, _ = published(night)
+    first, second, third = front.select("article.incident")
+    assert front.select("article")[0] == first
+    assert front.select_one(".incidents .lead").get_text() == "First: site outage at ISTHMUS-T2."
+    text = in_text(first)
+    assert "1. site outage at ISTHMUS-T2 high severity new since 2026-01-30 19:40 UTC at ISTHMUS-T2" in text
+    assert "Ask the site chance 62% (31% to 81%), 8 of 13 trials worked, takes 10 min" in text
+    assert "Wait chance 30% (15% to 65%), not tried yet" in text
+    assert "Third" not in text
+    assert "worse, night 3" in in_text(second)
+    assert "Worse: impact 12 GB delayed last night, 48 GB tonight." in in_text(second)
+    assert "ongoing, night 3" in in_text(third)
+    link = first.select_one("h3 a")["href"]
+    assert link == f"digest.html#{rows[0]['incident']}"
+    digest = page(night / "reports/2026-01-31/digest.html")
+    assert "site outage at ISTHMUS-T2" in digest.find(id=rows[0]["incident"]).get_text()
+    assert page(night / "reports/2026-01-31/transfers/4_analyse.html").select_one('header a[href="../digest.html"]')
+
+
+def test_known_incidents_are_folded_with_who_until_and_why_and_resolved_ones_are_told(night):
+    digested(night, a_night())
+    front, told = published(night)
+    folded = next(one for one in front.select("details") if "muted or acknowledged" in one.summary.get_text())
+    assert "open" not in folded.attrs
+    muted = "memory leak on meridian-t2-n03, medium severity, ongoing, night 3, since 2026-01-29: muted by the operator on duty until 2026-02-07, "
+    assert muted + "a known leak, mended with the next release" in in_text(folded)
+    assert "backlog of Accounts" in in_text(folded)
+    assert "Resolved since the night before bad run 400461" in in_text(front)
+    assert "aerosol" not in in_text(front), "it was over before"
+    assert told["counts"] == {"new": 1, "worse": 1, "ongoing": 1, "muted": 1, "acknowledged": 1, "resolved": 1, "over": 1}
+
+
+def test_what_is_not_shown_in_full_is_counted(night):
+    digested(night, [incident(f"trouble {i}") for i in range(200)], max_incidents=50)
+    front, told = published(night)
+    assert len(front.select("article.incident")) == publish.MAX_CARDS
+    assert f"{200 - publish.MAX_CARDS} more go on" in in_text(front)
+    assert len(told["incidents"]) == 200
+    digested(night, [incident(f"trouble {i}") for i in range(4)], max_incidents=3)
+    front, _ = published(night)
+    assert "1 more goes on" in in_text(front)
+
+
+def test_a_night_with_nothing_to_report_says_so(night):
+    digested(night, [])
+    front, told = published(night)
+    assert "Nothing to report. No incident goes on." in in_text(front)
+    assert (told["incidents"], told["counts"]) == ([], {})
+    digested(night, [incident("a leak", mark="muted"), incident("an outage", "resolved")])
+    assert "Nothing to report. No incident goes on that nobody knows of." in in_text(published(night)[0])
+    digested(night, [], missing=["telemetry"])
+    assert "Without telemetry, whose findings of tonight are missing" in in_text(published(night)[0])
+
+
+def test_a_night_whose_digest_failed_or_did_not_run_says_so_and_shows_the_studies(night):
+    front, told = published(night)
+    assert "The digest did not run" in in_text(front)
+    assert told["digest"]["outcome"] == "not run"
+    digested(night, a_night())
+    executed(night / "reports/2026-01-31/digest.ipynb", error="no kinds")
+    front, told = published(night)
+    assert "the digest failed. ValueError: no kinds" in in_text(front)
+    assert front.select_one('a[href="digest.html"]')
+    assert not front.select("article.incident"), "incidents of an earlier run shown as tonight's"
+    assert (told["digest"]["outcome"], told["digest"]["error"], told["incidents"]) == ("failed", "ValueError: no kinds", [])
+    assert told["studies"]["transfers"]["verdict"] == "anomalies 1"
+
+
+@pytest.mark.parametrize(("name", "shown"), [(".parquet", 0), ("_findings.parquet", 3), ("_proposals.parquet", 3), (".json", 3)])
+@pytest.mark.parametrize("damage", ["missing", "cut off", "older"])
+def test_a_damaged_table_costs_one_line_and_what_it_held(night, monkeypatch, capsys, name, shown, damage):
+    digested(night, a_night(), proposals={"site outage at ISTHMUS-T2": [proposal("Ask the site")]})
+    path = night / f"data/incidents/2026-01-31{name}"
+    if damage == "missing":
+        path.unlink()
+    elif damage == "cut off" or name == ".json":
+        path.write_bytes(path.read_bytes()[:40])
+    else:
+        pd.read_parquet(path).drop(columns={".parquet": "severity", "_findings.parquet": "evidence"}.get(name, "chance")).to_parquet(path)
+    (night / "site.yaml").write_text(f"day: 2026-01-31\nproducts: {night}\nstudies: {{transfers: {{}}}}\n")
+    monkeypatch.setattr("sys.argv", ["publish.py", "--config", str(night / "site.yaml")])
+    assert publish.main() == int(shown == 0)
+    [line] = capsys.readouterr().err.splitlines()
+    assert f"data/incidents/2026-01-31{name}" in line
+    front = page(night / "reports/2026-01-31/index.html")
+    assert f"data/incidents/2026-01-31{name}" in in_text(front), "the reader is told too"
+    assert len(front.select("article.incident")) == shown
+    assert ("To try:" in in_text(front)) == (name in ("_findings.parquet", ".json"))
+    assert front.select("article.study")
+
+
+def test_hostile_incidents_stay_text_everywhere(night):
+    bad = HOSTILE + "\x00\x1b\u202e]]>&"
+    (night / "secret.png").write_bytes(b"no picture")
+    more = dict.fromkeys(("site", "summary", "change", "impact", "severity", "marked_why"), bad) | {"figure": "secret.png"}
+    rows = [incident(bad, "worse", **more), incident(bad + "2", "resolved", **more), incident(bad + "3", "ongoing", mark="muted", **more)]
+    digested(night, rows, proposals={bad: [proposal(bad, effort=bad)]}, headline=bad, missing=[bad])
+    front, told = published(night)
+    for path in [*night.glob("reports/*/*.html"), night / "reports/index.html"]:
+        assert not page(path).select("script, img[src=x], [onerror]"), path
+    assert in_text(front).count("alert(1)") >= 8
+    assert told["incidents"][0]["what"] == HOSTILE + "]]>&"
+    [entry] = ET.parse(night / "reports/feed.xml").getroot().findall(f"{{{archive.ATOM}}}entry")
+    content = BeautifulSoup(entry.find(f"{{{archive.ATOM}}}content").text, "html.parser")
+    assert not content.select("script, img")
+    assert HOSTILE in content.get_text()
+
+
+def test_pictures_are_small_described_and_left_out_when_they_are_none(night):
+    path = night / "plots/digest/2026-01-31/one.png"
+    path.parent.mkdir(parents=True)
+    noise = np.random.default_rng(1).integers(0, 256, (400, 900, 3)).astype("uint8")  # no picture is larger
+    Image.fromarray(noise).save(path)
+    (path.parent / "two.png").write_bytes(path.read_bytes()[:1000])
+    rows = [incident("an outage", figure="plots/digest/2026-01-31/two.png"), incident("a leak", figure="../../../etc/hostname")]
+    digested(night, [incident(f"noise {i}", figure="plots/digest/2026-01-31/one.png") for i in range(3)] + rows)
+    front, _ = published(night)
+    assert not front.select(".incident img"), "a picture that has no room is left out"
+    Image.fromarray(np.repeat(noise[:40, :90] // 255 * 255, 10, axis=1)).save(path)
+    front, _ = published(night)
+    assert [one["alt"] for one in front.select(".incident img")] == [f"Times of the findings of noise {i}, seen by transfers" for i in range(3)]
+    assert (night / "reports/2026-01-31/index.html").stat().st_size < 500_000
+
+
+def test_digest_json_holds_every_number_and_no_nan(night):
+    rows = [incident("an outage", p_value=np.nan, priority=np.inf, start=None, impacts=[{"study": "transfers", "value": 12.5, "unit": "GB delayed"}])]
+    digested(night, rows, proposals={"an outage": [proposal("Ask", 0.5, low=np.nan)]})
+    _, told = published(night)
+    assert (told["version"], told["day"]) == (1, "2026-01-31")
+    [one] = told["incidents"]
+    assert set(one) == {*digests.OF_INCIDENT, "id", "mark", "findings", "proposals"} - {"incident", "marked_by", "marked_until", "marked_why"}
+    assert (one["id"], one["state"], one["night"], one["mark"]) == (rows[0]["incident"], "new", 1, None)
+    assert (one["p_value"], one["priority"], one["start"], one["proposals"][0]["low"]) == (None, None, None, None)
+    assert one["impacts"] == [{"study": "transfers", "value": 12.5, "unit": "GB delayed"}]
+    assert set(one["findings"][0]) == set(digests.OF_FINDING)
+    assert one["proposals"][0] | {"chance": 0.5, "trials": 4, "worked": 2, "place": 1} == one["proposals"][0]
+    digested(night, [incident("an outage", start=pd.Timestamp("2026-01-30 20:40", tz="Europe/Paris"))])
+    _, told = published(night)
+    assert told["incidents"][0]["start"] == "2026-01-30T19:40:00Z"
+    assert told["incidents"][0]["findings"][0]["start"] == "2026-01-30T19:40:00Z"
+
+
+# ------------------------------------------------------------------------------------------------------------- nights
+
+
+def next_night(root, day, incidents=(), train=False):
+    """Another night of the study, without training unless told so."""
+    for step in publish.STEPS:
+        if train or step != "3_train":
+            executed(root / f"reports/{day}/transfers/{step}.ipynb", ended=f"{day}T23:00:00+00:00")
+    digested(root, list(incidents), day)
+    plot = root / f"plots/digest/{day}/one.png"
+    plot.parent.mkdir(parents=True)
+    plot.write_bytes(b"")
+
+
+def state_of(folder):
+    return {str(p.relative_to(folder)): (p.read_bytes(), p.stat().st_mtime_ns) for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def dead_links(reports):
+    """Links of all pages and of the feed that lead nowhere."""
+    dead = []
+    for path in [*reports.rglob("*.html"), reports / "feed.xml"]:
+        for href in re.findall(r'href="([^"]+)"', path.read_text()):
+            where, _, anchor = href.partition("#")
+            target = path.parent / where if where else path
+            if not href.startswith(("http", "data:")) and (not target.exists() or (anchor and f'id="{anchor}"' not in target.read_text())):
+                dead.append((str(path), href))
+    return dead
+
+
+def test_earlier_nights_stay_as_they_were(night):
+    digested(night, a_night())
+    published(night)
+    before = state_of(night / "reports/2026-01-31")
+    for day in ("2026-02-01", "2026-02-02"):
+        next_night(night, day, a_night()[:1])
+        front, _ = published(night, day)
+    assert state_of(night / "reports/2026-01-31") == before
+    assert front.select_one('a[rel="prev"]')["href"] == "../2026-02-01/index.html"
+    index = page(night / "reports/index.html")
+    assert [a.get_text() for a in index.select("th a")] == ["2026-02-02", "2026-02-01", "2026-01-31"]
+    assert "1 new. 1 incidents, the first: site outage at ISTHMUS-T2." in in_text(index)
+    assert dead_links(night / "reports") == []
+
+
+def test_nights_beyond_those_kept_are_removed_and_no_link_dies(night):
+    digested(night, a_night())
+    published(night)
+    executed(night / "reports/2026-01-31/simulate.ipynb")
+    reports = night / "reports"
+    for name in ("notes", "2026-01-03", "2026-13-45", "2025-12-01-copy"):  # none of them is a night that was published
+        (reports / name).mkdir()
+        (reports / name / "keep.txt").write_text("mine")
+    (reports / "2026-13-45/run.json").write_text("{}")
+    (reports / "2026-01-04").symlink_to(night / "data")
+    (night / "data/run.json").write_text('{"studies": {}}')
+    (night / "data/index.html").write_text("moved to another disk")
+    for day in ("2026-02-01", "2026-02-02", "2026-02-03", "2026-02-04"):
+        next_night(night, day, a_night()[:1])
+        kept = state_of(reports / "2026-02-02")
+        published(night, day, keep_nights=3)
+    assert state_of(reports / "2026-02-02") == kept, "what is kept is not touched"
+    assert {p.name for p in (reports / "2026-02-01").rglob("*")} == {"index.html", "run.json"}
+    assert {p.name for p in (night / "plots/digest").iterdir()} == {"2026-02-02", "2026-02-03", "2026-02-04"}
+    index = in_text(page(reports / "index.html"))
+    assert "2026-02-02" in index
+    assert "2026-02-01" not in index
+    assert "The pages of 2 earlier nights were removed" in index
+    assert "pages of this night were removed" in in_text(page(reports / "2026-02-01/index.html"))
+    assert (reports / "2026-02-04/transfers/3_train.html").exists()
+    assert (reports / "2026-01-31/transfers/3_train.ipynb").exists(), "the chain compares its parameters with those of tonight"
+    assert (reports / "2026-01-31/simulate.ipynb").exists()
+    assert not (reports / "2026-01-31/transfers/4_analyse.ipynb").exists()
+    assert len(page(reports / "2026-02-04/index.html").select("svg.history rect")) == 5, "their history stays"
+    assert all((reports / name / "keep.txt").read_text() == "mine" for name in ("notes", "2026-01-03", "2026-13-45", "2025-12-01-copy"))
+    assert (night / "data/run.json").read_text() == '{"studies": {}}'
+    assert dead_links(reports) == []
+
+
+def test_the_training_of_the_stored_model_stays_until_another_takes_its_place(night):
+    published(night)
+    path, old = night / "models/transfers/metrics.json", night / "reports/2026-01-31/transfers/3_train.ipynb"
+    helpers.write_json({"day": "2026-01-31", "models": []}, path)
+    next_night(night, "2026-02-01", train=True)  # trained, and what it made was not better
+    published(night, "2026-02-01", keep_nights=1)
+    assert old.exists()
+    helpers.write_json({"day": "2026-02-01", "models": []}, path)
+    published(night, "2026-02-01", keep_nights=1)
+    assert not old.exists()
+
+
+def test_tonight_is_never_removed_and_a_removal_that_was_killed_is_finished(night, monkeypatch):
+    published(night)
+    for day in ("2026-02-01", "2026-02-02"):
+        next_night(night, day)
+        published(night, day)
+    monkeypatch.setattr(publish, "clear_removed", lambda *_, **__: pytest.fail("killed"))
+    with pytest.raises(pytest.fail.Exception):
+        published(night, "2026-01-31", keep_nights=1)  # the night that is published is not the latest
+    monkeypatch.undo()
+    assert (night / "reports/2026-02-01/transfers/4_analyse.html").exists()
+    published(night, "2026-01-31", keep_nights=1)
+    assert not (night / "reports/2026-02-01/transfers").exists()
+    assert all((night / f"reports/{day}/transfers/4_analyse.html").exists() for day in ("2026-01-31", "2026-02-02"))
+    next_night(night, "2026-02-01") if not (night / "plots/digest/2026-02-01").exists() else None
+    front, _ = published(night, "2026-02-01")
+    assert "Night of 2026-02-01" in in_text(front), "a night that runs once more is there again"
+    assert "removed" not in json.loads((night / "reports/2026-02-01/run.json").read_text())
+
+
+def test_history_draws_findings_and_skill_and_tells_their_numbers():
+    nights = [(0, 0.4, "ok"), (3, None, "anomalies 3"), (6, 0.5, "anomalies 6"), (0, 0.45, "failed")]
+    runs = [
+        {"day": f"2026-01-0{i}", "studies": {"a": {"findings": n, "skill": skill, "verdict": verdict}}}
+        for i, (n, skill, verdict) in enumerate(nights, 1)
+    ]
+    drawn = archive.history([*runs, {"day": "2026-01-05", "studies": {}}], "a")
+    found, skill = BeautifulSoup(drawn["findings"], "html.parser").svg, BeautifulSoup(drawn["skill"], "html.parser").svg
+    assert found["aria-label"] == "Findings per night: 2026-01-01 0, 2026-01-02 3, 2026-01-03 6, 2026-01-04 failed"
+    assert [float(bar["height"]) for bar in found.select("rect.bar")] == [2, 13, 24]
+    assert len(found.select("rect.failed")) == 1
+    assert skill["aria-label"].endswith("2026-01-01 0.40, 2026-01-03 0.50, 2026-01-04 0.45")
+    assert skill.select_one(".line")["d"].count("M") == 2, "no line across a night without a model"
+    assert archive.history(runs[1:2], "a")["skill"] == ""
+
+
+def test_the_feed_is_atom_and_its_names_last(night):
+    digested(night, a_night(), headline="First: an outage.")
+    published(night)
+    next_night(night, "2026-02-01")
+    published(night, "2026-02-01")
+    path = night / "reports/feed.xml"
+    relative, atom = path.read_bytes(), f"{{{archive.ATOM}}}"
+    published(night, "2026-02-01")
+    assert path.read_bytes() == relative, "nothing happened"
+    path.unlink()
+    published(night, "2026-02-01", site_url="https://ops.example/nightshift/")
+    feed, first = ET.parse(path).getroot(), ET.fromstring(relative)
+    for root, links in ((first, {"alternate": "index.html"}), (feed, {"alternate": f"{SITE}index.html", "self": f"{SITE}feed.xml"})):
+        assert root.tag == atom + "feed"
+        assert {link.get("rel"): link.get("href") for link in root.findall(atom + "link")} == links
+        for part in [root, *root.findall(atom + "entry")]:
+            assert all(len(part.findall(atom + name)) == 1 and part.find(atom + name).text for name in ("id", "title", "updated"))
+            assert uuid.UUID(part.find(atom + "id").text).urn == part.find(atom + "id").text
+            assert datetime.strptime(part.find(atom + "updated").text, "%Y-%m-%dT%H:%M:%SZ")
+        assert root.find(f"{atom}author/{atom}name").text
+        assert root.find(atom + "updated").text == "2026-02-01T23:00:00Z"
+    ids = [[e.find(atom + "id").text for e in root.findall(atom + "entry")] for root in (first, feed)]
+    assert ids[0] == ids[1], "a feed that was lost comes back under its name"
+    assert len(set(ids[0])) == 2
+    tonight, before = feed.findall(atom + "entry")
+    assert before.find(atom + "title").text == "Night of 2026-01-31: First: an outage."
+    assert before.find(atom + "link").get("href") == f"{SITE}2026-01-31/index.html"
+    assert before.find(atom + "content").get("type") == "html"
+    assert "site outage at ISTHMUS-T2" in before.find(atom + "content").text
+    assert "Nothing to report." in tonight.find(atom + "content").text
+
+
+SITE = "https://ops.example/nightshift/"
+
+
+def test_a_run_json_that_cannot_be_read_is_no_night(night):
+    folder = night / "reports/2026-01-30"
+    folder.mkdir()
+    (folder / "run.json").write_text('{"day": "2026-01-3')
+    published(night, keep_nights=1)
+    assert (folder / "run.json").exists()
+    assert "2026-01-30" not in in_text(page(night / "reports/index.html"))
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"keep_nights": -1}, "keep_nights is -1: it must be a whole number"),
+        ({"keep_nights": "7"}, "keep_nights is '7': it must be a whole number"),
+        ({"keep_nights": True}, "keep_nights is True: it must be a whole number"),
+        ({"site_url": "ops.example"}, "site_url is 'ops.example': it must be an address such as"),
+        ({"site_url": "https://me:secret@ops.example"}, "it must be an address"),
+        ({"site_url": "https://ops.example/?a"}, "it must be an address"),
+        ({"site_url": 7}, "site_url is 7: it must be an address"),
+    ],
+)
+def test_settings_of_the_site_are_checked_in_one_line(given, told):
+    with pytest.raises(ValueError, match=re.escape(told)):
+        steps.site_settings(given)
+
+
+def test_settings_of_the_site():
+    assert steps.site_settings({}) == (0, "")
+    assert steps.site_settings({"keep_nights": 7, "site_url": SITE[:-1]}) == (7, SITE)

@@ -1,0 +1,199 @@
+"""What spans the nights: their history in small pictures, their index, an Atom feed, and how long they are kept.
+
+A night is a folder of reports/ that is called by its date and holds run.json. Its pages need no other night's, and are not written again when
+later nights come.
+"""
+
+import shutil
+import uuid
+import xml.etree.ElementTree as ET
+
+from digests import going_on, in_words, plain, since, state_in_words
+from helpers import atomic, write_json
+from pages import is_day, read_json, write_page
+
+MAX_HISTORY = 30  # nights in the small pictures
+MAX_ENTRIES = 30  # nights in the feed
+STAYS = {"run.json", "index.html", "mail.json"}  # of a night that is removed: its history, what links to it find, and that its mail was sent
+ATOM = "http://www.w3.org/2005/Atom"
+
+
+def runs_of(reports):
+    """What run.json says of every night, the earliest first, those whose pages were removed among them."""
+    runs = [read_json(path) | {"day": path.parent.name} for path in sorted(reports.glob("*/run.json")) if is_day(path.parent.name)]
+    return [run for run in runs if isinstance(run.get("studies"), dict)]
+
+
+def kept(runs):
+    """The nights among `runs` whose pages are there."""
+    return [run for run in runs if not run.get("removed")]
+
+
+# ----------------------------------------------------------------------------------------------------------- small pictures
+
+
+def history(runs, study):
+    """Two small pictures of a study's last nights, and what they are of: findings per night as bars, skill of the model in use as a line.
+
+    Each has its numbers as text. A night that failed is a frame without a bar, so that it does not look like a night without findings.
+    """
+    nights = [(run["day"], run["studies"][study]) for run in runs if study in run["studies"]][-MAX_HISTORY:]
+    found, skills = [told.get("findings") or 0 for _, told in nights], [told.get("skill") for _, told in nights]
+    most, wide = max([*found, 1]), max(8 * len(nights), 8)
+    bars, line, spoken, pen = "", "", [], "M"
+    for i, ((night, told), n, skill) in enumerate(zip(nights, found, skills, strict=True)):
+        verdict = plain(str(told.get("verdict", ""))) or "unknown"
+        kind, high = (verdict.split()[0], 24) if verdict in ("failed", "empty") else ("bar", 2 + round(22 * n / most))
+        bars += f'<rect class="{kind}" x="{8 * i + 1}" width="5" y="{25 - high}" height="{high}"/>'
+        spoken.append(f"{night} {verdict if kind != 'bar' else n}")
+        if skill is None:
+            pen = "M"
+        else:
+            line += f"{pen}{8 * i + 3.5} {25 - 23 * min(max(skill, 0), 1):.1f}"
+            pen = "L"
+    last = next((i for i in reversed(range(len(nights))) if skills[i] is not None), None)
+    dot = "" if last is None else f'<circle cx="{8 * last + 3.5}" cy="{25 - 23 * min(max(skills[last], 0), 1):.1f}" r="2"/>'
+    known = [f"{night} {skill:.2f}" for (night, _), skill in zip(nights, skills, strict=True) if skill is not None]
+
+    def picture(label, inside):
+        return f'<svg class="history" role="img" aria-label="{label}" width="{wide}" height="27">{inside}</svg>'
+
+    base = f'<path class="base" d="M0 26H{wide}"/>'
+    drawn = f'<path class="line" d="{line}"/>{dot}{base}'
+    return {
+        "nights": len(nights),
+        "most": most,
+        "findings": picture(f"Findings per night: {', '.join(spoken)}", bars + base),
+        "skill": picture(f"Skill of the model in use, from 0 to 1: {', '.join(known)}", drawn) if known else "",
+    }
+
+
+# ------------------------------------------------------------------------------------------------------- index and feed
+
+
+def write_index(reports, runs):
+    """Write reports/index.html: every night that is kept, the latest first."""
+    nights = kept(runs)
+    every = sorted({name for run in nights for name in run["studies"]})
+    days = []
+    for run in reversed(nights):
+        digest = run.get("digest") or {}
+        said = {"failed": "The digest failed.", "not run": "The digest did not run."}.get(digest.get("outcome"), "")
+        days.append(
+            {
+                "day": run["day"],
+                "headline": plain(digest.get("headline") or said),
+                "counts": in_words(digest["counts"]) if digest.get("outcome") == "ok" else "",
+                "studies": {name: run["studies"].get(name) for name in every},
+            }
+        )
+    write_page(reports / "index.html", "days.html.j2", title="All nights", up="", studies=every, days=days, removed=len(runs) - len(nights))
+
+
+def site_of(runs):
+    """The URI by which the site of these nights is known for ever: drawn with its first night and carried from run.json to run.json."""
+    return next((run["site"] for run in reversed(runs) if is_uuid(run.get("site"))), None) or uuid.uuid4().urn
+
+
+def is_uuid(uri):
+    try:
+        return uuid.UUID(uri).urn == uri
+    except (TypeError, ValueError, AttributeError):
+        return False
+
+
+def updated(run):
+    """When the last of a night's notebooks ended, as RFC 3339 writes it: publishing again changes nothing."""
+    ended = [step.get("ended") for told in run["studies"].values() for step in (told.get("steps") or {}).values()]
+    ended = [at for at in [*ended, (run.get("digest") or {}).get("ended")] if isinstance(at, str) and is_day(at[:10])]
+    return f"{max(ended)[:19]}Z" if ended else f"{run['day']}T23:59:59Z"
+
+
+def write_feed(reports, runs, site_url=""):
+    """Write reports/feed.xml, an Atom feed (RFC 4287) of the last nights; links are absolute, and it names itself, where `site_url` is known."""
+    nights, site = kept(runs)[-MAX_ENTRIES:], uuid.UUID(site_of(runs))
+    ET.register_namespace("", ATOM)
+    feed = ET.Element(f"{{{ATOM}}}feed")
+
+    def add(parent, name, text=None, **attributes):
+        element = ET.SubElement(parent, f"{{{ATOM}}}{name}", attributes)
+        element.text = plain(text)
+        return element
+
+    add(feed, "title", "Nightshift")
+    add(feed, "id", site.urn)
+    add(feed, "updated", max(map(updated, nights), default="1970-01-01T00:00:00Z"))
+    add(add(feed, "author"), "name", "Nightshift")
+    add(feed, "link", rel="alternate", type="text/html", href=f"{site_url}index.html")
+    if site_url:
+        add(feed, "link", rel="self", type="application/atom+xml", href=f"{site_url}feed.xml")
+    for run in reversed(nights):
+        entry, digest = add(feed, "entry"), read_json(reports / run["day"] / "digest.json")
+        add(entry, "title", " ".join(f"Night of {run['day']}: {digest.get('headline') or verdicts(run)}".split()))
+        add(entry, "id", uuid.uuid5(site, run["day"]).urn)  # follows from site and night: the same for ever
+        add(entry, "updated", updated(run))
+        add(entry, "link", rel="alternate", type="text/html", href=f"{site_url}{run['day']}/index.html")
+        add(entry, "content", as_html(run, digest), type="html")
+    ET.indent(feed)
+    with atomic(reports / "feed.xml") as temporary:
+        ET.ElementTree(feed).write(temporary, encoding="utf-8", xml_declaration=True)
+
+
+def verdicts(run):
+    """The verdict on every study in one line."""
+    return ", ".join(f"{study} {told.get('verdict', '')}" for study, told in run["studies"].items())
+
+
+def as_html(run, digest):
+    """The content of a night's entry: its incidents, and what is said of every study."""
+    from pages import templates
+
+    incidents = [one | {"since": since(one), "told": state_in_words(one)} for one in digest.get("incidents", [])]
+    return (
+        templates()
+        .get_template("entry.html.j2")
+        .render(
+            going_on=[one for one in incidents if going_on(one)],
+            resolved=[one for one in incidents if one["state"] == "resolved" and not one["mark"]],
+            digest={"outcome": "", "error": "", "missing": []} | (digest.get("digest") or {}),  # nights that were published before there was a digest
+            studies=run["studies"],
+        )
+    )
+
+
+# ---------------------------------------------------------------------------------------------------- what is kept
+
+
+def mark_removed(reports, runs, day, keep):
+    """Note in run.json of the nights that are to go, all but the `keep` latest and `day`, that they are removed; `runs` as they are then.
+
+    0 keeps all. Before any page is written, so that none links to what will be gone.
+    """
+    there = [run["day"] for run in kept(runs)]
+    going = set(there[:-keep] if keep else []) - {day}
+    for run in runs:
+        if run["day"] in going and not (reports / run["day"]).is_symlink():  # what lies elsewhere somebody has put there
+            run["removed"] = True
+            write_json(run, reports / run["day"] / "run.json")
+    return runs
+
+
+def clear_removed(root, runs, needed=()):
+    """Delete the pages and pictures of the nights that are marked as removed; a page that says so takes the place of their front page.
+
+    needed : paths of notebooks that later nights still ask for. Goes on where a run that was killed had stopped.
+    """
+    for run in runs:
+        folder = root / "reports" / run["day"]
+        if not run.get("removed") or folder.is_symlink():
+            continue
+        files = [path for path in folder.rglob("*") if not path.is_dir() or path.is_symlink()]
+        if going := [path for path in files if path.parent != folder or path.name not in STAYS if path not in needed]:
+            write_page(folder / "index.html", "removed.html.j2", title=f"Night of {run['day']}", day=run["day"])
+        for path in going:
+            path.unlink(missing_ok=True)
+        for path in sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True):
+            if not any(path.iterdir()):
+                path.rmdir()
+        if (pictures := root / "plots/digest" / run["day"]).is_dir() and not pictures.is_symlink():
+            shutil.rmtree(pictures)

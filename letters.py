@@ -1,0 +1,147 @@
+"""What a mail says: one night as a recipient may see it, as a message with text, HTML and figures. mail.py says who gets it, and sends it.
+
+Names of sites, topics and errors are written by others. Here each becomes one line without invisible characters, so that it can end no header, and
+the HTML template escapes whatever it shows.
+"""
+
+import hashlib
+import io
+import json
+import unicodedata
+from collections import Counter
+from datetime import UTC, datetime
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP
+from types import SimpleNamespace
+
+from digests import chance_in_words, going_on, in_words, since, state_in_words
+from pages import small_picture, templates
+
+MAX_FIGURES = 650_000       # bytes of all figures of a message, which base64 makes a third larger: below 1 MB with its text
+FEW = 5                     # incidents with their figure and all that is known, and names of each kind of news; the table has the others
+SEVERITIES = ["low", "medium", "high"]
+NEWS = {"new": "New", "worse": "Worse", "resolved": "Resolved", "untold": "Goes on, not told before"}
+
+# -------------------------------------------------------------------------------------------------------------- one night
+
+
+def one_line(value, most=300):
+    """`value` as one line of at most so many characters, without control characters, marks of direction and other invisible ones."""
+    seen = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in str(value)[:4 * most])
+    line = " ".join(seen.split())
+    return line if len(line) <= most else line[:most - 1] + "…"
+
+
+def read_night(root, day):
+    """What can be told of a published night, from its digest.json.
+
+    A namespace of day, incidents (dicts by rank, None without a digest), failed (dicts: study, step, error, page), missing (studies), headline,
+    room (number of incidents shown in full).
+    """
+    told = json.loads((root / "reports" / day / "digest.json").read_text())
+    digest = told["digest"]
+    failed = [(study, one["failed_step"], one["error"], f"{study}/{one['failed_step']}.html") for study, one in told["studies"].items()
+              if one["verdict"] == "failed"]
+    failed += [("digest", "", digest["error"] or "it did not run", "digest.html")] * (digest["outcome"] != "ok")
+    failed += [("digest", "", note, "digest.html") for note in digest["notes"]]
+    return SimpleNamespace(
+        day=day, headline=one_line(told["headline"], 500), missing=[one_line(study) for study in digest["missing"]],
+        failed=[{"study": study, "step": step, "error": one_line(error), "page": f"{day}/{page}" if (root / "reports" / day / page).exists() else ""}
+                for study, step, error, page in failed],
+        incidents=[as_told(one) for one in told["incidents"]] if digest["outcome"] == "ok" else None,
+        room=sum(bool(one["shown"]) for one in told["incidents"]))
+
+
+def as_told(one):
+    """An incident of digest.json as the templates show it."""
+    text = {name: one_line(one[name], 600) for name in ("id", "summary", "impact", "change", "severity", "state")}
+    text |= {name: one_line(one[name], 100) for name in ("what", "site")}
+    mark = one["mark"] and {name: one_line(value) for name, value in one["mark"].items()}
+    proposals = [p | {name: one_line(p[name]) for name in ("proposal", "effort")} | {"chance": chance_in_words(p)} for p in one["proposals"]]
+    times = {"night": one["night"], "began": (one["start"] or one["first_seen"])[:10], "since": one_line(since(one)), "told": state_in_words(one)}
+    return text | times | {"mark": mark, "studies": one["studies"], "figure": one["figure"], "live": going_on(one), "proposals": proposals}
+
+
+# --------------------------------------------------------------------------------------------------------------- messages
+
+
+def view_of(night, settings, address, told):
+    """What `address` may see of a night, as the templates need it, or None where no mail is due; told : ids of incidents they know of."""
+    rules = settings.people.get(address, [])
+    seen = [one for one in night.incidents or [] if any((studies is None or studies & {*one["studies"]}) and one["severity"] not in SEVERITIES[:least]
+                                                        for studies, least in rules)]
+    news = {state: [one for one in seen if not one["mark"] and one["state"] == state] for state in NEWS}
+    news["untold"] = [one for one in seen if one["live"] and one["state"] == "ongoing" and one["id"] not in told]
+    digest = bool(rules) and night.incidents is not None and (any(news.values()) or not settings.only_changes)
+    mends = address in settings.failures
+    if not digest and not (mends and night.failed):
+        return None
+    own = [study for studies, _ in rules for study in (studies or [None])]
+    live = [one for one in seen if one["live"]]
+    return {"digest": digest, "day": night.day, "news": {NEWS[name]: ones for name, ones in news.items() if ones},
+            "shown": [one | {"at": n} for n, one in enumerate(live[:night.room], 1)] if digest else [],
+            "more": len(live[night.room:]),
+            "marked": [one for one in seen if one["mark"] and one["state"] != "over"], "seen": [one["id"] for one in seen if not one["mark"]],
+            "headline": night.headline if len(seen) == len(night.incidents or []) else "",
+            "counts": in_words(Counter(one["state"] for one in seen if not one["mark"])),
+            "failed": [one for one in night.failed if mends or one["study"] in own or None in own],
+            "missing": [study for study in night.missing if mends or study in own or None in own]}
+
+
+def subject_of(view):
+    """One line for a header: what is in it cannot end it, and an encoded word in a name stays as it is written."""
+    if view["digest"]:
+        first = [one["what"] for one in view["shown"] if any(one["id"] == new["id"] for ones in view["news"].values() for new in ones)]
+        text = view["counts"] + (f"; {first[0]}" if first else "") + (f"; {len(view['failed'])} failed" if view["failed"] else "")
+    else:
+        text = ", ".join(f"{one['study']} failed" + (f" in {one['step']}" if one["step"] else "") for one in view["failed"])
+    return one_line(f"Nightshift {view['day']}: {text}", 150).replace("=?", "= ?")
+
+
+def mark_of(one):
+    """Such as "muted by the operator until 2026-02-07: a known leak"."""
+    mark = one["mark"]
+    return mark["as"] + "".join(f"{word} {mark[name]}" for word, name in ((" by", "by"), (" until", "until"), (":", "why")) if mark[name])
+
+
+def png(path):
+    """The picture at `path`, small, as PNG, which all mail programs show; empty where it is none."""
+    buffer = io.BytesIO()
+    if picture := small_picture(path):
+        picture.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def figures_of(root, view):
+    """{content id: PNG} of the first incidents, by rank, as far as a message may hold; each of these incidents is told its `cid`."""
+    figures, left = {}, MAX_FIGURES
+    for one in view["shown"][:FEW]:
+        path = (root / one["figure"]).resolve()
+        picture = png(path) if one["figure"] and path.is_relative_to(root.resolve()) else b""
+        one["cid"] = f"figure{one['at']}.{view['day']}@nightshift" if picture and len(picture) <= left else ""
+        if one["cid"]:
+            figures[one["cid"]] = picture
+            left -= len(picture)
+    return figures
+
+
+def message_of(root, view, settings, addresses):
+    """The message to `addresses` that tells `view`: text, HTML and figures; equal content for equal recipients has an equal Message-ID."""
+    made = templates().overlay(lstrip_blocks=True, autoescape=lambda name: name.endswith(".html.j2"))
+    figures, subject = figures_of(root, view), subject_of(view)
+    values = view | {"subject": subject, "site_url": settings.site_url, "mark": mark_of, "few": FEW}
+    text, markup = (made.get_template(f"mail.{kind}.j2").render(values) for kind in ("txt", "html"))
+    mark = hashlib.sha256("\n".join([view["day"], *sorted(addresses), subject, text, markup]).encode()).hexdigest()[:24]
+    message = EmailMessage(policy=SMTP)
+    message["Subject"] = subject
+    message["From"] = Address("Nightshift", addr_spec=settings.sender)
+    message["To"] = [Address(addr_spec=address) for address in addresses]
+    message["Date"] = datetime.now(UTC)
+    message["Message-ID"] = f"<{view['day']}.{mark}@{settings.sender.partition('@')[2]}>"
+    message["Auto-Submitted"] = "auto-generated"      # so that nobody's absence is answered to us (RFC 3834)
+    message.set_content(text, cte="quoted-printable")
+    message.add_alternative(markup, subtype="html", cte="quoted-printable")
+    for cid, picture in figures.items():
+        message.get_payload()[1].add_related(picture, "image", "png", cid=f"<{cid}>", disposition="inline")
+    return message

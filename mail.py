@@ -1,0 +1,272 @@
+"""A night by mail: a digest to those who may see its incidents, a mail about failed studies to those who mend them.
+
+    python mail.py --config config.yaml [--day 2026-01-31] [--dry-run]
+
+Who gets what stands under `mail` in the configuration, SMTP_USER and SMTP_PASSWORD in the environment. It tells what digest.json of the night says,
+and keeps in mail.json beside it what became of each recipient's mail, before and after it is handed over. letters.py writes messages, post.py hands
+them over. The rules:
+
+- At most one mail a night for each recipient. It is sent when something that they may see is new, worse or resolved, or goes on and was never told to
+  them, as after a mail that was lost; with `only_changes: false`, every night. Who is told of failures as well finds them in the digest.
+- What hinders all mail (no connection, no valid certificate, no login, a sender that is refused), a lost connection and an answer 4xx: tried again at
+  the next runs, for RETRY_NIGHTS nights, earlier nights first. An answer 5xx to a recipient or to the message: not tried again for this night.
+- No answer after the last byte: the server may have delivered it (RFC 5321, 4.5.3.2.6), so it is reported and not sent again; the next night tells
+  what goes on. Better once too few than twice.
+- A night that is rendered again after a later one was mailed sends nothing. One run mails at a time.
+"""
+
+import argparse
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import re
+import sys
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import urlsplit
+
+import yaml
+
+from helpers import atomic, resolve, write_json
+from letters import SEVERITIES, message_of, one_line, read_night, view_of
+from post import NoWay, deliver
+from steps import site_settings
+
+RETRY_NIGHTS = 3      # a mail older than this is no news
+MAX_TO = 50           # recipients of one message; servers take 100 (RFC 5321, 4.5.3.1.8), many less
+MAX_STATES = 30       # nights that are looked back on for what a recipient was told
+MEANS = {"waiting": "tried again at the next run", "refused": "not tried again for this night",
+         "unclear": "may have been delivered and is not sent again", "given up": f"given up after {RETRY_NIGHTS} nights"}
+ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+ADDRESS = re.compile(rf"(?=.{{3,254}}\Z)(?=[^@]{{1,64}}@){ATOM}(\.{ATOM})*@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*\Z")
+
+# -------------------------------------------------------------------------------------------------------------- settings
+
+
+def read_settings(config):
+    """What the configuration says under `mail`, checked, None where it says nothing; ValueError says in one line what is wrong.
+
+    Returns a namespace: sender, server (scheme, host, port), login (user, password) or None, people {address: [(studies or None for all, position of
+    the least severity), ...]}, failures (set of addresses), only_changes, site_url.
+    """
+    given = config.get("mail") or {}
+    if not given:
+        return None
+    check_names("mail", given, ["from", "server", "only_changes", "to", "failures"])
+    people, failures = {}, [checked_address(f"mail.failures[{n}]", a) for n, a in enumerate(list_of("mail.failures", given.get("failures")))]
+    for n, one in enumerate(list_of("mail.to", given.get("to"))):
+        check_names(f"mail.to[{n}]", one, ["address", "studies", "severity"])
+        studies, severity = one.get("studies"), one.get("severity", "low")
+        known = config.get("studies") or {}
+        if unknown := [study for study in list_of(f"mail.to[{n}].studies", studies) if study not in known]:
+            raise ValueError(f"mail.to[{n}]: unknown study {unknown[0]!r}; known are {', '.join(known)}")
+        if severity not in SEVERITIES:
+            raise ValueError(f"mail.to[{n}]: severity {severity!r} is none of {', '.join(SEVERITIES)}")
+        rule = (None if studies is None else set(studies), SEVERITIES.index(severity))
+        people.setdefault(checked_address(f"mail.to[{n}].address", one.get("address")), []).append(rule)
+    if not people and not failures:
+        raise ValueError("mail names no recipient, neither under `to` nor under `failures`")
+    if not isinstance(only_changes := given.get("only_changes", True), bool):
+        raise ValueError(f"mail.only_changes is {only_changes!r}, neither true nor false")
+    user, password = (os.environ.get(name, "") for name in ("SMTP_USER", "SMTP_PASSWORD"))
+    if bool(user) != bool(password) or not (user + password).isascii():
+        raise ValueError("SMTP_USER and SMTP_PASSWORD must both be set, or neither, in ASCII")
+    return SimpleNamespace(sender=checked_address("mail.from", given.get("from")), server=checked_server(given.get("server")), people=people,
+                           login=(user, password) if user else None, failures=set(failures), only_changes=only_changes,
+                           site_url=site_settings(config)[1])
+
+
+def check_names(where, given, known):
+    if not isinstance(given, dict) or (unknown := [name for name in given if name not in known]):
+        raise ValueError(f"{where}: unknown setting {unknown[0]!r}; known are {', '.join(known)}" if isinstance(given, dict)
+                         else f"{where} must be a mapping of {', '.join(known)}")
+
+
+def list_of(where, given):
+    if not isinstance(given, list | None):
+        raise ValueError(f"{where} must be a list, such as [{one_line(given, 60)}]")
+    return given or []
+
+
+def checked_address(where, address):
+    if not isinstance(address, str) or not ADDRESS.match(address):
+        raise ValueError(f"{where}: {one_line(address, 80)!r} is no mail address such as name@example.org")
+    return address.lower()
+
+
+def checked_server(url):
+    """(scheme, host, port) of smtp://host:587 (STARTTLS) or smtps://host:465 (TLS)."""
+    url = str(url or "")
+    if "@" in url:      # not shown: it may hold the password
+        raise ValueError("mail.server holds a user or a password: they belong into the environment, as SMTP_USER and SMTP_PASSWORD")
+    with contextlib.suppress(ValueError):      # a port that is none
+        parts = urlsplit(url)
+        port = parts.port or {"smtp": 587, "smtps": 465}.get(parts.scheme)
+        more = parts.path.strip("/") or parts.query or parts.fragment
+        if url == one_line(url) and parts.scheme in ("smtp", "smtps") and parts.hostname and not more:
+            return parts.scheme, parts.hostname, port
+    raise ValueError(f"mail.server is {one_line(url, 80)!r}: it must be smtp://host:587 (STARTTLS) or smtps://host:465 (TLS)")
+
+
+# --------------------------------------------------------------------------------------------------------- who was told what
+
+
+def send_night(root, day, config, *, dry_run=False):
+    """Mail the night of `day` and what waits of earlier nights, if the configuration says to whom; returns a line for each thing that went wrong.
+
+    dry_run : nothing is sent or remembered; the messages, as if none had been sent for this night, are written to reports/<day>/mail/*.eml.
+    """
+    try:
+        if not (settings := read_settings(config)):
+            return []
+        if not (root / "reports" / day / "digest.json").exists():
+            return [f"the night of {day} has not been published: there is no {root / 'reports' / day / 'digest.json'}"]
+        with (root / "reports/.mail.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return write_drafts(root, day, settings) if dry_run else send_all(root, day, settings)
+    except BlockingIOError:
+        return ["another run is sending mail, and this one leaves it to that"]
+    except Exception as error:      # whatever it is, the site is published, and that must not end with a traceback
+        return [one_line(error if isinstance(error, ValueError) else f"{type(error).__name__}: {error}")]
+
+
+def send_all(root, day, settings):
+    """Mail all that is due up to the night of `day`; returns lines of what went wrong."""
+    states = read_states(root)
+    if any(night > day for night in states):
+        return []
+    since = str(date.fromisoformat(day) - timedelta(RETRY_NIGHTS))
+    troubles, way = end_old(root, states, since), ""      # way: why nothing can be sent any more
+    due = {night: [key for key, entry in state.items() if entry["outcome"] == "waiting"] for night, state in states.items()} | {day: None}
+    for night_day in sorted(due):
+        if night_day < day and not (due[night_day] and (root / "reports" / night_day / "digest.json").exists()):
+            continue
+        night = read_night(root, night_day)
+        for view, to in views_of(night, settings, states, due[night_day]):
+            if not view:
+                record(root, states, night, view, dict.fromkeys(to, ("quiet", "")))
+                continue
+            message = message_of(root, view, settings, to)
+            keep = partial(record, root, states, night, view, message_id=message["Message-ID"])
+            told = dict.fromkeys(to, ("waiting", way))
+            keep(told)
+            try:
+                told = told if way else deliver(message, to, settings, keep)
+            except NoWay as error:
+                way = str(error)
+                told = dict.fromkeys(to, ("waiting", way))
+            keep(told)
+            for address, (outcome, said) in told.items():
+                if outcome != "sent":
+                    troubles.setdefault((night_day, outcome, said), []).append(address)
+    return [line_of(*what, to) for what, to in troubles.items()]
+
+
+def end_old(root, states, since):
+    """End what a run that was killed left open, and what has waited since before the night `since`; returns {(night, outcome, why): recipients}."""
+    troubles = {}
+    for night, state in states.items():
+        for key, entry in state.items():
+            if entry["outcome"] == "sending":
+                entry |= {"outcome": "unclear", "said": "the run ended while it was on its way"}
+            elif entry["outcome"] == "waiting" and night < since:
+                entry["outcome"] = "given up"
+            else:
+                continue
+            troubles.setdefault((night, entry["outcome"], entry["said"]), []).append(f"recipient {key}")
+            write_state(root, night, state)
+    return troubles
+
+
+def line_of(night, outcome, said, to):
+    return f"{night} to {', '.join(to[:3])}{f' and {len(to) - 3} more' if len(to) > 3 else ''}: {said}; {MEANS[outcome]}"
+
+
+def views_of(night, settings, states, due=None):
+    """[(view, recipients)] of those whose mail of this night is not settled: who may see the same gets one message, MAX_TO at a time.
+
+    A view that is None: no mail is due. due : keys of the only recipients that count, None for all.
+    """
+    groups, settled = {}, {key for key, entry in states.get(night.day, {}).items() if entry["outcome"] not in ("waiting", "quiet")}
+    for address in sorted({*settings.people, *settings.failures}):
+        if (key := key_of(address)) not in settled and (due is None or key in due):
+            view = view_of(night, settings, address, told_before(states, night.day, key))
+            groups.setdefault(json.dumps(view, default=str), (view, []))[1].append(address)
+    return [(view, to[at:at + MAX_TO]) for view, to in groups.values() for at in range(0, len(to), MAX_TO)]
+
+
+def told_before(states, day, key):
+    """Ids of the incidents that a recipient knew of before the night of `day`."""
+    return set(next((states[night][key]["told"] for night in sorted(states, reverse=True) if night < day and key in states[night]), []))
+
+
+def record(root, states, night, view, told, message_id=""):
+    """Write down what became of a night's mail to the recipients of `told` {address: (outcome, why)}, and what they know of now."""
+    state = states.setdefault(night.day, {})
+    for address, (outcome, said) in told.items():
+        knew = told_before(states, night.day, key_of(address))
+        knew &= knew if night.incidents is None else {one["id"] for one in night.incidents}      # what is past is forgotten
+        knew |= {*view["seen"]} if view and outcome == "sent" else set()
+        state[key_of(address)] = {"outcome": outcome, "said": said, "message_id": message_id, "told": sorted(knew)}
+    write_state(root, night.day, state)
+
+
+def key_of(address):
+    """How mail.json names a recipient: the folder reports/ may be shown to others."""
+    return hashlib.sha256(address.encode()).hexdigest()[:16]
+
+
+def read_states(root):
+    """{night: {recipient: what became of their mail}} of the latest MAX_STATES nights; ValueError names a file that cannot be read."""
+    states = {}
+    for path in sorted(root.glob("reports/????-??-??/mail.json"))[-MAX_STATES:]:
+        try:
+            states[path.parent.name] = json.loads(path.read_text())["recipients"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path} cannot be read ({type(error).__name__}), so nothing is sent: who has got what is not known") from None
+    return states
+
+
+def write_state(root, night, state):
+    write_json({"version": 1, "night": night, "written": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", "recipients": state},
+               root / "reports" / night / "mail.json")
+
+
+def write_drafts(root, day, settings):
+    """Write the messages of a night, as if none had been sent for it, to reports/<day>/mail/."""
+    folder, night = root / "reports" / day / "mail", read_night(root, day)
+    for old in folder.glob("*.eml"):
+        old.unlink()
+    for n, (view, to) in enumerate([one for one in views_of(night, settings, read_states(root) | {day: {}}) if one[0]], 1):
+        path = folder / f"{n}-{'digest' if view['digest'] else 'failures'}.eml"
+        with atomic(path) as temporary:
+            temporary.write_bytes(message_of(root, view, settings, to).as_bytes())
+        print(f"{path}: to {', '.join(to)}")
+    return []
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config", default="config.yaml", type=Path)
+    parser.add_argument("--day", help="night to mail; default: that of the configuration")
+    parser.add_argument("--dry-run", action="store_true", help="write the messages to reports/<day>/mail/ and send nothing")
+    options = parser.parse_args()
+    try:
+        config = yaml.safe_load(options.config.read_text(encoding="utf-8"))
+        day, root = str(date.fromisoformat(options.day or str(config["day"]))), resolve(config.get("products") or "")
+        if not read_settings(config):
+            raise ValueError("it says nothing under `mail`")
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError) as error:
+        parser.exit(2, f"nightshift: {options.config}: {' '.join(str(error).split())}\n")
+    troubles = send_night(root, day, config, dry_run=options.dry_run)
+    for line in troubles:
+        print(f"nightshift: mail: {line}", file=sys.stderr)
+    return int(bool(troubles))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,159 @@
+"""Tables of incidents as the digest leaves them, written by hand: what the mail and the pages of a night read."""
+
+import hashlib
+import json
+
+import pandas as pd
+import pyarrow as pa
+
+import publish
+from digests import read_digest
+from helpers import FINDING_COLUMNS, write_json, write_parquet
+
+DAY = "2026-01-31"
+TIME = pa.timestamp("us", tz="UTC")
+INCIDENTS = pa.schema(
+    [pa.field(name, pa.string()) for name in ("incident", "state")]
+    + [pa.field("night", pa.int64())]
+    + [pa.field(name, pa.string()) for name in ("mark", "marked_by", "marked_until", "marked_why")]
+    + [pa.field("rank", pa.int64()), pa.field("shown", pa.bool_()), pa.field("severity", pa.string()), pa.field("priority", pa.float64())]
+    + [pa.field(name, pa.string()) for name in ("site", "what", "summary")]
+    + [pa.field(name, pa.list_(pa.string())) for name in ("kinds", "studies")]
+    + [pa.field("start", TIME), pa.field("end", TIME), pa.field("ended", pa.bool_()), pa.field("first_seen", pa.string())]
+    + [pa.field("p_value", pa.float64()), pa.field("impact", pa.string())]
+    + [pa.field("impacts", pa.list_(pa.struct({"study": pa.string(), "value": pa.float64(), "unit": pa.string()})))]
+    + [pa.field(name, pa.string()) for name in ("figure", "change")]
+)
+FINDINGS = list(dict.fromkeys([*FINDING_COLUMNS, "impact", "impact_unit", "incident"]))
+PROPOSALS = pa.schema(
+    [pa.field("incident", pa.string()), pa.field("place", pa.int64())]
+    + [pa.field(name, pa.string()) for name in ("solution", "proposal", "effort")]
+    + [pa.field(name, pa.float64()) for name in ("chance", "low", "high")]
+    + [pa.field("trials", pa.int64()), pa.field("worked", pa.int64())]
+)
+
+
+def incident(what, state="new", day=DAY, **more):
+    """One row of the table of incidents of `day`; its id follows from when it was first seen and from what it is."""
+    night = {"new": 1}.get(state, 3)
+    first = str((pd.Timestamp(more.get("first_seen", day)) - pd.Timedelta(days=0 if "first_seen" in more else night - 1)).date())
+    row = {
+        "incident": f"{first.replace('-', '')}-{hashlib.sha256(what.encode()).hexdigest()[:4]}",
+        "state": state,
+        "night": night,
+        "mark": "",
+        "marked_by": "",
+        "marked_until": "",
+        "marked_why": "",
+        "severity": "medium",
+        "priority": 1.0,
+        "site": "",
+        "what": what,
+        "summary": f"{what}, seen by transfers.",
+        "kinds": ["slow_destination"],
+        "studies": ["transfers"],
+        "start": pd.Timestamp(first, tz="UTC"),
+        "end": None,
+        "ended": state in ("resolved", "over"),
+        "first_seen": first,
+        "p_value": 0.001,
+        "impact": "",
+        "impacts": [],
+        "figure": "",
+        "change": "",
+    }
+    return row | more
+
+
+def proposal(text, chance=0.5, **more):
+    """One proposal, without the incident and the place that `write_incidents` adds."""
+    row = {"solution": text.split()[0].lower(), "proposal": text, "effort": "10 min", "chance": chance}
+    return row | {"low": chance / 2, "high": (1 + chance) / 2, "trials": 4, "worked": 2} | more
+
+
+def a_night():
+    """Incidents of every state and mark, as a night of the sample would have them; pictures are left out."""
+    return [
+        incident(
+            "site outage at ISTHMUS-T2",
+            severity="high",
+            site="ISTHMUS-T2",
+            studies=["accounting", "transfers", "tickets"],
+            kinds=["global_dip", "failing_source", "growing_topic"],
+            start=pd.Timestamp("2026-01-30 19:40", tz="UTC"),
+            impact="103,178 core hours, 12 GB delayed, 18 tickets",
+            summary="ISTHMUS-T2 fails or is idle since 30 Jan 2026 19:40 UTC, as accounting, transfers and tickets see it.",
+        ),
+        incident(
+            "slow storage AURORA-T1_DATADISK",
+            "worse",
+            site="AURORA-T1",
+            change="impact 12 GB delayed last night, 48 GB tonight",
+            impact="48 GB delayed",
+            summary="Transfers to AURORA-T1_DATADISK take six times their usual time since 29 Jan 2026, seen by transfers.",
+        ),
+        incident("idle GPUs at JUNIPER-T2", "ongoing", site="JUNIPER-T2", severity="low", studies=["telemetry"], kinds=["idle_gpu"]),
+        incident("memory leak on meridian-t2-n03", "ongoing", site="MERIDIAN-T2", studies=["telemetry"], kinds=["memleak"], mark="muted")
+        | {"marked_by": "the operator on duty", "marked_until": "2026-02-07", "marked_why": "a known leak, mended with the next release"},
+        incident("backlog of Accounts", "ongoing", studies=["tickets"], kinds=["backlog"], mark="acknowledged", marked_by="front desk"),
+        incident("bad run 400461", "resolved", studies=["certification"], kinds=["bad_run"], start=None),
+        incident("fall of aerosol at CINDER-T2", "over", site="CINDER-T2", studies=["accounting"], kinds=["drop"]),
+    ]
+
+
+def write_incidents(products, incidents, day=DAY, *, proposals=None, headline="", missing=(), max_incidents=10, nights=3):
+    """Write the four files of a night below `products`; rank and `shown` follow from the order of `incidents`, marked and ended ones last.
+
+    proposals : {what: [proposal(...), ...]}, best first. A finding per study of each incident goes into the table of findings.
+    """
+    folder = products / "data/incidents"
+    folder.mkdir(parents=True, exist_ok=True)
+    ordered = sorted(incidents, key=lambda row: bool(row["mark"]) or row["state"] in ("resolved", "over"))
+    rows, findings, proposed = [], [], []
+    for rank, row in enumerate(ordered, 1):
+        live = not row["mark"] and row["state"] not in ("resolved", "over")
+        rows.append({"rank": rank, "shown": live and rank <= max_incidents} | row)
+        for study in row["studies"]:
+            told = [study, row["kinds"][0], row["what"], row["site"], row["start"], row["end"], 5.0, row["p_value"], 1.0, 9.0, "s", row["summary"]]
+            findings.append(dict(zip(FINDINGS, [*told, row["figure"], 1.0, "nodes", row["incident"]], strict=True)))
+        of_it = (proposals or {}).get(row["what"], [])
+        proposed += [{"incident": row["incident"], "place": place} | one for place, one in enumerate(of_it, 1)]
+    write_table(rows, INCIDENTS, folder / f"{day}.parquet")
+    table = pd.DataFrame(findings, columns=FINDINGS)
+    for column in ("start", "end"):
+        table[column] = pd.to_datetime(table[column], utc=True).astype("datetime64[us, UTC]")
+    write_parquet(table, folder / f"{day}_findings.parquet")
+    write_table(proposed, PROPOSALS, folder / f"{day}_proposals.parquet")
+    counts = pd.Series([row["state"] for row in rows], dtype="str").value_counts()
+    about = {"day": day, "nights": nights, "missing": list(missing), "max_incidents": max_incidents}
+    about["studies"] = dict.fromkeys(sorted({study for row in rows for study in row["studies"]}), day)
+    about["counts"] = {state: int(n) for state, n in counts.items()}
+    about["headline"] = headline or (f"{len(rows)} incidents, the first: {rows[0]['what']}." if rows else "Nothing to report.")
+    write_json(about, folder / f"{day}.json")
+    return rows
+
+
+def write_table(rows, schema, path):
+    """Write `rows` with exactly the columns of `schema`."""
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
+
+
+def write_run(products, failed=None, day=DAY, studies=("transfers", "accounting", "telemetry", "certification", "tickets")):
+    """Write what `publish` leaves of a night for programs, its digest.json, from the tables of `write_incidents`; without these, no digest ran.
+
+    failed : {study: (step, error line)}.
+    """
+    report = products / "reports" / day
+    report.mkdir(parents=True, exist_ok=True)
+    if (products / "data/incidents" / f"{day}.json").exists():
+        (report / "digest.ipynb").write_text(json.dumps({"cells": [], "metadata": {"papermill": {"end_time": f"{day}T23:59:59Z"}}}))
+    nothing = {"headline": "", "findings": [], "status": {}, "in_use": None}
+    ends = {study: (failed or {}).get(study, ("", "")) for study in studies}
+    told = [nothing | {"study": s, "verdict": "failed" if step else "ok", "error": error, "failed_step": step} for s, (step, error) in ends.items()]
+    for study, (step, _) in ends.items():
+        if step:
+            (report / study).mkdir(exist_ok=True)
+            (report / study / f"{step}.html").write_text("")
+    publish.record_digest(products, day, told, read_digest(products, day))

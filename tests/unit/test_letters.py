@@ -1,0 +1,266 @@
+"""What a mail says, to whom, and which settings are refused; how it is sent is in tests/services/test_mail.py."""
+
+import email
+import re
+from email.policy import default
+
+import numpy as np
+import pandas as pd
+import pytest
+from bs4 import BeautifulSoup
+from hypothesis import given
+from hypothesis import strategies as st
+from incident_tables import DAY, a_night, incident, proposal, write_incidents, write_run
+from PIL import Image
+
+import digests
+import letters
+import mail
+
+SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(2)>"
+HEADER = "SITE\r\nBcc: victim@example.org\r\n\r\n<b>body</b>"
+ENCODED = "=?utf-8?q?x=0d=0aBcc:=20victim@example.org?= =?utf-8?b?DQpCY2M6IHZAZXhhbXBsZS5vcmc=?="
+HOSTILE = [
+    SCRIPT,
+    HEADER,
+    ENCODED,
+    "N" * 5000,
+    "\u202edrawkcab\u2066\u200b\x1b[31m",
+    "{{ 7 * 7 }}{% raw %}",
+    "é🙂" * 900,
+    "a\x00b\x0bc\u2028d\ue000",
+    ".\n.",
+]
+
+
+def settings(**more):
+    """A configuration that mails a night to one reader."""
+    said = {
+        "from": "nightshift@example.org",
+        "server": "smtp://mail.example.org",
+        "to": [{"address": "a@example.org"}],
+        "failures": ["ops@example.org"],
+    }
+    studies = dict.fromkeys(["transfers", "accounting", "telemetry", "certification", "tickets"])
+    return {"day": DAY, "studies": studies, "site_url": "https://nightshift.example/reports", "mail": said | more}
+
+
+def drafts(products, config):
+    """The messages of a night, as a mail program reads them."""
+    assert mail.send_night(products, DAY, config, dry_run=True) == []
+    return [email.message_from_bytes(path.read_bytes(), policy=default) for path in sorted((products / "reports" / DAY / "mail").glob("*.eml"))]
+
+
+def parts(message):
+    """(text, page) of a message."""
+    text, markup = (message.get_body((kind,)).get_content() for kind in ("plain", "html"))
+    return text, BeautifulSoup(markup, "html.parser")
+
+
+def in_text(part):
+    return " ".join(part.get_text().split())
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_names_stay_text_and_end_no_header(tmp_path, name):
+    texts = dict.fromkeys(["what", "summary", "site", "impact", "change"], name)
+    marked = incident("b") | texts | {"mark": "muted", "marked_by": name, "marked_until": name, "marked_why": name}
+    write_incidents(tmp_path, [incident("a") | texts, marked], proposals={name: [proposal("p", effort=name) | {"proposal": name}]}, headline=name)
+    write_run(tmp_path, {"tickets": ("1_extract", name)})
+    for message in drafts(tmp_path, settings()):
+        assert sorted(message.keys()) == sorted(
+            ["Subject", "From", "To", "Date", "Message-ID", "Auto-Submitted", "MIME-Version", "Content-Type"],
+        )
+        assert not message.defects
+        assert "Bcc" not in message
+        raw = message.as_bytes()
+        assert max(map(len, raw.splitlines())) <= 998  # RFC 5321, 4.5.3.1.6
+        assert raw.isascii()
+        assert "\n" not in message["Subject"]
+        assert len(message["Subject"]) <= 160
+        text, page = parts(message)
+        assert not page.select("script, [onerror], [src=x], b, link, iframe")
+        assert not re.search("[\x00-\x09\x0b\x0c\x0e-\x1f\u200b\u202e\u2028\u2066\ue000]", text + page.get_text().replace("\t", ""))
+        assert "49" not in message["Subject"]
+        shown = letters.one_line(digests.plain(name), 100)
+        assert shown in in_text(page)
+        assert shown in text
+
+
+def test_an_encoded_word_in_a_name_is_not_decoded(tmp_path):
+    write_incidents(tmp_path, [incident(ENCODED)])
+    write_run(tmp_path)
+    [message] = drafts(tmp_path, settings())
+    assert "= ?utf-8?q?x=0d=0aBcc:=20victim@example.org?=" in message["Subject"]
+
+
+@given(st.text(max_size=400), st.integers(1, 300))
+def test_plain_text_is_one_visible_line_of_limited_length(text, most):
+    line = letters.one_line(text, most)
+    assert len(line) <= most
+    assert line.isprintable()
+    assert line == " ".join(line.split())
+    assert letters.one_line(line, most) == line
+
+
+def test_a_message_has_text_markup_and_small_figures_of_its_incidents_only(tmp_path):
+    rng = np.random.default_rng(1)
+    for n in range(4):  # noise, which compresses worst
+        path = tmp_path / f"plots/digest/{DAY}/{n}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (588, 1400, 3), "uint8")).save(path)
+    (tmp_path / "plots/broken.png").write_bytes(b"no picture")
+    (tmp_path.parent / "secret.png").write_bytes(path.read_bytes())
+    figures = ["plots/broken.png", "../secret.png", *(f"plots/digest/{DAY}/{n}.png" for n in range(4))]
+    write_incidents(tmp_path, [incident(f"slow storage {n}", figure=figure) for n, figure in enumerate(figures)], max_incidents=20)
+    write_run(tmp_path)
+    [message] = drafts(tmp_path, settings())
+    page = parts(message)[1]
+    assert 500_000 < len(message.as_bytes()) < 1_000_000
+    assert len(message.get_body(("html",)).get_content()) < 102_000  # more than this, and Gmail cuts it off
+    pictures = {part["Content-ID"][1:-1]: part for part in message.walk() if part.get_content_type() == "image/png"}
+    assert {image["src"] for image in page.select("img")} == {f"cid:{name}" for name in pictures}
+    assert all(image["alt"] for image in page.select("img"))
+    assert set(pictures) == {f"figure{n}.{DAY}@nightshift" for n in (3, 4)}  # the next would be too much, and one more is not told in full
+    assert message.get_content_type() == "multipart/alternative"
+    assert [part.get_content_type() for part in message.iter_parts()] == ["text/plain", "multipart/related"]
+    assert {a["href"] for a in page.select("[href]")} == {f"https://nightshift.example/reports/{DAY}/index.html"}
+    assert not re.search(r"url\(|@import|http-equiv", str(page))
+
+
+def test_a_message_tells_what_changed_what_to_try_and_who_marked(tmp_path):
+    proposals = {"site outage at ISTHMUS-T2": [proposal("Ask the site", 0.62, trials=14, worked=9), proposal("Wait", 0.4, trials=0)]}
+    write_incidents(tmp_path, a_night(), proposals=proposals, missing=["tickets"], headline="Two things to do.")
+    write_run(tmp_path, {"tickets": ("2_preprocess", "ValueError: no rows")})
+    digest, failure = drafts(tmp_path, settings())
+    text, page = parts(digest)
+    rows = [[cell.get_text(" ", strip=True) for cell in row.select("td")] for row in page.select("tbody")]
+    assert rows[0] == ["1", "site outage at ISTHMUS-T2", "2026-01-30 night 1", "new high", "", "Try: Ask the site (chance 62%)"]
+    assert [row[0] for row in rows] == ["1", "2", "3"]
+    changes = [in_text(item) for item in page.select("ul")[0].select("li")]
+    assert changes == [
+        "New: site outage at ISTHMUS-T2",
+        "Worse: slow storage AURORA-T1_DATADISK (impact 12 GB delayed last night, 48 GB tonight)",
+        "Resolved: bad run 400461",
+        "Goes on, not told before: idle GPUs at JUNIPER-T2",
+    ]
+    for told in (text, page.get_text()):
+        assert "Two things to do." in told
+        assert "Ask the site (10 min, chance 62% (31% to 81%), 9 of 14 trials worked)" in told
+        assert "Wait (10 min, chance 40% (20% to 70%), not tried yet)" in told
+        assert "muted by the operator on duty until 2026-02-07: a known leak, mended with the next release" in told
+        assert "Without findings of this night: tickets." in told
+        assert "ValueError: no rows" in told
+        assert "aerosol" not in told  # over before
+    assert failure["Subject"] == f"Nightshift {DAY}: tickets failed in 2_preprocess"
+    assert parts(failure)[1].select_one(f'a[href="https://nightshift.example/reports/{DAY}/tickets/2_preprocess.html"]')
+    assert "ISTHMUS" not in failure.as_string()
+
+
+def test_who_may_see_a_part_does_not_read_the_headline_of_the_whole(tmp_path):
+    write_incidents(tmp_path, a_night(), headline="An outage at ISTHMUS-T2.")
+    write_run(tmp_path)
+    [message] = drafts(tmp_path, settings(to=[{"address": "gpus@example.org", "studies": ["telemetry"]}]))
+    assert "ISTHMUS" not in message.as_string()
+    assert message["Subject"] == f"Nightshift {DAY}: 1 ongoing; idle GPUs at JUNIPER-T2"
+
+
+def test_more_incidents_than_a_page_holds_are_counted(tmp_path):
+    write_incidents(tmp_path, [incident(f"slow storage {n}") for n in range(30)], max_incidents=4)
+    write_run(tmp_path)
+    text, page = parts(drafts(tmp_path, settings())[0])
+    assert len(page.select("tbody")) == 4
+    assert "26 more on the site." in text
+    assert "26 more on the site." in page.get_text()
+    assert "New: " + "; ".join(f"slow storage {n}" for n in range(5)) + "; and 25 more" in in_text(page)
+    assert "- slow storage 4\r\n- and 25 more\r\n" in text.replace("\r\n", "\n").replace("\n", "\r\n")
+
+
+def test_drafts_of_an_earlier_try_go_away(tmp_path):
+    write_incidents(tmp_path, a_night())
+    write_run(tmp_path, {"tickets": ("1_extract", "x")})
+    assert len(drafts(tmp_path, settings())) == 2
+    assert len(drafts(tmp_path, settings(failures=[]))) == 1
+
+
+@pytest.mark.parametrize("broken", ["cut off", "of another version"])
+def test_a_table_that_cannot_be_read_is_a_failure_that_is_told(tmp_path, broken):
+    write_incidents(tmp_path, a_night())
+    path = tmp_path / f"data/incidents/{DAY}.parquet"
+    if broken == "cut off":
+        path.write_bytes(path.read_bytes()[:20])
+    else:
+        pd.read_parquet(path).drop(columns="severity").to_parquet(path)
+    write_run(tmp_path)
+    [message] = drafts(tmp_path, settings())
+    assert (message["Subject"], message["To"]) == (f"Nightshift {DAY}: digest failed", "ops@example.org")
+    assert f"data/incidents/{DAY}.parquet" in parts(message)[0]
+
+
+def test_without_proposals_the_digest_goes_and_says_so(tmp_path):
+    write_incidents(tmp_path, a_night())
+    (tmp_path / f"data/incidents/{DAY}_proposals.parquet").unlink()
+    write_run(tmp_path)
+    digest, failure = drafts(tmp_path, settings())
+    for message in (digest, failure):
+        assert f"digest: data/incidents/{DAY}_proposals.parquet cannot be read: it is not there" in parts(message)[0]
+    assert "slow storage" in parts(digest)[0]
+
+
+# --------------------------------------------------------------------------------------------------------------- settings
+
+
+def test_settings_are_read():
+    told = mail.read_settings(
+        settings(to=[{"address": "A@Example.org", "studies": ["transfers"], "severity": "medium"}, {"address": "a@example.org"}])
+    )
+    assert told.server == ("smtp", "mail.example.org", 587)
+    assert told.people == {"a@example.org": [({"transfers"}, 1), (None, 0)]}
+    assert (told.failures, told.only_changes, told.login) == ({"ops@example.org"}, True, None)
+    assert mail.read_settings(settings(server="smtps://[::1]")).server == ("smtps", "::1", 465)
+    assert mail.read_settings({"mail": {}}) is None
+    assert mail.read_settings({}) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"server": "smtp://user:s3cret@mail.example.org"}, "mail.server holds a user or a password"),
+        ({"server": "mail.example.org"}, "it must be smtp://host:587 (STARTTLS) or smtps://host:465 (TLS)"),
+        ({"server": "smtp://mail.example.org:99999"}, "it must be smtp://host:587"),
+        ({"server": "smtp://mail.example.org/path"}, "it must be smtp://host:587"),
+        ({"server": "smtp://a\r\nb"}, "it must be smtp://host:587"),
+        ({"server": None}, "mail.server is ''"),
+        ({"from": None}, "mail.from: 'None' is no mail address"),
+        ({"from": "Nightshift <a@example.org>"}, "is no mail address"),
+        ({"to": [{"address": "a@example.org\r\nBcc: b@example.org"}]}, "mail.to[0].address: 'a@example.org Bcc: b@example.org' is no mail address"),
+        ({"to": [{"address": "a@example.org\n"}]}, "is no mail address"),
+        ({"to": [{"address": "a b@example.org"}]}, "is no mail address"),
+        ({"to": [{"address": "ü@example.org"}]}, "is no mail address"),
+        ({"to": [{"address": f"{'a' * 65}@example.org"}]}, "is no mail address"),
+        ({"to": [{"address": "a@example.org"}, {"address": 5}]}, "mail.to[1].address: '5' is no mail address"),
+        ({"to": [{"address": "a@example.org", "study": "transfers"}]}, "mail.to[0]: unknown setting 'study'"),
+        ({"to": [{"address": "a@example.org", "studies": ["transferz"]}]}, "mail.to[0]: unknown study 'transferz'; known are transfers, accounting"),
+        ({"to": [{"address": "a@example.org", "studies": "transfers"}]}, "mail.to[0].studies must be a list, such as [transfers]"),
+        ({"to": [{"address": "a@example.org", "severity": "huge"}]}, "severity 'huge' is none of low, medium, high"),
+        ({"to": ["a@example.org"]}, "mail.to[0] must be a mapping of address, studies, severity"),
+        ({"to": "a@example.org"}, "mail.to must be a list, such as [a@example.org]"),
+        ({"to": [], "failures": []}, "mail names no recipient"),
+        ({"failures": ["nobody"]}, "mail.failures[0]: 'nobody' is no mail address"),
+        ({"only_changes": "no"}, "mail.only_changes is 'no', neither true nor false"),
+        ({"password": "s3cret"}, "mail: unknown setting 'password'"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_and_nothing_is_sent(tmp_path, changes, line):
+    [said] = mail.send_night(tmp_path, DAY, settings(**changes))
+    assert line in said
+    assert "s3cret" not in said
+    assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("user", "password"), [("me", ""), ("", "secret"), ("me", "sécret")])
+def test_half_a_login_is_refused(monkeypatch, user, password):
+    monkeypatch.setenv("SMTP_USER", user)
+    monkeypatch.setenv("SMTP_PASSWORD", password)
+    with pytest.raises(ValueError, match=r"^SMTP_USER and SMTP_PASSWORD must both be set, or neither, in ASCII$"):
+        mail.read_settings(settings())
