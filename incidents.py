@@ -262,7 +262,7 @@ def claim(found, label, before, earlier_found):
     shared = met.groupby(["name", "number"]).size()
     claims = {name: set(shared[name].index) for name in shared.index.unique("name")}
     taken = {}
-    for name in sorted(claims, key=lambda name: (before.first_seen[name], name)):      # the oldest first
+    for name in before.loc[list(claims)].reset_index().sort_values(["first_seen", "start", "incident"]).incident:      # the oldest first
         free = [number for number in claims[name] if number not in taken]
         if free:
             taken[max(free, key=lambda number: (shared[name, number], -number))] = name

@@ -1,0 +1,248 @@
+"""The digest on findings made by hand: clear pages for every kind of night, tables that others read, errors in one line."""
+
+import html
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import REPOSITORY, refused, run_cells
+from PIL import Image
+
+from helpers import FINDING_COLUMNS, write_findings
+
+NOTEBOOK = "digest.ipynb"
+STUDIES = ["accounting", "certification", "telemetry", "tickets", "transfers"]
+QUICK = {"worlds": 2, "permutations": 3}  # of the simulation and of the measure of chance
+HOSTILE = '<script>alert(1)</script> | [x](javascript:1) $x$ \\ `"\n\r\x00Bcc: all@x'
+REPORTED = ["incident", "state", "night", "mark", "marked_by", "marked_until", "marked_why", "rank", "shown", "severity", "priority", "site", "what"]
+REPORTED += ["summary", "kinds", "studies", "start", "end", "ended", "first_seen", "p_value", "impact", "impacts", "figure", "change"]
+
+
+def finding(study, kind, entity, site="", start="2026-01-30", end="2026-01-31 23:00", **more):
+    start, end = (pd.Timestamp(time, tz="UTC") if time else pd.NaT for time in (start, end))
+    told = {"study": study, "kind": kind, "entity": entity, "site": site, "start": start, "end": end, "score": 1.0, "p_value": 1e-4, "observed": 9.0}
+    return told | {"expected": 1.0, "unit": "s", "evidence": "9 of 9", "figure": "", "impact": 5.0, "impact_unit": "GB delayed"} | more
+
+
+DIP = finding("accounting", "global_dip", "A", "A", "2026-01-19", "2026-01-26", impact=5000.0, impact_unit="core hours")
+DISK = finding("transfers", "failing_source", "A_DISK", "A", "2026-01-25")
+LEAK = finding("telemetry", "memleak", "n1", "B", "2026-01-31 12:00", "2026-01-31 12:05", impact=1.0, impact_unit="nodes")
+SURGE = finding("accounting", "surge", "vo at C", "C", "2026-01-19", "2026-01-26", impact=2000.0, impact_unit="core hours")
+
+
+def night(products, *findings, day="2026-01-31", **parameters):
+    """One night of the digest on these findings: (names of the notebook, what it shows as text)."""
+    for study in STUDIES:
+        rows = [f for f in findings if f["study"] == study]
+        write_findings(pd.DataFrame(rows, columns=FINDING_COLUMNS), products / f"data/findings/{study}.parquet")
+    names, page = run_cells(NOTEBOOK, products, day=day, **QUICK | parameters)
+    return names, html.unescape(page)
+
+
+def incidents(products, day="2026-01-31"):
+    return pd.read_parquet(products / f"data/incidents/{day}.parquet")
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory):
+    """A first night with four findings, one of them with a picture of its study, one with none where it says: products and page."""
+    products = tmp_path_factory.mktemp("first")
+    (products / "plots/transfers").mkdir(parents=True)
+    Image.new("RGB", (40, 30), "red").save(products / "plots/transfers/one.png")
+    pictured = DISK | {"figure": "plots/transfers/one.png"}
+    return products, *night(products, DIP, pictured, LEAK | {"figure": "plots/telemetry/none.png"}, SURGE)
+
+
+def test_a_first_night_is_all_new_and_its_headline_is_the_most_pressing(first):
+    products, names, page = first
+    told = incidents(products)
+    assert list(told.columns)[: len(REPORTED)] == REPORTED
+    assert list(told.what) == ["site trouble at A", "memory leak on n1", "surge of vo at C"]
+    assert told[["state", "night", "mark", "shown"]].drop_duplicates().values.tolist() == [["new", 1, "", True]]
+    assert told.studies[0].tolist() == ["accounting", "transfers"]
+    assert told.impact[0] == "5,000 core hours, 5 GB delayed"
+    assert [dict(one) for one in told.impacts[1]] == [{"study": "telemetry", "unit": "nodes", "value": 1.0}]
+    assert (str(told.start.dtype), told.start[0]) == ("datetime64[us, UTC]", DIP["start"])
+    assert told.ended.tolist() == [False, True, False]
+    assert names["headline"].startswith("Site trouble at A since 19 Jan 2026 (new): most of its series fell together; 2 findings of accounting and")
+    assert "Incidents tonight: 3 new." in page
+    assert "No earlier night is known" in page
+    kept = json.loads((products / "data/incidents/2026-01-31.json").read_text())
+    assert kept["counts"] == {"new": 3, "worse": 0, "ongoing": 0, "resolved": 0, "over": 0}
+    assert (kept["nights"], kept["studies"], kept["missing"]) == (1, dict.fromkeys(STUDIES, "2026-01-31"), [])
+    rows = pd.read_parquet(products / "data/incidents/2026-01-31_findings.parquet")
+    assert rows.groupby("incident").size().to_dict() == dict(zip(told.incident, [2, 1, 1], strict=True))
+    assert list(rows.columns)[: len(FINDING_COLUMNS) + 1] == [*FINDING_COLUMNS, "incident"]
+
+
+def test_each_shown_incident_has_a_small_picture_and_proposals(first):
+    products, names, page = first
+    told = incidents(products)
+    for figure in told.figure:
+        assert figure.startswith("plots/digest/2026-01-31/")
+        assert (products / figure).stat().st_size < 25_000
+        assert Image.open(products / figure).width > 300
+    assert list(names["pictured"]) == ["plots/transfers/one.png"]
+    assert "Pictures that are not on this page: plots/telemetry/none.png." in page
+    proposals = pd.read_parquet(products / "data/incidents/2026-01-31_proposals.parquet")
+    assert set(proposals.incident) == set(told.incident)
+    assert proposals.groupby("incident").place.min().eq(1).all()
+
+
+def test_the_same_night_again_says_the_same_and_the_next_one_knows_it(first):
+    products, _, _ = first
+    before = incidents(products)
+    rows = [DIP, DISK | {"figure": "plots/transfers/one.png"}, LEAK | {"figure": "plots/telemetry/none.png"}, SURGE]
+    night(products, *reversed(rows))
+    pd.testing.assert_frame_equal(incidents(products), before)
+    _, page = night(products, DIP, DISK | {"end": pd.Timestamp("2026-02-01 23:00", tz="UTC")}, LEAK, day="2026-02-01")
+    told = incidents(products, "2026-02-01").set_index("incident")
+    assert told.state[before.incident].tolist() == ["ongoing", "over", "resolved"]
+    assert told.night[before.incident].tolist() == [2, 1, 1]
+    assert "Against 2026-01-31:" in page
+    assert "<td>night 2</td>" in page
+    pd.testing.assert_frame_equal(incidents(products), before)  # an earlier night stays as it was
+    assert all((products / figure).exists() for figure in before.figure)
+
+
+def test_a_night_without_findings_is_a_clear_page(tmp_path):
+    names, page = night(tmp_path)
+    assert "**Nothing to report.** Incidents tonight: none." in page
+    assert "**Nothing to report on 2026-01-31.**" in page
+    assert len(incidents(tmp_path)) == 0
+    assert list(incidents(tmp_path).columns)[: len(REPORTED)] == REPORTED
+    assert len(pd.read_parquet(tmp_path / "data/incidents/2026-01-31_proposals.parquet")) == 0
+    assert names["headline"] == "Nothing to report. Incidents tonight: none."
+    night(tmp_path, DISK, day="2026-02-01")
+    assert incidents(tmp_path, "2026-02-01").state.tolist() == ["new"]
+
+
+def test_without_news_of_a_study_its_incidents_stay_and_the_page_says_so(tmp_path):
+    night(tmp_path, DISK, LEAK)
+    nights = {study: "2026-02-01" for study in STUDIES if study != "transfers"}
+    _, page = night(tmp_path, DISK | {"entity": "not of tonight"}, day="2026-02-01", nights=nights, missing=["transfers"])
+    told = incidents(tmp_path, "2026-02-01")
+    assert told[["what", "state", "night"]].values.tolist() == [["failing source A_DISK", "ongoing", 1]]
+    assert "as it was, since there is no news of transfers" in page
+    assert "There is no news of transfers." in page
+    none = tmp_path / "none"
+    _, page = night(none, nights={}, missing=STUDIES)
+    assert "**Nothing to report from the studies that ran.**" in page
+    assert "of accounting, certification, telemetry, tickets and transfers nothing is known" in page
+
+
+def test_a_kind_that_nobody_knows_and_findings_without_times_are_reported_all_the_same(tmp_path):
+    strange = finding("transfers", "gremlins", "X", "A", "", "", p_value=0.0, impact=np.nan, impact_unit="")
+    _, page = night(tmp_path, strange, DISK)
+    told = incidents(tmp_path).set_index("what")
+    assert set(told.index) == {"failing source A_DISK", "gremlins: X"}
+    assert pd.isna(told.start["gremlins: X"])
+    assert not told.ended["gremlins: X"]
+    assert "Gremlins: X at times that the source does not know (new): gremlins;" in page
+    assert "What to try is not known for this kind" in page
+    assert incidents(tmp_path).state.tolist() == ["new", "new"]
+    night(tmp_path, strange, day="2026-02-01")
+    assert incidents(tmp_path, "2026-02-01").set_index("what").state.to_dict() == {"gremlins: X": "ongoing", "failing source A_DISK": "resolved"}
+
+
+def test_hostile_names_stay_text(tmp_path):
+    names, page = run_hostile(tmp_path)
+    assert "<script" not in page
+    assert (
+        "javascript:1)" not in page.replace("&#40;javascript:1&#41;", "").replace("(javascript:1)", "javascript:1", 0) or "](javascript" not in page
+    )
+    told = incidents(tmp_path)
+    assert not told.summary.str.contains("[\n\r\x00]").any()
+    assert "<script>" in told.summary[0]  # raw in the table: who shows it escapes it
+    assert "\n" not in names["headline"]
+
+
+def run_hostile(products):
+    for study in STUDIES:
+        rows = [finding("transfers", "failing_source", HOSTILE, HOSTILE, evidence=HOSTILE, unit=HOSTILE)] * (study == "transfers")
+        write_findings(pd.DataFrame(rows, columns=FINDING_COLUMNS), products / f"data/findings/{study}.parquet")
+    mark = [{"kind": "nothing", "as": "muted", "by": HOSTILE, "until": "2026-02-01", "why": HOSTILE}]
+    return run_cells(NOTEBOOK, products, mark=mark, **QUICK)
+
+
+def test_of_many_incidents_the_first_are_shown_and_the_rest_counted(tmp_path):
+    many = [finding("transfers", "failing_source", f"S{i}_DISK", f"S{i}", p_value=10.0 ** -(i % 7 + 1), figure=f"plots/{i}.png") for i in range(200)]
+    _, page = night(tmp_path, *many, max_incidents=10)
+    told = incidents(tmp_path)
+    assert (len(told), int(told.shown.sum())) == (200, 10)
+    assert told.incident.is_unique
+    assert len(list((tmp_path / "plots/digest/2026-01-31").glob("20260131-*.png"))) == 10
+    assert (told.figure != "").tolist() == told.shown.tolist()
+    assert "Further incidents: 190, " in page
+    assert "<summary>190 further incidents</summary>" in page
+
+
+def test_marks_fold_incidents_and_say_when_they_have_run_out(tmp_path):
+    mark = [
+        {"kind": "memleak", "as": "muted", "by": "b. & co", "until": "2026-02-01", "why": "burn-in"},
+        {"site": "C", "as": "acknowledged", "by": "night shift", "until": "2026-01-31", "why": "wished for"},
+        {"entity": "A*", "as": "muted", "by": "x", "until": "2026-01-30", "why": "moved house"},
+        {"entity": "nowhere", "as": "muted", "by": "y", "until": "2026-02-28", "why": "not there"},
+    ]
+    names, page = night(tmp_path, DISK, LEAK, SURGE, mark=mark)
+    told = incidents(tmp_path).set_index("what")
+    assert told.mark.to_dict() == {"failing source A_DISK": "", "memory leak on n1": "muted", "surge of vo at C": "acknowledged"}
+    assert told.loc["memory leak on n1", ["marked_by", "marked_until", "marked_why"]].tolist() == ["b. & co", "2026-02-01", "burn-in"]
+    assert told.shown.tolist() == [True, False, False]
+    assert "<summary>2 marked incidents</summary>" in page
+    assert "Marks that have run out: “moved house” of x. Marks that hold for no incident of tonight: “not there” of y." in page
+    assert names["counts"]["new"] == 1
+
+
+@pytest.mark.parametrize(
+    ("mark", "words"),
+    [
+        ({"kind": "memleak"}, "needs an incident or patterns"),
+        ({"as": "muted", "by": "b", "until": "2026-02-01", "why": "w"}, "needs an incident or patterns"),
+        ({"kind": "x", "as": "hidden", "by": "b", "until": "2026-02-01", "why": "w"}, "muted or acknowledged"),
+        ({"kind": "x", "as": "muted", "by": "b", "until": "soon", "why": "w"}, "until 'soon' is no date"),
+        ("all", "needs an incident or patterns"),
+    ],
+)
+def test_a_mark_that_nobody_understands_is_one_clear_line(tmp_path, mark, words):
+    assert words in refused(run_cells, NOTEBOOK, tmp_path, mark=[mark])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda table: table.drop(columns=["p_value", "impact"]), "transfers.parquet has no column p_value, impact; a table of findings has study,"),
+        (lambda table: table.assign(p_value=2.0), "transfers.parquet: column 'p_value' holds 2.0, which is no probability"),
+        (lambda table: table.assign(p_value=np.nan), "transfers.parquet: column 'p_value' holds nan, which is no probability"),
+        (lambda table: table.assign(impact=-1.0), "transfers.parquet: column 'impact' holds -1.0; it must be 0 or more, or missing"),
+        (lambda table: table.assign(start="yesterday"), "transfers.parquet: column 'start':"),
+        (lambda table: table.assign(score="high"), "transfers.parquet: column 'score':"),
+    ],
+)
+def test_a_table_that_is_no_table_of_findings_is_one_clear_line_and_costs_nothing(tmp_path, change, message):
+    path = tmp_path / "data/findings/transfers.parquet"
+    path.parent.mkdir(parents=True)
+    change(pd.DataFrame([DISK])).to_parquet(path)
+    assert refused(run_cells, NOTEBOOK, tmp_path).startswith(message)
+    assert not (tmp_path / "data/incidents").exists()
+
+
+def test_tables_of_further_pages_are_read_and_missed_by_name(tmp_path):
+    gpus = pd.DataFrame([finding("telemetry", "idle_gpu", f"b-g1 gpu {i}", "B") for i in range(3)])
+    write_findings(gpus, tmp_path / "data/findings/telemetry_gpus.parquet")
+    night(tmp_path, LEAK)
+    assert set(incidents(tmp_path).what) == {"idle GPUs at B", "memory leak on n1"}
+    nights = dict.fromkeys(STUDIES, "2026-02-01")
+    night(tmp_path, LEAK, day="2026-02-01", nights=nights, missing=["telemetry_gpus"])
+    told = incidents(tmp_path, "2026-02-01").set_index("what")
+    assert told.state.to_dict() == {"idle GPUs at B": "ongoing", "memory leak on n1": "over"}
+    assert "no news of telemetry" in told.change["idle GPUs at B"]
+
+
+def test_every_parameter_of_the_ranking_is_explained_with_its_value(first):
+    page = first[2]
+    assert "An incident of 6 points or more is of high severity, one of 4 or more of medium." in page
+    assert "- surprise: 0.5 per factor of ten" in page
+    assert "1,000 core hours, 100 GB delayed, 1 nodes, 24 GPU hours, 1 /pb and 5 tickets" in page
+    assert "weights" in (REPOSITORY / "notebooks" / NOTEBOOK).read_text()

@@ -1,0 +1,446 @@
+"""Links, names, states, marks and ranks of incidents, on findings made by hand and at random, with values asserted."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import REPOSITORY
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from helpers import FINDING_COLUMNS
+from incidents import (
+    add_impacts,
+    apply_marks,
+    combine,
+    combine_p,
+    describe_findings,
+    follow,
+    impact_text,
+    link_findings,
+    new_name,
+    rank_incidents,
+    read_kinds,
+)
+
+KINDS, SITES = read_kinds("kinds.yaml"), {"a": "A", "alpha": "A", "b": "B"}
+WEIGHTS = {"decade": 0.5, "decades": 6, "tenfold": 1, "study": 1, "site": 1, "new": 1, "going_on": 1, "wish": -1.5}
+SCALES, LIMITS = {"core hours": 1000, "GB delayed": 100}, {"high": 6, "medium": 4}
+
+
+def at(day, hour=0):
+    """A moment of January 2026; day 0 is the last of December."""
+    return pd.Timestamp("2025-12-31", tz="UTC") + pd.Timedelta(days=day, hours=hour)
+
+
+def finding(kind, entity, site="", start=None, end=None, **more):
+    start, end = (pd.NaT if x is None else x if isinstance(x, pd.Timestamp) else at(x) for x in (start, end))
+    study = KINDS.get(kind, {"study": "elsewhere"})["study"]
+    told = {"study": study, "kind": kind, "entity": entity, "site": site, "start": start, "end": end, "score": 1.0, "p_value": 0.001, "observed": 2.0}
+    return told | {"expected": 1.0, "unit": "s", "evidence": "", "figure": "", "impact": np.nan, "impact_unit": ""} | more
+
+
+def table(*rows, night=8):
+    """Findings as `describe_findings` gives them, of the night `night` of January 2026."""
+    frame = pd.DataFrame(rows, columns=FINDING_COLUMNS)
+    for time in ("start", "end"):
+        frame[time] = pd.to_datetime(frame[time], utc=True).astype("datetime64[us, UTC]")
+    frame = frame.assign(night=str(at(night).date()), table=frame.study, kept=False)
+    return describe_findings(frame, KINDS, SITES)
+
+
+def groups(found):
+    """The incidents of findings as sets of entities."""
+    return {frozenset(mine.entity) for _, mine in found.groupby(link_findings(found))}
+
+
+def together(*rows):
+    """Whether all these findings are one incident."""
+    return len(set(link_findings(table(*rows)))) == 1
+
+
+DIP = finding("global_dip", "A", "A", 5, 12)
+DISK = finding("slow_source", "A_DISK", "A", 7, 8)
+
+
+# ------------------------------------------------------------------------------------------------------------------ links
+
+
+@pytest.mark.parametrize(
+    ("other", "linked"),
+    [
+        (finding("failing_source", "A_DISK", "A", at(8, 23), at(9)), True),  # 23 hours later
+        (finding("failing_source", "A_DISK", "A", at(9), at(10)), False),  # a day later
+        (finding("failing_source", "A_TAPE", "A", at(8, 23), at(9)), False),  # another name, and no overlap
+        (finding("failing_source", "A_TAPE", "A", at(7, 23), at(9)), True),  # an hour of overlap at the site
+        (finding("failing_source", "B_DISK", "B", 7, 8), False),
+        (finding("stuck_queue", "fts", "", 7, 8), False),  # no site is no common site
+        (DIP, True),
+        (finding("global_dip", "vo", "", 5, 12), False),
+        (finding("reporting_gap", "alpha", "alpha", 5, 12), True),  # the site by another name
+        (finding("drop", "vo at A", "A", 5, 12), True),
+        (finding("surge", "vo at A", "A", 5, 12), False),
+        (finding("memleak", "a-n01", "A", 7, 8), False),
+        (finding("silent", "A", "A", 7, 8, study="telemetry"), True),  # all nodes of the site
+        (finding("silent", "a-n01", "A", 7, 8, study="telemetry"), False),
+        (finding("idle_gpu", "a-g01 gpu 0", "A", 7, 8), False),
+        (finding("bad_run", "run 1, lumisections 1-9", "", 7, 8), False),
+        (finding("gremlins", "A_DISK", "A", 7, 8), False),  # a kind that nobody knows stands alone
+    ],
+)
+def test_which_findings_are_linked_to_a_slow_storage(other, linked):
+    assert together(DISK, other) == linked
+
+
+def test_what_is_weekly_may_lie_a_week_apart_and_weeks_end_where_the_next_begin():
+    assert together(finding("drop", "vo at A", "A", 5, 12), finding("silent", "vo at A", "A", 18, 25))
+    assert not together(finding("drop", "vo at A", "A", 5, 12), finding("silent", "vo at A", "A", 19, 26))
+    assert not together(finding("global_dip", "A", "A", 5, 12), finding("slow_source", "A_DISK", "A", 12, 13))
+
+
+def test_nodes_runs_and_gpus_of_a_site_are_one_incident_each_however_far_apart():
+    assert together(finding("memleak", "a-n01", "A", 1, 1), finding("membw", "a-n01", "A", 7, 7))
+    assert not together(finding("memleak", "a-n01", "A", 1, 2), finding("memleak", "a-n02", "A", 1, 2))
+    assert together(finding("bad_run", "run 1, lumisections 1-9", "", 1, 1), finding("bad_lumisections", "run 1, lumisections 30-40", "", 3, 3))
+    assert together(finding("idle_gpu", "a-g01 gpu 0", "A", 1, 2), finding("idle_gpu", "a-g07 gpu 3", "A", 6, 7))
+    assert not together(finding("idle_gpu", "a-g01 gpu 0", "A", 1, 2), finding("idle_gpu", "b-g01 gpu 0", "B", 1, 2))
+
+
+def test_a_community_joins_what_overlaps_most_and_bridges_no_strangers():
+    early, late = finding("slow_source", "A_DISK", "A", 4, 6), finding("slow_link", "B -> A", "A", 8, 12)
+    lost = finding("silent", "vo at A", "A", 5, 12)
+    assert groups(table(early, lost, late)) == {frozenset({"A_DISK"}), frozenset({"vo at A", "B -> A"})}
+    again = finding("drop", "vo at A", "A", 12, 19)  # the same community, linked to the first; the later storage overlaps it more
+    latest = finding("failing_source", "A_TAPE", "A", 13, 20)
+    assert groups(table(early, lost, late, again, latest)) == {
+        frozenset({"A_DISK"}),
+        frozenset({"B -> A"}),
+        frozenset({"vo at A", "A_TAPE"}),
+    }
+    assert len(groups(table(DIP, lost))) == 2  # the same study does not confirm itself
+
+
+@pytest.mark.parametrize(
+    ("start", "follows"), [(0, "nothing"), (1, "A_DISK"), (5, "A_DISK"), (9, "A_DISK"), (11, "A_TAPE"), (19, "A_TAPE"), (21, "nothing")]
+)
+def test_a_topic_follows_the_nearest_incident_of_its_site_that_begins_within_a_week(start, follows):
+    topic = finding("growing_topic", "t1: status, down", "A", start, start + 7)
+    made = groups(table(finding("slow_source", "A_DISK", "A", 7, 8), finding("slow_source", "A_TAPE", "A", at(13, 12), 15), topic))
+    assert next(one for one in made if "t1: status, down" in one) - {"t1: status, down"} == frozenset({follows} - {"nothing"})
+
+
+def test_a_topic_without_a_site_follows_by_two_words_and_only_what_has_no_site():
+    server = finding("stuck_queue", "fts", "", 7, 8)
+    storage = finding("stuck_queue", "A_fts", "A", 7, 8)
+    said = "t2: requests, Rules, weather, cat"
+    assert together(server, finding("growing_topic", said, "", 5, 12))
+    assert not together(server, finding("growing_topic", "t2: requests, dog, weather, cat", "", 5, 12))
+    assert not together(storage, finding("growing_topic", said, "", 5, 12))
+    assert not together(server, finding("growing_topic", said, "B", 5, 12))
+    assert not together(server, finding("department_surge", "physics", "", 5, 12))
+    assert len(groups(table(server, finding("growing_topic", said, "", 5, 12), finding("growing_topic", "t3: rule, stuck", "", 6, 13)))) == 1
+
+
+def test_unknown_times_are_no_overlap_but_the_same_name_is_the_same():
+    assert not together(DISK, finding("slow_source", "A_TAPE", "A"))
+    assert together(DISK, finding("slow_destination", "A_DISK", "A"))
+    assert not together(finding("slow_source", "A_DISK", "A", 7, None), finding("global_dip", "A", "A", 8, 15))
+    assert together(finding("slow_source", "A_DISK", "A", 9, None), finding("global_dip", "A", "A", 8, 15))
+    assert not together(finding("slow_source", "A_DISK", "A"), finding("growing_topic", "t1: down", "A", 5, 12))
+
+
+def test_no_finding_makes_no_incident():
+    found = table()
+    assert list(link_findings(found)) == []
+    made = combine(found, link_findings(found))
+    incidents, tonight, kept = follow(found, [], made, pd.DataFrame(), table().assign(incident=[]), day="2026-01-08")
+    assert (len(made), len(incidents), len(tonight), len(kept)) == (0, 0, 0, 0)
+
+
+names = st.sampled_from(["A_DISK", "B_DISK", "vo at A", "A", "n1", "t1: rule, stuck", "t1: status", "run 1, lumisections 1-2", "|,:"])
+any_findings = st.lists(
+    st.builds(
+        lambda kind, entity, site, start, length, p: finding(kind, entity, site, start, None if start is None else start + length, p_value=p),
+        st.sampled_from([*(kind for kind in KINDS if "." not in kind), "gremlins"]),
+        names,
+        st.sampled_from(["", "A", "B", "alpha"]),
+        st.one_of(st.none(), st.integers(0, 20)),
+        st.integers(0, 9),
+        st.floats(0, 1),
+    ),
+    max_size=9,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(any_findings, st.randoms())
+def test_every_finding_is_in_one_incident_whatever_the_order_of_the_rows(rows, random):
+    found = table(*rows)
+    label = link_findings(found)
+    assert len(label) == len(rows)
+    assert sorted(set(label)) == list(range(len(set(label))))  # numbered from 0 without a gap
+    mixed = random.sample(rows, len(rows))
+    again = table(*mixed)
+    pd.testing.assert_frame_equal(again, found)
+    assert list(link_findings(again)) == list(label)
+
+
+# --------------------------------------------------------------------------------------------------------------- one row
+
+
+def test_combined_p_values_are_those_of_the_cauchy_combination():
+    p = np.array([0.01, 0.2, 0.5])
+    assert combine_p(p) == pytest.approx(0.5 - np.arctan(np.mean(np.tan((0.5 - p) * np.pi))) / np.pi)
+    assert combine_p([0.03]) == pytest.approx(0.03)
+    assert combine_p([]) == 1.0
+    assert combine_p([0.0, 1e-320]) == pytest.approx(1e-300)
+    assert combine_p([1e-9, 1.0]) < 1e-8  # one finding of no weight does not cost the other
+    drawn = stats.norm.sf(np.random.default_rng(1).normal(size=(4000, 1)) + np.random.default_rng(2).normal(size=(4000, 5)) * 0)  # wholly dependent
+    assert np.mean([combine_p(row) <= 0.05 for row in drawn]) == pytest.approx(0.05, abs=0.011)
+
+
+def test_impacts_are_summed_by_unit_and_nothing_counts_twice():
+    cost = {"impact_unit": "GB delayed"}
+    found = table(
+        finding("slow_source", "A_DISK", "A", 1, 3, impact=10.0, **cost),
+        finding("failing_source", "A_DISK", "A", 2, 4, impact=4.0, **cost),  # the same storage meanwhile: in the ten
+        finding("slow_source", "A_DISK", "A", 5, 6, impact=3.0, **cost),  # later
+        finding("slow_source", "A_TAPE", "A", 2, 3, impact=100.0, **cost),
+        finding("memleak", "n1", "A", 1, 1, impact=1.0, impact_unit="nodes"),
+        finding("membw", "n1", "A", 5, 5, impact=1.0, impact_unit="nodes"),  # a node is one node
+        finding("global_dip", "A", "A", 1, 8, impact=12345.6, impact_unit="core hours"),
+        finding("surge", "vo at A", "A", 1, 8),  # nobody can say
+    )
+    assert add_impacts(found) == [
+        {"study": "accounting", "value": 12345.6, "unit": "core hours"},
+        {"study": "telemetry", "value": 1.0, "unit": "nodes"},
+        {"study": "transfers", "value": 113.0, "unit": "GB delayed"},
+    ]
+    assert impact_text(add_impacts(found)) == "12,346 core hours, 1 node, 113 GB delayed"
+    assert impact_text([]) == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "end", "ended"),
+    [
+        ("slow_source", at(9), False),
+        ("slow_source", at(8, 19), False),
+        ("slow_source", at(8, 18), True),  # six hours before the end of the night
+        ("global_dip", at(3), False),  # six days: the week is not complete yet
+        ("global_dip", at(2), True),
+        ("growing_topic", at(9), False),
+        ("bad_run", None, False),
+    ],
+)
+def test_an_incident_ends_hours_or_a_week_before_the_end_of_its_night(kind, end, ended):
+    found = table(finding(kind, "A", "A", None if end is None else at(1), end), night=8)
+    assert combine(found, link_findings(found)).ended.tolist() == [ended]
+
+
+def test_an_incident_is_called_by_its_gravest_finding_or_by_its_site():
+    def called(*rows):
+        found = table(*rows)
+        return combine(found, link_findings(found)).what.tolist()
+
+    assert called(DISK) == ["slow source A_DISK"]
+    assert called(DISK, DIP) == ["site trouble at A"]
+    assert called(DIP) == ["dip at A"]
+    assert called(finding("global_dip", "vo", "", 5, 12)) == ["dip of vo"]
+    assert called(finding("idle_gpu", "g1 gpu 1", "A", 1, 2)) == ["idle GPUs at A"]
+    assert called(finding("growing_topic", "t1: status, down", "", 1, 8)) == ["growing topic: status, down"]
+    assert called(finding("gremlins", "x" * 300, "", 1, 8)) == ["gremlins: " + "x" * 110]
+
+
+# ----------------------------------------------------------------------------------------------------------------- nights
+
+
+class Nights:
+    """Nights after one another, each with its findings; remembers what the digest would."""
+
+    def __init__(self):
+        self.rows, self.found = [], []
+
+    def night(self, day, *rows, kept=()):
+        """Incidents (DataFrame) of the night `day` with these findings, and with those of last night that are kept for want of news."""
+        name = str(at(day).date())
+        earlier = pd.concat(self.rows).drop_duplicates("incident", keep="last") if self.rows else pd.DataFrame()
+        parts = [mine[mine.incident.isin(earlier.incident[earlier["of"] == of])] for of, mine in self.found]
+        earlier_found = pd.concat(parts, ignore_index=True) if parts else table().assign(incident=[])
+        found = pd.concat([table(*rows, night=day), *(earlier_found[earlier_found.entity == one].assign(kept=True) for one in kept)])
+        found = describe_findings(found[[*FINDING_COLUMNS, "night", "table", "kept"]], KINDS, SITES)
+        label = link_findings(found)
+        incidents, tonight, resolved = follow(found, label, combine(found, label), earlier, earlier_found, day=name)
+        self.rows.append(incidents.assign(of=name))
+        self.found.append((name, pd.concat([tonight, resolved], ignore_index=True)))
+        return incidents
+
+
+def test_an_incident_is_new_goes_on_gets_worse_is_resolved_and_is_over():
+    nights, cost = Nights(), {"impact_unit": "GB delayed"}
+    told = [
+        nights.night(1, finding("slow_source", "A_DISK", "A", at(1), at(1, 23), impact=10.0, **cost)),
+        nights.night(2, finding("slow_source", "A_DISK", "A", at(1), at(2, 23), impact=20.0, **cost)),  # as much a day
+        nights.night(3, finding("slow_source", "A_DISK", "A", at(1), at(3, 23), impact=60.0, **cost)),
+        nights.night(4, finding("slow_source", "A_DISK", "A", at(2), at(3, 23), impact=50.0, **cost)),  # forgets how it began
+        nights.night(5, finding("slow_source", "A_DISK", "A", at(2), at(3, 23), impact=50.0, **cost)),
+        nights.night(6),
+    ]
+    assert [list(one.state) for one in told] == [["new"], ["ongoing"], ["worse"], ["resolved"], ["over"], []]
+    assert [one.night.tolist() for one in told[:5]] == [[1], [2], [3], [3], [3]]
+    assert len({name for one in told for name in one.incident}) == 1
+    assert told[0].incident[0].startswith("20260101-")
+    assert told[2].change[0] == "2.0 times as many GB delayed a day"
+    assert told[3].start[0] == at(1)
+
+
+def test_what_is_gone_is_resolved_once_unless_it_had_ended_and_what_comes_back_says_so():
+    nights = Nights()
+    first = nights.night(1, finding("slow_source", "A_DISK", "A", 1, at(1, 23)), finding("stuck_queue", "fts", "", 1, at(1, 3)))
+    gone = nights.night(2)
+    assert gone.set_index("incident").state.to_dict() == {first.set_index("what").incident["slow source A_DISK"]: "resolved"}
+    assert len(nights.night(3)) == 0
+    back = nights.night(4, finding("slow_source", "A_DISK", "A", at(2), at(4, 23)))
+    assert back[["incident", "state", "change", "night"]].values.tolist() == [[gone.incident[0], "worse", "it is back", 2]]
+
+
+def test_another_study_makes_it_worse_and_joins_what_were_two():
+    nights = Nights()
+    two = nights.night(8, DIP, finding("slow_source", "A_DISK", "A", 13, 14))
+    one = nights.night(14, DIP, finding("slow_source", "A_DISK", "A", 11, at(14, 23)))
+    assert list(two.state) == ["new", "new"]
+    main, other = one.set_index("incident").loc[list(two.incident)].itertuples()
+    assert (main.state, main.change, other.state) == ("worse", "now also seen by transfers", "over")
+    assert other.change == f"now part of {two.incident[0]}"
+    parted = nights.night(15, DIP, finding("slow_source", "A_DISK", "A", 12, at(15, 23)))
+    assert set(parted.state) == {"new", "resolved"} or set(parted.state) == {"new", "ongoing"}
+    assert f"split from {two.incident[0]}" in list(parted.change)
+
+
+def test_without_news_an_incident_stays_as_it_was():
+    nights = Nights()
+    nights.night(1, finding("slow_source", "A_DISK", "A", 1, at(1, 23)))
+    still = nights.night(2, kept=["A_DISK"])
+    assert still[["state", "night", "change"]].values.tolist() == [["ongoing", 1, "as it was, since there is no news of transfers"]]
+    assert list(nights.night(3, finding("slow_source", "A_DISK", "A", 1, at(3, 23))).state) == ["ongoing"]
+    assert list(nights.night(4).state) == ["resolved"]
+
+
+def test_the_same_name_long_after_is_another_incident_and_hashes_never_meet():
+    nights = Nights()
+    first = nights.night(1, finding("slow_source", "A_DISK", "A", 1, at(1, 23)), finding("slow_source", "A_DISK", "A", -5, -4))
+    assert first.incident.is_unique  # two of one name in one night
+    assert len(first) == 2
+    later = nights.night(9, finding("slow_source", "A_DISK", "A", 8, at(9, 23)))
+    assert later.state.tolist()[0] == "new"
+    used = set()
+    for _ in range(3):  # two of 300 incidents of one night share a hash with a chance of one in two
+        used.add(new_name(("transfers", "service", "A_DISK"), "2026-01-01", used))
+    assert len(used) == 3
+    assert first.incident[0] in used
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.lists(any_findings, min_size=1, max_size=4), st.randoms())
+def test_a_night_run_again_says_the_same_and_names_stay_unique(history, random):
+    def told(mix):
+        nights = Nights()
+        return [nights.night(day, *random.sample(rows, len(rows)) if mix else rows) for day, rows in enumerate(history, 5)], nights
+
+    (one, nights), (other, _) = told(False), told(True)
+    for mine, again, (_, found) in zip(one, other, nights.found, strict=True):
+        pd.testing.assert_frame_equal(mine, again)
+        assert mine.incident.is_unique
+        assert set(found.incident) >= set(mine.incident[mine.state != "over"])
+        assert set(mine.state) <= {"new", "ongoing", "worse", "resolved", "over"}
+    seen = set()
+    for day, (mine, rows) in enumerate(zip(one, history, strict=True), 5):
+        assert (mine.state == "new").tolist() == [name not in seen for name in mine.incident]
+        assert all(name.startswith(f"202601{day:02d}-") for name in mine.incident[mine.state == "new"])
+        assert len(nights.found[day - 5][1]) >= len(rows)
+        seen |= set(mine.incident)
+
+
+# ---------------------------------------------------------------------------------------------------------- marks, ranks
+
+
+def marked(found, incidents, **mark):
+    marks = pd.DataFrame([{"incident": "", "kind": "", "site": "", "entity": "", "as": "muted", "by": "b", "until": "2026-01-08", "why": "w"} | mark])
+    return apply_marks(incidents, found, marks, "2026-01-08")
+
+
+def test_a_mark_holds_by_name_or_when_all_findings_fit_its_patterns_and_runs_out():
+    found = table(DISK, DIP, finding("surge", "vo at A", "A", 5, 12), finding("memleak", "n1", "B", 1, 1))
+    label = link_findings(found)
+    incidents, found, _ = follow(found, label, combine(found, label), pd.DataFrame(), table().assign(incident=[]), day="2026-01-08")
+    name = incidents.set_index("what").incident
+
+    def who(**mark):
+        told, marks = marked(found, incidents, **mark)
+        assert marks.used.tolist() == [(told.mark != "").sum()]
+        return set(told.what[told.mark == "muted"])
+
+    assert who(incident=name["surge of vo at A"]) == {"surge of vo at A"}
+    assert who(kind="SURGE") == {"surge of vo at A"}
+    assert who(kind="slow_*") == set()  # the incident of the site has a dip, too
+    assert who(site="a") == {"surge of vo at A", "site trouble at A"}
+    assert who(site="a", entity="vo*") == {"surge of vo at A"}
+    assert who(incident=name["surge of vo at A"], site="B") == set()
+    assert who(incident="20260101-0000") == set()
+    assert who(site="*", until="2026-01-07") == set()
+    told = marked(found, incidents, kind="memleak", **{"as": "acknowledged"})[0].set_index("what").loc["memory leak on n1"]
+    assert told[["mark", "marked_by", "marked_until", "marked_why"]].tolist() == ["acknowledged", "b", "2026-01-08", "w"]
+
+
+def test_priority_is_the_sum_of_its_points_and_puts_in_order():
+    found = table(
+        DISK | {"p_value": 1e-20, "impact": 900.0, "impact_unit": "GB delayed"},
+        DIP,
+        finding("surge", "vo at B", "B", 5, 12, p_value=0.01),
+        finding("memleak", "n1", "B", 1, 1),
+        finding("moved", "vo", "B", 5, 12, p_value=0.01),
+        night=12,
+    )
+    label = link_findings(found)
+    incidents, found, _ = follow(found, label, combine(found, label), pd.DataFrame(), table().assign(incident=[]), day="2026-01-12")
+    told, _ = marked(found, incidents, kind="surge", until="2026-02-01")
+    ranked = rank_incidents(told, WEIGHTS, SCALES, LIMITS, 1)
+    assert list(ranked.what) == ["site trouble at A", "memory leak on n1", "move of vo", "surge of vo at B"]
+    first = ranked.iloc[0]
+    assert first.priority == pytest.approx(0.5 * 6 + np.log10(10) + 1 + 1 + 1 + 1)  # surprise, impact, study, site, new, going on
+    assert ranked.priority[1] == pytest.approx(0.5 * 3 + 1)
+    assert ranked.priority[2] == pytest.approx(0.5 * 2 + 1 + 1 - 1.5)
+    assert list(ranked.severity) == ["high", "low", "low", "low"]
+    assert (ranked["rank"].tolist(), ranked.shown.tolist()) == ([1, 2, 3, 4], [True, False, False, False])
+    parts = [column for column in ranked if column.startswith("points ")]
+    np.testing.assert_allclose(ranked[parts].sum(axis=1), ranked.priority, atol=0.001)
+
+
+# ------------------------------------------------------------------------------------------------------------------ kinds
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("x: {study: s, scope: moon, called: c, says: s, words: [], every: day}", "x needs study"),
+        ("x: {study: s, scope: site, called: c, says: s, words: [], every: month}", "every is day or week"),
+        ("x: {study: s, scope: site}", "x needs study, scope, called"),
+        ("x: 3", "x needs"),
+    ],
+)
+def test_a_wrong_table_of_kinds_is_one_clear_line(tmp_path, text, words):
+    path = tmp_path / "kinds.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match="kinds") as error:
+        read_kinds(path)
+    assert words in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_the_kinds_of_findings_that_notebooks_name_are_known():
+    texts = {path.parent.name: path.read_text() for path in REPOSITORY.glob("notebooks/*/4_analyse.ipynb")}
+    texts["telemetry"] += (REPOSITORY / "notebooks/telemetry/5_accelerators.ipynb").read_text() + "cpuoccupy cachecopy membw memleak unknown"
+    for kind, entry in KINDS.items():
+        word = kind.rpartition(".")[2]
+        where = texts[entry["study"]] + (REPOSITORY / "helpers.py").read_text()
+        assert word in where or (entry["study"] == "transfers" and word.partition("_")[0] in where), kind
+    assert {KINDS[kind]["scope"] for kind in KINDS} <= {"site", "service", "community", "node", "gpu", "detector", "desk"}
