@@ -307,7 +307,10 @@ def align_numbers(table):
 
 
 def publish_notebook(path, *, day, front, steps, current):
-    """Write the page of the executed notebook at `path` beside it, unless the page is newer than notebook and templates."""
+    """Write the page of the executed notebook at `path` beside it, unless the page is newer than notebook and templates.
+
+    front : path from it to the front page of its night; empty for a page that belongs to none.
+    """
     page, newest_source = path.with_suffix(".html"), max(p.stat().st_mtime for p in [path, Path(__file__), *TEMPLATES.rglob("*.*")])
     if (page.exists() and page.stat().st_mtime > newest_source) or (notebook := read_notebook(path)) is None:
         return
