@@ -137,10 +137,10 @@ def test_an_outage_in_two_incidents_is_not_merged(tmp_path):
         (("transfers", "slow_source", "", "", *SLOW[4:]), 0),  # about nothing
     ],
 )
-def test_what_shows_an_outage(tmp_path, finding, right):
-    names, _, _ = compare(tmp_path, {day: [("one", *finding)] for day in DAYS}, [OUTAGE])
-    assert names["digest"]["right"] == right
-    assert names["counted"].found.sum() == right
+def test_what_shows_an_outage(compared, finding, right):
+    names, _, _ = compared
+    known = names["known"][names["known"].kind == "site_outage"]
+    assert names["hits_of"](pd.DataFrame([finding], columns=COLUMNS).astype(TIMES), known).sum() == right
 
 
 def test_an_incident_counts_only_once_its_study_has_reported(tmp_path):
