@@ -14,9 +14,9 @@ help:
 
 reports: $(ENV)/.installed   ## run the chain and render the site: CONFIG=site.yaml DAY=2026-01-31
 	@[ -f "$(CONFIG)" ] || { echo "nightshift: there is no configuration $(CONFIG)" >&2; exit 2; }
-	@snakemake --configfile "$(CONFIG)" $(if $(DAY),--config day=$(DAY)) --cores $(CORES) --keep-going --rerun-incomplete --nolock \
-	    --rerun-triggers mtime params input --quiet all; status=$$?; \
-	 if [ $$status != 2 ]; then python publish.py --config "$(CONFIG)" $(if $(DAY),--day $(DAY)) || status=1; fi; exit $$status
+	@run() { snakemake --configfile "$(CONFIG)" $(if $(DAY),--config day=$(DAY)) --cores $(CORES) --keep-going --rerun-incomplete --nolock \
+	    --rerun-triggers mtime params input --quiet all -- $$1; }; run all; status=$$?; \
+	 if [ $$status != 2 ]; then run digest || status=1; python publish.py --config "$(CONFIG)" $(if $(DAY),--day $(DAY)) || status=1; fi; exit $$status
 
 nightly:  ## the same for the night that has just ended (UTC), as cron calls it
 	@$(MAKE) --no-print-directory reports DAY=$$($(PYTHON) -c 'import datetime as d; print(d.datetime.now(d.UTC).date() - d.timedelta(1))')

@@ -14,7 +14,7 @@ from datetime import date
 from functools import partial
 from pathlib import Path
 
-from steps import STEPS, findings_named, pages_of
+from steps import STEPS, findings_named, outcomes_of, pages_of, told_tonight
 
 if not config:
 
@@ -22,6 +22,7 @@ if not config:
 
 
 KNOWN = sorted(p.parent.name for p in Path("notebooks").glob("*/1_extract.ipynb"))
+DIGEST = "notebooks/digest.ipynb"
 SHARED = ["day", "products", "alarm_rate", "false_discovery_rate"]  # given to every notebook that declares them
 STUDIES = config.get("studies") or {}
 
@@ -77,7 +78,7 @@ def check_names(where, given, notebook):
 
 
 def check_config():
-    if unknown := sorted(set(config) - {*SHARED, "retrain_days", "simulate", "studies"}):
+    if unknown := sorted(set(config) - {*SHARED, "retrain_days", "simulate", "studies", "digest", "mail", "keep_nights"}):
         stop(f"unknown setting {unknown[0]!r}")
     try:
         config["day"] = str(date.fromisoformat(str(config.get("day"))))
@@ -88,7 +89,14 @@ def check_config():
             stop(f"{name} is {value!r}: it must be a number above {low}{'' if high > 1 else ' and below 1'}")
     if not isinstance(STUDIES, dict) or not STUDIES:
         stop("the configuration names no study")
+    if not (isinstance(kept := config.get("keep_nights") or 0, int) and kept >= 0):
+        stop(f"keep_nights is {kept!r}: it must be a whole number, 0 to keep all")
+    if not isinstance(config.get("mail") or {}, dict):
+        stop("mail must be a mapping, such as {}")
     check_names("simulate", config.get("simulate"), notebook_of("", ""))
+    check_names("digest", config.get("digest"), DIGEST)
+    for name in {"nights", "missing"} & set(config.get("digest") or {}):
+        stop(f"digest: {name} is found by the chain; a configuration cannot say it")
     for study, steps in STUDIES.items():
         if study not in KNOWN:
             stop(f"unknown study {study!r}; known are {', '.join(KNOWN)}")
@@ -237,6 +245,40 @@ PAPERMILL = """
         | tee {log.text:q} | {{ grep -a --line-buffered ' cells, ' || true; }}
 """
 
+
+
+# ------------------------------------------------------------------------------------------------------------ the digest
+
+
+def told_by(study):
+    """(tables of findings of tonight, those that are missing) of a study, by what its executed notebooks say."""
+    tables = {STEPS[-1]: [study]} | {page: [Path(path).stem for path in findings_of(study, page)] for page in pages_of(study)}
+    told = told_tonight(outcomes_of(REPORT, study))
+    return [name for step in tables if step in told for name in tables[step]], [name for step in tables if step not in told for name in tables[step]]
+
+
+def digest_reads(wildcards):
+    """The incidents of earlier nights, the knowledge and the feedback that there are."""
+    earlier = [path for path in sorted((ROOT / "data/incidents").glob("*.parquet")) if path.name[:10] < str(DAY)]
+    return [*earlier, *sorted((ROOT / "feedback").glob("*.csv")), *(name for name in KNOWLEDGE if Path(name).exists())]
+
+
+def digest_sees(wildcards):
+    """The tables of findings of tonight with the moments they were written. As inputs they would start their studies, failed ones too, once more."""
+    paths = [ROOT / f"data/findings/{name}.parquet" for study in STUDIES for name in told_by(study)[0]]
+    return [(str(path), path.stat().st_mtime_ns) for path in paths if path.exists()]
+
+
+def digest_given(wildcards):
+    """Parameters of the digest as JSON: the shared ones, its own, and which studies have findings of tonight."""
+    told = {study: told_by(study) for study in STUDIES}
+    shared = {name: str(config[name]) for name in SHARED if name in config and name in declared(DIGEST)}
+    nights = {study: str(day_of(study)) for study, (tables, _) in told.items() if tables}
+    missing = [name for study, (_, lacking) in told.items() for name in (lacking if study in nights else [study])]
+    return json.dumps(shared | {"nights": nights, "missing": missing} | (config.get("digest") or {}), default=str)
+
+
+KNOWLEDGE = ["kinds.yaml", "sites.yaml", "solutions.yaml"]
 CODE = ["helpers.py", "kernels.py", "sources.py"]  # what the notebooks import
 
 # What each step reads and writes below ROOT. The models themselves are no outputs: Snakemake deletes those of a failed job, and a failed
@@ -314,3 +356,22 @@ for name, step, files in RULES:
         priority: len(STEPS) - STEPS.index(step) if step in STEPS else 1
         shell:
             PAPERMILL
+
+
+rule digest:  # a target of its own, asked for after the chain, however that ended
+    input:
+        digest_reads,
+        notebook=DIGEST,
+        code=["helpers.py", *sorted(name for name in ("incidents.py", "solutions.py") if Path(name).exists())],
+    output:
+        [ROOT / f"data/incidents/{DAY}{end}" for end in (".parquet", "_findings.parquet", ".json")],
+    log:
+        notebook=REPORT / "digest.ipynb",
+        text=REPORT / "digest.log",
+    params:
+        name="digest",
+        given=digest_given,
+        sees=digest_sees,
+        later=[],
+    shell:
+        PAPERMILL

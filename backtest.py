@@ -21,6 +21,7 @@ import yaml
 
 import publish
 from helpers import ROOT, atomic, resolve, write_json
+from steps import read_notebook
 
 CHAIN = ["snakemake", "--keep-going", "--rerun-incomplete", "--nolock", "--rerun-triggers", "mtime", "params", "input", "--quiet", "all"]
 
@@ -65,7 +66,7 @@ def reads_sample(config):
 
 def nights_of_sample(given):
     """First and last night on which every source of the sample has data; `given`: the parameters of simulate.ipynb that are not its own."""
-    told = {p["name"]: p["default"] for p in publish.parameters_of(publish.read_notebook(ROOT / "notebooks/simulate.ipynb"))} | given
+    told = {p["name"]: p["default"] for p in publish.parameters_of(read_notebook(ROOT / "notebooks/simulate.ipynb"))} | given
     last = date.fromisoformat(str(told["day"]))
     return last - timedelta(min(told["days"], told["nights"], told["certification_days"]) - 1), last
 
@@ -93,7 +94,7 @@ def run_night(root, day, config, cores):
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as out:
         for target in ("all", "digest"):
-            command = [*CHAIN, target, "--cores", cores, "--configfile", str(config), "--config", f"day={day}", f"products={root}"]
+            command = [*CHAIN, "--cores", cores, "--configfile", str(config), "--config", f"day={day}", f"products={root}", "--", target]
             if subprocess.run(command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT).returncode == 2:
                 return 2, log
     return 0, log
@@ -163,7 +164,7 @@ def score(root, first, last, truth):
     except papermill.PapermillExecutionError as error:
         print(f"nightshift: the comparison failed: {error.ename}: {' '.join(str(error.evalue).split())[:300]}", file=sys.stderr)
     publish.publish_notebook(executed, day=str(last), front="", steps=[], current="")
-    notebook = publish.read_notebook(executed)
+    notebook = read_notebook(executed)
     shown = [o["data"]["text/markdown"] for o in notebook["cells"][-1].get("outputs", []) if "text/markdown" in o.get("data", {})]
     return html.unescape("".join("".join(text) for text in shown)).replace("**", "").splitlines(), executed.with_suffix(".html")
 

@@ -7,7 +7,7 @@
     Models                 stored models behind one call                 load_skops, predict_quantiles, decision_values, assign_topics
     Scores and thresholds  tests, p-values, limits, skill with interval  change_tests, judge_tests, p_values, score_limit, skill_interval
     Plots                  one figure, one claim, saved and shown        show_figure
-    Records                sentences, tables, metrics, columns           say, show_table, record_metrics, FINDING_COLUMNS
+    Records                sentences, tables, metrics, findings          say, show_table, record_metrics, write_findings
 
 Entry rule: a function enters when a second notebook needs it, or several studies would err by a silent error in it. What one notebook uses goes
 back there, among its prose, and keeps its tests (`from_notebook`, tests/conftest.py). All is pure but `write_`, `record_`, `say`,
@@ -742,7 +742,25 @@ def show_figure(ax, path, title, xlabel, ylabel):
 
 # --------------------------------------------------------------------------------------------------------------- Records
 
-FINDING_COLUMNS = ["study", "kind", "entity", "site", "start", "end", "score", "p_value", "observed", "expected", "unit", "evidence", "figure"]
+FINDING_COLUMNS = ["study", "kind", "entity", "site", "start", "end", "score", "p_value", "observed", "expected", "unit", "evidence", "figure",
+                   "impact", "impact_unit"]
+
+
+def write_findings(findings, path):
+    """Write `findings` to `path`, FINDING_COLUMNS in their types and nothing else; returns what was written. No finding gives an empty table.
+
+    start, end : UTC, missing where the source has no times. impact : what it costs, in `impact_unit`, NaN where nobody can say. Missing text is "".
+    ValueError for a negative impact, KeyError when a column lacks.
+    """
+    types = dict.fromkeys(FINDING_COLUMNS, str) | dict.fromkeys(["score", "p_value", "observed", "expected", "impact"], float)
+    types |= dict.fromkeys(["start", "end"], "datetime64[us, UTC]")
+    written = findings[FINDING_COLUMNS] if len(findings) else findings.reindex(columns=FINDING_COLUMNS)
+    written = written.assign(**{name: pd.to_datetime(written[name], utc=True) for name in ("start", "end")})
+    written = written.fillna({name: "" for name in types if types[name] is str}).astype(types)
+    if len(wrong := written[written.impact < 0]):
+        raise ValueError(f"{Path(path).name}: the impact of {wrong.entity.iloc[0]} is negative")
+    write_parquet(written, path)
+    return written
 
 
 def escape(value):

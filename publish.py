@@ -25,7 +25,7 @@ import yaml
 from PIL import Image
 
 from helpers import ROOT, atomic, git_revision, resolve, write_json
-from steps import STEPS, findings_named, pages_of
+from steps import STEPS, error_of, findings_named, pages_of, read_notebook, told_tonight
 
 TEMPLATES = ROOT / "templates"
 PACKAGES = ["papermill", "nbconvert", "snakemake", "numpy", "pandas", "pyarrow", "scikit-learn", "keras", "jax", "numba"]
@@ -33,26 +33,6 @@ MAX_FINDINGS = 8  # rows of findings per study on the front page; the analysis p
 MAX_HISTORY = 30  # nights in the small pictures
 
 # ---------------------------------------------------------------------------------------------------- what was run
-
-
-def read_notebook(path):
-    """The executed notebook at `path` as a dict, None when it does not exist or was cut off while being written."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-
-
-def error_of(notebook, log=None):
-    """(one line, its cell is known) for a notebook that failed, ("", False) for one that ended well."""
-    for cell in notebook["cells"]:
-        for output in cell.get("outputs", []):
-            if output["output_type"] == "error":
-                return " ".join(f"{output['ename']}: {output['evalue']}".split())[:300], True
-    if notebook["metadata"].get("papermill", {}).get("end_time"):
-        return "", False
-    tail = log.read_text(errors="replace").strip().splitlines() if log and log.exists() else []
-    return f"it was stopped before it ended; last words: {tail[-1][:200]}" if tail else "it was stopped before it ended", False
 
 
 def parameters_of(notebook):
@@ -122,12 +102,11 @@ def read_study(root, day, study, last_day):
     """Everything the front page says about one study on `day`, from its executed notebooks and products; its data end with `last_day`."""
     report = root / "reports" / day
     steps = [read_step(report, study, step) for step in [*STEPS, *pages_of(study, ROOT)]]
-    chain, further = steps[: len(STEPS)], steps[len(STEPS) :]
     status = read_json(root / "data/raw" / study / "status.json")
     failed = next((s for s in steps if s["outcome"] == "failed"), None)
-    analysed = chain[-1]["outcome"] == "ok" and failed not in chain
-    told = chain[-1:] * analysed + [page for page in further if page["outcome"] == "ok"]  # those whose findings are of this night
-    complete = len(told) == 1 + len(further)
+    named = told_tonight({step["name"]: step["outcome"] for step in steps})
+    told = [step for step in steps if step["name"] in named]
+    complete = len(told) == 1 + len(steps) - len(STEPS)
     tables = [table for step in told for table in findings_of(root, study, step)]
     findings = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
     state = status.get("state", "unknown") if status.get("window", ["", last_day])[1] == last_day else "unknown"

@@ -109,6 +109,8 @@ def test_one_job_on_one_gpu_is_one_finding_by_its_longest_stretch(tmp_path):
     findings, _ = page(tmp_path, gpu((3, "1", 0), (1, "1", 60), (5, "1", 2)), gpu((2, "1", 0), number="1"))
     assert findings.entity.tolist() == ["site-a-g01 gpu 0", "site-a-g01 gpu 1"]
     assert findings.score.tolist() == [5.0, 2.0]
+    assert findings.impact.tolist() == pytest.approx([8, 2])  # the hours of both stretches
+    assert set(findings.impact_unit) == {"GPU hours"}
     assert "the longest of 2 such stretches" in findings.evidence[0]
 
 
@@ -164,6 +166,7 @@ def test_no_gpu_at_all_is_a_page_that_says_so(tmp_path):
     findings, text = page(tmp_path)
     assert findings.empty
     assert findings.start.dtype == "datetime64[us, UTC]"
+    assert findings.impact.dtype == float
     assert "**No GPU was seen in the 7 days up to 31 Jan 2026.**" in text
     assert "Findings: 0" in text
 

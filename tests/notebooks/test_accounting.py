@@ -237,6 +237,7 @@ def test_each_trouble_is_one_finding_with_its_kind_week_and_core_hours(chain, na
     truth = (chain.now - chain.usual)[series][..., -weeks:].sum()
     assert core_hours(found["evidence"]) == pytest.approx(abs(truth), rel=0.2)
     assert ("lost" in found["evidence"]) == (truth < 0)
+    assert found["impact"] == pytest.approx(core_hours(found["evidence"]), abs=0.5)
     assert found["observed"] * weeks == pytest.approx(chain.now[series][..., -weeks:].sum(), rel=1e-6)
     assert f"since {MONDAYS[-weeks]:%Y-%m-%d}" in found["evidence"]
     assert 0 < found["p_value"] <= 0.05
@@ -249,12 +250,14 @@ def test_a_move_names_both_sites_and_efficiency_its_two_values(chain):
     now, then = map(float, re.match(r"([\d.]+) CPU h per core h, usually ([\d.]+);", slow["evidence"]).groups())
     assert now == pytest.approx(0.24, rel=0.1)
     assert then == pytest.approx(0.8, rel=0.05)
+    assert slow["impact"] == pytest.approx(chain.now[5, 0, -3:].sum())  # no core hour is lost: these are the ones that are affected
 
 
 def test_findings_keep_their_contract_and_what_is_one_thing_is_said_once(chain):
     findings = chain.findings
     assert list(findings.columns) == helpers.FINDING_COLUMNS
     assert set(findings.study) == {"accounting"}
+    assert set(findings.impact_unit) == {"core hours"}
     planted = {"V0 at S0", "S1", "V3", "V1", "V2 at S4", "V0 at S5"}
     assert planted <= set(findings.entity)
     assert len(findings) <= len(planted) + 2  # a false one in twenty is expected

@@ -226,6 +226,9 @@ def test_evidence_has_the_cost_the_histogram_its_number_and_the_official_verdict
     assert float(times) == pytest.approx(found.observed, rel=0.01)
     assert found.evidence.endswith("officially bad")
     assert night.of["run 103, lumisections 1-20"].evidence.startswith("20 of 20 lumisections flagged, 10 /pb recorded in them: b ")
+    assert found.impact == pytest.approx(3.5)
+    assert night.of["run 103, lumisections 1-20"].impact == pytest.approx(10)
+    assert set(night.findings.impact_unit) == {"/pb"}
 
 
 def test_the_difference_to_the_official_json_is_the_one_by_hand(night):
@@ -408,6 +411,7 @@ def test_a_wide_table_without_times_and_luminosity_is_judged_alike(tmp_path):
     night = analysed(tmp_path)
     assert set(night.of) == {"run 102, lumisections 5-13", "run 103, lumisections 1-20"}
     assert night.findings.start.isna().all()
+    assert night.findings.impact.isna().all()  # an unknown luminosity, not none
     assert str(night.findings.start.dtype) == "datetime64[us, UTC]"
     assert night.of["run 102, lumisections 5-13"].evidence.startswith("7 of 9 lumisections flagged: a_$x$<b>q50 ")
     assert "/pb" not in night.page

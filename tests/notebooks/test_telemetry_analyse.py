@@ -175,6 +175,8 @@ def cells(page, *texts):
 def test_flagged_windows_of_a_run_become_one_finding_and_a_lone_one_none(night):
     assert set(night.of) == {"x-n01", "y-n01", "y-n02", "y-n03", "z01", "w01", "GONE", "lost-n01"}
     assert len(night.findings) == 8
+    assert set(night.findings.impact_unit) == {"nodes"}
+    assert night.findings.impact.sum() == 9  # one of the eight is a site of two nodes
     long, with_gap = night.of["x-n01"], night.of["y-n01"]
     assert (long.kind, long.site, long.start, long.end) == ("cpuoccupy", "X", seconds(120), seconds(345))
     assert (with_gap.kind, with_gap.start, with_gap.end) == ("memleak", seconds(45), seconds(165))  # windows 3, 4, 6, 7 but not 15
@@ -254,6 +256,7 @@ def test_silence_is_a_finding_of_a_node_or_of_its_whole_site(night):
     assert site.observed == node.observed == pytest.approx(5)
     assert site.expected == pytest.approx(1, abs=0.001)
     assert "no sample of all 2 nodes of the site for 5.0 days" in site.evidence
+    assert (site.impact, node.impact) == (2, 1)
     assert "Silent nodes: 3." in night.page
     assert "lost-n02" not in set(night.findings.entity)
 
@@ -313,7 +316,7 @@ def test_nothing_to_judge_is_a_page_that_says_so_and_empty_tables(tmp_path):
     assert "not counted, since the source itself ended on 2026-01-07 12:01" in night.page
     assert "No finding." in night.page
     assert len(night.findings) == len(night.scores) == 0
-    assert night.findings.p_value.dtype == float
+    assert night.findings.p_value.dtype == night.findings.impact.dtype == float
     assert "No window that could be learned from has a label of a trouble" in night.page
 
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import refused, run_here
+from conftest import from_notebook, refused, run_here
 
 import helpers
 import sources
@@ -99,7 +99,7 @@ def analysed(products, **parameters):
     paths = helpers.folders("tickets", products)
     findings, scores = pd.read_parquet(paths.findings), pd.read_parquet(paths.scores)
     assert list(findings.columns) == helpers.FINDING_COLUMNS
-    numbers = ["score", "p_value", "observed", "expected"]
+    numbers = ["score", "p_value", "observed", "expected", "impact"]
     assert set(map(str, findings[numbers].dtypes)) == {"float64"}
     assert {str(findings[name].dtype) for name in ("start", "end")} == {"datetime64[us, UTC]"}
     assert np.isfinite(findings[numbers].to_numpy()).all()
@@ -148,8 +148,22 @@ def test_findings_are_the_four_troubles_with_their_numbers_and_site(night):
     assert 9 < grown.observed < 16
     assert (grown.unit, surge.unit, slow.unit) == ("tickets per week", "tickets per week", "hours")
     assert slow.observed > 3 * slow.expected > 30
+    assert out.impact == pytest.approx(out.observed - out.expected)  # of its one week
+    resolved, of, weeks = map(int, re.match(r"(\d+) of (\d+) tickets in (\d) weeks are resolved", slow.evidence).groups())
+    recent = night.clean[(night.clean.created >= END - pd.Timedelta(weeks=weeks)) & (night.clean.topic_number == 5)]
+    assert slow.impact == recent.open.sum() == of - resolved
+    assert set(night.findings.impact_unit) == {"tickets"}
     assert found[night.findings.kind[0], night.findings.entity[0]].p_value == night.findings.p_value.min()
     assert (night.findings.figure[:6] == "plots/tickets/findings.png").all()
+
+
+@pytest.mark.parametrize(("open_now", "usual", "beyond"), [(27.0, 7.5, 19.5), (7.0, 7.5, 0)])
+def test_a_backlog_costs_the_open_tickets_beyond_the_usual_ones(open_now, usual, beyond):
+    measured = from_notebook(NOTEBOOK, "measured")
+    rows = pd.DataFrame({"open": [True, True, False], "resolution_h": [100.0, 300.0, 1.0]})
+    observed, expected, unit, evidence, impact = measured("backlog", "all queues", rows, END, (open_now, usual, 1))
+    assert (observed, expected, unit, impact) == (open_now, usual, "open tickets", beyond)
+    assert evidence.endswith("half of them have waited for 200 h or longer")
 
 
 def test_the_headline_names_what_grows_and_who_waits(night):

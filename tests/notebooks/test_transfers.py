@@ -164,6 +164,15 @@ def test_scores_and_findings_keep_their_contracts(sample_chain):
     assert (findings.p_value <= 0.05).all()
     assert (findings.end >= findings.start).all()
     assert all((sample_chain["products"] / f).exists() for f in findings.figure if f)
+    assert set(findings.impact_unit) == {"GB delayed"}
+    at = {"source": "src", "destination": "dst", "link": "link", "server": "fts"}
+    slow = scores[scores.flagged].drop(columns="link").merge(clean, on="request_id", suffixes=("", "_"))
+    failed = clean[clean.state == "failed"].assign(started=lambda t: t.started.fillna(t.submitted).fillna(t.created))
+    for f in findings[findings.kind != "stuck_queue"].itertuples():
+        late = slow if f.kind.startswith("slow") else failed
+        mine = late[(late[at[f.kind.rpartition("_")[2]]] == f.entity) & late.started.between(f.start, f.end)]
+        assert f.impact == pytest.approx(mine.bytes.sum() / 1e9)
+        assert f.impact > 0
 
 
 def test_alarms_mean_what_they_say_and_incidents_are_found(sample_chain):

@@ -302,6 +302,37 @@ def test_a_dollar_in_a_name_is_a_dollar_in_a_title(tmp_path):
     assert (tmp_path / "f.png").stat().st_size > 1000
 
 
+def finding(**more):
+    """A finding as a notebook makes it, with a column of its own."""
+    row = dict.fromkeys(helpers.FINDING_COLUMNS, "x") | dict.fromkeys(["score", "p_value", "observed", "expected", "impact"], 1)
+    return row | {"start": pd.NaT, "end": pd.NaT, "members": 3} | more
+
+
+def test_findings_have_the_same_columns_and_types_whether_or_not_there_are_any(tmp_path):
+    path = tmp_path / "findings.parquet"
+    helpers.write_findings(pd.DataFrame([finding(impact=np.nan, unit=np.nan), finding(entity=None, expected=None)]), path)
+    some = pd.read_parquet(path)
+    assert list(some.columns) == helpers.FINDING_COLUMNS
+    assert (some.unit[0], some.entity[1]) == ("", "")
+    assert some[["impact", "expected"]].isna().to_numpy().tolist() == [[True, False], [False, True]]
+    types = {name: str(kind) for name, kind in some.dtypes.items()}
+    assert types.pop("start") == types.pop("end") == "datetime64[us, UTC]"
+    assert {name for name in types if types[name] == "float64"} == {"score", "p_value", "observed", "expected", "impact"}
+    assert set(types.values()) == {"float64", "str"}
+    for nothing in (pd.DataFrame(), pd.DataFrame([finding()]).head(0)):
+        helpers.write_findings(nothing, path)
+        assert pd.read_parquet(path).dtypes.to_dict() == some.dtypes.to_dict()
+
+
+def test_a_finding_without_a_column_or_with_a_negative_impact_is_refused_and_nothing_written(tmp_path):
+    path = tmp_path / "night.parquet"
+    with pytest.raises(ValueError, match=r"^night.parquet: the impact of n1 is negative$"):
+        helpers.write_findings(pd.DataFrame([finding(), finding(entity="n1", impact=-1)]), path)
+    with pytest.raises(KeyError, match="impact"):
+        helpers.write_findings(pd.DataFrame([finding()]).drop(columns="impact"), path)
+    assert not path.exists()
+
+
 def test_record_metrics_names_what_is_missing(tmp_path):
     with pytest.raises(ValueError, match="lstm lacks"):
         helpers.record_metrics(tmp_path / "m.json", study="transfers", day="2026-01-01", models=[{"name": "lstm"}])

@@ -38,10 +38,9 @@ def night(tmp_path):
     folder = tmp_path / "data/raw/transfers"
     folder.mkdir(parents=True)
     sources.write_status(folder, state="ok", rows=5, newest="2026-01-31 23:00", source="sample", window=["2026-01-01", "2026-01-31"])
-    findings = pd.DataFrame(
-        [["transfers", "slow_link", HOSTILE, "S", *[pd.Timestamp("2026-01-31", tz="UTC")] * 2, 1.0, 0.01, 9.0, 1.0, "s", HOSTILE, ""]],
-        columns=helpers.FINDING_COLUMNS,
-    )
+    at = [pd.Timestamp("2026-01-31", tz="UTC")] * 2
+    finding = ["transfers", "slow_link", HOSTILE, "S", *at, 1.0, 0.01, 9.0, 1.0, "s", HOSTILE, "", 2.0, "GB delayed"]
+    findings = pd.DataFrame([finding], columns=helpers.FINDING_COLUMNS)
     helpers.write_parquet(findings, tmp_path / "data/findings/transfers.parquet")
     return tmp_path
 

@@ -1,0 +1,399 @@
+"""Findings of all studies to incidents: linked, named, followed over the nights, marked and ranked. All is pure but `read_`.
+
+    Findings   what a table and the kinds say of each          read_kinds, read_sites, check_findings, describe_findings
+    Links      which findings are one incident                 link_findings, count_joined
+    Incidents  one row for each, in words                      combine, combine_p, add_impacts
+    Nights     its name and state from night to night          follow
+    Marks      what somebody has muted or acknowledged         apply_marks
+    Ranking    what comes first, and how grave it is           rank_incidents
+
+The entry rule is that of helpers.py: an error in here would be silent and change what is reported, and the backtest relies on it, too.
+"""
+
+import hashlib
+from datetime import date
+from fnmatch import fnmatchcase
+
+import numpy as np
+import pandas as pd
+import yaml
+from scipy import stats
+from scipy.sparse.csgraph import connected_components
+
+from helpers import FINDING_COLUMNS, resolve
+
+DAY_H, WEEK_H = 24.0, 168.0
+SCOPES = {      # what an incident of one finding is called, gravest scope first
+    "site": "{called} at {site}", "service": "{called} {name}", "community": "{called} of {name}", "node": "{called} on {name}",
+    "gpu": "{called} at {site}", "detector": "{called} in {name}", "desk": "{called}: {entity}", "other": "{called}: {name}"}
+GROUND = ("site", "service")      # what lies at a site and is not about one user or machine of it
+NOTHING_KNOWN = {"scope": "other", "called": "", "says": "", "words": [], "every": "day", "wish": False, "loses": False, "follows": False}
+TOLD_AS_ENDED = ("resolved", "over")
+MADE = ["key", "site", "what", "says", "kinds", "studies", "start", "end", "ended", "p_value", "impacts", "impact", "scope", "wish"]
+
+
+# -------------------------------------------------------------------------------------------------------------- Findings
+
+def read_kinds(path):
+    """{kind: {study, scope, called, says, words, every, wish, loses, follows}} of kinds.yaml; ValueError names the entry that is wrong."""
+    told = yaml.safe_load(resolve(path).read_text(encoding="utf-8")) or {}
+    needed = {"study": str, "scope": str, "called": str, "says": str, "words": list, "every": str}
+    for kind, entry in told.items():
+        wrong = [key for key, of in needed.items() if not isinstance(entry, dict) or not isinstance(entry.get(key), of)]
+        if wrong or entry["scope"] not in SCOPES or entry["every"] not in ("day", "week"):
+            raise ValueError(f"{path}: {kind} needs {', '.join(needed)}; scope is one of {', '.join(SCOPES)}, every is day or week")
+    return {kind: NOTHING_KNOWN | entry for kind, entry in told.items()}
+
+
+def read_sites(path):
+    """{name in small letters: site} of sites.yaml {site: [name, ...]}; empty for the path "". ValueError for what is no such mapping."""
+    told = yaml.safe_load(resolve(path).read_text(encoding="utf-8")) or {} if path else {}
+    if not isinstance(told, dict) or not all(isinstance(names, list) for names in told.values()):
+        raise ValueError(f"{path}: it must map sites to lists of their names")
+    return {str(name).casefold(): str(site) for site, names in told.items() for name in [site, *names]}
+
+
+def check_findings(findings, name):
+    """`findings` with FINDING_COLUMNS only, text without control characters, times in UTC; ValueError in one line names the table and the column."""
+    if lacking := [column for column in FINDING_COLUMNS if column not in findings]:
+        raise ValueError(f"{name} has no column {', '.join(lacking)}; a table of findings has {', '.join(FINDING_COLUMNS)}")
+    checked = findings[FINDING_COLUMNS].reset_index(drop=True)
+    for column in ("study", "kind", "entity", "site", "unit", "evidence", "figure", "impact_unit"):
+        checked[column] = [" ".join(str(text).split()) for text in checked[column].astype(object).where(checked[column].notna(), "")]
+    try:
+        for column in ("score", "p_value", "observed", "expected", "impact"):
+            checked[column] = pd.to_numeric(checked[column]).astype(float)
+        for column in ("start", "end"):
+            checked[column] = pd.to_datetime(checked[column], utc=True).astype("datetime64[us, UTC]")
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{name}: column {column!r}: {' '.join(str(error).split())[:150]}") from None
+    if not checked.p_value.between(0, 1).all():
+        raise ValueError(f"{name}: column 'p_value' holds {checked.p_value[~checked.p_value.between(0, 1)].iloc[0]}, which is no probability")
+    if (checked.impact < 0).any():
+        raise ValueError(f"{name}: column 'impact' holds {checked.impact.min()}; it must be 0 or more, or missing")
+    return checked
+
+
+def describe_findings(findings, kinds, sites):
+    """`findings` with sites called by their own names, and what their kinds say, in an order that does not depend on that of the rows.
+
+    Adds name (the entity up to its first ":" or ","), scope, called, says, words, every, wish, loses, follows, and first_h, last_h: hours since 1970,
+    NaN where no time is known. A site's own finding without a site is one of a community, a node that is called as its site is the site.
+    """
+    known = [kinds.get(f"{f.study}.{f.kind}") or kinds.get(f.kind, {}) for f in findings.itertuples()]
+    known = [entry if entry.get("study") == study else NOTHING_KNOWN for entry, study in zip(known, findings.study, strict=True)]
+    told = findings.assign(**{key: [entry[key] for entry in known] for key in NOTHING_KNOWN})
+    told["called"] = told.called.where(told.called != "", told.kind.str.replace("_", " "))
+    told["site"] = [sites.get(site.casefold(), site) for site in told.site]
+    told["name"] = told.entity.str.split("[:,]").str[0].str.strip()
+    told.loc[(told.scope == "site") & (told.site == ""), "scope"] = "community"
+    told.loc[(told.scope == "node") & (told.site != "") & (told.name == told.site), "scope"] = "site"
+    for column, first, other in (("first_h", "start", "end"), ("last_h", "end", "start")):
+        told[column] = hours_of(told[first].fillna(told[other]))
+    told["last_h"] = np.maximum(told.first_h + 1 / 3600, told.last_h)      # a moment lasts a second, else it would overlap nothing
+    order = ["first_h", "study", "scope", "name", "kind", "entity", "last_h", "p_value", "evidence"]
+    return told.sort_values(order, ignore_index=True)
+
+
+def hours_of(times):
+    """Hours since 1970, float64, of a Series of times or dates; NaN where one is missing."""
+    return (pd.to_datetime(times, utc=True) - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(hours=1)
+
+
+# ----------------------------------------------------------------------------------------------------------------- Links
+
+def near(one, other):
+    """Whether findings of `one` (n,) and `other` (m,) are less than a day apart, or a week if one is weekly: bool (n, m). Unknown times are near."""
+    apart = np.maximum(one.first_h.to_numpy()[:, None] - other.last_h.to_numpy(), other.first_h.to_numpy() - one.last_h.to_numpy()[:, None])
+    weekly = (one.every == "week").to_numpy()[:, None] | (other.every == "week").to_numpy()
+    return ~(apart >= np.where(weekly, WEEK_H, DAY_H))
+
+
+def same(one, other, columns):
+    """Whether rows of `one` (n,) and `other` (m,) agree in all `columns`: bool (n, m)."""
+    return np.logical_and.reduce([one[c].to_numpy(object)[:, None] == other[c].to_numpy(object) for c in columns])
+
+
+def link_findings(found):
+    """Number of the incident of each finding, int (n,), from 0 in the order of their first findings.
+
+    found : as `describe_findings` gives it. Linked are: the same name in one study, less than a day apart (a week if one is weekly); what is about
+    a site or a service of it, overlapping in time; idle GPUs of one site; findings of one node, or of one run. Then a community that does less at a
+    site joins what overlaps it most there of another study, and a topic of tickets follows at most one incident. No finding, no number.
+    """
+    if not len(found):
+        return np.zeros(0, int)
+    scope, site = found.scope.to_numpy(object), found.site.to_numpy(object)
+    first, last = found.first_h.to_numpy(), found.last_h.to_numpy()
+    shared = np.minimum(last[:, None], last) - np.maximum(first[:, None], first)      # hours; NaN where a time is not known
+    same_site = (site[:, None] == site) & (site != "")
+    overlap = same_site & (shared > 0)
+    ground, gpu, lasting = np.isin(scope, GROUND), scope == "gpu", np.isin(scope, ("node", "detector"))
+    named = same(found, found, ["study", "name"])
+    linked = named & near(found, found) | named & lasting & lasting[:, None] | gpu & gpu[:, None] & same_site | ground & ground[:, None] & overlap
+    label = in_order(connected_components(linked, directed=False)[1])
+    losing = (scope == "community") & found.loses.to_numpy(bool)
+    other_study = ~same(found, found, ["study"])
+    joined = label.copy()
+    for one in pd.unique(label[losing]):      # by incident, since a community that went down twice must not bridge two strangers
+        meets = np.where((losing & (label == one))[:, None] & ground & overlap & other_study, shared, 0.0).max(axis=0)
+        if meets.max() > 0:
+            joined[joined == one] = label[meets.argmax()]      # of equals, the first
+    return in_order(follow_topics(found, joined))
+
+
+def follow_topics(found, label):
+    """`label` (n,) with each topic of tickets joined to the one incident that it may be about.
+
+    Of the same site, or, without one, incidents without a site that share two of its keywords, those count that begin less than a week from the
+    topic's first week; the nearest is taken.
+    """
+    label, topics = label.copy(), found[found.follows.astype(bool)]
+    if not len(topics):
+        return label
+    rest = found[(found.scope != "desk").to_numpy()].assign(label=label[(found.scope != "desk").to_numpy()])
+    known = rest.groupby("label").agg(begins=("first_h", "min"), sites=("site", lambda s: set(s) - {""}), words=("words", lambda w: set().union(*w)))
+    for topic in topics.itertuples():
+        distance = (known.begins - topic.first_h).abs()
+        words = {singular(word) for word in topic.entity.partition(":")[2].split(",")}
+        about = [topic.site in sites if topic.site else not sites and len(words & {singular(w) for w in meant}) >= 2
+                 for sites, meant in zip(known.sites, known.words, strict=True)]
+        fits = distance[np.array(about, bool) & (distance < WEEK_H)]
+        if len(fits):
+            label[label == label[topic.Index]] = fits.index[fits.to_numpy().argmin()]
+    return label
+
+
+def singular(word):
+    """A keyword without the s of a plural, in small letters."""
+    return word.strip().casefold().removesuffix("s")
+
+
+def in_order(label):
+    """Labels (n,) renumbered from 0 by their first rows."""
+    return pd.factorize(np.asarray(label))[0]
+
+
+def count_joined(found, label):
+    """Number of incidents that more than one study sees."""
+    return int((found.study.groupby(label).nunique() > 1).sum())
+
+
+# ------------------------------------------------------------------------------------------------------------- Incidents
+
+def combine_p(p_values):
+    """Cauchy combination of p-values (n,), valid whatever their dependence (Liu & Xie 2020); 1 for none.
+
+    A p-value of 0 counts as 1e-300. Those above 0.99 count as that: one of 1 would outweigh all others.
+    """
+    p = np.clip(np.asarray(p_values, float), 1e-300, 0.99)
+    return float(stats.cauchy.sf(np.mean(stats.cauchy.isf(p)))) if len(p) else 1.0
+
+
+def add_impacts(found):
+    """What some findings cost: [{"study", "value", "unit"}], by study and unit.
+
+    Findings of one study and name that overlap count the same thing, so the largest counts; a node counts once, however often it is found.
+    """
+    sums = {}
+    known = found[found.impact.notna() & (found.impact_unit != "")].sort_values("first_h", kind="stable")
+    for (study, unit, _), mine in known.groupby(["study", "impact_unit", "name"]):
+        ends = mine.last_h.cummax().shift().fillna(-np.inf)
+        parts = (mine.first_h >= ends).cumsum() if unit != "nodes" else pd.Series(0, mine.index)
+        sums[study, unit] = sums.get((study, unit), 0.0) + float(mine.impact.groupby(parts).max().sum())
+    return [{"study": study, "value": value, "unit": unit} for (study, unit), value in sorted(sums.items())]
+
+
+def impact_text(impacts):
+    """Impacts as text such as "103,178 core hours, 1 node"; "" for none."""
+    sums = {}
+    for one in impacts:
+        sums[one["unit"]] = sums.get(one["unit"], 0.0) + one["value"]
+    texts = {unit: f"{value:,.0f}" if value >= 100 else f"{value:.3g}" for unit, value in sums.items()}
+    return ", ".join(f"{text} {unit.removesuffix('s') if text == '1' else unit}" for unit, text in texts.items())
+
+
+def combine(found, label, still_h=6.0):
+    """One row per incident: DataFrame [label] with key (study, scope, name of its first finding), site, what, says, kinds, studies, start, end,
+    ended, p_value, impacts, impact, scope, wish.
+
+    found : as `describe_findings` gives it, with `night`, the night (date text) that each is of. A finding has ended when it ends `still_h` or more
+    hours before the end of its night, a weekly one when it ends a week or more before; without times it goes on as long as it is found.
+    """
+    has_ended = found.last_h <= hours_of(found.night) + DAY_H - np.where(found.every == "week", WEEK_H, still_h)
+    rows = []
+    for _, mine in found.assign(has_ended=has_ended).groupby(np.asarray(label), sort=True):
+        grave = mine.scope.map(list(SCOPES).index)
+        lead = mine.loc[mine.assign(grave=grave).sort_values(["grave", "p_value"], kind="stable").index[0]]
+        sites = mine.site[mine.site != ""].value_counts()
+        first, impacts = mine.iloc[0], add_impacts(mine)
+        rows.append({
+            "key": (first.study, first.scope, first["name"]), "site": sites.index[0] if len(sites) else "", "what": title_of(mine, lead),
+            "says": lead.says, "kinds": list(pd.unique(mine.kind)), "studies": sorted(set(mine.study)), "start": mine.start.fillna(mine.end).min(),
+            "end": mine.end.fillna(mine.start).max(), "ended": bool(mine.has_ended.all()), "p_value": combine_p(mine.p_value), "impacts": impacts,
+            "impact": impact_text(impacts), "scope": lead.scope, "wish": bool(mine.wish.all())})
+    made = pd.DataFrame(rows, columns=MADE)
+    for time in ("start", "end"):
+        made[time] = pd.to_datetime(made[time], utc=True).astype("datetime64[us, UTC]")
+    return made
+
+
+def title_of(mine, lead):
+    """What an incident is called: by its gravest finding, or, where several of a site come together, by the site."""
+    names = mine[mine.scope.isin([*GROUND, "community"])].name.nunique()
+    if lead.scope in GROUND and lead.site and names > 1:
+        return f"site trouble at {lead.site}"
+    return SCOPES[lead.scope].format(called=lead.called, site=lead.site or lead["name"], name=lead["name"], entity=lead.entity)[:120]
+
+
+# ---------------------------------------------------------------------------------------------------------------- Nights
+
+def follow(found, label, made, earlier, earlier_found, *, day, worse_factor=1.5):
+    """(incidents with their name and state tonight, findings with `incident`): the rows of `made`, and what is gone since last night.
+
+    earlier, earlier_found : the last known row of each incident of earlier nights, with `of` (its night), and its findings; both may be empty.
+    An incident is the one of earlier nights of which a finding continues: same study, scope and name, less than a day apart (a week if weekly). Of
+    several it is the oldest, and the others have become part of it. States are those that the notebook explains. Findings that are `kept` are of an
+    earlier night, since their study has none of tonight.
+    """
+    before = (earlier if len(earlier) else pd.DataFrame(columns=["incident", "first_seen", "state", "ended", "of"])).set_index("incident")
+    taken, claims = claim(found, label, before, earlier_found)
+    names, used = [], set(before.index) | set(taken.values())
+    rows = []
+    for number, one in enumerate(made.to_dict("records")):
+        if number in taken:
+            name, then = taken[number], before.loc[taken[number]]
+            own = found[np.asarray(label) == number]
+            if one["start"] > then.start and not then.ended:      # its source may have forgotten how it began
+                one["start"] = then.start
+            rows.append(one | {"incident": name, "first_seen": then.first_seen} | continued(one, then, own, worse_factor))
+        else:
+            name = new_name(one["key"], day, used)
+            split = next((f"split from {other}" for other, numbers in claims.items() if number in numbers), "")
+            rows.append(one | {"incident": name, "first_seen": day, "state": "new", "night": 1, "change": split})
+        used.add(name)
+        names.append(name)
+    last = before["of"].max() if len(before) else ""
+    gone = before[(before["of"] == last) & ~before.index.isin(names)]
+    for name, then in gone[~gone.state.isin(TOLD_AS_ENDED)].iterrows():
+        into = next((names[number] for number in sorted(claims.get(name, ()))), "")
+        if into or not then.ended:
+            rows.append(then.to_dict() | {"incident": name, "state": "over" if into else "resolved", "ended": True,
+                                                     "change": f"now part of {into}" if into else ""})
+    tonight = found.assign(incident=np.array(names, object)[np.asarray(label, int)] if len(found) else [])
+    resolved = [row["incident"] for row in rows[len(made):] if row["state"] == "resolved"]
+    kept = earlier_found[earlier_found.incident.isin(resolved)]
+    return pd.DataFrame(rows, columns=[*made.columns, "incident", "first_seen", "state", "night", "change"]), tonight, kept
+
+
+def claim(found, label, before, earlier_found):
+    """({number of tonight: earlier name that it takes}, {earlier name: numbers of tonight that continue one of its findings})."""
+    if not len(before) or not len(found):
+        return {}, {}
+    pairs = same(found, earlier_found, ["study", "scope", "name"]) & near(found, earlier_found)
+    here, there = np.nonzero(pairs)
+    met = pd.DataFrame({"number": np.asarray(label)[here], "name": earlier_found.incident.to_numpy(object)[there], "finding": here}).drop_duplicates()
+    shared = met.groupby(["name", "number"]).size()
+    claims = {name: set(shared[name].index) for name in shared.index.unique("name")}
+    taken = {}
+    for name in sorted(claims, key=lambda name: (before.first_seen[name], name)):      # the oldest first
+        free = [number for number in claims[name] if number not in taken]
+        if free:
+            taken[max(free, key=lambda number: (shared[name, number], -number))] = name
+    return taken, claims
+
+
+def new_name(key, day, used):
+    """The name of an incident first seen on `day`: "20260119-3f2a", the hash being of study, scope and name of its first finding."""
+    for attempt in range(2**16):      # the hash again, should another incident of that night have it
+        name = f"{day.replace('-', '')}-{hashlib.sha256('|'.join([*key, str(attempt or '')]).encode()).hexdigest()[:4]}"
+        if name not in used:
+            return name
+    raise ValueError(f"more than 65,536 incidents first seen on {day}")
+
+
+def continued(one, then, own, worse_factor):
+    """State, night and change of an incident that earlier nights knew as `then`; own : its findings tonight."""
+    told = then.ended or then.state in TOLD_AS_ENDED
+    if one["ended"]:
+        return {"state": "over" if told else "resolved", "night": int(then.night), "change": ""}
+    if own.kept.all() and not told:
+        return {"state": "ongoing", "night": int(then.night), "change": f"as it was, since there is no news of {', '.join(one['studies'])}"}
+    further = sorted(set(one["studies"]) - set(then.studies))
+    rates = growth(one, then)
+    changes = ["it is back"] * bool(told) + [f"{', '.join(further)} {'sees' if len(further) == 1 else 'see'} it, too"] * bool(further)
+    changes += [f"{ratio:.1f} times as many {unit} a day" for unit, ratio in rates.items() if ratio >= worse_factor]
+    return {"state": "worse" if changes else "ongoing", "night": int(then.night) + 1, "change": "; ".join(changes)}
+
+
+def growth(one, then):
+    """{unit: how many times its impact per day of the incident is that of the night before}, where both are known."""
+    def per_day(row):
+        length = (row["end"] - row["start"]) / pd.Timedelta(days=1)
+        return {(i["study"], i["unit"]): i["value"] / max(length, 1.0) for i in row["impacts"]} if length == length else {}
+    now, past = per_day(one), per_day(then)
+    return {key[1]: now[key] / past[key] for key in now if past.get(key)}
+
+
+# ----------------------------------------------------------------------------------------------------------------- Marks
+
+def read_marks(marks):
+    """Marks as a table incident, kind, site, entity, as, by, until, why; ValueError names the one that cannot be understood."""
+    rows = []
+    for mark in marks:
+        told = {key: str(value).strip() for key, value in mark.items() if value not in (None, "")} if isinstance(mark, dict) else {}
+        which, known = set(told) & {"incident", "kind", "site", "entity"}, {"incident", "kind", "site", "entity", "as", "by", "until", "why"}
+        if not which or not {"as", "by", "until", "why"} <= set(told) <= known or told["as"] not in ("muted", "acknowledged"):
+            raise ValueError(f"mark: {mark} needs an incident or patterns of kind, site, entity, and as (muted or acknowledged), by, until, why")
+        try:
+            told["until"] = str(date.fromisoformat(told["until"]))
+        except ValueError:
+            raise ValueError(f"mark: until {told['until']!r} is no date such as 2026-03-31") from None
+        rows.append(told)
+    return pd.DataFrame(rows, columns=["incident", "kind", "site", "entity", "as", "by", "until", "why"], dtype=object).fillna("")
+
+
+def apply_marks(incidents, found, marks, day):
+    """(`incidents` with mark, marked_by, marked_until, marked_why, "" where none holds; `marks` with `used`, how many incidents each holds for).
+
+    A mark holds up to and including its day `until`. Patterns such as T2-* hold for an incident if all its findings fit; of several marks, the first.
+    """
+    told = incidents.assign(mark="", marked_by="", marked_until="", marked_why="")
+    used = []
+    for mark in marks.itertuples(index=False, name=None):
+        name, kind, site, entity, way, by, until, why = mark
+        fits = np.array([all(fnmatchcase(one, wanted.casefold()) for one, wanted in zip(map(str.casefold, row), (kind, site, entity), strict=True)
+                             if wanted) for row in zip(found.kind, found.site, found.entity, strict=True)], bool)
+        whole = set(found.incident) - set(found.incident[~fits]) if kind or site or entity else set(found.incident)
+        held = told.incident.isin(whole) & (name in ("", *told.incident)) & (told.incident == name if name else True) & (until >= day)
+        used.append(int(held.sum()))
+        free = held & (told.mark == "")
+        told.loc[free, ["mark", "marked_by", "marked_until", "marked_why"]] = [way, by, until, why]
+    return told, marks.assign(used=used)
+
+
+# --------------------------------------------------------------------------------------------------------------- Ranking
+
+def rank_incidents(incidents, weights, scales, limits, max_incidents):
+    """`incidents` sorted by rank with the points of which `priority` is the sum, severity, rank from 1, and shown (the first `max_incidents`).
+
+    weights : {"decade", "decades", "tenfold", "study", "site", "new", "going_on", "wish"}: points per decade of p, how many decades count, per
+    factor of ten of impact above its scale, per further study, for a whole site, for new or worse, for what goes on, for what somebody wanted.
+    scales : {unit: amount that is noticeable}. limits : {"high", "medium"}: points from which an incident is grave. Marked ones, then what is over or
+    resolved come last and are never shown in full.
+    """
+    w = weights
+    impact = [max([np.log10(1 + one["value"] / scales.get(one["unit"], np.inf)) for one in impacts], default=0.0) for impacts in incidents.impacts]
+    decades = np.minimum(-np.log10(np.maximum(incidents.p_value.astype(float), 1e-300)), w["decades"])
+    points = pd.DataFrame({
+        "surprise": w["decade"] * decades, "impact": w["tenfold"] * np.array(impact, float),
+        "sources": w["study"] * (incidents.studies.map(len).astype(float) - 1), "site": w["site"] * (incidents.scope == "site"),
+        "news": w["new"] * incidents.state.isin(["new", "worse"]), "going on": w["going_on"] * ~incidents.ended.astype(bool),
+        "wish": w["wish"] * incidents.wish.astype(bool)}, index=incidents.index).astype(float)
+    told = incidents.join(points.rename(columns="points {}".format)).assign(priority=points.sum(axis=1).round(3))
+    told["severity"] = np.select([told.priority >= limits["high"], told.priority >= limits["medium"]], ["high", "medium"], "low")
+    last = np.select([told.state.isin(TOLD_AS_ENDED), told.mark != ""], [2, 1], 0)
+    told = told.assign(last=last, down=-told.priority).sort_values(["last", "down", "incident"], ignore_index=True)
+    told["rank"] = np.arange(1, len(told) + 1)
+    told["shown"] = (told["last"] == 0) & (told["rank"] <= max_incidents)
+    return told.drop(columns=["last", "down"])
