@@ -93,7 +93,7 @@ def test_figures_are_those_worked_out_by_hand(compared):
     assert figures == {
         "precision": (pytest.approx(6 / 7, abs=1e-4), "6 of 7", "yes"),  # all but the rise
         "recall": (pytest.approx(5 / 6, abs=1e-4), "5 of 6", "yes"),  # outage, failing source, GPUs, sector, leak; not the link
-        "delay": (0.5, "2 of 2 outages", "yes"),  # the outage on its own night, the failing source one later
+        "delay": (0.5, "2 of 2 told", "yes"),  # the outage on its own night, the failing source one later
         "false": (pytest.approx(1 / 3, abs=1e-4), "1 in 3 nights", "no"),
         "merged": (1.0, "1 of 1", "yes"),
     }
@@ -141,6 +141,13 @@ def test_what_shows_an_outage(compared, finding, right):
     names, _, _ = compared
     known = names["known"][names["known"].kind == "site_outage"]
     assert names["hits_of"](pd.DataFrame([finding], columns=COLUMNS).astype(TIMES), known).sum() == right
+
+
+def test_an_outage_that_was_never_told_is_endlessly_late(tmp_path):
+    names, text, result = compare(tmp_path, {day: [] for day in DAYS}, [OUTAGE])
+    assert names["figures"]["delay"][0] == float("inf")
+    assert (result["figures"]["delay"]["value"][0], result["figures"]["delay"]["kept"]) == (None, "no")
+    assert "Later than the bar: site outage 1." in text
 
 
 def test_an_incident_counts_only_once_its_study_has_reported(tmp_path):
@@ -255,6 +262,7 @@ def test_a_backtest_goes_on_where_it_was_stopped_and_ends_with_its_page(nights, 
 
 
 def test_nights_are_run_anew_when_those_before_them_or_the_settings_change(nights, tmp_path, monkeypatch):
+    monkeypatch.setattr("backtest.score", lambda root, *_: (["compared"], root))
     settings = tmp_path / "more.yaml"
     settings.write_text("alarm_rate: 0.01")
     assert called(monkeypatch, *asked(tmp_path, first=DAYS[1])) == 0
