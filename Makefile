@@ -38,9 +38,10 @@ lab: $(ENV)/.installed       ## open JupyterLab
 lint: $(ENV)/.installed      ## check style of code and notebooks
 	ruff check . && nbstripout --verify $$(git ls-files '*.ipynb')
 
-clean:    ## remove all products, keep the environment
-	rm -rf products .snakemake
+clean:    ## remove all products, keep environment and feedback
+	rm -rf .snakemake products/*/{data,encoders,models,plots,reports,.lock}
 	find data encoders models plots reports -mindepth 1 ! -name README.md -delete
+	[ ! -d products ] || find products -type d -empty -delete
 
 # torch first and by version: a later one would draw gigabytes of CUDA packages
 $(ENV)/.installed: requirements.txt constraints.txt pyproject.toml

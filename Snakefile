@@ -260,7 +260,7 @@ def told_by(study):
 def digest_reads(wildcards):
     """The incidents of earlier nights, the knowledge and the feedback that there are."""
     earlier = [path for path in sorted((ROOT / "data/incidents").glob("*.parquet")) if path.name[:10] < str(DAY)]
-    return [*earlier, *sorted((ROOT / "feedback").glob("*.csv")), *(name for name in KNOWLEDGE if Path(name).exists())]
+    return [*earlier, *sorted((ROOT / "feedback").glob("*.csv")), *KNOWLEDGE]
 
 
 def digest_sees(wildcards):
@@ -362,9 +362,9 @@ rule digest:  # a target of its own, asked for after the chain, however that end
     input:
         digest_reads,
         notebook=DIGEST,
-        code=["helpers.py", *sorted(name for name in ("incidents.py", "solutions.py") if Path(name).exists())],
+        code=["helpers.py", "incidents.py", "solutions.py"],
     output:
-        [ROOT / f"data/incidents/{DAY}{end}" for end in (".parquet", "_findings.parquet", ".json")],
+        [ROOT / f"data/incidents/{DAY}{end}" for end in (".parquet", "_findings.parquet", "_proposals.parquet", ".json")],
     log:
         notebook=REPORT / "digest.ipynb",
         text=REPORT / "digest.log",

@@ -1,7 +1,7 @@
 """Findings of all studies to incidents: linked, named, followed over the nights, marked and ranked. All is pure but `read_`.
 
-    Findings   what a table and the kinds say of each          read_kinds, read_sites, check_findings, describe_findings
-    Links      which findings are one incident                 link_findings, count_joined
+    Findings   what their kinds say of them                    read_kinds, describe_findings
+    Links      which findings are one incident                 link_findings
     Incidents  one row for each, in words                      combine, combine_p, add_impacts
     Nights     its name and state from night to night          follow
     Marks      what somebody has muted or acknowledged         apply_marks
@@ -11,7 +11,6 @@ The entry rule is that of helpers.py: an error in here would be silent and chang
 """
 
 import hashlib
-from datetime import date
 from fnmatch import fnmatchcase
 
 import numpy as np
@@ -20,12 +19,12 @@ import yaml
 from scipy import stats
 from scipy.sparse.csgraph import connected_components
 
-from helpers import FINDING_COLUMNS, resolve
+from helpers import resolve
 
 DAY_H, WEEK_H = 24.0, 168.0
 SCOPES = {      # what an incident of one finding is called, gravest scope first
     "site": "{called} at {site}", "service": "{called} {name}", "community": "{called} of {name}", "node": "{called} on {name}",
-    "gpu": "{called} at {site}", "detector": "{called} in {name}", "desk": "{called}: {entity}", "other": "{called}: {name}"}
+    "gpu": "{called} at {site}", "detector": "{called}, {name}", "desk": "{called}: {entity}", "other": "{called}: {name}"}
 GROUND = ("site", "service")      # what lies at a site and is not about one user or machine of it
 NOTHING_KNOWN = {"scope": "other", "called": "", "says": "", "words": [], "every": "day", "wish": False, "loses": False, "follows": False}
 TOLD_AS_ENDED = ("resolved", "over")
@@ -43,35 +42,6 @@ def read_kinds(path):
         if wrong or entry["scope"] not in SCOPES or entry["every"] not in ("day", "week"):
             raise ValueError(f"{path}: {kind} needs {', '.join(needed)}; scope is one of {', '.join(SCOPES)}, every is day or week")
     return {kind: NOTHING_KNOWN | entry for kind, entry in told.items()}
-
-
-def read_sites(path):
-    """{name in small letters: site} of sites.yaml {site: [name, ...]}; empty for the path "". ValueError for what is no such mapping."""
-    told = yaml.safe_load(resolve(path).read_text(encoding="utf-8")) or {} if path else {}
-    if not isinstance(told, dict) or not all(isinstance(names, list) for names in told.values()):
-        raise ValueError(f"{path}: it must map sites to lists of their names")
-    return {str(name).casefold(): str(site) for site, names in told.items() for name in [site, *names]}
-
-
-def check_findings(findings, name):
-    """`findings` with FINDING_COLUMNS only, text without control characters, times in UTC; ValueError in one line names the table and the column."""
-    if lacking := [column for column in FINDING_COLUMNS if column not in findings]:
-        raise ValueError(f"{name} has no column {', '.join(lacking)}; a table of findings has {', '.join(FINDING_COLUMNS)}")
-    checked = findings[FINDING_COLUMNS].reset_index(drop=True)
-    for column in ("study", "kind", "entity", "site", "unit", "evidence", "figure", "impact_unit"):
-        checked[column] = [" ".join(str(text).split()) for text in checked[column].astype(object).where(checked[column].notna(), "")]
-    try:
-        for column in ("score", "p_value", "observed", "expected", "impact"):
-            checked[column] = pd.to_numeric(checked[column]).astype(float)
-        for column in ("start", "end"):
-            checked[column] = pd.to_datetime(checked[column], utc=True).astype("datetime64[us, UTC]")
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{name}: column {column!r}: {' '.join(str(error).split())[:150]}") from None
-    if not checked.p_value.between(0, 1).all():
-        raise ValueError(f"{name}: column 'p_value' holds {checked.p_value[~checked.p_value.between(0, 1)].iloc[0]}, which is no probability")
-    if (checked.impact < 0).any():
-        raise ValueError(f"{name}: column 'impact' holds {checked.impact.min()}; it must be 0 or more, or missing")
-    return checked
 
 
 def describe_findings(findings, kinds, sites):
@@ -111,7 +81,9 @@ def near(one, other):
 
 def same(one, other, columns):
     """Whether rows of `one` (n,) and `other` (m,) agree in all `columns`: bool (n, m)."""
-    return np.logical_and.reduce([one[c].to_numpy(object)[:, None] == other[c].to_numpy(object) for c in columns])
+    codes, keys = {}, [list(zip(*(rows[c] for c in columns), strict=True)) for rows in (one, other)]
+    first, second = (np.array([codes.setdefault(key, len(codes)) for key in each], int) for each in keys)
+    return first[:, None] == second
 
 
 def link_findings(found):
@@ -123,10 +95,9 @@ def link_findings(found):
     """
     if not len(found):
         return np.zeros(0, int)
-    scope, site = found.scope.to_numpy(object), found.site.to_numpy(object)
-    first, last = found.first_h.to_numpy(), found.last_h.to_numpy()
+    scope, first, last = found.scope.to_numpy(object), found.first_h.to_numpy(), found.last_h.to_numpy()
     shared = np.minimum(last[:, None], last) - np.maximum(first[:, None], first)      # hours; NaN where a time is not known
-    same_site = (site[:, None] == site) & (site != "")
+    same_site = same(found, found, ["site"]) & (found.site != "").to_numpy()
     overlap = same_site & (shared > 0)
     ground, gpu, lasting = np.isin(scope, GROUND), scope == "gpu", np.isin(scope, ("node", "detector"))
     named = same(found, found, ["study", "name"])
@@ -148,19 +119,18 @@ def follow_topics(found, label):
     Of the same site, or, without one, incidents without a site that share two of its keywords, those count that begin less than a week from the
     topic's first week; the nearest is taken.
     """
-    label, topics = label.copy(), found[found.follows.astype(bool)]
-    if not len(topics):
-        return label
-    rest = found[(found.scope != "desk").to_numpy()].assign(label=label[(found.scope != "desk").to_numpy()])
-    known = rest.groupby("label").agg(begins=("first_h", "min"), sites=("site", lambda s: set(s) - {""}), words=("words", lambda w: set().union(*w)))
-    for topic in topics.itertuples():
-        distance = (known.begins - topic.first_h).abs()
-        words = {singular(word) for word in topic.entity.partition(":")[2].split(",")}
-        about = [topic.site in sites if topic.site else not sites and len(words & {singular(w) for w in meant}) >= 2
-                 for sites, meant in zip(known.sites, known.words, strict=True)]
-        fits = distance[np.array(about, bool) & (distance < WEEK_H)]
-        if len(fits):
-            label[label == label[topic.Index]] = fits.index[fits.to_numpy().argmin()]
+    label = label.copy()
+    others = {number: rows for number in np.unique(label) if len(rows := np.flatnonzero((label == number) & (found.scope != "desk").to_numpy()))}
+    site, first, meant = found.site.to_numpy(object), found.first_h.to_numpy(), found.words.to_numpy(object)
+    for topic in np.flatnonzero(found.follows.to_numpy(bool)):
+        words, fits = {singular(word) for word in found.entity[topic].partition(":")[2].split(",")}, []
+        for number, rows in others.items():
+            away = abs(np.nanmin(first[rows], initial=np.inf) - first[topic])
+            named = {singular(word) for row in rows for word in meant[row]} if not any(site[rows]) else set()
+            if away < WEEK_H and (site[topic] in site[rows] if site[topic] else len(words & named) >= 2):
+                fits.append((away, number))
+        if fits:
+            label[label == label[topic]] = min(fits)[1]
     return label
 
 
@@ -172,11 +142,6 @@ def singular(word):
 def in_order(label):
     """Labels (n,) renumbered from 0 by their first rows."""
     return pd.factorize(np.asarray(label))[0]
-
-
-def count_joined(found, label):
-    """Number of incidents that more than one study sees."""
-    return int((found.study.groupby(label).nunique() > 1).sum())
 
 
 # ------------------------------------------------------------------------------------------------------------- Incidents
@@ -243,7 +208,8 @@ def title_of(mine, lead):
     names = mine[mine.scope.isin([*GROUND, "community"])].name.nunique()
     if lead.scope in GROUND and lead.site and names > 1:
         return f"site trouble at {lead.site}"
-    return SCOPES[lead.scope].format(called=lead.called, site=lead.site or lead["name"], name=lead["name"], entity=lead.entity)[:120]
+    entity = lead.entity.partition(": ")[2] or lead.entity      # of a topic its keywords
+    return SCOPES[lead.scope].format(called=lead.called, site=lead.site or lead["name"], name=lead["name"], entity=entity)[:120]
 
 
 # ---------------------------------------------------------------------------------------------------------------- Nights
@@ -321,7 +287,7 @@ def continued(one, then, own, worse_factor):
         return {"state": "ongoing", "night": int(then.night), "change": f"as it was, since there is no news of {', '.join(one['studies'])}"}
     further = sorted(set(one["studies"]) - set(then.studies))
     rates = growth(one, then)
-    changes = ["it is back"] * bool(told) + [f"{', '.join(further)} {'sees' if len(further) == 1 else 'see'} it, too"] * bool(further)
+    changes = ["it is back"] * bool(told) + [f"now also seen by {', '.join(further)}"] * bool(further)
     changes += [f"{ratio:.1f} times as many {unit} a day" for unit, ratio in rates.items() if ratio >= worse_factor]
     return {"state": "worse" if changes else "ongoing", "night": int(then.night) + 1, "change": "; ".join(changes)}
 
@@ -336,22 +302,6 @@ def growth(one, then):
 
 
 # ----------------------------------------------------------------------------------------------------------------- Marks
-
-def read_marks(marks):
-    """Marks as a table incident, kind, site, entity, as, by, until, why; ValueError names the one that cannot be understood."""
-    rows = []
-    for mark in marks:
-        told = {key: str(value).strip() for key, value in mark.items() if value not in (None, "")} if isinstance(mark, dict) else {}
-        which, known = set(told) & {"incident", "kind", "site", "entity"}, {"incident", "kind", "site", "entity", "as", "by", "until", "why"}
-        if not which or not {"as", "by", "until", "why"} <= set(told) <= known or told["as"] not in ("muted", "acknowledged"):
-            raise ValueError(f"mark: {mark} needs an incident or patterns of kind, site, entity, and as (muted or acknowledged), by, until, why")
-        try:
-            told["until"] = str(date.fromisoformat(told["until"]))
-        except ValueError:
-            raise ValueError(f"mark: until {told['until']!r} is no date such as 2026-03-31") from None
-        rows.append(told)
-    return pd.DataFrame(rows, columns=["incident", "kind", "site", "entity", "as", "by", "until", "why"], dtype=object).fillna("")
-
 
 def apply_marks(incidents, found, marks, day):
     """(`incidents` with mark, marked_by, marked_until, marked_why, "" where none holds; `marks` with `used`, how many incidents each holds for).
@@ -389,7 +339,7 @@ def rank_incidents(incidents, weights, scales, limits, max_incidents):
         "surprise": w["decade"] * decades, "impact": w["tenfold"] * np.array(impact, float),
         "sources": w["study"] * (incidents.studies.map(len).astype(float) - 1), "site": w["site"] * (incidents.scope == "site"),
         "news": w["new"] * incidents.state.isin(["new", "worse"]), "going on": w["going_on"] * ~incidents.ended.astype(bool),
-        "wish": w["wish"] * incidents.wish.astype(bool)}, index=incidents.index).astype(float)
+        "wish": w["wish"] * incidents.wish.astype(bool)}, index=incidents.index).astype(float) + 0.0      # no -0
     told = incidents.join(points.rename(columns="points {}".format)).assign(priority=points.sum(axis=1).round(3))
     told["severity"] = np.select([told.priority >= limits["high"], told.priority >= limits["medium"]], ["high", "medium"], "low")
     last = np.select([told.state.isin(TOLD_AS_ENDED), told.mark != ""], [2, 1], 0)

@@ -227,6 +227,8 @@ def exporter():
         "tr",
         "th",
         "td",
+        "details",
+        "summary",
     }
 
     def allowed(tag, name, value):

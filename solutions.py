@@ -1,0 +1,314 @@
+"""What to try about an incident, and what is learned from those who tried it.
+
+    Knowledge     solutions.yaml: proposals per kind of finding             read_solutions, kind_for
+    Feedback      a table that only grows, each row sealed with its past    read_feedback, record_feedback
+    Chances       how often a proposal works for a kind, at a site; order   effective, inherit, chances, rank
+
+    python solutions.py 20260119-3f2a restart-fts worked --by night-shift
+
+The model is a tree of chances: all proposals, one proposal, that proposal for one kind, that kind at one site. Each chance is drawn from a Beta
+distribution around the one above it (a hierarchical Beta-binomial model: Gelman et al., Bayesian Data Analysis, chapter 5). Evidence climbs the
+tree as effective counts (Kleinman 1973) and descends as a Beta distribution of the same mean and variance: all is closed form.
+"""
+
+import argparse
+import collections
+import csv
+import difflib
+import fcntl
+import hashlib
+import io
+import json
+import os
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+from scipy import stats
+
+from helpers import ROOT, atomic, resolve
+
+# ------------------------------------------------------------------------------------------------------------- Knowledge
+
+CONDITIONS = {"several_studies": bool, "site": str, "lasting_nights": int}
+
+
+def read_solutions(path=ROOT / "solutions.yaml"):
+    """The proposals of the YAML file `path`: a list of dicts id, kinds, when, proposal, effort; ValueError names in one line what is wrong."""
+    name = Path(path).name
+    try:
+        solutions = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or []
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{name} is no YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(solutions, list):
+        raise ValueError(f"{name} must be a list of proposals, each with id, kinds, proposal and effort")
+    for number, one in enumerate(solutions, 1):
+        if wrong := _wrong(one):
+            raise ValueError(f"{name}: proposal {number} ({str(one.get('id') if isinstance(one, dict) else one)[:40]}) {wrong}")
+    if twice := [i for i, n in collections.Counter(one["id"] for one in solutions).items() if n > 1]:
+        raise ValueError(f"{name}: the id {twice[0]} is there twice")
+    return [{"when": {}} | one for one in solutions]
+
+
+def _wrong(one):
+    """What is wrong with one entry of the knowledge base, "" if nothing."""
+    needed = {"id", "kinds", "proposal", "effort"}
+    if not isinstance(one, dict) or not needed <= set(one) <= needed | {"when"}:
+        return "must have id, kinds, proposal, effort, may have when, and nothing else"
+    kinds, when = one["kinds"], one.get("when", {})
+    if not re.fullmatch(r"[a-z][a-z0-9-]{1,39}", str(one["id"])):
+        return "needs an id of 2 to 40 small letters, digits and hyphens"
+    if not isinstance(kinds, list) or not kinds or not all(isinstance(k, str) and re.fullmatch(r"([\w-]+/)?[\w-]+", k) for k in kinds):
+        return "needs kinds, a list such as [drop, telemetry/silent]"
+    if not isinstance(one["proposal"], str) or not one["proposal"].strip() or not re.fullmatch(r"\d+ (min|h|d)", str(one["effort"])):
+        return "needs a proposal in words and an effort such as 10 min, 1 h or 2 d"
+    try:
+        good = all(type(value) is CONDITIONS.get(name) for name, value in when.items()) and re.compile(when.get("site", ""))
+    except (AttributeError, re.error):
+        good = False
+    return "" if good else "knows as conditions several_studies (true, false), site (a pattern), lasting_nights (a number)"
+
+
+def kind_for(solution, incident):
+    """As which of its kinds an incident (its kinds, studies) may be solved by `solution`: the first that fits, "" if none does."""
+    named = [name for kind in incident["kinds"] for name in (kind, *(f"{study}/{kind}" for study in incident["studies"]))]
+    return next((name for name in named if name in solution["kinds"]), "")
+
+
+def holds(when, incident):
+    """Whether the conditions of a proposal hold for an incident (its studies, site, night)."""
+    several = len(set(incident["studies"])) > 1
+    return (when.get("several_studies", several) == several and incident["night"] >= when.get("lasting_nights", 0)
+            and re.search(when.get("site", ""), incident["site"]) is not None)
+
+
+# -------------------------------------------------------------------------------------------------------------- Feedback
+
+COLUMNS = ["at", "incident", "kind", "site", "solution", "worked", "by", "checksum"]
+OUTCOMES = {"worked": True, "failed": False}
+
+
+def read_feedback(path):
+    """(feedback, trouble): the rows of feedback.csv that are as they were written, and in one line what is wrong with the rest, "" if nothing.
+
+    feedback : one row per feedback: at, incident, kind, site, solution, by (text), worked (bool); none where there is no file. Rows from one that was
+    changed, moved or lost on do not count: nobody can tell them from forged ones. A last line without its end is still being written.
+    """
+    try:
+        rows, trouble, _ = _replay(Path(path))
+    except OSError as error:
+        rows, trouble = [], f"{Path(path).name} cannot be read ({error.strerror}), so no feedback counts"
+    feedback = pd.DataFrame(rows, columns=COLUMNS, dtype="str").drop(columns="checksum")
+    return feedback.assign(worked=feedback.worked.map(OUTCOMES).astype(bool)), trouble
+
+
+def _replay(path):
+    """(rows that are as written, each a list of texts; what is wrong; length of a torn last line, bytes)."""
+    last = path.with_suffix(".last")      # read before the table, which may grow meanwhile
+    newest = last.read_text() if last.exists() else ""
+    data = path.read_bytes() if path.exists() else b""
+    reader = csv.reader(io.StringIO(data.decode("utf-8-sig", errors="replace"), newline=""))
+    rows, wrong = [], ""
+    try:
+        for row in reader:
+            first = reader.line_num == 1
+            if row and (row != COLUMNS if first else row[-1] != _seal(row[:-1], rows) or len(row) != len(COLUMNS)):
+                wrong = "names other columns" if first else "was changed or moved, or what came before it is lost"
+                break
+            rows += [row] if row and not first else []
+    except csv.Error as error:
+        wrong = f"cannot be read ({error})"
+    torn = len(data) - data.rfind(b"\n") - 1 if wrong and reader.line_num > data.count(b"\n") else 0
+    wrong = "" if torn else wrong
+    if wrong:
+        wrong = f"{path.name} line {reader.line_num} {wrong}; only the {len(rows)} feedbacks before it count"
+    elif newest and newest not in (f"{number} {row[-1]}\n" for number, row in enumerate(rows, 1)):
+        wrong = f"{path.name} holds {len(rows)} feedbacks, and none is that which {last.name} says was the last: its end was removed or replaced"
+    return rows, wrong, torn
+
+
+def _seal(texts, rows):
+    """Checksum of a row's texts and of the row before; of the values, since table programs change quotes and line ends without harm."""
+    return hashlib.sha256(json.dumps([rows[-1][-1] if rows else "", *texts]).encode()).hexdigest()
+
+
+def as_cell(text, length=80):
+    """`text` as one cell that no table program takes for a formula: one line, printable, at most `length` characters, ' before = + - and @."""
+    text = "".join(c for c in " ".join(str(text).split()) if c.isprintable())[:length]
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
+
+
+def record_feedback(incident, solution, worked, by="", products=""):
+    """Append to <products>/feedback/feedback.csv whether `solution` worked (bool) for `incident`; returns the row as a dict.
+
+    ValueError in one line for an incident or solution that is not known, with the nearest that are, for a solution that is not for this kind, and for
+    a table that somebody changed; OSError when it cannot be written. Either way the table stays as it was. Of several feedbacks on the same
+    incident and solution the last counts: so one corrects oneself.
+    """
+    if not isinstance(worked, bool | np.bool_):
+        raise ValueError(f"worked is {worked!r}: it must be True or False")
+    root, known = resolve(products), {one["id"]: one for one in read_solutions()}
+    about = _find_incident(root / "data/incidents", str(incident))
+    kinds = {name: kind for name, one in known.items() if (kind := kind_for(one, about))}
+    if solution not in known:
+        near = difflib.get_close_matches(str(solution), known, 3, cutoff=0)
+        raise ValueError(f"there is no solution {str(solution)[:60]!r}; the nearest: {', '.join(near)}")
+    if solution not in kinds:
+        raise ValueError(f"{solution} is not for {', '.join(about['kinds'])}; for it are: {', '.join(kinds) or 'none, add one to solutions.yaml'}")
+    now, outcome = f"{pd.Timestamp.now('UTC'):%Y-%m-%dT%H:%M:%SZ}", "worked" if worked else "failed"
+    row = [now, about["incident"], kinds[solution], as_cell(about["site"]), solution, outcome, as_cell(by)]
+    path = root / "feedback/feedback.csv"
+    try:
+        _append(path, row)
+    except OSError as error:
+        raise OSError(f"{path}: {error.strerror or error}; nothing was recorded") from None
+    return dict(zip(COLUMNS, row, strict=False))
+
+
+def _find_incident(folder, incident):
+    """The incident as the newest night has it: a dict incident, kinds, studies, site, night."""
+    seen = set()
+    for path in sorted(folder.glob("????-??-??.parquet"), reverse=True):
+        night = pd.read_parquet(path, columns=["incident", "kinds", "studies", "site", "night"])
+        for found in night[night.incident == incident].to_dict("records"):
+            return found
+        seen |= set(night.incident)
+    near = difflib.get_close_matches(incident, sorted(seen), 3, cutoff=0) or [f"none, for the digest left none in {folder}"]
+    raise ValueError(f"there is no incident {incident[:60]!r}; the nearest: {', '.join(near)}")
+
+
+def _append(path, texts):
+    """Seal and append a row, all or nothing: it is on the disk when this returns. A torn last line moves to feedback.torn."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a+b", buffering=0) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)      # others wait; the system ends the lock however this process ends
+        rows, trouble, torn = _replay(path)
+        if trouble:
+            raise ValueError(f"{trouble}. Nothing was recorded: restore {path.parent} from a copy, or move it away to begin anew")
+        data = path.read_bytes()
+        size = len(data) - torn
+        if torn:
+            with open(path.with_suffix(".torn"), "ab") as aside:
+                aside.write(data[size:] + b"\n")
+            file.truncate(size)
+        row, text = [*texts, _seal(texts, rows)], io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([[]] * (data[size - 1:size] not in (b"", b"\n")) + ([row] if size else [COLUMNS, row]))
+        rest = text.getvalue().encode()
+        try:
+            while rest:      # a disk that is nearly full takes a part, and refuses the next
+                rest = rest[file.write(rest):]
+            os.fsync(file.fileno())
+            with atomic(path.with_suffix(".last")) as temporary:
+                temporary.write_text(f"{len(rows) + 1} {row[-1]}\n")
+        except OSError:
+            file.truncate(size)
+            raise
+
+
+# --------------------------------------------------------------------------------------------------- Chances and ranking
+
+# How tightly chances lie around the one above, in trials: a proposal around all, a kind around its proposal, a site around its kind. With ALL, ten
+# imagined trials of which half worked, they make every chance from 0 to 1 about equally likely before the first feedback (1.04 of 2.07 trials).
+STRENGTHS = (6.0, 10.0, 20.0)
+ALL = (5.0, 5.0)
+
+
+def effective(worked, trials, strength):
+    """(worked, trials) of a branch as so many independent trials of the chance above it; arrays of any shape.
+
+    However often it was tried for one kind, that says no more of other kinds than strength + 1 trials of as many kinds (Kleinman 1973).
+    """
+    share = (strength + 1) / (trials + strength)
+    return worked * share, trials * share
+
+
+def inherit(branches):
+    """Beta distribution (a, b) of a chance, from the evidence at each level of the tree, top first: [(worked, trials), ...], arrays of any shape.
+
+    At each level the evidence is that of the other branches, at the last one its own. What is known above comes down as the Beta distribution that
+    has the mean and variance of a chance drawn around one known so well.
+    """
+    a, b = ALL
+    for strength, (worked, trials) in zip((np.inf, *STRENGTHS), branches, strict=True):
+        passed = 1 / (1 + (a + b + 1) / strength)
+        a, b = a * passed + worked, b * passed + trials - worked
+    return a, b
+
+
+def tally(told):
+    """Evidence at each level and what its branches pass up: two lists of {(solution, kind, site)[:level]: array [worked, trials]}."""
+    sums, passed = ([collections.defaultdict(lambda: np.zeros(2)) for _ in range(4)] for _ in range(2))
+    sums[3].update({key: np.array([of.sum(), len(of)], float) for key, of in told.groupby(["solution", "kind", "site"]).worked})
+    for level in (3, 2, 1):
+        for key, counts in sums[level].items():
+            passed[level][key] = np.array(effective(*counts, STRENGTHS[level - 1]))
+            sums[level - 1][key[:-1]] += passed[level][key]
+    return sums, passed
+
+
+SHOWN = ["solution", "proposal", "effort", "chance", "low", "high", "trials", "worked"]
+
+
+def chances(solutions, feedback, kind, site):
+    """The proposals for a `kind` (as solutions.yaml writes it) at a `site`, in the order of `solutions`, with what feedback says of each.
+
+    Returns one row each: SHOWN (mean chance and its 95% interval; trials and worked for this kind, at all sites), elsewhere (trials for other kinds),
+    kind, and a, b (the Beta distribution). A kind without proposals gives no row.
+    """
+    told, rows = feedback.drop_duplicates(["incident", "solution"], keep="last"), []
+    sums, passed = tally(told)
+    for one in (one for one in solutions if kind in one["kinds"]):
+        key = (one["id"], kind, as_cell(site))
+        a, b = inherit([*(sums[level][key[:level]] - passed[level + 1][key[:level + 1]] for level in range(3)), sums[3][key]])
+        mine = told[told.solution == one["id"]]
+        here = mine.worked[mine.kind == kind]
+        rows.append([one["id"], one["proposal"], one["effort"], a / (a + b), *stats.beta.ppf([0.025, 0.975], a, b), len(here), int(here.sum()),
+                     len(mine) - len(here), kind, a, b])
+    return pd.DataFrame(rows, columns=[*SHOWN, "elsewhere", "kind", "a", "b"]).astype({"a": float, "b": float})
+
+
+def rank(solutions, feedback, incident, day):
+    """The proposals for an incident, best first: the rows of `chances` with place (1 = first); none where no kind of it has any.
+
+    incident : its incident (id), kinds, studies, site, night. The first is that with the highest mean chance; the others follow by Thompson sampling
+    (Thompson 1933; Russo et al. 2018): each draws from its Beta distribution, the highest draw is next. So they are explored by those whom the
+    first has failed, at no cost to it. The draws are those of the incident and the night `day`: another run with the same feedback shows the same.
+    """
+    fitting = collections.defaultdict(list)
+    for one in solutions:
+        if (kind := kind_for(one, incident)) and holds(one["when"], incident):
+            fitting[kind].append(one)
+    found = [chances(ones, feedback, kind, incident["site"]) for kind, ones in fitting.items()] or [chances([], feedback, "", "")]
+    found = pd.concat(found, ignore_index=True)
+    rng = np.random.default_rng(list(hashlib.sha256(f"{day} {incident['incident']}".encode()).digest()))
+    drawn = stats.beta.ppf(rng.random(len(found)), found.a, found.b)
+    first = np.lexsort([-drawn, -found.chance])[:1]
+    drawn[first] = 1.0
+    return found.iloc[np.argsort(-drawn, kind="stable")].reset_index(drop=True).assign(place=np.arange(1, len(found) + 1))
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(prog="solutions.py", description="Tell whether a proposal of the digest worked for an incident.")
+    parser.add_argument("incident", help="as the digest names it, such as 20260119-3f2a")
+    parser.add_argument("solution", help="id of the proposal, such as restart-fts")
+    parser.add_argument("outcome", choices=list(OUTCOMES))
+    parser.add_argument("--by", default="", help="who says so; stays in the table, on no page")
+    parser.add_argument("--products", default="", help="the folder of products, where config.yaml names one")
+    told = parser.parse_args(arguments)
+    try:
+        row = record_feedback(told.incident, told.solution, OUTCOMES[told.outcome], told.by, told.products)
+    except (OSError, ValueError) as error:
+        print(f"solutions: {error}", file=sys.stderr)
+        return 1
+    feedback, _ = read_feedback(resolve(told.products) / "feedback/feedback.csv")
+    now = chances(read_solutions(), feedback, row["kind"], row["site"]).set_index("solution").loc[told.solution]
+    print(f"Noted. For {row['kind'].replace('_', ' ')}, {told.solution} worked in {now.worked} of {now.trials} trials; its chance at "
+          f"{row['site'] or 'such a place'} is now {now.chance:.0%} ({now.low:.0%} to {now.high:.0%}).")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
