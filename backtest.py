@@ -10,6 +10,7 @@ before, a night is only complete when those before it are, and all with the same
 import argparse
 import hashlib
 import html
+import json
 import re
 import subprocess
 import sys
@@ -21,7 +22,7 @@ import yaml
 
 import publish
 from helpers import ROOT, atomic, resolve, write_json
-from steps import read_notebook
+from steps import error_of, read_notebook
 
 CHAIN = ["snakemake", "--keep-going", "--rerun-incomplete", "--nolock", "--rerun-triggers", "mtime", "params", "input", "--quiet", "all"]
 
@@ -153,18 +154,15 @@ def replay(root, days, config, cores):
 
 def score(root, first, last, truth):
     """Execute the notebook that compares, write its page; (what it concludes, line by line, or [] where it failed; page)."""
-    import papermill
-
-    executed = root / "reports/backtest.ipynb"
+    executed, log = root / "reports/backtest.ipynb", root / "reports/backtest.log"
     parameters = {"first": str(first), "last": str(last), "products": str(root)} | ({"truth": str(truth)} if truth else {})
-    try:
-        papermill.execute_notebook(
-            ROOT / "notebooks/backtest.ipynb", executed, parameters=parameters, kernel_name="python3", progress_bar=False, cwd=ROOT
-        )
-    except papermill.PapermillExecutionError as error:
-        print(f"nightshift: the comparison failed: {error.ename}: {' '.join(str(error.evalue).split())[:300]}", file=sys.stderr)
+    command = ["papermill", "notebooks/backtest.ipynb", str(executed), "-k", "python3", "-y", json.dumps(parameters)]
+    with log.open("w") as out:
+        subprocess.run(command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT)
     publish.publish_notebook(executed, day=str(last), front="", steps=[], current="")
     notebook = read_notebook(executed)
+    if error := error_of(notebook, log)[0]:
+        print(f"nightshift: the comparison failed: {error}", file=sys.stderr)
     shown = [o["data"]["text/markdown"] for o in notebook["cells"][-1].get("outputs", []) if "text/markdown" in o.get("data", {})]
     return html.unescape("".join("".join(text) for text in shown)).replace("**", "").splitlines(), executed.with_suffix(".html")
 
