@@ -157,10 +157,12 @@ def score(root, first, last, truth):
     executed, log = root / "reports/backtest.ipynb", root / "reports/backtest.log"
     parameters = {"first": str(first), "last": str(last), "products": str(root)} | ({"truth": str(truth)} if truth else {})
     command = ["papermill", "notebooks/backtest.ipynb", str(executed), "-k", "python3", "-y", json.dumps(parameters)]
+    executed.unlink(missing_ok=True)  # that of an earlier backtest
     with log.open("w") as out:
         subprocess.run(command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT)
+    if (notebook := read_notebook(executed)) is None:
+        stop(f"the comparison could not begin: {log}", 1)
     publish.publish_notebook(executed, day=str(last), front="", steps=[], current="")
-    notebook = read_notebook(executed)
     if error := error_of(notebook, log)[0]:
         print(f"nightshift: the comparison failed: {error}", file=sys.stderr)
     shown = [o["data"]["text/markdown"] for o in notebook["cells"][-1].get("outputs", []) if "text/markdown" in o.get("data", {})]

@@ -259,6 +259,11 @@ def test_a_backtest_goes_on_where_it_was_stopped_and_ends_with_its_page(nights, 
     page = (tmp_path / "reports/backtest.html").read_text()
     assert "3 nights, 2026-01-05 to 2026-01-07: precision 0.86" in page
     assert 'index.html"' not in page  # it belongs to no night, and none has pages
+    write_truth(tmp_path, [(*OUTAGE[:-1], "I99")])
+    assert called(monkeypatch, *asked(tmp_path)) == 1
+    line = "nightshift: the comparison failed: AssertionError: the table of known incidents names a cause that is none of them\n"
+    assert capsys.readouterr().err == line
+    assert "This notebook failed." in (tmp_path / "reports/backtest.html").read_text()
 
 
 def test_nights_are_run_anew_when_those_before_them_or_the_settings_change(nights, tmp_path, monkeypatch):
