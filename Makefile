@@ -7,9 +7,9 @@ export PATH := $(abspath $(ENV))/bin:$(PATH)
 SHELL  := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help reports test lab nightly bench lint clean
+.PHONY: help reports test lab nightly backtest bench lint clean
 
-help:     ## list the targets
+help:
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
 
 reports: $(ENV)/.installed   ## run the chain and render the site: CONFIG=site.yaml DAY=2026-01-31
@@ -20,6 +20,10 @@ reports: $(ENV)/.installed   ## run the chain and render the site: CONFIG=site.y
 
 nightly:  ## the same for the night that has just ended (UTC), as cron calls it
 	@$(MAKE) --no-print-directory reports DAY=$$($(PYTHON) -c 'import datetime as d; print(d.datetime.now(d.UTC).date() - d.timedelta(1))')
+
+backtest: CONFIG := config.yaml tests/backtest.yaml
+backtest: $(ENV)/.installed  ## replay nights and score them: FROM=2026-01-02 TO=2026-01-31
+	@python backtest.py --from "$(FROM)" --to "$(TO)" --config $(CONFIG) --cores "$(CORES)" $(if $(TRUTH),--truth "$(TRUTH)")
 
 test: $(ENV)/.installed      ## run all tests, on up to four processors at once
 	@[ -d tests/site/node_modules ] || ! command -v npm >/dev/null || npm ci --prefix tests/site --silent --no-fund --no-audit

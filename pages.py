@@ -168,6 +168,7 @@ def has_links(page, steps):
 def publish_notebook(path, page, *, day, front, steps, current, of="", places=()):
     """Write `page` of the executed notebook at `path`, unless it is newer than notebook and templates and leads to all `steps`.
 
+    front : path from it to the front page of its night; empty for a page that belongs to none.
     steps : name and href of the pages in its navigation; of : the night it was executed in, if not `day`; places : as in `render_notebook`.
     """
     newest_source = max(p.stat().st_mtime for p in [path, Path(__file__), *TEMPLATES.rglob("*.*")])

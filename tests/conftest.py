@@ -195,10 +195,8 @@ def asked_outside(browser):
     return re.findall(r'"url\\?":\\?"(https?:[^"\\]+)', str(browser.get_log("performance")))
 
 
-@pytest.fixture(scope="session")
-def sample_chain(tmp_path_factory):
-    """The whole chain on a small sample: its products folder and what it printed."""
-    products = tmp_path_factory.mktemp("sample-chain")
+def small_config(products):
+    """The configuration of the repository with a small sample and quick trainings, as a dict."""
     config = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
     small = {"days": 28, "transfers_per_day": 500, "nights": 14, "certification_runs": 60, "ticket_weeks": 80, "tickets_per_week": 12}
     config |= {"products": str(products), "simulate": small}
@@ -206,7 +204,14 @@ def sample_chain(tmp_path_factory):
     config["studies"]["tickets"]["train"] |= {"resolutions": [1, 2, 4], "bootstraps": 3, "seeds": [1]}
     for study, quick in QUICK.items():
         config["studies"][study]["train"] |= quick
-    path = products / "config.yaml"
+    return config
+
+
+@pytest.fixture(scope="session")
+def sample_chain(tmp_path_factory):
+    """The whole chain on a small sample: its products folder and what it printed."""
+    products = tmp_path_factory.mktemp("sample-chain")
+    config, path = small_config(products), products / "config.yaml"
     path.write_text(yaml.safe_dump(config))
     code, printed = run_chain(path)
     assert code == 0, printed

@@ -76,7 +76,7 @@ def write_study(products, clean, learned=None, **more):
     names = [f"t{k:03d}" for k in mine.topic_number]
     rng = np.random.default_rng(12)
     members = pd.DataFrame({"ticket_id": mine.ticket_id, "topic": names, "distance": rng.uniform(0.1, 0.5, len(mine))})
-    helpers.write_parquet(members.astype({"topic": str, "ticket_id": str}), paths.models / "members.parquet")
+    helpers.write_parquet(members.astype({"topic": str, "ticket_id": str, "distance": "float32"}), paths.models / "members.parquet")
     numbers = sorted(clean.topic_number.unique())
     centroids = list(np.eye(TOPICS, helpers.VECTOR, dtype="float32")[numbers])
     topics = pd.DataFrame({"topic": [f"t{k:03d}" for k in numbers], "name": [SUBJECTS[k].replace(" ", ", ") for k in numbers], "state": "steady"})

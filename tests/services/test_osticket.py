@@ -251,6 +251,7 @@ def test_a_server_that_dies_between_pages_costs_only_what_was_not_read(folder, t
     assert "check" in line
     pages = {path.name: path.stat().st_mtime_ns for path in (raw(tmp_path / "a") / "pages").glob("*.parquet")}
     assert len(pages) == 2
+    (raw(tmp_path / "a") / "pages/.0123abcd-000000000300.parquet").write_bytes(b"PAR1, and no more")  # of a page, when the run itself is killed
     with mariadb_server.mariadb(folder / "dies", port=port) as server:
         server.sql("UPDATE ost_ticket SET lastupdate = '2026-01-20 11:00:00', number = 'y' WHERE ticket_id = 5", "osticket")
         kept = []

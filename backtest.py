@@ -1,0 +1,196 @@
+"""The chain replayed night by night, and its incidents scored against the troubles that are known: `make backtest FROM=2026-01-02 TO=2026-01-31`.
+
+    python backtest.py --from 2026-01-02 --to 2026-01-31 --config config.yaml tests/backtest.yaml [--truth incidents.csv]
+
+A night is what `make reports` does, digest included, without its pages. All of it goes below products/backtest, whatever folder the configuration
+names. A night that is complete is not run again, so that a backtest goes on where it was stopped; since an incident's life depends on the nights
+before, a night is only complete when those before it are, and all with the same settings. At the end notebooks/backtest.ipynb compares.
+"""
+
+import argparse
+import hashlib
+import html
+import json
+import re
+import subprocess
+import sys
+import time
+from datetime import date, timedelta
+from pathlib import Path
+
+import yaml
+
+from helpers import ROOT, atomic, resolve, write_json
+from steps import error_of, read_notebook
+
+CHAIN = ["snakemake", "--keep-going", "--rerun-incomplete", "--nolock", "--rerun-triggers", "mtime", "params", "input", "--quiet", "all"]
+
+
+def stop(message, code=2):
+    """End with one line."""
+    sys.exit(print(f"nightshift: {message}", file=sys.stderr) or code)
+
+
+# ------------------------------------------------------------------------------------------------------ what is asked
+
+
+def read_config(paths):
+    """The configuration in the YAML files `paths`, each laid over those before it, without its night and its folder; ends with one line."""
+    from snakemake.utils import update_config
+
+    config = {}
+    for path in paths:
+        try:
+            told = yaml.safe_load(path.read_text(encoding="utf-8"))
+            update_config(config, told)
+        except (OSError, ValueError, AttributeError, yaml.YAMLError) as error:
+            stop(f"{path} cannot be read: {type(error).__name__}: {' '.join(str(error).split())}")
+    if not isinstance(config.get("studies"), dict) or not config["studies"]:
+        stop(f"{' and '.join(map(str, paths))} names no study")
+    return {name: value for name, value in config.items() if name not in ("day", "products")}
+
+
+def read_day(name, text):
+    """The night that the option FROM or TO names; ends with one line."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        stop(f"{name}={text} is no night such as 2026-01-31")
+
+
+def reads_sample(config):
+    """Whether a study reads the sample, as one does that names no source."""
+    steps = [study or {} for study in config["studies"].values()]
+    return any(((study.get("extract") or {}).get("source", "sample")) == "sample" for study in steps)
+
+
+def nights_of_sample(given):
+    """First and last night on which every source of the sample has data; `given`: the parameters of simulate.ipynb that are not its own."""
+    told = {p["name"]: p["default"] for p in parameters_of(read_notebook(ROOT / "notebooks/simulate.ipynb"))} | given
+    last = date.fromisoformat(str(told["day"]))
+    return last - timedelta(min(told["days"], told["nights"], told["certification_days"]) - 1), last
+
+
+def check(first, last, config, truth):
+    """End with one line when these nights cannot be replayed and scored."""
+    if first > last:
+        stop(f"FROM={first} comes after TO={last}")
+    if truth and not resolve(truth).is_file():
+        stop(f"there is no table of known incidents {truth}")
+    if not truth and not reads_sample(config):
+        stop("there is nothing to be scored against: no study reads the sample, and TRUTH names no table of known incidents")
+    if reads_sample(config):
+        begins, ends = nights_of_sample(config.get("simulate") or {})
+        if not begins <= first <= last <= ends:
+            stop(f"the sample has the nights from {begins} to {ends}, and FROM={first} TO={last} ask for others")
+
+
+# ------------------------------------------------------------------------------------------------------ the nights
+
+
+def run_night(root, day, config, cores):
+    """Run chain and digest of one night; (2 if either could not begin, else 0; path of what they printed)."""
+    log = root / "reports" / day / "chain.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w") as out:
+        for target in ("all", "digest"):
+            command = [*CHAIN, "--cores", cores, "--configfile", str(config), "--config", f"day={day}", f"products={root}", "--", target]
+            if subprocess.run(command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT).returncode == 2:
+                return 2, log
+    return 0, log
+
+
+def failures(root, day, studies):
+    """{study: step and error} of the studies that failed on `day`."""
+    told = [read_study(root, day, study, day) for study in studies]
+    return {s["study"]: f"{s['failed_step']}: {s['error']}" for s in told if s["verdict"] == "failed"}
+
+
+def complete_nights(root, days, settings):
+    """How many of `days`, from the first on, are complete with these `settings` (a hash). What is there of other nights is forgotten: their incidents
+    had other settings, or other nights before them.
+    """
+    told = {path.parent.name: read_json(path)["settings"] for path in root.glob("reports/*/replayed.json")}
+    complete = next((i for i, day in enumerate(days) if told.get(day) != settings), len(days))
+    for day in told:
+        if told[day] != settings or (complete < len(days) and day >= days[complete]):
+            (root / "reports" / day / "replayed.json").unlink()
+    for path in root.glob("data/incidents/*"):
+        if not (root / "reports" / path.name[: len(days[0])] / "replayed.json").exists():
+            path.unlink()
+    return complete
+
+
+def replay(root, days, config, cores):
+    """Run the nights `days` that are not complete, telling of each how long it took, what failed and how much is left."""
+    told = yaml.safe_dump(config)
+    settings = hashlib.sha256(told.encode()).hexdigest()
+    complete = complete_nights(root, days, settings)
+    with atomic(root / "config.yaml") as temporary:
+        temporary.write_text(told, encoding="utf-8")
+    if complete:
+        print(f"{complete} of {len(days)} nights are complete", flush=True)
+    begun = time.monotonic()
+    for done, day in enumerate(days[complete:], 1):
+        started = time.monotonic()
+        code, log = run_night(root, day, root / "config.yaml", cores)
+        if code == 2:
+            lines = re.findall(r"^nightshift: (.+)$", log.read_text(errors="replace"), re.M)
+            stop(lines[-1] if lines else f"the chain could not begin: {log}")
+        if not (root / f"data/incidents/{day}.parquet").exists():
+            stop(f"the digest of {day} failed, and later nights need it: {log}; once mended, the same command goes on from there", 1)
+        failed = failures(root, day, config["studies"])
+        taken, left = time.monotonic() - started, len(days) - complete - done
+        write_json({"day": day, "settings": settings, "seconds": round(taken, 1), "failed": failed}, root / "reports" / day / "replayed.json")
+        rest = f"; {left} nights left, about {(time.monotonic() - begun) / done * left / 60:.0f} min" if left else ""
+        print(f"{day}: {taken:.0f} s{rest}", flush=True)
+        for study, error in failed.items():
+            print(f"{day}: {study} failed in {error}", file=sys.stderr, flush=True)
+
+
+# ------------------------------------------------------------------------------------------------------ the result
+
+
+def score(root, first, last, truth):
+    """Execute the notebook that compares, write its page; (what it concludes, line by line, or [] where it failed; page)."""
+    executed, log = root / "reports/backtest.ipynb", root / "reports/backtest.log"
+    parameters = {"first": str(first), "last": str(last), "products": str(root)} | ({"truth": str(truth)} if truth else {})
+    command = ["papermill", "notebooks/backtest.ipynb", str(executed), "-k", "python3", "-y", json.dumps(parameters)]
+    executed.unlink(missing_ok=True)  # that of an earlier backtest
+    with log.open("w") as out:
+        subprocess.run(command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT)
+    if (notebook := read_notebook(executed)) is None:
+        stop(f"the comparison could not begin: {log}", 1)
+    publish_notebook(executed, executed.with_suffix(".html"), day=str(last), front="", steps=[], current="")
+    if error := error_of(notebook, log)[0]:
+        print(f"nightshift: the comparison failed: {error}", file=sys.stderr)
+    shown = [o["data"]["text/markdown"] for o in notebook["cells"][-1].get("outputs", []) if "text/markdown" in o.get("data", {})]
+    return html.unescape("".join("".join(text) for text in shown)).replace("**", "").splitlines(), executed.with_suffix(".html")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--from", dest="first", required=True, help="first night, such as 2026-01-02")
+    parser.add_argument("--to", dest="last", required=True, help="last night")
+    parser.add_argument("--config", nargs="+", type=Path, default=[Path("config.yaml")], help="later files overlay earlier ones")
+    parser.add_argument("--truth", default="", help="table of known incidents, CSV or Parquet; default: that of the sample")
+    parser.add_argument("--products", default="products/backtest", help="folder for everything that is written")
+    parser.add_argument("--cores", default="all")
+    options = parser.parse_args()
+    first, last = read_day("FROM", options.first), read_day("TO", options.last)
+    config = read_config(options.config)
+    check(first, last, config, options.truth)
+    root = resolve(options.products)
+    days = [str(first + timedelta(i)) for i in range((last - first).days + 1)]
+    try:
+        replay(root, days, config, options.cores)
+    except KeyboardInterrupt:
+        stop("stopped; the same command goes on with the night that was cut off", 130)
+    lines, page = score(root, first, last, options.truth)
+    print("\n".join(lines))
+    print(f"Backtest: {page}")
+    return 0 if lines else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
