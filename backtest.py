@@ -21,8 +21,8 @@ from pathlib import Path
 import yaml
 
 from helpers import ROOT, atomic, resolve, write_json
-from pages import parameters_of, publish_notebook, read_json
 from publish import read_study
+from publishing.pages import parameters_of, publish_notebook, read_json
 from steps import error_of, read_notebook
 
 CHAIN = ["snakemake", "--keep-going", "--rerun-incomplete", "--nolock", "--rerun-triggers", "mtime", "params", "input", "--quiet", "all"]

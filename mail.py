@@ -3,8 +3,8 @@
     python mail.py --config config.yaml [--day 2026-01-31] [--dry-run]
 
 Who gets what stands under `mail` in the configuration, SMTP_USER and SMTP_PASSWORD in the environment. It tells what digest.json of the night says,
-and keeps in mail.json beside it what became of each recipient's mail, before and after it is handed over. letters.py writes messages, post.py hands
-them over. The rules:
+and keeps in mail.json beside it what became of each recipient's mail, before and after it is handed over. In publishing/, letters.py writes
+messages and post.py hands them over. The rules:
 
 - At most one mail a night for each recipient. It is sent when something that they may see is new, worse or resolved, or goes on and was never told to
   them, as after a mail that was lost; with `only_changes: false`, every night. Who is told of failures as well finds them in the digest.
@@ -32,15 +32,19 @@ from urllib.parse import urlsplit
 import yaml
 
 from helpers import atomic, resolve, write_json
-from letters import SEVERITIES, message_of, one_line, read_night, view_of
-from post import NoWay, deliver
+from publishing.letters import SEVERITIES, message_of, one_line, read_night, view_of
+from publishing.post import NoWay, deliver
 from steps import site_settings
 
-RETRY_NIGHTS = 3      # a mail older than this is no news
-MAX_TO = 50           # recipients of one message; servers take 100 (RFC 5321, 4.5.3.1.8), many less
-MAX_STATES = 30       # nights that are looked back on for what a recipient was told
-MEANS = {"waiting": "tried again at the next run", "refused": "not tried again for this night",
-         "unclear": "may have been delivered and is not sent again", "given up": f"given up after {RETRY_NIGHTS} nights"}
+RETRY_NIGHTS = 3  # a mail older than this is no news
+MAX_TO = 50  # recipients of one message; servers take 100 (RFC 5321, 4.5.3.1.8), many less
+MAX_STATES = 30  # nights that are looked back on for what a recipient was told
+MEANS = {
+    "waiting": "tried again at the next run",
+    "refused": "not tried again for this night",
+    "unclear": "may have been delivered and is not sent again",
+    "given up": f"given up after {RETRY_NIGHTS} nights",
+}
 ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 ADDRESS = re.compile(rf"(?=.{{3,254}}\Z)(?=[^@]{{1,64}}@){ATOM}(\.{ATOM})*@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*\Z")
 
@@ -75,15 +79,24 @@ def read_settings(config):
     user, password = (os.environ.get(name, "") for name in ("SMTP_USER", "SMTP_PASSWORD"))
     if bool(user) != bool(password) or not (user + password).isascii():
         raise ValueError("SMTP_USER and SMTP_PASSWORD must both be set, or neither, in ASCII")
-    return SimpleNamespace(sender=checked_address("mail.from", given.get("from")), server=checked_server(given.get("server")), people=people,
-                           login=(user, password) if user else None, failures=set(failures), only_changes=only_changes,
-                           site_url=site_settings(config)[1])
+    return SimpleNamespace(
+        sender=checked_address("mail.from", given.get("from")),
+        server=checked_server(given.get("server")),
+        people=people,
+        login=(user, password) if user else None,
+        failures=set(failures),
+        only_changes=only_changes,
+        site_url=site_settings(config)[1],
+    )
 
 
 def check_names(where, given, known):
     if not isinstance(given, dict) or (unknown := [name for name in given if name not in known]):
-        raise ValueError(f"{where}: unknown setting {unknown[0]!r}; known are {', '.join(known)}" if isinstance(given, dict)
-                         else f"{where} must be a mapping of {', '.join(known)}")
+        raise ValueError(
+            f"{where}: unknown setting {unknown[0]!r}; known are {', '.join(known)}"
+            if isinstance(given, dict)
+            else f"{where} must be a mapping of {', '.join(known)}"
+        )
 
 
 def list_of(where, given):
@@ -101,9 +114,9 @@ def checked_address(where, address):
 def checked_server(url):
     """(scheme, host, port) of smtp://host:587 (STARTTLS) or smtps://host:465 (TLS)."""
     url = str(url or "")
-    if "@" in url:      # not shown: it may hold the password
+    if "@" in url:  # not shown: it may hold the password
         raise ValueError("mail.server holds a user or a password: they belong into the environment, as SMTP_USER and SMTP_PASSWORD")
-    with contextlib.suppress(ValueError):      # a port that is none
+    with contextlib.suppress(ValueError):  # a port that is none
         parts = urlsplit(url)
         port = parts.port or {"smtp": 587, "smtps": 465}.get(parts.scheme)
         more = parts.path.strip("/") or parts.query or parts.fragment
@@ -130,7 +143,7 @@ def send_night(root, day, config, *, dry_run=False):
             return write_drafts(root, day, settings) if dry_run else send_all(root, day, settings)
     except BlockingIOError:
         return ["another run is sending mail, and this one leaves it to that"]
-    except Exception as error:      # whatever it is, the site is published, and that must not end with a traceback
+    except Exception as error:  # whatever it is, the site is published, and that must not end with a traceback
         return [one_line(error if isinstance(error, ValueError) else f"{type(error).__name__}: {error}")]
 
 
@@ -140,7 +153,7 @@ def send_all(root, day, settings):
     if any(night > day for night in states):
         return []
     since = str(date.fromisoformat(day) - timedelta(RETRY_NIGHTS))
-    troubles, way = end_old(root, states, since), ""      # way: why nothing can be sent any more
+    troubles, way = end_old(root, states, since), ""  # way: why nothing can be sent any more
     due = {night: [key for key, entry in state.items() if entry["outcome"] == "waiting"] for night, state in states.items()} | {day: None}
     for night_day in sorted(due):
         if night_day < day and not (due[night_day] and (root / "reports" / night_day / "digest.json").exists()):
@@ -196,7 +209,7 @@ def views_of(night, settings, states, due=None):
         if (key := key_of(address)) not in settled and (due is None or key in due):
             view = view_of(night, settings, address, told_before(states, night.day, key))
             groups.setdefault(json.dumps(view, default=str), (view, []))[1].append(address)
-    return [(view, to[at:at + MAX_TO]) for view, to in groups.values() for at in range(0, len(to), MAX_TO)]
+    return [(view, to[at : at + MAX_TO]) for view, to in groups.values() for at in range(0, len(to), MAX_TO)]
 
 
 def told_before(states, day, key):
@@ -209,7 +222,7 @@ def record(root, states, night, view, told, message_id=""):
     state = states.setdefault(night.day, {})
     for address, (outcome, said) in told.items():
         knew = told_before(states, night.day, key_of(address))
-        knew &= knew if night.incidents is None else {one["id"] for one in night.incidents}      # what is past is forgotten
+        knew &= knew if night.incidents is None else {one["id"] for one in night.incidents}  # what is past is forgotten
         knew |= {*view["seen"]} if view and outcome == "sent" else set()
         state[key_of(address)] = {"outcome": outcome, "said": said, "message_id": message_id, "told": sorted(knew)}
     write_state(root, night.day, state)
@@ -232,8 +245,10 @@ def read_states(root):
 
 
 def write_state(root, night, state):
-    write_json({"version": 1, "night": night, "written": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", "recipients": state},
-               root / "reports" / night / "mail.json")
+    write_json(
+        {"version": 1, "night": night, "written": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", "recipients": state},
+        root / "reports" / night / "mail.json",
+    )
 
 
 def write_drafts(root, day, settings):

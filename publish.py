@@ -3,8 +3,8 @@
     python publish.py --config config.yaml [--day 2026-01-31]
 
 Reads only what the chain left below the products folder, and works whether the chain succeeded or not: a failed notebook
-becomes a page that shows its error first. pages.py renders notebooks, digests.py reads the incidents, archive.py is about all nights:
-a night needs none but itself, and stays as it is when others come.
+becomes a page that shows its error first. In publishing/, pages.py renders notebooks, digests.py reads the incidents, archive.py is about all
+nights: a night needs none but itself, and stays as it is when others come.
 """
 
 import argparse
@@ -18,11 +18,11 @@ import pandas as pd
 import pyarrow.parquet as pq
 import yaml
 
-from archive import clear_removed, history, kept, mark_removed, runs_of, site_of, write_feed, write_index
-from digests import GOING_ON, VERSION, chance_in_words, going_on, in_words, plain, read_digest, since, state_in_words
 from helpers import ROOT, git_revision, resolve, write_json
 from mail import send_night
-from pages import is_day, parameters_of, publish_notebook, read_json, small_pictures, text_of, write_page
+from publishing.archive import clear_removed, history, kept, mark_removed, runs_of, site_of, write_feed, write_index
+from publishing.digests import GOING_ON, VERSION, chance_in_words, going_on, in_words, plain, read_digest, since, state_in_words
+from publishing.pages import is_day, parameters_of, publish_notebook, read_json, small_pictures, text_of, write_page
 from steps import STEPS, error_of, findings_named, pages_of, read_notebook, site_settings, told_tonight
 
 PACKAGES = ["papermill", "nbconvert", "snakemake", "numpy", "pandas", "pyarrow", "scikit-learn", "keras", "jax", "numba"]

@@ -7,8 +7,8 @@ import pandas as pd
 import pyarrow as pa
 
 import publish
-from digests import read_digest
 from helpers import FINDING_COLUMNS, write_json, write_parquet
+from publishing.digests import read_digest
 
 DAY = "2026-01-31"
 TIME = pa.timestamp("us", tz="UTC")

@@ -20,7 +20,7 @@ from daemons import certificate, free_ports, wait_until
 from incident_tables import DAY, a_night, incident, proposal, write_incidents, write_run
 
 import mail
-import post
+from publishing import post
 
 # it means a login without STARTTLS, and does not see that all is TLS from the start
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")

@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from incident_tables import DAY, a_night, incident, proposal, write_incidents, write_run
 from PIL import Image
 
-import digests
-import letters
 import mail
+from publishing import digests, letters
 
 SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 HEADER = "SITE\r\nBcc: victim@example.org\r\n\r\n<b>body</b>"

@@ -15,13 +15,11 @@ from bs4 import BeautifulSoup
 from incident_tables import a_night, incident, proposal, write_incidents
 from PIL import Image
 
-import archive
-import digests
 import helpers
-import pages
 import publish
 import sources
 import steps
+from publishing import archive, digests, pages
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 

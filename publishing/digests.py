@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from helpers import FINDING_COLUMNS
-from pages import read_json
+from publishing.pages import read_json
 from steps import error_of, read_notebook
 
 VERSION = 1  # of digest.json: goes up when a key changes its meaning or goes away

@@ -15,11 +15,11 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from types import SimpleNamespace
 
-from digests import chance_in_words, going_on, in_words, since, state_in_words
-from pages import small_picture, templates
+from publishing.digests import chance_in_words, going_on, in_words, since, state_in_words
+from publishing.pages import small_picture, templates
 
-MAX_FIGURES = 650_000       # bytes of all figures of a message, which base64 makes a third larger: below 1 MB with its text
-FEW = 5                     # incidents with their figure and all that is known, and names of each kind of news; the table has the others
+MAX_FIGURES = 650_000  # bytes of all figures of a message, which base64 makes a third larger: below 1 MB with its text
+FEW = 5  # incidents with their figure and all that is known, and names of each kind of news; the table has the others
 SEVERITIES = ["low", "medium", "high"]
 NEWS = {"new": "New", "worse": "Worse", "resolved": "Resolved", "untold": "Goes on, not told before"}
 
@@ -28,9 +28,9 @@ NEWS = {"new": "New", "worse": "Worse", "resolved": "Resolved", "untold": "Goes 
 
 def one_line(value, most=300):
     """`value` as one line of at most so many characters, without control characters, marks of direction and other invisible ones."""
-    seen = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in str(value)[:4 * most])
+    seen = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in str(value)[: 4 * most])
     line = " ".join(seen.split())
-    return line if len(line) <= most else line[:most - 1] + "…"
+    return line if len(line) <= most else line[: most - 1] + "…"
 
 
 def read_night(root, day):
@@ -41,16 +41,24 @@ def read_night(root, day):
     """
     told = json.loads((root / "reports" / day / "digest.json").read_text())
     digest = told["digest"]
-    failed = [(study, one["failed_step"], one["error"], f"{study}/{one['failed_step']}.html") for study, one in told["studies"].items()
-              if one["verdict"] == "failed"]
+    failed = [
+        (study, one["failed_step"], one["error"], f"{study}/{one['failed_step']}.html")
+        for study, one in told["studies"].items()
+        if one["verdict"] == "failed"
+    ]
     failed += [("digest", "", digest["error"] or "it did not run", "digest.html")] * (digest["outcome"] != "ok")
     failed += [("digest", "", note, "digest.html") for note in digest["notes"]]
     return SimpleNamespace(
-        day=day, headline=one_line(told["headline"], 500), missing=[one_line(study) for study in digest["missing"]],
-        failed=[{"study": study, "step": step, "error": one_line(error), "page": f"{day}/{page}" if (root / "reports" / day / page).exists() else ""}
-                for study, step, error, page in failed],
+        day=day,
+        headline=one_line(told["headline"], 500),
+        missing=[one_line(study) for study in digest["missing"]],
+        failed=[
+            {"study": study, "step": step, "error": one_line(error), "page": f"{day}/{page}" if (root / "reports" / day / page).exists() else ""}
+            for study, step, error, page in failed
+        ],
         incidents=[as_told(one) for one in told["incidents"]] if digest["outcome"] == "ok" else None,
-        room=sum(bool(one["shown"]) for one in told["incidents"]))
+        room=sum(bool(one["shown"]) for one in told["incidents"]),
+    )
 
 
 def as_told(one):
@@ -69,8 +77,11 @@ def as_told(one):
 def view_of(night, settings, address, told):
     """What `address` may see of a night, as the templates need it, or None where no mail is due; told : ids of incidents they know of."""
     rules = settings.people.get(address, [])
-    seen = [one for one in night.incidents or [] if any((studies is None or studies & {*one["studies"]}) and one["severity"] not in SEVERITIES[:least]
-                                                        for studies, least in rules)]
+    seen = [
+        one
+        for one in night.incidents or []
+        if any((studies is None or studies & {*one["studies"]}) and one["severity"] not in SEVERITIES[:least] for studies, least in rules)
+    ]
     news = {state: [one for one in seen if not one["mark"] and one["state"] == state] for state in NEWS}
     news["untold"] = [one for one in seen if one["live"] and one["state"] == "ongoing" and one["id"] not in told]
     digest = bool(rules) and night.incidents is not None and (any(news.values()) or not settings.only_changes)
@@ -79,14 +90,19 @@ def view_of(night, settings, address, told):
         return None
     own = [study for studies, _ in rules for study in (studies or [None])]
     live = [one for one in seen if one["live"]]
-    return {"digest": digest, "day": night.day, "news": {NEWS[name]: ones for name, ones in news.items() if ones},
-            "shown": [one | {"at": n} for n, one in enumerate(live[:night.room], 1)] if digest else [],
-            "more": len(live[night.room:]),
-            "marked": [one for one in seen if one["mark"] and one["state"] != "over"], "seen": [one["id"] for one in seen if not one["mark"]],
-            "headline": night.headline if len(seen) == len(night.incidents or []) else "",
-            "counts": in_words(Counter(one["state"] for one in seen if not one["mark"])),
-            "failed": [one for one in night.failed if mends or one["study"] in own or None in own],
-            "missing": [study for study in night.missing if mends or study in own or None in own]}
+    return {
+        "digest": digest,
+        "day": night.day,
+        "news": {NEWS[name]: ones for name, ones in news.items() if ones},
+        "shown": [one | {"at": n} for n, one in enumerate(live[: night.room], 1)] if digest else [],
+        "more": len(live[night.room :]),
+        "marked": [one for one in seen if one["mark"] and one["state"] != "over"],
+        "seen": [one["id"] for one in seen if not one["mark"]],
+        "headline": night.headline if len(seen) == len(night.incidents or []) else "",
+        "counts": in_words(Counter(one["state"] for one in seen if not one["mark"])),
+        "failed": [one for one in night.failed if mends or one["study"] in own or None in own],
+        "missing": [study for study in night.missing if mends or study in own or None in own],
+    }
 
 
 def subject_of(view):
@@ -139,7 +155,7 @@ def message_of(root, view, settings, addresses):
     message["To"] = [Address(addr_spec=address) for address in addresses]
     message["Date"] = datetime.now(UTC)
     message["Message-ID"] = f"<{view['day']}.{mark}@{settings.sender.partition('@')[2]}>"
-    message["Auto-Submitted"] = "auto-generated"      # so that nobody's absence is answered to us (RFC 3834)
+    message["Auto-Submitted"] = "auto-generated"  # so that nobody's absence is answered to us (RFC 3834)
     message.set_content(text, cte="quoted-printable")
     message.add_alternative(markup, subtype="html", cte="quoted-printable")
     for cid, picture in figures.items():

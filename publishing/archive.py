@@ -8,9 +8,9 @@ import shutil
 import uuid
 import xml.etree.ElementTree as ET
 
-from digests import going_on, in_words, plain, since, state_in_words
 from helpers import atomic, write_json
-from pages import is_day, read_json, write_page
+from publishing.digests import going_on, in_words, plain, since, state_in_words
+from publishing.pages import is_day, read_json, write_page
 
 MAX_HISTORY = 30  # nights in the small pictures
 MAX_ENTRIES = 30  # nights in the feed
@@ -146,7 +146,7 @@ def verdicts(run):
 
 def as_html(run, digest):
     """The content of a night's entry: its incidents, and what is said of every study."""
-    from pages import templates
+    from publishing.pages import templates
 
     incidents = [one | {"since": since(one), "told": state_in_words(one)} for one in digest.get("incidents", [])]
     return (

@@ -11,9 +11,9 @@ import socket
 import ssl
 import threading
 
-from letters import one_line
+from publishing.letters import one_line
 
-TIMEOUT_S, SESSION_S = 30, 180      # for one answer, and for all of a message: a server may answer byte by byte for ever
+TIMEOUT_S, SESSION_S = 30, 180  # for one answer, and for all of a message: a server may answer byte by byte for ever
 
 
 class NoWay(Exception):
@@ -48,7 +48,7 @@ def connected(settings):
     scheme, host, port = settings.server
     context = ssl.create_default_context()
     server = smtplib.SMTP_SSL(timeout=TIMEOUT_S, context=context) if scheme == "smtps" else smtplib.SMTP(timeout=TIMEOUT_S)
-    server._host = host      # whose certificate it must be; smtplib sets it only where it connects at once, and then nothing could end that
+    server._host = host  # whose certificate it must be; smtplib sets it only where it connects at once, and then nothing could end that
     end = threading.Timer(SESSION_S, lambda: server.sock and socket.socket.shutdown(server.sock, socket.SHUT_RDWR))
     end.daemon = True
     end.start()
@@ -56,15 +56,15 @@ def connected(settings):
         try:
             expect(220, server.connect(host, port))
             if scheme == "smtp":
-                server.starttls(context=context)      # raises where it is not offered
+                server.starttls(context=context)  # raises where it is not offered
             if settings.login:
                 server.login(*settings.login)
             server.ehlo_or_helo_if_needed()
             expect(250, server.mail(settings.sender))
-        except (OSError, ValueError) as error:      # those of smtplib and ssl are OSErrors, a line that is no text is a ValueError
+        except (OSError, ValueError) as error:  # those of smtplib and ssl are OSErrors, a line that is no text is a ValueError
             raise NoWay(f"{host}:{port}: {reason(error)}") from None
         yield server
-        with contextlib.suppress(OSError):      # the mail is delivered, whatever comes of our goodbye
+        with contextlib.suppress(OSError):  # the mail is delivered, whatever comes of our goodbye
             server.quit()
     finally:
         end.cancel()
@@ -77,7 +77,7 @@ def deliver(message, addresses, settings, before):
     before : called with {address: ("sending", "")} of those accepted, just before the content goes; where it fails, nothing goes.
     """
     told, accepted, content = {}, [], re.sub(rb"(?m)^\.", b"..", message.as_bytes()) + b".\r\n"
-    lost = "waiting"      # what becomes of the rest if the connection is lost
+    lost = "waiting"  # what becomes of the rest if the connection is lost
     try:
         with connected(settings) as server:
             for address in addresses:
@@ -88,7 +88,7 @@ def deliver(message, addresses, settings, before):
                     told[address] = ("refused" if 500 <= code < 600 else "waiting", answer(code, said))
             if accepted and (reply := server.docmd("DATA"))[0] == 354:
                 before(dict.fromkeys(accepted, ("sending", "")))
-                server.send(content)      # an error here means that its end was not sent, and the server must forget the rest
+                server.send(content)  # an error here means that its end was not sent, and the server must forget the rest
                 lost = "unclear"
                 reply = server.getreply()
                 code = reply[0]
