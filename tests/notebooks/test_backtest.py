@@ -79,7 +79,7 @@ def compare(products, told=None, truth=TRUTH, missing=(), **parameters):
     for day, rows in (TOLD if told is None else told).items():
         write_night(products, day, rows, missing)
     names, text = run_cells(NOTEBOOK, products, **{"first": DAYS[0], "last": DAYS[-1], "resamples": 50} | parameters)
-    return names, html.unescape(text), backtest.publish.read_json(products / "data/backtest.json")
+    return names, html.unescape(text), backtest.read_json(products / "data/backtest.json")
 
 
 @pytest.fixture(scope="module")
