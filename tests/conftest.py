@@ -14,6 +14,13 @@ import yaml
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # as in the chain; before NumPy is there. Boosting waits for its threads: 31 models take 25 s, not 80
 REPOSITORY = Path(__file__).resolve().parents[1]
+COMPILED = {  # one test compiles the networks that the next ones train: of 42 s of a processor for test_autoencoders.py 10 go, in a later run 21
+    "JAX_COMPILATION_CACHE_DIR": str(REPOSITORY / ".pytest_cache/jax"),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+}
+for _name, _value in COMPILED.items():  # before JAX is there; the kernels of a chain inherit it
+    os.environ.setdefault(_name, _value)
 REAL_DATA = REPOSITORY.parent / "shared/data"
 GRACC_RECORD = {
     "EndTime": "2026-01-31T10:00:00Z",
