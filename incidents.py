@@ -90,8 +90,8 @@ def link_findings(found):
     """Number of the incident of each finding, int (n,), from 0 in the order of their first findings.
 
     found : as `describe_findings` gives it. Linked are: the same name in one study, less than a day apart (a week if one is weekly); what is about
-    a site or a service of it, overlapping in time; idle GPUs of one site; findings of one node, or of one run. Then a community that does less at a
-    site joins what overlaps it most there of another study, and a topic of tickets follows at most one incident. No finding, no number.
+    a site or a service of it, overlapping in time; idle GPUs of one site, less than a day apart; findings of one run. Then a community that does
+    less at a site joins what overlaps it most there of another study, and a topic of tickets follows at most one incident. No finding, no number.
     """
     if not len(found):
         return np.zeros(0, int)
@@ -99,9 +99,9 @@ def link_findings(found):
     shared = np.minimum(last[:, None], last) - np.maximum(first[:, None], first)      # hours; NaN where a time is not known
     same_site = same(found, found, ["site"]) & (found.site != "").to_numpy()
     overlap = same_site & (shared > 0)
-    ground, gpu, lasting = np.isin(scope, GROUND), scope == "gpu", np.isin(scope, ("node", "detector"))
-    named = same(found, found, ["study", "name"])
-    linked = named & near(found, found) | named & lasting & lasting[:, None] | gpu & gpu[:, None] & same_site | ground & ground[:, None] & overlap
+    ground, gpu, run = np.isin(scope, GROUND), scope == "gpu", scope == "detector"
+    named, close = same(found, found, ["study", "name"]), near(found, found)
+    linked = named & (close | run & run[:, None]) | gpu & gpu[:, None] & same_site & close | ground & ground[:, None] & overlap
     label = in_order(connected_components(linked, directed=False)[1])
     losing = (scope == "community") & found.loses.to_numpy(bool)
     other_study = ~same(found, found, ["study"])
@@ -117,10 +117,10 @@ def follow_topics(found, label):
     """`label` (n,) with each topic of tickets joined to the one incident that it may be about.
 
     Of the same site, or, without one, incidents without a site that share two of its keywords, those count that begin less than a week from the
-    topic's first week; the nearest is taken.
+    topic's first week; the nearest is taken. Only sites and services: few users ask about a node, and many things happen to nodes.
     """
     label = label.copy()
-    others = {number: rows for number in np.unique(label) if len(rows := np.flatnonzero((label == number) & (found.scope != "desk").to_numpy()))}
+    others = {number: rows for number in np.unique(label) if len(rows := np.flatnonzero((label == number) & found.scope.isin(GROUND).to_numpy()))}
     site, first, meant = found.site.to_numpy(object), found.first_h.to_numpy(), found.words.to_numpy(object)
     for topic in np.flatnonzero(found.follows.to_numpy(bool)):
         words, fits = {singular(word) for word in found.entity[topic].partition(":")[2].split(",")}, []

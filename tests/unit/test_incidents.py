@@ -98,12 +98,19 @@ def test_what_is_weekly_may_lie_a_week_apart_and_weeks_end_where_the_next_begin(
     assert not together(finding("global_dip", "A", "A", 5, 12), finding("slow_source", "A_DISK", "A", 12, 13))
 
 
-def test_nodes_runs_and_gpus_of_a_site_are_one_incident_each_however_far_apart():
-    assert together(finding("memleak", "a-n01", "A", 1, 1), finding("membw", "a-n01", "A", 7, 7))
+def test_a_node_and_the_gpus_of_a_site_are_one_incident_each_within_a_day_and_a_run_always():
+    assert together(finding("memleak", "a-n01", "A", 1, 1), finding("membw", "a-n01", "A", 1.5, 2))
+    assert not together(finding("memleak", "a-n01", "A", 1, 1), finding("membw", "a-n01", "A", 7, 7))  # another trouble of the same node
     assert not together(finding("memleak", "a-n01", "A", 1, 2), finding("memleak", "a-n02", "A", 1, 2))
     assert together(finding("bad_run", "run 1, lumisections 1-9", "", 1, 1), finding("bad_lumisections", "run 1, lumisections 30-40", "", 3, 3))
-    assert together(finding("idle_gpu", "a-g01 gpu 0", "A", 1, 2), finding("idle_gpu", "a-g07 gpu 3", "A", 6, 7))
+    assert together(finding("idle_gpu", "a-g01 gpu 0", "A", 1, 2), finding("idle_gpu", "a-g07 gpu 3", "A", 2.5, 4))
+    assert not together(finding("idle_gpu", "a-g01 gpu 0", "A", 1, 2), finding("idle_gpu", "a-g07 gpu 3", "A", 6, 7))
     assert not together(finding("idle_gpu", "a-g01 gpu 0", "A", 1, 2), finding("idle_gpu", "b-g01 gpu 0", "B", 1, 2))
+
+
+def test_a_topic_follows_sites_and_services_and_not_a_node_that_is_nearer():
+    node, topic = finding("memleak", "a-n01", "A", 5, 6), finding("growing_topic", "t1: status, down", "A", 5, 12)
+    assert groups(table(DISK, node, topic)) == {frozenset({DISK["entity"], topic["entity"]}), frozenset({"a-n01"})}
 
 
 def test_a_community_joins_what_overlaps_most_and_bridges_no_strangers():
