@@ -15,6 +15,8 @@ import pytest
 import yaml
 from conftest import REPOSITORY, run_chain
 
+from publishing.digests import OF_FINDING, OF_INCIDENT, OF_PROPOSAL
+
 NIGHT = "reports/2026-01-31"
 PARAMETERS = {
     "1_extract": "source: str = 'sample'  # where from\ntable: str = 'sample'  # more of it",
@@ -30,6 +32,7 @@ WRITES = {
     "3_train": ["models/{study}/metrics.json"],
     "4_analyse": ["data/scores/{study}.parquet", "data/findings/{study}.parquet"],
 }
+OF_DIGEST = list(dict.fromkeys(["incident", *OF_INCIDENT, *OF_FINDING, *OF_PROPOSAL]))  # what the site reads of its tables
 INCIDENTS = (".parquet", "_findings.parquet", "_proposals.parquet", ".json")
 ASKS, READS = (
     {"extract": {"source": "mysql://desk.example:3306/tickets?charset=utf8mb4", "table": "sacctmgr"}},
@@ -124,7 +127,7 @@ assert not fail, "this study is told to fail"
 for name in {writes!r}:
     path = pathlib.Path(name.replace("{{day}}", day))
     path.parent.mkdir(parents=True, exist_ok=True)
-    columns = "study kind entity site start end score p_value observed expected unit evidence figure impact impact_unit".split()
+    columns = {OF_DIGEST!r} if "incidents" in name else {OF_FINDING!r}
     if name.endswith(".parquet"):
         import pandas
         pandas.DataFrame([columns] * ("scores" in name), columns=columns).to_parquet(path)  # one thing is judged, and nothing is found
