@@ -6,8 +6,9 @@ Who gets what stands under `mail` in the configuration, SMTP_USER and SMTP_PASSW
 and keeps in mail.json beside it what became of each recipient's mail, before and after it is handed over. In publishing/, letters.py writes
 messages and post.py hands them over. The rules:
 
-- At most one mail a night for each recipient. It is sent when something that they may see is new, worse or resolved, or goes on and was never told to
-  them, as after a mail that was lost; with `only_changes: false`, every night. Who is told of failures as well finds them in the digest.
+- At most one mail a night for each recipient. It is sent when something that they may see is new (it may have ended), worse or resolved, or goes on
+  and was never told to them, as after a mail that was lost; with `only_changes: false`, every night. Who is told of failures as well finds them in
+  the digest.
 - What hinders all mail (no connection, no valid certificate, no login, a sender that is refused), a lost connection and an answer 4xx: tried again at
   the next runs, for RETRY_NIGHTS nights, earlier nights first. An answer 5xx to a recipient or to the message: not tried again for this night.
 - No answer after the last byte: the server may have delivered it (RFC 5321, 4.5.3.2.6), so it is reported and not sent again; the next night tells

@@ -21,7 +21,7 @@ import yaml
 from helpers import ROOT, git_revision, resolve, write_json
 from mail import send_night
 from publishing.archive import clear_removed, history, kept, mark_removed, runs_of, site_of, write_feed, write_index
-from publishing.digests import GOING_ON, VERSION, chance_in_words, going_on, in_words, plain, read_digest, since, state_in_words
+from publishing.digests import GOING_ON, VERSION, chance_in_words, in_words, plain, pressing, read_digest, rest_in_words, since, state_in_words
 from publishing.pages import is_day, parameters_of, publish_notebook, read_json, small_pictures, text_of, write_page
 from steps import STEPS, error_of, findings_named, pages_of, read_notebook, site_settings, told_tonight
 
@@ -201,19 +201,19 @@ def front_digest(root, day, digest, pictures):
             "told": state_in_words(one),
             "proposals": [{**proposal, "chance": chance_in_words(proposal)} for proposal in one["proposals"][:2]],
             "figure": pictures.get(root / one["figure"], ""),
-            "going_on": going_on(one),
+            "ended": one["ended"],
             "shown": one["shown"],
         }
         for one in digest["incidents"]
     ]
-    open_ones = [one for one in incidents if one["going_on"]]
-    cards = [one for one in open_ones if one["shown"]][:MAX_CARDS]
+    urgent = [one for one in incidents if pressing(one)]
+    cards = [one for one in urgent if one["shown"]][:MAX_CARDS]
     return {
         **{key: digest[key] for key in ("outcome", "error", "notes", "headline", "missing")},
         "href": "digest.html" if text else "",
         "counts": in_words(digest["counts"]),
         "cards": cards,
-        "more": len(open_ones) - len(cards),
+        "more": rest_in_words([one for one in urgent if one not in cards]),
         "resolved": [one for one in incidents if one["state"] == "resolved" and not one["mark"]][:MAX_CARDS],
         "marked": [one for one in incidents if one["mark"] and one["state"] in GOING_ON],
     }

@@ -9,7 +9,7 @@ import uuid
 import xml.etree.ElementTree as ET
 
 from helpers import atomic, write_json
-from publishing.digests import going_on, in_words, plain, since, state_in_words
+from publishing.digests import in_words, plain, pressing, since, state_in_words
 from publishing.pages import is_day, read_json, write_page
 
 MAX_HISTORY = 30  # nights in the small pictures
@@ -153,7 +153,7 @@ def as_html(run, digest):
         templates()
         .get_template("entry.html.j2")
         .render(
-            going_on=[one for one in incidents if going_on(one)],
+            pressing=[one for one in incidents if pressing(one)],
             resolved=[one for one in incidents if one["state"] == "resolved" and not one["mark"]],
             digest={"outcome": "", "error": "", "missing": []} | (digest.get("digest") or {}),  # nights that were published before there was a digest
             studies=run["studies"],

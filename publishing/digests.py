@@ -19,8 +19,9 @@ VERSION = 1  # of digest.json: goes up when a key changes its meaning or goes aw
 GOING_ON = ("new", "worse", "ongoing")
 OF_INCIDENT = ["incident", "rank", "shown", "state", "night", "mark", "marked_by", "marked_until", "marked_why", "severity", "priority", "site"]
 OF_INCIDENT += ["what", "summary", "kinds", "studies", "start", "end", "ended", "first_seen", "p_value", "impact", "impacts", "change", "figure"]
-OF_FINDING = list(dict.fromkeys([*FINDING_COLUMNS, "impact", "impact_unit"]))
+OF_FINDING = FINDING_COLUMNS
 OF_PROPOSAL = ["place", "solution", "proposal", "effort", "chance", "low", "high", "trials", "worked"]
+ALL_OPEN = 0.99  # width of an interval that says nothing: that of a proposal that nobody has tried for anything, 0% to 100%
 UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 
 
@@ -115,9 +116,22 @@ def without_incident(row):
 # ------------------------------------------------------------------------------------------------------ as people read it
 
 
-def going_on(incident):
-    """Whether an incident goes on and nobody has said that it is known."""
+def pressing(incident):
+    """Whether an incident is news or goes on, and nobody has said that it is known: one that is new may have ended before it was seen."""
     return incident["state"] in GOING_ON and not incident["mark"]
+
+
+def going_on(incident):
+    """Whether a pressing incident has not ended."""
+    return pressing(incident) and not incident["ended"]
+
+
+def rest_in_words(incidents):
+    """How many pressing incidents are not shown in full: "24 more, less urgent: 7 go on, 17 have ended"; "" for none."""
+    live = sum(map(going_on, incidents))
+    ended = len(incidents) - live
+    parts = [f"{live} {'goes' if live == 1 else 'go'} on"] * bool(live) + [f"{ended} {'has' if ended == 1 else 'have'} ended"] * bool(ended)
+    return f"{len(incidents)} more, less urgent: {', '.join(parts)}" if parts else ""
 
 
 def in_words(counts):
@@ -140,15 +154,19 @@ def since(incident):
 
 
 def state_in_words(incident):
-    """State of an incident with its night: "new", "ongoing, night 3", "resolved after 4 nights"."""
+    """State of an incident with its night: "new", "new, ended", "ongoing, night 3", "resolved, seen in 4 nights"."""
     state, night = incident["state"], incident["night"] or 1
     if state in ("worse", "ongoing"):
         return f"{state}, night {night}"
-    return f"{state} after {night} night{'s' * (night != 1)}" if state in ("resolved", "over") else state
+    if state in ("resolved", "over"):
+        return f"{state}, seen in {night} night{'s' * (night != 1)}"
+    return f"{state}, ended" if incident["ended"] else state
 
 
 def chance_in_words(proposal):
-    """How likely a proposal is to work, with its interval and what that is known from."""
+    """How likely a proposal is to work, with its interval and what that is known from; no number where the interval leaves everything open."""
+    if not proposal["trials"] and None not in (proposal["low"], proposal["high"]) and proposal["high"] - proposal["low"] > ALL_OPEN:
+        return "not tried yet"
     if proposal["chance"] is None:
         return "chance not known"
     between = "" if None in (proposal["low"], proposal["high"]) else f" ({proposal['low']:.0%} to {proposal['high']:.0%})"

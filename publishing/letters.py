@@ -15,7 +15,7 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from types import SimpleNamespace
 
-from publishing.digests import chance_in_words, going_on, in_words, since, state_in_words
+from publishing.digests import chance_in_words, going_on, in_words, pressing, rest_in_words, since, state_in_words
 from publishing.pages import small_picture, templates
 
 MAX_FIGURES = 650_000  # bytes of all figures of a message, which base64 makes a third larger: below 1 MB with its text
@@ -68,7 +68,7 @@ def as_told(one):
     mark = one["mark"] and {name: one_line(value) for name, value in one["mark"].items()}
     proposals = [p | {name: one_line(p[name]) for name in ("proposal", "effort")} | {"chance": chance_in_words(p)} for p in one["proposals"]]
     times = {"night": one["night"], "began": (one["start"] or one["first_seen"])[:10], "since": one_line(since(one)), "told": state_in_words(one)}
-    return text | times | {"mark": mark, "studies": one["studies"], "figure": one["figure"], "live": going_on(one), "proposals": proposals}
+    return text | times | {"mark": mark, "studies": one["studies"], "figure": one["figure"], "ended": one["ended"], "proposals": proposals}
 
 
 # --------------------------------------------------------------------------------------------------------------- messages
@@ -83,19 +83,19 @@ def view_of(night, settings, address, told):
         if any((studies is None or studies & {*one["studies"]}) and one["severity"] not in SEVERITIES[:least] for studies, least in rules)
     ]
     news = {state: [one for one in seen if not one["mark"] and one["state"] == state] for state in NEWS}
-    news["untold"] = [one for one in seen if one["live"] and one["state"] == "ongoing" and one["id"] not in told]
+    news["untold"] = [one for one in seen if going_on(one) and one["state"] == "ongoing" and one["id"] not in told]
     digest = bool(rules) and night.incidents is not None and (any(news.values()) or not settings.only_changes)
     mends = address in settings.failures
     if not digest and not (mends and night.failed):
         return None
     own = [study for studies, _ in rules for study in (studies or [None])]
-    live = [one for one in seen if one["live"]]
+    urgent = [one for one in seen if pressing(one)]
     return {
         "digest": digest,
         "day": night.day,
         "news": {NEWS[name]: ones for name, ones in news.items() if ones},
-        "shown": [one | {"at": n} for n, one in enumerate(live[: night.room], 1)] if digest else [],
-        "more": len(live[night.room :]),
+        "shown": [one | {"at": n} for n, one in enumerate(urgent[: night.room], 1)] if digest else [],
+        "more": rest_in_words(urgent[night.room :]),
         "marked": [one for one in seen if one["mark"] and one["state"] != "over"],
         "seen": [one["id"] for one in seen if not one["mark"]],
         "headline": night.headline if len(seen) == len(night.incidents or []) else "",

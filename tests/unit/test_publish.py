@@ -17,6 +17,7 @@ from PIL import Image
 
 import helpers
 import publish
+import solutions
 import sources
 import steps
 from publishing import archive, digests, pages
@@ -308,7 +309,7 @@ def test_the_front_page_begins_with_the_incidents(night):
     assert "Wait chance 30% (15% to 65%), not tried yet" in text
     assert "Third" not in text
     assert "worse, night 3" in in_text(second)
-    assert "Worse: impact 12 GB delayed last night, 48 GB tonight." in in_text(second)
+    assert in_text(second).count("impact 12 GB delayed last night, 48 GB tonight") == 1
     assert "ongoing, night 3" in in_text(third)
     link = first.select_one("h3 a")["href"]
     assert link == f"digest.html#{rows[0]['incident']}"
@@ -334,11 +335,43 @@ def test_what_is_not_shown_in_full_is_counted(night):
     digested(night, [incident(f"trouble {i}") for i in range(200)], max_incidents=50)
     front, told = published(night)
     assert len(front.select("article.incident")) == publish.MAX_CARDS
-    assert f"{200 - publish.MAX_CARDS} more go on" in in_text(front)
+    assert f"{200 - publish.MAX_CARDS} more, less urgent: {200 - publish.MAX_CARDS} go on; the digest lists all." in in_text(front)
     assert len(told["incidents"]) == 200
-    digested(night, [incident(f"trouble {i}") for i in range(4)], max_incidents=3)
+    digested(night, [incident(f"trouble {i}", ended=i > 1) for i in range(6)], max_incidents=1)
     front, _ = published(night)
-    assert "1 more goes on" in in_text(front)
+    assert "5 more, less urgent: 1 goes on, 4 have ended; the digest lists all." in in_text(front)
+
+
+def test_what_changed_is_said_once_and_is_not_called_worse_where_it_is_not(night):
+    kept = "as it was, since there is no news of accounting"
+    split = "split from 20260101-abcd"
+    rows = [incident("a dip", "ongoing", change=kept, summary=f"A dip; {kept}."), incident("a link", change=split, ended=True)]
+    digested(night, rows)
+    front, _ = published(night)
+    first, second = map(in_text, front.select("article.incident"))
+    assert (first.count(kept), second.count(split)) == (1, 1)
+    assert "Worse" not in first + second
+    assert "new, ended" in second
+
+
+@pytest.mark.parametrize(
+    ("known", "told"),
+    [
+        ({"chance": 0.5, "low": 0.0015, "high": 0.9985, "trials": 0, "worked": 0}, "not tried yet"),  # Jeffreys' prior
+        ({"chance": 0.7, "low": 0.3, "high": 0.9, "trials": 0, "worked": 0}, "chance 70% (30% to 90%), not tried yet"),  # tried for other kinds
+        ({"chance": 0.75, "low": 0.15, "high": 1.0, "trials": 1, "worked": 1}, "chance 75% (15% to 100%), 1 of 1 trials worked"),
+        ({"chance": None, "low": None, "high": None, "trials": 0, "worked": 0}, "chance not known"),
+    ],
+)
+def test_a_chance_is_told_only_where_something_is_known(known, told):
+    assert digests.chance_in_words(known) == told
+
+
+def test_the_chance_of_a_new_installation_is_not_tried_yet(tmp_path):
+    known = solutions.read_solutions(helpers.ROOT / "solutions.yaml")
+    feedback, _ = solutions.read_feedback(tmp_path / "feedback.csv")
+    first = solutions.chances(known, feedback, known[0]["kinds"][0], "").iloc[0].to_dict()
+    assert digests.chance_in_words(first) == "not tried yet"
 
 
 def test_a_night_with_nothing_to_report_says_so(night):
