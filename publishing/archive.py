@@ -10,7 +10,7 @@ import xml.etree.ElementTree as ET
 
 from helpers import atomic, write_json
 from publishing.digests import in_words, plain, pressing, since, state_in_words
-from publishing.pages import is_day, read_json, write_page
+from publishing.pages import is_day, read_json, verdict_in_words, write_page
 
 MAX_HISTORY = 30  # nights in the small pictures
 MAX_ENTRIES = 30  # nights in the feed
@@ -141,7 +141,7 @@ def write_feed(reports, runs, site_url=""):
 
 def verdicts(run):
     """The verdict on every study in one line."""
-    return ", ".join(f"{study} {told.get('verdict', '')}" for study, told in run["studies"].items())
+    return ", ".join(f"{study} {verdict_in_words(told.get('verdict', ''))}" for study, told in run["studies"].items())
 
 
 def as_html(run, digest):

@@ -60,9 +60,9 @@ def read_rows(path, columns, notes):
 def read_digest(root, day):
     """What the digest of `day` says, as a dict.
 
-    outcome : "ok", "failed" (then `error` is one line) or "not run"; notes : lines about tables that could not be read; headline; missing :
-    studies without findings of the night; counts : {state: number}, those muted or acknowledged apart; incidents : dicts in the order of their
-    rank, with id, mark (None, or as, by, until, why), findings and proposals. ended, seconds : of the notebook's run.
+    outcome : "ok", "failed" (then `error` is one line) or "not run"; notes : lines about what could not be read, those of the digest among them;
+    headline; missing : studies without findings of the night; counts : {state: number}, those muted or acknowledged apart; incidents : dicts in
+    the order of their rank, with id, mark (None, or as, by, until, why), findings and proposals. ended, seconds : of the notebook's run.
     """
     path, folder = root / "reports" / day / "digest.ipynb", root / "data/incidents"
     notebook, notes, incidents, about = read_notebook(path), [], [], {}
@@ -79,18 +79,24 @@ def read_digest(root, day):
             proposals = read_rows(folder / f"{day}_proposals.parquet", ["incident", *OF_PROPOSAL], notes)
             incidents = [as_incident(row, findings, proposals) for row in sorted(rows, key=lambda row: row["rank"] or math.inf)]
     ran = notebook["metadata"].get("papermill", {}) if notebook else {}
-    missing, headline = plain(about.get("missing")), plain(about.get("headline"))
+    notes += texts(about.get("notes"))
+    headline = plain(about.get("headline"))
     return {
         "outcome": outcome,
         "error": error,
         "notes": notes,
         "headline": headline if isinstance(headline, str) else "",
-        "missing": [name for name in missing if isinstance(name, str)] if isinstance(missing, list) else [],
+        "missing": texts(about.get("missing")),
         "counts": dict(Counter(one["mark"]["as"] if one["mark"] else one["state"] for one in incidents)),
         "incidents": incidents,
         "ended": ran.get("end_time"),
         "seconds": ran.get("duration"),
     }
+
+
+def texts(values):
+    """The texts of a list, fit to be shown; none where it is no list."""
+    return [plain(one) for one in values if isinstance(one, str)] if isinstance(values, list) else []
 
 
 def as_incident(row, findings, proposals):

@@ -449,7 +449,7 @@ def test_a_run_that_is_killed_while_a_mail_is_on_its_way_does_not_send_it_twice(
     assert outcomes(night, "a@example.org") == ["sending"]
     with serve("smtps", trusted) as (url, inbox):
         [line] = mail.send_night(night, DAY, settings(url, "a@example.org", failures=["ops@example.org"]))
-        assert "the run ended while it was on its way; may have been delivered and is not sent again" in line
+        assert line == f"{DAY} to a@example.org: the run ended while it was on its way; may have been delivered and is not sent again"
         assert inbox.reached == ["ops@example.org"]
         assert mail.send_night(night, DAY, settings(url, "a@example.org", failures=["ops@example.org"])) == []
 
