@@ -133,11 +133,13 @@ def going_on(incident):
 
 
 def rest_in_words(incidents):
-    """How many pressing incidents are not shown in full: "24 more, less urgent: 7 go on, 17 have ended"; "" for none."""
+    """How many pressing incidents are not shown in full: "24 more, less urgent: 7 go on, 17 have ended"; of one sort "7 more, less urgent, go on"."""
     live = sum(map(going_on, incidents))
     ended = len(incidents) - live
-    parts = [f"{live} {'goes' if live == 1 else 'go'} on"] * bool(live) + [f"{ended} {'has' if ended == 1 else 'have'} ended"] * bool(ended)
-    return f"{len(incidents)} more, less urgent: {', '.join(parts)}" if parts else ""
+    verbs = {f"{'goes' if live == 1 else 'go'} on": live, f"{'has' if ended == 1 else 'have'} ended": ended}
+    if live and ended:
+        return f"{live + ended} more, less urgent: {', '.join(f'{n} {verb}' for verb, n in verbs.items())}"
+    return "".join(f"{n} more, less urgent, {verb}" for verb, n in verbs.items() if n)
 
 
 def in_words(counts):

@@ -15,7 +15,7 @@ from email.message import EmailMessage
 from email.policy import SMTP, EmailPolicy
 from types import SimpleNamespace
 
-from publishing.digests import chance_in_words, going_on, in_words, pressing, rest_in_words, since, state_in_words
+from publishing.digests import chance_in_words, going_on, in_words, pressing, rest_in_words, state_in_words
 from publishing.pages import small_picture, templates
 
 MAX_FIGURES = 650_000  # bytes of all figures of a message, which base64 makes a third larger: below 1 MB with its text
@@ -67,7 +67,7 @@ def as_told(one):
     text |= {name: one_line(one[name], 100) for name in ("what", "site")}
     mark = one["mark"] and {name: one_line(value) for name, value in one["mark"].items()}
     proposals = [p | {name: one_line(p[name]) for name in ("proposal", "effort")} | {"chance": chance_in_words(p)} for p in one["proposals"]]
-    times = {"night": one["night"], "began": (one["start"] or one["first_seen"])[:10], "since": one_line(since(one)), "told": state_in_words(one)}
+    times = {"night": one["night"], "began": (one["start"] or one["first_seen"])[:10], "told": state_in_words(one)}
     return text | times | {"mark": mark, "studies": one["studies"], "figure": one["figure"], "ended": one["ended"], "proposals": proposals}
 
 

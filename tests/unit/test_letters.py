@@ -179,8 +179,8 @@ def test_more_incidents_than_a_page_holds_are_counted(tmp_path):
     write_run(tmp_path)
     text, page = parts(drafts(tmp_path, settings())[0])
     assert len(page.select("tbody")) == 4
-    assert "26 more, less urgent: 26 go on." in text
-    assert "26 more, less urgent: 26 go on." in page.get_text()
+    assert "26 more, less urgent, go on." in text
+    assert "26 more, less urgent, go on." in page.get_text()
     assert "New: " + "; ".join(f"slow storage {n}" for n in range(5)) + "; and 25 more" in in_text(page)
     assert "- slow storage 4\r\n- and 25 more\r\n" in text.replace("\r\n", "\n").replace("\n", "\r\n")
 
