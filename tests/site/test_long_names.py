@@ -6,6 +6,7 @@ import json
 from email.policy import default
 
 import nbformat
+import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 from conftest import show
@@ -35,7 +36,11 @@ def pages(tmp_path_factory):
     strip = root / "plots/strip.png"
     strip.parent.mkdir()
     Image.new("RGB", (570, 120), "white").save(strip)
-    texts = dict.fromkeys(["what", "site", "summary", "change", "impact"], LONG) | {"figure": "plots/strip.png", "studies": ["transfers"]}
+    texts = dict.fromkeys(["what", "site", "summary", "change", "impact"], LONG) | {
+        "figure": "plots/strip.png",
+        "site": "S" * 5000,
+        "studies": ["transfers"],
+    }
     marked = {"mark": "muted", "marked_by": LONG, "marked_why": LONG}
     rows = [incident("a") | texts, incident(MARKED), incident("b", "resolved") | texts, incident("c", "ongoing") | texts | marked]
     write_incidents(root, rows, proposals={LONG: [proposal(LONG, effort=LONG)]}, headline=LONG, missing=[LONG])
@@ -51,6 +56,12 @@ def pages(tmp_path_factory):
     notebook.cells = [nbformat.v4.new_markdown_cell("# A title"), nbformat.v4.new_code_cell("say()", outputs=outputs)]
     (root / "reports" / DAY).mkdir(parents=True)
     nbformat.write(notebook, root / f"reports/{DAY}/digest.ipynb")
+    notebook.cells = notebook.cells[:1]
+    for step in publish.STEPS:
+        (root / f"reports/{DAY}/transfers").mkdir(exist_ok=True)
+        nbformat.write(notebook, root / f"reports/{DAY}/transfers/{step}.ipynb")
+    finding = ["transfers", LONG, LONG, LONG, pd.NaT, pd.NaT, 1.0, 0.01, 9.0, 1.0, "s", LONG, "", 2.0, "GB delayed"]
+    helpers.write_parquet(pd.DataFrame([finding], columns=helpers.FINDING_COLUMNS), root / "data/findings/transfers.parquet")
     publish.publish(root, DAY, {"transfers": DAY})
     assert send_night(root, DAY, {"studies": {"transfers": {}}, "mail": SETTINGS}, dry_run=True) == []
     return root / "reports"
@@ -75,8 +86,10 @@ def test_long_names_make_nothing_wider_than_the_window(browser, pages, mailed, w
         if page.name != "digest.html":  # its pictures of studies scroll
             assert browser.execute_script(WIDER) == [], page.name
         tables = browser.execute_script("return [...document.querySelectorAll('table')].map(t => t.scrollWidth)")
-        assert max(tables, default=0) < 1400, page.name
-    assert LONG in (pages / DAY / "index.html").read_text()
+        assert max(tables, default=0) < 1600, f"{page.name}: a table is wider than a large window"
+    front = (pages / DAY / "index.html").read_text()
+    assert LONG in front
+    assert "1 anomaly" in front, "the table of a study's findings is there"
 
 
 def test_a_strip_shrinks_with_its_card_and_a_picture_of_a_study_scrolls(browser, pages):
