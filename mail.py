@@ -6,8 +6,9 @@ Who gets what stands under `mail` in the configuration, SMTP_USER and SMTP_PASSW
 and keeps in mail.json beside it what became of each recipient's mail, before and after it is handed over. In publishing/, letters.py writes
 messages and post.py hands them over. The rules:
 
-- At most one mail a night for each recipient. It is sent when something that they may see is new, worse or resolved, or goes on and was never told to
-  them, as after a mail that was lost; with `only_changes: false`, every night. Who is told of failures as well finds them in the digest.
+- At most one mail a night for each recipient. It is sent when something that they may see is new (it may have ended), worse or resolved, or goes on
+  and was never told to them, as after a mail that was lost; with `only_changes: false`, every night. Who is told of failures as well finds them in
+  the digest.
 - What hinders all mail (no connection, no valid certificate, no login, a sender that is refused), a lost connection and an answer 4xx: tried again at
   the next runs, for RETRY_NIGHTS nights, earlier nights first. An answer 5xx to a recipient or to the message: not tried again for this night.
 - No answer after the last byte: the server may have delivered it (RFC 5321, 4.5.3.2.6), so it is reported and not sent again; the next night tells
@@ -25,14 +26,12 @@ import re
 import sys
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
-from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import urlsplit
 
-import yaml
-
-from helpers import atomic, resolve, write_json
+from helpers import atomic, write_json
 from publishing.letters import SEVERITIES, message_of, one_line, read_night, view_of
+from publishing.options import read_options
 from publishing.post import NoWay, deliver
 from steps import site_settings
 
@@ -153,7 +152,7 @@ def send_all(root, day, settings):
     if any(night > day for night in states):
         return []
     since = str(date.fromisoformat(day) - timedelta(RETRY_NIGHTS))
-    troubles, way = end_old(root, states, since), ""  # way: why nothing can be sent any more
+    troubles, way = end_old(root, states, since, settings), ""  # way: why nothing can be sent any more
     due = {night: [key for key, entry in state.items() if entry["outcome"] == "waiting"] for night, state in states.items()} | {day: None}
     for night_day in sorted(due):
         if night_day < day and not (due[night_day] and (root / "reports" / night_day / "digest.json").exists()):
@@ -179,9 +178,12 @@ def send_all(root, day, settings):
     return [line_of(*what, to) for what, to in troubles.items()]
 
 
-def end_old(root, states, since):
-    """End what a run that was killed left open, and what has waited since before the night `since`; returns {(night, outcome, why): recipients}."""
-    troubles = {}
+def end_old(root, states, since, settings):
+    """End what a run that was killed left open, and what has waited since before the night `since`; returns {(night, outcome, why): recipients}.
+
+    A recipient whom the configuration no longer names is called by the hash that stands in mail.json.
+    """
+    troubles, known = {}, {key_of(address): address for address in {*settings.people, *settings.failures}}
     for night, state in states.items():
         for key, entry in state.items():
             if entry["outcome"] == "sending":
@@ -190,7 +192,7 @@ def end_old(root, states, since):
                 entry["outcome"] = "given up"
             else:
                 continue
-            troubles.setdefault((night, entry["outcome"], entry["said"]), []).append(f"recipient {key}")
+            troubles.setdefault((night, entry["outcome"], entry["said"]), []).append(known.get(key, f"recipient {key}"))
             write_state(root, night, state)
     return troubles
 
@@ -266,17 +268,13 @@ def write_drafts(root, day, settings):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--config", default="config.yaml", type=Path)
-    parser.add_argument("--day", help="night to mail; default: that of the configuration")
     parser.add_argument("--dry-run", action="store_true", help="write the messages to reports/<day>/mail/ and send nothing")
-    options = parser.parse_args()
-    try:
-        config = yaml.safe_load(options.config.read_text(encoding="utf-8"))
-        day, root = str(date.fromisoformat(options.day or str(config["day"]))), resolve(config.get("products") or "")
+
+    def check(config, day):
         if not read_settings(config):
             raise ValueError("it says nothing under `mail`")
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError) as error:
-        parser.exit(2, f"nightshift: {options.config}: {' '.join(str(error).split())}\n")
+
+    options, config, day, root, _ = read_options(parser, check)
     troubles = send_night(root, day, config, dry_run=options.dry_run)
     for line in troubles:
         print(f"nightshift: mail: {line}", file=sys.stderr)

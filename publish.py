@@ -12,16 +12,15 @@ import platform
 import sys
 from datetime import date
 from importlib.metadata import version
-from pathlib import Path
 
 import pandas as pd
 import pyarrow.parquet as pq
-import yaml
 
-from helpers import ROOT, git_revision, resolve, write_json
+from helpers import ROOT, git_revision, write_json
 from mail import send_night
 from publishing.archive import clear_removed, history, kept, mark_removed, runs_of, site_of, write_feed, write_index
-from publishing.digests import GOING_ON, VERSION, chance_in_words, going_on, in_words, plain, read_digest, since, state_in_words
+from publishing.digests import GOING_ON, VERSION, chance_in_words, in_words, plain, pressing, read_digest, rest_in_words, since, state_in_words
+from publishing.options import read_options
 from publishing.pages import is_day, parameters_of, publish_notebook, read_json, small_pictures, text_of, write_page
 from steps import STEPS, error_of, findings_named, pages_of, read_notebook, site_settings, told_tonight
 
@@ -201,19 +200,19 @@ def front_digest(root, day, digest, pictures):
             "told": state_in_words(one),
             "proposals": [{**proposal, "chance": chance_in_words(proposal)} for proposal in one["proposals"][:2]],
             "figure": pictures.get(root / one["figure"], ""),
-            "going_on": going_on(one),
+            "ended": one["ended"],
             "shown": one["shown"],
         }
         for one in digest["incidents"]
     ]
-    open_ones = [one for one in incidents if one["going_on"]]
-    cards = [one for one in open_ones if one["shown"]][:MAX_CARDS]
+    urgent = [one for one in incidents if pressing(one)]
+    cards = [one for one in urgent if one["shown"]][:MAX_CARDS]
     return {
         **{key: digest[key] for key in ("outcome", "error", "notes", "headline", "missing")},
         "href": "digest.html" if text else "",
         "counts": in_words(digest["counts"]),
         "cards": cards,
-        "more": len(open_ones) - len(cards),
+        "more": rest_in_words([one for one in urgent if one not in cards]),
         "resolved": [one for one in incidents if one["state"] == "resolved" and not one["mark"]][:MAX_CARDS],
         "marked": [one for one in incidents if one["mark"] and one["state"] in GOING_ON],
     }
@@ -272,7 +271,7 @@ def publish_night(root, day, studies, digest):
     of_sample = any(s["status"].get("source") == "sample" for s in studies)
     simulated = latest_with(reports, day, "simulate.ipynb") if of_sample else ""
     single = {"simulate": simulated, "digest": day if digest["outcome"] != "not run" else ""}
-    places = [(one["id"], one["what"]) for one in digest["incidents"]]
+    places = [(one["id"], one["rank"]) for one in digest["incidents"]]
     for name in [name for name, night in single.items() if night]:
         source, page, of = reports / single[name] / f"{name}.ipynb", report / f"{name}.html", single[name] * (single[name] != day)
         steps = [{"name": name, "href": f"{name}.html"}]
@@ -339,16 +338,11 @@ def needed_later(root, day, study, last_day):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--config", default="config.yaml", type=Path)
-    parser.add_argument("--day", help="night to render; default: that of the configuration")
-    options = parser.parse_args()
-    try:
-        config = yaml.safe_load(options.config.read_text(encoding="utf-8"))
-        day, root = str(date.fromisoformat(options.day or str(config["day"]))), resolve(config.get("products") or "")
-        last_days = {name: str((steps or {}).get("day", day)) for name, steps in config["studies"].items()}
-        keep_nights, site_url = site_settings(config)
-    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError) as error:
-        parser.exit(2, f"nightshift: {options.config} cannot be read: {type(error).__name__}: {' '.join(str(error).split())}\n")
+
+    def check(config, day):
+        return {name: str((steps or {}).get("day", day)) for name, steps in config["studies"].items()}, *site_settings(config)
+
+    _, config, day, root, (last_days, keep_nights, site_url) = read_options(parser, check)
     if (root / "reports" / day / "run.json").exists() and (night := other_night(root, last_days)):
         parser.exit(2, f"nightshift: the products are those of {night}; the pages of {day} stay as they are\n")
     front, studies, digest = publish(root, day, last_days, keep_nights=keep_nights, site_url=site_url)

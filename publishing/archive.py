@@ -9,8 +9,8 @@ import uuid
 import xml.etree.ElementTree as ET
 
 from helpers import atomic, write_json
-from publishing.digests import going_on, in_words, plain, since, state_in_words
-from publishing.pages import is_day, read_json, write_page
+from publishing.digests import in_words, plain, pressing, since, state_in_words
+from publishing.pages import is_day, read_json, verdict_in_words, write_page
 
 MAX_HISTORY = 30  # nights in the small pictures
 MAX_ENTRIES = 30  # nights in the feed
@@ -141,7 +141,7 @@ def write_feed(reports, runs, site_url=""):
 
 def verdicts(run):
     """The verdict on every study in one line."""
-    return ", ".join(f"{study} {told.get('verdict', '')}" for study, told in run["studies"].items())
+    return ", ".join(f"{study} {verdict_in_words(told.get('verdict', ''))}" for study, told in run["studies"].items())
 
 
 def as_html(run, digest):
@@ -153,7 +153,7 @@ def as_html(run, digest):
         templates()
         .get_template("entry.html.j2")
         .render(
-            going_on=[one for one in incidents if going_on(one)],
+            pressing=[one for one in incidents if pressing(one)],
             resolved=[one for one in incidents if one["state"] == "resolved" and not one["mark"]],
             digest={"outcome": "", "error": "", "missing": []} | (digest.get("digest") or {}),  # nights that were published before there was a digest
             studies=run["studies"],

@@ -19,8 +19,9 @@ VERSION = 1  # of digest.json: goes up when a key changes its meaning or goes aw
 GOING_ON = ("new", "worse", "ongoing")
 OF_INCIDENT = ["incident", "rank", "shown", "state", "night", "mark", "marked_by", "marked_until", "marked_why", "severity", "priority", "site"]
 OF_INCIDENT += ["what", "summary", "kinds", "studies", "start", "end", "ended", "first_seen", "p_value", "impact", "impacts", "change", "figure"]
-OF_FINDING = list(dict.fromkeys([*FINDING_COLUMNS, "impact", "impact_unit"]))
+OF_FINDING = FINDING_COLUMNS
 OF_PROPOSAL = ["place", "solution", "proposal", "effort", "chance", "low", "high", "trials", "worked"]
+ALL_OPEN = 0.99  # width of an interval that says nothing: that of a proposal that nobody has tried for anything, 0% to 100%
 UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 
 
@@ -59,9 +60,9 @@ def read_rows(path, columns, notes):
 def read_digest(root, day):
     """What the digest of `day` says, as a dict.
 
-    outcome : "ok", "failed" (then `error` is one line) or "not run"; notes : lines about tables that could not be read; headline; missing :
-    studies without findings of the night; counts : {state: number}, those muted or acknowledged apart; incidents : dicts in the order of their
-    rank, with id, mark (None, or as, by, until, why), findings and proposals. ended, seconds : of the notebook's run.
+    outcome : "ok", "failed" (then `error` is one line) or "not run"; notes : lines about what could not be read, those of the digest among them;
+    headline; missing : studies without findings of the night; counts : {state: number}, those muted or acknowledged apart; incidents : dicts in
+    the order of their rank, with id, mark (None, or as, by, until, why), findings and proposals. ended, seconds : of the notebook's run.
     """
     path, folder = root / "reports" / day / "digest.ipynb", root / "data/incidents"
     notebook, notes, incidents, about = read_notebook(path), [], [], {}
@@ -78,18 +79,24 @@ def read_digest(root, day):
             proposals = read_rows(folder / f"{day}_proposals.parquet", ["incident", *OF_PROPOSAL], notes)
             incidents = [as_incident(row, findings, proposals) for row in sorted(rows, key=lambda row: row["rank"] or math.inf)]
     ran = notebook["metadata"].get("papermill", {}) if notebook else {}
-    missing, headline = plain(about.get("missing")), plain(about.get("headline"))
+    notes += texts(about.get("notes"))
+    headline = plain(about.get("headline"))
     return {
         "outcome": outcome,
         "error": error,
         "notes": notes,
         "headline": headline if isinstance(headline, str) else "",
-        "missing": [name for name in missing if isinstance(name, str)] if isinstance(missing, list) else [],
+        "missing": texts(about.get("missing")),
         "counts": dict(Counter(one["mark"]["as"] if one["mark"] else one["state"] for one in incidents)),
         "incidents": incidents,
         "ended": ran.get("end_time"),
         "seconds": ran.get("duration"),
     }
+
+
+def texts(values):
+    """The texts of a list, fit to be shown; none where it is no list."""
+    return [plain(one) for one in values if isinstance(one, str)] if isinstance(values, list) else []
 
 
 def as_incident(row, findings, proposals):
@@ -115,9 +122,24 @@ def without_incident(row):
 # ------------------------------------------------------------------------------------------------------ as people read it
 
 
-def going_on(incident):
-    """Whether an incident goes on and nobody has said that it is known."""
+def pressing(incident):
+    """Whether an incident is news or goes on, and nobody has said that it is known: one that is new may have ended before it was seen."""
     return incident["state"] in GOING_ON and not incident["mark"]
+
+
+def going_on(incident):
+    """Whether a pressing incident has not ended."""
+    return pressing(incident) and not incident["ended"]
+
+
+def rest_in_words(incidents):
+    """How many pressing incidents are not shown in full: "24 more, less urgent: 7 go on, 17 have ended"; of one sort "7 more, less urgent, go on"."""
+    live = sum(map(going_on, incidents))
+    ended = len(incidents) - live
+    verbs = {f"{'goes' if live == 1 else 'go'} on": live, f"{'has' if ended == 1 else 'have'} ended": ended}
+    if live and ended:
+        return f"{live + ended} more, less urgent: {', '.join(f'{n} {verb}' for verb, n in verbs.items())}"
+    return "".join(f"{n} more, less urgent, {verb}" for verb, n in verbs.items() if n)
 
 
 def in_words(counts):
@@ -140,15 +162,19 @@ def since(incident):
 
 
 def state_in_words(incident):
-    """State of an incident with its night: "new", "ongoing, night 3", "resolved after 4 nights"."""
+    """State of an incident with its night: "new", "new, ended", "ongoing, night 3", "resolved, seen in 4 nights"."""
     state, night = incident["state"], incident["night"] or 1
     if state in ("worse", "ongoing"):
         return f"{state}, night {night}"
-    return f"{state} after {night} night{'s' * (night != 1)}" if state in ("resolved", "over") else state
+    if state in ("resolved", "over"):
+        return f"{state}, seen in {night} night{'s' * (night != 1)}"
+    return f"{state}, ended" if incident["ended"] else state
 
 
 def chance_in_words(proposal):
-    """How likely a proposal is to work, with its interval and what that is known from."""
+    """How likely a proposal is to work, with its interval and what that is known from; no number where the interval leaves everything open."""
+    if not proposal["trials"] and None not in (proposal["low"], proposal["high"]) and proposal["high"] - proposal["low"] > ALL_OPEN:
+        return "not tried yet"
     if proposal["chance"] is None:
         return "chance not known"
     between = "" if None in (proposal["low"], proposal["high"]) else f" ({proposal['low']:.0%} to {proposal['high']:.0%})"

@@ -12,10 +12,10 @@ from collections import Counter
 from datetime import UTC, datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
-from email.policy import SMTP
+from email.policy import SMTP, EmailPolicy
 from types import SimpleNamespace
 
-from publishing.digests import chance_in_words, going_on, in_words, since, state_in_words
+from publishing.digests import chance_in_words, going_on, in_words, pressing, rest_in_words, state_in_words
 from publishing.pages import small_picture, templates
 
 MAX_FIGURES = 650_000  # bytes of all figures of a message, which base64 makes a third larger: below 1 MB with its text
@@ -36,25 +36,25 @@ def one_line(value, most=300):
 def read_night(root, day):
     """What can be told of a published night, from its digest.json.
 
-    A namespace of day, incidents (dicts by rank, None without a digest), failed (dicts: study, step, error, page), missing (studies), headline,
+    A namespace of day, incidents (dicts by rank, None without a digest), failed (dicts: study, how, step, error, page), missing (studies), headline,
     room (number of incidents shown in full).
     """
     told = json.loads((root / "reports" / day / "digest.json").read_text())
     digest = told["digest"]
     failed = [
-        (study, one["failed_step"], one["error"], f"{study}/{one['failed_step']}.html")
+        (study, "failed", one["failed_step"], one["error"], f"{study}/{one['failed_step']}.html")
         for study, one in told["studies"].items()
         if one["verdict"] == "failed"
     ]
-    failed += [("digest", "", digest["error"] or "it did not run", "digest.html")] * (digest["outcome"] != "ok")
-    failed += [("digest", "", note, "digest.html") for note in digest["notes"]]
+    failed += [("digest", "failed", "", digest["error"] or "it did not run", "digest.html")] * (digest["outcome"] != "ok")
+    failed += [("digest", "incomplete", "", note, "digest.html") for note in digest["notes"]]
     return SimpleNamespace(
         day=day,
         headline=one_line(told["headline"], 500),
         missing=[one_line(study) for study in digest["missing"]],
         failed=[
-            {"study": study, "step": step, "error": one_line(error), "page": f"{day}/{page}" if (root / "reports" / day / page).exists() else ""}
-            for study, step, error, page in failed
+            {"study": study, "how": how, "step": step, "error": one_line(error), "page": f"{day}/{page}" * (root / "reports" / day / page).exists()}
+            for study, how, step, error, page in failed
         ],
         incidents=[as_told(one) for one in told["incidents"]] if digest["outcome"] == "ok" else None,
         room=sum(bool(one["shown"]) for one in told["incidents"]),
@@ -67,8 +67,8 @@ def as_told(one):
     text |= {name: one_line(one[name], 100) for name in ("what", "site")}
     mark = one["mark"] and {name: one_line(value) for name, value in one["mark"].items()}
     proposals = [p | {name: one_line(p[name]) for name in ("proposal", "effort")} | {"chance": chance_in_words(p)} for p in one["proposals"]]
-    times = {"night": one["night"], "began": (one["start"] or one["first_seen"])[:10], "since": one_line(since(one)), "told": state_in_words(one)}
-    return text | times | {"mark": mark, "studies": one["studies"], "figure": one["figure"], "live": going_on(one), "proposals": proposals}
+    times = {"night": one["night"], "began": (one["start"] or one["first_seen"])[:10], "told": state_in_words(one)}
+    return text | times | {"mark": mark, "studies": one["studies"], "figure": one["figure"], "ended": one["ended"], "proposals": proposals}
 
 
 # --------------------------------------------------------------------------------------------------------------- messages
@@ -83,19 +83,19 @@ def view_of(night, settings, address, told):
         if any((studies is None or studies & {*one["studies"]}) and one["severity"] not in SEVERITIES[:least] for studies, least in rules)
     ]
     news = {state: [one for one in seen if not one["mark"] and one["state"] == state] for state in NEWS}
-    news["untold"] = [one for one in seen if one["live"] and one["state"] == "ongoing" and one["id"] not in told]
+    news["untold"] = [one for one in seen if going_on(one) and one["state"] == "ongoing" and one["id"] not in told]
     digest = bool(rules) and night.incidents is not None and (any(news.values()) or not settings.only_changes)
     mends = address in settings.failures
     if not digest and not (mends and night.failed):
         return None
     own = [study for studies, _ in rules for study in (studies or [None])]
-    live = [one for one in seen if one["live"]]
+    urgent = [one for one in seen if pressing(one)]
     return {
         "digest": digest,
         "day": night.day,
         "news": {NEWS[name]: ones for name, ones in news.items() if ones},
-        "shown": [one | {"at": n} for n, one in enumerate(live[: night.room], 1)] if digest else [],
-        "more": len(live[night.room :]),
+        "shown": [one | {"at": n} for n, one in enumerate(urgent[: night.room], 1)] if digest else [],
+        "more": rest_in_words(urgent[night.room :]),
         "marked": [one for one in seen if one["mark"] and one["state"] != "over"],
         "seen": [one["id"] for one in seen if not one["mark"]],
         "headline": night.headline if len(seen) == len(night.incidents or []) else "",
@@ -108,10 +108,11 @@ def view_of(night, settings, address, told):
 def subject_of(view):
     """One line for a header: what is in it cannot end it, and an encoded word in a name stays as it is written."""
     if view["digest"]:
+        ends = Counter(how for how, _ in dict.fromkeys((one["how"], one["study"]) for one in view["failed"]))
         first = [one["what"] for one in view["shown"] if any(one["id"] == new["id"] for ones in view["news"].values() for new in ones)]
-        text = view["counts"] + (f"; {first[0]}" if first else "") + (f"; {len(view['failed'])} failed" if view["failed"] else "")
+        text = view["counts"] + (f"; {first[0]}" if first else "") + "".join(f"; {n} {how}" for how, n in ends.items())
     else:
-        text = ", ".join(f"{one['study']} failed" + (f" in {one['step']}" if one["step"] else "") for one in view["failed"])
+        text = ", ".join(dict.fromkeys(f"{one['study']} {one['how']}" + (f" in {one['step']}" if one["step"] else "") for one in view["failed"]))
     return one_line(f"Nightshift {view['day']}: {text}", 150).replace("=?", "= ?")
 
 
@@ -142,6 +143,16 @@ def figures_of(root, view):
     return figures
 
 
+class Folding(EmailPolicy):
+    """As SMTP, but a header never begins with an empty line, as Python folds one that fits a line without its name: some programs show none then."""
+
+    def fold_binary(self, name, value):
+        folded = super().fold_binary(name, value)
+        if folded.startswith(f"{name}:\r\n".encode()):  # too long for a line of its own, it begins on the first
+            folded = SMTP.clone(max_line_length=self.max_line_length - len(name) - 2).fold_binary(name, value)
+        return folded
+
+
 def message_of(root, view, settings, addresses):
     """The message to `addresses` that tells `view`: text, HTML and figures; equal content for equal recipients has an equal Message-ID."""
     made = templates().overlay(lstrip_blocks=True, autoescape=lambda name: name.endswith(".html.j2"))
@@ -149,7 +160,7 @@ def message_of(root, view, settings, addresses):
     values = view | {"subject": subject, "site_url": settings.site_url, "mark": mark_of, "few": FEW}
     text, markup = (made.get_template(f"mail.{kind}.j2").render(values) for kind in ("txt", "html"))
     mark = hashlib.sha256("\n".join([view["day"], *sorted(addresses), subject, text, markup]).encode()).hexdigest()[:24]
-    message = EmailMessage(policy=SMTP)
+    message = EmailMessage(policy=Folding(linesep=SMTP.linesep))
     message["Subject"] = subject
     message["From"] = Address("Nightshift", addr_spec=settings.sender)
     message["To"] = [Address(addr_spec=address) for address in addresses]

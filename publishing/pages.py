@@ -20,6 +20,7 @@ from helpers import ROOT, atomic, git_revision
 from steps import error_of, read_notebook
 
 TEMPLATES = ROOT / "templates"
+NARROW = 640  # pixels: a picture up to this was drawn to be read on a phone, and shrinks with its page where others scroll
 
 # ------------------------------------------------------------------------------------------------- what a notebook says
 
@@ -73,7 +74,14 @@ def is_day(name):
 def templates():
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    return Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    made = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    made.filters["verdict"] = verdict_in_words
+    return made
+
+
+def verdict_in_words(verdict):
+    """A study's verdict as people read it: "7 anomalies" for what programs read as "anomalies 7"; others as they are."""
+    return re.sub(r"^anomalies (\d+)$", lambda found: f"{found[1]} anomal{'y' if found[1] == '1' else 'ies'}", verdict)
 
 
 @functools.cache
@@ -128,7 +136,9 @@ def exporter():
 def render_notebook(notebook, places=()):
     """(HTML of the cells, contents as (id, text) of the level-2 headings) of an executed notebook.
 
-    places : (id, name) of what other pages lead to: the first heading of level 3 or 4 that holds the id, or ends with the name, gets the id.
+    The answer comes before what leads to it: below the title stand what the cell tagged `headline` says and, moved there, what a cell
+    tagged `answer` shows. places : (id, number) of what other pages lead to: the first heading of level 3 or 4 that holds the id, or begins with the
+    number and a dot, gets the id.
     """
     import nbformat
     from bs4 import BeautifulSoup
@@ -142,13 +152,11 @@ def render_notebook(notebook, places=()):
     page = BeautifulSoup(converter.from_notebook_node(notebook)[0], "html.parser")
     for anchor in page.select("a.anchor-link"):
         anchor.decompose()
-    if page.h1 and (answer := text_of(notebook, "headline")):  # the night's answer comes before what leads to it
-        lead = page.new_tag("p", attrs={"class": "lead"})
-        lead.string = answer
-        page.h1.insert_after(lead)
+    if page.h1:
+        move_answer(page, text_of(notebook, "headline"))
     headings = [(heading, " ".join(heading.get_text().split())) for heading in page.select("h3, h4")]
-    for name, title in places:
-        if (at := next((i for i, (_, text) in enumerate(headings) if name in text or text.endswith(" ".join(title.split()))), None)) is not None:
+    for name, number in places:
+        if (at := next((i for i, (_, text) in enumerate(headings) if name in text or text.startswith(f"{number}. ")), None)) is not None:
             headings.pop(at)[0]["id"] = name
     for number, table in enumerate(page.select("table"), 1):
         table.attrs.pop("border", None)
@@ -156,11 +164,34 @@ def render_notebook(notebook, places=()):
         align_numbers(table)
     for wide in page.select("pre, figure"):
         wide["tabindex"] = "0"  # they scroll on a narrow screen, so the keyboard must reach them
+    for picture in page.select("figure img"):
+        if pixels_across(picture["src"]) <= NARROW:
+            picture["class"] = "narrow"
     headings = [(h["id"], h.get_text()) for h in page.select("h2[id]")]
     text = str(page)
     for mark, code in aside.items():
         text = text.replace(mark, code)
     return text, [*headings, ("run", "Run")]
+
+
+def move_answer(page, headline):
+    """Put `headline`, unless it is empty, and the outputs of cells tagged `answer` below the title of a page; their code stays where it was."""
+    place = page.h1
+    if headline:
+        lead = page.new_tag("p", attrs={"class": "lead"})
+        lead.string = headline
+        place.insert_after(lead)
+        place = lead
+    for cell in page.select("section.answer:not(.failed)"):
+        for output in [one for one in cell.find_all(recursive=False) if "code" not in one.get("class", [])]:
+            place.insert_after(output.extract())
+            place = output
+
+
+def pixels_across(url):
+    """Width of the PNG in a data URL, from its first chunk."""
+    head = base64.b64decode(url.partition(",")[2][:40])  # signature 8, length and name 8, width 4
+    return int.from_bytes(head[16:20], "big")
 
 
 def join_streams(cell):

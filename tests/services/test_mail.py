@@ -247,6 +247,19 @@ def test_only_changes_and_what_was_never_told_make_a_mail(tmp_path, trusted):
     assert inbox.messages[3]["Subject"] == "Nightshift 2026-02-06: no incident"
 
 
+def test_what_ended_before_it_was_seen_is_news_once_and_goes_on_never(tmp_path, trusted):
+    one = incident("slow storage", ended=True)
+    with serve("smtps", trusted) as (url, inbox):
+        for day, row, to in ((DAY, one, "a@example.org"), (LATER[0], one | {"state": "ongoing", "night": 2}, "late@example.org")):
+            write_incidents(tmp_path, [row], day)
+            write_run(tmp_path, day=day)
+            assert mail.send_night(tmp_path, day, settings(url, to)) == []
+    [(to, message)] = inbox.kept
+    assert to == ["a@example.org"]
+    assert "1. slow storage" in message.get_body(("plain",)).get_content()
+    assert "new, ended" in message.get_body(("plain",)).get_content()
+
+
 def test_a_muted_incident_is_no_news_until_its_mark_ends(tmp_path, trusted):
     one = incident("slow storage", mark="muted", marked_by="the operator", marked_until=BEFORE)
     with serve("smtps", trusted) as (url, inbox):
@@ -436,7 +449,7 @@ def test_a_run_that_is_killed_while_a_mail_is_on_its_way_does_not_send_it_twice(
     assert outcomes(night, "a@example.org") == ["sending"]
     with serve("smtps", trusted) as (url, inbox):
         [line] = mail.send_night(night, DAY, settings(url, "a@example.org", failures=["ops@example.org"]))
-        assert "the run ended while it was on its way; may have been delivered and is not sent again" in line
+        assert line == f"{DAY} to a@example.org: the run ended while it was on its way; may have been delivered and is not sent again"
         assert inbox.reached == ["ops@example.org"]
         assert mail.send_night(night, DAY, settings(url, "a@example.org", failures=["ops@example.org"])) == []
 

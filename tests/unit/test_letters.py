@@ -1,6 +1,6 @@
 """What a mail says, to whom, and which settings are refused; how it is sent is in tests/services/test_mail.py."""
 
-import email
+import email.message
 import re
 from email.policy import default
 
@@ -156,6 +156,16 @@ def test_a_message_tells_what_changed_what_to_try_and_who_marked(tmp_path):
     assert "ISTHMUS" not in failure.as_string()
 
 
+@pytest.mark.parametrize("length", range(10, 90))
+def test_a_header_begins_on_its_first_line(length):
+    message = email.message.EmailMessage(policy=letters.Folding(linesep="\r\n"))
+    message["Subject"] = wanted = ("Nightshift 2026-01-31: 12 new; " + "slow storage é " * 9)[:length].strip().replace("é", "ab")
+    lines = message.as_bytes().split(b"\r\n")
+    assert lines[0].startswith(b"Subject: Night")
+    assert max(map(len, lines)) <= 78
+    assert email.message_from_bytes(message.as_bytes(), policy=default)["Subject"] == wanted
+
+
 def test_who_may_see_a_part_does_not_read_the_headline_of_the_whole(tmp_path):
     write_incidents(tmp_path, a_night(), headline="An outage at ISTHMUS-T2.")
     write_run(tmp_path)
@@ -169,8 +179,8 @@ def test_more_incidents_than_a_page_holds_are_counted(tmp_path):
     write_run(tmp_path)
     text, page = parts(drafts(tmp_path, settings())[0])
     assert len(page.select("tbody")) == 4
-    assert "26 more on the site." in text
-    assert "26 more on the site." in page.get_text()
+    assert "26 more, less urgent, go on." in text
+    assert "26 more, less urgent, go on." in page.get_text()
     assert "New: " + "; ".join(f"slow storage {n}" for n in range(5)) + "; and 25 more" in in_text(page)
     assert "- slow storage 4\r\n- and 25 more\r\n" in text.replace("\r\n", "\n").replace("\n", "\r\n")
 
@@ -201,6 +211,8 @@ def test_without_proposals_the_digest_goes_and_says_so(tmp_path):
     (tmp_path / f"data/incidents/{DAY}_proposals.parquet").unlink()
     write_run(tmp_path)
     digest, failure = drafts(tmp_path, settings())
+    assert failure["Subject"] == f"Nightshift {DAY}: digest incomplete"
+    assert digest["Subject"].endswith("; 1 incomplete")
     for message in (digest, failure):
         assert f"digest: data/incidents/{DAY}_proposals.parquet cannot be read: it is not there" in parts(message)[0]
     assert "slow storage" in parts(digest)[0]

@@ -17,6 +17,7 @@ from PIL import Image
 
 import helpers
 import publish
+import solutions
 import sources
 import steps
 from publishing import archive, digests, pages
@@ -312,14 +313,15 @@ def test_the_front_page_begins_with_the_incidents(night):
     front, _ = published(night)
     first, second, third = front.select("article.incident")
     assert front.select("article")[0] == first
-    assert front.select_one(".incidents .lead").get_text() == "First: site outage at ISTHMUS-T2."
+    assert "First:" not in in_text(front), "the first card says it"
     text = in_text(first)
-    assert "1. site outage at ISTHMUS-T2 high severity new since 2026-01-30 19:40 UTC at ISTHMUS-T2" in text
+    assert f"1. site outage at ISTHMUS-T2 high severity new {rows[0]['incident']} ISTHMUS-T2 fails or is idle since 30 Jan 2026 19:40 UTC" in text
+    assert text.count("since") == 1
     assert "Ask the site chance 62% (31% to 81%), 8 of 13 trials worked, takes 10 min" in text
     assert "Wait chance 30% (15% to 65%), not tried yet" in text
     assert "Third" not in text
     assert "worse, night 3" in in_text(second)
-    assert "Worse: impact 12 GB delayed last night, 48 GB tonight." in in_text(second)
+    assert in_text(second).count("impact 12 GB delayed last night, 48 GB tonight") == 1
     assert "ongoing, night 3" in in_text(third)
     link = first.select_one("h3 a")["href"]
     assert link == f"digest.html#{rows[0]['incident']}"
@@ -345,11 +347,43 @@ def test_what_is_not_shown_in_full_is_counted(night):
     digested(night, [incident(f"trouble {i}") for i in range(200)], max_incidents=50)
     front, told = published(night)
     assert len(front.select("article.incident")) == publish.MAX_CARDS
-    assert f"{200 - publish.MAX_CARDS} more go on" in in_text(front)
+    assert f"{200 - publish.MAX_CARDS} more, less urgent, go on; the digest lists all." in in_text(front)
     assert len(told["incidents"]) == 200
-    digested(night, [incident(f"trouble {i}") for i in range(4)], max_incidents=3)
+    digested(night, [incident(f"trouble {i}", ended=i > 1) for i in range(6)], max_incidents=1)
     front, _ = published(night)
-    assert "1 more goes on" in in_text(front)
+    assert "5 more, less urgent: 1 goes on, 4 have ended; the digest lists all." in in_text(front)
+
+
+def test_what_changed_is_said_once_and_is_not_called_worse_where_it_is_not(night):
+    kept = "as it was, since there is no news of accounting"
+    split = "split from 20260101-abcd"
+    rows = [incident("a dip", "ongoing", change=kept, summary=f"A dip; {kept}."), incident("a link", change=split, ended=True)]
+    digested(night, rows)
+    front, _ = published(night)
+    first, second = map(in_text, front.select("article.incident"))
+    assert (first.count(kept), second.count(split)) == (1, 1)
+    assert "Worse" not in first + second
+    assert "new, ended" in second
+
+
+@pytest.mark.parametrize(
+    ("known", "told"),
+    [
+        ({"chance": 0.5, "low": 0.0015, "high": 0.9985, "trials": 0, "worked": 0}, "not tried yet"),  # Jeffreys' prior
+        ({"chance": 0.7, "low": 0.3, "high": 0.9, "trials": 0, "worked": 0}, "chance 70% (30% to 90%), not tried yet"),  # tried for other kinds
+        ({"chance": 0.75, "low": 0.15, "high": 1.0, "trials": 1, "worked": 1}, "chance 75% (15% to 100%), 1 of 1 trials worked"),
+        ({"chance": None, "low": None, "high": None, "trials": 0, "worked": 0}, "chance not known"),
+    ],
+)
+def test_a_chance_is_told_only_where_something_is_known(known, told):
+    assert digests.chance_in_words(known) == told
+
+
+def test_the_chance_of_a_new_installation_is_not_tried_yet(tmp_path):
+    known = solutions.read_solutions(helpers.ROOT / "solutions.yaml")
+    feedback, _ = solutions.read_feedback(tmp_path / "feedback.csv")
+    first = solutions.chances(known, feedback, known[0]["kinds"][0], "").iloc[0].to_dict()
+    assert digests.chance_in_words(first) == "not tried yet"
 
 
 def test_a_night_with_nothing_to_report_says_so(night):
@@ -398,6 +432,74 @@ def test_a_damaged_table_costs_one_line_and_what_it_held(night, monkeypatch, cap
     assert len(front.select("article.incident")) == shown
     assert ("To try:" in in_text(front)) == (name in ("_findings.parquet", ".json"))
     assert front.select("article.study")
+
+
+def test_what_the_digest_notes_is_on_the_front_page(night):
+    digested(night, a_night())
+    path = night / "data/incidents/2026-01-31.json"
+    about = json.loads(path.read_text()) | {"notes": [f"feedback.csv: line 3 was changed {HOSTILE}", 7]}
+    path.write_text(json.dumps(about))
+    front, told = published(night)
+    assert [in_text(one) for one in front.select(".incidents .banner")] == [f"feedback.csv: line 3 was changed {HOSTILE}"]
+    assert told["digest"]["notes"] == about["notes"][:1]
+    path.write_text(json.dumps(about | {"notes": "no list", "missing": {}}))
+    assert published(night)[1]["digest"]["notes"] == []
+
+
+def test_the_answer_of_a_page_stands_below_its_title(tmp_path):
+    table = "<table><tbody><tr><td>an outage</td></tr></tbody></table>"
+    notebook = executed(
+        tmp_path / "n.ipynb", ("say()", {"text/markdown": "One outage."}), ("before()", {"text/plain": "more"}), ("t()", {"text/html": table})
+    )
+    notebook.cells[1].metadata["tags"], notebook.cells[3].metadata["tags"] = ["headline"], ["answer"]
+    content, _ = pages.render_notebook(notebook)
+    page = BeautifulSoup(content, "html.parser")
+    lead = page.h1.find_next_sibling()
+    assert lead.get_text() == "One outage."
+    assert lead.find_next_sibling().select_one(".scroll table").get_text().strip() == "an outage"
+    assert content.count("an outage") == 1, "moved, not copied"
+    assert page.select("details.code")[-1].find_parent("section"), "its code stays where it was"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "told"),
+    [("anomalies 7", "7 anomalies"), ("anomalies 1", "1 anomaly"), ("ok", "ok"), ("nothing judged", "nothing judged"), ("anomalies", "anomalies")],
+)
+def test_a_verdict_is_said_as_people_say_it(verdict, told):
+    assert pages.verdict_in_words(verdict) == told
+
+
+def test_pages_and_feed_show_verdicts_as_people_say_them_and_programs_read_them_as_before(night):
+    front, told = published(night)
+    reports = night / "reports"
+    for shown in (in_text(front), in_text(page(reports / "index.html")), (reports / "feed.xml").read_text()):
+        assert "1 anomaly" in shown
+        assert "anomalies 1" not in shown
+    assert front.select(".verdict.anomalies")
+    assert told["studies"]["transfers"]["verdict"] == "anomalies 1"
+    assert pages.read_json(reports / "2026-01-31/run.json")["studies"]["transfers"]["verdict"] == "anomalies 1"
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("day: 2026-01-31\n", "it cannot be read: KeyError: 'studies'"),
+        ("day: soon\nstudies: {}\n", "Invalid isoformat string: 'soon'"),
+        ("[", "it cannot be read: ParserError"),
+        ("just text", "it cannot be read: TypeError"),
+        ("day: 2026-01-31\nstudies: {}\nkeep_nights: -1\n", "keep_nights is -1"),
+        (None, "it cannot be read: FileNotFoundError"),
+    ],
+)
+def test_a_wrong_configuration_is_one_line(tmp_path, monkeypatch, capsys, written, told):
+    if written:
+        (tmp_path / "site.yaml").write_text(written)
+    monkeypatch.setattr("sys.argv", ["publish.py", "--config", str(tmp_path / "site.yaml")])
+    with pytest.raises(SystemExit) as stopped:
+        publish.main()
+    [line] = capsys.readouterr().err.splitlines()
+    assert stopped.value.code == 2
+    assert line.startswith(f"nightshift: {tmp_path / 'site.yaml'}: {told}")
 
 
 def test_hostile_incidents_stay_text_everywhere(night):

@@ -1,0 +1,25 @@
+"""Which night of which configuration a command is about: for publish.py and mail.py."""
+
+from datetime import date
+from pathlib import Path
+
+import yaml
+
+from helpers import resolve
+
+
+def read_options(parser, check):
+    """(options, config, day, root of the products, what `check(config, day)` returns) of a command line with --config and --day.
+
+    check : raises ValueError for settings that the command cannot use. Whatever is wrong ends the command with one line and code 2.
+    """
+    parser.add_argument("--config", default="config.yaml", type=Path)
+    parser.add_argument("--day", help="night to work on; default: that of the configuration")
+    options = parser.parse_args()
+    try:
+        config = yaml.safe_load(options.config.read_text(encoding="utf-8"))
+        day, root = str(date.fromisoformat(options.day or str(config["day"]))), resolve(config.get("products") or "")
+        return options, config, day, root, check(config, day)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError) as error:
+        what = str(error) if type(error) is ValueError else f"it cannot be read: {type(error).__name__}: {error}"
+        parser.exit(2, f"nightshift: {options.config}: {' '.join(what.split())}\n")
