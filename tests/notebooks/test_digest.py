@@ -210,7 +210,7 @@ def test_labels_of_a_strip_stay_inside_and_its_quiet_end_is_told(tmp_path):
     mine = names["tonight"]
     for findings in (mine, mine[mine.end < pd.Timestamp("2026-01-28", tz="UTC")]):
         names["strip"](row, findings)
-    for ax, words in zip(taken, ["3 more; tonight", "1 more; 4 days later: tonight"], strict=True):
+    for ax, words in zip(taken, ["3 more, not drawn; tonight", "1 more, not drawn; 4 days later: tonight"], strict=True):
         frame = ax.get_window_extent()
         labels = [(text.get_text(), text.get_window_extent()) for text in ax.texts]
         assert len(labels) == 8
