@@ -3,6 +3,7 @@
 Executed notebooks are logs, not outputs: Snakemake deletes the outputs of a failed job, and a failed notebook is what one wants to read.
 """
 
+import contextlib
 import fcntl
 import glob
 import json
@@ -14,7 +15,7 @@ from datetime import date
 from functools import partial
 from pathlib import Path
 
-from steps import STEPS, findings_named, outcomes_of, pages_of, site_settings, told_tonight
+from steps import STEPS, check_marks, findings_named, outcomes_of, pages_of, read_notebook, site_settings, told_tonight
 
 if not config:
 
@@ -104,6 +105,13 @@ def check_config():
     check_names("digest", config.get("digest"), DIGEST)
     for name in {"nights", "missing"} & set(config.get("digest") or {}):
         stop(f"digest: {name} is found by the chain; a configuration cannot say it")
+    try:
+        check_marks((config.get("digest") or {}).get("mark"))
+    except ValueError as error:
+        stop(f"digest: {error}")
+    for name, value in (config.get("digest") or {}).items():  # what is a file by default must be one, or none
+        if files_of(declared(DIGEST)[name]) and value != "":
+            check_place(f"digest.{name}", str(value))
     for study, steps in STUDIES.items():
         if study not in KNOWN:
             stop(f"unknown study {study!r}; known are {', '.join(KNOWN)}")
@@ -163,12 +171,23 @@ def lock(folder):
     return holder  # open as long as it is referenced
 
 
+def sweep(folder):
+    """Remove what killed runs left half written below `folder`: hidden files with 8 hexadecimal digits before their name, as `atomic` in helpers.py
+    makes them. Those of the last hour stay, in case somebody works in a notebook beside the chain."""
+    for name in ("data", "encoders", "models", "plots", "reports"):
+        for path in (folder / name).rglob(f".{'[0-9a-f]' * 8}-*"):
+            with contextlib.suppress(OSError):  # it is somebody else's
+                if path.is_file() and path.stat().st_mtime < time.time() - 3600:
+                    path.unlink()
+
+
 check_config()
 ROOT = Path(config.get("products") or ".").expanduser()
 DAY = date.fromisoformat(str(config["day"]))
 REPORT = ROOT / "reports" / str(DAY)
 if workflow.is_main_process and not workflow.dryrun:
     LOCK = lock(ROOT)
+    sweep(ROOT)
 
 
 # ------------------------------------------------------------------------------------------------------------ the graph
@@ -180,11 +199,15 @@ def source_files(wildcards):
     return rules.simulate.output if source == "sample" else [] if is_server(source) else files_of(source)
 
 
-def named_files(study, step):
-    """The files that parameters of a step name beside the source, by default or by the configuration: labels, certificates, lists."""
-    notebook = notebook_of(study, step)
-    values = {name: value for name, value in (declared(notebook) | parameters(study, step)).items() if name != "source"}.values()
+def named_files(notebook, given):
+    """The files that parameters of a notebook name beside the source, by default or as `given`: labels, certificates, lists."""
+    values = {name: value for name, value in (declared(notebook) | given).items() if name != "source"}.values()
     return [path for value in values if isinstance(value, str) and value != "sample" for path in files_of(value)]
+
+
+def read_beside(study, step):
+    """The files that a step of a study reads beside the source."""
+    return named_files(notebook_of(study, step), parameters(study, step))
 
 
 def incomplete(wildcards):
@@ -200,10 +223,10 @@ def must_train(study):
     if not stored.exists():
         return True
     trained = date.fromisoformat(json.loads(stored.read_text())["day"])
-    executed = ROOT / "reports" / str(trained + (DAY - day_of(study))) / study / "3_train.ipynb"
-    told = json.loads(executed.read_text())["metadata"]["papermill"]["parameters"] if executed.exists() else None
+    executed = read_notebook(ROOT / "reports" / str(trained + (DAY - day_of(study))) / study / "3_train.ipynb") or {"metadata": {}}
+    told = executed["metadata"].get("papermill", {}).get("parameters")
     status = ROOT / "data/raw" / study / "status.json"
-    named = [*named_files(study, "2_preprocess"), *named_files(study, "3_train")]  # those of preprocessing may say which features there are
+    named = [*read_beside(study, "2_preprocess"), *read_beside(study, "3_train")]  # those of preprocessing may say which features there are
     return (
         not 0 <= (day_of(study) - trained).days < config.get("retrain_days", 7)
         or max(Path(path).stat().st_mtime for path in [notebook_of(study, "3_train"), *named]) > stored.stat().st_mtime
@@ -267,7 +290,7 @@ def told_by(study):
 def digest_reads(wildcards):
     """The incidents of earlier nights, the knowledge and the feedback that there are."""
     earlier = [path for path in sorted((ROOT / "data/incidents").glob("*.parquet")) if path.name[:10] < str(DAY)]
-    return [*earlier, *sorted((ROOT / "feedback").glob("*.csv")), *KNOWLEDGE]
+    return [*earlier, *sorted((ROOT / "feedback").glob("*.csv")), *named_files(DIGEST, config.get("digest") or {})]
 
 
 def digest_sees(wildcards):
@@ -285,7 +308,6 @@ def digest_given(wildcards):
     return json.dumps(shared | {"nights": nights, "missing": missing} | (config.get("digest") or {}), default=str)
 
 
-KNOWLEDGE = ["kinds.yaml", "sites.yaml", "solutions.yaml"]
 CODE = ["helpers.py", "kernels.py", "sources.py"]  # what the notebooks import
 
 # What each step reads and writes below ROOT. The models themselves are no outputs: Snakemake deletes those of a failed job, and a failed
@@ -345,7 +367,7 @@ for name, step, files in RULES:
             name
         input:
             files["reads"],
-            lambda wildcards, step=step: named_files(wildcards.study, step),
+            lambda wildcards, step=step: read_beside(wildcards.study, step),
             notebook=f"notebooks/{{study}}/{step}.ipynb",
             code=map(ancient, CODE) if step == "3_train" else CODE,
         output:
@@ -369,7 +391,7 @@ rule digest:  # a target of its own, asked for after the chain, however that end
     input:
         digest_reads,
         notebook=DIGEST,
-        code=["helpers.py", "incidents.py", "solutions.py"],
+        code=["helpers.py", "incidents.py", "solutions.py", "steps.py"],
     output:
         [ROOT / f"data/incidents/{DAY}{end}" for end in (".parquet", "_findings.parquet", "_proposals.parquet", ".json")],
     log:

@@ -28,7 +28,9 @@ SCOPES = {      # what an incident of one finding is called, gravest scope first
 GROUND = ("site", "service")      # what lies at a site and is not about one user or machine of it
 NOTHING_KNOWN = {"scope": "other", "called": "", "says": "", "words": [], "every": "day", "wish": False, "loses": False, "follows": False}
 TOLD_AS_ENDED = ("resolved", "over")
-MADE = ["key", "site", "what", "says", "kinds", "studies", "start", "end", "ended", "p_value", "impacts", "impact", "scope", "wish"]
+MADE = ["key", "site", "what", "says", "kinds", "studies", "start", "end", "ended", "fresh", "p_value", "impacts", "impact", "scope", "wish"]
+UNITS = {"core hours": "core hours affected", "GPU hours": "GPU hours unused", "/pb": "/pb in doubt", "tickets": "tickets beyond the usual"}
+WHOLE = ("nodes", "tickets")      # what comes in whole numbers
 
 
 # -------------------------------------------------------------------------------------------------------------- Findings
@@ -61,7 +63,7 @@ def describe_findings(findings, kinds, sites):
     for column, first, other in (("first_h", "start", "end"), ("last_h", "end", "start")):
         told[column] = hours_of(told[first].fillna(told[other]))
     told["last_h"] = np.maximum(told.first_h + 1 / 3600, told.last_h)      # a moment lasts a second, else it would overlap nothing
-    order = ["first_h", "study", "scope", "name", "kind", "entity", "last_h", "p_value", "evidence"]
+    order = ["first_h", "study", "scope", "name", "kind", "entity", "site", "last_h", "p_value", "evidence"]
     return told.sort_values(order, ignore_index=True)
 
 
@@ -170,33 +172,41 @@ def add_impacts(found):
 
 
 def impact_text(impacts):
-    """Impacts as text such as "103,178 core hours, 1 node"; "" for none."""
+    """Impacts as text such as "103,178 core hours affected, 1 node"; "" for none."""
     sums = {}
     for one in impacts:
         sums[one["unit"]] = sums.get(one["unit"], 0.0) + one["value"]
-    texts = {unit: f"{value:,.0f}" if value >= 100 else f"{value:.3g}" for unit, value in sums.items()}
-    return ", ".join(f"{text} {unit.removesuffix('s') if text == '1' else unit}" for unit, text in texts.items())
+    texts = {unit: f"{value:,.0f}" if value >= 100 or unit in WHOLE else f"{value:.3g}" for unit, value in sums.items()}
+    named = {unit: UNITS.get(unit, unit) for unit in sums}
+    return ", ".join(f"{text} {named[unit].replace(unit, unit.removesuffix('s')) if text == '1' else named[unit]}" for unit, text in texts.items())
 
 
-def combine(found, label, still_h=6.0):
+def combine(found, label, still_h=6.0, newest=None):
     """One row per incident: DataFrame [label] with key (study, scope, name of its first finding), site, what, says, kinds, studies, start, end,
-    ended, p_value, impacts, impact, scope, wish.
+    ended, fresh (seen in the last day that its daily sources know), p_value, impacts, impact, scope, wish.
 
-    found : as `describe_findings` gives it, with `night`, the night (date text) that each is of. A finding has ended when it ends `still_h` or more
-    hours before the end of its night, a weekly one when it ends a week or more before; without times it goes on as long as it is found.
+    found : as `describe_findings` gives it, with `night`, the night (date text) that each is of. newest : {study: newest time in its source}, if that
+    may be earlier than the end of the night. A finding has ended when it ends `still_h` or more hours before what its source knows, a weekly one when
+    it ends a week or more before; without times it goes on as long as it is found. Where a daily source sees an incident, its word on the end counts.
     """
-    has_ended = found.last_h <= hours_of(found.night) + DAY_H - np.where(found.every == "week", WEEK_H, still_h)
+    weekly = (found.every == "week").to_numpy()
+    known_h = hours_of(found.night) + DAY_H
+    last_row = hours_of(found.study.map(newest or {}).astype("datetime64[us, UTC]")).where(~found.kept.astype(bool))
+    known_h = np.fmin(known_h, np.where(weekly, np.floor(last_row / DAY_H + 1) * DAY_H, last_row))      # of a weekly source its whole last day
+    has_ended, fresh = found.last_h <= known_h - np.where(weekly, WEEK_H, still_h), ~weekly & (found.last_h > known_h - DAY_H)
     rows = []
-    for _, mine in found.assign(has_ended=has_ended).groupby(np.asarray(label), sort=True):
+    for _, mine in found.assign(has_ended=has_ended, fresh=fresh).groupby(np.asarray(label), sort=True):
         grave = mine.scope.map(list(SCOPES).index)
         lead = mine.loc[mine.assign(grave=grave).sort_values(["grave", "p_value"], kind="stable").index[0]]
         sites = mine.site[mine.site != ""].value_counts()
         first, impacts = mine.iloc[0], add_impacts(mine)
+        daily = mine[(mine.every == "day") & mine.last_h.notna()]
         rows.append({
             "key": (first.study, first.scope, first["name"]), "site": sites.index[0] if len(sites) else "", "what": title_of(mine, lead),
             "says": lead.says, "kinds": list(pd.unique(mine.kind)), "studies": sorted(set(mine.study)), "start": mine.start.fillna(mine.end).min(),
-            "end": mine.end.fillna(mine.start).max(), "ended": bool(mine.has_ended.all()), "p_value": combine_p(mine.p_value), "impacts": impacts,
-            "impact": impact_text(impacts), "scope": lead.scope, "wish": bool(mine.wish.all())})
+            "end": mine.end.fillna(mine.start).max(), "ended": bool((daily if len(daily) else mine).has_ended.all()), "fresh": bool(mine.fresh.any()),
+            "p_value": combine_p(mine.p_value), "impacts": impacts, "impact": impact_text(impacts), "scope": lead.scope,
+            "wish": bool(mine.wish.all())})
     made = pd.DataFrame(rows, columns=MADE)
     for time in ("start", "end"):
         made[time] = pd.to_datetime(made[time], utc=True).astype("datetime64[us, UTC]")
@@ -209,7 +219,8 @@ def title_of(mine, lead):
     if lead.scope in GROUND and lead.site and names > 1:
         return f"site trouble at {lead.site}"
     entity = lead.entity.partition(": ")[2] or lead.entity      # of a topic its keywords
-    return SCOPES[lead.scope].format(called=lead.called, site=lead.site or lead["name"], name=lead["name"], entity=entity)[:120]
+    called = SCOPES[lead.scope].format(called=lead.called, site=lead.site or lead["name"], name=lead["name"], entity=entity)
+    return called.replace("run, run", "run")[:120]      # of a bad run, the run is the name
 
 
 # ---------------------------------------------------------------------------------------------------------------- Nights
@@ -229,10 +240,11 @@ def follow(found, label, made, earlier, earlier_found, *, day, worse_factor=1.5)
     for number, one in enumerate(made.to_dict("records")):
         if number in taken:
             name, then = taken[number], before.loc[taken[number]]
-            own = found[np.asarray(label) == number]
+            own, past = found[np.asarray(label) == number], earlier_found[earlier_found.incident == name]
+            state = continued(one, then, own, past, worse_factor)
             if one["start"] > then.start and not then.ended:      # its source may have forgotten how it began
                 one["start"] = then.start
-            rows.append(one | {"incident": name, "first_seen": then.first_seen} | continued(one, then, own, worse_factor))
+            rows.append(one | {"incident": name, "first_seen": then.first_seen} | state)
         else:
             name = new_name(one["key"], day, used)
             split = next((f"split from {other}" for other, numbers in claims.items() if number in numbers), "")
@@ -278,27 +290,33 @@ def new_name(key, day, used):
     raise ValueError(f"more than 65,536 incidents first seen on {day}")
 
 
-def continued(one, then, own, worse_factor):
-    """State, night and change of an incident that earlier nights knew as `then`; own : its findings tonight."""
+def continued(one, then, own, past, worse_factor):
+    """State, night and change of an incident that earlier nights knew as `then`; own, past : its findings tonight and then."""
     told = then.ended or then.state in TOLD_AS_ENDED
     if one["ended"]:
         return {"state": "over" if told else "resolved", "night": int(then.night), "change": ""}
     if own.kept.all() and not told:
         return {"state": "ongoing", "night": int(then.night), "change": f"as it was, since there is no news of {', '.join(one['studies'])}"}
     further = sorted(set(one["studies"]) - set(then.studies))
-    rates = growth(one, then)
+    rates = growth((own, one["impacts"]), (past, then.impacts))
     changes = ["it is back"] * bool(told) + [f"now also seen by {', '.join(further)}"] * bool(further)
     changes += [f"{ratio:.1f} times as many {unit} a day" for unit, ratio in rates.items() if ratio >= worse_factor]
     return {"state": "worse" if changes else "ongoing", "night": int(then.night) + 1, "change": "; ".join(changes)}
 
 
-def growth(one, then):
-    """{unit: how many times its impact per day of the incident is that of the night before}, where both are known."""
-    def per_day(row):
-        length = (row["end"] - row["start"]) / pd.Timedelta(days=1)
-        return {(i["study"], i["unit"]): i["value"] / max(length, 1.0) for i in row["impacts"]} if length == length else {}
-    now, past = per_day(one), per_day(then)
-    return {key[1]: now[key] / past[key] for key in now if past.get(key)}
+def growth(now, then):
+    """{unit: how many times its impact per day is that of the night before}, where both are known; of several studies the most.
+
+    now, then : (findings, their impacts). The days are those that the findings span, not those of the incident, of which a source forgets the first.
+    """
+    def per_day(found, impacts):
+        length = (found.last_h.max() - found.first_h.min()) / DAY_H
+        return {(i["study"], i["unit"]): i["value"] / max(length, 1.0) for i in impacts} if length == length else {}
+    after, before, most = per_day(*now), per_day(*then), {}
+    for key in after:
+        if before.get(key):
+            most[key[1]] = max(most.get(key[1], 0.0), after[key] / before[key])
+    return most
 
 
 # ----------------------------------------------------------------------------------------------------------------- Marks
@@ -327,8 +345,9 @@ def apply_marks(incidents, found, marks, day):
 def rank_incidents(incidents, weights, scales, limits, max_incidents):
     """`incidents` sorted by rank with the points of which `priority` is the sum, severity, rank from 1, and shown (the first `max_incidents`).
 
-    weights : {"decade", "decades", "tenfold", "study", "site", "new", "going_on", "wish"}: points per decade of p, how many decades count, per
-    factor of ten of impact above its scale, per further study, for a whole site, for new or worse, for what goes on, for what somebody wanted.
+    weights : {"decade", "decades", "tenfold", "study", "site", "new", "going_on", "tonight", "wish"}: points per decade of p, how many decades count,
+    per factor of ten of impact above its scale, per further study, for a whole site, for new or worse, for what goes on, for what a daily source saw
+    in the last day, for what somebody wanted.
     scales : {unit: amount that is noticeable}. limits : {"high", "medium"}: points from which an incident is grave. Marked ones, then what is over or
     resolved come last and are never shown in full.
     """
@@ -339,7 +358,8 @@ def rank_incidents(incidents, weights, scales, limits, max_incidents):
         "surprise": w["decade"] * decades, "impact": w["tenfold"] * np.array(impact, float),
         "sources": w["study"] * (incidents.studies.map(len).astype(float) - 1), "site": w["site"] * (incidents.scope == "site"),
         "news": w["new"] * incidents.state.isin(["new", "worse"]), "going on": w["going_on"] * ~incidents.ended.astype(bool),
-        "wish": w["wish"] * incidents.wish.astype(bool)}, index=incidents.index).astype(float) + 0.0      # no -0
+        "tonight": w["tonight"] * (incidents.fresh == True), "wish": w["wish"] * incidents.wish.astype(bool)},      # noqa: E712 - missing is False
+        index=incidents.index).astype(float) + 0.0      # no -0
     told = incidents.join(points.rename(columns="points {}".format)).assign(priority=points.sum(axis=1).round(3))
     told["severity"] = np.select([told.priority >= limits["high"], told.priority >= limits["medium"]], ["high", "medium"], "low")
     last = np.select([told.state.isin(TOLD_AS_ENDED), told.mark != ""], [2, 1], 0)

@@ -120,9 +120,9 @@ def _replay(path):
     torn = len(data) - data.rfind(b"\n") - 1 if wrong and reader.line_num > data.count(b"\n") else 0
     wrong = "" if torn else wrong
     if wrong:
-        wrong = f"{path.name} line {reader.line_num} {wrong}; only the {len(rows)} feedbacks before it count"
+        wrong = f"{path.name} line {reader.line_num} {wrong}; only the feedback before it counts ({len(rows)})"
     elif newest and newest not in (f"{number} {row[-1]}\n" for number, row in enumerate(rows, 1)):
-        wrong = f"{path.name} holds {len(rows)} feedbacks, and none is that which {last.name} says was the last: its end was removed or replaced"
+        wrong = f"{path.name} ends with row {len(rows)}, which is not that which {last.name} says was the last: its end was removed or replaced"
     return rows, wrong, torn
 
 
@@ -137,39 +137,51 @@ def as_cell(text, length=80):
     return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
 
 
-def record_feedback(incident, solution, worked, by="", products=""):
-    """Append to <products>/feedback/feedback.csv whether `solution` worked (bool) for `incident`; returns the row as a dict.
+def record_feedback(incident, solution, worked, by="", products="", solutions=""):
+    """Append to <products>/feedback/feedback.csv whether `solution` worked (bool) for `incident`; returns the row as a dict, and `solutions`.
 
-    ValueError in one line for an incident or solution that is not known, a solution that is not for this kind, a table that somebody changed; OSError
-    when it cannot be written: the table stays as it was. Of feedbacks on the same incident and solution the last counts, so one corrects oneself.
+    solutions : file of proposals; empty is that of the digest that told of the incident last. ValueError in one line for an incident or solution that
+    is not known, a solution that is not for its kinds, a table that somebody changed; OSError when it cannot be written: the table stays as it was.
+    Of feedbacks on the same incident and solution the last counts, so one corrects oneself.
     """
     if not isinstance(worked, bool | np.bool_):
         raise ValueError(f"worked is {worked!r}: it must be True or False")
-    root, known = resolve(products), {one["id"]: one for one in read_solutions()}
+    root = resolve(products)
     about = _find_incident(root / "data/incidents", str(incident))
+    path = resolve(solutions or about["solutions"])
+    known = {one["id"]: one for one in read_solutions(path)}
     kinds = {name: kind for name, one in known.items() if (kind := kind_for(one, about))}
     if solution not in known:
         near = ", ".join(difflib.get_close_matches(str(solution), known, cutoff=0))
         raise ValueError(f"there is no solution {str(solution)[:60]!r}; the nearest: {near}")
     if solution not in kinds:
-        raise ValueError(f"{solution} is not for {', '.join(about['kinds'])}; for it are: {', '.join(kinds) or 'none, add one to solutions.yaml'}")
+        raise ValueError(f"{solution} is not for {', '.join(about['kinds'])}; for it are: {', '.join(kinds) or f'none, add one to {path.name}'}")
     row = [f"{pd.Timestamp.now('UTC'):%Y-%m-%dT%H:%M:%SZ}", about["incident"], kinds[solution], as_cell(about["site"]), solution,
            "worked" if worked else "failed", as_cell(by)]
     try:
         _append(root / "feedback/feedback.csv", row)
     except OSError as error:
         raise OSError(f"{root / 'feedback/feedback.csv'}: {error.strerror or error}; nothing was recorded") from None
-    return dict(zip(COLUMNS, row, strict=False))
+    return dict(zip(COLUMNS, row, strict=False)) | {"solutions": str(path)}
 
 
 def _find_incident(folder, incident):
-    """The incident as the newest night has it: a dict incident, kinds, studies, site, night."""
-    seen = set()
+    """The incident as a dict: incident, site, night and solutions (its file of proposals) of the newest night; kinds, studies of all nights.
+
+    A leak of last night may be a full memory tonight, and what was tried for the one is feedback still. A table that cannot be read is skipped.
+    """
+    seen, nights = set(), []
     for path in sorted(folder.glob("????-??-??.parquet"), reverse=True):
-        night = pd.read_parquet(path, columns=["incident", "kinds", "studies", "site", "night"])
-        for found in night[night.incident == incident].to_dict("records"):
-            return found
+        try:
+            night = pd.read_parquet(path, columns=["incident", "kinds", "studies", "site", "night"])
+            told = json.loads(path.with_suffix(".json").read_text(encoding="utf-8")) if path.with_suffix(".json").exists() else {}
+        except (OSError, ValueError) as error:      # all that Arrow and JSON raise are of these
+            print(f"solutions: the night {path.stem} is skipped, it cannot be read: {' '.join(str(error).split())[:150]}", file=sys.stderr)
+            continue
+        nights += [{"solutions": told.get("solutions") or "solutions.yaml"} | one for one in night[night.incident == incident].to_dict("records")]
         seen |= set(night.incident)
+    if nights:
+        return nights[0] | {column: list(dict.fromkeys(one for night in nights for one in night[column])) for column in ("kinds", "studies")}
     near = difflib.get_close_matches(incident, sorted(seen), cutoff=0) or [f"none, for the digest left none in {folder}"]
     raise ValueError(f"there is no incident {incident[:60]!r}; the nearest: {', '.join(near)}")
 
@@ -283,16 +295,18 @@ def main(arguments=None):
     parser.add_argument("outcome", choices=["worked", "failed"])
     parser.add_argument("--by", default="", help="who says so; stays in the table, on no page")
     parser.add_argument("--products", default="", help="the folder of products, where config.yaml names one")
+    parser.add_argument("--solutions", default="", help="the file of proposals, where not that of the digest")
     told = parser.parse_args(arguments)
     try:
-        row = record_feedback(told.incident, told.solution, told.outcome == "worked", told.by, told.products)
+        row = record_feedback(told.incident, told.solution, told.outcome == "worked", told.by, told.products, told.solutions)
     except (OSError, ValueError) as error:
         print(f"solutions: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     feedback, _ = read_feedback(resolve(told.products) / "feedback/feedback.csv")
-    now = chances(read_solutions(), feedback, row["kind"], row["site"]).set_index("solution").loc[told.solution]
-    print(f"Noted. For {row['kind'].replace('_', ' ')}, {told.solution} worked in {now.worked} of {now.trials} trials; its chance at "
-          f"{row['site'] or 'such a place'} is now {now.chance:.0%} ({now.low:.0%} to {now.high:.0%}).")
+    now = chances(read_solutions(row["solutions"]), feedback, row["kind"], row["site"]).set_index("solution").loc[told.solution]
+    place, trials = f" at {row['site']}" if row["site"] else "", "1 trial" if now.trials == 1 else f"{now.trials} trials"
+    print(f"Noted. For {row['kind'].replace('_', ' ')}, {told.solution} worked in {now.worked} of {trials}; its chance{place} is now "
+          f"{now.chance:.0%} ({now.low:.0%} to {now.high:.0%}).")
     return 0
 
 

@@ -1,7 +1,9 @@
-"""Which notebooks a study has: for the Snakefile, which runs them, and publish.py, which shows them. Imports nothing that takes time."""
+"""Which notebooks a study has, how they ended, which settings are wrong: for all that runs or shows them. Imports nothing that takes time."""
 
+import difflib
 import json
 import re
+from datetime import date
 from pathlib import Path
 
 STEPS = ["1_extract", "2_preprocess", "3_train", "4_analyse"]
@@ -26,6 +28,12 @@ def read_notebook(path):
         return None
 
 
+# Lines of papermill's log that say nothing of an end: blank or indented ones (source lines that belong to a warning), what was read and written,
+# progress, and warnings of the kernel ("[IPKernelApp] WARNING | ..."), of Python ("x.py:3: UserWarning: ..."), its debugger and compiled libraries.
+SAYS_NOTHING = re.compile(r"\s|$|(Input|Output) Notebook:|Executing|.* of \d+ cells, |.*\d%\||(\[\w+\] )?(WARNING|INFO|DEBUG)\b"
+                          r"|.*:\d+: \w*Warning: |\d\.\d\ds - |[IW]\d{4} ")
+
+
 def error_of(notebook, log=None):
     """(one line, its cell is known) for a notebook that failed, ("", False) for one that ended well."""
     for cell in notebook["cells"]:
@@ -34,7 +42,8 @@ def error_of(notebook, log=None):
                 return " ".join(f"{output['ename']}: {output['evalue']}".split())[:300], True
     if notebook["metadata"].get("papermill", {}).get("end_time"):
         return "", False
-    tail = log.read_text(errors="replace").strip().splitlines() if log and log.exists() else []
+    lines = log.read_text(errors="replace").splitlines() if log and log.exists() else []
+    tail = [line for line in lines if not SAYS_NOTHING.match(line)]
     return f"it was stopped before it ended; last words: {tail[-1][:200]}" if tail else "it was stopped before it ended", False
 
 
@@ -59,3 +68,31 @@ def site_settings(config):
     if url and not re.fullmatch(r"https?://[^\s@\"'<>?#]+", str(url)):
         raise ValueError(f"site_url is {url!r}: it must be an address such as https://host/nightshift/, without a password, a question mark or #")
     return keep, f"{str(url).rstrip('/')}/" if url else ""
+
+
+MARK = ["incident", "kind", "site", "entity", "as", "by", "until", "why"]
+
+
+def check_marks(marks):
+    """The marks of the digest, a list (None is an empty one), as dicts of text with keys of MARK; ValueError says in one line what is wrong.
+
+    A mark names an incident or patterns of kind, site, entity, and all of as (muted or acknowledged), by, until (its last day), why.
+    """
+    if not isinstance(marks or [], list):
+        raise ValueError(f"mark is {str(marks)[:80]!r}: it must be a list of marks, each with incident or kind, site, entity, and as, by, until, why")
+    checked = []
+    for mark in marks or []:
+        given = mark if isinstance(mark, dict) else {}
+        told = {key: text for key, value in given.items() if value is not None and (text := str(value).strip())}
+        shown = " ".join(str(mark).split())[:200]
+        if unknown := [str(key) for key in given if key not in MARK]:
+            raise ValueError(f"mark: {shown} has an unknown {unknown[0]!r}; the nearest is {difflib.get_close_matches(unknown[0], MARK, 1, 0)[0]}")
+        if several := [key for key in told if isinstance(given[key], (list, dict))]:
+            raise ValueError(f"mark: {shown} needs one text as {several[0]}; write one mark for each")
+        if not set(told) & set(MARK[:4]) or not {"as", "by", "until", "why"} <= set(told) or told["as"] not in ("muted", "acknowledged"):
+            raise ValueError(f"mark: {shown} needs an incident or patterns of kind, site, entity, and as (muted or acknowledged), by, until, why")
+        try:
+            checked.append(told | {"until": str(date.fromisoformat(told["until"]))})
+        except ValueError:
+            raise ValueError(f"mark: until {told['until']!r} is no date such as 2026-03-31") from None
+    return checked

@@ -8,11 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import date
 
 import nbformat
 import pytest
 import yaml
 from conftest import REPOSITORY, run_chain
+
+from publishing.digests import OF_FINDING, OF_INCIDENT, OF_PROPOSAL
 
 NIGHT = "reports/2026-01-31"
 PARAMETERS = {
@@ -20,7 +23,8 @@ PARAMETERS = {
     "2_preprocess": "lists: str = 'lists.txt'  # what is in use",
     "3_train": "known: str = ''  # what else there is to learn from",
     "4_analyse": "truth: str = 'sample'  # what it is measured against",
-    "digest": "nights: dict = {}  # studies with findings of tonight\nmissing: list = []  # the others",
+    "digest": "nights: dict = {}  # studies with findings of tonight\nmissing: list = []  # the others\nmark: list = []  # what is muted\n"
+    "kinds: str = 'kinds.yaml'  # what they are\nsolutions: str = 'solutions.yaml'  # what may be tried",
 }  # of each step of its own
 WRITES = {
     "1_extract": ["data/raw/{study}/status.json"],
@@ -28,6 +32,7 @@ WRITES = {
     "3_train": ["models/{study}/metrics.json"],
     "4_analyse": ["data/scores/{study}.parquet", "data/findings/{study}.parquet"],
 }
+OF_DIGEST = list(dict.fromkeys(["incident", *OF_INCIDENT, *OF_FINDING, *OF_PROPOSAL]))  # what the site reads of its tables
 INCIDENTS = (".parquet", "_findings.parquet", "_proposals.parquet", ".json")
 ASKS, READS = (
     {"extract": {"source": "mysql://desk.example:3306/tickets?charset=utf8mb4", "table": "sacctmgr"}},
@@ -122,7 +127,7 @@ assert not fail, "this study is told to fail"
 for name in {writes!r}:
     path = pathlib.Path(name.replace("{{day}}", day))
     path.parent.mkdir(parents=True, exist_ok=True)
-    columns = "study kind entity site start end score p_value observed expected unit evidence figure impact impact_unit".split()
+    columns = {OF_DIGEST!r} if "incidents" in name else {OF_FINDING!r}
     if name.endswith(".parquet"):
         import pandas
         pandas.DataFrame([columns] * ("scores" in name), columns=columns).to_parquet(path)  # one thing is judged, and nothing is found
@@ -158,11 +163,11 @@ def started(checkout, until):
     raise TimeoutError(f"{until} is not there after 90 s: {run.communicate()[0]}")
 
 
-def planned(checkout, **config):
+def planned(checkout, target="all", **config):
     """What Snakemake would run, with the Makefile's triggers."""
     more = ["--config", *(f"{name}={value}" for name, value in config.items())] if config else []
     command = ["snakemake", "-n", "--configfile", "config.yaml", *more, "--nolock", "--cores", "2", "--rerun-triggers", "mtime", "params", "input"]
-    return subprocess.run(command, cwd=checkout, capture_output=True, text=True).stdout
+    return subprocess.run([*command, "--", target], cwd=checkout, capture_output=True, text=True).stdout
 
 
 WRONG = [
@@ -185,6 +190,9 @@ WRONG = [
     ({"studies": {"left": {}}, "digest": {"colour": 1}}, "digest: notebooks/digest.ipynb declares no parameter 'colour'"),
     ({"studies": {"left": {}}, "digest": {"nights": {}}}, "digest: nights is found by the chain"),
     ({"studies": {"left": {}}, "mail": ["me"]}, "mail must be a mapping"),
+    ({"studies": {"left": {}}, "digest": {"mark": [{"sites": "A"}]}}, "digest: mark: {'sites': 'A'} has an unknown 'sites'; the nearest is site"),
+    ({"studies": {"left": {}}, "digest": {"mark": "A"}}, "digest: mark is 'A': it must be a list"),
+    ({"studies": {"left": {}}, "digest": {"solutions": "nowhere.yaml"}}, "digest.solutions, nowhere.yaml, does not exist or is no file"),
     ({"studies": {"left": {}}, "keep_nights": -1}, "keep_nights is -1: it must be a whole number, 0 to keep all"),
     ({"studies": {"left": {}}, "mail": {"to": [{"address": "a@b.example\nBcc: c@d.example"}]}}, "mail.to[0].address: 'a@b.example Bcc"),
 ]
@@ -196,20 +204,47 @@ def untouched(tmp_path_factory):
     return make_checkout(tmp_path_factory.mktemp("untouched"))
 
 
+def checks_of(config):
+    """The functions of the Snakefile that come before anything runs, by name."""
+    checks, _, graph = (REPOSITORY / "Snakefile").read_text().partition("\ncheck_config()\n")
+    assert "\nrule all:\n" in graph
+    names = {"config": yaml.safe_load(yaml.safe_dump({"day": "2026-01-31"} | config))}
+    exec(checks.replace('    configfile: "config.yaml"\n', "    pass\n"), names)
+    return names
+
+
 @pytest.mark.parametrize(("change", "message"), WRONG)
 def test_a_wrong_configuration_is_one_clear_line(untouched, monkeypatch, capsys, change, message):
     """What the Snakefile checks first, without the two seconds of a start of Snakemake."""
-    checks, _, graph = (REPOSITORY / "Snakefile").read_text().partition("\ncheck_config()\n")
-    assert "\nrule all:\n" in graph
     monkeypatch.chdir(untouched)
     monkeypatch.setattr(os, "_exit", sys.exit)
-    names = {"config": yaml.safe_load(yaml.safe_dump({"day": "2026-01-31"} | change))}
-    exec(checks.replace('    configfile: "config.yaml"\n', "    pass\n"), names)
+    names = checks_of(change)
     with pytest.raises(SystemExit) as ended:
         names["check_config"]()
     said = capsys.readouterr().err.splitlines()
     assert (ended.value.code, len(said), said[0].partition(":")[0]) == (2, 1, "nightshift")
     assert message in said[0]
+
+
+def test_good_marks_and_files_of_the_digest_are_no_obstacle(untouched, monkeypatch):
+    monkeypatch.chdir(untouched)
+    monkeypatch.setattr(os, "_exit", sys.exit)
+    mark = {"site": "A", "as": "muted", "by": "b", "until": date(2026, 2, 28), "why": "w"}
+    read = {name: {"extract": {"source": "events.csv"}} for name in ("left", "right")}
+    checks_of({"studies": read, "digest": {"mark": [mark], "solutions": "events.csv"}})["check_config"]()
+
+
+def test_what_killed_runs_left_half_written_is_removed_after_an_hour(untouched, tmp_path, monkeypatch):
+    monkeypatch.chdir(untouched)
+    left = {"data/raw/left/.0a1b2c3d-status.json", "models/left/.ffffffff-metrics.json", "reports/2026-01-31/.12345678-a b.html", "plots/.00000000-x"}
+    stay = {"data/raw/left/status.json", "data/.0a1b2c3-short", "data/.0a1b2c3g-other", "data/0a1b2c3d-name", "feedback/.0a1b2c3d-feedback.last"}
+    for name in [*left, *stay, "data/.aaaaaaaa-new"]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (time.time() - 3700 * ("new" not in name),) * 2)
+    checks_of({})["sweep"](tmp_path)
+    there = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert there == stay | {"data/.aaaaaaaa-new"}
 
 
 @pytest.mark.parametrize(("change", "message"), WRONG[::4])
@@ -346,6 +381,34 @@ def test_a_file_of_the_source_or_beside_it_that_changed_is_read_again(mended, se
     assert ("right/1_extract.ipynb" in plan) == (step == "1_extract")
 
 
+@pytest.mark.parametrize("name", ["kinds.yaml", "events.csv"])
+def test_a_file_that_the_digest_is_told_to_read_starts_it_again(mended, name):
+    """kinds.yaml by default, and the proposals where the configuration says."""
+    folder, config = mended[0], (mended[0] / "config.yaml").read_text()
+    text, before = (folder / name).read_text(), (folder / name).stat()
+    (folder / "config.yaml").write_text(yaml.safe_dump(yaml.safe_load(config) | {"digest": {"solutions": "events.csv"}}))
+    (folder / name).write_text(text + "# another line\n")
+    plan = planned(folder, target="digest")
+    (folder / "config.yaml").write_text(config)
+    (folder / name).write_text(text)
+    os.utime(folder / name, ns=(before.st_atime_ns, before.st_mtime_ns))
+    [inputs] = [line for line in plan.splitlines() if line.strip().startswith("input:") and "notebooks/digest.ipynb" in line]
+    assert {"kinds.yaml", "events.csv", "steps.py"} <= set(inputs.replace(",", "").split())
+    assert "solutions.yaml" not in inputs
+    assert f"Updated input files: {name}" in reasons(plan)
+
+
+def test_an_executed_training_that_was_cut_off_is_no_obstacle(one_night):
+    executed = one_night[0] / NIGHT / "left/3_train.ipynb"
+    text, before = executed.read_text(), executed.stat()
+    executed.write_text(text[:200])
+    plan = planned(one_night[0])
+    executed.write_text(text)
+    os.utime(executed, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert "rule all:" in plan or "Nothing to be done" in plan
+    assert "rule 3_train" not in plan, "the model is of this week"
+
+
 def test_this_machine_is_a_source_and_no_file(checkout):
     configure(checkout, left={"extract": {"source": "this_machine"}})
     plan = ["snakemake", "-n", "--configfile", "config.yaml", "--nolock", "--cores", "2"]
@@ -368,7 +431,11 @@ def test_a_killed_run_leaves_no_lock_and_the_next_one_completes(checkout):
     run = started(checkout, until="left/2_preprocess.ipynb")
     os.killpg(run.pid, signal.SIGKILL)
     run.wait()
+    half = checkout / "data/raw/left/.0a1b2c3d-status.json"
+    half.touch()
+    os.utime(half, (time.time() - 7200,) * 2)
     configure(checkout, left=READS)
     code, printed = run_chain("config.yaml", checkout)
     assert code == 0, printed
     assert (checkout / "data/findings/left.parquet").exists()
+    assert not half.exists()

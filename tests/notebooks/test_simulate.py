@@ -33,6 +33,8 @@ TICKET_KINDS = {"outage_tickets", "growing_topic", "department_surge", "backlog"
 OTHER_KINDS |= CERTIFICATION_KINDS | TICKET_KINDS
 LAST_WEEKS = pd.Timestamp("2026-01-05", tz="UTC"), pd.Timestamp("2026-01-26", tz="UTC")  # the three complete weeks before Saturday 2026-01-31
 SMALL = {"days": 28, "transfers_per_day": 300, "accounting_weeks": 60}
+LEAST = {"days": 14, "transfers_per_day": 100, "accounting_weeks": 40, "nights": 7}
+LEAST |= {"certification_runs": 60, "ticket_weeks": 60, "tickets_per_week": 10}
 
 
 def hash_of(products):
@@ -87,12 +89,20 @@ def sample(tmp_path_factory):
     return Sample(products)
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(sample, tmp_path):
-    execute("simulate.ipynb", tmp_path / "again", **SMALL)  # in a process of its own, with a hash seed of its own
-    run_here("simulate.ipynb", tmp_path / "other", **SMALL, seed=7)
-    assert hash_of(tmp_path / "again") == hash_of(sample.products)
-    assert hash_of(tmp_path / "other") != hash_of(sample.products)
-    one, again = (folder / "data/sample" for folder in (sample.products, tmp_path / "again"))
+@pytest.fixture(scope="module")
+def least(tmp_path_factory):
+    """The smallest sample that there is."""
+    products = tmp_path_factory.mktemp("least")
+    run_here("simulate.ipynb", products, **LEAST)
+    return Sample(products)
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(least, tmp_path):
+    execute("simulate.ipynb", tmp_path / "again", **LEAST)  # in a process of its own, with a hash seed of its own
+    run_here("simulate.ipynb", tmp_path / "other", **LEAST, seed=7)
+    assert hash_of(tmp_path / "again") == hash_of(least.products)
+    assert hash_of(tmp_path / "other") != hash_of(least.products)
+    one, again = (folder / "data/sample" for folder in (least.products, tmp_path / "again"))
     certification = [f"certification/{name}" for name in ("histograms.csv.gz", "lumisections.csv", "golden.json", "dcs.json")]
     tickets = [f"tickets/{name}" for name in ("osticket.sqlite", "accounts.txt", "labels.csv")]
     for name in ("truth.csv", "perfsonar.csv", *certification, *tickets):
@@ -233,12 +243,10 @@ def test_an_outage_is_seen_by_both_sources_and_a_gap_by_one(sample):
     assert sample.change("site_outage") < 0.1
 
 
-def test_forty_weeks_do_and_fewer_are_refused(tmp_path):
-    run_here("simulate.ipynb", tmp_path, days=14, transfers_per_day=100, accounting_weeks=40, certification_runs=60, ticket_weeks=60)
-    small = Sample(tmp_path)
-    assert small.daily.index[0] == pd.Timestamp("2025-04-21", tz="UTC")
-    assert len(small.recent) == 11
-    assert len(pd.read_csv(tmp_path / "data/sample/certification/lumisections.csv").run.unique()) == 60
+def test_forty_weeks_do_and_fewer_are_refused(least, tmp_path):
+    assert least.daily.index[0] == pd.Timestamp("2025-04-21", tz="UTC")
+    assert len(least.recent) == 11
+    assert len(pd.read_csv(least.products / "data/sample/certification/lumisections.csv").run.unique()) == 60
     assert "the accounting needs 40 weeks" in refused(run_here, "simulate.ipynb", tmp_path, accounting_weeks=39)
 
 

@@ -15,7 +15,7 @@ import mariadb_server
 import mysql.connector
 import pandas as pd
 import pytest
-from conftest import execute, from_notebook, refused, run_here, shown
+from conftest import execute, from_notebook, refused, run_here
 from daemons import certificate, free_ports
 from osticket_tables import NAMES, TABLES, insert, rows_of, ticket, write_sqlite
 from papermill.exceptions import PapermillExecutionError
@@ -51,15 +51,22 @@ def folder():
     if lacking := mariadb_server.missing():
         pytest.skip(f"no MariaDB here: {', '.join(lacking)} missing")
     path = Path(tempfile.mkdtemp(prefix="maria-", dir="/tmp"))  # the paths of sockets must be short
+    (path / "new").mkdir()
+    mariadb_server.install(path / "new/sql")
     yield path
     shutil.rmtree(path)
 
 
 @pytest.fixture(scope="module")
-def server(folder):
+def new(folder):
+    """new(name): a folder of that name for a server that nobody has used yet."""
+    return lambda name: shutil.copytree(folder / "new", folder / name)
+
+
+@pytest.fixture(scope="module")
+def server(new):
     """A server with the account ro and a database `osticket` of `N` tickets."""
-    (folder / "main").mkdir()
-    with mariadb_server.mariadb(folder / "main") as running:
+    with mariadb_server.mariadb(new("main")) as running:
         running.sql(f"CREATE USER ro@127.0.0.1 IDENTIFIED BY '{PASSWORD}'")
         make_database(running, "osticket", rows_of(range(1, N + 1)))
         yield running
@@ -236,10 +243,9 @@ def test_a_lost_connection_is_taken_up_again_within_the_night(server, tmp_path, 
     assert table(tmp_path).ticket_id.tolist() == [str(i) for i in range(1, N + 1)]
 
 
-def test_a_server_that_dies_between_pages_costs_only_what_was_not_read(folder, tmp_path, monkeypatch):
-    (folder / "dies").mkdir()
-    port = free_ports(1)[0]
-    with mariadb_server.mariadb(folder / "dies", port=port) as server:
+def test_a_server_that_dies_between_pages_costs_only_what_was_not_read(new, tmp_path, monkeypatch):
+    folder, port = new("dies"), free_ports(1)[0]
+    with mariadb_server.mariadb(folder, port=port) as server:
         server.sql(f"CREATE USER ro@127.0.0.1 IDENTIFIED BY '{PASSWORD}'")
         source = make_database(server, "osticket", rows_of(range(1, 501)))
         extract(tmp_path / "a", source)
@@ -252,7 +258,7 @@ def test_a_server_that_dies_between_pages_costs_only_what_was_not_read(folder, t
     pages = {path.name: path.stat().st_mtime_ns for path in (raw(tmp_path / "a") / "pages").glob("*.parquet")}
     assert len(pages) == 2
     (raw(tmp_path / "a") / "pages/.0123abcd-000000000300.parquet").write_bytes(b"PAR1, and no more")  # of a page, when the run itself is killed
-    with mariadb_server.mariadb(folder / "dies", port=port) as server:
+    with mariadb_server.mariadb(folder, port=port) as server:
         server.sql("UPDATE ost_ticket SET lastupdate = '2026-01-20 11:00:00', number = 'y' WHERE ticket_id = 5", "osticket")
         kept = []
         with monkeypatch.context() as patch:
@@ -266,9 +272,8 @@ def test_a_server_that_dies_between_pages_costs_only_what_was_not_read(folder, t
     assert not (raw(tmp_path / "a") / "pages").exists()
 
 
-def test_a_hanging_server_is_given_up(folder, tmp_path, monkeypatch):
-    (folder / "hangs").mkdir()
-    with mariadb_server.mariadb(folder / "hangs") as server:
+def test_a_hanging_server_is_given_up(new, tmp_path, monkeypatch):
+    with mariadb_server.mariadb(new("hangs")) as server:
         server.sql(f"CREATE USER ro@127.0.0.1 IDENTIFIED BY '{PASSWORD}'")
         source = make_database(server, "osticket", rows_of(range(1, 31)))
         after_page(monkeypatch, 1, lambda: os.kill(server.process.pid, signal.SIGSTOP))
@@ -336,8 +341,7 @@ def test_the_login_may_stand_in_an_option_file_and_is_never_shown(server, tmp_pa
     file.write_text(f"password={PASSWORD}\n[client]\n")
     assert no_line(tmp_path, url_of(server)).endswith("my.cnf cannot be read: MissingSectionHeaderError")
     file.write_text(f'!includedir /etc/nothing\n# ours\n[mysqld]\nuser=mysql\n[client]\nuser = ro\npassword = "{PASSWORD}"\nskip-ssl\n')
-    notebook = extract(tmp_path, url_of(server), run=execute)
-    assert "tickets, of which" in shown(notebook)
+    assert "tickets, of which" in extract(tmp_path, url_of(server))
     file.write_text(f"[client]\nuser=ro\npassword=x{PASSWORD}\n")
     with pytest.raises(PapermillExecutionError):
         extract(tmp_path, url_of(server), run=execute)
@@ -350,11 +354,11 @@ def test_a_login_in_the_source_is_refused_before_anything_is_asked(tmp_path):
     assert "no address of a database" in no_line(tmp_path, "mysql://127.0.0.1:3306")
 
 
-def test_with_ssl_ca_the_server_must_be_the_one_of_the_certificate(folder, tmp_path, monkeypatch):
-    (folder / "tls").mkdir()
-    (ours, key), (another, _) = certificate(folder / "tls", "ours"), certificate(folder / "tls", "another")
+def test_with_ssl_ca_the_server_must_be_the_one_of_the_certificate(new, tmp_path, monkeypatch):
+    folder = new("tls")
+    (ours, key), (another, _) = certificate(folder, "ours"), certificate(folder, "another")
     monkeypatch.setenv("OSTICKET_OPTION_FILE", str(tmp_path / "my.cnf"))
-    with mariadb_server.mariadb(folder / "tls", f"--ssl-cert={ours}", f"--ssl-key={key}") as server:
+    with mariadb_server.mariadb(folder, f"--ssl-cert={ours}", f"--ssl-key={key}") as server:
         server.sql(f"CREATE USER ro@127.0.0.1 IDENTIFIED BY '{PASSWORD}' REQUIRE SSL")
         source = make_database(server, "osticket", rows_of([1]))
         (tmp_path / "my.cnf").write_text(f"[client]\nssl-ca={ours}\n")

@@ -16,6 +16,7 @@ from incidents import (
     combine_p,
     describe_findings,
     follow,
+    growth,
     impact_text,
     link_findings,
     new_name,
@@ -24,7 +25,7 @@ from incidents import (
 )
 
 KINDS, SITES = read_kinds("kinds.yaml"), {"a": "A", "alpha": "A", "b": "B"}
-WEIGHTS = {"decade": 0.5, "decades": 6, "tenfold": 1, "study": 1, "site": 1, "new": 1, "going_on": 1, "wish": -1.5}
+WEIGHTS = {"decade": 0.5, "decades": 6, "tenfold": 1, "study": 1, "site": 1, "new": 1, "going_on": 1, "tonight": 1, "wish": -1.5}
 SCALES, LIMITS = {"core hours": 1000, "GB delayed": 100}, {"high": 6, "medium": 4}
 
 
@@ -223,8 +224,10 @@ def test_impacts_are_summed_by_unit_and_nothing_counts_twice():
         {"study": "telemetry", "value": 1.0, "unit": "nodes"},
         {"study": "transfers", "value": 113.0, "unit": "GB delayed"},
     ]
-    assert impact_text(add_impacts(found)) == "12,346 core hours, 1 node, 113 GB delayed"
+    assert impact_text(add_impacts(found)) == "12,346 core hours affected, 1 node, 113 GB delayed"
     assert impact_text([]) == ""
+    assert impact_text([{"study": "tickets", "value": 16.1, "unit": "tickets"}]) == "16 tickets beyond the usual"
+    assert impact_text([{"study": "tickets", "value": 1.2, "unit": "tickets"}]) == "1 ticket beyond the usual"
 
 
 @pytest.mark.parametrize(
@@ -242,6 +245,33 @@ def test_impacts_are_summed_by_unit_and_nothing_counts_twice():
 def test_an_incident_ends_hours_or_a_week_before_the_end_of_its_night(kind, end, ended):
     found = table(finding(kind, "A", "A", None if end is None else at(1), end), night=8)
     assert combine(found, link_findings(found)).ended.tolist() == [ended]
+
+
+@pytest.mark.parametrize(("newest", "ended"), [(None, True), ("2026-01-08", True), ("2026-01-07 06:00", True), ("2026-01-06 18:00", False)])
+def test_no_news_is_no_end_of_what_goes_on(newest, ended):
+    found = table(finding("slow_source", "A_DISK", "A", 5, 6.6))  # to 6 January 14:24; the night is the 8th
+    known = {"transfers": pd.Timestamp(newest, tz="UTC")} if newest else {}
+    assert combine(found, link_findings(found), newest=known).ended.tolist() == [ended]
+
+
+@pytest.mark.parametrize(("newest", "ended"), [("2026-01-11 00:00", False), ("2026-01-18 00:00", False), ("2026-01-19 00:00", True)])
+def test_a_week_is_over_when_the_whole_next_one_is_known(newest, ended):
+    found = table(finding("silent", "vo at A", "A", 5, 13), night=25)  # the week that ends with the 12th
+    assert combine(found, link_findings(found), newest={"accounting": pd.Timestamp(newest, tz="UTC")}).ended.tolist() == [ended]
+
+
+def test_where_a_daily_source_sees_it_its_word_on_the_end_counts():
+    found = table(finding("global_dip", "A", "A", 1, 8), finding("slow_source", "A_DISK", "A", 3, 5))
+    assert combine(found, link_findings(found)).ended.tolist() == [True]
+    assert combine(table(finding("global_dip", "A", "A", 1, 8)), [0]).ended.tolist() == [False]
+
+
+def test_growth_is_per_day_of_the_findings_and_of_the_study_that_grew_most():
+    slow = {"study": "transfers", "unit": "GB delayed"}
+    long, short = table(finding("slow_source", "A_DISK", "A", 1, 21)), table(finding("slow_source", "A_DISK", "A", 19, 21))
+    assert growth((short, [slow | {"value": 800.0}]), (long, [slow | {"value": 2000.0}])) == {"GB delayed": 4.0}
+    both = [slow | {"value": 10.0}, slow | {"study": "another", "value": 10.0}]
+    assert growth((short, [both[0] | {"value": 100.0}, both[1]]), (short, both)) == {"GB delayed": 10.0}
 
 
 def test_an_incident_is_called_by_its_gravest_finding_or_by_its_site():
@@ -413,7 +443,7 @@ def test_priority_is_the_sum_of_its_points_and_puts_in_order():
     ranked = rank_incidents(told, WEIGHTS, SCALES, LIMITS, 1)
     assert list(ranked.what) == ["site trouble at A", "memory leak on n1", "move of vo", "surge of vo at B"]
     first = ranked.iloc[0]
-    assert first.priority == pytest.approx(0.5 * 6 + np.log10(10) + 1 + 1 + 1 + 1)  # surprise, impact, study, site, new, going on
+    assert first.priority == pytest.approx(0.5 * 6 + np.log10(10) + 1 + 1 + 1)  # surprise, impact, study, site, new; the storage has ended
     assert ranked.priority[1] == pytest.approx(0.5 * 3 + 1)
     assert ranked.priority[2] == pytest.approx(0.5 * 2 + 1 + 1 - 1.5)
     assert list(ranked.severity) == ["high", "low", "low", "low"]

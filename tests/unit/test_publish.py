@@ -99,6 +99,17 @@ def test_markup_in_raw_outputs_is_disarmed(tmp_path):
     assert not BeautifulSoup(content, "html.parser").select("script, img, [onerror], a[href]")
 
 
+def test_code_is_coloured_and_stays_text(tmp_path):
+    source = 'x = "</pre><script>alert(1)</script> &amp;"  # why'
+    content, _ = pages.render_notebook(executed(tmp_path / "n.ipynb", ("1", {"text/plain": "1"}), (source, {"text/plain": "2"})))
+    rendered = BeautifulSoup(content, "html.parser")
+    code = rendered.select("details.code pre")[-1]
+    assert code.get_text().strip() == source
+    assert [word.get_text() for word in code.select("span.c1")] == ["# why"]
+    assert code["tabindex"] == "0"
+    assert not rendered.select("script")
+
+
 def test_a_complete_night_says_what_was_found(night):
     front, [study], _ = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
     assert study["verdict"] == "anomalies 1"

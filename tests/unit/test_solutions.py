@@ -1,6 +1,7 @@
 """Solutions: what is proposed, that feedback is never lost nor forged by accident, and that what worked comes first."""
 
 import collections
+import json
 import multiprocessing
 import shutil
 import subprocess
@@ -217,6 +218,7 @@ def test_a_changed_lost_or_moved_row_is_named_and_ends_the_feedback(five, edit, 
     before = five.read_bytes()
     feedback, trouble = read_feedback(five)
     assert f"feedback.csv line {line} " in trouble
+    assert trouble.endswith(f"; only the feedback before it counts ({left})")
     assert len(feedback) == left
     with pytest.raises(ValueError, match=f"feedback.csv line {line} .* Nothing was recorded") as error:
         record_feedback("20260119-3f2a", "fts-database", True, products=five.parents[1])
@@ -308,7 +310,7 @@ def test_no_permission_loses_nothing_and_says_so_in_one_line():
         record_feedback("20260119-3f2a", "restart-fts", True, products=folder)
         before = (folder / "feedback/feedback.csv").read_bytes()
         (folder / "feedback/feedback.csv").chmod(0o444)
-        code = "known = solutions.read_solutions(); solutions.read_solutions = lambda: known\n"
+        code = "known = solutions.read_solutions(); solutions.read_solutions = lambda path: known\n"
         code += "solutions._find_incident(solutions.Path(products) / 'data/incidents', '20260119-3f2a')  # what it imports may not be everybody's\n"
         code += "os.geteuid() or os.setuid(65534)\n"
         code += "sys.exit(solutions.main(['20260119-3f2a', 'fts-database', 'worked', '--products', products]))"
@@ -385,19 +387,69 @@ def test_without_a_digest_there_is_nothing_to_give_feedback_on(tmp_path):
         record_feedback("20260119-3f2a", "restart-fts", True, products=tmp_path)
 
 
-def test_the_newest_night_says_of_which_kinds_an_incident_is(products):
+def test_an_incident_is_of_the_kinds_of_all_its_nights_and_of_the_newest_first(products):
     later = INCIDENTS[0] | {"kinds": ["slow_link"]}
     pd.DataFrame([later]).to_parquet(products / "data/incidents/2026-01-22.parquet")
     assert record_feedback("20260119-3f2a", "test-network", True, products=products)["kind"] == "slow_link"
+    assert record_feedback("20260119-3f2a", "restart-fts", True, products=products)["kind"] == "stuck_queue"
+    with pytest.raises(ValueError, match="restart-sampler is not for slow_link, stuck_queue, slow_fts_server; for it are: "):
+        record_feedback("20260119-3f2a", "restart-sampler", True, products=products)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("2026-01-22.parquet", b"PAR1 and no more"), ("2026-01-22.parquet", b""), ("2026-01-21.json", b'{"solutions":'), ("2026-01-21.json", b"\xff")],
+)
+def test_a_night_that_cannot_be_read_is_skipped_in_one_line(products, capsys, name, content):
+    (products / "data/incidents" / name).write_bytes(content)
+    record_feedback("20260119-3f2a", "restart-fts", True, products=products)
+    assert len(read_feedback(products / "feedback/feedback.csv")[0]) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"solutions: the night {name[:10]} is skipped, it cannot be read: ")
+
+
+def test_a_night_that_lacks_a_column_is_skipped_in_one_line(products, capsys):
+    pd.DataFrame({"incident": ["20260119-3f2a"]}).to_parquet(products / "data/incidents/2026-01-22.parquet")
+    record_feedback("20260119-3f2a", "restart-fts", True, products=products)
+    assert capsys.readouterr().err.startswith("solutions: the night 2026-01-22 is skipped")
+
+
+MINE = [{"id": "ask-desk", "kinds": ["stuck_queue"], "proposal": "Ask.", "effort": "1 h"}, GOOD | {"kinds": ["stuck_queue"]}]
+
+
+def test_the_proposals_are_those_of_the_digest_that_told_of_the_incident_last(products, tmp_path):
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(MINE))
+    (tmp_path / "other.yaml").write_text(yaml.safe_dump(MINE[1:]))
+    with pytest.raises(ValueError, match="there is no solution 'ask-desk'"):
+        record_feedback("20260119-3f2a", "ask-desk", True, products=products)
+    for night, path in (("2026-01-20", tmp_path / "mine.yaml"), ("2026-01-21", tmp_path / "none.yaml")):  # the later one does not know the incident
+        (products / f"data/incidents/{night}.json").write_text(json.dumps({"day": night, "solutions": str(path)}))
+    assert record_feedback("20260119-3f2a", "ask-desk", True, products=products)["solutions"] == str(tmp_path / "mine.yaml")
+    assert record_feedback("20260120-aaaa", "restart-sampler", True, products=products, solutions="solutions.yaml")["kind"] == "telemetry.silent"
+    with pytest.raises(ValueError, match="there is no solution 'ask-desk'; the nearest: try-it"):
+        record_feedback("20260119-3f2a", "ask-desk", True, products=products, solutions=tmp_path / "other.yaml")
 
 
 def test_the_command(products, capsys):
     arguments = ["20260119-3f2a", "restart-fts", "worked", "--by", "night-shift", "--products", str(products)]
     assert module.main(arguments) == 0
-    assert "restart-fts worked in 1 of 1 trials" in capsys.readouterr().out
+    assert "restart-fts worked in 1 of 1 trial; its chance is now 7" in capsys.readouterr().out
     assert read_feedback(products / "feedback/feedback.csv")[0].by[0] == "night-shift"
     assert module.main(["20260119-3f2b", *arguments[1:]]) == 1
     assert capsys.readouterr().err.startswith("solutions: there is no incident")
+    assert module.main(["20260121-b0b0", "fewer-streams", "failed", "--products", str(products)]) == 0
+    assert "its chance at AURORA-T1 is now" in capsys.readouterr().out
+
+
+def test_the_command_takes_a_file_of_proposals(products, tmp_path, capsys):
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(MINE))
+    arguments = ["20260119-3f2a", "ask-desk", "worked", "--products", str(products), "--solutions"]
+    assert module.main([*arguments, str(tmp_path / "mine.yaml")]) == 0
+    assert "For stuck queue, ask-desk worked in 1 of 1 trial;" in capsys.readouterr().out
+    assert module.main([*arguments, str(tmp_path / "none.yaml")]) == 1
+    err = capsys.readouterr().err
+    assert "none.yaml" in err
+    assert len(err.splitlines()) == 1
 
 
 # -------------------------------------------------------------------------------------------------------------- chances

@@ -1,0 +1,73 @@
+"""What is known of a run without running it: how a notebook ended, and which marks are wrong."""
+
+import datetime
+
+import pytest
+
+from steps import MARK, check_marks, error_of
+
+RUNNING = {"cells": [], "metadata": {"papermill": {"end_time": None}}}
+STOPPED = "it was stopped before it ended"
+LOG = """
+Input Notebook:  notebooks/digest.ipynb
+Output Notebook: reports/2026-01-31/digest.ipynb
+\rdigest: 0 of 72 cells, 00:00
+[IPKernelApp] WARNING | Kernel is running over TCP without encryption. All communication is sent in plain text.
+Executing notebook with kernel: python3
+\rdigest: 4 of 72 cells, 00:05
+/lib/python3.12/site-packages/some/module.py:31: FutureWarning: this will change
+  warnings.warn("this will change")
+0.00s - Debugger warning: It seems that frozen modules are being used
+\rExecuting:  10%|#         | 7/72 [00:03<00:20,  3.10cell/s]
+"""
+
+
+@pytest.mark.parametrize(
+    "said", ["nbclient.exceptions.DeadKernelError: Kernel died", "Killed", "[IPKernelApp] ERROR | no memory", "No space left on device"]
+)
+@pytest.mark.parametrize("after", ["", LOG])
+def test_the_last_words_of_a_stopped_notebook_are_those_that_say_something(tmp_path, said, after):
+    (tmp_path / "x.log").write_text(f"{LOG}an earlier word\n{said}\n{after}")
+    assert error_of(RUNNING, tmp_path / "x.log") == (f"{STOPPED}; last words: {said}", False)
+
+
+def test_without_last_words_it_was_stopped_and_no_more(tmp_path):
+    (tmp_path / "x.log").write_text(LOG)
+    assert error_of(RUNNING, tmp_path / "x.log") == (STOPPED, False)
+    assert error_of(RUNNING, tmp_path / "none.log") == (STOPPED, False)
+
+
+GOOD = {"site": "T2-*", "as": "muted", "by": "b", "until": "2026-02-28", "why": "w"}
+
+
+def test_good_marks_come_back_as_text_whatever_yaml_made_of_them():
+    assert check_marks(None) == check_marks([]) == []
+    given = GOOD | {"until": datetime.date(2026, 2, 28), "by": 7, "kind": "", "entity": None, "why": " w "}
+    assert check_marks([given, {"incident": "20260119-3f2a"} | GOOD]) == [GOOD | {"by": "7"}, {"incident": "20260119-3f2a"} | GOOD]
+    assert set(GOOD) < set(MARK)
+
+
+@pytest.mark.parametrize(
+    ("marks", "says"),
+    [
+        ("all", "mark is 'all': it must be a list"),
+        (GOOD, "it must be a list"),
+        (3, "mark is '3': it must be a list"),
+        (["all"], "mark: all needs an incident or patterns"),
+        ([GOOD, GOOD | {"site": " "}], "needs an incident or patterns"),
+        ([GOOD | {"as": "mute"}], r"as \(muted or acknowledged\)"),
+        ([GOOD | {"why": " "}], "needs an incident .* why"),
+        ([{k: v for k, v in GOOD.items() if k != "by"}], "needs an incident .* by, until, why"),
+        ([GOOD | {"sites": "A"}], "has an unknown 'sites'; the nearest is site"),
+        ([GOOD | {"til": "2026-02-28"}], "has an unknown 'til'; the nearest is until"),
+        ([GOOD | {1: "A"}], "has an unknown '1'"),
+        ([GOOD | {"site": ["A", "B"]}], "needs one text as site; write one mark for each"),
+        ([GOOD | {"until": "2026-02-31"}], "until '2026-02-31' is no date such as 2026-03-31"),
+        ([GOOD | {"until": datetime.datetime(2026, 2, 28, 12)}], "until '2026-02-28 12:00:00' is no date"),
+        ([GOOD | {"until": "soon\nor later"}], "is no date"),
+    ],
+)
+def test_a_wrong_mark_is_named_in_one_line(marks, says):
+    with pytest.raises(ValueError, match=says) as error:
+        check_marks(marks)
+    assert "\n" not in str(error.value)
