@@ -62,7 +62,7 @@ def test_a_first_night_is_all_new_and_its_headline_is_the_most_pressing(first):
     assert list(told.what) == ["site trouble at A", "memory leak on n1", "surge of vo at C"]
     assert told[["state", "night", "mark", "shown"]].drop_duplicates().values.tolist() == [["new", 1, "", True]]
     assert told.studies[0].tolist() == ["accounting", "transfers"]
-    assert told.impact[0] == "5,000 core hours, 5 GB delayed"
+    assert told.impact[0] == "5,000 core hours affected, 5 GB delayed"
     assert [dict(one) for one in told.impacts[1]] == [{"study": "telemetry", "unit": "nodes", "value": 1.0}]
     assert (str(told.start.dtype), told.start[0]) == ("datetime64[us, UTC]", DIP["start"])
     assert told.ended.tolist() == [False, True, False]
