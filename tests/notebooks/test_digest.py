@@ -62,7 +62,7 @@ def test_a_first_night_is_all_new_and_its_headline_is_the_most_pressing(first):
     assert list(told.what) == ["site trouble at A", "memory leak on n1", "surge of vo at C"]
     assert told[["state", "night", "mark", "shown"]].drop_duplicates().values.tolist() == [["new", 1, "", True]]
     assert told.studies[0].tolist() == ["accounting", "transfers"]
-    assert told.impact[0] == "5,000 core hours, 5 GB delayed"
+    assert told.impact[0] == "5,000 core hours affected, 5 GB delayed"
     assert [dict(one) for one in told.impacts[1]] == [{"study": "telemetry", "unit": "nodes", "value": 1.0}]
     assert (str(told.start.dtype), told.start[0]) == ("datetime64[us, UTC]", DIP["start"])
     assert told.ended.tolist() == [False, True, False]
@@ -85,6 +85,7 @@ def test_each_shown_incident_has_a_small_picture_and_proposals(first):
         assert (products / figure).stat().st_size < 25_000
         assert Image.open(products / figure).width > 300
     assert list(names["pictured"]) == ["plots/transfers/one.png"]
+    assert "No picture shows more than one incident." in page
     assert "Pictures that are not on this page: plots/telemetry/none.png." in page
     proposals = pd.read_parquet(products / "data/incidents/2026-01-31_proposals.parquet")
     assert set(proposals.incident) == set(told.incident)
@@ -131,6 +132,112 @@ def test_without_news_of_a_study_its_incidents_stay_and_the_page_says_so(tmp_pat
     _, page = night(none, nights={}, missing=STUDIES)
     assert "**Nothing to report from the studies that ran.**" in page
     assert "of accounting, certification, telemetry, tickets and transfers nothing is known" in page
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:300])
+
+
+def of_others(path):
+    pd.DataFrame({"incident": ["x"]}).to_parquet(path)
+
+
+@pytest.mark.parametrize(
+    ("table", "damage", "why"),
+    [
+        ("2026-01-31.parquet", cut, "Parquet"),
+        ("2026-01-31_findings.parquet", cut, "Parquet"),
+        ("2026-01-31_findings.parquet", lambda path: path.unlink(), "it is missing"),
+        ("2026-01-31.parquet", of_others, "it has no column state, night,"),
+    ],
+)
+def test_an_earlier_night_with_a_damaged_table_is_left_out_and_noted(tmp_path, table, damage, why):
+    night(tmp_path, DISK, day="2026-01-30")
+    night(tmp_path, DISK, LEAK, day="2026-01-31")
+    damage(tmp_path / "data/incidents" / table)
+    later = {"end": pd.Timestamp("2026-02-01 23:00", tz="UTC")}
+    _, page = night(tmp_path, DISK | later, LEAK | later, day="2026-02-01")
+    told = incidents(tmp_path, "2026-02-01").set_index("what")
+    assert told[["state", "first_seen"]].T.to_dict("list") == {
+        "failing source A_DISK": ["ongoing", "2026-01-30"],  # known from the night before
+        "memory leak on n1": ["new", "2026-02-01"],  # begins anew
+    }
+    kept = json.loads((tmp_path / "data/incidents/2026-02-01.json").read_text())
+    (note,) = kept["notes"]
+    assert note.startswith(f"The night 2026-01-31 is left out, since data/incidents/{table} cannot be read (")
+    assert why in note
+    assert str(tmp_path) not in note
+    assert "its incidents are known from the other nights, or begin anew." in page
+    assert kept["nights"] == 2
+
+
+def test_a_sentence_says_what_has_ended_when_it_was_last_seen_and_no_p_value_of_nothing(tmp_path):
+    old = DISK | {"start": pd.Timestamp("2026-01-12", tz="UTC"), "p_value": 6e-152}
+    night(tmp_path, LEAK, old | {"impact": 5.0}, DIP, day="2026-01-30")
+    _, page = night(tmp_path, LEAK, DIP | {"site": "D", "entity": "D"}, old | {"impact": 50.0})
+    says = incidents(tmp_path).set_index("what").summary
+    assert says["memory leak on n1"].startswith("Memory leak on n1 seen from 31 Jan 2026 12:00 to 31 Jan 2026 12:05 (resolved): “")
+    assert " since 19 Jan 2026, last seen 26 Jan (new): " in next(text for title, text in says.items() if title.endswith("D"))
+    grown = says["failing source A_DISK"]
+    assert "p-value below 1e-12; 50 GB delayed" in grown
+    assert "since 12 Jan 2026 (worse, night 2)" in grown
+    assert "10.0 times as many" not in grown  # the change has a column of its own
+    assert "10.0 times as many" in page
+
+
+def test_a_picture_of_several_incidents_comes_once_below_them_with_their_numbers(tmp_path):
+    (tmp_path / "plots/transfers").mkdir(parents=True)
+    for name in ("own", "shared"):
+        Image.new("RGB", (40, 30), "red").save(tmp_path / f"plots/transfers/{name}.png")
+    shared, own = {"figure": "plots/transfers/shared.png"}, {"figure": "plots/transfers/own.png"}
+    some = [finding("transfers", "failing_source", f"S{i}_DISK", f"S{i}", p_value=10.0**-i, **shared) for i in range(1, 5)]
+    names, page = night(tmp_path, *some, DISK | own | {"p_value": 1e-9}, max_incidents=3)
+    assert list(incidents(tmp_path).what[:3]) == ["failing source A_DISK", "failing source S4_DISK", "failing source S3_DISK"]
+    assert page.count("**Incidents 2 and 3, and 2 that are not shown in full**, by transfers:") == 1
+    assert list(names["pictured"]) == [
+        "plots/transfers/own.png",
+        "plots/transfers/shared.png",
+    ]  # own ones come first
+    assert "Pictures that are not on this page" not in page
+
+
+def test_labels_of_a_strip_stay_inside_and_its_quiet_end_is_told(tmp_path):
+    old = [finding("transfers", "failing_source", f"A_DISK: {i}", "A", "2026-01-01", f"2026-01-2{i}", unit="W" * 30) for i in range(9)]
+    names, _ = night(tmp_path, DISK, *old)
+    taken = []
+    names["show_figure"] = lambda ax, *more: taken.append(ax)
+    row = next(names["shown"].itertuples())
+    mine = names["tonight"]
+    for findings in (mine, mine[mine.end < pd.Timestamp("2026-01-28", tz="UTC")]):
+        names["strip"](row, findings)
+    for ax, words in zip(taken, ["3 more, not drawn; tonight", "1 more, not drawn; 4 days later: tonight"], strict=True):
+        frame = ax.get_window_extent()
+        labels = [(text.get_text(), text.get_window_extent()) for text in ax.texts]
+        assert len(labels) == 8
+        assert labels[-1][0] == words
+        for text, box in labels:
+            assert box.x0 >= frame.x0 - 1, text
+            assert box.x1 <= frame.x1 + 1, text
+    picture = Image.open(tmp_path / incidents(tmp_path).figure[0])
+    assert picture.width <= 640  # 5.2 inches, a margin, and half a date: on a phone its letters keep their size
+
+
+def test_many_findings_get_fewer_drawings_of_chance_and_very_many_none(tmp_path):
+    dips = [DIP | {"site": f"S{i}", "entity": f"S{i}"} for i in range(5)]
+    disks = [DISK | {"site": f"S{i}", "entity": f"S{i}_DISK"} for i in range(5)]
+    _, page = night(tmp_path, *dips, *disks, permutations=200, pairs_drawn=2500)
+    assert re.search(r"Studies meet 5 times at a site; .* of 25 drawings", page)
+    _, page = night(tmp_path, *dips, *disks, permutations=200, pairs_drawn=1999)
+    assert "What chance would give is left out: 10 findings at sites leave 19 drawings of 200, too few to tell." in page
+    _, page = night(tmp_path, *dips, *disks, permutations=0)
+    assert "leave 0 drawings of 0" in page
+
+
+def test_the_table_of_tonight_is_what_the_cell_with_the_answer_shows():
+    cells = json.loads((REPOSITORY / "notebooks" / NOTEBOOK).read_text())["cells"]
+    (answer,) = ["".join(cell["source"]) for cell in cells if "answer" in cell["metadata"].get("tags", [])]
+    assert "show_table(listed(shown))" in answer
+    assert "Nothing to report on" in answer
 
 
 def test_a_kind_that_nobody_knows_and_findings_without_times_are_reported_all_the_same(tmp_path):
