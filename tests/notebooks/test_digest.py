@@ -352,3 +352,12 @@ def test_every_parameter_of_the_ranking_is_explained_with_its_value(first):
     assert "- surprise: 0.5 per factor of ten" in page
     assert "1,000 core hours, 100 GB delayed, 1 nodes, 24 GPU hours, 1 /pb and 5 tickets" in page
     assert "weights" in (REPOSITORY / "notebooks" / NOTEBOOK).read_text()
+
+
+@pytest.mark.parametrize(("newest", "ended"), [("2026-01-31T23:50:00+00:00", True), ("2026-01-31T12:30:00+00:00", False), (None, True)])
+def test_what_is_no_longer_seen_has_ended_only_where_its_source_goes_on(tmp_path, newest, ended):
+    status = tmp_path / "data/raw/telemetry/status.json"
+    status.parent.mkdir(parents=True)
+    status.write_text(json.dumps({"newest": newest}))
+    night(tmp_path, LEAK)
+    assert incidents(tmp_path).ended.tolist() == [ended]
