@@ -1,7 +1,7 @@
 """Findings of all studies to incidents: linked, named, followed over the nights, marked and ranked. All is pure but `read_`.
 
     Findings   what their kinds say of them                    read_kinds, describe_findings
-    Links      which findings are one incident                 link_findings
+    Links      which findings are one incident                 link_findings, keep_topics
     Incidents  one row for each, in words                      combine, combine_p, add_impacts
     Nights     its name and state from night to night          follow
     Marks      what somebody has muted or acknowledged         apply_marks
@@ -136,6 +136,25 @@ def follow_topics(found, label):
     return label
 
 
+def keep_topics(found, label, earlier_found):
+    """`label` (n,) with each topic of tickets that follows nothing tonight joined to what it followed when it was last seen, if that is seen tonight.
+
+    A topic's weeks move on with the nights, and its incident would lose it on the day on which they begin too early, or too late.
+    """
+    label = np.asarray(label).copy()
+    if not len(found) or not len(earlier_found):
+        return label
+    continues = same(found, earlier_found, ["study", "scope", "name"]) & near(found, earlier_found)
+    ground, before = found.scope.isin(GROUND).to_numpy(), earlier_found.incident.to_numpy(object)
+    for topic in np.flatnonzero(found.follows.to_numpy(bool)):
+        if not (ground & (label == label[topic])).any():
+            same_incident = continues & np.isin(before, before[continues[topic]])
+            meets = pd.Series(label[ground & same_incident.any(axis=1)])
+            if len(meets):
+                label[label == label[topic]] = meets.mode().iloc[0]
+    return in_order(label)
+
+
 def singular(word):
     """A keyword without the s of a plural, in small letters."""
     return word.strip().casefold().removesuffix("s")
@@ -225,16 +244,18 @@ def title_of(mine, lead):
 
 # ---------------------------------------------------------------------------------------------------------------- Nights
 
-def follow(found, label, made, earlier, earlier_found, *, day, worse_factor=1.5):
+def follow(found, label, made, earlier, earlier_found, *, day, worse_factor=1.5, remembered=None):
     """(incidents with their name and state tonight, findings with `incident`): the rows of `made`, and what is gone since last night.
 
     earlier, earlier_found : the last known row of each incident of earlier nights, with `of` (its night), and its findings; both may be empty.
-    An incident is the one of earlier nights of which a finding continues: same study, scope and name, less than a day apart (a week if weekly). Of
-    several it is the oldest, and the others have become part of it. States are those that the notebook explains. Findings that are `kept` are of an
-    earlier night, since their study has none of tonight.
+    remembered : findings of all earlier nights, of which those that its sources had forgotten when it was last seen count, too, but for what users
+    ask, whose weeks move on. An incident is the one of earlier nights of which a finding continues: same study, scope and name, less than a day apart
+    (a week if weekly). Of several it is the oldest, and the others have become part of it. States are those that the notebook explains. Findings
+    that are `kept` are of an earlier night, since their study has none of tonight.
     """
     before = (earlier if len(earlier) else pd.DataFrame(columns=["incident", "first_seen", "state", "ended", "of"])).set_index("incident")
-    taken, claims = claim(found, label, before, earlier_found)
+    older = earlier_found.iloc[:0] if remembered is None else remembered[(remembered.scope != "desk") & remembered.incident.isin(before.index)]
+    taken, claims = claim(found, label, before, pd.concat([earlier_found, older], ignore_index=True) if len(older) else earlier_found)
     names, used = [], set(before.index) | set(taken.values())
     rows = []
     for number, one in enumerate(made.to_dict("records")):

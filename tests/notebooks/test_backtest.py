@@ -61,11 +61,12 @@ def write_truth(products, rows):
     table.to_csv(products / "data/sample/truth.csv", index=False)
 
 
-def write_night(products, day, told, missing=()):
+def write_night(products, day, told, missing=(), changes=None):
     """What the digest leaves of one night, as far as the backtest reads it."""
     findings = pd.DataFrame([row[1:] for row in told], columns=COLUMNS).astype(TIMES | dict.fromkeys(COLUMNS[:4], "str"))
     findings = findings.assign(p_value=0.01, evidence="as seen", incident=pd.Series([row[0] for row in told], dtype="str"))
     incidents = pd.DataFrame({"incident": findings.incident.drop_duplicates()}).assign(what=lambda table: "about " + table.incident)
+    incidents["change"] = [(changes or {}).get(name, "") for name in incidents.incident]
     path = products / f"data/incidents/{day}.parquet"
     helpers.write_parquet(incidents, path)
     helpers.write_parquet(findings, path.with_name(f"{day}_findings.parquet"))
@@ -123,6 +124,16 @@ def test_an_outage_in_two_incidents_is_not_merged(tmp_path):
     assert (result["figures"]["merged"]["of"], result["figures"]["merged"]["kept"]) == ("0 of 1", "no")
     assert result["figures"]["precision"]["of"] == "7 of 8"
     assert "Missed: false, merged." in text
+
+
+def test_what_became_part_of_an_incident_is_that_incident(tmp_path):
+    last = [row for row in TOLD[DAYS[2]] if row[0] != "failing"]
+    told = TOLD | {DAYS[1]: [("questions", *row[1:]) if row[2] == "growing_topic" else row for row in TOLD[DAYS[1]]]}
+    write_truth(tmp_path, TRUTH)
+    for day, rows in (told | {DAYS[2]: [*last, ("questions", *SLOW), ("failing", *TOLD[DAYS[2]][0][1:])]}).items():
+        write_night(tmp_path, day, rows, changes={"questions": "now part of outage"} if day == DAYS[2] else None)
+    run_cells(NOTEBOOK, tmp_path, first=DAYS[0], last=DAYS[-1], resamples=50)
+    assert backtest.read_json(tmp_path / "data/backtest.json")["figures"]["merged"]["of"] == "1 of 1"
 
 
 @pytest.mark.parametrize(

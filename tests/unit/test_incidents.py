@@ -18,6 +18,7 @@ from incidents import (
     follow,
     growth,
     impact_text,
+    keep_topics,
     link_findings,
     new_name,
     rank_incidents,
@@ -305,8 +306,10 @@ class Nights:
         earlier_found = pd.concat(parts, ignore_index=True) if parts else table().assign(incident=[])
         found = pd.concat([table(*rows, night=day), *(earlier_found[earlier_found.entity == one].assign(kept=True) for one in kept)])
         found = describe_findings(found[[*FINDING_COLUMNS, "night", "table", "kept"]], KINDS, SITES)
-        label = link_findings(found)
-        incidents, tonight, resolved = follow(found, label, combine(found, label), earlier, earlier_found, day=name)
+        label = keep_topics(found, link_findings(found), earlier_found)
+        every = pd.concat([mine for _, mine in self.found], ignore_index=True) if self.found else earlier_found
+        remembered = every.drop_duplicates(["study", "kind", "entity"], keep="last")
+        incidents, tonight, resolved = follow(found, label, combine(found, label), earlier, earlier_found, day=name, remembered=remembered)
         self.rows.append(incidents.assign(of=name))
         self.found.append((name, pd.concat([tonight, resolved], ignore_index=True)))
         return incidents
@@ -351,6 +354,23 @@ def test_another_study_makes_it_worse_and_joins_what_were_two():
     parted = nights.night(15, DIP, finding("slow_source", "A_DISK", "A", 12, at(15, 23)))
     assert set(parted.state) == {"new", "resolved"} or set(parted.state) == {"new", "ongoing"}
     assert f"split from {two.incident[0]}" in list(parted.change)
+
+
+def test_what_a_source_forgot_for_a_night_comes_back_under_its_name():
+    nights = Nights()
+    [name] = nights.night(8, finding("global_dip", "A", "A", 1, 8), finding("slow_source", "A_DISK", "A", 7, 8)).incident
+    nights.night(9, finding("slow_source", "A_DISK", "A", 7, 9))
+    back = nights.night(10, finding("global_dip", "A", "A", 1, 8))
+    assert back.incident.tolist() == [name]
+
+
+def test_a_topic_stays_with_its_incident_when_its_weeks_begin_too_early():
+    nights = Nights()
+    topic = finding("growing_topic", "t1: status, down", "A", 1, 8)
+    [name] = nights.night(8, finding("slow_source", "A_DISK", "A", 5, 8), topic).incident
+    assert nights.night(9, finding("slow_source", "A_DISK", "A", 5, 9), topic | {"start": at(-20), "end": at(9)}).incident.tolist() == [name]
+    alone = nights.night(10, finding("slow_source", "B_DISK", "B", 5, 9), topic | {"start": at(-20), "end": at(10)})
+    assert set(alone.what) >= {"growing topic: status, down", "slow source B_DISK"}  # what it followed is gone, and strangers do not matter
 
 
 def test_without_news_an_incident_stays_as_it_was():
