@@ -547,7 +547,7 @@ def test_digest_json_holds_every_number_and_no_nan(night):
     assert one["impacts"] == [{"study": "transfers", "value": 12.5, "unit": "GB delayed"}]
     assert set(one["findings"][0]) == set(digests.OF_FINDING)
     assert one["proposals"][0] | {"chance": 0.5, "trials": 4, "worked": 2, "place": 1} == one["proposals"][0]
-    digested(night, [incident("an outage", start=pd.Timestamp("2026-01-30 20:40", tz="Europe/Paris"))])
+    digested(night, [incident("an outage", start=pd.Timestamp("2026-01-30T20:40+01:00"))])
     _, told = published(night)
     assert told["incidents"][0]["start"] == "2026-01-30T19:40:00Z"
     assert told["incidents"][0]["findings"][0]["start"] == "2026-01-30T19:40:00Z"
