@@ -112,7 +112,8 @@ def write_incidents(products, incidents, day=DAY, *, proposals=None, headline=""
     rows, findings, proposed = [], [], []
     for rank, row in enumerate(ordered, 1):
         live = not row["mark"] and row["state"] not in ("resolved", "over")
-        rows.append({"rank": rank, "shown": live and rank <= max_incidents} | row)
+        times = {key: row[key].tz_convert("UTC") for key in ("start", "end") if isinstance(row[key], pd.Timestamp)}  # pyarrow may pass over the zone
+        rows.append({"rank": rank, "shown": live and rank <= max_incidents} | row | times)
         for study in row["studies"]:
             told = [study, row["kinds"][0], row["what"], row["site"], row["start"], row["end"], 5.0, row["p_value"], 1.0, 9.0, "s", row["summary"]]
             findings.append(dict(zip(FINDINGS, [*told, row["figure"], 1.0, "nodes", row["incident"]], strict=True)))
