@@ -22,7 +22,7 @@ from papermill.exceptions import PapermillExecutionError
 
 import helpers
 
-N, PAGE = 1500, 300
+N, PAGE = 5000, 1000
 PASSWORD = "not-to-be-seen-17"
 NOTEBOOK = "tickets/1_extract.ipynb"
 
@@ -129,9 +129,9 @@ def after_page(monkeypatch, number, act):
 
 
 def test_mariadb_and_sqlite_give_the_same_table(server, tmp_path):
-    begun = time.process_time()
+    begun = time.perf_counter()
     page = extract(tmp_path / "a", url_of(server))
-    assert time.process_time() - begun < 10, "of a processor, others use it too; it takes less than 2 s"
+    assert time.perf_counter() - begun < 20, "it takes about 2 s on two idle cores"
     extract(tmp_path / "b", write_sqlite(tmp_path / "osticket.sqlite", rows_of(range(1, N + 1))))
     pd.testing.assert_frame_equal(table(tmp_path / "a"), table(tmp_path / "b"))
     first = table(tmp_path / "a").iloc[0]
