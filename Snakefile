@@ -12,7 +12,7 @@ import re
 import sys
 import time
 from datetime import date
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from steps import STEPS, check_marks, findings_named, outcomes_of, pages_of, read_notebook, site_settings, told_tonight
@@ -280,6 +280,7 @@ PAPERMILL = """
 # ------------------------------------------------------------------------------------------------------------ the digest
 
 
+@cache  # the digest asks twice, and its notebooks are megabytes
 def told_by(study):
     """(tables of findings of tonight, those that are missing) of a study, by what its executed notebooks say."""
     tables = {STEPS[-1]: [study]} | {page: [Path(path).stem for path in findings_of(study, page)] for page in pages_of(study)}
