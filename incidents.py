@@ -274,9 +274,9 @@ def follow(found, label, made, earlier, earlier_found, *, day, worse_factor=1.5,
         names.append(name)
     last = before["of"].max() if len(before) else ""
     gone = before[(before["of"] == last) & ~before.index.isin(names)]
-    for name, then in gone[~gone.state.isin(TOLD_AS_ENDED)].iterrows():
-        into = next((names[number] for number in sorted(claims.get(name, ()))), "")
-        if into or not then.ended:
+    for name, then in gone.iterrows():
+        into = names[claims[name][0]] if name in claims else ""
+        if into or not (then.ended or then.state in TOLD_AS_ENDED):
             rows.append(then.to_dict() | {"incident": name, "state": "over" if into else "resolved", "ended": True,
                                                      "change": f"now part of {into}" if into else ""})
     tonight = found.assign(incident=np.array(names, object)[np.asarray(label, int)] if len(found) else [])
@@ -286,14 +286,14 @@ def follow(found, label, made, earlier, earlier_found, *, day, worse_factor=1.5,
 
 
 def claim(found, label, before, earlier_found):
-    """({number of tonight: earlier name that it takes}, {earlier name: numbers of tonight that continue one of its findings})."""
+    """({number of tonight: earlier name that it takes}, {earlier name: numbers of tonight that continue its findings, that of most first})."""
     if not len(before) or not len(found):
         return {}, {}
     pairs = same(found, earlier_found, ["study", "scope", "name"]) & near(found, earlier_found)
     here, there = np.nonzero(pairs)
     met = pd.DataFrame({"number": np.asarray(label)[here], "name": earlier_found.incident.to_numpy(object)[there], "finding": here}).drop_duplicates()
     shared = met.groupby(["name", "number"]).size()
-    claims = {name: set(shared[name].index) for name in shared.index.unique("name")}
+    claims = {name: list(shared[name].sort_values(ascending=False, kind="stable").index) for name in shared.index.unique("name")}
     taken = {}
     for name in before.loc[list(claims)].reset_index().sort_values(["first_seen", "start", "incident"]).incident:      # the oldest first
         free = [number for number in claims[name] if number not in taken]

@@ -261,8 +261,18 @@ def scan_items(n=4000, seed=0):
     return items.assign(flagged=rng.random(n) < 0.01)
 
 
+LINKS = {"link": ["link"], "src": ["src"], "dst": ["dst"]}
+SITES = LINKS | {"site": ["src_site", "dst_site"]}
+
+
+def with_sites(items):
+    """The items with names of storages of which two at a time are one site: 1 holds A, B, U, V and so on."""
+    sites = {name: str(1 + i // 2) for names in ("ABCDEF", "UVWXYZ") for i, name in enumerate(names)}
+    return items.assign(src_site=items.src.map(sites), dst_site=items.dst.map(sites))
+
+
 def test_scan_finds_nothing_on_normal_nights():
-    found = [len(scan_incidents(scan_items(seed=seed), ["link", "src", "dst"], clump="link")) for seed in range(20)]
+    found = [len(scan_incidents(scan_items(seed=seed), LINKS, clump="link")) for seed in range(20)]
     assert np.mean(found) <= 0.15  # at most 0.05 stated per night, 20 nights seen
 
 
@@ -270,10 +280,31 @@ def test_scan_reports_a_slow_destination_once_and_not_per_link():
     items = scan_items()
     inside = (items.dst == "X") & items.time.between("2026-01-03T06:00Z", "2026-01-03T18:00Z")
     items.loc[inside, "flagged"] = np.random.default_rng(1).random(inside.sum()) < 0.6
-    found = scan_incidents(items, ["link", "src", "dst"], clump="link")
+    found = scan_incidents(items, LINKS, clump="link")
     assert found[["entity_kind", "entity"]].values.tolist() == [["dst", "X"]]
     assert found.start[0] >= pd.Timestamp("2026-01-03T06:00Z")
     assert found.end[0] <= pd.Timestamp("2026-01-03T18:00Z")
+
+
+def test_a_site_in_trouble_at_both_ends_is_one_incident():
+    items = with_sites(scan_items())
+    hit = ((items.src_site == "2") | (items.dst_site == "2")) & items.time.between("2026-01-03T06:00Z", "2026-01-03T18:00Z")
+    items.loc[hit, "flagged"] = np.random.default_rng(1).random(hit.sum()) < 0.6
+    found = scan_incidents(items, SITES, clump="link")
+    assert found[["entity_kind", "entity"]].values.tolist() == [["site", "2"]]
+    inside = items[hit & items.time.between(found.start[0], found.end[0])]
+    assert found["items"][0] == len(inside)  # what has the site at both ends counts once
+    assert found.flagged[0] == inside.flagged.sum()
+    assert len(scan_incidents(items, LINKS, clump="link")) > 1
+
+
+def test_a_slow_storage_is_no_slow_site():
+    items = with_sites(scan_items())
+    hit = (items.dst == "W") & items.time.between("2026-01-03T06:00Z", "2026-01-03T18:00Z")
+    items.loc[hit, "flagged"] = True
+    assert scan_incidents(items, SITES, clump="link")[["entity_kind", "entity"]].values.tolist() == [["dst", "W"]]
+    alone = items.assign(src_site=items.src, dst_site=items.dst)  # a site that is one storage, and no source
+    assert scan_incidents(alone, SITES, clump="link")[["entity_kind", "entity"]].values.tolist() == [["dst", "W"]]
 
 
 def test_one_burst_of_files_is_no_incident():
@@ -288,18 +319,18 @@ def test_one_burst_of_files_is_no_incident():
         )
         for i in range(12)
     ]
-    assert len(scan_incidents(pd.concat([items, *many], ignore_index=True), ["link", "src", "dst"], clump="link")) == 0
+    assert len(scan_incidents(pd.concat([items, *many], ignore_index=True), LINKS, clump="link")) == 0
 
 
 def test_a_missing_name_does_not_stop_the_scan():
     items = scan_items()
     items.loc[items.index[:50], "src"] = None
     items.loc[items.dst == "X", "flagged"] = True
-    assert "X" in scan_incidents(items, ["link", "src", "dst"], clump="link").entity.tolist()
+    assert "X" in scan_incidents(items, LINKS, clump="link").entity.tolist()
 
 
 def test_scan_of_nothing_is_an_empty_table():
-    empty = scan_incidents(scan_items().iloc[:0], ["src"], clump="link")
+    empty = scan_incidents(scan_items().iloc[:0], LINKS, clump="link")
     assert list(empty.columns) == from_notebook("transfers/4_analyse.ipynb", "SCAN_COLUMNS")
     assert len(empty) == 0
 
