@@ -232,6 +232,19 @@ def test_a_better_stored_classifier_stays_with_all_that_belongs_to_it_and_with_i
     assert "gives way to the stored classifier, whose macro-F1 was" in noise.page
 
 
+def test_a_stored_classifier_stays_when_the_labelled_days_have_left_the_window(trained, tmp_path):
+    models = helpers.folders("telemetry", tmp_path).models
+    shutil.copytree(trained.paths.models, models)
+    done = train(tmp_path, table([""] * 12, seed=5))
+    assert stored(done.paths) == stored(trained.paths)
+    assert {name for name, model in of_models(done).items() if model["in_use"]} == {
+        f"stored {name}" for name, model in of_models(trained).items() if model["in_use"]
+    }
+    assert "The stored classifier diagnoses the night" in done.page
+    again = train(tmp_path, table([""] * 12, seed=6))  # and the week after
+    assert stored(again.paths) == stored(trained.paths)
+
+
 # ---------------------------------------------------------------------------------------------------------- what is stored
 
 

@@ -60,6 +60,30 @@ def test_a_missing_moment_stays_missing_and_times_never_run_back():
     assert np.diff(at[:-1]).max() == pytest.approx(7 / 60)
 
 
+@pytest.mark.parametrize(
+    ("clock", "closed_days", "opened", "closed", "hours"),
+    [
+        ("", ["12-24 to 01-01"], "2025-12-23 12:00", "2026-01-02 06:00", 18),  # over the turn of the year, every year
+        ("", ["12-24 to 01-01"], "2026-12-26 12:00", "2026-12-31 06:00", 0),
+        ("", ["12-24 to 01-01"], "2026-03-28 12:00", "2026-03-29 12:00", 23),  # on other days the clock is that on the wall
+        (OFFICE, ["12-24 to 01-01"], "2025-12-23 17:00", "2026-01-05 09:00", 12),  # 1 + 10 + 1: the 2nd is a Friday
+        ("", ["05-01"], "2026-04-30 12:00", "2026-05-02 12:00", 24),
+        ("", ["2026-04-03 to 2026-04-06", "05-01"], "2026-04-02 12:00", "2026-05-02 12:00", 12 + 24 * 24 + 12),
+        ("", ["2026-04-03"], "2027-04-02 12:00", "2027-04-04 12:00", 48),  # of that year only
+        ("", ["01-01 to 12-31"], "2026-04-02 12:00", "2026-04-05 12:00", 0),
+    ],
+)
+def test_closed_days_are_no_waiting(clock, closed_days, opened, closed, hours):
+    at = of("hours_before")(moments("2025-10-01", opened, closed), clock, "Europe/Berlin", closed_days)
+    assert at[2] - at[1] == pytest.approx(hours)
+
+
+@pytest.mark.parametrize("day", ["Christmas", "13-01", "24-12 to 01-01", "12-24 until 01-01", "2026-04-06 to 2026-04-03", "12-24 to 2027-01-01", ""])
+def test_a_closed_day_that_cannot_be_read_is_one_line(day):
+    with pytest.raises(ValueError, match=r"^closed_days names .*: a day reads like 05-01 or 2026-04-03, a stretch like 12-24 to 01-01$"):
+        of("hours_before")(moments("2026-01-01"), "", "Europe/Berlin", [day])
+
+
 @pytest.mark.parametrize("clock", ["mon-fri", "mon-fri 8-18", "mon-fri 18:00-08:00", "lun-ven 08:00-18:00", "mon-fri 08:00-24:30"])
 def test_a_clock_that_cannot_be_read_is_one_line(clock):
     with pytest.raises(ValueError, match=r"^working_hours is .*: it must read like mon-fri 08:00-18:00$"):
