@@ -88,6 +88,18 @@ def same(one, other, columns):
     return first[:, None] == second
 
 
+def continues(found, earlier_found):
+    """Whether findings (n,) continue those of earlier nights (m,): bool (n, m).
+
+    They do with the same study, scope and name, less than a day apart (a week if weekly); or if one is the whole site and the other lies at it, since
+    trouble of a storage may turn out to be the site's.
+    """
+    here, there = ((rows.scope.isin(GROUND) & (rows.site != "")).to_numpy() for rows in (found, earlier_found))
+    whole = (found.scope == "site").to_numpy()[:, None] | (earlier_found.scope == "site").to_numpy()
+    level = here[:, None] & there & whole & same(found, earlier_found, ["study", "site"])
+    return (same(found, earlier_found, ["study", "scope", "name"]) | level) & near(found, earlier_found)
+
+
 def link_findings(found):
     """Number of the incident of each finding, int (n,), from 0 in the order of their first findings.
 
@@ -144,11 +156,11 @@ def keep_topics(found, label, earlier_found):
     label = np.asarray(label).copy()
     if not len(found) or not len(earlier_found):
         return label
-    continues = same(found, earlier_found, ["study", "scope", "name"]) & near(found, earlier_found)
+    goes_on = continues(found, earlier_found)
     ground, before = found.scope.isin(GROUND).to_numpy(), earlier_found.incident.to_numpy(object)
     for topic in np.flatnonzero(found.follows.to_numpy(bool)):
         if not (ground & (label == label[topic])).any():
-            same_incident = continues & np.isin(before, before[continues[topic]])
+            same_incident = goes_on & np.isin(before, before[goes_on[topic]])
             meets = pd.Series(label[ground & same_incident.any(axis=1)])
             if len(meets):
                 label[label == label[topic]] = meets.mode().iloc[0]
@@ -249,9 +261,8 @@ def follow(found, label, made, earlier, earlier_found, *, day, worse_factor=1.5,
 
     earlier, earlier_found : the last known row of each incident of earlier nights, with `of` (its night), and its findings; both may be empty.
     remembered : findings of all earlier nights, of which those that its sources had forgotten when it was last seen count, too, but for what users
-    ask, whose weeks move on. An incident is the one of earlier nights of which a finding continues: same study, scope and name, less than a day apart
-    (a week if weekly). Of several it is the oldest, and the others have become part of it. States are those that the notebook explains. Findings
-    that are `kept` are of an earlier night, since their study has none of tonight.
+    ask, whose weeks move on. An incident is the one of earlier nights of which a finding `continues`. Of several it is the oldest, the others become
+    part of it. States are those that the notebook explains. Findings that are `kept` are of an earlier night: their study has none of tonight.
     """
     before = (earlier if len(earlier) else pd.DataFrame(columns=["incident", "first_seen", "state", "ended", "of"])).set_index("incident")
     older = earlier_found.iloc[:0] if remembered is None else remembered[(remembered.scope != "desk") & remembered.incident.isin(before.index)]
@@ -289,8 +300,7 @@ def claim(found, label, before, earlier_found):
     """({number of tonight: earlier name that it takes}, {earlier name: numbers of tonight that continue its findings, that of most first})."""
     if not len(before) or not len(found):
         return {}, {}
-    pairs = same(found, earlier_found, ["study", "scope", "name"]) & near(found, earlier_found)
-    here, there = np.nonzero(pairs)
+    here, there = np.nonzero(continues(found, earlier_found))
     met = pd.DataFrame({"number": np.asarray(label)[here], "name": earlier_found.incident.to_numpy(object)[there], "finding": here}).drop_duplicates()
     shared = met.groupby(["name", "number"]).size()
     claims = {name: list(shared[name].sort_values(ascending=False, kind="stable").index) for name in shared.index.unique("name")}

@@ -94,6 +94,13 @@ def test_which_findings_are_linked_to_a_slow_storage(other, linked):
     assert together(DISK, other) == linked
 
 
+def test_work_that_moves_away_joins_the_outage_that_it_flees():
+    outage, gone = finding("slow_site", "A", "A", 6, 10), finding("moved", "vo", "A", 5, 12)
+    assert together(outage, gone)
+    assert not together(outage, finding("moved", "vo", "B", 5, 12))
+    assert not together(finding("slow_site", "A", "A", 13, 14), gone)
+
+
 def test_what_is_weekly_may_lie_a_week_apart_and_weeks_end_where_the_next_begin():
     assert together(finding("drop", "vo at A", "A", 5, 12), finding("silent", "vo at A", "A", 18, 25))
     assert not together(finding("drop", "vo at A", "A", 5, 12), finding("silent", "vo at A", "A", 19, 26))
@@ -354,6 +361,33 @@ def test_another_study_makes_it_worse_and_joins_what_were_two():
     parted = nights.night(15, DIP, finding("slow_source", "A_DISK", "A", 12, at(15, 23)))
     assert set(parted.state) == {"new", "resolved"} or set(parted.state) == {"new", "ongoing"}
     assert f"split from {two.incident[0]}" in list(parted.change)
+
+
+def test_trouble_of_a_storage_that_turns_out_to_be_the_sites_is_the_same_incident():
+    nights = Nights()
+    told = [
+        nights.night(1, finding("slow_source", "A_DISK", "A", at(1), at(1, 23))),
+        nights.night(2, finding("slow_site", "A", "A", at(1), at(2, 23))),
+        nights.night(3, finding("slow_destination", "A_TAPE", "A", at(2), at(3, 23))),
+    ]
+    assert [one.what.tolist() for one in told] == [["slow source A_DISK"], ["slow transfers at A"], ["slow destination A_TAPE"]]
+    assert len({name for one in told for name in one.incident}) == 1
+    assert "new" in set(nights.night(4, finding("slow_site", "B", "B", at(4), at(4, 23))).state)
+    two = Nights()
+    first = two.night(1, finding("slow_source", "A_DISK", "A", at(1), at(1, 23)))
+    second = two.night(2, finding("slow_source", "A_TAPE", "A", at(2), at(2, 23))).set_index("what")
+    assert second.state["slow source A_TAPE"] == "new"  # two storages stay two
+    assert second.incident["slow source A_TAPE"] != first.incident[0]
+
+
+def test_what_was_over_says_what_it_has_become_part_of_and_that_is_what_holds_most_of_it():
+    nights = Nights()
+    nights.night(8, DIP)
+    disk = nights.night(14, finding("slow_source", "A_DISK", "A", 13, 14), DIP).set_index("what").incident["slow source A_DISK"]
+    nights.night(15, DIP, finding("slow_source", "A_DISK", "A", 13, 14))
+    joined = nights.night(16, finding("global_dip", "A", "A", 5, 16), finding("slow_source", "A_DISK", "A", 13, 14)).set_index("incident")
+    assert (joined.state[disk], joined.change[disk]) == ("over", f"now part of {joined.index[joined.what == 'site trouble at A'][0]}")
+    assert disk not in nights.night(17, finding("global_dip", "A", "A", 5, 16)).incident.tolist()  # told once
 
 
 def test_what_a_source_forgot_for_a_night_comes_back_under_its_name():
