@@ -1,7 +1,7 @@
 """Findings of all studies to incidents: linked, named, followed over the nights, marked and ranked. All is pure but `read_`.
 
     Findings   what their kinds say of them                    read_kinds, describe_findings
-    Links      which findings are one incident                 link_findings, keep_topics
+    Links      which findings are one incident                 link_findings, keep_topics, join_late
     Incidents  one row for each, in words                      combine, combine_p, add_impacts
     Nights     its name and state from night to night          follow
     Marks      what somebody has muted or acknowledged         apply_marks
@@ -167,6 +167,36 @@ def keep_topics(found, label, earlier_found):
     return in_order(label)
 
 
+def seen_then(found, label, earlier_found):
+    """{number of an incident that continues nothing: name of the earlier one that other studies saw at its site at its time, that of most hours}.
+
+    A weekly study tells of what daily ones have forgotten. As within a night, what is about a site or a service is linked, and a community that does
+    less; only to one incident, since a week overlaps many things that have nothing to do with each other.
+    """
+    speaks = (found.scope.isin(GROUND) | (found.scope == "community") & found.loses.astype(bool)).to_numpy() & (found.site != "").to_numpy()
+    overlap = np.minimum(found.last_h.to_numpy()[:, None], earlier_found.last_h.to_numpy())
+    overlap = overlap - np.maximum(found.first_h.to_numpy()[:, None], earlier_found.first_h.to_numpy())      # hours; NaN where a time is not known
+    possible = speaks[:, None] & earlier_found.scope.isin(GROUND).to_numpy() & same(found, earlier_found, ["site"])
+    hours = np.where(possible & ~same(found, earlier_found, ["study"]) & (overlap > 0), overlap, 0.0)
+    goes_on, met = continues(found, earlier_found).any(axis=1), {}
+    for number in np.unique(label):
+        mine = np.asarray(label) == number
+        if not goes_on[mine].any() and hours[mine].any():
+            met[number] = earlier_found.incident.iloc[hours[mine].max(axis=0).argmax()]
+    return met
+
+
+def join_late(found, label, earlier_found):
+    """`label` (n,) with what is told late (see `seen_then`) joined to the incident that it belongs to, if that is seen tonight, too."""
+    label = np.asarray(label).copy()
+    goes_on, before = continues(found, earlier_found), earlier_found.incident.to_numpy(object)
+    for number, name in seen_then(found, label, earlier_found).items():
+        there = pd.Series(label[goes_on[:, before == name].any(axis=1)])
+        if len(there):
+            label[label == number] = there.mode().iloc[0]
+    return in_order(label)
+
+
 def singular(word):
     """A keyword without the s of a plural, in small letters."""
     return word.strip().casefold().removesuffix("s")
@@ -309,6 +339,9 @@ def claim(found, label, before, earlier_found):
         free = [number for number in claims[name] if number not in taken]
         if free:
             taken[max(free, key=lambda number: (shared[name, number], -number))] = name
+    for number, name in seen_then(found, label, earlier_found).items():
+        if number not in taken and name not in taken.values():
+            taken[number] = name
     return taken, claims
 
 

@@ -18,6 +18,7 @@ from incidents import (
     follow,
     growth,
     impact_text,
+    join_late,
     keep_topics,
     link_findings,
     new_name,
@@ -313,9 +314,9 @@ class Nights:
         earlier_found = pd.concat(parts, ignore_index=True) if parts else table().assign(incident=[])
         found = pd.concat([table(*rows, night=day), *(earlier_found[earlier_found.entity == one].assign(kept=True) for one in kept)])
         found = describe_findings(found[[*FINDING_COLUMNS, "night", "table", "kept"]], KINDS, SITES)
-        label = keep_topics(found, link_findings(found), earlier_found)
         every = pd.concat([mine for _, mine in self.found], ignore_index=True) if self.found else earlier_found
-        remembered = every.drop_duplicates(["study", "kind", "entity"], keep="last")
+        remembered = every.drop_duplicates(["study", "kind", "entity"], keep="last", ignore_index=True)
+        label = join_late(found, keep_topics(found, link_findings(found), earlier_found), remembered)
         incidents, tonight, resolved = follow(found, label, combine(found, label), earlier, earlier_found, day=name, remembered=remembered)
         self.rows.append(incidents.assign(of=name))
         self.found.append((name, pd.concat([tonight, resolved], ignore_index=True)))
@@ -388,6 +389,31 @@ def test_what_was_over_says_what_it_has_become_part_of_and_that_is_what_holds_mo
     joined = nights.night(16, finding("global_dip", "A", "A", 5, 16), finding("slow_source", "A_DISK", "A", 13, 14)).set_index("incident")
     assert (joined.state[disk], joined.change[disk]) == ("over", f"now part of {joined.index[joined.what == 'site trouble at A'][0]}")
     assert disk not in nights.night(17, finding("global_dip", "A", "A", 5, 16)).incident.tolist()  # told once
+
+
+def test_what_a_weekly_source_tells_late_joins_what_the_others_have_forgotten():
+    nights = Nights()
+    outage = nights.night(6, finding("slow_site", "A", "A", 5, 6), finding("slow_link", "B -> C", "C", 5, 6)).set_index("what")
+    nights.night(7)
+    late = nights.night(14, DIP, finding("global_dip", "D", "D", 5, 12)).set_index("what")
+    assert late.incident["dip at A"] == outage.incident["slow transfers at A"]
+    assert (late.state["dip at A"], late.state["dip at D"]) == ("worse", "new")
+    assert nights.night(15, DIP).set_index("what").state["dip at A"] == "ongoing"
+
+
+def test_what_is_told_late_joins_an_incident_that_still_goes_on():
+    nights = Nights()
+    first = nights.night(6, finding("slow_site", "A", "A", 5, 6))
+    nights.night(9, finding("slow_site", "A", "A", 5, 9))
+    told = nights.night(14, finding("slow_site", "A", "A", 9.5, at(14, 23)), finding("drop", "vo at A", "A", 2, 9))  # no overlap tonight
+    assert told.incident.tolist() == first.incident.tolist()
+    assert told.studies[0] == ["accounting", "transfers"]
+    other = Nights()
+    other.night(6, finding("slow_site", "A", "A", 5, 6))
+    assert "new" in other.night(14, finding("global_dip", "A", "A", 8, 15)).state.tolist()  # at another time
+    again = Nights()
+    again.night(6, finding("reporting_gap", "A", "A", 5, 12))
+    assert len(again.night(8, finding("drop", "vo at A", "A", 5, 12))) == 2  # the same study does not confirm itself
 
 
 def test_what_a_source_forgot_for_a_night_comes_back_under_its_name():
