@@ -88,16 +88,16 @@ def same(one, other, columns):
     return first[:, None] == second
 
 
-def continues(found, earlier_found):
-    """Whether findings (n,) continue those of earlier nights (m,): bool (n, m).
+def same_thing(found, earlier_found):
+    """Whether findings (n,) continue those of earlier nights (m,): same study, scope and name, in time as `near` says. bool (n, m)"""
+    return same(found, earlier_found, ["study", "scope", "name"]) & near(found, earlier_found)
 
-    They do with the same study, scope and name, less than a day apart (a week if weekly); or if one is the whole site and the other lies at it, since
-    trouble of a storage may turn out to be the site's.
-    """
+
+def same_place(found, earlier_found):
+    """The same for a whole site and what lies at it, of one study: trouble of a storage may turn out to be the site's. bool (n, m)"""
     here, there = ((rows.scope.isin(GROUND) & (rows.site != "")).to_numpy() for rows in (found, earlier_found))
     whole = (found.scope == "site").to_numpy()[:, None] | (earlier_found.scope == "site").to_numpy()
-    level = here[:, None] & there & whole & same(found, earlier_found, ["study", "site"])
-    return (same(found, earlier_found, ["study", "scope", "name"]) | level) & near(found, earlier_found)
+    return here[:, None] & there & whole & same(found, earlier_found, ["study", "site"]) & near(found, earlier_found)
 
 
 def link_findings(found):
@@ -156,7 +156,7 @@ def keep_topics(found, label, earlier_found):
     label = np.asarray(label).copy()
     if not len(found) or not len(earlier_found):
         return label
-    goes_on = continues(found, earlier_found)
+    goes_on = same_thing(found, earlier_found) | same_place(found, earlier_found)
     ground, before = found.scope.isin(GROUND).to_numpy(), earlier_found.incident.to_numpy(object)
     for topic in np.flatnonzero(found.follows.to_numpy(bool)):
         if not (ground & (label == label[topic])).any():
@@ -167,18 +167,23 @@ def keep_topics(found, label, earlier_found):
     return in_order(label)
 
 
+def speaks_late(found):
+    """Which findings are of a weekly study, about a site or a service or a community that does less at a site: bool (n,)."""
+    meant = found.scope.isin(GROUND) | (found.scope == "community") & found.loses.astype(bool)
+    return (meant & (found.site != "") & (found.every == "week")).to_numpy(bool)
+
+
 def seen_then(found, label, earlier_found):
     """{number of an incident that continues nothing: name of the earlier one that other studies saw at its site at its time, that of most hours}.
 
-    A weekly study tells of what daily ones have forgotten. As within a night, what is about a site or a service is linked, and a community that does
-    less; only to one incident, since a week overlaps many things that have nothing to do with each other.
+    A weekly study tells of what daily ones may have forgotten. What would be linked within a night is linked, but only to one incident, since a week
+    overlaps many things that have nothing to do with each other.
     """
-    speaks = (found.scope.isin(GROUND) | (found.scope == "community") & found.loses.astype(bool)).to_numpy() & (found.site != "").to_numpy()
     overlap = np.minimum(found.last_h.to_numpy()[:, None], earlier_found.last_h.to_numpy())
     overlap = overlap - np.maximum(found.first_h.to_numpy()[:, None], earlier_found.first_h.to_numpy())      # hours; NaN where a time is not known
-    possible = speaks[:, None] & earlier_found.scope.isin(GROUND).to_numpy() & same(found, earlier_found, ["site"])
+    possible = speaks_late(found)[:, None] & earlier_found.scope.isin(GROUND).to_numpy() & same(found, earlier_found, ["site"])
     hours = np.where(possible & ~same(found, earlier_found, ["study"]) & (overlap > 0), overlap, 0.0)
-    goes_on, met = continues(found, earlier_found).any(axis=1), {}
+    goes_on, met = (same_thing(found, earlier_found) | same_place(found, earlier_found)).any(axis=1), {}
     for number in np.unique(label):
         mine = np.asarray(label) == number
         if not goes_on[mine].any() and hours[mine].any():
@@ -187,13 +192,20 @@ def seen_then(found, label, earlier_found):
 
 
 def join_late(found, label, earlier_found):
-    """`label` (n,) with what is told late (see `seen_then`) joined to the incident that it belongs to, if that is seen tonight, too."""
-    label = np.asarray(label).copy()
-    goes_on, before = continues(found, earlier_found), earlier_found.incident.to_numpy(object)
-    for number, name in seen_then(found, label, earlier_found).items():
-        there = pd.Series(label[goes_on[:, before == name].any(axis=1)])
-        if len(there):
-            label[label == number] = there.mode().iloc[0]
+    """`label` (n,) with what a weekly study tells of an incident joined to it, if it is seen tonight, and to what else it tells of it.
+
+    Of an incident is what is told late (see `seen_then`), and what was part of it when it was last seen: its weeks may have moved on.
+    """
+    label, before = np.asarray(label).copy(), earlier_found.incident.to_numpy(object)
+    goes_on, late = same_thing(found, earlier_found) | same_place(found, earlier_found), speaks_late(found)
+    whose = seen_then(found, label, earlier_found)
+    for number in set(label[late]) - set(label[~late]) - set(whose):
+        if (known := goes_on[label == number].any(axis=0)).any():
+            whose[number] = pd.Series(before[known]).mode().iloc[0]
+    whose = pd.Series(whose, dtype=object)
+    for name, numbers in whose.groupby(whose).groups.items():
+        there = pd.Series(label[goes_on[:, before == name].any(axis=1) & ~np.isin(label, numbers)])
+        label[np.isin(label, numbers)] = there.mode().iloc[0] if len(there) else numbers[0]
     return in_order(label)
 
 
@@ -291,8 +303,8 @@ def follow(found, label, made, earlier, earlier_found, *, day, worse_factor=1.5,
 
     earlier, earlier_found : the last known row of each incident of earlier nights, with `of` (its night), and its findings; both may be empty.
     remembered : findings of all earlier nights, of which those that its sources had forgotten when it was last seen count, too, but for what users
-    ask, whose weeks move on. An incident is the one of earlier nights of which a finding `continues`. Of several it is the oldest, the others become
-    part of it. States are those that the notebook explains. Findings that are `kept` are of an earlier night: their study has none of tonight.
+    ask, whose weeks move on. An incident is the one of earlier nights that `claim` gives it. Of several it is the oldest, the others are part of it.
+    States are those that the notebook explains. Findings that are `kept` are of an earlier night: their study has none of tonight.
     """
     before = (earlier if len(earlier) else pd.DataFrame(columns=["incident", "first_seen", "state", "ended", "of"])).set_index("incident")
     older = earlier_found.iloc[:0] if remembered is None else remembered[(remembered.scope != "desk") & remembered.incident.isin(before.index)]
@@ -317,9 +329,10 @@ def follow(found, label, made, earlier, earlier_found, *, day, worse_factor=1.5,
     gone = before[(before["of"] == last) & ~before.index.isin(names)]
     for name, then in gone.iterrows():
         into = names[claims[name][0]] if name in claims else ""
-        if into or not (then.ended or then.state in TOLD_AS_ENDED):
-            rows.append(then.to_dict() | {"incident": name, "state": "over" if into else "resolved", "ended": True,
-                                                     "change": f"now part of {into}" if into else ""})
+        said = then.state == "over" and str(then.change).startswith("now part of")
+        if (into and not said) or not (then.ended or then.state in TOLD_AS_ENDED):
+            change = {"state": "over", "change": f"now part of {into}"} if into else {"state": "resolved", "change": ""}
+            rows.append(then.to_dict() | {"incident": name, "ended": True} | change)
     tonight = found.assign(incident=np.array(names, object)[np.asarray(label, int)] if len(found) else [])
     resolved = [row["incident"] for row in rows[len(made):] if row["state"] == "resolved"]
     kept = earlier_found[earlier_found.incident.isin(resolved)]
@@ -327,18 +340,24 @@ def follow(found, label, made, earlier, earlier_found, *, day, worse_factor=1.5,
 
 
 def claim(found, label, before, earlier_found):
-    """({number of tonight: earlier name that it takes}, {earlier name: numbers of tonight that continue its findings, that of most first})."""
+    """({number of tonight: earlier name that it takes}, {earlier name: numbers of tonight that continue its findings, that of most first}).
+
+    The oldest names choose first: what is the same thing, then what is left of the same place, then what is told late.
+    """
+    taken, claims = {}, {}
     if not len(before) or not len(found):
-        return {}, {}
-    here, there = np.nonzero(continues(found, earlier_found))
-    met = pd.DataFrame({"number": np.asarray(label)[here], "name": earlier_found.incident.to_numpy(object)[there], "finding": here}).drop_duplicates()
-    shared = met.groupby(["name", "number"]).size()
-    claims = {name: list(shared[name].sort_values(ascending=False, kind="stable").index) for name in shared.index.unique("name")}
-    taken = {}
-    for name in before.loc[list(claims)].reset_index().sort_values(["first_seen", "start", "incident"]).incident:      # the oldest first
-        free = [number for number in claims[name] if number not in taken]
-        if free:
-            taken[max(free, key=lambda number: (shared[name, number], -number))] = name
+        return taken, claims
+    order = before.reset_index().sort_values(["first_seen", "start", "incident"]).incident
+    for relation in (same_thing, same_place):
+        here, there = np.nonzero(relation(found, earlier_found))
+        met = pd.DataFrame({"number": np.asarray(label)[here], "name": earlier_found.incident.to_numpy(object)[there], "finding": here})
+        shared = met.drop_duplicates().groupby(["name", "number"]).size()
+        for name in order[order.isin(shared.index.unique("name")) & ~order.isin(taken.values())]:
+            numbers = list(shared[name].sort_values(ascending=False, kind="stable").index)
+            claims.setdefault(name, numbers)
+            free = [number for number in numbers if number not in taken]
+            if free:
+                taken[free[0]] = name
     for number, name in seen_then(found, label, earlier_found).items():
         if number not in taken and name not in taken.values():
             taken[number] = name
@@ -356,14 +375,17 @@ def new_name(key, day, used):
 
 def continued(one, then, own, past, worse_factor):
     """State, night and change of an incident that earlier nights knew as `then`; own, past : its findings tonight and then."""
-    told = then.ended or then.state in TOLD_AS_ENDED
+    told, further = then.ended or then.state in TOLD_AS_ENDED, sorted(set(one["studies"]) - set(then.studies))
+    also = [f"now also seen by {', '.join(further)}"] * bool(further)
+    known_until = then.end + pd.Timedelta(hours=0 if set(one["studies"]) & set(then.studies) else WEEK_H)      # what is told late names whole weeks
+    if told and (one["ended"] or one["end"] <= known_until):
+        return {"state": "over", "night": int(then.night), "change": "".join(also), "ended": True}
     if one["ended"]:
-        return {"state": "over" if told else "resolved", "night": int(then.night), "change": ""}
+        return {"state": "resolved", "night": int(then.night), "change": ""}
     if own.kept.all() and not told:
         return {"state": "ongoing", "night": int(then.night), "change": f"as it was, since there is no news of {', '.join(one['studies'])}"}
-    further = sorted(set(one["studies"]) - set(then.studies))
     rates = growth((own, one["impacts"]), (past, then.impacts))
-    changes = ["it is back"] * bool(told) + [f"now also seen by {', '.join(further)}"] * bool(further)
+    changes = ["it is back"] * bool(told) + also
     changes += [f"{ratio:.1f} times as many {unit} a day" for unit, ratio in rates.items() if ratio >= worse_factor]
     return {"state": "worse" if changes else "ongoing", "night": int(then.night) + 1, "change": "; ".join(changes)}
 

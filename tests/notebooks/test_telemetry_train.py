@@ -240,9 +240,37 @@ def test_a_stored_classifier_stays_when_the_labelled_days_have_left_the_window(t
     assert {name for name, model in of_models(done).items() if model["in_use"]} == {
         f"stored {name}" for name, model in of_models(trained).items() if model["in_use"]
     }
-    assert "The stored classifier diagnoses the night" in done.page
-    again = train(tmp_path, table([""] * 12, seed=6))  # and the week after
-    assert stored(again.paths) == stored(trained.paths)
+    assert "The stored models judge the night" in done.page
+    assert "by the detector that is not in use" in done.page
+    rare = train(tmp_path, table(["none"] * 6 + ["memleak"] + [""] * 6, seed=6))  # the week after, with labels too few to learn from
+    assert stored(rare.paths) == stored(trained.paths)
+    for name in ("folds.parquet", "experiments.parquet"):  # what 4_analyse shows is of the classifier that stays
+        assert (rare.paths.models / name).read_bytes() == (trained.paths.models / name).read_bytes()
+
+
+@pytest.mark.parametrize("change", ["source", "metrics", "torn"])
+def test_a_stored_classifier_goes_with_its_source_its_metrics_or_its_file(trained, tmp_path, change):
+    paths = helpers.folders("telemetry", tmp_path)
+    shutil.copytree(trained.paths.models, paths.models)
+    windows = table([""] * 12, seed=5)
+    if change == "source":
+        helpers.write_json({"source": "/data/nodes/*.csv"}, paths.raw / "status.json")
+    elif change == "metrics":
+        windows.columns = [f"other {name}" if "|" in name else name for name in windows]
+    else:
+        (paths.models / "classifier.skops").unlink()
+    done = train(tmp_path, windows)
+    assert done.told["classes"] == []
+    assert not [name for name in of_models(done) if name.startswith("stored")]
+    assert "The stored models judge" not in done.page
+
+
+def test_two_trainings_give_the_same_probabilities_to_the_last_digit(trained):
+    n = trained.names
+    forest = n["fit_classifier"](np.arange(len(n["known"])), n["families"]["random forest"][0])
+    assert forest.model.n_jobs == 1  # threads add up votes in any order
+    first, again = (n["predict"](forest, np.arange(len(n["known"]))) for _ in range(2))
+    assert (first == again).all()
 
 
 # ---------------------------------------------------------------------------------------------------------- what is stored
