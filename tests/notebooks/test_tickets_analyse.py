@@ -370,6 +370,8 @@ def test_only_working_hours_count_where_they_are_named(tmp_path):
     medians = [float(re.search(r"resolved within ([\d.]+) h", night.page)[1]) for night in (office, wall)]
     assert medians[0] < 0.6 * medians[1]
     assert "times are hours of mon-fri 08:00-18:00" in office.page
+    assert "times are hours on the wall, nights and weekends included" in wall.page
+    assert "times are hours outside closed days" in analysed(tmp_path, closed_days=["12-24 to 01-01"]).page
 
 
 @pytest.mark.parametrize(

@@ -198,6 +198,27 @@ def test_alarms_mean_what_they_say_and_incidents_are_found(sample_chain):
     assert found / known >= 0.5  # a small sample, hardly trained; bench/ measures the full one
 
 
+def test_the_site_of_a_storage_is_what_the_pattern_says_or_its_own_name():
+    storages = pd.Series(["A-T2_DATADISK", "T2_US_MIT", "T1_US_FNAL_Disk", "_X", "lone"])
+    assert from_notebook("transfers/4_analyse.ipynb", "site_of", site_pattern="(.+)_[^_]+")(storages).tolist() == [
+        "A-T2",
+        "T2_US",
+        "T1_US_FNAL",
+        "_X",
+        "lone",
+    ]
+    cms = from_notebook("transfers/4_analyse.ipynb", "site_of", site_pattern="(T[0-3]_[A-Z]{2}_[^_]+).*")
+    assert cms(storages).tolist() == ["A-T2_DATADISK", "T2_US_MIT", "T1_US_FNAL", "_X", "lone"]
+
+
+def test_problems_of_a_missing_name_hold_their_transfers():
+    of_entity = from_notebook("transfers/4_analyse.ipynb", "of_entity")
+    items = pd.DataFrame({"fts": pd.Series(["f1", None, "f2"], dtype="category"), "src_site": ["A", "B", "A"], "dst_site": ["B", "A", "C"]})
+    assert of_entity(items, "fts", "unknown").tolist() == [False, True, False]
+    assert of_entity(items, "fts", "f1").tolist() == [True, False, False]
+    assert of_entity(items, "site", "B").tolist() == [True, True, False]
+
+
 def test_a_site_outage_is_met_by_the_site_and_at_either_end_by_every_storage_of_it_and_by_no_other():
     meets = from_notebook("transfers/4_analyse.ipynb", "meets", re=re)
     names = pd.Series(
