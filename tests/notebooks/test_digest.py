@@ -354,7 +354,7 @@ def test_every_parameter_of_the_ranking_is_explained_with_its_value(first):
     page = first[2]
     assert "An incident of 6 points or more is of high severity, one of 4 or more of medium." in page
     assert "- surprise: 0.5 per factor of ten" in page
-    assert "1,000 core hours, 100 GB delayed, 1 nodes, 24 GPU hours, 1 /pb and 5 tickets" in page
+    assert "1,000 core hours, 100 GB delayed, 1 node, 24 GPU hours, 1 /pb and 5 tickets" in page
     assert "weights" in (REPOSITORY / "notebooks" / NOTEBOOK).read_text()
 
 
