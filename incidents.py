@@ -287,9 +287,9 @@ def combine(found, label, still_h=6.0, newest=None):
 
 
 def title_of(mine, lead):
-    """What an incident is called: by its gravest finding, or, where several of a site come together, by the site."""
-    names = mine[mine.scope.isin([*GROUND, "community"])].name.nunique()
-    if lead.scope in GROUND and lead.site and names > 1:
+    """What an incident is called: by its gravest finding, or, where several things or several troubles of a site come together, by the site."""
+    names, troubles = mine[mine.scope.isin([*GROUND, "community"])].name.nunique(), mine[mine.scope == "site"].kind.nunique()
+    if lead.scope in GROUND and lead.site and (names > 1 or troubles > 1):
         return f"site trouble at {lead.site}"
     entity = lead.entity.partition(": ")[2] or lead.entity      # of a topic its keywords
     called = SCOPES[lead.scope].format(called=lead.called, site=lead.site or lead["name"], name=lead["name"], entity=entity)

@@ -291,6 +291,8 @@ def test_an_incident_is_called_by_its_gravest_finding_or_by_its_site():
     assert called(DISK) == ["slow source A_DISK"]
     assert called(DISK, DIP) == ["site trouble at A"]
     assert called(DIP) == ["dip at A"]
+    assert called(DIP, finding("slow_site", "A", "A", 6, 10)) == ["site trouble at A"]
+    assert called(DISK, finding("failing_source", "A_DISK", "A", 7, 8)) == ["failing source A_DISK"]
     assert called(finding("global_dip", "vo", "", 5, 12)) == ["dip of vo"]
     assert called(finding("idle_gpu", "g1 gpu 1", "A", 1, 2)) == ["idle GPUs at A"]
     assert called(finding("growing_topic", "t1: status, down", "", 1, 8)) == ["growing topic: status, down"]
