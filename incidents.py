@@ -100,6 +100,11 @@ def same_place(found, earlier_found):
     return here[:, None] & there & whole & same(found, earlier_found, ["study", "site"]) & near(found, earlier_found)
 
 
+def continues(found, earlier_found):
+    """Whether findings (n,) are the same thing or of the same place as those of earlier nights (m,): bool (n, m)."""
+    return same_thing(found, earlier_found) | same_place(found, earlier_found)
+
+
 def link_findings(found):
     """Number of the incident of each finding, int (n,), from 0 in the order of their first findings.
 
@@ -156,7 +161,7 @@ def keep_topics(found, label, earlier_found):
     label = np.asarray(label).copy()
     if not len(found) or not len(earlier_found):
         return label
-    goes_on = same_thing(found, earlier_found) | same_place(found, earlier_found)
+    goes_on = continues(found, earlier_found)
     ground, before = found.scope.isin(GROUND).to_numpy(), earlier_found.incident.to_numpy(object)
     for topic in np.flatnonzero(found.follows.to_numpy(bool)):
         if not (ground & (label == label[topic])).any():
@@ -183,7 +188,7 @@ def seen_then(found, label, earlier_found):
     overlap = overlap - np.maximum(found.first_h.to_numpy()[:, None], earlier_found.first_h.to_numpy())      # hours; NaN where a time is not known
     possible = speaks_late(found)[:, None] & earlier_found.scope.isin(GROUND).to_numpy() & same(found, earlier_found, ["site"])
     hours = np.where(possible & ~same(found, earlier_found, ["study"]) & (overlap > 0), overlap, 0.0)
-    goes_on, met = (same_thing(found, earlier_found) | same_place(found, earlier_found)).any(axis=1), {}
+    goes_on, met = continues(found, earlier_found).any(axis=1), {}
     for number in np.unique(label):
         mine = np.asarray(label) == number
         if not goes_on[mine].any() and hours[mine].any():
@@ -197,7 +202,7 @@ def join_late(found, label, earlier_found):
     Of an incident is what is told late (see `seen_then`), and what was part of it when it was last seen: its weeks may have moved on.
     """
     label, before = np.asarray(label).copy(), earlier_found.incident.to_numpy(object)
-    goes_on, late = same_thing(found, earlier_found) | same_place(found, earlier_found), speaks_late(found)
+    goes_on, late = continues(found, earlier_found), speaks_late(found)
     whose = seen_then(found, label, earlier_found)
     for number in set(label[late]) - set(label[~late]) - set(whose):
         if (known := goes_on[label == number].any(axis=0)).any():

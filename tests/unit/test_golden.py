@@ -126,9 +126,9 @@ def test_a_million_lumisections_are_looked_up_in_a_second():
     frame = pd.DataFrame({"run": rng.integers(300_000, 301_000, 1_000_000), "lumisection": rng.integers(1, 2000, 1_000_000)})
     ranges = {run: [[100 * k + 1, 100 * k + 60] for k in range(20)] for run in range(300_100, 300_900)}
     took = []
-    for _ in range(3):  # the quickest, of the processor's time: that of the clock is also that of other tests beside this one
-        begun = time.process_time()
+    for _ in range(3):  # the quickest counts: 0.08 s alone on a processor, and other tests run beside this one
+        begun = time.perf_counter()
         found = in_ranges(frame, ranges)
-        took.append(time.process_time() - begun)
-    assert min(took) < 1, took
+        took.append(time.perf_counter() - begun)
+    assert min(took) < 1
     np.testing.assert_array_equal(found, frame.run.between(300_100, 300_899) & ((frame.lumisection - 1) % 100 < 60))
