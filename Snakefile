@@ -309,7 +309,7 @@ def digest_given(wildcards):
     return json.dumps(shared | {"nights": nights, "missing": missing} | (config.get("digest") or {}), default=str)
 
 
-CODE = ["helpers.py", "kernels.py", "sources.py"]  # what the notebooks import
+CODE = ["helpers.py", "kernels.py", "sources.py", *sorted(map(str, Path("nightshift").rglob("*.py")))]  # what the notebooks import
 
 # What each step reads and writes below ROOT. The models themselves are no outputs: Snakemake deletes those of a failed job, and a failed
 # retraining must not cost last week's model.

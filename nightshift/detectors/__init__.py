@@ -1,0 +1,1 @@
+"""What finds the unusual: one file per study."""

@@ -1,0 +1,1 @@
+"""Kinds of source: what is read from outside, one file each."""
