@@ -10,8 +10,7 @@
     Records                sentences, tables, metrics, findings          say, show_table, record_metrics, write_findings
 
 Entry rule: a function enters when a second notebook needs it, or several studies would err by a silent error in it. What one notebook uses goes
-back there, among its prose, and keeps its tests (`from_notebook`, tests/conftest.py). All is pure but `write_`, `record_`, `say`,
-`show_`. Two neighbours: sources.py reads what lies outside, kernels.py holds compiled loops.
+back there, among its prose, and keeps its tests (`from_notebook`). All is pure but `write_`, `record_`, `say`, `show_`.
 """
 
 import contextlib
@@ -34,6 +33,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from kernels import trailing_median
+from nightshift.figures import plain_text      # which turns off the parser of mathematical text
 
 # ---------------------------------------------------------------------------------------------------------- Paths
 
@@ -728,14 +728,14 @@ def show_figure(ax, path, title, xlabel, ylabel):
 
     figure = np.ravel(ax)[0].figure
     if isinstance(ax, np.ndarray):
-        figure.suptitle(title, x=0.01, ha="left", wrap=True, parse_math=False)
+        figure.suptitle(title, x=0.01, ha="left", wrap=True)
         figure.supxlabel(xlabel, fontsize="medium")
         figure.supylabel(ylabel, fontsize="medium")
     else:
         ax.set(xlabel=xlabel, ylabel=ylabel)
-        ax.set_title(title, loc="left", wrap=True, parse_math=False)      # a $ in a name is a $
+        ax.set_title(title, loc="left", wrap=True)
     with atomic(path) as temporary:
-        figure.savefig(temporary, dpi=110, bbox_inches="tight")
+        plain_text(figure).savefig(temporary, dpi=110, bbox_inches="tight")      # a $ in a name is a $
     plt.close(figure)
     display(Image(path.read_bytes(), alt=title))
 
