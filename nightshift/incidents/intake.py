@@ -43,7 +43,7 @@ def check_findings(findings, name):
             checked[column] = pd.to_datetime(checked[column], utc=True).astype("datetime64[us, UTC]")
     except (ValueError, TypeError) as error:
         raise ValueError(f"{name}: column {column!r}: {one_line(error)[:150]}") from None
-    for column, right, why in (("p_value", checked.p_value.between(0, 1), "which is no probability"),
+    for column, right, why in (("p_value", checked.p_value.between(0, 1), "it must be a probability, 0 to 1"),
                                ("impact", ~(checked.impact < 0) & ~np.isinf(checked.impact), "it must be 0 or more, or missing")):
         if not right.all():
             raise ValueError(f"{name}: column {column!r} holds {checked[column][~right].iloc[0]}; {why}")
