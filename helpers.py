@@ -33,7 +33,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from kernels import trailing_median
-from nightshift.figures import plain_text      # which turns off the parser of mathematical text
+from nightshift.figures import plain_text  # which turns off the parser of mathematical text
 
 # ---------------------------------------------------------------------------------------------------------- Paths
 

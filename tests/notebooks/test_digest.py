@@ -369,7 +369,7 @@ def test_one_study_does_not_stop_the_others(tmp_path):
         (tmp_path / "data/raw" / study / "status.json").write_text(status)
     names, page = run_cells(NOTEBOOK, tmp_path, day="2026-01-31", nights=dict.fromkeys(STUDIES, "2026-01-31"), **QUICK)
     told = incidents(tmp_path).set_index("what")
-    assert told.state.to_dict() == {"memory leak on n1": "ongoing", "failing source A_DISK": "ongoing"}  # of the one study's damage the other knows nothing
+    assert told.state.to_dict() == {"memory leak on n1": "ongoing", "failing source A_DISK": "ongoing"}
     kept = json.loads((tmp_path / "data/incidents/2026-01-31.json").read_text())
     assert sorted(kept["missing"]) == ["accounting", "certification", "transfers"]
     assert kept["studies"] == {"telemetry": "2026-01-31", "tickets": "2026-01-31"}
