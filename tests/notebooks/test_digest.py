@@ -156,7 +156,7 @@ def test_what_had_ended_before_the_first_night_is_listed_apart_and_is_no_news(tm
 
 def test_the_evidence_chooses_what_is_proposed_and_says_why(tmp_path):
     said = "41 of 50 transfers failed where 2.1 are normal; most often “SOURCE [N] connection to HOST refused after N s”, 70% of it from B_DISK"
-    names, page = night(tmp_path, DISK | {"evidence": said}, LEAK)
+    _, page = night(tmp_path, DISK | {"evidence": said}, LEAK)
     told = pd.read_parquet(tmp_path / "data/incidents/2026-01-31_proposals.parquet")
     assert list(told.columns[:4]) == ["incident", "place", "solution", "proposal"]
     told = told[told.incident == incidents(tmp_path).set_index("what").incident["failing source A_DISK"]]
