@@ -1,6 +1,6 @@
 """One run of a notebook and the record that it leaves for programs: how it ended, with which parameters, what it recorded, what it wrote.
 
-    python -m nightshift.runs notebooks/telemetry/4_analyse.ipynb --report reports/2026-01-31 --study telemetry --given '{"day": "2026-01-31"}'
+    python -m nightshift.runs notebooks/telemetry/4_analyse.ipynb --study telemetry --log reports/2026-01-31/telemetry/4_analyse.log --given '{}'
 
 A record is one JSON object, `reports/<day>/<study>/<step>.json`; `record_path` says where. It is written when the run begins and once more when it
 ends, so that a run that was stopped leaves one too. Who asks how a step ended calls `read_run`; nobody but the renderer reads executed notebooks.
@@ -119,6 +119,24 @@ NOTHING = {
     "products": {},
 }  # what `read_run` returns of a step that did not run
 MAY_BE_NONE = {"cell": int, "started": str, "ended": str, "seconds": int | float}
+
+
+def failed_since(report, moment):
+    """Whether a record below the folder `report` says that a step failed at `moment`, ISO 8601 in UTC, or later."""
+    for path in [*Path(report).glob("*/*.json"), *Path(report).glob("*_run.json")]:
+        study, step = (path.parent.name, path.stem) if path.parent != Path(report) else ("", path.stem.removesuffix("_run"))
+        run = read_run(report, study, step)
+        if run["outcome"] == "failed" and max(run["ended"] or "", run["started"] or "") >= moment:
+            return True
+    return False
+
+
+def end_unrun(report, study, step, reason):
+    """Write a record that a step failed without having run, for this `reason`, and remove the notebook of an earlier run."""
+    notebook_path(report, study, step).unlink(missing_ok=True)
+    now = iso(datetime.now(UTC))
+    run = NOTHING | {"version": VERSION, "study": study, "step": step, "outcome": "failed", "error": one_line(f"it did not run: {reason}")}
+    write_record(run | {"values": {"warnings": []}, "started": now, "ended": now, "seconds": 0.0}, record_path(report, study, step))
 
 
 def fits(run):
@@ -357,7 +375,7 @@ def main():
     """Run one notebook as its command line says; 1 when it failed, 2 when what it was given cannot be read."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("notebook", type=Path)
-    parser.add_argument("--report", type=Path, required=True, help="folder of the night")
+    parser.add_argument("--log", type=Path, required=True, help="reports/DAY/STUDY/STEP.log; record and notebook stand beside it")
     parser.add_argument("--products", type=Path, default=Path(), help="folder below which it writes")
     parser.add_argument("--study", default="", help="empty for the sample and the digest")
     parser.add_argument("--given", default="{}", help="parameters as one JSON object")
@@ -372,7 +390,8 @@ def main():
     os.environ |= {"NIGHTSHIFT_RUN": "1", "JUPYTER_PREFER_ENV_PATH": "1"}  # see tryout.py; paths of this environment before those of the user
     signal.signal(signal.SIGTERM, stop_run)
     signal.signal(signal.SIGINT, stop_run)
-    run = execute(options.notebook, options.report, options.study, given, products=options.products, later=options.later)
+    report = options.log.parent.parent if options.study else options.log.parent
+    run = execute(options.notebook, report, options.study, given, products=options.products, later=options.later)
     return int(run["outcome"] != "ok")
 
 
