@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from datetime import date
 
@@ -15,6 +16,9 @@ import pytest
 import yaml
 from conftest import REPOSITORY, run_chain
 
+from nightshift.cli import sweep
+from nightshift.config import ConfigError, check
+from nightshift.runs import read_run
 from publishing.digests import OF_FINDING, OF_INCIDENT, OF_PROPOSAL
 
 NIGHT = "reports/2026-01-31"
@@ -85,6 +89,7 @@ def make_checkout(folder):
         "publish.py",
         "publishing",
         "mail.py",
+        "nightshift",
         "templates",
         "requirements.txt",
         "constraints.txt",
@@ -118,11 +123,19 @@ def make_checkout(folder):
 def write_notebook(path, writes):
     parameters = PARAMETERS.get(path.stem, "") + (
         "\nday: str = '2026-01-31'  # night\nproducts: str = ''  # folder\n"
-        "fail: bool = False  # whether to fail\nwait_s: float = 0.0  # time to take, seconds"
+        "fail: bool = False  # whether to fail\nwait_s: float = 0.0  # time to take, seconds; in [0, 60]\n"
+        "die: bool = False  # whether to be killed\nrate: float = 0.5  # written to what comes of it; in (0, 1)"
     )
     source = 'source.partition("?")[0]' if path.stem == "1_extract" else "None"  # what follows may be secret
-    work = f"""import json, pathlib, time
+    reads = """import glob
+if source not in ("sample", "this_machine") and "://" not in source and not glob.glob(source):
+    raise FileNotFoundError(f"no file matches {source}")
+"""
+    work = f"""import json, os, pathlib, signal, time
+{reads if path.stem == "1_extract" else ""}
 time.sleep(wait_s)
+if die:
+    os.kill(os.getpid(), signal.SIGKILL)
 assert not fail, "this study is told to fail"
 for name in {writes!r}:
     path = pathlib.Path(name.replace("{{day}}", day))
@@ -163,11 +176,20 @@ def started(checkout, until):
     raise TimeoutError(f"{until} is not there after 90 s: {run.communicate()[0]}")
 
 
+PLAN = """import json, pathlib, sys
+import snakemake.cli
+from nightshift.cli import arguments_of
+from nightshift.config import check, read_yaml
+arguments, lines = arguments_of(sys.argv[1], check(read_yaml("config.yaml") | json.loads(sys.argv[2])), "2", pathlib.Path(sys.argv[3]))
+print("\\n".join(lines))
+snakemake.cli.main(["-n", *arguments])"""
+
+
 def planned(checkout, target="all", **config):
-    """What Snakemake would run, with the Makefile's triggers."""
-    more = ["--config", *(f"{name}={value}" for name, value in config.items())] if config else []
-    command = ["snakemake", "-n", "--configfile", "config.yaml", *more, "--nolock", "--cores", "2", "--rerun-triggers", "mtime", "params", "input"]
-    return subprocess.run([*command, "--", target], cwd=checkout, capture_output=True, text=True).stdout
+    """What Snakemake would run, as the command nightshift calls it."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-c", PLAN, target, json.dumps(config), folder]
+        return subprocess.run(command, cwd=checkout, capture_output=True, text=True).stdout
 
 
 WRONG = [
@@ -175,7 +197,6 @@ WRONG = [
     ({"studies": {"left": {"extract": {"sauce": 1}}}}, "declares no parameter 'sauce', only source, table, day"),
     ({"studies": {"left": {"cook": {}}}}, "unknown step 'cook' of left; known are extract, preprocess, train, analyse"),
     ({"studies": {"right": {"extra": {"colour": 1}}}}, "studies.right.extra: notebooks/right/5_extra.ipynb declares no parameter 'colour'"),
-    ({"studies": {"left": {"extract": {"source": "missing/*.json"}}}}, "the source of left, missing/*.json, does not exist"),
     ({"studies": {"left": {"extract": {"source": "https://me:pw@host"}}}}, "credentials belong into the environment"),
     ({"studies": {"left": {"extract": {"source": "mysql://me:pw@host:3306/desk"}}}}, "the source of left holds a password: credentials belong"),
     ({"studies": {"left": {"extract": {"source": "sacct", "table": "https://me:pw@host"}}}}, "left.extract.table holds a password"),
@@ -195,6 +216,28 @@ WRONG = [
     ({"studies": {"left": {}}, "digest": {"solutions": "nowhere.yaml"}}, "digest.solutions, nowhere.yaml, does not exist or is no file"),
     ({"studies": {"left": {}}, "keep_nights": -1}, "keep_nights is -1: it must be a whole number, 0 to keep all"),
     ({"studies": {"left": {}}, "mail": {"to": [{"address": "a@b.example\nBcc: c@d.example"}]}}, "mail.to[0].address: 'a@b.example Bcc"),
+    ({"studies": {"left": {}}, "day": "2126-01-31"}, "day 2126-01-31 is in the future: today is "),
+    ({"studies": {"left": {"day": "2126-01-31"}}}, "studies.left.day 2126-01-31 is in the future"),
+    ({"studies": {"left": {}}, "products": "a{x}"}, "products is 'a{x}': braces cannot be in the name of the folder"),
+    ({"studies": {"left": {}}, "retrain_dais": 3}, "unknown setting 'retrain_dais'; the nearest is retrain_days"),
+    ({"studies": {"left": {}}, "digest": {"day": "2026-01-31"}}, "digest.day cannot be set here"),
+    ({"studies": {"left": {}}, "simulate": {"products": "elsewhere"}}, "simulate.products cannot be set here"),
+    *[
+        ({"studies": {"left": {"extract": {"source": "sample"}, "analyse": {name: value}}}}, f"studies.left.analyse.{name} {says}")
+        for name, value, says in [
+            ("day", "2026-01-31", "cannot be set here"),
+            ("products", "elsewhere", "cannot be set here"),
+            ("rate", 2, "is 2: it must be a number in (0, 1)"),
+            ("rate", 0, "is 0: it must be a number in (0, 1)"),
+            ("rate", float("nan"), "is nan: it must be a number in (0, 1)"),
+            ("rate", "much", "is 'much': it must be a number in (0, 1)"),
+            ("rate", True, "is True: it must be a number in (0, 1)"),
+            ("wait_s", float("inf"), "is inf: it must be a number in [0, 60]"),
+            ("fail", "yes", "is 'yes': it must be true or false"),
+            ("fail", 1, "is 1: it must be true or false"),
+            ("truth", False, "is False: it must be text (YAML reads no, off, yes and on as truth values"),
+        ]
+    ],
 ]
 
 
@@ -204,45 +247,46 @@ def untouched(tmp_path_factory):
     return make_checkout(tmp_path_factory.mktemp("untouched"))
 
 
-def checks_of(config):
-    """The functions of the Snakefile that come before anything runs, by name."""
-    checks, _, graph = (REPOSITORY / "Snakefile").read_text().partition("\ncheck_config()\n")
-    assert "\nrule all:\n" in graph
-    names = {"config": yaml.safe_load(yaml.safe_dump({"day": "2026-01-31"} | config))}
-    exec(checks.replace('    configfile: "config.yaml"\n', "    pass\n"), names)
-    return names
+def mistakes(change):
+    """The lines about a configuration with this change."""
+    with pytest.raises(ConfigError) as error:
+        check({"day": "2026-01-31"} | change)
+    return error.value.lines
 
 
 @pytest.mark.parametrize(("change", "message"), WRONG)
-def test_a_wrong_configuration_is_one_clear_line(untouched, monkeypatch, capsys, change, message):
-    """What the Snakefile checks first, without the two seconds of a start of Snakemake."""
+def test_a_wrong_configuration_is_one_clear_line(untouched, monkeypatch, change, message):
     monkeypatch.chdir(untouched)
-    monkeypatch.setattr(os, "_exit", sys.exit)
-    names = checks_of(change)
-    with pytest.raises(SystemExit) as ended:
-        names["check_config"]()
-    said = capsys.readouterr().err.splitlines()
-    assert (ended.value.code, len(said), said[0].partition(":")[0]) == (2, 1, "nightshift")
-    assert message in said[0]
+    [line] = mistakes(change)
+    assert message in line
+    assert "\n" not in line
+
+
+def test_all_mistakes_are_said_at_once(untouched, monkeypatch):
+    monkeypatch.chdir(untouched)
+    lines = mistakes({"alarm_rate": 2, "studies": {"left": {"extract": {"sauce": 1, "wait_s": -1}}, "rihgt": {}}, "keep_nights": -1})
+    assert len(lines) == 5, lines
+    assert any("unknown study 'rihgt'; known are left, right; the nearest is right" in line for line in lines)
 
 
 def test_good_marks_and_files_of_the_digest_are_no_obstacle(untouched, monkeypatch):
     monkeypatch.chdir(untouched)
-    monkeypatch.setattr(os, "_exit", sys.exit)
+    monkeypatch.setattr("nightshift.sources.files.REPOSITORY", untouched)
     mark = {"site": "A", "as": "muted", "by": "b", "until": date(2026, 2, 28), "why": "w"}
     read = {name: {"extract": {"source": "events.csv"}} for name in ("left", "right")}
-    checks_of({"studies": read, "digest": {"mark": [mark], "solutions": "events.csv"}})["check_config"]()
+    checked = check({"day": date(2026, 1, 31), "studies": read, "digest": {"mark": [mark], "solutions": "events.csv"}})
+    assert (checked["day"], checked["digest"]["mark"][0]["until"]) == ("2026-01-31", "2026-02-28")
+    assert check(checked) == checked
 
 
-def test_what_killed_runs_left_half_written_is_removed_after_an_hour(untouched, tmp_path, monkeypatch):
-    monkeypatch.chdir(untouched)
+def test_what_killed_runs_left_half_written_is_removed_after_an_hour(tmp_path):
     left = {"data/raw/left/.0a1b2c3d-status.json", "models/left/.ffffffff-metrics.json", "reports/2026-01-31/.12345678-a b.html", "plots/.00000000-x"}
     stay = {"data/raw/left/status.json", "data/.0a1b2c3-short", "data/.0a1b2c3g-other", "data/0a1b2c3d-name", "feedback/.0a1b2c3d-feedback.last"}
     for name in [*left, *stay, "data/.aaaaaaaa-new"]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
         os.utime(tmp_path / name, (time.time() - 3700 * ("new" not in name),) * 2)
-    checks_of({})["sweep"](tmp_path)
+    sweep(tmp_path)
     there = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert there == stay | {"data/.aaaaaaaa-new"}
 
@@ -341,11 +385,11 @@ def test_a_server_is_asked_again_while_it_had_not_everything_and_a_file_is_not(m
         for status, text, before in kept:  # so that it does not pass for a new one in later tests
             status.write_text(text)
             os.utime(status, ns=(before.st_atime_ns, before.st_mtime_ns))
-        assert ("left/1_extract.ipynb" in plan) == asked, plan
-        assert "right/1_extract.ipynb" not in plan
+        assert ("left/1_extract.log" in plan) == asked, plan
+        assert "right/1_extract.log" not in plan
     plan = planned(folder, day="2026-02-01")
-    assert "left/4_analyse.ipynb" in plan
-    assert "left/3_train.ipynb" not in plan, "the model is of the same source"
+    assert "left/4_analyse.log" in plan
+    assert "left/3_train.log" not in plan, "the model is of the same source"
 
 
 @pytest.fixture(scope="module")
@@ -376,9 +420,9 @@ def test_a_file_of_the_source_or_beside_it_that_changed_is_read_again(mended, se
     plan = planned(mended[0])
     file.write_text("")
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert f"right/{step}.ipynb" in plan
+    assert f"right/{step}.log" in plan
     assert name in reasons(plan)
-    assert ("right/1_extract.ipynb" in plan) == (step == "1_extract")
+    assert ("right/1_extract.log" in plan) == (step == "1_extract")
 
 
 @pytest.mark.parametrize("name", ["kinds.yaml", "events.csv"])
@@ -411,12 +455,7 @@ def test_an_executed_training_that_was_cut_off_is_no_obstacle(one_night):
 
 def test_this_machine_is_a_source_and_no_file(checkout):
     configure(checkout, left={"extract": {"source": "this_machine"}})
-    plan = ["snakemake", "-n", "--configfile", "config.yaml", "--nolock", "--cores", "2"]
-    assert "left/1_extract.ipynb" in subprocess.run(plan, cwd=checkout, capture_output=True, text=True, check=True).stdout
-    (checkout / "config.yaml").write_text((checkout / "config.yaml").read_text().replace("this_machine", "that_machine"))
-    refused = subprocess.run(plan, cwd=checkout, capture_output=True, text=True)
-    assert refused.returncode != 0
-    assert "nightshift: the source of left, that_machine, does not exist" in refused.stderr
+    assert "left/1_extract" in planned(checkout)
 
 
 def test_two_runs_at_once_do_not_meet(one_night):
