@@ -132,13 +132,14 @@ if source not in ("sample", "this_machine") and "://" not in source and not glob
     raise FileNotFoundError(f"no file matches {source}")
 """
     work = f"""import json, os, pathlib, signal, time
+from nightshift.tryout import output_root
 {reads if path.stem == "1_extract" else ""}
 time.sleep(wait_s)
 if die:
     os.kill(os.getpid(), signal.SIGKILL)
 assert not fail, "this study is told to fail"
 for name in {writes!r}:
-    path = pathlib.Path(name.replace("{{day}}", day))
+    path = output_root(pathlib.Path()) / name.replace("{{day}}", day)
     path.parent.mkdir(parents=True, exist_ok=True)
     columns = {OF_DIGEST!r} if "incidents" in name else {OF_FINDING!r}
     if name.endswith(".parquet"):
@@ -291,14 +292,14 @@ def test_what_killed_runs_left_half_written_is_removed_after_an_hour(tmp_path):
     assert there == stay | {"data/.aaaaaaaa-new"}
 
 
-@pytest.mark.parametrize(("change", "message"), WRONG[::4])
+@pytest.mark.parametrize(("change", "message"), [WRONG[0], WRONG[-1]])
 def test_a_wrong_configuration_ends_the_chain_before_anything_runs(checkout, change, message):
     (checkout / "config.yaml").write_text(yaml.safe_dump({"day": "2026-01-31"} | change))
-    code, printed = run_chain("config.yaml", checkout)
-    assert code != 0
-    [line] = [line for line in printed.splitlines() if line.startswith("nightshift:")]
+    done = subprocess.run([sys.executable, "-m", "nightshift", "run"], cwd=checkout, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    [line] = done.stderr.splitlines()
+    assert line.startswith("nightshift: ")
     assert message in line
-    assert "Traceback" not in printed
     assert not (checkout / "reports").exists()
 
 
@@ -478,3 +479,72 @@ def test_a_killed_run_leaves_no_lock_and_the_next_one_completes(checkout):
     assert code == 0, printed
     assert (checkout / "data/findings/left.parquet").exists()
     assert not half.exists()
+
+
+@pytest.fixture(scope="module")
+def tried(mended, tmp_path_factory):
+    """A copy of that checkout in which somebody runs an analysis with another parameter; {product: content} before and after."""
+    folder = shutil.copytree(mended[0], tmp_path_factory.mktemp("tried"), dirs_exist_ok=True)
+    before = published(folder)
+    command = [sys.executable, "-m", "papermill", "notebooks/right/4_analyse.ipynb", "out.ipynb", "-k", "python3", "-p", "rate", "0.9"]
+    outside = {name: value for name, value in os.environ.items() if name != "NIGHTSHIFT_RUN"}
+    subprocess.run(command, cwd=folder, env=outside, check=True, capture_output=True)
+    return folder, before, published(folder)
+
+
+def published(folder):
+    """{path: (content, time)} of all that a checkout publishes."""
+    files = [path for name in ("data", "models", "reports") for path in (folder / name).rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+
+
+def test_a_try_out_changes_nothing_that_is_published_and_makes_nothing_run_again(tried):
+    folder, before, after = tried
+    assert after == before
+    [written] = [path for path in folder.rglob("try/data/findings/right.parquet") if not path.is_symlink()]
+    assert written.stat().st_size
+    assert "**Try-out:** this run reads the products of the night below" in (folder / "out.ipynb").read_text()
+    assert "right/" not in planned(folder)
+
+
+@pytest.fixture(scope="module")
+def disturbed(tried):
+    """That checkout after a run before which products were changed by hand and the source of `left` went away; code and print."""
+    folder = tried[0]
+    (folder / "data/findings/right.parquet").write_bytes((folder / "data/scores/right.parquet").read_bytes())
+    (folder / "models/right/metrics.json").write_text("{")
+    configure(folder, left={"extract": {"source": "gone/*.csv"}}, right=READS)
+    return folder, *run_chain("config.yaml", folder)
+
+
+def test_what_the_chain_did_not_make_itself_is_made_again(tried, disturbed):
+    folder, _, printed = disturbed
+    assert "nightshift: right: data/findings/right.parquet is not as 4_analyse left it, so it is made again" in printed
+    assert "nightshift: right: models/right/metrics.json cannot be read, so it is made again" in printed
+    for step in ("3_train", "4_analyse"):
+        assert f"right/{step}: 4 of 4 cells" in printed
+    assert "right/2_preprocess" not in printed
+    assert (folder / "data/findings/right.parquet").read_bytes() == tried[1]["data/findings/right.parquet"][0]
+    assert json.loads((folder / NIGHT / "run.json").read_text())["studies"]["right"]["verdict"] == "ok"
+    assert "right/" not in planned(folder), "and once more there is nothing to do"
+
+
+def test_a_source_without_a_file_is_the_failure_of_its_study_alone(disturbed):
+    folder, code, printed = disturbed
+    assert code != 0
+    assert "left failed in 1_extract: FileNotFoundError: no file matches gone/*.csv" in printed
+    run = read_run(folder / NIGHT, "left", "1_extract")
+    assert (run["outcome"], run["error"]) == ("failed", "FileNotFoundError: no file matches gone/*.csv")
+    assert read_run(folder / NIGHT, "left", "4_analyse")["outcome"] == "not run", "that of the run before does not stand"
+    told = json.loads((folder / "data/incidents/2026-01-31.json").read_text())
+    assert (told["nights"], told["missing"]) == ({"right": "2026-01-31"}, ["left"])
+
+
+def test_without_its_memory_the_chain_publishes_no_other_night_as_tonight(disturbed, tmp_path):
+    folder = shutil.copytree(disturbed[0], tmp_path / "moved", ignore=shutil.ignore_patterns(".snakemake"))
+    assert "right/" not in planned(folder)
+    plan = planned(folder, day="2026-02-01")
+    assert "right/1_extract.log" in plan
+    assert "right/3_train.log" not in plan
+    shutil.copy2(folder / "data/scores/right.parquet", folder / "data/clean/right.parquet")
+    assert "right: data/clean/right.parquet is not as 2_preprocess left it, so it is made again" in planned(folder)
