@@ -8,6 +8,7 @@ folder, and this one did nothing.
 """
 
 import contextlib
+import io
 import json
 import os
 import re
@@ -181,6 +182,7 @@ def watched(arguments, log, quiet):
         os.dup2(writing, 2)
         if quiet:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.stdout, sys.stderr = (io.TextIOWrapper(io.FileIO(n, "w"), line_buffering=True) for n in (1, 2))
         code = 1
         try:
             snakemake.cli.main(arguments)
