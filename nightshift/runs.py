@@ -11,6 +11,7 @@ ended calls `read_run`; nobody but the renderer reads executed notebooks.
 
 import argparse
 import contextlib
+import copy
 import json
 import logging
 import os
@@ -93,24 +94,23 @@ def read_run(report, study, step):
     """How the run of a step ended, as a dict; the one reader of records.
 
     outcome : "ok", "failed" or "not run". error : one line of at most 300 characters, "" unless it failed.
-    cell : number of the cell that failed, as in `In [7]`, or None; has_cell : whether one is known.
-    parameters : {name: value} of all that the notebook declares; given : those that the chain set. started,
-    ended : ISO 8601 in UTC, or None; seconds : between them, or None. values : what the notebook recorded,
-    `warnings` always among it. products : {path below the products folder: {"size", "mtime_ns", "sha256"}}. A
-    night that was published before there were records is read from its executed notebook. A record that
-    cannot be read is a failure and says so.
+    cell : number of the cell that failed, as in `In [7]`, or None; has_cell : whether that cell shows the
+    error. parameters : {name: value} of all that the notebook declares; given : those that the chain set.
+    started, ended : ISO 8601 in UTC, or None; seconds : between them, or None. values : what the notebook
+    recorded, `warnings` always among it. products : {path below the products folder: {"size", "mtime_ns",
+    "sha256"}}. A night that was published before there were records is read from its executed notebook. A
+    record that cannot be read is a failure and says so.
     """
-    path = record_path(report, study, step)
+    path, nothing = record_path(report, study, step), copy.deepcopy(NOTHING)
     try:
         run = json.loads(path.read_text(encoding="utf-8"))
         if not fits(run):
             raise ValueError("it is no record of this version")
     except FileNotFoundError:
         executed = read_notebook(notebook_path(report, study, step))
-        return NOTHING | {"values": {"warnings": []}} | (run_of(executed) if executed else {})
+        return nothing | (run_of(executed) if executed else {})
     except (OSError, ValueError) as error:
-        return NOTHING | {
-            "values": {"warnings": []},
+        return nothing | {
             "outcome": "failed",
             "error": one_line(f"its record {path.name} cannot be read: {error}"),
         }
@@ -119,11 +119,8 @@ def read_run(report, study, step):
             "outcome": "failed",
             "error": "it has not ended yet" if is_alive(run.get("process")) else STOPPED,
         }
-    return (
-        NOTHING
-        | {name: run[name] for name in NOTHING if name in run}
-        | {"values": {"warnings": []} | run.get("values", {})}
-    )
+    values = nothing["values"] | run.get("values", {})
+    return nothing | {name: run[name] for name in NOTHING if name in run} | {"values": values}
 
 
 NOTHING = {
@@ -136,7 +133,7 @@ NOTHING = {
     "started": None,
     "ended": None,
     "seconds": None,
-    "values": {},
+    "values": {"warnings": []},
     "products": {},
 }  # what `read_run` returns of a step that did not run
 MAY_BE_NONE = {"cell": int, "started": str, "ended": str, "seconds": int | float}
@@ -185,11 +182,11 @@ def fits(run):
         or run.get("version") != VERSION
     ):
         return False
-    kinds = {
-        name: MAY_BE_NONE[name] | None if name in MAY_BE_NONE else type(value)
-        for name, value in NOTHING.items()
-    }
-    return all(isinstance(run[name], kind) for name, kind in kinds.items() if name in run)
+    kinds = {name: MAY_BE_NONE.get(name, type(value)) for name, value in NOTHING.items()}
+    may_be_none = [name for name in MAY_BE_NONE if run.get(name) is None]
+    if not all(isinstance(run[name], kinds[name]) for name in kinds if name in run and name not in may_be_none):
+        return False
+    return isinstance(run.get("values", {}).get("warnings", []), list)
 
 
 def read_notebook(path):
