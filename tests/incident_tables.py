@@ -150,7 +150,7 @@ def write_run(products, failed=None, day=DAY, studies=("transfers", "accounting"
     report.mkdir(parents=True, exist_ok=True)
     if (products / "data/incidents" / f"{day}.json").exists():
         (report / "digest.ipynb").write_text(json.dumps({"cells": [], "metadata": {"papermill": {"end_time": f"{day}T23:59:59Z"}}}))
-    nothing = {"headline": "", "findings": [], "status": {}, "in_use": None}
+    nothing = {"headline": "", "reason": "", "warnings": [], "findings": [], "status": {}, "in_use": None}
     ends = {study: (failed or {}).get(study, ("", "")) for study in studies}
     told = [nothing | {"study": s, "verdict": "failed" if step else "ok", "error": error, "failed_step": step} for s, (step, error) in ends.items()]
     for study, (step, _) in ends.items():

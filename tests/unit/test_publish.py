@@ -27,13 +27,14 @@ HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 
 def executed(path, *cells, error="", ended="2026-01-31T05:00:00+00:00", parameters=None):
     """Write an executed notebook with a title, the given (source, output) cells and perhaps a failing last cell."""
-    notebook = nbformat.v4.new_notebook(metadata={"papermill": {"parameters": parameters or {}, "duration": 1.5, "end_time": ended}})
+    ran = {"parameters": parameters or {}, "duration": 1.5, "start_time": ended, "end_time": ended}
+    notebook = nbformat.v4.new_notebook(metadata={"papermill": ran})
     notebook.cells = [nbformat.v4.new_markdown_cell("# A title\n\nA question?")]
     for source, output in cells:
-        notebook.cells.append(nbformat.v4.new_code_cell(source, outputs=[nbformat.v4.new_output("display_data", output)] if output else []))
+        notebook.cells.append(nbformat.v4.new_code_cell(source, execution_count=1, outputs=[nbformat.v4.new_output("display_data", output)] if output else []))
     if error:
         failing = nbformat.v4.new_output("error", ename="ValueError", evalue=error, traceback=["Traceback", f"ValueError: {error}"])
-        notebook.cells.append(nbformat.v4.new_code_cell("fail()", outputs=[failing], metadata={"papermill": {"exception": True}}))
+        notebook.cells.append(nbformat.v4.new_code_cell("fail()", execution_count=2, outputs=[failing], metadata={"papermill": {"exception": True}}))
     path.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, path)
     return notebook
@@ -48,7 +49,7 @@ def night(first_night, tmp_path):
 @pytest.fixture(scope="module")
 def first_night(tmp_path_factory):
     tmp_path = tmp_path_factory.mktemp("night")
-    for step in publish.STEPS:
+    for step in steps.STEPS:
         executed(tmp_path / f"reports/2026-01-31/transfers/{step}.ipynb")
     path = tmp_path / "reports/2026-01-31/transfers/4_analyse.ipynb"
     notebook = executed(path, ("say()", {"text/markdown": f"**Two problems**, {helpers.escape(HOSTILE)}."}))
@@ -558,7 +559,7 @@ def test_digest_json_holds_every_number_and_no_nan(night):
 
 def next_night(root, day, incidents=(), train=False):
     """Another night of the study, without training unless told so."""
-    for step in publish.STEPS:
+    for step in steps.STEPS:
         if train or step != "3_train":
             executed(root / f"reports/{day}/transfers/{step}.ipynb", ended=f"{day}T23:00:00+00:00")
     digested(root, list(incidents), day)
