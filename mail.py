@@ -272,10 +272,10 @@ def read_states(root, settings):
 def checked_state(state):
     """`state`, what became of a night's mail, unless it is none: then TypeError."""
     kinds = {"outcome": str, "said": str, "told": list}
-    if isinstance(state, dict) and all(isinstance(entry, dict) for entry in state.values()):
-        if all(isinstance(entry.get(name), kind) for entry in state.values() for name, kind in kinds.items()):
-            return state
-    raise TypeError("it is no state of recipients")
+    entries = [entry if isinstance(entry, dict) else {} for entry in state.values()] if isinstance(state, dict) else [{}]
+    if not all(isinstance(entry.get(name), kind) for entry in entries for name, kind in kinds.items()):
+        raise TypeError("it is no state of recipients")
+    return state
 
 
 def write_state(root, night, state):

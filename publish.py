@@ -110,9 +110,9 @@ def model_line(model, models=()):
     if not model:
         return "none"
     name, baseline = model["name"].replace("_", " "), model["baseline_name"].replace("_", " ")
-    line = f"{name}, skill {skill_in_words(model['skill'], model['skill_low'], model['skill_high'])} against {baseline}"
-    if name == baseline:
-        line = f"{name}, a trivial baseline"
+    line = f"{name}, a trivial baseline"
+    if name != baseline:
+        line = f"{name}, skill {skill_in_words(model['skill'], model['skill_low'], model['skill_high'])} against {baseline}"
     same = [one for one in models if all(one.get(key) == model.get(key) for key in ("metric", "baseline_name", "split"))]
     least = 0 if name == baseline else model["skill_high"]
     if better := [one for one in same if not one["in_use"] and one["skill_low"] > least]:
