@@ -133,6 +133,7 @@ def view_of(night, settings, address, told):
         "headline": night.headline if whole else "",
         "counts": counts_of(night, seen),
         "assured": "" if night.assurance.complete or (whole and night.assurance.sentence in night.headline) else sentence_of(night, own, mends),
+        "chip": night.assurance.chip if night.assurance.lacking else "",
         "failed": theirs(night.failed),
         "concerns": concerns,
         "missing": [study for study in night.missing if mends or study in own or None in own],
@@ -144,7 +145,7 @@ def counts_of(night, seen):
     unmarked = [one for one in seen if not one["mark"]]
     if night.assurance.complete and not unmarked and any(pressing(one) for one in night.incidents or []):
         return "nothing of yours"
-    return night.assurance.in_words(Counter(map(counted_as, unmarked)))
+    return night.assurance.in_words(Counter(map(counted_as, unmarked)), chip=False)
 
 
 def sentence_of(night, own, mends):
@@ -160,7 +161,8 @@ def subject_of(view):
     if view["digest"]:
         ends = Counter(how for how, _ in dict.fromkeys((one["how"], one["study"]) for one in view["failed"]))
         first = [one["what"] for one in view["shown"] if any(one["id"] == new["id"] for ones in view["news"].values() for new in ones)]
-        text = view["counts"] + (f"; {first[0]}" if first else "") + "".join(f"; {n} {how}" for how, n in ends.items())
+        parts = [view["counts"], *(one_line(what, 70) for what in first[:1]), view["chip"] if view["chip"] != view["counts"] else ""]
+        text = "; ".join([part for part in parts if part] + [f"{n} {how}" for how, n in ends.items()])
     else:
         ends = [f"{one['study']} {one['how']}" + (f" in {one['step']}" if one["step"] else "") for one in view["failed"]]
         ends += [f"{one['study']}: {one['how']}" for one in view["concerns"]]

@@ -141,10 +141,12 @@ def write_table(rows, schema, path):
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
 
 
-def write_run(products, failed=None, day=DAY, studies=("transfers", "accounting", "telemetry", "certification", "tickets")):
+def write_run(
+    products, failed=None, day=DAY, studies=("transfers", "accounting", "telemetry", "certification", "tickets"), warnings=None, verdicts=None
+):
     """Write what `publish` leaves of a night for programs, its digest.json, from the tables of `write_incidents`; without these, no digest ran.
 
-    failed : {study: (step, error line)}.
+    failed : {study: (step, error line)}; warnings : {study: [sentence, ...]}; verdicts : {study: verdict}, ok where nothing else is said.
     """
     report = products / "reports" / day
     report.mkdir(parents=True, exist_ok=True)
@@ -153,6 +155,8 @@ def write_run(products, failed=None, day=DAY, studies=("transfers", "accounting"
     nothing = {"headline": "", "reason": "", "warnings": [], "findings": [], "status": {}, "in_use": None}
     ends = {study: (failed or {}).get(study, ("", "")) for study in studies}
     told = [nothing | {"study": s, "verdict": "failed" if step else "ok", "error": error, "failed_step": step} for s, (step, error) in ends.items()]
+    for one in told:
+        one |= {"warnings": (warnings or {}).get(one["study"], []), "verdict": (verdicts or {}).get(one["study"], one["verdict"])}
     for study, (step, _) in ends.items():
         if step:
             (report / study).mkdir(exist_ok=True)

@@ -107,11 +107,15 @@ class Assurance:
         """Return counts of incidents {state: n} for programs: None where none is counted and that proves nothing."""
         return counts if counts or self.complete else None
 
-    def in_words(self, counts):
-        """Return counts of incidents {state: n} for people: "2 new, 1 ongoing"; of none at all "no incident", where that is known."""
+    def in_words(self, counts, chip=True):
+        """Return counts of incidents {state: n} for people: "2 new, 1 ongoing"; of none at all "no incident", where that is known.
+
+        chip : whether it follows how many studies reported, where some did not.
+        """
         text = ", ".join(f"{counts[state]} {words}" for state, words in COUNTED.items() if (counts or {}).get(state))
         if not self.complete:
-            return f"{text}; {self.chip}" if text and self.lacking else text or (self.chip if self.lacking else "incidents not known")
+            nothing = self.chip if self.lacking else "incidents not known"
+            return f"{text}; {self.chip}" if text and self.lacking and chip else text or nothing
         return text or "no incident"
 
     def found(self, n_findings):
