@@ -9,9 +9,8 @@
     Plots                  one figure, one claim, saved and shown        show_figure
     Records                sentences, tables, metrics, findings          say, show_table, record_metrics, write_findings
 
-Entry rule: a function enters when a second notebook needs it, or several studies would err by a silent error in it. What one notebook uses goes
-back there, among its prose, and keeps its tests (`from_notebook`, tests/conftest.py). All is pure but `write_`, `record_`, `say`,
-`show_`. Two neighbours: sources.py reads what lies outside, kernels.py holds compiled loops.
+Entry rule: a function enters when a second notebook needs it, or several studies would err by a silent error in it. All is pure but `write_`,
+`record_`, `say`, `show_`. Neighbours: sources.py reads what lies outside, kernels.py holds compiled loops, nightshift/ all else.
 """
 
 import contextlib
@@ -34,6 +33,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from kernels import trailing_median
+from nightshift.tryout import output_root
 
 # ---------------------------------------------------------------------------------------------------------- Paths
 
@@ -47,11 +47,11 @@ def resolve(path):
 
 
 def folders(study, products=""):
-    """Where `study` keeps its products below the folder `products` (empty: the repository); nothing is made yet.
+    """Where `study` keeps its products below the folder `products` (empty: the repository), or where a try-out does: nightshift/tryout.py.
 
     Returns a namespace of paths: root, sample, raw, encoders, models, plots (folders), clean, rejected, scores, findings (files).
     """
-    root = resolve(products)
+    root = output_root(resolve(products))
     paths = {name: root / name / study for name in ("encoders", "models", "plots")}
     paths |= {name: root / "data" / name / f"{study}.parquet" for name in ("clean", "scores", "findings")}
     return SimpleNamespace(root=root, sample=root / "data/sample", raw=root / "data/raw" / study,

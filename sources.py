@@ -9,7 +9,6 @@ Entry rule: that of helpers.py. What is particular to one source stays in the `1
 """
 
 import csv
-import glob
 import gzip
 import hashlib
 import itertools
@@ -25,16 +24,16 @@ import pandas as pd
 from tqdm import tqdm
 
 from helpers import atomic, resolve, write_json
+from nightshift.sources.files import matching_files, no_file
 
 
 def read_files(pattern, read):
-    """Call `read(path)` for every file that matches `pattern` (relative to the repository root), in the order of their names.
+    """Call `read(path)` for every file that `pattern` names (relative to the repository root; see `matching_files`), in the order of their names.
 
     FileNotFoundError when there is none; what goes wrong in reading one becomes a ValueError of one line that names the file.
     """
-    files = sorted(filter(os.path.isfile, glob.glob(str(resolve(pattern)), recursive=True)))
-    if not files:
-        raise FileNotFoundError(f"no file matches {pattern}")
+    if not (files := matching_files(pattern)):
+        raise FileNotFoundError(no_file(pattern))
     for path in tqdm(files, desc="files", unit="file"):
         try:
             read(path)
