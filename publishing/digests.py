@@ -23,6 +23,8 @@ OF_INCIDENT = ["incident", "rank", "shown", "state", "night", "mark", "marked_by
 OF_INCIDENT += ["what", "summary", "kinds", "studies", "start", "end", "ended", "first_seen", "p_value", "impact", "impacts", "change", "figure"]
 OF_FINDING = FINDING_COLUMNS
 OF_PROPOSAL = ["place", "solution", "proposal", "effort", "chance", "low", "high", "trials", "worked"]
+MAY_HAVE = ["reason", "ranked"]  # columns of the table of proposals that older versions lack
+UNWATCHED = "ended before it was watched"  # the change of what was over before anybody looked
 ALL_OPEN = 0.99  # width of an interval that says nothing: that of a proposal that nobody has tried for anything, 0% to 100%
 UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 
@@ -56,7 +58,8 @@ def read_rows(path, columns, notes):
     if lacking := [column for column in columns if column not in table]:
         notes.append(f"data/incidents/{path.name} lacks the column {lacking[0]}: another version wrote it")
         return []
-    return [{name: plain(value) for name, value in row.items()} for row in table[columns].to_dict("records")]
+    there = [*columns, *(column for column in MAY_HAVE if column in table)]
+    return [{name: plain(value) for name, value in row.items()} for row in table[there].to_dict("records")]
 
 
 def read_digest(root, day, expected=None):
@@ -65,7 +68,7 @@ def read_digest(root, day, expected=None):
     expected : what it should have been made of, as `expected_of` in publishing/studies.py says; a digest of anything else has failed.
     outcome : "ok", "failed" (then `error` is one line) or "not run"; notes : lines about what could not be read, those of the digest
     among them; damaged : whether a table of the night is; headline; missing : studies without findings of the night; counts : {state:
-    number}, those muted or acknowledged apart, those that were over when first seen as "ended"; incidents : dicts in the order of their
+    number}, those muted or acknowledged apart, new ones that were over when first seen as "ended", what nobody watched as "unwatched"; incidents : dicts in the order of their
     rank, with id, mark (None, or as, by, until, why), findings and proposals, `ranked` says whether anything is known of the order of
     these. ended, seconds : of the notebook's run.
     """
@@ -122,6 +125,8 @@ def counted_as(incident):
     """The word under which an incident is counted."""
     if incident["mark"]:
         return incident["mark"]["as"]
+    if incident["state"] == "over" and incident["change"] == UNWATCHED:
+        return "unwatched"
     return "ended" if incident["state"] == "new" and incident["ended"] else incident["state"]
 
 
@@ -137,20 +142,23 @@ def as_incident(row, findings, proposals):
     told |= {name: told[name] if isinstance(told[name], str) else "" for name in texts}
     told |= {name: told[name] if isinstance(told[name], list) else [] for name in ("kinds", "studies", "impacts")}
     told["mark"] = {"as": row["mark"]} | {name: row[f"marked_{name}"] or "" for name in ("by", "until", "why")} if row["mark"] else None
-    offered = [without_incident(one) for one in proposals if one["incident"] == row["incident"]]
+    offered = [without_incident(one) | {"reason": one.get("reason") or ""} for one in proposals if one["incident"] == row["incident"]]
+    offered.sort(key=lambda one: one["place"] or math.inf)
     ranked = is_ranked(offered)
+    if not ranked:  # no order of merit: those for which the evidence speaks come first, each group as in the dictionary
+        offered.sort(key=lambda one: (not one["reason"], str(one["proposal"])))
     return {
         "id": str(row["incident"]),
         **told,
         "findings": [without_incident(one) for one in findings if one["incident"] == row["incident"]],
         "ranked": ranked,
-        "proposals": sorted(offered, key=lambda one: one["place"] or math.inf) if ranked else sorted(offered, key=lambda one: str(one["proposal"])),
+        "proposals": [{name: value for name, value in one.items() if name != "ranked"} for one in offered],
     }
 
 
 def is_ranked(proposals):
     """Whether anything is known of the order of `proposals`: one of them was tried, here or for something alike."""
-    return any(one["trials"] or not open_wide(one) for one in proposals)
+    return any(one["ranked"] if isinstance(one.get("ranked"), bool) else one["trials"] or not open_wide(one) for one in proposals)
 
 
 def open_wide(proposal):

@@ -127,12 +127,13 @@ class Assurance:
 
 COUNTED = {  # states of incidents in the order in which they are counted; what was over before is no news
     "new": "new",
-    "ended": "already ended when first seen",
+    "ended": "new but already ended",
     "worse": "worse",
     "ongoing": "ongoing",
     "resolved": "resolved",
     "acknowledged": "acknowledged",
     "muted": "muted",
+    "unwatched": "ended before their studies were watched",
 }
 
 

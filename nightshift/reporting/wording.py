@@ -13,7 +13,8 @@ def plural(n, noun, many=""):
 
 def joined(words):
     """Return `words` as a list in a sentence: "a", "a and b", "a, b and c"."""
-    return " and ".join(", ".join(words).rsplit(", ", 1))
+    *first, last = list(words) or [""]
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def skill_in_words(skill, low=None, high=None):
