@@ -14,7 +14,7 @@ from helpers import FINDING_COLUMNS, write_findings
 
 NOTEBOOK = "digest.ipynb"
 STUDIES = ["accounting", "certification", "telemetry", "tickets", "transfers"]
-QUICK = {"worlds": 2, "permutations": 3}  # of the simulation and of the measure of chance
+QUICK = {"permutations": 3}  # of the measure of chance
 HOSTILE = '<script>alert(1)</script> | [x](javascript:1) $x$ \\ `"\n\r\x00Bcc: all@x'
 REPORTED = ["incident", "state", "night", "mark", "marked_by", "marked_until", "marked_why", "rank", "shown", "severity", "priority", "site", "what"]
 REPORTED += ["summary", "kinds", "studies", "start", "end", "ended", "first_seen", "p_value", "impact", "impacts", "figure", "change"]
