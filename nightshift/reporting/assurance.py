@@ -26,13 +26,11 @@ def verdict_of(*, complete, state, of_tonight, n_findings, n_judged, history="")
     "empty", "failed" and "stale" say that there is no news; "anomalies 7" counts findings; "nothing judged" and "too little history" say that
     finding nothing means nothing, "anomalies 7, too little history" that there may be more.
     """
-    if not of_tonight:
-        return "stale"
-    if state == "empty":
+    if of_tonight and state == "empty":
         return "empty"
     if not complete or state == "failed":
         return "failed"
-    if state == "stale":
+    if not of_tonight or state == "stale":
         return "stale"
     found = f"anomalies {n_findings}" if n_findings else ""
     if history == HISTORY:
