@@ -33,7 +33,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from kernels import trailing_median
-from nightshift.figures import plain_text      # which turns off the parser of mathematical text
+from nightshift.figures import plain_text  # which turns off the parser of mathematical text
 from nightshift.tryout import output_root
 
 # ---------------------------------------------------------------------------------------------------------- Paths
@@ -770,7 +770,7 @@ def escape(value):
     return "".join(f"&#{ord(c)};" if c in "\\`*_{}[]()#+!|~$" else c for c in text)
 
 
-def say(sentence, **values):
+def say(sentence, /, **values):
     """Show one sentence of Markdown; every value is escaped, so a hostile name stays a name."""
     from IPython.display import Markdown, display
 

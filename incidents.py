@@ -360,14 +360,16 @@ def ended_unwatched(one, findings, watched):
     """
     if watched is None or set(one["studies"]) & set(watched) or not one["ended"]:
         return False
-    return bool((findings.last_h <= hours_of(findings.night)).all())
+    daily = findings[(findings.every == "day") & findings.last_h.notna()]      # where a daily source sees it, its word on the end counts
+    seen = daily if len(daily) else findings
+    return bool((seen.last_h <= hours_of(seen.night)).all())
 
 
 def names_of_then(found, label, taken, stored, day):
     """({number of an incident that is new tonight: the name that it had when this night ran before}, names that nothing else may get).
 
     stored : findings of this night and of later ones, as they were then, with `incident` and `first_seen`; None or no row: the night did not run. A
-    name of this night goes to the incident that holds most of its findings (same study, scope and name, overlapping in time), the earlier row first.
+    name of this night goes to the incident that holds most of its findings (same study, scope and name, overlapping in time), one name to each.
     """
     if stored is None or not len(stored) or not len(found):
         return {}, set() if stored is None else set(stored.incident)

@@ -37,7 +37,7 @@ NEEDED, MAY_HAVE = {"id", "kinds", "proposal", "effort"}, {"when", "evidence"}
 
 
 def read_solutions(path=ROOT / "solutions.yaml"):
-    """The proposals of the YAML file `path`: a list of dicts id, kinds, when, evidence, proposal, effort; ValueError names in one line what is wrong."""
+    """The proposals of the YAML file `path`: dicts id, kinds, when, evidence, proposal, effort; ValueError names in one line what is wrong."""
     name = Path(path).name
     try:
         solutions = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or []
@@ -90,7 +90,7 @@ def holds(when, incident, named_error=False):
 
 
 def offered(solutions, incident):
-    """The proposals for an incident: [(proposal, as which kind, the words of the evidence that speak for it, "" if none do)], in the order of the file.
+    """The proposals for an incident, in the order of the file: [(proposal, as which kind, the words of the evidence that speak for it, or "")].
 
     incident : its kinds, studies, site, night and evidence, one text (no key: nothing is known). Where the evidence names an error, what is meant for
     another one is left out: nobody looks for tapes because a connection was refused.

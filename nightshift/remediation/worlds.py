@@ -1,8 +1,10 @@
-"""Simulated worlds in which it is known what works: how much does feedback help to choose what is tried first?
+"""Simulated worlds in which it is known what works: how much does feedback help to choose what is tried
+first?
 
-In each world every proposal has a true chance around an overall one, every kind of finding one around that, every site one around that again (Beta
-distributions). Incidents come by kind and by site with falling frequency, somebody tries the proposals in the order shown until one works, and
-each trial is a feedback. Many worlds are played at once: arrays have one row per world.
+In each world every proposal has a true chance around an overall one, every kind of finding one around that,
+every site one around that again (Beta distributions). Incidents come by kind and by site with falling
+frequency, somebody tries the proposals in the order shown until one works, and each trial is a feedback. Many
+worlds are played at once: arrays have one row per world.
 """
 
 from dataclasses import dataclass
@@ -12,16 +14,25 @@ import numpy as np
 from solutions import STRENGTHS, effective, inherit
 
 N_SITES, N_FEEDBACKS = 10, 300
-BLOCK = 25      # feedbacks that are counted together
-ORDERS = ["by feedback", "mean throughout", "Thompson throughout", "each by itself", "as written by a sage", "as written", "random"]
+BLOCK = 25  # feedbacks that are counted together
+ORDERS = [
+    "by feedback",
+    "mean throughout",
+    "Thompson throughout",
+    "each by itself",
+    "as written by a sage",
+    "as written",
+    "random",
+]
 
 
 @dataclass(frozen=True)
 class Choices:
     """Which proposals there are for which kinds of findings; a pair is a proposal for a kind.
 
-    n_proposals, n_kinds : how many there are. proposal_of : number of the proposal of each pair, int (pairs,). of_kind : the pairs of each kind
-    in the order of the file, int (n_kinds, most), -1 where it has fewer.
+    n_proposals, n_kinds : how many there are. proposal_of : number of the proposal of each pair, int
+    (pairs,). of_kind : the pairs of each kind in the order of the file, int (n_kinds, most), -1 where it has
+    fewer.
     """
 
     n_proposals: int
@@ -38,35 +49,47 @@ class Choices:
 def choices_of(solutions):
     """Return the Choices of `solutions`, a list of dicts with `kinds`, as `read_solutions` gives them."""
     names = list(dict.fromkeys(kind for one in solutions for kind in one["kinds"]))
-    pairs = [(number, kind) for kind, name in enumerate(names) for number, one in enumerate(solutions) if name in one["kinds"]]
+    pairs = [
+        (number, kind)
+        for kind, name in enumerate(names)
+        for number, one in enumerate(solutions)
+        if name in one["kinds"]
+    ]
     proposal_of, kind_of = np.array(pairs, int).T
     of_kind = np.full((len(names), np.bincount(kind_of).max()), -1)
     for kind in range(len(names)):
-        of_kind[kind, :(kind_of == kind).sum()] = np.flatnonzero(kind_of == kind)
+        of_kind[kind, : (kind_of == kind).sum()] = np.flatnonzero(kind_of == kind)
     return Choices(len(solutions), len(names), proposal_of, of_kind)
 
 
 def draw_around(mean, strength, rng):
-    """Draw chances around `mean` (a Beta distribution of that mean, a + b = strength), arrays of one shape."""
+    """Draw chances around `mean` (a Beta distribution of that mean, a + b = strength), arrays of one
+    shape."""
     return rng.beta(np.maximum(mean * strength, 0.001), np.maximum((1 - mean) * strength, 0.001))
 
 
 def draw_any(n, rng):
-    """Draw overall chances (n,) from 10% to 70% and strengths (n, 3), from all or nothing to nearly alike, evenly on a logarithmic scale."""
+    """Draw overall chances (n,) from 10% to 70% and strengths (n, 3), from all or nothing to nearly alike,
+    evenly on a logarithmic scale."""
     return rng.uniform(0.1, 0.7, n), np.exp(rng.uniform(0, np.log(30), (n, 3)))
 
 
 def draw_worlds(choices, overall, strengths, rng):
-    """Draw true chances (worlds, pairs, sites) and those of the proposals (worlds, proposals); overall (worlds,), strengths (worlds, 3)."""
+    """Draw true chances (worlds, pairs, sites) and those of the proposals (worlds, proposals); overall
+    (worlds,), strengths (worlds, 3)."""
     of_proposals = draw_around(np.tile(overall[:, None], choices.n_proposals), strengths[:, :1], rng)
     of_pairs = draw_around(of_proposals[:, choices.proposal_of], strengths[:, 1:2], rng)
-    return draw_around(np.repeat(of_pairs[:, :, None], N_SITES, axis=2), strengths[:, 2, None, None], rng), of_proposals
+    return draw_around(
+        np.repeat(of_pairs[:, :, None], N_SITES, axis=2), strengths[:, 2, None, None], rng
+    ), of_proposals
 
 
 def draw_incidents(choices, n, rng):
-    """Draw kinds and sites (n, N_FEEDBACKS) of incidents in n worlds, and the luck of every proposal for each (n, N_FEEDBACKS, most).
+    """Draw kinds and sites (n, N_FEEDBACKS) of incidents in n worlds, and the luck of every proposal for each
+    (n, N_FEEDBACKS, most).
 
-    The frequency of the n-th kind and of the n-th site is as 1/n; which kinds are frequent differs from world to world.
+    The frequency of the n-th kind and of the n-th site is as 1/n; which kinds are frequent differs from world
+    to world.
     """
     order = rng.permuted(np.tile(np.arange(choices.n_kinds), (n, 1)), axis=1)
     often = [1 / np.arange(1, size + 1) for size in (choices.n_kinds, N_SITES)]
@@ -75,40 +98,62 @@ def draw_incidents(choices, n, rng):
 
 
 class Record:
-    """What has been tried in n worlds: (worked, trials) of every site, and what they pass on to their kind, proposal and all."""
+    """What has been tried in n worlds: (worked, trials) of every site, and what they pass on to their kind,
+    proposal and all."""
 
     def __init__(self, n, choices):
         self.choices, self.world = choices, np.arange(n)
-        shapes = [(), (choices.n_proposals,), (len(choices.proposal_of),), (len(choices.proposal_of), N_SITES)]
+        shapes = [
+            (),
+            (choices.n_proposals,),
+            (len(choices.proposal_of),),
+            (len(choices.proposal_of), N_SITES),
+        ]
         self.sums = [np.zeros((2, n, *shape)) for shape in shapes]
 
     def at(self, pair, site):
-        """Return sums of (worked, trials) at each level for pairs (n, m) at the sites (n,), each (2, n, m)."""
+        """Return sums of (worked, trials) at each level for pairs (n, m) at the sites (n,), each (2, n,
+        m)."""
         world = self.world[:, None]
-        return [self.sums[0][:, :, None], self.sums[1][:, world, self.choices.proposal_of[pair]], self.sums[2][:, world, pair],
-                self.sums[3][:, world, pair, site[:, None]]]
+        return [
+            self.sums[0][:, :, None],
+            self.sums[1][:, world, self.choices.proposal_of[pair]],
+            self.sums[2][:, world, pair],
+            self.sums[3][:, world, pair, site[:, None]],
+        ]
 
     def learn(self, pair, site, worked):
         """Count one feedback in each world; pair, site, worked (n,)."""
         change = np.stack([worked, np.ones(len(worked))])
-        for level, place in ((3, (pair, site)), (2, (pair,)), (1, (self.choices.proposal_of[pair],)), (0, ())):
+        for level, place in (
+            (3, (pair, site)),
+            (2, (pair,)),
+            (1, (self.choices.proposal_of[pair],)),
+            (0, ()),
+        ):
             before = self.sums[level][:, self.world, *place]
             self.sums[level][:, self.world, *place] = before + change
             if level:
-                change = np.subtract(*(effective(*sums, STRENGTHS[level - 1]) for sums in (before + change, before)))
+                change = np.subtract(
+                    *(effective(*sums, STRENGTHS[level - 1]) for sums in (before + change, before))
+                )
 
 
 def belief(record, pair, site):
-    """Return the Beta distribution (a, b), each (n, m), of pairs (n, m) at the sites (n,): what `solutions.chances` says, in all worlds at once."""
+    """Return the Beta distribution (a, b), each (n, m), of pairs (n, m) at the sites (n,): what
+    `solutions.chances` says, in all worlds at once."""
     sums = record.at(pair, site)
-    passed = [np.array(effective(*below, strength)) for below, strength in zip(sums[1:], STRENGTHS, strict=True)]
+    passed = [
+        np.array(effective(*below, strength)) for below, strength in zip(sums[1:], STRENGTHS, strict=True)
+    ]
     return inherit([*(total - own for total, own in zip(sums, passed, strict=False)), sums[3]])
 
 
 def value_of(order, record, pair, site, first, sage, rng):
     """Return what the proposals `pair` (n, m) are put in order by, highest first.
 
-    order : one of ORDERS. first (n,) : whether none has been tried yet. sage (n, proposals) : mean chances that only the sage knows.
+    order : one of ORDERS. first (n,) : whether none has been tried yet. sage (n, proposals) : mean chances
+    that only the sage knows.
     """
     if order == "random":
         return rng.random(pair.shape)
@@ -122,15 +167,20 @@ def value_of(order, record, pair, site, first, sage, rng):
     else:
         a, b = belief(record, pair, site)
     drawn = rng.beta(a, b) if order != "mean throughout" else 0
-    mean = a / (a + b) + 1e-9 * rng.random(a.shape)      # those that are equal, in any order
-    return drawn if order == "Thompson throughout" else np.where(first[:, None] | (order == "mean throughout"), mean, drawn)
+    mean = a / (a + b) + 1e-9 * rng.random(a.shape)  # those that are equal, in any order
+    return (
+        drawn
+        if order == "Thompson throughout"
+        else np.where(first[:, None] | (order == "mean throughout"), mean, drawn)
+    )
 
 
 def play(order, choices, worlds, incidents, most_tries, rng):
-    """Let somebody try in every world what `order` puts first, until something works or most_tries (worlds,) are made.
+    """Let somebody try in every world what `order` puts first, until something works or most_tries (worlds,)
+    are made.
 
-    worlds, incidents : as `draw_worlds` and `draw_incidents` give them. Returns true chances of the first proposal and of the best one,
-    (worlds, N_FEEDBACKS), NaN where it is not the first try; and the Record.
+    worlds, incidents : as `draw_worlds` and `draw_incidents` give them. Returns true chances of the first
+    proposal and of the best one, (worlds, N_FEEDBACKS), NaN where it is not the first try; and the Record.
     """
     (truth, sage), (kind, site, luck) = worlds, incidents
     n, world = len(truth), np.arange(len(truth))
@@ -151,7 +201,8 @@ def play(order, choices, worlds, incidents, most_tries, rng):
 
 
 def held_shares(record, worlds, incidents, last=10, midst=(0.02, 0.98)):
-    """Return the share of 95% intervals that hold the true chance, and that of those whose chance lies between `midst`.
+    """Return the share of 95% intervals that hold the true chance, and that of those whose chance lies
+    between `midst`.
 
     The intervals are those of the `last` incidents, which nobody came to: what would have been said of them.
     """
@@ -164,7 +215,7 @@ def held_shares(record, worlds, incidents, last=10, midst=(0.02, 0.98)):
         below = special.betainc(*belief(record, pair, site[:, at]), true)
         inside = np.stack([(below > 0.025) & (below < 0.975), (true > midst[0]) & (true < midst[1])], axis=-1)
         held.append(inside[pair >= 0])
-    held = np.concatenate(held)      # (intervals, 2): it holds the true chance; that is neither nothing nor all
+    held = np.concatenate(held)  # (intervals, 2): it holds the true chance; that is neither nothing nor all
     return held[:, 0].mean(), held[held[:, 1], 0].mean()
 
 
@@ -175,8 +226,9 @@ def estimate(values):
 
 
 def in_block(values, start):
-    """Return the mean of values (n, N_FEEDBACKS) of each world over the BLOCK feedbacks from `start` on, (n,)."""
-    return np.nanmean(values[:, start:start + BLOCK], axis=1)
+    """Return the mean of values (n, N_FEEDBACKS) of each world over the BLOCK feedbacks from `start` on,
+    (n,)."""
+    return np.nanmean(values[:, start : start + BLOCK], axis=1)
 
 
 def share_of_best(hit, best):
