@@ -8,7 +8,7 @@ import json
 import os
 import re
 from datetime import date
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 
 from nightshift.config import DIGEST, SHARED, SIMULATE, is_server, notebook_of
@@ -55,7 +55,6 @@ def shown_source(source):
     return re.split("[?#]", source)[0] if "://" in source else source
 
 
-@cache
 def findings_of(study, page):
     """The tables of findings that a further page of a study writes."""
     return findings_named(study, read_notebook(notebook_of(study, page)))
@@ -148,7 +147,7 @@ class Night:
     # ------------------------------------------------------------------------------------------ what must run again
 
     def again(self, study, step):
-        """Why a step must run whatever Snakemake remembers: "" for no reason, "due" for one that needs no word, else a line that names the product."""
+        """Why a step must run whatever Snakemake remembers: "" for no reason, "due" for one that needs no word, else words that name the product."""
         if step == "3_train":
             return self.trains[study]
         run = read_run(self.report, study, step)
@@ -201,10 +200,8 @@ class Night:
         """{output: reason} of all that must run again for `target`, as `again` says; a reason that is worth saying is a whole line."""
         reasons = {}
         for (study, step), path in self.outputs(target).items():
-            if study:
-                reason = self.again(study, step)
-            else:
-                reason = self.digest_again() if step == "digest" else self.sample_again()
+            of_all = {"digest": self.digest_again, "simulate": self.sample_again}
+            reason = self.again(study, step) if study else of_all[step]()
             if reason:
                 reasons[str(self.root / path)] = reason if reason == "due" else f"{study or step}: {reason}, so it is made again"
         return reasons

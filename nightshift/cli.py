@@ -14,7 +14,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -108,10 +107,10 @@ def run_target(target, config, root, cores, log, quiet=False):
 
     report, begun, size = log.parent, iso(datetime.now(UTC)), log.stat().st_size
     with tempfile.TemporaryDirectory(prefix="nightshift-") as folder:
-        command, lines = command_of(target, config, cores, Path(folder))
+        arguments, lines = arguments_of(target, config, cores, Path(folder))
         for line in lines:
             say(line)
-        code = watched(command, log, quiet)
+        code = watched(arguments, log, quiet)
     if code and not failed_since(report, begun):
         said = last_words(log.read_bytes()[size:].decode(errors="replace"))
         say(f"{'the digest' if target == 'digest' else 'the chain'} could not run: {said} (more in {log})")
@@ -120,42 +119,53 @@ def run_target(target, config, root, cores, log, quiet=False):
     return code == 0
 
 
-def command_of(target, config, cores, folder):
-    """(command that lets Snakemake make `target` for the checked `config`, which is written to `folder`; lines about products that it makes again)."""
+def arguments_of(target, config, cores, folder):
+    """(arguments with which Snakemake makes `target` for the checked `config`, which is written to `folder`; lines about products that it makes again)."""
     from nightshift.chain import Night
 
     typed, forced = folder / "config.json", Night(config).forced(target)
     typed.write_text(json.dumps(config), encoding="utf-8")  # JSON, so that each value arrives in its type
-    command = [sys.executable, "-m", "snakemake", "--configfile", str(typed), "--cores", cores, "--keep-going", "--rerun-incomplete", "--nolock"]
-    command += [*(["--forcerun", *forced] if forced else []), "--rerun-triggers", "mtime", "params", "input", "--", target]
-    return command, [line for line in forced.values() if line != "due"]
+    arguments = ["--configfile", str(typed), "--cores", cores, "--keep-going", "--rerun-incomplete", "--nolock"]
+    arguments += [*(["--forcerun", *forced] if forced else []), "--rerun-triggers", "mtime", "params", "input", "--", target]
+    return arguments, [line for line in forced.values() if line != "due"]
 
 
-def watched(command, log, quiet):
-    """Exit code of `command`; its output of progress is shown unless `quiet`, what it says goes to the file `log`, our own lines of that are shown."""
-    with log.open("ab") as file:
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL if quiet else None, stderr=subprocess.PIPE)
+def watched(arguments, log, quiet):
+    """Exit code of Snakemake with these arguments, in a process of its own; its lines of progress are shown unless `quiet`, all else goes to `log`.
 
-        def copy():
-            for line in process.stderr:
+    The process is a fork of this one: what Snakemake imports is imported once for both targets, which takes a second of a processor.
+    """
+    import snakemake.cli
+
+    reading, writing = os.pipe()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if not (child := os.fork()):
+        os.close(reading)
+        os.dup2(writing, 2)
+        if quiet:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        code = 1
+        try:
+            snakemake.cli.main(arguments)
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(bool(end.code))
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+    os.close(writing)
+    try:
+        with open(reading, "rb") as said, log.open("ab") as file:
+            for line in said:  # ends with the child and its children
                 file.write(line)
                 file.flush()
-                if line.startswith(b"nightshift: "):
-                    sys.stderr.write(line.decode(errors="replace"))
-                    sys.stderr.flush()
-
-        reader = threading.Thread(target=copy, daemon=True)
-        reader.start()
-        try:
-            return process.wait()
-        except KeyboardInterrupt:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=30)  # it has the signal too, and ends its jobs
-            raise
-        finally:
-            if process.poll() is None:
-                process.terminate()
-            reader.join(timeout=5)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.kill(child, signal.SIGTERM)
+            os.waitpid(child, 0)
+        raise
 
 
 def last_words(text):

@@ -381,13 +381,12 @@ def checked_study(study, steps):
             if declared_at(notebooks[step])[name].default == "sample" and name != "source" and value != "":
                 lines += wrong_place(f"{where}.{name}", str(value))
     source = (steps.get("extract") or {}).get("source") if isinstance(steps.get("extract") or {}, dict) else "sample"
-    if any(steps.values()) and source is None:  # its settings were made for other data than the sample
+    if any(steps.values()) and source is None and not lines:  # its settings were made for other data than the sample
         lines.append(f"studies.{study} has settings and no source: name it under extract, or write `source: sample` for the simulated sample")
     lines += holds_password(f"the source of {study}", str(source or "sample"))
     return good, lines
 
 
-@cache
 def known_studies():
     """Names of the studies that there are, sorted."""
     return sorted(path.parent.name for path in NOTEBOOKS.glob("*/1_extract.ipynb"))

@@ -46,7 +46,7 @@ def warn(sentence):
     """Show `sentence`, one line of plain text, and add it to the warnings of this run: the front page, the mail and the shell repeat it."""
     from helpers import say
 
-    say("**Warning:** {sentence}", sentence=sentence)
+    say("**Warning:** {text}", text=sentence)
     record("warnings", sentence)
 
 
@@ -279,6 +279,7 @@ def failure_of(notebook, executed, given, title):
                 executed,
                 parameters=given,
                 kernel_name="python3",
+                language="python",
                 kernel_manager_class=Kernel,
                 autosave_cell_every=3,
                 progress_bar={"bar_format": f"{title}: {{n_fmt}} of {{total_fmt}} cells, {{elapsed}}\n", "mininterval": 3, "file": progress},

@@ -30,8 +30,11 @@ def output_root(root):
         shown.add(folder)
         from helpers import say
 
-        say("**Try-out:** this run reads the products of the night below {root} and writes below {folder}, so that nothing published changes.",
-            root=root, folder=folder)
+        say(
+            "**Try-out:** this run reads the products of the night below {root} and writes below {folder}, so that nothing published changes.",
+            root=str(root),
+            folder=str(folder),
+        )
     return folder
 
 
