@@ -93,7 +93,9 @@ def as_told(one):
     text = {name: one_line(one[name], 600) for name in ("id", "summary", "impact", "change", "severity", "state")}
     text |= {name: one_line(one[name], 100) for name in ("what", "site")}
     mark = one["mark"] and {name: one_line(value) for name, value in one["mark"].items()}
-    proposals = [p | {name: one_line(p[name]) for name in ("proposal", "effort")} | {"reason": one_line(p.get("reason") or "")} | {"chance": chance_in_words(p)} for p in one["proposals"]]
+    proposals = [
+        p | {name: one_line(p.get(name) or "") for name in ("proposal", "effort", "reason")} | {"chance": chance_in_words(p)} for p in one["proposals"]
+    ]
     times = {"night": one["night"], "began": (one["start"] or one["first_seen"])[:10], "told": state_in_words(one), "ranked": bool(one.get("ranked"))}
     return text | times | {"mark": mark, "studies": one["studies"], "figure": one["figure"], "ended": one["ended"], "proposals": proposals}
 

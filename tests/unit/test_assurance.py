@@ -1,6 +1,5 @@
 """What a night may say of itself: nothing reassures unless every study reported and the digest joined what they found."""
 
-import contextlib
 import html
 import itertools
 import json
@@ -8,7 +7,6 @@ import re
 import shutil
 from email import message_from_bytes
 from email.policy import default
-from pathlib import Path
 
 import matplotlib
 import nbformat
@@ -75,7 +73,8 @@ def test_what_is_not_known_is_named_with_its_reason():
     assert known.in_words({"new": 2}) == "2 new; 3 of 5 studies reported"
     assert known.found(7) == f"{known.sentence} 7 problems found by those that ran."
     partly = assure({"transfers": "anomalies 1, too little history", "tickets": "empty", "accounting": "ok"})
-    assert partly.sentence == "1 of 3 studies reported; nothing is known of tickets (empty); not all is known of transfers (1 anomaly, too little history)."
+    unknown = "nothing is known of tickets (empty); not all is known of transfers (1 anomaly, too little history)"
+    assert partly.sentence == f"1 of 3 studies reported; {unknown}."
     digest = assure({"transfers": "ok"}, "failed").sentence
     assert digest == "1 of 1 study reported. The digest failed, so that what they found was not joined into incidents."
 
@@ -171,7 +170,8 @@ def runs(tmp_path_factory):
         patch.setenv("NIGHTSHIFT_RUN", "1")
         for name, (step, given) in RUNS.items():
             root = tmp_path_factory.mktemp("run")
-            cells = [nbformat.v4.new_markdown_cell("# A title\n\nA question?"), nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})]
+            cells = [nbformat.v4.new_markdown_cell("# A title\n\nA question?")]
+            cells.append(nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]}))
             path = root / f"toy/{step}.ipynb"
             path.parent.mkdir()
             notebook = nbformat.v4.new_notebook(cells=[*cells, nbformat.v4.new_code_cell(CODE[step])])
@@ -247,7 +247,8 @@ def test_nothing_reassures_unless_both_studies_reported(tmp_path, monkeypatch, c
         assemble(tmp_path, study, [runs[name] for name in MADE_OF[state]])
     nights = {study: DAY for study, state in studies.items() if state != "failed"}
     missing = [study for study in studies if study not in nights]
-    execute_here("digest.ipynb", tmp_path / f"reports/{DAY}/digest.ipynb", {"day": DAY, "products": str(tmp_path), "nights": nights, "missing": missing})
+    given = {"day": DAY, "products": str(tmp_path), "nights": nights, "missing": missing}
+    execute_here("digest.ipynb", tmp_path / f"reports/{DAY}/digest.ipynb", given)
     sends = {"from": "a@example.org", "server": "smtps://localhost:1", "to": [{"address": "b@example.org"}], "failures": ["c@example.org"]}
     config = {"day": DAY, "products": str(tmp_path), "studies": dict.fromkeys(studies), "mail": sends | {"only_changes": False}}
     (tmp_path / "site.yaml").write_text(yaml.safe_dump(config))

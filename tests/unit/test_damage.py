@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from email.policy import default
 
@@ -316,3 +317,17 @@ def test_moments_that_are_none_and_pictures_that_are_gone_are_no_obstacle(nights
     assert lines == ["transfers: warning: The data are partial: 3 lines, 1 day missing or not readable."]
     assert "partial; 5 rows, newest not known" in front
     assert not [bad for bad in ("NaT", "nan", "None") if bad in front]
+
+
+def test_a_night_that_has_not_begun_is_refused(nights, monkeypatch, capsys):
+    tomorrow = str(datetime.now(UTC).date() + timedelta(1))
+    before = {path: path.stat().st_mtime_ns for path in nights.rglob("*")}
+    with pytest.raises(ValueError, match=f"the night {tomorrow} has not begun"):
+        publish.publish(nights, tomorrow, {"transfers": tomorrow})
+    (nights.parent / "site.yaml").write_text(f"{CONFIG}products: {nights}\n")
+    monkeypatch.setattr("sys.argv", ["publish.py", "--config", str(nights.parent / "site.yaml"), "--day", tomorrow])
+    with pytest.raises(SystemExit) as stopped:
+        publish.main()
+    assert stopped.value.code == 2
+    assert f"the night {tomorrow} has not begun" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in nights.rglob("*")} == before

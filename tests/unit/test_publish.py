@@ -529,7 +529,8 @@ def test_digest_json_holds_every_number_and_no_nan(night):
     _, told = published(night)
     assert (told["version"], told["day"]) == (2, "2026-01-31")
     [one] = told["incidents"]
-    assert set(one) == {*digests.OF_INCIDENT, "id", "mark", "findings", "proposals", "ranked"} - {"incident", "marked_by", "marked_until", "marked_why"}
+    apart = {"incident", "marked_by", "marked_until", "marked_why"}
+    assert set(one) == {*digests.OF_INCIDENT, "id", "mark", "findings", "proposals", "ranked"} - apart
     assert (one["id"], one["state"], one["night"], one["mark"]) == (rows[0]["incident"], "new", 1, None)
     assert (one["p_value"], one["priority"], one["start"], one["proposals"][0]["low"]) == (None, None, None, None)
     assert one["impacts"] == [{"study": "transfers", "value": 12.5, "unit": "GB delayed"}]
