@@ -19,7 +19,7 @@ import pandas as pd
 
 from helpers import git_revision, write_json
 from mail import send_night
-from nightshift.reporting.assurance import assure
+from nightshift.reporting.assurance import assure, verdict_in_words
 from nightshift.reporting.wording import plural, skill_in_words
 from nightshift.runs import notebook_path, read_run
 from publishing.archive import clear_removed, history, kept, mark_removed, read_incidents, read_nights, site_of, write_feed, write_index
@@ -215,8 +215,11 @@ def front_study(root, s, runs, pictures):
 def notices_of(s, step):
     """Sentences above a page of a study: why it does not report, and what this step warns of, the analysis of what all of them do."""
     warnings = s["warnings"] if step["name"] == "4_analyse" else [one_line(one, 600) for one in step["values"]["warnings"]]
-    lacks = assure({s["study"]: s["verdict"]}).sentence if s["verdict"] not in ("failed",) and assure({"": s["verdict"]}).lacking else ""
-    return [" ".join(one for one in (lacks, s["error"] if lacks else "", s["reason"]) if one)] * bool(lacks) + [f"Warning: {one}" for one in warnings]
+    said = []
+    if s["verdict"] != "failed" and assure({"": s["verdict"]}).lacking:
+        why = s["error"] or s["reason"]
+        said = [f"Tonight this study does not report: {verdict_in_words(s['verdict'])}.{f' {why[:1].upper()}{why[1:]}' if why else ''}"]
+    return said + [f"Warning: {one}" for one in warnings]
 
 
 def publish_studies(root, day, studies, simulated, has_digest):

@@ -93,9 +93,8 @@ def as_told(one):
     text = {name: one_line(one[name], 600) for name in ("id", "summary", "impact", "change", "severity", "state")}
     text |= {name: one_line(one[name], 100) for name in ("what", "site")}
     mark = one["mark"] and {name: one_line(value) for name, value in one["mark"].items()}
-    proposals = [
-        p | {name: one_line(p.get(name) or "") for name in ("proposal", "effort", "reason")} | {"chance": chance_in_words(p)} for p in one["proposals"]
-    ]
+    names = ("proposal", "effort", "reason")
+    proposals = [p | {name: one_line(p.get(name) or "") for name in names} | {"chance": chance_in_words(p)} for p in one["proposals"]]
     times = {"night": one["night"], "began": (one["start"] or one["first_seen"])[:10], "told": state_in_words(one), "ranked": bool(one.get("ranked"))}
     return text | times | {"mark": mark, "studies": one["studies"], "figure": one["figure"], "ended": one["ended"], "proposals": proposals}
 
@@ -124,17 +123,20 @@ def view_of(night, settings, address, told):
 
     whole, concerns = len(seen) == len(night.incidents or []), theirs(night.concerns)
     urgent = [one for one in seen if pressing(one)]
+    counts, headline = counts_of(night, seen), night.headline if whole and digest else ""
+    assured = "" if night.assurance.complete or night.assurance.sentence in headline else sentence_of(night, own, mends)
     return {
         "digest": digest,
         "day": night.day,
+        "lead": (headline or assured) if counts == night.assurance.chip else f"{counts[:1].upper()}{counts[1:]}.",
         "news": {NEWS[name]: ones for name, ones in news.items() if ones},
         "shown": [one | {"at": n} for n, one in enumerate(urgent[: night.room], 1)] if digest else [],
         "more": rest_in_words(urgent[night.room :]),
         "marked": [one for one in seen if one["mark"] and one["state"] != "over"],
         "seen": [one["id"] for one in seen if not one["mark"]] + [one["id"] for one in concerns],
-        "headline": night.headline if whole else "",
-        "counts": counts_of(night, seen),
-        "assured": "" if night.assurance.complete or (whole and night.assurance.sentence in night.headline) else sentence_of(night, own, mends),
+        "headline": headline,
+        "counts": counts,
+        "assured": assured,
         "chip": night.assurance.chip if night.assurance.lacking else "",
         "failed": theirs(night.failed),
         "concerns": concerns,

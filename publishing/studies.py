@@ -5,7 +5,7 @@ from datetime import date
 import pandas as pd
 
 from helpers import ROOT
-from nightshift.reporting.assurance import verdict_of
+from nightshift.reporting.assurance import HISTORY, verdict_of
 from nightshift.reporting.wording import plural
 from nightshift.runs import notebook_path, read_notebook, read_run
 from publishing.pages import is_day, text_of
@@ -109,7 +109,7 @@ def study_of(root, day, study, last_day):
         "title": title,
         "question": question,
         "verdict": verdict,
-        "reason": one_line(values.get("verdict_reason") or "", 600) if "history" in verdict else "",
+        "reason": "" if error else reason_of(verdict, values, status),
         "warnings": warnings_of(root, study, steps, status if of_tonight else {}),
         "error": error,
         "failed_step": failed_step,
@@ -123,6 +123,14 @@ def study_of(root, day, study, last_day):
         "models": models,
         "in_use": next((one for one in models if one["in_use"]), None),
     }
+
+
+def reason_of(verdict, values, status):
+    """Why a study that did not fail does not report, in a sentence; "" where its verdict says all."""
+    if HISTORY in verdict:
+        return one_line(values.get("verdict_reason") or "", 600)
+    newest = str(status.get("newest") or "")[:16]
+    return f"The newest row of its source is of {newest} UTC." if verdict == "stale" and newest else ""
 
 
 def step_wrote(step, path):

@@ -120,7 +120,7 @@ class Assurance:
         """Return the line above the studies: how many reported, and how many problems they found."""
         if not self.lacking and (self.complete or n_findings):
             return f"{plural(len(self.studies), 'study')} reported, {plural(n_findings, 'problem')} found."
-        return self.sentence + (f" {plural(n_findings, 'problem')} found by those that ran." if n_findings else "")
+        return f"{self.chip}, {plural(n_findings, 'problem')} found." if n_findings else f"{self.chip}."
 
 
 COUNTED = {  # states of incidents in the order in which they are counted; what was over before is no news

@@ -71,7 +71,7 @@ def test_what_is_not_known_is_named_with_its_reason():
     assert known.headline(n_pressing=1, headline="An outage.") == f"An outage. {known.sentence}"
     assert known.headline(n_pressing=1, headline=f"An outage. {known.sentence}") == f"An outage. {known.sentence}", "not twice"
     assert known.in_words({"new": 2}) == "2 new; 3 of 5 studies reported"
-    assert known.found(7) == f"{known.sentence} 7 problems found by those that ran."
+    assert known.found(7) == "3 of 5 studies reported, 7 problems found."
     partly = assure({"transfers": "anomalies 1, too little history", "tickets": "empty", "accounting": "ok"})
     unknown = "nothing is known of tickets (empty); not all is known of transfers (1 anomaly, too little history)"
     assert partly.sentence == f"1 of 3 studies reported; {unknown}."
