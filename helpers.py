@@ -33,6 +33,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from kernels import trailing_median
+from nightshift.figures import plain_text  # which turns off the parser of mathematical text
 from nightshift.tryout import output_root
 
 # ---------------------------------------------------------------------------------------------------------- Paths
@@ -728,14 +729,14 @@ def show_figure(ax, path, title, xlabel, ylabel):
 
     figure = np.ravel(ax)[0].figure
     if isinstance(ax, np.ndarray):
-        figure.suptitle(title, x=0.01, ha="left", wrap=True, parse_math=False)
+        figure.suptitle(title, x=0.01, ha="left", wrap=True)
         figure.supxlabel(xlabel, fontsize="medium")
         figure.supylabel(ylabel, fontsize="medium")
     else:
         ax.set(xlabel=xlabel, ylabel=ylabel)
-        ax.set_title(title, loc="left", wrap=True, parse_math=False)      # a $ in a name is a $
+        ax.set_title(title, loc="left", wrap=True)
     with atomic(path) as temporary:
-        figure.savefig(temporary, dpi=110, bbox_inches="tight")
+        plain_text(figure).savefig(temporary, dpi=110, bbox_inches="tight")      # a $ in a name is a $
     plt.close(figure)
     display(Image(path.read_bytes(), alt=title))
 
@@ -769,7 +770,7 @@ def escape(value):
     return "".join(f"&#{ord(c)};" if c in "\\`*_{}[]()#+!|~$" else c for c in text)
 
 
-def say(sentence, **values):
+def say(sentence, /, **values):
     """Show one sentence of Markdown; every value is escaped, so a hostile name stays a name."""
     from IPython.display import Markdown, display
 
