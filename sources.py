@@ -10,9 +10,7 @@ Entry rule: that of helpers.py. What is particular to one source stays in the `1
 
 import csv
 import glob
-import gzip
 import hashlib
-import itertools
 import json
 import os
 import re
@@ -25,6 +23,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from helpers import atomic, resolve, write_json
+from nightshift.sources.files import LayoutError, open_text
+from nightshift.sources.files import read_records as read_records  # its place until all call it there
 
 
 def read_files(pattern, read):
@@ -38,36 +38,10 @@ def read_files(pattern, read):
     for path in tqdm(files, desc="files", unit="file"):
         try:
             read(path)
+        except LayoutError as error:      # it was read, and is something else
+            raise LayoutError(f"{path}: {error}") from None
         except (OSError, EOFError, ValueError, RecursionError, zlib.error) as error:        # a damaged archive raises any of them
             raise ValueError(f"{path} cannot be read: {type(error).__name__}: {' '.join(str(error).split())[:300]}") from None
-
-
-def open_text(path):
-    """The text file `path`, plain or .gz, open for reading; bytes that are no UTF-8 become U+FFFD."""
-    return (gzip.open if str(path).endswith(".gz") else open)(path, "rt", encoding="utf-8", errors="replace")
-
-
-def read_records(path, chunk_rows=100_000):
-    """Yield (records, bad) from a JSON-lines or CSV file, plain or .gz, at most `chunk_rows` rows at a time.
-
-    records : list of dict. bad : list of (line number, reason, text) for lines that do not parse; an empty file yields nothing.
-    OSError, and its gzip kind for a damaged archive, pass through: a file that cannot be read is no empty file.
-    """
-    if ".csv" in Path(path).name:
-        for chunk in pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""], chunksize=chunk_rows):
-            yield chunk.astype(object).where(chunk.notna(), None).to_dict("records"), []
-        return
-    with open_text(path) as lines:
-        numbered = enumerate(lines, 1)
-        while chunk := list(itertools.islice(numbered, chunk_rows)):
-            records, bad = [], []
-            for number, line in chunk:
-                try:
-                    record = json.loads(line) if line.strip() else None
-                    records.append(record) if isinstance(record, dict) else bad.append((number, "no JSON object", line))
-                except (ValueError, RecursionError) as error:
-                    bad.append((number, str(error), line))
-            yield records, [b for b in bad if b[2].strip()]
 
 
 def read_csv_pages(path, bad_lines, *, prose=False):
