@@ -2,7 +2,7 @@
 
     open_text      plain or .gz, UTF-8 with or without a mark, UTF-16 with one
     read_records   pages of records, whatever the layout, and what did not parse
-    read_kind      the same of one kind of record; a file that holds none of them is one line
+    read_kind      the same of one kind of record; a file that holds none of them is one line (require_kind: of any pages)
 """
 
 import csv
@@ -29,6 +29,11 @@ def open_text(path):
         mark = file.read(2)
     encoding = "utf-16" if mark in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"      # PowerShell's > writes the former
     return opened(path, "rt", encoding=encoding, errors="replace")
+
+
+def as_text(value):
+    """The JSON `value` as the source wrote it; missing stays missing."""
+    return value if value is None or isinstance(value, str) else json.dumps(value)
 
 
 def unwrap(record):
@@ -184,13 +189,14 @@ def shorten(names, n=8):
     return ", ".join(names[:n]) + (" ..." if len(names) > n else "") if names else "nothing"
 
 
-def read_kind(path, *, kind, needed, fits, chunk_rows=100_000):
-    """Yield (records, bad) as `read_records`; LayoutError, one line, at the end of a file that holds something and no record that `fits`.
+def require_kind(pages, *, kind, needed, fits, place=""):
+    """Pass on `pages`, (records, bad) each; LayoutError, one line, at the end of those that hold something and no record that `fits`.
 
-    kind : what is looked for, such as "transfer event"; needed : what such a record has, for the line; fits : record -> bool.
+    kind : what is looked for, such as "transfer event"; needed : what such a record has, for the line; fits : record -> bool; place : where
+    the records are, "" where the caller names it.
     """
     n, n_fitting, n_bad, found = 0, 0, 0, ""
-    for records, bad in read_records(path, chunk_rows):
+    for records, bad in pages:
         for record in records if not n_fitting else ():
             n_fitting += bool(fits(record))
             found = found or f"the first has {shorten(record)}"
@@ -202,4 +208,9 @@ def read_kind(path, *, kind, needed, fits, chunk_rows=100_000):
         of, total = ("records", n) if n else ("lines", n_bad)
         what = f"none of its {total:,} {of} is a {kind if n else 'record'}"
         what = f"its only {of[:-1]} is no {kind}" if total == 1 else what
-        raise LayoutError(f"{what}: {found}; needed: {needed}")
+        raise LayoutError(f"{place + ': ' if place else ''}{what}: {found}; needed: {needed}")
+
+
+def read_kind(path, *, kind, needed, fits, chunk_rows=100_000):
+    """Yield (records, bad) as `read_records` of a file that must hold a record of one kind, as `require_kind` has it."""
+    yield from require_kind(read_records(path, chunk_rows), kind=kind, needed=needed, fits=fits)
