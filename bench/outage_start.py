@@ -13,22 +13,22 @@ import pandas as pd
 
 from nightshift.detectors.transfers import ENTITIES, of_entity, scan_incidents
 
-BEGIN, DAYS, PER_DAY, LEAST = pd.Timestamp("2026-01-03", tz="UTC"), 28, 3000, 100
+BEGIN, DAYS, LEAST = pd.Timestamp("2026-01-03", tz="UTC"), 28, 100
 COLUMN = {"link": "link", "src": "src", "dst": "dst", "site": "src_site"}
 
 
-def quiet_transfers(rng, chance):
-    """Four weeks of transfers, flagged at random: `chance` on average, more or less on each day of a storage."""
-    storages = np.array([f"SITE{i // 2:02d}-T2_{'DATA' if i % 2 else 'SCRATCH'}DISK" for i in range(30)])
-    share = rng.dirichlet(np.full(30, 1.5))
-    rules = rng.poisson(PER_DAY * DAYS / 5)
+def quiet_transfers(rng, chance, per_day, n):
+    """Four weeks of transfers between `n` storages, flagged at random: `chance` on average, more or less on each day of a storage."""
+    storages = np.array([f"SITE{i // 2:02d}-T2_{'DATA' if i % 2 else 'SCRATCH'}DISK" for i in range(n)])
+    share = rng.dirichlet(np.full(n, 1.5))
+    rules = rng.poisson(per_day * DAYS / 5)
     hours = np.sort(rng.uniform(0, DAYS * 24, rules))
     hours = hours[rng.random(rules) < 0.75 + 0.25 * np.sin(2 * np.pi * hours / 24)]      # people are awake by day
-    src, dst = (rng.choice(30, len(hours), p=share) for _ in range(2))
+    src, dst = (rng.choice(n, len(hours), p=share) for _ in range(2))
     size = 1 + rng.poisson(4, len(hours))
     at, src, dst = np.repeat(hours, size), np.repeat(src, size), np.repeat(dst, size)
     at = np.minimum(at + rng.exponential(0.1, len(at)), DAYS * 24 - 1e-3)
-    drift = np.exp(rng.normal(0, 0.4, (30, DAYS)))
+    drift = np.exp(rng.normal(0, 0.4, (n, DAYS)))
     p = np.clip(chance * drift[src, (at // 24).astype(int)] / np.exp(0.08), 0, 1)
     items = pd.DataFrame({"time": BEGIN + pd.to_timedelta(at, unit="h"), "src": storages[src], "dst": storages[dst], "fts": "fts.example",
                           "expected": chance, "flagged": rng.random(len(at)) < p})
@@ -59,15 +59,16 @@ def found_start(items, kind, name, start, end, history):
     return (met.start.min() if len(met) else None), found
 
 
-def one_seed(seed, chance=None):
-    """(hours from the true start to the found one, NaN where it was missed; findings on the same nights without the outage; days it lasted)."""
+def one_seed(seed, *, per_day=3000, storages=30, quiet=True):
+    """What the scan made of one outage: its kind and days, hours from its true start to the found one (NaN where it was missed), and with `quiet`
+    how many findings the same nights have without it."""
     rng = np.random.default_rng(seed)
-    items = quiet_transfers(rng, rng.choice([0.005, 0.03]) if chance is None else chance)      # as slow, as failing transfers
-    _, quiet = found_start(items, "", "", BEGIN, BEGIN, True)
+    items = quiet_transfers(rng, rng.choice([0.005, 0.03]), per_day, storages)      # as slow, as failing transfers
     with_outage, kind, name, start, end = add_outage(items, rng)
     at, _ = found_start(with_outage, kind, name, start, end, True)
-    return {"seed": seed, "kind": kind, "days": (end - start) / pd.Timedelta(days=1), "quiet": len(quiet),
-            "late_h": np.nan if at is None else (at - start) / pd.Timedelta(hours=1)}
+    return {"seed": seed, "kind": kind, "days": (end - start) / pd.Timedelta(days=1),
+            "late_h": np.nan if at is None else (at - start) / pd.Timedelta(hours=1),
+            "quiet": len(found_start(items, "", "", BEGIN, BEGIN, True)[1]) if quiet else None}
 
 
 def main(seeds):

@@ -64,25 +64,25 @@ def strongest_window(items, codes, sizes, n_bins):
 
 
 def extend_window(hour, flagged, expected, weight, low, high):
-    """(first hour, hour after the last) of the trouble that shows in the hours [low, high) of one entity; never less than these.
+    """(first hour, hour after the last) of the trouble that shows in the hours [low, high) of one entity.
 
     hour : int (n,), at least 0; flagged : bool (n,); expected : chance of a flag on a normal night; weight : what an item counts.
-    The odds of a flag in the window, against the expected ones, give each hour outside a log-likelihood ratio of trouble against normal; the
-    trouble reaches as far as their sum grows, and ends where the sum has fallen by RECOVERED from its largest value, or with
-    the data (a change-point by maximum likelihood with the stopping rule of Page 1954). Hours without items say nothing. Where the
-    trouble goes on, a stop in its midst has a chance of 1 in 1,000 (Wald 1945).
+    The odds of a flag in the window, against the expected ones, give each hour a log-likelihood ratio of trouble against normal. From the median
+    flag of the window, the trouble reaches as far to either side as the sum of the ratios grows, and ends for good where the sum has fallen by
+    RECOVERED from its largest value (a change-point by maximum likelihood with the stopping rule of Page 1954). Hours without items
+    say nothing. Where the trouble goes on, a stop in its midst has a chance of 1 in 1,000 (Wald 1945).
     """
     size = int(max(hour.max(initial=0) + 1, high))
     n, k, mu = (np.bincount(hour, weight * x, size) for x in (np.ones(len(hour)), flagged, expected))
     for _ in range(3):      # the odds are those of all that has been found, the second and third time
         inside_n, inside_k, inside_mu = n[low:high].sum(), k[low:high].sum(), mu[low:high].sum()
-        ratio = (inside_k + 0.25) / (inside_n - inside_k + 0.25) * max(inside_n - inside_mu, 1e-9) / max(inside_mu, 1e-9)
-        if not ratio > 1:
+        ratio = inside_k / (inside_n - inside_k + 0.25) * max(inside_n - inside_mu, 1e-9) / max(inside_mu, 1e-9)
+        if not ratio > 1.5:      # hardly more than normal: no hour could speak against it
             break
         usual = np.clip(mu / np.maximum(n, 1e-9), 1e-6, 0.999)
-        normal = 1 - usual + ratio * usual
-        evidence = np.where(n > 0, k * np.log(ratio) - n * np.log(normal), 0.0)
-        reached = low - reach(evidence[:low][::-1]), high + reach(evidence[high:])
+        evidence = np.where(n > 0, k * np.log(ratio) - n * np.log(1 - usual + ratio * usual), 0.0)
+        middle = low + int(np.searchsorted(np.cumsum(k[low:high]), inside_k / 2))
+        reached = middle + 1 - max(reach(evidence[:middle + 1][::-1]), 1), middle + max(reach(evidence[middle:]), 1)
         if reached == (low, high):
             break
         low, high = reached

@@ -4,14 +4,13 @@ import gzip
 import json
 import re
 import shutil
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
 from bs4 import BeautifulSoup
-from conftest import QUICK, REAL_DATA, REPOSITORY, from_notebook, refused, run_chain, run_here
+from conftest import QUICK, REAL_DATA, REPOSITORY, refused, run_chain, run_here
 
 import helpers
 
@@ -154,7 +153,7 @@ def test_scores_and_findings_keep_their_contracts(sample_chain):
     assert set(findings.impact_unit) == {"GB delayed"}
     at = {"source": "src", "destination": "dst", "link": "link", "server": "fts"}
     slow = scores[scores.flagged].drop(columns="link").merge(clean, on="request_id", suffixes=("", "_"))
-    failed = clean[clean.state == "failed"].assign(started=lambda t: t.started.fillna(t.submitted).fillna(t.created))
+    failed = clean[clean.state == "failed"].assign(started=lambda t: t.started.fillna(t.finished).fillna(t.submitted).fillna(t.created))
     for f in findings[findings.kind != "stuck_queue"].itertuples():
         late = slow if f.kind.startswith("slow") else failed
         if f.kind.endswith("_site"):
@@ -183,38 +182,6 @@ def test_alarms_mean_what_they_say_and_incidents_are_found(sample_chain):
     assert "slow topic" not in page  # that of another study
     assert known >= 4
     assert found / known >= 0.5  # a small sample, hardly trained; bench/ measures the full one
-
-
-def test_the_site_of_a_storage_is_what_the_pattern_says_or_its_own_name():
-    storages = pd.Series(["A-T2_DATADISK", "T2_US_MIT", "T1_US_FNAL_Disk", "_X", "lone"])
-    assert from_notebook("transfers/4_analyse.ipynb", "site_of", site_pattern="(.+)_[^_]+")(storages).tolist() == [
-        "A-T2",
-        "T2_US",
-        "T1_US_FNAL",
-        "_X",
-        "lone",
-    ]
-    cms = from_notebook("transfers/4_analyse.ipynb", "site_of", site_pattern="(T[0-3]_[A-Z]{2}_[^_]+).*")
-    assert cms(storages).tolist() == ["A-T2_DATADISK", "T2_US_MIT", "T1_US_FNAL", "_X", "lone"]
-
-
-def test_problems_of_a_missing_name_hold_their_transfers():
-    of_entity = from_notebook("transfers/4_analyse.ipynb", "of_entity")
-    items = pd.DataFrame({"fts": pd.Series(["f1", None, "f2"], dtype="category"), "src_site": ["A", "B", "A"], "dst_site": ["B", "A", "C"]})
-    assert of_entity(items, "fts", "unknown").tolist() == [False, True, False]
-    assert of_entity(items, "fts", "f1").tolist() == [True, False, False]
-    assert of_entity(items, "site", "B").tolist() == [True, True, False]
-
-
-def test_a_site_outage_is_met_by_the_site_and_at_either_end_by_every_storage_of_it_and_by_no_other():
-    meets = from_notebook("transfers/4_analyse.ipynb", "meets", re=re)
-    names = pd.Series(
-        ["A-T2_DATADISK", "B_DISK -> A-T2_SCRATCHDISK", "A-T2_DATADISK -> B_DISK", "AA-T2_DISK", "B_DISK -> AA-T2_DISK", "A-T2", "fts.A-T2_x"]
-    )
-    outage = SimpleNamespace(kind="site_outage", entity="A-T2")
-    assert meets(names, outage).tolist() == [True, True, True, False, False, True, False]
-    link = SimpleNamespace(kind="slow_link", entity="A-T2_DATADISK -> B_DISK")
-    assert meets(names, link).tolist() == [False, False, True, False, False, False, False]
 
 
 def test_a_window_without_transfers_is_a_page_and_not_a_crash(sample_chain, tmp_path):
