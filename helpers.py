@@ -5,7 +5,7 @@
     Features and encoders  category codes, scaling, sentence vectors     fit_categories, encode_inputs, scale_features, embed_texts
     Windows                chunks, weekly series, what tells apart       chunk_batches, series_features, select_features
     Models                 stored models behind one call                 load_skops, predict_quantiles, decision_values, assign_topics
-    Scores and thresholds  tests, p-values, limits, skill with interval  change_tests, judge_tests, p_values, score_limit, skill_interval
+    Scores and thresholds  tests, p-values, limits  change_tests, judge_tests, p_values, score_limit
     Plots                  one figure, one claim, saved and shown        show_figure
     Records                sentences, tables, metrics, findings          say, show_table, record_metrics, write_findings
 
@@ -700,21 +700,6 @@ def score_limit(calibration, alarm_rate):
     """Limit above which a score has a p-value at or below `alarm_rate`; inf when there are too few calibration scores."""
     k = int(np.floor(alarm_rate * (len(calibration) + 1)))      # above the k-th highest there are at most k - 1
     return float(np.sort(calibration)[-k]) if k else float("inf")
-
-
-def skill_interval(model_loss, baseline_loss, time, *, rng, resamples=1000):
-    """(skill, low, high): 1 - mean model loss / mean baseline loss on the same rows, with a block bootstrap 95% interval.
-
-    time (n,) : datetimes of the rows. Rows of one stretch of six hours (of a twentieth of the whole span, if that is less) are drawn
-    together, since they share their luck (Kuensch 1989). ValueError when all rows fall into one stretch: there is no interval.
-    """
-    time = pd.DatetimeIndex(time)
-    stretch = min(pd.Timedelta("6h"), max((time.max() - time.min()) / 20, pd.Timedelta("1s")))
-    sums = pd.DataFrame({"model": np.asarray(model_loss), "baseline": np.asarray(baseline_loss)}).groupby((time - time.min()) // stretch).sum()
-    if len(sums) < 2:
-        raise ValueError("skill_interval: all rows fall into one stretch of time")
-    drawn = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=resamples) @ sums.to_numpy()
-    return float(1 - sums.model.sum() / sums.baseline.sum()), *map(float, np.quantile(1 - drawn[:, 0] / drawn[:, 1], [0.025, 0.975]))
 
 
 # ---------------------------------------------------------------------------------------------------------- Plots
