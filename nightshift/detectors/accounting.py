@@ -14,6 +14,7 @@ from scipy import stats
 
 from helpers import judge_tests
 from kernels import trailing_median
+from nightshift.statistics import share_interval
 
 
 def series_panel(clean):
@@ -295,3 +296,71 @@ def resolution(core, pool, judged, n_ordinary, *, weights, min_age, alarm_rate, 
     other = max(n_weeks / false_discovery_rate, 1 / (alarm_rate * n_series)) + min_age + n_weeks
     return Resolution(bool(by_pool and pool.usable and never.any() and n_weeks), int(never.sum()) if by_pool else 0, together == 1,
                       together if together <= n_series else 0, least, enough + n_weeks, int(np.ceil(other)))
+
+
+def skill_between(model, baseline):
+    """Share of what the `baseline` misses that the `model` finds, in [0, 1]; in [-1, 0) the share of what the baseline finds that the model loses.
+
+    model, baseline : recalls in [0, 1], numbers or arrays. 0 where both are alike, also where both find nothing or all.
+    """
+    better = np.asarray(model, float) - np.asarray(baseline, float)
+    room = np.where(better >= 0, 1 - np.asarray(baseline, float), baseline)
+    return np.divide(better, room, out=np.zeros(np.shape(better)), where=room > 0)
+
+
+def recall_sentence(hits):
+    """The recall of each kind of trouble with its Wilson interval, as text; hits : {kind: (found, trials)}, kinds without a trial are named."""
+    parts = []
+    for kind, (n_hits, n) in hits.items():
+        low, high = share_interval(n_hits, n)
+        parts.append(f"{kind.replace('_', ' ')} {n_hits / n:.0%} ({low:.0%} to {high:.0%} of {n})" if n else f"{kind.replace('_', ' ')}: no trial")
+    return ", ".join(parts)
+
+
+def plural(n, noun):
+    """`n` with its noun, such as "1 series-week" and "2,000 series-weeks"; nouns in -s stay."""
+    return f"{n:,} {noun if n == 1 or noun.endswith('s') else noun + 's'}"
+
+
+def resolution_sentence(can, n_series, n_ordinary, *, alarm_rate, false_discovery_rate):
+    """One sentence that says what a night with the Resolution `can` could find, why no more, and what history would be enough.
+
+    n_series : judged series, totals included. n_ordinary : ordinary series-weeks that judge them.
+    """
+    why = f"{plural(n_ordinary, 'ordinary series-week')} of {plural(n_series, 'series')} give no rank below {can.least_p:.2g}"
+    longer = f"about {can.other_weeks} weeks of history are enough"
+    silence = f"The first silence of {plural(can.watched, 'series')} that {'was' if can.watched == 1 else 'were'} never silent can be found"
+    if can.silence and can.alone:
+        return f"{silence}, and so can any other change of one series that goes beyond all ordinary weeks."
+    if can.alone:
+        return "A change of one series can be found when it goes beyond all ordinary weeks."
+    together = f"when {can.together} series change at once" if can.together else ""
+    if can.silence:
+        return f"{silence}; other changes {f'only {together}' if together else 'cannot'}, since {why} ({longer})."
+    known = f"no more than {can.watched} of them never silent in {LEAST_LIFE} weeks or more"
+    silent = f"silence of series that are always active needs about {can.silence_weeks}"
+    return (f"No change of a single series can be found{f', only {together}' if together else ''}: {why} at an alarm rate of {alarm_rate:.2%}, and "
+            f"there are {known}; {silent}, other changes {can.other_weeks} weeks of history.")
+
+
+def unmatched(series, rules, importance):
+    """One sentence for each muting rule, and each name of `importance`, that fits no series: list of str.
+
+    series : DataFrame site, vo. rules : DataFrame site, vo, reason. importance : {name: factor}.
+    """
+    sites, vos = ({name.casefold() for name in series[column]} - {""} for column in ("site", "vo"))
+    pairs = set(zip(series.site.str.casefold(), series.vo.str.casefold(), strict=True))
+    sentences = []
+    for rule in rules.itertuples():
+        site, vo = ("" if pd.isna(name) else str(name).casefold() for name in (rule.site, rule.vo))
+        if (site and site not in sites) or (vo and vo not in vos) or (site and vo and (site, vo) not in pairs):
+            who = " at ".join(str(name) for name in (rule.vo, rule.site) if not pd.isna(name))
+            sentences.append(f"The muting rule for {who} ({rule.reason}) fits no series of the accounting.")
+    sentences += [f"importance: no site and no VO of the accounting is called {name}." for name in importance if str(name).casefold() not in sites | vos]
+    return sentences
+
+
+def touches(scored, site, vo):
+    """Which rows of `scored` (site, vo) something touches that happened to a VO at a site: bool (n,); an empty name stands for all, and a
+    series touches the totals that it is part of."""
+    return ((scored.site.isin([site, ""]) if site else True) & (scored.vo.isin([vo, ""]) if vo else scored.vo.notna())).to_numpy()
