@@ -337,10 +337,10 @@ def resolution_sentence(can, n_series, n_ordinary, *, alarm_rate, false_discover
     together = f"when {can.together} series change at once" if can.together else ""
     if can.silence:
         return f"{silence}; other changes {f'only {together}' if together else 'cannot'}, since {why} ({longer})."
-    known = f"no more than {can.watched} of them never silent in {LEAST_LIFE} weeks or more"
-    silent = f"silence of series that are always active needs about {can.silence_weeks}"
-    return (f"No change of a single series can be found{f', only {together}' if together else ''}: {why} at an alarm rate of {alarm_rate:.2%}, and "
-            f"there are {known}; {silent}, other changes {can.other_weeks} weeks of history.")
+    known = f"{plural(can.watched, 'series')} never silent before cannot be told from those that were, at this rate" if can.watched else \
+        f"no series was active in each of {LEAST_LIFE} weeks or more"
+    return (f"No change of a single series can be found{f', only {together}' if together else ''}: {why} at an alarm rate of {alarm_rate:.2%}, and {known}; "
+            f"the silence of a series that is always active needs about {can.silence_weeks} weeks of history, other changes need {can.other_weeks}.")
 
 
 def unmatched(series, rules, importance):
