@@ -63,11 +63,11 @@ def as_text(value):
     return value if value is None or isinstance(value, str) else json.dumps(value)
 
 
-def unwrap(record):
+def unwrap(record, keep_hits=False):
     """Yield the records that `record`, one JSON value, stands for.
 
     The answer of a search holds many ({"hits": {"hits": [...]}}, {"data": [...]}); a hit ({"_source": {...}}) and a document of MONIT
-    ({"data": {...}, "metadata": {...}}) hold one each. Anything else stands for itself.
+    ({"data": {...}, "metadata": {...}}) hold one each. Anything else stands for itself, and so does a hit with `keep_hits`: its "_id" is its identity.
     """
     if not isinstance(record, dict):
         yield record
@@ -78,11 +78,11 @@ def unwrap(record):
         [array] = record.values()
     if isinstance(array, list) and all(isinstance(one, dict) for one in array):
         for one in array:
-            yield from unwrap(one)
+            yield from unwrap(one, keep_hits)
     elif isinstance(record.get("_source"), dict):
-        yield from unwrap(record["_source"])
+        yield from (record,) if keep_hits else unwrap(record["_source"])
     elif isinstance(record.get("data"), dict) and ("metadata" in record or len(record) == 1):
-        yield from unwrap(record["data"])
+        yield from unwrap(record["data"], keep_hits)
     else:
         yield record
 
@@ -167,7 +167,7 @@ def read_table(path, chunk_rows):
             yield [{name: cell or None for name, cell in zip(names, row, strict=True)} for row in good], bad
 
 
-def read_lines(path, chunk_rows):
+def read_lines(path, chunk_rows, keep_hits=False):
     """Yield (records, bad) of JSON lines, each record unwrapped."""
     with open_text(path) as lines:
         numbered = enumerate(lines, 1)
@@ -175,7 +175,7 @@ def read_lines(path, chunk_rows):
             records, bad = [], []
             for number, line in chunk:
                 try:
-                    values = list(unwrap(json.loads(line))) if line.strip() else []
+                    values = list(unwrap(json.loads(line), keep_hits)) if line.strip() else []
                 except DAMAGE as error:
                     bad.append((number, str(error), line))
                     continue
@@ -184,16 +184,16 @@ def read_lines(path, chunk_rows):
             yield records, bad
 
 
-def read_documents(path, opening, chunk_rows):
+def read_documents(path, opening, chunk_rows, keep_hits=False):
     """Yield (records, bad) of one JSON array, or of JSON documents after one another; a bad one is named by its position."""
     values = enumerate(iter_documents(path, opening), 1)
     while chunk := list(itertools.islice(values, chunk_rows)):
-        each = [(number, record) for number, value in chunk for record in unwrap(value)]
+        each = [(number, record) for number, value in chunk for record in unwrap(value, keep_hits)]
         yield ([record for _, record in each if isinstance(record, dict)],
                [(number, "no JSON object", json.dumps(record)) for number, record in each if not isinstance(record, dict)])
 
 
-def read_records(path, chunk_rows=100_000):
+def read_records(path, chunk_rows=100_000, keep_hits=False):
     """Yield (records, bad) of a file of records, plain or .gz, about `chunk_rows` at a time.
 
     Layouts: JSON lines; one JSON array, in one line or in many; JSON documents over several lines; all of them with or without the
@@ -205,9 +205,9 @@ def read_records(path, chunk_rows=100_000):
     if layout == "table":
         yield from read_table(path, chunk_rows)
     elif layout == "lines":
-        yield from read_lines(path, chunk_rows)
+        yield from read_lines(path, chunk_rows, keep_hits)
     elif layout != "empty":
-        yield from read_documents(path, "[" if layout == "array" else "", chunk_rows)
+        yield from read_documents(path, "[" if layout == "array" else "", chunk_rows, keep_hits)
 
 
 def shorten(names, n=8):
