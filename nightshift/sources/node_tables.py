@@ -236,9 +236,9 @@ def named_layout(names, columns):
     """{role: column} of a table whose columns are named by the parameter `columns`, or by their roles; ValueError of one line names what lacks."""
     layout = dict(columns) or {role: role for role in ROLES if role in names}
     if not {"timestamp", "node_id"} <= set(layout):
-        lacking = " and ".join(role for role in ("timestamp", "node_id") if role not in layout)
-        raise ValueError(f"it has the columns {', '.join(names)[:150]!r}, no {lacking}: it is neither an LDMS store nor a table of a GPU exporter; "
-                         "any other table needs timestamp and node_id, or the parameter columns that says which of its columns these are")
+        lacking = " and ".join(role for role in ("node_id", "timestamp") if role not in layout)
+        raise ValueError(f"it lacks the columns {lacking}, which the parameter columns can name; it is no LDMS store and no table of a GPU exporter "
+                         f"either, and has {', '.join(names)[:120]!r}")
     if missing := [column for column in layout.values() if column not in names]:
         raise ValueError(f"it has no column {missing[0]!r}, but {', '.join(names)[:150]}")
     return layout
