@@ -73,17 +73,23 @@ def unmatched_pattern(nodes, pattern):
     return f"site_pattern {pattern!r} names the site of none of {len(nodes)} nodes, such as {nodes[0]}: their findings belong to no site."
 
 
-def little_history(n_calibration, alarm_rate, alone, judgements):
+def little_history(n_calibration, alarm_rate, alone, nodes):
     """Say why nothing can be found tonight, in one sentence, and what would be enough; "" where something can.
 
-    n_calibration : healthy windows that judge the others. alone : incidents that must be as strange at once before one is kept. judgements : runs
-    (long ones day by day) that are judged.
+    n_calibration : healthy windows that judge the others. alone : incidents that must be as strange at once before one is kept. nodes : number of
+    judged nodes; where more than half of them would have to misbehave at once, the trouble of one is never found.
     """
-    needed = int(np.ceil(1 / alarm_rate)) - 1
+    needed = int(np.ceil(1 / alarm_rate - 1e-9)) - 1
     if n_calibration < needed:
         return (f"no window can be flagged: {n_calibration:,} healthy windows to compare with make no p-value as small as the alarm rate of "
                 f"{alarm_rate:.2%}; it takes {needed:,}, that is more healthy days or labels")
-    if judgements and alone > judgements:
-        return (f"no incident can be kept: {n_calibration:,} healthy windows to compare with tell none of {judgements:,} runs from chance, not even if all "
-                f"were as strange as can be; it takes about {int(np.ceil(n_calibration * alone / judgements)):,}")
+    if nodes and alone > max(nodes / 2, 1):
+        return (f"no trouble of one node can be told from chance: with {n_calibration:,} healthy windows to compare with, {alone:,} incidents must be as "
+                f"strange at once on {nodes:,} node{'s' if nodes > 1 else ''}; about {n_calibration * alone:,} healthy windows would be enough for one")
     return ""
+
+
+def effective(n_hits, n, *, length_s, step_s, smoothing=1):
+    """(hits, number) of independent windows among `n` that overlap and whose scores are averaged over `smoothing` of them."""
+    share = max((length_s + (smoothing - 1) * step_s) / step_s, 1.0) if step_s > 0 else 1.0
+    return n_hits / share, n / share

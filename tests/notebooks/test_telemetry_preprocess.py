@@ -97,7 +97,7 @@ def test_a_copy_is_rejected_as_one_and_what_fills_a_gap_is_used(tmp_path):
     rows = samples(range(40), Free__mem=np.arange(40.0) ** 2, busy__mem=np.r_[[np.nan] * 20, np.arange(20.0)])
     half = samples(range(20), busy__mem=np.arange(20.0) + 100)
     clean, rejected, page = preprocessed(tmp_path, {"n": [pd.concat([rows, rows.iloc[7:9], half, half.iloc[:1]])]})
-    assert rejected == {("n", "first or last 5 s of a run"): 16, ("n", "copy of another row"): 2 + 1}
+    assert rejected == {("n", "first or last 5 s of a run"): 15, ("n", "copy of another row"): 2 + 1}
     assert clean["busy::mem|mean"].notna().all()
     assert "contradict" not in page
 
