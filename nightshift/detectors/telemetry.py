@@ -84,8 +84,8 @@ def little_history(n_calibration, alarm_rate, alone, nodes):
         return (f"no window can be flagged: {n_calibration:,} healthy windows to compare with make no p-value as small as the alarm rate of "
                 f"{alarm_rate:.2%}; it takes {needed:,}, that is more healthy days or labels")
     if nodes and alone > max(nodes / 2, 1):
-        return (f"no trouble of one node can be told from chance: with {n_calibration:,} healthy windows to compare with, {alone:,} incidents must be as "
-                f"strange at once on {nodes:,} node{'s' if nodes > 1 else ''}; about {n_calibration * alone:,} healthy windows would be enough for one")
+        return (f"no trouble of one node can be told from chance: with {n_calibration:,} healthy windows to compare with, {alone:,} incidents must "
+                f"be as strange at once on {nodes:,} node{'s' if nodes > 1 else ''}; about {n_calibration * alone:,} healthy windows would be enough")
     return ""
 
 

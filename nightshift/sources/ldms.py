@@ -110,7 +110,7 @@ def csv_pages(path, header, bad_lines):
 
 def cut_at_headers(path, headers, folder):
     """(names, file) of every part of a store between two headers that differ, each written to `folder` below a line that stands for its header."""
-    starts = [headers[0], *(later for before, later in zip(headers, headers[1:], strict=False) if later[1] != before[1])]
+    starts = [headers[0], *(later for before, later in itertools.pairwise(headers) if later[1] != before[1])]
     with open_bytes(path) as lines:
         for (begin, names), after in zip(starts, [*starts[1:], None], strict=True):
             written = folder / "part.csv"
@@ -137,7 +137,10 @@ def layout_of_store(names):
     if node is None:
         raise ValueError(f"it is an LDMS store without a column of nodes: it needs one of {', '.join(NODES[:4])}; it has {', '.join(names)[:150]}")
     layout = {"timestamp": next(name for name in TIMES if name in names), "node_id": node}
-    layout |= {"job_id": job for job in JOBS[::-1] if job in names} | {"Time_usec": name for name in names if name == "Time_usec"}
+    if job := next((job for job in JOBS if job in names), None):
+        layout["job_id"] = job
+    if "Time_usec" in names:
+        layout["Time_usec"] = "Time_usec"
     left = [name for name in names if name not in {*layout.values(), *NO_METRICS} and not name.endswith((".userdata", ".Flag"))]
     short = {name: name.removesuffix(".value") if name.removesuffix(".value") + ".userdata" in names else name for name in left}
     return layout, short

@@ -245,7 +245,7 @@ def named_layout(names, columns):
 
 
 def check_times(times, column, texts):
-    """ValueError of one line when most of the `times` (Series) of a table could not be read, or lie before 1990; `texts`: the cells that they are of."""
+    """ValueError of one line when most of the `times` (Series) of a table could not be read, or lie before 1990; `texts` are the cells."""
     there = pd.Series(texts).notna().to_numpy()
     lost = there & times.isna().to_numpy()
     need = "a time is ISO 8601 (2026-01-31T10:00:00Z) or a number of seconds, ms, us or ns since 1970"
@@ -314,8 +314,8 @@ def find_instances(pages, layout, metric_names):
     found, share = tell_apart(keys, page, [*texts, *indices])
     if share > TOO_MANY_CONFLICTS and not found:
         at = keys[keys.duplicated()].iloc[0]
-        raise ValueError(f"{share:.0%} of its rows differ from another row of the same node and moment, first on {at.node_id} at {at.timestamp}, and no "
-                         "column tells these apart: it needs one that names the interface, process or device")
+        raise ValueError(f"{share:.0%} of its rows differ from another row of the same node and moment, first on {at.node_id} at {at.timestamp}, "
+                         "and no column tells these apart: it needs one that names the interface, process or device")
     most = instance_names(page, found).groupby(keys.node_id.fillna("").to_numpy()).nunique().max() if found else 0
     how = "" if not found else "sum" if most > MANY_INSTANCES else "instance"
     return chain([first], pages), found, how, texts

@@ -49,7 +49,7 @@ def scraped_twice_sentence(twice):
 
 
 def connect(url, *, step_s, timeout_s, retry_wait_s, warned):
-    """A function ask(query, begin, n) of the Prometheus at `url`: its answers at the n moments from `begin` (seconds), [(labels, positions, values)].
+    """A function ask(query, begin, n) of the Prometheus at `url`: answers at n moments from `begin` (seconds), [(labels, positions, values)].
 
     What may pass (time-outs, refused connections, 429, 5xx) is tried six times, with waits of up to `retry_wait_s`; what is left is one line,
     TimeoutError or ConnectionError. Credentials come from PROMETHEUS_TOKEN, or PROMETHEUS_USER and PROMETHEUS_PASSWORD, else netrc. Warnings of the

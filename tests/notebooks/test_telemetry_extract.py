@@ -225,7 +225,7 @@ def test_old_rows_are_stale(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "parameters", "message"),
     [
-        ("x.txt", "Dear reader,\nnothing.\n", {}, "it lacks the columns node_id and timestamp, which the parameter columns can name; it is no LDMS store"),
+        ("x.txt", "Dear reader,\nnothing.\n", {}, "it lacks the columns node_id and timestamp, which the parameter columns can name; it is no"),
         ("x.csv", "node_id,timestamp,node_id\nn,1,2\n", {}, "two of its columns are called 'node_id'"),
         ("x.csv", "host,time,x\nn,1,2\n", {"columns": {"node_id": "node", "timestamp": "time"}}, "it has no column 'node', but host, time, x"),
         ("x.csv", "host,time,x\nn,1,2\n", {"columns": {"nodes": "host"}}, "columns names 'nodes'; it can name timestamp, node_id,"),

@@ -258,7 +258,8 @@ def test_gpus_are_typed_impossible_values_missing_and_impossible_rows_rejected_b
     assert kept[kept.gpu == "2"][list(blank)].isna().all(axis=None)
     assert kept[kept.gpu == "3"].notna().sum(axis=1).tolist() == [kept.shape[1] - 3], "power, and memory that is more than there is"
     assert "5 rows of 4 GPUs are kept, 6 rejected" in page
-    assert "6 values of GPUs are impossible and count as missing: 1 of utilisation_pct, 2 of memory_used_mib, 2 of power_w, 1 of temperature_c." in page
+    counted = "1 of utilisation_pct, 2 of memory_used_mib, 2 of power_w, 1 of temperature_c"
+    assert f"6 values of GPUs are impossible and count as missing: {counted}." in page
 
 
 @pytest.mark.parametrize("nodes", [{}, {"n": [samples([], Free__mem=[])]}])
