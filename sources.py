@@ -44,27 +44,28 @@ def read_files(pattern, read):
             raise ValueError(f"{path} cannot be read: {type(error).__name__}: {' '.join(str(error).split())[:300]}") from None
 
 
-def read_csv_pages(path, bad_lines, *, prose=False):
+def read_csv_pages(path, bad_lines, *, prose=False, names=None, header=True):
     """(names of the columns, pages) of a CSV file, plain or .gz, separated by commas, semicolons or tabs; memory holds one page of 8 MB.
 
     A page is (number of its first row, Arrow table with every cell as text); rows count from 1 after the header. A row with too few or too many
     columns is left out, and added to the list `bad_lines` as (file, row, reason, text) after the last page; what the caller has added by then to
     that list is counted on over such rows. prose : cells are what people wrote: line breaks within quotes belong to them, and only an
-    empty cell is missing, no `NA` or `null`. ValueError of one line from the pages of a file that is not in UTF-8.
+    empty cell is missing, no `NA` or `null`. names : of the columns, separated by commas, where the file's first line (`header`: it is none of the
+    rows) does not name them. ValueError of one line from the pages of a file that is not in UTF-8.
     """
     import pyarrow as pa
     import pyarrow.csv as pa_csv
 
     with open_text(path) as lines:
-        header = next(lines, "").lstrip("\ufeff")
-    separator = max(",;\t", key=header.count)
-    names, skipped = [name.strip() for name in next(csv.reader([header], delimiter=separator), [])], []
+        first = next(lines, "").lstrip("\ufeff")
+    separator = "," if names else max(",;\t", key=first.count)
+    names, skipped = names or [name.strip() for name in next(csv.reader([first], delimiter=separator), [])], []
 
     def pages():
         first_row, known = 1, len(bad_lines)
         try:
             for batch in pa_csv.open_csv(
-                    path, pa_csv.ReadOptions(use_threads=False, block_size=2**23, column_names=names, skip_rows=1),
+                    path, pa_csv.ReadOptions(use_threads=False, block_size=2**23, column_names=names, skip_rows=int(header)),
                     pa_csv.ParseOptions(delimiter=separator, newlines_in_values=prose, invalid_row_handler=lambda row: skipped.append(row) or "skip"),
                     pa_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True,
                                           null_values=[""] if prose else None)):
@@ -74,9 +75,9 @@ def read_csv_pages(path, bad_lines, *, prose=False):
             if "UTF8" not in str(error):
                 raise
             raise ValueError("it is no text in UTF-8: save it as such") from None
-        for number in sorted(row.number - 1 for row in skipped):      # what was put aside moves all later rows on by one
+        for number in sorted(row.number - header for row in skipped):      # what was put aside moves all later rows on by one
             bad_lines[known:] = [(file, line + (line >= number), *more) for file, line, *more in bad_lines[known:]]
-        bad_lines.extend((path, row.number - 1, f"{row.actual_columns} columns, not {row.expected_columns}", row.text[:500]) for row in skipped)
+        bad_lines.extend((path, row.number - header, f"{row.actual_columns} columns, not {row.expected_columns}", row.text[:500]) for row in skipped)
 
     return names, pages()
 
