@@ -208,6 +208,42 @@ def without_overflow(flat, lengths, bins):
     return flat[inside], lengths - 2 * longer
 
 
+def contents_of(page, layout):
+    """(contents of all histograms of a page in a row, their lengths, whether each is a list of numbers, the bins that the page says), no overflow."""
+    flat, lengths, numbers = as_contents(page[layout["contents"]])
+    bins = as_numbers(page[layout["bins"]]) if "bins" in layout else lengths
+    return *without_overflow(flat, lengths, bins), numbers, bins
+
+
+# --------------------------------------------------------------------------------------------------------------- rows
+
+def keys_of(page, layout, dataset):
+    """Run, lumisection, dataset and element of the rows of a page: DataFrame; 0 and None where there is none.
+
+    dataset : that of tables that name none. A path that stands in a column of its own is put before the name of the element; a wide table has
+    none, and "" as element.
+    """
+    names = {name: as_names(page[layout[name]]) if name in layout else other for name, other in (("dataset", dataset), ("element", ""))}
+    if {"folder", "element"} <= set(layout):
+        folder, element = as_names(page[layout["folder"]]).fillna("").str.strip("/"), names["element"]
+        lacks = [bool(path) and name is not None and not name.startswith(f"{path}/") for path, name in zip(folder, element, strict=True)]
+        names["element"] = element.mask(lacks, folder + "/" + element.fillna(""))
+    return pd.DataFrame({"run": as_whole(page[layout["run"]]), "lumisection": as_whole(page[layout["lumisection"]]), **names})
+
+
+def goes_on(page, layout, keys):
+    """Whether each row of a page ends in a later run or lumisection than it begins, bool (n,)."""
+    ends = {name: as_whole(page[layout[f"last_{name}"]]) for name in ("run", "lumisection") if f"last_{name}" in layout}
+    return np.any([np.zeros(len(keys), bool), *((end > 0) & (end != keys[name]) for name, end in ends.items())], axis=0)
+
+
+def is_number(column):
+    """Whether an Arrow column holds numbers, or texts most of which are some."""
+    if pa.types.is_string(column.type):
+        return bool(np.isfinite(as_numbers(column)).sum() * 2 >= max(1, len(column) - column.null_count))
+    return pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_decimal(column.type)
+
+
 # -------------------------------------------------------------------------------------------------------------- files
 
 def plain(batch):
