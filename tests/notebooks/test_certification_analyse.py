@@ -9,12 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
-from conftest import from_notebook, refused, run_here
+from conftest import from_notebook, refused, run_cells, run_here
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 import helpers
 import sources
+from nightshift.detectors import certification
+from nightshift.sources.golden import read_golden, write_golden
 
 NOTEBOOK, DAY, LS = "certification/4_analyse.ipynb", "2026-01-31", 20
 SETS = {"ZeroBias": ["a", "b"], "JetHT": ["b", "c"]}  # each histogram has two numbers here: q50 and rms
@@ -69,7 +71,7 @@ def write_models(products, clean, weights, **more):
         told |= {"auc_expert": 0.9, "auc_trivial": 0.9, "inverted": not scaled, "centre": 0.0, "worst": 1.0, "usual": [0.01] * len(features)}
         datasets[name] = told
         own = clean[(clean.dataset == name) & clean.run.isin(LEARNED)]
-        values = own[["run", "lumisection", "label"]].assign(**{name: helpers.decision_values(own, told, models)})
+        values = own[["run", "lumisection", "label"]].assign(**{name: certification.decision_values(own, told, models)})
         folds = values if folds is None else folds.merge(values, how="outer")
     in_use = {name: share for name, share in weights.items() if share}
     detector = {"datasets": datasets, "weights": in_use, "learned_runs": list(LEARNED), "alarm_rate": 0.01, "runs": None} | more
@@ -126,18 +128,19 @@ def write_study(products, clean=None, weights=None, **more):
 
 def analysed(products, **parameters):
     """The page as text, scores by (run, lumisection), findings by entity, our Golden JSON (None: there is none) and the difference."""
-    page = html.unescape(run_here(NOTEBOOK, products, **({"day": DAY, "resamples": 50} | parameters)))
+    names, page = run_cells(NOTEBOOK, products, **({"day": DAY, "resamples": 50} | parameters))
+    page = html.unescape(page)
     paths = helpers.folders("certification", products)
     findings, scores = pd.read_parquet(paths.findings), pd.read_parquet(paths.scores)
     assert list(findings.columns) == helpers.FINDING_COLUMNS
     assert list(scores.columns) == COLUMNS
     assert np.isfinite(scores.score).all()
     golden = paths.scores.with_name("certification_golden.json")
-    ours = sources.read_golden(golden) if golden.exists() else None
+    ours = read_golden(golden) if golden.exists() else None
     difference = pd.read_parquet(paths.scores.with_name("certification_diff.parquet"))
     scores = scores.set_index(["run", "lumisection"])
     of = {f.entity: f for f in findings.itertuples()}
-    return SimpleNamespace(page=page, scores=scores, findings=findings, of=of, golden=ours, difference=difference, paths=paths)
+    return SimpleNamespace(page=page, scores=scores, findings=findings, of=of, golden=ours, difference=difference, paths=paths, recorded=names["RECORDED"])
 
 
 TRUTH = [("dead_sector", 3, "run 102: 5-13: a"), ("shifted_scale", 2, "run 103: 1-20: b, unlisted"), ("noisy_channel", 1, "run 108: 2-9: a")]
@@ -298,7 +301,7 @@ def test_without_any_model_in_use_nothing_is_certified(tmp_path):
     write_study(tmp_path, weights=dict.fromkeys(SETS, 0))
     paths = helpers.folders("certification", tmp_path)
     paths.scores.parent.mkdir(parents=True)
-    sources.write_golden({101: [[1, 20]]}, paths.scores.with_name("certification_golden.json"))  # of an earlier night
+    write_golden({101: [[1, 20]]}, paths.scores.with_name("certification_golden.json"))  # of an earlier night
     night = analysed(tmp_path)
     assert night.page.startswith(
         "**No certification: bad lumisections look more usual than good ones in every dataset (AUC below 0.5).** No Golden JSON"
@@ -423,7 +426,7 @@ def write_classifier(products, low, high):
     """A classifier of runs by the median of a|q50 alone, which calls a run good below 1.5; its features are named as `run_medians` names them."""
     paths = helpers.folders("certification", products)
     detector = json.loads((paths.models / "detector.json").read_text())
-    x = helpers.run_medians(pd.read_parquet(paths.clean), {name: told["scaling"] for name, told in detector["datasets"].items()})
+    x = certification.run_medians(pd.read_parquet(paths.clean), {name: told["scaling"] for name, told in detector["datasets"].items()})
     [feature] = [name for name in x if name.endswith("a|q50")]
     steps = LogisticRegression(C=1e6).fit(pd.DataFrame({feature: [0.0, 1.4, 1.6, 3.0]}), [1, 1, 0, 0])
     skops.io.dump(steps, paths.models / "runs.skops")

@@ -9,6 +9,7 @@ import pytest
 from conftest import refused, run_cells
 
 import helpers
+from nightshift.detectors import certification
 
 pytestmark = pytest.mark.usefixtures("quick_compiler")
 
@@ -87,7 +88,7 @@ def test_what_is_judged_later_changes_nothing_that_is_stored(trained, tmp_path):
         pd.testing.assert_frame_equal(got, expected, rtol=1e-3, atol=1e-3)
     for name, told in trained.told["datasets"].items():
         rows = trained.clean[trained.clean.dataset == name]
-        got, expected = (helpers.decision_values(rows, of.told["datasets"][name], of.paths.models) for of in (done, trained))
+        got, expected = (certification.decision_values(rows, of.told["datasets"][name], of.paths.models) for of in (done, trained))
         np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-3)
         assert told["model"] == done.told["datasets"][name]["model"]
 
@@ -127,12 +128,13 @@ def test_what_is_stored_says_the_same_as_what_was_trained(trained):
     n = trained.names
     for name, told in trained.told["datasets"].items():
         fit = next(f for f in n["fits"] if (f.task.dataset, f.task.split, f.method, f.seed) == (name, "run and time", n["serves"], 1))
-        got = helpers.decision_values(n["frames"][name], told, trained.paths.models)
+        got = certification.decision_values(n["frames"][name], told, trained.paths.models)
         np.testing.assert_allclose(got, fit.scores, rtol=1e-3, atol=1e-3)
         vanilla = next(f for f in n["fits"] if (f.task.dataset, f.task.split, f.method) == (name, "run and time", "vanilla"))
         n["network_of"](vanilla).save(trained.paths.models / "again.keras")
-        errors = helpers.feature_errors(helpers.load_model(trained.paths.models / "again.keras"), n["tables"][name])
-        np.testing.assert_allclose(helpers.worst_error(errors, vanilla.usual, vanilla.worst) - vanilla.centre, vanilla.scores, rtol=1e-3, atol=1e-3)
+        errors = certification.feature_errors(certification.load_model(trained.paths.models / "again.keras"), n["tables"][name])
+        again = certification.worst_error(errors, vanilla.usual, vanilla.worst) - vanilla.centre
+        np.testing.assert_allclose(again, vanilla.scores, rtol=1e-3, atol=1e-3)
 
 
 def test_calibration_is_the_good_part_of_the_folds_and_what_was_not_measured_is_missing(trained):

@@ -12,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import RobustScaler
 
 import helpers
+from nightshift.detectors import certification
 
 pytestmark = pytest.mark.usefixtures("quick_compiler")
 
@@ -211,8 +212,8 @@ def test_scaling_is_min_max_in_its_own_order_and_a_constant_feature_says_nothing
 
 def test_the_worst_features_count_in_units_of_their_usual_error():
     errors = np.array([[1.0, 4.0, 0.0, 0.0, 9.0]])
-    assert helpers.worst_error(errors, [1, 1, 1, 1, 9], 0.2)[0] == pytest.approx(np.log(4), abs=1e-5)
-    assert helpers.worst_error(errors, [1, 1, 1, 1, 9], 1.0)[0] == pytest.approx(np.log(6 / 5), abs=1e-5)
+    assert certification.worst_error(errors, [1, 1, 1, 1, 9], 0.2)[0] == pytest.approx(np.log(4), abs=1e-5)
+    assert certification.worst_error(errors, [1, 1, 1, 1, 9], 1.0)[0] == pytest.approx(np.log(6 / 5), abs=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["keras", "pca", "distance"])
@@ -226,17 +227,17 @@ def test_errors_of_reconstruction_by_hand(kind):
     else:
         model = RobustScaler().fit(X)
         expected = ((X - np.median(X, axis=0)) / np.subtract(*np.quantile(X, [0.75, 0.25], axis=0))) ** 2
-    np.testing.assert_allclose(helpers.feature_errors(model, X), expected, rtol=1e-3, atol=1e-6)
-    assert helpers.feature_errors(model, X[:0]).shape == (0, 6)
+    np.testing.assert_allclose(certification.feature_errors(model, X), expected, rtol=1e-3, atol=1e-6)
+    assert certification.feature_errors(model, X[:0]).shape == (0, 6)
 
 
 def test_a_lumisection_that_lacks_a_feature_has_no_decision_value(tmp_path):
     get("autoencoder")(2)[1].save(tmp_path / "d.keras")
     frame = pd.DataFrame({"a": [0.2, np.nan, 0.4], "b": [0.1, 0.1, 0.3]})
     told = {"file": "d.keras", "scaling": {name: {"min": 0, "max": 1} for name in "ab"}, "usual": [0.1, 0.2], "worst": 0.5, "centre": 0.25}
-    got = helpers.decision_values(frame, told, tmp_path)
+    got = certification.decision_values(frame, told, tmp_path)
     assert np.isfinite(got).tolist() == [True, False, True]
     x = frame.to_numpy("float32")[[0, 2]]
-    expected = helpers.worst_error(helpers.feature_errors(helpers.load_model(tmp_path / "d.keras"), x), [0.1, 0.2], 0.5) - 0.25
+    expected = certification.worst_error(certification.feature_errors(certification.load_model(tmp_path / "d.keras"), x), [0.1, 0.2], 0.5) - 0.25
     np.testing.assert_allclose(got[[0, 2]], expected, rtol=1e-5)
-    assert len(helpers.decision_values(frame[:0], told, tmp_path)) == 0
+    assert len(certification.decision_values(frame[:0], told, tmp_path)) == 0
