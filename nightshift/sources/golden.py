@@ -10,22 +10,24 @@ from sources import read_files
 
 
 def read_golden(path):
-    """The lumisections that the Golden or DCS-only JSON `path` names, {run: [[first, last], ...]}, by run; a glob reads several files as one.
+    """The lumisections that the Golden or DCS-only JSON `path` names, {run: [[first, last], ...]}, by run; a
+    glob reads several files as one.
 
-    ValueError, one line with the file and the run: no JSON object of runs, a run that is no integer from 1 to 2**31 - 1, a range that is no pair of
-    such integers, runs backwards or begins at or before the end of the one before it, a run that is named twice, in one file or in two.
-    FileNotFoundError when no file matches.
+    ValueError, one line with the file and the run: no JSON object of runs, a run that is no integer from 1 to
+    2**31 - 1, a range that is no pair of such integers, runs backwards or begins at or before the end of the
+    one before it, a run that is named twice, in one file or in two. FileNotFoundError when no file matches.
     """
     ranges = {}
 
     def is_number(value):
-        return type(value) is int and 0 < value < 2**31      # True is an int, 3.0 none
+        return type(value) is int and 0 < value < 2**31  # True is an int, 3.0 none
 
     def read(file):
         content = Path(file).read_bytes()
         if not content.strip():
             raise ValueError("it is empty; a file that certifies nothing holds {}")
-        named = json.loads(content, object_pairs_hook=tuple)      # a dict would keep the last of two equal runs in silence
+        # a dict would keep the last of two equal runs in silence
+        named = json.loads(content, object_pairs_hook=tuple)
         if not isinstance(named, tuple):
             raise ValueError('it holds no JSON object such as {"400123": [[1, 30]]}')
         for name, pairs in named:
@@ -38,9 +40,14 @@ def read_golden(path):
             before = 0
             for pair in pairs:
                 if not (type(pair) is list and len(pair) == 2 and all(map(is_number, pair))):
-                    raise ValueError(f"run {run}: {str(pair)[:80]} is no pair of positive integers such as [1, 30]")
+                    raise ValueError(
+                        f"run {run}: {str(pair)[:80]} is no pair of positive integers such as [1, 30]"
+                    )
                 if not before < pair[0] <= pair[1]:
-                    raise ValueError(f"run {run}: {pair} {'ends before it begins' if pair[1] < pair[0] else f'begins at or before {before}'}")
+                    raise ValueError(
+                        f"run {run}: {pair} "
+                        + ("ends before it begins" if pair[1] < pair[0] else f"begins at or before {before}")
+                    )
                 before = pair[1]
             ranges[run] = pairs
 
@@ -56,9 +63,12 @@ def write_golden(ranges, path):
 
 
 def golden_ranges(frame):
-    """The lumisections of `frame` (integer columns run, lumisection; any order, duplicates count once) as {run: [[first, last], ...]}."""
-    each = np.unique(frame[["run", "lumisection"]].to_numpy("int64"), axis=0)      # (n, 2), sorted
-    ends = np.append(np.any(np.diff(each, axis=0) != [0, 1], axis=1), np.ones(len(each[:1]), bool))      # no row, no end
+    """The lumisections of `frame` (integer columns run, lumisection; any order, duplicates count once) as
+    {run: [[first, last], ...]}.
+    """
+    each = np.unique(frame[["run", "lumisection"]].to_numpy("int64"), axis=0)  # (n, 2), sorted
+    # no row, no end
+    ends = np.append(np.any(np.diff(each, axis=0) != [0, 1], axis=1), np.ones(len(each[:1]), bool))
     ranges = {}
     for (run, first), last in zip(each[np.roll(ends, 1)].tolist(), each[ends, 1].tolist(), strict=True):
         ranges.setdefault(run, []).append([first, last])
@@ -66,9 +76,14 @@ def golden_ranges(frame):
 
 
 def in_ranges(frame, ranges):
-    """Whether each row of `frame` (integer columns run, lumisection) lies in `ranges`, as `read_golden` gives them: bool (n,)."""
-    each = np.array([(run, *pair) for run, pairs in sorted(ranges.items()) for pair in pairs], "int64").reshape(-1, 3)
-    first, last = each[:, 0] * 2**32 + each[:, 1], each[:, 0] * 2**32 + each[:, 2]      # one number for both: they stay below 2**31
+    """Whether each row of `frame` (integer columns run, lumisection) lies in `ranges`, as `read_golden` gives
+    them: bool (n,).
+    """
+    each = np.array(
+        [(run, *pair) for run, pairs in sorted(ranges.items()) for pair in pairs], "int64"
+    ).reshape(-1, 3)
+    # one number for both: they stay below 2**31
+    first, last = each[:, 0] * 2**32 + each[:, 1], each[:, 0] * 2**32 + each[:, 2]
     key = frame.run.to_numpy("int64") * 2**32 + frame.lumisection.to_numpy("int64")
     begun = np.searchsorted(first, key, side="right")
     return (begun > 0) & (key <= np.append(-1, last)[begun])
