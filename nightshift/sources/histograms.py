@@ -360,8 +360,8 @@ def records_of(text):
         lists = [content[name] for name in LIST_NAMES if isinstance(content.get(name), list)]
         if not lists:
             raise ValueError(
-                f"it is a JSON object of {', '.join(map(str, content))[:80]!r}: it must be an array of records, "
-                "or one record a line"
+                f"it is a JSON object of {', '.join(map(str, content))[:80]!r}: it must be an array of "
+                "records, or one record a line"
             )
         content = lists[0]
     content = content if isinstance(content, list) else [content]

@@ -47,6 +47,8 @@ def cells_of(line, separator):
 def header_of(line):
     """(cells, separator) of the line of brilcalc that names the columns, (None, "") of any other."""
     text = line.strip().lstrip("\ufeff#").strip()
+    if not text.strip("| ").lower().startswith("run"):
+        return None, ""
     separator = max("|,;\t", key=text.count)
     cells = cells_of(text, separator)
     return (cells, separator) if cells[0].lower().replace(" ", "") == "run:fill" else (None, "")
@@ -83,7 +85,7 @@ def read_brilcalc(path, bad_lines):
                     )
                 if unit_names not in (None, columns[2:]):
                     raise ValueError(
-                        f"line {number}: its columns are {', '.join(header)[:100]!r}, and those before are others"
+                        f"line {number}: its columns are {', '.join(header)[:100]!r}, those before are others"
                     )
                 unit_names = columns[2:]
             elif line.lstrip().startswith("#"):

@@ -235,7 +235,7 @@ def test_what_brilcalc_prints_gives_times_fills_and_luminosities_and_what_cms_di
     assert table.fill.tolist() == [9001] * 4
     assert str(table.time[0]) == "2026-01-30 00:00:23+00:00"
     assert (found["status"]["state"], found["status"]["window"]) == ("ok", ["2026-01-29", "2026-01-31"])
-    assert "2 sections of the table of luminosities were not taken by CMS" in page
+    assert "2 sections of the table of luminosities were not taken by CMS; 1 of them have no row in the source and are no lumisections." in page
     warned = "1 lumisections that CMS did not take, by the table of luminosities, have rows in the source; they are kept"
     assert found["names"]["RECORDED"]["warnings"] == [warned]
 
