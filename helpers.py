@@ -3,8 +3,8 @@
     Paths                  where every product lives                     folders, resolve, atomic
     Clean                  what its schema says, and no name in it       check_schema, pseudonyms
     Features and encoders  category codes, scaling, sentence vectors     fit_categories, encode_inputs, scale_features, embed_texts
-    Windows                chunks, the week of a moment, what tells apart chunk_batches, week_of, select_features
-    Models                 stored models behind one call                 load_skops, predict_quantiles, decision_values, assign_topics
+    Windows                chunks, the week of a moment, what differs    chunk_batches, week_of, select_features
+    Models                 stored models behind one call                 load_skops, predict_quantiles, assign_topics
     Scores and thresholds  tests, p-values, limits                       judge_tests, p_values, score_limit
     Plots                  one figure, one claim, saved and shown        show_figure
     Records                sentences, tables, metrics, findings          say, show_table, record_metrics, write_findings
@@ -451,70 +451,6 @@ def predict_quantiles(path, frame, numbers, codes, *, warmup=0, length=512, batc
         out = keras.saving.load_model(path, compile=False).predict(chunks, verbose=0)[:, warmup:]
         out = out.reshape(-1, len(QUANTILES))[:len(frame)]
     return np.sort(out, axis=1)
-
-
-def load_model(path):
-    """The Keras network (.keras) or scikit-learn model (.skops, see `load_skops`) stored at `path`."""
-    if path.suffix == ".skops":
-        return load_skops(path)
-    import keras
-
-    return keras.saving.load_model(path, compile=False)
-
-
-def feature_errors(model, x):
-    """What `model` cannot rebuild of x (n, F): float32 (n, F), squared errors; no row gives (0, F).
-
-    model : an autoencoder of Keras, or scikit-learn's PCA. A RobustScaler, alone or as the first step of a Pipeline, rebuilds nothing: its squared
-    errors are those of the median, in interquartile ranges.
-    """
-    if not len(x):
-        return np.zeros(x.shape, "float32")
-    if hasattr(model, "stateless_call"):
-        return (model.predict(x, batch_size=4096, verbose=0) - x) ** 2
-    if hasattr(model, "components_"):
-        return ((model.inverse_transform(model.transform(x)) - x) ** 2).astype("float32")
-    return (getattr(model, "steps", [("", model)])[0][1].transform(x) ** 2).astype("float32")
-
-
-def worst_error(errors, usual, worst):
-    """Logarithm of the mean of a lumisection's `worst` share of squared `errors` (n, F), in units of the `usual` one (F,) of each feature: (n,)."""
-    kept = max(1, round(worst * errors.shape[1]))
-    return np.log(np.sort(errors / np.asarray(usual), axis=1)[:, -kept:].mean(axis=1) + 1e-6)
-
-
-def own_scores(model, x):
-    """How strange x (n, F) is to a scikit-learn model with a score of its own: (n,), -score_samples.
-
-    That of a one-class SVM is a sum over its support vectors and grows with the rows fitted: it is taken per unit of their weights.
-    """
-    last = getattr(model, "steps", [("", model)])[-1][1]
-    return -model.score_samples(x) / (last.dual_coef_.sum() if hasattr(last, "dual_coef_") else 1.0)
-
-
-def decision_values(frame, told, folder):
-    """How strange the lumisections `frame` of one dataset are: float (n,), higher = stranger, 0 the median good one; NaN where a feature is missing.
-
-    told : what detector.json says of the dataset: file (below `folder`), scaling, centre, worst (see `worst_error`) and usual, the usual squared
-    error of each feature; null for a method with a score of its own (see `own_scores`).
-    """
-    x = scale_features(frame, told["scaling"])
-    known, out = np.isfinite(x).all(axis=1), np.full(len(x), np.nan)
-    if known.any():
-        model = load_model(folder / told["file"])
-        own = told["usual"] is None
-        out[known] = own_scores(model, x[known]) if own else worst_error(feature_errors(model, x[known]), told["usual"], told["worst"])
-        out[known] -= told["centre"]
-    return out
-
-
-def run_medians(rows, scaling):
-    """Medians of the measured lumisections of every run: DataFrame [run, "<dataset>: <feature>"], NaN where a run has none.
-
-    rows : the clean table of certification, scaling : {dataset: {feature: ...}}. What the classifier of whole runs reads.
-    """
-    of = {name: rows[(rows.dataset == name) & rows.measured].groupby("run")[list(scaled)].median() for name, scaled in scaling.items()}
-    return pd.concat([medians.add_prefix(f"{name}: ") for name, medians in of.items()], axis=1).sort_index()
 
 
 def assign_topics(vectors, topics):
