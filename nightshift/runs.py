@@ -19,7 +19,7 @@ def warn(sentence):
     """Show `sentence`, one line of plain text, and add it to the warnings of this run: the front page, the mail and the shell repeat it."""
     from helpers import say
 
-    say("**Warning:** {sentence}", sentence=sentence)
+    say("**Warning:** {text}", text=sentence)
     record("warnings", sentence)
 
 
