@@ -13,9 +13,11 @@ def fold_site(name):
 
 
 def read_sites(path):
-    """{name, as `fold_site` gives it: site} from the YAML file `path` that maps each site to a list of its names; an empty path gives {}.
+    """{name, as `fold_site` gives it: site} from the YAML file `path` that maps each site to a list of
+    its names; an empty path gives {}.
 
-    A site is one of its own names. ValueError of one line for a file of another form, an empty one, or a name that two sites share.
+    A site is one of its own names. ValueError of one line for a file of another form, an empty one, or
+    a name that two sites share.
     """
     if not path:
         return {}
@@ -25,9 +27,17 @@ def read_sites(path):
         raise ValueError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is no text: {error}") from None
-    fine = isinstance(listed, dict) and listed and all(isinstance(site, str) and isinstance(names, list) for site, names in listed.items())
-    if not fine or not all(isinstance(name, str) and name.strip() for names in listed.values() for name in names):
-        raise ValueError(f"{path} must map each site to a list of its names, such as {{HARBOR-T2: [Harbor, harbour]}}")
+    fine = (
+        isinstance(listed, dict)
+        and listed
+        and all(isinstance(site, str) and isinstance(names, list) for site, names in listed.items())
+    )
+    if not fine or not all(
+        isinstance(name, str) and name.strip() for names in listed.values() for name in names
+    ):
+        raise ValueError(
+            f"{path} must map each site to a list of its names, such as {{HARBOR-T2: [Harbor, harbour]}}"
+        )
     sites = {}
     for site, names in listed.items():
         for name in [site, *names]:

@@ -6,7 +6,8 @@ import numpy as np
 
 
 class LogRank(NamedTuple):
-    """p_value : NaN where the test could not be made; why : the reason then, else ""; left_out : groups that the test says nothing about."""
+    """p_value : NaN where the test could not be made; why : the reason then, else ""; left_out : groups
+    that the test says nothing about."""
 
     p_value: float
     why: str
@@ -14,11 +15,14 @@ class LogRank(NamedTuple):
 
 
 def log_rank(hours, seen, group):
-    """The log-rank test that the groups wait alike, as a LogRank; it never raises for want of data.
+    """Test whether the groups wait alike, by the log-rank test; it never raises for want of data.
 
-    hours (n,) : waiting times, not negative. seen (n,) : whether the wait ended; else it goes on. group (n,) : names.
-    A group of which no ticket waited as long as the first one that ended, of any group, was never watched while anything happened: it expects no
-    end, makes the covariance singular, and is left out (as in R's survdiff). Source: Mantel 1966; Peto and Peto 1972.
+    hours (n,) : waiting times, not negative. seen (n,) : whether the wait ended; else it goes on. group
+    (n,) : names.
+    A group of which no ticket waited as long as the first one that ended, of any group, was never
+    watched while anything happened: it expects no
+    end, makes the covariance singular, and is left out (as in R's survdiff). Source: Mantel 1966; Peto
+    and Peto 1972.
     """
     from statsmodels.duration.survfunc import survdiff
 
@@ -40,21 +44,28 @@ def log_rank(hours, seen, group):
     except (np.linalg.LinAlgError, ValueError, ZeroDivisionError, IndexError):
         p_value = np.nan
     if not np.isfinite(p_value):
-        return LogRank(np.nan, "hardly any two groups had open tickets of one age when a wait ended", left_out)
+        return LogRank(
+            np.nan, "hardly any two groups had open tickets of one age when a wait ended", left_out
+        )
     return LogRank(p_value, "", left_out)
 
 
 def kaplan_meier_median(hours, seen):
-    """Median of waiting times by Kaplan-Meier, in hours: (median, low, high), 95% interval; inf where it is not reached, or nothing ended.
+    """Estimate the median wait, in hours: (median, low, high), 95% interval; inf where it is not
+    reached, or nothing ended.
 
-    hours (n,) : how long each ticket waited, or waits; seen (n,) : whether the wait ended. Source: Kaplan and Meier 1958, Brookmeyer and Crowley 1982.
+    hours (n,) : how long each ticket waited, or waits; seen (n,) : whether the wait ended. Source:
+    Kaplan and Meier 1958; the interval is that of
+    Brookmeyer and Crowley 1982.
     """
     from statsmodels.duration.survfunc import SurvfuncRight
 
     hours, seen = np.asarray(hours, float), np.asarray(seen, bool)
     if not seen.any():
         return np.inf, np.inf, np.inf
-    with np.errstate(divide="ignore", invalid="ignore"):  # at both ends of the curve, where its interval is a point
+    with np.errstate(
+        divide="ignore", invalid="ignore"
+    ):  # at both ends of the curve, where its interval is a point
         curve = SurvfuncRight(hours, seen)
         median = curve.quantile(0.5)
         try:
@@ -65,9 +76,11 @@ def kaplan_meier_median(hours, seen):
 
 
 def welch_ratio(ours, others):
-    """(ratio, low, high) of the means behind two samples of logarithms, 95% interval by Welch; NaN where it cannot be known.
+    """Compare the means of two samples of logarithms: (ratio, low, high), 95% interval by Welch; NaN
+    where it cannot be known.
 
-    That is: fewer than two values in a sample, or no spread at all in both. Source: Welch 1947.
+    That is the case with fewer than two values in a sample, or without any spread in both. Source:
+    Welch 1947.
     """
     from scipy import stats
 
@@ -80,9 +93,11 @@ def welch_ratio(ours, others):
 
 
 def history_verdict(n_tickets, timed, n_weeks, tested, *, least_weeks, least_values=100):
-    """("ok", "") or ("too little history", one sentence): whether growth, surges, backlogs and slow topics can be found tonight.
+    """Judge whether anything can be found tonight: ("ok", "") or ("too little history", one sentence
+    with the reason).
 
-    tested : kinds that could be tested tonight. least_weeks : weeks of memory that a test needs; least_values : earlier values that it is ranked
+    tested : kinds that could be tested tonight. least_weeks : weeks of memory that a test needs;
+    least_values : earlier values that it is ranked
     among, and which take some weeks more.
     """
     if tested:
@@ -91,9 +106,15 @@ def history_verdict(n_tickets, timed, n_weeks, tested, *, least_weeks, least_val
     if not n_tickets:
         return "too little history", f"{what}: there is no ticket."
     if not timed:
-        return "too little history", f"{what}: the source gives no times of creation, so there are no weeks to compare."
-    weeks = "1 week" if n_weeks == 1 else f"{n_weeks} weeks"
+        return (
+            "too little history",
+            f"{what}: the source gives no times of creation, so there are no weeks to compare.",
+        )
+    weeks, count = (
+        "1 week" if n_weeks == 1 else f"{n_weeks} weeks",
+        "1 ticket" if n_tickets == 1 else f"{n_tickets:,} tickets",
+    )
     return "too little history", (
-        f"{what}: {n_tickets:,} tickets of {weeks} are too short a past; a test needs {least_weeks} weeks of memory, and after them at least "
+        f"{what}: {count} of {weeks} are too short a past; a test needs {least_weeks} weeks of memory, and after them at least "
         f"{least_values} earlier values to know how rare a surprise is."
     )

@@ -1,4 +1,5 @@
-"""What Slurm says of its users and accounts: the output of `sacctmgr --parsable2 show user|account`, asked live or saved."""
+"""What Slurm says of its users and accounts: the output of `sacctmgr --parsable2 show user|account`, asked
+live or saved."""
 
 HEADERS = {"User", "Def Acct"}, {"Account", "Org"}
 FORMATS = {"user": "User,DefaultAccount", "account": "Account,Org"}
@@ -6,9 +7,11 @@ PROSE = ("Descr", "Org")  # columns that hold what people wrote; --parsable2 doe
 
 
 def split_row(line, header):
-    """The cells of one line, a list as long as `header`; one of another length where they are too few, or too many and nobody knows why.
+    """The cells of one line, a list as long as `header`; one of another length where they are too few,
+    or too many and nobody knows why.
 
-    A bar within a description makes cells too many: these belong to the description, or where none was asked for to the organisation.
+    A bar within a description makes cells too many: these belong to the description, or where none was
+    asked for to the organisation.
     """
     cells = line.split("|")
     more = len(cells) - len(header)
@@ -20,9 +23,11 @@ def split_row(line, header):
 
 
 def read_accounts(lines, bad):
-    """({user: default account}, {account: department}) from `lines`, one table or several, each with its header; names of users in small letters.
+    """({user: default account}, {account: department}) from `lines`, one table or several, each with
+    its header; names of users in small letters.
 
-    A line that is none of a table is added to the list `bad` as (number, reason). ValueError of one line where there is no header.
+    A line that is none of a table is added to the list `bad` as (number, reason). ValueError of one
+    line where there is no header.
     """
     default_account, department_of, header = {}, {}, []
     for number, line in enumerate(filter(str.strip, lines), 1):
@@ -31,7 +36,9 @@ def read_accounts(lines, bad):
             header = line.split("|")
             continue
         if not header:
-            raise ValueError("it is no output of sacctmgr --parsable2 with its header, User|Def Acct or Account|Org")
+            raise ValueError(
+                "it is no output of sacctmgr --parsable2 with its header, User|Def Acct or Account|Org"
+            )
         cells = split_row(line, header)
         if len(cells) != len(header):
             bad.append((number, f"{len(cells)} columns, not {len(header)}"))

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import REAL_DATA, refused, run_cells, run_here
+from conftest import REAL_DATA, refused, run_here
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from osticket_tables import entry, rows_of, thread, ticket, write_sqlite
