@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import from_notebook, refused, run_cells
+from conftest import from_notebook, refused, run_cells, run_here
 
 import helpers
 import sources
@@ -359,7 +359,7 @@ def test_a_source_that_lacks_something_is_told_in_words(name, tmp_path, recwarn)
 def test_waiting_times_need_no_measured_model_and_no_test_that_can_be_made(tmp_path):
     """A young department of which every ticket is open and younger than any closing: the log-rank test would divide by nothing."""
     clean = few(12)
-    clean["department"] = np.where(clean.created >= END - pd.Timedelta(days=1), "archaeology", "physics")
+    clean["department"] = np.where(clean.created >= END - pd.Timedelta(days=3), "archaeology", "physics")
     young = clean.department == "archaeology"
     clean.loc[young, "created"] = END - pd.Timedelta(minutes=5)
     clean.loc[young, ["closed", "first_response"]] = pd.NaT
