@@ -5,11 +5,13 @@ Sources    how far each goes, and what lies behind a study's silence   read_stat
 Known      of which studies finding nothing is news                   unknown_studies, silence
 """
 
+import contextlib
 import json
 import re
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 
 from helpers import FINDING_COLUMNS
 
@@ -132,6 +134,15 @@ def read_verdicts(folder, studies):
         except (OSError, ValueError, KeyError, TypeError):  # run by hand, or by a version that records none
             continue
     return verdicts
+
+
+def studies_that_judged_nothing(folder, studies):
+    """List the `studies` whose table of scores below `folder`, data/scores, is there without a row: nothing found among nothing is no news."""
+    unjudged = []
+    for study in studies:
+        with contextlib.suppress(OSError, ValueError):  # a table that is not there or damaged is the failure of its study
+            unjudged += [study] * (pq.read_metadata(folder / f"{study}.parquet").num_rows == 0)
+    return unjudged
 
 
 def unknown_studies(nights, missing, statuses, verdicts, damaged):
