@@ -12,6 +12,7 @@ from PIL import Image
 
 from helpers import FINDING_COLUMNS, write_findings
 from nightshift.incidents.intake import check_findings
+from nightshift.runs import VERSION
 from solutions import record_feedback
 
 NOTEBOOK = "digest.ipynb"
@@ -457,7 +458,8 @@ def test_a_night_without_findings_reassures_only_where_every_study_could_find_so
     (tmp_path / "data/raw/telemetry").mkdir(parents=True)
     (tmp_path / "data/raw/telemetry/status.json").write_text(json.dumps({"state": status, "newest": "2026-01-31T23:50:00+00:00"}))
     (tmp_path / "reports/2026-01-31/telemetry").mkdir(parents=True)
-    (tmp_path / "reports/2026-01-31/telemetry/4_analyse.json").write_text(json.dumps({"values": {"verdict": verdict}}))
+    record = {"version": VERSION, "outcome": "ok", "values": {"verdict": verdict}}
+    (tmp_path / "reports/2026-01-31/telemetry/4_analyse.json").write_text(json.dumps(record))
     names, page = night(tmp_path)
     assert names["headline"] == (f"4 of 5 studies reported; {says}." if says else "Nothing to report. Incidents tonight: none.")
     assert ("nothing to report" in page.lower()) == (says == "")
