@@ -3,6 +3,7 @@
 import html
 import json
 import re
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from conftest import REPOSITORY, refused, run_cells
 from PIL import Image
 
 from helpers import FINDING_COLUMNS, write_findings
+from nightshift.incidents.archive import names_since, read_nights, watched_studies
 from nightshift.incidents.intake import check_findings
 from nightshift.runs import VERSION
 from solutions import record_feedback
@@ -128,8 +130,6 @@ def test_a_night_that_runs_again_keeps_its_names_and_touches_no_later_one(tmp_pa
     again = incidents(tmp_path, "2026-01-29").set_index("what").incident
     assert again[second.index].to_dict() == second.to_dict()
     assert again["failing source D_DISK"] not in set(second)
-    night(tmp_path, *rows(28), more, day="2026-01-28")  # the first night, of which no earlier one knows the names
-    assert incidents(tmp_path, "2026-01-28").set_index("what").incident["failing source A_DISK"] == second["failing source A_DISK"]
     assert all(path.read_bytes() == content for path, content in files.items() if path.name.startswith("2026-01-30"))
 
 
@@ -148,11 +148,6 @@ def test_what_had_ended_before_the_first_night_is_listed_apart_and_is_no_news(tm
         "failing source E_DISK": "over",
         "failing source F_DISK": "new",
     }
-    nights = {study: "2026-02-01" for study in STUDIES if study != "telemetry"}
-    night(tmp_path, DISK, ended, late, day="2026-02-01", nights=nights, missing=["telemetry"])
-    old = finding("telemetry", "memleak", "n7", "B", "2026-01-25", "2026-01-26")
-    night(tmp_path, DISK, ended, late, old, day="2026-02-02")  # a study that comes back
-    assert incidents(tmp_path, "2026-02-02").set_index("what").state["memory leak on n7"] == "over"
 
 
 def test_the_evidence_chooses_what_is_proposed_and_says_why(tmp_path):
@@ -213,6 +208,15 @@ def of_others(path):
     pd.DataFrame({"incident": ["x"]}).to_parquet(path)
 
 
+@pytest.fixture(scope="module")
+def two_nights(tmp_path_factory):
+    """The archive of two nights, of which the second has an incident more."""
+    products = tmp_path_factory.mktemp("two")
+    night(products, DISK, day="2026-01-30")
+    night(products, DISK, LEAK, day="2026-01-31")
+    return products
+
+
 @pytest.mark.parametrize(
     ("table", "damage", "why"),
     [
@@ -220,25 +224,46 @@ def of_others(path):
         ("2026-01-31_findings.parquet", cut, "Parquet"),
         ("2026-01-31_findings.parquet", lambda path: path.unlink(), "it is missing"),
         ("2026-01-31.parquet", of_others, "it has no column state, night,"),
+        ("2026-01-31.parquet", lambda path: pd.read_parquet(path).assign(studies="x").to_parquet(path), "its column studies holds no lists"),
+        ("2026-01-31_findings.parquet", lambda path: pd.read_parquet(path).assign(start="x").to_parquet(path), "its column start holds no times"),
     ],
 )
-def test_an_earlier_night_with_a_damaged_table_is_left_out_and_noted(tmp_path, table, damage, why):
-    night(tmp_path, DISK, day="2026-01-30")
-    night(tmp_path, DISK, LEAK, day="2026-01-31")
-    damage(tmp_path / "data/incidents" / table)
+def test_a_damaged_table_of_a_night_leaves_that_night_out_and_says_why(two_nights, tmp_path, table, damage, why):
+    archive = shutil.copytree(two_nights / "data/incidents", tmp_path / "data/incidents")
+    damage(archive / table)
+    nights, [note] = read_nights(archive, "2026-01-01", "2026-02-01")
+    assert list(nights) == ["2026-01-30"]
+    assert note.startswith(f"The night 2026-01-31 is left out, since data/incidents/{table} cannot be read (")
+    assert why in note
+    assert str(tmp_path) not in note
+    assert len(names_since(archive, "2026-01-31")) == 0
+
+
+def test_studies_are_watched_that_reported_on_the_last_night_unless_it_is_long_ago(two_nights, tmp_path):
+    archive = shutil.copytree(two_nights / "data/incidents", tmp_path / "incidents")
+    assert watched_studies(archive, "2026-01-30") == set()  # the first night
+    assert watched_studies(archive, "2026-02-01") == watched_studies(archive, "2026-02-03") == set(STUDIES)  # over a week-end
+    assert watched_studies(archive, "2026-02-04") == set()
+    about = json.loads((archive / "2026-01-31.json").read_text())
+    (archive / "2026-01-31.json").write_text(json.dumps(about | {"studies": {"transfers": "2026-01-31"}}))
+    assert watched_studies(archive, "2026-02-01") == {"transfers"}  # the others return after a night without them
+    cut(archive / "2026-01-31.json")
+    (archive / "2026-01-31.json").write_text("{")
+    assert watched_studies(archive, "2026-02-01") is None  # nobody knows, so all is news
+
+
+def test_an_earlier_night_with_a_damaged_table_is_left_out_and_noted(two_nights, tmp_path):
+    shutil.copytree(two_nights / "data/incidents", tmp_path / "data/incidents")
+    cut(tmp_path / "data/incidents/2026-01-31.parquet")
     later = {"end": pd.Timestamp("2026-02-01 23:00", tz="UTC")}
     names, page = night(tmp_path, DISK | later, LEAK | later, day="2026-02-01")
-    assert names["RECORDED"]["warnings"] == names["notes"]
     told = incidents(tmp_path, "2026-02-01").set_index("what")
     assert told[["state", "first_seen"]].T.to_dict("list") == {
         "failing source A_DISK": ["ongoing", "2026-01-30"],  # known from the night before
         "memory leak on n1": ["new", "2026-02-01"],  # begins anew
     }
     kept = json.loads((tmp_path / "data/incidents/2026-02-01.json").read_text())
-    (note,) = kept["notes"]
-    assert note.startswith(f"The night 2026-01-31 is left out, since data/incidents/{table} cannot be read (")
-    assert why in note
-    assert str(tmp_path) not in note
+    assert names["RECORDED"]["warnings"] == names["notes"] == kept["notes"]
     assert "its incidents are known from the other nights, or begin anew" in page
     assert kept["nights"] == 2
 
