@@ -34,7 +34,9 @@ RUN = """
         --given {params.given:q} --later {params.later:q}
 """
 FIXED = {"python": sys.executable, "root": str(ROOT)}
-CODE = ["helpers.py", "kernels.py", "sources.py", *sorted(map(str, Path("nightshift").rglob("*.py")))]  # what the notebooks import
+DRIVES = {"__main__", "chain", "cli", "config", "kernel", "parameters", "products"}  # modules that run notebooks and that none imports
+MODULES = [path for path in Path("nightshift").rglob("*.py") if path.stem not in DRIVES or path.parent.name != "nightshift"]
+CODE = ["helpers.py", "kernels.py", "sources.py", *sorted(map(str, MODULES))]  # what the notebooks import
 
 
 def source_files(wildcards):

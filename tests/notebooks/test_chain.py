@@ -18,6 +18,7 @@ from conftest import REPOSITORY, run_chain
 
 from nightshift.cli import sweep
 from nightshift.config import ConfigError, check
+from nightshift.products import fingerprint
 from nightshift.runs import read_run
 from publishing.digests import OF_FINDING, OF_INCIDENT, OF_PROPOSAL
 
@@ -378,14 +379,16 @@ def test_a_server_is_asked_again_while_it_had_not_everything_and_a_file_is_not(m
     for state, asked in (("ok", False), ("partial", True)):
         kept = []
         for study in ("left", "right"):
-            status = folder / f"data/raw/{study}/status.json"
-            before, text = status.stat(), status.read_text()
-            status.write_text(json.dumps(json.loads(text) | {"state": state}))
-            kept.append((status, text, before))
+            status, record = folder / f"data/raw/{study}/status.json", folder / NIGHT / study / "1_extract.json"
+            kept += [(path, path.read_text(), path.stat()) for path in (status, record)]
+            status.write_text(json.dumps(json.loads(status.read_text()) | {"state": state}))
+            run = json.loads(record.read_text())
+            run["products"][f"data/raw/{study}/status.json"] = fingerprint(status)
+            record.write_text(json.dumps(run))
         plan = planned(folder)
-        for status, text, before in kept:  # so that it does not pass for a new one in later tests
-            status.write_text(text)
-            os.utime(status, ns=(before.st_atime_ns, before.st_mtime_ns))
+        for path, text, before in kept:  # so that it does not pass for a new one in later tests
+            path.write_text(text)
+            os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
         assert ("left/1_extract.log" in plan) == asked, plan
         assert "right/1_extract.log" not in plan
     plan = planned(folder, day="2026-02-01")
