@@ -16,11 +16,8 @@ from nightshift.chain import Night, files_of, findings_of
 from nightshift.config import DIGEST, SIMULATE, ConfigError, check, is_server, read_yaml
 from steps import STEPS, pages_of
 
-if not config:
-    config |= read_yaml("config.yaml")
-
 try:
-    NIGHT = Night(check(config))
+    NIGHT = Night(check(config or read_yaml("config.yaml")))
 except ConfigError as error:
     print("\n".join(f"nightshift: {line}" for line in error.lines), file=sys.stderr, flush=True)
     os._exit(2)

@@ -434,9 +434,13 @@ def test_a_file_that_the_digest_is_told_to_read_starts_it_again(mended, name):
     """kinds.yaml by default, and the proposals where the configuration says."""
     folder, config = mended[0], (mended[0] / "config.yaml").read_text()
     text, before = (folder / name).read_text(), (folder / name).stat()
+    record = folder / NIGHT / "digest_run.json"
+    run = record.read_text()
     (folder / "config.yaml").write_text(yaml.safe_dump(yaml.safe_load(config) | {"digest": {"solutions": "events.csv"}}))
+    record.write_text(json.dumps(json.loads(run) | {"given": json.loads(run)["given"] | {"solutions": "events.csv"}}))  # else that starts it
     (folder / name).write_text(text + "# another line\n")
     plan = planned(folder, target="digest")
+    record.write_text(run)
     (folder / "config.yaml").write_text(config)
     (folder / name).write_text(text)
     os.utime(folder / name, ns=(before.st_atime_ns, before.st_mtime_ns))
