@@ -88,6 +88,15 @@ def test_markup_in_raw_outputs_is_disarmed(tmp_path):
     assert not BeautifulSoup(content, "html.parser").select("script, img, [onerror], a[href]")
 
 
+def test_styles_and_scripts_of_raw_outputs_leave_no_text(tmp_path):
+    frame = pd.DataFrame({"a": [1]})
+    markup = f"<div><style scoped>.dataframe tbody {{ vertical-align: top; }}</style>{frame.to_html()}<SCRIPT>let x = 1</SCRIPT ></div>"
+    content, _ = pages.render_notebook(executed(tmp_path / "n.ipynb", ("x", {"text/html": markup})))
+    text = BeautifulSoup(content, "html.parser").get_text()
+    assert not [word for word in ("vertical-align", "let x") if word in text]
+    assert "a" in text
+
+
 def test_code_is_coloured_and_stays_text(tmp_path):
     source = 'x = "</pre><script>alert(1)</script> &amp;"  # why'
     content, _ = pages.render_notebook(executed(tmp_path / "n.ipynb", ("1", {"text/plain": "1"}), (source, {"text/plain": "2"})))
