@@ -2,11 +2,13 @@
 
     nightshift run --config site.yaml --day 2026-01-31
 
-Exit codes, the same for every command: 0 all is well; 1 the site is published, but a study, the digest or the mail failed; 2 the configuration or the
-command is wrong, and nothing ran; 3 another run writes to the same folder, and this one did nothing.
+Exit codes, the same for every command: 0 all is well; 1 the site is published, but a study, the digest or the
+mail failed; 2 the configuration or the command is wrong, and nothing ran; 3 another run writes to the same
+folder, and this one did nothing.
 """
 
 import contextlib
+import io
 import json
 import os
 import re
@@ -24,10 +26,17 @@ import typer
 REPOSITORY = Path(__file__).resolve().parents[1]
 WELL, FAILED, WRONG, LOCKED = range(4)
 CODES = (
-    "Exit codes: 0 all is well; 1 published, but a study, the digest or the mail failed; 2 the configuration or the command is wrong, and nothing ran; "
+    "Exit codes: 0 all is well; 1 published, but a study, the digest or the mail failed; "
+    "2 the configuration or the command is wrong, and nothing ran; "
     "3 another run writes to the same folder."
 )
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, help=CODES)
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help=CODES,
+)
 Config = Annotated[Path, typer.Option(help="the configuration, a YAML file")]
 Cores = Annotated[str, typer.Option(help="processors to use at once: a number, or all")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="no lines of progress; what went wrong is still said")]
@@ -41,7 +50,9 @@ def nightshift():
 @app.command(epilog=CODES)
 def run(
     config: Config = Path("config.yaml"),
-    day: Annotated[str, typer.Option(help="the night to report, such as 2026-01-31; default: that of the configuration")] = "",
+    day: Annotated[
+        str, typer.Option(help="the night to report, such as 2026-01-31; default: that of the configuration")
+    ] = "",
     cores: Cores = "all",
     quiet: Quiet = False,
 ):
@@ -60,12 +71,14 @@ def main():
     app(prog_name="nightshift")
 
 
-# ------------------------------------------------------------------------------------------------------------ one night
+# -------------------------------------------------------------------------------------------------- one night
 
 
 def run_night(path, day, cores="all", quiet=False):
     """Run chain, digest and site of one night; returns the exit code of the command."""
-    path = Path(path).expanduser().resolve()  # before the folder changes: notebooks and products count from the repository
+    path = (
+        Path(path).expanduser().resolve()
+    )  # before the folder changes: notebooks and products count from the repository
     os.chdir(REPOSITORY)
     from nightshift.config import ConfigError, load
 
@@ -93,16 +106,20 @@ def run_night(path, day, cores="all", quiet=False):
 
 
 def run_chain(config, root, cores, quiet=False):
-    """Run the steps of all studies and then the digest for the night of the checked `config`; WELL or FAILED."""
+    """Run the steps of all studies and then the digest for the night of `config`, checked; WELL or FAILED."""
     log = root / "reports" / config["day"] / "chain.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text("", encoding="utf-8")
-    failed = [target for target in ("all", "digest") if not run_target(target, config, root, cores, log, quiet)]
+    failed = [
+        target for target in ("all", "digest") if not run_target(target, config, root, cores, log, quiet)
+    ]
     return FAILED if failed else WELL
 
 
 def run_target(target, config, root, cores, log, quiet=False):
-    """Let Snakemake make `target`, "all" or "digest"; whether it could. What it says goes to the file `log`; it is shown where no record says more."""
+    """Let Snakemake make `target`, "all" or "digest"; whether it could. What it says goes to the file `log`;
+    it is shown where no record says more.
+    """
     from nightshift.runs import end_unrun, failed_since, iso
 
     report, begun, size = log.parent, iso(datetime.now(UTC)), log.stat().st_size
@@ -120,20 +137,40 @@ def run_target(target, config, root, cores, log, quiet=False):
 
 
 def arguments_of(target, config, cores, folder):
-    """(arguments with which Snakemake makes `target` for the checked `config`, which is written to `folder`; lines about products that it makes again)."""
+    """(arguments with which Snakemake makes `target` for the checked `config`, which is written to `folder`;
+    lines about products that it makes again).
+    """
     from nightshift.chain import Night
 
     typed, forced = folder / "config.json", Night(config).forced(target)
     typed.write_text(json.dumps(config), encoding="utf-8")  # JSON, so that each value arrives in its type
-    arguments = ["--configfile", str(typed), "--cores", cores, "--keep-going", "--rerun-incomplete", "--nolock"]
-    arguments += [*(["--forcerun", *forced] if forced else []), "--rerun-triggers", "mtime", "params", "input", "--", target]
+    arguments = [
+        "--configfile",
+        str(typed),
+        "--cores",
+        cores,
+        "--keep-going",
+        "--rerun-incomplete",
+        "--nolock",
+    ]
+    arguments += [
+        *(["--forcerun", *forced] if forced else []),
+        "--rerun-triggers",
+        "mtime",
+        "params",
+        "input",
+        "--",
+        target,
+    ]
     return arguments, [line for line in forced.values() if line != "due"]
 
 
 def watched(arguments, log, quiet):
-    """Exit code of Snakemake with these arguments, in a process of its own; its lines of progress are shown unless `quiet`, all else goes to `log`.
+    """Exit code of Snakemake with these arguments, in a process of its own; its lines of progress are shown
+    unless `quiet`, all else goes to `log`.
 
-    The process is a fork of this one: what Snakemake imports is imported once for both targets, which takes a second of a processor.
+    The process is a fork of this one: what Snakemake imports is imported once for both targets, which takes a
+    second of a processor.
     """
     import snakemake.cli
 
@@ -145,6 +182,7 @@ def watched(arguments, log, quiet):
         os.dup2(writing, 2)
         if quiet:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.stdout, sys.stderr = (io.TextIOWrapper(io.FileIO(n, "w"), line_buffering=True) for n in (1, 2))
         code = 1
         try:
             snakemake.cli.main(arguments)
@@ -178,7 +216,7 @@ def last_words(text):
     return one_line(" ".join(words))[:250] or "it said nothing"
 
 
-# ------------------------------------------------------------------------------------------------------------ the folder
+# ------------------------------------------------------------------------------------------------- the folder
 
 
 class Busy(Exception):
@@ -187,7 +225,9 @@ class Busy(Exception):
 
 @contextlib.contextmanager
 def held(folder):
-    """Let one run at a time write below `folder`; Busy names the process that does. The system releases it, however this process ends."""
+    """Let one run at a time write below `folder`; Busy names the process that does. The system releases it,
+    however this process ends.
+    """
     from filelock import FileLock, Timeout
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -198,12 +238,17 @@ def held(folder):
             yield
     except Timeout:
         who = holder.read_text().strip() if holder.exists() else "unknown"
-        raise Busy(f"another run (process {who}) writes to {folder.resolve()}; wait for it, or set another `products` folder") from None
+        raise Busy(
+            f"another run (process {who}) writes to {folder.resolve()}; wait for it, "
+            "or set another `products` folder"
+        ) from None
 
 
 def sweep(folder):
-    """Remove what killed runs left half written below `folder`: hidden files with 8 hexadecimal digits before their name, as `atomic` in helpers.py
-    makes them. Those of the last hour stay, in case somebody works in a notebook beside the chain."""
+    """Remove what killed runs left half written below `folder`: hidden files with 8 hexadecimal digits before
+    their name, as `atomic` in helpers.py makes them. Those of the last hour stay, in case somebody works in a
+    notebook beside the chain.
+    """
     for name in ("data", "encoders", "models", "plots", "reports"):
         for path in (folder / name).rglob(f".{'[0-9a-f]' * 8}-*"):
             with contextlib.suppress(OSError):  # it is somebody else's

@@ -1,9 +1,11 @@
-"""The configuration of a run: one place that reads it, checks it as a whole before anything runs, and gives every value its type.
+"""The configuration of a run: one place that reads it, checks it as a whole before anything runs, and gives
+every value its type.
 
     config = load("site.yaml", day="2026-01-31")
 
-A mistake is one line that begins with the path of the setting, such as `studies.transfers.train.epochs`; all of them are said at once. Types and
-ranges of the parameters of notebooks are those that the notebooks declare (parameters.py).
+A mistake is one line that begins with the path of the setting, such as `studies.transfers.train.epochs`; all
+of them are said at once. Types and ranges of the parameters of notebooks are those that the notebooks declare
+(parameters.py).
 """
 
 import difflib
@@ -15,7 +17,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    create_model,
+)
 
 from nightshift.parameters import Choice, Range, declared_at
 from nightshift.runs import one_line, read_notebook
@@ -24,7 +34,12 @@ from steps import STEPS, check_marks, findings_named, pages_of, site_settings
 
 NOTEBOOKS = Path("notebooks")
 SIMULATE, DIGEST = str(NOTEBOOKS / "simulate.ipynb"), str(NOTEBOOKS / "digest.ipynb")
-SHARED = ["day", "products", "alarm_rate", "false_discovery_rate"]  # given to every notebook that declares them
+SHARED = [
+    "day",
+    "products",
+    "alarm_rate",
+    "false_discovery_rate",
+]  # given to every notebook that declares them
 SHARE = Range(0.0, 1.0, False, False)
 RANGES = {"alarm_rate": SHARE, "false_discovery_rate": SHARE}  # wherever a notebook declares none
 LIVE = ("sacct", "sacctmgr", "this_machine")  # sources that are asked and have no address
@@ -38,11 +53,13 @@ class ConfigError(ValueError):
         super().__init__("\n".join(self.lines))
 
 
-# ------------------------------------------------------------------------------------------------------- reading YAML
+# ----------------------------------------------------------------------------------------------- reading YAML
 
 
 class Loader(yaml.SafeLoader):
-    """YAML whose numbers are those of version 1.2: `1e-3` and `5e-05` are numbers, `010` is ten, `12:30` is text."""
+    """YAML whose numbers are those of version 1.2: `1e-3` and `5e-05` are numbers, `010` is ten, `12:30` is
+    text.
+    """
 
 
 Loader.yaml_implicit_resolvers = {
@@ -50,7 +67,9 @@ Loader.yaml_implicit_resolvers = {
     for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 INT = re.compile(r"[-+]?[0-9][0-9_]*$|0o[0-7]+$|0x[0-9a-fA-F]+$")
-FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9]*)?)([eE][-+]?[0-9]+)?$|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$")
+FLOAT = re.compile(
+    r"[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9]*)?)([eE][-+]?[0-9]+)?$|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$"
+)
 Loader.add_implicit_resolver("tag:yaml.org,2002:int", INT, list("-+0123456789"))
 Loader.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+.0123456789"))
 
@@ -71,7 +90,9 @@ Loader.add_constructor("tag:yaml.org,2002:float", construct_float)
 
 
 def read_yaml(path):
-    """The mapping in the YAML file at `path`; ConfigError names names that are no text or are given twice, with their lines."""
+    """The mapping in the YAML file at `path`; ConfigError names names that are no text or are given twice,
+    with their lines.
+    """
     try:
         text = Path(path).read_text(encoding="utf-8")
         node = yaml.compose(text, Loader)
@@ -89,7 +110,9 @@ def read_yaml(path):
 
 
 def wrong_names(node, where):
-    """One line for each name in the YAML `node`, whose path is `where`, that is no text or is given twice; at any depth."""
+    """One line for each name in the YAML `node`, whose path is `where`, that is no text or is given twice; at
+    any depth.
+    """
     lines = []
     if isinstance(node, yaml.SequenceNode):
         for n, one in enumerate(node.value):
@@ -98,14 +121,20 @@ def wrong_names(node, where):
         return lines
     first = {}
     for key, value in node.value:
-        line, path = key.start_mark.line + 1, f"{where}.{key.value}".lstrip(".") if isinstance(key, yaml.ScalarNode) else where
+        line, path = (
+            key.start_mark.line + 1,
+            f"{where}.{key.value}".lstrip(".") if isinstance(key, yaml.ScalarNode) else where,
+        )
         if key.tag == "tag:yaml.org,2002:merge":
             continue
         if not isinstance(key, yaml.ScalarNode):
             lines.append(f"{where or 'the configuration'}: a name on line {line} is no text")
         elif key.tag != "tag:yaml.org,2002:str":
             read = Loader("").construct_object(key, deep=True)
-            lines.append(f'{where or "the configuration"}: the name {key.value} is read as {read} by YAML: write "{key.value}" (line {line})')
+            lines.append(
+                f"{where or 'the configuration'}: the name {key.value} is read as {read} by YAML: "
+                f'write "{key.value}" (line {line})'
+            )
         elif key.value in first:
             lines.append(f"{path} is given twice, on line {first[key.value]} and on line {line}")
         else:
@@ -114,7 +143,7 @@ def wrong_names(node, where):
     return lines
 
 
-# -------------------------------------------------------------------------------------------------- values and types
+# ------------------------------------------------------------------------------------------- values and types
 
 
 def as_number(value):
@@ -169,11 +198,22 @@ def field_of(one):
         "dict": (dict, lambda value: plain({} if value is None else value)),
     }
     kind, coerce = kinds.get(one.kind.partition("[")[0], (Any, plain))
-    made = Annotated[kind, Field(strict=True, allow_inf_nan=False)] if kind is float else Annotated[kind, Field(strict=True)]
+    made = (
+        Annotated[kind, Field(strict=True, allow_inf_nan=False)]
+        if kind is float
+        else Annotated[kind, Field(strict=True)]
+    )
     return Annotated[made, BeforeValidator(coerce), AfterValidator(of_range(bounds))]
 
 
-WORDS = {"float": "a number", "int": "a whole number", "str": "text", "bool": "true or false", "list": "a list of finite values", "dict": "a mapping of finite values"}
+WORDS = {
+    "float": "a number",
+    "int": "a whole number",
+    "str": "text",
+    "bool": "true or false",
+    "list": "a list of finite values",
+    "dict": "a mapping of finite values",
+}
 
 
 def needed(one):
@@ -192,20 +232,24 @@ def model_of(notebook, stamp):
 
 
 def typed(where, given, notebook):
-    """(values of `given` with the types that `notebook` declares, lines of what is wrong); `where` is their path in the configuration."""
+    """(values of `given` with the types that `notebook` declares, lines of what is wrong); `where` is their
+    path in the configuration.
+    """
     if given is None:
         return {}, []
     if not isinstance(given, dict):
         return {}, [f"{where} must be a mapping of parameters, such as {{}}"]
     known = declared_at(notebook)
     lines, good = [], {}
-    for name, value in given.items():
+    for name in given:
         if name not in known:
             nearest = difflib.get_close_matches(str(name), known, 1, 0.6)
             more = f"; the nearest is {nearest[0]}" if nearest else ""
             lines.append(f"{where}: {notebook} declares no parameter {name!r}, only {', '.join(known)}{more}")
     try:
-        model = model_of(notebook, Path(notebook).stat().st_mtime_ns).model_validate({name: given[name] for name in known if name in given})
+        model = model_of(notebook, Path(notebook).stat().st_mtime_ns).model_validate(
+            {name: given[name] for name in known if name in given}
+        )
         good = {name: getattr(model, name) for name in given if name in known}
     except ValidationError as error:
         for name in dict.fromkeys(str(one["loc"][0]) for one in error.errors()):
@@ -222,7 +266,7 @@ def refusal(where, value, one):
     return f"{where} is {shown}: it must be {needed(one)}{note}"
 
 
-# ------------------------------------------------------------------------------------------------- the whole of a file
+# ---------------------------------------------------------------------------------------- the whole of a file
 
 
 class Settings(BaseModel):
@@ -233,7 +277,9 @@ class Settings(BaseModel):
     day: Any = None
     products: Annotated[str, BeforeValidator(as_text)] = ""
     alarm_rate: Annotated[float, BeforeValidator(as_number), Field(gt=0, lt=1, allow_inf_nan=False)] = 0.005
-    false_discovery_rate: Annotated[float, BeforeValidator(as_number), Field(gt=0, lt=1, allow_inf_nan=False)] = 0.05
+    false_discovery_rate: Annotated[
+        float, BeforeValidator(as_number), Field(gt=0, lt=1, allow_inf_nan=False)
+    ] = 0.05
     retrain_days: Annotated[float, BeforeValidator(as_number), Field(gt=0, allow_inf_nan=False)] = 7
     keep_nights: Any = 0
     site_url: Any = ""
@@ -252,27 +298,42 @@ NEEDED = {
 
 
 def load(path, day=None):
-    """The configuration in the YAML file at `path`, checked and typed, as a dict; `day` replaces its night. ConfigError for what is wrong."""
+    """The configuration in the YAML file at `path`, checked and typed, as a dict; `day` replaces its night.
+    ConfigError for what is wrong.
+    """
     return check(read_yaml(path) | ({"day": day} if day else {}))
 
 
 def check(config):
-    """`config`, a dict as YAML or JSON gives it, with every value in its type; ConfigError holds a line for each mistake.
+    """`config`, a dict as YAML or JSON gives it, with every value in its type; ConfigError holds a line for
+    each mistake.
 
-    The keys stay those of the file; nothing is filled in. Must be called in the repository, where the notebooks are.
+    The keys stay those of the file; nothing is filled in. Must be called in the repository, where the
+    notebooks are.
     """
     lines, good = [], dict(config)
     try:
         settings = Settings.model_validate(config)
-        good |= {name: getattr(settings, name) for name in ("products", *SHARED[2:], "retrain_days") if name in config}
+        good |= {
+            name: getattr(settings, name)
+            for name in ("products", *SHARED[2:], "retrain_days")
+            if name in config
+        }
     except ValidationError as error:
         for one in error.errors():
             name = str(one["loc"][0])
-            lines.append(unknown_setting(name) if one["type"] == "extra_forbidden" else f"{name} is {config[name]!r}: it must be {NEEDED[name]}")
+            lines.append(
+                unknown_setting(name)
+                if one["type"] == "extra_forbidden"
+                else f"{name} is {config[name]!r}: it must be {NEEDED[name]}"
+            )
     day, more = checked_day("day", config.get("day"))
     good["day"], lines = day, lines + more
     if re.search("[{}]", str(config.get("products") or "")):
-        lines.append(f"products is {str(config['products'])!r}: braces cannot be in the name of the folder, since they are patterns of the chain")
+        lines.append(
+            f"products is {str(config['products'])!r}: braces cannot be in the name of the folder, "
+            "since they are patterns of the chain"
+        )
     lines += other_mistakes(config)
     good["simulate"], more = typed("simulate", config.get("simulate"), SIMULATE)
     lines += more + refused_names("simulate", config.get("simulate"), ["products"], "it stands at the top")
@@ -320,14 +381,22 @@ def other_mistakes(config):
 
 def refused_names(where, given, names, reason):
     """Lines about parameters that a configuration cannot set."""
-    return [f"{where}.{name} cannot be set here: {reason}" for name in names if isinstance(given, dict) and name in given]
+    return [
+        f"{where}.{name} cannot be set here: {reason}"
+        for name in names
+        if isinstance(given, dict) and name in given
+    ]
 
 
 def checked_digest(given):
     """(typed parameters of the digest, lines of what is wrong)."""
     good, lines = typed("digest", given, DIGEST)
     given = given if isinstance(given, dict) else {}
-    lines += [f"digest: {name} is found by the chain; a configuration cannot say it" for name in ("nights", "missing") if name in given]
+    lines += [
+        f"digest: {name} is found by the chain; a configuration cannot say it"
+        for name in ("nights", "missing")
+        if name in given
+    ]
     lines += refused_names("digest", given, ["day", "products"], "it stands at the top")
     try:
         check_marks(given.get("mark"))
@@ -335,7 +404,12 @@ def checked_digest(given):
         lines = [line for line in lines if not line.startswith("digest.mark ")] + [f"digest: {error}"]
     known = declared_at(DIGEST)
     for name, value in good.items():  # what is a file by default must be one, or none
-        if isinstance(known[name].default, str) and known[name].default and matching_files(known[name].default) and value != "":
+        if (
+            isinstance(known[name].default, str)
+            and known[name].default
+            and matching_files(known[name].default)
+            and value != ""
+        ):
             lines += wrong_place(f"digest.{name}", str(value))
     return good, lines
 
@@ -348,7 +422,10 @@ def checked_studies(studies):
     for study, steps in studies.items():
         if study not in known:
             nearest = difflib.get_close_matches(str(study), known, 1, 0.6)
-            lines.append(f"unknown study {study!r}; known are {', '.join(known)}" + (f"; the nearest is {nearest[0]}" if nearest else ""))
+            lines.append(
+                f"unknown study {study!r}; known are {', '.join(known)}"
+                + (f"; the nearest is {nearest[0]}" if nearest else "")
+            )
         elif not isinstance(steps or {}, dict):
             lines.append(f"studies.{study} must be a mapping of steps, such as {{}}")
         else:
@@ -365,7 +442,10 @@ def checked_study(study, steps):
     notebooks = {step[2:]: notebook_of(study, step) for step in [*STEPS, *pages_of(study)]}
     for page in pages_of(study):
         if not findings_named(study, read_notebook(notebook_of(study, page)) or {"cells": [{"source": ""}]}):
-            lines.append(f"{notebook_of(study, page)} names no data/findings/{study}_*.parquet among what its first cell says it writes")
+            lines.append(
+                f"{notebook_of(study, page)} names no data/findings/{study}_*.parquet among what its first cell "
+                "says it writes"
+            )
     for step, given in steps.items():
         where = f"studies.{study}.{step}"
         if step == "day":
@@ -376,13 +456,27 @@ def checked_study(study, steps):
             lines.append(f"unknown step {step!r} of {study}; known are {', '.join(notebooks)}{more}")
             continue
         good[step], more = typed(where, given, notebooks[step])
-        lines += more + refused_names(where, given, ["day", "products"], f"day stands under studies.{study} or at the top, products at the top")
+        lines += more + refused_names(
+            where,
+            given,
+            ["day", "products"],
+            f"day stands under studies.{study} or at the top, products at the top",
+        )
         for name, value in good[step].items():  # what is the sample's by default is a file otherwise
             if declared_at(notebooks[step])[name].default == "sample" and name != "source" and value != "":
                 lines += wrong_place(f"{where}.{name}", str(value))
-    source = (steps.get("extract") or {}).get("source") if isinstance(steps.get("extract") or {}, dict) else "sample"
-    if any(steps.values()) and source is None and not lines:  # its settings were made for other data than the sample
-        lines.append(f"studies.{study} has settings and no source: name it under extract, or write `source: sample` for the simulated sample")
+    source = (
+        (steps.get("extract") or {}).get("source")
+        if isinstance(steps.get("extract") or {}, dict)
+        else "sample"
+    )
+    if (
+        any(steps.values()) and source is None and not lines
+    ):  # its settings were made for other data than the sample
+        lines.append(
+            f"studies.{study} has settings and no source: name it under extract, or write `source: sample` for the "
+            "simulated sample"
+        )
     lines += holds_password(f"the source of {study}", str(source or "sample"))
     return good, lines
 
@@ -398,19 +492,26 @@ def notebook_of(study, step):
 
 
 def is_server(source):
-    """Whether a source is asked and not read: a URL, the accounting of the Slurm that this machine belongs to, or this machine itself."""
+    """Whether a source is asked and not read: a URL, the accounting of the Slurm that this machine belongs
+    to, or this machine itself.
+    """
     return "://" in source or source in LIVE
 
 
 def holds_password(what, place):
     """The line about a password in the name of a server, in a list; an empty one where there is none."""
     if is_server(place) and "@" in place:
-        return [f"{what} holds a password: credentials belong into the environment (parameters are printed in the report)"]
+        return [
+            f"{what} holds a password: credentials belong into the environment "
+            "(parameters are printed in the report)"
+        ]
     return []
 
 
 def wrong_place(what, place):
-    """Lines about what is not the sample's and neither a server nor there. The source itself is looked for when its study runs."""
+    """Lines about what is not the sample's and neither a server nor there. The source itself is looked for
+    when its study runs.
+    """
     if place == "sample" or is_server(place):
         return holds_password(what, place)
     return [] if matching_files(place) else [f"{what}, {place}, does not exist or is no file"]

@@ -1,4 +1,6 @@
-"""The kernel in which the chain runs notebooks: the Python that runs the chain, whatever else is installed under the name python3."""
+"""The kernel in which the chain runs notebooks: the Python that runs the chain, whatever else is installed
+under the name python3.
+"""
 
 import signal
 import sys
@@ -24,7 +26,9 @@ class Kernel(AsyncKernelManager):
 
     @classmethod
     def death(cls):
-        """How the last kernel ended by itself, in words; "" where it still runs, never began, or nobody knows."""
+        """How the last kernel ended by itself, in words; "" where it still runs, never began, or nobody
+        knows.
+        """
         process = cls.processes[-1] if cls.processes else None
         code = process.poll() if process else None
         if code is None:
@@ -32,4 +36,6 @@ class Kernel(AsyncKernelManager):
         if code >= 0:
             return f"it ended with exit code {code}"
         name = signal.Signals(-code).name if -code in set(signal.Signals) else "unknown"
-        return f"killed by signal {-code} ({name}){', perhaps out of memory' if -code == signal.SIGKILL else ''}"
+        return (
+            f"killed by signal {-code} ({name}){', perhaps out of memory' if -code == signal.SIGKILL else ''}"
+        )

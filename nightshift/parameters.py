@@ -1,7 +1,8 @@
 """The parameters that a notebook declares: the one reader of the cell tagged `parameters`.
 
-A line is `name: type = literal  # meaning; in RANGE`. It is read as Python reads it, and the range from the end of its comment: an interval such as
-`[1, inf)` or `(0, 1)`, or a set such as `{auto, csv, json}`. A parameter without a range may have any value of its type.
+A line is `name: type = literal  # meaning; in RANGE`. It is read as Python reads it, and the range from the
+end of its comment: an interval such as `[1, inf)` or `(0, 1)`, or a set such as `{auto, csv, json}`. A
+parameter without a range may have any value of its type.
 """
 
 import ast
@@ -43,7 +44,9 @@ class Choice(tuple):
 
 
 class Parameter(NamedTuple):
-    """One declared parameter. kind : its annotation as text; range : a Range, a Choice or None; meaning : its comment, range included."""
+    """One declared parameter. kind : its annotation as text; range : a Range, a Choice or None; meaning : its
+    comment, range included.
+    """
 
     name: str
     kind: str
@@ -53,7 +56,8 @@ class Parameter(NamedTuple):
 
 
 def declared(notebook):
-    """The parameters that a `notebook`, a dict, declares, in their order: [Parameter]; none where it has no such cell.
+    """The parameters that a `notebook`, a dict, declares, in their order: [Parameter]; none where it has no
+    such cell.
 
     ValueError names a default that is no literal, and a range that cannot be read.
     """
@@ -64,7 +68,11 @@ def declared(notebook):
 @lru_cache(maxsize=256)
 def parameters_in(source):
     """The parameters that the code of one cell declares: a tuple of Parameter."""
-    lines = {token.start[0]: token.string for token in tokenize.generate_tokens(io.StringIO(source).readline) if token.type == tokenize.COMMENT}
+    lines = {
+        token.start[0]: token.string
+        for token in tokenize.generate_tokens(io.StringIO(source).readline)
+        if token.type == tokenize.COMMENT
+    }
     found = []
     for one in ast.parse(source).body:
         if not isinstance(one, ast.AnnAssign | ast.Assign) or one.value is None:
@@ -74,7 +82,9 @@ def parameters_in(source):
         try:
             default = ast.literal_eval(one.value)
         except ValueError:
-            raise ValueError(f"the default of the parameter {name} is no literal: {ast.unparse(one.value)[:80]}") from None
+            raise ValueError(
+                f"the default of the parameter {name} is no literal: {ast.unparse(one.value)[:80]}"
+            ) from None
         kind = ast.unparse(one.annotation) if isinstance(one, ast.AnnAssign) else type(default).__name__
         meaning = lines.get(one.end_lineno, "#").removeprefix("#").strip()
         found.append(Parameter(name, kind, default, meaning, range_in(name, meaning)))
@@ -82,7 +92,9 @@ def parameters_in(source):
 
 
 def range_in(name, meaning):
-    """The range at the end of the comment `meaning` of the parameter `name`: a Range, a Choice, or None where there is none."""
+    """The range at the end of the comment `meaning` of the parameter `name`: a Range, a Choice, or None where
+    there is none.
+    """
     if not (match := RANGE.search(meaning)):
         if re.search(r"; in [\[({]", meaning):
             raise ValueError(f"the range of the parameter {name} cannot be read: {meaning[-60:]}")
@@ -93,7 +105,9 @@ def range_in(name, meaning):
     try:
         bounds = Range(float(low), float(high), opens == "[", closes == "]")
     except ValueError:
-        raise ValueError(f"the range of the parameter {name} is no pair of numbers: {meaning[-60:]}") from None
+        raise ValueError(
+            f"the range of the parameter {name} is no pair of numbers: {meaning[-60:]}"
+        ) from None
     if math.isnan(bounds.low) or not bounds.low < bounds.high:
         raise ValueError(f"the range of the parameter {name} holds nothing: {meaning[-60:]}")
     return bounds

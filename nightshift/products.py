@@ -3,16 +3,17 @@
 import hashlib
 from pathlib import Path
 
-from steps import STEPS, findings_named, pages_of, read_notebook
+from steps import STEPS, findings_named, read_notebook
 
 MEBIBYTE = 2**20
 
 
 def patterns_of(study, step, notebook):
-    """Patterns of the products of a step, relative to the products folder; `notebook`, a path, names those of a further page.
+    """Patterns of the products of a step, relative to the products folder; `notebook`, a path, names those of
+    a further page.
 
-    Pictures are none: they stand in the executed notebook. Nor is what several steps of a study share, such as the embeddings of tickets, once the
-    second step has ended.
+    Pictures are none: they stand in the executed notebook. Nor is what several steps of a study share, such
+    as the embeddings of tickets, once the second step has ended.
     """
     if step == "simulate":
         return ["data/sample/**/*"]
@@ -29,10 +30,14 @@ def patterns_of(study, step, notebook):
 
 
 def products_of(root, patterns, *, since=0.0):
-    """Files below `root` that match `patterns` and were written at `since` (seconds of the epoch) or later, as sorted paths; no hidden ones."""
+    """Files below `root` that match `patterns` and were written at `since` (seconds of the epoch) or later,
+    as sorted paths; no hidden ones.
+    """
     root = Path(root)
     found = {path for pattern in patterns for path in root.glob(pattern) if path.is_file()}
-    visible = [path for path in found if not any(part.startswith(".") for part in path.relative_to(root).parts)]
+    visible = [
+        path for path in found if not any(part.startswith(".") for part in path.relative_to(root).parts)
+    ]
     return sorted(path for path in visible if path.stat().st_mtime >= since)
 
 
@@ -52,7 +57,9 @@ def sha256(path):
 
 
 def is_same(path, known):
-    """Whether the file at `path` is the one whose `fingerprint` is `known`; its content is read only where size and time do not tell."""
+    """Whether the file at `path` is the one whose `fingerprint` is `known`; its content is read only where
+    size and time do not tell.
+    """
     try:
         stat = path.stat()
         if stat.st_size != known["size"]:
@@ -63,5 +70,11 @@ def is_same(path, known):
 
 
 def differing(root, products, below=""):
-    """Paths of `products` {path below `root`: fingerprint} that are missing or another file now; only those whose path begins with `below`."""
-    return [name for name, known in sorted(products.items()) if name.startswith(below) and not is_same(Path(root) / name, known)]
+    """Paths of `products` {path below `root`: fingerprint} that are missing or another file now; only those
+    whose path begins with `below`.
+    """
+    return [
+        name
+        for name, known in sorted(products.items())
+        if name.startswith(below) and not is_same(Path(root) / name, known)
+    ]

@@ -1,9 +1,11 @@
 """Try-outs: what is executed outside the chain reads the products of the night and writes elsewhere.
 
-A products folder that the chain writes to is published: its pages and mails say what its tables hold. A notebook that somebody opens there, or runs
-with papermill, gets a folder of its own below it, `products/try` in the repository and `try` elsewhere. In that folder every product of the night
-stands as a symbolic link to the night's own file, so that all can be read, and what is written replaces the link and not the file. Steps that are
-tried one after another read what the ones before have written there, until the night's own file is newer.
+A products folder that the chain writes to is published: its pages and mails say what its tables hold. A
+notebook that somebody opens there, or runs with papermill, gets a folder of its own below it, `products/try`
+in the repository and `try` elsewhere. In that folder every product of the night stands as a symbolic link to
+the night's own file, so that all can be read, and what is written replaces the link and not the file. Steps
+that are tried one after another read what the ones before have written there, until the night's own file is
+newer.
 """
 
 import os
@@ -17,9 +19,11 @@ shown = set()  # folders that this process has named
 
 
 def output_root(root):
-    """The folder below which a notebook reads and writes whose products folder is `root`: `root` itself, or that of its try-outs.
+    """The folder below which a notebook reads and writes whose products folder is `root`: `root` itself, or
+    that of its try-outs.
 
-    The chain writes to `root`, and so does everything where the chain has never run. Says once, in one sentence, where a try-out writes.
+    The chain writes to `root`, and so does everything where the chain has never run. Says once, in one
+    sentence, where a try-out writes.
     """
     root = Path(root)
     if os.environ.get(CHAIN_RUNS) or not is_published(root):
@@ -31,7 +35,8 @@ def output_root(root):
         from helpers import say
 
         say(
-            "**Try-out:** this run reads the products of the night below {root} and writes below {folder}, so that nothing published changes.",
+            "**Try-out:** this run reads the products of the night below {root} and writes below {folder}, "
+            "so that nothing published changes.",
             root=str(root),
             folder=str(folder),
         )
@@ -49,7 +54,9 @@ def tryout_folder(root):
 
 
 def link_products(root, folder):
-    """Let `folder` hold every product below `root` as a link; what a try-out has written there stays as long as the night's own file is older."""
+    """Let `folder` hold every product below `root` as a link; what a try-out has written there stays as long
+    as the night's own file is older.
+    """
     for name in PRODUCTS:
         for path in files_below(root / name):
             there = folder / path.relative_to(root)

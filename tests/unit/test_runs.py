@@ -26,7 +26,8 @@ def notebook(*cells, ended="2026-02-01T01:00:00+00:00", given=None):
     first = {"cell_type": "code", "source": "rate: float = 0.5  # share; in (0, 1)\n", "execution_count": 1, "outputs": []}
     made = [first | {"metadata": {"tags": ["parameters"]}}]
     made += [
-        {"cell_type": "code", "source": code, "execution_count": count, "outputs": outputs, "metadata": {"papermill": {}}} for code, count, outputs in cells
+        {"cell_type": "code", "source": code, "execution_count": count, "outputs": outputs, "metadata": {"papermill": {}}}
+        for code, count, outputs in cells
     ]
     return {"cells": made, "metadata": {"papermill": {"end_time": ended, "duration": 2.0, "parameters": given or {}}}}
 
