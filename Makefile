@@ -1,4 +1,5 @@
-# The front door. `make help` lists what it can do; everything else is in README.md.
+# The front door. `make help` lists what it can do; everything else is in README.md. GNU make itself ends with 2 whatever a recipe ends with: whoever
+# needs the exit code calls `.venv/bin/nightshift run`, whose --help says what each one means.
 CONFIG ?= config.yaml
 CORES  ?= all
 PYTHON ?= python3
@@ -13,13 +14,10 @@ help:
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
 
 reports: $(ENV)/.installed   ## run the chain and render the site: CONFIG=site.yaml DAY=2026-01-31
-	@[ -f "$(CONFIG)" ] || { echo "nightshift: there is no configuration $(CONFIG)" >&2; exit 2; }
-	@run() { snakemake --configfile "$(CONFIG)" $(if $(DAY),--config day=$(DAY)) --cores $(CORES) --keep-going --rerun-incomplete --nolock \
-	    --rerun-triggers mtime params input --quiet all -- $$1; }; run all; status=$$?; \
-	 if [ $$status != 2 ]; then run digest || status=1; python publish.py --config "$(CONFIG)" $(if $(DAY),--day $(DAY)) || status=1; fi; exit $$status
+	@python -m nightshift run --config "$(CONFIG)" $(if $(DAY),--day "$(DAY)") --cores "$(CORES)"
 
-nightly:  ## the same for the night that has just ended (UTC), as cron calls it
-	@$(MAKE) --no-print-directory reports DAY=$$($(PYTHON) -c 'import datetime as d; print(d.datetime.now(d.UTC).date() - d.timedelta(1))')
+nightly: $(ENV)/.installed   ## the same for the night that has just ended (UTC), as cron calls it
+	@python -m nightshift nightly --config "$(CONFIG)" --cores "$(CORES)"
 
 backtest: CONFIG := config.yaml tests/backtest.yaml
 backtest: $(ENV)/.installed  ## replay nights and score them: FROM=2026-01-02 TO=2026-01-31
@@ -39,7 +37,7 @@ lint: $(ENV)/.installed      ## check style of code and notebooks
 	ruff check . && nbstripout --verify $$(git ls-files '*.ipynb')
 
 clean:    ## remove all products, keep environment and feedback
-	rm -rf .snakemake products/*/{data,encoders,models,plots,reports,.lock}
+	rm -rf .snakemake .lock* products/try products/*/{data,encoders,models,plots,reports,try,.lock*}
 	find data encoders models plots reports -mindepth 1 ! -name README.md -delete
 	[ ! -d products ] || find products -type d -empty -delete
 

@@ -11,6 +11,7 @@ import argparse
 import hashlib
 import html
 import json
+import os
 import re
 import subprocess
 import sys
@@ -21,11 +22,14 @@ from pathlib import Path
 import yaml
 
 from helpers import ROOT, atomic, resolve, write_json
+from nightshift.cli import Busy, held, run_chain
+from nightshift.config import SIMULATE, ConfigError, load, read_yaml
+from nightshift.config import check as check_config
+from nightshift.parameters import declared_at
+from nightshift.runs import read_run
 from publish import read_study
-from publishing.pages import parameters_of, publish_notebook, read_json
-from steps import error_of, read_notebook
-
-CHAIN = ["snakemake", "--keep-going", "--rerun-incomplete", "--nolock", "--rerun-triggers", "mtime", "params", "input", "--quiet", "all"]
+from publishing.pages import publish_notebook, read_json
+from steps import read_notebook
 
 
 def stop(message, code=2):
@@ -43,10 +47,9 @@ def read_config(paths):
     config = {}
     for path in paths:
         try:
-            told = yaml.safe_load(path.read_text(encoding="utf-8"))
-            update_config(config, told)
-        except (OSError, ValueError, AttributeError, yaml.YAMLError) as error:
-            stop(f"{path} cannot be read: {type(error).__name__}: {' '.join(str(error).split())}")
+            update_config(config, read_yaml(path))
+        except ConfigError as error:
+            stop("; ".join(error.lines))
     if not isinstance(config.get("studies"), dict) or not config["studies"]:
         stop(f"{' and '.join(map(str, paths))} names no study")
     return {name: value for name, value in config.items() if name not in ("day", "products")}
@@ -68,7 +71,7 @@ def reads_sample(config):
 
 def nights_of_sample(given):
     """First and last night on which every source of the sample has data; `given`: the parameters of simulate.ipynb that are not its own."""
-    told = {p["name"]: p["default"] for p in parameters_of(read_notebook(ROOT / "notebooks/simulate.ipynb"))} | given
+    told = {name: one.default for name, one in declared_at(ROOT / SIMULATE).items()} | given
     last = date.fromisoformat(str(told["day"]))
     return last - timedelta(min(told["days"], told["nights"], told["certification_days"]) - 1), last
 
@@ -91,14 +94,15 @@ def check(first, last, config, truth):
 
 
 def run_night(root, day, config, cores):
-    """Run chain and digest of one night; (2 if either could not begin, else 0; path of what they printed)."""
+    """Run chain and digest of one night with the configuration at `config`; (2 if they could not begin, else 0; path of what Snakemake said)."""
     log = root / "reports" / day / "chain.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("w") as out:
-        for target in ("all", "digest"):
-            command = [*CHAIN, "--cores", cores, "--configfile", str(config), "--config", f"day={day}", f"products={root}", "--", target]
-            if subprocess.run(command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT).returncode == 2:
-                return 2, log
+    try:
+        checked = load(config, day) | {"products": str(root)}
+    except ConfigError as error:
+        log.write_text("".join(f"nightshift: {line}\n" for line in error.lines), encoding="utf-8")
+        return 2, log
+    run_chain(checked, root, cores, quiet=True)
     return 0, log
 
 
@@ -157,14 +161,12 @@ def score(root, first, last, truth):
     """Execute the notebook that compares, write its page; (what it concludes, line by line, or [] where it failed; page)."""
     executed, log = root / "reports/backtest.ipynb", root / "reports/backtest.log"
     parameters = {"first": str(first), "last": str(last), "products": str(root)} | ({"truth": str(truth)} if truth else {})
-    command = ["papermill", "notebooks/backtest.ipynb", str(executed), "-k", "python3", "-y", json.dumps(parameters)]
-    executed.unlink(missing_ok=True)  # that of an earlier backtest
-    with log.open("w") as out:
-        subprocess.run(command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT)
+    command = [sys.executable, "-m", "nightshift.runs", "notebooks/backtest.ipynb", "--log", str(log), "--products", str(root)]
+    subprocess.run([*command, "--given", json.dumps(parameters)], cwd=ROOT, stdout=subprocess.DEVNULL, check=False)
     if (notebook := read_notebook(executed)) is None:
         stop(f"the comparison could not begin: {log}", 1)
     publish_notebook(executed, executed.with_suffix(".html"), day=str(last), front="", steps=[], current="")
-    if error := error_of(notebook, log)[0]:
+    if error := read_run(log.parent, "", "backtest")["error"]:
         print(f"nightshift: the comparison failed: {error}", file=sys.stderr)
     shown = [o["data"]["text/markdown"] for o in notebook["cells"][-1].get("outputs", []) if "text/markdown" in o.get("data", {})]
     return html.unescape("".join("".join(text) for text in shown)).replace("**", "").splitlines(), executed.with_suffix(".html")
@@ -182,13 +184,21 @@ def main():
     first, last = read_day("FROM", options.first), read_day("TO", options.last)
     config = read_config(options.config)
     check(first, last, config, options.truth)
+    os.chdir(ROOT)
+    try:
+        check_config(config | {"day": str(last)})
+    except ConfigError as error:
+        stop("; ".join(error.lines))
     root = resolve(options.products)
     days = [str(first + timedelta(i)) for i in range((last - first).days + 1)]
     try:
-        replay(root, days, config, options.cores)
+        with held(root):
+            replay(root, days, config, options.cores)
+            lines, page = score(root, first, last, options.truth)
+    except Busy as error:
+        stop(str(error), 3)
     except KeyboardInterrupt:
         stop("stopped; the same command goes on with the night that was cut off", 130)
-    lines, page = score(root, first, last, options.truth)
     print("\n".join(lines))
     print(f"Backtest: {page}")
     return 0 if lines else 1

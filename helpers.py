@@ -3,15 +3,14 @@
     Paths                  where every product lives                     folders, resolve, atomic
     Clean                  what its schema says, and no name in it       check_schema, pseudonyms
     Features and encoders  category codes, scaling, sentence vectors     fit_categories, encode_inputs, scale_features, embed_texts
-    Windows                chunks, weekly series, what tells apart       chunk_batches, series_features, select_features
+    Windows                chunks, the week of a moment, what differs    chunk_batches, week_of, select_features
     Models                 stored models behind one call                 load_skops, predict_quantiles, assign_topics
-    Scores and thresholds  tests, p-values, limits, skill with interval  change_tests, judge_tests, p_values, score_limit, skill_interval
+    Scores and thresholds  tests, p-values, limits                       judge_tests, p_values, score_limit
     Plots                  one figure, one claim, saved and shown        show_figure
     Records                sentences, tables, metrics, findings          say, show_table, record_metrics, write_findings
 
-Entry rule: a function enters when a second notebook needs it, or several studies would err by a silent error in it. What one notebook uses goes
-back there, among its prose, and keeps its tests (`from_notebook`, tests/conftest.py). All is pure but `write_`, `record_`, `say`,
-`show_`. Two neighbours: sources.py reads what lies outside, kernels.py holds compiled loops.
+Entry rule: a function enters when a second notebook needs it, or several studies would err by a silent error in it. All is pure but `write_`,
+`record_`, `say`, `show_`. Neighbours: sources.py reads what lies outside, kernels.py holds compiled loops, nightshift/ all else.
 """
 
 import contextlib
@@ -33,7 +32,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from kernels import trailing_median
+from nightshift.figures import plain_text  # which turns off the parser of mathematical text
+from nightshift.tryout import output_root
 
 # ---------------------------------------------------------------------------------------------------------- Paths
 
@@ -47,11 +47,11 @@ def resolve(path):
 
 
 def folders(study, products=""):
-    """Where `study` keeps its products below the folder `products` (empty: the repository); nothing is made yet.
+    """Where `study` keeps its products below the folder `products` (empty: the repository), or where a try-out does: nightshift/tryout.py.
 
     Returns a namespace of paths: root, sample, raw, encoders, models, plots (folders), clean, rejected, scores, findings (files).
     """
-    root = resolve(products)
+    root = output_root(resolve(products))
     paths = {name: root / name / study for name in ("encoders", "models", "plots")}
     paths |= {name: root / "data" / name / f"{study}.parquet" for name in ("clean", "scores", "findings")}
     return SimpleNamespace(root=root, sample=root / "data/sample", raw=root / "data/raw" / study,
@@ -302,68 +302,6 @@ def week_of(at):
     return (at.dt.floor("D") - pd.to_timedelta(at.dt.day_of_week, unit="D")).astype("datetime64[us, UTC]")
 
 
-def series_panel(clean):
-    """The weekly table as arrays: (series, weeks, panel), where panel maps a quantity to float (S, W), NaN outside a series' life.
-
-    clean : DataFrame site, vo, week, core_hours, wall_hours, cpu_hours, jobs; one row per week of life. series : DataFrame site, vo; after
-    the series themselves come the totals of each site (vo "") and of each VO (site "") that have at least two members.
-    """
-    values = ["core_hours", "wall_hours", "cpu_hours", "jobs"]
-    sums = [clean.set_index(["site", "vo", "week"])[values]]
-    for total, other in (("site", "vo"), ("vo", "site")):
-        members = clean.groupby(total)[other].transform("nunique")
-        rows = clean[members > 1].groupby([total, "week"], observed=True)[values].sum(min_count=1).reset_index()
-        sums.append(rows.assign(**{other: ""}).set_index(["site", "vo", "week"]))
-    table = pd.concat(sums)
-    weeks = pd.date_range(clean.week.min(), clean.week.max(), freq="7D") if len(clean) else pd.DatetimeIndex([], tz="UTC")
-    wide = table.unstack("week")
-    order = table.index.droplevel("week").drop_duplicates()
-    panel = {v: wide[v].reindex(index=order, columns=weeks).to_numpy(float) for v in values} if len(clean) else {v: np.empty((0, 0)) for v in values}
-    return order.to_frame(index=False), weeks, panel
-
-
-def series_features(panel):
-    """What each week of each series looks like beside its own past: {name: float (S, W)}, NaN where the past cannot say.
-
-    panel : as `series_panel` gives it. `level_8`, `level_26`, `jobs`, `job_length`, `cores_per_job`, `efficiency` are distances of logarithms from
-    the median of the 8 or 26 weeks before, in robust standard deviations, over active weeks only; `zero_level` is that of log(1 + core hours) with
-    the silent weeks (the robust z of the textbooks); `change` week over week, `season` against a year ago (last week, where that is unknown)
-    and `trend`, the median of 4 weeks less that of 26, are differences of logarithms; `share` of the last 26 weeks that were active, drawn
-    towards 0.3 as if 8 weeks of a new series were known; `silent_before`, `weeks_silent`, `age`, `weeks_known`, `weeks_active` weeks; `usual_jobs`
-    and `expected`, `low`, `high` (core hours, the latter two an 80% range) per active week. Only weeks before week t, and t, enter column t.
-    """
-    core, wall, n_weeks = panel["core_hours"], panel["wall_hours"], panel["core_hours"].shape[1]
-    active, alive, t = core > 0, np.isfinite(core), np.arange(core.shape[1])
-
-    def logged(x):
-        return np.log(np.where(active & (x > 0), x, np.nan))
-
-    def deviation(x, weeks=26):
-        median, mad, n = trailing_median(x, weeks)
-        spread = np.sqrt((n * mad**2 + 2 * 0.5**2) / (n + 2))      # short or constant histories: as if two weeks of spread 0.5 were known too
-        return np.where(n >= min(weeks / 2, 4), (x - median) / spread, np.nan), median, spread
-
-    before = np.maximum(t - 26, 0)
-    counts = [np.pad(np.cumsum(flags, axis=1), ((0, 0), (1, 0))) for flags in (alive, active)]
-    known, busy = (c[:, t] - c[:, before] for c in counts)
-    last = np.pad(np.maximum.accumulate(np.where(active, t, -1), axis=1), ((0, 0), (1, 0)), constant_values=-1)[:, :n_weeks]
-    silent_before = np.where(last >= 0, t - 1 - last, np.nan)
-    level_26, median, spread = deviation(logged(core))
-    jobs, median_jobs, _ = deviation(logged(panel["jobs"]))
-    zero = np.log1p(core)
-    year_ago = np.pad(zero, ((0, 0), (52, 0)), constant_values=np.nan)[:, :n_weeks]
-    week_ago = np.pad(zero, ((0, 0), (1, 0)), constant_values=np.nan)[:, :n_weeks]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = {"job_length": wall / panel["jobs"], "cores_per_job": core / wall, "efficiency": panel["cpu_hours"] / core}
-    return {"level_8": deviation(logged(core), 8)[0], "level_26": level_26, "zero_level": deviation(zero)[0],
-            "jobs": jobs, "usual_jobs": np.exp(median_jobs), **{name: deviation(logged(x))[0] for name, x in ratios.items()},
-            "change": zero - week_ago, "season": zero - np.where(np.isfinite(year_ago), year_ago, week_ago),
-            "trend": trailing_median(logged(core), 4)[0] - median, "share": np.where(alive, (busy + 8 * 0.3) / (known + 8), np.nan),
-            "silent_before": silent_before, "weeks_silent": np.where(active, 0, silent_before + 1), "age": counts[0][:, t].astype(float),
-            "active": np.where(alive, active, np.nan), "weeks_known": known.astype(float), "weeks_active": busy.astype(float),
-            "expected": np.exp(median), "low": np.exp(median - 1.2816 * spread), "high": np.exp(median + 1.2816 * spread)}
-
-
 def select_features(windows, features, false_discovery_rate):
     """Features that tell an anomaly from the healthy runs of the same application: DataFrame [feature, (app, anomaly)] of adjusted p-values.
 
@@ -566,40 +504,6 @@ def p_values(scores, calibration, groups=None, calibration_groups=None, *, min_c
     return p
 
 
-FOREST_INPUTS = ["level_8", "level_26", "change", "trend", "weeks_silent", "jobs", "job_length", "cores_per_job", "efficiency"]
-
-
-def forest_inputs(features, rows):
-    """Inputs of the IsolationForest, float (n, 9): FOREST_INPUTS of the weeks `rows` (bool (S, W)); unknown is 0, the usual, and 8 the most."""
-    return np.column_stack([np.clip(np.nan_to_num(features[name][rows]), -8, 8) for name in FOREST_INPUTS])
-
-
-REGULAR = 0.68      # `share` of a series that was active in 21 of 26 weeks, or in 10 of 10
-
-
-def change_tests(features, rows, forest):
-    """One-sided statistics of the weeks `rows` (bool (S, W)): a frame with one column per kind of change, 0 where there is none.
-
-    features : as `series_features` gives them. A regular series that was active in the week before and now is not is `silent`, by how regular it was;
-    one that is back after four silent weeks or more is `returned`, by how regular it had been; `drop` and `surge` need both trailing levels to
-    agree, so that a slow drift is no alarm; `efficiency_drop`, `longer_jobs`, `more_jobs` are distances in robust standard deviations;
-    `unusual` is the IsolationForest's anomaly score (Liu, Ting & Zhou 2008). `robust_z` and `season` are the trivial baselines.
-    """
-    f = {name: np.nan_to_num(x[rows]) for name, x in features.items()}
-    active, steady = f["active"] > 0, np.isfinite(features["active"][rows]) & (features["silent_before"][rows] == 0)
-    agree = f["level_8"] * f["level_26"] > 0
-    level = np.sign(f["level_26"]) * np.minimum(np.abs(f["level_8"]), np.abs(f["level_26"])) * agree * steady
-    had_been = np.clip((f["weeks_active"] + 8 * 0.3) / (np.maximum(f["weeks_known"] - f["silent_before"], 0) + 8), 0, 1)
-    regular = f["share"] + 0.02 * f["usual_jobs"] / (f["usual_jobs"] + 10)      # of two equally regular series, few jobs end by chance
-    tests = {"silent": regular * (steady & ~active & (f["share"] > REGULAR)),
-             "returned": had_been * (active & (f["silent_before"] >= 4) & (had_been > REGULAR)),
-             "drop": -level, "surge": level, "efficiency_drop": -f["efficiency"] * steady, "longer_jobs": f["job_length"] * steady,
-             "more_jobs": np.minimum(f["jobs"], -f["job_length"]) * steady,
-             "unusual": -forest.score_samples(forest_inputs(features, rows)) if rows.any() else np.zeros(0),
-             "robust_z": np.abs(f["zero_level"]), "season": np.abs(f["season"])}
-    return pd.DataFrame({kind: np.maximum(x, 0) for kind, x in tests.items()})
-
-
 def judge_tests(tests, calibration, weights):
     """(score, p-value, name of the strongest test), each (n,), of items under several tests; no item gives empty arrays.
 
@@ -637,21 +541,6 @@ def score_limit(calibration, alarm_rate):
     return float(np.sort(calibration)[-k]) if k else float("inf")
 
 
-def skill_interval(model_loss, baseline_loss, time, *, rng, resamples=1000):
-    """(skill, low, high): 1 - mean model loss / mean baseline loss on the same rows, with a block bootstrap 95% interval.
-
-    time (n,) : datetimes of the rows. Rows of one stretch of six hours (of a twentieth of the whole span, if that is less) are drawn
-    together, since they share their luck (Kuensch 1989). ValueError when all rows fall into one stretch: there is no interval.
-    """
-    time = pd.DatetimeIndex(time)
-    stretch = min(pd.Timedelta("6h"), max((time.max() - time.min()) / 20, pd.Timedelta("1s")))
-    sums = pd.DataFrame({"model": np.asarray(model_loss), "baseline": np.asarray(baseline_loss)}).groupby((time - time.min()) // stretch).sum()
-    if len(sums) < 2:
-        raise ValueError("skill_interval: all rows fall into one stretch of time")
-    drawn = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=resamples) @ sums.to_numpy()
-    return float(1 - sums.model.sum() / sums.baseline.sum()), *map(float, np.quantile(1 - drawn[:, 0] / drawn[:, 1], [0.025, 0.975]))
-
-
 # ---------------------------------------------------------------------------------------------------------- Plots
 
 def show_figure(ax, path, title, xlabel, ylabel):
@@ -664,14 +553,14 @@ def show_figure(ax, path, title, xlabel, ylabel):
 
     figure = np.ravel(ax)[0].figure
     if isinstance(ax, np.ndarray):
-        figure.suptitle(title, x=0.01, ha="left", wrap=True, parse_math=False)
+        figure.suptitle(title, x=0.01, ha="left", wrap=True)
         figure.supxlabel(xlabel, fontsize="medium")
         figure.supylabel(ylabel, fontsize="medium")
     else:
         ax.set(xlabel=xlabel, ylabel=ylabel)
-        ax.set_title(title, loc="left", wrap=True, parse_math=False)      # a $ in a name is a $
+        ax.set_title(title, loc="left", wrap=True)
     with atomic(path) as temporary:
-        figure.savefig(temporary, dpi=110, bbox_inches="tight")
+        plain_text(figure).savefig(temporary, dpi=110, bbox_inches="tight")      # a $ in a name is a $
     plt.close(figure)
     display(Image(path.read_bytes(), alt=title))
 
@@ -705,7 +594,7 @@ def escape(value):
     return "".join(f"&#{ord(c)};" if c in "\\`*_{}[]()#+!|~$" else c for c in text)
 
 
-def say(sentence, **values):
+def say(sentence, /, **values):
     """Show one sentence of Markdown; every value is escaped, so a hostile name stays a name."""
     from IPython.display import Markdown, display
 

@@ -303,31 +303,35 @@ def title_of(mine, lead):
 
 # ---------------------------------------------------------------------------------------------------------------- Nights
 
-def follow(found, label, made, earlier, earlier_found, *, day, worse_factor=1.5, remembered=None):
+def follow(found, label, made, earlier, earlier_found, *, day, worse_factor=1.5, remembered=None, watched=None, stored=None):
     """(incidents with their name and state tonight, findings with `incident`): the rows of `made`, and what is gone since last night.
 
     earlier, earlier_found : the last known row of each incident of earlier nights, with `of` (its night), and its findings; both may be empty.
     remembered : findings of all earlier nights, of which those that its sources had forgotten when it was last seen count, too, but for what users
     ask, whose weeks move on. An incident is the one of earlier nights that `claim` gives it. Of several it is the oldest, the others are part of it.
     States are those that the notebook explains. Findings that are `kept` are of an earlier night: their study has none of tonight.
+    watched : studies that reported on the night before (None: all), see `ended_unwatched`. stored : what this night and later ones were said to
+    hold when they ran before, findings with `incident` and `first_seen`; what is new takes its name of then, see `names_of_then`.
     """
     before = (earlier if len(earlier) else pd.DataFrame(columns=["incident", "first_seen", "state", "ended", "of"])).set_index("incident")
     older = earlier_found.iloc[:0] if remembered is None else remembered[(remembered.scope != "desk") & remembered.incident.isin(before.index)]
     taken, claims = claim(found, label, before, pd.concat([earlier_found, older], ignore_index=True) if len(older) else earlier_found)
-    names, used = [], set(before.index) | set(taken.values())
+    then_called, reserved = names_of_then(found, label, taken, stored, day)
+    names, used = [], set(before.index) | set(taken.values()) | reserved
     rows = []
     for number, one in enumerate(made.to_dict("records")):
+        own = found[np.asarray(label) == number]
         if number in taken:
             name, then = taken[number], before.loc[taken[number]]
-            own, past = found[np.asarray(label) == number], earlier_found[earlier_found.incident == name]
-            state = continued(one, then, own, past, worse_factor)
+            state = continued(one, then, own, earlier_found[earlier_found.incident == name], worse_factor)
             if one["start"] > then.start and not then.ended:      # its source may have forgotten how it began
                 one["start"] = then.start
             rows.append(one | {"incident": name, "first_seen": then.first_seen} | state)
         else:
-            name = new_name(one["key"], day, used)
+            name = then_called.get(number) or new_name(one["key"], day, used)
             split = next((f"split from {other}" for other, numbers in claims.items() if number in numbers), "")
-            rows.append(one | {"incident": name, "first_seen": day, "state": "new", "night": 1, "change": split})
+            state = {"state": "over", "change": NOT_WATCHED} if ended_unwatched(one, own, watched) else {"state": "new", "change": split}
+            rows.append(one | {"incident": name, "first_seen": day, "night": 1} | state)
         used.add(name)
         names.append(name)
     last = before["of"].max() if len(before) else ""
@@ -342,6 +346,44 @@ def follow(found, label, made, earlier, earlier_found, *, day, worse_factor=1.5,
     resolved = [row["incident"] for row in rows[len(made):] if row["state"] == "resolved"]
     kept = earlier_found[earlier_found.incident.isin(resolved)]
     return pd.DataFrame(rows, columns=[*made.columns, "incident", "first_seen", "state", "night", "change"]), tonight, kept
+
+
+NOT_WATCHED = "ended before it was watched"      # the change of an incident that is no news: nobody looked when it was there
+
+
+def ended_unwatched(one, findings, watched):
+    """Whether an incident that no earlier night knows had ended before anybody looked: no news, though nobody has said so before.
+
+    one : its row. findings : its findings. watched : studies that reported on the night before, None for all. Of those, what is first seen tonight
+    is news, whenever it was. Of a study that reports for the first time, or again after nights without it, news is what goes on, or was there
+    on its night.
+    """
+    if watched is None or set(one["studies"]) & set(watched) or not one["ended"]:
+        return False
+    daily = findings[(findings.every == "day") & findings.last_h.notna()]      # where a daily source sees it, its word on the end counts
+    seen = daily if len(daily) else findings
+    return bool((seen.last_h <= hours_of(seen.night)).all())
+
+
+def names_of_then(found, label, taken, stored, day):
+    """({number of an incident that is new tonight: the name that it had when this night ran before}, names that nothing else may get).
+
+    stored : findings of this night and of later ones, as they were then, with `incident` and `first_seen`; None or no row: the night did not run. A
+    name of this night goes to the incident that holds most of its findings (same study, scope and name, overlapping in time), one name to each.
+    """
+    if stored is None or not len(stored) or not len(found):
+        return {}, set() if stored is None else set(stored.incident)
+    then = stored[(stored.first_seen == day) & ~stored.incident.isin(list(taken.values()))]
+    apart = np.maximum(found.first_h.to_numpy()[:, None] - then.last_h.to_numpy(), then.first_h.to_numpy() - found.last_h.to_numpy()[:, None])
+    same_finding = same(found, then, ["study", "scope", "name"]) & ~(apart > 0)      # unknown times overlap
+    here, there = np.nonzero(same_finding)
+    met = pd.DataFrame({"number": np.asarray(label)[here], "name": then.incident.to_numpy(object)[there], "finding": here}).drop_duplicates()
+    shared = met[~met.number.isin(list(taken))].groupby(["name", "number"]).size().sort_values(ascending=False, kind="stable")
+    called = {}
+    for name, number in shared.index:
+        if number not in called and name not in called.values():
+            called[number] = name
+    return called, set(stored.incident)
 
 
 def claim(found, label, before, earlier_found):
@@ -439,20 +481,23 @@ def rank_incidents(incidents, weights, scales, limits, max_incidents):
     weights : {"decade", "decades", "tenfold", "study", "site", "new", "going_on", "tonight", "wish"}: points per decade of p, how many decades count,
     per factor of ten of impact above its scale, per further study, for a whole site, for new or worse, for what goes on, for what a daily source saw
     in the last day, for what somebody wanted.
-    scales : {unit: amount that is noticeable}. limits : {"high", "medium"}: points from which an incident is grave. Marked ones, then what is over or
-    resolved come last and are never shown in full.
+    scales : {unit: amount that is noticeable}. limits : {"high", "medium"}: points of the evidence alone (surprise, impact, sources, site, wish) from
+    which an incident is grave. What changes because a night passes (news, going on, tonight) puts in order and makes nothing graver or less grave.
+    Marked ones, then what is over or resolved come last and are never shown in full.
     """
     w = weights
     impact = [max([np.log10(1 + one["value"] / scales.get(one["unit"], np.inf)) for one in impacts], default=0.0) for impacts in incidents.impacts]
     decades = np.minimum(-np.log10(np.maximum(incidents.p_value.astype(float), 1e-300)), w["decades"])
-    points = pd.DataFrame({
+    evidence = pd.DataFrame({
         "surprise": w["decade"] * decades, "impact": w["tenfold"] * np.array(impact, float),
         "sources": w["study"] * (incidents.studies.map(len).astype(float) - 1), "site": w["site"] * (incidents.scope == "site"),
+        "wish": w["wish"] * incidents.wish.astype(bool)}, index=incidents.index).astype(float) + 0.0      # no -0
+    points = evidence.assign(**{
         "news": w["new"] * incidents.state.isin(["new", "worse"]), "going on": w["going_on"] * ~incidents.ended.astype(bool),
-        "tonight": w["tonight"] * (incidents.fresh == True), "wish": w["wish"] * incidents.wish.astype(bool)},      # noqa: E712 - missing is False
-        index=incidents.index).astype(float) + 0.0      # no -0
+        "tonight": w["tonight"] * incidents.fresh.eq(True)}).astype(float) + 0.0
     told = incidents.join(points.rename(columns="points {}".format)).assign(priority=points.sum(axis=1).round(3))
-    told["severity"] = np.select([told.priority >= limits["high"], told.priority >= limits["medium"]], ["high", "medium"], "low")
+    gravity = evidence.sum(axis=1).round(3)
+    told["severity"] = np.select([gravity >= limits["high"], gravity >= limits["medium"]], ["high", "medium"], "low")
     last = np.select([told.state.isin(TOLD_AS_ENDED), told.mark != ""], [2, 1], 0)
     told = told.assign(last=last, down=-told.priority).sort_values(["last", "down", "incident"], ignore_index=True)
     told["rank"] = np.arange(1, len(told) + 1)

@@ -13,7 +13,9 @@ messages and post.py hands them over. The rules:
   the next runs, for RETRY_NIGHTS nights, earlier nights first. An answer 5xx to a recipient or to the message: not tried again for this night.
 - No answer after the last byte: the server may have delivered it (RFC 5321, 4.5.3.2.6), so it is reported and not sent again; the next night tells
   what goes on. Better once too few than twice.
-- A night that is rendered again after a later one was mailed sends nothing. One run mails at a time.
+- A night that is rendered again after a later one was published and mailed sends nothing; a night after today is refused, and none counts as later.
+  A mail.json that cannot be read is put aside: what became of that night's mail is not known then, and none of it is sent again. One run mails at a
+  time.
 """
 
 import argparse
@@ -31,7 +33,7 @@ from urllib.parse import urlsplit
 
 from helpers import atomic, write_json
 from publishing.letters import SEVERITIES, message_of, one_line, read_night, view_of
-from publishing.options import read_options
+from publishing.options import read_options, refuse_future
 from publishing.post import NoWay, deliver
 from steps import site_settings
 
@@ -135,6 +137,7 @@ def send_night(root, day, config, *, dry_run=False):
     try:
         if not (settings := read_settings(config)):
             return []
+        refuse_future(day)
         if not (root / "reports" / day / "digest.json").exists():
             return [f"the night of {day} has not been published: there is no {root / 'reports' / day / 'digest.json'}"]
         with (root / "reports/.mail.lock").open("a") as lock:
@@ -148,16 +151,22 @@ def send_night(root, day, config, *, dry_run=False):
 
 def send_all(root, day, settings):
     """Mail all that is due up to the night of `day`; returns lines of what went wrong."""
-    states = read_states(root)
-    if any(night > day for night in states):
-        return []
+    states, lines = read_states(root, settings)
+    today = str(datetime.now(UTC).date())
+    if any(day < night <= today and state and (root / "reports" / night / "digest.json").exists() for night, state in states.items()):
+        return lines
+    states = {night: state for night, state in states.items() if night <= day}
     since = str(date.fromisoformat(day) - timedelta(RETRY_NIGHTS))
     troubles, way = end_old(root, states, since, settings), ""  # way: why nothing can be sent any more
     due = {night: [key for key, entry in state.items() if entry["outcome"] == "waiting"] for night, state in states.items()} | {day: None}
     for night_day in sorted(due):
         if night_day < day and not (due[night_day] and (root / "reports" / night_day / "digest.json").exists()):
             continue
-        night = read_night(root, night_day)
+        try:
+            night = read_night(root, night_day)
+        except ValueError as error:  # it must not cost the other nights their mail
+            lines.append(str(error))
+            continue
         for view, to in views_of(night, settings, states, due[night_day]):
             if not view:
                 record(root, states, night, view, dict.fromkeys(to, ("quiet", "")))
@@ -175,7 +184,7 @@ def send_all(root, day, settings):
             for address, (outcome, said) in told.items():
                 if outcome != "sent":
                     troubles.setdefault((night_day, outcome, said), []).append(address)
-    return [line_of(*what, to) for what, to in troubles.items()]
+    return lines + [line_of(*what, to) for what, to in troubles.items()]
 
 
 def end_old(root, states, since, settings):
@@ -224,7 +233,8 @@ def record(root, states, night, view, told, message_id=""):
     state = states.setdefault(night.day, {})
     for address, (outcome, said) in told.items():
         knew = told_before(states, night.day, key_of(address))
-        knew &= knew if night.incidents is None else {one["id"] for one in night.incidents}  # what is past is forgotten
+        concerns = {one["id"] for one in night.concerns}
+        knew &= concerns | (knew if night.incidents is None else {one["id"] for one in night.incidents})  # what is past is forgotten
         knew |= {*view["seen"]} if view and outcome == "sent" else set()
         state[key_of(address)] = {"outcome": outcome, "said": said, "message_id": message_id, "told": sorted(knew)}
     write_state(root, night.day, state)
@@ -235,15 +245,37 @@ def key_of(address):
     return hashlib.sha256(address.encode()).hexdigest()[:16]
 
 
-def read_states(root):
-    """{night: {recipient: what became of their mail}} of the latest MAX_STATES nights; ValueError names a file that cannot be read."""
-    states = {}
-    for path in sorted(root.glob("reports/????-??-??/mail.json"))[-MAX_STATES:]:
+def read_states(root, settings):
+    """({night: {recipient: what became of their mail}} of the latest MAX_STATES nights, a line for each mail.json that cannot be read).
+
+    Of such a night nobody knows who has got what, so that nothing of it is sent again: better once too few than twice. The file is put aside as
+    mail.damaged.json, and another takes its place.
+    """
+    states, lines, today = {}, [], str(datetime.now(UTC).date())
+    paths = [path for path in sorted(root.glob("reports/????-??-??/mail.json")) if path.parent.name <= today]
+    for path in paths[-MAX_STATES:]:
+        night = path.parent.name
         try:
-            states[path.parent.name] = json.loads(path.read_text())["recipients"]
+            states[night] = checked_state(json.loads(path.read_text(encoding="utf-8"))["recipients"])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path} cannot be read ({type(error).__name__}), so nothing is sent: who has got what is not known") from None
-    return states
+            lines.append(f"reports/{night}/mail.json cannot be read ({type(error).__name__}): who has got the mail of that night is not known, and "
+                         "none of it is sent again")
+            said = {"outcome": "unclear", "said": "the record of the night's mail was damaged", "message_id": ""}
+            keys = sorted(map(key_of, {*settings.people, *settings.failures}))
+            states[night] = {key: said | {"told": sorted(told_before(states, night, key))} for key in keys}
+            with contextlib.suppress(OSError):
+                path.replace(path.with_name("mail.damaged.json"))
+                write_state(root, night, states[night])
+    return states, lines
+
+
+def checked_state(state):
+    """`state`, what became of a night's mail, unless it is none: then TypeError."""
+    kinds = {"outcome": str, "said": str, "told": list}
+    entries = [entry if isinstance(entry, dict) else {} for entry in state.values()] if isinstance(state, dict) else [{}]
+    if not all(isinstance(entry.get(name), kind) for entry in entries for name, kind in kinds.items()):
+        raise TypeError("it is no state of recipients")
+    return state
 
 
 def write_state(root, night, state):
@@ -253,12 +285,21 @@ def write_state(root, night, state):
     )
 
 
+def read_quietly(path):
+    """The recipients of a mail.json, none where it cannot be read: a dry run changes nothing."""
+    try:
+        return checked_state(json.loads(path.read_text(encoding="utf-8"))["recipients"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
 def write_drafts(root, day, settings):
     """Write the messages of a night, as if none had been sent for it, to reports/<day>/mail/."""
     folder, night = root / "reports" / day / "mail", read_night(root, day)
     for old in folder.glob("*.eml"):
         old.unlink()
-    for n, (view, to) in enumerate([one for one in views_of(night, settings, read_states(root) | {day: {}}) if one[0]], 1):
+    told = {path.parent.name: read_quietly(path) for path in sorted(root.glob("reports/????-??-??/mail.json"))[-MAX_STATES:]}
+    for n, (view, to) in enumerate([one for one in views_of(night, settings, told | {day: {}}) if one[0]], 1):
         path = folder / f"{n}-{'digest' if view['digest'] else 'failures'}.eml"
         with atomic(path) as temporary:
             temporary.write_bytes(message_of(root, view, settings, to).as_bytes())

@@ -28,14 +28,16 @@ import yaml
 from scipy import stats
 
 from helpers import ROOT, atomic, resolve
+from nightshift.remediation.evidence import ERRORS, errors_named, words_for
 
 # ------------------------------------------------------------------------------------------------------------- Knowledge
 
-CONDITIONS = {"several_studies": bool, "site": str, "lasting_nights": int}
+CONDITIONS = {"several_studies": bool, "site": str, "lasting_nights": int, "named_error": bool}
+NEEDED, MAY_HAVE = {"id", "kinds", "proposal", "effort"}, {"when", "evidence"}
 
 
 def read_solutions(path=ROOT / "solutions.yaml"):
-    """The proposals of the YAML file `path`: a list of dicts id, kinds, when, proposal, effort; ValueError names in one line what is wrong."""
+    """The proposals of the YAML file `path`: dicts id, kinds, when, evidence, proposal, effort; ValueError names in one line what is wrong."""
     name = Path(path).name
     try:
         solutions = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or []
@@ -48,24 +50,29 @@ def read_solutions(path=ROOT / "solutions.yaml"):
             raise ValueError(f"{name}: proposal {number} ({str(one.get('id') if isinstance(one, dict) else one)[:40]}) {wrong}")
     if twice := [i for i, n in collections.Counter(one["id"] for one in solutions).items() if n > 1]:
         raise ValueError(f"{name}: the id {twice[0]} is there twice")
-    return [{"when": {}} | one for one in solutions]
+    return [{"when": {}, "evidence": []} | one for one in solutions]
 
 
 def _wrong(one):
     """What is wrong with one entry of the knowledge base, "" if nothing."""
-    if not isinstance(one, dict) or not {"id", "kinds", "proposal", "effort"} <= set(one) <= {"id", "kinds", "when", "proposal", "effort"}:
-        return "must have id, kinds, proposal, effort, may have when, and nothing else"
-    kinds, when = one["kinds"], one.get("when", {})
+    if not isinstance(one, dict) or not NEEDED <= set(one) <= NEEDED | MAY_HAVE:
+        return "must have id, kinds, proposal, effort, may have when and evidence, and nothing else"
+    kinds, when, evidence = one["kinds"], one.get("when", {}), one.get("evidence", [])
     try:
         understood = all(type(value) is CONDITIONS.get(name) for name, value in when.items()) and re.compile(when.get("site", ""))
     except (AttributeError, re.error):
         understood = False
+    try:
+        readable = isinstance(evidence, list) and all(isinstance(words, str) and words.strip() and re.compile(words) for words in evidence)
+    except re.error:
+        readable = False
     demands = {
         "needs an id of 2 to 40 small letters, digits and hyphens": re.fullmatch(r"[a-z][a-z0-9-]{1,39}", str(one["id"])),
         "needs kinds, a list such as [drop, telemetry.silent]": kinds and isinstance(kinds, list) and all(isinstance(kind, str) for kind in kinds),
         "needs a proposal in words": isinstance(one["proposal"], str) and one["proposal"].strip(),
         "needs an effort such as 10 min, 1 h or 2 d": re.fullmatch(r"\d+ (min|h|d)", str(one["effort"])),
-        "knows as conditions several_studies (true, false), site (a pattern), lasting_nights (a number)": understood}
+        "knows as conditions several_studies (true, false), site (a pattern), lasting_nights (a number), named_error (true, false)": understood,
+        f"needs as evidence a list of {', '.join(ERRORS)}, or of patterns of its own": readable}
     return next((demand for demand, met in demands.items() if not met), "")
 
 
@@ -75,11 +82,26 @@ def kind_for(solution, incident):
     return next((name for name in names if name in solution["kinds"]), "")
 
 
-def holds(when, incident):
-    """Whether the conditions of a proposal hold for an incident (its studies, site, night)."""
+def holds(when, incident, named_error=False):
+    """Whether the conditions of a proposal hold for an incident (its studies, site, night), of which the evidence names an error or does not."""
     several = len(set(incident["studies"])) > 1
     return (when.get("several_studies", several) == several and incident["night"] >= when.get("lasting_nights", 0)
-            and re.search(when.get("site", ""), incident["site"]) is not None)
+            and when.get("named_error", named_error) == named_error and re.search(when.get("site", ""), incident["site"]) is not None)
+
+
+def offered(solutions, incident):
+    """The proposals for an incident, in the order of the file: [(proposal, as which kind, the words of the evidence that speak for it, or "")].
+
+    incident : its kinds, studies, site, night and evidence, one text (no key: nothing is known). Where the evidence names an error, what is meant for
+    another one is left out: nobody looks for tapes because a connection was refused.
+    """
+    evidence = incident.get("evidence", "")
+    errors = errors_named(evidence)
+    words = {one["id"]: words_for(one.get("evidence", []), evidence, errors) for one in solutions}
+    named_error = bool(errors) or any(words.values())
+    return [(one, kind, words[one["id"]]) for one in solutions
+            if (kind := kind_for(one, incident)) and holds(one["when"], incident, named_error)
+            and (words[one["id"]] or not named_error or not one.get("evidence"))]
 
 
 # -------------------------------------------------------------------------------------------------------------- Feedback
@@ -271,21 +293,28 @@ def chances(solutions, feedback, kind, site):
 
 
 def rank(solutions, feedback, incident, day):
-    """The proposals for an incident, best first: the rows of `chances` with place (1 = first); none where no kind of it has any.
+    """The proposals for an incident, best first: the rows of `chances` with place (1 = first), reason and ranked; none where no kind of it has any.
 
-    incident : its incident (id), kinds, studies, site, night. First is the highest mean chance, of equals one made for the case; the others follow
-    by Thompson sampling (Thompson 1933; Russo et al. 2018), for those whom the first has failed. Draws belong to incident and night `day`.
+    incident : its incident (id), kinds, studies, site, night, evidence. What its evidence speaks for comes before the rest, and says so as `reason`,
+    such as "the evidence says “connection refused”", else "". In each of the two, first is the highest mean chance, of equals one made for the case;
+    the others follow by Thompson sampling (Thompson 1933; Russo et al. 2018), for those whom the first has failed. Draws belong to incident and
+    night `day`. ranked, the same for all: whether any of them has been tried; else their order within the two is that of the draws and means nothing.
     """
-    fitting = collections.defaultdict(list)
-    for one in solutions:
-        if (kind := kind_for(one, incident)) and holds(one["when"], incident):
-            fitting[kind].append(one)
+    fitting, words = collections.defaultdict(list), {}
+    for one, kind, said in offered(solutions, incident):
+        fitting[kind].append(one)
+        words[one["id"]] = said
     found = pd.concat([chances(ones, feedback, kind, incident["site"]) for kind, ones in fitting.items()] or [chances([], feedback, "", "")])
+    found["reason"] = [f"the evidence says “{as_cell(words[name], 60)}”" if words[name] else "" for name in found.solution]
     rng = np.random.default_rng(list(hashlib.sha256(f"{day} {incident['incident']}".encode()).digest()))
     drawn = stats.beta.ppf(rng.random(len(found)), found.a, found.b)
     general = ~found.solution.isin([one["id"] for one in solutions if any(one["when"].values())])      # not made for such a case
-    drawn[np.lexsort([-drawn, general, -found.chance])[:1]] = np.inf
-    return found.iloc[np.argsort(-drawn, kind="stable")].reset_index(drop=True).assign(place=np.arange(1, len(found) + 1))
+    rest = (found.reason == "").to_numpy()
+    for group in (rest, ~rest):
+        first = np.lexsort([-drawn, general, -found.chance, ~group])[:1]
+        drawn[first[group[first]]] = np.inf
+    found = found.iloc[np.lexsort([-drawn, rest])].reset_index(drop=True)
+    return found.assign(place=np.arange(1, len(found) + 1), ranked=bool((found.trials + found.elsewhere).any()))
 
 
 def main(arguments=None):

@@ -28,23 +28,12 @@ def read_notebook(path):
         return None
 
 
-# Lines of papermill's log that say nothing of an end: blank or indented ones (source lines that belong to a warning), what was read and written,
-# progress, and warnings of the kernel ("[IPKernelApp] WARNING | ..."), of Python ("x.py:3: UserWarning: ..."), its debugger and compiled libraries.
-SAYS_NOTHING = re.compile(r"\s|$|(Input|Output) Notebook:|Executing|.* of \d+ cells, |.*\d%\||(\[\w+\] )?(WARNING|INFO|DEBUG)\b"
-                          r"|.*:\d+: \w*Warning: |\d\.\d\ds - |[IW]\d{4} ")
-
-
 def error_of(notebook, log=None):
-    """(one line, its cell is known) for a notebook that failed, ("", False) for one that ended well."""
-    for cell in notebook["cells"]:
-        for output in cell.get("outputs", []):
-            if output["output_type"] == "error":
-                return " ".join(f"{output['ename']}: {output['evalue']}".split())[:300], True
-    if notebook["metadata"].get("papermill", {}).get("end_time"):
-        return "", False
-    lines = log.read_text(errors="replace").splitlines() if log and log.exists() else []
-    tail = [line for line in lines if not SAYS_NOTHING.match(line)]
-    return f"it was stopped before it ended; last words: {tail[-1][:200]}" if tail else "it was stopped before it ended", False
+    """(one line, whether a cell shows it) for an executed notebook that failed, ("", False) for one that ended well. `log` is not read."""
+    from nightshift.runs import error_in
+
+    error, cell = error_in(notebook)
+    return error, cell is not None
 
 
 def told_tonight(outcomes):
@@ -55,9 +44,10 @@ def told_tonight(outcomes):
 
 
 def outcomes_of(report, study, root=Path()):
-    """{step: ok, failed or not run} of a study on the night whose executed notebooks lie below `report`."""
-    read = {step: read_notebook(report / study / f"{step}.ipynb") for step in [*STEPS, *pages_of(study, root)]}
-    return {step: "not run" if notebook is None else "failed" if error_of(notebook)[0] else "ok" for step, notebook in read.items()}
+    """{step: ok, failed or not run} of a study on the night whose records lie below `report`."""
+    from nightshift.runs import read_run
+
+    return {step: read_run(report, study, step)["outcome"] for step in [*STEPS, *pages_of(study, root)]}
 
 
 def site_settings(config):

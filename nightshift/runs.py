@@ -1,14 +1,45 @@
-"""What a run of a notebook leaves for programs: values that the notebook records, beside what it shows to people."""
+"""One run of a notebook and the record that it leaves for programs: how it ended, with which parameters, what
+it recorded, what it wrote.
 
+    python -m nightshift.runs notebooks/telemetry/4_analyse.ipynb --study telemetry \\
+        --log reports/2026-01-31/telemetry/4_analyse.log --given '{}'
+
+A record is one JSON object, `reports/<day>/<study>/<step>.json`; `record_path` says where. It is written when
+the run begins and once more when it ends, so that a run that was stopped leaves one too. Who asks how a step
+ended calls `read_run`; nobody but the renderer reads executed notebooks.
+"""
+
+import argparse
+import contextlib
+import copy
+import json
+import logging
+import os
+import re
+import signal
+import socket
+import sys
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+
+from nightshift.parameters import declared
+from nightshift.products import fingerprint, patterns_of, products_of
 
 MIME = "application/vnd.nightshift+json"
+VERSION = 1  # of a record: goes up when a key changes its meaning or goes away
+MAX_ERROR = 300  # characters of the line that says what went wrong
+STOPPED = "it was stopped before it ended"
+
+
+# ------------------------------------------------------------------------------------ what a notebook records
 
 
 def record(name, value):
     """Record `value`, anything that JSON holds, under `name` in the record of this run; nothing is shown.
 
-    Names that the reports read: `verdict` ("ok" or "too little history"), `verdict_reason` (one sentence), `warnings` (see `warn`).
-    A name that is recorded twice keeps its last value.
+    Names that the reports read: `verdict` ("ok" or "too little history"), `verdict_reason` (one sentence),
+    `warnings` (see `warn`). A name that is recorded twice keeps its last value.
     """
     from IPython.display import display
 
@@ -16,7 +47,9 @@ def record(name, value):
 
 
 def warn(sentence):
-    """Show `sentence`, one line of plain text, and add it to the warnings of this run: the front page, the mail and the shell repeat it."""
+    """Show `sentence`, one line of plain text, and add it to the warnings of this run: the front page, the
+    mail and the shell repeat it.
+    """
     from helpers import say
 
     say("**Warning:** {text}", text=sentence)
@@ -24,7 +57,9 @@ def warn(sentence):
 
 
 def recorded(notebook):
-    """Values that the executed `notebook`, a dict, recorded: {name: value}; `warnings` is the list of all of them."""
+    """Values that the executed `notebook`, a dict, recorded: {name: value}; `warnings` is the list of all of
+    them.
+    """
     values = {"warnings": []}
     for cell in notebook["cells"]:
         for output in cell.get("outputs", []):
@@ -36,3 +71,443 @@ def recorded(notebook):
             else:
                 values[one["name"]] = one["value"]
     return values
+
+
+# -------------------------------------------------------------------------------------------- how a run ended
+
+
+def record_path(report, study, step):
+    """Where the record of a step lies below the folder `report` of a night; `study` is "" for the sample
+    (step "simulate") and for the digest.
+
+    These two have `_run` in their names, since digest.json is what the night tells other programs.
+    """
+    return Path(report) / study / f"{step}.json" if study else Path(report) / f"{step}_run.json"
+
+
+def notebook_path(report, study, step):
+    """Where the executed notebook of a step lies below the folder `report` of a night."""
+    return Path(report) / study / f"{step}.ipynb"
+
+
+def read_run(report, study, step):
+    """How the run of a step ended, as a dict; the one reader of records.
+
+    outcome : "ok", "failed" or "not run". error : one line of at most 300 characters, "" unless it failed.
+    cell : number of the cell that failed, as in `In [7]`, or None; has_cell : whether that cell shows the
+    error. parameters : {name: value} of all that the notebook declares; given : those that the chain set.
+    started, ended : ISO 8601 in UTC, or None; seconds : between them, or None. values : what the notebook
+    recorded, `warnings` always among it. products : {path below the products folder: {"size", "mtime_ns",
+    "sha256"}}. A night that was published before there were records is read from its executed notebook. A
+    record that cannot be read is a failure and says so.
+    """
+    path, nothing = record_path(report, study, step), copy.deepcopy(NOTHING)
+    try:
+        run = json.loads(path.read_text(encoding="utf-8"))
+        if not fits(run):
+            raise ValueError("it is no record of this version")
+    except FileNotFoundError:
+        executed = read_notebook(notebook_path(report, study, step))
+        return nothing | (run_of(executed) if executed else {})
+    except (OSError, ValueError) as error:
+        return nothing | {
+            "outcome": "failed",
+            "error": one_line(f"its record {path.name} cannot be read: {error}"),
+        }
+    if run["outcome"] == "running":
+        run |= {
+            "outcome": "failed",
+            "error": "it has not ended yet" if is_alive(run.get("process")) else STOPPED,
+        }
+    values = nothing["values"] | run.get("values", {})
+    return nothing | {name: run[name] for name in NOTHING if name in run} | {"values": values}
+
+
+NOTHING = {
+    "outcome": "not run",
+    "error": "",
+    "cell": None,
+    "has_cell": False,
+    "parameters": {},
+    "given": {},
+    "started": None,
+    "ended": None,
+    "seconds": None,
+    "values": {"warnings": []},
+    "products": {},
+}  # what `read_run` returns of a step that did not run
+MAY_BE_NONE = {"cell": int, "started": str, "ended": str, "seconds": int | float}
+
+
+def failed_since(report, moment):
+    """Whether a record below the folder `report` says that a step failed at `moment`, ISO 8601 in UTC, or
+    later.
+    """
+    for path in [*Path(report).glob("*/*.json"), *Path(report).glob("*_run.json")]:
+        study, step = (
+            (path.parent.name, path.stem)
+            if path.parent != Path(report)
+            else ("", path.stem.removesuffix("_run"))
+        )
+        run = read_run(report, study, step)
+        if run["outcome"] == "failed" and max(run["ended"] or "", run["started"] or "") >= moment:
+            return True
+    return False
+
+
+def end_unrun(report, study, step, reason):
+    """Write a record that a step failed without having run, for this `reason`, and remove the notebook of an
+    earlier run.
+    """
+    notebook_path(report, study, step).unlink(missing_ok=True)
+    now = iso(datetime.now(UTC))
+    run = NOTHING | {
+        "version": VERSION,
+        "study": study,
+        "step": step,
+        "outcome": "failed",
+        "error": one_line(f"it did not run: {reason}"),
+    }
+    write_record(
+        run | {"values": {"warnings": []}, "started": now, "ended": now, "seconds": 0.0},
+        record_path(report, study, step),
+    )
+
+
+def fits(run):
+    """Whether `run`, read from a file, is a record of this version: its keys hold what they should."""
+    if (
+        not isinstance(run, dict)
+        or run.get("outcome") not in ("running", "ok", "failed")
+        or run.get("version") != VERSION
+    ):
+        return False
+    kinds = {name: MAY_BE_NONE.get(name, type(value)) for name, value in NOTHING.items()}
+    may_be_none = [name for name in MAY_BE_NONE if run.get(name) is None]
+    if not all(isinstance(run[name], kinds[name]) for name in kinds if name in run and name not in may_be_none):
+        return False
+    return isinstance(run.get("values", {}).get("warnings", []), list)
+
+
+def read_notebook(path):
+    """The executed notebook at `path` as a dict; None when it does not exist, is no notebook or was cut off
+    while being written.
+    """
+    try:
+        notebook = json.loads(Path(path).read_text(encoding="utf-8"))
+        return (
+            notebook
+            if isinstance(notebook["cells"], list) and isinstance(notebook["metadata"], dict)
+            else None
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def run_of(notebook):
+    """What the executed `notebook`, a dict, tells of its run: the keys of `read_run` but `products`."""
+    error, cell = error_in(notebook)
+    ran = notebook["metadata"].get("papermill", {})
+    given = ran.get("parameters") or {}
+    return {
+        "outcome": "failed" if error else "ok",
+        "error": error,
+        "cell": cell,
+        "has_cell": cell is not None,
+        "parameters": defaults_of(notebook) | given,
+        "given": given,
+        "started": ran.get("start_time"),
+        "ended": ran.get("end_time"),
+        "seconds": ran.get("duration"),
+        "values": recorded(notebook),
+    }
+
+
+def defaults_of(notebook):
+    """{name: default} of the parameters that `notebook`, a dict, declares; none that nobody can read."""
+    try:
+        return {one.name: one.default for one in declared(notebook)}
+    except (ValueError, SyntaxError):
+        return {}
+
+
+def error_in(notebook):
+    """(one line, number of its cell) for an executed notebook that failed, ("", None) for one that ended
+    well.
+
+    papermill 2.7.0 marks a notebook as completed whose kernel has died: what tells is a cell with code that
+    it never executed.
+    """
+    for cell in notebook["cells"]:
+        for output in cell.get("outputs", []):
+            if output["output_type"] == "error":
+                return one_line(f"{output['ename']}: {output['evalue']}"), cell.get("execution_count")
+    code = [
+        cell for cell in notebook["cells"] if cell["cell_type"] == "code" and "".join(cell["source"]).strip()
+    ]
+    asked = [cell for cell in code if "papermill" in cell["metadata"]]
+    ended = notebook["metadata"].get("papermill", {}).get("end_time")
+    return ("", None) if ended and all(cell.get("execution_count") for cell in asked) else (STOPPED, None)
+
+
+def one_line(text):
+    """`text` on one line, of at most MAX_ERROR characters, without the colours of a terminal."""
+    line = " ".join(re.sub("\x1b\\[[0-9;]*m", "", str(text)).split())
+    return line if len(line) <= MAX_ERROR else f"{line[: MAX_ERROR - 4].rstrip()} ..."
+
+
+def this_process():
+    """What tells this process from all others: machine, number and the moment it began (numbers are given
+    again).
+    """
+    import psutil
+
+    return {"host": socket.gethostname(), "pid": os.getpid(), "began": psutil.Process().create_time()}
+
+
+def is_alive(process):
+    """Whether the `process`, as `this_process` describes it, still runs here; one of another machine counts
+    as ended.
+    """
+    import psutil
+
+    try:
+        same = process["host"] == socket.gethostname()
+        return same and abs(psutil.Process(process["pid"]).create_time() - process["began"]) < 1
+    except (psutil.Error, KeyError, TypeError, ValueError):
+        return False
+
+
+# ----------------------------------------------------------------------------------------- running a notebook
+
+
+class Stopped(BaseException):
+    """The run was asked to end, by a signal."""
+
+
+def execute(notebook, report, study, given, *, products, later=()):
+    """Execute the notebook at the path `notebook` and write its record; returns the record, whose outcome is
+    "ok" or "failed".
+
+    report : folder of the night. study : "" for the sample and the digest. given : {name: value} of what the
+    notebook is told, as JSON has it. products : folder below which it writes. later : names of the steps that
+    this one makes out of date; their notebooks and records are removed. Its kernel is the Python that runs
+    this, whatever Jupyter knows as python3, and everything that papermill and the kernel say goes to a .log
+    file beside the executed notebook; one line of progress every few seconds goes to standard output.
+    """
+    report, step = Path(report), Path(notebook).stem
+    for name in [step, *later]:
+        for path in (record_path(report, study, name), notebook_path(report, study, name)):
+            path.unlink(missing_ok=True)
+    started = datetime.now(UTC)
+    run = NOTHING | {
+        "version": VERSION,
+        "study": study,
+        "step": step,
+        "outcome": "running",
+        "process": this_process(),
+    }
+    run |= {
+        "given": given,
+        "parameters": defaults_of(read_notebook(notebook) or {"cells": []}) | given,
+        "started": iso(started),
+    }
+    write_record(run, record_path(report, study, step))
+    executed = notebook_path(report, study, step)
+    error, cell, has_cell = failure_of(notebook, executed, given, f"{study}/{step}" if study else step)
+    ended = datetime.now(UTC)
+    patterns = [pattern.format(day=given.get("day", "")) for pattern in patterns_of(study, step, notebook)]
+    since = (
+        0.0 if step == "3_train" else started.timestamp() - 2
+    )  # a kept model is that of the step; some disks round times to two seconds
+    written = products_of(products, patterns, since=since)
+    run |= {
+        "outcome": "failed" if error else "ok",
+        "error": error,
+        "cell": cell,
+        "has_cell": has_cell,
+        "ended": iso(ended),
+        "seconds": round((ended - started).total_seconds(), 3),
+        "values": recorded(read_notebook(executed) or {"cells": []}),
+        "products": {path.relative_to(products).as_posix(): fingerprint(path) for path in written},
+    }
+    write_record(run, record_path(report, study, step))
+    return run
+
+
+def failure_of(notebook, executed, given, title):
+    """(one line, number of the cell, whether the cell shows it) after executing `notebook` to the path
+    `executed`; ("", None, False) if it ended well.
+    """
+    import papermill
+
+    from nightshift.kernel import Kernel
+
+    Kernel.processes.clear()
+    try:
+        with logged(executed.with_suffix(".log")) as progress:
+            papermill.execute_notebook(
+                notebook,
+                executed,
+                parameters=given,
+                kernel_name="python3",
+                language="python",
+                kernel_manager_class=Kernel,
+                autosave_cell_every=3,
+                progress_bar={
+                    "bar_format": f"{title}: {{n_fmt}} of {{total_fmt}} cells, {{elapsed}}\n",
+                    "mininterval": 3,
+                    "file": progress,
+                },
+            )
+    except papermill.PapermillExecutionError as error:
+        return one_line(f"{error.ename}: {error.evalue}"), error.exec_count, True
+    except Stopped as error:
+        return f"{STOPPED}: {error}", None, False
+    except Exception as error:  # of nbclient, zmq or the disk: whatever it is, it ends this step and no other
+        died = Kernel.death()
+        cell = last_cell(read_notebook(executed)) if died else None
+        at = f" in cell {cell}" if cell else ""
+        return (
+            (f"the kernel died{at}: {died}" if died else one_line(f"{type(error).__name__}: {error}")),
+            cell,
+            False,
+        )
+    line, cell = error_in(read_notebook(executed) or {"cells": [], "metadata": {}})
+    return line, cell, cell is not None
+
+
+def last_cell(notebook):
+    """Number, as in `In [7]`, of the last cell with code that the executed `notebook`, a dict or None, began;
+    None where none did.
+    """
+    begun = [
+        cell
+        for cell in (notebook or {"cells": []})["cells"]
+        if cell["cell_type"] == "code"
+        and "".join(cell["source"]).strip()
+        and cell["metadata"].get("papermill", {}).get("start_time")
+    ]
+    return len(begun) or None
+
+
+@contextlib.contextmanager
+def logged(path):
+    """Send what this process, papermill and the kernel print to the file at `path`; yield where lines of
+    progress are written, which are shown too.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = [os.dup(1), os.dup(2)]
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("papermill")
+    try:
+        with (
+            open(path, "wb", buffering=0) as log,
+            open(kept[0], "w", closefd=False, errors="replace") as shown,
+        ):
+            for number in (1, 2):
+                os.dup2(log.fileno(), number)
+            logger.addHandler(handler)
+            logger.setLevel(logging.INFO)
+            yield Progress(shown)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        logger.removeHandler(handler)
+        for number, file in zip((1, 2), kept, strict=True):
+            os.dup2(file, number)
+            os.close(file)
+
+
+class Progress:
+    """A file for a progress bar: every line goes to the log, those that count cells are shown as well."""
+
+    encoding = "utf-8"
+
+    def __init__(self, shown):
+        self.shown = shown
+
+    def write(self, text):
+        sys.stderr.write(text)
+        if " cells, " in text:
+            with contextlib.suppress(OSError, ValueError):  # nobody listens any more
+                self.shown.write(text.strip() + "\n")
+                self.shown.flush()
+
+    def flush(self):
+        sys.stderr.flush()
+
+    def isatty(self):
+        return False
+
+
+def iso(at):
+    """The datetime `at`, in UTC, as ISO 8601."""
+    return at.isoformat(timespec="milliseconds")
+
+
+def write_record(run, path):
+    """Write the record `run`, a dict, to `path` as JSON, atomically; what JSON does not hold, such as NaN,
+    becomes text.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(
+        f".{uuid.uuid4().hex[:8]}-{path.name}"
+    )  # as `atomic` of helpers.py names it, so that it is swept as well
+    try:
+        text = json.dumps(run, indent=1, allow_nan=False, default=str)
+    except ValueError:  # a recorded value is NaN
+        text = json.dumps(json.loads(json.dumps(run, default=str), parse_constant=str), indent=1)
+    temporary.write_text(text + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def main():
+    """Run one notebook as its command line says; 1 when it failed, 2 when they cannot be read."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("notebook", type=Path)
+    parser.add_argument(
+        "--log",
+        type=Path,
+        required=True,
+        help="reports/DAY/STUDY/STEP.log; record and notebook stand beside it",
+    )
+    parser.add_argument("--products", type=Path, default=Path(), help="folder below which it writes")
+    parser.add_argument("--study", default="", help="empty for the sample and the digest")
+    parser.add_argument("--given", default="{}", help="parameters as one JSON object")
+    parser.add_argument("--later", nargs="*", default=[], help="steps that this one makes out of date")
+    options = parser.parse_args()
+    try:
+        given = json.loads(options.given, parse_constant=refuse_constant)
+        if not isinstance(given, dict):
+            raise ValueError("they are no JSON object")
+    except ValueError as error:
+        parser.error(f"the parameters cannot be read: {error}")
+    os.environ |= {
+        "NIGHTSHIFT_RUN": "1",
+        "JUPYTER_PREFER_ENV_PATH": "1",
+    }  # see tryout.py; paths of this environment before those of the user
+    signal.signal(signal.SIGTERM, stop_run)
+    signal.signal(signal.SIGINT, stop_run)
+    report = options.log.parent.parent if options.study else options.log.parent
+    run = execute(
+        options.notebook, report, options.study, given, products=options.products, later=options.later
+    )
+    return int(run["outcome"] != "ok")
+
+
+def refuse_constant(name):
+    """Refuse NaN and Infinity, which are no JSON."""
+    raise ValueError(f"{name} is no number")
+
+
+def stop_run(number, frame):
+    """End the run because of the signal `number`."""
+    raise Stopped(f"signal {number} ({signal.Signals(number).name})")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -9,8 +9,11 @@ import uuid
 import xml.etree.ElementTree as ET
 
 from helpers import atomic, write_json
-from publishing.digests import in_words, plain, pressing, since, state_in_words
-from publishing.pages import is_day, read_json, verdict_in_words, write_page
+from nightshift.reporting.assurance import assure, class_of
+from nightshift.reporting.wording import skill_in_words
+from publishing.digests import plain, pressing, since, state_in_words
+from publishing.pages import is_day, write_page
+from publishing.products import Damaged, lacking, one_line, read_object
 
 MAX_HISTORY = 30  # nights in the small pictures
 MAX_ENTRIES = 30  # nights in the feed
@@ -18,10 +21,38 @@ STAYS = {"run.json", "index.html", "mail.json"}  # of a night that is removed: i
 ATOM = "http://www.w3.org/2005/Atom"
 
 
+def read_nights(reports):
+    """(what run.json says of every night, the earliest first, those whose pages were removed among them; {night: why its run.json is damaged})."""
+    runs, damaged = [], {}
+    for path in sorted(reports.glob("*/run.json")):
+        if is_day(day := path.parent.name):
+            try:
+                runs.append(check_run(reports, path) | {"day": day})
+            except Damaged as error:
+                damaged[day] = one_line(error, 300)
+    return runs, damaged
+
+
+def check_run(reports, path):
+    """The content of a run.json, or Damaged: its studies have verdicts, and its numbers are numbers."""
+    run = read_object(reports.parent, path)
+    digest, studies = run.get("digest") or {}, run.get("studies")
+    if not isinstance(studies, dict) or not all(isinstance(one, dict) and isinstance(one.get("verdict"), str) for one in studies.values()):
+        raise lacking(reports.parent, path, "it has no verdicts on studies")
+    if not all(isinstance(one.get(name), int | float | None) for one in studies.values() for name in ("findings", "skill")):
+        raise lacking(reports.parent, path, "its findings and skills are no numbers")
+    steps = [one.get("steps") or {} for one in studies.values()]
+    if not all(isinstance(of, dict) and all(isinstance(step, dict) for step in of.values()) for of in steps):
+        raise lacking(reports.parent, path, "its steps are none")
+    counts = digest.get("counts") or {} if isinstance(digest, dict) else None
+    if not isinstance(counts, dict) or not all(isinstance(n, int) for n in counts.values()):
+        raise lacking(reports.parent, path, "its counts of incidents are none")
+    return run
+
+
 def runs_of(reports):
-    """What run.json says of every night, the earliest first, those whose pages were removed among them."""
-    runs = [read_json(path) | {"day": path.parent.name} for path in sorted(reports.glob("*/run.json")) if is_day(path.parent.name)]
-    return [run for run in runs if isinstance(run.get("studies"), dict)]
+    """What the run.json of every night says that can be read, the earliest first."""
+    return read_nights(reports)[0]
 
 
 def kept(runs):
@@ -35,7 +66,7 @@ def kept(runs):
 def history(runs, study):
     """Two small pictures of a study's last nights, and what they are of: findings per night as bars, skill of the model in use as a line.
 
-    Each has its numbers as text. A night that failed is a frame without a bar, so that it does not look like a night without findings.
+    Each has its numbers as text. A night of which nothing is known is a frame without a bar: it must not look like one without findings.
     """
     nights = [(run["day"], run["studies"][study]) for run in runs if study in run["studies"]][-MAX_HISTORY:]
     found, skills = [told.get("findings") or 0 for _, told in nights], [told.get("skill") for _, told in nights]
@@ -43,7 +74,8 @@ def history(runs, study):
     bars, line, spoken, pen = "", "", [], "M"
     for i, ((night, told), n, skill) in enumerate(zip(nights, found, skills, strict=True)):
         verdict = plain(str(told.get("verdict", ""))) or "unknown"
-        kind, high = (verdict.split()[0], 24) if verdict in ("failed", "empty") else ("bar", 2 + round(22 * n / most))
+        colour = class_of(verdict)
+        kind, high = ("bar", 2 + round(22 * n / most)) if colour in ("ok", "anomalies") else ("failed" if colour == "failed" else "empty", 24)
         bars += f'<rect class="{kind}" x="{8 * i + 1}" width="5" y="{25 - high}" height="{high}"/>'
         spoken.append(f"{night} {verdict if kind != 'bar' else n}")
         if skill is None:
@@ -53,7 +85,7 @@ def history(runs, study):
             pen = "L"
     last = next((i for i in reversed(range(len(nights))) if skills[i] is not None), None)
     dot = "" if last is None else f'<circle cx="{8 * last + 3.5}" cy="{25 - 23 * min(max(skills[last], 0), 1):.1f}" r="2"/>'
-    known = [f"{night} {skill:.2f}" for (night, _), skill in zip(nights, skills, strict=True) if skill is not None]
+    known = [f"{night} {skill_in_words(skill)}" for (night, _), skill in zip(nights, skills, strict=True) if skill is not None]
 
     def picture(label, inside):
         return f'<svg class="history" role="img" aria-label="{label}" width="{wide}" height="27">{inside}</svg>'
@@ -71,22 +103,36 @@ def history(runs, study):
 # ------------------------------------------------------------------------------------------------------- index and feed
 
 
-def write_index(reports, runs):
-    """Write reports/index.html: every night that is kept, the latest first."""
+def assurance_of(run):
+    """What is known of a night, from its run.json."""
+    return assure({study: told["verdict"] for study, told in run["studies"].items()}, (run.get("digest") or {}).get("outcome") or "not run")
+
+
+def headline_of(run):
+    """A night in a sentence or two, from its run.json; one that an older version wrote is set right."""
+    digest, assurance = run.get("digest") or {}, assurance_of(run)
+    counts = digest.get("counts") or {}
+    n_pressing = sum(counts.get(state, 0) for state in ("new", "ended", "worse", "ongoing"))
+    text = digest.get("headline") if isinstance(digest.get("headline"), str) else ""
+    return plain(assurance.headline(n_pressing=n_pressing, headline=text, n_marked=counts.get("muted", 0) + counts.get("acknowledged", 0)))
+
+
+def write_index(reports, runs, damaged=None):
+    """Write reports/index.html: every night that is kept, the latest first; damaged : {night: why its run.json cannot be read}."""
     nights = kept(runs)
     every = sorted({name for run in nights for name in run["studies"]})
-    days = []
-    for run in reversed(nights):
-        digest = run.get("digest") or {}
-        said = {"failed": "The digest failed.", "not run": "The digest did not run."}.get(digest.get("outcome"), "")
+    days = [{"day": day, "headline": why, "counts": "", "studies": dict.fromkeys(every)} for day, why in (damaged or {}).items()]
+    for run in nights:
+        assurance, counts = assurance_of(run), (run.get("digest") or {}).get("counts") or {}
         days.append(
             {
                 "day": run["day"],
-                "headline": plain(digest.get("headline") or said),
-                "counts": in_words(digest["counts"]) if digest.get("outcome") == "ok" else "",
+                "headline": headline_of(run),
+                "counts": assurance.in_words(counts) if counts or assurance.complete else "",
                 "studies": {name: run["studies"].get(name) for name in every},
             }
         )
+    days.sort(key=lambda one: one["day"], reverse=True)
     write_page(reports / "index.html", "days.html.j2", title="All nights", up="", studies=every, days=days, removed=len(runs) - len(nights))
 
 
@@ -128,37 +174,43 @@ def write_feed(reports, runs, site_url=""):
     if site_url:
         add(feed, "link", rel="self", type="application/atom+xml", href=f"{site_url}feed.xml")
     for run in reversed(nights):
-        entry, digest = add(feed, "entry"), read_json(reports / run["day"] / "digest.json")
-        add(entry, "title", " ".join(f"Night of {run['day']}: {digest.get('headline') or verdicts(run)}".split()))
+        entry = add(feed, "entry")
+        add(entry, "title", " ".join(f"Night of {run['day']}: {headline_of(run)}".split()))
         add(entry, "id", uuid.uuid5(site, run["day"]).urn)  # follows from site and night: the same for ever
         add(entry, "updated", updated(run))
         add(entry, "link", rel="alternate", type="text/html", href=f"{site_url}{run['day']}/index.html")
-        add(entry, "content", as_html(run, digest), type="html")
+        add(entry, "content", as_html(reports, run), type="html")
     ET.indent(feed)
     with atomic(reports / "feed.xml") as temporary:
         ET.ElementTree(feed).write(temporary, encoding="utf-8", xml_declaration=True)
 
 
-def verdicts(run):
-    """The verdict on every study in one line."""
-    return ", ".join(f"{study} {verdict_in_words(told.get('verdict', ''))}" for study, told in run["studies"].items())
+def read_incidents(reports, day):
+    """The incidents that digest.json of a night holds, none for a night before there were any; Damaged says why they cannot be read."""
+    path = reports / day / "digest.json"
+    if not path.exists():
+        return []
+    incidents = read_object(reports.parent, path).get("incidents")
+    needed = {"what", "severity", "state", "night", "mark", "ended", "start", "end", "first_seen", "summary"}
+    if not isinstance(incidents, list) or not all(isinstance(one, dict) and needed <= one.keys() for one in incidents):
+        raise lacking(reports.parent, path, "its incidents lack what a reader needs")
+    return incidents
 
 
-def as_html(run, digest):
+def as_html(reports, run):
     """The content of a night's entry: its incidents, and what is said of every study."""
     from publishing.pages import templates
 
-    incidents = [one | {"since": since(one), "told": state_in_words(one)} for one in digest.get("incidents", [])]
-    return (
-        templates()
-        .get_template("entry.html.j2")
-        .render(
-            pressing=[one for one in incidents if pressing(one)],
-            resolved=[one for one in incidents if one["state"] == "resolved" and not one["mark"]],
-            digest={"outcome": "", "error": "", "missing": []} | (digest.get("digest") or {}),  # nights that were published before there was a digest
-            studies=run["studies"],
-        )
-    )
+    try:
+        incidents, trouble = [one | {"since": since(one), "told": state_in_words(one)} for one in read_incidents(reports, run["day"])], ""
+    except (Damaged, TypeError, ValueError) as error:
+        incidents, trouble = [], one_line(error, 300)
+    assurance = assurance_of(run)
+    values = {"sentence": headline_of(run) if assurance.complete else assurance.sentence, "trouble": trouble, "complete": assurance.complete}
+    values["studies"] = run["studies"]
+    values["pressing"] = [one for one in incidents if pressing(one)]
+    values["resolved"] = [one for one in incidents if one["state"] == "resolved" and not one["mark"]]
+    return templates().get_template("entry.html.j2").render(values)
 
 
 # ---------------------------------------------------------------------------------------------------- what is kept

@@ -12,15 +12,19 @@ import numpy as np
 import pandas as pd
 
 from helpers import FINDING_COLUMNS
+from nightshift.reporting.wording import joined, plural
+from nightshift.runs import read_run
 from publishing.pages import read_json
-from steps import error_of, read_notebook
+from publishing.studies import moment as moment_of
 
-VERSION = 1  # of digest.json: goes up when a key changes its meaning or goes away
+VERSION = 2  # of digest.json: goes up when a key changes its meaning or goes away
 GOING_ON = ("new", "worse", "ongoing")
 OF_INCIDENT = ["incident", "rank", "shown", "state", "night", "mark", "marked_by", "marked_until", "marked_why", "severity", "priority", "site"]
 OF_INCIDENT += ["what", "summary", "kinds", "studies", "start", "end", "ended", "first_seen", "p_value", "impact", "impacts", "change", "figure"]
 OF_FINDING = FINDING_COLUMNS
 OF_PROPOSAL = ["place", "solution", "proposal", "effort", "chance", "low", "high", "trials", "worked"]
+MAY_HAVE = ["reason", "ranked"]  # columns of the table of proposals that older versions lack
+UNWATCHED = "ended before it was watched"  # the change of what was over before anybody looked
 ALL_OPEN = 0.99  # width of an interval that says nothing: that of a proposal that nobody has tried for anything, 0% to 100%
 UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 
@@ -54,20 +58,24 @@ def read_rows(path, columns, notes):
     if lacking := [column for column in columns if column not in table]:
         notes.append(f"data/incidents/{path.name} lacks the column {lacking[0]}: another version wrote it")
         return []
-    return [{name: plain(value) for name, value in row.items()} for row in table[columns].to_dict("records")]
+    there = [*columns, *(column for column in MAY_HAVE if column in table)]
+    return [{name: plain(value) for name, value in row.items()} for row in table[there].to_dict("records")]
 
 
-def read_digest(root, day):
+def read_digest(root, day, expected=None):
     """What the digest of `day` says, as a dict.
 
-    outcome : "ok", "failed" (then `error` is one line) or "not run"; notes : lines about what could not be read, those of the digest among them;
-    headline; missing : studies without findings of the night; counts : {state: number}, those muted or acknowledged apart; incidents : dicts in
-    the order of their rank, with id, mark (None, or as, by, until, why), findings and proposals. ended, seconds : of the notebook's run.
+    expected : what it should have been made of, as `expected_of` in publishing/studies.py says; a digest of anything else has failed.
+    outcome : "ok", "failed" (then `error` is one line) or "not run"; notes : lines about what could not be read, those of the digest
+    among them; damaged : whether a table of the night is; headline; missing : studies without findings of the night; counts : {state:
+    number}, those muted or acknowledged apart, new ones that have ended as "ended", what nobody watched as "unwatched"; incidents : dicts
+    in the order of their rank, with id, mark (None, or as, by, until, why), findings and proposals; `ranked` says whether anything is
+    known of the order of these. ended, seconds : of the notebook's run.
     """
-    path, folder = root / "reports" / day / "digest.ipynb", root / "data/incidents"
-    notebook, notes, incidents, about = read_notebook(path), [], [], {}
-    error, _ = error_of(notebook, path.with_suffix(".log")) if notebook else ("", False)
-    outcome = "failed" if error else "ok" if notebook else "not run"
+    run, folder = read_run(root / "reports" / day, "", "digest"), root / "data/incidents"
+    outcome, error, notes, incidents, about = run["outcome"], run["error"], [], [], {}
+    if outcome == "ok" and expected and (error := out_of_date(run, expected)):
+        outcome = "failed"
     if outcome == "ok":
         if not (about := read_json(folder / f"{day}.json")):
             notes.append(f"data/incidents/{day}.json is not there or cannot be read")
@@ -77,21 +85,49 @@ def read_digest(root, day):
         else:
             findings = read_rows(folder / f"{day}_findings.parquet", ["incident", *OF_FINDING], notes)
             proposals = read_rows(folder / f"{day}_proposals.parquet", ["incident", *OF_PROPOSAL], notes)
-            incidents = [as_incident(row, findings, proposals) for row in sorted(rows, key=lambda row: row["rank"] or math.inf)]
-    ran = notebook["metadata"].get("papermill", {}) if notebook else {}
+            try:
+                incidents = [as_incident(row, findings, proposals) for row in sorted(rows, key=lambda row: row["rank"] or math.inf)]
+            except (TypeError, ValueError, KeyError) as wrong:
+                outcome, error = "failed", f"data/incidents/{day}.parquet holds what it should not: {' '.join(str(wrong).split())[:150]}"
+    damaged = bool(notes)
     notes += texts(about.get("notes"))
     headline = plain(about.get("headline"))
     return {
         "outcome": outcome,
         "error": error,
         "notes": notes,
+        "damaged": damaged,
         "headline": headline if isinstance(headline, str) else "",
         "missing": texts(about.get("missing")),
-        "counts": dict(Counter(one["mark"]["as"] if one["mark"] else one["state"] for one in incidents)),
+        "counts": dict(Counter(counted_as(one) for one in incidents)),
         "incidents": incidents,
-        "ended": ran.get("end_time"),
-        "seconds": ran.get("duration"),
+        "ended": run["ended"],
+        "seconds": run["seconds"],
     }
+
+
+def out_of_date(run, expected):
+    """Why the digest of this `run` is not that of the night as it is now, in one line; "" where it is."""
+    made, wanted = run["parameters"].get("nights"), expected["nights"]
+    missing = run["parameters"].get("missing")
+    if not isinstance(made, dict) or not isinstance(missing, list) or not (made or missing):
+        return "it does not say of which studies it was made, so that it is not known to be of tonight"
+    if {study: str(day) for study, day in made.items()} != wanted or sorted(map(str, missing)) != sorted(expected["missing"]):
+        of, now = (joined(sorted(studies)) or "no study" for studies in (made, wanted))
+        more = "" if of != now else ", of other days or pages"
+        return f"it is out of date: it was made of the findings of {of}, and those of tonight are of {now}{more}"
+    if expected["ended"] is not None and run["started"] and moment_of(run["started"]) < expected["ended"]:
+        return "it is out of date: it began before the last of the studies had ended"
+    return ""
+
+
+def counted_as(incident):
+    """The word under which an incident is counted."""
+    if incident["mark"]:
+        return incident["mark"]["as"]
+    if incident["state"] == "over" and incident["change"] == UNWATCHED:
+        return "unwatched"
+    return "ended" if incident["state"] == "new" and incident["ended"] else incident["state"]
 
 
 def texts(values):
@@ -106,13 +142,28 @@ def as_incident(row, findings, proposals):
     told |= {name: told[name] if isinstance(told[name], str) else "" for name in texts}
     told |= {name: told[name] if isinstance(told[name], list) else [] for name in ("kinds", "studies", "impacts")}
     told["mark"] = {"as": row["mark"]} | {name: row[f"marked_{name}"] or "" for name in ("by", "until", "why")} if row["mark"] else None
-    mine = [one for one in proposals if one["incident"] == row["incident"]]
+    offered = [without_incident(one) | {"reason": one.get("reason") or ""} for one in proposals if one["incident"] == row["incident"]]
+    offered.sort(key=lambda one: one["place"] or math.inf)
+    ranked = is_ranked(offered)
+    if not ranked:  # no order of merit: those for which the evidence speaks come first, each group as in the dictionary
+        offered.sort(key=lambda one: (not one["reason"], str(one["proposal"])))
     return {
         "id": str(row["incident"]),
         **told,
         "findings": [without_incident(one) for one in findings if one["incident"] == row["incident"]],
-        "proposals": [without_incident(one) for one in sorted(mine, key=lambda one: one["place"] or math.inf)],
+        "ranked": ranked,
+        "proposals": [{name: value for name, value in one.items() if name != "ranked"} for one in offered],
     }
+
+
+def is_ranked(proposals):
+    """Whether anything is known of the order of `proposals`: one of them was tried, here or for something alike."""
+    return any(one["ranked"] if isinstance(one.get("ranked"), bool) else one["trials"] or not open_wide(one) for one in proposals)
+
+
+def open_wide(proposal):
+    """Whether the interval of a chance leaves everything open."""
+    return None in (proposal["low"], proposal["high"]) or proposal["high"] - proposal["low"] > ALL_OPEN
 
 
 def without_incident(row):
@@ -142,12 +193,6 @@ def rest_in_words(incidents):
     return "".join(f"{n} more, less urgent, {verb}" for verb, n in verbs.items() if n)
 
 
-def in_words(counts):
-    """Counts of incidents as text: "2 new, 1 ongoing"; of none at all, "no incident"."""
-    known = [*GOING_ON, "resolved", "acknowledged", "muted"]  # those that were over before are no news
-    return ", ".join(f"{counts[state]} {state}" for state in known if counts.get(state)) or "no incident"
-
-
 def moment(iso):
     """An ISO time as a reader writes it: to the minute, a midnight as its day alone."""
     return iso[:10] if iso[11:19] == "00:00:00" else f"{iso[:10]} {iso[11:16]} UTC"
@@ -167,16 +212,16 @@ def state_in_words(incident):
     if state in ("worse", "ongoing"):
         return f"{state}, night {night}"
     if state in ("resolved", "over"):
-        return f"{state}, seen in {night} night{'s' * (night != 1)}"
+        return f"{state}, seen in {plural(night, 'night')}"
     return f"{state}, ended" if incident["ended"] else state
 
 
 def chance_in_words(proposal):
     """How likely a proposal is to work, with its interval and what that is known from; no number where the interval leaves everything open."""
-    if not proposal["trials"] and None not in (proposal["low"], proposal["high"]) and proposal["high"] - proposal["low"] > ALL_OPEN:
-        return "not tried yet"
     if proposal["chance"] is None:
         return "chance not known"
+    if not proposal["trials"] and None not in (proposal["low"], proposal["high"]) and open_wide(proposal):
+        return "not tried yet"
     between = "" if None in (proposal["low"], proposal["high"]) else f" ({proposal['low']:.0%} to {proposal['high']:.0%})"
     trials = f"{proposal['worked'] or 0} of {proposal['trials']} trials worked" if proposal["trials"] else "not tried yet"
     return f"chance {proposal['chance']:.0%}{between}, {trials}"

@@ -7,6 +7,7 @@ the HTML template escapes whatever it shows.
 import hashlib
 import io
 import json
+import re
 import unicodedata
 from collections import Counter
 from datetime import UTC, datetime
@@ -15,7 +16,9 @@ from email.message import EmailMessage
 from email.policy import SMTP, EmailPolicy
 from types import SimpleNamespace
 
-from publishing.digests import chance_in_words, going_on, in_words, pressing, rest_in_words, state_in_words
+from nightshift.reporting.assurance import assure
+from nightshift.reporting.wording import joined
+from publishing.digests import chance_in_words, counted_as, going_on, pressing, rest_in_words, state_in_words
 from publishing.pages import small_picture, templates
 
 MAX_FIGURES = 650_000  # bytes of all figures of a message, which base64 makes a third larger: below 1 MB with its text
@@ -34,31 +37,55 @@ def one_line(value, most=300):
 
 
 def read_night(root, day):
-    """What can be told of a published night, from its digest.json.
+    """What can be told of a published night, from its digest.json; ValueError where that cannot be read.
 
-    A namespace of day, incidents (dicts by rank, None without a digest), failed (dicts: study, how, step, error, page), missing (studies), headline,
-    room (number of incidents shown in full).
+    A namespace of day, incidents (dicts by rank, None without a digest), failed (dicts: study, how, step, error, page), concerns (dicts: id, study,
+    how, text: what is no failure and yet to be known), missing (studies), headline, assurance, room (number of incidents shown in full).
     """
-    told = json.loads((root / "reports" / day / "digest.json").read_text())
-    digest = told["digest"]
-    failed = [
-        (study, "failed", one["failed_step"], one["error"], f"{study}/{one['failed_step']}.html")
-        for study, one in told["studies"].items()
-        if one["verdict"] == "failed"
-    ]
-    failed += [("digest", "failed", "", digest["error"] or "it did not run", "digest.html")] * (digest["outcome"] != "ok")
-    failed += [("digest", "incomplete", "", note, "digest.html") for note in digest["notes"]]
-    return SimpleNamespace(
-        day=day,
-        headline=one_line(told["headline"], 500),
-        missing=[one_line(study) for study in digest["missing"]],
-        failed=[
-            {"study": study, "how": how, "step": step, "error": one_line(error), "page": f"{day}/{page}" * (root / "reports" / day / page).exists()}
-            for study, how, step, error, page in failed
-        ],
-        incidents=[as_told(one) for one in told["incidents"]] if digest["outcome"] == "ok" else None,
-        room=sum(bool(one["shown"]) for one in told["incidents"]),
-    )
+    path = root / "reports" / day / "digest.json"
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        digest, studies = told["digest"], told["studies"]
+        failed = [
+            (study, one["verdict"], one["failed_step"], one["error"], f"{study}/{one['failed_step']}.html")
+            for study, one in studies.items()
+            if one["error"]
+        ]
+        failed += [("digest", "failed", "", digest["error"] or "it did not run", "digest.html")] * (digest["outcome"] != "ok")
+        failed += [("digest", "incomplete", "", note, "digest.html") for note in digest["notes"]]
+        failed += [("site", "incomplete", "", line, "index.html") for line in told.get("troubles") or []]
+        return SimpleNamespace(
+            day=day,
+            headline=one_line(told["headline"], 500),
+            missing=[one_line(study) for study in digest["missing"]],
+            failed=[
+                {"study": study, "how": how, "step": step, "error": one_line(error), "page": page_of(root, day, page)}
+                for study, how, step, error, page in failed
+            ],
+            concerns=[concern for study, one in studies.items() for concern in concerns_of(study, one)],
+            assurance=assure({study: one["verdict"] for study, one in studies.items()}, digest["outcome"]),
+            incidents=[as_told(one) for one in told["incidents"]] if digest["outcome"] == "ok" else None,
+            room=sum(bool(one["shown"]) for one in told["incidents"]),
+        )
+    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+        why = f"{type(error).__name__}: {one_line(error, 120)}"
+        raise ValueError(f"reports/{day}/digest.json cannot be read ({why}), so nothing of that night is sent") from None
+
+
+def page_of(root, day, page):
+    return f"{day}/{page}" * (root / "reports" / day / page).exists()
+
+
+def concerns_of(study, one):
+    """What is to be known of a study that did not fail: that it does not report and why, and its warnings; equal ones have equal ids every night."""
+    lacks = assure({study: one["verdict"]}).lacking and not one["error"]
+    said = [(one["verdict"].split(", ")[-1], one.get("reason") or one["headline"])] * bool(lacks)
+    said += [("warning", warning) for warning in one.get("warnings") or []]
+    told = [{"study": study, "how": how, "text": one_line(text, 600) or how} for how, text in said]
+    for concern in told:
+        kind = re.sub(r"\d+", "", concern["text"]) if concern["how"] == "warning" else concern["how"]  # its numbers change every night
+        concern["id"] = "concern-" + hashlib.sha256(f"{study} {concern['how']} {kind}".encode()).hexdigest()[:12]
+    return told
 
 
 def as_told(one):
@@ -66,8 +93,9 @@ def as_told(one):
     text = {name: one_line(one[name], 600) for name in ("id", "summary", "impact", "change", "severity", "state")}
     text |= {name: one_line(one[name], 100) for name in ("what", "site")}
     mark = one["mark"] and {name: one_line(value) for name, value in one["mark"].items()}
-    proposals = [p | {name: one_line(p[name]) for name in ("proposal", "effort")} | {"chance": chance_in_words(p)} for p in one["proposals"]]
-    times = {"night": one["night"], "began": (one["start"] or one["first_seen"])[:10], "told": state_in_words(one)}
+    names = ("proposal", "effort", "reason")
+    proposals = [p | {name: one_line(p.get(name) or "") for name in names} | {"chance": chance_in_words(p)} for p in one["proposals"]]
+    times = {"night": one["night"], "began": (one["start"] or one["first_seen"])[:10], "told": state_in_words(one), "ranked": bool(one.get("ranked"))}
     return text | times | {"mark": mark, "studies": one["studies"], "figure": one["figure"], "ended": one["ended"], "proposals": proposals}
 
 
@@ -86,23 +114,50 @@ def view_of(night, settings, address, told):
     news["untold"] = [one for one in seen if going_on(one) and one["state"] == "ongoing" and one["id"] not in told]
     digest = bool(rules) and night.incidents is not None and (any(news.values()) or not settings.only_changes)
     mends = address in settings.failures
-    if not digest and not (mends and night.failed):
+    if not digest and not (mends and (night.failed or {one["id"] for one in night.concerns} - told)):
         return None
     own = [study for studies, _ in rules for study in (studies or [None])]
+
+    def theirs(ones):
+        return [one for one in ones if mends or one["study"] in own or None in own]
+
+    whole, concerns = len(seen) == len(night.incidents or []), theirs(night.concerns)
     urgent = [one for one in seen if pressing(one)]
+    counts, headline = counts_of(night, seen), night.headline if whole and digest else ""
+    assured = "" if night.assurance.complete or night.assurance.sentence in headline else sentence_of(night, own, mends)
     return {
         "digest": digest,
         "day": night.day,
+        "lead": (headline or assured) if counts == night.assurance.chip else f"{counts[:1].upper()}{counts[1:]}.",
         "news": {NEWS[name]: ones for name, ones in news.items() if ones},
         "shown": [one | {"at": n} for n, one in enumerate(urgent[: night.room], 1)] if digest else [],
         "more": rest_in_words(urgent[night.room :]),
         "marked": [one for one in seen if one["mark"] and one["state"] != "over"],
-        "seen": [one["id"] for one in seen if not one["mark"]],
-        "headline": night.headline if len(seen) == len(night.incidents or []) else "",
-        "counts": in_words(Counter(one["state"] for one in seen if not one["mark"])),
-        "failed": [one for one in night.failed if mends or one["study"] in own or None in own],
+        "seen": [one["id"] for one in seen if not one["mark"]] + [one["id"] for one in concerns],
+        "headline": headline,
+        "counts": counts,
+        "assured": assured,
+        "chip": night.assurance.chip if night.assurance.lacking else "",
+        "failed": theirs(night.failed),
+        "concerns": concerns,
         "missing": [study for study in night.missing if mends or study in own or None in own],
     }
+
+
+def counts_of(night, seen):
+    """Counts of the incidents that a recipient may see; that there is none is said only where all is known, and none where they see but a part."""
+    unmarked = [one for one in seen if not one["mark"]]
+    if night.assurance.complete and not unmarked and any(pressing(one) for one in night.incidents or []):
+        return "nothing of yours"
+    return night.assurance.in_words(Counter(map(counted_as, unmarked)), chip=False)
+
+
+def sentence_of(night, own, mends):
+    """What is not known of a night, with the names of the studies that a recipient asks for alone."""
+    if mends or None in own:
+        return night.assurance.sentence
+    verdicts = {study: night.assurance.lacking[study] for study in own if study in night.assurance.lacking}
+    return f"{night.assurance.chip}{'; not all is known of ' if verdicts else ''}{joined([f'{study} ({how})' for study, how in verdicts.items()])}."
 
 
 def subject_of(view):
@@ -110,9 +165,12 @@ def subject_of(view):
     if view["digest"]:
         ends = Counter(how for how, _ in dict.fromkeys((one["how"], one["study"]) for one in view["failed"]))
         first = [one["what"] for one in view["shown"] if any(one["id"] == new["id"] for ones in view["news"].values() for new in ones)]
-        text = view["counts"] + (f"; {first[0]}" if first else "") + "".join(f"; {n} {how}" for how, n in ends.items())
+        parts = [view["counts"], *(one_line(what, 70) for what in first[:1]), view["chip"] if view["chip"] != view["counts"] else ""]
+        text = "; ".join([part for part in parts if part] + [f"{n} {how}" for how, n in ends.items()])
     else:
-        text = ", ".join(dict.fromkeys(f"{one['study']} {one['how']}" + (f" in {one['step']}" if one["step"] else "") for one in view["failed"]))
+        ends = [f"{one['study']} {one['how']}" + (f" in {one['step']}" if one["step"] else "") for one in view["failed"]]
+        ends += [f"{one['study']}: {one['how']}" for one in view["concerns"]]
+        text = ", ".join(dict.fromkeys(ends))
     return one_line(f"Nightshift {view['day']}: {text}", 150).replace("=?", "= ?")
 
 

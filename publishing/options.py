@@ -1,11 +1,18 @@
 """Which night of which configuration a command is about: for publish.py and mail.py."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import yaml
 
 from helpers import resolve
+
+
+def refuse_future(day):
+    """Raise ValueError for a night, a date as text, that has not begun: what is published as of then would stand before every later night."""
+    today = datetime.now(UTC).date()
+    if date.fromisoformat(day) > today:
+        raise ValueError(f"the night {day} has not begun: today is {today} (UTC)")
 
 
 def read_options(parser, check):
@@ -19,6 +26,7 @@ def read_options(parser, check):
     try:
         config = yaml.safe_load(options.config.read_text(encoding="utf-8"))
         day, root = str(date.fromisoformat(options.day or str(config["day"]))), resolve(config.get("products") or "")
+        refuse_future(day)
         return options, config, day, root, check(config, day)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError) as error:
         what = str(error) if type(error) is ValueError else f"it cannot be read: {type(error).__name__}: {error}"

@@ -6,6 +6,7 @@ atomically, and again only when its notebook or the code that renders it is newe
 
 import base64
 import functools
+import hashlib
 import io
 import json
 import re
@@ -13,11 +14,12 @@ import secrets
 from datetime import date
 from pathlib import Path
 
-import yaml
 from PIL import Image
 
 from helpers import ROOT, atomic, git_revision
-from steps import error_of, read_notebook
+from nightshift.parameters import declared
+from nightshift.reporting.assurance import class_of, verdict_in_words
+from nightshift.runs import read_notebook
 
 TEMPLATES = ROOT / "templates"
 NARROW = 640  # pixels: a picture up to this was drawn to be read on a phone, and shrinks with its page where others scroll
@@ -27,21 +29,23 @@ NARROW = 640  # pixels: a picture up to this was drawn to be read on a phone, an
 
 def read_json(path):
     """The JSON object at `path`; an empty one when there is none, or what is there cannot be read."""
-    return found if isinstance(found := read_notebook(path), dict) else {}
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
-def parameters_of(notebook):
-    """Rows of the parameter table: name, value of this run, default, whether they differ, meaning."""
-    given = notebook["metadata"].get("papermill", {}).get("parameters", {})
+def parameters_of(notebook, given):
+    """Rows of the parameter table: name, value of this run, default, whether they differ, meaning; given : {name: value} of the run."""
+    try:
+        declaration = declared(notebook)
+    except (ValueError, SyntaxError):  # of an older version: its page must not fail for that
+        return []
     rows = []
-    for cell in notebook["cells"]:
-        if "parameters" in cell["metadata"].get("tags", []):
-            for line in "".join(cell["source"]).splitlines():
-                if found := re.match(r"(\w+)\s*:[^=]+=\s*(.*?)\s*(?:#\s*(.*))?$", line):
-                    name, default, meaning = found.groups()
-                    default = yaml.safe_load(default)
-                    value = given.get(name, default)
-                    rows.append({"name": name, "value": value, "default": default, "changed": value != default, "meaning": meaning or ""})
+    for one in declaration:
+        value = given.get(one.name, one.default)
+        rows.append({"name": one.name, "value": value, "default": one.default, "changed": value != one.default, "meaning": one.meaning})
     return rows
 
 
@@ -52,7 +56,7 @@ def text_of(notebook, tag):
 
     for cell in notebook["cells"]:
         if tag in cell["metadata"].get("tags", []):
-            for output in cell["outputs"]:
+            for output in cell.get("outputs", []):
                 if "text/markdown" in output.get("data", {}):
                     page = BeautifulSoup(mistune.html("".join(output["data"]["text/markdown"])), "html.parser")
                     return " ".join((page.li or page).get_text().split())
@@ -75,13 +79,8 @@ def templates():
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     made = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    made.filters["verdict"] = verdict_in_words
+    made.filters |= {"verdict": verdict_in_words, "colour": class_of}
     return made
-
-
-def verdict_in_words(verdict):
-    """A study's verdict as people read it: "7 anomalies" for what programs read as "anomalies 7"; others as they are."""
-    return re.sub(r"^anomalies (\d+)$", lambda found: f"{found[1]} anomal{'y' if found[1] == '1' else 'ies'}", verdict)
 
 
 @functools.cache
@@ -216,46 +215,52 @@ def align_numbers(table):
                 cell["class"] = "time"
 
 
-def has_links(page, steps):
-    """Whether the navigation of a page, which follows its style, holds all these steps: one more may have run since."""
-    with page.open(encoding="utf-8") as file:
-        head = file.read(50_000)
-    return all(f'href="{step["href"]}"' in head for step in steps)
+def is_current(page, made, newest):
+    """Whether the page at `page` is younger than `newest`, a moment, and was made of what `made` tells apart: its links and notices."""
+    if not page.exists() or page.stat().st_mtime <= newest:
+        return False
+    with page.open(encoding="utf-8", errors="replace") as file:
+        return f'content="{made}"' in file.read(5_000)
 
 
-def publish_notebook(path, page, *, day, front, steps, current, of="", places=()):
-    """Write `page` of the executed notebook at `path`, unless it is newer than notebook and templates and leads to all `steps`.
+def publish_notebook(path, page, *, run, day, front, steps, current, of="", places=(), notices=()):
+    """Write `page` of the executed notebook at `path`; returns what hindered it, in one line, "" where nothing did: then the page says so instead.
 
-    front : path from it to the front page of its night; empty for a page that belongs to none.
-    steps : name and href of the pages in its navigation; of : the night it was executed in, if not `day`; places : as in `render_notebook`.
+    A page that is newer than notebook and templates, and says the same, stays. run : how it ended, as `read_run` has it. front : path from it to the
+    front page of its night; empty for a page that belongs to none. steps : name and href of the pages in its navigation; of : the night it was
+    executed in, if not `day`; places : as in `render_notebook`; notices : sentences that stand above everything else.
     """
-    newest_source = max(p.stat().st_mtime for p in [path, Path(__file__), *TEMPLATES.rglob("*.*")])
-    if page.exists() and page.stat().st_mtime > newest_source and has_links(page, steps):
-        return
-    if (notebook := read_notebook(path)) is None:
-        return
-    error, has_cell = error_of(notebook, path.with_suffix(".log"))
-    content, contents = render_notebook(notebook, places)
-    ran = notebook["metadata"].get("papermill", {})
     at = next((i for i, s in enumerate(steps) if s["name"] == current), 0)
-    write_page(
-        page,
-        "page.html.j2",
-        title=f"{path.stem} {day}",
-        day=day,
-        of=of,
-        front=front,
-        content=content,
-        contents=contents,
-        error=error,
-        has_cell=has_cell,
-        steps=[{**s, "current": s["name"] == current} for s in steps],
-        previous=steps[at - 1] if at else None,
-        next=steps[at + 1] if at + 1 < len(steps) else None,
-        parameters=parameters_of(notebook),
-        up="../" * (front.count("../") + 1),
-        run=f"Started {(ran.get('start_time') or '?')[:19].replace('T', ' ')} UTC, took {ran.get('duration') or 0:.0f} s.",
-    )
+    frame = {
+        "title": f"{path.stem} {day}",
+        "day": day,
+        "of": of,
+        "front": front,
+        "steps": [{**s, "current": s["name"] == current} for s in steps],
+        "previous": steps[at - 1] if at else None,
+        "next": steps[at + 1] if at + 1 < len(steps) else None,
+        "notices": list(notices),
+        "error": run["error"],
+        "has_cell": run["has_cell"],
+        "up": "../" * (front.count("../") + 1),
+    }
+    shown = json.dumps([frame, run["parameters"], list(places)], default=str)
+    frame["made"] = hashlib.sha256(shown.encode()).hexdigest()[:24]
+    try:
+        if is_current(page, frame["made"], max(p.stat().st_mtime for p in [path, Path(__file__), *TEMPLATES.rglob("*.*")])):
+            return ""
+        if (notebook := read_notebook(path)) is None:
+            raise ValueError(f"{path.name} cannot be read: it was cut off, or is no notebook")
+        content, contents = render_notebook(notebook, places)
+        parameters = parameters_of(notebook, run["parameters"])
+        started = (run["started"] or "?")[:19].replace("T", " ")
+        took = f"Started {started} UTC, took {run['seconds'] or 0:.0f} s."
+        write_page(page, "page.html.j2", content=content, contents=contents, parameters=parameters, run=took, **frame)
+    except Exception as error:  # whatever it is: the other pages are made, and no older page stands for this one
+        line = " ".join(str(error if type(error) is ValueError else f"{type(error).__name__}: {error}").split())[:300]
+        write_page(page, "broken.html.j2", line=line, **frame)
+        return f"the page {page.parent.name}/{page.name} could not be made: {line}"
+    return ""
 
 
 def small_picture(path):

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # as in the chain; before NumPy is there. Boosting waits for its threads: 31 models take 25 s, not 80
+os.environ["NIGHTSHIFT_RUN"] = "1"  # what tests execute writes where they say, as the chain's kernels do; tests/unit/test_tryout.py goes without
 REPOSITORY = Path(__file__).resolve().parents[1]
 COMPILED = {  # one test compiles the networks that the next ones train: of 42 s of a processor for test_autoencoders.py 10 go, in a later run 21
     "JAX_COMPILATION_CACHE_DIR": str(REPOSITORY / ".pytest_cache/jax"),

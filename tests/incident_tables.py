@@ -3,14 +3,19 @@
 import hashlib
 import json
 
+import nbformat
 import pandas as pd
 import pyarrow as pa
 
 import publish
 from helpers import FINDING_COLUMNS, write_json, write_parquet
 from publishing.digests import read_digest
+from sources import write_status
+from steps import STEPS
 
 DAY = "2026-01-31"
+MODEL = {"name": "lstm", "metric": "pinball loss", "model": 6.0, "baseline_name": "log_size", "baseline": 10.0, "split": "by time"}
+MODEL |= {"skill": 0.4, "skill_low": 0.35, "skill_high": 0.449, "in_use": True}
 TIME = pa.timestamp("us", tz="UTC")
 INCIDENTS = pa.schema(
     [pa.field(name, pa.string()) for name in ("incident", "state")]
@@ -141,20 +146,71 @@ def write_table(rows, schema, path):
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
 
 
-def write_run(products, failed=None, day=DAY, studies=("transfers", "accounting", "telemetry", "certification", "tickets")):
+def write_run(
+    products, failed=None, day=DAY, studies=("transfers", "accounting", "telemetry", "certification", "tickets"), warnings=None, verdicts=None
+):
     """Write what `publish` leaves of a night for programs, its digest.json, from the tables of `write_incidents`; without these, no digest ran.
 
-    failed : {study: (step, error line)}.
+    failed : {study: (step, error line)}; warnings : {study: [sentence, ...]}; verdicts : {study: verdict}, ok where nothing else is said.
     """
     report = products / "reports" / day
     report.mkdir(parents=True, exist_ok=True)
     if (products / "data/incidents" / f"{day}.json").exists():
         (report / "digest.ipynb").write_text(json.dumps({"cells": [], "metadata": {"papermill": {"end_time": f"{day}T23:59:59Z"}}}))
-    nothing = {"headline": "", "findings": [], "status": {}, "in_use": None}
+    nothing = {"headline": "", "reason": "", "warnings": [], "findings": [], "status": {}, "in_use": None}
     ends = {study: (failed or {}).get(study, ("", "")) for study in studies}
     told = [nothing | {"study": s, "verdict": "failed" if step else "ok", "error": error, "failed_step": step} for s, (step, error) in ends.items()]
+    for one in told:
+        one |= {"warnings": (warnings or {}).get(one["study"], []), "verdict": (verdicts or {}).get(one["study"], one["verdict"])}
     for study, (step, _) in ends.items():
         if step:
             (report / study).mkdir(exist_ok=True)
             (report / study / f"{step}.html").write_text("")
     publish.record_digest(products, day, told, read_digest(products, day))
+
+
+# ----------------------------------------------------------------------------------------------------- a night of studies
+
+
+def executed(path, *cells, error="", ended="2026-01-31T05:00:00+00:00", parameters=None):
+    """Write an executed notebook with a title, the given (source, output) cells and perhaps a failing last cell."""
+    ran = {"parameters": parameters or {}, "duration": 1.5, "start_time": ended, "end_time": ended}
+    notebook = nbformat.v4.new_notebook(metadata={"papermill": ran})
+    notebook.cells = [nbformat.v4.new_markdown_cell("# A title\n\nA question?")]
+    for source, output in cells:
+        outputs = [nbformat.v4.new_output("display_data", output)] if output else []
+        notebook.cells.append(nbformat.v4.new_code_cell(source, execution_count=1, outputs=outputs))
+    if error:
+        failing = nbformat.v4.new_output("error", ename="ValueError", evalue=error, traceback=["Traceback", f"ValueError: {error}"])
+        notebook.cells.append(nbformat.v4.new_code_cell("fail()", execution_count=2, outputs=[failing], metadata={"papermill": {"exception": True}}))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(notebook, path)
+    return notebook
+
+
+def data_of(root, day, study="transfers", **more):
+    """Let the raw data of a study end with `day`."""
+    told = {"state": "ok", "rows": 5, "newest": f"{day} 23:00", "source": "sample", "window": ["2026-01-01", day]} | more
+    write_status(root / "data/raw" / study, **told)
+
+
+def write_study(root, study, day=DAY, findings=0):
+    """Write what a study leaves of a night on which it ran well: executed notebooks, data, scores, a model and `findings` findings."""
+    for step in STEPS:
+        executed(root / f"reports/{day}/{study}/{step}.ipynb", ended=f"{day}T05:00:00+00:00")
+    (root / "data/raw" / study).mkdir(parents=True, exist_ok=True)
+    data_of(root, day, study)
+    at = [pd.Timestamp(day, tz="UTC")] * 2
+    rows = [[study, "slow_link", f"link {n}", "S", *at, 1.0, 0.01, 9.0, 1.0, "s", "It is slow.", "", 2.0, "GB delayed"] for n in range(findings)]
+    found = pd.DataFrame(rows, columns=FINDING_COLUMNS).astype({"start": "datetime64[us, UTC]", "end": "datetime64[us, UTC]"})
+    write_parquet(found, root / f"data/findings/{study}.parquet")
+    write_parquet(pd.DataFrame({"item": ["a"], "score": [1.0]}), root / f"data/scores/{study}.parquet")
+    write_json({"study": study, "day": day, "models": [MODEL]}, root / f"models/{study}/metrics.json")
+
+
+def write_digest(root, incidents, nights, missing=(), day=DAY, **more):
+    """Write what the digest leaves of a night, made of the studies `nights` and without those that are `missing`."""
+    rows = write_incidents(root, incidents, day, missing=missing, **more)
+    given = {"nights": dict.fromkeys(nights, day), "missing": list(missing)}
+    executed(root / f"reports/{day}/digest.ipynb", parameters=given, ended=f"{day}T23:00:00+00:00")
+    return rows

@@ -205,7 +205,7 @@ def called(monkeypatch, *options):
         (["2026-01-05", ""], "TO= is no night such as 2026-01-31"),
         (["2026-01-05", "2026-02-01"], "the sample has the nights from 2025-12-28 to 2026-01-31, and FROM=2026-01-05 TO=2026-02-01 ask for others"),
         (["2026-01-05", "2026-01-06", "--config", "tests/real.yaml"], "there is nothing to be scored against: no study reads the sample, and TRUTH"),
-        (["2026-01-05", "2026-01-06", "--config", "none.yaml"], "none.yaml cannot be read: FileNotFoundError"),
+        (["2026-01-05", "2026-01-06", "--config", "none.yaml"], "there is no configuration none.yaml"),
         (["2026-01-05", "2026-01-06", "--config", "requirements.txt"], "requirements.txt cannot be read: "),
         (["2026-01-05", "2026-01-06", "--truth", "none.csv"], "there is no table of known incidents none.csv"),
     ],

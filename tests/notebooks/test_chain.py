@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from datetime import date
 
@@ -15,6 +16,9 @@ import pytest
 import yaml
 from conftest import REPOSITORY, run_chain
 
+from nightshift.cli import sweep
+from nightshift.config import ConfigError, check
+from nightshift.runs import read_run
 from publishing.digests import OF_FINDING, OF_INCIDENT, OF_PROPOSAL
 
 NIGHT = "reports/2026-01-31"
@@ -85,6 +89,7 @@ def make_checkout(folder):
         "publish.py",
         "publishing",
         "mail.py",
+        "nightshift",
         "templates",
         "requirements.txt",
         "constraints.txt",
@@ -118,14 +123,23 @@ def make_checkout(folder):
 def write_notebook(path, writes):
     parameters = PARAMETERS.get(path.stem, "") + (
         "\nday: str = '2026-01-31'  # night\nproducts: str = ''  # folder\n"
-        "fail: bool = False  # whether to fail\nwait_s: float = 0.0  # time to take, seconds"
+        "fail: bool = False  # whether to fail\nwait_s: float = 0.0  # time to take, seconds; in [0, 60]\n"
+        "die: bool = False  # whether to be killed\nrate: float = 0.5  # written to what comes of it; in (0, 1)"
     )
     source = 'source.partition("?")[0]' if path.stem == "1_extract" else "None"  # what follows may be secret
-    work = f"""import json, pathlib, time
+    reads = """import glob
+if source not in ("sample", "this_machine") and "://" not in source and not glob.glob(source):
+    raise FileNotFoundError(f"no file matches {source}")
+"""
+    work = f"""import json, os, pathlib, signal, time
+from nightshift.tryout import output_root
+{reads if path.stem == "1_extract" else ""}
 time.sleep(wait_s)
+if die:
+    os.kill(os.getpid(), signal.SIGKILL)
 assert not fail, "this study is told to fail"
 for name in {writes!r}:
-    path = pathlib.Path(name.replace("{{day}}", day))
+    path = output_root(pathlib.Path()) / name.replace("{{day}}", day)
     path.parent.mkdir(parents=True, exist_ok=True)
     columns = {OF_DIGEST!r} if "incidents" in name else {OF_FINDING!r}
     if name.endswith(".parquet"):
@@ -163,11 +177,20 @@ def started(checkout, until):
     raise TimeoutError(f"{until} is not there after 90 s: {run.communicate()[0]}")
 
 
+PLAN = """import json, pathlib, sys
+import snakemake.cli
+from nightshift.cli import arguments_of
+from nightshift.config import check, read_yaml
+arguments, lines = arguments_of(sys.argv[1], check(read_yaml("config.yaml") | json.loads(sys.argv[2])), "2", pathlib.Path(sys.argv[3]))
+print("\\n".join(lines))
+snakemake.cli.main(["-n", *arguments])"""
+
+
 def planned(checkout, target="all", **config):
-    """What Snakemake would run, with the Makefile's triggers."""
-    more = ["--config", *(f"{name}={value}" for name, value in config.items())] if config else []
-    command = ["snakemake", "-n", "--configfile", "config.yaml", *more, "--nolock", "--cores", "2", "--rerun-triggers", "mtime", "params", "input"]
-    return subprocess.run([*command, "--", target], cwd=checkout, capture_output=True, text=True).stdout
+    """What Snakemake would run, as the command nightshift calls it."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-c", PLAN, target, json.dumps(config), folder]
+        return subprocess.run(command, cwd=checkout, capture_output=True, text=True).stdout
 
 
 WRONG = [
@@ -175,7 +198,6 @@ WRONG = [
     ({"studies": {"left": {"extract": {"sauce": 1}}}}, "declares no parameter 'sauce', only source, table, day"),
     ({"studies": {"left": {"cook": {}}}}, "unknown step 'cook' of left; known are extract, preprocess, train, analyse"),
     ({"studies": {"right": {"extra": {"colour": 1}}}}, "studies.right.extra: notebooks/right/5_extra.ipynb declares no parameter 'colour'"),
-    ({"studies": {"left": {"extract": {"source": "missing/*.json"}}}}, "the source of left, missing/*.json, does not exist"),
     ({"studies": {"left": {"extract": {"source": "https://me:pw@host"}}}}, "credentials belong into the environment"),
     ({"studies": {"left": {"extract": {"source": "mysql://me:pw@host:3306/desk"}}}}, "the source of left holds a password: credentials belong"),
     ({"studies": {"left": {"extract": {"source": "sacct", "table": "https://me:pw@host"}}}}, "left.extract.table holds a password"),
@@ -195,6 +217,28 @@ WRONG = [
     ({"studies": {"left": {}}, "digest": {"solutions": "nowhere.yaml"}}, "digest.solutions, nowhere.yaml, does not exist or is no file"),
     ({"studies": {"left": {}}, "keep_nights": -1}, "keep_nights is -1: it must be a whole number, 0 to keep all"),
     ({"studies": {"left": {}}, "mail": {"to": [{"address": "a@b.example\nBcc: c@d.example"}]}}, "mail.to[0].address: 'a@b.example Bcc"),
+    ({"studies": {"left": {}}, "day": "2126-01-31"}, "day 2126-01-31 is in the future: today is "),
+    ({"studies": {"left": {"day": "2126-01-31"}}}, "studies.left.day 2126-01-31 is in the future"),
+    ({"studies": {"left": {}}, "products": "a{x}"}, "products is 'a{x}': braces cannot be in the name of the folder"),
+    ({"studies": {"left": {}}, "retrain_dais": 3}, "unknown setting 'retrain_dais'; the nearest is retrain_days"),
+    ({"studies": {"left": {}}, "digest": {"day": "2026-01-31"}}, "digest.day cannot be set here"),
+    ({"studies": {"left": {}}, "simulate": {"products": "elsewhere"}}, "simulate.products cannot be set here"),
+    *[
+        ({"studies": {"left": {"extract": {"source": "sample"}, "analyse": {name: value}}}}, f"studies.left.analyse.{name} {says}")
+        for name, value, says in [
+            ("day", "2026-01-31", "cannot be set here"),
+            ("products", "elsewhere", "cannot be set here"),
+            ("rate", 2, "is 2: it must be a number in (0, 1)"),
+            ("rate", 0, "is 0: it must be a number in (0, 1)"),
+            ("rate", float("nan"), "is nan: it must be a number in (0, 1)"),
+            ("rate", "much", "is 'much': it must be a number in (0, 1)"),
+            ("rate", True, "is True: it must be a number in (0, 1)"),
+            ("wait_s", float("inf"), "is inf: it must be a number in [0, 60]"),
+            ("fail", "yes", "is 'yes': it must be true or false"),
+            ("fail", 1, "is 1: it must be true or false"),
+            ("truth", False, "is False: it must be text (YAML reads no, off, yes and on as truth values"),
+        ]
+    ],
 ]
 
 
@@ -204,57 +248,58 @@ def untouched(tmp_path_factory):
     return make_checkout(tmp_path_factory.mktemp("untouched"))
 
 
-def checks_of(config):
-    """The functions of the Snakefile that come before anything runs, by name."""
-    checks, _, graph = (REPOSITORY / "Snakefile").read_text().partition("\ncheck_config()\n")
-    assert "\nrule all:\n" in graph
-    names = {"config": yaml.safe_load(yaml.safe_dump({"day": "2026-01-31"} | config))}
-    exec(checks.replace('    configfile: "config.yaml"\n', "    pass\n"), names)
-    return names
+def mistakes(change):
+    """The lines about a configuration with this change."""
+    with pytest.raises(ConfigError) as error:
+        check({"day": "2026-01-31"} | change)
+    return error.value.lines
 
 
 @pytest.mark.parametrize(("change", "message"), WRONG)
-def test_a_wrong_configuration_is_one_clear_line(untouched, monkeypatch, capsys, change, message):
-    """What the Snakefile checks first, without the two seconds of a start of Snakemake."""
+def test_a_wrong_configuration_is_one_clear_line(untouched, monkeypatch, change, message):
     monkeypatch.chdir(untouched)
-    monkeypatch.setattr(os, "_exit", sys.exit)
-    names = checks_of(change)
-    with pytest.raises(SystemExit) as ended:
-        names["check_config"]()
-    said = capsys.readouterr().err.splitlines()
-    assert (ended.value.code, len(said), said[0].partition(":")[0]) == (2, 1, "nightshift")
-    assert message in said[0]
+    [line] = mistakes(change)
+    assert message in line
+    assert "\n" not in line
+
+
+def test_all_mistakes_are_said_at_once(untouched, monkeypatch):
+    monkeypatch.chdir(untouched)
+    lines = mistakes({"alarm_rate": 2, "studies": {"left": {"extract": {"sauce": 1, "wait_s": -1}}, "rihgt": {}}, "keep_nights": -1})
+    assert len(lines) == 5, lines
+    assert any("unknown study 'rihgt'; known are left, right; the nearest is right" in line for line in lines)
 
 
 def test_good_marks_and_files_of_the_digest_are_no_obstacle(untouched, monkeypatch):
     monkeypatch.chdir(untouched)
-    monkeypatch.setattr(os, "_exit", sys.exit)
+    monkeypatch.setattr("nightshift.sources.files.REPOSITORY", untouched)
     mark = {"site": "A", "as": "muted", "by": "b", "until": date(2026, 2, 28), "why": "w"}
     read = {name: {"extract": {"source": "events.csv"}} for name in ("left", "right")}
-    checks_of({"studies": read, "digest": {"mark": [mark], "solutions": "events.csv"}})["check_config"]()
+    checked = check({"day": date(2026, 1, 31), "studies": read, "digest": {"mark": [mark], "solutions": "events.csv"}})
+    assert (checked["day"], checked["digest"]["mark"][0]["until"]) == ("2026-01-31", "2026-02-28")
+    assert check(checked) == checked
 
 
-def test_what_killed_runs_left_half_written_is_removed_after_an_hour(untouched, tmp_path, monkeypatch):
-    monkeypatch.chdir(untouched)
+def test_what_killed_runs_left_half_written_is_removed_after_an_hour(tmp_path):
     left = {"data/raw/left/.0a1b2c3d-status.json", "models/left/.ffffffff-metrics.json", "reports/2026-01-31/.12345678-a b.html", "plots/.00000000-x"}
     stay = {"data/raw/left/status.json", "data/.0a1b2c3-short", "data/.0a1b2c3g-other", "data/0a1b2c3d-name", "feedback/.0a1b2c3d-feedback.last"}
     for name in [*left, *stay, "data/.aaaaaaaa-new"]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
         os.utime(tmp_path / name, (time.time() - 3700 * ("new" not in name),) * 2)
-    checks_of({})["sweep"](tmp_path)
+    sweep(tmp_path)
     there = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert there == stay | {"data/.aaaaaaaa-new"}
 
 
-@pytest.mark.parametrize(("change", "message"), WRONG[::4])
+@pytest.mark.parametrize(("change", "message"), [WRONG[0], WRONG[-1]])
 def test_a_wrong_configuration_ends_the_chain_before_anything_runs(checkout, change, message):
     (checkout / "config.yaml").write_text(yaml.safe_dump({"day": "2026-01-31"} | change))
-    code, printed = run_chain("config.yaml", checkout)
-    assert code != 0
-    [line] = [line for line in printed.splitlines() if line.startswith("nightshift:")]
+    done = subprocess.run([sys.executable, "-m", "nightshift", "run"], cwd=checkout, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    [line] = done.stderr.splitlines()
+    assert line.startswith("nightshift: ")
     assert message in line
-    assert "Traceback" not in printed
     assert not (checkout / "reports").exists()
 
 
@@ -341,11 +386,11 @@ def test_a_server_is_asked_again_while_it_had_not_everything_and_a_file_is_not(m
         for status, text, before in kept:  # so that it does not pass for a new one in later tests
             status.write_text(text)
             os.utime(status, ns=(before.st_atime_ns, before.st_mtime_ns))
-        assert ("left/1_extract.ipynb" in plan) == asked, plan
-        assert "right/1_extract.ipynb" not in plan
+        assert ("left/1_extract.log" in plan) == asked, plan
+        assert "right/1_extract.log" not in plan
     plan = planned(folder, day="2026-02-01")
-    assert "left/4_analyse.ipynb" in plan
-    assert "left/3_train.ipynb" not in plan, "the model is of the same source"
+    assert "left/4_analyse.log" in plan
+    assert "left/3_train.log" not in plan, "the model is of the same source"
 
 
 @pytest.fixture(scope="module")
@@ -376,9 +421,9 @@ def test_a_file_of_the_source_or_beside_it_that_changed_is_read_again(mended, se
     plan = planned(mended[0])
     file.write_text("")
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert f"right/{step}.ipynb" in plan
+    assert f"right/{step}.log" in plan
     assert name in reasons(plan)
-    assert ("right/1_extract.ipynb" in plan) == (step == "1_extract")
+    assert ("right/1_extract.log" in plan) == (step == "1_extract")
 
 
 @pytest.mark.parametrize("name", ["kinds.yaml", "events.csv"])
@@ -411,12 +456,7 @@ def test_an_executed_training_that_was_cut_off_is_no_obstacle(one_night):
 
 def test_this_machine_is_a_source_and_no_file(checkout):
     configure(checkout, left={"extract": {"source": "this_machine"}})
-    plan = ["snakemake", "-n", "--configfile", "config.yaml", "--nolock", "--cores", "2"]
-    assert "left/1_extract.ipynb" in subprocess.run(plan, cwd=checkout, capture_output=True, text=True, check=True).stdout
-    (checkout / "config.yaml").write_text((checkout / "config.yaml").read_text().replace("this_machine", "that_machine"))
-    refused = subprocess.run(plan, cwd=checkout, capture_output=True, text=True)
-    assert refused.returncode != 0
-    assert "nightshift: the source of left, that_machine, does not exist" in refused.stderr
+    assert "left/1_extract" in planned(checkout)
 
 
 def test_two_runs_at_once_do_not_meet(one_night):
@@ -439,3 +479,72 @@ def test_a_killed_run_leaves_no_lock_and_the_next_one_completes(checkout):
     assert code == 0, printed
     assert (checkout / "data/findings/left.parquet").exists()
     assert not half.exists()
+
+
+@pytest.fixture(scope="module")
+def tried(mended, tmp_path_factory):
+    """A copy of that checkout in which somebody runs an analysis with another parameter; {product: content} before and after."""
+    folder = shutil.copytree(mended[0], tmp_path_factory.mktemp("tried"), dirs_exist_ok=True)
+    before = published(folder)
+    command = [sys.executable, "-m", "papermill", "notebooks/right/4_analyse.ipynb", "out.ipynb", "-k", "python3", "-p", "rate", "0.9"]
+    outside = {name: value for name, value in os.environ.items() if name != "NIGHTSHIFT_RUN"}
+    subprocess.run(command, cwd=folder, env=outside, check=True, capture_output=True)
+    return folder, before, published(folder)
+
+
+def published(folder):
+    """{path: (content, time)} of all that a checkout publishes."""
+    files = [path for name in ("data", "models", "reports") for path in (folder / name).rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+
+
+def test_a_try_out_changes_nothing_that_is_published_and_makes_nothing_run_again(tried):
+    folder, before, after = tried
+    assert after == before
+    [written] = [path for path in folder.rglob("try/data/findings/right.parquet") if not path.is_symlink()]
+    assert written.stat().st_size
+    assert "**Try-out:** this run reads the products of the night below" in (folder / "out.ipynb").read_text()
+    assert "right/" not in planned(folder)
+
+
+@pytest.fixture(scope="module")
+def disturbed(tried):
+    """That checkout after a run before which products were changed by hand and the source of `left` went away; code and print."""
+    folder = tried[0]
+    (folder / "data/findings/right.parquet").write_bytes((folder / "data/scores/right.parquet").read_bytes())
+    (folder / "models/right/metrics.json").write_text("{")
+    configure(folder, left={"extract": {"source": "gone/*.csv"}}, right=READS)
+    return folder, *run_chain("config.yaml", folder)
+
+
+def test_what_the_chain_did_not_make_itself_is_made_again(tried, disturbed):
+    folder, _, printed = disturbed
+    assert "nightshift: right: data/findings/right.parquet is not as 4_analyse left it, so it is made again" in printed
+    assert "nightshift: right: models/right/metrics.json cannot be read, so it is made again" in printed
+    for step in ("3_train", "4_analyse"):
+        assert f"right/{step}: 4 of 4 cells" in printed
+    assert "right/2_preprocess" not in printed
+    assert (folder / "data/findings/right.parquet").read_bytes() == tried[1]["data/findings/right.parquet"][0]
+    assert json.loads((folder / NIGHT / "run.json").read_text())["studies"]["right"]["verdict"] == "ok"
+    assert "right/" not in planned(folder), "and once more there is nothing to do"
+
+
+def test_a_source_without_a_file_is_the_failure_of_its_study_alone(disturbed):
+    folder, code, printed = disturbed
+    assert code != 0
+    assert "left failed in 1_extract: FileNotFoundError: no file matches gone/*.csv" in printed
+    run = read_run(folder / NIGHT, "left", "1_extract")
+    assert (run["outcome"], run["error"]) == ("failed", "FileNotFoundError: no file matches gone/*.csv")
+    assert read_run(folder / NIGHT, "left", "4_analyse")["outcome"] == "not run", "that of the run before does not stand"
+    told = json.loads((folder / "data/incidents/2026-01-31.json").read_text())
+    assert (told["nights"], told["missing"]) == ({"right": "2026-01-31"}, ["left"])
+
+
+def test_without_its_memory_the_chain_publishes_no_other_night_as_tonight(disturbed, tmp_path):
+    folder = shutil.copytree(disturbed[0], tmp_path / "moved", ignore=shutil.ignore_patterns(".snakemake"))
+    assert "right/" not in planned(folder)
+    plan = planned(folder, day="2026-02-01")
+    assert "right/1_extract.log" in plan
+    assert "right/3_train.log" not in plan
+    shutil.copy2(folder / "data/scores/right.parquet", folder / "data/clean/right.parquet")
+    assert "right: data/clean/right.parquet is not as 2_preprocess left it, so it is made again" in planned(folder)

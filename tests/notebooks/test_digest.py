@@ -11,11 +11,13 @@ from conftest import REPOSITORY, refused, run_cells
 from PIL import Image
 
 from helpers import FINDING_COLUMNS, write_findings
+from nightshift.incidents.intake import check_findings
+from solutions import record_feedback
 
 NOTEBOOK = "digest.ipynb"
 STUDIES = ["accounting", "certification", "telemetry", "tickets", "transfers"]
-QUICK = {"worlds": 2, "permutations": 3}  # of the simulation and of the measure of chance
-HOSTILE = '<script>alert(1)</script> | [x](javascript:1) $x$ \\ `"\n\r\x00Bcc: all@x'
+QUICK = {"permutations": 3}  # of the measure of chance
+HOSTILE = '<script>alert(1)</script> | [x](javascript:1) {x} $a_{ $$ \\ `"\n\r\x00\u202eBcc: all@x ' + "very long " * 40
 REPORTED = ["incident", "state", "night", "mark", "marked_by", "marked_until", "marked_why", "rank", "shown", "severity", "priority", "site", "what"]
 REPORTED += ["summary", "kinds", "studies", "start", "end", "ended", "first_seen", "p_value", "impact", "impacts", "figure", "change"]
 
@@ -70,8 +72,9 @@ def test_a_first_night_is_all_new_and_its_headline_is_the_most_pressing(first):
     assert "Incidents tonight: 3 new." in page
     assert "No earlier night is known" in page
     kept = json.loads((products / "data/incidents/2026-01-31.json").read_text())
-    assert kept["counts"] == {"new": 3, "worse": 0, "ongoing": 0, "resolved": 0, "over": 0}
+    assert kept["counts"] == {"new": 3, "worse": 0, "ongoing": 0, "resolved": 0, "over": 0, "ended": 0}
     assert (kept["nights"], kept["studies"], kept["missing"]) == (1, dict.fromkeys(STUDIES, "2026-01-31"), [])
+    assert kept["unknown"] == {}
     rows = pd.read_parquet(products / "data/incidents/2026-01-31_findings.parquet")
     assert rows.groupby("incident").size().to_dict() == dict(zip(told.incident, [2, 1, 1], strict=True))
     assert list(rows.columns)[: len(FINDING_COLUMNS) + 1] == [*FINDING_COLUMNS, "incident"]
@@ -108,6 +111,69 @@ def test_the_same_night_again_says_the_same_and_the_next_one_knows_it(first):
     assert all((products / figure).exists() for figure in before.figure)
 
 
+def test_a_night_that_runs_again_keeps_its_names_and_touches_no_later_one(tmp_path):
+    def rows(last):
+        end = {"end": pd.Timestamp(f"2026-01-{last} 23:00", tz="UTC")}
+        return [DISK | end, finding("transfers", "failing_source", "C_DISK", "C", f"2026-01-{last}", f"2026-01-{last} 23:00")]
+
+    for last in (28, 29, 30):
+        night(tmp_path, *rows(last), day=f"2026-01-{last}")
+    files = {path: path.read_bytes() for path in (tmp_path / "data/incidents").iterdir()}
+    second = incidents(tmp_path, "2026-01-29").set_index("what").incident
+    assert second["failing source C_DISK"].startswith("20260128-")
+    more = finding("transfers", "slow_source", "C_DISK", "C", "2026-01-20", "2026-01-20 23:00")  # the first of its night: another hash
+    new = finding("transfers", "failing_source", "D_DISK", "D", "2026-01-29", "2026-01-29 23:00")
+    night(tmp_path, *rows(29), more, new, day="2026-01-29")
+    again = incidents(tmp_path, "2026-01-29").set_index("what").incident
+    assert again[second.index].to_dict() == second.to_dict()
+    assert again["failing source D_DISK"] not in set(second)
+    night(tmp_path, *rows(28), more, day="2026-01-28")  # the first night, of which no earlier one knows the names
+    assert incidents(tmp_path, "2026-01-28").set_index("what").incident["failing source A_DISK"] == second["failing source A_DISK"]
+    assert all(path.read_bytes() == content for path, content in files.items() if path.name.startswith("2026-01-30"))
+
+
+def test_what_had_ended_before_the_first_night_is_listed_apart_and_is_no_news(tmp_path):
+    ended = finding("transfers", "failing_source", "E_DISK", "E", "2026-01-20", "2026-01-21")
+    names, page = night(tmp_path, DISK, ended, day="2026-01-30")
+    told = incidents(tmp_path, "2026-01-30").set_index("what")
+    assert told.state.to_dict() == {"failing source A_DISK": "new", "failing source E_DISK": "over"}
+    assert names["counts"] == {"new": 1, "worse": 0, "ongoing": 0, "resolved": 0, "over": 0, "ended": 1}
+    assert "Incidents tonight: 1 new. 1 more had ended before its study was watched." in names["headline"]
+    assert "<summary>1 incident that had ended before its study was watched</summary>" in page
+    late = finding("transfers", "failing_source", "F_DISK", "F", "2026-01-29", "2026-01-29 05:00")
+    night(tmp_path, DISK, ended, late)  # the night after: what a watched source tells late is news
+    assert incidents(tmp_path).set_index("what").state.to_dict() == {
+        "failing source A_DISK": "ongoing",
+        "failing source E_DISK": "over",
+        "failing source F_DISK": "new",
+    }
+    nights = {study: "2026-02-01" for study in STUDIES if study != "telemetry"}
+    night(tmp_path, DISK, ended, late, day="2026-02-01", nights=nights, missing=["telemetry"])
+    old = finding("telemetry", "memleak", "n7", "B", "2026-01-25", "2026-01-26")
+    night(tmp_path, DISK, ended, late, old, day="2026-02-02")  # a study that comes back
+    assert incidents(tmp_path, "2026-02-02").set_index("what").state["memory leak on n7"] == "over"
+
+
+def test_the_evidence_chooses_what_is_proposed_and_says_why(tmp_path):
+    said = "41 of 50 transfers failed where 2.1 are normal; most often “SOURCE [N] connection to HOST refused after N s”, 70% of it from B_DISK"
+    names, page = night(tmp_path, DISK | {"evidence": said}, LEAK)
+    told = pd.read_parquet(tmp_path / "data/incidents/2026-01-31_proposals.parquet")
+    assert list(told.columns[:4]) == ["incident", "place", "solution", "proposal"]
+    told = told[told.incident == incidents(tmp_path).set_index("what").incident["failing source A_DISK"]]
+    assert set(told.solution[:2]) == {"restart-doors", "ask-service"}
+    assert "stage-first" not in set(told.solution)
+    assert told.reason.iloc[0] == "the evidence says “connection to HOST refused”"
+    assert not told.ranked.any()
+    assert "None of these has been tried; those with a reason come first, else they are in no order of merit." in page
+    assert "chance to work" not in page
+    record_feedback(told.incident.iloc[0], "ask-service", True, products=tmp_path)
+    _, page = night(tmp_path, DISK | {"evidence": said}, LEAK)
+    told = pd.read_parquet(tmp_path / "data/incidents/2026-01-31_proposals.parquet").set_index("solution")
+    assert (told.place["ask-service"], told.ranked["ask-service"]) == (1, True)
+    assert page.count("<th>chance to work</th>") == 1
+    assert "1 of 1" in page
+
+
 def test_a_night_without_findings_is_a_clear_page(tmp_path):
     names, page = night(tmp_path)
     assert "**Nothing to report.** Incidents tonight: none." in page
@@ -127,11 +193,15 @@ def test_without_news_of_a_study_its_incidents_stay_and_the_page_says_so(tmp_pat
     told = incidents(tmp_path, "2026-02-01")
     assert told[["what", "state", "night"]].values.tolist() == [["failing source A_DISK", "ongoing", 1]]
     assert "as it was, since there is no news of transfers" in page
-    assert "There is no news of transfers." in page
+    silent = "4 of 5 studies reported; nothing is known of transfers (no findings of tonight)."
+    assert silent in page
+    kept = json.loads((tmp_path / "data/incidents/2026-02-01.json").read_text())
+    assert kept["headline"].endswith(silent)
+    assert kept["unknown"] == {"transfers": "no findings of tonight"}
     none = tmp_path / "none"
-    _, page = night(none, nights={}, missing=STUDIES)
-    assert "**Nothing to report from the studies that ran.**" in page
-    assert "of accounting, certification, telemetry, tickets and transfers nothing is known" in page
+    names, page = night(none, nights={}, missing=STUDIES)
+    assert names["headline"].startswith("0 of 5 studies reported; nothing is known of accounting (no findings of tonight), certification (")
+    assert not re.search("nothing to report|no incident|incidents tonight: none", page.lower())
 
 
 def cut(path):
@@ -156,7 +226,8 @@ def test_an_earlier_night_with_a_damaged_table_is_left_out_and_noted(tmp_path, t
     night(tmp_path, DISK, LEAK, day="2026-01-31")
     damage(tmp_path / "data/incidents" / table)
     later = {"end": pd.Timestamp("2026-02-01 23:00", tz="UTC")}
-    _, page = night(tmp_path, DISK | later, LEAK | later, day="2026-02-01")
+    names, page = night(tmp_path, DISK | later, LEAK | later, day="2026-02-01")
+    assert names["RECORDED"]["warnings"] == names["notes"]
     told = incidents(tmp_path, "2026-02-01").set_index("what")
     assert told[["state", "first_seen"]].T.to_dict("list") == {
         "failing source A_DISK": ["ongoing", "2026-01-30"],  # known from the night before
@@ -167,7 +238,7 @@ def test_an_earlier_night_with_a_damaged_table_is_left_out_and_noted(tmp_path, t
     assert note.startswith(f"The night 2026-01-31 is left out, since data/incidents/{table} cannot be read (")
     assert why in note
     assert str(tmp_path) not in note
-    assert "its incidents are known from the other nights, or begin anew." in page
+    assert "its incidents are known from the other nights, or begin anew" in page
     assert kept["nights"] == 2
 
 
@@ -301,7 +372,9 @@ def test_marks_fold_incidents_and_say_when_they_have_run_out(tmp_path):
     assert told.loc["memory leak on n1", ["marked_by", "marked_until", "marked_why"]].tolist() == ["b. & co", "2026-02-01", "burn-in"]
     assert told.shown.tolist() == [True, False, False]
     assert "<summary>2 marked incidents</summary>" in page
-    assert "Marks that have run out: “moved house” of x. Marks that hold for no incident of tonight: “not there” of y." in page
+    assert "Marks that have run out: “moved house” of x. Marks that fit nothing of tonight: “not there” of y." in page
+    [warning] = names["RECORDED"]["warnings"]
+    assert warning.startswith("The mark “not there” of y fits nothing of tonight or of the 30 nights before")
     assert names["counts"]["new"] == 1
 
 
@@ -323,19 +396,72 @@ def test_a_mark_that_nobody_understands_is_one_clear_line(tmp_path, mark, words)
     ("change", "message"),
     [
         (lambda table: table.drop(columns=["p_value", "impact"]), "transfers.parquet has no column p_value, impact; a table of findings has study,"),
-        (lambda table: table.assign(p_value=2.0), "transfers.parquet: column 'p_value' holds 2.0, which is no probability"),
-        (lambda table: table.assign(p_value=np.nan), "transfers.parquet: column 'p_value' holds nan, which is no probability"),
+        (lambda table: pd.DataFrame(), "transfers.parquet has no column study, kind,"),
+        (lambda table: table.assign(p_value=2.0), "transfers.parquet: column 'p_value' holds 2.0; it must be a probability"),
+        (lambda table: table.assign(p_value=np.nan), "transfers.parquet: column 'p_value' holds nan; it must be a probability"),
         (lambda table: table.assign(impact=-1.0), "transfers.parquet: column 'impact' holds -1.0; it must be 0 or more, or missing"),
+        (lambda table: table.assign(impact=np.inf), "transfers.parquet: column 'impact' holds inf; it must be 0 or more, or missing"),
         (lambda table: table.assign(start="yesterday"), "transfers.parquet: column 'start':"),
         (lambda table: table.assign(score="high"), "transfers.parquet: column 'score':"),
     ],
 )
-def test_a_table_that_is_no_table_of_findings_is_one_clear_line_and_costs_nothing(tmp_path, change, message):
-    path = tmp_path / "data/findings/transfers.parquet"
-    path.parent.mkdir(parents=True)
-    change(pd.DataFrame([DISK])).to_parquet(path)
-    assert refused(run_cells, NOTEBOOK, tmp_path).startswith(message)
-    assert not (tmp_path / "data/incidents").exists()
+def test_a_table_that_is_no_table_of_findings_is_one_clear_line(change, message):
+    with pytest.raises(ValueError, match=re.escape(message)) as error:
+        check_findings(change(pd.DataFrame([DISK])), "transfers.parquet")
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_an_empty_table_of_any_types_has_no_finding_and_text_from_outside_is_one_clean_line():
+    empty = check_findings(pd.DataFrame(columns=FINDING_COLUMNS, dtype=object), "x.parquet")
+    assert len(empty) == 0
+    assert str(empty.start.dtype) == "datetime64[us, UTC]"
+    clean = check_findings(pd.DataFrame([DISK | {"entity": "a\n\u202eb\x07\t{x} $y$", "site": None}]), "x.parquet")
+    assert clean.loc[0, ["entity", "site"]].tolist() == ["a b {x} $y$", ""]
+
+
+def test_one_study_does_not_stop_the_others(tmp_path):
+    """A table cut off, one without columns, one that is not there, a damaged status.json: all of it is named, and the rest is reported."""
+    night(tmp_path, DISK, LEAK, day="2026-01-30")
+    later = {"start": pd.Timestamp("2026-01-31", tz="UTC"), "end": pd.Timestamp("2026-01-31 23:00", tz="UTC")}
+    for study, rows in (("telemetry", [LEAK | later]), ("transfers", [DISK]), ("tickets", [])):
+        write_findings(pd.DataFrame(rows, columns=FINDING_COLUMNS), tmp_path / f"data/findings/{study}.parquet")
+    cut(tmp_path / "data/findings/transfers.parquet")
+    pd.DataFrame().to_parquet(tmp_path / "data/findings/accounting.parquet")
+    (tmp_path / "data/findings/certification.parquet").unlink()
+    for study, status in (("telemetry", "{"), ("tickets", '{"newest": "soon"}')):
+        (tmp_path / "data/raw" / study).mkdir(parents=True)
+        (tmp_path / "data/raw" / study / "status.json").write_text(status)
+    names, page = run_cells(NOTEBOOK, tmp_path, day="2026-01-31", nights=dict.fromkeys(STUDIES, "2026-01-31"), **QUICK)
+    told = incidents(tmp_path).set_index("what")
+    assert told.state.to_dict() == {"memory leak on n1": "ongoing", "failing source A_DISK": "ongoing"}
+    kept = json.loads((tmp_path / "data/incidents/2026-01-31.json").read_text())
+    assert sorted(kept["missing"]) == ["accounting", "certification", "transfers"]
+    assert kept["studies"] == {"telemetry": "2026-01-31", "tickets": "2026-01-31"}
+    assert list(kept["unknown"]) == STUDIES
+    assert kept["unknown"]["certification"] == "certification.parquet is not there"
+    assert len(names["RECORDED"]["warnings"]) == 5
+    assert all(study in " ".join(names["RECORDED"]["warnings"]) for study in STUDIES)
+    assert "0 of 5 studies reported; nothing is known of accounting (accounting.parquet has no column" in html.unescape(page)
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict", "says"),
+    [
+        ("stale", "ok", "nothing is known of telemetry (stale)"),
+        ("empty", "ok", "nothing is known of telemetry (empty)"),
+        ("ok", "too little history", "nothing is known of telemetry (too little history)"),
+        ("ok", "ok", ""),
+    ],
+)
+def test_a_night_without_findings_reassures_only_where_every_study_could_find_something(tmp_path, status, verdict, says):
+    (tmp_path / "data/raw/telemetry").mkdir(parents=True)
+    (tmp_path / "data/raw/telemetry/status.json").write_text(json.dumps({"state": status, "newest": "2026-01-31T23:50:00+00:00"}))
+    (tmp_path / "reports/2026-01-31/telemetry").mkdir(parents=True)
+    (tmp_path / "reports/2026-01-31/telemetry/4_analyse.json").write_text(json.dumps({"values": {"verdict": verdict}}))
+    names, page = night(tmp_path)
+    assert names["headline"] == (f"4 of 5 studies reported; {says}." if says else "Nothing to report. Incidents tonight: none.")
+    assert ("nothing to report" in page.lower()) == (says == "")
+    assert ("no incident" in page.lower()) == (says == "")
 
 
 def test_tables_of_further_pages_are_read_and_missed_by_name(tmp_path):
@@ -352,7 +478,7 @@ def test_tables_of_further_pages_are_read_and_missed_by_name(tmp_path):
 
 def test_every_parameter_of_the_ranking_is_explained_with_its_value(first):
     page = first[2]
-    assert "An incident of 6 points or more is of high severity, one of 4 or more of medium." in page
+    assert "An incident whose evidence has 4.5 points or more is of high severity, one of 2.5 or more of medium." in page
     assert "- surprise: 0.5 per factor of ten" in page
     assert "1,000 core hours, 100 GB delayed, 1 node, 24 GPU hours, 1 /pb and 5 tickets" in page
     assert "weights" in (REPOSITORY / "notebooks" / NOTEBOOK).read_text()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from contextlib import contextmanager
+from datetime import date, timedelta
 from email.policy import default
 
 import pytest
@@ -243,7 +244,7 @@ def test_only_changes_and_what_was_never_told_make_a_mail(tmp_path, trusted):
             write_incidents(tmp_path, [one | {"state": "over", "ended": True}], day)
             write_run(tmp_path, day=day)
             assert mail.send_night(tmp_path, day, config) == []
-    assert "Nothing to report." in inbox.messages[3].get_body(("plain",)).get_content()
+    assert "Nothing to report: all 5 studies reported, and no incident is new or goes on." in inbox.messages[3].get_body(("plain",)).get_content()
     assert inbox.messages[3]["Subject"] == "Nightshift 2026-02-06: no incident"
 
 
@@ -470,8 +471,76 @@ def test_where_the_state_cannot_be_written_nothing_is_sent(night, trusted, monke
         assert outcomes(night, "a@example.org") == ["waiting"]
         (night / "reports" / DAY / "mail.json").write_text("{")
         [line] = mail.send_night(night, DAY, settings(url, "a@example.org"))
-        assert "cannot be read (JSONDecodeError), so nothing is sent" in line
+        assert line.endswith("cannot be read (JSONDecodeError): who has got the mail of that night is not known, and none of it is sent again")
         assert inbox.kept == []
+        assert outcomes(night, "a@example.org") == ["unclear"]
+        assert mail.send_night(night, DAY, settings(url, "a@example.org")) == [], "it is said once"
+        assert inbox.kept == []
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"recipients": 7}', '{"recipients": {"x": 7}}', '{"recipients": {"x": {"outcome": "waiting"}}}'])
+def test_a_damaged_record_of_an_earlier_night_silences_no_later_mail(tmp_path, trusted, content):
+    to = settings(closed(), "a@example.org")
+    for day in (BEFORE, DAY):
+        write_incidents(tmp_path, [incident(f"slow storage {day}", day=day)], day)
+        write_run(tmp_path, day=day)
+    mail.send_night(tmp_path, BEFORE, to)
+    (tmp_path / "reports" / BEFORE / "mail.json").write_text(content)
+    with serve("smtps", trusted) as (url, inbox):
+        [line] = mail.send_night(tmp_path, DAY, settings(url, "a@example.org"))
+        assert line.startswith(f"reports/{BEFORE}/mail.json cannot be read")
+        assert [message["Subject"][11:21] for message in inbox.messages] == [DAY], "the damaged night is not sent again"
+        assert mail.send_night(tmp_path, DAY, settings(url, "a@example.org")) == []
+        assert len(inbox.kept) == 1
+    assert (tmp_path / "reports" / BEFORE / "mail.damaged.json").read_text() == content
+
+
+def test_a_damaged_digest_of_an_earlier_night_that_waits_costs_only_its_own_mail(tmp_path, trusted):
+    for day in (BEFORE, DAY):
+        write_incidents(tmp_path, [incident(f"slow storage {day}", day=day)], day)
+        write_run(tmp_path, day=day)
+    mail.send_night(tmp_path, BEFORE, settings(closed(), "a@example.org"))
+    (tmp_path / "reports" / BEFORE / "digest.json").write_text('{"digest": []}')
+    with serve("smtps", trusted) as (url, inbox):
+        [line] = mail.send_night(tmp_path, DAY, settings(url, "a@example.org"))
+        assert line.startswith(f"reports/{BEFORE}/digest.json cannot be read")
+        assert [message["Subject"][11:21] for message in inbox.messages] == [DAY]
+
+
+def test_a_night_in_the_future_is_refused_and_its_record_silences_nothing(tmp_path, trusted, monkeypatch, capsys):
+    future = str(date.today() + timedelta(400))
+    for day in (DAY, future):
+        write_incidents(tmp_path, [incident("slow storage", day=day)], day)
+        write_run(tmp_path, day=day)
+    (tmp_path / "reports" / future / "mail.json").write_text('{"recipients": {"x": {"outcome": "sent", "said": "", "told": []}}}')
+    with serve("smtps", trusted) as (url, inbox):
+        [line] = mail.send_night(tmp_path, future, settings(url, "a@example.org"))
+        assert line.startswith(f"the night {future} has not begun: today is ")
+        assert mail.send_night(tmp_path, DAY, settings(url, "a@example.org")) == []
+        assert len(inbox.kept) == 1
+    config = tmp_path / "site.yaml"
+    config.write_text(yaml.safe_dump(settings(closed(), "a@example.org") | {"products": str(tmp_path)}))
+    monkeypatch.setattr("sys.argv", ["mail.py", "--config", str(config), "--day", future])
+    with pytest.raises(SystemExit) as stopped:
+        mail.main()
+    assert (stopped.value.code, capsys.readouterr().err.count("has not begun")) == (2, 1)
+
+
+def test_what_is_to_be_known_is_mailed_once_and_repeated_with_any_other_mail(tmp_path, trusted):
+    warned = {"transfers": ["Observed 6.99% of 1200, stated 2.00%."]}
+    nights = {BEFORE: warned, DAY: {"transfers": ["Observed 7.10% of 1300, stated 2.00%."]}, LATER[0]: {"tickets": ["The alias x fits no record."]}}
+    with serve("smtps", trusted) as (url, inbox):
+        for day, warnings in nights.items():
+            write_incidents(tmp_path, [], day)
+            write_run(tmp_path, day=day, warnings=warnings, verdicts={"accounting": "too little history"})
+            assert mail.send_night(tmp_path, day, settings(url, failures=["ops@example.org"])) == []
+    assert [message["Subject"] for message in inbox.messages] == [
+        f"Nightshift {BEFORE}: transfers: warning, accounting: too little history",
+        f"Nightshift {LATER[0]}: accounting: too little history, tickets: warning",
+    ]
+    text = inbox.messages[0].get_body(("plain",)).get_content()
+    assert "4 of 5 studies reported; nothing is known of accounting (too little history)." in text
+    assert "- transfers: warning: Observed 6.99% of 1200, stated 2.00%." in text
 
 
 def test_a_message_has_a_limited_number_of_recipients(night, trusted):

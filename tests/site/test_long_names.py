@@ -16,6 +16,7 @@ from PIL import Image
 import helpers
 import publish
 from mail import send_night
+from steps import STEPS
 
 LONG = "N" * 5000
 MARKED = "a\u202eb\x1bc"  # marks of direction and controls go on the way to a page
@@ -57,7 +58,7 @@ def pages(tmp_path_factory):
     (root / "reports" / DAY).mkdir(parents=True)
     nbformat.write(notebook, root / f"reports/{DAY}/digest.ipynb")
     notebook.cells = notebook.cells[:1]
-    for step in publish.STEPS:
+    for step in STEPS:
         (root / f"reports/{DAY}/transfers").mkdir(exist_ok=True)
         nbformat.write(notebook, root / f"reports/{DAY}/transfers/{step}.ipynb")
     finding = ["transfers", LONG, LONG, LONG, pd.NaT, pd.NaT, 1.0, 0.01, 9.0, 1.0, "s", LONG, "", 2.0, "GB delayed"]

@@ -10,6 +10,7 @@ from scipy import stats
 
 from helpers import FINDING_COLUMNS
 from incidents import (
+    NOT_WATCHED,
     add_impacts,
     apply_marks,
     combine,
@@ -28,7 +29,7 @@ from incidents import (
 
 KINDS, SITES = read_kinds("kinds.yaml"), {"a": "A", "alpha": "A", "b": "B"}
 WEIGHTS = {"decade": 0.5, "decades": 6, "tenfold": 1, "study": 1, "site": 1, "new": 1, "going_on": 1, "tonight": 1, "wish": -1.5}
-SCALES, LIMITS = {"core hours": 1000, "GB delayed": 100}, {"high": 6, "medium": 4}
+SCALES, LIMITS = {"core hours": 1000, "GB delayed": 100}, {"high": 4.5, "medium": 2.5}
 
 
 def at(day, hour=0):
@@ -308,7 +309,7 @@ class Nights:
     def __init__(self):
         self.rows, self.found = [], []
 
-    def night(self, day, *rows, kept=()):
+    def night(self, day, *rows, kept=(), watched=None, stored=None):
         """Incidents (DataFrame) of the night `day` with these findings, and with those of last night that are kept for want of news."""
         name = str(at(day).date())
         earlier = pd.concat(self.rows).drop_duplicates("incident", keep="last") if self.rows else pd.DataFrame()
@@ -319,7 +320,9 @@ class Nights:
         every = pd.concat([mine for _, mine in self.found], ignore_index=True) if self.found else earlier_found
         remembered = every.drop_duplicates(["study", "kind", "entity"], keep="last", ignore_index=True)
         label = join_late(found, keep_topics(found, link_findings(found), earlier_found), remembered)
-        incidents, tonight, resolved = follow(found, label, combine(found, label), earlier, earlier_found, day=name, remembered=remembered)
+        incidents, tonight, resolved = follow(
+            found, label, combine(found, label), earlier, earlier_found, day=name, remembered=remembered, watched=watched, stored=stored
+        )
         self.rows.append(incidents.assign(of=name))
         self.found.append((name, pd.concat([tonight, resolved], ignore_index=True)))
         return incidents
@@ -559,10 +562,104 @@ def test_priority_is_the_sum_of_its_points_and_puts_in_order():
     assert first.priority == pytest.approx(0.5 * 6 + np.log10(10) + 1 + 1 + 1)  # surprise, impact, study, site, new; the storage has ended
     assert ranked.priority[1] == pytest.approx(0.5 * 3 + 1)
     assert ranked.priority[2] == pytest.approx(0.5 * 2 + 1 + 1 - 1.5)
-    assert list(ranked.severity) == ["high", "low", "low", "low"]
+    assert list(ranked.severity) == ["high", "low", "low", "low"]  # 0.5 * 6 + 1 + 1 + 1 points of evidence; 1.5, -0.5 and 1
     assert (ranked["rank"].tolist(), ranked.shown.tolist()) == ([1, 2, 3, 4], [True, False, False, False])
     parts = [column for column in ranked if column.startswith("points ")]
     np.testing.assert_allclose(ranked[parts].sum(axis=1), ranked.priority, atol=0.001)
+
+
+GRADES = {  # findings whose evidence stays the same: what they make, and how grave it is
+    "slow transfers at A": ("high", finding("slow_site", "A", "A", 1, 2, p_value=1e-9, impact=500.0, impact_unit="GB delayed")),
+    "failing source B_DISK": ("medium", finding("failing_source", "B_DISK", "B", 1, 2, p_value=1e-5)),
+    "memory leak on n1": ("low", finding("memleak", "n1", "C", 1, 2, p_value=1e-3)),
+    "reporting gap at D": ("high", finding("reporting_gap", "D", "D", -6, 1, p_value=1e-9, impact=5000.0, impact_unit="core hours")),
+    "surge of vo at E": ("low", finding("surge", "vo at E", "E", -6, 1, p_value=1e-4)),
+    "gremlins: x": ("medium", finding("gremlins", "x", "", p_value=1e-6)),
+}
+
+
+@pytest.mark.parametrize("moves", [False, True], ids=["ends", "goes on"])
+def test_the_severity_of_an_incident_whose_evidence_does_not_change_is_the_same_on_every_night(moves):
+    nights = Nights()
+    for day in range(1, 11):
+        rows = [row | ({"end": at(day, 23)} if moves and row["end"] is not pd.NaT else {}) for _, row in GRADES.values()]
+        told = rank_incidents(nights.night(day, *rows, watched=set()).assign(mark=""), WEIGHTS, SCALES, LIMITS, 10).set_index("what")
+        assert told.severity.to_dict() == {what: severity for what, (severity, _) in GRADES.items()}, day
+        if moves:
+            assert set(told.state) == {"new" if day == 1 else "ongoing"}
+        assert (told["points news"] == (told.state == "new")).all()  # news puts in order, and makes nothing graver
+
+
+def test_what_is_resolved_is_as_grave_as_it_was_so_that_who_was_told_of_it_hears_its_end():
+    nights = Nights()
+    for day, rows in ((1, [GRADES["slow transfers at A"][1]]), (2, [])):
+        told = rank_incidents(nights.night(day, *rows).assign(mark=""), WEIGHTS, SCALES, LIMITS, 10)
+        assert told.severity.tolist() == ["high"]
+    assert told.state.tolist() == ["resolved"]
+
+
+# ------------------------------------------------------------------------------------------ what nobody watched, names of then
+
+
+@pytest.mark.parametrize("watched", [set(), {"transfers", "telemetry", "accounting"}, None])
+def test_what_had_ended_before_anybody_looked_is_no_news_and_is_listed(watched):
+    nights = Nights()
+    first = nights.night(
+        8,
+        finding("slow_source", "A_DISK", "A", at(7, 1), at(7, 9)),  # ended the day before
+        finding("slow_source", "B_DISK", "B", at(7, 1), at(8, 2)),  # was there on the night itself
+        finding("slow_source", "C_DISK", "C", at(3), at(8, 23)),  # goes on
+        finding("drop", "vo at D", "D", -13, -6),  # a week that ended two weeks ago
+        finding("bad_run", "run 7, lumisections 1-9", "", None, None),  # no time, no end
+        watched=watched,
+    ).set_index("what")
+    was_watched = watched is None or "transfers" in watched
+    old = ("new", "") if was_watched else ("over", NOT_WATCHED)
+    assert {what: (one.state, one.change) for what, one in first.iterrows()} == {
+        "slow source A_DISK": old,
+        "slow source B_DISK": ("new", ""),
+        "slow source C_DISK": ("new", ""),
+        "drop of vo at D": old,
+        "bad run 7": ("new", ""),
+    }
+    again = nights.night(9, finding("slow_source", "A_DISK", "A", at(7, 1), at(7, 9)), watched=None).set_index("what")
+    assert (again.state["slow source A_DISK"], again.change["slow source A_DISK"]) == ("over", "")  # listed apart once
+    back = nights.night(10, finding("slow_source", "A_DISK", "A", at(7, 1), at(10, 23)), watched=None)
+    assert back[["state", "change"]].values.tolist() == [["worse", "it is back"]]
+    assert back.incident.item() == first.incident["slow source A_DISK"]
+
+
+def test_of_two_studies_it_is_enough_that_one_was_watched():
+    rows = [finding("global_dip", "A", "A", -13, -6), finding("slow_source", "A_DISK", "A", -9, -8)]
+    for watched, state in ((set(), "over"), ({"accounting"}, "new"), ({"transfers"}, "new")):
+        assert Nights().night(8, *rows, watched=watched).state.tolist() == [state]
+
+
+def test_a_night_that_runs_again_takes_the_names_it_had():
+    rows = [finding("slow_source", f"{site}_DISK", site, at(7), at(8, 23)) for site in "ABC"]
+    nights = Nights()
+    names = nights.night(8, *rows).set_index("what").incident
+    stored = nights.found[0][1].merge(nights.rows[0][["incident", "first_seen"]], on="incident")
+    earlier = finding("failing_source", "A_DISK", "A", at(6, 12), at(8, 23))  # one finding more, the first of its incident: another hash
+    more = finding("slow_source", "Z_DISK", "Z", at(8), at(8, 23))
+    for again in (rows, [earlier, *rows], [more, *rows]):
+        told = Nights().night(8, *again, stored=stored).set_index("what").incident
+        assert {what: told[what] for what in names.index if what in told} == {what: names[what] for what in names.index if what in told}
+        assert told.is_unique
+        assert set(names) <= set(told)
+    assert told["slow source Z_DISK"] not in set(names)
+    one_name = new_name(("transfers", "service", "Z_DISK"), "2026-01-08", set())
+    later = stored.head(1).assign(incident=one_name, name="elsewhere", first_seen="2026-01-08")  # a later night's name, of something else
+    told = Nights().night(8, more, stored=later).incident.item()
+    assert told != one_name
+    assert told.startswith("20260108-")
+
+
+def test_the_earliest_start_of_its_findings_is_that_of_the_incident_and_stays():
+    nights = Nights()
+    two = [finding("slow_source", "A_DISK", "A", at(4), at(8, 23)), finding("failing_source", "A_DISK", "A", at(2), at(8, 23))]
+    assert nights.night(8, *two).start.tolist() == [at(2)]
+    assert nights.night(9, finding("slow_source", "A_DISK", "A", at(7), at(9, 23))).start.tolist() == [at(2)]
 
 
 # ------------------------------------------------------------------------------------------------------------------ kinds

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
-from incident_tables import a_night, incident, proposal, write_incidents
+from incident_tables import MODEL, a_night, data_of, executed, incident, proposal, write_incidents
 from PIL import Image
 
 import helpers
@@ -20,23 +20,9 @@ import publish
 import solutions
 import sources
 import steps
-from publishing import archive, digests, pages
+from publishing import archive, digests, pages, studies
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
-
-
-def executed(path, *cells, error="", ended="2026-01-31T05:00:00+00:00", parameters=None):
-    """Write an executed notebook with a title, the given (source, output) cells and perhaps a failing last cell."""
-    notebook = nbformat.v4.new_notebook(metadata={"papermill": {"parameters": parameters or {}, "duration": 1.5, "end_time": ended}})
-    notebook.cells = [nbformat.v4.new_markdown_cell("# A title\n\nA question?")]
-    for source, output in cells:
-        notebook.cells.append(nbformat.v4.new_code_cell(source, outputs=[nbformat.v4.new_output("display_data", output)] if output else []))
-    if error:
-        failing = nbformat.v4.new_output("error", ename="ValueError", evalue=error, traceback=["Traceback", f"ValueError: {error}"])
-        notebook.cells.append(nbformat.v4.new_code_cell("fail()", outputs=[failing], metadata={"papermill": {"exception": True}}))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nbformat.write(notebook, path)
-    return notebook
 
 
 @pytest.fixture
@@ -48,7 +34,7 @@ def night(first_night, tmp_path):
 @pytest.fixture(scope="module")
 def first_night(tmp_path_factory):
     tmp_path = tmp_path_factory.mktemp("night")
-    for step in publish.STEPS:
+    for step in steps.STEPS:
         executed(tmp_path / f"reports/2026-01-31/transfers/{step}.ipynb")
     path = tmp_path / "reports/2026-01-31/transfers/4_analyse.ipynb"
     notebook = executed(path, ("say()", {"text/markdown": f"**Two problems**, {helpers.escape(HOSTILE)}."}))
@@ -61,6 +47,8 @@ def first_night(tmp_path_factory):
     finding = ["transfers", "slow_link", HOSTILE, "S", *at, 1.0, 0.01, 9.0, 1.0, "s", HOSTILE, "", 2.0, "GB delayed"]
     findings = pd.DataFrame([finding], columns=helpers.FINDING_COLUMNS)
     helpers.write_parquet(findings, tmp_path / "data/findings/transfers.parquet")
+    helpers.write_parquet(pd.DataFrame({"request_id": ["a"], "score": [1.0]}), tmp_path / "data/scores/transfers.parquet")
+    helpers.write_json({"study": "transfers", "day": "2026-01-31", "models": [MODEL]}, tmp_path / "models/transfers/metrics.json")
     publish.publish(tmp_path, "2026-01-31", {"transfers": "2026-01-31"})
     for path in [*tmp_path.glob("reports/*/*.*"), *tmp_path.glob("reports/*.*")]:
         path.unlink()
@@ -72,7 +60,7 @@ def further(night, monkeypatch):
     """The same night of a study that has a further page, which found one more problem."""
     for name in ("4_analyse", "5_more"):
         executed(night / f"notebooks/transfers/{name}.ipynb")
-    monkeypatch.setattr(publish, "ROOT", night)
+    monkeypatch.setattr(studies, "ROOT", night)
     path = night / "reports/2026-01-31/transfers/5_more.ipynb"
     notebook = executed(path, ("say()", {"text/markdown": "**One idle GPU.**"}))
     notebook.cells[0].source += "\n\n*Writes*: `data/findings/transfers_gpus.parquet` (one row per GPU)."
@@ -175,13 +163,11 @@ def test_a_failed_step_comes_first_on_its_page_and_on_the_front_page(night):
     assert "Two problems" not in page(front).get_text(), "findings of an earlier run shown as tonight's"
 
 
-def test_a_notebook_that_was_killed_is_failed_with_its_last_words(night):
+def test_a_notebook_that_was_killed_is_failed(night):
     path = night / "reports/2026-01-31/transfers/4_analyse.ipynb"
     executed(path, ended=None)
-    path.with_suffix(".log").write_text("Killed\n")
     _, [study], _ = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
-    assert study["verdict"] == "failed"
-    assert "Killed" in study["error"]
+    assert (study["verdict"], study["error"]) == ("failed", "it was stopped before it ended")
 
 
 @pytest.mark.parametrize(("judged", "verdict"), [(0, "nothing judged"), (1, "ok")])
@@ -191,7 +177,7 @@ def test_a_night_without_findings_is_ok_only_where_something_was_judged(night, j
     front, [study], _ = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
     assert study["verdict"] == verdict
     assert page(front).select_one("h3 .verdict").get_text() == verdict
-    assert f".verdict.{verdict.split()[0]} {{" in (publish.ROOT / "templates/style.css").read_text()
+    assert f".verdict.{verdict.split()[0]}" in (helpers.ROOT / "templates/style.css").read_text()
 
 
 @pytest.mark.parametrize(("state", "verdict"), [("stale", "stale"), ("empty", "empty"), ("partial", "anomalies 1")])
@@ -217,6 +203,7 @@ def test_a_night_without_training_has_a_page_of_the_training_of_an_earlier_night
     publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
     for step in ("1_extract", "2_preprocess", "4_analyse"):
         executed(night / f"reports/2026-02-01/transfers/{step}.ipynb")
+    data_of(night, "2026-02-01")
     front, [study], _ = publish.publish(night, "2026-02-01", {"transfers": "2026-02-01"})
     assert study["verdict"] == "anomalies 1"
     assert "of 2026-01-31" in page(front).select_one('li:has(a[href="transfers/3_train.html"])').get_text()
@@ -231,10 +218,9 @@ def test_a_night_without_training_has_a_page_of_the_training_of_an_earlier_night
     [
         (None, "none"),
         ({"name": "log_size", "baseline_name": "log_size"}, "log size, a trivial baseline"),
-        (
-            {"name": "lstm", "baseline_name": "log_size", "skill": 0.4, "skill_low": 0.35, "skill_high": 0.449},
-            "lstm, skill 0.40 (0.35 to 0.45) against log size",
-        ),
+        (MODEL, "lstm, skill 0.40 (0.35 to 0.45) against log size"),
+        (MODEL | {"skill": -8.5e8, "skill_low": -9e8}, "lstm, skill below -10, far worse than the baseline against log size"),
+        (MODEL | {"skill": -3, "skill_low": -9e8, "skill_high": -1}, "lstm, skill -3.00 (below -10 to -1.00) against log size"),
     ],
 )
 def test_the_model_that_scores_is_one_line(model, line):
@@ -244,7 +230,7 @@ def test_the_model_that_scores_is_one_line(model, line):
 def test_parameters_show_value_default_and_meaning():
     cell = nbformat.v4.new_code_cell('days: int = 42  # length, days\nurl: str = "a=b"  # where', metadata={"tags": ["parameters"]})
     notebook = nbformat.v4.new_notebook(cells=[cell], metadata={"papermill": {"parameters": {"days": 7}}})
-    assert pages.parameters_of(notebook) == [
+    assert pages.parameters_of(notebook, {"days": 7}) == [
         {"name": "days", "value": 7, "default": 42, "changed": True, "meaning": "length, days"},
         {"name": "url", "value": "a=b", "default": "a=b", "changed": False, "meaning": "where"},
     ]
@@ -271,14 +257,14 @@ def test_an_empty_source_is_no_failure_on_the_front_page(night):
     assert "Failed in" not in page(front).get_text()
 
 
-@pytest.mark.parametrize(("verdict", "code"), [("failed", 1), ("ok", 0)])
-def test_a_mail_that_cannot_be_sent_is_a_line_and_changes_neither_pages_nor_exit_code(night, monkeypatch, capsys, verdict, code):
+@pytest.mark.parametrize("verdict", ["failed", "ok"])
+def test_a_mail_that_cannot_be_sent_is_a_line_and_changes_no_page(night, monkeypatch, capsys, verdict):
     if verdict == "failed":
         executed(night / "reports/2026-01-31/transfers/1_extract.ipynb", error="no disk")
     mail = "{from: a@a.example, server: 'smtps://127.0.0.1:1', to: [{address: b@b.example}], failures: [b@b.example]}"
     (night / "site.yaml").write_text(f"day: 2026-01-31\nproducts: {night}\nstudies: {{transfers: {{}}}}\nmail: {mail}\n")
     monkeypatch.setattr("sys.argv", ["publish.py", "--config", str(night / "site.yaml")])
-    assert publish.main() == code
+    assert publish.main() == 1, "what was not mailed is a failure of the night"
     said = capsys.readouterr()
     [line] = [line for line in said.err.splitlines() if line.startswith("mail: ")]
     assert line == "mail: 2026-01-31 to b@b.example: 127.0.0.1:1: [Errno 111] Connection refused; tried again at the next run"
@@ -291,9 +277,11 @@ def test_a_mail_that_cannot_be_sent_is_a_line_and_changes_neither_pages_nor_exit
 
 def digested(root, incidents, day="2026-01-31", **more):
     """A digest of `day` that ended well, with a heading per incident, and what it left; returns the rows."""
+    nights = {} if "transfers" in more.get("missing", []) else {"transfers": day}
     rows = write_incidents(root, incidents, day, **more)
     heads = [("say()", {"text/markdown": f"### {row['rank']}. {helpers.escape(row['what'])}"}) for row in rows if row["shown"]]
-    executed(root / f"reports/{day}/digest.ipynb", *heads)
+    given = {"nights": nights, "missing": list(more.get("missing", []))}
+    executed(root / f"reports/{day}/digest.ipynb", *heads, parameters=given, ended=f"{day}T23:00:00+00:00")
     return rows
 
 
@@ -389,12 +377,12 @@ def test_the_chance_of_a_new_installation_is_not_tried_yet(tmp_path):
 def test_a_night_with_nothing_to_report_says_so(night):
     digested(night, [])
     front, told = published(night)
-    assert "Nothing to report. No incident goes on." in in_text(front)
-    assert (told["incidents"], told["counts"]) == ([], {})
+    said = "Nothing to report: the only study reported, and no incident is new or goes on"
+    assert f"{said}." in in_text(front)
+    assert (told["incidents"], told["counts"], told["headline"]) == ([], {}, f"{said}.")
+    assert told["reported"] == {"n": 1, "of": 1, "lacking": {}, "complete": True}
     digested(night, [incident("a leak", mark="muted"), incident("an outage", "resolved")])
-    assert "Nothing to report. No incident goes on that nobody knows of." in in_text(published(night)[0])
-    digested(night, [], missing=["telemetry"])
-    assert "Without telemetry, whose findings of tonight are missing" in in_text(published(night)[0])
+    assert f"{said} but for what is muted or acknowledged." in in_text(published(night)[0])
 
 
 def test_a_night_whose_digest_failed_or_did_not_run_says_so_and_shows_the_studies(night):
@@ -424,8 +412,8 @@ def test_a_damaged_table_costs_one_line_and_what_it_held(night, monkeypatch, cap
         pd.read_parquet(path).drop(columns={".parquet": "severity", "_findings.parquet": "evidence"}.get(name, "chance")).to_parquet(path)
     (night / "site.yaml").write_text(f"day: 2026-01-31\nproducts: {night}\nstudies: {{transfers: {{}}}}\n")
     monkeypatch.setattr("sys.argv", ["publish.py", "--config", str(night / "site.yaml")])
-    assert publish.main() == int(shown == 0)
-    [line] = capsys.readouterr().err.splitlines()
+    assert publish.main() == 1
+    line = capsys.readouterr().err.splitlines()[0]
     assert f"data/incidents/2026-01-31{name}" in line
     front = page(night / "reports/2026-01-31/index.html")
     assert f"data/incidents/2026-01-31{name}" in in_text(front), "the reader is told too"
@@ -507,7 +495,7 @@ def test_hostile_incidents_stay_text_everywhere(night):
     (night / "secret.png").write_bytes(b"no picture")
     more = dict.fromkeys(("site", "summary", "change", "impact", "severity", "marked_why"), bad) | {"figure": "secret.png"}
     rows = [incident(bad, "worse", **more), incident(bad + "2", "resolved", **more), incident(bad + "3", "ongoing", mark="muted", **more)]
-    digested(night, rows, proposals={bad: [proposal(bad, effort=bad)]}, headline=bad, missing=[bad])
+    digested(night, rows, proposals={bad: [proposal(bad, effort=bad)]}, headline=bad)
     front, told = published(night)
     for path in [*night.glob("reports/*/*.html"), night / "reports/index.html"]:
         assert not page(path).select("script, img[src=x], [onerror]"), path
@@ -539,9 +527,10 @@ def test_digest_json_holds_every_number_and_no_nan(night):
     rows = [incident("an outage", p_value=np.nan, priority=np.inf, start=None, impacts=[{"study": "transfers", "value": 12.5, "unit": "GB delayed"}])]
     digested(night, rows, proposals={"an outage": [proposal("Ask", 0.5, low=np.nan)]})
     _, told = published(night)
-    assert (told["version"], told["day"]) == (1, "2026-01-31")
+    assert (told["version"], told["day"]) == (2, "2026-01-31")
     [one] = told["incidents"]
-    assert set(one) == {*digests.OF_INCIDENT, "id", "mark", "findings", "proposals"} - {"incident", "marked_by", "marked_until", "marked_why"}
+    apart = {"incident", "marked_by", "marked_until", "marked_why"}
+    assert set(one) == {*digests.OF_INCIDENT, "id", "mark", "findings", "proposals", "ranked"} - apart
     assert (one["id"], one["state"], one["night"], one["mark"]) == (rows[0]["incident"], "new", 1, None)
     assert (one["p_value"], one["priority"], one["start"], one["proposals"][0]["low"]) == (None, None, None, None)
     assert one["impacts"] == [{"study": "transfers", "value": 12.5, "unit": "GB delayed"}]
@@ -558,9 +547,10 @@ def test_digest_json_holds_every_number_and_no_nan(night):
 
 def next_night(root, day, incidents=(), train=False):
     """Another night of the study, without training unless told so."""
-    for step in publish.STEPS:
+    for step in steps.STEPS:
         if train or step != "3_train":
             executed(root / f"reports/{day}/transfers/{step}.ipynb", ended=f"{day}T23:00:00+00:00")
+    data_of(root, day)
     digested(root, list(incidents), day)
     plot = root / f"plots/digest/{day}/one.png"
     plot.parent.mkdir(parents=True)
@@ -595,6 +585,7 @@ def test_earlier_nights_stay_as_they_were(night):
     index = page(night / "reports/index.html")
     assert [a.get_text() for a in index.select("th a")] == ["2026-02-02", "2026-02-01", "2026-01-31"]
     assert "1 new. 1 incidents, the first: site outage at ISTHMUS-T2." in in_text(index)
+    assert "1 new, 1 worse, 1 ongoing, 1 resolved, 1 acknowledged, 1 muted." in in_text(index)
     assert dead_links(night / "reports") == []
 
 
@@ -708,19 +699,25 @@ def test_the_feed_is_atom_and_its_names_last(night):
     assert before.find(atom + "link").get("href") == f"{SITE}2026-01-31/index.html"
     assert before.find(atom + "content").get("type") == "html"
     assert "site outage at ISTHMUS-T2" in before.find(atom + "content").text
-    assert "Nothing to report." in tonight.find(atom + "content").text
+    assert "Nothing to report: the only study reported" in tonight.find(atom + "content").text
 
 
 SITE = "https://ops.example/nightshift/"
 
 
-def test_a_run_json_that_cannot_be_read_is_no_night(night):
+@pytest.mark.parametrize("content", ['{"day": "2026-01-3', '{"studies": {}, "digest": [1]}'])
+def test_a_run_json_that_cannot_be_read_is_one_line_and_costs_no_other_night(night, content):
     folder = night / "reports/2026-01-30"
     folder.mkdir()
-    (folder / "run.json").write_text('{"day": "2026-01-3')
-    published(night, keep_nights=1)
+    (folder / "run.json").write_text(content)
+    digested(night, [])
+    front, told = published(night, keep_nights=1)
     assert (folder / "run.json").exists()
-    assert "2026-01-30" not in in_text(page(night / "reports/index.html"))
+    [line] = told["troubles"]
+    assert line.startswith("reports/2026-01-30/run.json: ")
+    assert line in in_text(page(night / "reports/index.html"))
+    assert line in in_text(front)
+    assert told["headline"].startswith("Nothing to report: "), "the night itself is complete"
 
 
 @pytest.mark.parametrize(

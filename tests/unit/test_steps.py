@@ -1,40 +1,26 @@
 """What is known of a run without running it: how a notebook ended, and which marks are wrong."""
 
 import datetime
+import json
 
 import pytest
 
-from steps import MARK, check_marks, error_of
-
-RUNNING = {"cells": [], "metadata": {"papermill": {"end_time": None}}}
-STOPPED = "it was stopped before it ended"
-LOG = """
-Input Notebook:  notebooks/digest.ipynb
-Output Notebook: reports/2026-01-31/digest.ipynb
-\rdigest: 0 of 72 cells, 00:00
-[IPKernelApp] WARNING | Kernel is running over TCP without encryption. All communication is sent in plain text.
-Executing notebook with kernel: python3
-\rdigest: 4 of 72 cells, 00:05
-/lib/python3.12/site-packages/some/module.py:31: FutureWarning: this will change
-  warnings.warn("this will change")
-0.00s - Debugger warning: It seems that frozen modules are being used
-\rExecuting:  10%|#         | 7/72 [00:03<00:20,  3.10cell/s]
-"""
+from steps import MARK, check_marks, error_of, outcomes_of, told_tonight
 
 
-@pytest.mark.parametrize(
-    "said", ["nbclient.exceptions.DeadKernelError: Kernel died", "Killed", "[IPKernelApp] ERROR | no memory", "No space left on device"]
-)
-@pytest.mark.parametrize("after", ["", LOG])
-def test_the_last_words_of_a_stopped_notebook_are_those_that_say_something(tmp_path, said, after):
-    (tmp_path / "x.log").write_text(f"{LOG}an earlier word\n{said}\n{after}")
-    assert error_of(RUNNING, tmp_path / "x.log") == (f"{STOPPED}; last words: {said}", False)
+def test_how_steps_ended_is_what_their_records_say(tmp_path):
+    (tmp_path / "left").mkdir()
+    for step, outcome in {"1_extract": "ok", "2_preprocess": "failed", "3_train": "running"}.items():
+        (tmp_path / f"left/{step}.json").write_text(json.dumps({"version": 1, "outcome": outcome}))
+    ended = outcomes_of(tmp_path, "left", tmp_path)
+    assert ended == {"1_extract": "ok", "2_preprocess": "failed", "3_train": "failed", "4_analyse": "not run"}
+    assert told_tonight(ended | {"4_analyse": "ok", "5_extra": "ok"}) == ["5_extra"], "an analysis on what failed is not of tonight"
 
 
-def test_without_last_words_it_was_stopped_and_no_more(tmp_path):
-    (tmp_path / "x.log").write_text(LOG)
-    assert error_of(RUNNING, tmp_path / "x.log") == (STOPPED, False)
-    assert error_of(RUNNING, tmp_path / "none.log") == (STOPPED, False)
+def test_an_error_in_a_cell_is_the_line_of_its_notebook():
+    cell = {"outputs": [{"output_type": "error", "ename": "ValueError", "evalue": "no\nrows"}], "execution_count": 3}
+    assert error_of({"cells": [cell], "metadata": {}}) == ("ValueError: no rows", True)
+    assert error_of({"cells": [], "metadata": {"papermill": {"end_time": None}}}) == ("it was stopped before it ended", False)
 
 
 GOOD = {"site": "T2-*", "as": "muted", "by": "b", "until": "2026-02-28", "why": "w"}

@@ -1,0 +1,349 @@
+"""One night of a configuration as the chain sees it: what each step is told and reads, and which steps must
+run again whatever Snakemake remembers.
+
+Snakemake orders the steps and repeats what files and parameters make out of date. What it cannot know stands
+here: that training is weekly, which studies have findings of tonight, and that a product was not made by the
+chain (fingerprints in the records of the steps).
+"""
+
+import json
+import os
+import re
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+
+from nightshift.config import DIGEST, SHARED, SIMULATE, is_server, notebook_of
+from nightshift.parameters import declared_at
+from nightshift.products import differing
+from nightshift.runs import notebook_path, read_notebook, read_run, record_path
+from nightshift.sources.files import REPOSITORY, matching_files
+from steps import STEPS, findings_named, outcomes_of, pages_of, told_tonight
+
+OUTPUTS = {
+    "1_extract": "data/raw/{study}/status.json",
+    "2_preprocess": "data/clean/{study}.parquet",
+    "3_train": "models/{study}/.trained",
+    "4_analyse": "data/findings/{study}.parquet",
+}  # the file that stands for each step
+
+
+def files_of(pattern):
+    """Paths of the files that `pattern` names, as Snakemake shall see them: relative to the repository where
+    the pattern is.
+    """
+    found = matching_files(pattern)
+    return (
+        found
+        if os.path.isabs(os.path.expanduser(pattern))
+        else [os.path.relpath(path, REPOSITORY) for path in found]
+    )
+
+
+def read_json(path):
+    """The JSON object at `path`; an empty one where there is none that can be read."""
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def day_in(text):
+    """The date that `text` says, None where it says none."""
+    try:
+        return date.fromisoformat(str(text))
+    except ValueError:
+        return None
+
+
+def shown_source(source):
+    """A source as status.json names it."""
+    return re.split("[?#]", source)[0] if "://" in source else source
+
+
+def findings_of(study, page):
+    """The tables of findings that a further page of a study writes."""
+    return findings_named(study, read_notebook(notebook_of(study, page)))
+
+
+class Night:
+    """One night: `config` as nightshift.config.check returns it. Paths are relative to the repository."""
+
+    def __init__(self, config):
+        self.config = config
+        self.root = Path(config.get("products") or ".").expanduser()
+        self.day = date.fromisoformat(config["day"])
+        self.report = self.root / "reports" / config["day"]
+        self.studies = config["studies"]
+
+    # --------------------------------------------------------------------------------- what each step is told
+
+    def day_of(self, study):
+        """Last day of a study's data: the night, or the study's own `day` where its source ended long ago."""
+        return date.fromisoformat(self.studies[study].get("day", self.config["day"]))
+
+    def parameters(self, study, step=""):
+        """Parameters of one notebook: the shared ones that it declares, then its own. The sample (study "")
+        has its own last day.
+        """
+        own = self.studies[study].get(step[2:]) if study else self.config.get("simulate")
+        day = {"day": str(self.day_of(study))} if study else {}
+        shared = {
+            name: value
+            for name, value in self.shared(notebook_of(study, step)).items()
+            if study or name != "day"
+        }
+        return (
+            ({"source": "sample"} if step == "1_extract" else {})
+            | (shared | day if "day" in shared else shared)
+            | (own or {})
+        )
+
+    def shared(self, notebook):
+        """The shared parameters that the configuration sets and a notebook declares."""
+        return {
+            name: self.config[name]
+            for name in SHARED
+            if name in self.config and name in declared_at(notebook)
+        }
+
+    def source(self, study):
+        """The source of a study."""
+        return str(self.parameters(study, "1_extract")["source"])
+
+    def given(self, study, step):
+        """What the notebook of a step is told, as JSON has it; training is told its own day."""
+        return self.parameters(study, step) | ({"day": self.train_day(study)} if step == "3_train" else {})
+
+    def digest_given(self):
+        """What the digest is told: the shared parameters, its own, and which studies have findings of
+        tonight.
+        """
+        tables = {study: self.tables_of_tonight(study) for study in self.studies}
+        nights = {study: str(self.day_of(study)) for study, (there, _) in tables.items() if there}
+        missing = [
+            name
+            for study, (_, lacking) in tables.items()
+            for name in (lacking if study in nights else [study])
+        ]
+        return (
+            self.shared(DIGEST) | {"nights": nights, "missing": missing} | (self.config.get("digest") or {})
+        )
+
+    def named_files(self, notebook, given):
+        """The files that parameters of a notebook name beside the source, by default or as `given`: labels,
+        certificates, lists.
+        """
+        values = {name: one.default for name, one in declared_at(notebook).items()} | given
+        named = [
+            value
+            for name, value in values.items()
+            if name != "source" and isinstance(value, str) and value not in ("", "sample")
+        ]
+        return [path for value in named for path in files_of(value)]
+
+    def read_beside(self, study, step):
+        """The files that a step of a study reads beside the source."""
+        return self.named_files(notebook_of(study, step), self.parameters(study, step))
+
+    # ------------------------------------------------------------------------------------- training is weekly
+
+    @cached_property
+    def trains(self):
+        """{study: why its training must run; "" where it must not}, each reason a line that is worth saying
+        or "due".
+        """
+        return {study: self.reason_to_train(study) for study in self.studies}
+
+    def reason_to_train(self, study):
+        """Why 3_train must run: no model, one older than `retrain_days` or of a later night, another
+        notebook, parameters, source or file.
+        """
+        stored = self.root / "models" / study / "metrics.json"
+        if not stored.exists():
+            return "due"
+        trained = day_in(read_json(stored).get("day"))
+        if trained is None:
+            return f"models/{study}/metrics.json cannot be read"
+        run = read_run(
+            self.root / "reports" / str(trained + (self.day - self.day_of(study))), study, "3_train"
+        )
+        named = [
+            *self.read_beside(study, "2_preprocess"),
+            *self.read_beside(study, "3_train"),
+        ]  # the former may say which features there are
+        source = read_json(self.root / "data/raw" / study / "status.json").get("source")
+        if (
+            not 0 <= (self.day_of(study) - trained).days < self.config.get("retrain_days", 7)
+            or max(Path(path).stat().st_mtime for path in [notebook_of(study, "3_train"), *named])
+            > stored.stat().st_mtime
+            or (
+                run["given"]
+                and run["given"] != as_json(self.parameters(study, "3_train") | {"day": str(trained)})
+            )
+            or (source is not None and source != shown_source(self.source(study)))
+        ):
+            return "due"
+        other = differing(self.root, run["products"], f"models/{study}/")
+        return (
+            f"{named_few(other)} not as training left {'it' if len(other) == 1 else 'them'}" if other else ""
+        )
+
+    def train_day(self, study):
+        """Tonight when training must run, else the day of the stored model, so that the parameters of the
+        rule stay the same.
+        """
+        return (
+            str(self.day_of(study))
+            if self.trains[study]
+            else read_json(self.root / "models" / study / "metrics.json")["day"]
+        )
+
+    # ------------------------------------------------------------------------------------ what must run again
+
+    def again(self, study, step):
+        """Why a step must run whatever Snakemake remembers: "" for no reason, "due" for one that needs no
+        word, else words that name the product.
+        """
+        if step == "3_train":
+            return self.trains[study]
+        run = read_run(self.report, study, step)
+        if run["outcome"] != "ok" or (run["given"] and run["given"] != as_json(self.given(study, step))):
+            return "due"
+        if step == "1_extract":
+            status = read_json(self.root / "data/raw" / study / "status.json")
+            if not status:
+                return f"data/raw/{study}/status.json cannot be read"
+            if is_server(self.source(study)) and status.get("state") != "ok":  # it had not everything yet
+                return "due"
+            if not run["products"] and (status.get("window") or [None, None])[1] != str(self.day_of(study)):
+                return f"data/raw/{study} is that of another night"
+        other = differing(self.root, run["products"])
+        return f"{named_few(other)} not as {step} left {'it' if len(other) == 1 else 'them'}" if other else ""
+
+    def digest_again(self):
+        """Why the digest must run, as `again`: also when a table of findings was written after it began."""
+        run = read_run(self.report, "", "digest")
+        if run["outcome"] != "ok" or (run["given"] and run["given"] != as_json(self.digest_given())):
+            return "due"
+        ended = [
+            read_run(self.report, study, step)["ended"]
+            for study in self.studies
+            for step in ("4_analyse", *pages_of(study))
+        ]
+        if run["products"] and any(at > run["started"] for at in ended if at):
+            return "due"
+        other = differing(self.root, run["products"])
+        return (
+            f"{named_few(other)} not as the digest left {'it' if len(other) == 1 else 'them'}"
+            if other
+            else ""
+        )
+
+    def sample_again(self):
+        """Why the sample must be made again, as `again`; it is that of the last night that made one."""
+        nights = sorted(self.root.glob("reports/????-??-??"), reverse=True)
+        run = next(
+            (read_run(night, "", "simulate") for night in nights if has_run(night, "", "simulate")), None
+        )
+        if run is None:
+            return ""
+        if run["outcome"] != "ok" or (run["given"] and run["given"] != as_json(self.parameters(""))):
+            return "due"
+        other = differing(self.root, run["products"])
+        return (
+            f"{named_few(other)} not as the simulation left {'it' if len(other) == 1 else 'them'}"
+            if other
+            else ""
+        )
+
+    def outputs(self, target):
+        """{(study, step): an output of its rule} of all rules that may have to run again for `target`, "all"
+        or "digest"; study "" has the sample.
+        """
+        if target == "digest":
+            return {("", "digest"): f"data/incidents/{self.day}.parquet"}
+        paths = (
+            {("", "simulate"): "data/sample/truth.csv"} if "sample" in map(self.source, self.studies) else {}
+        )
+        for study in self.studies:
+            paths |= {(study, step): path.format(study=study) for step, path in OUTPUTS.items()}
+            paths |= {(study, page): findings_of(study, page)[0] for page in pages_of(study)}
+        return paths
+
+    def forced(self, target):
+        """{output: reason} of all that must run again for `target`, as `again` says; a reason that is worth
+        saying is a whole line.
+        """
+        reasons = {}
+        for (study, step), path in self.outputs(target).items():
+            of_all = {"digest": self.digest_again, "simulate": self.sample_again}
+            reason = self.again(study, step) if study else of_all[step]()
+            if reason:
+                reasons[str(self.root / path)] = (
+                    reason if reason == "due" else f"{study or step}: {reason}, so it is made again"
+                )
+        return reasons
+
+    # ------------------------------------------------------------------------------------ findings of tonight
+
+    def tables_of_tonight(self, study):
+        """(tables of findings of tonight, those that are missing) of a study, by how its steps ended."""
+        tables = {STEPS[-1]: [study]} | {
+            page: [Path(path).stem for path in findings_of(study, page)] for page in pages_of(study)
+        }
+        window = read_json(self.root / "data/raw" / study / "status.json").get("window")
+        # as publishing/studies.py has it
+        of_tonight = not isinstance(window, list) or window[-1:] == [str(self.day_of(study))]
+        ended = told_tonight(outcomes_of(self.report, study)) if of_tonight else []
+        there = [name for step in tables if step in ended for name in tables[step]]
+        return there, [name for step in tables if step not in ended for name in tables[step]]
+
+    def digest_reads(self):
+        """The files that the digest reads and whose changes start it again: incidents of earlier nights, the
+        knowledge, the feedback.
+        """
+        earlier = [
+            path
+            for path in sorted((self.root / "data/incidents").glob("*.parquet"))
+            if path.name[:10] < str(self.day)
+        ]
+        feedback = sorted((self.root / "feedback").glob("*.csv"))
+        return [*earlier, *feedback, *self.named_files(DIGEST, self.config.get("digest") or {})]
+
+    def findings_seen(self):
+        """[(path, moment it was written)] of the tables of findings of tonight; as inputs of the digest they
+        would start failed studies once more.
+        """
+        paths = [
+            self.root / f"data/findings/{name}.parquet"
+            for study in self.studies
+            for name in self.tables_of_tonight(study)[0]
+        ]
+        return [(str(path), path.stat().st_mtime_ns) for path in paths if path.exists()]
+
+    def texts_of_sample(self):
+        """The files that the simulation reads."""
+        return [SIMULATE, "notebooks/tickets/phrases.yaml", "notebooks/tickets/osticket.sql", "sites.yaml"]
+
+
+def has_run(report, study, step):
+    """Whether a step ran on the night of `report`."""
+    return record_path(report, study, step).exists() or notebook_path(report, study, step).exists()
+
+
+def as_json(value):
+    """`value` as it comes back from JSON."""
+    return json.loads(json.dumps(value, default=str))
+
+
+def named_few(paths):
+    """Paths as the subject of a sentence, with its verb: "a is", "a and b are", "a, b and 3 more are"."""
+    if len(paths) == 1:
+        return f"{paths[0]} is"
+    return (
+        f"{paths[0]} and {paths[1]} are"
+        if len(paths) == 2
+        else f"{paths[0]}, {paths[1]} and {len(paths) - 2} more are"
+    )

@@ -1,0 +1,265 @@
+"""The command `nightshift`: what users call, and what `make` calls for them.
+
+    nightshift run --config site.yaml --day 2026-01-31
+
+Exit codes, the same for every command: 0 all is well; 1 the site is published, but a study, the digest or the
+mail failed; 2 the configuration or the command is wrong, and nothing ran; 3 another run writes to the same
+folder, and this one did nothing.
+"""
+
+import contextlib
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+WELL, FAILED, WRONG, LOCKED = range(4)
+CODES = (
+    "Exit codes: 0 all is well; 1 published, but a study, the digest or the mail failed; "
+    "2 the configuration or the command is wrong, and nothing ran; "
+    "3 another run writes to the same folder."
+)
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help=CODES,
+)
+Config = Annotated[Path, typer.Option(help="the configuration, a YAML file")]
+Cores = Annotated[str, typer.Option(help="processors to use at once: a number, or all")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="no lines of progress; what went wrong is still said")]
+
+
+@app.callback()
+def nightshift():
+    """Nightly anomaly reports for research computing."""
+
+
+@app.command(epilog=CODES)
+def run(
+    config: Config = Path("config.yaml"),
+    day: Annotated[
+        str, typer.Option(help="the night to report, such as 2026-01-31; default: that of the configuration")
+    ] = "",
+    cores: Cores = "all",
+    quiet: Quiet = False,
+):
+    """Run the chain for one night, the digest, and publish the site."""
+    raise typer.Exit(run_night(config, day, cores, quiet))
+
+
+@app.command(epilog=CODES)
+def nightly(config: Config = Path("config.yaml"), cores: Cores = "all", quiet: Quiet = False):
+    """Do the same for the night that has just ended (UTC), as cron calls it."""
+    raise typer.Exit(run_night(config, str(datetime.now(UTC).date() - timedelta(1)), cores, quiet))
+
+
+def main():
+    """Entry point of the command."""
+    app(prog_name="nightshift")
+
+
+# -------------------------------------------------------------------------------------------------- one night
+
+
+def run_night(path, day, cores="all", quiet=False):
+    """Run chain, digest and site of one night; returns the exit code of the command."""
+    path = (
+        Path(path).expanduser().resolve()
+    )  # before the folder changes: notebooks and products count from the repository
+    os.chdir(REPOSITORY)
+    from nightshift.config import ConfigError, load
+
+    try:
+        config = load(path, day or None)
+        if not re.fullmatch(r"all|[1-9][0-9]*", cores):
+            raise ConfigError([f"cores is {cores!r}: it must be a number of processors, or all"])
+    except ConfigError as error:
+        for line in error.lines:
+            say(line)
+        return WRONG
+    root = Path(config.get("products") or ".").expanduser()
+    try:
+        with held(root):
+            sweep(root)
+            code = run_chain(config, root, cores, quiet)
+            command = [sys.executable, "publish.py", "--config", str(path), "--day", config["day"]]
+            return code if subprocess.run(command, check=False).returncode == 0 else FAILED
+    except Busy as error:
+        say(str(error))
+        return LOCKED
+    except KeyboardInterrupt:
+        say("stopped; the same command goes on with what was cut off")
+        return 128 + signal.SIGINT
+
+
+def run_chain(config, root, cores, quiet=False):
+    """Run the steps of all studies and then the digest for the night of `config`, checked; WELL or FAILED."""
+    log = root / "reports" / config["day"] / "chain.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text("", encoding="utf-8")
+    failed = [
+        target for target in ("all", "digest") if not run_target(target, config, root, cores, log, quiet)
+    ]
+    return FAILED if failed else WELL
+
+
+def run_target(target, config, root, cores, log, quiet=False):
+    """Let Snakemake make `target`, "all" or "digest"; whether it could. What it says goes to the file `log`;
+    it is shown where no record says more.
+    """
+    from nightshift.runs import end_unrun, failed_since, iso
+
+    report, begun, size = log.parent, iso(datetime.now(UTC)), log.stat().st_size
+    with tempfile.TemporaryDirectory(prefix="nightshift-") as folder:
+        arguments, lines = arguments_of(target, config, cores, Path(folder))
+        for line in lines:
+            say(line)
+        code = watched(arguments, log, quiet)
+    if code and not failed_since(report, begun):
+        said = last_words(log.read_bytes()[size:].decode(errors="replace"))
+        say(f"{'the digest' if target == 'digest' else 'the chain'} could not run: {said} (more in {log})")
+        if target == "digest":  # what stands there is not of this run
+            end_unrun(report, "", "digest", said)
+    return code == 0
+
+
+def arguments_of(target, config, cores, folder):
+    """(arguments with which Snakemake makes `target` for the checked `config`, which is written to `folder`;
+    lines about products that it makes again).
+    """
+    from nightshift.chain import Night
+
+    typed, forced = folder / "config.json", Night(config).forced(target)
+    typed.write_text(json.dumps(config), encoding="utf-8")  # JSON, so that each value arrives in its type
+    arguments = [
+        "--configfile",
+        str(typed),
+        "--cores",
+        cores,
+        "--keep-going",
+        "--rerun-incomplete",
+        "--nolock",
+    ]
+    arguments += [
+        *(["--forcerun", *forced] if forced else []),
+        "--rerun-triggers",
+        "mtime",
+        "params",
+        "input",
+        "--",
+        target,
+    ]
+    return arguments, [line for line in forced.values() if line != "due"]
+
+
+def watched(arguments, log, quiet):
+    """Exit code of Snakemake with these arguments, in a process of its own; its lines of progress are shown
+    unless `quiet`, all else goes to `log`.
+
+    The process is a fork of this one: what Snakemake imports is imported once for both targets, which takes a
+    second of a processor.
+    """
+    import snakemake.cli
+
+    reading, writing = os.pipe()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if not (child := os.fork()):
+        os.close(reading)
+        os.dup2(writing, 2)
+        if quiet:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.stdout, sys.stderr = (io.TextIOWrapper(io.FileIO(n, "w"), line_buffering=True) for n in (1, 2))
+        code = 1
+        try:
+            snakemake.cli.main(arguments)
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(bool(end.code))
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+    os.close(writing)
+    try:
+        with open(reading, "rb") as said, log.open("ab") as file:
+            for line in said:  # ends with the child and its children
+                file.write(line)
+                file.flush()
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.kill(child, signal.SIGTERM)
+            os.waitpid(child, 0)
+        raise
+
+
+def last_words(text):
+    """What Snakemake says of an error in its output `text`, as one line."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    at = next((i for i, line in enumerate(lines) if re.search(r"\w*(Error|Exception)\b", line)), None)
+    from nightshift.runs import one_line
+
+    words = lines[at : at + 2] if at is not None else lines[-1:]
+    return one_line(" ".join(words))[:250] or "it said nothing"
+
+
+# ------------------------------------------------------------------------------------------------- the folder
+
+
+class Busy(Exception):
+    """Another run writes to the folder."""
+
+
+@contextlib.contextmanager
+def held(folder):
+    """Let one run at a time write below `folder`; Busy names the process that does. The system releases it,
+    however this process ends.
+    """
+    from filelock import FileLock, Timeout
+
+    folder.mkdir(parents=True, exist_ok=True)
+    lock, holder = FileLock(folder / ".lock", blocking=False), folder / ".lock.holder"
+    try:
+        with lock:
+            holder.write_text(str(os.getpid()))
+            yield
+    except Timeout:
+        who = holder.read_text().strip() if holder.exists() else "unknown"
+        raise Busy(
+            f"another run (process {who}) writes to {folder.resolve()}; wait for it, "
+            "or set another `products` folder"
+        ) from None
+
+
+def sweep(folder):
+    """Remove what killed runs left half written below `folder`: hidden files with 8 hexadecimal digits before
+    their name, as `atomic` in helpers.py makes them. Those of the last hour stay, in case somebody works in a
+    notebook beside the chain.
+    """
+    for name in ("data", "encoders", "models", "plots", "reports"):
+        for path in (folder / name).rglob(f".{'[0-9a-f]' * 8}-*"):
+            with contextlib.suppress(OSError):  # it is somebody else's
+                if path.is_file() and path.stat().st_mtime < time.time() - 3600:
+                    path.unlink()
+
+
+def say(line):
+    """Print one line of our own where errors go."""
+    print(f"nightshift: {line}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,517 @@
+"""The configuration of a run: one place that reads it, checks it as a whole before anything runs, and gives
+every value its type.
+
+    config = load("site.yaml", day="2026-01-31")
+
+A mistake is one line that begins with the path of the setting, such as `studies.transfers.train.epochs`; all
+of them are said at once. Types and ranges of the parameters of notebooks are those that the notebooks declare
+(parameters.py).
+"""
+
+import difflib
+import math
+import re
+from datetime import UTC, date, datetime
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    create_model,
+)
+
+from nightshift.parameters import Choice, Range, declared_at
+from nightshift.runs import one_line, read_notebook
+from nightshift.sources.files import matching_files
+from steps import STEPS, check_marks, findings_named, pages_of, site_settings
+
+NOTEBOOKS = Path("notebooks")
+SIMULATE, DIGEST = str(NOTEBOOKS / "simulate.ipynb"), str(NOTEBOOKS / "digest.ipynb")
+SHARED = [
+    "day",
+    "products",
+    "alarm_rate",
+    "false_discovery_rate",
+]  # given to every notebook that declares them
+SHARE = Range(0.0, 1.0, False, False)
+RANGES = {"alarm_rate": SHARE, "false_discovery_rate": SHARE}  # wherever a notebook declares none
+LIVE = ("sacct", "sacctmgr", "this_machine")  # sources that are asked and have no address
+
+
+class ConfigError(ValueError):
+    """What is wrong with a configuration; `lines` holds one line for each mistake."""
+
+    def __init__(self, lines):
+        self.lines = list(dict.fromkeys(lines))
+        super().__init__("\n".join(self.lines))
+
+
+# ----------------------------------------------------------------------------------------------- reading YAML
+
+
+class Loader(yaml.SafeLoader):
+    """YAML whose numbers are those of version 1.2: `1e-3` and `5e-05` are numbers, `010` is ten, `12:30` is
+    text.
+    """
+
+
+Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in known if not tag.endswith((":int", ":float"))]
+    for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+INT = re.compile(r"[-+]?[0-9][0-9_]*$|0o[0-7]+$|0x[0-9a-fA-F]+$")
+FLOAT = re.compile(
+    r"[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9]*)?)([eE][-+]?[0-9]+)?$|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$"
+)
+Loader.add_implicit_resolver("tag:yaml.org,2002:int", INT, list("-+0123456789"))
+Loader.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+.0123456789"))
+
+
+def construct_int(loader, node):
+    """A whole number, decimal unless it begins with 0o or 0x."""
+    text = node.value.replace("_", "")
+    return int(text, 0) if text[:2] in ("0o", "0x") else int(text, 10)
+
+
+def construct_float(loader, node):
+    """A number; .inf and .nan are read, so that they can be refused with their path."""
+    return float(node.value.replace("_", "").lower().replace(".inf", "inf").replace(".nan", "nan"))
+
+
+Loader.add_constructor("tag:yaml.org,2002:int", construct_int)
+Loader.add_constructor("tag:yaml.org,2002:float", construct_float)
+
+
+def read_yaml(path):
+    """The mapping in the YAML file at `path`; ConfigError names names that are no text or are given twice,
+    with their lines.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        node = yaml.compose(text, Loader)
+        lines = wrong_names(node, "")
+        content = {} if node is None or lines else Loader(text).get_single_data()
+    except FileNotFoundError:
+        raise ConfigError([f"there is no configuration {path}"]) from None
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ConfigError([f"{path} cannot be read: {one_line(error)}"]) from None
+    if lines:
+        raise ConfigError(lines)
+    if not isinstance(content, dict):
+        raise ConfigError([f"{path} is no mapping of settings such as `day: 2026-01-31`"])
+    return content
+
+
+def wrong_names(node, where):
+    """One line for each name in the YAML `node`, whose path is `where`, that is no text or is given twice; at
+    any depth.
+    """
+    lines = []
+    if isinstance(node, yaml.SequenceNode):
+        for n, one in enumerate(node.value):
+            lines += wrong_names(one, f"{where}[{n}]")
+    if not isinstance(node, yaml.MappingNode):
+        return lines
+    first = {}
+    for key, value in node.value:
+        line, path = (
+            key.start_mark.line + 1,
+            f"{where}.{key.value}".lstrip(".") if isinstance(key, yaml.ScalarNode) else where,
+        )
+        if key.tag == "tag:yaml.org,2002:merge":
+            continue
+        if not isinstance(key, yaml.ScalarNode):
+            lines.append(f"{where or 'the configuration'}: a name on line {line} is no text")
+        elif key.tag != "tag:yaml.org,2002:str":
+            read = Loader("").construct_object(key, deep=True)
+            lines.append(
+                f"{where or 'the configuration'}: the name {key.value} is read as {read} by YAML: "
+                f'write "{key.value}" (line {line})'
+            )
+        elif key.value in first:
+            lines.append(f"{path} is given twice, on line {first[key.value]} and on line {line}")
+        else:
+            first[key.value] = line
+        lines += wrong_names(value, path)
+    return lines
+
+
+# ------------------------------------------------------------------------------------------- values and types
+
+
+def as_number(value):
+    """Text that is a number as that number; all else as it is."""
+    if isinstance(value, str) and FLOAT.match(value.strip()):
+        return float(value)
+    return value
+
+
+def as_whole(value):
+    """A number without a fraction as an int; all else as it is."""
+    value = as_number(value)
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def as_text(value):
+    """A day as text, nothing as the empty text; all else as it is."""
+    return str(value) if isinstance(value, date) else "" if value is None else value
+
+
+def plain(value):
+    """`value` with all days and times in it as text; ValueError when a number in it is not finite."""
+    if isinstance(value, dict):
+        return {key: plain(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [plain(one) for one in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"holds {value}, which is no number")
+    return str(value) if isinstance(value, date) else value
+
+
+def of_range(bounds):
+    """A check that a value lies within `bounds`."""
+
+    def check(value):
+        if bounds is not None and value not in bounds:
+            raise ValueError("out of range")
+        return value
+
+    return check
+
+
+def field_of(one):
+    """The pydantic type of a parameter: its kind, coerced where nothing is lost, and its range."""
+    bounds = one.range or RANGES.get(one.name)
+    kinds = {
+        "float": (float, as_number),
+        "int": (int, as_whole),
+        "str": (str, as_text),
+        "bool": (bool, lambda value: value),
+        "list": (list, lambda value: plain([] if value is None else value)),
+        "dict": (dict, lambda value: plain({} if value is None else value)),
+    }
+    kind, coerce = kinds.get(one.kind.partition("[")[0], (Any, plain))
+    made = (
+        Annotated[kind, Field(strict=True, allow_inf_nan=False)]
+        if kind is float
+        else Annotated[kind, Field(strict=True)]
+    )
+    return Annotated[made, BeforeValidator(coerce), AfterValidator(of_range(bounds))]
+
+
+WORDS = {
+    "float": "a number",
+    "int": "a whole number",
+    "str": "text",
+    "bool": "true or false",
+    "list": "a list of finite values",
+    "dict": "a mapping of finite values",
+}
+
+
+def needed(one):
+    """What a parameter must be, in words."""
+    bounds, kind = one.range or RANGES.get(one.name), one.kind.partition("[")[0]
+    if isinstance(bounds, Choice):
+        return f"one of {bounds}"
+    return WORDS.get(kind, one.kind) + (f" in {bounds}" if bounds else "")
+
+
+@cache
+def model_of(notebook, stamp):
+    """The pydantic model of the parameters that a notebook declares; `stamp` is the moment it was written."""
+    fields = {name: (field_of(one), one.default) for name, one in declared_at(notebook).items()}
+    return create_model("Parameters", __config__=ConfigDict(extra="forbid"), **fields)
+
+
+def typed(where, given, notebook):
+    """(values of `given` with the types that `notebook` declares, lines of what is wrong); `where` is their
+    path in the configuration.
+    """
+    if given is None:
+        return {}, []
+    if not isinstance(given, dict):
+        return {}, [f"{where} must be a mapping of parameters, such as {{}}"]
+    known = declared_at(notebook)
+    lines, good = [], {}
+    for name in given:
+        if name not in known:
+            nearest = difflib.get_close_matches(str(name), known, 1, 0.6)
+            more = f"; the nearest is {nearest[0]}" if nearest else ""
+            lines.append(f"{where}: {notebook} declares no parameter {name!r}, only {', '.join(known)}{more}")
+    try:
+        model = model_of(notebook, Path(notebook).stat().st_mtime_ns).model_validate(
+            {name: given[name] for name in known if name in given}
+        )
+        good = {name: getattr(model, name) for name in given if name in known}
+    except ValidationError as error:
+        for name in dict.fromkeys(str(one["loc"][0]) for one in error.errors()):
+            lines.append(refusal(f"{where}.{name}", given[name], known[name]))
+    return good, lines
+
+
+def refusal(where, value, one):
+    """One line that says what is wrong with the `value` of a parameter."""
+    shown = one_line(repr(value))[:80]
+    note = ""
+    if isinstance(value, bool) and one.kind == "str":
+        note = ' (YAML reads no, off, yes and on as truth values: write "no")'
+    return f"{where} is {shown}: it must be {needed(one)}{note}"
+
+
+# ---------------------------------------------------------------------------------------- the whole of a file
+
+
+class Settings(BaseModel):
+    """The settings of the uppermost level, but for the parameters of notebooks and what mail.py reads."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    day: Any = None
+    products: Annotated[str, BeforeValidator(as_text)] = ""
+    alarm_rate: Annotated[float, BeforeValidator(as_number), Field(gt=0, lt=1, allow_inf_nan=False)] = 0.005
+    false_discovery_rate: Annotated[
+        float, BeforeValidator(as_number), Field(gt=0, lt=1, allow_inf_nan=False)
+    ] = 0.05
+    retrain_days: Annotated[float, BeforeValidator(as_number), Field(gt=0, allow_inf_nan=False)] = 7
+    keep_nights: Any = 0
+    site_url: Any = ""
+    simulate: Any = None
+    digest: Any = None
+    studies: Any = None
+    mail: Any = None
+
+
+NEEDED = {
+    "products": "a path",
+    "alarm_rate": "a number above 0 and below 1",
+    "false_discovery_rate": "a number above 0 and below 1",
+    "retrain_days": "a number above 0",
+}
+
+
+def load(path, day=None):
+    """The configuration in the YAML file at `path`, checked and typed, as a dict; `day` replaces its night.
+    ConfigError for what is wrong.
+    """
+    return check(read_yaml(path) | ({"day": day} if day else {}))
+
+
+def check(config):
+    """`config`, a dict as YAML or JSON gives it, with every value in its type; ConfigError holds a line for
+    each mistake.
+
+    The keys stay those of the file; nothing is filled in. Must be called in the repository, where the
+    notebooks are.
+    """
+    lines, good = [], dict(config)
+    try:
+        settings = Settings.model_validate(config)
+        good |= {
+            name: getattr(settings, name)
+            for name in ("products", *SHARED[2:], "retrain_days")
+            if name in config
+        }
+    except ValidationError as error:
+        for one in error.errors():
+            name = str(one["loc"][0])
+            lines.append(
+                unknown_setting(name)
+                if one["type"] == "extra_forbidden"
+                else f"{name} is {config[name]!r}: it must be {NEEDED[name]}"
+            )
+    day, more = checked_day("day", config.get("day"))
+    good["day"], lines = day, lines + more
+    if re.search("[{}]", str(config.get("products") or "")):
+        lines.append(
+            f"products is {str(config['products'])!r}: braces cannot be in the name of the folder, "
+            "since they are patterns of the chain"
+        )
+    lines += other_mistakes(config)
+    good["simulate"], more = typed("simulate", config.get("simulate"), SIMULATE)
+    lines += more + refused_names("simulate", config.get("simulate"), ["products"], "it stands at the top")
+    good["digest"], more = checked_digest(config.get("digest"))
+    good["studies"], of_studies = checked_studies(config.get("studies"))
+    if lines := lines + more + of_studies:
+        raise ConfigError(lines)
+    return good
+
+
+def unknown_setting(name):
+    """The line about a setting of the uppermost level that does not exist."""
+    nearest = difflib.get_close_matches(name, Settings.model_fields, 1, 0.6)
+    return f"unknown setting {name!r}" + (f"; the nearest is {nearest[0]}" if nearest else "")
+
+
+def checked_day(where, value):
+    """(the night as text, lines of what is wrong with it): a date up to today, by the clock of UTC."""
+    try:
+        night = date.fromisoformat(str(value))
+    except ValueError:
+        return value, [f"{where} {value!r} is no date such as 2026-01-31"]
+    today = datetime.now(UTC).date()
+    if night > today:
+        return str(night), [f"{where} {night} is in the future: today is {today} (UTC)"]
+    return str(night), []
+
+
+def other_mistakes(config):
+    """Lines about the site and the mail."""
+    lines = []
+    try:
+        site_settings(config)
+    except ValueError as error:
+        lines.append(str(error))
+    if config.get("mail") and not lines:
+        from mail import read_settings  # here, since its import takes half a second
+
+        try:
+            read_settings(config)
+        except ValueError as error:
+            lines.append(str(error))
+    return lines
+
+
+def refused_names(where, given, names, reason):
+    """Lines about parameters that a configuration cannot set."""
+    return [
+        f"{where}.{name} cannot be set here: {reason}"
+        for name in names
+        if isinstance(given, dict) and name in given
+    ]
+
+
+def checked_digest(given):
+    """(typed parameters of the digest, lines of what is wrong)."""
+    good, lines = typed("digest", given, DIGEST)
+    given = given if isinstance(given, dict) else {}
+    lines += [
+        f"digest: {name} is found by the chain; a configuration cannot say it"
+        for name in ("nights", "missing")
+        if name in given
+    ]
+    lines += refused_names("digest", given, ["day", "products"], "it stands at the top")
+    try:
+        check_marks(given.get("mark"))
+    except ValueError as error:
+        lines = [line for line in lines if not line.startswith("digest.mark ")] + [f"digest: {error}"]
+    known = declared_at(DIGEST)
+    for name, value in good.items():  # what is a file by default must be one, or none
+        if (
+            isinstance(known[name].default, str)
+            and known[name].default
+            and matching_files(known[name].default)
+            and value != ""
+        ):
+            lines += wrong_place(f"digest.{name}", str(value))
+    return good, lines
+
+
+def checked_studies(studies):
+    """({study: its day and typed parameters by step}, lines of what is wrong)."""
+    if not isinstance(studies, dict) or not studies:
+        return {}, ["the configuration names no study"]
+    known, good, lines = known_studies(), {}, []
+    for study, steps in studies.items():
+        if study not in known:
+            nearest = difflib.get_close_matches(str(study), known, 1, 0.6)
+            lines.append(
+                f"unknown study {study!r}; known are {', '.join(known)}"
+                + (f"; the nearest is {nearest[0]}" if nearest else "")
+            )
+        elif not isinstance(steps or {}, dict):
+            lines.append(f"studies.{study} must be a mapping of steps, such as {{}}")
+        else:
+            good[study], more = checked_study(study, steps or {})
+            lines += more
+    return good, lines
+
+
+def checked_study(study, steps):
+    """(day and typed parameters by step of one study, lines of what is wrong)."""
+    good, lines = {}, []
+    if "day" in steps:
+        good["day"], lines = checked_day(f"studies.{study}.day", steps["day"])
+    notebooks = {step[2:]: notebook_of(study, step) for step in [*STEPS, *pages_of(study)]}
+    for page in pages_of(study):
+        if not findings_named(study, read_notebook(notebook_of(study, page)) or {"cells": [{"source": ""}]}):
+            lines.append(
+                f"{notebook_of(study, page)} names no data/findings/{study}_*.parquet among what its first cell "
+                "says it writes"
+            )
+    for step, given in steps.items():
+        where = f"studies.{study}.{step}"
+        if step == "day":
+            continue
+        if step not in notebooks:
+            nearest = difflib.get_close_matches(str(step), notebooks, 1, 0.6)
+            more = f"; the nearest is {nearest[0]}" if nearest else ""
+            lines.append(f"unknown step {step!r} of {study}; known are {', '.join(notebooks)}{more}")
+            continue
+        good[step], more = typed(where, given, notebooks[step])
+        lines += more + refused_names(
+            where,
+            given,
+            ["day", "products"],
+            f"day stands under studies.{study} or at the top, products at the top",
+        )
+        for name, value in good[step].items():  # what is the sample's by default is a file otherwise
+            if declared_at(notebooks[step])[name].default == "sample" and name != "source" and value != "":
+                lines += wrong_place(f"{where}.{name}", str(value))
+    source = (
+        (steps.get("extract") or {}).get("source")
+        if isinstance(steps.get("extract") or {}, dict)
+        else "sample"
+    )
+    if (
+        any(steps.values()) and source is None and not lines
+    ):  # its settings were made for other data than the sample
+        lines.append(
+            f"studies.{study} has settings and no source: name it under extract, or write `source: sample` for the "
+            "simulated sample"
+        )
+    lines += holds_password(f"the source of {study}", str(source or "sample"))
+    return good, lines
+
+
+def known_studies():
+    """Names of the studies that there are, sorted."""
+    return sorted(path.parent.name for path in NOTEBOOKS.glob("*/1_extract.ipynb"))
+
+
+def notebook_of(study, step):
+    """Path of a notebook: that of a step of a study, or of the sample where `study` is empty."""
+    return str(NOTEBOOKS / study / f"{step}.ipynb") if study else SIMULATE
+
+
+def is_server(source):
+    """Whether a source is asked and not read: a URL, the accounting of the Slurm that this machine belongs
+    to, or this machine itself.
+    """
+    return "://" in source or source in LIVE
+
+
+def holds_password(what, place):
+    """The line about a password in the name of a server, in a list; an empty one where there is none."""
+    if is_server(place) and "@" in place:
+        return [
+            f"{what} holds a password: credentials belong into the environment "
+            "(parameters are printed in the report)"
+        ]
+    return []
+
+
+def wrong_place(what, place):
+    """Lines about what is not the sample's and neither a server nor there. The source itself is looked for
+    when its study runs.
+    """
+    if place == "sample" or is_server(place):
+        return holds_password(what, place)
+    return [] if matching_files(place) else [f"{what}, {place}, does not exist or is no file"]

@@ -1,0 +1,130 @@
+"""The archive of the digest, data/incidents: what earlier nights knew, and what a night that runs again was
+said to hold."""
+
+import json
+
+import pandas as pd
+
+from helpers import FINDING_COLUMNS
+from nightshift.incidents.intake import one_line
+
+NEEDED = [
+    "incident",
+    "state",
+    "night",
+    "first_seen",
+    "start",
+    "end",
+    "ended",
+    "studies",
+    "impacts",
+]  # of an earlier incident, to follow it
+OF_FINDINGS = [*FINDING_COLUMNS, "incident", "table", "night", "kept"]
+GAP = 3  # nights: a digest that runs on working days has not looked away over a week-end
+
+
+def read_night(folder, night):
+    """Read [incidents with `of`, findings] of the `night` (date text) from `folder`; ValueError says in one
+    line which table cannot be read."""
+    tables = []
+    for name, columns in ((f"{night}.parquet", NEEDED), (f"{night}_findings.parquet", OF_FINDINGS)):
+        try:
+            tables.append(pd.read_parquet(folder / name))
+            if lacking := [column for column in columns if column not in tables[-1]]:
+                raise ValueError(f"it has no column {', '.join(lacking)}")
+            _check_types(tables[-1])
+        except FileNotFoundError:
+            raise ValueError(f"data/incidents/{name} cannot be read (it is missing)") from None
+        except Exception as error:  # whatever Arrow, pandas or the disk say of a damaged file
+            said = (
+                getattr(error, "strerror", None)
+                or one_line(error).replace(str(folder), "data/incidents")[:150]
+            )
+            raise ValueError(f"data/incidents/{name} cannot be read ({said.rstrip('.')})") from None
+    return [tables[0].assign(of=night), tables[1]]
+
+
+def _check_types(table):
+    """Make sure that times are times in UTC and lists are lists, which later steps rely on; a table without a
+    row may have any types."""
+    for column in {"start", "end"} & set(table) if len(table) else ():
+        if not isinstance(table[column].dtype, pd.DatetimeTZDtype):
+            raise ValueError(f"its column {column} holds no times in UTC")
+    for column in {"studies", "kinds", "impacts"} & set(table):
+        if not all(pd.api.types.is_list_like(value) for value in table[column]):
+            raise ValueError(f"its column {column} holds no lists")
+
+
+def read_nights(folder, first, before):
+    """Read the nights from `first` up to the one before `before` (date texts): ({night: [incidents,
+    findings]}, what cannot be read, one line each)."""
+    nights, notes = {}, []
+    for night in [
+        path.stem for path in sorted(folder.glob("????-??-??.parquet")) if first <= path.stem < before
+    ]:
+        try:
+            nights[night] = read_night(folder, night)
+        except ValueError as error:
+            notes.append(
+                f"The night {night} is left out, since {error}: its incidents are known from the other nights, "
+                "or begin anew"
+            )
+    return nights, notes
+
+
+def newest_of(pairs):
+    """Pick from [incidents, findings] of some nights, the oldest first: what is known of each incident, as it
+    was last seen.
+
+    Returns (its newest row, with `of`, its night; the findings of these rows; all findings, each of the
+    incident that had it last).
+    """
+    rows = [incidents for incidents, _ in pairs if len(incidents)]
+    newest = pd.concat(rows or [pd.DataFrame(columns=["incident", "state", "of"])], ignore_index=True)
+    newest = newest.drop_duplicates("incident", keep="last", ignore_index=True)
+    for column in {"studies", "kinds", "impacts"} & set(newest):
+        newest[column] = newest[column].map(list)
+    last = set(zip(newest["of"], newest.incident, strict=True))
+    parts = [
+        findings[[(incidents["of"].iloc[0], name) in last for name in findings.incident]]
+        for incidents, findings in pairs
+        if len(incidents)
+    ]
+    nothing = pd.DataFrame(columns=OF_FINDINGS)
+    every = pd.concat(
+        [nothing, *(findings for _, findings in pairs)] if pairs else [nothing], ignore_index=True
+    )
+    every = every.drop_duplicates(["study", "kind", "entity"], keep="last", ignore_index=True)
+    return newest, pd.concat(parts, ignore_index=True) if parts else nothing, every
+
+
+def names_since(folder, day):
+    """What the night `day` and later ones were said to hold when they ran: their findings with `incident` and
+    `first_seen`, those of `day` first.
+
+    A night that cannot be read has no say; no night gives no row.
+    """
+    parts = [pd.DataFrame(columns=[*OF_FINDINGS, "first_seen"])]
+    for night in [path.stem for path in sorted(folder.glob("????-??-??.parquet")) if path.stem >= day]:
+        try:
+            incidents, findings = read_night(folder, night)
+        except ValueError:
+            continue
+        parts.append(findings[OF_FINDINGS].merge(incidents[["incident", "first_seen"]], on="incident"))
+    return pd.concat(parts, ignore_index=True)
+
+
+def watched_studies(folder, day):
+    """Studies that reported on the last night before `day` (date text), if that is not more than GAP nights
+    ago; None, all, where it cannot be read.
+
+    What one of these finds tonight for the first time is news. Of any other study it may be weeks old, see
+    `incidents.ended_unwatched`.
+    """
+    last = max((path for path in folder.glob("????-??-??.json") if path.stem < day), default=None)
+    if last is None or (pd.Timestamp(day) - pd.Timestamp(last.stem)).days > GAP:
+        return set()
+    try:
+        return set(json.loads(last.read_text(encoding="utf-8"))["studies"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,41 @@
+"""The kernel in which the chain runs notebooks: the Python that runs the chain, whatever else is installed
+under the name python3.
+"""
+
+import signal
+import sys
+
+from jupyter_client import AsyncKernelManager
+from jupyter_client.kernelspec import KernelSpec
+
+
+class Kernel(AsyncKernelManager):
+    """A kernel manager that looks for no kernelspec, and remembers the processes that it started."""
+
+    processes = []  # noqa: RUF012  # of this process, in the order of their starts; nbclient makes the manager and keeps it to itself
+
+    @property
+    def kernel_spec(self):
+        """What would start a kernel, with the interpreter of this process."""
+        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        return KernelSpec(argv=argv, display_name="Python 3", language="python", metadata={"debugger": True})
+
+    async def _async_launch_kernel(self, kernel_cmd, **kw):
+        await super()._async_launch_kernel(kernel_cmd, **kw)
+        self.processes.append(getattr(self.provisioner, "process", None))
+
+    @classmethod
+    def death(cls):
+        """How the last kernel ended by itself, in words; "" where it still runs, never began, or nobody
+        knows.
+        """
+        process = cls.processes[-1] if cls.processes else None
+        code = process.poll() if process else None
+        if code is None:
+            return ""
+        if code >= 0:
+            return f"it ended with exit code {code}"
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else "unknown"
+        return (
+            f"killed by signal {-code} ({name}){', perhaps out of memory' if -code == signal.SIGKILL else ''}"
+        )

@@ -1,0 +1,141 @@
+"""Whether a night may reassure. Pages, feed, JSON and mail take every such sentence from here; docs/assurance.md has them as a table.
+
+A study reports when it ran to its end tonight, on data that end tonight and are fresh, with enough history, and judged something. Only when every
+configured study reports and the digest has joined their findings may anything say that there is no incident.
+"""
+
+import re
+from dataclasses import dataclass
+
+from nightshift.reporting.wording import joined, plural
+
+# What reassures, in lower case: none of it may stand anywhere in what a night publishes that is not complete.
+REASSURING = ("nothing to report", "no incident", "0 problems", "no problem", "nothing unusual", "no anomal", "all is well", "studies reported, 0")
+HISTORY = "too little history"
+REPORTS = re.compile(r"ok|anomalies [1-9]\d*")
+STATES = ("ok", "partial", "stale", "empty", "failed")  # of the data of a study, status.json
+
+
+def verdict_of(*, complete, state, of_tonight, n_findings, n_judged, history=""):
+    """Return the verdict on one study of one night, as programs read it.
+
+    complete : whether all its steps ended well tonight and left what can be read. state : one of STATES, of its data. of_tonight : whether the
+    window of its data ends with the night. n_judged : items that it scored, of which none at all is no evidence. history : what its analysis
+    recorded as verdict, "ok" or "too little history".
+
+    "empty", "failed" and "stale" say that there is no news; "anomalies 7" counts findings; "nothing judged" and "too little history" say that
+    finding nothing means nothing, "anomalies 7, too little history" that there may be more.
+    """
+    if of_tonight and state == "empty":
+        return "empty"
+    if not complete or state == "failed":
+        return "failed"
+    if not of_tonight or state == "stale":
+        return "stale"
+    found = f"anomalies {n_findings}" if n_findings else ""
+    if history == HISTORY:
+        return f"{found}, {HISTORY}" if found else HISTORY
+    return found or ("ok" if n_judged else "nothing judged")
+
+
+def verdict_in_words(verdict):
+    """Return a verdict as people read it: "7 anomalies, too little history" for "anomalies 7, too little history"; others as they are."""
+    return re.sub(r"^anomalies (\d+)(?=$|,)", lambda found: plural(int(found[1]), "anomaly"), verdict)
+
+
+def class_of(verdict):
+    """Return the name under which the style sheet colours a verdict: its first word, or "failed" for what nobody knows."""
+    word = verdict.split(",")[0].split()[0] if verdict.strip() else ""
+    return word if word in ("ok", "anomalies", "stale", "empty", "failed", "nothing", "too") else "failed"
+
+
+@dataclass(frozen=True)
+class Assurance:
+    """How much of a night is known: the studies that there should be, those that lack with their verdict, and how the digest ended."""
+
+    studies: tuple
+    lacking: dict  # {study: verdict}
+    digest: str  # ok, failed or not run
+
+    @property
+    def n(self):
+        """How many studies reported."""
+        return len(self.studies) - len(self.lacking)
+
+    @property
+    def complete(self):
+        """Whether finding nothing is good news."""
+        return bool(self.studies) and not self.lacking and self.digest == "ok"
+
+    @property
+    def reported(self):
+        """Return it for programs: {"n": 3, "of": 5, "lacking": {"tickets": "failed", ...}, "complete": false}."""
+        return {"n": self.n, "of": len(self.studies), "lacking": dict(self.lacking), "complete": self.complete}
+
+    @property
+    def chip(self):
+        """Return the shortest form: "3 of 5 studies reported"."""
+        return f"{self.n} of {plural(len(self.studies), 'study')} reported"
+
+    @property
+    def sentence(self):
+        """Return how much is known, in one or two sentences that reassure nobody."""
+        unknown = [f"{study} ({verdict})" for study, verdict in self.lacking.items() if not verdict.startswith("anomalies")]
+        partly = [f"{study} ({verdict_in_words(verdict)})" for study, verdict in self.lacking.items() if verdict.startswith("anomalies")]
+        text = self.chip
+        text += f"; nothing is known of {joined(unknown)}" if unknown else ""
+        text += f"; not all is known of {joined(partly)}" if partly else ""
+        if self.digest != "ok":
+            ended = "failed" if self.digest == "failed" else "did not run"
+            text += f". The digest {ended}, so that what they found was not joined into incidents"
+        return f"{text}."
+
+    def headline(self, *, n_pressing, headline="", n_marked=0):
+        """Return the night in a sentence or two; headline : what the digest says of its first incident, used where one of `n_pressing` is there."""
+        if n_pressing:
+            known = self.complete or self.sentence in headline
+            return headline if known else " ".join([headline, self.sentence]).strip()
+        if self.complete:
+            marked = " but for what is muted or acknowledged" if n_marked else ""
+            studies = "the only study" if self.n == 1 else f"all {self.n} studies"
+            return f"Nothing to report: {studies} reported, and no incident is new or goes on{marked}."
+        return self.sentence
+
+    def counts(self, counts):
+        """Return counts of incidents {state: n} for programs: None where none is counted and that proves nothing."""
+        return counts if counts or self.complete else None
+
+    def in_words(self, counts, chip=True):
+        """Return counts of incidents {state: n} for people: "2 new, 1 ongoing"; of none at all "no incident", where that is known.
+
+        chip : whether it follows how many studies reported, where some did not.
+        """
+        text = ", ".join(f"{counts[state]} {words}" for state, words in COUNTED.items() if (counts or {}).get(state))
+        if not self.complete:
+            nothing = self.chip if self.lacking else "incidents not known"
+            return f"{text}; {self.chip}" if text and self.lacking and chip else text or nothing
+        return text or "no incident"
+
+    def found(self, n_findings):
+        """Return the line above the studies: how many reported, and how many problems they found."""
+        if not self.lacking and (self.complete or n_findings):
+            return f"{plural(len(self.studies), 'study')} reported, {plural(n_findings, 'problem')} found."
+        return f"{self.chip}, {plural(n_findings, 'problem')} found." if n_findings else f"{self.chip}."
+
+
+COUNTED = {  # states of incidents in the order in which they are counted; what was over before is no news
+    "new": "new",
+    "ended": "new but already ended",
+    "worse": "worse",
+    "ongoing": "ongoing",
+    "resolved": "resolved",
+    "acknowledged": "acknowledged",
+    "muted": "muted",
+    "unwatched": "ended before their studies were watched",
+}
+
+
+def assure(verdicts, digest="ok"):
+    """Return what is known of a night of which the studies have `verdicts` {study: verdict} and the digest ended as `digest` says."""
+    lacking = {study: verdict or "unknown" for study, verdict in verdicts.items() if not REPORTS.fullmatch(verdict or "")}
+    return Assurance(tuple(verdicts), lacking, digest)

@@ -1,0 +1,122 @@
+"""Products of one study, read with care: whatever is missing, damaged or of another version becomes one line, and costs only that study."""
+
+import hashlib
+import json
+import math
+from datetime import date
+from numbers import Real
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from helpers import FINDING_COLUMNS
+from nightshift.reporting.assurance import STATES
+
+TEXTS = ["study", "kind", "entity", "site", "unit", "evidence", "figure", "impact_unit"]
+OF_MODEL = {"name": str, "metric": str, "baseline_name": str, "model": Real, "baseline": Real, "skill": Real, "skill_low": Real, "skill_high": Real}
+
+
+class Damaged(ValueError):
+    """A product that cannot be used; its text is one line that names the file and says what is wrong with it."""
+
+
+def one_line(text, most=200):
+    """Return `text` on one line of at most `most` characters."""
+    line = " ".join(str(text).split())
+    return line if len(line) <= most else f"{line[: most - 4].rstrip()} ..."
+
+
+def reading(root, path, error):
+    """Return the Damaged that says why the file at `path`, below `root`, cannot be read."""
+    said = one_line(error).replace(str(root), ".") or type(error).__name__
+    why = "it is not there" if isinstance(error, FileNotFoundError) else f"it cannot be read: {said}"
+    return Damaged(f"{path.relative_to(root)}: {why}")
+
+
+def lacking(root, path, what):
+    return Damaged(f"{path.relative_to(root)}: {what}; it is damaged, or another version wrote it")
+
+
+def read_object(root, path):
+    """Return the JSON object at `path`; Damaged where there is none."""
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise reading(root, path, error) from None
+    if not isinstance(told, dict):
+        raise lacking(root, path, f"it holds a {type(told).__name__} and no object")
+    return told
+
+
+def is_date(text):
+    try:
+        return isinstance(text, str) and str(date.fromisoformat(text)) == text
+    except ValueError:
+        return False
+
+
+def read_status(root, study):
+    """Return status.json of a study; `newest` is None where it names no time."""
+    path = root / "data/raw" / study / "status.json"
+    status = read_object(root, path)
+    if status.get("state") not in STATES:
+        raise lacking(root, path, f"state is {one_line(repr(status.get('state')), 40)}, none of {', '.join(STATES)}")
+    window, rows = status.get("window"), status.get("rows")
+    if not isinstance(window, list) or len(window) != 2 or not is_date(window[1]):
+        raise lacking(root, path, f"window is {one_line(repr(window), 60)}, not a first and a last day")
+    if isinstance(rows, bool) or not isinstance(rows, Real) or not rows >= 0:
+        raise lacking(root, path, f"rows is {one_line(repr(rows), 40)}, no number of rows")
+    newest = pd.to_datetime(status["newest"], errors="coerce", utc=True) if isinstance(status.get("newest"), str) else pd.NaT
+    return status | {"rows": int(rows), "newest": None if pd.isna(newest) else status["newest"]}
+
+
+def read_models(root, study):
+    """Return the models of a study as metrics.json lists them, dicts."""
+    path = root / "models" / study / "metrics.json"
+    models = read_object(root, path).get("models")
+    if not isinstance(models, list) or not all(isinstance(one, dict) for one in models):
+        raise lacking(root, path, "it has no list `models`")
+    for one in models:
+        if not isinstance(one.get("in_use"), bool):
+            raise lacking(root, path, f"model {one_line(repr(one.get('name')), 40)} does not say whether it is in use")
+        for name, kind in OF_MODEL.items():
+            if not isinstance(one.get(name), kind) or (kind is Real and not math.isfinite(one[name])):
+                raise lacking(root, path, f"{name} of model {one_line(repr(one.get('name')), 40)} is {one_line(repr(one.get(name)), 40)}")
+    return models
+
+
+def read_findings(root, name, wrote):
+    """Return a table of findings, `name` below data/findings/; wrote : what the record of its step says of it, {} where it says nothing."""
+    path = root / name
+    try:
+        if wrote.get("sha256") not in (None, hashlib.sha256(path.read_bytes()).hexdigest()):
+            raise Damaged(f"{name}: it is not what the chain wrote; somebody changed it since")
+        found = pd.read_parquet(path)
+    except Damaged:
+        raise
+    except Exception as error:  # whatever pyarrow says of a damaged file
+        raise reading(root, path, error) from None
+    if missing := [column for column in FINDING_COLUMNS if column not in found]:
+        raise lacking(root, path, f"it lacks the column {missing[0]}")
+    found = found[FINDING_COLUMNS].reset_index(drop=True)
+    for column in TEXTS:
+        found[column] = [one_line(text, 6000) for text in found[column].astype(object).where(found[column].notna(), "")]
+    try:
+        for column in ("start", "end"):
+            found[column] = pd.to_datetime(found[column], utc=True)
+    except (ValueError, TypeError) as error:
+        raise lacking(root, path, f"column {column}: {one_line(error, 100)}") from None
+    return found
+
+
+def count_scores(root, study):
+    """Return how many items a study has judged."""
+    path = root / "data/scores" / f"{study}.parquet"
+    try:
+        table = pq.ParquetFile(path)
+    except Exception as error:  # whatever pyarrow says of a damaged file
+        raise reading(root, path, error) from None
+    with table:
+        if "score" not in table.schema_arrow.names:
+            raise lacking(root, path, "it lacks the column score")
+        return table.metadata.num_rows

@@ -1,0 +1,272 @@
+"""What a night may say of itself: nothing reassures unless every study reported and the digest joined what they found."""
+
+import html
+import itertools
+import json
+import re
+import shutil
+from email import message_from_bytes
+from email.policy import default
+
+import matplotlib
+import nbformat
+import pytest
+import yaml
+from bs4 import BeautifulSoup
+from conftest import REPOSITORY
+from incident_tables import DAY, MODEL
+
+import mail
+import publish
+from helpers import FINDING_COLUMNS
+from nightshift.reporting.assurance import COUNTED, REASSURING, STATES, assure, class_of, verdict_in_words, verdict_of
+from nightshift.reporting.wording import joined, plural, skill_in_words
+from nightshift.runs import execute
+
+GOOD = {"complete": True, "state": "ok", "of_tonight": True, "n_findings": 0, "n_judged": 5}
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict"),
+    [
+        ({}, "ok"),
+        ({"n_findings": 7}, "anomalies 7"),
+        ({"n_judged": 0}, "nothing judged"),
+        ({"history": "too little history"}, "too little history"),
+        ({"history": "too little history", "n_findings": 7}, "anomalies 7, too little history"),
+        ({"history": "too little history", "n_judged": 0}, "too little history"),
+        ({"state": "partial"}, "ok"),
+        ({"state": "stale"}, "stale"),
+        ({"state": "stale", "n_findings": 7, "history": "too little history"}, "stale"),
+        ({"state": "empty", "complete": False}, "empty"),
+        ({"state": "failed"}, "failed"),
+        ({"state": "unknown", "complete": False}, "failed"),
+        ({"complete": False, "n_findings": 7}, "failed"),
+        ({"of_tonight": False}, "stale"),
+        ({"of_tonight": False, "state": "empty"}, "stale"),
+        ({"of_tonight": False, "complete": False}, "failed"),
+    ],
+)
+def test_the_verdict_on_a_study(changes, verdict):
+    assert verdict_of(**GOOD | changes) == verdict
+
+
+def test_only_a_night_of_which_all_is_known_is_complete():
+    verdicts = [*STATES, "anomalies 3", "anomalies 3, too little history", "too little history", "nothing judged", "", "unknown", "anomalies 0"]
+    for pair in itertools.product(verdicts, repeat=2):
+        for digest in ("ok", "failed", "not run"):
+            known = assure(dict(zip(("left", "right"), pair, strict=True)), digest)
+            assert known.complete == (set(pair) <= {"ok", "anomalies 3"} and digest == "ok")
+            said = [known.sentence, known.chip, known.headline(n_pressing=0), known.in_words({}), known.found(0), known.headline(n_pressing=1)]
+            assert any(phrase in " ".join(said).lower() for phrase in REASSURING) == known.complete
+            assert all(known.chip in one for one in (known.sentence, known.headline(n_pressing=1)) if not known.complete)
+            assert known.counts({}) == ({} if known.complete else None)
+            assert known.reported["n"] + len(known.reported["lacking"]) == known.reported["of"] == 2
+    assert not assure({}).complete, "no study is no evidence"
+
+
+def test_what_is_not_known_is_named_with_its_reason():
+    known = assure({"transfers": "ok", "accounting": "failed", "telemetry": "anomalies 2", "certification": "ok", "tickets": "stale"})
+    assert known.sentence == "3 of 5 studies reported; nothing is known of accounting (failed) and tickets (stale)."
+    assert known.headline(n_pressing=1, headline="An outage.") == f"An outage. {known.sentence}"
+    assert known.headline(n_pressing=1, headline=f"An outage. {known.sentence}") == f"An outage. {known.sentence}", "not twice"
+    assert known.in_words({"new": 2}) == "2 new; 3 of 5 studies reported"
+    assert known.found(7) == "3 of 5 studies reported, 7 problems found."
+    partly = assure({"transfers": "anomalies 1, too little history", "tickets": "empty", "accounting": "ok"})
+    unknown = "nothing is known of tickets (empty); not all is known of transfers (1 anomaly, too little history)"
+    assert partly.sentence == f"1 of 3 studies reported; {unknown}."
+    digest = assure({"transfers": "ok"}, "failed").sentence
+    assert digest == "1 of 1 study reported. The digest failed, so that what they found was not joined into incidents."
+
+
+def test_counts_tell_what_goes_on_from_what_was_over_when_first_seen():
+    counts = {"new": 14, "ended": 3, "unwatched": 20, "over": 5}
+    assert assure({"a": "ok"}).in_words(counts) == "14 new, 3 new but already ended, 20 ended before their studies were watched"
+    assert assure({"a": "ok"}).in_words({"over": 5}) == "no incident"
+    assert not set(COUNTED) - {"new", "ended", "worse", "ongoing", "resolved", "acknowledged", "muted", "unwatched"}
+
+
+@pytest.mark.parametrize(
+    ("verdict", "words", "colour"),
+    [
+        ("anomalies 7", "7 anomalies", "anomalies"),
+        ("anomalies 1", "1 anomaly", "anomalies"),
+        ("anomalies 1, too little history", "1 anomaly, too little history", "anomalies"),
+        ("too little history", "too little history", "too"),
+        ("ok", "ok", "ok"),
+        ("nothing judged", "nothing judged", "nothing"),
+        ("anomalies", "anomalies", "anomalies"),
+        ("", "", "failed"),
+    ],
+)
+def test_a_verdict_is_said_as_people_say_it(verdict, words, colour):
+    assert (verdict_in_words(verdict), class_of(verdict)) == (words, colour)
+
+
+def test_numbers_agree_with_their_nouns():
+    assert [plural(n, "muting rule") for n in (0, 1, 2)] == ["0 muting rules", "1 muting rule", "2 muting rules"]
+    assert [plural(1200, "study"), plural(2, "day"), plural(2, "datum", "data")] == ["1,200 studies", "2 days", "2 data"]
+    assert [joined([]), joined(["a"]), joined(["a", "b, c"]), joined("abc")] == ["", "a", "a and b, c", "a, b and c"]
+    assert skill_in_words(0.4, 0.35, 0.449) == "0.40 (0.35 to 0.45)"
+    assert skill_in_words(-8.5e8, -9e8, 0.1) == "below -10, far worse than the baseline"
+
+
+# ----------------------------------------------------------------------------------- every subset, through the real parts
+
+
+TOY = "toystudy"
+PARAMETERS = 'day: str = ""  # the night\nproducts: str = ""  # folder\nstate: str = "ok"  # of the data\nfail: bool = False  # whether to\n'
+PARAMETERS += 'verdict: str = "ok"  # what is recorded'
+CODE = {
+    "1_extract": f"""import json, pathlib
+assert not fail, "the source is away"
+folder = pathlib.Path(products) / "data/raw/{TOY}"
+folder.mkdir(parents=True, exist_ok=True)
+told = {{"state": state, "rows": 5 * (state != "empty"), "newest": None, "source": "x", "window": ["2026-01-01", day], "sha256": ""}}
+(folder / "status.json").write_text(json.dumps(told))""",
+    "2_preprocess": f"""import pathlib
+path = pathlib.Path(products) / "data/clean/{TOY}.parquet"
+path.parent.mkdir(parents=True, exist_ok=True)
+path.write_text("")""",
+    "3_train": f"""import json, pathlib
+path = pathlib.Path(products) / "models/{TOY}/metrics.json"
+path.parent.mkdir(parents=True, exist_ok=True)
+path.write_text(json.dumps({{"day": day, "models": [{MODEL!r}]}}))""",
+    "4_analyse": f"""import pathlib, pandas
+from nightshift.runs import record
+record("verdict", verdict)
+record("verdict_reason", "3 weeks can show nothing; 60 would.")
+for name, rows in (("scores", 1), ("findings", 0)):
+    path = pathlib.Path(products) / f"data/{{name}}/{TOY}.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pandas.DataFrame([[1.0] * {len(FINDING_COLUMNS)}] * rows, columns={FINDING_COLUMNS!r}).to_parquet(path)""",
+}
+RUNS = {  # each is executed once
+    "ok": ("1_extract", {"state": "ok"}),
+    "empty": ("1_extract", {"state": "empty"}),
+    "stale": ("1_extract", {"state": "stale"}),
+    "away": ("1_extract", {"fail": True}),
+    "clean": ("2_preprocess", {}),
+    "model": ("3_train", {}),
+    "judged": ("4_analyse", {"verdict": "ok"}),
+    "history": ("4_analyse", {"verdict": "too little history"}),
+}
+REST = ["clean", "model", "judged"]
+MADE_OF = {
+    "ok": ["ok", *REST],
+    "empty": ["empty", *REST],
+    "stale": ["stale", *REST],
+    "failed": ["away"],
+    "too little history": ["ok", "clean", "model", "history"],
+}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """{name of RUNS: a products folder with what the real runner left of that one step of a toy study}."""
+    made = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(REPOSITORY))
+        patch.setenv("NIGHTSHIFT_RUN", "1")
+        for name, (step, given) in RUNS.items():
+            root = tmp_path_factory.mktemp("run")
+            cells = [nbformat.v4.new_markdown_cell("# A title\n\nA question?")]
+            cells.append(nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]}))
+            path = root / f"toy/{step}.ipynb"
+            path.parent.mkdir()
+            notebook = nbformat.v4.new_notebook(cells=[*cells, nbformat.v4.new_code_cell(CODE[step])])
+            notebook.metadata["kernelspec"] = {"name": "python3", "language": "python", "display_name": "Python 3"}
+            nbformat.write(notebook, path)
+            run = execute(path, root / "reports" / DAY, TOY, {"day": DAY, "products": str(root)} | given, products=root)
+            assert run["outcome"] == ("failed" if name == "away" else "ok"), run["error"]
+            made[name] = root
+    return made
+
+
+def assemble(root, study, runs):
+    """Write what the `runs` of the toy study left below `root`, under the name of `study`."""
+    for run in runs:
+        for path in [path for folder in ("data", "models", "reports") for path in (run / folder).rglob("*") if path.is_file()]:
+            target = root / str(path.relative_to(run)).replace(TOY, study)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if path.suffix in (".ipynb", ".json"):
+                target.write_text(path.read_text().replace(TOY, study))
+            else:
+                shutil.copy2(path, target)
+
+
+def execute_here(name, target, given):
+    """Execute a notebook of the repository in this process, as the chain does in another, to the path `target`."""
+    notebook = nbformat.read(REPOSITORY / "notebooks" / name, 4)
+    names, outputs = {}, []
+
+    def show(what, raw=False):
+        methods = {"text/markdown": "_repr_markdown_", "text/html": "_repr_html_"}
+        shown = {mime: getattr(what, method)() for mime, method in methods.items() if hasattr(what, method)}
+        outputs.append(nbformat.v4.new_output("display_data", what if raw else {mime: text for mime, text in shown.items() if text}))
+
+    with matplotlib.rc_context(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("IPython.display.display", show)
+        for cell in notebook.cells:
+            if cell.cell_type == "code":
+                exec(cell.source, names)
+                cell.execution_count, cell.outputs = 1, list(outputs)
+                cell.source = cell.source if "parameters" in cell.metadata.get("tags", []) else "..."  # most of the page, and no part of this test
+                outputs.clear()
+            if "parameters" in cell.metadata.get("tags", []):
+                names |= given
+    times = {"start_time": f"{DAY}T00:00:00Z", "end_time": f"{DAY}T23:59:00Z", "duration": 1.0}
+    notebook.metadata["papermill"] = {"parameters": given} | times | {"start_time": "2100-01-01T00:00:00Z"}  # after all that it reads
+    target.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(notebook, target)
+
+
+def texts_of(root):
+    """{name: all text that a person or a program finds in a product of the night, in lower case}, code of pages left out."""
+    found = {}
+    for path in [*root.glob("reports/**/*.html"), root / "reports/feed.xml", *root.glob(f"reports/{DAY}/*.json"), *root.glob("reports/**/*.eml")]:
+        text = path.read_text()
+        if path.suffix == ".html":
+            page = BeautifulSoup(text, "html.parser")
+            for code in page.select("details.code, style"):
+                code.decompose()
+            text = page.get_text(" ")
+        elif path.suffix == ".eml":
+            message = message_from_bytes(path.read_bytes(), policy=default)
+            parts = [message.get_body((kind,)).get_content() for kind in ("plain", "html")]
+            text = f"{message['Subject']} {parts[0]} {BeautifulSoup(parts[1], 'html.parser').get_text(' ')}"
+        name = str(path.relative_to(root / "reports")).replace(f"{DAY}/", "")
+        found[name] = re.sub(r"\s+", " ", html.unescape(text)).lower()
+    return found
+
+
+@pytest.mark.parametrize("states", itertools.product(MADE_OF, repeat=2), ids=lambda pair: "+".join(pair).replace(" ", "_"))
+def test_nothing_reassures_unless_both_studies_reported(tmp_path, monkeypatch, capsys, runs, states):
+    studies = dict(zip(("left", "right"), states, strict=True))
+    for study, state in studies.items():
+        assemble(tmp_path, study, [runs[name] for name in MADE_OF[state]])
+    nights = {study: DAY for study, state in studies.items() if state != "failed"}
+    missing = [study for study in studies if study not in nights]
+    given = {"day": DAY, "products": str(tmp_path), "nights": nights, "missing": missing}
+    execute_here("digest.ipynb", tmp_path / f"reports/{DAY}/digest.ipynb", given)
+    sends = {"from": "a@example.org", "server": "smtps://localhost:1", "to": [{"address": "b@example.org"}], "failures": ["c@example.org"]}
+    config = {"day": DAY, "products": str(tmp_path), "studies": dict.fromkeys(studies), "mail": sends | {"only_changes": False}}
+    (tmp_path / "site.yaml").write_text(yaml.safe_dump(config))
+    monkeypatch.setattr("sys.argv", ["publish.py", "--config", str(tmp_path / "site.yaml")])
+    monkeypatch.setattr(publish, "send_night", lambda *_: [])
+    code, stderr = publish.main(), capsys.readouterr().err.lower()
+    assert mail.send_night(tmp_path, DAY, config, dry_run=True) == []
+    texts, good = texts_of(tmp_path), states.count("ok")
+    assert code == int("failed" in states)
+    told = json.loads((tmp_path / f"reports/{DAY}/digest.json").read_text())
+    assert {study: one["verdict"] for study, one in told["studies"].items()} == studies
+    assert told["reported"] == {"n": good, "of": 2, "lacking": {s: state for s, state in studies.items() if state != "ok"}, "complete": good == 2}
+    front = [name for name in texts if name.endswith((".eml", "feed.xml")) or name in ("index.html", "digest.json", "run.json")]
+    assert {"index.html", "feed.xml", "digest.json", "run.json", "mail/1-digest.eml", "digest.html", "left/1_extract.html"} <= set(texts)
+    if good == 2:
+        assert (told["counts"], [name for name in front if "nothing to report: all 2 studies reported" not in texts[name]]) == ({}, [])
+        return
+    assert {name: phrase for name, text in (texts | {"stderr": stderr}).items() for phrase in REASSURING if phrase in text} == {}
+    sentence = f"{good} of 2 studies reported; nothing is known of "
+    assert [name for name in [*front, "digest.html"] if sentence not in texts[name]] == []
+    assert told["counts"] is None

@@ -1,0 +1,333 @@
+"""A product that is missing, damaged or of another version costs one line and its own study or night, and the rest is published."""
+
+import json
+import shutil
+from datetime import UTC, datetime, timedelta
+from email import message_from_bytes
+from email.policy import default
+
+import pandas as pd
+import pytest
+import yaml
+from bs4 import BeautifulSoup
+from incident_tables import DAY, MODEL, executed, incident, write_digest, write_study
+
+import mail
+import publish
+from helpers import write_json, write_parquet
+from nightshift.reporting.assurance import REASSURING
+from publishing import archive, pages, products, studies
+
+BEFORE = "2026-01-30"
+CONFIG = f"""day: {DAY}
+studies: {{transfers: , accounting: }}
+mail: {{from: a@example.org, server: 'smtps://localhost:1', to: [{{address: b@example.org}}], failures: [c@example.org]}}
+"""
+
+
+@pytest.fixture(scope="module")
+def two_nights(tmp_path_factory):
+    """A products folder with two nights of two studies, in which nothing goes on; both are published."""
+    root = tmp_path_factory.mktemp("nights")
+    for day in (BEFORE, DAY):
+        for study in ("transfers", "accounting"):
+            write_study(root, study, day)
+        write_digest(root, [], ["transfers", "accounting"], day=day)
+        publish.publish(root, day, dict.fromkeys(("transfers", "accounting"), day))
+    return root
+
+
+@pytest.fixture
+def nights(two_nights, tmp_path):
+    return shutil.copytree(two_nights, tmp_path, dirs_exist_ok=True)
+
+
+def published(root, monkeypatch, capsys):
+    """(exit code, lines of stderr, front page as text, digest.json, all mail as text) of the night as the command publishes it."""
+    config = root / "site.yaml"
+    config.write_text(f"{CONFIG}products: {root}\n")
+    monkeypatch.setattr("sys.argv", ["publish.py", "--config", str(config)])
+    monkeypatch.setattr(publish, "send_night", lambda *_: [])  # the drafts below say what would go out
+    code = publish.main()
+    lines = capsys.readouterr().err.splitlines()
+    assert mail.send_night(root, DAY, yaml.safe_load(config.read_text()), dry_run=True) == []
+    capsys.readouterr()
+    drafts = [message_from_bytes(path.read_bytes(), policy=default) for path in sorted((root / f"reports/{DAY}/mail").glob("*.eml"))]
+    texts = [f"{one['Subject']} to {one['To']}: {one.get_body(('plain',)).get_content()}" for one in drafts]
+    front = " ".join(BeautifulSoup((root / f"reports/{DAY}/index.html").read_text(), "html.parser").get_text().split())
+    return code, lines, front, json.loads((root / f"reports/{DAY}/digest.json").read_text(), parse_constant=pytest.fail), "\n".join(texts)
+
+
+def test_an_undamaged_night_may_reassure(nights, monkeypatch, capsys):
+    code, lines, front, told, _ = published(nights, monkeypatch, capsys)
+    assert (code, lines) == (0, [])
+    assert told["headline"] == "Nothing to report: all 2 studies reported, and no incident is new or goes on."
+    assert told["headline"] in front
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def without(column):
+    return lambda path: pd.read_parquet(path).drop(columns=column).to_parquet(path)
+
+
+def text(content):
+    return lambda path: path.write_text(content)
+
+
+def metrics(**changes):
+    return lambda path: path.write_text(json.dumps({"models": [{name: value for name, value in (MODEL | changes).items() if value != "gone"}]}))
+
+
+def status(**changes):
+    return lambda path: path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def times(path):
+    found = pd.read_parquet(path)
+    found.loc[0] = "soon"
+    found.to_parquet(path)
+
+
+STATUS, METRICS, SCORES, FINDINGS = (
+    "data/raw/transfers/status.json",
+    "models/transfers/metrics.json",
+    "data/scores/transfers.parquet",
+    "data/findings/transfers.parquet",
+)
+NOTEBOOK, RECORD = f"reports/{DAY}/transfers/4_analyse.ipynb", f"reports/{DAY}/transfers/4_analyse.json"
+DAMAGES = [
+    *[(path, what) for path in (STATUS, METRICS, SCORES, FINDINGS) for what in (lambda path: path.unlink(), cut, text(""))],
+    *[(path, text(content)) for path in (STATUS, METRICS) for content in ("{}", "[]", "null", '"ok"', "{" * 5000)],
+    *[(STATUS, status(**{name: value})) for name, value in (("state", "fine"), ("window", None), ("window", ["a", "b"]), ("rows", "many"))],
+    *[(METRICS, metrics(**change)) for change in ({"in_use": "gone"}, {"skill": "gone"}, {"skill": float("nan")}, {"model": "good"}, {"name": 3})],
+    *[(METRICS, text(content)) for content in ('{"models": {}}', '{"models": [1]}')],
+    (SCORES, lambda path: pd.DataFrame({"value": [1.0]}).to_parquet(path)),
+    (SCORES, lambda path: pd.DataFrame().to_parquet(path)),
+    (FINDINGS, lambda path: pd.DataFrame().to_parquet(path)),
+    (FINDINGS, lambda path: pd.DataFrame({"kind": ["drop"]}).to_parquet(path)),
+    (FINDINGS, without("evidence")),
+    (FINDINGS, times),
+    (NOTEBOOK, cut),
+    (NOTEBOOK, text('{"cells": 3}')),
+    (RECORD, text("{")),
+    (RECORD, text("[]")),
+]
+
+
+NAMES = [f"{n}-{path.split('/')[-1]}" for n, (path, _) in enumerate(DAMAGES)]
+
+
+@pytest.mark.parametrize(("path", "damage"), DAMAGES, ids=NAMES)
+def test_whatever_is_wrong_with_a_product_is_one_line_of_its_study(two_nights, path, damage):
+    whole = (two_nights / path).read_bytes() if (two_nights / path).exists() else None
+    try:
+        damage(two_nights / path)
+        study = studies.read_study(two_nights, DAY, "transfers", DAY)
+    finally:
+        (two_nights / path).unlink(missing_ok=True)
+        if whole is not None:
+            (two_nights / path).write_bytes(whole)
+    assert (study["verdict"], study["hinders"]) == ("failed", True)
+    assert path.split("/")[-1] in study["error"]
+    assert study["failed_step"] == {STATUS: "1_extract", METRICS: "3_train"}.get(path, "4_analyse")
+    assert len(study["error"].splitlines()) == 1
+    assert str(two_nights) not in study["error"]
+
+
+@pytest.mark.parametrize(("path", "damage"), [(STATUS, text("{}")), (METRICS, metrics(in_use="gone")), (SCORES, cut), *DAMAGES[-6:]])
+def test_a_damaged_product_is_the_failure_of_its_study(nights, monkeypatch, capsys, path, damage):
+    damage(nights / path)
+    code, lines, front, told, mailed = published(nights, monkeypatch, capsys)
+    assert code == 1
+    bad, good = told["studies"]["transfers"], told["studies"]["accounting"]
+    assert (bad["verdict"], good["verdict"]) == ("failed", "ok")
+    assert path.split("/")[-1] in bad["error"]
+    assert " ".join(bad["error"].split()) in front
+    assert any(bad["error"] in line for line in lines)
+    assert "c@example.org" in mailed
+    assert bad["error"][:60] in " ".join(mailed.split())
+    assert "1 of 2 studies reported; nothing is known of transfers (failed)" in told["headline"]
+    assert not [phrase for phrase in REASSURING if phrase in (front + mailed + told["headline"]).lower()]
+    for name in ("transfers/4_analyse", "accounting/4_analyse", "digest"):
+        assert (nights / f"reports/{DAY}/{name}.html").exists()
+    shown = (nights / f"reports/{DAY}/transfers/4_analyse.html").read_text()
+    assert ("This page could not be made." in shown) == (path == NOTEBOOK), "no older page stands for it"
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"studies": 3, "incidents": 3}', '{"studies": {"a": {"verdict": 1}}, "incidents": [{}]}'])
+def test_a_record_of_a_night_is_read_whole_or_not_at_all(tmp_path, content):
+    folder = tmp_path / "reports" / DAY
+    folder.mkdir(parents=True)
+    for name in ("run.json", "digest.json"):
+        (folder / name).write_text(content)
+    runs, damaged = archive.read_nights(tmp_path / "reports")
+    assert (runs, list(damaged)) == ([], [DAY])
+    with pytest.raises(products.Damaged, match=rf"^reports/{DAY}/digest\.json: "):
+        archive.read_incidents(tmp_path / "reports", DAY)
+
+
+@pytest.mark.parametrize("name", ["run.json", "digest.json"])
+def test_a_damaged_record_of_an_earlier_night_is_one_line(nights, monkeypatch, capsys, name):
+    (nights / f"reports/{BEFORE}/{name}").write_text('{"studies": 3, "incidents": 3}')
+    code, lines, front, told, mailed = published(nights, monkeypatch, capsys)
+    assert code == 1
+    [line] = lines
+    assert line.startswith(f"reports/{BEFORE}/{name}: ")
+    assert [line] == told["troubles"]
+    assert line in front
+    assert line in " ".join(mailed.split())
+    index, feed = ((nights / "reports" / page).read_text() for page in ("index.html", "feed.xml"))
+    assert BEFORE in index
+    assert DAY in feed
+
+
+def test_a_page_that_cannot_be_rendered_is_replaced_and_is_a_failure(nights, monkeypatch, capsys):
+    path = nights / f"reports/{DAY}/transfers/2_preprocess.ipynb"
+    executed(path, ("1", {"text/html": "x"}), ended=f"{DAY}T05:00:00+00:00")
+    render = pages.render_notebook
+
+    def fails(notebook, places=()):
+        if len(notebook["cells"]) > 1:
+            raise RecursionError("too deep")
+        return render(notebook, places)
+
+    monkeypatch.setattr(pages, "render_notebook", fails)
+    code, _, front, told, _ = published(nights, monkeypatch, capsys)
+    line = "the page transfers/2_preprocess.html could not be made: RecursionError: too deep"
+    assert (code, told["studies"]["transfers"]["verdict"], told["studies"]["transfers"]["error"]) == (1, "failed", line)
+    assert line in front
+    assert "too deep" in path.with_suffix(".html").read_text()
+    monkeypatch.undo()
+    assert published(nights, monkeypatch, capsys)[0] == 0, "the next try makes the page"
+
+
+@pytest.mark.parametrize("name", ["front.html.j2", "days.html.j2"])
+def test_a_front_page_that_cannot_be_made_says_so_and_is_no_older_one(nights, monkeypatch, capsys, name):
+    write, target = pages.write_page, nights / "reports" / (DAY if name == "front.html.j2" else "") / "index.html"
+
+    def fails(path, template, **values):
+        if template == name:
+            raise ValueError("no template")
+        write(path, template, **values)
+
+    for module in (publish, archive):
+        monkeypatch.setattr(module, "write_page", fails)
+    code, lines, _, told, mailed = published(nights, monkeypatch, capsys)
+    assert code == 1
+    assert any("could not be made: ValueError" in line for line in lines)
+    assert "could not be made: ValueError" in target.read_text()
+    assert "could not be made: ValueError" in told["troubles"][0]
+    assert "could not be made: ValueError" in " ".join(mailed.split())
+
+
+def test_a_step_that_did_not_run_leaves_no_older_page(nights, monkeypatch, capsys):
+    for path in (NOTEBOOK, f"reports/{DAY}/digest.ipynb"):
+        (nights / path).unlink()
+    code, _, front, told, _ = published(nights, monkeypatch, capsys)
+    assert (code, told["digest"]["outcome"]) == (1, "not run")
+    for name in ("transfers/4_analyse", "digest"):
+        assert "did not run, and this page was of an earlier try." in (nights / f"reports/{DAY}/{name}.html").read_text()
+    assert "The digest did not run" in front
+
+
+def test_data_of_another_night_are_stale_whatever_ran(nights, monkeypatch, capsys):
+    status(window=["2026-01-01", BEFORE])(nights / STATUS)
+    write_digest(nights, [], ["accounting"], ["transfers"])
+    code, _, front, told, mailed = published(nights, monkeypatch, capsys)
+    line = f"its data end with {BEFORE} and not with {DAY}, so that nothing is known of tonight"
+    assert (code, told["studies"]["transfers"]["verdict"], told["studies"]["transfers"]["error"]) == (1, "stale", line)
+    assert told["headline"] == "1 of 2 studies reported; nothing is known of transfers (stale)."
+    assert line in front
+    assert line in " ".join(mailed.split())
+
+
+def test_products_of_a_later_night_leave_the_pages_of_an_earlier_one(nights, monkeypatch, capsys):
+    status(window=["2026-01-01", "2026-02-01"])(nights / STATUS)
+    with pytest.raises(SystemExit) as stopped:
+        published(nights, monkeypatch, capsys)
+    assert stopped.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ((["transfers"], ["accounting"]), "it was made of the findings of transfers, and those of tonight are of accounting and transfers"),
+        ((["transfers", "accounting", "tickets"], []), "it was made of the findings of accounting, tickets and transfers"),
+        (([], []), "it does not say of which studies it was made"),
+    ],
+)
+def test_a_digest_of_other_studies_is_not_that_of_tonight(nights, monkeypatch, capsys, given, line):
+    write_digest(nights, [incident("an outage")], *given)
+    code, lines, front, told, _ = published(nights, monkeypatch, capsys)
+    assert (code, told["digest"]["outcome"], told["incidents"], told["counts"]) == (1, "failed", [], None)
+    assert line in told["digest"]["error"]
+    assert any(line in one for one in lines)
+    assert line in front
+    assert "an outage" not in front
+    page = " ".join(BeautifulSoup((nights / f"reports/{DAY}/digest.html").read_text(), "html.parser").main.get_text().split())
+    assert page.startswith("This notebook failed. it ")
+
+
+def test_a_digest_that_began_before_a_study_ended_is_not_that_of_tonight(nights, monkeypatch, capsys):
+    executed(nights / NOTEBOOK, ended=f"{DAY}T23:30:00+00:00")
+    _, _, front, told, _ = published(nights, monkeypatch, capsys)
+    assert told["digest"]["error"] == "it is out of date: it began before the last of the studies had ended"
+    assert told["digest"]["error"] in front
+
+
+def test_findings_that_somebody_changed_are_not_published(nights, monkeypatch, capsys):
+    record = {"version": 1, "outcome": "ok", "products": {FINDINGS: {"size": 1, "mtime_ns": 1, "sha256": "0" * 64}}, "ended": f"{DAY}T05:00:00Z"}
+    write_json(record, nights / RECORD)
+    _, _, front, told, _ = published(nights, monkeypatch, capsys)
+    assert told["studies"]["transfers"]["error"] == f"{FINDINGS}: it is not what the chain wrote; somebody changed it since"
+    assert told["studies"]["transfers"]["error"] in front
+
+
+def test_warnings_and_too_little_history_are_on_every_page_that_is_read(nights, monkeypatch, capsys):
+    warnings, reason = ["The alias lumen fits no record."], "43 weeks of 3 accounts can show nothing; 60 weeks would."
+    values = {"verdict": "too little history", "verdict_reason": reason, "warnings": warnings}
+    write_json({"version": 1, "outcome": "ok", "values": values, "ended": f"{DAY}T05:00:00Z"}, nights / RECORD)
+    code, lines, front, told, mailed = published(nights, monkeypatch, capsys)
+    assert code == 0, "it ran; that it knows little is no failure"
+    assert told["studies"]["transfers"]["verdict"] == "too little history"
+    assert (told["studies"]["transfers"]["warnings"], told["studies"]["transfers"]["reason"]) == (warnings, reason)
+    shown = BeautifulSoup((nights / f"reports/{DAY}/transfers/4_analyse.html").read_text(), "html.parser").main.get_text()
+    run = json.loads((nights / f"reports/{DAY}/run.json").read_text())["studies"]["transfers"]
+    for said in (front, "\n".join(lines), shown, " ".join(mailed.split()), json.dumps(run)):
+        assert warnings[0] in said
+        assert reason in said
+    write_study(nights, "transfers", findings=3)
+    write_digest(nights, [incident("an outage")], ["transfers", "accounting"], headline="An outage.")
+    _, _, front, told, _ = published(nights, monkeypatch, capsys)
+    assert told["studies"]["transfers"]["verdict"] == "anomalies 3, too little history"
+    assert "3 anomalies, too little history" in front
+    assert told["headline"] == "An outage. 1 of 2 studies reported; not all is known of transfers (3 anomalies, too little history)."
+
+
+def test_moments_that_are_none_and_pictures_that_are_gone_are_no_obstacle(nights, monkeypatch, capsys):
+    status(newest="NaT", state="partial", bad_lines=3, missing_days=[DAY])(nights / STATUS)
+    found = pd.read_parquet(nights / FINDINGS)
+    found.loc[0] = ["transfers", "slow_link", "link", "S", pd.NaT, pd.NaT, 1.0, 0.01, None, None, "s", "It is slow.", "plots/gone.png", 2.0, "GB"]
+    write_parquet(found, nights / FINDINGS)
+    code, lines, front, _, _ = published(nights, monkeypatch, capsys)
+    assert code == 0
+    assert lines == ["transfers: warning: The data are partial: 3 lines, 1 day missing or not readable."]
+    assert "partial; 5 rows, newest not known" in front
+    assert not [bad for bad in ("NaT", "nan", "None") if bad in front]
+
+
+def test_a_night_that_has_not_begun_is_refused(nights, monkeypatch, capsys):
+    tomorrow = str(datetime.now(UTC).date() + timedelta(1))
+    before = {path: path.stat().st_mtime_ns for path in nights.rglob("*")}
+    with pytest.raises(ValueError, match=f"the night {tomorrow} has not begun"):
+        publish.publish(nights, tomorrow, {"transfers": tomorrow})
+    (nights.parent / "site.yaml").write_text(f"{CONFIG}products: {nights}\n")
+    monkeypatch.setattr("sys.argv", ["publish.py", "--config", str(nights.parent / "site.yaml"), "--day", tomorrow])
+    with pytest.raises(SystemExit) as stopped:
+        publish.main()
+    assert stopped.value.code == 2
+    assert f"the night {tomorrow} has not begun" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in nights.rglob("*")} == before
