@@ -120,7 +120,8 @@ def exporter():
         return f"{before}<pre>{mark}</pre>{after}"
 
     def clean(markup):
-        return bleach.clean(str(markup), tags=tags, attributes=allowed, strip_comments=True)
+        shown = re.sub(r"(?is)<(style|script)\b.*?</\1\s*>", "", str(markup))  # bleach takes the tags away and leaves what is between them
+        return bleach.clean(shown, tags=tags, attributes=allowed, strip_comments=True)
 
     made = HTMLExporter(
         template_name="notebook",

@@ -1,4 +1,6 @@
-"""Products of one study, read with care: whatever is missing, damaged or of another version becomes one line, and costs only that study."""
+"""Products of one study, read with care: whatever is missing, damaged or of another version becomes one
+line, and costs only that study.
+"""
 
 import hashlib
 import json
@@ -13,11 +15,22 @@ from helpers import FINDING_COLUMNS
 from nightshift.reporting.assurance import STATES
 
 TEXTS = ["study", "kind", "entity", "site", "unit", "evidence", "figure", "impact_unit"]
-OF_MODEL = {"name": str, "metric": str, "baseline_name": str, "model": Real, "baseline": Real, "skill": Real, "skill_low": Real, "skill_high": Real}
+OF_MODEL = {
+    "name": str,
+    "metric": str,
+    "baseline_name": str,
+    "model": Real,
+    "baseline": Real,
+    "skill": Real,
+    "skill_low": Real,
+    "skill_high": Real,
+}
 
 
 class Damaged(ValueError):
-    """A product that cannot be used; its text is one line that names the file and says what is wrong with it."""
+    """A product that cannot be used; its text is one line that names the file and says what is wrong with
+    it.
+    """
 
 
 def one_line(text, most=200):
@@ -60,13 +73,19 @@ def read_status(root, study):
     path = root / "data/raw" / study / "status.json"
     status = read_object(root, path)
     if status.get("state") not in STATES:
-        raise lacking(root, path, f"state is {one_line(repr(status.get('state')), 40)}, none of {', '.join(STATES)}")
+        raise lacking(
+            root, path, f"state is {one_line(repr(status.get('state')), 40)}, none of {', '.join(STATES)}"
+        )
     window, rows = status.get("window"), status.get("rows")
     if not isinstance(window, list) or len(window) != 2 or not is_date(window[1]):
         raise lacking(root, path, f"window is {one_line(repr(window), 60)}, not a first and a last day")
     if isinstance(rows, bool) or not isinstance(rows, Real) or not rows >= 0:
         raise lacking(root, path, f"rows is {one_line(repr(rows), 40)}, no number of rows")
-    newest = pd.to_datetime(status["newest"], errors="coerce", utc=True) if isinstance(status.get("newest"), str) else pd.NaT
+    newest = (
+        pd.to_datetime(status["newest"], errors="coerce", utc=True)
+        if isinstance(status.get("newest"), str)
+        else pd.NaT
+    )
     return status | {"rows": int(rows), "newest": None if pd.isna(newest) else status["newest"]}
 
 
@@ -77,16 +96,20 @@ def read_models(root, study):
     if not isinstance(models, list) or not all(isinstance(one, dict) for one in models):
         raise lacking(root, path, "it has no list `models`")
     for one in models:
+        model = f"model {one_line(repr(one.get('name')), 40)}"
         if not isinstance(one.get("in_use"), bool):
-            raise lacking(root, path, f"model {one_line(repr(one.get('name')), 40)} does not say whether it is in use")
+            raise lacking(root, path, f"{model} does not say whether it is in use")
         for name, kind in OF_MODEL.items():
-            if not isinstance(one.get(name), kind) or (kind is Real and not math.isfinite(one[name])):
-                raise lacking(root, path, f"{name} of model {one_line(repr(one.get('name')), 40)} is {one_line(repr(one.get(name)), 40)}")
+            value = one.get(name)
+            if not isinstance(value, kind) or (kind is Real and not math.isfinite(value)):
+                raise lacking(root, path, f"{name} of {model} is {one_line(repr(value), 40)}")
     return models
 
 
 def read_findings(root, name, wrote):
-    """Return a table of findings, `name` below data/findings/; wrote : what the record of its step says of it, {} where it says nothing."""
+    """Return a table of findings, `name` below data/findings/; wrote : what the record of its step says of
+    it, {} where it says nothing.
+    """
     path = root / name
     try:
         if wrote.get("sha256") not in (None, hashlib.sha256(path.read_bytes()).hexdigest()):
@@ -100,7 +123,9 @@ def read_findings(root, name, wrote):
         raise lacking(root, path, f"it lacks the column {missing[0]}")
     found = found[FINDING_COLUMNS].reset_index(drop=True)
     for column in TEXTS:
-        found[column] = [one_line(text, 6000) for text in found[column].astype(object).where(found[column].notna(), "")]
+        found[column] = [
+            one_line(text, 6000) for text in found[column].astype(object).where(found[column].notna(), "")
+        ]
     try:
         for column in ("start", "end"):
             found[column] = pd.to_datetime(found[column], utc=True)

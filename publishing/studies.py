@@ -12,15 +12,26 @@ from publishing.pages import is_day, text_of
 from publishing.products import Damaged, count_scores, one_line, read_findings, read_models, read_status
 from steps import STEPS, findings_named, pages_of, told_tonight
 
-UNREADABLE = {"bad_lines": "line", "unreadable": "cell", "unreadable_cells": "cell", "missing_days": "day"}  # of status.json, what each counts
+UNREADABLE = {
+    "bad_lines": "line",
+    "unreadable": "cell",
+    "unreadable_cells": "cell",
+    "missing_days": "day",
+}  # of status.json, what each counts
 
 
 def read_step(report, study, step):
-    """How one step of one study ended on one night, as `read_run` has it, with its name and, where it can be read, its executed notebook."""
+    """How one step of one study ended on one night, as `read_run` has it, with its name and, where it can
+    be read, its executed notebook.
+    """
     run, path = read_run(report, study, step), notebook_path(report, study, step)
     notebook = read_notebook(path)
     if notebook is None and path.exists():
-        run |= {"outcome": "failed", "error": run["error"] or f"its executed notebook {path.name} cannot be read: it was cut off, or is none"}
+        run |= {
+            "outcome": "failed",
+            "error": run["error"]
+            or f"its executed notebook {path.name} cannot be read: it was cut off, or is none",
+        }
     elif notebook is None and run["outcome"] == "ok":
         run |= {"outcome": "failed", "error": f"its executed notebook {path.name} is not there"}
     return run | {"name": step, "notebook": notebook}
@@ -28,34 +39,65 @@ def read_step(report, study, step):
 
 def latest_with(reports, day, notebook):
     """The latest night up to `day` on which this notebook ran, as text; empty when there is none."""
-    nights = sorted(folder.name for folder in reports.iterdir() if is_day(folder.name) and folder.name <= day and (folder / notebook).exists())
+    nights = sorted(
+        folder.name
+        for folder in reports.iterdir()
+        if is_day(folder.name) and folder.name <= day and (folder / notebook).exists()
+    )
     return nights[-1] if nights else ""
 
 
 def tables_of(study, step):
-    """Names of the tables of findings of a step that has its executed notebook; a further page names its own in its first cell."""
-    return [f"data/findings/{study}.parquet"] if step["name"] in STEPS else findings_named(study, step["notebook"])
+    """Names of the tables of findings of a step that has its executed notebook; a further page names its
+    own in its first cell.
+    """
+    return (
+        [f"data/findings/{study}.parquet"]
+        if step["name"] in STEPS
+        else findings_named(study, step["notebook"])
+    )
 
 
 def title_of(study):
     """Title and question of a study, from the first cell of its analysis."""
-    first = "".join((read_notebook(ROOT / f"notebooks/{study}/4_analyse.ipynb") or {"cells": [{"source": ""}]})["cells"][0]["source"]).split("\n\n")
+    notebook = read_notebook(ROOT / f"notebooks/{study}/4_analyse.ipynb") or {"cells": [{"source": ""}]}
+    first = "".join(notebook["cells"][0]["source"]).split("\n\n")
     return study.capitalize(), " ".join((first[1:] or [""])[0].split())
 
 
 def read_study(root, day, study, last_day):
-    """Everything that is said of one study on `day`, as a dict; its data should end with `last_day`. Whatever is wrong with it is its `error`.
+    """Everything that is said of one study on `day`, as a dict; its data should end with `last_day`.
+    Whatever is wrong with it is its `error`.
 
-    verdict : see `verdict_of`; `reason`, one sentence, where it is too little history. warnings : sentences that its notebooks
-    recorded. findings : of tonight. tonight : names of the steps whose findings these are. hinders : whether the night counts
-    as failed for it.
+    verdict : see `verdict_of`; `reason`, one sentence, where it is too little history. warnings : sentences
+    that its notebooks recorded. findings : of tonight. tonight : names of the steps whose findings these
+    are. hinders : whether the night counts as failed for it.
     """
     try:
         return study_of(root, day, study, last_day)
     except Exception as error:  # whatever it is, it must not cost the pages of the others
-        line = one_line(error if isinstance(error, Damaged) else f"it cannot be published: {type(error).__name__}: {error}")
-        nothing = {"steps": [], "findings": pd.DataFrame(), "status": {}, "in_use": None, "models": [], "tonight": [], "warnings": [], "reason": ""}
-        title = {"study": study, "title": study.capitalize(), "question": "", "headline": "", "state": "unknown"}
+        line = one_line(
+            error
+            if isinstance(error, Damaged)
+            else f"it cannot be published: {type(error).__name__}: {error}"
+        )
+        nothing = {
+            "steps": [],
+            "findings": pd.DataFrame(),
+            "status": {},
+            "in_use": None,
+            "models": [],
+            "tonight": [],
+            "warnings": [],
+            "reason": "",
+        }
+        title = {
+            "study": study,
+            "title": study.capitalize(),
+            "question": "",
+            "headline": "",
+            "state": "unknown",
+        }
         return title | nothing | {"verdict": "failed", "error": line, "failed_step": "", "hinders": True}
 
 
@@ -82,7 +124,10 @@ def study_of(root, day, study, last_day):
     if state != "empty":
         for step in [step for step in told if step["name"] in named]:
             paths = tables_of(study, step)
-            tables += [careful(step["name"], read_findings, path, step_wrote(step, path), otherwise=None) for path in paths]
+            tables += [
+                careful(step["name"], read_findings, path, step_wrote(step, path), otherwise=None)
+                for path in paths
+            ]
         if ended:
             models = careful("3_train", read_models, study, otherwise=[])
             judged = careful("4_analyse", count_scores, study, otherwise=0)
@@ -98,11 +143,16 @@ def study_of(root, day, study, last_day):
         history=values.get("verdict", ""),
     )
     train = steps[STEPS.index("3_train")]
-    if verdict != "failed" and train["outcome"] == "not run":  # the training that made the model has a page in this night too
+    if (
+        verdict != "failed" and train["outcome"] == "not run"
+    ):  # the training that made the model has a page in this night too
         train["of"] = latest_with(root / "reports", day, f"{study}/3_train.ipynb")
     failed_step, error = what_failed(steps, troubles) if verdict == "failed" else ("", "")
     if verdict == "stale" and not of_tonight:
-        failed_step, error = "1_extract", f"its data end with {night} and not with {last_day}, so that nothing is known of tonight"
+        failed_step, error = (
+            "1_extract",
+            f"its data end with {night} and not with {last_day}, so that nothing is known of tonight",
+        )
     title, question = title_of(study)
     return {
         "study": study,
@@ -134,14 +184,20 @@ def reason_of(verdict, values, status):
 
 
 def step_wrote(step, path):
-    """What the record of a step says of the file that it wrote at `path`, below the products folder; {} where it says nothing."""
+    """What the record of a step says of the file that it wrote at `path`, below the products folder; {}
+    where it says nothing.
+    """
     return one if isinstance(one := step["products"].get(path), dict) else {}
 
 
 def what_failed(steps, troubles):
-    """(name, error) of the step that a failed study failed in: the first that failed or did not run, else the first of `troubles` {step: line}."""
+    """(name, error) of the step that a failed study failed in: the first that failed or did not run, else
+    the first of `troubles` {step: line}.
+    """
     stopped = next((s for s in steps if s["outcome"] == "failed"), None)
-    stopped = stopped or next((s for s in steps if s["outcome"] == "not run" and s["name"] != "3_train"), None)
+    stopped = stopped or next(
+        (s for s in steps if s["outcome"] == "not run" and s["name"] != "3_train"), None
+    )
     if stopped:
         return stopped["name"], stopped["error"] or "it did not run: the step before it left nothing"
     return next(iter(troubles.items()), ("1_extract", "its source failed"))
@@ -156,10 +212,18 @@ def headline_of(verdict, told, status, last_day):
 
 
 def warnings_of(root, study, steps, status):
-    """Sentences that the notebooks of a study recorded as warnings, those of the training in use among them, and what its data lack; each once."""
-    said = [warning for step in steps for warning in [*step["values"]["warnings"], *trained_before(root, study, step)]]
+    """Sentences that the notebooks of a study recorded as warnings, those of the training in use among
+    them, and what its data lack; each once.
+    """
+    said = [
+        warning
+        for step in steps
+        for warning in [*step["values"]["warnings"], *trained_before(root, study, step)]
+    ]
     if status.get("state") == "partial":
-        counts = {name: len(n) if isinstance(n := status.get(key), list) else n for key, name in UNREADABLE.items()}
+        counts = {
+            name: len(n) if isinstance(n := status.get(key), list) else n for key, name in UNREADABLE.items()
+        }
         parts = [plural(n, name) for name, n in counts.items() if isinstance(n, int) and n]
         said.append(f"The data are partial: {', '.join(parts) or 'some of them'} missing or not readable.")
     return list(dict.fromkeys(one_line(one, 600) for one in said))
@@ -167,21 +231,31 @@ def warnings_of(root, study, steps, status):
 
 def trained_before(root, study, step):
     """Warnings of an earlier night's training whose model is in use tonight."""
-    return read_run(root / "reports" / step["of"], study, step["name"])["values"]["warnings"] if step.get("of") else []
+    return (
+        read_run(root / "reports" / step["of"], study, step["name"])["values"]["warnings"]
+        if step.get("of")
+        else []
+    )
 
 
-# ------------------------------------------------------------------------------------------------- what the digest should be of
+# --------------------------------------------------------------------------------- what the digest should be of
 
 
 def expected_of(studies, last_days):
-    """What the digest of the night should have been made of: {"nights": {study: its last day}, "missing": names of tables, "ended": moment or None}.
+    """What the digest of the night should have been made of: {"nights": {study: its last day}, "missing":
+    names of tables, "ended": moment or None}.
 
-    As the chain tells it: a study whose analysis or further pages have findings of tonight counts, their other tables are missing. ended : when the
-    last of the steps ended whose findings it reads.
+    As the chain tells it: a study whose analysis or further pages have findings of tonight counts, their
+    other tables are missing. ended : when the last of the steps ended whose findings it reads.
     """
     nights, missing, ended = {}, [], []
     for s in studies:
-        tables = {step["name"]: [path.split("/")[-1].removesuffix(".parquet") for path in names_of(s["study"], step["name"])] for step in s["steps"]}
+        tables = {
+            step["name"]: [
+                path.split("/")[-1].removesuffix(".parquet") for path in names_of(s["study"], step["name"])
+            ]
+            for step in s["steps"]
+        }
         tables = {name: paths for name, paths in tables.items() if name == STEPS[-1] or name not in STEPS}
         if s["tonight"]:
             nights[s["study"]] = str(date.fromisoformat(last_days[s["study"]]))
@@ -193,9 +267,17 @@ def expected_of(studies, last_days):
 
 
 def names_of(study, step):
-    """Paths of the tables of findings of a step, from the notebook as the repository has it: also of one that did not run."""
+    """Paths of the tables of findings of a step, from the notebook as the repository has it: also of one
+    that did not run.
+    """
     notebook = read_notebook(ROOT / "notebooks" / study / f"{step}.ipynb")
-    return [f"data/findings/{study}.parquet"] if step in STEPS else findings_named(study, notebook) if notebook else []
+    return (
+        [f"data/findings/{study}.parquet"]
+        if step in STEPS
+        else findings_named(study, notebook)
+        if notebook
+        else []
+    )
 
 
 def moment(iso):

@@ -1,7 +1,9 @@
-"""Whether a night may reassure. Pages, feed, JSON and mail take every such sentence from here; docs/assurance.md has them as a table.
+"""Whether a night may reassure. Pages, feed, JSON and mail take every such sentence from here;
+docs/assurance.md has them as a table.
 
-A study reports when it ran to its end tonight, on data that end tonight and are fresh, with enough history, and judged something. Only when every
-configured study reports and the digest has joined their findings may anything say that there is no incident.
+A study reports when it ran to its end tonight, on data that end tonight and are fresh, with enough history,
+and judged something. Only when every configured study reports and the digest has joined their findings may
+anything say that there is no incident.
 """
 
 import re
@@ -10,7 +12,16 @@ from dataclasses import dataclass
 from nightshift.reporting.wording import joined, plural
 
 # What reassures, in lower case: none of it may stand anywhere in what a night publishes that is not complete.
-REASSURING = ("nothing to report", "no incident", "0 problems", "no problem", "nothing unusual", "no anomal", "all is well", "studies reported, 0")
+REASSURING = (
+    "nothing to report",
+    "no incident",
+    "0 problems",
+    "no problem",
+    "nothing unusual",
+    "no anomal",
+    "all is well",
+    "studies reported, 0",
+)
 HISTORY = "too little history"
 REPORTS = re.compile(r"ok|anomalies [1-9]\d*")
 STATES = ("ok", "partial", "stale", "empty", "failed")  # of the data of a study, status.json
@@ -19,12 +30,14 @@ STATES = ("ok", "partial", "stale", "empty", "failed")  # of the data of a study
 def verdict_of(*, complete, state, of_tonight, n_findings, n_judged, history=""):
     """Return the verdict on one study of one night, as programs read it.
 
-    complete : whether all its steps ended well tonight and left what can be read. state : one of STATES, of its data. of_tonight : whether the
-    window of its data ends with the night. n_judged : items that it scored, of which none at all is no evidence. history : what its analysis
-    recorded as verdict, "ok" or "too little history".
+    complete : whether all its steps ended well tonight and left what can be read. state : one of STATES, of
+    its data. of_tonight : whether the window of its data ends with the night. n_judged : items that it
+    scored, of which none at all is no evidence. history : what its analysis recorded as verdict, "ok" or
+    "too little history".
 
-    "empty", "failed" and "stale" say that there is no news; "anomalies 7" counts findings; "nothing judged" and "too little history" say that
-    finding nothing means nothing, "anomalies 7, too little history" that there may be more.
+    "empty", "failed" and "stale" say that there is no news; "anomalies 7" counts findings; "nothing judged"
+    and "too little history" say that finding nothing means nothing, "anomalies 7, too little history" that
+    there may be more.
     """
     if of_tonight and state == "empty":
         return "empty"
@@ -39,19 +52,25 @@ def verdict_of(*, complete, state, of_tonight, n_findings, n_judged, history="")
 
 
 def verdict_in_words(verdict):
-    """Return a verdict as people read it: "7 anomalies, too little history" for "anomalies 7, too little history"; others as they are."""
+    """Return a verdict as people read it: "7 anomalies, too little history" for "anomalies 7, too little
+    history"; others as they are.
+    """
     return re.sub(r"^anomalies (\d+)(?=$|,)", lambda found: plural(int(found[1]), "anomaly"), verdict)
 
 
 def class_of(verdict):
-    """Return the name under which the style sheet colours a verdict: its first word, or "failed" for what nobody knows."""
+    """Return the name under which the style sheet colours a verdict: its first word, or "failed" for what
+    nobody knows.
+    """
     word = verdict.split(",")[0].split()[0] if verdict.strip() else ""
     return word if word in ("ok", "anomalies", "stale", "empty", "failed", "nothing", "too") else "failed"
 
 
 @dataclass(frozen=True)
 class Assurance:
-    """How much of a night is known: the studies that there should be, those that lack with their verdict, and how the digest ended."""
+    """How much of a night is known: the studies that there should be, those that lack with their verdict,
+    and how the digest ended.
+    """
 
     studies: tuple
     lacking: dict  # {study: verdict}
@@ -69,8 +88,15 @@ class Assurance:
 
     @property
     def reported(self):
-        """Return it for programs: {"n": 3, "of": 5, "lacking": {"tickets": "failed", ...}, "complete": false}."""
-        return {"n": self.n, "of": len(self.studies), "lacking": dict(self.lacking), "complete": self.complete}
+        """Return it for programs: {"n": 3, "of": 5, "lacking": {"tickets": "failed", ...}, "complete":
+        false}.
+        """
+        return {
+            "n": self.n,
+            "of": len(self.studies),
+            "lacking": dict(self.lacking),
+            "complete": self.complete,
+        }
 
     @property
     def chip(self):
@@ -80,8 +106,16 @@ class Assurance:
     @property
     def sentence(self):
         """Return how much is known, in one or two sentences that reassure nobody."""
-        unknown = [f"{study} ({verdict})" for study, verdict in self.lacking.items() if not verdict.startswith("anomalies")]
-        partly = [f"{study} ({verdict_in_words(verdict)})" for study, verdict in self.lacking.items() if verdict.startswith("anomalies")]
+        unknown = [
+            f"{study} ({verdict})"
+            for study, verdict in self.lacking.items()
+            if not verdict.startswith("anomalies")
+        ]
+        partly = [
+            f"{study} ({verdict_in_words(verdict)})"
+            for study, verdict in self.lacking.items()
+            if verdict.startswith("anomalies")
+        ]
         text = self.chip
         text += f"; nothing is known of {joined(unknown)}" if unknown else ""
         text += f"; not all is known of {joined(partly)}" if partly else ""
@@ -91,7 +125,9 @@ class Assurance:
         return f"{text}."
 
     def headline(self, *, n_pressing, headline="", n_marked=0):
-        """Return the night in a sentence or two; headline : what the digest says of its first incident, used where one of `n_pressing` is there."""
+        """Return the night in a sentence or two; headline : what the digest says of its first incident,
+        used where one of `n_pressing` is there.
+        """
         if n_pressing:
             known = self.complete or self.sentence in headline
             return headline if known else " ".join([headline, self.sentence]).strip()
@@ -102,15 +138,20 @@ class Assurance:
         return self.sentence
 
     def counts(self, counts):
-        """Return counts of incidents {state: n} for programs: None where none is counted and that proves nothing."""
+        """Return counts of incidents {state: n} for programs: None where none is counted and that proves
+        nothing.
+        """
         return counts if counts or self.complete else None
 
     def in_words(self, counts, chip=True):
-        """Return counts of incidents {state: n} for people: "2 new, 1 ongoing"; of none at all "no incident", where that is known.
+        """Return counts of incidents {state: n} for people: "2 new, 1 ongoing"; of none at all "no
+        incident", where that is known.
 
         chip : whether it follows how many studies reported, where some did not.
         """
-        text = ", ".join(f"{counts[state]} {words}" for state, words in COUNTED.items() if (counts or {}).get(state))
+        text = ", ".join(
+            f"{counts[state]} {words}" for state, words in COUNTED.items() if (counts or {}).get(state)
+        )
         if not self.complete:
             nothing = self.chip if self.lacking else "incidents not known"
             return f"{text}; {self.chip}" if text and self.lacking and chip else text or nothing
@@ -136,6 +177,12 @@ COUNTED = {  # states of incidents in the order in which they are counted; what 
 
 
 def assure(verdicts, digest="ok"):
-    """Return what is known of a night of which the studies have `verdicts` {study: verdict} and the digest ended as `digest` says."""
-    lacking = {study: verdict or "unknown" for study, verdict in verdicts.items() if not REPORTS.fullmatch(verdict or "")}
+    """Return what is known of a night of which the studies have `verdicts` {study: verdict} and the digest
+    ended as `digest` says.
+    """
+    lacking = {
+        study: verdict or "unknown"
+        for study, verdict in verdicts.items()
+        if not REPORTS.fullmatch(verdict or "")
+    }
     return Assurance(tuple(verdicts), lacking, digest)

@@ -4,7 +4,9 @@ LEAST_SKILL = -10  # below it the exact number says no more than that the model 
 
 
 def plural(n, noun, many=""):
-    """Return `n` with its noun: "1 rule", "7 rules", "2 studies"; many : the plural, where it is not the noun with an s (or -ies for -y)."""
+    """Return `n` with its noun: "1 rule", "7 rules", "2 studies"; many : the plural, where it is not the
+    noun with an s (or -ies for -y).
+    """
     if n == 1:
         return f"1 {noun}"
     ending = noun[:-1] + "ies" if noun.endswith("y") and noun[-2:-1] not in "aeiou" else noun + "s"

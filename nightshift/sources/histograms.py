@@ -15,9 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from nightshift.sources.files import as_text, open_text
 from nightshift.sources.luminosity import is_brilcalc, picobarns, read_brilcalc
 from nightshift.sources.root import read_root
-from sources import as_text, open_text, read_csv_pages
+from nightshift.sources.times import read_times
+from sources import read_csv_pages
 
 # Our name first, then the names that CMS uses, in small letters; any other name is given by the parameter
 # `columns`.
@@ -109,32 +111,12 @@ def as_whole(column):
     )
 
 
-# seconds and milliseconds since 1970 that lie between 1998 and 2128
-EPOCHS = {1.0: (9e8, 5e9), 1e3: (9e11, 5e12)}
-
-
 def as_times(column):
-    """UTC times (Series, microseconds) of an Arrow column: ISO 8601, with / for - too, or seconds or
-    milliseconds since 1970; else NaT.
-
-    A date such as 01/02/26 is never guessed at: it is a day in January to some and one in February to others.
-    """
+    """UTC times (Series, microseconds) of an Arrow column, in any form that `read_times` knows; NaT for others."""
     values = column.to_pandas()
     if pd.api.types.is_datetime64_any_dtype(values):
         return pd.to_datetime(values, utc=True).astype("datetime64[us, UTC]")
-    texts = values.astype("string").str.strip()
-    numbers = pd.to_numeric(texts, errors="coerce").astype(float)
-    times = pd.Series(pd.NaT, values.index, dtype="datetime64[us, UTC]")
-    for unit, (low, high) in EPOCHS.items():
-        inside = numbers.between(low, high)
-        times = times.mask(
-            inside,
-            pd.to_datetime(numbers.where(inside) / unit, unit="s", utc=True).astype("datetime64[us, UTC]"),
-        )
-    dates = texts.where(numbers.isna()).str.replace(r"^(\d{4})/(\d\d?)/(\d\d?)", r"\1-\2-\3", regex=True)
-    return times.fillna(
-        pd.to_datetime(dates, utc=True, format="ISO8601", errors="coerce").astype("datetime64[us, UTC]")
-    )
+    return read_times(values)
 
 
 def as_flags(column):
@@ -177,7 +159,7 @@ NEEDED = {
     as_fills: "a positive whole number",
     as_numbers: "a number with a decimal point",
     as_flags: "true or false, or 1 or 0",
-    as_times: "a time such as 2026-01-20T00:00:23Z, or seconds since 1970",
+    as_times: "a time such as 2026-01-20T00:00:23Z",
 }
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from sources import open_text
+from nightshift.sources.files import open_text
 
 # of a barn, in /pb
 PREFIXES = {"a": 1e6, "f": 1e3, "p": 1.0, "n": 1e-3, "u": 1e-6, "µ": 1e-6, "m": 1e-9, "": 1e-12, "k": 1e-15}

@@ -436,6 +436,9 @@ def test_a_quiet_night_certifies_everything(tmp_path):
     assert night.golden == {run: [[1, LS]] for run in JUDGED}
     assert len(night.findings) == 0
     assert "No judged lumisection that a model has measured is bad by experts." in night.page
+    helpers.record_metrics(night.paths.models / "metrics.json", study="certification", day=DAY, models=[])
+    page = analysed(tmp_path).page
+    assert page.startswith("**No lumisection is flagged beyond those that fail DCS, and how well bad ones are found is not known, since too few runs")
 
 
 def test_without_labels_nothing_is_compared_and_findings_say_so(tmp_path):

@@ -10,13 +10,12 @@ import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 from conftest import show
-from incident_tables import DAY, incident, proposal, write_incidents
+from incident_tables import DAY, incident, proposal, write_incidents, write_study
 from PIL import Image
 
 import helpers
 import publish
 from mail import send_night
-from steps import STEPS
 
 LONG = "N" * 5000
 MARKED = "a\u202eb\x1bc"  # marks of direction and controls go on the way to a page
@@ -44,7 +43,7 @@ def pages(tmp_path_factory):
     }
     marked = {"mark": "muted", "marked_by": LONG, "marked_why": LONG}
     rows = [incident("a") | texts, incident(MARKED), incident("b", "resolved") | texts, incident("c", "ongoing") | texts | marked]
-    write_incidents(root, rows, proposals={LONG: [proposal(LONG, effort=LONG)]}, headline=LONG, missing=[LONG])
+    write_incidents(root, rows, proposals={LONG: [proposal(LONG, effort=LONG)]}, headline=LONG)
     table = f"<table><thead><tr><th>what</th><th>n</th></tr></thead><tbody><tr><td>{LONG}</td><td>1</td></tr></tbody></table>"
     outputs = [nbformat.v4.new_output("display_data", {"text/markdown": f"### {n}. {helpers.escape(name)}"}) for n, name in ((1, LONG), (2, MARKED))]
     outputs += [nbformat.v4.new_output("display_data", {"text/html": table})]
@@ -53,14 +52,11 @@ def pages(tmp_path_factory):
     for path in (strip, wide):
         data = {"image/png": base64.b64encode(path.read_bytes()).decode()}
         outputs += [nbformat.v4.new_output("display_data", data, metadata={"image/png": {"alt": LONG}})]
-    notebook = nbformat.v4.new_notebook(metadata={"papermill": {"end_time": f"{DAY}T05:00:00"}})
-    notebook.cells = [nbformat.v4.new_markdown_cell("# A title"), nbformat.v4.new_code_cell("say()", outputs=outputs)]
-    (root / "reports" / DAY).mkdir(parents=True)
+    made_of = {"nights": {"transfers": DAY}, "missing": []}
+    notebook = nbformat.v4.new_notebook(metadata={"papermill": {"end_time": f"{DAY}T05:00:00", "parameters": made_of}})
+    notebook.cells = [nbformat.v4.new_markdown_cell("# A title"), nbformat.v4.new_code_cell("say()", execution_count=1, outputs=outputs)]
+    write_study(root, "transfers")
     nbformat.write(notebook, root / f"reports/{DAY}/digest.ipynb")
-    notebook.cells = notebook.cells[:1]
-    for step in STEPS:
-        (root / f"reports/{DAY}/transfers").mkdir(exist_ok=True)
-        nbformat.write(notebook, root / f"reports/{DAY}/transfers/{step}.ipynb")
     finding = ["transfers", LONG, LONG, LONG, pd.NaT, pd.NaT, 1.0, 0.01, 9.0, 1.0, "s", LONG, "", 2.0, "GB delayed"]
     helpers.write_parquet(pd.DataFrame([finding], columns=helpers.FINDING_COLUMNS), root / "data/findings/transfers.parquet")
     publish.publish(root, DAY, {"transfers": DAY})

@@ -1,5 +1,7 @@
 """The rules that can be read off the notebook files, without running them."""
 
+import ast
+import functools
 import json
 import re
 
@@ -12,6 +14,9 @@ SECTIONS = {
     "3_train": ["Data", "Baseline", "Model", "Fit", "Threshold", "Check", "Conclusion"],
     "4_analyse": ["Headline", "Findings", "Why", "How good", "Limits", "Conclusion"],
 }
+
+MODULES = [*REPOSITORY.glob("*.py"), *(REPOSITORY / "nightshift").rglob("*.py")]
+SILENT = {"set_theme", "dump", "save", "rmtree", "cleanup", "display", "close", "unlink", "mkdir", "update", "append", "write_text"}  # of libraries
 
 pytestmark = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: str(p.relative_to(REPOSITORY / "notebooks")))
 
@@ -80,3 +85,29 @@ def test_every_figure_is_saved_by_the_call_that_shows_it(path):
     text = "\n".join(code_of(path))
     assert text.count("plt.subplots") == len(re.findall(r"\bshow_figure\(ax", text))
     assert "plt.show" not in text
+
+
+@functools.cache
+def functions_of_modules():
+    """{name: definition} of the functions of all modules that notebooks import."""
+    return {one.name: one for path in MODULES for one in ast.walk(ast.parse(path.read_text())) if isinstance(one, ast.FunctionDef)}
+
+
+def gives_value(function):
+    """Whether a function, as a syntax tree, returns a value; functions inside of it do not count."""
+    parts = [part for part in ast.walk(function) if isinstance(part, ast.FunctionDef | ast.Lambda) and part is not function]
+    inner = {id(one) for part in parts for one in ast.walk(part)}
+    returned = [one for one in ast.walk(function) if isinstance(one, ast.Return) and one.value is not None and id(one) not in inner]
+    return any(not (isinstance(one.value, ast.Constant) and one.value.value is None) for one in returned)
+
+
+def test_no_cell_ends_with_a_value_that_jupyter_would_print(path):
+    trees = [ast.parse(code) for code in code_of(path)]
+    known = functions_of_modules() | {one.name: one for tree in trees for one in ast.walk(tree) if isinstance(one, ast.FunctionDef)}
+    for tree in [tree for tree in trees if tree.body and isinstance(tree.body[-1], ast.Expr)]:
+        last = tree.body[-1].value
+        for part in [last.body, last.orelse] if isinstance(last, ast.IfExp) else [last]:
+            assert isinstance(part, ast.Call), f"a cell ends with the value {ast.unparse(part)[:80]}"
+            name = part.func.attr if isinstance(part.func, ast.Attribute) else ast.unparse(part.func)
+            silent = not gives_value(known[name]) if name in known and not isinstance(part.func, ast.Attribute) else name in SILENT
+            assert silent, f"a cell ends with {ast.unparse(part)[:80]}, whose value is printed: give it a name, or show it by show_table"

@@ -240,7 +240,7 @@ def texts_of(root):
     return found
 
 
-@pytest.mark.parametrize("states", itertools.product(MADE_OF, repeat=2), ids=lambda pair: "+".join(pair).replace(" ", "_"))
+@pytest.mark.parametrize("states", list(itertools.product(MADE_OF, repeat=2)), ids=lambda pair: "+".join(pair).replace(" ", "_"))
 def test_nothing_reassures_unless_both_studies_reported(tmp_path, monkeypatch, capsys, runs, states):
     studies = dict(zip(("left", "right"), states, strict=True))
     for study, state in studies.items():

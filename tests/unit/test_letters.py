@@ -14,6 +14,7 @@ from incident_tables import DAY, a_night, incident, proposal, write_incidents, w
 from PIL import Image
 
 import mail
+from nightshift.reporting.assurance import REASSURING
 from publishing import digests, letters
 
 SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(2)>"
@@ -172,6 +173,34 @@ def test_who_may_see_a_part_does_not_read_the_headline_of_the_whole(tmp_path):
     [message] = drafts(tmp_path, settings(to=[{"address": "gpus@example.org", "studies": ["telemetry"]}]))
     assert "ISTHMUS" not in message.as_string()
     assert message["Subject"] == f"Nightshift {DAY}: 1 ongoing; idle GPUs at JUNIPER-T2"
+
+
+def test_who_sees_a_part_reads_no_reassurance_of_the_whole(tmp_path):
+    readers = [{"address": "gpus@example.org", "studies": ["certification"]}, {"address": "high@example.org", "severity": "high"}]
+    everything = settings(to=readers, only_changes=False, failures=[])
+    write_incidents(tmp_path, [incident("idle GPUs", studies=["telemetry"])], headline="Idle GPUs.")
+    write_run(tmp_path)
+    [message] = drafts(tmp_path, everything)
+    assert message["Subject"] == f"Nightshift {DAY}: nothing of yours"
+    assert "Nothing of yours." in parts(message)[0]
+    write_run(tmp_path, {"tickets": ("1_extract", "x")})
+    for message in drafts(tmp_path, everything):
+        text, page = parts(message)
+        assert message["Subject"].startswith(f"Nightshift {DAY}: 4 of 5 studies reported")
+        for said in (text.lower(), in_text(page).lower(), message["Subject"].lower()):
+            assert "4 of 5 studies reported" in said
+            assert not [phrase for phrase in REASSURING if phrase in said]
+        assert ("tickets (failed)" in text) == ("high@example.org" in message["To"]), "who asks for one study reads the names of no other"
+
+
+def test_proposals_that_nobody_has_tried_are_no_ranking(tmp_path):
+    unknown = {"low": 0.0015, "high": 0.9985, "trials": 0, "worked": 0}
+    write_incidents(tmp_path, [incident("an outage")], proposals={"an outage": [proposal(text, 0.5, **unknown) for text in ("Wait", "Ask")]})
+    write_run(tmp_path)
+    text, page = parts(drafts(tmp_path, settings())[0])
+    assert "To try, none tried yet, in no particular order:\n   - Ask (10 min)\n   - Wait (10 min)" in text.replace("\r\n", "\n")
+    assert "2 to try, none tried yet" in in_text(page)
+    assert not [word for said in (text, in_text(page)) for word in ("Try first", "%", "in this order") if word in said]
 
 
 def test_more_incidents_than_a_page_holds_are_counted(tmp_path):

@@ -88,6 +88,15 @@ def test_markup_in_raw_outputs_is_disarmed(tmp_path):
     assert not BeautifulSoup(content, "html.parser").select("script, img, [onerror], a[href]")
 
 
+def test_styles_and_scripts_of_raw_outputs_leave_no_text(tmp_path):
+    frame = pd.DataFrame({"a": [1]})
+    markup = f"<div><style scoped>.dataframe tbody {{ vertical-align: top; }}</style>{frame.to_html()}<SCRIPT>let x = 1</SCRIPT ></div>"
+    content, _ = pages.render_notebook(executed(tmp_path / "n.ipynb", ("x", {"text/html": markup})))
+    text = BeautifulSoup(content, "html.parser").get_text()
+    assert not [word for word in ("vertical-align", "let x") if word in text]
+    assert "a" in text
+
+
 def test_code_is_coloured_and_stays_text(tmp_path):
     source = 'x = "</pre><script>alert(1)</script> &amp;"  # why'
     content, _ = pages.render_notebook(executed(tmp_path / "n.ipynb", ("1", {"text/plain": "1"}), (source, {"text/plain": "2"})))
@@ -225,6 +234,16 @@ def test_a_night_without_training_has_a_page_of_the_training_of_an_earlier_night
 )
 def test_the_model_that_scores_is_one_line(model, line):
     assert publish.model_line(model) == line
+
+
+def test_the_line_of_the_model_says_which_other_one_is_better():
+    size = MODEL | {"name": "log_size", "skill": 0.0, "skill_low": 0.0, "skill_high": 0.0}
+    better = MODEL | {"name": "route_median", "in_use": False, "skill": 0.2, "skill_low": 0.1, "skill_high": 0.3}
+    line = "log size, a trivial baseline; route median is better, skill 0.20 (0.10 to 0.30), and does not score"
+    assert publish.model_line(size, [size, better]) == line
+    for other in ({"skill_low": -0.1}, {"metric": "AUC"}, {"split": "shuffled"}, {"in_use": True}):
+        assert publish.model_line(size, [size, better | other]) == "log size, a trivial baseline"
+    assert publish.model_line(MODEL, [MODEL, better]) == "lstm, skill 0.40 (0.35 to 0.45) against log size"
 
 
 def test_parameters_show_value_default_and_meaning():
@@ -365,6 +384,45 @@ def test_what_changed_is_said_once_and_is_not_called_worse_where_it_is_not(night
 )
 def test_a_chance_is_told_only_where_something_is_known(known, told):
     assert digests.chance_in_words(known) == told
+
+
+def test_proposals_that_nobody_has_tried_are_no_ranking(night):
+    unknown = {"low": 0.0015, "high": 0.9985, "trials": 0, "worked": 0}
+    texts = ["Wait", "Ask the site", "Look at the network"]
+    offered = [proposal(text, 0.5, **unknown) for text in texts]
+    digested(night, [incident("an outage"), incident("a leak")], proposals={"an outage": offered, "a leak": [proposal("Restart"), offered[0]]})
+    front, told = published(night)
+    assert [one["ranked"] for one in told["incidents"]] == [False, True]
+    assert [one["proposal"] for one in told["incidents"][0]["proposals"]] == sorted(texts)
+    first, second = front.select("article.incident")
+    assert "To try, none tried yet, in no particular order:" in in_text(first)
+    assert [item.get_text().split(" (")[0] for item in first.select("ul.try li")] == sorted(texts), "all of them, since none is better"
+    assert not first.select("ol")
+    assert "%" not in in_text(first)
+    assert "To try, in this order:" in in_text(second)
+    assert "chance 50%" in in_text(second)
+
+
+def test_a_proposal_for_which_the_evidence_speaks_comes_first_and_says_why(night):
+    unknown = {"low": 0.0015, "high": 0.9985, "trials": 0, "worked": 0}
+    offered = [proposal("Ask the site", 0.5, **unknown), proposal("Open the port", 0.5, **unknown)]
+    digested(night, [incident("an outage")], proposals={"an outage": offered})
+    path = night / "data/incidents/2026-01-31_proposals.parquet"
+    table = pd.read_parquet(path)
+    helpers.write_parquet(table.assign(reason=["", "the evidence says “connection refused”"], ranked=False), path)
+    front, told = published(night)
+    assert [one["proposal"] for one in told["incidents"][0]["proposals"]] == ["Open the port", "Ask the site"]
+    assert "Open the port, since the evidence says “connection refused” (takes 10 min" in in_text(front)
+    helpers.write_parquet(table.assign(reason="", ranked=True), path)
+    assert published(night)[1]["incidents"][0]["ranked"] is True, "tried elsewhere, as the table says"
+
+
+def test_what_ended_before_it_was_seen_is_counted_apart(night):
+    rows = [incident("a"), incident("b", ended=True), incident("c", "over", change="ended before it was watched"), incident("d", "over")]
+    digested(night, rows)
+    front, told = published(night)
+    assert told["counts"] == {"new": 1, "ended": 1, "unwatched": 1, "over": 1}
+    assert in_text(front.select_one("#incidents")) == "Incidents 1 new, 1 new but already ended, 1 ended before their studies were watched"
 
 
 def test_the_chance_of_a_new_installation_is_not_tried_yet(tmp_path):
