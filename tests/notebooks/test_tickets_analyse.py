@@ -110,7 +110,8 @@ def analysed(products, **parameters):
     assert np.isfinite(scores.score).all()
     assert recorded["verdict"] in ("ok", "too little history")
     assert (recorded["verdict"] == "ok") == ("verdict_reason" not in recorded)
-    return SimpleNamespace(page=page, recorded=recorded, findings=findings, scores=scores, paths=paths, figures={p.stem for p in paths.plots.glob("*.png")})
+    figures = {path.stem for path in paths.plots.glob("*.png")}
+    return SimpleNamespace(page=page, recorded=recorded, findings=findings, scores=scores, paths=paths, figures=figures)
 
 
 def incident(kind, weeks, length, entity, site=""):

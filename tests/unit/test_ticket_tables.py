@@ -29,12 +29,12 @@ from nightshift.sources.ticket_tables import (
 
 STATES = {
     "open": [
-        *["open", "Open", "NEW", "pending reminder", "Pending-Close", "pending auto close+", "In Progress", "in_progress", "To Do", "stalled", "On Hold"],
+        *["open", "Open", "NEW", "pending reminder", "Pending-Close", "pending auto close+", "In Progress", "in_progress", "To Do", "On Hold"],
         *["Waiting for customer", "Awaiting user info", "re-opened", "Reopened", "Processing (assigned)", "In Bearbeitung", "wieder geöffnet"],
         *["en cours", "en attente", "abierto", "not resolved"],
     ],
     "closed": [
-        *["closed", " Closed", "Resolved", "Solved", "Done", "rejected", "Cancelled", "canceled", "closed successful", "Closed - Incomplete", "archived"],
+        *["closed", " Closed", "Resolved", "Solved", "Done", "rejected", "Cancelled", "canceled", "closed successful", "Closed - Incomplete"],
         *["Won't Fix", "Won\u2019t fix", "Erledigt", "gelöst", "Résolu", "clos", "cerrado", "Duplicate"],
     ],
     "deleted": ["deleted", "removed", "SPAM"],
