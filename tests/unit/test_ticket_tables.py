@@ -240,7 +240,8 @@ def test_estimates_of_few_or_equal_values_are_numbers_or_missing():
     assert kaplan_meier_median([1, 2, 3], [True] * 3)[0] == 2
     assert kaplan_meier_median([5, 5], [False, False]) == (np.inf,) * 3
     assert kaplan_meier_median([0, 0], [True, True])[0] == 0
-    assert np.isnan(welch_ratio([1, 1], [2, 2])).all()
+    assert welch_ratio([0, 0], [np.log(0.5)] * 2)[0] == pytest.approx(2)
+    assert np.isnan(welch_ratio([1, 1], [2, 2])[1:]).all(), "no spread, no interval"
     assert np.isnan(welch_ratio([1], [2, 3])).all()
     ratio, low, high = welch_ratio(np.log([2.0, 2.1, 1.9]), np.log([1.0, 1.1, 0.9]))
     assert low < ratio < high
