@@ -116,6 +116,6 @@ def history_verdict(n_tickets, timed, n_weeks, tested, *, least_weeks, least_val
         "1 ticket" if n_tickets == 1 else f"{n_tickets:,} tickets",
     )
     return "too little history", (
-        f"{what}: {count} of {weeks} are too short a past; a test needs {least_weeks} weeks of memory, and after them at least "
+        f"{what}: a past of {weeks} with {count} is too short; a test needs {least_weeks} weeks of memory, and after them at least "
         f"{least_values} earlier values to know how rare a surprise is."
     )

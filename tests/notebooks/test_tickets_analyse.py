@@ -322,7 +322,7 @@ VARIANTS = {
     "no users": (lambda: desk().assign(user=""), "The source names no users with at least 5 tickets", None),
     "no priorities": (lambda: variant(priority=None, urgency=pd.NA), "The source names no priorities, or nobody who sets them", None),
     "no departments": (lambda: variant(department="unknown", school="unknown"), "Departments and priorities are not both known", None),
-    "one week": (lambda: few(1), "tickets of 1 week are too short a past", None),
+    "one week": (lambda: few(1), "a past of 1 week with", None),
     "one ticket": (lambda: few(1).tail(1).reset_index(drop=True), "1 tickets in 1 topics", set()),
     "all open": (lambda: variant(closed=never, open=True), "No ticket was ever closed, so nothing is known of times to resolution", None),
     "none answered": (lambda: variant(first_response=never), "The source names no first answer", None),

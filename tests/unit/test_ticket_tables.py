@@ -254,7 +254,7 @@ def test_estimates_of_few_or_equal_values_are_numbers_or_missing():
         ((900, True, 90, ["backlog"]), "ok", ""),
         ((0, False, 0, []), "too little history", "there is no ticket."),
         ((60, False, 0, []), "too little history", "the source gives no times of creation"),
-        ((1, True, 1, []), "too little history", "1 ticket of 1 week are too short a past; a test needs 34 weeks of memory"),
+        ((1, True, 1, []), "too little history", "a past of 1 week with 1 ticket is too short; a test needs 34 weeks of memory"),
     ],
 )
 def test_the_verdict_on_the_history_has_its_reason(known, verdict, reason):
