@@ -76,20 +76,21 @@ def kaplan_meier_median(hours, seen):
 
 
 def welch_ratio(ours, others):
-    """Compare the means of two samples of logarithms: (ratio, low, high), 95% interval by Welch; NaN
-    where it cannot be known.
+    """Compare the means of two samples of logarithms: (ratio, low, high), 95% interval by Welch.
 
-    That is the case with fewer than two values in a sample, or without any spread in both. Source:
+    All are NaN with fewer than two values in a sample; the interval is NaN where neither sample has any spread. Source:
     Welch 1947.
     """
     from scipy import stats
 
     ours, others = np.asarray(ours, float), np.asarray(others, float)
-    if min(len(ours), len(others)) < 2 or max(np.ptp(ours), np.ptp(others)) < 1e-12:
+    if min(len(ours), len(others)) < 2:
         return np.nan, np.nan, np.nan
+    ratio = float(np.exp(ours.mean() - others.mean()))
+    if max(np.ptp(ours), np.ptp(others)) < 1e-12:
+        return ratio, np.nan, np.nan
     low, high = stats.ttest_ind(ours, others, equal_var=False).confidence_interval()
-    ratio = np.exp(ours.mean() - others.mean())
-    return float(ratio), float(np.exp(low)), float(np.exp(high))
+    return ratio, float(np.exp(low)), float(np.exp(high))
 
 
 def history_verdict(n_tickets, timed, n_weeks, tested, *, least_weeks, least_values=100):
@@ -115,6 +116,6 @@ def history_verdict(n_tickets, timed, n_weeks, tested, *, least_weeks, least_val
         "1 ticket" if n_tickets == 1 else f"{n_tickets:,} tickets",
     )
     return "too little history", (
-        f"{what}: {count} of {weeks} are too short a past; a test needs {least_weeks} weeks of memory, and after them at least "
+        f"{what}: a past of {weeks} with {count} is too short; a test needs {least_weeks} weeks of memory, and after them at least "
         f"{least_values} earlier values to know how rare a surprise is."
     )

@@ -225,13 +225,14 @@ def test_a_layout_that_is_not_understood_is_one_line_with_file_column_and_exampl
     assert message in said
     assert name in said
     if "opened_at" in content:
-        table, _, page = extracted(tmp_path, tmp_path / name, columns={"created": ""})
+        table, _, _ = extracted(tmp_path, tmp_path / name, columns={"created": ""})
         assert table.created.isna().all()
         assert extracted(tmp_path, tmp_path / name, columns={"created": "opened_at"})[0].created.notna().all()
 
 
 def test_a_state_beats_a_date_and_what_matches_nothing_warns(tmp_path):
-    rows = ["1,a,closed,2026-01-30 12:00", "2,b,open,2026-01-30 12:00", "3,c,Reopened,2026-01-30 12:00", "4,d,resolved,", "5,e,wibble,", "6,f,parked,"]
+    rows = ["1,a,closed,2026-01-30 12:00", "2,b,open,2026-01-30 12:00", "3,c,Reopened,2026-01-30 12:00", "4,d,resolved,"]
+    rows += ["5,e,wibble,", "6,f,parked,"]
     source = write(tmp_path / "t.csv", "\n".join(["ticket_id,subject,state,closed", *rows]))
     labels = write(tmp_path / "labels.csv", "ticket_id,label\n99,x\n")
     accounts = write(tmp_path / "accounts.txt", "User|Def Acct\nada|chem\nAccount|Org\nchem|chemistry\n")

@@ -4,6 +4,7 @@ import html
 import json
 import re
 import time
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -408,13 +409,19 @@ later = st.fixed_dictionaries(
 )
 
 
+@cache
+def forty(products):
+    """(clean, reasons) of forty plain tickets, made once for all examples."""
+    return preprocessed(products, plain(40))[:2]
+
+
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changes=st.lists(later, max_size=6), closed=st.integers(36, 900), state=st.sampled_from(["open", "closed"]))
 def test_what_happens_after_the_day_changes_nothing(tmp_path, changes, closed, state):
     tickets = plain(40)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NIGHTSHIFT_KEY", "secret")
-        clean, reasons, _ = preprocessed(tmp_path, tickets)
+        clean, reasons = forty(tmp_path)
         moved = [
             one | {"closed": NOON + pd.Timedelta(hours=closed), "lastupdate": NOON + pd.Timedelta(hours=closed), "state": state} for one in tickets
         ]

@@ -29,12 +29,12 @@ from nightshift.sources.ticket_tables import (
 
 STATES = {
     "open": [
-        *["open", "Open", "NEW", "pending reminder", "Pending-Close", "pending auto close+", "In Progress", "in_progress", "To Do", "stalled", "On Hold"],
+        *["open", "Open", "NEW", "pending reminder", "Pending-Close", "pending auto close+", "In Progress", "in_progress", "To Do", "On Hold"],
         *["Waiting for customer", "Awaiting user info", "re-opened", "Reopened", "Processing (assigned)", "In Bearbeitung", "wieder geöffnet"],
         *["en cours", "en attente", "abierto", "not resolved"],
     ],
     "closed": [
-        *["closed", " Closed", "Resolved", "Solved", "Done", "rejected", "Cancelled", "canceled", "closed successful", "Closed - Incomplete", "archived"],
+        *["closed", " Closed", "Resolved", "Solved", "Done", "rejected", "Cancelled", "canceled", "closed successful", "Closed - Incomplete"],
         *["Won't Fix", "Won\u2019t fix", "Erledigt", "gelöst", "Résolu", "clos", "cerrado", "Duplicate"],
     ],
     "deleted": ["deleted", "removed", "SPAM"],
@@ -240,7 +240,8 @@ def test_estimates_of_few_or_equal_values_are_numbers_or_missing():
     assert kaplan_meier_median([1, 2, 3], [True] * 3)[0] == 2
     assert kaplan_meier_median([5, 5], [False, False]) == (np.inf,) * 3
     assert kaplan_meier_median([0, 0], [True, True])[0] == 0
-    assert np.isnan(welch_ratio([1, 1], [2, 2])).all()
+    assert welch_ratio([0, 0], [np.log(0.5)] * 2)[0] == pytest.approx(2)
+    assert np.isnan(welch_ratio([1, 1], [2, 2])[1:]).all(), "no spread, no interval"
     assert np.isnan(welch_ratio([1], [2, 3])).all()
     ratio, low, high = welch_ratio(np.log([2.0, 2.1, 1.9]), np.log([1.0, 1.1, 0.9]))
     assert low < ratio < high
@@ -253,7 +254,7 @@ def test_estimates_of_few_or_equal_values_are_numbers_or_missing():
         ((900, True, 90, ["backlog"]), "ok", ""),
         ((0, False, 0, []), "too little history", "there is no ticket."),
         ((60, False, 0, []), "too little history", "the source gives no times of creation"),
-        ((1, True, 1, []), "too little history", "1 ticket of 1 week are too short a past; a test needs 34 weeks of memory"),
+        ((1, True, 1, []), "too little history", "a past of 1 week with 1 ticket is too short; a test needs 34 weeks of memory"),
     ],
 )
 def test_the_verdict_on_the_history_has_its_reason(known, verdict, reason):
