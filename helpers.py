@@ -3,9 +3,9 @@
     Paths                  where every product lives                     folders, resolve, atomic
     Clean                  what its schema says, and no name in it       check_schema, pseudonyms
     Features and encoders  category codes, scaling, sentence vectors     fit_categories, encode_inputs, scale_features, embed_texts
-    Windows                chunks, weekly series, what tells apart       chunk_batches, series_features, select_features
-    Models                 stored models behind one call                 load_skops, predict_quantiles, decision_values, assign_topics
-    Scores and thresholds  tests, p-values, limits, skill with interval  change_tests, judge_tests, p_values, score_limit, skill_interval
+    Windows                chunks, the week of a moment, what differs    chunk_batches, week_of, select_features
+    Models                 stored models behind one call                 load_skops, predict_quantiles, assign_topics
+    Scores and thresholds  tests, p-values, limits                       judge_tests, p_values, score_limit
     Plots                  one figure, one claim, saved and shown        show_figure
     Records                sentences, tables, metrics, findings          say, show_table, record_metrics, write_findings
 
@@ -32,7 +32,6 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from kernels import trailing_median
 from nightshift.figures import plain_text  # which turns off the parser of mathematical text
 from nightshift.tryout import output_root
 
@@ -303,68 +302,6 @@ def week_of(at):
     return (at.dt.floor("D") - pd.to_timedelta(at.dt.day_of_week, unit="D")).astype("datetime64[us, UTC]")
 
 
-def series_panel(clean):
-    """The weekly table as arrays: (series, weeks, panel), where panel maps a quantity to float (S, W), NaN outside a series' life.
-
-    clean : DataFrame site, vo, week, core_hours, wall_hours, cpu_hours, jobs; one row per week of life. series : DataFrame site, vo; after
-    the series themselves come the totals of each site (vo "") and of each VO (site "") that have at least two members.
-    """
-    values = ["core_hours", "wall_hours", "cpu_hours", "jobs"]
-    sums = [clean.set_index(["site", "vo", "week"])[values]]
-    for total, other in (("site", "vo"), ("vo", "site")):
-        members = clean.groupby(total)[other].transform("nunique")
-        rows = clean[members > 1].groupby([total, "week"], observed=True)[values].sum(min_count=1).reset_index()
-        sums.append(rows.assign(**{other: ""}).set_index(["site", "vo", "week"]))
-    table = pd.concat(sums)
-    weeks = pd.date_range(clean.week.min(), clean.week.max(), freq="7D") if len(clean) else pd.DatetimeIndex([], tz="UTC")
-    wide = table.unstack("week")
-    order = table.index.droplevel("week").drop_duplicates()
-    panel = {v: wide[v].reindex(index=order, columns=weeks).to_numpy(float) for v in values} if len(clean) else {v: np.empty((0, 0)) for v in values}
-    return order.to_frame(index=False), weeks, panel
-
-
-def series_features(panel):
-    """What each week of each series looks like beside its own past: {name: float (S, W)}, NaN where the past cannot say.
-
-    panel : as `series_panel` gives it. `level_8`, `level_26`, `jobs`, `job_length`, `cores_per_job`, `efficiency` are distances of logarithms from
-    the median of the 8 or 26 weeks before, in robust standard deviations, over active weeks only; `zero_level` is that of log(1 + core hours) with
-    the silent weeks (the robust z of the textbooks); `change` week over week, `season` against a year ago (last week, where that is unknown)
-    and `trend`, the median of 4 weeks less that of 26, are differences of logarithms; `share` of the last 26 weeks that were active, drawn
-    towards 0.3 as if 8 weeks of a new series were known; `silent_before`, `weeks_silent`, `age`, `weeks_known`, `weeks_active` weeks; `usual_jobs`
-    and `expected`, `low`, `high` (core hours, the latter two an 80% range) per active week. Only weeks before week t, and t, enter column t.
-    """
-    core, wall, n_weeks = panel["core_hours"], panel["wall_hours"], panel["core_hours"].shape[1]
-    active, alive, t = core > 0, np.isfinite(core), np.arange(core.shape[1])
-
-    def logged(x):
-        return np.log(np.where(active & (x > 0), x, np.nan))
-
-    def deviation(x, weeks=26):
-        median, mad, n = trailing_median(x, weeks)
-        spread = np.sqrt((n * mad**2 + 2 * 0.5**2) / (n + 2))      # short or constant histories: as if two weeks of spread 0.5 were known too
-        return np.where(n >= min(weeks / 2, 4), (x - median) / spread, np.nan), median, spread
-
-    before = np.maximum(t - 26, 0)
-    counts = [np.pad(np.cumsum(flags, axis=1), ((0, 0), (1, 0))) for flags in (alive, active)]
-    known, busy = (c[:, t] - c[:, before] for c in counts)
-    last = np.pad(np.maximum.accumulate(np.where(active, t, -1), axis=1), ((0, 0), (1, 0)), constant_values=-1)[:, :n_weeks]
-    silent_before = np.where(last >= 0, t - 1 - last, np.nan)
-    level_26, median, spread = deviation(logged(core))
-    jobs, median_jobs, _ = deviation(logged(panel["jobs"]))
-    zero = np.log1p(core)
-    year_ago = np.pad(zero, ((0, 0), (52, 0)), constant_values=np.nan)[:, :n_weeks]
-    week_ago = np.pad(zero, ((0, 0), (1, 0)), constant_values=np.nan)[:, :n_weeks]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = {"job_length": wall / panel["jobs"], "cores_per_job": core / wall, "efficiency": panel["cpu_hours"] / core}
-    return {"level_8": deviation(logged(core), 8)[0], "level_26": level_26, "zero_level": deviation(zero)[0],
-            "jobs": jobs, "usual_jobs": np.exp(median_jobs), **{name: deviation(logged(x))[0] for name, x in ratios.items()},
-            "change": zero - week_ago, "season": zero - np.where(np.isfinite(year_ago), year_ago, week_ago),
-            "trend": trailing_median(logged(core), 4)[0] - median, "share": np.where(alive, (busy + 8 * 0.3) / (known + 8), np.nan),
-            "silent_before": silent_before, "weeks_silent": np.where(active, 0, silent_before + 1), "age": counts[0][:, t].astype(float),
-            "active": np.where(alive, active, np.nan), "weeks_known": known.astype(float), "weeks_active": busy.astype(float),
-            "expected": np.exp(median), "low": np.exp(median - 1.2816 * spread), "high": np.exp(median + 1.2816 * spread)}
-
-
 def select_features(windows, features, false_discovery_rate):
     """Features that tell an anomaly from the healthy runs of the same application: DataFrame [feature, (app, anomaly)] of adjusted p-values.
 
@@ -516,70 +453,6 @@ def predict_quantiles(path, frame, numbers, codes, *, warmup=0, length=512, batc
     return np.sort(out, axis=1)
 
 
-def load_model(path):
-    """The Keras network (.keras) or scikit-learn model (.skops, see `load_skops`) stored at `path`."""
-    if path.suffix == ".skops":
-        return load_skops(path)
-    import keras
-
-    return keras.saving.load_model(path, compile=False)
-
-
-def feature_errors(model, x):
-    """What `model` cannot rebuild of x (n, F): float32 (n, F), squared errors; no row gives (0, F).
-
-    model : an autoencoder of Keras, or scikit-learn's PCA. A RobustScaler, alone or as the first step of a Pipeline, rebuilds nothing: its squared
-    errors are those of the median, in interquartile ranges.
-    """
-    if not len(x):
-        return np.zeros(x.shape, "float32")
-    if hasattr(model, "stateless_call"):
-        return (model.predict(x, batch_size=4096, verbose=0) - x) ** 2
-    if hasattr(model, "components_"):
-        return ((model.inverse_transform(model.transform(x)) - x) ** 2).astype("float32")
-    return (getattr(model, "steps", [("", model)])[0][1].transform(x) ** 2).astype("float32")
-
-
-def worst_error(errors, usual, worst):
-    """Logarithm of the mean of a lumisection's `worst` share of squared `errors` (n, F), in units of the `usual` one (F,) of each feature: (n,)."""
-    kept = max(1, round(worst * errors.shape[1]))
-    return np.log(np.sort(errors / np.asarray(usual), axis=1)[:, -kept:].mean(axis=1) + 1e-6)
-
-
-def own_scores(model, x):
-    """How strange x (n, F) is to a scikit-learn model with a score of its own: (n,), -score_samples.
-
-    That of a one-class SVM is a sum over its support vectors and grows with the rows fitted: it is taken per unit of their weights.
-    """
-    last = getattr(model, "steps", [("", model)])[-1][1]
-    return -model.score_samples(x) / (last.dual_coef_.sum() if hasattr(last, "dual_coef_") else 1.0)
-
-
-def decision_values(frame, told, folder):
-    """How strange the lumisections `frame` of one dataset are: float (n,), higher = stranger, 0 the median good one; NaN where a feature is missing.
-
-    told : what detector.json says of the dataset: file (below `folder`), scaling, centre, worst (see `worst_error`) and usual, the usual squared
-    error of each feature; null for a method with a score of its own (see `own_scores`).
-    """
-    x = scale_features(frame, told["scaling"])
-    known, out = np.isfinite(x).all(axis=1), np.full(len(x), np.nan)
-    if known.any():
-        model = load_model(folder / told["file"])
-        own = told["usual"] is None
-        out[known] = own_scores(model, x[known]) if own else worst_error(feature_errors(model, x[known]), told["usual"], told["worst"])
-        out[known] -= told["centre"]
-    return out
-
-
-def run_medians(rows, scaling):
-    """Medians of the measured lumisections of every run: DataFrame [run, "<dataset>: <feature>"], NaN where a run has none.
-
-    rows : the clean table of certification, scaling : {dataset: {feature: ...}}. What the classifier of whole runs reads.
-    """
-    of = {name: rows[(rows.dataset == name) & rows.measured].groupby("run")[list(scaled)].median() for name, scaled in scaling.items()}
-    return pd.concat([medians.add_prefix(f"{name}: ") for name, medians in of.items()], axis=1).sort_index()
-
-
 def assign_topics(vectors, topics):
     """The topic whose centroid is nearest to each ticket: (topic, object (n,); distance, float (n,), 1 - cosine, higher = stranger).
 
@@ -631,40 +504,6 @@ def p_values(scores, calibration, groups=None, calibration_groups=None, *, min_c
     return p
 
 
-FOREST_INPUTS = ["level_8", "level_26", "change", "trend", "weeks_silent", "jobs", "job_length", "cores_per_job", "efficiency"]
-
-
-def forest_inputs(features, rows):
-    """Inputs of the IsolationForest, float (n, 9): FOREST_INPUTS of the weeks `rows` (bool (S, W)); unknown is 0, the usual, and 8 the most."""
-    return np.column_stack([np.clip(np.nan_to_num(features[name][rows]), -8, 8) for name in FOREST_INPUTS])
-
-
-REGULAR = 0.68      # `share` of a series that was active in 21 of 26 weeks, or in 10 of 10
-
-
-def change_tests(features, rows, forest):
-    """One-sided statistics of the weeks `rows` (bool (S, W)): a frame with one column per kind of change, 0 where there is none.
-
-    features : as `series_features` gives them. A regular series that was active in the week before and now is not is `silent`, by how regular it was;
-    one that is back after four silent weeks or more is `returned`, by how regular it had been; `drop` and `surge` need both trailing levels to
-    agree, so that a slow drift is no alarm; `efficiency_drop`, `longer_jobs`, `more_jobs` are distances in robust standard deviations;
-    `unusual` is the IsolationForest's anomaly score (Liu, Ting & Zhou 2008). `robust_z` and `season` are the trivial baselines.
-    """
-    f = {name: np.nan_to_num(x[rows]) for name, x in features.items()}
-    active, steady = f["active"] > 0, np.isfinite(features["active"][rows]) & (features["silent_before"][rows] == 0)
-    agree = f["level_8"] * f["level_26"] > 0
-    level = np.sign(f["level_26"]) * np.minimum(np.abs(f["level_8"]), np.abs(f["level_26"])) * agree * steady
-    had_been = np.clip((f["weeks_active"] + 8 * 0.3) / (np.maximum(f["weeks_known"] - f["silent_before"], 0) + 8), 0, 1)
-    regular = f["share"] + 0.02 * f["usual_jobs"] / (f["usual_jobs"] + 10)      # of two equally regular series, few jobs end by chance
-    tests = {"silent": regular * (steady & ~active & (f["share"] > REGULAR)),
-             "returned": had_been * (active & (f["silent_before"] >= 4) & (had_been > REGULAR)),
-             "drop": -level, "surge": level, "efficiency_drop": -f["efficiency"] * steady, "longer_jobs": f["job_length"] * steady,
-             "more_jobs": np.minimum(f["jobs"], -f["job_length"]) * steady,
-             "unusual": -forest.score_samples(forest_inputs(features, rows)) if rows.any() else np.zeros(0),
-             "robust_z": np.abs(f["zero_level"]), "season": np.abs(f["season"])}
-    return pd.DataFrame({kind: np.maximum(x, 0) for kind, x in tests.items()})
-
-
 def judge_tests(tests, calibration, weights):
     """(score, p-value, name of the strongest test), each (n,), of items under several tests; no item gives empty arrays.
 
@@ -700,21 +539,6 @@ def score_limit(calibration, alarm_rate):
     """Limit above which a score has a p-value at or below `alarm_rate`; inf when there are too few calibration scores."""
     k = int(np.floor(alarm_rate * (len(calibration) + 1)))      # above the k-th highest there are at most k - 1
     return float(np.sort(calibration)[-k]) if k else float("inf")
-
-
-def skill_interval(model_loss, baseline_loss, time, *, rng, resamples=1000):
-    """(skill, low, high): 1 - mean model loss / mean baseline loss on the same rows, with a block bootstrap 95% interval.
-
-    time (n,) : datetimes of the rows. Rows of one stretch of six hours (of a twentieth of the whole span, if that is less) are drawn
-    together, since they share their luck (Kuensch 1989). ValueError when all rows fall into one stretch: there is no interval.
-    """
-    time = pd.DatetimeIndex(time)
-    stretch = min(pd.Timedelta("6h"), max((time.max() - time.min()) / 20, pd.Timedelta("1s")))
-    sums = pd.DataFrame({"model": np.asarray(model_loss), "baseline": np.asarray(baseline_loss)}).groupby((time - time.min()) // stretch).sum()
-    if len(sums) < 2:
-        raise ValueError("skill_interval: all rows fall into one stretch of time")
-    drawn = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=resamples) @ sums.to_numpy()
-    return float(1 - sums.model.sum() / sums.baseline.sum()), *map(float, np.quantile(1 - drawn[:, 0] / drawn[:, 1], [0.025, 0.975]))
 
 
 # ---------------------------------------------------------------------------------------------------------- Plots

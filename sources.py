@@ -1,17 +1,14 @@
-"""What lies outside: files, servers and certificates as their sources wrote them, into `data/raw`.
+"""What lies outside: files and servers as their sources wrote them, into `data/raw`.
 
     files      whatever matches a pattern, records, pages of CSV        read_files, read_records, read_csv_pages, read_optional
     servers    Elasticsearch and Slurm: retries, one-line errors        connect_elastic, ask_slurm
-    Golden     lumisections by run, as CMS writes them                  read_golden, write_golden, golden_ranges, in_ranges
     records    what did not parse, and how the source was               write_bad_lines, write_status
 
 Entry rule: that of helpers.py. What is particular to one source stays in the `1_extract` of its study.
 """
 
 import csv
-import gzip
 import hashlib
-import itertools
 import json
 import os
 import re
@@ -19,12 +16,14 @@ import subprocess
 import zlib
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from helpers import atomic, resolve, write_json
-from nightshift.sources.files import matching_files, no_file
+from nightshift.sources.elastic import connect_elastic as connect_elastic
+from nightshift.sources.files import LayoutError, matching_files, no_file, open_text
+from nightshift.sources.files import as_text as as_text  # these three until all call them there
+from nightshift.sources.files import read_records as read_records
 
 
 def read_files(pattern, read):
@@ -37,59 +36,34 @@ def read_files(pattern, read):
     for path in tqdm(files, desc="files", unit="file"):
         try:
             read(path)
+        except LayoutError as error:      # it was read, and is something else
+            raise LayoutError(f"{path}: {error}") from None
         except (OSError, EOFError, ValueError, RecursionError, zlib.error) as error:        # a damaged archive raises any of them
             raise ValueError(f"{path} cannot be read: {type(error).__name__}: {' '.join(str(error).split())[:300]}") from None
 
 
-def open_text(path):
-    """The text file `path`, plain or .gz, open for reading; bytes that are no UTF-8 become U+FFFD."""
-    return (gzip.open if str(path).endswith(".gz") else open)(path, "rt", encoding="utf-8", errors="replace")
-
-
-def read_records(path, chunk_rows=100_000):
-    """Yield (records, bad) from a JSON-lines or CSV file, plain or .gz, at most `chunk_rows` rows at a time.
-
-    records : list of dict. bad : list of (line number, reason, text) for lines that do not parse; an empty file yields nothing.
-    OSError, and its gzip kind for a damaged archive, pass through: a file that cannot be read is no empty file.
-    """
-    if ".csv" in Path(path).name:
-        for chunk in pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""], chunksize=chunk_rows):
-            yield chunk.astype(object).where(chunk.notna(), None).to_dict("records"), []
-        return
-    with open_text(path) as lines:
-        numbered = enumerate(lines, 1)
-        while chunk := list(itertools.islice(numbered, chunk_rows)):
-            records, bad = [], []
-            for number, line in chunk:
-                try:
-                    record = json.loads(line) if line.strip() else None
-                    records.append(record) if isinstance(record, dict) else bad.append((number, "no JSON object", line))
-                except (ValueError, RecursionError) as error:
-                    bad.append((number, str(error), line))
-            yield records, [b for b in bad if b[2].strip()]
-
-
-def read_csv_pages(path, bad_lines, *, prose=False):
+def read_csv_pages(path, bad_lines, *, prose=False, names=None, header=True):
     """(names of the columns, pages) of a CSV file, plain or .gz, separated by commas, semicolons or tabs; memory holds one page of 8 MB.
 
     A page is (number of its first row, Arrow table with every cell as text); rows count from 1 after the header. A row with too few or too many
     columns is left out, and added to the list `bad_lines` as (file, row, reason, text) after the last page; what the caller has added by then to
     that list is counted on over such rows. prose : cells are what people wrote: line breaks within quotes belong to them, and only an
-    empty cell is missing, no `NA` or `null`. ValueError of one line from the pages of a file that is not in UTF-8.
+    empty cell is missing, no `NA` or `null`. names : of the columns, separated by commas, where the file's first line (`header`: it is none of the
+    rows) does not name them. ValueError of one line from the pages of a file that is not in UTF-8.
     """
     import pyarrow as pa
     import pyarrow.csv as pa_csv
 
     with open_text(path) as lines:
-        header = next(lines, "").lstrip("\ufeff")
-    separator = max(",;\t", key=header.count)
-    names, skipped = [name.strip() for name in next(csv.reader([header], delimiter=separator), [])], []
+        first = next(lines, "").lstrip("\ufeff")
+    separator = "," if names else max(",;\t", key=first.count)
+    names, skipped = names or [name.strip() for name in next(csv.reader([first], delimiter=separator), [])], []
 
     def pages():
         first_row, known = 1, len(bad_lines)
         try:
             for batch in pa_csv.open_csv(
-                    path, pa_csv.ReadOptions(use_threads=False, block_size=2**23, column_names=names, skip_rows=1),
+                    path, pa_csv.ReadOptions(use_threads=False, block_size=2**23, column_names=names, skip_rows=int(header)),
                     pa_csv.ParseOptions(delimiter=separator, newlines_in_values=prose, invalid_row_handler=lambda row: skipped.append(row) or "skip"),
                     pa_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True,
                                           null_values=[""] if prose else None)):
@@ -99,64 +73,11 @@ def read_csv_pages(path, bad_lines, *, prose=False):
             if "UTF8" not in str(error):
                 raise
             raise ValueError("it is no text in UTF-8: save it as such") from None
-        for number in sorted(row.number - 1 for row in skipped):      # what was put aside moves all later rows on by one
+        for number in sorted(row.number - header for row in skipped):      # what was put aside moves all later rows on by one
             bad_lines[known:] = [(file, line + (line >= number), *more) for file, line, *more in bad_lines[known:]]
-        bad_lines.extend((path, row.number - 1, f"{row.actual_columns} columns, not {row.expected_columns}", row.text[:500]) for row in skipped)
+        bad_lines.extend((path, row.number - header, f"{row.actual_columns} columns, not {row.expected_columns}", row.text[:500]) for row in skipped)
 
     return names, pages()
-
-
-def as_text(value):
-    """The JSON `value` as the source wrote it; missing stays missing."""
-    return value if value is None or isinstance(value, str) else json.dumps(value)
-
-
-def connect_elastic(url, *, timeout_s, retry_wait_s):
-    """A function `ask` of the Elasticsearch at `url`: ask("search", index="x", ...) is the whole answer to that call of its client.
-
-    Login from ELASTIC_API_KEY, or ELASTIC_USER and ELASTIC_PASSWORD, else netrc; proxies are followed; certificates are always verified, by
-    ELASTIC_CA, else REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE, SSL_CERT_FILE. What may pass (time-outs, 429, 5xx, an answer of some shards only) is tried
-    six times, with waits of up to `retry_wait_s`. What is left is one line, TimeoutError or ConnectionError, or the client's NotFoundError.
-    """
-    import elasticsearch
-    import tenacity
-    from elastic_transport import RequestsHttpNode
-
-    host, env = url.split("://")[-1].split("@")[-1], os.environ
-    login = {"api_key": env["ELASTIC_API_KEY"]} if env.get("ELASTIC_API_KEY") else {}
-    if env.get("ELASTIC_USER"):
-        login = {"basic_auth": (env["ELASTIC_USER"], env.get("ELASTIC_PASSWORD", ""))}
-    trust = next((env[name] for name in ("ELASTIC_CA", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE") if env.get(name)), True)
-
-    class Node(RequestsHttpNode):       # the default one, of urllib3, reads no proxy from the environment
-        def __init__(self, config):
-            super().__init__(config)
-            settings = self.session.merge_environment_settings
-            self.session.merge_environment_settings = lambda *given: settings(*given) | {"verify": trust}      # else ELASTIC_CA comes last
-            self.session.auth = (lambda request: request) if login else None        # else a netrc entry replaces the login
-
-    client = elasticsearch.Elasticsearch(url, node_class=Node, request_timeout=timeout_s, max_retries=0, **login)
-
-    def ask(method, **request):
-        try:
-            answer = getattr(client, method)(**request)
-        except elasticsearch.NotFoundError:
-            raise
-        except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
-            status, kind = getattr(error, "status_code", 503), type(error).__name__
-            may_pass = kind != "TlsError" and (status == 429 or status >= 500)
-            line = f"{host} {'does not answer' if may_pass else 'refuses this'}: {kind}: {' '.join(str(error).split())[:200]}"
-            if kind == "TlsError":
-                line = f"the certificate of {host} is not trusted: name the file of its authority in ELASTIC_CA"
-            elif status in (401, 403):
-                line = f"{host} refuses these credentials ({status}): check ELASTIC_API_KEY, or ELASTIC_USER and ELASTIC_PASSWORD"
-            raise (TimeoutError if may_pass else ConnectionError)(line) from None
-        if answer.get("timed_out") or answer.get("_shards", {}).get("failed"):
-            raise TimeoutError(f"{host} answered for some of its shards only")
-        return answer
-
-    return tenacity.Retrying(retry=tenacity.retry_if_exception_type(TimeoutError), stop=tenacity.stop_after_attempt(6), reraise=True,
-                             wait=tenacity.wait_random_exponential(1.0, max=retry_wait_s)).wraps(ask)
 
 
 def ask_slurm(command, path, *, timeout_s, parameter):
@@ -176,68 +97,6 @@ def ask_slurm(command, path, *, timeout_s, parameter):
         raise TimeoutError(f"{name} gave no answer within {timeout_s:g} s: is slurmdbd up?") from None
     if done.returncode:
         raise ConnectionError(f"{name} failed ({done.returncode}): {' '.join(done.stderr.decode(errors='replace').split())[:300]}")
-
-
-def read_golden(path):
-    """The lumisections that the Golden or DCS-only JSON `path` names, {run: [[first, last], ...]}, by run; a glob reads several files as one.
-
-    ValueError, one line with the file and the run: no JSON object of runs, a run that is no integer from 1 to 2**31 - 1, a range that is no pair of
-    such integers, runs backwards or begins at or before the end of the one before it, a run that is named twice, in one file or in two.
-    FileNotFoundError when no file matches.
-    """
-    ranges = {}
-
-    def is_number(value):
-        return type(value) is int and 0 < value < 2**31      # True is an int, 3.0 none
-
-    def read(file):
-        named = json.loads(Path(file).read_bytes(), object_pairs_hook=tuple)      # a dict would keep the last of two equal runs in silence
-        if not isinstance(named, tuple):
-            raise ValueError('it holds no JSON object such as {"400123": [[1, 30]]}')
-        for name, pairs in named:
-            if not (name.isascii() and name.isdigit() and is_number(int(name))):
-                raise ValueError(f"run {name!r} is no positive integer")
-            if (run := int(name)) in ranges:
-                raise ValueError(f"run {run} is named twice")
-            if type(pairs) is not list:
-                raise ValueError(f"run {run} has no list of ranges but {str(pairs)[:80]}")
-            before = 0
-            for pair in pairs:
-                if not (type(pair) is list and len(pair) == 2 and all(map(is_number, pair))):
-                    raise ValueError(f"run {run}: {str(pair)[:80]} is no pair of positive integers")
-                if not before < pair[0] <= pair[1]:
-                    raise ValueError(f"run {run}: {pair} {'ends before it begins' if pair[1] < pair[0] else f'begins at or before {before}'}")
-                before = pair[1]
-            ranges[run] = pairs
-
-    read_files(path, read)
-    return dict(sorted(ranges.items()))
-
-
-def write_golden(ranges, path):
-    """Write {run: [[first, last], ...]} to `path` as Golden JSON, atomically: one run per line, by number."""
-    lines = (f'"{run}": {json.dumps(pairs)}' for run, pairs in sorted(ranges.items()))
-    with atomic(path) as temporary:
-        temporary.write_text("{" + ",\n ".join(lines) + "}\n", encoding="utf-8")
-
-
-def golden_ranges(frame):
-    """The lumisections of `frame` (integer columns run, lumisection; any order, duplicates count once) as {run: [[first, last], ...]}."""
-    each = np.unique(frame[["run", "lumisection"]].to_numpy("int64"), axis=0)      # (n, 2), sorted
-    ends = np.append(np.any(np.diff(each, axis=0) != [0, 1], axis=1), np.ones(len(each[:1]), bool))      # no row, no end
-    ranges = {}
-    for (run, first), last in zip(each[np.roll(ends, 1)].tolist(), each[ends, 1].tolist(), strict=True):
-        ranges.setdefault(run, []).append([first, last])
-    return ranges
-
-
-def in_ranges(frame, ranges):
-    """Whether each row of `frame` (integer columns run, lumisection) lies in `ranges`, as `read_golden` gives them: bool (n,)."""
-    each = np.array([(run, *pair) for run, pairs in sorted(ranges.items()) for pair in pairs], "int64").reshape(-1, 3)
-    first, last = each[:, 0] * 2**32 + each[:, 1], each[:, 0] * 2**32 + each[:, 2]      # one number for both: they stay below 2**31
-    key = frame.run.to_numpy("int64") * 2**32 + frame.lumisection.to_numpy("int64")
-    begun = np.searchsorted(first, key, side="right")
-    return (begun > 0) & (key <= np.append(-1, last)[begun])
 
 
 def read_optional(path, sample, columns):

@@ -294,7 +294,8 @@ class Night:
             page: [Path(path).stem for path in findings_of(study, page)] for page in pages_of(study)
         }
         window = read_json(self.root / "data/raw" / study / "status.json").get("window")
-        of_tonight = not isinstance(window, list) or window[-1:] == [str(self.day_of(study))]  # as publishing/studies.py has it
+        # as publishing/studies.py has it
+        of_tonight = not isinstance(window, list) or window[-1:] == [str(self.day_of(study))]
         ended = told_tonight(outcomes_of(self.report, study)) if of_tonight else []
         there = [name for step in tables if step in ended for name in tables[step]]
         return there, [name for step in tables if step not in ended for name in tables[step]]

@@ -1,6 +1,7 @@
 """Statistics that several studies use."""
 
 import numpy as np
+import pandas as pd
 
 
 def share_interval(n_hits, n, z=1.96):
@@ -24,3 +25,22 @@ def alarm_rate_sentence(stated, n_flagged, n):
     if high < stated:
         return f"{sentence}: less is flagged than stated, so weaker troubles may be missed."
     return f"{sentence}: as stated."
+
+
+def skill_interval(model_loss, baseline_loss, time, *, rng, resamples=1000, least=0.0):
+    """Skill of a model against a baseline with its 95% interval: (skill, low, high), 1 - mean model loss / mean baseline loss on the same rows.
+
+    time (n,) : datetimes of the rows. Those of one stretch of six hours (of a twentieth of the whole span, if that is less) are drawn
+    together in a block bootstrap, since they share their luck (Kuensch 1989). least : mean loss that the baseline counts with at
+    least, since a skill against no loss is no number. ValueError when all rows fall into one stretch: there is no interval.
+    """
+    time = pd.DatetimeIndex(time)
+    stretch = min(pd.Timedelta("6h"), max((time.max() - time.min()) / 20, pd.Timedelta("1s")))
+    losses = pd.DataFrame({"model": np.asarray(model_loss), "baseline": np.asarray(baseline_loss), "n": 1})
+    sums = losses.groupby((time - time.min()) // stretch).sum()
+    if len(sums) < 2:
+        raise ValueError("skill_interval: all rows fall into one stretch of time")
+    times_drawn = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=resamples)
+    drawn = np.vstack([np.ones(len(sums)), times_drawn]) @ sums.to_numpy()      # (1 + resamples, 3), first what was seen
+    skill = 1 - drawn[:, 0] / np.maximum(drawn[:, 1], least * drawn[:, 2])
+    return float(skill[0]), *map(float, np.quantile(skill[1:], [0.025, 0.975]))

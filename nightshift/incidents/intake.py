@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from helpers import FINDING_COLUMNS
+from nightshift.runs import read_run
 
 TEXTS = ["study", "kind", "entity", "site", "unit", "evidence", "figure", "impact_unit"]
 NUMBERS = ["score", "p_value", "observed", "expected", "impact"]
@@ -125,14 +126,9 @@ def read_verdicts(folder, studies):
     or "too little history"}."""
     verdicts = {}
     for study in studies:
-        try:
-            verdicts[study] = str(
-                json.loads((folder / study / "4_analyse.json").read_text(encoding="utf-8"))["values"][
-                    "verdict"
-                ]
-            )
-        except (OSError, ValueError, KeyError, TypeError):  # run by hand, or by a version that records none
-            continue
+        verdict = read_run(folder, study, "4_analyse")["values"].get("verdict")
+        if isinstance(verdict, str):  # none where it was run by hand, or by a version that records none
+            verdicts[study] = verdict
     return verdicts
 
 
@@ -152,10 +148,11 @@ def unknown_studies(nights, missing, statuses, verdicts, damaged):
     what cannot be read}.
     """
     unknown = dict.fromkeys(missing, "no findings of tonight")
+    expected = {*nights, *missing}
     unknown |= {
         study: status["state"]
         for study, status in statuses.items()
-        if study in nights and status["state"] in ("stale", "empty", "failed")
+        if study in expected and status["state"] in ("stale", "empty", "failed")
     }
     unknown |= {
         study: HISTORY for study, verdict in verdicts.items() if study in nights and verdict == HISTORY

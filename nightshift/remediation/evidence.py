@@ -16,6 +16,7 @@ ERRORS = {
         r"perfsonar[^;]{0,60}?\bloss\D{0,20}0+(?:[.,]0+)? ?%",
     ],
     "packet loss": [
+        r"perfsonar saw a throughput",
         r"packets? loss(?:es)?",
         r"packets? (?:were |was )?lost",
         r"retransmi\w+",
@@ -167,6 +168,8 @@ def errors_named(text):
         if match := pattern.search(rest):
             found[name] = match[0]
             rest = pattern.sub(" ; ", rest)
+    if len(found) > 1:
+        found.pop("clean probes", None)  # that the network is well says where to look only while nothing else does
     return found
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
-from conftest import ACCOUNTING_FIELDS, GRACC_RECORD, REAL_DATA, from_notebook, refused, run_here
+from conftest import ACCOUNTING_FIELDS, GRACC_RECORD, REAL_DATA, from_notebook, refused, run_cells, run_here
 
 import helpers
 import sources
@@ -61,7 +61,8 @@ def test_every_record_that_is_not_used_has_its_reason(tmp_path):
         "no site": [{"SiteName": None}, {"SiteName": "  "}],
         "no VO": [{"VOName": None}],
         "time without zone (parameter time_zone)": [{"EndTime": "2026-01-31 10:00:00"}, {"EndTime": "2026-01-31"}],
-        "missing or unreadable time": [{"EndTime": None}, {"EndTime": "yesterday"}, {"EndTime": "2026-02-30T10:00:00Z"}],
+        "no time": [{"EndTime": None}],
+        "time that cannot be read": [{"EndTime": "yesterday"}, {"EndTime": "2026-02-30T10:00:00Z"}],
         "after the window": [{"EndTime": "2026-02-02T00:00:00Z"}, {"EndTime": "2026-02-01T23:30:00-05"}],
         "missing or unreadable core hours": [
             {"CoreHours": "many", "WallDuration": "long"},
@@ -77,6 +78,9 @@ def test_every_record_that_is_not_used_has_its_reason(tmp_path):
         GOOD | {"RecordId": "r1", "CoreHours": "-7"},  # a spoilt copy does not displace the good one
         GOOD | {"RecordId": "r1"},
         GOOD | {"RecordId": "r1"},
+        GOOD | {"RecordId": "r1", "CoreHours": "10", "CpuDuration": None},  # made again: this one counts
+        GOOD | {"RecordId": "r1"},  # what it replaced, once more
+        GOOD | {"RecordId": "r1", "ProbeName": "another", "CoreHours": "2.5", "CpuDuration": None},  # what differs in more than amounts is another record
         GOOD,  # without identity, nothing is a copy
         GOOD,
         GOOD | {"RecordId": "r2", "CoreHours": None, "Processors": "8", "CpuDuration": "odd", "EndTime": "2026-01-31T12:00:00+02"},
@@ -84,8 +88,12 @@ def test_every_record_that_is_not_used_has_its_reason(tmp_path):
     ]
     clean, rejected, page = preprocessed(tmp_path, records)
     counts = {reason: len(changes) for reason, changes in bad.items()}
-    assert rejected.rejected_because.value_counts().to_dict() == counts | {"negative amount": 4, "same record again": 1}
-    assert rejected.set_index("RecordId").EndTime["missing or unreadable time1"] == "yesterday"  # as the source gave it
+    assert rejected.rejected_because.value_counts().to_dict() == counts | {
+        "negative amount": 4,
+        "same record again": 2,
+        "replaced by a later record with other amounts": 1,
+    }
+    assert rejected.set_index("RecordId").EndTime["time that cannot be read0"] == "yesterday"  # as the source gave it
     assert clean.core_hours.tolist() == pytest.approx([12.5, 4 * 12.5 + 100])
     assert clean.jobs.tolist() == [3, 15]
     assert clean.cpu_hours[1] == pytest.approx(4 * 40000 / 3600 * (4 * 12.5 + 100) / (4 * 12.5))  # what is not known is as efficient
@@ -109,7 +117,7 @@ def test_times_without_zone_are_those_of_the_given_zone_and_a_skipped_hour_is_no
     whole = [GOOD | {"EndTime": "2025-03-24T10:00:00Z"}, GOOD | {"EndTime": "2026-02-01T10:00:00Z"}]
     records = whole + [GOOD | {"VOName": f"vo{i}", "EndTime": at} for i, at in enumerate(times)]
     clean, rejected, _ = preprocessed(tmp_path, records, time_zone="Europe/Berlin")
-    assert rejected.rejected_because.tolist() == ["missing or unreadable time"] * 3
+    assert rejected.rejected_because.tolist() == ["time that cannot be read"] * 3
     assert set(rejected.EndTime) == {at for at, monday in times.items() if not monday}
     first = clean[clean.core_hours > 0].groupby("vo").week.min().dt.strftime("%Y-%m-%d").to_dict()
     assert first == {"atlas": "2025-03-24"} | {f"vo{i}": monday for i, monday in enumerate(times.values()) if monday}
@@ -290,7 +298,7 @@ def test_metrics_keep_their_contract_and_follow_from_the_injected_troubles(chain
     metrics, models = chain.metrics, {m["name"]: m for m in chain.metrics["models"]}
     assert {"study", "day", "git", "models", "threshold", "features", "weights", "seed", "training_window"} <= set(metrics)
     assert (metrics["study"], metrics["day"]) == ("accounting", SUNDAY)
-    assert metrics["training_window"] == [str(MONDAYS[-55].date()), str(MONDAYS[-4].date())]
+    assert metrics["training_window"] == [str(MONDAYS[8].date()), str(MONDAYS[-4].date())]  # all but the first eight weeks
     assert set(models) == {"combined", "isolation_forest", "robust_z", "seasonal_naive", "method_2021"}
     assert all(set(m) == MODEL_KEYS for m in models.values())
     assert [name for name, m in models.items() if m["in_use"]] == ["combined"]
@@ -300,9 +308,11 @@ def test_metrics_keep_their_contract_and_follow_from_the_injected_troubles(chain
     for name, m in models.items():
         assert m["model"] == pytest.approx(recall[name])
         assert m["baseline"] == pytest.approx(recall[["robust_z", "seasonal_naive"]].max())
-        assert m["skill"] == pytest.approx((m["model"] - m["baseline"]) / (1 - m["baseline"]))
+        better = m["model"] - m["baseline"]
+        assert m["skill"] == pytest.approx(better / (1 - m["baseline"] if better >= 0 else m["baseline"]))
+        assert -1 <= m["skill_low"] <= 1
         assert m["skill_low"] <= m["skill"] <= m["skill_high"]
-        assert (m["n_train"], m["n_test"], m["alarm_rate_stated"]) == (44 * 52, len(injected) // 5, 0.01)
+        assert (m["n_train"], m["n_test"], m["alarm_rate_stated"]) == (44 * 59 - 2, len(injected) // 5, 0.01)  # two series began a week late
     assert models["combined"]["model"] > 0.8
     assert "**combined scores the night**" in chain.trained
 
@@ -311,7 +321,7 @@ def test_the_stored_forest_holds_types_of_its_libraries_only(chain):
     types = skops.io.get_untrusted_types(file=chain.paths.models / "forest.skops")
     assert [t for t in types if not t.startswith(("sklearn.", "numpy.", "scipy."))] == []
     calibration = pd.read_parquet(chain.paths.models / "calibration.parquet")
-    assert len(calibration) == 44 * 52
+    assert len(calibration) == 44 * 59 - 2
     assert calibration.week.max() < chain.scores.week.min()
     assert not calibration.duplicated(["site", "vo", "week"]).any()
 
@@ -329,7 +339,7 @@ def test_what_is_muted_is_set_aside_for_its_time_and_what_is_important_comes_fir
     mute = [
         {"site": "s0", "vo": "V0", "reason": "retired & gone", "until": "2026-02-01"},
         {"vo": "V3", "reason": "summer school", "until": "2026-01-31"},
-        {"site": "S4", "vo": "V3", "reason": "meets nothing", "until": "2027-01-01"},
+        {"site": "S4", "vo": "nobody", "reason": "meets nothing", "until": "2027-01-01"},
     ]
     importance = {"v2": 1000, "nobody": 2}
     page = step("4_analyse", products, alarm_rate=0.01, mute=mute, importance=importance)
@@ -337,8 +347,10 @@ def test_what_is_muted_is_set_aside_for_its_time_and_what_is_important_comes_fir
     assert set(findings.entity) == set(chain.findings.entity) - {"V0 at S0"}
     assert findings.entity[0] == "V2 at S4" != chain.findings.entity[0]
     assert "retired &amp; gone" in page
-    assert "Muted findings: 1, by 3 muting rules, of which 1 have run out: summer school." in page
-    assert "No site or VO is called nobody (parameters mute, importance)." in html.unescape(page)
+    assert "Muted findings: 1, by 3 muting rules, of which 1 has run out: summer school." in page
+    for line in ("importance: no site and no VO of the accounting is called nobody.",
+                 "The muting rule for nobody at S4 (meets nothing) fits no series of the accounting."):
+        assert f"**Warning:** {line}" in html.unescape(page)
 
 
 @pytest.mark.parametrize(
@@ -351,7 +363,8 @@ def test_what_is_muted_is_set_aside_for_its_time_and_what_is_important_comes_fir
         ({"site": "S0", "reason": " ", "until": "2026-03-31"}, "a reason in words"),
         ({"site": "S0", "reason": "x", "until": "soon"}, "a date such as"),
         ({"site": "S0", "reason": "x", "until": "03/04/2026"}, "a date such as"),  # March or April?
-        ({"site": "S0", "reason": "x", "until": "2026-03-31", "who": "me"}, "nothing else"),
+        ({"site": "S0", "reason": "x", "until": "2026-03-31", "who": "me"}, "has who; it may have site, vo, reason and until"),
+        ({"vo": False, "reason": "x", "until": "2026-03-31"}, "nothing else"),  # a VO called no, without quotes
     ],
 )
 def test_a_muting_rule_that_cannot_be_understood_is_one_line(rule, lacks):
@@ -385,7 +398,7 @@ def test_a_worse_detector_does_not_replace_the_stored_one_and_an_equal_one_does(
     products, paths = copy_of(chain, tmp_path)
     kept = ["detector.json", "forest.skops", "calibration.parquet"]
     before = [(paths.models / name).read_bytes() for name in kept]
-    step("3_train", products, **SMALL | {"day": "2026-02-02", "silence_weight": 1e-9})  # hardly sees silence
+    step("3_train", products, **SMALL | {"day": "2026-02-02", "train_weeks": 8})  # too few weeks to make anything but silence significant
     assert [(paths.models / name).read_bytes() for name in kept] == before
     metrics = json.loads((paths.models / "metrics.json").read_text())
     assert metrics["day"] == "2026-02-02"  # trained, so that tomorrow need not
@@ -399,13 +412,30 @@ def test_a_worse_detector_does_not_replace_the_stored_one_and_an_equal_one_does(
     assert [m["model"] for m in metrics["models"]] == [m["model"] for m in chain.metrics["models"]]  # the same seed, the same figures
 
 
-def test_too_short_a_past_is_one_line_and_no_model(chain, tmp_path):
+def test_too_short_a_past_is_said_before_nothing_unusual(chain, tmp_path):
+    products, paths = copy_of(chain, tmp_path)
     clean = pd.read_parquet(chain.paths.clean)
-    paths = helpers.folders("accounting", tmp_path)
-    helpers.write_parquet(clean[clean.week >= MONDAYS[-12]], paths.clean)
-    line = refused(step, "3_train", tmp_path, alarm_rate=0.01)
-    assert line == "44 ordinary series-weeks before 2026-02-01: an alarm rate of 1.00% needs 100, so a longer past or a higher rate"
-    assert not paths.models.exists()
+    helpers.write_parquet(clean[(clean.week >= MONDAYS[-14]) & (clean.site == "S0")], paths.clean)
+    shutil.rmtree(paths.models)
+    step("3_train", products, **SMALL)
+    names, page = run_cells("accounting/4_analyse.ipynb", products, day=SUNDAY, alarm_rate=0.01)
+    assert names["RECORDED"]["verdict"] == "too little history"
+    reason = names["RECORDED"]["verdict_reason"]
+    assert reason == (
+        "No change of a single series can be found: 15 ordinary series-weeks of 5 series give no rank below 0.062 at an alarm rate of 1.00%, "
+        "and no series was active in each of 30 weeks or more; the silence of a series that is always active needs about 33 weeks of history, "
+        "other changes need 71."
+    )
+    assert page.startswith("**Too little history to find anything in 3 weeks up to that of 26 Jan 2026.**")
+    assert html.escape(reason[:60]) in page
+    assert "Nothing unusual" not in page
+
+
+@pytest.mark.parametrize(("step_name", "wrong"), [("3_train", {"alarm_rate": 2}), ("4_analyse", {"alarm_rate": -1}),
+                                                  ("4_analyse", {"false_discovery_rate": float("nan")}), ("3_train", {"silence_weight": 1.0})])  # fmt: skip
+def test_a_rate_out_of_range_is_one_line(chain, step_name, wrong):
+    [(name, value)] = wrong.items()
+    assert refused(step, step_name, chain.products, **wrong) == f"{name} is {value}: it must lie between 0 and 1"
 
 
 # --------------------------------------------------------------------------------------------------------- a real log

@@ -7,9 +7,7 @@ import shutil
 
 import pandas as pd
 import pytest
-from conftest import ACCOUNTING_FIELDS, GRACC_RECORD, REAL_DATA, from_notebook, refused, run_here
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from conftest import ACCOUNTING_FIELDS, GRACC_RECORD, REAL_DATA, refused, run_here
 
 NOTEBOOK = "accounting/1_extract.ipynb"
 SWF_HEADER = "; Version: 2.2\n;   UnixStartTime: 1769817600\n"  # 2026-01-31 00:00 UTC
@@ -51,7 +49,11 @@ def test_every_form_of_gracc_file_gives_the_same_rows(tmp_path):
     write_lines(tmp_path / "a.jsonl", records)
     write_lines(tmp_path / "b.json.gz", [{"_id": f"id-{r['VOName']}", "_index": "gracc", "_source": r} for r in records])
     pd.DataFrame(records).to_csv(tmp_path / "c.csv.gz", index=False)
-    tables = [extracted(tmp_path / name[0], tmp_path / name)[0] for name in ("a.jsonl", "b.json.gz", "c.csv.gz")]
+    write(tmp_path / "d.json", json.dumps(records, indent=1))
+    write(tmp_path / "e.json", json.dumps([{"data": r} for r in records]))
+    write(tmp_path / "f.txt", pd.DataFrame(records).to_csv(index=False, sep=";"))
+    files = ("a.jsonl", "b.json.gz", "c.csv.gz", "d.json", "e.json", "f.txt")
+    tables = [extracted(tmp_path / name[0], tmp_path / name)[0] for name in files]
     for table in tables:
         assert table[list(GRACC_RECORD)].to_dict("records") == [{name: str(value) for name, value in r.items()} for r in records]
     assert tables[1].RecordId.tolist() == ["id-atlas", "id-cms"]
@@ -137,7 +139,7 @@ def test_saved_sacct_becomes_core_hours_of_the_account(tmp_path):
         "",
     ]
     table, status, page = extracted(tmp_path, write(tmp_path / "jobs.txt.gz", "\n".join(lines)))
-    assert table.RecordId.tolist() == ["toy/12", "toy/13_7", "toy/20", "toy/17"]
+    assert table.RecordId.tolist() == ["toy/12/1769853600", "toy/13_7/2026-01-31T10:00:00", "toy/20/1769853600", "toy/17/1769853600"]
     assert table.EndTime.tolist() == ["2026-01-31T10:00:00Z", "2026-01-31T10:00:00", *["2026-01-31T10:00:00Z"] * 2]
     assert table.VOName.fillna("none").tolist() == ["atlas", "cms", "cms", "none"]
     assert table.CoreHours.astype(float).tolist() == pytest.approx([4, 120 / 3600, 0, 60 / 3600])
@@ -168,13 +170,16 @@ def test_a_glob_may_mix_formats_and_empty_files(tmp_path):
         (
             "x.jsonl",
             json.dumps({k: v for k, v in GRACC_RECORD.items() if k != "SiteName"}),
-            "x.jsonl cannot be read: ValueError: it has no SiteName;",
+            "x.jsonl: it has no SiteName; it has EndTime, VOName, ProbeName,",
         ),
-        ("x.csv", "EndTime,SiteName,CoreHours\n2026-01-31,A,1\n", "x.csv cannot be read: ValueError: it has no VOName;"),
-        ("x.json", json.dumps([GRACC_RECORD], indent=1), "no line of it is a JSON object"),
-        ("x.txt", SACCT.replace("|TotalCPU", "") + "\n", "x.txt cannot be read: ValueError: it has no TotalCPU;"),
+        ("x.csv", "EndTime,SiteName,CoreHours\n2026-01-31,A,1\n", "x.csv: it has no VOName; it has EndTime, SiteName, CoreHours; needed are EndTime,"),
+        ("x.json", "[1, 2]", "x.json: none of its 2 lines is a JSON object"),
+        ("x.jsonl", json.dumps(GRACC_RECORD | {"EndTime": "week 5"}), "x.jsonl: none of its times can be read, such as EndTime 'week 5'; needed is ISO 8601"),
+        ("x.txt", SACCT.replace("|TotalCPU", "") + "\n", "x.txt: it has no TotalCPU; it has JobID, Cluster, Account, State, End,"),
+        ("x.txt", "12|toy|atlas|COMPLETED|5\n", "x.txt: it has no header, and its first line '12|toy|atlas|COMPLETED|5' is not of the 11 or 9"),
+        ("x.txt", "JobID           Cluster    Account      State\n------- ----- -----\n", "x.txt: it is sacct's table for people"),
         ("x.swf", "; Version: 2\n1 0 60 3600 4 1800 -1 4 -1 -1 1 7 1 -1 1 -1 -1 -1\n", "its header has no UnixStartTime"),
-        ("x.txt", "Dear reader,\nnothing.\n", "x.txt cannot be read: ValueError: it is neither GRACC records (JSON lines or .csv), nor sacct"),
+        ("x.txt", "Dear reader,\nnothing.\n", "x.txt: it begins 'Dear reader,' and is neither GRACC records (JSON or a table with EndTime, "),
         ("x.jsonl.gz", gzip.compress(b"".join(b'{"a": %d}\n' % i for i in range(9999)), mtime=0)[:-900], "x.jsonl.gz cannot be read: EOFError"),
         ("x.swf.gz", b"no archive", "x.swf.gz cannot be read: BadGzipFile"),
     ],
@@ -211,7 +216,7 @@ def test_a_job_that_runs_through_several_weeks_comes_once(tmp_path, monkeypatch)
     write(tmp_path / "all.txt", "\n".join(lines) + "\n")
     only_program(tmp_path / "bin", monkeypatch, f"#!/bin/sh\nexec cat {tmp_path}/all.txt\n")
     table, _, page = extracted(tmp_path, "sacct")
-    assert table.RecordId.tolist() == ["toy/2", "toy/1"]
+    assert table.RecordId.tolist() == ["toy/2/1769385599", "toy/1/1769385600"]
     assert table.EndTime.tolist() == ["2026-01-25T23:59:59Z", "2026-01-26T00:00:00Z"]
     assert "1 jobs that have not ended" in page
 
@@ -243,20 +248,6 @@ def test_a_hostile_name_stays_a_name(tmp_path):
     table, _, page = extracted(tmp_path, write_lines(tmp_path / "a.jsonl", [GRACC_RECORD | {"SiteName": hostile}]))
     assert table.SiteName[0] == hostile
     assert "<script>" not in page
-
-
-@settings(deadline=None)
-@given(st.integers(0, 40), st.integers(0, 23), st.integers(0, 59), st.integers(0, 59), st.integers(0, 999))
-def test_cpu_times_of_sacct_read_back_as_they_were(days, hours, minutes, seconds, ms):
-    cpu_seconds = from_notebook(NOTEBOOK, "cpu_seconds", window=[None, None])
-    whole = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
-    assert cpu_seconds((f"{days}-" if days else "") + f"{hours:02d}:{minutes:02d}:{seconds:02d}") == str(whole)
-    assert float(cpu_seconds(f"{minutes:02d}:{seconds:02d}.{ms:03d}")) == pytest.approx(minutes * 60 + seconds + ms / 1000)
-
-
-@pytest.mark.parametrize(("text", "seconds"), [("", None), ("INVALID", "INVALID"), ("1-02:03", "1-02:03"), ("00:00.004", "0.004")])
-def test_a_cpu_time_that_is_none_is_passed_on(text, seconds):
-    assert from_notebook(NOTEBOOK, "cpu_seconds", window=[None, None])(text) == seconds
 
 
 def test_real_logs_are_read_whole(tmp_path):

@@ -9,12 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
-from conftest import from_notebook, refused, run_here
+from conftest import from_notebook, refused, run_cells, run_here
+from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 import helpers
 import sources
+from nightshift.detectors import certification
+from nightshift.sources.golden import read_golden, write_golden
 
 NOTEBOOK, DAY, LS = "certification/4_analyse.ipynb", "2026-01-31", 20
 SETS = {"ZeroBias": ["a", "b"], "JetHT": ["b", "c"]}  # each histogram has two numbers here: q50 and rms
@@ -53,23 +56,33 @@ def blank(clean, where):
     clean.loc[where, [f for f in clean if "|" in f]] = np.nan
 
 
-def write_models(products, clean, weights, **more):
-    """What 3_train would leave: networks that rebuild 0.5 always, so that the decision value is the logarithm of the mean of z squared."""
-    import keras
+def halves(path, n_features):
+    """Store a model that rebuilds 0.5 always: a network (.keras), or principal components of length zero (.skops), which take no time to load."""
+    if path.suffix == ".skops":
+        pca = PCA(1).fit(np.random.default_rng(0).random((9, n_features)))
+        pca.components_, pca.mean_ = np.zeros((1, n_features)), np.full(n_features, 0.5)
+        skops.io.dump(pca, path)
+    else:
+        import keras
 
+        given = keras.Input((n_features,))
+        half = keras.layers.Dense(n_features, kernel_initializer="zeros", bias_initializer=keras.initializers.Constant(0.5))(given)
+        keras.Model(given, half).save(path)
+
+
+def write_models(products, clean, weights, suffix="skops", **more):
+    """What 3_train would leave: models that rebuild 0.5 always, so that the decision value is the logarithm of the mean of z squared."""
     models = helpers.folders("certification", products).models
     models.mkdir(parents=True)
     datasets, folds = {}, None
     for name, scaled in weights.items():
         features = [f for f in clean if "|" in f and clean.loc[clean.dataset == name, f].notna().any()]
-        given = keras.Input((len(features),))
-        half = keras.layers.Dense(len(features), kernel_initializer="zeros", bias_initializer=keras.initializers.Constant(0.5))(given)
-        keras.Model(given, half).save(models / f"{name}.keras")
-        told = {"model": "vanilla autoencoder", "file": f"{name}.keras", "scaling": {f: {"min": 0.0, "max": 1.0} for f in features}}
+        halves(models / f"{name}.{suffix}", len(features))
+        told = {"model": "vanilla autoencoder", "file": f"{name}.{suffix}", "scaling": {f: {"min": 0.0, "max": 1.0} for f in features}}
         told |= {"auc_expert": 0.9, "auc_trivial": 0.9, "inverted": not scaled, "centre": 0.0, "worst": 1.0, "usual": [0.01] * len(features)}
         datasets[name] = told
         own = clean[(clean.dataset == name) & clean.run.isin(LEARNED)]
-        values = own[["run", "lumisection", "label"]].assign(**{name: helpers.decision_values(own, told, models)})
+        values = own[["run", "lumisection", "label"]].assign(**{name: certification.decision_values(own, told, models)})
         folds = values if folds is None else folds.merge(values, how="outer")
     in_use = {name: share for name, share in weights.items() if share}
     detector = {"datasets": datasets, "weights": in_use, "learned_runs": list(LEARNED), "alarm_rate": 0.01, "runs": None} | more
@@ -126,18 +139,20 @@ def write_study(products, clean=None, weights=None, **more):
 
 def analysed(products, **parameters):
     """The page as text, scores by (run, lumisection), findings by entity, our Golden JSON (None: there is none) and the difference."""
-    page = html.unescape(run_here(NOTEBOOK, products, **({"day": DAY, "resamples": 50} | parameters)))
+    names, page = run_cells(NOTEBOOK, products, **({"day": DAY, "resamples": 50} | parameters))
+    page = html.unescape(page)
     paths = helpers.folders("certification", products)
     findings, scores = pd.read_parquet(paths.findings), pd.read_parquet(paths.scores)
     assert list(findings.columns) == helpers.FINDING_COLUMNS
     assert list(scores.columns) == COLUMNS
     assert np.isfinite(scores.score).all()
     golden = paths.scores.with_name("certification_golden.json")
-    ours = sources.read_golden(golden) if golden.exists() else None
+    ours = read_golden(golden) if golden.exists() else None
     difference = pd.read_parquet(paths.scores.with_name("certification_diff.parquet"))
     scores = scores.set_index(["run", "lumisection"])
     of = {f.entity: f for f in findings.itertuples()}
-    return SimpleNamespace(page=page, scores=scores, findings=findings, of=of, golden=ours, difference=difference, paths=paths)
+    tables = {"scores": scores, "findings": findings, "of": of, "golden": ours, "difference": difference}
+    return SimpleNamespace(page=page, paths=paths, recorded=names["RECORDED"], **tables)
 
 
 TRUTH = [("dead_sector", 3, "run 102: 5-13: a"), ("shifted_scale", 2, "run 103: 1-20: b, unlisted"), ("noisy_channel", 1, "run 108: 2-9: a")]
@@ -147,7 +162,7 @@ TRUTH = [("dead_sector", 3, "run 102: 5-13: a"), ("shifted_scale", 2, "run 103: 
 def night(tmp_path_factory):
     """One analysis, with known failures: one found and rightly named, one half named, one without a trace."""
     products = tmp_path_factory.mktemp("certification")
-    write_study(products)
+    write_study(products, suffix="keras")
     known = pd.DataFrame(TRUTH, columns=["kind", "strength", "entity"]).assign(incident=[1, 2, 3], start=BEGIN, end=BEGIN, site="")
     other = known.head(1).assign(kind="slow", entity="some link", strength=np.nan)  # of another study
     pd.concat([known, other]).to_csv(products / "truth.csv", index=False)
@@ -174,6 +189,7 @@ def test_verdicts_and_the_golden_json_are_those_worked_out_by_hand(night):
     assert list(verdict[104])[:2] == ["dcs", "dcs"]
     assert (verdict[104, LS], verdict[105, 7], verdict[107, 4]) == ("undecided", "grey", "good")
     assert night.golden == GOLDEN
+    assert night.recorded == {"verdict": "ok", "warnings": []}
 
 
 def test_thresholds_are_the_stated_rate_and_the_strangest_good_one(night):
@@ -285,8 +301,8 @@ def test_known_failures_are_counted_by_kind_and_strength(night):
     assert cells(night.page, "strong", "dead sector", "1", "1", "9", "78%")
     assert cells(night.page, "medium", "shifted scale", "1", "1", "20", "100%")
     assert cells(night.page, "weak", "noisy channel", "1", "0", "8", "0%")
-    assert "99.27% (" in night.page  # 136 of 137: 200 less 9, 20, 3, 3 and 20 of runs 102, 103, 104, 106 and 107, and 8 of the weak failure
-    assert "of 137 unseen good lumisections are kept by the first threshold" in night.page
+    kept = "**99.27% of 137 unseen good lumisections are kept by the first threshold. Stated alarm rate 1.00%, observed 0.73% ("
+    assert kept in night.page  # 136 of 137: 200 less 9, 20, 3, 3 and 20 of runs 102, 103, 104, 106 and 107, and 8 of the weak failure
 
 
 def test_whole_bad_runs_and_isolated_lumisections_are_told_apart(night):
@@ -298,7 +314,7 @@ def test_without_any_model_in_use_nothing_is_certified(tmp_path):
     write_study(tmp_path, weights=dict.fromkeys(SETS, 0))
     paths = helpers.folders("certification", tmp_path)
     paths.scores.parent.mkdir(parents=True)
-    sources.write_golden({101: [[1, 20]]}, paths.scores.with_name("certification_golden.json"))  # of an earlier night
+    write_golden({101: [[1, 20]]}, paths.scores.with_name("certification_golden.json"))  # of an earlier night
     night = analysed(tmp_path)
     assert night.page.startswith(
         "**No certification: bad lumisections look more usual than good ones in every dataset (AUC below 0.5).** No Golden JSON"
@@ -343,9 +359,41 @@ def test_labels_of_the_judged_runs_have_a_veto(tmp_path):
 def test_too_few_good_lumisections_for_the_stated_rate_are_refused(tmp_path):
     write_study(tmp_path)
     night = analysed(tmp_path, alarm_rate=0.001)
-    assert night.page.startswith("**No certification: 800 good lumisections cannot tell a share of 0.10%.**")
+    reason = "800 good lumisections cannot tell a share of 0.10%, which takes 999"
+    assert night.page.startswith(f"**No certification: {reason}.**")
+    assert night.recorded["verdict"] == "too little history"
+    assert night.recorded["verdict_reason"] == f"No lumisection could be certified: {reason}."
     assert night.golden is None
     assert not night.scores.flagged.any()
+
+
+def test_a_night_on_which_not_even_a_bad_run_could_be_found_says_so_and_not_that_it_is_quiet(tmp_path):
+    write_study(tmp_path)
+    night = analysed(tmp_path, false_discovery_rate=0.01, truth=str(write_truth(tmp_path, "run 999: 1-2: a")))
+    reason = "Even a wholly bad run among the 10 judged runs could not be found: 800 good lumisections in the calibration"
+    reason += ", where at least 999 are needed"
+    assert night.page.startswith(f"**{reason}.**")
+    assert (night.recorded["verdict"], night.recorded["verdict_reason"]) == ("too little history", f"{reason}.")
+    assert len(night.findings) == 0
+    assert night.recorded["warnings"] == [f"truth names no failure in the 10 judged runs: {tmp_path / 'truth.csv'}"]
+    assert "Resolution: in a run of 20 lumisections it takes 25 flagged ones" in night.page
+
+
+def write_truth(products, entity):
+    row = {"incident": [1], "kind": "dead_sector", "start": BEGIN, "end": BEGIN, "strength": 3, "entity": entity}
+    pd.DataFrame(row).to_csv(products / "truth.csv", index=False)
+    return products / "truth.csv"
+
+
+def test_more_alarms_than_stated_are_a_warning(tmp_path):
+    clean = clean_table()
+    for run in (104, 105, 106, 108, 109, 110):  # strange and yet good, in six runs
+        deviate(clean, rows(clean, run, 8, 15), 30, "a")
+    write_study(tmp_path, clean)
+    night = analysed(tmp_path)
+    [warned] = night.recorded["warnings"]
+    assert re.match(r"certification, of 1\d\d good lumisections in \d judged runs: Stated alarm rate 1.00%, observed 3\d.\d\d% \(", warned)
+    assert warned.endswith("more is flagged than stated, so these alarms mean less than they say.")
 
 
 def test_a_dataset_that_is_not_measured_leaves_the_verdict_to_the_others(tmp_path):
@@ -362,6 +410,7 @@ def test_nothing_to_judge_is_said_and_leaves_empty_tables(tmp_path):
     write_study(tmp_path, learned_runs=[*LEARNED, *JUDGED])
     night = analysed(tmp_path)
     assert night.page.startswith(f"**Nothing to judge: the models have learned from every run there is.** No Golden JSON is written on {DAY}.")
+    assert night.recorded["verdict_reason"] == "Nothing to judge: the models have learned from every run there is."
     assert night.golden is None
     assert len(night.scores) == len(night.findings) == len(night.difference) == 0
     assert "learned runs, out of fold" in night.page
@@ -423,7 +472,7 @@ def write_classifier(products, low, high):
     """A classifier of runs by the median of a|q50 alone, which calls a run good below 1.5; its features are named as `run_medians` names them."""
     paths = helpers.folders("certification", products)
     detector = json.loads((paths.models / "detector.json").read_text())
-    x = helpers.run_medians(pd.read_parquet(paths.clean), {name: told["scaling"] for name, told in detector["datasets"].items()})
+    x = certification.run_medians(pd.read_parquet(paths.clean), {name: told["scaling"] for name, told in detector["datasets"].items()})
     [feature] = [name for name in x if name.endswith("a|q50")]
     steps = LogisticRegression(C=1e6).fit(pd.DataFrame({feature: [0.0, 1.4, 1.6, 3.0]}), [1, 1, 0, 0])
     skops.io.dump(steps, paths.models / "runs.skops")

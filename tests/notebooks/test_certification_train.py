@@ -9,6 +9,7 @@ import pytest
 from conftest import refused, run_cells
 
 import helpers
+from nightshift.detectors import certification
 
 pytestmark = pytest.mark.usefixtures("quick_compiler")
 
@@ -87,7 +88,7 @@ def test_what_is_judged_later_changes_nothing_that_is_stored(trained, tmp_path):
         pd.testing.assert_frame_equal(got, expected, rtol=1e-3, atol=1e-3)
     for name, told in trained.told["datasets"].items():
         rows = trained.clean[trained.clean.dataset == name]
-        got, expected = (helpers.decision_values(rows, of.told["datasets"][name], of.paths.models) for of in (done, trained))
+        got, expected = (certification.decision_values(rows, of.told["datasets"][name], of.paths.models) for of in (done, trained))
         np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-3)
         assert told["model"] == done.told["datasets"][name]["model"]
 
@@ -127,12 +128,13 @@ def test_what_is_stored_says_the_same_as_what_was_trained(trained):
     n = trained.names
     for name, told in trained.told["datasets"].items():
         fit = next(f for f in n["fits"] if (f.task.dataset, f.task.split, f.method, f.seed) == (name, "run and time", n["serves"], 1))
-        got = helpers.decision_values(n["frames"][name], told, trained.paths.models)
+        got = certification.decision_values(n["frames"][name], told, trained.paths.models)
         np.testing.assert_allclose(got, fit.scores, rtol=1e-3, atol=1e-3)
         vanilla = next(f for f in n["fits"] if (f.task.dataset, f.task.split, f.method) == (name, "run and time", "vanilla"))
         n["network_of"](vanilla).save(trained.paths.models / "again.keras")
-        errors = helpers.feature_errors(helpers.load_model(trained.paths.models / "again.keras"), n["tables"][name])
-        np.testing.assert_allclose(helpers.worst_error(errors, vanilla.usual, vanilla.worst) - vanilla.centre, vanilla.scores, rtol=1e-3, atol=1e-3)
+        errors = certification.feature_errors(certification.load_model(trained.paths.models / "again.keras"), n["tables"][name])
+        again = certification.worst_error(errors, vanilla.usual, vanilla.worst) - vanilla.centre
+        np.testing.assert_allclose(again, vanilla.scores, rtol=1e-3, atol=1e-3)
 
 
 def test_calibration_is_the_good_part_of_the_folds_and_what_was_not_measured_is_missing(trained):
@@ -164,7 +166,15 @@ def test_an_inverted_dataset_is_not_used_and_when_none_is_left_nothing_is_certif
 
 
 def test_with_too_few_bad_runs_vanilla_is_chosen_and_no_classifier_of_runs_is_left(tmp_path):
-    done = train(tmp_path, table(bad_runs=(2,)), min_bad_runs=9)
+    models = helpers.folders("certification", tmp_path).models
+    models.mkdir(parents=True)
+    for name in ("metrics", "detector"):  # of a training that was cut off
+        (models / f"{name}.json").write_text('{"models": [')
+    done = train(tmp_path, table(bad_runs=(2,)), min_bad_runs=9, alarm_rate=0.0001)
+    assert done.names["RECORDED"]["warnings"] == [
+        "certification has 198 good lumisections in folds, and an alarm rate of 0.01% needs 9,999: nothing is certified until there are more days, "
+        "or the rate is raised"
+    ]
     assert done.names["chosen"] == done.names["serves"] == "vanilla"
     assert done.metrics["models"] == []
     assert done.told["runs"] is None
@@ -200,7 +210,6 @@ def test_a_dataset_with_too_few_good_lumisections_is_left_out_by_name(trained, t
         (lambda t: t[:0], {}, "certification.parquet holds no lumisection up to 2026-01-31"),
         (lambda t: t, {"min_good": 999}, "no dataset has 999 good lumisections to train on and two to validate: give more days, or labels"),
         (lambda t: t, {"candidates": ["deep"]}, "candidates: ['deep'] must be among vanilla, sparse, contractive, variational"),
-        (lambda t: t, {"alarm_rate": 0.0001}, "good lumisections in folds: an alarm rate of 0.01% needs 9999, so give more days or raise the rate"),
         (
             lambda t: t.assign(fold=t.fold.clip(upper=0)),
             {},

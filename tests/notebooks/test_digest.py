@@ -12,11 +12,13 @@ from PIL import Image
 
 from helpers import FINDING_COLUMNS, write_findings
 from nightshift.incidents.intake import check_findings
+from nightshift.runs import VERSION
+from solutions import record_feedback
 
 NOTEBOOK = "digest.ipynb"
 STUDIES = ["accounting", "certification", "telemetry", "tickets", "transfers"]
 QUICK = {"permutations": 3}  # of the measure of chance
-HOSTILE = '<script>alert(1)</script> | [x](javascript:1) $x$ \\ `"\n\r\x00Bcc: all@x'
+HOSTILE = '<script>alert(1)</script> | [x](javascript:1) {x} $a_{ $$ \\ `"\n\r\x00\u202eBcc: all@x ' + "very long " * 40
 REPORTED = ["incident", "state", "night", "mark", "marked_by", "marked_until", "marked_why", "rank", "shown", "severity", "priority", "site", "what"]
 REPORTED += ["summary", "kinds", "studies", "start", "end", "ended", "first_seen", "p_value", "impact", "impacts", "figure", "change"]
 
@@ -108,6 +110,69 @@ def test_the_same_night_again_says_the_same_and_the_next_one_knows_it(first):
     assert "<td>night 2</td>" in page
     pd.testing.assert_frame_equal(incidents(products), before)  # an earlier night stays as it was
     assert all((products / figure).exists() for figure in before.figure)
+
+
+def test_a_night_that_runs_again_keeps_its_names_and_touches_no_later_one(tmp_path):
+    def rows(last):
+        end = {"end": pd.Timestamp(f"2026-01-{last} 23:00", tz="UTC")}
+        return [DISK | end, finding("transfers", "failing_source", "C_DISK", "C", f"2026-01-{last}", f"2026-01-{last} 23:00")]
+
+    for last in (28, 29, 30):
+        night(tmp_path, *rows(last), day=f"2026-01-{last}")
+    files = {path: path.read_bytes() for path in (tmp_path / "data/incidents").iterdir()}
+    second = incidents(tmp_path, "2026-01-29").set_index("what").incident
+    assert second["failing source C_DISK"].startswith("20260128-")
+    more = finding("transfers", "slow_source", "C_DISK", "C", "2026-01-20", "2026-01-20 23:00")  # the first of its night: another hash
+    new = finding("transfers", "failing_source", "D_DISK", "D", "2026-01-29", "2026-01-29 23:00")
+    night(tmp_path, *rows(29), more, new, day="2026-01-29")
+    again = incidents(tmp_path, "2026-01-29").set_index("what").incident
+    assert again[second.index].to_dict() == second.to_dict()
+    assert again["failing source D_DISK"] not in set(second)
+    night(tmp_path, *rows(28), more, day="2026-01-28")  # the first night, of which no earlier one knows the names
+    assert incidents(tmp_path, "2026-01-28").set_index("what").incident["failing source A_DISK"] == second["failing source A_DISK"]
+    assert all(path.read_bytes() == content for path, content in files.items() if path.name.startswith("2026-01-30"))
+
+
+def test_what_had_ended_before_the_first_night_is_listed_apart_and_is_no_news(tmp_path):
+    ended = finding("transfers", "failing_source", "E_DISK", "E", "2026-01-20", "2026-01-21")
+    names, page = night(tmp_path, DISK, ended, day="2026-01-30")
+    told = incidents(tmp_path, "2026-01-30").set_index("what")
+    assert told.state.to_dict() == {"failing source A_DISK": "new", "failing source E_DISK": "over"}
+    assert names["counts"] == {"new": 1, "worse": 0, "ongoing": 0, "resolved": 0, "over": 0, "ended": 1}
+    assert "Incidents tonight: 1 new. 1 more had ended before its study was watched." in names["headline"]
+    assert "<summary>1 incident that had ended before its study was watched</summary>" in page
+    late = finding("transfers", "failing_source", "F_DISK", "F", "2026-01-29", "2026-01-29 05:00")
+    night(tmp_path, DISK, ended, late)  # the night after: what a watched source tells late is news
+    assert incidents(tmp_path).set_index("what").state.to_dict() == {
+        "failing source A_DISK": "ongoing",
+        "failing source E_DISK": "over",
+        "failing source F_DISK": "new",
+    }
+    nights = {study: "2026-02-01" for study in STUDIES if study != "telemetry"}
+    night(tmp_path, DISK, ended, late, day="2026-02-01", nights=nights, missing=["telemetry"])
+    old = finding("telemetry", "memleak", "n7", "B", "2026-01-25", "2026-01-26")
+    night(tmp_path, DISK, ended, late, old, day="2026-02-02")  # a study that comes back
+    assert incidents(tmp_path, "2026-02-02").set_index("what").state["memory leak on n7"] == "over"
+
+
+def test_the_evidence_chooses_what_is_proposed_and_says_why(tmp_path):
+    said = "41 of 50 transfers failed where 2.1 are normal; most often “SOURCE [N] connection to HOST refused after N s”, 70% of it from B_DISK"
+    _, page = night(tmp_path, DISK | {"evidence": said}, LEAK)
+    told = pd.read_parquet(tmp_path / "data/incidents/2026-01-31_proposals.parquet")
+    assert list(told.columns[:4]) == ["incident", "place", "solution", "proposal"]
+    told = told[told.incident == incidents(tmp_path).set_index("what").incident["failing source A_DISK"]]
+    assert set(told.solution[:2]) == {"restart-doors", "ask-service"}
+    assert "stage-first" not in set(told.solution)
+    assert told.reason.iloc[0] == "the evidence says “connection to HOST refused”"
+    assert not told.ranked.any()
+    assert "None of these has been tried; those with a reason come first, else they are in no order of merit." in page
+    assert "chance to work" not in page
+    record_feedback(told.incident.iloc[0], "ask-service", True, products=tmp_path)
+    _, page = night(tmp_path, DISK | {"evidence": said}, LEAK)
+    told = pd.read_parquet(tmp_path / "data/incidents/2026-01-31_proposals.parquet").set_index("solution")
+    assert (told.place["ask-service"], told.ranked["ask-service"]) == (1, True)
+    assert page.count("<th>chance to work</th>") == 1
+    assert "1 of 1" in page
 
 
 def test_a_night_without_findings_is_a_clear_page(tmp_path):
@@ -393,7 +458,8 @@ def test_a_night_without_findings_reassures_only_where_every_study_could_find_so
     (tmp_path / "data/raw/telemetry").mkdir(parents=True)
     (tmp_path / "data/raw/telemetry/status.json").write_text(json.dumps({"state": status, "newest": "2026-01-31T23:50:00+00:00"}))
     (tmp_path / "reports/2026-01-31/telemetry").mkdir(parents=True)
-    (tmp_path / "reports/2026-01-31/telemetry/4_analyse.json").write_text(json.dumps({"values": {"verdict": verdict}}))
+    record = {"version": VERSION, "outcome": "ok", "values": {"verdict": verdict}}
+    (tmp_path / "reports/2026-01-31/telemetry/4_analyse.json").write_text(json.dumps(record))
     names, page = night(tmp_path)
     assert names["headline"] == (f"4 of 5 studies reported; {says}." if says else "Nothing to report. Incidents tonight: none.")
     assert ("nothing to report" in page.lower()) == (says == "")

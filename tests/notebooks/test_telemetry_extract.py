@@ -17,6 +17,8 @@ from conftest import REAL_DATA, execute, from_notebook, refused, run_cells, run_
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nightshift.sources import node_tables
+
 NOTEBOOK = "telemetry/1_extract.ipynb"
 T0 = 1769853600  # 2026-01-31 10:00 UTC
 DATA = "data/raw/telemetry"
@@ -223,11 +225,11 @@ def test_old_rows_are_stale(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "parameters", "message"),
     [
-        ("x.txt", "Dear reader,\nnothing.\n", {}, "it is no LDMS store and has no node_id and timestamp but 'Dear reader, '"),
+        ("x.txt", "Dear reader,\nnothing.\n", {}, "it lacks the columns node_id and timestamp, which the parameter columns can name; it is no"),
         ("x.csv", "node_id,timestamp,node_id\nn,1,2\n", {}, "two of its columns are called 'node_id'"),
         ("x.csv", "host,time,x\nn,1,2\n", {"columns": {"node_id": "node", "timestamp": "time"}}, "it has no column 'node', but host, time, x"),
         ("x.csv", "host,time,x\nn,1,2\n", {"columns": {"nodes": "host"}}, "columns names 'nodes'; it can name timestamp, node_id,"),
-        ("x.csv", "node_id,timestamp,x\nn,never,2\n", {}, "none of its rows has both a time and a node in the columns timestamp and node_id"),
+        ("x.csv", "node_id,timestamp,x\nn,never,2\n", {}, "1 of 1 times in the column timestamp cannot be read, such as 'never': a time is ISO 8601"),
         ("x.csv", "job_id,app,anomaly\n1,a,none\n", {"labels": "{here}/other.csv"}, "no file matches"),
         ("x.csv", "app,anomaly\na,none\n", {}, "labels need the columns anomaly, and job_id or node_id; it has app, anomaly"),
         (
@@ -264,20 +266,17 @@ def test_no_file_and_no_sample_are_said(tmp_path):
 @settings(deadline=None)
 @given(st.integers(10**15, 4 * 10**15), st.sampled_from([(1e6, "s"), (1e3, "ms"), (1, "us"), (1e-3, "ns")]))
 def test_a_time_is_the_same_in_every_unit(micro, unit):
-    as_times = from_notebook(NOTEBOOK, "as_times", pd=pd, np=np)
     value = micro // 10**6 * 10**6  # whole seconds, which all units can say exactly
-    times = as_times(pa.chunked_array([pa.array([str(int(value / unit[0])), str(pd.Timestamp(value, unit="us")), "soon", None])]))
+    times = node_tables.times_of(pa.chunked_array([pa.array([str(int(value / unit[0])), str(pd.Timestamp(value, unit="us")), "soon", None])]))
     assert times.tolist()[:2] == [pd.Timestamp(value, unit="us", tz="UTC")] * 2
     assert times.isna().tolist() == [False, False, True, True]
 
 
 def test_numbers_are_numbers_and_the_rest_is_counted():
-    counts = {"unreadable": 0}
-    as_numbers = from_notebook(NOTEBOOK, "as_numbers", counts=counts)
     columns = [["1", "2.5e3", None], ["7", "seven", " 8 "], [1.0, float("nan"), float("inf")], [True, False, None], [3, None, 4]]
-    found = [as_numbers(pa.chunked_array([pa.array(column)])).to_pylist() for column in columns]
-    assert found == [[1, 2500, None], [7, None, 8], [1, None, None], [1, 0, None], [3, None, 4]]
-    assert counts["unreadable"] == 2, "seven and infinity"
+    found = [node_tables.numbers_of(pa.chunked_array([pa.array(column)])) for column in columns]
+    assert [numbers.to_pylist() for numbers, _, _ in found] == [[1, 2500, None], [7, None, 8], [1, None, None], [1, 0, None], [3, None, 4]]
+    assert [unreadable for _, unreadable, _ in found] == [0, 1, 1, 0, 0], "seven and infinity"
 
 
 @pytest.fixture(scope="module")

@@ -90,7 +90,23 @@ def test_order_and_duplicates_change_nothing_and_the_first_of_two_counts(tmp_pat
     clean, _, _ = preprocessed(tmp_path / "sorted", {"n": [rows]})
     mixed, rejected, _ = preprocessed(tmp_path / "mixed", {"n": [pd.concat([rows.sample(frac=1, random_state=1), again])]})
     pd.testing.assert_frame_equal(clean, mixed)
-    assert rejected["n", "same moment again"] == 3
+    assert rejected["n", "other values at the same moment"] == 3
+
+
+def test_a_copy_is_rejected_as_one_and_what_fills_a_gap_is_used(tmp_path):
+    rows = samples(range(40), Free__mem=np.arange(40.0) ** 2, busy__mem=np.r_[[np.nan] * 20, np.arange(20.0)])
+    half = samples(range(20), busy__mem=np.arange(20.0) + 100)
+    clean, rejected, page = preprocessed(tmp_path, {"n": [pd.concat([rows, rows.iloc[7:9], half, half.iloc[:1]])]})
+    assert rejected == {("n", "first or last 5 s of a run"): 15, ("n", "copy of another row"): 2 + 1}
+    assert clean["busy::mem|mean"].notna().all()
+    assert "contradict" not in page
+
+
+def test_files_of_one_metric_each_are_joined_and_no_repetitions(tmp_path):
+    parts = [samples(range(40), **{name: np.arange(40.0) * k}) for k, name in enumerate(["cpu_idle", "load_one", "mem_free"], 1)]
+    clean, rejected, _ = preprocessed(tmp_path, {"n": parts})
+    assert rejected == {("n", "first or last 5 s of a run"): 30}
+    assert {c.partition("|")[0] for c in clean if "|" in c} == {"cpu_idle", "load_one", "mem_free"}
 
 
 def test_names_and_order_of_the_part_files_change_no_byte(tmp_path):
@@ -107,7 +123,7 @@ def test_names_and_order_of_the_part_files_change_no_byte(tmp_path):
         clean, rejected, _ = preprocessed(products[-1], {"n2": [parts[i] for i in order], "n1": [parts[i] for i in order[::-1]]})
         known = clean if known is None else known
         pd.testing.assert_frame_equal(clean, known)
-        assert rejected["n1", "same moment again"] == rejected["n2", "same moment again"] == 3
+        assert rejected["n1", "other values at the same moment"] == rejected["n2", "other values at the same moment"] == 3
     assert [c.partition("|")[0] for c in clean if c.endswith("|max")] == ["alpha::mem", "busy::cpu", "heat::rack", "zeta::mem"]
     odd = clean["zeta::mem|max"] > 10
     assert (odd == ((clean.start <= START + pd.Timedelta("29s")) & (START + pd.Timedelta("29s") < clean.end))).all(), "what begins first counts"
@@ -227,17 +243,23 @@ def test_several_nodes_at_once_give_what_one_after_the_other_gives(tmp_path):
     assert alone.node_id.drop_duplicates().tolist() == ["n1", "n10", "n2"]
 
 
-def test_gpus_are_typed_and_the_impossible_rejected_by_name(tmp_path):
-    bad = {"negative or infinite value": {"power_w": -1.0}, "utilisation above 100": {"utilisation_pct": 101.0}}
-    bad |= {"more memory used than there is": {"memory_used_mib": 201.0}, "same moment again": {}, "no time": {"timestamp": pd.NaT}}
-    bad |= {"no node or no number": {"gpu": None}, "after the window": {"timestamp": pd.Timestamp("2026-02-02", tz="UTC")}}
-    good = [{}, {"gpu": "1", "utilisation_pct": np.nan}, {"timestamp": START + pd.Timedelta("30s"), "job_id": None}]
+def test_gpus_are_typed_impossible_values_missing_and_impossible_rows_rejected_by_name(tmp_path):
+    bad = {"copy of another row": {}, "no time": {"timestamp": pd.NaT}, "no node or no number": {"gpu": None}}
+    bad |= {"after the window": {"timestamp": pd.Timestamp("2026-02-02", tz="UTC")}, "other values at the same moment": {"power_w": 91.0}}
+    bad |= {"held by another job at the same moment": {"job_id": "8"}}
+    blank = {"power_w": 2.0**47, "memory_used_mib": 9223372036854775794.0, "temperature_c": 2147483632.0, "utilisation_pct": 101.0}
+    good = [{}, {"gpu": "1", "utilisation_pct": np.nan}, {"timestamp": START + pd.Timedelta("30s"), "job_id": None}, {"gpu": "2"} | blank]
+    good += [{"gpu": "3", "memory_used_mib": 201.0, "power_w": -1.0}]
     _, rejected, page = preprocessed(tmp_path, {"n": [samples(range(30), Free__mem=np.arange(30.0))]}, gpus=[*good, *bad.values()])
     kept = pd.read_parquet(helpers.folders("telemetry", tmp_path).clean.with_name("telemetry_gpus.parquet"))
     assert {reason: n for (_, reason), n in rejected.items() if "GPU" in reason} == {f"GPU: {name}": 1 for name in bad}
-    assert kept.job_id.tolist() == ["7", "", "7"]
+    assert kept.job_id.tolist() == ["7", "", "7", "7", "7"]
     assert kept.power_w.dtype == float
-    assert "3 rows of 2 GPUs are kept, 7 rejected" in page
+    assert kept[kept.gpu == "2"][list(blank)].isna().all(axis=None)
+    assert kept[kept.gpu == "3"].notna().sum(axis=1).tolist() == [kept.shape[1] - 3], "power, and memory that is more than there is"
+    assert "5 rows of 4 GPUs are kept, 6 rejected" in page
+    counted = "1 of utilisation_pct, 2 of memory_used_mib, 2 of power_w, 1 of temperature_c"
+    assert f"6 values of GPUs are impossible and count as missing: {counted}." in page
 
 
 @pytest.mark.parametrize("nodes", [{}, {"n": [samples([], Free__mem=[])]}])

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import from_notebook, refused, run_here
+from conftest import from_notebook, refused, run_cells, run_here
 
 import helpers
 import sources
@@ -68,7 +68,7 @@ def finished(table):
     return table
 
 
-def write_study(products, clean, learned=None, **more):
+def write_study(products, clean, learned=None, metrics=None, **more):
     """The clean table and what 3_train would leave: a topic per number, of which it knows the tickets `learned` (all of them)."""
     paths = helpers.folders("tickets", products)
     helpers.write_parquet(clean.drop(columns="topic_number"), paths.clean)
@@ -87,7 +87,8 @@ def write_study(products, clean, learned=None, **more):
     helpers.write_json({"method": "Leiden", "max_tokens": 64}, paths.models / "detector.json")
     model = {"name": "Leiden", "metric": "ARI", "model": 0.6, "baseline_name": "string similarity", "baseline": 0.1, "skill": 0.55}
     model |= {"skill_low": 0.5, "skill_high": 0.6, "n_train": 9, "n_test": 9, "split": "time", "alarm_rate_stated": 0.005}
-    helpers.record_metrics(paths.models / "metrics.json", study="tickets", day=DAY, models=[model | {"alarm_rate_observed": 0.005, "in_use": True}])
+    models = [model | {"alarm_rate_observed": 0.005, "in_use": True}] if metrics is None else metrics
+    helpers.record_metrics(paths.models / "metrics.json", study="tickets", day=DAY, models=models)
     paths.raw.mkdir(parents=True, exist_ok=True)
     status = {"state": "ok", "newest": DAY, "source": "hand"} | more
     sources.write_status(paths.raw, rows=len(clean), window=[DAY, DAY], **status)
@@ -95,7 +96,8 @@ def write_study(products, clean, learned=None, **more):
 
 def analysed(products, **parameters):
     """The page as text, scores and findings, whose columns and types are checked."""
-    page = html.unescape(run_here(NOTEBOOK, products, **({"day": DAY, "resamples": 50} | parameters)))
+    names, page = run_cells(NOTEBOOK, products, **({"day": DAY, "resamples": 50} | parameters))
+    page, recorded = html.unescape(page), names["RECORDED"]
     paths = helpers.folders("tickets", products)
     findings, scores = pd.read_parquet(paths.findings), pd.read_parquet(paths.scores)
     assert list(findings.columns) == helpers.FINDING_COLUMNS
@@ -106,7 +108,9 @@ def analysed(products, **parameters):
     assert list(scores.columns) == ["ticket_id", "cluster", "score", "p_value", "flagged"]
     assert scores.ticket_id.is_unique
     assert np.isfinite(scores.score).all()
-    return SimpleNamespace(page=page, findings=findings, scores=scores, paths=paths, figures={p.stem for p in paths.plots.glob("*.png")})
+    assert recorded["verdict"] in ("ok", "too little history")
+    assert (recorded["verdict"] == "ok") == ("verdict_reason" not in recorded)
+    return SimpleNamespace(page=page, recorded=recorded, findings=findings, scores=scores, paths=paths, figures={p.stem for p in paths.plots.glob("*.png")})
 
 
 def incident(kind, weeks, length, entity, site=""):
@@ -317,7 +321,7 @@ VARIANTS = {
     "no users": (lambda: desk().assign(user=""), "The source names no users with at least 5 tickets", None),
     "no priorities": (lambda: variant(priority=None, urgency=pd.NA), "The source names no priorities, or nobody who sets them", None),
     "no departments": (lambda: variant(department="unknown", school="unknown"), "Departments and priorities are not both known", None),
-    "one week": (lambda: few(1), "1 week of tickets are too short a past", None),
+    "one week": (lambda: few(1), "tickets of 1 week are too short a past", None),
     "one ticket": (lambda: few(1).tail(1).reset_index(drop=True), "1 tickets in 1 topics", set()),
     "all open": (lambda: variant(closed=never, open=True), "No ticket was ever closed, so nothing is known of times to resolution", None),
     "none answered": (lambda: variant(first_response=never), "The source names no first answer", None),
@@ -343,9 +347,31 @@ def test_a_source_that_lacks_something_is_told_in_words(name, tmp_path, recwarn)
     assert not [w for w in recwarn if issubclass(w.category, UserWarning | RuntimeWarning)], [str(w.message) for w in recwarn]
     if name in ("no times", "one week", "one ticket", "no ticket"):
         assert not len(night.findings)
+    if len(clean) < 500:  # the others have 12 weeks or more than the tests need
+        assert night.recorded["verdict"] == "too little history"
+        assert night.recorded["verdict_reason"].startswith("Topics that grow, departments that surge, backlogs and slow topics cannot be found")
+        assert "No topic grows" not in night.page
     if name == "no users":
         assert "growing_topic" in set(night.findings.kind)
         assert " users," not in " ".join(night.findings.evidence)
+
+
+def test_waiting_times_need_no_measured_model_and_no_test_that_can_be_made(tmp_path):
+    """A young department of which every ticket is open and younger than any closing: the log-rank test would divide by nothing."""
+    clean = few(12)
+    clean["department"] = np.where(clean.created >= END - pd.Timedelta(days=3), "archaeology", "physics")
+    young = clean.department == "archaeology"
+    clean.loc[young, "created"] = END - pd.Timedelta(minutes=5)
+    clean.loc[young, ["closed", "first_response"]] = pd.NaT
+    clean.loc[~young, "closed"] = (clean.created + pd.Timedelta(hours=3)).where(~young)
+    clean.loc[young, "open"], clean.loc[~young, "open"] = True, False
+    write_study(tmp_path, clean.sort_values(["created", "ticket_id"], ignore_index=True), metrics=[])
+    night = analysed(tmp_path, closed_days=["2030-05-01"])
+    assert young.sum() >= 20
+    assert "resolution: no test could be made, since only one group has tickets as old as the shortest wait that ended" in night.page
+    assert "resolved within 3.0 h" in night.page
+    assert "How well the topics are found is not measured" in night.page
+    assert [line for line in night.recorded["warnings"] if "None of the closed_days (2030-05-01) lies between" in line]
 
 
 def test_no_topic_at_all_is_told(tmp_path):
@@ -385,4 +411,4 @@ def test_only_working_hours_count_where_they_are_named(tmp_path):
 )
 def test_settings_that_make_no_sense_are_one_line(tmp_path, parameters, line):
     write_study(tmp_path, few(3))
-    assert refused(run_here, NOTEBOOK, tmp_path, **({"day": DAY} | parameters)) == line
+    assert refused(run_cells, NOTEBOOK, tmp_path, **({"day": DAY} | parameters)) == line

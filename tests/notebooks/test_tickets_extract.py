@@ -10,10 +10,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import REAL_DATA, from_notebook, refused, run_here
+from conftest import REAL_DATA, refused, run_cells, run_here
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from osticket_tables import entry, rows_of, thread, ticket, write_sqlite
+from osticket_tables import MERGES, assert_own_words, entry, merged_tables, rows_of, thread, ticket, write_sqlite
+
+from nightshift.sources.ticket_tables import read_times
 
 NOTEBOOK = "tickets/1_extract.ipynb"
 ACCOUNTS = "User|Def Acct\nlomi1|phys-a\nLoMi2|chem\nlomi3|\n"
@@ -87,6 +89,20 @@ def test_a_ticket_of_osticket_is_one_row_whatever_hangs_on_it(tmp_path):
     assert "1 tickets were merged into another" in page
 
 
+def test_merged_tickets_keep_their_own_words(tmp_path):
+    table, _, page = extracted(tmp_path, write_sqlite(tmp_path / "a.sqlite", merged_tables(), MERGES))
+    assert_own_words(table)
+    assert "2 tickets were merged into another" in page
+    old = merged_tables()
+    old.pop("ost_thread_entry_merge")
+    for row in old["ost_thread_entry"]:
+        row.pop("flags")
+    table, _, _ = extracted(tmp_path, write_sqlite(tmp_path / "b.sqlite", old))
+    known = table.set_index("ticket_id")
+    assert known.body["2"] == "M of 2", "without flags, what is older than the ticket is not its own"
+    assert known.first_response["2"] == pd.Timestamp("2026-01-05 17:00:01", tz="UTC")
+
+
 def test_times_of_the_server_become_utc_and_the_two_odd_hours_are_counted(tmp_path):
     times = {
         "2025-07-01 12:00:00": "2025-07-01 10:00",
@@ -111,11 +127,10 @@ def test_times_of_the_server_become_utc_and_the_two_odd_hours_are_counted(tmp_pa
 @settings(deadline=None)
 @given(st.datetimes(pd.Timestamp("2000-01-01"), pd.Timestamp("2037-12-31")), st.sampled_from(["Europe/Berlin", "America/New_York", "UTC"]))
 def test_a_time_with_its_zone_reads_back_and_one_without_is_that_of_the_server(moment, timezone):
-    names = {"products": "", "days": 0, "day": "2026-01-31", "columns": {}, "table_prefix": "ost_", "counts": Counter()}
-    as_times = from_notebook(NOTEBOOK, "as_times", timezone=timezone, **names)
     utc = pd.Timestamp(moment).floor("us").tz_localize("UTC")
     local = utc.tz_convert(timezone)
-    read = as_times(pd.Series([utc.isoformat(), local.isoformat(), str(utc.tz_localize(None)) + "Z", str(local.tz_localize(None))], dtype="string"))
+    texts = [utc.isoformat(), local.isoformat(), str(utc.tz_localize(None)) + "Z", str(local.tz_localize(None))]
+    read = read_times(pd.Series(texts, dtype="string"), timezone, Counter())
     assert read[:3].tolist() == [utc] * 3
     assert read[3] in (utc, utc - pd.Timedelta(hours=1)), "in the doubled hour the first is taken"
 
@@ -153,6 +168,84 @@ def test_of_two_rows_of_a_ticket_the_one_changed_last_stays(tmp_path):
     table, status, _ = extracted(tmp_path, write(tmp_path / "a.csv", "\n".join(rows)))
     assert table[["ticket_id", "subject"]].to_numpy().tolist() == [["1", "new"], ["9", "y"], ["10", "x"]]
     assert status["copies"] == 2
+
+
+def test_an_older_row_that_differs_is_named_and_ids_of_two_desks_are_told_apart(tmp_path):
+    head = "ticket_id,subject,created,lastupdate,state\n"
+    write(tmp_path / "d1.csv", head + "1,a,2026-01-20 10:00,2026-01-20 10:00,open\n2,b,2026-01-21 10:00,,open\n")
+    write(tmp_path / "d2.csv", head + "1,a,2026-01-20 10:00,2026-01-30 10:00,closed\n2,b,2026-01-21 10:00,,open\n")
+    table, status, page = extracted(tmp_path, tmp_path / "d?.csv")
+    assert table.state.tolist() == ["closed", "open"]
+    assert (status["copies"], status["older"]) == (2, 1)
+    [older] = pd.read_csv(raw(tmp_path) / "superseded.csv").itertuples(index=False)
+    assert (older.ticket_id, older.file.endswith("d1.csv"), older.row, older.differs) == (1, True, 1, "lastupdate, status, state")
+    assert "1 of the copies differ in something from the newer row that stays" in page
+    write(tmp_path / "d3.csv", head + "1,z,2026-01-11 10:00,,open\n")
+    table, _, page = extracted(tmp_path, tmp_path / "d?.csv")
+    assert table.ticket_id.tolist() == ["1", "2", "d2-1"]
+    assert "1 ids of tickets stand in files of 2 desks for different tickets" in page
+
+
+FORMS = {
+    "t.csv": "ticket_id;subject;created;closed;state\n1;Größe;30.01.2026 10:00;30.01.2026 12:00:05;Geschlossen\n2;b;31.01.2026 09:00;;Offen\n",
+    "us.csv": "Ticket_ID,Subject,Created,Closed,State\n1,Größe,01/30/2026 10:00 AM,01/30/2026 12:00:05 PM,Resolved\n2,b,1/31/2026 9:00,,New\n",
+    "t.json": '[{"ticket_id": 1, "subject": "Größe", "created": 1769763600, "closed": 1769770805000, "state": {"id": 4, "name": "closed"}},'
+    ' {"ticket_id": 2, "subject": "b", "created": 1769846400, "closed": null, "state": {"id": 1, "name": "new"}}]',
+    "t.jsonl": '{"ticket_id": "1", "subject": "Größe", "created": "2026-01-30T09:00:00Z", "closed": "2026-01-30T11:00:05Z", "state": "done"}\n'
+    '{"ticket_id": "2", "subject": "b", "created": "2026-01-31T08:00:00Z", "state": "in progress"}\n',
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_tables_of_every_desk_give_the_same_tickets(tmp_path, name):
+    (tmp_path / name).write_text(FORMS[name], encoding="utf-8")
+    table, status, page = extracted(tmp_path, tmp_path / name)
+    assert table[["ticket_id", "subject"]].to_numpy().tolist() == [["1", "Größe"], ["2", "b"]]
+    assert table.created.dt.strftime("%d %H:%M").tolist() == ["30 09:00", "31 08:00"]
+    assert table.closed[0] == pd.Timestamp("2026-01-30 11:00:05Z")
+    assert table.closed.isna()[1]
+    assert (status["state"], status["unreadable"]) == ("ok", 0)
+    assert "2 tickets, of which 1 are open; the data are ok." in page
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("t.csv", "subject,created\na,last Tuesday\n", "column 'created' holds no time that can be read, such as 'xxxx xxxxxxx': it needs"),
+        ("t.csv", "subject,created\na,01/02/2026\n", "column 'created' holds dates such as '01/02/2026', and the file does not tell whether"),
+        ("t.csv", "subject,opened_at\na,2026-01-30 10:00\n", "no column is `created`, though 'opened_at' holds times such as '2026-01-30 10:00'"),
+        ("t.json", '{"a": [{}], "b": [{}]}', "it is a JSON object with 2 lists of objects"),
+        ("t.xlsx", "PK\x03\x04stuff", "it is a workbook, a page or text in another encoding: save it as CSV in UTF-8"),
+        ("t.csv", "\ufffesubject", "in UTF-8"),
+    ],
+)
+def test_a_layout_that_is_not_understood_is_one_line_with_file_column_and_example(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content.encode("utf-16") if content.startswith("\ufffe") else content.encode())
+    said = not_extracted(tmp_path, tmp_path / name)
+    assert message in said
+    assert name in said
+    if "opened_at" in content:
+        table, _, page = extracted(tmp_path, tmp_path / name, columns={"created": ""})
+        assert table.created.isna().all()
+        assert extracted(tmp_path, tmp_path / name, columns={"created": "opened_at"})[0].created.notna().all()
+
+
+def test_a_state_beats_a_date_and_what_matches_nothing_warns(tmp_path):
+    rows = ["1,a,closed,2026-01-30 12:00", "2,b,open,2026-01-30 12:00", "3,c,Reopened,2026-01-30 12:00", "4,d,resolved,", "5,e,wibble,", "6,f,parked,"]
+    source = write(tmp_path / "t.csv", "\n".join(["ticket_id,subject,state,closed", *rows]))
+    labels = write(tmp_path / "labels.csv", "ticket_id,label\n99,x\n")
+    accounts = write(tmp_path / "accounts.txt", "User|Def Acct\nada|chem\nAccount|Org\nchem|chemistry\n")
+    given_states = {"Parked": "open", "frozen": "closed"}
+    names, page = run_cells(NOTEBOOK, tmp_path, source=str(source), day="2026-01-31", states=given_states, labels=str(labels),
+                            accounts=str(accounts))  # fmt: skip
+    assert "6 tickets, of which 4 are open" in page
+    assert "2 tickets are open by their state though they have a closing date: they were opened again, and wait. 1 are closed by their" in page
+    said = "\n".join(names["RECORDED"]["warnings"])
+    assert "1 of 6 tickets have a state of unknown meaning (“wibble” 1)" in said
+    assert "The parameter states names what no ticket has: frozen." in said
+    assert "None of the 1 labels of" in said
+    table = pd.read_parquet(raw(tmp_path) / "tickets.parquet")
+    assert table[["state", "status"]].to_numpy().tolist()[5] == ["open", "parked"]
 
 
 def test_without_ids_the_number_of_the_row_is_taken_over_all_files(tmp_path):
@@ -228,7 +321,7 @@ def test_users_get_the_organisation_of_their_account_and_its_school(tmp_path):
     assert status["users"] == 3
     assert status["bad_lines"] == 3
     assert pd.read_csv(raw(tmp_path) / "bad_lines.csv").reason.tolist().count("no name of a user or account") == 2
-    assert "Of the 2 departments in `schools`, 1 are none that Slurm knows: alchemy." in page
+    assert "Of the 2 departments in schools, 1 are none that Slurm knows: alchemy." in page
     assert "Of 3 names that wrote tickets, 2 have a department" in page
     extracted(tmp_path, source)
     assert pd.read_parquet(raw(tmp_path) / "users.parquet").empty, "the sample's accounts are not those of another source"
@@ -346,12 +439,12 @@ def test_a_file_that_cannot_be_used_is_one_line(tmp_path, name, content, message
 
 @pytest.mark.parametrize("columns", [{}, {"subject": "Title", "queue": "Team"}])
 def test_a_table_without_headings_shows_no_cell_of_its_first_ticket(tmp_path, columns):
-    source = write(tmp_path / "t.csv", "17,zote.lumbek@x.example,My passphrase\n18,y@x.example,Other\n")
+    source = write(tmp_path / "t.csv", "80861,zote.lumbek@x.example,My passphrase\n80862,y@x.example,Other\n")
     said = not_extracted(tmp_path, source, columns=columns)
     assert "of its 3 columns none is subject" in said
     assert "0 are known (none)" in said
     assert all(f"{theirs!r} by `columns`" in said for theirs in columns.values())
-    assert not any(secret in said for secret in ("17", "zote", "lumbek", "x.example", "passphrase"))
+    assert not any(secret in said for secret in ("80861", "zote", "lumbek", "x.example", "passphrase"))
 
 
 @pytest.mark.parametrize("schools", [{"Physics": ["a"]}, {"physics": " "}, {False: "a"}, ["physics"]])

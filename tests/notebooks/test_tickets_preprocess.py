@@ -87,12 +87,25 @@ def test_a_ticket_is_a_row_with_what_was_known_at_the_end_of_the_day(tmp_path):
         8: {"state": "resolved"},
         9: {"state": " Closed"},
         10: {"state": "open", "closed": "2026-02-01T01:00Z", "lastupdate": "2026-02-01T01:00Z"},
+        11: {"state": "Reopened", "closed": "2026-01-30T20:00Z", "lastupdate": "2026-01-31T20:00Z"},  # a state beats a date
+        12: {"state": "pending reminder", "closed": "2026-01-30T20:00Z"},
+        13: {"state": "open", "closed": "2026-01-30T20:00Z", "lastupdate": "2026-02-02T00:00Z"},  # that night saw it closed
+        14: {"state": None, "status": "Done"},
+        15: {"state": "3", "status": None, "closed": "2026-01-30T20:00Z"},  # nobody knows what it means: the date decides
+        16: {"state": "abgelehnt", "closed": "2026-01-30T20:00Z"},
     }
     clean, reasons, page = preprocessed(tmp_path, [ticket(i, **times.get(i, {})) for i in range(60)])
     assert not reasons
     assert clean.open.drop([str(i) for i in times]).all()
-    assert [clean.open[str(i)] for i in times] == [False, True, False, True, False, False, True, False, False, True]
-    assert clean.closed.dropna().to_dict() == {"1": pd.Timestamp("2026-01-30T20:00Z")}
+    assert [clean.open[str(i)] for i in times] == [
+        *[False, True, False, True, False, False, True, False, False, True],
+        *[True, True, False, False, False, False],
+    ]
+    assert set(clean.closed.dropna().index) == {"1", "13", "15", "16"}
+    assert set(clean.closed.dropna()) == {pd.Timestamp("2026-01-30T20:00Z")}
+    assert "2 tickets have a closing and are open by their state: they were opened again, and that closing is no end." in page
+    assert counted(page, "closings of tickets that were opened again") == 2
+    assert counted(page, "closed by their state, nobody knows when") == 6
     assert clean.first_response.dropna().to_dict() == {"1": pd.Timestamp("2026-01-30T19:00Z")}
     assert clean.created.is_monotonic_increasing
     assert clean[["created", "closed", "first_response"]].dtypes.eq("datetime64[us, UTC]").all()
@@ -101,7 +114,7 @@ def test_a_ticket_is_a_row_with_what_was_known_at_the_end_of_the_day(tmp_path):
     assert (one.priority, one.urgency, one.help_topic, one.queue, one.site, one.label) == ("Normal", 3, "Jobs", "HPC", "", "")
     assert "**60 of 60 tickets are kept, 0 rejected; they are of 30 users.**" in page
     assert (counted(page, "closings or answers later than the day"), counted(page, "closings or answers before the ticket")) == (3, 2)
-    assert counted(page, "kept, open at the end of the day") == 54
+    assert counted(page, "kept, open at the end of the day") == 50
 
 
 def test_tickets_that_are_not_used_have_their_reason_and_nothing_else(tmp_path):
@@ -436,14 +449,32 @@ def test_a_source_without_times_or_users_is_said_and_used(tmp_path):
     assert clean.subject["3"] == "Job waits in the queue"
 
 
-def test_no_ticket_at_all_is_an_empty_table_and_none_left_an_error(tmp_path):
+def test_states_of_other_desks_reject_what_is_deleted_or_merged(tmp_path):
+    tickets = [*plain(20), ticket(30, state="Removed"), ticket(31, state="merged"), ticket(32, state=None, status="Spam")]
+    _, reasons, _ = preprocessed(tmp_path, tickets)
+    assert reasons == {"30": "deleted", "31": "merged into another", "32": "deleted"}
+
+
+def test_no_ticket_at_all_and_none_left_are_empty_tables_and_the_latter_a_warning(tmp_path):
     clean, reasons, page = preprocessed(tmp_path, [])
     assert clean.empty
     assert not reasons
     assert "**0 of 0 tickets are kept" in page
     assert clean.created.dtype == "datetime64[us, UTC]"
-    said = refused(preprocessed, tmp_path, plain(7, state="deleted"))
-    assert said == "no ticket is left: of 7, 7 are rejected for: deleted"
+    clean, reasons, page = preprocessed(tmp_path, plain(7, state="deleted"))
+    assert clean.empty
+    assert len(reasons) == 7
+    assert "No ticket is left: of 7, 7 are rejected for: deleted." in page
+
+
+def test_settings_that_match_nothing_warn(tmp_path):
+    (tmp_path / "places.yaml").write_text("Lagoon: [Lagune]\n")
+    write_raw(tmp_path, plain(100))
+    names, _ = run_cells(NOTEBOOK, tmp_path, day=DAY, sites=str(tmp_path / "places.yaml"), domains=["elsewhere.example"])
+    warnings = names["RECORDED"]["warnings"]
+    assert len(warnings) == 2
+    assert "None of 30 addresses is of the domains elsewhere.example" in warnings[0]
+    assert "None of 100 tickets names one of the 1 sites of" in warnings[1]
 
 
 @pytest.mark.parametrize(

@@ -233,11 +233,20 @@ def test_the_same_ticket_again_and_again_is_one_topic(tmp_path):
     assert "too few for a map" in done.page
 
 
+@pytest.mark.parametrize("n", [0, 1, 7])
+def test_too_few_tickets_leave_products_that_measure_nothing(tmp_path, n):
+    few = train(tmp_path, table(n), bootstraps=2, resolutions=[1])
+    assert few.metrics["models"] == []
+    assert sorted(few.members.ticket_id) == sorted(table(n).ticket_id)
+    assert np.isfinite(few.members.distance).all()
+    assert few.topics["size"].sum() == (few.members.topic != "").sum()
+    assert f"{n} tickets are too few for topics" in few.page
+    assert "not measured, since too few were held out" in few.page
+
+
 @pytest.mark.parametrize(
     ("clean", "parameters", "says"),
     [
-        (table(0), {}, "holds 0 tickets"),
-        (table(1), {}, "holds 1 tickets"),
         (table(40).assign(ticket_id="1"), {}, "a ticket_id stands twice"),
         (table(40), {"resolutions": []}, "resolutions must name one"),
         (table(40), {"resolutions": [0]}, "must be above 0"),

@@ -1,7 +1,7 @@
 """A local HTTP server that answers like an Elasticsearch where 1_extract asks it, and misbehaves on request.
 
-It is no Elasticsearch: it knows point in time, search_after paging, composite aggregations with the queries that go with them, one login and
-the error bodies, nothing else. It can also play the proxy.
+It is no Elasticsearch: it knows point in time, search_after paging, scrolls, composite aggregations with the queries that go with them, one
+login and the error bodies, nothing else. It can also play OpenSearch, Elasticsearch 7.9, and the proxy.
 """
 
 import base64
@@ -21,8 +21,9 @@ class StandIn(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, port, indices, faults, login, stall_s, text_fields):
+    def __init__(self, port, indices, faults, login, stall_s, text_fields, product):
         super().__init__(("127.0.0.1", port), Answers)
+        self.product, self.scrolls = product, {}
         self.indices, self.faults, self.stall_s, self.log, self.text_fields = indices, list(faults), stall_s, [], text_fields
         self.login = "Basic " + base64.b64encode(":".join(login).encode()).decode() if login else None
 
@@ -37,8 +38,17 @@ class Answers(BaseHTTPRequestHandler):
         asked = json.loads(body) if body else None
         self.server.log.append((self.command, self.path, asked))
         self.path = "/" + self.path.split("://", 1)[-1].split("/", 1)[1]  # a proxy is asked for whole addresses
+        media = self.headers.get("Content-Type") or ""
+        if self.server.product == "web page":
+            return self.answer(200, "<html>")
         if self.server.login and self.headers.get("Authorization") != self.server.login:
             self.refuse(401, "security_exception", "unable to authenticate")
+        elif self.server.product != "elasticsearch" and "vnd.elasticsearch" in media:  # that of the client of Elasticsearch 8
+            self.answer(406, {"error": f"Content-Type header [{media}] is not supported", "status": 406})
+        elif self.server.product != "elasticsearch" and "/_pit" in self.path:
+            self.answer(400, {"error": f"no handler found for uri [{self.path}] and method [{self.command}]"})
+        elif self.path.startswith("/_search/scroll"):
+            self.scroll(asked) if self.command == "POST" else self.answer(200, {"succeeded": bool(self.server.scrolls.pop(asked["scroll_id"]))})
         elif self.path.split("?")[0].endswith("/_pit") and self.command == "POST":
             self.open_point_in_time(self.path.split("/")[1])
         elif self.path.startswith("/_search"):
@@ -74,18 +84,30 @@ class Answers(BaseHTTPRequestHandler):
             self.refuse(404, "index_not_found_exception", f"no such index [{index}]")
         elif "_field_caps" in self.path:
             self.answer(200, {"fields": field_caps(self.server.indices[index], self.server.text_fields)})
+        elif "scroll=" in self.path:
+            key, found = f"scroll-of-{index}", [d for d in self.server.indices[index] if matches(d, asked["query"])]
+            self.server.scrolls[key] = found, asked["size"], len(found)
+            self.scroll({"scroll_id": key})
         else:
             documents = [d for d in self.server.indices[index] if matches(d, asked["query"])]
-            found = {"hits": {"total": {"value": len(documents)}, "hits": []}}
+            hits = [{"_source": document} for document in documents[: asked["size"]]]
+            found = {"hits": {"total": {"value": len(documents)}, "hits": hits}}
             for name, aggregation in (asked.get("aggs") or {}).items():
                 found["aggregations"] = {name: composite(documents, aggregation["composite"], aggregation["aggs"])}
             self.page(found)
 
     def search(self, asked):
         first = (asked.get("search_after") or [-1])[0] + 1
-        documents = self.server.indices[asked["pit"]["id"]][first : first + asked["size"]]
+        found = [d for d in self.server.indices[asked["pit"]["id"]] if matches(d, asked["query"])]
+        documents = found[first : first + asked["size"]]
         hits = [{"_source": document, "sort": [first + i]} for i, document in enumerate(documents)]
         self.page({"pit_id": asked["pit"]["id"], "hits": {"hits": hits}})
+
+    def scroll(self, asked):
+        """The next page of a scroll; a page that does not arrive is not given again, as with the real one."""
+        left, size, total = self.server.scrolls[asked["scroll_id"]]
+        hits = [{"_source": left.pop(0)} for _ in range(min(size, len(left)))]
+        self.page({"_scroll_id": asked["scroll_id"], "hits": {"total": {"value": total}, "hits": hits}})
 
     def page(self, found):
         """Answer a search with what was found, or with the next fault."""
@@ -104,7 +126,8 @@ class Answers(BaseHTTPRequestHandler):
     def answer(self, status, body, *, cut=False):
         payload = json.dumps(body).encode()
         self.send_response(status)
-        self.send_header("X-Elastic-Product", "Elasticsearch")
+        if self.server.product == "elasticsearch":
+            self.send_header("X-Elastic-Product", "Elasticsearch")
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(payload)))
         self.end_headers()
@@ -128,10 +151,12 @@ def value_of(document, field):
 
 
 def matches(document, query):
-    """Whether a document matches a query of the kinds bool, range (of times), exists, terms and match_all."""
+    """Whether a document matches a query of the kinds bool, range (of times), exists, terms, prefix and match_all."""
     [(kind, of)] = query.items()
     if kind == "bool":
-        assert of.keys() <= {"filter", "must_not"}, of
+        assert of.keys() <= {"filter", "must_not", "should", "minimum_should_match"}, of
+        if "should" in of and not any(matches(document, q) for q in of["should"]):
+            return False
         return all(matches(document, q) for q in of.get("filter", [])) and not any(matches(document, q) for q in of.get("must_not", []))
     if kind == "match_all":
         return True
@@ -139,6 +164,8 @@ def matches(document, query):
         return value_of(document, of["field"]) is not None
     [(field, wanted)] = of.items()
     value = value_of(document, field)
+    if kind == "prefix":
+        return str(value).startswith(wanted)
     if kind == "terms":
         return value in wanted
     assert kind == "range", kind
@@ -200,14 +227,15 @@ def measure(documents, of):
 
 
 @contextmanager
-def standin(indices, *, faults=(), login=None, certificate=None, stall_s=3.0, port=0, text_fields=()):
+def standin(indices, *, faults=(), login=None, certificate=None, stall_s=3.0, port=0, text_fields=(), product="elasticsearch"):
     """Serve `indices` {name: [document, ...]} on loopback (`port` 0: a free one); yields (url, log of requests).
 
     faults : consumed one per search: 429 or 503 (that status), "cut" (half a body), "stall" (no answer for `stall_s`),
     "shard" (one shard fails), None (an answer). login : (user, password). certificate : (file, key file) for https.
-    text_fields : names that can be grouped by only as NAME.keyword.
+    text_fields : names that can be grouped by only as NAME.keyword. product : "elasticsearch", or what has no point in time and refuses
+    the media type of its client: "opensearch", "elasticsearch 7.9".
     """
-    server = StandIn(port, indices, faults, login, stall_s, text_fields)
+    server = StandIn(port, indices, faults, login, stall_s, text_fields, product)
     if certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*certificate)

@@ -14,11 +14,13 @@ global: {{scrape_interval: 1s, scrape_timeout: 1s}}
 scrape_configs:
   - job_name: node
     static_configs: [{{targets: ["127.0.0.1:{node}"]}}]
+  - job_name: kube-node
+    static_configs: [{{targets: ["127.0.0.1:{node}"], labels: {{pod: "exporter-x7"}}}}]
   - job_name: gpu
     static_configs: [{{targets: ["127.0.0.1:{gpu}"]}}]
 """
 # A stand-in: this is the text that a DCGM exporter gives for two GPUs, of which the second is allocated to nobody, and an exporter of
-# nvidia-smi for a third. No GPU is read.
+# nvidia-smi for another. Since 4.5.3-4.8.2 the label is hostname; its power is a blank. No GPU is read. Two jobs scrape the node exporter.
 GPU_PAGE = """
 DCGM_FI_DEV_GPU_UTIL{gpu="0",UUID="GPU-a",Hostname="gpu-node-1",hpc_job="4711",user="u001"} 97
 DCGM_FI_DEV_FB_USED{gpu="0",UUID="GPU-a",Hostname="gpu-node-1",hpc_job="4711",user="u001"} 30000
@@ -27,6 +29,8 @@ DCGM_FI_DEV_POWER_USAGE{gpu="0",UUID="GPU-a",Hostname="gpu-node-1",hpc_job="4711
 DCGM_FI_DEV_GPU_TEMP{gpu="0",UUID="GPU-a",Hostname="gpu-node-1",hpc_job="4711",user="u001"} 71
 DCGM_FI_DEV_GPU_UTIL{gpu="1",UUID="GPU-b",Hostname="gpu-node-1"} 0
 DCGM_FI_DEV_FB_USED{gpu="1",UUID="GPU-b",Hostname="gpu-node-1"} 5
+DCGM_FI_DEV_GPU_UTIL{gpu="3",UUID="GPU-d",hostname="gpu-node-2"} 11
+DCGM_FI_DEV_POWER_USAGE{gpu="3",UUID="GPU-d",hostname="gpu-node-2"} 140737488355328
 nvidia_smi_utilization_gpu_ratio{uuid="c"} 0.5
 nvidia_smi_memory_used_bytes{uuid="c"} 1048576000
 nvidia_smi_memory_total_bytes{uuid="c"} 4194304000
@@ -90,7 +94,7 @@ def prometheus(folder, *, scrapes=5):
 
         def stored():
             found = requests.get(f"{url}/api/v1/query", {"query": "count_over_time(up[1m])"}, timeout=5).json()["data"]["result"]
-            return len(found) == 2 and min(int(series["value"][1]) for series in found) >= scrapes
+            return len(found) == 3 and min(int(series["value"][1]) for series in found) >= scrapes
 
         if not wait_until(stored, 60):
             raise RuntimeError("nothing was scraped")

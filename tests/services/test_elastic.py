@@ -86,6 +86,33 @@ def test_a_missing_day_is_named_and_the_rest_is_kept(indices, tmp_path):
     assert (status["state"], status["rows"], status["missing_days"]) == ("partial", 50, [DAYS[1]])
 
 
+def test_opensearch_and_old_servers_are_read_by_a_scroll(indices, tmp_path):
+    with standin(indices, product="opensearch", faults=[None, None, None, 429]) as (url, log):
+        extract(url, tmp_path)
+    assert sorted(raw(tmp_path)[1]) == sorted(d["payload"]["request-id"] for docs in indices.values() for d in docs)
+    assert sum((command, path) == ("DELETE", "/_search/scroll") for command, path, _ in log) == 3, "scrolls are closed"
+    assert all(body["size"] == 10 for _, path, body in log if "scroll=" in path), "pages are bounded"
+
+
+def test_a_page_of_a_scroll_that_was_lost_is_no_complete_day(indices, tmp_path):
+    with standin(indices, product="opensearch", faults=[None, "cut"]) as (url, _):
+        assert "15 of 25 documents of atlas_rucio-events-2026.01.29 came" in refused(extract, url, tmp_path)
+    assert raw(tmp_path)[0] == []
+
+
+def test_documents_of_another_kind_are_no_empty_night(tmp_path):
+    for other in ({"lfn": "/a", "site": "A"}, {"event_type": "transfer-done", "lfn": "/a"}):
+        with standin({name_of(day): [other] for day in DAYS}) as (url, _):
+            line = refused(extract, url, tmp_path)
+        found = ", ".join(other)
+        assert f"{name_of(DAYS[0])}: its only record is no transfer event of Rucio: the first has {found}; needed: request-id" in line
+
+
+def test_a_web_page_is_no_elasticsearch(tmp_path):
+    with standin({}, product="web page") as (url, _):
+        assert "answers no JSON: is it the address of an Elasticsearch or OpenSearch?" in refused(extract, url, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("case", "message"),
     [
@@ -202,9 +229,14 @@ def account(url, products, timeout_s=1.0):
     return run_here("accounting/1_extract.ipynb", products, source=url, **told)
 
 
-@pytest.mark.parametrize("text_fields", [(), ("SiteName", "VOName", "ResourceType")], ids=["keyword", "text with keyword"])
-def test_weekly_totals_come_once_each_through_every_fault(tmp_path, text_fields):
-    with standin({GRACC: summaries()}, faults=[429, None, "cut", 503, None, "stall", None, "shard"], text_fields=text_fields) as (url, log):
+@pytest.mark.parametrize(
+    ("text_fields", "product"),
+    [((), "opensearch"), (("SiteName", "VOName", "ResourceType"), "elasticsearch")],
+    ids=["keyword", "text with keyword"],
+)
+def test_weekly_totals_come_once_each_through_every_fault(tmp_path, text_fields, product):
+    faults = [429, None, "cut", 503, None, "stall", None, "shard"]
+    with standin({GRACC: summaries()}, faults=faults, text_fields=text_fields, product=product) as (url, log):
         page = account(url, tmp_path)
     [part] = (tmp_path / "data/raw/accounting").glob("*.parquet")
     table = pd.read_parquet(part).astype({"CoreHours": float, "Njobs": float})

@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 from conftest import execute, from_notebook, refused, run_here
 from daemons import certificate, free_ports
-from osticket_tables import NAMES, TABLES, insert, rows_of, ticket, write_sqlite
+from osticket_tables import MERGES, NAMES, TABLES, assert_own_words, insert, merged_tables, rows_of, ticket, write_sqlite
 from papermill.exceptions import PapermillExecutionError
 
 import helpers
@@ -35,10 +35,10 @@ def root(server, database=""):
         yield connection.cursor()
 
 
-def make_database(server, name, tables, *, without=(), charset="utf8mb4"):
+def make_database(server, name, tables, *, without=(), charset="utf8mb4", more=""):
     """A new database `name` with osTicket's tables, which the account ro may read, except the tables `without`."""
     server.sql(f"CREATE OR REPLACE DATABASE {name} CHARACTER SET {charset}")
-    server.sql(TABLES, name)
+    server.sql(TABLES + more, name)
     with root(server, name) as cursor:
         insert(cursor.executemany, tables, "%s")
     for table in set(NAMES) - set(without):
@@ -142,6 +142,18 @@ def test_mariadb_and_sqlite_give_the_same_table(server, tmp_path):
     assert (status(tmp_path / "a")["state"], status(tmp_path / "a")["rows"]) == ("stale", N)
     assert f"{N:,} tickets, of which {N:,} are open" in page
     assert not (raw(tmp_path / "a") / "pages").exists()
+
+
+def test_merged_tickets_keep_their_own_words_where_the_account_may_read_of_merges(server, tmp_path):
+    url = make_database(server, "merged", merged_tables(), more=MERGES)
+    extract(tmp_path / "a", url)
+    without = table(tmp_path / "a").set_index("ticket_id")
+    assert without.body.to_dict() == {"1": None, "2": "M of 2", "3": "M of 3", "4": None, "5": "M of 5"}, "no right to read of merges"
+    server.sql("GRANT SELECT ON merged.ost_thread_entry_merge TO ro@127.0.0.1")
+    extract(tmp_path / "b", url)
+    assert_own_words(table(tmp_path / "b"))
+    extract(tmp_path / "c", write_sqlite(tmp_path / "osticket.sqlite", merged_tables(), MERGES))
+    pd.testing.assert_frame_equal(table(tmp_path / "b"), table(tmp_path / "c"))
 
 
 def test_the_account_needs_select_on_ten_tables_and_may_not_write(server):

@@ -1,6 +1,7 @@
 """1_extract of the telemetry study against a real Prometheus with a real node exporter, and what it says when one does not answer."""
 
 import json
+import os
 import re
 import socket
 
@@ -39,7 +40,7 @@ def test_values_are_those_of_the_exporters(prometheus, tmp_path):
     url, page = prometheus
     first = requests.get(f"{url}/api/v1/query", {"query": "min_over_time(timestamp(node_load1)[1m:1s])"}, timeout=5).json()
     began = float(first["data"]["result"][0]["value"][1])
-    _, shown = run_cells(NOTEBOOK, tmp_path, source=url, **EVERY_SECOND)
+    names, shown = run_cells(NOTEBOOK, tmp_path, source=url, **EVERY_SECOND)
     after = exported(page)
     rows = ds.dataset(tmp_path / DATA / "nodes", partitioning="hive").to_table().to_pandas().sort_values("timestamp")
     assert set(rows.node_id) == {"127.0.0.1"}, "the port is cut off"
@@ -62,10 +63,15 @@ def test_values_are_those_of_the_exporters(prometheus, tmp_path):
     assert (status["state"], status["nodes"], status["bad_lines"]) == ("ok", 1, 0)
     assert status["metrics"] > 30
     assert re.search(r"\d+ metrics never had a value", shown)
+    [warning] = [one for one in names["RECORDED"]["warnings"] if "scraped" in one]
+    assert warning.startswith("1 node is scraped more than once (127.0.0.1; the series differ in job, pod): they are not added")
+    cores = rows[[f"cpu_{mode}_seconds_total::prometheus" for mode in ("user", "system", "nice", "iowait", "irq", "softirq", "steal", "idle")]].sum(axis=1)
+    rate = cores.diff().sum() / rows.timestamp.diff().dt.total_seconds().sum()
+    assert rate == pytest.approx(os.cpu_count(), rel=0.35), "modes and processors are added up, jobs that scrape are not"
 
 
 def test_gpus_of_two_kinds_of_exporter_become_one_table(prometheus, tmp_path):
-    run_cells(NOTEBOOK, tmp_path, source=prometheus[0], **EVERY_SECOND | {"metrics": {"load": "node_load1"}})
+    names, _ = run_cells(NOTEBOOK, tmp_path, source=prometheus[0], **EVERY_SECOND | {"metrics": {"load": "node_load1"}})
     gpus = pd.read_parquet(tmp_path / DATA / "gpus.parquet")
     assert gpus.groupby("gpu").size().min() >= 4
     last = gpus.drop_duplicates("gpu", keep="last").set_index("gpu")
@@ -76,6 +82,9 @@ def test_gpus_of_two_kinds_of_exporter_become_one_table(prometheus, tmp_path):
     assert last.loc["1", ["utilisation_pct", "memory_used_mib"]].tolist() == [0, 5]
     assert last.loc["c", numbers].tolist() == [50, 1000, 4000, 120, 50]
     assert last.node_id["c"] == "127.0.0.1"
+    assert last.loc["3", ["node_id", "utilisation_pct"]].tolist() == ["gpu-node-2", 11]
+    assert pd.isna(last.power_w["3"]), "a blank of DCGM"
+    assert [one for one in names["RECORDED"]["warnings"] if "no label" in one] == []
 
 
 @pytest.mark.parametrize(
@@ -83,7 +92,7 @@ def test_gpus_of_two_kinds_of_exporter_become_one_table(prometheus, tmp_path):
     [
         ({"metrics": {"x": "sum(("}}, r"127\.0\.0\.1:\d+ refuses this: bad_data: .*parse error"),
         ({"days": 3, "chunk_points": 20000}, r"refuses this: bad_data: exceeded maximum resolution of 11,000 points"),
-        ({"node_label": "host"}, r"a series has no label 'host' but none: check the parameter node_label"),
+        ({"node_label": "host"}, r"a series has no label 'host' but job, pod: check the parameter node_label"),
     ],
     ids=["no PromQL", "too many points", "no such label"],
 )

@@ -15,11 +15,13 @@ from daemons import wait_until
 
 TODAY = datetime.now(UTC).date()
 BURN = "sh -c 'ulimit -c 0; ulimit -t {}; while :; do :; done'"  # for so many seconds of a processor, however long a busy machine takes to give them
-# options of sbatch, command; the last two shall not be counted: one will not end, one waits for all processors until it is cancelled
+# options of sbatch, command; the last three: one runs, is requeued and waits (its first run counts), one will not end, one waits for all processors
+# until it is cancelled
 JOBS = [
     *[(["--account=atlas", "--ntasks=2"], "sleep 2")] * 2,
     (["--account=cms", "--array=1-3"], "sleep 1"),
     (["--account=icecube", "--ntasks=2"], f"srun --ntasks=1 {BURN.format(2)}; {BURN.format(1)}"),
+    (["--account=atlas", "--requeue"], "sleep 1000"),
     (["--account=cms"], "sleep 1000"),
     (["--account=cms", "--ntasks=16"], "sleep 1"),
 ]
@@ -38,7 +40,11 @@ def slurm():
     try:
         with slurm_cluster.cluster(folder, ["atlas", "cms", "icecube"]) as env:
             ids = [asked(env, "sbatch", "--parsable", "--output=/dev/null", *options, f"--wrap={command}") for options, command in JOBS]
-            states = ["sacct", "--allocations", "--noheader", "--parsable2", "--format=State"]
+            states = ["sacct", "--allocations", "--duplicates", "--noheader", "--parsable2", "--format=State"]
+            assert wait_until(lambda: "RUNNING" in asked(env, *states, f"--jobs={ids[-3]}"), 20)
+            asked(env, "sleep", "1")  # a run of no second is none
+            asked(env, "scontrol", "requeue", ids[-3])
+            assert wait_until(lambda: asked(env, *states, f"--jobs={ids[-3]}").split() == ["REQUEUED", "PENDING"], 20)
             assert wait_until(lambda: "PENDING" in asked(env, *states, f"--jobs={ids[-1]}"), 20)
             asked(env, "scancel", ids[-1])
             assert wait_until(lambda: "CANCELLED" in asked(env, *states, f"--jobs={ids[-1]}"), 20)
@@ -71,12 +77,14 @@ def test_live_and_saved_sacct_give_the_same_true_table(slurm, tmp_path, monkeypa
     saved, _ = extract(tmp_path / "saved", tmp_path / "sacct.txt", run=execute)
     pd.testing.assert_frame_equal(live, saved)
 
-    assert live.VOName.value_counts().to_dict() == {"cms": 3, "atlas": 2, "icecube": 1}
+    assert live.VOName.value_counts().to_dict() == {"cms": 3, "atlas": 3, "icecube": 1}
     assert set(live.SiteName) == {"toy"}
     assert set(live.Njobs) == {"1"}
-    assert live.Processors.groupby(live.VOName).first().to_dict() == {"atlas": "2", "cms": "1", "icecube": "2"}
-    own = asked(slurm, "sacct", "--allocations", "--noheader", "--parsable2", "--format=Account,CPUTimeRAW,State")
-    seconds = pd.DataFrame([line.split("|") for line in own.splitlines() if "COMPLETED" in line or "FAILED" in line], columns=["vo", "s", "state"])
+    assert live.more.str.contains("REQUEUED").groupby(live.VOName).sum().to_dict() == {"atlas": 1, "cms": 0, "icecube": 0}
+    assert live.RecordId.is_unique
+    assert live.Processors.groupby(live.VOName).max().to_dict() == {"atlas": "2", "cms": "1", "icecube": "2"}
+    own = asked(slurm, "sacct", "--allocations", "--duplicates", "--noheader", "--parsable2", "--format=Account,CPUTimeRAW,State")
+    seconds = pd.DataFrame([line.split("|") for line in own.splitlines() if re.search("COMPLETED|FAILED|REQUEUED", line)], columns=["vo", "s", "state"])
     hours = seconds.s.astype(int).groupby(seconds.vo).sum() / 3600
     assert live.CoreHours.astype(float).groupby(live.VOName).sum().to_dict() == pytest.approx(hours.to_dict())
     assert hours.min() > 0
@@ -84,7 +92,7 @@ def test_live_and_saved_sacct_give_the_same_true_table(slurm, tmp_path, monkeypa
     assert 1.5 < burnt < 4, "two seconds of the step and one of the script"
     ends = pd.to_datetime(live.EndTime)
     assert ((datetime.now(UTC) - ends) < pd.Timedelta(minutes=5)).all()
-    assert "1 jobs that have not ended, 1 that never ran" in shown(notebook)
+    assert "2 jobs that have not ended, 1 that never ran" in shown(notebook)
 
 
 def test_a_week_that_is_over_is_not_asked_again(slurm, tmp_path, monkeypatch):

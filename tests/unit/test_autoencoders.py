@@ -12,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import RobustScaler
 
 import helpers
+from nightshift.detectors import certification
 
 pytestmark = pytest.mark.usefixtures("quick_compiler")
 
@@ -211,8 +212,8 @@ def test_scaling_is_min_max_in_its_own_order_and_a_constant_feature_says_nothing
 
 def test_the_worst_features_count_in_units_of_their_usual_error():
     errors = np.array([[1.0, 4.0, 0.0, 0.0, 9.0]])
-    assert helpers.worst_error(errors, [1, 1, 1, 1, 9], 0.2)[0] == pytest.approx(np.log(4), abs=1e-5)
-    assert helpers.worst_error(errors, [1, 1, 1, 1, 9], 1.0)[0] == pytest.approx(np.log(6 / 5), abs=1e-5)
+    assert certification.worst_error(errors, [1, 1, 1, 1, 9], 0.2)[0] == pytest.approx(np.log(4), abs=1e-5)
+    assert certification.worst_error(errors, [1, 1, 1, 1, 9], 1.0)[0] == pytest.approx(np.log(6 / 5), abs=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["keras", "pca", "distance"])
@@ -226,17 +227,51 @@ def test_errors_of_reconstruction_by_hand(kind):
     else:
         model = RobustScaler().fit(X)
         expected = ((X - np.median(X, axis=0)) / np.subtract(*np.quantile(X, [0.75, 0.25], axis=0))) ** 2
-    np.testing.assert_allclose(helpers.feature_errors(model, X), expected, rtol=1e-3, atol=1e-6)
-    assert helpers.feature_errors(model, X[:0]).shape == (0, 6)
+    np.testing.assert_allclose(certification.feature_errors(model, X), expected, rtol=1e-3, atol=1e-6)
+    assert certification.feature_errors(model, X[:0]).shape == (0, 6)
 
 
 def test_a_lumisection_that_lacks_a_feature_has_no_decision_value(tmp_path):
     get("autoencoder")(2)[1].save(tmp_path / "d.keras")
     frame = pd.DataFrame({"a": [0.2, np.nan, 0.4], "b": [0.1, 0.1, 0.3]})
     told = {"file": "d.keras", "scaling": {name: {"min": 0, "max": 1} for name in "ab"}, "usual": [0.1, 0.2], "worst": 0.5, "centre": 0.25}
-    got = helpers.decision_values(frame, told, tmp_path)
+    got = certification.decision_values(frame, told, tmp_path)
     assert np.isfinite(got).tolist() == [True, False, True]
     x = frame.to_numpy("float32")[[0, 2]]
-    expected = helpers.worst_error(helpers.feature_errors(helpers.load_model(tmp_path / "d.keras"), x), [0.1, 0.2], 0.5) - 0.25
+    expected = certification.worst_error(certification.feature_errors(certification.load_model(tmp_path / "d.keras"), x), [0.1, 0.2], 0.5) - 0.25
     np.testing.assert_allclose(got[[0, 2]], expected, rtol=1e-5)
-    assert len(helpers.decision_values(frame[:0], told, tmp_path)) == 0
+    assert len(certification.decision_values(frame[:0], told, tmp_path)) == 0
+
+
+# ------------------------------------------------------------------------------------------------------------ how sure
+
+
+def test_a_skill_over_an_all_but_perfect_baseline_stays_a_number_that_means_something():
+    assert certification.gain(0.9, 0.8) == pytest.approx(0.5)
+    np.testing.assert_allclose(certification.gain(np.array([0.5, 1.0, 0.9995, 0.0]), np.array([1.0, 1.0, 0.999, 0.99999999])), [-1, 0, 0.5, -1])
+
+
+def test_the_effective_number_of_lumisections_is_that_of_runs_where_runs_share_their_luck():
+    run = np.repeat(np.arange(40), 50)
+    alike = np.repeat(np.arange(40) % 4 == 0, 50)
+    assert certification.effective_number(alike, run) == pytest.approx(40, rel=0.03)
+    independent = np.random.default_rng(1).random(2000) < 0.25
+    assert 800 < certification.effective_number(independent, run) <= 2000
+    assert certification.effective_number(np.zeros(2000, bool), run) == 40, "nothing tells their variance"
+    assert (certification.effective_number([True, False], [1, 1]), certification.effective_number([], [])) == (1, 0)
+    assert certification.rate_sentence(0.01, alike, run).endswith("more is flagged than stated, so these alarms mean less than they say.")
+    assert certification.is_beyond(0.01, alike, run)
+    assert not certification.is_beyond(0.01, np.arange(2000) < 25, run), "one run of forty may have them all"
+    assert certification.rate_sentence(0.01, [], []).endswith("nothing was judged, so none was observed.")
+
+
+def test_the_history_that_a_finding_needs_is_that_of_its_rule():
+    from scipy import stats
+
+    for n_runs in (1, 7, 40):
+        n = certification.history_needed(n_runs, 0.05)
+        adjusted = [stats.false_discovery_control([1 / (m + 1), *[1.0] * (n_runs - 1)])[0] for m in (n, n - 1)]
+        assert adjusted[0] <= 0.05 + 1e-12 < adjusted[1]
+    least = certification.shortest_stretch(100, 7, 999, 0.05)
+    simes = [100 / k / 1000 * 7 for k in (least, least - 1)]
+    assert simes[0] <= 0.05 + 1e-12 < simes[1]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sources import golden_ranges, in_ranges, read_golden, write_golden
+from nightshift.sources.golden import golden_ranges, in_ranges, read_golden, write_golden
 
 lumisections = st.lists(st.tuples(st.integers(1, 6) | st.integers(1, 2**31 - 1), st.integers(1, 30) | st.just(2**31 - 1)), max_size=60)
 
@@ -67,7 +67,7 @@ def test_what_is_written_is_a_run_per_line_by_number(tmp_path):
 @pytest.mark.parametrize(
     ("text", "wrong"),
     [
-        ("", "Expecting value"),
+        ("", "it is empty; a file that certifies nothing holds {}"),
         ('{"1": [[1, 2]]', "Expecting"),
         ("[[1, 2]]", "no JSON object"),
         ("[" * 100_000, "RecursionError"),

@@ -12,9 +12,10 @@ from conftest import from_notebook
 
 import helpers
 import sources
+from nightshift.detectors.transfers import SCAN_COLUMNS, scan_incidents
+from nightshift.statistics import skill_interval
 
 state_features = from_notebook("transfers/2_preprocess.ipynb", "state_features")
-scan_incidents = from_notebook("transfers/4_analyse.ipynb", "scan_incidents")
 mean_recall = from_notebook("accounting/3_train.ipynb", "mean_recall")
 
 
@@ -208,11 +209,20 @@ def test_pinball_of_the_median_is_half_the_absolute_error():
 def test_skill_interval_covers_and_says_when_it_cannot():
     rng = np.random.default_rng(0)
     time = pd.date_range("2026-01-01", periods=1000, freq="30min", tz="UTC")
-    skill, low, high = helpers.skill_interval(rng.gamma(2, 0.5, 1000), rng.gamma(2, 1, 1000), time, rng=rng)
+    skill, low, high = skill_interval(rng.gamma(2, 0.5, 1000), rng.gamma(2, 1, 1000), time, rng=rng)
     assert low < 0.5 < high
     assert low < skill < high
     with pytest.raises(ValueError, match="one stretch"):
-        helpers.skill_interval([1.0, 1.0], [2.0, 2.0], time[[0, 0]], rng=rng)
+        skill_interval([1.0, 1.0], [2.0, 2.0], time[[0, 0]], rng=rng)
+
+
+def test_a_skill_against_a_baseline_without_loss_stays_a_number():
+    rng = np.random.default_rng(0)
+    time = pd.date_range("2026-01-01", periods=200, freq="30min", tz="UTC")
+    skill, low, high = skill_interval(np.full(200, 0.02), np.full(200, 1e-12), time, rng=rng, least=0.01)
+    assert (skill, low, high) == pytest.approx((-1, -1, -1))
+    assert skill_interval(np.zeros(200), np.zeros(200), time, rng=rng, least=0.01) == (1, 1, 1)
+    assert skill_interval(np.full(200, 0.1), np.full(200, 0.2), time, rng=rng, least=0.01) == pytest.approx((0.5, 0.5, 0.5))
 
 
 def test_mean_recall_by_hand():
@@ -242,7 +252,7 @@ def test_skill_interval_is_wider_when_losses_share_their_luck():
     shared = np.repeat(rng.gamma(1, 1, 2000 // 36 + 1), 36)[:2000]
     alone = rng.permutation(shared)
     width = {
-        name: np.diff(helpers.skill_interval(loss, np.ones(2000), time, rng=rng)[1:])[0] for name, loss in (("shared", shared), ("alone", alone))
+        name: np.diff(skill_interval(loss, np.ones(2000), time, rng=rng)[1:])[0] for name, loss in (("shared", shared), ("alone", alone))
     }
     assert width["shared"] > 2 * width["alone"]
 
@@ -331,7 +341,7 @@ def test_a_missing_name_does_not_stop_the_scan():
 
 def test_scan_of_nothing_is_an_empty_table():
     empty = scan_incidents(scan_items().iloc[:0], LINKS, clump="link")
-    assert list(empty.columns) == from_notebook("transfers/4_analyse.ipynb", "SCAN_COLUMNS")
+    assert list(empty.columns) == SCAN_COLUMNS
     assert len(empty) == 0
 
 

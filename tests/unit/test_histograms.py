@@ -4,14 +4,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from conftest import from_notebook
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-seven_numbers = from_notebook("certification/2_preprocess.ipynb", "seven_numbers")
-describe = from_notebook("certification/2_preprocess.ipynb", "describe")
-split_runs = from_notebook("certification/2_preprocess.ipynb", "split_runs", test_share=0.25, validation_share=0.15, folds=5)
+from nightshift.detectors.certification import describe, find_copies, fingerprints, merge_rows, seven_numbers, split_runs
+
 SHARES = [0.1, 0.3, 0.5, 0.7, 0.9]
 counts_of_some = hnp.arrays(np.int64, st.tuples(st.integers(1, 6), st.integers(1, 12)), elements=st.integers(0, 50))
 
@@ -145,7 +143,7 @@ def test_runs_are_split_in_time_with_the_newest_in_the_test(n, random, timed, pe
     runs = pd.DataFrame({"run": random.sample(range(1, 1000), n), "time": times if timed else pd.NaT})
     place = runs.time.rank() if timed else runs.run.rank()
     runs["fill"] = (place // per_fill).astype("Int64") if per_fill else pd.array([pd.NA] * n, "Int64")
-    parts = split_runs(runs)
+    parts = split_runs(runs, test_share=0.25, validation_share=0.15, folds=5)
     assert sorted(parts.run) == sorted(runs.run)
     order = parts.time if timed else parts.run
     assert order.is_monotonic_increasing
@@ -161,3 +159,44 @@ def test_runs_are_split_in_time_with_the_newest_in_the_test(n, random, timed, pe
     assert len(watched) == (max(round(0.15 * len(learnt)), 1) if len(learnt) > 1 else 0)
     if len(watched) > 1:
         assert np.ptp(np.diff(watched)) <= 1  # spread evenly
+
+
+# ------------------------------------------------------------------------------------------------------------ copies
+
+
+def states(*histograms):
+    """What `find_copies` says of (item, contents, entries, version)."""
+    item, contents, entries, version = zip(*histograms, strict=True)
+    rows = {"item": item, "fingerprint": fingerprints(np.array(contents, float)), "entries": np.array(entries, float), "version": version}
+    return find_copies(pd.DataFrame(rows)).tolist()
+
+
+def test_a_copy_differs_in_nothing_and_of_others_the_newest_version_counts_or_none():
+    assert states((1, [1, 2], 3, ""), (1, [1, 2], 3, ""), (2, [1, 2], 3, "")) == [0, 1, 0]
+    assert states((1, [1, 2], 3, ""), (2, [1, 1], 2, ""), (1, [1, 3], 3, ""), (1, [1, 2], 3, "")) == [3, 0, 3, 3]
+    assert states((1, [1, 2], 3, ""), (1, [1, 2], 4, "")) == [3, 3], "counts beyond the axis are measured too"
+    assert states((1, [1, 2], np.nan, ""), (1, [1, 2], np.nan, "")) == [0, 1]
+    assert states((1, [1, 2], 3, "V0002"), (1, [1, 3], 3, "V0010"), (1, [9, 3], 3, "V0001")) == [2, 0, 2]
+    assert states((1, [1, 2], 3, "A-v1 V0001"), (1, [1, 3], 3, "B-v1 V0002")) == [3, 3], "nobody says which processing is right"
+    assert states((1, [1, 2], 3, "V0002"), (1, [1, 3], 3, "V0002"), (1, [9, 3], 3, "V0001")) == [3, 3, 2]
+    assert states((1, [1, 2], 3, "V0001"), (1, [1, 2], 3, "V0002")) == [0, 1]
+
+
+@settings(max_examples=50, deadline=None)
+@given(hnp.arrays(np.int64, st.tuples(st.integers(1, 8), st.integers(1, 4)), elements=st.integers(-1, 1)))
+def test_equal_rows_have_equal_fingerprints_and_others_do_not(counts):
+    found = fingerprints(counts.astype(float))
+    same = (counts[:, None] == counts[None]).all(axis=2)
+    np.testing.assert_array_equal(found[:, None] == found[None], same)
+    np.testing.assert_array_equal(fingerprints(counts * -0.0), fingerprints(counts * 0.0))
+
+
+def test_rows_of_two_wide_tables_make_one_where_they_agree():
+    nan = np.nan
+    values = np.array([[1, nan], [nan, 2], [3, 4], [3, 4 + 1e-12], [5, 6], [5, 7], [nan, nan], [8, nan]])
+    state, merged = merge_rows(values, [10, 10, 11, 11, 12, 12, 13, 13])
+    assert state.tolist() == [0, 0, 0, 1, 3, 3, 0, 0]
+    assert merged.loc[[10, 11]].to_numpy().tolist() == [[1, 2], [3, 4]]
+    assert (list(merged.index), merged.loc[13, 0]) == ([10, 11, 13], 8)
+    state, merged = merge_rows(np.zeros((0, 2)), [])
+    assert (len(state), len(merged)) == (0, 0)

@@ -18,6 +18,7 @@ from sklearn.ensemble import IsolationForest
 from sklearn.preprocessing import FunctionTransformer
 
 import helpers
+from nightshift.detectors import accounting as weekly_series
 import kernels
 
 decode_categories = from_notebook("accounting/4_analyse.ipynb", "decode_categories")
@@ -37,15 +38,15 @@ def table(series):
 
 def one(core):
     """Features and tests of one series, with a row of tests per week."""
-    _, _, panel = helpers.series_panel(table({("A", "atlas"): core}))
-    features = helpers.series_features(panel)
-    return {name: x[0] for name, x in features.items()}, helpers.change_tests(features, np.ones(panel["core_hours"].shape, bool), CONSTANT)
+    _, _, panel = weekly_series.series_panel(table({("A", "atlas"): core}))
+    features = weekly_series.series_features(panel)
+    return {name: x[0] for name, x in features.items()}, weekly_series.change_tests(features, np.ones(panel["core_hours"].shape, bool), CONSTANT)
 
 
 def test_a_regular_series_is_silent_in_its_first_silent_week_only():
     features, tests = one(np.append(steady[:40], np.zeros(6)))
     assert np.flatnonzero(tests.silent).tolist() == [40]
-    assert tests.silent[40] > helpers.REGULAR
+    assert tests.silent[40] > weekly_series.REGULAR
     assert features["weeks_silent"][38:].tolist() == [0, 0, 1, 2, 3, 4, 5, 6]
     assert (features["expected"][40:44] > 90).all()  # silence does not become what is expected
 
@@ -88,8 +89,8 @@ def test_efficiency_and_jobs_change_without_core_hours():
     late = clean.index >= 50
     clean.loc[late, "cpu_hours"] *= 0.4
     clean.loc[late, "jobs"] *= 5
-    _, _, panel = helpers.series_panel(clean)
-    tests = helpers.change_tests(helpers.series_features(panel), np.ones((1, 60), bool), CONSTANT)
+    _, _, panel = weekly_series.series_panel(clean)
+    tests = weekly_series.change_tests(weekly_series.series_features(panel), np.ones((1, 60), bool), CONSTANT)
     assert tests.efficiency_drop[50] == pytest.approx(np.log(2.5) / np.sqrt(2 * 0.5**2 / 28))  # a constant past: spread of two weeks of 0.5
     assert tests.more_jobs[50] > 4
     assert tests.longer_jobs[50] == 0
@@ -102,9 +103,9 @@ def test_a_zero_is_a_week_of_life_and_a_missing_week_is_not():
     assert features["age"].tolist() == [0, 1, 2, 3, 4]
     assert features["active"].tolist() == [1, 0, 1, 0, 0]
     assert features["weeks_active"].tolist() == [0, 1, 1, 2, 2]
-    _, _, panel = helpers.series_panel(table({("A", "x"): [1.0, 0.0, 2.0], ("B", "y"): [np.nan, 3.0, np.nan]}))
+    _, _, panel = weekly_series.series_panel(table({("A", "x"): [1.0, 0.0, 2.0], ("B", "y"): [np.nan, 3.0, np.nan]}))
     np.testing.assert_array_equal(panel["core_hours"], [[1, 0, 2], [np.nan, 3, np.nan]])
-    assert helpers.series_features(panel)["age"].tolist() == [[0, 1, 2], [0, 0, 1]]
+    assert weekly_series.series_features(panel)["age"].tolist() == [[0, 1, 2], [0, 0, 1]]
 
 
 def test_a_series_shorter_than_the_window_is_not_compared_until_four_weeks_are_known():
@@ -116,18 +117,18 @@ def test_a_series_shorter_than_the_window_is_not_compared_until_four_weeks_are_k
 
 
 def test_an_empty_table_has_no_series_and_no_features():
-    series, weeks, panel = helpers.series_panel(table({}).astype({"site": str, "vo": str, "week": "datetime64[us, UTC]"}))
+    series, weeks, panel = weekly_series.series_panel(table({}).astype({"site": str, "vo": str, "week": "datetime64[us, UTC]"}))
     assert (len(series), len(weeks), list(series.columns)) == (0, 0, ["site", "vo"])
-    features = helpers.series_features(panel)
+    features = weekly_series.series_features(panel)
     assert {x.shape for x in features.values()} == {(0, 0)}
-    tests = helpers.change_tests(features, np.zeros((0, 0), bool), CONSTANT)
+    tests = weekly_series.change_tests(features, np.zeros((0, 0), bool), CONSTANT)
     score, _, strongest = helpers.judge_tests(tests, pd.DataFrame({"drop": [1.0]}), {"drop": 1.0})
     assert (len(tests), len(score), len(strongest)) == (0, 0, 0)
 
 
 def test_totals_are_the_sums_of_their_members_and_only_of_two_or_more():
     members = {("A", "atlas"): [1.0, 2, 3], ("A", "cms"): [np.nan, 10, 0], ("B", "atlas"): [100.0, np.nan, np.nan], ("C", "lhcb"): [5.0, 5, 5]}
-    series, weeks, panel = helpers.series_panel(table(members))
+    series, weeks, panel = weekly_series.series_panel(table(members))
     at = {tuple(who): row for row, who in enumerate(series.to_numpy())}
     assert set(at) == {*members, ("A", ""), ("", "atlas")}  # not of B, C, cms or lhcb, which have one
     assert list(series[(series.site != "") & (series.vo != "")].index) == [0, 1, 2, 3]  # totals come last
@@ -138,7 +139,7 @@ def test_totals_are_the_sums_of_their_members_and_only_of_two_or_more():
 
 
 def test_one_series_alone_has_no_total():
-    series, _, panel = helpers.series_panel(table({("A", "atlas"): steady}))
+    series, _, panel = weekly_series.series_panel(table({("A", "atlas"): steady}))
     assert series.to_numpy().tolist() == [["A", "atlas"]]
     np.testing.assert_array_equal(panel["core_hours"], [steady])
 
@@ -174,11 +175,11 @@ def drawn_panel(seed):
 def test_no_feature_and_no_test_knows_the_weeks_after_its_own(seed, other, t):
     panel, foreign = drawn_panel(seed), drawn_panel(other)
     altered = {name: np.hstack([x[:, : t + 1], 7 * foreign[name][:, t + 1 :]]) for name, x in panel.items()}
-    before, after = helpers.series_features(panel), helpers.series_features(altered)
+    before, after = weekly_series.series_features(panel), weekly_series.series_features(altered)
     for name, x in before.items():
         np.testing.assert_array_equal(after[name][:, : t + 1], x[:, : t + 1], err_msg=name)
     past = np.broadcast_to(np.arange(70) <= t, (3, 70))
-    pd.testing.assert_frame_equal(helpers.change_tests(before, past, CONSTANT), helpers.change_tests(after, past, CONSTANT))
+    pd.testing.assert_frame_equal(weekly_series.change_tests(before, past, CONSTANT), weekly_series.change_tests(after, past, CONSTANT))
 
 
 @settings(max_examples=60, deadline=None)
@@ -186,15 +187,15 @@ def test_no_feature_and_no_test_knows_the_weeks_after_its_own(seed, other, t):
 def test_a_small_series_looks_like_a_large_one(seed, factor):
     panel = drawn_panel(seed)
     scaled = {name: np.vstack([x[:1] * factor, x[1:]]) for name, x in panel.items()}
-    before, after = helpers.series_features(panel), helpers.series_features(scaled)
+    before, after = weekly_series.series_features(panel), weekly_series.series_features(scaled)
     for name in [*DEVIATIONS, "trend", "share", "weeks_silent"]:
         np.testing.assert_allclose(after[name], before[name], rtol=1e-6, atol=1e-6, err_msg=name)
     np.testing.assert_allclose(after["expected"][0], factor * before["expected"][0])
 
 
 def test_forest_inputs_are_finite_and_bounded():
-    features = dict.fromkeys(helpers.FOREST_INPUTS, np.array([[np.nan, 1.0, -50.0]]))
-    assert helpers.forest_inputs(features, np.array([[True, False, True]])).tolist() == [[0.0] * 9, [-8.0] * 9]
+    features = dict.fromkeys(weekly_series.FOREST_INPUTS, np.array([[np.nan, 1.0, -50.0]]))
+    assert weekly_series.forest_inputs(features, np.array([[True, False, True]])).tolist() == [[0.0] * 9, [-8.0] * 9]
 
 
 def test_a_forest_comes_back_as_it_was_and_nothing_else_does(tmp_path):

@@ -660,8 +660,18 @@ MESSAGES = {  # as servers and clients write them; names and numbers may be ther
     "tape": ["STAGING [110] bring-online timeout has been exceeded", "the file is NEARLINE and was not staged", "recall from tape failed"],
     "queue expired": ["Job has been canceled because it stayed in the queue for too long (max-time-in-queue timeout)"],
     "server error": ["Copy failed. Last attempt: copy HTTP 500 : Unexpected server error: 500", "503 Service Unavailable"],
-    "packet loss": ["perfSONAR: loss 2.1% (usually 0.0%), latency 41 ms", "packet loss of 3% on the way", "losses of 0.8% both ways"],
-    "clean probes": ["perfSONAR probes of the same hosts are clean", "perfSONAR: loss 0.0% (usually 0.0%)"],
+    "packet loss": [
+        "perfSONAR: loss 2.1% (usually 0.0%), latency 41 ms",
+        "packet loss of 3% on the way",
+        "losses of 0.8% both ways",
+        "perfSONAR saw a loss of 2.0%",
+        "perfSONAR saw a throughput of 210 Mb/s (usually 940)",
+    ],
+    "clean probes": [
+        "perfSONAR probes of the same hosts are clean",
+        "perfSONAR: loss 0.0% (usually 0.0%)",
+        "12 perfSONAR probes clean, as at other times",
+    ],
 }
 FIRST = {  # what is tried first, or the only one of several that are meant for it, for a failing source
     "connection refused": {"restart-doors", "ask-service"},
@@ -716,6 +726,13 @@ def test_what_the_evidence_names_comes_first_and_says_why(name):
         assert told.reason[0].removeprefix("the evidence says “").removesuffix("”").casefold() in " ".join(message.split()).casefold()
         assert ("stage-first" in set(told.solution)) == (name == "tape"), message  # nobody looks for tapes because a connection was refused
         assert set(told.solution[~reasons]) == {"ban-endpoint", "show-error"}  # which fit whatever it is
+
+
+def test_a_clean_network_speaks_for_the_storage_only_while_no_error_is_named():
+    refused, clean = MESSAGES["connection refused"][1], MESSAGES["clean probes"][-1]
+    assert list(errors_named(f"{refused}; {clean}")) == ["connection refused"]
+    assert "storage-space" in proposed("transfers", "slow_destination", clean)
+    assert "storage-space" not in proposed("transfers", "slow_destination", f"5 others failed: {refused}; {clean}")
 
 
 def test_every_kind_of_transfers_has_a_proposal_whatever_its_evidence_names():

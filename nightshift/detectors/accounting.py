@@ -1,0 +1,366 @@
+"""Weekly series of the accounting study: features, tests, p-values, and what is significant after all of them.
+
+    Series     the weekly table as arrays, what a week looks like beside its past     series_panel, series_features, forest_inputs
+    Tests      one statistic per kind of change, judged by the ordinary weeks         change_tests, judge_exactly
+    Silence    the first silent week of a series that was never silent before         silence_pool, silence_chance, first_silences
+    Decision   the smaller of both p-values, significance, what could be found        judge_weeks, significant_rows, resolution, trial_delays
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from helpers import judge_tests
+from kernels import trailing_median
+from nightshift.statistics import share_interval
+
+
+def series_panel(clean):
+    """The weekly table as arrays: (series, weeks, panel), where panel maps a quantity to float (S, W), NaN outside a series' life.
+
+    clean : DataFrame site, vo, week, core_hours, wall_hours, cpu_hours, jobs; one row per week of life. series : DataFrame site, vo; after
+    the series themselves come the totals of each site (vo "") and of each VO (site "") that have at least two members.
+    """
+    values = ["core_hours", "wall_hours", "cpu_hours", "jobs"]
+    sums = [clean.set_index(["site", "vo", "week"])[values]]
+    for total, other in (("site", "vo"), ("vo", "site")):
+        members = clean.groupby(total)[other].transform("nunique")
+        rows = clean[members > 1].groupby([total, "week"], observed=True)[values].sum(min_count=1).reset_index()
+        sums.append(rows.assign(**{other: ""}).set_index(["site", "vo", "week"]))
+    table = pd.concat(sums)
+    weeks = pd.date_range(clean.week.min(), clean.week.max(), freq="7D") if len(clean) else pd.DatetimeIndex([], tz="UTC")
+    wide = table.unstack("week")
+    order = table.index.droplevel("week").drop_duplicates()
+    panel = {v: wide[v].reindex(index=order, columns=weeks).to_numpy(float) for v in values} if len(clean) else {v: np.empty((0, 0)) for v in values}
+    return order.to_frame(index=False), weeks, panel
+
+
+def series_features(panel):
+    """What each week of each series looks like beside its own past: {name: float (S, W)}, NaN where the past cannot say.
+
+    panel : as `series_panel` gives it. `level_8`, `level_26`, `jobs`, `job_length`, `cores_per_job`, `efficiency` are distances of logarithms from
+    the median of the 8 or 26 weeks before, in robust standard deviations, over active weeks only; `zero_level` is that of log(1 + core hours) with
+    the silent weeks (the robust z of the textbooks); `change` week over week, `season` against a year ago (last week, where that is unknown)
+    and `trend`, the median of 4 weeks less that of 26, are differences of logarithms; `share` of the last 26 weeks that were active, drawn
+    towards 0.3 as if 8 weeks of a new series were known; `silent_before`, `weeks_silent`, `age`, `weeks_known`, `weeks_active` weeks; `usual_jobs`
+    and `expected`, `low`, `high` (core hours, the latter two an 80% range) per active week. Only weeks before week t, and t, enter column t.
+    """
+    core, wall, n_weeks = panel["core_hours"], panel["wall_hours"], panel["core_hours"].shape[1]
+    active, alive, t = core > 0, np.isfinite(core), np.arange(core.shape[1])
+
+    def logged(x):
+        return np.log(np.where(active & (x > 0), x, np.nan))
+
+    def deviation(x, weeks=26):
+        median, mad, n = trailing_median(x, weeks)
+        spread = np.sqrt((n * mad**2 + 2 * 0.5**2) / (n + 2))      # short or constant histories: as if two weeks of spread 0.5 were known too
+        return np.where(n >= min(weeks / 2, 4), (x - median) / spread, np.nan), median, spread
+
+    before = np.maximum(t - 26, 0)
+    counts = [np.pad(np.cumsum(flags, axis=1), ((0, 0), (1, 0))) for flags in (alive, active)]
+    known, busy = (c[:, t] - c[:, before] for c in counts)
+    last = np.pad(np.maximum.accumulate(np.where(active, t, -1), axis=1), ((0, 0), (1, 0)), constant_values=-1)[:, :n_weeks]
+    silent_before = np.where(last >= 0, t - 1 - last, np.nan)
+    level_26, median, spread = deviation(logged(core))
+    jobs, median_jobs, _ = deviation(logged(panel["jobs"]))
+    zero = np.log1p(core)
+    year_ago = np.pad(zero, ((0, 0), (52, 0)), constant_values=np.nan)[:, :n_weeks]
+    week_ago = np.pad(zero, ((0, 0), (1, 0)), constant_values=np.nan)[:, :n_weeks]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = {"job_length": wall / panel["jobs"], "cores_per_job": core / wall, "efficiency": panel["cpu_hours"] / core}
+    return {"level_8": deviation(logged(core), 8)[0], "level_26": level_26, "zero_level": deviation(zero)[0],
+            "jobs": jobs, "usual_jobs": np.exp(median_jobs), **{name: deviation(logged(x))[0] for name, x in ratios.items()},
+            "change": zero - week_ago, "season": zero - np.where(np.isfinite(year_ago), year_ago, week_ago),
+            "trend": trailing_median(logged(core), 4)[0] - median, "share": np.where(alive, (busy + 8 * 0.3) / (known + 8), np.nan),
+            "silent_before": silent_before, "weeks_silent": np.where(active, 0, silent_before + 1), "age": counts[0][:, t].astype(float),
+            "active": np.where(alive, active, np.nan), "weeks_known": known.astype(float), "weeks_active": busy.astype(float),
+            "expected": np.exp(median), "low": np.exp(median - 1.2816 * spread), "high": np.exp(median + 1.2816 * spread)}
+
+
+FOREST_INPUTS = ["level_8", "level_26", "change", "trend", "weeks_silent", "jobs", "job_length", "cores_per_job", "efficiency"]
+
+
+def forest_inputs(features, rows):
+    """Inputs of the IsolationForest, float (n, 9): FOREST_INPUTS of the weeks `rows` (bool (S, W)); unknown is 0, the usual, and 8 the most."""
+    return np.column_stack([np.clip(np.nan_to_num(features[name][rows]), -8, 8) for name in FOREST_INPUTS])
+
+
+REGULAR = 0.68      # `share` of a series that was active in 21 of 26 weeks, or in 10 of 10
+
+
+def change_tests(features, rows, forest):
+    """One-sided statistics of the weeks `rows` (bool (S, W)): a frame with one column per kind of change, 0 where there is none.
+
+    features : as `series_features` gives them. A regular series that was active in the week before and now is not is `silent`, by how regular it was;
+    one that is back after four silent weeks or more is `returned`, by how regular it had been; `drop` and `surge` need both trailing levels to
+    agree, so that a slow drift is no alarm; `efficiency_drop`, `longer_jobs`, `more_jobs` are distances in robust standard deviations;
+    `unusual` is the IsolationForest's anomaly score (Liu, Ting & Zhou 2008). `robust_z` and `season` are the trivial baselines.
+    """
+    f = {name: np.nan_to_num(x[rows]) for name, x in features.items()}
+    active, steady = f["active"] > 0, np.isfinite(features["active"][rows]) & (features["silent_before"][rows] == 0)
+    agree = f["level_8"] * f["level_26"] > 0
+    level = np.sign(f["level_26"]) * np.minimum(np.abs(f["level_8"]), np.abs(f["level_26"])) * agree * steady
+    had_been = np.clip((f["weeks_active"] + 8 * 0.3) / (np.maximum(f["weeks_known"] - f["silent_before"], 0) + 8), 0, 1)
+    regular = f["share"] + 0.02 * f["usual_jobs"] / (f["usual_jobs"] + 10)      # of two equally regular series, few jobs end by chance
+    tests = {"silent": regular * (steady & ~active & (f["share"] > REGULAR)),
+             "returned": had_been * (active & (f["silent_before"] >= 4) & (had_been > REGULAR)),
+             "drop": -level, "surge": level, "efficiency_drop": -f["efficiency"] * steady, "longer_jobs": f["job_length"] * steady,
+             "more_jobs": np.minimum(f["jobs"], -f["job_length"]) * steady,
+             "unusual": -forest.score_samples(forest_inputs(features, rows)) if rows.any() else np.zeros(0),
+             "robust_z": np.abs(f["zero_level"]), "season": np.abs(f["season"])}
+    return pd.DataFrame({kind: np.maximum(x, 0) for kind, x in tests.items()})
+
+
+EXACT_BELOW = 2000      # ordinary weeks; with 400, ranking them among themselves flagged 1.5% at a stated 1%, with 2,000 no more than stated
+
+
+def judge_exactly(tests, calibration, weights):
+    """As `helpers.judge_tests`, exact for any number of calibration items: each item is ranked in the set that it makes with all of them.
+
+    The chance that an exchangeable item has a p-value at or below a is at most a, with 10 calibration items as with 1,000; the time
+    grows with items x calibration items. Method: full conformal prediction (Vovk, Gammerman & Shafer 2005, chapter 2).
+    """
+    names, weight = list(weights), np.array(list(weights.values()))
+    x, known = (np.maximum(of[names].to_numpy(float), 0) for of in (tests, calibration))      # (n, K), (m, K)
+    n, m = len(x), len(known)
+    above = np.stack([m - np.searchsorted(np.sort(c), c, side="left") for c in known.T], axis=1)      # each counts itself
+    beyond = np.stack([m - np.searchsorted(np.sort(c), v, side="left") for c, v in zip(known.T, x.T, strict=True)], axis=1)
+    evidence = np.log(weight * (m + 1) / (1 + beyond)) + 1e-3 * np.log1p(x)
+    score, strongest = evidence.max(axis=1, initial=-np.inf), np.array(names, object)[evidence.argmax(axis=1)]
+    ties, p = 1e-3 * np.log1p(known), np.ones(n)
+    for i in range(n):
+        theirs = (np.log(weight * (m + 1) / (above + (x[i] >= known))) + ties).max(axis=1)
+        p[i] = (1 + np.count_nonzero(theirs >= score[i])) / (m + 1)
+    return score, p, strongest
+
+
+# --------------------------------------------------------------------------------------------------------------- Silence
+
+LEAST_LIFE = 30      # weeks of a series that must be known before its first silence can be judged by itself
+
+
+class SilencePool(NamedTuple):
+    """What the past of all series says about a first silence.
+
+    rows : bool (S,), the series with at least LEAST_LIFE weeks before the judged ones. common : bool (W,), weeks in which nobody computed.
+    breaks : how many of them were silent exactly once. chance : at most so many first silences a week are expected from all of them
+    together. p_value : the same per judged series. budget : share of the alarms that is kept for them. usable : whether one can be significant.
+    """
+
+    rows: np.ndarray
+    common: np.ndarray
+    breaks: int
+    chance: float
+    p_value: float
+    budget: float
+    usable: bool
+
+
+def silence_chance(lives, breaks):
+    """Upper bound of the first silences expected in one week from series that were never silent, when at most `breaks` others were, once.
+
+    lives : known weeks of each series, (n,). A series that is silent in a share a of its weeks, whatever a is, makes its first silence in week
+    w + 1 with the chance a (1 - a)^w, which no a makes larger than 1 / (e (w + 1 / 2)): the share that would silence it often would
+    have done so before. Over several series, those that were silent exactly once tell how many are about to be (Good 1953);
+    the bound is the largest over the share and over the number of series that have it, so it holds whoever is how regular. No series gives 0.
+    """
+    lives, best = np.sort(np.asarray(lives, float)), 0.0
+    for m in sorted({m for m in (1, 2, 3, 4, 5, 6, 8, 12, 20, 50, len(lives)) if 0 < m <= len(lives)}):
+        w = lives[:m]
+        share = np.geomspace(1e-3 / m, 4, 300)[:, None] / (w.mean() + 1)      # 4 expected silences and more have left their traces
+        share = np.minimum(share, 0.5)
+        once = (w * share * (1 - share) ** (w - 1)).mean(axis=1)
+        first = (share * (1 - share) ** w).sum(axis=1)
+        best = max(best, float((first * stats.binom.cdf(breaks, m - 1, once)).max()))
+    return best
+
+
+def first_silences(core):
+    """Weeks in which a series is silent for the first time in its life: bool (S, W), from core hours (S, W), NaN outside life."""
+    silent = core == 0
+    return silent & (np.cumsum(silent, axis=1) == 1)
+
+
+def silence_pool(core, single, judged, *, alarm_rate, false_discovery_rate):
+    """The SilencePool of a night.
+
+    core : core hours (S, W). single : bool (S,), no total. judged : bool (S, W), the weeks that are judged, at the end. A week in which no
+    series computed says nothing about any of them, and is left out: a closed centre is no habit of its users.
+    """
+    at = np.flatnonzero(judged.any(axis=0))
+    first, n_weeks = (at[0], at[-1] + 1 - at[0]) if len(at) else (core.shape[1], 0)
+    alive = np.isfinite(core[single])
+    common = (alive.sum(axis=0) > 1) & ((core[single] == 0) == alive).all(axis=0)
+    past = core[:, :first][:, ~common[:first]]
+    lives = np.isfinite(past).sum(axis=1)
+    rows = lives >= LEAST_LIFE
+    silent = past == 0
+    onsets = (silent[:, 1:] & (past[:, :-1] > 0)).sum(axis=1)
+    breaks, n_judged = int((onsets[rows] == 1).sum()), max(int((judged.any(axis=1) & rows).sum()), 1)
+
+    def usable(k):
+        chance = silence_chance(lives[rows], k)
+        return 0 < chance / n_judged <= alarm_rate and n_weeks * chance <= false_discovery_rate
+
+    most = next((k for k in range(9, -1, -1) if usable(k)), -1)
+    chance = silence_chance(lives[rows], breaks)
+    budget = silence_chance(lives[rows], most) / n_judged if most >= 0 else 0.0
+    return SilencePool(rows, common, breaks, chance, chance / n_judged, budget, bool(0 <= breaks <= most))
+
+
+def silences_of(core, pool, rows):
+    """First silences, bool (n, W), of the series `core` (n, W), which are, or are copies of, the `rows` (n,) of the pool; -1 is none of it."""
+    out, seen = np.zeros(core.shape, bool), ~pool.common[:core.shape[1]]
+    out[:, seen] = first_silences(core[:, seen])
+    return out & (np.append(pool.rows, False)[rows] & pool.usable)[:, None]
+
+
+# -------------------------------------------------------------------------------------------------------------- Decision
+
+def judge_weeks(tests, calibration, weights, silences, pool):
+    """Score, p-value and strongest test of judged weeks: DataFrame score, p_value, p_ranked, test, early, one row per row of `tests`.
+
+    tests, calibration, weights : as for `helpers.judge_tests`, which gives p_ranked, the rank among ordinary weeks; 1 without any. silences :
+    bool (n,), the first silences of the `pool`, which where the weights hold "silent" are judged by its p-value too (`early`). A share `budget`
+    of the alarms is kept for them, so that both together flag no more than stated. score : -log(p_value), ties by the strength of the test.
+    """
+    n, strength = len(tests), np.zeros(len(tests))
+    p, strongest = np.ones(n), np.full(n, next(iter(weights)), object)
+    if n and len(calibration):
+        judge = judge_exactly if len(calibration) < EXACT_BELOW else judge_tests
+        strength, p, strongest = judge(tests, calibration, weights)
+    by_pool = "silent" in weights and pool.usable
+    p_value = np.minimum(p + pool.budget * by_pool, 1)
+    early = np.asarray(silences, bool) & by_pool
+    p_value = np.where(early, np.minimum(p_value, pool.p_value), p_value)
+    return pd.DataFrame({"score": -np.log(p_value) + 1e-6 * strength, "p_value": p_value, "p_ranked": p,
+                         "test": np.where(early, "silent", strongest), "early": early})
+
+
+def adjusted_p_values(p_ranked, early, n_weeks, pool):
+    """p-value of each series after all its weeks and all series are counted, float (S,): Benjamini & Hochberg (1995) over the ranks.
+
+    p_ranked : (S,), the least of a series; early : bool (S,), whether it has a first silence. First silences are a class of their own (Efron 2008):
+    the chance of any false one in all series together is `n_weeks` times the pool's, whatever their number.
+    """
+    adjusted = stats.false_discovery_control(np.minimum(p_ranked * n_weeks, 1)) if len(p_ranked) else np.zeros(0)
+    return np.where(early, np.minimum(adjusted, n_weeks * pool.chance), adjusted)
+
+
+def adjusted_with(p_ranked, changes, n_weeks, false_discovery_rate):
+    """Whether each changed series is significant by its ranks when nothing but it changes: bool (n,).
+
+    p_ranked : Series of the least p-value of each series of the night. changes : DataFrame trial, row, p_ranked; the rows of one trial change
+    together. A row that the night does not judge is added to it.
+    """
+    out = np.zeros(len(changes), bool)
+    at = {row: i for i, row in enumerate(p_ranked.index)}
+    for where in changes.groupby("trial").indices.values():
+        rows = changes["row"].to_numpy()[where]
+        night, p = p_ranked.to_numpy().copy(), changes.p_ranked.to_numpy()[where]
+        there = np.array([row in at for row in rows])
+        night[[at[row] for row in rows[there]]] = p[there]
+        night = np.concatenate([night, p[~there]])
+        place = np.array([at.get(row, -1) for row in rows])
+        place[~there] = len(p_ranked) + np.arange((~there).sum())
+        out[where] = stats.false_discovery_control(np.minimum(night * n_weeks, 1))[place] <= false_discovery_rate
+    return out
+
+
+class Resolution(NamedTuple):
+    """What a night can find. silence : a first silence of one of the `watched` series that were never silent. alone : any other change of one
+    series. together : how many series must change at once, 0 where no number is enough. least_p : the least rank. silence_weeks, other_weeks : weeks
+    of history that would be enough."""
+
+    silence: bool
+    watched: int
+    alone: bool
+    together: int
+    least_p: float
+    silence_weeks: int
+    other_weeks: int
+
+
+def resolution(core, pool, judged, n_ordinary, *, weights, min_age, alarm_rate, false_discovery_rate):
+    """The Resolution of a night of which the weeks `judged` (bool (S, W)) are judged by `n_ordinary` ordinary weeks and by the pool."""
+    n_series, n_weeks = max(int(judged.any(axis=1).sum()), 1), int(judged.any(axis=0).sum())
+    by_pool = "silent" in weights
+    never = ~(core[:, ~pool.common][:, :-n_weeks or None] == 0).any(axis=1) & judged.any(axis=1) & pool.rows
+    least = 1 / (n_ordinary + 1)
+    flagged = least + pool.budget * by_pool <= alarm_rate
+    together = int(np.ceil(n_weeks * n_series * least / false_discovery_rate - 1e-9)) if flagged else 0
+    enough = next((w for w in range(LEAST_LIFE, 2000) if silence_chance(np.full(n_series, w), 0) <= alarm_rate * n_series
+                   and n_weeks * silence_chance(np.full(n_series, w), 0) <= false_discovery_rate), 2000)
+    other = max(n_weeks / false_discovery_rate, 1 / (alarm_rate * n_series)) + min_age + n_weeks
+    return Resolution(bool(by_pool and pool.usable and never.any() and n_weeks), int(never.sum()) if by_pool else 0, together == 1,
+                      together if together <= n_series else 0, least, enough + n_weeks, int(np.ceil(other)))
+
+
+def skill_between(model, baseline):
+    """Share of what the `baseline` misses that the `model` finds, in [0, 1]; in [-1, 0) the share of what the baseline finds that the model loses.
+
+    model, baseline : recalls in [0, 1], numbers or arrays. 0 where both are alike, also where both find nothing or all.
+    """
+    better = np.asarray(model, float) - np.asarray(baseline, float)
+    room = np.where(better >= 0, 1 - np.asarray(baseline, float), baseline)
+    return np.divide(better, room, out=np.zeros(np.shape(better)), where=room > 0)
+
+
+def recall_sentence(hits):
+    """The recall of each kind of trouble with its Wilson interval, as text; hits : {kind: (found, trials)}, kinds without a trial are named."""
+    parts = []
+    for kind, (n_hits, n) in hits.items():
+        low, high = share_interval(n_hits, n)
+        parts.append(f"{kind.replace('_', ' ')} {n_hits / n:.0%} ({low:.0%} to {high:.0%} of {n})" if n else f"{kind.replace('_', ' ')}: no trial")
+    return ", ".join(parts)
+
+
+def plural(n, noun):
+    """`n` with its noun, such as "1 series-week" and "2,000 series-weeks"; nouns in -s stay."""
+    return f"{n:,} {noun if n == 1 or noun.endswith('s') else noun + 's'}"
+
+
+def resolution_sentence(can, n_series, n_ordinary, *, alarm_rate, false_discovery_rate):
+    """One sentence that says what a night with the Resolution `can` could find, why no more, and what history would be enough.
+
+    n_series : judged series, totals included. n_ordinary : ordinary series-weeks that judge them.
+    """
+    why = f"{plural(n_ordinary, 'ordinary series-week')} of {plural(n_series, 'series')} give no rank below {can.least_p:.2g}"
+    longer = f"about {can.other_weeks} weeks of history are enough"
+    silence = f"The first silence of {plural(can.watched, 'series')} that {'was' if can.watched == 1 else 'were'} never silent can be found"
+    if can.silence and can.alone:
+        return f"{silence}, and so can any other change of one series that goes beyond all ordinary weeks."
+    if can.alone:
+        return "A change of one series can be found when it goes beyond all ordinary weeks."
+    together = f"when {can.together} series change at once" if can.together else ""
+    if can.silence:
+        return f"{silence}; other changes {f'only {together}' if together else 'cannot'}, since {why} ({longer})."
+    known = f"{plural(can.watched, 'series')} never silent before cannot be told from those that were, at this rate" if can.watched else \
+        f"no series was active in each of {LEAST_LIFE} weeks or more"
+    return (f"No change of a single series can be found{f', only {together}' if together else ''}: {why} at an alarm rate of {alarm_rate:.2%}, and {known}; "
+            f"the silence of a series that is always active needs about {can.silence_weeks} weeks of history, other changes need {can.other_weeks}.")
+
+
+def unmatched(series, rules, importance):
+    """One sentence for each muting rule, and each name of `importance`, that fits no series: list of str.
+
+    series : DataFrame site, vo. rules : DataFrame site, vo, reason. importance : {name: factor}.
+    """
+    sites, vos = ({name.casefold() for name in series[column]} - {""} for column in ("site", "vo"))
+    pairs = set(zip(series.site.str.casefold(), series.vo.str.casefold(), strict=True))
+    sentences = []
+    for rule in rules.itertuples():
+        site, vo = ("" if pd.isna(name) else str(name).casefold() for name in (rule.site, rule.vo))
+        if (site and site not in sites) or (vo and vo not in vos) or (site and vo and (site, vo) not in pairs):
+            who = " at ".join(str(name) for name in (rule.vo, rule.site) if not pd.isna(name))
+            sentences.append(f"The muting rule for {who} ({rule.reason}) fits no series of the accounting.")
+    sentences += [f"importance: no site and no VO of the accounting is called {name}." for name in importance if str(name).casefold() not in sites | vos]
+    return sentences
+
+
+def touches(scored, site, vo):
+    """Which rows of `scored` (site, vo) something touches that happened to a VO at a site: bool (n,); an empty name stands for all, and a
+    series touches the totals that it is part of."""
+    return ((scored.site.isin([site, ""]) if site else True) & (scored.vo.isin([vo, ""]) if vo else scored.vo.notna())).to_numpy()

@@ -1,0 +1,89 @@
+"""Golden and DCS-only JSON: which lumisections of which runs are certified, {"run": [[first, last], ...]}."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from helpers import atomic
+from sources import read_files
+
+
+def read_golden(path):
+    """The lumisections that the Golden or DCS-only JSON `path` names, {run: [[first, last], ...]}, by run; a
+    glob reads several files as one.
+
+    ValueError, one line with the file and the run: no JSON object of runs, a run that is no integer from 1 to
+    2**31 - 1, a range that is no pair of such integers, runs backwards or begins at or before the end of the
+    one before it, a run that is named twice, in one file or in two. FileNotFoundError when no file matches.
+    """
+    ranges = {}
+
+    def is_number(value):
+        return type(value) is int and 0 < value < 2**31  # True is an int, 3.0 none
+
+    def read(file):
+        content = Path(file).read_bytes()
+        if not content.strip():
+            raise ValueError("it is empty; a file that certifies nothing holds {}")
+        # a dict would keep the last of two equal runs in silence
+        named = json.loads(content, object_pairs_hook=tuple)
+        if not isinstance(named, tuple):
+            raise ValueError('it holds no JSON object such as {"400123": [[1, 30]]}')
+        for name, pairs in named:
+            if not (name.isascii() and name.isdigit() and is_number(int(name))):
+                raise ValueError(f"run {name!r} is no positive integer")
+            if (run := int(name)) in ranges:
+                raise ValueError(f"run {run} is named twice")
+            if type(pairs) is not list:
+                raise ValueError(f"run {run} has no list of ranges but {str(pairs)[:80]}")
+            before = 0
+            for pair in pairs:
+                if not (type(pair) is list and len(pair) == 2 and all(map(is_number, pair))):
+                    raise ValueError(
+                        f"run {run}: {str(pair)[:80]} is no pair of positive integers such as [1, 30]"
+                    )
+                if not before < pair[0] <= pair[1]:
+                    raise ValueError(
+                        f"run {run}: {pair} "
+                        + ("ends before it begins" if pair[1] < pair[0] else f"begins at or before {before}")
+                    )
+                before = pair[1]
+            ranges[run] = pairs
+
+    read_files(path, read)
+    return dict(sorted(ranges.items()))
+
+
+def write_golden(ranges, path):
+    """Write {run: [[first, last], ...]} to `path` as Golden JSON, atomically: one run per line, by number."""
+    lines = (f'"{run}": {json.dumps(pairs)}' for run, pairs in sorted(ranges.items()))
+    with atomic(path) as temporary:
+        temporary.write_text("{" + ",\n ".join(lines) + "}\n", encoding="utf-8")
+
+
+def golden_ranges(frame):
+    """The lumisections of `frame` (integer columns run, lumisection; any order, duplicates count once) as
+    {run: [[first, last], ...]}.
+    """
+    each = np.unique(frame[["run", "lumisection"]].to_numpy("int64"), axis=0)  # (n, 2), sorted
+    # no row, no end
+    ends = np.append(np.any(np.diff(each, axis=0) != [0, 1], axis=1), np.ones(len(each[:1]), bool))
+    ranges = {}
+    for (run, first), last in zip(each[np.roll(ends, 1)].tolist(), each[ends, 1].tolist(), strict=True):
+        ranges.setdefault(run, []).append([first, last])
+    return ranges
+
+
+def in_ranges(frame, ranges):
+    """Whether each row of `frame` (integer columns run, lumisection) lies in `ranges`, as `read_golden` gives
+    them: bool (n,).
+    """
+    each = np.array(
+        [(run, *pair) for run, pairs in sorted(ranges.items()) for pair in pairs], "int64"
+    ).reshape(-1, 3)
+    # one number for both: they stay below 2**31
+    first, last = each[:, 0] * 2**32 + each[:, 1], each[:, 0] * 2**32 + each[:, 2]
+    key = frame.run.to_numpy("int64") * 2**32 + frame.lumisection.to_numpy("int64")
+    begun = np.searchsorted(first, key, side="right")
+    return (begun > 0) & (key <= np.append(-1, last)[begun])

@@ -1,0 +1,402 @@
+"""Tables of histograms or features per lumisection: what their columns are called, what their cells hold, in
+which form a file is.
+
+A page is (number of its first row, Arrow table); all functions that read a column take one of Arrow and give
+NumPy or pandas.
+"""
+
+import json
+import re
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from nightshift.sources.luminosity import is_brilcalc, picobarns, read_brilcalc
+from nightshift.sources.root import read_root
+from sources import as_text, open_text, read_csv_pages
+
+# Our name first, then the names that CMS uses, in small letters; any other name is given by the parameter
+# `columns`.
+ROLES = {
+    "run": "run fromrun run_number runnumber",
+    "lumisection": "lumisection fromlumi lumisection_number ls_number ls lumi",
+    "dataset": "dataset primary_dataset pd datasetname dataset_name dataset_id",
+    "element": "element hname me histogram",
+    "folder": "folder dirname pathname me_path",
+    "version": "version processing reprocessing processing_version",
+    "last_run": "torun last_run",
+    "last_lumisection": "tolumi last_lumisection",
+    "contents": "contents histo data",
+    "bins": "bins xbins x_bin x_bins",
+    "entries": "entries",
+    "x_min": "x_min xmin",
+    "x_max": "x_max xmax",
+    "fill": "fill fill_number",
+    "time": "time start_time",
+    "delivered_lumi": "delivered_lumi delivered",
+    "recorded_lumi": "recorded_lumi recorded",
+    "pileup": "pileup pile_up avgpu",
+    "taken": "taken",
+    "dcs": "dcs dcs_good",
+    "golden": "golden",
+}
+WITH_UNITS = {"delivered_lumi", "recorded_lumi"}
+UNIT = re.compile(r"\s*[(\[](?P<unit>[^)\]]*)[)\]]\s*$")  # such as that of "delivered(/ub)"
+
+
+def without_unit(column):
+    """(name, unit) of the name of a column: "delivered(/ub)" is ("delivered", "/ub"), and the unit "" where
+    it has none.
+    """
+    found = UNIT.search(column)
+    return (column[: found.start()], found["unit"].strip()) if found else (column, "")
+
+
+def layout_of(names, columns):
+    """{role: name of the column} for the columns `names` of one table whose role is known.
+
+    columns : {role: name} as somebody has set it. It counts in tables that have such a column; in all others
+    the known names of that role do. ValueError when two columns have one name.
+    """
+    if repeated := [name for name, n in Counter(names).items() if n > 1]:
+        raise ValueError(f"two of its columns are called {repeated[0]!r}")
+    layout = {role: column for role, column in columns.items() if column in names}
+    free = [name for name in names if name not in layout.values()]
+    plain_names = {name.lower(): name for name in reversed(free)}
+    with_units = {without_unit(name)[0].lower(): name for name in reversed(free)}
+    for role, aliases in ROLES.items():
+        folded = with_units | plain_names if role in WITH_UNITS else plain_names
+        known = [folded[alias] for alias in aliases.split() if alias in folded]
+        if role not in layout and known:
+            layout[role] = known[0]
+    return layout
+
+
+def require(layout, names, wanted):
+    """ValueError of one line when a role of `wanted` is missing that cannot be done without."""
+    if missing := [role for role in wanted if role not in layout]:
+        raise ValueError(
+            f"it has no column for {', '.join(missing)}, but {', '.join(names)[:150]!r}: "
+            "name its columns by `columns`"
+        )
+
+
+# ------------------------------------------------------------------------------------------------------ cells
+
+
+def as_numbers(column):
+    """Numbers, float64 (n,), of an Arrow column of any type; NaN where a cell is empty or holds none."""
+    try:
+        texts = pc.utf8_trim_whitespace(column) if pa.types.is_string(column.type) else column
+        return texts.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return pd.to_numeric(column.cast(pa.string()).to_pandas().astype(object), errors="coerce").to_numpy(
+            float
+        )
+
+
+def as_whole(column):
+    """Positive whole numbers, int64 (n,), of an Arrow column; 0 where there is none. `400123.0` is the run
+    400123.
+    """
+    numbers = as_numbers(column)
+    return np.where((numbers >= 1) & (numbers < 2**31) & (numbers == np.floor(numbers)), numbers, 0).astype(
+        "int64"
+    )
+
+
+# seconds and milliseconds since 1970 that lie between 1998 and 2128
+EPOCHS = {1.0: (9e8, 5e9), 1e3: (9e11, 5e12)}
+
+
+def as_times(column):
+    """UTC times (Series, microseconds) of an Arrow column: ISO 8601, with / for - too, or seconds or
+    milliseconds since 1970; else NaT.
+
+    A date such as 01/02/26 is never guessed at: it is a day in January to some and one in February to others.
+    """
+    values = column.to_pandas()
+    if pd.api.types.is_datetime64_any_dtype(values):
+        return pd.to_datetime(values, utc=True).astype("datetime64[us, UTC]")
+    texts = values.astype("string").str.strip()
+    numbers = pd.to_numeric(texts, errors="coerce").astype(float)
+    times = pd.Series(pd.NaT, values.index, dtype="datetime64[us, UTC]")
+    for unit, (low, high) in EPOCHS.items():
+        inside = numbers.between(low, high)
+        times = times.mask(
+            inside,
+            pd.to_datetime(numbers.where(inside) / unit, unit="s", utc=True).astype("datetime64[us, UTC]"),
+        )
+    dates = texts.where(numbers.isna()).str.replace(r"^(\d{4})/(\d\d?)/(\d\d?)", r"\1-\2-\3", regex=True)
+    return times.fillna(
+        pd.to_datetime(dates, utc=True, format="ISO8601", errors="coerce").astype("datetime64[us, UTC]")
+    )
+
+
+def as_flags(column):
+    """True, False or missing (nullable boolean Series) of an Arrow column: true and false in any letters, or
+    1 and 0; else missing.
+    """
+    texts = column.cast(pa.string()).to_pandas().str.strip().str.lower()
+    return texts.map({"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}).astype(
+        "boolean"
+    )
+
+
+def as_fills(column):
+    """Whole numbers (nullable Series) of an Arrow column, missing where there is none."""
+    return pd.Series(as_whole(column), dtype="Int64").replace(0, pd.NA)
+
+
+def as_names(column):
+    """Text (Series of objects) of an Arrow column, None where there is none."""
+    text = column.cast(pa.string()).to_pandas().astype(object)
+    return text.where(text.notna() & (text != ""), None)
+
+
+def is_filled(column):
+    """Whether each cell of an Arrow column holds something, bool (n,); `nan` in any letters is nothing."""
+    texts = column.cast(pa.string()).to_pandas().astype("string").str.strip().str.lower()
+    return (texts.notna() & ~texts.isin(["", "nan", "none", "null"])).to_numpy()
+
+
+KINDS = {
+    "fill": as_fills,
+    "time": as_times,
+    "delivered_lumi": as_numbers,
+    "recorded_lumi": as_numbers,
+    "pileup": as_numbers,
+    "dcs": as_flags,
+    "golden": as_flags,
+}  # what a row may say of its lumisection
+NEEDED = {
+    as_fills: "a positive whole number",
+    as_numbers: "a number with a decimal point",
+    as_flags: "true or false, or 1 or 0",
+    as_times: "a time such as 2026-01-20T00:00:23Z, or seconds since 1970",
+}
+
+
+class Cells:
+    """Reads cells, and counts for each column of each file how many of them were no number, time or flag."""
+
+    def __init__(self):
+        self.read, self.unreadable, self.example, self.need = Counter(), Counter(), {}, {}
+
+    def column(self, page, name, read, where):
+        """`read` of the column `name` of a page of the file `where`."""
+        values = read(page[name])
+        missing = np.asarray(pd.isna(values))
+        wrong = missing & is_filled(page[name]) if missing.any() else missing
+        key = (where, name)
+        self.read[key] += int((~missing).sum())
+        self.unreadable[key] += int(wrong.sum())
+        if wrong.any():
+            self.example.setdefault(key, str(page[name][int(wrong.argmax())].as_py()))
+        self.need[key] = NEEDED.get(read, "")
+        return values
+
+    def about(self, page, layout, where):
+        """{role: values} of all that the rows of a page say of their lumisections; luminosities in inverse
+        picobarns.
+        """
+        found = {
+            role: self.column(page, layout[role], read, where)
+            for role, read in KINDS.items()
+            if role in layout
+        }
+        for role in WITH_UNITS & set(found):
+            found[role] = found[role] * picobarns(without_unit(layout[role])[1])
+        return found
+
+    def check(self, where, layout):
+        """ValueError of one line when a column that says something of lumisections holds nothing that can be
+        read, in a file that has been read.
+        """
+        for role in KINDS:
+            key = (where, layout.get(role))
+            if self.unreadable[key] and not self.read[key]:
+                raise ValueError(
+                    f"its column {key[1]!r} holds {self.example[key][:60]!r}, and in none of its rows "
+                    f"{self.need[key]}, "
+                    f"as {role} needs it"
+                )
+
+
+def as_contents(column):
+    """Bin contents of an Arrow column of n lists, or of texts that hold them.
+
+    Returns all contents in a row, float64 (m,), the length of each list (n,), and whether it is one of
+    numbers, bool (n,). All lists are taken apart at once: seven million bins take about half a second and
+    never become Python's own numbers, which need four times the memory.
+    """
+    column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if (
+        pa.types.is_list(column.type)
+        or pa.types.is_large_list(column.type)
+        or pa.types.is_fixed_size_list(column.type)
+    ):
+        lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False).astype(int)
+        return as_numbers(pc.list_flatten(column)), lengths, lengths > 0
+    texts = pc.fill_null(column.cast(pa.string()), "")
+    is_list = pc.match_substring_regex(texts, r"^\s*\[[^\[\]]*\]\s*$")
+    lists = pc.split_pattern(pc.utf8_trim(pc.if_else(is_list, texts, ""), characters="[] \t\r\n"), ",")
+    lengths, flat = (
+        pc.list_value_length(lists).to_numpy().astype(int),
+        pc.utf8_trim_whitespace(pc.list_flatten(lists)),
+    )
+    numbers = as_numbers(pc.if_else(pc.equal(pc.utf8_lower(flat), "null"), "nan", flat))
+    strange = np.isnan(numbers) & ~pc.is_in(pc.utf8_lower(flat), pa.array(["nan", "null"])).to_numpy(
+        zero_copy_only=False
+    )
+    is_read = np.add.reduceat(strange, np.cumsum(lengths) - lengths) == 0
+    return numbers, lengths, is_list.to_numpy(zero_copy_only=False) & is_read
+
+
+def without_overflow(flat, lengths, bins):
+    """(contents, lengths) without the first and last bin of lists that have two more than `bins` (n,) says:
+    the counts beyond the axis.
+    """
+    longer = (bins > 0) & (lengths == bins + 2)
+    ends = np.cumsum(lengths)
+    inside = np.ones(len(flat), bool)
+    inside[(ends - lengths)[longer]] = inside[ends[longer] - 1] = False
+    return flat[inside], lengths - 2 * longer
+
+
+def contents_of(page, layout):
+    """(contents of all histograms of a page in a row, their lengths, whether each is a list of numbers, the
+    bins that the page says), no overflow.
+    """
+    flat, lengths, numbers = as_contents(page[layout["contents"]])
+    bins = as_numbers(page[layout["bins"]]) if "bins" in layout else lengths
+    return *without_overflow(flat, lengths, bins), numbers, bins
+
+
+# ------------------------------------------------------------------------------------------------------- rows
+
+
+def keys_of(page, layout, dataset):
+    """Run, lumisection, dataset and element of the rows of a page: DataFrame; 0 and None where there is none.
+
+    dataset : that of tables that name none. A path that stands in a column of its own is put before the name
+    of the element; a wide table has none, and "" as element.
+    """
+    names = {
+        name: as_names(page[layout[name]]) if name in layout else other
+        for name, other in (("dataset", dataset), ("element", ""))
+    }
+    if {"folder", "element"} <= set(layout):
+        folder, element = as_names(page[layout["folder"]]).fillna("").str.strip("/"), names["element"]
+        lacks = [
+            bool(path) and name is not None and not name.startswith(f"{path}/")
+            for path, name in zip(folder, element, strict=True)
+        ]
+        names["element"] = element.mask(lacks, folder + "/" + element.fillna(""))
+    return pd.DataFrame(
+        {"run": as_whole(page[layout["run"]]), "lumisection": as_whole(page[layout["lumisection"]]), **names}
+    )
+
+
+def goes_on(page, layout, keys):
+    """Whether each row of a page ends in a later run or lumisection than it begins, bool (n,)."""
+    ends = {
+        name: as_whole(page[layout[f"last_{name}"]])
+        for name in ("run", "lumisection")
+        if f"last_{name}" in layout
+    }
+    return np.any(
+        [np.zeros(len(keys), bool), *((end > 0) & (end != keys[name]) for name, end in ends.items())], axis=0
+    )
+
+
+def is_number(column):
+    """Whether an Arrow column holds numbers, or texts most of which are some."""
+    if pa.types.is_string(column.type):
+        return bool(np.isfinite(as_numbers(column)).sum() * 2 >= max(1, len(column) - column.null_count))
+    return (
+        pa.types.is_integer(column.type)
+        or pa.types.is_floating(column.type)
+        or pa.types.is_decimal(column.type)
+    )
+
+
+# ------------------------------------------------------------------------------------------------------ files
+
+
+def plain(batch):
+    """A table of an Arrow batch, with categories and long texts as texts."""
+    types = [f.type.value_type if pa.types.is_dictionary(f.type) else f.type for f in batch.schema]
+    types = [pa.string() if pa.types.is_large_string(t) else t for t in types]
+    return pa.Table.from_batches([batch]).cast(pa.schema(list(zip(batch.schema.names, types, strict=True))))
+
+
+def first_lines(path, n=30):
+    """The first `n` lines of a text file that hold something, plain or .gz."""
+    with open_text(path) as lines:
+        return [line for _, line in zip(range(n), filter(str.strip, lines), strict=False)]
+
+
+# where services put their list of records
+LIST_NAMES = ("data", "results", "rows", "records", "lumisections", "histograms")
+
+
+def records_of(text):
+    """The records, dicts, of a JSON text: an array of them, an object that holds one under a usual name, or
+    one object a line.
+
+    ValueError of one line when it holds no records. What the OMS puts below `attributes` is taken as the
+    record.
+    """
+    try:
+        content = json.loads(text)
+    except ValueError:
+        content = [json.loads(line) for line in text.splitlines() if line.strip()]
+    if isinstance(content, dict) and "run" not in content:
+        lists = [content[name] for name in LIST_NAMES if isinstance(content.get(name), list)]
+        if not lists:
+            raise ValueError(
+                f"it is a JSON object of {', '.join(map(str, content))[:80]!r}: it must be an array of "
+                "records, or one record a line"
+            )
+        content = lists[0]
+    content = content if isinstance(content, list) else [content]
+    if strange := [one for one in content if not isinstance(one, dict)]:
+        raise ValueError(
+            f'it holds {str(strange[0])[:60]!r} where a record such as {{"run": 400123, ...}} is needed'
+        )
+    return [one["attributes"] if isinstance(one.get("attributes"), dict) else one for one in content]
+
+
+def read_json(path):
+    """(names of the columns, pages) of the records in a JSON file, plain or .gz, every cell as text."""
+    with open_text(path) as file:
+        records = records_of(file.read())
+    names = list(dict.fromkeys(str(name) for one in records for name in one))
+    cells = {name: pa.array([as_text(one.get(name)) for one in records], pa.string()) for name in names}
+    return names, [(1, pa.table(cells))] if records else []
+
+
+def open_table(path, bad_lines, **root):
+    """(names of the columns, pages) of a file of any known form: ROOT, Parquet, JSON, brilcalc's output, or
+    CSV with commas, semicolons or tabs.
+
+    bad_lines : list of (file, row, reason, text), to which rows that do not parse are added. root : settings
+    of `read_root`.
+    """
+    if path.lower().endswith(".root"):
+        return read_root(path, **root)
+    if path.lower().endswith((".parquet", ".pq")):
+        file = pq.ParquetFile(path)
+        starts = range(1, file.metadata.num_rows + 1, 2**14)
+        return file.schema_arrow.names, zip(starts, map(plain, file.iter_batches(2**14)), strict=False)
+    lines = first_lines(path)
+    if lines and lines[0].lstrip("\ufeff \t")[0] in "[{":
+        return read_json(path)
+    if is_brilcalc(lines):
+        return read_brilcalc(path, bad_lines)
+    return read_csv_pages(path, bad_lines)

@@ -1,0 +1,101 @@
+"""Files of records in every layout that producers write, against the records that they hold."""
+
+import gzip
+import json
+
+import pytest
+
+import sources
+from nightshift.sources import files
+
+RECORDS = [{"id": str(i), "text": "a, b; [c] {d} \u00e9" * (i % 3), "inner": {"data": i}} for i in range(50)]
+HITS = [{"_index": "x", "_id": r["id"], "_score": None, "_source": r} for r in RECORDS]
+
+
+def lines(values):
+    return "".join(json.dumps(value) + "\n" for value in values)
+
+
+LAYOUTS = {
+    "lines": lines(RECORDS),
+    "one line, one array": json.dumps(RECORDS),
+    "pretty array": "\n" + json.dumps(RECORDS, indent=1) + "\n",
+    "pages of an API, appended": json.dumps(RECORDS[:20]) + "\n\n" + json.dumps(RECORDS[20:]),
+    "pretty objects, as jq writes them": "".join(json.dumps(r, indent=2) + "\n" for r in RECORDS),
+    "saved search": json.dumps({"took": 3, "_shards": {"failed": 0}, "hits": {"total": {"value": 50}, "hits": HITS}}, indent=1),
+    "saved search in one line": json.dumps({"took": 3, "hits": {"hits": HITS}}),
+    "hits, a line each": lines(HITS),
+    "documents of MONIT": lines({"metadata": {"topic": "t"}, "data": r} for r in RECORDS),
+    "documents of MONIT in hits": lines({"_source": {"metadata": {"topic": "t"}, "data": r}} for r in RECORDS),
+    "object of one array": json.dumps({"data": RECORDS}),
+    "object of one named array": json.dumps({"transfers": RECORDS}, indent=1),
+    "documents of one field": lines({"data": r} for r in RECORDS),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_every_layout_gives_the_same_records(tmp_path, layout, encoding, monkeypatch):
+    monkeypatch.setattr(files, "BLOCK", 300)  # so that blocks end anywhere, and some records are longer
+    path = tmp_path / "e.json.gz"
+    path.write_bytes(gzip.compress(LAYOUTS[layout].encode(encoding)))
+    pages = list(files.read_records(path, chunk_rows=7))
+    assert [r for records, _ in pages for r in records] == RECORDS
+    assert [bad for _, bad in pages if bad] == []
+
+
+def test_what_no_record_is_stays_out_of_arrays_too(tmp_path):
+    (tmp_path / "e.json").write_text('[{"a": 1}, 3, null, {"a": {"data": [1, 2]}}]')
+    assert list(files.read_records(tmp_path / "e.json")) == [
+        ([{"a": 1}, {"a": {"data": [1, 2]}}], [(2, "no JSON object", "3"), (3, "no JSON object", "null")])
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "\n \n", "[]", "[\n]\n", '{"hits": {"total": 0, "hits": []}}', '{"data": []}', "a,b\n"])
+def test_nothing_is_no_record_and_no_error(tmp_path, text):
+    name = "e.csv" if text == "a,b\n" else "e.json"
+    (tmp_path / name).write_text(text)
+    pages = list(files.read_kind(tmp_path / name, kind="transfer event", needed="an id", fits=lambda r: "id" in r))
+    assert [one for page in pages for part in page for one in part] == []
+
+
+@pytest.mark.parametrize("cut", [1, 40, 2000])
+def test_an_array_that_breaks_off_is_an_error(tmp_path, cut, monkeypatch):
+    monkeypatch.setattr(files, "BLOCK", 300)
+    (tmp_path / "e.json").write_text(json.dumps(RECORDS)[:-cut])
+    with pytest.raises(ValueError, match=r"its JSON breaks off after \d+ records"):
+        list(files.read_records(tmp_path / "e.json"))
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("name", ["e.csv", "e.txt", "e.csv.gz"])
+def test_tables_of_text_by_any_separator(tmp_path, separator, name):
+    text = separator.join(["\ufeffid", "bytes", "reason"]) + "\n"
+    text += separator.join(["007", "", f'"a{separator} ""b""\nc"']) + "\n" + separator.join(["8", "12"]) + "\n" + separator.join("9xy") + "\n\n"
+    (tmp_path / name).write_bytes(gzip.compress(text.encode()) if name.endswith("gz") else text.encode())
+    [(records, bad)] = files.read_records(tmp_path / name)
+    assert records == [
+        {"id": "007", "bytes": None, "reason": f'a{separator} "b"\nc'},
+        {"id": "9", "bytes": "x", "reason": "y"},
+    ]
+    assert bad == [(4, "2 columns, not 3", separator.join(["8", "12"]))]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (lines({"lfn": "/a", "size": i} for i in range(3)), "none of its 3 records is a transfer event: the first has lfn, size; needed: request-id"),
+        ('{"meta": 1, "other": 2}', "its only record is no transfer event: the first has meta, other; needed: request-id"),
+        ("<html>\n<body>\n", "none of its 2 lines is a record: the first begins '<html>'; needed: request-id"),
+        ("a;b;c\n1;2;3\n", "its only record is no transfer event: the first has a, b, c; needed: request-id"),
+    ],
+)
+def test_a_file_without_a_record_of_the_kind_is_one_line_with_its_name(tmp_path, text, line):
+    (tmp_path / "e.txt").write_text(text)
+
+    def read(path):
+        list(files.read_kind(path, kind="transfer event", needed="request-id", fits=lambda r: "request-id" in r))
+
+    with pytest.raises(ValueError, match="needed") as error:
+        sources.read_files(str(tmp_path / "e.txt"), read)
+    assert str(error.value) == f"{tmp_path}/e.txt: {line}"

@@ -1,0 +1,197 @@
+"""Events of Rucio: names of fields, what an event says, and which event is which, against records made by hand in every order."""
+
+import itertools
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from nightshift.sources import files, rucio
+
+GOOD = {
+    "activity": "T0 Export",
+    "bytes": 1000,
+    "src-rse": "A_DISK",
+    "dst-rse": "B_DISK",
+    "protocol": "davs",
+    "request-id": "r1",
+    "src-url": "davs://a.example:443/x",
+    "dst-url": "davs://b.example:443/x",
+    "transfer-endpoint": "https://fts.example:8446",
+    "reason": None,
+    "submitted_at": "2026-01-31 09:59:00",
+    "started_at": "2026-01-31 10:00:00",
+    "transferred_at": "2026-01-31 10:01:00",
+}
+UNSTARTED = GOOD | {"started_at": None, "transferred_at": None}
+
+
+def envelope(kind, at, payload):
+    return {"event_type": f"transfer-{kind}", "created_at": f"2026-01-31 {at}", "payload": payload}
+
+
+def clean(records):
+    raw = pd.DataFrame([rucio.read_event(record) for record in records], columns=[*rucio.FIELDS, "more"], dtype=object)
+    kept, rejected = rucio.clean_events(rucio.type_events(raw))
+    assert len(kept) + len(rejected) == len(records)
+    return kept, dict(zip(rejected.index, rejected.rejected_because, strict=True))
+
+
+OTHER_NAMES = {
+    "underscores": lambda r: {k.replace("-", "_"): v for k, v in r.items()},
+    "hyphens": lambda r: {k.replace("_", "-"): v for k, v in r.items()},
+    "camel case": lambda r: {"".join(p if not i else p.title() for i, p in enumerate(k.replace("-", "_").split("_"))): v for k, v in r.items()},
+    "capitals": lambda r: {k.upper().replace("-", "_"): v for k, v in r.items()},
+    "columns of Kibana": lambda r: {f"_source.data.{k}": v for k, v in r.items()},
+    "envelope with text": lambda r: {"event_type": "transfer-done", "created_at": r["transferred_at"], "payload": json.dumps(r)},
+    "envelope": lambda r: {"event_type": "TRANSFER-DONE", "created_at": r["transferred_at"], "payload": r},
+    "flat with type": lambda r: {"event_type": "transfer_done", **r},
+    "state of the database": lambda r: {"state": "D", **r},
+    "milliseconds": lambda r: r | {c: int(pd.Timestamp(r[c]).timestamp() * 1000) for c in ("submitted_at", "started_at", "transferred_at")},
+}
+
+
+@pytest.mark.parametrize("names", OTHER_NAMES)
+def test_an_event_is_the_same_under_any_names(names):
+    kept, _ = clean([OTHER_NAMES[names](GOOD)])
+    expected, _ = clean([GOOD])
+    assert rucio.is_event(OTHER_NAMES[names](GOOD))
+    pd.testing.assert_frame_equal(kept.drop(columns="created"), expected.drop(columns="created"))
+    assert expected.iloc[0][["state", "src", "fts", "src_host", "bytes"]].tolist() == ["done", "A_DISK", "fts.example", "a.example", 1000]
+
+
+def test_a_waiting_transfer_has_its_place_and_time_under_the_names_of_its_event():
+    queued = {"request-id": "q", "dst-rse": "B_DISK", "state": "queued", "file-size": 7, "queued_at": "2026-01-31 08:00:00.5"}
+    kept, _ = clean([envelope("queued", "08:00:01", queued), envelope("submitted", "08:01:00", GOOD | {"request-id": "s", "bytes": 0})])
+    rows = kept.set_index("request_id")
+    assert rows.state.tolist() == ["queued", "queued"]
+    assert (rows.src["q"], rows.bytes["q"], str(rows.submitted["q"])) == ("unknown", 7, "2026-01-31 08:00:00.500000+00:00")
+
+
+@pytest.mark.parametrize(
+    ("change", "state"),
+    [
+        ({"reason": "Job canceled by the user"}, "failed"),
+        ({"reason": "The FTS job lost"}, "failed"),
+        ({"reason": "SOURCE [2] no such file", "transferred_at": "2026-01-31 10:00:54"}, "failed"),
+        ({"state": "FAILED"}, "failed"),
+        ({"state": "L"}, "failed"),
+        ({"state": "SUBMISSION_FAILED"}, "failed"),
+        ({"state": "NO_SOURCES", "src-rse": None}, "failed"),
+        ({"event_type": "transfer-lost"}, "failed"),
+        ({"event_type": "transfer-submission_failed"}, "failed"),
+        ({"reason": ""}, "queued"),
+        ({"state": "SUBMITTED"}, "queued"),
+        ({"event_type": "transfer-waiting"}, "queued"),
+    ],
+)
+def test_a_failure_is_one_whether_it_started_or_not(change, state):
+    kept, _ = clean([UNSTARTED | change])
+    assert kept.state.tolist() == [state]
+
+
+WORDS = [
+    envelope("queued", "09:58:00", UNSTARTED),
+    envelope("submitted", "09:59:00", UNSTARTED),
+    envelope("failed", "10:00:30", GOOD | {"transferred_at": "2026-01-31 10:00:20", "reason": "TRANSFER [110] timed out"}),
+    envelope("done", "10:01:05", GOOD),
+    envelope("queued", "12:00:00", UNSTARTED),
+]
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(5)))[::7])
+def test_the_newest_final_word_counts_in_whatever_order_the_events_came(order):
+    kept, rejected = clean([WORDS[i] for i in order])
+    assert kept.state.tolist() == ["done"]
+    ended = dict.fromkeys([0, 1, 4], "the transfer has ended since")
+    assert {order[i]: why for i, why in rejected.items()} == ended | {2: "corrected by a later event"}
+
+
+def test_a_final_word_that_contradicts_itself_leaves_no_transfer_waiting():
+    kept, rejected = clean([WORDS[0], envelope("done", "10:01:05", GOOD | {"bytes": -1})])
+    assert not len(kept)
+    assert rejected == {0: "the transfer has ended since", 1: "unknown size"}
+
+
+def test_attempts_that_were_measured_differently_stay_and_copies_go():
+    second = GOOD | {"started_at": "2026-01-31 10:05:00", "transferred_at": "2026-01-31 10:06:00"}
+    events = [
+        envelope("failed", "10:01:00", GOOD | {"reason": "x"}),
+        envelope("done", "10:06:00", second),
+        envelope("done", "10:06:09", second),  # a broker repeats itself
+        envelope("done", "10:06:00", second | {"request-id": "r2"}),
+        envelope("failed", "11:00:00", UNSTARTED | {"request-id": "r3", "reason": "x"}),
+        envelope("failed", "12:00:00", UNSTARTED | {"request-id": "r3", "reason": "x", "submitted_at": "2026-01-31 11:59:00"}),
+    ]
+    kept, rejected = clean(events)
+    found = kept[["request_id", "attempt", "state"]].astype(str).agg(" ".join, axis=1)
+    assert sorted(found) == ["r1 1 failed", "r1 2 done", "r2 1 done", "r3 1 failed", "r3 2 failed"]
+    assert rejected == {1: "copy of another event"}  # the last one announced stays
+
+
+def test_one_second_is_no_contradiction_and_two_are():
+    records = [
+        GOOD | {"request-id": "same", "submitted_at": "2026-01-31 10:00:00.606276", "transferred_at": "2026-01-31 10:00:00"},
+        GOOD | {"request-id": "short", "started_at": "2026-01-31 10:00:59.700000", "transferred_at": "2026-01-31 10:00:59"},
+        GOOD | {"request-id": "before", "submitted_at": "2026-01-31 10:00:01.0"},
+        GOOD | {"request-id": "back", "transferred_at": "2026-01-31 09:59:59"},
+    ]
+    kept, rejected = clean(records)
+    rows = kept.set_index("request_id")
+    assert sorted(rows.index) == ["same", "short"]
+    assert ((rows.started - rows.submitted)["same"], (rows.finished - rows.started)["short"]) == (pd.Timedelta(0), pd.Timedelta(0))
+    assert rejected == {2: "started before it was submitted", 3: "finished before it started"}
+
+
+def test_what_cannot_be_used_is_named_with_its_reason():
+    records = [
+        GOOD | {"request-id": ""},
+        GOOD | {"request-id": "a", "dst-rse": None},
+        GOOD | {"request-id": "b", "started_at": "yesterday"},
+        UNSTARTED | {"request-id": "c", "submitted_at": "soon"},
+        {k: v for k, v in UNSTARTED.items() if k != "submitted_at"} | {"request-id": "d"},
+        GOOD | {"request-id": "e", "transferred_at": None, "event_type": "transfer-done"},
+        GOOD | {"request-id": "f", "submitted_at": "2024-01-01"},
+        GOOD | {"request-id": "g", "bytes": "many"},
+        GOOD | {"request-id": None},
+    ]
+    reasons = ["no request id", "no source or destination", "unreadable time", "unreadable time", "no time", "missing time"]
+    reasons += ["more than a year in the queue", "unknown size", "no request id"]
+    kept, rejected = clean(records)
+    assert not len(kept)
+    assert list(rejected.values()) == reasons
+
+
+def test_a_column_of_times_that_cannot_be_read_is_one_line():
+    page = pd.DataFrame([rucio.read_event(GOOD | {"started_at": f"week 5 of 2026, {i}"}) for i in range(9)])
+    check = rucio.TimeCheck()
+    check.add(page)
+    with pytest.raises(files.LayoutError, match=r"^9 of 9 times in started_at cannot be read, such as 'week 5 of 2026, 0'; needed: ISO 8601"):
+        check.refuse()
+    few = rucio.TimeCheck()
+    few.add(pd.concat([page.head(3), pd.DataFrame([rucio.read_event(GOOD) for _ in range(9)])], ignore_index=True))
+    few.refuse()  # these three are rejected by name
+
+
+@pytest.mark.parametrize(
+    ("record", "is_one"),
+    [
+        ({"request-id": "r", "submitted_at": "2026"}, True),
+        ({"event_type": "deletion-done", "created_at": "2026"}, True),
+        ({"event_type": "transfer-done", "name": "/f"}, False),
+        ({"request-id": "r", "lfn": "/f"}, False),
+        ({"lfn": "/f"}, False),
+    ],
+)
+def test_what_an_event_of_rucio_is(record, is_one):
+    assert rucio.is_event(record) == is_one
+
+
+def test_parts_of_many_names_are_one_table():
+    parts = [rucio.type_events(pd.DataFrame([rucio.read_event(GOOD | {"src-rse": f"S{100 * k + i}"}) for i in range(100)])) for k in range(2)]
+    both = rucio.concat_events([*parts, parts[0].iloc[:0]])
+    assert both.src.astype(str).tolist() == [f"S{i}" for i in range(200)]
+    assert both.dst.cat.categories.tolist() == ["B_DISK"]
+    assert both.started.equals(pd.concat([part.started for part in parts], ignore_index=True))
+    assert np.all(both.state == "done")

@@ -1,0 +1,90 @@
+"""Moments in every form that producers write, against the same moment in ISO 8601."""
+
+import pandas as pd
+import pytest
+
+from nightshift.sources.times import is_unreadable, read_times
+
+AT = pd.Timestamp("2026-01-31 10:00:00", tz="UTC")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-01-31 10:00:00",
+        "2026-01-31T10:00:00Z",
+        "2026-01-31T11:00:00.000+01:00",
+        "2026-01-31 10:00:00 UTC",
+        "2026/01/31 10:00:00",
+        "2026/1/31 10:00",
+        "31.01.2026 10:00",
+        "31/01/2026 10:00:00",
+        "01/31/2026 10:00:00",
+        "01/31/2026 10:00:00 AM",
+        "Sat, 31 Jan 2026 10:00:00 +0000",
+        "Sat, 31 Jan 2026 11:00:00 +0100",
+        "Sat Jan 31 10:00:00 2026",
+        "Sat Jan 31 10:00:00 UTC 2026",
+        "Jan 31, 2026 @ 10:00:00.000",
+        "31/Jan/2026:10:00:00 +0000",
+        "31-JAN-2026 10:00:00",
+        "20260131100000",
+        "202601311000",
+        "1769853600",
+        "1769853600.0",
+        "1769853600000",
+        "1.7698536E12",
+        "1769853600000000",
+        "1769853600000000000",
+        " 1769853600 ",
+        1769853600000,
+    ],
+)
+def test_one_moment_in_every_form(text):
+    at = read_times(pd.Series([text, None]))
+    assert str(at.dtype) == "datetime64[us, UTC]"
+    assert at[0] == AT
+    assert pd.isna(at[1])
+
+
+def test_a_mixed_column_keeps_its_index_and_fractions():
+    at = read_times(pd.Series(["2026-01-31", "20260131", "1769853600123", "2026-01-31 10:00:00.123456", "31.01.2026 10:00"], index=[5, 3, 9, 1, 0]))
+    assert [str(one)[:26] for one in at] == [
+        "2026-01-31 00:00:00+00:00",
+        "2026-01-31 00:00:00+00:00",
+        "2026-01-31 10:00:00.123000",
+        "2026-01-31 10:00:00.123456",
+        "2026-01-31 10:00:00+00:00",
+    ]
+    assert list(at.index) == [5, 3, 9, 1, 0]
+
+
+@pytest.mark.parametrize("text", ["yesterday", "10:00", "31 Jan", "2026-13-45", "99", "12345678", "31.01.26", "2026-01-31 10:00 XYZ", "Jan 2026"])
+def test_what_names_no_full_moment_is_unreadable(text):
+    text = pd.Series([text])
+    at = read_times(text)
+    assert pd.isna(at[0])
+    assert is_unreadable(text, at)[0]
+
+
+@pytest.mark.parametrize("text", [None, "", "0", "-1", "null", "None", "NaT", "0001-01-01T00:00:00Z"])
+def test_what_says_that_there_is_none_is_missing(text):
+    text = pd.Series([text], dtype=object)
+    at = read_times(text)
+    assert pd.isna(at[0])
+    assert not is_unreadable(text, at)[0]
+
+
+@pytest.mark.parametrize(
+    ("texts", "months"),
+    [
+        (["01/02/2026", "13/02/2026"], [2, 2]),
+        (["01/02/2026", "01/13/2026"], [1, 1]),
+        (["01/02/2026"], [None]),
+        (["13/02/2026", "01/13/2026"], [None, None]),
+    ],
+)
+def test_the_order_of_day_and_month_is_that_of_the_column(texts, months):
+    at = read_times(pd.Series(texts))
+    clear = [None if pd.isna(one) else one.month for one in at]
+    assert clear == months

@@ -1,0 +1,200 @@
+"""Where an incident of the transfers begins, whether any could be found, and what its errors and perfSONAR say."""
+
+import runpy
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import REPOSITORY
+
+from nightshift.detectors.transfers import (
+    ENTITIES,
+    best_possible,
+    describe_errors,
+    describe_probes,
+    error_class,
+    error_table,
+    error_words,
+    extend_window,
+    meets,
+    of_entity,
+    scan_incidents,
+    site_of,
+)
+
+START = pd.Timestamp("2026-01-03", tz="UTC")
+
+
+def hourly(flagged_share, per_hour=2, seed=0):
+    """Items of one entity, `per_hour` an hour, flagged with the share of each hour: hour, flagged."""
+    rng = np.random.default_rng(seed)
+    hour = np.repeat(np.arange(len(flagged_share)), per_hour)
+    return hour, rng.random(len(hour)) < np.asarray(flagged_share)[hour]
+
+
+@pytest.mark.parametrize(("begin", "length", "share"), [(200, 40, 0.9), (40, 336, 0.9), (40, 336, 0.4), (0, 200, 0.9), (100, 400, 0.5)])
+def test_an_incident_is_followed_to_its_start_and_end(begin, length, share):
+    hour, flagged = hourly(np.where((np.arange(500) >= begin) & (np.arange(500) < begin + length), share, 0.01), seed=1)
+    middle = begin + length // 2
+    low, high = extend_window(hour, flagged, np.full(len(hour), 0.01), np.ones(len(hour)), middle - 6, middle + 6)
+    assert abs(low - begin) <= 4
+    assert abs(high - begin - length) <= 4
+
+
+def test_a_day_of_health_between_two_incidents_keeps_them_apart():
+    at = np.arange(300)
+    shares = np.where(((at >= 100) & (at < 124)) | ((at >= 148) & (at < 172)), 0.9, 0.01)
+    hour, flagged = hourly(shares)
+    assert extend_window(hour, flagged, np.full(600, 0.01), np.ones(600), 150, 170) == (148, 172)
+    gap = (hour < 124) | (hour >= 148)  # hours without transfers say nothing
+    assert extend_window(hour[gap], flagged[gap], np.full(gap.sum(), 0.01), np.ones(gap.sum()), 150, 170) == (100, 172)
+
+
+def test_a_window_of_normal_hours_stays_as_it_is():
+    hour, flagged = hourly(np.full(100, 0.01))
+    assert extend_window(hour, flagged, np.full(200, 0.01), np.ones(200), 40, 50) == (40, 50)
+
+
+def test_the_start_of_an_outage_of_days_is_found_within_six_hours():
+    one_seed = runpy.run_path(str(REPOSITORY / "bench/outage_start.py"))["one_seed"]
+    found = [one_seed(seed, per_day=500, storages=8, quiet=False) for seed in range(10)]  # more of more: python bench/outage_start.py
+    late = np.array([one["late_h"] for one in found])
+    assert (np.abs(late) <= 6).sum() >= 9
+    assert max(one["days"] for one in found) > 7
+
+
+def items_at(hours, **columns):
+    base = {"src": "A", "dst": "B", "link": "A -> B", "fts": "f", "src_site": "A", "dst_site": "B", "expected": 0.01, "flagged": True}
+    return pd.DataFrame({"time": START + pd.to_timedelta(hours, unit="h")}).assign(**(base | columns))
+
+
+def test_what_began_before_the_scanned_transfers_began_then_and_is_no_finding_by_itself():
+    hours = np.arange(0, 240, 0.5)
+    items = items_at(hours, flagged=(hours >= 60) & (hours < 200))
+    early, late = items[items.time < START + pd.Timedelta("100h")], items[items.time >= START + pd.Timedelta("100h")]
+    [found] = scan_incidents(late, ENTITIES, clump="link", history=early).itertuples()
+    assert (found.start, found.end, found.flagged) == (START + pd.Timedelta("60h"), START + pd.Timedelta("199.5h"), 280)
+    assert not len(scan_incidents(late[late.time >= START + pd.Timedelta("201h")], ENTITIES, clump="link", history=items[hours < 201]))
+
+
+@pytest.mark.parametrize(("per_day", "possible"), [(1, False), (2, False), (12, True)])
+def test_a_night_of_hardly_any_transfers_can_hold_no_finding(per_day, possible):
+    items = items_at(np.arange(0, 14 * 24, 24 / per_day), flagged=False)
+    tonight = START + pd.Timedelta(days=13)
+    p, n = best_possible(items, tonight)
+    assert (p <= 0.05) == possible
+    assert n == per_day
+    flagged = scan_incidents(items.assign(flagged=items.time >= tonight), ENTITIES, clump="link", level=0.05)
+    assert len(flagged) == possible  # and so says the scan when all of them are flagged
+    assert best_possible(items.iloc[:0], tonight) == (1.0, 0)
+
+
+# ------------------------------------------------------------------------------------------------------------ what the errors say
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "words"),
+    [
+        (
+            "TRANSFER [5] TRANSFER ERROR: Copy failed (3rd pull). Last attempt: copy HTTP 507 : Insufficient Storage",
+            "no space",
+            "copy HTTP 507 : Insufficient Storage",
+        ),
+        (
+            "Job has been canceled because it stayed in the queue for too long (max-time-in-queue timeout)",
+            "expired in the queue",
+            "Job has been canceled because it stayed in the queue for too long (max-time-in-queue time…",
+        ),
+        ("DESTINATION [1] HTTP 403 : Permission refused", "permission", "DESTINATION [1] HTTP 403 : Permission refused"),
+        (
+            "SOURCE [112] Result curl error (56): Failure when receiving data from the peer after 1 attempts",
+            "connection lost",
+            "SOURCE [112] Result curl error (56): Failure when receiving data from the peer after 1 at…",
+        ),
+        (
+            "DESTINATION [111] connect to se01.harbor.example:1094 /pool/a/f.root: Connection refused",
+            "connection refused",
+            "DESTINATION [111] connect to HOST PATH: Connection refused",
+        ),
+        ("SOURCE [2] davs://se.a.example/f No such file or directory", "file missing", "SOURCE [2] URL No such file or directory"),
+        ("TRANSFER CHECKSUM MISMATCH Source and destination checksums do not match 1a2b3c4d != 00ff00aa", "checksum", None),
+        ("STAGING [110] bring-online timeout has been exceeded", "tape", None),
+        ("Transfer canceled because the gsiftp performance marker timeout of 360 seconds has been exceeded", "timeout", None),
+        ("TRANSFER [70] globus_xio: The GSI XIO driver failed: certificate has expired", "certificate", None),
+        ("TRANSFER [5] Copy failed: HTTP 500 : Unexpected server error: 500", "server error", None),
+        ("DESTINATION OVERWRITE Destination file exists and overwrite is not enabled", "file exists", None),
+        ("The FTS job lost", "lost", None),
+        ("Unused hop in multi-hop", "cancelled", None),
+        ("what nobody has written before", "other", "what nobody has written before"),
+    ],
+)
+def test_errors_are_told_apart_in_the_words_of_their_producers(text, name, words):
+    assert error_class(text) == name
+    assert len(error_words(text)) <= 90
+    assert words is None or error_words(text) == words
+
+
+def failures(n_refused=7, n_other=3):
+    refused = [f"DESTINATION [111] Connection refused by s{i}.b.example" for i in range(n_refused)]
+    reasons = refused + ["HTTP 507 : Insufficient Storage"] * n_other
+    sources = ["A_DISK"] * (n_refused - 1) + ["C_DISK"] * (n_other + 1)
+    return pd.DataFrame({"reason": reasons, "src": sources, "dst": "B_DISK"})
+
+
+def test_the_evidence_quotes_the_errors_with_their_shares():
+    sentence = describe_errors(failures(), "dst")
+    assert sentence == (
+        "70% of the failures say “DESTINATION [111] Connection refused by HOST”, 86% of these from A_DISK; "
+        "30% say “HTTP 507 : Insufficient Storage”, 100% of these from C_DISK"
+    )
+    assert describe_errors(failures(9, 1), "link") == "90% of the failures say “DESTINATION [111] Connection refused by HOST”"
+    assert describe_errors(failures().assign(reason=""), "dst") == ""
+    assert describe_errors(failures().iloc[:0], "dst") == ""
+    table = error_table(failures())
+    assert table[["error", "failures", "from"]].values.tolist() == [["connection refused", 7, "A_DISK"], ["no space", 3, "C_DISK"]]
+
+
+@pytest.mark.parametrize(
+    ("loss", "rate", "sentence"),
+    [
+        (3.2, 900, "perfSONAR saw a loss of 3.2% (usually 0.0%)"),
+        (0.0, 100, "perfSONAR saw a throughput of 100 Mb/s (usually 900)"),
+        (5.0, 100, "perfSONAR saw a loss of 5.0% (usually 0.0%) and a throughput of 100 Mb/s (usually 900)"),
+        (0.01, 880, "4 perfSONAR probes clean, as at other times"),
+    ],
+)
+def test_the_evidence_says_what_perfsonar_saw(loss, rate, sentence):
+    time = pd.date_range(START, periods=20, freq="6h")
+    during = (time >= START + pd.Timedelta("48h")) & (time <= START + pd.Timedelta("66h"))
+    probes = pd.DataFrame({"src_host": "a", "dst_host": "b", "time": time, "loss_pct": np.where(during, loss, 0.01), "latency_ms": 9.0})
+    probes["throughput_mbps"] = np.where(during, rate, 900.0)
+    pairs = pd.DataFrame({"src_host": ["a", "a"], "dst_host": ["b", "b"]})
+    assert describe_probes(probes, pairs, START + pd.Timedelta("49h"), START + pd.Timedelta("67h")) == sentence
+    assert describe_probes(probes, pairs.assign(dst_host="c"), START, START + pd.Timedelta("67h")) == ""
+
+
+# --------------------------------------------------------------------------------------------------------- names of places
+
+
+def test_the_site_of_a_storage_is_what_the_pattern_says_or_its_own_name():
+    storages = pd.Series(["A-T2_DATADISK", "T2_US_MIT", "T1_US_FNAL_Disk", "_X", "lone"])
+    assert site_of(storages, "(.+)_[^_]+").tolist() == ["A-T2", "T2_US", "T1_US_FNAL", "_X", "lone"]
+    assert site_of(storages, "(T[0-3]_[A-Z]{2}_[^_]+).*").tolist() == ["A-T2_DATADISK", "T2_US_MIT", "T1_US_FNAL", "_X", "lone"]
+
+
+def test_problems_of_a_missing_name_hold_their_transfers():
+    items = pd.DataFrame({"fts": pd.Series(["f1", None, "f2"], dtype="category"), "src_site": ["A", "B", "A"], "dst_site": ["B", "A", "C"]})
+    assert of_entity(items, "fts", "unknown").tolist() == [False, True, False]
+    assert of_entity(items, "fts", "f1").tolist() == [True, False, False]
+    assert of_entity(items, "site", "B").tolist() == [True, True, False]
+
+
+def test_a_site_outage_is_met_by_the_site_and_at_either_end_by_every_storage_of_it_and_by_no_other():
+    names = pd.Series(
+        ["A-T2_DATADISK", "B_DISK -> A-T2_SCRATCHDISK", "A-T2_DATADISK -> B_DISK", "AA-T2_DISK", "B_DISK -> AA-T2_DISK", "A-T2", "fts.A-T2_x"]
+    )
+    outage = SimpleNamespace(kind="site_outage", entity="A-T2")
+    assert meets(names, outage).tolist() == [True, True, True, False, False, True, False]
+    link = SimpleNamespace(kind="slow_link", entity="A-T2_DATADISK -> B_DISK")
+    assert meets(names, link).tolist() == [False, False, True, False, False, False, False]
