@@ -16,11 +16,8 @@ from nightshift.chain import Night, files_of, findings_of
 from nightshift.config import DIGEST, SIMULATE, ConfigError, check, is_server, read_yaml
 from steps import STEPS, pages_of
 
-if not config:
-    config |= read_yaml("config.yaml")
-
 try:
-    NIGHT = Night(check(config))
+    NIGHT = Night(check(config or read_yaml("config.yaml")))
 except ConfigError as error:
     print("\n".join(f"nightshift: {line}" for line in error.lines), file=sys.stderr, flush=True)
     os._exit(2)
@@ -34,7 +31,9 @@ RUN = """
         --given {params.given:q} --later {params.later:q}
 """
 FIXED = {"python": sys.executable, "root": str(ROOT)}
-CODE = ["helpers.py", "kernels.py", "sources.py", *sorted(map(str, Path("nightshift").rglob("*.py")))]  # what the notebooks import
+DRIVES = {"__main__", "chain", "cli", "config", "kernel", "parameters", "products"}  # modules that run notebooks and that none imports
+MODULES = [path for path in Path("nightshift").rglob("*.py") if path.stem not in DRIVES or path.parent.name != "nightshift"]
+CODE = ["helpers.py", "kernels.py", "sources.py", *sorted(map(str, MODULES))]  # what the notebooks import
 
 
 def source_files(wildcards):

@@ -20,6 +20,7 @@ from nightshift.runs import notebook_path, read_notebook, read_run, record_path
 from nightshift.sources.files import REPOSITORY, matching_files
 from steps import STEPS, findings_named, outcomes_of, pages_of, told_tonight
 
+TOUCHED = "touched"  # a reason to train that Snakemake finds by itself: a file is newer
 OUTPUTS = {
     "1_extract": "data/raw/{study}/status.json",
     "2_preprocess": "data/clean/{study}.parquet",
@@ -176,8 +177,6 @@ class Night:
         source = read_json(self.root / "data/raw" / study / "status.json").get("source")
         if (
             not 0 <= (self.day_of(study) - trained).days < self.config.get("retrain_days", 7)
-            or max(Path(path).stat().st_mtime for path in [notebook_of(study, "3_train"), *named])
-            > stored.stat().st_mtime
             or (
                 run["given"]
                 and run["given"] != as_json(self.parameters(study, "3_train") | {"day": str(trained)})
@@ -185,6 +184,9 @@ class Night:
             or (source is not None and source != shown_source(self.source(study)))
         ):
             return "due"
+        files = [notebook_of(study, "3_train"), *named]
+        if max(Path(path).stat().st_mtime for path in files) > stored.stat().st_mtime:
+            return TOUCHED
         other = differing(self.root, run["products"], f"models/{study}/")
         return (
             f"{named_few(other)} not as training left {'it' if len(other) == 1 else 'them'}" if other else ""
@@ -280,7 +282,7 @@ class Night:
         for (study, step), path in self.outputs(target).items():
             of_all = {"digest": self.digest_again, "simulate": self.sample_again}
             reason = self.again(study, step) if study else of_all[step]()
-            if reason:
+            if reason and reason != TOUCHED:
                 reasons[str(self.root / path)] = (
                     reason if reason == "due" else f"{study or step}: {reason}, so it is made again"
                 )

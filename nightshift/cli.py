@@ -100,6 +100,9 @@ def run_night(path, day, cores="all", quiet=False):
     except Busy as error:
         say(str(error))
         return LOCKED
+    except OSError as error:
+        say(f"{root.resolve()} cannot be written: {error}")
+        return WRONG
     except KeyboardInterrupt:
         say("stopped; the same command goes on with what was cut off")
         return 128 + signal.SIGINT
@@ -110,9 +113,14 @@ def run_chain(config, root, cores, quiet=False):
     log = root / "reports" / config["day"] / "chain.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text("", encoding="utf-8")
-    failed = [
-        target for target in ("all", "digest") if not run_target(target, config, root, cores, log, quiet)
-    ]
+    failed = []
+    for target in ("all", "digest"):
+        try:
+            made = run_target(target, config, root, cores, log, quiet)
+        except Exception as error:  # whatever it is, the rest of the night goes on and is published
+            say(f"{target}: {type(error).__name__}: {' '.join(str(error).split())[:250]}")
+            made = False
+        failed += [] if made else [target]
     return FAILED if failed else WELL
 
 

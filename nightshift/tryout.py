@@ -2,18 +2,23 @@
 
 A products folder that the chain writes to is published: its pages and mails say what its tables hold. A
 notebook that somebody opens there, or runs with papermill, gets a folder of its own below it, `products/try`
-in the repository and `try` elsewhere. In that folder every product of the night stands as a symbolic link to
-the night's own file, so that all can be read, and what is written replaces the link and not the file. Steps
-that are tried one after another read what the ones before have written there, until the night's own file is
-newer.
+in the repository and `try` elsewhere. That folder holds every product of the night: as a copy up to
+COPIED_BYTES, so that even a cell that writes over it in place changes nothing of the night, and as a symbolic
+link above, which our own notebooks replace and do not follow. Steps that are tried one after another read
+what the ones before have written there, until the night's own file is newer.
 """
 
+import json
 import os
+import shutil
 import uuid
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PRODUCTS = ("data", "encoders", "models", "plots", "feedback")
+COPIED_BYTES = (
+    16 * 2**20
+)  # tables of findings and scores, models and encoders are smaller; raw data may not be
 CHAIN_RUNS = "NIGHTSHIFT_RUN"  # environment variable that the chain sets for its kernels
 shown = set()  # folders that this process has named
 
@@ -54,23 +59,42 @@ def tryout_folder(root):
 
 
 def link_products(root, folder):
-    """Let `folder` hold every product below `root` as a link; what a try-out has written there stays as long
-    as the night's own file is older.
+    """Let `folder` hold every product below `root`, copied or linked; what a try-out wrote there stays as
+    long as the night's own file is not newer. What the night no longer has goes, unless a try-out wrote it.
     """
-    for name in PRODUCTS:
-        for path in files_below(root / name):
-            there = folder / path.relative_to(root)
-            if there.is_symlink() and os.readlink(there) == str(path.absolute()):
-                continue
-            if not there.is_symlink() and there.exists() and there.stat().st_mtime >= path.stat().st_mtime:
-                continue
-            there.parent.mkdir(parents=True, exist_ok=True)
-            temporary = there.with_name(f".{uuid.uuid4().hex[:8]}-{there.name}")
-            temporary.symlink_to(path.absolute())
-            os.replace(temporary, there)
-        for path in files_below(folder / name):  # links to what the night no longer has
-            if path.is_symlink() and not path.exists():
-                path.unlink(missing_ok=True)
+    notes = folder / ".copied.json"  # {path: time in ns} of the copies, to tell them from what was tried
+    try:
+        copied = json.loads(notes.read_text())
+    except (OSError, ValueError):
+        copied = {}
+    present = {
+        path.relative_to(root).as_posix(): path for name in PRODUCTS for path in files_below(root / name)
+    }
+    for name, path in present.items():
+        there, stat = folder / name, path.stat()
+        if not os.path.lexists(there) or there.lstat().st_mtime_ns < stat.st_mtime_ns:
+            place(path, there, stat.st_size)
+            copied[name] = stat.st_mtime_ns
+    for name in copied.keys() - present.keys():
+        there = folder / name
+        if there.is_symlink() or (there.exists() and there.stat().st_mtime_ns == copied[name]):
+            there.unlink()
+        del copied[name]
+    folder.mkdir(parents=True, exist_ok=True)
+    notes.write_text(json.dumps(copied))
+
+
+def place(path, there, size):
+    """Put the night's file at `path`, of `size` bytes, at `there`, whatever is there: a copy, or a link to
+    it.
+    """
+    there.parent.mkdir(parents=True, exist_ok=True)
+    temporary = there.with_name(f".{uuid.uuid4().hex[:8]}-{there.name}")
+    if size <= COPIED_BYTES:
+        shutil.copy2(path, temporary)
+    else:
+        temporary.symlink_to(path.absolute())
+    os.replace(temporary, there)
 
 
 def files_below(folder):

@@ -18,6 +18,7 @@ from conftest import REPOSITORY, run_chain
 
 from nightshift.cli import sweep
 from nightshift.config import ConfigError, check
+from nightshift.products import fingerprint
 from nightshift.runs import read_run
 from publishing.digests import OF_FINDING, OF_INCIDENT, OF_PROPOSAL
 
@@ -378,14 +379,16 @@ def test_a_server_is_asked_again_while_it_had_not_everything_and_a_file_is_not(m
     for state, asked in (("ok", False), ("partial", True)):
         kept = []
         for study in ("left", "right"):
-            status = folder / f"data/raw/{study}/status.json"
-            before, text = status.stat(), status.read_text()
-            status.write_text(json.dumps(json.loads(text) | {"state": state}))
-            kept.append((status, text, before))
+            status, record = folder / f"data/raw/{study}/status.json", folder / NIGHT / study / "1_extract.json"
+            kept += [(path, path.read_text(), path.stat()) for path in (status, record)]
+            status.write_text(json.dumps(json.loads(status.read_text()) | {"state": state}))
+            run = json.loads(record.read_text())
+            run["products"][f"data/raw/{study}/status.json"] = fingerprint(status)
+            record.write_text(json.dumps(run))
         plan = planned(folder)
-        for status, text, before in kept:  # so that it does not pass for a new one in later tests
-            status.write_text(text)
-            os.utime(status, ns=(before.st_atime_ns, before.st_mtime_ns))
+        for path, text, before in kept:  # so that it does not pass for a new one in later tests
+            path.write_text(text)
+            os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
         assert ("left/1_extract.log" in plan) == asked, plan
         assert "right/1_extract.log" not in plan
     plan = planned(folder, day="2026-02-01")
@@ -431,9 +434,13 @@ def test_a_file_that_the_digest_is_told_to_read_starts_it_again(mended, name):
     """kinds.yaml by default, and the proposals where the configuration says."""
     folder, config = mended[0], (mended[0] / "config.yaml").read_text()
     text, before = (folder / name).read_text(), (folder / name).stat()
+    record = folder / NIGHT / "digest_run.json"
+    run = record.read_text()
     (folder / "config.yaml").write_text(yaml.safe_dump(yaml.safe_load(config) | {"digest": {"solutions": "events.csv"}}))
+    record.write_text(json.dumps(json.loads(run) | {"given": json.loads(run)["given"] | {"solutions": "events.csv"}}))  # else that starts it
     (folder / name).write_text(text + "# another line\n")
     plan = planned(folder, target="digest")
+    record.write_text(run)
     (folder / "config.yaml").write_text(config)
     (folder / name).write_text(text)
     os.utime(folder / name, ns=(before.st_atime_ns, before.st_mtime_ns))
@@ -501,8 +508,8 @@ def published(folder):
 def test_a_try_out_changes_nothing_that_is_published_and_makes_nothing_run_again(tried):
     folder, before, after = tried
     assert after == before
-    [written] = [path for path in folder.rglob("try/data/findings/right.parquet") if not path.is_symlink()]
-    assert written.stat().st_size
+    [written] = folder.rglob("try/data/findings/right.parquet")
+    assert written.stat().st_mtime_ns > (folder / "data/findings/right.parquet").stat().st_mtime_ns
     assert "**Try-out:** this run reads the products of the night below" in (folder / "out.ipynb").read_text()
     assert "right/" not in planned(folder)
 

@@ -31,13 +31,18 @@ def night(root):
     return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in root.rglob("*") if path.is_file()}
 
 
-def test_a_try_out_reads_the_night_and_writes_elsewhere(tmp_path, said):
+@pytest.mark.parametrize("copied_bytes", [2**24, 4])
+def test_a_try_out_reads_the_night_and_writes_elsewhere(tmp_path, said, monkeypatch, copied_bytes):
+    monkeypatch.setattr(tryout, "COPIED_BYTES", copied_bytes)
     before = night(tmp_path)
     paths = folders("left", tmp_path)
     assert paths.root == tmp_path / "try"
     assert pd.read_parquet(paths.clean).x.tolist() == [1, 2]
     assert (paths.raw / "nodes/node_id=a/part.parquet").read_bytes() == b"raw"
-    assert not list(paths.root.rglob(".*")), "no half-written file is a product"
+    assert not list(paths.root.rglob(".*half")), "no half-written file is a product"
+    assert paths.findings.is_symlink() == (copied_bytes == 4)
+    if copied_bytes > 4:
+        paths.findings.write_bytes(b"in place, as somebody's own cell may do it")
     write_parquet(pd.DataFrame({"x": [7]}), paths.findings)
     (paths.models / "metrics.json").unlink()
     with atomic(paths.models / "network.keras") as temporary:
