@@ -41,6 +41,8 @@ def check_run(reports, path):
         raise lacking(reports.parent, path, "it has no verdicts on studies")
     if not all(isinstance(one.get(name), int | float | None) for one in studies.values() for name in ("findings", "skill")):
         raise lacking(reports.parent, path, "its findings and skills are no numbers")
+    if not all(map(has_texts, studies.values())):
+        raise lacking(reports.parent, path, "its headlines and warnings are no text")
     steps = [one.get("steps") or {} for one in studies.values()]
     if not all(isinstance(of, dict) and all(isinstance(step, dict) for step in of.values()) for of in steps):
         raise lacking(reports.parent, path, "its steps are none")
@@ -48,6 +50,13 @@ def check_run(reports, path):
     if not isinstance(counts, dict) or not all(isinstance(n, int) for n in counts.values()):
         raise lacking(reports.parent, path, "its counts of incidents are none")
     return run
+
+
+def has_texts(study):
+    """Whether what a study says in a run.json is text."""
+    warnings = study.get("warnings") or []
+    said = [study.get("headline"), study.get("error"), *(warnings if isinstance(warnings, list) else [warnings])]
+    return isinstance(warnings, list) and all(isinstance(one, str | None) for one in said)
 
 
 def runs_of(reports):
@@ -203,7 +212,7 @@ def as_html(reports, run):
 
     try:
         incidents, trouble = [one | {"since": since(one), "told": state_in_words(one)} for one in read_incidents(reports, run["day"])], ""
-    except (Damaged, TypeError, ValueError) as error:
+    except (Damaged, TypeError, ValueError, AttributeError) as error:
         incidents, trouble = [], one_line(error, 300)
     assurance = assurance_of(run)
     values = {"sentence": headline_of(run) if assurance.complete else assurance.sentence, "trouble": trouble, "complete": assurance.complete}

@@ -157,7 +157,13 @@ def test_a_damaged_product_is_the_failure_of_its_study(nights, monkeypatch, caps
     assert ("This page could not be made." in shown) == (path == NOTEBOOK), "no older page stands for it"
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"studies": 3, "incidents": 3}', '{"studies": {"a": {"verdict": 1}}, "incidents": [{}]}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "{", "[]", "{}", '{"studies": 3, "incidents": 3}', '{"studies": {"a": {"verdict": "ok", "warnings": 3}}}'),
+        '{"studies": {"a": {"verdict": 1}}, "incidents": [{}]}',
+    ],
+)
 def test_a_record_of_a_night_is_read_whole_or_not_at_all(tmp_path, content):
     folder = tmp_path / "reports" / DAY
     folder.mkdir(parents=True)
