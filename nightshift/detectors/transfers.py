@@ -213,12 +213,12 @@ def error_class(text):
 
 
 def error_words(text):
-    """The text of an error without what differs from file to file (hosts, paths, long numbers), at most 90 characters."""
+    """The text of an error without what differs from file to file (hosts, paths, numbers that are no code), at most 90 characters."""
     text = " ".join(text.rpartition("Last attempt: ")[2].split())
     text = re.sub(r"\w+://\S+", "URL", text)
     text = re.sub(r"(?<![\w.])(?:[\w-]+\.)+[a-z]{2,}(?::\d+)?(?![\w(])", "HOST", text)
     text = re.sub(r"(?<!\w)(?:/[\w.%=+-]+)+", "PATH", text)
-    text = re.sub(r"\b(?=\w*\d)[\da-f-]{4,}\b", "N", text)
+    text = re.sub(r"\b(?=\w*\d)[\da-f-]{4,}\b|(?<![\[(\w])(?<!HTTP )\b\d+\b", "N", text)      # but HTTP 507, [111] and (56) say what it is
     return text[:89] + "…" if len(text) > 90 else text
 
 
@@ -270,7 +270,7 @@ def describe_probes(probes, pairs, start, end):
     (loss, before), (rate, usually) = (((here.loc[during, c]).agg(how), here.loc[~during, c].agg(how))
                                        for c, how in (("loss_pct", "mean"), ("throughput_mbps", "median")))
     parts = []
-    if loss > 0.1 and not loss <= 3 * before:
+    if loss > 0.5 and not loss <= 3 * before:
         parts.append(f"a loss of {loss:.1f}%" + ("" if np.isnan(before) else f" (usually {before:.1f}%)"))
     if rate < 0.5 * usually:
         parts.append(f"a throughput of {rate:,.0f} Mb/s (usually {usually:,.0f})")

@@ -110,12 +110,12 @@ def test_a_night_of_hardly_any_transfers_can_hold_no_finding(per_day, possible):
         (
             "SOURCE [112] Result curl error (56): Failure when receiving data from the peer after 1 attempts",
             "connection lost",
-            "SOURCE [112] Result curl error (56): Failure when receiving data from the peer after 1 at…",
+            "SOURCE [112] Result curl error (56): Failure when receiving data from the peer after N at…",
         ),
         (
-            "DESTINATION [111] connect to se01.harbor.example:1094 /pool/a/f.root: Connection refused",
+            "DESTINATION [111] connect to se01.harbor.example:1094 /pool/a/f.root, pool 339: Connection refused",
             "connection refused",
-            "DESTINATION [111] connect to HOST PATH: Connection refused",
+            "DESTINATION [111] connect to HOST PATH, pool N: Connection refused",
         ),
         ("SOURCE [2] davs://se.a.example/f No such file or directory", "file missing", "SOURCE [2] URL No such file or directory"),
         ("TRANSFER CHECKSUM MISMATCH Source and destination checksums do not match 1a2b3c4d != 00ff00aa", "checksum", None),
