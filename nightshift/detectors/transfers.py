@@ -97,11 +97,11 @@ def reach(evidence):
     return int(np.argmax(total)) + 1 if len(total) and total.max() > 0 else 0
 
 
-def search_incidents(items, codes, names, weight, level, scanned, bin_hours):
+def search_incidents(items, codes, names, weight, size, *, level, scanned, bin_hours):
     """One greedy search with the given item weights: (incidents as SCAN_COLUMNS, bool (n,) of the scanned items outside all of them).
 
-    codes : {kind: int (n, k)}, the entities of each item, -1 for none. names : {kind: their names}. scanned : bool (n,); other items only tell
-    how far an incident reaches back.
+    codes : {kind: int (n, k)}, the entities of each item, -1 for none. names : {kind: their names}. size : how many items share the luck of
+    each; to date an incident they count as one. scanned : bool (n,); other items only tell how far an incident reaches back.
     """
     flagged, expected, rows = items.flagged.to_numpy(), items.expected.to_numpy(float), []
     hour = ((items.time - items.time[scanned].min().floor("h")) // pd.Timedelta(hours=1)).to_numpy()
@@ -116,7 +116,7 @@ def search_incidents(items, codes, names, weight, level, scanned, bin_hours):
             break
         gain, p, kind, entity, low, high = best
         of = free & (codes[kind] == entity).any(axis=1)
-        first, last = extend_window(hour[of] + back, flagged[of], expected[of], weight[of], low * bin_hours + back, high * bin_hours + back)
+        first, last = extend_window(hour[of] + back, flagged[of], expected[of], 1 / size[of], low * bin_hours + back, high * bin_hours + back)
         mine = of & (hour + back >= first) & (hour + back < last)
         begin, end = items.time[mine & flagged].agg(["min", "max"])
         mine &= items.time.between(begin, end).to_numpy()
@@ -154,11 +154,12 @@ def scan_incidents(items, entities, *, clump, history=None, bin_hours=3, level=1
         code, names[kind] = pd.factorize(each, use_na_sentinel=False)      # a missing name is a name too
         codes[kind] = code.reshape(len(columns), -1).T.copy()
         codes[kind][:, 1:][codes[kind][:, 1:] == codes[kind][:, :1]] = -1      # what is the same at both ends counts once
-    several = search_incidents(items, codes, names, 1 / size, level, scanned, bin_hours)[1] & (size > 1)
+    search = {"level": level, "scanned": scanned, "bin_hours": bin_hours}
+    several = search_incidents(items, codes, names, 1 / size, size, **search)[1] & (size > 1)
     flagged, m, correlation = items.flagged[several], size[several], 1.0
     if flagged.any():      # Fisher's intraclass correlation, from mean squares within and overall
         correlation = np.clip(1 - np.mean((flagged - mean[several]) ** 2 * m / (m - 1)) / flagged.var(), 0, 1)
-    return search_incidents(items, codes, names, 1 / (1 + (size - 1) * correlation), level, scanned, bin_hours)[0]
+    return search_incidents(items, codes, names, 1 / (1 + (size - 1) * correlation), size, **search)[0]
 
 
 def best_possible(items, since, clump="link"):
