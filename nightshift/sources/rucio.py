@@ -174,11 +174,11 @@ def states(event_types):
 
 def whole_seconds(events):
     """`events` with times that do not contradict each other by less than a second: a start is never before its submission, an end never
-    before its start. Rucio notes the submission in microseconds, FTS start and end in whole seconds."""
+    before its start; the finer time gives way. Rucio notes the submission in microseconds, FTS start and end in whole seconds."""
     events = events.copy()
-    for earlier, later in (("submitted", "started"), ("started", "finished")):
+    for earlier, later in (("started", "finished"), ("submitted", "started")):
         same = (events[later] < events[earlier]) & (events[later].dt.floor("s") == events[earlier].dt.floor("s"))
-        events[later] = events[later].mask(same, events[earlier])
+        events[earlier] = events[earlier].mask(same, events[later])
     return events
 
 
