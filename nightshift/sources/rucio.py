@@ -75,25 +75,30 @@ def has_moment(text):
     return text is not None and text.strip().lower() not in ("", "0", "-1", "null", "none", "nan", "nat")
 
 
+@functools.lru_cache(1000)
+def plan_of(names):
+    """What the `names` of a flat record stand for: ((name, field), ...) by Rucio's own names and by other ones, and the names of no field."""
+    fields = [(name, *field_of(name)) for name in names]
+    own, other = (tuple((name, field) for name, field, is_other in fields if field and is_other == wanted) for wanted in (False, True))
+    return own, other, tuple(name for name, field, _ in fields if not field)
+
+
 def read_event(record):
     """One flat row of text, FIELDS and `more`, from a bare payload or an envelope under any of their names; what is no field goes to `more`."""
-    row, by_other_names, more = dict.fromkeys(FIELDS), {}, {}
-    for name, value in flatten(record).items():
-        field, other = field_of(name)
-        if field is None:
-            more[name] = value
-        elif other:
-            by_other_names.setdefault(field, []).append((name, value))
-        elif row[field] in (None, ""):
-            row[field] = as_text(value)
-    for field, values in by_other_names.items():
-        for name, value in values:
-            if row[field] in (None, ""):
-                row[field] = as_text(value)
-            else:
-                more[name] = value
+    flat = flatten(record)
+    own, other, rest = plan_of(tuple(flat))
+    row, more = dict.fromkeys(FIELDS), {name: flat[name] for name in rest}
+    for name, field in own:
+        if row[field] in (None, ""):
+            row[field] = as_text(flat[name])
+    for name, field in other:
+        if row[field] in (None, ""):
+            row[field] = as_text(flat[name])
+        else:
+            more[name] = flat[name]
     row["event_type"] = event_type(row, next((as_text(more[name]) for name in ("state", "status", "State") if more.get(name)), None))
-    return {**row, "more": json.dumps(more) if more else None}
+    row["more"] = json.dumps(more) if more else None
+    return row
 
 
 def is_event(record):
