@@ -1,10 +1,10 @@
 """What lies outside: files and servers as their sources wrote them, into `data/raw`.
 
-    files      whatever matches a pattern, records, pages of CSV        read_files, read_records, read_csv_pages, read_optional
-    servers    Elasticsearch and Slurm: retries, one-line errors        connect_elastic, ask_slurm
+    files      whatever matches a pattern, pages of CSV                 read_files, read_csv_pages, read_optional
+    servers    Slurm: one-line errors                                   ask_slurm
     records    what did not parse, and how the source was               write_bad_lines, write_status
 
-Entry rule: that of helpers.py. What is particular to one source stays in the `1_extract` of its study.
+Records of any layout and Elasticsearch are in nightshift/sources. What is particular to one source stays in the `1_extract` of its study.
 """
 
 import csv
@@ -127,6 +127,7 @@ def write_status(raw, *, state, rows, newest, source, window, **more):
     window (first day, last day) and a sha256 over those of the Parquet files below `raw`, by name."""
     digest = hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in sorted(raw.rglob("*.parquet"))))
     source = re.sub(r"://(?:[^/@]*@)?([^?#]*).*", r"://\1", source)
-    status = dict(state=state, rows=int(rows), newest=newest if rows else None, source=source, window=list(window), sha256=digest.hexdigest(), **more)
+    newest = newest if rows and newest not in ("NaT", "None", "nan") else None      # rows without any time have no newest one
+    status = dict(state=state, rows=int(rows), newest=newest, source=source, window=list(window), sha256=digest.hexdigest(), **more)
     write_json(status, raw / "status.json")
     return status

@@ -1,14 +1,15 @@
 """Elasticsearch from 7 on, and OpenSearch: one way to ask them, with retries and one-line errors.
 
-The client of Elasticsearch 8 names a media type that OpenSearch and Elasticsearch 7 refuse (406), and refuses servers that do not call
-themselves Elasticsearch. The calls that are needed here are the same on all of them, in plain JSON; so the transport below that client is used.
+The client of Elasticsearch 8 names a media type that OpenSearch and Elasticsearch 7 refuse (406), and
+refuses servers that do not call themselves Elasticsearch. The calls that are needed here are the same on
+all of them, in plain JSON; so the transport below that client is used.
 """
 
 import contextlib
 import json
 import os
 
-CALLS = {      # name of a call of the client: method, path, parameters that go into the address
+CALLS = {  # name of a call of the client: method, path, parameters that go into the address
     "search": ("POST", "/{index}/_search", ("scroll",)),
     "field_caps": ("POST", "/{index}/_field_caps", ("fields",)),
     "open_point_in_time": ("POST", "/{index}/_pit", ("keep_alive",)),
@@ -23,12 +24,14 @@ class UnsupportedCall(ConnectionError):
 
 
 def connect_elastic(url, *, timeout_s, retry_wait_s):
-    """A function `ask` of the Elasticsearch or OpenSearch at `url`: ask("search", index="x", ...) is the whole answer to that call of CALLS.
+    """A function `ask` of the Elasticsearch or OpenSearch at `url`: ask("search", index="x", ...) is the
+    whole answer to that call of CALLS.
 
-    Login from ELASTIC_API_KEY, or ELASTIC_USER and ELASTIC_PASSWORD, else netrc; proxies are followed; certificates are always verified, by
-    ELASTIC_CA, else REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE, SSL_CERT_FILE. What may pass (time-outs, 429, 5xx, an answer of some shards only) is
-    tried six times, with waits of up to `retry_wait_s`. What is left is one line: TimeoutError, ConnectionError (UnsupportedCall for a
-    call that the server does not know), or the client's NotFoundError for an index that is not there.
+    Login from ELASTIC_API_KEY, or ELASTIC_USER and ELASTIC_PASSWORD, else netrc; proxies are followed;
+    certificates are always verified, by ELASTIC_CA, else REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE, SSL_CERT_FILE.
+    What may pass (time-outs, 429, 5xx, an answer of some shards only) is tried six times, with waits of up
+    to `retry_wait_s`. What is left is one line: TimeoutError, ConnectionError (UnsupportedCall for a call
+    that the server does not know), or the client's NotFoundError for an index that is not there.
     """
     import tenacity
     from elastic_transport import RequestsHttpNode, Transport
@@ -38,18 +41,31 @@ def connect_elastic(url, *, timeout_s, retry_wait_s):
     login = f"ApiKey {env['ELASTIC_API_KEY']}" if env.get("ELASTIC_API_KEY") else None
     if env.get("ELASTIC_USER"):
         login = basic_auth_to_header((env["ELASTIC_USER"], env.get("ELASTIC_PASSWORD", "")))
-    trust = next((env[name] for name in ("ELASTIC_CA", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE") if env.get(name)), True)
+    trust = next(
+        (
+            env[name]
+            for name in ("ELASTIC_CA", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+            if env.get(name)
+        ),
+        True,
+    )
 
-    class Node(RequestsHttpNode):       # the default one, of urllib3, reads no proxy from the environment
+    class Node(RequestsHttpNode):  # the default one, of urllib3, reads no proxy from the environment
         def __init__(self, config):
             super().__init__(config)
             settings = self.session.merge_environment_settings
-            self.session.merge_environment_settings = lambda *asked: settings(*asked) | {"verify": trust}      # else ELASTIC_CA comes last
-            self.session.auth = (lambda request: request) if login else None        # else a netrc entry replaces the login
+            self.session.merge_environment_settings = lambda *asked: (
+                settings(*asked) | {"verify": trust}
+            )  # else ELASTIC_CA comes last
+            self.session.auth = (
+                (lambda request: request) if login else None
+            )  # else a netrc entry replaces the login
 
     config = url_to_node_config(url, use_default_ports_for_scheme=True)
     transport = Transport([config.replace(request_timeout=timeout_s)], node_class=Node, max_retries=0)
-    headers = {"accept": "application/json", "content-type": "application/json"} | ({"authorization": login} if login else {})
+    headers = {"accept": "application/json", "content-type": "application/json"} | (
+        {"authorization": login} if login else {}
+    )
 
     def ask(call, **request):
         answer = read_answer(host, *send(transport, headers, host, call, request))
@@ -57,8 +73,12 @@ def connect_elastic(url, *, timeout_s, retry_wait_s):
             raise TimeoutError(f"{host} answered for some of its shards only")
         return answer
 
-    return tenacity.Retrying(retry=tenacity.retry_if_exception_type(TimeoutError), stop=tenacity.stop_after_attempt(6), reraise=True,
-                             wait=tenacity.wait_random_exponential(1.0, max=retry_wait_s)).wraps(ask)
+    return tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(TimeoutError),
+        stop=tenacity.stop_after_attempt(6),
+        reraise=True,
+        wait=tenacity.wait_random_exponential(1.0, max=retry_wait_s),
+    ).wraps(ask)
 
 
 def send(transport, headers, host, call, request):
@@ -68,17 +88,31 @@ def send(transport, headers, host, call, request):
     import elastic_transport
 
     method, path, in_address = CALLS[call]
-    body = {name: value for name, value in request.items() if name not in (*in_address, "index") and value is not None}
-    asked = {name: ",".join(value) if isinstance(value, list) else value for name, value in request.items() if name in in_address}
-    address = path.format(index=quote(request.get("index", ""), safe="*,<>-_.")).replace("//", "/") + (f"?{urlencode(asked)}" if asked else "")
+    body = {
+        name: value
+        for name, value in request.items()
+        if name not in (*in_address, "index") and value is not None
+    }
+    asked = {
+        name: ",".join(value) if isinstance(value, list) else value
+        for name, value in request.items()
+        if name in in_address
+    }
+    address = path.format(index=quote(request.get("index", ""), safe="*,<>-_.")).replace("//", "/") + (
+        f"?{urlencode(asked)}" if asked else ""
+    )
     try:
         return transport.perform_request(method, address, headers=headers, body=body or None)
     except elastic_transport.TlsError:
-        raise ConnectionError(f"the certificate of {host} is not trusted: name the file of its authority in ELASTIC_CA") from None
+        raise ConnectionError(
+            f"the certificate of {host} is not trusted: name the file of its authority in ELASTIC_CA"
+        ) from None
     except elastic_transport.SerializationError as error:
         if getattr(error, "errors", None):
             raise TimeoutError(f"{host} does not answer: {short(error)}") from None
-        raise ConnectionError(f"{host} answers no JSON: is it the address of an Elasticsearch or OpenSearch?") from None
+        raise ConnectionError(
+            f"{host} answers no JSON: is it the address of an Elasticsearch or OpenSearch?"
+        ) from None
     except elastic_transport.TransportError as error:
         raise TimeoutError(f"{host} does not answer: {type(error).__name__}: {short(error)}") from None
 
@@ -102,20 +136,29 @@ def read_answer(host, meta, body):
     if status == 404 and kind.startswith("index_not_found"):
         raise elasticsearch.NotFoundError(words, meta, body)
     if status in (401, 403):
-        raise ConnectionError(f"{host} refuses these credentials ({status}): check ELASTIC_API_KEY, or ELASTIC_USER and ELASTIC_PASSWORD")
+        raise ConnectionError(
+            f"{host} refuses these credentials ({status}): "
+            "check ELASTIC_API_KEY, or ELASTIC_USER and ELASTIC_PASSWORD"
+        )
     if status == 429 or status >= 500:
         raise TimeoutError(f"{host} does not answer: {status}: {words}")
     if 200 <= status < 300:
         raise ConnectionError(f"{host} answers no JSON: is it the address of an Elasticsearch or OpenSearch?")
-    unsupported = status in (404, 405) or "no handler found" in words or "unrecognized parameter" in words or "Incorrect HTTP method" in words
+    unsupported = (
+        status in (404, 405)
+        or "no handler found" in words
+        or "unrecognized parameter" in words
+        or "Incorrect HTTP method" in words
+    )
     raise (UnsupportedCall if unsupported else ConnectionError)(f"{host} refuses this: {status}: {words}")
 
 
 def read_pages(ask, index, query, page_rows):
     """Yield pages, lists of documents, of everything in `index` that matches `query`, each document once.
 
-    A point in time freezes the set while pages follow by search_after; a server that has none of the kind of Elasticsearch is asked by a scroll,
-    which OpenSearch and Elasticsearch from 5 on know. Either is closed at the end; else it expires by itself.
+    A point in time freezes the set while pages follow by search_after; a server that has none of the kind
+    of Elasticsearch is asked by a scroll, which OpenSearch and Elasticsearch from 5 on know. Either is
+    closed at the end; else it expires by itself.
     """
     import elasticsearch
 
@@ -126,38 +169,62 @@ def read_pages(ask, index, query, page_rows):
         return
     after = None
     while True:
-        answer = ask("search", pit={"id": opened, "keep_alive": "5m"}, query=query, size=page_rows, sort=[{"_shard_doc": "asc"}],
-                     search_after=after, track_total_hits=False)
+        answer = ask(
+            "search",
+            pit={"id": opened, "keep_alive": "5m"},
+            query=query,
+            size=page_rows,
+            sort=[{"_shard_doc": "asc"}],
+            search_after=after,
+            track_total_hits=False,
+        )
         hits, opened = answer["hits"]["hits"], answer.get("pit_id", opened)
         if not hits:
             break
         yield [hit["_source"] for hit in hits]
         after = hits[-1]["sort"]
-    with contextlib.suppress(elasticsearch.NotFoundError, OSError):      # it expires by itself
+    with contextlib.suppress(elasticsearch.NotFoundError, OSError):  # it expires by itself
         ask("close_point_in_time", id=opened)
 
 
 def scroll_pages(ask, index, query, page_rows):
-    """Yield pages of everything in `index` that matches `query`, by a scroll; ConnectionError when a page was lost.
+    """Yield pages of everything in `index` that matches `query`, by a scroll; ConnectionError when a page
+    was lost.
 
-    A scroll moves on with every question, so that an answer that did not arrive is gone: what came is counted against the total.
+    A scroll moves on with every question, so that an answer that did not arrive is gone: what came is
+    counted against the total.
     """
     import elasticsearch
 
-    answer, n = ask("search", index=index, scroll="5m", query=query, size=page_rows, sort=["_doc"], track_total_hits=True), 0
+    answer, n = (
+        ask(
+            "search",
+            index=index,
+            scroll="5m",
+            query=query,
+            size=page_rows,
+            sort=["_doc"],
+            track_total_hits=True,
+        ),
+        0,
+    )
     total = answer["hits"].get("total", {"value": 0})
-    total = total["value"] if isinstance(total, dict) else total      # a number in Elasticsearch 6
+    total = total["value"] if isinstance(total, dict) else total  # a number in Elasticsearch 6
     while answer["hits"]["hits"]:
         yield [hit["_source"] for hit in answer["hits"]["hits"]]
         n += len(answer["hits"]["hits"])
         answer = ask("scroll", scroll="5m", scroll_id=answer["_scroll_id"])
     if answer.get("_scroll_id"):
-        with contextlib.suppress(elasticsearch.NotFoundError, OSError):      # it expires by itself
+        with contextlib.suppress(elasticsearch.NotFoundError, OSError):  # it expires by itself
             ask("clear_scroll", scroll_id=answer["_scroll_id"])
     if n != total:
-        raise ConnectionError(f"{n:,} of {total:,} documents of {index} came, an answer of its scroll was lost: run again")
+        raise ConnectionError(
+            f"{n:,} of {total:,} documents of {index} came, an answer of its scroll was lost: run again"
+        )
 
 
 def first_documents(ask, index):
     """Some document of `index`, in a list; an empty one when it holds none."""
-    return [hit["_source"] for hit in ask("search", index=index, query={"match_all": {}}, size=1)["hits"]["hits"]]
+    return [
+        hit["_source"] for hit in ask("search", index=index, query={"match_all": {}}, size=1)["hits"]["hits"]
+    ]

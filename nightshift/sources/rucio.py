@@ -1,7 +1,9 @@
-"""Events of Rucio, as its daemons announce them and as monitoring keeps them: names of fields, what an event says, which event is which.
+"""Events of Rucio, as its daemons announce them and as monitoring keeps them: names of fields, what an
+event says, which event is which.
 
-Sources of the names: `rucio.core.request` and the conveyor daemons (hyphens), MONIT's documents and the reference of Rucio's event types (both
-hyphens and underscores), exports of Kibana and OpenSearch Dashboards (a path such as `data.request-id`).
+Sources of the names: `rucio.core.request` and the conveyor daemons (hyphens), MONIT's documents and the
+reference of Rucio's event types (both hyphens and underscores), exports of Kibana and OpenSearch Dashboards
+(a path such as `data.request-id`).
 """
 
 import functools
@@ -14,16 +16,67 @@ import pandas as pd
 from nightshift.sources.files import LayoutError, as_text
 from nightshift.sources.times import FORMS, is_unreadable, read_times
 
-FIELDS = ["event_type", "created_at", "account", "activity", "bytes", "checksum-adler", "checksum-md5", "dst-rse", "dst-type", "dst-url",
-          "duration", "guid", "name", "previous-request-id", "protocol", "reason", "request-id", "scope", "src-rse", "src-type", "src-url",
-          "started_at", "submitted_at", "tool-id", "transfer-endpoint", "transfer-id", "transfer-link", "transferred_at"]
+FIELDS = [
+    "event_type",
+    "created_at",
+    "account",
+    "activity",
+    "bytes",
+    "checksum-adler",
+    "checksum-md5",
+    "dst-rse",
+    "dst-type",
+    "dst-url",
+    "duration",
+    "guid",
+    "name",
+    "previous-request-id",
+    "protocol",
+    "reason",
+    "request-id",
+    "scope",
+    "src-rse",
+    "src-type",
+    "src-url",
+    "started_at",
+    "submitted_at",
+    "tool-id",
+    "transfer-endpoint",
+    "transfer-id",
+    "transfer-link",
+    "transferred_at",
+]
 MOMENTS = ("created_at", "transferred_at", "started_at", "submitted_at")
-OTHER_NAMES = {"file_size": "bytes", "filesize": "bytes", "size": "bytes", "queued_at": "submitted_at", "external_host": "transfer-endpoint",
-               "external_id": "transfer-id", "source_rse": "src-rse", "dest_rse": "dst-rse", "destination_rse": "dst-rse",
-               "source_url": "src-url", "dest_url": "dst-url", "finished_at": "transferred_at", "err_msg": "reason"}
-FAILED = "failed|lost|no_sources|only_tape_sources|mismatch_scheme|cancel"      # final states of a request besides done
-LETTERS = {"d": "done", "f": "failed", "l": "lost", "n": "no_sources", "o": "only_tape_sources", "a": "submission_failed",
-           "m": "mismatch_scheme", "s": "submitted", "g": "submitting", "q": "queued", "w": "waiting", "p": "preparing"}      # in the database
+OTHER_NAMES = {
+    "file_size": "bytes",
+    "filesize": "bytes",
+    "size": "bytes",
+    "queued_at": "submitted_at",
+    "external_host": "transfer-endpoint",
+    "external_id": "transfer-id",
+    "source_rse": "src-rse",
+    "dest_rse": "dst-rse",
+    "destination_rse": "dst-rse",
+    "source_url": "src-url",
+    "dest_url": "dst-url",
+    "finished_at": "transferred_at",
+    "err_msg": "reason",
+}
+FAILED = "failed|lost|no_sources|only_tape_sources|mismatch_scheme|cancel"  # final states besides done
+LETTERS = {
+    "d": "done",
+    "f": "failed",
+    "l": "lost",
+    "n": "no_sources",
+    "o": "only_tape_sources",
+    "a": "submission_failed",
+    "m": "mismatch_scheme",
+    "s": "submitted",
+    "g": "submitting",
+    "q": "queued",
+    "w": "waiting",
+    "p": "preparing",
+}  # in the database
 NEEDED = "request-id, src-rse, dst-rse and times such as submitted_at, as Rucio announces them"
 
 
@@ -31,7 +84,8 @@ NEEDED = "request-id, src-rse, dst-rse and times such as submitted_at, as Rucio 
 def field_of(name):
     """(field of FIELDS that `name` stands for, whether by another name); (None, False) for none.
 
-    Hyphens, underscores, blanks, capitals and the path before the last dot do not count: `data.request-id`, `requestId`, `REQUEST_ID`.
+    Hyphens, underscores, blanks, capitals and the path before the last dot do not count: `data.request-id`,
+    `requestId`, `REQUEST_ID`.
     """
     plain = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.rpartition(".")[2])
     plain = re.sub(r"[\s-]+", "_", plain.strip()).lower()
@@ -40,7 +94,8 @@ def field_of(name):
 
 
 def flatten(record):
-    """The fields of `record` and of the payload that it carries, as an object or as text, in one dict; the outer ones come first."""
+    """The fields of `record` and of the payload that it carries, as an object or as text, in one dict; the
+    outer ones come first."""
     for name in ("payload", "data"):
         inner = record.get(name)
         if isinstance(inner, str) and inner.startswith("{"):
@@ -57,7 +112,8 @@ def flatten(record):
 def event_type(row, state):
     """What a flat `row` announces, such as "transfer-done"; `state` is that of the request, text or None.
 
-    A bare payload does not name it: its state does, else its reason (a failure has one, whether it started or not), else its times.
+    A bare payload does not name it: its state does, else its reason (a failure has one, whether it started
+    or not), else its times.
     """
     named = re.sub(r"\s+", "-", (row["event_type"] or "").strip().lower())
     if named:
@@ -75,32 +131,47 @@ def has_moment(text):
     return text is not None and text.strip().lower() not in ("", "0", "-1", "null", "none", "nan", "nat")
 
 
+@functools.lru_cache(1000)
+def plan_of(names):
+    """What the `names` of a flat record stand for: ((name, field), ...) by Rucio's own names and by other
+    ones, and the names of no field."""
+    fields = [(name, *field_of(name)) for name in names]
+    own, other = (
+        tuple((name, field) for name, field, is_other in fields if field and is_other == wanted)
+        for wanted in (False, True)
+    )
+    return own, other, tuple(name for name, field, _ in fields if not field)
+
+
 def read_event(record):
-    """One flat row of text, FIELDS and `more`, from a bare payload or an envelope under any of their names; what is no field goes to `more`."""
-    row, by_other_names, more = dict.fromkeys(FIELDS), {}, {}
-    for name, value in flatten(record).items():
-        field, other = field_of(name)
-        if field is None:
-            more[name] = value
-        elif other:
-            by_other_names.setdefault(field, []).append((name, value))
-        elif row[field] in (None, ""):
-            row[field] = as_text(value)
-    for field, values in by_other_names.items():
-        for name, value in values:
-            if row[field] in (None, ""):
-                row[field] = as_text(value)
-            else:
-                more[name] = value
-    row["event_type"] = event_type(row, next((as_text(more[name]) for name in ("state", "status", "State") if more.get(name)), None))
-    return {**row, "more": json.dumps(more) if more else None}
+    """One flat row of text, FIELDS and `more`, from a bare payload or an envelope under any of their names;
+    what is no field goes to `more`."""
+    flat = flatten(record)
+    own, other, rest = plan_of(tuple(flat))
+    row, more = dict.fromkeys(FIELDS), {name: flat[name] for name in rest}
+    for name, field in own:
+        if row[field] in (None, ""):
+            row[field] = as_text(flat[name])
+    for name, field in other:
+        if row[field] in (None, ""):
+            row[field] = as_text(flat[name])
+        else:
+            more[name] = flat[name]
+    row["event_type"] = event_type(
+        row, next((as_text(more[name]) for name in ("state", "status", "State") if more.get(name)), None)
+    )
+    row["more"] = json.dumps(more) if more else None
+    return row
 
 
 def is_event(record):
-    """Whether `record` is an event of Rucio: of a transfer with its request id and a time, or of something else that has a type."""
+    """Whether `record` is an event of Rucio: of a transfer with its request id and a time, or of something
+    else that has a type."""
     names = {field_of(name)[0]: value for name, value in flatten(record).items() if value not in (None, "")}
     kind = str(names.get("event_type") or "")
-    return ("request-id" in names and any(name in names for name in MOMENTS)) or bool(kind and not kind.lower().startswith("transfer"))
+    return ("request-id" in names and any(name in names for name in MOMENTS)) or bool(
+        kind and not kind.lower().startswith("transfer")
+    )
 
 
 def event_times(events):
@@ -113,31 +184,54 @@ def event_times(events):
 
 
 class TimeCheck:
-    """Counts, page by page, what of each column of times can be read; `refuse` ends with one line where a column as a whole cannot."""
+    """Counts, page by page, what of each column of times can be read; `refuse` ends with one line where a
+    column as a whole cannot."""
 
     def __init__(self, columns=MOMENTS):
-        self.counts = {column: [0, 0, ""] for column in columns}      # moments, unreadable ones, an example
+        self.counts = {column: [0, 0, ""] for column in columns}  # moments, unreadable ones, an example
 
     def add(self, page):
         """Count the moments of the frame `page`."""
         for column, count in self.counts.items():
             wrong = is_unreadable(page[column], read_times(page[column]))
-            count[0], count[1] = count[0] + int((page[column].fillna("") != "").sum()), count[1] + int(wrong.sum())
+            count[0], count[1] = (
+                count[0] + int((page[column].fillna("") != "").sum()),
+                count[1] + int(wrong.sum()),
+            )
             if wrong.any():
                 count[2] = count[2] or str(page.loc[wrong, column].iloc[0])
 
     def refuse(self):
-        """LayoutError when more than half of the moments of a column cannot be read, and there are more than a few."""
+        """LayoutError when more than half of the moments of a column cannot be read, and there are more
+        than a few."""
         for column, (n, wrong, example) in self.counts.items():
             if wrong >= 5 and wrong > n / 2:
-                raise LayoutError(f"{wrong:,} of {n:,} times in {column} cannot be read, such as {example[:60]!r}; needed: {FORMS}")
+                raise LayoutError(
+                    f"{wrong:,} of {n:,} times in {column} cannot be read, such as {example[:60]!r}; "
+                    f"needed: {FORMS}"
+                )
 
 
-# ------------------------------------------------------------------------------------------- Which event is which
+# ------------------------------------------------------------------------------------ Which event is which
 
-TEXT_OF = {"request_id": "request-id", "activity": "activity", "src": "src-rse", "dst": "dst-rse", "protocol": "protocol",
-           "fts": "transfer-endpoint", "src_host": "src-url", "dst_host": "dst-url", "reason": "reason", "state": "event_type"}
-TIME_OF = {"created": "created_at", "submitted": "submitted_at", "started": "started_at", "finished": "transferred_at"}
+TEXT_OF = {
+    "request_id": "request-id",
+    "activity": "activity",
+    "src": "src-rse",
+    "dst": "dst-rse",
+    "protocol": "protocol",
+    "fts": "transfer-endpoint",
+    "src_host": "src-url",
+    "dst_host": "dst-url",
+    "reason": "reason",
+    "state": "event_type",
+}
+TIME_OF = {
+    "created": "created_at",
+    "submitted": "submitted_at",
+    "started": "started_at",
+    "finished": "transferred_at",
+}
 NAMED = ["activity", "src", "dst", "protocol", "fts", "src_host", "dst_host", "reason", "state"]
 MEASURED = ["state", "src", "dst", "submitted", "started", "finished", "bytes", "reason"]
 
@@ -145,8 +239,9 @@ MEASURED = ["state", "src", "dst", "submitted", "started", "finished", "bytes", 
 def type_events(raw):
     """The raw table `raw` (text, FIELDS) with types: times in UTC, bytes as number, names as categories.
 
-    Returns DataFrame TEXT_OF, TIME_OF, bytes, unreadable (bool, a time of the transfer itself holds something that is no time). Times that
-    contradict each other by less than a second are made equal (see `whole_seconds`); what is missing of who and where is "unknown".
+    Returns DataFrame TEXT_OF, TIME_OF, bytes, unreadable (bool, a time of the transfer itself holds
+    something that is no time). Times that contradict each other by less than a second are made equal (see
+    `whole_seconds`); what is missing of who and where is "unknown".
     """
     frame = pd.DataFrame({name: raw[field] for name, field in TEXT_OF.items()})
     frame["unreadable"] = False
@@ -157,34 +252,51 @@ def type_events(raw):
     frame["bytes"] = pd.to_numeric(raw["bytes"], errors="coerce").astype("float64")
     frame["state"] = states(frame.state)
     for column in ("fts", "src_host", "dst_host"):
-        urls = pd.Series(frame[column].dropna().unique(), dtype="str")      # few, so that the pattern runs on few
-        frame[column] = frame[column].map(dict(zip(urls, urls.str.extract(r"^(?:\w+://)?([^:/?]+)")[0], strict=True))).astype("str")
+        urls = pd.Series(frame[column].dropna().unique(), dtype="str")  # few, so that the pattern runs on few
+        frame[column] = (
+            frame[column]
+            .map(dict(zip(urls, urls.str.extract(r"^(?:\w+://)?([^:/?]+)")[0], strict=True)))
+            .astype("str")
+        )
     frame = frame.replace(dict.fromkeys(["src", "dst"], ""), None)
     frame = frame.fillna(dict.fromkeys(["activity", "protocol", "fts", "src_host", "dst_host"], "unknown"))
     chosen = (frame.state == "done") | frame.started.notna()
-    frame["src"] = frame.src.where(chosen | frame.src.notna(), "unknown")      # Rucio chooses a source when it submits
+    frame["src"] = frame.src.where(
+        chosen | frame.src.notna(), "unknown"
+    )  # Rucio chooses a source when it submits
     return whole_seconds(frame).astype(dict.fromkeys(NAMED, "category"))
 
 
 def states(event_types):
-    """The state that each event announces: object (n,) of "done", "failed" or "queued" (it waits, or runs)."""
+    """The state that each event announces: object (n,) of "done", "failed" or "queued" (it waits, or
+    runs)."""
     kinds = pd.Series(event_types, dtype=object).astype("str").str.lower().fillna("")
-    return np.select([kinds.str.contains(FAILED), kinds.str.contains("done")], ["failed", "done"], "queued").astype(object)
+    return np.select(
+        [kinds.str.contains(FAILED), kinds.str.contains("done")], ["failed", "done"], "queued"
+    ).astype(object)
 
 
 def whole_seconds(events):
-    """`events` with times that do not contradict each other by less than a second: a start is never before its submission, an end never
-    before its start. Rucio notes the submission in microseconds, FTS start and end in whole seconds."""
+    """`events` with times that do not contradict each other by less than a second: a start is never before
+    its submission, an end never before its start; the finer time gives way. Rucio notes the submission in
+    microseconds, FTS start and end in whole seconds."""
     events = events.copy()
-    for earlier, later in (("submitted", "started"), ("started", "finished")):
-        same = (events[later] < events[earlier]) & (events[later].dt.floor("s") == events[earlier].dt.floor("s"))
-        events[later] = events[later].mask(same, events[earlier])
+    for earlier, later in (("started", "finished"), ("submitted", "started")):
+        same = (events[later] < events[earlier]) & (
+            events[later].dt.floor("s") == events[earlier].dt.floor("s")
+        )
+        events[earlier] = events[earlier].mask(same, events[later])
     return events
 
 
 def impossible(events):
-    """What contradicts itself among typed `events`: {reason: bool (n,)}, by falling weight. Only what is done needs all times and a size."""
-    done, queue, names = events.state == "done", events.started - events.submitted, ["submitted", "started", "finished"]
+    """What contradicts itself among typed `events`: {reason: bool (n,)}, by falling weight. Only what is
+    done needs all times and a size."""
+    done, queue, names = (
+        events.state == "done",
+        events.started - events.submitted,
+        ["submitted", "started", "finished"],
+    )
     return {
         "no request id": events.request_id.isna() | (events.request_id == ""),
         "no source or destination": events.src.isna() | events.dst.isna(),
@@ -199,28 +311,37 @@ def impossible(events):
 
 
 def attempts(events):
-    """Number of the attempt of a transfer that each of `events` belongs to: int (n,), equal for events of the same attempt.
+    """Number of the attempt of a transfer that each of `events` belongs to: int (n,), equal for events of
+    the same attempt.
 
-    A request waits once. Its final events are of one attempt when they share its start, to the second; without a start,
-    its submission, end and reason: a failure before the start knows no more.
+    A request waits once. Its final events are of one attempt when they share its start, to the second;
+    without a start, its submission, end and reason: a failure before the start knows no more.
     """
     waits, unstarted = (events.state == "queued").to_numpy(), events.started.isna().to_numpy()
     anonymous = (events.request_id.isna() | (events.request_id == "")).to_numpy()
     seconds = {name: moments_of(events[name].dt.floor("s")) for name in ("submitted", "started", "finished")}
-    keys = pd.DataFrame({"request": pd.factorize(events.request_id)[0], "waits": waits, "started": seconds["started"],
-                         "submitted": np.where(unstarted, seconds["submitted"], 0), "finished": np.where(unstarted, seconds["finished"], 0),
-                         "reason": np.where(unstarted, pd.factorize(events.reason)[0], 0)})
+    keys = pd.DataFrame(
+        {
+            "request": pd.factorize(events.request_id)[0],
+            "waits": waits,
+            "started": seconds["started"],
+            "submitted": np.where(unstarted, seconds["submitted"], 0),
+            "finished": np.where(unstarted, seconds["finished"], 0),
+            "reason": np.where(unstarted, pd.factorize(events.reason)[0], 0),
+        }
+    )
     keys.loc[waits, ["started", "submitted", "finished", "reason"]] = 0
-    keys.loc[anonymous, "request"] = -1 - np.flatnonzero(anonymous)      # each by itself
+    keys.loc[anonymous, "request"] = -1 - np.flatnonzero(anonymous)  # each by itself
     return keys.groupby(list(keys.columns), sort=False).ngroup().to_numpy()
 
 
 def superseded(events, possible):
     """Why each of `events` is no row of its own: object (n,), "" where it is one.
 
-    possible : bool (n,), False for what contradicts itself. Any final event, possible or not, ends the wait of its request, whenever either was
-    announced. Of the events of one attempt the newest possible one stays, by its own time, then by its announcement; what equals it
-    in all that is measured is a copy. Attempts of one request that were measured differently stay beside each other.
+    possible : bool (n,), False for what contradicts itself. Any final event, possible or not, ends the wait
+    of its request, whenever either was announced. Of the events of one attempt the newest possible one
+    stays, by its own time, then by its announcement; what equals it in all that is measured is a copy.
+    Attempts of one request that were measured differently stay beside each other.
     """
     if not len(events):
         return np.empty(0, object)
@@ -229,13 +350,22 @@ def superseded(events, possible):
     own_time = own_time.where(~waits, events.created.fillna(events.submitted))
     order = np.lexsort([moments_of(events.created), moments_of(own_time), possible])
     newest = pd.Series(order).groupby(group[order]).last().to_numpy()[group]
-    same = np.logical_and.reduce([code == code[newest] for code in (pd.factorize(events[name])[0] for name in MEASURED)])
+    same = np.logical_and.reduce(
+        [code == code[newest] for code in (pd.factorize(events[name])[0] for name in MEASURED)]
+    )
     request = np.where(events.request_id.isna(), -1, pd.factorize(events.request_id)[0])
     ended = np.bincount(request + 1, ~waits)[request + 1] > 0
     other = newest != np.arange(len(events))
-    return np.select([waits & ended & (request >= 0), other & same, other & waits, other],
-                     ["the transfer has ended since", "copy of another event", "announced again later", "corrected by a later event"],
-                     "").astype(object)
+    return np.select(
+        [waits & ended & (request >= 0), other & same, other & waits, other],
+        [
+            "the transfer has ended since",
+            "copy of another event",
+            "announced again later",
+            "corrected by a later event",
+        ],
+        "",
+    ).astype(object)
 
 
 def moments_of(times):
@@ -244,12 +374,18 @@ def moments_of(times):
 
 
 def clean_events(events):
-    """(one row for each attempt, with its number `attempt`; the other events with `rejected_because`) of typed `events`; none is lost."""
+    """(one row for each attempt, with its number `attempt`; the other events with `rejected_because`) of
+    typed `events`; none is lost."""
     reasons = impossible(events)
     possible = ~np.logical_or.reduce([bad.to_numpy(bool) for bad in reasons.values()])
     again = superseded(events, possible)
-    why = np.select([bad.to_numpy(bool) for bad in reasons.values()], list(reasons), default=again).astype(object)
-    kept, rejected = events[why == ""].drop(columns="unreadable"), events[why != ""].assign(rejected_because=why[why != ""])
+    why = np.select([bad.to_numpy(bool) for bad in reasons.values()], list(reasons), default=again).astype(
+        object
+    )
+    kept, rejected = (
+        events[why == ""].drop(columns="unreadable"),
+        events[why != ""].assign(rejected_because=why[why != ""]),
+    )
     at = kept.started.fillna(kept.finished).fillna(kept.created).fillna(kept.submitted)
     order = np.lexsort([kept.request_id, moments_of(at)])
     kept = kept.iloc[order]
@@ -268,6 +404,12 @@ def concat_events(frames):
         table = pa.Table.from_pandas(frame, preserve_index=False)
         for i, name in enumerate(table.column_names):
             if pa.types.is_dictionary(table.schema.field(i).type):
-                table = table.set_column(i, name, table.column(i).cast(pa.string()).dictionary_encode())      # codes of 32 bits
+                table = table.set_column(
+                    i, name, table.column(i).cast(pa.string()).dictionary_encode()
+                )  # codes of 32 bits
         tables.append(table)
-    return pa.concat_tables(tables, promote_options="permissive").unify_dictionaries().to_pandas(self_destruct=True)
+    return (
+        pa.concat_tables(tables, promote_options="permissive")
+        .unify_dictionaries()
+        .to_pandas(self_destruct=True)
+    )

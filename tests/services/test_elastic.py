@@ -125,18 +125,21 @@ def test_a_web_page_is_no_elasticsearch(tmp_path):
 def test_one_clear_line_and_nothing_half_written(indices, tmp_path, monkeypatch, case, message):
     monkeypatch.setenv("ELASTIC_USER", "reader")
     monkeypatch.setenv("ELASTIC_PASSWORD", "wr0ng-secret")
-    with (
-        standin(
-            {} if case == "index" else indices,
-            login=("reader", "right") if case == "login" else None,
-            faults=["shard"] * 6 if case == "shard" else (),
-        ) as (url, _),
-        pytest.raises(PapermillExecutionError) as error,
-    ):
-        extract("http://127.0.0.1:9" if case == "host" else url, tmp_path, run=execute)  # whose output could hold the secret
-    assert message in error.value.evalue
-    assert len(error.value.evalue.splitlines()) == 1
+    faults, login = ["shard"] * 6 if case == "shard" else (), ("reader", "right") if case == "login" else None
+    with standin({} if case == "index" else indices, login=login, faults=faults) as (url, _), pytest.raises((OSError, LookupError)) as error:
+        extract("http://127.0.0.1:9" if case == "host" else url, tmp_path)
+    assert message in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
     assert raw(tmp_path)[0] == []
+    assert "wr0ng-secret" not in "".join(traceback.format_exception(error.value))
+
+
+def test_an_executed_notebook_keeps_no_secret(indices, tmp_path, monkeypatch):
+    monkeypatch.setenv("ELASTIC_USER", "reader")
+    monkeypatch.setenv("ELASTIC_PASSWORD", "wr0ng-secret")
+    with standin(indices, login=("reader", "right")) as (url, _), pytest.raises(PapermillExecutionError) as error:
+        extract(url, tmp_path, run=execute)  # whose output could hold the secret
+    assert "refuses these credentials (401): check ELASTIC_API_KEY" in error.value.evalue
     assert "wr0ng-secret" not in (tmp_path / "executed-1_extract.ipynb").read_text()
 
 

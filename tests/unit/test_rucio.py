@@ -132,7 +132,7 @@ def test_attempts_that_were_measured_differently_stay_and_copies_go():
 
 def test_one_second_is_no_contradiction_and_two_are():
     records = [
-        GOOD | {"request-id": "same", "submitted_at": "2026-01-31 10:00:00.606276", "transferred_at": "2026-01-31 10:00:00"},
+        GOOD | {"request-id": "same", "submitted_at": "2026-01-31 10:00:00.606276", "transferred_at": "2026-01-31 10:00:40"},
         GOOD | {"request-id": "short", "started_at": "2026-01-31 10:00:59.700000", "transferred_at": "2026-01-31 10:00:59"},
         GOOD | {"request-id": "before", "submitted_at": "2026-01-31 10:00:01.0"},
         GOOD | {"request-id": "back", "transferred_at": "2026-01-31 09:59:59"},
@@ -140,7 +140,8 @@ def test_one_second_is_no_contradiction_and_two_are():
     kept, rejected = clean(records)
     rows = kept.set_index("request_id")
     assert sorted(rows.index) == ["same", "short"]
-    assert ((rows.started - rows.submitted)["same"], (rows.finished - rows.started)["short"]) == (pd.Timedelta(0), pd.Timedelta(0))
+    queue, duration = rows.started - rows.submitted, rows.finished - rows.started
+    assert (queue["same"], duration["same"], duration["short"]) == (pd.Timedelta(0), pd.Timedelta("40s"), pd.Timedelta(0))
     assert rejected == {2: "started before it was submitted", 3: "finished before it started"}
 
 

@@ -11,6 +11,7 @@ from conftest import REPOSITORY
 from nightshift.detectors.transfers import (
     ENTITIES,
     best_possible,
+    choose_predictor,
     describe_errors,
     describe_probes,
     error_class,
@@ -110,12 +111,12 @@ def test_a_night_of_hardly_any_transfers_can_hold_no_finding(per_day, possible):
         (
             "SOURCE [112] Result curl error (56): Failure when receiving data from the peer after 1 attempts",
             "connection lost",
-            "SOURCE [112] Result curl error (56): Failure when receiving data from the peer after 1 at…",
+            "SOURCE [112] Result curl error (56): Failure when receiving data from the peer after N at…",
         ),
         (
-            "DESTINATION [111] connect to se01.harbor.example:1094 /pool/a/f.root: Connection refused",
+            "DESTINATION [111] connect to se01.harbor.example:1094 /pool/a/f.root, pool 339: Connection refused",
             "connection refused",
-            "DESTINATION [111] connect to HOST PATH: Connection refused",
+            "DESTINATION [111] connect to HOST PATH, pool N: Connection refused",
         ),
         ("SOURCE [2] davs://se.a.example/f No such file or directory", "file missing", "SOURCE [2] URL No such file or directory"),
         ("TRANSFER CHECKSUM MISMATCH Source and destination checksums do not match 1a2b3c4d != 00ff00aa", "checksum", None),
@@ -172,6 +173,15 @@ def test_the_evidence_says_what_perfsonar_saw(loss, rate, sentence):
     pairs = pd.DataFrame({"src_host": ["a", "a"], "dst_host": ["b", "b"]})
     assert describe_probes(probes, pairs, START + pd.Timedelta("49h"), START + pd.Timedelta("67h")) == sentence
     assert describe_probes(probes, pairs.assign(dst_host="c"), START, START + pd.Timedelta("67h")) == ""
+
+
+@pytest.mark.parametrize(
+    ("lstm", "boosting", "scores"),
+    [((0.2, 0.1, 0.3), (0.3, 0.2, 0.4), "lstm"), ((0.2, -0.1, 0.3), (0.1, 0.05, 0.2), "boosting"), ((0.1, -0.1, 0.3), (-1.0, -2.0, 0.0), "log_size")],
+)
+def test_the_best_that_beats_the_best_baseline_scores_and_else_that_baseline(lstm, boosting, scores):
+    losses = pd.Series({"boosting": 0.2, "lstm": 0.1})
+    assert choose_predictor(losses, {"lstm": lstm, "boosting": boosting, "log_size": (0.0, 0.0, 0.0)}, "log_size") == scores
 
 
 # --------------------------------------------------------------------------------------------------------- names of places
