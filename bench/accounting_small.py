@@ -48,7 +48,7 @@ def weekly_table(rng, jobs):
 
 
 def judge_night(clean, alarm_rate=0.01, false_discovery_rate=0.05, trees=25, blocks=2):
-    """The judged weeks with their p-values, and per series the p-value after all steps: (DataFrame, Series by (site, vo)); as 3_train and 4_analyse."""
+    """The judged weeks, and the p-value of each series after all steps: (DataFrame, Series by (site, vo)); as 3_train and 4_analyse judge them."""
     series, weeks, panel = a.series_panel(clean)
     features, at = a.series_features(panel), np.arange(len(weeks))
     able, first = np.isfinite(panel["core_hours"]) & (features["age"] >= MIN_AGE), len(weeks) - REPORT_WEEKS

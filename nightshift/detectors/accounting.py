@@ -252,8 +252,8 @@ def adjusted_p_values(p_ranked, early, n_weeks, pool):
 def adjusted_with(p_ranked, changes, n_weeks, false_discovery_rate):
     """Whether each changed series is significant by its ranks when nothing but it changes in a quiet night: bool (n,).
 
-    p_ranked : Series of the least p-value of each series of that night, 1 where something real has changed. changes : DataFrame trial, row, p_ranked; the rows of one trial change
-    together. A row that the night does not judge is added to it.
+    p_ranked : Series of the least p-value of each series of that night, 1 where something real has changed. changes : DataFrame trial, row,
+    p_ranked; the rows of one trial change together. A row that the night does not judge is added to it.
     """
     out = np.zeros(len(changes), bool)
     at = {row: i for i, row in enumerate(p_ranked.index)}
@@ -336,10 +336,11 @@ def resolution_sentence(can, n_series, n_ordinary, *, alarm_rate, false_discover
     together = f"when {can.together} series change at once" if can.together else ""
     if can.silence:
         return f"{silence}; other changes {f'only {together}' if together else 'cannot'}, since {why} ({longer})."
-    known = f"{plural(can.watched, 'series')} never silent before cannot be told from those that were, at this rate" if can.watched else \
-        f"no series was active in each of {LEAST_LIFE} weeks or more"
-    return (f"No change of a single series can be found{f', only {together}' if together else ''}: {why} at an alarm rate of {alarm_rate:.2%}, and {known}; "
-            f"the silence of a series that is always active needs about {can.silence_weeks} weeks of history, other changes need {can.other_weeks}.")
+    known = f"no series was active in each of {LEAST_LIFE} weeks or more"
+    if can.watched:
+        known = f"{plural(can.watched, 'series')} never silent before cannot be told from those that were, at this rate"
+    return (f"No change of a single series can be found{f', only {together}' if together else ''}: {why} at an alarm rate of "
+            f"{alarm_rate:.2%}, and {known}; the silence of a series that is always active needs about {can.silence_weeks} weeks of history, other changes need {can.other_weeks}.")
 
 
 def unmatched(series, rules, importance):
@@ -355,8 +356,8 @@ def unmatched(series, rules, importance):
         if (site and site not in sites) or (vo and vo not in vos) or (site and vo and (site, vo) not in pairs):
             who = " at ".join(str(name) for name in (rule.vo, rule.site) if not pd.isna(name))
             sentences.append(f"The muting rule for {who} ({rule.reason}) fits no series of the accounting.")
-    sentences += [f"importance: no site and no VO of the accounting is called {name}." for name in importance if str(name).casefold() not in sites | vos]
-    return sentences
+    names = [name for name in importance if str(name).casefold() not in sites | vos]
+    return sentences + [f"importance: no site and no VO of the accounting is called {name}." for name in names]
 
 
 def touches(scored, site, vo):

@@ -80,7 +80,7 @@ def test_every_record_that_is_not_used_has_its_reason(tmp_path):
         GOOD | {"RecordId": "r1"},
         GOOD | {"RecordId": "r1", "CoreHours": "10", "CpuDuration": None},  # made again: this one counts
         GOOD | {"RecordId": "r1"},  # what it replaced, once more
-        GOOD | {"RecordId": "r1", "ProbeName": "another", "CoreHours": "2.5", "CpuDuration": None},  # what differs in more than amounts is another record
+        GOOD | {"RecordId": "r1", "ProbeName": "another", "CoreHours": "2.5", "CpuDuration": None},  # another record: not only its amounts differ
         GOOD,  # without identity, nothing is a copy
         GOOD,
         GOOD | {"RecordId": "r2", "CoreHours": None, "Processors": "8", "CpuDuration": "odd", "EndTime": "2026-01-31T12:00:00+02"},
@@ -431,8 +431,15 @@ def test_too_short_a_past_is_said_before_nothing_unusual(chain, tmp_path):
     assert "Nothing unusual" not in page
 
 
-@pytest.mark.parametrize(("step_name", "wrong"), [("3_train", {"alarm_rate": 2}), ("4_analyse", {"alarm_rate": -1}),
-                                                  ("4_analyse", {"false_discovery_rate": float("nan")}), ("3_train", {"silence_weight": 1.0})])  # fmt: skip
+@pytest.mark.parametrize(
+    ("step_name", "wrong"),
+    [
+        ("3_train", {"alarm_rate": 2}),
+        ("4_analyse", {"alarm_rate": -1}),
+        ("4_analyse", {"false_discovery_rate": float("nan")}),
+        ("3_train", {"silence_weight": 1.0}),
+    ],
+)
 def test_a_rate_out_of_range_is_one_line(chain, step_name, wrong):
     [(name, value)] = wrong.items()
     assert refused(step, step_name, chain.products, **wrong) == f"{name} is {value}: it must lie between 0 and 1"
