@@ -340,7 +340,8 @@ def resolution_sentence(can, n_series, n_ordinary, *, alarm_rate, false_discover
     if can.watched:
         known = f"{plural(can.watched, 'series')} never silent before cannot be told from those that were, at this rate"
     return (f"No change of a single series can be found{f', only {together}' if together else ''}: {why} at an alarm rate of "
-            f"{alarm_rate:.2%}, and {known}; the silence of a series that is always active needs about {can.silence_weeks} weeks of history, other changes need {can.other_weeks}.")
+            f"{alarm_rate:.2%}, and {known}; the silence of a series that is always active needs about "
+            f"{can.silence_weeks} weeks of history, other changes need {can.other_weeks}.")
 
 
 def unmatched(series, rules, importance):

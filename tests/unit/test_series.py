@@ -374,7 +374,7 @@ def test_a_first_silence_counts_once_and_a_week_in_which_nobody_computes_is_nobo
 
 def test_a_changed_series_is_judged_among_all_of_its_night():
     night = pd.Series([0.5, 0.2, 1.0, 0.9], index=[3, 5, 7, 9])
-    changes = pd.DataFrame({"trial": [0, 1, 2, 2], "row": [5, 5, 7, -1], "p_ranked": [0.001, 0.01, 0.004, 0.004]})  # times 3 weeks and the series by rank
+    changes = pd.DataFrame({"trial": [0, 1, 2, 2], "row": [5, 5, 7, -1], "p_ranked": [0.001, 0.01, 0.004, 0.004]})  # times 3 weeks, series by rank
     assert weekly_series.adjusted_with(night, changes, 3, 0.05).tolist() == [True, False, True, True]
     assert night.tolist() == [0.5, 0.2, 1.0, 0.9]
 
