@@ -1,6 +1,6 @@
 """Small centres: what accounting finds with 1 to 5 series and 43 weeks, and how often it is wrong. Run from the repository:
 
-    python -m bench.accounting_small [CENTRES [SEED]]
+    python -m bench.accounting_small [CENTRES [QUIET [SEED]]]      # with a silent series, and quiet ones, of each size
 
 Simulated centres: Poisson or negative binomial jobs, a closed season, a trend, series of different regularity. They test the method;
 no figure here is its quality on a real centre.
@@ -47,8 +47,8 @@ def weekly_table(rng, jobs):
                          "core_hours": wall * 4, "wall_hours": wall, "cpu_hours": wall * 3.2, "jobs": jobs[row, week].astype(float)})
 
 
-def judge_night(clean, alarm_rate=0.01, false_discovery_rate=0.05, trees=25, blocks=2):
-    """The judged weeks with their p-values, and per series the p-value after all steps: (DataFrame, Series by (site, vo)); as 3_train and 4_analyse."""
+def judge_night(clean, alarm_rate=0.01, false_discovery_rate=0.05, trees=8, blocks=2):
+    """The judged weeks, and the p-value of each series after all steps: (DataFrame, Series by (site, vo)); as 3_train and 4_analyse judge them."""
     series, weeks, panel = a.series_panel(clean)
     features, at = a.series_features(panel), np.arange(len(weeks))
     able, first = np.isfinite(panel["core_hours"]) & (features["age"] >= MIN_AGE), len(weeks) - REPORT_WEEKS
@@ -97,7 +97,7 @@ def line(label, n_hits, n):
     return f"{label:58s} {n_hits:6d} of {n:6d}  {n_hits / max(n, 1):7.2%}  ({low:.2%} to {high:.2%})"
 
 
-def main(n_centres=200, seed=90_001):
+def main(n_centres=200, n_quiet=200, seed=90_001):
     warnings.filterwarnings("ignore")
     habits = {"never pause": (0.0,), "pause in 0 to 2.5% of weeks": (0, 0, 0.005, 0.01, 0.025), "pause in 0 to 30%": (0, 0.01, 0.03, 0.1, 0.3)}
     for n in (1, 2, 3, 4, 5):
@@ -105,11 +105,11 @@ def main(n_centres=200, seed=90_001):
     for name, pauses in habits.items():
         total = np.zeros(3, int)
         for n in (1, 2, 3, 4, 5):
-            counts = np.array(measure(n, n_centres, seed + 1, pauses, False)[1:])
+            counts = np.array(measure(n, n_quiet, seed + 1, pauses, False)[1:])
             print(line(f"flagged of quiet series-weeks: {n} series, {name}", *counts[:2]), flush=True)
             total += counts
         print(line(f"flagged of quiet series-weeks: all, {name}", *total[:2]))
-        print(line(f"quiet nights with a finding: all, {name}", total[2], 5 * n_centres), flush=True)
+        print(line(f"quiet nights with a finding: all, {name}", total[2], 5 * n_quiet), flush=True)
 
 
 if __name__ == "__main__":

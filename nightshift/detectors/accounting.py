@@ -219,11 +219,11 @@ def silences_of(core, pool, rows):
 
 # -------------------------------------------------------------------------------------------------------------- Decision
 
-def judge_weeks(tests, calibration, weights, silences, pool):
+def judge_weeks(tests, calibration, weights, silences, pool, *, use_pool=True):
     """Score, p-value and strongest test of judged weeks: DataFrame score, p_value, p_ranked, test, early, one row per row of `tests`.
 
     tests, calibration, weights : as for `helpers.judge_tests`, which gives p_ranked, the rank among ordinary weeks; 1 without any. silences :
-    bool (n,), the first silences of the `pool`, which where the weights hold "silent" are judged by its p-value too (`early`). A share `budget`
+    bool (n,), the first silences of the `pool`, which with `use_pool` are judged by its p-value too (`early`). A share `budget`
     of the alarms is kept for them, so that both together flag no more than stated. score : -log(p_value), ties by the strength of the test.
     """
     n, strength = len(tests), np.zeros(len(tests))
@@ -231,7 +231,7 @@ def judge_weeks(tests, calibration, weights, silences, pool):
     if n and len(calibration):
         judge = judge_exactly if len(calibration) < EXACT_BELOW else judge_tests
         strength, p, strongest = judge(tests, calibration, weights)
-    by_pool = "silent" in weights and pool.usable
+    by_pool = use_pool and pool.usable
     p_value = np.minimum(p + pool.budget * by_pool, 1)
     early = np.asarray(silences, bool) & by_pool
     p_value = np.where(early, np.minimum(p_value, pool.p_value), p_value)
@@ -250,10 +250,10 @@ def adjusted_p_values(p_ranked, early, n_weeks, pool):
 
 
 def adjusted_with(p_ranked, changes, n_weeks, false_discovery_rate):
-    """Whether each changed series is significant by its ranks when nothing but it changes: bool (n,).
+    """Whether each changed series is significant by its ranks when nothing but it changes in a quiet night: bool (n,).
 
-    p_ranked : Series of the least p-value of each series of the night. changes : DataFrame trial, row, p_ranked; the rows of one trial change
-    together. A row that the night does not judge is added to it.
+    p_ranked : Series of the least p-value of each series of that night, 1 where something real has changed. changes : DataFrame trial, row,
+    p_ranked; the rows of one trial change together. A row that the night does not judge is added to it.
     """
     out = np.zeros(len(changes), bool)
     at = {row: i for i, row in enumerate(p_ranked.index)}
@@ -283,18 +283,17 @@ class Resolution(NamedTuple):
     other_weeks: int
 
 
-def resolution(core, pool, judged, n_ordinary, *, weights, min_age, alarm_rate, false_discovery_rate):
+def resolution(core, pool, judged, n_ordinary, *, min_age, alarm_rate, false_discovery_rate):
     """The Resolution of a night of which the weeks `judged` (bool (S, W)) are judged by `n_ordinary` ordinary weeks and by the pool."""
     n_series, n_weeks = max(int(judged.any(axis=1).sum()), 1), int(judged.any(axis=0).sum())
-    by_pool = "silent" in weights
     never = ~(core[:, ~pool.common][:, :-n_weeks or None] == 0).any(axis=1) & judged.any(axis=1) & pool.rows
     least = 1 / (n_ordinary + 1)
-    flagged = least + pool.budget * by_pool <= alarm_rate
+    flagged = least + pool.budget * pool.usable <= alarm_rate
     together = int(np.ceil(n_weeks * n_series * least / false_discovery_rate - 1e-9)) if flagged else 0
     enough = next((w for w in range(LEAST_LIFE, 2000) if silence_chance(np.full(n_series, w), 0) <= alarm_rate * n_series
                    and n_weeks * silence_chance(np.full(n_series, w), 0) <= false_discovery_rate), 2000)
     other = max(n_weeks / false_discovery_rate, 1 / (alarm_rate * n_series)) + min_age + n_weeks
-    return Resolution(bool(by_pool and pool.usable and never.any() and n_weeks), int(never.sum()) if by_pool else 0, together == 1,
+    return Resolution(bool(pool.usable and never.any() and n_weeks), int(never.sum()), together == 1,
                       together if together <= n_series else 0, least, enough + n_weeks, int(np.ceil(other)))
 
 
@@ -337,10 +336,12 @@ def resolution_sentence(can, n_series, n_ordinary, *, alarm_rate, false_discover
     together = f"when {can.together} series change at once" if can.together else ""
     if can.silence:
         return f"{silence}; other changes {f'only {together}' if together else 'cannot'}, since {why} ({longer})."
-    known = f"{plural(can.watched, 'series')} never silent before cannot be told from those that were, at this rate" if can.watched else \
-        f"no series was active in each of {LEAST_LIFE} weeks or more"
-    return (f"No change of a single series can be found{f', only {together}' if together else ''}: {why} at an alarm rate of {alarm_rate:.2%}, and {known}; "
-            f"the silence of a series that is always active needs about {can.silence_weeks} weeks of history, other changes need {can.other_weeks}.")
+    known = f"no series was active in each of {LEAST_LIFE} weeks or more"
+    if can.watched:
+        known = f"{plural(can.watched, 'series')} never silent before cannot be told from those that were, at this rate"
+    return (f"No change of a single series can be found{f', only {together}' if together else ''}: {why} at an alarm rate of "
+            f"{alarm_rate:.2%}, and {known}; the silence of a series that is always active needs about "
+            f"{can.silence_weeks} weeks of history, other changes need {can.other_weeks}.")
 
 
 def unmatched(series, rules, importance):
@@ -356,8 +357,8 @@ def unmatched(series, rules, importance):
         if (site and site not in sites) or (vo and vo not in vos) or (site and vo and (site, vo) not in pairs):
             who = " at ".join(str(name) for name in (rule.vo, rule.site) if not pd.isna(name))
             sentences.append(f"The muting rule for {who} ({rule.reason}) fits no series of the accounting.")
-    sentences += [f"importance: no site and no VO of the accounting is called {name}." for name in importance if str(name).casefold() not in sites | vos]
-    return sentences
+    names = [name for name in importance if str(name).casefold() not in sites | vos]
+    return sentences + [f"importance: no site and no VO of the accounting is called {name}." for name in names]
 
 
 def touches(scored, site, vo):

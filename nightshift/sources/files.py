@@ -67,7 +67,7 @@ def unwrap(record, keep_hits=False):
     """Yield the records that `record`, one JSON value, stands for.
 
     The answer of a search holds many ({"hits": {"hits": [...]}}, {"data": [...]}); a hit ({"_source": {...}}) and a document of MONIT
-    ({"data": {...}, "metadata": {...}}) hold one each. Anything else stands for itself, and so does a hit with `keep_hits`: its "_id" is its identity.
+    ({"data": {...}, "metadata": {...}}) hold one each. Anything else stands for itself, and so does a hit with `keep_hits`, for its "_id".
     """
     if not isinstance(record, dict):
         yield record

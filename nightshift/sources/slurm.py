@@ -34,7 +34,8 @@ def sacct_command(begin, end, options=()):
 
 def find_delimiter(header):
     """What stands between the columns of the first line of a file of sacct, "" where it is no header of it."""
-    name = "|".join(sorted([*COLUMNS, *MORE, "JobIDRaw", "JobName", "User", "Partition", "QOS", "Elapsed", "NNodes", "ExitCode"], key=len, reverse=True))
+    names = [*COLUMNS, *MORE, "JobIDRaw", "JobName", "User", "Partition", "QOS", "Elapsed", "NNodes", "ExitCode"]
+    name = "|".join(sorted(names, key=len, reverse=True))
     found = re.search(rf"(?:^|\W)(?:{name})(\W+?)(?:{name})(?:\W|$)", header)
     return found[1] if found else ""
 
@@ -42,7 +43,8 @@ def find_delimiter(header):
 def looks_like_sacct(first):
     """Whether the first line of a file, header or none, is of sacct."""
     named = len(set(re.findall(r"\w+", first)) & {*COLUMNS, *MORE}) >= 3
-    return named or bool(JOB.match(first) and re.search(r"\b(COMPLETED|FAILED|CANCELLED|TIMEOUT|RUNNING|PENDING|PREEMPTED|REQUEUED|NODE_FAIL)\b", first))
+    states = r"\b(COMPLETED|FAILED|CANCELLED|TIMEOUT|OUT_OF_MEMORY|RUNNING|PENDING|PREEMPTED|REQUEUED|NODE_FAIL)\b"
+    return named or bool(JOB.match(first) and re.search(states, first))
 
 
 def layout_of(first):

@@ -84,7 +84,8 @@ def test_live_and_saved_sacct_give_the_same_true_table(slurm, tmp_path, monkeypa
     assert live.RecordId.is_unique
     assert live.Processors.groupby(live.VOName).max().to_dict() == {"atlas": "2", "cms": "1", "icecube": "2"}
     own = asked(slurm, "sacct", "--allocations", "--duplicates", "--noheader", "--parsable2", "--format=Account,CPUTimeRAW,State")
-    seconds = pd.DataFrame([line.split("|") for line in own.splitlines() if re.search("COMPLETED|FAILED|REQUEUED", line)], columns=["vo", "s", "state"])
+    runs = [line.split("|") for line in own.splitlines() if re.search("COMPLETED|FAILED|REQUEUED", line)]
+    seconds = pd.DataFrame(runs, columns=["vo", "s", "state"])
     hours = seconds.s.astype(int).groupby(seconds.vo).sum() / 3600
     assert live.CoreHours.astype(float).groupby(live.VOName).sum().to_dict() == pytest.approx(hours.to_dict())
     assert hours.min() > 0

@@ -1,6 +1,7 @@
 """Weekly series on hand-made tables whose answer is known, and what must hold for every series: no future, no scale, no lost name."""
 
 import functools
+import importlib.util
 import os
 from types import SimpleNamespace
 
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
-from conftest import from_notebook
+from conftest import REPOSITORY, from_notebook
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -18,9 +19,19 @@ from sklearn.ensemble import IsolationForest
 from sklearn.preprocessing import FunctionTransformer
 
 import helpers
-from nightshift.detectors import accounting as weekly_series
 import kernels
+from nightshift.detectors import accounting as weekly_series
 
+
+def module_at(path):
+    """The module in the file `path` of the repository, which is in no package."""
+    spec = importlib.util.spec_from_file_location(path, REPOSITORY / path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+accounting_small = module_at("bench/accounting_small.py")
 decode_categories = from_notebook("accounting/4_analyse.ipynb", "decode_categories")
 
 MONDAY = pd.Timestamp("2024-01-01", tz="UTC")
@@ -301,3 +312,107 @@ def test_a_figure_of_many_axes_has_one_title_and_common_labels(tmp_path, monkeyp
     assert (tmp_path / "f.png").read_bytes()[:4] == b"\x89PNG"
     assert [image.alt for image in shown] == ["a $claim"]
     assert not plt.fignum_exists(figure.number)
+
+
+# ------------------------------------------------------------------------------------------------- small centres, first silences
+
+
+def slow_conformal(x, calibration, weights):
+    """p-value of one item by the definition: its rank in the set that it makes with the calibration."""
+    both = pd.concat([calibration, x], ignore_index=True)[list(weights)]
+    evidence = np.max(
+        [np.log(w * len(both) / np.array([(both[k] >= v).sum() for v in both[k]])) + 1e-3 * np.log1p(both[k]) for k, w in weights.items()], axis=0
+    )
+    return (evidence >= evidence[-1]).mean()
+
+
+def test_few_ordinary_weeks_rank_exactly():
+    rng, weights = np.random.default_rng(6), {"drop": 0.4, "silent": 0.1, "returned": 0.5}
+    calibration, tests = drawn_tests(rng, 60), drawn_tests(rng, 40)
+    score, p, strongest = weekly_series.judge_exactly(tests, calibration, weights)
+    assert p == pytest.approx([slow_conformal(tests.iloc[[i]], calibration, weights) for i in range(40)])
+    assert (np.diff(p[np.argsort(score)]) <= 1e-12).all()
+    assert set(strongest) <= set(weights)
+    flagged = [weekly_series.judge_exactly(drawn_tests(rng, 5), drawn_tests(rng, 99), weights)[1] <= 0.05 for _ in range(400)]
+    assert np.mean(flagged) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 2000)
+
+
+@pytest.mark.parametrize(("n", "share", "breaks"), [(1, 1 / 41, 0), (5, 0.2 / 41, 0), (5, 1 / 41, 1), (3, 0.5 / 41, 1)])
+def test_first_silences_are_no_more_frequent_than_their_bound(n, share, breaks):
+    rng = np.random.default_rng(8)
+    past = rng.binomial(40, share, (200_000, n))
+    alarms = ((past == 0) & (rng.random(past.shape) < share)).sum(axis=1) * ((past == 1).sum(axis=1) <= breaks)
+    bound = weekly_series.silence_chance(np.full(n, 40), breaks)
+    assert alarms.mean() <= bound + 3 * alarms.std() / np.sqrt(len(past))
+    assert bound <= (0.465 if breaks == 0 else 1.05) / 40  # 1 / e for one series, and at most 0.465 for any number
+    assert weekly_series.silence_chance([40], 0) == pytest.approx((40 / 41) ** 40 / 41, rel=1e-3)
+    assert weekly_series.silence_chance([], 0) == 0
+
+
+def pool_of(core, single=None):
+    judged = np.isfinite(core) & (np.arange(core.shape[1]) >= core.shape[1] - 3)
+    single = np.ones(len(core), bool) if single is None else single
+    pool = weekly_series.silence_pool(core, single, judged, alarm_rate=0.01, false_discovery_rate=0.05)
+    return pool, weekly_series.silences_of(core, pool, np.arange(len(core)))
+
+
+def test_a_first_silence_counts_once_and_a_week_in_which_nobody_computes_is_nobodys():
+    core = np.full((3, 43), 10.0)
+    core[0, -2:] = 0
+    core[:, 20] = 0  # closed
+    pool, first = pool_of(core)
+    assert pool.usable
+    assert (pool.breaks, np.flatnonzero(pool.common).tolist()) == (0, [20])
+    assert np.argwhere(first).tolist() == [[0, 41]]
+    core[1, 5] = 0  # one series was silent before: with 43 weeks, one more such week is no news
+    pool, first = pool_of(core)
+    assert (pool.breaks, pool.usable, first.any()) == (1, False, False)
+    pool, first = pool_of(np.hstack([np.full((3, 40), 10.0), core]))
+    assert (pool.breaks, pool.usable, np.argwhere(first[:, -3:]).tolist()) == (1, True, [[0, 1]])
+    assert pool_of(core[:, -30:])[0].usable is False  # 27 weeks are known before the judged ones
+
+
+def test_a_changed_series_is_judged_among_all_of_its_night():
+    night = pd.Series([0.5, 0.2, 1.0, 0.9], index=[3, 5, 7, 9])
+    changes = pd.DataFrame({"trial": [0, 1, 2, 2], "row": [5, 5, 7, -1], "p_ranked": [0.001, 0.01, 0.004, 0.004]})  # times 3 weeks, series by rank
+    assert weekly_series.adjusted_with(night, changes, 3, 0.05).tolist() == [True, False, True, True]
+    assert night.tolist() == [0.5, 0.2, 1.0, 0.9]
+
+
+@pytest.mark.parametrize(
+    ("weeks", "n", "alarm_rate", "silence", "alone"),
+    [(43, 1, 0.01, True, False), (43, 1, 0.005, False, False), (43, 3, 0.005, True, False), (30, 3, 0.01, False, False), (90, 5, 0.01, True, True)],
+)
+def test_a_night_knows_what_it_can_find(weeks, n, alarm_rate, silence, alone):
+    core, rates = np.full((n, weeks), 10.0), {"alarm_rate": alarm_rate, "false_discovery_rate": 0.05}
+    judged = np.broadcast_to(np.arange(weeks) >= weeks - 3, core.shape)
+    pool = weekly_series.silence_pool(core, np.ones(n, bool), judged, **rates)
+    can = weekly_series.resolution(core, pool, judged, n * (weeks - 11), min_age=8, **rates)
+    assert (can.silence, can.alone) == (silence, alone)
+    sentence = weekly_series.resolution_sentence(can, n, n * (weeks - 11), **rates)
+    assert sentence.startswith("The first silence of" if silence else "No change of a single series can be found")
+    if not silence:  # the history that it names is enough, and no more than that
+        for more, enough in ((can.silence_weeks, True), (can.silence_weeks - 1, False)):
+            core, judged = np.full((n, more), 10.0), np.broadcast_to(np.arange(more) >= more - 3, (n, more))
+            assert weekly_series.silence_pool(core, np.ones(n, bool), judged, **rates).usable is enough
+
+
+@pytest.mark.parametrize(("model", "baseline", "skill"), [(0.9, 0.8, 0.5), (0.4, 0.8, -0.5), (0.0, 1.0, -1.0), (0.0, 0.0, 0.0), (1.0, 1.0, 0.0)])
+def test_a_skill_is_bounded(model, baseline, skill):
+    assert weekly_series.skill_between(model, baseline) == pytest.approx(skill)
+    assert weekly_series.skill_between(np.array([model]), np.array([baseline])) == pytest.approx([skill])
+
+
+def test_small_centres_find_one_silent_series_and_keep_their_alarm_rate():
+    found, quiet, flagged = [], 0, 0
+    for n in (1, 2, 3, 4, 5):
+        for i in range(4):
+            rng = np.random.default_rng([20, n, i])
+            jobs = accounting_small.simulate_jobs(rng, n)
+            if i == 0:
+                scored, _ = accounting_small.judge_night(accounting_small.weekly_table(rng, jobs), trees=3)
+                quiet, flagged = quiet + len(scored), flagged + int(scored.flagged.sum())
+            jobs[0, -rng.integers(1, 4)] = 0
+            found.append(accounting_small.found(accounting_small.weekly_table(rng, jobs), "account0", trees=3))
+    assert np.mean(found) >= 0.9
+    assert flagged <= 0.01 * quiet + 3 * np.sqrt(0.01 * quiet)
