@@ -340,7 +340,7 @@ def test_servers_without_jobs_and_kinds_are_judged_by_their_own_past_and_measure
     assert json.loads((tmp_path / "models/telemetry/detector.json").read_text())["classes"] == []
 
 
-@pytest.mark.parametrize(("calibration", "constant"), [(100, False), (300, True)])
+@pytest.mark.parametrize(("calibration", "constant"), [(100, False), (250, True)])
 def test_few_data_are_a_page_without_a_number_that_is_none_and_say_what_they_cannot_tell(tmp_path, calibration, constant):
     write_models(tmp_path, [])
     models = helpers.folders("telemetry", tmp_path).models
@@ -350,7 +350,7 @@ def test_few_data_are_a_page_without_a_number_that_is_none_and_say_what_they_can
     write_clean(tmp_path, windows.assign(**dict.fromkeys(FEATURES, 50.0)) if constant else windows)
     names, page = run_cells(NOTEBOOK, tmp_path, day=DAY)
     assert names["RECORDED"]["verdict"] == "too little history"
-    reason = "no window can be flagged: 100 healthy windows" if calibration == 100 else "no trouble of one node can be told from chance: with 300"
+    reason = "no window can be flagged: 100 healthy windows" if calibration == 100 else "no trouble of one node can be told from chance: with 250"
     assert names["RECORDED"]["verdict_reason"].startswith(reason)
     assert f"**Too little history: {reason}" in html.unescape(page)
     assert not re.search(r"\bnan\b|NaT", page)
