@@ -110,6 +110,7 @@ def run_cells(notebook, products, **parameters):
     """
     import matplotlib
 
+    from nightshift.early_end import EndOfNotebook
     from nightshift.runs import recorded as recorded_values
 
     names, displayed, recorded = {}, [], []
@@ -117,7 +118,10 @@ def run_cells(notebook, products, **parameters):
         patch.setattr("IPython.display.display", lambda what, raw=False: (recorded if raw else displayed).append(what))
         for cell in json.loads((REPOSITORY / "notebooks" / notebook).read_text())["cells"]:
             if cell["cell_type"] == "code":
-                exec("".join(cell["source"]), names)
+                try:
+                    exec("".join(cell["source"]), names)
+                except EndOfNotebook:
+                    break
             if "parameters" in cell["metadata"].get("tags", []):
                 assert {"products", *parameters} <= set(names)
                 names |= {"products": str(products)} | parameters

@@ -44,8 +44,8 @@ def scraped_twice_sentence(twice):
         return ""
     names = sorted({name for labels in twice.values() for name in labels})
     return (f"{len(twice)} node{'s are' if len(twice) > 1 else ' is'} scraped more than once ({', '.join(sorted(twice)[:3])}"
-            f"{' and others' if len(twice) > 3 else ''}; the series differ in {', '.join(names) or 'nothing'}): they are not added, the largest value "
-            "of each moment is taken.")
+            f"{' and others' if len(twice) > 3 else ''}; the series differ in {', '.join(names) or 'nothing'}): they are not added, the largest "
+            "value of each moment is taken.")
 
 
 def connect(url, *, step_s, timeout_s, retry_wait_s, warned):

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
-from conftest import from_notebook, run_here
+from conftest import from_notebook, run_cells, run_here
 from sklearn.metrics import average_precision_score
 from sklearn.tree import DecisionTreeClassifier
 
@@ -338,3 +338,22 @@ def test_servers_without_jobs_and_kinds_are_judged_by_their_own_past_and_measure
     assert all(f.evidence.endswith("unknown: there were no labelled troubles to learn from") for f in night.findings.itertuples())
     assert "(this node when healthy); since 2026-01-30 12:07" in night.of["s1"].evidence
     assert json.loads((tmp_path / "models/telemetry/detector.json").read_text())["classes"] == []
+
+
+@pytest.mark.parametrize(("calibration", "constant"), [(100, False), (250, True)])
+def test_few_data_are_a_page_without_a_number_that_is_none_and_say_what_they_cannot_tell(tmp_path, calibration, constant):
+    write_models(tmp_path, [])
+    models = helpers.folders("telemetry", tmp_path).models
+    few = pd.read_parquet(models / "calibration.parquet").iloc[::-(-2000 // calibration)]
+    helpers.write_parquet(few.head(calibration), models / "calibration.parquet")
+    windows = pd.concat([run_of("login", f"{job:.0f}" * constant, NOON - job * pd.Timedelta("1h"), n=3) for job in range(20 if constant else 1)])
+    write_clean(tmp_path, windows.assign(**dict.fromkeys(FEATURES, 50.0)) if constant else windows)
+    names, page = run_cells(NOTEBOOK, tmp_path, day=DAY)
+    assert names["RECORDED"]["verdict"] == "too little history"
+    reason = "no window can be flagged: 100 healthy windows" if calibration == 100 else "no trouble of one node can be told from chance: with 250"
+    assert names["RECORDED"]["verdict_reason"].startswith(reason)
+    assert f"**Too little history: {reason}" in html.unescape(page)
+    assert not re.search(r"\bnan\b|NaT", page)
+    assert names["RECORDED"]["warnings"] == [
+        "site_pattern '(.+)-[ng][0-9]+' names the site of none of 1 nodes, such as login: their findings belong to no site."
+    ]

@@ -179,6 +179,38 @@ def test_a_label_file_in_latin_1_is_one_line(tmp_path):
     assert not (tmp_path / DATA / "status.json").exists()
 
 
+def test_metrics_are_called_after_their_folders_and_files_without_a_name_contradict_each_other(tmp_path):
+    for name, value in (("cpu_idle", 97.0), ("load_one", 3.0)):
+        path = tmp_path / f"m/year_month=26-01/metric={name}/a_0.parquet"
+        path.parent.mkdir(parents=True)
+        pd.DataFrame({"timestamp": [T0, T0 + 60], "node": ["n1", "n2"], "value": [value, value + 1]}).to_parquet(path)
+        shutil.copy(path, tmp_path / f"part-{int(value)}.parquet")
+    columns = {"timestamp": "timestamp", "node_id": "node"}
+    rows, status, _ = extracted(tmp_path, tmp_path / "m/**/*.parquet", columns=columns)
+    assert (status["metrics"], status["rows"], status["state"]) == (2, 4, "ok")
+    assert (rows.cpu_idle.dropna().tolist(), rows.load_one.dropna().tolist()) == ([97, 98], [3, 4])
+    line = refused(run_here, NOTEBOOK, tmp_path, source=str(tmp_path / "part-*.parquet"), columns=columns)
+    assert f"it and {tmp_path / 'part-3.parquet'} measure the same 'value' of the same node and moment" in line
+
+
+def test_interfaces_of_a_store_are_metrics_and_what_lies_beside_its_data_is_no_data(tmp_path):
+    lines = [f"{T0 + at}.0,0,n1,1,41,{name},{value}" for at in range(3) for name, value in (("lo", at), ("hsn0", 1000 * at), ("hsn0", 1000 * at))]
+    write(tmp_path / "procnetdev2.1769853600", "\n".join(lines) + "\n")
+    write(tmp_path / "procnetdev2.HEADER.1769853600", "#Time,Time_usec,ProducerName,component_id,job_id,name,rx_bytes\n")
+    rows, status, _ = extracted(tmp_path, tmp_path / "procnetdev2*")
+    assert (status["state"], status["metrics"], status["bad_lines"]) == ("ok", 2, 0)
+    assert rows["rx_bytes.lo::procnetdev2"].dropna().tolist() == [0, 1, 2]
+    assert rows["rx_bytes.hsn0::procnetdev2"].dropna().tolist() == [0, 0, 1000, 1000, 2000, 2000], "with the copies"
+
+
+def test_zones_of_time_in_hdf_that_pandas_before_3_wrote_are_read(tmp_path):
+    pytz = pytest.importorskip("pytz")
+    table = WIDE.assign(timestamp=pd.to_datetime(WIDE.timestamp, unit="s", utc=True).dt.tz_convert(pytz.timezone("Europe/Berlin")))
+    table.set_index("timestamp").to_hdf(tmp_path / "wide.h5", key="data", format="table")
+    rows, _, _ = extracted(tmp_path, tmp_path / "wide.h5")
+    assert rows.timestamp.tolist() == pd.to_datetime(WIDE.timestamp, unit="s", utc=True).tolist()
+
+
 HOSTILE = ["../x", "..", "a/b", "/etc/passwd", "<script>alert(1)</script>", "n 1%2F", "Zoë $x$"]
 
 
@@ -229,7 +261,12 @@ def test_old_rows_are_stale(tmp_path):
         ("x.csv", "node_id,timestamp,node_id\nn,1,2\n", {}, "two of its columns are called 'node_id'"),
         ("x.csv", "host,time,x\nn,1,2\n", {"columns": {"node_id": "node", "timestamp": "time"}}, "it has no column 'node', but host, time, x"),
         ("x.csv", "host,time,x\nn,1,2\n", {"columns": {"nodes": "host"}}, "columns names 'nodes'; it can name timestamp, node_id,"),
-        ("x.csv", "node_id,timestamp,x\nn,never,2\n", {}, "1 of 1 times in the column timestamp cannot be read, such as 'never': a time is ISO 8601"),
+        (
+            "x.csv",
+            "node_id;timestamp;x\nn;31/01/2026 10:00;2\n",
+            {},
+            "1 of 1 times in the column timestamp cannot be read, such as '31/01/2026 10:00': a time is ISO 8601",
+        ),
         ("x.csv", "job_id,app,anomaly\n1,a,none\n", {"labels": "{here}/other.csv"}, "no file matches"),
         ("x.csv", "app,anomaly\na,none\n", {}, "labels need the columns anomaly, and job_id or node_id; it has app, anomaly"),
         (

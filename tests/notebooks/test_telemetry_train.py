@@ -361,15 +361,36 @@ def test_a_model_of_a_single_class_says_that_class(trained):
 @pytest.mark.parametrize(
     ("windows", "line"),
     [
-        (table(["none"])[:0], "telemetry.parquet holds no window: no run up to 2026-01-31 is long enough"),
+        (table(["none"]).iloc[:, :9], "telemetry.parquet holds no metric that varies: constant ones say nothing, see 2_preprocess"),
         (
             table(["memleak"] * 4 + [""] * 4),
             'no healthy window before 2026-01-25: label some "none" (1_extract counts the labels that name no row), or give more days',
         ),
-        (table(["none", "memleak", "memleak"]), "only one job is healthy: it cannot both teach and test; label another, or give more days"),
-        (table([""]).assign(job_id="")[:2], "too few healthy windows to teach and to test: give more days"),
     ],
 )
 def test_what_cannot_be_trained_is_one_line_and_no_model(tmp_path, windows, line):
     assert refused(train, tmp_path, windows) == line
     assert not helpers.folders("telemetry", tmp_path).models.exists()
+
+
+@pytest.mark.parametrize(
+    ("windows", "reason"),
+    [
+        (table(["none"])[:0], "there is no window: no run up to 2026-01-31 is long enough for one"),
+        (table([""]).assign(end=pd.Timestamp("2026-01-31", tz="UTC")), "all 16 windows lie in the 7 days that are judged, so none is left"),
+        (table(["none", "memleak"]), "the 16 healthy windows are all of one job, which cannot both teach and test"),
+        (table([""]).assign(job_id="")[:2], "2 healthy windows are too few to teach and to test; it takes ten at least"),
+    ],
+)
+def test_too_little_history_ends_well_with_its_reason_and_empty_tables(tmp_path, windows, reason):
+    paths = helpers.folders("telemetry", tmp_path)
+    helpers.write_parquet(windows, paths.clean)
+    helpers.write_json({"source": "hand"}, paths.raw / "status.json")
+    for step in ("3_train", "4_analyse"):
+        parameters = QUICK if step == "3_train" else {"day": DAY}
+        recorded = run_cells(f"telemetry/{step}.ipynb", tmp_path, **parameters)[0]["RECORDED"]
+        assert recorded["verdict"] == "too little history"
+        assert recorded["verdict_reason"].startswith(reason)
+    assert [path.name for path in paths.models.iterdir()] == ["too_little_history.json"]
+    assert len(pd.read_parquet(paths.findings)) == len(pd.read_parquet(paths.scores)) == 0
+    assert list(pd.read_parquet(paths.findings)) == helpers.FINDING_COLUMNS

@@ -65,7 +65,8 @@ def test_values_are_those_of_the_exporters(prometheus, tmp_path):
     assert re.search(r"\d+ metrics never had a value", shown)
     [warning] = [one for one in names["RECORDED"]["warnings"] if "scraped" in one]
     assert warning.startswith("1 node is scraped more than once (127.0.0.1; the series differ in job, pod): they are not added")
-    cores = rows[[f"cpu_{mode}_seconds_total::prometheus" for mode in ("user", "system", "nice", "iowait", "irq", "softirq", "steal", "idle")]].sum(axis=1)
+    modes = ["user", "system", "nice", "iowait", "irq", "softirq", "steal", "idle"]
+    cores = rows[[f"cpu_{mode}_seconds_total::prometheus" for mode in modes]].sum(axis=1)
     rate = cores.diff().sum() / rows.timestamp.diff().dt.total_seconds().sum()
     assert rate == pytest.approx(os.cpu_count(), rel=0.35), "modes and processors are added up, jobs that scrape are not"
 

@@ -1,0 +1,303 @@
+"""What tables of node metrics say, in every form that LDMS, DCGM and a Prometheus give, with values asserted."""
+
+import gzip
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from nightshift.detectors import telemetry
+from nightshift.sources import dcgm, ldms, node_tables, prometheus
+
+T0 = 1769853600  # 2026-01-31 10:00 UTC
+HEADER = "#Time,Time_usec,ProducerName,component_id,job_id,app_id,MemFree"
+
+
+def column(*cells):
+    return pa.chunked_array([pa.array(list(cells))])
+
+
+def store(path, *, bad=None):
+    """What a store says: rows of (time, node, job, {metric: value}) of all its parts, repeated headers left out."""
+    rows, bad_lines = [], [] if bad is None else bad
+    for names, pages, _ in ldms.read_store(path, bad_lines):
+        layout, metrics = ldms.layout_of_store(names)
+        pages, names = node_tables.split_arrays(pages)
+        metrics = node_tables.split_metrics(metrics, names)
+        for _, page in pages:
+            times = ldms.exact_times(node_tables.times_of(page[layout["timestamp"]]), page, layout)
+            jobs = ldms.without_no_job(node_tables.names_of(page[layout["job_id"]])) if "job_id" in layout else [None] * len(page)
+            nodes = node_tables.names_of(page[layout["node_id"]])
+            values = {metric: node_tables.numbers_of(page[name])[0].to_pylist() for name, metric in metrics.items()}
+            cells = [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
+            rows += [one for one in zip(times, nodes, jobs, cells, strict=True) if one[0] is not pd.NaT]
+    return rows
+
+
+def lines(path, *text):
+    data = ("\n".join(text) + "\n").encode()
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    return path
+
+
+FORMS = {
+    "classic": [HEADER, f"{T0}.000250,250,n1,1,41,0,7"],
+    "milliseconds": [HEADER.replace("#Time,", "#Time_msec,"), f"{T0}000,250,n1,1,41,0,7"],
+    "quoted": ["#" + ",".join(f'"{name}"' for name in HEADER[1:].split(",")), f'{T0}.000250,250,"n1",1,41,0,7'],
+    "quoted with its sign": [",".join(f'"{name}"' for name in HEADER.split(",")), f'{T0}.000250,250,"n1",1,41,0,7'],
+    "old": [HEADER.replace(",", ", "), f"{T0}.000250, 250, n1, 1, 41, 0, 7"],
+    "users' data": [HEADER.replace("MemFree", "MemFree.userdata,MemFree.value"), f"{T0}.000250,250,n1,1,41,0,99,7"],
+    "function": ["#Time,Time_usec,DT,DT_usec,ProducerName,job_id,MemFree,MemFree.Flag,TimeFlag", f"{T0}.000250,250,1.0,0,n1,41,7,0,0"],
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_a_store_says_the_same(tmp_path, form):
+    path = lines(tmp_path / "meminfo.csv.gz", *FORMS[form])
+    assert ldms.is_store(path)
+    assert store(path) == [(pd.Timestamp(T0, unit="s", tz="UTC") + pd.Timedelta("250us"), "n1", "41", {"MemFree": 7.0})]
+
+
+@pytest.mark.parametrize("job", ["0", " 0", "", "18446744073709551615", "4294967295"])
+def test_what_stands_for_no_job_is_none(tmp_path, job):
+    [(_, node, found, _)] = store(lines(tmp_path / "meminfo", HEADER.replace(",", ", "), f"{T0}.0, 0, n1, 1, {job}, 0, 7"))
+    assert (node, found) == ("n1", None)
+
+
+def test_a_header_lies_beside_and_rolled_files_share_the_one_before(tmp_path):
+    row = f"{T0}.0,0,n1,1,41,0,"
+    for at, value in ((100, 1), (200, 2), (300, 3)):
+        lines(tmp_path / f"meminfo.{at}", row + str(value))
+    lines(tmp_path / "meminfo.HEADER.100", HEADER)
+    lines(tmp_path / "meminfo.HEADER.300", HEADER.replace("MemFree", "Active"))
+    lines(tmp_path / "meminfo.KIND.100", "kinds")
+    lines(tmp_path / "vmstat.HEADER", HEADER.replace("MemFree", "pgfault"))
+    lines(tmp_path / "vmstat", row + "4")
+    found = [store(tmp_path / name)[0][3] for name in ("meminfo.100", "meminfo.200", "meminfo.300", "vmstat")]
+    assert found == [{"MemFree": 1}, {"MemFree": 2}, {"Active": 3}, {"pgfault": 4}]
+    assert [path.name for path in sorted(tmp_path.iterdir()) if ldms.is_beside(path)] == [
+        "meminfo.HEADER.100", "meminfo.HEADER.300", "meminfo.KIND.100", "vmstat.HEADER"]  # fmt: skip
+    lines(tmp_path / "vmstat", row + "4,5")
+    with pytest.raises(ValueError, match=r"^it has 8 columns, its header beside names 7$"):
+        store(tmp_path / "vmstat")
+
+
+def test_a_store_that_was_opened_again_repeats_its_header_or_begins_another(tmp_path):
+    rows = [f"{T0 + i}.0,0,n1,1,41,0,{i}" for i in range(4)]
+    bad = []
+    same = store(lines(tmp_path / "a", HEADER, *rows[:2], HEADER, *rows[2:]), bad=bad)
+    assert [one[3]["MemFree"] for one in same] == [0, 1, 2, 3]
+    assert bad == []
+    other = store(lines(tmp_path / "b", HEADER, *rows[:2], HEADER + ",Slab", rows[2] + ",9", rows[3], HEADER, rows[3]), bad=bad)
+    assert [one[3] for one in other] == [{"MemFree": 0}, {"MemFree": 1}, {"MemFree": 2, "Slab": 9}, {"MemFree": 3}]
+    assert [(file, row, reason) for file, row, reason, _ in bad] == [(str(tmp_path / "b"), 2, "7 columns, not 8")]
+
+
+def test_arrays_in_a_cell_become_metrics_and_nothing_is_lost_without_a_count():
+    pages = [(1, pa.table({"x": ["0:0:0", "1:2:3", None], "y": ["[4, 5]", "6", ""], "clock": ["10:00", "10:01", "10:02"], "name": ["a:b"] * 3})),
+             (4, pa.table({"x": ["7:8:9:10"], "y": ["1"], "clock": [""], "name": [""]}))]  # fmt: skip
+    split, names = node_tables.split_arrays(pages)
+    first, second = (page for _, page in split)
+    assert names == ["x.0", "x.1", "x.2", "y.0", "y.1", "clock", "name"]
+    assert first["x.1"].to_pylist() == ["0", "2", None]
+    assert first["y.1"].to_pylist() == ["5", None, None]
+    assert node_tables.numbers_of(second["x.2"])[1] == 1, "what is beyond the third is counted as unreadable"
+    assert node_tables.split_metrics({"x": "load::jobstat"}, names) == {f"x.{i}": f"load.{i}::jobstat" for i in range(3)}
+
+
+def test_a_store_without_nodes_is_one_line():
+    with pytest.raises(ValueError, match="without a column of nodes: it needs one of ProducerName"):
+        ldms.layout_of_store(["Time", "MemFree"])
+
+
+# --------------------------------------------------------------------------------------------------------------- records
+
+
+def instances(*rows, **more):
+    """(columns that tell apart, how, {metric: value} of all) of rows (second, node, name, value)."""
+    page = pa.table({"t": [str(T0 + r[0]) for r in rows], "n": [r[1] for r in rows], "name": [r[2] for r in rows], "rx": [str(r[3]) for r in rows]})
+    layout, metrics = {"timestamp": "t", "node_id": "n"}, {"name": "name", "rx": "rx::net"}
+    pages, found, how, texts = node_tables.find_instances([(1, page)], layout, metrics)
+    metrics = {name: metric for name, metric in metrics.items() if name not in {*texts, *found}}
+    pages = node_tables.long_pages(pages, layout, metrics, found, how, lambda column, metric: node_tables.numbers_of(column)[0])
+    table = pa.concat_tables([page for _, page in pages]).to_pandas() if how else None
+    return found, how, None if table is None else list(zip(table["metric name"], table["metric value"], strict=True))
+
+
+def test_rows_of_a_moment_that_a_text_tells_apart_are_metrics_of_their_own():
+    found, how, values = instances((0, "n1", "lo", 1), (0, "n1", "hsn0", 5), (1, "n1", "lo", 2), (1, "n1", "hsn0", 9), (0, "n2", "lo", 3))
+    assert (found, how) == (["name"], "instance")
+    assert values == [("rx.lo::net", 1), ("rx.hsn0::net", 5), ("rx.lo::net", 2), ("rx.hsn0::net", 9), ("rx.lo::net", 3)]
+
+
+def test_very_many_instances_are_added_up_without_loopback():
+    found, how, values = instances(*((0, "n1", "lo" if i == 0 else f"task{i}", i) for i in range(70)))
+    assert (found, how) == (["name"], "sum")
+    assert {metric for metric, _ in values} == {"rx::net"}
+    assert len(values) == 69
+
+
+def test_copies_and_a_text_that_tells_nothing_apart_need_no_instances():
+    assert instances((0, "n1", "a", 1), (0, "n1", "a", 1), (1, "n1", "b", 2))[:2] == ([], "")
+
+
+def test_rows_that_nothing_tells_apart_are_one_line():
+    with pytest.raises(ValueError, match=r"^50% of its rows differ from another row of the same node and moment, first on n1 at \d+, and no column"):
+        instances((0, "n1", "a", 1), (0, "n1", "a", 2), (1, "n1", "a", 1), (1, "n1", "a", 3))
+
+
+def test_an_index_tells_apart_where_no_text_does_and_two_columns_where_one_does_not():
+    page = pa.table({"t": ["1"] * 4, "n": ["a"] * 4, "port": ["0", "1"] * 2, "device": ["x", "x", "y", "y"], "v": ["1", "2", "3", "4"]})
+    keys = page.select(["t", "n"]).to_pandas()
+    assert node_tables.tell_apart(keys, page, ["device", "port"]) == (["device", "port"], 0.75)
+    assert node_tables.tell_apart(keys, page, ["v"])[0] == ["v"]
+    assert node_tables.instance_names(page, ["device", "port"]).tolist() == ["x/0", "x/1", "y/0", "y/1"]
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [("/d/plugin=ganglia_pub/metric=cpu_idle/a_0.parquet", "cpu_idle"), ("/d/sensor=fan%2F1/part-0.parquet", "fan/1"),
+     ("/d/cpu_idle.csv.gz", "cpu_idle"),
+     ("/d/part-00000-1a2b.parquet", ""), ("/d/a_0.parquet", ""), ("/d/values_2026-01-31.csv", "")],
+)  # fmt: skip
+def test_the_path_names_a_metric(path, name):
+    partitions = node_tables.partitions_of(path)
+    assert node_tables.metric_in_path(path, partitions) == name
+    layout, metrics = node_tables.layout_of_table(["timestamp", "node_id", "value", *partitions], {}, path)
+    assert metrics == {"value": name or "value"}
+    assert layout == {"timestamp": "timestamp", "node_id": "node_id"}
+
+
+def test_one_metric_of_two_plugins_keeps_the_names_of_both():
+    paths = [f"/d/month={month}/plugin={plugin}/metric=load/a_0.parquet" for month in (1, 2) for plugin in ("ganglia", "ipmi")]
+    assert node_tables.metrics_in_several_places(paths) == {"load"}
+    assert node_tables.metrics_in_several_places([*paths[::2], "/d/plugin=ipmi/metric=fan/a_0.parquet"]) == set()
+    names = ["timestamp", "node_id", "value", "month", "plugin", "metric"]
+    assert node_tables.layout_of_table(names, {}, paths[1], {"load"})[1] == {"value": "load::ipmi"}
+
+
+def test_a_table_that_nobody_knows_names_what_it_has_and_needs():
+    with pytest.raises(ValueError, match=r"it lacks the columns node_id and timestamp, which the parameter columns can name.*has 'host, when, x'"):
+        node_tables.layout_of_table(["host", "when", "x"], {}, "x.csv")
+    with pytest.raises(ValueError, match="must name that of the values"):
+        node_tables.layout_of_table(["h", "t", "m"], {"node_id": "h", "timestamp": "t", "metric": "m"}, "x.csv")
+
+
+def test_rows_of_one_moment_are_copies_fill_gaps_or_contradict():
+    group, time = np.array([0, 0, 1, 1, 2, 2, 0]), np.array([0.0, 0, 5, 5, 9, 9.2, 0])
+    values = np.array([[1, np.nan], [1, np.nan], [2, 3], [2, 4], [5, 6], [7, 6], [np.nan, 8]])
+    why, merged = telemetry.resolve_repeats(group, time, values)
+    assert why.tolist() == ["", telemetry.COPY, "", telemetry.CONTRADICTION, "", telemetry.TOO_SOON, ""]
+    assert merged[0].tolist() == [1, 8]
+    assert telemetry.resolve_repeats(group[:0], time[:0], values[:0])[0].tolist() == []
+
+
+def test_parts_that_share_a_metric_are_one_source_and_files_of_one_metric_each_are_not():
+    parts = [(1, ["a::mem", "b::mem"]), (2, ["b::mem", "c::mem"]), (3, ["idle"]), (4, ["load"]), (5, ["idle"]), (6, ["x::cpu"])]
+    assert telemetry.group_parts(parts) == {"mem": [1, 2], "idle": [3, 5], "load": [4], "cpu": [6]}
+
+
+# ------------------------------------------------------------------------------------------------------- times and numbers
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2026-01-31T11:00:00+01:00", "2026-01-31 10:00:00 UTC", "2026-01-31T10:00:00,000Z", "20260131100000", "202601311000", f"{T0}.0"],
+)
+def test_a_time_is_read_in_many_forms(text):
+    assert node_tables.times_of(column(text)).tolist() == [pd.Timestamp(T0, unit="s", tz="UTC")]
+    assert node_tables.times_of(column("20260131")).tolist() == [pd.Timestamp("2026-01-31", tz="UTC")]
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [(["31/01/2026 10:00"] * 3, "3 of 3 times in the column when cannot be read, such as '31/01/2026 10:00'"),
+     (["0.5", "1.5"], "the times in the column when lie before 1990, such as '0.5'")],
+)  # fmt: skip
+def test_times_that_cannot_be_read_are_refused_with_an_example(cells, message):
+    with pytest.raises(ValueError, match=message):
+        node_tables.check_times(node_tables.times_of(column(*cells)), "when", cells)
+    node_tables.check_times(node_tables.times_of(column(str(T0), "noon", None)), "when", [str(T0), "noon", None])
+
+
+def test_numbers_that_stand_for_no_value_are_missing_and_counted():
+    signs = ["18446744073709551615", "4294967295", "9223372036854775794", "140737488355328"]
+    values, unreadable, blank = node_tables.numbers_of(column(*signs, "12", "x"))
+    assert values.to_pylist() == [None] * 4 + [12.0, None]
+    assert (unreadable, blank) == (1, 4)
+    assert node_tables.numbers_of(column(-1, 50, 3))[0].to_pylist() == [None, 50, 3]
+    assert node_tables.numbers_of(column(-1, -2, 30))[2] == 0, "what is negative now and then is no sign"
+    assert node_tables.numbers_of(column(-1, 0, 1))[2] == 0
+    assert node_tables.numbers_of(column(2.0**51, 1.0), "MemFree::meminfo")[0].to_pylist() == [None, 1]
+    assert node_tables.numbers_of(column(2.0**51, 1.0), "rx_bytes::net")[2] == 0
+
+
+def test_what_no_gpu_can_have_is_missing():
+    gpus = pd.DataFrame({"power_w": [300.0, 2.0**47, -3], "temperature_c": [65.0, 2147483632, 201], "utilisation_pct": [0.0, 100, 101]})
+    gpus = gpus.assign(memory_used_mib=[1.0, 2.0**63, 5], memory_total_mib=[2.0, 9, 4])
+    kept, counts = dcgm.blank_impossible(gpus)
+    assert kept.power_w.notna().tolist() == kept.temperature_c.notna().tolist() == [True, False, False]
+    assert kept.memory_used_mib.notna().tolist() == [True, False, False]
+    assert counts == {"power_w": 2, "temperature_c": 2, "utilisation_pct": 1, "memory_used_mib": 2}
+
+
+def test_either_name_of_the_host_is_taken_and_what_lacks_is_named():
+    for host in ("Hostname", "hostname"):
+        names = ["timestamp", host, "gpu", "DCGM_FI_DEV_GPU_UTIL"]
+        assert dcgm.is_gpu_table(names)
+        assert dcgm.layout_of_gpus(names) == {"timestamp": "timestamp", "node_id": host, "gpu": "gpu", "utilisation_pct": "DCGM_FI_DEV_GPU_UTIL"}
+        assert dcgm.host_of({host: "gn01:9400", "instance": "10.0.0.1:9400"}) == "gn01"
+    assert dcgm.host_of({"instance": "10.0.0.1:9400"}) == ""
+    with pytest.raises(ValueError, match=r"lacks node_id \(Hostname, hostname"):
+        dcgm.layout_of_gpus(["timestamp", "gpu", "DCGM_FI_DEV_GPU_UTIL"])
+
+
+# ------------------------------------------------------------------------------------------------------------- prometheus
+
+
+def test_series_that_differ_in_who_scrapes_them_are_one_and_sums_stay_sums():
+    at = np.arange(3)
+    labels = [{"instance": "n1:9100", "job": "a"}, {"instance": "n1:9100", "job": "b", "replica": "1"}, {"instance": "n2:9100", "job": "a"}]
+    values = [np.array([1.0, 5, np.nan]), np.array([2.0, 4, 6]), np.array([7.0, 8, 9])]
+    merged, twice = prometheus.merge_scrapes([*zip(labels, [at] * 3, values, strict=True)], lambda found: prometheus.node_of(found, "instance"))
+    assert {key: found[1].tolist() for key, found in merged.items()} == {"n1": [2, 5, 6], "n2": [7, 8, 9]}
+    assert twice == {"n1": ["job", "replica"]}
+    assert prometheus.scraped_twice_sentence(twice).startswith("1 node is scraped more than once (n1; the series differ in job, replica)")
+    assert prometheus.scraped_twice_sentence({}) == ""
+    query = prometheus.summed("node_cpu_seconds_total", ["instance", "job"])
+    assert query.startswith("sum by (instance, job, exported_job, replica,")
+    assert query.endswith(") (node_cpu_seconds_total)")
+    assert not {"mode", "cpu", "device"} & set(query[8 : query.index(")")].split(", "))
+
+
+def test_a_job_that_follows_another_is_no_second_scrape():
+    parts = [({"instance": "n1", "job": "old"}, np.array([0, 1]), np.array([1.0, 2]))]
+    parts += [({"instance": "n1", "job": "new"}, np.array([2]), np.array([3.0]))]
+    merged, twice = prometheus.merge_scrapes(parts, lambda labels: labels["instance"])
+    assert merged["n1"][1].tolist() == [1, 2, 3]
+    assert twice == {}
+
+
+# ------------------------------------------------------------------------------------------------------- sites and history
+
+
+def test_sites_are_the_first_group_and_a_pattern_that_fits_nothing_is_said():
+    pattern = "(.+)-[ng][0-9]+"
+    assert [telemetry.site_of(node, pattern) for node in ("ember-n01", "login", "x-g7")] == ["EMBER", "", "X"]
+    assert telemetry.site_of("a-n1", "") == telemetry.site_of("a-n1", "(x)?.*") == ""
+    sentence = telemetry.unmatched_pattern(["login"], pattern)
+    assert sentence.startswith("site_pattern '(.+)-[ng][0-9]+' names the site of none of 1 nodes, such as login")
+    assert telemetry.unmatched_pattern(["login", "a-n1"], pattern) == telemetry.unmatched_pattern([], pattern) == ""
+    for bad, message in (("a(", "is no regular expression"), ("abc", "has no group")):
+        with pytest.raises(ValueError, match=message):
+            telemetry.check_site_pattern(bad)
+
+
+def test_too_little_history_is_said_with_what_would_be_enough():
+    assert "it takes 199, that is more healthy days or labels" in telemetry.little_history(150, 0.005, 1, 10)
+    assert telemetry.little_history(199, 0.005, 1, 10) == ""
+    assert "5 incidents must be as strange at once on 8 nodes; about 1,000 healthy windows" in telemetry.little_history(200, 0.005, 5, 8)
+    assert telemetry.little_history(200, 0.005, 4, 8) == telemetry.little_history(200, 0.005, 1, 1) == ""
+    assert telemetry.effective(10, 100, length_s=60, step_s=15, smoothing=7) == (1, 10)
+    assert telemetry.effective(10, 100, length_s=60, step_s=60) == (10, 100)
