@@ -9,21 +9,16 @@ Records of any layout and Elasticsearch are in nightshift/sources. What is parti
 
 import csv
 import hashlib
-import json
 import os
 import re
 import subprocess
 import zlib
-from pathlib import Path
 
 import pandas as pd
 from tqdm import tqdm
 
 from helpers import atomic, resolve, write_json
-from nightshift.sources.elastic import connect_elastic as connect_elastic
 from nightshift.sources.files import LayoutError, matching_files, no_file, open_text
-from nightshift.sources.files import as_text as as_text  # these three until all call them there
-from nightshift.sources.files import read_records as read_records
 
 
 def read_files(pattern, read):

@@ -11,8 +11,8 @@ import pytest
 from conftest import from_notebook
 
 import helpers
-import sources
 from nightshift.detectors.transfers import SCAN_COLUMNS, scan_incidents
+from nightshift.sources import files
 from nightshift.statistics import skill_interval
 
 state_features = from_notebook("transfers/2_preprocess.ipynb", "state_features")
@@ -44,7 +44,7 @@ def test_read_records_puts_bad_lines_aside_with_their_number(tmp_path, name):
     opened = gzip.open if name.endswith("gz") else open
     with opened(tmp_path / name, "wb") as out:
         out.write(b'{"a": 1}\n\nnot json\n[1]\n{"a": "\xff"}\n{"a": 2')
-    pages = list(sources.read_records(tmp_path / name, chunk_rows=2))
+    pages = list(files.read_records(tmp_path / name, chunk_rows=2))
     records = [r for page, _ in pages for r in page]
     bad = [(number, text) for _, page in pages for number, _, text in page]
     assert records == [{"a": 1}, {"a": "�"}]
@@ -53,7 +53,7 @@ def test_read_records_puts_bad_lines_aside_with_their_number(tmp_path, name):
 
 def test_read_records_reads_csv_as_text(tmp_path):
     (tmp_path / "e.csv").write_text("request-id,bytes\n007,\n008,12\n")
-    [(records, bad)] = sources.read_records(tmp_path / "e.csv")
+    [(records, bad)] = files.read_records(tmp_path / "e.csv")
     assert records[1] == {"request-id": "008", "bytes": "12"}
     assert records[0]["request-id"] == "007"
     assert records[0]["bytes"] is None
@@ -63,7 +63,7 @@ def test_read_records_reads_csv_as_text(tmp_path):
 def test_a_damaged_archive_is_an_error_not_an_empty_file(tmp_path):
     (tmp_path / "e.jsonl.gz").write_bytes(gzip.compress(b'{"a": 1}\n' * 1000)[:-20])
     with pytest.raises((OSError, EOFError)):
-        list(sources.read_records(tmp_path / "e.jsonl.gz"))
+        list(files.read_records(tmp_path / "e.jsonl.gz"))
 
 
 def test_an_optional_table_is_the_named_one_the_samples_or_none(tmp_path):
