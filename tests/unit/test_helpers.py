@@ -11,6 +11,7 @@ import pytest
 from conftest import from_notebook
 
 import helpers
+import sources
 from nightshift.detectors.transfers import SCAN_COLUMNS, scan_incidents
 from nightshift.sources import files
 from nightshift.statistics import skill_interval
