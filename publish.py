@@ -361,7 +361,8 @@ def needed_later(root, day, study, last_day):
     if is_day(str(trained)):  # as must_train of the Snakefile finds it
         nights.add(str(date.fromisoformat(trained) + (date.fromisoformat(day) - date.fromisoformat(last_day))))
     simulated = reports / latest_with(reports, day, "simulate.ipynb") / "simulate.ipynb"
-    return {simulated} | {reports / night / study / "3_train.ipynb" for night in nights}
+    ran = {simulated, simulated.with_name("simulate_run.json")}
+    return ran | {reports / night / study / f"3_train.{kind}" for night in nights for kind in ("ipynb", "json")}
 
 
 def main():
