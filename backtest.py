@@ -165,8 +165,9 @@ def score(root, first, last, truth):
     subprocess.run([*command, "--given", json.dumps(parameters)], cwd=ROOT, stdout=subprocess.DEVNULL, check=False)
     if (notebook := read_notebook(executed)) is None:
         stop(f"the comparison could not begin: {log}", 1)
-    publish_notebook(executed, executed.with_suffix(".html"), day=str(last), front="", steps=[], current="")
-    if error := read_run(log.parent, "", "backtest")["error"]:
+    run = read_run(log.parent, "", "backtest")
+    publish_notebook(executed, executed.with_suffix(".html"), run=run, day=str(last), front="", steps=[], current="")
+    if error := run["error"]:
         print(f"nightshift: the comparison failed: {error}", file=sys.stderr)
     shown = [o["data"]["text/markdown"] for o in notebook["cells"][-1].get("outputs", []) if "text/markdown" in o.get("data", {})]
     return html.unescape("".join("".join(text) for text in shown)).replace("**", "").splitlines(), executed.with_suffix(".html")
