@@ -347,7 +347,7 @@ def test_few_data_are_a_page_without_a_number_that_is_none_and_say_what_they_can
     few = pd.read_parquet(models / "calibration.parquet").iloc[::-(-2000 // calibration)]
     helpers.write_parquet(few.head(calibration), models / "calibration.parquet")
     windows = pd.concat([run_of("login", f"{job:.0f}" * constant, NOON - job * pd.Timedelta("1h"), n=3) for job in range(20 if constant else 1)])
-    write_clean(tmp_path, windows.assign(**dict.fromkeys(FEATURES, 50.0)) if constant else windows)
+    write_clean(tmp_path, windows.assign(**dict(zip(FEATURES, (50.0, 1.0, 50.0, 1.0), strict=True))) if constant else windows)
     names, page = run_cells(NOTEBOOK, tmp_path, day=DAY)
     assert names["RECORDED"]["verdict"] == "too little history"
     reason = "no window can be flagged: 100 healthy windows" if calibration == 100 else "no trouble of one node can be told from chance: with 250"
