@@ -11,13 +11,14 @@ configuration or the command is wrong.
 
 import argparse
 import platform
+import shlex
 import sys
 from datetime import date
 from importlib.metadata import version
 
 import pandas as pd
 
-from helpers import git_revision, write_json
+from helpers import ROOT, git_revision, write_json
 from mail import send_night
 from nightshift.reporting.assurance import assure, verdict_in_words
 from nightshift.reporting.wording import plural, skill_in_words
@@ -136,6 +137,13 @@ def data_line(s):
     return f"{s['state']}; {plural(status['rows'], 'row')}, newest {newest}{ends}"
 
 
+def feedback_command(root):
+    """The command that takes feedback on a proposal of the night below `root`, as a plain shell runs it in the folder of the repository."""
+    inside = root.is_relative_to(ROOT)
+    products = [] if root == ROOT else ["--products", str(root.relative_to(ROOT) if inside else root)]
+    return shlex.join([".venv/bin/python", "solutions.py", "INCIDENT", "SOLUTION", "worked", *products])
+
+
 def front_digest(root, day, digest, pictures, studies):
     """The values that templates/front.html.j2 shows of the night's incidents: cards, those that are over, those that somebody knows of."""
     page, assurance = root / "reports" / day / "digest.html", assurance_of(studies, digest)
@@ -160,6 +168,7 @@ def front_digest(root, day, digest, pictures, studies):
         **said_of(studies, digest),
         "href": "digest.html" if text else "",
         "counts": assurance.in_words(digest["counts"]),
+        "command": feedback_command(root),
         "cards": cards,
         "more": rest_in_words([one for one in urgent if one not in cards]),
         "resolved": [one for one in incidents if one["state"] == "resolved" and not one["mark"]][:MAX_CARDS],

@@ -6,6 +6,7 @@ import shutil
 import uuid
 import xml.etree.ElementTree as ET
 from datetime import datetime
+from pathlib import Path
 
 import nbformat
 import numpy as np
@@ -415,6 +416,14 @@ def test_a_proposal_for_which_the_evidence_speaks_comes_first_and_says_why(night
     assert "Open the port, since the evidence says “connection refused” (takes 10 min" in in_text(front)
     helpers.write_parquet(table.assign(reason="", ranked=True), path)
     assert published(night)[1]["incidents"][0]["ranked"] is True, "tried elsewhere, as the table says"
+
+
+@pytest.mark.parametrize(
+    ("root", "more"),
+    [(helpers.ROOT, ""), (helpers.ROOT / "products/my site", " --products 'products/my site'"), (Path("/srv/night"), " --products /srv/night")],
+)
+def test_the_command_for_feedback_runs_in_a_plain_shell(root, more):
+    assert publish.feedback_command(root) == f".venv/bin/python solutions.py INCIDENT SOLUTION worked{more}"
 
 
 def test_what_ended_before_it_was_seen_is_counted_apart(night):
