@@ -32,8 +32,9 @@ RUN = """
 """
 FIXED = {"python": sys.executable, "root": str(ROOT)}
 DRIVES = {"__main__", "chain", "cli", "config", "kernel", "parameters", "products"}  # modules that run notebooks and that none imports
-MODULES = [path for path in Path("nightshift").rglob("*.py") if path.stem not in DRIVES or path.parent.name != "nightshift"]
-CODE = ["helpers.py", "kernels.py", "sources.py", *sorted(map(str, MODULES))]  # what the notebooks import
+MODULES = [path for path in sorted(Path("nightshift").rglob("*.py")) if path.stem not in DRIVES or path.parent.name != "nightshift"]
+OF_DIGEST = {"incidents", "remediation", "reporting"}  # folders of the package that no notebook of a study imports
+CODE = ["helpers.py", "kernels.py", "sources.py", *(str(path) for path in MODULES if path.parent.name not in OF_DIGEST)]  # what these import
 
 
 def source_files(wildcards):
@@ -140,7 +141,7 @@ rule digest:  # a target of its own, asked for after the chain, however that end
     input:
         lambda wildcards: NIGHT.digest_reads(),
         notebook=DIGEST,
-        code=["helpers.py", "incidents.py", "kernels.py", "solutions.py", "steps.py"],
+        code=["helpers.py", "incidents.py", "kernels.py", "solutions.py", "steps.py", *map(str, MODULES)],
     output:
         INCIDENTS,
     log:

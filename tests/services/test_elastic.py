@@ -263,7 +263,7 @@ def test_weekly_totals_come_once_each_through_every_fault(tmp_path, text_fields,
     [
         ("login", "refuses these credentials (401): check ELASTIC_API_KEY"),
         ("index", "there is no index gracc.osg.summary: check the parameter index"),
-        ("column", "the index gracc.osg.summary has no CoreHours; needed are"),
+        ("column", "the index gracc.osg.summary has no CoreHours; it has"),
         ("host", "127.0.0.1:9 does not answer: ConnectionError"),
         ("stall", "does not answer: ConnectionTimeout"),
         ("shard", "answered for some of its shards only"),

@@ -51,3 +51,13 @@ def test_make_help_lists_at_most_eight_targets_that_there_are():
     assert 5 <= len(listed) <= 8
     assert all(re.match(r"  make [a-z]+ +\w", line) for line in listed)
     assert "backtest" in " ".join(listed)
+
+
+def test_the_notebooks_of_studies_import_only_what_makes_them_run_again():
+    """Folders of the package that the Snakefile leaves out of the code of studies (`OF_DIGEST`) are imported by none of them."""
+    left_out = re.search(r"^OF_DIGEST = (\{.*?\})", (REPOSITORY / "Snakefile").read_text(), re.M)[1]
+    folders = "|".join(re.findall(r"\w+", left_out))
+    modules = [path for path in REPOSITORY.glob("nightshift/**/*.py") if path.parent.name in ("sources", "detectors")]
+    modules += [REPOSITORY / "helpers.py", REPOSITORY / "sources.py"]
+    for path in [*REPOSITORY.glob("notebooks/*/*.ipynb"), *modules]:
+        assert not re.search(rf"(from|import) nightshift\.({folders})\b", path.read_text()), path
