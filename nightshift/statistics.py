@@ -14,12 +14,16 @@ def share_interval(n_hits, n, z=1.96):
     return float(max(middle - half, 0)), float(min(middle + half, 1))
 
 
-def alarm_rate_sentence(stated, n_flagged, n):
-    """One sentence that holds the observed share of flagged items, `n_flagged` of `n`, against the stated one, and says so where they disagree."""
+def alarm_rate_sentence(stated, n_flagged, n, items=""):
+    """One sentence that holds the observed share of flagged items, `n_flagged` of `n`, against the stated one, and says where they disagree.
+
+    items : which ones were counted, as a noun in the plural; "" where the sentence before says so.
+    """
     if not n:
         return f"Stated alarm rate {stated:.2%}; nothing was judged, so none was observed."
     low, high = share_interval(n_flagged, n)
-    sentence = f"Stated alarm rate {stated:.2%}, observed {n_flagged / n:.2%} ({low:.2%} to {high:.2%})"
+    counted = f" of {n:,} {items}" if items else ""
+    sentence = f"Stated alarm rate {stated:.2%}, observed {n_flagged / n:.2%} ({low:.2%} to {high:.2%}){counted}"
     if low > stated:
         return f"{sentence}: more is flagged than stated, so these alarms mean less than they say."
     if high < stated:

@@ -19,7 +19,7 @@ from PIL import Image
 from helpers import ROOT, atomic, git_revision
 from nightshift.parameters import declared
 from nightshift.reporting.assurance import class_of, verdict_in_words
-from nightshift.runs import read_notebook
+from nightshift.runs import MIME, read_notebook
 
 TEMPLATES = ROOT / "templates"
 NARROW = 640  # pixels: a picture up to this was drawn to be read on a phone, and shrinks with its page where others scroll
@@ -147,6 +147,8 @@ def render_notebook(notebook, places=()):
     notebook.cells = [c for c in notebook.cells if "papermill-error-cell-tag" not in c.metadata.get("tags", [])]
     for cell in notebook.cells:
         join_streams(cell)
+        if "outputs" in cell:  # what a notebook recorded is for programs, and nbconvert warns of it
+            cell.outputs = [one for one in cell.outputs if set(one.get("data", ())) != {MIME}]
     converter, aside = exporter()
     aside.clear()
     page = BeautifulSoup(converter.from_notebook_node(notebook)[0], "html.parser")

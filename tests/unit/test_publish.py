@@ -98,6 +98,14 @@ def test_styles_and_scripts_of_raw_outputs_leave_no_text(tmp_path):
     assert "a" in text
 
 
+def test_what_a_notebook_recorded_is_on_no_page_and_no_warning_is_printed(tmp_path, recwarn):
+    recorded = {"application/vnd.nightshift+json": {"name": "verdict", "value": "ok-for-programs"}}
+    content, _ = pages.render_notebook(executed(tmp_path / "n.ipynb", ("record()", recorded), ("1", {"text/plain": "shown"})))
+    assert "ok-for-programs" not in content
+    assert "shown" in content
+    assert not [warning for warning in recwarn if "mimetype" in str(warning.message)]
+
+
 def test_code_is_coloured_and_stays_text(tmp_path):
     source = 'x = "</pre><script>alert(1)</script> &amp;"  # why'
     content, _ = pages.render_notebook(executed(tmp_path / "n.ipynb", ("1", {"text/plain": "1"}), (source, {"text/plain": "2"})))
