@@ -182,6 +182,7 @@ class Night:
                 and run["given"] != as_json(self.parameters(study, "3_train") | {"day": str(trained)})
             )
             or (source is not None and source != shown_source(self.source(study)))
+            or read_json(stored).get("too_little_history")  # a day more may be enough
         ):
             return "due"
         files = [notebook_of(study, "3_train"), *named]

@@ -391,6 +391,7 @@ def test_too_little_history_ends_well_with_its_reason_and_empty_tables(tmp_path,
         recorded = run_cells(f"telemetry/{step}.ipynb", tmp_path, **parameters)[0]["RECORDED"]
         assert recorded["verdict"] == "too little history"
         assert recorded["verdict_reason"].startswith(reason)
-    assert [path.name for path in paths.models.iterdir()] == ["too_little_history.json"]
+    assert [path.name for path in paths.models.iterdir()] == ["metrics.json"]
+    assert json.loads((paths.models / "metrics.json").read_text())["models"] == []
     assert len(pd.read_parquet(paths.findings)) == len(pd.read_parquet(paths.scores)) == 0
     assert list(pd.read_parquet(paths.findings)) == helpers.FINDING_COLUMNS
