@@ -37,10 +37,18 @@ GRACC_RECORD = {
 }
 QUICK = {  # settings of 3_train that cost a test of the chain less; what each study finds is asserted in its own tests
     "accounting": {"origins": 1, "injections": 30},
-    "telemetry": {"experiments": [], "folds": 2, "thin": 8, "trees": 10, "rounds": 8, "epochs": 3},
+    "telemetry": {"experiments": [], "folds": 2, "thin": 8, "trees": 10, "rounds": 4, "epochs": 2},
     "certification": {"seeds": [1], "epochs": 2, "candidates": ["vanilla"], "trees": 10, "svm_rows": 500},
 }
 ACCOUNTING_FIELDS = ["RecordId", *GRACC_RECORD, "more"]  # of the raw table
+
+LONGEST = [  # groups of tests that begin before all others, the longest one first
+    "sample_chain",
+    "tests/notebooks/test_chain.py",
+    "tests/notebooks/test_accounting.py",
+    "tests/site/test_tickets_site.py",
+    "tests/notebooks/test_simulate.py",
+]
 
 
 @pytest.hookimpl(optionalhook=True)  # of pytest-xdist
@@ -53,8 +61,9 @@ def pytest_xdist_make_scheduler(config, log):
             return group_of(nodeid)
 
         def _assign_work_unit(self, node):
-            if "sample_chain" in self.workqueue:  # the longest by far, though others have more tests, by which xdist goes: it must not end alone
-                self.workqueue.move_to_end("sample_chain", last=False)
+            for name in reversed(LONGEST):  # longer by far than others that have more tests, by which xdist goes: none of them must end alone
+                if name in self.workqueue:
+                    self.workqueue.move_to_end(name, last=False)
             super()._assign_work_unit(node)
 
     return Together(config, log)
@@ -81,7 +90,8 @@ def pytest_runtest_makereport(item, call):
 def run_chain(config, folder=REPOSITORY, *more):
     """Run the chain as the Makefile does; returns (exit code, everything printed)."""
     command = ["make", "--no-print-directory", "reports", f"CONFIG={config}", f"ENV={sys.prefix}", "-o", f"{sys.prefix}/.installed", *more]
-    done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=600)
+    quick = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # small networks take longer to compile than to train, see quick_compiler
+    done = subprocess.run(command, cwd=folder, env=quick, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=600)
     return done.returncode, done.stdout
 
 
@@ -218,11 +228,11 @@ def asked_outside(browser):
 def small_config(products):
     """The configuration of the repository with a small sample and quick trainings, as a dict."""
     config = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
-    small = {"days": 28, "transfers_per_day": 500, "nights": 14, "accounting_weeks": 70, "certification_runs": 60}
-    small |= {"ticket_weeks": 70, "tickets_per_week": 10}
+    small = {"days": 28, "transfers_per_day": 500, "nights": 7, "accounting_weeks": 70, "certification_runs": 60}
+    small |= {"ticket_weeks": 60, "tickets_per_week": 10}
     config |= {"products": str(products), "simulate": small}
-    config["studies"]["transfers"] |= {"extract": {"source": "sample", "days": 28}, "train": {"epochs": 6, "lstm_units": 32}}
-    config["studies"]["tickets"]["train"] |= {"resolutions": [1, 2, 4], "bootstraps": 3, "seeds": [1]}
+    config["studies"]["transfers"] |= {"extract": {"source": "sample", "days": 28}, "train": {"epochs": 4, "lstm_units": 16}}
+    config["studies"]["tickets"]["train"] |= {"resolutions": [1, 2, 4], "bootstraps": 2, "seeds": [1], "max_tokens": 32}
     for study, quick in QUICK.items():
         config["studies"][study]["train"] |= quick
     return config

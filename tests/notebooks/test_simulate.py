@@ -32,7 +32,7 @@ CERTIFICATION_KINDS = {"dead_sector", "noisy_channel", "shifted_scale", "wrong_c
 TICKET_KINDS = {"outage_tickets", "growing_topic", "department_surge", "backlog", "slow_topic"}
 OTHER_KINDS |= CERTIFICATION_KINDS | TICKET_KINDS
 LAST_WEEKS = pd.Timestamp("2026-01-05", tz="UTC"), pd.Timestamp("2026-01-26", tz="UTC")  # the three complete weeks before Saturday 2026-01-31
-SMALL = {"days": 28, "transfers_per_day": 300, "accounting_weeks": 60}
+SMALL = {"days": 28, "transfers_per_day": 300, "accounting_weeks": 60, "nights": 7}
 LEAST = {"days": 14, "transfers_per_day": 100, "accounting_weeks": 40, "nights": 7}
 LEAST |= {"certification_runs": 60, "ticket_weeks": 60, "tickets_per_week": 10}
 

@@ -108,7 +108,7 @@ def night(tmp_path_factory):
     accounts = "User|Def Acct\n" + users + "Account|Descr|Org\nphysics|a|physics\nchemistry|b|chemistry\n"
     (outside / "accounts.txt").write_text(accounts)
     config = yaml.safe_load((REPOSITORY / "config.yaml").read_text()) | {"day": DAY, "products": str(products), "alarm_rate": 0.02}
-    quick = {"resolutions": [1, 2, 4], "bootstraps": 3, "seeds": [1], "nights": 1}
+    quick = {"resolutions": [1, 2, 4], "bootstraps": 2, "seeds": [1], "nights": 0, "max_tokens": 32}
     config["studies"] = {
         "tickets": {
             "extract": {"source": str(outside / "tickets.csv"), "accounts": str(outside / "accounts.txt"), "labels": ""},

@@ -307,7 +307,7 @@ def test_a_figure_of_many_axes_has_one_title_and_common_labels(tmp_path, monkeyp
     monkeypatch.setattr("IPython.display.display", shown.append)
     figure, axes = plt.subplots(2, 2)
     helpers.show_figure(axes, tmp_path / "f.png", "a $claim", "weeks", "hours")
-    assert (figure.get_suptitle(), figure.get_supxlabel(), figure.get_supylabel()) == ("a $claim", "weeks", "hours")
+    assert (figure.get_suptitle(), figure.get_supxlabel(), figure.get_supylabel()) == (r"a \$claim", "weeks", "hours")  # as it is wrapped
     assert all(ax.get_title() == "" for ax in axes.flat)
     assert (tmp_path / "f.png").read_bytes()[:4] == b"\x89PNG"
     assert [image.alt for image in shown] == ["a $claim"]
