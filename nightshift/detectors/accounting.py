@@ -6,6 +6,7 @@
     Decision   the smaller of both p-values, significance, what could be found        judge_weeks, significant_rows, resolution, trial_delays
 """
 
+from bisect import bisect_left
 from typing import NamedTuple
 
 import numpy as np
@@ -290,8 +291,12 @@ def resolution(core, pool, judged, n_ordinary, *, min_age, alarm_rate, false_dis
     least = 1 / (n_ordinary + 1)
     flagged = least + pool.budget * pool.usable <= alarm_rate
     together = int(np.ceil(n_weeks * n_series * least / false_discovery_rate - 1e-9)) if flagged else 0
-    enough = next((w for w in range(LEAST_LIFE, 2000) if silence_chance(np.full(n_series, w), 0) <= alarm_rate * n_series
-                   and n_weeks * silence_chance(np.full(n_series, w), 0) <= false_discovery_rate), 2000)
+
+    def suffices(weeks):
+        chance = silence_chance(np.full(n_series, weeks), 0)
+        return chance <= alarm_rate * n_series and n_weeks * chance <= false_discovery_rate
+
+    enough = LEAST_LIFE + bisect_left(range(LEAST_LIFE, 2000), True, key=suffices)      # a longer past makes the chance smaller; 2000 where none is
     other = max(n_weeks / false_discovery_rate, 1 / (alarm_rate * n_series)) + min_age + n_weeks
     return Resolution(bool(pool.usable and never.any() and n_weeks), int(never.sum()), together == 1,
                       together if together <= n_series else 0, least, enough + n_weeks, int(np.ceil(other)))
