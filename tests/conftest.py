@@ -231,7 +231,7 @@ def small_config(products):
     small = {"days": 28, "transfers_per_day": 500, "nights": 7, "accounting_weeks": 70, "certification_runs": 60}
     small |= {"ticket_weeks": 60, "tickets_per_week": 10}
     config |= {"products": str(products), "simulate": small}
-    config["studies"]["transfers"] |= {"extract": {"source": "sample", "days": 28}, "train": {"epochs": 4, "lstm_units": 16}}
+    config["studies"]["transfers"] |= {"extract": {"source": "sample", "days": 28}, "train": {"epochs": 6, "lstm_units": 32}}
     config["studies"]["tickets"]["train"] |= {"resolutions": [1, 2, 4], "bootstraps": 2, "seeds": [1], "max_tokens": 32}
     for study, quick in QUICK.items():
         config["studies"][study]["train"] |= quick
