@@ -85,6 +85,17 @@ def construct_float(loader, node):
     return float(node.value.replace("_", "").lower().replace(".inf", "inf").replace(".nan", "nan"))
 
 
+def construct_date(loader, node):
+    """A day or moment; what only looks like one, such as 2026-02-31, is text, so that it is refused with its
+    path.
+    """
+    try:
+        return loader.construct_yaml_timestamp(node)
+    except ValueError:
+        return node.value
+
+
+Loader.add_constructor("tag:yaml.org,2002:timestamp", construct_date)
 Loader.add_constructor("tag:yaml.org,2002:int", construct_int)
 Loader.add_constructor("tag:yaml.org,2002:float", construct_float)
 
@@ -434,6 +445,9 @@ def checked_studies(studies):
     return good, lines
 
 
+SOURCES = "sample, a path or pattern of files, or what is asked"
+
+
 def checked_study(study, steps):
     """(day and typed parameters by step of one study, lines of what is wrong)."""
     good, lines = {}, []
@@ -477,6 +491,8 @@ def checked_study(study, steps):
             f"studies.{study} has settings and no source: name it under extract, or write `source: sample` for the "
             "simulated sample"
         )
+    if source is not None and not str(source).strip():
+        lines.append(f"studies.{study}.extract.source is empty: it must be {SOURCES}")
     lines += holds_password(f"the source of {study}", str(source or "sample"))
     return good, lines
 

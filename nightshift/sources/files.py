@@ -18,6 +18,8 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 BLOCK = 2**20      # characters that JSON is read by
 BETWEEN = re.compile(r"[\s,]*")
+PACKED = {b"\x1f\x8b": "packed by gzip and not called .gz", b"BZh": "packed by bzip2", b"\xfd7zXZ": "packed by xz",
+          b"\x28\xb5\x2f\xfd": "packed by zstd", b"PK\x03\x04": "a zip archive or a spreadsheet (.xlsx)"}      # by their first bytes
 WRAPPERS = ("hits", "data", "records", "results", "events", "items", "rows")      # names of the one array of an answer
 DAMAGE = (ValueError, RecursionError)      # what json raises; RecursionError for 1,000 brackets and more
 
@@ -42,6 +44,8 @@ def matching_files(pattern):
 def no_file(pattern):
     """One line that says why `pattern` names no file."""
     path = REPOSITORY / Path(pattern).expanduser()
+    if not pattern.strip():
+        return "the source is empty: name its files"
     return (
         f"{pattern} is a folder: name its files, such as {pattern.rstrip('/')}/*"
         if path.is_dir()
@@ -52,6 +56,11 @@ def no_file(pattern):
 def open_text(path):
     """The text file `path`, plain or .gz, open for reading; bytes that are not of its encoding become U+FFFD."""
     opened = gzip.open if str(path).endswith(".gz") else open
+    with open(path, "rb") as file:
+        head = file.read(6)
+    packed = next((what for magic, what in PACKED.items() if head.startswith(magic)), "")
+    if packed and opened is open:
+        raise LayoutError(f"it is {packed}: needed is text, plain or in a file called .gz")
     with opened(path, "rb") as file:
         mark = file.read(2)
     encoding = "utf-16" if mark in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"      # PowerShell's > writes the former

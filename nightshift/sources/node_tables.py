@@ -95,17 +95,20 @@ def is_blank(values, name=""):
 
 # ------------------------------------------------------------------------------------------------------------ What a page holds
 
-def split_arrays(pages):
+def split_arrays(pages, whole=()):
     """Give (pages, names of their columns) with cells such as 1:2:3 as columns NAME.0, NAME.1, NAME.2; the first page tells how many.
 
-    pages : iterable of (number of the first row, Arrow table). An element that a later page has beyond these stays unreadable in the last column, so
+    pages : iterable of (number of the first row, Arrow table). whole : columns that hold no
+    metric, such as times. An element that a later page has beyond these stays unreadable in the last column, so
     that it is counted.
     """
     pages = iter(pages)
     first = next(pages, None)
     if first is None:
         return iter(()), None
-    widths = {name: width for name in first[1].column_names if (width := array_width(first[1][name])) > 1}
+    widths = {name: width for name in first[1].column_names if name not in whole and (width := array_width(first[1][name])) > 1}
+    for name in widths:
+        refuse_decimal_commas(name, first[1][name])
 
     def split(page):
         for name, width in widths.items():
@@ -123,6 +126,15 @@ def split_arrays(pages):
         yield from ((number, split(page)) for number, page in pages)
 
     return every(), split(first[1].slice(0, 0)).column_names
+
+
+def refuse_decimal_commas(name, column):
+    """ValueError of one line when the cells of the column `name` may be numbers with a comma, 3,5, as well as arrays of two."""
+    if pa.types.is_string(column.type):
+        odd = [cell.strip() for cell in pc.unique(column).to_pylist() if cell and not re.fullmatch(r"\s*[-+]?[\d.]+(?:[eE][-+]?\d+)?\s*", cell)]
+        if odd and all(re.fullmatch(r"[-+]?\d+,\d+", cell) for cell in odd):
+            raise ValueError(f"its column {name} holds {odd[0][:40]!r}, a number with a decimal comma or an array of two: needed are numbers with a "
+                             "point, and arrays as 3:5 or [3,5]")
 
 
 def as_lists(column):
@@ -227,7 +239,10 @@ def metric_in_path(path, partitions):
 
 
 def check_names(names):
-    """ValueError of one line where two columns have one name."""
+    """ValueError of one line where two columns have one name, or the first line of the file is JSON."""
+    if names and (list(names) in (["{"], ["["]) or str(names[0]).lstrip().startswith(("{\"", "[{", "{'"))):
+        raise ValueError("it is JSON, not a table: needed are columns of nodes, times and metrics in CSV, Parquet or HDF5 (a Prometheus is "
+                         "asked by its URL)")
     if len(set(names)) < len(names):
         raise ValueError(f"two of its columns are called {next(name for name in names if names.count(name) > 1)!r}")
 
@@ -280,7 +295,8 @@ def layout_of_table(names, columns, path, repeated=()):
     where the metric is in `repeated`.
     """
     layout, partitions = named_layout(names, columns), partitions_of(path)
-    metric_names = {name: name for name in names if name not in {*layout.values(), *partitions}}
+    index = re.compile(r"__index_level_\d+__")      # an index without a name, as pandas writes it to Parquet: a number of the row
+    metric_names = {name: name for name in names if name not in {*layout.values(), *partitions} and not index.fullmatch(name)}
     if "metric" in layout:
         if "value" not in layout:
             raise ValueError(f"its metrics are in the column {layout['metric']}: the parameter columns must name that of the values (value) too")

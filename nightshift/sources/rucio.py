@@ -63,6 +63,8 @@ OTHER_NAMES = {
     "err_msg": "reason",
 }
 FAILED = "failed|lost|no_sources|only_tape_sources|mismatch_scheme|cancel"  # final states besides done
+DONE = r"done|finished\b"  # FTS says FINISHED; FINISHEDDIRTY is neither
+WAITS = "queued|submitt|waiting|preparing|suspend|ready|staging|active|started|archiving"  # Rucio's, then FTS's
 LETTERS = {
     "d": "done",
     "f": "failed",
@@ -76,6 +78,7 @@ LETTERS = {
     "q": "queued",
     "w": "waiting",
     "p": "preparing",
+    "u": "suspend",
 }  # in the database
 NEEDED = "request-id, src-rse, dst-rse and times such as submitted_at, as Rucio announces them"
 
@@ -268,11 +271,13 @@ def type_events(raw):
 
 
 def states(event_types):
-    """The state that each event announces: object (n,) of "done", "failed" or "queued" (it waits, or
-    runs)."""
+    """The state that each event announces: object (n,) of "done", "failed", "queued" (it waits, or runs) or
+    "unknown", for a word that nobody knows: it may as well be final."""
     kinds = pd.Series(event_types, dtype=object).astype("str").str.lower().fillna("")
     return np.select(
-        [kinds.str.contains(FAILED), kinds.str.contains("done")], ["failed", "done"], "queued"
+        [kinds.str.contains(FAILED), kinds.str.contains(DONE), kinds.str.contains(WAITS)],
+        ["failed", "done", "queued"],
+        "unknown",
     ).astype(object)
 
 
@@ -299,6 +304,7 @@ def impossible(events):
     )
     return {
         "no request id": events.request_id.isna() | (events.request_id == ""),
+        "unknown state": events.state == "unknown",
         "no source or destination": events.src.isna() | events.dst.isna(),
         "unreadable time": events.unreadable,
         "no time": events[[*names, "created"]].isna().all(axis=1),
@@ -354,7 +360,8 @@ def superseded(events, possible):
         [code == code[newest] for code in (pd.factorize(events[name])[0] for name in MEASURED)]
     )
     request = np.where(events.request_id.isna(), -1, pd.factorize(events.request_id)[0])
-    ended = np.bincount(request + 1, ~waits)[request + 1] > 0
+    final = events.state.isin(["done", "failed"]).to_numpy()
+    ended = np.bincount(request + 1, final)[request + 1] > 0
     other = newest != np.arange(len(events))
     return np.select(
         [waits & ended & (request >= 0), other & same, other & waits, other],

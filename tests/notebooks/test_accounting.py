@@ -161,7 +161,7 @@ def test_weeks_are_whole_and_begin_on_monday_and_silence_is_a_row(tmp_path):
     }
     assert "Weeks from 2025-11-10 to 2026-01-19 (both Mondays). 2 records lie in incomplete weeks" in page
     assert "its source ends on Wed 28 Jan" in page
-    assert "3 spellings of sites are 1 sites, 6 of VOs are 4 VOs." in page
+    assert "3 spellings of sites are 1 site, 6 of VOs are 4 VOs." in page
 
 
 def test_an_empty_night_is_an_empty_table_and_then_one_line(tmp_path, chain):

@@ -127,3 +127,12 @@ def test_a_path_that_exists_is_taken_as_it_is_and_is_a_pattern_otherwise(tmp_pat
     assert matching_files(f"{tmp_path}/data 2/a?*.txt") == [f"{tmp_path}/data 2/a*.txt", f"{tmp_path}/data 2/ab.txt"]
     assert matching_files(f"{tmp_path}/data 3/*") == []
     assert no_file(str(tmp_path)) == f"{tmp_path} is a folder: name its files, such as {tmp_path}/*"
+
+
+def test_a_day_that_no_month_has_is_refused_with_its_path(tmp_path):
+    path = tmp_path / "site.yaml"
+    path.write_text("day: 2026-02-31\nstudies: {tickets: {extract: {source: ''}}}\n")
+    with pytest.raises(ConfigError) as error:
+        load(path)
+    assert error.value.lines[0] == "day '2026-02-31' is no date such as 2026-01-31"
+    assert "studies.tickets.extract.source is empty: it must be sample, a path or pattern of files, or what is asked" in error.value.lines

@@ -1,7 +1,9 @@
 """Files of records in every layout that producers write, against the records that they hold."""
 
+import bz2
 import gzip
 import json
+import lzma
 
 import pytest
 
@@ -99,3 +101,23 @@ def test_a_file_without_a_record_of_the_kind_is_one_line_with_its_name(tmp_path,
     with pytest.raises(ValueError, match="needed") as error:
         sources.read_files(str(tmp_path / "e.txt"), read)
     assert str(error.value) == f"{tmp_path}/e.txt: {line}"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "line"),
+    [
+        ("a.json.bz2", bz2.compress(b"{}"), "packed by bzip2"),
+        ("a.json.xz", lzma.compress(b"{}"), "packed by xz"),
+        ("a.json", gzip.compress(b"{}"), "packed by gzip and not called .gz"),
+        ("a.xlsx", b"PK\x03\x04rest", "a spreadsheet"),
+    ],
+)
+def test_what_is_packed_otherwise_is_named_as_such(tmp_path, name, content, line):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(files.LayoutError, match=line):
+        files.open_text(tmp_path / name)
+
+
+def test_an_empty_pattern_is_no_folder():
+    assert files.matching_files("") == []
+    assert files.no_file("") == "the source is empty: name its files"

@@ -106,6 +106,20 @@ def test_arrays_in_a_cell_become_metrics_and_nothing_is_lost_without_a_count():
     assert node_tables.split_metrics({"x": "load::jobstat"}, names) == {f"x.{i}": f"load.{i}::jobstat" for i in range(3)}
 
 
+def test_a_decimal_comma_is_no_array_and_times_are_none():
+    page = pa.table({"time": ["1769853600,25", "1769853660,25"], "load": ["3,5", "4"], "list": ["[1, 2]", "[3, 4]"]})
+    assert node_tables.split_arrays([(1, page.drop_columns("load"))], whole={"time"})[1] == ["time", "list.0", "list.1"]
+    with pytest.raises(ValueError, match="its column load holds '3,5', a number with a decimal comma or an array of two"):
+        node_tables.split_arrays([(1, page)], whole={"time"})
+
+
+def test_an_index_without_a_name_is_no_metric_and_json_is_no_table():
+    names = ["timestamp", "node_id", "value", "__index_level_0__"]
+    assert node_tables.layout_of_table(names, {}, "cpu_idle.parquet")[1] == {"value": "cpu_idle"}
+    with pytest.raises(ValueError, match="it is JSON, not a table"):
+        node_tables.check_names(['{"status": "success"', '"data": {'])
+
+
 def test_a_store_without_nodes_is_one_line():
     with pytest.raises(ValueError, match="without a column of nodes: it needs one of ProducerName"):
         ldms.layout_of_store(["Time", "MemFree"])

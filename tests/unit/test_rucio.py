@@ -84,11 +84,20 @@ def test_a_waiting_transfer_has_its_place_and_time_under_the_names_of_its_event(
         ({"reason": ""}, "queued"),
         ({"state": "SUBMITTED"}, "queued"),
         ({"event_type": "transfer-waiting"}, "queued"),
+        ({"state": "U"}, "queued"),
+        ({"state": "FINISHED"} | {name: GOOD[name] for name in ("started_at", "transferred_at")}, "done"),
     ],
 )
 def test_a_failure_is_one_whether_it_started_or_not(change, state):
     kept, _ = clean([UNSTARTED | change])
     assert kept.state.tolist() == [state]
+
+
+def test_a_state_that_nobody_knows_is_no_waiting_transfer_and_ends_none():
+    strange = UNSTARTED | {"state": "FINISHEDDIRTY"}
+    kept, rejected = clean([strange | {"request-id": "x"}, UNSTARTED, envelope("vanished", "10:09:00", UNSTARTED)])
+    assert kept.state.tolist() == ["queued"]
+    assert rejected == {0: "unknown state", 2: "unknown state"}
 
 
 WORDS = [
