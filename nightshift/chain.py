@@ -214,6 +214,8 @@ class Night:
         run = read_run(self.report, study, step)
         if run["outcome"] != "ok" or (run["given"] and run["given"] != as_json(self.given(study, step))):
             return "due"
+        if read_notebook(notebook_path(self.report, study, step)) is None:  # without it no page can be made
+            return f"the executed notebook {step}.ipynb cannot be read"
         if step == "1_extract":
             status = read_json(self.root / "data/raw" / study / "status.json")
             if not status:
@@ -230,6 +232,8 @@ class Night:
         run = read_run(self.report, "", "digest")
         if run["outcome"] != "ok" or (run["given"] and run["given"] != as_json(self.digest_given())):
             return "due"
+        if read_notebook(notebook_path(self.report, "", "digest")) is None:
+            return "the executed notebook digest.ipynb cannot be read"
         ended = [
             read_run(self.report, study, step)["ended"]
             for study in self.studies
