@@ -26,6 +26,8 @@ from pathlib import Path
 from nightshift.parameters import declared
 from nightshift.products import fingerprint, patterns_of, products_of
 
+HISTORY, REJECTED = "too little history", "most records rejected"
+RESERVATIONS = (REJECTED, HISTORY)  # verdicts that a study records of itself, the gravest first
 MIME = "application/vnd.nightshift+json"
 VERSION = 1  # of a record: goes up when a key changes its meaning or goes away
 MAX_ERROR = 300  # characters of the line that says what went wrong
@@ -38,7 +40,7 @@ STOPPED = "it was stopped before it ended"
 def record(name, value):
     """Record `value`, anything that JSON holds, under `name` in the record of this run; nothing is shown.
 
-    Names that the reports read: `verdict` ("ok" or "too little history"), `verdict_reason` (one sentence),
+    Names that the reports read: `verdict` ("ok" or one of RESERVATIONS), `verdict_reason` (one sentence),
     `warnings` (see `warn`). A name that is recorded twice keeps its last value.
     """
     from IPython.display import display
@@ -54,6 +56,18 @@ def warn(sentence):
 
     say("**Warning:** {text}", text=sentence)
     record("warnings", sentence)
+
+
+def recorded_verdict(runs):
+    """Return (verdict, reason) that a study recorded of itself, the gravest of its `runs`, as `read_run` gives
+    them; ("", "") where none recorded one.
+    """
+    recorded = [(one.get("verdict"), one.get("verdict_reason") or "") for one in (run["values"] for run in runs)]
+    for verdict in (*RESERVATIONS, "ok"):
+        for found, reason in recorded:
+            if found == verdict:
+                return verdict, str(reason)
+    return "", ""
 
 
 def recorded(notebook):

@@ -48,23 +48,3 @@ def skill_interval(model_loss, baseline_loss, time, *, rng, resamples=1000, leas
     drawn = np.vstack([np.ones(len(sums)), times_drawn]) @ sums.to_numpy()      # (1 + resamples, 3), first what was seen
     skill = 1 - drawn[:, 0] / np.maximum(drawn[:, 1], least * drawn[:, 2])
     return float(skill[0]), *map(float, np.quantile(skill[1:], [0.025, 0.975]))
-
-
-HARMLESS = (  # reasons for which a record is left out though nothing is lost with it
-    "same record again", "replaced by a later record", "the transfer has ended since", "copy of another event", "announced again later",
-    "corrected by a later event", "duplicate", "deleted", "merged into another", "automatic sender", "after the window", "after the day",
-)  # fmt: skip
-LOST = 0.1  # share of records above which their loss is worth a warning; a site without any such record does not exist
-
-
-def loss_sentence(reasons, n, items):
-    """One sentence about records that were rejected and are lost for the study; "" where they are at most LOST of all.
-
-    reasons : Series of text, why each rejected record was left out. n : number of all records. items : what they are, in the plural.
-    """
-    lost = reasons[~reasons.astype("str").str.startswith(HARMLESS)]
-    if not len(lost) > LOST * n:
-        return ""
-    most = lost.value_counts()
-    return (f"{len(lost):,} of {n:,} {items} ({len(lost) / n:.0%}) could not be used, {most.iloc[0]:,} of them for: {most.index[0]}; "
-            "what is said here is of the others alone.")

@@ -5,9 +5,9 @@ from datetime import date
 import pandas as pd
 
 from helpers import ROOT
-from nightshift.reporting.assurance import HISTORY, verdict_of
+from nightshift.reporting.assurance import verdict_of
 from nightshift.reporting.wording import plural
-from nightshift.runs import notebook_path, read_notebook, read_run
+from nightshift.runs import RESERVATIONS, notebook_path, read_notebook, read_run, recorded_verdict
 from publishing.pages import is_day, text_of
 from publishing.products import Damaged, count_scores, one_line, read_findings, read_models, read_status
 from steps import STEPS, findings_named, pages_of, told_tonight
@@ -133,14 +133,14 @@ def study_of(root, day, study, last_day):
             judged = careful("4_analyse", count_scores, study, otherwise=0)
     tables = [table for table in tables if table is not None and len(table)]
     findings = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
-    values = steps[STEPS.index("4_analyse")]["values"]
+    history, reason = recorded_verdict(steps)
     verdict = verdict_of(
         complete=ended and not troubles,
         state=state,
         of_tonight=of_tonight,
         n_findings=len(findings),
         n_judged=judged,
-        history=values.get("verdict", ""),
+        history=history,
     )
     train = steps[STEPS.index("3_train")]
     if (
@@ -159,7 +159,7 @@ def study_of(root, day, study, last_day):
         "title": title,
         "question": question,
         "verdict": verdict,
-        "reason": "" if error else reason_of(verdict, values, status),
+        "reason": "" if error else reason_of(verdict, reason, status),
         "warnings": warnings_of(root, study, steps, status if of_tonight else {}),
         "error": error,
         "failed_step": failed_step,
@@ -175,10 +175,10 @@ def study_of(root, day, study, last_day):
     }
 
 
-def reason_of(verdict, values, status):
+def reason_of(verdict, reason, status):
     """Why a study that did not fail does not report, in a sentence; "" where its verdict says all."""
-    if HISTORY in verdict:
-        return one_line(values.get("verdict_reason") or "", 600)
+    if verdict.endswith(RESERVATIONS):
+        return one_line(reason, 600)
     newest = str(status.get("newest") or "")[:16]
     return f"The newest row of its source is of {newest} UTC." if verdict == "stale" and newest else ""
 

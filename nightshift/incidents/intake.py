@@ -14,13 +14,12 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from helpers import FINDING_COLUMNS
-from nightshift.runs import read_run
+from nightshift.runs import RESERVATIONS, read_run, recorded_verdict
 
 TEXTS = ["study", "kind", "entity", "site", "unit", "evidence", "figure", "impact_unit"]
 NUMBERS = ["score", "p_value", "observed", "expected", "impact"]
 # Control characters, and those that turn the direction of reading around: on no page do they say anything.
 UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-HISTORY = "too little history"
 
 
 def one_line(text):
@@ -122,14 +121,13 @@ def read_statuses(folder, studies):
 
 
 def read_verdicts(folder, studies):
-    """Read which verdicts the analyses of the `studies` recorded below `folder`, reports/<day>: {study: "ok"
-    or "too little history"}."""
-    verdicts = {}
-    for study in studies:
-        verdict = read_run(folder, study, "4_analyse")["values"].get("verdict")
-        if isinstance(verdict, str):  # none where it was run by hand, or by a version that records none
-            verdicts[study] = verdict
-    return verdicts
+    """Read which verdicts the `studies` recorded of themselves below `folder`, reports/<day>: {study: "ok" or
+    one of RESERVATIONS}; none where they were run by hand, or by a version that records none."""
+    verdicts = {
+        study: recorded_verdict([read_run(folder, study, step) for step in ("2_preprocess", "4_analyse")])[0]
+        for study in studies
+    }
+    return {study: verdict for study, verdict in verdicts.items() if verdict}
 
 
 def studies_that_judged_nothing(folder, studies):
@@ -155,7 +153,9 @@ def unknown_studies(nights, missing, statuses, verdicts, damaged):
         if study in expected and status["state"] in ("stale", "empty", "failed")
     }
     unknown |= {
-        study: HISTORY for study, verdict in verdicts.items() if study in nights and verdict == HISTORY
+        study: verdict
+        for study, verdict in verdicts.items()
+        if study in nights and verdict in RESERVATIONS
     }
     return dict(sorted((unknown | damaged).items()))
 

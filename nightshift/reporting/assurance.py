@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 
 from nightshift.reporting.wording import joined, plural
+from nightshift.runs import RESERVATIONS
 
 # What reassures, in lower case: none of it may stand anywhere in what a night publishes that is not complete.
 REASSURING = (
@@ -22,7 +23,6 @@ REASSURING = (
     "all is well",
     "studies reported, 0",
 )
-HISTORY = "too little history"
 REPORTS = re.compile(r"ok|anomalies [1-9]\d*")
 STATES = ("ok", "partial", "stale", "empty", "failed")  # of the data of a study, status.json
 
@@ -32,12 +32,12 @@ def verdict_of(*, complete, state, of_tonight, n_findings, n_judged, history="")
 
     complete : whether all its steps ended well tonight and left what can be read. state : one of STATES, of
     its data. of_tonight : whether the window of its data ends with the night. n_judged : items that it
-    scored, of which none at all is no evidence. history : what its analysis recorded as verdict, "ok" or
-    "too little history".
+    scored, of which none at all is no evidence. history : the verdict that the study recorded of itself, "ok"
+    or one of RESERVATIONS.
 
     "empty", "failed" and "stale" say that there is no news; "anomalies 7" counts findings; "nothing judged"
-    and "too little history" say that finding nothing means nothing, "anomalies 7, too little history" that
-    there may be more.
+    and RESERVATIONS say that finding nothing means nothing, "anomalies 7, too little history" that there may
+    be more.
     """
     if of_tonight and state == "empty":
         return "empty"
@@ -46,8 +46,8 @@ def verdict_of(*, complete, state, of_tonight, n_findings, n_judged, history="")
     if not of_tonight or state == "stale":
         return "stale"
     found = f"anomalies {n_findings}" if n_findings else ""
-    if history == HISTORY:
-        return f"{found}, {HISTORY}" if found else HISTORY
+    if history in RESERVATIONS:
+        return f"{found}, {history}" if found else history
     return found or ("ok" if n_judged else "nothing judged")
 
 
@@ -63,7 +63,7 @@ def class_of(verdict):
     nobody knows.
     """
     word = verdict.split(",")[0].split()[0] if verdict.strip() else ""
-    return word if word in ("ok", "anomalies", "stale", "empty", "failed", "nothing", "too") else "failed"
+    return word if word in ("ok", "anomalies", "stale", "empty", "failed", "nothing", "too", "most") else "failed"
 
 
 @dataclass(frozen=True)
