@@ -108,9 +108,10 @@ def test_a_file_without_a_record_of_the_kind_is_one_line_with_its_name(tmp_path,
     [
         ("a.json.bz2", bz2.compress(b"{}"), "packed by bzip2"),
         ("a.json.xz", lzma.compress(b"{}"), "packed by xz"),
-        ("a.json", gzip.compress(b"{}"), "packed by gzip and not called .gz"),
+        ("a.json", gzip.compress(b"{}", mtime=0), "packed by gzip and not called .gz"),
         ("a.xlsx", b"PK\x03\x04rest", "a spreadsheet"),
     ],
+    ids=["bzip2", "xz", "gzip", "xlsx"],
 )
 def test_what_is_packed_otherwise_is_named_as_such(tmp_path, name, content, line):
     (tmp_path / name).write_bytes(content)
