@@ -72,6 +72,17 @@ def as_text(value):
     return value if value is None or isinstance(value, str) else json.dumps(value)
 
 
+def is_action(record):
+    """Whether `record` is no record but a line of Elasticsearch's bulk format, which says what becomes of the next
+    one: {"index": {"_id": ...}}.
+    """
+    if len(record) != 1:
+        return False
+    [(name, value)] = record.items()
+    names_place = isinstance(value, dict) and all(key.startswith("_") or key == "routing" for key in value)
+    return name in ("index", "create") and names_place
+
+
 def unwrap(record, keep_hits=False):
     """Yield the records that `record`, one JSON value, stands for.
 
@@ -80,6 +91,8 @@ def unwrap(record, keep_hits=False):
     """
     if not isinstance(record, dict):
         yield record
+        return
+    if is_action(record):
         return
     inner = record.get("hits") if isinstance(record.get("hits"), dict) else record
     array = next((inner[name] for name in WRAPPERS if isinstance(inner.get(name), list)), None)

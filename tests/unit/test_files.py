@@ -122,3 +122,11 @@ def test_what_is_packed_otherwise_is_named_as_such(tmp_path, name, content, line
 def test_an_empty_pattern_is_no_folder():
     assert files.matching_files("") == []
     assert files.no_file("") == "the source is empty: name its files"
+
+
+def test_lines_of_the_bulk_format_that_say_what_to_do_are_no_records(tmp_path):
+    lines = ['{"index": {"_index": "gracc", "_id": "1"}}', '{"CoreHours": 1}', '{"create": {}}', '{"CoreHours": 2}', '{"index": {"CoreHours": 3}}']
+    (tmp_path / "bulk.json").write_text("\n".join(lines))
+    [(records, bad)] = files.read_records(tmp_path / "bulk.json")
+    assert records == [{"CoreHours": 1}, {"CoreHours": 2}, {"index": {"CoreHours": 3}}]
+    assert bad == []
