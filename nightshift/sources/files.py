@@ -43,6 +43,7 @@ def matching_files(pattern):
 
 def no_file(pattern):
     """One line that says why `pattern` names no file."""
+    pattern = str(pattern)
     path = REPOSITORY / Path(pattern).expanduser()
     if not pattern.strip():
         return "the source is empty: name its files"
@@ -60,7 +61,7 @@ def open_text(path):
         head = file.read(6)
     packed = next((what for magic, what in PACKED.items() if head.startswith(magic)), "")
     if packed and opened is open:
-        raise LayoutError(f"it is {packed}: needed is text, plain or in a file called .gz")
+        raise LayoutError(f"it is {packed}: needed is text such as CSV in UTF-8, plain or in a file called .gz")
     with opened(path, "rb") as file:
         mark = file.read(2)
     encoding = "utf-16" if mark in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"      # PowerShell's > writes the former

@@ -215,7 +215,7 @@ def test_tables_of_every_desk_give_the_same_tickets(tmp_path, name):
         ("t.csv", "subject,created\na,01/02/2026\n", "column 'created' holds dates such as '01/02/2026', and the file does not tell whether"),
         ("t.csv", "subject,opened_at\na,2026-01-30 10:00\n", "no column is `created`, though 'opened_at' holds times such as '2026-01-30 10:00'"),
         ("t.json", '{"a": [{}], "b": [{}]}', "it is a JSON object with 2 lists of objects"),
-        ("t.xlsx", "PK\x03\x04stuff", "it is a workbook, a page or text in another encoding: save it as CSV in UTF-8"),
+        ("t.xlsx", "PK\x03\x04stuff", "it is a zip archive or a spreadsheet (.xlsx): needed is text such as CSV in UTF-8"),
         ("t.csv", "\ufffesubject", "in UTF-8"),
     ],
 )
