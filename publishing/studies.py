@@ -101,8 +101,14 @@ def read_study(root, day, study, last_day):
         return title | nothing | {"verdict": "failed", "error": line, "failed_step": "", "hinders": True}
 
 
-def study_of(root, day, study, last_day):
-    report, troubles = root / "reports" / day, {}
+def read_products(root, study, steps, named, state, ended):
+    """(tables of findings, models, number of judged items, {step: line about what cannot be read}) that the
+    steps of a study have left.
+
+    named : the steps whose findings are of tonight. state : of the data, of which "empty" leaves nothing to
+    read. ended : whether all steps ended well.
+    """
+    troubles = {}
 
     def careful(step, read, *given, otherwise):
         try:
@@ -111,27 +117,35 @@ def study_of(root, day, study, last_day):
             troubles.setdefault(step, str(error))
             return otherwise
 
+    if state == "empty":
+        return [], [], 0, troubles
+    paths = [(step, path) for step in steps if step["name"] in named for path in tables_of(study, step)]
+    tables = [
+        careful(step["name"], read_findings, path, step_wrote(step, path), otherwise=None) for step, path in paths
+    ]
+    models = careful("3_train", read_models, study, otherwise=[]) if ended else []
+    judged = careful("4_analyse", count_scores, study, otherwise=0) if ended else 0
+    return [table for table in tables if table is not None and len(table)], models, judged, troubles
+
+
+def study_of(root, day, study, last_day):
+    """What `read_study` returns, of a study of which nothing unexpected is wrong."""
+    report = root / "reports" / day
     steps = [read_step(report, study, step) for step in [*STEPS, *pages_of(study, ROOT)]]
-    outcomes = {step["name"]: step["outcome"] for step in steps}
-    status = careful("1_extract", read_status, study, otherwise={}) if outcomes["1_extract"] == "ok" else {}
+    by_name = {step["name"]: step for step in steps}
+    status, unreadable = {}, {}
+    if by_name["1_extract"]["outcome"] == "ok":
+        try:
+            status = read_status(root, study)
+        except Damaged as error:
+            unreadable = {"1_extract": str(error)}
     night = status.get("window", ["", last_day])[1]
     of_tonight = night == last_day
     state = status.get("state", "unknown") if of_tonight else "stale"
-    named = told_tonight(outcomes) if of_tonight else []
-    told = [step for step in steps if step["name"] in told_tonight(outcomes)]
-    ended = len(told) == 1 + len(steps) - len(STEPS)
-    tables, models, judged = [], [], 0
-    if state != "empty":
-        for step in [step for step in told if step["name"] in named]:
-            paths = tables_of(study, step)
-            tables += [
-                careful(step["name"], read_findings, path, step_wrote(step, path), otherwise=None)
-                for path in paths
-            ]
-        if ended:
-            models = careful("3_train", read_models, study, otherwise=[])
-            judged = careful("4_analyse", count_scores, study, otherwise=0)
-    tables = [table for table in tables if table is not None and len(table)]
+    finished = told_tonight({name: step["outcome"] for name, step in by_name.items()})
+    named, ended = finished if of_tonight else [], len(finished) == 1 + len(steps) - len(STEPS)
+    tables, models, judged, troubles = read_products(root, study, steps, named, state, ended)
+    troubles = unreadable | troubles
     findings = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
     history, reason = recorded_verdict(steps)
     verdict = verdict_of(
@@ -142,17 +156,13 @@ def study_of(root, day, study, last_day):
         n_judged=judged,
         history=history,
     )
-    train = steps[STEPS.index("3_train")]
-    if (
-        verdict != "failed" and train["outcome"] == "not run"
-    ):  # the training that made the model has a page in this night too
-        train["of"] = latest_with(root / "reports", day, f"{study}/3_train.ipynb")
+    if verdict != "failed" and by_name["3_train"]["outcome"] == "not run":
+        # the training that made the model has a page in this night too
+        by_name["3_train"]["of"] = latest_with(root / "reports", day, f"{study}/3_train.ipynb")
     failed_step, error = what_failed(steps, troubles) if verdict == "failed" else ("", "")
     if verdict == "stale" and not of_tonight:
-        failed_step, error = (
-            "1_extract",
-            f"its data end with {night} and not with {last_day}, so that nothing is known of tonight",
-        )
+        failed_step = "1_extract"
+        error = f"its data end with {night} and not with {last_day}, so that nothing is known of tonight"
     title, question = title_of(study)
     return {
         "study": study,
@@ -164,7 +174,7 @@ def study_of(root, day, study, last_day):
         "error": error,
         "failed_step": failed_step,
         "hinders": bool(error),
-        "headline": headline_of(verdict, told if of_tonight else [], status, last_day),
+        "headline": headline_of(verdict, [by_name[name] for name in named], status, last_day),
         "steps": steps,
         "tonight": named,
         "findings": findings,

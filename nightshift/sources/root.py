@@ -104,6 +104,31 @@ def sort_paths(names, pattern):
     return to_read, whole, several
 
 
+def list_histograms(classes):
+    """(names of the TH1, {class: number} of all other objects) of a ROOT file with these `classes` {name: class}.
+    ValueError of one line for one that holds objects and no TH1.
+    """
+    th1 = [name for name, kind in classes.items() if kind.startswith("TH1")]
+    others = Counter(kind for kind in classes.values() if not kind.startswith(("TH1", "TDirectory")))
+    if others and not th1:
+        found = ", ".join(f"{n:,} {kind}" for kind, n in others.most_common(3))
+        dqmio = "Indices" in classes and "TTree" in others
+        trees = " (the trees of a DQMIO file: harvest it first)" if dqmio else ""
+        raise ValueError(f"it holds {found}{trees}: needed are histograms of one dimension, TH1")
+    return th1, others
+
+
+def no_lumisection(whole, several):
+    """One line on a file whose histograms are all of `whole` runs or of `several` lumisections (their names)."""
+    what = "of several lumisections at once"
+    if whole:
+        what = f"of whole runs, such as run {WHOLE_RUN.search(whole[0])['run']}"
+    return (
+        f"its {len(whole) + len(several):,} histograms are {what}, and lumisections are judged: needed are paths "
+        f"such as Run 400123/Tracker/By Lumi Section 12-12/hit_eta, not {(whole or several)[0][:100]}"
+    )
+
+
 def read_root(path, *, pattern, dataset, left_out):
     """(names of the columns, pages) of the TH1 per lumisection in a ROOT file. uproot needs about two
     milliseconds for a histogram.
@@ -118,43 +143,19 @@ def read_root(path, *, pattern, dataset, left_out):
         classes = file.classnames(cycle=False)  # of several cycles of an object the newest
     except Exception as error:
         raise ValueError(f"it is damaged, or no ROOT file: {error}") from None
-    th1 = [name for name, kind in classes.items() if kind.startswith("TH1")]
-    others = Counter(kind for kind in classes.values() if not kind.startswith(("TH1", "TDirectory")))
-    if others and not th1:
-        found = ", ".join(f"{n:,} {kind}" for kind, n in others.most_common(3))
-        trees = (
-            " (the trees of a DQMIO file: harvest it first)"
-            if "Indices" in classes and "TTree" in others
-            else ""
-        )
-        raise ValueError(f"it holds {found}{trees}: needed are histograms of one dimension, TH1")
+    th1, others = list_histograms(classes)
     to_read, whole, several = sort_paths(th1, pattern)
     if th1 and not to_read:
-        example = (whole or several)[0]
-        what = (
-            f"of whole runs, such as run {WHOLE_RUN.search(example)['run']}"
-            if whole
-            else "of several lumisections at once"
-        )
-        raise NoLumisectionError(
-            f"its {len(th1):,} histograms are {what}, and lumisections are judged: needed are paths such as "
-            f"Run 400123/Tracker/By Lumi Section 12-12/hit_eta, not {example[:100]}"
-        )
-    left_out.update(
-        {
-            "whole runs": len(whole),
-            "several lumisections": len(several),
-            "other objects": sum(others.values()),
-        }
-    )
+        raise NoLumisectionError(no_lumisection(whole, several))
+    sizes = {"whole runs": len(whole), "several lumisections": len(several)}
+    left_out.update(sizes | {"other objects": sum(others.values())})
     of_file, version = file_says(path)
 
     def row_of(name):
         found = pattern.search(name)
         part = found.groupdict() if found else {}
-        return read_th1(
-            file, name, part | {"dataset": part.get("dataset") or of_file or dataset, "version": version}
-        )
+        named = {"dataset": part.get("dataset") or of_file or dataset, "version": version}
+        return read_th1(file, name, part | named)
 
     def pages():
         with file, tqdm(total=len(to_read), desc=Path(path).name, unit="histogram", leave=False) as bar:
