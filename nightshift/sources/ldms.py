@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import io
 import itertools
 import re
 import tempfile
@@ -24,7 +25,7 @@ BESIDE = re.compile(r"\.(HEADER|KIND|UNITS|CNAMES|PYNAMES)(\.\d+)?(\.csv)?(\.gz)
 
 def open_bytes(path):
     """The file `path`, plain or .gz, open for reading bytes."""
-    return gzip.open(path, "rb") if str(path).endswith(".gz") else open(path, "rb")
+    return io.BufferedReader(gzip.open(path, "rb"), 2**20) if str(path).endswith(".gz") else open(path, "rb")      # whose lines cost a tenth
 
 
 def is_beside(path):

@@ -21,6 +21,7 @@ SIZE = re.compile(r"mem|swap|buffers|cached|slab|anonpages|active|dirty|writebac
 NO_JOB = ["0", "-1", "none", "None", "null", "N/A", str(2**32 - 1), str(2**64 - 1)]
 UNNAMED = {"value", "values", "val", "reading", "metric_value", "data", "v", "measurement"}      # columns that do not say what they measure
 INDEX_COLUMN = re.compile(r"(^|[._])(entry_idx|idx|index|device|dev|interface|iface|port|gpu|pid|core|socket|rank|lane|slot|disk|ost|fan)$", re.I)
+ONE_NUMBER = r"\s*[-+]?[\d.]+(?:[eE][-+]?\d+)?\s*"
 ARRAY = re.compile(r"""^\s*["'\[{(]?\s*[-+0-9.eE]+\s*(?:([:;|/_, ])\s*[-+0-9.eE]+\s*)(?:\1\s*[-+0-9.eE]+\s*)*["'\]})]?\s*$""")
 
 
@@ -131,10 +132,17 @@ def split_arrays(pages, whole=()):
 def refuse_decimal_commas(name, column):
     """ValueError of one line when the cells of the column `name` may be numbers with a comma, 3,5, as well as arrays of two."""
     if pa.types.is_string(column.type):
-        odd = [cell.strip() for cell in pc.unique(column).to_pylist() if cell and not re.fullmatch(r"\s*[-+]?[\d.]+(?:[eE][-+]?\d+)?\s*", cell)]
+        odd = [cell.strip() for cell in odd_cells(column)]
         if odd and all(re.fullmatch(r"[-+]?\d+,\d+", cell) for cell in odd):
             raise ValueError(f"its column {name} holds {odd[0][:40]!r}, a number with a decimal comma or an array of two: needed are numbers with a "
                              "point, and arrays as 3:5 or [3,5]")
+
+
+def odd_cells(column):
+    """The different cells of an Arrow column of text that are neither empty nor written as one number."""
+    cells = pc.unique(column)
+    cells = cells.filter(pc.invert(pc.match_substring_regex(cells, f"^{ONE_NUMBER}$")))      # most are numbers, and none becomes an object of Python
+    return [cell for cell in cells.to_pylist() if cell and not re.fullmatch(ONE_NUMBER, cell)]      # whose digits and blanks are those of all scripts
 
 
 def as_lists(column):
@@ -150,8 +158,7 @@ def array_width(column):
         return max(map(len, as_lists(column)), default=1)
     if not pa.types.is_string(column.type):
         return 1
-    cells = [cell for cell in pc.unique(column).to_pylist() if cell]
-    odd = [cell for cell in cells if not re.fullmatch(r"\s*[-+]?[\d.]+(?:[eE][-+]?\d+)?\s*", cell)]
+    odd = odd_cells(column)
     if not odd or not all(ARRAY.match(cell) for cell in odd):
         return 1
     if all(re.fullmatch(r"\d{2,4}[-/]\d\d[-/]\d\d.*|\d\d:\d\d(:\d\d)?", cell) for cell in odd):      # dates and times of the day are no arrays
@@ -164,7 +171,10 @@ def text_columns(page, names):
     found = []
     for name in names:
         if pa.types.is_string(page[name].type) or pa.types.is_large_string(page[name].type) or pa.types.is_dictionary(page[name].type):
-            cells = pd.Series(pc.unique(page[name]).to_pylist(), dtype=object).dropna()
+            cells = pc.unique(page[name]).drop_null()
+            if pd.to_numeric(pd.Series(cells[:100].to_pylist(), dtype=object), errors="coerce").notna().any():      # most columns: the others need not be read
+                continue
+            cells = pd.Series(cells.to_pylist(), dtype=object)
             if len(cells) and pd.to_numeric(cells, errors="coerce").isna().all() and not set(map(str, cells)) <= {"ERR", "NA", "N/A", "null", "-"}:
                 found.append(name)
     return found
