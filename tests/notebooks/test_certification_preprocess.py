@@ -420,8 +420,10 @@ def test_what_came_after_the_window_is_not_known_to_a_night_that_runs_again(tmp_
     pd.testing.assert_frame_equal(clean, preprocessed(tmp_path, before)[0])
 
 
-def test_one_run_is_refused(tmp_path):
-    assert "the source has one run, 7: there must be an older one" in refused(preprocessed, tmp_path, source(runs=[7]))
+def test_one_run_is_learnt_from_and_nothing_is_left_to_judge(tmp_path):
+    clean, _, _ = preprocessed(tmp_path, source(runs=[7]))
+    assert set(clean.run) == {7}
+    assert set(clean.part) == {"train"}
 
 
 def test_two_runs_are_one_to_learn_from_and_one_to_judge(tmp_path):
@@ -435,7 +437,9 @@ def test_without_good_training_lumisections_there_is_nothing_to_learn_from(tmp_p
     known = described(rows)
     for column, value in labels.items():
         known[column] = pd.array(np.where(known.run > 6, True, value), "boolean")
-    said = refused(preprocessed, tmp_path, rows, known)
+    assert len(preprocessed(tmp_path, rows, known)[0])  # 3_train says that there is too little history
+    helpers.write_json({}, helpers.folders("certification", tmp_path).models / "detector.json")
+    said = refused(preprocessed, tmp_path, rows, known)  # where labels were once enough, they are lost
     assert said.startswith("there is nothing to learn from: of 25 lumisections of training runs 0 are good and 0 of these measured; good is what")
 
 

@@ -41,13 +41,19 @@ def table(bad_runs=BAD_RUNS, *, inverted=(), datasets=("JetHT", "SingleMuon"), s
     return pd.concat(frames, ignore_index=True)
 
 
-def train(products, clean, **parameters):
-    """Paths, the names that the notebook leaves, what it shows, metrics.json and detector.json."""
-    paths, scaling = helpers.folders("certification", products), {}
+def write_clean(paths, clean):
+    """The clean table and the ranges of its features."""
+    scaling = {}
     helpers.write_parquet(clean, paths.clean)
     for name, rows in clean[(clean.label == "good") & clean.measured & (clean.part == "train")].groupby("dataset"):
         scaling[name] = {c: {"min": float(rows[c].min()), "max": float(rows[c].max())} for c in rows if c.startswith(f"{name}/")}
     helpers.write_json(scaling, paths.encoders / "scaling.json")
+
+
+def train(products, clean, **parameters):
+    """Paths, the names that the notebook leaves, what it shows, metrics.json and detector.json."""
+    paths = helpers.folders("certification", products)
+    write_clean(paths, clean)
     names, page = run_cells("certification/3_train.ipynb", products, **QUICK | parameters)
     metrics, told = (json.loads((paths.models / f"{name}.json").read_text()) for name in ("metrics", "detector"))
     return SimpleNamespace(paths=paths, names=names, page=page, metrics=metrics, told=told, clean=clean)
@@ -208,7 +214,6 @@ def test_a_dataset_with_too_few_good_lumisections_is_left_out_by_name(trained, t
     ("change", "parameters", "line"),
     [
         (lambda t: t[:0], {}, "certification.parquet holds no lumisection up to 2026-01-31"),
-        (lambda t: t, {"min_good": 999}, "no dataset has 999 good lumisections to train on and two to validate: give more days, or labels"),
         (lambda t: t, {"candidates": ["deep"]}, "candidates: ['deep'] must be among vanilla, sparse, contractive, variational"),
         (
             lambda t: t.assign(fold=t.fold.clip(upper=0)),
@@ -220,3 +225,29 @@ def test_a_dataset_with_too_few_good_lumisections_is_left_out_by_name(trained, t
 def test_what_cannot_be_trained_is_one_line_and_no_model(tmp_path, change, parameters, line):
     assert line in refused(train, tmp_path, change(table()), **parameters)
     assert not helpers.folders("certification", tmp_path).models.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "parameters", "n_older", "n_usable"),
+    [
+        (lambda t: t, {"min_good": 999}, 216, 174),  # the rest is bad
+        (lambda t: t.assign(label=""), {}, 216, 0),  # no Golden JSON
+        (lambda t: t[t.run == 101], {}, 12, 12),  # one run
+    ],
+)
+def test_too_little_to_learn_from_ends_well_with_its_reason_and_empty_tables(tmp_path, change, parameters, n_older, n_usable):
+    paths = helpers.folders("certification", tmp_path)
+    helpers.write_json({"source": "hand"}, paths.raw / "status.json")
+    write_clean(paths, change(table()))
+    earlier = [paths.scores.with_name(f"certification_{name}") for name in ("golden.json", "diff.parquet")]
+    earlier[0].parent.mkdir(parents=True)
+    for path in earlier:
+        path.write_text("of an earlier night")
+    for step, settings in (("3_train", QUICK | parameters), ("4_analyse", {"day": DAY})):
+        recorded = run_cells(f"certification/{step}.ipynb", tmp_path, **settings)[0]["RECORDED"]
+        assert recorded["verdict"] == "too little history"
+        assert recorded["verdict_reason"].startswith(f"no dataset has {parameters.get('min_good', 20)} good lumisections to train on and two to validate")
+        assert f"of {n_older} in older runs {n_usable} are good and measured" in recorded["verdict_reason"]
+    assert [path.name for path in paths.models.iterdir()] == ["metrics.json"]
+    assert len(pd.read_parquet(paths.findings)) == len(pd.read_parquet(paths.scores)) == 0
+    assert not any(path.exists() for path in earlier)
