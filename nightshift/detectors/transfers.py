@@ -1,16 +1,17 @@
 """Incidents among transfers: flagged items that share a place and a stretch of time, where they begin, and
 what their errors say.
 
-scan_incidents     a greedy space-time scan over links, storages, servers and sites extend_window      where
-the trouble of a window began and ended, hour by hour best_possible      whether anything could be found at
-all error_class        what the text of an error means describe_errors, describe_probes   what a finding
-says of its errors, and of the network
+Scan     a greedy space-time scan over links, storages, servers and sites     scan_incidents, extend_window
+         whether anything could be found at all                               best_possible
+Errors   what a finding says of its errors, and of the network                describe_errors, describe_probes
 """
 
 import re
 
 import numpy as np
 import pandas as pd
+
+from nightshift.remediation.evidence import error_class
 
 ENTITIES = {
     "link": ["link"],
@@ -66,7 +67,6 @@ def choose_predictor(losses, skills, baseline):
     and worse than that never scores.
     """
     return next((name for name in losses.sort_values().index if skills[name][1] > 0), baseline)
-
 
 # ----------------------------------------------------------------------------------------------------- Scan
 
@@ -272,37 +272,6 @@ def best_possible(items, since, clump="link"):
 
 # --------------------------------------------------------------------------------------------------- Errors
 
-# What FTS, gfal2, davix, XRootD, SRM and Rucio write, by what it means; the first that fits counts.
-ERROR_CLASSES = {
-    "expired in the queue": r"max-time-in-queue|stayed in the queue for too long",
-    "no space": r"no space left|insufficient storage|\b507\b|not enough (?:free )?space|no_?free_?space"
-    r"|quota exceeded|enospc",
-    "checksum": r"checksum|adler-?32|size mismatch",
-    "tape": r"\bstag(?:e|ing)\b|bring[- ]?online|nearline|\btape\b|\brecall\b",
-    "certificate": r"certificate|\bproxy\b.*expired|\bcrl\b|\bgs[si]\b|handshake|credential"
-    r"|curl error \((?:35|58|60)\)",
-    "permission": r"permission|\b40[13]\b|authori[sz]ation|authentication|forbidden|access denied",
-    "file missing": r"no such file|\b404\b|enoent|not found|no source|does not exist",
-    "file exists": r"already exists|file exists|overwrite is not enabled",
-    "connection refused": r"connection (?:was )?refused|connection to \S+ refused|econnrefused"
-    r"|(?:could|can) ?not connect|unable to connect|curl error \(7\)",
-    "unreachable": r"no route to host|unreachable|not resolve|name or service not known|curl error \(6\)",
-    "timeout": r"tim(?:ed|e)[- ]?out|timed? out|performance marker|curl error \(28\)|stalled",
-    "connection lost": r"connection (?:was )?(?:reset|closed|terminated|broken|lost)|broken pipe"
-    r"|communication error|receiving data"
-    r"|curl error \((?:18|52|55|56)\)|end[- ]of[- ]file|terminated abruptly",
-    "server error": r"\b50[0234]\b|internal server error|unavailable|server error",
-    "cancelled": r"cancel+ed|unused hop",
-    "lost": r"job lost|\blost\b",
-}
-
-
-def error_class(text):
-    """What the text of an error means: a key of ERROR_CLASSES, or "other"."""
-    return next(
-        (name for name, pattern in ERROR_CLASSES.items() if re.search(pattern, text, re.IGNORECASE)), "other"
-    )
-
 
 def error_words(text):
     """The text of an error without what differs from file to file (hosts, paths, numbers that are no code),
@@ -322,13 +291,10 @@ def error_table(failures):
     share, from, from_share, to, to_share, most frequent class first; `words` are the most frequent ones of
     the class, in those of their producer. Without reasons, no row."""
     texts = failures.reason.astype(object).fillna("").astype(str).str.strip()
-    known = failures[texts != ""].assign(text=texts[texts != ""])
-    rows = []
-    unique = {text: (error_class(text), error_words(text)) for text in known.text.unique()}
-    known = known.assign(
-        error=known.text.map(lambda t: unique[t][0]), words=known.text.map(lambda t: unique[t][1])
-    )
-    for name, group in known.groupby("error"):
+    explained, rows = failures.assign(text=texts)[texts != ""], []
+    for column, read in (("error", error_class), ("words", error_words)):
+        explained[column] = explained.text.map({text: read(text) for text in explained.text.unique()})
+    for name, group in explained.groupby("error"):
         row = {
             "error": name,
             "words": group.words.value_counts().index[0],
@@ -357,9 +323,9 @@ def describe_errors(failures, kind=""):
         sides = [(row["from_share"], f"from {row['from']}")] * (kind not in ("src", "link"))
         sides += [(row["to_share"], f"to {row['to']}")] * (kind not in ("dst", "link"))
         side = max(sides, default=(0, ""))
-        told = f", {side[0]:.0%} of these {side[1]}" if side[0] >= 0.5 and row["failures"] > 1 else ""
+        where = f", {side[0]:.0%} of these {side[1]}" if side[0] >= 0.5 and row["failures"] > 1 else ""
         parts.append(
-            f"{row['share']:.0%} {'of the failures ' if not parts else ''}say “{row['words']}”{told}"
+            f"{row['share']:.0%} {'of the failures ' if not parts else ''}say “{row['words']}”{where}"
         )
     return "; ".join(parts)
 

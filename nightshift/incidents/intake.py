@@ -1,11 +1,10 @@
 """Read what the studies hand to the digest, so that one study's damaged table costs that study and no other.
 
 Findings   tables of tonight, checked at the border                   check_findings, read_tables
-Sources    how far each goes, and what lies behind a study's silence   read_statuses, read_verdicts
-Known      of which studies finding nothing is news                   unknown_studies, silence
+Sources    how far each goes                                          read_statuses
+Known      of which studies finding nothing is news                   read_verdicts
 """
 
-import contextlib
 import json
 import re
 
@@ -13,8 +12,10 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from helpers import FINDING_COLUMNS
-from nightshift.runs import RESERVATIONS, read_run, recorded_verdict
+from helpers import FINDING_COLUMNS, ROOT
+from nightshift.reporting.assurance import verdict_of
+from nightshift.runs import read_run, recorded_verdict
+from steps import STEPS, pages_of, told_tonight
 
 TEXTS = ["study", "kind", "entity", "site", "unit", "evidence", "figure", "impact_unit"]
 NUMBERS = ["score", "p_value", "observed", "expected", "impact"]
@@ -93,7 +94,7 @@ def read_tables(folder, nights, missing):
 
 def read_statuses(folder, studies):
     """Read status.json of the `studies` below `folder`, data/raw: ({study: {"state", "newest" as Timestamp or
-    None}}, {study: what is wrong}).
+    None, "night", the last day of its window}}, {study: what is wrong}).
 
     A study without such a file is in neither.
     """
@@ -102,15 +103,10 @@ def read_statuses(folder, studies):
         path = folder / study / "status.json"
         try:
             status = json.loads(path.read_text(encoding="utf-8"))
-            newest = pd.Timestamp(status["newest"]) if status.get("newest") else pd.NaT
-            known = (
-                None
-                if newest is pd.NaT
-                else newest.tz_localize("UTC")
-                if newest.tz is None
-                else newest.tz_convert("UTC")
-            )
-            statuses[study] = {"state": str(status.get("state", "")), "newest": known}
+            newest = pd.to_datetime(status.get("newest") or None, utc=True)
+            night = str((status.get("window") or [""])[-1])
+            newest = None if pd.isna(newest) else newest
+            statuses[study] = {"state": str(status.get("state", "")), "newest": newest, "night": night}
         except FileNotFoundError:
             continue
         except Exception as error:  # no JSON, no object, no time
@@ -120,54 +116,40 @@ def read_statuses(folder, studies):
     return statuses, damaged
 
 
-def read_verdicts(folder, studies):
-    """Read which verdicts the `studies` recorded of themselves below `folder`, reports/<day>: {study: "ok" or
-    one of RESERVATIONS}; none where they were run by hand, or by a version that records none."""
-    verdicts = {
-        study: recorded_verdict([read_run(folder, study, step) for step in ("2_preprocess", "4_analyse")])[0]
-        for study in studies
-    }
-    return {study: verdict for study, verdict in verdicts.items() if verdict}
+def read_verdicts(root, day, n_findings, lacking, statuses):
+    """Read what is known of each study of the night `day`, as `verdict_of` says it: {study: verdict}.
 
-
-def studies_that_judged_nothing(folder, studies):
-    """List the `studies` whose table of scores below `folder`, data/scores, is there without a row: nothing found among nothing is no news."""
-    unjudged = []
-    for study in studies:
-        with contextlib.suppress(OSError, ValueError):  # a table that is not there or damaged is the failure of its study
-            unjudged += [study] * (pq.read_metadata(folder / f"{study}.parquet").num_rows == 0)
-    return unjudged
-
-
-def unknown_studies(nights, missing, statuses, verdicts, damaged):
-    """Of which studies finding nothing says nothing: {study or table: why}, in the order of their names.
-
-    nights, missing : as the digest is given them. statuses, verdicts : as read. damaged : {study or table:
-    what cannot be read}.
+    n_findings : {study with findings of tonight: how many}. lacking : studies and tables of further pages
+    that have none, or cannot be read. statuses : as `read_statuses` gives them. A study that was run by hand
+    left no records; if it has findings of tonight, it counts as one that ended well.
     """
-    unknown = dict.fromkeys(missing, "no findings of tonight")
-    expected = {*nights, *missing}
-    unknown |= {
-        study: status["state"]
-        for study, status in statuses.items()
-        if study in expected and status["state"] in ("stale", "empty", "failed")
-    }
-    unknown |= {
-        study: verdict
-        for study, verdict in verdicts.items()
-        if study in nights and verdict in RESERVATIONS
-    }
-    return dict(sorted((unknown | damaged).items()))
+    names = [*n_findings, *(name for name in dict.fromkeys(lacking) if name not in n_findings)]
+    verdicts = {}
+    for study in (name for name in names if name in n_findings or not any(_is_page(name, of) for of in names)):
+        runs = {step: read_run(root / "reports" / day, study, step) for step in [*STEPS, *pages_of(study, ROOT)]}
+        ended = told_tonight({step: run["outcome"] for step, run in runs.items()})
+        status = statuses.get(study, {"state": "", "night": ""})
+        of_tonight = study in n_findings or status["night"] == day
+        whole = study in n_findings and not any(name == study or _is_page(name, study) for name in lacking)
+        verdicts[study] = verdict_of(
+            complete=whole or (not of_tonight and len(ended) == 1 + len(runs) - len(STEPS)),
+            state=status["state"],
+            of_tonight=of_tonight,
+            n_findings=n_findings.get(study, 0),
+            n_judged=not judged_nothing(root / f"data/scores/{study}.parquet"),
+            history=recorded_verdict(runs.values())[0],
+        )
+    return verdicts
 
 
-def silence(nights, unknown):
-    """Say what it means that nothing is pressing: good news only if nothing is unknown."""
-    if not unknown:
-        return "Nothing to report." if nights else "No study reported, so that nothing is known."
-    studies = {
-        *nights,
-        *(name for name in unknown if not any(name.startswith(f"{study}_") for study in nights)),
-    }
-    lacking = [f"{name} ({why})" for name, why in unknown.items()]
-    joined = " and ".join(", ".join(lacking).rsplit(", ", 1)) if len(lacking) > 1 else lacking[0]
-    return f"{len(studies - set(unknown))} of {len(studies)} studies reported; nothing is known of {joined}."
+def _is_page(name, study):
+    """Whether `name` is that of the table of a further page of the `study`."""
+    return name.startswith(f"{study}_")
+
+
+def judged_nothing(scores):
+    """Whether the table of `scores` is there without a row; one that cannot be read is the failure of its study."""
+    try:
+        return pq.read_metadata(scores).num_rows == 0
+    except (OSError, ValueError):
+        return False

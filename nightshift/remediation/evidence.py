@@ -4,12 +4,14 @@ what perfSONAR saw.
 A class is named once, in ERRORS; solutions.yaml says which proposal is for which class. The order matters:
 what one class has recognised is taken out of the text before the next one looks, so that a "max-time-in-queue
 timeout" is no timeout of a transfer, and "permission refused" no refused connection. No name of a storage
-such as SITE_DATATAPE is about tape.
+such as SITE_DATATAPE is about tape. Of a single message the first class counts, see `error_class`.
 """
 
+import functools
 import re
 
 ABOVE_ZERO = r"(?!0+(?:[.,]0+)?(?![\d.,]))\d[\d.,]* ?%"
+HTTP = r"(?:http(?:/[\d.]+)?|status(?: code)?|error(?: code)?|code|returned)[ :=]+"
 ERRORS = {
     "clean probes": [
         r"(?:perfsonar|probes?)\b[^;]{0,60}?\b(?:clean|as usual|unchanged|(?:no|without) loss(?:es)?)\b",
@@ -33,7 +35,7 @@ ERRORS = {
         r"no space left(?: on device)?",
         r"insufficient (?:free )?(?:storage|space)",
         r"not enough (?:free |disk )?space",
-        r"http 507(?: : insufficient storage)?",
+        HTTP + r"507(?: : insufficient storage)?",
         r"\benospc\b",
         r"quota (?:is |was )?(?:exceeded|full)",
         r"no_?free_?space",
@@ -60,7 +62,7 @@ ERRORS = {
         r"\bhsm\b",
     ],
     "certificate": [
-        r"certificates?\b(?: has| is)?(?: expired| invalid| revoked)?",
+        r"certificates?(?: has| is)?(?: expired| invalid| revoked)?",
         r"\bx\.?509\b",
         r"\bcrls?\b",
         r"revocation list",
@@ -73,11 +75,11 @@ ERRORS = {
         r"curl error \((?:35|58|60|77|83)\)",
     ],
     "permission": [
-        r"permission (?:was )?(?:denied|refused)",
-        r"http 40[13]\b",
+        r"\bpermissions?\b(?: (?:was )?(?:denied|refused))?",
+        HTTP + r"40[13]\b",
         r"\b(?:eacces|eperm)\b",
-        r"authori[sz]ation (?:denied|error|failed)",
-        r"authenticat\w+ (?:error|failed|failure)",
+        r"\bauthori[sz]ation\b(?: (?:denied|error|failed))?",
+        r"\bauthentication\b(?: (?:error|failed|failure))?",
         r"unauthori[sz]ed",
         r"\bforbidden\b",
         r"access (?:is |was )?(?:denied|refused)",
@@ -86,9 +88,10 @@ ERRORS = {
     ],
     "file missing": [
         r"no such file(?: or directory)?",
-        r"http 404\b",
+        HTTP + r"404\b",
         r"\benoent\b",
-        r"file (?:was )?not found",
+        r"(?<!host )(?<!name )(?:file (?:was )?)?\bnot found",
+        r"\bno sources?\b",
         r"(?:file|path|object|replica) does not exist",
         r"source file (?:is )?missing",
     ],
@@ -100,8 +103,9 @@ ERRORS = {
     ],
     "unreachable": [
         r"no route to host",
-        r"(?:network|host) (?:is )?(?:unreachable|down)",
-        r"could ?n[o']t resolve(?: host)?",
+        r"(?:network|host) (?:is )?down",
+        r"(?:(?:network|host) (?:is )?)?\bunreachable\b",
+        r"(?:can|could) ?n[o']t resolve(?: host)?",
         r"(?:failed|unable) to resolve",
         r"name (?:or service )?not known",
         r"(?:unknown|invalid) host\b",
@@ -127,8 +131,8 @@ ERRORS = {
         r"broken pipe",
         r"closed (?:the )?connection",
         r"\beconnreset\b",
-        r"communication error on send",
-        r"failure when receiving data",
+        r"communication error(?: on send)?",
+        r"(?:failure when )?receiving data",
         r"empty reply from server",
         r"curl error \((?:18|52|55|56|92)\)",
         r"end[- ]of[- ]file",
@@ -143,34 +147,46 @@ ERRORS = {
         r"curl error \(28\)",
         r"timer expired",
         r"no perf(?:ormance)? ?markers?",
-        r"transfer stalled",
-        r"stalled for",
+        r"(?:transfer )?\bstalled\b(?: for)?",
         r"did not answer in time",
     ],
     "server error": [
-        r"http 5\d\d\b",
-        r"internal server error",
-        r"service (?:is )?(?:temporarily )?unavailable",
-        r"unexpected server error",
+        HTTP + r"5\d\d\b",
+        r"(?:internal |unexpected )?server error",
+        r"(?:service (?:is )?)?(?:temporarily )?\bunavailable\b",
         r"server (?:responded|returned)[^;]{0,40}error",
         r"bad gateway",
     ],
+    "cancelled": [r"\bcancel+ed\b", r"\bunused hop\b"],
+    "job lost": [r"\bjob (?:was )?lost\b"],
 }
 PATTERNS = {name: re.compile("|".join(ways), re.I) for name, ways in ERRORS.items()}
 LONGEST = 20_000  # characters of evidence that are searched
 
 
+def read_errors(text):
+    """Yield the errors that `text` names, (class of ERRORS, the words that name it), in the order of the
+    classes."""
+    rest = " ".join(str(text).split())[:LONGEST]
+    for name, pattern in PATTERNS.items():
+        if match := pattern.search(rest):
+            yield name, match[0]
+            rest = pattern.sub(" ; ", rest)
+
+
 def errors_named(text):
     """Return the errors that the evidence `text` names: {class of ERRORS: the words that name it, as they
     stand there}."""
-    found, rest = {}, " ".join(str(text).split())[:LONGEST]
-    for name, pattern in PATTERNS.items():
-        if match := pattern.search(rest):
-            found[name] = match[0]
-            rest = pattern.sub(" ; ", rest)
-    if len(found) > 1:
-        found.pop("clean probes", None)  # that the network is well says where to look only while nothing else does
-    return found
+    errors = dict(read_errors(text))
+    if len(errors) > 1:
+        errors.pop("clean probes", None)  # that the network is well matters only while nothing else is named
+    return errors
+
+
+@functools.lru_cache(100_000)
+def error_class(message):
+    """Return what one message means: the first class of ERRORS that it names, or "other"."""
+    return next(read_errors(message), ("other", ""))[0]
 
 
 def words_for(patterns, text, errors):

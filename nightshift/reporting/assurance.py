@@ -182,7 +182,7 @@ def assure(verdicts, digest="ok"):
     """
     lacking = {
         study: verdict or "unknown"
-        for study, verdict in verdicts.items()
+        for study, verdict in sorted(verdicts.items())
         if not REPORTS.fullmatch(verdict or "")
     }
     return Assurance(tuple(verdicts), lacking, digest)

@@ -20,7 +20,7 @@ BLOCK = 2**20      # characters that JSON is read by
 BETWEEN = re.compile(r"[\s,]*")
 PACKED = {b"\x1f\x8b": "packed by gzip and not called .gz", b"BZh": "packed by bzip2", b"\xfd7zXZ": "packed by xz",
           b"\x28\xb5\x2f\xfd": "packed by zstd", b"PK\x03\x04": "a zip archive or a spreadsheet (.xlsx)"}      # by their first bytes
-WRAPPERS = ("hits", "data", "records", "results", "events", "items", "rows")      # names of the one array of an answer
+WRAPPERS = ("hits", "data", "records", "results", "events", "items", "rows", "lumisections", "histograms")      # the one array of an answer
 DAMAGE = (ValueError, RecursionError)      # what json raises; RecursionError for 1,000 brackets and more
 
 

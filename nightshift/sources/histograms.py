@@ -5,7 +5,6 @@ A page is (number of its first row, Arrow table); all functions that read a colu
 NumPy or pandas.
 """
 
-import json
 import re
 from collections import Counter
 
@@ -15,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from nightshift.sources.files import as_text, open_text
+from nightshift.sources.files import as_text, open_text, read_records
 from nightshift.sources.luminosity import is_brilcalc, picobarns, read_brilcalc
 from nightshift.sources.root import read_root
 from nightshift.sources.times import read_times
@@ -323,41 +322,19 @@ def first_lines(path, n=30):
         return [line for _, line in zip(range(n), filter(str.strip, lines), strict=False)]
 
 
-# where services put their list of records
-LIST_NAMES = ("data", "results", "rows", "records", "lumisections", "histograms")
-
-
-def records_of(text):
-    """The records, dicts, of a JSON text: an array of them, an object that holds one under a usual name, or
-    one object a line.
-
-    ValueError of one line when it holds no records. What the OMS puts below `attributes` is taken as the
-    record.
-    """
-    try:
-        content = json.loads(text)
-    except ValueError:
-        content = [json.loads(line) for line in text.splitlines() if line.strip()]
-    if isinstance(content, dict) and "run" not in content:
-        lists = [content[name] for name in LIST_NAMES if isinstance(content.get(name), list)]
-        if not lists:
-            raise ValueError(
-                f"it is a JSON object of {', '.join(map(str, content))[:80]!r}: it must be an array of "
-                "records, or one record a line"
-            )
-        content = lists[0]
-    content = content if isinstance(content, list) else [content]
-    if strange := [one for one in content if not isinstance(one, dict)]:
-        raise ValueError(
-            f'it holds {str(strange[0])[:60]!r} where a record such as {{"run": 400123, ...}} is needed'
-        )
-    return [one["attributes"] if isinstance(one.get("attributes"), dict) else one for one in content]
-
-
 def read_json(path):
-    """(names of the columns, pages) of the records in a JSON file, plain or .gz, every cell as text."""
-    with open_text(path) as file:
-        records = records_of(file.read())
+    """(names of the columns, pages) of the records in a JSON file of any layout, plain or .gz, every cell as
+    text; what the OMS puts below `attributes` is taken as the record.
+
+    ValueError of one line when it holds anything else.
+    """
+    records = []
+    for page, bad in read_records(path):
+        if bad:
+            raise ValueError(
+                f'it holds {bad[0][2].strip()[:60]!r} where a record such as {{"run": 400123, ...}} is needed'
+            )
+        records += [one["attributes"] if isinstance(one.get("attributes"), dict) else one for one in page]
     names = list(dict.fromkeys(str(name) for one in records for name in one))
     cells = {name: pa.array([as_text(one.get(name)) for one in records], pa.string()) for name in names}
     return names, [(1, pa.table(cells))] if records else []

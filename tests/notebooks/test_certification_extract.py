@@ -264,6 +264,12 @@ def as_json(frame, form):
     return json.dumps(forms[form])
 
 
+def test_a_json_file_may_hold_one_record_over_several_lines(tmp_path):
+    record = ROWS.assign(histo=[json.loads(text) for text in ROWS.histo]).to_dict("records")[0]
+    names, [(first, page)] = open_table(str(write(tmp_path / "one.json", json.dumps(record, indent=1))), [])
+    assert (names, first, len(page)) == (list(record), 1, 1)
+
+
 @pytest.mark.parametrize("form", ["array", "lines", "results", "oms"])
 def test_histograms_in_json_are_those_of_the_table(tmp_path, form):
     rows = ROWS.assign(histo=[json.loads(text) for text in ROWS.histo])
@@ -309,7 +315,7 @@ def test_a_column_of_which_no_cell_can_be_read_is_one_line_and_no_silence(tmp_pa
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ('{"runs": {"1": 2}}', "it is a JSON object of 'runs': it must be an array of records, or one record a line"),
+        ('{"runs": {"1": 2}}', "it has no column for run, lumisection, but 'runs': name its columns"),
         ("[1, 2]", "it holds '1' where a record such as"),
         ('[{"run": 1, "rate": 2}]', "it has no column for lumisection, but 'run, rate'"),
         ('[{"run": 1', "a.json cannot be read"),

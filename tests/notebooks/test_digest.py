@@ -13,7 +13,7 @@ from PIL import Image
 
 from helpers import FINDING_COLUMNS, write_findings
 from nightshift.incidents.archive import names_since, read_nights, watched_studies
-from nightshift.incidents.intake import check_findings
+from nightshift.incidents.intake import check_findings, read_verdicts
 from nightshift.runs import VERSION
 from solutions import record_feedback
 
@@ -172,12 +172,13 @@ def test_the_evidence_chooses_what_is_proposed_and_says_why(tmp_path):
 
 def test_a_night_without_findings_is_a_clear_page(tmp_path):
     names, page = night(tmp_path)
-    assert "**Nothing to report.** Incidents tonight: none." in page
+    nothing = "Nothing to report: all 5 studies reported, and no incident is new or goes on."
+    assert f"**{nothing}**" in page
     assert "**Nothing to report on 2026-01-31.**" in page
     assert len(incidents(tmp_path)) == 0
     assert list(incidents(tmp_path).columns)[: len(REPORTED)] == REPORTED
     assert len(pd.read_parquet(tmp_path / "data/incidents/2026-01-31_proposals.parquet")) == 0
-    assert names["headline"] == "Nothing to report. Incidents tonight: none."
+    assert names["headline"] == nothing
     night(tmp_path, DISK, day="2026-02-01")
     assert incidents(tmp_path, "2026-02-01").state.tolist() == ["new"]
 
@@ -189,14 +190,14 @@ def test_without_news_of_a_study_its_incidents_stay_and_the_page_says_so(tmp_pat
     told = incidents(tmp_path, "2026-02-01")
     assert told[["what", "state", "night"]].values.tolist() == [["failing source A_DISK", "ongoing", 1]]
     assert "as it was, since there is no news of transfers" in page
-    silent = "4 of 5 studies reported; nothing is known of transfers (no findings of tonight)."
+    silent = "4 of 5 studies reported; nothing is known of transfers (failed)."
     assert silent in page
     kept = json.loads((tmp_path / "data/incidents/2026-02-01.json").read_text())
     assert kept["headline"].endswith(silent)
-    assert kept["unknown"] == {"transfers": "no findings of tonight"}
+    assert kept["unknown"] == {"transfers": "failed"}
     none = tmp_path / "none"
     names, page = night(none, nights={}, missing=STUDIES)
-    assert names["headline"].startswith("0 of 5 studies reported; nothing is known of accounting (no findings of tonight), certification (")
+    assert names["headline"].startswith("0 of 5 studies reported; nothing is known of accounting (failed), certification (")
     assert not re.search("nothing to report|no incident|incidents tonight: none", page.lower())
 
 
@@ -464,10 +465,13 @@ def test_one_study_does_not_stop_the_others(tmp_path):
     assert sorted(kept["missing"]) == ["accounting", "certification", "transfers"]
     assert kept["studies"] == {"telemetry": "2026-01-31", "tickets": "2026-01-31"}
     assert list(kept["unknown"]) == STUDIES
-    assert kept["unknown"]["certification"] == "certification.parquet is not there"
+    assert kept["unknown"]["certification"] == "failed"
     assert len(names["RECORDED"]["warnings"]) == 5
+    assert "Findings are left out, as of a study that failed: certification.parquet is not there" in names["RECORDED"]["warnings"]
+    assert any("accounting.parquet has no column" in warning for warning in names["RECORDED"]["warnings"])
     assert all(study in " ".join(names["RECORDED"]["warnings"]) for study in STUDIES)
-    assert "0 of 5 studies reported; nothing is known of accounting (accounting.parquet has no column" in html.unescape(page)
+    sentence = "0 of 5 studies reported; nothing is known of accounting (failed), certification (failed), telemetry (failed), tickets (failed) and"
+    assert f"{sentence} transfers (failed)." in html.unescape(page)
 
 
 @pytest.mark.parametrize(
@@ -486,9 +490,29 @@ def test_a_night_without_findings_reassures_only_where_every_study_could_find_so
     record = {"version": VERSION, "outcome": "ok", "values": {"verdict": verdict}}
     (tmp_path / "reports/2026-01-31/telemetry/4_analyse.json").write_text(json.dumps(record))
     names, page = night(tmp_path)
-    assert names["headline"] == (f"4 of 5 studies reported; {says}." if says else "Nothing to report. Incidents tonight: none.")
+    nothing = "Nothing to report: all 5 studies reported, and no incident is new or goes on."
+    assert names["headline"] == (f"4 of 5 studies reported; {says}." if says else nothing)
     assert ("nothing to report" in page.lower()) == (says == "")
     assert ("no incident" in page.lower()) == (says == "")
+
+
+def test_a_verdict_is_that_of_the_front_page(tmp_path):
+    """What is found with too little history, a further page that failed, data of another night, an empty source, nothing at all."""
+    ended = {"version": VERSION, "outcome": "ok", "values": {}}
+    for study in ("telemetry", "certification", "transfers"):
+        (tmp_path / "reports/2026-01-31" / study).mkdir(parents=True)
+        for step in ("1_extract", "2_preprocess", "3_train", "4_analyse"):
+            record = ended | {"values": {"verdict": "too little history"} if (study, step) == ("transfers", "4_analyse") else {}}
+            (tmp_path / f"reports/2026-01-31/{study}/{step}.json").write_text(json.dumps(record))
+    statuses = {"certification": {"state": "ok", "night": "2026-01-30"}, "accounting": {"state": "empty", "night": "2026-01-31"}}
+    lacking = ["telemetry_gpus", "certification", "accounting", "tickets"]
+    assert read_verdicts(tmp_path, "2026-01-31", {"transfers": 7, "telemetry": 2}, lacking, statuses) == {
+        "transfers": "anomalies 7, too little history",
+        "telemetry": "failed",
+        "certification": "stale",
+        "accounting": "empty",
+        "tickets": "failed",
+    }
 
 
 def test_tables_of_further_pages_are_read_and_missed_by_name(tmp_path):

@@ -659,7 +659,13 @@ MESSAGES = {  # as servers and clients write them; names and numbers may be ther
     "file exists": ["DESTINATION [17] Destination file exists and overwrite is not enabled"],
     "tape": ["STAGING [110] bring-online timeout has been exceeded", "the file is NEARLINE and was not staged", "recall from tape failed"],
     "queue expired": ["Job has been canceled because it stayed in the queue for too long (max-time-in-queue timeout)"],
-    "server error": ["Copy failed. Last attempt: copy HTTP 500 : Unexpected server error: 500", "503 Service Unavailable"],
+    "server error": [
+        "Copy failed. Last attempt: copy HTTP 500 : Unexpected server error: 500",
+        "503 Service Unavailable",
+        "the pool is unavailable",
+    ],
+    "cancelled": ["Unused hop in multi-hop", "The transfer was cancelled"],
+    "job lost": ["The FTS job lost"],
     "packet loss": [
         "perfSONAR: loss 2.1% (usually 0.0%), latency 41 ms",
         "packet loss of 3% on the way",

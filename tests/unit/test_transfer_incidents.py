@@ -14,7 +14,6 @@ from nightshift.detectors.transfers import (
     choose_predictor,
     describe_errors,
     describe_probes,
-    error_class,
     error_table,
     error_words,
     extend_window,
@@ -23,6 +22,7 @@ from nightshift.detectors.transfers import (
     scan_incidents,
     site_of,
 )
+from nightshift.remediation.evidence import error_class
 
 START = pd.Timestamp("2026-01-03", tz="UTC")
 
@@ -104,7 +104,7 @@ def test_a_night_of_hardly_any_transfers_can_hold_no_finding(per_day, possible):
         ),
         (
             "Job has been canceled because it stayed in the queue for too long (max-time-in-queue timeout)",
-            "expired in the queue",
+            "queue expired",
             "Job has been canceled because it stayed in the queue for too long (max-time-in-queue time…",
         ),
         ("DESTINATION [1] HTTP 403 : Permission refused", "permission", "DESTINATION [1] HTTP 403 : Permission refused"),
@@ -125,7 +125,8 @@ def test_a_night_of_hardly_any_transfers_can_hold_no_finding(per_day, possible):
         ("TRANSFER [70] globus_xio: The GSI XIO driver failed: certificate has expired", "certificate", None),
         ("TRANSFER [5] Copy failed: HTTP 500 : Unexpected server error: 500", "server error", None),
         ("DESTINATION OVERWRITE Destination file exists and overwrite is not enabled", "file exists", None),
-        ("The FTS job lost", "lost", None),
+        ("SOURCE [111] connection to se.aurora.example refused after 404 s", "connection refused", None),
+        ("The FTS job lost", "job lost", None),
         ("Unused hop in multi-hop", "cancelled", None),
         ("what nobody has written before", "other", "what nobody has written before"),
     ],
