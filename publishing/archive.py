@@ -130,13 +130,15 @@ def write_index(reports, runs, damaged=None):
     """Write reports/index.html: every night that is kept, the latest first; damaged : {night: why its run.json cannot be read}."""
     nights = kept(runs)
     every = sorted({name for run in nights for name in run["studies"]})
-    days = [{"day": day, "headline": why, "counts": "", "studies": dict.fromkeys(every)} for day, why in (damaged or {}).items()]
+    days = [{"day": day, "headline": why, "assured": "", "counts": "", "studies": dict.fromkeys(every)} for day, why in (damaged or {}).items()]
     for run in nights:
         assurance, counts = assurance_of(run), (run.get("digest") or {}).get("counts") or {}
+        assured = "" if assurance.complete else plain(assurance.sentence)
         days.append(
             {
                 "day": run["day"],
-                "headline": headline_of(run),
+                "headline": headline_of(run).replace(assured, "").strip(),  # a long one is cut, what is not known is not
+                "assured": assured,
                 "counts": assurance.in_words(counts) if counts or assurance.complete else "",
                 "studies": {name: run["studies"].get(name) for name in every},
             }

@@ -35,6 +35,7 @@ GOOD = {"complete": True, "state": "ok", "of_tonight": True, "n_findings": 0, "n
         ({"n_judged": 0}, "nothing judged"),
         ({"history": "too little history"}, "too little history"),
         ({"history": "too little history", "n_findings": 7}, "anomalies 7, too little history"),
+        ({"history": "most records rejected", "n_findings": 7}, "anomalies 7, most records rejected"),
         ({"history": "too little history", "n_judged": 0}, "too little history"),
         ({"state": "partial"}, "ok"),
         ({"state": "stale"}, "stale"),

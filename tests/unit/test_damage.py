@@ -16,6 +16,7 @@ import mail
 import publish
 from helpers import write_json, write_parquet
 from nightshift.reporting.assurance import REASSURING
+from nightshift.runs import RESERVATIONS
 from publishing import archive, pages, products, studies
 
 BEFORE = "2026-01-30"
@@ -292,13 +293,15 @@ def test_findings_that_somebody_changed_are_not_published(nights, monkeypatch, c
     assert told["studies"]["transfers"]["error"] in front
 
 
-def test_warnings_and_too_little_history_are_on_every_page_that_is_read(nights, monkeypatch, capsys):
+@pytest.mark.parametrize("verdict", RESERVATIONS)
+def test_warnings_and_reservations_are_on_every_page_that_is_read(nights, monkeypatch, capsys, verdict):
     warnings, reason = ["The alias lumen fits no record."], "43 weeks of 3 accounts can show nothing; 60 weeks would."
-    values = {"verdict": "too little history", "verdict_reason": reason, "warnings": warnings}
+    values = {"verdict": verdict, "verdict_reason": reason, "warnings": warnings}
     write_json({"version": 1, "outcome": "ok", "values": values, "ended": f"{DAY}T05:00:00Z"}, nights / RECORD)
     code, lines, front, told, mailed = published(nights, monkeypatch, capsys)
     assert code == 0, "it ran; that it knows little is no failure"
-    assert told["studies"]["transfers"]["verdict"] == "too little history"
+    assert told["studies"]["transfers"]["verdict"] == verdict
+    assert f"{verdict.capitalize()}. {reason}" in front
     assert (told["studies"]["transfers"]["warnings"], told["studies"]["transfers"]["reason"]) == (warnings, reason)
     shown = BeautifulSoup((nights / f"reports/{DAY}/transfers/4_analyse.html").read_text(), "html.parser").main.get_text()
     run = json.loads((nights / f"reports/{DAY}/run.json").read_text())["studies"]["transfers"]
@@ -308,9 +311,9 @@ def test_warnings_and_too_little_history_are_on_every_page_that_is_read(nights, 
     write_study(nights, "transfers", findings=3)
     write_digest(nights, [incident("an outage")], ["transfers", "accounting"], headline="An outage.")
     _, _, front, told, _ = published(nights, monkeypatch, capsys)
-    assert told["studies"]["transfers"]["verdict"] == "anomalies 3, too little history"
-    assert "3 anomalies, too little history" in front
-    assert told["headline"] == "An outage. 1 of 2 studies reported; not all is known of transfers (3 anomalies, too little history)."
+    assert told["studies"]["transfers"]["verdict"] == f"anomalies 3, {verdict}"
+    assert f"3 anomalies, {verdict}" in front
+    assert told["headline"] == f"An outage. 1 of 2 studies reported; not all is known of transfers (3 anomalies, {verdict})."
 
 
 def test_moments_that_are_none_and_pictures_that_are_gone_are_no_obstacle(nights, monkeypatch, capsys):
