@@ -227,7 +227,7 @@ def notices_of(s, step):
     said = []
     if s["verdict"] != "failed" and assure({"": s["verdict"]}).lacking:
         why = s["error"] or s["reason"]
-        said = [f"Tonight this study does not report: {verdict_in_words(s['verdict'])}.{f' {why[:1].upper()}{why[1:]}' if why else ''}"]
+        said = [f"This study does not report tonight: {verdict_in_words(s['verdict'])}.{f' {why[:1].upper()}{why[1:]}' if why else ''}"]
     return said + [f"Warning: {one}" for one in warnings]
 
 
@@ -249,11 +249,11 @@ def publish_studies(root, day, studies, simulated, has_digest):
             if trouble and s["verdict"] != "failed":
                 s |= {"verdict": "failed", "error": trouble, "failed_step": step["name"], "hinders": True}
         for step in [step for step in s["steps"] if step not in ran]:
-            withdraw(report / s["study"] / f"{step['name']}.html", day, f"{step['name']} did not run, and this page was of an earlier try.", "../")
+            withdraw(report / s["study"] / f"{step['name']}.html", day, f"{step['name']} did not run, and this page was from an earlier run.", "../")
 
 
 def withdraw(page, day, line, up=""):
-    """Replace a page of an earlier try of the night, if there is one, by one that says so."""
+    """Replace a page of an earlier run of the night, if there is one, by one that says so."""
     if page.exists():
         write_page(page, "broken.html.j2", title=f"{page.stem} {day}", heading="This page was withdrawn.", line=line, notices=[], **frame_of(day, up))
 
@@ -274,14 +274,15 @@ def publish_single(root, day, digest, simulated, studies):
         page = report / "simulate.html"
         troubles += [publish_notebook(source, page, run=run, day=day, front="index.html", steps=steps, current="simulate", of=of)]
     if ran and digest["outcome"] != "not run":
-        run = read_run(report, "", "digest") | {"error": digest["error"]}
-        notices = [] if assurance.complete else [assurance.sentence]
+        run, notices = read_run(report, "", "digest"), [] if assurance.complete else [assurance.sentence]
+        if digest["error"] and not run["error"]:
+            notices = [f"This digest is not used: {digest['error']}.", *notices]
         steps, source, page = [{"name": "digest", "href": "digest.html"}], notebook_path(report, "", "digest"), report / "digest.html"
         troubles += [
             publish_notebook(source, page, run=run, day=day, front="index.html", steps=steps, current="digest", places=places, notices=notices)
         ]
     else:
-        withdraw(report / "digest.html", day, "The digest did not run, and this page was of an earlier try.")
+        withdraw(report / "digest.html", day, "The digest did not run, and this page was from an earlier run.")
     return [line for line in troubles if line]
 
 

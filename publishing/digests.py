@@ -111,11 +111,11 @@ def out_of_date(run, expected):
     made, wanted = run["parameters"].get("nights"), expected["nights"]
     missing = run["parameters"].get("missing")
     if not isinstance(made, dict) or not isinstance(missing, list) or not (made or missing):
-        return "it does not say of which studies it was made, so that it is not known to be of tonight"
+        return "it does not say which studies it was made from, so it may not be tonight's"
     if {study: str(day) for study, day in made.items()} != wanted or sorted(map(str, missing)) != sorted(expected["missing"]):
         of, now = (joined(sorted(studies)) or "no study" for studies in (made, wanted))
         more = "" if of != now else ", of other days or pages"
-        return f"it is out of date: it was made of the findings of {of}, and those of tonight are of {now}{more}"
+        return f"it is out of date: it was made from the findings of {of}, and tonight's are those of {now}{more}"
     if expected["ended"] is not None and run["started"] and moment_of(run["started"]) < expected["ended"]:
         return "it is out of date: it began before the last of the studies had ended"
     return ""
@@ -184,13 +184,10 @@ def going_on(incident):
 
 
 def rest_in_words(incidents):
-    """How many pressing incidents are not shown in full: "24 more, less urgent: 7 go on, 17 have ended"; of one sort "7 more, less urgent, go on"."""
-    live = sum(map(going_on, incidents))
-    ended = len(incidents) - live
-    verbs = {f"{'goes' if live == 1 else 'go'} on": live, f"{'has' if ended == 1 else 'have'} ended": ended}
-    if live and ended:
-        return f"{live + ended} more, less urgent: {', '.join(f'{n} {verb}' for verb, n in verbs.items())}"
-    return "".join(f"{n} more, less urgent, {verb}" for verb, n in verbs.items() if n)
+    """How many pressing incidents are not shown in full: "Less urgent: 7 open, 17 ended"; "" for none."""
+    n_open = sum(map(going_on, incidents))
+    counts = [f"{n} {state}" for state, n in (("open", n_open), ("ended", len(incidents) - n_open)) if n]
+    return f"Less urgent: {', '.join(counts)}" if counts else ""
 
 
 def moment(iso):
@@ -202,7 +199,7 @@ def since(incident):
     """When an incident began and, where it did, ended; sources without times leave the night it was first reported in."""
     start, end = incident["start"], incident["end"]
     if not start:
-        return f"first reported on {incident['first_seen']}" if incident["first_seen"] else "since when is not known"
+        return f"first reported on {incident['first_seen']}" if incident["first_seen"] else "start not known"
     return f"{moment(start)} to {moment(end)}" if incident["ended"] and end else f"since {moment(start)}"
 
 

@@ -24,7 +24,7 @@ from publishing.pages import small_picture, templates
 MAX_FIGURES = 650_000  # bytes of all figures of a message, which base64 makes a third larger: below 1 MB with its text
 FEW = 5  # incidents with their figure and all that is known, and names of each kind of news; the table has the others
 SEVERITIES = ["low", "medium", "high"]
-NEWS = {"new": "New", "worse": "Worse", "resolved": "Resolved", "untold": "Goes on, not told before"}
+NEWS = {"new": "New", "worse": "Worse", "resolved": "Resolved", "untold": "Ongoing, new to you"}
 
 # -------------------------------------------------------------------------------------------------------------- one night
 
@@ -148,7 +148,7 @@ def counts_of(night, seen):
     """Counts of the incidents that a recipient may see; that there is none is said only where all is known, and none where they see but a part."""
     unmarked = [one for one in seen if not one["mark"]]
     if night.assurance.complete and not unmarked and any(pressing(one) for one in night.incidents or []):
-        return "nothing of yours"
+        return "nothing for you"
     return night.assurance.in_words(Counter(map(counted_as, unmarked)), chip=False)
 
 

@@ -162,7 +162,7 @@ def study_of(root, day, study, last_day):
     failed_step, error = what_failed(steps, troubles) if verdict == "failed" else ("", "")
     if verdict == "stale" and not of_tonight:
         failed_step = "1_extract"
-        error = f"its data end with {night} and not with {last_day}, so that nothing is known of tonight"
+        error = f"its data end on {night}, not on {last_day}, so nothing is known of tonight"
     title, question = title_of(study)
     return {
         "study": study,

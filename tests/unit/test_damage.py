@@ -62,7 +62,7 @@ def published(root, monkeypatch, capsys):
 def test_an_undamaged_night_may_reassure(nights, monkeypatch, capsys):
     code, lines, front, told, _ = published(nights, monkeypatch, capsys)
     assert (code, lines) == (0, [])
-    assert told["headline"] == "Nothing to report: all 2 studies reported, and no incident is new or goes on."
+    assert told["headline"] == "Nothing to report: all 2 studies reported, and no incident is new or ongoing."
     assert told["headline"] in front
 
 
@@ -236,7 +236,7 @@ def test_a_step_that_did_not_run_leaves_no_older_page(nights, monkeypatch, capsy
     code, _, front, told, _ = published(nights, monkeypatch, capsys)
     assert (code, told["digest"]["outcome"]) == (1, "not run")
     for name in ("transfers/4_analyse", "digest"):
-        assert "did not run, and this page was of an earlier try." in (nights / f"reports/{DAY}/{name}.html").read_text()
+        assert "did not run, and this page was from an earlier run." in (nights / f"reports/{DAY}/{name}.html").read_text()
     assert "The digest did not run" in front
 
 
@@ -244,7 +244,7 @@ def test_data_of_another_night_are_stale_whatever_ran(nights, monkeypatch, capsy
     status(window=["2026-01-01", BEFORE])(nights / STATUS)
     write_digest(nights, [], ["accounting"], ["transfers"])
     code, _, front, told, mailed = published(nights, monkeypatch, capsys)
-    line = f"its data end with {BEFORE} and not with {DAY}, so that nothing is known of tonight"
+    line = f"its data end on {BEFORE}, not on {DAY}, so nothing is known of tonight"
     assert (code, told["studies"]["transfers"]["verdict"], told["studies"]["transfers"]["error"]) == (1, "stale", line)
     assert told["headline"] == "1 of 2 studies reported; nothing is known of transfers (stale)."
     assert line in front
@@ -261,9 +261,9 @@ def test_products_of_a_later_night_leave_the_pages_of_an_earlier_one(nights, mon
 @pytest.mark.parametrize(
     ("given", "line"),
     [
-        ((["transfers"], ["accounting"]), "it was made of the findings of transfers, and those of tonight are of accounting and transfers"),
-        ((["transfers", "accounting", "tickets"], []), "it was made of the findings of accounting, tickets and transfers"),
-        (([], []), "it does not say of which studies it was made"),
+        ((["transfers"], ["accounting"]), "it was made from the findings of transfers, and tonight's are those of accounting and transfers"),
+        ((["transfers", "accounting", "tickets"], []), "it was made from the findings of accounting, tickets and transfers"),
+        (([], []), "it does not say which studies it was made from"),
     ],
 )
 def test_a_digest_of_other_studies_is_not_that_of_tonight(nights, monkeypatch, capsys, given, line):
@@ -275,7 +275,7 @@ def test_a_digest_of_other_studies_is_not_that_of_tonight(nights, monkeypatch, c
     assert line in front
     assert "an outage" not in front
     page = " ".join(BeautifulSoup((nights / f"reports/{DAY}/digest.html").read_text(), "html.parser").main.get_text().split())
-    assert page.startswith("This notebook failed. it ")
+    assert page.startswith("This digest is not used: it ")
 
 
 def test_a_digest_that_began_before_a_study_ended_is_not_that_of_tonight(nights, monkeypatch, capsys):

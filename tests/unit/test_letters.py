@@ -142,14 +142,14 @@ def test_a_message_tells_what_changed_what_to_try_and_who_marked(tmp_path):
         "New: site outage at ISTHMUS-T2",
         "Worse: slow storage AURORA-T1_DATADISK (impact 12 GB delayed last night, 48 GB tonight)",
         "Resolved: bad run 400461",
-        "Goes on, not told before: idle GPUs at JUNIPER-T2",
+        "Ongoing, new to you: idle GPUs at JUNIPER-T2",
     ]
     for told in (text, page.get_text()):
         assert "Two things to do." in told
         assert "Ask the site (10 min, chance 62% (31% to 81%), 9 of 14 trials worked)" in told
         assert "Wait (10 min, chance 40% (20% to 70%), not tried yet)" in told
         assert "muted by the operator on duty until 2026-02-07: a known leak, mended with the next release" in told
-        assert "Without findings of this night: tickets." in told
+        assert "No findings tonight from tickets." in told
         assert "ValueError: no rows" in told
         assert "aerosol" not in told  # over before
     assert failure["Subject"] == f"Nightshift {DAY}: tickets failed in 2_preprocess"
@@ -181,8 +181,8 @@ def test_who_sees_a_part_reads_no_reassurance_of_the_whole(tmp_path):
     write_incidents(tmp_path, [incident("idle GPUs", studies=["telemetry"])], headline="Idle GPUs.")
     write_run(tmp_path)
     [message] = drafts(tmp_path, everything)
-    assert message["Subject"] == f"Nightshift {DAY}: nothing of yours"
-    assert "Nothing of yours." in parts(message)[0]
+    assert message["Subject"] == f"Nightshift {DAY}: nothing for you"
+    assert "Nothing for you." in parts(message)[0]
     write_run(tmp_path, {"tickets": ("1_extract", "x")})
     for message in drafts(tmp_path, everything):
         text, page = parts(message)
@@ -208,8 +208,8 @@ def test_more_incidents_than_a_page_holds_are_counted(tmp_path):
     write_run(tmp_path)
     text, page = parts(drafts(tmp_path, settings())[0])
     assert len(page.select("tbody")) == 4
-    assert "26 more, less urgent, go on." in text
-    assert "26 more, less urgent, go on." in page.get_text()
+    assert "Less urgent: 26 open." in text
+    assert "Less urgent: 26 open." in page.get_text()
     assert "New: " + "; ".join(f"slow storage {n}" for n in range(5)) + "; and 25 more" in in_text(page)
     assert "- slow storage 4\r\n- and 25 more\r\n" in text.replace("\r\n", "\n").replace("\n", "\r\n")
 
