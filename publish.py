@@ -21,13 +21,13 @@ import pandas as pd
 from helpers import ROOT, git_revision, write_json
 from mail import send_night
 from nightshift.reporting.assurance import assure, verdict_in_words
-from nightshift.reporting.wording import plural, skill_in_words
+from nightshift.reporting.wording import one_line, plural, skill_in_words
 from nightshift.runs import notebook_path, read_run
 from publishing.archive import clear_removed, history, kept, mark_removed, read_incidents, read_nights, site_of, write_feed, write_index
 from publishing.digests import GOING_ON, VERSION, chance_in_words, plain, pressing, read_digest, rest_in_words, since, state_in_words
 from publishing.options import read_options, refuse_future
-from publishing.pages import is_day, publish_notebook, read_json, small_pictures, write_page
-from publishing.products import Damaged, one_line
+from publishing.pages import publish_notebook, read_json, small_pictures, write_page
+from publishing.products import Damaged, is_day
 from publishing.studies import expected_of, latest_with, read_study
 from steps import site_settings
 
@@ -43,9 +43,9 @@ STRIPS, FIGURES = 150_000, 210_000  # characters of pictures on the front page, 
 
 
 def later_night(root, last_days):
-    """The night that the products below `root` belong to, when it is after that of `last_days` ({study: day}); empty when it is not."""
+    """The night that the products below `root` belong to, when it is after that of `last_days` {study: day}; empty when it is not."""
     nights = {name: read_json(root / "data/raw" / name / "status.json").get("window") for name in last_days}
-    ends = {name: window[1] for name, window in nights.items() if isinstance(window, list) and len(window) == 2 and is_day(str(window[1]))}
+    ends = {name: window[1] for name, window in nights.items() if isinstance(window, list) and len(window) == 2 and is_day(window[1])}
     return next((night for name, night in ends.items() if night > last_days[name]), "")
 
 
@@ -286,10 +286,10 @@ def publish_single(root, day, digest, simulated, studies):
     return [line for line in troubles if line]
 
 
-def damage_of(reports, day, damaged):
-    """Lines about what cannot be read of other nights: their run.json, as `damaged` {night: line} says, and their digest.json."""
+def damage_of(reports, day, runs, damaged):
+    """Lines about what cannot be read of other nights: their run.json, as `damaged` {night: line} says, and the digest.json of those of `runs`."""
     lines = [line for night, line in damaged.items() if night != day]
-    for run in read_nights(reports)[0]:
+    for run in runs:
         try:
             if run["day"] != day and not run.get("removed"):
                 read_incidents(reports, run["day"])
@@ -314,7 +314,7 @@ def publish(root, day, last_days, *, keep_nights=0, site_url=""):
     publish_studies(root, day, studies, simulated, digest["outcome"] != "not run")
     troubles = digest["troubles"] = publish_single(root, day, digest, simulated, studies)
     runs, damaged = read_nights(reports)
-    troubles += damage_of(reports, day, damaged)
+    troubles += damage_of(reports, day, runs, damaged)
     record_run(root, day, studies, digest, site_of(runs))
     record_digest(root, day, studies, digest, troubles)
     every = mark_removed(reports, read_nights(reports)[0], day, keep_nights)
@@ -368,7 +368,7 @@ def needed_later(root, day, study, last_day):
     """Executed notebooks of earlier nights that the chain compares parameters with and later nights show: those that made model and sample."""
     reports, trained = root / "reports", read_json(root / "models" / study / "metrics.json").get("day")
     nights = {latest_with(reports, day, f"{study}/3_train.ipynb")}
-    if is_day(str(trained)):  # as must_train of the Snakefile finds it
+    if is_day(trained):  # as must_train of the Snakefile finds it
         nights.add(str(date.fromisoformat(trained) + (date.fromisoformat(day) - date.fromisoformat(last_day))))
     simulated = reports / latest_with(reports, day, "simulate.ipynb") / "simulate.ipynb"
     ran = {simulated, simulated.with_name("simulate_run.json")}

@@ -8,7 +8,6 @@ import hashlib
 import io
 import json
 import re
-import unicodedata
 from collections import Counter
 from datetime import UTC, datetime
 from email.headerregistry import Address
@@ -17,7 +16,7 @@ from email.policy import SMTP, EmailPolicy
 from types import SimpleNamespace
 
 from nightshift.reporting.assurance import assure
-from nightshift.reporting.wording import joined
+from nightshift.reporting.wording import joined, one_line
 from publishing.digests import chance_in_words, counted_as, going_on, pressing, rest_in_words, state_in_words
 from publishing.pages import small_picture, templates
 
@@ -27,13 +26,6 @@ SEVERITIES = ["low", "medium", "high"]
 NEWS = {"new": "New", "worse": "Worse", "resolved": "Resolved", "untold": "Ongoing, new to you"}
 
 # -------------------------------------------------------------------------------------------------------------- one night
-
-
-def one_line(value, most=300):
-    """`value` as one line of at most so many characters, without control characters, marks of direction and other invisible ones."""
-    seen = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in str(value)[: 4 * most])
-    line = " ".join(seen.split())
-    return line if len(line) <= most else line[: most - 1] + "…"
 
 
 def read_night(root, day):

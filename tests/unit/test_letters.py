@@ -14,6 +14,7 @@ from incident_tables import DAY, a_night, incident, proposal, write_incidents, w
 from PIL import Image
 
 import mail
+from nightshift.reporting import wording
 from nightshift.reporting.assurance import REASSURING
 from publishing import digests, letters
 
@@ -82,7 +83,7 @@ def test_hostile_names_stay_text_and_end_no_header(tmp_path, name):
         assert not page.select("script, [onerror], [src=x], b, link, iframe")
         assert not re.search("[\x00-\x09\x0b\x0c\x0e-\x1f\u200b\u202e\u2028\u2066\ue000]", text + page.get_text().replace("\t", ""))
         assert "49" not in message["Subject"]
-        shown = letters.one_line(digests.plain(name), 100)
+        shown = wording.one_line(digests.plain(name), 100)
         assert shown in in_text(page)
         assert shown in text
 
@@ -96,11 +97,11 @@ def test_an_encoded_word_in_a_name_is_not_decoded(tmp_path):
 
 @given(st.text(max_size=400), st.integers(1, 300))
 def test_plain_text_is_one_visible_line_of_limited_length(text, most):
-    line = letters.one_line(text, most)
+    line = wording.one_line(text, most)
     assert len(line) <= most
     assert line.isprintable()
     assert line == " ".join(line.split())
-    assert letters.one_line(line, most) == line
+    assert wording.one_line(line, most) == line
 
 
 def test_a_message_has_text_markup_and_small_figures_of_its_incidents_only(tmp_path):
