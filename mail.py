@@ -32,7 +32,8 @@ from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 from helpers import atomic, write_json
-from publishing.letters import SEVERITIES, message_of, one_line, read_night, view_of
+from nightshift.reporting.wording import one_line
+from publishing.letters import SEVERITIES, message_of, read_night, view_of
 from publishing.options import read_options, refuse_future
 from publishing.post import NoWay, deliver
 from steps import site_settings

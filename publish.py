@@ -21,13 +21,13 @@ import pandas as pd
 from helpers import ROOT, git_revision, write_json
 from mail import send_night
 from nightshift.reporting.assurance import assure, verdict_in_words
-from nightshift.reporting.wording import plural, skill_in_words
+from nightshift.reporting.wording import one_line, plural, skill_in_words
 from nightshift.runs import notebook_path, read_run
 from publishing.archive import clear_removed, history, kept, mark_removed, read_incidents, read_nights, site_of, write_feed, write_index
 from publishing.digests import GOING_ON, VERSION, chance_in_words, plain, pressing, read_digest, rest_in_words, since, state_in_words
 from publishing.options import read_options, refuse_future
-from publishing.pages import is_day, publish_notebook, read_json, small_pictures, write_page
-from publishing.products import Damaged, one_line
+from publishing.pages import publish_notebook, read_json, small_pictures, write_page
+from publishing.products import Damaged, is_day
 from publishing.studies import expected_of, latest_with, read_study
 from steps import site_settings
 
@@ -43,9 +43,9 @@ STRIPS, FIGURES = 150_000, 210_000  # characters of pictures on the front page, 
 
 
 def later_night(root, last_days):
-    """The night that the products below `root` belong to, when it is after that of `last_days` ({study: day}); empty when it is not."""
+    """The night that the products below `root` belong to, when it is after that of `last_days` {study: day}; empty when it is not."""
     nights = {name: read_json(root / "data/raw" / name / "status.json").get("window") for name in last_days}
-    ends = {name: window[1] for name, window in nights.items() if isinstance(window, list) and len(window) == 2 and is_day(str(window[1]))}
+    ends = {name: window[1] for name, window in nights.items() if isinstance(window, list) and len(window) == 2 and is_day(window[1])}
     return next((night for name, night in ends.items() if night > last_days[name]), "")
 
 
@@ -227,7 +227,7 @@ def notices_of(s, step):
     said = []
     if s["verdict"] != "failed" and assure({"": s["verdict"]}).lacking:
         why = s["error"] or s["reason"]
-        said = [f"Tonight this study does not report: {verdict_in_words(s['verdict'])}.{f' {why[:1].upper()}{why[1:]}' if why else ''}"]
+        said = [f"This study does not report tonight: {verdict_in_words(s['verdict'])}.{f' {why[:1].upper()}{why[1:]}' if why else ''}"]
     return said + [f"Warning: {one}" for one in warnings]
 
 
@@ -249,11 +249,11 @@ def publish_studies(root, day, studies, simulated, has_digest):
             if trouble and s["verdict"] != "failed":
                 s |= {"verdict": "failed", "error": trouble, "failed_step": step["name"], "hinders": True}
         for step in [step for step in s["steps"] if step not in ran]:
-            withdraw(report / s["study"] / f"{step['name']}.html", day, f"{step['name']} did not run, and this page was of an earlier try.", "../")
+            withdraw(report / s["study"] / f"{step['name']}.html", day, f"{step['name']} did not run, and this page was from an earlier run.", "../")
 
 
 def withdraw(page, day, line, up=""):
-    """Replace a page of an earlier try of the night, if there is one, by one that says so."""
+    """Replace a page of an earlier run of the night, if there is one, by one that says so."""
     if page.exists():
         write_page(page, "broken.html.j2", title=f"{page.stem} {day}", heading="This page was withdrawn.", line=line, notices=[], **frame_of(day, up))
 
@@ -274,21 +274,22 @@ def publish_single(root, day, digest, simulated, studies):
         page = report / "simulate.html"
         troubles += [publish_notebook(source, page, run=run, day=day, front="index.html", steps=steps, current="simulate", of=of)]
     if ran and digest["outcome"] != "not run":
-        run = read_run(report, "", "digest") | {"error": digest["error"]}
-        notices = [] if assurance.complete else [assurance.sentence]
+        run, notices = read_run(report, "", "digest"), [] if assurance.complete else [assurance.sentence]
+        if digest["error"] and not run["error"]:
+            notices = [f"This digest is not used: {digest['error']}.", *notices]
         steps, source, page = [{"name": "digest", "href": "digest.html"}], notebook_path(report, "", "digest"), report / "digest.html"
         troubles += [
             publish_notebook(source, page, run=run, day=day, front="index.html", steps=steps, current="digest", places=places, notices=notices)
         ]
     else:
-        withdraw(report / "digest.html", day, "The digest did not run, and this page was of an earlier try.")
+        withdraw(report / "digest.html", day, "The digest did not run, and this page was from an earlier run.")
     return [line for line in troubles if line]
 
 
-def damage_of(reports, day, damaged):
-    """Lines about what cannot be read of other nights: their run.json, as `damaged` {night: line} says, and their digest.json."""
+def damage_of(reports, day, runs, damaged):
+    """Lines about what cannot be read of other nights: their run.json, as `damaged` {night: line} says, and the digest.json of those of `runs`."""
     lines = [line for night, line in damaged.items() if night != day]
-    for run in read_nights(reports)[0]:
+    for run in runs:
         try:
             if run["day"] != day and not run.get("removed"):
                 read_incidents(reports, run["day"])
@@ -313,7 +314,7 @@ def publish(root, day, last_days, *, keep_nights=0, site_url=""):
     publish_studies(root, day, studies, simulated, digest["outcome"] != "not run")
     troubles = digest["troubles"] = publish_single(root, day, digest, simulated, studies)
     runs, damaged = read_nights(reports)
-    troubles += damage_of(reports, day, damaged)
+    troubles += damage_of(reports, day, runs, damaged)
     record_run(root, day, studies, digest, site_of(runs))
     record_digest(root, day, studies, digest, troubles)
     every = mark_removed(reports, read_nights(reports)[0], day, keep_nights)
@@ -367,7 +368,7 @@ def needed_later(root, day, study, last_day):
     """Executed notebooks of earlier nights that the chain compares parameters with and later nights show: those that made model and sample."""
     reports, trained = root / "reports", read_json(root / "models" / study / "metrics.json").get("day")
     nights = {latest_with(reports, day, f"{study}/3_train.ipynb")}
-    if is_day(str(trained)):  # as must_train of the Snakefile finds it
+    if is_day(trained):  # as must_train of the Snakefile finds it
         nights.add(str(date.fromisoformat(trained) + (date.fromisoformat(day) - date.fromisoformat(last_day))))
     simulated = reports / latest_with(reports, day, "simulate.ipynb") / "simulate.ipynb"
     ran = {simulated, simulated.with_name("simulate_run.json")}

@@ -10,10 +10,10 @@ import xml.etree.ElementTree as ET
 
 from helpers import atomic, write_json
 from nightshift.reporting.assurance import assure, class_of
-from nightshift.reporting.wording import skill_in_words
+from nightshift.reporting.wording import one_line, skill_in_words
 from publishing.digests import plain, pressing, since, state_in_words
-from publishing.pages import is_day, write_page
-from publishing.products import Damaged, lacking, one_line, read_object
+from publishing.pages import templates, write_page
+from publishing.products import Damaged, is_day, lacking, read_object
 
 MAX_HISTORY = 30  # nights in the small pictures
 MAX_ENTRIES = 30  # nights in the feed
@@ -57,11 +57,6 @@ def has_texts(study):
     warnings = study.get("warnings") or []
     said = [study.get("headline"), study.get("error"), *(warnings if isinstance(warnings, list) else [warnings])]
     return isinstance(warnings, list) and all(isinstance(one, str | None) for one in said)
-
-
-def runs_of(reports):
-    """What the run.json of every night says that can be read, the earliest first."""
-    return read_nights(reports)[0]
 
 
 def kept(runs):
@@ -130,13 +125,15 @@ def write_index(reports, runs, damaged=None):
     """Write reports/index.html: every night that is kept, the latest first; damaged : {night: why its run.json cannot be read}."""
     nights = kept(runs)
     every = sorted({name for run in nights for name in run["studies"]})
-    days = [{"day": day, "headline": why, "counts": "", "studies": dict.fromkeys(every)} for day, why in (damaged or {}).items()]
+    days = [{"day": day, "headline": why, "assured": "", "counts": "", "studies": dict.fromkeys(every)} for day, why in (damaged or {}).items()]
     for run in nights:
         assurance, counts = assurance_of(run), (run.get("digest") or {}).get("counts") or {}
+        assured = "" if assurance.complete else plain(assurance.sentence)
         days.append(
             {
                 "day": run["day"],
-                "headline": headline_of(run),
+                "headline": headline_of(run).replace(assured, "").strip(),  # a long one is cut, what is not known is not
+                "assured": assured,
                 "counts": assurance.in_words(counts) if counts or assurance.complete else "",
                 "studies": {name: run["studies"].get(name) for name in every},
             }
@@ -208,8 +205,6 @@ def read_incidents(reports, day):
 
 def as_html(reports, run):
     """The content of a night's entry: its incidents, and what is said of every study."""
-    from publishing.pages import templates
-
     try:
         incidents, trouble = [one | {"since": since(one), "told": state_in_words(one)} for one in read_incidents(reports, run["day"])], ""
     except (Damaged, TypeError, ValueError, AttributeError) as error:

@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 
 from helpers import FINDING_COLUMNS
-from nightshift.reporting.wording import joined, plural
+from incidents import NOT_WATCHED
+from nightshift.reporting.wording import joined, one_line, plural
 from nightshift.runs import read_run
 from publishing.pages import read_json
-from publishing.studies import moment as moment_of
 
 VERSION = 2  # of digest.json: goes up when a key changes its meaning or goes away
 GOING_ON = ("new", "worse", "ongoing")
@@ -24,7 +24,6 @@ OF_INCIDENT += ["what", "summary", "kinds", "studies", "start", "end", "ended", 
 OF_FINDING = FINDING_COLUMNS
 OF_PROPOSAL = ["place", "solution", "proposal", "effort", "chance", "low", "high", "trials", "worked"]
 MAY_HAVE = ["reason", "ranked"]  # columns of the table of proposals that older versions lack
-UNWATCHED = "ended before it was watched"  # the change of what was over before anybody looked
 ALL_OPEN = 0.99  # width of an interval that says nothing: that of a proposal that nobody has tried for anything, 0% to 100%
 UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 
@@ -52,7 +51,7 @@ def read_rows(path, columns, notes):
     try:
         table = pd.read_parquet(path)
     except Exception as error:  # whatever pyarrow says of a damaged file
-        said = "it is not there" if isinstance(error, FileNotFoundError) else " ".join(str(error).split())[:150]
+        said = "it is not there" if isinstance(error, FileNotFoundError) else one_line(error, 150)
         notes.append(f"data/incidents/{path.name} cannot be read: {said}")
         return []
     if lacking := [column for column in columns if column not in table]:
@@ -88,7 +87,7 @@ def read_digest(root, day, expected=None):
             try:
                 incidents = [as_incident(row, findings, proposals) for row in sorted(rows, key=lambda row: row["rank"] or math.inf)]
             except (TypeError, ValueError, KeyError) as wrong:
-                outcome, error = "failed", f"data/incidents/{day}.parquet holds what it should not: {' '.join(str(wrong).split())[:150]}"
+                outcome, error = "failed", f"data/incidents/{day}.parquet holds what it should not: {one_line(wrong, 150)}"
     damaged = bool(notes)
     notes += texts(about.get("notes"))
     headline = plain(about.get("headline"))
@@ -111,12 +110,12 @@ def out_of_date(run, expected):
     made, wanted = run["parameters"].get("nights"), expected["nights"]
     missing = run["parameters"].get("missing")
     if not isinstance(made, dict) or not isinstance(missing, list) or not (made or missing):
-        return "it does not say of which studies it was made, so that it is not known to be of tonight"
+        return "it does not say which studies it was made from, so it may not be tonight's"
     if {study: str(day) for study, day in made.items()} != wanted or sorted(map(str, missing)) != sorted(expected["missing"]):
         of, now = (joined(sorted(studies)) or "no study" for studies in (made, wanted))
         more = "" if of != now else ", of other days or pages"
-        return f"it is out of date: it was made of the findings of {of}, and those of tonight are of {now}{more}"
-    if expected["ended"] is not None and run["started"] and moment_of(run["started"]) < expected["ended"]:
+        return f"it is out of date: it was made from the findings of {of}, and tonight's are those of {now}{more}"
+    if expected["ended"] is not None and run["started"] and pd.to_datetime(run["started"], utc=True) < expected["ended"]:
         return "it is out of date: it began before the last of the studies had ended"
     return ""
 
@@ -125,7 +124,7 @@ def counted_as(incident):
     """The word under which an incident is counted."""
     if incident["mark"]:
         return incident["mark"]["as"]
-    if incident["state"] == "over" and incident["change"] == UNWATCHED:
+    if incident["state"] == "over" and incident["change"] == NOT_WATCHED:
         return "unwatched"
     return "ended" if incident["state"] == "new" and incident["ended"] else incident["state"]
 
@@ -184,13 +183,10 @@ def going_on(incident):
 
 
 def rest_in_words(incidents):
-    """How many pressing incidents are not shown in full: "24 more, less urgent: 7 go on, 17 have ended"; of one sort "7 more, less urgent, go on"."""
-    live = sum(map(going_on, incidents))
-    ended = len(incidents) - live
-    verbs = {f"{'goes' if live == 1 else 'go'} on": live, f"{'has' if ended == 1 else 'have'} ended": ended}
-    if live and ended:
-        return f"{live + ended} more, less urgent: {', '.join(f'{n} {verb}' for verb, n in verbs.items())}"
-    return "".join(f"{n} more, less urgent, {verb}" for verb, n in verbs.items() if n)
+    """How many pressing incidents are not shown in full: "Less urgent: 7 open, 17 ended"; "" for none."""
+    n_open = sum(map(going_on, incidents))
+    counts = [f"{n} {state}" for state, n in (("open", n_open), ("ended", len(incidents) - n_open)) if n]
+    return f"Less urgent: {', '.join(counts)}" if counts else ""
 
 
 def moment(iso):
@@ -202,7 +198,7 @@ def since(incident):
     """When an incident began and, where it did, ended; sources without times leave the night it was first reported in."""
     start, end = incident["start"], incident["end"]
     if not start:
-        return f"first reported on {incident['first_seen']}" if incident["first_seen"] else "since when is not known"
+        return f"first reported on {incident['first_seen']}" if incident["first_seen"] else "start not known"
     return f"{moment(start)} to {moment(end)}" if incident["ended"] and end else f"since {moment(start)}"
 
 

@@ -8,7 +8,6 @@ import hashlib
 import io
 import json
 import re
-import unicodedata
 from collections import Counter
 from datetime import UTC, datetime
 from email.headerregistry import Address
@@ -17,23 +16,16 @@ from email.policy import SMTP, EmailPolicy
 from types import SimpleNamespace
 
 from nightshift.reporting.assurance import assure
-from nightshift.reporting.wording import joined
+from nightshift.reporting.wording import joined, one_line
 from publishing.digests import chance_in_words, counted_as, going_on, pressing, rest_in_words, state_in_words
 from publishing.pages import small_picture, templates
 
 MAX_FIGURES = 650_000  # bytes of all figures of a message, which base64 makes a third larger: below 1 MB with its text
 FEW = 5  # incidents with their figure and all that is known, and names of each kind of news; the table has the others
 SEVERITIES = ["low", "medium", "high"]
-NEWS = {"new": "New", "worse": "Worse", "resolved": "Resolved", "untold": "Goes on, not told before"}
+NEWS = {"new": "New", "worse": "Worse", "resolved": "Resolved", "untold": "Ongoing, new to you"}
 
 # -------------------------------------------------------------------------------------------------------------- one night
-
-
-def one_line(value, most=300):
-    """`value` as one line of at most so many characters, without control characters, marks of direction and other invisible ones."""
-    seen = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in str(value)[: 4 * most])
-    line = " ".join(seen.split())
-    return line if len(line) <= most else line[: most - 1] + "…"
 
 
 def read_night(root, day):
@@ -148,7 +140,7 @@ def counts_of(night, seen):
     """Counts of the incidents that a recipient may see; that there is none is said only where all is known, and none where they see but a part."""
     unmarked = [one for one in seen if not one["mark"]]
     if night.assurance.complete and not unmarked and any(pressing(one) for one in night.incidents or []):
-        return "nothing of yours"
+        return "nothing for you"
     return night.assurance.in_words(Counter(map(counted_as, unmarked)), chip=False)
 
 

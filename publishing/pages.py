@@ -11,7 +11,6 @@ import io
 import json
 import re
 import secrets
-from datetime import date
 from pathlib import Path
 
 from PIL import Image
@@ -19,6 +18,7 @@ from PIL import Image
 from helpers import ROOT, atomic, git_revision
 from nightshift.parameters import declared
 from nightshift.reporting.assurance import class_of, verdict_in_words
+from nightshift.reporting.wording import one_line
 from nightshift.runs import MIME, read_notebook
 
 TEMPLATES = ROOT / "templates"
@@ -61,14 +61,6 @@ def text_of(notebook, tag):
                     page = BeautifulSoup(mistune.html("".join(output["data"]["text/markdown"])), "html.parser")
                     return " ".join((page.li or page).get_text().split())
     return ""
-
-
-def is_day(name):
-    """Whether `name` is a night as folders are called by it: a date such as 2026-01-31."""
-    try:
-        return str(date.fromisoformat(name)) == name
-    except ValueError:
-        return False
 
 
 # ------------------------------------------------------------------------------------------------------------ pages
@@ -260,7 +252,7 @@ def publish_notebook(path, page, *, run, day, front, steps, current, of="", plac
         took = f"Started {started} UTC, took {run['seconds'] or 0:.0f} s."
         write_page(page, "page.html.j2", content=content, contents=contents, parameters=parameters, run=took, **frame)
     except Exception as error:  # whatever it is: the other pages are made, and no older page stands for this one
-        line = " ".join(str(error if type(error) is ValueError else f"{type(error).__name__}: {error}").split())[:300]
+        line = one_line(error if type(error) is ValueError else f"{type(error).__name__}: {error}")
         write_page(page, "broken.html.j2", line=line, **frame)
         return f"the page {page.parent.name}/{page.name} could not be made: {line}"
     return ""

@@ -11,7 +11,7 @@ import socket
 import ssl
 import threading
 
-from publishing.letters import one_line
+from nightshift.reporting.wording import one_line
 
 TIMEOUT_S, SESSION_S = 30, 180  # for one answer, and for all of a message: a server may answer byte by byte for ever
 

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from helpers import FINDING_COLUMNS
 from nightshift.reporting.assurance import STATES
+from nightshift.reporting.wording import one_line
 
 TEXTS = ["study", "kind", "entity", "site", "unit", "evidence", "figure", "impact_unit"]
 OF_MODEL = {
@@ -31,12 +32,6 @@ class Damaged(ValueError):
     """A product that cannot be used; its text is one line that names the file and says what is wrong with
     it.
     """
-
-
-def one_line(text, most=200):
-    """Return `text` on one line of at most `most` characters."""
-    line = " ".join(str(text).split())
-    return line if len(line) <= most else f"{line[: most - 4].rstrip()} ..."
 
 
 def reading(root, path, error):
@@ -61,10 +56,11 @@ def read_object(root, path):
     return told
 
 
-def is_date(text):
+def is_day(text):
+    """Return whether `text` is a night as folders are called by it: a date such as 2026-01-31."""
     try:
-        return isinstance(text, str) and str(date.fromisoformat(text)) == text
-    except ValueError:
+        return str(date.fromisoformat(text)) == text
+    except (TypeError, ValueError):
         return False
 
 
@@ -77,7 +73,7 @@ def read_status(root, study):
             root, path, f"state is {one_line(repr(status.get('state')), 40)}, none of {', '.join(STATES)}"
         )
     window, rows = status.get("window"), status.get("rows")
-    if not isinstance(window, list) or len(window) != 2 or not is_date(window[1]):
+    if not isinstance(window, list) or len(window) != 2 or not is_day(window[1]):
         raise lacking(root, path, f"window is {one_line(repr(window), 60)}, not a first and a last day")
     if isinstance(rows, bool) or not isinstance(rows, Real) or not rows >= 0:
         raise lacking(root, path, f"rows is {one_line(repr(rows), 40)}, no number of rows")

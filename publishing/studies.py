@@ -6,10 +6,10 @@ import pandas as pd
 
 from helpers import ROOT
 from nightshift.reporting.assurance import verdict_of
-from nightshift.reporting.wording import plural
+from nightshift.reporting.wording import one_line, plural
 from nightshift.runs import RESERVATIONS, notebook_path, read_notebook, read_run, recorded_verdict
-from publishing.pages import is_day, text_of
-from publishing.products import Damaged, count_scores, one_line, read_findings, read_models, read_status
+from publishing.pages import text_of
+from publishing.products import Damaged, count_scores, is_day, read_findings, read_models, read_status
 from steps import STEPS, findings_named, pages_of, told_tonight
 
 UNREADABLE = {
@@ -47,15 +47,13 @@ def latest_with(reports, day, notebook):
     return nights[-1] if nights else ""
 
 
-def tables_of(study, step):
-    """Names of the tables of findings of a step that has its executed notebook; a further page names its
-    own in its first cell.
+def tables_of(study, step, notebook):
+    """Paths of the tables of findings of a step, none without its `notebook`: a further page names its own in
+    its first cell.
     """
-    return (
-        [f"data/findings/{study}.parquet"]
-        if step["name"] in STEPS
-        else findings_named(study, step["notebook"])
-    )
+    if step in STEPS:
+        return [f"data/findings/{study}.parquet"]
+    return findings_named(study, notebook) if notebook else []
 
 
 def title_of(study):
@@ -119,7 +117,12 @@ def read_products(root, study, steps, named, state, ended):
 
     if state == "empty":
         return [], [], 0, troubles
-    paths = [(step, path) for step in steps if step["name"] in named for path in tables_of(study, step)]
+    paths = [
+        (step, path)
+        for step in steps
+        if step["name"] in named
+        for path in tables_of(study, step["name"], step["notebook"])
+    ]
     tables = [
         careful(step["name"], read_findings, path, step_wrote(step, path), otherwise=None) for step, path in paths
     ]
@@ -162,7 +165,7 @@ def study_of(root, day, study, last_day):
     failed_step, error = what_failed(steps, troubles) if verdict == "failed" else ("", "")
     if verdict == "stale" and not of_tonight:
         failed_step = "1_extract"
-        error = f"its data end with {night} and not with {last_day}, so that nothing is known of tonight"
+        error = f"its data end on {night}, not on {last_day}, so nothing is known of tonight"
     title, question = title_of(study)
     return {
         "study": study,
@@ -260,37 +263,15 @@ def expected_of(studies, last_days):
     """
     nights, missing, ended = {}, [], []
     for s in studies:
-        tables = {
-            step["name"]: [
-                path.split("/")[-1].removesuffix(".parquet") for path in names_of(s["study"], step["name"])
-            ]
-            for step in s["steps"]
-        }
-        tables = {name: paths for name, paths in tables.items() if name == STEPS[-1] or name not in STEPS}
+        tables = {}
+        for name in [step["name"] for step in s["steps"] if step["name"] not in STEPS[:-1]]:
+            # from the notebook as the repository has it: also of a step that did not run
+            paths = tables_of(s["study"], name, read_notebook(ROOT / f"notebooks/{s['study']}/{name}.ipynb"))
+            tables[name] = [path.split("/")[-1].removesuffix(".parquet") for path in paths]
         if s["tonight"]:
             nights[s["study"]] = str(date.fromisoformat(last_days[s["study"]]))
             missing += [name for step, names in tables.items() if step not in s["tonight"] for name in names]
         else:
             missing.append(s["study"])
         ended += [step["ended"] for step in s["steps"] if step["name"] in s["tonight"] and step["ended"]]
-    return {"nights": nights, "missing": missing, "ended": max(map(moment, ended), default=None)}
-
-
-def names_of(study, step):
-    """Paths of the tables of findings of a step, from the notebook as the repository has it: also of one
-    that did not run.
-    """
-    notebook = read_notebook(ROOT / "notebooks" / study / f"{step}.ipynb")
-    return (
-        [f"data/findings/{study}.parquet"]
-        if step in STEPS
-        else findings_named(study, notebook)
-        if notebook
-        else []
-    )
-
-
-def moment(iso):
-    """A moment of a record as a timestamp in UTC."""
-    at = pd.Timestamp(iso)
-    return at.tz_localize("UTC") if at.tz is None else at.tz_convert("UTC")
+    return {"nights": nights, "missing": missing, "ended": max((pd.to_datetime(at, utc=True) for at in ended), default=None)}

@@ -121,7 +121,7 @@ class Assurance:
         text += f"; not all is known of {joined(partly)}" if partly else ""
         if self.digest != "ok":
             ended = "failed" if self.digest == "failed" else "did not run"
-            text += f". The digest {ended}, so that what they found was not joined into incidents"
+            text += f". The digest {ended}, so findings were not joined into incidents"
         return f"{text}."
 
     def headline(self, *, n_pressing, headline="", n_marked=0):
@@ -132,9 +132,9 @@ class Assurance:
             known = self.complete or self.sentence in headline
             return headline if known else " ".join([headline, self.sentence]).strip()
         if self.complete:
-            marked = " but for what is muted or acknowledged" if n_marked else ""
+            marked = " apart from those muted or acknowledged" if n_marked else ""
             studies = "the only study" if self.n == 1 else f"all {self.n} studies"
-            return f"Nothing to report: {studies} reported, and no incident is new or goes on{marked}."
+            return f"Nothing to report: {studies} reported, and no incident is new or ongoing{marked}."
         return self.sentence
 
     def counts(self, counts):
@@ -166,13 +166,13 @@ class Assurance:
 
 COUNTED = {  # states of incidents in the order in which they are counted; what was over before is no news
     "new": "new",
-    "ended": "new but already ended",
+    "ended": "already ended",
     "worse": "worse",
     "ongoing": "ongoing",
     "resolved": "resolved",
     "acknowledged": "acknowledged",
     "muted": "muted",
-    "unwatched": "ended before their studies were watched",
+    "unwatched": "ended before monitoring began",
 }
 
 

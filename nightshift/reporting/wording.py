@@ -1,6 +1,17 @@
-"""Numbers in sentences: counts with their noun, lists, skills."""
+"""Sentences from values: one line of foreign text, counts with their noun, lists, skills."""
+
+import unicodedata
 
 LEAST_SKILL = -10  # below it the exact number says no more than that the model is useless
+
+
+def one_line(value, most=300):
+    """Return `value` as one line of at most `most` characters, without control characters, marks of direction
+    and other invisible ones.
+    """
+    visible = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in str(value)[: 4 * most])
+    line = " ".join(visible.split())
+    return line if len(line) <= most else line[: most - 1] + "…"
 
 
 def plural(n, noun, many=""):

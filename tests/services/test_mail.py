@@ -244,7 +244,7 @@ def test_only_changes_and_what_was_never_told_make_a_mail(tmp_path, trusted):
             write_incidents(tmp_path, [one | {"state": "over", "ended": True}], day)
             write_run(tmp_path, day=day)
             assert mail.send_night(tmp_path, day, config) == []
-    assert "Nothing to report: all 5 studies reported, and no incident is new or goes on." in inbox.messages[3].get_body(("plain",)).get_content()
+    assert "Nothing to report: all 5 studies reported, and no incident is new or ongoing." in inbox.messages[3].get_body(("plain",)).get_content()
     assert inbox.messages[3]["Subject"] == "Nightshift 2026-02-06: no incident"
 
 

@@ -35,6 +35,7 @@ GOOD = {"complete": True, "state": "ok", "of_tonight": True, "n_findings": 0, "n
         ({"n_judged": 0}, "nothing judged"),
         ({"history": "too little history"}, "too little history"),
         ({"history": "too little history", "n_findings": 7}, "anomalies 7, too little history"),
+        ({"history": "most records rejected", "n_findings": 7}, "anomalies 7, most records rejected"),
         ({"history": "too little history", "n_judged": 0}, "too little history"),
         ({"state": "partial"}, "ok"),
         ({"state": "stale"}, "stale"),
@@ -77,12 +78,12 @@ def test_what_is_not_known_is_named_with_its_reason():
     unknown = "nothing is known of tickets (empty); not all is known of transfers (1 anomaly, too little history)"
     assert partly.sentence == f"1 of 3 studies reported; {unknown}."
     digest = assure({"transfers": "ok"}, "failed").sentence
-    assert digest == "1 of 1 study reported. The digest failed, so that what they found was not joined into incidents."
+    assert digest == "1 of 1 study reported. The digest failed, so findings were not joined into incidents."
 
 
 def test_counts_tell_what_goes_on_from_what_was_over_when_first_seen():
     counts = {"new": 14, "ended": 3, "unwatched": 20, "over": 5}
-    assert assure({"a": "ok"}).in_words(counts) == "14 new, 3 new but already ended, 20 ended before their studies were watched"
+    assert assure({"a": "ok"}).in_words(counts) == "14 new, 3 already ended, 20 ended before monitoring began"
     assert assure({"a": "ok"}).in_words({"over": 5}) == "no incident"
     assert not set(COUNTED) - {"new", "ended", "worse", "ongoing", "resolved", "acknowledged", "muted", "unwatched"}
 

@@ -16,6 +16,7 @@ import mail
 import publish
 from helpers import write_json, write_parquet
 from nightshift.reporting.assurance import REASSURING
+from nightshift.runs import RESERVATIONS
 from publishing import archive, pages, products, studies
 
 BEFORE = "2026-01-30"
@@ -61,7 +62,7 @@ def published(root, monkeypatch, capsys):
 def test_an_undamaged_night_may_reassure(nights, monkeypatch, capsys):
     code, lines, front, told, _ = published(nights, monkeypatch, capsys)
     assert (code, lines) == (0, [])
-    assert told["headline"] == "Nothing to report: all 2 studies reported, and no incident is new or goes on."
+    assert told["headline"] == "Nothing to report: all 2 studies reported, and no incident is new or ongoing."
     assert told["headline"] in front
 
 
@@ -235,7 +236,7 @@ def test_a_step_that_did_not_run_leaves_no_older_page(nights, monkeypatch, capsy
     code, _, front, told, _ = published(nights, monkeypatch, capsys)
     assert (code, told["digest"]["outcome"]) == (1, "not run")
     for name in ("transfers/4_analyse", "digest"):
-        assert "did not run, and this page was of an earlier try." in (nights / f"reports/{DAY}/{name}.html").read_text()
+        assert "did not run, and this page was from an earlier run." in (nights / f"reports/{DAY}/{name}.html").read_text()
     assert "The digest did not run" in front
 
 
@@ -243,7 +244,7 @@ def test_data_of_another_night_are_stale_whatever_ran(nights, monkeypatch, capsy
     status(window=["2026-01-01", BEFORE])(nights / STATUS)
     write_digest(nights, [], ["accounting"], ["transfers"])
     code, _, front, told, mailed = published(nights, monkeypatch, capsys)
-    line = f"its data end with {BEFORE} and not with {DAY}, so that nothing is known of tonight"
+    line = f"its data end on {BEFORE}, not on {DAY}, so nothing is known of tonight"
     assert (code, told["studies"]["transfers"]["verdict"], told["studies"]["transfers"]["error"]) == (1, "stale", line)
     assert told["headline"] == "1 of 2 studies reported; nothing is known of transfers (stale)."
     assert line in front
@@ -260,9 +261,9 @@ def test_products_of_a_later_night_leave_the_pages_of_an_earlier_one(nights, mon
 @pytest.mark.parametrize(
     ("given", "line"),
     [
-        ((["transfers"], ["accounting"]), "it was made of the findings of transfers, and those of tonight are of accounting and transfers"),
-        ((["transfers", "accounting", "tickets"], []), "it was made of the findings of accounting, tickets and transfers"),
-        (([], []), "it does not say of which studies it was made"),
+        ((["transfers"], ["accounting"]), "it was made from the findings of transfers, and tonight's are those of accounting and transfers"),
+        ((["transfers", "accounting", "tickets"], []), "it was made from the findings of accounting, tickets and transfers"),
+        (([], []), "it does not say which studies it was made from"),
     ],
 )
 def test_a_digest_of_other_studies_is_not_that_of_tonight(nights, monkeypatch, capsys, given, line):
@@ -274,7 +275,7 @@ def test_a_digest_of_other_studies_is_not_that_of_tonight(nights, monkeypatch, c
     assert line in front
     assert "an outage" not in front
     page = " ".join(BeautifulSoup((nights / f"reports/{DAY}/digest.html").read_text(), "html.parser").main.get_text().split())
-    assert page.startswith("This notebook failed. it ")
+    assert page.startswith("This digest is not used: it ")
 
 
 def test_a_digest_that_began_before_a_study_ended_is_not_that_of_tonight(nights, monkeypatch, capsys):
@@ -292,13 +293,15 @@ def test_findings_that_somebody_changed_are_not_published(nights, monkeypatch, c
     assert told["studies"]["transfers"]["error"] in front
 
 
-def test_warnings_and_too_little_history_are_on_every_page_that_is_read(nights, monkeypatch, capsys):
+@pytest.mark.parametrize("verdict", RESERVATIONS)
+def test_warnings_and_reservations_are_on_every_page_that_is_read(nights, monkeypatch, capsys, verdict):
     warnings, reason = ["The alias lumen fits no record."], "43 weeks of 3 accounts can show nothing; 60 weeks would."
-    values = {"verdict": "too little history", "verdict_reason": reason, "warnings": warnings}
+    values = {"verdict": verdict, "verdict_reason": reason, "warnings": warnings}
     write_json({"version": 1, "outcome": "ok", "values": values, "ended": f"{DAY}T05:00:00Z"}, nights / RECORD)
     code, lines, front, told, mailed = published(nights, monkeypatch, capsys)
     assert code == 0, "it ran; that it knows little is no failure"
-    assert told["studies"]["transfers"]["verdict"] == "too little history"
+    assert told["studies"]["transfers"]["verdict"] == verdict
+    assert f"{verdict.capitalize()}. {reason}" in front
     assert (told["studies"]["transfers"]["warnings"], told["studies"]["transfers"]["reason"]) == (warnings, reason)
     shown = BeautifulSoup((nights / f"reports/{DAY}/transfers/4_analyse.html").read_text(), "html.parser").main.get_text()
     run = json.loads((nights / f"reports/{DAY}/run.json").read_text())["studies"]["transfers"]
@@ -308,9 +311,9 @@ def test_warnings_and_too_little_history_are_on_every_page_that_is_read(nights, 
     write_study(nights, "transfers", findings=3)
     write_digest(nights, [incident("an outage")], ["transfers", "accounting"], headline="An outage.")
     _, _, front, told, _ = published(nights, monkeypatch, capsys)
-    assert told["studies"]["transfers"]["verdict"] == "anomalies 3, too little history"
-    assert "3 anomalies, too little history" in front
-    assert told["headline"] == "An outage. 1 of 2 studies reported; not all is known of transfers (3 anomalies, too little history)."
+    assert told["studies"]["transfers"]["verdict"] == f"anomalies 3, {verdict}"
+    assert f"3 anomalies, {verdict}" in front
+    assert told["headline"] == f"An outage. 1 of 2 studies reported; not all is known of transfers (3 anomalies, {verdict})."
 
 
 def test_moments_that_are_none_and_pictures_that_are_gone_are_no_obstacle(nights, monkeypatch, capsys):

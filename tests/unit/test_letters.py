@@ -14,6 +14,7 @@ from incident_tables import DAY, a_night, incident, proposal, write_incidents, w
 from PIL import Image
 
 import mail
+from nightshift.reporting import wording
 from nightshift.reporting.assurance import REASSURING
 from publishing import digests, letters
 
@@ -82,7 +83,7 @@ def test_hostile_names_stay_text_and_end_no_header(tmp_path, name):
         assert not page.select("script, [onerror], [src=x], b, link, iframe")
         assert not re.search("[\x00-\x09\x0b\x0c\x0e-\x1f\u200b\u202e\u2028\u2066\ue000]", text + page.get_text().replace("\t", ""))
         assert "49" not in message["Subject"]
-        shown = letters.one_line(digests.plain(name), 100)
+        shown = wording.one_line(digests.plain(name), 100)
         assert shown in in_text(page)
         assert shown in text
 
@@ -96,11 +97,11 @@ def test_an_encoded_word_in_a_name_is_not_decoded(tmp_path):
 
 @given(st.text(max_size=400), st.integers(1, 300))
 def test_plain_text_is_one_visible_line_of_limited_length(text, most):
-    line = letters.one_line(text, most)
+    line = wording.one_line(text, most)
     assert len(line) <= most
     assert line.isprintable()
     assert line == " ".join(line.split())
-    assert letters.one_line(line, most) == line
+    assert wording.one_line(line, most) == line
 
 
 def test_a_message_has_text_markup_and_small_figures_of_its_incidents_only(tmp_path):
@@ -142,14 +143,14 @@ def test_a_message_tells_what_changed_what_to_try_and_who_marked(tmp_path):
         "New: site outage at ISTHMUS-T2",
         "Worse: slow storage AURORA-T1_DATADISK (impact 12 GB delayed last night, 48 GB tonight)",
         "Resolved: bad run 400461",
-        "Goes on, not told before: idle GPUs at JUNIPER-T2",
+        "Ongoing, new to you: idle GPUs at JUNIPER-T2",
     ]
     for told in (text, page.get_text()):
         assert "Two things to do." in told
         assert "Ask the site (10 min, chance 62% (31% to 81%), 9 of 14 trials worked)" in told
         assert "Wait (10 min, chance 40% (20% to 70%), not tried yet)" in told
         assert "muted by the operator on duty until 2026-02-07: a known leak, mended with the next release" in told
-        assert "Without findings of this night: tickets." in told
+        assert "No findings tonight from tickets." in told
         assert "ValueError: no rows" in told
         assert "aerosol" not in told  # over before
     assert failure["Subject"] == f"Nightshift {DAY}: tickets failed in 2_preprocess"
@@ -181,8 +182,8 @@ def test_who_sees_a_part_reads_no_reassurance_of_the_whole(tmp_path):
     write_incidents(tmp_path, [incident("idle GPUs", studies=["telemetry"])], headline="Idle GPUs.")
     write_run(tmp_path)
     [message] = drafts(tmp_path, everything)
-    assert message["Subject"] == f"Nightshift {DAY}: nothing of yours"
-    assert "Nothing of yours." in parts(message)[0]
+    assert message["Subject"] == f"Nightshift {DAY}: nothing for you"
+    assert "Nothing for you." in parts(message)[0]
     write_run(tmp_path, {"tickets": ("1_extract", "x")})
     for message in drafts(tmp_path, everything):
         text, page = parts(message)
@@ -208,8 +209,8 @@ def test_more_incidents_than_a_page_holds_are_counted(tmp_path):
     write_run(tmp_path)
     text, page = parts(drafts(tmp_path, settings())[0])
     assert len(page.select("tbody")) == 4
-    assert "26 more, less urgent, go on." in text
-    assert "26 more, less urgent, go on." in page.get_text()
+    assert "Less urgent: 26 open." in text
+    assert "Less urgent: 26 open." in page.get_text()
     assert "New: " + "; ".join(f"slow storage {n}" for n in range(5)) + "; and 25 more" in in_text(page)
     assert "- slow storage 4\r\n- and 25 more\r\n" in text.replace("\r\n", "\n").replace("\n", "\r\n")
 

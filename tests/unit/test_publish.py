@@ -363,11 +363,11 @@ def test_what_is_not_shown_in_full_is_counted(night):
     digested(night, [incident(f"trouble {i}") for i in range(200)], max_incidents=50)
     front, told = published(night)
     assert len(front.select("article.incident")) == publish.MAX_CARDS
-    assert f"{200 - publish.MAX_CARDS} more, less urgent, go on; the digest lists all." in in_text(front)
+    assert f"Less urgent: {200 - publish.MAX_CARDS} open; the digest lists all." in in_text(front)
     assert len(told["incidents"]) == 200
     digested(night, [incident(f"trouble {i}", ended=i > 1) for i in range(6)], max_incidents=1)
     front, _ = published(night)
-    assert "5 more, less urgent: 1 goes on, 4 have ended; the digest lists all." in in_text(front)
+    assert "Less urgent: 1 open, 4 ended; the digest lists all." in in_text(front)
 
 
 def test_what_changed_is_said_once_and_is_not_called_worse_where_it_is_not(night):
@@ -439,7 +439,7 @@ def test_what_ended_before_it_was_seen_is_counted_apart(night):
     digested(night, rows)
     front, told = published(night)
     assert told["counts"] == {"new": 1, "ended": 1, "unwatched": 1, "over": 1}
-    assert in_text(front.select_one("#incidents")) == "Incidents 1 new, 1 new but already ended, 1 ended before their studies were watched"
+    assert in_text(front.select_one("#incidents")) == "Incidents 1 new, 1 already ended, 1 ended before monitoring began"
 
 
 def test_the_chance_of_a_new_installation_is_not_tried_yet(tmp_path):
@@ -452,12 +452,12 @@ def test_the_chance_of_a_new_installation_is_not_tried_yet(tmp_path):
 def test_a_night_with_nothing_to_report_says_so(night):
     digested(night, [])
     front, told = published(night)
-    said = "Nothing to report: the only study reported, and no incident is new or goes on"
+    said = "Nothing to report: the only study reported, and no incident is new or ongoing"
     assert f"{said}." in in_text(front)
     assert (told["incidents"], told["counts"], told["headline"]) == ([], {}, f"{said}.")
     assert told["reported"] == {"n": 1, "of": 1, "lacking": {}, "complete": True}
     digested(night, [incident("a leak", mark="muted"), incident("an outage", "resolved")])
-    assert f"{said} but for what is muted or acknowledged." in in_text(published(night)[0])
+    assert f"{said} apart from those muted or acknowledged." in in_text(published(night)[0])
 
 
 def test_a_night_whose_digest_failed_or_did_not_run_says_so_and_shows_the_studies(night):
