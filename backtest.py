@@ -26,10 +26,10 @@ from nightshift.cli import Busy, held, run_chain
 from nightshift.config import SIMULATE, ConfigError, load, read_yaml
 from nightshift.config import check as check_config
 from nightshift.parameters import declared_at
+from nightshift.products import read_json, read_notebook
 from nightshift.runs import read_run
 from publish import read_study
-from publishing.pages import publish_notebook, read_json
-from steps import read_notebook
+from publishing.pages import publish_notebook
 
 
 def stop(message, code=2):

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from helpers import FINDING_COLUMNS
+from nightshift.products import read_json
 from nightshift.reporting.wording import joined, plural
 from nightshift.runs import read_run
-from publishing.pages import read_json
 from publishing.studies import moment as moment_of
 
 VERSION = 2  # of digest.json: goes up when a key changes its meaning or goes away

@@ -5,9 +5,10 @@ from datetime import date
 import pandas as pd
 
 from helpers import ROOT
+from nightshift.products import read_notebook
 from nightshift.reporting.assurance import verdict_of
 from nightshift.reporting.wording import plural
-from nightshift.runs import RESERVATIONS, notebook_path, read_notebook, read_run, recorded_verdict
+from nightshift.runs import RESERVATIONS, notebook_path, read_run, recorded_verdict
 from publishing.pages import is_day, text_of
 from publishing.products import Damaged, count_scores, one_line, read_findings, read_models, read_status
 from steps import STEPS, findings_named, pages_of, told_tonight
@@ -285,8 +286,6 @@ def names_of(study, step):
         [f"data/findings/{study}.parquet"]
         if step in STEPS
         else findings_named(study, notebook)
-        if notebook
-        else []
     )
 
 
