@@ -12,8 +12,8 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from nightshift.chain import Night, files_of, findings_of
-from nightshift.config import DIGEST, SIMULATE, ConfigError, check, is_server, read_yaml
+from nightshift.chain import Night, files_of
+from nightshift.config import DIGEST, SIMULATE, ConfigError, check, findings_of, is_server, read_yaml
 from steps import STEPS, pages_of
 
 try:

@@ -26,10 +26,11 @@ from nightshift.cli import Busy, held, run_chain
 from nightshift.config import SIMULATE, ConfigError, load, read_yaml
 from nightshift.config import check as check_config
 from nightshift.parameters import declared_at
+from nightshift.products import read_json, read_notebook
+from nightshift.reporting.wording import plural
 from nightshift.runs import read_run
 from publish import read_study
-from publishing.pages import publish_notebook, read_json
-from steps import read_notebook
+from publishing.pages import publish_notebook
 
 
 def stop(message, code=2):
@@ -69,11 +70,11 @@ def reads_sample(config):
     return any(((study.get("extract") or {}).get("source", "sample")) == "sample" for study in steps)
 
 
-def nights_of_sample(given):
-    """First and last night on which every source of the sample has data; `given`: the parameters of simulate.ipynb that are not its own."""
-    told = {name: one.default for name, one in declared_at(ROOT / SIMULATE).items()} | given
-    last = date.fromisoformat(str(told["day"]))
-    return last - timedelta(min(told["days"], told["nights"], told["certification_days"]) - 1), last
+def nights_of_sample(settings):
+    """First and last night on which every source of the sample has data; `settings`: the parameters of simulate.ipynb that are set."""
+    parameters = {name: one.default for name, one in declared_at(ROOT / SIMULATE).items()} | settings
+    last = date.fromisoformat(parameters["day"])
+    return last - timedelta(min(parameters["days"], parameters["nights"], parameters["certification_days"]) - 1), last
 
 
 def check(first, last, config, truth):
@@ -108,18 +109,18 @@ def run_night(root, day, config, cores):
 
 def failures(root, day, studies):
     """{study: step and error} of the studies that failed on `day`."""
-    told = [read_study(root, day, study, day) for study in studies]
-    return {s["study"]: f"{s['failed_step']}: {s['error']}" for s in told if s["verdict"] == "failed"}
+    ended = [read_study(root, day, study, day) for study in studies]
+    return {s["study"]: f"{s['failed_step']}: {s['error']}" for s in ended if s["verdict"] == "failed"}
 
 
 def complete_nights(root, days, settings):
     """How many of `days`, from the first on, are complete with these `settings` (a hash). What is there of other nights is forgotten: their incidents
     had other settings, or other nights before them.
     """
-    told = {path.parent.name: read_json(path)["settings"] for path in root.glob("reports/*/replayed.json")}
-    complete = next((i for i, day in enumerate(days) if told.get(day) != settings), len(days))
-    for day in told:
-        if told[day] != settings or (complete < len(days) and day >= days[complete]):
+    replayed = {path.parent.name: read_json(path).get("settings") for path in root.glob("reports/*/replayed.json")}
+    complete = next((i for i, day in enumerate(days) if replayed.get(day) != settings), len(days))
+    for day in replayed:
+        if replayed[day] != settings or (complete < len(days) and day >= days[complete]):
             (root / "reports" / day / "replayed.json").unlink()
     for path in root.glob("data/incidents/*"):
         if not (root / "reports" / path.name[: len(days[0])] / "replayed.json").exists():
@@ -129,13 +130,13 @@ def complete_nights(root, days, settings):
 
 def replay(root, days, config, cores):
     """Run the nights `days` that are not complete, telling of each how long it took, what failed and how much is left."""
-    told = yaml.safe_dump(config)
-    settings = hashlib.sha256(told.encode()).hexdigest()
+    text = yaml.safe_dump(config)
+    settings = hashlib.sha256(text.encode()).hexdigest()
     complete = complete_nights(root, days, settings)
     with atomic(root / "config.yaml") as temporary:
-        temporary.write_text(told, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
     if complete:
-        print(f"{complete} of {len(days)} nights are complete", flush=True)
+        print(f"{complete} of {len(days)} nights {'is' if complete == 1 else 'are'} complete", flush=True)
     begun = time.monotonic()
     for done, day in enumerate(days[complete:], 1):
         started = time.monotonic()
@@ -148,7 +149,7 @@ def replay(root, days, config, cores):
         failed = failures(root, day, config["studies"])
         taken, left = time.monotonic() - started, len(days) - complete - done
         write_json({"day": day, "settings": settings, "seconds": round(taken, 1), "failed": failed}, root / "reports" / day / "replayed.json")
-        rest = f"; {left} nights left, about {(time.monotonic() - begun) / done * left / 60:.0f} min" if left else ""
+        rest = f"; {plural(left, 'night')} left, about {(time.monotonic() - begun) / done * left / 60:.0f} min" if left else ""
         print(f"{day}: {taken:.0f} s{rest}", flush=True)
         for study, error in failed.items():
             print(f"{day}: {study} failed in {error}", file=sys.stderr, flush=True)

@@ -20,13 +20,14 @@ import pandas as pd
 
 from helpers import ROOT, git_revision, write_json
 from mail import send_night
+from nightshift.products import read_json
 from nightshift.reporting.assurance import assure, verdict_in_words
 from nightshift.reporting.wording import one_line, plural, skill_in_words
 from nightshift.runs import notebook_path, read_run
 from publishing.archive import clear_removed, history, kept, mark_removed, read_incidents, read_nights, site_of, write_feed, write_index
 from publishing.digests import GOING_ON, VERSION, chance_in_words, plain, pressing, read_digest, rest_in_words, since, state_in_words
 from publishing.options import read_options, refuse_future
-from publishing.pages import publish_notebook, read_json, small_pictures, write_page
+from publishing.pages import publish_notebook, small_pictures, write_page
 from publishing.products import Damaged, is_day
 from publishing.studies import expected_of, latest_with, read_study
 from steps import site_settings

@@ -1,7 +1,6 @@
 """Which notebooks a study has, how they ended, which settings are wrong: for all that runs or shows them. Imports nothing that takes time."""
 
 import difflib
-import json
 import re
 from datetime import date
 from pathlib import Path
@@ -15,25 +14,9 @@ def pages_of(study, root=Path()):
 
 
 def findings_named(study, notebook):
-    """The tables of findings that a further page, a notebook as a dict, says in its first cell that it writes."""
-    first = "".join(notebook["cells"][0]["source"])
+    """The tables of findings that a further page, a notebook as a dict, says in its first cell that it writes; None says nothing."""
+    first = "".join(notebook["cells"][0]["source"]) if notebook and notebook["cells"] else ""
     return re.findall(rf"data/findings/{re.escape(study)}_\w+\.parquet", first.partition("*Writes*")[2])
-
-
-def read_notebook(path):
-    """The executed notebook at `path` as a dict, None when it does not exist or was cut off while being written."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-
-
-def error_of(notebook, log=None):
-    """(one line, whether a cell shows it) for an executed notebook that failed, ("", False) for one that ended well. `log` is not read."""
-    from nightshift.runs import error_in
-
-    error, cell = error_in(notebook)
-    return error, cell is not None
 
 
 def told_tonight(outcomes):

@@ -13,12 +13,12 @@ from datetime import date
 from functools import cached_property
 from pathlib import Path
 
-from nightshift.config import DIGEST, SHARED, SIMULATE, is_server, notebook_of
+from nightshift.config import DIGEST, SHARED, SIMULATE, findings_of, is_server, notebook_of
 from nightshift.parameters import declared_at
-from nightshift.products import differing
-from nightshift.runs import notebook_path, read_notebook, read_run, record_path
+from nightshift.products import differing, read_json, read_notebook
+from nightshift.runs import notebook_path, read_run, record_path
 from nightshift.sources.files import REPOSITORY, matching_files
-from steps import STEPS, findings_named, outcomes_of, pages_of, told_tonight
+from steps import STEPS, outcomes_of, pages_of, told_tonight
 
 TOUCHED = "touched"  # a reason to train that Snakemake finds by itself: a file is newer
 OUTPUTS = {
@@ -33,21 +33,9 @@ def files_of(pattern):
     """Paths of the files that `pattern` names, as Snakemake shall see them: relative to the repository where
     the pattern is.
     """
-    found = matching_files(pattern)
-    return (
-        found
-        if os.path.isabs(os.path.expanduser(pattern))
-        else [os.path.relpath(path, REPOSITORY) for path in found]
-    )
-
-
-def read_json(path):
-    """The JSON object at `path`; an empty one where there is none that can be read."""
-    try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    paths = matching_files(pattern)
+    absolute = os.path.isabs(os.path.expanduser(pattern))
+    return paths if absolute else [os.path.relpath(path, REPOSITORY) for path in paths]
 
 
 def day_in(text):
@@ -61,11 +49,6 @@ def day_in(text):
 def shown_source(source):
     """A source as status.json names it."""
     return re.split("[?#]", source)[0] if "://" in source else source
-
-
-def findings_of(study, page):
-    """The tables of findings that a further page of a study writes."""
-    return findings_named(study, read_notebook(notebook_of(study, page)))
 
 
 class Night:
@@ -188,10 +171,7 @@ class Night:
         files = [notebook_of(study, "3_train"), *named]
         if max(Path(path).stat().st_mtime for path in files) > stored.stat().st_mtime:
             return TOUCHED
-        other = differing(self.root, run["products"], f"models/{study}/")
-        return (
-            f"{named_few(other)} not as training left {'it' if len(other) == 1 else 'them'}" if other else ""
-        )
+        return self.changed(run, "training", f"models/{study}/")
 
     def train_day(self, study):
         """Tonight when training must run, else the day of the stored model, so that the parameters of the
@@ -204,6 +184,18 @@ class Night:
         )
 
     # ------------------------------------------------------------------------------------ what must run again
+
+    def changed(self, run, maker, below=""):
+        """Which products of a `run` are no longer as its `maker`, in words, left them, as `again` says it."""
+        other = differing(self.root, run["products"], below)
+        return f"{named_few(other)} not as {maker} left {'it' if len(other) == 1 else 'them'}" if other else ""
+
+    def window_end(self, study):
+        """Last day of the raw data of a study as text, by its status.json; "" where that is damaged, None where it
+        says nothing of it.
+        """
+        window = read_json(self.root / "data/raw" / study / "status.json").get("window")
+        return None if window is None else str(window[-1]) if isinstance(window, list) and window else ""
 
     def again(self, study, step):
         """Why a step must run whatever Snakemake remembers: "" for no reason, "due" for one that needs no
@@ -222,10 +214,9 @@ class Night:
                 return f"data/raw/{study}/status.json cannot be read"
             if is_server(self.source(study)) and status.get("state") != "ok":  # it had not everything yet
                 return "due"
-            if not run["products"] and (status.get("window") or [None, None])[1] != str(self.day_of(study)):
+            if not run["products"] and self.window_end(study) != str(self.day_of(study)):
                 return f"data/raw/{study} is that of another night"
-        other = differing(self.root, run["products"])
-        return f"{named_few(other)} not as {step} left {'it' if len(other) == 1 else 'them'}" if other else ""
+        return self.changed(run, step)
 
     def digest_again(self):
         """Why the digest must run, as `again`: also when a table of findings was written after it began."""
@@ -241,12 +232,7 @@ class Night:
         ]
         if run["products"] and any(at > run["started"] for at in ended if at):
             return "due"
-        other = differing(self.root, run["products"])
-        return (
-            f"{named_few(other)} not as the digest left {'it' if len(other) == 1 else 'them'}"
-            if other
-            else ""
-        )
+        return self.changed(run, "the digest")
 
     def sample_again(self):
         """Why the sample must be made again, as `again`; it is that of the last night that made one."""
@@ -258,12 +244,7 @@ class Night:
             return ""
         if run["outcome"] != "ok" or (run["given"] and run["given"] != as_json(self.parameters(""))):
             return "due"
-        other = differing(self.root, run["products"])
-        return (
-            f"{named_few(other)} not as the simulation left {'it' if len(other) == 1 else 'them'}"
-            if other
-            else ""
-        )
+        return self.changed(run, "the simulation")
 
     def outputs(self, target):
         """{(study, step): an output of its rule} of all rules that may have to run again for `target`, "all"
@@ -300,9 +281,7 @@ class Night:
         tables = {STEPS[-1]: [study]} | {
             page: [Path(path).stem for path in findings_of(study, page)] for page in pages_of(study)
         }
-        window = read_json(self.root / "data/raw" / study / "status.json").get("window")
-        # as publishing/studies.py has it
-        of_tonight = not isinstance(window, list) or window[-1:] == [str(self.day_of(study))]
+        of_tonight = self.window_end(study) in (None, str(self.day_of(study)))  # as publishing/studies.py has it
         ended = told_tonight(outcomes_of(self.report, study)) if of_tonight else []
         there = [name for step in tables if step in ended for name in tables[step]]
         return there, [name for step in tables if step not in ended for name in tables[step]]

@@ -8,12 +8,13 @@ folder, and this one did nothing.
 """
 
 import contextlib
+import importlib
 import io
 import json
+import multiprocessing
 import os
 import re
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,6 +26,8 @@ import typer
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 WELL, FAILED, WRONG, LOCKED = range(4)
+# what Snakemake and the site take two seconds of a processor to import: once, and not for each of them again
+SLOW = ("snakemake.cli", "pandas", "smart_open", "publish")
 CODES = (
     "Exit codes: 0 all is well; 1 published, but a study, the digest or the mail failed; "
     "2 the configuration or the command is wrong, and nothing ran; "
@@ -95,8 +98,7 @@ def run_night(path, day, cores="all", quiet=False):
         with held(root):
             sweep(root)
             code = run_chain(config, root, cores, quiet)
-            command = [sys.executable, "publish.py", "--config", str(path), "--day", config["day"]]
-            return code if subprocess.run(command, check=False).returncode == 0 else FAILED
+            return code if publish_night(path, config["day"]) == 0 else FAILED
     except Busy as error:
         say(str(error))
         return LOCKED
@@ -176,41 +178,60 @@ def arguments_of(target, config, cores, folder):
 def watched(arguments, log, quiet):
     """Exit code of Snakemake with these arguments, in a process of its own; its lines of progress are shown
     unless `quiet`, all else goes to `log`.
-
-    The process is a fork of this one: what Snakemake imports is imported once for both targets, which takes a
-    second of a processor.
     """
-    import snakemake.cli
-
+    for name in SLOW:
+        importlib.import_module(name)
+    sys.modules["snakemake.cli"].get_argument_parser()  # finds the plugins, a quarter of a second
     reading, writing = os.pipe()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    if not (child := os.fork()):
-        os.close(reading)
-        os.dup2(writing, 2)
-        if quiet:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.stdout, sys.stderr = (io.TextIOWrapper(io.FileIO(n, "w"), line_buffering=True) for n in (1, 2))
-        code = 1
-        try:
-            snakemake.cli.main(arguments)
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else int(bool(end.code))
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
-    os.close(writing)
-    try:
-        with open(reading, "rb") as said, log.open("ab") as file:
-            for line in said:  # ends with the child and its children
+    with forked(run_snakemake, arguments, reading, writing, quiet) as child:
+        os.close(writing)
+        with open(reading, "rb") as messages, log.open("ab") as file:
+            for line in messages:  # ends with the child and its children
                 file.write(line)
                 file.flush()
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return child.exitcode
+
+
+def run_snakemake(arguments, reading, writing, quiet):
+    """Call Snakemake, which ends this process; its standard error goes to `writing`, an end of a pipe."""
+    import snakemake.cli
+
+    os.close(reading)
+    os.dup2(writing, 2)
+    if quiet:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.stdout, sys.stderr = (io.TextIOWrapper(io.FileIO(n, "w"), line_buffering=True) for n in (1, 2))
+    snakemake.cli.main(arguments)
+
+
+def publish_night(path, day):
+    """Exit code of publish.py for the configuration at `path` and this night, in a process of its own."""
+    with forked(run_publish, path, day) as child:
+        pass
+    return child.exitcode
+
+
+def run_publish(path, day):
+    """Call publish.py and end this process with its exit code."""
+    import publish
+
+    sys.argv = ["publish.py", "--config", str(path), "--day", day]
+    sys.exit(publish.main())
+
+
+@contextlib.contextmanager
+def forked(work, *arguments):
+    """A process that calls `work(*arguments)` and has ended when the block ends. It is a fork of this one, so
+    that it finds imported what this one has imported.
+    """
+    child = multiprocessing.get_context("fork").Process(target=work, args=arguments)
+    child.start()
+    try:
+        yield child
+        child.join()
     except BaseException:
-        with contextlib.suppress(OSError):
-            os.kill(child, signal.SIGTERM)
-            os.waitpid(child, 0)
+        child.terminate()
+        child.join()
         raise
 
 

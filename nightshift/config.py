@@ -28,7 +28,8 @@ from pydantic import (
 )
 
 from nightshift.parameters import Choice, Range, declared_at
-from nightshift.runs import one_line, read_notebook
+from nightshift.products import read_notebook
+from nightshift.runs import one_line
 from nightshift.sources.files import matching_files
 from steps import STEPS, check_marks, findings_named, pages_of, site_settings
 
@@ -455,7 +456,7 @@ def checked_study(study, steps):
         good["day"], lines = checked_day(f"studies.{study}.day", steps["day"])
     notebooks = {step[2:]: notebook_of(study, step) for step in [*STEPS, *pages_of(study)]}
     for page in pages_of(study):
-        if not findings_named(study, read_notebook(notebook_of(study, page)) or {"cells": [{"source": ""}]}):
+        if not findings_of(study, page):
             lines.append(
                 f"{notebook_of(study, page)} names no data/findings/{study}_*.parquet among what its first cell "
                 "says it writes"
@@ -505,6 +506,11 @@ def known_studies():
 def notebook_of(study, step):
     """Path of a notebook: that of a step of a study, or of the sample where `study` is empty."""
     return str(NOTEBOOKS / study / f"{step}.ipynb") if study else SIMULATE
+
+
+def findings_of(study, page):
+    """The tables of findings that a further page of a study writes."""
+    return findings_named(study, read_notebook(notebook_of(study, page)))
 
 
 def is_server(source):

@@ -9,13 +9,18 @@ HARMLESS = (  # reasons for which a record is left out though nothing is lost wi
 LOST = 0.1  # share of records above which their loss is worth a warning; a site without any such record does not exist
 
 
+def lost_records(reasons):
+    """Those of `reasons`, a Series of text, with which something is lost."""
+    return reasons[~reasons.astype("str").str.startswith(HARMLESS)]
+
+
 def loss_sentence(reasons, n, items):
     """One sentence about records that were rejected and are lost for the study; "" where they are at most LOST of all.
 
     reasons : Series of text, why each rejected record was left out. n : number of all records. items : what they are, in the plural.
     """
-    lost = reasons[~reasons.astype("str").str.startswith(HARMLESS)]
-    if not len(lost) > LOST * n:
+    lost = lost_records(reasons)
+    if len(lost) <= LOST * n:
         return ""
     most = lost.value_counts()
     return (f"{len(lost):,} of {n:,} {items} ({len(lost) / n:.0%}) could not be used, {most.iloc[0]:,} of them for: {most.index[0]}; "
@@ -27,6 +32,6 @@ def report_losses(reasons, n, items):
     if not (sentence := loss_sentence(reasons, n, items)):
         return
     warn(sentence)
-    if (~reasons.astype("str").str.startswith(HARMLESS)).sum() > n / 2:
+    if len(lost_records(reasons)) > n / 2:
         record("verdict", REJECTED)
         record("verdict_reason", sentence)

@@ -1,11 +1,32 @@
-"""What each step writes below the products folder, and fingerprints by which it is known again."""
+"""What each step writes below the products folder, how JSON of it is read, and fingerprints by which it is
+recognised.
+"""
 
 import hashlib
+import json
 from pathlib import Path
 
-from steps import STEPS, findings_named, read_notebook
+from steps import STEPS, findings_named
 
 MEBIBYTE = 2**20
+
+
+def read_json(path):
+    """The JSON object at `path`; an empty one where there is none that can be read."""
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def read_notebook(path):
+    """The notebook at `path` as a dict; None when it does not exist, is no notebook or was cut off while being
+    written.
+    """
+    notebook = read_json(path)
+    whole = isinstance(notebook.get("cells"), list) and isinstance(notebook.get("metadata"), dict)
+    return notebook if whole else None
 
 
 def patterns_of(study, step, notebook):
@@ -20,7 +41,7 @@ def patterns_of(study, step, notebook):
     if step == "digest":
         return ["data/incidents/{day}*"]
     if step not in STEPS:
-        return findings_named(study, read_notebook(Path(notebook)) or {"cells": [{"source": ""}]})
+        return findings_named(study, read_notebook(notebook))
     return {
         "1_extract": [f"data/raw/{study}/**/*"],
         "2_preprocess": [f"data/clean/{study}.*", f"data/clean/{study}_*", f"encoders/{study}/**/*"],
@@ -34,9 +55,9 @@ def products_of(root, patterns, *, since=0.0):
     as sorted paths; no hidden ones.
     """
     root = Path(root)
-    found = {path for pattern in patterns for path in root.glob(pattern) if path.is_file()}
+    paths = {path for pattern in patterns for path in root.glob(pattern) if path.is_file()}
     visible = [
-        path for path in found if not any(part.startswith(".") for part in path.relative_to(root).parts)
+        path for path in paths if not any(part.startswith(".") for part in path.relative_to(root).parts)
     ]
     return sorted(path for path in visible if path.stat().st_mtime >= since)
 
@@ -56,15 +77,15 @@ def sha256(path):
     return digest.hexdigest()
 
 
-def is_same(path, known):
-    """Whether the file at `path` is the one whose `fingerprint` is `known`; its content is read only where
+def is_same(path, recorded):
+    """Whether the file at `path` is the one whose `fingerprint` was `recorded`; its content is read only where
     size and time do not tell.
     """
     try:
         stat = path.stat()
-        if stat.st_size != known["size"]:
+        if stat.st_size != recorded["size"]:
             return False
-        return stat.st_mtime_ns == known["mtime_ns"] or sha256(path) == known["sha256"]
+        return stat.st_mtime_ns == recorded["mtime_ns"] or sha256(path) == recorded["sha256"]
     except (OSError, KeyError, TypeError):
         return False
 
@@ -75,6 +96,6 @@ def differing(root, products, below=""):
     """
     return [
         name
-        for name, known in sorted(products.items())
-        if name.startswith(below) and not is_same(Path(root) / name, known)
+        for name, recorded in sorted(products.items())
+        if name.startswith(below) and not is_same(Path(root) / name, recorded)
     ]

@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from nightshift.parameters import declared
-from nightshift.products import fingerprint, patterns_of, products_of
+from nightshift.products import fingerprint, patterns_of, products_of, read_notebook
 
 HISTORY, REJECTED = "too little history", "most records rejected"
 RESERVATIONS = (REJECTED, HISTORY)  # verdicts that a study records of itself, the gravest first
@@ -123,7 +123,7 @@ def read_run(report, study, step):
     except FileNotFoundError:
         executed = read_notebook(notebook_path(report, study, step))
         return nothing | (run_of(executed) if executed else {})
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         return nothing | {
             "outcome": "failed",
             "error": one_line(f"its record {path.name} cannot be read: {error}"),
@@ -201,21 +201,6 @@ def fits(run):
     if not all(isinstance(run[name], kinds[name]) for name in kinds if name in run and name not in may_be_none):
         return False
     return isinstance(run.get("values", {}).get("warnings", []), list)
-
-
-def read_notebook(path):
-    """The executed notebook at `path` as a dict; None when it does not exist, is no notebook or was cut off
-    while being written.
-    """
-    try:
-        notebook = json.loads(Path(path).read_text(encoding="utf-8"))
-        return (
-            notebook
-            if isinstance(notebook["cells"], list) and isinstance(notebook["metadata"], dict)
-            else None
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def run_of(notebook):
@@ -504,6 +489,7 @@ def main():
         "NIGHTSHIFT_RUN": "1",
         "JUPYTER_PREFER_ENV_PATH": "1",
     }  # see tryout.py; paths of this environment before those of the user
+    sys.modules["pyarrow.fs"] = None  # papermill imports it for Hadoop alone: a quarter of what a step needs to start
     signal.signal(signal.SIGTERM, stop_run)
     signal.signal(signal.SIGINT, stop_run)
     report = options.log.parent.parent if options.study else options.log.parent

@@ -14,6 +14,8 @@ import shutil
 import uuid
 from pathlib import Path
 
+from nightshift.products import read_json
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 PRODUCTS = ("data", "encoders", "models", "plots", "feedback")
 COPIED_BYTES = (
@@ -63,10 +65,7 @@ def link_products(root, folder):
     long as the night's own file is not newer. What the night no longer has goes, unless a try-out wrote it.
     """
     notes = folder / ".copied.json"  # {path: time in ns} of the copies, to tell them from what was tried
-    try:
-        copied = json.loads(notes.read_text())
-    except (OSError, ValueError):
-        copied = {}
+    copied = read_json(notes)
     present = {
         path.relative_to(root).as_posix(): path for name in PRODUCTS for path in files_below(root / name)
     }

@@ -13,9 +13,9 @@ import pandas as pd
 
 from helpers import FINDING_COLUMNS
 from incidents import NOT_WATCHED
+from nightshift.products import read_json
 from nightshift.reporting.wording import joined, one_line, plural
 from nightshift.runs import read_run
-from publishing.pages import read_json
 
 VERSION = 2  # of digest.json: goes up when a key changes its meaning or goes away
 GOING_ON = ("new", "worse", "ongoing")

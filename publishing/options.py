@@ -6,6 +6,7 @@ from pathlib import Path
 import yaml
 
 from helpers import resolve
+from nightshift.config import Loader
 
 
 def refuse_future(day):
@@ -24,7 +25,7 @@ def read_options(parser, check):
     parser.add_argument("--day", help="night to work on; default: that of the configuration")
     options = parser.parse_args()
     try:
-        config = yaml.safe_load(options.config.read_text(encoding="utf-8"))
+        config = yaml.load(options.config.read_text(encoding="utf-8"), Loader)  # numbers are those that the chain reads
         day, root = str(date.fromisoformat(options.day or str(config["day"]))), resolve(config.get("products") or "")
         refuse_future(day)
         return options, config, day, root, check(config, day)

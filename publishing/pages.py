@@ -17,23 +17,15 @@ from PIL import Image
 
 from helpers import ROOT, atomic, git_revision
 from nightshift.parameters import declared
+from nightshift.products import read_notebook
 from nightshift.reporting.assurance import class_of, verdict_in_words
 from nightshift.reporting.wording import one_line
-from nightshift.runs import MIME, read_notebook
+from nightshift.runs import MIME
 
 TEMPLATES = ROOT / "templates"
 NARROW = 640  # pixels: a picture up to this was drawn to be read on a phone, and shrinks with its page where others scroll
 
 # ------------------------------------------------------------------------------------------------- what a notebook says
-
-
-def read_json(path):
-    """The JSON object at `path`; an empty one when there is none, or what is there cannot be read."""
-    try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def parameters_of(notebook, given):

@@ -5,9 +5,10 @@ from datetime import date
 import pandas as pd
 
 from helpers import ROOT
+from nightshift.products import read_notebook
 from nightshift.reporting.assurance import verdict_of
 from nightshift.reporting.wording import one_line, plural
-from nightshift.runs import RESERVATIONS, notebook_path, read_notebook, read_run, recorded_verdict
+from nightshift.runs import RESERVATIONS, notebook_path, read_run, recorded_verdict
 from publishing.pages import text_of
 from publishing.products import Damaged, count_scores, is_day, read_findings, read_models, read_status
 from steps import STEPS, findings_named, pages_of, told_tonight
@@ -53,7 +54,7 @@ def tables_of(study, step, notebook):
     """
     if step in STEPS:
         return [f"data/findings/{study}.parquet"]
-    return findings_named(study, notebook) if notebook else []
+    return findings_named(study, notebook)
 
 
 def title_of(study):

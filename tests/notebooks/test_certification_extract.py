@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nightshift.sources.golden import read_golden, write_golden
-from nightshift.sources.histograms import as_contents
+from nightshift.sources.histograms import as_contents, open_table
 
 NOTEBOOK = "certification/1_extract.ipynb"
 DATA = "data/raw/certification"

@@ -246,7 +246,8 @@ def test_too_little_to_learn_from_ends_well_with_its_reason_and_empty_tables(tmp
     for step, settings in (("3_train", QUICK | parameters), ("4_analyse", {"day": DAY})):
         recorded = run_cells(f"certification/{step}.ipynb", tmp_path, **settings)[0]["RECORDED"]
         assert recorded["verdict"] == "too little history"
-        assert recorded["verdict_reason"].startswith(f"no dataset has {parameters.get('min_good', 20)} good lumisections to train on and two to validate")
+        least = f"no dataset has {parameters.get('min_good', 20)} good lumisections to train on and two to validate"
+        assert recorded["verdict_reason"].startswith(least)
         assert f"of {n_older} in older runs {n_usable} are good and measured" in recorded["verdict_reason"]
     assert [path.name for path in paths.models.iterdir()] == ["metrics.json"]
     assert len(pd.read_parquet(paths.findings)) == len(pd.read_parquet(paths.scores)) == 0

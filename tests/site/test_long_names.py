@@ -82,8 +82,8 @@ def test_long_names_make_nothing_wider_than_the_window(browser, pages, mailed, w
         assert browser.execute_script("return document.documentElement.scrollWidth") <= width, page.name
         if page.name != "digest.html":  # its pictures of studies scroll
             assert browser.execute_script(WIDER) == [], page.name
-        if page == pages / "index.html":
-            assert browser.find_element("css selector", "td > .only-narrow").is_displayed() == (width == 380), "a verdict without the name of its study"
+        if page == pages / "index.html":  # a verdict keeps the name of its study
+            assert browser.find_element("css selector", "td > .only-narrow").is_displayed() == (width == 380)
         tables = browser.execute_script("return [...document.querySelectorAll('table')].map(t => t.scrollWidth)")
         assert max(tables, default=0) < 1600, f"{page.name}: a table is wider than a large window"
     front = (pages / DAY / "index.html").read_text()

@@ -21,6 +21,7 @@ import publish
 import solutions
 import sources
 import steps
+from nightshift.products import read_json
 from publishing import archive, digests, pages, studies
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
@@ -121,7 +122,7 @@ def test_a_complete_night_says_what_was_found(night):
     front, [study], _ = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
     assert study["verdict"] == "anomalies 1"
     assert "Two problems" in page(front).get_text()
-    run = pages.read_json(front.parent / "run.json")
+    run = read_json(front.parent / "run.json")
     assert run["studies"]["transfers"]["steps"]["3_train"]["outcome"] == "ok"
     assert run["studies"]["transfers"]["data"]["sha256"]
 
@@ -540,7 +541,7 @@ def test_pages_and_feed_show_verdicts_as_people_say_them_and_programs_read_them_
         assert "anomalies 1" not in shown
     assert front.select(".verdict.anomalies")
     assert told["studies"]["transfers"]["verdict"] == "anomalies 1"
-    assert pages.read_json(reports / "2026-01-31/run.json")["studies"]["transfers"]["verdict"] == "anomalies 1"
+    assert read_json(reports / "2026-01-31/run.json")["studies"]["transfers"]["verdict"] == "anomalies 1"
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from steps import MARK, check_marks, error_of, outcomes_of, told_tonight
+from nightshift.runs import error_in
+from steps import MARK, check_marks, outcomes_of, told_tonight
 
 
 def test_how_steps_ended_is_what_their_records_say(tmp_path):
@@ -19,8 +20,8 @@ def test_how_steps_ended_is_what_their_records_say(tmp_path):
 
 def test_an_error_in_a_cell_is_the_line_of_its_notebook():
     cell = {"outputs": [{"output_type": "error", "ename": "ValueError", "evalue": "no\nrows"}], "execution_count": 3}
-    assert error_of({"cells": [cell], "metadata": {}}) == ("ValueError: no rows", True)
-    assert error_of({"cells": [], "metadata": {"papermill": {"end_time": None}}}) == ("it was stopped before it ended", False)
+    assert error_in({"cells": [cell], "metadata": {}}) == ("ValueError: no rows", 3)
+    assert error_in({"cells": [], "metadata": {"papermill": {"end_time": None}}}) == ("it was stopped before it ended", None)
 
 
 GOOD = {"site": "T2-*", "as": "muted", "by": "b", "until": "2026-02-28", "why": "w"}
