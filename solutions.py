@@ -28,7 +28,7 @@ import yaml
 from scipy import stats
 
 from helpers import ROOT, atomic, resolve
-from nightshift.remediation.evidence import ERRORS, errors_named, words_for
+from nightshift.error_classes import ERRORS, errors_named, words_for
 
 # ------------------------------------------------------------------------------------------------------------- Knowledge
 

@@ -11,7 +11,7 @@ import re
 import numpy as np
 import pandas as pd
 
-from nightshift.remediation.evidence import error_class
+from nightshift.error_classes import error_class
 
 ENTITIES = {
     "link": ["link"],

@@ -172,7 +172,7 @@ def test_the_evidence_chooses_what_is_proposed_and_says_why(tmp_path):
 
 def test_a_night_without_findings_is_a_clear_page(tmp_path):
     names, page = night(tmp_path)
-    nothing = "Nothing to report: all 5 studies reported, and no incident is new or goes on."
+    nothing = "Nothing to report: all 5 studies reported, and no incident is new or ongoing."
     assert f"**{nothing}**" in page
     assert "**Nothing to report on 2026-01-31.**" in page
     assert len(incidents(tmp_path)) == 0
@@ -490,7 +490,7 @@ def test_a_night_without_findings_reassures_only_where_every_study_could_find_so
     record = {"version": VERSION, "outcome": "ok", "values": {"verdict": verdict}}
     (tmp_path / "reports/2026-01-31/telemetry/4_analyse.json").write_text(json.dumps(record))
     names, page = night(tmp_path)
-    nothing = "Nothing to report: all 5 studies reported, and no incident is new or goes on."
+    nothing = "Nothing to report: all 5 studies reported, and no incident is new or ongoing."
     assert names["headline"] == (f"4 of 5 studies reported; {says}." if says else nothing)
     assert ("nothing to report" in page.lower()) == (says == "")
     assert ("no incident" in page.lower()) == (says == "")

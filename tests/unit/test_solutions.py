@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import solutions as module
-from nightshift.remediation.evidence import ERRORS, errors_named
+from nightshift.error_classes import ERRORS, errors_named
 from nightshift.remediation.worlds import Record, belief, choices_of
 from solutions import COLUMNS, chances, holds, offered, rank, read_feedback, read_solutions, record_feedback
 

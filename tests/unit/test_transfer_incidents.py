@@ -22,7 +22,7 @@ from nightshift.detectors.transfers import (
     scan_incidents,
     site_of,
 )
-from nightshift.remediation.evidence import error_class
+from nightshift.error_classes import error_class
 
 START = pd.Timestamp("2026-01-03", tz="UTC")
 
