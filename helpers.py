@@ -4,7 +4,7 @@
     Clean                  what its schema says, and no name in it       check_schema, pseudonyms
     Features and encoders  category codes, scaling, sentence vectors     fit_categories, encode_inputs, scale_features, embed_texts
     Windows                chunks, the week of a moment, what differs    chunk_batches, week_of, select_features
-    Models                 stored models behind one call                 load_skops, predict_quantiles, assign_topics
+    Models                 stored models behind one call                 predict_quantiles, assign_topics
     Scores and thresholds  tests, p-values, limits                       judge_tests, p_values, score_limit
     Plots                  one figure, one claim, saved and shown        show_figure
     Records                sentences, tables, metrics, findings          say, show_table, record_metrics, write_findings
@@ -207,10 +207,11 @@ def load_embedding(max_tokens):
 
 def embed_words(texts, substitute):
     """Vectors of `texts` by the words they use, float32 (n, d): length one, or zeros; fitted and kept at `substitute` where there is none yet."""
-    import skops.io
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.pipeline import make_pipeline
+
+    from nightshift.models import load_skops, save_skops
 
     if not Path(substitute).exists():
         counts = TfidfVectorizer(sublinear_tf=True, strip_accents="unicode", token_pattern=r"\b\w+\b")
@@ -219,8 +220,7 @@ def embed_words(texts, substitute):
         except ValueError:
             raise ValueError(f"embed_texts: none of {len(texts)} texts holds a word") from None
         model = make_pipeline(counts, TruncatedSVD(min(128, n_words), random_state=0)).fit(texts)
-        with atomic(substitute) as temporary:
-            skops.io.dump(model, temporary)
+        save_skops(model, substitute)
     model = load_skops(substitute)
     found = model.transform(texts) if texts else np.zeros((0, len(model[-1].components_)))
     length = np.linalg.norm(found, axis=1, keepdims=True)
@@ -347,18 +347,6 @@ def pinball(target, predicted, quantiles=QUANTILES, *, maximum=np.maximum):
     return sum(maximum(q * error[..., i], (q - 1) * error[..., i]) for i, q in enumerate(quantiles)) / len(quantiles)
 
 
-def load_skops(path):
-    """The scikit-learn object, or list of them, stored at `path`.
-
-    Beside what skops itself trusts, names of scikit-learn, the functools.partial that its boosting stores and the numpy.dtype of its imputer;
-    UntrustedTypesFoundException of skops for any other, such as a function of the system that a foreign file would have called.
-    """
-    from skops.io import get_untrusted_types, load
-
-    known = ("functools.partial", "numpy.dtype")
-    return load(path, trusted=[t for t in get_untrusted_types(file=path) if t.startswith("sklearn.") or t in known])
-
-
 def temper(p, temperature):
     """Probabilities (n, classes) made less sure by a temperature above 1, surer by one below (Guo et al. 2017)."""
     p = np.maximum(p, 1e-6) ** (1 / temperature)
@@ -442,6 +430,8 @@ def predict_quantiles(path, frame, numbers, codes, *, warmup=0, length=512, batc
             out[fill] = found[fill].tolist() or out[fill]
     elif path.suffix == ".skops":
         table = np.hstack([numbers, np.where(codes < 250, codes, 0)])     # gradient boosting takes 255 categories per column at most
+        from nightshift.models import load_skops
+
         out = np.column_stack([model.predict(table) for model in load_skops(path)])
     else:
         import keras

@@ -9,7 +9,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from helpers import load_skops, scale_features
+from helpers import scale_features
+from nightshift.models import load_skops
 from nightshift.statistics import alarm_rate_sentence, share_interval
 
 # ------------------------------------------------------------------------------------------------- histograms

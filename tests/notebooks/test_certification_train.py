@@ -10,6 +10,7 @@ from conftest import refused, run_cells
 
 import helpers
 from nightshift.detectors import certification
+from nightshift.models import load_skops
 
 pytestmark = pytest.mark.usefixtures("quick_compiler")
 
@@ -196,7 +197,7 @@ def test_whole_bad_runs_teach_a_classifier_of_runs(tmp_path):
     features = [c for c in clean if "|" in c]
     clean.loc[ill, features] += 3
     told = train(tmp_path, clean).told["runs"]
-    model = helpers.load_skops(tmp_path / "models/certification/runs.skops")
+    model = load_skops(tmp_path / "models/certification/runs.skops")
     assert told["features"] == [f"{d}: {d}/{i // 3}|q{i % 3}" for d in ("JetHT", "SingleMuon") for i in range(6)]
     bad, good = (np.full((1, 12), level) for level in (3.0, 0.0))
     assert model.predict_proba(bad)[0, 1] <= told["low"] < told["high"] <= model.predict_proba(good)[0, 1]

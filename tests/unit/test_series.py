@@ -1,22 +1,17 @@
 """Weekly series on hand-made tables whose answer is known, and what must hold for every series: no future, no scale, no lost name."""
 
-import functools
 import importlib.util
-import os
 from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-import skops.io
 from conftest import REPOSITORY, from_notebook
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from hypothesis.extra import pandas as hpd
-from sklearn.ensemble import IsolationForest
-from sklearn.preprocessing import FunctionTransformer
 
 import helpers
 import kernels
@@ -207,17 +202,6 @@ def test_a_small_series_looks_like_a_large_one(seed, factor):
 def test_forest_inputs_are_finite_and_bounded():
     features = dict.fromkeys(weekly_series.FOREST_INPUTS, np.array([[np.nan, 1.0, -50.0]]))
     assert weekly_series.forest_inputs(features, np.array([[True, False, True]])).tolist() == [[0.0] * 9, [-8.0] * 9]
-
-
-def test_a_forest_comes_back_as_it_was_and_nothing_else_does(tmp_path):
-    inputs = np.random.default_rng(1).normal(size=(200, 9))
-    forest = IsolationForest(n_estimators=5, random_state=1).fit(inputs)
-    skops.io.dump(forest, tmp_path / "forest.skops")
-    np.testing.assert_array_equal(helpers.load_skops(tmp_path / "forest.skops").score_samples(inputs), forest.score_samples(inputs))
-    for foreign in (functools.partial(os.system), functools.partial(np.genfromtxt)):  # functions are named in a file, not stored
-        skops.io.dump(FunctionTransformer(foreign), tmp_path / "foreign.skops")
-        with pytest.raises(skops.io.exceptions.UntrustedTypesFoundException, match=foreign.func.__name__):
-            helpers.load_skops(tmp_path / "foreign.skops")
 
 
 def drawn_tests(rng, n):
