@@ -24,6 +24,8 @@ from typing import Annotated
 
 import typer
 
+from nightshift import forkserver
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 WELL, FAILED, WRONG, LOCKED = range(4)
 # what Snakemake and the site take two seconds of a processor to import: once, and not for each of them again
@@ -116,13 +118,17 @@ def run_chain(config, root, cores, quiet=False):
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text("", encoding="utf-8")
     failed = []
-    for target in ("all", "digest"):
-        try:
-            made = run_target(target, config, root, cores, log, quiet)
-        except Exception as error:  # whatever it is, the rest of the night goes on and is published
-            say(f"{target}: {type(error).__name__}: {' '.join(str(error).split())[:250]}")
-            made = False
-        failed += [] if made else [target]
+    for name in SLOW:
+        importlib.import_module(name)
+    sys.modules["snakemake.cli"].get_argument_parser()  # finds the plugins, a quarter of a second
+    with tempfile.TemporaryDirectory(prefix="nightshift-") as folder, forkserver.running(folder):
+        for target in ("all", "digest"):
+            try:
+                made = run_target(target, config, root, cores, log, quiet)
+            except Exception as error:  # whatever it is, the rest of the night goes on and is published
+                say(f"{target}: {type(error).__name__}: {' '.join(str(error).split())[:250]}")
+                made = False
+            failed += [] if made else [target]
     return FAILED if failed else WELL
 
 
@@ -179,9 +185,6 @@ def watched(arguments, log, quiet):
     """Exit code of Snakemake with these arguments, in a process of its own; its lines of progress are shown
     unless `quiet`, all else goes to `log`.
     """
-    for name in SLOW:
-        importlib.import_module(name)
-    sys.modules["snakemake.cli"].get_argument_parser()  # finds the plugins, a quarter of a second
     reading, writing = os.pipe()
     with forked(run_snakemake, arguments, reading, writing, quiet) as child:
         os.close(writing)

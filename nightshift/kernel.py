@@ -2,6 +2,7 @@
 under the name python3.
 """
 
+import os
 import signal
 import sys
 
@@ -17,7 +18,9 @@ class Kernel(AsyncKernelManager):
     @property
     def kernel_spec(self):
         """What would start a kernel, with the interpreter of this process."""
-        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        argv = [sys.executable, "-m", "nightshift.forkserver", "ipykernel.kernelapp:launch_new_instance"]
+        # it ends with its parent, which is known when it is asked for
+        argv += ["-f", "{connection_file}", f"--IPKernelApp.parent_handle={os.getpid()}"]
         return KernelSpec(argv=argv, display_name="Python 3", language="python", metadata={"debugger": True})
 
     async def _async_launch_kernel(self, kernel_cmd, **kw):

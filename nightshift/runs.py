@@ -489,7 +489,6 @@ def main():
         "NIGHTSHIFT_RUN": "1",
         "JUPYTER_PREFER_ENV_PATH": "1",
     }  # see tryout.py; paths of this environment before those of the user
-    sys.modules["pyarrow.fs"] = None  # papermill imports it for Hadoop alone: a quarter of what a step needs to start
     signal.signal(signal.SIGTERM, stop_run)
     signal.signal(signal.SIGINT, stop_run)
     report = options.log.parent.parent if options.study else options.log.parent

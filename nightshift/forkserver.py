@@ -1,0 +1,207 @@
+"""Start the processes of a night as forks of one that has imported what all of them need.
+
+Each step takes two processes, one that runs the notebook and its kernel, and on their own they import
+Jupyter, pandas, seaborn and scikit-learn before they begin. A server does that once, when the first of them
+asks:
+
+    python -m nightshift.forkserver MODULE:FUNCTION ARGUMENT ...
+
+calls a function as the whole of a process, in a fork of the server; where there is no server, in its own
+process. Whoever starts that command sees no difference. Standard streams, working folder and environment are
+those of the caller, signals reach the fork, and its exit code, or the signal that ended it, comes back.
+
+multiprocessing has such a server as well, but for the children of one process only; between the command and
+its steps stand Snakemake and a shell.
+"""
+
+import atexit
+import contextlib
+import importlib
+import json
+import multiprocessing
+import os
+import select
+import signal
+import socket
+import sys
+from multiprocessing.connection import wait
+
+ADDRESS = "NIGHTSHIFT_FORKSERVER"  # environment variable that holds the path of the server's socket
+LIBRARIES = (
+    "ipykernel.kernelapp",
+    "papermill",
+    "pandas",
+    "pandera.pandas",
+    "pyarrow.parquet",
+    "seaborn",
+    "sklearn.ensemble",
+    "tqdm",
+)  # no JAX and no PyTorch: they start threads, which no fork survives
+INLINE = "module://matplotlib_inline.backend_inline"  # how kernels draw: what ipykernel tells a matplotlib that it imports itself
+FORK = multiprocessing.get_context("fork")
+
+
+def call(arguments):
+    """Call the function "module:function", the first of the `arguments`, with them as its command line; this
+    ends the process.
+    """
+    sys.argv = arguments
+    module, _, function = arguments[0].partition(":")
+    sys.exit(getattr(importlib.import_module(module), function)())
+
+
+# ------------------------------------------------------------------------------------------------- the caller
+
+
+def main():
+    """Call what the command line names, in a fork of the server if there is one."""
+    arguments, connection = sys.argv[1:], socket.socket(socket.AF_UNIX)
+    try:
+        connection.connect(os.environ.get(ADDRESS, ""))
+        child, answers = ask(connection, arguments)
+    except (OSError, ValueError):  # there is none, or it is about to end
+        call(arguments)
+    status = watch(child, connection, answers)
+    if status < 0:  # ended by a signal: whoever waits for this process shall see the same
+        with contextlib.suppress(OSError):  # SIGKILL has no handler
+            signal.signal(-status, signal.SIG_DFL)
+        os.kill(os.getpid(), -status)
+    sys.exit(status)
+
+
+def ask(connection, arguments):
+    """Ask the server at the other end of `connection` for a fork; returns (its process number, the file from
+    which its exit code can be read).
+    """
+    request = {
+        "arguments": arguments,
+        "folder": os.getcwd(),
+        "environment": dict(os.environ),
+        "leads": os.getpgrp() == os.getpid(),
+    }
+    socket.send_fds(connection, [b" "], [0, 1, 2])
+    connection.sendall(json.dumps(request).encode() + b"\n")
+    answers = connection.makefile()
+    return int(answers.readline()), answers
+
+
+def watch(child, connection, answers):
+    """Wait for the process numbered `child` and return its exit code, negative for a signal; pass signals on."""
+    leads, parent = os.getpgrp() == os.getpid(), os.getppid()
+
+    def pass_on(number, frame):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, number)
+
+    signal.signal(signal.SIGTERM, pass_on)
+    # an interrupt from the keyboard reaches a fork by itself, unless it leads a group of its own
+    signal.signal(signal.SIGINT, pass_on if leads else signal.SIG_IGN)
+    while not select.select([connection], [], [], 1)[0]:
+        if os.getppid() != parent:  # nobody waits for the fork any more: this connection ends, and so does it
+            return 1
+    return int(answers.readline() or 1)
+
+
+# ------------------------------------------------------------------------------------------------- the server
+
+
+@contextlib.contextmanager
+def running(folder):
+    """Let a server run while the block runs, with its socket in `folder`; without one where its path is too
+    long for a socket. It is a fork of this process, and ends with it.
+    """
+    path = os.path.join(folder, "forkserver")
+    with socket.socket(socket.AF_UNIX) as listener:
+        try:
+            listener.bind(path)
+        except OSError:
+            yield
+            return
+        listener.listen(64)
+        server = FORK.Process(target=serve, args=(listener,))
+        server.start()
+    os.environ[ADDRESS] = path
+    try:
+        yield
+    finally:
+        del os.environ[ADDRESS]
+        server.terminate()
+        server.join()
+
+
+def serve(listener):
+    """Fork for whoever connects to the socket `listener`, until the parent of this process ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it outlives those who ask
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit())
+    parent = multiprocessing.parent_process().sentinel
+    children = {}  # connection: process
+    try:
+        while True:
+            # a second at most, since the end of a process is not seen while one of its own still holds its files
+            ready = wait([parent, listener, *children, *(child.sentinel for child in children.values())], 1)
+            if parent in ready:
+                return
+            if listener in ready:
+                with contextlib.suppress(OSError, ValueError):  # whoever asked has gone
+                    connection, _ = listener.accept()
+                    children[connection] = fork(connection, [listener, *children, connection])
+            for connection, child in list(children.items()):
+                if child.exitcode is not None:
+                    with contextlib.suppress(OSError):
+                        connection.sendall(f"{child.exitcode}\n".encode())
+                    connection.close()
+                    del children[connection]
+                elif connection in ready:  # the caller has ended
+                    child.kill()
+    finally:
+        for child in children.values():
+            child.kill()
+
+
+def fork(connection, inherited):
+    """Read what is asked on `connection` and start it; returns the process. inherited : sockets that it must
+    not keep.
+    """
+    import_libraries()
+    _, streams, *_ = socket.recv_fds(connection, 1, 3)
+    request = json.loads(connection.makefile().readline())
+    child = FORK.Process(target=become, args=(request, streams, inherited))
+    child.start()
+    for stream in streams:
+        os.close(stream)
+    connection.sendall(f"{child.pid}\n".encode())
+    return child
+
+
+def import_libraries():
+    """Import what the forks need."""
+    for name in LIBRARIES:
+        importlib.import_module(name)
+    import matplotlib
+
+    matplotlib.rcParams["backend"] = os.environ.get("MPLBACKEND", INLINE)
+
+
+def become(request, streams, inherited):
+    """Make this new process what the `request` asks for."""
+    for one in inherited:
+        one.close()
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    if request["leads"]:
+        os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.chdir(request["folder"])
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    atexit._clear()  # multiprocessing ends without them; what the server's parent registered is not for here
+    try:
+        call(request["arguments"])
+    finally:
+        atexit._run_exitfuncs()
+
+
+if __name__ == "__main__":
+    main()
