@@ -29,6 +29,8 @@ from multiprocessing.connection import wait
 ADDRESS = "NIGHTSHIFT_FORKSERVER"  # environment variable that holds the path of the server's socket
 LIBRARIES = (
     "ipykernel.kernelapp",
+    "jax.numpy",
+    "numba",
     "papermill",
     "pandas",
     "pandera.pandas",
@@ -36,7 +38,7 @@ LIBRARIES = (
     "seaborn",
     "sklearn.ensemble",
     "tqdm",
-)  # no JAX and no PyTorch: they start threads, which no fork survives
+)  # none that starts threads of its own, which no fork would have: JAX does so only when it first computes
 INLINE = "module://matplotlib_inline.backend_inline"  # how kernels draw: what ipykernel tells a matplotlib that it imports itself
 FORK = multiprocessing.get_context("fork")
 

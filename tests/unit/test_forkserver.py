@@ -127,3 +127,11 @@ def test_a_fork_ends_with_whoever_asked_for_it_and_all_end_with_the_parent_of_th
     for process in (parent, first):
         process.wait(5)
 
+
+
+def test_what_the_server_imports_starts_no_thread():
+    """A fork has none of them, and would wait for what they never do."""
+    code = "import os; from nightshift import forkserver; forkserver.import_libraries(); print(len(os.listdir('/proc/self/task')))"
+    alone = os.environ | dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")  # OpenBLAS starts its own again after a fork
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, env=alone, capture_output=True, text=True)
+    assert done.stdout == "1\n", done.stderr
