@@ -40,7 +40,7 @@ def read_solutions(path=ROOT / "solutions.yaml"):
     """The proposals of the YAML file `path`: dicts id, kinds, when, evidence, proposal, effort; ValueError names in one line what is wrong."""
     name = Path(path).name
     try:
-        solutions = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or []
+        solutions = yaml.load(Path(path).read_text(encoding="utf-8"), yaml.CSafeLoader) or []
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{name} is no YAML: {' '.join(str(error).split())}") from None
     if not isinstance(solutions, list):

@@ -22,7 +22,7 @@ def read_sites(path):
     if not path:
         return {}
     try:
-        listed = yaml.safe_load(resolve(path).read_text(encoding="utf-8"))
+        listed = yaml.load(resolve(path).read_text(encoding="utf-8"), yaml.CSafeLoader)
     except yaml.YAMLError as error:
         raise ValueError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
     except UnicodeDecodeError as error:

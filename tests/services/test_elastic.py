@@ -43,7 +43,7 @@ def indices():
 
 
 def extract(url, products, run=run_here):
-    return run("transfers/1_extract.ipynb", products, source=url, day=DAYS[-1], days=3, page_rows=10, timeout_s=1.0, retry_wait_s=0.2)
+    return run("transfers/1_extract.ipynb", products, source=url, day=DAYS[-1], days=3, page_rows=10, timeout_s=1.0, retry_wait_s=0.02)
 
 
 def raw(products):
@@ -228,7 +228,7 @@ def expected():
 
 def account(url, products, timeout_s=1.0):
     """Extract the accounting of three weeks; all that the notebook shows."""
-    told = {"day": DAYS[-1], "weeks": 3, "page_rows": 4, "timeout_s": timeout_s, "retry_wait_s": 0.2}
+    told = {"day": DAYS[-1], "weeks": 3, "page_rows": 4, "timeout_s": timeout_s, "retry_wait_s": 0.02}
     return run_here("accounting/1_extract.ipynb", products, source=url, **told)
 
 

@@ -44,13 +44,17 @@ def finding(kind, entity, site="", start=None, end=None, **more):
     return told | {"expected": 1.0, "unit": "s", "evidence": "", "figure": "", "impact": np.nan, "impact_unit": ""} | more
 
 
-def table(*rows, night=8):
-    """Findings as `describe_findings` gives them, of the night `night` of January 2026."""
+def told_by_studies(*rows, night=8):
+    """Findings as studies tell them, of the night `night` of January 2026."""
     frame = pd.DataFrame(rows, columns=FINDING_COLUMNS)
     for time in ("start", "end"):
         frame[time] = pd.to_datetime(frame[time], utc=True).astype("datetime64[us, UTC]")
-    frame = frame.assign(night=str(at(night).date()), table=frame.study, kept=False)
-    return describe_findings(frame, KINDS, SITES)
+    return frame.assign(night=str(at(night).date()), table=frame.study, kept=False)
+
+
+def table(*rows, night=8):
+    """The same as `describe_findings` gives them."""
+    return describe_findings(told_by_studies(*rows, night=night), KINDS, SITES)
 
 
 def groups(found):
@@ -315,7 +319,7 @@ class Nights:
         earlier = pd.concat(self.rows).drop_duplicates("incident", keep="last") if self.rows else pd.DataFrame()
         parts = [mine[mine.incident.isin(earlier.incident[earlier["of"] == of])] for of, mine in self.found]
         earlier_found = pd.concat(parts, ignore_index=True) if parts else table().assign(incident=[])
-        found = pd.concat([table(*rows, night=day), *(earlier_found[earlier_found.entity == one].assign(kept=True) for one in kept)])
+        found = pd.concat([told_by_studies(*rows, night=day), *(earlier_found[earlier_found.entity == one].assign(kept=True) for one in kept)])
         found = describe_findings(found[[*FINDING_COLUMNS, "night", "table", "kept"]], KINDS, SITES)
         every = pd.concat([mine for _, mine in self.found], ignore_index=True) if self.found else earlier_found
         remembered = every.drop_duplicates(["study", "kind", "entity"], keep="last", ignore_index=True)
