@@ -20,6 +20,7 @@ from scipy import stats
 from scipy.sparse.csgraph import connected_components
 
 from helpers import resolve
+from nightshift.incidents import NOT_WATCHED
 
 DAY_H, WEEK_H = 24.0, 168.0
 SCOPES = {      # what an incident of one finding is called, gravest scope first
@@ -346,9 +347,6 @@ def follow(found, label, made, earlier, earlier_found, *, day, worse_factor=1.5,
     resolved = [row["incident"] for row in rows[len(made):] if row["state"] == "resolved"]
     kept = earlier_found[earlier_found.incident.isin(resolved)]
     return pd.DataFrame(rows, columns=[*made.columns, "incident", "first_seen", "state", "night", "change"]), tonight, kept
-
-
-NOT_WATCHED = "ended before it was watched"      # the change of an incident that is no news: nobody looked when it was there
 
 
 def ended_unwatched(one, findings, watched):

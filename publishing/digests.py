@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from helpers import FINDING_COLUMNS
-from incidents import NOT_WATCHED
+from nightshift.incidents import NOT_WATCHED
 from nightshift.products import read_json
 from nightshift.reporting.wording import joined, one_line, plural
 from nightshift.runs import read_run

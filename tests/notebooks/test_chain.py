@@ -7,11 +7,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from datetime import date
 
 import nbformat
+import pandas as pd
 import pytest
 import yaml
 from conftest import REPOSITORY, run_chain
@@ -31,6 +31,7 @@ PARAMETERS = {
     "digest": "nights: dict = {}  # studies with findings of tonight\nmissing: list = []  # the others\nmark: list = []  # what is muted\n"
     "kinds: str = 'kinds.yaml'  # what they are\nsolutions: str = 'solutions.yaml'  # what may be tried",
 }  # of each step of its own
+HALF = "data/raw/left/.0a1b2c3d-status.json"  # what a killed run left half written
 WRITES = {
     "1_extract": ["data/raw/{study}/status.json"],
     "2_preprocess": ["data/clean/{study}.parquet"],
@@ -72,8 +73,15 @@ def failed(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def mended(failed, tmp_path_factory):
-    """A copy of that checkout after another run, in which nothing fails; code and print."""
+    """A copy of that checkout after another run, in which nothing fails, and before which one was killed in the second step; code and print."""
     folder = shutil.copytree(failed[0], tmp_path_factory.mktemp("mended"), dirs_exist_ok=True)
+    (folder / NIGHT / "left/2_preprocess.ipynb").unlink()
+    configure(folder, left=ASKS | {"preprocess": {"wait_s": 30}}, right=READS)
+    run = started(folder, until="left/2_preprocess.ipynb")
+    os.killpg(run.pid, signal.SIGKILL)
+    run.communicate()
+    (folder / HALF).touch()
+    os.utime(folder / HALF, (time.time() - 7200,) * 2)
     configure(folder, left=ASKS, right=READS)
     return folder, *run_chain("config.yaml", folder)
 
@@ -118,6 +126,10 @@ def make_checkout(folder):
     write_notebook(folder / "notebooks/digest.ipynb", [f"data/incidents/{{day}}{end}" for end in INCIDENTS])
     for name in ("events.csv", "table.csv", "lists.txt", "known.csv", "incidents.csv"):
         (folder / name).write_text("")
+    (folder / "tables").mkdir()
+    for name, columns in {"clean": OF_FINDING, "scores": OF_FINDING, "findings": OF_FINDING, "incidents": OF_DIGEST}.items():
+        rows = [columns] * (name == "scores")  # one thing is judged, and nothing is found
+        pd.DataFrame(rows, columns=columns).to_parquet(folder / f"tables/{name}.parquet")  # which a notebook copies, as it takes no time
     return folder
 
 
@@ -132,7 +144,7 @@ def write_notebook(path, writes):
 if source not in ("sample", "this_machine") and "://" not in source and not glob.glob(source):
     raise FileNotFoundError(f"no file matches {source}")
 """
-    work = f"""import json, os, pathlib, signal, time
+    work = f"""import json, os, pathlib, shutil, signal, time
 from nightshift.tryout import output_root
 {reads if path.stem == "1_extract" else ""}
 time.sleep(wait_s)
@@ -142,10 +154,8 @@ assert not fail, "this study is told to fail"
 for name in {writes!r}:
     path = output_root(pathlib.Path()) / name.replace("{{day}}", day)
     path.parent.mkdir(parents=True, exist_ok=True)
-    columns = {OF_DIGEST!r} if "incidents" in name else {OF_FINDING!r}
     if name.endswith(".parquet"):
-        import pandas
-        pandas.DataFrame([columns] * ("scores" in name), columns=columns).to_parquet(path)  # one thing is judged, and nothing is found
+        shutil.copyfile(f"tables/{{path.parent.name}}.parquet", path)
     else:
         told = {{x: globals()[x] for x in ("nights", "missing") if x in globals()}}
         told |= {{"day": day, "models": [], "state": "ok", "window": ["", day], "rows": 1, "newest": day, "source": {source}, "sha256": ""}}
@@ -178,20 +188,19 @@ def started(checkout, until):
     raise TimeoutError(f"{until} is not there after 90 s: {run.communicate()[0]}")
 
 
-PLAN = """import json, pathlib, sys
-import snakemake.cli
-from nightshift.cli import arguments_of
-from nightshift.config import check, read_yaml
-arguments, lines = arguments_of(sys.argv[1], check(read_yaml("config.yaml") | json.loads(sys.argv[2])), "2", pathlib.Path(sys.argv[3]))
-print("\\n".join(lines))
-snakemake.cli.main(["-n", *arguments])"""
+@pytest.fixture(scope="module")
+def planned():
+    """`planned(checkout, target="all", **config)`: what Snakemake would run, as the command nightshift calls it."""
+    command = [sys.executable, REPOSITORY / "tests/planning.py"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as planner:
 
+        def planned(checkout, target="all", **config):
+            print(json.dumps([str(checkout), target, config]), file=planner.stdin, flush=True)
+            code, plan = json.loads(planner.stdout.readline())
+            assert code == 0, plan
+            return plan
 
-def planned(checkout, target="all", **config):
-    """What Snakemake would run, as the command nightshift calls it."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-c", PLAN, target, json.dumps(config), folder]
-        return subprocess.run(command, cwd=checkout, capture_output=True, text=True).stdout
+        yield planned
 
 
 WRONG = [
@@ -317,7 +326,7 @@ def test_a_failing_study_keeps_its_notebook_and_does_not_stop_the_other(failed):
     assert (told["left"]["verdict"], told["right"]["verdict"]) == ("failed", "ok")
 
 
-def test_a_further_page_runs_after_the_second_step_and_is_a_page_of_its_study(failed, mended):
+def test_a_further_page_runs_after_the_second_step_and_is_a_page_of_its_study(failed, mended, planned):
     folder, _, printed = failed
     assert "right/5_extra: 4 of 4 cells" in printed
     assert (folder / "data/findings/right_more.parquet").exists()
@@ -367,13 +376,13 @@ def test_nothing_changed_means_nothing_runs_and_little_time(one_night):
     [("2026-01-31", False), ("2026-02-03", False), ("2026-02-07", True), ("2026-01-15", True)],
     ids=["same night", "within the week", "a week later", "a model from the future"],
 )
-def test_training_runs_weekly_and_scoring_nightly(one_night, day, trains):
+def test_training_runs_weekly_and_scoring_nightly(one_night, planned, day, trains):
     plan = planned(one_night[0], day=day)
     assert ("rule 3_train" in plan) == trains
     assert ("rule 4_analyse" in plan) == (day != "2026-01-31")
 
 
-def test_a_server_is_asked_again_while_it_had_not_everything_and_a_file_is_not(mended):
+def test_a_server_is_asked_again_while_it_had_not_everything_and_a_file_is_not(mended, planned):
     folder, code, printed = mended
     assert code == 0, printed
     for state, asked in (("ok", False), ("partial", True)):
@@ -397,7 +406,7 @@ def test_a_server_is_asked_again_while_it_had_not_everything_and_a_file_is_not(m
 
 
 @pytest.fixture(scope="module")
-def settled(mended):
+def settled(mended, planned):
     """Why a step would run before any file has changed: no test leaves a change behind."""
     return reasons(planned(mended[0]))
 
@@ -417,7 +426,7 @@ def reasons(plan):
         ("incidents.csv", "4_analyse"),
     ],
 )
-def test_a_file_of_the_source_or_beside_it_that_changed_is_read_again(mended, settled, name, step):
+def test_a_file_of_the_source_or_beside_it_that_changed_is_read_again(mended, settled, planned, name, step):
     file, before = mended[0] / name, (mended[0] / name).stat()
     assert name not in settled
     file.write_text("another line\n")  # the time alone does not count: Snakemake compares small files by their content
@@ -430,7 +439,7 @@ def test_a_file_of_the_source_or_beside_it_that_changed_is_read_again(mended, se
 
 
 @pytest.mark.parametrize("name", ["kinds.yaml", "events.csv"])
-def test_a_file_that_the_digest_is_told_to_read_starts_it_again(mended, name):
+def test_a_file_that_the_digest_is_told_to_read_starts_it_again(mended, planned, name):
     """kinds.yaml by default, and the proposals where the configuration says."""
     folder, config = mended[0], (mended[0] / "config.yaml").read_text()
     text, before = (folder / name).read_text(), (folder / name).stat()
@@ -450,7 +459,7 @@ def test_a_file_that_the_digest_is_told_to_read_starts_it_again(mended, name):
     assert f"Updated input files: {name}" in reasons(plan)
 
 
-def test_an_executed_training_that_was_cut_off_is_no_obstacle(one_night):
+def test_an_executed_training_that_was_cut_off_is_no_obstacle(one_night, planned):
     executed = one_night[0] / NIGHT / "left/3_train.ipynb"
     text, before = executed.read_text(), executed.stat()
     executed.write_text(text[:200])
@@ -461,7 +470,7 @@ def test_an_executed_training_that_was_cut_off_is_no_obstacle(one_night):
     assert "rule 3_train" not in plan, "the model is of this week"
 
 
-def test_this_machine_is_a_source_and_no_file(checkout):
+def test_this_machine_is_a_source_and_no_file(checkout, planned):
     configure(checkout, left={"extract": {"source": "this_machine"}})
     assert "left/1_extract" in planned(checkout)
 
@@ -473,19 +482,11 @@ def test_two_runs_at_once_do_not_meet(one_night):
     assert "4_analyse: 4 of 4 cells" in printed  # the first one went on
 
 
-def test_a_killed_run_leaves_no_lock_and_the_next_one_completes(checkout):
-    configure(checkout, left=READS | {"preprocess": {"wait_s": 30}})
-    run = started(checkout, until="left/2_preprocess.ipynb")
-    os.killpg(run.pid, signal.SIGKILL)
-    run.wait()
-    half = checkout / "data/raw/left/.0a1b2c3d-status.json"
-    half.touch()
-    os.utime(half, (time.time() - 7200,) * 2)
-    configure(checkout, left=READS)
-    code, printed = run_chain("config.yaml", checkout)
+def test_a_killed_run_leaves_no_lock_and_the_next_one_completes(mended):
+    folder, code, printed = mended
     assert code == 0, printed
-    assert (checkout / "data/findings/left.parquet").exists()
-    assert not half.exists()
+    assert (folder / "data/findings/left.parquet").exists()
+    assert not (folder / HALF).exists()
 
 
 @pytest.fixture(scope="module")
@@ -505,7 +506,7 @@ def published(folder):
     return {str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
 
 
-def test_a_try_out_changes_nothing_that_is_published_and_makes_nothing_run_again(tried):
+def test_a_try_out_changes_nothing_that_is_published_and_makes_nothing_run_again(tried, planned):
     folder, before, after = tried
     assert after == before
     [written] = folder.rglob("try/data/findings/right.parquet")
@@ -524,7 +525,7 @@ def disturbed(tried):
     return folder, *run_chain("config.yaml", folder)
 
 
-def test_what_the_chain_did_not_make_itself_is_made_again(tried, disturbed):
+def test_what_the_chain_did_not_make_itself_is_made_again(tried, disturbed, planned):
     folder, _, printed = disturbed
     assert "nightshift: right: data/findings/right.parquet is not as 4_analyse left it, so it is made again" in printed
     assert "nightshift: right: models/right/metrics.json cannot be read, so it is made again" in printed
@@ -547,7 +548,7 @@ def test_a_source_without_a_file_is_the_failure_of_its_study_alone(disturbed):
     assert (told["nights"], told["missing"]) == ({"right": "2026-01-31"}, ["left"])
 
 
-def test_without_its_memory_the_chain_publishes_no_other_night_as_tonight(disturbed, tmp_path):
+def test_without_its_memory_the_chain_publishes_no_other_night_as_tonight(disturbed, planned, tmp_path):
     folder = shutil.copytree(disturbed[0], tmp_path / "moved", ignore=shutil.ignore_patterns(".snakemake"))
     assert "right/" not in planned(folder)
     plan = planned(folder, day="2026-02-01")
