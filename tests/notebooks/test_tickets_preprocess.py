@@ -135,27 +135,35 @@ def test_tickets_that_are_not_used_have_their_reason_and_nothing_else(tmp_path):
     assert (helpers.folders("tickets", tmp_path).plots / "kept.png").stat().st_size > 5000
 
 
-@pytest.mark.parametrize(
-    ("address", "name", "automatic"),
-    [
-        ("no-reply@x.example", "", True),
-        ("DoNotReply@x.example", "", True),
-        ("x@campus.example", "No Reply", True),
-        ("webform@www.campus.example", "", True),
-        ("a@x.example", "Web Form", True),
-        ("MAILER-DAEMON@x.example", "", True),
-        ("monitoring@nagios.campus.example", "", True),
-        ("root@n1.campus.example", "Cron Daemon", True),
-        ("u1@campus.example", "Formica Root", False),
-        ("rootes@campus.example", "", False),
-        ("informant@campus.example", "", False),
-        (None, None, False),
-    ],
-)
-def test_machines_are_known_by_address_or_name(tmp_path, address, name, automatic):
-    _, reasons, _ = preprocessed(tmp_path, [*plain(5), ticket(7, address=address, user_name=name)])
-    assert (reasons.get("7") == "automatic sender") == automatic
-    assert preprocessed(tmp_path, [*plain(5), ticket(7, address=address, user_name=name)], automatic_senders=[])[1] == {}
+SENDERS = [  # (address, name, whether it is a machine)
+    ("no-reply@x.example", "", True),
+    ("DoNotReply@x.example", "", True),
+    ("x@campus.example", "No Reply", True),
+    ("webform@www.campus.example", "", True),
+    ("a@x.example", "Web Form", True),
+    ("MAILER-DAEMON@x.example", "", True),
+    ("monitoring@nagios.campus.example", "", True),
+    ("root@n1.campus.example", "Cron Daemon", True),
+    ("u1@campus.example", "Formica Root", False),
+    ("rootes@campus.example", "", False),
+    ("informant@campus.example", "", False),
+    (None, None, False),
+]
+
+
+@pytest.fixture(scope="module")
+def senders(tmp_path_factory):
+    """The reasons of one ticket per row of SENDERS, by its number: with the patterns of the notebook, and with none."""
+    products = tmp_path_factory.mktemp("senders")
+    tickets = [*plain(5), *(ticket(100 + i, address=address, user_name=name) for i, (address, name, _) in enumerate(SENDERS))]
+    return preprocessed(products, tickets)[1], preprocessed(products, tickets, automatic_senders=[])[1]
+
+
+@pytest.mark.parametrize("row", range(len(SENDERS)), ids=[f"{address}-{name}" for address, name, _ in SENDERS])
+def test_machines_are_known_by_address_or_name(senders, row):
+    by_default, without_patterns = senders
+    assert (by_default.get(str(100 + row)) == "automatic sender") == SENDERS[row][2]
+    assert without_patterns == {}
 
 
 def test_duplicates_are_what_one_user_says_twice_within_the_time_and_the_first_stays(tmp_path):
