@@ -10,6 +10,7 @@ configuration or the command is wrong.
 """
 
 import argparse
+import functools
 import platform
 import shlex
 import sys
@@ -18,7 +19,7 @@ from importlib.metadata import version
 
 import pandas as pd
 
-from helpers import ROOT, git_revision, write_json
+from helpers import ROOT, write_json
 from mail import send_night
 from nightshift.products import read_json
 from nightshift.reporting.assurance import assure, verdict_in_words
@@ -27,7 +28,7 @@ from nightshift.runs import notebook_path, read_run
 from publishing.archive import clear_removed, history, kept, mark_removed, read_incidents, read_nights, site_of, write_feed, write_index
 from publishing.digests import GOING_ON, VERSION, chance_in_words, plain, pressing, read_digest, rest_in_words, since, state_in_words
 from publishing.options import read_options, refuse_future
-from publishing.pages import publish_notebook, small_pictures, write_page
+from publishing.pages import publish_notebook, revision, small_pictures, write_page
 from publishing.products import Damaged, is_day
 from publishing.studies import expected_of, latest_with, read_study
 from steps import site_settings
@@ -50,6 +51,12 @@ def later_night(root, last_days):
     return next((night for name, night in ends.items() if night > last_days[name]), "")
 
 
+@functools.cache
+def versions():
+    """{package: version} of what a night is made by; to look them up takes 10 ms."""
+    return {package: version(package) for package in PACKAGES}
+
+
 def record_run(root, day, studies, digest, site):
     """Write run.json: code, versions, and per study its parameters, durations, data fingerprint, outcome and verdict; what the digest said."""
     of_data, of_step = ("state", "rows", "newest", "source", "window", "sha256"), ("outcome", "error", "seconds", "ended", "parameters")
@@ -64,10 +71,7 @@ def record_run(root, day, studies, digest, site):
             "skill": model.get("skill"),
             "steps": {step["name"]: {key: step.get(key) for key in of_step} for step in s["steps"]},
         }
-    versions = {}
-    for package in PACKAGES:
-        versions[package] = version(package)
-    night = {"day": day, "site": site, "git": git_revision(), "python": platform.python_version(), "versions": versions}
+    night = {"day": day, "site": site, "git": revision(), "python": platform.python_version(), "versions": versions()}
     night |= {"reported": assurance_of(studies, digest).reported, "studies": told}
     night["digest"] = {key: digest[key] for key in ("outcome", "error", "seconds", "ended")} | said_of(studies, digest)
     write_json(plain(night), root / "reports" / day / "run.json")
