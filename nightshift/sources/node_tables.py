@@ -171,10 +171,9 @@ def text_columns(page, names):
     found = []
     for name in names:
         if pa.types.is_string(page[name].type) or pa.types.is_large_string(page[name].type) or pa.types.is_dictionary(page[name].type):
-            cells = pc.unique(page[name]).drop_null()
-            if pd.to_numeric(pd.Series(cells[:100].to_pylist(), dtype=object), errors="coerce").notna().any():      # settles most columns
+            if pd.to_numeric(pd.Series(page[name][:100].to_pylist(), dtype=object), errors="coerce").notna().any():      # settles most columns
                 continue
-            cells = pd.Series(cells.to_pylist(), dtype=object)
+            cells = pd.Series(pc.unique(page[name]).drop_null().to_pylist(), dtype=object)
             if len(cells) and pd.to_numeric(cells, errors="coerce").isna().all() and not set(map(str, cells)) <= {"ERR", "NA", "N/A", "null", "-"}:
                 found.append(name)
     return found
