@@ -28,6 +28,7 @@ from nightshift import forkserver
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 WELL, FAILED, WRONG, LOCKED = range(4)
+PATIENCE_S = 10  # for a process that was asked to end
 # what Snakemake and the site take two seconds of a processor to import: once, and not for each of them again
 SLOW = ("snakemake.cli", "pandas", "smart_open", "publish")
 CODES = (
@@ -96,6 +97,7 @@ def run_night(path, day, cores="all", quiet=False):
             say(line)
         return WRONG
     root = Path(config.get("products") or ".").expanduser()
+    signal.signal(signal.SIGTERM, stop)
     try:
         with held(root):
             sweep(root)
@@ -107,9 +109,14 @@ def run_night(path, day, cores="all", quiet=False):
     except OSError as error:
         say(f"{root.resolve()} cannot be written: {error}")
         return WRONG
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         say("stopped; the same command goes on with what was cut off")
-        return 128 + signal.SIGINT
+        return 128 + (error.args[0] if error.args else signal.SIGINT)
+
+
+def stop(number, frame):
+    """Stop the night because of the signal `number`, as an interrupt from the keyboard does."""
+    raise KeyboardInterrupt(number)
 
 
 def run_chain(config, root, cores, quiet=False):
@@ -234,6 +241,8 @@ def forked(work, *arguments):
         child.join()
     except BaseException:
         child.terminate()
+        child.join(PATIENCE_S)
+        child.kill()  # Snakemake 9.27 may wait for ever when its jobs end by the same signal as itself
         child.join()
         raise
 

@@ -40,6 +40,7 @@ LIBRARIES = (
     "tqdm",
 )  # none that starts threads of its own, which no fork would have: JAX does so only when it first computes
 INLINE = "module://matplotlib_inline.backend_inline"  # how kernels draw: what ipykernel tells a matplotlib that it imports itself
+PATIENCE_S = 2  # for a process that was asked to end
 FORK = multiprocessing.get_context("fork")
 
 
@@ -156,6 +157,9 @@ def serve(listener):
                 elif connection in ready:  # the caller has ended
                     child.kill()
     finally:
+        for child in children.values():
+            child.terminate()  # a step then writes in its record that it was stopped
+        wait([child.sentinel for child in children.values()], PATIENCE_S)
         for child in children.values():
             child.kill()
 

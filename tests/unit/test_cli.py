@@ -1,7 +1,9 @@
 """The command: who may write to a folder, what it says where Snakemake says little, and its exit codes."""
 
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from conftest import REPOSITORY
@@ -80,3 +82,17 @@ def test_what_is_wrong_ends_with_2_and_a_folder_in_use_with_3(tmp_path, monkeypa
     assert all(line.startswith("nightshift: ") for line in said)
     monkeypatch.setattr(cli, "held", lambda folder: (_ for _ in ()).throw(cli.Busy("another run")))
     assert cli.run_night(site, "") == 3
+
+
+def deaf():
+    """Do not end when asked to."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(60)
+
+
+def test_a_night_that_is_asked_to_end_waits_for_nobody(monkeypatch):
+    monkeypatch.setattr(cli, "PATIENCE_S", 0.2)
+    with pytest.raises(KeyboardInterrupt), cli.forked(deaf) as child:
+        time.sleep(0.5)
+        cli.stop(signal.SIGTERM, None)
+    assert child.exitcode == -signal.SIGKILL
