@@ -92,7 +92,14 @@ def deaf():
 
 def test_a_night_that_is_asked_to_end_waits_for_nobody(monkeypatch):
     monkeypatch.setattr(cli, "PATIENCE_S", 0.2)
-    with pytest.raises(KeyboardInterrupt), cli.forked(deaf) as child:
-        time.sleep(0.5)
-        cli.stop(signal.SIGTERM, None)
-    assert child.exitcode == -signal.SIGKILL
+    children = []
+
+    def night():
+        with cli.forked(deaf) as child:
+            children.append(child)
+            time.sleep(0.5)
+            cli.stop(signal.SIGTERM, None)
+
+    with pytest.raises(KeyboardInterrupt):
+        night()
+    assert children[0].exitcode == -signal.SIGKILL
