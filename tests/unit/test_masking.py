@@ -29,7 +29,8 @@ def masked(text, **known):
 ADDRESSES = [
     "kora.lumbe@x.example", "Kora_Lumbe+hpc@Mail.X.Example", "kora@gpu", '"kora lumbe"@x.example', "kora (at) x.example",
     "kora[at]x[dot]example", "kora at x dot example", "kora dot lumbe at mail dot x dot example", "kora.lumbe at x.example",
-    "kora @ x.example", "kora (ät) x punkt example", "kora\uff20x.example", "KORA@X.EXAMPLE", "o'tam@x.example", "kora{at}x.example", "kora{a}x.example", "kora<a>x.example"
+    "kora @ x.example", "kora (ät) x punkt example", "kora\uff20x.example", "KORA@X.EXAMPLE", "o'tam@x.example", "kora{at}x.example",
+    "kora{a}x.example", "kora<a>x.example"
 ]  # fmt: skip
 HOSTS = [
     "node017", "cn-12", "gpu03.cluster", "login.x.example", "LOGIN.X.EXAMPLE", "nid000123", "r01n12", "hpc-login3", "lab-pc07", "dgx1",
