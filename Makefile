@@ -1,4 +1,4 @@
-# The front door. `make help` lists what it can do; everything else is in README.md. GNU make itself ends with 2 whatever a recipe ends with: whoever
+# The front door. `make help` lists what it can do; everything else is in README.md and docs/. GNU make itself ends with 2 whatever a recipe ends with: whoever
 # needs the exit code calls `.venv/bin/nightshift run`, whose --help says what each one means.
 CONFIG ?= config.yaml
 CORES  ?= all

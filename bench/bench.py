@@ -343,7 +343,7 @@ def injection(rate=0.01):
     data = NOTEBOOKS.parents[1] / "shared/data/accounting"
     for log, (day, nights, weeks, rates) in REAL_LOGS.items():
         if not (data / f"{log}.swf.gz").exists():
-            yield log, "absent", "see README, Data"
+            yield log, "absent", "see docs/sources.md"
             continue
         with tempfile.TemporaryDirectory() as products:
             run_notebook("accounting/1_extract", products, source=str(data / f"{log}.swf.gz"), day=day, weeks=weeks)
