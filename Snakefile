@@ -8,6 +8,7 @@ and a failed notebook is what one wants to read.
 import json
 import os
 import re
+import shlex
 import sys
 from functools import partial
 from pathlib import Path
@@ -26,11 +27,13 @@ ROOT, REPORT, STUDIES = NIGHT.root, NIGHT.report, NIGHT.studies
 
 # Each notebook runs in a process of its own, which shows a line of progress every few seconds and writes all else to a .log file beside the executed
 # notebook. Parameters are one JSON object, read by a JSON parser and by no other. The night itself is in none but that: it would start every step anew.
-RUN = """
-    {params.python:q} -m nightshift.forkserver nightshift.runs:main {input.notebook:q} --log {log:q} --products {params.root:q} --study={params.study:q} \
-        --given {params.given:q} --later {params.later:q}
-"""
-FIXED = {"python": sys.executable, "root": str(ROOT)}
+PYTHON = shlex.quote(sys.executable).replace("{", "{{").replace("}", "}}")  # no parameter: python and python3 are the same one
+RUN = (
+    PYTHON
+    + " -m nightshift.forkserver nightshift.runs:main {input.notebook:q} --log {log:q} --products {params.root:q} --study={params.study:q}"
+    + " --given {params.given:q} --later {params.later:q}"
+)
+FIXED = {"root": str(ROOT)}
 DRIVES = {"__main__", "chain", "cli", "config", "forkserver", "kernel", "parameters", "products"}  # modules that run notebooks and that none imports
 MODULES = [path for path in sorted(Path("nightshift").rglob("*.py")) if path.stem not in DRIVES or path.parent.name != "nightshift"]
 OF_DIGEST = {"incidents", "remediation", "reporting"}  # folders of the package that no notebook of a study imports

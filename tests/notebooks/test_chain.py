@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from datetime import date
+from pathlib import Path
 
 import nbformat
 import pandas as pd
@@ -369,6 +370,16 @@ def test_nothing_changed_means_nothing_runs_and_little_time(one_night):
     assert "cells" not in printed
     assert printed.strip().endswith("index.html")
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 5, "of a processor: other tests run on the same ones"
+
+
+def test_another_name_of_the_same_python_makes_nothing_run_again(one_night):
+    """`make` calls it python, and the command of the environment python3."""
+    ours = Path(sys.executable)
+    command = [ours.with_name("python3" if ours.name == "python" else "python"), REPOSITORY / "tests/planning.py"]
+    asked = json.dumps([str(one_night[0]), "all", {}]) + "\n"
+    code, plan = json.loads(subprocess.run(command, input=asked, capture_output=True, text=True, check=True).stdout)
+    assert code == 0
+    assert "left/" not in plan
 
 
 @pytest.mark.parametrize(
