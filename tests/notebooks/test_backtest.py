@@ -263,7 +263,7 @@ def test_a_backtest_goes_on_where_it_was_stopped_and_ends_with_its_page(nights, 
     assert nights == DAYS
     printed = capsys.readouterr()
     assert "1 of 3 nights is complete" in printed.out
-    assert "1 nights left, about 0 min" in printed.out
+    assert "1 night left, about 0 min" in printed.out
     assert f"{DAYS[1]}: tickets failed in 4_analyse: it broke" in printed.err
     assert "incidents that are right: 0.86 (0.49 to 0.97), 6 of 7; bar 0.8: yes." in printed.out
     assert printed.out.endswith(f"Backtest: {tmp_path}/reports/backtest.html\n")
