@@ -16,6 +16,7 @@ its steps stand Snakemake and a shell.
 
 import atexit
 import contextlib
+import gc
 import importlib
 import json
 import multiprocessing
@@ -186,6 +187,7 @@ def import_libraries():
     import matplotlib
 
     matplotlib.rcParams["backend"] = os.environ.get("MPLBACKEND", INLINE)
+    gc.freeze()  # no fork looks for garbage there: a kernel does when it ends, for half a second
 
 
 def become(request, streams, inherited):

@@ -10,6 +10,16 @@ from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec
 
 
+def launch():
+    """Run a kernel, which ends this process. It has no debugger: nobody steps through a night, and importing
+    one takes a quarter of a second.
+    """
+    sys.modules["debugpy"] = None
+    from ipykernel.kernelapp import launch_new_instance
+
+    launch_new_instance()
+
+
 class Kernel(AsyncKernelManager):
     """A kernel manager that looks for no kernelspec, and remembers the processes that it started."""
 
@@ -18,10 +28,10 @@ class Kernel(AsyncKernelManager):
     @property
     def kernel_spec(self):
         """What would start a kernel, with the interpreter of this process."""
-        argv = [sys.executable, "-m", "nightshift.forkserver", "ipykernel.kernelapp:launch_new_instance"]
+        argv = [sys.executable, "-m", "nightshift.forkserver", "nightshift.kernel:launch"]
         # it ends with its parent, which is known when it is asked for
         argv += ["-f", "{connection_file}", f"--IPKernelApp.parent_handle={os.getpid()}"]
-        return KernelSpec(argv=argv, display_name="Python 3", language="python", metadata={"debugger": True})
+        return KernelSpec(argv=argv, display_name="Python 3", language="python")
 
     async def _async_launch_kernel(self, kernel_cmd, **kw):
         await super()._async_launch_kernel(kernel_cmd, **kw)
