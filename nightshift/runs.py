@@ -340,6 +340,7 @@ def failure_of(notebook, executed, given, title):
     """
     import papermill
 
+    from nightshift import engine
     from nightshift.kernel import Kernel
 
     Kernel.processes.clear()
@@ -352,6 +353,7 @@ def failure_of(notebook, executed, given, title):
                 kernel_name="python3",
                 language="python",
                 kernel_manager_class=Kernel,
+                engine_name=engine.NAME,
                 autosave_cell_every=3,
                 progress_bar={
                     "bar_format": f"{title}: {{n_fmt}} of {{total_fmt}} cells, {{elapsed}}\n",
