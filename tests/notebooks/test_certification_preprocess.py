@@ -219,7 +219,7 @@ def test_labels_keep_the_trivial_and_the_expert_bad_apart(tmp_path):
         "dcs": {(1, 1): False, (1, 2): False, (1, 4): pd.NA, (1, 5): pd.NA, (2, 1): pd.NA},
         "golden": {(1, 1): False, (1, 3): False, (1, 4): False, (2, 1): pd.NA, (2, 2): pd.NA},
     }
-    clean, _, page = preprocessed(tmp_path, rows, relabelled(described(rows), **said))
+    clean, _, page = preprocessed(tmp_path, rows, relabelled(described(rows), **said), drawn=True)
     label = clean.set_index(["run", "lumisection"]).label
     assert [label[1, ls] for ls in range(1, 6)] == ["trivial", "trivial", "expert", "", "good"]
     assert (label[2, 1], label[2, 2]) == ("", "")

@@ -57,7 +57,7 @@ def first(tmp_path_factory):
     (products / "plots/transfers").mkdir(parents=True)
     Image.new("RGB", (40, 30), "red").save(products / "plots/transfers/one.png")
     pictured = DISK | {"figure": "plots/transfers/one.png"}
-    return products, *night(products, DIP, pictured, LEAK | {"figure": "plots/telemetry/none.png"}, SURGE)
+    return products, *night(products, DIP, pictured, LEAK | {"figure": "plots/telemetry/none.png"}, SURGE, drawn=True)
 
 
 def test_a_first_night_is_all_new_and_its_headline_is_the_most_pressing(first):

@@ -191,7 +191,7 @@ def test_a_ticket_that_was_held_out_counts_by_the_distance_that_it_had_then(nigh
 
 def test_a_stale_source_is_judged_as_of_when_it_last_wrote(night, tmp_path):
     write_study(tmp_path, night.clean, state="stale", newest=str(END - pd.Timedelta(hours=3)))
-    late = analysed(tmp_path, drawn=False, day=str((END + pd.Timedelta(days=20)).date()), truth=str(night.paths.root / "truth.csv"))
+    late = analysed(tmp_path, day=str((END + pd.Timedelta(days=20)).date()), truth=str(night.paths.root / "truth.csv"))
     pd.testing.assert_frame_equal(late.findings, night.findings)
     assert "The source is stale: all below is said as of " + DAY in late.page
 
@@ -203,7 +203,7 @@ def test_tickets_closed_nobody_knows_when_are_neither_open_nor_waiting(tmp_path)
     clean.loc[lost, ["closed", "first_response"]] = pd.NaT
     clean["open"] &= ~lost
     write_study(tmp_path, clean)
-    night = analysed(tmp_path, drawn=False)
+    night = analysed(tmp_path)
     assert f"{n} of them open" in night.page
     assert not night.findings.kind.isin(["backlog", "slow_topic"]).any()
 
@@ -264,7 +264,7 @@ def test_tickets_after_the_training_get_the_nearest_topic(tmp_path, monkeypatch)
     vectors[key] = (np.full(helpers.VECTOR, 1.0) / np.sqrt(helpers.VECTOR)).astype("float32")
     helpers.write_vectors(vectors, paths.encoders / "embeddings.parquet")
     monkeypatch.setattr(helpers, "load_embedding", None)  # nothing is embedded anew
-    page = analysed(tmp_path, drawn=False)
+    page = analysed(tmp_path)
     mine = page.scores.set_index("ticket_id").loc[clean.ticket_id[late]]
     assert list(mine.cluster[:-1]) == [f"t{k:03d}" for k in clean.topic_number[late][:-1]]
     assert mine.score[:-1].max() < 0.01
@@ -294,7 +294,7 @@ def test_hostile_words_are_escaped_short_and_drawn_without_a_warning(tmp_path, r
     topics = pd.read_parquet(paths.models / "topics.parquet")
     topics["name"] = [HOSTILE[i % len(HOSTILE)] for i in range(len(topics))]
     helpers.write_parquet(topics, paths.models / "topics.parquet")
-    raw = run_here(NOTEBOOK, tmp_path, day=DAY, resamples=50)
+    raw = run_here(NOTEBOOK, tmp_path, drawn=True, day=DAY, resamples=50)
     assert "<script" not in raw
     assert "<b>user" not in raw
     assert not re.search(r"[\x00\x1b\u202e\u200f\u200d]", raw)
@@ -393,14 +393,14 @@ def test_no_topic_at_all_is_told(tmp_path):
 def test_only_working_hours_count_where_they_are_named(tmp_path):
     clean = few(8)
     write_study(tmp_path, clean)
-    office = analysed(tmp_path, drawn=False, working_hours="mon-fri 08:00-18:00")
-    wall = analysed(tmp_path, drawn=False)
+    office = analysed(tmp_path, working_hours="mon-fri 08:00-18:00")
+    wall = analysed(tmp_path)
     medians = [float(re.search(r"resolved within ([\d.]+) h", night.page)[1]) for night in (office, wall)]
     assert medians[0] < 0.6 * medians[1]
     assert "times are hours of mon-fri 08:00-18:00" in office.page
     assert "times are hours on the wall, nights and weekends included" in wall.page
     write_study(tmp_path / "short", few(2))
-    assert "times are hours outside closed days" in analysed(tmp_path / "short", drawn=False, closed_days=["01-24 to 01-25"]).page
+    assert "times are hours outside closed days" in analysed(tmp_path / "short", closed_days=["01-24 to 01-25"]).page
 
 
 @pytest.mark.parametrize(

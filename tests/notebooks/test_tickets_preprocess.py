@@ -128,7 +128,7 @@ def test_tickets_that_are_not_used_have_their_reason_and_nothing_else(tmp_path):
         "after the day": {"created": "2026-02-01T00:00Z"},
     }
     tickets = plain() + [ticket(100 + i, **columns) for i, columns in enumerate(odd.values())]
-    clean, reasons, page = preprocessed(tmp_path, tickets)
+    clean, reasons, page = preprocessed(tmp_path, tickets, drawn=True)
     assert reasons == {str(100 + i): reason for i, reason in enumerate(odd)}
     assert len(clean) == 60
     assert all(counted(page, f"rejected: {reason}") == 1 for reason in odd)
@@ -420,7 +420,7 @@ later = st.fixed_dictionaries(
 @cache
 def forty(products):
     """(clean, reasons) of forty plain tickets, made once for all examples."""
-    return preprocessed(products, plain(40), drawn=False)[:2]
+    return preprocessed(products, plain(40))[:2]
 
 
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -436,7 +436,7 @@ def test_what_happens_after_the_day_changes_nothing(tmp_path, changes, closed, s
         after = [
             ticket(100 + i, **{"created": NOON + pd.Timedelta(hours=change.pop("hours"))} | change) for i, change in enumerate(map(dict, changes))
         ]
-        other, more, _ = preprocessed(tmp_path, [*moved, *after], drawn=False)
+        other, more, _ = preprocessed(tmp_path, [*moved, *after])
     pd.testing.assert_frame_equal(clean, other)
     assert {key: reason for key, reason in more.items() if reason != "after the day"} == reasons
     assert len(more) - len(reasons) == len(after)
