@@ -2,6 +2,8 @@
 
 import ast
 import base64
+import functools
+import gc
 import json
 import os
 import re
@@ -15,6 +17,7 @@ import yaml
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # as in the chain; before NumPy is there. Boosting waits for its threads: 31 models take 25 s, not 80
 os.environ["NIGHTSHIFT_RUN"] = "1"  # what tests execute writes where they say, as the chain's kernels do; tests/unit/test_tryout.py goes without
+gc.set_threshold(50_000, 20, 50)  # by default the collector takes 12% of the time of tests that run notebooks, for nothing
 REPOSITORY = Path(__file__).resolve().parents[1]
 COMPILED = {  # one test compiles the networks that the next ones train: of 42 s of a processor for test_autoencoders.py 10 go, in a later run 21
     "JAX_COMPILATION_CACHE_DIR": str(REPOSITORY / ".pytest_cache/jax"),
@@ -124,6 +127,27 @@ def sketch(figure, path, **how):
     Path(path).write_bytes(ONE_PIXEL)
 
 
+@functools.cache
+def cells_of(notebook):
+    """[(compiled code, whether it declares the parameters)] of the cells with code of a notebook."""
+    cells = json.loads((REPOSITORY / "notebooks" / notebook).read_text())["cells"]
+    cells = [cell for cell in cells if cell["cell_type"] == "code"]
+    return [
+        (compile("".join(cell["source"]), f"{notebook}[{number}]", "exec"), "parameters" in cell["metadata"].get("tags", []))
+        for number, cell in enumerate(cells, 1)
+    ]
+
+
+@functools.cache
+def definitions_of(notebook):
+    """The compiled imports, functions, classes and CONSTANTS of a notebook."""
+    cells = json.loads((REPOSITORY / "notebooks" / notebook).read_text())["cells"]
+    tree = ast.parse("\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"))
+    constants = [one for one in tree.body if isinstance(one, ast.Assign) and getattr(one.targets[0], "id", "_")[0].isupper()]
+    wanted = [one for one in tree.body if isinstance(one, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef) or one in constants]
+    return compile(ast.Module(wanted, []), notebook, "exec")
+
+
 def run_cells(notebook, products, *, drawn=False, **parameters):
     """Run the cells of a notebook in this process, where what they import is there already: 0.1 to 3 s instead of 2 to 8 s.
 
@@ -140,13 +164,12 @@ def run_cells(notebook, products, *, drawn=False, **parameters):
         if not drawn:
             patch.setattr("matplotlib.figure.Figure.savefig", sketch)
         patch.setattr("IPython.display.display", lambda what, raw=False: (recorded if raw else displayed).append(what))
-        for cell in json.loads((REPOSITORY / "notebooks" / notebook).read_text())["cells"]:
-            if cell["cell_type"] == "code":
-                try:
-                    exec("".join(cell["source"]), names)
-                except EndOfNotebook:
-                    break
-            if "parameters" in cell["metadata"].get("tags", []):
+        for code, declares in cells_of(notebook):
+            try:
+                exec(code, names)
+            except EndOfNotebook:
+                break
+            if declares:
                 assert {"products", *parameters} <= set(names)
                 names |= {"products": str(products)} | parameters
     names["RECORDED"] = recorded_values({"cells": [{"outputs": [{"data": one} for one in recorded]}]})
@@ -177,11 +200,7 @@ def from_notebook(notebook, name, **names):
 
     names : what these find of the values that the notebook would have read or computed.
     """
-    cells = json.loads((REPOSITORY / "notebooks" / notebook).read_text())["cells"]
-    tree = ast.parse("\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"))
-    constants = [one for one in tree.body if isinstance(one, ast.Assign) and getattr(one.targets[0], "id", "_")[0].isupper()]
-    wanted = [one for one in tree.body if isinstance(one, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef) or one in constants]
-    exec(compile(ast.Module(wanted, []), notebook, "exec"), names)
+    exec(definitions_of(notebook), names)
     return names[name]
 
 
