@@ -198,42 +198,58 @@ def of_range(bounds):
     return check
 
 
-def field_of(one):
-    """The pydantic type of a parameter: its kind, coerced where nothing is lost, and its range."""
-    bounds = one.range or RANGES.get(one.name)
-    kinds = {
-        "float": (float, as_number),
-        "int": (int, as_whole),
-        "str": (str, as_text),
-        "bool": (bool, lambda value: value),
-        "list": (list, lambda value: plain([] if value is None else value)),
-        "dict": (dict, lambda value: plain({} if value is None else value)),
-    }
-    kind, coerce = kinds.get(one.kind.partition("[")[0], (Any, plain))
-    made = (
-        Annotated[kind, Field(strict=True, allow_inf_nan=False)]
-        if kind is float
-        else Annotated[kind, Field(strict=True)]
-    )
-    return Annotated[made, BeforeValidator(coerce), AfterValidator(of_range(bounds))]
-
-
-WORDS = {
-    "float": "a number",
-    "int": "a whole number",
-    "str": "text",
-    "bool": "true or false",
-    "list": "a list of finite values",
-    "dict": "a mapping of finite values",
+SCALARS = {
+    "float": (float, as_number, "a number"),
+    "int": (int, as_whole, "a whole number"),
+    "str": (str, as_text, "text"),
+    "bool": (bool, lambda value: value, "true or false"),
 }
 
 
-def needed(one):
-    """What a parameter must be, in words."""
-    bounds, kind = one.range or RANGES.get(one.name), one.kind.partition("[")[0]
+def element_of(kind):
+    """The kind of the values of a list or mapping, such as "int" for "list[int]" and for "dict[str, int]";
+    "" where it may be any.
+    """
+    return kind.rpartition("[")[2].rstrip("]").rpartition(", ")[2] if "[" in kind else ""
+
+
+def scalar(kind, bounds):
+    """The pydantic type of one value of this kind within `bounds`."""
+    made, coerce, _ = SCALARS[kind]
+    strict = Field(strict=True, allow_inf_nan=False) if made is float else Field(strict=True)
+    return Annotated[made, strict, BeforeValidator(coerce), AfterValidator(of_range(bounds))]
+
+
+def field_of(one):
+    """The pydantic type of a parameter: its kind, coerced where nothing is lost, and its range; that of a list
+    or a mapping whose values have a kind is the range of each value.
+    """
+    bounds, kind, element = range_of(one), one.kind.partition("[")[0], element_of(one.kind)
+    if kind in SCALARS:
+        return scalar(kind, bounds)
+    if kind not in ("list", "dict"):
+        return Annotated[Any, BeforeValidator(plain)]
+    empty = list if kind == "list" else dict
+    value = scalar(element, bounds) if element else Annotated[Any, BeforeValidator(plain)]
+    made = list[value] if kind == "list" else dict[str, value]
+    return Annotated[made, BeforeValidator(lambda given: empty() if given is None else given)]
+
+
+def range_of(one):
+    """The range of a parameter: its own, or that of its name."""
+    return one.range or RANGES.get(one.name)
+
+
+def needed(kind, bounds):
+    """What a value of this kind must be, in words."""
     if isinstance(bounds, Choice):
         return f"one of {bounds}"
-    return WORDS.get(kind, one.kind) + (f" in {bounds}" if bounds else "")
+    words = {name: words for name, (_, _, words) in SCALARS.items()}
+    words |= {"list": "a list of finite values", "dict": "a mapping of finite values"}
+    if element := element_of(kind):
+        whole = "a list of which each value is" if kind.startswith("list") else "a mapping of names to values, each"
+        return f"{whole} {needed(element, bounds)}"
+    return words.get(kind, kind) + (f" in {bounds}" if bounds else "")
 
 
 @cache
@@ -264,18 +280,24 @@ def typed(where, given, notebook):
         )
         good = {name: getattr(model, name) for name in given if name in known}
     except ValidationError as error:
-        for name in dict.fromkeys(str(one["loc"][0]) for one in error.errors()):
-            lines.append(refusal(f"{where}.{name}", given[name], known[name]))
+        for name, *within in dict.fromkeys(one["loc"][:2] for one in error.errors()):
+            lines.append(refusal(f"{where}.{name}", given[name], known[name], *within))
     return good, lines
 
 
-def refusal(where, value, one):
-    """One line that says what is wrong with the `value` of a parameter."""
+def refusal(where, value, one, *within):
+    """One line that says what is wrong with the `value` of a parameter. within : its place in a list, or its
+    name in a mapping, where the parameter is one.
+    """
+    kind = one.kind
+    if within:
+        where += f"[{within[0]}]" if isinstance(within[0], int) else f".{within[0]}"
+        value, kind = value[within[0]], element_of(kind)
     shown = one_line(repr(value))[:80]
     note = ""
-    if isinstance(value, bool) and one.kind == "str":
+    if isinstance(value, bool) and kind == "str":
         note = ' (YAML reads no, off, yes and on as truth values: write "no")'
-    return f"{where} is {shown}: it must be {needed(one)}{note}"
+    return f"{where} is {shown}: it must be {needed(kind, range_of(one))}{note}"
 
 
 # ---------------------------------------------------------------------------------------- the whole of a file

@@ -2,7 +2,8 @@
 
 A line is `name: type = literal  # meaning; in RANGE`. It is read as Python reads it, and the range from the
 end of its comment: an interval such as `[1, inf)` or `(0, 1)`, or a set such as `{auto, csv, json}`. A
-parameter without a range may have any value of its type.
+parameter without a range may have any value of its type. Lists and mappings may say what their values are,
+`list[int]` or `dict[str, float]`, and the range is then that of each value.
 """
 
 import ast

@@ -85,7 +85,7 @@ def test_numbers_of_yaml_1_2_and_text_that_looks_like_one(tmp_path):
 def test_a_number_that_is_not_finite_is_refused_wherever_it_stands(tmp_path):
     lines = mistakes(tmp_path, HEAD + "    train: {l1: .nan, seeds: [1, .inf]}\n")
     assert any(line.startswith("studies.certification.train.l1 is nan: it must be a number") for line in lines)
-    assert any(line.startswith("studies.certification.train.seeds is [1, inf]: it must be a list of finite values") for line in lines)
+    assert any(line.startswith("studies.certification.train.seeds[1] is inf: it must be a whole number in [0, inf)") for line in lines)
 
 
 SOURCE = """source: str = "a # b"  # where from, so to speak
@@ -95,6 +95,34 @@ layout: str = "auto"  # form; in {auto, csv, json}
 names: list = ["a", "#"]  # only these
 pairs: dict = {"a": 1}
 """
+
+
+@pytest.mark.parametrize(
+    ("step", "text", "line"),
+    [
+        ("analyse", "importance: {atlas: yes}", "analyse.importance.atlas is True: it must be a number in [0, inf)"),
+        ("analyse", "importance: {atlas: -1}", "analyse.importance.atlas is -1: it must be a number in [0, inf)"),
+        ("analyse", "importance: [atlas]", "analyse.importance is ['atlas']: it must be a mapping of names to values, each a number in [0, inf)"),
+        ("preprocess", "vo_aliases: {old: no}", "preprocess.vo_aliases.old is False: it must be text (YAML reads no, off, yes and on as"),
+        ("extract", "weeks: 99999999999", "extract.weeks is 99999999999: it must be a whole number in [1, 5200]"),
+    ],
+)
+def test_the_values_of_lists_and_mappings_have_kinds_and_ranges(tmp_path, step, text, line):
+    settings = {"extract": "source: sample"}
+    settings[step] = ", ".join(filter(None, (settings.get(step), text)))
+    steps = "".join(f"    {name}: {{{given}}}\n" for name, given in settings.items())
+    [mistake] = mistakes(tmp_path, f"day: 2026-01-31\nstudies:\n  accounting:\n{steps}")
+    assert mistake.startswith(f"studies.accounting.{line}")
+
+
+def test_every_value_of_a_list_that_is_wrong_is_named_with_its_place(tmp_path):
+    lines = mistakes(tmp_path, HEAD + "    train: {seeds: [1, a, 2.5], widths: [128, 0], candidates: []}\n")
+    where = "studies.certification.train"
+    assert lines == [
+        f"{where}.seeds[1] is 'a': it must be a whole number in [0, inf)",
+        f"{where}.seeds[2] is 2.5: it must be a whole number in [0, inf)",
+        f"{where}.widths[1] is 0: it must be a whole number in [1, inf)",
+    ]
 
 
 def test_the_parameters_cell_is_read_as_python_reads_it():
