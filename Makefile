@@ -23,9 +23,10 @@ backtest: CONFIG := config.yaml tests/backtest.yaml
 backtest: $(ENV)/.installed  ## replay nights and score them: FROM=2026-01-02 TO=2026-01-31
 	@python backtest.py --from "$(FROM)" --to "$(TO)" --config $(CONFIG) --cores "$(CORES)" $(if $(TRUTH),--truth "$(TRUTH)")
 
-test: $(ENV)/.installed      ## run all tests, on up to four processors at once
+# a worker more than there are processors, since a tenth of the time goes into waiting for servers and browsers
+test: $(ENV)/.installed      ## run all tests, with up to four workers at once
 	@[ -d tests/site/node_modules ] || ! command -v npm >/dev/null || npm ci --prefix tests/site --silent --no-fund --no-audit
-	python -m pytest -n logical --maxprocesses 4 --dist loadscope
+	python -m pytest -n "$$(python -c 'import os; print(min(4, os.cpu_count() + 1))')" --dist loadscope
 
 bench: $(ENV)/.installed     ## measure speed and memory against peers
 	python bench/bench.py

@@ -320,7 +320,7 @@ def test_numbers_are_numbers_and_the_rest_is_counted():
 def machine(tmp_path_factory):
     """This machine measured for some seconds: (products, page)."""
     products = tmp_path_factory.mktemp("machine")
-    return products, shown(execute(NOTEBOOK, products, source="this_machine", minutes=0.05, run_s=0.6))
+    return products, shown(execute(NOTEBOOK, products, source="this_machine", minutes=0.1, run_s=1.2))
 
 
 def test_this_machine_measures_itself_with_a_label_for_each_run(machine):
