@@ -17,6 +17,7 @@ import pytest
 import yaml
 from conftest import REPOSITORY, run_chain
 
+from bench import golden
 from nightshift.cli import sweep
 from nightshift.config import ConfigError, check
 from nightshift.products import fingerprint
@@ -370,6 +371,24 @@ def test_nothing_changed_means_nothing_runs_and_little_time(one_night):
     assert "cells" not in printed
     assert printed.strip().endswith("index.html")
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 5, "of a processor: other tests run on the same ones"
+
+
+def test_two_runs_of_a_night_are_golden_alike(one_night, tmp_path):
+    """bench/golden.py, by which versions of the code are compared, leaves out what no two runs share and nothing else."""
+    folder, *_ = one_night
+    again = shutil.copytree(folder, tmp_path / "again")
+    record = again / NIGHT / "left/1_extract.json"
+    run = json.loads(record.read_text())
+    record.write_text(json.dumps(run | {"seconds": 1.25, "started": "2026-02-01T00:00:00+00:00", "ended": "2026-02-01T00:00:01+00:00"}))
+    names = golden.write(folder, tmp_path / "first")
+    assert golden.write(again, tmp_path / "second") == names
+    assert {"front.txt", "feed.txt", "digest.json", "jobs.json", "tables.json", "findings/left.csv"} <= set(names)
+    texts = [{name: (tmp_path / version / name).read_text() for name in names} for version in ("first", "second")]
+    assert texts[0] == texts[1]
+    assert str(folder) not in "".join(texts[0].values())
+    record.write_text(json.dumps(run | {"parameters": run["parameters"] | {"rate": 0.25}}))
+    golden.write(again, tmp_path / "second")
+    assert (tmp_path / "second/jobs.json").read_text() != texts[0]["jobs.json"]
 
 
 def test_another_name_of_the_same_python_makes_nothing_run_again(one_night):
