@@ -20,12 +20,12 @@ def trailing_median(values, weeks):
     out = np.full((3, *values.shape), np.nan)
     for s in range(values.shape[0]):
         for t in range(values.shape[1]):
-            known = values[s, max(t - weeks, 0):t]
-            known = known[np.isfinite(known)]
-            out[2, s, t] = len(known)
-            if len(known):
-                out[0, s, t] = np.median(known)
-                out[1, s, t] = 1.4826 * np.median(np.abs(known - out[0, s, t]))      # a standard deviation, for a normal law
+            finite = values[s, max(t - weeks, 0):t]
+            finite = finite[np.isfinite(finite)]
+            out[2, s, t] = len(finite)
+            if len(finite):
+                out[0, s, t] = np.median(finite)
+                out[1, s, t] = 1.4826 * np.median(np.abs(finite - out[0, s, t]))      # a standard deviation, for a normal law
     return out
 
 

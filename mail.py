@@ -59,31 +59,31 @@ def read_settings(config):
     Returns a namespace: sender, server (scheme, host, port), login (user, password) or None, people {address: [(studies or None for all, position of
     the least severity), ...]}, failures (set of addresses), only_changes, site_url.
     """
-    given = config.get("mail") or {}
-    if not given:
+    section = config.get("mail") or {}
+    if not section:
         return None
-    check_names("mail", given, ["from", "server", "only_changes", "to", "failures"])
-    people, failures = {}, [checked_address(f"mail.failures[{n}]", a) for n, a in enumerate(list_of("mail.failures", given.get("failures")))]
-    for n, one in enumerate(list_of("mail.to", given.get("to"))):
+    check_names("mail", section, ["from", "server", "only_changes", "to", "failures"])
+    people, failures = {}, [checked_address(f"mail.failures[{n}]", a) for n, a in enumerate(list_of("mail.failures", section.get("failures")))]
+    for n, one in enumerate(list_of("mail.to", section.get("to"))):
         check_names(f"mail.to[{n}]", one, ["address", "studies", "severity"])
         studies, severity = one.get("studies"), one.get("severity", "low")
-        known = config.get("studies") or {}
-        if unknown := [study for study in list_of(f"mail.to[{n}].studies", studies) if study not in known]:
-            raise ValueError(f"mail.to[{n}]: unknown study {unknown[0]!r}; known are {', '.join(known)}")
+        configured = config.get("studies") or {}
+        if unknown := [study for study in list_of(f"mail.to[{n}].studies", studies) if study not in configured]:
+            raise ValueError(f"mail.to[{n}]: unknown study {unknown[0]!r}; known are {', '.join(configured)}")
         if severity not in SEVERITIES:
             raise ValueError(f"mail.to[{n}]: severity {severity!r} is none of {', '.join(SEVERITIES)}")
         rule = (None if studies is None else set(studies), SEVERITIES.index(severity))
         people.setdefault(checked_address(f"mail.to[{n}].address", one.get("address")), []).append(rule)
     if not people and not failures:
         raise ValueError("mail names no recipient, neither under `to` nor under `failures`")
-    if not isinstance(only_changes := given.get("only_changes", True), bool):
+    if not isinstance(only_changes := section.get("only_changes", True), bool):
         raise ValueError(f"mail.only_changes is {only_changes!r}, neither true nor false")
     user, password = (os.environ.get(name, "") for name in ("SMTP_USER", "SMTP_PASSWORD"))
     if bool(user) != bool(password) or not (user + password).isascii():
         raise ValueError("SMTP_USER and SMTP_PASSWORD must both be set, or neither, in ASCII")
     return SimpleNamespace(
-        sender=checked_address("mail.from", given.get("from")),
-        server=checked_server(given.get("server")),
+        sender=checked_address("mail.from", section.get("from")),
+        server=checked_server(section.get("server")),
         people=people,
         login=(user, password) if user else None,
         failures=set(failures),
@@ -92,19 +92,19 @@ def read_settings(config):
     )
 
 
-def check_names(where, given, known):
-    if not isinstance(given, dict) or (unknown := [name for name in given if name not in known]):
+def check_names(where, section, allowed):
+    if not isinstance(section, dict) or (unknown := [name for name in section if name not in allowed]):
         raise ValueError(
-            f"{where}: unknown setting {unknown[0]!r}; known are {', '.join(known)}"
-            if isinstance(given, dict)
-            else f"{where} must be a mapping of {', '.join(known)}"
+            f"{where}: unknown setting {unknown[0]!r}; known are {', '.join(allowed)}"
+            if isinstance(section, dict)
+            else f"{where} must be a mapping of {', '.join(allowed)}"
         )
 
 
-def list_of(where, given):
-    if not isinstance(given, list | None):
-        raise ValueError(f"{where} must be a list, such as [{one_line(given, 60)}]")
-    return given or []
+def list_of(where, value):
+    if not isinstance(value, list | None):
+        raise ValueError(f"{where} must be a list, such as [{one_line(value, 60)}]")
+    return value or []
 
 
 def checked_address(where, address):
@@ -174,17 +174,17 @@ def send_all(root, day, settings):
                 continue
             message = message_of(root, view, settings, to)
             keep = partial(record, root, states, night, view, message_id=message["Message-ID"])
-            told = dict.fromkeys(to, ("waiting", way))
-            keep(told)
+            outcomes = dict.fromkeys(to, ("waiting", way))
+            keep(outcomes)
             try:
-                told = told if way else deliver(message, to, settings, keep)
+                outcomes = outcomes if way else deliver(message, to, settings, keep)
             except NoWay as error:
                 way = str(error)
-                told = dict.fromkeys(to, ("waiting", way))
-            keep(told)
-            for address, (outcome, said) in told.items():
+                outcomes = dict.fromkeys(to, ("waiting", way))
+            keep(outcomes)
+            for address, (outcome, words) in outcomes.items():
                 if outcome != "sent":
-                    troubles.setdefault((night_day, outcome, said), []).append(address)
+                    troubles.setdefault((night_day, outcome, words), []).append(address)
     return lines + [line_of(*what, to) for what, to in troubles.items()]
 
 
@@ -193,7 +193,7 @@ def end_old(root, states, since, settings):
 
     A recipient whom the configuration no longer names is called by the hash that stands in mail.json.
     """
-    troubles, known = {}, {key_of(address): address for address in {*settings.people, *settings.failures}}
+    troubles, address_of = {}, {key_of(address): address for address in {*settings.people, *settings.failures}}
     for night, state in states.items():
         for key, entry in state.items():
             if entry["outcome"] == "sending":
@@ -202,13 +202,13 @@ def end_old(root, states, since, settings):
                 entry["outcome"] = "given up"
             else:
                 continue
-            troubles.setdefault((night, entry["outcome"], entry["said"]), []).append(known.get(key, f"recipient {key}"))
+            troubles.setdefault((night, entry["outcome"], entry["said"]), []).append(address_of.get(key, f"recipient {key}"))
             write_state(root, night, state)
     return troubles
 
 
-def line_of(night, outcome, said, to):
-    return f"{night} to {', '.join(to[:3])}{f' and {len(to) - 3} more' if len(to) > 3 else ''}: {said}; {MEANS[outcome]}"
+def line_of(night, outcome, words, to):
+    return f"{night} to {', '.join(to[:3])}{f' and {len(to) - 3} more' if len(to) > 3 else ''}: {words}; {MEANS[outcome]}"
 
 
 def views_of(night, settings, states, due=None):
@@ -229,15 +229,15 @@ def told_before(states, day, key):
     return set(next((states[night][key]["told"] for night in sorted(states, reverse=True) if night < day and key in states[night]), []))
 
 
-def record(root, states, night, view, told, message_id=""):
-    """Write down what became of a night's mail to the recipients of `told` {address: (outcome, why)}, and what they know of now."""
+def record(root, states, night, view, outcomes, message_id=""):
+    """Write down what became of a night's mail to the recipients of `outcomes` {address: (outcome, why)}, and what they know of now."""
     state = states.setdefault(night.day, {})
-    for address, (outcome, said) in told.items():
+    for address, (outcome, words) in outcomes.items():
         knew = told_before(states, night.day, key_of(address))
         concerns = {one["id"] for one in night.concerns}
         knew &= concerns | (knew if night.incidents is None else {one["id"] for one in night.incidents})  # what is past is forgotten
         knew |= {*view["seen"]} if view and outcome == "sent" else set()
-        state[key_of(address)] = {"outcome": outcome, "said": said, "message_id": message_id, "told": sorted(knew)}
+        state[key_of(address)] = {"outcome": outcome, "said": words, "message_id": message_id, "told": sorted(knew)}
     write_state(root, night.day, state)
 
 
@@ -261,9 +261,9 @@ def read_states(root, settings):
         except (OSError, ValueError, KeyError, TypeError) as error:
             lines.append(f"reports/{night}/mail.json cannot be read ({type(error).__name__}): who has got the mail of that night is not known, and "
                          "none of it is sent again")
-            said = {"outcome": "unclear", "said": "the record of the night's mail was damaged", "message_id": ""}
+            unclear = {"outcome": "unclear", "said": "the record of the night's mail was damaged", "message_id": ""}
             keys = sorted(map(key_of, {*settings.people, *settings.failures}))
-            states[night] = {key: said | {"told": sorted(told_before(states, night, key))} for key in keys}
+            states[night] = {key: unclear | {"told": sorted(told_before(states, night, key))} for key in keys}
             with contextlib.suppress(OSError):
                 path.replace(path.with_name("mail.damaged.json"))
                 write_state(root, night, states[night])
@@ -299,8 +299,8 @@ def write_drafts(root, day, settings):
     folder, night = root / "reports" / day / "mail", read_night(root, day)
     for old in folder.glob("*.eml"):
         old.unlink()
-    told = {path.parent.name: read_quietly(path) for path in sorted(root.glob("reports/????-??-??/mail.json"))[-MAX_STATES:]}
-    for n, (view, to) in enumerate([one for one in views_of(night, settings, told | {day: {}}) if one[0]], 1):
+    sent = {path.parent.name: read_quietly(path) for path in sorted(root.glob("reports/????-??-??/mail.json"))[-MAX_STATES:]}
+    for n, (view, to) in enumerate([one for one in views_of(night, settings, sent | {day: {}}) if one[0]], 1):
         path = folder / f"{n}-{'digest' if view['digest'] else 'failures'}.eml"
         with atomic(path) as temporary:
             temporary.write_bytes(message_of(root, view, settings, to).as_bytes())

@@ -60,10 +60,10 @@ def versions():
 def record_run(root, day, studies, digest, site):
     """Write run.json: code, versions, and per study its parameters, durations, data fingerprint, outcome and verdict; what the digest said."""
     of_data, of_step = ("state", "rows", "newest", "source", "window", "sha256"), ("outcome", "error", "seconds", "ended", "parameters")
-    told = {}
+    by_study = {}
     for s in studies:
         model = s["in_use"] or {}
-        told[s["study"]] = {
+        by_study[s["study"]] = {
             **{key: s[key] for key in ("verdict", "reason", "warnings", "headline", "error")},
             "findings": len(s["findings"]),
             "data": {key: s["status"].get(key) for key in of_data},
@@ -72,7 +72,7 @@ def record_run(root, day, studies, digest, site):
             "steps": {step["name"]: {key: step.get(key) for key in of_step} for step in s["steps"]},
         }
     night = {"day": day, "site": site, "git": revision(), "python": platform.python_version(), "versions": versions()}
-    night |= {"reported": assurance_of(studies, digest).reported, "studies": told}
+    night |= {"reported": assurance_of(studies, digest).reported, "studies": by_study}
     night["digest"] = {key: digest[key] for key in ("outcome", "error", "seconds", "ended")} | said_of(studies, digest)
     write_json(plain(night), root / "reports" / day / "run.json")
 
@@ -93,19 +93,19 @@ def said_of(studies, digest):
 
 def record_digest(root, day, studies, digest, troubles=()):
     """Write digest.json: verdicts and incidents of a night for programs, as reports/README.md says."""
-    of_model, told = ("name", "metric", "model", "baseline_name", "baseline", "skill", "skill_low", "skill_high"), {}
+    of_model, by_study = ("name", "metric", "model", "baseline_name", "baseline", "skill", "skill_low", "skill_high"), {}
     for s in studies:
-        told[s["study"]] = {
+        by_study[s["study"]] = {
             **{key: s[key] for key in ("verdict", "reason", "warnings", "headline", "error", "failed_step")},
             "findings": len(s["findings"]),
             "data": {key: s["status"].get(key) for key in ("state", "rows", "newest")},
             "model": {key: s["in_use"].get(key) for key in of_model} if s["in_use"] else None,
         }
-    said = said_of(studies, digest)
+    words = said_of(studies, digest)
     of_digest = {key: digest[key] for key in ("outcome", "error", "notes", "missing", "seconds", "ended")}
-    night = {"version": VERSION, "day": day, "headline": said["headline"], "reported": assurance_of(studies, digest).reported}
-    night |= {"digest": of_digest, "counts": said["counts"], "troubles": list(troubles)}
-    write_json(plain(night | {"studies": told, "incidents": digest["incidents"]}), root / "reports" / day / "digest.json")
+    night = {"version": VERSION, "day": day, "headline": words["headline"], "reported": assurance_of(studies, digest).reported}
+    night |= {"digest": of_digest, "counts": words["counts"], "troubles": list(troubles)}
+    write_json(plain(night | {"studies": by_study, "incidents": digest["incidents"]}), root / "reports" / day / "digest.json")
 
 
 # ------------------------------------------------------------------------------------------------------- front page
@@ -229,11 +229,11 @@ def front_study(root, s, runs, pictures):
 def notices_of(s, step):
     """Sentences above a page of a study: why it does not report, and what this step warns of, the analysis of what all of them do."""
     warnings = s["warnings"] if step["name"] == "4_analyse" else [one_line(one, 600) for one in step["values"]["warnings"]]
-    said = []
+    lines = []
     if s["verdict"] != "failed" and assure({"": s["verdict"]}).lacking:
         why = s["error"] or s["reason"]
-        said = [f"This study does not report tonight: {verdict_in_words(s['verdict'])}.{f' {why[:1].upper()}{why[1:]}' if why else ''}"]
-    return said + [f"Warning: {one}" for one in warnings]
+        lines = [f"This study does not report tonight: {verdict_in_words(s['verdict'])}.{f' {why[:1].upper()}{why[1:]}' if why else ''}"]
+    return lines + [f"Warning: {one}" for one in warnings]
 
 
 def publish_studies(root, day, studies, simulated, has_digest):

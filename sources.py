@@ -55,7 +55,7 @@ def read_csv_pages(path, bad_lines, *, prose=False, names=None, header=True):
     names, skipped = names or [name.strip() for name in next(csv.reader([first], delimiter=separator), [])], []
 
     def pages():
-        first_row, known = 1, len(bad_lines)
+        first_row, n_before = 1, len(bad_lines)
         try:
             for batch in pa_csv.open_csv(
                     path, pa_csv.ReadOptions(use_threads=False, block_size=2**23, column_names=names, skip_rows=int(header)),
@@ -69,7 +69,7 @@ def read_csv_pages(path, bad_lines, *, prose=False, names=None, header=True):
                 raise
             raise ValueError("it is no text in UTF-8: save it as such") from None
         for number in sorted(row.number - header for row in skipped):      # what was put aside moves all later rows on by one
-            bad_lines[known:] = [(file, line + (line >= number), *more) for file, line, *more in bad_lines[known:]]
+            bad_lines[n_before:] = [(file, line + (line >= number), *more) for file, line, *more in bad_lines[n_before:]]
         bad_lines.extend((path, row.number - header, f"{row.actual_columns} columns, not {row.expected_columns}", row.text[:500]) for row in skipped)
 
     return names, pages()

@@ -55,17 +55,17 @@ def check_marks(marks):
         raise ValueError(f"mark is {str(marks)[:80]!r}: it must be a list of marks, each with incident or kind, site, entity, and as, by, until, why")
     checked = []
     for mark in marks or []:
-        given = mark if isinstance(mark, dict) else {}
-        told = {key: text for key, value in given.items() if value is not None and (text := str(value).strip())}
+        entries = mark if isinstance(mark, dict) else {}
+        texts = {key: text for key, value in entries.items() if value is not None and (text := str(value).strip())}
         shown = " ".join(str(mark).split())[:200]
-        if unknown := [str(key) for key in given if key not in MARK]:
+        if unknown := [str(key) for key in entries if key not in MARK]:
             raise ValueError(f"mark: {shown} has an unknown {unknown[0]!r}; the nearest is {difflib.get_close_matches(unknown[0], MARK, 1, 0)[0]}")
-        if several := [key for key in told if isinstance(given[key], (list, dict))]:
+        if several := [key for key in texts if isinstance(entries[key], (list, dict))]:
             raise ValueError(f"mark: {shown} needs one text as {several[0]}; write one mark for each")
-        if not set(told) & set(MARK[:4]) or not {"as", "by", "until", "why"} <= set(told) or told["as"] not in ("muted", "acknowledged"):
+        if not set(texts) & set(MARK[:4]) or not {"as", "by", "until", "why"} <= set(texts) or texts["as"] not in ("muted", "acknowledged"):
             raise ValueError(f"mark: {shown} needs an incident or patterns of kind, site, entity, and as (muted or acknowledged), by, until, why")
         try:
-            checked.append(told | {"until": str(date.fromisoformat(told["until"]))})
+            checked.append(texts | {"until": str(date.fromisoformat(texts["until"]))})
         except ValueError:
-            raise ValueError(f"mark: until {told['until']!r} is no date such as 2026-03-31") from None
+            raise ValueError(f"mark: until {texts['until']!r} is no date such as 2026-03-31") from None
     return checked

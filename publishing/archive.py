@@ -55,8 +55,8 @@ def check_run(reports, path):
 def has_texts(study):
     """Whether what a study says in a run.json is text."""
     warnings = study.get("warnings") or []
-    said = [study.get("headline"), study.get("error"), *(warnings if isinstance(warnings, list) else [warnings])]
-    return isinstance(warnings, list) and all(isinstance(one, str | None) for one in said)
+    texts = [study.get("headline"), study.get("error"), *(warnings if isinstance(warnings, list) else [warnings])]
+    return isinstance(warnings, list) and all(isinstance(one, str | None) for one in texts)
 
 
 def kept(runs):
@@ -73,11 +73,11 @@ def history(runs, study):
     Each has its numbers as text. A night of which nothing is known is a frame without a bar: it must not look like one without findings.
     """
     nights = [(run["day"], run["studies"][study]) for run in runs if study in run["studies"]][-MAX_HISTORY:]
-    found, skills = [told.get("findings") or 0 for _, told in nights], [told.get("skill") for _, told in nights]
+    found, skills = [record.get("findings") or 0 for _, record in nights], [record.get("skill") for _, record in nights]
     most, wide = max([*found, 1]), max(8 * len(nights), 8)
     bars, line, spoken, pen = "", "", [], "M"
-    for i, ((night, told), n, skill) in enumerate(zip(nights, found, skills, strict=True)):
-        verdict = plain(str(told.get("verdict", ""))) or "unknown"
+    for i, ((night, record), n, skill) in enumerate(zip(nights, found, skills, strict=True)):
+        verdict = plain(str(record.get("verdict", ""))) or "unknown"
         colour = class_of(verdict)
         kind, high = ("bar", 2 + round(22 * n / most)) if colour in ("ok", "anomalies") else ("failed" if colour == "failed" else "empty", 24)
         bars += f'<rect class="{kind}" x="{8 * i + 1}" width="5" y="{25 - high}" height="{high}"/>'
@@ -89,7 +89,7 @@ def history(runs, study):
             pen = "L"
     last = next((i for i in reversed(range(len(nights))) if skills[i] is not None), None)
     dot = "" if last is None else f'<circle cx="{8 * last + 3.5}" cy="{25 - 23 * min(max(skills[last], 0), 1):.1f}" r="2"/>'
-    known = [f"{night} {skill_in_words(skill)}" for (night, _), skill in zip(nights, skills, strict=True) if skill is not None]
+    with_skill = [f"{night} {skill_in_words(skill)}" for (night, _), skill in zip(nights, skills, strict=True) if skill is not None]
 
     def picture(label, inside):
         return f'<svg class="history" role="img" aria-label="{label}" width="{wide}" height="27">{inside}</svg>'
@@ -100,7 +100,7 @@ def history(runs, study):
         "nights": len(nights),
         "most": most,
         "findings": picture(f"Findings per night: {', '.join(spoken)}", bars + base),
-        "skill": picture(f"Skill of the model in use, from 0 to 1: {', '.join(known)}", drawn) if known else "",
+        "skill": picture(f"Skill of the model in use, from 0 to 1: {', '.join(with_skill)}", drawn) if with_skill else "",
     }
 
 
@@ -109,7 +109,7 @@ def history(runs, study):
 
 def assurance_of(run):
     """What is known of a night, from its run.json."""
-    return assure({study: told["verdict"] for study, told in run["studies"].items()}, (run.get("digest") or {}).get("outcome") or "not run")
+    return assure({study: record["verdict"] for study, record in run["studies"].items()}, (run.get("digest") or {}).get("outcome") or "not run")
 
 
 def headline_of(run):
@@ -156,7 +156,7 @@ def is_uuid(uri):
 
 def updated(run):
     """When the last of a night's notebooks ended, as RFC 3339 writes it: publishing again changes nothing."""
-    ended = [step.get("ended") for told in run["studies"].values() for step in (told.get("steps") or {}).values()]
+    ended = [step.get("ended") for record in run["studies"].values() for step in (record.get("steps") or {}).values()]
     ended = [at for at in [*ended, (run.get("digest") or {}).get("ended")] if isinstance(at, str) and is_day(at[:10])]
     return f"{max(ended)[:19]}Z" if ended else f"{run['day']}T23:59:59Z"
 

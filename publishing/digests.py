@@ -51,8 +51,8 @@ def read_rows(path, columns, notes):
     try:
         table = pd.read_parquet(path)
     except Exception as error:  # whatever pyarrow says of a damaged file
-        said = "it is not there" if isinstance(error, FileNotFoundError) else one_line(error, 150)
-        notes.append(f"data/incidents/{path.name} cannot be read: {said}")
+        reason = "it is not there" if isinstance(error, FileNotFoundError) else one_line(error, 150)
+        notes.append(f"data/incidents/{path.name} cannot be read: {reason}")
         return []
     if lacking := [column for column in columns if column not in table]:
         notes.append(f"data/incidents/{path.name} lacks the column {lacking[0]}: another version wrote it")
@@ -136,11 +136,11 @@ def texts(values):
 
 def as_incident(row, findings, proposals):
     """One row of the table of incidents with its findings and proposals."""
-    told = {name: value for name, value in row.items() if not name.startswith("mark") and name != "incident"}
+    kept = {name: value for name, value in row.items() if not name.startswith("mark") and name != "incident"}
     texts = ("state", "severity", "site", "what", "summary", "first_seen", "impact", "change", "figure")
-    told |= {name: told[name] if isinstance(told[name], str) else "" for name in texts}
-    told |= {name: told[name] if isinstance(told[name], list) else [] for name in ("kinds", "studies", "impacts")}
-    told["mark"] = {"as": row["mark"]} | {name: row[f"marked_{name}"] or "" for name in ("by", "until", "why")} if row["mark"] else None
+    kept |= {name: kept[name] if isinstance(kept[name], str) else "" for name in texts}
+    kept |= {name: kept[name] if isinstance(kept[name], list) else [] for name in ("kinds", "studies", "impacts")}
+    kept["mark"] = {"as": row["mark"]} | {name: row[f"marked_{name}"] or "" for name in ("by", "until", "why")} if row["mark"] else None
     offered = [without_incident(one) | {"reason": one.get("reason") or ""} for one in proposals if one["incident"] == row["incident"]]
     offered.sort(key=lambda one: one["place"] or math.inf)
     ranked = is_ranked(offered)
@@ -148,7 +148,7 @@ def as_incident(row, findings, proposals):
         offered.sort(key=lambda one: (not one["reason"], str(one["proposal"])))
     return {
         "id": str(row["incident"]),
-        **told,
+        **kept,
         "findings": [without_incident(one) for one in findings if one["incident"] == row["incident"]],
         "ranked": ranked,
         "proposals": [{name: value for name, value in one.items() if name != "ranked"} for one in offered],

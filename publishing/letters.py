@@ -37,8 +37,8 @@ def read_night(root, day):
     """
     path = root / "reports" / day / "digest.json"
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        digest, studies = told["digest"], told["studies"]
+        record = json.loads(path.read_text(encoding="utf-8"))
+        digest, studies = record["digest"], record["studies"]
         failed = [
             (study, one["verdict"], one["failed_step"], one["error"], f"{study}/{one['failed_step']}.html")
             for study, one in studies.items()
@@ -46,10 +46,10 @@ def read_night(root, day):
         ]
         failed += [("digest", "failed", "", digest["error"] or "it did not run", "digest.html")] * (digest["outcome"] != "ok")
         failed += [("digest", "incomplete", "", note, "digest.html") for note in digest["notes"]]
-        failed += [("site", "incomplete", "", line, "index.html") for line in told.get("troubles") or []]
+        failed += [("site", "incomplete", "", line, "index.html") for line in record.get("troubles") or []]
         return SimpleNamespace(
             day=day,
-            headline=one_line(told["headline"], 500),
+            headline=one_line(record["headline"], 500),
             missing=[one_line(study) for study in digest["missing"]],
             failed=[
                 {"study": study, "how": how, "step": step, "error": one_line(error), "page": page_of(root, day, page)}
@@ -57,8 +57,8 @@ def read_night(root, day):
             ],
             concerns=[concern for study, one in studies.items() for concern in concerns_of(study, one)],
             assurance=assure({study: one["verdict"] for study, one in studies.items()}, digest["outcome"]),
-            incidents=[as_told(one) for one in told["incidents"]] if digest["outcome"] == "ok" else None,
-            room=sum(bool(one["shown"]) for one in told["incidents"]),
+            incidents=[as_told(one) for one in record["incidents"]] if digest["outcome"] == "ok" else None,
+            room=sum(bool(one["shown"]) for one in record["incidents"]),
         )
     except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         why = f"{type(error).__name__}: {one_line(error, 120)}"
@@ -72,13 +72,13 @@ def page_of(root, day, page):
 def concerns_of(study, one):
     """What is to be known of a study that did not fail: that it does not report and why, and its warnings; equal ones have equal ids every night."""
     lacks = assure({study: one["verdict"]}).lacking and not one["error"]
-    said = [(one["verdict"].split(", ")[-1], one.get("reason") or one["headline"])] * bool(lacks)
-    said += [("warning", warning) for warning in one.get("warnings") or []]
-    told = [{"study": study, "how": how, "text": one_line(text, 600) or how} for how, text in said]
-    for concern in told:
+    reasons = [(one["verdict"].split(", ")[-1], one.get("reason") or one["headline"])] * bool(lacks)
+    reasons += [("warning", warning) for warning in one.get("warnings") or []]
+    concerns = [{"study": study, "how": how, "text": one_line(text, 600) or how} for how, text in reasons]
+    for concern in concerns:
         kind = re.sub(r"\d+", "", concern["text"]) if concern["how"] == "warning" else concern["how"]  # its numbers change every night
         concern["id"] = "concern-" + hashlib.sha256(f"{study} {concern['how']} {kind}".encode()).hexdigest()[:12]
-    return told
+    return concerns
 
 
 def as_told(one):
@@ -95,8 +95,8 @@ def as_told(one):
 # --------------------------------------------------------------------------------------------------------------- messages
 
 
-def view_of(night, settings, address, told):
-    """What `address` may see of a night, as the templates need it, or None where no mail is due; told : ids of incidents they know of."""
+def view_of(night, settings, address, notified):
+    """What `address` may see of a night, as the templates need it, or None where no mail is due; notified : ids of incidents they know of."""
     rules = settings.people.get(address, [])
     seen = [
         one
@@ -104,10 +104,10 @@ def view_of(night, settings, address, told):
         if any((studies is None or studies & {*one["studies"]}) and one["severity"] not in SEVERITIES[:least] for studies, least in rules)
     ]
     news = {state: [one for one in seen if not one["mark"] and one["state"] == state] for state in NEWS}
-    news["untold"] = [one for one in seen if going_on(one) and one["state"] == "ongoing" and one["id"] not in told]
+    news["untold"] = [one for one in seen if going_on(one) and one["state"] == "ongoing" and one["id"] not in notified]
     digest = bool(rules) and night.incidents is not None and (any(news.values()) or not settings.only_changes)
     mends = address in settings.failures
-    if not digest and not (mends and (night.failed or {one["id"] for one in night.concerns} - told)):
+    if not digest and not (mends and (night.failed or {one["id"] for one in night.concerns} - notified)):
         return None
     own = [study for studies, _ in rules for study in (studies or [None])]
 

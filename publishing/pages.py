@@ -28,15 +28,15 @@ NARROW = 640  # pixels: a picture up to this was drawn to be read on a phone, an
 # ------------------------------------------------------------------------------------------------- what a notebook says
 
 
-def parameters_of(notebook, given):
-    """Rows of the parameter table: name, value of this run, default, whether they differ, meaning; given : {name: value} of the run."""
+def parameters_of(notebook, values):
+    """Rows of the parameter table: name, value of this run, default, whether they differ, meaning; values : {name: value} of the run."""
     try:
         declaration = declared(notebook)
     except (ValueError, SyntaxError):  # of an older version: its page must not fail for that
         return []
     rows = []
     for one in declaration:
-        value = given.get(one.name, one.default)
+        value = values.get(one.name, one.default)
         rows.append({"name": one.name, "value": value, "default": one.default, "changed": value != one.default, "meaning": one.meaning})
     return rows
 

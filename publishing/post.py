@@ -31,10 +31,10 @@ def reason(error):
     return one_line(error) or type(error).__name__
 
 
-def answer(code, said):
+def answer(code, text):
     """The answer of a server in one line, without addresses: reports/ may be shown to others."""
-    said = one_line(said.decode(errors="replace") if isinstance(said, bytes) else said, 200)
-    return re.sub(r"\S+@\S+", "(address)", f"it says {code} {said}" if code > 0 else f"it speaks no SMTP: {said}")
+    text = one_line(text.decode(errors="replace") if isinstance(text, bytes) else text, 200)
+    return re.sub(r"\S+@\S+", "(address)", f"it says {code} {text}" if code > 0 else f"it speaks no SMTP: {text}")
 
 
 def expect(code, reply):
@@ -76,16 +76,16 @@ def deliver(message, addresses, settings, before):
 
     before : called with {address: ("sending", "")} of those accepted, just before the content goes; where it fails, nothing goes.
     """
-    told, accepted, content = {}, [], re.sub(rb"(?m)^\.", b"..", message.as_bytes()) + b".\r\n"
+    outcomes, accepted, content = {}, [], re.sub(rb"(?m)^\.", b"..", message.as_bytes()) + b".\r\n"
     lost = "waiting"  # what becomes of the rest if the connection is lost
     try:
         with connected(settings) as server:
             for address in addresses:
-                code, said = server.rcpt(address)
+                code, text = server.rcpt(address)
                 if code in (250, 251):
                     accepted.append(address)
                 else:
-                    told[address] = ("refused" if 500 <= code < 600 else "waiting", answer(code, said))
+                    outcomes[address] = ("refused" if 500 <= code < 600 else "waiting", answer(code, text))
             if accepted and (reply := server.docmd("DATA"))[0] == 354:
                 before(dict.fromkeys(accepted, ("sending", "")))
                 server.send(content)  # an error here means that its end was not sent, and the server must forget the rest
@@ -93,9 +93,9 @@ def deliver(message, addresses, settings, before):
                 reply = server.getreply()
                 code = reply[0]
                 outcome = "sent" if code == 250 else "waiting" if 400 <= code < 500 else "refused" if code >= 500 else "unclear"
-                told |= dict.fromkeys(accepted, (outcome, "" if outcome == "sent" else answer(*reply)))
+                outcomes |= dict.fromkeys(accepted, (outcome, "" if outcome == "sent" else answer(*reply)))
             elif accepted:
-                told |= dict.fromkeys(accepted, ("refused" if 500 <= reply[0] < 600 else "waiting", answer(*reply)))
+                outcomes |= dict.fromkeys(accepted, ("refused" if 500 <= reply[0] < 600 else "waiting", answer(*reply)))
     except (OSError, ValueError) as error:
-        told |= {address: (lost, reason(error)) for address in addresses if address not in told}
-    return told
+        outcomes |= {address: (lost, reason(error)) for address in addresses if address not in outcomes}
+    return outcomes

@@ -36,8 +36,8 @@ class Damaged(ValueError):
 
 def reading(root, path, error):
     """Return the Damaged that says why the file at `path`, below `root`, cannot be read."""
-    said = one_line(error).replace(str(root), ".") or type(error).__name__
-    why = "it is not there" if isinstance(error, FileNotFoundError) else f"it cannot be read: {said}"
+    words = one_line(error).replace(str(root), ".") or type(error).__name__
+    why = "it is not there" if isinstance(error, FileNotFoundError) else f"it cannot be read: {words}"
     return Damaged(f"{path.relative_to(root)}: {why}")
 
 
@@ -48,12 +48,12 @@ def lacking(root, path, what):
 def read_object(root, path):
     """Return the JSON object at `path`; Damaged where there is none."""
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise reading(root, path, error) from None
-    if not isinstance(told, dict):
-        raise lacking(root, path, f"it holds a {type(told).__name__} and no object")
-    return told
+    if not isinstance(content, dict):
+        raise lacking(root, path, f"it holds a {type(content).__name__} and no object")
+    return content
 
 
 def is_day(text):

@@ -109,9 +109,9 @@ def read_products(root, study, steps, named, state, ended):
     """
     troubles = {}
 
-    def careful(step, read, *given, otherwise):
+    def careful(step, read, *arguments, otherwise):
         try:
-            return read(root, *given)
+            return read(root, *arguments)
         except Damaged as error:
             troubles.setdefault(step, str(error))
             return otherwise
@@ -217,19 +217,19 @@ def what_failed(steps, troubles):
     return next(iter(troubles.items()), ("1_extract", "its source failed"))
 
 
-def headline_of(verdict, told, status, last_day):
-    """What a study says of its night: the headlines of the steps `told`, or that its source is empty."""
+def headline_of(verdict, steps, status, last_day):
+    """What a study says of its night: the headlines of `steps`, or that its source is empty."""
     if verdict == "empty":
         return f"The source holds no row from {status['window'][0]} to {last_day}."
-    said = [step["values"].get("headline") or text_of(step["notebook"], "headline") for step in told]
-    return " ".join(str(one) for one in said if one)
+    headlines = [step["values"].get("headline") or text_of(step["notebook"], "headline") for step in steps]
+    return " ".join(str(one) for one in headlines if one)
 
 
 def warnings_of(root, study, steps, status):
     """Sentences that the notebooks of a study recorded as warnings, those of the training in use among
     them, and what its data lack; each once.
     """
-    said = [
+    lines = [
         warning
         for step in steps
         for warning in [*step["values"]["warnings"], *trained_before(root, study, step)]
@@ -239,8 +239,8 @@ def warnings_of(root, study, steps, status):
             name: len(n) if isinstance(n := status.get(key), list) else n for key, name in UNREADABLE.items()
         }
         parts = [plural(n, name) for name, n in counts.items() if isinstance(n, int) and n]
-        said.append(f"The data are partial: {', '.join(parts) or 'some of them'} missing or not readable.")
-    return list(dict.fromkeys(one_line(one, 600) for one in said))
+        lines.append(f"The data are partial: {', '.join(parts) or 'some of them'} missing or not readable.")
+    return list(dict.fromkeys(one_line(one, 600) for one in lines))
 
 
 def trained_before(root, study, step):
