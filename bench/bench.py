@@ -251,18 +251,18 @@ def detection(seeds=(101, 102, 103, 104, 105)):
                 numbers = re.search(r"(\d+) of (\d+) known incidents .*?found.*?; (\d+) of (\d+) findings name one", text)
                 rate_told = re.search(r"Stated alarm rate ([\d.]+)%, observed ([\d.]+)%", text)
                 found[study].append([*map(int, numbers.groups()), *map(float, rate_told.groups()), skill])
-                hits, known, true, named, stated, observed, skill = found[study][-1]
+                hits, planted, true, named, stated, observed, skill = found[study][-1]
                 yield (
                     f"{study}, sample of seed {seed}",
-                    f"{hits} of {known} found, {true} of {named} right",
+                    f"{hits} of {planted} found, {true} of {named} right",
                     f"alarms {observed}% of {stated}%, skill {skill:.2f}",
                 )
     for study, rows in found.items():
-        hits, known, true, named = np.sum([f[:4] for f in rows], axis=0)
+        hits, planted, true, named = np.sum([f[:4] for f in rows], axis=0)
         ratios = [f[5] / f[4] for f in rows]
         yield (
             f"{study}, all of them",
-            f"recall {hits / known:.2f}, precision {true / named:.2f}",
+            f"recall {hits / planted:.2f}, precision {true / named:.2f}",
             f"observed / stated {min(ratios):.2f} to {max(ratios):.2f}",
         )
 
@@ -366,8 +366,8 @@ def compare(name, products, day, nights, rate, stated_rates):
     for stated in rate * np.array(stated_rates):
         (models / "detector.json").unlink(missing_ok=True)
         run_notebook("accounting/3_train", products, day=day, alarm_rate=float(stated), origins=nights)
-        told = json.loads((models / "metrics.json").read_text())["models"]
-        runs[stated] = pd.read_parquet(models / "injections.parquet"), {m["name"]: m["alarm_rate_observed"] for m in told}
+        models_there = json.loads((models / "metrics.json").read_text())["models"]
+        runs[stated] = pd.read_parquet(models / "injections.parquet"), {m["name"]: m["alarm_rate_observed"] for m in models_there}
     rows = []
     for method in METHODS:  # between the two stated rates whose observed ones lie about `rate`
         of = [(injected[injected.method == method], flagged[method]) for _, (injected, flagged) in sorted(runs.items())]
@@ -438,9 +438,9 @@ def certification(n_rows=100_000, n_features=259, share=0.05, seeds=5):
     common, taken = from_training("prepare")({"a": x}, [task]), []
     epoch = common.epoch
 
-    def timed(*given):
+    def timed(*arguments):
         begun = time.perf_counter()
-        done = jax.block_until_ready(epoch(*given))
+        done = jax.block_until_ready(epoch(*arguments))
         taken.append(time.perf_counter() - begun)
         return done
 
@@ -514,8 +514,8 @@ def tickets(n=100_000, n_topics=400, n_ward=10_000, d=384):
     NearestNeighbors(n_neighbors=TOPICS["neighbours"], algorithm="brute", metric="cosine").fit(some).kneighbors()
     theirs = time.perf_counter() - begun
     nearest = from_notebook("tickets/3_train.ipynb", "nearest_tickets", **TOPICS)
-    mine = best_of(2, lambda: nearest(some, TOPICS["neighbours"]))
-    yield f"neighbours of {n_ward:,} by scikit-learn, brute force", f"{theirs:.1f} s, ours {mine:.1f} s", f"ratio {theirs / mine:.1f}"
+    fast = best_of(2, lambda: nearest(some, TOPICS["neighbours"]))
+    yield f"neighbours of {n_ward:,} by scikit-learn, brute force", f"{theirs:.1f} s, ours {fast:.1f} s", f"ratio {theirs / fast:.1f}"
     begun = time.perf_counter()
     grouped = KMeans(n_topics, random_state=0, max_iter=20).fit_predict(x)
     taken = time.perf_counter() - begun

@@ -64,11 +64,11 @@ def text_of_feed(path, root):
 
 def jobs(night, root):
     """{step: how it ended, what it was given, what it read and which files it wrote}, of the night in the folder `night`."""
-    told = {}
+    steps = {}
     for path in sorted([*night.glob("*/*.json"), *night.glob("*_run.json")]):
         study, step = ("", path.stem.removesuffix("_run")) if path.parent == night else (path.parent.name, path.stem)
         run = read_run(night, study, step)
-        told[f"{study}/{step}".lstrip("/")] = without_one_run(
+        steps[f"{study}/{step}".lstrip("/")] = without_one_run(
             {
                 "outcome": run["outcome"],
                 "error": run["error"],
@@ -77,7 +77,7 @@ def jobs(night, root):
             },
             root,
         )
-    return told
+    return steps
 
 
 def write(root, folder):

@@ -114,9 +114,9 @@ def main(kills=20, seed=1, *studies):
     rng = random.Random(int(seed))
     folder = Path(tempfile.mkdtemp(prefix="nightshift-kill-"))
     products, log, config = folder / "products", folder / "log", folder / "config.yaml"
-    told = small_config(products)
-    told["studies"] = {name: steps for name, steps in told["studies"].items() if name in studies or not studies}
-    config.write_text(yaml.safe_dump(told))
+    settings = small_config(products)
+    settings["studies"] = {name: steps for name, steps in settings["studies"].items() if name in studies or not studies}
+    config.write_text(yaml.safe_dump(settings))
     begun = time.monotonic()
     if start(config, log).wait():
         sys.exit(f"the undisturbed run failed:\n{log.read_text()[-2000:]}")

@@ -115,11 +115,11 @@ class Night:
             self.shared(DIGEST) | {"nights": nights, "missing": missing} | (self.config.get("digest") or {})
         )
 
-    def named_files(self, notebook, given):
-        """The files that parameters of a notebook name beside the source, by default or as `given`: labels,
+    def named_files(self, notebook, parameters):
+        """The files that parameters of a notebook name beside the source, by default or as `parameters`: labels,
         certificates, lists.
         """
-        values = {name: one.default for name, one in declared_at(notebook).items()} | given
+        values = {name: one.default for name, one in declared_at(notebook).items()} | parameters
         named = [
             value
             for name, value in values.items()

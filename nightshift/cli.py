@@ -152,10 +152,10 @@ def run_target(target, config, root, cores, log, quiet=False):
             say(line)
         code = watched(arguments, log, quiet)
     if code and not failed_since(report, begun):
-        said = last_words(log.read_bytes()[size:].decode(errors="replace"))
-        say(f"{'the digest' if target == 'digest' else 'the chain'} could not run: {said} (more in {log})")
+        words = last_words(log.read_bytes()[size:].decode(errors="replace"))
+        say(f"{'the digest' if target == 'digest' else 'the chain'} could not run: {words} (more in {log})")
         if target == "digest":  # what stands there is not of this run
-            end_unrun(report, "", "digest", said)
+            end_unrun(report, "", "digest", words)
     return code == 0
 
 

@@ -64,8 +64,8 @@ class Loader(yaml.SafeLoader):
 
 
 Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in known if not tag.endswith((":int", ":float"))]
-    for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":int", ":float"))]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 INT = re.compile(r"[-+]?[0-9][0-9_]*$|0o[0-7]+$|0x[0-9a-fA-F]+$")
 FLOAT = re.compile(
@@ -232,7 +232,7 @@ def field_of(one):
     empty = list if kind == "list" else dict
     value = scalar(element, bounds) if element else Annotated[Any, BeforeValidator(plain)]
     made = list[value] if kind == "list" else dict[str, value]
-    return Annotated[made, BeforeValidator(lambda given: empty() if given is None else given)]
+    return Annotated[made, BeforeValidator(lambda raw: empty() if raw is None else raw)]
 
 
 def range_of(one):
@@ -259,29 +259,29 @@ def model_of(notebook, stamp):
     return create_model("Parameters", __config__=ConfigDict(extra="forbid"), **fields)
 
 
-def typed(where, given, notebook):
-    """(values of `given` with the types that `notebook` declares, lines of what is wrong); `where` is their
+def typed(where, settings, notebook):
+    """(values of `settings` with the types that `notebook` declares, lines of what is wrong); `where` is their
     path in the configuration.
     """
-    if given is None:
+    if settings is None:
         return {}, []
-    if not isinstance(given, dict):
+    if not isinstance(settings, dict):
         return {}, [f"{where} must be a mapping of parameters, such as {{}}"]
-    known = declared_at(notebook)
+    declared = declared_at(notebook)
     lines, good = [], {}
-    for name in given:
-        if name not in known:
-            nearest = difflib.get_close_matches(str(name), known, 1, 0.6)
+    for name in settings:
+        if name not in declared:
+            nearest = difflib.get_close_matches(str(name), declared, 1, 0.6)
             more = f"; the nearest is {nearest[0]}" if nearest else ""
-            lines.append(f"{where}: {notebook} declares no parameter {name!r}, only {', '.join(known)}{more}")
+            lines.append(f"{where}: {notebook} declares no parameter {name!r}, only {', '.join(declared)}{more}")
     try:
         model = model_of(notebook, Path(notebook).stat().st_mtime_ns).model_validate(
-            {name: given[name] for name in known if name in given}
+            {name: settings[name] for name in declared if name in settings}
         )
-        good = {name: getattr(model, name) for name in given if name in known}
+        good = {name: getattr(model, name) for name in settings if name in declared}
     except ValidationError as error:
         for name, *within in dict.fromkeys(one["loc"][:2] for one in error.errors()):
-            lines.append(refusal(f"{where}.{name}", given[name], known[name], *within))
+            lines.append(refusal(f"{where}.{name}", settings[name], declared[name], *within))
     return good, lines
 
 
@@ -413,35 +413,35 @@ def other_mistakes(config):
     return lines
 
 
-def refused_names(where, given, names, reason):
+def refused_names(where, settings, names, reason):
     """Lines about parameters that a configuration cannot set."""
     return [
         f"{where}.{name} cannot be set here: {reason}"
         for name in names
-        if isinstance(given, dict) and name in given
+        if isinstance(settings, dict) and name in settings
     ]
 
 
-def checked_digest(given):
+def checked_digest(settings):
     """(typed parameters of the digest, lines of what is wrong)."""
-    good, lines = typed("digest", given, DIGEST)
-    given = given if isinstance(given, dict) else {}
+    good, lines = typed("digest", settings, DIGEST)
+    settings = settings if isinstance(settings, dict) else {}
     lines += [
         f"digest: {name} is found by the chain; a configuration cannot say it"
         for name in ("nights", "missing")
-        if name in given
+        if name in settings
     ]
-    lines += refused_names("digest", given, ["day", "products"], "it stands at the top")
+    lines += refused_names("digest", settings, ["day", "products"], "it stands at the top")
     try:
-        check_marks(given.get("mark"))
+        check_marks(settings.get("mark"))
     except ValueError as error:
         lines = [line for line in lines if not line.startswith("digest.mark ")] + [f"digest: {error}"]
-    known = declared_at(DIGEST)
+    declared = declared_at(DIGEST)
     for name, value in good.items():  # what is a file by default must be one, or none
         if (
-            isinstance(known[name].default, str)
-            and known[name].default
-            and matching_files(known[name].default)
+            isinstance(declared[name].default, str)
+            and declared[name].default
+            and matching_files(declared[name].default)
             and value != ""
         ):
             lines += wrong_place(f"digest.{name}", str(value))
@@ -452,12 +452,12 @@ def checked_studies(studies):
     """({study: its day and typed parameters by step}, lines of what is wrong)."""
     if not isinstance(studies, dict) or not studies:
         return {}, ["the configuration names no study"]
-    known, good, lines = known_studies(), {}, []
+    there, good, lines = known_studies(), {}, []
     for study, steps in studies.items():
-        if study not in known:
-            nearest = difflib.get_close_matches(str(study), known, 1, 0.6)
+        if study not in there:
+            nearest = difflib.get_close_matches(str(study), there, 1, 0.6)
             lines.append(
-                f"unknown study {study!r}; known are {', '.join(known)}"
+                f"unknown study {study!r}; known are {', '.join(there)}"
                 + (f"; the nearest is {nearest[0]}" if nearest else "")
             )
         elif not isinstance(steps or {}, dict):
@@ -483,7 +483,7 @@ def checked_study(study, steps):
                 f"{notebook_of(study, page)} names no data/findings/{study}_*.parquet among what its first cell "
                 "says it writes"
             )
-    for step, given in steps.items():
+    for step, settings in steps.items():
         where = f"studies.{study}.{step}"
         if step == "day":
             continue
@@ -492,10 +492,10 @@ def checked_study(study, steps):
             more = f"; the nearest is {nearest[0]}" if nearest else ""
             lines.append(f"unknown step {step!r} of {study}; known are {', '.join(notebooks)}{more}")
             continue
-        good[step], more = typed(where, given, notebooks[step])
+        good[step], more = typed(where, settings, notebooks[step])
         lines += more + refused_names(
             where,
-            given,
+            settings,
             ["day", "products"],
             f"day stands under studies.{study} or at the top, products at the top",
         )

@@ -207,14 +207,14 @@ def run_of(notebook):
     """What the executed `notebook`, a dict, tells of its run: the keys of `read_run` but `products`."""
     error, cell = error_in(notebook)
     ran = notebook["metadata"].get("papermill", {})
-    given = ran.get("parameters") or {}
+    parameters = ran.get("parameters") or {}
     return {
         "outcome": "failed" if error else "ok",
         "error": error,
         "cell": cell,
         "has_cell": cell is not None,
-        "parameters": defaults_of(notebook) | given,
-        "given": given,
+        "parameters": defaults_of(notebook) | parameters,
+        "given": parameters,
         "started": ran.get("start_time"),
         "ended": ran.get("end_time"),
         "seconds": ran.get("duration"),
@@ -284,11 +284,11 @@ class Stopped(BaseException):
     """The run was asked to end, by a signal."""
 
 
-def execute(notebook, report, study, given, *, products, later=()):
+def execute(notebook, report, study, parameters, *, products, later=()):
     """Execute the notebook at the path `notebook` and write its record; returns the record, whose outcome is
     "ok" or "failed".
 
-    report : folder of the night. study : "" for the sample and the digest. given : {name: value} of what the
+    report : folder of the night. study : "" for the sample and the digest. parameters : {name: value} of what the
     notebook is told, as JSON has it. products : folder below which it writes. later : names of the steps that
     this one makes out of date; their notebooks and records are removed. Its kernel is the Python that runs
     this, whatever Jupyter knows as python3, and everything that papermill and the kernel say goes to a .log
@@ -307,15 +307,15 @@ def execute(notebook, report, study, given, *, products, later=()):
         "process": this_process(),
     }
     run |= {
-        "given": given,
-        "parameters": defaults_of(read_notebook(notebook) or {"cells": []}) | given,
+        "given": parameters,
+        "parameters": defaults_of(read_notebook(notebook) or {"cells": []}) | parameters,
         "started": iso(started),
     }
     write_record(run, record_path(report, study, step))
     executed = notebook_path(report, study, step)
-    error, cell, has_cell = failure_of(notebook, executed, given, f"{study}/{step}" if study else step)
+    error, cell, has_cell = failure_of(notebook, executed, parameters, f"{study}/{step}" if study else step)
     ended = datetime.now(UTC)
-    patterns = [pattern.format(day=given.get("day", "")) for pattern in patterns_of(study, step, notebook)]
+    patterns = [pattern.format(day=parameters.get("day", "")) for pattern in patterns_of(study, step, notebook)]
     since = (
         0.0 if step == "3_train" else started.timestamp() - 2
     )  # a kept model is that of the step; some disks round times to two seconds
@@ -334,7 +334,7 @@ def execute(notebook, report, study, given, *, products, later=()):
     return run
 
 
-def failure_of(notebook, executed, given, title):
+def failure_of(notebook, executed, parameters, title):
     """(one line, number of the cell, whether the cell shows it) after executing `notebook` to the path
     `executed`; ("", None, False) if it ended well.
     """
@@ -349,7 +349,7 @@ def failure_of(notebook, executed, given, title):
             papermill.execute_notebook(
                 notebook,
                 executed,
-                parameters=given,
+                parameters=parameters,
                 kernel_name="python3",
                 language="python",
                 kernel_manager_class=Kernel,
@@ -482,8 +482,8 @@ def main():
     parser.add_argument("--later", nargs="*", default=[], help="steps that this one makes out of date")
     options = parser.parse_args()
     try:
-        given = json.loads(options.given, parse_constant=refuse_constant)
-        if not isinstance(given, dict):
+        parameters = json.loads(options.given, parse_constant=refuse_constant)
+        if not isinstance(parameters, dict):
             raise ValueError("they are no JSON object")
     except ValueError as error:
         parser.error(f"the parameters cannot be read: {error}")
@@ -495,7 +495,7 @@ def main():
     signal.signal(signal.SIGINT, stop_run)
     report = options.log.parent.parent if options.study else options.log.parent
     run = execute(
-        options.notebook, report, options.study, given, products=options.products, later=options.later
+        options.notebook, report, options.study, parameters, products=options.products, later=options.later
     )
     return int(run["outcome"] != "ok")
 

@@ -61,7 +61,7 @@ def series_features(panel):
 
     before = np.maximum(t - 26, 0)
     counts = [np.pad(np.cumsum(flags, axis=1), ((0, 0), (1, 0))) for flags in (alive, active)]
-    known, busy = (c[:, t] - c[:, before] for c in counts)
+    counted, busy = (c[:, t] - c[:, before] for c in counts)
     last = np.pad(np.maximum.accumulate(np.where(active, t, -1), axis=1), ((0, 0), (1, 0)), constant_values=-1)[:, :n_weeks]
     silent_before = np.where(last >= 0, t - 1 - last, np.nan)
     level_26, median, spread = deviation(logged(core))
@@ -74,9 +74,9 @@ def series_features(panel):
     return {"level_8": deviation(logged(core), 8)[0], "level_26": level_26, "zero_level": deviation(zero)[0],
             "jobs": jobs, "usual_jobs": np.exp(median_jobs), **{name: deviation(logged(x))[0] for name, x in ratios.items()},
             "change": zero - week_ago, "season": zero - np.where(np.isfinite(year_ago), year_ago, week_ago),
-            "trend": trailing_median(logged(core), 4)[0] - median, "share": np.where(alive, (busy + 8 * 0.3) / (known + 8), np.nan),
+            "trend": trailing_median(logged(core), 4)[0] - median, "share": np.where(alive, (busy + 8 * 0.3) / (counted + 8), np.nan),
             "silent_before": silent_before, "weeks_silent": np.where(active, 0, silent_before + 1), "age": counts[0][:, t].astype(float),
-            "active": np.where(alive, active, np.nan), "weeks_known": known.astype(float), "weeks_active": busy.astype(float),
+            "active": np.where(alive, active, np.nan), "weeks_known": counted.astype(float), "weeks_active": busy.astype(float),
             "expected": np.exp(median), "low": np.exp(median - 1.2816 * spread), "high": np.exp(median + 1.2816 * spread)}
 
 
@@ -124,15 +124,15 @@ def judge_exactly(tests, calibration, weights):
     grows with items x calibration items. Method: full conformal prediction (Vovk, Gammerman & Shafer 2005, chapter 2).
     """
     names, weight = list(weights), np.array(list(weights.values()))
-    x, known = (np.maximum(of[names].to_numpy(float), 0) for of in (tests, calibration))      # (n, K), (m, K)
-    n, m = len(x), len(known)
-    above = np.stack([m - np.searchsorted(np.sort(c), c, side="left") for c in known.T], axis=1)      # each counts itself
-    beyond = np.stack([m - np.searchsorted(np.sort(c), v, side="left") for c, v in zip(known.T, x.T, strict=True)], axis=1)
+    x, reference = (np.maximum(of[names].to_numpy(float), 0) for of in (tests, calibration))      # (n, K), (m, K)
+    n, m = len(x), len(reference)
+    above = np.stack([m - np.searchsorted(np.sort(c), c, side="left") for c in reference.T], axis=1)      # each counts itself
+    beyond = np.stack([m - np.searchsorted(np.sort(c), v, side="left") for c, v in zip(reference.T, x.T, strict=True)], axis=1)
     evidence = np.log(weight * (m + 1) / (1 + beyond)) + 1e-3 * np.log1p(x)
     score, strongest = evidence.max(axis=1, initial=-np.inf), np.array(names, object)[evidence.argmax(axis=1)]
-    ties, p = 1e-3 * np.log1p(known), np.ones(n)
+    ties, p = 1e-3 * np.log1p(reference), np.ones(n)
     for i in range(n):
-        theirs = (np.log(weight * (m + 1) / (above + (x[i] >= known))) + ties).max(axis=1)
+        theirs = (np.log(weight * (m + 1) / (above + (x[i] >= reference))) + ties).max(axis=1)
         p[i] = (1 + np.count_nonzero(theirs >= score[i])) / (m + 1)
     return score, p, strongest
 
@@ -341,11 +341,11 @@ def resolution_sentence(can, n_series, n_ordinary, *, alarm_rate, false_discover
     together = f"when {can.together} series change at once" if can.together else ""
     if can.silence:
         return f"{silence}; other changes {f'only {together}' if together else 'cannot'}, since {why} ({longer})."
-    known = f"no series was active in each of {LEAST_LIFE} weeks or more"
+    limit = f"no series was active in each of {LEAST_LIFE} weeks or more"
     if can.watched:
-        known = f"{plural(can.watched, 'series')} never silent before cannot be told from those that were, at this rate"
+        limit = f"{plural(can.watched, 'series')} never silent before cannot be told from those that were, at this rate"
     return (f"No change of a single series can be found{f', only {together}' if together else ''}: {why} at an alarm rate of "
-            f"{alarm_rate:.2%}, and {known}; the silence of a series that is always active needs about "
+            f"{alarm_rate:.2%}, and {limit}; the silence of a series that is always active needs about "
             f"{can.silence_weeks} weeks of history, other changes need {can.other_weeks}.")
 
 

@@ -70,16 +70,16 @@ def describe(batch):
     x_min, x_max = (batch[name].to_numpy(zero_copy_only=False).astype(float) for name in ("x_min", "x_max"))
     fingerprint = np.zeros(len(bins), "uint64")
     for n in np.unique(bins[bins > 0]):
-        mine = np.flatnonzero(bins == n)
-        counts = flat[first[mine][:, None] + np.arange(n)]  # (histograms, bins)
+        alike = np.flatnonzero(bins == n)
+        counts = flat[first[alike][:, None] + np.arange(n)]  # (histograms, bins)
         with np.errstate(invalid="ignore", over="ignore"):
-            total[mine] = counts.sum(axis=1)
-        fingerprint[mine] = fingerprints(counts)
-        bad[mine] = np.select([~np.isfinite(total[mine]), (counts < 0).any(axis=1)], [2, 3], 0)
-        fine = mine[bad[mine] == 0]
+            total[alike] = counts.sum(axis=1)
+        fingerprint[alike] = fingerprints(counts)
+        bad[alike] = np.select([~np.isfinite(total[alike]), (counts < 0).any(axis=1)], [2, 3], 0)
+        fine = alike[bad[alike] == 0]
         # of an axis without length, which is rejected below
         with np.errstate(invalid="ignore", over="ignore"):
-            numbers[fine] = seven_numbers(counts[bad[mine] == 0], x_min[fine], x_max[fine])
+            numbers[fine] = seven_numbers(counts[bad[alike] == 0], x_min[fine], x_max[fine])
     texts = {name: batch[name].cast(pa.string()) for name in ("dataset", "element")}
     texts["version"] = (
         batch["version"].cast(pa.string()) if "version" in batch.schema.names else pa.array([""] * len(bins))

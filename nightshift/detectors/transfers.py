@@ -184,23 +184,23 @@ def search_incidents(items, codes, names, weight, size, *, level, scanned, bin_h
             low * bin_hours + back,
             high * bin_hours + back,
         )
-        mine = of & (hour + back >= first) & (hour + back < last)
-        begin, end = items.time[mine & flagged].agg(["min", "max"])
-        mine &= items.time.between(begin, end).to_numpy()
+        members = of & (hour + back >= first) & (hour + back < last)
+        begin, end = items.time[members & flagged].agg(["min", "max"])
+        members &= items.time.between(begin, end).to_numpy()
         rows.append(
             [
                 kind,
                 names[kind][entity],
                 begin,
                 end,
-                int(mine.sum()),
-                int(flagged[mine].sum()),
-                float(expected[mine].sum()),
+                int(members.sum()),
+                int(flagged[members].sum()),
+                float(expected[members].sum()),
                 float(gain),
                 max(float(p), 1e-300),
             ]
         )
-        alive, free = alive & ~mine, free & ~mine
+        alive, free = alive & ~members, free & ~members
     return pd.DataFrame(rows, columns=SCAN_COLUMNS), alive
 
 

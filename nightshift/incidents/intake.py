@@ -87,8 +87,8 @@ def read_tables(folder, nights, missing):
             except FileNotFoundError:
                 damaged[name] = f"{path.name} is not there"
             except Exception as error:  # whatever Arrow, pandas or the disk say of a damaged file
-                said = one_line(error).replace(str(path), path.name)[:200]
-                damaged[name] = said if path.name in said else f"{path.name} cannot be read: {said}"
+                reason = one_line(error).replace(str(path), path.name)[:200]
+                damaged[name] = reason if path.name in reason else f"{path.name} cannot be read: {reason}"
     return tables, damaged
 
 

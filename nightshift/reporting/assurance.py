@@ -129,8 +129,8 @@ class Assurance:
         used where one of `n_pressing` is there.
         """
         if n_pressing:
-            known = self.complete or self.sentence in headline
-            return headline if known else " ".join([headline, self.sentence]).strip()
+            is_complete = self.complete or self.sentence in headline
+            return headline if is_complete else " ".join([headline, self.sentence]).strip()
         if self.complete:
             marked = " apart from those muted or acknowledged" if n_marked else ""
             studies = "the only study" if self.n == 1 else f"all {self.n} studies"

@@ -71,9 +71,9 @@ def layout_of(names, columns):
     with_units = {without_unit(name)[0].lower(): name for name in reversed(free)}
     for role, aliases in ROLES.items():
         folded = with_units | plain_names if role in WITH_UNITS else plain_names
-        known = [folded[alias] for alias in aliases.split() if alias in folded]
-        if role not in layout and known:
-            layout[role] = known[0]
+        present = [folded[alias] for alias in aliases.split() if alias in folded]
+        if role not in layout and present:
+            layout[role] = present[0]
     return layout
 
 

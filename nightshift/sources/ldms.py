@@ -93,9 +93,9 @@ def read_store(path, bad_lines):
         return
     with tempfile.TemporaryDirectory() as folder:
         for number, (names, part) in enumerate(cut_at_headers(path, headers, Path(folder))):
-            known = len(bad_lines)
+            n_before = len(bad_lines)
             yield names, trimmed(csv_pages(part, (0, names), bad_lines)), f"{path}#{number}"
-            bad_lines[known:] = [(str(path), *more) for _, *more in bad_lines[known:]]
+            bad_lines[n_before:] = [(str(path), *more) for _, *more in bad_lines[n_before:]]
 
 
 def csv_pages(path, header, bad_lines):

@@ -153,11 +153,11 @@ def contradictions(parts, role, index):
     contradictory flags leave it without one. The second result is a DataFrame [(run, lumisection)] first,
     other; empty where all agree.
     """
-    said = [part.set_index(["run", "lumisection"])[role].dropna() for part in parts if role in part]
-    said = [one for one in said if len(one)]
-    if not said:
+    answers = [part.set_index(["run", "lumisection"])[role].dropna() for part in parts if role in part]
+    answers = [one for one in answers if len(one)]
+    if not answers:
         return pd.Series(index=index, dtype=object), pd.DataFrame({"first": [], "other": []})
-    every = pd.concat(said)
+    every = pd.concat(answers)
     again = every.index.duplicated()
     first, others = every[~again], every[again]
     against = first.reindex(others.index)
