@@ -366,8 +366,8 @@ def compare(name, products, day, nights, rate, stated_rates):
     for stated in rate * np.array(stated_rates):
         (models / "detector.json").unlink(missing_ok=True)
         run_notebook("accounting/3_train", products, day=day, alarm_rate=float(stated), origins=nights)
-        models_there = json.loads((models / "metrics.json").read_text())["models"]
-        runs[stated] = pd.read_parquet(models / "injections.parquet"), {m["name"]: m["alarm_rate_observed"] for m in models_there}
+        measured = json.loads((models / "metrics.json").read_text())["models"]
+        runs[stated] = pd.read_parquet(models / "injections.parquet"), {m["name"]: m["alarm_rate_observed"] for m in measured}
     rows = []
     for method in METHODS:  # between the two stated rates whose observed ones lie about `rate`
         of = [(injected[injected.method == method], flagged[method]) for _, (injected, flagged) in sorted(runs.items())]

@@ -224,7 +224,7 @@ def field_of(one):
     """The pydantic type of a parameter: its kind, coerced where nothing is lost, and its range; that of a list
     or a mapping whose values have a kind is the range of each value.
     """
-    bounds, kind, element = range_of(one), one.kind.partition("[")[0], element_of(one.kind)
+    bounds, kind, element = bounds_of(one), one.kind.partition("[")[0], element_of(one.kind)
     if kind in SCALARS:
         return scalar(kind, bounds)
     if kind not in ("list", "dict"):
@@ -235,8 +235,8 @@ def field_of(one):
     return Annotated[made, BeforeValidator(lambda raw: empty() if raw is None else raw)]
 
 
-def range_of(one):
-    """The range of a parameter: its own, or that of its name."""
+def bounds_of(one):
+    """The range of the parameter `one`: its own, or that of its name; None where it has none."""
     return one.range or RANGES.get(one.name)
 
 
@@ -297,7 +297,7 @@ def refusal(where, value, one, *within):
     note = ""
     if isinstance(value, bool) and kind == "str":
         note = ' (YAML reads no, off, yes and on as truth values: write "no")'
-    return f"{where} is {shown}: it must be {needed(kind, range_of(one))}{note}"
+    return f"{where} is {shown}: it must be {needed(kind, bounds_of(one))}{note}"
 
 
 # ---------------------------------------------------------------------------------------- the whole of a file
@@ -452,12 +452,12 @@ def checked_studies(studies):
     """({study: its day and typed parameters by step}, lines of what is wrong)."""
     if not isinstance(studies, dict) or not studies:
         return {}, ["the configuration names no study"]
-    there, good, lines = known_studies(), {}, []
+    available, good, lines = known_studies(), {}, []
     for study, steps in studies.items():
-        if study not in there:
-            nearest = difflib.get_close_matches(str(study), there, 1, 0.6)
+        if study not in available:
+            nearest = difflib.get_close_matches(str(study), available, 1, 0.6)
             lines.append(
-                f"unknown study {study!r}; known are {', '.join(there)}"
+                f"unknown study {study!r}; known are {', '.join(available)}"
                 + (f"; the nearest is {nearest[0]}" if nearest else "")
             )
         elif not isinstance(steps or {}, dict):
