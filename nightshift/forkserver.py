@@ -32,9 +32,11 @@ LIBRARIES = (
     "nightshift.models",  # first: skops looks through all modules that are there, 0.4 s or 2 s
     "ipykernel.kernelapp",
     "jax.numpy",
+    "keras",
     "numba",
     "papermill",
     "pandas",
+    "pandera.backends.pandas.builtin_checks",
     "pandera.pandas",
     "pyarrow.parquet",
     "seaborn",

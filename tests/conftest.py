@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hypothesis  # noqa: F401 - before the libraries: it looks through all objects that there are, 4 s of each worker once these are
 import pytest
 import yaml
 

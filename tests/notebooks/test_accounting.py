@@ -9,7 +9,6 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-import skops.io
 from conftest import ACCOUNTING_FIELDS, GRACC_RECORD, REAL_DATA, from_notebook, refused, run_cells, run_here
 
 import helpers
@@ -322,6 +321,8 @@ def test_metrics_keep_their_contract_and_follow_from_the_injected_troubles(chain
 
 
 def test_the_stored_forest_holds_types_of_its_libraries_only(chain):
+    import skops.io
+
     types = skops.io.get_untrusted_types(file=chain.paths.models / "forest.skops")
     assert [t for t in types if not t.startswith(("sklearn.", "numpy.", "scipy."))] == []
     calibration = pd.read_parquet(chain.paths.models / "calibration.parquet")

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-import skops.io
 from conftest import from_notebook, refused, run_cells, run_here
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
@@ -17,6 +16,7 @@ from sklearn.metrics import roc_auc_score
 import helpers
 import sources
 from nightshift.detectors import certification
+from nightshift.models import save_skops
 from nightshift.sources.golden import read_golden, write_golden
 
 NOTEBOOK, DAY, LS = "certification/4_analyse.ipynb", "2026-01-31", 20
@@ -61,7 +61,7 @@ def halves(path, n_features):
     if path.suffix == ".skops":
         pca = PCA(1).fit(np.random.default_rng(0).random((9, n_features)))
         pca.components_, pca.mean_ = np.zeros((1, n_features)), np.full(n_features, 0.5)
-        skops.io.dump(pca, path)
+        save_skops(pca, path)
     else:
         import keras
 
@@ -478,7 +478,7 @@ def write_classifier(products, low, high):
     x = certification.run_medians(pd.read_parquet(paths.clean), {name: told["scaling"] for name, told in detector["datasets"].items()})
     [feature] = [name for name in x if name.endswith("a|q50")]
     steps = LogisticRegression(C=1e6).fit(pd.DataFrame({feature: [0.0, 1.4, 1.6, 3.0]}), [1, 1, 0, 0])
-    skops.io.dump(steps, paths.models / "runs.skops")
+    save_skops(steps, paths.models / "runs.skops")
     helpers.write_json(detector | {"runs": {"features": [feature], "low": low, "high": high}}, paths.models / "detector.json")
 
 

@@ -8,13 +8,13 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-import skops.io
 from conftest import from_notebook, run_cells, run_here
 from sklearn.metrics import average_precision_score
 from sklearn.tree import DecisionTreeClassifier
 
 import helpers
 import sources
+from nightshift.models import save_skops
 
 NOTEBOOK = "telemetry/4_analyse.ipynb"
 DAY, NOON = "2026-01-31", pd.Timestamp("2026-01-30T12:00", tz="UTC")
@@ -106,7 +106,7 @@ def write_models(products, classes, folds=None):
     if classes:
         x = [point for point, counts in TREE.items() for _ in range(sum(counts))]
         y = [name for counts in TREE.values() for name, count in zip(classes, counts, strict=True) for _ in range(count)]
-        skops.io.dump(DecisionTreeClassifier(random_state=1).fit(np.array(x, float), y), models / "classifier.skops")
+        save_skops(DecisionTreeClassifier(random_state=1).fit(np.array(x, float), y), models / "classifier.skops")
         told |= {"temperature": 1.0, "features": ["cpu::a|mean", "mem::b|mean"]}
     helpers.write_json(told, models / "detector.json")
     calibration = pd.DataFrame({"job_id": "c", "node_id": "c", "classifier": -12.0, "health": HEALTH})[["job_id", "node_id", *weights]]
