@@ -14,8 +14,8 @@ from functools import partial
 from pathlib import Path
 
 from nightshift.chain import Night, files_of
-from nightshift.config import DIGEST, SIMULATE, ConfigError, check, findings_of, is_server, read_yaml
-from steps import STEPS, pages_of
+from nightshift.catalog import STEPS, extra_notebooks, finding_tables, studies
+from nightshift.config import DIGEST, SIMULATE, ConfigError, check, is_server, read_yaml
 
 try:
     NIGHT = Night(check(config or read_yaml("config.yaml")))
@@ -34,7 +34,7 @@ RUN = (
     + " --given {params.given:q} --later {params.later:q}"
 )
 FIXED = {"root": str(ROOT)}
-DRIVES = {"__main__", "chain", "cli", "config", "forkserver", "kernel", "parameters", "products"}  # modules that run notebooks and that none imports
+DRIVES = {"__main__", "catalog", "chain", "cli", "config", "forkserver", "kernel", "parameters", "products"}  # modules that run notebooks and that none imports
 MODULES = [path for path in sorted(Path("nightshift").rglob("*.py")) if path.stem not in DRIVES or path.parent.name != "nightshift"]
 OF_DIGEST = {"incidents", "remediation", "reporting"}  # folders of the package that no notebook of a study imports
 CODE = ["helpers.py", "kernels.py", "sources.py", *(str(path) for path in MODULES if path.parent.name not in OF_DIGEST)]  # what these import
@@ -55,7 +55,7 @@ def train_reads(wildcards):
 
 def later(wildcards, step):
     """Later steps, whose executed notebooks and records this one makes out of date."""
-    further = pages_of(wildcards.study) if step in ("1_extract", "2_preprocess") else []
+    further = extra_notebooks(wildcards.study) if step in ("1_extract", "2_preprocess") else []
     return [*STEPS[STEPS.index(step) + 1 :], *further] if step in STEPS else []
 
 
@@ -74,7 +74,7 @@ CHAIN = {
         "writes": ["data/scores/{study}.parquet", "data/findings/{study}.parquet"],
     },
 }
-PAGES = [(study, page, findings_of(study, page)) for study in STUDIES for page in pages_of(study)]
+EXTRA = [(study, step, finding_tables(study, step)) for study in STUDIES for step in extra_notebooks(study)]
 INCIDENTS = [ROOT / f"data/incidents/{NIGHT.day}{end}" for end in (".parquet", "_findings.parquet", "_proposals.parquet", ".json")]
 
 
@@ -85,7 +85,7 @@ wildcard_constraints:
 rule all:
     input:
         expand(ROOT / "data/findings/{study}.parquet", study=STUDIES),
-        [ROOT / path for _, _, paths in PAGES for path in paths],
+        [ROOT / f"data/findings/{table}.parquet" for _, _, tables in EXTRA for table in tables],
 
 
 rule simulate:
@@ -93,11 +93,8 @@ rule simulate:
         NIGHT.texts_of_sample()[1:],
         notebook=SIMULATE,
     output:
-        [ROOT / "data/sample" / name for name in ("truth.csv", "transfers.jsonl.gz", "perfsonar.csv", "accounting.jsonl.gz")],
-        [ROOT / f"data/sample/telemetry/{name}.csv.gz" for name in ("meminfo", "procstat", "vmstat", "procnetdev", "perfevent", "gpus")],
-        ROOT / "data/sample/telemetry/labels.csv",
-        [ROOT / "data/sample/certification" / name for name in ("histograms.csv.gz", "lumisections.csv", "golden.json", "dcs.json")],
-        [ROOT / "data/sample/tickets" / name for name in ("osticket.sqlite", "accounts.txt", "labels.csv")],
+        ROOT / "data/sample/truth.csv",
+        [ROOT / "data/sample" / name for study in studies().values() for name in study.sample],
     log:
         REPORT / "simulate.log",
     params:
@@ -111,9 +108,9 @@ rule simulate:
 
 
 RULES = [(step, step, files) for step, files in CHAIN.items()]
-for study, page, paths in PAGES:  # a rule of its own, for its study only
-    writes = [path.replace(f"/{study}_", f"/{{study,{re.escape(study)}}}_") for path in paths]
-    RULES.append((f"{study}_{page}", page, {"reads": CHAIN["4_analyse"]["reads"][0], "writes": writes}))
+for study, step, tables in EXTRA:  # a rule of its own, for its study only
+    writes = [f"data/findings/{table.replace(study, f'{{study,{re.escape(study)}}}', 1)}.parquet" for table in tables]
+    RULES.append((f"{study}_{step}", step, {"reads": CHAIN["4_analyse"]["reads"][0], "writes": writes}))
 
 for name, step, files in RULES:
     rule:
@@ -144,7 +141,7 @@ rule digest:  # a target of its own, asked for after the chain, however that end
     input:
         lambda wildcards: NIGHT.digest_reads(),
         notebook=DIGEST,
-        code=["helpers.py", "incidents.py", "kernels.py", "solutions.py", "steps.py", *map(str, MODULES)],
+        code=["helpers.py", "kernels.py", "solutions.py", *map(str, MODULES)],
     output:
         INCIDENTS,
     log:

@@ -32,11 +32,11 @@ from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 from helpers import atomic, write_json
+from nightshift.config import site_settings
 from nightshift.reporting.wording import one_line
 from publishing.letters import SEVERITIES, message_of, read_night, view_of
 from publishing.options import read_options, refuse_future
 from publishing.post import NoWay, deliver
-from steps import site_settings
 
 RETRY_NIGHTS = 3  # a mail older than this is no news
 MAX_TO = 50  # recipients of one message; servers take 100 (RFC 5321, 4.5.3.1.8), many less

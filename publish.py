@@ -21,6 +21,7 @@ import pandas as pd
 
 from helpers import ROOT, write_json
 from mail import send_night
+from nightshift.config import site_settings
 from nightshift.products import read_json
 from nightshift.reporting.assurance import assure, verdict_in_words
 from nightshift.reporting.wording import one_line, plural, skill_in_words
@@ -31,7 +32,6 @@ from publishing.options import read_options, refuse_future
 from publishing.pages import publish_notebook, revision, small_pictures, write_page
 from publishing.products import Damaged, is_day
 from publishing.studies import expected_of, latest_with, read_study
-from steps import site_settings
 
 PACKAGES = ["papermill", "nbconvert", "snakemake", "numpy", "pandas", "pyarrow", "scikit-learn", "keras", "jax", "numba"]
 MAX_FINDINGS = 8  # rows of findings per study on the front page; the analysis page has all

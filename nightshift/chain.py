@@ -13,12 +13,12 @@ from datetime import date
 from functools import cached_property
 from pathlib import Path
 
-from nightshift.config import DIGEST, SHARED, SIMULATE, findings_of, is_server, notebook_of
+from nightshift.catalog import STEPS, extra_notebooks, finding_tables, study_files
+from nightshift.config import DIGEST, SHARED, SIMULATE, is_server, notebook_of
 from nightshift.parameters import declared_at
 from nightshift.products import differing, read_json, read_notebook
-from nightshift.runs import notebook_path, read_run, record_path
+from nightshift.runs import notebook_path, outcomes_of, read_run, record_path, steps_of_tonight
 from nightshift.sources.files import REPOSITORY, matching_files
-from steps import STEPS, outcomes_of, pages_of, told_tonight
 
 TOUCHED = "touched"  # a reason to train that Snakemake finds by itself: a file is newer
 OUTPUTS = {
@@ -228,7 +228,7 @@ class Night:
         ended = [
             read_run(self.report, study, step)["ended"]
             for study in self.studies
-            for step in ("4_analyse", *pages_of(study))
+            for step in ("4_analyse", *extra_notebooks(study))
         ]
         if run["products"] and any(at > run["started"] for at in ended if at):
             return "due"
@@ -257,7 +257,10 @@ class Night:
         )
         for study in self.studies:
             paths |= {(study, step): path.format(study=study) for step, path in OUTPUTS.items()}
-            paths |= {(study, page): findings_of(study, page)[0] for page in pages_of(study)}
+            paths |= {
+                (study, extra): f"data/findings/{finding_tables(study, extra)[0]}.parquet"
+                for extra in extra_notebooks(study)
+            }
         return paths
 
     def forced(self, target):
@@ -278,11 +281,9 @@ class Night:
 
     def tables_of_tonight(self, study):
         """(tables of findings of tonight, those that are missing) of a study, by how its steps ended."""
-        tables = {STEPS[-1]: [study]} | {
-            page: [Path(path).stem for path in findings_of(study, page)] for page in pages_of(study)
-        }
+        tables = {step: finding_tables(study, step) for step in (STEPS[-1], *extra_notebooks(study))}
         of_tonight = self.window_end(study) in (None, str(self.day_of(study)))  # as publishing/studies.py has it
-        ended = told_tonight(outcomes_of(self.report, study)) if of_tonight else []
+        ended = steps_of_tonight(outcomes_of(self.report, study)) if of_tonight else []
         there = [name for step in tables if step in ended for name in tables[step]]
         return there, [name for step in tables if step not in ended for name in tables[step]]
 
@@ -296,7 +297,9 @@ class Night:
             if path.name[:10] < str(self.day)
         ]
         feedback = sorted((self.root / "feedback").glob("*.csv"))
-        return [*earlier, *feedback, *self.named_files(DIGEST, self.config.get("digest") or {})]
+        described = [os.path.relpath(path, REPOSITORY) for path in study_files()]
+        named = self.named_files(DIGEST, self.config.get("digest") or {})
+        return [*earlier, *feedback, *described, *named]
 
     def findings_seen(self):
         """[(path, moment it was written)] of the tables of findings of tonight; as inputs of the digest they

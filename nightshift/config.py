@@ -27,11 +27,12 @@ from pydantic import (
     create_model,
 )
 
+from nightshift import catalog
+from nightshift.catalog import STEPS
+from nightshift.incidents.marks import check_marks
 from nightshift.parameters import Choice, Range, declared_at
-from nightshift.products import read_notebook
 from nightshift.runs import one_line
 from nightshift.sources.files import matching_files
-from steps import STEPS, check_marks, findings_named, pages_of, site_settings
 
 NOTEBOOKS = Path("notebooks")
 SIMULATE, DIGEST = str(NOTEBOOKS / "simulate.ipynb"), str(NOTEBOOKS / "digest.ipynb")
@@ -452,7 +453,11 @@ def checked_studies(studies):
     """({study: its day and typed parameters by step}, lines of what is wrong)."""
     if not isinstance(studies, dict) or not studies:
         return {}, ["the configuration names no study"]
-    available, good, lines = known_studies(), {}, []
+    good, lines = {}, []
+    try:
+        available = list(catalog.studies())
+    except ValueError as error:
+        return {}, [str(error)]
     for study, steps in studies.items():
         if study not in available:
             nearest = difflib.get_close_matches(str(study), available, 1, 0.6)
@@ -476,13 +481,8 @@ def checked_study(study, steps):
     good, lines = {}, []
     if "day" in steps:
         good["day"], lines = checked_day(f"studies.{study}.day", steps["day"])
-    notebooks = {step[2:]: notebook_of(study, step) for step in [*STEPS, *pages_of(study)]}
-    for page in pages_of(study):
-        if not findings_of(study, page):
-            lines.append(
-                f"{notebook_of(study, page)} names no data/findings/{study}_*.parquet among what its first cell "
-                "says it writes"
-            )
+    notebooks = {step[2:]: notebook_of(study, step) for step in catalog.steps_of(study)}
+    lines += wrong_notebooks(study)
     for step, settings in steps.items():
         where = f"studies.{study}.{step}"
         if step == "day":
@@ -520,9 +520,20 @@ def checked_study(study, steps):
     return good, lines
 
 
-def known_studies():
-    """Names of the studies that there are, sorted."""
-    return sorted(path.parent.name for path in NOTEBOOKS.glob("*/1_extract.ipynb"))
+def wrong_notebooks(study):
+    """Lines about notebooks of a study that its study.yaml does not name, or that it names and are not there."""
+    there = {path.stem for path in (NOTEBOOKS / study).glob("*.ipynb")}
+    named = set(catalog.steps_of(study))
+    described = f"{NOTEBOOKS / study}/study.yaml"
+    return [
+        f"{notebook_of(study, step)} is not there, though {described} names it"
+        if step in catalog.extra_notebooks(study)
+        else f"{notebook_of(study, step)} is not there: every study has {', '.join(STEPS)}"
+        for step in sorted(named - there)
+    ] + [
+        f"{notebook_of(study, step)} is not among the extra_notebooks of {described}"
+        for step in sorted(there - named)
+    ]
 
 
 def notebook_of(study, step):
@@ -530,9 +541,19 @@ def notebook_of(study, step):
     return str(NOTEBOOKS / study / f"{step}.ipynb") if study else SIMULATE
 
 
-def findings_of(study, page):
-    """The tables of findings that a further page of a study writes."""
-    return findings_named(study, read_notebook(notebook_of(study, page)))
+def site_settings(config):
+    """(keep_nights, site_url) of a configuration, the latter with a slash at its end; ValueError says in one line
+    what is wrong with them.
+    """
+    keep, url = config.get("keep_nights") or 0, config.get("site_url") or ""
+    if isinstance(keep, bool) or not isinstance(keep, int) or keep < 0:
+        raise ValueError(f"keep_nights is {keep!r}: it must be a whole number, 0 to keep all")
+    if url and not re.fullmatch(r"https?://[^\s@\"'<>?#]+", str(url)):
+        raise ValueError(
+            f"site_url is {url!r}: it must be an address such as https://host/nightshift/, without a password, "
+            "a question mark or #"
+        )
+    return keep, f"{str(url).rstrip('/')}/" if url else ""
 
 
 def is_server(source):

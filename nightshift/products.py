@@ -31,7 +31,7 @@ def read_notebook(path):
 
 def patterns_of(study, step, notebook):
     """Patterns of the products of a step, relative to the products folder; `notebook`, a path, names those of
-    a further page.
+    an extra notebook.
 
     Pictures are none: they stand in the executed notebook. Nor is what several steps of a study share, such
     as the embeddings of tickets, once the second step has ended.

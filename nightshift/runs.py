@@ -23,6 +23,7 @@ import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 
+from nightshift.catalog import STEPS, steps_of
 from nightshift.parameters import declared
 from nightshift.products import fingerprint, patterns_of, products_of, read_notebook
 
@@ -151,6 +152,20 @@ NOTHING = {
     "products": {},
 }  # what `read_run` returns of a step that did not run
 MAY_BE_NONE = {"cell": int, "started": str, "ended": str, "seconds": int | float}
+
+
+def outcomes_of(report, study):
+    """{step: ok, failed or not run} of a study on the night whose records lie below `report`."""
+    return {step: read_run(report, study, step)["outcome"] for step in steps_of(study)}
+
+
+def steps_of_tonight(outcomes):
+    """Names of the steps of one study whose findings are of this night, given {step: ok, failed or not run}: its
+    analysis, unless a step of the chain has failed, and extra notebooks that ended well.
+    """
+    analysed = outcomes.get(STEPS[-1]) == "ok" and "failed" not in [outcomes.get(step) for step in STEPS]
+    extra = [step for step, outcome in outcomes.items() if step not in STEPS and outcome == "ok"]
+    return [STEPS[-1], *extra] if analysed else extra
 
 
 def failed_since(report, moment):
@@ -315,7 +330,7 @@ def execute(notebook, report, study, parameters, *, products, later=()):
     executed = notebook_path(report, study, step)
     error, cell, has_cell = failure_of(notebook, executed, parameters, f"{study}/{step}" if study else step)
     ended = datetime.now(UTC)
-    patterns = [pattern.format(day=parameters.get("day", "")) for pattern in patterns_of(study, step, notebook)]
+    patterns = [pattern.format(day=parameters.get("day", "")) for pattern in patterns_of(study, step)]
     since = (
         0.0 if step == "3_train" else started.timestamp() - 2
     )  # a kept model is that of the step; some disks round times to two seconds

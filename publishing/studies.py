@@ -4,14 +4,14 @@ from datetime import date
 
 import pandas as pd
 
-from helpers import ROOT
+from nightshift import catalog
+from nightshift.catalog import STEPS, finding_tables, steps_of
 from nightshift.products import read_notebook
 from nightshift.reporting.assurance import verdict_of
 from nightshift.reporting.wording import one_line, plural
-from nightshift.runs import RESERVATIONS, notebook_path, read_run, recorded_verdict
+from nightshift.runs import RESERVATIONS, notebook_path, read_run, recorded_verdict, steps_of_tonight
 from publishing.pages import text_of
 from publishing.products import Damaged, count_scores, is_day, read_findings, read_models, read_status
-from steps import STEPS, findings_named, pages_of, told_tonight
 
 UNREADABLE = {
     "bad_lines": "line",
@@ -46,22 +46,6 @@ def latest_with(reports, day, notebook):
         if is_day(folder.name) and folder.name <= day and (folder / notebook).exists()
     )
     return nights[-1] if nights else ""
-
-
-def tables_of(study, step, notebook):
-    """Paths of the tables of findings of a step, none without its `notebook`: a further page names its own in
-    its first cell.
-    """
-    if step in STEPS:
-        return [f"data/findings/{study}.parquet"]
-    return findings_named(study, notebook)
-
-
-def title_of(study):
-    """Title and question of a study, from the first cell of its analysis."""
-    notebook = read_notebook(ROOT / f"notebooks/{study}/4_analyse.ipynb") or {"cells": [{"source": ""}]}
-    first = "".join(notebook["cells"][0]["source"]).split("\n\n")
-    return study.capitalize(), " ".join((first[1:] or [""])[0].split())
 
 
 def read_study(root, day, study, last_day):
@@ -119,10 +103,10 @@ def read_products(root, study, steps, named, state, ended):
     if state == "empty":
         return [], [], 0, troubles
     paths = [
-        (step, path)
+        (step, f"data/findings/{table}.parquet")
         for step in steps
         if step["name"] in named
-        for path in tables_of(study, step["name"], step["notebook"])
+        for table in finding_tables(study, step["name"])
     ]
     tables = [
         careful(step["name"], read_findings, path, step_wrote(step, path), otherwise=None) for step, path in paths
@@ -135,7 +119,7 @@ def read_products(root, study, steps, named, state, ended):
 def study_of(root, day, study, last_day):
     """What `read_study` returns, of a study of which nothing unexpected is wrong."""
     report = root / "reports" / day
-    steps = [read_step(report, study, step) for step in [*STEPS, *pages_of(study, ROOT)]]
+    steps = [read_step(report, study, step) for step in steps_of(study)]
     by_name = {step["name"]: step for step in steps}
     status, unreadable = {}, {}
     if by_name["1_extract"]["outcome"] == "ok":
@@ -146,7 +130,7 @@ def study_of(root, day, study, last_day):
     night = status.get("window", ["", last_day])[1]
     of_tonight = night == last_day
     state = status.get("state", "unknown") if of_tonight else "stale"
-    finished = told_tonight({name: step["outcome"] for name, step in by_name.items()})
+    finished = steps_of_tonight({name: step["outcome"] for name, step in by_name.items()})
     named, ended = finished if of_tonight else [], len(finished) == 1 + len(steps) - len(STEPS)
     tables, models, judged, troubles = read_products(root, study, steps, named, state, ended)
     troubles = unreadable | troubles
@@ -167,11 +151,11 @@ def study_of(root, day, study, last_day):
     if verdict == "stale" and not of_tonight:
         failed_step = "1_extract"
         error = f"its data end on {night}, not on {last_day}, so nothing is known of tonight"
-    title, question = title_of(study)
+    entry = catalog.study_of(study)
     return {
         "study": study,
-        "title": title,
-        "question": question,
+        "title": entry.title,
+        "question": entry.question,
         "verdict": verdict,
         "reason": "" if error else reason_of(verdict, reason, status),
         "warnings": warnings_of(root, study, steps, status if of_tonight else {}),
@@ -259,16 +243,13 @@ def expected_of(studies, last_days):
     """What the digest of the night should have been made of: {"nights": {study: its last day}, "missing":
     names of tables, "ended": moment or None}.
 
-    As the chain tells it: a study whose analysis or further pages have findings of tonight counts, their
+    As the chain tells it: a study whose analysis or extra notebooks have findings of tonight counts, their
     other tables are missing. ended : when the last of the steps ended whose findings it reads.
     """
     nights, missing, ended = {}, [], []
     for s in studies:
-        tables = {}
-        for name in [step["name"] for step in s["steps"] if step["name"] not in STEPS[:-1]]:
-            # from the notebook as the repository has it: also of a step that did not run
-            paths = tables_of(s["study"], name, read_notebook(ROOT / f"notebooks/{s['study']}/{name}.ipynb"))
-            tables[name] = [path.split("/")[-1].removesuffix(".parquet") for path in paths]
+        names = [step["name"] for step in s["steps"] if step["name"] not in STEPS[:-1]]
+        tables = {name: finding_tables(s["study"], name) for name in names}
         if s["tonight"]:
             nights[s["study"]] = str(date.fromisoformat(last_days[s["study"]]))
             missing += [name for step, names in tables.items() if step not in s["tonight"] for name in names]

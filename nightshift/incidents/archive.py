@@ -66,8 +66,8 @@ def read_nights(folder, first, before):
             nights[night] = read_night(folder, night)
         except ValueError as error:
             notes.append(
-                f"The night {night} is left out, since {error}: its incidents are known from the other nights, "
-                "or begin anew"
+                f"The night {night} is left out, since {error}: its incidents are known from the other "
+                "nights, or begin anew"
             )
     return nights, notes
 

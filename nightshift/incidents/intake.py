@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from helpers import FINDING_COLUMNS, ROOT
+from helpers import FINDING_COLUMNS
+from nightshift.catalog import STEPS, steps_of
 from nightshift.reporting.assurance import verdict_of
-from nightshift.runs import read_run, recorded_verdict
-from steps import STEPS, pages_of, told_tonight
+from nightshift.runs import read_run, recorded_verdict, steps_of_tonight
 
 TEXTS = ["study", "kind", "entity", "site", "unit", "evidence", "figure", "impact_unit"]
 NUMBERS = ["score", "p_value", "observed", "expected", "impact"]
@@ -59,7 +59,7 @@ def check_findings(findings, name):
 
 
 def tables_of(folder, study, nights, missing):
-    """Names of the tables of findings below `folder` of a study: its own, and those of its further pages, but
+    """Names of the tables of findings below `folder` of a study: its own, and those of its extra notebooks, but
     for those that are `missing`."""
     further = sorted(path.stem for path in folder.glob(f"{study}_*.parquet"))
     return [
@@ -119,15 +119,19 @@ def read_statuses(folder, studies):
 def read_verdicts(root, day, n_findings, lacking, statuses):
     """Read what is known of each study of the night `day`, as `verdict_of` says it: {study: verdict}.
 
-    n_findings : {study with findings of tonight: how many}. lacking : studies and tables of further pages
+    n_findings : {study with findings of tonight: how many}. lacking : studies and tables of extra notebooks
     that have none, or cannot be read. statuses : as `read_statuses` gives them. A study that was run by hand
     left no records; if it has findings of tonight, it counts as one that ended well.
     """
     names = [*n_findings, *(name for name in dict.fromkeys(lacking) if name not in n_findings)]
     verdicts = {}
-    for study in (name for name in names if name in n_findings or not any(_is_page(name, of) for of in names)):
-        runs = {step: read_run(root / "reports" / day, study, step) for step in [*STEPS, *pages_of(study, ROOT)]}
-        ended = told_tonight({step: run["outcome"] for step, run in runs.items()})
+    for study in (
+        name for name in names if name in n_findings or not any(_is_page(name, of) for of in names)
+    ):
+        runs = {
+            step: read_run(root / "reports" / day, study, step) for step in steps_of(study)
+        }
+        ended = steps_of_tonight({step: run["outcome"] for step, run in runs.items()})
         status = statuses.get(study, {"state": "", "night": ""})
         of_tonight = study in n_findings or status["night"] == day
         whole = study in n_findings and not any(name == study or _is_page(name, study) for name in lacking)
@@ -143,12 +147,14 @@ def read_verdicts(root, day, n_findings, lacking, statuses):
 
 
 def _is_page(name, study):
-    """Whether `name` is that of the table of a further page of the `study`."""
+    """Whether `name` is that of the table of an extra notebook of the `study`."""
     return name.startswith(f"{study}_")
 
 
 def judged_nothing(scores):
-    """Whether the table of `scores` is there without a row; one that cannot be read is the failure of its study."""
+    """Whether the table of `scores` is there without a row; one that cannot be read is the failure of its
+    study.
+    """
     try:
         return pq.read_metadata(scores).num_rows == 0
     except (OSError, ValueError):

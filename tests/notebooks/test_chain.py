@@ -32,7 +32,7 @@ PARAMETERS = {
     "3_train": "known: str = ''  # what else there is to learn from",
     "4_analyse": "truth: str = 'sample'  # what it is measured against",
     "digest": "nights: dict = {}  # studies with findings of tonight\nmissing: list = []  # the others\nmark: list = []  # what is muted\n"
-    "kinds: str = 'kinds.yaml'  # what they are\nsolutions: str = 'solutions.yaml'  # what may be tried",
+    "sites: str = 'sites.yaml'  # their names\nsolutions: str = 'solutions.yaml'  # what may be tried",
 }  # of each step of its own
 HALF = "data/raw/left/.0a1b2c3d-status.json"  # what a killed run left half written
 WRITES = {
@@ -41,6 +41,7 @@ WRITES = {
     "3_train": ["models/{study}/metrics.json"],
     "4_analyse": ["data/scores/{study}.parquet", "data/findings/{study}.parquet"],
 }
+EXTRA = {"right": {"extra_notebooks": {"5_extra": {"findings": ["right_more"]}}}}
 OF_DIGEST = list(dict.fromkeys(["incident", *OF_INCIDENT, *OF_FINDING, *OF_PROPOSAL]))  # what the site reads of its tables
 INCIDENTS = (".parquet", "_findings.parquet", "_proposals.parquet", ".json")
 ASKS, READS = (
@@ -94,7 +95,6 @@ def make_checkout(folder):
     for name in (
         "Snakefile",
         "Makefile",
-        "steps.py",
         "helpers.py",
         "kernels.py",
         "sources.py",
@@ -107,9 +107,7 @@ def make_checkout(folder):
         "constraints.txt",
         "pyproject.toml",
         "sites.yaml",
-        "kinds.yaml",
         "solutions.yaml",
-        "incidents.py",
         "solutions.py",
         "notebooks/tickets/phrases.yaml",
         "notebooks/tickets/osticket.sql",
@@ -122,12 +120,10 @@ def make_checkout(folder):
     for study in ("left", "right"):
         for step, files in WRITES.items():
             write_notebook(folder / f"notebooks/{study}/{step}.ipynb", [f.format(study=study) for f in files])
+        described = {"title": study.capitalize(), "question": "What is wrong?", "sample": [f"{study}.csv"], "kinds": {"drop": {"scope": "site"}}}
+        (folder / f"notebooks/{study}/study.yaml").write_text(yaml.safe_dump(described | EXTRA.get(study, {})))
     write_notebook(folder / "notebooks/right/5_extra.ipynb", ["data/findings/right_more.parquet"])
-    samplers = [f"telemetry/{name}.csv.gz" for name in ("meminfo", "procstat", "vmstat", "procnetdev", "perfevent", "gpus")]
-    certification = [f"certification/{name}" for name in ("histograms.csv.gz", "lumisections.csv", "golden.json", "dcs.json")]
-    tickets = [f"tickets/{name}" for name in ("osticket.sqlite", "accounts.txt", "labels.csv")]
-    sample = ("truth.csv", "transfers.jsonl.gz", "perfsonar.csv", "accounting.jsonl.gz", *samplers, "telemetry/labels.csv", *certification, *tickets)
-    write_notebook(folder / "notebooks/simulate.ipynb", [f"data/sample/{f}" for f in sample])
+    write_notebook(folder / "notebooks/simulate.ipynb", [f"data/sample/{name}" for name in ("truth.csv", "left.csv", "right.csv")])
     write_notebook(folder / "notebooks/digest.ipynb", [f"data/incidents/{{day}}{end}" for end in INCIDENTS])
     for name in ("events.csv", "table.csv", "lists.txt", "known.csv", "incidents.csv"):
         (folder / name).write_text("")
@@ -471,9 +467,9 @@ def test_a_file_of_the_source_or_beside_it_that_changed_is_read_again(mended, se
     assert ("right/1_extract.log" in plan) == (step == "1_extract")
 
 
-@pytest.mark.parametrize("name", ["kinds.yaml", "events.csv"])
+@pytest.mark.parametrize("name", ["notebooks/left/study.yaml", "sites.yaml", "events.csv"])
 def test_a_file_that_the_digest_is_told_to_read_starts_it_again(mended, planned, name):
-    """kinds.yaml by default, and the proposals where the configuration says."""
+    """What studies say of themselves, sites.yaml by default, and the proposals where the configuration says."""
     folder, config = mended[0], (mended[0] / "config.yaml").read_text()
     text, before = (folder / name).read_text(), (folder / name).stat()
     record = folder / NIGHT / "digest_run.json"
@@ -487,7 +483,7 @@ def test_a_file_that_the_digest_is_told_to_read_starts_it_again(mended, planned,
     (folder / name).write_text(text)
     os.utime(folder / name, ns=(before.st_atime_ns, before.st_mtime_ns))
     [inputs] = [line for line in plan.splitlines() if line.strip().startswith("input:") and "notebooks/digest.ipynb" in line]
-    assert {"kinds.yaml", "events.csv", "steps.py"} <= set(inputs.replace(",", "").split())
+    assert {"notebooks/left/study.yaml", "notebooks/right/study.yaml", "sites.yaml", "events.csv", "solutions.py"} <= set(inputs.replace(",", "").split())
     assert "solutions.yaml" not in inputs
     assert f"Updated input files: {name}" in reasons(plan)
 

@@ -8,7 +8,8 @@ from conftest import REPOSITORY
 from docs_examples import examples, settings
 
 from nightshift import cli
-from nightshift.config import known_studies, load
+from nightshift import catalog
+from nightshift.config import load
 
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 
@@ -46,7 +47,7 @@ def test_every_configuration_of_the_sources_passes_the_check(tmp_path):
         path = tmp_path / f"{number}.yaml"
         path.write_text(text)
         studies |= set(load(path)["studies"])
-    assert studies == set(known_studies())
+    assert studies == set(catalog.studies())
 
 
 def test_the_settings_that_operations_shows_pass_the_check_together(tmp_path):

@@ -3,32 +3,22 @@
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import REPOSITORY
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
 from helpers import FINDING_COLUMNS
-from incidents import (
-    NOT_WATCHED,
-    add_impacts,
-    apply_marks,
-    combine,
-    combine_p,
-    describe_findings,
-    follow,
-    growth,
-    impact_text,
-    join_late,
-    keep_topics,
-    link_findings,
-    new_name,
-    rank_incidents,
-    read_kinds,
-)
+from nightshift import catalog
+from nightshift.incidents import NOT_WATCHED
+from nightshift.incidents.correlation import attach_delayed, carry_over_topic_links, correlate_findings, describe_findings
+from nightshift.incidents.marks import apply_marks
+from nightshift.incidents.ranking import rank_incidents
+from nightshift.incidents.summary import add_impacts, combine_p_values, impact_text, summarise_incidents
+from nightshift.incidents.tracking import growth, new_incident_id, track_incidents
 
-KINDS, SITES = read_kinds("kinds.yaml"), {"a": "A", "alpha": "A", "b": "B"}
-WEIGHTS = {"decade": 0.5, "decades": 6, "tenfold": 1, "study": 1, "site": 1, "new": 1, "going_on": 1, "tonight": 1, "wish": -1.5}
+STUDY_OF = {kind: study for study, kind in reversed(catalog.finding_kinds()) if (study, kind) != ("telemetry", "silent")}
+SITES = {"a": "A", "alpha": "A", "b": "B"}
+WEIGHTS = {"decade": 0.5, "decades": 6, "tenfold": 1, "study": 1, "site": 1, "new": 1, "going_on": 1, "tonight": 1, "benign": -1.5}
 SCALES, LIMITS = {"core hours": 1000, "GB delayed": 100}, {"high": 4.5, "medium": 2.5}
 
 
@@ -39,7 +29,7 @@ def at(day, hour=0):
 
 def finding(kind, entity, site="", start=None, end=None, **more):
     start, end = (pd.NaT if x is None else x if isinstance(x, pd.Timestamp) else at(x) for x in (start, end))
-    study = KINDS.get(kind, {"study": "elsewhere"})["study"]
+    study = STUDY_OF.get(kind, "elsewhere")
     told = {"study": study, "kind": kind, "entity": entity, "site": site, "start": start, "end": end, "score": 1.0, "p_value": 0.001, "observed": 2.0}
     return told | {"expected": 1.0, "unit": "s", "evidence": "", "figure": "", "impact": np.nan, "impact_unit": ""} | more
 
@@ -54,17 +44,17 @@ def told_by_studies(*rows, night=8):
 
 def table(*rows, night=8):
     """The same as `describe_findings` gives them."""
-    return describe_findings(told_by_studies(*rows, night=night), KINDS, SITES)
+    return describe_findings(told_by_studies(*rows, night=night), SITES)
 
 
 def groups(found):
     """The incidents of findings as sets of entities."""
-    return {frozenset(mine.entity) for _, mine in found.groupby(link_findings(found))}
+    return {frozenset(mine.entity) for _, mine in found.groupby(correlate_findings(found))}
 
 
 def together(*rows):
     """Whether all these findings are one incident."""
-    return len(set(link_findings(table(*rows)))) == 1
+    return len(set(correlate_findings(table(*rows)))) == 1
 
 
 DIP = finding("global_dip", "A", "A", 5, 12)
@@ -173,9 +163,9 @@ def test_unknown_times_are_no_overlap_but_the_same_name_is_the_same():
 
 def test_no_finding_makes_no_incident():
     found = table()
-    assert list(link_findings(found)) == []
-    made = combine(found, link_findings(found))
-    incidents, tonight, kept = follow(found, [], made, pd.DataFrame(), table().assign(incident=[]), day="2026-01-08")
+    assert list(correlate_findings(found)) == []
+    made = summarise_incidents(found, correlate_findings(found))
+    incidents, tonight, kept = track_incidents(found, [], made, pd.DataFrame(), table().assign(incident=[]), day="2026-01-08")
     assert (len(made), len(incidents), len(tonight), len(kept)) == (0, 0, 0, 0)
 
 
@@ -183,7 +173,7 @@ names = st.sampled_from(["A_DISK", "B_DISK", "vo at A", "A", "n1", "t1: rule, st
 any_findings = st.lists(
     st.builds(
         lambda kind, entity, site, start, length, p: finding(kind, entity, site, start, None if start is None else start + length, p_value=p),
-        st.sampled_from([*(kind for kind in KINDS if "." not in kind), "gremlins"]),
+        st.sampled_from([*sorted(STUDY_OF), "gremlins"]),
         names,
         st.sampled_from(["", "A", "B", "alpha"]),
         st.one_of(st.none(), st.integers(0, 20)),
@@ -198,13 +188,13 @@ any_findings = st.lists(
 @given(any_findings, st.randoms())
 def test_every_finding_is_in_one_incident_whatever_the_order_of_the_rows(rows, random):
     found = table(*rows)
-    label = link_findings(found)
+    label = correlate_findings(found)
     assert len(label) == len(rows)
     assert sorted(set(label)) == list(range(len(set(label))))  # numbered from 0 without a gap
     mixed = random.sample(rows, len(rows))
     again = table(*mixed)
     pd.testing.assert_frame_equal(again, found)
-    assert list(link_findings(again)) == list(label)
+    assert list(correlate_findings(again)) == list(label)
 
 
 # --------------------------------------------------------------------------------------------------------------- one row
@@ -212,13 +202,13 @@ def test_every_finding_is_in_one_incident_whatever_the_order_of_the_rows(rows, r
 
 def test_combined_p_values_are_those_of_the_cauchy_combination():
     p = np.array([0.01, 0.2, 0.5])
-    assert combine_p(p) == pytest.approx(0.5 - np.arctan(np.mean(np.tan((0.5 - p) * np.pi))) / np.pi)
-    assert combine_p([0.03]) == pytest.approx(0.03)
-    assert combine_p([]) == 1.0
-    assert combine_p([0.0, 1e-320]) == pytest.approx(1e-300)
-    assert combine_p([1e-9, 1.0]) < 1e-8  # one finding of no weight does not cost the other
+    assert combine_p_values(p) == pytest.approx(0.5 - np.arctan(np.mean(np.tan((0.5 - p) * np.pi))) / np.pi)
+    assert combine_p_values([0.03]) == pytest.approx(0.03)
+    assert combine_p_values([]) == 1.0
+    assert combine_p_values([0.0, 1e-320]) == pytest.approx(1e-300)
+    assert combine_p_values([1e-9, 1.0]) < 1e-8  # one finding of no weight does not cost the other
     drawn = stats.norm.sf(np.random.default_rng(1).normal(size=(4000, 1)) + np.random.default_rng(2).normal(size=(4000, 5)) * 0)  # wholly dependent
-    assert np.mean([combine_p(row) <= 0.05 for row in drawn]) == pytest.approx(0.05, abs=0.011)
+    assert np.mean([combine_p_values(row) <= 0.05 for row in drawn]) == pytest.approx(0.05, abs=0.011)
 
 
 def test_impacts_are_summed_by_unit_and_nothing_counts_twice():
@@ -258,26 +248,26 @@ def test_impacts_are_summed_by_unit_and_nothing_counts_twice():
 )
 def test_an_incident_ends_hours_or_a_week_before_the_end_of_its_night(kind, end, ended):
     found = table(finding(kind, "A", "A", None if end is None else at(1), end), night=8)
-    assert combine(found, link_findings(found)).ended.tolist() == [ended]
+    assert summarise_incidents(found, correlate_findings(found)).ended.tolist() == [ended]
 
 
 @pytest.mark.parametrize(("newest", "ended"), [(None, True), ("2026-01-08", True), ("2026-01-07 06:00", True), ("2026-01-06 18:00", False)])
 def test_no_news_is_no_end_of_what_goes_on(newest, ended):
     found = table(finding("slow_source", "A_DISK", "A", 5, 6.6))  # to 6 January 14:24; the night is the 8th
     known = {"transfers": pd.Timestamp(newest, tz="UTC")} if newest else {}
-    assert combine(found, link_findings(found), newest=known).ended.tolist() == [ended]
+    assert summarise_incidents(found, correlate_findings(found), newest=known).ended.tolist() == [ended]
 
 
 @pytest.mark.parametrize(("newest", "ended"), [("2026-01-11 00:00", False), ("2026-01-18 00:00", False), ("2026-01-19 00:00", True)])
 def test_a_week_is_over_when_the_whole_next_one_is_known(newest, ended):
     found = table(finding("silent", "vo at A", "A", 5, 13), night=25)  # the week that ends with the 12th
-    assert combine(found, link_findings(found), newest={"accounting": pd.Timestamp(newest, tz="UTC")}).ended.tolist() == [ended]
+    assert summarise_incidents(found, correlate_findings(found), newest={"accounting": pd.Timestamp(newest, tz="UTC")}).ended.tolist() == [ended]
 
 
 def test_where_a_daily_source_sees_it_its_word_on_the_end_counts():
     found = table(finding("global_dip", "A", "A", 1, 8), finding("slow_source", "A_DISK", "A", 3, 5))
-    assert combine(found, link_findings(found)).ended.tolist() == [True]
-    assert combine(table(finding("global_dip", "A", "A", 1, 8)), [0]).ended.tolist() == [False]
+    assert summarise_incidents(found, correlate_findings(found)).ended.tolist() == [True]
+    assert summarise_incidents(table(finding("global_dip", "A", "A", 1, 8)), [0]).ended.tolist() == [False]
 
 
 def test_growth_is_per_day_of_the_findings_and_of_the_study_that_grew_most():
@@ -291,7 +281,7 @@ def test_growth_is_per_day_of_the_findings_and_of_the_study_that_grew_most():
 def test_an_incident_is_called_by_its_gravest_finding_or_by_its_site():
     def called(*rows):
         found = table(*rows)
-        return combine(found, link_findings(found)).what.tolist()
+        return summarise_incidents(found, correlate_findings(found)).what.tolist()
 
     assert called(DISK) == ["slow source A_DISK"]
     assert called(DISK, DIP) == ["site trouble at A"]
@@ -320,12 +310,12 @@ class Nights:
         parts = [mine[mine.incident.isin(earlier.incident[earlier["of"] == of])] for of, mine in self.found]
         earlier_found = pd.concat(parts, ignore_index=True) if parts else table().assign(incident=[])
         found = pd.concat([told_by_studies(*rows, night=day), *(earlier_found[earlier_found.entity == one].assign(kept=True) for one in kept)])
-        found = describe_findings(found[[*FINDING_COLUMNS, "night", "table", "kept"]], KINDS, SITES)
+        found = describe_findings(found[[*FINDING_COLUMNS, "night", "table", "kept"]], SITES)
         every = pd.concat([mine for _, mine in self.found], ignore_index=True) if self.found else earlier_found
         remembered = every.drop_duplicates(["study", "kind", "entity"], keep="last", ignore_index=True)
-        label = join_late(found, keep_topics(found, link_findings(found), earlier_found), remembered)
-        incidents, tonight, resolved = follow(
-            found, label, combine(found, label), earlier, earlier_found, day=name, remembered=remembered, watched=watched, stored=stored
+        label = attach_delayed(found, carry_over_topic_links(found, correlate_findings(found), earlier_found), remembered)
+        incidents, tonight, resolved = track_incidents(
+            found, label, summarise_incidents(found, label), earlier, earlier_found, day=name, remembered=remembered, watched=watched, stored=stored
         )
         self.rows.append(incidents.assign(of=name))
         self.found.append((name, pd.concat([tonight, resolved], ignore_index=True)))
@@ -491,7 +481,7 @@ def test_the_same_name_long_after_is_another_incident_and_hashes_never_meet():
     assert later.state.tolist()[0] == "new"
     used = set()
     for _ in range(3):  # two of 300 incidents of one night share a hash with a chance of one in two
-        used.add(new_name(("transfers", "service", "A_DISK"), "2026-01-01", used))
+        used.add(new_incident_id(("transfers", "service", "A_DISK"), "2026-01-01", used))
     assert len(used) == 3
     assert first.incident[0] in used
 
@@ -527,8 +517,9 @@ def marked(found, incidents, **mark):
 
 def test_a_mark_holds_by_name_or_when_all_findings_fit_its_patterns_and_runs_out():
     found = table(DISK, DIP, finding("surge", "vo at A", "A", 5, 12), finding("memleak", "n1", "B", 1, 1))
-    label = link_findings(found)
-    incidents, found, _ = follow(found, label, combine(found, label), pd.DataFrame(), table().assign(incident=[]), day="2026-01-08")
+    label = correlate_findings(found)
+    made, nothing = summarise_incidents(found, label), table().assign(incident=[])
+    incidents, found, _ = track_incidents(found, label, made, pd.DataFrame(), nothing, day="2026-01-08")
     name = incidents.set_index("what").incident
 
     def who(**mark):
@@ -557,8 +548,9 @@ def test_priority_is_the_sum_of_its_points_and_puts_in_order():
         finding("moved", "vo", "B", 5, 12, p_value=0.01),
         night=12,
     )
-    label = link_findings(found)
-    incidents, found, _ = follow(found, label, combine(found, label), pd.DataFrame(), table().assign(incident=[]), day="2026-01-12")
+    label = correlate_findings(found)
+    made, nothing = summarise_incidents(found, label), table().assign(incident=[])
+    incidents, found, _ = track_incidents(found, label, made, pd.DataFrame(), nothing, day="2026-01-12")
     told, _ = marked(found, incidents, kind="surge", until="2026-02-01")
     ranked = rank_incidents(told, WEIGHTS, SCALES, LIMITS, 1)
     assert list(ranked.what) == ["site trouble at A", "memory leak on n1", "move of vo", "surge of vo at B"]
@@ -652,7 +644,7 @@ def test_a_night_that_runs_again_takes_the_names_it_had():
         assert told.is_unique
         assert set(names) <= set(told)
     assert told["slow source Z_DISK"] not in set(names)
-    one_name = new_name(("transfers", "service", "Z_DISK"), "2026-01-08", set())
+    one_name = new_incident_id(("transfers", "service", "Z_DISK"), "2026-01-08", set())
     later = stored.head(1).assign(incident=one_name, name="elsewhere", first_seen="2026-01-08")  # a later night's name, of something else
     told = Nights().night(8, more, stored=later).incident.item()
     assert told != one_name
@@ -664,34 +656,3 @@ def test_the_earliest_start_of_its_findings_is_that_of_the_incident_and_stays():
     two = [finding("slow_source", "A_DISK", "A", at(4), at(8, 23)), finding("failing_source", "A_DISK", "A", at(2), at(8, 23))]
     assert nights.night(8, *two).start.tolist() == [at(2)]
     assert nights.night(9, finding("slow_source", "A_DISK", "A", at(7), at(9, 23))).start.tolist() == [at(2)]
-
-
-# ------------------------------------------------------------------------------------------------------------------ kinds
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("x: {study: s, scope: moon, called: c, says: s, words: [], every: day}", "x needs study"),
-        ("x: {study: s, scope: site, called: c, says: s, words: [], every: month}", "every is day or week"),
-        ("x: {study: s, scope: site}", "x needs study, scope, called"),
-        ("x: 3", "x needs"),
-    ],
-)
-def test_a_wrong_table_of_kinds_is_one_clear_line(tmp_path, text, words):
-    path = tmp_path / "kinds.yaml"
-    path.write_text(text)
-    with pytest.raises(ValueError, match="kinds") as error:
-        read_kinds(path)
-    assert words in str(error.value)
-    assert len(str(error.value).splitlines()) == 1
-
-
-def test_the_kinds_of_findings_that_notebooks_name_are_known():
-    texts = {path.parent.name: path.read_text() for path in REPOSITORY.glob("notebooks/*/4_analyse.ipynb")}
-    texts["telemetry"] += (REPOSITORY / "notebooks/telemetry/5_accelerators.ipynb").read_text() + "cpuoccupy cachecopy membw memleak unknown"
-    for kind, entry in KINDS.items():
-        word = kind.rpartition(".")[2]
-        where = texts[entry["study"]] + (REPOSITORY / "helpers.py").read_text()
-        assert word in where or (entry["study"] == "transfers" and word.partition("_")[0] in where), kind
-    assert {KINDS[kind]["scope"] for kind in KINDS} <= {"site", "service", "community", "node", "gpu", "detector", "desk"}

@@ -12,6 +12,7 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from bs4 import BeautifulSoup
 from incident_tables import MODEL, a_night, data_of, executed, incident, proposal, write_incidents
 from PIL import Image
@@ -20,9 +21,11 @@ import helpers
 import publish
 import solutions
 import sources
-import steps
+from nightshift import catalog
+from nightshift.catalog import STEPS
+from nightshift.config import site_settings
 from nightshift.products import read_json
-from publishing import archive, digests, pages, studies
+from publishing import archive, digests, pages
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 
@@ -36,7 +39,7 @@ def night(first_night, tmp_path):
 @pytest.fixture(scope="module")
 def first_night(tmp_path_factory):
     tmp_path = tmp_path_factory.mktemp("night")
-    for step in steps.STEPS:
+    for step in STEPS:
         executed(tmp_path / f"reports/2026-01-31/transfers/{step}.ipynb")
     path = tmp_path / "reports/2026-01-31/transfers/4_analyse.ipynb"
     notebook = executed(path, ("say()", {"text/markdown": f"**Two problems**, {helpers.escape(HOSTILE)}."}))
@@ -60,12 +63,12 @@ def first_night(tmp_path_factory):
 @pytest.fixture
 def further(night, monkeypatch):
     """The same night of a study that has a further page, which found one more problem."""
-    for name in ("4_analyse", "5_more"):
-        executed(night / f"notebooks/transfers/{name}.ipynb")
-    monkeypatch.setattr(studies, "ROOT", night)
+    described = catalog.studies()["transfers"].model_dump() | {"extra_notebooks": {"5_more": {"findings": ["transfers_gpus"]}}}
+    (night / "notebooks/transfers").mkdir(parents=True)
+    (night / "notebooks/transfers/study.yaml").write_text(yaml.safe_dump(described))
+    monkeypatch.setattr(catalog, "NOTEBOOKS", night / "notebooks")
     path = night / "reports/2026-01-31/transfers/5_more.ipynb"
     notebook = executed(path, ("say()", {"text/markdown": "**One idle GPU.**"}))
-    notebook.cells[0].source += "\n\n*Writes*: `data/findings/transfers_gpus.parquet` (one row per GPU)."
     notebook.cells[-1].metadata["tags"] = ["headline"]
     nbformat.write(notebook, path)
     found = pd.read_parquet(night / "data/findings/transfers.parquet").assign(kind="idle_gpu", entity="n1 gpu 0")
@@ -623,7 +626,7 @@ def test_digest_json_holds_every_number_and_no_nan(night):
 
 def next_night(root, day, incidents=(), train=False):
     """Another night of the study, without training unless told so."""
-    for step in steps.STEPS:
+    for step in STEPS:
         if train or step != "3_train":
             executed(root / f"reports/{day}/transfers/{step}.ipynb", ended=f"{day}T23:00:00+00:00")
     data_of(root, day)
@@ -810,9 +813,9 @@ def test_a_run_json_that_cannot_be_read_is_one_line_and_costs_no_other_night(nig
 )
 def test_settings_of_the_site_are_checked_in_one_line(given, told):
     with pytest.raises(ValueError, match=re.escape(told)):
-        steps.site_settings(given)
+        site_settings(given)
 
 
 def test_settings_of_the_site():
-    assert steps.site_settings({}) == (0, "")
-    assert steps.site_settings({"keep_nights": 7, "site_url": SITE[:-1]}) == (7, SITE)
+    assert site_settings({}) == (0, "")
+    assert site_settings({"keep_nights": 7, "site_url": SITE[:-1]}) == (7, SITE)

@@ -9,7 +9,20 @@ import nbformat
 import pytest
 from conftest import REPOSITORY
 
-from nightshift.runs import MIME, STOPPED, main, one_line, read_run, record_path, recorded, this_process, warn
+from nightshift.runs import (
+    MIME,
+    STOPPED,
+    error_in,
+    main,
+    one_line,
+    outcomes_of,
+    read_run,
+    record_path,
+    recorded,
+    steps_of_tonight,
+    this_process,
+    warn,
+)
 
 GOOD = {"version": 1, "outcome": "ok", "error": "", "cell": None, "has_cell": False, "parameters": {"rate": 5e-05}, "given": {}, "seconds": 1.5}
 
@@ -135,3 +148,17 @@ def test_parameters_that_are_no_json_are_refused(given, monkeypatch, capsys):
         main()
     assert ended.value.code == 2
     assert "the parameters cannot be read" in capsys.readouterr().err
+
+
+def test_how_steps_ended_is_what_their_records_say(tmp_path):
+    for step, outcome in {"1_extract": "ok", "2_preprocess": "failed", "3_train": "running"}.items():
+        written(tmp_path, GOOD | {"outcome": outcome}, step=step)
+    ended = outcomes_of(tmp_path, "left")
+    assert ended == {"1_extract": "ok", "2_preprocess": "failed", "3_train": "failed", "4_analyse": "not run"}
+    assert steps_of_tonight(ended | {"4_analyse": "ok", "5_extra": "ok"}) == ["5_extra"], "an analysis on what failed is not of tonight"
+
+
+def test_an_error_in_a_cell_is_the_line_of_its_notebook():
+    cell = {"outputs": [{"output_type": "error", "ename": "ValueError", "evalue": "no\nrows"}], "execution_count": 3}
+    assert error_in({"cells": [cell], "metadata": {}}) == ("ValueError: no rows", 3)
+    assert error_in({"cells": [], "metadata": {"papermill": {"end_time": None}}}) == ("it was stopped before it ended", None)

@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import solutions as module
+from nightshift import catalog
 from nightshift.error_classes import ERRORS, errors_named
 from nightshift.remediation.worlds import Record, belief, choices_of
 from solutions import COLUMNS, chances, holds, offered, rank, read_feedback, read_solutions, record_feedback
@@ -78,9 +79,8 @@ def told(count, worked, kind, site, solution):
 
 
 def kinds_of_studies():
-    """(study, kind) of every kind of finding that kinds.yaml knows."""
-    entries = yaml.safe_load((REPOSITORY / "kinds.yaml").read_text())
-    return [(entry["study"], name.rpartition(".")[2]) for name, entry in entries.items()]
+    """(study, kind) of every kind of finding that a study.yaml describes."""
+    return list(catalog.finding_kinds())
 
 
 def proposed(study, kind, evidence="", night=3):

@@ -1,28 +1,10 @@
-"""What is known of a run without running it: how a notebook ended, and which marks are wrong."""
+"""Which marks of a configuration are wrong."""
 
 import datetime
-import json
 
 import pytest
 
-from nightshift.runs import error_in
-from steps import MARK, check_marks, outcomes_of, told_tonight
-
-
-def test_how_steps_ended_is_what_their_records_say(tmp_path):
-    (tmp_path / "left").mkdir()
-    for step, outcome in {"1_extract": "ok", "2_preprocess": "failed", "3_train": "running"}.items():
-        (tmp_path / f"left/{step}.json").write_text(json.dumps({"version": 1, "outcome": outcome}))
-    ended = outcomes_of(tmp_path, "left", tmp_path)
-    assert ended == {"1_extract": "ok", "2_preprocess": "failed", "3_train": "failed", "4_analyse": "not run"}
-    assert told_tonight(ended | {"4_analyse": "ok", "5_extra": "ok"}) == ["5_extra"], "an analysis on what failed is not of tonight"
-
-
-def test_an_error_in_a_cell_is_the_line_of_its_notebook():
-    cell = {"outputs": [{"output_type": "error", "ename": "ValueError", "evalue": "no\nrows"}], "execution_count": 3}
-    assert error_in({"cells": [cell], "metadata": {}}) == ("ValueError: no rows", 3)
-    assert error_in({"cells": [], "metadata": {"papermill": {"end_time": None}}}) == ("it was stopped before it ended", None)
-
+from nightshift.incidents.marks import MARK, check_marks
 
 GOOD = {"site": "T2-*", "as": "muted", "by": "b", "until": "2026-02-28", "why": "w"}
 

@@ -1,0 +1,183 @@
+"""What each study says of itself, in `notebooks/<study>/study.yaml`: the only list of studies, of kinds of
+findings, of units, colours and sample files.
+
+    for name, study in studies().items():
+        print(study.title, list(study.kinds))
+
+A mistake in such a file is one line that names the file and the entry.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
+STEPS = [
+    "1_extract",
+    "2_preprocess",
+    "3_train",
+    "4_analyse",
+]  # of every study, in the order in which they run
+
+Scope = Literal["site", "service", "community", "node", "gpu", "detector", "desk", "other"]
+Cadence = Literal["day", "week"]
+
+
+class Entry(BaseModel):
+    """An entry of study.yaml: no name that is not known, no value that would have to be converted."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class FindingKind(Entry):
+    """What one kind of finding is."""
+
+    scope: Scope = (
+        "other"  # what it is about; site is the site as a whole, community a VO, desk what users ask
+    )
+    label: str = ""  # what an incident is called that holds nothing graver
+    description: str = ""  # the same as a sentence, without its subject
+    keywords: list[str] = []  # words by which users speak of it in tickets, singular
+    cadence: Cadence = "day"  # how often its source can change its mind; by default as often as the study's
+    benign: bool = False  # most often somebody wanted it so; it ranks lower
+    is_loss: bool = False  # a community does less, which trouble of its site may explain
+    follows_incident: bool = False  # users ask because of an incident; it is joined to one
+
+
+class ImpactUnit(Entry):
+    """What one unit of impact means."""
+
+    label: str = ""  # what stands behind the number; by default the unit
+    noticeable: float = Field(gt=0)  # an amount that somebody would notice, for ranking
+    whole: bool = False  # counts whole things
+
+
+class ExtraNotebook(Entry):
+    """A notebook beside the four steps, which needs the clean tables only."""
+
+    findings: list[str] = Field(min_length=1)  # tables of findings that it writes: <study>_<name>
+
+
+class Trouble(Entry):
+    """What shows a trouble that the simulation makes, or that a table of true incidents names."""
+
+    shown_by: list[str] = Field(min_length=1)  # kinds of findings that show it on the same thing
+    shown_at_site: list[str] = []  # kinds that show it anywhere at its site
+    stronger_is_higher: bool = True  # whether a higher strength is a worse trouble
+
+
+def whole_as_float(value):
+    """The amounts of units as YAML has them: 5 is 5.0."""
+    if isinstance(value, dict):
+        return {
+            name: unit | {"noticeable": float(unit["noticeable"])}
+            if isinstance(unit, dict) and type(unit.get("noticeable")) is int
+            else unit
+            for name, unit in value.items()
+        }
+    return value
+
+
+class Study(Entry):
+    """What one study says of itself."""
+
+    title: str
+    question: str
+    cadence: Cadence = "day"
+    reports_after: Literal["day", "week", "calendar_week"] = (
+        "day"  # how long it takes until it can see a trouble
+    )
+    colour: str = "C7"  # of its strips, as matplotlib names it
+    impact_units: Annotated[dict[str, ImpactUnit], BeforeValidator(whole_as_float)] = {}
+    sample: list[str] = []  # files that the simulation writes for it, below data/sample
+    extra_notebooks: dict[str, ExtraNotebook] = {}
+    kinds: dict[str, FindingKind]
+    troubles: dict[str, Trouble] = {}
+
+
+def read_study(path):
+    """Read the study.yaml at `path`; ValueError says in one line what is wrong with it."""
+    try:
+        # the loader in C takes a tenth of the time of the other
+        entries = yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)
+        study = Study.model_validate(entries)
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        where = ".".join(str(part) for part in wrong["loc"]) or "it"
+        raise ValueError(f"{shown(path)}: {where}: {wrong['msg'][:1].lower()}{wrong['msg'][1:]}") from None
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ValueError(f"{shown(path)} cannot be read: {' '.join(str(error).split())}") from None
+    for step, extra in study.extra_notebooks.items():
+        if strange := [table for table in extra.findings if not table.startswith(f"{path.parent.name}_")]:
+            raise ValueError(
+                f"{shown(path)}: extra_notebooks.{step}: {strange[0]} must begin with {path.parent.name}_, "
+                "by which its study is known"
+            )
+    kinds = {
+        name: kind
+        if "cadence" in kind.model_fields_set
+        else kind.model_copy(update={"cadence": study.cadence})
+        for name, kind in study.kinds.items()
+    }
+    return study.model_copy(update={"kinds": kinds})
+
+
+def shown(path):
+    """A path of the repository as people name it."""
+    return "/".join(path.parts[-3:])
+
+
+@cache
+def _read_cached(path, _modified):
+    return read_study(path)
+
+
+def study_files():
+    """Paths of all study.yaml, by the names of their studies."""
+    return sorted(NOTEBOOKS.glob("*/study.yaml"))
+
+
+def studies():
+    """{name: Study} of all folders below `notebooks` that hold a study.yaml; ValueError says which is wrong."""
+    return {path.parent.name: _read_cached(path, path.stat().st_mtime_ns) for path in study_files()}
+
+
+def study_of(name):
+    """The Study of this name; for one that is not there any more, a Study with nothing but a title."""
+    return studies().get(name) or Study(title=name.capitalize(), question="", kinds={})
+
+
+def extra_notebooks(study):
+    """Names of the notebooks of a study beside the four steps, sorted."""
+    return sorted(study_of(study).extra_notebooks)
+
+
+def steps_of(study):
+    """Names of all notebooks of a study, the four steps first."""
+    return [*STEPS, *extra_notebooks(study)]
+
+
+def finding_tables(study, step):
+    """Names of the tables of findings that a step of a study writes; an early step writes none."""
+    if step == STEPS[-1]:
+        return [study]
+    extra = study_of(study).extra_notebooks
+    return list(extra[step].findings) if step in extra else []
+
+
+def finding_kinds():
+    """{(study, kind): FindingKind} of all studies."""
+    return {(study, name): kind for study, entry in studies().items() for name, kind in entry.kinds.items()}
+
+
+def impact_units():
+    """{unit: ImpactUnit} of all studies."""
+    return {unit: one for entry in studies().values() for unit, one in entry.impact_units.items()}
+
+
+def troubles():
+    """{trouble: (name of the study that sees it first, Trouble)} of all studies."""
+    return {name: (study, one) for study, entry in studies().items() for name, one in entry.troubles.items()}

@@ -1,0 +1,63 @@
+"""What comes first, and how grave it is."""
+
+import numpy as np
+import pandas as pd
+
+from nightshift.incidents.tracking import CLOSED
+
+
+def rank_incidents(incidents, weights, scales, limits, max_incidents):
+    """`incidents` sorted by rank with the points of which `priority` is the sum, severity, rank from 1, and
+    shown (the first `max_incidents`).
+
+    weights : {"decade", "decades", "tenfold", "study", "site", "new", "going_on", "tonight", "benign"}:
+    points per decade of p, how many decades count, per factor of ten of impact above its scale, per further
+    study, for a whole site, for new or worse, for what goes on, for what a daily source saw in the last day,
+    for what somebody wanted. scales : {unit: amount that is noticeable}. limits : {"high", "medium"}: points
+    of the evidence alone (surprise, impact, sources, site, wish) from which an incident is grave. What
+    changes because a night passes (news, going on, tonight) puts in order and makes nothing graver or less
+    grave. Marked ones, then what is over or resolved come last and are never shown in full.
+    """
+    w = weights
+    impact = [
+        max([np.log10(1 + one["value"] / scales.get(one["unit"], np.inf)) for one in impacts], default=0.0)
+        for impacts in incidents.impacts
+    ]
+    decades = np.minimum(-np.log10(np.maximum(incidents.p_value.astype(float), 1e-300)), w["decades"])
+    evidence = (
+        pd.DataFrame(
+            {
+                "surprise": w["decade"] * decades,
+                "impact": w["tenfold"] * np.array(impact, float),
+                "sources": w["study"] * (incidents.studies.map(len).astype(float) - 1),
+                "site": w["site"] * (incidents.scope == "site"),
+                "benign": w["benign"] * incidents.benign.astype(bool),
+            },
+            index=incidents.index,
+        ).astype(float)
+        + 0.0
+    )  # no -0
+    points = (
+        evidence.assign(
+            **{
+                "news": w["new"] * incidents.state.isin(["new", "worse"]),
+                "going on": w["going_on"] * ~incidents.ended.astype(bool),
+                "tonight": w["tonight"] * incidents.fresh.eq(True),
+            }
+        ).astype(float)
+        + 0.0
+    )
+    ranked = incidents.join(points.rename(columns="points {}".format)).assign(
+        priority=points.sum(axis=1).round(3)
+    )
+    gravity = evidence.sum(axis=1).round(3)
+    ranked["severity"] = np.select(
+        [gravity >= limits["high"], gravity >= limits["medium"]], ["high", "medium"], "low"
+    )
+    last = np.select([ranked.state.isin(CLOSED), ranked.mark != ""], [2, 1], 0)
+    ranked = ranked.assign(last=last, down=-ranked.priority).sort_values(
+        ["last", "down", "incident"], ignore_index=True
+    )
+    ranked["rank"] = np.arange(1, len(ranked) + 1)
+    ranked["shown"] = (ranked["last"] == 0) & (ranked["rank"] <= max_incidents)
+    return ranked.drop(columns=["last", "down"])

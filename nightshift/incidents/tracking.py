@@ -1,0 +1,254 @@
+"""Incidents from night to night: which is which, its name, and what has become of it. All is pure."""
+
+import hashlib
+
+import numpy as np
+import pandas as pd
+
+from nightshift.incidents import NOT_WATCHED
+from nightshift.incidents.correlation import (
+    DAY_H,
+    WEEK_H,
+    hours_of,
+    match_retrospective,
+    same,
+    same_entity,
+    same_place,
+)
+
+CLOSED = ("resolved", "over")
+
+
+def track_incidents(
+    found,
+    label,
+    made,
+    earlier,
+    earlier_found,
+    *,
+    day,
+    worse_factor=1.5,
+    remembered=None,
+    watched=None,
+    stored=None,
+):
+    """(incidents with their name and state tonight, findings with `incident`): the rows of `made`, and what
+    is gone since last night.
+
+    earlier, earlier_found : the last known row of each incident of earlier nights, with `of` (its night), and
+    its findings; both may be empty. remembered : findings of all earlier nights, of which those that its
+    sources had forgotten when it was last seen count, too, but for what users ask, whose weeks move on. An
+    incident is the one of earlier nights that `match_identities` gives it. Of several it is the oldest, the
+    others are part of it. States are those that the notebook explains. Findings that are `kept` are of an
+    earlier night: their study has none of tonight. watched : studies that reported on the night before (None:
+    all), see `ended_unwatched`. stored : what this night and later ones were said to hold when they ran
+    before, findings with `incident` and `first_seen`; what is new takes its name of then, see
+    `ids_of_earlier_run`.
+    """
+    before = (
+        earlier if len(earlier) else pd.DataFrame(columns=["incident", "first_seen", "state", "ended", "of"])
+    ).set_index("incident")
+    older = (
+        earlier_found.iloc[:0]
+        if remembered is None
+        else remembered[(remembered.scope != "desk") & remembered.incident.isin(before.index)]
+    )
+    taken, claims = match_identities(
+        found,
+        label,
+        before,
+        pd.concat([earlier_found, older], ignore_index=True) if len(older) else earlier_found,
+    )
+    then_called, reserved = ids_of_earlier_run(found, label, taken, stored, day)
+    names, used = [], set(before.index) | set(taken.values()) | reserved
+    rows = []
+    for number, one in enumerate(made.to_dict("records")):
+        own = found[np.asarray(label) == number]
+        if number in taken:
+            name, then = taken[number], before.loc[taken[number]]
+            state = continued(one, then, own, earlier_found[earlier_found.incident == name], worse_factor)
+            if one["start"] > then.start and not then.ended:  # its source may have forgotten how it began
+                one["start"] = then.start
+            rows.append(one | {"incident": name, "first_seen": then.first_seen} | state)
+        else:
+            name = then_called.get(number) or new_incident_id(one["key"], day, used)
+            split = next(
+                (f"split from {other}" for other, numbers in claims.items() if number in numbers), ""
+            )
+            state = (
+                {"state": "over", "change": NOT_WATCHED}
+                if ended_unwatched(one, own, watched)
+                else {"state": "new", "change": split}
+            )
+            rows.append(one | {"incident": name, "first_seen": day, "night": 1} | state)
+        used.add(name)
+        names.append(name)
+    last = before["of"].max() if len(before) else ""
+    gone = before[(before["of"] == last) & ~before.index.isin(names)]
+    for name, then in gone.iterrows():
+        into = names[claims[name][0]] if name in claims else ""
+        was_merged = then.state == "over" and str(then.change).startswith("now part of")
+        if (into and not was_merged) or not (then.ended or then.state in CLOSED):
+            change = (
+                {"state": "over", "change": f"now part of {into}"}
+                if into
+                else {"state": "resolved", "change": ""}
+            )
+            rows.append(then.to_dict() | {"incident": name, "ended": True} | change)
+    tonight = found.assign(incident=np.array(names, object)[np.asarray(label, int)] if len(found) else [])
+    resolved = [row["incident"] for row in rows[len(made) :] if row["state"] == "resolved"]
+    kept = earlier_found[earlier_found.incident.isin(resolved)]
+    return (
+        pd.DataFrame(rows, columns=[*made.columns, "incident", "first_seen", "state", "night", "change"]),
+        tonight,
+        kept,
+    )
+
+
+def ended_unwatched(one, findings, watched):
+    """Whether an incident that no earlier night knows had ended before anybody looked: no news, though nobody
+    has said so before.
+
+    one : its row. findings : its findings. watched : studies that reported on the night before, None for all.
+    Of those, what is first seen tonight is news, whenever it was. Of a study that reports for the first time,
+    or again after nights without it, news is what goes on, or was there on its night.
+    """
+    if watched is None or set(one["studies"]) & set(watched) or not one["ended"]:
+        return False
+    daily = findings[
+        (findings.cadence == "day") & findings.last_h.notna()
+    ]  # where a daily source sees it, its word on the end counts
+    seen = daily if len(daily) else findings
+    return bool((seen.last_h <= hours_of(seen.night)).all())
+
+
+def ids_of_earlier_run(found, label, taken, stored, day):
+    """({number of an incident that is new tonight: the name that it had when this night ran before}, names
+    that nothing else may get).
+
+    stored : findings of this night and of later ones, as they were then, with `incident` and `first_seen`;
+    None or no row: the night did not run. A name of this night goes to the incident that holds most of its
+    findings (same study, scope and name, overlapping in time), one name to each.
+    """
+    if stored is None or not len(stored) or not len(found):
+        return {}, set() if stored is None else set(stored.incident)
+    then = stored[(stored.first_seen == day) & ~stored.incident.isin(list(taken.values()))]
+    apart = np.maximum(
+        found.first_h.to_numpy()[:, None] - then.last_h.to_numpy(),
+        then.first_h.to_numpy() - found.last_h.to_numpy()[:, None],
+    )
+    same_finding = same(found, then, ["study", "scope", "name"]) & ~(apart > 0)  # unknown times overlap
+    here, there = np.nonzero(same_finding)
+    met = pd.DataFrame(
+        {"number": np.asarray(label)[here], "name": then.incident.to_numpy(object)[there], "finding": here}
+    ).drop_duplicates()
+    shared = (
+        met[~met.number.isin(list(taken))]
+        .groupby(["name", "number"])
+        .size()
+        .sort_values(ascending=False, kind="stable")
+    )
+    called = {}
+    for name, number in shared.index:
+        if number not in called and name not in called.values():
+            called[number] = name
+    return called, set(stored.incident)
+
+
+def match_identities(found, label, before, earlier_found):
+    """({number of tonight: earlier name that it takes}, {earlier name: numbers of tonight that continue its
+    findings, that of most first}).
+
+    The oldest names choose first: what is the same thing, then what is left of the same place, then what is
+    told late.
+    """
+    taken, claims = {}, {}
+    if not len(before) or not len(found):
+        return taken, claims
+    order = before.reset_index().sort_values(["first_seen", "start", "incident"]).incident
+    for relation in (same_entity, same_place):
+        here, there = np.nonzero(relation(found, earlier_found))
+        met = pd.DataFrame(
+            {
+                "number": np.asarray(label)[here],
+                "name": earlier_found.incident.to_numpy(object)[there],
+                "finding": here,
+            }
+        )
+        shared = met.drop_duplicates().groupby(["name", "number"]).size()
+        for name in order[order.isin(shared.index.unique("name")) & ~order.isin(taken.values())]:
+            numbers = list(shared[name].sort_values(ascending=False, kind="stable").index)
+            claims.setdefault(name, numbers)
+            free = [number for number in numbers if number not in taken]
+            if free:
+                taken[free[0]] = name
+    for number, name in match_retrospective(found, label, earlier_found).items():
+        if number not in taken and name not in taken.values():
+            taken[number] = name
+    return taken, claims
+
+
+def new_incident_id(key, day, used):
+    """The name of an incident first seen on `day`: "20260119-3f2a", the hash being of study, scope and
+    name of its first finding.
+    """
+    for attempt in range(2**16):  # the hash again, should another incident of that night have it
+        digest = hashlib.sha256("|".join([*key, str(attempt or "")]).encode()).hexdigest()
+        name = f"{day.replace('-', '')}-{digest[:4]}"
+        if name not in used:
+            return name
+    raise ValueError(f"more than 65,536 incidents first seen on {day}")
+
+
+def continued(one, then, own, past, worse_factor):
+    """State, night and change of an incident that earlier nights knew as `then`; own, past : its findings
+    tonight and then.
+    """
+    had_ended, further = then.ended or then.state in CLOSED, sorted(set(one["studies"]) - set(then.studies))
+    also = [f"now also seen by {', '.join(further)}"] * bool(further)
+    known_until = then.end + pd.Timedelta(
+        hours=0 if set(one["studies"]) & set(then.studies) else WEEK_H
+    )  # what is told late names whole weeks
+    if had_ended and (one["ended"] or one["end"] <= known_until):
+        return {"state": "over", "night": int(then.night), "change": "".join(also), "ended": True}
+    if one["ended"]:
+        return {"state": "resolved", "night": int(then.night), "change": ""}
+    if own.kept.all() and not had_ended:
+        return {
+            "state": "ongoing",
+            "night": int(then.night),
+            "change": f"as it was, since there is no news of {', '.join(one['studies'])}",
+        }
+    rates = growth((own, one["impacts"]), (past, then.impacts))
+    changes = ["it is back"] * bool(had_ended) + also
+    changes += [
+        f"{ratio:.1f} times as many {unit} a day" for unit, ratio in rates.items() if ratio >= worse_factor
+    ]
+    return {
+        "state": "worse" if changes else "ongoing",
+        "night": int(then.night) + 1,
+        "change": "; ".join(changes),
+    }
+
+
+def growth(now, then):
+    """{unit: how many times its impact per day is that of the night before}, where both are known; of several
+    studies the most.
+
+    now, then : (findings, their impacts). The days are those that the findings span, not those of the
+    incident, of which a source forgets the first.
+    """
+
+    def per_day(found, impacts):
+        length = (found.last_h.max() - found.first_h.min()) / DAY_H
+        return (
+            {(i["study"], i["unit"]): i["value"] / max(length, 1.0) for i in impacts}
+            if length == length
+            else {}
+        )
+
+    after, before, most = per_day(*now), per_day(*then), {}
+    for key in after:
+        if before.get(key):
+            most[key[1]] = max(most.get(key[1], 0.0), after[key] / before[key])
+    return most
