@@ -37,7 +37,7 @@ FIXED = {"root": str(ROOT)}
 DRIVES = {"__main__", "catalog", "chain", "cli", "config", "forkserver", "kernel", "parameters", "products"}  # modules that run notebooks and that none imports
 MODULES = [path for path in sorted(Path("nightshift").rglob("*.py")) if path.stem not in DRIVES or path.parent.name != "nightshift"]
 OF_DIGEST = {"incidents", "remediation", "reporting"}  # folders of the package that no notebook of a study imports
-CODE = ["helpers.py", "kernels.py", "sources.py", *(str(path) for path in MODULES if path.parent.name not in OF_DIGEST)]  # what these import
+CODE = ["helpers.py", *(str(path) for path in MODULES if path.parent.name not in OF_DIGEST)]  # what these import
 
 
 def source_files(wildcards):
@@ -141,7 +141,7 @@ rule digest:  # a target of its own, asked for after the chain, however that end
     input:
         lambda wildcards: NIGHT.digest_reads(),
         notebook=DIGEST,
-        code=["helpers.py", "kernels.py", "solutions.py", *map(str, MODULES)],
+        code=["helpers.py", "solutions.py", *map(str, MODULES)],
     output:
         INCIDENTS,
     log:

@@ -10,7 +10,7 @@
     Records                sentences, tables, metrics, findings          say, show_table, record_metrics, write_findings
 
 Entry rule: a function enters when a second notebook needs it, or several studies would err by a silent error in it. All is pure but `write_`,
-`record_`, `say`, `show_`. Neighbours: sources.py reads what lies outside, kernels.py holds compiled loops, nightshift/ all else.
+`record_`, `say`, `show_`. All else is in nightshift/.
 """
 
 import contextlib

@@ -10,8 +10,8 @@ import pyarrow as pa
 import publish
 from helpers import FINDING_COLUMNS, write_json, write_parquet
 from nightshift.catalog import STEPS
+from nightshift.sources.status import write_status
 from publishing.digests import read_digest
-from sources import write_status
 
 DAY = "2026-01-31"
 MODEL = {"name": "lstm", "metric": "pinball loss", "model": 6.0, "baseline_name": "log_size", "baseline": 10.0, "split": "by time"}

@@ -14,7 +14,7 @@ import pandas as pd
 from scipy import stats
 
 from helpers import judge_tests
-from kernels import trailing_median
+from nightshift.kernels import trailing_median
 from nightshift.statistics import share_interval
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from helpers import atomic
-from sources import read_files
+from nightshift.sources.tables import read_files
 
 
 def read_golden(path):

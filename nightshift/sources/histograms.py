@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 from nightshift.sources.files import as_text, open_text, read_records
 from nightshift.sources.luminosity import is_brilcalc, picobarns, read_brilcalc
 from nightshift.sources.root import read_root
+from nightshift.sources.tables import read_csv_pages
 from nightshift.sources.times import read_times
-from sources import read_csv_pages
 
 # Our name first, then the names that CMS uses, in small letters; any other name is given by the parameter
 # `columns`.

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nightshift.sources.node_tables import NO_JOB
-from sources import read_csv_pages
+from nightshift.sources.tables import read_csv_pages
 
 # Documentation: ldms-store_csv.rst and ldms-store_function_csv.rst of ovis-hpc/ldms, 4.5.3; code of the header: store_csv_common.c
 TIMES = ["Time", "Time_msec"]

@@ -2,13 +2,16 @@
 
     COLUMNS, MORE      what is needed, and what else tells runs of one job apart
     sacct_command      the command of a live sacct for some days
+    ask_slurm          what a client of Slurm prints, in a file
     read_sacct         pages of lines, whatever the delimiter, with a header or without
     run_of, why_left_out   the row of one line, and why a line has none
 """
 
 import itertools
 import json
+import os
 import re
+import subprocess
 
 import numpy as np
 
@@ -122,3 +125,22 @@ def run_of(job):
             "CoreHours": str(int(used) / 3600) if used.isdecimal() else used or None, "WallDuration": job["ElapsedRaw"] or None,
             "CpuDuration": cpu_seconds(job["TotalCPU"]), "Processors": job["AllocCPUS"] or None,
             "more": json.dumps({name: value for name, value in job.items() if name == "State" or name not in {*COLUMNS, *MORE}})}
+
+
+def ask_slurm(command, path, *, timeout_s, parameter):
+    """Save what the list `command`, a client of Slurm, prints to the file `path`, its times in UTC and in seconds since 1970.
+
+    FileNotFoundError where there is no Slurm (it names `parameter`, which takes a saved file instead), TimeoutError after `timeout_s`,
+    ConnectionError with the client's own words: one line each.
+    """
+    name = command[0]
+    try:
+        with open(path, "wb") as out:
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.PIPE, timeout=timeout_s,
+                                  env={**os.environ, "TZ": "UTC", "SLURM_TIME_FORMAT": "%s"})
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no {name} on this machine: save its output where Slurm is, and name that file as {parameter}") from None
+    except subprocess.TimeoutExpired:
+        raise TimeoutError(f"{name} gave no answer within {timeout_s:g} s: is slurmdbd up?") from None
+    if done.returncode:
+        raise ConnectionError(f"{name} failed ({done.returncode}): {' '.join(done.stderr.decode(errors='replace').split())[:300]}")

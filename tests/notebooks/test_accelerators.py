@@ -9,7 +9,7 @@ import pytest
 from conftest import refused, run_here
 
 import helpers
-import sources
+from nightshift.sources.status import write_status
 
 NIGHT = pd.Timestamp("2026-01-31", tz="UTC")
 EVERY = pd.Timedelta(minutes=5)
@@ -34,7 +34,7 @@ def page(products, *tables, source="hand", **parameters):
     clean = pd.concat([pd.DataFrame(columns=COLUMNS), *tables]).astype(text | dict.fromkeys(COLUMNS[5:], float))
     paths = helpers.folders("telemetry", products)
     helpers.write_parquet(clean.sort_values(["node_id", "gpu", "timestamp"]), paths.clean.with_name("telemetry_gpus.parquet"))
-    sources.write_status(paths.raw, state="ok", rows=len(clean), newest="2026-01-31", source=source, window=["2026-01-31", "2026-01-31"])
+    write_status(paths.raw, state="ok", rows=len(clean), newest="2026-01-31", source=source, window=["2026-01-31", "2026-01-31"])
     shown = run_here("telemetry/5_accelerators.ipynb", products, **{"max_gpus": 0} | parameters)  # without figures, which take longest
     findings = pd.read_parquet(paths.findings.with_name("telemetry_gpus.parquet"))
     assert list(findings.columns) == helpers.FINDING_COLUMNS

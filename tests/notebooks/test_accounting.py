@@ -12,7 +12,7 @@ import pytest
 from conftest import ACCOUNTING_FIELDS, GRACC_RECORD, REAL_DATA, from_notebook, refused, run_cells, run_here
 
 import helpers
-import sources
+from nightshift.sources.status import write_status
 
 GOOD = {name: str(value) for name, value in GRACC_RECORD.items()}  # as the raw table has it
 SUNDAY = "2026-02-01"  # the last day, on which a week ends
@@ -27,7 +27,7 @@ def write_raw(products, records, lacking=()):
     frame = frame.reindex(columns=ACCOUNTING_FIELDS).astype("str").drop(columns=list(lacking))
     raw = helpers.folders("accounting", products).raw
     helpers.write_parquet(frame, raw / "records.parquet")
-    sources.write_status(raw, state="ok", rows=len(frame), newest=SUNDAY, source="hand", window=[SUNDAY, SUNDAY])
+    write_status(raw, state="ok", rows=len(frame), newest=SUNDAY, source="hand", window=[SUNDAY, SUNDAY])
 
 
 def preprocessed(products, records, **parameters):

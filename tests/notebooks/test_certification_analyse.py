@@ -14,10 +14,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 import helpers
-import sources
 from nightshift.detectors import certification
 from nightshift.models import save_skops
 from nightshift.sources.golden import read_golden, write_golden
+from nightshift.sources.status import write_status
 
 NOTEBOOK, DAY, LS = "certification/4_analyse.ipynb", "2026-01-31", 20
 SETS = {"ZeroBias": ["a", "b"], "JetHT": ["b", "c"]}  # each histogram has two numbers here: q50 and rms
@@ -103,7 +103,7 @@ def write_clean(products, clean):
     clean = clean.astype({"time": "datetime64[us, UTC]"} | {c: "float32" for c in clean if "|" in c})
     helpers.write_parquet(clean.sort_values(["dataset", "run", "lumisection"]), paths.clean)
     paths.raw.mkdir(parents=True, exist_ok=True)
-    sources.write_status(paths.raw, state="ok", rows=1, newest=DAY, source="hand", window=[DAY, DAY])
+    write_status(paths.raw, state="ok", rows=1, newest=DAY, source="hand", window=[DAY, DAY])
 
 
 def clean_table():

@@ -13,8 +13,8 @@ from sklearn.metrics import average_precision_score
 from sklearn.tree import DecisionTreeClassifier
 
 import helpers
-import sources
 from nightshift.models import save_skops
+from nightshift.sources.status import write_status
 
 NOTEBOOK = "telemetry/4_analyse.ipynb"
 DAY, NOON = "2026-01-31", pd.Timestamp("2026-01-30T12:00", tz="UTC")
@@ -135,7 +135,7 @@ def write_clean(products, windows):
     encoded = {"cpu::a": {"kind": "counter", "unit": "1/s"}, "mem::b": {"kind": "gauge", "unit": ""}}
     helpers.write_json({"metrics": encoded, "constant": [], "sampling_s": 1.0}, paths.encoders / "metrics.json")
     paths.raw.mkdir(parents=True, exist_ok=True)
-    sources.write_status(paths.raw, state="ok", rows=1, newest=DAY, source="hand", window=[DAY, DAY])
+    write_status(paths.raw, state="ok", rows=1, newest=DAY, source="hand", window=[DAY, DAY])
     return paths
 
 

@@ -12,8 +12,8 @@ import pytest
 from conftest import REAL_DATA, run_here
 
 import helpers
-import kernels
-import sources
+from nightshift import kernels
+from nightshift.sources.status import write_status
 
 DAY, START = "2026-01-31", pd.Timestamp("2026-01-30T12:00", tz="UTC")
 GPU = {"timestamp": START, "node_id": "a1", "gpu": "0", "job_id": "7", "user": "u1", "utilisation_pct": 50.0, "memory_used_mib": 100.0}
@@ -41,7 +41,7 @@ def write_raw(products, nodes, labels=(), gpus=()):
     helpers.write_parquet(written, raw / "labels.parquet")
     frame = pd.DataFrame([GPU | gpu for gpu in gpus], columns=list(GPU)).astype({"timestamp": "datetime64[us, UTC]"})
     helpers.write_parquet(frame, raw / "gpus.parquet")
-    sources.write_status(raw, state="ok", rows=1, newest=DAY, source="hand", window=[DAY, DAY])
+    write_status(raw, state="ok", rows=1, newest=DAY, source="hand", window=[DAY, DAY])
 
 
 def preprocessed(products, nodes, labels=(), gpus=(), **parameters):

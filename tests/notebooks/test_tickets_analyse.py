@@ -11,7 +11,7 @@ import pytest
 from conftest import from_notebook, refused, run_cells, run_here
 
 import helpers
-import sources
+from nightshift.sources.status import write_status
 
 NOTEBOOK, DAY = "tickets/4_analyse.ipynb", "2026-01-31"
 END = pd.Timestamp("2026-02-01", tz="UTC")
@@ -91,7 +91,7 @@ def write_study(products, clean, learned=None, metrics=None, **more):
     helpers.record_metrics(paths.models / "metrics.json", study="tickets", day=DAY, models=models)
     paths.raw.mkdir(parents=True, exist_ok=True)
     status = {"state": "ok", "newest": DAY, "source": "hand"} | more
-    sources.write_status(paths.raw, rows=len(clean), window=[DAY, DAY], **status)
+    write_status(paths.raw, rows=len(clean), window=[DAY, DAY], **status)
 
 
 def analysed(products, **parameters):

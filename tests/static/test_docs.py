@@ -7,8 +7,7 @@ import yaml
 from conftest import REPOSITORY
 from docs_examples import examples, settings
 
-from nightshift import cli
-from nightshift import catalog
+from nightshift import catalog, cli
 from nightshift.config import load
 
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]

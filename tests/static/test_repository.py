@@ -20,7 +20,7 @@ def test_nbstripout_finds_nothing_in_any_notebook():
     assert (done.returncode, done.stdout) == (0, ""), done.stdout
 
 
-@pytest.mark.parametrize("module", ["helpers", "kernels", "solutions", "sources"])
+@pytest.mark.parametrize("module", ["helpers", "solutions"])
 def test_helpers_stay_small_and_every_public_name_is_used(module):
     text = (REPOSITORY / f"{module}.py").read_text()
     assert len(text.splitlines()) < 800  # more, and the next thing to do is to move something back to its notebook
@@ -59,7 +59,7 @@ def test_the_notebooks_of_studies_import_only_what_makes_them_run_again():
     left_out = re.search(r"^OF_DIGEST = (\{.*?\})", (REPOSITORY / "Snakefile").read_text(), re.M)[1]
     folders = "|".join(re.findall(r"\w+", left_out))
     modules = [path for path in REPOSITORY.glob("nightshift/**/*.py") if path.parent.name in ("sources", "detectors")]
-    modules += [REPOSITORY / "helpers.py", REPOSITORY / "sources.py"]
+    modules += [REPOSITORY / "helpers.py"]
     for path in [*REPOSITORY.glob("notebooks/*/*.ipynb"), *modules]:
         assert not re.search(rf"(from|import) nightshift\.({folders})\b", path.read_text()), path
 

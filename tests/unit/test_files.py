@@ -7,8 +7,8 @@ import lzma
 
 import pytest
 
-import sources
 from nightshift.sources import files
+from nightshift.sources.tables import read_files
 
 RECORDS = [{"id": str(i), "text": "a, b; [c] {d} \u00e9" * (i % 3), "inner": {"data": i}} for i in range(50)]
 HITS = [{"_index": "x", "_id": r["id"], "_score": None, "_source": r} for r in RECORDS]
@@ -99,7 +99,7 @@ def test_a_file_without_a_record_of_the_kind_is_one_line_with_its_name(tmp_path,
         list(files.read_kind(path, kind="transfer event", needed="request-id", fits=lambda r: "request-id" in r))
 
     with pytest.raises(ValueError, match="needed") as error:
-        sources.read_files(str(tmp_path / "e.txt"), read)
+        read_files(str(tmp_path / "e.txt"), read)
     assert str(error.value) == f"{tmp_path}/e.txt: {line}"
 
 

@@ -11,9 +11,10 @@ import pytest
 from conftest import from_notebook
 
 import helpers
-import sources
 from nightshift.detectors.transfers import SCAN_COLUMNS, scan_incidents
 from nightshift.sources import files
+from nightshift.sources.status import write_bad_lines, write_status
+from nightshift.sources.tables import read_optional
 from nightshift.statistics import skill_interval
 
 state_features = from_notebook("transfers/2_preprocess.ipynb", "state_features")
@@ -72,13 +73,13 @@ def test_an_optional_table_is_the_named_one_the_samples_or_none(tmp_path):
     table.to_csv(tmp_path / "t.csv", index=False)
     table.to_parquet(tmp_path / "t.parquet")
     for name in ("t.csv", "t.parquet"):
-        pd.testing.assert_frame_equal(sources.read_optional(str(tmp_path / name), None, columns), table, check_dtype=False)
-        pd.testing.assert_frame_equal(sources.read_optional("sample", tmp_path / name, columns), table, check_dtype=False)
+        pd.testing.assert_frame_equal(read_optional(str(tmp_path / name), None, columns), table, check_dtype=False)
+        pd.testing.assert_frame_equal(read_optional("sample", tmp_path / name, columns), table, check_dtype=False)
     for path, sample in (("sample", None), ("", None), ("", tmp_path / "t.csv")):  # the sample's truth says nothing of another source
-        nothing = sources.read_optional(path, sample, columns)
+        nothing = read_optional(path, sample, columns)
         assert (len(nothing), nothing.columns.tolist()) == (0, columns)
     with pytest.raises(FileNotFoundError, match=r"gone\.csv"):
-        sources.read_optional(str(tmp_path / "gone.csv"), tmp_path / "t.csv", columns)
+        read_optional(str(tmp_path / "gone.csv"), tmp_path / "t.csv", columns)
 
 
 @pytest.mark.parametrize(
@@ -94,24 +95,24 @@ def test_an_optional_table_is_the_named_one_the_samples_or_none(tmp_path):
 def test_an_optional_table_that_cannot_be_read_is_one_line(tmp_path, name, content, line):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=re.escape(line)) as error:
-        sources.read_optional(str(tmp_path / name), None, ["entity", "site"])
+        read_optional(str(tmp_path / name), None, ["entity", "site"])
     assert str(error.value).startswith(str(tmp_path))
     assert len(str(error.value).splitlines()) == 1
 
 
 def test_bad_lines_come_back_whatever_they_hold_and_none_leaves_the_header(tmp_path):
     bad = [("a.jsonl", 3, "no JSON object", 'a "quoted", line'), ("a.jsonl", 7, "cut", "half\t\ufffd of it")]
-    sources.write_bad_lines(tmp_path / "raw", bad)
+    write_bad_lines(tmp_path / "raw", bad)
     read = pd.read_csv(tmp_path / "raw/bad_lines.csv")
     assert read.columns.tolist() == ["file", "line", "reason", "text"]
     assert list(read.itertuples(index=False, name=None)) == bad
-    sources.write_bad_lines(tmp_path / "raw", [])  # the lines of an earlier night do not stay
+    write_bad_lines(tmp_path / "raw", [])  # the lines of an earlier night do not stay
     assert (tmp_path / "raw/bad_lines.csv").read_text().splitlines() == ["file,line,reason,text"]
     assert [path.name for path in (tmp_path / "raw").iterdir()] == ["bad_lines.csv"]
 
 
 def test_status_has_no_secrets(tmp_path):
-    status = sources.write_status(tmp_path, state="ok", rows=0, newest="x", source="https://me:secret@host:9200/?key=s3", window=["a", "b"])
+    status = write_status(tmp_path, state="ok", rows=0, newest="x", source="https://me:secret@host:9200/?key=s3", window=["a", "b"])
     assert status["source"] == "https://host:9200/"
     assert status["newest"] is None
     assert "secret" not in (tmp_path / "status.json").read_text()

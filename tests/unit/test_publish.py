@@ -20,11 +20,11 @@ from PIL import Image
 import helpers
 import publish
 import solutions
-import sources
 from nightshift import catalog
 from nightshift.catalog import STEPS
 from nightshift.config import site_settings
 from nightshift.products import read_json
+from nightshift.sources.status import write_status
 from publishing import archive, digests, pages
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
@@ -47,7 +47,7 @@ def first_night(tmp_path_factory):
     nbformat.write(notebook, path)
     folder = tmp_path / "data/raw/transfers"
     folder.mkdir(parents=True)
-    sources.write_status(folder, state="ok", rows=5, newest="2026-01-31 23:00", source="sample", window=["2026-01-01", "2026-01-31"])
+    write_status(folder, state="ok", rows=5, newest="2026-01-31 23:00", source="sample", window=["2026-01-01", "2026-01-31"])
     at = [pd.Timestamp("2026-01-31", tz="UTC")] * 2
     finding = ["transfers", "slow_link", HOSTILE, "S", *at, 1.0, 0.01, 9.0, 1.0, "s", HOSTILE, "", 2.0, "GB delayed"]
     findings = pd.DataFrame([finding], columns=helpers.FINDING_COLUMNS)
@@ -204,7 +204,7 @@ def test_a_night_without_findings_is_ok_only_where_something_was_judged(night, j
 
 @pytest.mark.parametrize(("state", "verdict"), [("stale", "stale"), ("empty", "empty"), ("partial", "anomalies 1")])
 def test_the_state_of_the_data_shows_in_the_verdict(night, state, verdict):
-    sources.write_status(night / "data/raw/transfers", state=state, rows=5, newest="2026-01-20", source="sample", window=["2026-01-01", "2026-01-31"])
+    write_status(night / "data/raw/transfers", state=state, rows=5, newest="2026-01-20", source="sample", window=["2026-01-01", "2026-01-31"])
     front, [study], _ = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
     assert study["verdict"] == verdict
     assert state in page(front).get_text()
@@ -281,7 +281,7 @@ def test_an_old_night_is_not_rendered_with_the_findings_of_a_new_one(night, monk
 
 
 def test_an_empty_source_is_no_failure_on_the_front_page(night):
-    sources.write_status(night / "data/raw/transfers", state="empty", rows=0, newest="", source="x", window=["2026-01-01", "2026-01-31"])
+    write_status(night / "data/raw/transfers", state="empty", rows=0, newest="", source="x", window=["2026-01-01", "2026-01-31"])
     executed(night / "reports/2026-01-31/transfers/3_train.ipynb", error="0 finished transfers")
     front, [study], _ = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
     assert study["verdict"] == "empty"

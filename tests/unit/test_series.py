@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 from hypothesis.extra import pandas as hpd
 
 import helpers
-import kernels
+from nightshift import kernels
 from nightshift.detectors import accounting as weekly_series
 
 

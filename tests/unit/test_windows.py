@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 from scipy import stats
 
 import helpers
-import kernels
+from nightshift import kernels
 
 counter_rates = from_notebook("telemetry/2_preprocess.ipynb", "counter_rates")
 

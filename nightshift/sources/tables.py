@@ -1,23 +1,12 @@
-"""What lies outside: files and servers as their sources wrote them, into `data/raw`.
-
-    files      whatever matches a pattern, pages of CSV                 read_files, read_csv_pages, read_optional
-    servers    Slurm: one-line errors                                   ask_slurm
-    records    what did not parse, and how the source was               write_bad_lines, write_status
-
-Records of any layout and Elasticsearch are in nightshift/sources. What is particular to one source stays in the `1_extract` of its study.
-"""
+"""Tables in files: whatever matches a pattern, pages of CSV, a table that may be missing."""
 
 import csv
-import hashlib
-import os
-import re
-import subprocess
 import zlib
 
 import pandas as pd
 from tqdm import tqdm
 
-from helpers import atomic, resolve, write_json
+from helpers import resolve
 from nightshift.sources.files import LayoutError, matching_files, no_file, open_text
 
 
@@ -75,25 +64,6 @@ def read_csv_pages(path, bad_lines, *, prose=False, names=None, header=True):
     return names, pages()
 
 
-def ask_slurm(command, path, *, timeout_s, parameter):
-    """Save what the list `command`, a client of Slurm, prints to the file `path`, its times in UTC and in seconds since 1970.
-
-    FileNotFoundError where there is no Slurm (it names `parameter`, which takes a saved file instead), TimeoutError after `timeout_s`,
-    ConnectionError with the client's own words: one line each.
-    """
-    name = command[0]
-    try:
-        with open(path, "wb") as out:
-            done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.PIPE, timeout=timeout_s,
-                                  env={**os.environ, "TZ": "UTC", "SLURM_TIME_FORMAT": "%s"})
-    except FileNotFoundError:
-        raise FileNotFoundError(f"there is no {name} on this machine: save its output where Slurm is, and name that file as {parameter}") from None
-    except subprocess.TimeoutExpired:
-        raise TimeoutError(f"{name} gave no answer within {timeout_s:g} s: is slurmdbd up?") from None
-    if done.returncode:
-        raise ConnectionError(f"{name} failed ({done.returncode}): {' '.join(done.stderr.decode(errors='replace').split())[:300]}")
-
-
 def read_optional(path, sample, columns):
     """The table at `path` (CSV or Parquet; FileNotFoundError), or `sample`, a path or None, for "sample"; `columns` without a row for "" or None;
     ValueError of one line names the columns that the table lacks, or says why it cannot be read."""
@@ -109,20 +79,3 @@ def read_optional(path, sample, columns):
     if lacking := [column for column in columns if column not in frame]:
         raise ValueError(f"{path} has no column {', '.join(lacking)}; it needs {', '.join(columns)}")
     return frame
-
-
-def write_bad_lines(raw, bad_lines):
-    """Write `raw`/bad_lines.csv, atomically: what did not parse, as (file, line number, reason, text); no bad line leaves the header."""
-    with atomic(raw / "bad_lines.csv") as temporary:
-        pd.DataFrame(bad_lines, columns=["file", "line", "reason", "text"]).to_csv(temporary, index=False)
-
-
-def write_status(raw, *, state, rows, newest, source, window, **more):
-    """Write `raw`/status.json: state (ok, partial, stale, empty, failed), rows, newest timestamp, source without secrets,
-    window (first day, last day) and a sha256 over those of the Parquet files below `raw`, by name."""
-    digest = hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in sorted(raw.rglob("*.parquet"))))
-    source = re.sub(r"://(?:[^/@]*@)?([^?#]*).*", r"://\1", source)
-    newest = newest if rows and newest not in ("NaT", "None", "nan") else None      # rows without any time have no newest one
-    status = dict(state=state, rows=int(rows), newest=newest, source=source, window=list(window), sha256=digest.hexdigest(), **more)
-    write_json(status, raw / "status.json")
-    return status
