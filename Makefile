@@ -21,7 +21,7 @@ nightly: $(ENV)/.installed   ## the same for the night that has just ended (UTC)
 
 backtest: CONFIG := config.yaml tests/backtest.yaml
 backtest: $(ENV)/.installed  ## replay nights and score them: FROM=2026-01-02 TO=2026-01-31
-	@python backtest.py --from "$(FROM)" --to "$(TO)" --config $(CONFIG) --cores "$(CORES)" $(if $(TRUTH),--truth "$(TRUTH)")
+	@python -m nightshift backtest --from "$(FROM)" --to "$(TO)" $(CONFIG:%=--config %) --cores "$(CORES)" $(if $(TRUTH),--truth "$(TRUTH)")
 
 # a worker more than there are processors, since a tenth of the time goes into waiting for servers and browsers
 test: $(ENV)/.installed      ## run all tests, with up to four workers at once

@@ -34,9 +34,9 @@ RUN = (
     + " --given {params.given:q} --later {params.later:q}"
 )
 FIXED = {"root": str(ROOT)}
-DRIVES = {"__main__", "catalog", "chain", "cli", "config", "forkserver", "kernel", "parameters", "products"}  # modules that run notebooks and that none imports
+DRIVES = {"__main__", "backtest", "chain", "cli", "config", "forkserver", "kernel", "night", "parameters", "products"}  # run notebooks; none imports them
 MODULES = [path for path in sorted(Path("nightshift").rglob("*.py")) if path.stem not in DRIVES or path.parent.name != "nightshift"]
-OF_DIGEST = {"incidents", "remediation", "reporting"}  # folders of the package that no notebook of a study imports
+OF_DIGEST = {"incidents", "notify", "remediation", "reporting"}  # folders of the package that no notebook of a study imports
 CODE = ["helpers.py", *(str(path) for path in MODULES if path.parent.name not in OF_DIGEST)]  # what these import
 
 
@@ -141,7 +141,7 @@ rule digest:  # a target of its own, asked for after the chain, however that end
     input:
         lambda wildcards: NIGHT.digest_reads(),
         notebook=DIGEST,
-        code=["helpers.py", "solutions.py", *map(str, MODULES)],
+        code=["helpers.py", *map(str, MODULES)],
     output:
         INCIDENTS,
     log:

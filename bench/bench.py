@@ -24,8 +24,8 @@ import pandas as pd
 import torch
 
 from helpers import QUANTILES, chunk_batches, folders, pinball, predict_quantiles, table_key, write_parquet
+from nightshift.catalog import STEPS
 from nightshift.kernels import STATISTICS, window_statistics
-from publish import STEPS
 
 N_NUMBERS, UNITS, WARMUP, LENGTH, BATCH = 18, 128, 100, 156, 256
 MONTH = 36_000_000  # transfers of ATLAS in a month

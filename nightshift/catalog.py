@@ -141,7 +141,9 @@ def study_files():
 
 
 def studies():
-    """{name: Study} of all folders below `notebooks` that hold a study.yaml; ValueError says which is wrong."""
+    """{name: Study} of all folders below `notebooks` that hold a study.yaml; ValueError says which is
+    wrong.
+    """
     return {path.parent.name: _read_cached(path, path.stat().st_mtime_ns) for path in study_files()}
 
 

@@ -116,8 +116,8 @@ class Night:
         )
 
     def named_files(self, notebook, parameters):
-        """The files that parameters of a notebook name beside the source, by default or as `parameters`: labels,
-        certificates, lists.
+        """The files that parameters of a notebook name beside the source, by default or as `parameters`:
+        labels, certificates, lists.
         """
         values = {name: one.default for name, one in declared_at(notebook).items()} | parameters
         named = [
@@ -188,11 +188,13 @@ class Night:
     def changed(self, run, maker, below=""):
         """Which products of a `run` are no longer as its `maker`, in words, left them, as `again` says it."""
         other = differing(self.root, run["products"], below)
-        return f"{named_few(other)} not as {maker} left {'it' if len(other) == 1 else 'them'}" if other else ""
+        return (
+            f"{named_few(other)} not as {maker} left {'it' if len(other) == 1 else 'them'}" if other else ""
+        )
 
     def window_end(self, study):
-        """Last day of the raw data of a study as text, by its status.json; "" where that is damaged, None where it
-        says nothing of it.
+        """Last day of the raw data of a study as text, by its status.json; "" where that is damaged, None
+        where it says nothing of it.
         """
         window = read_json(self.root / "data/raw" / study / "status.json").get("window")
         return None if window is None else str(window[-1]) if isinstance(window, list) and window else ""
@@ -282,7 +284,8 @@ class Night:
     def tables_of_tonight(self, study):
         """(tables of findings of tonight, those that are missing) of a study, by how its steps ended."""
         tables = {step: finding_tables(study, step) for step in (STEPS[-1], *extra_notebooks(study))}
-        of_tonight = self.window_end(study) in (None, str(self.day_of(study)))  # as publishing/studies.py has it
+        # as publishing/studies.py has it
+        of_tonight = self.window_end(study) in (None, str(self.day_of(study)))
         ended = steps_of_tonight(outcomes_of(self.report, study)) if of_tonight else []
         there = [name for step in tables if step in ended for name in tables[step]]
         return there, [name for step in tables if step not in ended for name in tables[step]]

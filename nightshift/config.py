@@ -222,8 +222,8 @@ def scalar(kind, bounds):
 
 
 def field_of(one):
-    """The pydantic type of a parameter: its kind, coerced where nothing is lost, and its range; that of a list
-    or a mapping whose values have a kind is the range of each value.
+    """The pydantic type of a parameter: its kind, coerced where nothing is lost, and its range; that of a
+    list or a mapping whose values have a kind is the range of each value.
     """
     bounds, kind, element = bounds_of(one), one.kind.partition("[")[0], element_of(one.kind)
     if kind in SCALARS:
@@ -248,7 +248,11 @@ def needed(kind, bounds):
     words = {name: words for name, (_, _, words) in SCALARS.items()}
     words |= {"list": "a list of finite values", "dict": "a mapping of finite values"}
     if element := element_of(kind):
-        whole = "a list of which each value is" if kind.startswith("list") else "a mapping of names to values, each"
+        whole = (
+            "a list of which each value is"
+            if kind.startswith("list")
+            else "a mapping of names to values, each"
+        )
         return f"{whole} {needed(element, bounds)}"
     return words.get(kind, kind) + (f" in {bounds}" if bounds else "")
 
@@ -261,8 +265,8 @@ def model_of(notebook, stamp):
 
 
 def typed(where, settings, notebook):
-    """(values of `settings` with the types that `notebook` declares, lines of what is wrong); `where` is their
-    path in the configuration.
+    """(values of `settings` with the types that `notebook` declares, lines of what is wrong); `where` is
+    their path in the configuration.
     """
     if settings is None:
         return {}, []
@@ -274,7 +278,9 @@ def typed(where, settings, notebook):
         if name not in declared:
             nearest = difflib.get_close_matches(str(name), declared, 1, 0.6)
             more = f"; the nearest is {nearest[0]}" if nearest else ""
-            lines.append(f"{where}: {notebook} declares no parameter {name!r}, only {', '.join(declared)}{more}")
+            lines.append(
+                f"{where}: {notebook} declares no parameter {name!r}, only {', '.join(declared)}{more}"
+            )
     try:
         model = model_of(notebook, Path(notebook).stat().st_mtime_ns).model_validate(
             {name: settings[name] for name in declared if name in settings}
@@ -305,7 +311,7 @@ def refusal(where, value, one, *within):
 
 
 class Settings(BaseModel):
-    """The settings of the uppermost level, but for the parameters of notebooks and what mail.py reads."""
+    """The settings of the uppermost level, but for the parameters of notebooks and what `mail` says."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -511,7 +517,8 @@ def checked_study(study, steps):
         any(steps.values()) and source is None and not lines
     ):  # its settings were made for other data than the sample
         lines.append(
-            f"studies.{study} has settings and no source: name it under extract, or write `source: sample` for the "
+            f"studies.{study} has settings and no source: name it under extract, or write `source: sample` "
+            "for the "
             "simulated sample"
         )
     if source is not None and not str(source).strip():
@@ -521,7 +528,9 @@ def checked_study(study, steps):
 
 
 def wrong_notebooks(study):
-    """Lines about notebooks of a study that its study.yaml does not name, or that it names and are not there."""
+    """Lines about notebooks of a study that its study.yaml does not name, or that it names and are not
+    there.
+    """
     there = {path.stem for path in (NOTEBOOKS / study).glob("*.ipynb")}
     named = set(catalog.steps_of(study))
     described = f"{NOTEBOOKS / study}/study.yaml"
@@ -542,15 +551,16 @@ def notebook_of(study, step):
 
 
 def site_settings(config):
-    """(keep_nights, site_url) of a configuration, the latter with a slash at its end; ValueError says in one line
-    what is wrong with them.
+    """(keep_nights, site_url) of a configuration, the latter with a slash at its end; ValueError says in
+    one line what is wrong with them.
     """
     keep, url = config.get("keep_nights") or 0, config.get("site_url") or ""
     if isinstance(keep, bool) or not isinstance(keep, int) or keep < 0:
         raise ValueError(f"keep_nights is {keep!r}: it must be a whole number, 0 to keep all")
     if url and not re.fullmatch(r"https?://[^\s@\"'<>?#]+", str(url)):
         raise ValueError(
-            f"site_url is {url!r}: it must be an address such as https://host/nightshift/, without a password, "
+            f"site_url is {url!r}: it must be an address such as https://host/nightshift/, without a "
+            "password, "
             "a question mark or #"
         )
     return keep, f"{str(url).rstrip('/')}/" if url else ""

@@ -6,7 +6,8 @@ class EndOfNotebook(Exception):
 
 
 def end_notebook():
-    """Leave out all later cells of this notebook, which so ends well: each runs as an empty one, until the kernel is started again.
+    """Leave out all later cells of this notebook, which so ends well: each runs as an empty one, until the
+    kernel is started again.
 
     Whatever follows in the same cell still runs. Outside of a Jupyter kernel, EndOfNotebook is raised.
     """
@@ -19,7 +20,9 @@ def end_notebook():
 
 
 def end_with_too_little(reason):
-    """Record the verdict "too little history" with its `reason`, one sentence, show it, and leave out all later cells."""
+    """Record the verdict "too little history" with its `reason`, one sentence, show it, and leave out all
+    later cells.
+    """
     from helpers import say
     from nightshift.runs import HISTORY, record
 

@@ -9,8 +9,8 @@ class SavingSeldom(NBClientEngine):
     """An engine that writes the executed notebook when it begins and ends, and in between every
     `autosave_cell_every` seconds at most.
 
-    papermill 2.7 writes it before and after each cell besides, with all figures so far: 15% of the time that a
-    small sample takes.
+    papermill 2.7 writes it before and after each cell besides, with all figures so far: 15% of the time that
+    a small sample takes.
     """
 
     @classmethod

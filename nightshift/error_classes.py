@@ -1,7 +1,7 @@
 r"""Which errors the evidence of an incident names: the words of FTS, gfal2, davix, XRootD, SRM and curl, and
 what perfSONAR saw.
 
-A class is named once, in ERRORS; solutions.yaml says which proposal is for which class. The order matters:
+A class is named once, in ERRORS; remediations.yaml says which proposal is for which class. The order matters:
 what one class has recognised is taken out of the text before the next one looks, so that a "max-time-in-queue
 timeout" is no timeout of a transfer, and "permission refused" no refused connection. No name of a storage
 such as SITE_DATATAPE is about tape. Of a single message the first class counts, see `error_class`.

@@ -43,7 +43,8 @@ LIBRARIES = (
     "sklearn.ensemble",
     "tqdm",
 )  # none that starts threads of its own, which no fork would have: JAX does so only when it first computes
-INLINE = "module://matplotlib_inline.backend_inline"  # how kernels draw: what ipykernel tells a matplotlib that it imports itself
+# how kernels draw: what ipykernel tells a matplotlib that it imports itself
+INLINE = "module://matplotlib_inline.backend_inline"
 PATIENCE_S = 2  # for a process that was asked to end
 FORK = multiprocessing.get_context("fork")
 
@@ -93,7 +94,9 @@ def ask(connection, arguments):
 
 
 def watch(child, connection, answers):
-    """Wait for the process numbered `child` and return its exit code, negative for a signal; pass signals on."""
+    """Wait for the process numbered `child` and return its exit code, negative for a signal; pass signals
+    on.
+    """
     leads, parent = os.getpgrp() == os.getpid(), os.getppid()
 
     def pass_on(number, frame):
@@ -144,7 +147,8 @@ def serve(listener):
     children = {}  # connection: process
     try:
         while True:
-            # a second at most, since the end of a process is not seen while one of its own still holds its files
+            # a second at most, since the end of a process is not seen while one of its own still holds its
+            # files
             ready = wait([parent, listener, *children, *(child.sentinel for child in children.values())], 1)
             if parent in ready:
                 return

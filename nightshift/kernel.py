@@ -5,6 +5,7 @@ under the name python3.
 import os
 import signal
 import sys
+from typing import ClassVar
 
 from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec
@@ -23,7 +24,8 @@ def launch():
 class Kernel(AsyncKernelManager):
     """A kernel manager that looks for no kernelspec, and remembers the processes that it started."""
 
-    processes = []  # noqa: RUF012  # of this process, in the order of their starts; nbclient makes the manager and keeps it to itself
+    # of this process, in the order of their starts: nbclient makes the manager, and keeps it to itself
+    processes: ClassVar[list] = []
 
     @property
     def kernel_spec(self):

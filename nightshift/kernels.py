@@ -1,10 +1,12 @@
-"""Compiled loops of Nightshift: what NumPy and pandas cannot say in whole arrays, in numba, tested against them.
+"""Compiled loops of Nightshift: what NumPy and pandas cannot say in whole arrays, in numba, tested against
+them.
 
     trailing_median     median, spread and number of the weeks before each week
     window_statistics   STATISTICS of every metric in overlapping windows
 
-A file of their own, since numba keeps what it has compiled beside the file that holds it, and a loop does not fit into a cell of a notebook.
-Entry rule: a loop enters when the same in whole arrays was measured and is too slow (`make bench` says by how much). All is pure.
+A file of their own, since numba keeps what it has compiled beside the file that holds it, and a loop does not
+fit into a cell of a notebook. Entry rule: a loop enters when the same in whole arrays was measured and is too
+slow (`make bench` says by how much). All is pure.
 """
 
 import numba
@@ -13,19 +15,22 @@ import numpy as np
 
 @numba.njit(cache=True)
 def trailing_median(values, weeks):
-    """Median, scaled median absolute deviation and number of the known values in the `weeks` before each week: float (3, S, W).
+    """Median, scaled median absolute deviation and number of the known values in the `weeks` before each
+    week: float (3, S, W).
 
-    values : float64 (series, week), NaN where nothing is known. A week is not in its own window; with no known value: NaN, NaN, 0.
+    values : float64 (series, week), NaN where nothing is known. A week is not in its own window; with no
+    known value: NaN, NaN, 0.
     """
     out = np.full((3, *values.shape), np.nan)
     for s in range(values.shape[0]):
         for t in range(values.shape[1]):
-            finite = values[s, max(t - weeks, 0):t]
+            finite = values[s, max(t - weeks, 0) : t]
             finite = finite[np.isfinite(finite)]
             out[2, s, t] = len(finite)
             if len(finite):
                 out[0, s, t] = np.median(finite)
-                out[1, s, t] = 1.4826 * np.median(np.abs(finite - out[0, s, t]))      # a standard deviation, for a normal law
+                # a standard deviation, for a normal law
+                out[1, s, t] = 1.4826 * np.median(np.abs(finite - out[0, s, t]))
     return out
 
 
@@ -34,7 +39,7 @@ STATISTICS = ["max", "min", "mean", "std", "skew", "kurtosis", "p5", "p25", "p50
 
 @numba.njit(cache=True)
 def _sort_small(values, at, n, out, at_out):
-    if n > 40:      # beyond, comparing all pairs costs more than a sort
+    if n > 40:  # beyond, comparing all pairs costs more than a sort
         for rank, i in enumerate(np.argsort(values[:n])):
             out[rank], at_out[rank] = values[i], at[i]
         return
@@ -45,13 +50,21 @@ def _sort_small(values, at, n, out, at_out):
         out[rank], at_out[rank] = values[i], at[i]
 
 
-@numba.njit(cache=True, fastmath={"reassoc", "contract"})      # sums in any order, so that they run in vector registers
+# sums in any order, so that they run in vector registers
+@numba.njit(cache=True, fastmath={"reassoc", "contract"})
 def _window_column(values, starts, window, out):
-    size = window + 1       # one more, for the infinity that ends a list
-    x, new, raw, y = np.empty(size), np.empty(size), np.empty(size), np.empty(size)      # not rows of one: the compiler would fear overlap
-    at_x, at_new, at_raw, at_y = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size, np.int64)
+    size = window + 1  # one more, for the infinity that ends a list
+    # not rows of one: the compiler would fear overlap
+    x, new, raw, y = np.empty(size), np.empty(size), np.empty(size), np.empty(size)
+    at_x, at_new, at_raw, at_y = (
+        np.empty(size, np.int64),
+        np.empty(size, np.int64),
+        np.empty(size, np.int64),
+        np.empty(size, np.int64),
+    )
     n = end = 0
-    for w, start in enumerate(starts):      # y is the last window, sorted: x what stays of it, then merged with what is new
+    # y is the last window, sorted: x what stays of it, then merged with what is new
+    for w, start in enumerate(starts):
         k = kept = 0
         for t in range(max(end, start), start + window):
             raw[k], at_raw[k] = values[t], t
@@ -63,7 +76,7 @@ def _window_column(values, starts, window, out):
             kept += at_y[i] >= start
         n, new[k], x[kept] = kept + k, np.inf, np.inf
         i = j = 0
-        for s in range(n):      # without branches, which random data mispredicts
+        for s in range(n):  # without branches, which random data mispredicts
             left = x[i] <= new[j]
             y[s], at_y[s] = x[i] if left else new[j], at_x[i] if left else at_new[j]
             i, j = i + left, j + (not left)
@@ -72,7 +85,7 @@ def _window_column(values, starts, window, out):
             continue
         middle, mean, m2, m3, m4 = y[n // 2], 0.0, 0.0, 0.0, 0.0
         for i in range(n):
-            raw[i] = y[i] - middle        # exact for near numbers, so that a counter of 1e12 keeps its digits
+            raw[i] = y[i] - middle  # exact for near numbers, so that a counter of 1e12 keeps its digits
             mean += raw[i]
         mean /= n
         for i in range(n):
@@ -81,7 +94,7 @@ def _window_column(values, starts, window, out):
         out[0, w], out[1, w], out[2, w] = y[n - 1], y[0], middle + mean
         if n > 1:
             out[3, w] = np.sqrt(m2 / (n - 1))
-        if n > 2 and y[0] < y[n - 1]:       # pandas gives a constant window neither skew nor kurtosis
+        if n > 2 and y[0] < y[n - 1]:  # pandas gives a constant window neither skew nor kurtosis
             out[4, w] = n * np.sqrt(n - 1.0) / (n - 2) * m3 / (m2 * np.sqrt(m2))
         if n > 3 and y[0] < y[n - 1]:
             out[5, w] = (n - 1.0) / ((n - 2.0) * (n - 3)) * ((n + 1.0) * n * m4 / (m2 * m2) - 3 * (n - 1))
@@ -99,10 +112,12 @@ def _window_pass(values, starts, window, out):
 def window_statistics(values, window, step=1, starts=None):
     """STATISTICS of every metric in windows of `window` samples, `step` apart: float32 (n_windows, M, 11).
 
-    values : float (T, M) on a regular grid, NaN where a sample is missing (what is infinite counts as missing). `starts`, ascending positions,
-    names the windows instead of `step`. Definitions of pandas' rolling(window, min_periods=1): std with ddof 1, skew and excess kurtosis
-    corrected for bias, percentiles interpolated linearly; NaN below 1, 2, 3 or 4 samples for std, skew and kurtosis, and for the skew and
-    kurtosis of a constant. Fewer than `window` rows: no window. ValueError for a window or step below 1, or windows beyond the rows.
+    values : float (T, M) on a regular grid, NaN where a sample is missing (what is infinite counts as
+    missing). `starts`, ascending positions, names the windows instead of `step`. Definitions of pandas'
+    rolling(window, min_periods=1): std with ddof 1, skew and excess kurtosis corrected for bias, percentiles
+    interpolated linearly; NaN below 1, 2, 3 or 4 samples for std, skew and kurtosis, and for the skew and
+    kurtosis of a constant. Fewer than `window` rows: no window. ValueError for a window or step below 1, or
+    windows beyond the rows.
     """
     values = np.asarray(values, np.float64)
     if min(window, step) < 1:
@@ -126,12 +141,15 @@ def _insert(nearest, cosine, row, other, value):
 
 @numba.njit(cache=True)
 def keep_nearest(block, first, second, nearest, cosine):
-    """Remember what a block of cosines says of the nearest neighbours of its rows and of its columns, both at once; in place.
+    """Remember what a block of cosines says of the nearest neighbours of its rows and of its columns, both at
+    once; in place.
 
-    block : float32 (a, b), cosines between the rows first, first + 1, ... and second, second + 1, ...; only pairs with the smaller row first count.
-    nearest, cosine : int32 and float32 (n, k), the k largest so far, in descending order; -1 and -1 where there is none yet.
+    block : float32 (a, b), cosines between the rows first, first + 1, ... and second, second + 1, ...; only
+    pairs with the smaller row first count. nearest, cosine : int32 and float32 (n, k), the k largest so far,
+    in descending order; -1 and -1 where there is none yet.
     """
-    least, last = cosine[:, -1].copy(), cosine.shape[1] - 1      # side by side: beside their rows, each would be a walk in memory
+    # side by side: beside their rows, each would be a walk in memory
+    least, last = cosine[:, -1].copy(), cosine.shape[1] - 1
     for i in range(block.shape[0]):
         row = first + i
         for j in range(max(row + 1 - second, 0), block.shape[1]):

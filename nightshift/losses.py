@@ -1,12 +1,21 @@
-"""Records that a study could not use: how many are lost, and when what is left says too little of the night."""
+"""Records that a study could not use: how many are lost, and when what is left says too little of the
+night.
+"""
 
 from nightshift.runs import REJECTED, record, warn
 
 HARMLESS = (  # reasons for which a record is left out though nothing is lost with it
-    "same record again", "replaced by a later record", "the transfer has ended since", "copy of another event", "announced again later",
-    "corrected by a later event", "duplicate", "deleted", "merged into another", "automatic sender", "after the window", "after the day",
-)  # fmt: skip
-LOST = 0.1  # share of records above which their loss is worth a warning; a site without any such record does not exist
+    *(
+        "same record again",
+        "replaced by a later record",
+        "the transfer has ended since",
+        "copy of another event",
+    ),
+    *("announced again later", "corrected by a later event", "duplicate", "deleted", "merged into another"),
+    *("automatic sender", "after the window", "after the day"),
+)
+# share of records above which their loss is worth a warning; a site without any such record does not exist
+LOST = 0.1
 
 
 def lost_records(reasons):
@@ -15,20 +24,27 @@ def lost_records(reasons):
 
 
 def loss_sentence(reasons, n, items):
-    """One sentence about records that were rejected and are lost for the study; "" where they are at most LOST of all.
+    """One sentence about records that were rejected and are lost for the study; "" where they are at most
+    LOST of all.
 
-    reasons : Series of text, why each rejected record was left out. n : number of all records. items : what they are, in the plural.
+    reasons : Series of text, why each rejected record was left out. n : number of all records. items : what
+    they are, in the plural.
     """
     lost = lost_records(reasons)
     if len(lost) <= LOST * n:
         return ""
     most = lost.value_counts()
-    return (f"{len(lost):,} of {n:,} {items} ({len(lost) / n:.0%}) could not be used, {most.iloc[0]:,} of them for: {most.index[0]}; "
-            "what is said here is of the others alone.")
+    return (
+        f"{len(lost):,} of {n:,} {items} ({len(lost) / n:.0%}) could not be used, {most.iloc[0]:,} of them "
+        f"for: {most.index[0]}; "
+        "what is said here is of the others alone."
+    )
 
 
 def report_losses(reasons, n, items):
-    """Warn of records that are lost, as `loss_sentence` has it; more than half of `n` make the verdict "most records rejected"."""
+    """Warn of records that are lost, as `loss_sentence` has it; more than half of `n` make the verdict
+    "most records rejected".
+    """
     if not (sentence := loss_sentence(reasons, n, items)):
         return
     warn(sentence)

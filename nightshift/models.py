@@ -44,4 +44,6 @@ def load_skops(path):
     of skops for any other, such as a function of the system that a foreign file would have called.
     """
     unknown = skops.io.get_untrusted_types(file=path)
-    return skops.io.load(path, trusted=[name for name in unknown if name.startswith("sklearn.") or name in TRUSTED])
+    return skops.io.load(
+        path, trusted=[name for name in unknown if name.startswith("sklearn.") or name in TRUSTED]
+    )

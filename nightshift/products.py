@@ -6,7 +6,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from steps import STEPS, findings_named
+from nightshift.catalog import STEPS, finding_tables
 
 MEBIBYTE = 2**20
 
@@ -21,17 +21,16 @@ def read_json(path):
 
 
 def read_notebook(path):
-    """The notebook at `path` as a dict; None when it does not exist, is no notebook or was cut off while being
-    written.
+    """The notebook at `path` as a dict; None when it does not exist, is no notebook or was cut off while
+    being written.
     """
     notebook = read_json(path)
     whole = isinstance(notebook.get("cells"), list) and isinstance(notebook.get("metadata"), dict)
     return notebook if whole else None
 
 
-def patterns_of(study, step, notebook):
-    """Patterns of the products of a step, relative to the products folder; `notebook`, a path, names those of
-    an extra notebook.
+def patterns_of(study, step):
+    """Patterns of the products of a step, relative to the products folder.
 
     Pictures are none: they stand in the executed notebook. Nor is what several steps of a study share, such
     as the embeddings of tickets, once the second step has ended.
@@ -41,7 +40,7 @@ def patterns_of(study, step, notebook):
     if step == "digest":
         return ["data/incidents/{day}*"]
     if step not in STEPS:
-        return findings_named(study, read_notebook(notebook))
+        return [f"data/findings/{name}.parquet" for name in finding_tables(study, step)]
     return {
         "1_extract": [f"data/raw/{study}/**/*"],
         "2_preprocess": [f"data/clean/{study}.*", f"data/clean/{study}_*", f"encoders/{study}/**/*"],
@@ -78,8 +77,8 @@ def sha256(path):
 
 
 def is_same(path, recorded):
-    """Whether the file at `path` is the one whose `fingerprint` was `recorded`; its content is read only where
-    size and time do not tell.
+    """Whether the file at `path` is the one whose `fingerprint` was `recorded`; its content is read only
+    where size and time do not tell.
     """
     try:
         stat = path.stat()

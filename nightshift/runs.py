@@ -60,10 +60,12 @@ def warn(sentence):
 
 
 def recorded_verdict(runs):
-    """Return (verdict, reason) that a study recorded of itself, the gravest of its `runs`, as `read_run` gives
-    them; ("", "") where none recorded one.
+    """Return (verdict, reason) that a study recorded of itself, the gravest of its `runs`, as `read_run`
+    gives them; ("", "") where none recorded one.
     """
-    recorded = [(one.get("verdict"), one.get("verdict_reason") or "") for one in (run["values"] for run in runs)]
+    recorded = [
+        (one.get("verdict"), one.get("verdict_reason") or "") for one in (run["values"] for run in runs)
+    ]
     for verdict in (*RESERVATIONS, "ok"):
         for found, reason in recorded:
             if found == verdict:
@@ -160,8 +162,8 @@ def outcomes_of(report, study):
 
 
 def steps_of_tonight(outcomes):
-    """Names of the steps of one study whose findings are of this night, given {step: ok, failed or not run}: its
-    analysis, unless a step of the chain has failed, and extra notebooks that ended well.
+    """Names of the steps of one study whose findings are of this night, given {step: ok, failed or not
+    run}: its analysis, unless a step of the chain has failed, and extra notebooks that ended well.
     """
     analysed = outcomes.get(STEPS[-1]) == "ok" and "failed" not in [outcomes.get(step) for step in STEPS]
     extra = [step for step, outcome in outcomes.items() if step not in STEPS and outcome == "ok"]
@@ -213,7 +215,9 @@ def fits(run):
         return False
     kinds = {name: MAY_BE_NONE.get(name, type(value)) for name, value in NOTHING.items()}
     may_be_none = [name for name in MAY_BE_NONE if run.get(name) is None]
-    if not all(isinstance(run[name], kinds[name]) for name in kinds if name in run and name not in may_be_none):
+    if not all(
+        isinstance(run[name], kinds[name]) for name in kinds if name in run and name not in may_be_none
+    ):
         return False
     return isinstance(run.get("values", {}).get("warnings", []), list)
 
@@ -303,11 +307,11 @@ def execute(notebook, report, study, parameters, *, products, later=()):
     """Execute the notebook at the path `notebook` and write its record; returns the record, whose outcome is
     "ok" or "failed".
 
-    report : folder of the night. study : "" for the sample and the digest. parameters : {name: value} of what the
-    notebook is told, as JSON has it. products : folder below which it writes. later : names of the steps that
-    this one makes out of date; their notebooks and records are removed. Its kernel is the Python that runs
-    this, whatever Jupyter knows as python3, and everything that papermill and the kernel say goes to a .log
-    file beside the executed notebook; one line of progress every few seconds goes to standard output.
+    report : folder of the night. study : "" for the sample and the digest. parameters : {name: value} of what
+    the notebook is told, as JSON has it. products : folder below which it writes. later : names of the steps
+    that this one makes out of date; their notebooks and records are removed. Its kernel is the Python that
+    runs this, whatever Jupyter knows as python3, and everything that papermill and the kernel say goes to a
+    .log file beside the executed notebook; one line of progress every few seconds goes to standard output.
     """
     report, step = Path(report), Path(notebook).stem
     for name in [step, *later]:

@@ -7,11 +7,11 @@ import nbformat
 import pandas as pd
 import pyarrow as pa
 
-import publish
 from helpers import FINDING_COLUMNS, write_json, write_parquet
 from nightshift.catalog import STEPS
+from nightshift.reporting.digests import read_digest
+from nightshift.reporting.site import record_digest
 from nightshift.sources.status import write_status
-from publishing.digests import read_digest
 
 DAY = "2026-01-31"
 MODEL = {"name": "lstm", "metric": "pinball loss", "model": 6.0, "baseline_name": "log_size", "baseline": 10.0, "split": "by time"}
@@ -166,7 +166,7 @@ def write_run(
         if step:
             (report / study).mkdir(exist_ok=True)
             (report / study / f"{step}.html").write_text("")
-    publish.record_digest(products, day, told, read_digest(products, day))
+    record_digest(products, day, told, read_digest(products, day))
 
 
 # ----------------------------------------------------------------------------------------------------- a night of studies

@@ -20,8 +20,8 @@ def plan(checkout, target, change):
     """Print the plan of a checkout, by the package of that checkout, and end this process."""
     os.chdir(checkout)
     sys.path.insert(0, checkout)
-    from nightshift.cli import arguments_of
     from nightshift.config import check, read_yaml
+    from nightshift.night import arguments_of
 
     with tempfile.TemporaryDirectory() as folder:
         arguments, lines = arguments_of(target, check(read_yaml("config.yaml") | change), "2", Path(folder))

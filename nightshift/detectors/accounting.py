@@ -1,9 +1,10 @@
-"""Weekly series of the accounting study: features, tests, p-values, and what is significant after all of them.
+"""Weekly series of the accounting study: features, tests, p-values, and what is significant after all of
+them.
 
-    Series     the weekly table as arrays, what a week looks like beside its past     series_panel, series_features, forest_inputs
-    Tests      one statistic per kind of change, judged by the ordinary weeks         change_tests, judge_exactly
-    Silence    the first silent week of a series that was never silent before         silence_pool, silence_chance, first_silences
-    Decision   the smaller of both p-values, significance, what could be found        judge_weeks, significant_rows, resolution, trial_delays
+    Series     the weekly table as arrays, beside its past      series_panel, series_features, forest_inputs
+    Tests      one statistic per kind of change                 change_tests, judge_exactly
+    Silence    a first silent week of a series never silent     silence_pool, silence_chance, first_silences
+    Decision   both p-values, significance, what can be found   judge_weeks, significant_rows, resolution
 """
 
 from bisect import bisect_left
@@ -19,34 +20,50 @@ from nightshift.statistics import share_interval
 
 
 def series_panel(clean):
-    """The weekly table as arrays: (series, weeks, panel), where panel maps a quantity to float (S, W), NaN outside a series' life.
+    """The weekly table as arrays: (series, weeks, panel), where panel maps a quantity to float (S, W), NaN
+    outside a series' life.
 
-    clean : DataFrame site, vo, week, core_hours, wall_hours, cpu_hours, jobs; one row per week of life. series : DataFrame site, vo; after
-    the series themselves come the totals of each site (vo "") and of each VO (site "") that have at least two members.
+    clean : DataFrame site, vo, week, core_hours, wall_hours, cpu_hours, jobs; one row per week of life.
+    series : DataFrame site, vo; after the series themselves come the totals of each site (vo "") and of each
+    VO (site "") that have at least two members.
     """
     values = ["core_hours", "wall_hours", "cpu_hours", "jobs"]
     sums = [clean.set_index(["site", "vo", "week"])[values]]
     for total, other in (("site", "vo"), ("vo", "site")):
         members = clean.groupby(total)[other].transform("nunique")
-        rows = clean[members > 1].groupby([total, "week"], observed=True)[values].sum(min_count=1).reset_index()
+        rows = (
+            clean[members > 1].groupby([total, "week"], observed=True)[values].sum(min_count=1).reset_index()
+        )
         sums.append(rows.assign(**{other: ""}).set_index(["site", "vo", "week"]))
     table = pd.concat(sums)
-    weeks = pd.date_range(clean.week.min(), clean.week.max(), freq="7D") if len(clean) else pd.DatetimeIndex([], tz="UTC")
+    weeks = (
+        pd.date_range(clean.week.min(), clean.week.max(), freq="7D")
+        if len(clean)
+        else pd.DatetimeIndex([], tz="UTC")
+    )
     wide = table.unstack("week")
     order = table.index.droplevel("week").drop_duplicates()
-    panel = {v: wide[v].reindex(index=order, columns=weeks).to_numpy(float) for v in values} if len(clean) else {v: np.empty((0, 0)) for v in values}
+    panel = (
+        {v: wide[v].reindex(index=order, columns=weeks).to_numpy(float) for v in values}
+        if len(clean)
+        else {v: np.empty((0, 0)) for v in values}
+    )
     return order.to_frame(index=False), weeks, panel
 
 
 def series_features(panel):
-    """What each week of each series looks like beside its own past: {name: float (S, W)}, NaN where the past cannot say.
+    """What each week of each series looks like beside its own past: {name: float (S, W)}, NaN where the past
+    cannot say.
 
-    panel : as `series_panel` gives it. `level_8`, `level_26`, `jobs`, `job_length`, `cores_per_job`, `efficiency` are distances of logarithms from
-    the median of the 8 or 26 weeks before, in robust standard deviations, over active weeks only; `zero_level` is that of log(1 + core hours) with
-    the silent weeks (the robust z of the textbooks); `change` week over week, `season` against a year ago (last week, where that is unknown)
-    and `trend`, the median of 4 weeks less that of 26, are differences of logarithms; `share` of the last 26 weeks that were active, drawn
-    towards 0.3 as if 8 weeks of a new series were known; `silent_before`, `weeks_silent`, `age`, `weeks_known`, `weeks_active` weeks; `usual_jobs`
-    and `expected`, `low`, `high` (core hours, the latter two an 80% range) per active week. Only weeks before week t, and t, enter column t.
+    panel : as `series_panel` gives it. `level_8`, `level_26`, `jobs`, `job_length`, `cores_per_job`,
+    `efficiency` are distances of logarithms from the median of the 8 or 26 weeks before, in robust standard
+    deviations, over active weeks only; `zero_level` is that of log(1 + core hours) with the silent weeks (the
+    robust z of the textbooks); `change` week over week, `season` against a year ago (last week, where that is
+    unknown) and `trend`, the median of 4 weeks less that of 26, are differences of logarithms; `share` of the
+    last 26 weeks that were active, drawn towards 0.3 as if 8 weeks of a new series were known;
+    `silent_before`, `weeks_silent`, `age`, `weeks_known`, `weeks_active` weeks; `usual_jobs` and `expected`,
+    `low`, `high` (core hours, the latter two an 80% range) per active week. Only weeks before week t, and t,
+    enter column t.
     """
     core, wall, n_weeks = panel["core_hours"], panel["wall_hours"], panel["core_hours"].shape[1]
     active, alive, t = core > 0, np.isfinite(core), np.arange(core.shape[1])
@@ -56,13 +73,16 @@ def series_features(panel):
 
     def deviation(x, weeks=26):
         median, mad, n = trailing_median(x, weeks)
-        spread = np.sqrt((n * mad**2 + 2 * 0.5**2) / (n + 2))      # short or constant histories: as if two weeks of spread 0.5 were known too
+        # short or constant histories: as if two weeks of spread 0.5 were known too
+        spread = np.sqrt((n * mad**2 + 2 * 0.5**2) / (n + 2))
         return np.where(n >= min(weeks / 2, 4), (x - median) / spread, np.nan), median, spread
 
     before = np.maximum(t - 26, 0)
     counts = [np.pad(np.cumsum(flags, axis=1), ((0, 0), (1, 0))) for flags in (alive, active)]
     counted, busy = (c[:, t] - c[:, before] for c in counts)
-    last = np.pad(np.maximum.accumulate(np.where(active, t, -1), axis=1), ((0, 0), (1, 0)), constant_values=-1)[:, :n_weeks]
+    last = np.pad(
+        np.maximum.accumulate(np.where(active, t, -1), axis=1), ((0, 0), (1, 0)), constant_values=-1
+    )[:, :n_weeks]
     silent_before = np.where(last >= 0, t - 1 - last, np.nan)
     level_26, median, spread = deviation(logged(core))
     jobs, median_jobs, _ = deviation(logged(panel["jobs"]))
@@ -70,64 +90,118 @@ def series_features(panel):
     year_ago = np.pad(zero, ((0, 0), (52, 0)), constant_values=np.nan)[:, :n_weeks]
     week_ago = np.pad(zero, ((0, 0), (1, 0)), constant_values=np.nan)[:, :n_weeks]
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = {"job_length": wall / panel["jobs"], "cores_per_job": core / wall, "efficiency": panel["cpu_hours"] / core}
-    return {"level_8": deviation(logged(core), 8)[0], "level_26": level_26, "zero_level": deviation(zero)[0],
-            "jobs": jobs, "usual_jobs": np.exp(median_jobs), **{name: deviation(logged(x))[0] for name, x in ratios.items()},
-            "change": zero - week_ago, "season": zero - np.where(np.isfinite(year_ago), year_ago, week_ago),
-            "trend": trailing_median(logged(core), 4)[0] - median, "share": np.where(alive, (busy + 8 * 0.3) / (counted + 8), np.nan),
-            "silent_before": silent_before, "weeks_silent": np.where(active, 0, silent_before + 1), "age": counts[0][:, t].astype(float),
-            "active": np.where(alive, active, np.nan), "weeks_known": counted.astype(float), "weeks_active": busy.astype(float),
-            "expected": np.exp(median), "low": np.exp(median - 1.2816 * spread), "high": np.exp(median + 1.2816 * spread)}
+        ratios = {
+            "job_length": wall / panel["jobs"],
+            "cores_per_job": core / wall,
+            "efficiency": panel["cpu_hours"] / core,
+        }
+    return {
+        "level_8": deviation(logged(core), 8)[0],
+        "level_26": level_26,
+        "zero_level": deviation(zero)[0],
+        "jobs": jobs,
+        "usual_jobs": np.exp(median_jobs),
+        **{name: deviation(logged(x))[0] for name, x in ratios.items()},
+        "change": zero - week_ago,
+        "season": zero - np.where(np.isfinite(year_ago), year_ago, week_ago),
+        "trend": trailing_median(logged(core), 4)[0] - median,
+        "share": np.where(alive, (busy + 8 * 0.3) / (counted + 8), np.nan),
+        "silent_before": silent_before,
+        "weeks_silent": np.where(active, 0, silent_before + 1),
+        "age": counts[0][:, t].astype(float),
+        "active": np.where(alive, active, np.nan),
+        "weeks_known": counted.astype(float),
+        "weeks_active": busy.astype(float),
+        "expected": np.exp(median),
+        "low": np.exp(median - 1.2816 * spread),
+        "high": np.exp(median + 1.2816 * spread),
+    }
 
 
-FOREST_INPUTS = ["level_8", "level_26", "change", "trend", "weeks_silent", "jobs", "job_length", "cores_per_job", "efficiency"]
+FOREST_INPUTS = [
+    "level_8",
+    "level_26",
+    "change",
+    "trend",
+    "weeks_silent",
+    "jobs",
+    "job_length",
+    "cores_per_job",
+    "efficiency",
+]
 
 
 def forest_inputs(features, rows):
-    """Inputs of the IsolationForest, float (n, 9): FOREST_INPUTS of the weeks `rows` (bool (S, W)); unknown is 0, the usual, and 8 the most."""
+    """Inputs of the IsolationForest, float (n, 9): FOREST_INPUTS of the weeks `rows` (bool (S, W));
+    unknown is 0, the usual, and 8 the most.
+    """
     return np.column_stack([np.clip(np.nan_to_num(features[name][rows]), -8, 8) for name in FOREST_INPUTS])
 
 
-REGULAR = 0.68      # `share` of a series that was active in 21 of 26 weeks, or in 10 of 10
+REGULAR = 0.68  # `share` of a series that was active in 21 of 26 weeks, or in 10 of 10
 
 
 def change_tests(features, rows, forest):
-    """One-sided statistics of the weeks `rows` (bool (S, W)): a frame with one column per kind of change, 0 where there is none.
+    """One-sided statistics of the weeks `rows` (bool (S, W)): a frame with one column per kind of change, 0
+    where there is none.
 
-    features : as `series_features` gives them. A regular series that was active in the week before and now is not is `silent`, by how regular it was;
-    one that is back after four silent weeks or more is `returned`, by how regular it had been; `drop` and `surge` need both trailing levels to
-    agree, so that a slow drift is no alarm; `efficiency_drop`, `longer_jobs`, `more_jobs` are distances in robust standard deviations;
-    `unusual` is the IsolationForest's anomaly score (Liu, Ting & Zhou 2008). `robust_z` and `season` are the trivial baselines.
+    features : as `series_features` gives them. A regular series that was active in the week before and now is
+    not is `silent`, by how regular it was; one that is back after four silent weeks or more is `returned`, by
+    how regular it had been; `drop` and `surge` need both trailing levels to agree, so that a slow drift is no
+    alarm; `efficiency_drop`, `longer_jobs`, `more_jobs` are distances in robust standard deviations;
+    `unusual` is the IsolationForest's anomaly score (Liu, Ting & Zhou 2008). `robust_z` and `season` are the
+    trivial baselines.
     """
     f = {name: np.nan_to_num(x[rows]) for name, x in features.items()}
-    active, steady = f["active"] > 0, np.isfinite(features["active"][rows]) & (features["silent_before"][rows] == 0)
+    active, steady = (
+        f["active"] > 0,
+        np.isfinite(features["active"][rows]) & (features["silent_before"][rows] == 0),
+    )
     agree = f["level_8"] * f["level_26"] > 0
     level = np.sign(f["level_26"]) * np.minimum(np.abs(f["level_8"]), np.abs(f["level_26"])) * agree * steady
-    had_been = np.clip((f["weeks_active"] + 8 * 0.3) / (np.maximum(f["weeks_known"] - f["silent_before"], 0) + 8), 0, 1)
-    regular = f["share"] + 0.02 * f["usual_jobs"] / (f["usual_jobs"] + 10)      # of two equally regular series, few jobs end by chance
-    tests = {"silent": regular * (steady & ~active & (f["share"] > REGULAR)),
-             "returned": had_been * (active & (f["silent_before"] >= 4) & (had_been > REGULAR)),
-             "drop": -level, "surge": level, "efficiency_drop": -f["efficiency"] * steady, "longer_jobs": f["job_length"] * steady,
-             "more_jobs": np.minimum(f["jobs"], -f["job_length"]) * steady,
-             "unusual": -forest.score_samples(forest_inputs(features, rows)) if rows.any() else np.zeros(0),
-             "robust_z": np.abs(f["zero_level"]), "season": np.abs(f["season"])}
+    had_been = np.clip(
+        (f["weeks_active"] + 8 * 0.3) / (np.maximum(f["weeks_known"] - f["silent_before"], 0) + 8), 0, 1
+    )
+    # of two equally regular series, few jobs end by chance
+    regular = f["share"] + 0.02 * f["usual_jobs"] / (f["usual_jobs"] + 10)
+    tests = {
+        "silent": regular * (steady & ~active & (f["share"] > REGULAR)),
+        "returned": had_been * (active & (f["silent_before"] >= 4) & (had_been > REGULAR)),
+        "drop": -level,
+        "surge": level,
+        "efficiency_drop": -f["efficiency"] * steady,
+        "longer_jobs": f["job_length"] * steady,
+        "more_jobs": np.minimum(f["jobs"], -f["job_length"]) * steady,
+        "unusual": -forest.score_samples(forest_inputs(features, rows)) if rows.any() else np.zeros(0),
+        "robust_z": np.abs(f["zero_level"]),
+        "season": np.abs(f["season"]),
+    }
     return pd.DataFrame({kind: np.maximum(x, 0) for kind, x in tests.items()})
 
 
-EXACT_BELOW = 2000      # ordinary weeks; with 400, ranking them among themselves flagged 1.5% at a stated 1%, with 2,000 no more than stated
+# ordinary weeks; with 400, ranking them among themselves flagged 1.5% at a stated 1%, with 2,000 no more than
+# stated
+EXACT_BELOW = 2000
 
 
 def judge_exactly(tests, calibration, weights):
-    """As `helpers.judge_tests`, exact for any number of calibration items: each item is ranked in the set that it makes with all of them.
+    """As `helpers.judge_tests`, exact for any number of calibration items: each item is ranked in the set
+    that it makes with all of them.
 
-    The chance that an exchangeable item has a p-value at or below a is at most a, with 10 calibration items as with 1,000; the time
-    grows with items x calibration items. Method: full conformal prediction (Vovk, Gammerman & Shafer 2005, chapter 2).
+    The chance that an exchangeable item has a p-value at or below a is at most a, with 10 calibration items
+    as with 1,000; the time grows with items x calibration items. Method: full conformal prediction (Vovk,
+    Gammerman & Shafer 2005, chapter 2).
     """
     names, weight = list(weights), np.array(list(weights.values()))
-    x, reference = (np.maximum(of[names].to_numpy(float), 0) for of in (tests, calibration))      # (n, K), (m, K)
+    # (n, K), (m, K)
+    x, reference = (np.maximum(of[names].to_numpy(float), 0) for of in (tests, calibration))
     n, m = len(x), len(reference)
-    above = np.stack([m - np.searchsorted(np.sort(c), c, side="left") for c in reference.T], axis=1)      # each counts itself
-    beyond = np.stack([m - np.searchsorted(np.sort(c), v, side="left") for c, v in zip(reference.T, x.T, strict=True)], axis=1)
+    # each counts itself
+    above = np.stack([m - np.searchsorted(np.sort(c), c, side="left") for c in reference.T], axis=1)
+    beyond = np.stack(
+        [m - np.searchsorted(np.sort(c), v, side="left") for c, v in zip(reference.T, x.T, strict=True)],
+        axis=1,
+    )
     evidence = np.log(weight * (m + 1) / (1 + beyond)) + 1e-3 * np.log1p(x)
     score, strongest = evidence.max(axis=1, initial=-np.inf), np.array(names, object)[evidence.argmax(axis=1)]
     ties, p = 1e-3 * np.log1p(reference), np.ones(n)
@@ -137,17 +211,18 @@ def judge_exactly(tests, calibration, weights):
     return score, p, strongest
 
 
-# --------------------------------------------------------------------------------------------------------------- Silence
+# ---------------------------------------------------------------------------------------------------- Silence
 
-LEAST_LIFE = 30      # weeks of a series that must be known before its first silence can be judged by itself
+LEAST_LIFE = 30  # weeks of a series that must be known before its first silence can be judged by itself
 
 
 class SilencePool(NamedTuple):
     """What the past of all series says about a first silence.
 
-    rows : bool (S,), the series with at least LEAST_LIFE weeks before the judged ones. common : bool (W,), weeks in which nobody computed.
-    breaks : how many of them were silent exactly once. chance : at most so many first silences a week are expected from all of them
-    together. p_value : the same per judged series. budget : share of the alarms that is kept for them. usable : whether one can be significant.
+    rows : bool (S,), the series with at least LEAST_LIFE weeks before the judged ones. common : bool (W,),
+    weeks in which nobody computed. breaks : how many of them were silent exactly once. chance : at most so
+    many first silences a week are expected from all of them together. p_value : the same per judged series.
+    budget : share of the alarms that is kept for them. usable : whether one can be significant.
     """
 
     rows: np.ndarray
@@ -160,17 +235,20 @@ class SilencePool(NamedTuple):
 
 
 def silence_chance(lives, breaks):
-    """Upper bound of the first silences expected in one week from series that were never silent, when at most `breaks` others were, once.
+    """Upper bound of the first silences expected in one week from series that were never silent, when at most
+    `breaks` others were, once.
 
-    lives : known weeks of each series, (n,). A series that is silent in a share a of its weeks, whatever a is, makes its first silence in week
-    w + 1 with the chance a (1 - a)^w, which no a makes larger than 1 / (e (w + 1 / 2)): the share that would silence it often would
-    have done so before. Over several series, those that were silent exactly once tell how many are about to be (Good 1953);
-    the bound is the largest over the share and over the number of series that have it, so it holds whoever is how regular. No series gives 0.
+    lives : known weeks of each series, (n,). A series that is silent in a share a of its weeks, whatever a
+    is, makes its first silence in week w + 1 with the chance a (1 - a)^w, which no a makes larger than 1 / (e
+    (w + 1 / 2)): the share that would silence it often would have done so before. Over several series, those
+    that were silent exactly once tell how many are about to be (Good 1953); the bound is the largest over the
+    share and over the number of series that have it, so it holds whoever is how regular. No series gives 0.
     """
     lives, best = np.sort(np.asarray(lives, float)), 0.0
     for m in sorted({m for m in (1, 2, 3, 4, 5, 6, 8, 12, 20, 50, len(lives)) if 0 < m <= len(lives)}):
         w = lives[:m]
-        share = np.geomspace(1e-3 / m, 4, 300)[:, None] / (w.mean() + 1)      # 4 expected silences and more have left their traces
+        # 4 expected silences and more have left their traces
+        share = np.geomspace(1e-3 / m, 4, 300)[:, None] / (w.mean() + 1)
         share = np.minimum(share, 0.5)
         once = (w * share * (1 - share) ** (w - 1)).mean(axis=1)
         first = (share * (1 - share) ** w).sum(axis=1)
@@ -179,7 +257,9 @@ def silence_chance(lives, breaks):
 
 
 def first_silences(core):
-    """Weeks in which a series is silent for the first time in its life: bool (S, W), from core hours (S, W), NaN outside life."""
+    """Weeks in which a series is silent for the first time in its life: bool (S, W), from core hours (S,
+    W), NaN outside life.
+    """
     silent = core == 0
     return silent & (np.cumsum(silent, axis=1) == 1)
 
@@ -187,8 +267,9 @@ def first_silences(core):
 def silence_pool(core, single, judged, *, alarm_rate, false_discovery_rate):
     """The SilencePool of a night.
 
-    core : core hours (S, W). single : bool (S,), no total. judged : bool (S, W), the weeks that are judged, at the end. A week in which no
-    series computed says nothing about any of them, and is left out: a closed centre is no habit of its users.
+    core : core hours (S, W). single : bool (S,), no total. judged : bool (S, W), the weeks that are judged,
+    at the end. A week in which no series computed says nothing about any of them, and is left out: a closed
+    centre is no habit of its users.
     """
     at = np.flatnonzero(judged.any(axis=0))
     first, n_weeks = (at[0], at[-1] + 1 - at[0]) if len(at) else (core.shape[1], 0)
@@ -212,20 +293,25 @@ def silence_pool(core, single, judged, *, alarm_rate, false_discovery_rate):
 
 
 def silences_of(core, pool, rows):
-    """First silences, bool (n, W), of the series `core` (n, W), which are, or are copies of, the `rows` (n,) of the pool; -1 is none of it."""
-    out, seen = np.zeros(core.shape, bool), ~pool.common[:core.shape[1]]
+    """First silences, bool (n, W), of the series `core` (n, W), which are, or are copies of, the `rows`
+    (n,) of the pool; -1 is none of it.
+    """
+    out, seen = np.zeros(core.shape, bool), ~pool.common[: core.shape[1]]
     out[:, seen] = first_silences(core[:, seen])
     return out & (np.append(pool.rows, False)[rows] & pool.usable)[:, None]
 
 
-# -------------------------------------------------------------------------------------------------------------- Decision
+# --------------------------------------------------------------------------------------------------- Decision
+
 
 def judge_weeks(tests, calibration, weights, silences, pool, *, use_pool=True):
-    """Score, p-value and strongest test of judged weeks: DataFrame score, p_value, p_ranked, test, early, one row per row of `tests`.
+    """Score, p-value and strongest test of judged weeks: DataFrame score, p_value, p_ranked, test, early, one
+    row per row of `tests`.
 
-    tests, calibration, weights : as for `helpers.judge_tests`, which gives p_ranked, the rank among ordinary weeks; 1 without any. silences :
-    bool (n,), the first silences of the `pool`, which with `use_pool` are judged by its p-value too (`early`). A share `budget`
-    of the alarms is kept for them, so that both together flag no more than stated. score : -log(p_value), ties by the strength of the test.
+    tests, calibration, weights : as for `helpers.judge_tests`, which gives p_ranked, the rank among ordinary
+    weeks; 1 without any. silences : bool (n,), the first silences of the `pool`, which with `use_pool` are
+    judged by its p-value too (`early`). A share `budget` of the alarms is kept for them, so that both
+    together flag no more than stated. score : -log(p_value), ties by the strength of the test.
     """
     n, strength = len(tests), np.zeros(len(tests))
     p, strongest = np.ones(n), np.full(n, next(iter(weights)), object)
@@ -236,25 +322,38 @@ def judge_weeks(tests, calibration, weights, silences, pool, *, use_pool=True):
     p_value = np.minimum(p + pool.budget * by_pool, 1)
     early = np.asarray(silences, bool) & by_pool
     p_value = np.where(early, np.minimum(p_value, pool.p_value), p_value)
-    return pd.DataFrame({"score": -np.log(p_value) + 1e-6 * strength, "p_value": p_value, "p_ranked": p,
-                         "test": np.where(early, "silent", strongest), "early": early})
+    return pd.DataFrame(
+        {
+            "score": -np.log(p_value) + 1e-6 * strength,
+            "p_value": p_value,
+            "p_ranked": p,
+            "test": np.where(early, "silent", strongest),
+            "early": early,
+        }
+    )
 
 
 def adjusted_p_values(p_ranked, early, n_weeks, pool):
-    """p-value of each series after all its weeks and all series are counted, float (S,): Benjamini & Hochberg (1995) over the ranks.
+    """p-value of each series after all its weeks and all series are counted, float (S,): Benjamini & Hochberg
+    (1995) over the ranks.
 
-    p_ranked : (S,), the least of a series; early : bool (S,), whether it has a first silence. First silences are a class of their own (Efron 2008):
-    the chance of any false one in all series together is `n_weeks` times the pool's, whatever their number.
+    p_ranked : (S,), the least of a series; early : bool (S,), whether it has a first silence. First silences
+    are a class of their own (Efron 2008): the chance of any false one in all series together is `n_weeks`
+    times the pool's, whatever their number.
     """
-    adjusted = stats.false_discovery_control(np.minimum(p_ranked * n_weeks, 1)) if len(p_ranked) else np.zeros(0)
+    adjusted = (
+        stats.false_discovery_control(np.minimum(p_ranked * n_weeks, 1)) if len(p_ranked) else np.zeros(0)
+    )
     return np.where(early, np.minimum(adjusted, n_weeks * pool.chance), adjusted)
 
 
 def adjusted_with(p_ranked, changes, n_weeks, false_discovery_rate):
-    """Whether each changed series is significant by its ranks when nothing but it changes in a quiet night: bool (n,).
+    """Whether each changed series is significant by its ranks when nothing but it changes in a quiet night:
+    bool (n,).
 
-    p_ranked : Series of the least p-value of each series of that night, 1 where something real has changed. changes : DataFrame trial, row,
-    p_ranked; the rows of one trial change together. A row that the night does not judge is added to it.
+    p_ranked : Series of the least p-value of each series of that night, 1 where something real has changed.
+    changes : DataFrame trial, row, p_ranked; the rows of one trial change together. A row that the night does
+    not judge is added to it.
     """
     out = np.zeros(len(changes), bool)
     at = {row: i for i, row in enumerate(p_ranked.index)}
@@ -266,14 +365,18 @@ def adjusted_with(p_ranked, changes, n_weeks, false_discovery_rate):
         night = np.concatenate([night, p[~there]])
         place = np.array([at.get(row, -1) for row in rows])
         place[~there] = len(p_ranked) + np.arange((~there).sum())
-        out[where] = stats.false_discovery_control(np.minimum(night * n_weeks, 1))[place] <= false_discovery_rate
+        out[where] = (
+            stats.false_discovery_control(np.minimum(night * n_weeks, 1))[place] <= false_discovery_rate
+        )
     return out
 
 
 class Resolution(NamedTuple):
-    """What a night can find. silence : a first silence of one of the `watched` series that were never silent. alone : any other change of one
-    series. together : how many series must change at once, 0 where no number is enough. least_p : the least rank. silence_weeks, other_weeks : weeks
-    of history that would be enough."""
+    """What a night can find. silence : a first silence of one of the `watched` series that were never
+    silent. alone : any other change of one series. together : how many series must change at once, 0 where
+    no number is enough. least_p : the least rank. silence_weeks, other_weeks : weeks of history that would
+    be enough.
+    """
 
     silence: bool
     watched: int
@@ -285,9 +388,11 @@ class Resolution(NamedTuple):
 
 
 def resolution(core, pool, judged, n_ordinary, *, min_age, alarm_rate, false_discovery_rate):
-    """The Resolution of a night of which the weeks `judged` (bool (S, W)) are judged by `n_ordinary` ordinary weeks and by the pool."""
+    """The Resolution of a night of which the weeks `judged` (bool (S, W)) are judged by `n_ordinary`
+    ordinary weeks and by the pool.
+    """
     n_series, n_weeks = max(int(judged.any(axis=1).sum()), 1), int(judged.any(axis=0).sum())
-    never = ~(core[:, ~pool.common][:, :-n_weeks or None] == 0).any(axis=1) & judged.any(axis=1) & pool.rows
+    never = ~(core[:, ~pool.common][:, : -n_weeks or None] == 0).any(axis=1) & judged.any(axis=1) & pool.rows
     least = 1 / (n_ordinary + 1)
     flagged = least + pool.budget * pool.usable <= alarm_rate
     together = int(np.ceil(n_weeks * n_series * least / false_discovery_rate - 1e-9)) if flagged else 0
@@ -296,16 +401,26 @@ def resolution(core, pool, judged, n_ordinary, *, min_age, alarm_rate, false_dis
         chance = silence_chance(np.full(n_series, weeks), 0)
         return chance <= alarm_rate * n_series and n_weeks * chance <= false_discovery_rate
 
-    enough = LEAST_LIFE + bisect_left(range(LEAST_LIFE, 2000), True, key=suffices)      # a longer past makes the chance smaller; 2000 where none is
+    # a longer past makes the chance smaller; 2000 where none is
+    enough = LEAST_LIFE + bisect_left(range(LEAST_LIFE, 2000), True, key=suffices)
     other = max(n_weeks / false_discovery_rate, 1 / (alarm_rate * n_series)) + min_age + n_weeks
-    return Resolution(bool(pool.usable and never.any() and n_weeks), int(never.sum()), together == 1,
-                      together if together <= n_series else 0, least, enough + n_weeks, int(np.ceil(other)))
+    return Resolution(
+        bool(pool.usable and never.any() and n_weeks),
+        int(never.sum()),
+        together == 1,
+        together if together <= n_series else 0,
+        least,
+        enough + n_weeks,
+        int(np.ceil(other)),
+    )
 
 
 def skill_between(model, baseline):
-    """Share of what the `baseline` misses that the `model` finds, in [0, 1]; in [-1, 0) the share of what the baseline finds that the model loses.
+    """Share of what the `baseline` misses that the `model` finds, in [0, 1]; in [-1, 0) the share of what the
+    baseline finds that the model loses.
 
-    model, baseline : recalls in [0, 1], numbers or arrays. 0 where both are alike, also where both find nothing or all.
+    model, baseline : recalls in [0, 1], numbers or arrays. 0 where both are alike, also where both find
+    nothing or all.
     """
     better = np.asarray(model, float) - np.asarray(baseline, float)
     room = np.where(better >= 0, 1 - np.asarray(baseline, float), baseline)
@@ -313,11 +428,17 @@ def skill_between(model, baseline):
 
 
 def recall_sentence(hits):
-    """The recall of each kind of trouble with its Wilson interval, as text; hits : {kind: (found, trials)}, kinds without a trial are named."""
+    """The recall of each kind of trouble with its Wilson interval, as text; hits : {kind: (found,
+    trials)}, kinds without a trial are named.
+    """
     parts = []
     for kind, (n_hits, n) in hits.items():
         low, high = share_interval(n_hits, n)
-        parts.append(f"{kind.replace('_', ' ')} {n_hits / n:.0%} ({low:.0%} to {high:.0%} of {n})" if n else f"{kind.replace('_', ' ')}: no trial")
+        parts.append(
+            f"{kind.replace('_', ' ')} {n_hits / n:.0%} ({low:.0%} to {high:.0%} of {n})"
+            if n
+            else f"{kind.replace('_', ' ')}: no trial"
+        )
     return ", ".join(parts)
 
 
@@ -327,26 +448,42 @@ def plural(n, noun):
 
 
 def resolution_sentence(can, n_series, n_ordinary, *, alarm_rate, false_discovery_rate):
-    """One sentence that says what a night with the Resolution `can` could find, why no more, and what history would be enough.
+    """One sentence that says what a night with the Resolution `can` could find, why no more, and what history
+    would be enough.
 
     n_series : judged series, totals included. n_ordinary : ordinary series-weeks that judge them.
     """
-    why = f"{plural(n_ordinary, 'ordinary series-week')} of {plural(n_series, 'series')} give no rank below {can.least_p:.2g}"
+    why = (
+        f"{plural(n_ordinary, 'ordinary series-week')} of {plural(n_series, 'series')} give no rank below "
+        f"{can.least_p:.2g}"
+    )
     longer = f"about {can.other_weeks} weeks of history are enough"
-    silence = f"The first silence of {plural(can.watched, 'series')} that {'was' if can.watched == 1 else 'were'} never silent can be found"
+    silence = (
+        f"The first silence of {plural(can.watched, 'series')} that {'was' if can.watched == 1 else 'were'} "
+        "never silent can be found"
+    )
     if can.silence and can.alone:
         return f"{silence}, and so can any other change of one series that goes beyond all ordinary weeks."
     if can.alone:
         return "A change of one series can be found when it goes beyond all ordinary weeks."
     together = f"when {can.together} series change at once" if can.together else ""
     if can.silence:
-        return f"{silence}; other changes {f'only {together}' if together else 'cannot'}, since {why} ({longer})."
+        return (
+            f"{silence}; other changes {f'only {together}' if together else 'cannot'}, since {why} "
+            f"({longer})."
+        )
     limit = f"no series was active in each of {LEAST_LIFE} weeks or more"
     if can.watched:
-        limit = f"{plural(can.watched, 'series')} never silent before cannot be told from those that were, at this rate"
-    return (f"No change of a single series can be found{f', only {together}' if together else ''}: {why} at an alarm rate of "
-            f"{alarm_rate:.2%}, and {limit}; the silence of a series that is always active needs about "
-            f"{can.silence_weeks} weeks of history, other changes need {can.other_weeks}.")
+        limit = (
+            f"{plural(can.watched, 'series')} never silent before cannot be told from those that were, at "
+            "this rate"
+        )
+    return (
+        f"No change of a single series can be found{f', only {together}' if together else ''}: {why} at an "
+        "alarm rate of "
+        f"{alarm_rate:.2%}, and {limit}; the silence of a series that is always active needs about "
+        f"{can.silence_weeks} weeks of history, other changes need {can.other_weeks}."
+    )
 
 
 def unmatched(series, rules, importance):
@@ -359,14 +496,24 @@ def unmatched(series, rules, importance):
     sentences = []
     for rule in rules.itertuples():
         site, vo = ("" if pd.isna(name) else str(name).casefold() for name in (rule.site, rule.vo))
-        if (site and site not in sites) or (vo and vo not in vos) or (site and vo and (site, vo) not in pairs):
+        if (
+            (site and site not in sites)
+            or (vo and vo not in vos)
+            or (site and vo and (site, vo) not in pairs)
+        ):
             who = " at ".join(str(name) for name in (rule.vo, rule.site) if not pd.isna(name))
             sentences.append(f"The muting rule for {who} ({rule.reason}) fits no series of the accounting.")
     names = [name for name in importance if str(name).casefold() not in sites | vos]
-    return sentences + [f"importance: no site and no VO of the accounting is called {name}." for name in names]
+    return sentences + [
+        f"importance: no site and no VO of the accounting is called {name}." for name in names
+    ]
 
 
 def touches(scored, site, vo):
-    """Which rows of `scored` (site, vo) something touches that happened to a VO at a site: bool (n,); an empty name stands for all, and a
-    series touches the totals that it is part of."""
-    return ((scored.site.isin([site, ""]) if site else True) & (scored.vo.isin([vo, ""]) if vo else scored.vo.notna())).to_numpy()
+    """Which rows of `scored` (site, vo) something touches that happened to a VO at a site: bool (n,); an
+    empty name stands for all, and a series touches the totals that it is part of.
+    """
+    return (
+        (scored.site.isin([site, ""]) if site else True)
+        & (scored.vo.isin([vo, ""]) if vo else scored.vo.notna())
+    ).to_numpy()

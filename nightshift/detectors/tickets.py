@@ -78,8 +78,8 @@ def kaplan_meier_median(hours, seen):
 def welch_ratio(ours, others):
     """Compare the means of two samples of logarithms: (ratio, low, high), 95% interval by Welch.
 
-    All are NaN with fewer than two values in a sample; the interval is NaN where neither sample has any spread. Source:
-    Welch 1947.
+    All are NaN with fewer than two values in a sample; the interval is NaN where neither sample has any
+    spread. Source: Welch 1947.
     """
     from scipy import stats
 
@@ -116,6 +116,7 @@ def history_verdict(n_tickets, timed, n_weeks, tested, *, least_weeks, least_val
         "1 ticket" if n_tickets == 1 else f"{n_tickets:,} tickets",
     )
     return "too little history", (
-        f"{what}: a past of {weeks} with {count} is too short; a test needs {least_weeks} weeks of memory, and after them at least "
+        f"{what}: a past of {weeks} with {count} is too short; a test needs {least_weeks} weeks of memory, "
+        "and after them at least "
         f"{least_values} earlier values to know how rare a surprise is."
     )

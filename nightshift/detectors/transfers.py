@@ -68,6 +68,7 @@ def choose_predictor(losses, skills, baseline):
     """
     return next((name for name in losses.sort_values().index if skills[name][1] > 0), baseline)
 
+
 # ----------------------------------------------------------------------------------------------------- Scan
 
 

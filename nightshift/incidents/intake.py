@@ -59,8 +59,9 @@ def check_findings(findings, name):
 
 
 def tables_of(folder, study, nights, missing):
-    """Names of the tables of findings below `folder` of a study: its own, and those of its extra notebooks, but
-    for those that are `missing`."""
+    """Names of the tables of findings below `folder` of a study: its own, and those of its extra
+    notebooks, but for those that are `missing`.
+    """
     further = sorted(path.stem for path in folder.glob(f"{study}_*.parquet"))
     return [
         name for name in [study, *further] if name not in missing and (name == study or name not in nights)
@@ -128,9 +129,7 @@ def read_verdicts(root, day, n_findings, lacking, statuses):
     for study in (
         name for name in names if name in n_findings or not any(_is_page(name, of) for of in names)
     ):
-        runs = {
-            step: read_run(root / "reports" / day, study, step) for step in steps_of(study)
-        }
+        runs = {step: read_run(root / "reports" / day, study, step) for step in steps_of(study)}
         ended = steps_of_tonight({step: run["outcome"] for step, run in runs.items()})
         status = statuses.get(study, {"state": "", "night": ""})
         of_tonight = study in n_findings or status["night"] == day

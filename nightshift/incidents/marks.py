@@ -18,7 +18,8 @@ def check_marks(marks):
     """
     if not isinstance(marks or [], list):
         raise ValueError(
-            f"mark is {str(marks)[:80]!r}: it must be a list of marks, each with incident or kind, site, entity, "
+            f"mark is {str(marks)[:80]!r}: it must be a list of marks, each with incident or kind, site, "
+            "entity, "
             "and as, by, until, why"
         )
     checked = []

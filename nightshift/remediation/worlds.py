@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from solutions import STRENGTHS, effective, inherit
+from nightshift.remediation.model import STRENGTHS, effective, inherit
 
 N_SITES, N_FEEDBACKS = 10, 300
 BLOCK = 25  # feedbacks that are counted together
@@ -47,7 +47,7 @@ class Choices:
 
 
 def choices_of(solutions):
-    """Return the Choices of `solutions`, a list of dicts with `kinds`, as `read_solutions` gives them."""
+    """Return the Choices of `solutions`, a list of dicts with `kinds`, as `read_remediations` gives them."""
     names = list(dict.fromkeys(kind for one in solutions for kind in one["kinds"]))
     pairs = [
         (number, kind)
@@ -141,7 +141,7 @@ class Record:
 
 def belief(record, pair, site):
     """Return the Beta distribution (a, b), each (n, m), of pairs (n, m) at the sites (n,): what
-    `solutions.chances` says, in all worlds at once."""
+    `model.chances` says, in all worlds at once."""
     sums = record.at(pair, site)
     passed = [
         np.array(effective(*below, strength)) for below, strength in zip(sums[1:], STRENGTHS, strict=True)

@@ -63,7 +63,11 @@ def class_of(verdict):
     nobody knows.
     """
     word = verdict.split(",")[0].split()[0] if verdict.strip() else ""
-    return word if word in ("ok", "anomalies", "stale", "empty", "failed", "nothing", "too", "most") else "failed"
+    return (
+        word
+        if word in ("ok", "anomalies", "stale", "empty", "failed", "nothing", "too", "most")
+        else "failed"
+    )
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,6 @@
-"""GPU metrics under the names of NVIDIA's DCGM: what a table or a series of an exporter says, and which values no GPU can have."""
+"""GPU metrics under the names of NVIDIA's DCGM: what a table or a series of an exporter says, and which
+values no GPU can have.
+"""
 
 import re
 
@@ -7,38 +9,73 @@ import pandas as pd
 
 from nightshift.sources.node_tables import is_blank
 
-HOSTS = ["Hostname", "hostname"]      # dcgm-exporter renamed the label after 4.5.3-4.8.2 (commit d5e5f51)
-COLUMNS = {"timestamp": ["timestamp", "time", "Time", "ts"], "node_id": [*HOSTS, "node_id", "node", "host"],
-           "gpu": ["gpu", "device", "UUID", "uuid", "minor_number"], "job_id": ["hpc_job", "job_id", "slurmjobid", "jobid"],
-           "user": ["user", "account_user"]}
-NUMBERS = {"utilisation_pct": "DCGM_FI_DEV_GPU_UTIL", "memory_used_mib": "DCGM_FI_DEV_FB_USED", "memory_free_mib": "DCGM_FI_DEV_FB_FREE",
-           "power_w": "DCGM_FI_DEV_POWER_USAGE", "temperature_c": "DCGM_FI_DEV_GPU_TEMP"}
-LIMITS = {"utilisation_pct": (0, 100), "memory_used_mib": (0, 10 * 2**20), "memory_free_mib": (0, 10 * 2**20),      # 10 TB
-          "memory_total_mib": (0, 10 * 2**20), "power_w": (0, 10_000), "temperature_c": (-50, 200)}
+HOSTS = ["Hostname", "hostname"]  # dcgm-exporter renamed the label after 4.5.3-4.8.2 (commit d5e5f51)
+COLUMNS = {
+    "timestamp": ["timestamp", "time", "Time", "ts"],
+    "node_id": [*HOSTS, "node_id", "node", "host"],
+    "gpu": ["gpu", "device", "UUID", "uuid", "minor_number"],
+    "job_id": ["hpc_job", "job_id", "slurmjobid", "jobid"],
+    "user": ["user", "account_user"],
+}
+NUMBERS = {
+    "utilisation_pct": "DCGM_FI_DEV_GPU_UTIL",
+    "memory_used_mib": "DCGM_FI_DEV_FB_USED",
+    "memory_free_mib": "DCGM_FI_DEV_FB_FREE",
+    "power_w": "DCGM_FI_DEV_POWER_USAGE",
+    "temperature_c": "DCGM_FI_DEV_GPU_TEMP",
+}
+# 10 TB
+LIMITS = {
+    "utilisation_pct": (0, 100),
+    "memory_used_mib": (0, 10 * 2**20),
+    "memory_free_mib": (0, 10 * 2**20),
+    "memory_total_mib": (0, 10 * 2**20),
+    "power_w": (0, 10_000),
+    "temperature_c": (-50, 200),
+}
 
 
 def is_gpu_table(names):
-    """Whether a table with the columns `names` is one of a GPU exporter: it has a metric of DCGM, or a host and a GPU."""
-    return bool(set(NUMBERS.values()) & set(names)) or ({"timestamp", "gpu"} <= set(names) and bool({*HOSTS} & set(names)))
+    """Whether a table with the columns `names` is one of a GPU exporter: it has a metric of DCGM, or a
+    host and a GPU.
+    """
+    return bool(set(NUMBERS.values()) & set(names)) or (
+        {"timestamp", "gpu"} <= set(names) and bool({*HOSTS} & set(names))
+    )
 
 
 def layout_of_gpus(names):
-    """{what: column} of a table of a GPU exporter, job and user where there are such; ValueError of one line names the columns that lack."""
+    """{what: column} of a table of a GPU exporter, job and user where there are such; ValueError of one
+    line names the columns that lack.
+    """
     layout = {what: next((name for name in named if name in names), None) for what, named in COLUMNS.items()}
-    if lacking := [f"{what} ({', '.join(COLUMNS[what])})" for what in ("timestamp", "node_id", "gpu") if layout[what] is None]:
-        raise ValueError(f"it is a table of a GPU exporter, and lacks {' and '.join(lacking)}; it has {', '.join(names)[:150]}")
-    return {what: name for what, name in layout.items() if name} | {what: name for what, name in NUMBERS.items() if name in names}
+    if lacking := [
+        f"{what} ({', '.join(COLUMNS[what])})"
+        for what in ("timestamp", "node_id", "gpu")
+        if layout[what] is None
+    ]:
+        raise ValueError(
+            f"it is a table of a GPU exporter, and lacks {' and '.join(lacking)}; it has "
+            f"{', '.join(names)[:150]}"
+        )
+    return {what: name for what, name in layout.items() if name} | {
+        what: name for what, name in NUMBERS.items() if name in names
+    }
 
 
 def possible(values, what):
-    """The `values` (Series) of one quantity of LIMITS, missing where no GPU can have them; DCGM's blanks lie beyond all limits."""
+    """The `values` (Series) of one quantity of LIMITS, missing where no GPU can have them; DCGM's blanks
+    lie beyond all limits.
+    """
     low, high = LIMITS[what]
     numbers = pd.to_numeric(values, errors="coerce").astype(float)
     return numbers.where(numbers.between(low, high) & ~is_blank(numbers.to_numpy()))
 
 
 def blank_impossible(gpus):
-    """(the table `gpus` with impossible values missing, {quantity: number of them}); memory that is more used than there is, is missing too."""
+    """(the table `gpus` with impossible values missing, {quantity: number of them}); memory that is more
+    used than there is, is missing too.
+    """
     gpus, counts = gpus.copy(), {}
     for what in [name for name in LIMITS if name in gpus]:
         kept = possible(gpus[what], what)

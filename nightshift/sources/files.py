@@ -1,9 +1,9 @@
 """Files of records as their producers write them: JSON in any of its layouts, and tables of text.
 
-    matching_files which files a path or a pattern names (no_file: why none)
-    open_text      plain or .gz, UTF-8 with or without a mark, UTF-16 with one
-    read_records   pages of records, whatever the layout, and what did not parse
-    read_kind      the same of one kind of record; a file that holds none of them is one line (require_kind: of any pages)
+matching_files which files a path or a pattern names (no_file: why none) open_text      plain or .gz, UTF-8
+with or without a mark, UTF-16 with one read_records   pages of records, whatever the layout, and what did not
+parse read_kind      the same of one kind of record; a file that holds none of them is one line (require_kind:
+of any pages)
 """
 
 import csv
@@ -16,12 +16,19 @@ import re
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-BLOCK = 2**20      # characters that JSON is read by
+BLOCK = 2**20  # characters that JSON is read by
 BETWEEN = re.compile(r"[\s,]*")
-PACKED = {b"\x1f\x8b": "packed by gzip and not called .gz", b"BZh": "packed by bzip2", b"\xfd7zXZ": "packed by xz",
-          b"\x28\xb5\x2f\xfd": "packed by zstd", b"PK\x03\x04": "a zip archive or a spreadsheet (.xlsx)"}      # by their first bytes
-WRAPPERS = ("hits", "data", "records", "results", "events", "items", "rows", "lumisections", "histograms")      # the one array of an answer
-DAMAGE = (ValueError, RecursionError)      # what json raises; RecursionError for 1,000 brackets and more
+PACKED = {
+    b"\x1f\x8b": "packed by gzip and not called .gz",
+    b"BZh": "packed by bzip2",
+    b"\xfd7zXZ": "packed by xz",
+    # by their first bytes
+    b"\x28\xb5\x2f\xfd": "packed by zstd",
+    b"PK\x03\x04": "a zip archive or a spreadsheet (.xlsx)",
+}
+# the one array of an answer
+WRAPPERS = ("hits", "data", "records", "results", "events", "items", "rows", "lumisections", "histograms")
+DAMAGE = (ValueError, RecursionError)  # what json raises; RecursionError for 1,000 brackets and more
 
 
 class LayoutError(ValueError):
@@ -55,16 +62,22 @@ def no_file(pattern):
 
 
 def open_text(path):
-    """The text file `path`, plain or .gz, open for reading; bytes that are not of its encoding become U+FFFD."""
+    """The text file `path`, plain or .gz, open for reading; bytes that are not of its encoding become
+    U+FFFD.
+    """
     opened = gzip.open if str(path).endswith(".gz") else open
     with open(path, "rb") as file:
         head = file.read(6)
     packed = next((what for magic, what in PACKED.items() if head.startswith(magic)), "")
     if packed and opened is open:
-        raise LayoutError(f"it is {packed}: needed is text such as CSV in UTF-8, plain or in a file called .gz")
+        raise LayoutError(
+            f"it is {packed}: needed is text such as CSV in UTF-8, plain or in a file called .gz"
+        )
     with opened(path, "rb") as file:
         mark = file.read(2)
-    encoding = "utf-16" if mark in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"      # PowerShell's > writes the former
+    encoding = (
+        "utf-16" if mark in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    )  # PowerShell's > writes the former
     return opened(path, "rt", encoding=encoding, errors="replace")
 
 
@@ -74,8 +87,8 @@ def as_text(value):
 
 
 def is_action(record):
-    """Whether `record` is no record but a line of Elasticsearch's bulk format, which says what becomes of the next
-    one: {"index": {"_id": ...}}.
+    """Whether `record` is no record but a line of Elasticsearch's bulk format, which says what becomes of
+    the next one: {"index": {"_id": ...}}.
     """
     if len(record) != 1:
         return False
@@ -87,8 +100,9 @@ def is_action(record):
 def unwrap(record, keep_hits=False):
     """Yield the records that `record`, one JSON value, stands for.
 
-    The answer of a search holds many ({"hits": {"hits": [...]}}, {"data": [...]}); a hit ({"_source": {...}}) and a document of MONIT
-    ({"data": {...}, "metadata": {...}}) hold one each. Anything else stands for itself, and so does a hit with `keep_hits`, for its "_id".
+    The answer of a search holds many ({"hits": {"hits": [...]}}, {"data": [...]}); a hit ({"_source": {...}})
+    and a document of MONIT ({"data": {...}, "metadata": {...}}) hold one each. Anything else stands for
+    itself, and so does a hit with `keep_hits`, for its "_id".
     """
     if not isinstance(record, dict):
         yield record
@@ -111,7 +125,9 @@ def unwrap(record, keep_hits=False):
 
 
 def sniff_layout(path):
-    """How the text file `path` is laid out: "lines" (a JSON value each), "documents" (over several lines), "array", "table" or "empty"."""
+    """How the text file `path` is laid out: "lines" (a JSON value each), "documents" (over several lines),
+    "array", "table" or "empty".
+    """
     with open_text(path) as file:
         head = [line for line in file.read(BLOCK).splitlines() if line.strip()]
     first = head[0].strip() if head else ""
@@ -147,17 +163,19 @@ def parses_as_document(path):
 
 
 def iter_documents(path, opening):
-    """Yield the JSON values of a file one by one: the elements of arrays (`opening` "["), or values after one another (`opening` "").
+    """Yield the JSON values of a file one by one: the elements of arrays (`opening` "["), or values after one
+    another (`opening` "").
 
-    Memory holds the value that is being read, and a block. ValueError where the text breaks off, with the number of values before.
+    Memory holds the value that is being read, and a block. ValueError where the text breaks off, with the
+    number of values before.
     """
     decoder, n, size, at = json.JSONDecoder(), 0, BLOCK, len(opening)
     with open_text(path) as file:
         text = file.read(BLOCK).lstrip()
         while True:
             at = BETWEEN.match(text, at).end()
-            if opening and text.startswith("]", at):      # a page of an API may follow, and be another array
-                rest = (text[at + 1:] + file.read(BLOCK)).lstrip()
+            if opening and text.startswith("]", at):  # a page of an API may follow, and be another array
+                rest = (text[at + 1 :] + file.read(BLOCK)).lstrip()
                 if not rest.startswith("["):
                     return
                 text, at = rest, 1
@@ -177,7 +195,9 @@ def iter_documents(path, opening):
 
 
 def read_table(path, chunk_rows):
-    """Yield (records, bad) of a table of text with commas, semicolons or tabs; every cell is text, an empty one is None."""
+    """Yield (records, bad) of a table of text with commas, semicolons or tabs; every cell is text, an
+    empty one is None.
+    """
     with open_text(path) as lines:
         header = next(filter(str.strip, lines), "")
         separator = max(",;\t", key=header.count)
@@ -185,8 +205,11 @@ def read_table(path, chunk_rows):
         rows = csv.reader(lines, delimiter=separator)
         while chunk := [(rows.line_num + 1, row) for row in itertools.islice(rows, chunk_rows)]:
             good = [row for _, row in chunk if len(row) == len(names)]
-            bad = [(number, f"{len(row)} columns, not {len(names)}", separator.join(row))
-                   for number, row in chunk if row and len(row) != len(names)]
+            bad = [
+                (number, f"{len(row)} columns, not {len(names)}", separator.join(row))
+                for number, row in chunk
+                if row and len(row) != len(names)
+            ]
             yield [{name: cell or None for name, cell in zip(names, row, strict=True)} for row in good], bad
 
 
@@ -208,21 +231,31 @@ def read_lines(path, chunk_rows, keep_hits=False):
 
 
 def read_documents(path, opening, chunk_rows, keep_hits=False):
-    """Yield (records, bad) of one JSON array, or of JSON documents after one another; a bad one is named by its position."""
+    """Yield (records, bad) of one JSON array, or of JSON documents after one another; a bad one is named
+    by its position.
+    """
     values = enumerate(iter_documents(path, opening), 1)
     while chunk := list(itertools.islice(values, chunk_rows)):
         each = [(number, record) for number, value in chunk for record in unwrap(value, keep_hits)]
-        yield ([record for _, record in each if isinstance(record, dict)],
-               [(number, "no JSON object", json.dumps(record)) for number, record in each if not isinstance(record, dict)])
+        yield (
+            [record for _, record in each if isinstance(record, dict)],
+            [
+                (number, "no JSON object", json.dumps(record))
+                for number, record in each
+                if not isinstance(record, dict)
+            ],
+        )
 
 
 def read_records(path, chunk_rows=100_000, keep_hits=False):
     """Yield (records, bad) of a file of records, plain or .gz, about `chunk_rows` at a time.
 
-    Layouts: JSON lines; one JSON array, in one line or in many; JSON documents over several lines; all of them with or without the
-    wrappings that `unwrap` takes off; tables with commas, semicolons or tabs. records : list of dict. bad : list of (line number, reason,
-    text) of what does not parse; in an array the number is that of the element. An empty file yields nothing. ValueError where an array
-    breaks off; OSError, and its gzip kind for a damaged archive, pass through: a file that cannot be read is no empty file.
+    Layouts: JSON lines; one JSON array, in one line or in many; JSON documents over several lines; all of
+    them with or without the wrappings that `unwrap` takes off; tables with commas, semicolons or tabs.
+    records : list of dict. bad : list of (line number, reason, text) of what does not parse; in an array the
+    number is that of the element. An empty file yields nothing. ValueError where an array breaks off;
+    OSError, and its gzip kind for a damaged archive, pass through: a file that cannot be read is no empty
+    file.
     """
     layout = sniff_layout(path)
     if layout == "table":
@@ -240,10 +273,11 @@ def shorten(names, n=8):
 
 
 def require_kind(pages, *, kind, needed, fits, place=""):
-    """Pass on `pages`, (records, bad) each; LayoutError, one line, at the end of those that hold something and no record that `fits`.
+    """Pass on `pages`, (records, bad) each; LayoutError, one line, at the end of those that hold something
+    and no record that `fits`.
 
-    kind : what is looked for, such as "transfer event"; needed : what such a record has, for the line; fits : record -> bool; place : where
-    the records are, "" where the caller names it.
+    kind : what is looked for, such as "transfer event"; needed : what such a record has, for the line; fits :
+    record -> bool; place : where the records are, "" where the caller names it.
     """
     n, n_fitting, n_bad, found = 0, 0, 0, ""
     for records, bad in pages:
@@ -262,5 +296,7 @@ def require_kind(pages, *, kind, needed, fits, place=""):
 
 
 def read_kind(path, *, kind, needed, fits, chunk_rows=100_000):
-    """Yield (records, bad) as `read_records` of a file that must hold a record of one kind, as `require_kind` has it."""
+    """Yield (records, bad) as `read_records` of a file that must hold a record of one kind, as
+    `require_kind` has it.
+    """
     yield from require_kind(read_records(path, chunk_rows), kind=kind, needed=needed, fits=fits)

@@ -111,7 +111,9 @@ def as_whole(column):
 
 
 def as_times(column):
-    """UTC times (Series, microseconds) of an Arrow column, in any form that `read_times` knows; NaT for others."""
+    """UTC times (Series, microseconds) of an Arrow column, in any form that `read_times` knows; NaT for
+    others.
+    """
     values = column.to_pandas()
     if pd.api.types.is_datetime64_any_dtype(values):
         return pd.to_datetime(values, utc=True).astype("datetime64[us, UTC]")

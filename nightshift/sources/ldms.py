@@ -1,4 +1,6 @@
-"""Files of LDMS's store_csv in all its forms: header inside or beside, both formats of time, quoted names, arrays, stores that were opened again."""
+"""Files of LDMS's store_csv in all its forms: header inside or beside, both formats of time, quoted names,
+arrays, stores that were opened again.
+"""
 
 import csv
 import gzip
@@ -15,17 +17,41 @@ import pyarrow.compute as pc
 from nightshift.sources.node_tables import NO_JOB
 from nightshift.sources.tables import read_csv_pages
 
-# Documentation: ldms-store_csv.rst and ldms-store_function_csv.rst of ovis-hpc/ldms, 4.5.3; code of the header: store_csv_common.c
+# Documentation: ldms-store_csv.rst and ldms-store_function_csv.rst of ovis-hpc/ldms, 4.5.3; code of the
+# header: store_csv_common.c
 TIMES = ["Time", "Time_msec"]
-NODES = ["ProducerName", "producer", "producer_name", "hostname", "host", "nodename", "component_id", "CompId", "compid"]
+NODES = [
+    "ProducerName",
+    "producer",
+    "producer_name",
+    "hostname",
+    "host",
+    "nodename",
+    "component_id",
+    "CompId",
+    "compid",
+]
 JOBS = ["job_id", "jobid", "JobId", "slurm_job_id"]
-NO_METRICS = {"Time_usec", "component_id", "CompId", "compid", "app_id", "DT", "DT_usec", "TimeFlag", *JOBS, *NODES}
-BESIDE = re.compile(r"\.(HEADER|KIND|UNITS|CNAMES|PYNAMES)(\.\d+)?(\.csv)?(\.gz)?$")      # what store_csv writes beside its data
+NO_METRICS = {
+    "Time_usec",
+    "component_id",
+    "CompId",
+    "compid",
+    "app_id",
+    "DT",
+    "DT_usec",
+    "TimeFlag",
+    *JOBS,
+    *NODES,
+}
+# what store_csv writes beside its data
+BESIDE = re.compile(r"\.(HEADER|KIND|UNITS|CNAMES|PYNAMES)(\.\d+)?(\.csv)?(\.gz)?$")
 
 
 def open_bytes(path):
     """The file `path`, plain or .gz, open for reading bytes."""
-    return io.BufferedReader(gzip.open(path, "rb"), 2**20) if str(path).endswith(".gz") else open(path, "rb")      # whose lines cost a tenth
+    # whose lines cost a tenth
+    return io.BufferedReader(gzip.open(path, "rb"), 2**20) if str(path).endswith(".gz") else open(path, "rb")
 
 
 def is_beside(path):
@@ -43,7 +69,9 @@ def header_names(line):
 
 
 def header_beside(path):
-    """The header file of the store `path`, NAME.HEADER.TIME of NAME.TIME, else the last one before it, else the first; None where there is none."""
+    """The header file of the store `path`, NAME.HEADER.TIME of NAME.TIME, else the last one before it,
+    else the first; None where there is none.
+    """
     path = Path(path)
     name, when = re.fullmatch(r"(.*?)((?:\.\d+)?)(?:\.gz)?", path.name).groups()
     found = {}
@@ -67,18 +95,22 @@ def headers_in(path):
 
 
 def is_store(path):
-    """Whether `path` is a CSV file of an LDMS store: it begins with a header of one, or has its header beside."""
+    """Whether `path` is a CSV file of an LDMS store: it begins with a header of one, or has its header
+    beside.
+    """
     with open_bytes(path) as lines:
         first = lines.readline().decode(errors="replace")
     return bool(header_names(first)) or (header_beside(path) is not None and "#" not in first[:2])
 
 
 def read_store(path, bad_lines):
-    """Give (names of the columns, pages, name of the part) of every part of the store `path` that has columns of its own.
+    """Give (names of the columns, pages, name of the part) of every part of the store `path` that has columns
+    of its own.
 
-    A store that is opened again writes its header once more within the file; where the columns are the same, it is one part. Pages are those of
-    `read_csv_pages`, cells without blanks around them; repeated headers are still rows of them, with # at their beginning. ValueError where a
-    header beside names other columns than the file has.
+    A store that is opened again writes its header once more within the file; where the columns are the same,
+    it is one part. Pages are those of `read_csv_pages`, cells without blanks around them; repeated headers
+    are still rows of them, with # at their beginning. ValueError where a header beside names other columns
+    than the file has.
     """
     headers = headers_in(path)
     if not headers or headers[0][0]:
@@ -101,16 +133,21 @@ def read_store(path, bad_lines):
 def csv_pages(path, header, bad_lines):
     """Pages of a CSV file with the names of `header`, (-1: none is in the file, names)."""
     number, names = header
-    with open_bytes(path) as lines:      # a header of another length than the rows would leave every row out as bad
+    # a header of another length than the rows would leave every row out as bad
+    with open_bytes(path) as lines:
         lines.readline() if number == 0 else None
         first = lines.readline().decode(errors="replace")
     if number < 0 and first and len(next(csv.reader([first]))) != len(names):
-        raise ValueError(f"it has {len(next(csv.reader([first])))} columns, its header beside names {len(names)}")
+        raise ValueError(
+            f"it has {len(next(csv.reader([first])))} columns, its header beside names {len(names)}"
+        )
     return read_csv_pages(path, bad_lines, names=names, header=number == 0)[1]
 
 
 def cut_at_headers(path, headers, folder):
-    """(names, file) of every part of a store between two headers that differ, each written to `folder` below a line that stands for its header."""
+    """(names, file) of every part of a store between two headers that differ, each written to `folder`
+    below a line that stands for its header.
+    """
     starts = [headers[0], *(later for before, later in itertools.pairwise(headers) if later[1] != before[1])]
     with open_bytes(path) as lines:
         for (begin, names), after in zip(starts, [*starts[1:], None], strict=True):
@@ -126,29 +163,46 @@ def cut_at_headers(path, headers, folder):
 def trimmed(pages):
     """Pages whose cells have no blanks around them, as stores of before 2016-12 wrote them."""
     for first_row, page in pages:
-        yield first_row, pa.table([pc.utf8_trim_whitespace(column) for column in page.columns], page.column_names)
+        yield (
+            first_row,
+            pa.table([pc.utf8_trim_whitespace(column) for column in page.columns], page.column_names),
+        )
 
 
 def layout_of_store(names):
-    """({role: column}, {column: name of the metric}) of the columns of a store; ValueError of one line where no column names the node.
+    """({role: column}, {column: name of the metric}) of the columns of a store; ValueError of one line where
+    no column names the node.
 
-    The columns of users' data, flags and differences of time are no metrics; NAME.value beside NAME.userdata is NAME.
+    The columns of users' data, flags and differences of time are no metrics; NAME.value beside NAME.userdata
+    is NAME.
     """
     node = next((name for name in NODES if name in names), None)
     if node is None:
-        raise ValueError(f"it is an LDMS store without a column of nodes: it needs one of {', '.join(NODES[:4])}; it has {', '.join(names)[:150]}")
+        raise ValueError(
+            f"it is an LDMS store without a column of nodes: it needs one of {', '.join(NODES[:4])}; it has "
+            f"{', '.join(names)[:150]}"
+        )
     layout = {"timestamp": next(name for name in TIMES if name in names), "node_id": node}
     if job := next((job for job in JOBS if job in names), None):
         layout["job_id"] = job
     if "Time_usec" in names:
         layout["Time_usec"] = "Time_usec"
-    left = [name for name in names if name not in {*layout.values(), *NO_METRICS} and not name.endswith((".userdata", ".Flag"))]
-    short = {name: name.removesuffix(".value") if name.removesuffix(".value") + ".userdata" in names else name for name in left}
+    left = [
+        name
+        for name in names
+        if name not in {*layout.values(), *NO_METRICS} and not name.endswith((".userdata", ".Flag"))
+    ]
+    short = {
+        name: name.removesuffix(".value") if name.removesuffix(".value") + ".userdata" in names else name
+        for name in left
+    }
     return layout, short
 
 
 def exact_times(times, page, layout):
-    """The `times` of a page with the exact fraction of a second that a store keeps in Time_usec, in both of its formats."""
+    """The `times` of a page with the exact fraction of a second that a store keeps in Time_usec, in both
+    of its formats.
+    """
     if "Time_usec" not in layout:
         return times
     more = pd.to_timedelta(pd.to_numeric(page["Time_usec"].to_pandas(), errors="coerce"), unit="us")

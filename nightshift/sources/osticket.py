@@ -14,7 +14,8 @@ import json
 FIRST = (
     "1000-01-01 00:00:00"  # the earliest moment of both databases: an empty time, 0000-00-00, lies before it
 )
-WINDOW = "COALESCE(created BETWEEN '1000-01-01 00:00:00' AND ?, 0) = 0"  # not known to be created before; so an empty time is in
+# not known to be created before; so an empty time is in
+WINDOW = "COALESCE(created BETWEEN '1000-01-01 00:00:00' AND ?, 0) = 0"
 FLAG_CHILD = 0x400  # of an entry that came with a merged ticket
 
 
@@ -30,12 +31,16 @@ def tickets_query(prefix, has_flags=True):
     own = f"COALESCE(e.flags, 0) & {FLAG_CHILD} = 0" if has_flags else "1 = 1"
 
     def first(kind):
-        return (f"COALESCE(MIN(CASE WHEN e.type = '{kind}' AND {own} AND NOT COALESCE(e.created < p.created, 0) THEN e.id END), "
-                f"MIN(CASE WHEN e.type = '{kind}' AND {own} THEN e.id END))")  # fmt: skip
+        whose = f"e.type = '{kind}' AND {own}"
+        return (
+            f"COALESCE(MIN(CASE WHEN {whose} AND NOT COALESCE(e.created < p.created, 0) THEN e.id END), "
+            f"MIN(CASE WHEN {whose} THEN e.id END))"
+        )
 
     return f"""
-SELECT k.ticket_id, t.number, a.address, u.name AS user_name, c.subject, m.body, m.format, t.created, t.closed, t.lastupdate,
-       r.created AS first_response, s.name AS status, s.state, c.priority, h.topic AS help_topic,
+SELECT k.ticket_id, t.number, a.address, u.name AS user_name, c.subject, m.body, m.format,
+       t.created, t.closed, t.lastupdate, r.created AS first_response,
+       s.name AS status, s.state, c.priority, h.topic AS help_topic,
        d.name AS queue, k.thread, k.messages, k.replies
 FROM (SELECT p.ticket_id, MIN(x.object_type) AS thread,
              {first("M")} AS first_message, COUNT(CASE WHEN e.type = 'M' AND {own} THEN 1 END) AS messages,

@@ -7,22 +7,42 @@ import numpy as np
 import requests
 import tenacity
 
-# Labels that say who scraped a series and where its copy lies, and nothing of what was measured: prometheus-operator, federation, Thanos, Cortex.
-SCRAPE_LABELS = ["job", "exported_job", "replica", "__replica__", "prometheus", "prometheus_replica", "thanos_replica", "receive_replica",
-                 "rule_replica", "monitor", "cluster", "endpoint", "service", "namespace", "pod", "container"]
+# Labels that say who scraped a series and where its copy lies, and nothing of what was measured:
+# prometheus-operator, federation, Thanos, Cortex.
+SCRAPE_LABELS = [
+    "job",
+    "exported_job",
+    "replica",
+    "__replica__",
+    "prometheus",
+    "prometheus_replica",
+    "thanos_replica",
+    "receive_replica",
+    "rule_replica",
+    "monitor",
+    "cluster",
+    "endpoint",
+    "service",
+    "namespace",
+    "pod",
+    "container",
+]
 
 
 def summed(query, identity):
-    """PromQL that adds up `query` over what is measured (modes, devices), apart for each label of `identity` and each way in which it is scraped."""
+    """PromQL that adds up `query` over what is measured (modes, devices), apart for each label of
+    `identity` and each way in which it is scraped.
+    """
     labels = [*identity, *(name for name in SCRAPE_LABELS if name not in identity)]
     return f"sum by ({', '.join(labels)}) ({query})"
 
 
 def merge_scrapes(series, key_of):
-    """Make one series of those that `key_of` gives the same key: the largest value at each moment, so that counters never fall.
+    """Make one series of those that `key_of` gives the same key: the largest value at each moment, so that
+    counters never fall.
 
-    series : iterable of (labels, positions int (k,), values float (k,)). Returns {key: (positions, values)} and {key: [labels that differ]} of
-    keys with several series at one moment.
+    series : iterable of (labels, positions int (k,), values float (k,)). Returns {key: (positions, values)}
+    and {key: [labels that differ]} of keys with several series at one moment.
     """
     groups, twice, merged = {}, {}, {}
     for labels, at, values in series:
@@ -39,25 +59,34 @@ def merge_scrapes(series, key_of):
 
 
 def scraped_twice_sentence(twice):
-    """One sentence on nodes that are scraped more than once, {node: [labels that differ]}; "" where there is none."""
+    """One sentence on nodes that are scraped more than once, {node: [labels that differ]}; "" where there
+    is none.
+    """
     if not twice:
         return ""
     names = sorted({name for labels in twice.values() for name in labels})
-    return (f"{len(twice)} node{'s are' if len(twice) > 1 else ' is'} scraped more than once ({', '.join(sorted(twice)[:3])}"
-            f"{' and others' if len(twice) > 3 else ''}; the series differ in {', '.join(names) or 'nothing'}): they are not added, the largest "
-            "value of each moment is taken.")
+    return (
+        f"{len(twice)} node{'s are' if len(twice) > 1 else ' is'} scraped more than once "
+        f"({', '.join(sorted(twice)[:3])}"
+        f"{' and others' if len(twice) > 3 else ''}; the series differ in {', '.join(names) or 'nothing'}): "
+        "they are not added, the largest "
+        "value of each moment is taken."
+    )
 
 
 def connect(url, *, step_s, timeout_s, retry_wait_s, warned):
-    """A function ask(query, begin, n) of the Prometheus at `url`: answers at n moments from `begin` (seconds), [(labels, positions, values)].
+    """A function ask(query, begin, n) of the Prometheus at `url`: answers at n moments from `begin`
+    (seconds), [(labels, positions, values)].
 
-    What may pass (time-outs, refused connections, 429, 5xx) is tried six times, with waits of up to `retry_wait_s`; what is left is one line,
-    TimeoutError or ConnectionError. Credentials come from PROMETHEUS_TOKEN, or PROMETHEUS_USER and PROMETHEUS_PASSWORD, else netrc. Warnings of the
-    answers are added to the set `warned`.
+    What may pass (time-outs, refused connections, 429, 5xx) is tried six times, with waits of up to
+    `retry_wait_s`; what is left is one line, TimeoutError or ConnectionError. Credentials come from
+    PROMETHEUS_TOKEN, or PROMETHEUS_USER and PROMETHEUS_PASSWORD, else netrc. Warnings of the answers are
+    added to the set `warned`.
     """
     session, host, env = requests.Session(), url.split("://")[-1].split("@")[-1], os.environ
     if token := env.get("PROMETHEUS_TOKEN"):
-        session.auth = lambda request: request.headers.update(Authorization=f"Bearer {token}") or request      # a header alone gives way to netrc
+        # a header alone gives way to netrc
+        session.auth = lambda request: request.headers.update(Authorization=f"Bearer {token}") or request
     elif env.get("PROMETHEUS_USER"):
         session.auth = env["PROMETHEUS_USER"], env.get("PROMETHEUS_PASSWORD", "")
 
@@ -66,20 +95,32 @@ def connect(url, *, step_s, timeout_s, retry_wait_s, warned):
         try:
             answer = session.post(f"{url.rstrip('/')}/api/v1/query_range", data=wanted, timeout=timeout_s)
         except requests.exceptions.SSLError:
-            raise ConnectionError(f"the certificate of {host} is not trusted: name the file of its authority in REQUESTS_CA_BUNDLE") from None
+            raise ConnectionError(
+                f"the certificate of {host} is not trusted: name the file of its authority in "
+                "REQUESTS_CA_BUNDLE"
+            ) from None
         except requests.Timeout:
             raise TimeoutError(f"{host} gives no answer within {timeout_s:g} s") from None
         except requests.ConnectionError as error:
             raise TimeoutError(f"{host} does not answer: {str(error).rpartition(': ')[2][:150]}") from None
         found = series_of(answer, host, warned)
-        return [(labels, np.rint((v[:, 0].astype(float) - begin) / step_s).astype(int), v[:, 1].astype(float)) for labels, v in found]
+        return [
+            (labels, np.rint((v[:, 0].astype(float) - begin) / step_s).astype(int), v[:, 1].astype(float))
+            for labels, v in found
+        ]
 
-    return tenacity.Retrying(retry=tenacity.retry_if_exception_type(TimeoutError), stop=tenacity.stop_after_attempt(6), reraise=True,
-                             wait=tenacity.wait_random_exponential(1.0, max=retry_wait_s)).wraps(ask)
+    return tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(TimeoutError),
+        stop=tenacity.stop_after_attempt(6),
+        reraise=True,
+        wait=tenacity.wait_random_exponential(1.0, max=retry_wait_s),
+    ).wraps(ask)
 
 
 def series_of(answer, host, warned):
-    """[(labels, array of (time, value))] of an `answer` of Prometheus; one line for what is no answer, warnings into the set `warned`."""
+    """[(labels, array of (time, value))] of an `answer` of Prometheus; one line for what is no answer,
+    warnings into the set `warned`.
+    """
     try:
         content = answer.json()
         why = f"{content.get('errorType', answer.status_code)}: {content.get('error', '')}"
@@ -87,17 +128,27 @@ def series_of(answer, host, warned):
         content, why = {}, f"{answer.status_code}: {answer.text}"
     why = " ".join(why.split())[:250]
     if answer.status_code in (401, 403):
-        raise ConnectionError(f"{host} refuses these credentials ({answer.status_code}): check PROMETHEUS_TOKEN, or PROMETHEUS_USER and _PASSWORD")
+        raise ConnectionError(
+            f"{host} refuses these credentials ({answer.status_code}): check PROMETHEUS_TOKEN, or "
+            "PROMETHEUS_USER and _PASSWORD"
+        )
     if answer.status_code == 429 or answer.status_code >= 500:
         raise TimeoutError(f"{host} does not answer: {why}")
     if content.get("status") != "success":
         raise ConnectionError(f"{host} {'refuses this' if content else 'is no Prometheus'}: {why}")
     warned.update(content.get("warnings") or [])
-    return [(series["metric"], np.array(series["values"], dtype=object)) for series in content["data"]["result"]]
+    return [
+        (series["metric"], np.array(series["values"], dtype=object)) for series in content["data"]["result"]
+    ]
 
 
 def node_of(labels, node_label):
-    """The node that a series belongs to: its label without a port; LookupError of one line where it has no such label."""
+    """The node that a series belongs to: its label without a port; LookupError of one line where it has no
+    such label.
+    """
     if not labels.get(node_label):
-        raise LookupError(f"a series has no label {node_label!r} but {', '.join(labels) or 'none'}: check the parameter node_label")
+        raise LookupError(
+            f"a series has no label {node_label!r} but {', '.join(labels) or 'none'}: check the parameter "
+            "node_label"
+        )
     return re.sub(r":\d+$", "", labels[node_label])

@@ -105,8 +105,8 @@ def sort_paths(names, pattern):
 
 
 def list_histograms(classes):
-    """(names of the TH1, {class: number} of all other objects) of a ROOT file with these `classes` {name: class}.
-    ValueError of one line for one that holds objects and no TH1.
+    """(names of the TH1, {class: number} of all other objects) of a ROOT file with these `classes` {name:
+    class}. ValueError of one line for one that holds objects and no TH1.
     """
     th1 = [name for name, kind in classes.items() if kind.startswith("TH1")]
     others = Counter(kind for kind in classes.values() if not kind.startswith(("TH1", "TDirectory")))
@@ -119,12 +119,15 @@ def list_histograms(classes):
 
 
 def no_lumisection(whole, several):
-    """One line on a file whose histograms are all of `whole` runs or of `several` lumisections (their names)."""
+    """One line on a file whose histograms are all of `whole` runs or of `several` lumisections (their
+    names).
+    """
     what = "of several lumisections at once"
     if whole:
         what = f"of whole runs, such as run {WHOLE_RUN.search(whole[0])['run']}"
     return (
-        f"its {len(whole) + len(several):,} histograms are {what}, and lumisections are judged: needed are paths "
+        f"its {len(whole) + len(several):,} histograms are {what}, and lumisections are judged: needed are "
+        "paths "
         f"such as Run 400123/Tracker/By Lumi Section 12-12/hit_eta, not {(whole or several)[0][:100]}"
     )
 

@@ -64,7 +64,9 @@ OTHER_NAMES = {
 }
 FAILED = "failed|lost|no_sources|only_tape_sources|mismatch_scheme|cancel"  # final states besides done
 DONE = r"done|finished\b"  # FTS says FINISHED; FINISHEDDIRTY is neither
-WAITS = "queued|submitt|waiting|preparing|suspend|ready|staging|active|started|archiving"  # Rucio's, then FTS's
+WAITS = (
+    "queued|submitt|waiting|preparing|suspend|ready|staging|active|started|archiving"  # Rucio's, then FTS's
+)
 LETTERS = {
     "d": "done",
     "f": "failed",

@@ -9,17 +9,32 @@ from helpers import atomic, write_json
 
 
 def write_bad_lines(raw, bad_lines):
-    """Write `raw`/bad_lines.csv, atomically: what did not parse, as (file, line number, reason, text); no bad line leaves the header."""
+    """Write `raw`/bad_lines.csv, atomically: what did not parse, as (file, line number, reason, text); no
+    bad line leaves the header.
+    """
     with atomic(raw / "bad_lines.csv") as temporary:
         pd.DataFrame(bad_lines, columns=["file", "line", "reason", "text"]).to_csv(temporary, index=False)
 
 
 def write_status(raw, *, state, rows, newest, source, window, **more):
-    """Write `raw`/status.json: state (ok, partial, stale, empty, failed), rows, newest timestamp, source without secrets,
-    window (first day, last day) and a sha256 over those of the Parquet files below `raw`, by name."""
-    digest = hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in sorted(raw.rglob("*.parquet"))))
+    """Write `raw`/status.json: state (ok, partial, stale, empty, failed), rows, newest timestamp, source
+    without secrets, window (first day, last day) and a sha256 over those of the Parquet files below `raw`,
+    by name.
+    """
+    digest = hashlib.sha256(
+        b"".join(hashlib.sha256(path.read_bytes()).digest() for path in sorted(raw.rglob("*.parquet")))
+    )
     source = re.sub(r"://(?:[^/@]*@)?([^?#]*).*", r"://\1", source)
-    newest = newest if rows and newest not in ("NaT", "None", "nan") else None      # rows without any time have no newest one
-    status = dict(state=state, rows=int(rows), newest=newest, source=source, window=list(window), sha256=digest.hexdigest(), **more)
+    # rows without any time have no newest one
+    newest = newest if rows and newest not in ("NaT", "None", "nan") else None
+    status = dict(
+        state=state,
+        rows=int(rows),
+        newest=newest,
+        source=source,
+        window=list(window),
+        sha256=digest.hexdigest(),
+        **more,
+    )
     write_json(status, raw / "status.json")
     return status

@@ -11,29 +11,42 @@ from nightshift.sources.files import LayoutError, matching_files, no_file, open_
 
 
 def read_files(pattern, read):
-    """Call `read(path)` for every file that `pattern` names (relative to the repository root; see `matching_files`), in the order of their names.
+    """Call `read(path)` for every file that `pattern` names (relative to the repository root; see
+    `matching_files`), in the order of their names.
 
-    FileNotFoundError when there is none; what goes wrong in reading one becomes a ValueError of one line that names the file.
+    FileNotFoundError when there is none; what goes wrong in reading one becomes a ValueError of one line that
+    names the file.
     """
     if not (files := matching_files(pattern)):
         raise FileNotFoundError(no_file(pattern))
     for path in tqdm(files, desc="files", unit="file"):
         try:
             read(path)
-        except LayoutError as error:      # it was read, and is something else
+        except LayoutError as error:  # it was read, and is something else
             raise LayoutError(f"{path}: {error}") from None
-        except (OSError, EOFError, ValueError, RecursionError, zlib.error) as error:        # a damaged archive raises any of them
-            raise ValueError(f"{path} cannot be read: {type(error).__name__}: {' '.join(str(error).split())[:300]}") from None
+        except (
+            OSError,
+            EOFError,
+            ValueError,
+            RecursionError,
+            zlib.error,
+        ) as error:  # a damaged archive raises any of them
+            raise ValueError(
+                f"{path} cannot be read: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            ) from None
 
 
 def read_csv_pages(path, bad_lines, *, prose=False, names=None, header=True):
-    """(names of the columns, pages) of a CSV file, plain or .gz, separated by commas, semicolons or tabs; memory holds one page of 8 MB.
+    """(names of the columns, pages) of a CSV file, plain or .gz, separated by commas, semicolons or tabs;
+    memory holds one page of 8 MB.
 
-    A page is (number of its first row, Arrow table with every cell as text); rows count from 1 after the header. A row with too few or too many
-    columns is left out, and added to the list `bad_lines` as (file, row, reason, text) after the last page; what the caller has added by then to
-    that list is counted on over such rows. prose : cells are what people wrote: line breaks within quotes belong to them, and only an
-    empty cell is missing, no `NA` or `null`. names : of the columns, separated by commas, where the file's first line (`header`: it is none of the
-    rows) does not name them. ValueError of one line from the pages of a file that is not in UTF-8.
+    A page is (number of its first row, Arrow table with every cell as text); rows count from 1 after the
+    header. A row with too few or too many columns is left out, and added to the list `bad_lines` as (file,
+    row, reason, text) after the last page; what the caller has added by then to that list is counted on over
+    such rows. prose : cells are what people wrote: line breaks within quotes belong to them, and only an
+    empty cell is missing, no `NA` or `null`. names : of the columns, separated by commas, where the file's
+    first line (`header`: it is none of the rows) does not name them. ValueError of one line from the pages of
+    a file that is not in UTF-8.
     """
     import pyarrow as pa
     import pyarrow.csv as pa_csv
@@ -41,32 +54,59 @@ def read_csv_pages(path, bad_lines, *, prose=False, names=None, header=True):
     with open_text(path) as lines:
         first = next(lines, "").lstrip("\ufeff")
     separator = "," if names else max(",;\t", key=first.count)
-    names, skipped = names or [name.strip() for name in next(csv.reader([first], delimiter=separator), [])], []
+    names, skipped = (
+        names or [name.strip() for name in next(csv.reader([first], delimiter=separator), [])],
+        [],
+    )
 
     def pages():
         first_row, n_before = 1, len(bad_lines)
         try:
             for batch in pa_csv.open_csv(
-                    path, pa_csv.ReadOptions(use_threads=False, block_size=2**23, column_names=names, skip_rows=int(header)),
-                    pa_csv.ParseOptions(delimiter=separator, newlines_in_values=prose, invalid_row_handler=lambda row: skipped.append(row) or "skip"),
-                    pa_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True,
-                                          null_values=[""] if prose else None)):
+                path,
+                pa_csv.ReadOptions(
+                    use_threads=False, block_size=2**23, column_names=names, skip_rows=int(header)
+                ),
+                pa_csv.ParseOptions(
+                    delimiter=separator,
+                    newlines_in_values=prose,
+                    invalid_row_handler=lambda row: skipped.append(row) or "skip",
+                ),
+                pa_csv.ConvertOptions(
+                    column_types=dict.fromkeys(names, pa.string()),
+                    strings_can_be_null=True,
+                    null_values=[""] if prose else None,
+                ),
+            ):
                 yield first_row, pa.Table.from_batches([batch])
                 first_row += len(batch)
         except pa.ArrowInvalid as error:
             if "UTF8" not in str(error):
                 raise
             raise ValueError("it is no text in UTF-8: save it as such") from None
-        for number in sorted(row.number - header for row in skipped):      # what was put aside moves all later rows on by one
-            bad_lines[n_before:] = [(file, line + (line >= number), *more) for file, line, *more in bad_lines[n_before:]]
-        bad_lines.extend((path, row.number - header, f"{row.actual_columns} columns, not {row.expected_columns}", row.text[:500]) for row in skipped)
+        # what was put aside moves all later rows on by one
+        for number in sorted(row.number - header for row in skipped):
+            bad_lines[n_before:] = [
+                (file, line + (line >= number), *more) for file, line, *more in bad_lines[n_before:]
+            ]
+        bad_lines.extend(
+            (
+                path,
+                row.number - header,
+                f"{row.actual_columns} columns, not {row.expected_columns}",
+                row.text[:500],
+            )
+            for row in skipped
+        )
 
     return names, pages()
 
 
 def read_optional(path, sample, columns):
-    """The table at `path` (CSV or Parquet; FileNotFoundError), or `sample`, a path or None, for "sample"; `columns` without a row for "" or None;
-    ValueError of one line names the columns that the table lacks, or says why it cannot be read."""
+    """The table at `path` (CSV or Parquet; FileNotFoundError), or `sample`, a path or None, for "sample";
+    `columns` without a row for "" or None; ValueError of one line names the columns that the table lacks,
+    or says why it cannot be read.
+    """
     path = sample if path == "sample" else resolve(path) if path else None
     if path is None:
         return pd.DataFrame(columns=columns)
@@ -74,7 +114,7 @@ def read_optional(path, sample, columns):
         frame = pd.read_parquet(path) if str(path).endswith(".parquet") else pd.read_csv(path)
     except UnicodeDecodeError:
         raise ValueError(f"{path} is no text in UTF-8: save it as such") from None
-    except ValueError as error:      # an empty file, a row with too many cells, a Parquet file that is none
+    except ValueError as error:  # an empty file, a row with too many cells, a Parquet file that is none
         raise ValueError(f"{path} cannot be read: {' '.join(str(error).split())[:300]}") from None
     if lacking := [column for column in columns if column not in frame]:
         raise ValueError(f"{path} has no column {', '.join(lacking)}; it needs {', '.join(columns)}")

@@ -92,7 +92,8 @@ def read_states(states):
     fine = isinstance(states, dict) and all(isinstance(word, str) and plain_state(word) for word in states)
     if not fine or not set(states.values()) <= {"open", "closed", "deleted", "merged"}:
         raise ValueError(
-            "states must say of each state whether it is open, closed, deleted or merged, such as {waiting for parts: open}"
+            "states must say of each state whether it is open, closed, deleted or merged, such as {waiting "
+            "for parts: open}"
         )
     return {plain_state(word): meaning for word, meaning in states.items()}
 
@@ -131,7 +132,8 @@ def unknown_states(tickets, more=None, most=5):
     ]
     rest = f" and {len(strange) - most} more" if len(strange) > most else ""
     return (
-        f"{int(strange.sum()):,} of {len(tickets):,} tickets have a state of unknown meaning ({', '.join(shown)}{rest}): of these the closing date "
+        f"{int(strange.sum()):,} of {len(tickets):,} tickets have a state of unknown meaning "
+        f"({', '.join(shown)}{rest}): of these the closing date "
         "alone decides. The parameter states says what a state means"
     )
 
@@ -167,25 +169,31 @@ MONTH_NAMES = [
     "dec dez",
 ]
 MONTHS = {name: number for number, names in enumerate(MONTH_NAMES, 1) for name in names.split()}
-CLOCK = r"(?:(?:,|T)?\s*(?P<h>\d{1,2}):(?P<min>\d{2})(?::(?P<s>\d{2}(?:[.,]\d+)?))?\s*(?P<half>[ap]\.?m\.?)?)?\s*(?:uhr)?"
+CLOCK = (
+    r"(?:(?:,|T)?\s*(?P<h>\d{1,2}):(?P<min>\d{2})(?::(?P<s>\d{2}(?:[.,]\d+)?))?\s*(?P<half>[ap]\.?m\.?)?)?"
+    r"\s*(?:uhr)?"
+)
 ZONE = r"\s*(?P<zone>z|utc|gmt|cest|cet|mesz|mez|[+-]\d{2}:?\d{2})?"
 WEEKDAY = r"(?:[^\W\d_]{2,10}\.?,?\s+)?"
 FORMS = [
     re.compile(rf"(?P<y>\d{{4}})[./](?P<m>\d{{1,2}})[./](?P<d>\d{{1,2}}){CLOCK}{ZONE}", re.I),
     re.compile(rf"(?P<y>\d{{4}})-(?P<m>\d{{1,2}})-(?P<d>\d{{1,2}}){CLOCK}{ZONE}", re.I),
     re.compile(
-        rf"{WEEKDAY}(?P<a>\d{{1,2}})(?P<sign>[./-])\s?(?P<b>\d{{1,2}})(?P=sign)\s?(?P<y>\d{{4}}|\d\d)(?!\d){CLOCK}{ZONE}",
+        rf"{WEEKDAY}(?P<a>\d{{1,2}})(?P<sign>[./-])\s?(?P<b>\d{{1,2}})(?P=sign)\s?(?P<y>\d{{4}}|\d\d)(?!\d)"
+        rf"{CLOCK}{ZONE}",
         re.I,
     ),
     re.compile(
-        rf"{WEEKDAY}(?P<d>\d{{1,2}})[ ./-]+(?P<name>[^\W\d_]{{3,9}})\.?[ ./,-]+(?P<y>\d{{4}}|\d\d)(?!\d){CLOCK}{ZONE}",
+        rf"{WEEKDAY}(?P<d>\d{{1,2}})[ ./-]+(?P<name>[^\W\d_]{{3,9}})\.?[ ./,-]+(?P<y>\d{{4}}|\d\d)(?!\d)"
+        rf"{CLOCK}{ZONE}",
         re.I,
     ),
     re.compile(
         rf"{WEEKDAY}(?P<name>[^\W\d_]{{3,9}})\.?\s+(?P<d>\d{{1,2}}),?\s+(?P<y>\d{{4}}){CLOCK}{ZONE}", re.I
     ),
     re.compile(
-        r"(?:[^\W\d_]{2,10}\s+)(?P<name>[^\W\d_]{3,9})\s+(?P<d>\d{1,2})\s+(?P<h>\d{1,2}):(?P<min>\d{2}):(?P<s>\d{2})\s+(?P<y>\d{4})"
+        r"(?:[^\W\d_]{2,10}\s+)(?P<name>[^\W\d_]{3,9})\s+(?P<d>\d{1,2})\s+"
+        r"(?P<h>\d{1,2}):(?P<min>\d{2}):(?P<s>\d{2})\s+(?P<y>\d{4})"
     ),
 ]
 EPOCH = {9: 1, 10: 1, 13: 1e3, 16: 1e6}  # digits: units in a second; 9 and 10 digits are 1973 to 2286
@@ -309,7 +317,8 @@ def is_time_column(name, values):
     if not some or not all(as_iso(value, "day first") or as_iso(value, "month first") for value in some):
         return False
     speaks = re.search(
-        r"creat|open|clos|resol|solv|updat|time|date|answer|respon|erstell|geöffnet|gelöst|geschl|datum|zeit|_at$",
+        r"creat|open|clos|resol|solv|updat|time|date|answer|respon|"
+        r"erstell|geöffnet|gelöst|geschl|datum|zeit|_at$",
         name,
         re.I,
     )
@@ -336,7 +345,8 @@ def time_reader(rows, names, timezone, counts, order="auto"):
         if unsure and order in ("both", None):
             ours, example = unsure[0]
             raise ValueError(
-                f"column {names[ours]!r} holds dates such as {shown_value(example)}, and the file does not tell whether the day or the month comes "
+                f"column {names[ours]!r} holds dates such as {shown_value(example)}, and the file does not "
+                "tell whether the day or the month comes "
                 "first: set dates to day first or month first"
             )
 
@@ -347,7 +357,8 @@ def time_reader(rows, names, timezone, counts, order="auto"):
         if bad and not times.notna().any():
             unread = text[text.notna() & ~text.str.strip().str.lower().isin(NOTHING)].iloc[0]
             raise ValueError(
-                f"column {names[ours]!r} holds no time that can be read, such as {shown_value(unread)}: it needs 2026-01-31 10:00, "
+                f"column {names[ours]!r} holds no time that can be read, such as {shown_value(unread)}: it "
+                "needs 2026-01-31 10:00, "
                 "31.01.2026 10:00, 01/31/2026 10:00 AM, or seconds or milliseconds since 1970"
             )
         return times
@@ -444,7 +455,8 @@ def tell_desks(rows):
     )
     shared = pairs.ticket_id[pairs.created != pairs.created_2].nunique()
     return renamed, (
-        f"{shared:,} ids of tickets stand in files of {number.max()} desks for different tickets (other times of creation): the ids of the second "
+        f"{shared:,} ids of tickets stand in files of {number.max()} desks for different tickets (other "
+        "times of creation): the ids of the second "
         f"desk begin with d2- here{', and so on' if number.max() > 2 else ''}"
     )
 

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 from conftest import REPOSITORY, refused, run_cells
 
-import backtest
 import helpers
+from nightshift.cli import app
+from nightshift.products import read_json
 
 NOTEBOOK = "backtest.ipynb"
 DAYS = ["2026-01-05", "2026-01-06", "2026-01-07"]  # from a Monday on
@@ -80,7 +81,7 @@ def compare(products, told=None, truth=TRUTH, missing=(), **parameters):
     for day, rows in (TOLD if told is None else told).items():
         write_night(products, day, rows, missing)
     names, text = run_cells(NOTEBOOK, products, **{"first": DAYS[0], "last": DAYS[-1], "resamples": 50} | parameters)
-    return names, html.unescape(text), backtest.read_json(products / "data/backtest.json")
+    return names, html.unescape(text), read_json(products / "data/backtest.json")
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +134,7 @@ def test_what_became_part_of_an_incident_is_that_incident(tmp_path):
     for day, rows in (told | {DAYS[2]: [*last, ("questions", *SLOW), ("failing", *TOLD[DAYS[2]][0][1:])]}).items():
         write_night(tmp_path, day, rows, changes={"questions": "now part of outage"} if day == DAYS[2] else None)
     run_cells(NOTEBOOK, tmp_path, first=DAYS[0], last=DAYS[-1], resamples=50)
-    assert backtest.read_json(tmp_path / "data/backtest.json")["figures"]["merged"]["of"] == "1 of 1"
+    assert read_json(tmp_path / "data/backtest.json")["figures"]["merged"]["of"] == "1 of 1"
 
 
 @pytest.mark.parametrize(
@@ -188,13 +189,11 @@ def test_what_cannot_be_compared_is_refused_in_one_line(tmp_path):
 # ------------------------------------------------------------------------------------------------------ the nights
 
 
-def called(monkeypatch, *options):
-    """Exit code of `python backtest.py` with these options, in this process."""
-    monkeypatch.setattr(sys, "argv", ["backtest.py", *map(str, options)])
-    try:
-        return backtest.main()
-    except SystemExit as ended:
-        return ended.code
+def called(*options):
+    """Exit code of `nightshift backtest` with these options, in this process."""
+    with pytest.raises(SystemExit) as ended:
+        app(["backtest", *map(str, options)], prog_name="nightshift")
+    return ended.value.code
 
 
 @pytest.mark.parametrize(
@@ -212,7 +211,7 @@ def called(monkeypatch, *options):
 )
 def test_a_wrong_request_is_one_clear_line_before_anything_runs(options, line, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(REPOSITORY)
-    code = called(monkeypatch, "--from", options[0], "--to", options[1], *options[2:], "--products", tmp_path / "replayed")
+    code = called("--from", options[0], "--to", options[1], *options[2:], "--products", tmp_path / "replayed")
     printed = capsys.readouterr()
     assert code == 2
     assert (printed.out, printed.err.count("\n")) == ("", 1)
@@ -245,21 +244,21 @@ def nights(monkeypatch, tmp_path):
     ran = Ran()
     write_truth(tmp_path, TRUTH)
     monkeypatch.chdir(REPOSITORY)
-    monkeypatch.setattr("backtest.run_night", run_night)
-    monkeypatch.setattr("backtest.failures", lambda root, day, studies: {"tickets": "4_analyse: it broke"} if day == DAYS[1] else {})
+    monkeypatch.setattr("nightshift.backtest.run_night", run_night)
+    monkeypatch.setattr("nightshift.backtest.failures", lambda root, day, studies: {"tickets": "4_analyse: it broke"} if day == DAYS[1] else {})
     return ran
 
 
 def asked(products, first=DAYS[0], last=DAYS[2], config=()):
-    return ["--from", first, "--to", last, "--products", products, "--config", "config.yaml", *config]
+    return ["--from", first, "--to", last, "--products", products, *(option for path in ("config.yaml", *config) for option in ("--config", path))]
 
 
 def test_a_backtest_goes_on_where_it_was_stopped_and_ends_with_its_page(nights, tmp_path, monkeypatch, capsys):
     nights.cut = [DAYS[1]]
-    assert called(monkeypatch, *asked(tmp_path)) == 130
+    assert called(*asked(tmp_path)) == 130
     assert "stopped; the same command goes on with the night that was cut off" in capsys.readouterr().err
     nights.cut = []
-    assert called(monkeypatch, *asked(tmp_path)) == 0
+    assert called(*asked(tmp_path)) == 0
     assert nights == DAYS
     printed = capsys.readouterr()
     assert "1 of 3 nights is complete" in printed.out
@@ -271,24 +270,24 @@ def test_a_backtest_goes_on_where_it_was_stopped_and_ends_with_its_page(nights, 
     assert "3 nights, 2026-01-05 to 2026-01-07: precision 0.86" in page
     assert 'index.html"' not in page  # it belongs to no night, and none has pages
     write_truth(tmp_path, [(*OUTAGE[:-1], "I99")])
-    assert called(monkeypatch, *asked(tmp_path)) == 1
+    assert called(*asked(tmp_path)) == 1
     line = "nightshift: the comparison failed: AssertionError: the table of known incidents names a cause that is none of them\n"
     assert capsys.readouterr().err == line
     assert "This notebook failed." in (tmp_path / "reports/backtest.html").read_text()
 
 
 def test_nights_are_run_anew_when_those_before_them_or_the_settings_change(nights, tmp_path, monkeypatch):
-    monkeypatch.setattr("backtest.score", lambda root, *_: (["compared"], root))
+    monkeypatch.setattr("nightshift.backtest.score", lambda root, *_: (["compared"], root))
     settings = tmp_path / "more.yaml"
     settings.write_text("alarm_rate: 0.01")
-    assert called(monkeypatch, *asked(tmp_path, first=DAYS[1])) == 0
-    assert called(monkeypatch, *asked(tmp_path)) == 0
+    assert called(*asked(tmp_path, first=DAYS[1])) == 0
+    assert called(*asked(tmp_path)) == 0
     assert nights == [DAYS[1], DAYS[2], *DAYS]
     del nights[:]
-    assert called(monkeypatch, *asked(tmp_path, config=[settings])) == 0
+    assert called(*asked(tmp_path, config=[settings])) == 0
     assert nights == DAYS
     del nights[:]
-    assert called(monkeypatch, *asked(tmp_path, last=DAYS[1], config=[settings])) == 0
+    assert called(*asked(tmp_path, last=DAYS[1], config=[settings])) == 0
     assert nights == []
 
 
@@ -298,7 +297,7 @@ def test_a_digest_that_fails_stops_the_replay_and_a_chain_that_cannot_begin_says
     log.write_text("nightshift: unknown study 'x'\nmore\n")
     monkeypatch.chdir(REPOSITORY)
     for code, line in ((0, f"the digest of {DAYS[0]} failed, and later nights need it: {log}"), (2, "unknown study 'x'\n")):
-        monkeypatch.setattr("backtest.run_night", lambda *_, code=code: (code, log))
-        assert called(monkeypatch, *asked(tmp_path)) > 0
+        monkeypatch.setattr("nightshift.backtest.run_night", lambda *_, code=code: (code, log))
+        assert called(*asked(tmp_path)) > 0
         assert capsys.readouterr().err.startswith(f"nightshift: {line}")
         assert not list(tmp_path.glob("reports/*/replayed.json"))

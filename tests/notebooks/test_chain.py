@@ -19,11 +19,12 @@ import yaml
 from conftest import REPOSITORY, run_chain
 
 from bench import golden
-from nightshift.cli import sweep
+from nightshift import catalog
 from nightshift.config import ConfigError, check
+from nightshift.night import sweep
 from nightshift.products import fingerprint
+from nightshift.reporting.digests import OF_FINDING, OF_INCIDENT, OF_PROPOSAL
 from nightshift.runs import read_run
-from publishing.digests import OF_FINDING, OF_INCIDENT, OF_PROPOSAL
 
 NIGHT = "reports/2026-01-31"
 PARAMETERS = {
@@ -32,7 +33,7 @@ PARAMETERS = {
     "3_train": "known: str = ''  # what else there is to learn from",
     "4_analyse": "truth: str = 'sample'  # what it is measured against",
     "digest": "nights: dict = {}  # studies with findings of tonight\nmissing: list = []  # the others\nmark: list = []  # what is muted\n"
-    "sites: str = 'sites.yaml'  # their names\nsolutions: str = 'solutions.yaml'  # what may be tried",
+    "sites: str = 'sites.yaml'  # their names\nremediations: str = 'remediations.yaml'  # what may be tried",
 }  # of each step of its own
 HALF = "data/raw/left/.0a1b2c3d-status.json"  # what a killed run left half written
 WRITES = {
@@ -96,17 +97,13 @@ def make_checkout(folder):
         "Snakefile",
         "Makefile",
         "helpers.py",
-        "publish.py",
-        "publishing",
-        "mail.py",
         "nightshift",
         "templates",
         "requirements.txt",
         "constraints.txt",
         "pyproject.toml",
         "sites.yaml",
-        "solutions.yaml",
-        "solutions.py",
+        "remediations.yaml",
         "notebooks/tickets/phrases.yaml",
         "notebooks/tickets/osticket.sql",
     ):
@@ -223,7 +220,7 @@ WRONG = [
     ({"studies": {"left": {}}, "mail": ["me"]}, "mail must be a mapping"),
     ({"studies": {"left": {}}, "digest": {"mark": [{"sites": "A"}]}}, "digest: mark: {'sites': 'A'} has an unknown 'sites'; the nearest is site"),
     ({"studies": {"left": {}}, "digest": {"mark": "A"}}, "digest: mark is 'A': it must be a list"),
-    ({"studies": {"left": {}}, "digest": {"solutions": "nowhere.yaml"}}, "digest.solutions, nowhere.yaml, does not exist or is no file"),
+    ({"studies": {"left": {}}, "digest": {"remediations": "nowhere.yaml"}}, "digest.remediations, nowhere.yaml, does not exist or is no file"),
     ({"studies": {"left": {}}, "keep_nights": -1}, "keep_nights is -1: it must be a whole number, 0 to keep all"),
     ({"studies": {"left": {}}, "mail": {"to": [{"address": "a@b.example\nBcc: c@d.example"}]}}, "mail.to[0].address: 'a@b.example Bcc"),
     ({"studies": {"left": {}}, "day": "2126-01-31"}, "day 2126-01-31 is in the future: today is "),
@@ -257,6 +254,13 @@ def untouched(tmp_path_factory):
     return make_checkout(tmp_path_factory.mktemp("untouched"))
 
 
+@pytest.fixture
+def in_untouched(untouched, monkeypatch):
+    """The same as the folder in which the configuration is checked."""
+    monkeypatch.chdir(untouched)
+    monkeypatch.setattr(catalog, "NOTEBOOKS", untouched / "notebooks")
+
+
 def mistakes(change):
     """The lines about a configuration with this change."""
     with pytest.raises(ConfigError) as error:
@@ -265,26 +269,26 @@ def mistakes(change):
 
 
 @pytest.mark.parametrize(("change", "message"), WRONG)
-def test_a_wrong_configuration_is_one_clear_line(untouched, monkeypatch, change, message):
-    monkeypatch.chdir(untouched)
+@pytest.mark.usefixtures("in_untouched")
+def test_a_wrong_configuration_is_one_clear_line(change, message):
     [line] = mistakes(change)
     assert message in line
     assert "\n" not in line
 
 
-def test_all_mistakes_are_said_at_once(untouched, monkeypatch):
-    monkeypatch.chdir(untouched)
+@pytest.mark.usefixtures("in_untouched")
+def test_all_mistakes_are_said_at_once():
     lines = mistakes({"alarm_rate": 2, "studies": {"left": {"extract": {"sauce": 1, "wait_s": -1}}, "rihgt": {}}, "keep_nights": -1})
     assert len(lines) == 5, lines
     assert any("unknown study 'rihgt'; known are left, right; the nearest is right" in line for line in lines)
 
 
+@pytest.mark.usefixtures("in_untouched")
 def test_good_marks_and_files_of_the_digest_are_no_obstacle(untouched, monkeypatch):
-    monkeypatch.chdir(untouched)
     monkeypatch.setattr("nightshift.sources.files.REPOSITORY", untouched)
     mark = {"site": "A", "as": "muted", "by": "b", "until": date(2026, 2, 28), "why": "w"}
     read = {name: {"extract": {"source": "events.csv"}} for name in ("left", "right")}
-    checked = check({"day": date(2026, 1, 31), "studies": read, "digest": {"mark": [mark], "solutions": "events.csv"}})
+    checked = check({"day": date(2026, 1, 31), "studies": read, "digest": {"mark": [mark], "remediations": "events.csv"}})
     assert (checked["day"], checked["digest"]["mark"][0]["until"]) == ("2026-01-31", "2026-02-28")
     assert check(checked) == checked
 
@@ -472,8 +476,8 @@ def test_a_file_that_the_digest_is_told_to_read_starts_it_again(mended, planned,
     text, before = (folder / name).read_text(), (folder / name).stat()
     record = folder / NIGHT / "digest_run.json"
     run = record.read_text()
-    (folder / "config.yaml").write_text(yaml.safe_dump(yaml.safe_load(config) | {"digest": {"solutions": "events.csv"}}))
-    record.write_text(json.dumps(json.loads(run) | {"given": json.loads(run)["given"] | {"solutions": "events.csv"}}))  # else that starts it
+    (folder / "config.yaml").write_text(yaml.safe_dump(yaml.safe_load(config) | {"digest": {"remediations": "events.csv"}}))
+    record.write_text(json.dumps(json.loads(run) | {"given": json.loads(run)["given"] | {"remediations": "events.csv"}}))  # else that starts it
     (folder / name).write_text(text + "# another line\n")
     plan = planned(folder, target="digest")
     record.write_text(run)
@@ -481,9 +485,9 @@ def test_a_file_that_the_digest_is_told_to_read_starts_it_again(mended, planned,
     (folder / name).write_text(text)
     os.utime(folder / name, ns=(before.st_atime_ns, before.st_mtime_ns))
     [inputs] = [line for line in plan.splitlines() if line.strip().startswith("input:") and "notebooks/digest.ipynb" in line]
-    files = {"notebooks/left/study.yaml", "notebooks/right/study.yaml", "sites.yaml", "events.csv", "solutions.py"}
+    files = {"notebooks/left/study.yaml", "notebooks/right/study.yaml", "sites.yaml", "events.csv", "nightshift/remediation/model.py"}
     assert files <= set(inputs.replace(",", "").split())
-    assert "solutions.yaml" not in inputs
+    assert "remediations.yaml" not in inputs
     assert f"Updated input files: {name}" in reasons(plan)
 
 

@@ -14,8 +14,8 @@ from PIL import Image
 from helpers import FINDING_COLUMNS, write_findings
 from nightshift.incidents.archive import names_since, read_nights, watched_studies
 from nightshift.incidents.intake import check_findings, read_verdicts
+from nightshift.remediation.feedback import record_feedback
 from nightshift.runs import VERSION
-from solutions import record_feedback
 
 NOTEBOOK = "digest.ipynb"
 STUDIES = ["accounting", "certification", "telemetry", "tickets", "transfers"]
@@ -531,7 +531,7 @@ def test_every_parameter_of_the_ranking_is_explained_with_its_value(first):
     page = first[2]
     assert "An incident whose evidence has 4.5 points or more is of high severity, one of 2.5 or more of medium." in page
     assert "- surprise: 0.5 per factor of ten" in page
-    assert "1,000 core hours, 100 GB delayed, 1 node, 24 GPU hours, 1 /pb and 5 tickets" in page
+    assert "1,000 core hours, 1 /pb, 1 node, 24 GPU hours, 5 tickets and 100 GB delayed" in page
     assert "weights" in (REPOSITORY / "notebooks" / NOTEBOOK).read_text()
 
 

@@ -20,8 +20,8 @@ from conftest import REPOSITORY
 from daemons import certificate, free_ports, wait_until
 from incident_tables import DAY, a_night, incident, proposal, write_incidents, write_run
 
-import mail
-from publishing import post
+from nightshift import night as commands
+from nightshift.notify import policy, smtp
 
 # it means a login without STARTTLS, and does not see that all is TLS from the start
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
@@ -47,7 +47,7 @@ def trusted(signed, monkeypatch):
 def no_login(monkeypatch):
     for name in ("SMTP_USER", "SMTP_PASSWORD", "SSL_CERT_FILE"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(post, "TIMEOUT_S", 2)
+    monkeypatch.setattr(smtp, "TIMEOUT_S", 2)
 
 
 @pytest.fixture
@@ -174,7 +174,7 @@ def settings(url, *to, failures=(), **more):
 def outcomes(products, *addresses, day=DAY):
     """What mail.json says became of the mail to these addresses."""
     states = json.loads((products / "reports" / day / "mail.json").read_text())["recipients"]
-    return [states[mail.key_of(address)]["outcome"] for address in addresses]
+    return [states[policy.key_of(address)]["outcome"] for address in addresses]
 
 
 def closed():
@@ -189,7 +189,7 @@ def test_a_night_arrives_once_encrypted_and_logged_in(night, trusted, monkeypatc
         monkeypatch.setenv(name, value)
     with serve(scheme, trusted, login) as (url, inbox):
         for _ in range(2):
-            assert mail.send_night(night, DAY, settings(url, "reader@example.org")) == []
+            assert policy.send_night(night, DAY, settings(url, "reader@example.org")) == []
         [message] = inbox.messages
     assert message["Subject"].startswith(f"Nightshift {DAY}: 1 new, 1 worse, 1 ongoing, 1 resolved; site outage at ISTHMUS-T2")
     assert message["From"].addresses[0].addr_spec == "nightshift@example.org"
@@ -213,7 +213,7 @@ def test_each_sees_what_they_may_and_who_sees_the_same_gets_one_message(night, t
         {"address": "two@example.org", "studies": ["certification"]},
     ]
     with serve("smtps", trusted) as (url, inbox):
-        assert mail.send_night(night, DAY, settings(url, *some, failures=["ops@example.org", "all@example.org"])) == []
+        assert policy.send_night(night, DAY, settings(url, *some, failures=["ops@example.org", "all@example.org"])) == []
     told = {tuple(sorted(to)): message.get_body(("plain",)).get_content() for to, message in inbox.kept}
     both = ("all@example.org", "as.well@example.org")
     gpus, high, two, mends = ((f"{name}@example.org",) for name in ("gpus", "high", "two", "ops"))
@@ -237,13 +237,13 @@ def test_only_changes_and_what_was_never_told_make_a_mail(tmp_path, trusted):
         for day, row in nights.items():
             write_incidents(tmp_path, [row], day)
             write_run(tmp_path, day=day)
-            assert mail.send_night(tmp_path, day, settings(url, "a@example.org")) == []
+            assert policy.send_night(tmp_path, day, settings(url, "a@example.org")) == []
         assert [message["Subject"][11:21] for message in inbox.messages] == [DAY, LATER[1], LATER[3]]
         quiet = [settings(url, "a@example.org", only_changes=value) for value in (True, False)]
         for day, config in zip(("2026-02-05", "2026-02-06"), quiet, strict=True):
             write_incidents(tmp_path, [one | {"state": "over", "ended": True}], day)
             write_run(tmp_path, day=day)
-            assert mail.send_night(tmp_path, day, config) == []
+            assert policy.send_night(tmp_path, day, config) == []
     assert "Nothing to report: all 5 studies reported, and no incident is new or ongoing." in inbox.messages[3].get_body(("plain",)).get_content()
     assert inbox.messages[3]["Subject"] == "Nightshift 2026-02-06: no incident"
 
@@ -254,7 +254,7 @@ def test_what_ended_before_it_was_seen_is_news_once_and_goes_on_never(tmp_path, 
         for day, row, to in ((DAY, one, "a@example.org"), (LATER[0], one | {"state": "ongoing", "night": 2}, "late@example.org")):
             write_incidents(tmp_path, [row], day)
             write_run(tmp_path, day=day)
-            assert mail.send_night(tmp_path, day, settings(url, to)) == []
+            assert policy.send_night(tmp_path, day, settings(url, to)) == []
     [(to, message)] = inbox.kept
     assert to == ["a@example.org"]
     assert "1. slow storage" in message.get_body(("plain",)).get_content()
@@ -267,7 +267,7 @@ def test_a_muted_incident_is_no_news_until_its_mark_ends(tmp_path, trusted):
         for day, row in ((DAY, one), (LATER[0], one | {"mark": "", "state": "ongoing", "night": 2})):
             write_incidents(tmp_path, [row], day)
             write_run(tmp_path, day=day)
-            assert mail.send_night(tmp_path, day, settings(url, "a@example.org")) == []
+            assert policy.send_night(tmp_path, day, settings(url, "a@example.org")) == []
             assert outcomes(tmp_path, "a@example.org", day=day) == ["quiet" if day == DAY else "sent"]
     assert len(inbox.kept) == 1
 
@@ -275,7 +275,7 @@ def test_a_muted_incident_is_no_news_until_its_mark_ends(tmp_path, trusted):
 def test_a_failed_run_has_a_mail_of_its_own_also_when_the_digest_failed(tmp_path, trusted):
     write_run(tmp_path, {"tickets": ("1_extract", "OSError: the database is away")})
     with serve("smtps", trusted) as (url, inbox):
-        assert mail.send_night(tmp_path, DAY, settings(url, "a@example.org", failures=["ops@example.org"])) == []
+        assert policy.send_night(tmp_path, DAY, settings(url, "a@example.org", failures=["ops@example.org"])) == []
     [(to, message)] = inbox.kept
     assert to == ["ops@example.org"]
     assert message["Subject"] == f"Nightshift {DAY}: tickets failed in 1_extract, digest failed"
@@ -319,7 +319,7 @@ def test_nothing_is_sent_where_the_way_is_not_sound(night, signed, tmp_path_fact
         monkeypatch.setenv("SMTP_PASSWORD", SECRET)
     with serve(scheme, used, login, inbox) as (url, _):
         url = {"nobody listens": closed(), "unknown host": "smtps://nowhere.invalid"}.get(case, url)
-        [line] = mail.send_night(night, DAY, settings(url, "a@example.org", failures=["ops@example.org"]))
+        [line] = policy.send_night(night, DAY, settings(url, "a@example.org", failures=["ops@example.org"]))
     assert says in line
     assert line.endswith("tried again at the next run")
     assert len(line.splitlines()) == 1
@@ -360,22 +360,22 @@ def test_nothing_is_sent_where_the_way_is_not_sound(night, signed, tmp_path_fact
     ],
 )
 def test_whatever_a_server_does_a_mail_has_a_known_end(tmp_path, trusted, monkeypatch, at, how, outcome):
-    monkeypatch.setattr(post, "TIMEOUT_S", 0.4)
-    monkeypatch.setattr(post, "SESSION_S", 1.2)
+    monkeypatch.setattr(smtp, "TIMEOUT_S", 0.4)
+    monkeypatch.setattr(smtp, "SESSION_S", 1.2)
     write_incidents(tmp_path, [incident("slow storage")])
     write_run(tmp_path)
     with failing(trusted, at, how) as (url, _):
-        lines = mail.send_night(tmp_path, DAY, settings(url, "a@example.org"))
+        lines = policy.send_night(tmp_path, DAY, settings(url, "a@example.org"))
     assert outcomes(tmp_path, "a@example.org") == [outcome]
-    assert [line.endswith(mail.MEANS[outcome]) for line in lines] == [True] * (outcome != "sent")
+    assert [line.endswith(policy.MEANS[outcome]) for line in lines] == [True] * (outcome != "sent")
     assert "nightshift@example.org" not in (tmp_path / "reports" / DAY / "mail.json").read_text()
     with serve("smtps", trusted) as (url, inbox):
-        assert mail.send_night(tmp_path, DAY, settings(url, "a@example.org")) == []
+        assert policy.send_night(tmp_path, DAY, settings(url, "a@example.org")) == []
         assert len(inbox.kept) == (outcome == "waiting")
         assert outcomes(tmp_path, "a@example.org") == ["sent" if outcome == "waiting" else outcome]
         write_incidents(tmp_path, [incident("slow storage", "ongoing", first_seen=DAY, night=2)], LATER[0])
         write_run(tmp_path, day=LATER[0])
-        assert mail.send_night(tmp_path, LATER[0], settings(url, "a@example.org")) == []
+        assert policy.send_night(tmp_path, LATER[0], settings(url, "a@example.org")) == []
         assert len(inbox.kept) == (outcome != "sent")  # what a lost mail did not tell, the next night tells
 
 
@@ -384,7 +384,7 @@ def test_a_name_that_begins_lines_with_dots_arrives_as_it_is(tmp_path, trusted):
     write_incidents(tmp_path, [incident("dots", summary=summary)])
     write_run(tmp_path)
     with serve("smtps", trusted) as (url, inbox):
-        assert mail.send_night(tmp_path, DAY, settings(url, "a@example.org")) == []
+        assert policy.send_night(tmp_path, DAY, settings(url, "a@example.org")) == []
     assert summary[:590] in inbox.messages[0].get_body(("plain",)).get_content()
 
 
@@ -395,44 +395,44 @@ def test_only_recipients_that_are_to_come_later_are_tried_again(night, trusted):
     names = [f"{name}@example.org" for name in ("here", "later", "gone")]
     with serve("smtps", trusted) as (url, inbox):
         inbox.answers = {names[1]: "451 try later", names[2]: "550 no such user gone@example.org"}
-        lines = mail.send_night(night, DAY, settings(url, *names))
+        lines = policy.send_night(night, DAY, settings(url, *names))
         assert lines == [
             f"{DAY} to gone@example.org: it says 550 no such user (address); not tried again for this night",
             f"{DAY} to later@example.org: it says 451 try later; tried again at the next run",
         ]
         inbox.answers = {}
-        assert mail.send_night(night, DAY, settings(url, *names)) == []
+        assert policy.send_night(night, DAY, settings(url, *names)) == []
         assert inbox.reached == names[:2]
         assert outcomes(night, *names) == ["sent", "sent", "refused"]
 
 
 def test_what_could_not_be_sent_goes_first_with_the_next_night_and_not_for_ever(night, trusted):
     one = incident("slow storage", first_seen=DAY)
-    assert len(mail.send_night(night, DAY, settings(closed(), "a@example.org"))) == 1
+    assert len(policy.send_night(night, DAY, settings(closed(), "a@example.org"))) == 1
     for day in LATER[:3]:
         write_incidents(night, [one], day)
         write_run(night, day=day)
-    lines = mail.send_night(night, LATER[0], settings(closed(), "a@example.org"))
+    lines = policy.send_night(night, LATER[0], settings(closed(), "a@example.org"))
     assert [line.split()[0] for line in lines] == [DAY, LATER[0]]
-    wanted = json.loads((night / "reports" / DAY / "mail.json").read_text())["recipients"][mail.key_of("a@example.org")]["message_id"]
+    wanted = json.loads((night / "reports" / DAY / "mail.json").read_text())["recipients"][policy.key_of("a@example.org")]["message_id"]
     with serve("smtps", trusted) as (url, inbox):
-        assert mail.send_night(night, LATER[2], settings(url, "a@example.org")) == []
+        assert policy.send_night(night, LATER[2], settings(url, "a@example.org")) == []
         assert [message["Subject"][11:21] for message in inbox.messages] == [DAY, LATER[0], LATER[2]]
         assert inbox.messages[0]["Message-ID"] == wanted
         assert len({message["Message-ID"] for message in inbox.messages}) == 3
-        assert mail.send_night(night, LATER[2], settings(url, "a@example.org")) == []
-        assert mail.send_night(night, LATER[1], settings(url, "a@example.org")) == []  # rendered again, after a later night was mailed
+        assert policy.send_night(night, LATER[2], settings(url, "a@example.org")) == []
+        assert policy.send_night(night, LATER[1], settings(url, "a@example.org")) == []  # rendered again, after a later night was mailed
         assert len(inbox.kept) == 3
 
 
 def test_a_mail_is_given_up_after_some_nights_and_this_is_said_once(night, trusted):
-    mail.send_night(night, DAY, settings(closed(), "a@example.org"))
+    policy.send_night(night, DAY, settings(closed(), "a@example.org"))
     write_incidents(night, [], LATER[3])
     write_run(night, day=LATER[3])
     with serve("smtps", trusted) as (url, inbox):
-        [line] = mail.send_night(night, LATER[3], settings(url, "a@example.org"))
+        [line] = policy.send_night(night, LATER[3], settings(url, "a@example.org"))
         assert line.endswith("Connection refused; given up after 3 nights")
-        assert mail.send_night(night, LATER[3], settings(url, "a@example.org")) == []
+        assert policy.send_night(night, LATER[3], settings(url, "a@example.org")) == []
         assert inbox.kept == []
     assert outcomes(night, "a@example.org") == ["given up"]
 
@@ -441,40 +441,41 @@ def test_a_run_that_is_killed_while_a_mail_is_on_its_way_does_not_send_it_twice(
     with failing(trusted, "reply", "stall") as (url, got):
         config = night / "site.yaml"
         config.write_text(yaml.safe_dump(settings(url, "a@example.org", failures=["ops@example.org"]) | {"products": str(night)}))
-        run = subprocess.Popen([sys.executable, "mail.py", "--config", config], cwd=REPOSITORY, env=os.environ | {"PYTHONPATH": str(REPOSITORY)})
+        command = [sys.executable, "-m", "nightshift", "mail", "--config", config]
+        run = subprocess.Popen(command, cwd=REPOSITORY, env=os.environ | {"PYTHONPATH": str(REPOSITORY)})
         assert wait_until(lambda: got, 20)
-        busy = mail.send_night(night, DAY, settings(url, "a@example.org"))
+        busy = policy.send_night(night, DAY, settings(url, "a@example.org"))
         run.kill()
         run.wait()
     assert busy == ["another run is sending mail, and this one leaves it to that"]
     assert outcomes(night, "a@example.org") == ["sending"]
     with serve("smtps", trusted) as (url, inbox):
-        [line] = mail.send_night(night, DAY, settings(url, "a@example.org", failures=["ops@example.org"]))
+        [line] = policy.send_night(night, DAY, settings(url, "a@example.org", failures=["ops@example.org"]))
         assert line == f"{DAY} to a@example.org: the run ended while it was on its way; may have been delivered and is not sent again"
         assert inbox.reached == ["ops@example.org"]
-        assert mail.send_night(night, DAY, settings(url, "a@example.org", failures=["ops@example.org"])) == []
+        assert policy.send_night(night, DAY, settings(url, "a@example.org", failures=["ops@example.org"])) == []
 
 
 def test_where_the_state_cannot_be_written_nothing_is_sent(night, trusted, monkeypatch):
     with serve("smtps", trusted) as (url, inbox):
-        write = mail.write_state
+        write = policy.write_state
 
         def full(root, day, state):
             if any(entry["outcome"] == "sending" for entry in state.values()):
                 raise OSError(28, "No space left on device")
             write(root, day, state)
 
-        monkeypatch.setattr(mail, "write_state", full)
-        [line] = mail.send_night(night, DAY, settings(url, "a@example.org"))
+        monkeypatch.setattr(policy, "write_state", full)
+        [line] = policy.send_night(night, DAY, settings(url, "a@example.org"))
         assert "No space left on device" in line
         assert inbox.kept == []
         assert outcomes(night, "a@example.org") == ["waiting"]
         (night / "reports" / DAY / "mail.json").write_text("{")
-        [line] = mail.send_night(night, DAY, settings(url, "a@example.org"))
+        [line] = policy.send_night(night, DAY, settings(url, "a@example.org"))
         assert line.endswith("cannot be read (JSONDecodeError): who has got the mail of that night is not known, and none of it is sent again")
         assert inbox.kept == []
         assert outcomes(night, "a@example.org") == ["unclear"]
-        assert mail.send_night(night, DAY, settings(url, "a@example.org")) == [], "it is said once"
+        assert policy.send_night(night, DAY, settings(url, "a@example.org")) == [], "it is said once"
         assert inbox.kept == []
 
 
@@ -484,13 +485,13 @@ def test_a_damaged_record_of_an_earlier_night_silences_no_later_mail(tmp_path, t
     for day in (BEFORE, DAY):
         write_incidents(tmp_path, [incident(f"slow storage {day}", day=day)], day)
         write_run(tmp_path, day=day)
-    mail.send_night(tmp_path, BEFORE, to)
+    policy.send_night(tmp_path, BEFORE, to)
     (tmp_path / "reports" / BEFORE / "mail.json").write_text(content)
     with serve("smtps", trusted) as (url, inbox):
-        [line] = mail.send_night(tmp_path, DAY, settings(url, "a@example.org"))
+        [line] = policy.send_night(tmp_path, DAY, settings(url, "a@example.org"))
         assert line.startswith(f"reports/{BEFORE}/mail.json cannot be read")
         assert [message["Subject"][11:21] for message in inbox.messages] == [DAY], "the damaged night is not sent again"
-        assert mail.send_night(tmp_path, DAY, settings(url, "a@example.org")) == []
+        assert policy.send_night(tmp_path, DAY, settings(url, "a@example.org")) == []
         assert len(inbox.kept) == 1
     assert (tmp_path / "reports" / BEFORE / "mail.damaged.json").read_text() == content
 
@@ -499,10 +500,10 @@ def test_a_damaged_digest_of_an_earlier_night_that_waits_costs_only_its_own_mail
     for day in (BEFORE, DAY):
         write_incidents(tmp_path, [incident(f"slow storage {day}", day=day)], day)
         write_run(tmp_path, day=day)
-    mail.send_night(tmp_path, BEFORE, settings(closed(), "a@example.org"))
+    policy.send_night(tmp_path, BEFORE, settings(closed(), "a@example.org"))
     (tmp_path / "reports" / BEFORE / "digest.json").write_text('{"digest": []}')
     with serve("smtps", trusted) as (url, inbox):
-        [line] = mail.send_night(tmp_path, DAY, settings(url, "a@example.org"))
+        [line] = policy.send_night(tmp_path, DAY, settings(url, "a@example.org"))
         assert line.startswith(f"reports/{BEFORE}/digest.json cannot be read")
         assert [message["Subject"][11:21] for message in inbox.messages] == [DAY]
 
@@ -514,16 +515,14 @@ def test_a_night_in_the_future_is_refused_and_its_record_silences_nothing(tmp_pa
         write_run(tmp_path, day=day)
     (tmp_path / "reports" / future / "mail.json").write_text('{"recipients": {"x": {"outcome": "sent", "said": "", "told": []}}}')
     with serve("smtps", trusted) as (url, inbox):
-        [line] = mail.send_night(tmp_path, future, settings(url, "a@example.org"))
+        [line] = policy.send_night(tmp_path, future, settings(url, "a@example.org"))
         assert line.startswith(f"the night {future} has not begun: today is ")
-        assert mail.send_night(tmp_path, DAY, settings(url, "a@example.org")) == []
+        assert policy.send_night(tmp_path, DAY, settings(url, "a@example.org")) == []
         assert len(inbox.kept) == 1
     config = tmp_path / "site.yaml"
     config.write_text(yaml.safe_dump(settings(closed(), "a@example.org") | {"products": str(tmp_path)}))
-    monkeypatch.setattr("sys.argv", ["mail.py", "--config", str(config), "--day", future])
-    with pytest.raises(SystemExit) as stopped:
-        mail.main()
-    assert (stopped.value.code, capsys.readouterr().err.count("has not begun")) == (2, 1)
+    assert commands.mail(config, future) == 2
+    assert capsys.readouterr().err.count("has not begun") == 1
 
 
 def test_what_is_to_be_known_is_mailed_once_and_repeated_with_any_other_mail(tmp_path, trusted):
@@ -533,7 +532,7 @@ def test_what_is_to_be_known_is_mailed_once_and_repeated_with_any_other_mail(tmp
         for day, warnings in nights.items():
             write_incidents(tmp_path, [], day)
             write_run(tmp_path, day=day, warnings=warnings, verdicts={"accounting": "too little history"})
-            assert mail.send_night(tmp_path, day, settings(url, failures=["ops@example.org"])) == []
+            assert policy.send_night(tmp_path, day, settings(url, failures=["ops@example.org"])) == []
     assert [message["Subject"] for message in inbox.messages] == [
         f"Nightshift {BEFORE}: transfers: warning, accounting: too little history",
         f"Nightshift {LATER[0]}: accounting: too little history, tickets: warning",
@@ -546,30 +545,25 @@ def test_what_is_to_be_known_is_mailed_once_and_repeated_with_any_other_mail(tmp
 def test_a_message_has_a_limited_number_of_recipients(night, trusted):
     many = [f"reader{n:03}@example.org" for n in range(120)]
     with serve("smtps", trusted) as (url, inbox):
-        assert mail.send_night(night, DAY, settings(url, *many)) == []
+        assert policy.send_night(night, DAY, settings(url, *many)) == []
     assert [len(to) for to, _ in inbox.kept] == [50, 50, 20]
     assert inbox.reached == many
 
 
 def test_the_command_says_what_went_wrong_and_writes_drafts(night, monkeypatch, capsys):
-    def run(*more, **changes):
+    def run(day="", dry_run=False, **changes):
         config = night / "site.yaml"
         config.write_text(yaml.safe_dump(settings(closed(), "a@example.org") | {"products": str(night)} | changes))
-        monkeypatch.setattr("sys.argv", ["mail.py", "--config", str(config), *more])
-        try:
-            code = mail.main()
-        except SystemExit as stopped:
-            code = stopped.code
-        return code, *capsys.readouterr()
+        return commands.mail(config, day, dry_run), *capsys.readouterr()
 
-    code, said, _ = run("--dry-run")
+    code, said, _ = run(dry_run=True)
     assert (code, said.endswith("mail/1-digest.eml: to a@example.org\n")) == (0, True)
     draft = email.message_from_bytes((night / "reports" / DAY / "mail/1-digest.eml").read_bytes(), policy=default)
     assert draft["To"] == "a@example.org"
     assert not (night / "reports" / DAY / "mail.json").exists()
     code, _, line = run()
     assert (code, line.count("\n"), line.startswith(f"nightshift: mail: {DAY} to a@example.org: localhost:")) == (1, 1, True)
-    code, _, line = run("--day", "2026-03-01")
+    code, _, line = run("2026-03-01")
     assert (code, "the night of 2026-03-01 has not been published" in line) == (1, True)
     code, _, line = run(mail={})
     assert (code, line.endswith("site.yaml: it says nothing under `mail`\n")) == (2, True)

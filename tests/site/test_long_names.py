@@ -14,8 +14,8 @@ from incident_tables import DAY, incident, proposal, write_incidents, write_stud
 from PIL import Image
 
 import helpers
-import publish
-from mail import send_night
+from nightshift.notify.policy import send_night
+from nightshift.reporting import site
 
 LONG = "N" * 5000
 MARKED = "a\u202eb\x1bc"  # marks of direction and controls go on the way to a page
@@ -59,7 +59,7 @@ def pages(tmp_path_factory):
     nbformat.write(notebook, root / f"reports/{DAY}/digest.ipynb")
     finding = ["transfers", LONG, LONG, LONG, pd.NaT, pd.NaT, 1.0, 0.01, 9.0, 1.0, "s", LONG, "", 2.0, "GB delayed"]
     helpers.write_parquet(pd.DataFrame([finding], columns=helpers.FINDING_COLUMNS), root / "data/findings/transfers.parquet")
-    publish.publish(root, DAY, {"transfers": DAY})
+    site.render_night(root, DAY, {"transfers": DAY})
     assert send_night(root, DAY, {"studies": {"transfers": {}}, "mail": SETTINGS}, dry_run=True) == []
     return root / "reports"
 

@@ -7,7 +7,7 @@ import yaml
 from conftest import REPOSITORY
 from docs_examples import examples, settings
 
-from nightshift import catalog, cli
+from nightshift import catalog, cli, night
 from nightshift.config import load
 
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
@@ -66,7 +66,7 @@ def test_operations_lists_the_settings_of_the_uppermost_level():
 def test_the_exit_codes_are_those_of_the_command():
     section = (REPOSITORY / "docs/operations.md").read_text().partition("## Exit codes")[2].partition("\n## ")[0]
     told = {int(code): meaning for code, meaning in re.findall(r"^\| (\d+) \| (.*) \|$", section, re.M)}
-    assert list(told) == [cli.WELL, cli.FAILED, cli.WRONG, cli.LOCKED]
+    assert list(told) == [night.WELL, night.FAILED, night.WRONG, night.LOCKED]
     for code, meaning in re.findall(r"(\d) ([^;.]+)", cli.CODES):
         assert all(word in told[int(code)] for word in re.findall(r"[a-z]{4,}", meaning)), (code, meaning)
 
@@ -74,7 +74,7 @@ def test_the_exit_codes_are_those_of_the_command():
 @pytest.mark.parametrize("name", ["architecture", "adding"])
 def test_every_file_that_is_named_exists(name):
     text = (REPOSITORY / f"docs/{name}.md").read_text()
-    named = set(re.findall(r"`((?:nightshift|notebooks|tests|publishing)/[\w./]*)`", text))
+    named = set(re.findall(r"`((?:nightshift|notebooks|tests)/[\w./]*)`", text))
     assert len(named) > 5
     assert [path for path in sorted(named) if not (REPOSITORY / path).exists()] == []
 

@@ -17,13 +17,13 @@ from bs4 import BeautifulSoup
 from conftest import REPOSITORY
 from incident_tables import DAY, MODEL, executed
 
-import mail
-import publish
 from helpers import FINDING_COLUMNS, write_json
+from nightshift import night
+from nightshift.notify import policy
+from nightshift.reporting import pages
 from nightshift.reporting.assurance import COUNTED, REASSURING, STATES, assure, class_of, verdict_in_words, verdict_of
 from nightshift.reporting.wording import joined, plural, skill_in_words
 from nightshift.runs import execute
-from publishing import pages
 
 GOOD = {"complete": True, "state": "ok", "of_tonight": True, "n_findings": 0, "n_judged": 5}
 
@@ -269,10 +269,10 @@ def test_nothing_reassures_unless_both_studies_reported(tmp_path, monkeypatch, c
     sends = {"from": "a@example.org", "server": "smtps://localhost:1", "to": [{"address": "b@example.org"}], "failures": ["c@example.org"]}
     config = {"day": DAY, "products": str(tmp_path), "studies": dict.fromkeys(studies), "mail": sends | {"only_changes": False}}
     (tmp_path / "site.yaml").write_text(yaml.safe_dump(config))
-    monkeypatch.setattr("sys.argv", ["publish.py", "--config", str(tmp_path / "site.yaml")])
-    monkeypatch.setattr(publish, "send_night", lambda *_: [])
-    code, stderr = publish.main(), capsys.readouterr().err.lower()
-    assert mail.send_night(tmp_path, DAY, config, dry_run=True) == []
+    with monkeypatch.context() as patch:
+        patch.setattr("nightshift.notify.policy.send_night", lambda *_: [])
+        code, stderr = night.publish(tmp_path / "site.yaml"), capsys.readouterr().err.lower()
+    assert policy.send_night(tmp_path, DAY, config, dry_run=True) == []
     texts, good = texts_of(tmp_path), states.count("ok")
     assert code == int("failed" in states)
     told = json.loads((tmp_path / f"reports/{DAY}/digest.json").read_text())

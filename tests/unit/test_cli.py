@@ -8,14 +8,13 @@ import time
 import pytest
 from conftest import REPOSITORY
 
-from nightshift import cli
+from nightshift import night
 from nightshift.runs import failed_since, read_run
 
 
 def test_one_run_at_a_time_and_the_other_names_it(tmp_path):
-    holds = (
-        f"import sys\nfrom pathlib import Path\nfrom nightshift.cli import held\nwith held(Path({str(tmp_path)!r})):\n    print('held', flush=True)\n"
-    )
+    holds = "import sys\nfrom pathlib import Path\nfrom nightshift.night import held\n"
+    holds += f"with held(Path({str(tmp_path)!r})):\n    print('held', flush=True)\n"
     other = subprocess.Popen(
         [sys.executable, "-c", f"{holds}    sys.stdin.read()"],
         cwd=REPOSITORY,
@@ -25,11 +24,11 @@ def test_one_run_at_a_time_and_the_other_names_it(tmp_path):
     )
     assert other.stdout.readline() == "held\n"
     for _ in range(2):  # who asks takes nothing away
-        with pytest.raises(cli.Busy, match=rf"another run \(process {other.pid}\) writes to {tmp_path}; wait for it"), cli.held(tmp_path):
+        with pytest.raises(night.Busy, match=rf"another run \(process {other.pid}\) writes to {tmp_path}; wait for it"), night.held(tmp_path):
             pass
     other.kill()
     other.wait()
-    with cli.held(tmp_path):
+    with night.held(tmp_path):
         pass
 
 
@@ -37,11 +36,11 @@ def test_an_error_of_snakemake_itself_is_said_and_its_text_is_kept(tmp_path, mon
     (tmp_path / "Snakefile").write_text('rule all:\n    input: "{name}.txt"\n')
     (tmp_path / "log").touch()
     monkeypatch.chdir(tmp_path)
-    assert cli.watched(["--cores", "1"], tmp_path / "log", True) == 1
-    said = cli.last_words((tmp_path / "log").read_text())
+    assert night.watched(["--cores", "1"], tmp_path / "log", True) == 1
+    said = night.last_words((tmp_path / "log").read_text())
     assert said.startswith("WildcardError in rule all")
     assert "Wildcards in input files cannot be determined" in said
-    assert cli.last_words("") == "it said nothing"
+    assert night.last_words("") == "it said nothing"
 
 
 def test_a_digest_that_could_not_run_is_no_digest_of_an_earlier_run(tmp_path, monkeypatch, capsys):
@@ -49,9 +48,9 @@ def test_a_digest_that_could_not_run_is_no_digest_of_an_earlier_run(tmp_path, mo
     report.mkdir(parents=True)
     (report / "chain.log").write_text("")
     (report / "digest_run.json").write_text('{"version": 1, "outcome": "ok"}')
-    monkeypatch.setattr(cli, "arguments_of", lambda *_: ([], ["left: x is not as 4_analyse left it, so it is made again"]))
-    monkeypatch.setattr(cli, "watched", lambda arguments, log, quiet: log.write_text("WorkflowError:\nno space left\n") and 1)
-    assert not cli.run_target("digest", {}, tmp_path, "1", report / "chain.log")
+    monkeypatch.setattr(night, "arguments_of", lambda *_: ([], ["left: x is not as 4_analyse left it, so it is made again"]))
+    monkeypatch.setattr(night, "watched", lambda arguments, log, quiet: log.write_text("WorkflowError:\nno space left\n") and 1)
+    assert not night.run_target("digest", {}, tmp_path, "1", report / "chain.log")
     run = read_run(report, "", "digest")
     assert (run["outcome"], run["error"]) == ("failed", "it did not run: WorkflowError: no space left")
     assert failed_since(report, run["ended"])
@@ -63,25 +62,25 @@ def test_a_digest_that_could_not_run_is_no_digest_of_an_earlier_run(tmp_path, mo
 @pytest.mark.parametrize(("published", "chain", "code"), [(0, 0, 0), (1, 0, 1), (0, 1, 1), (2, 0, 1)])
 def test_a_night_that_was_published_ends_with_0_or_1(published, chain, code, tmp_path, monkeypatch):
     monkeypatch.chdir(REPOSITORY)
-    monkeypatch.setattr(cli, "run_chain", lambda *_: chain)
-    monkeypatch.setattr("publish.main", lambda: published)
+    monkeypatch.setattr(night, "run_chain", lambda *_: chain)
+    monkeypatch.setattr(night, "publish", lambda path, day: published)
     (tmp_path / "site.yaml").write_text(f"day: 2026-01-31\nproducts: {tmp_path}\nstudies:\n  tickets: {{}}\n")
-    assert cli.run_night(tmp_path / "site.yaml", "", "2") == code
+    assert night.run_night(tmp_path / "site.yaml", "", "2") == code
 
 
 def test_what_is_wrong_ends_with_2_and_a_folder_in_use_with_3(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(REPOSITORY)
-    monkeypatch.setattr(cli, "run_chain", lambda *_: pytest.fail("nothing may run"))
+    monkeypatch.setattr(night, "run_chain", lambda *_: pytest.fail("nothing may run"))
     site = tmp_path / "site.yaml"
     site.write_text(f"day: 2026-01-31\nproducts: {tmp_path}\nstudies:\n  tickets: {{}}\n")
-    assert cli.run_night(site, "2126-01-31") == 2
-    assert cli.run_night(site, "", "none") == 2
-    assert cli.run_night(tmp_path / "none.yaml", "") == 2
+    assert night.run_night(site, "2126-01-31") == 2
+    assert night.run_night(site, "", "none") == 2
+    assert night.run_night(tmp_path / "none.yaml", "") == 2
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 3
     assert all(line.startswith("nightshift: ") for line in said)
-    monkeypatch.setattr(cli, "held", lambda folder: (_ for _ in ()).throw(cli.Busy("another run")))
-    assert cli.run_night(site, "") == 3
+    monkeypatch.setattr(night, "held", lambda folder: (_ for _ in ()).throw(night.Busy("another run")))
+    assert night.run_night(site, "") == 3
 
 
 def deaf():
@@ -91,15 +90,15 @@ def deaf():
 
 
 def test_a_night_that_is_asked_to_end_waits_for_nobody(monkeypatch):
-    monkeypatch.setattr(cli, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(night, "PATIENCE_S", 0.2)
     children = []
 
-    def night():
-        with cli.forked(deaf) as child:
+    def a_night():
+        with night.forked(deaf) as child:
             children.append(child)
             time.sleep(0.5)
-            cli.stop(signal.SIGTERM, None)
+            night.stop(signal.SIGTERM, None)
 
     with pytest.raises(KeyboardInterrupt):
-        night()
+        a_night()
     assert children[0].exitcode == -signal.SIGKILL

@@ -12,12 +12,12 @@ import yaml
 from bs4 import BeautifulSoup
 from incident_tables import DAY, MODEL, executed, incident, write_digest, write_study
 
-import mail
-import publish
 from helpers import write_json, write_parquet
+from nightshift import night
+from nightshift.notify import policy
+from nightshift.reporting import archive, pages, products, site, studies
 from nightshift.reporting.assurance import REASSURING
 from nightshift.runs import RESERVATIONS
-from publishing import archive, pages, products, studies
 
 BEFORE = "2026-01-30"
 CONFIG = f"""day: {DAY}
@@ -34,7 +34,7 @@ def two_nights(tmp_path_factory):
         for study in ("transfers", "accounting"):
             write_study(root, study, day)
         write_digest(root, [], ["transfers", "accounting"], day=day)
-        publish.publish(root, day, dict.fromkeys(("transfers", "accounting"), day))
+        site.render_night(root, day, dict.fromkeys(("transfers", "accounting"), day))
     return root
 
 
@@ -47,11 +47,11 @@ def published(root, monkeypatch, capsys):
     """(exit code, lines of stderr, front page as text, digest.json, all mail as text) of the night as the command publishes it."""
     config = root / "site.yaml"
     config.write_text(f"{CONFIG}products: {root}\n")
-    monkeypatch.setattr("sys.argv", ["publish.py", "--config", str(config)])
-    monkeypatch.setattr(publish, "send_night", lambda *_: [])  # the drafts below say what would go out
-    code = publish.main()
+    with monkeypatch.context() as patch:
+        patch.setattr("nightshift.notify.policy.send_night", lambda *_: [])  # the drafts below say what would go out
+        code = night.publish(config)
     lines = capsys.readouterr().err.splitlines()
-    assert mail.send_night(root, DAY, yaml.safe_load(config.read_text()), dry_run=True) == []
+    assert policy.send_night(root, DAY, yaml.safe_load(config.read_text()), dry_run=True) == []
     capsys.readouterr()
     drafts = [message_from_bytes(path.read_bytes(), policy=default) for path in sorted((root / f"reports/{DAY}/mail").glob("*.eml"))]
     texts = [f"{one['Subject']} to {one['To']}: {one.get_body(('plain',)).get_content()}" for one in drafts]
@@ -220,7 +220,7 @@ def test_a_front_page_that_cannot_be_made_says_so_and_is_no_older_one(nights, mo
             raise ValueError("no template")
         write(path, template, **values)
 
-    for module in (publish, archive):
+    for module in (site, archive):
         monkeypatch.setattr(module, "write_page", fails)
     code, lines, _, told, mailed = published(nights, monkeypatch, capsys)
     assert code == 1
@@ -251,11 +251,11 @@ def test_data_of_another_night_are_stale_whatever_ran(nights, monkeypatch, capsy
     assert line in " ".join(mailed.split())
 
 
-def test_products_of_a_later_night_leave_the_pages_of_an_earlier_one(nights, monkeypatch, capsys):
+def test_products_of_a_later_night_leave_the_pages_of_an_earlier_one(nights, capsys):
     status(window=["2026-01-01", "2026-02-01"])(nights / STATUS)
-    with pytest.raises(SystemExit) as stopped:
-        published(nights, monkeypatch, capsys)
-    assert stopped.value.code == 2
+    (nights / "site.yaml").write_text(f"{CONFIG}products: {nights}\n")
+    assert night.publish(nights / "site.yaml") == 2
+    assert "the products are those of 2026-02-01" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -332,11 +332,8 @@ def test_a_night_that_has_not_begun_is_refused(nights, monkeypatch, capsys):
     tomorrow = str(datetime.now(UTC).date() + timedelta(1))
     before = {path: path.stat().st_mtime_ns for path in nights.rglob("*")}
     with pytest.raises(ValueError, match=f"the night {tomorrow} has not begun"):
-        publish.publish(nights, tomorrow, {"transfers": tomorrow})
+        site.render_night(nights, tomorrow, {"transfers": tomorrow})
     (nights.parent / "site.yaml").write_text(f"{CONFIG}products: {nights}\n")
-    monkeypatch.setattr("sys.argv", ["publish.py", "--config", str(nights.parent / "site.yaml"), "--day", tomorrow])
-    with pytest.raises(SystemExit) as stopped:
-        publish.main()
-    assert stopped.value.code == 2
+    assert night.publish(nights.parent / "site.yaml", tomorrow) == 2
     assert f"the night {tomorrow} has not begun" in capsys.readouterr().err
     assert {path: path.stat().st_mtime_ns for path in nights.rglob("*")} == before

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from incident_tables import DAY, a_night, incident, proposal, write_incidents, write_run
 from PIL import Image
 
-import mail
-from nightshift.reporting import wording
+from nightshift.notify import message as letters
+from nightshift.notify import policy
+from nightshift.reporting import digests, wording
 from nightshift.reporting.assurance import REASSURING
-from publishing import digests, letters
 
 SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 HEADER = "SITE\r\nBcc: victim@example.org\r\n\r\n<b>body</b>"
@@ -48,7 +48,7 @@ def settings(**more):
 
 def drafts(products, config):
     """The messages of a night, as a mail program reads them."""
-    assert mail.send_night(products, DAY, config, dry_run=True) == []
+    assert policy.send_night(products, DAY, config, dry_run=True) == []
     return [email.message_from_bytes(path.read_bytes(), policy=default) for path in sorted((products / "reports" / DAY / "mail").glob("*.eml"))]
 
 
@@ -252,15 +252,15 @@ def test_without_proposals_the_digest_goes_and_says_so(tmp_path):
 
 
 def test_settings_are_read():
-    told = mail.read_settings(
+    told = policy.read_settings(
         settings(to=[{"address": "A@Example.org", "studies": ["transfers"], "severity": "medium"}, {"address": "a@example.org"}])
     )
     assert told.server == ("smtp", "mail.example.org", 587)
     assert told.people == {"a@example.org": [({"transfers"}, 1), (None, 0)]}
     assert (told.failures, told.only_changes, told.login) == ({"ops@example.org"}, True, None)
-    assert mail.read_settings(settings(server="smtps://[::1]")).server == ("smtps", "::1", 465)
-    assert mail.read_settings({"mail": {}}) is None
-    assert mail.read_settings({}) is None
+    assert policy.read_settings(settings(server="smtps://[::1]")).server == ("smtps", "::1", 465)
+    assert policy.read_settings({"mail": {}}) is None
+    assert policy.read_settings({}) is None
 
 
 @pytest.mark.parametrize(
@@ -293,7 +293,7 @@ def test_settings_are_read():
     ],
 )
 def test_a_wrong_setting_is_one_line_and_nothing_is_sent(tmp_path, changes, line):
-    [said] = mail.send_night(tmp_path, DAY, settings(**changes))
+    [said] = policy.send_night(tmp_path, DAY, settings(**changes))
     assert line in said
     assert "s3cret" not in said
     assert len(said.splitlines()) == 1
@@ -304,4 +304,4 @@ def test_half_a_login_is_refused(monkeypatch, user, password):
     monkeypatch.setenv("SMTP_USER", user)
     monkeypatch.setenv("SMTP_PASSWORD", password)
     with pytest.raises(ValueError, match=r"^SMTP_USER and SMTP_PASSWORD must both be set, or neither, in ASCII$"):
-        mail.read_settings(settings())
+        policy.read_settings(settings())

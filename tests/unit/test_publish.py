@@ -18,14 +18,16 @@ from incident_tables import MODEL, a_night, data_of, executed, incident, proposa
 from PIL import Image
 
 import helpers
-import publish
-import solutions
 from nightshift import catalog
+from nightshift import night as commands
 from nightshift.catalog import STEPS
 from nightshift.config import site_settings
 from nightshift.products import read_json
+from nightshift.remediation.feedback import read_feedback
+from nightshift.remediation.knowledge import read_remediations
+from nightshift.remediation.model import chances
+from nightshift.reporting import archive, digests, pages, site
 from nightshift.sources.status import write_status
-from publishing import archive, digests, pages
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 
@@ -54,7 +56,7 @@ def first_night(tmp_path_factory):
     helpers.write_parquet(findings, tmp_path / "data/findings/transfers.parquet")
     helpers.write_parquet(pd.DataFrame({"request_id": ["a"], "score": [1.0]}), tmp_path / "data/scores/transfers.parquet")
     helpers.write_json({"study": "transfers", "day": "2026-01-31", "models": [MODEL]}, tmp_path / "models/transfers/metrics.json")
-    publish.publish(tmp_path, "2026-01-31", {"transfers": "2026-01-31"})
+    site.render_night(tmp_path, "2026-01-31", {"transfers": "2026-01-31"})
     for path in [*tmp_path.glob("reports/*/*.*"), *tmp_path.glob("reports/*.*")]:
         path.unlink()
     return tmp_path
@@ -81,7 +83,7 @@ def page(path):
 
 
 def test_hostile_names_stay_text_on_every_page(night):
-    front, _, _ = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
+    front, _, _ = site.render_night(night, "2026-01-31", {"transfers": "2026-01-31"})
     for path in [front, front.parent / "transfers/4_analyse.html"]:
         assert not page(path).select("script, img[src=x], [onerror]")
         assert HOSTILE in page(path).get_text()
@@ -122,7 +124,7 @@ def test_code_is_coloured_and_stays_text(tmp_path):
 
 
 def test_a_complete_night_says_what_was_found(night):
-    front, [study], _ = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
+    front, [study], _ = site.render_night(night, "2026-01-31", {"transfers": "2026-01-31"})
     assert study["verdict"] == "anomalies 1"
     assert "Two problems" in page(front).get_text()
     run = read_json(front.parent / "run.json")
@@ -135,16 +137,16 @@ def test_moments_that_a_source_does_not_know_are_said_to_be_unknown(night):
     found = pd.read_parquet(path)
     none = found.assign(start=found.start.where([False]), end=found.end.where([False]))
     helpers.write_parquet(none, path)
-    front, [study], _ = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
+    front, [study], _ = site.render_night(night, "2026-01-31", {"transfers": "2026-01-31"})
     assert study["verdict"] == "anomalies 1"
     assert [cell.get_text() for cell in page(front).select("table td.time")] == ["not known", "not known"]
     helpers.write_parquet(pd.concat([found, none]), path)
-    front, _, _ = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
+    front, _, _ = site.render_night(night, "2026-01-31", {"transfers": "2026-01-31"})
     assert [cell.get_text() for cell in page(front).select("table td.time")] == ["2026-01-31", "2026-01-31", "not known", "not known"]
 
 
 def test_a_further_page_counts_on_the_front_page_and_is_in_the_navigation(further):
-    front, [study], _ = publish.publish(further, "2026-01-31", {"transfers": "2026-01-31"})
+    front, [study], _ = site.render_night(further, "2026-01-31", {"transfers": "2026-01-31"})
     assert study["verdict"] == "anomalies 2"
     text = page(front).get_text()
     assert "2 problems found" in text
@@ -159,7 +161,7 @@ def test_a_further_page_counts_on_the_front_page_and_is_in_the_navigation(furthe
 def test_a_further_page_that_failed_leaves_the_findings_of_the_analysis(further):
     report = further / "reports/2026-01-31/transfers"
     executed(report / "5_more.ipynb", error="no GPU")
-    front, [study], _ = publish.publish(further, "2026-01-31", {"transfers": "2026-01-31"})
+    front, [study], _ = site.render_night(further, "2026-01-31", {"transfers": "2026-01-31"})
     assert (study["verdict"], study["failed_step"], study["error"]) == ("failed", "5_more", "ValueError: no GPU")
     assert list(study["findings"].kind) == ["slow_link"]
     assert "Two problems" in page(front).get_text()
@@ -167,7 +169,7 @@ def test_a_further_page_that_failed_leaves_the_findings_of_the_analysis(further)
 
 def test_a_failed_analysis_leaves_the_findings_of_a_further_page(further):
     executed(further / "reports/2026-01-31/transfers/4_analyse.ipynb", error="no model")
-    _, [study], _ = publish.publish(further, "2026-01-31", {"transfers": "2026-01-31"})
+    _, [study], _ = site.render_night(further, "2026-01-31", {"transfers": "2026-01-31"})
     assert (study["verdict"], study["failed_step"], study["headline"]) == ("failed", "4_analyse", "One idle GPU.")
     assert list(study["findings"].kind) == ["idle_gpu"]
 
@@ -176,7 +178,7 @@ def test_a_failed_step_comes_first_on_its_page_and_on_the_front_page(night):
     executed(night / "reports/2026-01-31/transfers/2_preprocess.ipynb", error="the column bytes is missing")
     for step in ("3_train", "4_analyse"):
         (night / f"reports/2026-01-31/transfers/{step}.ipynb").unlink()
-    front, [study], _ = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
+    front, [study], _ = site.render_night(night, "2026-01-31", {"transfers": "2026-01-31"})
     assert study["verdict"] == "failed"
     assert "Failed in 2_preprocess. ValueError: the column bytes is missing" in " ".join(page(front).get_text().split())
     failed = page(front.parent / "transfers/2_preprocess.html")
@@ -188,7 +190,7 @@ def test_a_failed_step_comes_first_on_its_page_and_on_the_front_page(night):
 def test_a_notebook_that_was_killed_is_failed(night):
     path = night / "reports/2026-01-31/transfers/4_analyse.ipynb"
     executed(path, ended=None)
-    _, [study], _ = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
+    _, [study], _ = site.render_night(night, "2026-01-31", {"transfers": "2026-01-31"})
     assert (study["verdict"], study["error"]) == ("failed", "it was stopped before it ended")
 
 
@@ -196,7 +198,7 @@ def test_a_notebook_that_was_killed_is_failed(night):
 def test_a_night_without_findings_is_ok_only_where_something_was_judged(night, judged, verdict):
     helpers.write_parquet(pd.DataFrame(columns=helpers.FINDING_COLUMNS), night / "data/findings/transfers.parquet")
     helpers.write_parquet(pd.DataFrame({"request_id": ["a"][:judged], "score": [1.0][:judged]}), night / "data/scores/transfers.parquet")
-    front, [study], _ = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
+    front, [study], _ = site.render_night(night, "2026-01-31", {"transfers": "2026-01-31"})
     assert study["verdict"] == verdict
     assert page(front).select_one("h3 .verdict").get_text() == verdict
     assert f".verdict.{verdict.split()[0]}" in (helpers.ROOT / "templates/style.css").read_text()
@@ -205,28 +207,28 @@ def test_a_night_without_findings_is_ok_only_where_something_was_judged(night, j
 @pytest.mark.parametrize(("state", "verdict"), [("stale", "stale"), ("empty", "empty"), ("partial", "anomalies 1")])
 def test_the_state_of_the_data_shows_in_the_verdict(night, state, verdict):
     write_status(night / "data/raw/transfers", state=state, rows=5, newest="2026-01-20", source="sample", window=["2026-01-01", "2026-01-31"])
-    front, [study], _ = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
+    front, [study], _ = site.render_night(night, "2026-01-31", {"transfers": "2026-01-31"})
     assert study["verdict"] == verdict
     assert state in page(front).get_text()
 
 
 def test_pages_are_rendered_once_and_again_when_the_notebook_changes(night):
-    front, _, _ = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
+    front, _, _ = site.render_night(night, "2026-01-31", {"transfers": "2026-01-31"})
     target = front.parent / "transfers/1_extract.html"
     before = target.stat().st_mtime_ns
-    publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
+    site.render_night(night, "2026-01-31", {"transfers": "2026-01-31"})
     assert target.stat().st_mtime_ns == before
     executed(target.with_suffix(".ipynb"), ("1", None))
-    publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
+    site.render_night(night, "2026-01-31", {"transfers": "2026-01-31"})
     assert target.stat().st_mtime_ns > before
 
 
 def test_a_night_without_training_has_a_page_of_the_training_of_an_earlier_night(night):
-    publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
+    site.render_night(night, "2026-01-31", {"transfers": "2026-01-31"})
     for step in ("1_extract", "2_preprocess", "4_analyse"):
         executed(night / f"reports/2026-02-01/transfers/{step}.ipynb")
     data_of(night, "2026-02-01")
-    front, [study], _ = publish.publish(night, "2026-02-01", {"transfers": "2026-02-01"})
+    front, [study], _ = site.render_night(night, "2026-02-01", {"transfers": "2026-02-01"})
     assert study["verdict"] == "anomalies 1"
     assert "of 2026-01-31" in page(front).select_one('li:has(a[href="transfers/3_train.html"])').get_text()
     training = page(front.parent / "transfers/3_train.html")
@@ -246,17 +248,17 @@ def test_a_night_without_training_has_a_page_of_the_training_of_an_earlier_night
     ],
 )
 def test_the_model_that_scores_is_one_line(model, line):
-    assert publish.model_line(model) == line
+    assert site.model_line(model) == line
 
 
 def test_the_line_of_the_model_says_which_other_one_is_better():
     size = MODEL | {"name": "log_size", "skill": 0.0, "skill_low": 0.0, "skill_high": 0.0}
     better = MODEL | {"name": "route_median", "in_use": False, "skill": 0.2, "skill_low": 0.1, "skill_high": 0.3}
     line = "log size, a trivial baseline; route median is better, skill 0.20 (0.10 to 0.30), and does not score"
-    assert publish.model_line(size, [size, better]) == line
+    assert site.model_line(size, [size, better]) == line
     for other in ({"skill_low": -0.1}, {"metric": "AUC"}, {"split": "shuffled"}, {"in_use": True}):
-        assert publish.model_line(size, [size, better | other]) == "log size, a trivial baseline"
-    assert publish.model_line(MODEL, [MODEL, better]) == "lstm, skill 0.40 (0.35 to 0.45) against log size"
+        assert site.model_line(size, [size, better | other]) == "log size, a trivial baseline"
+    assert site.model_line(MODEL, [MODEL, better]) == "lstm, skill 0.40 (0.35 to 0.45) against log size"
 
 
 def test_parameters_show_value_default_and_meaning():
@@ -269,13 +271,10 @@ def test_parameters_show_value_default_and_meaning():
 
 
 def test_an_old_night_is_not_rendered_with_the_findings_of_a_new_one(night, monkeypatch, capsys):
-    publish.publish(night, "2026-01-30", {"transfers": "2026-01-30"})
+    site.render_night(night, "2026-01-30", {"transfers": "2026-01-30"})
     before = (night / "reports/2026-01-30/run.json").read_bytes()
     (night / "site.yaml").write_text(f"day: 2026-01-30\nproducts: {night}\nstudies: {{transfers: {{}}}}\n")
-    monkeypatch.setattr("sys.argv", ["publish.py", "--config", str(night / "site.yaml")])
-    with pytest.raises(SystemExit) as stopped:
-        publish.main()
-    assert stopped.value.code == 2
+    assert commands.publish(night / "site.yaml") == 2
     assert "the products are those of 2026-01-31" in capsys.readouterr().err
     assert (night / "reports/2026-01-30/run.json").read_bytes() == before
 
@@ -283,7 +282,7 @@ def test_an_old_night_is_not_rendered_with_the_findings_of_a_new_one(night, monk
 def test_an_empty_source_is_no_failure_on_the_front_page(night):
     write_status(night / "data/raw/transfers", state="empty", rows=0, newest="", source="x", window=["2026-01-01", "2026-01-31"])
     executed(night / "reports/2026-01-31/transfers/3_train.ipynb", error="0 finished transfers")
-    front, [study], _ = publish.publish(night, "2026-01-31", {"transfers": "2026-01-31"})
+    front, [study], _ = site.render_night(night, "2026-01-31", {"transfers": "2026-01-31"})
     assert study["verdict"] == "empty"
     assert "The source holds no row from 2026-01-01 to 2026-01-31." in page(front).get_text()
     assert "Failed in" not in page(front).get_text()
@@ -295,8 +294,7 @@ def test_a_mail_that_cannot_be_sent_is_a_line_and_changes_no_page(night, monkeyp
         executed(night / "reports/2026-01-31/transfers/1_extract.ipynb", error="no disk")
     mail = "{from: a@a.example, server: 'smtps://127.0.0.1:1', to: [{address: b@b.example}], failures: [b@b.example]}"
     (night / "site.yaml").write_text(f"day: 2026-01-31\nproducts: {night}\nstudies: {{transfers: {{}}}}\nmail: {mail}\n")
-    monkeypatch.setattr("sys.argv", ["publish.py", "--config", str(night / "site.yaml")])
-    assert publish.main() == 1, "what was not mailed is a failure of the night"
+    assert commands.publish(night / "site.yaml") == 1, "what was not mailed is a failure of the night"
     said = capsys.readouterr()
     [line] = [line for line in said.err.splitlines() if line.startswith("mail: ")]
     assert line == "mail: 2026-01-31 to b@b.example: 127.0.0.1:1: [Errno 111] Connection refused; tried again at the next run"
@@ -319,7 +317,7 @@ def digested(root, incidents, day="2026-01-31", **more):
 
 def published(root, day="2026-01-31", **more):
     """(the front page as soup, what digest.json says) of a night that is published."""
-    front, _, _ = publish.publish(root, day, {"transfers": day}, **more)
+    front, _, _ = site.render_night(root, day, {"transfers": day}, **more)
     return page(front), json.loads((front.parent / "digest.json").read_text(), parse_constant=pytest.fail)
 
 
@@ -366,8 +364,8 @@ def test_known_incidents_are_folded_with_who_until_and_why_and_resolved_ones_are
 def test_what_is_not_shown_in_full_is_counted(night):
     digested(night, [incident(f"trouble {i}") for i in range(200)], max_incidents=50)
     front, told = published(night)
-    assert len(front.select("article.incident")) == publish.MAX_CARDS
-    assert f"Less urgent: {200 - publish.MAX_CARDS} open; the digest lists all." in in_text(front)
+    assert len(front.select("article.incident")) == site.MAX_CARDS
+    assert f"Less urgent: {200 - site.MAX_CARDS} open; the digest lists all." in in_text(front)
     assert len(told["incidents"]) == 200
     digested(night, [incident(f"trouble {i}", ended=i > 1) for i in range(6)], max_incidents=1)
     front, _ = published(night)
@@ -435,7 +433,7 @@ def test_a_proposal_for_which_the_evidence_speaks_comes_first_and_says_why(night
     [(helpers.ROOT, ""), (helpers.ROOT / "products/my site", " --products 'products/my site'"), (Path("/srv/night"), " --products /srv/night")],
 )
 def test_the_command_for_feedback_runs_in_a_plain_shell(root, more):
-    assert publish.feedback_command(root) == f".venv/bin/python solutions.py INCIDENT SOLUTION worked{more}"
+    assert site.feedback_command(root) == f".venv/bin/nightshift feedback INCIDENT REMEDIATION worked{more}"
 
 
 def test_what_ended_before_it_was_seen_is_counted_apart(night):
@@ -447,9 +445,9 @@ def test_what_ended_before_it_was_seen_is_counted_apart(night):
 
 
 def test_the_chance_of_a_new_installation_is_not_tried_yet(tmp_path):
-    known = solutions.read_solutions(helpers.ROOT / "solutions.yaml")
-    feedback, _ = solutions.read_feedback(tmp_path / "feedback.csv")
-    first = solutions.chances(known, feedback, known[0]["kinds"][0], "").iloc[0].to_dict()
+    known = read_remediations(helpers.ROOT / "remediations.yaml")
+    feedback, _ = read_feedback(tmp_path / "feedback.csv")
+    first = chances(known, feedback, known[0]["kinds"][0], "").iloc[0].to_dict()
     assert digests.chance_in_words(first) == "not tried yet"
 
 
@@ -490,8 +488,7 @@ def test_a_damaged_table_costs_one_line_and_what_it_held(night, monkeypatch, cap
     else:
         pd.read_parquet(path).drop(columns={".parquet": "severity", "_findings.parquet": "evidence"}.get(name, "chance")).to_parquet(path)
     (night / "site.yaml").write_text(f"day: 2026-01-31\nproducts: {night}\nstudies: {{transfers: {{}}}}\n")
-    monkeypatch.setattr("sys.argv", ["publish.py", "--config", str(night / "site.yaml")])
-    assert publish.main() == 1
+    assert commands.publish(night / "site.yaml") == 1
     line = capsys.readouterr().err.splitlines()[0]
     assert f"data/incidents/2026-01-31{name}" in line
     front = page(night / "reports/2026-01-31/index.html")
@@ -550,23 +547,21 @@ def test_pages_and_feed_show_verdicts_as_people_say_them_and_programs_read_them_
 @pytest.mark.parametrize(
     ("written", "told"),
     [
-        ("day: 2026-01-31\n", "it cannot be read: KeyError: 'studies'"),
-        ("day: soon\nstudies: {}\n", "Invalid isoformat string: 'soon'"),
-        ("[", "it cannot be read: ParserError"),
-        ("just text", "it cannot be read: TypeError"),
+        ("day: 2026-01-31\n", "{}: it has no readable `studies`"),
+        ("day: 2026-01-31\nstudies: [transfers]\n", "{}: studies is no mapping"),
+        ("day: soon\nstudies: {}\n", "{}: Invalid isoformat string: 'soon'"),
+        ("[", "{} cannot be read: while parsing"),
+        ("just text", "{} is no mapping of settings"),
         ("day: 2026-01-31\nstudies: {}\nkeep_nights: -1\n", "keep_nights is -1"),
-        (None, "it cannot be read: FileNotFoundError"),
+        (None, "there is no configuration {}"),
     ],
 )
 def test_a_wrong_configuration_is_one_line(tmp_path, monkeypatch, capsys, written, told):
     if written:
         (tmp_path / "site.yaml").write_text(written)
-    monkeypatch.setattr("sys.argv", ["publish.py", "--config", str(tmp_path / "site.yaml")])
-    with pytest.raises(SystemExit) as stopped:
-        publish.main()
+    assert commands.publish(tmp_path / "site.yaml") == 2
     [line] = capsys.readouterr().err.splitlines()
-    assert stopped.value.code == 2
-    assert line.startswith(f"nightshift: {tmp_path / 'site.yaml'}: {told}")
+    assert line.startswith(f"nightshift: {told.format(tmp_path / 'site.yaml')}")
 
 
 def test_hostile_incidents_stay_text_everywhere(night):
@@ -719,7 +714,7 @@ def test_tonight_is_never_removed_and_a_removal_that_was_killed_is_finished(nigh
     for day in ("2026-02-01", "2026-02-02"):
         next_night(night, day)
         published(night, day)
-    monkeypatch.setattr(publish, "clear_removed", lambda *_, **__: pytest.fail("killed"))
+    monkeypatch.setattr(site, "clear_removed", lambda *_, **__: pytest.fail("killed"))
     with pytest.raises(pytest.fail.Exception):
         published(night, "2026-01-31", keep_nights=1)  # the night that is published is not the latest
     monkeypatch.undo()

@@ -1,7 +1,8 @@
-"""What spans the nights: their history in small pictures, their index, an Atom feed, and how long they are kept.
+"""What spans the nights: their history in small pictures, their index, an Atom feed, and how long they are
+kept.
 
-A night is a folder of reports/ that is called by its date and holds run.json. Its pages need no other night's, and are not written again when
-later nights come.
+A night is a folder of reports/ that is called by its date and holds run.json. Its pages need no other
+night's, and are not written again when later nights come.
 """
 
 import shutil
@@ -10,19 +11,22 @@ import xml.etree.ElementTree as ET
 
 from helpers import atomic, write_json
 from nightshift.reporting.assurance import assure, class_of
+from nightshift.reporting.digests import plain, pressing, since, state_in_words
+from nightshift.reporting.pages import templates, write_page
+from nightshift.reporting.products import Damaged, is_day, lacking, read_object
 from nightshift.reporting.wording import one_line, skill_in_words
-from publishing.digests import plain, pressing, since, state_in_words
-from publishing.pages import templates, write_page
-from publishing.products import Damaged, is_day, lacking, read_object
 
 MAX_HISTORY = 30  # nights in the small pictures
 MAX_ENTRIES = 30  # nights in the feed
-STAYS = {"run.json", "index.html", "mail.json"}  # of a night that is removed: its history, what links to it find, and that its mail was sent
+# of a night that is removed: its history, what links to it find, and that its mail was sent
+STAYS = {"run.json", "index.html", "mail.json"}
 ATOM = "http://www.w3.org/2005/Atom"
 
 
 def read_nights(reports):
-    """(what run.json says of every night, the earliest first, those whose pages were removed among them; {night: why its run.json is damaged})."""
+    """(what run.json says of every night, the earliest first, those whose pages were removed among them;
+    {night: why its run.json is damaged}).
+    """
     runs, damaged = [], {}
     for path in sorted(reports.glob("*/run.json")):
         if is_day(day := path.parent.name):
@@ -37,9 +41,15 @@ def check_run(reports, path):
     """The content of a run.json, or Damaged: its studies have verdicts, and its numbers are numbers."""
     run = read_object(reports.parent, path)
     digest, studies = run.get("digest") or {}, run.get("studies")
-    if not isinstance(studies, dict) or not all(isinstance(one, dict) and isinstance(one.get("verdict"), str) for one in studies.values()):
+    if not isinstance(studies, dict) or not all(
+        isinstance(one, dict) and isinstance(one.get("verdict"), str) for one in studies.values()
+    ):
         raise lacking(reports.parent, path, "it has no verdicts on studies")
-    if not all(isinstance(one.get(name), int | float | None) for one in studies.values() for name in ("findings", "skill")):
+    if not all(
+        isinstance(one.get(name), int | float | None)
+        for one in studies.values()
+        for name in ("findings", "skill")
+    ):
         raise lacking(reports.parent, path, "its findings and skills are no numbers")
     if not all(map(has_texts, studies.values())):
         raise lacking(reports.parent, path, "its headlines and warnings are no text")
@@ -55,7 +65,11 @@ def check_run(reports, path):
 def has_texts(study):
     """Whether what a study says in a run.json is text."""
     warnings = study.get("warnings") or []
-    texts = [study.get("headline"), study.get("error"), *(warnings if isinstance(warnings, list) else [warnings])]
+    texts = [
+        study.get("headline"),
+        study.get("error"),
+        *(warnings if isinstance(warnings, list) else [warnings]),
+    ]
     return isinstance(warnings, list) and all(isinstance(one, str | None) for one in texts)
 
 
@@ -64,22 +78,31 @@ def kept(runs):
     return [run for run in runs if not run.get("removed")]
 
 
-# ----------------------------------------------------------------------------------------------------------- small pictures
+# --------------------------------------------------------------------------------------------- small pictures
 
 
 def history(runs, study):
-    """Two small pictures of a study's last nights, and what they are of: findings per night as bars, skill of the model in use as a line.
+    """Two small pictures of a study's last nights, and what they are of: findings per night as bars, skill of
+    the model in use as a line.
 
-    Each has its numbers as text. A night of which nothing is known is a frame without a bar: it must not look like one without findings.
+    Each has its numbers as text. A night of which nothing is known is a frame without a bar: it must not look
+    like one without findings.
     """
     nights = [(run["day"], run["studies"][study]) for run in runs if study in run["studies"]][-MAX_HISTORY:]
-    found, skills = [record.get("findings") or 0 for _, record in nights], [record.get("skill") for _, record in nights]
+    found, skills = (
+        [record.get("findings") or 0 for _, record in nights],
+        [record.get("skill") for _, record in nights],
+    )
     most, wide = max([*found, 1]), max(8 * len(nights), 8)
     bars, line, spoken, pen = "", "", [], "M"
     for i, ((night, record), n, skill) in enumerate(zip(nights, found, skills, strict=True)):
         verdict = plain(str(record.get("verdict", ""))) or "unknown"
         colour = class_of(verdict)
-        kind, high = ("bar", 2 + round(22 * n / most)) if colour in ("ok", "anomalies") else ("failed" if colour == "failed" else "empty", 24)
+        kind, high = (
+            ("bar", 2 + round(22 * n / most))
+            if colour in ("ok", "anomalies")
+            else ("failed" if colour == "failed" else "empty", 24)
+        )
         bars += f'<rect class="{kind}" x="{8 * i + 1}" width="5" y="{25 - high}" height="{high}"/>'
         spoken.append(f"{night} {verdict if kind != 'bar' else n}")
         if skill is None:
@@ -88,11 +111,21 @@ def history(runs, study):
             line += f"{pen}{8 * i + 3.5} {25 - 23 * min(max(skill, 0), 1):.1f}"
             pen = "L"
     last = next((i for i in reversed(range(len(nights))) if skills[i] is not None), None)
-    dot = "" if last is None else f'<circle cx="{8 * last + 3.5}" cy="{25 - 23 * min(max(skills[last], 0), 1):.1f}" r="2"/>'
-    with_skill = [f"{night} {skill_in_words(skill)}" for (night, _), skill in zip(nights, skills, strict=True) if skill is not None]
+    dot = (
+        ""
+        if last is None
+        else f'<circle cx="{8 * last + 3.5}" cy="{25 - 23 * min(max(skills[last], 0), 1):.1f}" r="2"/>'
+    )
+    with_skill = [
+        f"{night} {skill_in_words(skill)}"
+        for (night, _), skill in zip(nights, skills, strict=True)
+        if skill is not None
+    ]
 
     def picture(label, inside):
-        return f'<svg class="history" role="img" aria-label="{label}" width="{wide}" height="27">{inside}</svg>'
+        return (
+            f'<svg class="history" role="img" aria-label="{label}" width="{wide}" height="27">{inside}</svg>'
+        )
 
     base = f'<path class="base" d="M0 26H{wide}"/>'
     drawn = f'<path class="line" d="{line}"/>{dot}{base}'
@@ -100,16 +133,21 @@ def history(runs, study):
         "nights": len(nights),
         "most": most,
         "findings": picture(f"Findings per night: {', '.join(spoken)}", bars + base),
-        "skill": picture(f"Skill of the model in use, from 0 to 1: {', '.join(with_skill)}", drawn) if with_skill else "",
+        "skill": picture(f"Skill of the model in use, from 0 to 1: {', '.join(with_skill)}", drawn)
+        if with_skill
+        else "",
     }
 
 
-# ------------------------------------------------------------------------------------------------------- index and feed
+# --------------------------------------------------------------------------------------------- index and feed
 
 
 def assurance_of(run):
     """What is known of a night, from its run.json."""
-    return assure({study: record["verdict"] for study, record in run["studies"].items()}, (run.get("digest") or {}).get("outcome") or "not run")
+    return assure(
+        {study: record["verdict"] for study, record in run["studies"].items()},
+        (run.get("digest") or {}).get("outcome") or "not run",
+    )
 
 
 def headline_of(run):
@@ -118,32 +156,54 @@ def headline_of(run):
     counts = digest.get("counts") or {}
     n_pressing = sum(counts.get(state, 0) for state in ("new", "ended", "worse", "ongoing"))
     text = digest.get("headline") if isinstance(digest.get("headline"), str) else ""
-    return plain(assurance.headline(n_pressing=n_pressing, headline=text, n_marked=counts.get("muted", 0) + counts.get("acknowledged", 0)))
+    return plain(
+        assurance.headline(
+            n_pressing=n_pressing,
+            headline=text,
+            n_marked=counts.get("muted", 0) + counts.get("acknowledged", 0),
+        )
+    )
 
 
 def write_index(reports, runs, damaged=None):
-    """Write reports/index.html: every night that is kept, the latest first; damaged : {night: why its run.json cannot be read}."""
+    """Write reports/index.html: every night that is kept, the latest first; damaged : {night: why its
+    run.json cannot be read}.
+    """
     nights = kept(runs)
     every = sorted({name for run in nights for name in run["studies"]})
-    days = [{"day": day, "headline": why, "assured": "", "counts": "", "studies": dict.fromkeys(every)} for day, why in (damaged or {}).items()]
+    days = [
+        {"day": day, "headline": why, "assured": "", "counts": "", "studies": dict.fromkeys(every)}
+        for day, why in (damaged or {}).items()
+    ]
     for run in nights:
         assurance, counts = assurance_of(run), (run.get("digest") or {}).get("counts") or {}
         assured = "" if assurance.complete else plain(assurance.sentence)
         days.append(
             {
                 "day": run["day"],
-                "headline": headline_of(run).replace(assured, "").strip(),  # a long one is cut, what is not known is not
+                # a long one is cut, what is not known is not
+                "headline": headline_of(run).replace(assured, "").strip(),
                 "assured": assured,
                 "counts": assurance.in_words(counts) if counts or assurance.complete else "",
                 "studies": {name: run["studies"].get(name) for name in every},
             }
         )
     days.sort(key=lambda one: one["day"], reverse=True)
-    write_page(reports / "index.html", "days.html.j2", title="All nights", up="", studies=every, days=days, removed=len(runs) - len(nights))
+    write_page(
+        reports / "index.html",
+        "days.html.j2",
+        title="All nights",
+        up="",
+        studies=every,
+        days=days,
+        removed=len(runs) - len(nights),
+    )
 
 
 def site_of(runs):
-    """The URI by which the site of these nights is known for ever: drawn with its first night and carried from run.json to run.json."""
+    """The URI by which the site of these nights is known for ever: drawn with its first night and carried
+    from run.json to run.json.
+    """
     return next((run["site"] for run in reversed(runs) if is_uuid(run.get("site"))), None) or uuid.uuid4().urn
 
 
@@ -156,13 +216,23 @@ def is_uuid(uri):
 
 def updated(run):
     """When the last of a night's notebooks ended, as RFC 3339 writes it: publishing again changes nothing."""
-    ended = [step.get("ended") for record in run["studies"].values() for step in (record.get("steps") or {}).values()]
-    ended = [at for at in [*ended, (run.get("digest") or {}).get("ended")] if isinstance(at, str) and is_day(at[:10])]
+    ended = [
+        step.get("ended")
+        for record in run["studies"].values()
+        for step in (record.get("steps") or {}).values()
+    ]
+    ended = [
+        at
+        for at in [*ended, (run.get("digest") or {}).get("ended")]
+        if isinstance(at, str) and is_day(at[:10])
+    ]
     return f"{max(ended)[:19]}Z" if ended else f"{run['day']}T23:59:59Z"
 
 
 def write_feed(reports, runs, site_url=""):
-    """Write reports/feed.xml, an Atom feed (RFC 4287) of the last nights; links are absolute, and it names itself, where `site_url` is known."""
+    """Write reports/feed.xml, an Atom feed (RFC 4287) of the last nights; links are absolute, and it names
+    itself, where `site_url` is known.
+    """
     nights, site = kept(runs)[-MAX_ENTRIES:], uuid.UUID(site_of(runs))
     ET.register_namespace("", ATOM)
     feed = ET.Element(f"{{{ATOM}}}feed")
@@ -192,13 +262,17 @@ def write_feed(reports, runs, site_url=""):
 
 
 def read_incidents(reports, day):
-    """The incidents that digest.json of a night holds, none for a night before there were any; Damaged says why they cannot be read."""
+    """The incidents that digest.json of a night holds, none for a night before there were any; Damaged
+    says why they cannot be read.
+    """
     path = reports / day / "digest.json"
     if not path.exists():
         return []
     incidents = read_object(reports.parent, path).get("incidents")
     needed = {"what", "severity", "state", "night", "mark", "ended", "start", "end", "first_seen", "summary"}
-    if not isinstance(incidents, list) or not all(isinstance(one, dict) and needed <= one.keys() for one in incidents):
+    if not isinstance(incidents, list) or not all(
+        isinstance(one, dict) and needed <= one.keys() for one in incidents
+    ):
         raise lacking(reports.parent, path, "its incidents lack what a reader needs")
     return incidents
 
@@ -206,46 +280,64 @@ def read_incidents(reports, day):
 def as_html(reports, run):
     """The content of a night's entry: its incidents, and what is said of every study."""
     try:
-        incidents, trouble = [one | {"since": since(one), "told": state_in_words(one)} for one in read_incidents(reports, run["day"])], ""
+        incidents, trouble = (
+            [
+                one | {"since": since(one), "told": state_in_words(one)}
+                for one in read_incidents(reports, run["day"])
+            ],
+            "",
+        )
     except (Damaged, TypeError, ValueError, AttributeError) as error:
         incidents, trouble = [], one_line(error, 300)
     assurance = assurance_of(run)
-    values = {"sentence": headline_of(run) if assurance.complete else assurance.sentence, "trouble": trouble, "complete": assurance.complete}
+    values = {
+        "sentence": headline_of(run) if assurance.complete else assurance.sentence,
+        "trouble": trouble,
+        "complete": assurance.complete,
+    }
     values["studies"] = run["studies"]
     values["pressing"] = [one for one in incidents if pressing(one)]
     values["resolved"] = [one for one in incidents if one["state"] == "resolved" and not one["mark"]]
     return templates().get_template("entry.html.j2").render(values)
 
 
-# ---------------------------------------------------------------------------------------------------- what is kept
+# ----------------------------------------------------------------------------------------------- what is kept
 
 
 def mark_removed(reports, runs, day, keep):
-    """Note in run.json of the nights that are to go, all but the `keep` latest and `day`, that they are removed; `runs` as they are then.
+    """Note in run.json of the nights that are to go, all but the `keep` latest and `day`, that they are
+    removed; `runs` as they are then.
 
     0 keeps all. Before any page is written, so that none links to what will be gone.
     """
     there = [run["day"] for run in kept(runs)]
     going = set(there[:-keep] if keep else []) - {day}
     for run in runs:
-        if run["day"] in going and not (reports / run["day"]).is_symlink():  # what lies elsewhere somebody has put there
+        # what lies elsewhere somebody has put there
+        if run["day"] in going and not (reports / run["day"]).is_symlink():
             run["removed"] = True
             write_json(run, reports / run["day"] / "run.json")
     return runs
 
 
 def clear_removed(root, runs, needed=()):
-    """Delete the pages and pictures of the nights that are marked as removed; a page that says so takes the place of their front page.
+    """Delete the pages and pictures of the nights that are marked as removed; a page that says so takes the
+    place of their front page.
 
-    needed : paths of notebooks that later nights still ask for. Goes on where a run that was killed had stopped.
+    needed : paths of notebooks that later nights still ask for. Goes on where a run that was killed had
+    stopped.
     """
     for run in runs:
         folder = root / "reports" / run["day"]
         if not run.get("removed") or folder.is_symlink():
             continue
         files = [path for path in folder.rglob("*") if not path.is_dir() or path.is_symlink()]
-        if going := [path for path in files if path.parent != folder or path.name not in STAYS if path not in needed]:
-            write_page(folder / "index.html", "removed.html.j2", title=f"Night of {run['day']}", day=run["day"])
+        if going := [
+            path for path in files if path.parent != folder or path.name not in STAYS if path not in needed
+        ]:
+            write_page(
+                folder / "index.html", "removed.html.j2", title=f"Night of {run['day']}", day=run["day"]
+            )
         for path in going:
             path.unlink(missing_ok=True)
         for path in sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True):

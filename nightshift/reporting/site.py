@@ -1,53 +1,99 @@
-"""One night to a static site: its front page, a page per notebook, run.json and digest.json, and what lists it beside other nights.
+"""One night to a static site: its front page, a page per notebook, run.json and digest.json, and what lists
+it beside other nights.
 
-    python publish.py --config config.yaml [--day 2026-01-31]
-
-Reads only what the chain left below the products folder, and works whether the chain succeeded or not: a failed notebook becomes a page that shows
-its error first, and a product that is missing, damaged or of another version costs one line and its own study. In publishing/, studies.py reads what
-a study did, pages.py renders notebooks, digests.py reads the incidents, archive.py is about all nights: a night needs none but itself, and stays as
-it is when others come. Ends with 0 when all is well, 1 when a study, the digest, a product or the mail failed and the rest is published, 2 when the
-configuration or the command is wrong.
+Reads only what the chain left below the products folder, and works whether the chain succeeded or not: a
+failed notebook becomes a page that shows its error first, and a product that is missing, damaged or of
+another version costs one line and its own study. Beside it, studies.py reads what a study did, pages.py
+renders notebooks, digests.py reads the incidents, archive.py is about all nights: a night needs none but
+itself, and stays as it is when others come.
 """
 
-import argparse
 import functools
 import platform
 import shlex
-import sys
 from datetime import date
 from importlib.metadata import version
 
 import pandas as pd
 
 from helpers import ROOT, write_json
-from mail import send_night
-from nightshift.config import site_settings
 from nightshift.products import read_json
+from nightshift.reporting.archive import (
+    clear_removed,
+    history,
+    kept,
+    mark_removed,
+    read_incidents,
+    read_nights,
+    site_of,
+    write_feed,
+    write_index,
+)
 from nightshift.reporting.assurance import assure, verdict_in_words
+from nightshift.reporting.digests import (
+    GOING_ON,
+    VERSION,
+    chance_in_words,
+    plain,
+    pressing,
+    read_digest,
+    rest_in_words,
+    since,
+    state_in_words,
+)
+from nightshift.reporting.pages import publish_notebook, revision, small_pictures, write_page
+from nightshift.reporting.products import Damaged, is_day, refuse_future
+from nightshift.reporting.studies import expected_of, latest_with, read_study
 from nightshift.reporting.wording import one_line, plural, skill_in_words
 from nightshift.runs import notebook_path, read_run
-from publishing.archive import clear_removed, history, kept, mark_removed, read_incidents, read_nights, site_of, write_feed, write_index
-from publishing.digests import GOING_ON, VERSION, chance_in_words, plain, pressing, read_digest, rest_in_words, since, state_in_words
-from publishing.options import read_options, refuse_future
-from publishing.pages import publish_notebook, revision, small_pictures, write_page
-from publishing.products import Damaged, is_day
-from publishing.studies import expected_of, latest_with, read_study
 
-PACKAGES = ["papermill", "nbconvert", "snakemake", "numpy", "pandas", "pyarrow", "scikit-learn", "keras", "jax", "numba"]
+PACKAGES = [
+    "papermill",
+    "nbconvert",
+    "snakemake",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "scikit-learn",
+    "keras",
+    "jax",
+    "numba",
+]
 MAX_FINDINGS = 8  # rows of findings per study on the front page; the analysis page has all
 MAX_CARDS = 12  # incidents in full on the front page; the digest has all
-OF_CARD = ("id", "rank", "severity", "state", "what", "summary", "site", "studies", "impact", "change", "mark", "ranked")
-MAX_PROPOSALS = 2  # of an incident, where they are ranked; of proposals that nobody has tried none is left out for another
-STRIPS, FIGURES = 150_000, 210_000  # characters of pictures on the front page, of incidents and of studies: it stays below 500 kB
+OF_CARD = (
+    "id",
+    "rank",
+    "severity",
+    "state",
+    "what",
+    "summary",
+    "site",
+    "studies",
+    "impact",
+    "change",
+    "mark",
+    "ranked",
+)
+# of an incident, where they are ranked; of proposals that nobody has tried none is left out for another
+MAX_PROPOSALS = 2
+# characters of pictures on the front page, of incidents and of studies: it stays below 500 kB
+STRIPS, FIGURES = 150_000, 210_000
 
 
-# ------------------------------------------------------------------------------------------------------- for programs
+# ----------------------------------------------------------------------------------------------- for programs
 
 
 def later_night(root, last_days):
-    """The night that the products below `root` belong to, when it is after that of `last_days` {study: day}; empty when it is not."""
+    """The night that the products below `root` belong to, when it is after that of `last_days` {study:
+    day}; empty when it is not.
+    """
     nights = {name: read_json(root / "data/raw" / name / "status.json").get("window") for name in last_days}
-    ends = {name: window[1] for name, window in nights.items() if isinstance(window, list) and len(window) == 2 and is_day(window[1])}
+    ends = {
+        name: window[1]
+        for name, window in nights.items()
+        if isinstance(window, list) and len(window) == 2 and is_day(window[1])
+    }
     return next((night for name, night in ends.items() if night > last_days[name]), "")
 
 
@@ -58,8 +104,13 @@ def versions():
 
 
 def record_run(root, day, studies, digest, site):
-    """Write run.json: code, versions, and per study its parameters, durations, data fingerprint, outcome and verdict; what the digest said."""
-    of_data, of_step = ("state", "rows", "newest", "source", "window", "sha256"), ("outcome", "error", "seconds", "ended", "parameters")
+    """Write run.json: code, versions, and per study its parameters, durations, data fingerprint, outcome
+    and verdict; what the digest said.
+    """
+    of_data, of_step = (
+        ("state", "rows", "newest", "source", "window", "sha256"),
+        ("outcome", "error", "seconds", "ended", "parameters"),
+    )
     by_study = {}
     for s in studies:
         model = s["in_use"] or {}
@@ -71,9 +122,17 @@ def record_run(root, day, studies, digest, site):
             "skill": model.get("skill"),
             "steps": {step["name"]: {key: step.get(key) for key in of_step} for step in s["steps"]},
         }
-    night = {"day": day, "site": site, "git": revision(), "python": platform.python_version(), "versions": versions()}
+    night = {
+        "day": day,
+        "site": site,
+        "git": revision(),
+        "python": platform.python_version(),
+        "versions": versions(),
+    }
     night |= {"reported": assurance_of(studies, digest).reported, "studies": by_study}
-    night["digest"] = {key: digest[key] for key in ("outcome", "error", "seconds", "ended")} | said_of(studies, digest)
+    night["digest"] = {key: digest[key] for key in ("outcome", "error", "seconds", "ended")} | said_of(
+        studies, digest
+    )
     write_json(plain(night), root / "reports" / day / "run.json")
 
 
@@ -93,7 +152,10 @@ def said_of(studies, digest):
 
 def record_digest(root, day, studies, digest, troubles=()):
     """Write digest.json: verdicts and incidents of a night for programs, as reports/README.md says."""
-    of_model, by_study = ("name", "metric", "model", "baseline_name", "baseline", "skill", "skill_low", "skill_high"), {}
+    of_model, by_study = (
+        ("name", "metric", "model", "baseline_name", "baseline", "skill", "skill_low", "skill_high"),
+        {},
+    )
     for s in studies:
         by_study[s["study"]] = {
             **{key: s[key] for key in ("verdict", "reason", "warnings", "headline", "error", "failed_step")},
@@ -103,23 +165,40 @@ def record_digest(root, day, studies, digest, troubles=()):
         }
     words = said_of(studies, digest)
     of_digest = {key: digest[key] for key in ("outcome", "error", "notes", "missing", "seconds", "ended")}
-    night = {"version": VERSION, "day": day, "headline": words["headline"], "reported": assurance_of(studies, digest).reported}
+    night = {
+        "version": VERSION,
+        "day": day,
+        "headline": words["headline"],
+        "reported": assurance_of(studies, digest).reported,
+    }
     night |= {"digest": of_digest, "counts": words["counts"], "troubles": list(troubles)}
-    write_json(plain(night | {"studies": by_study, "incidents": digest["incidents"]}), root / "reports" / day / "digest.json")
+    write_json(
+        plain(night | {"studies": by_study, "incidents": digest["incidents"]}),
+        root / "reports" / day / "digest.json",
+    )
 
 
-# ------------------------------------------------------------------------------------------------------- front page
+# ------------------------------------------------------------------------------------------------- front page
 
 
 def model_line(model, models=()):
-    """The model that scores, as metrics.json names it (None: none does), with its skill against what baseline, and which of `models` is better."""
+    """The model that scores, as metrics.json names it (None: none does), with its skill against what
+    baseline, and which of `models` is better.
+    """
     if not model:
         return "none"
     name, baseline = model["name"].replace("_", " "), model["baseline_name"].replace("_", " ")
     line = f"{name}, a trivial baseline"
     if name != baseline:
-        line = f"{name}, skill {skill_in_words(model['skill'], model['skill_low'], model['skill_high'])} against {baseline}"
-    same = [one for one in models if all(one.get(key) == model.get(key) for key in ("metric", "baseline_name", "split"))]
+        line = (
+            f"{name}, skill {skill_in_words(model['skill'], model['skill_low'], model['skill_high'])} "
+            f"against {baseline}"
+        )
+    same = [
+        one
+        for one in models
+        if all(one.get(key) == model.get(key) for key in ("metric", "baseline_name", "split"))
+    ]
     least = 0 if name == baseline else model["skill_high"]
     if better := [one for one in same if not one["in_use"] and one["skill_low"] > least]:
         best = max(better, key=lambda one: one["skill"])
@@ -137,29 +216,42 @@ def data_line(s):
     """State, rows and newest row of a study's data."""
     if not (status := s["status"]):
         return "not known"
-    newest = f"{str(status['newest'])[:16]} UTC" if status["newest"] else "not known" if status["rows"] else "none"
+    newest = (
+        f"{str(status['newest'])[:16]} UTC" if status["newest"] else "not known" if status["rows"] else "none"
+    )
     ends = "" if s["state"] in ("ok", "partial", "empty") else f", window to {status['window'][1]}"
     return f"{s['state']}; {plural(status['rows'], 'row')}, newest {newest}{ends}"
 
 
 def feedback_command(root):
-    """The command that takes feedback on a proposal of the night below `root`, as a plain shell runs it in the folder of the repository."""
+    """The command that takes feedback on a proposal of the night below `root`, as a plain shell runs it in
+    the folder of the repository.
+    """
     inside = root.is_relative_to(ROOT)
     products = [] if root == ROOT else ["--products", str(root.relative_to(ROOT) if inside else root)]
-    return shlex.join([".venv/bin/python", "solutions.py", "INCIDENT", "SOLUTION", "worked", *products])
+    return shlex.join([".venv/bin/nightshift", "feedback", "INCIDENT", "REMEDIATION", "worked", *products])
 
 
 def front_digest(root, day, digest, pictures, studies):
-    """The values that templates/front.html.j2 shows of the night's incidents: cards, those that are over, those that somebody knows of."""
+    """The values that templates/front.html.j2 shows of the night's incidents: cards, those that are over,
+    those that somebody knows of.
+    """
     page, assurance = root / "reports" / day / "digest.html", assurance_of(studies, digest)
     text = page.read_text(encoding="utf-8") if digest["outcome"] != "not run" and page.exists() else ""
     incidents = [
         {
             **{key: one[key] for key in OF_CARD},
-            "href": f"digest.html#{one['id']}" if f'id="{one["id"]}"' in text else "digest.html" if text else "",
+            "href": f"digest.html#{one['id']}"
+            if f'id="{one["id"]}"' in text
+            else "digest.html"
+            if text
+            else "",
             "since": since(one),
             "told": state_in_words(one),
-            "proposals": [p | {"chance": chance_in_words(p)} for p in one["proposals"][: MAX_PROPOSALS if one["ranked"] else None]],
+            "proposals": [
+                p | {"chance": chance_in_words(p)}
+                for p in one["proposals"][: MAX_PROPOSALS if one["ranked"] else None]
+            ],
             "figure": pictures.get(root / one["figure"], ""),
             "ended": one["ended"],
             "shown": one["shown"],
@@ -183,7 +275,14 @@ def front_digest(root, day, digest, pictures, studies):
 
 def figures_of(root, s):
     """The first finding of a study with a picture, and its path; (None, None) where there is none."""
-    return next(((f, root / f.figure) for f in s["findings"].itertuples() if f.figure and (root / f.figure).is_file()), (None, None))
+    return next(
+        (
+            (f, root / f.figure)
+            for f in s["findings"].itertuples()
+            if f.figure and (root / f.figure).is_file()
+        ),
+        (None, None),
+    )
 
 
 def front_study(root, s, runs, pictures):
@@ -206,11 +305,32 @@ def front_study(root, s, runs, pictures):
     for step in s["steps"]:
         took = f"{step['outcome']} in {step['seconds']:.0f} s" if step.get("seconds") else step["outcome"]
         href = f"{s['study']}/{step['name']}.html" if step["outcome"] != "not run" or step.get("of") else ""
-        steps.append({"name": step["name"].replace("_", " "), "href": href, "outcome": f"of {step['of']}" if step.get("of") else took})
-    verdicts = {run["day"]: run["studies"].get(s["study"], {}).get("verdict", "failed") for run in kept(runs)[:-1]}
+        steps.append(
+            {
+                "name": step["name"].replace("_", " "),
+                "href": href,
+                "outcome": f"of {step['of']}" if step.get("of") else took,
+            }
+        )
+    verdicts = {
+        run["day"]: run["studies"].get(s["study"], {}).get("verdict", "failed") for run in kept(runs)[:-1]
+    }
     good = [night for night, verdict in verdicts.items() if not assure({"": verdict}).lacking]
     return {
-        **{k: s[k] for k in ("study", "title", "question", "verdict", "reason", "warnings", "headline", "error", "failed_step")},
+        **{
+            k: s[k]
+            for k in (
+                "study",
+                "title",
+                "question",
+                "verdict",
+                "reason",
+                "warnings",
+                "headline",
+                "error",
+                "failed_step",
+            )
+        },
         "findings": findings,
         "steps": steps,
         "more": max(len(s["findings"]) - MAX_FINDINGS, 0),
@@ -223,21 +343,32 @@ def front_study(root, s, runs, pictures):
     }
 
 
-# ------------------------------------------------------------------------------------------------------------- pages
+# ------------------------------------------------------------------------------------------------------ pages
 
 
 def notices_of(s, step):
-    """Sentences above a page of a study: why it does not report, and what this step warns of, the analysis of what all of them do."""
-    warnings = s["warnings"] if step["name"] == "4_analyse" else [one_line(one, 600) for one in step["values"]["warnings"]]
+    """Sentences above a page of a study: why it does not report, and what this step warns of, the analysis
+    of what all of them do.
+    """
+    warnings = (
+        s["warnings"]
+        if step["name"] == "4_analyse"
+        else [one_line(one, 600) for one in step["values"]["warnings"]]
+    )
     lines = []
     if s["verdict"] != "failed" and assure({"": s["verdict"]}).lacking:
         why = s["error"] or s["reason"]
-        lines = [f"This study does not report tonight: {verdict_in_words(s['verdict'])}.{f' {why[:1].upper()}{why[1:]}' if why else ''}"]
+        lines = [
+            "This study does not report tonight: "
+            f"{verdict_in_words(s['verdict'])}.{f' {why[:1].upper()}{why[1:]}' if why else ''}"
+        ]
     return lines + [f"Warning: {one}" for one in warnings]
 
 
 def publish_studies(root, day, studies, simulated, has_digest):
-    """Write the pages of the notebooks of all studies. A page that cannot be made is the failure of its study."""
+    """Write the pages of the notebooks of all studies. A page that cannot be made is the failure of its
+    study.
+    """
     reports, report = root / "reports", root / "reports" / day
     for s in studies:
         ran = [step for step in s["steps"] if step["outcome"] != "not run" or step.get("of")]
@@ -246,21 +377,45 @@ def publish_studies(root, day, studies, simulated, has_digest):
         chain += [{"name": "digest", "href": "../digest.html"}] * has_digest
         for step in ran:
             path, of = f"{s['study']}/{step['name']}", step.get("of", "")
-            source, page = notebook_path(reports / (of or day), s["study"], step["name"]), report / f"{path}.html"
+            source, page = (
+                notebook_path(reports / (of or day), s["study"], step["name"]),
+                report / f"{path}.html",
+            )
             run = read_run(reports / of, s["study"], step["name"]) if of else step
             trouble = publish_notebook(
-                source, page, run=run, day=day, front="../index.html", steps=chain, current=step["name"], of=of, notices=notices_of(s, step)
+                source,
+                page,
+                run=run,
+                day=day,
+                front="../index.html",
+                steps=chain,
+                current=step["name"],
+                of=of,
+                notices=notices_of(s, step),
             )
             if trouble and s["verdict"] != "failed":
                 s |= {"verdict": "failed", "error": trouble, "failed_step": step["name"], "hinders": True}
         for step in [step for step in s["steps"] if step not in ran]:
-            withdraw(report / s["study"] / f"{step['name']}.html", day, f"{step['name']} did not run, and this page was from an earlier run.", "../")
+            withdraw(
+                report / s["study"] / f"{step['name']}.html",
+                day,
+                f"{step['name']} did not run, and this page was from an earlier run.",
+                "../",
+            )
 
 
 def withdraw(page, day, line, up=""):
     """Replace a page of an earlier run of the night, if there is one, by one that says so."""
     if page.exists():
-        write_page(page, "broken.html.j2", title=f"{page.stem} {day}", heading="This page was withdrawn.", line=line, notices=[], **frame_of(day, up))
+        write_page(
+            page,
+            "broken.html.j2",
+            title=f"{page.stem} {day}",
+            heading="This page was withdrawn.",
+            line=line,
+            notices=[],
+            **frame_of(day, up),
+        )
 
 
 def frame_of(day, up):
@@ -268,7 +423,9 @@ def frame_of(day, up):
 
 
 def publish_single(root, day, digest, simulated, studies):
-    """Write the pages of the digest and of the simulation, which an earlier night may have run; returns lines of what went wrong."""
+    """Write the pages of the digest and of the simulation, which an earlier night may have run; returns
+    lines of what went wrong.
+    """
     reports, report = root / "reports", root / "reports" / day
     places = [(one["id"], one["rank"]) for one in digest["incidents"]]
     assurance, ran, troubles = assurance_of(studies, digest), notebook_path(report, "", "digest").exists(), []
@@ -277,22 +434,44 @@ def publish_single(root, day, digest, simulated, studies):
         run = read_run(reports / simulated, "", "simulate")
         steps = [{"name": "simulate", "href": "simulate.html"}]
         page = report / "simulate.html"
-        troubles += [publish_notebook(source, page, run=run, day=day, front="index.html", steps=steps, current="simulate", of=of)]
+        troubles += [
+            publish_notebook(
+                source, page, run=run, day=day, front="index.html", steps=steps, current="simulate", of=of
+            )
+        ]
     if ran and digest["outcome"] != "not run":
         run, notices = read_run(report, "", "digest"), [] if assurance.complete else [assurance.sentence]
         if digest["error"] and not run["error"]:
             notices = [f"This digest is not used: {digest['error']}.", *notices]
-        steps, source, page = [{"name": "digest", "href": "digest.html"}], notebook_path(report, "", "digest"), report / "digest.html"
+        steps, source, page = (
+            [{"name": "digest", "href": "digest.html"}],
+            notebook_path(report, "", "digest"),
+            report / "digest.html",
+        )
         troubles += [
-            publish_notebook(source, page, run=run, day=day, front="index.html", steps=steps, current="digest", places=places, notices=notices)
+            publish_notebook(
+                source,
+                page,
+                run=run,
+                day=day,
+                front="index.html",
+                steps=steps,
+                current="digest",
+                places=places,
+                notices=notices,
+            )
         ]
     else:
-        withdraw(report / "digest.html", day, "The digest did not run, and this page was from an earlier run.")
+        withdraw(
+            report / "digest.html", day, "The digest did not run, and this page was from an earlier run."
+        )
     return [line for line in troubles if line]
 
 
 def damage_of(reports, day, runs, damaged):
-    """Lines about what cannot be read of other nights: their run.json, as `damaged` {night: line} says, and the digest.json of those of `runs`."""
+    """Lines about what cannot be read of other nights: their run.json, as `damaged` {night: line} says,
+    and the digest.json of those of `runs`.
+    """
     lines = [line for night, line in damaged.items() if night != day]
     for run in runs:
         try:
@@ -303,11 +482,12 @@ def damage_of(reports, day, runs, damaged):
     return lines
 
 
-def publish(root, day, last_days, *, keep_nights=0, site_url=""):
-    """Render everything of one night; returns its front page, the studies and the digest as read, with `troubles`, lines of what else went wrong.
+def render_night(root, day, last_days, *, keep_nights=0, site_url=""):
+    """Render everything of one night; returns its front page, the studies and the digest as read, with
+    `troubles`, lines of what else went wrong.
 
-    last_days : {study: last day of its data}; keep_nights : nights whose pages stay, 0 for all; site_url : where reports/ will be found, "" unknown.
-    ValueError for a night after today.
+    last_days : {study: last day of its data}; keep_nights : nights whose pages stay, 0 for all; site_url :
+    where reports/ will be found, "" unknown. ValueError for a night after today.
     """
     refuse_future(day)
     reports, report = root / "reports", root / "reports" / day
@@ -326,31 +506,50 @@ def publish(root, day, last_days, *, keep_nights=0, site_url=""):
     damaged.pop(day, None)
     before = len(troubles)
     front = report / "index.html"
-    careful(troubles, front, lambda: write_front(root, day, studies, digest, every, troubles, of_sample, simulated), day)
+    careful(
+        troubles,
+        front,
+        lambda: write_front(root, day, studies, digest, every, troubles, of_sample, simulated),
+        day,
+    )
     careful(troubles, reports / "index.html", lambda: write_index(reports, every, damaged), day)
     careful(troubles, reports / "feed.xml", lambda: write_feed(reports, every, site_url), day)
     if len(troubles) > before:
         record_digest(root, day, studies, digest, troubles)
-    clear_removed(root, every, needed={path for study, last in last_days.items() for path in needed_later(root, day, study, last)})
+    clear_removed(
+        root,
+        every,
+        needed={path for study, last in last_days.items() for path in needed_later(root, day, study, last)},
+    )
     return front, studies, digest
 
 
 def careful(troubles, page, work, day):
-    """Do `work`, which writes `page`; where it fails, a line in `troubles`, and a page that says so in the place of an older one."""
+    """Do `work`, which writes `page`; where it fails, a line in `troubles`, and a page that says so in the
+    place of an older one.
+    """
     try:
         work()
     except Exception as error:  # whatever it is, what else there is must be published
-        line = f"reports/{page.parent.name}/{page.name} could not be made: {one_line(f'{type(error).__name__}: {error}')}"
+        line = (
+            f"reports/{page.parent.name}/{page.name} could not be made: "
+            f"{one_line(f'{type(error).__name__}: {error}')}"
+        )
         troubles.append(line)
         if page.suffix == ".html":
-            write_page(page, "broken.html.j2", title=f"Night of {day}", line=line, notices=[], **frame_of(day, ""))
+            write_page(
+                page, "broken.html.j2", title=f"Night of {day}", line=line, notices=[], **frame_of(day, "")
+            )
 
 
 def write_front(root, day, studies, digest, every, troubles, of_sample, simulated):
     """Write the front page of the night, every : the nights as run.json has them, tonight among them."""
     nights, before = [run["day"] for run in kept(every)], [run for run in every if run["day"] <= day]
     at, assurance = nights.index(day), assurance_of(studies, digest)
-    strips = small_pictures([root / one["figure"] for one in digest["incidents"] if one["shown"] and one["figure"]][:MAX_CARDS], STRIPS)
+    strips = small_pictures(
+        [root / one["figure"] for one in digest["incidents"] if one["shown"] and one["figure"]][:MAX_CARDS],
+        STRIPS,
+    )
     figures = small_pictures([path for _, path in (figures_of(root, s) for s in studies) if path], FIGURES)
     write_page(
         root / "reports" / day / "index.html",
@@ -370,46 +569,39 @@ def write_front(root, day, studies, digest, every, troubles, of_sample, simulate
 
 
 def needed_later(root, day, study, last_day):
-    """Executed notebooks of earlier nights that the chain compares parameters with and later nights show: those that made model and sample."""
+    """Executed notebooks of earlier nights that the chain compares parameters with and later nights show:
+    those that made model and sample.
+    """
     reports, trained = root / "reports", read_json(root / "models" / study / "metrics.json").get("day")
     nights = {latest_with(reports, day, f"{study}/3_train.ipynb")}
     if is_day(trained):  # as must_train of the Snakefile finds it
-        nights.add(str(date.fromisoformat(trained) + (date.fromisoformat(day) - date.fromisoformat(last_day))))
+        nights.add(
+            str(date.fromisoformat(trained) + (date.fromisoformat(day) - date.fromisoformat(last_day)))
+        )
     simulated = reports / latest_with(reports, day, "simulate.ipynb") / "simulate.ipynb"
     ran = {simulated, simulated.with_name("simulate_run.json")}
-    return ran | {reports / night / study / f"3_train.{kind}" for night in nights for kind in ("ipynb", "json")}
+    return ran | {
+        reports / night / study / f"3_train.{kind}" for night in nights for kind in ("ipynb", "json")
+    }
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def was_published(root, day):
+    """Whether the night `day` has a record of having been published."""
+    return (root / "reports" / day / "run.json").exists()
 
-    def check(config, day):
-        return {name: str((steps or {}).get("day", day)) for name, steps in config["studies"].items()}, *site_settings(config)
 
-    _, config, day, root, (last_days, keep_nights, site_url) = read_options(parser, check)
-    if (root / "reports" / day / "run.json").exists() and (night := later_night(root, last_days)):
-        parser.exit(2, f"nightshift: the products are those of {night}; the pages of {day} stay as they are\n")
-    front, studies, digest = publish(root, day, last_days, keep_nights=keep_nights, site_url=site_url)
+def lines_of(studies, digest):
+    """Lines for the shell about a night as `render_night` returns it: what failed, what is not known."""
+    lines = []
     for s in studies:
         if s["error"]:
-            print(f"{s['study']} {'failed' if s['verdict'] == 'failed' else s['verdict']} in {s['failed_step']}: {s['error']}", file=sys.stderr)
-        elif s["verdict"] == "empty":
-            print(f"{s['study']}: {s['headline']}", file=sys.stderr)
-        elif s["reason"]:
-            print(f"{s['study']}: {s['reason']}", file=sys.stderr)
-        for warning in s["warnings"]:
-            print(f"{s['study']}: warning: {warning}", file=sys.stderr)
-    for line in [f"the digest failed: {digest['error']}"] * (digest["outcome"] == "failed") + digest["notes"] + digest["troubles"]:
-        print(line, file=sys.stderr)
-    if not (assurance := assurance_of(studies, digest)).complete:
-        print(assurance.sentence, file=sys.stderr)
-    unsent = send_night(root, day, config)  # the site is there, and whatever comes of the mail changes nothing about it
-    for line in unsent:
-        print(f"mail: {line}", file=sys.stderr)
-    print(f"Front page: {front}")
-    failed = digest["outcome"] != "ok" or digest["damaged"] or digest["troubles"] or unsent
-    return int(bool(failed) or any(s["hinders"] for s in studies))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+            failed = "failed" if s["verdict"] == "failed" else s["verdict"]
+            lines.append(f"{s['study']} {failed} in {s['failed_step']}: {s['error']}")
+        elif s["verdict"] == "empty" or s["reason"]:
+            lines.append(f"{s['study']}: {s['headline'] if s['verdict'] == 'empty' else s['reason']}")
+        lines += [f"{s['study']}: warning: {warning}" for warning in s["warnings"]]
+    if digest["outcome"] == "failed":
+        lines.append(f"the digest failed: {digest['error']}")
+    lines += [*digest["notes"], *digest["troubles"]]
+    assurance = assurance_of(studies, digest)
+    return lines if assurance.complete else [*lines, assurance.sentence]

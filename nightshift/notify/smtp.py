@@ -1,7 +1,9 @@
-"""How a message is handed to a mail server: encrypted always, its certificate verified always, and with a known end for every recipient.
+"""How a message is handed to a mail server: encrypted always, its certificate verified always, and with a
+known end for every recipient.
 
-smtplib's own `sendmail` does not tell a connection that was lost before the last byte from one that was lost after it. Only in the second case may
-the message have been delivered (RFC 5321, 4.5.3.2.6), so the steps are taken one by one here.
+smtplib's own `sendmail` does not tell a connection that was lost before the last byte from one that was lost
+after it. Only in the second case may the message have been delivered (RFC 5321, 4.5.3.2.6), so the steps are
+taken one by one here.
 """
 
 import contextlib
@@ -13,7 +15,8 @@ import threading
 
 from nightshift.reporting.wording import one_line
 
-TIMEOUT_S, SESSION_S = 30, 180  # for one answer, and for all of a message: a server may answer byte by byte for ever
+# for one answer, and for all of a message: a server may answer byte by byte for ever
+TIMEOUT_S, SESSION_S = 30, 180
 
 
 class NoWay(Exception):
@@ -34,7 +37,9 @@ def reason(error):
 def answer(code, text):
     """The answer of a server in one line, without addresses: reports/ may be shown to others."""
     text = one_line(text.decode(errors="replace") if isinstance(text, bytes) else text, 200)
-    return re.sub(r"\S+@\S+", "(address)", f"it says {code} {text}" if code > 0 else f"it speaks no SMTP: {text}")
+    return re.sub(
+        r"\S+@\S+", "(address)", f"it says {code} {text}" if code > 0 else f"it speaks no SMTP: {text}"
+    )
 
 
 def expect(code, reply):
@@ -44,12 +49,22 @@ def expect(code, reply):
 
 @contextlib.contextmanager
 def connected(settings):
-    """A session with the mail server: encrypted, its certificate verified, logged in, our sender taken; NoWay says why there is none."""
+    """A session with the mail server: encrypted, its certificate verified, logged in, our sender taken;
+    NoWay says why there is none.
+    """
     scheme, host, port = settings.server
     context = ssl.create_default_context()
-    server = smtplib.SMTP_SSL(timeout=TIMEOUT_S, context=context) if scheme == "smtps" else smtplib.SMTP(timeout=TIMEOUT_S)
-    server._host = host  # whose certificate it must be; smtplib sets it only where it connects at once, and then nothing could end that
-    end = threading.Timer(SESSION_S, lambda: server.sock and socket.socket.shutdown(server.sock, socket.SHUT_RDWR))
+    server = (
+        smtplib.SMTP_SSL(timeout=TIMEOUT_S, context=context)
+        if scheme == "smtps"
+        else smtplib.SMTP(timeout=TIMEOUT_S)
+    )
+    # whose certificate it must be; smtplib sets it only where it connects at once, and then nothing could end
+    # that
+    server._host = host
+    end = threading.Timer(
+        SESSION_S, lambda: server.sock and socket.socket.shutdown(server.sock, socket.SHUT_RDWR)
+    )
     end.daemon = True
     end.start()
     try:
@@ -61,7 +76,10 @@ def connected(settings):
                 server.login(*settings.login)
             server.ehlo_or_helo_if_needed()
             expect(250, server.mail(settings.sender))
-        except (OSError, ValueError) as error:  # those of smtplib and ssl are OSErrors, a line that is no text is a ValueError
+        except (
+            OSError,
+            ValueError,
+        ) as error:  # those of smtplib and ssl are OSErrors, a line that is no text is a ValueError
             raise NoWay(f"{host}:{port}: {reason(error)}") from None
         yield server
         with contextlib.suppress(OSError):  # the mail is delivered, whatever comes of our goodbye
@@ -72,9 +90,11 @@ def connected(settings):
 
 
 def deliver(message, addresses, settings, before):
-    """Hand `message` over: {address: (waiting, sent, refused or unclear; what the server said)}. NoWay when there is nobody to hand it to.
+    """Hand `message` over: {address: (waiting, sent, refused or unclear; what the server said)}. NoWay when
+    there is nobody to hand it to.
 
-    before : called with {address: ("sending", "")} of those accepted, just before the content goes; where it fails, nothing goes.
+    before : called with {address: ("sending", "")} of those accepted, just before the content goes; where it
+    fails, nothing goes.
     """
     outcomes, accepted, content = {}, [], re.sub(rb"(?m)^\.", b"..", message.as_bytes()) + b".\r\n"
     lost = "waiting"  # what becomes of the rest if the connection is lost
@@ -88,14 +108,25 @@ def deliver(message, addresses, settings, before):
                     outcomes[address] = ("refused" if 500 <= code < 600 else "waiting", answer(code, text))
             if accepted and (reply := server.docmd("DATA"))[0] == 354:
                 before(dict.fromkeys(accepted, ("sending", "")))
-                server.send(content)  # an error here means that its end was not sent, and the server must forget the rest
+                # an error here means that its end was not sent, and the server must forget the rest
+                server.send(content)
                 lost = "unclear"
                 reply = server.getreply()
                 code = reply[0]
-                outcome = "sent" if code == 250 else "waiting" if 400 <= code < 500 else "refused" if code >= 500 else "unclear"
+                outcome = (
+                    "sent"
+                    if code == 250
+                    else "waiting"
+                    if 400 <= code < 500
+                    else "refused"
+                    if code >= 500
+                    else "unclear"
+                )
                 outcomes |= dict.fromkeys(accepted, (outcome, "" if outcome == "sent" else answer(*reply)))
             elif accepted:
-                outcomes |= dict.fromkeys(accepted, ("refused" if 500 <= reply[0] < 600 else "waiting", answer(*reply)))
+                outcomes |= dict.fromkeys(
+                    accepted, ("refused" if 500 <= reply[0] < 600 else "waiting", answer(*reply))
+                )
     except (OSError, ValueError) as error:
         outcomes |= {address: (lost, reason(error)) for address in addresses if address not in outcomes}
     return outcomes

@@ -1,7 +1,8 @@
-"""Executed notebooks to pages: what a notebook says of itself, its HTML, the templates and pictures of the site.
+"""Executed notebooks to pages: what a notebook says of itself, its HTML, the templates and pictures of the
+site.
 
-A page needs nothing beside it and asks for nothing: no script, no request, a content security policy that forbids both. It is written
-atomically, and again only when its notebook or the code that renders it is newer.
+A page needs nothing beside it and asks for nothing: no script, no request, a content security policy that
+forbids both. It is written atomically, and again only when its notebook or the code that renders it is newer.
 """
 
 import base64
@@ -23,13 +24,16 @@ from nightshift.reporting.wording import one_line
 from nightshift.runs import MIME
 
 TEMPLATES = ROOT / "templates"
-NARROW = 640  # pixels: a picture up to this was drawn to be read on a phone, and shrinks with its page where others scroll
+# pixels: a picture up to this was drawn to be read on a phone, and shrinks with its page where others scroll
+NARROW = 640
 
-# ------------------------------------------------------------------------------------------------- what a notebook says
+# --------------------------------------------------------------------------------------- what a notebook says
 
 
 def parameters_of(notebook, values):
-    """Rows of the parameter table: name, value of this run, default, whether they differ, meaning; values : {name: value} of the run."""
+    """Rows of the parameter table: name, value of this run, default, whether they differ, meaning; values
+    : {name: value} of the run.
+    """
     try:
         declaration = declared(notebook)
     except (ValueError, SyntaxError):  # of an older version: its page must not fail for that
@@ -37,7 +41,15 @@ def parameters_of(notebook, values):
     rows = []
     for one in declaration:
         value = values.get(one.name, one.default)
-        rows.append({"name": one.name, "value": value, "default": one.default, "changed": value != one.default, "meaning": one.meaning})
+        rows.append(
+            {
+                "name": one.name,
+                "value": value,
+                "default": one.default,
+                "changed": value != one.default,
+                "meaning": one.meaning,
+            }
+        )
     return rows
 
 
@@ -50,19 +62,23 @@ def text_of(notebook, tag):
         if tag in cell["metadata"].get("tags", []):
             for output in cell.get("outputs", []):
                 if "text/markdown" in output.get("data", {}):
-                    page = BeautifulSoup(mistune.html("".join(output["data"]["text/markdown"])), "html.parser")
+                    page = BeautifulSoup(
+                        mistune.html("".join(output["data"]["text/markdown"])), "html.parser"
+                    )
                     return " ".join((page.li or page).get_text().split())
     return ""
 
 
-# ------------------------------------------------------------------------------------------------------------ pages
+# ------------------------------------------------------------------------------------------------------ pages
 
 
 @functools.cache
 def templates():
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    made = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    made = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
     made.filters |= {"verdict": verdict_in_words, "colour": class_of}
     return made
 
@@ -74,27 +90,50 @@ def revision():
 
 def write_page(path, template, **values):
     """Render `template` to `path`, atomically."""
-    defaults = {"style": (TEMPLATES / "style.css").read_text(), "up": "../", "footer": f"Nightshift {revision()}."}
+    defaults = {
+        "style": (TEMPLATES / "style.css").read_text(),
+        "up": "../",
+        "footer": f"Nightshift {revision()}.",
+    }
     with atomic(path) as temporary:
         temporary.write_text(templates().get_template(template).render(**defaults | values), encoding="utf-8")
 
 
 @functools.cache
 def exporter():
-    """(nbconvert's exporter, {mark: code}), which leaves a mark in the place of the words of code, coloured and escaped, of each cell.
+    """(nbconvert's exporter, {mark: code}), which leaves a mark in the place of the words of code, coloured
+    and escaped, of each cell.
 
-    Nine of ten elements of a page are such words. Three parsers that clean and change pages would read them all: five studies take 7 s of a processor
-    instead of 26.
+    Nine of ten elements of a page are such words. Three parsers that clean and change pages would read them
+    all: five studies take 7 s of a processor instead of 26.
     """
     import bleach
     from nbconvert import HTMLExporter
     from nbconvert.filters import Highlight2HTML
 
-    tags = {*bleach.ALLOWED_TAGS, "h1", "h2", "h3", "h4", "p", "br", "hr", "div", "span", "pre", "sub", "sup", "details", "summary"}
+    tags = {
+        *bleach.ALLOWED_TAGS,
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "p",
+        "br",
+        "hr",
+        "div",
+        "span",
+        "pre",
+        "sub",
+        "sup",
+        "details",
+        "summary",
+    }
     tags |= {"table", "thead", "tbody", "tr", "th", "td"}
 
     def allowed(tag, name, value):
-        return name in ("class", "id", "title", "colspan") or (name == "href" and re.match(r"(https?://|#|[\w./-]+$)", value) is not None)
+        return name in ("class", "id", "title", "colspan") or (
+            name == "href" and re.match(r"(https?://|#|[\w./-]+$)", value) is not None
+        )
 
     highlight, aside = Highlight2HTML(), {}
 
@@ -104,7 +143,8 @@ def exporter():
         return f"{before}<pre>{mark}</pre>{after}"
 
     def clean(markup):
-        shown = re.sub(r"(?is)<(style|script)\b.*?</\1\s*>", "", str(markup))  # bleach takes the tags away and leaves what is between them
+        # bleach takes the tags away and leaves what is between them
+        shown = re.sub(r"(?is)<(style|script)\b.*?</\1\s*>", "", str(markup))
         return bleach.clean(shown, tags=tags, attributes=allowed, strip_comments=True)
 
     made = HTMLExporter(
@@ -120,15 +160,17 @@ def exporter():
 def render_notebook(notebook, places=()):
     """(HTML of the cells, contents as (id, text) of the level-2 headings) of an executed notebook.
 
-    The answer comes before what leads to it: below the title stand what the cell tagged `headline` says and, moved there, what a cell
-    tagged `answer` shows. places : (id, number) of what other pages lead to: the first heading of level 3 or 4 that holds the id, or begins with the
-    number and a dot, gets the id.
+    The answer comes before what leads to it: below the title stand what the cell tagged `headline` says and,
+    moved there, what a cell tagged `answer` shows. places : (id, number) of what other pages lead to: the
+    first heading of level 3 or 4 that holds the id, or begins with the number and a dot, gets the id.
     """
     import nbformat
     from bs4 import BeautifulSoup
 
     notebook = nbformat.reads(json.dumps(notebook), as_version=4)
-    notebook.cells = [c for c in notebook.cells if "papermill-error-cell-tag" not in c.metadata.get("tags", [])]
+    notebook.cells = [
+        c for c in notebook.cells if "papermill-error-cell-tag" not in c.metadata.get("tags", [])
+    ]
     for cell in notebook.cells:
         join_streams(cell)
         if "outputs" in cell:  # what a notebook recorded is for programs, and nbconvert warns of it
@@ -142,11 +184,21 @@ def render_notebook(notebook, places=()):
         move_answer(page, text_of(notebook, "headline"))
     headings = [(heading, " ".join(heading.get_text().split())) for heading in page.select("h3, h4")]
     for name, number in places:
-        if (at := next((i for i, (_, text) in enumerate(headings) if name in text or text.startswith(f"{number}. ")), None)) is not None:
+        if (
+            at := next(
+                (i for i, (_, text) in enumerate(headings) if name in text or text.startswith(f"{number}. ")),
+                None,
+            )
+        ) is not None:
             headings.pop(at)[0]["id"] = name
     for number, table in enumerate(page.select("table"), 1):
         table.attrs.pop("border", None)
-        table.wrap(page.new_tag("div", attrs={"class": "scroll", "tabindex": "0", "role": "region", "aria-label": f"Table {number}"}))
+        table.wrap(
+            page.new_tag(
+                "div",
+                attrs={"class": "scroll", "tabindex": "0", "role": "region", "aria-label": f"Table {number}"},
+            )
+        )
         align_numbers(table)
     for wide in page.select("pre, figure"):
         wide["tabindex"] = "0"  # they scroll on a narrow screen, so the keyboard must reach them
@@ -161,7 +213,9 @@ def render_notebook(notebook, places=()):
 
 
 def move_answer(page, headline):
-    """Put `headline`, unless it is empty, and the outputs of cells tagged `answer` below the title of a page; their code stays where it was."""
+    """Put `headline`, unless it is empty, and the outputs of cells tagged `answer` below the title of a
+    page; their code stays where it was.
+    """
     place = page.h1
     if headline:
         lead = page.new_tag("p", attrs={"class": "lead"})
@@ -181,7 +235,9 @@ def pixels_across(url):
 
 
 def join_streams(cell):
-    """Make all that a cell printed one output, where it printed first: a log per epoch would be a wall of logs."""
+    """Make all that a cell printed one output, where it printed first: a log per epoch would be a wall of
+    logs.
+    """
     streams = [o for o in cell.get("outputs", []) if o.output_type == "stream"]
     for later in streams[1:]:
         streams[0].text += later.text
@@ -189,7 +245,9 @@ def join_streams(cell):
 
 
 def align_numbers(table):
-    """Mark the columns whose cells all read as numbers, to align on the right, or as times, to stay on one line."""
+    """Mark the columns whose cells all read as numbers, to align on the right, or as times, to stay on one
+    line.
+    """
     rows = [row.select("td") for row in table.select("tbody tr")]
     for column, head in enumerate(table.select("thead th")):
         head["scope"] = "col"
@@ -203,7 +261,9 @@ def align_numbers(table):
 
 
 def is_current(page, made, newest):
-    """Whether the page at `page` is younger than `newest`, a moment, and was made of what `made` tells apart: its links and notices."""
+    """Whether the page at `page` is younger than `newest`, a moment, and was made of what `made` tells
+    apart: its links and notices.
+    """
     if not page.exists() or page.stat().st_mtime <= newest:
         return False
     with page.open(encoding="utf-8", errors="replace") as file:
@@ -211,11 +271,13 @@ def is_current(page, made, newest):
 
 
 def publish_notebook(path, page, *, run, day, front, steps, current, of="", places=(), notices=()):
-    """Write `page` of the executed notebook at `path`; returns what hindered it, in one line, "" where nothing did: then the page says so instead.
+    """Write `page` of the executed notebook at `path`; returns what hindered it, in one line, "" where
+    nothing did: then the page says so instead.
 
-    A page that is newer than notebook and templates, and says the same, stays. run : how it ended, as `read_run` has it. front : path from it to the
-    front page of its night; empty for a page that belongs to none. steps : name and href of the pages in its navigation; of : the night it was
-    executed in, if not `day`; places : as in `render_notebook`; notices : sentences that stand above everything else.
+    A page that is newer than notebook and templates, and says the same, stays. run : how it ended, as
+    `read_run` has it. front : path from it to the front page of its night; empty for a page that belongs to
+    none. steps : name and href of the pages in its navigation; of : the night it was executed in, if not
+    `day`; places : as in `render_notebook`; notices : sentences that stand above everything else.
     """
     at = next((i for i, s in enumerate(steps) if s["name"] == current), 0)
     frame = {
@@ -234,7 +296,11 @@ def publish_notebook(path, page, *, run, day, front, steps, current, of="", plac
     shown = json.dumps([frame, run["parameters"], list(places)], default=str)
     frame["made"] = hashlib.sha256(shown.encode()).hexdigest()[:24]
     try:
-        if is_current(page, frame["made"], max(p.stat().st_mtime for p in [path, Path(__file__), *TEMPLATES.rglob("*.*")])):
+        if is_current(
+            page,
+            frame["made"],
+            max(p.stat().st_mtime for p in [path, Path(__file__), *TEMPLATES.rglob("*.*")]),
+        ):
             return ""
         if (notebook := read_notebook(path)) is None:
             raise ValueError(f"{path.name} cannot be read: it was cut off, or is no notebook")
@@ -242,8 +308,12 @@ def publish_notebook(path, page, *, run, day, front, steps, current, of="", plac
         parameters = parameters_of(notebook, run["parameters"])
         started = (run["started"] or "?")[:19].replace("T", " ")
         took = f"Started {started} UTC, took {run['seconds'] or 0:.0f} s."
-        write_page(page, "page.html.j2", content=content, contents=contents, parameters=parameters, run=took, **frame)
-    except Exception as error:  # whatever it is: the other pages are made, and no older page stands for this one
+        write_page(
+            page, "page.html.j2", content=content, contents=contents, parameters=parameters, run=took, **frame
+        )
+    except (
+        Exception
+    ) as error:  # whatever it is: the other pages are made, and no older page stands for this one
         line = one_line(error if type(error) is ValueError else f"{type(error).__name__}: {error}")
         write_page(page, "broken.html.j2", line=line, **frame)
         return f"the page {page.parent.name}/{page.name} could not be made: {line}"
@@ -251,7 +321,8 @@ def publish_notebook(path, page, *, run, day, front, steps, current, of="", plac
 
 
 def small_picture(path):
-    """The picture at `path` with at most 64 colours and 1000 pixels across, a quarter of its size; None where it is none.
+    """The picture at `path` with at most 64 colours and 1000 pixels across, a quarter of its size; None where
+    it is none.
 
     By octree, which keeps a rare red that the default, median cut, turns brown.
     """
@@ -264,9 +335,11 @@ def small_picture(path):
 
 
 def small_pictures(paths, room):
-    """{path: data URL} of the pictures at `paths`, in their order and small, as long as they take at most `room` characters together.
+    """{path: data URL} of the pictures at `paths`, in their order and small, as long as they take at most
+    `room` characters together.
 
-    As WebP without loss, since it keeps letters sharp in four fifths of a PNG. A file that is no picture is left out.
+    As WebP without loss, since it keeps letters sharp in four fifths of a PNG. A file that is no picture is
+    left out.
     """
     taken = {}
     for path in dict.fromkeys(paths):

@@ -8,10 +8,17 @@ from nightshift import catalog
 from nightshift.catalog import STEPS, finding_tables, steps_of
 from nightshift.products import read_notebook
 from nightshift.reporting.assurance import verdict_of
+from nightshift.reporting.pages import text_of
+from nightshift.reporting.products import (
+    Damaged,
+    count_scores,
+    is_day,
+    read_findings,
+    read_models,
+    read_status,
+)
 from nightshift.reporting.wording import one_line, plural
 from nightshift.runs import RESERVATIONS, notebook_path, read_run, recorded_verdict, steps_of_tonight
-from publishing.pages import text_of
-from publishing.products import Damaged, count_scores, is_day, read_findings, read_models, read_status
 
 UNREADABLE = {
     "bad_lines": "line",
@@ -109,7 +116,8 @@ def read_products(root, study, steps, named, state, ended):
         for table in finding_tables(study, step["name"])
     ]
     tables = [
-        careful(step["name"], read_findings, path, step_wrote(step, path), otherwise=None) for step, path in paths
+        careful(step["name"], read_findings, path, step_wrote(step, path), otherwise=None)
+        for step, path in paths
     ]
     models = careful("3_train", read_models, study, otherwise=[]) if ended else []
     judged = careful("4_analyse", count_scores, study, otherwise=0) if ended else 0
@@ -236,7 +244,7 @@ def trained_before(root, study, step):
     )
 
 
-# --------------------------------------------------------------------------------- what the digest should be of
+# ------------------------------------------------------------------------------- what the digest should be of
 
 
 def expected_of(studies, last_days):
@@ -256,4 +264,8 @@ def expected_of(studies, last_days):
         else:
             missing.append(s["study"])
         ended += [step["ended"] for step in s["steps"] if step["name"] in s["tonight"] and step["ended"]]
-    return {"nights": nights, "missing": missing, "ended": max((pd.to_datetime(at, utc=True) for at in ended), default=None)}
+    return {
+        "nights": nights,
+        "missing": missing,
+        "ended": max((pd.to_datetime(at, utc=True) for at in ended), default=None),
+    }

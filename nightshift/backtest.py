@@ -1,13 +1,12 @@
-"""The chain replayed night by night, and its incidents scored against the troubles that are known: `make backtest FROM=2026-01-02 TO=2026-01-31`.
+"""The chain replayed night by night, and its incidents scored against the troubles that are known.
 
-    python backtest.py --from 2026-01-02 --to 2026-01-31 --config config.yaml tests/backtest.yaml [--truth incidents.csv]
-
-A night is what `make reports` does, digest included, without its pages. All of it goes below products/backtest, whatever folder the configuration
-names. A night that is complete is not run again, so that a backtest goes on where it was stopped; since an incident's life depends on the nights
-before, a night is only complete when those before it are, and all with the same settings. At the end notebooks/backtest.ipynb compares.
+A night is what `make reports` does, digest included, without its pages. All of it goes below
+products/backtest, whatever folder the configuration names. A night that is complete is not run again, so that
+a backtest goes on where it was stopped; since an incident's life depends on the nights before, a night is
+only complete when those before it are, and all with the same settings. At the end notebooks/backtest.ipynb
+compares.
 """
 
-import argparse
 import hashlib
 import html
 import json
@@ -17,20 +16,19 @@ import subprocess
 import sys
 import time
 from datetime import date, timedelta
-from pathlib import Path
 
 import yaml
 
 from helpers import ROOT, atomic, resolve, write_json
-from nightshift.cli import Busy, held, run_chain
 from nightshift.config import SIMULATE, ConfigError, load, read_yaml
 from nightshift.config import check as check_config
+from nightshift.night import Busy, held, run_chain
 from nightshift.parameters import declared_at
 from nightshift.products import read_json, read_notebook
+from nightshift.reporting.pages import publish_notebook
+from nightshift.reporting.studies import read_study
 from nightshift.reporting.wording import plural
 from nightshift.runs import read_run
-from publish import read_study
-from publishing.pages import publish_notebook
 
 
 def stop(message, code=2):
@@ -38,11 +36,13 @@ def stop(message, code=2):
     sys.exit(print(f"nightshift: {message}", file=sys.stderr) or code)
 
 
-# ------------------------------------------------------------------------------------------------------ what is asked
+# ---------------------------------------------------------------------------------------------- what is asked
 
 
 def read_config(paths):
-    """The configuration in the YAML files `paths`, each laid over those before it, without its night and its folder; ends with one line."""
+    """The configuration in the YAML files `paths`, each laid over those before it, without its night and
+    its folder; ends with one line.
+    """
     from snakemake.utils import update_config
 
     config = {}
@@ -71,10 +71,14 @@ def reads_sample(config):
 
 
 def nights_of_sample(settings):
-    """First and last night on which every source of the sample has data; `settings`: the parameters of simulate.ipynb that are set."""
+    """First and last night on which every source of the sample has data; `settings`: the parameters of
+    simulate.ipynb that are set.
+    """
     parameters = {name: one.default for name, one in declared_at(ROOT / SIMULATE).items()} | settings
     last = date.fromisoformat(parameters["day"])
-    return last - timedelta(min(parameters["days"], parameters["nights"], parameters["certification_days"]) - 1), last
+    return last - timedelta(
+        min(parameters["days"], parameters["nights"], parameters["certification_days"]) - 1
+    ), last
 
 
 def check(first, last, config, truth):
@@ -84,18 +88,26 @@ def check(first, last, config, truth):
     if truth and not resolve(truth).is_file():
         stop(f"there is no table of known incidents {truth}")
     if not truth and not reads_sample(config):
-        stop("there is nothing to be scored against: no study reads the sample, and TRUTH names no table of known incidents")
+        stop(
+            "there is nothing to be scored against: no study reads the sample, and TRUTH names no table of "
+            "known incidents"
+        )
     if reads_sample(config):
         begins, ends = nights_of_sample(config.get("simulate") or {})
         if not begins <= first <= last <= ends:
-            stop(f"the sample has the nights from {begins} to {ends}, and FROM={first} TO={last} ask for others")
+            stop(
+                f"the sample has the nights from {begins} to {ends}, and FROM={first} TO={last} ask for "
+                "others"
+            )
 
 
-# ------------------------------------------------------------------------------------------------------ the nights
+# ------------------------------------------------------------------------------------------------- the nights
 
 
 def run_night(root, day, config, cores):
-    """Run chain and digest of one night with the configuration at `config`; (2 if they could not begin, else 0; path of what Snakemake said)."""
+    """Run chain and digest of one night with the configuration at `config`; (2 if they could not begin,
+    else 0; path of what Snakemake said).
+    """
     log = root / "reports" / day / "chain.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -114,10 +126,12 @@ def failures(root, day, studies):
 
 
 def complete_nights(root, days, settings):
-    """How many of `days`, from the first on, are complete with these `settings` (a hash). What is there of other nights is forgotten: their incidents
-    had other settings, or other nights before them.
+    """How many of `days`, from the first on, are complete with these `settings` (a hash). What is there of
+    other nights is forgotten: their incidents had other settings, or other nights before them.
     """
-    replayed = {path.parent.name: read_json(path).get("settings") for path in root.glob("reports/*/replayed.json")}
+    replayed = {
+        path.parent.name: read_json(path).get("settings") for path in root.glob("reports/*/replayed.json")
+    }
     complete = next((i for i, day in enumerate(days) if replayed.get(day) != settings), len(days))
     for day in replayed:
         if replayed[day] != settings or (complete < len(days) and day >= days[complete]):
@@ -129,7 +143,9 @@ def complete_nights(root, days, settings):
 
 
 def replay(root, days, config, cores):
-    """Run the nights `days` that are not complete, telling of each how long it took, what failed and how much is left."""
+    """Run the nights `days` that are not complete, telling of each how long it took, what failed and how
+    much is left.
+    """
     text = yaml.safe_dump(config)
     settings = hashlib.sha256(text.encode()).hexdigest()
     complete = complete_nights(root, days, settings)
@@ -145,58 +161,87 @@ def replay(root, days, config, cores):
             lines = re.findall(r"^nightshift: (.+)$", log.read_text(errors="replace"), re.M)
             stop(lines[-1] if lines else f"the chain could not begin: {log}")
         if not (root / f"data/incidents/{day}.parquet").exists():
-            stop(f"the digest of {day} failed, and later nights need it: {log}; once mended, the same command goes on from there", 1)
+            stop(
+                f"the digest of {day} failed, and later nights need it: {log}; once mended, the same command "
+                "goes on from there",
+                1,
+            )
         failed = failures(root, day, config["studies"])
         taken, left = time.monotonic() - started, len(days) - complete - done
-        write_json({"day": day, "settings": settings, "seconds": round(taken, 1), "failed": failed}, root / "reports" / day / "replayed.json")
-        rest = f"; {plural(left, 'night')} left, about {(time.monotonic() - begun) / done * left / 60:.0f} min" if left else ""
+        write_json(
+            {"day": day, "settings": settings, "seconds": round(taken, 1), "failed": failed},
+            root / "reports" / day / "replayed.json",
+        )
+        rest = (
+            f"; {plural(left, 'night')} left, about {(time.monotonic() - begun) / done * left / 60:.0f} min"
+            if left
+            else ""
+        )
         print(f"{day}: {taken:.0f} s{rest}", flush=True)
         for study, error in failed.items():
             print(f"{day}: {study} failed in {error}", file=sys.stderr, flush=True)
 
 
-# ------------------------------------------------------------------------------------------------------ the result
+# ------------------------------------------------------------------------------------------------- the result
 
 
 def score(root, first, last, truth):
-    """Execute the notebook that compares, write its page; (what it concludes, line by line, or [] where it failed; page)."""
+    """Execute the notebook that compares, write its page; (what it concludes, line by line, or [] where it
+    failed; page).
+    """
     executed, log = root / "reports/backtest.ipynb", root / "reports/backtest.log"
-    parameters = {"first": str(first), "last": str(last), "products": str(root)} | ({"truth": str(truth)} if truth else {})
-    command = [sys.executable, "-m", "nightshift.runs", "notebooks/backtest.ipynb", "--log", str(log), "--products", str(root)]
-    subprocess.run([*command, "--given", json.dumps(parameters)], cwd=ROOT, stdout=subprocess.DEVNULL, check=False)
+    parameters = {"first": str(first), "last": str(last), "products": str(root)} | (
+        {"truth": str(truth)} if truth else {}
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "nightshift.runs",
+        "notebooks/backtest.ipynb",
+        "--log",
+        str(log),
+        "--products",
+        str(root),
+    ]
+    subprocess.run(
+        [*command, "--given", json.dumps(parameters)], cwd=ROOT, stdout=subprocess.DEVNULL, check=False
+    )
     if (notebook := read_notebook(executed)) is None:
         stop(f"the comparison could not begin: {log}", 1)
     run = read_run(log.parent, "", "backtest")
-    publish_notebook(executed, executed.with_suffix(".html"), run=run, day=str(last), front="", steps=[], current="")
+    publish_notebook(
+        executed, executed.with_suffix(".html"), run=run, day=str(last), front="", steps=[], current=""
+    )
     if error := run["error"]:
         print(f"nightshift: the comparison failed: {error}", file=sys.stderr)
-    shown = [o["data"]["text/markdown"] for o in notebook["cells"][-1].get("outputs", []) if "text/markdown" in o.get("data", {})]
-    return html.unescape("".join("".join(text) for text in shown)).replace("**", "").splitlines(), executed.with_suffix(".html")
+    shown = [
+        o["data"]["text/markdown"]
+        for o in notebook["cells"][-1].get("outputs", [])
+        if "text/markdown" in o.get("data", {})
+    ]
+    return html.unescape("".join("".join(text) for text in shown)).replace(
+        "**", ""
+    ).splitlines(), executed.with_suffix(".html")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--from", dest="first", required=True, help="first night, such as 2026-01-02")
-    parser.add_argument("--to", dest="last", required=True, help="last night")
-    parser.add_argument("--config", nargs="+", type=Path, default=[Path("config.yaml")], help="later files overlay earlier ones")
-    parser.add_argument("--truth", default="", help="table of known incidents, CSV or Parquet; default: that of the sample")
-    parser.add_argument("--products", default="products/backtest", help="folder for everything that is written")
-    parser.add_argument("--cores", default="all")
-    options = parser.parse_args()
-    first, last = read_day("FROM", options.first), read_day("TO", options.last)
-    config = read_config(options.config)
-    check(first, last, config, options.truth)
+def replay_and_score(first, last, paths, truth="", products="products/backtest", cores="all"):
+    """Replay the nights from `first` to `last` (dates as text) with the configuration in the files
+    `paths`, and score them; returns the exit code.
+    """
+    first, last = read_day("FROM", first), read_day("TO", last)
+    config = read_config(paths)
+    check(first, last, config, truth)
     os.chdir(ROOT)
     try:
         check_config(config | {"day": str(last)})
     except ConfigError as error:
         stop("; ".join(error.lines))
-    root = resolve(options.products)
+    root = resolve(products)
     days = [str(first + timedelta(i)) for i in range((last - first).days + 1)]
     try:
         with held(root):
-            replay(root, days, config, options.cores)
-            lines, page = score(root, first, last, options.truth)
+            replay(root, days, config, cores)
+            lines, page = score(root, first, last, truth)
     except Busy as error:
         stop(str(error), 3)
     except KeyboardInterrupt:
@@ -204,7 +249,3 @@ def main():
     print("\n".join(lines))
     print(f"Backtest: {page}")
     return 0 if lines else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -5,7 +5,7 @@ line, and costs only that study.
 import hashlib
 import json
 import math
-from datetime import date
+from datetime import UTC, date, datetime
 from numbers import Real
 
 import pandas as pd
@@ -62,6 +62,15 @@ def is_day(text):
         return str(date.fromisoformat(text)) == text
     except (TypeError, ValueError):
         return False
+
+
+def refuse_future(day):
+    """Raise ValueError for a night, a date as text, that has not begun: what is published as of then would
+    stand before every later night.
+    """
+    today = datetime.now(UTC).date()
+    if date.fromisoformat(day) > today:
+        raise ValueError(f"the night {day} has not begun: today is {today} (UTC)")
 
 
 def read_status(root, study):

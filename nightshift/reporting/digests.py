@@ -1,7 +1,8 @@
 """What the digest left of one night: its tables of incidents, read with care, as plain values.
 
-The pages, digest.json and the feed are made of the dict that `read_digest` returns. Times are ISO 8601 in UTC, what is not known is None, and no
-number is NaN. A table that is missing, cut off or of another version costs one line in `notes`, and what it would have told.
+The pages, digest.json and the feed are made of the dict that `read_digest` returns. Times are ISO 8601 in
+UTC, what is not known is None, and no number is NaN. A table that is missing, cut off or of another version
+costs one line in `notes`, and what it would have told.
 """
 
 import math
@@ -19,17 +20,47 @@ from nightshift.runs import read_run
 
 VERSION = 2  # of digest.json: goes up when a key changes its meaning or goes away
 GOING_ON = ("new", "worse", "ongoing")
-OF_INCIDENT = ["incident", "rank", "shown", "state", "night", "mark", "marked_by", "marked_until", "marked_why", "severity", "priority", "site"]
-OF_INCIDENT += ["what", "summary", "kinds", "studies", "start", "end", "ended", "first_seen", "p_value", "impact", "impacts", "change", "figure"]
+OF_INCIDENT = [
+    "incident",
+    "rank",
+    "shown",
+    "state",
+    "night",
+    "mark",
+    "marked_by",
+    "marked_until",
+    "marked_why",
+    "severity",
+    "priority",
+    "site",
+]
+OF_INCIDENT += [
+    "what",
+    "summary",
+    "kinds",
+    "studies",
+    "start",
+    "end",
+    "ended",
+    "first_seen",
+    "p_value",
+    "impact",
+    "impacts",
+    "change",
+    "figure",
+]
 OF_FINDING = FINDING_COLUMNS
 OF_PROPOSAL = ["place", "solution", "proposal", "effort", "chance", "low", "high", "trials", "worked"]
 MAY_HAVE = ["reason", "ranked"]  # columns of the table of proposals that older versions lack
-ALL_OPEN = 0.99  # width of an interval that says nothing: that of a proposal that nobody has tried for anything, 0% to 100%
+# width of an interval that says nothing: that of a proposal that nobody has tried for anything, 0% to 100%
+ALL_OPEN = 0.99
 UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 
 
 def plain(value):
-    """A cell of a table as a value of JSON; text without what XML forbids (control characters) and what turns the direction of reading around."""
+    """A cell of a table as a value of JSON; text without what XML forbids (control characters) and what
+    turns the direction of reading around.
+    """
     if isinstance(value, dict):
         return {key: plain(one) for key, one in value.items()}
     if isinstance(value, (list, tuple, np.ndarray)):
@@ -47,7 +78,9 @@ def plain(value):
 
 
 def read_rows(path, columns, notes):
-    """Rows of the table at `path` as dicts of these columns; where it cannot be read or lacks one, none, and one line more in `notes`."""
+    """Rows of the table at `path` as dicts of these columns; where it cannot be read or lacks one, none,
+    and one line more in `notes`.
+    """
     try:
         table = pd.read_parquet(path)
     except Exception as error:  # whatever pyarrow says of a damaged file
@@ -64,12 +97,13 @@ def read_rows(path, columns, notes):
 def read_digest(root, day, expected=None):
     """What the digest of `day` says, as a dict.
 
-    expected : what it should have been made of, as `expected_of` in publishing/studies.py says; a digest of anything else has failed.
-    outcome : "ok", "failed" (then `error` is one line) or "not run"; notes : lines about what could not be read, those of the digest
-    among them; damaged : whether a table of the night is; headline; missing : studies without findings of the night; counts : {state:
-    number}, those muted or acknowledged apart, new ones that have ended as "ended", what nobody watched as "unwatched"; incidents : dicts
-    in the order of their rank, with id, mark (None, or as, by, until, why), findings and proposals; `ranked` says whether anything is
-    known of the order of these. ended, seconds : of the notebook's run.
+    expected : what it should have been made of, as `expected_of` in publishing/studies.py says; a digest of
+    anything else has failed. outcome : "ok", "failed" (then `error` is one line) or "not run"; notes : lines
+    about what could not be read, those of the digest among them; damaged : whether a table of the night is;
+    headline; missing : studies without findings of the night; counts : {state: number}, those muted or
+    acknowledged apart, new ones that have ended as "ended", what nobody watched as "unwatched"; incidents :
+    dicts in the order of their rank, with id, mark (None, or as, by, until, why), findings and proposals;
+    `ranked` says whether anything is known of the order of these. ended, seconds : of the notebook's run.
     """
     run, folder = read_run(root / "reports" / day, "", "digest"), root / "data/incidents"
     outcome, error, notes, incidents, about = run["outcome"], run["error"], [], [], {}
@@ -85,9 +119,15 @@ def read_digest(root, day, expected=None):
             findings = read_rows(folder / f"{day}_findings.parquet", ["incident", *OF_FINDING], notes)
             proposals = read_rows(folder / f"{day}_proposals.parquet", ["incident", *OF_PROPOSAL], notes)
             try:
-                incidents = [as_incident(row, findings, proposals) for row in sorted(rows, key=lambda row: row["rank"] or math.inf)]
+                incidents = [
+                    as_incident(row, findings, proposals)
+                    for row in sorted(rows, key=lambda row: row["rank"] or math.inf)
+                ]
             except (TypeError, ValueError, KeyError) as wrong:
-                outcome, error = "failed", f"data/incidents/{day}.parquet holds what it should not: {one_line(wrong, 150)}"
+                outcome, error = (
+                    "failed",
+                    f"data/incidents/{day}.parquet holds what it should not: {one_line(wrong, 150)}",
+                )
     damaged = bool(notes)
     notes += texts(about.get("notes"))
     headline = plain(about.get("headline"))
@@ -111,11 +151,20 @@ def out_of_date(run, expected):
     missing = run["parameters"].get("missing")
     if not isinstance(made, dict) or not isinstance(missing, list) or not (made or missing):
         return "it does not say which studies it was made from, so it may not be tonight's"
-    if {study: str(day) for study, day in made.items()} != wanted or sorted(map(str, missing)) != sorted(expected["missing"]):
+    if {study: str(day) for study, day in made.items()} != wanted or sorted(map(str, missing)) != sorted(
+        expected["missing"]
+    ):
         of, now = (joined(sorted(studies)) or "no study" for studies in (made, wanted))
         more = "" if of != now else ", of other days or pages"
-        return f"it is out of date: it was made from the findings of {of}, and tonight's are those of {now}{more}"
-    if expected["ended"] is not None and run["started"] and pd.to_datetime(run["started"], utc=True) < expected["ended"]:
+        return (
+            f"it is out of date: it was made from the findings of {of}, and tonight's are those of "
+            f"{now}{more}"
+        )
+    if (
+        expected["ended"] is not None
+        and run["started"]
+        and pd.to_datetime(run["started"], utc=True) < expected["ended"]
+    ):
         return "it is out of date: it began before the last of the studies had ended"
     return ""
 
@@ -139,12 +188,23 @@ def as_incident(row, findings, proposals):
     kept = {name: value for name, value in row.items() if not name.startswith("mark") and name != "incident"}
     texts = ("state", "severity", "site", "what", "summary", "first_seen", "impact", "change", "figure")
     kept |= {name: kept[name] if isinstance(kept[name], str) else "" for name in texts}
-    kept |= {name: kept[name] if isinstance(kept[name], list) else [] for name in ("kinds", "studies", "impacts")}
-    kept["mark"] = {"as": row["mark"]} | {name: row[f"marked_{name}"] or "" for name in ("by", "until", "why")} if row["mark"] else None
-    offered = [without_incident(one) | {"reason": one.get("reason") or ""} for one in proposals if one["incident"] == row["incident"]]
+    kept |= {
+        name: kept[name] if isinstance(kept[name], list) else [] for name in ("kinds", "studies", "impacts")
+    }
+    kept["mark"] = (
+        {"as": row["mark"]} | {name: row[f"marked_{name}"] or "" for name in ("by", "until", "why")}
+        if row["mark"]
+        else None
+    )
+    offered = [
+        without_incident(one) | {"reason": one.get("reason") or ""}
+        for one in proposals
+        if one["incident"] == row["incident"]
+    ]
     offered.sort(key=lambda one: one["place"] or math.inf)
     ranked = is_ranked(offered)
-    if not ranked:  # no order of merit: those for which the evidence speaks come first, each group as in the dictionary
+    # no order of merit: those for which the evidence speaks come first, each group as in the dictionary
+    if not ranked:
         offered.sort(key=lambda one: (not one["reason"], str(one["proposal"])))
     return {
         "id": str(row["incident"]),
@@ -156,8 +216,13 @@ def as_incident(row, findings, proposals):
 
 
 def is_ranked(proposals):
-    """Whether anything is known of the order of `proposals`: one of them was tried, here or for something alike."""
-    return any(one["ranked"] if isinstance(one.get("ranked"), bool) else one["trials"] or not open_wide(one) for one in proposals)
+    """Whether anything is known of the order of `proposals`: one of them was tried, here or for something
+    alike.
+    """
+    return any(
+        one["ranked"] if isinstance(one.get("ranked"), bool) else one["trials"] or not open_wide(one)
+        for one in proposals
+    )
 
 
 def open_wide(proposal):
@@ -169,11 +234,13 @@ def without_incident(row):
     return {name: value for name, value in row.items() if name != "incident"}
 
 
-# ------------------------------------------------------------------------------------------------------ as people read it
+# ------------------------------------------------------------------------------------------ as people read it
 
 
 def pressing(incident):
-    """Whether an incident is news or goes on, and nobody has said that it is known: one that is new may have ended before it was seen."""
+    """Whether an incident is news or goes on, and nobody has said that it is known: one that is new may
+    have ended before it was seen.
+    """
     return incident["state"] in GOING_ON and not incident["mark"]
 
 
@@ -195,7 +262,9 @@ def moment(iso):
 
 
 def since(incident):
-    """When an incident began and, where it did, ended; sources without times leave the night it was first reported in."""
+    """When an incident began and, where it did, ended; sources without times leave the night it was first
+    reported in.
+    """
     start, end = incident["start"], incident["end"]
     if not start:
         return f"first reported on {incident['first_seen']}" if incident["first_seen"] else "start not known"
@@ -203,7 +272,9 @@ def since(incident):
 
 
 def state_in_words(incident):
-    """State of an incident with its night: "new", "new, ended", "ongoing, night 3", "resolved, seen in 4 nights"."""
+    """State of an incident with its night: "new", "new, ended", "ongoing, night 3", "resolved, seen in 4
+    nights".
+    """
     state, night = incident["state"], incident["night"] or 1
     if state in ("worse", "ongoing"):
         return f"{state}, night {night}"
@@ -213,11 +284,21 @@ def state_in_words(incident):
 
 
 def chance_in_words(proposal):
-    """How likely a proposal is to work, with its interval and what that is known from; no number where the interval leaves everything open."""
+    """How likely a proposal is to work, with its interval and what that is known from; no number where the
+    interval leaves everything open.
+    """
     if proposal["chance"] is None:
         return "chance not known"
     if not proposal["trials"] and None not in (proposal["low"], proposal["high"]) and open_wide(proposal):
         return "not tried yet"
-    between = "" if None in (proposal["low"], proposal["high"]) else f" ({proposal['low']:.0%} to {proposal['high']:.0%})"
-    trials = f"{proposal['worked'] or 0} of {proposal['trials']} trials worked" if proposal["trials"] else "not tried yet"
+    between = (
+        ""
+        if None in (proposal["low"], proposal["high"])
+        else f" ({proposal['low']:.0%} to {proposal['high']:.0%})"
+    )
+    trials = (
+        f"{proposal['worked'] or 0} of {proposal['trials']} trials worked"
+        if proposal["trials"]
+        else "not tried yet"
+    )
     return f"chance {proposal['chance']:.0%}{between}, {trials}"

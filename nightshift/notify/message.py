@@ -1,7 +1,8 @@
-"""What a mail says: one night as a recipient may see it, as a message with text, HTML and figures. mail.py says who gets it, and sends it.
+"""What a mail says: one night as a recipient may see it, as a message with text, HTML and figures. policy.py
+says who gets it, and sends it.
 
-Names of sites, topics and errors are written by others. Here each becomes one line without invisible characters, so that it can end no header, and
-the HTML template escapes whatever it shows.
+Names of sites, topics and errors are written by others. Here each becomes one line without invisible
+characters, so that it can end no header, and the HTML template escapes whatever it shows.
 """
 
 import functools
@@ -17,23 +18,33 @@ from email.policy import SMTP, EmailPolicy
 from types import SimpleNamespace
 
 from nightshift.reporting.assurance import assure
+from nightshift.reporting.digests import (
+    chance_in_words,
+    counted_as,
+    going_on,
+    pressing,
+    rest_in_words,
+    state_in_words,
+)
+from nightshift.reporting.pages import small_picture, templates
 from nightshift.reporting.wording import joined, one_line
-from publishing.digests import chance_in_words, counted_as, going_on, pressing, rest_in_words, state_in_words
-from publishing.pages import small_picture, templates
 
-MAX_FIGURES = 650_000  # bytes of all figures of a message, which base64 makes a third larger: below 1 MB with its text
-FEW = 5  # incidents with their figure and all that is known, and names of each kind of news; the table has the others
+# bytes of all figures of a message, which base64 makes a third larger: below 1 MB with its text
+MAX_FIGURES = 650_000
+# incidents with their figure and all that is known, and names of each kind of news; the table has the others
+FEW = 5
 SEVERITIES = ["low", "medium", "high"]
 NEWS = {"new": "New", "worse": "Worse", "resolved": "Resolved", "untold": "Ongoing, new to you"}
 
-# -------------------------------------------------------------------------------------------------------------- one night
+# -------------------------------------------------------------------------------------------------- one night
 
 
 def read_night(root, day):
     """What can be told of a published night, from its digest.json; ValueError where that cannot be read.
 
-    A namespace of day, incidents (dicts by rank, None without a digest), failed (dicts: study, how, step, error, page), concerns (dicts: id, study,
-    how, text: what is no failure and yet to be known), missing (studies), headline, assurance, room (number of incidents shown in full).
+    A namespace of day, incidents (dicts by rank, None without a digest), failed (dicts: study, how, step,
+    error, page), concerns (dicts: id, study, how, text: what is no failure and yet to be known), missing
+    (studies), headline, assurance, room (number of incidents shown in full).
     """
     path = root / "reports" / day / "digest.json"
     try:
@@ -44,7 +55,9 @@ def read_night(root, day):
             for study, one in studies.items()
             if one["error"]
         ]
-        failed += [("digest", "failed", "", digest["error"] or "it did not run", "digest.html")] * (digest["outcome"] != "ok")
+        failed += [("digest", "failed", "", digest["error"] or "it did not run", "digest.html")] * (
+            digest["outcome"] != "ok"
+        )
         failed += [("digest", "incomplete", "", note, "digest.html") for note in digest["notes"]]
         failed += [("site", "incomplete", "", line, "index.html") for line in record.get("troubles") or []]
         return SimpleNamespace(
@@ -52,7 +65,13 @@ def read_night(root, day):
             headline=one_line(record["headline"], 500),
             missing=[one_line(study) for study in digest["missing"]],
             failed=[
-                {"study": study, "how": how, "step": step, "error": one_line(error), "page": page_of(root, day, page)}
+                {
+                    "study": study,
+                    "how": how,
+                    "step": step,
+                    "error": one_line(error),
+                    "page": page_of(root, day, page),
+                }
                 for study, how, step, error, page in failed
             ],
             concerns=[concern for study, one in studies.items() for concern in concerns_of(study, one)],
@@ -62,7 +81,9 @@ def read_night(root, day):
         )
     except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         why = f"{type(error).__name__}: {one_line(error, 120)}"
-        raise ValueError(f"reports/{day}/digest.json cannot be read ({why}), so nothing of that night is sent") from None
+        raise ValueError(
+            f"reports/{day}/digest.json cannot be read ({why}), so nothing of that night is sent"
+        ) from None
 
 
 def page_of(root, day, page):
@@ -70,41 +91,73 @@ def page_of(root, day, page):
 
 
 def concerns_of(study, one):
-    """What is to be known of a study that did not fail: that it does not report and why, and its warnings; equal ones have equal ids every night."""
+    """What is to be known of a study that did not fail: that it does not report and why, and its warnings;
+    equal ones have equal ids every night.
+    """
     lacks = assure({study: one["verdict"]}).lacking and not one["error"]
     reasons = [(one["verdict"].split(", ")[-1], one.get("reason") or one["headline"])] * bool(lacks)
     reasons += [("warning", warning) for warning in one.get("warnings") or []]
     concerns = [{"study": study, "how": how, "text": one_line(text, 600) or how} for how, text in reasons]
     for concern in concerns:
-        kind = re.sub(r"\d+", "", concern["text"]) if concern["how"] == "warning" else concern["how"]  # its numbers change every night
-        concern["id"] = "concern-" + hashlib.sha256(f"{study} {concern['how']} {kind}".encode()).hexdigest()[:12]
+        # its numbers change every night
+        kind = re.sub(r"\d+", "", concern["text"]) if concern["how"] == "warning" else concern["how"]
+        concern["id"] = (
+            "concern-" + hashlib.sha256(f"{study} {concern['how']} {kind}".encode()).hexdigest()[:12]
+        )
     return concerns
 
 
 def as_told(one):
     """An incident of digest.json as the templates show it."""
-    text = {name: one_line(one[name], 600) for name in ("id", "summary", "impact", "change", "severity", "state")}
+    text = {
+        name: one_line(one[name], 600) for name in ("id", "summary", "impact", "change", "severity", "state")
+    }
     text |= {name: one_line(one[name], 100) for name in ("what", "site")}
     mark = one["mark"] and {name: one_line(value) for name, value in one["mark"].items()}
     names = ("proposal", "effort", "reason")
-    proposals = [p | {name: one_line(p.get(name) or "") for name in names} | {"chance": chance_in_words(p)} for p in one["proposals"]]
-    times = {"night": one["night"], "began": (one["start"] or one["first_seen"])[:10], "told": state_in_words(one), "ranked": bool(one.get("ranked"))}
-    return text | times | {"mark": mark, "studies": one["studies"], "figure": one["figure"], "ended": one["ended"], "proposals": proposals}
+    proposals = [
+        p | {name: one_line(p.get(name) or "") for name in names} | {"chance": chance_in_words(p)}
+        for p in one["proposals"]
+    ]
+    times = {
+        "night": one["night"],
+        "began": (one["start"] or one["first_seen"])[:10],
+        "told": state_in_words(one),
+        "ranked": bool(one.get("ranked")),
+    }
+    return (
+        text
+        | times
+        | {
+            "mark": mark,
+            "studies": one["studies"],
+            "figure": one["figure"],
+            "ended": one["ended"],
+            "proposals": proposals,
+        }
+    )
 
 
-# --------------------------------------------------------------------------------------------------------------- messages
+# --------------------------------------------------------------------------------------------------- messages
 
 
 def view_of(night, settings, address, notified):
-    """What `address` may see of a night, as the templates need it, or None where no mail is due; notified : ids of incidents they know of."""
+    """What `address` may see of a night, as the templates need it, or None where no mail is due; notified
+    : ids of incidents they know of.
+    """
     rules = settings.people.get(address, [])
     seen = [
         one
         for one in night.incidents or []
-        if any((studies is None or studies & {*one["studies"]}) and one["severity"] not in SEVERITIES[:least] for studies, least in rules)
+        if any(
+            (studies is None or studies & {*one["studies"]}) and one["severity"] not in SEVERITIES[:least]
+            for studies, least in rules
+        )
     ]
     news = {state: [one for one in seen if not one["mark"] and one["state"] == state] for state in NEWS}
-    news["untold"] = [one for one in seen if going_on(one) and one["state"] == "ongoing" and one["id"] not in notified]
+    news["untold"] = [
+        one for one in seen if going_on(one) and one["state"] == "ongoing" and one["id"] not in notified
+    ]
     digest = bool(rules) and night.incidents is not None and (any(news.values()) or not settings.only_changes)
     mends = address in settings.failures
     if not digest and not (mends and (night.failed or {one["id"] for one in night.concerns} - notified)):
@@ -117,11 +170,17 @@ def view_of(night, settings, address, notified):
     whole, concerns = len(seen) == len(night.incidents or []), theirs(night.concerns)
     urgent = [one for one in seen if pressing(one)]
     counts, headline = counts_of(night, seen), night.headline if whole and digest else ""
-    assured = "" if night.assurance.complete or night.assurance.sentence in headline else sentence_of(night, own, mends)
+    assured = (
+        ""
+        if night.assurance.complete or night.assurance.sentence in headline
+        else sentence_of(night, own, mends)
+    )
     return {
         "digest": digest,
         "day": night.day,
-        "lead": (headline or assured) if counts == night.assurance.chip else f"{counts[:1].upper()}{counts[1:]}.",
+        "lead": (headline or assured)
+        if counts == night.assurance.chip
+        else f"{counts[:1].upper()}{counts[1:]}.",
         "news": {NEWS[name]: ones for name, ones in news.items() if ones},
         "shown": [one | {"at": n} for n, one in enumerate(urgent[: night.room], 1)] if digest else [],
         "more": rest_in_words(urgent[night.room :]),
@@ -138,7 +197,9 @@ def view_of(night, settings, address, notified):
 
 
 def counts_of(night, seen):
-    """Counts of the incidents that a recipient may see; that there is none is said only where all is known, and none where they see but a part."""
+    """Counts of the incidents that a recipient may see; that there is none is said only where all is
+    known, and none where they see but a part.
+    """
     unmarked = [one for one in seen if not one["mark"]]
     if night.assurance.complete and not unmarked and any(pressing(one) for one in night.incidents or []):
         return "nothing for you"
@@ -150,18 +211,32 @@ def sentence_of(night, own, mends):
     if mends or None in own:
         return night.assurance.sentence
     verdicts = {study: night.assurance.lacking[study] for study in own if study in night.assurance.lacking}
-    return f"{night.assurance.chip}{'; not all is known of ' if verdicts else ''}{joined([f'{study} ({how})' for study, how in verdicts.items()])}."
+    unknown = joined([f"{study} ({how})" for study, how in verdicts.items()])
+    return f"{night.assurance.chip}{f'; not all is known of {unknown}' if verdicts else ''}."
 
 
 def subject_of(view):
-    """One line for a header: what is in it cannot end it, and an encoded word in a name stays as it is written."""
+    """One line for a header: what is in it cannot end it, and an encoded word in a name stays as it is
+    written.
+    """
     if view["digest"]:
         ends = Counter(how for how, _ in dict.fromkeys((one["how"], one["study"]) for one in view["failed"]))
-        first = [one["what"] for one in view["shown"] if any(one["id"] == new["id"] for ones in view["news"].values() for new in ones)]
-        parts = [view["counts"], *(one_line(what, 70) for what in first[:1]), view["chip"] if view["chip"] != view["counts"] else ""]
+        first = [
+            one["what"]
+            for one in view["shown"]
+            if any(one["id"] == new["id"] for ones in view["news"].values() for new in ones)
+        ]
+        parts = [
+            view["counts"],
+            *(one_line(what, 70) for what in first[:1]),
+            view["chip"] if view["chip"] != view["counts"] else "",
+        ]
         text = "; ".join([part for part in parts if part] + [f"{n} {how}" for how, n in ends.items()])
     else:
-        ends = [f"{one['study']} {one['how']}" + (f" in {one['step']}" if one["step"] else "") for one in view["failed"]]
+        ends = [
+            f"{one['study']} {one['how']}" + (f" in {one['step']}" if one["step"] else "")
+            for one in view["failed"]
+        ]
         ends += [f"{one['study']}: {one['how']}" for one in view["concerns"]]
         text = ", ".join(dict.fromkeys(ends))
     return one_line(f"Nightshift {view['day']}: {text}", 150).replace("=?", "= ?")
@@ -170,7 +245,11 @@ def subject_of(view):
 def mark_of(one):
     """Such as "muted by the operator until 2026-02-07: a known leak"."""
     mark = one["mark"]
-    return mark["as"] + "".join(f"{word} {mark[name]}" for word, name in ((" by", "by"), (" until", "until"), (":", "why")) if mark[name])
+    return mark["as"] + "".join(
+        f"{word} {mark[name]}"
+        for word, name in ((" by", "by"), (" until", "until"), (":", "why"))
+        if mark[name]
+    )
 
 
 def png(path):
@@ -182,7 +261,9 @@ def png(path):
 
 
 def figures_of(root, view):
-    """{content id: PNG} of the first incidents, by rank, as far as a message may hold; each of these incidents is told its `cid`."""
+    """{content id: PNG} of the first incidents, by rank, as far as a message may hold; each of these
+    incidents is told its `cid`.
+    """
     figures, left = {}, MAX_FIGURES
     for one in view["shown"][:FEW]:
         path = (root / one["figure"]).resolve()
@@ -195,27 +276,38 @@ def figures_of(root, view):
 
 
 class Folding(EmailPolicy):
-    """As SMTP, but a header never begins with an empty line, as Python folds one that fits a line without its name: some programs show none then."""
+    """As SMTP, but a header never begins with an empty line, as Python folds one that fits a line without
+    its name: some programs show none then.
+    """
 
     def fold_binary(self, name, value):
         folded = super().fold_binary(name, value)
-        if folded.startswith(f"{name}:\r\n".encode()):  # too long for a line of its own, it begins on the first
+        # too long for a line of its own, it begins on the first
+        if folded.startswith(f"{name}:\r\n".encode()):
             folded = SMTP.clone(max_line_length=self.max_line_length - len(name) - 2).fold_binary(name, value)
         return folded
 
 
 @functools.cache
 def mail_templates():
-    """The templates of the site, as mail needs them, compiled once for all messages: for each it took 60 ms of a processor."""
+    """The templates of the site, as mail needs them, compiled once for all messages: for each it took 60
+    ms of a processor.
+    """
     return templates().overlay(lstrip_blocks=True, autoescape=lambda name: name.endswith(".html.j2"))
 
 
 def message_of(root, view, settings, addresses):
-    """The message to `addresses` that tells `view`: text, HTML and figures; equal content for equal recipients has an equal Message-ID."""
+    """The message to `addresses` that tells `view`: text, HTML and figures; equal content for equal
+    recipients has an equal Message-ID.
+    """
     figures, subject = figures_of(root, view), subject_of(view)
     values = view | {"subject": subject, "site_url": settings.site_url, "mark": mark_of, "few": FEW}
-    text, markup = (mail_templates().get_template(f"mail.{kind}.j2").render(values) for kind in ("txt", "html"))
-    mark = hashlib.sha256("\n".join([view["day"], *sorted(addresses), subject, text, markup]).encode()).hexdigest()[:24]
+    text, markup = (
+        mail_templates().get_template(f"mail.{kind}.j2").render(values) for kind in ("txt", "html")
+    )
+    mark = hashlib.sha256(
+        "\n".join([view["day"], *sorted(addresses), subject, text, markup]).encode()
+    ).hexdigest()[:24]
     message = EmailMessage(policy=Folding(linesep=SMTP.linesep))
     message["Subject"] = subject
     message["From"] = Address("Nightshift", addr_spec=settings.sender)

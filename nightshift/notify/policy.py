@@ -1,31 +1,29 @@
-"""A night by mail: a digest to those who may see its incidents, a mail about failed studies to those who mend them.
+"""A night by mail: a digest to those who may see its incidents, a mail about failed studies to those who mend
+them.
 
-    python mail.py --config config.yaml [--day 2026-01-31] [--dry-run]
+Who gets what stands under `mail` in the configuration, SMTP_USER and SMTP_PASSWORD in the environment. It
+tells what digest.json of the night says, and keeps in mail.json beside it what became of each recipient's
+mail, before and after it is handed over. message.py writes messages and smtp.py hands them over. The rules:
 
-Who gets what stands under `mail` in the configuration, SMTP_USER and SMTP_PASSWORD in the environment. It tells what digest.json of the night says,
-and keeps in mail.json beside it what became of each recipient's mail, before and after it is handed over. In publishing/, letters.py writes
-messages and post.py hands them over. The rules:
-
-- At most one mail a night for each recipient. It is sent when something that they may see is new (it may have ended), worse or resolved, or goes on
-  and was never told to them, as after a mail that was lost; with `only_changes: false`, every night. Who is told of failures as well finds them in
-  the digest.
-- What hinders all mail (no connection, no valid certificate, no login, a sender that is refused), a lost connection and an answer 4xx: tried again at
-  the next runs, for RETRY_NIGHTS nights, earlier nights first. An answer 5xx to a recipient or to the message: not tried again for this night.
-- No answer after the last byte: the server may have delivered it (RFC 5321, 4.5.3.2.6), so it is reported and not sent again; the next night tells
-  what goes on. Better once too few than twice.
-- A night that is rendered again after a later one was published and mailed sends nothing; a night after today is refused, and none counts as later.
-  A mail.json that cannot be read is put aside: what became of that night's mail is not known then, and none of it is sent again. One run mails at a
-  time.
+- At most one mail a night for each recipient. It is sent when something that they may see is new (it may have
+  ended), worse or resolved, or goes on and was never told to them, as after a mail that was lost; with
+  `only_changes: false`, every night. Who is told of failures as well finds them in the digest.
+- What hinders all mail (no connection, no valid certificate, no login, a sender that is refused), a lost
+  connection and an answer 4xx: tried again at the next runs, for RETRY_NIGHTS nights, earlier nights first.
+  An answer 5xx to a recipient or to the message: not tried again for this night.
+- No answer after the last byte: the server may have delivered it (RFC 5321, 4.5.3.2.6), so it is reported and
+  not sent again; the next night tells what goes on. Better once too few than twice.
+- A night that is rendered again after a later one was published and mailed sends nothing; a night after today
+  is refused, and none counts as later. A mail.json that cannot be read is put aside: what became of that
+  night's mail is not known then, and none of it is sent again. One run mails at a time.
 """
 
-import argparse
 import contextlib
 import fcntl
 import hashlib
 import json
 import os
 import re
-import sys
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from types import SimpleNamespace
@@ -33,10 +31,10 @@ from urllib.parse import urlsplit
 
 from helpers import atomic, write_json
 from nightshift.config import site_settings
+from nightshift.notify.message import SEVERITIES, message_of, read_night, view_of
+from nightshift.notify.smtp import NoWay, deliver
+from nightshift.reporting.products import refuse_future
 from nightshift.reporting.wording import one_line
-from publishing.letters import SEVERITIES, message_of, read_night, view_of
-from publishing.options import read_options, refuse_future
-from publishing.post import NoWay, deliver
 
 RETRY_NIGHTS = 3  # a mail older than this is no news
 MAX_TO = 50  # recipients of one message; servers take 100 (RFC 5321, 4.5.3.1.8), many less
@@ -50,25 +48,35 @@ MEANS = {
 ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 ADDRESS = re.compile(rf"(?=.{{3,254}}\Z)(?=[^@]{{1,64}}@){ATOM}(\.{ATOM})*@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*\Z")
 
-# -------------------------------------------------------------------------------------------------------------- settings
+# --------------------------------------------------------------------------------------------------- settings
 
 
 def read_settings(config):
-    """What the configuration says under `mail`, checked, None where it says nothing; ValueError says in one line what is wrong.
+    """What the configuration says under `mail`, checked, None where it says nothing; ValueError says in one
+    line what is wrong.
 
-    Returns a namespace: sender, server (scheme, host, port), login (user, password) or None, people {address: [(studies or None for all, position of
-    the least severity), ...]}, failures (set of addresses), only_changes, site_url.
+    Returns a namespace: sender, server (scheme, host, port), login (user, password) or None, people {address:
+    [(studies or None for all, position of the least severity), ...]}, failures (set of addresses),
+    only_changes, site_url.
     """
     section = config.get("mail") or {}
     if not section:
         return None
     check_names("mail", section, ["from", "server", "only_changes", "to", "failures"])
-    people, failures = {}, [checked_address(f"mail.failures[{n}]", a) for n, a in enumerate(list_of("mail.failures", section.get("failures")))]
+    people, failures = (
+        {},
+        [
+            checked_address(f"mail.failures[{n}]", a)
+            for n, a in enumerate(list_of("mail.failures", section.get("failures")))
+        ],
+    )
     for n, one in enumerate(list_of("mail.to", section.get("to"))):
         check_names(f"mail.to[{n}]", one, ["address", "studies", "severity"])
         studies, severity = one.get("studies"), one.get("severity", "low")
         configured = config.get("studies") or {}
-        if unknown := [study for study in list_of(f"mail.to[{n}].studies", studies) if study not in configured]:
+        if unknown := [
+            study for study in list_of(f"mail.to[{n}].studies", studies) if study not in configured
+        ]:
             raise ValueError(f"mail.to[{n}]: unknown study {unknown[0]!r}; known are {', '.join(configured)}")
         if severity not in SEVERITIES:
             raise ValueError(f"mail.to[{n}]: severity {severity!r} is none of {', '.join(SEVERITIES)}")
@@ -117,36 +125,49 @@ def checked_server(url):
     """(scheme, host, port) of smtp://host:587 (STARTTLS) or smtps://host:465 (TLS)."""
     url = str(url or "")
     if "@" in url:  # not shown: it may hold the password
-        raise ValueError("mail.server holds a user or a password: they belong into the environment, as SMTP_USER and SMTP_PASSWORD")
+        raise ValueError(
+            "mail.server holds a user or a password: they belong into the environment, as SMTP_USER and "
+            "SMTP_PASSWORD"
+        )
     with contextlib.suppress(ValueError):  # a port that is none
         parts = urlsplit(url)
         port = parts.port or {"smtp": 587, "smtps": 465}.get(parts.scheme)
         more = parts.path.strip("/") or parts.query or parts.fragment
         if url == one_line(url) and parts.scheme in ("smtp", "smtps") and parts.hostname and not more:
             return parts.scheme, parts.hostname, port
-    raise ValueError(f"mail.server is {one_line(url, 80)!r}: it must be smtp://host:587 (STARTTLS) or smtps://host:465 (TLS)")
+    raise ValueError(
+        f"mail.server is {one_line(url, 80)!r}: it must be smtp://host:587 (STARTTLS) or smtps://host:465 "
+        "(TLS)"
+    )
 
 
-# --------------------------------------------------------------------------------------------------------- who was told what
+# ------------------------------------------------------------------------------------------ who was told what
 
 
 def send_night(root, day, config, *, dry_run=False):
-    """Mail the night of `day` and what waits of earlier nights, if the configuration says to whom; returns a line for each thing that went wrong.
+    """Mail the night of `day` and what waits of earlier nights, if the configuration says to whom; returns a
+    line for each thing that went wrong.
 
-    dry_run : nothing is sent or remembered; the messages, as if none had been sent for this night, are written to reports/<day>/mail/*.eml.
+    dry_run : nothing is sent or remembered; the messages, as if none had been sent for this night, are
+    written to reports/<day>/mail/*.eml.
     """
     try:
         if not (settings := read_settings(config)):
             return []
         refuse_future(day)
         if not (root / "reports" / day / "digest.json").exists():
-            return [f"the night of {day} has not been published: there is no {root / 'reports' / day / 'digest.json'}"]
+            return [
+                f"the night of {day} has not been published: there is no "
+                f"{root / 'reports' / day / 'digest.json'}"
+            ]
         with (root / "reports/.mail.lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return write_drafts(root, day, settings) if dry_run else send_all(root, day, settings)
     except BlockingIOError:
         return ["another run is sending mail, and this one leaves it to that"]
-    except Exception as error:  # whatever it is, the site is published, and that must not end with a traceback
+    except (
+        Exception
+    ) as error:  # whatever it is, the site is published, and that must not end with a traceback
         return [one_line(error if isinstance(error, ValueError) else f"{type(error).__name__}: {error}")]
 
 
@@ -154,14 +175,22 @@ def send_all(root, day, settings):
     """Mail all that is due up to the night of `day`; returns lines of what went wrong."""
     states, lines = read_states(root, settings)
     today = str(datetime.now(UTC).date())
-    if any(day < night <= today and state and (root / "reports" / night / "digest.json").exists() for night, state in states.items()):
+    if any(
+        day < night <= today and state and (root / "reports" / night / "digest.json").exists()
+        for night, state in states.items()
+    ):
         return lines
     states = {night: state for night, state in states.items() if night <= day}
     since = str(date.fromisoformat(day) - timedelta(RETRY_NIGHTS))
     troubles, way = end_old(root, states, since, settings), ""  # way: why nothing can be sent any more
-    due = {night: [key for key, entry in state.items() if entry["outcome"] == "waiting"] for night, state in states.items()} | {day: None}
+    due = {
+        night: [key for key, entry in state.items() if entry["outcome"] == "waiting"]
+        for night, state in states.items()
+    } | {day: None}
     for night_day in sorted(due):
-        if night_day < day and not (due[night_day] and (root / "reports" / night_day / "digest.json").exists()):
+        if night_day < day and not (
+            due[night_day] and (root / "reports" / night_day / "digest.json").exists()
+        ):
             continue
         try:
             night = read_night(root, night_day)
@@ -189,11 +218,15 @@ def send_all(root, day, settings):
 
 
 def end_old(root, states, since, settings):
-    """End what a run that was killed left open, and what has waited since before the night `since`; returns {(night, outcome, why): recipients}.
+    """End what a run that was killed left open, and what has waited since before the night `since`; returns
+    {(night, outcome, why): recipients}.
 
     A recipient whom the configuration no longer names is called by the hash that stands in mail.json.
     """
-    troubles, address_of = {}, {key_of(address): address for address in {*settings.people, *settings.failures}}
+    troubles, address_of = (
+        {},
+        {key_of(address): address for address in {*settings.people, *settings.failures}},
+    )
     for night, state in states.items():
         for key, entry in state.items():
             if entry["outcome"] == "sending":
@@ -202,21 +235,34 @@ def end_old(root, states, since, settings):
                 entry["outcome"] = "given up"
             else:
                 continue
-            troubles.setdefault((night, entry["outcome"], entry["said"]), []).append(address_of.get(key, f"recipient {key}"))
+            troubles.setdefault((night, entry["outcome"], entry["said"]), []).append(
+                address_of.get(key, f"recipient {key}")
+            )
             write_state(root, night, state)
     return troubles
 
 
 def line_of(night, outcome, words, to):
-    return f"{night} to {', '.join(to[:3])}{f' and {len(to) - 3} more' if len(to) > 3 else ''}: {words}; {MEANS[outcome]}"
+    return (
+        f"{night} to {', '.join(to[:3])}{f' and {len(to) - 3} more' if len(to) > 3 else ''}: {words}; "
+        f"{MEANS[outcome]}"
+    )
 
 
 def views_of(night, settings, states, due=None):
-    """[(view, recipients)] of those whose mail of this night is not settled: who may see the same gets one message, MAX_TO at a time.
+    """[(view, recipients)] of those whose mail of this night is not settled: who may see the same gets one
+    message, MAX_TO at a time.
 
     A view that is None: no mail is due. due : keys of the only recipients that count, None for all.
     """
-    groups, settled = {}, {key for key, entry in states.get(night.day, {}).items() if entry["outcome"] not in ("waiting", "quiet")}
+    groups, settled = (
+        {},
+        {
+            key
+            for key, entry in states.get(night.day, {}).items()
+            if entry["outcome"] not in ("waiting", "quiet")
+        },
+    )
     for address in sorted({*settings.people, *settings.failures}):
         if (key := key_of(address)) not in settled and (due is None or key in due):
             view = view_of(night, settings, address, told_before(states, night.day, key))
@@ -226,18 +272,35 @@ def views_of(night, settings, states, due=None):
 
 def told_before(states, day, key):
     """Ids of the incidents that a recipient knew of before the night of `day`."""
-    return set(next((states[night][key]["told"] for night in sorted(states, reverse=True) if night < day and key in states[night]), []))
+    return set(
+        next(
+            (
+                states[night][key]["told"]
+                for night in sorted(states, reverse=True)
+                if night < day and key in states[night]
+            ),
+            [],
+        )
+    )
 
 
 def record(root, states, night, view, outcomes, message_id=""):
-    """Write down what became of a night's mail to the recipients of `outcomes` {address: (outcome, why)}, and what they know of now."""
+    """Write down what became of a night's mail to the recipients of `outcomes` {address: (outcome, why)},
+    and what they know of now.
+    """
     state = states.setdefault(night.day, {})
     for address, (outcome, words) in outcomes.items():
         knew = told_before(states, night.day, key_of(address))
         concerns = {one["id"] for one in night.concerns}
-        knew &= concerns | (knew if night.incidents is None else {one["id"] for one in night.incidents})  # what is past is forgotten
+        # what is past is forgotten
+        knew &= concerns | (knew if night.incidents is None else {one["id"] for one in night.incidents})
         knew |= {*view["seen"]} if view and outcome == "sent" else set()
-        state[key_of(address)] = {"outcome": outcome, "said": words, "message_id": message_id, "told": sorted(knew)}
+        state[key_of(address)] = {
+            "outcome": outcome,
+            "said": words,
+            "message_id": message_id,
+            "told": sorted(knew),
+        }
     write_state(root, night.day, state)
 
 
@@ -247,10 +310,11 @@ def key_of(address):
 
 
 def read_states(root, settings):
-    """({night: {recipient: what became of their mail}} of the latest MAX_STATES nights, a line for each mail.json that cannot be read).
+    """({night: {recipient: what became of their mail}} of the latest MAX_STATES nights, a line for each
+    mail.json that cannot be read).
 
-    Of such a night nobody knows who has got what, so that nothing of it is sent again: better once too few than twice. The file is put aside as
-    mail.damaged.json, and another takes its place.
+    Of such a night nobody knows who has got what, so that nothing of it is sent again: better once too few
+    than twice. The file is put aside as mail.damaged.json, and another takes its place.
     """
     states, lines, today = {}, [], str(datetime.now(UTC).date())
     paths = [path for path in sorted(root.glob("reports/????-??-??/mail.json")) if path.parent.name <= today]
@@ -259,9 +323,16 @@ def read_states(root, settings):
         try:
             states[night] = checked_state(json.loads(path.read_text(encoding="utf-8"))["recipients"])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            lines.append(f"reports/{night}/mail.json cannot be read ({type(error).__name__}): who has got the mail of that night is not known, and "
-                         "none of it is sent again")
-            unclear = {"outcome": "unclear", "said": "the record of the night's mail was damaged", "message_id": ""}
+            lines.append(
+                f"reports/{night}/mail.json cannot be read ({type(error).__name__}): who has got the mail of "
+                "that night is not known, and "
+                "none of it is sent again"
+            )
+            unclear = {
+                "outcome": "unclear",
+                "said": "the record of the night's mail was damaged",
+                "message_id": "",
+            }
             keys = sorted(map(key_of, {*settings.people, *settings.failures}))
             states[night] = {key: unclear | {"told": sorted(told_before(states, night, key))} for key in keys}
             with contextlib.suppress(OSError):
@@ -273,7 +344,11 @@ def read_states(root, settings):
 def checked_state(state):
     """`state`, what became of a night's mail, unless it is none: then TypeError."""
     kinds = {"outcome": str, "said": str, "told": list}
-    entries = [entry if isinstance(entry, dict) else {} for entry in state.values()] if isinstance(state, dict) else [{}]
+    entries = (
+        [entry if isinstance(entry, dict) else {} for entry in state.values()]
+        if isinstance(state, dict)
+        else [{}]
+    )
     if not all(isinstance(entry.get(name), kind) for entry in entries for name, kind in kinds.items()):
         raise TypeError("it is no state of recipients")
     return state
@@ -281,7 +356,12 @@ def checked_state(state):
 
 def write_state(root, night, state):
     write_json(
-        {"version": 1, "night": night, "written": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", "recipients": state},
+        {
+            "version": 1,
+            "night": night,
+            "written": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+            "recipients": state,
+        },
         root / "reports" / night / "mail.json",
     )
 
@@ -299,29 +379,13 @@ def write_drafts(root, day, settings):
     folder, night = root / "reports" / day / "mail", read_night(root, day)
     for old in folder.glob("*.eml"):
         old.unlink()
-    sent = {path.parent.name: read_quietly(path) for path in sorted(root.glob("reports/????-??-??/mail.json"))[-MAX_STATES:]}
+    sent = {
+        path.parent.name: read_quietly(path)
+        for path in sorted(root.glob("reports/????-??-??/mail.json"))[-MAX_STATES:]
+    }
     for n, (view, to) in enumerate([one for one in views_of(night, settings, sent | {day: {}}) if one[0]], 1):
         path = folder / f"{n}-{'digest' if view['digest'] else 'failures'}.eml"
         with atomic(path) as temporary:
             temporary.write_bytes(message_of(root, view, settings, to).as_bytes())
         print(f"{path}: to {', '.join(to)}")
     return []
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--dry-run", action="store_true", help="write the messages to reports/<day>/mail/ and send nothing")
-
-    def check(config, day):
-        if not read_settings(config):
-            raise ValueError("it says nothing under `mail`")
-
-    options, config, day, root, _ = read_options(parser, check)
-    troubles = send_night(root, day, config, dry_run=options.dry_run)
-    for line in troubles:
-        print(f"nightshift: mail: {line}", file=sys.stderr)
-    return int(bool(troubles))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

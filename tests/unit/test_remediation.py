@@ -17,18 +17,21 @@ from conftest import REPOSITORY
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import solutions as module
 from nightshift import catalog
+from nightshift.cli import app
 from nightshift.error_classes import ERRORS, errors_named
+from nightshift.remediation import model
+from nightshift.remediation.feedback import COLUMNS, _append, as_cell, read_feedback, record_feedback
+from nightshift.remediation.knowledge import holds, offered, read_remediations
+from nightshift.remediation.model import chances, rank
 from nightshift.remediation.worlds import Record, belief, choices_of
-from solutions import COLUMNS, chances, holds, offered, rank, read_feedback, read_solutions, record_feedback
 
 INCIDENTS = [
     {"incident": "20260119-3f2a", "kinds": ["stuck_queue", "slow_fts_server"], "studies": ["transfers"], "site": "", "night": 2},
     {"incident": "20260120-aaaa", "kinds": ["silent"], "studies": ["telemetry"], "site": "=SITE()", "night": 1},
     {"incident": "20260121-b0b0", "kinds": ["slow_destination"], "studies": ["transfers", "tickets"], "site": "AURORA-T1", "night": 1},
 ]
-KNOWN = read_solutions()
+KNOWN = read_remediations()
 
 
 @pytest.fixture
@@ -137,7 +140,7 @@ def test_a_bad_entry_is_named_in_one_line(tmp_path, entry, says):
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump([GOOD, entry]))
     with pytest.raises(ValueError, match=says) as error:
-        read_solutions(path)
+        read_remediations(path)
     assert str(error.value).startswith("mine.yaml: proposal 2")
     assert "\n" not in str(error.value)
 
@@ -147,7 +150,7 @@ def test_a_bad_file_is_named_in_one_line(tmp_path, text):
     path = tmp_path / "mine.yaml"
     path.write_bytes(text.encode("latin-1"))
     with pytest.raises(ValueError, match=r"mine\.yaml") as error:
-        read_solutions(path)
+        read_remediations(path)
     assert "\n" not in str(error.value)
 
 
@@ -196,10 +199,10 @@ def test_any_name_of_a_person_can_be_kept_and_stays_one_line(names):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "feedback.csv"
         for name in names:
-            module._append(path, ["t", "i", "k", "s", "x", "worked", module.as_cell(name)])
+            _append(path, ["t", "i", "k", "s", "x", "worked", as_cell(name)])
         feedback, trouble = read_feedback(path)
         assert trouble == ""
-        assert list(feedback.by) == [module.as_cell(name) for name in names]
+        assert list(feedback.by) == [as_cell(name) for name in names]
         assert not names or len(path.read_bytes().splitlines()) == len(names) + 1
 
 
@@ -294,7 +297,8 @@ def test_a_torn_first_line_is_no_obstacle(products):
 
 def child(code, products, **more):
     """Run Python code with `products` in a process of its own; (exit code, stdout, stderr)."""
-    head = f"import os, resource, sys; sys.path.insert(0, {str(REPOSITORY)!r}); import solutions; products = {str(products)!r}\n"
+    head = "import os, resource; from nightshift.cli import app; from nightshift.remediation import feedback\n"
+    head += f"products = {str(products)!r}\n"
     done = subprocess.run([sys.executable, "-c", head + code], capture_output=True, text=True, timeout=60, cwd=REPOSITORY, **more)
     return done.returncode, done.stdout, done.stderr
 
@@ -303,10 +307,10 @@ def test_a_full_disk_loses_nothing_and_says_so_in_one_line(five):
     """The system takes a part of the row and refuses the rest, as a full disk does."""
     before = five.read_bytes()
     code = f"resource.setrlimit(resource.RLIMIT_FSIZE, ({len(before) + 30}, {len(before) + 30}))\n"
-    code += "sys.exit(solutions.main(['20260119-3f2a', 'fts-database', 'worked', '--products', products]))"
+    code += "app(['feedback', '20260119-3f2a', 'fts-database', 'worked', '--products', products])"
     status, out, err = child(code, five.parents[1])
     assert (status, out) == (1, "")
-    assert err.startswith("solutions: ")
+    assert err.startswith("nightshift: ")
     assert "nothing was recorded" in err
     assert len(err.splitlines()) == 1
     assert five.read_bytes() == before
@@ -321,10 +325,11 @@ def test_no_permission_loses_nothing_and_says_so_in_one_line():
         record_feedback("20260119-3f2a", "restart-fts", True, products=folder)
         before = (folder / "feedback/feedback.csv").read_bytes()
         (folder / "feedback/feedback.csv").chmod(0o444)
-        code = "known = solutions.read_solutions(); solutions.read_solutions = lambda path: known\n"
-        code += "solutions._find_incident(solutions.Path(products) / 'data/incidents', '20260119-3f2a')  # what it imports may not be everybody's\n"
+        code = "known = feedback.read_remediations(); feedback.read_remediations = lambda path: known\n"
+        code += "import nightshift.remediation.model  # what is imported may not be everybody's\n"
+        code += "feedback._find_incident(feedback.Path(products) / 'data/incidents', '20260119-3f2a')\n"
         code += "os.geteuid() or os.setuid(65534)\n"
-        code += "sys.exit(solutions.main(['20260119-3f2a', 'fts-database', 'worked', '--products', products]))"
+        code += "app(['feedback', '20260119-3f2a', 'fts-database', 'worked', '--products', products])"
         status, out, err = child(code, folder)
         assert (status, out) == (1, "")
         assert "Permission denied; nothing was recorded" in err
@@ -360,8 +365,8 @@ def test_those_who_write_at_once_wait_for_one_another(products):
 
 
 def test_a_writer_that_is_killed_while_it_writes_holds_up_nobody(five):
-    code = "write = solutions.os.fsync; solutions.os.fsync = lambda file: os.kill(os.getpid(), 9)\n"
-    code += "solutions.main(['20260119-3f2a', 'fts-database', 'worked', '--products', products])"
+    code = "write = feedback.os.fsync; feedback.os.fsync = lambda file: os.kill(os.getpid(), 9)\n"
+    code += "app(['feedback', '20260119-3f2a', 'fts-database', 'worked', '--products', products])"
     assert child(code, five.parents[1])[0] == -9
     record_feedback("20260120-aaaa", "console-node", False, products=five.parents[1])
     feedback, trouble = read_feedback(five)
@@ -409,20 +414,25 @@ def test_an_incident_is_of_the_kinds_of_all_its_nights_and_of_the_newest_first(p
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("2026-01-22.parquet", b"PAR1 and no more"), ("2026-01-22.parquet", b""), ("2026-01-21.json", b'{"solutions":'), ("2026-01-21.json", b"\xff")],
+    [
+        ("2026-01-22.parquet", b"PAR1 and no more"),
+        ("2026-01-22.parquet", b""),
+        ("2026-01-21.json", b'{"remediations":'),
+        ("2026-01-21.json", b"\xff"),
+    ],
 )
 def test_a_night_that_cannot_be_read_is_skipped_in_one_line(products, capsys, name, content):
     (products / "data/incidents" / name).write_bytes(content)
     record_feedback("20260119-3f2a", "restart-fts", True, products=products)
     assert len(read_feedback(products / "feedback/feedback.csv")[0]) == 1
     [line] = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"solutions: the night {name[:10]} is skipped, it cannot be read: ")
+    assert line.startswith(f"nightshift: the night {name[:10]} is skipped, it cannot be read: ")
 
 
 def test_a_night_that_lacks_a_column_is_skipped_in_one_line(products, capsys):
     pd.DataFrame({"incident": ["20260119-3f2a"]}).to_parquet(products / "data/incidents/2026-01-22.parquet")
     record_feedback("20260119-3f2a", "restart-fts", True, products=products)
-    assert capsys.readouterr().err.startswith("solutions: the night 2026-01-22 is skipped")
+    assert capsys.readouterr().err.startswith("nightshift: the night 2026-01-22 is skipped")
 
 
 MINE = [{"id": "ask-desk", "kinds": ["stuck_queue"], "proposal": "Ask.", "effort": "1 h"}, GOOD | {"kinds": ["stuck_queue"]}]
@@ -434,30 +444,38 @@ def test_the_proposals_are_those_of_the_digest_that_told_of_the_incident_last(pr
     with pytest.raises(ValueError, match="there is no solution 'ask-desk'"):
         record_feedback("20260119-3f2a", "ask-desk", True, products=products)
     for night, path in (("2026-01-20", tmp_path / "mine.yaml"), ("2026-01-21", tmp_path / "none.yaml")):  # the later one does not know the incident
-        (products / f"data/incidents/{night}.json").write_text(json.dumps({"day": night, "solutions": str(path)}))
-    assert record_feedback("20260119-3f2a", "ask-desk", True, products=products)["solutions"] == str(tmp_path / "mine.yaml")
-    assert record_feedback("20260120-aaaa", "restart-sampler", True, products=products, solutions="solutions.yaml")["kind"] == "telemetry.silent"
+        (products / f"data/incidents/{night}.json").write_text(json.dumps({"day": night, "remediations": str(path)}))
+    assert record_feedback("20260119-3f2a", "ask-desk", True, products=products)["remediations"] == str(tmp_path / "mine.yaml")
+    row = record_feedback("20260120-aaaa", "restart-sampler", True, products=products, remediations="remediations.yaml")
+    assert row["kind"] == "telemetry.silent"
     with pytest.raises(ValueError, match="there is no solution 'ask-desk'; the nearest: try-it"):
-        record_feedback("20260119-3f2a", "ask-desk", True, products=products, solutions=tmp_path / "other.yaml")
+        record_feedback("20260119-3f2a", "ask-desk", True, products=products, remediations=tmp_path / "other.yaml")
+
+
+def noted(arguments):
+    """Exit code of `nightshift feedback` with these arguments, in this process."""
+    with pytest.raises(SystemExit) as ended:
+        app(["feedback", *arguments], prog_name="nightshift")
+    return ended.value.code
 
 
 def test_the_command(products, capsys):
     arguments = ["20260119-3f2a", "restart-fts", "worked", "--by", "night-shift", "--products", str(products)]
-    assert module.main(arguments) == 0
+    assert noted(arguments) == 0
     assert "restart-fts worked in 1 of 1 trial; its chance is now 7" in capsys.readouterr().out
     assert read_feedback(products / "feedback/feedback.csv")[0].by[0] == "night-shift"
-    assert module.main(["20260119-3f2b", *arguments[1:]]) == 1
-    assert capsys.readouterr().err.startswith("solutions: there is no incident")
-    assert module.main(["20260121-b0b0", "fewer-streams", "failed", "--products", str(products)]) == 0
+    assert noted(["20260119-3f2b", *arguments[1:]]) == 1
+    assert capsys.readouterr().err.startswith("nightshift: there is no incident")
+    assert noted(["20260121-b0b0", "fewer-streams", "failed", "--products", str(products)]) == 0
     assert "its chance at AURORA-T1 is now" in capsys.readouterr().out
 
 
 def test_the_command_takes_a_file_of_proposals(products, tmp_path, capsys):
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(MINE))
-    arguments = ["20260119-3f2a", "ask-desk", "worked", "--products", str(products), "--solutions"]
-    assert module.main([*arguments, str(tmp_path / "mine.yaml")]) == 0
+    arguments = ["20260119-3f2a", "ask-desk", "worked", "--products", str(products), "--remediations"]
+    assert noted([*arguments, str(tmp_path / "mine.yaml")]) == 0
     assert "For stuck queue, ask-desk worked in 1 of 1 trial;" in capsys.readouterr().out
-    assert module.main([*arguments, str(tmp_path / "none.yaml")]) == 1
+    assert noted([*arguments, str(tmp_path / "none.yaml")]) == 1
     err = capsys.readouterr().err
     assert "none.yaml" in err
     assert len(err.splitlines()) == 1
@@ -522,9 +540,9 @@ def exact_mean(counts, of, rng):
     def around(mean, strength):
         return rng.beta(np.maximum(mean * strength, 1e-9), np.maximum((1 - mean) * strength, 1e-9))
 
-    proposal = around(rng.beta(*module.ALL, draws), module.STRENGTHS[0])
-    of_kind = {kind: around(proposal, module.STRENGTHS[1]) for kind in counts}
-    at_site = {kind: around(of_kind[kind], module.STRENGTHS[2]).clip(1e-12, 1 - 1e-12) for kind in counts}
+    proposal = around(rng.beta(*model.ALL, draws), model.STRENGTHS[0])
+    of_kind = {kind: around(proposal, model.STRENGTHS[1]) for kind in counts}
+    at_site = {kind: around(of_kind[kind], model.STRENGTHS[2]).clip(1e-12, 1 - 1e-12) for kind in counts}
     weight = np.exp(sum(w * np.log(at_site[kind]) + (n - w) * np.log1p(-at_site[kind]) for kind, (w, n) in counts.items()))
     return np.average(at_site[of], weights=weight)
 

@@ -1,0 +1,306 @@
+"""Run the steps of one night: the chain, the digest, the site and the mail, with one run at a time below a
+folder.
+"""
+
+import contextlib
+import importlib
+import io
+import json
+import multiprocessing
+import os
+import re
+import signal
+import sys
+import tempfile
+import time
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from nightshift import forkserver
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+WELL, FAILED, WRONG, LOCKED = range(4)  # exit codes
+PATIENCE_S = 10  # for a process that was asked to end
+# what Snakemake and the site take two seconds of a processor to import: once, and not for each of them again
+SLOW = ("snakemake.cli", "pandas", "smart_open", "nightshift.reporting.site")
+
+
+def run_night(path, day, cores="all", quiet=False):
+    """Run chain, digest and site of one night; returns the exit code of the command."""
+    path = (
+        Path(path).expanduser().resolve()
+    )  # before the folder changes: notebooks and products count from the repository
+    os.chdir(REPOSITORY)
+    from nightshift.config import ConfigError, load
+
+    try:
+        config = load(path, day or None)
+        if not re.fullmatch(r"all|[1-9][0-9]*", cores):
+            raise ConfigError([f"cores is {cores!r}: it must be a number of processors, or all"])
+    except ConfigError as error:
+        for line in error.lines:
+            say(line)
+        return WRONG
+    root = Path(config.get("products") or ".").expanduser()
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        with held(root):
+            sweep(root)
+            code = run_chain(config, root, cores, quiet)
+            return code if publish_night(path, config["day"]) == 0 else FAILED
+    except Busy as error:
+        say(str(error))
+        return LOCKED
+    except OSError as error:
+        say(f"{root.resolve()} cannot be written: {error}")
+        return WRONG
+    except KeyboardInterrupt as error:
+        say("stopped; the same command goes on with what was cut off")
+        return 128 + (error.args[0] if error.args else signal.SIGINT)
+
+
+def stop(number, frame):
+    """Stop the night because of the signal `number`, as an interrupt from the keyboard does."""
+    raise KeyboardInterrupt(number)
+
+
+def run_chain(config, root, cores, quiet=False):
+    """Run the steps of all studies and then the digest for the night of `config`, checked; WELL or FAILED."""
+    log = root / "reports" / config["day"] / "chain.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text("", encoding="utf-8")
+    failed = []
+    for name in SLOW:
+        importlib.import_module(name)
+    sys.modules["snakemake.cli"].get_argument_parser()  # finds the plugins, a quarter of a second
+    with tempfile.TemporaryDirectory(prefix="nightshift-") as folder, forkserver.running(folder):
+        for target in ("all", "digest"):
+            try:
+                made = run_target(target, config, root, cores, log, quiet)
+            except Exception as error:  # whatever it is, the rest of the night goes on and is published
+                say(f"{target}: {type(error).__name__}: {' '.join(str(error).split())[:250]}")
+                made = False
+            failed += [] if made else [target]
+    return FAILED if failed else WELL
+
+
+def run_target(target, config, root, cores, log, quiet=False):
+    """Let Snakemake make `target`, "all" or "digest"; whether it could. What it says goes to the file `log`;
+    it is shown where no record says more.
+    """
+    from nightshift.runs import end_unrun, failed_since, iso
+
+    report, begun, size = log.parent, iso(datetime.now(UTC)), log.stat().st_size
+    with tempfile.TemporaryDirectory(prefix="nightshift-") as folder:
+        arguments, lines = arguments_of(target, config, cores, Path(folder))
+        for line in lines:
+            say(line)
+        code = watched(arguments, log, quiet)
+    if code and not failed_since(report, begun):
+        words = last_words(log.read_bytes()[size:].decode(errors="replace"))
+        say(f"{'the digest' if target == 'digest' else 'the chain'} could not run: {words} (more in {log})")
+        if target == "digest":  # what stands there is not of this run
+            end_unrun(report, "", "digest", words)
+    return code == 0
+
+
+def arguments_of(target, config, cores, folder):
+    """(arguments with which Snakemake makes `target` for the checked `config`, which is written to `folder`;
+    lines about products that it makes again).
+    """
+    from nightshift.chain import Night
+
+    typed, forced = folder / "config.json", Night(config).forced(target)
+    typed.write_text(json.dumps(config), encoding="utf-8")  # JSON, so that each value arrives in its type
+    arguments = [
+        "--configfile",
+        str(typed),
+        "--cores",
+        cores,
+        "--keep-going",
+        "--rerun-incomplete",
+        "--nolock",
+    ]
+    arguments += [
+        *(["--forcerun", *forced] if forced else []),
+        "--rerun-triggers",
+        "mtime",
+        "params",
+        "input",
+        "--",
+        target,
+    ]
+    return arguments, [line for line in forced.values() if line != "due"]
+
+
+def watched(arguments, log, quiet):
+    """Exit code of Snakemake with these arguments, in a process of its own; its lines of progress are shown
+    unless `quiet`, all else goes to `log`.
+    """
+    reading, writing = os.pipe()
+    with forked(run_snakemake, arguments, reading, writing, quiet) as child:
+        os.close(writing)
+        with open(reading, "rb") as messages, log.open("ab") as file:
+            for line in messages:  # ends with the child and its children
+                file.write(line)
+                file.flush()
+    return child.exitcode
+
+
+def run_snakemake(arguments, reading, writing, quiet):
+    """Call Snakemake, which ends this process; its standard error goes to `writing`, an end of a pipe."""
+    import snakemake.cli
+
+    os.close(reading)
+    os.dup2(writing, 2)
+    if quiet:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.stdout, sys.stderr = (io.TextIOWrapper(io.FileIO(n, "w"), line_buffering=True) for n in (1, 2))
+    snakemake.cli.main(arguments)
+
+
+def publish_night(path, day):
+    """Publish the night of the configuration at `path` in a process of its own, and return its exit code."""
+    with forked(lambda: sys.exit(publish(path, day))) as child:
+        pass
+    return child.exitcode
+
+
+@contextlib.contextmanager
+def forked(work, *arguments):
+    """A process that calls `work(*arguments)` and has ended when the block ends. It is a fork of this one, so
+    that it finds imported what this one has imported.
+    """
+    child = multiprocessing.get_context("fork").Process(target=work, args=arguments)
+    child.start()
+    try:
+        yield child
+        child.join()
+    except BaseException:
+        child.terminate()
+        child.join(PATIENCE_S)
+        child.kill()  # Snakemake 9.27 may wait for ever when its jobs end by the same signal as itself
+        child.join()
+        raise
+
+
+def last_words(text):
+    """What Snakemake says of an error in its output `text`, as one line."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    at = next((i for i, line in enumerate(lines) if re.search(r"\w*(Error|Exception)\b", line)), None)
+    from nightshift.runs import one_line
+
+    words = lines[at : at + 2] if at is not None else lines[-1:]
+    return one_line(" ".join(words))[:250] or "it said nothing"
+
+
+# ------------------------------------------------------------------------------------ what it has left behind
+
+
+def night_of(path, day=""):
+    """Read which night a command is about: (configuration, night as text, root of its products).
+
+    The configuration is read and not checked, so that a mistake in one study hinders no page and no mail of
+    the others. ValueError says in one line what is wrong.
+    """
+    from helpers import resolve
+    from nightshift.config import read_yaml
+    from nightshift.reporting.products import refuse_future
+
+    config = read_yaml(path)
+    try:
+        day = str(date.fromisoformat(day or str(config.get("day"))))
+        refuse_future(day)
+        if not isinstance(config.get("studies") or {}, dict):
+            raise ValueError("studies is no mapping of studies to their steps")
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    return config, day, resolve(str(config.get("products") or ""))
+
+
+def publish(path, day=""):
+    """Render a night for the configuration at `path` and send its mail; returns the exit code."""
+    from nightshift.config import site_settings
+    from nightshift.notify.policy import send_night
+    from nightshift.reporting.site import later_night, lines_of, render_night, was_published
+
+    try:
+        config, day, root = night_of(path, day)
+        last_days = {name: str((steps or {}).get("day", day)) for name, steps in config["studies"].items()}
+        keep_nights, site_url = site_settings(config)
+        if was_published(root, day) and (later := later_night(root, last_days)):
+            raise ValueError(f"the products are those of {later}; the pages of {day} stay as they are")
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        say(error if isinstance(error, ValueError) else f"{path}: it has no readable `studies`")
+        return WRONG
+    front, studies, digest = render_night(root, day, last_days, keep_nights=keep_nights, site_url=site_url)
+    for line in lines_of(studies, digest):
+        print(line, file=sys.stderr)
+    unsent = send_night(root, day, config)  # whatever comes of the mail changes nothing about the site
+    for line in unsent:
+        print(f"mail: {line}", file=sys.stderr)
+    print(f"Front page: {front}")
+    failed = digest["outcome"] != "ok" or digest["damaged"] or digest["troubles"] or unsent
+    return FAILED if failed or any(s["hinders"] for s in studies) else WELL
+
+
+def mail(path, day="", dry_run=False):
+    """Send the mail of a published night, or write it as drafts; returns the exit code."""
+    from nightshift.notify.policy import read_settings, send_night
+
+    try:
+        config, day, root = night_of(path, day)
+        if not read_settings(config):
+            raise ValueError(f"{path}: it says nothing under `mail`")
+    except ValueError as error:
+        say(error)
+        return WRONG
+    troubles = send_night(root, day, config, dry_run=dry_run)
+    for line in troubles:
+        say(f"mail: {line}")
+    return FAILED if troubles else WELL
+
+
+# ------------------------------------------------------------------------------------------------- the folder
+
+
+class Busy(Exception):
+    """Another run writes to the folder."""
+
+
+@contextlib.contextmanager
+def held(folder):
+    """Let one run at a time write below `folder`; Busy names the process that does. The system releases it,
+    however this process ends.
+    """
+    from filelock import FileLock, Timeout
+
+    folder.mkdir(parents=True, exist_ok=True)
+    lock, holder = FileLock(folder / ".lock", blocking=False), folder / ".lock.holder"
+    try:
+        with lock:
+            holder.write_text(str(os.getpid()))
+            yield
+    except Timeout:
+        who = holder.read_text().strip() if holder.exists() else "unknown"
+        raise Busy(
+            f"another run (process {who}) writes to {folder.resolve()}; wait for it, "
+            "or set another `products` folder"
+        ) from None
+
+
+def sweep(folder):
+    """Remove what killed runs left half written below `folder`: hidden files with 8 hexadecimal digits before
+    their name, as `atomic` in helpers.py makes them. Those of the last hour stay, in case somebody works in a
+    notebook beside the chain.
+    """
+    for name in ("data", "encoders", "models", "plots", "reports"):
+        for path in (folder / name).rglob(f".{'[0-9a-f]' * 8}-*"):
+            with contextlib.suppress(OSError):  # it is somebody else's
+                if path.is_file() and path.stat().st_mtime < time.time() - 3600:
+                    path.unlink()
+
+
+def say(line):
+    """Print `line`, a text or an error, as one line of our own where errors go."""
+    print(f"nightshift: {' '.join(str(line).split())}", file=sys.stderr, flush=True)
