@@ -123,6 +123,39 @@ def backtest(
     raise typer.Exit(replay_and_score(first, last, list(config), truth, products, cores))
 
 
+@app.command("new-study")
+def new_study(
+    name: Annotated[str, typer.Argument(help="name of the study: small letters and digits, such as power")],
+    question: Annotated[str, typer.Option(help="what it shall answer, in a sentence")] = "",
+):
+    """Make the folder of a new study: notebooks that run as they are, on a CSV of values, and its
+    study.yaml.
+    """
+    from nightshift.new_study import make_study
+
+    try:
+        folder = make_study(name, " ".join(question.split()))
+    except ValueError as error:
+        night.say(error)
+        raise typer.Exit(night.WRONG) from None
+    typer.echo(
+        f"{folder} is there. Its source is a CSV with the columns time, entity, site and value; name it in "
+        f"the configuration:\n\nstudies:\n  {name}:\n    extract: {{source: values.csv}}"
+    )
+
+
+@app.command()
+def schema():
+    """Print the JSON Schema of a configuration, by which editors complete and check it."""
+    import json
+    import os
+
+    os.chdir(night.REPOSITORY)
+    from nightshift.config_schema import config_schema
+
+    typer.echo(json.dumps(config_schema(), indent=1, ensure_ascii=False))
+
+
 def main():
     """Entry point of the command."""
     sys.exit(app(prog_name="nightshift"))

@@ -1,4 +1,4 @@
-"""Tables in files: whatever matches a pattern, pages of CSV, a table that may be missing."""
+"""Tables in files: whatever matches a pattern, pages and columns of CSV, a table that may be missing."""
 
 import csv
 import zlib
@@ -100,6 +100,29 @@ def read_csv_pages(path, bad_lines, *, prose=False, names=None, header=True):
         )
 
     return names, pages()
+
+
+def read_columns(pattern, columns, bad_lines):
+    """Read `columns` of all CSV files that `pattern` names: DataFrame [row, column] of text, "" where a cell
+    is empty.
+
+    bad_lines : list to which rows with too few or too many cells are added, as (file, row, reason, text).
+    Errors are those of `read_files`; a file without one of the columns raises a LayoutError that names it and
+    what it has.
+    """
+    parts = []
+
+    def read(path):
+        names, pages = read_csv_pages(path, bad_lines)
+        if lacking := [column for column in columns if column not in names]:
+            raise LayoutError(
+                f"it has no column {', '.join(lacking)}; it has {', '.join(names)[:150] or 'none'}"
+            )
+        parts.extend(page.select(columns).to_pandas() for _, page in pages)
+
+    read_files(pattern, read)
+    empty = pd.DataFrame(columns=columns)
+    return pd.concat(parts or [empty], ignore_index=True).astype(object).fillna("").astype("str")
 
 
 def read_optional(path, sample, columns):

@@ -9,7 +9,7 @@ import papermill
 import pytest
 from conftest import REPOSITORY
 
-NOTEBOOKS = sorted((REPOSITORY / "notebooks").rglob("*.ipynb"))
+NOTEBOOKS = sorted([*(REPOSITORY / "notebooks").rglob("*.ipynb"), *(REPOSITORY / "templates/study").glob("*.ipynb")])  # the latter of a new study
 SECTIONS = {
     "3_train": ["Data", "Baseline", "Model", "Fit", "Threshold", "Check", "Conclusion"],
     "4_analyse": ["Headline", "Findings", "Why", "How good", "Limits", "Conclusion"],
@@ -18,7 +18,7 @@ SECTIONS = {
 MODULES = [*REPOSITORY.glob("*.py"), *(REPOSITORY / "nightshift").rglob("*.py")]
 SILENT = {"set_theme", "dump", "save", "rmtree", "cleanup", "display", "close", "unlink", "mkdir", "update", "append", "write_text"}  # of libraries
 
-pytestmark = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: str(p.relative_to(REPOSITORY / "notebooks")))
+pytestmark = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: "/".join(p.parts[-2:]))
 
 
 def cells_of(path):
