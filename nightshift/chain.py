@@ -20,6 +20,30 @@ from nightshift.products import differing, read_json, read_notebook
 from nightshift.runs import notebook_path, outcomes_of, read_run, record_path, steps_of_tonight
 from nightshift.sources.files import REPOSITORY, matching_files
 
+# modules that run notebooks, and that no notebook imports
+DRIVES = {
+    "__main__",
+    "backtest",
+    "chain",
+    "cli",
+    "config",
+    "config_schema",
+    "forkserver",
+    "kernel",
+    "new_study",
+    "night",
+}
+DRIVES |= {"parameters", "products"}
+OF_SAMPLE = {"simulate"}  # folders of the package that only the simulation imports
+# and those that no notebook of a study imports
+OF_DIGEST = {"incidents", "notify", "remediation", "reporting"}
+MODULES = [
+    path.relative_to(REPOSITORY)
+    for path in sorted(Path(__file__).resolve().parent.rglob("*.py"))
+    if path.parent.name not in OF_SAMPLE and (path.stem not in DRIVES or path.parent.name != "nightshift")
+]
+CODE_OF_STUDIES = ["helpers.py", *(str(path) for path in MODULES if path.parent.name not in OF_DIGEST)]
+CODE_OF_DIGEST = ["helpers.py", *map(str, MODULES)]
 TOUCHED = "touched"  # a reason to train that Snakemake finds by itself: a file is newer
 OUTPUTS = {
     "1_extract": "data/raw/{study}/status.json",

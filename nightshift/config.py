@@ -411,7 +411,7 @@ def other_mistakes(config):
     except ValueError as error:
         lines.append(str(error))
     if config.get("mail") and not lines:
-        from mail import read_settings  # here, since its import takes half a second
+        from nightshift.notify.policy import read_settings  # here, since its import takes half a second
 
         try:
             read_settings(config)

@@ -574,7 +574,7 @@ def needed_later(root, day, study, last_day):
     """
     reports, trained = root / "reports", read_json(root / "models" / study / "metrics.json").get("day")
     nights = {latest_with(reports, day, f"{study}/3_train.ipynb")}
-    if is_day(trained):  # as must_train of the Snakefile finds it
+    if is_day(trained):  # as nightshift/chain.py finds it
         nights.add(
             str(date.fromisoformat(trained) + (date.fromisoformat(day) - date.fromisoformat(last_day)))
         )

@@ -94,7 +94,7 @@ def mended(failed, tmp_path_factory):
 def make_checkout(folder):
     """A checkout with two studies of one-cell notebooks, `right` with a further page; each sleeps `wait_s` and fails when `fail` is true."""
     for name in (
-        "Snakefile",
+        "workflow",
         "Makefile",
         "helpers.py",
         "nightshift",

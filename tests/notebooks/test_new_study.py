@@ -14,8 +14,8 @@ from conftest import REPOSITORY
 from nightshift import catalog
 from nightshift.new_study import make_study
 
-DAY, NIGHTS = "2026-01-31", ["2026-01-30", "2026-01-31"]
-CODE = ("Snakefile", "helpers.py", "nightshift", "templates", "sites.yaml", "remediations.yaml", "notebooks/digest.ipynb", "notebooks/backtest.ipynb")
+DAY = "2026-01-31"
+CODE = ("workflow", "helpers.py", "nightshift", "templates", "sites.yaml", "remediations.yaml", "notebooks/digest.ipynb", "notebooks/backtest.ipynb")
 CODE += ("notebooks/simulate.ipynb", "pyproject.toml")  # the simulation does not run, but its parameters are read
 
 
@@ -42,7 +42,7 @@ def write_source(path):
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory):
-    """A checkout without any other study, after two nights of a new one, replayed, scored and published; what each command printed."""
+    """A checkout without any other study, after a night of a new one, replayed, scored and published; what each command printed."""
     folder = tmp_path_factory.mktemp("new-study")
     for name in CODE:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -53,7 +53,7 @@ def checkout(tmp_path_factory):
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     truth = [["I1", "unusual", "2026-01-30", DAY, 60.0, "sensor-04", "ALPHA", ""]]
     pd.DataFrame(truth, columns=["incident", "kind", "start", "end", "strength", "entity", "site", "cause"]).to_csv(folder / "truth.csv", index=False)
-    asked = ["--from", NIGHTS[0], "--to", NIGHTS[1], "--products", str(folder / "nights"), "--truth", "truth.csv"]
+    asked = ["--from", DAY, "--to", DAY, "--products", str(folder / "nights"), "--truth", "truth.csv"]
     printed["backtest"] = nightshift(folder, "backtest", *asked)
     printed["publish"] = nightshift(folder, "publish")
     return folder, printed

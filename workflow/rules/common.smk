@@ -1,0 +1,65 @@
+# The night, the shell command of every rule, and what inputs and parameters are made of.
+
+import json
+import os
+import re
+import shlex
+import sys
+from functools import partial
+
+from nightshift.catalog import STEPS, extra_notebooks, finding_tables, studies
+from nightshift.chain import CODE_OF_DIGEST, CODE_OF_STUDIES, Night, files_of
+from nightshift.config import DIGEST, SIMULATE, ConfigError, check, is_server, read_yaml
+
+try:
+    NIGHT = Night(check(config or read_yaml("config.yaml")))
+except ConfigError as error:
+    print("\n".join(f"nightshift: {line}" for line in error.lines), file=sys.stderr, flush=True)
+    os._exit(2)
+
+ROOT, REPORT, STUDIES = NIGHT.root, NIGHT.report, NIGHT.studies
+EXTRA = [(study, step, finding_tables(study, step)) for study in STUDIES for step in extra_notebooks(study)]
+
+# Each notebook runs in a process of its own, which shows a line of progress every few seconds and writes all
+# else to a .log file beside the executed notebook. Parameters are one JSON object, read by a JSON parser and by
+# no other. The night itself is in none but that: it would start every step anew. The Python is no parameter:
+# python and python3 are the same one.
+PYTHON = shlex.quote(sys.executable).replace("{", "{{").replace("}", "}}")
+RUN = (
+    PYTHON
+    + " -m nightshift.forkserver nightshift.runs:main {input.notebook:q} --log {log:q}"
+    + " --products {params.root:q} --study={params.study:q} --given {params.given:q} --later {params.later:q}"
+)
+FIXED = {"root": str(ROOT)}
+
+
+wildcard_constraints:
+    study="|".join(map(re.escape, STUDIES)),  # data/findings/a_b.parquet is no study's without a study a_b
+
+
+def source_files(wildcards):
+    """The files of the source; none where it is a server, or not there: then its study fails, and no other."""
+    source = NIGHT.source(wildcards.study)
+    return rules.simulate.output if source == "sample" else [] if is_server(source) else files_of(source)
+
+
+def train_reads(wildcards):
+    """A new night of data does not start training. Snakemake looks no further at a job whose only new input is
+    ancient, so whether training must run for its own reasons is decided in nightshift/chain.py and not by its
+    rerun triggers.
+    """
+    clean = ROOT / "data/clean" / f"{wildcards.study}.parquet"
+    return clean if NIGHT.trains[wildcards.study] else ancient(clean)
+
+
+def later(wildcards, step):
+    """Later steps, whose executed notebooks and records this one makes out of date."""
+    if step not in STEPS:
+        return []
+    extra = extra_notebooks(wildcards.study) if step in ("1_extract", "2_preprocess") else []
+    return [*STEPS[STEPS.index(step) + 1 :], *extra]
+
+
+def given(wildcards, step):
+    """The parameters of a step, as JSON."""
+    return json.dumps(NIGHT.given(wildcards.get("study", ""), step))
