@@ -51,7 +51,7 @@ def folders(study, products=""):
 
     Returns a namespace of paths: root, sample, raw, encoders, models, plots (folders), clean, rejected, scores, findings (files).
     """
-    root = output_root(resolve(products))
+    root = output_root(resolve(products), say)
     paths = {name: root / name / study for name in ("encoders", "models", "plots")}
     paths |= {name: root / "data" / name / f"{study}.parquet" for name in ("clean", "scores", "findings")}
     return SimpleNamespace(root=root, sample=root / "data/sample", raw=root / "data/raw" / study,

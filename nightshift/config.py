@@ -30,7 +30,9 @@ from pydantic import (
 from nightshift import catalog
 from nightshift.catalog import STEPS
 from nightshift.incidents.marks import check_marks
+from nightshift.notify.settings import read_settings
 from nightshift.parameters import Choice, Range, declared_at
+from nightshift.reporting.settings import site_settings
 from nightshift.runs import one_line
 from nightshift.sources.files import matching_files
 
@@ -411,8 +413,6 @@ def other_mistakes(config):
     except ValueError as error:
         lines.append(str(error))
     if config.get("mail") and not lines:
-        from nightshift.notify.policy import read_settings  # here, since its import takes half a second
-
         try:
             read_settings(config)
         except ValueError as error:
@@ -548,22 +548,6 @@ def wrong_notebooks(study):
 def notebook_of(study, step):
     """Path of a notebook: that of a step of a study, or of the sample where `study` is empty."""
     return str(NOTEBOOKS / study / f"{step}.ipynb") if study else SIMULATE
-
-
-def site_settings(config):
-    """(keep_nights, site_url) of a configuration, the latter with a slash at its end; ValueError says in
-    one line what is wrong with them.
-    """
-    keep, url = config.get("keep_nights") or 0, config.get("site_url") or ""
-    if isinstance(keep, bool) or not isinstance(keep, int) or keep < 0:
-        raise ValueError(f"keep_nights is {keep!r}: it must be a whole number, 0 to keep all")
-    if url and not re.fullmatch(r"https?://[^\s@\"'<>?#]+", str(url)):
-        raise ValueError(
-            f"site_url is {url!r}: it must be an address such as https://host/nightshift/, without a "
-            "password, "
-            "a question mark or #"
-        )
-    return keep, f"{str(url).rstrip('/')}/" if url else ""
 
 
 def is_server(source):

@@ -220,8 +220,8 @@ def night_of(path, day=""):
 
 def publish(path, day=""):
     """Render a night for the configuration at `path` and send its mail; returns the exit code."""
-    from nightshift.config import site_settings
     from nightshift.notify.policy import send_night
+    from nightshift.reporting.settings import site_settings
     from nightshift.reporting.site import later_night, lines_of, render_night, was_published
 
     try:
@@ -246,7 +246,8 @@ def publish(path, day=""):
 
 def mail(path, day="", dry_run=False):
     """Send the mail of a published night, or write it as drafts; returns the exit code."""
-    from nightshift.notify.policy import read_settings, send_night
+    from nightshift.notify.policy import send_night
+    from nightshift.notify.settings import read_settings
 
     try:
         config, day, root = night_of(path, day)

@@ -25,12 +25,12 @@ CHAIN_RUNS = "NIGHTSHIFT_RUN"  # environment variable that the chain sets for it
 shown = set()  # folders that this process has named
 
 
-def output_root(root):
+def output_root(root, show):
     """The folder below which a notebook reads and writes whose products folder is `root`: `root` itself, or
     that of its try-outs.
 
-    The chain writes to `root`, and so does everything where the chain has never run. Says once, in one
-    sentence, where a try-out writes.
+    The chain writes to `root`, and so does everything where the chain has never run. show : function of a
+    sentence with places and their values, which is called once, with where a try-out writes.
     """
     root = Path(root)
     if os.environ.get(CHAIN_RUNS) or not is_published(root):
@@ -39,9 +39,7 @@ def output_root(root):
     link_products(root, folder)
     if folder not in shown:
         shown.add(folder)
-        from helpers import say
-
-        say(
+        show(
             "**Try-out:** this run reads the products of the night below {root} and writes below {folder}, "
             "so that nothing published changes.",
             root=str(root),

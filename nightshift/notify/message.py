@@ -17,6 +17,7 @@ from email.message import EmailMessage
 from email.policy import SMTP, EmailPolicy
 from types import SimpleNamespace
 
+from nightshift.notify.settings import SEVERITIES
 from nightshift.reporting.assurance import assure
 from nightshift.reporting.digests import (
     chance_in_words,
@@ -33,7 +34,6 @@ from nightshift.reporting.wording import joined, one_line
 MAX_FIGURES = 650_000
 # incidents with their figure and all that is known, and names of each kind of news; the table has the others
 FEW = 5
-SEVERITIES = ["low", "medium", "high"]
 NEWS = {"new": "New", "worse": "Worse", "resolved": "Resolved", "untold": "Ongoing, new to you"}
 
 # -------------------------------------------------------------------------------------------------- one night

@@ -15,6 +15,7 @@ from PIL import Image
 
 from nightshift.notify import message as letters
 from nightshift.notify import policy
+from nightshift.notify.settings import read_settings
 from nightshift.reporting import digests, wording
 from nightshift.reporting.assurance import REASSURING
 
@@ -252,15 +253,15 @@ def test_without_proposals_the_digest_goes_and_says_so(tmp_path):
 
 
 def test_settings_are_read():
-    told = policy.read_settings(
+    told = read_settings(
         settings(to=[{"address": "A@Example.org", "studies": ["transfers"], "severity": "medium"}, {"address": "a@example.org"}])
     )
     assert told.server == ("smtp", "mail.example.org", 587)
     assert told.people == {"a@example.org": [({"transfers"}, 1), (None, 0)]}
     assert (told.failures, told.only_changes, told.login) == ({"ops@example.org"}, True, None)
-    assert policy.read_settings(settings(server="smtps://[::1]")).server == ("smtps", "::1", 465)
-    assert policy.read_settings({"mail": {}}) is None
-    assert policy.read_settings({}) is None
+    assert read_settings(settings(server="smtps://[::1]")).server == ("smtps", "::1", 465)
+    assert read_settings({"mail": {}}) is None
+    assert read_settings({}) is None
 
 
 @pytest.mark.parametrize(
@@ -304,4 +305,4 @@ def test_half_a_login_is_refused(monkeypatch, user, password):
     monkeypatch.setenv("SMTP_USER", user)
     monkeypatch.setenv("SMTP_PASSWORD", password)
     with pytest.raises(ValueError, match=r"^SMTP_USER and SMTP_PASSWORD must both be set, or neither, in ASCII$"):
-        policy.read_settings(settings())
+        read_settings(settings())

@@ -21,12 +21,12 @@ import helpers
 from nightshift import catalog
 from nightshift import night as commands
 from nightshift.catalog import STEPS
-from nightshift.config import site_settings
 from nightshift.products import read_json
 from nightshift.remediation.feedback import read_feedback
 from nightshift.remediation.knowledge import read_remediations
 from nightshift.remediation.model import chances
 from nightshift.reporting import archive, digests, pages, site
+from nightshift.reporting.settings import site_settings
 from nightshift.sources.status import write_status
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
