@@ -78,7 +78,7 @@ def test_an_estimate_leaves_out_what_is_not_known():
 
 def test_the_page_has_all_its_claims(tmp_path):
     (tmp_path / "some.yaml").write_text(yaml.safe_dump(SOME))
-    names, page = run_cells("feedback_study.ipynb", tmp_path, worlds=6, drawn=True, solutions=str(tmp_path / "some.yaml"))
+    names, page = run_cells("feedback_study.ipynb", tmp_path, worlds=6, drawn=True, remediations=str(tmp_path / "some.yaml"))
     page = html.unescape(page)
     assert "5 proposals for 3 kinds of findings; 6 worlds." in page
     assert names["orders_table"]["order"].tolist() == ORDERS
