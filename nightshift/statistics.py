@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 
 def share_interval(n_hits, n, z=1.96):
@@ -14,6 +15,14 @@ def share_interval(n_hits, n, z=1.96):
     middle = (share + spread / 2) / (1 + spread)
     half = z * np.sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
     return float(max(middle - half, 0)), float(min(middle + half, 1))
+
+
+def poisson_interval(n):
+    """Return the exact 95% interval (low, high) of the expected number of events where `n` were seen; the low
+    end is 0 for none. Source: Garwood 1936.
+    """
+    low = stats.chi2.ppf(0.025, 2 * n) / 2 if n else 0.0
+    return float(low), float(stats.chi2.ppf(0.975, 2 * n + 2) / 2)
 
 
 def alarm_rate_sentence(stated, n_flagged, n, items=""):

@@ -20,6 +20,12 @@ NEEDED = [
     "impacts",
 ]  # of an earlier incident, to follow it
 OF_FINDINGS = [*FINDING_COLUMNS, "incident", "table", "night", "kept"]
+# what is written of each incident of a night
+OF_INCIDENTS = [
+    *("incident", "state", "night", "mark", "marked_by", "marked_until", "marked_why", "rank", "shown"),
+    *("severity", "priority", "site", "what", "summary", "kinds", "studies", "start", "end", "ended"),
+    *("first_seen", "p_value", "impact", "impacts", "figure", "change", "description", "scope", "benign"),
+]
 GAP = 3  # nights: a digest that runs on working days has not looked away over a week-end
 
 

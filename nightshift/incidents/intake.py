@@ -158,3 +158,13 @@ def judged_nothing(scores):
         return pq.read_metadata(scores).num_rows == 0
     except (OSError, ValueError):
         return False
+
+
+def gather_findings(tables):
+    """Return tables of findings, as `read_tables` gives them, as one; without any row, a table that has but
+    their columns.
+    """
+    if filled := [table for table in tables if len(table)]:
+        return pd.concat(filled, ignore_index=True)
+    columns = [*FINDING_COLUMNS, "table", "night", "kept"]
+    return pd.DataFrame(columns=columns).astype(dict.fromkeys(["start", "end"], "datetime64[us, UTC]"))

@@ -21,7 +21,7 @@ from nightshift.notify.settings import SEVERITIES
 from nightshift.reporting.assurance import assure
 from nightshift.reporting.digests import (
     chance_in_words,
-    counted_as,
+    count_word,
     going_on,
     pressing,
     rest_in_words,
@@ -203,7 +203,7 @@ def counts_of(night, seen):
     unmarked = [one for one in seen if not one["mark"]]
     if night.assurance.complete and not unmarked and any(pressing(one) for one in night.incidents or []):
         return "nothing for you"
-    return night.assurance.in_words(Counter(map(counted_as, unmarked)), chip=False)
+    return night.assurance.in_words(Counter(map(count_word, unmarked)), chip=False)
 
 
 def sentence_of(night, own, mends):

@@ -148,14 +148,12 @@ class Assurance:
         return counts if counts or self.complete else None
 
     def in_words(self, counts, chip=True):
-        """Return counts of incidents {state: n} for people: "2 new, 1 ongoing"; of none at all "no
-        incident", where that is known.
+        """Return counts of incidents, as `count_phrases` takes them, for people: "2 new, 1 ongoing"; of none
+        at all "no incident", where that is known.
 
         chip : whether it follows how many studies reported, where some did not.
         """
-        text = ", ".join(
-            f"{counts[state]} {words}" for state, words in COUNTED.items() if (counts or {}).get(state)
-        )
+        text = ", ".join(count_phrases(counts or {}))
         if not self.complete:
             nothing = self.chip if self.lacking else "incidents not known"
             return f"{text}; {self.chip}" if text and self.lacking and chip else text or nothing
@@ -168,16 +166,35 @@ class Assurance:
         return f"{self.chip}, {plural(n_findings, 'problem')} found." if n_findings else f"{self.chip}."
 
 
+UNWATCHED = "ended before monitoring began"
 COUNTED = {  # states of incidents in the order in which they are counted; what was over before is no news
     "new": "new",
-    "ended": "already ended",
     "worse": "worse",
     "ongoing": "ongoing",
     "resolved": "resolved",
     "acknowledged": "acknowledged",
     "muted": "muted",
-    "unwatched": "ended before monitoring began",
+    "unwatched": UNWATCHED,
 }
+
+
+def count_phrases(counts):
+    """Return counts of incidents {state: n} as phrases: ["16 new (2 of them already ended)", "1 ongoing"]; []
+    for none.
+
+    An incident that is new and has ended is counted under "ended" alone; in words it is one of the new ones.
+    """
+    n_ended = counts.get("ended", 0)
+    n_new = counts.get("new", 0) + n_ended
+    numbers = {**counts, "new": n_new}
+    phrases = {state: f"{numbers[state]} {words}" for state, words in COUNTED.items() if numbers.get(state)}
+    if n_ended and n_new == 1:
+        phrases["new"] += " (already ended)"
+    elif n_ended == n_new and n_new:
+        phrases["new"] += " (all of them already ended)"
+    elif n_ended:
+        phrases["new"] += f" ({n_ended} of them already ended)"
+    return list(phrases.values())
 
 
 def assure(verdicts, digest="ok"):

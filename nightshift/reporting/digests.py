@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from helpers import FINDING_COLUMNS
-from nightshift.incidents import NOT_WATCHED
+from nightshift.incidents.wording import counted_as
 from nightshift.products import read_json
 from nightshift.reporting.wording import joined, one_line, plural
 from nightshift.runs import read_run
@@ -138,7 +138,7 @@ def read_digest(root, day, expected=None):
         "damaged": damaged,
         "headline": headline if isinstance(headline, str) else "",
         "missing": texts(about.get("missing")),
-        "counts": dict(Counter(counted_as(one) for one in incidents)),
+        "counts": dict(Counter(count_word(one) for one in incidents)),
         "incidents": incidents,
         "ended": run["ended"],
         "seconds": run["seconds"],
@@ -169,13 +169,11 @@ def out_of_date(run, expected):
     return ""
 
 
-def counted_as(incident):
-    """The word under which an incident is counted."""
+def count_word(incident):
+    """Return the word under which an incident counts: as what it is muted or acknowledged, or its state."""
     if incident["mark"]:
         return incident["mark"]["as"]
-    if incident["state"] == "over" and incident["change"] == NOT_WATCHED:
-        return "unwatched"
-    return "ended" if incident["state"] == "new" and incident["ended"] else incident["state"]
+    return counted_as(incident["state"], incident["change"], incident["ended"])
 
 
 def texts(values):

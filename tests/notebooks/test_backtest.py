@@ -11,6 +11,7 @@ from conftest import REPOSITORY, refused, run_cells
 import helpers
 from nightshift.cli import app
 from nightshift.products import read_json
+from nightshift.truth import find_hits, trouble_kinds
 
 NOTEBOOK = "backtest.ipynb"
 DAYS = ["2026-01-05", "2026-01-06", "2026-01-07"]  # from a Monday on
@@ -151,8 +152,9 @@ def test_what_became_part_of_an_incident_is_that_incident(tmp_path):
 )
 def test_what_shows_an_outage(compared, finding, right):
     names, _, _ = compared
-    known = names["known"][names["known"].kind == "site_outage"]
-    assert names["hits_of"](pd.DataFrame([finding], columns=COLUMNS).astype(TIMES), known).sum() == right
+    outages = names["troubles"][names["troubles"].kind == "site_outage"]
+    findings = pd.DataFrame([finding], columns=COLUMNS).astype(TIMES)
+    assert find_hits(findings, outages, trouble_kinds(), intent_words=names["intent_words"]).sum() == right
 
 
 def test_an_outage_that_was_never_told_is_endlessly_late(tmp_path):
@@ -167,12 +169,12 @@ def test_an_incident_counts_only_once_its_study_has_reported(tmp_path):
     first = {"first": "2025-12-30"}
     told = {str(day.date()): [] for day in pd.date_range("2025-12-30", DAYS[-1])}
     names, text, result = compare(tmp_path, told, tickets, **first)  # after a week: nights of 6 and 7 January
-    assert list(names["true"].counted) == [True, True]
+    assert list(names["true_incidents"].counted) == [True, True]
     assert result["figures"]["recall"]["value"][0] == 0
     assert (result["figures"]["precision"]["kept"], result["figures"]["precision"]["value"]) == ("not measured", [None] * 3)
     assert "nothing to measure" in text
     names, _, result = compare(tmp_path, told, tickets, missing=["tickets"], **first)
-    assert list(names["true"].counted) == [False, False]
+    assert list(names["true_incidents"].counted) == [False, False]
     assert result["failed"] == {"tickets": 9}
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from helpers import FINDING_COLUMNS, write_findings
 from nightshift.incidents.archive import names_since, read_nights, watched_studies
+from nightshift.incidents.figures import show_strip
 from nightshift.incidents.intake import check_findings, read_verdicts
 from nightshift.remediation.feedback import record_feedback
 from nightshift.runs import VERSION
@@ -75,7 +76,7 @@ def test_a_first_night_is_all_new_and_its_headline_is_the_most_pressing(first):
     assert "Incidents tonight: 3 new (1 of them already ended)." in page
     assert "No earlier night is known" in page
     kept = json.loads((products / "data/incidents/2026-01-31.json").read_text())
-    assert kept["counts"] == {"new": 3, "worse": 0, "ongoing": 0, "resolved": 0, "over": 0, "ended": 0}
+    assert kept["counts"] == {"new": 2, "ended": 1, "worse": 0, "ongoing": 0, "resolved": 0, "over": 0, "unwatched": 0}
     assert (kept["nights"], kept["studies"], kept["missing"]) == (1, dict.fromkeys(STUDIES, "2026-01-31"), [])
     assert kept["unknown"] == {}
     rows = pd.read_parquet(products / "data/incidents/2026-01-31_findings.parquet")
@@ -138,9 +139,9 @@ def test_what_had_ended_before_the_first_night_is_listed_apart_and_is_no_news(tm
     names, page = night(tmp_path, DISK, ended, day="2026-01-30")
     told = incidents(tmp_path, "2026-01-30").set_index("what")
     assert told.state.to_dict() == {"failing source A_DISK": "new", "failing source E_DISK": "over"}
-    assert names["counts"] == {"new": 1, "worse": 0, "ongoing": 0, "resolved": 0, "over": 0, "ended": 1}
-    assert "Incidents tonight: 1 new. 1 more had ended before its study was watched." in names["headline"]
-    assert "<summary>1 incident that had ended before its study was watched</summary>" in page
+    assert names["counts"] == {"new": 1, "ended": 0, "worse": 0, "ongoing": 0, "resolved": 0, "over": 0, "unwatched": 1}
+    assert "Incidents tonight: 1 new. 1 more ended before monitoring began." in names["headline"]
+    assert "<summary>1 incident that ended before monitoring began</summary>" in page
     late = finding("transfers", "failing_source", "F_DISK", "F", "2026-01-29", "2026-01-29 05:00")
     night(tmp_path, DISK, ended, late)  # the night after: what a watched source tells late is news
     assert incidents(tmp_path).set_index("what").state.to_dict() == {
@@ -299,15 +300,15 @@ def test_a_picture_of_several_incidents_comes_once_below_them_with_their_numbers
     assert "Pictures that are not on this page" not in page
 
 
-def test_labels_of_a_strip_stay_inside_and_its_quiet_end_is_told(tmp_path):
+def test_labels_of_a_strip_stay_inside_and_its_quiet_end_is_told(tmp_path, monkeypatch):
     old = [finding("transfers", "failing_source", f"A_DISK: {i}", "A", "2026-01-01", f"2026-01-2{i}", unit="W" * 30) for i in range(9)]
     names, _ = night(tmp_path, DISK, *old)
-    taken = []
-    names["show_figure"] = lambda ax, *more: taken.append(ax)
+    taken, path = [], tmp_path / incidents(tmp_path).figure[0]
+    monkeypatch.setattr("nightshift.incidents.figures.show_figure", lambda ax, *more: taken.append(ax))
     row = next(names["shown"].itertuples())
-    mine = names["tonight"]
-    for findings in (mine, mine[mine.end < pd.Timestamp("2026-01-28", tz="UTC")]):
-        names["strip"](row, findings)
+    tonight = names["tonight"]
+    for findings in (tonight, tonight[tonight.end < pd.Timestamp("2026-01-28", tz="UTC")]):
+        show_strip(row, findings, day="2026-01-31", path=path)
     for ax, words in zip(taken, ["3 more, not drawn; tonight", "1 more, not drawn; 4 days later: tonight"], strict=True):
         frame = ax.get_window_extent()
         labels = [(text.get_text(), text.get_window_extent()) for text in ax.texts]
@@ -317,10 +318,10 @@ def test_labels_of_a_strip_stay_inside_and_its_quiet_end_is_told(tmp_path):
             assert box.x0 >= frame.x0 - 1, text
             assert box.x1 <= frame.x1 + 1, text
         assert all(text.startswith("transfers, failing source: ") for text, _ in labels[:-1])
-    two = mine.head(2).assign(name=["EMBER-T2_DATADISK -> HARBOR-T2_DATADISK", "EMBER-T2_DATADISK -> CINDER-T2_DATADISK"])
-    names["strip"](row, two)  # what would say the same is told by its name
+    two = tonight.head(2).assign(name=["EMBER-T2_DATADISK -> HARBOR-T2_DATADISK", "EMBER-T2_DATADISK -> CINDER-T2_DATADISK"])
+    show_strip(row, two, day="2026-01-31", path=path)  # what would say the same is told by its name
     assert {text.get_text() for text in taken[-1].texts[:2]} == set(two.name)
-    picture = Image.open(tmp_path / incidents(tmp_path).figure[0])
+    picture = Image.open(path)
     assert picture.width <= 640  # 5.2 inches, a margin, and half a date: on a phone its letters keep their size
 
 

@@ -21,7 +21,16 @@ from helpers import FINDING_COLUMNS, write_json
 from nightshift import night
 from nightshift.notify import policy
 from nightshift.reporting import pages
-from nightshift.reporting.assurance import COUNTED, REASSURING, STATES, assure, class_of, verdict_in_words, verdict_of
+from nightshift.reporting.assurance import (
+    COUNTED,
+    REASSURING,
+    STATES,
+    assure,
+    class_of,
+    count_phrases,
+    verdict_in_words,
+    verdict_of,
+)
 from nightshift.reporting.wording import joined, plural, skill_in_words
 from nightshift.runs import execute
 
@@ -84,8 +93,12 @@ def test_what_is_not_known_is_named_with_its_reason():
 
 def test_counts_tell_what_goes_on_from_what_was_over_when_first_seen():
     counts = {"new": 14, "ended": 3, "unwatched": 20, "over": 5}
-    assert assure({"a": "ok"}).in_words(counts) == "14 new, 3 already ended, 20 ended before monitoring began"
+    assert assure({"a": "ok"}).in_words(counts) == "17 new (3 of them already ended), 20 ended before monitoring began"
     assert assure({"a": "ok"}).in_words({"over": 5}) == "no incident"
+    assert count_phrases({"new": 14, "ended": 2, "worse": 1}) == ["16 new (2 of them already ended)", "1 worse"]
+    assert count_phrases({"ended": 1}) == ["1 new (already ended)"]
+    assert count_phrases({"ended": 2, "new": 0}) == ["2 new (all of them already ended)"]
+    assert count_phrases({"new": 0, "over": 3}) == count_phrases({}) == []
     assert not set(COUNTED) - {"new", "ended", "worse", "ongoing", "resolved", "acknowledged", "muted", "unwatched"}
 
 

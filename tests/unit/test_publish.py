@@ -441,7 +441,7 @@ def test_what_ended_before_it_was_seen_is_counted_apart(night):
     digested(night, rows)
     front, told = published(night)
     assert told["counts"] == {"new": 1, "ended": 1, "unwatched": 1, "over": 1}
-    assert in_text(front.select_one("#incidents")) == "Incidents 1 new, 1 already ended, 1 ended before monitoring began"
+    assert in_text(front.select_one("#incidents")) == "Incidents 2 new (1 of them already ended), 1 ended before monitoring began"
 
 
 def test_the_chance_of_a_new_installation_is_not_tried_yet(tmp_path):

@@ -1,0 +1,141 @@
+"""The strip of time of one incident: a bar per finding, and the night that is reported."""
+
+from textwrap import shorten
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from PIL import Image
+
+from helpers import atomic, show_figure
+from nightshift import catalog
+from nightshift.incidents.wording import state_and_night
+from nightshift.reporting.wording import plural
+
+MAX_BARS = 7  # of one incident; more than these say no more
+FONT = 11  # points; on a phone, where 5.2 inches become 340 pixels, 10 pixels
+LONGEST_LABEL = 50  # characters
+
+
+def bar_label(finding, *, has_twin):
+    """Write what stands above the bar of a finding: who saw what, and what is usual.
+
+    has_twin : whether a bar of another name shares its study and kind. It is then called by its name instead,
+    without its numbers where there is no room.
+    """
+    numbers = ""
+    if pd.notna(finding.observed):
+        observed, expected = (
+            f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+            for value in (finding.observed, finding.expected)
+        )
+        numbers = f": {observed}, usually {expected} {finding.unit}"
+    label = f"{finding.name}{numbers}" if has_twin else f"{finding.study}, {finding.label}{numbers}"
+    if has_twin and len(label) > LONGEST_LABEL:
+        label = finding.name
+    return shorten(label, LONGEST_LABEL, placeholder=" ...")
+
+
+def plot_bar(finding, ax, *, height, has_twin):
+    """Draw one finding as a bar at `height`, from its start to its end in the colour of its study; returns
+    the text above it, which begins with the bar.
+    """
+    begin, end = (time.tz_localize(None) for time in (finding.start, max(finding.start, finding.end)))
+    colour = catalog.study_of(finding.study).colour
+    ax.plot([begin, end], [height, height], color=colour, lw=6, solid_capstyle="butt", marker="|", ms=8)
+    return ax.text(
+        begin,
+        height - 0.22,
+        bar_label(finding, has_twin=has_twin),
+        va="bottom",
+        fontsize=FONT,
+        color="0.15",
+        parse_math=False,
+        clip_on=True,
+    )
+
+
+def plot_tonight(timed, ax, *, height, day):
+    """Grey the night that is reported, named at `height`, with how many findings have no bar and the days
+    since the last one ended.
+
+    timed : the findings of the incident that have times. day : the night, date as text.
+    """
+    night = pd.Timestamp(day)
+    ax.axvspan(night, night + pd.Timedelta(days=1), color="0.85", lw=0, zorder=0)
+    last = timed.end.max().tz_localize(None) if len(timed) else night
+    quiet_days, n_more = (night - last).days, len(timed) - MAX_BARS
+    words = "tonight"
+    if quiet_days > 0:
+        ax.plot([last, night], [height - 0.3, height - 0.3], color="0.4", lw=1, ls=":")
+        words = f"{plural(quiet_days, 'day')} later: {words}"
+    if n_more > 0:
+        words = f"{n_more} more, not drawn; {words}"
+    place = {"transform": ax.get_yaxis_transform(), "ha": "right", "va": "center"}
+    ax.text(0.99, height, words, fontsize=FONT, color="0.3", **place)
+
+
+def plot_strip(findings, ax, *, day):
+    """Draw the findings of one incident on a strip of time; returns `ax`.
+
+    Of those with times the MAX_BARS most surprising have a bar, in the order of their starts. Without any the
+    strip says so.
+    """
+    timed = findings[findings.start.notna() & findings.end.notna()]
+    timed = timed.sort_values(["p_value", "end"], ascending=[True, False], kind="stable")
+    drawn = timed.head(MAX_BARS).sort_values("start", kind="stable")
+    last = max(len(drawn), 1)
+    twins = drawn.groupby(["study", "label"])["name"].transform("nunique") > 1
+    labels = [
+        plot_bar(finding, ax, height=height, has_twin=has_twin)
+        for height, (finding, has_twin) in enumerate(zip(drawn.itertuples(), twins, strict=True))
+    ]
+    plot_tonight(timed, ax, height=last - 0.2, day=day)
+    if not len(timed):
+        ax.text(0.01, 0.5, "its source knows no times", transform=ax.transAxes, va="center", fontsize=FONT)
+    ax.set(ylim=(last + 0.15, -0.8), yticks=[])
+    finish_time_axis(ax)
+    move_inside(labels, ax)
+    return ax
+
+
+def finish_time_axis(ax):
+    """Leave the axis of time alone on a strip, with two to five dates, which have room on a phone."""
+    ax.tick_params(labelsize=FONT)
+    ax.spines.left.set_visible(False)
+    ticks = ax.xaxis.get_major_locator()
+    ticks.minticks, ticks.maxticks = 2, dict.fromkeys(ticks.maxticks, 5)
+    ax.xaxis.get_offset_text().set_fontsize(FONT)
+
+
+def move_inside(labels, ax):
+    """Move labels into `ax` that would leave it on the left or right. A label knows its place only when all
+    is drawn.
+    """
+    for label in labels:
+        box = label.get_window_extent().transformed(ax.transAxes.inverted())
+        label.set(transform=ax.get_yaxis_transform(), x=max(0, min(box.x0, 0.98 - box.width)))
+
+
+def show_strip(row, findings, *, day, path):
+    """Draw the strip of one incident, save it to `path` and show it.
+
+    row : what, severity, state, night of the incident. findings : its findings, not empty. day : the night
+    that is reported, date as text.
+    """
+    n_bars = int((findings.start.notna() & findings.end.notna()).sum())
+    height = 0.9 + 0.42 * min(max(n_bars, 1), MAX_BARS)
+    _, ax = plt.subplots(figsize=(5.2, height), gridspec_kw={"left": 0.01, "right": 0.99})
+    plot_strip(findings, ax, day=day)
+    what = shorten(row.what, 60, placeholder=" ...")
+    title = f"{what}: {plural(len(findings), 'finding')}, {row.severity}, {state_and_night(row)}"
+    show_figure(ax, path, title, "", "")
+    reduce_colours(path)
+
+
+def reduce_colours(path):
+    """Save a picture anew with 64 colours, a third of its size, since mails take it along; an octree keeps
+    the colour of a short bar.
+    """
+    with atomic(path) as smaller:
+        few = Image.open(path).convert("RGB").quantize(64, method=Image.Quantize.FASTOCTREE)
+        few.save(smaller, "PNG", optimize=True)

@@ -1,0 +1,113 @@
+"""What is said of incidents, how they are counted, and how many links chance gives."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from nightshift.incidents import NOT_WATCHED
+from nightshift.incidents.chance import count_links, links_by_chance, shuffle_sites
+from nightshift.incidents.correlation import describe_findings
+from nightshift.incidents.display import show_pictures
+from nightshift.incidents.figures import bar_label
+from nightshift.incidents.intake import gather_findings
+from nightshift.incidents.wording import count_incidents, counted_as, incident_sentence, when_in_words
+
+DAY = "2026-01-31"
+INCIDENT = {
+    "what": "failing source A_DISK",
+    "start": pd.Timestamp("2026-01-30 12:00", tz="UTC"),
+    "end": pd.Timestamp("2026-01-31 23:00", tz="UTC"),
+    "ended": False,
+    "state": "worse",
+    "night": 2,
+    "p_value": 3.2e-5,
+    "studies": ["transfers", "tickets"],
+    "description": "its transfers fail",
+    "kinds": ["failing_source"],
+    "impact": "5 GB delayed",
+}
+
+
+def row(**changes):
+    return next(pd.DataFrame([INCIDENT | changes]).itertuples())
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "since 30 Jan 2026 12:00"),
+        ({"start": pd.Timestamp("2026-01-19", tz="UTC"), "end": pd.Timestamp("2026-01-26", tz="UTC")}, "since 19 Jan 2026, last seen 26 Jan"),
+        ({"ended": True}, "seen from 30 Jan 2026 12:00 to 31 Jan 2026 23:00"),
+        ({"start": pd.NaT}, "at times that the source does not know"),
+    ],
+)
+def test_when_names_hours_only_where_the_source_knows_them(changes, words):
+    assert when_in_words(row(**changes), DAY) == words
+
+
+def test_a_sentence_names_all_that_is_known_and_leaves_out_what_is_not():
+    began = "Failing source A_DISK since 30 Jan 2026 12:00 (worse, night 2): its transfers fail; "
+    assert incident_sentence(row(), 2, DAY) == f"{began}2 findings of transfers and tickets, combined p-value 3e-05; 5 GB delayed."
+    alone = incident_sentence(row(studies=["transfers"], impact="", p_value=0.0, description="", ended=True, state="new"), 1, DAY)
+    assert alone.endswith("(new): “failing source”; 1 finding of transfers, p-value below 1e-12.")
+
+
+def test_every_incident_is_counted_once():
+    assert [counted_as(state, "", ended) for state in ("new", "worse") for ended in (False, True)] == ["new", "ended", "worse", "worse"]
+    assert (counted_as("over", NOT_WATCHED, True), counted_as("over", "", True)) == ("unwatched", "over")
+    some = pd.DataFrame({"state": ["new", "new", "over"], "change": ["", "", NOT_WATCHED], "ended": [True, False, True]})
+    assert count_incidents(some) == {"new": 1, "ended": 1, "worse": 0, "ongoing": 0, "resolved": 0, "over": 0, "unwatched": 1}
+    assert sum(count_incidents(some.head(0)).values()) == 0
+
+
+def test_a_bar_is_called_by_its_study_or_by_its_name_where_another_bar_has_both():
+    finding = pd.Series({"study": "transfers", "label": "failing source", "name": "A_DISK", "observed": 1234.5, "expected": 2.0, "unit": "s"})
+    finding = next(finding.to_frame().T.itertuples())
+    assert bar_label(finding, has_twin=False) == "transfers, failing source: 1,234, usually 2 s"
+    assert bar_label(finding._replace(name="A_DISK"), has_twin=True) == "A_DISK: 1,234, usually 2 s"
+    long = finding._replace(name="EMBER-T2_DATADISK -> HARBOR-T2_DATADISK")
+    assert bar_label(long, has_twin=True) == long.name
+    assert bar_label(finding._replace(observed=np.nan), has_twin=True) == "A_DISK"
+
+
+def findings_at(*sites):
+    """One finding of transfers and one of accounting at each site."""
+    times = {"start": pd.Timestamp("2026-01-30", tz="UTC"), "end": pd.Timestamp("2026-01-31", tz="UTC"), "p_value": 0.1, "evidence": ""}
+    rows = [
+        {"study": study, "kind": kind, "entity": f"{site}{ending}", "site": site, **times}
+        for site in sites
+        for study, kind, ending in (("transfers", "failing_source", "_DISK"), ("accounting", "global_dip", ""))
+    ]
+    return describe_findings(pd.DataFrame(rows), {})
+
+
+def test_chance_moves_sites_between_names_and_leaves_what_one_study_sees():
+    findings, sites = findings_at("A", "B", "C"), [f"S{i}" for i in range(50)]
+    assert count_links(findings) == 3
+    assert count_links(findings.head(0)) == 0
+    drawn = shuffle_sites(findings, sites, np.random.default_rng(1))
+    assert set(drawn.site) <= {*sites, "A", "B", "C"}
+    assert drawn.groupby("study").site.nunique().eq(3).all()
+    assert list(shuffle_sites(findings.assign(site=""), sites, np.random.default_rng(1)).site) == [""] * 6
+    links = links_by_chance(findings, sites, drawings=20, rng=np.random.default_rng(1))
+    assert links.shape == (20,)
+    assert links.mean() < 1
+
+
+def test_findings_are_gathered_and_none_gives_an_empty_table_with_times():
+    one = findings_at("A").assign(kept=False)
+    assert len(gather_findings([one, one.head(0), one])) == 4
+    empty = gather_findings([one.head(0)])
+    assert (len(empty), str(empty.start.dtype)) == (0, "datetime64[us, UTC]")
+    assert {"table", "night", "kept"} <= set(empty)
+
+
+def test_pictures_are_shown_as_long_as_there_is_room(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", shown.append)
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(b"\x89PNG" + bytes(600_000))
+    first = {"z.png": 300_000}
+    sizes = show_pictures(["a.png", "b.png", "none.png"], first, root=tmp_path, max_mb=1, alt="a picture")
+    assert (list(sizes), first) == (["z.png", "a.png"], {"z.png": 300_000})
+    assert "Pictures that are not on this page: b.png and none.png." in shown[-1].data
