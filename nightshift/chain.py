@@ -33,7 +33,7 @@ DRIVES = {
     "new_study",
     "night",
 }
-DRIVES |= {"parameters", "products"}
+DRIVES |= {"backtest_figures", "backtest_scores", "parameters", "products", "truth"}
 OF_SAMPLE = {"simulate"}  # folders of the package that only the simulation imports
 # and those that no notebook of a study imports
 OF_DIGEST = {"incidents", "notify", "remediation", "reporting"}
