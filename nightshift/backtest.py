@@ -27,8 +27,8 @@ from nightshift.parameters import declared_at
 from nightshift.products import read_json, read_notebook
 from nightshift.reporting.pages import publish_notebook
 from nightshift.reporting.studies import read_study
-from nightshift.reporting.wording import plural
 from nightshift.runs import read_run
+from nightshift.wording import plural
 
 
 def stop(message, code=2):

@@ -2,7 +2,7 @@
 
 from helpers import escape, say, show_table
 from nightshift.incidents.wording import proposal_table
-from nightshift.reporting.wording import joined
+from nightshift.wording import joined
 
 
 def show_folded(title, table):

@@ -9,7 +9,7 @@ from PIL import Image
 from helpers import atomic, show_figure
 from nightshift import catalog
 from nightshift.incidents.wording import state_and_night
-from nightshift.reporting.wording import plural
+from nightshift.wording import plural
 
 MAX_BARS = 7  # of one incident; more than these say no more
 FONT = 11  # points; on a phone, where 5.2 inches become 340 pixels, 10 pixels

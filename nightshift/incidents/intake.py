@@ -13,8 +13,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from helpers import FINDING_COLUMNS
+from nightshift.assurance import verdict_of
 from nightshift.catalog import STEPS, steps_of
-from nightshift.reporting.assurance import verdict_of
 from nightshift.runs import read_run, recorded_verdict, steps_of_tonight
 
 TEXTS = ["study", "kind", "entity", "site", "unit", "evidence", "figure", "impact_unit"]

@@ -5,7 +5,7 @@ from collections import Counter
 import pandas as pd
 
 from nightshift.incidents import NOT_WATCHED
-from nightshift.reporting.wording import joined, plural
+from nightshift.wording import joined, plural
 
 # words by which incidents are counted; ended: new, but over when it was first seen; unwatched: over before
 # anybody looked

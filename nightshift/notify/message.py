@@ -17,8 +17,8 @@ from email.message import EmailMessage
 from email.policy import SMTP, EmailPolicy
 from types import SimpleNamespace
 
+from nightshift.assurance import assure
 from nightshift.notify.settings import SEVERITIES
-from nightshift.reporting.assurance import assure
 from nightshift.reporting.digests import (
     chance_in_words,
     count_word,
@@ -28,7 +28,7 @@ from nightshift.reporting.digests import (
     state_in_words,
 )
 from nightshift.reporting.pages import small_picture, templates
-from nightshift.reporting.wording import joined, one_line
+from nightshift.wording import joined, one_line
 
 # bytes of all figures of a message, which base64 makes a third larger: below 1 MB with its text
 MAX_FIGURES = 650_000

@@ -30,7 +30,7 @@ from nightshift.notify.message import message_of, read_night, view_of
 from nightshift.notify.settings import read_settings
 from nightshift.notify.smtp import NoWay, deliver
 from nightshift.reporting.products import refuse_future
-from nightshift.reporting.wording import one_line
+from nightshift.wording import one_line
 
 RETRY_NIGHTS = 3  # a mail older than this is no news
 MAX_TO = 50  # recipients of one message; servers take 100 (RFC 5321, 4.5.3.1.8), many less

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 from nightshift.reporting.settings import site_settings
-from nightshift.reporting.wording import one_line
+from nightshift.wording import one_line
 
 SEVERITIES = ["low", "medium", "high"]
 ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"

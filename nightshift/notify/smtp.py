@@ -13,7 +13,7 @@ import socket
 import ssl
 import threading
 
-from nightshift.reporting.wording import one_line
+from nightshift.wording import one_line
 
 # for one answer, and for all of a message: a server may answer byte by byte for ever
 TIMEOUT_S, SESSION_S = 30, 180

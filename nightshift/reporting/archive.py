@@ -10,11 +10,11 @@ import uuid
 import xml.etree.ElementTree as ET
 
 from helpers import atomic, write_json
-from nightshift.reporting.assurance import assure, class_of
+from nightshift.assurance import assure, class_of
 from nightshift.reporting.digests import plain, pressing, since, state_in_words
 from nightshift.reporting.pages import templates, write_page
 from nightshift.reporting.products import Damaged, is_day, lacking, read_object
-from nightshift.reporting.wording import one_line, skill_in_words
+from nightshift.wording import one_line, skill_in_words
 
 MAX_HISTORY = 30  # nights in the small pictures
 MAX_ENTRIES = 30  # nights in the feed

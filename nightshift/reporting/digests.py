@@ -15,8 +15,8 @@ import pandas as pd
 from helpers import FINDING_COLUMNS
 from nightshift.incidents.wording import counted_as
 from nightshift.products import read_json
-from nightshift.reporting.wording import joined, one_line, plural
 from nightshift.runs import read_run
+from nightshift.wording import joined, one_line, plural
 
 VERSION = 2  # of digest.json: goes up when a key changes its meaning or goes away
 GOING_ON = ("new", "worse", "ongoing")

@@ -17,11 +17,11 @@ from pathlib import Path
 from PIL import Image
 
 from helpers import ROOT, atomic, git_revision
+from nightshift.assurance import class_of, verdict_in_words
 from nightshift.parameters import declared
 from nightshift.products import read_notebook
-from nightshift.reporting.assurance import class_of, verdict_in_words
-from nightshift.reporting.wording import one_line
 from nightshift.runs import MIME
+from nightshift.wording import one_line
 
 TEMPLATES = ROOT / "templates"
 # pixels: a picture up to this was drawn to be read on a phone, and shrinks with its page where others scroll

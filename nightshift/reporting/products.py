@@ -12,8 +12,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from helpers import FINDING_COLUMNS
-from nightshift.reporting.assurance import STATES
-from nightshift.reporting.wording import one_line
+from nightshift.assurance import STATES
+from nightshift.wording import one_line
 
 TEXTS = ["study", "kind", "entity", "site", "unit", "evidence", "figure", "impact_unit"]
 OF_MODEL = {

@@ -17,6 +17,7 @@ from importlib.metadata import version
 import pandas as pd
 
 from helpers import ROOT, write_json
+from nightshift.assurance import assure, verdict_in_words
 from nightshift.products import read_json
 from nightshift.reporting.archive import (
     clear_removed,
@@ -29,7 +30,6 @@ from nightshift.reporting.archive import (
     write_feed,
     write_index,
 )
-from nightshift.reporting.assurance import assure, verdict_in_words
 from nightshift.reporting.digests import (
     GOING_ON,
     VERSION,
@@ -44,8 +44,8 @@ from nightshift.reporting.digests import (
 from nightshift.reporting.pages import publish_notebook, revision, small_pictures, write_page
 from nightshift.reporting.products import Damaged, is_day, refuse_future
 from nightshift.reporting.studies import expected_of, latest_with, read_study
-from nightshift.reporting.wording import one_line, plural, skill_in_words
 from nightshift.runs import notebook_path, read_run
+from nightshift.wording import one_line, plural, skill_in_words
 
 PACKAGES = [
     "papermill",

@@ -5,9 +5,9 @@ from datetime import date
 import pandas as pd
 
 from nightshift import catalog
+from nightshift.assurance import verdict_of
 from nightshift.catalog import STEPS, finding_tables, steps_of
 from nightshift.products import read_notebook
-from nightshift.reporting.assurance import verdict_of
 from nightshift.reporting.pages import text_of
 from nightshift.reporting.products import (
     Damaged,
@@ -17,8 +17,8 @@ from nightshift.reporting.products import (
     read_models,
     read_status,
 )
-from nightshift.reporting.wording import one_line, plural
 from nightshift.runs import RESERVATIONS, notebook_path, read_run, recorded_verdict, steps_of_tonight
+from nightshift.wording import one_line, plural
 
 UNREADABLE = {
     "bad_lines": "line",

@@ -19,9 +19,7 @@ from incident_tables import DAY, MODEL, executed
 
 from helpers import FINDING_COLUMNS, write_json
 from nightshift import night
-from nightshift.notify import policy
-from nightshift.reporting import pages
-from nightshift.reporting.assurance import (
+from nightshift.assurance import (
     COUNTED,
     REASSURING,
     STATES,
@@ -31,8 +29,10 @@ from nightshift.reporting.assurance import (
     verdict_in_words,
     verdict_of,
 )
-from nightshift.reporting.wording import joined, plural, skill_in_words
+from nightshift.notify import policy
+from nightshift.reporting import pages
 from nightshift.runs import execute
+from nightshift.wording import joined, plural, skill_in_words
 
 GOOD = {"complete": True, "state": "ok", "of_tonight": True, "n_findings": 0, "n_judged": 5}
 

@@ -14,9 +14,9 @@ from incident_tables import DAY, MODEL, executed, incident, write_digest, write_
 
 from helpers import write_json, write_parquet
 from nightshift import night
+from nightshift.assurance import REASSURING
 from nightshift.notify import policy
 from nightshift.reporting import archive, pages, products, site, studies
-from nightshift.reporting.assurance import REASSURING
 from nightshift.runs import RESERVATIONS
 
 BEFORE = "2026-01-30"

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from incident_tables import DAY, a_night, incident, proposal, write_incidents, write_run
 from PIL import Image
 
+from nightshift import wording
+from nightshift.assurance import REASSURING
 from nightshift.notify import message as letters
 from nightshift.notify import policy
 from nightshift.notify.settings import read_settings
-from nightshift.reporting import digests, wording
-from nightshift.reporting.assurance import REASSURING
+from nightshift.reporting import digests
 
 SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 HEADER = "SITE\r\nBcc: victim@example.org\r\n\r\n<b>body</b>"

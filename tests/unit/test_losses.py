@@ -3,8 +3,8 @@
 import pandas as pd
 
 from nightshift import losses
+from nightshift.assurance import assure, verdict_of
 from nightshift.losses import loss_sentence, report_losses
-from nightshift.reporting.assurance import assure, verdict_of
 from nightshift.runs import recorded_verdict
 
 

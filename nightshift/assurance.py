@@ -9,8 +9,8 @@ anything say that there is no incident.
 import re
 from dataclasses import dataclass
 
-from nightshift.reporting.wording import joined, plural
 from nightshift.runs import RESERVATIONS
+from nightshift.wording import joined, plural
 
 # What reassures, in lower case: none of it may stand anywhere in what a night publishes that is not complete.
 REASSURING = (
