@@ -33,6 +33,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from nightshift.figures import plain_text  # which turns off the parser of mathematical text
+from nightshift.schemas import FINDING, NUMBER, TEXT, TIME
 from nightshift.tryout import output_root
 
 # ---------------------------------------------------------------------------------------------------------- Paths
@@ -557,8 +558,7 @@ def show_figure(ax, path, title, xlabel, ylabel):
 
 # --------------------------------------------------------------------------------------------------------------- Records
 
-FINDING_COLUMNS = ["study", "kind", "entity", "site", "start", "end", "score", "p_value", "observed", "expected", "unit", "evidence", "figure",
-                   "impact", "impact_unit"]
+FINDING_COLUMNS = list(FINDING)
 
 
 def write_findings(findings, path):
@@ -567,8 +567,8 @@ def write_findings(findings, path):
     start, end : UTC, missing where the source has no times. impact : what it costs, in `impact_unit`, NaN where nobody can say. Missing text is "".
     ValueError for a negative impact, KeyError when a column lacks.
     """
-    types = dict.fromkeys(FINDING_COLUMNS, str) | dict.fromkeys(["score", "p_value", "observed", "expected", "impact"], float)
-    types |= dict.fromkeys(["start", "end"], "datetime64[us, UTC]")
+    dtypes = {TEXT: str, NUMBER: float, TIME: "datetime64[us, UTC]"}
+    types = {column: dtypes[kind] for column, kind in FINDING.items()}
     written = findings[FINDING_COLUMNS] if len(findings) else findings.reindex(columns=FINDING_COLUMNS)
     written = written.assign(**{name: pd.to_datetime(written[name], utc=True) for name in ("start", "end")})
     written = written.fillna({name: "" for name in types if types[name] is str}).astype(types)

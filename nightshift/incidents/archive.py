@@ -5,27 +5,9 @@ import json
 
 import pandas as pd
 
-from helpers import FINDING_COLUMNS
 from nightshift.incidents.intake import one_line
+from nightshift.schemas import FOLLOWED, INCIDENT_FINDING
 
-NEEDED = [
-    "incident",
-    "state",
-    "night",
-    "first_seen",
-    "start",
-    "end",
-    "ended",
-    "studies",
-    "impacts",
-]  # of an earlier incident, to follow it
-OF_FINDINGS = [*FINDING_COLUMNS, "incident", "table", "night", "kept"]
-# what is written of each incident of a night
-OF_INCIDENTS = [
-    *("incident", "state", "night", "mark", "marked_by", "marked_until", "marked_why", "rank", "shown"),
-    *("severity", "priority", "site", "what", "summary", "kinds", "studies", "start", "end", "ended"),
-    *("first_seen", "p_value", "impact", "impacts", "figure", "change", "description", "scope", "benign"),
-]
 GAP = 3  # nights: a digest that runs on working days has not looked away over a week-end
 
 
@@ -33,7 +15,7 @@ def read_night(folder, night):
     """Read [incidents with `of`, findings] of the `night` (date text) from `folder`; ValueError says in one
     line which table cannot be read."""
     tables = []
-    for name, columns in ((f"{night}.parquet", NEEDED), (f"{night}_findings.parquet", OF_FINDINGS)):
+    for name, columns in ((f"{night}.parquet", FOLLOWED), (f"{night}_findings.parquet", INCIDENT_FINDING)):
         try:
             tables.append(pd.read_parquet(folder / name))
             if lacking := [column for column in columns if column not in tables[-1]]:
@@ -96,7 +78,7 @@ def newest_of(pairs):
         for incidents, findings in pairs
         if len(incidents)
     ]
-    nothing = pd.DataFrame(columns=OF_FINDINGS)
+    nothing = pd.DataFrame(columns=INCIDENT_FINDING)
     every = pd.concat(
         [nothing, *(findings for _, findings in pairs)] if pairs else [nothing], ignore_index=True
     )
@@ -110,13 +92,13 @@ def names_since(folder, day):
 
     A night that cannot be read has no say; no night gives no row.
     """
-    parts = [pd.DataFrame(columns=[*OF_FINDINGS, "first_seen"])]
+    parts = [pd.DataFrame(columns=[*INCIDENT_FINDING, "first_seen"])]
     for night in [path.stem for path in sorted(folder.glob("????-??-??.parquet")) if path.stem >= day]:
         try:
             incidents, findings = read_night(folder, night)
         except ValueError:
             continue
-        parts.append(findings[OF_FINDINGS].merge(incidents[["incident", "first_seen"]], on="incident"))
+        parts.append(findings[INCIDENT_FINDING].merge(incidents[["incident", "first_seen"]], on="incident"))
     return pd.concat(parts, ignore_index=True)
 
 

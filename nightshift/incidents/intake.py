@@ -12,13 +12,11 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from helpers import FINDING_COLUMNS
 from nightshift.assurance import verdict_of
 from nightshift.catalog import STEPS, steps_of
 from nightshift.runs import read_run, recorded_verdict, steps_of_tonight
+from nightshift.schemas import FINDING, NUMBER, TEXT, TIME, columns_of
 
-TEXTS = ["study", "kind", "entity", "site", "unit", "evidence", "figure", "impact_unit"]
-NUMBERS = ["score", "p_value", "observed", "expected", "impact"]
 # Control characters, and those that turn the direction of reading around: on no page do they say anything.
 UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
@@ -29,23 +27,23 @@ def one_line(text):
 
 
 def check_findings(findings, name):
-    """Return `findings` with FINDING_COLUMNS only, text on one line, numbers as float, times in UTC; no row
-    gives no row.
+    """Return `findings` with the columns of FINDING only, text on one line, numbers as float, times in UTC;
+    no row gives no row.
 
     ValueError names the table `name` and the column that is wrong.
     """
-    if lacking := [column for column in FINDING_COLUMNS if column not in findings]:
+    if lacking := [column for column in FINDING if column not in findings]:
         raise ValueError(
-            f"{name} has no column {', '.join(lacking)}; a table of findings has {', '.join(FINDING_COLUMNS)}"
+            f"{name} has no column {', '.join(lacking)}; a table of findings has {', '.join(FINDING)}"
         )
-    checked = findings[FINDING_COLUMNS].reset_index(drop=True)
-    for column in TEXTS:
+    checked = findings[list(FINDING)].reset_index(drop=True)
+    for column in columns_of(TEXT):
         texts = checked[column].astype(object).where(checked[column].notna(), "")
         checked[column] = pd.Series([one_line(text) for text in texts], checked.index, "str")
     try:
-        for column in NUMBERS:
+        for column in columns_of(NUMBER):
             checked[column] = pd.to_numeric(checked[column]).astype(float)
-        for column in ("start", "end"):
+        for column in columns_of(TIME):
             checked[column] = pd.to_datetime(checked[column], utc=True).astype("datetime64[us, UTC]")
     except (ValueError, TypeError) as error:
         raise ValueError(f"{name}: column {column!r}: {one_line(error)[:150]}") from None
@@ -166,5 +164,5 @@ def gather_findings(tables):
     """
     if filled := [table for table in tables if len(table)]:
         return pd.concat(filled, ignore_index=True)
-    columns = [*FINDING_COLUMNS, "table", "night", "kept"]
+    columns = [*FINDING, "table", "night", "kept"]
     return pd.DataFrame(columns=columns).astype(dict.fromkeys(["start", "end"], "datetime64[us, UTC]"))

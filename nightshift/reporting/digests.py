@@ -12,45 +12,14 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 
-from helpers import FINDING_COLUMNS
 from nightshift.incidents.wording import counted_as
 from nightshift.products import read_json
 from nightshift.runs import read_run
+from nightshift.schemas import FINDING, PROPOSAL, PUBLISHED
 from nightshift.wording import joined, one_line, plural
 
 VERSION = 2  # of digest.json: goes up when a key changes its meaning or goes away
 GOING_ON = ("new", "worse", "ongoing")
-OF_INCIDENT = [
-    "incident",
-    "rank",
-    "shown",
-    "state",
-    "night",
-    "mark",
-    "marked_by",
-    "marked_until",
-    "marked_why",
-    "severity",
-    "priority",
-    "site",
-]
-OF_INCIDENT += [
-    "what",
-    "summary",
-    "kinds",
-    "studies",
-    "start",
-    "end",
-    "ended",
-    "first_seen",
-    "p_value",
-    "impact",
-    "impacts",
-    "change",
-    "figure",
-]
-OF_FINDING = FINDING_COLUMNS
-OF_PROPOSAL = ["place", "solution", "proposal", "effort", "chance", "low", "high", "trials", "worked"]
 MAY_HAVE = ["reason", "ranked"]  # columns of the table of proposals that older versions lack
 # width of an interval that says nothing: that of a proposal that nobody has tried for anything, 0% to 100%
 ALL_OPEN = 0.99
@@ -112,12 +81,12 @@ def read_digest(root, day, expected=None):
     if outcome == "ok":
         if not (about := read_json(folder / f"{day}.json")):
             notes.append(f"data/incidents/{day}.json is not there or cannot be read")
-        rows = read_rows(folder / f"{day}.parquet", OF_INCIDENT, notes)
+        rows = read_rows(folder / f"{day}.parquet", PUBLISHED, notes)
         if notes and not rows:  # the table itself: nothing is known of the night
             outcome, error = "failed", notes.pop()
         else:
-            findings = read_rows(folder / f"{day}_findings.parquet", ["incident", *OF_FINDING], notes)
-            proposals = read_rows(folder / f"{day}_proposals.parquet", ["incident", *OF_PROPOSAL], notes)
+            findings = read_rows(folder / f"{day}_findings.parquet", ["incident", *FINDING], notes)
+            proposals = read_rows(folder / f"{day}_proposals.parquet", ["incident", *PROPOSAL], notes)
             try:
                 incidents = [
                     as_incident(row, findings, proposals)

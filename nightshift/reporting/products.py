@@ -11,11 +11,10 @@ from numbers import Real
 import pandas as pd
 import pyarrow.parquet as pq
 
-from helpers import FINDING_COLUMNS
 from nightshift.assurance import STATES
+from nightshift.schemas import FINDING, TEXT, TIME, columns_of
 from nightshift.wording import one_line
 
-TEXTS = ["study", "kind", "entity", "site", "unit", "evidence", "figure", "impact_unit"]
 OF_MODEL = {
     "name": str,
     "metric": str,
@@ -124,15 +123,15 @@ def read_findings(root, name, wrote):
         raise
     except Exception as error:  # whatever pyarrow says of a damaged file
         raise reading(root, path, error) from None
-    if missing := [column for column in FINDING_COLUMNS if column not in found]:
+    if missing := [column for column in FINDING if column not in found]:
         raise lacking(root, path, f"it lacks the column {missing[0]}")
-    found = found[FINDING_COLUMNS].reset_index(drop=True)
-    for column in TEXTS:
+    found = found[list(FINDING)].reset_index(drop=True)
+    for column in columns_of(TEXT):
         found[column] = [
             one_line(text, 6000) for text in found[column].astype(object).where(found[column].notna(), "")
         ]
     try:
-        for column in ("start", "end"):
+        for column in columns_of(TIME):
             found[column] = pd.to_datetime(found[column], utc=True)
     except (ValueError, TypeError) as error:
         raise lacking(root, path, f"column {column}: {one_line(error, 100)}") from None

@@ -23,8 +23,8 @@ from nightshift import catalog
 from nightshift.config import ConfigError, check
 from nightshift.night import sweep
 from nightshift.products import fingerprint
-from nightshift.reporting.digests import OF_FINDING, OF_INCIDENT, OF_PROPOSAL
 from nightshift.runs import read_run
+from nightshift.schemas import FINDING, PROPOSAL, PUBLISHED
 
 NIGHT = "reports/2026-01-31"
 PARAMETERS = {
@@ -43,7 +43,7 @@ WRITES = {
     "4_analyse": ["data/scores/{study}.parquet", "data/findings/{study}.parquet"],
 }
 EXTRA = {"right": {"extra_notebooks": {"5_extra": {"findings": ["right_more"]}}}}
-OF_DIGEST = list(dict.fromkeys(["incident", *OF_INCIDENT, *OF_FINDING, *OF_PROPOSAL]))  # what the site reads of its tables
+OF_DIGEST = list(dict.fromkeys(["incident", *PUBLISHED, *FINDING, *PROPOSAL]))  # what the site reads of its tables
 INCIDENTS = (".parquet", "_findings.parquet", "_proposals.parquet", ".json")
 ASKS, READS = (
     {"extract": {"source": "mysql://desk.example:3306/tickets?charset=utf8mb4", "table": "sacctmgr"}},
@@ -123,7 +123,7 @@ def make_checkout(folder):
     for name in ("events.csv", "table.csv", "lists.txt", "known.csv", "incidents.csv"):
         (folder / name).write_text("")
     (folder / "tables").mkdir()
-    for name, columns in {"clean": OF_FINDING, "scores": OF_FINDING, "findings": OF_FINDING, "incidents": OF_DIGEST}.items():
+    for name, columns in {"clean": list(FINDING), "scores": list(FINDING), "findings": list(FINDING), "incidents": OF_DIGEST}.items():
         rows = [columns] * (name == "scores")  # one thing is judged, and nothing is found
         pd.DataFrame(rows, columns=columns).to_parquet(folder / f"tables/{name}.parquet")  # which a notebook copies, as it takes no time
     return folder

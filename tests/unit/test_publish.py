@@ -27,6 +27,7 @@ from nightshift.remediation.knowledge import read_remediations
 from nightshift.remediation.model import chances
 from nightshift.reporting import archive, digests, pages, site
 from nightshift.reporting.settings import site_settings
+from nightshift.schemas import FINDING, PUBLISHED
 from nightshift.sources.status import write_status
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
@@ -604,11 +605,11 @@ def test_digest_json_holds_every_number_and_no_nan(night):
     assert (told["version"], told["day"]) == (2, "2026-01-31")
     [one] = told["incidents"]
     apart = {"incident", "marked_by", "marked_until", "marked_why"}
-    assert set(one) == {*digests.OF_INCIDENT, "id", "mark", "findings", "proposals", "ranked"} - apart
+    assert set(one) == {*PUBLISHED, "id", "mark", "findings", "proposals", "ranked"} - apart
     assert (one["id"], one["state"], one["night"], one["mark"]) == (rows[0]["incident"], "new", 1, None)
     assert (one["p_value"], one["priority"], one["start"], one["proposals"][0]["low"]) == (None, None, None, None)
     assert one["impacts"] == [{"study": "transfers", "value": 12.5, "unit": "GB delayed"}]
-    assert set(one["findings"][0]) == set(digests.OF_FINDING)
+    assert set(one["findings"][0]) == set(FINDING)
     assert one["proposals"][0] | {"chance": 0.5, "trials": 4, "worked": 2, "place": 1} == one["proposals"][0]
     digested(night, [incident("an outage", start=pd.Timestamp("2026-01-30T20:40+01:00"))])
     _, told = published(night)

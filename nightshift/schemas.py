@@ -1,0 +1,44 @@
+"""Columns of the tables that studies, digest and site hand to each other: the only lists of them.
+
+A column of findings or incidents is added here, and read where it is needed. Clean tables of the studies have
+pandera schemas of their own, in their `2_preprocess`.
+"""
+
+TEXT, NUMBER, TIME = "text", "number", "time"
+
+# data/findings/<study>.parquet: one row per problem
+FINDING = {
+    "study": TEXT,
+    "kind": TEXT,  # one of the kinds of the study, see study.yaml
+    "entity": TEXT,  # who
+    "site": TEXT,  # joins studies
+    "start": TIME,
+    "end": TIME,
+    "score": NUMBER,  # higher is stranger
+    "p_value": NUMBER,
+    "observed": NUMBER,
+    "expected": NUMBER,
+    "unit": TEXT,  # of observed and expected
+    "evidence": TEXT,  # a sentence with numbers
+    "figure": TEXT,
+    "impact": NUMBER,  # what it costs; missing where nobody can say
+    "impact_unit": TEXT,
+}
+# data/incidents/<day>_findings.parquet: the same, with what the digest adds
+INCIDENT_FINDING = [*FINDING, "incident", "table", "night", "kept"]
+# data/incidents/<day>.parquet: one row per incident of a night; digest.json publishes all but the last three
+INCIDENT = [
+    *("incident", "state", "night", "mark", "marked_by", "marked_until", "marked_why", "rank", "shown"),
+    *("severity", "priority", "site", "what", "summary", "kinds", "studies", "start", "end", "ended"),
+    *("first_seen", "p_value", "impact", "impacts", "figure", "change", "description", "scope", "benign"),
+]
+PUBLISHED = INCIDENT[:-3]
+# what must be there of an incident of an earlier night, to follow it
+FOLLOWED = ["incident", "state", "night", "first_seen", "start", "end", "ended", "studies", "impacts"]
+# data/incidents/<day>_proposals.parquet: one row per proposal for an incident
+PROPOSAL = ["place", "solution", "proposal", "effort", "chance", "low", "high", "trials", "worked"]
+
+
+def columns_of(kind, schema=FINDING):
+    """Names of the columns of a schema that are of one kind, TEXT, NUMBER or TIME, in its order."""
+    return [name for name, of in schema.items() if of == kind]
