@@ -280,8 +280,8 @@ def ordinary_words(texts, masked, *, authors, listed, least):
     """Return those of the names `listed` that are words ("May", "Long"): a set, folded; no text gives none.
 
     What is a word, the texts say themselves: at least `least` authors wrote it in small letters where no name
-    stands, and all together did so three times as often as with a capital anywhere.
-    texts (n,) of `authors` (n,), before and, as `masked` (n,), after `mask_patterns`.
+    stands, and all together did so three times as often as with a capital anywhere. texts (n,) of `authors`
+    (n,), before and, as `masked` (n,), after `mask_patterns`.
     """
     names, users, small, capital = Names(listed), defaultdict(set), Counter(), Counter()
     for text, rest, user in zip(texts, masked, authors, strict=True):

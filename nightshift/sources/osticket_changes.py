@@ -1,9 +1,10 @@
 """The raw table of a server, brought up to date: only what changed is asked for.
 
-Every page is kept when it comes. The next night asks only for tickets whose `lastupdate` is not older than the newest one when the night before
-began, less an hour: in autumn the server's clock goes back by so much, and what is being written just now
-shows a little later. A time in the future, which a wrong clock writes, does not count. The ids of all tickets
-are asked for at the end, so that tickets that are gone at the source are dropped.
+Every page is kept when it comes. The next night asks only for tickets whose `lastupdate` is not older than
+the newest one when the night before began, less an hour: in autumn the server's clock goes back by so much,
+and what is being written just now shows a little later. A time in the future, which a wrong clock writes,
+does not count. The ids of all tickets are asked for at the end, so that tickets that are gone at the source
+are dropped.
 
 A night that was interrupted leaves its pages, and the next goes on after the last of them; then it asks again
 for what changed since the first had begun, so that both give the same table.

@@ -19,8 +19,8 @@ def split_row(line, header):
     """The cells of one line, a list as long as `header`; one of another length where they are too few,
     or too many and nobody knows why.
 
-    A bar within a description makes cells too many: these belong to the description, or where none was
-    asked for to the organisation.
+    A bar within a description makes cells too many: these belong to the description, or where none was asked
+    for to the organisation.
     """
     cells = line.split("|")
     more = len(cells) - len(header)
@@ -35,8 +35,8 @@ def read_accounts(lines, bad):
     """({user: default account}, {account: department}) from `lines`, one table or several, each with
     its header; names of users in small letters.
 
-    A line that is none of a table is added to the list `bad` as (number, reason). ValueError of one
-    line where there is no header.
+    A line that is none of a table is added to the list `bad` as (number, reason). ValueError of one line
+    where there is no header.
     """
     default_account, department_of, header = {}, {}, []
     for number, line in enumerate(filter(str.strip, lines), 1):

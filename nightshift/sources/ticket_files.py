@@ -17,14 +17,8 @@ from nightshift.runs import warn
 from nightshift.sources.files import open_text
 from nightshift.sources.osticket import open_sqlite
 from nightshift.sources.tables import read_csv_pages, read_files
-from nightshift.sources.ticket_tables import (
-    is_time_column,
-    newest_rows,
-    read_json_tickets,
-    shown_value,
-    tell_desks,
-    time_reader,
-)
+from nightshift.sources.ticket_tables import newest_rows, read_json_tickets, tell_desks
+from nightshift.sources.ticket_times import is_time_column, shown_value, time_reader
 from nightshift.sources.tickets import (
     SCHEMA,
     TIME_COLUMNS,
@@ -93,7 +87,8 @@ def unread_times(page, layout, *, columns):
         example = shown_value(texts[times[0]].iloc[0])
         raise ValueError(
             f"no column is `created`, though {times[0]!r} holds times such as {example}: name it in "
-            f"`columns`, as in {{created: {times[0]}}}, or say {{created: ''}} where the source has no such time"
+            f"`columns`, as in {{created: {times[0]}}}, or say {{created: ''}} where the source has no such "
+            "time"
         )
     return times
 

@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 
 from helpers import atomic
 from nightshift.sources.osticket import FIRST, read_pages
-from nightshift.sources.ticket_tables import ORDERS, plain_state, read_states, read_times
+from nightshift.sources.ticket_tables import plain_state, read_states
+from nightshift.sources.ticket_times import ORDERS, read_times
 
 TEXT_COLUMNS = ["ticket_id", "number", "address", "user_name", "subject", "body", "format"]
 TIME_COLUMNS = ["created", "closed", "lastupdate", "first_response"]

@@ -2,8 +2,10 @@
 
 import re
 import time
+from collections import Counter
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -176,9 +178,9 @@ def test_unknown_people_are_masked_where_people_stand(text, after):
     ],
 )
 def test_known_names_are_masked_in_any_case_and_spelling(text):
-    known = "|".join(sorted(privacy.name_words(PEOPLE, ["ab123@x"]), key=len, reverse=True))
+    folded = "|".join(sorted(privacy.name_words(PEOPLE, ["ab123@x"]), key=len, reverse=True))
     for sentence in (f"{text} is away", f"it is {text}", f"we asked {text}, again"):
-        assert not re.search(rf"(?<![^\W_])(?:{known})(?![^\W_])", privacy.fold(masked(privacy.visible(sentence)))), sentence
+        assert not re.search(rf"(?<![^\W_])(?:{folded})(?![^\W_])", privacy.fold(masked(privacy.visible(sentence)))), sentence
 
 
 def test_parts_of_other_words_are_no_names():
@@ -374,9 +376,9 @@ def test_hostile_texts_take_no_time(hostile):
 
 def test_a_hundred_thousand_tickets_would_take_less_than_a_minute():
     rng = np.random.default_rng(1)
-    said = "Dear team, my job {} on node{:03d} fails since Monday. I am Kora Lumbe, see /home/kora/{}.out or mail kora@x.example. "
-    said += "Please help me with the quota of our project, it may take long."
-    texts = [said.format(*rng.integers(1, 10**6, 3) % [10**6, 999, 10**6]) for _ in range(1000)]
+    form = "Dear team, my job {} on node{:03d} fails since Monday. I am Kora Lumbe, see /home/kora/{}.out or mail kora@x.example. "
+    form += "Please help me with the quota of our project, it may take long."
+    texts = [form.format(*rng.integers(1, 10**6, 3) % [10**6, 999, 10**6]) for _ in range(1000)]
     people = [f"{a}{b} {c}{a}" for a in ("ka", "lo", "mi", "zu", "te") for b in ("ben", "rin", "dal", "sot") for c in "bdfghklmnprstvw"]
     listed = names([*PEOPLE, *people * 10])
     taken = []
@@ -386,3 +388,42 @@ def test_a_hundred_thousand_tickets_would_take_less_than_a_minute():
             privacy.mask_within(text, 400, names=listed, sites=SITES)
         taken.append(time.process_time() - began)
     assert min(taken) * 500 < 60
+
+
+@pytest.mark.parametrize("ticket_id", ["4711", "#4711", "INC-004711", "INC0012345", "REQ_17", "17-A", "2026-000017", "20260131-17#2"])
+def test_ids_that_count_tickets_are_plain(ticket_id):
+    assert privacy.is_plain(ticket_id, set())
+
+
+@pytest.mark.parametrize(
+    "ticket_id",
+    [*["", "letters", "a-17-b", "17 18", "node017", "gpu-017", "0049351731000"], *["17@x.example", "1" * 21, "17_Zoté", "kora17"]],
+)
+def test_ids_that_may_hold_a_person_or_a_host_are_not_plain(ticket_id):
+    assert not privacy.is_plain(ticket_id, {"kora"})
+
+
+def test_hashes_of_ids_last_with_a_key_and_never_meet(monkeypatch):
+    ids = pd.Series([f"kora-{number}@x.example" for number in range(1000)])
+    monkeypatch.setenv("NIGHTSHIFT_KEY", "secret")
+    hashes = privacy.hash_ids(ids)
+    assert list(hashes) == ids.tolist()
+    assert len(set(hashes.values())) == 1000
+    assert all(re.fullmatch("id-[0-9a-f]{16}", one) for one in hashes.values())
+    assert privacy.hash_ids(ids[::-1]) == hashes
+    monkeypatch.setenv("NIGHTSHIFT_KEY", "")
+    assert not set(privacy.hash_ids(ids).values()) & set(hashes.values())
+    assert privacy.hash_ids(ids[:0]) == {}
+
+
+def test_groups_of_few_people_are_small_however_much_these_write():
+    groups = pd.Series(["physics", "physics", "physics", "tiny", "tiny", "tiny", "unknown", "external"])
+    assert privacy.small_groups(groups, ["a", "b", "c", "d", "d", "e", "f", "g"], 3) == ["tiny"]
+    assert privacy.small_groups(groups, ["a", "b", "c", "d", "d", "e", "f", "g"], 4) == ["physics", "tiny"]
+    assert privacy.small_groups(groups[:0], [], 3) == []
+
+
+def test_every_kind_of_mask_is_counted():
+    tally = Counter()
+    privacy.mask("Dear Kora, kora@x.example or node017 or tel. 4711, Kora", names(), sites=SITES, tally=tally)
+    assert tally == {"name": 2, "address": 1, "host": 1, "phone": 1}
