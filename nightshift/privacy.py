@@ -373,8 +373,7 @@ class Sites:
 
 
 def mask(text, names, *, sites, tally=None):
-    """Return `text` with neutral words for what PATTERNS and `names` (Names) find, but not for `sites`
-    (Sites).
+    """Return `text` with neutral words for what PATTERNS and `names` (Names) find, but not for `sites`.
 
     It is tried until nothing changes, so that masking twice is masking once: a mask may complete a pattern
     that the text did not have before, and what is left to be found, the next reader could find.
@@ -400,8 +399,7 @@ PLAIN = re.compile(r"(?=.{1,20}$)(?=.*[0-9])[0-9_#-]*(?:[A-Za-z]+[0-9_#-]*)?")
 
 
 def is_plain(ticket_id, listed):
-    """Whether `ticket_id` may be shown: short, with a digit and at most one run of letters, as in
-    "INC-004711".
+    """Whether `ticket_id` may be shown: it is short, with a digit and at most one run of letters.
 
     Neither PATTERNS nor a name of `listed` (folded) may be found in it. Noughts that fill up a number are
     left out before the patterns are tried, since with them such an id looks like a host.
@@ -429,8 +427,10 @@ def hash_ids(ids):
 
 
 def common_words(texts, authors, least):
-    """Return the words, without case, that at least `least` different `authors` (n,) wrote in `texts` (n,): a
-    set."""
+    """Return the words, without case, that enough different authors wrote: a set.
+
+    texts (n,) of `authors` (n,); at least `least` of them wrote each word. No text gives an empty set.
+    """
     written = defaultdict(set)
     for text, user in zip(texts, authors, strict=True):
         written[user].update(WORD.findall(text.casefold()))

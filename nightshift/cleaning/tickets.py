@@ -34,8 +34,7 @@ OPTIONAL = ["staff", "status"]  # names of who answered; the desk's words for it
 
 
 def columns_of(file, needed):
-    """Return the names of the columns of the Parquet `file`; AssertionError where it, or a needed one, is
-    not."""
+    """Return the names of the columns of a Parquet `file`; AssertionError where one of `needed` is absent."""
     assert file.exists(), f"{file.parent} holds no {file.name}: run 1_extract first"
     names = pq.read_schema(file).names
     lacking = [column for column in needed if column not in names]
@@ -115,7 +114,7 @@ def as_of(tickets, window_end):
     DataFrame created, closed, first_response, lastupdate, meaning; the result has the column `open`, too.
     counts : {"reopened", "later", "early"}.
     """
-    tickets = tickets.copy()
+    tickets = tickets.copy(deep=False)  # columns are replaced, never written into
     ends = ("closed", "first_response")
     later = {name: tickets[name] >= window_end for name in (*ends, "lastupdate")}
     early = {name: tickets[name] < tickets.created for name in ends}
@@ -155,8 +154,7 @@ def bare_addresses(addresses):
 
 
 def is_automatic(addresses, names, machine):
-    """Whether machines wrote: bool (n,), by `addresses` or `names` (Series, n) that the pattern `machine`
-    finds."""
+    """Whether machines wrote: bool (n,), by `addresses` or `names` (Series) that the pattern finds."""
     names = names.str.strip()
     matches = {text: bool(machine.search(text)) for text in {*addresses, *names}}
     return np.array(
@@ -165,12 +163,12 @@ def is_automatic(addresses, names, machine):
 
 
 def identify_people(addresses, names, domains):
-    """Return who wrote: DataFrame person (a user id, else an address or a name; "" for nobody), internal
-    (bool).
+    """Return who wrote: DataFrame person, internal (bool).
 
-    An address of one of the `domains` (list) begins with the user id, which Slurm knows too; a plus and what
-    follows is a mark that users add themselves. Any other address is somebody from outside. A source that
-    gives a bare user id, or only a name, is taken at its word. addresses : as `bare_addresses` gives them.
+    `person` is a user id, else an address or a name, and "" for nobody. An address of one of the `domains`
+    (list) begins with the user id, which Slurm knows too; a plus and what follows is a mark that users add
+    themselves. Any other address is somebody from outside. A source that gives a bare user id, or only a
+    name, is taken at its word. addresses : as `bare_addresses` gives them.
     """
     parts = addresses.str.extract(r"^([^@+]*)[^@]*@?(.*)$")
     local, domain = parts[0], parts[1]
@@ -181,8 +179,7 @@ def identify_people(addresses, names, domains):
 
 
 def groups_of(writers, people):
-    """Return department and school of `writers` (as `identify_people` gives them): DataFrame of str, none
-    missing.
+    """Return the department and school of `writers`, as `identify_people` gives them: DataFrame of str.
 
     "external" is who writes from outside, "unknown" whom `people` (DataFrame by user) does not list.
     """
@@ -214,8 +211,7 @@ MAX_MARKUP = 100_000
 
 
 def is_markup(tickets):
-    """Whether bodies are HTML: bool Series; by the column `format`, or where that is "" by a tag in the
-    body."""
+    """Whether bodies are HTML, bool Series: by the column `format`, or where that is "" by a tag."""
     return (tickets.format == "html") | ((tickets.format == "") & tickets.body.str.contains(MARKUP))
 
 

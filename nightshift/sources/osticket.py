@@ -32,15 +32,15 @@ NO_SUCH = ValueError, mysql.connector.errors.ProgrammingError
 
 
 def tickets_query(prefix, has_flags=True):
-    """Return the query of one page of tickets; its values: after which id, since which lastupdate, from which
-    time of creation, and how many rows.
+    """Return the query of one page of tickets.
 
-    The innermost part takes the next page of tickets by their ids, the part around it counts what was written
-    in their threads, and the rest is looked up beside them, so that a ticket is always one row. The thread of
-    a task may carry the number of a ticket, and is none of its threads. The first message is the entry of
-    type M with the lowest id that the ticket did not get by a merge and that is not older than the ticket,
-    where it has such ones (the latter holds for a database without flags, too); the first response that of
-    type R. has_flags : whether thread_entry has the column.
+    Its values: after which id, since which lastupdate, from which time of creation, and how many rows. The
+    innermost part takes the next page of tickets by their ids, the part around it counts what was written in
+    their threads, and the rest is looked up beside them, so that a ticket is always one row. The thread of a
+    task may carry the number of a ticket, and is none of its threads. The first message is the entry of type
+    M with the lowest id that the ticket did not get by a merge and that is not older than the ticket, where
+    it has such ones (the latter holds for a database without flags, too); the first response that of type R.
+    has_flags : whether thread_entry has the column.
     """
     own = f"COALESCE(e.flags, 0) & {FLAG_CHILD} = 0" if has_flags else "1 = 1"
 
@@ -79,27 +79,25 @@ ORDER BY k.ticket_id
 
 
 def priorities_query(prefix):
-    """The query of (number, name, urgency) of all priorities."""
+    """Return the query of (number, name, urgency) of all priorities."""
     return f"SELECT priority_id, priority, priority_urgency FROM {prefix}ticket_priority"
 
 
-def has_flags(ask, prefix, lacking):
-    """Whether entries of threads have flags, which osTicket before 1.10 has not. lacking : the error
-    that `ask` raises where a column lacks."""
+def has_flags(ask, prefix):
+    """Whether entries of threads have flags, which osTicket before 1.10 has not."""
     try:
         ask(f"SELECT flags FROM {prefix}thread_entry WHERE id = -1")
-    except lacking:
+    except NO_SUCH:
         return False
     return True
 
 
-def moved_words(ask, prefix, ticket_ids, lacking):
-    """Look up what merged tickets said themselves: {ticket id: {body, format, first_response, messages,
-    replies}}.
+def moved_words(ask, ticket_ids, *, prefix):
+    """Look up what merged tickets said themselves, as far as the database knows it.
 
-    ask : as `open_sqlite` yields it. ticket_ids : list of int, of which the threads are of type C. Nothing
-    for a database without the table thread_entry_merge, or in which the account may not read it: `lacking`
-    are the errors that say so.
+    Returns {ticket id: {body, format, first_response, messages, replies}}, {} for a database without the
+    table thread_entry_merge, or in which the account may not read it. ask : as `open_sqlite` yields it.
+    ticket_ids : list of int, of which the threads are of type C.
     """
     try:
         threads = {}
@@ -112,7 +110,7 @@ def moved_words(ask, prefix, ticket_ids, lacking):
             threads |= {int(thread): int(ticket) for thread, ticket in ask(query, *some)[1]}
         moved = ask(f"SELECT e.id, e.type, e.created, g.data FROM {prefix}thread_entry_merge g "
                     f"JOIN {prefix}thread_entry e ON e.id = g.thread_entry_id ORDER BY e.id")[1]  # fmt: skip
-    except lacking:
+    except NO_SUCH:
         return {}
     words, message = {}, {}
     for entry, kind, created, data in moved:
@@ -136,8 +134,10 @@ def moved_words(ask, prefix, ticket_ids, lacking):
 
 
 def origin_of(data):
-    """The thread that an entry came from, int, of the JSON `data` of its row in thread_entry_merge;
-    None where it says none."""
+    """Return the thread that an entry came from, int, None where nobody says it.
+
+    data : the JSON of its row in thread_entry_merge.
+    """
     try:
         return int(json.loads(data)["thread"])
     except (TypeError, ValueError, LookupError):
@@ -152,12 +152,14 @@ def plain(value):
 
 
 def with_own_words(page, ask, *, prefix):
-    """Return the `page` (DataFrame) with what merged tickets in it said themselves, as far as the database
-    knows it."""
+    """Return the `page` (DataFrame) with what merged tickets in it said themselves.
+
+    Nothing is added that the database does not know.
+    """
     merged = page.index[(page.thread == "C") & page.body.isna()]
     if not len(merged):
         return page
-    words = moved_words(ask, prefix, [int(page.ticket_id[i]) for i in merged], NO_SUCH)
+    words = moved_words(ask, [int(page.ticket_id[i]) for i in merged], prefix=prefix)
     for i in merged:
         for name, value in words.get(int(page.ticket_id[i]), {}).items():
             page.loc[i, name] = plain(value)
@@ -175,7 +177,7 @@ def read_pages(ask, asked, *, after=-1, since=FIRST):
     """
     rows = [list(map(plain, row)) for row in ask(priorities_query(asked.table_prefix))[1]]
     priorities = pd.DataFrame(rows, columns=["number", "name", "urgency"], dtype="string").set_index("number")
-    query = tickets_query(asked.table_prefix, has_flags(ask, asked.table_prefix, NO_SUCH))
+    query = tickets_query(asked.table_prefix, has_flags(ask, asked.table_prefix))
     with tqdm(desc="tickets", unit="ticket") as bar:
         while True:
             names, rows = ask(query, after, since, asked.begin, asked.page_rows)
@@ -210,8 +212,7 @@ def lacking(what, prefix):
 
 @contextmanager
 def open_sqlite(path, prefix):
-    """Yield `ask`: ask(query, *values) is (names of columns, rows) of the SQLite file `path`, which is only
-    read.
+    """Yield `ask`: ask(query, *values) is (names of columns, rows) of a SQLite file, which is only read.
 
     ValueError of one line for a question that has no answer. prefix : how the names of tables begin.
     """

@@ -33,8 +33,10 @@ def an_hour_before(moment):
 
 
 def read_progress(path, identity, begin):
-    """Return the JSON object in `path` when it says the same as `identity` and its window began by `begin`;
-    else {}."""
+    """Return the JSON object in `path`, {} where it is of another source or a later window.
+
+    It says the same as `identity`, and its window began by `begin`.
+    """
     try:
         content = json.loads(path.read_text())
         return content if content.items() >= identity.items() and content["begin"] <= begin else {}
@@ -55,8 +57,7 @@ def begin_run(ask, identity, *, since, asked):
 
 
 def save_pages(ask, run, *, folder, asked):
-    """Save the pages of `run` that are still to be read to `folder`, and after each how far it came, in `run`
-    too."""
+    """Save the pages of `run` that are still to be read to `folder`, and after each how far it came."""
     for after, tickets in ticket_pages(ask, asked, after=run["after"], since=run["since"]):
         write_parquet(tickets, folder / f"{run['after'] + 1:012d}.parquet")
         run |= {"after": after, "counts": dict(asked.counts)}
@@ -64,8 +65,10 @@ def save_pages(ask, run, *, folder, asked):
 
 
 def read_changes(ask, identity, *, raw, asked):
-    """Fill the folder of pages below `raw`: (run, tickets that changed since it was interrupted, ids at the
-    source)."""
+    """Fill the folder of pages below `raw`, and ask what else changed.
+
+    Returns (run, tickets that changed since it was interrupted, ids at the source).
+    """
     folder, cursor = raw / "pages", {}
     if (raw / "tickets.parquet").exists():
         cursor = read_progress(raw / "cursor.json", identity, asked.begin)
@@ -90,8 +93,7 @@ def in_order(tickets):
 
 
 def merge(base, changes, *, ids, asked):
-    """Yield the tickets of the frames `base`, in order of their ids, with `changes` (DataFrame) in their
-    place.
+    """Yield the tickets of the frames `base`, in order of their ids, with `changes` in their place.
 
     Only those of the set `ids` and in the window are yielded; what was read twice counts as it was read last.
     Memory holds a page and what changed, however many tickets there are.

@@ -25,10 +25,10 @@ LOGIN_ADVICE = "refuses this login: check OSTICKET_USER and OSTICKET_PASSWORD, o
 
 
 def read_option_file(file):
-    """Return the options of the group [client] as a dict, {} without such a file; ValueError when it is
-    damaged.
+    """Return the options of the group [client] as a dict, {} without such a file.
 
-    FileNotFoundError where OSTICKET_OPTION_FILE names a file that is not there.
+    ValueError when it is damaged. FileNotFoundError where OSTICKET_OPTION_FILE names a file that is not
+    there.
     """
     options = configparser.ConfigParser(interpolation=None, allow_no_value=True, strict=False)
     try:
@@ -116,10 +116,10 @@ def may_pass(error):
 
 
 def explained(error, address, *, prefix, timeout_s):
-    """Say in one line what to do about an `error` of the connector at `address`; it never includes a
-    password.
+    """Say in one line what to do about an `error` of the connector; it never includes a password.
 
-    prefix : how the names of tables begin. timeout_s : how long an answer was waited for, seconds.
+    address : (host, port, database). prefix : how the names of tables begin. timeout_s : how long an answer
+    was waited for, seconds.
     """
     host, port, database = address
     code, text = error.errno, " ".join(str(error.msg).split())

@@ -16,8 +16,9 @@ PROSE = ("Descr", "Org")  # columns that hold what people wrote; --parsable2 doe
 
 
 def split_row(line, header):
-    """The cells of one line, a list as long as `header`; one of another length where they are too few,
-    or too many and nobody knows why.
+    """Split one line into its cells, a list as long as `header`.
+
+    It is of another length where they are too few, or too many and nobody knows why.
 
     A bar within a description makes cells too many: these belong to the description, or where none was asked
     for to the organisation.
@@ -32,9 +33,9 @@ def split_row(line, header):
 
 
 def read_accounts(lines, bad):
-    """({user: default account}, {account: department}) from `lines`, one table or several, each with
-    its header; names of users in small letters.
+    """Read ({user: default account}, {account: department}) from `lines`; users are in small letters.
 
+    There are one table or several, each with its header.
     A line that is none of a table is added to the list `bad` as (number, reason). ValueError of one line
     where there is no header.
     """
@@ -107,8 +108,10 @@ def users_table(account_of, department_of, *, school_of):
 
 
 def read_schools(schools):
-    """Return the parameter `schools` as {department in small letters: school}; ValueError of one line for
-    another form."""
+    """Return the parameter `schools` as {department in small letters: school}.
+
+    ValueError of one line for another form.
+    """
     fine = isinstance(schools, dict) and all(
         isinstance(name, str) and name.strip() for pair in schools.items() for name in pair
     )

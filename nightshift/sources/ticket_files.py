@@ -30,10 +30,10 @@ from nightshift.sources.tickets import (
 
 
 def as_text(column):
-    """Return an Arrow column as a Series of text; whole numbers that a table program made fractions are whole
-    again.
+    """Return an Arrow column as a Series of text.
 
-    ValueError of one line for a column of lists or the like.
+    Whole numbers that a table program made fractions are whole again. ValueError of one line for a column of
+    lists or the like.
     """
     if pa.types.is_floating(column.type):
         values = column.to_pandas()
@@ -46,11 +46,10 @@ def as_text(column):
 
 
 def layout_of(names, columns):
-    """Return {our name: name of the column} of a table with columns `names`; ValueError when it is none of
-    tickets.
+    """Return {our name: name of the column} of a table with columns `names`.
 
-    columns : the parameter, {our name: name in the table}. An error never says the names of the table:
-    without a line of headings they are the cells of a ticket.
+    ValueError of one line when it is none of tickets. columns : the parameter, {our name: name in the table}.
+    An error never says the names of the table: without a line of headings they are the cells of a ticket.
     """
     named = {ours: theirs for ours, theirs in columns.items() if theirs}
     folded = {name.lower().removesuffix(".name"): name for name in reversed(names)}
@@ -73,8 +72,7 @@ def layout_of(names, columns):
 
 
 def unread_times(page, layout, *, columns):
-    """Return the names of columns of the Arrow table `page` that hold times and that nobody asked for: a
-    list.
+    """Name the columns of the Arrow table `page` that hold times and that nobody asked for, as a list.
 
     ValueError of one line where `created` is none of the columns though another one holds times: a table
     whose times stand in a column of another name must not pass for one without times.
@@ -115,10 +113,10 @@ def read_pages_of(path, bad):
 
 
 def numbered_rows(rows, path, *, first_row, bad):
-    """Return a page of `rows` with the file and the row of each; those without id where others have one are
-    put aside.
+    """Return a page of `rows` with the file and the row of each.
 
-    So a row can be named when another one takes its place. bad : list that gets (file, row, reason, "").
+    Those without id where others have one are put aside. So a row can be named when another one takes its
+    place. bad : list that gets (file, row, reason, "").
     """
     rows = rows.assign(file=path, row=first_row + np.arange(len(rows)))
     if "ticket_id" not in rows:
@@ -192,8 +190,7 @@ class TicketFiles:
             warn(f"{name}: {bad:,} times or counts cannot be read and are taken as unknown.")
 
     def all_tickets(self):
-        """Return the tickets of all files with `file` and `row`, and a sentence about ids of several desks,
-        or "".
+        """Return the tickets of all files with `file` and `row`, and a sentence about ids of several desks.
 
         ValueError of one line where a column that the parameter `columns` names is in no file.
         """
@@ -206,14 +203,13 @@ class TicketFiles:
 
 
 def extract_files(pattern, raw, *, asked, labels):
-    """Write tickets.parquet and superseded.csv to the folder `raw` from all files that match `pattern`: a
-    TicketFiles.
+    """Write tickets.parquet and superseded.csv to the folder `raw` from all files that match `pattern`.
 
-    A ticket that comes twice is the one that was changed last, and where nobody knows that, the one that
-    comes last. A row that gives way and is no mere copy is named in superseded.csv, with what is different in
-    it. The rows are in the order of their ids, 9 before 10. What was saved of a server goes away: the table
-    is no longer that of the server. FileNotFoundError where no file matches, ValueError of one line for a
-    file that is something else.
+    Returns the TicketFiles that read them. A ticket that comes twice is the one that was changed last, and
+    where nobody knows that, the one that comes last. A row that gives way and is no mere copy is named in
+    superseded.csv, with what is different in it. The rows are in the order of their ids, 9 before 10. What
+    was saved of a server goes away: the table is no longer that of the server. FileNotFoundError where no
+    file matches, ValueError of one line for a file that is something else.
     """
     files = TicketFiles(asked)
     read_files(pattern, files.add)

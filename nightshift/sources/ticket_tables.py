@@ -73,8 +73,7 @@ STATES = {
 
 
 def state_meaning(word, more=None):
-    """Return what a state of a help desk means: "open", "closed", "deleted", "merged", or "" for an unknown
-    one.
+    """Return what a state of a help desk means: "open", "closed", "deleted", "merged", or "" for unknown.
 
     The words are those of osTicket, Zammad, OTRS, RT, Jira, GLPI, ServiceNow, Zendesk, Freshdesk and Redmine,
     in seven languages. A state that is none of them goes by its first word ("Closed incomplete"). Numbers
@@ -222,8 +221,7 @@ def read_json_tickets(text, bad):
 
 
 def tell_desks(rows):
-    """Return `rows` with ids that no two desks share, and a sentence about it ("" where there is nothing to
-    do).
+    """Return `rows` with ids that no two desks share, and a sentence about it, "" for nothing to do.
 
     rows : DataFrame ticket_id, created, file. Files are of two desks when more of the ids that they share
     name tickets created at different times than at the same time. The ids of the first desk, by the names of

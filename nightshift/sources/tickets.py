@@ -115,8 +115,10 @@ class Extraction:
 
 
 def as_counts(texts, counts):
-    """Read whole numbers (nullable Series) from a Series of text; what is none is missing, and counted as
-    unreadable."""
+    """Read whole numbers (nullable Series) from a Series of text.
+
+    What is none is missing, and counted as unreadable in `counts`.
+    """
     numbers = pd.to_numeric(texts, errors="coerce").astype("Float64")
     whole = numbers.where((numbers >= 0) & (numbers < 2**31) & (numbers % 1 == 0)).astype("Int64")
     counts["unreadable"] += int((whole.isna() & texts.notna() & (texts != "")).sum())
@@ -149,8 +151,7 @@ def as_tickets(rows, asked, times=None):
 
 
 def ticket_pages(ask, asked, *, after=-1, since=FIRST):
-    """Yield (highest id, raw tickets) page by page of the database of an osTicket, as `osticket.read_pages`
-    reads it."""
+    """Yield (highest id, raw tickets) page by page, as `osticket.read_pages` reads them."""
     for last, rows in read_pages(ask, asked, after=after, since=since):
         yield last, as_tickets(rows, asked)
 
