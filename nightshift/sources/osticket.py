@@ -1,32 +1,46 @@
-"""What an osTicket is asked for, in words that SQLite, MySQL and MariaDB share; whose words an entry of a
-thread is after a merge.
+"""The database of an osTicket: what it is asked, in words that SQLite, MySQL and MariaDB share.
 
-osTicket 1.14 and later merge tickets (Ticket::merge, Thread::setExtra, ThreadEntry::saveExtra): the thread
-of the merged ticket becomes one of type
-C and is left empty, and its entries move to the thread of the other ticket, where they keep their ids and
-times, get the flag FLAG_CHILD and a
-row in thread_entry_merge, whose `data` names the thread that they came from: {"thread": 17}. Tickets that
-are merely linked keep their threads.
+    Questions    tickets_query, priorities_query, has_flags
+    Merges       whose words an entry of a thread is            moved_words, origin_of, with_own_words
+    Pages        raw tickets by their ids                       read_pages
+    SQLite       a file instead of a server                     open_sqlite, lacking
+
+osTicket 1.14 and later merge tickets (Ticket::merge, Thread::setExtra, ThreadEntry::saveExtra): the thread of
+the merged ticket becomes one of type C and is left empty, and its entries move to the thread of the other
+ticket, where they keep their ids and times, get the flag FLAG_CHILD and a row in thread_entry_merge, whose
+`data` names the thread that they came from: {"thread": 17}. Tickets that are merely linked keep their
+threads.
 """
 
 import json
+import re
+import sqlite3
+from contextlib import closing, contextmanager
+from pathlib import Path
 
-FIRST = (
-    "1000-01-01 00:00:00"  # the earliest moment of both databases: an empty time, 0000-00-00, lies before it
-)
+import mysql.connector
+import pandas as pd
+from tqdm import tqdm
+
+# the earliest moment of both databases: an empty time, 0000-00-00, lies before it
+FIRST = "1000-01-01 00:00:00"
 # not known to be created before; so an empty time is in
 WINDOW = "COALESCE(created BETWEEN '1000-01-01 00:00:00' AND ?, 0) = 0"
 FLAG_CHILD = 0x400  # of an entry that came with a merged ticket
+# a table or column that is not there, or may not be read
+NO_SUCH = ValueError, mysql.connector.errors.ProgrammingError
 
 
 def tickets_query(prefix, has_flags=True):
-    """The query of one page of tickets: values (id, lastupdate, created, rows) after which, since
-    which, from which and how many.
+    """Return the query of one page of tickets.
 
-    The first message and the first response are the entries of the lowest ids that the ticket did not
-    get by a merge, and which are not older than
-    the ticket, where it has such ones: the latter holds for a database without flags, too. has_flags :
-    whether thread_entry has the column.
+    Its values: after which id, since which lastupdate, from which time of creation, and how many rows. The
+    innermost part takes the next page of tickets by their ids, the part around it counts what was written in
+    their threads, and the rest is looked up beside them, so that a ticket is always one row. The thread of a
+    task may carry the number of a ticket, and is none of its threads. The first message is the entry of type
+    M with the lowest id that the ticket did not get by a merge and that is not older than the ticket, where
+    it has such ones (the latter holds for a database without flags, too); the first response that of type R.
+    has_flags : whether thread_entry has the column.
     """
     own = f"COALESCE(e.flags, 0) & {FLAG_CHILD} = 0" if has_flags else "1 = 1"
 
@@ -65,27 +79,25 @@ ORDER BY k.ticket_id
 
 
 def priorities_query(prefix):
-    """The query of (number, name, urgency) of all priorities."""
+    """Return the query of (number, name, urgency) of all priorities."""
     return f"SELECT priority_id, priority, priority_urgency FROM {prefix}ticket_priority"
 
 
-def has_flags(ask, prefix, lacking):
-    """Whether entries of threads have flags, which osTicket before 1.10 has not. lacking : the error
-    that `ask` raises where a column lacks."""
+def has_flags(ask, prefix):
+    """Whether entries of threads have flags, which osTicket before 1.10 has not."""
     try:
         ask(f"SELECT flags FROM {prefix}thread_entry WHERE id = -1")
-    except lacking:
+    except NO_SUCH:
         return False
     return True
 
 
-def moved_words(ask, prefix, ticket_ids, lacking):
-    """{ticket id: {body, format, first_response, messages, replies}} of tickets that were merged into
-    others, as far as the database knows it.
+def moved_words(ask, ticket_ids, *, prefix):
+    """Look up what merged tickets said themselves, as far as the database knows it.
 
-    ask : as the notebook opens it. ticket_ids : list of int, of which the threads are of type C.
-    Nothing for a database without the table
-    thread_entry_merge, or in which the account may not read it: `lacking` are the errors that say so.
+    Returns {ticket id: {body, format, first_response, messages, replies}}, {} for a database without the
+    table thread_entry_merge, or in which the account may not read it. ask : as `open_sqlite` yields it.
+    ticket_ids : list of int, of which the threads are of type C.
     """
     try:
         threads = {}
@@ -98,7 +110,7 @@ def moved_words(ask, prefix, ticket_ids, lacking):
             threads |= {int(thread): int(ticket) for thread, ticket in ask(query, *some)[1]}
         moved = ask(f"SELECT e.id, e.type, e.created, g.data FROM {prefix}thread_entry_merge g "
                     f"JOIN {prefix}thread_entry e ON e.id = g.thread_entry_id ORDER BY e.id")[1]  # fmt: skip
-    except lacking:
+    except NO_SUCH:
         return {}
     words, message = {}, {}
     for entry, kind, created, data in moved:
@@ -122,9 +134,98 @@ def moved_words(ask, prefix, ticket_ids, lacking):
 
 
 def origin_of(data):
-    """The thread that an entry came from, int, of the JSON `data` of its row in thread_entry_merge;
-    None where it says none."""
+    """Return the thread that an entry came from, int, None where nobody says it.
+
+    data : the JSON of its row in thread_entry_merge.
+    """
     try:
         return int(json.loads(data)["thread"])
     except (TypeError, ValueError, LookupError):
         return None
+
+
+def plain(value):
+    """Return the `value` of a database as text; missing stays missing."""
+    if isinstance(value, bytes | bytearray):
+        return value.decode("utf-8", "replace")
+    return value if value is None else str(value)
+
+
+def with_own_words(page, ask, *, prefix):
+    """Return the `page` (DataFrame) with what merged tickets in it said themselves.
+
+    Nothing is added that the database does not know.
+    """
+    merged = page.index[(page.thread == "C") & page.body.isna()]
+    if not len(merged):
+        return page
+    words = moved_words(ask, [int(page.ticket_id[i]) for i in merged], prefix=prefix)
+    for i in merged:
+        for name, value in words.get(int(page.ticket_id[i]), {}).items():
+            page.loc[i, name] = plain(value)
+    return page
+
+
+def read_pages(ask, asked, *, after=-1, since=FIRST):
+    """Yield (highest id, rows) page by page: rows of text with columns of `tickets.SCHEMA`, one per ticket.
+
+    They are the tickets with an id above `after` that were not last changed by `since`, and that were not
+    created before the window of `asked` (tickets.Extraction). Memory holds one page; that the next begins
+    after the last id keeps it quick, and lets no ticket slip through when others are deleted meanwhile. The
+    priority hangs on the form of the ticket as the text of a number, `3`, nothing, or in some versions
+    `3,Normal`; the table of priorities says what it is called and how urgent it is.
+    """
+    rows = [list(map(plain, row)) for row in ask(priorities_query(asked.table_prefix))[1]]
+    priorities = pd.DataFrame(rows, columns=["number", "name", "urgency"], dtype="string").set_index("number")
+    query = tickets_query(asked.table_prefix, has_flags(ask, asked.table_prefix))
+    with tqdm(desc="tickets", unit="ticket") as bar:
+        while True:
+            names, rows = ask(query, after, since, asked.begin, asked.page_rows)
+            if not rows:
+                return
+            after = int(rows[-1][0])
+            page = pd.DataFrame([list(map(plain, row)) for row in rows], columns=names, dtype=object)
+            page = with_own_words(page, ask, prefix=asked.table_prefix)
+            number = page.priority.astype("string").str.extract(r"^\s*0*(\d+)", expand=False)
+            yield (
+                after,
+                page.assign(priority=number.map(priorities["name"]), urgency=number.map(priorities.urgency)),
+            )
+            bar.update(len(rows))
+
+
+def lacking(what, prefix):
+    """Say what to do about a table or column that is not there: a line that begins with "no".
+
+    The table of form entries is made by osTicket itself, and only when somebody of the staff looks at the
+    list of tickets for the first time.
+    """
+    if what.endswith("ticket__cdata"):
+        return (
+            f"no table {what}: osTicket makes it when its list of tickets is first looked at, so open that "
+            "list once as staff"
+        )
+    if what.startswith(prefix):
+        return f"no table {what}: is it an osTicket, and does table_prefix ({prefix}) fit?"
+    return f"no column {what}: c are the fields of the ticket form, which needs its subject and priority"
+
+
+@contextmanager
+def open_sqlite(path, prefix):
+    """Yield `ask`: ask(query, *values) is (names of columns, rows) of a SQLite file, which is only read.
+
+    ValueError of one line for a question that has no answer. prefix : how the names of tables begin.
+    """
+    with closing(sqlite3.connect(f"{Path(path).resolve().as_uri()}?mode=ro", uri=True)) as connection:
+        connection.text_factory = lambda text: text.decode("utf-8", "replace")
+
+        def ask(query, *values):
+            try:
+                cursor = connection.execute(query, values)
+                return [name for name, *_ in cursor.description], cursor.fetchall()
+            except sqlite3.Error as error:
+                missing = re.fullmatch(r"no such (?:table|column): (?:main\.)?(\S+)", str(error))
+                line = f"it has {lacking(missing[1], prefix)}" if missing else str(error)
+                raise ValueError(line) from None
+
+        yield ask

@@ -15,12 +15,13 @@ import mariadb_server
 import mysql.connector
 import pandas as pd
 import pytest
-from conftest import execute, from_notebook, refused, run_here
+from conftest import execute, refused, run_here
 from daemons import certificate, free_ports
 from osticket_tables import MERGES, NAMES, TABLES, assert_own_words, insert, merged_tables, rows_of, ticket, write_sqlite
 from papermill.exceptions import PapermillExecutionError
 
-import helpers
+from nightshift.sources import osticket_changes
+from nightshift.sources.osticket_server import connect
 
 N, PAGE = 5000, 1000
 PASSWORD = "not-to-be-seen-17"
@@ -116,7 +117,7 @@ def no_line(products, source, **parameters):
 
 def after_page(monkeypatch, number, act):
     """Call `act` once, when so many pages of this test have been saved."""
-    saved, write = [], helpers.write_parquet
+    saved, write = [], osticket_changes.write_parquet
 
     def write_and_act(frame, path):
         write(frame, path)
@@ -124,7 +125,7 @@ def after_page(monkeypatch, number, act):
         if path.parent.name == "pages" and len(saved) == number:
             act()
 
-    monkeypatch.setattr("helpers.write_parquet", write_and_act)
+    monkeypatch.setattr(osticket_changes, "write_parquet", write_and_act)
     return saved
 
 
@@ -170,8 +171,7 @@ def test_the_account_needs_select_on_ten_tables_and_may_not_write(server):
 def test_the_session_cannot_write_even_for_an_account_that_may(server, monkeypatch):
     monkeypatch.setenv("OSTICKET_USER", "root")
     monkeypatch.setenv("OSTICKET_PASSWORD", "")
-    connect = from_notebook(NOTEBOOK, "connect", timeout_s=5.0, products="", days=0, day="2026-01-31", retry_wait_s=1.0, table_prefix="ost_")
-    with closing(connect("127.0.0.1", server.port, "osticket")) as connection, closing(connection.cursor()) as cursor:
+    with closing(connect(("127.0.0.1", server.port, "osticket"), timeout_s=5.0)) as connection, closing(connection.cursor()) as cursor:
         with pytest.raises(mysql.connector.Error) as error:
             cursor.execute("UPDATE ost_ticket SET number = '1'")
         assert error.value.errno == 1792, "in a transaction that only reads"

@@ -2,27 +2,30 @@
 
 import re
 import time
+from collections import Counter
 
 import numpy as np
+import pandas as pd
 import pytest
-from conftest import from_notebook
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-NOTEBOOK = "tickets/2_preprocess.ipynb"
-OF = from_notebook(NOTEBOOK, "mask").__globals__  # all that the notebook defines
-SITES = OF["Sites"]({"harbor-t2": "HARBOR-T2", "harbor": "HARBOR-T2", "delta": "DELTA-T1"})
+from helpers import MASKS
+from nightshift import privacy
+from nightshift.cleaning.tickets import html_text, own_subject, own_words, read_patterns
+
+SITES = privacy.Sites({"harbor-t2": "HARBOR-T2", "harbor": "HARBOR-T2", "delta": "DELTA-T1"})
 PEOPLE = ["Anna Müller-Käben", "Lo O'Tam", "May Long", "Sören Ångström", "Łukasz Źbik", "Weiß, Kora"]
 
 
 def names(people=PEOPLE, addresses=("ab123@campus.example",), words=("may", "long")):
-    return OF["Names"](OF["name_words"](people, addresses), set(words))
+    return privacy.Names(privacy.name_words(people, addresses), set(words))
 
 
-def masked(text, **known):
+def masked(text, **listed):
     """`text` masked; that a second time changes nothing is asserted here too."""
-    once = OF["mask"](text, names(**known), SITES)
-    assert OF["mask"](once, names(**known), SITES) == once
+    once = privacy.mask(text, names(**listed), sites=SITES)
+    assert privacy.mask(once, names(**listed), sites=SITES) == once
     return once
 
 
@@ -63,7 +66,7 @@ LINKS = [
     ],
 )
 def test_every_form_becomes_its_word_wherever_it_stands(word, text):
-    text = OF["visible"](text)
+    text = privacy.visible(text)
     assert masked(text) == word
     assert masked(f"it is {text} now") == f"it is {word} now"
     assert masked(f"{text}, please") in (f"{word}, please", f"{word} please")  # a comma may belong to a link or a path
@@ -175,9 +178,9 @@ def test_unknown_people_are_masked_where_people_stand(text, after):
     ],
 )
 def test_known_names_are_masked_in_any_case_and_spelling(text):
-    known = "|".join(sorted(OF["name_words"](PEOPLE, ["ab123@x"]), key=len, reverse=True))
+    folded = "|".join(sorted(privacy.name_words(PEOPLE, ["ab123@x"]), key=len, reverse=True))
     for sentence in (f"{text} is away", f"it is {text}", f"we asked {text}, again"):
-        assert not re.search(rf"(?<![^\W_])(?:{known})(?![^\W_])", OF["fold"](masked(OF["visible"](sentence)))), sentence
+        assert not re.search(rf"(?<![^\W_])(?:{folded})(?![^\W_])", privacy.fold(masked(privacy.visible(sentence)))), sentence
 
 
 def test_parts_of_other_words_are_no_names():
@@ -191,17 +194,17 @@ def test_a_name_that_is_a_word_is_masked_only_where_a_name_stands():
 
 
 def test_the_corpus_says_what_is_a_word():
-    known = OF["name_words"](["May Long", "Bo Kaben"], [])
+    listed = privacy.name_words(["May Long", "Bo Kaben"], [])
     texts = ["it may be", "it may not", "this may", "how long", "how long", "kaben", "Dear Kaben", "Kaben", "May", "hi bo, kaben", "kaben"]
     authors = ["a", "b", "c", "a", "a", "a", "b", "c", "d", "a", "e"]
-    after = [OF["mask_patterns"](text) for text in texts]
+    after = [privacy.mask_patterns(text) for text in texts]
 
     def ordinary(least):
-        return OF["ordinary_words"](texts, after, authors, known, least)
+        return privacy.ordinary_words(texts, after, authors=authors, listed=listed, least=least)
 
     assert ordinary(3) == {"may"}
     assert ordinary(1) == {"may", "long"}  # kaben is written with a capital too often, bo where a name stands
-    assert OF["ordinary_words"]([], [], [], known, 1) == set()
+    assert privacy.ordinary_words([], [], authors=[], listed=listed, least=1) == set()
 
 
 def test_sites_are_never_masked_but_in_hosts_and_paths():
@@ -209,7 +212,7 @@ def test_sites_are_never_masked_but_in_hosts_and_paths():
     assert masked("Harbor is down, delta too; ask Harbor Delta", people=people) == "Harbor is down, delta too; ask Harbor Delta"
     assert masked("gpu01.harbor.example /data/harbor/x harbor@x.example harbor-n012", people=people) == "host path address host"
     assert SITES.of("it is HARBOR and Delta") == "HARBOR-T2"
-    assert SITES.of("harbor.x.example") == SITES.of("deltas") == SITES.of("") == OF["Sites"]({}).of("harbor") == ""
+    assert SITES.of("harbor.x.example") == SITES.of("deltas") == SITES.of("") == privacy.Sites({}).of("harbor") == ""
 
 
 WORDS = st.sampled_from(
@@ -224,25 +227,25 @@ WORDS = st.sampled_from(
 @settings(max_examples=400, deadline=None)
 @given(st.lists(WORDS | st.text(max_size=8), max_size=14), st.sampled_from(["", " "]), st.integers(40, 80))
 def test_masking_twice_is_masking_once_and_nothing_that_is_masked_is_left(parts, between, limit):
-    text, known = OF["visible"](between.join(parts)), names()
-    for once in (masked(text), OF["mask_within"](text, limit, known, SITES)):
+    text, people = privacy.visible(between.join(parts)), names()
+    for once in (masked(text), privacy.mask_within(text, limit, names=people, sites=SITES)):
         aside = SITES.put_aside(once)
-        assert OF["mask"](once, known, SITES) == once
-        small = OF["searched"](aside)
-        tried = [pattern for _, needs, pattern in OF["PATTERNS"] if any(need in small for need in needs)]
+        assert privacy.mask(once, people, sites=SITES) == once
+        small = privacy.searched(aside)
+        tried = [pattern for _, needs, pattern in privacy.PATTERNS if any(need in small for need in needs)]
         assert not [found[0] for pattern in tried for found in pattern.finditer(aside)]
-        dots = OF["mask"](OF["dotted"](once, {"it", "fails"} | OF["MASKS"], SITES), known, SITES)
+        dots = privacy.mask(privacy.dotted(once, {"it", "fails"} | MASKS, SITES), people, sites=SITES)
         assert "……" not in dots
-        assert set(OF["WORD"].findall(SITES.put_aside(dots).casefold())) <= {"it", "fails"} | OF["MASKS"]
-    assert len(OF["mask_within"](text, limit, known, SITES)) <= limit
+        assert set(privacy.WORD.findall(SITES.put_aside(dots).casefold())) <= {"it", "fails"} | MASKS
+    assert len(privacy.mask_within(text, limit, names=people, sites=SITES)) <= limit
 
 
 def test_common_words_are_those_of_several_users_and_dots_come_in_runs_of_one():
     texts, authors = ["Quota of kaben", "quota, quota, zote", "QUOTA OF x"], ["a", "b", "c"]
-    assert OF["common_words"](texts, authors, 2) == {"quota", "of"}
-    assert OF["common_words"](texts, ["a", "a", "a"], 2) == set()
-    assert OF["dotted"]("Quota of kaben zote, (zote) is of Harbor zote", {"quota", "of"}, SITES) == "Quota of … of Harbor …"
-    assert OF["dotted"]("", set(), SITES) == ""
+    assert privacy.common_words(texts, authors, 2) == {"quota", "of"}
+    assert privacy.common_words(texts, ["a", "a", "a"], 2) == set()
+    assert privacy.dotted("Quota of kaben zote, (zote) is of Harbor zote", {"quota", "of"}, SITES) == "Quota of … of Harbor …"
+    assert privacy.dotted("", set(), SITES) == ""
 
 
 @pytest.mark.parametrize(
@@ -261,7 +264,7 @@ def test_common_words_are_those_of_several_users_and_dots_come_in_runs_of_one():
     ],
 )
 def test_prefixes_of_answers_are_stripped(subject, after):
-    assert OF["own_subject"](subject) == after
+    assert own_subject(subject) == after
 
 
 @pytest.mark.parametrize(
@@ -290,7 +293,7 @@ def test_prefixes_of_answers_are_stripped(subject, after):
     ],
 )
 def test_quotes_and_signatures_are_stripped(body, after):
-    assert OF["own_words"](body) == after
+    assert own_words(body) == after
 
 
 @pytest.mark.parametrize(
@@ -312,30 +315,30 @@ def test_quotes_and_signatures_are_stripped(body, after):
     ],
 )
 def test_html_is_what_a_reader_sees(markup, after):
-    assert " ".join(OF["html_text"](markup).split()) == after
+    assert " ".join(html_text(markup).split()) == after
 
 
 def test_what_cannot_be_seen_goes():
-    assert OF["visible"]("a\x00b\u202ec\u200bd\ufeff\u2066e\xadf") == "abcdef"
-    assert OF["visible"]("\u200b\u202e\x00\x07") == ""
-    assert OF["visible"]("a\r\nb\rc\x0bd\u2028e") == "a\nb\nc\nd\ne"
-    assert OF["visible"]("\uff46\uff55\uff4c\uff4c \ufb01ne I\u2019m \U0001f600 \U000f0000") == "full fine I'm \U0001f600 "
-    assert masked(OF["visible"]("kora\u200b@\u2060x.example")) == "address"
+    assert privacy.visible("a\x00b\u202ec\u200bd\ufeff\u2066e\xadf") == "abcdef"
+    assert privacy.visible("\u200b\u202e\x00\x07") == ""
+    assert privacy.visible("a\r\nb\rc\x0bd\u2028e") == "a\nb\nc\nd\ne"
+    assert privacy.visible("\uff46\uff55\uff4c\uff4c \ufb01ne I\u2019m \U0001f600 \U000f0000") == "full fine I'm \U0001f600 "
+    assert masked(privacy.visible("kora\u200b@\u2060x.example")) == "address"
 
 
 def test_texts_are_cut_between_words():
-    assert OF["shorten"]("one two three", 9) == "one two"
-    assert OF["shorten"]("one two", 7) == "one two"
-    assert OF["shorten"]("x" * 100, 10) == "x" * 10
+    assert privacy.shorten("one two three", 9) == "one two"
+    assert privacy.shorten("one two", 7) == "one two"
+    assert privacy.shorten("x" * 100, 10) == "x" * 10
 
 
 @pytest.mark.parametrize("bad", ["(", "[a", "*x", 5, None])
 def test_a_pattern_that_is_none_is_named(bad):
     with pytest.raises(ValueError, match="is no regular expression") as error:
-        OF["read_patterns"](["fine", bad])
+        read_patterns(["fine", bad])
     assert repr(bad) in str(error.value)
     assert len(str(error.value).splitlines()) == 1
-    assert not OF["read_patterns"]([]).search("anything")
+    assert not read_patterns([]).search("anything")
 
 
 @pytest.mark.parametrize(
@@ -365,23 +368,62 @@ def test_a_pattern_that_is_none_is_named(bad):
 )
 def test_hostile_texts_take_no_time(hostile):
     began = time.process_time()
-    OF["own_subject"](OF["visible"](hostile))
-    OF["own_words"](hostile)
-    OF["mask_within"](hostile, 400, names(), SITES)
+    own_subject(privacy.visible(hostile))
+    own_words(hostile)
+    privacy.mask_within(hostile, 400, names=names(), sites=SITES)
     assert time.process_time() - began < 3
 
 
 def test_a_hundred_thousand_tickets_would_take_less_than_a_minute():
     rng = np.random.default_rng(1)
-    said = "Dear team, my job {} on node{:03d} fails since Monday. I am Kora Lumbe, see /home/kora/{}.out or mail kora@x.example. "
-    said += "Please help me with the quota of our project, it may take long."
-    texts = [said.format(*rng.integers(1, 10**6, 3) % [10**6, 999, 10**6]) for _ in range(1000)]
+    form = "Dear team, my job {} on node{:03d} fails since Monday. I am Kora Lumbe, see /home/kora/{}.out or mail kora@x.example. "
+    form += "Please help me with the quota of our project, it may take long."
+    texts = [form.format(*rng.integers(1, 10**6, 3) % [10**6, 999, 10**6]) for _ in range(1000)]
     people = [f"{a}{b} {c}{a}" for a in ("ka", "lo", "mi", "zu", "te") for b in ("ben", "rin", "dal", "sot") for c in "bdfghklmnprstvw"]
-    known = names([*PEOPLE, *people * 10])
+    listed = names([*PEOPLE, *people * 10])
     taken = []
     for part in np.array_split(texts, 5):  # the fastest part: what others do on the machine makes the same work slower, and never faster
         began = time.process_time()
         for text in part.tolist():
-            OF["mask_within"](text, 400, known, SITES)
+            privacy.mask_within(text, 400, names=listed, sites=SITES)
         taken.append(time.process_time() - began)
     assert min(taken) * 500 < 60
+
+
+@pytest.mark.parametrize("ticket_id", ["4711", "#4711", "INC-004711", "INC0012345", "REQ_17", "17-A", "2026-000017", "20260131-17#2"])
+def test_ids_that_count_tickets_are_plain(ticket_id):
+    assert privacy.is_plain(ticket_id, set())
+
+
+@pytest.mark.parametrize(
+    "ticket_id",
+    [*["", "letters", "a-17-b", "17 18", "node017", "gpu-017", "0049351731000"], *["17@x.example", "1" * 21, "17_Zoté", "kora17"]],
+)
+def test_ids_that_may_hold_a_person_or_a_host_are_not_plain(ticket_id):
+    assert not privacy.is_plain(ticket_id, {"kora"})
+
+
+def test_hashes_of_ids_last_with_a_key_and_never_meet(monkeypatch):
+    ids = pd.Series([f"kora-{number}@x.example" for number in range(1000)])
+    monkeypatch.setenv("NIGHTSHIFT_KEY", "secret")
+    hashes = privacy.hash_ids(ids)
+    assert list(hashes) == ids.tolist()
+    assert len(set(hashes.values())) == 1000
+    assert all(re.fullmatch("id-[0-9a-f]{16}", one) for one in hashes.values())
+    assert privacy.hash_ids(ids[::-1]) == hashes
+    monkeypatch.setenv("NIGHTSHIFT_KEY", "")
+    assert not set(privacy.hash_ids(ids).values()) & set(hashes.values())
+    assert privacy.hash_ids(ids[:0]) == {}
+
+
+def test_groups_of_few_people_are_small_however_much_these_write():
+    groups = pd.Series(["physics", "physics", "physics", "tiny", "tiny", "tiny", "unknown", "external"])
+    assert privacy.small_groups(groups, ["a", "b", "c", "d", "d", "e", "f", "g"], 3) == ["tiny"]
+    assert privacy.small_groups(groups, ["a", "b", "c", "d", "d", "e", "f", "g"], 4) == ["physics", "tiny"]
+    assert privacy.small_groups(groups[:0], [], 3) == []
+
+
+def test_every_kind_of_mask_is_counted():
+    tally = Counter()
+    privacy.mask("Dear Kora, kora@x.example or node017 or tel. 4711, Kora", names(), sites=SITES, tally=tally)
+    assert tally == {"name": 2, "address": 1, "host": 1, "phone": 1}

@@ -11,21 +11,16 @@ from nightshift.sites import read_sites
 from nightshift.sources import sacctmgr
 from nightshift.sources.osticket import origin_of
 from nightshift.sources.ticket_tables import (
-    as_iso,
-    day_order,
     is_open,
-    is_time_column,
     meanings_of,
     newest_rows,
     read_json_tickets,
     read_states,
-    read_times,
-    shown_value,
     state_meaning,
     tell_desks,
-    time_reader,
     unknown_states,
 )
+from nightshift.sources.ticket_times import as_iso, day_order, is_time_column, read_times, shown_value, time_reader
 
 STATES = {
     "open": [

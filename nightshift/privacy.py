@@ -1,0 +1,459 @@
+r"""The privacy boundary: what of a text, an id or a group of people may be shown to others.
+
+Whatever masks or pseudonymises what people wrote is here. It reads no file and knows no notebook. Pseudonyms
+of users and the set of masks are in helpers.py, since other notebooks call them too.
+
+    Characters   what a reader sees, cut between words               visible, shorten, beginning
+    Patterns     addresses, hosts, paths, telephone numbers          searched, mask_patterns
+    Names        words that name somebody, when they are words       name_words, ordinary_words, Names,
+                                                                     mask_names
+    Sites        what is no person, and stays                        Sites
+    Masking      all of it, until nothing changes                    mask, mask_within
+    Ids          of tickets, when they are no plain ones             is_plain, hash_ids
+    Shown        words of enough users, groups of enough users       common_words, dotted, small_groups
+"""
+
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from itertools import permutations
+
+import pandas as pd
+
+from helpers import MASKS, pseudonyms
+from nightshift.sites import fold_site
+
+# ------------------------------------------------------------------------------------------------- Characters
+
+# control characters, NUL, marks that turn the direction of writing, blanks without width: they would hide a
+# name from the masking, or turn a page around
+UNSEEN = re.compile(
+    "[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\xad\u034f\u0600-\u0605\u061c\u06dd\u070f\u115f\u1160\u17b4\u17b5"
+    "\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
+    "\ue000-\uf8ff\U000e0000-\U0010ffff]"
+)
+
+
+def visible(text):
+    """Return `text` in plain letters (NFKC), without what cannot be seen; "" gives "".
+
+    Line ends become newlines and the apostrophe a straight one. Letters that only look special (full width,
+    ligatures) become plain ones.
+    """
+    text = text if text.isascii() else unicodedata.normalize("NFKC", text)
+    return re.sub(r"\r\n?|[\x0b\x0c\x85\u2028\u2029]", "\n", UNSEEN.sub("", text).replace("\u2019", "'"))
+
+
+def shorten(text, limit):
+    """Cut `text` to at most `limit` characters, between words where there are any."""
+    return text if len(text) <= limit else text[: limit + 1].rsplit(None, 1)[0][:limit]
+
+
+def beginning(text, limit):
+    """Return the first words of `text`, four times `limit` characters: masking makes it shorter."""
+    return text if len(text) <= 4 * limit else shorten(text, 4 * limit)
+
+
+# --------------------------------------------------------------------------------------------------- Patterns
+
+# What a name looks like, which endings are those of hosts and which of files, and how people write the at
+# sign to hide it from robots.
+UPPER = "".join(letter for letter in map(chr, range(0x530)) if letter.isupper())
+# possessive groups lose a character before Python 3.11.5
+CAPITAL = rf"[{UPPER}][^\W\d_]*+(?:['-][^\W\d_]{{2,}}+)*(?!['-][^\W\d_]{{2}})"
+CALLED = rf"(?:(?:{CAPITAL}|[{UPPER}]\.|von|van|der|den|de|di|da|del|la|le|bin|al|zu|zum|ter)[ ])"
+NOBODY = (
+    r"(?!(?i:all|team|support|colleagues?|everyone|help ?desk|admins?|sirs?|madam|sysadmins?|folks|zusammen|"
+    r"kolleg\w*|damen|prof|dr|mr|mrs|ms|miss|herrn?|frau)\b)"
+)
+NAME = rf"{NOBODY}{CALLED}{{0,3}}{CAPITAL}"
+DOMAINS = (
+    "com|org|net|edu|gov|mil|int|info|biz|io|ai|eu|local|lan|intern|internal|cluster|hpc|corp|home|"
+    "localdomain|example|test|invalid|localhost|"
+    "ac|at|au|be|br|ca|ch|cl|cn|cz|de|dk|ee|es|fi|fr|gr|hk|hr|hu|ie|il|in|ir|is|it|jp|kr|lt|lu|lv|mx|my|nl|"
+    "no|nz|pk|pl|pt|ro|rs|ru|se|sg|si|sk|tr|tw|ua|uk|us|za"
+)
+ENDING = f"(?-i:{DOMAINS}|{DOMAINS.upper()})"  # "job.It" is a full stop without a blank behind it
+FILES = (
+    r"(?:py|sh|so|c|cc|cpp|h|hpp|f90|o|a|r|m|md|txt|log|out|err|csv|tsv|gz|zip|tar|tgz|bz2|xz|h5|nc|dat|data|"
+    r"json|ya?ml|toml|xml|html?|pdf|png|jpe?g)\b"
+)
+NODES = (
+    "nodes?|nid|cn|gn|wn|gpu|cpu|login|head|compute|worker|dgx|hgx|srv|server|host|mds|oss|mgmt|storage|fs|"
+    "ui|ce|se|vm|ws|pc|laptop|desktop|printer"
+)
+AT = r"(?:[ ]?[(\[{<][ ]?(?:at|ät|a|@)[ ]?[)\]}>][ ]?|@)"
+DOT = r"(?:\.|[ ]?[(\[{<][ ]?(?:dot|punkt|d)[ ]?[)\]}>][ ]?|[ ](?:dot|punkt)[ ])"
+LABEL = r"[\w-]+"  # of a host
+START = r"(?<![\w.@-])"  # where a host may begin
+LOCAL = rf"(?<![\w.+%'-])[\w+%'-]++(?:{DOT}[\w+%'-]++)*"  # what stands before the at sign
+STEP = r"[\w.@%+~:$,{}*'()-]+"  # of a path
+FOLDER = r"[^\s\\/:*?\"<>|]+"  # of Windows, whose names may hold blanks
+
+# (mask, needs, pattern) in the order in which they are tried: links before the hosts in them, addresses of
+# networks before telephone numbers. The needs, parted by bars, say what a text must hold for the pattern to
+# be tried at all, in small letters, with # for a number between blanks and 0 for any other, so that most
+# patterns cost nothing.
+# fmt: off
+NETWORK = [
+    ("link", "://|www.", r"(?<!\w)(?:[a-z][a-z0-9+.-]{1,15}://|www\.)[^\s<>\"]++"),
+    ("address", "@|(at|[at|{at|<at| at)| at]|(ät|[ät|(a)|[a]|{a}|<a>",
+     rf"\"[^\"\n]{{1,64}}\"@[\w.-]++|{LOCAL}{AT}{LABEL}(?:{DOT}{LABEL})*"),
+    ("address", " at | ät | @ ",
+     rf"{LOCAL}[ ](?:(?:at|ät|@)[ ]{LABEL}(?:[ ](?:dot|punkt)[ ]{LABEL})+|@[ ]{LABEL}(?:\.{LABEL})+)"),
+    ("address", " at | ät ",
+     rf"(?<![\w.+%'-])[\w+%'-]++(?:{DOT}[\w+%'-]++)+[ ](?:at|ät)[ ]{LABEL}(?:\.{LABEL})+"),
+    ("host", ":|-", r"(?<![\w:-])(?:[0-9a-f]{2}[:-]){5}[0-9a-f]{2}(?![\w:-])"),
+    ("host", ".", r"(?<![\w.])[0-9a-f]{4}\.[0-9a-f]{4}\.[0-9a-f]{4}(?![\w.])"),
+    ("host", "::",
+     r"(?<![\w:.])(?=[0-9a-f:]*::)(?=[a-f:]*\d)(?:[0-9a-f]{0,4}:){2,7}"
+     r"(?:(?:\d+\.){3}\d+|[0-9a-f]{0,4})(?:[%/]\w+)?(?![\w:])"),
+    ("host", ":", r"(?<![\w:.])(?:[0-9a-f]{1,4}:){7}[0-9a-f]{1,4}(?:[%/]\w+)?(?![\w:])"),
+    ("path", "\\\\", r"\\\\[\w.$-]+(?:\\[^\s\\]+)*\\?"),
+    ("path", ":\\|:/",
+     rf"(?<!\w)[a-z]:(?:\\(?:{FOLDER}(?:[ ]{FOLDER}){{0,3}}\\)*(?:{FOLDER})?|(?:/{STEP})+)/?"),
+    ("path", "~", rf"(?<![\w~/])~(?:(?:[^\W\d][\w.-]*)?(?:/{STEP})+/?|[^\W\d][\w.-]*)"),
+    ("path", "/", rf"(?<![\w<])(?:\.{{0,2}}(?:/{STEP}){{2,}}|\.{{1,2}}/{STEP}|\$\{{?\w+\}}?(?:/{STEP})+)/?"),
+    ("path", "home/|user/|users/|scratch/|work/|project/|projects/",
+     rf"(?<![\w/<])(?:home|users?|scratch|work|projects?)(?:/{STEP})+/?"),
+    ("host", "0.0", r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?::\d+|/\d+)?(?!\w|\.\d)"),
+    ("host", ".", rf"{START}(?=[^\W_]){LABEL}(?:\.{LABEL})*\.{ENDING}(?![\w-]|\.\w)(?::\d+)?"),
+    ("host", ".", rf"{START}(?=[^\W\d_]){LABEL}(?:\.{LABEL})+\.[^\W\d_][\w-]+(?::\d+)?"),
+    ("host", ".", rf"{START}[^\W\d_][a-z-]*\d+[a-z]?\.(?!{FILES})[^\W\d_][\w-]+"),
+    ("host", "0",
+     rf"{START}(?=[\w-]*\d)(?:[a-z0-9]+[-_])*(?:(?:{NODES})[-_]?\d{{1,6}}|[a-z]+[-_]?0\d{{1,5}})"
+     r"[a-z]?(?![\w-]|\.\d)"),
+    ("host", "0",
+     rf"{START}(?=[\w-]*[\d\[])(?:[a-z][\w-]*\[\d+(?:[-,]\d+)+\]|"
+     r"[a-z]{1,2}\d{1,5}[a-z]{1,2}\d{1,5}(?![\w-]))"),
+]
+
+# A telephone number begins with a plus, with a nought and a separator, or behind a word such as "call"; a job
+# id, a size or a date does none of these. What stands behind "user:" is a user id, whoever it is.
+CALLS = "tel|phone|fon|fax|mobil|handy|durchwahl|call|ext"
+CALL = (r"\b(?:tel|phone|telephone|telefon|fon|fax|mobile|mobil|handy|durchwahl|"
+        r"call(?: me)?(?: on| at| under)?|ext|extension)\b[.:]*[ ]?")
+DATE = r"\d{1,4}[./ -]\d{1,2}[./ -]\d{1,4}(?!\d)"
+LOGIN = (r"\b(?:user(?:[ ]?name|[ ]?id)?|uid|login|account|kennung|benutzer(?:name|kennung)?)"
+         r"(?:[ ](?:is|ist))?")
+MASKED = rf"(?!(?:{'|'.join(sorted(MASKS))})\b)"  # not yet
+PERSONAL = [
+    ("phone", "+|0|#", r"(?<![\w.:])(?:\+|00(?=[ ]?[1-9]))[ ]?\(?\d{1,3}\)?(?:[ ./()-]{0,3}\d){6,14}(?!\w)"),
+    ("phone", "0|#",
+     rf"(?<![\w.,:/+-])(?!{DATE})\(?0\d{{1,5}}\)?(?=[ /().-]{{1,3}}\d)(?:[ /().-]{{0,3}}\d){{5,12}}"
+     r"(?![\w:]|[.,]\d)"),
+    ("phone", "0)|0-0|0.0",
+     r"(?<![\w.-])(?:1[-. ])?(?:\(\d{3}\)[ ]?|\d{3}[-.])\d{3}[-. ]\d{4}(?![\w.-]*\d)"),
+    ("phone", CALLS,
+     rf"(?P<keep>{CALL}(?:(?:no|nr|number|nummer)\b[.:]*[ ]?)?)\(?\d(?:[ ./()-]{{0,2}}\d){{2,14}}(?!\w)"),
+    ("user", "user|uid|login|account|kennung|benutzer",
+     rf"(?P<keep>{LOGIN}(?:[ ]?[:=][ ]?|[ ](?=\w*\d)(?=\w*[a-z]))){MASKED}[^\s,;:=]{{2,}}"),
+]
+# fmt: on
+
+
+def any_case(words):
+    r"""Return a pattern of `words`, parted by bars, in any case.
+
+    It begins with a set of letters: re finds one in half the time that a leading \b takes.
+    """
+    words = words.split("|")
+    rest = "|".join(f"(?<={word[0]}){word[1:]}" for word in words)
+    return rf"[{''.join(sorted({word[0] + word[0].upper() for word in words}))}](?<!\w.)(?i:{rest})"
+
+
+# A name that no list knows stands where names stand: behind a salutation, a title or "my name is". There a
+# capital is required, but for salutations that end with a comma, which people write small; "Dear all" and the
+# like are nobody.
+# fmt: off
+HAIL = any_case("dear|hi|hello|hallo|hey|moin|liebe[rs]?|guten tag|good morning|sehr geehrte[rs]?") + "[ ]"
+I_AM = any_case("i am|i'm|this is|ich bin|hier ist|here is")
+THIS_IS = any_case("this is|i am|i'm|ich bin|hier ist")
+TITLE = (r"\b(?:[Pp]rof|[Dd]r|[Mm]rs?|[Mm]s|[Mm]iss|[Hh]errn?|[Ff]rau|PROF|DR|MRS?|MS|HERRN?|FRAU)\b\.?"
+         r"(?:-Ing\.)?[ ]?")
+GREETS = r"gr(?:ü|ue|u)(?:ß|ss)(?:en|e)?"
+GOODBYE = (r"\b(?i:regards|wishes|greetings|cheers|sincerely|thanks|thank you|danke|"
+           rf"{GREETS})[ ]?[,!.]?[ ]")
+HAILS = "dear |hi |hello |hallo |hey |moin |liebe|guten tag |good morning |sehr geehrte"
+PLACES = [
+    ("name is | ist|heiße|heisse|called|name:|name :",
+     r"(?P<keep>\b(?i:my name is|mein name ist|ich hei(?:ß|ss)e|i am called|name[ ]?:)[ ])"
+     rf"{NAME}"),
+    ("i am|i'm|this is|bin|hier ist|here is", rf"(?P<keep>{I_AM}[ ]){CALLED}{{1,3}}{CAPITAL}"),
+    ("i am|i'm|this is|bin|hier ist", rf"(?P<keep>{THIS_IS}[ ])(?!(?i:the|a|an|our|my)\b){CAPITAL}"
+     r"(?=[ ](?:from|of|at|vom|von|aus|here|speaking)\b)"),
+    (HAILS, rf"(?P<keep>{HAIL}(?:{TITLE})*){NAME}"),
+    (HAILS, rf"(?P<keep>{HAIL}){NOBODY}(?i:(?!(?:there|again|name)\b)[^\W\d_]{{2,}})(?=[ ]?[,!])"),
+    ("regards|wishes|greetings|cheers|sincerely|thank|danke|gru|grü", rf"(?P<keep>{GOODBYE}){NAME}"),
+    ("prof|dr.|dr |dr-|mr|ms|miss|herr|frau", rf"(?P<keep>{TITLE}){NAME}"),
+]
+PATTERNS = [*((kind, needs.split("|"), re.compile(form, re.I)) for kind, needs, form in NETWORK + PERSONAL),
+            *(("name", needs.split("|"), re.compile(place)) for needs, place in PLACES)]
+# fmt: on
+NUMBER = re.compile(r"\d+")
+# a mask that stands beside its like, as in first and last name, is one
+TWICE = re.compile(rf"\b({'|'.join(sorted(MASKS))})(?:[ -]\1\b)+")
+assert {kind for kind, *_ in PATTERNS} == MASKS, "a mask is no neutral word"
+
+
+def searched(text):
+    """Return `text` as the needs of PATTERNS are sought in it; a full stop is none of the dots of a host."""
+    return NUMBER.sub("0", f"{text} ".lower().replace(". ", "  ")).replace(" 0 ", " # ")
+
+
+def mask_patterns(text, tally=None):
+    """Return `text` with neutral words for what PATTERNS find, each inside one line.
+
+    tally : Counter that gets the masks by kind, or None.
+    """
+    tally, small = Counter() if tally is None else tally, searched(text)
+    for kind, needs, pattern in PATTERNS:
+        if any(map(small.__contains__, needs)):
+            text, n = pattern.subn(rf"\g<keep>{kind}" if "keep" in pattern.groupindex else kind, text)
+            if n:
+                tally[kind] += n
+                # where an address was there may be no dot left, and no number where a host was
+                small = searched(text)
+    return TWICE.sub(r"\1", text)
+
+
+# ------------------------------------------------------------------------------------------------------ Names
+
+WORD = re.compile(r"[^\W_]+")
+SPECIAL = str.maketrans(
+    {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "æ": "ae", "œ": "oe", "\u0131": "i", "þ": "th"}
+)
+# of names, but no names by themselves
+PARTICLES = (
+    "dr prof mr mrs ms herr frau von van der den de di da la le bin al zu and und root admin guest test"
+)
+NO_NAMES = MASKS | set(PARTICLES.split())
+
+
+def fold(word):
+    """Return `word` without case, accents and special letters."""
+    word = word.casefold()
+    if word.isascii():
+        return word
+    letters = unicodedata.normalize("NFKD", word)
+    return "".join(letter for letter in letters if not unicodedata.combining(letter)).translate(SPECIAL)
+
+
+def name_words(names, addresses):
+    """Return the words, folded, that name somebody: a set, empty for no name and no address.
+
+    Words of `names` of two letters or more, words of `addresses` before the @ of three or more, and any two
+    words of a name without a blank between them. An umlaut is written in two ways, and both are here.
+    """
+    written = [visible(name).casefold() for name in names]
+    for spelling in ({"ä": "ae", "ö": "oe", "ü": "ue"}, {"å": "aa", "ø": "oe"}):
+        written += [name.translate(str.maketrans(spelling)) for name in written]
+    parts = [[fold(word) for word in WORD.findall(name) if len(word) > 1] for name in written]
+    words = {word for name in parts for word in [*name, *map("".join, permutations(name[:4], 2))]}
+    for address in addresses:
+        local = visible(address).partition("@")[0]
+        words |= {fold(word) for word in WORD.findall(local) if len(word) > 2}
+    return {word for word in words if not word.isdigit()} - NO_NAMES
+
+
+class Names(dict):
+    """What words of texts are, looked up once each: 0 no name, 1 a name, 2 a name that is also a word.
+
+    listed : set of folded words that name somebody, as `name_words` gives it. words : those of them that are
+    words, too, as `ordinary_words` gives them.
+    """
+
+    def __init__(self, listed, words=()):
+        self.listed, self.words = listed, words
+
+    def __missing__(self, word):
+        folded = fold(word)
+        folded = folded if folded in self.listed else folded.strip("0123456789")
+        if folded not in self.listed:
+            self[word] = 0
+        else:
+            self[word] = 2 if folded in self.words else 1
+        return self[word]
+
+
+def ordinary_words(texts, masked, *, authors, listed, least):
+    """Return those of the names `listed` that are words ("May", "Long"): a set, folded; no text gives none.
+
+    What is a word, the texts say themselves: at least `least` authors wrote it in small letters where no name
+    stands, and all together did so three times as often as with a capital anywhere. texts (n,) of `authors`
+    (n,), before and, as `masked` (n,), after `mask_patterns`.
+    """
+    names, users, small, capital = Names(listed), defaultdict(set), Counter(), Counter()
+    for text, rest, user in zip(texts, masked, authors, strict=True):
+        capital.update(fold(word) for word in WORD.findall(text) if names[word] and not word.islower())
+        for word in WORD.findall(rest):
+            if names[word] and word.islower():
+                users[fold(word)].add(user)
+                small[fold(word)] += 1
+    return {word for word, of in users.items() if len(of) >= least and small[word] >= 3 * capital[word]}
+
+
+def stands_as_name(text, match):
+    """Whether the word that `match` found in `text`, a name that is also a word, stands as a name there.
+
+    It does as a capital inside a sentence, or beside a name.
+    """
+    word = match[0]
+    if not word[0].isupper() or (len(word) > 1 and word.isupper()):
+        return False
+    before, after = text[max(match.start() - 12, 0) : match.start()], text[match.end() : match.end() + 6]
+    clause = before.rstrip(" \"'([")
+    inside = bool(clause) and "\n" not in before and clause[-1] not in ".!?:;-*…"
+    return inside or bool(re.match(r"[ -]name\b", after))
+
+
+def mask_names(text, names, tally=None):
+    """Return `text` with the word "name" for each word that `names` (Names) knows.
+
+    A name that is also a word is masked where `stands_as_name` says so. tally : Counter that gets their
+    number.
+    """
+
+    def instead(match):
+        verdict = names[match[0]]
+        if not verdict or (verdict == 2 and not stands_as_name(text, match)):
+            return match[0]
+        if tally is not None:
+            tally["name"] += 1
+        return "name"
+
+    if not any(map(names.__getitem__, WORD.findall(text))):
+        return text
+    return TWICE.sub(r"\1", WORD.sub(instead, text))
+
+
+# ------------------------------------------------------------------------------------------------------ Sites
+
+
+class Sites:
+    """Sites in texts, which are no persons and stay: half of what makes a ticket worth reading.
+
+    A site is found where it stands for itself and is no part of a host or a path. It is put aside under a
+    private character, which no text can hold once `visible` has dropped all such. names : {name, as
+    `fold_site` gives it: site}.
+    """
+
+    def __init__(self, names):
+        longest = sorted(map(re.escape, names), key=len, reverse=True)
+        self.names, self.signs = names, {}
+        either = "|".join(longest).replace("ss", "(?:ss|ß)").replace(r"\ ", r"\s+")
+        alone = rf"(?<![\w.@/\\-])(?:{either})(?![\w@/\\-]|\.\w)"
+        self.pattern = re.compile(alone if names else "(?!)", re.I)
+
+    def found(self, text):
+        """Return the mentions of sites in `text`, an iterator of matches."""
+        small = " ".join(text.casefold().split())
+        return self.pattern.finditer(text) if any(map(small.__contains__, self.names)) else iter(())
+
+    def put_aside(self, text):
+        """Return `text` with a private character for each mention of a site."""
+        mentions = {one[0] for one in self.found(text)}
+        for mention in mentions:
+            self.signs.setdefault(mention, chr(0xF0000 + len(self.signs)))
+        return self.pattern.sub(lambda one: self.signs[one[0]], text) if mentions else text
+
+    def put_back(self, text):
+        """Undo `put_aside`."""
+        if text.isascii() or not self.signs:
+            return text
+        return text.translate({ord(sign): mention for mention, sign in self.signs.items()})
+
+    def of(self, text):
+        """Return the first site that `text` mentions, "" where there is none."""
+        first = next(self.found(text), None)
+        return self.names.get(fold_site(first[0]), "") if first else ""
+
+
+# ---------------------------------------------------------------------------------------------------- Masking
+
+
+def mask(text, names, *, sites, tally=None):
+    """Return `text` with neutral words for what PATTERNS and `names` (Names) find, but not for `sites`.
+
+    It is tried until nothing changes, so that masking twice is masking once: a mask may complete a pattern
+    that the text did not have before, and what is left to be found, the next reader could find.
+    """
+    masked, before = sites.put_aside(text), None
+    while masked != before:
+        before = masked
+        masked = mask_names(mask_patterns(masked, tally), names, tally)
+    return sites.put_back(masked)
+
+
+def mask_within(text, limit, *, names, sites, tally=None):
+    """Return `text` masked, at most `limit` characters of it; what the cut changes is masked again."""
+    masked = mask(text, names, sites=sites, tally=tally)
+    while (cut := shorten(masked, limit)) != masked:
+        masked = mask(cut, names, sites=sites, tally=tally)
+    return masked
+
+
+# -------------------------------------------------------------------------------------------------------- Ids
+
+PLAIN = re.compile(r"(?=.{1,20}$)(?=.*[0-9])[0-9_#-]*(?:[A-Za-z]+[0-9_#-]*)?")
+
+
+def is_plain(ticket_id, listed):
+    """Whether `ticket_id` may be shown: it is short, with a digit and at most one run of letters.
+
+    Neither PATTERNS nor a name of `listed` (folded) may be found in it. Noughts that fill up a number are
+    left out before the patterns are tried, since with them such an id looks like a host.
+    """
+    unfilled = re.sub(r"(?<=[A-Za-z])([_#-]?)0+(?=[0-9])", r"\1", ticket_id)
+    folded = {fold(word) for word in WORD.findall(ticket_id.replace("_", " "))}
+    words = folded | {word.strip("0123456789") for word in folded}
+    return (
+        bool(PLAIN.fullmatch(ticket_id)) and listed.isdisjoint(words) and mask_patterns(unfilled) == unfilled
+    )
+
+
+def hash_ids(ids):
+    """Return {id: "id-" and 64 bits of a keyed hash} of the Series `ids`; none gives {}.
+
+    That is twice the bits of a user: among a million ids two share one with a chance of one in 30 million. A
+    hash without a key would not do, for whoever guesses an address could try the ids that go with it; as to
+    the key, see `helpers.pseudonyms`.
+    """
+    hashes = "id-" + pseudonyms(ids)[0].str[5:] + pseudonyms(ids + "\n")[0].str[5:]  # two of 32 bits each
+    return dict(zip(ids, hashes, strict=True))
+
+
+# ------------------------------------------------------------------------------------------------------ Shown
+
+
+def common_words(texts, authors, least):
+    """Return the words, without case, that enough different authors wrote: a set.
+
+    texts (n,) of `authors` (n,); at least `least` of them wrote each word. No text gives an empty set.
+    """
+    written = defaultdict(set)
+    for text, user in zip(texts, authors, strict=True):
+        written[user].update(WORD.findall(text.casefold()))
+    counts = Counter()
+    for words in written.values():
+        counts.update(words)
+    return {word for word, n in counts.items() if n >= least}
+
+
+def dotted(text, common, sites):
+    """Return `text` with three dots for each run of words that are not in `common`; `sites` (Sites) stay."""
+    dots = WORD.sub(
+        lambda word: word[0] if word[0].casefold() in common else "…",
+        sites.put_aside(text),
+    )
+    return sites.put_back(re.sub(r"…(?:[\s.,;:!?()'\"/_-]*…)+", "…", dots))
+
+
+def small_groups(groups, authors, least):
+    """Return those of `groups` (Series, n) in which fewer than `least` different `authors` (n,) are: a list.
+
+    A group in which one person asks is that person, however often. Who is unknown, or from outside, belongs
+    to a group that says nothing of them, however small it is.
+    """
+    sizes = pd.Series(authors).groupby(groups).nunique()
+    return [group for group, n in sizes.items() if n < least and group not in ("unknown", "external")]

@@ -1,0 +1,229 @@
+"""Tickets in files: the SQLite file of an osTicket, or any table of tickets as CSV, JSON or Parquet.
+
+TicketFiles     the tickets of one file after another, what could not be read, and what nobody reads
+extract_files   the raw table of all files that match a pattern
+"""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from helpers import atomic
+from nightshift.runs import warn
+from nightshift.sources.files import open_text
+from nightshift.sources.osticket import open_sqlite
+from nightshift.sources.tables import read_csv_pages, read_files
+from nightshift.sources.ticket_tables import newest_rows, read_json_tickets, tell_desks
+from nightshift.sources.ticket_times import is_time_column, shown_value, time_reader
+from nightshift.sources.tickets import (
+    SCHEMA,
+    TIME_COLUMNS,
+    as_tickets,
+    in_window,
+    ticket_pages,
+    write_tickets,
+)
+
+
+def as_text(column):
+    """Return an Arrow column as a Series of text.
+
+    Whole numbers that a table program made fractions are whole again. ValueError of one line for a column of
+    lists or the like.
+    """
+    if pa.types.is_floating(column.type):
+        values = column.to_pandas()
+        numbers = values.map(lambda x: f"{x:.0f}" if x % 1 == 0 else str(x), na_action="ignore")
+        return numbers.astype("string")
+    try:
+        return column.cast(pa.string()).to_pandas().astype("string")
+    except pa.ArrowNotImplementedError:
+        raise ValueError(f"a column of it holds {column.type}, which is no text") from None
+
+
+def layout_of(names, columns):
+    """Return {our name: name of the column} of a table with columns `names`.
+
+    ValueError of one line when it is none of tickets. columns : the parameter, {our name: name in the table}.
+    An error never says the names of the table: without a line of headings they are the cells of a ticket.
+    """
+    named = {ours: theirs for ours, theirs in columns.items() if theirs}
+    folded = {name.lower().removesuffix(".name"): name for name in reversed(names)}
+    folded |= {name.lower(): name for name in reversed(names)}
+    layout = {ours: folded[ours] for ours in SCHEMA.names if ours in folded and columns.get(ours) != ""}
+    layout |= {ours: theirs for ours, theirs in named.items() if theirs in names}
+    if "subject" in layout:
+        return layout
+    lacking = [
+        f"{ours} ({theirs!r} by `columns`)"
+        for ours, theirs in named.items()
+        if theirs not in names and ours != "subject"
+    ]
+    subject = f"subject ({columns['subject']!r} by `columns`)" if "subject" in named else "subject"
+    raise ValueError(
+        f"of its {len(names)} columns none is {', '.join([subject, *lacking])}, and {len(layout)} are known "
+        f"({', '.join(layout) or 'none'}): does its first line, in UTF-8, name the columns? `columns` "
+        "says which is which"
+    )
+
+
+def unread_times(page, layout, *, columns):
+    """Name the columns of the Arrow table `page` that hold times and that nobody asked for, as a list.
+
+    ValueError of one line where `created` is none of the columns though another one holds times: a table
+    whose times stand in a column of another name must not pass for one without times.
+    """
+    rest = [name for name in page.column_names if name not in layout.values()]
+    flat = [name for name in rest if not pa.types.is_nested(page[name].type)]
+    texts = {name: as_text(page[name].slice(0, 200)).dropna() for name in flat}
+    times = [name for name, text in texts.items() if is_time_column(name, text)]
+    if times and "created" not in layout and columns.get("created") != "":
+        example = shown_value(texts[times[0]].iloc[0])
+        raise ValueError(
+            f"no column is `created`, though {times[0]!r} holds times such as {example}: name it in "
+            f"`columns`, as in {{created: {times[0]}}}, or say {{created: ''}} where the source has no such "
+            "time"
+        )
+    return times
+
+
+def read_pages_of(path, bad):
+    """Return (names of the columns, pages as `read_csv_pages` gives them) of a CSV, JSON or Parquet file.
+
+    What a file is shows in its first letters, and for Parquet in its name; ValueError for a file of another
+    kind. bad : list that gets (file, row, reason, "") of what is no ticket.
+    """
+    if path.lower().endswith((".parquet", ".pq")):
+        return pq.read_schema(path).names, [(1, pq.read_table(path))]
+    with open_text(path) as file:
+        begins = file.read(4096).lstrip("\ufeff \t\r\n")
+        packed = begins[:2] in ("PK", "\ufffd\ufffd") or "\0" in begins.partition("\n")[0]
+        if packed or begins.startswith(("<?xml", "<html", "<!DOC")):
+            raise ValueError("it is a workbook, a page or text in another encoding: save it as CSV in UTF-8")
+        if not begins.startswith(("[", "{")):
+            return read_csv_pages(path, bad, prose=True)
+        odd = []
+        rows = read_json_tickets(begins + file.read(), odd)
+    bad.extend((path, number, why, "") for number, why in odd)
+    return list(rows), [(1, pa.Table.from_pandas(rows, preserve_index=False))] if len(rows) else []
+
+
+def numbered_rows(rows, path, *, first_row, bad):
+    """Return a page of `rows` with the file and the row of each.
+
+    Those without id where others have one are put aside. So a row can be named when another one takes its
+    place. bad : list that gets (file, row, reason, "").
+    """
+    rows = rows.assign(file=path, row=first_row + np.arange(len(rows)))
+    if "ticket_id" not in rows:
+        return rows
+    rows["ticket_id"] = rows.ticket_id.astype("string").str.strip()
+    without = rows.ticket_id.isna() | (rows.ticket_id == "")
+    bad.extend((path, row, "no ticket_id", "") for row in rows.row[without])
+    return rows[~without]
+
+
+class TicketFiles:
+    """The tickets of one file after another.
+
+    asked : Extraction, whose counts grow. frames : raw tickets with `file` and `row`, one DataFrame per file.
+    bad_lines : (file, row, reason, "") of rows that could not be read, without their text. has_id : whether
+    files have ids of tickets, a set of bool. found_columns, unread_times : names of columns that are read,
+    and of those that hold times and nobody reads.
+    """
+
+    def __init__(self, asked):
+        self.asked, self.frames, self.bad_lines = asked, [], []
+        self.has_id, self.found_columns, self.unread_times = set(), set(), set()
+
+    def add(self, path):
+        """Add the tickets of the file `path`; an empty file adds none, ValueError says what it is instead."""
+        with open(path, "rb") as file:
+            begins = file.read(16)
+        if begins == b"SQLite format 3\0":
+            with open_sqlite(path, self.asked.table_prefix) as ask:
+                for _, tickets in ticket_pages(ask, self.asked):
+                    self.frames.append(tickets.assign(file=path, row=tickets.ticket_id.astype("int64")))
+            self.has_id.add(True)
+        elif begins:
+            self.add_table(path)
+
+    def add_table(self, path):
+        """Add the tickets of a CSV, JSON or Parquet file."""
+        bad, columns = [], self.asked.columns
+        names, pages = read_pages_of(path, bad)
+        if not names:
+            return
+        layout, read = layout_of(names, columns), []
+        self.found_columns.update(layout.values())
+        self.has_id.add("ticket_id" in layout)
+        if len(self.has_id) > 1:
+            raise ValueError(
+                "it has ids of tickets and other files have none, or the other way round: extract the two "
+                "apart"
+            )
+        for first_row, page in pages:
+            self.unread_times.update(unread_times(page, layout, columns=columns))
+            texts = pd.DataFrame({ours: as_text(page[theirs]) for ours, theirs in layout.items()})
+            read.append(numbered_rows(texts, path, first_row=first_row, bad=bad))
+        self.bad_lines.extend((file, row, why, "") for file, row, why, _ in bad)
+        if read:
+            self.add_rows(pd.concat(read, ignore_index=True), layout)
+
+    def add_rows(self, rows, layout):
+        """Add the `rows` of one file as tickets, its times read as the whole file says."""
+        counts = self.asked.counts
+        if "ticket_id" not in rows:
+            n_before = sum(map(len, self.frames))
+            rows["ticket_id"] = (np.arange(len(rows)) + 1 + n_before).astype(str)
+        before = counts["unreadable"]
+        names = {ours: layout[ours] for ours in TIME_COLUMNS if ours in layout}
+        times = time_reader(rows, names, self.asked.timezone, counts, self.asked.dates)
+        tickets = as_tickets(rows, self.asked, times)
+        self.frames.append(tickets.assign(file=rows.file, row=rows.row))
+        if bad := counts["unreadable"] - before:
+            name = Path(rows.file.iloc[0]).name
+            warn(f"{name}: {bad:,} times or counts cannot be read and are taken as unknown.")
+
+    def all_tickets(self):
+        """Return the tickets of all files with `file` and `row`, and a sentence about ids of several desks.
+
+        ValueError of one line where a column that the parameter `columns` names is in no file.
+        """
+        absent = set(self.asked.named_columns.values()) - self.found_columns
+        if self.frames and absent:
+            raise ValueError(f"no file has a column {sorted(map(str, absent))[0]!r}, which columns names")
+        empty = as_tickets(pd.DataFrame(), self.asked)
+        empty = empty.assign(file=pd.Series(dtype="str"), row=pd.Series(dtype="int64"))
+        return tell_desks(pd.concat([empty, *self.frames], ignore_index=True))
+
+
+def extract_files(pattern, raw, *, asked, labels):
+    """Write tickets.parquet and superseded.csv to the folder `raw` from all files that match `pattern`.
+
+    Returns the TicketFiles that read them. A ticket that comes twice is the one that was changed last, and
+    where nobody knows that, the one that comes last. A row that gives way and is no mere copy is named in
+    superseded.csv, with what is different in it. The rows are in the order of their ids, 9 before 10. What
+    was saved of a server goes away: the table is no longer that of the server. FileNotFoundError where no
+    file matches, ValueError of one line for a file that is something else.
+    """
+    files = TicketFiles(asked)
+    read_files(pattern, files.add)
+    tickets, desks = files.all_tickets()
+    newest, others = newest_rows(tickets, SCHEMA.names)
+    inside, differs = in_window(newest, asked), others.differs != ""
+    asked.counts.update({"copies": len(others), "older": int(differs.sum()), "outside": int((~inside).sum())})
+    ordered = newest[inside].assign(length=newest.ticket_id.str.len()).sort_values(["length", "ticket_id"])
+    (raw / "cursor.json").unlink(missing_ok=True)
+    shutil.rmtree(raw / "pages", ignore_errors=True)
+    page = ordered.drop(columns=["length", "file", "row"])
+    write_tickets([page], raw / "tickets.parquet", asked=asked, labels=labels)
+    with atomic(raw / "superseded.csv") as temporary:
+        others.loc[differs, ["ticket_id", "file", "row", "differs"]].to_csv(temporary, index=False)
+    if desks:
+        warn(desks + ".")
+    return files

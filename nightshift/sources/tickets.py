@@ -1,0 +1,188 @@
+"""One ticket, one row: the raw table that every source of tickets becomes, and what a night asks of a source.
+
+Extraction              the parameters that all readers share, checked, and what they count on the way
+as_tickets, in_window   from rows of text to raw tickets; which of them a night wants
+ticket_pages            raw tickets of the database of an osTicket, page by page
+write_tickets           the table, page by page
+open_sentence           what a source says of open tickets
+"""
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import cached_property
+from zoneinfo import ZoneInfo
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from helpers import atomic
+from nightshift.sources.osticket import FIRST, read_pages
+from nightshift.sources.ticket_tables import plain_state, read_states
+from nightshift.sources.ticket_times import ORDERS, read_times
+
+TEXT_COLUMNS = ["ticket_id", "number", "address", "user_name", "subject", "body", "format"]
+TIME_COLUMNS = ["created", "closed", "lastupdate", "first_response"]
+SCHEMA = pa.schema(
+    [
+        *((name, pa.string()) for name in TEXT_COLUMNS),
+        *((name, pa.timestamp("us", "UTC")) for name in TIME_COLUMNS),
+        *((name, pa.string()) for name in ("status", "state", "priority")),
+        ("urgency", pa.int64()),
+        *((name, pa.string()) for name in ("help_topic", "queue", "thread")),
+        ("messages", pa.int64()),
+        ("replies", pa.int64()),
+        ("label", pa.string()),
+    ]
+)
+# what an extraction counts, as status.json names it
+COUNTED = [
+    "unreadable",
+    "doubled",
+    "skipped",
+    "copies",
+    "older",
+    "outside",
+    "new",
+    "changed",
+    "vanished",
+    "resumed",
+]
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """Say what a night asks of a source of tickets; ValueError of one line for a value that means nothing.
+
+    The fields are parameters of 1_extract. day : the last day, UTC. days : tickets created in so many days up
+    to the end of `day`; 0 for all. timezone : of times that name none. dates : one of ORDERS. states :
+    {state: meaning}. columns : {our name: name in a table}; an empty name says that there is none.
+    table_prefix, page_rows, timeout_s, retry_wait_s : of a database. counts : what was counted on the way, by
+    the names of COUNTED.
+    """
+
+    day: str
+    days: int = 0
+    timezone: str = "UTC"
+    dates: str = "auto"
+    states: dict = field(default_factory=dict)
+    columns: dict = field(default_factory=dict)
+    table_prefix: str = "ost_"
+    page_rows: int = 5000
+    timeout_s: float = 60.0
+    retry_wait_s: float = 30.0
+    counts: Counter = field(default_factory=Counter)
+
+    def __post_init__(self):
+        try:
+            ZoneInfo(self.timezone)
+        except (LookupError, ValueError, OSError):
+            raise ValueError(f"timezone {self.timezone!r} is no time zone such as Europe/Berlin") from None
+        # it becomes part of the query, so it has to be a plain name
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", self.table_prefix):
+            raise ValueError(f"table_prefix {self.table_prefix!r} is no name such as ost_")
+        if self.dates not in ORDERS:
+            raise ValueError(f"dates is {self.dates!r}: it must be one of {', '.join(ORDERS)}")
+        read_states(self.states)
+        if unknown := set(self.columns) - set(SCHEMA.names):
+            raise ValueError(f"columns names {sorted(unknown)[0]!r}; it can name {', '.join(SCHEMA.names)}")
+
+    @cached_property
+    def meanings(self):
+        """The parameter `states` as {plain state: meaning}."""
+        return read_states(self.states)
+
+    @property
+    def named_columns(self):
+        """The columns that have a name in the table: {our name: name in the table}."""
+        return {ours: theirs for ours, theirs in self.columns.items() if theirs}
+
+    @property
+    def edge(self):
+        """The end of the day, a Timestamp in UTC."""
+        return pd.Timestamp(self.day, tz="UTC") + pd.Timedelta(days=1)
+
+    @property
+    def first(self):
+        """The first moment of the window, a Timestamp in UTC, None without a window."""
+        return self.edge - pd.Timedelta(days=self.days) if self.days else None
+
+    @property
+    def begin(self):
+        """The first moment of the window by the clock of the server, as text that databases compare."""
+        return self.first.tz_convert(self.timezone).strftime("%Y-%m-%d %H:%M:%S") if self.days else FIRST
+
+
+def as_counts(texts, counts):
+    """Read whole numbers (nullable Series) from a Series of text.
+
+    What is none is missing, and counted as unreadable in `counts`.
+    """
+    numbers = pd.to_numeric(texts, errors="coerce").astype("Float64")
+    whole = numbers.where((numbers >= 0) & (numbers < 2**31) & (numbers % 1 == 0)).astype("Int64")
+    counts["unreadable"] += int((whole.isna() & texts.notna() & (texts != "")).sum())
+    return whole
+
+
+def as_tickets(rows, asked, times=None):
+    """Make raw tickets of `rows`: DataFrame [ticket, SCHEMA], nothing for no row.
+
+    rows : DataFrame of text with some of the columns of SCHEMA; the others are missing, and never guessed.
+    asked : Extraction, whose counts grow. times : {column: function that reads it}; else times are those of
+    the server's clock (`read_times`). `status` keeps the word of the desk where the parameter `states` gives
+    another meaning.
+    """
+    texts = {
+        name: rows[name].astype("string") if name in rows else pd.Series(pd.NA, rows.index, "string")
+        for name in SCHEMA.names
+    }
+    readers = dict.fromkeys(TIME_COLUMNS, lambda text: read_times(text, asked.timezone, asked.counts))
+    readers |= times or {}
+    readers |= dict.fromkeys(("urgency", "messages", "replies"), lambda text: as_counts(text, asked.counts))
+    tickets = pd.DataFrame(
+        {name: readers[name](text) if name in readers else text for name, text in texts.items()}
+    )
+    tickets["status"] = tickets.status.fillna(tickets.state)
+    if not asked.meanings:
+        return tickets
+    meant = [asked.meanings.get(plain_state(word)) for word in tickets.state.fillna("")]
+    return tickets.assign(state=pd.Series(meant, tickets.index, "string").fillna(tickets.state))
+
+
+def ticket_pages(ask, asked, *, after=-1, since=FIRST):
+    """Yield (highest id, raw tickets) page by page, as `osticket.read_pages` reads them."""
+    for last, rows in read_pages(ask, asked, after=after, since=since):
+        yield last, as_tickets(rows, asked)
+
+
+def in_window(tickets, asked):
+    """Which `tickets` were not created before the window of `asked`, bool (n,); one without time is in it."""
+    return ~(tickets.created < asked.first) if asked.days else tickets.ticket_id.notna()
+
+
+def write_tickets(pages, path, *, asked, labels):
+    """Write the frames `pages` (iterable) as one Parquet file at `path`, atomically; memory holds one page.
+
+    labels : Series of the labels that somebody wrote down, by ticket_id; they go before those of the source.
+    """
+    # the empty table remembers which numbers may be missing
+    empty = pa.Table.from_pandas(as_tickets(pd.DataFrame(), asked), SCHEMA, preserve_index=False)
+    with atomic(path) as temporary, pq.ParquetWriter(temporary, empty.schema, compression="zstd") as out:
+        for page in pages:
+            label = page.ticket_id.map(labels).astype("string").fillna(page.label)
+            out.write_table(pa.Table.from_pandas(page.assign(label=label), SCHEMA, preserve_index=False))
+
+
+def open_sentence(opened):
+    """Say how many tickets are open, as a part of a sentence.
+
+    opened : iterable of True, False or None where the source does not say, as `ticket_tables.is_open` gives
+    them.
+    """
+    opened = list(opened)
+    n_open, n_unsaid = (sum(one is value for one in opened) for value in (True, None))
+    if opened and n_unsaid == len(opened):
+        return "and how many are open is not known"
+    unsaid = f" and {n_unsaid:,} of which the source does not say it" if n_unsaid else ""
+    return f"of which {n_open:,} are open{unsaid}"

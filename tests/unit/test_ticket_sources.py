@@ -1,0 +1,127 @@
+"""What a night asks of a source of tickets, and what it makes of the answers, without any source: by hand."""
+
+from collections import Counter
+
+import mysql.connector
+import pandas as pd
+import pytest
+
+from nightshift.sources.osticket_changes import an_hour_before, merge, read_progress
+from nightshift.sources.osticket_server import address_of, explained, may_pass
+from nightshift.sources.sacctmgr import read_schools, users_table
+from nightshift.sources.ticket_files import layout_of
+from nightshift.sources.tickets import SCHEMA, Extraction, as_counts, as_tickets, in_window, open_sentence
+
+
+def extraction(**fields):
+    return Extraction(day="2026-01-31", **fields)
+
+
+def test_the_window_is_that_of_the_clock_of_the_server():
+    asked = extraction(days=7, timezone="Europe/Berlin")
+    assert (asked.edge, asked.first) == (pd.Timestamp("2026-02-01", tz="UTC"), pd.Timestamp("2026-01-25", tz="UTC"))
+    assert asked.begin == "2026-01-25 01:00:00"
+    assert extraction().first is None
+    assert extraction().begin == "1000-01-01 00:00:00"
+    tickets = as_tickets(pd.DataFrame({"ticket_id": ["1", "2", "3"], "created": ["2026-01-25 00:30", "2026-01-25 01:00", None]}), asked)
+    assert in_window(tickets, asked).tolist() == [False, True, True]
+    assert in_window(tickets, extraction()).all()
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"timezone": "Mars"}, "timezone 'Mars' is no time zone"),
+        ({"table_prefix": "x y"}, "table_prefix 'x y' is no name"),
+        ({"dates": "year first"}, "dates is 'year first': it must be one of auto, day first, month first"),
+        ({"states": {"parked": "asleep"}}, "states must say of each state"),
+        ({"columns": {"colour": "x"}}, "columns names 'colour'; it can name ticket_id, number"),
+    ],
+)
+def test_parameters_that_mean_nothing_are_one_line(fields, message):
+    with pytest.raises(ValueError, match=message):
+        extraction(**fields)
+
+
+def test_rows_of_text_become_tickets_with_all_columns_and_the_word_of_the_desk():
+    asked = extraction(states={"Parked": "open"})
+    rows = pd.DataFrame({"ticket_id": ["1", "2"], "state": ["parked", "done"], "replies": ["3", "many"], "created": ["2026-01-30 10:00", "soon"]})
+    tickets = as_tickets(rows, asked)
+    assert list(tickets) == SCHEMA.names
+    assert tickets[["status", "state"]].to_numpy().tolist() == [["parked", "open"], ["done", "done"]]
+    assert tickets.replies.fillna(-1).tolist() == [3, -1]
+    assert asked.counts["unreadable"] == 2
+    assert as_tickets(pd.DataFrame(), asked).empty
+
+
+def test_counts_are_whole_numbers_or_missing():
+    counts = Counter()
+    texts = pd.Series(["1", "2.0", "", None, "-1", "1.5", "9999999999", "x"], dtype="string")
+    assert as_counts(texts, counts).fillna(-1).tolist() == [1, 2, -1, -1, -1, -1, -1, -1]
+    assert counts == {"unreadable": 4}
+
+
+@pytest.mark.parametrize(
+    ("opened", "sentence"),
+    [
+        ([], "of which 0 are open"),
+        ([True, False], "of which 1 are open"),
+        ([None, None], "and how many are open is not known"),
+        ([True, None], "of which 1 are open and 1 of which the source does not say it"),
+    ],
+)
+def test_how_many_are_open_is_said_as_far_as_it_is_known(opened, sentence):
+    assert open_sentence(opened) == sentence
+
+
+def test_what_changed_takes_its_place_and_what_is_gone_is_left_out():
+    def page(*rows):
+        return pd.DataFrame(rows, columns=["ticket_id", "subject"], dtype="str").assign(created=pd.NaT)
+
+    base = [page(("1", "a"), ("3", "c")), page(("9", "i"), ("10", "j"))]
+    changes = page(("9", "old"), ("2", "new"), ("9", "new"), ("12", "new"), ("77", "gone"))
+    pages = list(merge(base, changes, ids={1, 2, 9, 12}, asked=extraction()))
+    assert [list(zip(one.ticket_id, one.subject, strict=True)) for one in pages] == [
+        [("1", "a"), ("2", "new")],
+        [("9", "new")],
+        [("12", "new")],
+    ]
+
+
+def test_progress_counts_only_for_the_same_source_and_a_window_that_began_no_later(tmp_path):
+    file = tmp_path / "run.json"
+    assert read_progress(file, {"source": "a"}, "2026") == {}
+    file.write_text('{"source": "a", "begin": "2026-01-01"}')
+    assert read_progress(file, {"source": "a"}, "2026-01-02")["begin"] == "2026-01-01"
+    assert read_progress(file, {"source": "b"}, "2026-01-02") == read_progress(file, {"source": "a"}, "2025-12-31") == {}
+    file.write_text("[1")
+    assert read_progress(file, {"source": "a"}, "2026") == {}
+    assert an_hour_before("2026-01-31 00:30:00") == "2026-01-30 23:30:00"
+    assert an_hour_before(None) == "1000-01-01 00:00:00"
+
+
+def test_addresses_and_faults_of_a_server():
+    assert address_of("mysql://db.example/osticket") == ("db.example", 3306, "osticket")
+    assert address_of("mariadb://[::1]:3307/desk") == ("::1", 3307, "desk")
+    full = mysql.connector.errors.get_mysql_exception(1040, "Too many connections")
+    denied = mysql.connector.errors.get_mysql_exception(1045, "Access denied for user")
+    assert (may_pass(full), may_pass(denied), may_pass(ValueError("x"))) == (True, False, False)
+    line = explained(denied, ("db.example", 3306, "osticket"), prefix="ost_", timeout_s=5.0)
+    assert line == "db.example:3306 refuses this login: check OSTICKET_USER and OSTICKET_PASSWORD, or the option file (1045)"
+
+
+def test_users_have_the_organisation_of_their_account_and_its_school():
+    school_of = read_schools({" Physics": "Natural sciences "})
+    users = users_table({"b": "phys", "a": "none"}, {"phys": "physics"}, school_of=school_of)
+    assert users.to_numpy().tolist() == [["a", "none", "", ""], ["b", "phys", "physics", "Natural sciences"]]
+    assert users_table({}, {}, school_of={}).empty
+    with pytest.raises(ValueError, match="schools must give each department"):
+        read_schools({"physics": ["x"]})
+
+
+def test_columns_are_found_by_our_names_or_by_those_of_the_parameter():
+    assert layout_of(["Ticket_ID", "Subject", "state.name"], {}) == {"ticket_id": "Ticket_ID", "subject": "Subject", "state": "state.name"}
+    assert layout_of(["key", "subject"], {"ticket_id": "key", "queue": ""}) == {"ticket_id": "key", "subject": "subject"}
+    with pytest.raises(ValueError, match="of its 1 columns none is subject") as error:
+        layout_of(["My passphrase"], {})
+    assert "passphrase" not in str(error.value)
