@@ -19,8 +19,8 @@ COLUMN = {"department_surge": "department", "backlog": "queue"}  # what a unit i
 class Night:
     """What findings are made of.
 
-    tickets : DataFrame, with waits as `add_waits` gives them. tests : {kind: Tested}. week_ends : Series of
-    datetime64 (W,), of which the last is the end of the night. called : {topic: its name}. unit : what an
+    tickets : DataFrame, with waits as `add_waits` gives them. tests : {kind: WeeklyTest}. week_ends : Series
+    of datetime64 (W,), of which the last is the end of the night. called : {topic: its name}. unit : what an
     hour is called, "h" or "h of work".
     """
 
@@ -57,9 +57,9 @@ def tickets_of(tickets, kind, *, name, since):
 def first_week(kind, tested, *, unit, week):
     """Find the number of the week in which a finding of `week` began.
 
-    tested : Tested of the kind. It is that week of its window from which most tickets are beyond the expected
-    ones; where no tickets are counted, the first of the window; of a backlog, the first of the weeks in a row
-    whose surprise has a p-value of 0.05 or less.
+    tested : WeeklyTest of the kind. It is that week of its window from which most tickets are beyond the
+    expected ones; where no tickets are counted, the first of the window; of a backlog, the first of the weeks
+    in a row whose surprise has a p-value of 0.05 or less.
     """
     if kind == "backlog":
         surprises = np.nan_to_num(tested.surprise[unit, : week + 1])
@@ -192,6 +192,22 @@ def finding_series(tested, finding):
 
 
 # ---------------------------------------------------------------------------------------- Topics in sentences
+
+
+def strange_in_words(strange, tickets, *, called):
+    """List strange tickets with their masked subjects: DataFrame ticket, subject, nearest topic, p-value.
+
+    strange : DataFrame ticket_id, p_value. called : {topic: its name}.
+    """
+    rows = tickets.set_index("ticket_id").loc[strange.ticket_id]
+    return pd.DataFrame(
+        {
+            "ticket": strange.ticket_id.to_numpy(),
+            "subject, masked": [readable(text) for text in rows.subject],
+            "nearest topic": [called.get(topic, "no topic") for topic in rows.topic],
+            "p-value": strange.p_value.to_numpy(),
+        }
+    )
 
 
 def growth_words(growing, tested_kinds):

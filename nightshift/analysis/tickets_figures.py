@@ -9,6 +9,7 @@ from nightshift.analysis.tickets_texts import drawn, font_path
 GREY = "0.85"  # what was to be expected
 WEEKS_SHOWN = 78  # of a finding: its last year and a half
 LEGEND = {"loc": "upper left", "bbox_to_anchor": (1, 1.03), "frameon": False, "fontsize": "small"}
+DONE = {"resolution": "resolved", "response": "answered"}
 Y_LABELS = {"tickets per week": "tickets a week", "hours": "closings a week"}
 
 
@@ -81,10 +82,11 @@ def plot_backlog(ax, week_ends, *, n_open, expected):
     return ax
 
 
-def plot_waits(ax, curves, title):
+def plot_waits(ax, curves, *, column, what):
     """Draw the share of tickets done within so many hours, as steps.
 
-    curves : list of (name of the group, hours, share), the latter two float (k,).
+    column, what : which groups these are, and which wait. curves : list of (name of the group, hours, share),
+    the latter two float (k,).
     """
     colors = sns.color_palette("deep" if len(curves) < 7 else "husl", len(curves))
     for (name, hours, share), color in zip(curves, colors, strict=True):
@@ -93,7 +95,7 @@ def plot_waits(ax, curves, title):
     ax.axhline(0.5, color="k", lw=0.8, ls=":")
     ax.xaxis.set_major_formatter("{x:g}")
     ax.legend(**LEGEND)
-    ax.set_title(title, loc="left", fontsize="medium")
+    ax.set_title(f"{DONE[what]}, by {column}", loc="left", fontsize="medium")
     return ax
 
 

@@ -74,7 +74,7 @@ def word_weights(rows, column, *, names, min_group, glyphs=None):
     counts = counts.agg(n=("ticket_id", "nunique"), users=("who", "nunique")).reset_index()
     mean = counts.n.sum() / max(counts[column].nunique(), 1)
     counts["weight"] = counts.n * np.log1p(mean / counts.groupby("word").n.transform("sum"))
-    can_be_drawn = counts.word.map(lambda word: all(ord(c) in glyphs for c in word))
+    can_be_drawn = counts.word.map(lambda word: all(ord(c) in glyphs for c in word)).astype(bool)
     counts = counts[(counts.users >= min_group) & can_be_drawn]
     return {name: of.set_index("word").weight.to_dict() for name, of in counts.groupby(column)}
 

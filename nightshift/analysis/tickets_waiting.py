@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 from statsmodels.duration.survfunc import SurvfuncRight
 
 from nightshift.analysis.tickets_texts import UNNAMED, readable
@@ -98,6 +99,31 @@ def hours_before(moments, working_hours, *, timezone, closed_days=()):
     return worked[day_of] + since.clip(0, np.diff(worked)[day_of]).to_numpy() + 1e-8 * on_wall
 
 
+def unused_closed_days(first, last, *, closed_days, timezone):
+    """Say that none of the `closed_days` lies between two moments, UTC; "" where one does, or without any."""
+    first, last = (at.tz_convert(timezone).tz_localize(None).normalize() for at in (first, last))
+    days = pd.date_range(first, last)
+    if not closed_days or not len(days) or is_closed(days, closed_days).any():
+        return ""
+    return (
+        f"None of the closed_days ({', '.join(map(str, closed_days))}) lies between {days[0]:%Y-%m-%d} and "
+        f"{days[-1]:%Y-%m-%d}: they change nothing yet."
+    )
+
+
+def weeks_until(created, end):
+    """Count weeks back from `end`: (number of each ticket's week, int (n,); Series (W,) of their ends).
+
+    created : Series of datetime64, UTC, not after `end`; without times, all are NaT and there is no week. A
+    week is seven days up to the end of the night, so that none is cut.
+    """
+    age = ((end - created) / pd.Timedelta(days=7)).clip(lower=1e-9)
+    n_weeks = int(age.max()) + 1 if created.notna().any() else 0
+    days_ago = pd.to_timedelta(7 * np.arange(n_weeks - 1, -1, -1), unit="D")
+    week_ends = pd.Series(end - days_ago, dtype="datetime64[us, UTC]")
+    return n_weeks - 1 - age.fillna(0).astype(int).to_numpy(), week_ends
+
+
 def add_waits(tickets, spans, *, answered, last_end):
     """Add resolution_h, response_h (hours) and resolution_seen, response_seen (bool) to the tickets.
 
@@ -185,6 +211,17 @@ def compare_waits(rows, column, *, what, least):
     return log_rank(rows[f"{what}_h"], rows[f"{what}_seen"], rows[column])
 
 
+def adjust_p_values(tests):
+    """Adjust the p-values of tests by Benjamini & Hochberg 1995: {key: p-value}.
+
+    tests : {key: LogRank}; those that could not be made are left out.
+    """
+    made = {key: test.p_value for key, test in tests.items() if not np.isnan(test.p_value)}
+    if not made:
+        return {}
+    return dict(zip(made, stats.false_discovery_control(list(made.values())), strict=True))
+
+
 def log_rank_words(what, test, *, p_adjusted, called):
     """Write one LogRank test as text: its adjusted p-value, or why it could not be made.
 
@@ -211,6 +248,32 @@ def share_done(rows, what):
     x = np.concatenate([[0.05], np.maximum(curve.surv_times, 0.05), [hours.max()]])
     y = 1 - curve.surv_prob
     return x, np.concatenate([[0], y, y[-1:] if len(y) else [0]])
+
+
+def curves_of(rows, column, *, what, names, called):
+    """List the curves of `share_done` of some groups of a column: (name, hours, share) each.
+
+    called : {group: name}; a group that is not in it is called as it is.
+    """
+    return [(called.get(name, name), *share_done(rows[rows[column] == name], what)) for name in names]
+
+
+def panels_of(rows, *, priorities, topics, least):
+    """Choose whose waits are drawn: list of (column, kind of wait, names of groups), without empty ones.
+
+    rows : tickets of the last year. priorities : those by urgency. topics : DataFrame group, the slowest
+    first; the three slowest and the three fastest are chosen. least : tickets that a priority or department
+    must have.
+    """
+    by_urgency = [name for name in priorities if (rows.priority == name).sum() >= least]
+    ends = list(dict.fromkeys([*topics.group[:3], *topics.group[-3:]]))
+    panels = [
+        ("priority", "resolution", by_urgency),
+        ("priority", "response", by_urgency),
+        ("department", "resolution", large_groups(rows, "department", least)[:6]),
+        ("topic", "resolution", ends),
+    ]
+    return [panel for panel in panels if panel[2] and rows[f"{panel[1]}_seen"].any()]
 
 
 # --------------------------------------------------------------------------------------------------- Closures

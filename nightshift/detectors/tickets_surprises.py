@@ -6,7 +6,7 @@ law. Units are the rows (U), weeks the columns (W).
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -37,7 +37,7 @@ class Spans:
 
 
 @dataclass(frozen=True)
-class Tested:
+class WeeklyTest:
     """One question asked of all its units at the ends of all weeks.
 
     surprise, observed, expected : float (U, W); NaN and 0 where nothing is expected. window : int (U, W),
@@ -136,6 +136,39 @@ def whole_weeks(counts):
         for below in (False, True)
     )
     return np.minimum(2 * np.fmin(more, fewer), 1), expected[0]
+
+
+class OddWeeks(NamedTuple):
+    """Weeks with more, or fewer, tickets than usual.
+
+    expected : float (W,), NaN where unknown. judged : int (k,), numbers of the weeks that could be judged.
+    p_law, p_rank : float (k,), by the law of the counts and by the rank among all weeks. odd : int, numbers
+    of the weeks that are anomalous by their ranks.
+    """
+
+    expected: np.ndarray
+    judged: np.ndarray
+    p_law: np.ndarray
+    p_rank: np.ndarray
+    odd: np.ndarray
+
+
+def judge_weeks(counts, *, false_discovery_rate):
+    """Judge the tickets of each week, float (W,), by `whole_weeks` and the ranks of its p-values: OddWeeks.
+
+    Fewer than LEAST weeks that can be judged are not judged at all. Adjusted by Benjamini & Hochberg 1995.
+    """
+    p_law, expected = np.full(len(counts), np.nan), np.full(len(counts), np.nan)
+    if len(counts) > LEAST:
+        p_law, expected = whole_weeks(counts)
+    judged = np.flatnonzero(np.isfinite(p_law))
+    if len(judged) < LEAST:
+        none = np.zeros(0, int)
+        return OddWeeks(expected, none, np.zeros(0), np.zeros(0), none)
+    surprises = -np.log(p_law[judged])
+    p_rank = tail_p_values(surprises, surprises)
+    odd = judged[stats.false_discovery_control(p_rank) <= false_discovery_rate]
+    return OddWeeks(expected, judged, p_law[judged], p_rank, odd)
 
 
 # ---------------------------------------------------------------------------------------------------- Hazards
@@ -277,7 +310,7 @@ def night_tests(surprises, w):
 
 
 def best_window(tried, windows, *, names, by_week=None):
-    """Keep the strongest of the (surprise, observed, expected) of several windows, as one Tested.
+    """Keep the strongest of the (surprise, observed, expected) of several windows, as one WeeklyTest.
 
     tried : one such triple of (U, W) per window. Looking several times would make every p-value too small,
     were it not that the past is looked at as often.
@@ -285,7 +318,7 @@ def best_window(tried, windows, *, names, by_week=None):
     surprises = np.stack([np.where(np.isnan(found[0]), -1.0, found[0]) for found in tried])
     best = surprises.argmax(axis=0)[None]
     chosen = [np.take_along_axis(np.stack(part), best, axis=0)[0] for part in zip(*tried, strict=True)]
-    return Tested(*chosen, window=np.asarray(windows)[best[0]], names=names, by_week=by_week)
+    return WeeklyTest(*chosen, window=np.asarray(windows)[best[0]], names=names, by_week=by_week)
 
 
 def growth_tests(group, week, *, n_weeks):
@@ -324,7 +357,7 @@ def backlog_tests(group, spans, *, week_ends):
 
 
 def all_tests(groups, spans, *, week, week_ends):
-    """Ask the four questions: {kind: Tested}.
+    """Ask the four questions: {kind: WeeklyTest}.
 
     groups : {"topic", "department", "queue": (names, number (n,) of each ticket's group, -1 for none)}.
     week : int (n,), number of the week of each ticket. week_ends : float (W,), hours of the clock.
