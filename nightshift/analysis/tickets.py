@@ -20,7 +20,7 @@ class Night:
     """What findings are made of.
 
     tickets : DataFrame, with waits as `add_waits` gives them. tests : {kind: WeeklyTest}. week_ends : Series
-    of datetime64 (W,), of which the last is the end of the night. called : {topic: its name}. unit : what an
+    of datetime64 (W,), of which the last is the end of the night. called : {topic: its name}. hour : what an
     hour is called, "h" or "h of work".
     """
 
@@ -28,7 +28,7 @@ class Night:
     tests: dict
     week_ends: pd.Series
     called: dict
-    unit: str
+    hour: str
 
     @property
     def end(self):
@@ -121,7 +121,7 @@ def backlog_evidence(rows, counts):
     return Evidence(o, e, "open tickets", sentence, max(o - e, 0))
 
 
-def slow_evidence(rows, before, *, counts, unit):
+def slow_evidence(rows, before, *, counts, hour):
     """Write the Evidence of a slow topic: its median wait beside that of its tickets `before`; as above.
 
     A median that is not reached counts as the longest time seen, which is too little. The impact is in the
@@ -131,7 +131,7 @@ def slow_evidence(rows, before, *, counts, unit):
     now, usual = median_wait(rows), median_wait(before)
     sentence = (
         f"{o:.0f} of {len(rows)} tickets in {plural(weeks, 'week')} are resolved, at {o / e:.2f} times the "
-        f"usual pace; median {in_hours(now, unit)}, before {in_hours(usual, unit)}"
+        f"usual pace; median {in_hours(now, hour)}, before {in_hours(usual, hour)}"
     )
     longest = float(rows.resolution_h.max())
     return Evidence(min(now[0], longest), min(usual[0], longest), "hours", sentence, rows.open.sum())
@@ -146,7 +146,7 @@ def evidence_of(night, kind, *, name, since, counts):
     if kind != "slow_topic":
         return rows, growth_evidence(rows, counts)
     before = tickets_of(night.tickets, kind, name=name, since=since - PAST * WEEK)
-    return rows, slow_evidence(rows, before[before.created < since], counts=counts, unit=night.unit)
+    return rows, slow_evidence(rows, before[before.created < since], counts=counts, hour=night.hour)
 
 
 def finding_of(night, test):
@@ -222,7 +222,7 @@ def growth_words(growing, tested_kinds):
     return f"{plural(len(growing), 'topic')} above the usual, first {growing.entity.iloc[0]}"
 
 
-def slowest_words(waits, median_all, *, called, unit, closing_known):
+def slowest_words(waits, median_all, *, called, hour, closing_known):
     """Say which topic surely waits longer than all tickets do, not only by a few tickets that may be new.
 
     waits : DataFrame group, median, low, high of the topics. median_all : median wait of all tickets, hours.
@@ -230,18 +230,18 @@ def slowest_words(waits, median_all, *, called, unit, closing_known):
     surely = waits[np.isfinite(waits.low) & (waits.low > median_all)]
     if closing_known and len(surely):
         slowest = surely.loc[surely.low.idxmax()]
-        wait = in_hours(slowest[["median", "low", "high"]], unit)
+        wait = in_hours(slowest[["median", "low", "high"]], hour)
         return f"“{called[slowest.group]}” surely waits long, {wait}"
     if len(waits) > 1 and np.isfinite(waits.low).all():
         return "no topic surely waits longer"
     return "who waits longer is not known"
 
 
-def median_words(wait, unit):
+def median_words(wait, hour):
     """Say within which time half of the tickets of the last year are resolved; wait : (median, low, high)."""
     if np.isfinite(wait[0]):
-        return f"half of the tickets of the last year are resolved within {in_hours(wait, unit)}"
-    return f"the median time to resolution is {in_hours(wait, unit)}"
+        return f"half of the tickets of the last year are resolved within {in_hours(wait, hour)}"
+    return f"the median time to resolution is {in_hours(wait, hour)}"
 
 
 def growing_in_words(night, growing):
@@ -267,7 +267,7 @@ def largest_in_words(tickets, *, called, min_group):
     return pd.DataFrame({"topic": names, "tickets": largest.to_numpy(), "asked": asked})
 
 
-def candidates(rows, by_topic, *, called, min_group, unit):
+def candidates(rows, by_topic, *, called, min_group, hour):
     """Rank topics by tickets times median waiting time, as candidates for the FAQ or for a training.
 
     rows : tickets of the last year. by_topic : as `waits_by` gives it. A median that is not reached counts as
@@ -281,7 +281,7 @@ def candidates(rows, by_topic, *, called, min_group, unit):
         what = f"training for {readable(departments.index[0])}" if one else "FAQ"
         users = of_topic.user[of_topic.user != ""].nunique()
         hours = len(of_topic) * min(t.median, of_topic.resolution_h.max())
-        wait = in_hours((t.median, t.low, t.high), unit)
+        wait = in_hours((t.median, t.low, t.high), hour)
         table.append((called[t.group], len(of_topic), users, wait, hours, what))
     columns = [
         "topic",

@@ -148,17 +148,17 @@ def median_wait(rows, what="resolution"):
     return kaplan_meier_median(rows[f"{what}_h"], rows[f"{what}_seen"])
 
 
-def in_hours(wait, unit="h"):
-    """Write a (median, low, high) as text. unit : "h", or what else an hour is called, such as "h of work".
+def in_hours(wait, hour="h"):
+    """Write a (median, low, high) as text. hour : "h", or what else an hour is called, such as "h of work".
 
     inf is a median that is not reached; then the interval says at least how long it is.
     """
     median, low, high = wait
     words = [f"{x:,.1f}" if np.isfinite(x) else "not reached" for x in (median, low, high)]
     if not np.isfinite(median):
-        return f"not reached (at least {words[1]} {unit})" if np.isfinite(low) else "not reached"
+        return f"not reached (at least {words[1]} {hour})" if np.isfinite(low) else "not reached"
     interval = f"{words[1]} to {words[2]}" if np.isfinite(low) else "interval not known"
-    return f"{words[0]} {unit} ({interval})"
+    return f"{words[0]} {hour} ({interval})"
 
 
 def large_groups(rows, column, least):
@@ -186,18 +186,18 @@ def waits_by(rows, column, *, least, what="resolution"):
     return table.drop(columns="bounded")
 
 
-def waiting_table(rows, column, *, kinds, min_group, unit):
+def waiting_table(rows, column, *, kinds, min_group, hour):
     """Write the median waits of the groups of a column: DataFrame group, tickets, open, a column per kind.
 
     kinds : ["resolution"], or with "response" too. min_group : fewer open tickets are not shown; a group must
-    have four times as many tickets. unit : as for `in_hours`.
+    have four times as many tickets. hour : as for `in_hours`.
     """
     table = waits_by(rows, column, least=4 * min_group)
     numbers = ["median", "low", "high"]
-    table["resolved, median and 95%"] = [in_hours(wait, unit) for wait in table[numbers].to_numpy()]
+    table["resolved, median and 95%"] = [in_hours(wait, hour) for wait in table[numbers].to_numpy()]
     if "response" in kinds:
         answer = waits_by(rows, column, least=4 * min_group, what="response").set_index("group")
-        table["answered"] = [in_hours(answer.loc[name, numbers], unit) for name in table.group]
+        table["answered"] = [in_hours(answer.loc[name, numbers], hour) for name in table.group]
     table["open"] = table.open.astype(object).mask(table.open < min_group, f"under {min_group}")
     return table.drop(columns=numbers)
 
