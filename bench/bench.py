@@ -456,22 +456,19 @@ def certification(n_rows=100_000, n_features=259, share=0.05, seeds=5):
     yield f"with compiling, 12 epochs of {len(x):,} rows", f"{whole:.0f} s at once, {alone:.0f} s alone", f"ratio {alone / whole:.1f}"
 
 
-TOPICS = {"neighbours": 15, "sample_share": 0.8, "bootstraps": 10, "memory": 1.0, "seeds": [1], "resolutions": [1, 2, 4, 6, 8, 10, 12, 16, 24]}
 CLUSTER = """
-import json, os, resource, sys, time
+import resource, sys, time
+from dataclasses import replace
 import numpy as np
-sys.path.insert(0, os.path.join(os.getcwd(), "tests"))
-from conftest import from_notebook
-x = np.load(sys.argv[1])
-consensus = from_notebook("tickets/3_train.ipynb", "consensus", **json.loads(sys.argv[2]))
-graph_of, choose = (consensus.__globals__[name] for name in ("graph_of", "choose_resolution"))
-graph_of(x[:100])  # compiles
+from nightshift.detectors.tickets_topics import TopicSettings, choose_resolution, consensus, graph_of
+x, settings = np.load(sys.argv[1]), TopicSettings()
+graph_of(x[:100], settings.neighbours)  # compiles
 begun = time.perf_counter()
-graph = graph_of(x)
+graph = graph_of(x, settings.neighbours)
 joined = time.perf_counter()
-resolution, _ = choose(graph, 1)
+resolution, _ = choose_resolution(graph, settings, seed=1)
 chosen = time.perf_counter()
-np.save(sys.argv[1], consensus(graph, resolution, 1, runs=4))
+np.save(sys.argv[1], consensus(graph, resolution, settings=replace(settings, bootstraps=4), seed=1))
 ended = time.perf_counter()
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(joined - begun, chosen - joined, ended - chosen, resolution, (peak - x.nbytes / 2**10) / 2**20)
@@ -490,6 +487,9 @@ def tickets(n=100_000, n_topics=400, n_ward=10_000, d=384):
     from sklearn.metrics import adjusted_rand_score
     from sklearn.neighbors import NearestNeighbors
 
+    from nightshift.detectors.tickets_topics import TopicSettings, nearest_tickets
+
+    neighbours = TopicSettings().neighbours
     weight = 1 / np.arange(1, n_topics + 1) ** 0.5
     topic = rng.choice(n_topics, n, p=weight / weight.sum())
     x = (0.65 * rng.normal(size=(n_topics, d))[topic] + rng.normal(size=(n, d))).astype("float32")
@@ -497,7 +497,7 @@ def tickets(n=100_000, n_topics=400, n_ward=10_000, d=384):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "vectors.npy"
         np.save(path, x)
-        command = [sys.executable, "-c", CLUSTER, path, json.dumps(TOPICS)]
+        command = [sys.executable, "-c", CLUSTER, path]
         done = subprocess.run(command, cwd=NOTEBOOKS.parent, check=True, capture_output=True, text=True).stdout.split()
         found = np.load(path)
     graph, choice, last, resolution, peak = map(float, done)
@@ -511,10 +511,9 @@ def tickets(n=100_000, n_topics=400, n_ward=10_000, d=384):
     )
     some = x[:n_ward]
     begun = time.perf_counter()
-    NearestNeighbors(n_neighbors=TOPICS["neighbours"], algorithm="brute", metric="cosine").fit(some).kneighbors()
+    NearestNeighbors(n_neighbors=neighbours, algorithm="brute", metric="cosine").fit(some).kneighbors()
     theirs = time.perf_counter() - begun
-    nearest = from_notebook("tickets/3_train.ipynb", "nearest_tickets", **TOPICS)
-    fast = best_of(2, lambda: nearest(some, TOPICS["neighbours"]))
+    fast = best_of(2, lambda: nearest_tickets(some, neighbours))
     yield f"neighbours of {n_ward:,} by scikit-learn, brute force", f"{theirs:.1f} s, ours {fast:.1f} s", f"ratio {theirs / fast:.1f}"
     begun = time.perf_counter()
     grouped = KMeans(n_topics, random_state=0, max_iter=20).fit_predict(x)

@@ -8,9 +8,10 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import from_notebook, refused, run_cells, run_here
+from conftest import refused, run_cells, run_here
 
 import helpers
+from nightshift.analysis.tickets import backlog_evidence
 from nightshift.sources.status import write_status
 
 NOTEBOOK, DAY = "tickets/4_analyse.ipynb", "2026-01-31"
@@ -164,9 +165,8 @@ def test_findings_are_the_four_troubles_with_their_numbers_and_site(night):
 
 @pytest.mark.parametrize(("open_now", "usual", "beyond"), [(27.0, 7.5, 19.5), (7.0, 7.5, 0)])
 def test_a_backlog_costs_the_open_tickets_beyond_the_usual_ones(open_now, usual, beyond):
-    measured = from_notebook(NOTEBOOK, "measured", min_group=5)
     rows = pd.DataFrame({"open": [True, True, False], "resolution_h": [100.0, 300.0, 1.0]})
-    observed, expected, unit, evidence, impact = measured("backlog", "all queues", rows, END, (open_now, usual, 1))
+    observed, expected, unit, evidence, impact = backlog_evidence(rows, (open_now, usual, 1))
     assert (observed, expected, unit, impact) == (open_now, usual, "open tickets", beyond)
     assert evidence.endswith("half of them have waited for 200 h or longer")
 

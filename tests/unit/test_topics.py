@@ -1,12 +1,11 @@
 """Topics of tickets: what texts say as vectors, who is near whom, the clustering, its resolution, keywords, and who is who over nights."""
 
 import importlib.util
-from functools import cache
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import from_notebook
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
@@ -15,22 +14,24 @@ from sklearn.metrics import adjusted_rand_score
 
 import helpers
 from helpers import assign_topics, embed_texts
+from nightshift.detectors.tickets_names import keywords_of, match_topics, names_of, shared_words
+from nightshift.detectors.tickets_topics import (
+    TopicSettings,
+    agreement,
+    centres_of,
+    choose_resolution,
+    consensus,
+    exact_match,
+    graph_of,
+    k_means,
+    leiden,
+    nearest_tickets,
+    string_similarity,
+    topics_in,
+    ward,
+)
 
-NOTEBOOK = "tickets/3_train.ipynb"
-SETTINGS = {"neighbours": 5, "sample_share": 0.8, "bootstraps": 6, "memory": 1.0, "min_group": 3, "similar": 0.8, "ward_distance": 0.4, "seeds": [1]}
-
-
-@cache
-def of_notebook(name, more):
-    return from_notebook(NOTEBOOK, name, **SETTINGS | dict(more))
-
-
-def get(name, **more):
-    """What the notebook defines as `name`, executed once for each of these settings."""
-    try:
-        return of_notebook(name, tuple(more.items()))
-    except TypeError:  # a list among the settings
-        return from_notebook(NOTEBOOK, name, **SETTINGS | more)
+SETTINGS = TopicSettings(neighbours=5, sample_share=0.8, bootstraps=6, memory=1.0)
 
 
 def clouds(sizes, spread=0.3, d=16, seed=0):
@@ -220,7 +221,7 @@ def test_many_tickets_are_assigned_in_blocks_as_if_at_once():
 def test_nearest_tickets_are_those_of_all_pairs_compared(n, k, block, seed):
     x = np.random.default_rng(seed).normal(size=(n, 4)).astype("float32")
     x /= np.linalg.norm(x, axis=1, keepdims=True)
-    nearest, cosine = get("nearest_tickets")(x, k, block)
+    nearest, cosine = nearest_tickets(x, k, block=block)
     pairs = x @ x.T
     np.fill_diagonal(pairs, -2)
     some = min(k, n - 1)
@@ -231,15 +232,14 @@ def test_nearest_tickets_are_those_of_all_pairs_compared(n, k, block, seed):
 
 
 def test_the_graph_joins_both_ways_and_neither_itself_nor_opposites():
-    graph_of = get("graph_of")
-    graph = graph_of(clouds([8, 8, 8])[0])
+    graph = graph_of(clouds([8, 8, 8])[0], 5)
     assert abs(graph - graph.T).max() == 0
     assert graph.diagonal().max() == 0
     assert graph.data.min() > 0
     assert (np.diff(graph.indptr) >= 5).all()
     opposites = np.array([[1, 0], [-1, 0]], "float32")
-    assert graph_of(opposites).nnz == 0
-    assert get("leiden")(graph_of(opposites), 1, 0).tolist() == [0, 1]
+    assert graph_of(opposites, 5).nnz == 0
+    assert leiden(graph_of(opposites, 5), 1, random_state=0).tolist() == [0, 1]
 
 
 # --------------------------------------------------------------------------------------------- the clustering, its resolution
@@ -247,17 +247,21 @@ def test_the_graph_joins_both_ways_and_neither_itself_nor_opposites():
 
 def test_the_finest_resolution_that_is_as_stable_as_the_best_finds_the_clouds():
     x, cloud = clouds([30] * 8)
-    graph = get("graph_of")(x)
-    resolution, stability = get("choose_resolution", bootstraps=8, resolutions=[0.1, 1, 30])(graph, 1)
+    graph = graph_of(x, 5)
+    resolution, stability = choose_resolution(graph, replace(SETTINGS, bootstraps=8, resolutions=[0.1, 1, 30]), seed=1)
     assert resolution == 1
     assert stability.shape == (3, 8)
     assert stability.loc[30].max() < 0.9 < stability.loc[1].min()
-    assert adjusted_rand_score(cloud, get("consensus")(graph, resolution, 1)) == 1
+    assert adjusted_rand_score(cloud, consensus(graph, resolution, settings=SETTINGS, seed=1)) == 1
 
 
 def test_last_nights_resolution_stays_only_while_it_passes():
-    graph = get("graph_of")(clouds([30] * 8)[0])
-    choose = get("choose_resolution", resolutions=[0.5, 1, 30])
+    graph = graph_of(clouds([30] * 8)[0], 5)
+    settings = replace(SETTINGS, resolutions=[0.5, 1, 30])
+
+    def choose(graph, seed, before=None):
+        return choose_resolution(graph, settings, seed=seed, before=before)
+
     assert choose(graph, 1)[0] == 1
     assert choose(graph, 1, 0.5)[0] == 0.5  # the clouds hang together nowhere: both find them always
     assert choose(graph, 1, 30)[0] == 1
@@ -267,18 +271,18 @@ def test_last_nights_resolution_stays_only_while_it_passes():
 def test_last_nights_topics_hold_where_the_tickets_say_nothing():
     x = np.random.default_rng(0).normal(size=(120, 6)).astype("float32")  # no cloud at all
     x /= np.linalg.norm(x, axis=1, keepdims=True)
-    graph, consensus = get("graph_of")(x), get("consensus")
-    first = consensus(graph, 4, 1)
-    forgetful, mindful = (get("consensus", memory=m)(graph, 4, 2, first) for m in (0, 3))
-    assert np.array_equal(forgetful, consensus(graph, 4, 2))
+    graph = graph_of(x, 5)
+    first = consensus(graph, 4, settings=SETTINGS, seed=1)
+    forgetful, mindful = (consensus(graph, 4, settings=replace(SETTINGS, memory=m), seed=2, before=first) for m in (0, 3))
+    assert np.array_equal(forgetful, consensus(graph, 4, settings=SETTINGS, seed=2))
     assert adjusted_rand_score(first, mindful) > adjusted_rand_score(first, forgetful) + 0.1
-    assert np.array_equal(consensus(graph, 4, 2, np.full(120, -1)), forgetful)
+    assert np.array_equal(consensus(graph, 4, settings=SETTINGS, seed=2, before=np.full(120, -1)), forgetful)
 
 
 def test_topics_are_numbered_by_size_and_small_clusters_are_none():
-    assert get("topics_in")(np.array([7, 7, 1, 4, 4, 4, 1, 4, 1, 9])).tolist() == [-1, -1, 1, 0, 0, 0, 1, 0, 1, -1]
-    assert get("topics_in")(np.array([0, 1])).tolist() == [-1, -1]
-    centres = get("centres_of")(np.array([[1, 0], [0, 1], [-1, 0]], "float32"), np.array([0, 0, -1]))
+    assert topics_in(np.array([7, 7, 1, 4, 4, 4, 1, 4, 1, 9]), 3).tolist() == [-1, -1, 1, 0, 0, 0, 1, 0, 1, -1]
+    assert topics_in(np.array([0, 1]), 3).tolist() == [-1, -1]
+    centres = centres_of(np.array([[1, 0], [0, 1], [-1, 0]], "float32"), np.array([0, 0, -1]))
     assert np.allclose(centres, [[0.5**0.5, 0.5**0.5]])
 
 
@@ -289,24 +293,23 @@ def test_ward_is_that_of_scikit_learn():
     x, _ = clouds([6, 7, 8], spread=0.6)
     for limit in (0.4, 0.9, 2.0):
         theirs = AgglomerativeClustering(None, distance_threshold=limit).fit_predict(x)
-        assert adjusted_rand_score(theirs, get("ward", vectors=x, ward_distance=limit)(np.arange(len(x)))) == 1
+        assert adjusted_rand_score(theirs, ward(x, limit)) == 1
 
 
 @pytest.mark.filterwarnings("error")
 def test_k_means_finds_no_more_clusters_than_there_are_points():
     vectors = np.eye(3, dtype="float32")[[0, 1, 0, 1, 0]]
-    assert adjusted_rand_score([0, 1, 0, 1, 0], get("k_means", vectors=vectors)(np.arange(5), 4)) == 1
-    assert get("k_means", vectors=vectors[[0, 0]])(np.arange(2), 2).tolist() == [0, 0]
+    assert adjusted_rand_score([0, 1, 0, 1, 0], k_means(vectors, 4, seed=1)) == 1
+    assert k_means(vectors[[0, 0]], 2, seed=1).tolist() == [0, 0]
 
 
 def test_exact_match_and_string_similarity_by_hand():
     texts = ["Disk quota exceeded", "disk  QUOTA exceeded", "disk quota exceeded!", "login fails", "GPU", "?", "?"]
-    assert get("exact_match", texts=texts)(np.arange(7)).tolist() == [0, 0, 1, 2, 3, 4, 4]
-    assert get("exact_match", texts=texts)(np.array([1, 3, 0])).tolist() == [0, 1, 0]
-    strings = get("string_similarity", texts=texts)
-    assert all(len(set(strings(np.arange(7), block)[:3])) == 1 for block in (2, 500))
-    assert len(set(strings(np.arange(7))[2:5])) == 3
-    assert len(set(strings(np.array([5, 6])).tolist())) in (1, 2)  # no letter: nothing to compare, and no failure
+    assert exact_match(texts).tolist() == [0, 0, 1, 2, 3, 4, 4]
+    assert exact_match([texts[i] for i in (1, 3, 0)]).tolist() == [0, 1, 0]
+    assert all(len(set(string_similarity(texts, 0.8, block=block)[:3])) == 1 for block in (2, 500))
+    assert len(set(string_similarity(texts, 0.8)[2:5])) == 3
+    assert len(set(string_similarity(texts[5:], 0.8).tolist())) in (1, 2)  # no letter: nothing to compare, and no failure
 
 
 # ------------------------------------------------------------------------------------------------------------- keywords
@@ -315,7 +318,7 @@ def test_exact_match_and_string_similarity_by_hand():
 def test_class_based_tf_idf_by_hand():
     words = np.array(["disk", "full", "help", "login"], object)
     counts = np.array([[2, 1, 1, 0], [1, 0, 1, 0], [0, 0, 2, 3], [9, 9, 9, 9]])
-    found = get("keywords_of")(csr_matrix(counts), words, np.array([0, 0, 1, -1]), 2)
+    found = keywords_of(csr_matrix(counts), words, topic=np.array([0, 0, 1, -1]), n_topics=2)
     sums = np.array([[3, 1, 2, 0], [0, 0, 2, 3]])  # the last ticket has no topic
     weight = sums / sums.sum(axis=1, keepdims=True) * np.log(1 + 11 / 2 / sums.sum(axis=0))
     by_hand = [[words[i] for i in np.argsort(-line, kind="stable") if line[i] > 0] for line in weight]
@@ -323,8 +326,11 @@ def test_class_based_tf_idf_by_hand():
 
 
 def test_no_two_topics_share_a_name():
-    named, ids = get("names_of"), ["t001", "t002", "t003", "t004"]
-    letters = [list("abcdef"), list("abcdgh"), list("abcd"), list("abcde")]
+    ids, letters = ["t001", "t002", "t003", "t004"], [list("abcdef"), list("abcdgh"), list("abcd"), list("abcde")]
+
+    def named(ids, keywords, stays):
+        return names_of(ids, keywords, stays=stays)
+
     assert named(ids, letters, [""] * 4) == ["a, b, c, d", "a, b, c, d, g", "a, b, c, d, t003", "a, b, c, d, e"]
     assert named(ids, letters, ["", "", "a, b, c, d", ""]) == [
         "a, b, c, d, e",
@@ -338,12 +344,15 @@ def test_no_two_topics_share_a_name():
 
 def test_a_word_is_shown_when_enough_users_wrote_it_however_often_one_did():
     texts = ["quota quota full", "quota alone", "quota", "alone alone", "alone", "name the isn't don't x2"]
-    shared = get("shared_words")
+
+    def shared(texts, user, min_group=3):
+        return shared_words(texts, user, min_group=min_group)
+
     assert list(shared(texts, np.array(["a", "b", "c", "d", "d", "e"], object))[1]) == ["quota"]
     assert list(shared(texts, np.array(["a", "b", "b", "a", "b", "c"], object))[1]) == []
     assert list(shared(texts, np.array([""] * 6, object))[1]) == ["quota"]  # no users: every ticket is one ("alone" is a stop word)
     assert list(shared(texts, np.array(["", "", "", "a", "b", "c"], object))[1]) == []  # the unknown count as one
-    assert list(get("shared_words", min_group=1)(texts, np.array([""] * 6, object))[1]) == ["quota"]
+    assert list(shared(texts, np.array([""] * 6, object), 1)[1]) == ["quota"]
     counts, words = shared(["?", ""], np.array(["", ""], object))
     assert (counts.shape, len(words)) == ((2, 0), 0)
 
@@ -355,7 +364,8 @@ def matched(old, new, old_centre=None, new_centre=None, radius=0.3):
     k_old, k_new = max(old) + 1 if old_centre is None else len(old_centre), max(new) + 1
     old_centre = np.eye(12)[:k_old] if old_centre is None else old_centre
     new_centre = np.eye(12)[11 : 11 - k_new : -1] if new_centre is None else new_centre
-    return get("match_topics")(np.array(old), np.array(new), old_centre, new_centre, np.full(k_old, radius)).tolist()
+    centres, radius = (old_centre, new_centre), np.full(k_old, radius)
+    return match_topics(np.array(old), np.array(new), centres=centres, radius=radius, min_group=3).tolist()
 
 
 @settings(max_examples=30, deadline=None)
@@ -393,9 +403,9 @@ def test_where_no_member_is_left_the_centre_decides():
 def test_agreement_is_the_adjusted_rand_index_with_weights(n, a, b, seed):
     rng = np.random.default_rng(seed)
     truth, found = rng.integers(0, a, n), rng.integers(0, b, n)
-    ours, theirs = get("agreement")(truth, found, np.ones(n)), adjusted_rand_score(truth, found)
+    ours, theirs = agreement(truth, found, weight=np.ones(n)), adjusted_rand_score(truth, found)
     trivial = len(set(truth)) == len(set(found)) and len(set(truth)) in (1, n)
     assert ours == pytest.approx(0 if trivial else theirs, abs=1e-9)  # two trivial clusterings: sklearn says 1, nothing was shown
     used = rng.integers(0, 2, n)
     if used.sum() > 1 and not trivial and 1 < len(set(truth[used > 0])) < used.sum():
-        assert get("agreement")(truth, found, used.astype(float)) == pytest.approx(adjusted_rand_score(truth[used > 0], found[used > 0]))
+        assert agreement(truth, found, weight=used.astype(float)) == pytest.approx(adjusted_rand_score(truth[used > 0], found[used > 0]))
