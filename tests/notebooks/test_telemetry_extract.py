@@ -13,11 +13,11 @@ import psutil
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
-from conftest import REAL_DATA, execute, from_notebook, refused, run_cells, run_here, shown
+from conftest import REAL_DATA, execute, refused, run_cells, run_here, shown
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nightshift.sources import node_tables
+from nightshift.sources import generators, node_tables, this_machine
 
 NOTEBOOK = "telemetry/1_extract.ipynb"
 T0 = 1769853600  # 2026-01-31 10:00 UTC
@@ -343,7 +343,7 @@ def test_this_machine_measures_itself_with_a_label_for_each_run(machine):
 def test_generators_waste_what_they_are_named_after_and_end_in_time():
     spent = {}
     for name in ("workload", "memleak", "cpuoccupy", "membw", "cachecopy"):
-        generator = from_notebook(NOTEBOOK, name, np=np, time=time)
+        generator = getattr(generators, name)
         tracemalloc.start()
         began, cpu = time.time(), time.thread_time()
         generator(began + 0.5, 50_000_000)
@@ -356,10 +356,7 @@ def test_generators_waste_what_they_are_named_after_and_end_in_time():
     assert spent["cpuoccupy"][0] > 2 * spent["memleak"][0]
 
 
-def test_an_interrupted_measurement_leaves_no_process(tmp_path):
-    WIDE.to_csv(tmp_path / "wide.csv", index=False)
-    names, _ = run_cells(NOTEBOOK, tmp_path, source=str(tmp_path / "wide.csv"), run_s=300.0)
-
+def test_an_interrupted_measurement_leaves_no_process(monkeypatch):
     def interrupt():
         assert len(children()) >= 2
         raise KeyboardInterrupt
@@ -374,9 +371,9 @@ def test_an_interrupted_measurement_leaves_no_process(tmp_path):
             time.sleep(0.1)
         interrupt()
 
-    names["read_machine"] = wait_and_interrupt
+    monkeypatch.setattr(this_machine, "read_machine", wait_and_interrupt)
     with pytest.raises(KeyboardInterrupt):
-        names["measure"]("cpuoccupy", "1")
+        this_machine.measure("cpuoccupy", "1", run_s=300.0)
     deadline = time.monotonic() + 10
     while children() and time.monotonic() < deadline:
         time.sleep(0.1)
