@@ -1,0 +1,1 @@
+"""Findings, sentences of evidence and figures of the studies."""
