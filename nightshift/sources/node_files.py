@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from helpers import resolve
 from nightshift.runs import warn
-from nightshift.sources import dcgm, ldms, node_tables
+from nightshift.sources import dcgm, ldms, node_cells, node_tables
 from nightshift.sources.node_labels import read_labels
 from nightshift.sources.node_parts import (
     add_sampler,
@@ -89,7 +89,7 @@ def extract_nodes(extraction, pages, *, layout, metric_names, where, path):
     very many, processes say, the sum is kept. ValueError where no column tells them apart, or none holds
     numbers.
     """
-    pages, names = node_tables.split_arrays(pages, whole={*layout.values()} - {layout.get("value")})
+    pages, names = node_cells.split_arrays(pages, whole={*layout.values()} - {layout.get("value")})
     metric_names = node_tables.split_metrics(metric_names, names or [])
     pages, instances, how, texts = node_tables.find_instances(pages, layout, metric_names)
     extraction.text_left_out.update(set(texts) - set(instances))

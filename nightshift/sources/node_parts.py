@@ -22,7 +22,8 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from nightshift.sources import dcgm, ldms, node_tables
-from nightshift.sources.node_tables import ROLES, names_of, numbers_of, times_of
+from nightshift.sources.node_cells import names_of, numbers_of, times_of
+from nightshift.sources.node_tables import ROLES
 
 GPU_TEXTS = ["node_id", "gpu", "job_id", "user"]
 GPU_SCHEMA = pa.schema(
