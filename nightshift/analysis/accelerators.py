@@ -87,7 +87,7 @@ def allocations_of(samples, stretches):
     return allocations.fillna({"longest_h": 0.0}).round({"held_h": 6})
 
 
-def idle_findings(judged, allocations, false_discovery_rate):
+def idle_findings(judged, allocations, *, false_discovery_rate):
     """Choose the findings among idle stretches: (all, the longest of each job and GPU first; those that are
     reported; whether p-values can tell anything).
 
@@ -209,7 +209,7 @@ def plot_loads(edges, load, seen, ax):
     return ax.pcolormesh(edges, lines, load, cmap="Blues", vmin=-10, vmax=100)
 
 
-def plot_wasted(stretches, devices, begin, ax):
+def plot_wasted(stretches, devices, ax, *, begin):
     """Draw red lines over the stretches, from `begin` on, in which a job held a GPU of `devices` and did not
     use it.
     """
@@ -236,7 +236,7 @@ def plot_range(ranges, label, ax):
 # --------------------------------------------------------------------------------------------------- How good
 
 
-def compare(name, alarms, incidents, idle_hours):
+def compare(name, alarms, *, incidents, idle_hours):
     """Count how many of the known incidents a method finds, and how many of its alarms are one of them: a
     dictionary, recall and precision with Wilson's 95% intervals as text.
 

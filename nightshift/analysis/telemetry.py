@@ -153,7 +153,7 @@ def elapsed(seconds):
     return f"{seconds / 60:.0f} min" if seconds < 36_000 else f"{seconds / 3600:.0f} h"
 
 
-def evidence_of(incident, metric, whose, setting):
+def evidence_of(incident, metric, *, whose, setting):
     """Say in one sentence where the telling metric lies and where healthy values do, since when in the run,
     and what the classifier makes of it.
 
@@ -189,7 +189,7 @@ def three_farthest(incident, ranges):
 # --------------------------------------------------------------------------------------------------- Findings
 
 
-def finding_of(incident, ranges, setting):
+def finding_of(incident, ranges, *, setting):
     """Turn one incident into a finding, a dictionary, told by the metric that is farthest from its healthy
     range.
     """
@@ -213,11 +213,11 @@ def finding_of(incident, ranges, setting):
         "observed": metric.observed,
         "expected": metric.expected,
         "unit": setting.units.get(metric.name, ""),
-        "evidence": evidence_of(incident, metric, whose, setting),
+        "evidence": evidence_of(incident, metric, whose=whose, setting=setting),
     }
 
 
-def silence_of(silent, spans, source_end):
+def silence_of(silent, spans, *, source_end):
     """Turn one silent node, or site, into a finding, a dictionary; its p-value is that of the longest of all
     pauses of all nodes.
 
@@ -247,7 +247,7 @@ def silence_of(silent, spans, source_end):
     }
 
 
-def answer_of(reported, by_chance, judged, reason):
+def answer_of(reported, by_chance, *, judged, reason):
     """Say in a few words what the night brought: the strangest incident, none, or why nothing can be told.
 
     reported, by_chance : incidents that are findings, the strongest first, and others. judged : windows.
@@ -297,7 +297,7 @@ def windows_around(incident, judged):
     return rows.assign(minutes=(rows.end - rows.start.min()) / pd.Timedelta(minutes=1))
 
 
-def plot_incident(incident, windows, metric, column, ax):
+def plot_incident(incident, windows, ax, *, metric, column):
     """Draw the telling metric of an incident over its run: red the node, with dots where it was flagged, grey
     the other nodes of its job, the band what is healthy.
 
@@ -317,7 +317,7 @@ def plot_incident(incident, windows, metric, column, ax):
     return ax
 
 
-def label_incident(finding, metric, unit, ax):
+def label_incident(finding, ax, *, metric, unit):
     """Write above a picture what it shows of which node, and at its axis the `metric` with its unit."""
     title = f"{finding.kind} {shorten(finding.entity, 30)}, {finding.start:%d %b %H:%M}"
     ax.set_title(title, loc="left", fontsize="medium", parse_math=False)
@@ -345,7 +345,7 @@ def node_map(scored, reported, *, judged_from, hours, n_columns, max_nodes):
     return table.reindex(index=order, columns=range(n_columns))
 
 
-def plot_map(table, edges, incidents, ax, *, darkest):
+def plot_map(table, edges, ax, *, incidents, darkest):
     """Draw the map of `node_map`, with a mark for each incident, and return its mesh.
 
     edges : moments between the columns, without zone. incidents : DataFrame node_id, diagnosis, start, of

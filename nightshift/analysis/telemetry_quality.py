@@ -39,7 +39,7 @@ def in_a_row(codes, run, n, none):
     return np.where((last_values(codes, run, n) == codes[:, None]).all(axis=1), codes, none)
 
 
-def filter_table(folds, run, classes, kinds):
+def filter_table(folds, run, *, classes, kinds):
     """Measure filters of the diagnoses of a run: DataFrame filter, macro F1, false alarms, misses, "F1
     <kind>".
 
@@ -96,7 +96,7 @@ class LabelledRuns:
         return self.smoothing // 2 * self.step
 
 
-def delays_and_alarms(p_value, limit, n, runs):
+def delays_and_alarms(p_value, runs, *, limit, n):
     """Measure an alarm rule: (mean delay in s over the runs of a trouble, share of them found, false alarms
     per node-day of healthy runs).
 
@@ -257,7 +257,7 @@ def held_out_areas(held_out, methods):
 # -------------------------------------------------------------------------------------------------- Incidents
 
 
-def true_incidents(table, judged, window, classes):
+def true_incidents(table, judged, *, window, classes):
     """Choose the known incidents that can be seen in the judged windows, with the `name` that they should
     get.
 

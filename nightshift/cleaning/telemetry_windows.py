@@ -40,7 +40,7 @@ def clean_labels(labels):
     return pd.concat([labels[~stretch], labels[stretch]], ignore_index=True)
 
 
-def label_windows(windows, node, labels):
+def label_windows(windows, node, *, labels):
     """Add app, input, anomaly and part to the windows of a node, DataFrame job_id, last; "" is unknown.
 
     labels : as `clean_labels` gives them. A label speaks of a job, of a node, of both, or of a stretch of
@@ -62,7 +62,7 @@ def label_windows(windows, node, labels):
 # ---------------------------------------------------------------------------------------------------- Windows
 
 
-def cut_windows(rows, runs, present, grid):
+def cut_windows(rows, runs, *, present, grid):
     """Cut windows with enough samples: DataFrame job_id, start, end, coverage, last (time of the last
     sample), first (position on the grid), sorted by start.
 
@@ -91,7 +91,7 @@ def cut_windows(rows, runs, present, grid):
     return cut.assign(coverage=coverage, first=first).sort_values(["start", "job_id"], ignore_index=True)
 
 
-def covered(rows, windows, length, grid):
+def covered(rows, windows, *, length, grid):
     """Tell which rows lie in a window: bool (n,); length : of the grid, samples."""
     edges = np.zeros(length + 1, int)
     np.add.at(edges, windows["first"], 1)
@@ -116,7 +116,7 @@ class NodeWindows(NamedTuple):
     ranges: pd.DataFrame
 
 
-def window_node(node, parts, labels, *, grid, target):
+def window_node(node, parts, *, labels, grid, target):
     """Write the windows of one node to the arrow file `target`, and give what all nodes together need to
     know: NodeWindows.
 
@@ -124,8 +124,8 @@ def window_node(node, parts, labels, *, grid, target):
     parts : of the node. labels : as `clean_labels` gives them.
     """
     rows, runs, metrics, values, events = join_node(parts, grid)
-    windows = cut_windows(rows, runs, np.isfinite(values).any(axis=0), grid)
-    outside = (rows.place >= 0) & ~covered(rows, windows, values.shape[1], grid)
+    windows = cut_windows(rows, runs, present=np.isfinite(values).any(axis=0), grid=grid)
+    outside = (rows.place >= 0) & ~covered(rows, windows, length=values.shape[1], grid=grid)
     rows.loc[outside, "why"] = "in no whole window with enough samples"
     # jobs may share a node: by place here, by start in the table
     order = np.argsort(windows["first"], kind="stable")
@@ -134,7 +134,7 @@ def window_node(node, parts, labels, *, grid, target):
     statistics[:, :, order] = computed.transpose(1, 2, 0)
     names = [f"{metric}|{name}" for metric in metrics for name in STATISTICS]
     columns = dict(zip(names, statistics.reshape(len(names), -1), strict=True))
-    keys = label_windows(windows, node, labels).assign(node_id=node)[WINDOW_KEYS]
+    keys = label_windows(windows, node, labels=labels).assign(node_id=node)[WINDOW_KEYS]
     table = pa.table({name: pa.array(column) for name, column in {**keys, **columns}.items()})
     feather.write_feather(table, target, compression="uncompressed")
     labelled = table.filter(pa.array(keys.anomaly != "")).to_pandas()
@@ -183,7 +183,7 @@ class RunSamples(NamedTuple):
     span: int
 
 
-def most_measured(joined, job, metrics, sampling_s):
+def most_measured(joined, job, *, metrics, sampling_s):
     """Choose the metric of which a run has most samples: its RunSamples.
 
     joined : a node as `join_node` gives it. metrics : those that are chosen from. sampling_s : step of the

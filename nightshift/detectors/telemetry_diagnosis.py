@@ -77,7 +77,7 @@ def columns_for(examples, rows):
 # ----------------------------------------------------------------------------------------------------- Models
 
 
-def fit_classifier(examples, rows, estimator):
+def fit_classifier(examples, rows, *, estimator):
     """Fit the estimator on the windows `rows`: model, columns (numbers of the features that it reads) and a
     temperature of 1.
     """
@@ -103,7 +103,7 @@ def predict(examples, fitted, rows):
     return temper(p, fitted.temperature)
 
 
-def tune(examples, rows, candidates, *, seed):
+def tune(examples, rows, *, candidates, seed):
     """Fit the candidate and temperature with the least log loss on a third of the jobs, on all `rows`; with
     its number (`setting`) and that `loss`.
 
@@ -113,7 +113,10 @@ def tune(examples, rows, candidates, *, seed):
     y, classes = examples.y[rows], examples.classes
     folds = StratifiedGroupKFold(3, shuffle=True, random_state=seed)
     fit, held = next(folds.split(rows, y, examples.job[rows]))
-    tried = [predict(examples, fit_classifier(examples, rows[fit], one), rows[held]) for one in candidates]
+    tried = [
+        predict(examples, fit_classifier(examples, rows[fit], estimator=one), rows[held])
+        for one in candidates
+    ]
     losses = pd.DataFrame(
         {
             t: [log_loss(y[held], temper(p, t), labels=classes) for p in tried]
@@ -121,7 +124,7 @@ def tune(examples, rows, candidates, *, seed):
         }
     )
     setting, temperature = losses.stack().idxmin()
-    fitted = fit_classifier(examples, rows, candidates[setting])
+    fitted = fit_classifier(examples, rows, estimator=candidates[setting])
     fitted.temperature, fitted.setting = float(temperature), int(setting)
     fitted.loss = float(losses.min().min())
     return fitted
@@ -190,7 +193,7 @@ def gain(model, baseline):
     return (model - baseline) / np.maximum(1 - baseline, 0.001)
 
 
-def experiment(examples, splits, estimator, *, labels_of=None, **about):
+def experiment(examples, splits, *, estimator, labels_of=None, **about):
     """Give rows of figures of an estimator under these splits, one per part.
 
     labels_of : (n,), the part that each window belongs to, such as its application; None counts all jobs as
@@ -203,7 +206,7 @@ def experiment(examples, splits, estimator, *, labels_of=None, **about):
     return [figures(examples, p, rows, **about, part=part) for part, rows in parts.items()]
 
 
-def labels_needed(examples, split, forest, *, order, draw, steps=(6, 10, 15, 22, 32, 45, 60)):
+def labels_needed(examples, split, *, forest, order, draw, steps=(6, 10, 15, 22, 32, 45, 60)):
     """Give rows of figures with growing numbers of labelled jobs, chosen in an `order`: "random", or
     "active", those of which the model is least sure (its best guess has the smallest probability).
 
@@ -213,7 +216,7 @@ def labels_needed(examples, split, forest, *, order, draw, steps=(6, 10, 15, 22,
     (pool, unseen), rows, job = split, [], examples.job
     jobs = draw.permutation(np.unique(job[pool]))
     for n, following in zip(steps, [*steps[1:], len(jobs)], strict=True):
-        fitted = fit_classifier(examples, pool[np.isin(job[pool], jobs[:n])], forest)
+        fitted = fit_classifier(examples, pool[np.isin(job[pool], jobs[:n])], estimator=forest)
         p = np.full((len(examples.windows), len(examples.classes)), np.nan)
         p[unseen] = predict(examples, fitted, unseen)
         about = {"experiment": "labels needed", "part": order, "model": "random forest"}

@@ -119,7 +119,7 @@ def fit_usual(healthy, inputs, *, min_healthy):
 # -------------------------------------------------------------------------------------------------- Distances
 
 
-def fit_health(healthy, settings, train_network):
+def fit_health(healthy, settings, *, train_network):
     """Learn all that healthy windows teach: a Health.
 
     healthy : DataFrame job_id, node_id, start, end and features, sorted by node and time. train_network(z,

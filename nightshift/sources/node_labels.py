@@ -44,7 +44,7 @@ def stretches(rows):
     return runs.assign(start=start, end=start.shift(-1).where(goes_on, own_end)).dropna(subset="anomaly")
 
 
-def all_labels(label_files, points, anomaly_names):
+def all_labels(label_files, points, *, anomaly_names):
     """Put the labels of every label file and of every table with a column of anomalies into one table.
 
     label_files : frames as `read_labels` gives them. points : frames of rows with the columns ROLES.

@@ -136,7 +136,7 @@ def place(extraction, page, *, layout, where, first_row):
     return keys, inside & (why == "")
 
 
-def note(extraction, keys, have):
+def note(extraction, keys, *, have):
     """Count kept rows by node, job and day, and by metric: have {metric: number of its values}."""
     days = keys.assign(day=keys.timestamp.dt.floor("D"))
     counted = days.groupby(["node_id", "job_id", "day"], dropna=False).timestamp
@@ -157,7 +157,7 @@ def as_parts(extraction, pages, *, layout, metric_names, where, schema):
         numbers = [as_numbers(extraction, page[column], metric) for column, metric in metric_names.items()]
         if "metric" not in layout:
             values = [len(column) - column.null_count for column in numbers]
-            note(extraction, keys, dict(zip(metric_names.values(), values, strict=True)))
+            note(extraction, keys, have=dict(zip(metric_names.values(), values, strict=True)))
         if "anomaly" in layout:
             extraction.points.append(keys)
         texts = [
@@ -237,7 +237,7 @@ def without_contradiction(extraction, pages, *, layout, metric_names, path):
         yield first_row, page
 
 
-def turn_node(extraction, folder, part, how=""):
+def turn_node(extraction, folder, *, part, how=""):
     """Make one row per moment of the long rows of one node in `folder`, in the order in which the moments
     come first, and write them as `part`.
 
@@ -257,7 +257,7 @@ def turn_node(extraction, folder, part, how=""):
     wide = wide.reset_index().drop(columns="copy").replace({"job_id": {"": None}})
     node = unquote(folder.name.removeprefix("node_id="))
     keys = wide[["timestamp", "job_id"]].assign(node_id=node)
-    note(extraction, keys, wide.iloc[:, 2:].count().to_dict())
+    note(extraction, keys, have=wide.iloc[:, 2:].count().to_dict())
     target = extraction.folder / "nodes" / folder.name / part
     target.parent.mkdir(parents=True, exist_ok=True)
     wide.to_parquet(target, index=False)
@@ -271,7 +271,7 @@ def write_long(extraction, pages, *, layout, where, how=""):
     long, names = extraction.folder / "long", {layout["value"]: "value"}
     write_parts(extraction, pages, layout=layout, metric_names=names, where=where, folder=long)
     for folder in sorted(long.iterdir()):
-        turn_node(extraction, folder, f"{digest_of(where)}-0.parquet", how)
+        turn_node(extraction, folder, part=f"{digest_of(where)}-0.parquet", how=how)
     shutil.rmtree(long)
 
 

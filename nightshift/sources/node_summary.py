@@ -57,7 +57,7 @@ def state_of(extraction, *, empty, stale):
     return "partial" if lost else "ok"
 
 
-def oddities(extraction, nodes, node_label):
+def oddities(extraction, nodes, *, node_label):
     """Say, in one sentence each, what cannot be what it seems: numbers that stand for no value, nodes that
     are scraped twice, GPUs without the name of their host.
 
@@ -87,7 +87,7 @@ def oddities(extraction, nodes, node_label):
     return sentences
 
 
-def vain_settings(label_names, labels, metrics, measured):
+def vain_settings(label_names, labels, *, metrics, measured):
     """Say, in one sentence each, which settings fit nothing: names of anomalies that no label has, and
     metrics without any value.
 

@@ -56,7 +56,7 @@ class Server:
     retry_wait_s: float
 
 
-def ask_once(extraction, ask, query, begin, *, n, key_of):
+def ask_once(extraction, ask, *, query, begin, n, key_of):
     """Ask for one series of each key: {key: (positions, values)}; nodes that are scraped more than once are
     noted in the extraction.
     """
@@ -73,7 +73,7 @@ def chunks(window, server):
     return [(begin + at * step_s, min(most, n_points - at)) for at in range(0, n_points, most)]
 
 
-def read_series(extraction, ask, queries, names, *, key_of, server):
+def read_series(extraction, ask, *, queries, names, key_of, server):
     """Give pages, (number of the first row, table), with the columns timestamp, `names` (as key_of(labels)
     gives them) and those of `queries`: a row per key and moment with any value.
 
@@ -83,7 +83,8 @@ def read_series(extraction, ask, queries, names, *, key_of, server):
     for begin, n in tqdm(chunks(extraction.window, server), desc="chunks", unit="chunk"):
         rows = {}
         for i, query in enumerate(queries.values()):
-            for key, (at, values) in ask_once(extraction, ask, query, begin, n=n, key_of=key_of).items():
+            answer = ask_once(extraction, ask, query=query, begin=begin, n=n, key_of=key_of)
+            for key, (at, values) in answer.items():
                 rows.setdefault(key, np.full((n, len(queries)), np.nan))[at, i] = values
         moments = begin + server.step_s * np.arange(n)
         for key, values in rows.items():
@@ -97,7 +98,7 @@ def read_series(extraction, ask, queries, names, *, key_of, server):
             first_row += int(there.sum())
 
 
-def gpu_of(extraction, labels, server):
+def gpu_of(extraction, labels, *, server):
     """Tell what a series of a GPU exporter belongs to: (node, GPU, job, user); a slice of a GPU is a GPU of
     its own.
 
@@ -112,7 +113,7 @@ def gpu_of(extraction, labels, server):
     return host, part, labels.get("hpc_job") or labels.get(server.job_label), labels.get("user")
 
 
-def extract_prometheus(extraction, server, node_queries):
+def extract_prometheus(extraction, server, *, node_queries):
     """Add metrics of the nodes, then of their GPUs, of a Prometheus to an extraction.
 
     node_queries : {name of the metric: PromQL}, by default NODE_QUERIES where it is empty. Each is added up
@@ -138,14 +139,18 @@ def extract_prometheus(extraction, server, node_queries):
     read = partial(read_series, extraction, ask, server=server)
     write_parts(
         extraction,
-        read(queries, ["node_id", "job_id"], key_of=node_and_job),
+        read(queries=queries, names=["node_id", "job_id"], key_of=node_and_job),
         layout={role: role for role in ROLES[:3]},
         metric_names={name: name for name in queries},
         where=server.url,
     )
     write_gpus(
         extraction,
-        read(GPU_QUERIES, GPU_TEXTS, key_of=lambda labels: gpu_of(extraction, labels, server)),
+        read(
+            queries=GPU_QUERIES,
+            names=GPU_TEXTS,
+            key_of=lambda labels: gpu_of(extraction, labels, server=server),
+        ),
         layout={name: name for name in ["timestamp", *GPU_TEXTS, *dcgm.NUMBERS]},
         where=server.url,
     )

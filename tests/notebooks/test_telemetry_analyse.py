@@ -288,10 +288,10 @@ def test_delay_counts_until_the_last_window_that_is_needed_and_misses_with_their
     assert (runs.step, runs.ahead) == (pd.Timedelta("15s"), pd.Timedelta("30s"))
     p = np.where(folds.diagnosis == "none", 1.0, 0.001)
     days = 200 * 15 / 86_400  # of 200 healthy windows
-    assert delays_and_alarms(p, 0.005, 1, runs) == pytest.approx(((6 * 90 + 5 * 60) / 11 + 30, 1, 5 / days))
-    assert delays_and_alarms(p, 0.005, 2, runs) == pytest.approx(((6 * 105 + 5 * 75) / 11 + 30, 1, 0))
-    assert delays_and_alarms(p, 0.005, 9, runs) == pytest.approx(((6 * 195 + 5 * (180 + 30)) / 11, 5 / 11, 0))
-    assert delays_and_alarms(p, 0.0001, 1, runs) == pytest.approx((195, 0, 0))
+    assert delays_and_alarms(p, runs, limit=0.005, n=1) == pytest.approx(((6 * 90 + 5 * 60) / 11 + 30, 1, 5 / days))
+    assert delays_and_alarms(p, runs, limit=0.005, n=2) == pytest.approx(((6 * 105 + 5 * 75) / 11 + 30, 1, 0))
+    assert delays_and_alarms(p, runs, limit=0.005, n=9) == pytest.approx(((6 * 195 + 5 * (180 + 30)) / 11, 5 / 11, 0))
+    assert delays_and_alarms(p, runs, limit=0.0001, n=1) == pytest.approx((195, 0, 0))
 
 
 def test_of_equally_frequent_diagnoses_the_latest_counts_and_runs_do_not_mix():

@@ -116,11 +116,11 @@ def test_nothing_of_the_held_out_jobs_enters_a_model(trained):
     train_rows, unseen = n["by_job"][0]
     candidates = n["families"]["random forest"]
     teaching, x = n["teaching"], n["examples"].x
-    before = tune(n["examples"], train_rows, candidates, seed=1)
+    before = tune(n["examples"], train_rows, candidates=candidates, seed=1)
     of_unseen = np.isin(np.arange(len(teaching)), unseen)
     spoilt = teaching.assign(**{name: np.where(of_unseen, 50 + teaching[name] ** 2, teaching[name]) for name in n["features"]})
     spoilt = spoilt.assign(**{name: np.where(of_unseen, "memleak", teaching[name]) for name in ("anomaly", "truth")})
-    after = tune(replace(n["examples"], windows=spoilt), train_rows, candidates, seed=1)
+    after = tune(replace(n["examples"], windows=spoilt), train_rows, candidates=candidates, seed=1)
     assert (after.setting, after.temperature) == (before.setting, before.temperature)
     assert after.loss == pytest.approx(before.loss, rel=1e-9)
     np.testing.assert_array_equal(after.columns, before.columns)
@@ -135,7 +135,7 @@ def test_a_feature_that_tells_only_in_the_held_out_jobs_is_not_chosen(trained):
     everywhere = teaching.assign(**{feature: np.where(n["y"] == "cpuoccupy", 9, teaching[feature])})
     for frame, chosen in ((teaching.assign(**{feature: np.where(ill, 9, teaching[feature])}), False), (everywhere, True)):
         examples = replace(n["examples"], windows=frame)
-        columns = fit_classifier(examples, train_rows, n["trivial"]["one threshold per kind"]).columns
+        columns = fit_classifier(examples, train_rows, estimator=n["trivial"]["one threshold per kind"]).columns
         assert (n["features"].index(feature) in columns) == chosen
         assert n["features"].index("Active::meminfo|mean") in columns  # the leak is told at any time
 
@@ -258,7 +258,7 @@ def test_a_stored_classifier_goes_with_its_source_its_metrics_or_its_file(traine
 
 def test_two_trainings_give_the_same_probabilities_to_the_last_digit(trained):
     n = trained.names
-    forest = fit_classifier(n["examples"], np.arange(len(n["teaching"])), n["families"]["random forest"][0])
+    forest = fit_classifier(n["examples"], np.arange(len(n["teaching"])), estimator=n["families"]["random forest"][0])
     assert forest.model.n_jobs == 1  # threads add up votes in any order
     first, again = (predict(n["examples"], forest, np.arange(len(n["teaching"]))) for _ in range(2))
     assert (first == again).all()
@@ -282,9 +282,9 @@ def test_what_is_stored_says_the_same_as_what_was_trained(trained):
     np.testing.assert_array_equal(got.health, got[detector.in_use])
     examples, every, serves = n["examples"], np.arange(len(n["teaching"])), n["serves"]
     if serves in n["families"]:
-        serving = tune(examples, every, n["families"][serves], seed=1)
+        serving = tune(examples, every, candidates=n["families"][serves], seed=1)
     else:
-        serving = fit_classifier(examples, every, n["trivial"][serves])
+        serving = fit_classifier(examples, every, estimator=n["trivial"][serves])
     p = helpers.temper(serving.model.predict_proba(trained.windows[n["features"]].to_numpy()[:, serving.columns]), serving.temperature)
     np.testing.assert_allclose(got[[f"p {name}" for name in n["classes"]]], p, rtol=1e-6)
     np.testing.assert_allclose(got.classifier, np.log((1 - p[:, 2]) / p[:, 2]), rtol=1e-6)
@@ -348,7 +348,7 @@ def test_a_model_of_a_single_class_says_that_class(trained):
     n = trained.names
     healthy = np.flatnonzero(n["y"] == "none")
     for candidates in n["families"].values():
-        p = predict(n["examples"], fit_classifier(n["examples"], healthy, candidates[0]), healthy[:5])
+        p = predict(n["examples"], fit_classifier(n["examples"], healthy, estimator=candidates[0]), healthy[:5])
         assert (p.argmax(axis=1) == n["classes"].index("none")).all()
 
 

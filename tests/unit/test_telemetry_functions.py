@@ -43,9 +43,9 @@ def test_stretches_of_equal_anomalies_end_where_the_next_begins_and_names_are_tr
     assert cut.anomaly.tolist() == ["0", "1"]
     assert (cut.start - NOON).tolist() == [0 * SECOND, 2 * SECOND]
     assert (cut.end - NOON).tolist() == [2 * SECOND, 5 * SECOND]
-    table = all_labels([], [rows], {"0": "none"})
+    table = all_labels([], [rows], anomaly_names={"0": "none"})
     assert table.anomaly.tolist() == ["none", "1"]
-    assert len(all_labels([], [], {})) == 0
+    assert len(all_labels([], [], anomaly_names={})) == 0
 
 
 def test_a_label_without_rows_and_a_job_without_label_are_counted_and_a_label_of_a_node_is_one_of_its_jobs():
@@ -80,7 +80,7 @@ def test_a_label_of_a_stretch_beats_that_of_the_run_and_what_it_leaves_open_othe
     stretch = ("1", "", None, None, "membw", None, NOON, NOON + 5 * SECOND)
     labels = pd.DataFrame([stretch, ("1", "n", "solver", None, "none", None, None, None)], columns=columns)
     windows = pd.DataFrame({"job_id": ["1", "1", "2"], "last": NOON + SECOND * np.array([0, 5, 0])})
-    got = label_windows(windows, "n", clean_labels(labels))
+    got = label_windows(windows, "n", labels=clean_labels(labels))
     assert got.anomaly.tolist() == ["membw", "none", ""]
     assert got.app.tolist() == ["solver", "solver", ""]
 
@@ -148,12 +148,12 @@ def test_answers_and_times_are_read_as_a_person_says_them():
     assert [elapsed(s) for s in (45, 720, 39_600)] == ["45 s", "12 min", "11 h"]
     judged = pd.DataFrame({"node_id": ["a", "b"]})
     reported = pd.DataFrame({"node_id": ["a"], "diagnosis": ["membw"], "start": [NOON]})
-    answer = answer_of(reported, reported[:0], judged, "")
+    answer = answer_of(reported, reported[:0], judged=judged, reason="")
     assert answer == "1 incident on 1 of 2 nodes (1 membw); the strangest: membw on a, 30 Jan 12:00"
-    assert answer_of(reported[:0], reported, judged, "") == "No incident is certain enough to be a finding"
-    assert answer_of(reported[:0], reported[:0], judged, "") == "No node misbehaved"
-    assert answer_of(reported[:0], reported[:0], judged, "few") == "Too little history: few"
-    assert answer_of(reported[:0], reported[:0], judged[:0], "few").startswith("Nothing to judge: ")
+    assert answer_of(reported[:0], reported, judged=judged, reason="") == "No incident is certain enough to be a finding"
+    assert answer_of(reported[:0], reported[:0], judged=judged, reason="") == "No node misbehaved"
+    assert answer_of(reported[:0], reported[:0], judged=judged, reason="few") == "Too little history: few"
+    assert answer_of(reported[:0], reported[:0], judged=judged[:0], reason="few").startswith("Nothing to judge: ")
 
 
 def test_labels_are_enough_where_the_mean_first_reaches_19_twentieths_of_the_best():
@@ -171,7 +171,7 @@ def test_incidents_meet_on_the_same_node_when_they_overlap():
 def test_short_incidents_need_not_be_found_and_are_no_false_alarms():
     incidents = pd.DataFrame({"entity": ["g", "h"], "start": NOON, "end": [NOON + pd.Timedelta("3h"), NOON + pd.Timedelta("1h")]})
     alarms = pd.DataFrame({"device": ["h", "i"], "start": NOON, "end": NOON + pd.Timedelta("2h")})
-    row = accelerators.compare("x", alarms, incidents, 2.0)
+    row = accelerators.compare("x", alarms, incidents=incidents, idle_hours=2.0)
     assert (row["incidents"], row["found"], row["alarms"], row["true"]) == (1, 0, 2, 1)
     assert row["recall"].startswith("0.00 (0.00 to ")
     assert row["precision"].startswith("0.50 (")
