@@ -135,3 +135,27 @@ def effective(n_hits, n, *, length_s, step_s, smoothing=1):
     """
     share = max((length_s + (smoothing - 1) * step_s) / step_s, 1.0) if step_s > 0 else 1.0
     return n_hits / share, n / share
+
+
+def too_few_to_train(windows, usable, *, unlabelled, day, judged_days):
+    """Say why nothing can be learned from the windows `usable`, in one sentence; "" where something can.
+
+    windows : all of them. usable : those that may teach, DataFrame truth ("none" is healthy), job_id.
+    unlabelled : whether all windows are of the judged days and none has a label.
+    """
+    healthy = usable[usable.truth == "none"]
+    if not len(windows):
+        return f"there is no window: no run up to {day} is long enough for one"
+    if unlabelled:
+        return (
+            f"all {len(windows):,} windows lie in the {judged_days:g} days that are judged, so none is "
+            "left to learn from; it takes more days"
+        )
+    if healthy.job_id.nunique() == 1 and healthy.job_id.iloc[0]:
+        return (
+            f"the {len(healthy):,} healthy windows are all of one job, which cannot both teach and test; "
+            "it takes the windows of another job"
+        )
+    if len(healthy) > 9:
+        return ""
+    return f"{len(healthy):,} healthy windows are too few to teach and to test; it takes ten at least"

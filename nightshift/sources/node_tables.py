@@ -1,34 +1,21 @@
-"""Tables of node metrics in any file: what their columns are, and what their cells say as times, names and
-numbers.
-"""
+"""Tables of node metrics in any file: what their columns are, and what tells rows of one moment apart."""
 
 import re
 from itertools import chain
 from pathlib import Path
 from urllib.parse import unquote
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from nightshift.sources.node_cells import names_of
 
 ROLES = ["timestamp", "node_id", "job_id", "app", "input", "anomaly", "part"]
 # interfaces or disks of a node are metrics of their own; processes are not, they are added up
 MANY_INSTANCES = 64
 # share of rows that contradict another one of their moment, above which a table is not understood
 TOO_MANY_CONFLICTS = 0.25
-# What stands for "no value": DCGM's blanks (32 bits, 64 bits as a float), the largest numbers of 31 and 32
-# bits, the smallest of 32.
-SENTINELS = np.array(
-    [2.0**31 - 16 + i for i in range(4)]
-    + [2.0**47 + i for i in range(4)]
-    + [2.0**31 - 1, 2.0**32 - 1, -(2.0**31)]
-)
-LARGEST_COUNT = (
-    2.0**63 - 2**12
-)  # of 64 bits, the largest and DCGM's blanks lie above, and so does what stands for "without limit"
-LARGEST_SIZE = 2.0**50  # memory of a node, in bytes or kB: 1 PB, or more
-SIZE = re.compile(r"mem|swap|buffers|cached|slab|anonpages|active|dirty|writeback|mapped", re.I)
 NO_JOB = ["0", "-1", "none", "None", "null", "N/A", str(2**32 - 1), str(2**64 - 1)]
 # columns that do not say what they measure
 UNNAMED = {"value", "values", "val", "reading", "metric_value", "data", "v", "measurement"}
@@ -37,210 +24,9 @@ INDEX_COLUMN = re.compile(
     r"pid|core|socket|rank|lane|slot|disk|ost|fan)$",
     re.I,
 )
-ONE_NUMBER = r"\s*[-+]?[\d.]+(?:[eE][-+]?\d+)?\s*"
-ARRAY = re.compile(
-    r"""^\s*["'\[{(]?\s*[-+0-9.eE]+\s*(?:([:;|/_, ])\s*[-+0-9.eE]+\s*)(?:\1\s*[-+0-9.eE]+\s*)*["'\]})]?\s*$"""
-)
-
-
-# ------------------------------------------------------------------------------------------------------ Cells
-
-
-def times_of(column):
-    """Read the UTC times (Series, microseconds) of an Arrow column; what cannot be read is NaT.
-
-    A time is a date and time in ISO 8601 (UTC where it names no zone), a number since 1970 in seconds,
-    milli-, micro- or nanoseconds, which its size tells, or the digits of a date, 20260131, with those of
-    hour, minute and second or without.
-    """
-    if pa.types.is_date(column.type):
-        column = column.cast(pa.timestamp("us"))
-    values = column.to_pandas()
-    if pd.api.types.is_datetime64_any_dtype(values):
-        return pd.to_datetime(values, utc=True).astype("datetime64[us, UTC]")
-    number = pd.to_numeric(values, errors="coerce").astype(float)
-    micro = number * np.select([number < 1e11, number < 1e14, number < 1e17], [1e6, 1e3, 1], 1e-3)
-    times = pd.to_datetime(micro.where(micro.between(0, 4e15)).round(), unit="us", utc=True).astype(
-        "datetime64[us, UTC]"
-    )
-    for low, high, form in (
-        (19e6, 21e6, "%Y%m%d"),
-        (19e10, 21e10, "%Y%m%d%H%M"),
-        (19e12, 21e12, "%Y%m%d%H%M%S"),
-    ):
-        digits = number.between(low, high)
-        if digits.any():
-            dates = pd.to_datetime(
-                number[digits].astype("int64").astype(str), format=form, utc=True, errors="coerce"
-            )
-            times = times.mask(digits, dates.astype(times.dtype))
-    if not number.isna().any():
-        return times
-    texts = values.where(number.isna()).astype("string").str.strip()
-    texts = texts.str.replace(r"\s*(?:UTC|GMT)$", "Z", regex=True).str.replace(
-        r"(:\d\d),(\d)", r"\1.\2", regex=True
-    )
-    return times.fillna(
-        pd.to_datetime(texts, utc=True, format="ISO8601", errors="coerce").astype(times.dtype)
-    )
-
-
-def names_of(column):
-    """Read the names (Series of objects) in an Arrow column: text without the blanks around it, None where
-    there is none; 12.0 is 12.
-    """
-    if pa.types.is_floating(column.type):
-        whole = pc.cast(column, pa.int64(), safe=False)
-        column = pc.if_else(
-            pc.equal(whole.cast(pa.float64()), column), whole.cast(pa.string()), column.cast(pa.string())
-        )
-    text = pc.utf8_trim_whitespace(column.cast(pa.string())).to_pandas().astype(object)
-    return text.where(text.notna() & (text != ""), None)
-
-
-def numbers_of(column, name=""):
-    """Read the numbers of an Arrow column of any type: (float64 array, number of unreadable cells, number of
-    cells that stand for no value).
-
-    Both kinds of cell become null; empty cells and NaN are null and not counted. What stands for no value:
-    SENTINELS, what no counter of 63 bits can be, -1 in a metric that is never negative otherwise, and more
-    memory than a node can have (by the metric's `name`).
-    """
-    try:
-        numbers = column.cast(pa.float64())
-        gaps = pc.sum(pc.is_nan(numbers)).as_py() or 0
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        numbers, gaps = (
-            pa.chunked_array(
-                [pd.to_numeric(pd.Series(column.to_pylist(), dtype=object), errors="coerce").astype(float)]
-            ),
-            0,
-        )
-    finite = pc.fill_null(pc.is_finite(numbers), False)
-    unreadable = len(column) - column.null_count - gaps - (pc.sum(finite).as_py() or 0) if len(column) else 0
-    values = pc.if_else(finite, numbers, pa.scalar(None, pa.float64()))
-    blank = is_blank(np.asarray(values.to_numpy() if len(values) else [], float), name)
-    if not blank.any():
-        return values, unreadable, 0
-    return pc.if_else(pa.array(blank), pa.scalar(None, pa.float64()), values), unreadable, int(blank.sum())
-
-
-def is_blank(values, name=""):
-    """Which of the `values` (float (n,), NaN where there is none) stand for no value: bool (n,)."""
-    large = np.abs(values) >= min(SENTINELS[0], 2.0**31 - 16)
-    blank = np.zeros(len(values), bool)
-    if large.any():
-        blank = (
-            np.isin(values, SENTINELS)
-            | (np.abs(values) >= LARGEST_COUNT)
-            | ((values >= LARGEST_SIZE) & bool(SIZE.search(name)))
-        )
-    negative = values < 0
-    if negative.any() and (values[negative] == -1).all() and np.nanmax(values) >= 10:
-        blank |= negative
-    return blank
 
 
 # ------------------------------------------------------------------------------------------ What a page holds
-
-
-def split_arrays(pages, whole=()):
-    """Give (pages, names of their columns) with cells such as 1:2:3 as columns NAME.0, NAME.1, NAME.2; the
-    first page tells how many.
-
-    pages : iterable of (number of the first row, Arrow table). whole : columns that hold no metric, such as
-    times. An element that a later page has beyond these stays unreadable in the last column, so that it is
-    counted.
-    """
-    pages = iter(pages)
-    first = next(pages, None)
-    if first is None:
-        return iter(()), None
-    widths = {
-        name: width
-        for name in first[1].column_names
-        if name not in whole and (width := array_width(first[1][name])) > 1
-    }
-    for name in widths:
-        refuse_decimal_commas(name, first[1][name])
-
-    def split(page):
-        for name, width in widths.items():
-            at, cells = page.column_names.index(name), as_lists(page[name])
-            page = page.remove_column(at)
-            for i in range(width):
-                part = [cell[i] if i < len(cell) else None for cell in cells]
-                if i == width - 1:
-                    part = [
-                        ":".join(cell[i:]) if len(cell) > width else value
-                        for cell, value in zip(cells, part, strict=True)
-                    ]
-                page = page.add_column(at + i, f"{name}.{i}", pa.array(part, pa.string()))
-        return page
-
-    def every():
-        yield first[0], split(first[1])
-        yield from ((number, split(page)) for number, page in pages)
-
-    return every(), split(first[1].slice(0, 0)).column_names
-
-
-def refuse_decimal_commas(name, column):
-    """ValueError of one line when the cells of the column `name` may be numbers with a comma, 3,5, as well
-    as arrays of two.
-    """
-    if pa.types.is_string(column.type):
-        odd = [cell.strip() for cell in odd_cells(column)]
-        if odd and all(re.fullmatch(r"[-+]?\d+,\d+", cell) for cell in odd):
-            raise ValueError(
-                f"its column {name} holds {odd[0][:40]!r}, a number with a decimal comma or an array of two: "
-                "needed are numbers with a "
-                "point, and arrays as 3:5 or [3,5]"
-            )
-
-
-def odd_cells(column):
-    """The different cells of an Arrow column of text that are neither empty nor written as one number."""
-    cells = pc.unique(column)
-    # most are numbers, and none becomes an object of Python
-    cells = cells.filter(pc.invert(pc.match_substring_regex(cells, f"^{ONE_NUMBER}$")))
-    # whose digits and blanks are those of all scripts
-    return [cell for cell in cells.to_pylist() if cell and not re.fullmatch(ONE_NUMBER, cell)]
-
-
-def as_lists(column):
-    """The elements of each cell as lists of text."""
-    if (
-        pa.types.is_list(column.type)
-        or pa.types.is_large_list(column.type)
-        or pa.types.is_fixed_size_list(column.type)
-    ):
-        return [["" if x is None else str(x) for x in cell or []] for cell in column.to_pylist()]
-    return [
-        [x for x in re.split(r"[:;|/_, ]+", cell.strip("\"'[]{}() \t")) if x] if cell else []
-        for cell in column.cast(pa.string()).to_pylist()
-    ]
-
-
-def array_width(column):
-    """Most elements in a cell of an Arrow column, where all cells are arrays of numbers or single numbers;
-    else 1.
-    """
-    if (
-        pa.types.is_list(column.type)
-        or pa.types.is_large_list(column.type)
-        or pa.types.is_fixed_size_list(column.type)
-    ):
-        return max(map(len, as_lists(column)), default=1)
-    if not pa.types.is_string(column.type):
-        return 1
-    odd = odd_cells(column)
-    if not odd or not all(ARRAY.match(cell) for cell in odd):
-        return 1
-    # dates and times of the day are no arrays
-    if all(re.fullmatch(r"\d{2,4}[-/]\d\d[-/]\d\d.*|\d\d:\d\d(:\d\d)?", cell) for cell in odd):
-        return 1
-    return max(map(len, as_lists(pa.chunked_array([pa.array(odd, pa.string())]))))
 
 
 def text_columns(page, names):

@@ -8,11 +8,13 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import from_notebook, run_cells, run_here
+from conftest import run_cells, run_here
 from sklearn.metrics import average_precision_score
 from sklearn.tree import DecisionTreeClassifier
 
 import helpers
+from nightshift.analysis.telemetry import amounts
+from nightshift.analysis.telemetry_quality import LabelledRuns, delays_and_alarms, in_a_row, majority
 from nightshift.models import save_skops
 from nightshift.sources.status import write_status
 
@@ -208,7 +210,7 @@ def test_evidence_names_the_metric_its_direction_the_range_and_whose_it_is(night
     ],
 )
 def test_numbers_of_the_evidence_have_the_digits_that_tell_them_apart(numbers, texts):
-    assert from_notebook(NOTEBOOK, "amounts")(*numbers) == texts
+    assert amounts(*numbers) == texts
 
 
 def test_without_three_neighbours_the_range_is_the_nodes_own_past_or_that_of_all(night):
@@ -282,24 +284,17 @@ def test_filters_buy_fewer_false_alarms_with_more_misses(night):
 
 def test_delay_counts_until_the_last_window_that_is_needed_and_misses_with_their_whole_length():
     folds = labelled_windows()
-    run = folds.groupby(["node_id", "job_id"]).ngroup()
-    known = {"np": np, "pd": pd}
-    known["last_values"] = from_notebook(NOTEBOOK, "last_values", **known)
-    told = from_notebook(
-        NOTEBOOK, "delays_and_alarms", **known, folds=folds, run=run, troubled=False, fold_step=pd.Timedelta("15s"), ahead=pd.Timedelta("30s")
-    )
+    runs = LabelledRuns(folds, smoothing=5)
+    assert (runs.step, runs.ahead) == (pd.Timedelta("15s"), pd.Timedelta("30s"))
     p = np.where(folds.diagnosis == "none", 1.0, 0.001)
     days = 200 * 15 / 86_400  # of 200 healthy windows
-    assert told(p, 0.005, 1) == pytest.approx(((6 * 90 + 5 * 60) / 11 + 30, 1, 5 / days))
-    assert told(p, 0.005, 2) == pytest.approx(((6 * 105 + 5 * 75) / 11 + 30, 1, 0))
-    assert told(p, 0.005, 9) == pytest.approx(((6 * 195 + 5 * (180 + 30)) / 11, 5 / 11, 0))
-    assert told(p, 0.0001, 1) == pytest.approx((195, 0, 0))
+    assert delays_and_alarms(p, runs, limit=0.005, n=1) == pytest.approx(((6 * 90 + 5 * 60) / 11 + 30, 1, 5 / days))
+    assert delays_and_alarms(p, runs, limit=0.005, n=2) == pytest.approx(((6 * 105 + 5 * 75) / 11 + 30, 1, 0))
+    assert delays_and_alarms(p, runs, limit=0.005, n=9) == pytest.approx(((6 * 195 + 5 * (180 + 30)) / 11, 5 / 11, 0))
+    assert delays_and_alarms(p, runs, limit=0.0001, n=1) == pytest.approx((195, 0, 0))
 
 
 def test_of_equally_frequent_diagnoses_the_latest_counts_and_runs_do_not_mix():
-    known = {"np": np, "pd": pd}
-    known["last_values"] = from_notebook(NOTEBOOK, "last_values", **known)
-    majority, in_a_row = (from_notebook(NOTEBOOK, name, **known) for name in ("majority", "in_a_row"))
     codes, run = np.array([0, 1, 2, 2, 1, 0, 0]), np.array([0, 0, 0, 0, 1, 1, 1])
     assert majority(codes, run, 3).tolist() == [0, 1, 2, 2, 1, 0, 0]
     assert in_a_row(codes, run, 2, 1).tolist() == [1, 1, 1, 2, 1, 1, 0]

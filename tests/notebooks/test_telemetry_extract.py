@@ -13,11 +13,11 @@ import psutil
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
-from conftest import REAL_DATA, execute, from_notebook, refused, run_cells, run_here, shown
+from conftest import REAL_DATA, execute, refused, run_cells, run_here, shown
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nightshift.sources import node_tables
+from nightshift.sources import generators, node_cells, this_machine
 
 NOTEBOOK = "telemetry/1_extract.ipynb"
 T0 = 1769853600  # 2026-01-31 10:00 UTC
@@ -304,14 +304,14 @@ def test_no_file_and_no_sample_are_said(tmp_path):
 @given(st.integers(10**15, 4 * 10**15), st.sampled_from([(1e6, "s"), (1e3, "ms"), (1, "us"), (1e-3, "ns")]))
 def test_a_time_is_the_same_in_every_unit(micro, unit):
     value = micro // 10**6 * 10**6  # whole seconds, which all units can say exactly
-    times = node_tables.times_of(pa.chunked_array([pa.array([str(int(value / unit[0])), str(pd.Timestamp(value, unit="us")), "soon", None])]))
+    times = node_cells.times_of(pa.chunked_array([pa.array([str(int(value / unit[0])), str(pd.Timestamp(value, unit="us")), "soon", None])]))
     assert times.tolist()[:2] == [pd.Timestamp(value, unit="us", tz="UTC")] * 2
     assert times.isna().tolist() == [False, False, True, True]
 
 
 def test_numbers_are_numbers_and_the_rest_is_counted():
     columns = [["1", "2.5e3", None], ["7", "seven", " 8 "], [1.0, float("nan"), float("inf")], [True, False, None], [3, None, 4]]
-    found = [node_tables.numbers_of(pa.chunked_array([pa.array(column)])) for column in columns]
+    found = [node_cells.numbers_of(pa.chunked_array([pa.array(column)])) for column in columns]
     assert [numbers.to_pylist() for numbers, _, _ in found] == [[1, 2500, None], [7, None, 8], [1, None, None], [1, 0, None], [3, None, 4]]
     assert [unreadable for _, unreadable, _ in found] == [0, 1, 1, 0, 0], "seven and infinity"
 
@@ -343,7 +343,7 @@ def test_this_machine_measures_itself_with_a_label_for_each_run(machine):
 def test_generators_waste_what_they_are_named_after_and_end_in_time():
     spent = {}
     for name in ("workload", "memleak", "cpuoccupy", "membw", "cachecopy"):
-        generator = from_notebook(NOTEBOOK, name, np=np, time=time)
+        generator = getattr(generators, name)
         tracemalloc.start()
         began, cpu = time.time(), time.thread_time()
         generator(began + 0.5, 50_000_000)
@@ -356,10 +356,7 @@ def test_generators_waste_what_they_are_named_after_and_end_in_time():
     assert spent["cpuoccupy"][0] > 2 * spent["memleak"][0]
 
 
-def test_an_interrupted_measurement_leaves_no_process(tmp_path):
-    WIDE.to_csv(tmp_path / "wide.csv", index=False)
-    names, _ = run_cells(NOTEBOOK, tmp_path, source=str(tmp_path / "wide.csv"), run_s=300.0)
-
+def test_an_interrupted_measurement_leaves_no_process(monkeypatch):
     def interrupt():
         assert len(children()) >= 2
         raise KeyboardInterrupt
@@ -374,9 +371,9 @@ def test_an_interrupted_measurement_leaves_no_process(tmp_path):
             time.sleep(0.1)
         interrupt()
 
-    names["read_machine"] = wait_and_interrupt
+    monkeypatch.setattr(this_machine, "read_machine", wait_and_interrupt)
     with pytest.raises(KeyboardInterrupt):
-        names["measure"]("cpuoccupy", "1")
+        this_machine.measure("cpuoccupy", "1", run_s=300.0)
     deadline = time.monotonic() + 10
     while children() and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -2,19 +2,21 @@
 
 import json
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import from_notebook, refused, run_cells
+from conftest import refused, run_cells
 from sklearn.metrics import average_precision_score, f1_score
 
 import helpers
+from nightshift.detectors.telemetry_diagnosis import fit_classifier, predict, tune
+from nightshift.detectors.telemetry_health import health_of, load_detector, node_tests
+from nightshift.detectors.telemetry_measures import mean_precision, precision
 
 pytestmark = pytest.mark.usefixtures("quick_compiler")
-
-load_detector, node_tests = (from_notebook("telemetry/4_analyse.ipynb", name) for name in ("load_detector", "node_tests"))
 
 DAY, START = "2026-01-31", pd.Timestamp("2026-01-20", tz="UTC")
 QUICK = {"day": DAY, "folds": 3, "trees": 15, "rounds": 8, "epochs": 3, "thin": 1, "smoothing": 3, "experiments": [], "alarm_rate": 0.05}
@@ -95,12 +97,13 @@ def noise(trained, tmp_path_factory):
 
 def test_every_labelled_window_is_predicted_by_models_that_have_not_seen_its_job(trained):
     n = trained.names
-    seen = np.zeros(len(n["known"]), int)
+    seen = np.zeros(len(n["teaching"]), int)
     for number, (train_rows, unseen) in enumerate(n["by_job"]):
         assert not set(n["job"][train_rows]) & set(n["job"][unseen])
         seen[unseen] += 1
         for family, fitted in n["tuned"].items():
-            np.testing.assert_allclose(n["predict"](fitted[number], unseen), n["said"][family][unseen], rtol=1e-9)
+            p = predict(n["examples"], fitted[number], unseen)
+            np.testing.assert_allclose(p, n["predictions"][family][unseen], rtol=1e-9)
     assert (seen == 1).all()
     folds = pd.read_parquet(trained.paths.models / "folds.parquet")
     labelled = trained.windows[trained.windows.anomaly.isin(["none", "memleak", "cpuoccupy"])]
@@ -112,18 +115,12 @@ def test_nothing_of_the_held_out_jobs_enters_a_model(trained):
     n = trained.names
     train_rows, unseen = n["by_job"][0]
     candidates = n["families"]["random forest"]
-    known, x, y = n["known"], n["x"], n["y"]
-    before = n["tune"](train_rows, candidates)
-    of_unseen = np.isin(np.arange(len(known)), unseen)
-    spoilt = known.assign(**{name: np.where(of_unseen, 50 + known[name] ** 2, known[name]) for name in n["features"]})
-    spoilt = spoilt.assign(**{name: np.where(of_unseen, "memleak", known[name]) for name in ("anomaly", "truth")})
-    n |= {"known": spoilt, "x": spoilt[n["features"]].to_numpy(), "y": spoilt.truth.to_numpy()}
-    n["columns_for"].cache_clear()  # what has been selected for these rows of the other table
-    try:
-        after = n["tune"](train_rows, candidates)
-    finally:
-        n |= {"known": known, "x": x, "y": y}
-        n["columns_for"].cache_clear()
+    teaching, x = n["teaching"], n["examples"].x
+    before = tune(n["examples"], train_rows, candidates=candidates, seed=1)
+    of_unseen = np.isin(np.arange(len(teaching)), unseen)
+    spoilt = teaching.assign(**{name: np.where(of_unseen, 50 + teaching[name] ** 2, teaching[name]) for name in n["features"]})
+    spoilt = spoilt.assign(**{name: np.where(of_unseen, "memleak", teaching[name]) for name in ("anomaly", "truth")})
+    after = tune(replace(n["examples"], windows=spoilt), train_rows, candidates=candidates, seed=1)
     assert (after.setting, after.temperature) == (before.setting, before.temperature)
     assert after.loss == pytest.approx(before.loss, rel=1e-9)
     np.testing.assert_array_equal(after.columns, before.columns)
@@ -133,18 +130,12 @@ def test_nothing_of_the_held_out_jobs_enters_a_model(trained):
 def test_a_feature_that_tells_only_in_the_held_out_jobs_is_not_chosen(trained):
     n = trained.names
     train_rows, unseen = n["by_job"][0]
-    original = n["known"]
-    known, feature = original.assign(app=""), "rx::procnetdev|mean"
-    ill = np.isin(np.arange(len(known)), unseen) & (n["y"] == "cpuoccupy")
-    everywhere = known.assign(**{feature: np.where(n["y"] == "cpuoccupy", 9, known[feature])})
-    for frame, chosen in ((known.assign(**{feature: np.where(ill, 9, known[feature])}), False), (everywhere, True)):
-        n["known"] = frame
-        n["columns_for"].cache_clear()
-        try:
-            columns = n["fit_classifier"](train_rows, n["trivial"]["one threshold per kind"]).columns
-        finally:
-            n["known"] = original
-            n["columns_for"].cache_clear()
+    teaching, feature = n["teaching"].assign(app=""), "rx::procnetdev|mean"
+    ill = np.isin(np.arange(len(teaching)), unseen) & (n["y"] == "cpuoccupy")
+    everywhere = teaching.assign(**{feature: np.where(n["y"] == "cpuoccupy", 9, teaching[feature])})
+    for frame, chosen in ((teaching.assign(**{feature: np.where(ill, 9, teaching[feature])}), False), (everywhere, True)):
+        examples = replace(n["examples"], windows=frame)
+        columns = fit_classifier(examples, train_rows, estimator=n["trivial"]["one threshold per kind"]).columns
         assert (n["features"].index(feature) in columns) == chosen
         assert n["features"].index("Active::meminfo|mean") in columns  # the leak is told at any time
 
@@ -152,7 +143,7 @@ def test_a_feature_that_tells_only_in_the_held_out_jobs_is_not_chosen(trained):
 def test_unlabelled_windows_never_teach_where_others_are_labelled(trained):
     unlabelled = set(trained.windows.job_id[trained.windows.anomaly == ""])
     assert len(unlabelled) == 4
-    assert not unlabelled & set(trained.names["known"].job_id)
+    assert not unlabelled & set(trained.names["teaching"].job_id)
 
 
 def test_a_rare_kind_is_left_out_by_name_and_does_not_keep_the_others_from_being_diagnosed(trained):
@@ -166,7 +157,7 @@ def test_a_rare_kind_is_left_out_by_name_and_does_not_keep_the_others_from_being
 def test_metrics_are_complete_and_follow_from_what_is_said_of_unseen_jobs(trained):
     models, n = of_models(trained), trained.names
     assert set(models) == {*n["families"], *n["trivial"], *n["methods"]}
-    for name, p in n["said"].items():
+    for name, p in n["predictions"].items():
         labels = np.array(trained.told["classes"])[p.argmax(axis=1)]
         assert models[name]["model"] == pytest.approx(f1_score(n["y"], labels, average="macro"))
         assert models[name]["n_test"] == len(n["y"]) == 16 * 2 * 8
@@ -180,7 +171,7 @@ def test_metrics_are_complete_and_follow_from_what_is_said_of_unseen_jobs(traine
 
 
 def test_the_memory_leak_is_seen_by_every_detector_and_more_than_the_busy_core(trained):
-    frame, each = trained.names["measured"], trained.names["mean_precision"]
+    frame, each = trained.names["measured"], mean_precision
     for name in ("distance", "pca", "neighbours"):
         leak, busy = (
             each(rows, name, np.ones((1, len(rows))))[0] for kind in ("memleak", "cpuoccupy") for rows in [frame[frame.truth.isin([kind, "none"])]]
@@ -200,14 +191,14 @@ def test_every_experiment_is_measured_on_the_part_it_names(trained):
     assert full["active"] == pytest.approx(full["random"], abs=0.1)  # all are labelled in the end
 
 
-def test_precision_is_that_of_sklearn_with_and_without_weights(trained):
+def test_precision_is_that_of_sklearn_with_and_without_weights():
     rng = np.random.default_rng(3)
     ill, score, weight = rng.random(200) < 0.3, rng.normal(size=200), rng.integers(0, 4, (5, 200))
     weight[0] = 1
-    got = trained.names["precision"](ill, score, weight)
+    got = precision(ill, score, weight)
     np.testing.assert_allclose(got, [average_precision_score(ill, score, sample_weight=w) for w in weight])
     assert got[0] == pytest.approx(average_precision_score(ill, score))
-    assert np.isnan(trained.names["precision"](ill, score, np.where(ill, 0, 1)[None])).all()  # a draw without trouble
+    assert np.isnan(precision(ill, score, np.where(ill, 0, 1)[None])).all()  # a draw without trouble
 
 
 def test_what_nothing_measures_has_no_skill_and_a_shuffled_split_hides_it(noise):
@@ -267,9 +258,9 @@ def test_a_stored_classifier_goes_with_its_source_its_metrics_or_its_file(traine
 
 def test_two_trainings_give_the_same_probabilities_to_the_last_digit(trained):
     n = trained.names
-    forest = n["fit_classifier"](np.arange(len(n["known"])), n["families"]["random forest"][0])
+    forest = fit_classifier(n["examples"], np.arange(len(n["teaching"])), estimator=n["families"]["random forest"][0])
     assert forest.model.n_jobs == 1  # threads add up votes in any order
-    first, again = (n["predict"](forest, np.arange(len(n["known"]))) for _ in range(2))
+    first, again = (predict(n["examples"], forest, np.arange(len(n["teaching"]))) for _ in range(2))
     assert (first == again).all()
 
 
@@ -279,7 +270,7 @@ def test_two_trainings_give_the_same_probabilities_to_the_last_digit(trained):
 def in_memory(done, windows):
     """What `node_tests` should give, by the objects that the notebook holds."""
     n = done.names
-    z_scores = n["health_of"](n["final"], windows)
+    z_scores = health_of(n["final"], windows, smoothing=n["smoothing"])
     return helpers.in_units(z_scores, z_scores.group, n["units"])
 
 
@@ -289,8 +280,11 @@ def test_what_is_stored_says_the_same_as_what_was_trained(trained):
     expected = in_memory(trained, trained.windows)
     np.testing.assert_allclose(got[expected.columns], expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(got.health, got[detector.in_use])
-    every = np.arange(len(n["known"]))
-    serving = n["tune"](every, n["families"][n["serves"]]) if n["serves"] in n["families"] else n["fit_classifier"](every, n["trivial"][n["serves"]])
+    examples, every, serves = n["examples"], np.arange(len(n["teaching"])), n["serves"]
+    if serves in n["families"]:
+        serving = tune(examples, every, candidates=n["families"][serves], seed=1)
+    else:
+        serving = fit_classifier(examples, every, estimator=n["trivial"][serves])
     p = helpers.temper(serving.model.predict_proba(trained.windows[n["features"]].to_numpy()[:, serving.columns]), serving.temperature)
     np.testing.assert_allclose(got[[f"p {name}" for name in n["classes"]]], p, rtol=1e-6)
     np.testing.assert_allclose(got.classifier, np.log((1 - p[:, 2]) / p[:, 2]), rtol=1e-6)
@@ -346,7 +340,7 @@ def test_a_trouble_labelled_in_one_job_measures_the_detector_and_teaches_no_clas
 def test_healthy_windows_alone_train_a_detector_that_nothing_measures(tmp_path):
     done = train(tmp_path, table([""] * 4), epochs=1, folds=2)
     assert done.metrics["models"] == []
-    assert len(done.names["known"]) == len(done.windows)
+    assert len(done.names["teaching"]) == len(done.windows)
     assert len(node_tests(done.windows, load_detector(done.paths.models))) == len(done.windows)
 
 
@@ -354,7 +348,7 @@ def test_a_model_of_a_single_class_says_that_class(trained):
     n = trained.names
     healthy = np.flatnonzero(n["y"] == "none")
     for candidates in n["families"].values():
-        p = n["predict"](n["fit_classifier"](healthy, candidates[0]), healthy[:5])
+        p = predict(n["examples"], fit_classifier(n["examples"], healthy, estimator=candidates[0]), healthy[:5])
         assert (p.argmax(axis=1) == n["classes"].index("none")).all()
 
 

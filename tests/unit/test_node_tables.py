@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from nightshift.detectors import telemetry
-from nightshift.sources import dcgm, ldms, node_tables, prometheus
+from nightshift.sources import dcgm, ldms, node_cells, node_tables, prometheus
 
 T0 = 1769853600  # 2026-01-31 10:00 UTC
 HEADER = "#Time,Time_usec,ProducerName,component_id,job_id,app_id,MemFree"
@@ -23,13 +23,13 @@ def store(path, *, bad=None):
     rows, bad_lines = [], [] if bad is None else bad
     for names, pages, _ in ldms.read_store(path, bad_lines):
         layout, metrics = ldms.layout_of_store(names)
-        pages, names = node_tables.split_arrays(pages)
+        pages, names = node_cells.split_arrays(pages)
         metrics = node_tables.split_metrics(metrics, names)
         for _, page in pages:
-            times = ldms.exact_times(node_tables.times_of(page[layout["timestamp"]]), page, layout)
-            jobs = ldms.without_no_job(node_tables.names_of(page[layout["job_id"]])) if "job_id" in layout else [None] * len(page)
-            nodes = node_tables.names_of(page[layout["node_id"]])
-            values = {metric: node_tables.numbers_of(page[name])[0].to_pylist() for name, metric in metrics.items()}
+            times = ldms.exact_times(node_cells.times_of(page[layout["timestamp"]]), page, layout)
+            jobs = ldms.without_no_job(node_cells.names_of(page[layout["job_id"]])) if "job_id" in layout else [None] * len(page)
+            nodes = node_cells.names_of(page[layout["node_id"]])
+            values = {metric: node_cells.numbers_of(page[name])[0].to_pylist() for name, metric in metrics.items()}
             cells = [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
             rows += [one for one in zip(times, nodes, jobs, cells, strict=True) if one[0] is not pd.NaT]
     return rows
@@ -97,20 +97,20 @@ def test_a_store_that_was_opened_again_repeats_its_header_or_begins_another(tmp_
 def test_arrays_in_a_cell_become_metrics_and_nothing_is_lost_without_a_count():
     pages = [(1, pa.table({"x": ["0:0:0", "1:2:3", None], "y": ["[4, 5]", "6", ""], "clock": ["10:00", "10:01", "10:02"], "name": ["a:b"] * 3})),
              (4, pa.table({"x": ["7:8:9:10"], "y": ["1"], "clock": [""], "name": [""]}))]  # fmt: skip
-    split, names = node_tables.split_arrays(pages)
+    split, names = node_cells.split_arrays(pages)
     first, second = (page for _, page in split)
     assert names == ["x.0", "x.1", "x.2", "y.0", "y.1", "clock", "name"]
     assert first["x.1"].to_pylist() == ["0", "2", None]
     assert first["y.1"].to_pylist() == ["5", None, None]
-    assert node_tables.numbers_of(second["x.2"])[1] == 1, "what is beyond the third is counted as unreadable"
+    assert node_cells.numbers_of(second["x.2"])[1] == 1, "what is beyond the third is counted as unreadable"
     assert node_tables.split_metrics({"x": "load::jobstat"}, names) == {f"x.{i}": f"load.{i}::jobstat" for i in range(3)}
 
 
 def test_a_decimal_comma_is_no_array_and_times_are_none():
     page = pa.table({"time": ["1769853600,25", "1769853660,25"], "load": ["3,5", "4"], "list": ["[1, 2]", "[3, 4]"]})
-    assert node_tables.split_arrays([(1, page.drop_columns("load"))], whole={"time"})[1] == ["time", "list.0", "list.1"]
+    assert node_cells.split_arrays([(1, page.drop_columns("load"))], whole={"time"})[1] == ["time", "list.0", "list.1"]
     with pytest.raises(ValueError, match="its column load holds '3,5', a number with a decimal comma or an array of two"):
-        node_tables.split_arrays([(1, page)], whole={"time"})
+        node_cells.split_arrays([(1, page)], whole={"time"})
 
 
 def test_an_index_without_a_name_is_no_metric_and_json_is_no_table():
@@ -134,7 +134,7 @@ def instances(*rows, **more):
     layout, metrics = {"timestamp": "t", "node_id": "n"}, {"name": "name", "rx": "rx::net"}
     pages, found, how, texts = node_tables.find_instances([(1, page)], layout, metrics)
     metrics = {name: metric for name, metric in metrics.items() if name not in {*texts, *found}}
-    pages = node_tables.long_pages(pages, layout, metrics, found, how, lambda column, metric: node_tables.numbers_of(column)[0])
+    pages = node_tables.long_pages(pages, layout, metrics, found, how, lambda column, metric: node_cells.numbers_of(column)[0])
     table = pa.concat_tables([page for _, page in pages]).to_pandas() if how else None
     return found, how, None if table is None else list(zip(table["metric name"], table["metric value"], strict=True))
 
@@ -220,8 +220,8 @@ def test_parts_that_share_a_metric_are_one_source_and_files_of_one_metric_each_a
     ["2026-01-31T11:00:00+01:00", "2026-01-31 10:00:00 UTC", "2026-01-31T10:00:00,000Z", "20260131100000", "202601311000", f"{T0}.0"],
 )
 def test_a_time_is_read_in_many_forms(text):
-    assert node_tables.times_of(column(text)).tolist() == [pd.Timestamp(T0, unit="s", tz="UTC")]
-    assert node_tables.times_of(column("20260131")).tolist() == [pd.Timestamp("2026-01-31", tz="UTC")]
+    assert node_cells.times_of(column(text)).tolist() == [pd.Timestamp(T0, unit="s", tz="UTC")]
+    assert node_cells.times_of(column("20260131")).tolist() == [pd.Timestamp("2026-01-31", tz="UTC")]
 
 
 @pytest.mark.parametrize(
@@ -231,20 +231,20 @@ def test_a_time_is_read_in_many_forms(text):
 )  # fmt: skip
 def test_times_that_cannot_be_read_are_refused_with_an_example(cells, message):
     with pytest.raises(ValueError, match=message):
-        node_tables.check_times(node_tables.times_of(column(*cells)), "when", cells)
-    node_tables.check_times(node_tables.times_of(column(str(T0), "noon", None)), "when", [str(T0), "noon", None])
+        node_tables.check_times(node_cells.times_of(column(*cells)), "when", cells)
+    node_tables.check_times(node_cells.times_of(column(str(T0), "noon", None)), "when", [str(T0), "noon", None])
 
 
 def test_numbers_that_stand_for_no_value_are_missing_and_counted():
     signs = ["18446744073709551615", "4294967295", "9223372036854775794", "140737488355328"]
-    values, unreadable, blank = node_tables.numbers_of(column(*signs, "12", "x"))
+    values, unreadable, blank = node_cells.numbers_of(column(*signs, "12", "x"))
     assert values.to_pylist() == [None] * 4 + [12.0, None]
     assert (unreadable, blank) == (1, 4)
-    assert node_tables.numbers_of(column(-1, 50, 3))[0].to_pylist() == [None, 50, 3]
-    assert node_tables.numbers_of(column(-1, -2, 30))[2] == 0, "what is negative now and then is no sign"
-    assert node_tables.numbers_of(column(-1, 0, 1))[2] == 0
-    assert node_tables.numbers_of(column(2.0**51, 1.0), "MemFree::meminfo")[0].to_pylist() == [None, 1]
-    assert node_tables.numbers_of(column(2.0**51, 1.0), "rx_bytes::net")[2] == 0
+    assert node_cells.numbers_of(column(-1, 50, 3))[0].to_pylist() == [None, 50, 3]
+    assert node_cells.numbers_of(column(-1, -2, 30))[2] == 0, "what is negative now and then is no sign"
+    assert node_cells.numbers_of(column(-1, 0, 1))[2] == 0
+    assert node_cells.numbers_of(column(2.0**51, 1.0), "MemFree::meminfo")[0].to_pylist() == [None, 1]
+    assert node_cells.numbers_of(column(2.0**51, 1.0), "rx_bytes::net")[2] == 0
 
 
 def test_what_no_gpu_can_have_is_missing():

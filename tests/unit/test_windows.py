@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import from_notebook
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -11,8 +10,7 @@ from scipy import stats
 
 import helpers
 from nightshift import kernels
-
-counter_rates = from_notebook("telemetry/2_preprocess.ipynb", "counter_rates")
+from nightshift.cleaning.telemetry import counter_rates
 
 
 def by_pandas(values, window, step):

@@ -1,0 +1,263 @@
+"""GPUs that a job holds and does not use: samples and the time they stand for, idle stretches, evidence,
+use.
+
+    Samples      the time that each stands for, what is held    weigh_samples
+    Stretches    idle ones, allocations, findings               mark_stretches, allocations_of, idle_findings
+    Words        evidence of a finding                          evidence_of
+    Use          other thresholds, users and jobs               idle_lengths, usage_by, device_loads
+    Figures      where and when, ranges                         plot_loads, plot_wasted, plot_range
+    How good     against known incidents                        compare
+"""
+
+from textwrap import shorten
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from helpers import p_values
+
+ONE_HOUR = pd.Timedelta(hours=1)
+
+
+def weigh_samples(gpus, *, window_end, gap_periods, idle_pct):
+    """Give each sample the time until the next one of its GPU: DataFrame sorted by device and timestamp, with
+    gap (one follows it), until, hours, held, idle, kwh.
+
+    gpus : DataFrame device, timestamp, job_id ("" is free), utilisation_pct, power_w. After a gap, of more
+    than `gap_periods` sampling periods, a sample stands for one period only: what was not seen is neither use
+    nor idleness. A sample without utilisation is none.
+    """
+    seen = gpus.utilisation_pct.notna()
+    samples = gpus[seen].sort_values(["device", "timestamp"], ignore_index=True)
+    ahead = -samples.groupby("device", sort=False).timestamp.diff(-1)
+    period = ahead.groupby(samples.device).transform("median")
+    period = period.fillna(ahead.median()).fillna(pd.Timedelta(0))
+    gap = ~(ahead <= gap_periods * period)  # the last sample of a GPU has one behind it too
+    until = (samples.timestamp + ahead.where(~gap, period)).clip(upper=window_end)
+    hours, held = (until - samples.timestamp) / ONE_HOUR, samples.job_id != ""
+    idle = held & (samples.utilisation_pct <= idle_pct)
+    samples = samples.assign(period=period, gap=gap, until=until, hours=hours, held=held, idle=idle)
+    return samples.assign(kwh=samples.power_w * hours / 1000)
+
+
+def mark_stretches(samples, idle_hours):
+    """Cut samples into stretches: (the samples with stretch, its number, and wasted; DataFrame of idle
+    stretches).
+
+    samples : as `weigh_samples` gives them. A stretch is what one allocation, a job on a GPU, does without a
+    break: all of it idle or all of it used, and no gap inside. Wasted are idle ones of `idle_hours` or more.
+    """
+    before = samples.groupby("device", sort=False)[["job_id", "idle", "gap"]].shift()
+    other = (samples.job_id != before.job_id) | (samples.idle != before.idle)
+    samples = samples.assign(stretch=(other | ~before.gap.eq(False)).cumsum())
+    # one and the same each, or not known in some samples
+    names = {name: (name, "max") for name in ("device", "node_id", "job_id", "user")}
+    stretches = samples[samples.idle].groupby("stretch", as_index=False)
+    stretches = stretches.agg(
+        start=("timestamp", "min"),
+        end=("until", "max"),
+        kwh=("kwh", "sum"),
+        utilisation_pct=("utilisation_pct", "mean"),
+        memory_used_mib=("memory_used_mib", "median"),
+        memory_total_mib=("memory_total_mib", "median"),
+        power_w=("power_w", "mean"),
+        **names,
+    )
+    stretches["hours"] = (stretches.end - stretches.start) / ONE_HOUR
+    long = stretches.stretch[stretches.hours >= idle_hours]
+    return samples.assign(wasted=samples.stretch.isin(long)), stretches
+
+
+def allocations_of(samples, stretches):
+    """Describe each job on each GPU: DataFrame device, job_id, begin, last, held_h, mean_pct, idle_share,
+    longest_h (of its idle stretches; 0 is none).
+    """
+    allocations = samples[samples.held].groupby(["device", "job_id"], as_index=False)
+    allocations = allocations.agg(
+        begin=("timestamp", "min"),
+        last=("until", "max"),
+        held_h=("hours", "sum"),
+        mean_pct=("utilisation_pct", "mean"),
+        idle_share=("idle", "mean"),
+    )
+    longest = stretches.sort_values("hours").groupby(["device", "job_id"]).hours.last()
+    allocations = allocations.merge(longest.rename("longest_h").reset_index(), how="left")
+    # 24 times 5 minutes are 2 hours
+    return allocations.fillna({"longest_h": 0.0}).round({"held_h": 6})
+
+
+def idle_findings(judged, allocations, *, false_discovery_rate):
+    """Choose the findings among idle stretches: (all, the longest of each job and GPU first; those that are
+    reported; whether p-values can tell anything).
+
+    judged : idle stretches of the judged days. allocations : as `allocations_of` gives them. The p-value of a
+    stretch is the share of the *used* allocations, idle in at most half of their samples, that hold one as
+    long. Findings are kept by Benjamini and Hochberg's rule; where there are too few used allocations for any
+    p-value to be small, all of them.
+    """
+    used = allocations[allocations.idle_share <= 0.5]
+    judged = judged.merge(allocations.drop(columns="longest_h"))
+    of_one = judged.groupby(["device", "job_id"])
+    judged["stretches"] = of_one.stretch.transform("size")
+    judged["wasted_h"] = of_one.hours.transform("sum")
+    longest = judged.sort_values(["hours", "start"], ascending=[False, True])
+    longest = longest.drop_duplicates(["device", "job_id"]).reset_index(drop=True)
+    longest["p_value"] = p_values(longest.hours, used.longest_h) if len(used) else 1.0
+    # else even the smallest p-value, 1 / (n + 1), is too large
+    tellable = (len(used) + 1) * false_discovery_rate >= 1
+    adjusted = stats.false_discovery_control(longest.p_value) if len(longest) else np.zeros(0)
+    kept = (adjusted <= false_discovery_rate) | (not tellable)
+    return longest, longest[kept].reset_index(drop=True), tellable
+
+
+# ------------------------------------------------------------------------------------------------------ Words
+
+
+def amount(value, text):
+    """Fill `value` into `text`; empty where the source does not know it."""
+    return "" if pd.isna(value) else text.format(value)
+
+
+def evidence_of(finding):
+    """Say in one sentence, with its numbers, how long a GPU was held and not used.
+
+    finding : row of the idle stretches, with before_h, stretches, ongoing.
+    """
+    since = f"after {finding.before_h:.1f} h" if finding.before_h else "from its start"
+    held = f"{finding.hours:.1f} GPU hours held and not used, {since}"
+    if finding.stretches > 1:
+        held += f", the longest of {finding.stretches} such stretches"
+    use = f"mean utilisation {finding.utilisation_pct:.1f}%"
+    if pd.notna(finding.memory_used_mib):
+        total = amount(finding.memory_total_mib / 1024, " of {:.0f}")
+        use += f"; {finding.memory_used_mib / 1024:.1f}{total} GiB of memory held"
+    power = amount(finding.power_w, f"{{:.0f}} W drawn, {finding.kwh:.1f} kWh")
+    job = f"job {finding.job_id}" + (f" of {finding.user}" if finding.user else "")
+    parts = [held, use, power, "still held" if finding.ongoing else "", job]
+    return "; ".join(part for part in parts if part)
+
+
+# -------------------------------------------------------------------------------------------------------- Use
+
+
+def idle_lengths(week, limit_pct):
+    """Measure every stretch at or below a utilisation of `limit_pct` in the samples: Series of hours."""
+    idle = week.held & (week.utilisation_pct <= limit_pct)
+    starts = [
+        week.device != week.device.shift(),
+        week.job_id != week.job_id.shift(),
+        idle != idle.shift(),
+        week.gap.shift(fill_value=True),
+    ]
+    stretch = np.logical_or.reduce(starts).cumsum()
+    return week.hours[idle].groupby(stretch[idle]).sum().round(6)
+
+
+def usage_by(held, key):
+    """Sum up GPUs, jobs, hours, utilisation and energy of everything held, per value of `key`, most wasted
+    first; rows without a value are left out.
+    """
+    rows = held[held[key] != ""]
+    rows = rows.assign(
+        computed=rows.utilisation_pct * rows.hours,
+        wasted_h=rows.hours * rows.wasted,
+        wasted_kwh=rows.kwh * rows.wasted,
+    )
+    columns = {
+        "GPUs": ("device", "nunique"),
+        "jobs": ("job_id", "nunique"),
+        "GPU hours": ("hours", "sum"),
+        "computed, %": ("computed", "sum"),
+        "wasted hours": ("wasted_h", "sum"),
+        "kWh": ("kwh", "sum"),
+        "wasted kWh": ("wasted_kwh", "sum"),
+    }
+    table = rows.groupby(key).agg(**columns)
+    table["computed, %"] /= table["GPU hours"]
+    return table.sort_values(["wasted hours", "GPU hours"], ascending=False).reset_index()
+
+
+def device_loads(week, devices, *, begin, bin_h, n_bins):
+    """Compute the mean utilisation of each device and bin of `bin_h` hours from `begin` on: (float (devices,
+    bins), NaN where no job held it; bool (devices, bins), where it was seen).
+    """
+    shown = week[week.device.isin(devices)]
+    at = [shown.device, (shown.timestamp - begin) // pd.Timedelta(hours=bin_h)]
+    size = {"index": devices, "columns": range(n_bins)}
+    load = shown.utilisation_pct.where(shown.held).groupby(at).mean().unstack().reindex(**size)
+    seen = shown.utilisation_pct.groupby(at).size().unstack().reindex(**size)
+    return load.to_numpy(float), seen.notna().to_numpy()
+
+
+# ---------------------------------------------------------------------------------------------------- Figures
+
+
+def name_devices(ax, devices):
+    """Write the names of GPUs at the y axis as they are: a $ is a $."""
+    names = [shorten(" ".join(name.split()), 34, placeholder=" ...")[:34] for name in devices]
+    ax.set_yticks(np.arange(len(devices)) + 0.5, names, parse_math=False)
+    return ax
+
+
+def plot_loads(edges, load, seen, ax):
+    """Draw the utilisation of GPUs (lines) over time: the darker, the more was computed; white is a GPU that
+    no job held, grey one that was not seen. Returns the mesh.
+    """
+    lines = np.arange(len(load) + 1)
+    ax.pcolormesh(edges, lines, np.where(seen, np.nan, 1.0), cmap="Greys", vmin=0, vmax=5)
+    return ax.pcolormesh(edges, lines, load, cmap="Blues", vmin=-10, vmax=100)
+
+
+def plot_wasted(stretches, devices, ax, *, begin):
+    """Draw red lines over the stretches, from `begin` on, in which a job held a GPU of `devices` and did not
+    use it.
+    """
+    for stretch in stretches.itertuples():
+        line = [devices.index(stretch.device) + 0.5] * 2
+        span = [max(stretch.start, begin), stretch.end]
+        ax.plot(span, line, color="C3", lw=4, solid_capstyle="butt")
+    return ax
+
+
+def plot_range(ranges, label, ax):
+    """Draw where nine of ten values of each GPU lie, and their median.
+
+    ranges : DataFrame [device] of the quantiles 0.05, 0.5 and 0.95. label : quantity and unit.
+    """
+    lines = np.arange(len(ranges)) + 0.5
+    ax.hlines(lines, ranges[0.05], ranges[0.95], color="C0", lw=2)
+    ax.plot(ranges[0.5], lines, "o", color="C0", ms=5)
+    ax.set_xlabel(label)
+    ax.set_xlim(left=0)
+    return ax
+
+
+# --------------------------------------------------------------------------------------------------- How good
+
+
+def compare(name, alarms, *, incidents, idle_hours):
+    """Count how many of the known incidents a method finds, and how many of its alarms are one of them: a
+    dictionary, recall and precision with Wilson's 95% intervals as text.
+
+    alarms : DataFrame device, start, end. incidents : DataFrame entity, start, end; those of less than
+    `idle_hours` are not to be found, but no false alarms either.
+    """
+    long_enough = (incidents.end - incidents.start) >= pd.Timedelta(hours=idle_hours)
+    pairs = [
+        (alarms.device == one.entity) & (alarms.start < one.end) & (alarms.end > one.start)
+        for one in incidents.itertuples()
+    ]
+    pairs = np.array(pairs, bool).reshape(len(incidents), len(alarms))
+    hits, true = int(pairs[long_enough].any(axis=1).sum()), int(pairs.any(axis=0).sum())
+    n = int(long_enough.sum())
+    row = {"method": name, "incidents": n, "found": hits, "alarms": len(alarms), "true": true}
+    return row | {"recall": rate_text(hits, n), "precision": rate_text(true, len(alarms))}
+
+
+def rate_text(k, n):
+    """Write the share k of n with Wilson's 95% interval; "" of none."""
+    if not n:
+        return ""
+    low, high = stats.binomtest(k, n).proportion_ci(method="wilson")
+    return f"{k / n:.2f} ({low:.2f} to {high:.2f})"

@@ -1,0 +1,370 @@
+"""Findings of the telemetry study: the metric that tells most of an incident, a sentence of evidence,
+pictures.
+
+    Ranges      what is healthy for an incident              Ranges, reference_of, deviations
+    Words       metrics, numbers, opinions, evidence         name_of, amounts, opinion, evidence_of
+    Findings    incidents and silent nodes as findings       finding_of, silence_of, answer_of
+    Figures     an incident, the map of nodes                plot_incident, node_map, plot_map
+"""
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from textwrap import shorten
+
+import numpy as np
+import pandas as pd
+from matplotlib.ticker import EngFormatter
+
+from helpers import escape
+from nightshift.detectors.telemetry import site_of
+
+# ----------------------------------------------------------------------------------------------------- Ranges
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """Windows that say what is healthy.
+
+    judged : DataFrame node_id, job_id, start, end and means of metrics. flagged : bool Series, of the same
+    rows. past : healthy windows of the nodes with an incident, before the judged days. columns : {metric: its
+    column}.
+    """
+
+    judged: pd.DataFrame
+    flagged: pd.Series
+    past: pd.DataFrame
+    columns: dict
+
+    @cached_property
+    def unflagged(self):
+        """Return the judged windows that are not flagged: node_id, job_id and the means."""
+        return self.judged.loc[~self.flagged, ["node_id", "job_id", *self.columns.values()]]
+
+    @cached_property
+    def spread_of_all(self):
+        """Return the spread of each metric over all nodes, a robust standard deviation."""
+        values = self.unflagged[list(self.columns.values())]
+        return (values.quantile(0.95) - values.quantile(0.05)) / 3.29
+
+
+def reference_of(incident, ranges):
+    """Choose the windows that tell what is healthy for one incident: (DataFrame, whose they are, in words).
+
+    The other nodes of the same job, which compute the same at the same time; where there are fewer than three
+    of them, or fewer than ten windows, the node's own healthy past; where it has none, what all nodes do.
+    """
+    same_job = ranges.unflagged.job_id == incident.job_id
+    others = ranges.unflagged[same_job & (ranges.unflagged.node_id != incident.node_id)]
+    own = ranges.past[ranges.past.node_id == incident.node_id]
+    if incident.job_id and others.node_id.nunique() >= 3 and len(others) >= 10:
+        return others, f"the job's {others.node_id.nunique()} other nodes"
+    if len(own) >= 10:
+        return own, "this node when healthy"
+    return ranges.unflagged, "all nodes"
+
+
+def deviations(incident, ranges):
+    """Measure how far each metric was from its healthy range in one incident: (DataFrame [metric] observed,
+    expected, low, high, z, the farthest first; whose range it is).
+
+    The healthy range is where nine of ten values of `reference_of` lie; z counts robust standard deviations.
+    Spreads below a tenth of what the metric varies over all nodes count as that tenth: three nodes in step
+    would make a trifle look enormous.
+    """
+    judged, columns = ranges.judged, list(ranges.columns.values())
+    reference, whose = reference_of(incident, ranges)
+    low, usual, high = (reference[columns].quantile(q) for q in (0.05, 0.5, 0.95))
+    of_run = (judged.node_id == incident.node_id) & (judged.job_id == incident.job_id)
+    inside = of_run & ranges.flagged & judged.start.between(incident.start, incident.end)
+    observed = judged.loc[inside, columns].mean()
+    least = 1e-6 * usual.abs() + 1e-12  # of what never varies
+    spread = np.maximum((high - low) / 3.29, 0.1 * ranges.spread_of_all.fillna(0))
+    z = (observed - usual) / np.maximum(spread, least)
+    table = pd.DataFrame({"observed": observed, "expected": usual, "low": low, "high": high, "z": z})
+    table = table.set_axis(list(ranges.columns), axis=0).dropna(subset="z")
+    return table.sort_values("z", key=np.abs, ascending=False, kind="stable"), whose
+
+
+# ------------------------------------------------------------------------------------------------------ Words
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What sentences on an incident refer to.
+
+    units : {metric: its unit}. spans : runs, as `spans_of` gives them. least_confidence : a diagnosis with a
+    smaller probability is called unknown. site_pattern : as for `site_of`.
+    """
+
+    units: dict
+    spans: pd.DataFrame
+    least_confidence: float
+    site_pattern: str
+
+
+def name_of(metric):
+    """Write a metric as a person reads it: MemFree (meminfo)."""
+    return re.sub(r"^(.*)::([^:]*)$", r"\1 (\2)", metric)
+
+
+def amounts(*numbers):
+    """Write numbers as a person reads them, 0.529, 31.53, 12.30G: with up to six digits more where those that
+    differ would look the same.
+    """
+    for more in range(7):
+        large, small = EngFormatter(places=2 + more, sep=""), f".{3 + more}g"
+        texts = [amount(x, large=large, places=2 + more, small=small) for x in numbers]
+        if len(set(texts)) == len(set(numbers)):
+            break
+    return texts
+
+
+def amount(x, *, large, places, small):
+    """Write one number: from 1,000 on by the formatter `large`, else with `places` decimals, below 1 in the
+    format `small`.
+    """
+    if abs(x) >= 1000:
+        return large(x)
+    return f"{x:.{places}f}" if abs(x) >= 1 or x == 0 else format(x, small)
+
+
+def opinion(incident, least_confidence):
+    """Say what the classifier makes of an incident."""
+    if not incident.probable:
+        return "unknown: there were no labelled troubles to learn from"
+    if incident.diagnosis != "unknown":
+        return f"{incident.diagnosis} with {incident.confidence:.0%} confidence"
+    if incident.probable == "none":
+        return (
+            f"unknown: the classifier says healthy with {incident.confidence:.0%}, the healthy-only detector "
+            "does not agree"
+        )
+    return (
+        f"unknown: the classifier says {incident.probable} with {incident.confidence:.0%}, below "
+        f"{least_confidence:.0%}"
+    )
+
+
+def elapsed(seconds):
+    """Write a time since the start of a run: 45 s, 12 min, 11 h."""
+    if seconds < 600:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 36_000 else f"{seconds / 3600:.0f} h"
+
+
+def evidence_of(incident, metric, *, whose, setting):
+    """Say in one sentence where the telling metric lies and where healthy values do, since when in the run,
+    and what the classifier makes of it.
+
+    metric : the row of `deviations`. whose : whose range that is, in words.
+    """
+    where = "inside the healthy range, yet farthest from usual"
+    if metric.observed > metric.high:
+        where = "above the healthy range"
+    elif metric.observed < metric.low:
+        where = "below the healthy range"
+    unit = setting.units.get(metric.name, "")
+    unit = {"1/s": " per s", "": ""}.get(unit, f" {unit}")
+    since = f"since {incident.start:%Y-%m-%d %H:%M}"
+    if incident.job_id:
+        spans = setting.spans
+        of_run = (spans.node_id == incident.node_id) & (spans.job_id == incident.job_id)
+        late = elapsed((incident.start - spans.start[of_run].min()).total_seconds())
+        since = f"from {late} into job {incident.job_id} ({incident.start:%Y-%m-%d %H:%M})"
+    observed, low, high = amounts(metric.observed, metric.low, metric.high)
+    healthy = low if low == high else f"{low} to {high}"
+    return (
+        f"{name_of(metric.name)} {where}: {observed}{unit}, healthy {healthy} ({whose}); {since}; "
+        f"{opinion(incident, setting.least_confidence)}"
+    )
+
+
+def three_farthest(incident, ranges):
+    """Name the three metrics of an incident that are farthest from healthy, in one line."""
+    table, _ = deviations(incident, ranges)
+    return "; ".join(f"{name_of(metric)} {z:+,.0f}" for metric, z in table.z.head(3).items())
+
+
+# --------------------------------------------------------------------------------------------------- Findings
+
+
+def finding_of(incident, ranges, *, setting):
+    """Turn one incident into a finding, a dictionary, told by the metric that is farthest from its healthy
+    range.
+    """
+    table, whose = deviations(incident, ranges)
+    row = {
+        "kind": incident.diagnosis,
+        "entity": incident.node_id,
+        "site": site_of(incident.node_id, setting.site_pattern),
+        "start": incident.start,
+        "end": incident.end,
+        "score": incident.score,
+        "p_value": incident.p_value,
+        "job_id": incident.job_id,
+        "impact": 1,
+    }
+    if not len(table):
+        says = opinion(incident, setting.least_confidence)
+        return row | {"evidence": f"no metric has a healthy range to compare with; {says}"}
+    metric = table.iloc[0]
+    return row | {
+        "observed": metric.observed,
+        "expected": metric.expected,
+        "unit": setting.units.get(metric.name, ""),
+        "evidence": evidence_of(incident, metric, whose=whose, setting=setting),
+    }
+
+
+def silence_of(silent, spans, *, source_end):
+    """Turn one silent node, or site, into a finding, a dictionary; its p-value is that of the longest of all
+    pauses of all nodes.
+
+    silent : a row of `silent_entities`. spans : runs, as `spans_of` gives them. source_end : the newest
+    window.
+    """
+    days, usual = silent.silence / pd.Timedelta(days=1), silent.usual
+    p = (1 + int((spans.pause >= days).sum())) / (1 + int(spans.pause.notna().sum()))
+    who = f"all {silent.nodes} nodes of the site" if silent.nodes > 1 else "the node"
+    rhythm, seen = "it had never paused between runs", f"{silent.last:%Y-%m-%d %H:%M}"
+    if pd.notna(usual):
+        rhythm = f"nineteen of twenty of its pauses are shorter than {usual:.1f} days"
+    return {
+        "kind": "silent",
+        "entity": silent.entity,
+        "site": silent.site,
+        "start": silent.last,
+        "end": source_end,
+        "score": days,
+        "p_value": p,
+        "observed": days,
+        "expected": usual,
+        "unit": "days",
+        "job_id": "",
+        "impact": silent.nodes,
+        "evidence": f"no sample of {who} for {days:.1f} days; {rhythm}; last seen {seen}",
+    }
+
+
+def answer_of(reported, by_chance, *, judged, reason):
+    """Say in a few words what the night brought: the strangest incident, none, or why nothing can be told.
+
+    reported, by_chance : incidents that are findings, the strongest first, and others. judged : windows.
+    reason : why there is too little history, "" where there is enough.
+    """
+    if len(reported):
+        first, n = reported.iloc[0], len(reported)
+        kinds = ", ".join(f"{n_of} {kind}" for kind, n_of in reported.diagnosis.value_counts().items())
+        incidents = f"{n} incidents" if n > 1 else f"{n} incident"
+        return (
+            f"{incidents} on {reported.node_id.nunique()} of {judged.node_id.nunique()} nodes ({kinds}); the "
+            f"strangest: {first.diagnosis} on {first.node_id}, {first.start:%d %b %H:%M}"
+        )
+    if not len(judged):
+        return "Nothing to judge: these days hold no window that the models have not learned from"
+    if reason:
+        return f"Too little history: {reason}"
+    return "No incident is certain enough to be a finding" if len(by_chance) else "No node misbehaved"
+
+
+def lines_on_models(models):
+    """Say in one line of Markdown each how good the models in use are; names are escaped.
+
+    models : rows of metrics.json.
+    """
+    lines = []
+    for model in [model for model in models if model["in_use"]]:
+        against = "itself the baseline, which nothing surely beats"
+        if model["name"] != model["baseline_name"]:
+            interval = f"{model['skill_low']:.2f} to {model['skill_high']:.2f}"
+            against = f"skill {model['skill']:.2f} ({interval}) against {escape(model['baseline_name'])}"
+        lines.append(f"- {escape(model['name'])}: {escape(model['metric'])} {model['model']:.2f}; {against}.")
+    return lines
+
+
+# ---------------------------------------------------------------------------------------------------- Figures
+
+
+def windows_around(incident, judged):
+    """Choose what is drawn of an incident: the windows of its node, and of the other nodes of its job, from a
+    day before to a day after, with `minutes` since the first of them.
+    """
+    of_job = judged.job_id == incident.job_id
+    rows = judged[of_job & ((judged.node_id == incident.node_id) | (incident.job_id != ""))]
+    one_day = pd.Timedelta(days=1)
+    rows = rows[(rows.end > incident.start - one_day) & (rows.start < incident.end + one_day)]
+    return rows.assign(minutes=(rows.end - rows.start.min()) / pd.Timedelta(minutes=1))
+
+
+def plot_incident(incident, windows, ax, *, metric, column):
+    """Draw the telling metric of an incident over its run: red the node, with dots where it was flagged, grey
+    the other nodes of its job, the band what is healthy.
+
+    windows : as `windows_around` gives them, with `flagged`. metric : the row of `deviations`. column : of
+    it.
+    """
+    ax.axhspan(metric.low, metric.high, color="0.9", zorder=0)
+    for node, rows in windows.groupby("node_id"):
+        look = {"color": "0.6", "lw": 0.8, "zorder": 2}
+        if node == incident.node_id:
+            look = {"color": "C3", "lw": 1.5, "zorder": 3}
+        ax.plot(rows.minutes, rows[column], **look)
+    hit = windows[(windows.node_id == incident.node_id) & windows.flagged]
+    ax.plot(hit.minutes, hit[column], color="C3", marker="o", ms=4, lw=0, zorder=4)
+    if windows[column].abs().max() >= 1000:
+        ax.yaxis.set_major_formatter(EngFormatter(sep=""))
+    return ax
+
+
+def label_incident(finding, ax, *, metric, unit):
+    """Write above a picture what it shows of which node, and at its axis the `metric` with its unit."""
+    title = f"{finding.kind} {shorten(finding.entity, 30)}, {finding.start:%d %b %H:%M}"
+    ax.set_title(title, loc="left", fontsize="medium", parse_math=False)
+    name = shorten(name_of(metric), 32, placeholder=" ...")
+    ax.set_ylabel(name + (f", {unit}" if unit else ""), fontsize="small", parse_math=False)
+    return ax
+
+
+def node_map(scored, reported, *, judged_from, hours, n_columns, max_nodes):
+    """Compute the strength of the strangest window of each node and stretch of `hours`: DataFrame [node, 0 to
+    n_columns - 1] of -log10 of the p-value, NaN where it did not run.
+
+    The strangest nodes come first: those with most findings, then with the strongest window; at most
+    `max_nodes`.
+    """
+    strength = -np.log10(scored.p_value)
+    column = scored.score
+    if len(scored):
+        column = ((scored.end - judged_from) / pd.Timedelta(hours=hours)).astype(int)
+    table = strength.groupby([scored.node_id, column]).max().unstack()
+    order = pd.DataFrame({"findings": reported.node_id.value_counts(), "strength": table.max(axis=1)}).fillna(
+        0
+    )
+    order = order.sort_values(["findings", "strength"], ascending=False).index[:max_nodes]
+    return table.reindex(index=order, columns=range(n_columns))
+
+
+def plot_map(table, edges, ax, *, incidents, darkest):
+    """Draw the map of `node_map`, with a mark for each incident, and return its mesh.
+
+    edges : moments between the columns, without zone. incidents : DataFrame node_id, diagnosis, start, of
+    nodes in the map. darkest : the value with the darkest colour.
+    """
+    colour = {"cmap": "rocket_r", "vmin": 0, "vmax": darkest}
+    mesh = ax.pcolormesh(edges, np.arange(len(table) + 1), table.to_numpy(), **colour)
+    for number, (kind, of_kind) in enumerate(incidents.groupby("diagnosis")):
+        ax.plot(
+            of_kind.start.dt.tz_localize(None),
+            table.index.get_indexer(of_kind.node_id) + 0.5,
+            lw=0,
+            marker="osD^vP*X"[number % 8],
+            ms=7,
+            color=f"C{(0, 2, 4, 8, 9, 5)[number % 6]}",
+            mec="white",
+            label=kind,
+        )
+    ax.grid(False, axis="x")
+    names = [shorten(node, 30, placeholder="...") for node in table.index]
+    ax.set_yticks(np.arange(len(table)) + 0.5, names, fontsize="small", parse_math=False)
+    return mesh

@@ -1,0 +1,263 @@
+"""What a healthy node looks like: medians of each node and half hour, windows to compare with, distances from
+them; what is stored of it, and what a stored detector makes of windows.
+
+    Usual       groups of windows, their medians, spreads    half_hours, groups_of, is_late, fit_usual
+    Distances   all that healthy windows teach               fit_health, health_of, median_units
+    Stored      the files of a detector, and their use       store_detector, load_detector, node_tests, Before
+"""
+
+import json
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from helpers import (
+    atomic,
+    health_scores,
+    in_units,
+    smooth_runs,
+    temper,
+    usual_deviations,
+    write_json,
+    write_parquet,
+)
+from nightshift.models import load_skops, save_skops
+
+
+@dataclass(frozen=True)
+class HealthSettings:
+    """How health is learned.
+
+    inputs : features that the detector reads. min_healthy : healthy windows that a node without jobs needs to
+    have a detector of its own. reference_rows : healthy windows per detector that are kept for comparison, at
+    most. smoothing : detector scores are averaged over so many windows of a run.
+    """
+
+    inputs: list
+    min_healthy: int
+    reference_rows: int
+    smoothing: int
+
+
+@dataclass(frozen=True)
+class Health:
+    """All that healthy windows teach.
+
+    usual : DataFrame [(detector, when), feature] as `helpers.usual_deviations` reads it. reference :
+    {detector: deviations of healthy windows (m, F)}. network : Keras model (B, G, F) -> the same, what it
+    cannot rebuild.
+    """
+
+    usual: pd.DataFrame
+    reference: dict
+    network: object
+
+
+# ------------------------------------------------------------------------------------------------------ Usual
+
+
+def half_hours(windows):
+    """Name the half hour of the day, "0" to "47", of windows without a job; "" of the others: object (n,)."""
+    numbers = (windows.end.dt.hour * 2 + windows.end.dt.minute // 30).astype(str)
+    return numbers.where(windows.job_id == "", "").to_numpy(object)
+
+
+def groups_of(healthy, min_healthy):
+    """Give the rows of every detector: {"all": of all nodes}, and of each node without jobs that has
+    `min_healthy` windows or more, for one of its own.
+
+    "all" has as many rows as one of the others: every so-manyth.
+    """
+    servers = healthy.node_id[healthy.job_id == ""].value_counts()
+    names = servers.index[servers >= min_healthy].sort_values()
+    rows = {node: np.flatnonzero(healthy.node_id == node) for node in names}
+    return {"all": np.arange(0, len(healthy), len(rows) or 1)} | rows
+
+
+def is_late(healthy, rows):
+    """Tell which of the rows belong to the last tenth by time, jobs whole: bool (rows,).
+
+    They stop the training of the network and scale its errors. Where all jobs began at once, the windows
+    themselves are ranked.
+    """
+    began = healthy.groupby(["job_id", "node_id"]).start.transform("min")
+    began = began.where(healthy.job_id != "", healthy.start)
+    late = began.iloc[rows].rank(pct=True, method="max").to_numpy() > 0.9
+    if late.all():
+        late = healthy.start.iloc[rows].rank(pct=True, method="first").to_numpy() > 0.9
+    return late
+
+
+def fit_usual(healthy, inputs, *, min_healthy):
+    """Fit medians per detector and half hour, and the spread around them: DataFrame [(detector, when),
+    feature] as `helpers.usual_deviations` reads it.
+
+    The median of a half hour is kept where it comes closer to the last tenth of the windows than the node's
+    one median does. A feature that hardly varies on a node gets a twentieth of its spread over all nodes: a
+    change there is strange, but finite; one that varies nowhere, a hundredth of its size.
+    """
+    values, when, tables, spreads = healthy[inputs], half_hours(healthy), {}, {}
+    for name, rows in groups_of(healthy, min_healthy).items():
+        late, v, at = is_late(healthy, rows), values.iloc[rows], when[rows]
+        plain = v[~late].median()
+        timed = v[~late].groupby(at[~late]).median()
+        timed = timed[(timed.index != "") & (name != "all")]
+        error = ((v[late] - timed.reindex(at[late]).set_axis(v[late].index)) ** 2).mean()
+        timed = timed.loc[:, error < ((v[late] - plain) ** 2).mean()].reindex(columns=inputs)
+        left = v[~late] - timed.reindex(at[~late]).set_axis(v[~late].index).fillna(plain)
+        tables[name], spreads[name] = pd.concat([plain.to_frame("").T, timed]), left.std()
+    everywhere = spreads["all"].where(spreads["all"] > 0, 0.01 * values.abs().max().clip(lower=1))
+    for name, table in tables.items():
+        spread = np.hypot(spreads[name].fillna(0), 0.05 * everywhere)
+        tables[name] = pd.concat([table, spread.to_frame("spread").T])
+    return pd.concat(tables)
+
+
+# -------------------------------------------------------------------------------------------------- Distances
+
+
+def fit_health(healthy, settings, *, train_network):
+    """Learn all that healthy windows teach: a Health.
+
+    healthy : DataFrame job_id, node_id, start, end and features, sorted by node and time. train_network(z,
+    rows_of, late_of) gives the network, from deviations z (n, F), {detector: row numbers} and {detector:
+    which of these are late, bool}.
+    """
+    healthy = healthy.reset_index(drop=True)
+    usual = fit_usual(healthy, settings.inputs, min_healthy=settings.min_healthy)
+    rows_of = groups_of(healthy, settings.min_healthy)
+    z, _ = usual_deviations(healthy, usual)
+    network = train_network(z, rows_of, {name: is_late(healthy, rows) for name, rows in rows_of.items()})
+    most = settings.reference_rows
+    reference = {name: z[rows[:: -(-len(rows) // most)]] for name, rows in rows_of.items()}
+    return Health(usual, reference, network)
+
+
+def health_of(health, windows, *, smoothing):
+    """Measure smoothed distances from health of every window, and whose detector that is (column `group`).
+
+    health : a Health, or what `load_detector` gives. windows : sorted by node_id and start.
+    """
+    z, group = usual_deviations(windows, health.usual)
+    distances = health_scores(z, group, health.reference, health.network)
+    return smooth_runs(distances, windows, smoothing).assign(group=group)
+
+
+def median_units(distances, detectors):
+    """Give the unit of each distance and detector: DataFrame [detector, distance], the median over healthy
+    windows; that of all windows where a detector has none among them.
+
+    distances : of healthy windows that the models had not seen, as `health_of` gives them. detectors : names.
+    """
+    names = [name for name in distances if name != "group"]
+    units = distances.groupby("group")[names].median().reindex(detectors)
+    return units.fillna(distances[names].median())
+
+
+# ----------------------------------------------------------------------------------------------------- Stored
+
+
+def store_detector(folder, description, *, health, units, calibration, classifier=None):
+    """Write the models that a night run needs to `folder`; the file that tells it what scores goes first away
+    and comes last back, so that a run that is killed in between never leaves halves of two models.
+
+    description : content of detector.json, with `inputs`. units : of `median_units`. calibration : healthy
+    windows that judge the others. classifier : a scikit-learn model, None where there are no labels.
+    """
+    (folder / "detector.json").unlink(missing_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    if classifier is not None:
+        save_skops(classifier, folder / "classifier.skops")
+    with atomic(folder / "network.keras") as temporary:
+        health.network.save(temporary)
+    write_parquet(health.usual.rename_axis(["detector", "when"]).reset_index(), folder / "usual.parquet")
+    write_parquet(units.rename_axis("detector").reset_index(), folder / "units.parquet")
+    reference = [
+        pd.DataFrame(z, columns=description["inputs"]).assign(detector=name)
+        for name, z in health.reference.items()
+    ]
+    write_parquet(pd.concat(reference), folder / "reference.parquet")
+    write_parquet(calibration, folder / "calibration.parquet")
+    write_json(description, folder / "detector.json")
+
+
+def load_detector(folder):
+    """Load what `store_detector` has written: detector.json as attributes, with usual, units, reference,
+    network and classifier, which is None where there are no labels.
+    """
+    import keras
+
+    description = json.loads((folder / "detector.json").read_text())
+    reference, inputs = (
+        pd.read_parquet(folder / "reference.parquet").groupby("detector"),
+        description["inputs"],
+    )
+    return SimpleNamespace(
+        **description,
+        usual=pd.read_parquet(folder / "usual.parquet").set_index(["detector", "when"]),
+        units=pd.read_parquet(folder / "units.parquet").set_index("detector"),
+        network=keras.models.load_model(folder / "network.keras"),
+        reference={name: reference.get_group(name)[inputs].to_numpy() for name in description["detectors"]},
+        classifier=load_skops(folder / "classifier.skops") if description["classes"] else None,
+    )
+
+
+def node_tests(windows, detector):
+    """Test windows, sorted by node_id and start: DataFrame `health`, `classifier` (log odds of not being
+    healthy), "p <class>" and each distance; higher = stranger.
+
+    detector : of `load_detector`; without labels there is neither classifier nor "p <class>". No window gives
+    no row. A metric that the windows lack counts as not sampled.
+    """
+    distances = health_of(detector, windows, smoothing=detector.smoothing)
+    tests = in_units(distances, distances.group.to_numpy(), detector.units)
+    tests.insert(0, "health", tests[detector.in_use])
+    if not detector.classes:
+        return tests
+    p = np.zeros((len(windows), len(detector.classes)))
+    if len(windows):
+        x = windows.reindex(columns=detector.features).to_numpy()
+        p = temper(detector.classifier.predict_proba(x), detector.temperature)
+    healthy = p[:, detector.classes.index("none")]
+    tests.insert(0, "classifier", np.log((1 - healthy) / healthy))
+    return tests.join(pd.DataFrame(p, columns=[f"p {name}" for name in detector.classes]))
+
+
+class Before(NamedTuple):
+    """What an earlier training has stored.
+
+    models : rows of its metrics.json, [] without one. description : its detector.json. source : today's
+    source of the raw data, "" where nobody says. fits : whether its classifier is there and can serve. figure
+    : macro-F1 of the classifier in use, -1 without one.
+    """
+
+    models: list
+    description: dict
+    source: str
+    fits: bool
+    figure: float
+
+
+def stored_before(paths, features):
+    """Tell what an earlier training has stored in `paths.models`: a Before.
+
+    features : set of today's features. A stored classifier fits today's data when they come from the same
+    source, as long as it measures what the models read.
+    """
+    detector, metrics, status = (
+        paths.models / "detector.json",
+        paths.models / "metrics.json",
+        paths.raw / "status.json",
+    )
+    source = json.loads(status.read_text())["source"] if status.exists() else ""
+    complete = detector.exists() and metrics.exists()
+    models = json.loads(metrics.read_text())["models"] if complete else []
+    description = json.loads(detector.read_text()) if models else {}
+    reads = {*description.get("inputs", []), *description.get("features", [])}
+    same_source = description.get("source") == source
+    fits = reads <= features and same_source and (paths.models / "classifier.skops").exists()
+    figures = [m["model"] for m in models if m["in_use"] and m["metric"].startswith("macro-F1")]
+    return Before(models, description, source, fits, max(figures, default=-1.0))

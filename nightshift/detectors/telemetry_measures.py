@@ -1,0 +1,94 @@
+"""How well troubles are seen: average precision without point adjustment, skill with its interval, the alarm
+rate across folds.
+"""
+
+import numpy as np
+import pandas as pd
+
+from helpers import judge_tests
+from nightshift.detectors.telemetry_diagnosis import gain
+
+
+def precision(ill, score, weight):
+    """Compute the average precision of windows: (draws,), scikit-learn's where no two scores are equal.
+
+    ill : bool (n,). score : (n,), higher = stranger. weight : (draws, n). NaN in a draw without trouble.
+    """
+    order = np.argsort(-score, kind="stable")
+    weight, ill = weight[:, order], ill[order]
+    hits, seen = np.cumsum(weight * ill, axis=1), np.cumsum(weight, axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.nansum(weight * ill * hits / seen, axis=1) / hits[:, -1]
+
+
+def mean_precision(windows, column, weight):
+    """Average the precision of the score `column` over kinds, each against all healthy windows, or over nodes
+    where there is one kind only: (draws,).
+
+    windows : DataFrame truth ("none" is healthy), node_id and scores. weight : (draws, n).
+    """
+    kinds = sorted(set(windows.truth) - {"none"})
+    parts, drawn = [], []
+    for name in kinds if len(kinds) > 1 else windows.node_id[windows.truth != "none"].unique():
+        chosen = windows.truth.isin([name, "none"]) if len(kinds) > 1 else windows.node_id == name
+        rows = chosen.to_numpy()
+        ill = (windows.truth != "none").to_numpy()[rows]
+        parts.append(precision(ill, windows[column].to_numpy()[rows], weight[:, rows]))
+        drawn.append(weight[:, rows][:, ill].mean(axis=1))
+    with np.errstate(invalid="ignore"):
+        return np.nansum(np.multiply(parts, drawn), axis=0) / np.sum(drawn, axis=0)
+
+
+def precision_by(windows, by, methods):
+    """Compute the average precision of every method for each kind (`by` "truth", against all healthy windows)
+    or each node (`by` "node_id") with a trouble: DataFrame [kind or node, method].
+    """
+    names = sorted(set(windows[by][windows.truth != "none"]))
+    parts = [windows[windows[by].isin([one, "none"] if by == "truth" else [one])] for one in names]
+    columns = {
+        method: [mean_precision(part, method, np.ones((1, len(part))))[0] for part in parts]
+        for method in methods
+    }
+    return pd.DataFrame(columns, index=names)
+
+
+def skill_row(name, value, *, metric, baseline, skills):
+    """Give one row of metrics.json: a model's figure beside its baseline's, and its skill with a 95%
+    interval.
+
+    baseline : (name, figure). skills : those of resampled draws, NaN where one holds no trouble.
+    """
+    baseline_name, figure = baseline
+    low, high = np.nanquantile(skills, [0.025, 0.975])
+    return {
+        "name": name,
+        "metric": metric,
+        "model": value,
+        "baseline_name": baseline_name,
+        "baseline": figure,
+        "skill": gain(value, figure),
+        "skill_low": low,
+        "skill_high": high,
+    }
+
+
+def flagged_share(tests, fold, weights, alarm_rate):
+    """Measure the share of healthy windows that is flagged, when those of each fold are judged by the others.
+
+    tests : statistics of the windows, a DataFrame with the columns of `weights`, as for
+    `helpers.judge_tests`. fold : int (n,).
+    """
+    flagged = [
+        judge_tests(tests[fold == one], tests[fold != one], weights)[1] <= alarm_rate
+        for one in np.unique(fold)
+    ]
+    return float(np.concatenate(flagged).mean())
+
+
+def independent_lengths(windows):
+    """Measure the length of windows and the step from one to the next of the same run: (length_s, step_s);
+    the step is the length where no run has two windows.
+    """
+    length = (windows.end - windows.start).median() / pd.Timedelta("1s")
+    step = windows.groupby(["job_id", "node_id"]).start.diff().median() / pd.Timedelta("1s")
+    return length, length if pd.isna(step) else step

@@ -1,0 +1,61 @@
+"""Labels of runs: which anomaly was put beside a job on a node, from label files and from columns of
+anomalies.
+"""
+
+import pandas as pd
+import pyarrow as pa
+
+from nightshift.sources.node_cells import names_of, times_of
+
+LABEL_COLUMNS = ["job_id", "node_id", "app", "input", "anomaly", "part"]
+
+
+def read_labels(names, pages):
+    """Read the labels of the runs that a label file names: a frame of LABEL_COLUMNS, start and end.
+
+    names : of its columns; pages : (number of the first row, Arrow table) each. A label says of a job on a
+    node which application it ran with which input, and which anomaly was put beside it; `none` is healthy. It
+    may name a stretch of the run by start and end. ValueError of one line names the columns that lack.
+    """
+    if "anomaly" not in names or not {"job_id", "node_id"} & set(names):
+        raise ValueError(
+            f"labels need the columns anomaly, and job_id or node_id; it has {', '.join(names)[:150]}"
+        )
+    empty = pa.table({name: pa.array([], pa.string()) for name in names})
+    table = pa.concat_tables([page for _, page in pages] or [empty])
+    texts = {name: names_of(table[name]) if name in names else None for name in LABEL_COLUMNS}
+    times = {name: times_of(table[name]) if name in names else pd.NaT for name in ("start", "end")}
+    return pd.DataFrame({**texts, **times}, index=range(len(table)))
+
+
+def stretches(rows):
+    """Cut rows with the columns ROLES into labels of stretches of equal values, per node and job.
+
+    A stretch ends where the next one begins, and the last one a sampling step after its last row.
+    """
+    rows = rows.sort_values(["node_id", "job_id", "timestamp"], kind="stable", na_position="first")
+    texts = rows[LABEL_COLUMNS].fillna("")
+    cut = rows.groupby((texts != texts.shift()).any(axis=1).cumsum())
+    runs = rows.loc[cut.head(1).index, LABEL_COLUMNS].reset_index(drop=True)
+    start, last, n = (cut.timestamp.agg(how).reset_index(drop=True) for how in ("min", "max", "size"))
+    own_end = last + ((last - start) / (n - 1).clip(lower=1)).where(n > 1, pd.Timedelta("1s"))
+    whose = runs[["node_id", "job_id"]].fillna("")
+    goes_on = (whose == whose.shift(-1)).all(axis=1)
+    return runs.assign(start=start, end=start.shift(-1).where(goes_on, own_end)).dropna(subset="anomaly")
+
+
+def all_labels(label_files, points, *, anomaly_names):
+    """Put the labels of every label file and of every table with a column of anomalies into one table.
+
+    label_files : frames as `read_labels` gives them. points : frames of rows with the columns ROLES.
+    anomaly_names : {value: name}; a value that is not in it keeps its own name. No label gives no row.
+    """
+    cut = [stretches(pd.concat(points, ignore_index=True))] if points else []
+    frames = [frame for frame in [*label_files, *cut] if len(frame)] or [pd.DataFrame()]
+    table = pd.concat(frames, ignore_index=True).reindex(columns=[*LABEL_COLUMNS, "start", "end"])
+    table["anomaly"] = table.anomaly.map(lambda name: anomaly_names.get(name, name))
+    table[LABEL_COLUMNS] = table[LABEL_COLUMNS].astype("str")
+    times = {
+        name: pd.to_datetime(table[name], utc=True).astype("datetime64[us, UTC]") for name in ("start", "end")
+    }
+    return table.assign(**times)

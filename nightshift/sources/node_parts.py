@@ -1,0 +1,310 @@
+"""Raw rows of node metrics on their way into Parquet parts, one per node and file, and what is counted of
+them.
+
+    Folder      a new folder takes the place of the last one    extraction_into
+    Rows        time and names, Parquet parts                   place, as_parts, write_parts
+    Tables      long ones, contradictions, GPUs                 write_long, without_contradiction, write_gpus
+"""
+
+import os
+import shutil
+import uuid
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from nightshift.sources import dcgm, ldms, node_tables
+from nightshift.sources.node_cells import names_of, numbers_of, times_of
+from nightshift.sources.node_tables import ROLES
+
+GPU_TEXTS = ["node_id", "gpu", "job_id", "user"]
+GPU_SCHEMA = pa.schema(
+    [
+        ("timestamp", pa.timestamp("us", "UTC")),
+        *((name, pa.string()) for name in GPU_TEXTS),
+        *((name.replace("free", "total"), pa.float64()) for name in dcgm.NUMBERS),
+    ]
+)
+
+
+@dataclass
+class Extraction:
+    """The folder that an extraction fills, and what it counts on the way.
+
+    folder : where nodes/ (hive partitions node_id=NAME, one part per source) and gpus.parquet are written.
+    window : [begin, end) of the rows that are kept, UTC. columns : {role: column} of a table whose columns
+    the user names; empty for formats that are recognized. sampler : added as ::sampler to metrics without
+    one.
+    """
+
+    folder: Path
+    window: list
+    gpu_table: pq.ParquetWriter
+    columns: dict = field(default_factory=dict)
+    sampler: str = ""
+    counts: dict = field(default_factory=lambda: {"unreadable": 0, "placed": 0, "outside": 0})
+    blanks: dict = field(default_factory=dict)  # {metric: cells that stand for no value}
+    gpu_blanks: dict = field(default_factory=dict)  # {quantity: blank or impossible values}
+    bad_lines: list = field(default_factory=list)  # (file, row, reason, text)
+    seen: list = field(default_factory=list)  # frames node_id, job_id, day, rows, first, last
+    measured: dict = field(default_factory=dict)  # {metric: (values, rows)}
+    points: list = field(default_factory=list)  # rows of tables with a column of anomalies
+    labels: list = field(default_factory=list)  # frames as `read_labels` gives them
+    text_left_out: set = field(default_factory=set)  # columns of text
+    repeated: set = field(default_factory=set)  # metrics under two plugins
+    unnamed: dict = field(
+        default_factory=dict
+    )  # {file: DataFrame node, time, value of a metric without a name}
+    warned: set = field(default_factory=set)  # warnings of a Prometheus
+    asked_twice: dict = field(default_factory=dict)  # {node: labels in which its series differ}
+    nameless_gpus: set = field(default_factory=set)  # nodes of GPUs whose series name no host
+
+
+@contextmanager
+def extraction_into(raw, window, *, columns=None, sampler=""):
+    """Give an Extraction whose folder takes the place of the last one in `raw` when all of the source has
+    been read.
+
+    The caller writes labels.parquet to its folder. Whatever goes wrong within leaves the last night as it
+    was.
+    """
+    staging = raw / f".{uuid.uuid4().hex[:8]}"
+    (staging / "nodes").mkdir(parents=True)
+    try:
+        with pq.ParquetWriter(staging / "gpus.parquet", GPU_SCHEMA, compression="zstd") as gpu_table:
+            yield Extraction(staging, window, gpu_table, columns or {}, sampler)
+        if (raw / "nodes").exists():
+            os.replace(raw / "nodes", staging / "old")
+        for name in ("nodes", "gpus.parquet", "labels.parquet"):
+            os.replace(staging / name, raw / name)
+    finally:
+        shutil.rmtree(staging)
+
+
+def as_numbers(extraction, column, metric=""):
+    """Read finite numbers (float64) from an Arrow column; cells that are none, or stand for no value, become
+    null and are counted.
+    """
+    numbers, unreadable, blank = numbers_of(column, metric)
+    extraction.counts["unreadable"] += unreadable
+    if blank:
+        extraction.blanks[metric] = extraction.blanks.get(metric, 0) + blank
+    return numbers
+
+
+# ------------------------------------------------------------------------------------------------------- Rows
+
+
+def place(extraction, page, *, layout, where, first_row):
+    """Read time and names of the rows of a page: (frame of the columns ROLES, bool (n,), which of them lie in
+    the window).
+
+    page : Arrow table, whose columns `layout` {role: column} explains. A row whose time or node cannot be
+    read belongs nowhere: it becomes a bad line of the file `where`, counted from `first_row`. An LDMS store
+    has the exact fraction of its seconds in Time_usec, and its job 0 is no job. A name of more than two
+    hundred letters could not be the name of a folder. ValueError where most times cannot be read.
+    """
+    roles = [*ROLES[1:], *(["metric"] if "metric" in layout else [])]
+    names = {role: names_of(page[layout[role]]) if role in layout else None for role in roles}
+    written = page[layout["timestamp"]].cast(pa.string())
+    cells = names_of(written)
+    # a store that was opened again repeats its header
+    header = pc.fill_null(pc.starts_with(pc.utf8_trim_whitespace(written), "#"), False).to_numpy()
+    keys = pd.DataFrame({"timestamp": times_of(page[layout["timestamp"]]), **names})
+    node_tables.check_times(keys.timestamp[~header], layout["timestamp"], cells[~header])
+    if layout["timestamp"] in ldms.TIMES and not extraction.columns:
+        keys["timestamp"] = ldms.exact_times(keys.timestamp, page, layout)
+        keys["job_id"] = ldms.without_no_job(keys.job_id)
+    nodes = keys.node_id.dropna().unique()
+    too_long = keys.node_id.isin([name for name in nodes if len(quote(name, safe="")) > 200])
+    reasons = ["no time", "no node", "the name of its node is too long"]
+    why = np.select([keys.timestamp.isna(), keys.node_id.isna(), too_long], reasons, "")
+    for i in np.flatnonzero((why != "") & ~header):
+        text = f"{page[layout['timestamp']][i]}, {keys.node_id[i]}"[:500]
+        extraction.bad_lines.append((where, first_row + i, why[i], text))
+    inside = keys.timestamp.between(*extraction.window, inclusive="left").to_numpy()
+    extraction.counts["placed"] += int((why == "").sum())
+    extraction.counts["outside"] += int((~inside & (why == "")).sum())
+    return keys, inside & (why == "")
+
+
+def note(extraction, keys, *, have):
+    """Count kept rows by node, job and day, and by metric: have {metric: number of its values}."""
+    days = keys.assign(day=keys.timestamp.dt.floor("D"))
+    counted = days.groupby(["node_id", "job_id", "day"], dropna=False).timestamp
+    extraction.seen.append(counted.agg(rows="size", first="min", last="max").reset_index())
+    for name, n in have.items():
+        values, rows = extraction.measured.get(name, (0, 0))
+        extraction.measured[name] = values + n, rows + len(keys)
+
+
+def as_parts(extraction, pages, *, layout, metric_names, where, schema):
+    """Give Arrow batches of raw rows from pages of a source, (number of the first row, table) each;
+    ValueError where no row of it has a time and a node.
+    """
+    placed, n_rows = extraction.counts["placed"], 0
+    for first_row, page in pages:
+        keys, kept = place(extraction, page, layout=layout, where=where, first_row=first_row)
+        keys, page, n_rows = keys[kept], page.filter(pa.array(kept)), n_rows + len(page)
+        numbers = [as_numbers(extraction, page[column], metric) for column, metric in metric_names.items()]
+        if "metric" not in layout:
+            values = [len(column) - column.null_count for column in numbers]
+            note(extraction, keys, have=dict(zip(metric_names.values(), values, strict=True)))
+        if "anomaly" in layout:
+            extraction.points.append(keys)
+        texts = [
+            pa.array(keys[role], pa.string(), from_pandas=True) for role in schema.names[1:] if role in keys
+        ]
+        rows = pa.Table.from_arrays([pa.array(keys.timestamp), *texts, *numbers], schema=schema)
+        yield from rows.to_batches()
+    if n_rows and extraction.counts["placed"] == placed:
+        raise ValueError(
+            f"none of its rows has both a time and a node in the columns {layout['timestamp']} and "
+            f"{layout['node_id']}"
+        )
+
+
+def digest_of(where):
+    """Name the parts of the source `where`: 12 hexadecimal digits."""
+    return uuid.uuid5(uuid.NAMESPACE_URL, where).hex[:12]
+
+
+def write_parts(extraction, pages, *, layout, metric_names, where, folder=None):
+    """Write the pages of one source as one part per node below `folder`, by default that of the nodes.
+
+    metric_names : {column: name of the metric}. A part holds the metrics of its own source only. The memory
+    is that of a page and of 2 MB per node. Measured values hardly repeat: without a dictionary of them a part
+    takes a third less space and half the time to write. Names of nodes are percent-encoded, so that `../x` is
+    a name and no path.
+    """
+    texts = ["job_id", "node_id", *(["metric"] if "metric" in layout else [])]
+    fields = [("timestamp", pa.timestamp("us", "UTC")), *((name, pa.string()) for name in texts)]
+    fields += [(name, pa.float64()) for name in metric_names.values()]
+    schema = pa.schema(fields)
+    group = max(128, 250_000 // (len(metric_names) + 1))  # rows that wait in memory for each node, about 2 MB
+    ds.write_dataset(
+        as_parts(extraction, pages, layout=layout, metric_names=metric_names, where=where, schema=schema),
+        folder or extraction.folder / "nodes",
+        schema=schema,
+        format="parquet",
+        partitioning=ds.partitioning(pa.schema([("node_id", pa.string())]), flavor="hive"),
+        use_threads=False,
+        basename_template=digest_of(where) + "-{i}.parquet",
+        existing_data_behavior="overwrite_or_ignore",
+        max_partitions=100_000,
+        max_open_files=500,
+        min_rows_per_group=group,
+        max_rows_per_group=max(group, 2**17),
+        file_options=ds.ParquetFileFormat().make_write_options(compression="zstd", use_dictionary=texts),
+    )
+
+
+# ----------------------------------------------------------------------------------------------------- Tables
+
+
+def without_contradiction(extraction, pages, *, layout, metric_names, path):
+    """Give the same pages; the values of a metric without a name are held against those of other files.
+
+    ValueError where two files measure the same "value" of the same node and moment, and neither says what it
+    is.
+    """
+    nameless = [
+        column
+        for column, metric in metric_names.items()
+        if metric.partition("::")[0].lower() in node_tables.UNNAMED
+    ]
+    unnamed = extraction.unnamed
+    for first_row, page in pages:
+        for column in nameless[:1]:
+            values = pd.to_numeric(page[column].to_pandas(), errors="coerce")
+            node, at = names_of(page[layout["node_id"]]), times_of(page[layout["timestamp"]])
+            rows = pd.DataFrame({"node": node, "time": at, "value": values})
+            others = {file: frame for file, frame in unnamed.items() if file != path}
+            if other := node_tables.contradiction(rows, others):
+                raise ValueError(
+                    f"it and {other} measure the same {metric_names[column]!r} of the same node and moment, "
+                    "and neither says what: name the metric in the path (metric=NAME) or the column"
+                )
+            unnamed[path] = pd.concat([unnamed[path], rows]) if path in unnamed else rows
+        yield first_row, page
+
+
+def turn_node(extraction, folder, *, part, how=""):
+    """Make one row per moment of the long rows of one node in `folder`, in the order in which the moments
+    come first, and write them as `part`.
+
+    A metric that comes twice at one moment makes a second row: that is a duplicate of the source, and the
+    next step's to reject. `how` "sum" adds up what comes twice.
+    """
+    rows = pd.concat([pq.ParquetFile(path).read().to_pandas() for path in sorted(folder.glob("*.parquet"))])
+    key = ["timestamp", "job_id", "copy"]
+    rows["job_id"] = rows.job_id.fillna("")
+    if how == "sum":
+        cells = rows.groupby(["timestamp", "job_id", "metric"], sort=False, as_index=False)
+        rows = cells.value.agg(lambda values: values.sum(min_count=1))
+    rows["copy"] = rows.groupby(["timestamp", "job_id", "metric"]).cumcount()
+    in_order = pd.MultiIndex.from_frame(rows[key].drop_duplicates())
+    wide = rows.pivot(index=key, columns="metric", values="value").loc[in_order]
+    wide.columns = list(add_sampler({name: name for name in wide.columns}, extraction.sampler).values())
+    wide = wide.reset_index().drop(columns="copy").replace({"job_id": {"": None}})
+    node = unquote(folder.name.removeprefix("node_id="))
+    keys = wide[["timestamp", "job_id"]].assign(node_id=node)
+    note(extraction, keys, have=wide.iloc[:, 2:].count().to_dict())
+    target = extraction.folder / "nodes" / folder.name / part
+    target.parent.mkdir(parents=True, exist_ok=True)
+    wide.to_parquet(target, index=False)
+
+
+def write_long(extraction, pages, *, layout, where, how=""):
+    """Write the pages of a long table, one row per metric and moment in any order, as one part per node.
+
+    The rows are first sorted into the folders of their nodes and then turned, one node at a time.
+    """
+    long, names = extraction.folder / "long", {layout["value"]: "value"}
+    write_parts(extraction, pages, layout=layout, metric_names=names, where=where, folder=long)
+    for folder in sorted(long.iterdir()):
+        turn_node(extraction, folder, part=f"{digest_of(where)}-0.parquet", how=how)
+    shutil.rmtree(long)
+
+
+def add_sampler(metric_names, sampler):
+    """Give the same {column: name of the metric}, with ::sampler at the names that have none; as they are for
+    "".
+    """
+    return {
+        column: f"{name}::{sampler}" if sampler and "::" not in name else name
+        for column, name in metric_names.items()
+    }
+
+
+def write_gpus(extraction, pages, *, layout, where):
+    """Add pages of a GPU exporter, (number of the first row, table) each, to gpus.parquet.
+
+    The memory that DCGM calls free is added to what is used, which gives the total without the reserve of the
+    driver. What no GPU can have is missing: DCGM writes blanks of 15 and more digits for "no value".
+    """
+    keys_of = {role: layout[role] for role in ("timestamp", "node_id")}
+    blanks, gpu_blanks = extraction.blanks, extraction.gpu_blanks
+    for first_row, page in pages:
+        keys, kept = place(extraction, page, layout=keys_of, where=where, first_row=first_row)
+        page = page.filter(pa.array(kept))
+        table = pd.DataFrame({"timestamp": keys.timestamp[kept].array})
+        for name in GPU_TEXTS:
+            table[name] = names_of(page[layout[name]]) if name in layout else None
+        for name in dcgm.NUMBERS:
+            has = name in layout
+            table[name] = as_numbers(extraction, page[layout[name]], name).to_pandas() if has else np.nan
+        table, impossible = dcgm.blank_impossible(table)
+        for name in {**impossible, **dict.fromkeys(set(blanks) & set(dcgm.NUMBERS))}:
+            gpu_blanks[name] = gpu_blanks.get(name, 0) + impossible.get(name, 0) + blanks.pop(name, 0)
+        total = table.memory_used_mib + table.memory_free_mib
+        table = table.assign(memory_total_mib=total)[GPU_SCHEMA.names]
+        extraction.gpu_table.write_table(pa.Table.from_pandas(table, GPU_SCHEMA, preserve_index=False))

@@ -1,0 +1,193 @@
+"""Functions of the telemetry study that its notebooks call, on small tables with values by hand; the notebooks' own tests run the rest."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from nightshift.analysis import accelerators
+from nightshift.analysis.telemetry import answer_of, elapsed
+from nightshift.analysis.telemetry_quality import labels_enough, meeting
+from nightshift.cleaning.telemetry_windows import clean_gpus, clean_labels, label_windows
+from nightshift.detectors.telemetry_incidents import diagnose, keep_findings, rule_of
+from nightshift.detectors.telemetry_measures import independent_lengths, precision_by
+from nightshift.sources.node_labels import all_labels, stretches
+from nightshift.sources.node_summary import match_labels, newest_rows, state_of
+from nightshift.sources.prometheus_nodes import Server, chunks
+from nightshift.sources.this_machine import schedule
+
+NOON = pd.Timestamp("2026-01-30T12:00", tz="UTC")
+SECOND = pd.Timedelta("1s")
+
+
+# ---------------------------------------------------------------------------------------------------------- extraction
+
+
+@pytest.mark.parametrize(("step_s", "most"), [(15.0, 7), (15.0, 1000), (60.0, 1)])
+def test_chunks_cover_the_window_once_in_steps_from_a_multiple_of_the_step(step_s, most):
+    server = Server("http://x", "instance", "", step_s=step_s, chunk_points=most, timeout_s=1.0, retry_wait_s=0.0)
+    window = [NOON + SECOND, NOON + 301 * SECOND]
+    parts = chunks(window, server)
+    moments = np.concatenate([begin + step_s * np.arange(n) for begin, n in parts])
+    first = NOON.timestamp() + step_s
+    assert moments.tolist() == np.arange(first, NOON.timestamp() + 301, step_s).tolist()
+    assert max(n for _, n in parts) <= most
+    assert chunks([pd.Timestamp.now("UTC") + pd.Timedelta("1h"), pd.Timestamp.now("UTC") + pd.Timedelta("2h")], server) == []
+
+
+def test_stretches_of_equal_anomalies_end_where_the_next_begins_and_names_are_translated():
+    rows = pd.DataFrame({"timestamp": NOON + SECOND * np.arange(6), "node_id": "n1", "job_id": "7", "app": None, "input": None, "part": None})
+    rows["anomaly"] = ["0", "0", "1", "1", "1", None]
+    cut = stretches(rows)
+    assert cut.anomaly.tolist() == ["0", "1"]
+    assert (cut.start - NOON).tolist() == [0 * SECOND, 2 * SECOND]
+    assert (cut.end - NOON).tolist() == [2 * SECOND, 5 * SECOND]
+    table = all_labels([], [rows], anomaly_names={"0": "none"})
+    assert table.anomaly.tolist() == ["none", "1"]
+    assert len(all_labels([], [], anomaly_names={})) == 0
+
+
+def test_a_label_without_rows_and_a_job_without_label_are_counted_and_a_label_of_a_node_is_one_of_its_jobs():
+    rows = pd.DataFrame({"node_id": ["a", "a", "b"], "job_id": ["1", "2", "3"]})
+    labels = pd.DataFrame({"node_id": [None, "b", "c"], "job_id": ["1", None, None]})
+    unlabelled, strangers = match_labels(labels, rows)
+    assert unlabelled.tolist() == ["2"]
+    assert strangers.tolist() == [False, False, True]
+
+
+def test_the_older_of_nodes_and_gpus_makes_the_data_stale_and_nothing_makes_them_empty():
+    rows, gpus = pd.DataFrame({"last": [NOON]}), pd.DataFrame({"timestamp": [NOON - pd.Timedelta("3D")]})
+    assert newest_rows(rows, gpus, old_before=NOON - pd.Timedelta("4D")) == (NOON, False)
+    assert newest_rows(rows, gpus, old_before=NOON - pd.Timedelta("1D")) == (gpus.timestamp[0], True)
+    assert newest_rows(rows[:0], gpus[:0], old_before=NOON) == (None, False)
+    whole = SimpleNamespace(bad_lines=[], counts={"unreadable": 0}, warned=set())
+    assert state_of(whole, empty=False, stale=False) == "ok"
+    assert state_of(SimpleNamespace(**vars(whole) | {"warned": {"x"}}), empty=False, stale=False) == "partial"
+    assert (state_of(whole, empty=True, stale=True), state_of(whole, empty=False, stale=True)) == ("empty", "stale")
+
+
+def test_every_kind_of_run_comes_as_often_as_the_time_allows_and_once_at_least():
+    assert sorted(schedule(0.1, 30.0, seed=0)) == ["cachecopy", "cpuoccupy", "membw", "memleak", "none"]
+    assert set(pd.Series(schedule(10, 30.0, seed=1)).value_counts()) == {4}
+
+
+# ------------------------------------------------------------------------------------------------------------ cleaning
+
+
+def test_a_label_of_a_stretch_beats_that_of_the_run_and_what_it_leaves_open_others_say():
+    columns = ["job_id", "node_id", "app", "input", "anomaly", "part", "start", "end"]
+    stretch = ("1", "", None, None, "membw", None, NOON, NOON + 5 * SECOND)
+    labels = pd.DataFrame([stretch, ("1", "n", "solver", None, "none", None, None, None)], columns=columns)
+    windows = pd.DataFrame({"job_id": ["1", "1", "2"], "last": NOON + SECOND * np.array([0, 5, 0])})
+    got = label_windows(windows, "n", labels=clean_labels(labels))
+    assert got.anomaly.tolist() == ["membw", "none", ""]
+    assert got.app.tolist() == ["solver", "solver", ""]
+
+
+def test_rows_of_gpus_are_kept_or_rejected_by_the_first_reason_that_holds():
+    row = {"node_id": "a", "gpu": "0", "job_id": "1", "user": None, "utilisation_pct": 50.0, "memory_used_mib": 1.0, "memory_total_mib": 2.0}
+    row |= {"power_w": 100.0, "temperature_c": 40.0, "timestamp": NOON}
+    changes = [{}, {}, {"power_w": 120.0}, {"job_id": "2"}, {"timestamp": None}, {"gpu": None}, {"timestamp": NOON + pd.Timedelta("2D")}]
+    changes += [{"timestamp": NOON + SECOND, "utilisation_pct": 1e15}]
+    clean, rejected, blanked = clean_gpus(pd.DataFrame([row | change for change in changes]), NOON + pd.Timedelta("1D"))
+    assert len(clean) == 2
+    assert blanked == {"utilisation_pct": 1}
+    assert rejected.set_index("reason").rows.to_dict() == {
+        "GPU: copy of another row": 1,
+        "GPU: other values at the same moment": 1,
+        "GPU: held by another job at the same moment": 1,
+        "GPU: no time": 1,
+        "GPU: no node or no number": 1,
+        "GPU: after the window": 1,
+    }
+
+
+# ----------------------------------------------------------------------------------------------------------- detection
+
+
+def test_a_flagged_window_is_unknown_where_the_classifier_calls_it_healthy_or_is_not_sure():
+    chances = pd.DataFrame({"p membw": [0.9, 0.4, 0.2, 0.9], "p memleak": [0.0, 0.35, 0.1, 0.0], "p none": [0.1, 0.25, 0.7, 0.1]})
+    diagnosis, confidence, probable = diagnose(chances, [True, True, True, False], least_confidence=0.5)
+    assert diagnosis.tolist() == ["membw", "unknown", "unknown", "none"]
+    assert confidence.tolist() == [0.9, 0.4, 0.7, 0.1]
+    assert probable.tolist() == ["membw", "membw", "none", "membw"]
+    lines, _ = rule_of(chances, [True, True, True, False], least_confidence=0.5)
+    assert lines.tolist() == ["named", "unknown: not sure enough", "unknown: the classifier says healthy", "not flagged"]
+    nameless, sure, _ = diagnose(chances[[]], [True, False, False, False], least_confidence=0.5)
+    assert nameless.tolist() == ["unknown", "none", "none", "none"]
+    assert np.isnan(sure).all()
+
+
+def test_a_quiet_run_is_a_test_too_that_makes_an_incident_less_certain():
+    scored = pd.DataFrame({"node_id": list("abcd"), "job_id": "1", "start": NOON, "day": NOON.floor("D"), "looks": 1.0})
+    incidents = scored[:1].assign(p_value=0.01)
+    few = keep_findings(incidents, scored, n_calibration=99, false_discovery_rate=0.05)
+    assert (few.judgements, few.least, few.alone) == (4, 0.01, 1)
+    assert few.reported.node_id.tolist() == ["a"]
+    strict = keep_findings(incidents, scored, n_calibration=99, false_discovery_rate=0.03)
+    assert (len(strict.reported), strict.by_chance.node_id.tolist(), strict.alone) == (0, ["a"], 2)
+
+
+def test_precision_of_each_kind_is_against_all_healthy_windows():
+    windows = pd.DataFrame({"truth": ["none", "none", "x", "y"], "node_id": "n", "s": [1.0, 2.0, 3.0, 1.5]})
+    assert precision_by(windows, "truth", ["s"]).s.to_dict() == {"x": 1.0, "y": 0.5}
+
+
+def test_runs_of_one_window_have_its_length_as_step():
+    one = pd.DataFrame({"job_id": ["1", "2"], "node_id": "n", "start": NOON, "end": NOON + 60 * SECOND})
+    assert independent_lengths(one) == (60, 60)
+    two = pd.concat([one, one.assign(start=NOON + 15 * SECOND, end=NOON + 75 * SECOND)])
+    assert independent_lengths(two) == (60, 15)
+
+
+# ------------------------------------------------------------------------------------------------------------ analysis
+
+
+def test_answers_and_times_are_read_as_a_person_says_them():
+    assert [elapsed(s) for s in (45, 720, 39_600)] == ["45 s", "12 min", "11 h"]
+    judged = pd.DataFrame({"node_id": ["a", "b"]})
+    reported = pd.DataFrame({"node_id": ["a"], "diagnosis": ["membw"], "start": [NOON]})
+    answer = answer_of(reported, reported[:0], judged=judged, reason="")
+    assert answer == "1 incident on 1 of 2 nodes (1 membw); the strangest: membw on a, 30 Jan 12:00"
+    assert answer_of(reported[:0], reported, judged=judged, reason="") == "No incident is certain enough to be a finding"
+    assert answer_of(reported[:0], reported[:0], judged=judged, reason="") == "No node misbehaved"
+    assert answer_of(reported[:0], reported[:0], judged=judged, reason="few") == "Too little history: few"
+    assert answer_of(reported[:0], reported[:0], judged=judged[:0], reason="few").startswith("Nothing to judge: ")
+
+
+def test_labels_are_enough_where_the_mean_first_reaches_19_twentieths_of_the_best():
+    needed = pd.DataFrame({"part": ["random"] * 3 + ["active"] * 3, "labels": [6, 10, 15] * 2, "macro_f1": [0.1, 0.5, 0.9, 0.2, 0.96, 1.0]})
+    assert labels_enough(needed) == ({"active": 10}, 1.0)
+
+
+def test_incidents_meet_on_the_same_node_when_they_overlap():
+    true = pd.DataFrame({"entity": ["a", "b"], "start": NOON, "end": NOON + 60 * SECOND})
+    incidents = pd.DataFrame({"node_id": ["a", "a"], "start": [NOON + 30 * SECOND, NOON + 60 * SECOND], "end": NOON + 90 * SECOND})
+    assert meeting(true, incidents).tolist() == [[True, False], [False, False]]
+    assert meeting(true[:0], incidents).shape == (0, 2)
+
+
+def test_short_incidents_need_not_be_found_and_are_no_false_alarms():
+    incidents = pd.DataFrame({"entity": ["g", "h"], "start": NOON, "end": [NOON + pd.Timedelta("3h"), NOON + pd.Timedelta("1h")]})
+    alarms = pd.DataFrame({"device": ["h", "i"], "start": NOON, "end": NOON + pd.Timedelta("2h")})
+    row = accelerators.compare("x", alarms, incidents=incidents, idle_hours=2.0)
+    assert (row["incidents"], row["found"], row["alarms"], row["true"]) == (1, 0, 2, 1)
+    assert row["recall"].startswith("0.00 (0.00 to ")
+    assert row["precision"].startswith("0.50 (")
+    assert accelerators.rate_text(0, 0) == ""
+
+
+def test_a_gap_ends_a_stretch_and_stands_for_one_period_only():
+    minutes = np.array([0, 5, 10, 60, 65, 70])
+    gpus = pd.DataFrame({"device": "g", "node_id": "n", "user": "u", "job_id": "1", "timestamp": NOON + minutes * pd.Timedelta("1min")})
+    gpus = gpus.assign(utilisation_pct=[0, 0, 0, 0, 0, 90], power_w=60.0, memory_used_mib=1.0, memory_total_mib=2.0)
+    weighed = accelerators.weigh_samples(gpus, window_end=NOON + pd.Timedelta("1D"), gap_periods=3.0, idle_pct=5.0)
+    assert weighed.hours.mul(60).round(6).tolist() == [5, 5, 5, 5, 5, 5]
+    samples, idle = accelerators.mark_stretches(weighed, 0.2)
+    assert idle.hours.mul(60).round(6).tolist() == [15, 10]
+    assert samples.wasted.tolist() == [True, True, True, False, False, False]
+    assert accelerators.idle_lengths(weighed, 100).mul(60).round(3).tolist() == [15, 15]
+    allocations = accelerators.allocations_of(samples, idle)
+    assert allocations.longest_h.tolist() == [0.25]
+    assert allocations.idle_share.tolist() == pytest.approx([5 / 6])
