@@ -1,0 +1,1 @@
+"""What an analysis finds: findings, sentences of evidence, figures; one file per study."""
