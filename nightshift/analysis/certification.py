@@ -24,13 +24,13 @@ MIN_USUAL = 50  # good validation lumisections: with fewer, those of all learned
 
 
 def counted(n, thing):
-    """So many things, in words: 1 run, 2 runs."""
+    """Say so many things in words: 1 run, 2 runs."""
     return f"{n:,} {thing}" if n == 1 else f"{n:,} {thing}s"
 
 
 def luminosity_share(scored, chosen, among=None):
-    """Share of the luminosity (of the lumisections, where none is known) that the rows `chosen` hold, of that
-    of `among`, or of all; 0 of nothing.
+    """Compute the share of the luminosity (of the lumisections, where none is known) that the rows `chosen`
+    hold, of that of `among`, or of all; 0 of nothing.
 
     scored : DataFrame amount. chosen, among : bool (n,).
     """
@@ -39,7 +39,7 @@ def luminosity_share(scored, chosen, among=None):
 
 
 def official_words(rows):
-    """What the official certification says of the rows of a range, in words."""
+    """Say what the official certification says of the rows of a range, in words."""
     if rows.golden.isna().all():
         return "not certified yet"
     share = rows.golden.astype("float").mean()
@@ -60,25 +60,25 @@ class Trained:
 
     @property
     def in_order(self):
-        """Names of the datasets in use, those with the largest share of the alarms first."""
+        """List the datasets in use, those with the largest share of the alarms first."""
         weights = self.detector["weights"]
         return sorted(weights, key=lambda name: -weights[name])
 
     @property
     def features(self):
-        """Names of all features in use, in the order of the datasets."""
+        """List all features in use, in the order of the datasets."""
         of_set = self.detector["datasets"]
         return list(dict.fromkeys(f for name in self.in_order for f in of_set[name]["scaling"]))
 
 
 def element_of(feature):
-    """The histogram, or column, that a feature belongs to."""
+    """Name the histogram, or column, that a feature belongs to."""
     return feature.rpartition("|")[0]
 
 
 def number_of(feature):
-    """Which number of its histogram a feature is: q10, q30, q50, q70, q90, mean, rms; value, where there is
-    one only.
+    """Name which number of its histogram a feature is: q10, q30, q50, q70, q90, mean, rms; value, where there
+    is one only.
     """
     return feature.rpartition("|")[2]
 
@@ -92,16 +92,16 @@ def usual_rows(good):
 
 
 def errors_of(rows, name, *, trained):
-    """Squared error of each feature of the lumisections `rows` of the dataset `name`, by its model: float
-    (n, F).
+    """Compute the squared error of each feature of the lumisections `rows` of the dataset `name`, by its
+    model: float (n, F).
     """
     one = trained.detector["datasets"][name]
     return feature_errors(load_model(trained.folder / one["file"]), scale_features(rows, one["scaling"]))
 
 
 def reasons_of(rows, trained):
-    """How many times its usual error each histogram is beyond it: DataFrame [(run, lumisection), element],
-    NaN where it is not measured; no row in use gives none.
+    """Compute how many times its usual error each histogram is beyond it: DataFrame [(run, lumisection),
+    element], NaN where it is not measured; no row in use gives none.
 
     rows : the clean table of certification. The squared errors of the numbers of a histogram, each in units
     of its mean among usual lumisections, less that one, are averaged; in several datasets, over these too.
@@ -123,8 +123,8 @@ def reasons_of(rows, trained):
 
 
 def telling(beyond, chance):
-    """Of reasons in falling order, a Series [element], the first and those of the next two that are above
-    `chance`, a Series [element]: what nineteen of twenty good lumisections have in it.
+    """Keep, of reasons in falling order, a Series [element], the first and those of the next two that are
+    above `chance`, a Series [element]: what nineteen of twenty good lumisections have in it.
     """
     first = beyond[:3]
     return first[(first > chance.reindex(first.index)) | (np.arange(len(first)) == 0)]
@@ -145,13 +145,13 @@ class Strange:
 
 
 def in_range(frame, one, *, flagged):
-    """Which rows of a DataFrame run, lumisection lie in a range and are flagged: bool Series."""
+    """Find which rows of a DataFrame run, lumisection lie in a range and are flagged: bool Series."""
     inside = (frame.run == one.run) & frame.lumisection.between(one.first, one.last)
     return inside & pd.MultiIndex.from_frame(frame[KEY]).isin(flagged)
 
 
 def range_reasons(strange, one):
-    """Mean reasons of the flagged lumisections of a range: Series [element], strongest first.
+    """Average the reasons of the flagged lumisections of a range: Series [element], strongest first.
 
     one : a row of `bad_ranges`.
     """
@@ -161,8 +161,8 @@ def range_reasons(strange, one):
 
 
 def numbers_of(strange, one, *, elements):
-    """The numbers of some histograms in a range beside usual ones: DataFrame [feature] observed, low, usual,
-    high, z; farthest first. Nine of ten usual lumisections lie between low and high.
+    """Put the numbers of some histograms in a range beside usual ones: DataFrame [feature] observed, low,
+    usual, high, z; farthest first. Nine of ten usual lumisections lie between low and high.
     """
     tables, trained = [], strange.trained
     for name in trained.in_order:
@@ -186,8 +186,8 @@ def numbers_of(strange, one, *, elements):
 
 
 def evidence_of(strange, one, *, rows, lumi_known):
-    """One sentence on a range: how much of it is flagged, the three first histograms, and what the official
-    certification says.
+    """Write one sentence on a range: how much of it is flagged, the three first histograms, and what the
+    official certification says.
 
     rows : DataFrame flagged, golden, amount of the lumisections of the range. lumi_known : whether amount is
     luminosity, /pb.
@@ -203,9 +203,9 @@ def evidence_of(strange, one, *, rows, lumi_known):
 
 
 def finding_of(strange, one, *, scored, lumi_known):
-    """One range as a finding, a dict. A range that holds WHOLE of the lumisections of its run that could be
-    flagged is a bad run, any other are bad lumisections; its impact is the luminosity that was recorded in
-    its flagged lumisections.
+    """Describe one range as a finding, a dict. A range that holds WHOLE of the lumisections of its run that
+    could be flagged is a bad run, any other are bad lumisections; its impact is the luminosity that was
+    recorded in its flagged lumisections.
 
     scored : DataFrame run, lumisection, time, flagged, golden, amount, recorded_lumi.
     """

@@ -21,9 +21,9 @@ COLORS = {"good": "C0", "expert": "C3", "trivial": "C1", "": "0.5"}
 
 
 def range_table(strange, one):
-    """The numbers of one range that a picture shows, those of the first histogram, else, where each has only
-    one, of the first seven: (DataFrame z, low_z, high_z, label, in usual deviations from the usual value;
-    whether they are those of one histogram).
+    """Gather the numbers of one range that a picture shows, those of the first histogram, else, where each
+    has only one, of the first seven: (DataFrame z, low_z, high_z, label, in usual deviations from the usual
+    value; whether they are those of one histogram).
 
     strange : a `Strange`. one : a row of `bad_ranges`.
     """
@@ -73,8 +73,8 @@ def draw_ranges(axes, ranges, *, strange):
 
 
 def certified_amounts(scored, ours, *, official):
-    """What is certified in each run: DataFrame [run] ours, official (NaN where there is no official verdict)
-    and all, /pb or lumisections; runs without any are left out.
+    """Sum what is certified in each run: DataFrame [run] ours, official (NaN where there is no official
+    verdict) and all, /pb or lumisections; runs without any are left out.
 
     scored : DataFrame run, amount, golden. ours, official : bool (n,).
     """
@@ -121,8 +121,8 @@ def plot_values(values, label, ax, *, bins, limits, name):
 
 
 def plane_of(rows, good, *, scaling, value):
-    """Lumisections `rows` of one dataset in two principal components of the `good` ones: (DataFrame x, y in
-    standard deviations (asinh), label, value; share of the variance of the good ones).
+    """Project the lumisections `rows` of one dataset on two principal components of the `good` ones:
+    (DataFrame x, y in standard deviations (asinh), label, value; share of the variance of the good ones).
 
     rows, good : the clean table. scaling : {feature: its range}. value : Series [(run, lumisection)],
     decision values.

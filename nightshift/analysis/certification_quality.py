@@ -22,14 +22,15 @@ STRENGTHS = {3: "strong", 2: "medium", 1: "weak"}
 
 
 def as_text(auc, low, high):
-    """An AUC with its interval, where there is one, as text; empty without an AUC."""
+    """Write an AUC with its interval, where there is one, as text; empty without an AUC."""
     if not np.isfinite(auc):
         return ""
     return f"{auc:.3f} ({low:.3f} to {high:.3f})" if np.isfinite(low) else f"{auc:.3f}"
 
 
 def auc_rows(values, labels, *, where, weights, interval):
-    """AUC of each column of `values` against expert and trivial bad lumisections: one dict per column.
+    """Compute the AUC of each column of `values` against expert and trivial bad lumisections: one dict per
+    column.
 
     values : DataFrame, decision values, a column per dataset, "together" for all. labels : DataFrame run,
     label of the same rows. where : what the rows are. weights : {dataset in use: its share of the alarms}.
@@ -47,8 +48,8 @@ def auc_rows(values, labels, *, where, weights, interval):
 
 
 def bad_run_rows(experts, strange, *, interval):
-    """AUC of whole bad runs and of isolated bad lumisections, those that lie in runs good otherwise: one dict
-    for each of the two that there is.
+    """Compute the AUC of whole bad runs and of isolated bad lumisections, those that lie in runs good
+    otherwise: one dict for each of the two that there is.
 
     experts : DataFrame run, label (good or expert), score. strange : bool, whether the first threshold flags
     the lumisections to which the index of experts points. A run is whole bad when experts rejected WHOLE of
@@ -68,7 +69,8 @@ def bad_run_rows(experts, strange, *, interval):
 
 
 def step_rows(verdicts, is_good):
-    """What is kept of good lumisections and let through of bad ones by each way to judge: one dict each.
+    """Count what is kept of good lumisections and let through of bad ones by each way to judge: one dict
+    each.
 
     verdicts : {name: words (n,)}. is_good : bool (n,).
     """
@@ -92,7 +94,7 @@ def step_rows(verdicts, is_good):
 
 
 def why_lost(row, first_three):
-    """Why a lumisection is not in our Golden JSON, in a few words.
+    """Say why a lumisection is not in our Golden JSON, in a few words.
 
     row : run, lumisection, verdict. first_three : {(run, lumisection): its first reasons}.
     """
@@ -102,8 +104,8 @@ def why_lost(row, first_three):
 
 
 def difference_of(scored, differs, *, first_three):
-    """The lumisections on which we and the official certification differ: DataFrame as `scored`, with side
-    (gained or lost) and why.
+    """Find the lumisections on which we and the official certification differ: DataFrame as `scored`, with
+    side (gained or lost) and why.
 
     scored : DataFrame run, lumisection, verdict, p_value. differs : bool (n,).
     """
@@ -117,8 +119,8 @@ def difference_of(scored, differs, *, first_three):
 
 
 def side_by_run(difference, side, *, lumi_known):
-    """Lumisections and luminosity of one side of the difference per run, and which first reasons come how
-    often: DataFrame [run].
+    """Sum lumisections and luminosity of one side of the difference per run, and count its first
+    reasons: DataFrame [run].
 
     difference : as `difference_of` gives it, with amount. side : gained or lost. lumi_known : whether amount
     is luminosity.
@@ -144,8 +146,8 @@ def side_by_run(difference, side, *, lumi_known):
 
 
 def parse_failures(truth, runs):
-    """The known failures of certification in a table of truth that lie in the runs: its rows with run, first,
-    last (lumisections), elements (text), strength (float) and its word.
+    """Parse the known failures of certification in a table of truth that lie in the runs: its rows with run,
+    first, last (lumisections), elements (text), strength (float) and its word.
 
     truth : DataFrame entity, strength, kind, ...; an entity is "run 400123: 3-17: element, element".
     """
@@ -158,7 +160,7 @@ def parse_failures(truth, runs):
 
 
 def failure_of(scored, failures):
-    """Which known failure each lumisection lies in: its number in `failures`, -1 for none; int (n,)."""
+    """Find which known failure each lumisection lies in: its number in `failures`, -1 for none; int (n,)."""
     number = np.full(len(scored), -1)
     for one in failures.itertuples():
         inside = (scored.run == one.run) & scored.lumisection.between(one.first, one.last)
@@ -167,8 +169,8 @@ def failure_of(scored, failures):
 
 
 def overlapped(failures, ranges):
-    """Whether some range of `ranges` overlaps each known failure: bool (n,); both are DataFrames run, first,
-    last, and may change places.
+    """Check whether some range of `ranges` overlaps each known failure: bool (n,); both are DataFrames run,
+    first, last, and may change places.
     """
     met = [
         ((ranges.run == one.run) & (ranges["first"] <= one.last) & (ranges["last"] >= one.first)).any()
@@ -178,8 +180,8 @@ def overlapped(failures, ranges):
 
 
 def failure_rows(failures, scored, *, inside, reference, interval):
-    """What is found of each strength and kind of known failures, strongest first: DataFrame strength, kind,
-    failures, found, lumisections, flagged, AUC.
+    """Count what is found of each strength and kind of known failures, strongest first: DataFrame strength,
+    kind, failures, found, lumisections, flagged, AUC.
 
     failures : as `parse_failures` gives them, with found. scored : DataFrame run, score, failure (see
     `failure_of`), strange (whether the first threshold flags it). inside : bool (n,), lumisections of
@@ -211,8 +213,8 @@ def failure_rows(failures, scored, *, inside, reference, interval):
 
 
 def named_shares(failures, scored, *, first_three):
-    """Per flagged lumisection of a known failure: its number (failure), whether one and whether all of its
-    histograms are among the first three reasons (one, all).
+    """Say, per flagged lumisection of a known failure, its number (failure), whether one and whether all of
+    its histograms are among the first three reasons (one, all).
 
     scored : DataFrame run, lumisection, failure. first_three : {(run, lumisection): its first reasons}.
     """
@@ -225,7 +227,9 @@ def named_shares(failures, scored, *, first_three):
 
 
 def named_by_strength(named, failures):
-    """`named_shares` by strength, strongest first: DataFrame strength, failures, flagged, one, all."""
+    """Average `named_shares` by strength, strongest first: DataFrame strength, failures, flagged, one and
+    all.
+    """
     each = named.groupby("failure").agg(one=("one", "mean"), all=("all", "mean"), flagged=("one", "size"))
     each = each.join(failures[["words", "strength"]])
     each = each.sort_values("strength", ascending=False, kind="stable").groupby("words", sort=False)

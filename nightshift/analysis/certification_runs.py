@@ -7,8 +7,8 @@ COLOURS = {"good": "#7fb98f", "trivial": "#e0b354", "expert": "#c0392b", "unlabe
 
 
 def run_grid(lumisections, n_runs=80):
-    """The labels of the lumisections of the newest `n_runs` runs: (names of the runs, float (runs, n), the
-    number of the label in COLOURS, NaN where there is no row).
+    """Lay out the labels of the lumisections of the newest `n_runs` runs: (names of the runs, float (runs,
+    n), the number of the label in COLOURS, NaN where there is no row).
 
     lumisections : DataFrame run, lumisection, label. Above 99.9% of the lumisections a number is cut off.
     """

@@ -8,8 +8,8 @@ SPLITS = ["run and time", "random"]
 
 
 def loss_table(fits):
-    """Losses of networks, one row per network and epoch in which it trained: DataFrame dataset, split,
-    variant, seed, epoch, loss, validation_loss.
+    """Collect the losses of networks, one row per network and epoch in which it trained: DataFrame dataset,
+    split, variant, seed, epoch, loss, validation_loss.
     """
     parts = [
         pd.DataFrame(
@@ -29,8 +29,8 @@ def loss_table(fits):
 
 
 def area_table(results, order):
-    """Areas with models down and datasets across: the mean over seeds by run and time, with its standard
-    deviation, and in brackets the mean by the random split; "unknown" where there is none.
+    """Write areas in words, with models down and datasets across: the mean over seeds by run and time, with
+    its standard deviation, and in brackets the mean by the random split; "unknown" where there is none.
 
     results : DataFrame split, dataset, model, auc (experiments.parquet), of one kind of bad. order : models.
     """

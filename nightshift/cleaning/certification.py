@@ -80,8 +80,8 @@ def list_pairs(raw, lists, *, min_entries):
 
 
 def label_of(dcs, golden):
-    """Labels, array (n,), of flags (nullable boolean Series): "trivial" where the detector control bits fail,
-    "good" where it is golden, "expert" where it passes and is not, "" where nobody has said it.
+    """Make labels, array (n,), of flags (nullable boolean Series): "trivial" where the detector control bits
+    fail, "good" where it is golden, "expert" where it passes and is not, "" where nobody has said it.
     """
     failing, passing = (dcs.eq(flag).fillna(False) for flag in (False, True))
     good, refused = (golden.eq(flag).fillna(False) for flag in (True, False))
@@ -89,8 +89,8 @@ def label_of(dcs, golden):
 
 
 def split_runs(runs, *, test_share, validation_share, folds):
-    """The runs (DataFrame run, time, fill) in order, of time where all have one and of number otherwise, with
-    part and fold (-1 in the test).
+    """Split the runs (DataFrame run, time, fill), in order, of time where all have one and of number
+    otherwise, with part and fold (-1 in the test).
 
     test_share : of the runs, the newest. validation_share : of the others, spread evenly. folds : into so
     many are whole fills dealt, or runs, where the source does not tell as many fills.
@@ -108,7 +108,7 @@ def split_runs(runs, *, test_share, validation_share, folds):
 
 
 def with_gaps(seen, lumisections):
-    """The lumisections of each dataset, and each other one of the same run that is known of: DataFrame
+    """List the lumisections of each dataset, and each other one of the same run that is known of: DataFrame
     dataset, run, lumisection, seen, sorted. One that is missing must be a row, or nobody will miss it.
 
     seen : DataFrame dataset, run, lumisection of which there is a histogram or a row. lumisections :
@@ -123,8 +123,8 @@ def with_gaps(seen, lumisections):
 
 
 def usual_binning(histograms, train):
-    """The binning that most histograms of a pair have in good lumisections of training runs, or, where there
-    is none of these, of all: DataFrame [pair] bins, x_min, x_max.
+    """Find the binning that most histograms of a pair have in good lumisections of training runs, or, where
+    there is none of these, of all: DataFrame [pair] bins, x_min, x_max.
 
     histograms : DataFrame pair, bins, x_min, x_max. train : bool (n,).
     """
@@ -136,7 +136,7 @@ def usual_binning(histograms, train):
 
 
 def reject_histograms(histograms, place, *, good_train, n_pairs):
-    """Why each histogram is not used: (int (n,), index in REASONS, 0 for none; usual binning, DataFrame
+    """Say why each histogram is not used: (int (n,), index in REASONS, 0 for none; usual binning, DataFrame
     [pair] with n_pairs rows). The first reason that holds is given.
 
     histograms : DataFrame pair, bad (index in IMPOSSIBLE), bins, x_min, x_max, fingerprint, entries, version.
@@ -160,8 +160,8 @@ def reject_histograms(histograms, place, *, good_train, n_pairs):
 
 
 def reject_rows(values, place):
-    """Why each row of a wide table is not used: (int (n,), index in ROW_REASONS, 0 for none; values of the
-    rows that agree, DataFrame [place]).
+    """Say why each row of a wide table is not used: (int (n,), index in ROW_REASONS, 0 for none; values of
+    the rows that agree, DataFrame [place]).
 
     values : float (n, F), NaN is missing. place : int (n,), its row of the clean table, -1 for none.
     """
@@ -177,8 +177,8 @@ def reject_rows(values, place):
 
 
 def fill_features(histograms, place, *, enough, pairs, n_rows):
-    """Seven numbers of each element for the rows of the clean table: ({feature: float32 (n_rows,)}, NaN where
-    there is none; {dataset: {element: its features}}).
+    """Place seven numbers of each element in the rows of the clean table: ({feature: float32 (n_rows,)}, NaN
+    where there is none; {dataset: {element: its features}}).
 
     histograms : DataFrame pair and SEVEN. place : int (n,), its row of the clean table. enough : bool (n,),
     those that are used and have enough entries. pairs : DataFrame [pair] dataset, element, of all that are
@@ -196,7 +196,7 @@ def fill_features(histograms, place, *, enough, pairs, n_rows):
 
 
 def fill_columns(merged, columns, *, n_rows):
-    """Columns of a wide table as features: {feature: float32 (n_rows,)}, NaN where there is none.
+    """Place columns of a wide table as features: {feature: float32 (n_rows,)}, NaN where there is none.
 
     merged : DataFrame [place], a column for each of `columns`, as `reject_rows` gives it.
     """
@@ -208,7 +208,7 @@ def fill_columns(merged, columns, *, n_rows):
 
 
 def mark_measured(there, names, *, good_train, least_known):
-    """Which rows of one dataset are measured: (bool (n,); names of what each lacks, joined, object (n,);
+    """Find which rows of one dataset are measured: (bool (n,); names of what each lacks, joined, object (n,);
     names of the elements that are used). It is measured when all of them are there.
 
     there : bool (n, elements), whether a row has each of the elements `names`. good_train : bool (n,). An
@@ -225,8 +225,8 @@ def mark_measured(there, names, *, good_train, least_known):
 
 
 def feature_ranges(features, names, learnt):
-    """Range of each of the features `names` in the rows `learnt` (int): {feature: {min, max}}; {} without
-    rows.
+    """Find the range of each of the features `names` in the rows `learnt` (int): {feature: {min, max}}; {}
+    without rows.
     """
     if not len(learnt):
         return {}
@@ -235,8 +235,8 @@ def feature_ranges(features, names, learnt):
 
 
 def most_different(rows, features, scaling):
-    """(distance, dataset, feature, label) of the bad lumisections that lie farthest off the good ones, in
-    robust spreads; None without bad ones. Test runs are not asked.
+    """Find (distance, dataset, feature, label) of the bad lumisections that lie farthest off the good ones,
+    in robust spreads; None without bad ones. Test runs are not asked.
 
     rows : DataFrame dataset, measured, part, label. features : {feature: float (n,)}. scaling : {dataset:
     {feature: {min, max}}}.

@@ -12,7 +12,8 @@ SEVEN = [*SHARES, "mean", "rms"]
 
 
 def seven_numbers(counts, x_min, x_max):
-    """SEVEN numbers of each histogram, in the unit of its axis: float64 (n, 7), NaN for one without counts.
+    """Compute SEVEN numbers of each histogram, in the unit of its axis: float64 (n, 7), NaN for one without
+    counts.
 
     counts : float (n, bins), finite, not negative. x_min, x_max : float (n,), ends of the axis. A quantile is
     interpolated linearly inside its bin; between two bins that share out the counts exactly, it is the end of
@@ -36,8 +37,8 @@ def seven_numbers(counts, x_min, x_max):
 
 
 def fingerprints(counts):
-    """A number, uint64 (n,), for each row of counts, float (n, bins): equal rows have equal ones, others but
-    for a chance of 1 in 2**60.
+    """Compute a number, uint64 (n,), for each row of counts, float (n, bins): equal rows have equal ones,
+    others but for a chance of 1 in 2**60.
     """
     weights = np.random.default_rng(0).integers(2**63, size=counts.shape[1], dtype="uint64") * 2 + 1
     bits = np.ascontiguousarray(counts + 0.0).view("uint64")  # + 0.0 makes of -0.0 what it is
@@ -49,8 +50,9 @@ IMPOSSIBLE = ["", "no bins", "NaN or infinite contents", "negative contents"]
 
 
 def describe(batch):
-    """A batch of `histograms.parquet` without its bins: an Arrow table of its other columns, bins, bad (index
-    in IMPOSSIBLE), counts, fingerprint and SEVEN. Where the source has no versions, the version is "".
+    """Describe a batch of `histograms.parquet` without its bins: an Arrow table of its other columns, bins,
+    bad (index in IMPOSSIBLE), counts, fingerprint and SEVEN. Where the source has no versions, the version is
+    "".
     """
     bins = pc.fill_null(pc.list_value_length(batch["contents"]), 0).to_numpy(zero_copy_only=False)
     flat, first = batch["contents"].flatten().to_numpy(zero_copy_only=False), np.cumsum(bins) - bins
@@ -91,7 +93,7 @@ COUNTS, COPY, OLDER, DIFFERS = range(4)
 
 
 def version_ranks(versions):
-    """(stem, rank) of versions, a Series of text: those of one stem differ in nothing but numbers, and a
+    """Find (stem, rank) of versions, a Series of text: those of one stem differ in nothing but numbers, and a
     higher one has a higher rank.
     """
     order = sorted(versions.unique(), key=lambda text: [int(number) for number in re.findall(r"\d+", text)])
@@ -101,8 +103,8 @@ def version_ranks(versions):
 
 
 def find_copies(rows):
-    """Which of several histograms of one item counts: int (n,), COUNTS, COPY of an earlier one, OLDER version
-    of another, or DIFFERS.
+    """Decide which of several histograms of one item counts: int (n,), COUNTS, COPY of an earlier one, OLDER
+    version of another, or DIFFERS.
 
     rows : DataFrame item (what is described), fingerprint, entries, version, in the order of the source. Of
     histograms that differ the highest version counts, where versions differ in nothing but numbers (V0001 and
@@ -133,8 +135,8 @@ def find_copies(rows):
 
 
 def merge_rows(values, item):
-    """(state of each row, values of the items): rows of a wide table that describe one item, as far as they
-    agree.
+    """Merge, as (state of each row, values of the items), rows of a wide table that describe one item, as far
+    as they agree.
 
     values : float (n, F), NaN is missing; item (n,). A row that adds no value to those before it is a COPY;
     where two have other values, nobody can say which is right: both DIFFERS. The values are a DataFrame

@@ -261,7 +261,7 @@ def fit_networks(common, jobs):
 
 
 def network_errors(fit, common):
-    """Squared errors, float (n, F), of all rows of its dataset by a trained network."""
+    """Compute the squared errors, float (n, F), of all rows of its dataset by a trained network."""
     one, n_features = fit.task, len(fit.task.low)
     x = (common.tables[one.dataset] - one.low) * one.scale
     room = np.zeros(common.data.shape[1:], "float32")

@@ -18,8 +18,8 @@ from nightshift.detectors.certification import KEY, gain
 
 
 def area(bad, score, weight):
-    """AUC of lumisections with weights (draws, n): (draws,), ties count a half; NaN in a draw without good or
-    without bad ones.
+    """Compute the AUC of lumisections with weights (draws, n): (draws,), ties count a half; NaN in a draw
+    without good or without bad ones.
 
     bad : bool (n,). score : float (n,), higher is stranger.
     """
@@ -32,8 +32,8 @@ def area(bad, score, weight):
 
 
 def area_of(frame, score, *, kind, draws=0, seed=0):
-    """AUC of the rows that have a score, good ones against bad ones of a kind: (1 + draws,), first all as
-    they are, then with whole runs drawn anew; NaN where one of the two lacks.
+    """Compute the AUC of the rows that have a score, good ones against bad ones of a kind: (1 + draws,),
+    first all as they are, then with whole runs drawn anew; NaN where one of the two lacks.
 
     frame : DataFrame run, label. score : float (n,), NaN where there is none. seed : of the draws.
     """
@@ -49,7 +49,8 @@ def area_of(frame, score, *, kind, draws=0, seed=0):
 
 
 def measure_fit(fit, frame):
-    """Rows of experiments.parquet: AUC of one fit on what its task scores, one dict for each kind of bad.
+    """Make rows of experiments.parquet: AUC of one fit on what its task scores, one dict for each kind of
+    bad.
 
     frame : DataFrame run, label of all rows of its dataset.
     """
@@ -72,8 +73,8 @@ def measure_fit(fit, frame):
 
 
 def out_of_fold(fits, method, *, frames, index):
-    """Decision values of a method by models that have not seen the run: DataFrame [(run, lumisection),
-    dataset] with the rows `index`; NaN where the dataset has not measured one.
+    """Collect the decision values of a method by models that have not seen the run: DataFrame [(run,
+    lumisection), dataset] with the rows `index`; NaN where the dataset has not measured one.
 
     fits : judged fits (see `judge_fit`). frames : {dataset: DataFrame run, lumisection of its rows}.
     """
@@ -95,8 +96,8 @@ class OutOfFold:
 
 
 def kind_of(held_out, rows):
-    """Which bad lumisections measure the rows (bool (n,)): "expert", else "trivial", else None, where too few
-    runs have any.
+    """Say which bad lumisections measure the rows (bool (n,)): "expert", else "trivial", else None, where too
+    few runs have any.
     """
     subset = held_out.rows[rows].reset_index()
     for kind in ("expert", "trivial"):
@@ -106,8 +107,8 @@ def kind_of(held_out, rows):
 
 
 def upright(held_out, method, *, rows):
-    """The datasets, a tuple, that are not inverted by the AUC of a method on the rows (bool (n,)); all, where
-    nothing measures it. In an inverted one good looks stranger than bad.
+    """Find the datasets, a tuple, that are not inverted by the AUC of a method on the rows (bool (n,)); all,
+    where nothing measures it. In an inverted one good looks stranger than bad.
     """
     kind, frame, values = kind_of(held_out, rows), held_out.rows[rows].reset_index(), held_out.values[method]
     if kind is None:
@@ -118,8 +119,8 @@ def upright(held_out, method, *, rows):
 
 @lru_cache
 def together_of(held_out, method, used):
-    """How strange every lumisection is to the datasets `used` (a tuple) together: float (n,), by the good
-    ones of the other folds; 0 where none is used.
+    """Score how strange every lumisection is to the datasets `used` (a tuple) together: float (n,), by the
+    good ones of the other folds; 0 where none is used.
 
     It is the strongest of their decision values, each in terms of the good ones (`judge_tests`), since a
     failure that touches only the muons is nothing that the other datasets could see.
@@ -134,8 +135,8 @@ def together_of(held_out, method, used):
 
 
 def choose(held_out, rows, *, candidates, others):
-    """The method with the largest AUC for expert bad ones among the rows (bool (n,)), by the datasets that
-    are upright there; where they are too few, vanilla, or else the first of the candidates.
+    """Choose the method with the largest AUC for expert bad ones among the rows (bool (n,)), by the datasets
+    that are upright there; where they are too few, vanilla, or else the first of the candidates.
     """
     if kind_of(held_out, rows) != "expert":
         return "vanilla" if "vanilla" in candidates else candidates[0]
@@ -149,7 +150,7 @@ def choose(held_out, rows, *, candidates, others):
 
 
 def nested_scores(held_out, *, candidates, others):
-    """How strange every lumisection is, where in each fold the method and the datasets that it uses are
+    """Score how strange every lumisection is, where in each fold the method and the datasets that it uses are
     chosen by the other folds: float (n,).
     """
     fold = held_out.rows.fold.to_numpy()
@@ -162,8 +163,8 @@ def nested_scores(held_out, *, candidates, others):
 
 
 def gate(areas, chosen, *, kind, baselines):
-    """Which method serves: (its name, one dict per method for metrics.json, the choice first, then by falling
-    area).
+    """Decide which method serves: (its name, one dict per method for metrics.json, the choice first, then by
+    falling area).
 
     areas : {method: AUC (1 + draws,)}, as `area_of` gives them. A method whose gain over the better baseline
     may be chance, or whose AUC is below a half, does not serve; where none passes, the baseline does.
@@ -192,7 +193,7 @@ def gate(areas, chosen, *, kind, baselines):
 
 
 def observed_flags(tests, fold, *, weights, alarm_rate):
-    """Which good lumisections are flagged when each is judged by the other folds: bool Series.
+    """Say which good lumisections are flagged when each is judged by the other folds: bool Series.
 
     tests : DataFrame [(run, lumisection), dataset] of good ones, without NaN. fold : int (n,). weights :
     {dataset: share of the alarms}.

@@ -183,7 +183,8 @@ def run_limits(p, good, *, run_error):
 
 
 def can_classify_runs(is_good, fold):
-    """Whether there are enough good and bad runs to teach a classifier, in all and outside of each fold.
+    """Check whether there are enough good and bad runs to teach a classifier, in all and outside of each
+    fold.
 
     is_good : bool Series [run]. fold : int (n,), of these runs.
     """
@@ -193,7 +194,7 @@ def can_classify_runs(is_good, fold):
 
 
 def unseen_probabilities(classifier, runs, *, is_good, fold):
-    """Probability that each run is good by a classifier that had not seen its fold: float (n,).
+    """Estimate the probability that each run is good by a classifier that had not seen its fold: float (n,).
 
     runs : DataFrame [run, feature], as `run_medians` gives it. is_good : bool Series [run]. fold : int (n,).
     The classifier itself stays unfitted.
@@ -220,8 +221,8 @@ def read_stored(path):
 
 
 def same_features(detector, scaling, names):
-    """Whether a stored detector judges the datasets `names` by the same features, in the same order, as the
-    `scaling` of today; False for one that is empty.
+    """Check whether a stored detector judges the datasets `names` by the same features, in the same order, as
+    the `scaling` of today; False for one that is empty.
     """
     stored = {name: list(one["scaling"]) for name, one in detector.get("datasets", {}).items()}
     return stored == {name: list(scaling[name]) for name in names}

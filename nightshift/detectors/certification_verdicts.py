@@ -15,8 +15,8 @@ from nightshift.models import load_skops
 
 
 def decision_table(rows, detector, *, folder):
-    """Decision values of the lumisections `rows`: DataFrame [(run, lumisection), dataset], sorted, NaN where
-    a dataset has not measured one.
+    """Compute the decision values of the lumisections `rows`: DataFrame [(run, lumisection), dataset],
+    sorted, NaN where a dataset has not measured one.
 
     rows : the clean table of certification. detector : the content of detector.json, whose models are in
     `folder`.
@@ -37,8 +37,8 @@ def decision_table(rows, detector, *, folder):
 
 
 def auc_interval(values, bad, *, run, rng, resamples):
-    """(AUC, low, high): the chance that bad lumisections have higher values than good ones, with a 95%
-    interval over drawn runs, since the lumisections of a run share their luck; NaN where one kind lacks.
+    """Compute (AUC, low, high): the chance that bad lumisections have higher values than good ones, with a
+    95% interval over drawn runs, since the lumisections of a run share their luck; NaN where one kind lacks.
 
     values, bad, run (n,), values that are not finite are left out. Every pair of runs is compared once, then
     weighted as often as both are drawn.
@@ -64,8 +64,8 @@ def auc_interval(values, bad, *, run, rng, resamples):
 
 
 def limit_interval(scores, run, *, alarm_rate, rng, resamples):
-    """95% interval, float (2,), over drawn runs, of the score above which a p-value is at or below
-    `alarm_rate`; scores, run (n,).
+    """Compute the 95% interval, float (2,), over drawn runs, of the score above which a p-value is at or
+    below `alarm_rate`; scores, run (n,).
     """
     order = np.argsort(-np.asarray(scores), kind="stable")
     codes = pd.factorize(np.asarray(run))[0]
@@ -92,7 +92,7 @@ def first_limit(name, grid, *, calibration, weights, alarm_rate):
 
 
 def verdicts(scored, decided, *, beyond):
-    """One word per lumisection, array (n,): dcs, undecided, bad, grey or good.
+    """Give one word per lumisection, array (n,): dcs, undecided, bad, grey or good.
 
     scored : DataFrame label, flagged. decided : bool (n,), whether a dataset has measured it. beyond : bool
     (n,), whether some dataset finds it stranger than all good ones.
@@ -102,7 +102,7 @@ def verdicts(scored, decided, *, beyond):
 
 
 def run_verdicts(rows, detector, *, folder):
-    """What the classifier of runs says: Series [run] of "good", "bad" or "grey", where it is not sure; grey
+    """Ask the classifier of runs: Series [run] of "good", "bad" or "grey", where it is not sure; grey
     too where nothing is measured.
 
     rows : the clean table of certification. detector : the content of detector.json, in whose `runs` are the
@@ -117,15 +117,15 @@ def run_verdicts(rows, detector, *, folder):
 
 
 def in_two_steps(one_step, of_run):
-    """Verdicts (n,) when those of whole runs, "good", "bad" or "grey" for each lumisection, come first; what
-    fails DCS stays dcs.
+    """Combine verdicts (n,) so that those of whole runs, "good", "bad" or "grey" for each lumisection, come
+    first; what fails DCS stays dcs.
     """
     return np.where((one_step == "dcs") | (of_run == "grey"), one_step, of_run)
 
 
 def bad_ranges(scored, *, gap):
-    """Ranges of flagged lumisections that pass DCS, with at most `gap` others between two of them: DataFrame
-    run, first, last, flagged, looked_at, score, p_value, strongest first; none gives an empty one.
+    """Find ranges of flagged lumisections that pass DCS, with at most `gap` others between two of them:
+    DataFrame run, first, last, flagged, looked_at, score, p_value, strongest first; none gives an empty one.
 
     scored : DataFrame run, lumisection, label, verdict, flagged, score, p_value. The p-value is that of Simes
     (1986): with m lumisections of the run to look at, the least of m times the k-th smallest p-value over k.

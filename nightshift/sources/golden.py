@@ -94,7 +94,7 @@ def in_ranges(frame, ranges):
 
 
 def read_labels(path):
-    """The ranges of a Golden or DCS-only JSON, {run: [[first, last], ...]}; None for an empty path.
+    """Read the ranges of a Golden or DCS-only JSON, {run: [[first, last], ...]}; None for an empty path.
 
     ValueError, beside those of `read_golden`, for a range far longer than any run lasts: it would fill the
     memory when it is written out lumisection by lumisection, and is a mistake of the file.
@@ -107,7 +107,7 @@ def read_labels(path):
 
 
 def listed(ranges):
-    """One row per lumisection of {run: [[first, last], ...]}: DataFrame run, lumisection."""
+    """List one row per lumisection of {run: [[first, last], ...]}: DataFrame run, lumisection."""
     each = [
         (run, lumisection)
         for run, pairs in ranges.items()
@@ -118,8 +118,8 @@ def listed(ranges):
 
 
 def flags_of(table, ranges):
-    """Whether each lumisection of `table` is in the ranges of a JSON (nullable boolean Series); missing in
-    runs of which it does not speak, those below its lowest and above its highest.
+    """Check whether each lumisection of `table` is in the ranges of a JSON (nullable boolean Series); missing
+    in runs of which it does not speak, those below its lowest and above its highest.
     """
     covered = table.run.between(min(ranges, default=0), max(ranges, default=0))
     return pd.Series(in_ranges(table, ranges), table.index, dtype="boolean").mask(~covered)

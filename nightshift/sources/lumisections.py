@@ -147,7 +147,7 @@ class Extraction:
         self.cells.check(path, layout)
 
     def open(self, path):
-        """(names of the columns, pages) of a file, see `open_table`."""
+        """Open (names of the columns, pages) of a file, see `open_table`."""
         settings = self.settings
         return open_table(
             path,
@@ -158,7 +158,9 @@ class Extraction:
         )
 
     def layout_in(self, names):
-        """The columns of one table whose role is known, {role: name}; which of `columns` it has is noted."""
+        """Find the columns of one table whose role is known, {role: name}; which of `columns` it has is
+        noted.
+        """
         layout, columns = layout_of(names, self.settings.columns), self.settings.columns
         self.found_columns.update(role for role, column in columns.items() if layout.get(role) == column)
         return layout
@@ -243,29 +245,31 @@ class Extraction:
         self.note(page, layout, where=where, keys=keys, kept=kept)
 
     def wide(self):
-        """The wide table: DataFrame dataset, run, lumisection and features; without rows where the source is
-        none.
+        """Put together the wide table: DataFrame dataset, run, lumisection and features; without rows where
+        the source is none.
         """
         keys = {name: pd.Series(dtype="int64") for name in KEY}
         none = pd.DataFrame({"dataset": pd.Series(dtype=str), **keys})
         return pd.concat([none, *self.wide_parts], ignore_index=True)
 
     def rows_placed(self):
-        """How many rows each lumisection of each dataset has: DataFrame dataset, run, lumisection, rows."""
+        """Count how many rows each lumisection of each dataset has: DataFrame dataset, run, lumisection,
+        rows.
+        """
         numbers = {name: pd.Series(dtype="int64") for name in [*KEY, "rows"]}
         none = pd.DataFrame({"dataset": pd.Series(dtype=object), **numbers})
         return pd.concat([none, *self.placed], ignore_index=True)
 
 
 def untaken_rows(page, layout):
-    """Which rows of a page say that CMS did not take their section, bool (n,)."""
+    """Find which rows of a page say that CMS did not take their section, bool (n,)."""
     if "taken" not in layout:
         return np.zeros(len(page), bool)
     return as_numbers(page[layout["taken"]]) == 0
 
 
 def features_of(page, layout, features):
-    """Names of the columns of a page that are features: `features`, or every column of numbers that is
+    """Name the columns of a page that are features: `features`, or every column of numbers that is
     nothing else, not a key, not a time, not a flag.
 
     A CSV file does not say which of its columns hold numbers; there it is those whose cells mostly do.
@@ -317,7 +321,7 @@ def staged(folder):
 
 
 def gather(extraction, labels):
-    """What is known of each lumisection that the source, the table of luminosities or a JSON names:
+    """Gather what is known of each lumisection that the source, the table of luminosities or a JSON names:
     (DataFrame run, lumisection, KINDS, dcs_column, golden_column, sorted and unique; {(who, role):
     contradictions}).
 
@@ -347,7 +351,8 @@ def gather(extraction, labels):
 
 
 def runs_kept(table, *, days, edge):
-    """The runs, a sorted index, whose newest lumisection began in the `days` before `edge` (UTC); all with 0.
+    """Find the runs, a sorted index, whose newest lumisection began in the `days` before `edge` (UTC); all
+    with 0.
 
     table : DataFrame run, time. ValueError when days is asked for and no time is known.
     """
@@ -376,7 +381,7 @@ def keep_runs(path, runs):
 
 
 def setting_lines(extraction, labels, *, runs, luminosity):
-    """One line for each setting that fits nothing in the source.
+    """Write one line for each setting that fits nothing in the source.
 
     labels : {golden or dcs: ranges, or None}. runs : set, those of the source. luminosity : whether a table
     of luminosities was named.
@@ -402,7 +407,7 @@ def setting_lines(extraction, labels, *, runs, luminosity):
 
 
 def contradiction_lines(contradicted, labels):
-    """One line for each source that says something of one lumisection twice and differently.
+    """Write one line for each source that says something of one lumisection twice and differently.
 
     contradicted : {(who, role): rows with first and other}, as `gather` gives it. Of contradictory flags,
     those in `labels`, neither counts.
