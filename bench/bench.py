@@ -25,6 +25,7 @@ import torch
 
 from helpers import QUANTILES, chunk_batches, folders, pinball, predict_quantiles, table_key, write_parquet
 from nightshift.catalog import STEPS
+from nightshift.detectors.autoencoders import VARIANTS, Training, autoencoder, fit_networks, prepare, terms_of
 from nightshift.kernels import STATISTICS, window_statistics
 
 N_NUMBERS, UNITS, WARMUP, LENGTH, BATCH = 18, 128, 100, 156, 256
@@ -388,30 +389,34 @@ def compare(name, products, day, nights, rate, stated_rates):
         yield f"{name}, sum of recalls against {other}", f"ratio {ratio:.1f}", f"difference {low:.2f} to {high:.2f}, series resampled"
 
 
-LUMISECTIONS = {"widths": [128, 64, 16], "batch_size": 256, "learning_rate": 0.005, "beta_1": 0.9, "beta_2": 0.999, "epochs": 3, "patience": 9}
-LUMISECTIONS |= {"l1": 1e-6, "contractive": 1e-3, "variational": 1e-4, "together": 8}
-
-
-def from_training(name):
-    return from_notebook("certification/3_train.ipynb", name, **LUMISECTIONS)
+LUMISECTIONS = Training(
+    widths=(128, 64, 16),
+    epochs=3,
+    patience=9,
+    batch_size=256,
+    together=8,
+    learning_rate=0.005,
+    beta_1=0.9,
+    beta_2=0.999,
+    l1=1e-6,
+    contractive=1e-3,
+    variational=1e-4,
+)
 
 
 class Alone(keras.Model):
-    """One variant by plain keras fit: the network, loss and penalties of the notebook."""
+    """One variant by plain keras fit: the network, loss and penalties of the package."""
 
     def __init__(self, n_features, factors):
         super().__init__()
-        self.network, self.terms_of, self.noise = (
-            from_training("autoencoder")(n_features)[0],
-            from_training("terms_of"),
-            keras.random.SeedGenerator(1),
-        )
-        self.factors = np.array(factors) * [LUMISECTIONS[name] for name in ("l1", "contractive", "variational")]
+        self.network = autoencoder(n_features, LUMISECTIONS.widths)[0]
+        self.noise = keras.random.SeedGenerator(1)
+        self.factors = np.array(factors) * [LUMISECTIONS.l1, LUMISECTIONS.contractive, LUMISECTIONS.variational]
 
     def call(self, x):
-        noise = keras.random.normal((keras.ops.shape(x)[0], LUMISECTIONS["widths"][-1]), seed=self.noise)
+        noise = keras.random.normal((keras.ops.shape(x)[0], LUMISECTIONS.widths[-1]), seed=self.noise)
         weights, sign = [v.value for v in self.network.trainable_variables], keras.ops.sign(noise)
-        errors, *penalties = self.terms_of(self.network, weights, x, noise * float(self.factors[2] > 0), sign)
+        errors, *penalties = terms_of(self.network, weights, x, noise=noise * float(self.factors[2] > 0), sign=sign)
         self.add_loss(errors.mean() + sum(factor * penalty.mean() for factor, penalty in zip(self.factors, penalties, strict=True) if factor))
         return errors
 
@@ -419,9 +424,9 @@ class Alone(keras.Model):
 def seconds_alone(x, factors):
     """(seconds of an epoch by plain keras fit, seconds to compile before the first): the faster of two epochs."""
     model, ends = Alone(x.shape[1], factors), [time.perf_counter()]
-    model.compile(keras.optimizers.Adam(LUMISECTIONS["learning_rate"]))
+    model.compile(keras.optimizers.Adam(LUMISECTIONS.learning_rate))
     note = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: ends.append(time.perf_counter()))
-    model.fit(x, batch_size=LUMISECTIONS["batch_size"], epochs=3, verbose=0, callbacks=[note])
+    model.fit(x, batch_size=LUMISECTIONS.batch_size, epochs=3, verbose=0, callbacks=[note])
     first, *later = np.diff(ends)
     return min(later), first - min(later)
 
@@ -432,10 +437,10 @@ def certification(n_rows=100_000, n_features=259, share=0.05, seeds=5):
     An epoch of all rows would take minutes: both are measured on a share of the rows. One seed of each variant is fitted alone, and counted as
     often as there are seeds.
     """
-    x, variants = rng.random((int(n_rows * share), n_features)).astype("float32"), from_training("VARIANTS")
+    x, variants = rng.random((int(n_rows * share), n_features)).astype("float32"), VARIANTS
     rows, one = np.arange(len(x)), np.ones(n_features)
     task = SimpleNamespace(dataset="a", split="run and time", fit=rows, check=rows[:256], low=0 * one, scale=one)
-    common, taken = from_training("prepare")({"a": x}, [task]), []
+    common, taken = prepare({"a": x}, [task], training=LUMISECTIONS), []
     epoch = common.epoch
 
     def timed(*arguments):
@@ -446,8 +451,8 @@ def certification(n_rows=100_000, n_features=259, share=0.05, seeds=5):
 
     common.epoch = timed
     jobs = [(0, name, seed) for name in variants for seed in range(seeds)]
-    from_training("fit_networks")(common, [task], jobs)
-    of_group = np.reshape(taken, (-1, LUMISECTIONS["epochs"]))  # (groups, epochs)
+    fit_networks(common, jobs)
+    of_group = np.reshape(taken, (-1, LUMISECTIONS.epochs))  # (groups, epochs)
     ours, theirs = of_group[:, 1:].min(axis=1).sum(), seeds * np.sum([seconds_alone(x, factors) for factors in variants.values()], axis=0)
     what, compiled = f"{len(jobs)} autoencoders, {n_rows:,} x {n_features}", taken[0] - of_group[0, 1:].min()
     yield f"{what}, an epoch", f"{ours / share:.0f} s", f"groups of {LUMISECTIONS['together']}, measured on {share:.0%} of the rows"

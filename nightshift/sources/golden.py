@@ -4,9 +4,13 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from helpers import atomic
 from nightshift.sources.tables import read_files
+
+KEY = ["run", "lumisection"]
+LONGEST = 100_000  # lumisections of about 23 s: 27 days, where fills last hours
 
 
 def read_golden(path):
@@ -87,3 +91,35 @@ def in_ranges(frame, ranges):
     key = frame.run.to_numpy("int64") * 2**32 + frame.lumisection.to_numpy("int64")
     begun = np.searchsorted(first, key, side="right")
     return (begun > 0) & (key <= np.append(-1, last)[begun])
+
+
+def read_labels(path):
+    """Read the ranges of a Golden or DCS-only JSON, {run: [[first, last], ...]}; None for an empty path.
+
+    ValueError, beside those of `read_golden`, for a range far longer than any run lasts: it would fill the
+    memory when it is written out lumisection by lumisection, and is a mistake of the file.
+    """
+    ranges = read_golden(path) if path else None
+    for run, pairs in (ranges or {}).items():
+        if too_long := [pair for pair in pairs if pair[1] - pair[0] >= LONGEST]:
+            raise ValueError(f"{path}: run {run}: {too_long[0]} is longer than any run")
+    return ranges
+
+
+def listed(ranges):
+    """List one row per lumisection of {run: [[first, last], ...]}: DataFrame run, lumisection."""
+    each = [
+        (run, lumisection)
+        for run, pairs in ranges.items()
+        for first, last in pairs
+        for lumisection in range(first, last + 1)
+    ]
+    return pd.DataFrame(each, columns=KEY, dtype="int64")
+
+
+def flags_of(table, ranges):
+    """Check whether each lumisection of `table` is in the ranges of a JSON (nullable boolean Series); missing
+    in runs of which it does not speak, those below its lowest and above its highest.
+    """
+    covered = table.run.between(min(ranges, default=0), max(ranges, default=0))
+    return pd.Series(in_ranges(table, ranges), table.index, dtype="boolean").mask(~covered)

@@ -3,18 +3,21 @@
 import html
 import json
 import re
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import from_notebook, refused, run_cells, run_here
+from conftest import refused, run_cells, run_here
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 import helpers
+from nightshift.analysis.certification import telling
 from nightshift.detectors import certification
+from nightshift.detectors.certification_verdicts import auc_interval, limit_interval
 from nightshift.models import save_skops
 from nightshift.sources.golden import read_golden, write_golden
 from nightshift.sources.status import write_status
@@ -270,10 +273,10 @@ def test_reasons_name_the_histogram_that_was_spoiled(night):
 
 
 def test_reasons_are_the_first_and_what_else_is_beyond_chance():
-    telling = from_notebook(NOTEBOOK, "telling", chance=pd.Series({"a": 2.0, "b": 0.99, "c": 1.0, "d": 1.0}))
-    assert list(telling(pd.Series({"a": 30.0, "b": 1.0, "c": 0.9, "d": 5.0})).index) == ["a", "b"]
-    assert list(telling(pd.Series({"a": 0.2, "b": 0.1})).index) == ["a"], "the first is always told"
-    assert list(telling(pd.Series({"a": 9.0, "b": 8.0, "c": 7.0, "d": 6.0})).index) == ["a", "b", "c"]
+    chance = pd.Series({"a": 2.0, "b": 0.99, "c": 1.0, "d": 1.0})
+    assert list(telling(pd.Series({"a": 30.0, "b": 1.0, "c": 0.9, "d": 5.0}), chance).index) == ["a", "b"]
+    assert list(telling(pd.Series({"a": 0.2, "b": 0.1}), chance).index) == ["a"], "the first is always told"
+    assert list(telling(pd.Series({"a": 9.0, "b": 8.0, "c": 7.0, "d": 6.0}), chance).index) == ["a", "b", "c"]
 
 
 def test_one_and_several_are_told_in_the_right_number(night, tmp_path):
@@ -511,22 +514,22 @@ def test_the_auc_and_its_interval_count_pairs_with_ties():
     rng = np.random.default_rng(3)
     values, bad, run = rng.integers(0, 9, 400).astype(float), rng.random(400) < 0.3, rng.integers(0, 12, 400)
     values[bad] += 1
-    interval = from_notebook(NOTEBOOK, "auc_interval", rng=rng, resamples=400)
-    auc, low, high = interval(values, bad, run)
+    interval = partial(auc_interval, rng=rng, resamples=400)
+    auc, low, high = interval(values, bad, run=run)
     assert auc == pytest.approx(roc_auc_score(bad, values))
     assert low < auc < high
     drawn = [np.concatenate([np.flatnonzero(run == r) for r in rng.integers(0, 12, 12)]) for _ in range(400)]
     slow = np.quantile([roc_auc_score(bad[d], values[d]) for d in drawn], [0.025, 0.975])
     assert (low, high) == pytest.approx(tuple(slow), abs=0.02)
-    assert np.isnan(interval(values, np.zeros(400, bool), run)).all()
+    assert np.isnan(interval(values, np.zeros(400, bool), run=run)).all()
     values[bad] = np.nan
-    assert np.isnan(interval(values, bad, run)).all()
+    assert np.isnan(interval(values, bad, run=run)).all()
 
 
 def test_the_interval_of_the_threshold_is_that_of_drawn_runs():
     rng = np.random.default_rng(4)
     scores, run = rng.normal(size=3000), np.repeat(np.arange(30), 100)
-    low, high = from_notebook(NOTEBOOK, "limit_interval", rng=rng, resamples=500, alarm_rate=0.05)(scores, run)
+    low, high = limit_interval(scores, run, rng=rng, resamples=500, alarm_rate=0.05)
     drawn = [np.concatenate([scores[run == r] for r in rng.integers(0, 30, 30)]) for _ in range(500)]
     slow = np.quantile([helpers.score_limit(sample, 0.05) for sample in drawn], [0.025, 0.975])
     assert (low, high) == pytest.approx(tuple(slow), abs=0.03)

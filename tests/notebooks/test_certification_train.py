@@ -10,6 +10,7 @@ from conftest import refused, run_cells
 
 import helpers
 from nightshift.detectors import certification
+from nightshift.detectors.autoencoders import VARIANTS, network_of
 from nightshift.models import load_skops
 
 pytestmark = pytest.mark.usefixtures("quick_compiler")
@@ -122,12 +123,12 @@ def test_experiments_hold_both_splits_kinds_and_all_models(trained):
     results = pd.read_parquet(trained.paths.models / "experiments.parquet")
     assert set(results.split) == {"run and time", "random"}
     assert set(results.bad) == {"trivial", "expert"}
-    assert set(results.model) == {*trained.names["VARIANTS"], "PCA", "one-class SVM", "distance", "isolation forest", "random"}
+    assert set(results.model) == {*VARIANTS, "PCA", "one-class SVM", "distance", "isolation forest", "random"}
     assert results.auc.between(0, 1).all()
     assert results.auc[(results.bad == "trivial") & (results.model != "random")].min() > 0.95
     assert results.auc[results.model == "random"].mean() == pytest.approx(0.5, abs=0.15)
     losses = pd.read_parquet(trained.paths.models / "losses.parquet")
-    assert set(losses.variant) == set(trained.names["VARIANTS"])
+    assert set(losses.variant) == set(VARIANTS)
     assert losses.epoch.between(1, QUICK["epochs"]).all()
 
 
@@ -138,7 +139,7 @@ def test_what_is_stored_says_the_same_as_what_was_trained(trained):
         got = certification.decision_values(n["frames"][name], told, trained.paths.models)
         np.testing.assert_allclose(got, fit.scores, rtol=1e-3, atol=1e-3)
         vanilla = next(f for f in n["fits"] if (f.task.dataset, f.task.split, f.method) == (name, "run and time", "vanilla"))
-        n["network_of"](vanilla).save(trained.paths.models / "again.keras")
+        network_of(vanilla, tuple(QUICK["widths"])).save(trained.paths.models / "again.keras")
         errors = certification.feature_errors(certification.load_model(trained.paths.models / "again.keras"), n["tables"][name])
         again = certification.worst_error(errors, vanilla.usual, vanilla.worst) - vanilla.centre
         np.testing.assert_allclose(again, vanilla.scores, rtol=1e-3, atol=1e-3)
@@ -155,6 +156,14 @@ def test_calibration_is_the_good_part_of_the_folds_and_what_was_not_measured_is_
     assert folds[folds.JetHT.isna()][["run", "lumisection"]].to_numpy().tolist() == [[104, 5]]
     assert folds.SingleMuon.notna().all()
     assert sum(trained.told["weights"].values()) == pytest.approx(1)
+
+
+def test_fewer_variants_can_be_trained_and_candidates_always_are(tmp_path):
+    done = train(tmp_path, table(), variants=["all three"])
+    losses = pd.read_parquet(done.paths.models / "losses.parquet")
+    assert set(losses.variant) == {"vanilla", "sparse", "all three"}
+    results = pd.read_parquet(done.paths.models / "experiments.parquet")
+    assert set(results.model) == {"vanilla", "sparse", "all three", "PCA", "one-class SVM", "distance", "isolation forest", "random"}
 
 
 # -------------------------------------------------------------------------------------------------- what is not used
@@ -216,6 +225,7 @@ def test_a_dataset_with_too_few_good_lumisections_is_left_out_by_name(trained, t
     [
         (lambda t: t[:0], {}, "certification.parquet holds no lumisection up to 2026-01-31"),
         (lambda t: t, {"candidates": ["deep"]}, "candidates: ['deep'] must be among vanilla, sparse, contractive, variational"),
+        (lambda t: t, {"variants": ["deep"]}, "variants: ['deep'] must be among vanilla, sparse, contractive, variational"),
         (
             lambda t: t.assign(fold=t.fold.clip(upper=0)),
             {},

@@ -6,23 +6,21 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import from_notebook
 from sklearn.decomposition import PCA
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import RobustScaler
 
 import helpers
 from nightshift.detectors import certification
+from nightshift.detectors.autoencoders import Training, autoencoder, fit_networks, prepare, terms_of
+from nightshift.detectors.certification_choice import area, area_of
+from nightshift.detectors.certification_training import run_limits
 
 pytestmark = pytest.mark.usefixtures("quick_compiler")
 
-NOTEBOOK = "certification/3_train.ipynb"
-SETTINGS = {"widths": [7, 5, 3], "epochs": 4, "patience": 2, "batch_size": 16, "together": 4, "learning_rate": 0.01, "beta_1": 0.9, "beta_2": 0.999}
-SETTINGS |= {"l1": 1e-4, "contractive": 1e-2, "variational": 1e-3, "run_error": 0.1, "seed": 1}
-
-
-def get(name, **more):
-    return from_notebook(NOTEBOOK, name, **SETTINGS | more)
+WIDTHS = (7, 5, 3)
+SETTINGS = {"widths": WIDTHS, "epochs": 4, "patience": 2, "batch_size": 16, "together": 4, "learning_rate": 0.01, "beta_1": 0.9, "beta_2": 0.999}
+SETTINGS |= {"l1": 1e-4, "contractive": 1e-2, "variational": 1e-3}
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +28,7 @@ def network():
     import keras  # after helpers, which say by what it computes
 
     keras.utils.set_random_seed(1)  # else its weights, and how many rows lie on one piece of it, depend on the tests before
-    return get("autoencoder")(6)[0]
+    return autoencoder(6, WIDTHS)[0]
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +41,7 @@ ZEROS = np.zeros((9, 3), "float32")
 
 
 def terms(network, weights, x=X, noise=ZEROS, sign=ZEROS):
-    return [np.asarray(term) for term in get("terms_of")(network, weights, x, noise, sign)]
+    return [np.asarray(term) for term in terms_of(network, weights, x, noise=noise, sign=sign)]
 
 
 # ---------------------------------------------------------------------------------------------------- terms of the loss
@@ -83,7 +81,7 @@ def test_the_sparse_penalty_counts_every_weight_of_every_layer_and_no_bias(netwo
 
 
 def test_noise_moves_the_code_by_its_standard_deviation_and_the_kept_network_uses_the_mean():
-    to_train, to_keep = get("autoencoder")(6)
+    to_train, to_keep = autoencoder(6, WIDTHS)
     rebuilt, _, _ = to_train([X, ZEROS])
     np.testing.assert_allclose(to_keep(X), rebuilt, rtol=1e-6)
     assert not np.allclose(to_train([X, ZEROS + 1])[0], rebuilt)
@@ -107,10 +105,8 @@ def made(spoil=0.0):
 
 
 def fit(jobs, spoil=0.0, **settings):
-    space = SETTINGS | settings
     tables, tasks = made(spoil)
-    common = from_notebook(NOTEBOOK, "prepare", **space)(tables, tasks)
-    return from_notebook(NOTEBOOK, "fit_networks", **space)(common, tasks, jobs)
+    return fit_networks(prepare(tables, tasks, training=Training(**SETTINGS | settings)), jobs)
 
 
 JOBS = [(t, name, s) for t in (0, 1) for name in ("vanilla", "all three") for s in (1, 2)]
@@ -147,7 +143,7 @@ def test_rows_of_no_task_teach_nothing(trained):
 
 def test_the_weights_of_the_best_epoch_are_kept(trained):
     tables, _ = made()
-    network = get("autoencoder")(6)[0]
+    network = autoencoder(6, WIDTHS)[0]
     for job in JOBS[:4]:
         x = tables["a"][trained[job].task.check]
         rebuilt = network.stateless_call(trained[job].weights, [], [x, np.zeros((len(x), 3), "float32")])[0][0]
@@ -174,28 +170,28 @@ def test_a_heavy_penalty_shrinks_what_it_weighs():
 def test_the_area_is_that_of_sklearn_with_weights_and_ties():
     rng = np.random.default_rng(2)
     bad, score, weight = rng.random(300) < 0.2, rng.integers(0, 20, 300).astype(float), rng.integers(0, 4, (5, 300)).astype(float)
-    got = get("area")(bad, score, weight)
+    got = area(bad, score, weight)
     np.testing.assert_allclose(got, [roc_auc_score(bad, score, sample_weight=w) for w in weight])
-    assert np.isnan(get("area")(bad, score, np.where(bad, 0.0, 1.0)[None])).all()
+    assert np.isnan(area(bad, score, np.where(bad, 0.0, 1.0)[None])).all()
 
 
 def test_intervals_draw_whole_runs():
     frame = pd.DataFrame({"run": np.repeat([1, 2, 3, 4], 10), "label": np.repeat(["good", "good", "expert", "expert"], 10)})
     score = np.repeat([0.0, 2.0, 1.0, 3.0], 10)  # of the four pairs of runs, three are in order
-    drawn = get("area_of")(frame, score, "expert", 400)
+    drawn = area_of(frame, score, kind="expert", draws=400, seed=1)
     assert drawn[0] == pytest.approx(0.75)
     assert np.nanmin(drawn[1:]) == 0  # runs 2 and 3 alone
     assert np.nanmax(drawn[1:]) == 1
-    assert np.isnan(get("area_of")(frame, score, "trivial")[0])
+    assert np.isnan(area_of(frame, score, kind="trivial")[0])
 
 
 def test_limits_leave_no_more_than_the_stated_share_wrong_beyond_them():
     p, good = np.array([0.05, 0.1, 0.2, 0.5, 0.6, 0.8, 0.9, 0.95]), np.array([False, False, True, False, True, True, True, True])
-    assert get("limits")(p, good) == (pytest.approx(0.1), 0.6)
-    low, high = get("limits")(p, ~good)
+    assert run_limits(p, good, run_error=0.1) == (pytest.approx(0.1), 0.6)
+    low, high = run_limits(p, ~good, run_error=0.1)
     assert low < 0
     assert high > 1  # every verdict would be wrong: none is given
-    assert get("limits")(np.full(4, 0.5), np.array([True, True, False, False])) == (-1.0, 2.0)
+    assert run_limits(np.full(4, 0.5), np.array([True, True, False, False]), run_error=0.1) == (-1.0, 2.0)
 
 
 # ------------------------------------------------------------------------------------------ what scores a lumisection
@@ -219,7 +215,7 @@ def test_the_worst_features_count_in_units_of_their_usual_error():
 @pytest.mark.parametrize("kind", ["keras", "pca", "distance"])
 def test_errors_of_reconstruction_by_hand(kind):
     if kind == "keras":
-        model = get("autoencoder")(6)[1]
+        model = autoencoder(6, WIDTHS)[1]
         expected = (np.asarray(model(X)) - X) ** 2
     elif kind == "pca":
         model = PCA(2).fit(X)
@@ -232,15 +228,15 @@ def test_errors_of_reconstruction_by_hand(kind):
 
 
 def test_a_lumisection_that_lacks_a_feature_has_no_decision_value(tmp_path):
-    get("autoencoder")(2)[1].save(tmp_path / "d.keras")
+    autoencoder(2, WIDTHS)[1].save(tmp_path / "d.keras")
     frame = pd.DataFrame({"a": [0.2, np.nan, 0.4], "b": [0.1, 0.1, 0.3]})
-    told = {"file": "d.keras", "scaling": {name: {"min": 0, "max": 1} for name in "ab"}, "usual": [0.1, 0.2], "worst": 0.5, "centre": 0.25}
-    got = certification.decision_values(frame, told, tmp_path)
+    detector = {"file": "d.keras", "scaling": {name: {"min": 0, "max": 1} for name in "ab"}, "usual": [0.1, 0.2], "worst": 0.5, "centre": 0.25}
+    got = certification.decision_values(frame, detector, tmp_path)
     assert np.isfinite(got).tolist() == [True, False, True]
     x = frame.to_numpy("float32")[[0, 2]]
     expected = certification.worst_error(certification.feature_errors(certification.load_model(tmp_path / "d.keras"), x), [0.1, 0.2], 0.5) - 0.25
     np.testing.assert_allclose(got[[0, 2]], expected, rtol=1e-5)
-    assert len(certification.decision_values(frame[:0], told, tmp_path)) == 0
+    assert len(certification.decision_values(frame[:0], detector, tmp_path)) == 0
 
 
 # ------------------------------------------------------------------------------------------------------------ how sure

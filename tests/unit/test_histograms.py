@@ -8,7 +8,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from nightshift.detectors.certification import describe, find_copies, fingerprints, merge_rows, seven_numbers, split_runs
+from nightshift.cleaning.certification import split_runs
+from nightshift.cleaning.certification_histograms import describe, find_copies, fingerprints, merge_rows, seven_numbers
 
 SHARES = [0.1, 0.3, 0.5, 0.7, 0.9]
 counts_of_some = hnp.arrays(np.int64, st.tuples(st.integers(1, 6), st.integers(1, 12)), elements=st.integers(0, 50))

@@ -1,0 +1,204 @@
+"""Which method of the certification study serves: areas under the ROC curve on lumisections whose runs a
+model had not seen, and the choice among methods.
+
+    Area      AUC with ties and weights, drawn runs            area, area_of, measure_fit
+    Choice    datasets together, the best method, the gate     OutOfFold, kind_of, upright, choose, ...
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import pandas as pd
+
+from helpers import judge_tests
+from nightshift.detectors.certification import KEY, gain
+
+# ------------------------------------------------------------------------------------------------------- area
+
+
+def area(bad, score, weight):
+    """Compute the AUC of lumisections with weights (draws, n): (draws,), ties count a half; NaN in a draw
+    without good or without bad ones.
+
+    bad : bool (n,). score : float (n,), higher is stranger.
+    """
+    order = np.argsort(score, kind="stable")
+    starts = np.flatnonzero(np.diff(score[order], prepend=-np.inf) > 0)
+    good, ill = (np.add.reduceat(weight[:, order] * flag[order], starts, axis=1) for flag in (~bad, bad))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        won = np.sum(ill * (np.cumsum(good, axis=1) - good / 2), axis=1)
+        return won / (ill.sum(axis=1) * good.sum(axis=1))
+
+
+def area_of(frame, score, *, kind, draws=0, seed=0):
+    """Compute the AUC of the rows that have a score, good ones against bad ones of a kind: (1 + draws,),
+    first all as they are, then with whole runs drawn anew; NaN where one of the two lacks.
+
+    frame : DataFrame run, label. score : float (n,), NaN where there is none. seed : of the draws.
+    """
+    rows = np.isfinite(score) & frame.label.isin(["good", kind]).to_numpy()
+    bad, (run, names) = (frame.label == kind).to_numpy()[rows], pd.factorize(frame.run[rows])
+    if bad.all() or not bad.any():
+        return np.full(1 + draws, np.nan)
+    n = len(names)
+    drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=draws)
+    weights = [np.ones((1, n)), *np.array_split(drawn, 10)]
+    areas = [area(bad, score[rows], w[:, run].astype(float)) for w in weights if len(w)]
+    return np.concatenate(areas)
+
+
+def measure_fit(fit, frame):
+    """Make rows of experiments.parquet: AUC of one fit on what its task scores, one dict for each kind of
+    bad.
+
+    frame : DataFrame run, label of all rows of its dataset.
+    """
+    scored, score = frame.iloc[fit.task.score], fit.scores[fit.task.score]
+    counted = scored.label.value_counts()
+    what = {
+        "split": fit.task.split,
+        "dataset": fit.task.dataset,
+        "model": fit.method,
+        "seed": fit.seed,
+        "n_good": int(counted.get("good", 0)),
+    }
+    return [
+        what | {"bad": kind, "auc": area_of(scored, score, kind=kind)[0], "n_bad": int(counted.get(kind, 0))}
+        for kind in ("trivial", "expert")
+    ]
+
+
+# ----------------------------------------------------------------------------------------------------- choice
+
+
+def out_of_fold(fits, method, *, frames, index):
+    """Collect the decision values of a method by models that have not seen the run: DataFrame [(run,
+    lumisection), dataset] with the rows `index`; NaN where the dataset has not measured one.
+
+    fits : judged fits (see `judge_fit`). frames : {dataset: DataFrame run, lumisection of its rows}.
+    """
+    parts = {name: [] for name in frames}
+    for fit in fits:
+        if fit.method == method and fit.task.split.startswith("fold"):
+            where = pd.MultiIndex.from_frame(frames[fit.task.dataset][KEY].iloc[fit.task.score])
+            parts[fit.task.dataset].append(pd.Series(fit.scores[fit.task.score], where))
+    return pd.DataFrame({name: pd.concat(of) for name, of in parts.items()}).reindex(index)
+
+
+@dataclass(frozen=True, eq=False)
+class OutOfFold:
+    """What each method says of the lumisections of learned runs, by models that had not seen their runs."""
+
+    rows: pd.DataFrame  # [(run, lumisection)] label and fold
+    values: dict  # {method: DataFrame [(run, lumisection), dataset]}
+    min_bad_runs: int  # with bad lumisections of a kind that it takes to measure by them
+
+
+def kind_of(held_out, rows):
+    """Say which bad lumisections measure the rows (bool (n,)): "expert", else "trivial", else None, where too
+    few runs have any.
+    """
+    subset = held_out.rows[rows].reset_index()
+    for kind in ("expert", "trivial"):
+        if subset.run[subset.label == kind].nunique() >= held_out.min_bad_runs:
+            return kind
+    return None
+
+
+def upright(held_out, method, *, rows):
+    """Find the datasets, a tuple, that are not inverted by the AUC of a method on the rows (bool (n,)); all,
+    where nothing measures it. In an inverted one good looks stranger than bad.
+    """
+    kind, frame, values = kind_of(held_out, rows), held_out.rows[rows].reset_index(), held_out.values[method]
+    if kind is None:
+        return tuple(values)
+    areas = {name: area_of(frame, values[name].to_numpy()[rows], kind=kind)[0] for name in values}
+    return tuple(name for name, auc in areas.items() if not auc < 0.5)
+
+
+@lru_cache
+def together_of(held_out, method, used):
+    """Score how strange every lumisection is to the datasets `used` (a tuple) together: float (n,), by the
+    good ones of the other folds; 0 where none is used.
+
+    It is the strongest of their decision values, each in terms of the good ones (`judge_tests`), since a
+    failure that touches only the muons is nothing that the other datasets could see.
+    """
+    label, fold = held_out.rows.label.to_numpy(), held_out.rows.fold.to_numpy()
+    out, tests = np.zeros(len(fold)), held_out.values[method][list(used)]
+    for k in np.unique(fold) if used else ():
+        good = tests[(fold != k) & (label == "good")].dropna(how="all")
+        judged, good = (part.fillna(good.min()) for part in (tests[fold == k], good))
+        out[fold == k] = judge_tests(judged, good, dict.fromkeys(used, 1 / len(used)))[0]
+    return out
+
+
+def choose(held_out, rows, *, candidates, others):
+    """Choose the method with the largest AUC for expert bad ones among the rows (bool (n,)), by the datasets
+    that are upright there; where they are too few, vanilla, or else the first of the candidates.
+    """
+    if kind_of(held_out, rows) != "expert":
+        return "vanilla" if "vanilla" in candidates else candidates[0]
+    frame = held_out.rows[rows].reset_index()
+
+    def auc(method):
+        score = together_of(held_out, method, upright(held_out, method, rows=rows))
+        return area_of(frame, score[rows], kind="expert")[0]
+
+    return max([*candidates, *others], key=auc)
+
+
+def nested_scores(held_out, *, candidates, others):
+    """Score how strange every lumisection is, where in each fold the method and the datasets that it uses are
+    chosen by the other folds: float (n,).
+    """
+    fold = held_out.rows.fold.to_numpy()
+    out = np.zeros(len(fold))
+    for k in np.unique(fold):
+        method = choose(held_out, fold != k, candidates=candidates, others=others)
+        used = upright(held_out, method, rows=fold != k)
+        out[fold == k] = together_of(held_out, method, used)[fold == k]
+    return out
+
+
+def gate(areas, chosen, *, kind, baselines):
+    """Decide which method serves: (its name, one dict per method for metrics.json, the choice first, then by
+    falling area).
+
+    areas : {method: AUC (1 + draws,)}, as `area_of` gives them. A method whose gain over the better baseline
+    may be chance, or whose AUC is below a half, does not serve; where none passes, the baseline does.
+    """
+    serves = baseline = max(baselines, key=lambda method: areas[method][0])
+    models = []
+    in_order = sorted(areas.items(), key=lambda item: (item[0] == chosen, item[1][0]), reverse=True)
+    for method, drawn in in_order:
+        skill = gain(drawn, areas[baseline])
+        low, high = np.nanquantile(skill[1:], [0.025, 0.975])
+        models.append(
+            {
+                "name": method,
+                "metric": f"AUC, {kind} bad lumisections",
+                "model": drawn[0],
+                "baseline_name": baseline,
+                "baseline": areas[baseline][0],
+                "skill": skill[0],
+                "skill_low": low,
+                "skill_high": high,
+            }
+        )
+        if serves == baseline and low > 0 and drawn[0] >= 0.5:
+            serves = method
+    return serves, models
+
+
+def observed_flags(tests, fold, *, weights, alarm_rate):
+    """Say which good lumisections are flagged when each is judged by the other folds: bool Series.
+
+    tests : DataFrame [(run, lumisection), dataset] of good ones, without NaN. fold : int (n,). weights :
+    {dataset: share of the alarms}.
+    """
+    flags = pd.Series(False, tests.index)
+    for k in np.unique(fold):
+        flags[fold == k] = judge_tests(tests[fold == k], tests[fold != k], weights)[1] <= alarm_rate
+    return flags

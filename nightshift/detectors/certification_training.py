@@ -1,0 +1,249 @@
+"""Training of the certification study: who learns from whom, methods that are no networks, what is stored.
+
+Tasks      what one model learns and scores           make_task, tasks_of
+Methods    what is no network, and decision values    classical, fit_classical, judge_fit
+Runs       the first step of a certification          run_limits, can_classify_runs, unseen_probabilities
+Storage    files of models, earlier trainings         store_model, read_stored, best_stored
+"""
+
+import json
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.decomposition import PCA
+from sklearn.ensemble import IsolationForest
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import RobustScaler
+from sklearn.svm import OneClassSVM
+
+from helpers import atomic
+from nightshift.detectors.certification import feature_errors, own_scores, worst_error
+from nightshift.models import save_skops
+
+BASELINES, OTHERS = ["distance", "isolation forest"], ["PCA", "one-class SVM"]
+OWN_SCORE = ("isolation forest", "one-class SVM")  # the others are judged by what they cannot rebuild
+LEAST_USUAL = 1e-5  # squared error: below, 0.3% of the range, a feature is rebuilt as well as it need be
+MIN_RUNS = 5  # good runs, and bad ones: with fewer, one decides where the limits are
+
+# ------------------------------------------------------------------------------------------------------ tasks
+
+
+def make_task(x, fit, *, check, score, name):
+    """Make the task of one model: a SimpleNamespace dataset, split, fit, check, score, low and scale.
+
+    x : float (n, F), the scaled features of a dataset. fit, check, score : int, its good rows to fit, good
+    rows to stop by, and rows to score. name : (dataset, split). The rows are scaled once more, as
+    (x - low) * scale, by what the task fits, so that a fold knows nothing of the range of the others.
+    AssertionError where there are fewer than two rows to fit or to stop by.
+    """
+    assert min(len(fit), len(check)) > 1, (
+        f"{name[0]}, {name[1]}: too few good lumisections to train and to validate: fewer folds, or more days"
+    )
+    low, high = x[fit].min(axis=0), x[fit].max(axis=0)
+    scale = np.where(high > low, 1 / np.where(high > low, high - low, 1), 0)
+    return SimpleNamespace(
+        dataset=name[0], split=name[1], fit=fit, check=check, score=score, low=low, scale=scale
+    )
+
+
+def fold_task(frame, x, *, dataset, fold, number):
+    """Make the task of one fold: it learns from good older runs outside of it and scores its rows.
+
+    frame : DataFrame run, label, part of the rows of x. fold : int (n,), -1 for the test. Validation runs
+    outside of the fold stop it; where all are in the fold, every fifth run of the others.
+    """
+    part = frame.part.to_numpy()
+    others = (frame.label == "good").to_numpy() & ~np.isin(fold, [number, -1])
+    stops = others & (part == "validation")
+    if stops.sum() < 2:
+        stops = others & np.isin(frame.run, np.unique(frame.run[others])[::5])
+    return make_task(
+        x,
+        np.flatnonzero(others & ~stops & (part != "test")),
+        check=np.flatnonzero(stops),
+        score=np.flatnonzero(fold == number),
+        name=(dataset, f"fold {number}"),
+    )
+
+
+def tasks_of(frame, x, *, dataset, rng):
+    """Make the tasks of a dataset: "run and time", "random", and one per fold.
+
+    frame : DataFrame run, label, part and fold of the labelled measured lumisections x (n, F). The random
+    split has as many rows to fit, to stop by and to score as that by run and time.
+    """
+    flat, good, part = np.flatnonzero, (frame.label == "good").to_numpy(), frame.part.to_numpy()
+    fold = frame.fold.where(frame.part != "test", -1).to_numpy()
+    drawn, shares = rng.random(len(frame)), frame.part[good].value_counts(normalize=True)
+    test, rest = shares.get("test", 0), 1 - shares.train
+    honest = make_task(
+        x,
+        flat(good & (part == "train")),
+        check=flat(good & (part == "validation")),
+        score=flat(part == "test"),
+        name=(dataset, "run and time"),
+    )
+    random = make_task(
+        x,
+        flat(good & (drawn >= rest)),
+        check=flat(good & (drawn >= test) & (drawn < rest)),
+        score=flat(drawn < test),
+        name=(dataset, "random"),
+    )
+    numbers = sorted(set(fold) - {-1})
+    return [honest, random, *(fold_task(frame, x, dataset=dataset, fold=fold, number=k) for k in numbers)]
+
+
+# ---------------------------------------------------------------------------------------------------- methods
+
+
+@dataclass(frozen=True)
+class Methods:
+    """Settings of the methods that are no networks, and of decision values."""
+
+    components: int  # of PCA, at most
+    trees: int  # of the isolation forest
+    svm_rows: int  # good lumisections that the one-class SVM learns from, at most
+    worst: float  # share of the features, those rebuilt worst, that a decision value averages
+
+
+def classical(name, n_features, *, settings, random_state):
+    """Make an unfitted method that is no network; KeyError for any other name.
+
+    The scalers in front also tell feature by feature how far from usual a lumisection is.
+    """
+    forest = IsolationForest(n_estimators=settings.trees, random_state=random_state)
+    components = max(1, min(settings.components, n_features // 3))
+    return {
+        "distance": RobustScaler(),
+        "PCA": PCA(components, random_state=random_state),
+        "isolation forest": make_pipeline(RobustScaler(), forest),
+        "one-class SVM": make_pipeline(RobustScaler(), OneClassSVM(nu=0.01)),
+    }[name]
+
+
+def judge_fit(fit, errors, *, worst, own=None):
+    """Give a fit the decision values of all rows of its dataset, `scores` (n,), and what makes them: `worst`,
+    `usual` and `centre`; returns the fit.
+
+    errors : squared errors (n, F), or None beside a score of its own (n,). A decision value is the logarithm
+    of the mean over the worst share of the errors, each in units of its median on good validation
+    lumisections, less the median good one: failures touch few histograms, so that a mean over all would
+    dilute them, and the maximum alone follows the noise.
+    """
+    check, is_distance = fit.task.check, fit.method == "distance"
+    fit.worst = 1.0 if is_distance else worst
+    if own is None and is_distance:
+        fit.usual = np.ones(errors.shape[1])
+    elif own is None:
+        fit.usual = np.maximum(np.median(errors[check], axis=0), LEAST_USUAL)
+    raw = own if own is not None else worst_error(errors, fit.usual, fit.worst)
+    fit.centre = float(np.median(raw[check]))
+    fit.scores = raw - fit.centre
+    return fit
+
+
+def fit_classical(one, name, *, table, random_state, settings):
+    """Fit a method that is no network to a task, and judge it: a SimpleNamespace task, method, seed, model,
+    usual, worst, centre, scores.
+
+    table : float (n, F), the scaled features of the dataset of the task.
+    """
+    rows = one.fit
+    if name == "one-class SVM" and len(rows) > settings.svm_rows:
+        rows = np.random.default_rng(random_state).choice(rows, settings.svm_rows, replace=False)
+    x = (table - one.low) * one.scale
+    model = classical(name, x.shape[1], settings=settings, random_state=random_state).fit(x[rows])
+    fit = SimpleNamespace(task=one, method=name, seed=random_state, model=model, usual=None)
+    if name in OWN_SCORE:
+        return judge_fit(fit, None, own=own_scores(model, x), worst=settings.worst)
+    return judge_fit(fit, feature_errors(model, x), worst=settings.worst)
+
+
+# ------------------------------------------------------------------------------------------------------- runs
+
+
+def run_limits(p, good, *, run_error):
+    """Find (low, high): at most `run_error` of the runs with a probability at or beyond each are wrong; -1 or
+    2, which none reaches, where nothing is.
+
+    p : probability that a run is good (n,). good : bool (n,), whether it is.
+    """
+
+    def first(p, good):
+        order = np.argsort(-p, kind="stable")
+        wrong = np.cumsum(~good[order]) / np.arange(1, len(p) + 1)
+        last = np.append(np.diff(p[order]) != 0, True)  # equal probabilities are judged together
+        fits_in = np.flatnonzero(last & (wrong <= run_error))
+        return float(p[order][fits_in[-1]]) if len(fits_in) else 2.0
+
+    return 1 - first(1 - p, ~good), first(p, good)
+
+
+def can_classify_runs(is_good, fold):
+    """Check whether there are enough good and bad runs to teach a classifier, in all and outside of each
+    fold.
+
+    is_good : bool Series [run]. fold : int (n,), of these runs.
+    """
+    outside = [is_good[fold != k] for k in np.unique(fold)]
+    enough = min((~is_good).sum(), is_good.sum()) >= MIN_RUNS
+    return bool(enough and all(of.nunique() > 1 for of in outside))
+
+
+def unseen_probabilities(classifier, runs, *, is_good, fold):
+    """Estimate the probability that each run is good by a classifier that had not seen its fold: float (n,).
+
+    runs : DataFrame [run, feature], as `run_medians` gives it. is_good : bool Series [run]. fold : int (n,).
+    The classifier itself stays unfitted.
+    """
+    p = np.full(len(runs), np.nan)
+    for k in np.unique(fold):
+        fit, unseen = fold != k, fold == k
+        trained = clone(classifier).fit(runs[fit].to_numpy(), is_good[fit])
+        p[unseen] = trained.predict_proba(runs[unseen].to_numpy())[:, 1]
+    return p
+
+
+# ---------------------------------------------------------------------------------------------------- storage
+
+
+def read_stored(path):
+    """Read the object in a JSON file of an earlier training; an empty one where there is none, or one that
+    cannot be read.
+    """
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def same_features(detector, scaling, names):
+    """Check whether a stored detector judges the datasets `names` by the same features, in the same order, as
+    the `scaling` of today; False for one that is empty.
+    """
+    stored = {name: list(one["scaling"]) for name, one in detector.get("datasets", {}).items()}
+    return stored == {name: list(scaling[name]) for name in names}
+
+
+def store_model(fit, folder, *, scaling, network=None):
+    """Write the model of one dataset to `folder`, and remove one of the other kind: returns what
+    detector.json says of it: file, scaling, worst, centre, usual.
+
+    scaling : {feature: its range}. network : the Keras model of a fit that is a network; else the
+    scikit-learn model of the fit is stored.
+    """
+    name = fit.task.dataset
+    file, other = (
+        (f"{name}.skops", f"{name}.keras") if network is None else (f"{name}.keras", f"{name}.skops")
+    )
+    if network is None:
+        save_skops(fit.model, folder / file)
+    else:
+        with atomic(folder / file) as temporary:
+            network.save(temporary)
+    (folder / other).unlink(missing_ok=True)
+    usual = None if fit.usual is None else [float(u) for u in fit.usual]
+    return {"file": file, "scaling": scaling, "worst": fit.worst, "centre": fit.centre, "usual": usual}

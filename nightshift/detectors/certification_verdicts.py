@@ -1,0 +1,149 @@
+"""From decision values to verdicts on lumisections and ranges of bad ones, and how sure that is.
+
+Values      of the judged lumisections, dataset by dataset        decision_table
+Intervals   of an AUC and of the threshold, over drawn runs       auc_interval, limit_interval
+Verdicts    of lumisections, of whole runs, of both in turn       verdicts, run_verdicts, in_two_steps
+Ranges      of flagged lumisections                               bad_ranges
+"""
+
+import numpy as np
+import pandas as pd
+
+from helpers import judge_tests
+from nightshift.detectors.certification import KEY, decision_values, run_medians
+from nightshift.models import load_skops
+
+
+def decision_table(rows, detector, *, folder):
+    """Compute the decision values of the lumisections `rows`: DataFrame [(run, lumisection), dataset],
+    sorted, NaN where a dataset has not measured one.
+
+    rows : the clean table of certification. detector : the content of detector.json, whose models are in
+    `folder`.
+    """
+    values = {}
+    for name, one in detector["datasets"].items():
+        part = rows[rows.dataset == name]
+        if len(part):
+            index = pd.MultiIndex.from_frame(part[KEY])
+            values[name] = pd.Series(decision_values(part, one, folder), index, dtype=float)
+    every = pd.MultiIndex.from_frame(rows[KEY].drop_duplicates().sort_values(KEY))
+    nothing = pd.Series(dtype=float)
+    columns = {name: values.get(name, nothing).reindex(every) for name in detector["datasets"]}
+    return pd.DataFrame(columns, index=every)
+
+
+# -------------------------------------------------------------------------------------------------- intervals
+
+
+def auc_interval(values, bad, *, run, rng, resamples):
+    """Compute (AUC, low, high): the chance that bad lumisections have higher values than good ones, with a
+    95% interval over drawn runs, since the lumisections of a run share their luck; NaN where one kind lacks.
+
+    values, bad, run (n,), values that are not finite are left out. Every pair of runs is compared once, then
+    weighted as often as both are drawn.
+    """
+    finite = np.isfinite(values)
+    values, bad = np.asarray(values)[finite], np.asarray(bad)[finite]
+    codes = pd.factorize(np.asarray(run)[finite])[0]
+    if not 0 < bad.sum() < len(bad):
+        return np.nan, np.nan, np.nan
+    n = codes.max() + 1
+    goods, bads = ([np.sort(values[kind & (codes == i)]) for i in range(n)] for kind in (~bad, bad))
+
+    def wins_of(b, g):  # ties count a half
+        return (np.searchsorted(g, b).sum() + np.searchsorted(g, b, side="right").sum()) / 2
+
+    wins = np.array([[wins_of(b, g) for g in goods] for b in bads])
+    pairs = np.outer(list(map(len, bads)), list(map(len, goods)))
+    drawn = rng.multinomial(n, np.full(n, 1 / n), size=resamples)
+    won, met = (np.einsum("ri,ij,rj->r", drawn, table, drawn) for table in (wins, pairs))
+    shares = won[met > 0] / met[met > 0]
+    low, high = np.quantile(shares, [0.025, 0.975]) if len(shares) else (np.nan, np.nan)
+    return wins.sum() / pairs.sum(), low, high
+
+
+def limit_interval(scores, run, *, alarm_rate, rng, resamples):
+    """Compute the 95% interval, float (2,), over drawn runs, of the score above which a p-value is at or
+    below `alarm_rate`; scores, run (n,).
+    """
+    order = np.argsort(-np.asarray(scores), kind="stable")
+    codes = pd.factorize(np.asarray(run))[0]
+    n = codes.max() + 1
+    drawn = rng.multinomial(n, np.full(n, 1 / n), size=resamples)
+    counts = drawn[:, codes[order]].cumsum(axis=1)  # (resamples, n), most strange first
+    reached = counts >= np.maximum(np.floor(alarm_rate * (counts[:, -1:] + 1)), 1)
+    return np.quantile(np.asarray(scores)[order][reached.argmax(axis=1)], [0.025, 0.975])
+
+
+def first_limit(name, grid, *, calibration, weights, alarm_rate):
+    """Find the least decision value of one dataset, among the rising values `grid`, that is flagged when all
+    others are as usual as can be; the last one where none is.
+
+    calibration : DataFrame of good lumisections, a column for each dataset in `weights`, without NaN.
+    """
+    lowest = calibration.min()
+    tests = pd.DataFrame({other: np.full(len(grid), lowest[other]) for other in weights} | {name: grid})
+    flagged = judge_tests(tests, calibration, weights)[1] <= alarm_rate
+    return grid[flagged.argmax()] if flagged.any() else grid[-1]
+
+
+# --------------------------------------------------------------------------------------------------- verdicts
+
+
+def verdicts(scored, decided, *, beyond):
+    """Give one word per lumisection, array (n,): dcs, undecided, bad, grey or good.
+
+    scored : DataFrame label, flagged. decided : bool (n,), whether a dataset has measured it. beyond : bool
+    (n,), whether some dataset finds it stranger than all good ones.
+    """
+    cases = [scored.label == "trivial", ~decided, scored.flagged & beyond, scored.flagged]
+    return np.select(cases, ["dcs", "undecided", "bad", "grey"], "good")
+
+
+def run_verdicts(rows, detector, *, folder):
+    """Ask the classifier of runs: Series [run] of "good", "bad" or "grey", where it is not sure; grey
+    too where nothing is measured.
+
+    rows : the clean table of certification. detector : the content of detector.json, in whose `runs` are the
+    limits of runs.skops in `folder`.
+    """
+    limits = detector["runs"]
+    scaling = {name: one["scaling"] for name, one in detector["datasets"].items()}
+    x = run_medians(rows, scaling).reindex(columns=limits["features"])
+    p = load_skops(folder / "runs.skops").predict_proba(x.to_numpy())[:, 1] if len(x) else []
+    p = pd.Series(p, x.index, float)
+    return pd.Series(np.select([p >= limits["high"], p <= limits["low"]], ["good", "bad"], "grey"), x.index)
+
+
+def in_two_steps(one_step, of_run):
+    """Combine verdicts (n,) so that those of whole runs, "good", "bad" or "grey" for each lumisection, come
+    first; what fails DCS stays dcs.
+    """
+    return np.where((one_step == "dcs") | (of_run == "grey"), one_step, of_run)
+
+
+def bad_ranges(scored, *, gap):
+    """Find ranges of flagged lumisections that pass DCS, with at most `gap` others between two of them:
+    DataFrame run, first, last, flagged, looked_at, score, p_value, strongest first; none gives an empty one.
+
+    scored : DataFrame run, lumisection, label, verdict, flagged, score, p_value. The p-value is that of Simes
+    (1986): with m lumisections of the run to look at, the least of m times the k-th smallest p-value over k.
+    """
+    judged = ~scored.verdict.isin(["dcs", "undecided"]) | (scored.flagged & (scored.label != "trivial"))
+    open_ones = scored[judged]
+    hit = open_ones[open_ones.flagged].sort_values(KEY)
+    begins = ~(hit.groupby("run").lumisection.diff() <= gap + 1)
+    hit = hit.assign(range=begins.cumsum(), looks=hit.run.map(open_ones.run.value_counts()))
+    hit["simes"] = hit.looks * hit.p_value / hit.groupby("range").p_value.rank(method="first")
+    ranges = hit.groupby("range").agg(
+        run=("run", "first"),
+        first=("lumisection", "min"),
+        last=("lumisection", "max"),
+        flagged=("run", "size"),
+        looked_at=("looks", "first"),
+        score=("score", "max"),
+        p_value=("simes", "min"),
+    )
+    ranges = ranges.assign(p_value=ranges.p_value.clip(upper=1))
+    return ranges.sort_values(["p_value", "score"], ascending=[True, False], ignore_index=True)

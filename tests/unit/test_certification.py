@@ -1,0 +1,235 @@
+"""Functions of the certification study that say in words, ranges or labels what the numbers are."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from nightshift.analysis.certification import Trained, counted, luminosity_share, official_words, usual_rows
+from nightshift.analysis.certification_quality import as_text, failure_of, overlapped, parse_failures, step_rows, why_lost
+from nightshift.analysis.certification_training import area_table, area_words
+from nightshift.cleaning.certification import label_of, list_pairs, mark_measured, usual_binning, with_gaps
+from nightshift.detectors.certification_choice import OutOfFold, choose, gate, kind_of, upright
+from nightshift.detectors.certification_training import make_task, read_stored, same_features
+from nightshift.detectors.certification_verdicts import bad_ranges, in_two_steps, verdicts
+from nightshift.sources.golden import LONGEST, flags_of, listed, read_labels, write_golden
+from nightshift.sources.lumisections import keep_runs, runs_kept, staged
+
+# ------------------------------------------------------------------------------------------------------------ extract
+
+
+def test_a_json_speaks_of_the_runs_between_its_lowest_and_its_highest():
+    ranges = {3: [[1, 2]], 5: [[4, 4]]}
+    assert listed(ranges).to_numpy().tolist() == [[3, 1], [3, 2], [5, 4]]
+    assert listed({}).dtypes.tolist() == [np.dtype("int64")] * 2
+    table = pd.DataFrame({"run": [2, 3, 3, 4, 5, 6], "lumisection": [1, 2, 3, 1, 4, 4]})
+    assert flags_of(table, ranges).tolist() == [pd.NA, True, False, False, True, pd.NA]
+    assert flags_of(table, {}).isna().all()
+
+
+def test_a_range_that_is_longer_than_any_run_is_refused_before_it_is_written_out(tmp_path):
+    write_golden({7: [[1, LONGEST]]}, tmp_path / "fine.json")
+    write_golden({7: [[1, LONGEST + 1]]}, tmp_path / "long.json")
+    assert read_labels(str(tmp_path / "fine.json")) == {7: [[1, LONGEST]]}
+    assert read_labels("") is None
+    with pytest.raises(ValueError, match=r"run 7: .* is longer than any run"):
+        read_labels(str(tmp_path / "long.json"))
+
+
+def test_runs_of_a_window_are_those_whose_newest_lumisection_lies_in_it(tmp_path):
+    edge = pd.Timestamp("2026-02-01", tz="UTC")
+    times = [edge - pd.Timedelta(days=n) for n in (9, 3, 2, 0)]
+    table = pd.DataFrame({"run": [1, 1, 2, 3], "time": times})
+    table = pd.concat([table, pd.DataFrame({"run": [4], "time": [pd.NaT]})], ignore_index=True)
+    assert runs_kept(table, days=0, edge=edge).tolist() == [1, 2, 3, 4]
+    assert runs_kept(table, days=3, edge=edge).tolist() == [1, 2], "the end of the day is outside, and so is what has no time"
+    with pytest.raises(ValueError, match="no time is known"):
+        runs_kept(table.assign(time=pd.NaT), days=3, edge=edge)
+    path = tmp_path / "t.parquet"
+    table[["run"]].to_parquet(path, index=False)
+    keep_runs(path, [1, 4])
+    assert pd.read_parquet(path).run.tolist() == [1, 1, 4]
+
+
+def test_a_staged_folder_is_swapped_in_only_when_all_went_well(tmp_path):
+    (tmp_path / "one").write_text("before")
+
+    def damaged():
+        with staged(tmp_path) as staging:
+            (staging / "one").write_text("after")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        damaged()
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["before"]
+    with staged(tmp_path) as staging:
+        (staging / "one").write_text("after")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["after"]
+
+
+# --------------------------------------------------------------------------------------------------------- preprocess
+
+
+def test_labels_follow_from_both_flags_and_nobody_is_bad_without_having_passed():
+    dcs = pd.Series([False, False, True, True, True, pd.NA, pd.NA, pd.NA], dtype="boolean")
+    golden = pd.Series([True, pd.NA, True, False, pd.NA, True, False, pd.NA], dtype="boolean")
+    assert label_of(dcs, golden).tolist() == ["trivial", "trivial", "good", "expert", "", "good", "", ""]
+
+
+def test_pairs_are_numbered_and_what_is_in_no_list_has_no_least_entries():
+    raw = pd.DataFrame({"dataset": ["B", "A", "B"], "element": ["x", "y", "x"]})
+    number, pairs = list_pairs(raw, {"B": {"x": 7}}, min_entries=100.0)
+    assert number.tolist() == [1, 0, 1]
+    assert pairs.min_entries.fillna(-1).tolist() == [-1, 7]
+    assert list_pairs(raw, {}, min_entries=100.0)[1].min_entries.tolist() == [100, 100]
+
+
+def test_the_usual_binning_is_that_of_training_and_only_else_that_of_all():
+    rows = pd.DataFrame({"pair": [0, 0, 0, 1, 1, 1], "bins": [5, 9, 9, 5, 9, 9], "x_min": 0.0, "x_max": 1.0})
+    usual = usual_binning(rows, np.array([True, False, False, False, False, False]))
+    assert usual.bins.to_dict() == {0: 5, 1: 9}
+
+
+def test_a_lumisection_without_histograms_becomes_a_row_of_each_dataset_of_its_run():
+    seen = pd.DataFrame({"dataset": ["A", "B"], "run": [1, 2], "lumisection": [1, 1]})
+    rows = with_gaps(seen, pd.DataFrame({"run": [1, 1, 3], "lumisection": [1, 2, 1]}))
+    assert rows.to_numpy().tolist() == [["A", 1, 1, True], ["A", 1, 2, False], ["B", 2, 1, True]]
+
+
+def test_what_most_good_lumisections_lack_is_left_out_before_rows_are_measured():
+    there = np.array([[True, True, False], [True, False, False], [True, True, True]])
+    measured, low, names = mark_measured(there, ["a", "b", "c"], good_train=np.array([True, True, False]), least_known=0.5)
+    assert names == ["a", "b"]
+    assert measured.tolist() == [True, False, True]
+    assert low.tolist() == ["", "b", ""]
+    assert mark_measured(there, ["a", "b", "c"], good_train=np.zeros(3, bool), least_known=0.5)[2] == ["a", "b", "c"]
+
+
+# -------------------------------------------------------------------------------------------------------------- train
+
+
+def test_a_task_scales_by_what_it_fits_and_a_constant_feature_is_zero():
+    x = np.array([[0.0, 1.0], [4.0, 1.0], [8.0, 1.0]])
+    one = make_task(x, np.array([0, 1]), check=np.array([1, 2]), score=np.array([2]), name=("A", "fold 0"))
+    assert ((x - one.low) * one.scale).tolist() == [[0, 0], [1, 0], [2, 0]]
+    with pytest.raises(AssertionError, match="A, fold 0: too few good lumisections"):
+        make_task(x, np.array([0]), check=np.array([1, 2]), score=np.array([2]), name=("A", "fold 0"))
+
+
+def test_a_choice_needs_bad_runs_and_an_inverted_dataset_has_no_part_in_it():
+    index = pd.MultiIndex.from_product([range(6), [1, 2]], names=["run", "lumisection"])
+    bad = index.get_level_values("run") >= 3
+    rows = pd.DataFrame({"label": np.where(bad, "expert", "good"), "fold": index.get_level_values("run") % 2}, index)
+    better, worse = np.where(bad, 2.0, 0.0) + np.arange(12) / 100, np.where(bad, 0.0, 2.0)
+    values = {"sparse": pd.DataFrame({"A": worse, "B": worse}, index), "PCA": pd.DataFrame({"A": better, "B": worse}, index)}
+    every = np.ones(12, bool)
+    held_out = OutOfFold(rows, values, min_bad_runs=3)
+    assert kind_of(held_out, every) == "expert"
+    assert (upright(held_out, "PCA", rows=every), upright(held_out, "sparse", rows=every)) == (("A",), ())
+    assert choose(held_out, every, candidates=["sparse"], others=["PCA"]) == "PCA"
+    few = OutOfFold(rows, values, min_bad_runs=4)
+    assert kind_of(few, every) is None
+    assert choose(few, every, candidates=["sparse"], others=["PCA"]) == "sparse"
+
+
+def test_the_gate_asks_the_choice_first_and_lets_the_baseline_serve_where_none_surely_gains():
+    areas = {"vanilla": np.array([0.9, 0.89, 0.91]), "PCA": np.array([0.95, 0.94, 0.96]), "distance": np.array([0.8, 0.8, 0.8])}
+    serves, models = gate(areas, "vanilla", kind="expert", baselines=["distance"])
+    assert (serves, [model["name"] for model in models]) == ("vanilla", ["vanilla", "PCA", "distance"])
+    areas["vanilla"] = np.array([0.9, 0.7, 0.99])
+    assert gate(areas, "vanilla", kind="expert", baselines=["distance"])[0] == "PCA"
+    areas["PCA"] = areas["vanilla"]
+    assert gate(areas, "vanilla", kind="expert", baselines=["distance"])[0] == "distance"
+
+
+def test_an_earlier_training_that_cannot_be_read_is_none(tmp_path):
+    path = tmp_path / "detector.json"
+    assert read_stored(path) == {}
+    for text in ('{"models": [', "[1]", "\xff"):
+        path.write_text(text, encoding="latin-1")
+        assert read_stored(path) == {}
+    detector = {"datasets": {"A": {"scaling": {"x": {}, "y": {}}}}}
+    assert same_features(detector, {"A": {"x": {}, "y": {}}}, ["A"])
+    assert not same_features(detector, {"A": {"y": {}, "x": {}}}, ["A"])
+    assert not same_features({}, {"A": {"x": {}}}, ["A"])
+
+
+def test_areas_in_words_name_what_measures_nothing():
+    assert area_words("A", {"auc_expert": 0.9, "auc_trivial": 0.99}) == "A has an AUC of 0.900 for expert and 0.990 for trivial bad ones"
+    assert area_words("A", {"auc_expert": None, "auc_trivial": None}) == "A is measured by nothing"
+    rows = [("run and time", "A", "vanilla", 0.5), ("run and time", "A", "vanilla", 0.7), ("random", "A", "vanilla", 0.8)]
+    rows = pd.DataFrame(rows, columns=["split", "dataset", "model", "auc"])
+    assert area_table(rows, ["random", "vanilla"]).to_numpy().tolist() == [["vanilla", "0.600 ± 0.141 (0.800)"]]
+    assert area_table(rows[:2], ["vanilla"]).A.tolist() == ["0.600 ± 0.141 (unknown)"]
+
+
+# ------------------------------------------------------------------------------------------------------------ analyse
+
+
+def test_flagged_lumisections_near_each_other_are_one_range_and_what_fails_dcs_is_in_none():
+    flagged = [2, 3, 6, 10]
+    scored = pd.DataFrame({"run": 1, "lumisection": range(1, 11), "label": "good", "verdict": "good", "score": 1.0, "p_value": 0.5})
+    scored["flagged"] = scored.lumisection.isin(flagged)
+    scored.loc[scored.flagged, "p_value"] = 0.01
+    ranges = bad_ranges(scored, gap=2)
+    assert sorted(zip(ranges["first"], ranges["last"], ranges.flagged, strict=True)) == [(2, 6, 3), (10, 10, 1)]
+    assert ranges.p_value.tolist() == [pytest.approx(10 * 0.01 / 3), pytest.approx(0.1)], "Simes, of ten that could be flagged"
+    scored.loc[scored.lumisection == 3, ["label", "verdict"]] = ["trivial", "dcs"]
+    assert sorted(bad_ranges(scored, gap=2)["first"]) == [2, 6, 10]
+    assert len(bad_ranges(scored.assign(flagged=False), gap=2)) == 0
+
+
+def test_verdicts_of_one_and_of_two_steps():
+    scored = pd.DataFrame({"label": ["trivial", "good", "good", "good", "good"], "flagged": [True, True, True, True, False]})
+    one = verdicts(scored, np.array([True, False, True, True, True]), beyond=np.array([True, True, True, False, True]))
+    assert one.tolist() == ["dcs", "undecided", "bad", "grey", "good"]
+    assert in_two_steps(one, np.array(["good", "good", "grey", "good", "bad"], object)).tolist() == ["dcs", "good", "bad", "good", "bad"]
+
+
+def test_numbers_are_told_in_words():
+    assert [counted(n, "run") for n in (0, 1, 1234)] == ["0 runs", "1 run", "1,234 runs"]
+    assert (as_text(np.nan, np.nan, np.nan), as_text(0.9, np.nan, np.nan), as_text(0.9, 0.8, 1)) == ("", "0.900", "0.900 (0.800 to 1.000)")
+    for golden, words in (
+        ([pd.NA], "not certified yet"),
+        ([True, pd.NA], "officially good"),
+        ([False], "officially bad"),
+        ([True, False], "officially 50% good"),
+    ):
+        assert official_words(pd.DataFrame({"golden": pd.array(golden, "boolean")})) == words
+    scored = pd.DataFrame({"amount": [1.0, 2.0, 5.0]})
+    chosen = pd.Series([True, False, False])
+    assert luminosity_share(scored, chosen) == pytest.approx(1 / 8)
+    assert luminosity_share(scored, chosen, pd.Series([True, True, False])) == pytest.approx(1 / 3)
+    assert luminosity_share(scored[:0], chosen[:0]) == 0
+
+
+def test_usual_are_validation_lumisections_where_there_are_enough_and_datasets_go_by_their_weight():
+    good = pd.DataFrame({"part": ["train"] * 10 + ["validation"] * 50})
+    assert set(usual_rows(good).part) == {"validation"}
+    assert len(usual_rows(good[:59])) == 59
+    of_set = {name: {"scaling": {f"{name}|mean": {}, "all|mean": {}}} for name in "ab"}
+    trained = Trained({"weights": {"a": 0.2, "b": 0.8}, "datasets": of_set}, None, {})
+    assert (trained.in_order, trained.features) == (["b", "a"], ["b|mean", "all|mean", "a|mean"])
+
+
+def test_known_failures_are_parsed_placed_and_met():
+    truth = pd.DataFrame({"entity": ["run 7: 2-3: a, b", "run 9: 1-1: a", "site X"], "strength": [3, 1.5, 1], "kind": "k"})
+    failures = parse_failures(truth, [7])
+    assert failures[["run", "first", "last", "elements", "words"]].to_numpy().tolist() == [[7, 2, 3, "a, b", "strong"]]
+    scored = pd.DataFrame({"run": [7, 7, 9], "lumisection": [1, 3, 1]})
+    assert failure_of(scored, failures).tolist() == [-1, 0, -1]
+    ranges = pd.DataFrame({"run": [7, 7], "first": [4, 3], "last": [9, 4]})
+    assert overlapped(failures, ranges).tolist() == [True]
+    assert overlapped(ranges, failures).tolist() == [False, True]
+    assert overlapped(failures, ranges[:0]).tolist() == [False]
+
+
+def test_what_is_lost_and_let_through_is_counted():
+    row = SimpleNamespace(run=1, lumisection=2, verdict="bad")
+    assert why_lost(row, {(1, 2): ["a", "b"]}) == "a, b"
+    assert why_lost(row, {}) == "its run as a whole"
+    assert why_lost(SimpleNamespace(run=1, lumisection=2, verdict="undecided"), {}) == "measured in no dataset"
+    words = np.array(["good", "bad", "good", "grey"])
+    [line] = step_rows({"alone": words}, np.array([True, True, False, False]))
+    assert line == {"verdict by": "alone", "kept": 0.5, "let through": 0.5, "grey": 0.25, "lumisections": 4}
