@@ -43,7 +43,7 @@ GRACC_RECORD = {
 QUICK = {  # settings of 3_train that cost a test of the chain less; what each study finds is asserted in its own tests
     "accounting": {"origins": 1, "injections": 30},
     "telemetry": {"experiments": [], "folds": 2, "thin": 8, "trees": 10, "rounds": 4, "epochs": 2},
-    "certification": {"seeds": [1], "epochs": 2, "candidates": ["vanilla"], "trees": 10, "svm_rows": 500},
+    "certification": {"seeds": [1], "epochs": 2, "candidates": ["vanilla"], "variants": ["vanilla"], "trees": 10, "svm_rows": 500},
 }
 ACCOUNTING_FIELDS = ["RecordId", *GRACC_RECORD, "more"]  # of the raw table
 
