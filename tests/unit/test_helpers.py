@@ -11,6 +11,7 @@ import pytest
 from conftest import from_notebook
 
 import helpers
+from nightshift.detectors.accounting_trials import mean_recall
 from nightshift.detectors.transfers import SCAN_COLUMNS, scan_incidents
 from nightshift.sources import files
 from nightshift.sources.status import write_bad_lines, write_status
@@ -18,7 +19,6 @@ from nightshift.sources.tables import read_optional
 from nightshift.statistics import skill_interval
 
 state_features = from_notebook("transfers/2_preprocess.ipynb", "state_features")
-mean_recall = from_notebook("accounting/3_train.ipynb", "mean_recall")
 
 
 def test_atomic_leaves_nothing_when_the_block_fails(tmp_path):
