@@ -46,10 +46,11 @@ class Extraction:
         begin, end = begin or self.window[0], end or self.window[1]
         return at.isna() | ((at >= begin) & (at < end))
 
-    def remove_old(self):
-        """Remove the parts of an earlier source or window from the folder."""
-        for old in set(self.raw.glob("*.parquet")) - self.parts:
-            old.unlink()
+
+def remove_old_parts(extraction):
+    """Remove from the folder of an `extraction` the parts of an earlier source or window."""
+    for old in set(extraction.raw.glob("*.parquet")) - extraction.parts:
+        old.unlink()
 
 
 def part_name(kind, origin):
