@@ -28,8 +28,8 @@ FINDING_COLUMNS = [*EVENT_COLUMNS, "share", "members", "to", "gained", "new_name
 
 
 def quantity_of(panel, kind):
-    """(unit, float (S, W)) of the quantity that changes in a finding of the `kind`: one of SHAPES, else the
-    core hours.
+    """Return (unit, float (S, W)) of the quantity that changes in a finding of the `kind`: one of SHAPES,
+    else the core hours.
     """
     if kind not in SHAPES:
         return "core hours a week", panel["core_hours"]
@@ -44,8 +44,8 @@ def quantity_of(panel, kind):
 
 
 def kind_of(grid, test, row, week):
-    """The kind of change of one flagged week, by its strongest `test`, or by its direction where the test has
-    none, as the forest and the baselines.
+    """Tell the kind of change of one flagged week, by its strongest `test`, or by its direction where the
+    test has none, as the forest and the baselines.
     """
     if test not in ("unusual", "robust_z", "season"):
         return test
@@ -64,8 +64,8 @@ def kind_of(grid, test, row, week):
 
 
 def event_of(grid, row, flagged, *, n_judged):
-    """The flagged weeks of one series as one event, a dict of EVENT_COLUMNS: from the first of them until the
-    series is as usual again.
+    """Take the flagged weeks of one series as one event, a dict of EVENT_COLUMNS: from the first of them
+    until the series is as usual again.
 
     flagged : its rows of the scores. n_judged : number of judged weeks, by which the p-value is multiplied.
     """
@@ -97,8 +97,8 @@ def event_of(grid, row, flagged, *, n_judged):
 
 
 def find_events(grid, scored, *, n_judged):
-    """One event per series with a flagged week, least p-value first: DataFrame of EVENT_COLUMNS, without a
-    row where nothing is flagged.
+    """Make one event per series with a flagged week, least p-value first: DataFrame of EVENT_COLUMNS, without
+    a row where nothing is flagged.
 
     scored : DataFrame row, week, test, score, p_value, flagged; one row per series and judged week.
     """
@@ -111,14 +111,14 @@ def find_events(grid, scored, *, n_judged):
 
 
 def members_of(grid, total):
-    """Row numbers of the series behind a total, int (n,)."""
+    """Return the row numbers of the series behind a total, int (n,)."""
     name = "site" if total.vo == "" else "vo"
     return np.flatnonzero((grid.series[name] == getattr(total, name)) & grid.single)
 
 
 def common_cause(grid, total):
-    """What the fall of a total is, if most of its members fell with it: (kind, members, share of them that
-    fell), else None, also where one member explains it.
+    """Tell what the fall of a total is, if most of its members fell with it: (kind, members, share of them
+    that fell), else None, also where one member explains it.
     """
     rows = members_of(grid, total)
     rows = rows[grid.features["weeks_active"][rows, total.start] > 0]
@@ -133,7 +133,8 @@ def common_cause(grid, total):
 
 
 def merge_totals(grid, events):
-    """(findings of totals, dicts, with the losses of their members taken in; the events that stand alone).
+    """Merge totals with their members: (findings of totals, dicts, with the losses of their members taken in;
+    the events that stand alone).
 
     A total that only repeats one of its members is left out, and so is one whose efficiency or jobs change:
     that is its mix.
@@ -151,7 +152,7 @@ def merge_totals(grid, events):
 
 
 def gained_elsewhere(grid, lost):
-    """The site at which the VO of a loss gained what it lost, and the core hours gained; (None, 0) where
+    """Find the site at which the VO of a loss gained what it lost, and the core hours gained; (None, 0) where
     there is none.
 
     All sites are looked at, flagged or not, old or new: between half and twice of it, in the same weeks.
@@ -169,8 +170,8 @@ def gained_elsewhere(grid, lost):
 
 
 def new_name_of(grid, lost):
-    """A VO that appeared at the site of a loss with between half and twice of what was lost, and its core
-    hours; (None, 0) where there is none.
+    """Find a VO that appeared at the site of a loss with between half and twice of what was lost, and its
+    core hours; (None, 0) where there is none.
     """
     inside, core = slice(lost.start, lost.end + 1), grid.core
     at_site = (grid.series.site == lost.site) & (grid.series.vo != "")
@@ -183,8 +184,8 @@ def new_name_of(grid, lost):
 
 
 def follow_losses(grid, findings, alone):
-    """All findings, DataFrame of FINDING_COLUMNS: those of totals, and the events `alone`, of which a gain at
-    the site that a VO moved to is a part of its loss.
+    """Complete the findings, DataFrame of FINDING_COLUMNS: those of totals, and the events `alone`, of which
+    a gain at the site that a VO moved to is a part of its loss.
     """
     findings, moved_to = list(findings), set()
     losses = alone.kind.isin(LOSS) & (alone.site != "") & (alone.vo != "")
@@ -202,7 +203,7 @@ def follow_losses(grid, findings, alone):
 
 
 def silent_for_long(grid, alive, n_judged):
-    """Series that used to be regular and have been silent for longer than the `n_judged` last weeks:
+    """List the series that used to be regular and have been silent for longer than the `n_judged` last weeks:
     DataFrame vo, site, weeks silent, core hours a week before; the largest first.
 
     alive : bool (S,), the series that were judged in the last week.
@@ -224,8 +225,8 @@ def silent_for_long(grid, alive, n_judged):
 
 
 def recall_by_size(trials):
-    """What is found of injected troubles, by kind of trouble and size of the series: a list of dicts for a
-    table.
+    """Measure what is found of injected troubles, by kind of trouble and size of the series: a list of dicts
+    for a table.
 
     trials : DataFrame kind, usual_core_hours, regular, delay_weeks, flag_delay_weeks, found, of one method. A
     third of the series each is small, medium and large; those that fall silent count once more where they
@@ -254,8 +255,8 @@ def recall_by_size(trials):
 
 
 def decode_categories(codes, categories):
-    """Names behind the codes of `encode_categories`, as a new frame of text; code 0, and codes beyond the
-    list, give missing.
+    """Decode the names behind the codes of `encode_categories`, as a new frame of text; code 0, and codes
+    beyond the list, give missing.
     """
     names = {c: np.array([None, *values], object) for c, values in categories.items() if c in codes}
     decoded = {c: n[np.where(codes[c] < len(n), codes[c], 0)] for c, n in names.items()}
@@ -263,8 +264,8 @@ def decode_categories(codes, categories):
 
 
 def hardest_series(trials, categories, n=5):
-    """The `n` series whose injected troubles were missed most: DataFrame vo, site, troubles, found (share),
-    usual (core hours a week).
+    """List the `n` series whose injected troubles were missed most: DataFrame vo, site, troubles, found
+    (share), usual (core hours a week).
 
     trials : DataFrame kind, site, vo (codes), found, usual_core_hours; troubles of whole sites are left out.
     """
@@ -277,7 +278,7 @@ def hardest_series(trials, categories, n=5):
 
 
 def touches(scored, site, vo):
-    """Which rows of `scored` (site, vo) something touches that happened to a VO at a site: bool (n,); an
+    """Tell which rows of `scored` (site, vo) something touches that happened to a VO at a site: bool (n,); an
     empty name stands for all, and a series touches the totals that it is part of.
     """
     return (
@@ -287,8 +288,8 @@ def touches(scored, site, vo):
 
 
 def touched_weeks(scored, incidents, sites):
-    """Which series-weeks `scored` (site, vo, week) known incidents touch, bool (n,): their series and the
-    totals that these are part of.
+    """Tell which series-weeks `scored` (site, vo, week) known incidents touch, bool (n,): their series and
+    the totals that these are part of.
 
     incidents : DataFrame entity ("VO at site", or a site, or a VO), site, start, end. sites : set of names.
     """

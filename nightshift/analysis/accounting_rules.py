@@ -9,7 +9,7 @@ PARTS = ("site", "vo", "reason", "until")  # of a muting rule
 
 
 def muting_rules(mute):
-    """The muting rules, a list of dicts, as a table of text: DataFrame site, vo, reason, until (UTC).
+    """Read the muting rules, a list of dicts, as a table of text: DataFrame site, vo, reason, until (UTC).
 
     An empty name is missing. ValueError, one line, for a rule that cannot be understood: it needs a site or a
     vo (or both), a reason in words, and a date, and may have nothing else.
@@ -49,7 +49,9 @@ def check_rule(rule, entry):
 
 
 def priority_factors(importance):
-    """{name in lower case: factor}; ValueError for what is no mapping of names to factors of 0 or more."""
+    """Read the factors of names, {name in lower case: factor}; ValueError for what is no mapping of names to
+    factors of 0 or more.
+    """
     good = isinstance(importance, dict) and all(
         type(factor) in (int, float) and 0 <= factor < np.inf for factor in importance.values()
     )
@@ -61,8 +63,8 @@ def priority_factors(importance):
 
 
 def muted_by(finding, rules, today):
-    """The first of `rules` that holds for a finding (site, vo) at the moment `today`, by its position; -1 for
-    none.
+    """Find the first of `rules` that holds for a finding (site, vo) at the moment `today`, by its position;
+    -1 for none.
     """
     for i, rule in enumerate(rules.itertuples()):
         pairs = (rule.site, finding.site), (rule.vo, finding.vo)
@@ -73,7 +75,8 @@ def muted_by(finding, rules, today):
 
 
 def unmatched(series, rules, importance):
-    """One sentence for each muting rule, and each name of `importance`, that fits no series: list of str.
+    """Write one sentence for each muting rule, and each name of `importance`, that fits no series: list of
+    str.
 
     series : DataFrame site, vo. rules : DataFrame site, vo, reason. importance : {name: factor}.
     """

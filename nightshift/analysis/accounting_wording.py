@@ -29,15 +29,15 @@ WORDING = {  # of each other kind
 
 
 def name_of(finding):
-    """What a finding is about: a series ("VO at site"), a site or a VO; a VO that moved, by itself."""
+    """Say what a finding is about: a series ("VO at site"), a site or a VO; a VO that moved, by itself."""
     if finding.site and finding.vo and finding.kind != "moved":
         return f"{finding.vo} at {finding.site}"
     return finding.vo or finding.site
 
 
 def shape_in_words(grid, finding):
-    """Unit of what a finding of SHAPES is measured in, its mean in the weeks of the change, and its usual
-    median, as text: {"shape", "now", "then"}.
+    """Return the unit of what a finding of SHAPES is measured in, its mean in the weeks of the change, and
+    its usual median, as text: {"shape", "now", "then"}.
     """
     unit, values = quantity_of(grid.panel, finding.kind)
     now = np.nanmean(values[finding.row, finding.start : finding.end + 1])
@@ -47,13 +47,13 @@ def shape_in_words(grid, finding):
 
 
 def n_other_sites(grid, finding):
-    """Number of other sites that compute in the first week of a finding."""
+    """Count the other sites that compute in the first week of a finding."""
     computes = np.nan_to_num(grid.core[:, finding.start]) > 0
     return grid.series.site[grid.single & (grid.series.site != finding.site) & computes].nunique()
 
 
 def evidence_of(grid, finding):
-    """One sentence with the numbers of a finding, a row of `follow_losses`."""
+    """Write one sentence with the numbers of a finding, a row of `follow_losses`."""
     values = finding._asdict() | {
         "hours": abs(finding.change_hours),
         "verb": "lost" if finding.change_hours < 0 else "gained",
@@ -70,15 +70,15 @@ def evidence_of(grid, finding):
 
 
 def table_to_read(found, status):
-    """The findings of one `status`, as a table to read: DataFrame kind, entity, since, evidence."""
+    """List the findings of one `status`, as a table to read: DataFrame kind, entity, since, evidence."""
     rows = found[found.status == status]
     rows = rows.assign(kind=rows.kind.str.replace("_", " "), since=rows["from"])
     return rows[["kind", "entity", "since", "evidence"]]
 
 
 def weeks_without_anybody(common, weeks):
-    """One sentence for each of the `weeks` that is `common` (bool (n,), of the SilencePool): no series at all
-    has a core hour in it, so it is no change of anybody, and not judged.
+    """Write one sentence for each of the `weeks` that is `common` (bool (n,), of the SilencePool): no series
+    at all has a core hour in it, so it is no change of anybody, and not judged.
     """
     return [
         f"No series of the accounting has a core hour in the week of {week:%Y-%m-%d}: a closed centre, or "
@@ -91,7 +91,7 @@ def weeks_without_anybody(common, weeks):
 
 
 def resolution_sentence(can, n_series, n_ordinary, *, alarm_rate, false_discovery_rate):
-    """One sentence that says what a night with the Resolution `can` could find, why no more, and what history
+    """Say in one sentence what a night with the Resolution `can` could find, why no more, and what history
     would be enough.
 
     n_series : judged series, totals included. n_ordinary : ordinary series-weeks that judge them.
@@ -130,8 +130,9 @@ def resolution_sentence(can, n_series, n_ordinary, *, alarm_rate, false_discover
 
 
 def recall_sentence(hits):
-    """The recall of each kind of trouble with its Wilson interval, as text; hits : {kind: (found,
-    trials)}, kinds without a trial are named.
+    """Write the recall of each kind of trouble with its Wilson interval, as text.
+
+    hits : {kind: (found, trials)}; kinds without a trial are named.
     """
     parts = []
     for kind, (n_hits, n) in hits.items():

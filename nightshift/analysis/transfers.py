@@ -45,15 +45,15 @@ MINUTES = (1, 2, 3, 4, 5, 10, 20, 30, 40, 50, 60)  # within which a prediction m
 
 
 def slow_items(judged, *, alarm_rate):
-    """The scored transfers `judged` as items: DataFrame with value, the duration, and usual, s."""
+    """Take the scored transfers `judged` as items: DataFrame with value, the duration, and usual, s."""
     return judged.assign(
         time=judged.started, value=judged.duration_s, usual=judged.predicted_s, expected=alarm_rate
     )
 
 
 def stuck_items(clean, calibration, *, earlier, now, alarm_rate):
-    """Requests that were submitted from `earlier` on as items: DataFrame with value, the wait, and usual, s;
-    a request that still waits counts with its age at `now`.
+    """Take requests that were submitted from `earlier` on as items: DataFrame with value, the wait, and
+    usual, s; a request that still waits counts with its age at `now`.
 
     calibration : DataFrame fts, queue_s. Each server has its own usual wait, and its limit where it has
     enough calibration requests.
@@ -72,8 +72,8 @@ def stuck_items(clean, calibration, *, earlier, now, alarm_rate):
 
 
 def usual_failures(before):
-    """(share of failures that is usual on each link, Series; that of all links), from attempts `before`,
-    DataFrame link, state, time.
+    """Compute the usual failures: (share of failures that is usual on each link, Series; that of all links),
+    from attempts `before`, DataFrame link, state, time.
 
     An hour in which most of a link failed is nothing usual, and is left out. Each link counts as if 20
     transfers with the overall share were known too; overall it is 5% where nothing has been seen yet.
@@ -88,8 +88,8 @@ def usual_failures(before):
 
 
 def failing_items(clean, *, earlier, since):
-    """Attempts from `earlier` on as items: DataFrame with value, 1 for a failure and 0 for a transfer that is
-    done, and usual, the share of failures that its link had before `since`.
+    """Take attempts from `earlier` on as items: DataFrame with value, 1 for a failure and 0 for a transfer
+    that is done, and usual, the share of failures that its link had before `since`.
     """
     tried = clean[clean.state != "queued"]
     # failures may lack times
@@ -107,8 +107,8 @@ def failing_items(clean, *, earlier, since):
 
 
 def find_problems(items, way, *, since):
-    """The incidents among the `items` of one way to be in trouble: DataFrame of `scan_incidents`, with kind,
-    observed, usual (median, or mean of failures), delayed_gb, way and unit.
+    """Find the incidents among the `items` of one way to be in trouble: DataFrame of `scan_incidents`, with
+    kind, observed, usual (median, or mean of failures), delayed_gb, way and unit.
 
     Items before `since` only tell when a problem began. Queues are those of servers, and no site has one.
     """
@@ -135,8 +135,8 @@ def find_problems(items, way, *, since):
 
 
 def too_few_to_tell(n_calibration, alarm_rate):
-    """Part of a sentence that says why slow transfers and long waits cannot be told, in a list; an empty one
-    where `n_calibration` transfers are enough for the `alarm_rate`.
+    """Write the part of a sentence that says why slow transfers and long waits cannot be told, in a list; an
+    empty one where `n_calibration` transfers are enough for the `alarm_rate`.
     """
     needed = int(np.ceil(1 / alarm_rate)) - 1
     if n_calibration >= needed:
@@ -150,8 +150,8 @@ def too_few_to_tell(n_calibration, alarm_rate):
 
 
 def evidence_of(finding, failing, probes):
-    """The sentence of one finding: its numbers, and what the errors and perfSONAR say of it; nothing where
-    they say nothing.
+    """Write the sentence of one finding: its numbers, and what the errors and perfSONAR say of it; nothing
+    where they say nothing.
 
     failing : of `failing_items`. probes : DataFrame of perfSONAR, see `describe_probes`.
     """
@@ -169,8 +169,8 @@ def evidence_of(finding, failing, probes):
 
 
 def compare_probes(finding, slow, probes):
-    """Median probe values during and outside one slow finding, for the host pairs of its transfers: a dict of
-    text for a table.
+    """Compare median probe values during and outside one slow finding, for the host pairs of its transfers: a
+    dict of text for a table.
 
     slow : of `slow_items`. probes : DataFrame src_host, dst_host, time, loss_pct, latency_ms,
     throughput_mbps.
@@ -195,8 +195,8 @@ def compare_probes(finding, slow, probes):
 
 
 def touched_transfers(scored, incidents):
-    """Which of the `scored` transfers known incidents touch: (of all, of those that make transfers slow),
-    bool (n,) each.
+    """Tell which of the `scored` transfers known incidents touch: (of all, of those that make transfers
+    slow), bool (n,) each.
 
     incidents : DataFrame kind, entity, start, end. A link, storage or server is met by its name; a site
     outage by what names a storage of the site, at either end.
@@ -213,7 +213,7 @@ def touched_transfers(scored, incidents):
 
 
 def found_transfers(scored, found):
-    """Which of the `scored` transfers belong to a finding: bool (n,)."""
+    """Tell which of the `scored` transfers belong to a finding: bool (n,)."""
     inside = np.zeros(len(scored), bool)
     for finding in found.itertuples():
         here = of_entity(scored, finding.entity_kind, finding.entity)
@@ -222,8 +222,8 @@ def found_transfers(scored, found):
 
 
 def compare_rules(rules, alarm_rate, *, normal, slowed):
-    """How the `rules`, {name: flags (n,)}, would do: DataFrame rule, stated, flagged of normal, flagged
-    inside slow incidents; a column without any value is left out.
+    """Compare how the `rules`, {name: flags (n,)}, would do: DataFrame rule, stated, flagged of normal,
+    flagged inside slow incidents; a column without any value is left out.
 
     normal, slowed : bool (n,), the transfers outside of incidents, and those inside slow ones.
     """
@@ -240,7 +240,7 @@ def compare_rules(rules, alarm_rate, *, normal, slowed):
 
 
 def predicted_within(errors_s):
-    """The table of the field: share of transfers whose duration is predicted within so many minutes.
+    """Make the table of the field: share of transfers whose duration is predicted within so many minutes.
 
     errors_s : {predictor: Series of absolute errors, s}. DataFrame "within, min" and one column each.
     """
@@ -254,8 +254,8 @@ def predicted_within(errors_s):
 
 
 def heights_of(group, way, *, rng):
-    """What a figure of the items `group` shows of each: failed or not, scattered by `rng`, or how many times
-    the usual seconds it took, (n,).
+    """Compute what a figure of the items `group` shows of each: failed or not, scattered by `rng`, or how
+    many times the usual seconds it took, (n,).
     """
     if way == "failing":
         return group.value + rng.uniform(-0.06, 0.06, len(group))

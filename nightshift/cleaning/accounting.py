@@ -49,14 +49,15 @@ SCHEMA = pandera.DataFrameSchema(
 
 
 def has_zone(text):
-    """Which times of the Series `text` name their zone, or are a count since 1970: bool (n,)."""
+    """Tell which times of the Series `text` name their zone, or are a count since 1970: bool (n,)."""
     zone = r"\d[T ]\d\d.*(?:Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)\s*$"
     named = text.str.contains(zone, case=False, regex=True, na=False)
     return named | text.str.fullmatch(r"\s*(?:\d{9,11}(?:\.\d+)?|\d{13}|\d{15,19})\s*", na=False)
 
 
 def moments(text, zone):
-    """Times of the Series `text` in UTC, datetime64[us, UTC]; `zone` is that of times that name none.
+    """Read the times of the Series `text`, in UTC, datetime64[us, UTC]; `zone` is that of times that name
+    none.
 
     What cannot be read, or falls into the hour that a zone skips, is missing.
     """
@@ -68,7 +69,7 @@ def moments(text, zone):
 
 
 def type_records(raw, time_zone):
-    """The raw records typed: DataFrame record_id, site, vo, end (UTC), and AMOUNTS as float64.
+    """Type the raw records: DataFrame record_id, site, vo, end (UTC), and AMOUNTS as float64.
 
     raw : DataFrame of text with the columns NEEDED. time_zone : of times that name none, "" for UTC. What
     cannot be read is missing. Core hours that are missing are wall time x processors, as GRACC itself does.
@@ -84,8 +85,8 @@ def type_records(raw, time_zone):
 
 
 def normal_names(names, aliases):
-    """One spelling per name of the Series `names`: `aliases` {old: name} replaced, spaces collapsed, and of
-    those that differ in case only the most frequent. An empty name is missing.
+    """Find one spelling per name of the Series `names`: `aliases` {old: name} replaced, spaces collapsed, and
+    of those that differ in case only the most frequent. An empty name is missing.
     """
     distinct = pd.Series(names.dropna().unique(), dtype="str")
     alias = {" ".join(str(old).split()).casefold(): str(new) for old, new in aliases.items()}
@@ -109,7 +110,9 @@ def check_aliases(parameter, aliases):
 
 
 def unused_aliases(names, aliases):
-    """Those of the old names of `aliases` that the Series `names` does not hold: list; none without names."""
+    """Return those of the old names of `aliases` that the Series `names` does not hold: list; none without
+    names.
+    """
     there = set(names.dropna().str.split().str.join(" ").str.casefold())
     return [old for old in aliases if len(names) and " ".join(str(old).split()).casefold() not in there]
 
@@ -118,7 +121,7 @@ def unused_aliases(names, aliases):
 
 
 def why_rejected(raw, records, *, window_end, time_zone):
-    """Why each record is not used, by the first reason that holds, "" where it is: text (n,).
+    """Say why each record is not used, by the first reason that holds, "" where it is: text (n,).
 
     raw, records : as `type_records` takes and gives them, names tidied. A record is used when it says who,
     where, when and how much, once. A copy differs in nothing that is measured: the same identity, place, time
@@ -152,7 +155,8 @@ def why_rejected(raw, records, *, window_end, time_zone):
 
 
 def whole_weeks(end, window_end):
-    """(Monday of the first whole week, that of the last one, whether the source ends before the window).
+    """Find the whole weeks: (Monday of the first whole week, that of the last one, whether the source ends
+    before the window).
 
     end : Series of the ends of all records. A week that is not over, or that the source covers only in part,
     would look like a drop of everything: nobody has a record after the source has ended. Without a record the
@@ -170,7 +174,7 @@ def whole_weeks(end, window_end):
 
 
 def weekly_sums(weekly):
-    """Sums per site, VO and week: DataFrame site, vo, week, core_hours, wall_hours, cpu_hours, jobs.
+    """Sum up per site, VO and week: DataFrame site, vo, week, core_hours, wall_hours, cpu_hours, jobs.
 
     weekly : records with their `week`. Records that do not know their CPU time are taken to be as efficient
     as the others of their week.
@@ -187,7 +191,7 @@ def weekly_sums(weekly):
 
 
 def with_zeros(sums, last_week, *, ended_weeks):
-    """The weekly sums with a row of zeros for each week without records, up to `ended_weeks` after the last
+    """Add a row of zeros to the weekly sums for each week without records, up to `ended_weeks` after the last
     active one and up to `last_week`, sorted by KEYS.
 
     That a series has stopped must be a row, not the absence of one. Only the past decides whether a week

@@ -30,7 +30,7 @@ AT_START = ("in_flight", "recent_log_rate", "last_log_duration", "failure_share"
 
 
 def measure_durations(kept):
-    """The transfers with queue_s, duration_s (seconds), their logarithms, those of bytes and of bytes per
+    """Give the transfers queue_s, duration_s (seconds), their logarithms, those of bytes and of bytes per
     second, and size_bin.
 
     Logarithms are natural; one second is added to durations, since transfers of zero seconds exist on a clock
@@ -48,7 +48,7 @@ def measure_durations(kept):
 
 
 def name_links(src, dst):
-    """The link of each transfer, a Categorical (n,): an ordered pair of storages, "A -> B".
+    """Name the link of each transfer, a Categorical (n,): an ordered pair of storages, "A -> B".
 
     src, dst : categorical Series.
     """
@@ -70,7 +70,7 @@ MEMORY = np.dtype(
 
 @numba.njit
 def remember(memory, end, log_rate, log_duration, failed, time_constant):
-    """A transfer has ended: enter it into the memory of its group.
+    """Enter a transfer that has ended into the memory of its group.
 
     What the memory holds fades with the time since the end before, and the new end enters with weight one; a
     failure tells nothing of speed.
@@ -99,8 +99,8 @@ def recall(memory, start, time_constant, out):
 
 @numba.njit
 def recall_at_starts(start, end, by_end, group, log_rate, log_duration, failed, time_constant, memory, out):
-    """One pass over time: fill `out` (n, 4) with what `memory` (n_groups,) recalls at each start; `by_end`
-    orders the transfers by their ends.
+    """Fill `out` (n, 4), in one pass over time, with what `memory` (n_groups,) recalls at each start;
+    `by_end` orders the transfers by their ends.
 
     Only what ended strictly before a start may speak to it: what ends in the same second may have ended
     after it, which a clock of whole seconds cannot tell.
@@ -116,7 +116,7 @@ def recall_at_starts(start, end, by_end, group, log_rate, log_duration, failed, 
 
 
 def state_features(start_s, end_s, group, log_rate, log_duration, failed, *, time_constant_s=4 * 3600.0):
-    """What was known about the group of each transfer at the moment it started.
+    """Compute what was known about the group of each transfer at the moment it started.
 
     start_s, end_s : float64 (n,), seconds, `start_s` sorted ascending. group : int (n,), at least 0.
     log_rate, log_duration : float (n,), natural logarithms, read only where `failed` is False. Returns
@@ -146,7 +146,7 @@ def state_features(start_s, end_s, group, log_rate, log_duration, failed, *, tim
 
 
 def add_states(kept, *, time_constant_s):
-    """The transfers with what was known at each start, four numbers for each of ENTITIES:
+    """Give the transfers what was known at each start, four numbers for each of ENTITIES:
     {entity}_{AT_START}, float32.
 
     The count enters as its logarithm. Requests that never ran, or whose times are unknown, have none.

@@ -52,23 +52,25 @@ class Nights:
 
     @property
     def rates(self):
-        """Both rates by their names, as `silence_pool` and `resolution` take them."""
+        """Return both rates by their names, as `silence_pool` and `resolution` take them."""
         return {"alarm_rate": self.alarm_rate, "false_discovery_rate": self.false_discovery_rate}
 
     def parts(self, end):
-        """The ordinary and the judged weeks, each bool (S, W), of the night after week number `end` - 1."""
+        """Return the ordinary and the judged weeks, each bool (S, W), of the night after week number
+        `end` - 1.
+        """
         first, position = end - self.report_weeks, np.arange(len(self.grid.weeks))
         ordinary = (position >= first - self.train_weeks) & (position < first)
         judgeable = self.grid.judgeable(self.min_age)
         return judgeable & ordinary, judgeable & (position >= first) & (position < end)
 
     def pool(self, end, judged):
-        """The SilencePool of the night after week number `end` - 1, which judges the weeks `judged`."""
+        """Return the SilencePool of the night after week number `end` - 1 that judges the weeks `judged`."""
         return silence_pool(self.grid.core[:, :end], self.grid.single, judged[:, :end], **self.rates)
 
     def can_find(self, end):
-        """What the night after week number `end` - 1 can find: (a first silence, any other change of one
-        series).
+        """Return what the night after week number `end` - 1 can find: (a first silence, any other change of
+        one series).
         """
         ordinary, judged = (rows[:, :end] for rows in self.parts(end))
         n_ordinary, core, pool = int(ordinary.sum()), self.grid.core[:, :end], self.pool(end, judged)
@@ -80,16 +82,16 @@ class Nights:
 
 
 def pairs_2021(codes, panel, rows):
-    """What the method of 2021 looks at: site code (n,), and VO code and core hours (n, 2), of the weeks
-    `rows` (bool (S, W)).
+    """Return what the method of 2021 looks at: site code (n,), and VO code and core hours (n, 2), of the
+    weeks `rows` (bool (S, W)).
     """
     at = np.nonzero(rows)
     return codes[at[0], 0], np.column_stack([codes[at[0], 1], np.nan_to_num(panel["core_hours"][at])])
 
 
 def all_tests(features, codes, panel, rows, detector):
-    """The tests of the weeks `rows`, as `change_tests` gives them, with the method of 2021 beside them:
-    missing where it has no forest, for totals and other sites.
+    """Compute the tests of the weeks `rows`, as `change_tests` gives them, with the method of 2021 beside
+    them: missing where it has no forest, for totals and other sites.
 
     detector : namespace with `forest`, and `of_2021`, {site code: IsolationForest}.
     """
@@ -102,8 +104,8 @@ def all_tests(features, codes, panel, rows, detector):
 
 
 def without_incidents(tests):
-    """The tests that have a size, with what is too far out for an ordinary week set to 0, and which weeks
-    that concerns (`incident`): {name: (n,)}.
+    """Return the tests that have a size, with what is too far out for an ordinary week set to 0, and which
+    weeks that concerns (`incident`): {name: (n,)}.
 
     What lies beyond a point that an exponential tail through the 90% point reaches once in a thousand weeks
     is no ordinary change. Heavy tails keep what is theirs, since their 90% point lies further out.
@@ -115,7 +117,7 @@ def without_incidents(tests):
 
 
 def fit_detector(nights, ordinary, fit_forest, fit_2021, *, blocks):
-    """What the weeks `ordinary` (bool (S, W)) teach: a namespace of the `forest`, those `of_2021`, and the
+    """Learn from the weeks `ordinary` (bool (S, W)): a namespace of the `forest`, those `of_2021`, and the
     table `calibration` of their own tests, which judges the others.
 
     fit_forest, fit_2021 : functions of weeks, bool (S, W). The ordinary weeks are cut into `blocks` of
@@ -138,8 +140,8 @@ def fit_detector(nights, ordinary, fit_forest, fit_2021, *, blocks):
 
 
 def judge_by(weights, tests, calibration, silences, *, pool, use_pool):
-    """The p-values of a table of tests by one method, as `judge_weeks` gives them; 1 where the method says
-    nothing.
+    """Judge a table of tests by one method, with p-values, as `judge_weeks` gives them; 1 where the method
+    says nothing.
 
     weights : {test: weight} of the method. A method of one test is calibrated without incidents.
     """
@@ -157,8 +159,8 @@ def judge_by(weights, tests, calibration, silences, *, pool, use_pool):
 
 
 def busy_weeks(nights):
-    """Weeks in which a trouble may begin, bool (S, W): a judgeable series is active, as in the week before
-    and in half of the last 26.
+    """Find the weeks in which a trouble may begin, bool (S, W): a judgeable series is active, as in the week
+    before and in half of the last 26.
     """
     features, core = nights.grid.features, nights.grid.core
     half = features["weeks_active"] >= 0.5 * features["weeks_known"]
@@ -202,8 +204,8 @@ class Copies(NamedTuple):
 
 
 def inject(nights, trials, start, end):
-    """The Copies of the series of all `trials`, whose troubles begin in week number `start`, up to the week
-    before `end`: nothing else changes.
+    """Copy the series of all `trials`, as Copies with their troubles, which begin in week number `start`, up
+    to the week before `end`: nothing else changes.
     """
     copies = trials.explode("rows").reset_index(names="trial")
     # the other half of a rename: the same hours without a past
@@ -218,7 +220,8 @@ def inject(nights, trials, start, end):
 
 
 def delays(nights, end, *, trials, copies, before, after):
-    """Weeks until each trouble is found, and until it is flagged, missing when it is not: float (trials, 2).
+    """Count the weeks until each trouble is found, and until it is flagged, missing when it is not: float
+    (trials, 2).
 
     before, after : of `judge_by`, for the judged weeks of the night and for the last weeks of the copies. A
     trouble is found in the first week in which one of its series is flagged that is not flagged without it,
@@ -251,8 +254,9 @@ def delays(nights, end, *, trials, copies, before, after):
 
 
 def backtest(nights, end, trials, detector, methods):
-    """What each method finds of `trials` in the night after week number `end` - 1: (delays until found, until
-    flagged, DataFrame [trial, method] each; {method: array of its flagged and its judged real weeks}).
+    """Measure what each method finds of `trials` in the night after week number `end` - 1: (delays until
+    found, until flagged, DataFrame [trial, method] each; {method: array of its flagged and its judged real
+    weeks}).
 
     detector : of `fit_detector`, on the weeks before. methods : {name: weights of the tests}. A series that
     is too young is not judged, so a rename must show in the old name.
@@ -286,8 +290,8 @@ def backtest(nights, end, trials, detector, methods):
 
 
 def mean_recall(found, kind, unit, *, rng, resamples=1000):
-    """Mean over the kinds of the share found, per method: (as it is, float (methods,); with units drawn
-    anew, DataFrame [resample, method]).
+    """Compute the mean over the kinds of the share found, per method: (as it is, float (methods,); with units
+    drawn anew, DataFrame [resample, method]).
 
     found : DataFrame [trial, method] of bool or of 0..1. kind, unit : (n,), the trouble of each trial and the
     series that it hit; all trials of a unit are drawn together, since they share its luck. A kind that a
@@ -307,8 +311,8 @@ def mean_recall(found, kind, unit, *, rng, resamples=1000):
 
 
 def skill_between(model, baseline):
-    """Share of what the `baseline` misses that the `model` finds, in [0, 1]; in [-1, 0) the share of what the
-    baseline finds that the model loses.
+    """Return the share of what the `baseline` misses that the `model` finds, in [0, 1]; in [-1, 0) the share
+    of what the baseline finds that the model loses.
 
     model, baseline : recalls in [0, 1], numbers or arrays. 0 where both are alike, also where both find
     nothing or all.
@@ -319,7 +323,7 @@ def skill_between(model, baseline):
 
 
 def recall_skill(merit, resampled, name, other):
-    """Skill of the method `name` against `other` with its 95% interval: (skill, low, high).
+    """Compute the skill of the method `name` against `other` with its 95% interval: (skill, low, high).
 
     merit, resampled : of `mean_recall`.
     """

@@ -19,7 +19,8 @@ NUMBERS = [  # what a predictor looks at: the size, the wait, and the state of a
 
 
 def split_by_time(start, end, shares):
-    """Part of each row in a time-ordered split: object (n,), one of the keys of `shares` or "purged".
+    """Split rows in the order of time: the part of each, object (n,), one of the keys of `shares` or
+    "purged".
 
     start, end : datetime64 (n,), `start` sorted. shares : ordered {part: share of rows}, summing to 1. A row
     that ends after its part has ended is purged, since its duration was not known yet (de Prado 2018, ch. 7).
@@ -36,8 +37,8 @@ def split_by_time(start, end, shares):
 
 
 def fit_quantile_table(frame, target, keys, min_rows=5):
-    """Quantiles per combination of `keys`, then of `keys[1:]`, ..., then of all rows, as a readable list of
-    {"keys", "quantiles": {combination: list}}.
+    """Fit quantiles per combination of `keys`, then of `keys[1:]`, ..., then of all rows, as a readable list
+    of {"keys", "quantiles": {combination: list}}.
 
     frame : DataFrame with the columns `keys`. target : (n,). A combination with fewer than `min_rows` rows is
     left to the coarser tables.
@@ -52,8 +53,8 @@ def fit_quantile_table(frame, target, keys, min_rows=5):
 
 
 def fit_scaling(transfers, columns):
-    """Mean and standard deviation of `columns`: {column: {"mean", "std"}}; a deviation of 0 is written as 1,
-    and nothing but missing values have mean 0.
+    """Fit mean and standard deviation of `columns`: {column: {"mean", "std"}}; a deviation of 0 is written as
+    1, and nothing but missing values have mean 0.
     """
     moments = transfers[columns].agg(["mean", "std"]).fillna(0)
     return {
@@ -63,8 +64,8 @@ def fit_scaling(transfers, columns):
 
 
 def predict_durations(predictor, transfers, categories, *, usual=False):
-    """Quantiles of log duration of `transfers` by a stored predictor, float (n, 3): the forecast, or the
-    `usual` duration, without the numbers of the last hours.
+    """Predict quantiles of the log duration of `transfers` by a stored predictor, float (n, 3): the forecast,
+    or the `usual` duration, without the numbers of the last hours.
 
     predictor : {"path", "numbers", "vocabulary", "hidden", "windows"}, as `inputs.json` has it, with the path
     of its file.
@@ -76,8 +77,8 @@ def predict_durations(predictor, transfers, categories, *, usual=False):
 
 
 def skill_against(losses, name, other, *, time, rng, least):
-    """Skill of one predictor against another, with its interval, as `skill_interval` has it: (skill, low,
-    high).
+    """Compute the skill of one predictor against another, with its interval, as `skill_interval` has it:
+    (skill, low, high).
 
     losses : DataFrame [transfer, predictor] of the test days. time, rng, least : of `skill_interval`.
     """
@@ -85,7 +86,7 @@ def skill_against(losses, name, other, *, time, rng, least):
 
 
 def quiet_hours(transfers, score, rows, *, least=3):
-    """Those of `rows` (bool (n,)) in no stretch of a link, source or destination (of at least `least`
+    """Find those of `rows` (bool (n,)) in no stretch of a link, source or destination (of at least `least`
     transfers) with a median score beyond the 99% point of the bulk: bool (n,).
 
     transfers : DataFrame link, src, dst, started (n,). score : float (n,). An hour, or six, of a link counts,

@@ -48,8 +48,8 @@ def batch_rows(pages, extraction, begin=None, end=None):
 
 
 def reader_of(path):
-    """The function that reads the file `path`, by its name and its first line; LayoutError, one line, when it
-    is of no layout that can be read here.
+    """Choose the function that reads the file `path`, by its name and its first line; LayoutError, one line,
+    when it is of no layout that can be read here.
     """
     name = Path(path).name
     with open_text(path) as lines:

@@ -53,7 +53,7 @@ def gracc_row(record):
 
 
 def frame_of(rows):
-    """A page: DataFrame of `rows`, dicts, with the columns of SCHEMA, missing ones None."""
+    """Make a page of `rows`, dicts: DataFrame with the columns of SCHEMA, missing ones None."""
     return pd.DataFrame(rows, columns=SCHEMA.names, dtype=object)
 
 
@@ -101,8 +101,8 @@ def read_gracc(path, extraction):
 
 
 def field_names(ask, index):
-    """How the index calls what is added up and grouped by, {GRACC's name: that of the index}: a text field
-    has its groups in `.keyword`.
+    """Return how the index calls what is added up and grouped by, {GRACC's name: that of the index}: a text
+    field has its groups in `.keyword`.
 
     ask : of `connect_elastic`. LayoutError when the index lacks a field of NEEDED.
     """
@@ -116,8 +116,8 @@ def field_names(ask, index):
 
 
 def batch_queries(names, window):
-    """Queries for the records of the `window` (begin, end), UTC: (those of batch jobs, those of other
-    kinds).
+    """Build the queries for the records of the `window` (begin, end), UTC: (those of batch jobs, those of
+    other kinds).
 
     names : of `field_names`; an index without `ResourceType` has batch jobs only.
     """
@@ -135,8 +135,8 @@ def batch_queries(names, window):
 
 
 def total_row(bucket, sums):
-    """One row from one bucket of the aggregation, with the fields `sums`; `EndTime` is the newest end in it,
-    so that it lies in its week.
+    """Make one row from one bucket of the aggregation, with the fields `sums`; `EndTime` is the newest end in
+    it, so that it lies in its week.
     """
     key, newest = bucket["key"], bucket["EndTime"]["value"]
     week = str(pd.Timestamp(key["week"], unit="ms").date())

@@ -40,7 +40,7 @@ class Extraction:
         self.bad_lines.extend((str(path), number, why, text.rstrip("\n")[:500]) for number, why, text in bad)
 
     def within(self, at, begin=None, end=None):
-        """Which of the moments `at` (Series, UTC) lie in [begin, end), the window if not given, or are
+        """Return which of the moments `at` (Series, UTC) lie in [begin, end), the window if not given, or are
         missing: bool (n,).
         """
         begin, end = begin or self.window[0], end or self.window[1]
@@ -54,7 +54,7 @@ def remove_old_parts(extraction):
 
 
 def part_name(kind, origin):
-    """Name of the part that is read from `origin`, a text such as a path or an address, in 12 digits of its
+    """Name the part that is read from `origin`, a text such as a path or an address, in 12 digits of its
     SHA-256: "file-0123456789ab.parquet" of the kind "file".
     """
     return f"{kind}-{hashlib.sha256(origin.encode()).hexdigest()[:12]}.parquet"

@@ -33,8 +33,8 @@ ONE_GROUP = 0.9
 
 
 def read_jobs(path, extraction):
-    """(second 0 of the log in seconds since 1970, DataFrame of numbers with one row per job and the columns
-    of COLUMNS).
+    """Read the jobs of a log: (second 0 of the log in seconds since 1970, DataFrame of numbers with one row
+    per job and the columns of COLUMNS).
 
     Lines that are not eighteen numbers are put aside. ValueError where the header has no UnixStartTime.
     """
