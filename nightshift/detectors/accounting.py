@@ -1,13 +1,15 @@
 """Weekly series of the accounting study: features, tests, p-values, and what is significant after all of
 them.
 
-    Series     the weekly table as arrays, beside its past      series_panel, series_features, forest_inputs
-    Tests      one statistic per kind of change                 change_tests, judge_exactly
+    Series     the weekly table as arrays, beside its past      WeeklySeries, series_panel, series_features
+    Tests      one statistic per kind of change                 forest_inputs, change_tests, judge_exactly
     Silence    a first silent week of a series never silent     silence_pool, silence_chance, first_silences
-    Decision   both p-values, significance, what can be found   judge_weeks, significant_rows, resolution
+    Decision   both p-values, significance, what can be found   judge_weeks, adjusted_p_values, resolution
 """
 
 from bisect import bisect_left
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +18,6 @@ from scipy import stats
 
 from helpers import judge_tests
 from nightshift.kernels import trailing_median
-from nightshift.statistics import share_interval
 
 
 def series_panel(clean):
@@ -116,6 +117,41 @@ def series_features(panel):
         "low": np.exp(median - 1.2816 * spread),
         "high": np.exp(median + 1.2816 * spread),
     }
+
+
+@dataclass(frozen=True)
+class WeeklySeries:
+    """All series of an accounting, week by week: S series, W weeks.
+
+    series : DataFrame site, vo (S,); a total of a site has no vo (""), one of a VO no site. weeks : their
+    Mondays (W,). panel : {quantity: float (S, W)} of `series_panel`. features : {name: float (S, W)} of
+    `series_features`.
+    """
+
+    series: pd.DataFrame
+    weeks: pd.DatetimeIndex
+    panel: dict
+    features: dict
+
+    @classmethod
+    def of_table(cls, clean):
+        """The series of the clean table; see `series_panel`."""
+        series, weeks, panel = series_panel(clean)
+        return cls(series, weeks, panel, series_features(panel))
+
+    @property
+    def core(self):
+        """Core hours, float (S, W), NaN outside life."""
+        return self.panel["core_hours"]
+
+    @cached_property
+    def single(self):
+        """Which series are no totals: bool (S,)."""
+        return ((self.series.site != "") & (self.series.vo != "")).to_numpy()
+
+    def judgeable(self, min_age):
+        """Which weeks can be judged, since the series lives and is `min_age` weeks old: bool (S, W)."""
+        return np.isfinite(self.core) & (self.features["age"] >= min_age)
 
 
 FOREST_INPUTS = [
@@ -415,105 +451,6 @@ def resolution(core, pool, judged, n_ordinary, *, min_age, alarm_rate, false_dis
     )
 
 
-def skill_between(model, baseline):
-    """Share of what the `baseline` misses that the `model` finds, in [0, 1]; in [-1, 0) the share of what the
-    baseline finds that the model loses.
-
-    model, baseline : recalls in [0, 1], numbers or arrays. 0 where both are alike, also where both find
-    nothing or all.
-    """
-    better = np.asarray(model, float) - np.asarray(baseline, float)
-    room = np.where(better >= 0, 1 - np.asarray(baseline, float), baseline)
-    return np.divide(better, room, out=np.zeros(np.shape(better)), where=room > 0)
-
-
-def recall_sentence(hits):
-    """The recall of each kind of trouble with its Wilson interval, as text; hits : {kind: (found,
-    trials)}, kinds without a trial are named.
-    """
-    parts = []
-    for kind, (n_hits, n) in hits.items():
-        low, high = share_interval(n_hits, n)
-        parts.append(
-            f"{kind.replace('_', ' ')} {n_hits / n:.0%} ({low:.0%} to {high:.0%} of {n})"
-            if n
-            else f"{kind.replace('_', ' ')}: no trial"
-        )
-    return ", ".join(parts)
-
-
 def plural(n, noun):
     """`n` with its noun, such as "1 series-week" and "2,000 series-weeks"; nouns in -s stay."""
     return f"{n:,} {noun if n == 1 or noun.endswith('s') else noun + 's'}"
-
-
-def resolution_sentence(can, n_series, n_ordinary, *, alarm_rate, false_discovery_rate):
-    """One sentence that says what a night with the Resolution `can` could find, why no more, and what history
-    would be enough.
-
-    n_series : judged series, totals included. n_ordinary : ordinary series-weeks that judge them.
-    """
-    why = (
-        f"{plural(n_ordinary, 'ordinary series-week')} of {plural(n_series, 'series')} give no rank below "
-        f"{can.least_p:.2g}"
-    )
-    longer = f"about {can.other_weeks} weeks of history are enough"
-    silence = (
-        f"The first silence of {plural(can.watched, 'series')} that {'was' if can.watched == 1 else 'were'} "
-        "never silent can be found"
-    )
-    if can.silence and can.alone:
-        return f"{silence}, and so can any other change of one series that goes beyond all ordinary weeks."
-    if can.alone:
-        return "A change of one series can be found when it goes beyond all ordinary weeks."
-    together = f"when {can.together} series change at once" if can.together else ""
-    if can.silence:
-        return (
-            f"{silence}; other changes {f'only {together}' if together else 'cannot'}, since {why} "
-            f"({longer})."
-        )
-    limit = f"no series was active in each of {LEAST_LIFE} weeks or more"
-    if can.watched:
-        limit = (
-            f"{plural(can.watched, 'series')} never silent before cannot be told from those that were, at "
-            "this rate"
-        )
-    return (
-        f"No change of a single series can be found{f', only {together}' if together else ''}: {why} at an "
-        "alarm rate of "
-        f"{alarm_rate:.2%}, and {limit}; the silence of a series that is always active needs about "
-        f"{can.silence_weeks} weeks of history, other changes need {can.other_weeks}."
-    )
-
-
-def unmatched(series, rules, importance):
-    """One sentence for each muting rule, and each name of `importance`, that fits no series: list of str.
-
-    series : DataFrame site, vo. rules : DataFrame site, vo, reason. importance : {name: factor}.
-    """
-    sites, vos = ({name.casefold() for name in series[column]} - {""} for column in ("site", "vo"))
-    pairs = set(zip(series.site.str.casefold(), series.vo.str.casefold(), strict=True))
-    sentences = []
-    for rule in rules.itertuples():
-        site, vo = ("" if pd.isna(name) else str(name).casefold() for name in (rule.site, rule.vo))
-        if (
-            (site and site not in sites)
-            or (vo and vo not in vos)
-            or (site and vo and (site, vo) not in pairs)
-        ):
-            who = " at ".join(str(name) for name in (rule.vo, rule.site) if not pd.isna(name))
-            sentences.append(f"The muting rule for {who} ({rule.reason}) fits no series of the accounting.")
-    names = [name for name in importance if str(name).casefold() not in sites | vos]
-    return sentences + [
-        f"importance: no site and no VO of the accounting is called {name}." for name in names
-    ]
-
-
-def touches(scored, site, vo):
-    """Which rows of `scored` (site, vo) something touches that happened to a VO at a site: bool (n,); an
-    empty name stands for all, and a series touches the totals that it is part of.
-    """
-    return (
-        (scored.site.isin([site, ""]) if site else True)
-        & (scored.vo.isin([vo, ""]) if vo else scored.vo.notna())
-    ).to_numpy()

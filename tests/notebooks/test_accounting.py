@@ -9,9 +9,10 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ACCOUNTING_FIELDS, GRACC_RECORD, REAL_DATA, from_notebook, refused, run_cells, run_here
+from conftest import ACCOUNTING_FIELDS, GRACC_RECORD, REAL_DATA, refused, run_cells, run_here
 
 import helpers
+from nightshift.analysis.accounting_rules import muting_rules
 from nightshift.sources.status import write_status
 
 GOOD = {name: str(value) for name, value in GRACC_RECORD.items()}  # as the raw table has it
@@ -373,15 +374,14 @@ def test_what_is_muted_is_set_aside_for_its_time_and_what_is_important_comes_fir
     ],
 )
 def test_a_muting_rule_that_cannot_be_understood_is_one_line(rule, lacks):
-    mutes = from_notebook("accounting/4_analyse.ipynb", "mutes", re=re, pd=pd)
     with pytest.raises(ValueError, match=lacks) as error:
-        mutes([{"vo": "V1", "reason": "fine", "until": "2026-03-31"}, rule])
+        muting_rules([{"vo": "V1", "reason": "fine", "until": "2026-03-31"}, rule])
     assert len(str(error.value).splitlines()) == 1
 
 
 def test_muting_rules_take_any_iso_date():
-    mutes = from_notebook("accounting/4_analyse.ipynb", "mutes", re=re, pd=pd)
-    rules = mutes([{"site": "A", "vo": "", "reason": "x", "until": until} for until in ("2026-03-31", "2026-03-31T12:00:00+02:00", "20260331")])
+    dates = ("2026-03-31", "2026-03-31T12:00:00+02:00", "20260331")
+    rules = muting_rules([{"site": "A", "vo": "", "reason": "x", "until": until} for until in dates])
     assert rules.until.dt.strftime("%d %H").tolist() == ["31 00", "31 10", "31 00"]
     assert rules.vo.isna().all()  # an empty name is none, and not that of a total
 

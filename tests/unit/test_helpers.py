@@ -1,4 +1,4 @@
-"""Helpers, and what single notebooks define, on hand-made records whose answer is known."""
+"""Helpers, and functions of single studies, on hand-made records whose answer is known."""
 
 import gzip
 import json
@@ -8,17 +8,16 @@ import numpy as np
 import pandas as pd
 import pandera.pandas as pandera
 import pytest
-from conftest import from_notebook
 
 import helpers
+from nightshift.cleaning.transfers import state_features
+from nightshift.detectors.accounting_trials import mean_recall
 from nightshift.detectors.transfers import SCAN_COLUMNS, scan_incidents
+from nightshift.detectors.transfers_predictors import fit_quantile_table, split_by_time
 from nightshift.sources import files
 from nightshift.sources.status import write_bad_lines, write_status
 from nightshift.sources.tables import read_optional
 from nightshift.statistics import skill_interval
-
-state_features = from_notebook("transfers/2_preprocess.ipynb", "state_features")
-mean_recall = from_notebook("accounting/3_train.ipynb", "mean_recall")
 
 
 def test_atomic_leaves_nothing_when_the_block_fails(tmp_path):
@@ -167,7 +166,7 @@ def test_codes_newer_than_the_model_read_as_unseen_and_the_frame_is_untouched():
 def test_split_purges_what_ends_after_its_part():
     start = pd.date_range("2026-01-01", periods=10, freq="h", tz="UTC")
     end = start + pd.to_timedelta([0.5] * 4 + [3] + [0.5] * 5, unit="h")
-    part = from_notebook("transfers/3_train.ipynb", "split_by_time")(start, end, {"train": 0.5, "test": 0.5})
+    part = split_by_time(start, end, {"train": 0.5, "test": 0.5})
     assert part.tolist() == ["train"] * 4 + ["purged"] + ["test"] * 5
 
 
@@ -195,7 +194,6 @@ def test_p_values_refuse_what_has_no_answer(scores, calibration):
 def test_quantile_table_falls_back_to_coarser_tables(tmp_path):
     frame = pd.DataFrame({"link": ["a"] * 5 + ["b"] * 5, "size": [1] * 10})
     target = np.r_[np.full(5, 1.0), np.full(5, 3.0)]
-    fit_quantile_table = from_notebook("transfers/3_train.ipynb", "fit_quantile_table")
     helpers.write_json(fit_quantile_table(frame, target, ["link", "size"]), tmp_path / "t.json")
     asked = pd.DataFrame({"link": ["a", "new", "new"], "size": [1, 1, 9]})
     predicted = helpers.predict_quantiles(tmp_path / "t.json", asked, None, None)

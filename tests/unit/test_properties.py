@@ -2,14 +2,13 @@
 
 import numpy as np
 import pandas as pd
-from conftest import from_notebook
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import helpers
+from nightshift.cleaning.transfers import state_features
 
-state_features = from_notebook("transfers/2_preprocess.ipynb", "state_features")
 seconds = st.integers(0, 60)
 
 

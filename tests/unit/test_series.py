@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import REPOSITORY, from_notebook
+from conftest import REPOSITORY
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -15,7 +15,10 @@ from hypothesis.extra import pandas as hpd
 
 import helpers
 from nightshift import kernels
+from nightshift.analysis.accounting import decode_categories
+from nightshift.analysis.accounting_wording import resolution_sentence
 from nightshift.detectors import accounting as weekly_series
+from nightshift.detectors.accounting_trials import skill_between
 
 
 def module_at(path):
@@ -27,7 +30,6 @@ def module_at(path):
 
 
 accounting_small = module_at("bench/accounting_small.py")
-decode_categories = from_notebook("accounting/4_analyse.ipynb", "decode_categories")
 
 MONDAY = pd.Timestamp("2024-01-01", tz="UTC")
 QUANTITIES = ["core_hours", "wall_hours", "cpu_hours", "jobs"]
@@ -373,7 +375,7 @@ def test_a_night_knows_what_it_can_find(weeks, n, alarm_rate, silence, alone):
     pool = weekly_series.silence_pool(core, np.ones(n, bool), judged, **rates)
     can = weekly_series.resolution(core, pool, judged, n * (weeks - 11), min_age=8, **rates)
     assert (can.silence, can.alone) == (silence, alone)
-    sentence = weekly_series.resolution_sentence(can, n, n * (weeks - 11), **rates)
+    sentence = resolution_sentence(can, n, n * (weeks - 11), **rates)
     assert sentence.startswith("The first silence of" if silence else "No change of a single series can be found")
     if not silence:  # the history that it names is enough, and no more than that
         for more, enough in ((can.silence_weeks, True), (can.silence_weeks - 1, False)):
@@ -383,8 +385,8 @@ def test_a_night_knows_what_it_can_find(weeks, n, alarm_rate, silence, alone):
 
 @pytest.mark.parametrize(("model", "baseline", "skill"), [(0.9, 0.8, 0.5), (0.4, 0.8, -0.5), (0.0, 1.0, -1.0), (0.0, 0.0, 0.0), (1.0, 1.0, 0.0)])
 def test_a_skill_is_bounded(model, baseline, skill):
-    assert weekly_series.skill_between(model, baseline) == pytest.approx(skill)
-    assert weekly_series.skill_between(np.array([model]), np.array([baseline])) == pytest.approx([skill])
+    assert skill_between(model, baseline) == pytest.approx(skill)
+    assert skill_between(np.array([model]), np.array([baseline])) == pytest.approx([skill])
 
 
 def test_small_centres_find_one_silent_series_and_keep_their_alarm_rate():

@@ -1,0 +1,307 @@
+"""From the scored weeks of the accounting to findings: one row per problem, whatever number of series it has.
+
+    Events     flagged weeks of one series as one event        find_events, kind_of
+    Causes     what has one cause is one finding               merge_totals, follow_losses
+    Measure    what is found of injected and known troubles    recall_by_size, hardest_series, touched_weeks
+
+`grid` is a WeeklySeries throughout. An event, and a finding, has row (of the series), site, vo, kind, start
+and end (numbers of its first and last week), observed, expected, low, high (core hours a week), change_hours
+(gained, below 0 lost), score and p_value.
+"""
+
+import numpy as np
+import pandas as pd
+
+from nightshift.statistics import share_interval
+
+LOSS, GAIN = ("silent", "drop"), ("surge", "returned")
+SHAPES = {  # other jobs for as many hours: unit, and quantities of which it is the quotient
+    "efficiency_drop": ("CPU h per core h", "cpu_hours", "core_hours"),
+    "longer_jobs": ("h per job", "wall_hours", "jobs"),
+    "more_jobs": ("jobs a week", "jobs", None),
+}
+EVENT_COLUMNS = [
+    *("row", "site", "vo", "kind", "start", "end", "observed", "expected", "low", "high"),
+    *("change_hours", "score", "p_value"),
+]
+FINDING_COLUMNS = [*EVENT_COLUMNS, "share", "members", "to", "gained", "new_name", "new_hours"]
+
+
+def quantity_of(panel, kind):
+    """Return (unit, float (S, W)) of the quantity that changes in a finding of the `kind`: one of SHAPES,
+    else the core hours.
+    """
+    if kind not in SHAPES:
+        return "core hours a week", panel["core_hours"]
+    unit, amount, per = SHAPES[kind]
+    if per is None:
+        return unit, panel[amount]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return unit, panel[amount] / panel[per]
+
+
+# ----------------------------------------------------------------------------------------------------- Events
+
+
+def kind_of(grid, test, row, week):
+    """Tell the kind of change of one flagged week, by its strongest `test`, or by its direction where the
+    test has none, as the forest and the baselines.
+    """
+    if test not in ("unusual", "robust_z", "season"):
+        return test
+    features = grid.features
+    core, expected, low, high = (
+        x[row, week] for x in (grid.core, *(features[name] for name in ("expected", "low", "high")))
+    )
+    shape = {"efficiency_drop": -features["efficiency"][row, week]}
+    shape["longer_jobs"] = features["job_length"][row, week]
+    kind, distance = max(shape.items(), key=lambda pair: np.nan_to_num(pair[1]))
+    if low <= core <= high and distance > 3:
+        return kind
+    if core < expected:
+        return "silent" if core == 0 else "drop"
+    return "returned" if features["silent_before"][row, week] >= 4 else "surge"
+
+
+def event_of(grid, row, flagged, *, n_judged):
+    """Take the flagged weeks of one series as one event, a dict of EVENT_COLUMNS: from the first of them
+    until the series is as usual again.
+
+    flagged : its rows of the scores. n_judged : number of judged weeks, by which the p-value is multiplied.
+    """
+    weeks = grid.weeks
+    kinds = [kind_of(grid, f.test, row, weeks.get_loc(f.week)) for f in flagged.itertuples()]
+    worst, kind = flagged.loc[flagged.p_value.idxmin()], kinds[flagged.p_value.argmin()]
+    # a last half week before the silence is no week of the silence
+    alike = flagged.week[[one == kind for one in kinds]]
+    start = weeks.get_loc(alike.min())
+    over = grid.core[row, start:] > 0 if kind == "silent" else weeks[start:] > alike.max()
+    length = int(np.argmax(over)) if over.any() else len(over)
+    expected, low, high = (grid.features[name][row, start] for name in ("expected", "low", "high"))
+    observed = float(np.nanmean(grid.core[row, start : start + length]))
+    return {
+        "row": row,
+        "site": grid.series.site[row],
+        "vo": grid.series.vo[row],
+        "kind": kind,
+        "start": start,
+        "end": start + length - 1,
+        "observed": observed,
+        "expected": expected,
+        "low": low,
+        "high": high,
+        "change_hours": (observed - expected) * length,
+        "score": worst.score,
+        "p_value": min(worst.p_value * n_judged, 1.0),
+    }
+
+
+def find_events(grid, scored, *, n_judged):
+    """Make one event per series with a flagged week, least p-value first: DataFrame of EVENT_COLUMNS, without
+    a row where nothing is flagged.
+
+    scored : DataFrame row, week, test, score, p_value, flagged; one row per series and judged week.
+    """
+    flagged = scored[scored.flagged].groupby("row")
+    events = [event_of(grid, row, weeks_of_one, n_judged=n_judged) for row, weeks_of_one in flagged]
+    return pd.DataFrame(events, columns=EVENT_COLUMNS).sort_values("p_value", ignore_index=True)
+
+
+# ----------------------------------------------------------------------------------------------------- Causes
+
+
+def members_of(grid, total):
+    """Return the row numbers of the series behind a total, int (n,)."""
+    name = "site" if total.vo == "" else "vo"
+    return np.flatnonzero((grid.series[name] == getattr(total, name)) & grid.single)
+
+
+def common_cause(grid, total):
+    """Tell what the fall of a total is, if most of its members fell with it: (kind, members, share of them
+    that fell), else None, also where one member explains it.
+    """
+    rows = members_of(grid, total)
+    rows = rows[grid.features["weeks_active"][rows, total.start] > 0]
+    now = np.nan_to_num(grid.core[rows, total.start])
+    usual = np.nan_to_num(grid.features["expected"][rows, total.start])
+    lost, fell = np.maximum(usual - now, 0), now < 0.67 * usual
+    one_explains_it = len(rows) and lost.max() > 0.8 * lost.sum() and not fell.all()
+    if total.kind not in LOSS or fell.sum() < 2 or fell.mean() < 0.6 or one_explains_it:
+        return None
+    kind = "reporting_gap" if total.vo == "" and total.kind == "silent" else "global_dip"
+    return kind, len(rows), float(fell.mean())
+
+
+def merge_totals(grid, events):
+    """Merge totals with their members: (findings of totals, dicts, with the losses of their members taken in;
+    the events that stand alone).
+
+    A total that only repeats one of its members is left out, and so is one whose efficiency or jobs change:
+    that is its mix.
+    """
+    findings, taken = [], set()
+    totals = events[(events.site == "") | (events.vo == "")].sort_values("change_hours")
+    for total in totals.itertuples():
+        inside = events["row"].isin(members_of(grid, total)) & (events.start - total.start).abs().le(1)
+        if cause := common_cause(grid, total):
+            findings.append(total._asdict() | dict(zip(["kind", "members", "share"], cause, strict=True)))
+            taken |= {total.Index, *events.index[inside & ~events.kind.isin(GAIN)]}
+        elif inside.any() or total.kind in SHAPES:
+            taken.add(total.Index)
+    return findings, events.drop(index=list(taken))
+
+
+def gained_elsewhere(grid, lost):
+    """Find the site at which the VO of a loss gained what it lost, and the core hours gained; (None, 0) where
+    there is none.
+
+    All sites are looked at, flagged or not, old or new: between half and twice of it, in the same weeks.
+    """
+    inside, n_weeks = slice(lost.start, lost.end + 1), lost.end + 1 - lost.start
+    best = None, 0.0
+    series, expected = grid.series, grid.features["expected"]
+    for row in np.flatnonzero((series.vo == lost.vo) & (series.site != lost.site) & (series.site != "")):
+        gained = np.nansum(grid.core[row, inside]) - np.nan_to_num(expected[row, lost.start]) * n_weeks
+        # a new series has no range yet
+        above = not grid.core[row, lost.start] <= grid.features["high"][row, lost.start]
+        if above and 0.5 <= gained / -lost.change_hours <= 2 and gained > best[1]:
+            best = series.site[row], float(gained)
+    return best
+
+
+def new_name_of(grid, lost):
+    """Find a VO that appeared at the site of a loss with between half and twice of what was lost, and its
+    core hours; (None, 0) where there is none.
+    """
+    inside, core = slice(lost.start, lost.end + 1), grid.core
+    at_site = (grid.series.site == lost.site) & (grid.series.vo != "")
+    rows = np.flatnonzero(at_site & ~np.isfinite(core[:, lost.start - 1]))
+    hours = np.nansum(core[rows, inside], axis=1)
+    fits = (hours > -0.5 * lost.change_hours) & (hours < -2 * lost.change_hours)
+    if not fits.any():
+        return None, 0.0
+    return grid.series.vo[rows[fits][hours[fits].argmax()]], float(hours[fits].max())
+
+
+def follow_losses(grid, findings, alone):
+    """Complete the findings, DataFrame of FINDING_COLUMNS: those of totals, and the events `alone`, of which
+    a gain at the site that a VO moved to is a part of its loss.
+    """
+    findings, moved_to = list(findings), set()
+    losses = alone.kind.isin(LOSS) & (alone.site != "") & (alone.vo != "")
+    for lost in alone[losses].itertuples():
+        to, gained = gained_elsewhere(grid, lost)
+        new_name, hours = new_name_of(grid, lost)
+        where = {"kind": "moved" if to else lost.kind, "to": to, "gained": gained}
+        findings.append(lost._asdict() | where | {"new_name": new_name, "new_hours": hours})
+        if to:
+            moved_to.add((lost.vo, to))
+    for one in alone[~losses].itertuples():
+        if one.kind not in GAIN or (one.vo, one.site) not in moved_to:
+            findings.append(one._asdict())
+    return pd.DataFrame(findings, columns=FINDING_COLUMNS)
+
+
+def silent_for_long(grid, alive, n_judged):
+    """List the series that used to be regular and have been silent for longer than the `n_judged` last weeks:
+    DataFrame vo, site, weeks silent, core hours a week before; the largest first.
+
+    alive : bool (S,), the series that were judged in the last week.
+    """
+    features = grid.features
+    silent_for = np.nan_to_num(features["weeks_silent"][:, -1]).astype(int)
+    waiting = np.flatnonzero(grid.single & (silent_for > n_judged) & alive)
+    then = len(grid.weeks) - silent_for[waiting]  # the first silent week
+    before = {"core hours a week before": features["expected"][waiting, then]}
+    table = grid.series.loc[waiting, ["vo", "site"]].assign(
+        **{"weeks silent": silent_for[waiting]},
+        **before,
+    )
+    regular = features["weeks_active"][waiting, then] >= 0.8 * 26
+    return table[regular].sort_values("core hours a week before", ascending=False)
+
+
+# ---------------------------------------------------------------------------------------------------- Measure
+
+
+def recall_by_size(trials):
+    """Measure what is found of injected troubles, by kind of trouble and size of the series: a list of dicts
+    for a table.
+
+    trials : DataFrame kind, usual_core_hours, regular, delay_weeks, flag_delay_weeks, found, of one method. A
+    third of the series each is small, medium and large; those that fall silent count once more where they
+    were regular. low, high : Wilson's 95% interval. No trial gives no row.
+    """
+    edges = trials.usual_core_hours[trials.kind != "site_silent"].quantile([1 / 3, 2 / 3])
+    size = np.select([trials.usual_core_hours <= edge for edge in edges], ["small", "medium"], "large")
+    trials, rows = trials.assign(size=size), []
+    regular = trials.assign(size="regular, silent")[trials.regular & (trials.kind == "silent")]
+    for (kind, size), group in pd.concat([trials, regular]).groupby(["kind", "size"]):
+        low, high = share_interval(int(group.found.sum()), len(group))
+        rows.append(
+            {
+                "trouble": kind.replace("_", " "),
+                "series": size,
+                "troubles": len(group),
+                "low": low,
+                "high": high,
+                "flagged": group.flag_delay_weeks.notna().mean(),
+                "found": group.found.mean(),
+                "in the first week": (group.delay_weeks == 0).mean(),
+                "mean delay, weeks": group.delay_weeks.mean(),
+            }
+        )
+    return rows
+
+
+def decode_categories(codes, categories):
+    """Decode the names behind the codes of `encode_categories`, as a new frame of text; code 0, and codes
+    beyond the list, give missing.
+    """
+    names = {c: np.array([None, *values], object) for c, values in categories.items() if c in codes}
+    decoded = {c: n[np.where(codes[c] < len(n), codes[c], 0)] for c, n in names.items()}
+    return pd.DataFrame(decoded, index=codes.index)
+
+
+def hardest_series(trials, categories, n=5):
+    """List the `n` series whose injected troubles were missed most: DataFrame vo, site, troubles, found
+    (share), usual (core hours a week).
+
+    trials : DataFrame kind, site, vo (codes), found, usual_core_hours; troubles of whole sites are left out.
+    """
+    single = trials[trials.kind != "site_silent"].reset_index(drop=True)
+    named = decode_categories(single[["site", "vo"]], categories)
+    named = named.assign(found=single.found, usual=single.usual_core_hours)
+    measures = {"troubles": ("found", "size"), "found": ("found", "mean"), "usual": ("usual", "median")}
+    table = named.groupby(["vo", "site"]).agg(**measures).reset_index()
+    return table.sort_values(["found", "usual"], ascending=[True, False]).head(n)
+
+
+def touches(scored, site, vo):
+    """Tell which rows of `scored` (site, vo) something touches that happened to a VO at a site: bool (n,); an
+    empty name stands for all, and a series touches the totals that it is part of.
+    """
+    return (
+        (scored.site.isin([site, ""]) if site else True)
+        & (scored.vo.isin([vo, ""]) if vo else scored.vo.notna())
+    ).to_numpy()
+
+
+def touched_weeks(scored, incidents, sites):
+    """Tell which series-weeks `scored` (site, vo, week) known incidents touch, bool (n,): their series and
+    the totals that these are part of.
+
+    incidents : DataFrame entity ("VO at site", or a site, or a VO), site, start, end. sites : set of names.
+    """
+    touched, one_week = np.zeros(len(scored), bool), pd.Timedelta(days=7)
+    for incident in incidents.itertuples():
+        vo, _, at = incident.entity.rpartition(" at ")
+        if vo:
+            site = at
+        elif incident.entity in sites:
+            site, vo = incident.entity, ""
+        else:
+            site, vo = incident.site, incident.entity
+        meanwhile = (scored.week < incident.end) & (scored.week + one_week > incident.start)
+        touched |= touches(scored, site, vo) & meanwhile.to_numpy()
+    return touched

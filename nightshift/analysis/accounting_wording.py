@@ -1,0 +1,145 @@
+"""Sentences of the accounting: what a finding is about, its evidence, what a night can find, and recalls."""
+
+import numpy as np
+
+from nightshift.analysis.accounting import SHAPES, quantity_of
+from nightshift.detectors.accounting import LEAST_LIFE, plural
+from nightshift.statistics import share_interval
+
+USUAL = "usually {expected:,.0f} ({low:,.0f} to {high:,.0f})"
+IN_SHAPE = "{now} {shape}, usually {then}; {observed:,.0f} core hours a week, " + USUAL  # of SHAPES
+WORDING = {  # of each other kind
+    "silent": "no core hours, " + USUAL + " a week; {hours:,.0f} {verb}",
+    "drop": "{observed:,.0f} core hours a week, " + USUAL + "; {hours:,.0f} {verb}",
+    "surge": "{observed:,.0f} core hours a week, " + USUAL + "; {hours:,.0f} {verb}",
+    "moved": "{observed:,.0f} core hours a week at {site}, "
+    + USUAL
+    + "; {hours:,.0f} {verb} there, {gained:,.0f} gained at {to}",
+    "global_dip": "{share:.0%} of {members:.0f} series fell together: {observed:,.0f} core hours a week, "
+    + USUAL
+    + "; {hours:,.0f} {verb}",
+    "reporting_gap": "all {members:.0f} series at zero while {others} other sites compute: the site, or only "
+    "its reporting? Usually {expected:,.0f} ({low:,.0f} to {high:,.0f}) core hours a week; "
+    "{hours:,.0f} {verb}",
+    "returned": "back after {before:.0f} silent weeks with {observed:,.0f} core hours a week, " + USUAL,
+}
+
+
+# --------------------------------------------------------------------------------------------------- Findings
+
+
+def name_of(finding):
+    """Say what a finding is about: a series ("VO at site"), a site or a VO; a VO that moved, by itself."""
+    if finding.site and finding.vo and finding.kind != "moved":
+        return f"{finding.vo} at {finding.site}"
+    return finding.vo or finding.site
+
+
+def shape_in_words(grid, finding):
+    """Return the unit of what a finding of SHAPES is measured in, its mean in the weeks of the change, and
+    its usual median, as text: {"shape", "now", "then"}.
+    """
+    unit, values = quantity_of(grid.panel, finding.kind)
+    now = np.nanmean(values[finding.row, finding.start : finding.end + 1])
+    then = np.nanmedian(values[finding.row, max(finding.start - 26, 0) : finding.start])
+    now, then = (f"{x:,.0f}" if x >= 100 else f"{x:.3g}" for x in (now, then))
+    return {"shape": unit, "now": now, "then": then}
+
+
+def n_other_sites(grid, finding):
+    """Count the other sites that compute in the first week of a finding."""
+    computes = np.nan_to_num(grid.core[:, finding.start]) > 0
+    return grid.series.site[grid.single & (grid.series.site != finding.site) & computes].nunique()
+
+
+def evidence_of(grid, finding):
+    """Write one sentence with the numbers of a finding, a row of `follow_losses`."""
+    values = finding._asdict() | {
+        "hours": abs(finding.change_hours),
+        "verb": "lost" if finding.change_hours < 0 else "gained",
+        "others": n_other_sites(grid, finding),
+        "before": grid.features["silent_before"][finding.row, finding.start],
+    }
+    if finding.kind in SHAPES:
+        values |= shape_in_words(grid, finding)
+    renamed = ""
+    if isinstance(finding.new_name, str) and finding.kind != "moved":
+        renamed = f"; {finding.new_name} appeared there with {finding.new_hours:,.0f}: renamed?"
+    sentence = WORDING.get(finding.kind, IN_SHAPE).format(**values)
+    return f"{sentence}{renamed}; since {grid.weeks[finding.start]:%Y-%m-%d}"
+
+
+def table_to_read(found, status):
+    """List the findings of one `status`, as a table to read: DataFrame kind, entity, since, evidence."""
+    rows = found[found.status == status]
+    rows = rows.assign(kind=rows.kind.str.replace("_", " "), since=rows["from"])
+    return rows[["kind", "entity", "since", "evidence"]]
+
+
+def weeks_without_anybody(common, weeks):
+    """Write one sentence for each of the `weeks` that is `common` (bool (n,), of the SilencePool): no series
+    at all has a core hour in it, so it is no change of anybody, and not judged.
+    """
+    return [
+        f"No series of the accounting has a core hour in the week of {week:%Y-%m-%d}: a closed centre, or "
+        "records that are lost."
+        for week in weeks[np.flatnonzero(common)]
+    ]
+
+
+# ---------------------------------------------------------------------------------------------------- A night
+
+
+def resolution_sentence(can, n_series, n_ordinary, *, alarm_rate, false_discovery_rate):
+    """Say in one sentence what a night with the Resolution `can` could find, why no more, and what history
+    would be enough.
+
+    n_series : judged series, totals included. n_ordinary : ordinary series-weeks that judge them.
+    """
+    why = (
+        f"{plural(n_ordinary, 'ordinary series-week')} of {plural(n_series, 'series')} give no rank below "
+        f"{can.least_p:.2g}"
+    )
+    longer = f"about {can.other_weeks} weeks of history are enough"
+    silence = (
+        f"The first silence of {plural(can.watched, 'series')} that {'was' if can.watched == 1 else 'were'} "
+        "never silent can be found"
+    )
+    if can.silence and can.alone:
+        return f"{silence}, and so can any other change of one series that goes beyond all ordinary weeks."
+    if can.alone:
+        return "A change of one series can be found when it goes beyond all ordinary weeks."
+    together = f"when {can.together} series change at once" if can.together else ""
+    if can.silence:
+        return (
+            f"{silence}; other changes {f'only {together}' if together else 'cannot'}, since {why} "
+            f"({longer})."
+        )
+    limit = f"no series was active in each of {LEAST_LIFE} weeks or more"
+    if can.watched:
+        limit = (
+            f"{plural(can.watched, 'series')} never silent before cannot be told from those that were, at "
+            "this rate"
+        )
+    return (
+        f"No change of a single series can be found{f', only {together}' if together else ''}: {why} at an "
+        "alarm rate of "
+        f"{alarm_rate:.2%}, and {limit}; the silence of a series that is always active needs about "
+        f"{can.silence_weeks} weeks of history, other changes need {can.other_weeks}."
+    )
+
+
+def recall_sentence(hits):
+    """Write the recall of each kind of trouble with its Wilson interval, as text.
+
+    hits : {kind: (found, trials)}; kinds without a trial are named.
+    """
+    parts = []
+    for kind, (n_hits, n) in hits.items():
+        low, high = share_interval(n_hits, n)
+        parts.append(
+            f"{kind.replace('_', ' ')} {n_hits / n:.0%} ({low:.0%} to {high:.0%} of {n})"
+            if n
+            else f"{kind.replace('_', ' ')}: no trial"
+        )
+    return ", ".join(parts)

@@ -1,0 +1,292 @@
+"""From the scored transfers to findings: three ways to be in trouble, problems, their evidence and figures.
+
+    Items      slow, stuck and failing transfers        slow_items, stuck_items, failing_items
+    Problems   what the items of one way share          find_problems
+    Evidence   sentences of numbers, errors, probes     evidence_of, compare_probes, too_few_to_tell
+    Measure    what known incidents touch               touched_transfers, predicted_within
+    Figures    plot_problem, plot_waits, plot_predicted
+
+Items are transfers with time (UTC), value, usual (what is compared), expected (the chance of a flag on a
+normal night) and flagged.
+"""
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from helpers import p_values
+from nightshift.detectors.transfers import (
+    ENTITIES,
+    describe_errors,
+    describe_probes,
+    meets,
+    of_entity,
+    scan_incidents,
+)
+
+ENTITY_WORDS = {"link": "link", "src": "source", "dst": "destination", "fts": "fts_server", "site": "site"}
+KINDS = {f"{way}_{what}" for way in ("slow", "failing") for what in ENTITY_WORDS.values()} | {"stuck_queue"}
+SECONDS = "where {expected:.1f} are normal; median {observed:,.0f} s, usually {usual:,.0f} s"
+WORDING = {  # by way
+    "slow": "{flagged} of {items} transfers beyond their limit " + SECONDS,
+    "stuck": "{flagged} of {items} requests waited beyond the limit " + SECONDS,
+    "failing": "{flagged} of {items} transfers failed where {expected:.1f} are normal "
+    "({observed:.0%}, usually {usual:.1%})",
+}
+AXIS_LABELS = {
+    "slow": "duration / usual duration",
+    "stuck": "time in the queue / usual time",
+    "failing": "failed (1) or done (0)",
+}
+MINUTES = (1, 2, 3, 4, 5, 10, 20, 30, 40, 50, 60)  # within which a prediction may lie
+
+
+# ------------------------------------------------------------------------------------------------------ Items
+
+
+def slow_items(judged, *, alarm_rate):
+    """Take the scored transfers `judged` as items: DataFrame with value, the duration, and usual, s."""
+    return judged.assign(
+        time=judged.started, value=judged.duration_s, usual=judged.predicted_s, expected=alarm_rate
+    )
+
+
+def stuck_items(clean, calibration, *, earlier, now, alarm_rate):
+    """Take requests that were submitted from `earlier` on as items: DataFrame with value, the wait, and
+    usual, s; a request that still waits counts with its age at `now`.
+
+    calibration : DataFrame fts, queue_s. Each server has its own usual wait, and its limit where it has
+    enough calibration requests.
+    """
+    asked = clean[clean.submitted >= earlier]
+    asked = asked[asked.queue_s.notna() | (asked.state == "queued")]
+    age = (now - asked.submitted).dt.total_seconds().clip(lower=0)
+    waits = asked.queue_s.fillna(age).astype(float)
+    stuck = asked.assign(time=asked.submitted, value=waits, expected=alarm_rate)
+    usual = stuck.fts.map(calibration.groupby("fts").queue_s.median()).astype(float)
+    stuck["usual"] = usual.fillna(calibration.queue_s.median())
+    at_least = int(2 / alarm_rate)
+    p = p_values(waits, calibration.queue_s, asked.fts, calibration.fts, min_calibration=at_least)
+    stuck["flagged"] = p <= alarm_rate
+    return stuck
+
+
+def usual_failures(before):
+    """Compute the usual failures: (share of failures that is usual on each link, Series; that of all links),
+    from attempts `before`, DataFrame link, state, time.
+
+    An hour in which most of a link failed is nothing usual, and is left out. Each link counts as if 20
+    transfers with the overall share were known too; overall it is 5% where nothing has been seen yet.
+    """
+    by_hour = (before.state == "failed").groupby([before.link.astype(str), before.time.dt.floor("h")])
+    incident = (by_hour.transform("size") >= 5) & (by_hour.transform("mean") > 0.5)
+    before = before[~incident]
+    failed = before.state == "failed"
+    counts = failed.groupby(before.link, observed=True).agg(["sum", "count"])
+    overall = max((failed.sum() + 0.5) / (len(before) + 10), 0.001)
+    return (counts["sum"] + 20 * overall) / (counts["count"] + 20), overall
+
+
+def failing_items(clean, *, earlier, since):
+    """Take attempts from `earlier` on as items: DataFrame with value, 1 for a failure and 0 for a transfer
+    that is done, and usual, the share of failures that its link had before `since`.
+    """
+    tried = clean[clean.state != "queued"]
+    # failures may lack times
+    time = tried.started.fillna(tried.finished).fillna(tried.submitted).fillna(tried.created)
+    tried = tried.assign(time=time)
+    of_link, overall = usual_failures(tried[tried.time < since])
+    tried = tried[tried.time >= earlier]
+    failed, expected = tried.state == "failed", tried.link.map(of_link).astype(float).fillna(overall)
+    failing = tried.assign(flagged=failed, value=failed.astype(float), expected=expected)
+    failing["usual"] = failing.expected
+    return failing
+
+
+# --------------------------------------------------------------------------------------------------- Problems
+
+
+def find_problems(items, way, *, since):
+    """Find the incidents among the `items` of one way to be in trouble: DataFrame of `scan_incidents`, with
+    kind, observed, usual (median, or mean of failures), delayed_gb, way and unit.
+
+    Items before `since` only tell when a problem began. Queues are those of servers, and no site has one.
+    """
+    average = np.mean if way == "failing" else np.median
+    entities = {kind: columns for kind, columns in ENTITIES.items() if way != "stuck" or kind != "site"}
+    history, late = items[items.time < since], items[items.time >= since]
+    found = scan_incidents(late, entities, clump="link", history=history).fillna({"entity": "unknown"})
+    found["kind"] = "stuck_queue" if way == "stuck" else way + "_" + found.entity_kind.map(ENTITY_WORDS)
+    inside = [
+        items[of_entity(items, f.entity_kind, f.entity) & items.time.between(f.start, f.end)]
+        for f in found.itertuples()
+    ]
+    for count in ("flagged", "expected"):
+        found[count] = [rows[count].sum() for rows in inside]
+    found["items"] = [len(rows) for rows in inside]
+    found["observed"] = [average(rows.value) for rows in inside]
+    found["usual"] = [average(rows.usual) for rows in inside]
+    found["delayed_gb"] = [rows.bytes[rows.flagged].sum(min_count=1) / 1e9 for rows in inside]
+    found["p_value"] = found.p_value.astype(float)
+    return found.assign(way=way, unit="share" if way == "failing" else "s")
+
+
+# --------------------------------------------------------------------------------------------------- Evidence
+
+
+def too_few_to_tell(n_calibration, alarm_rate):
+    """Write the part of a sentence that says why slow transfers and long waits cannot be told, in a list; an
+    empty one where `n_calibration` transfers are enough for the `alarm_rate`.
+    """
+    needed = int(np.ceil(1 / alarm_rate)) - 1
+    if n_calibration >= needed:
+        return []
+    times = needed / max(n_calibration, 1)
+    return [
+        f"slow transfers and long waits cannot be told, since {n_calibration:,} calibration transfers are "
+        f"too few for an alarm rate of {alarm_rate:.2%}: at least {needed:,} are needed, which take about "
+        f"{times:.1f} times this history"
+    ]
+
+
+def evidence_of(finding, failing, probes):
+    """Write the sentence of one finding: its numbers, and what the errors and perfSONAR say of it; nothing
+    where they say nothing.
+
+    failing : of `failing_items`. probes : DataFrame of perfSONAR, see `describe_probes`.
+    """
+    here = of_entity(failing, finding.entity_kind, finding.entity)
+    during = failing[here & failing.time.between(finding.start, finding.end)]
+    failed = during[during.flagged]
+    errors, seen = describe_errors(failed, finding.entity_kind), ""
+    if finding.way != "failing":  # what fails on every night says nothing of this one
+        unusual = len(failed) >= 5 and stats.poisson.sf(len(failed) - 1, during.expected.sum()) < 0.01
+        errors = f"{len(failed)} others failed: {errors}" if errors and unusual else ""
+    if finding.way != "stuck" and len(probes):
+        seen = describe_probes(probes, during, finding.start, finding.end)
+    numbers = WORDING[finding.way].format(**finding._asdict())
+    return "; ".join(part for part in (numbers, errors, seen) if part)
+
+
+def compare_probes(finding, slow, probes):
+    """Compare median probe values during and outside one slow finding, for the host pairs of its transfers: a
+    dict of text for a table.
+
+    slow : of `slow_items`. probes : DataFrame src_host, dst_host, time, loss_pct, latency_ms,
+    throughput_mbps.
+    """
+    here = of_entity(slow, finding.entity_kind, finding.entity)
+    rows = slow[here & slow.time.between(finding.start, finding.end)]
+    here = probes.merge(rows[["src_host", "dst_host"]].astype(str).drop_duplicates())
+    during = here.time.between(finding.start.floor("6h"), finding.end)
+    pick = {
+        "loss_pct": "loss, %",
+        "latency_ms": "latency, ms",
+        "throughput_mbps": "throughput, Mb/s",
+    }
+    then, otherwise = here.loc[during, list(pick)].median(), here.loc[~during, list(pick)].median()
+    row = {"finding": finding.entity, "probes": int(during.sum())}
+    for name, a, b in zip(pick.values(), then, otherwise, strict=True):
+        row[f"{name} (usually)"] = f"{a:,.2f} ({b:,.2f})".replace("nan", "not measured")
+    return row
+
+
+# ---------------------------------------------------------------------------------------------------- Measure
+
+
+def touched_transfers(scored, incidents):
+    """Tell which of the `scored` transfers known incidents touch: (of all, of those that make transfers
+    slow), bool (n,) each.
+
+    incidents : DataFrame kind, entity, start, end. A link, storage or server is met by its name; a site
+    outage by what names a storage of the site, at either end.
+    """
+    touched, slowed = np.zeros(len(scored), bool), np.zeros(len(scored), bool)
+    columns = [column for columns in ENTITIES.values() for column in columns]
+    for incident in incidents.itertuples():
+        met = np.any([meets(scored[column], incident) for column in columns], axis=0)
+        meanwhile = (scored.finished >= incident.start) & (scored.started <= incident.end)
+        inside = (met & meanwhile).to_numpy()
+        touched |= inside
+        slowed |= inside & incident.kind.startswith(("slow", "site_outage"))
+    return touched, slowed
+
+
+def found_transfers(scored, found):
+    """Tell which of the `scored` transfers belong to a finding: bool (n,)."""
+    inside = np.zeros(len(scored), bool)
+    for finding in found.itertuples():
+        here = of_entity(scored, finding.entity_kind, finding.entity)
+        inside |= (here & scored.started.between(finding.start, finding.end)).to_numpy()
+    return inside
+
+
+def compare_rules(rules, alarm_rate, *, normal, slowed):
+    """Compare how the `rules`, {name: flags (n,)}, would do: DataFrame rule, stated, flagged of normal,
+    flagged inside slow incidents; a column without any value is left out.
+
+    normal, slowed : bool (n,), the transfers outside of incidents, and those inside slow ones.
+    """
+    rows = [
+        {
+            "rule": name,
+            "stated": None if "fixed" in name else alarm_rate,
+            "flagged of normal": np.asarray(flags)[normal].mean() if normal.any() else None,
+            "flagged inside slow incidents": np.mean(np.asarray(flags)[slowed]) if slowed.any() else None,
+        }
+        for name, flags in rules.items()
+    ]
+    return pd.DataFrame(rows).dropna(axis=1, how="all")
+
+
+def predicted_within(errors_s):
+    """Make the table of the field: share of transfers whose duration is predicted within so many minutes.
+
+    errors_s : {predictor: Series of absolute errors, s}. DataFrame "within, min" and one column each.
+    """
+    shares = {name: [(errors <= 60 * m).mean() for m in MINUTES] for name, errors in errors_s.items()}
+    table = pd.DataFrame(shares)
+    table.insert(0, "within, min", list(MINUTES))
+    return table
+
+
+# ---------------------------------------------------------------------------------------------------- Figures
+
+
+def heights_of(group, way, *, rng):
+    """Compute what a figure of the items `group` shows of each: failed or not, scattered by `rng`, or how
+    many times the usual seconds it took, (n,).
+    """
+    if way == "failing":
+        return group.value + rng.uniform(-0.06, 0.06, len(group))
+    return group.value.clip(lower=1) / group.usual.clip(lower=1)
+
+
+def plot_problem(ax, group, heights, finding):
+    """Draw the items of one finding's entity over time, at `heights` (n,): red where flagged, grey band where
+    the finding is. Returns `ax`.
+    """
+    ax.axvspan(finding.start, finding.end, color="0.85", zorder=0)
+    ax.scatter(group.time, heights, s=9, c=np.where(group.flagged, "C3", "C0"), alpha=0.7, lw=0)
+    ax.set_yscale("linear" if finding.way == "failing" else "log")
+    return ax
+
+
+def plot_waits(ax, daily):
+    """Draw the median seconds of queue and network per day: DataFrame [day, (queue_s, duration_s)]. Returns
+    `ax`.
+    """
+    for column, name, color in (("queue_s", "queue", "C4"), ("duration_s", "network", "C0")):
+        ax.plot(daily.index, daily[column], color=color, marker="o", ms=4)
+        if len(daily):
+            ax.annotate(f" {name}", (daily.index[-1], daily[column].iloc[-1]), color=color, va="center")
+    ax.set_ylim(bottom=0)
+    return ax
+
+
+def plot_predicted(ax, observed, predicted):
+    """Draw predicted against observed durations, s: the closer to the line, the better. Returns `ax`."""
+    bins = {"xscale": "log", "yscale": "log", "bins": "log", "gridsize": 45}
+    ax.hexbin(observed, predicted, **bins, cmap="Blues", mincnt=1)
+    ax.plot([1, 1e4], [1, 1e4], color="0.4", lw=1)
+    return ax

@@ -1,0 +1,108 @@
+"""How long a transfer should take: the split in time, trivial predictors, what a stored one predicts, and
+which calibration transfers are quiet enough to judge the others.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from helpers import QUANTILES, encode_inputs, predict_quantiles, table_key
+from nightshift.statistics import skill_interval
+
+RECENT = ("recent_log_rate", "last_log_duration", "failure_share")  # how things go just now
+NUMBERS = [  # what a predictor looks at: the size, the wait, and the state of all at the start
+    "log_bytes",
+    "log_queue",
+    *(f"{who}_{what}" for who in ("link", "src", "dst", "fts") for what in ("in_flight", *RECENT)),
+]
+
+
+def split_by_time(start, end, shares):
+    """Split rows in the order of time: the part of each, object (n,), one of the keys of `shares` or
+    "purged".
+
+    start, end : datetime64 (n,), `start` sorted. shares : ordered {part: share of rows}, summing to 1. A row
+    that ends after its part has ended is purged, since its duration was not known yet (de Prado 2018, ch. 7).
+    ValueError when `start` is not sorted or the shares do not sum to 1.
+    """
+    start, end = pd.DatetimeIndex(start), pd.DatetimeIndex(end)
+    if not start.is_monotonic_increasing or abs(sum(shares.values()) - 1) > 1e-9:
+        raise ValueError("split_by_time: start must be sorted and the shares must sum to 1")
+    edges = np.round(np.cumsum([0, *shares.values()]) * len(start)).astype(int)
+    part = np.full(len(start), "purged", object)
+    for name, low, high in zip(shares, edges, edges[1:], strict=False):
+        part[low:high][end[low:high] < start[high] if high < len(start) else slice(None)] = name
+    return part
+
+
+def fit_quantile_table(frame, target, keys, min_rows=5):
+    """Fit quantiles per combination of `keys`, then of `keys[1:]`, ..., then of all rows, as a readable list
+    of {"keys", "quantiles": {combination: list}}.
+
+    frame : DataFrame with the columns `keys`. target : (n,). A combination with fewer than `min_rows` rows is
+    left to the coarser tables.
+    """
+    tables, values = [], pd.Series(target, index=frame.index)
+    for used in (list(keys[i:]) for i in range(len(keys) + 1)):
+        groups = values.groupby(table_key(frame, used))
+        found = groups.quantile(list(QUANTILES)).unstack()[groups.size() >= (min_rows if used else 1)]
+        rows = zip(found.index, found.to_numpy(), strict=True)
+        tables.append({"keys": used, "quantiles": {key: list(map(float, row)) for key, row in rows}})
+    return tables
+
+
+def fit_scaling(transfers, columns):
+    """Fit mean and standard deviation of `columns`: {column: {"mean", "std"}}; a deviation of 0 is written as
+    1, and nothing but missing values have mean 0.
+    """
+    moments = transfers[columns].agg(["mean", "std"]).fillna(0)
+    return {
+        c: {"mean": float(moments.loc["mean", c]), "std": float(moments.loc["std", c]) or 1.0}
+        for c in columns
+    }
+
+
+def predict_durations(predictor, transfers, categories, *, usual=False):
+    """Predict quantiles of the log duration of `transfers` by a stored predictor, float (n, 3): the forecast,
+    or the `usual` duration, without the numbers of the last hours.
+
+    predictor : {"path", "numbers", "vocabulary", "hidden", "windows"}, as `inputs.json` has it, with the path
+    of its file.
+    """
+    hide = predictor["hidden"] if usual else ()
+    vocabulary = predictor["vocabulary"]
+    inputs = encode_inputs(transfers, predictor["numbers"], vocabulary, categories, hide=hide)
+    return predict_quantiles(Path(predictor["path"]), transfers, *inputs, **predictor["windows"])
+
+
+def skill_against(losses, name, other, *, time, rng, least):
+    """Compute the skill of one predictor against another, with its interval, as `skill_interval` has it:
+    (skill, low, high).
+
+    losses : DataFrame [transfer, predictor] of the test days. time, rng, least : of `skill_interval`.
+    """
+    return skill_interval(losses[name], losses[other], time, rng=rng, least=least)
+
+
+def quiet_hours(transfers, score, rows, *, least=3):
+    """Find those of `rows` (bool (n,)) in no stretch of a link, source or destination (of at least `least`
+    transfers) with a median score beyond the 99% point of the bulk: bool (n,).
+
+    transfers : DataFrame link, src, dst, started (n,). score : float (n,). An hour, or six, of a link counts,
+    and a day of a source or a destination. The bulk is described by its 10, 50 and 90% points, which a few
+    incidents do not move.
+    """
+    low, middle, high = np.quantile(score[rows], [0.1, 0.5, 0.9])
+    # 2.33 and 2.56 standard deviations are the 99% point and the 80% range of a normal law
+    limit = middle + 2.33 * (high - low) / 2.56
+    here = transfers.loc[rows, ["link", "src", "dst"]].astype(str)
+    here = here.assign(score=score[rows], started=transfers.started[rows])
+    incident = np.zeros(len(here), bool)
+    for whose, stretch in (("link", "1h"), ("link", "6h"), ("src", "1D"), ("dst", "1D")):
+        together = here.groupby([whose, here.started.dt.floor(stretch)]).score
+        many, late = together.transform("size") >= least, together.transform("median") > limit
+        incident |= (many & late).to_numpy()
+    quiet = rows.copy()
+    quiet[np.flatnonzero(rows)[incident]] = False
+    return quiet

@@ -1,0 +1,71 @@
+"""The raw table of a study as it is extracted: a folder of Parquet files, its parts, and what is left out.
+
+Extraction      where parts go, of which window, and what was left out
+part_name       the name of a part by what it was read from
+write_rows      one part, page by page
+"""
+
+import hashlib
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from helpers import atomic
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """Where an extraction writes, what it looks for, and what it has left out so far.
+
+    raw : folder of the parts. window : (begin, end), UTC; the end is outside. counts : {reason: records} that
+    were left out. items : {reason: set of identities} of jobs left out that a source may name several times.
+    bad_lines : (file, line number, reason, text) of what did not parse. missing : what the source should have
+    and has not. parts : files that belong to this extraction.
+    """
+
+    raw: Path
+    window: tuple[pd.Timestamp, pd.Timestamp]
+    counts: Counter = field(default_factory=Counter)
+    items: defaultdict = field(default_factory=lambda: defaultdict(set))
+    bad_lines: list = field(default_factory=list)
+    missing: list = field(default_factory=list)
+    parts: set = field(default_factory=set)
+
+    def put_aside(self, path, bad):
+        """Note the lines `bad`, (number, reason, text) each, of the file `path` that did not parse."""
+        self.bad_lines.extend((str(path), number, why, text.rstrip("\n")[:500]) for number, why, text in bad)
+
+    def within(self, at, begin=None, end=None):
+        """Return which of the moments `at` (Series, UTC) lie in [begin, end), the window if not given, or are
+        missing: bool (n,).
+        """
+        begin, end = begin or self.window[0], end or self.window[1]
+        return at.isna() | ((at >= begin) & (at < end))
+
+
+def remove_old_parts(extraction):
+    """Remove from the folder of an `extraction` the parts of an earlier source or window."""
+    for old in set(extraction.raw.glob("*.parquet")) - extraction.parts:
+        old.unlink()
+
+
+def part_name(kind, origin):
+    """Name the part that is read from `origin`, a text such as a path or an address, in 12 digits of its
+    SHA-256: "file-0123456789ab.parquet" of the kind "file".
+    """
+    return f"{kind}-{hashlib.sha256(origin.encode()).hexdigest()[:12]}.parquet"
+
+
+def write_rows(pages, path, schema):
+    """Write `pages`, frames with the columns of the Arrow `schema`, to one Parquet file; no page gives an
+    empty table.
+
+    Memory holds one page. The file gets its name only when it is complete.
+    """
+    with atomic(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as out:
+        for page in pages:
+            out.write_table(pa.Table.from_pandas(page, schema=schema, preserve_index=False))
