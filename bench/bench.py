@@ -7,7 +7,6 @@ import json
 import os
 import re
 import resource
-import runpy
 import subprocess
 import sys
 import tempfile
@@ -25,14 +24,13 @@ import torch
 
 from helpers import QUANTILES, chunk_batches, folders, pinball, predict_quantiles, table_key, write_parquet
 from nightshift.catalog import STEPS
+from nightshift.detectors.accounting_trials import mean_recall
 from nightshift.detectors.autoencoders import VARIANTS, Training, autoencoder, fit_networks, prepare, terms_of
 from nightshift.kernels import STATISTICS, window_statistics
 
 N_NUMBERS, UNITS, WARMUP, LENGTH, BATCH = 18, 128, 100, 156, 256
 MONTH = 36_000_000  # transfers of ATLAS in a month
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
-from_notebook = runpy.run_path(str(NOTEBOOKS.parent / "tests/conftest.py"))["from_notebook"]
-mean_recall = from_notebook("accounting/3_train.ipynb", "mean_recall")
 torch.set_num_threads(os.cpu_count())
 rng = np.random.default_rng(0)
 
