@@ -22,10 +22,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from helpers import QUANTILES, chunk_batches, folders, pinball, predict_quantiles, table_key, write_parquet
+from helpers import folders, table_key, write_parquet
 from nightshift.catalog import STEPS
 from nightshift.detectors.accounting_trials import mean_recall
 from nightshift.detectors.autoencoders import VARIANTS, Training, autoencoder, fit_networks, prepare, terms_of
+from nightshift.detectors.durations import QUANTILES, chunk_batches, pinball, predict_quantiles
 from nightshift.kernels import STATISTICS, window_statistics
 
 N_NUMBERS, UNITS, WARMUP, LENGTH, BATCH = 18, 128, 100, 156, 256

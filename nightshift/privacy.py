@@ -1,7 +1,6 @@
 r"""The privacy boundary: what of a text, an id or a group of people may be shown to others.
 
-Whatever masks or pseudonymises what people wrote is here. It reads no file and knows no notebook. Pseudonyms
-of users and the set of masks are in helpers.py, since other notebooks call them too.
+Whatever masks or pseudonymises what people wrote is here. It reads no file and knows no notebook.
 
     Characters   what a reader sees, cut between words               visible, shorten, beginning
     Patterns     addresses, hosts, paths, telephone numbers          searched, mask_patterns
@@ -9,19 +8,23 @@ of users and the set of masks are in helpers.py, since other notebooks call them
                                                                      mask_names
     Sites        what is no person, and stays                        Sites
     Masking      all of it, until nothing changes                    mask, mask_within
-    Ids          of tickets, when they are no plain ones             is_plain, hash_ids
+    Ids          of users and of tickets that are no plain ones      pseudonyms, is_plain, hash_ids
     Shown        words of enough users, groups of enough users       common_words, dotted, small_groups
 """
 
+import hmac
+import os
 import re
+import secrets
 import unicodedata
 from collections import Counter, defaultdict
 from itertools import permutations
 
 import pandas as pd
 
-from helpers import MASKS, pseudonyms
 from nightshift.sites import fold_site
+
+MASKS = {"address", "host", "link", "name", "path", "phone", "user"}  # what stands for what nobody may read
 
 # ------------------------------------------------------------------------------------------------- Characters
 
@@ -417,7 +420,7 @@ def hash_ids(ids):
 
     That is twice the bits of a user: among a million ids two share one with a chance of one in 30 million. A
     hash without a key would not do, for whoever guesses an address could try the ids that go with it; as to
-    the key, see `helpers.pseudonyms`.
+    the key, see `pseudonyms`.
     """
     hashes = "id-" + pseudonyms(ids)[0].str[5:] + pseudonyms(ids + "\n")[0].str[5:]  # two of 32 bits each
     return dict(zip(ids, hashes, strict=True))
@@ -457,3 +460,20 @@ def small_groups(groups, authors, least):
     """
     sizes = pd.Series(authors).groupby(groups).nunique()
     return [group for group, n in sizes.items() if n < least and group not in ("unknown", "external")]
+
+
+def pseudonyms(names):
+    """Return what each of the Series `names` is called in public, and whether that lasts: "user-" and 32 bits
+    of a keyed hash; "" stays "".
+
+    The key is the secret in NIGHTSHIFT_KEY; without it nobody can try names against the pseudonyms. Where
+    there is none, or an empty one, each call draws its own, and the pseudonyms do not last. Two of 10,000
+    names share one with a chance of 1%.
+    """
+    key = os.environ.get("NIGHTSHIFT_KEY", "").encode()
+    drawn = key or secrets.token_bytes(16)
+    called = {
+        name: name and "user-" + hmac.digest(drawn, name.encode(), "sha256").hex()[:8]
+        for name in names.unique()
+    }
+    return names.map(called).astype("str"), bool(key)

@@ -1,6 +1,5 @@
 """Shared by all tests: a skip is a failure under CI=true, what is dear is made once, and on a small sample the chain runs for those that read it."""
 
-import ast
 import base64
 import functools
 import gc
@@ -148,16 +147,6 @@ def cells_of(notebook):
     ]
 
 
-@functools.cache
-def definitions_of(notebook):
-    """The compiled imports, functions, classes and CONSTANTS of a notebook."""
-    cells = json.loads((REPOSITORY / "notebooks" / notebook).read_text())["cells"]
-    tree = ast.parse("\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"))
-    constants = [one for one in tree.body if isinstance(one, ast.Assign) and getattr(one.targets[0], "id", "_")[0].isupper()]
-    wanted = [one for one in tree.body if isinstance(one, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef) or one in constants]
-    return compile(ast.Module(wanted, []), notebook, "exec")
-
-
 def run_cells(notebook, products, *, drawn=False, **parameters):
     """Run the cells of a notebook in this process, where what they import is there already: 0.1 to 3 s instead of 2 to 8 s.
 
@@ -203,15 +192,6 @@ def shown(notebook):
     """All text that the outputs of an executed notebook show."""
     data = [o.get("data", {}) for cell in notebook.cells if cell.cell_type == "code" for o in cell.outputs]
     return "\n".join(d.get("text/markdown", d.get("text/html", "")) for d in data)
-
-
-def from_notebook(notebook, name, **names):
-    """What a notebook of the repository defines as `name`: its imports, functions, classes and CONSTANTS are executed, and nothing else.
-
-    names : what these find of the values that the notebook would have read or computed.
-    """
-    exec(definitions_of(notebook), names)
-    return names[name]
 
 
 @pytest.fixture(scope="module")

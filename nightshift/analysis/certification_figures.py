@@ -12,10 +12,9 @@ import numpy as np
 import pandas as pd
 from sklearn.decomposition import PCA
 
-from helpers import scale_features
 from nightshift.analysis.certification import element_of, number_of, numbers_of, range_reasons
 from nightshift.analysis.certification_quality import NAMES
-from nightshift.detectors.certification import KEY
+from nightshift.detectors.certification import KEY, scale_features
 
 COLORS = {"good": "C0", "expert": "C3", "trivial": "C1", "": "0.5"}
 

@@ -6,7 +6,7 @@ import unicodedata
 import numpy as np
 from matplotlib import font_manager
 
-from helpers import MASKS
+from nightshift.privacy import MASKS
 
 UNNAMED = ["", "unknown", "other"]  # what a column holds where a group has no name
 

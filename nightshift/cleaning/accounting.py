@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 import pandera.pandas as pandera
 
-from helpers import week_of
-from nightshift.sources.times import is_unreadable, read_times
+from nightshift.sources.times import is_unreadable, read_times, week_of
 
 NEEDED = [
     *("RecordId", "EndTime", "SiteName", "VOName", "CoreHours", "WallDuration", "CpuDuration"),

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from helpers import judge_tests
+from helpers import combine_tests
 from nightshift.kernels import trailing_median
 
 
@@ -221,7 +221,7 @@ EXACT_BELOW = 2000
 
 
 def judge_exactly(tests, calibration, weights):
-    """As `helpers.judge_tests`, exact for any number of calibration items: each item is ranked in the set
+    """As `helpers.combine_tests`, exact for any number of calibration items: each item is ranked in the set
     that it makes with all of them.
 
     The chance that an exchangeable item has a p-value at or below a is at most a, with 10 calibration items
@@ -344,7 +344,7 @@ def judge_weeks(tests, calibration, weights, silences, pool, *, use_pool=True):
     """Score, p-value and strongest test of judged weeks: DataFrame score, p_value, p_ranked, test, early, one
     row per row of `tests`.
 
-    tests, calibration, weights : as for `helpers.judge_tests`, which gives p_ranked, the rank among ordinary
+    tests, calibration, weights : as for `helpers.combine_tests`, which gives p_ranked, the rank among ordinary
     weeks; 1 without any. silences : bool (n,), the first silences of the `pool`, which with `use_pool` are
     judged by its p-value too (`early`). A share `budget` of the alarms is kept for them, so that both
     together flag no more than stated. score : -log(p_value), ties by the strength of the test.
@@ -352,7 +352,7 @@ def judge_weeks(tests, calibration, weights, silences, pool, *, use_pool=True):
     n, strength = len(tests), np.zeros(len(tests))
     p, strongest = np.ones(n), np.full(n, next(iter(weights)), object)
     if n and len(calibration):
-        judge = judge_exactly if len(calibration) < EXACT_BELOW else judge_tests
+        judge = judge_exactly if len(calibration) < EXACT_BELOW else combine_tests
         strength, p, strongest = judge(tests, calibration, weights)
     by_pool = use_pool and pool.usable
     p_value = np.minimum(p + pool.budget * by_pool, 1)

@@ -5,7 +5,6 @@ and how sure that is.
 import numpy as np
 import pandas as pd
 
-from helpers import scale_features
 from nightshift.models import load_skops
 from nightshift.statistics import alarm_rate_sentence, share_interval
 
@@ -153,3 +152,15 @@ def shortest_stretch(n_lumisections, n_runs, n_calibration, false_discovery_rate
     p-value there is (Simes 1986).
     """
     return max(int(np.ceil(n_lumisections * n_runs / (n_calibration + 1) / false_discovery_rate - 1e-9)), 1)
+
+
+def scale_features(frame, scaling):
+    """(value - min) / (max - min) of the features of `scaling` {feature: {"min", "max"}}, in its order:
+    float32 (n, F), clipped to [-10, 10].
+
+    A feature that is constant there gives 0, a missing value NaN; KeyError names features that the frame
+    lacks.
+    """
+    low, high = (np.array([bounds[end] for bounds in scaling.values()], float) for end in ("min", "max"))
+    x = (frame[list(scaling)].to_numpy(float) - low) / np.where(high > low, high - low, np.inf)
+    return x.clip(-10, 10).astype("float32")

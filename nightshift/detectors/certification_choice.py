@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
-from helpers import judge_tests
+from helpers import combine_tests
 from nightshift.detectors.certification import KEY, gain
 
 # ------------------------------------------------------------------------------------------------------- area
@@ -122,7 +122,7 @@ def together_of(held_out, method, used):
     """Score how strange every lumisection is to the datasets `used` (a tuple) together: float (n,), by the
     good ones of the other folds; 0 where none is used.
 
-    It is the strongest of their decision values, each in terms of the good ones (`judge_tests`), since a
+    It is the strongest of their decision values, each in terms of the good ones (`combine_tests`), since a
     failure that touches only the muons is nothing that the other datasets could see.
     """
     label, fold = held_out.rows.label.to_numpy(), held_out.rows.fold.to_numpy()
@@ -130,7 +130,7 @@ def together_of(held_out, method, used):
     for k in np.unique(fold) if used else ():
         good = tests[(fold != k) & (label == "good")].dropna(how="all")
         judged, good = (part.fillna(good.min()) for part in (tests[fold == k], good))
-        out[fold == k] = judge_tests(judged, good, dict.fromkeys(used, 1 / len(used)))[0]
+        out[fold == k] = combine_tests(judged, good, dict.fromkeys(used, 1 / len(used)))[0]
     return out
 
 
@@ -200,5 +200,5 @@ def observed_flags(tests, fold, *, weights, alarm_rate):
     """
     flags = pd.Series(False, tests.index)
     for k in np.unique(fold):
-        flags[fold == k] = judge_tests(tests[fold == k], tests[fold != k], weights)[1] <= alarm_rate
+        flags[fold == k] = combine_tests(tests[fold == k], tests[fold != k], weights)[1] <= alarm_rate
     return flags

@@ -9,7 +9,7 @@ Ranges      of flagged lumisections                               bad_ranges
 import numpy as np
 import pandas as pd
 
-from helpers import judge_tests
+from helpers import combine_tests
 from nightshift.detectors.certification import KEY, decision_values, run_medians
 from nightshift.models import load_skops
 
@@ -84,7 +84,7 @@ def first_limit(name, grid, *, calibration, weights, alarm_rate):
     """
     lowest = calibration.min()
     tests = pd.DataFrame({other: np.full(len(grid), lowest[other]) for other in weights} | {name: grid})
-    flagged = judge_tests(tests, calibration, weights)[1] <= alarm_rate
+    flagged = combine_tests(tests, calibration, weights)[1] <= alarm_rate
     return grid[flagged.argmax()] if flagged.any() else grid[-1]
 
 

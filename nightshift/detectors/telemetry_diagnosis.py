@@ -17,7 +17,7 @@ from sklearn.base import clone
 from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedGroupKFold
 
-from helpers import confusion_rates, select_features, temper
+from nightshift.detectors.node_health import confusion_rates, select_features, temperature_scale
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def predict(examples, fitted, rows):
     p[:, np.isin(classes, seen)] = fitted.model.predict_proba(examples.x[rows][:, fitted.columns])[
         :, : len(seen)
     ]
-    return temper(p, fitted.temperature)
+    return temperature_scale(p, fitted.temperature)
 
 
 def tune(examples, rows, *, candidates, seed):
@@ -119,7 +119,7 @@ def tune(examples, rows, *, candidates, seed):
     ]
     losses = pd.DataFrame(
         {
-            t: [log_loss(y[held], temper(p, t), labels=classes) for p in tried]
+            t: [log_loss(y[held], temperature_scale(p, t), labels=classes) for p in tried]
             for t in np.geomspace(0.5, 4, 13)
         }
     )

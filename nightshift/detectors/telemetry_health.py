@@ -14,16 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from helpers import (
-    atomic,
-    health_scores,
-    in_units,
-    smooth_runs,
-    temper,
-    usual_deviations,
-    write_json,
-    write_parquet,
-)
+from helpers import atomic, write_json, write_parquet
+from nightshift.detectors.node_health import normalise_scores, novelty_scores, robust_z_scores, smooth_runs, temperature_scale
 from nightshift.models import load_skops, save_skops
 
 
@@ -46,7 +38,7 @@ class HealthSettings:
 class Health:
     """All that healthy windows teach.
 
-    usual : DataFrame [(detector, when), feature] as `helpers.usual_deviations` reads it. reference :
+    usual : DataFrame [(detector, when), feature] as `robust_z_scores` reads it. reference :
     {detector: deviations of healthy windows (m, F)}. network : Keras model (B, G, F) -> the same, what it
     cannot rebuild.
     """
@@ -93,7 +85,7 @@ def is_late(healthy, rows):
 
 def fit_usual(healthy, inputs, *, min_healthy):
     """Fit medians per detector and half hour, and the spread around them: DataFrame [(detector, when),
-    feature] as `helpers.usual_deviations` reads it.
+    feature] as `robust_z_scores` reads it.
 
     The median of a half hour is kept where it comes closer to the last tenth of the windows than the node's
     one median does. A feature that hardly varies on a node gets a twentieth of its spread over all nodes: a
@@ -129,7 +121,7 @@ def fit_health(healthy, settings, *, train_network):
     healthy = healthy.reset_index(drop=True)
     usual = fit_usual(healthy, settings.inputs, min_healthy=settings.min_healthy)
     rows_of = groups_of(healthy, settings.min_healthy)
-    z, _ = usual_deviations(healthy, usual)
+    z, _ = robust_z_scores(healthy, usual)
     network = train_network(z, rows_of, {name: is_late(healthy, rows) for name, rows in rows_of.items()})
     most = settings.reference_rows
     reference = {name: z[rows[:: -(-len(rows) // most)]] for name, rows in rows_of.items()}
@@ -141,8 +133,8 @@ def health_of(health, windows, *, smoothing):
 
     health : a Health, or what `load_detector` gives. windows : sorted by node_id and start.
     """
-    z, group = usual_deviations(windows, health.usual)
-    distances = health_scores(z, group, health.reference, health.network)
+    z, group = robust_z_scores(windows, health.usual)
+    distances = novelty_scores(z, group, health.reference, health.network)
     return smooth_runs(distances, windows, smoothing).assign(group=group)
 
 
@@ -213,14 +205,14 @@ def node_tests(windows, detector):
     no row. A metric that the windows lack counts as not sampled.
     """
     distances = health_of(detector, windows, smoothing=detector.smoothing)
-    tests = in_units(distances, distances.group.to_numpy(), detector.units)
+    tests = normalise_scores(distances, distances.group.to_numpy(), detector.units)
     tests.insert(0, "health", tests[detector.in_use])
     if not detector.classes:
         return tests
     p = np.zeros((len(windows), len(detector.classes)))
     if len(windows):
         x = windows.reindex(columns=detector.features).to_numpy()
-        p = temper(detector.classifier.predict_proba(x), detector.temperature)
+        p = temperature_scale(detector.classifier.predict_proba(x), detector.temperature)
     healthy = p[:, detector.classes.index("none")]
     tests.insert(0, "classifier", np.log((1 - healthy) / healthy))
     return tests.join(pd.DataFrame(p, columns=[f"p {name}" for name in detector.classes]))

@@ -5,7 +5,7 @@ rate across folds.
 import numpy as np
 import pandas as pd
 
-from helpers import judge_tests
+from helpers import combine_tests
 from nightshift.detectors.telemetry_diagnosis import gain
 
 
@@ -76,10 +76,10 @@ def flagged_share(tests, fold, weights, alarm_rate):
     """Measure the share of healthy windows that is flagged, when those of each fold are judged by the others.
 
     tests : statistics of the windows, a DataFrame with the columns of `weights`, as for
-    `helpers.judge_tests`. fold : int (n,).
+    `helpers.combine_tests`. fold : int (n,).
     """
     flagged = [
-        judge_tests(tests[fold == one], tests[fold != one], weights)[1] <= alarm_rate
+        combine_tests(tests[fold == one], tests[fold != one], weights)[1] <= alarm_rate
         for one in np.unique(fold)
     ]
     return float(np.concatenate(flagged).mean())

@@ -7,8 +7,8 @@ from scipy.optimize import linear_sum_assignment
 from scipy.stats import binom
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, CountVectorizer
 
-from helpers import MASKS
 from nightshift.detectors.tickets_topics import centres_of, cluster_texts, topics_in
+from nightshift.privacy import MASKS
 
 SURE = 0.01  # chance at or below which a topic grows or shrinks
 

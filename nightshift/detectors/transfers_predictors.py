@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from helpers import QUANTILES, encode_inputs, predict_quantiles, table_key
+from helpers import table_key
+from nightshift.detectors.durations import QUANTILES, encode_inputs, predict_quantiles
 from nightshift.statistics import skill_interval
 
 RECENT = ("recent_log_rate", "last_log_duration", "failure_share")  # how things go just now

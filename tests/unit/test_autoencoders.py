@@ -10,9 +10,9 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import RobustScaler
 
-import helpers
 from nightshift.detectors import certification
 from nightshift.detectors.autoencoders import Training, autoencoder, fit_networks, prepare, terms_of
+from nightshift.detectors.certification import scale_features
 from nightshift.detectors.certification_choice import area, area_of
 from nightshift.detectors.certification_training import run_limits
 
@@ -199,11 +199,11 @@ def test_limits_leave_no_more_than_the_stated_share_wrong_beyond_them():
 
 def test_scaling_is_min_max_in_its_own_order_and_a_constant_feature_says_nothing():
     frame = pd.DataFrame({"a": [0.0, 5.0, np.nan, 1e9], "b": [3.0, 3.0, 3.0, 4.0], "other": 0.0})
-    got = helpers.scale_features(frame, {"b": {"min": 3, "max": 3}, "a": {"min": 0, "max": 10}})
+    got = scale_features(frame, {"b": {"min": 3, "max": 3}, "a": {"min": 0, "max": 10}})
     np.testing.assert_array_equal(got, np.array([[0, 0], [0, 0.5], [0, np.nan], [0, 10]], "float32"))
     assert got.dtype == np.float32
     with pytest.raises(KeyError, match="absent"):
-        helpers.scale_features(frame, {"absent": {"min": 0, "max": 1}})
+        scale_features(frame, {"absent": {"min": 0, "max": 1}})
 
 
 def test_the_worst_features_count_in_units_of_their_usual_error():

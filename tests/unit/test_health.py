@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import f1_score
 
-import helpers
+from nightshift.detectors.node_health import confusion_rates, normalise_scores, novelty_scores, robust_z_scores, smooth_runs, temperature_scale
 
 NOON = pd.Timestamp("2026-01-30T12:00", tz="UTC")
 FEATURES = ["Free::mem|mean", "user::stat|mean"]
@@ -19,7 +19,7 @@ def windows(node_id, end, *values, job_id=""):
 
 
 def usual_table(**groups):
-    """{group: {when: values}} as `usual_deviations` reads it."""
+    """{group: {when: values}} as `robust_z_scores` reads it."""
     return pd.concat({name: pd.DataFrame.from_dict(rows, orient="index", columns=FEATURES) for name, rows in groups.items()})
 
 
@@ -39,18 +39,18 @@ def network():
 def test_temperature_one_changes_nothing_and_others_keep_the_order():
     p = rng.dirichlet([0.5] * 4, 50).clip(1e-5)
     p /= p.sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(helpers.temper(p, 1.0), p, rtol=1e-9)
+    np.testing.assert_allclose(temperature_scale(p, 1.0), p, rtol=1e-9)
     for temperature in (0.5, 3.0):
-        tempered = helpers.temper(p, temperature)
+        tempered = temperature_scale(p, temperature)
         np.testing.assert_allclose(tempered.sum(axis=1), 1)
         assert (tempered.argsort(axis=1) == p.argsort(axis=1)).all()
-    assert (helpers.temper(p, 3.0).max(axis=1) < p.max(axis=1)).all()  # less sure
-    assert (helpers.temper(p, 0.5).max(axis=1) > p.max(axis=1)).all()
-    np.testing.assert_allclose(helpers.temper(np.array([[0.8, 0.2]]), 0.5), [[0.64 / 0.68, 0.04 / 0.68]])
+    assert (temperature_scale(p, 3.0).max(axis=1) < p.max(axis=1)).all()  # less sure
+    assert (temperature_scale(p, 0.5).max(axis=1) > p.max(axis=1)).all()
+    np.testing.assert_allclose(temperature_scale(np.array([[0.8, 0.2]]), 0.5), [[0.64 / 0.68, 0.04 / 0.68]])
 
 
 def test_a_certain_model_leaves_finite_odds():
-    p = helpers.temper(np.array([[1.0, 0.0, 0.0]]), 0.5)
+    p = temperature_scale(np.array([[1.0, 0.0, 0.0]]), 0.5)
     assert np.isfinite(np.log((1 - p) / p)).all()
 
 
@@ -59,7 +59,7 @@ def test_a_certain_model_leaves_finite_odds():
 
 def test_a_node_with_a_group_of_its_own_is_compared_with_itself_and_any_other_with_all():
     usual = usual_table(all={"": [10, 20], "spread": [2, 4]}, n1={"": [100, 200], "spread": [10, 50]})
-    z, group = helpers.usual_deviations(windows(["n1", "n2"], [NOON] * 2, [110, 100], [14, 16]), usual)
+    z, group = robust_z_scores(windows(["n1", "n2"], [NOON] * 2, [110, 100], [14, 16]), usual)
     assert group.tolist() == ["n1", "all"]
     np.testing.assert_allclose(z, [[1, -2], [2, -1]])
     assert z.dtype == np.float32
@@ -68,26 +68,26 @@ def test_a_node_with_a_group_of_its_own_is_compared_with_itself_and_any_other_wi
 def test_the_half_hour_counts_where_it_is_known_and_the_plain_median_elsewhere():
     usual = usual_table(n1={"": [0, 0], "24": [5, np.nan], "spread": [1, 1]}, all={"": [0, 0], "spread": [1, 1]})
     ends = [NOON, NOON + pd.Timedelta("29min"), NOON + pd.Timedelta("30min")]
-    z, _ = helpers.usual_deviations(windows("n1", ends, [5, 5], [5, 5], [5, 5]), usual)
+    z, _ = robust_z_scores(windows("n1", ends, [5, 5], [5, 5], [5, 5]), usual)
     np.testing.assert_allclose(z, [[0, 5], [0, 5], [5, 5]])
 
 
 def test_the_half_hour_of_a_window_is_that_of_its_end_also_at_midnight():
     usual = usual_table(n1={"": [0, 0], "0": [3, 3], "47": [7, 7], "spread": [1, 1]}, all={"": [0, 0], "spread": [1, 1]})
     midnight = pd.Timestamp("2026-01-31", tz="UTC")
-    z, _ = helpers.usual_deviations(windows("n1", [midnight - pd.Timedelta("1s"), midnight], [7, 7], [7, 7]), usual)
+    z, _ = robust_z_scores(windows("n1", [midnight - pd.Timedelta("1s"), midnight], [7, 7], [7, 7]), usual)
     np.testing.assert_allclose(z, [[0, 0], [4, 4]])
 
 
 def test_what_is_not_measured_is_no_deviation():
     usual = usual_table(all={"": [10, np.nan], "spread": [2, 1]})
-    z, _ = helpers.usual_deviations(windows("n1", [NOON] * 2, [np.nan, 3], [12, np.nan]), usual)
+    z, _ = robust_z_scores(windows("n1", [NOON] * 2, [np.nan, 3], [12, np.nan]), usual)
     np.testing.assert_allclose(z, [[0, 0], [1, 0]])
 
 
 def test_a_feature_that_no_window_has_is_no_deviation():
     usual = usual_table(all={"": [10, 20], "spread": [2, 4]})
-    z, _ = helpers.usual_deviations(windows("n1", [NOON], [12, 99]).drop(columns=FEATURES[1]), usual)
+    z, _ = robust_z_scores(windows("n1", [NOON], [12, 99]).drop(columns=FEATURES[1]), usual)
     np.testing.assert_allclose(z, [[1, 0]])
 
 
@@ -96,7 +96,7 @@ def test_a_feature_that_no_window_has_is_no_deviation():
 
 def scored(network, z, group, reference=None, **parameters):
     reference = reference or {"all": rng.normal(size=(40, 2)), "n1": rng.normal(size=(30, 2))}
-    return helpers.health_scores(np.asarray(z, "float32"), np.asarray(group, object), reference, network, **parameters)
+    return novelty_scores(np.asarray(z, "float32"), np.asarray(group, object), reference, network, **parameters)
 
 
 def test_every_row_gets_its_distance_and_the_error_of_its_own_group(network):
@@ -131,21 +131,21 @@ def test_neighbours_are_the_nearest_of_the_own_group(network):
 def test_no_window_has_no_score(network):
     scores = scored(network, np.zeros((0, 2)), [])
     assert scores.shape == (0, 4)
-    assert helpers.smooth_runs(scores, windows("n1", [NOON], [1, 1])[:0], 3).shape == (0, 4)
+    assert smooth_runs(scores, windows("n1", [NOON], [1, 1])[:0], 3).shape == (0, 4)
 
 
 def test_smoothing_never_mixes_runs_or_nodes():
     frame = pd.DataFrame({"node_id": list("aaaaab"), "job_id": list("111221")})
     scores = pd.DataFrame({"distance": [1.0, 2, 6, 100, 200, 1000]}, index=[9, 8, 7, 6, 5, 4])
-    got = helpers.smooth_runs(scores, frame, 3)
+    got = smooth_runs(scores, frame, 3)
     np.testing.assert_allclose(got.distance, [1.5, 3, 4, 150, 150, 1000])
     assert got.index.tolist() == list(range(6))
-    np.testing.assert_allclose(helpers.smooth_runs(scores, frame, 1).distance, scores.distance)
+    np.testing.assert_allclose(smooth_runs(scores, frame, 1).distance, scores.distance)
 
 
 def test_smoothing_returns_the_order_of_the_windows_when_a_node_takes_jobs_in_turn():
     frame = pd.DataFrame({"node_id": "a", "job_id": ["2", "1", "2", "1"]})
-    got = helpers.smooth_runs(pd.DataFrame({"distance": [1.0, 10, 3, 30]}), frame, 2)
+    got = smooth_runs(pd.DataFrame({"distance": [1.0, 10, 3, 30]}), frame, 2)
     np.testing.assert_allclose(got.distance, [1, 10, 2, 20])
 
 
@@ -153,7 +153,7 @@ def test_units_are_those_of_the_own_detector_and_together_is_the_mean_of_those_t
     names = ["distance", "pca", "neighbours", "autoencoder"]
     units = pd.DataFrame([[1.0, 2, 4, 8], [10, 10, 10, 10]], index=["all", "n1"], columns=names)
     scores = pd.DataFrame([[1.0, 2, 4, 8], [20, 10, 20, 30]], columns=names)
-    got = helpers.in_units(scores, np.array(["all", "n1"]), units)
+    got = normalise_scores(scores, np.array(["all", "n1"]), units)
     np.testing.assert_allclose(np.exp(got), [[1, 1, 1, 1, 1], [2, 1, 2, 3, 2]])
     assert list(got) == [*names, "together"]
 
@@ -161,7 +161,7 @@ def test_units_are_those_of_the_own_detector_and_together_is_the_mean_of_those_t
 def test_a_window_that_measures_nothing_or_a_unit_of_nothing_stays_finite():
     names = ["distance", "pca", "neighbours", "autoencoder"]
     units = pd.DataFrame([[1.0, 0, 1, 1]], index=["all"], columns=names)
-    got = helpers.in_units(pd.DataFrame(np.zeros((1, 4)), columns=names), np.array(["all"]), units)
+    got = normalise_scores(pd.DataFrame(np.zeros((1, 4)), columns=names), np.array(["all"]), units)
     assert np.isfinite(got.to_numpy()).all()
     assert (got.distance < -10).all()  # and is the healthiest of all
 
@@ -170,7 +170,7 @@ def test_a_window_that_measures_nothing_or_a_unit_of_nothing_stays_finite():
 
 
 def test_rates_are_those_of_a_count_by_hand():
-    rates = helpers.confusion_rates([[6, 2, 0], [1, 8, 1], [0, 1, 4]], ["leak", "none", "slow"])
+    rates = confusion_rates([[6, 2, 0], [1, 8, 1], [0, 1, 4]], ["leak", "none", "slow"])
     assert rates["false_alarms"] == pytest.approx(2 / 10)
     assert rates["misses"] == pytest.approx(3 / 13)
     assert rates["f1 leak"] == pytest.approx(12 / 15)
@@ -181,16 +181,16 @@ def test_macro_f1_is_that_of_sklearn():
     classes = ["cpu", "leak", "none"]
     truth, said = rng.choice(classes, (2, 300), p=[0.2, 0.3, 0.5])
     counts = pd.crosstab(truth, said).reindex(index=classes, columns=classes).to_numpy()
-    assert helpers.confusion_rates(counts, classes)["macro_f1"] == pytest.approx(f1_score(truth, said, average="macro"))
+    assert confusion_rates(counts, classes)["macro_f1"] == pytest.approx(f1_score(truth, said, average="macro"))
 
 
 def test_a_class_without_windows_does_not_count_and_an_empty_side_is_no_number():
-    rates = helpers.confusion_rates([[5, 1, 0], [2, 9, 1], [0, 0, 0]], ["leak", "none", "slow"])
+    rates = confusion_rates([[5, 1, 0], [2, 9, 1], [0, 0, 0]], ["leak", "none", "slow"])
     assert np.isnan(rates["f1 slow"])
     assert rates["macro_f1"] == pytest.approx((10 / 13 + 18 / 22) / 2)
-    healthy_only = helpers.confusion_rates([[0, 0], [1, 3]], ["leak", "none"])
+    healthy_only = confusion_rates([[0, 0], [1, 3]], ["leak", "none"])
     assert np.isnan(healthy_only["misses"])
     assert healthy_only["false_alarms"] == pytest.approx(0.25)
-    ill_only = helpers.confusion_rates([[3, 1], [0, 0]], ["leak", "none"])
+    ill_only = confusion_rates([[3, 1], [0, 0]], ["leak", "none"])
     assert np.isnan(ill_only["false_alarms"])
     assert ill_only["misses"] == pytest.approx(0.25)

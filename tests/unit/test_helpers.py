@@ -12,8 +12,10 @@ import pytest
 import helpers
 from nightshift.cleaning.transfers import state_features
 from nightshift.detectors.accounting_trials import mean_recall
+from nightshift.detectors.durations import encode_inputs, pinball, predict_quantiles
 from nightshift.detectors.transfers import SCAN_COLUMNS, scan_incidents
 from nightshift.detectors.transfers_predictors import fit_quantile_table, split_by_time
+from nightshift.privacy import pseudonyms
 from nightshift.sources import files
 from nightshift.sources.status import write_bad_lines, write_status
 from nightshift.sources.tables import read_optional
@@ -156,7 +158,7 @@ def test_categories_only_grow_and_unseen_is_zero():
 def test_codes_newer_than_the_model_read_as_unseen_and_the_frame_is_untouched():
     frame = pd.DataFrame({"x": [1.0, np.nan], "rse": ["new", "old"]})
     before = frame.copy()
-    numbers, codes = helpers.encode_inputs(frame, {"x": {"mean": 1.0, "std": 2.0}}, {"rse": 1}, {"rse": ["old", "new"]})
+    numbers, codes = encode_inputs(frame, {"x": {"mean": 1.0, "std": 2.0}}, {"rse": 1}, {"rse": ["old", "new"]})
     assert numbers[0, 0] == 0
     assert np.isnan(numbers[1, 0])
     assert codes[:, 0].tolist() == [0, 1]
@@ -196,14 +198,14 @@ def test_quantile_table_falls_back_to_coarser_tables(tmp_path):
     target = np.r_[np.full(5, 1.0), np.full(5, 3.0)]
     helpers.write_json(fit_quantile_table(frame, target, ["link", "size"]), tmp_path / "t.json")
     asked = pd.DataFrame({"link": ["a", "new", "new"], "size": [1, 1, 9]})
-    predicted = helpers.predict_quantiles(tmp_path / "t.json", asked, None, None)
+    predicted = predict_quantiles(tmp_path / "t.json", asked, None, None)
     assert predicted[:, 0].tolist() == [1, 2, 2]  # its link; its size; everything
     assert (np.diff(predicted, axis=1) >= 0).all()
 
 
 def test_pinball_of_the_median_is_half_the_absolute_error():
-    assert helpers.pinball(np.array([3.0]), np.array([[1.0]]), [0.5]) == pytest.approx([1.0])
-    assert helpers.pinball(np.array([0.0]), np.array([[1.0]]), [0.9]) == pytest.approx([0.1])
+    assert pinball(np.array([3.0]), np.array([[1.0]]), [0.5]) == pytest.approx([1.0])
+    assert pinball(np.array([0.0]), np.array([[1.0]]), [0.9]) == pytest.approx([0.1])
 
 
 def test_skill_interval_covers_and_says_when_it_cannot():
@@ -404,11 +406,11 @@ def test_pseudonyms_last_with_a_key_and_only_then(monkeypatch):
     found = {}
     for run, key in (("none", None), ("empty", ""), ("key", "secret"), ("again", "secret"), ("other", "secret2")):
         monkeypatch.delenv("NIGHTSHIFT_KEY", raising=False) if key is None else monkeypatch.setenv("NIGHTSHIFT_KEY", key)
-        found[run], lasting = helpers.pseudonyms(names)
+        found[run], lasting = pseudonyms(names)
         assert lasting == bool(key)
         assert found[run].str.fullmatch("user-[0-9a-f]{8}").tolist() == [True, False, True, True]
         assert found[run][1] == ""
         assert found[run][0] == found[run][3] != found[run][2]
     assert found["key"].equals(found["again"])
     assert len({pseudonym[0] for pseudonym in found.values()}) == 4
-    assert helpers.pseudonyms(names[:0])[0].empty
+    assert pseudonyms(names[:0])[0].empty

@@ -8,6 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 import helpers
 from nightshift.cleaning.transfers import state_features
+from nightshift.detectors.durations import chunk_batches
 
 seconds = st.integers(0, 60)
 
@@ -71,7 +72,7 @@ def test_category_codes_go_back_to_the_same_names_and_survive_new_ones(names, la
 @given(st.integers(1, 40), st.integers(0, 7), st.integers(1, 9), st.integers(1, 4), st.booleans())
 def test_every_row_is_a_target_once_and_sees_only_rows_before_it(n, warmup, length, batch, shuffle):
     numbers = np.arange(1.0, n + 1)[:, None]
-    chunks = helpers.chunk_batches(
+    chunks = chunk_batches(
         numbers, np.zeros((n, 1)), np.arange(n), np.ones(n), warmup=warmup, length=length, batch=batch, seed=1 if shuffle else None
     )
     seen = []

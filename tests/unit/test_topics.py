@@ -13,7 +13,7 @@ from sklearn.cluster import AgglomerativeClustering
 from sklearn.metrics import adjusted_rand_score
 
 import helpers
-from helpers import assign_topics, embed_texts
+from nightshift.detectors.embeddings import EMBEDDING, FALLBACK_EMBEDDING, VECTOR, assign_topics, embed_texts, read_vectors, write_vectors
 from nightshift.detectors.tickets_names import keywords_of, match_topics, names_of, shared_words
 from nightshift.detectors.tickets_topics import (
     TopicSettings,
@@ -50,7 +50,7 @@ class StandIn:
 
     def encode(self, texts, **_):
         self.asked += texts
-        found = np.array([np.random.default_rng(list(text.encode()) or 0).normal(size=helpers.VECTOR) for text in texts], "float32")
+        found = np.array([np.random.default_rng(list(text.encode()) or 0).normal(size=VECTOR) for text in texts], "float32")
         return found / np.linalg.norm(found, axis=1, keepdims=True)
 
 
@@ -73,7 +73,7 @@ def no_model(monkeypatch):
 def test_a_text_is_embedded_once_however_often_it_is_asked_for(model, tmp_path):
     cache, texts = tmp_path / "embeddings.parquet", ["quota full", "login", "quota full"]
     first, method = embed_texts(texts, cache, None)
-    assert method == helpers.EMBEDDING
+    assert method == EMBEDDING
     assert sorted(model.asked) == ["login", "quota full"]
     again, _ = embed_texts(["login", "new", "quota full"], cache, None)
     assert model.asked[2:] == ["new"]
@@ -100,7 +100,7 @@ def half(path):
 
 
 def without_numbers(path):
-    helpers.write_vectors({key: vector * np.nan for key, vector in helpers.read_vectors(path).items()}, path)
+    write_vectors({key: vector * np.nan for key, vector in read_vectors(path).items()}, path)
 
 
 def other_table(path):
@@ -135,19 +135,19 @@ def test_what_was_embedded_before_a_failure_is_kept(model, tmp_path, monkeypatch
     with pytest.raises(MemoryError):
         embed_texts(texts, cache, None)
     monkeypatch.setattr(model, "encode", encode)
-    assert embed_texts(texts, cache, None)[0].shape == (5001, helpers.VECTOR)
+    assert embed_texts(texts, cache, None)[0].shape == (5001, VECTOR)
     assert len(model.asked) == 5001
 
 
 def test_no_text_and_odd_text(model, tmp_path):
-    assert embed_texts([], tmp_path / "c.parquet", None)[0].shape == (0, helpers.VECTOR)
-    assert embed_texts(["", "\0", "a" * 10_000], tmp_path / "c.parquet", None)[0].shape == (3, helpers.VECTOR)
+    assert embed_texts([], tmp_path / "c.parquet", None)[0].shape == (0, VECTOR)
+    assert embed_texts(["", "\0", "a" * 10_000], tmp_path / "c.parquet", None)[0].shape == (3, VECTOR)
 
 
 def test_the_real_model_knows_what_means_alike(tmp_path, capfd):
     texts = ["I cannot log in to the cluster", "my password is refused at login", "please increase my storage quota"]
     vectors, method = embed_texts(texts, tmp_path / "c.parquet", None)
-    assert method == helpers.EMBEDDING
+    assert method == EMBEDDING
     assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2] + 0.1
     assert capfd.readouterr() == ("", "")
 
@@ -159,7 +159,7 @@ def test_without_the_model_words_stand_in_and_are_learned_once(no_model, tmp_pat
     substitute = tmp_path / "words.skops"
     texts = ["quota is full", "my quota is full again", "login fails", "the login fails", "?!"]
     vectors, method = embed_texts(texts, tmp_path / "c.parquet", substitute)
-    assert method == helpers.SUBSTITUTE
+    assert method == FALLBACK_EMBEDDING
     assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2] + 0.3
     assert np.allclose(np.linalg.norm(vectors, axis=1), [1, 1, 1, 1, 0], atol=1e-5)
     learned = substitute.read_bytes()

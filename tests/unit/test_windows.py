@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import stats
 
-import helpers
 from nightshift import kernels
 from nightshift.cleaning.telemetry import counter_rates
+from nightshift.detectors.node_health import select_features
 
 
 def by_pandas(values, window, step):
@@ -140,7 +140,7 @@ def test_selection_is_scipy_s_test_on_runs_adjusted_together():
     windows, features = runs_of()
     windows.loc[windows.job_id == "3", "f7"] = np.nan  # a run that lacks a metric is left out of its tests only
     windows = pd.concat([windows, windows.head(5).assign(anomaly="", f1=1e9)], ignore_index=True)  # the unlabelled do not speak
-    table = helpers.select_features(windows, features, 1.0)
+    table = select_features(windows, features, 1.0)
     runs = windows[windows.anomaly != ""].groupby(["app", "anomaly", "job_id"])[features].median()
     raw = {}
     for app in ("app0", "app1"):
@@ -150,7 +150,7 @@ def test_selection_is_scipy_s_test_on_runs_adjusted_together():
     adjusted = pd.Series(stats.false_discovery_control(list(raw.values())), pd.MultiIndex.from_tuples(raw))
     for app in ("app0", "app1"):
         np.testing.assert_allclose(table[app, "memleak"].loc[features], adjusted[app].loc[features], rtol=1e-9)
-    selected = helpers.select_features(windows, features, 0.05)
+    selected = select_features(windows, features, 0.05)
     assert list(selected.index) == ["f0"]
     assert (selected.loc["f0"] <= 0.05).tolist() == [True, False]
 
@@ -160,13 +160,13 @@ def test_selection_of_noise_is_almost_always_empty():
     for seed in range(20):
         windows, features = runs_of(n_apps=1, windows=1)
         windows[features] = np.random.default_rng(seed).normal(size=(len(windows), len(features)))
-        found += len(helpers.select_features(windows, features, 0.05)) > 0
+        found += len(select_features(windows, features, 0.05)) > 0
     assert found <= 4  # 1 of 20 is expected; 5 or more have a chance of 0.003
 
 
 @pytest.mark.parametrize("anomaly", ["", "none", "memleak"])
 def test_without_two_kinds_of_runs_all_features_are_kept(anomaly):
     windows, features = runs_of()
-    table = helpers.select_features(windows.assign(anomaly=anomaly), features, 0.05)
+    table = select_features(windows.assign(anomaly=anomaly), features, 0.05)
     assert list(table.index) == features
     assert table.shape[1] == 0

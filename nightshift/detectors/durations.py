@@ -1,0 +1,130 @@
+"""Durations of transfers: inputs of the models, the sequence in chunks, quantiles that stored models
+predict.
+"""
+
+import json
+
+import numpy as np
+
+from helpers import encode_categories, table_key
+
+
+def encode_inputs(frame, scaling, vocabulary, categories, hide=()):
+    """Model inputs of `frame`: (float32 (n, n_numbers), int32 (n, n_categories)).
+
+    scaling : {column: {"mean", "std"}} of the training rows; a missing number stays NaN. hide : positions of
+    numbers to be made missing. vocabulary : {column: codes known when the model was trained}; later codes
+    become 0, unseen.
+    """
+    scaled = np.column_stack(
+        [(frame[c].to_numpy("float32", na_value=np.nan) - s["mean"]) / s["std"] for c, s in scaling.items()]
+    )
+    scaled[:, list(hide)] = np.nan
+    return scaled, encode_categories(
+        frame, {c: categories[c][:size] for c, size in vocabulary.items()}
+    ).to_numpy()
+
+
+def chunk_batches(numbers, codes, target, weight, *, warmup, length, batch, seed=None, hide=()):
+    """A Keras dataset over one long sequence, cut into chunks with a loss at many steps and no window held in
+    memory.
+
+    numbers (n, F), codes (n, C), target (n,), weight (n,): rows in time order; memory maps will do. Chunk k
+    predicts rows [k * length, (k + 1) * length) after reading the `warmup` rows before them, so that every
+    target sees at least `warmup` predecessors and a row costs 1 + warmup / length steps. What is missing, or
+    before the first row, is 0, the mean. Batches are ({"numbers": (B, T, F), "codes": (B, T, C)}, (B, T), (B,
+    T)) with T = warmup + length; the weight of warm-up steps is 0. With `seed` (training) chunks are
+    shuffled, those without weight left out, and the columns `hide` are 0 in a random half of them. Else in
+    order.
+    """
+    from keras.utils import PyDataset
+
+    class Chunks(PyDataset):
+        rng = np.random.default_rng(seed)
+
+        def __init__(self):
+            super().__init__()
+            firsts = np.arange(0, len(target), length)
+            has_loss = np.add.reduceat(weight, firsts) > 0 if len(target) else firsts
+            self.firsts = firsts if seed is None else self.rng.permutation(firsts[has_loss])
+
+        def __len__(self):
+            return -(-len(self.firsts) // batch)
+
+        def __getitem__(self, b):
+            # the last batch is filled up with empty chunks: one shape, one compilation
+            firsts = np.full(batch, len(target))
+            part = self.firsts[b * batch : (b + 1) * batch]
+            firsts[: len(part)] = part
+            rows = firsts[:, None] + np.arange(-warmup, length)  # (B, T)
+            inside = (rows >= 0) & (rows < len(target)) & (firsts < len(target))[:, None]
+            at = np.where(inside, rows, 0)
+            w = np.where(inside & (np.arange(-warmup, length) >= 0), weight[at], 0).astype("float32")
+            x = {
+                "numbers": np.nan_to_num(np.where(inside[..., None], numbers[at], 0)).astype("float32"),
+                "codes": np.where(inside[..., None], codes[at], 0).astype("int32"),
+            }
+            if seed is not None and len(hide):
+                x["numbers"][np.ix_(self.rng.random(batch) < 0.5, range(warmup + length), hide)] = 0
+            return x, target[at].astype("float32"), w
+
+        def on_epoch_end(self):
+            self.firsts = self.firsts if seed is None else self.rng.permutation(self.firsts)
+
+    return Chunks()
+
+
+QUANTILES = (0.5, 0.9, 0.99)  # the typical case, the edge of the usual, the edge of the possible
+
+
+def pinball(target, predicted, quantiles=QUANTILES, *, maximum=np.maximum):
+    """Mean pinball loss over `quantiles` (Koenker & Bassett 1978): target (...,), predicted (..., Q) ->
+    (...,).
+
+    `maximum` is `keras.ops.maximum` where the same formula serves as a training loss.
+    """
+    error = target[..., None] - predicted
+    return sum(maximum(q * error[..., i], (q - 1) * error[..., i]) for i, q in enumerate(quantiles)) / len(
+        quantiles
+    )
+
+
+def predict_quantiles(path, frame, numbers, codes, *, warmup=0, length=512, batch=32):
+    """Quantiles of the log target predicted by the stored model `path`: float (n, 3), increasing along the
+    last axis.
+
+    The suffix says how: .json a quantile table over columns of `frame`; .skops one scikit-learn regressor per
+    quantile over [numbers, codes], by `load_skops`; .keras a sequence network. No rows: an empty array.
+    """
+    if not len(frame):
+        return np.empty((0, len(QUANTILES)))
+    if path.suffix == ".json":
+        out = np.full((len(frame), len(QUANTILES)), np.nan)
+        for table in json.loads(path.read_text()):
+            found = table_key(frame, table["keys"]).map(table["quantiles"])
+            fill = np.isnan(out[:, 0]) & found.notna().to_numpy()
+            out[fill] = found[fill].tolist() or out[fill]
+    elif path.suffix == ".skops":
+        # gradient boosting takes 255 categories per column at most
+        table = np.hstack([numbers, np.where(codes < 250, codes, 0)])
+        from nightshift.models import load_skops
+
+        out = np.column_stack([model.predict(table) for model in load_skops(path)])
+    else:
+        import keras
+
+        zeros = np.zeros(len(frame), "float32")
+        chunks = chunk_batches(numbers, codes, zeros, zeros, warmup=warmup, length=length, batch=batch)
+        out = keras.saving.load_model(path, compile=False).predict(chunks, verbose=0)[:, warmup:]
+        out = out.reshape(-1, len(QUANTILES))[: len(frame)]
+    return np.sort(out, axis=1)
+
+
+def standard_score(target, predicted):
+    """Distance of `target` (n,) above the predicted median, in predicted spreads (q90 - q50): float (n,),
+    higher = stranger.
+
+    predicted (n, 3) as `predict_quantiles` gives it. Spreads under 0.1 (a tenth in log duration) count as
+    0.1.
+    """
+    return (target - predicted[:, 0]) / np.maximum(predicted[:, 1] - predicted[:, 0], 0.1)
