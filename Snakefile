@@ -36,8 +36,9 @@ RUN = (
 FIXED = {"root": str(ROOT)}
 DRIVES = {"__main__", "backtest", "chain", "cli", "config", "forkserver", "kernel", "night", "parameters", "products"}  # run notebooks; none imports them
 MODULES = [path for path in sorted(Path("nightshift").rglob("*.py")) if path.stem not in DRIVES or path.parent.name != "nightshift"]
-OF_DIGEST = {"incidents", "notify", "remediation", "reporting"}  # folders of the package that no notebook of a study imports
+OF_DIGEST = {"incidents", "notify", "remediation", "reporting", "simulate"}  # folders of the package that no notebook of a study imports
 CODE = ["helpers.py", *(str(path) for path in MODULES if path.parent.name not in OF_DIGEST)]  # what these import
+CODE_OF_DIGEST = ["helpers.py", *(str(path) for path in MODULES if path.parent.name != "simulate")]  # only the sample imports that folder
 
 
 def source_files(wildcards):
@@ -141,7 +142,7 @@ rule digest:  # a target of its own, asked for after the chain, however that end
     input:
         lambda wildcards: NIGHT.digest_reads(),
         notebook=DIGEST,
-        code=["helpers.py", *map(str, MODULES)],
+        code=CODE_OF_DIGEST,
     output:
         INCIDENTS,
     log:
