@@ -1,5 +1,6 @@
-"""The simulated accelerators: allocations of GPUs, some never used, and what DCGM, the vendor's exporter,
-writes.
+"""The simulated accelerators: allocations of GPUs, some never used, and what DCGM writes.
+
+DCGM is the exporter of the vendor.
 
 make_devices, draw_allocations    GPUs, and who holds which when
 gpu_incidents                     allocations that are never used

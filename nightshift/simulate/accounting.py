@@ -1,5 +1,4 @@
-"""The simulated accounting: communities at sites, what disturbs them, and the daily summaries that GRACC
-keeps.
+"""The simulated accounting: communities at sites, what disturbs them, and the daily summaries of GRACC.
 
 Series     what one community does at one site           COMMUNITIES, make_series
 Incidents  each where it is least disturbed by others    KINDS, draw_accounting_incidents

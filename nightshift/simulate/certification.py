@@ -1,5 +1,4 @@
-"""The simulated collider experiment: runs, failures of the detector, and what the data-quality monitoring
-writes.
+"""The simulated collider experiment: runs, failures of the detector, and what its monitoring writes.
 
 Data taking   runs, lumisections, detector control    take_runs, take_lumisections, add_controls
 Failures      what no control system sees             FAILURES, draw_failures
@@ -277,7 +276,7 @@ class Detector:
         for conditions in (self.moved, self.off_moved):
             conditions[np.ix_(~self.lumisections.dcs, of_tracks)] -= 1.0
 
-    def shape(self, e, moved, widened):
+    def shape(self, e, *, moved, widened):
         """Shares of the entries of element `e` in its bins, (lumisections, bins), under conditions
         (lumisections,).
         """
@@ -295,7 +294,7 @@ class Detector:
             share = np.exp(-(u**2) / 2) + 0.03
         return share / share.sum(axis=1, keepdims=True)
 
-    def spoil(self, share, failure, seen):
+    def spoil(self, share, failure, *, seen):
         """Return `share`, (lumisections, bins) of a flat element, as a failure leaves it.
 
         seen : bins that the detector sees, of which a part is dead, or one of them noisy; wrong conditions
@@ -318,14 +317,15 @@ class Detector:
         A tracker without its full voltage is blind on one side.
         """
         moved, widened = self.moved[:, e], self.widened[:, e]
-        other_half = self.shape(e, moved + self.off_moved[:, e], widened + self.off_widened[:, e])
-        share = (self.shape(e, moved, widened) + other_half) / 2
+        off_moved, off_widened = moved + self.off_moved[:, e], widened + self.off_widened[:, e]
+        one_half = self.shape(e, moved=moved, widened=widened)
+        share = (one_half + self.shape(e, moved=off_moved, widened=off_widened)) / 2
         seen = np.flatnonzero(np.abs(CENTRES[e] - ELEMENTS.location[e]) < ELEMENTS.width[e])
         if ELEMENTS["shape"][e] == "flat":
             blind = 0.03 if ELEMENTS.subsystem[e] == "Tracker" else 1
             share[~self.lumisections.dcs, : share.shape[1] // 2] *= blind
             for row in self.failures[[e in struck for struck in self.failures.struck]].itertuples():
-                share[row.rows] = self.spoil(share[row.rows], row, seen)
+                share[row.rows] = self.spoil(share[row.rows], row, seen=seen)
         return share
 
 

@@ -1,5 +1,4 @@
-"""Figures of the simulated sample. Each plot takes data and axes, computes no statistic, and returns the
-axes.
+"""Figures of the simulated sample. Each plot takes data and axes, and returns the axes.
 
 plot_core_hours                  accounting by community
 plot_trouble, plot_failures      troubled nodes, failing lumisections, beside good ones

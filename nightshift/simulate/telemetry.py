@@ -355,7 +355,7 @@ def draw_clock(rng, runs, *, nodes):
     return Clock(there, micro.ravel()[there], up_s)
 
 
-def write_samplers(gauges, rates, folder, *, runs, clock):
+def write_samplers(folder, runs, *, gauges, rates, clock):
     """Write one file per LDMS sampler into `folder`, in gzip: one row per node and second of a job.
 
     gauges, rates : of `compute_gauges` and `compute_rates`; what has a rate is written as its counter.

@@ -1,7 +1,9 @@
 """What osTicket and Slurm store of the simulated help desk.
- draw_entries                       messages and replies of every ticket make_tables, write_database
-osTicket's tables in an SQLite file, as notebooks/tickets/osticket.sql has them write_accounts, write_labels
-what sacctmgr prints; what each ticket is about
+
+draw_entries                      messages and replies of every ticket
+make_lists, make_tables           osTicket's tables, as notebooks/tickets/osticket.sql has them
+write_database                    these tables in an SQLite file
+write_accounts, write_intents     what sacctmgr prints; what each ticket is about
 """
 
 import contextlib
@@ -55,46 +57,52 @@ def draw_entries(writer, tickets, *, night_h):
     return pd.DataFrame(rows, columns=ENTRY).sort_values("at_h", kind="stable")
 
 
-def make_tables(rng, tickets, *, entries, senders, intents, since):
-    """Make osTicket's tables: {name: DataFrame}. Numbers of tickets are drawn.
+def make_lists(senders, intents):
+    """Make the tables of osTicket that tickets refer to: {name: DataFrame} of queues, help topics and users.
 
-    senders : name and address of users and then of machines. since : begin of the span, from which hours
-    count.
+    senders : name and address of users and then of machines.
+    """
+    queues, topics = sorted(intents.queue.unique()), list_topics(intents)
+    senders = senders.assign(id=senders.index + 1)
+    return {
+        "ost_department": pd.DataFrame({"id": range(1, len(queues) + 1), "name": queues}),
+        "ost_help_topic": pd.DataFrame({"topic_id": range(1, len(topics) + 1), "topic": topics}),
+        "ost_user": senders[["id", "name"]].assign(default_email_id=senders.id),
+        "ost_user_email": senders[["id", "address"]].assign(user_id=senders.id),
+    }
+
+
+def make_tables(rng, tickets, *, entries, lists, since):
+    """Make the tables of osTicket that hold tickets: {name: DataFrame}. Numbers of tickets are drawn.
+
+    entries : of `draw_entries`. lists : of `make_lists`. since : begin of the span, from which hours count.
     """
     entries = entries.assign(id=np.arange(1, len(entries) + 1))
     entries = entries.assign(created=server_times(entries.at_h, since), title=None)
     is_open = (tickets.status == OPEN).to_numpy()
     newest_h = entries.groupby("thread_id").at_h.max().reindex(tickets.ticket_id).to_numpy()
     newest_h = np.maximum(newest_h, np.where(is_open, 0, tickets.closed_h))
-    created = server_times(tickets.asked_h, since)
-    number = 100_000 + rng.permutation(900_000)[: len(tickets)]
-    queues = {name: i + 1 for i, name in enumerate(sorted(intents.queue.unique()))}
-    topics = list_topics(intents)
-    senders = senders.assign(id=senders.index + 1)
-    ticket_rows = {
+    created, number = server_times(tickets.asked_h, since), rng.permutation(900_000)[: len(tickets)]
+    rows = {
         "ticket_id": tickets.ticket_id,
-        "number": number.astype(str),
+        "number": (100_000 + number).astype(str),
         "user_id": tickets.user + 1,
         "status_id": tickets.status,
-        "topic_id": tickets.topic.map(topics.index) + 1,
-        "dept_id": tickets.queue.map(queues),
+        "topic_id": tickets.topic.map(lists["ost_help_topic"].set_index("topic").topic_id),
+        "dept_id": tickets.queue.map(lists["ost_department"].set_index("name").id),
         "created": created,
         "closed": server_times(np.where(is_open, np.nan, tickets.closed_h), since),
         "lastupdate": server_times(newest_h, since),
     }
-    form = tickets[["ticket_id", "subject"]].assign(priority=(tickets.priority + 1).astype(str))
     threads = {
         "id": tickets.ticket_id,
         "object_id": tickets.ticket_id,
         "created": created,
         "object_type": np.where(tickets.kind == "merged", "C", "T"),
     }
+    form = tickets[["ticket_id", "subject"]].assign(priority=(tickets.priority + 1).astype(str))
     return {
-        "ost_department": pd.DataFrame({"id": list(queues.values()), "name": list(queues)}),
-        "ost_help_topic": pd.DataFrame({"topic_id": range(1, len(topics) + 1), "topic": topics}),
-        "ost_user": senders[["id", "name"]].assign(default_email_id=senders.id),
-        "ost_user_email": senders[["id", "address"]].assign(user_id=senders.id),
-        "ost_ticket": pd.DataFrame(ticket_rows),
+        "ost_ticket": pd.DataFrame(rows),
         "ost_ticket__cdata": form,
         "ost_thread": pd.DataFrame(threads),
         "ost_thread_entry": entries.drop(columns="at_h"),
@@ -102,7 +110,7 @@ def make_tables(rng, tickets, *, entries, senders, intents, since):
 
 
 def write_database(tables, path):
-    """Write `tables`, of `make_tables`, to an SQLite file: the same rows, the same bytes."""
+    """Write `tables` of `make_lists` and `make_tables` to an SQLite file: the same rows, the same bytes."""
     schema = resolve("notebooks/tickets/osticket.sql").read_text(encoding="utf-8")
     with atomic(path) as temporary, contextlib.closing(sqlite3.connect(temporary)) as database:
         database.execute("PRAGMA page_size = 4096")
@@ -128,7 +136,7 @@ def write_accounts(users, path):
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def write_labels(tickets, path):
+def write_intents(tickets, path):
     """Write the intent of each ticket of a person to `path`; what machines send has none."""
     labels = tickets.loc[tickets.kind != "automatic", ["ticket_id", "intent"]]
     write_csv(labels.rename(columns={"intent": "label"}), path)

@@ -1,11 +1,12 @@
 """What all simulated sources share: the span of the sample, its sites, and the one timeline of incidents.
 
-    Settings            the parameters of notebooks/simulate.ipynb and the moments that follow from them
-    make_sites          the sites at which everything happens
-    select_outages      the incidents that several sources see
-    join_incidents      the timeline: one row per incident of every study, with the incident that caused it
-    write_csv, write_gzip   files that are the same bytes for the same content
- Every function that draws takes its generator first. One seed gives one sample, byte for byte, so the order
+Settings                the parameters of notebooks/simulate.ipynb and the moments that follow from them
+make_sites              the sites at which everything happens
+select_outages          the incidents that several sources see
+join_incidents          the timeline: one row per incident of every study, with the one that caused it
+write_csv, write_gzip   files that are the same bytes for the same content
+
+Every function that draws takes its generator first. One seed gives one sample, byte for byte, so the order
 of the draws from a generator is part of what a function does.
 """
 

@@ -207,39 +207,40 @@ class Network:
             times = self.incidents.setdefault((row.kind, row.entity), [])
             times.append((row.begins, row.ends, row.strength))
 
-    def strength(self, kind, entity, at_s):
-        """Strength of an incident of this kind at this entity and moment, 0 when there is none."""
-        for begins, ends, strength in self.incidents.get((kind, entity), ()):
+    def strength(self, hit, at_s):
+        """Strength of an incident at a moment, 0 when there is none; `hit` is its (kind, entity)."""
+        for begins, ends, strength in self.incidents.get(hit, ()):
             if begins <= at_s < ends:
                 return strength
         return 0
 
-    def slowness(self, src, dst, at_s):
-        """The factor by which incidents slow a transfer down, at least 1."""
+    def slowness(self, link, at_s):
+        """The factor by which incidents slow a transfer down on a link (source, destination), at least 1."""
+        src, dst = link
         return max(
-            self.strength("slow_link", f"{self.rse[src]} -> {self.rse[dst]}", at_s),
-            self.strength("slow_destination", self.rse[dst], at_s),
-            self.strength("site_outage", self.site[src], at_s),
-            self.strength("site_outage", self.site[dst], at_s),
+            self.strength(("slow_link", f"{self.rse[src]} -> {self.rse[dst]}"), at_s),
+            self.strength(("slow_destination", self.rse[dst]), at_s),
+            self.strength(("site_outage", self.site[src]), at_s),
+            self.strength(("site_outage", self.site[dst]), at_s),
             1,
         )
 
-    def duration_s(self, link, size, at_s, *, running, noise):
+    def duration_s(self, link, size, *, at_s, running, noise):
         """Seconds that a transfer takes: a handshake, then bytes over the throughput that is left for it.
 
         link : (source, destination). running : transfers at the source and at the destination, six of which
         halve the throughput of each. noise : two standard normal numbers.
         """
         (src, dst), drift = link, self.drift[int(at_s // 3600)]
-        slow = self.slowness(src, dst, at_s)
+        slow = self.slowness(link, at_s)
         log_speed = min(self.log_mb_s[src] + drift[src], self.log_mb_s[dst] + drift[dst]) - np.log(slow)
         shared = 1 + running[0] / 6 + running[1] / 6
         handshake = 5 * np.exp(0.5 * noise[0]) * slow**0.7 * np.exp(-0.5 * drift[dst])
         return handshake + size / 1e6 / (np.exp(log_speed + 0.3 * noise[1]) / shared)
 
-    def failure(self, src, at_s, draw):
+    def failure(self, src, at_s, *, draw):
         """Why an attempt fails, "" when it does not: two in a hundred do, of a dead source almost all."""
-        if draw < 0.95 and self.strength("failing_source", self.rse[src], at_s):
+        if draw < 0.95 and self.strength(("failing_source", self.rse[src]), at_s):
             return f"SOURCE [111] connection to {self.host[src]} refused after {int(draw * 1000)} s"
         if draw > 0.98:
             return ERRORS[int(draw * 1e6) % 3].format(n=int(draw * 1e7) % 997)
@@ -268,9 +269,9 @@ class Luck:
     def __init__(self, rng):
         self.rng, self.drawn = rng, {}
 
-    def of(self, file, attempt, what):
-        """What chance decides about `what`, one of DRAWS, of this attempt of a file."""
-        key = file, attempt, what
+    def of(self, attempt, what):
+        """What chance decides about `what`, one of DRAWS, of an attempt (file, number)."""
+        key = *attempt, what
         if key not in self.drawn:
             self.drawn[key] = DRAWS[what](self.rng)
         return self.drawn[key]
@@ -308,7 +309,7 @@ class Queue:
                 self.waiting[link].append((at_s, i, attempt))
             while self.waiting[link] and self.active[link] < SLOTS:
                 asked_s, j, k = self.waiting[link].popleft()
-                attempts.append((j, k, asked_s, *self.start(at_s, j, k)))
+                attempts.append((j, k, asked_s, *self.start((j, k), at_s)))
         return pd.DataFrame(attempts, columns=["file", "attempt", "submitted", "started", "finished", "why"])
 
     def count(self, link, step):
@@ -317,24 +318,23 @@ class Queue:
         self.at_src[link[0]] += step
         self.at_dst[link[1]] += step
 
-    def start(self, at_s, i, attempt):
-        """Start an attempt of file `i`: (started, finished, why); its end, and its retry, are events to
-        come.
-        """
-        link, network = self.links[i], self.network
-        before, after, fate = self.luck.of(i, attempt, "start")
+    def start(self, attempt, at_s):
+        """Start an attempt (file, number): (started, finished, why). Its end and its retry become events."""
+        (i, number), network = attempt, self.network
+        link = self.links[i]
+        before, after, fate = self.luck.of(attempt, "start")
         begin = network.release_s(self.fts[i], at_s + before) + after
-        why = network.failure(link[0], begin, fate)
+        why = network.failure(link[0], begin, draw=fate)
         if why:
-            takes = self.luck.of(i, attempt, "error")
+            takes = self.luck.of(attempt, "error")
         else:
-            running, noise = (self.at_src[link[0]], self.at_dst[link[1]]), self.luck.of(i, attempt, "noise")
+            running, noise = (self.at_src[link[0]], self.at_dst[link[1]]), self.luck.of(attempt, "noise")
             at = min(begin, network.last_s)
-            takes = network.duration_s(link, self.size[i], at, running=running, noise=noise)
+            takes = network.duration_s(link, self.size[i], at_s=at, running=running, noise=noise)
         self.count(link, 1)
-        heapq.heappush(self.events, (begin + takes, 1, i, attempt))
-        if why and attempt + 1 < TRIES:
-            heapq.heappush(self.events, (begin + takes + RETRY_S, 0, i, attempt + 1))
+        heapq.heappush(self.events, (begin + takes, 1, i, number))
+        if why and number + 1 < TRIES:
+            heapq.heappush(self.events, (begin + takes + RETRY_S, 0, i, number + 1))
         return begin, begin + takes, why
 
 
@@ -345,8 +345,8 @@ def run_twice(files, luck, *, calm, network, rng):
     it, goes as it went before. What the second run needs more of luck is drawn from `rng`.
     """
     without = Queue(files, calm, luck=luck).run()
-    for file, attempt in zip(without.file, without.attempt, strict=True):
-        luck.of(file, attempt, "id")
+    for attempt in zip(without.file, without.attempt, strict=True):
+        luck.of(attempt, "id")
     luck.rng = rng
     return without, Queue(files, network, luck=luck).run()
 
@@ -410,7 +410,7 @@ def make_events(attempts, settings, *, files, storages, luck):
     start = settings.start
     events = attempts.merge(files, left_on="file", right_index=True).reset_index(drop=True)
     keys = zip(events.file, events.attempt, strict=True)
-    events["request"] = [f"{luck.of(i, k, 'id'):016x}{i:08x}{k:08x}" for i, k in keys]
+    events["request"] = [f"{luck.of((i, k), 'id'):016x}{i:08x}{k:08x}" for i, k in keys]
     events["previous"] = events.sort_values("attempt").groupby("file").request.shift()
     payloads = make_payloads(events, storages, start=start)
     ended = payloads.assign(
