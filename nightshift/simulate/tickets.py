@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from nightshift.simulate.tickets_desk import DEPARTMENTS, SMALL, Calendar
+from nightshift.simulate.timeline import write_csv
 
 KINDS = pd.DataFrame(
     [
@@ -390,3 +391,9 @@ def week_starts(settings):
     """The starts of the weeks of the span, which end with the sample."""
     weeks = np.arange(settings.ticket_weeks) - settings.ticket_weeks
     return settings.end + pd.to_timedelta(7 * weeks, unit="D")
+
+
+def write_intents(tickets, path):
+    """Write the intent of each ticket of a person to `path`; what machines send has none."""
+    labels = tickets.loc[tickets.kind != "automatic", ["ticket_id", "intent"]]
+    write_csv(labels.rename(columns={"intent": "label"}), path)

@@ -1,7 +1,7 @@
 """The simulated help desk itself: what can be asked, who asks, and the hours of the desk.
 
 read_phrases, list_intents    what people want, and how they say it
-make_users                    users in their departments
+make_users, write_accounts    users in their departments, and what Slurm has of them
 make_calendar                 hours, holidays, and the mean number of tickets
 """
 
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from helpers import resolve
+from helpers import atomic, resolve
 
 ZONE = "Europe/Berlin"  # of the help desk's server and staff
 N_USERS = 400
@@ -127,3 +127,19 @@ def make_calendar(settings):
     wanted = np.array(wanted * (1 + 0.6 * terms) * 1.2 ** ((hours - settings.tickets_from).days / 365.25))
     wanted *= settings.tickets_per_week * settings.ticket_weeks / wanted.sum()
     return Calendar(hours, clock, holidays, wanted)
+
+
+def write_accounts(users, path):
+    """Write what Slurm has of `users` to `path`, as `sacctmgr --parsable2` prints it.
+
+    First the default account of each user, then the organisation, a department, of each account.
+    """
+    users = users[users.in_slurm].sort_values("user")
+    letter = users["last"].str.lower().str[0]
+    accounts = users.department.str[:4] + "_" + letter.map(lambda first: "a" if first < "m" else "b")
+    organisations = dict(sorted(zip(accounts, users.department, strict=True)))
+    lines = ["User|Def Acct", "root|root", *(users.user + "|" + accounts)]
+    lines += ["Account|Descr|Org", "root|default root account|root"]
+    lines += [f"{account}|group {account}|{name}" for account, name in organisations.items()]
+    with atomic(path) as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")

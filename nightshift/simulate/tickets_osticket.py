@@ -1,9 +1,8 @@
-"""What osTicket and Slurm store of the simulated help desk.
+"""What osTicket stores of the simulated help desk.
 
-draw_entries                      messages and replies of every ticket
-make_lists, make_tables           osTicket's tables, as notebooks/tickets/osticket.sql has them
-write_database                    these tables in an SQLite file
-write_accounts, write_intents     what sacctmgr prints; what each ticket is about
+draw_entries              messages and replies of every ticket
+make_lists, make_tables   osTicket's tables, as notebooks/tickets/osticket.sql has them
+write_database            these tables in an SQLite file
 """
 
 import contextlib
@@ -15,7 +14,6 @@ import pandas as pd
 from helpers import atomic, resolve
 from nightshift.simulate.tickets import OPEN, list_topics
 from nightshift.simulate.tickets_desk import ZONE
-from nightshift.simulate.timeline import write_csv
 
 ENTRY = ["thread_id", "type", "at_h", "body", "format", "user_id", "staff_id", "poster"]
 
@@ -118,25 +116,3 @@ def write_database(tables, path):
         for name, table in tables.items():
             table.to_sql(name, database, index=False, if_exists="append")
         database.commit()
-
-
-def write_accounts(users, path):
-    """Write what Slurm has of `users` to `path`, as `sacctmgr --parsable2` prints it.
-
-    First the default account of each user, then the organisation, a department, of each account.
-    """
-    users = users[users.in_slurm].sort_values("user")
-    letter = users["last"].str.lower().str[0]
-    accounts = users.department.str[:4] + "_" + letter.map(lambda first: "a" if first < "m" else "b")
-    organisations = dict(sorted(zip(accounts, users.department, strict=True)))
-    lines = ["User|Def Acct", "root|root", *(users.user + "|" + accounts)]
-    lines += ["Account|Descr|Org", "root|default root account|root"]
-    lines += [f"{account}|group {account}|{name}" for account, name in organisations.items()]
-    with atomic(path) as temporary:
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def write_intents(tickets, path):
-    """Write the intent of each ticket of a person to `path`; what machines send has none."""
-    labels = tickets.loc[tickets.kind != "automatic", ["ticket_id", "intent"]]
-    write_csv(labels.rename(columns={"intent": "label"}), path)

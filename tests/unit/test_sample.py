@@ -16,8 +16,8 @@ from nightshift.simulate.accounting import OLD_NAMES, RECORD, Days, apply_incide
 from nightshift.simulate.certification import DATASETS, ELEMENTS, Detector
 from nightshift.simulate.figures import spread_labels
 from nightshift.simulate.tickets import hours_after, work_of_queues
-from nightshift.simulate.tickets_desk import Calendar, list_intents, read_phrases, read_site_names
-from nightshift.simulate.tickets_osticket import server_times, write_accounts
+from nightshift.simulate.tickets_desk import Calendar, list_intents, read_phrases, read_site_names, write_accounts
+from nightshift.simulate.tickets_osticket import server_times
 from nightshift.simulate.tickets_texts import Writer
 from nightshift.simulate.timeline import INCIDENT_COLUMNS, Settings, join_incidents, make_sites
 from nightshift.simulate.transfers import RETRY_S, SLOTS, TRIES, Luck, Network, Queue, make_storages, run_twice
