@@ -64,8 +64,7 @@ RECORD = ["EndTime", "SiteName", "VOName", "ProbeName", "ResourceType", "CoreHou
 RECORD += ["CpuDuration", "Njobs", "Processors"]  # fields of GRACC, in its order
 
 
-# ---------------------------------------------------------------------------------------------------------
-# Series
+# ----------------------------------------------------------------------------------------------------- Series
 
 
 def make_series(rng, sites):
@@ -105,8 +104,7 @@ def hit_by(series, kind, *, name):
     return by_size.index[nearest : nearest + 2]
 
 
-# ------------------------------------------------------------------------------------------------------
-# Incidents
+# -------------------------------------------------------------------------------------------------- Incidents
 
 
 @dataclass(frozen=True)
@@ -195,8 +193,7 @@ def draw_accounting_incidents(rng, settings, *, series, sites, transfer_incident
     """Draw the incidents of the accounting: DataFrame INCIDENT_COLUMNS, in the order of their placement.
 
     One of each kind begins in the last three complete weeks, the outage in the last of them; a second
-    outage falls some weeks earlier, so that it is no neighbour. Before the last quarter there is one about
-    every three weeks.
+    outage falls some weeks earlier. Before the last quarter there is one about every three weeks.
     """
     last = settings.accounting_weeks
     slots = [(kind, last - (1 if kind == "site_outage" else rng.integers(1, 4))) for kind in KINDS.index]
@@ -209,8 +206,7 @@ def draw_accounting_incidents(rng, settings, *, series, sites, transfer_incident
     return pd.DataFrame([placement.draw(rng, kind, week=week) for kind, week in slots])
 
 
-# -----------------------------------------------------------------------------------------------------------
-# Days
+# ------------------------------------------------------------------------------------------------------- Days
 
 
 def wander_weeks(rng, settings, *, series):
@@ -300,8 +296,7 @@ def effect_of(kind, strength, *, days):
     return days.core_h, {"site_outage": 0.03, "returned": 0}.get(kind, strength)
 
 
-# --------------------------------------------------------------------------------------------------------
-# Records
+# ---------------------------------------------------------------------------------------------------- Records
 
 
 def make_streams(series, sites):

@@ -92,6 +92,8 @@ FAILURES = pd.DataFrame(
     columns=["kind", "strength", "size", "subsystem"],
 )
 
+# The scale of a peak is its place, that of a falling spectrum its width; conditions that are wrong widen a
+# peak, move the threshold of a spectrum, and make waves where it should be flat (`Detector.spoil`).
 EFFECTS = {  # parts of the size of a failure that move and that widen an element of a shape
     ("shifted_scale", "peak"): (1, 0),
     ("shifted_scale", "falling"): (0, 0.6),
@@ -101,8 +103,7 @@ EFFECTS = {  # parts of the size of a failure that move and that widen an elemen
 }
 
 
-# ---------------------------------------------------------------------------------------------------- Data
-# taking
+# ------------------------------------------------------------------------------------------------ Data taking
 
 
 def take_runs(rng, settings):
@@ -168,8 +169,7 @@ def add_controls(rng, settings, *, lumisections):
     return lumisections.assign(dcs=dcs, dead_time=dead_time, live=live)
 
 
-# -------------------------------------------------------------------------------------------------------
-# Failures
+# --------------------------------------------------------------------------------------------------- Failures
 
 
 def fail(rng, failure, *, lumisections, position, whole):
@@ -230,8 +230,7 @@ def judge_as_experts(lumisections, failures):
     return lumisections.dcs & ~lumisections.index.isin(seen)
 
 
-# -------------------------------------------------------------------------------------------------------
-# Detector
+# --------------------------------------------------------------------------------------------------- Detector
 
 
 class Detector:
@@ -329,8 +328,7 @@ class Detector:
         return share
 
 
-# -------------------------------------------------------------------------------------------------------
-# Products
+# --------------------------------------------------------------------------------------------------- Products
 
 
 def fill_histograms(rng, detector):

@@ -64,8 +64,7 @@ PRIORITIES = {"low": 1.6, "normal": 1, "high": 0.6, "emergency": 0.3}  # factors
 OPEN, RESOLVED, CLOSED, ARCHIVED, DELETED = 1, 2, 3, 4, 5  # ids of notebooks/tickets/osticket.sql
 
 
-# ------------------------------------------------------------------------------------------------------
-# Incidents
+# -------------------------------------------------------------------------------------------------- Incidents
 
 
 def choose_hits(rng, intents):
@@ -168,8 +167,7 @@ def draw_ticket_incidents(rng, settings, *, intents, incidents):
     return pd.DataFrame(rows)
 
 
-# --------------------------------------------------------------------------------------------------------
-# Tickets
+# ---------------------------------------------------------------------------------------------------- Tickets
 
 
 @dataclass(frozen=True)
@@ -278,8 +276,7 @@ def draw_machines(requests, settings, *, n_machines):
     return machines.assign(original=-1)
 
 
-# --------------------------------------------------------------------------------------------------------
-# Waiting
+# ---------------------------------------------------------------------------------------------------- Waiting
 
 
 def draw_handling(rng, tickets, *, intents, incidents, since):

@@ -58,8 +58,7 @@ ERRORS = [
 ]
 
 
-# -------------------------------------------------------------------------------------------------------
-# Requests
+# --------------------------------------------------------------------------------------------------- Requests
 
 
 def make_storages(rng, sites):
@@ -125,8 +124,7 @@ def draw_files(rng, settings, *, rules, storages):
     return files.sort_values("asked_s", ignore_index=True)
 
 
-# ------------------------------------------------------------------------------------------------------
-# Incidents
+# -------------------------------------------------------------------------------------------------- Incidents
 
 
 def draw_transfer_incidents(rng, settings, *, rules, storages):
@@ -170,8 +168,7 @@ def pick_entity(rng, incident, *, asked):
     return rng.choice(busy.index, p=busy / busy.sum())
 
 
-# --------------------------------------------------------------------------------------------------------
-# Network
+# ---------------------------------------------------------------------------------------------------- Network
 
 
 def wander_throughput(rng, settings, *, storages):
@@ -252,8 +249,7 @@ class Network:
         return max([ends for begins, ends, _ in stuck if begins <= at_s < ends], default=at_s)
 
 
-# ----------------------------------------------------------------------------------------------------------
-# Queue
+# ------------------------------------------------------------------------------------------------------ Queue
 
 DRAWS = {
     "start": lambda rng: (rng.gamma(2, 10), rng.gamma(2, 4), rng.uniform()),  # s before and after FTS, fate
@@ -363,8 +359,7 @@ def times_as_long(attempts, calm, *, files, start):
     return longer.set_axis(pd.DatetimeIndex(start + pd.to_timedelta(twins.started, unit="s")))
 
 
-# -------------------------------------------------------------------------------------------------------
-# Products
+# --------------------------------------------------------------------------------------------------- Products
 
 
 def rucio_times(seconds, start):
