@@ -48,11 +48,12 @@ def draw_allocations(rng, settings, *, devices):
 
 def gpu_incidents(held, outages, *, end):
     """Return the idle allocations of `held` as incidents, but those that begin while their site is out."""
+    idle = held[held.idle]
     out = [
         ((outages.entity == h.site) & (outages.start <= h.start) & (outages.end > h.start)).any()
-        for h in held.itertuples()
+        for h in idle.itertuples()
     ]
-    idle = held[held.idle & ~np.array(out)]
+    idle = idle[~np.array(out, bool)]
     return pd.DataFrame(
         {
             "kind": "idle_gpu",

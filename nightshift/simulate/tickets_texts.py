@@ -7,7 +7,7 @@ write_messages    subject, body and format of each ticket; what is sent twice sa
 import html
 import re
 
-from nightshift.simulate.tickets_desk import invent_name, pick
+from nightshift.simulate.tickets_desk import invent_name
 from nightshift.simulate.timeline import SITE_NAMES
 
 CHOICE = re.compile(r"\(([^()]*)\)|\{(\w+)\}")  # (this|that) or {word}
@@ -34,7 +34,7 @@ class Writer:
 
     def pick(self, options):
         """Return one of `options`, each as likely as the others."""
-        return pick(self.rng, options)
+        return options[self.rng.integers(len(options))]  # 180,000 calls: not by way of tickets_desk.pick
 
     def fill(self, text, own):
         """Return `text` with one of each (this|that), and each {word} replaced: by `own`, or by a common
