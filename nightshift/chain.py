@@ -340,8 +340,9 @@ class Night:
         return [(str(path), path.stat().st_mtime_ns) for path in paths if path.exists()]
 
     def texts_of_sample(self):
-        """The files that the simulation reads."""
-        return [SIMULATE, "notebooks/tickets/phrases.yaml", "notebooks/tickets/osticket.sql", "sites.yaml"]
+        """The files that the simulation reads, its notebook first: a change of any makes the sample again."""
+        texts = ["notebooks/tickets/phrases.yaml", "notebooks/tickets/osticket.sql", "sites.yaml"]
+        return [SIMULATE, *texts, *files_of("nightshift/simulate/*.py")]
 
 
 def has_run(report, study, step):

@@ -491,6 +491,19 @@ def test_a_file_that_the_digest_is_told_to_read_starts_it_again(mended, planned,
     assert f"Updated input files: {name}" in reasons(plan)
 
 
+def test_modules_of_the_sample_are_read_by_the_sample_and_by_nothing_else(checkout, planned):
+    configure(checkout)
+    plans = planned(checkout) + planned(checkout, target="digest")
+    inputs = [line.replace(",", " ").split() for line in plans.splitlines() if line.strip().startswith("input:")]
+    modules = {str(path.relative_to(checkout)) for path in (checkout / "nightshift/simulate").glob("*.py")}
+    readers = [files for files in inputs if modules & set(files)]
+    assert len(inputs) > 5
+    assert sum("notebooks/digest.ipynb" in files for files in inputs) == 1
+    assert len(readers) == 1
+    assert "notebooks/simulate.ipynb" in readers[0]
+    assert modules <= set(readers[0])
+
+
 def test_an_executed_training_that_was_cut_off_is_no_obstacle(one_night, planned):
     executed = one_night[0] / NIGHT / "left/3_train.ipynb"
     text, before = executed.read_text(), executed.stat()
