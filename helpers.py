@@ -1,6 +1,6 @@
 """Shared science code of Nightshift, by layer, in the order of the chain.
 
-    Paths       where every product lives                    folders, resolve, atomic, write_parquet, write_json
+    Paths       where every product lives                    study_paths, project_path, atomic, write_parquet
     Clean       what its schema says                         check_schema
     Encoders    one code per name                            fit_categories, encode_categories, table_key
     Scores      tests, p-values, limits                      combine_tests, p_values, score_limit
@@ -35,19 +35,19 @@ ROOT = Path(__file__).resolve().parent
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
 
-def resolve(path):
+def project_path(path):
     """Absolute path of `path`; a relative one counts from the repository root, wherever the notebook runs."""
     return ROOT / Path(path).expanduser()
 
 
-def folders(study, products=""):
+def study_paths(study, products=""):
     """Where `study` keeps its products below the folder `products` (empty: the repository), or where a
     try-out does: nightshift/tryout.py.
 
     Returns a namespace of paths: root, sample, raw, encoders, models, plots (folders), clean, rejected,
     scores, findings (files).
     """
-    root = output_root(resolve(products), say)
+    root = output_root(project_path(products), say)
     paths = {name: root / name / study for name in ("encoders", "models", "plots")}
     paths |= {name: root / "data" / name / f"{study}.parquet" for name in ("clean", "scores", "findings")}
     return SimpleNamespace(
@@ -137,12 +137,6 @@ def encode_categories(frame, categories):
         for c, x in columns.items()
     }
     return pd.DataFrame(code, index=frame.index, dtype="int32")
-
-
-# ---------------------------------------------------------------------------------------------------- Windows
-
-
-# ----------------------------------------------------------------------------------------------------- Models
 
 
 def table_key(frame, keys):

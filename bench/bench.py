@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from helpers import folders, table_key, write_parquet
+from helpers import study_paths, table_key, write_parquet
 from nightshift.catalog import STEPS
 from nightshift.detectors.accounting_trials import mean_recall
 from nightshift.detectors.autoencoders import VARIANTS, Training, autoencoder, fit_networks, prepare, terms_of
@@ -219,7 +219,7 @@ def windows(n_metrics=800, seconds=86400, window=60, step=15):
             yield "tsfresh, same features", f"{1e6 * spent / 1500:.0f} us a window", f"takes {spent / 1500 / (ours / n):.0f} times as long"
         else:
             yield "tsfresh", "absent", "pip install tsfresh pyarrow into another environment and name its python in TSFRESH_PYTHON"
-        raw = folders("telemetry", products).raw
+        raw = study_paths("telemetry", products).raw
         node = pd.DataFrame({"timestamp": pd.date_range("2026-01-31", periods=seconds, freq="s", tz="UTC", unit="us")})
         node["job_id"] = pd.Series([None] * seconds, dtype="str")
         drawn = {f"m{i}::{'vmstat' if i % 2 else 'meminfo'}": rng.integers(0, 1000, seconds).astype(float) for i in range(n_metrics)}
@@ -231,7 +231,7 @@ def windows(n_metrics=800, seconds=86400, window=60, step=15):
         for name in ("labels", "gpus"):
             write_parquet(pd.DataFrame(empty | times | amounts), raw / f"{name}.parquet")
         spent, _ = run_notebook("telemetry/2_preprocess", products)
-        size = folders("telemetry", products).clean.stat().st_size / 2**20
+        size = study_paths("telemetry", products).clean.stat().st_size / 2**20
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20  # the largest process among the children, the kernel
         yield f"1 node x {n_metrics} metrics x {seconds:,} s", f"{spent:.0f} s, peak {peak:.2f} GiB", f"bars 60 s, 4 GiB; writes {size:.0f} MiB"
 

@@ -19,7 +19,7 @@ from datetime import date, timedelta
 
 import yaml
 
-from helpers import ROOT, atomic, resolve, write_json
+from helpers import ROOT, atomic, project_path, write_json
 from nightshift.config import SIMULATE, ConfigError, load, read_yaml
 from nightshift.config import check as check_config
 from nightshift.night import Busy, held, run_chain
@@ -85,7 +85,7 @@ def check(first, last, config, truth):
     """End with one line when these nights cannot be replayed and scored."""
     if first > last:
         stop(f"FROM={first} comes after TO={last}")
-    if truth and not resolve(truth).is_file():
+    if truth and not project_path(truth).is_file():
         stop(f"there is no table of known incidents {truth}")
     if not truth and not reads_sample(config):
         stop(
@@ -236,7 +236,7 @@ def replay_and_score(first, last, paths, truth="", products="products/backtest",
         check_config(config | {"day": str(last)})
     except ConfigError as error:
         stop("; ".join(error.lines))
-    root = resolve(products)
+    root = project_path(products)
     days = [str(first + timedelta(i)) for i in range((last - first).days + 1)]
     try:
         with held(root):

@@ -203,7 +203,7 @@ def night_of(path, day=""):
     The configuration is read and not checked, so that a mistake in one study hinders no page and no mail of
     the others. ValueError says in one line what is wrong.
     """
-    from helpers import resolve
+    from helpers import project_path
     from nightshift.config import read_yaml
     from nightshift.reporting.products import refuse_future
 
@@ -215,7 +215,7 @@ def night_of(path, day=""):
             raise ValueError("studies is no mapping of studies to their steps")
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    return config, day, resolve(str(config.get("products") or ""))
+    return config, day, project_path(str(config.get("products") or ""))
 
 
 def publish(path, day=""):

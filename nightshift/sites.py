@@ -4,7 +4,7 @@ import unicodedata
 
 import yaml
 
-from helpers import resolve
+from helpers import project_path
 
 
 def fold_site(name):
@@ -22,7 +22,7 @@ def read_sites(path):
     if not path:
         return {}
     try:
-        listed = yaml.load(resolve(path).read_text(encoding="utf-8"), yaml.CSafeLoader)
+        listed = yaml.load(project_path(path).read_text(encoding="utf-8"), yaml.CSafeLoader)
     except yaml.YAMLError as error:
         raise ValueError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
     except UnicodeDecodeError as error:

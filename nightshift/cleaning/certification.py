@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from helpers import resolve
+from helpers import project_path
 from nightshift.cleaning.certification_histograms import IMPOSSIBLE, SEVEN, find_copies, merge_rows
 
 KEYS = ["dataset", "run", "lumisection"]
@@ -43,7 +43,7 @@ def read_lists(path):
     ValueError of one line when it holds anything else.
     """
     try:
-        lists = yaml.safe_load(resolve(path).read_text(encoding="utf-8")) if path else {}
+        lists = yaml.safe_load(project_path(path).read_text(encoding="utf-8")) if path else {}
     except yaml.YAMLError as error:
         raise ValueError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
     is_map = isinstance(lists, dict) and all(isinstance(of, dict) and of for of in lists.values())

@@ -344,10 +344,10 @@ def judge_weeks(tests, calibration, weights, silences, pool, *, use_pool=True):
     """Score, p-value and strongest test of judged weeks: DataFrame score, p_value, p_ranked, test, early, one
     row per row of `tests`.
 
-    tests, calibration, weights : as for `helpers.combine_tests`, which gives p_ranked, the rank among ordinary
-    weeks; 1 without any. silences : bool (n,), the first silences of the `pool`, which with `use_pool` are
-    judged by its p-value too (`early`). A share `budget` of the alarms is kept for them, so that both
-    together flag no more than stated. score : -log(p_value), ties by the strength of the test.
+    tests, calibration, weights : as for `helpers.combine_tests`, which gives p_ranked, the rank among
+    ordinary weeks; 1 without any. silences : bool (n,), the first silences of the `pool`, which with
+    `use_pool` are judged by its p-value too (`early`). A share `budget` of the alarms is kept for them, so
+    that both together flag no more than stated. score : -log(p_value), ties by the strength of the test.
     """
     n, strength = len(tests), np.zeros(len(tests))
     p, strongest = np.ones(n), np.full(n, next(iter(weights)), object)

@@ -15,7 +15,13 @@ import numpy as np
 import pandas as pd
 
 from helpers import atomic, write_json, write_parquet
-from nightshift.detectors.node_health import normalise_scores, novelty_scores, robust_z_scores, smooth_runs, temperature_scale
+from nightshift.detectors.node_health import (
+    normalise_scores,
+    novelty_scores,
+    robust_z_scores,
+    smooth_runs,
+    temperature_scale,
+)
 from nightshift.models import load_skops, save_skops
 
 

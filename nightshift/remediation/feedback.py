@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from helpers import atomic, resolve
+from helpers import atomic, project_path
 from nightshift.remediation.knowledge import kind_for, read_remediations
 
 COLUMNS = ["at", "incident", "kind", "site", "solution", "worked", "by", "checksum"]
@@ -95,9 +95,9 @@ def record_feedback(incident, solution, worked, by="", products="", remediations
     """
     if not isinstance(worked, bool | np.bool_):
         raise ValueError(f"worked is {worked!r}: it must be True or False")
-    root = resolve(products)
+    root = project_path(products)
     about = _find_incident(root / "data/incidents", str(incident))
-    path = resolve(remediations or about["remediations"])
+    path = project_path(remediations or about["remediations"])
     by_id = {one["id"]: one for one in read_remediations(path)}
     kinds = {name: kind for name, one in by_id.items() if (kind := kind_for(one, about))}
     if solution not in by_id:

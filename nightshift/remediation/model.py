@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from helpers import resolve
+from helpers import project_path
 from nightshift.remediation.feedback import as_cell, read_feedback
 from nightshift.remediation.knowledge import offered, read_remediations
 
@@ -146,7 +146,7 @@ def chance_now(row, products=""):
     """Say in a sentence what is known of a proposal after the feedback `row`, as `record_feedback` returns
     it.
     """
-    feedback, _ = read_feedback(resolve(products) / "feedback/feedback.csv")
+    feedback, _ = read_feedback(project_path(products) / "feedback/feedback.csv")
     offers = chances(read_remediations(row["remediations"]), feedback, row["kind"], row["site"]).set_index(
         "solution"
     )

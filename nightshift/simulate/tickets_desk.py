@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from helpers import atomic, resolve
+from helpers import atomic, project_path
 
 ZONE = "Europe/Berlin"  # of the help desk's server and staff
 N_USERS = 400
@@ -40,13 +40,13 @@ DOMAINS = {"campus": "campus.example", "students": "students.campus.example", "g
 
 def read_phrases():
     """Read notebooks/tickets/phrases.yaml: the intents, and how people phrase them."""
-    text = resolve("notebooks/tickets/phrases.yaml").read_text(encoding="utf-8")
+    text = project_path("notebooks/tickets/phrases.yaml").read_text(encoding="utf-8")
     return yaml.load(text, yaml.CSafeLoader)
 
 
 def read_site_names():
     """Read sites.yaml: {site: what people call it}."""
-    return yaml.safe_load(resolve("sites.yaml").read_text(encoding="utf-8"))
+    return yaml.safe_load(project_path("sites.yaml").read_text(encoding="utf-8"))
 
 
 def list_intents(phrases):

@@ -11,7 +11,7 @@ import sqlite3
 import numpy as np
 import pandas as pd
 
-from helpers import atomic, resolve
+from helpers import atomic, project_path
 from nightshift.simulate.tickets import OPEN, list_topics
 from nightshift.simulate.tickets_desk import ZONE
 
@@ -109,7 +109,7 @@ def make_tables(rng, tickets, *, entries, lists, since):
 
 def write_database(tables, path):
     """Write `tables` of `make_lists` and `make_tables` to an SQLite file: the same rows, the same bytes."""
-    schema = resolve("notebooks/tickets/osticket.sql").read_text(encoding="utf-8")
+    schema = project_path("notebooks/tickets/osticket.sql").read_text(encoding="utf-8")
     with atomic(path) as temporary, contextlib.closing(sqlite3.connect(temporary)) as database:
         database.execute("PRAGMA page_size = 4096")
         database.executescript(schema)

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from helpers import resolve
+from helpers import project_path
 from nightshift.runs import warn
 from nightshift.sources import dcgm, ldms, node_cells, node_tables
 from nightshift.sources.node_labels import read_labels
@@ -150,7 +150,7 @@ def extract_file(extraction, path):
 
 def extract_files(extraction, pattern):
     """Add all files that `pattern`, relative to the repository root, names; errors as of `read_files`."""
-    files = glob.glob(str(resolve(pattern)), recursive=True)
+    files = glob.glob(str(project_path(pattern)), recursive=True)
     extraction.repeated.update(node_tables.metrics_in_several_places(files))
     read_files(pattern, lambda path: extract_file(extraction, path))
 

@@ -6,7 +6,7 @@ import zlib
 import pandas as pd
 from tqdm import tqdm
 
-from helpers import resolve
+from helpers import project_path
 from nightshift.sources.files import LayoutError, matching_files, no_file, open_text
 
 
@@ -130,7 +130,7 @@ def read_optional(path, sample, columns):
     `columns` without a row for "" or None; ValueError of one line names the columns that the table lacks,
     or says why it cannot be read.
     """
-    path = sample if path == "sample" else resolve(path) if path else None
+    path = sample if path == "sample" else project_path(path) if path else None
     if path is None:
         return pd.DataFrame(columns=columns)
     try:

@@ -32,7 +32,7 @@ def page(products, *tables, source="hand", **parameters):
     """(findings, text of the page) of the GPUs in `tables`."""
     text = dict.fromkeys(["node_id", "gpu", "job_id", "user"], "str") | {"timestamp": "datetime64[us, UTC]"}
     clean = pd.concat([pd.DataFrame(columns=COLUMNS), *tables]).astype(text | dict.fromkeys(COLUMNS[5:], float))
-    paths = helpers.folders("telemetry", products)
+    paths = helpers.study_paths("telemetry", products)
     helpers.write_parquet(clean.sort_values(["node_id", "gpu", "timestamp"]), paths.clean.with_name("telemetry_gpus.parquet"))
     write_status(paths.raw, state="ok", rows=len(clean), newest="2026-01-31", source=source, window=["2026-01-31", "2026-01-31"])
     shown = run_here("telemetry/5_accelerators.ipynb", products, **{"max_gpus": 0} | parameters)  # without figures, which take longest

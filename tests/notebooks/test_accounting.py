@@ -26,7 +26,7 @@ def write_raw(products, records, lacking=()):
     """The raw table and its status, as the extraction would leave them."""
     frame = records if isinstance(records, pd.DataFrame) else pd.DataFrame(records, columns=ACCOUNTING_FIELDS[:-1])
     frame = frame.reindex(columns=ACCOUNTING_FIELDS).astype("str").drop(columns=list(lacking))
-    raw = helpers.folders("accounting", products).raw
+    raw = helpers.study_paths("accounting", products).raw
     helpers.write_parquet(frame, raw / "records.parquet")
     write_status(raw, state="ok", rows=len(frame), newest=SUNDAY, source="hand", window=[SUNDAY, SUNDAY])
 
@@ -35,7 +35,7 @@ def preprocessed(products, records, **parameters):
     """The clean table, the rejected records and what the notebook shows."""
     write_raw(products, records)
     page = step("2_preprocess", products, **parameters)
-    paths = helpers.folders("accounting", products)
+    paths = helpers.study_paths("accounting", products)
     clean, rejected = pd.read_parquet(paths.clean), pd.read_parquet(paths.rejected)
     assert f"**{len(records) - len(rejected):,} records kept, {len(rejected):,} rejected.**" in page
     return clean, rejected, page
@@ -48,7 +48,7 @@ def step(name, products, **parameters):
 
 def weekly(products):
     """Core hours of each series by the day of their Monday, as the clean table has them."""
-    clean = pd.read_parquet(helpers.folders("accounting", products).clean)
+    clean = pd.read_parquet(helpers.study_paths("accounting", products).clean)
     return {f"{vo} at {site}": dict(zip(t.week.dt.strftime("%m-%d"), t.core_hours, strict=True)) for (site, vo), t in clean.groupby(["site", "vo"])}
 
 
@@ -124,7 +124,7 @@ def test_times_without_zone_are_those_of_the_given_zone_and_a_skipped_hour_is_no
 
 
 def test_what_cannot_be_preprocessed_ends_in_one_line_and_leaves_the_last_table(tmp_path):
-    file = helpers.folders("accounting", tmp_path).clean
+    file = helpers.study_paths("accounting", tmp_path).clean
     helpers.write_parquet(pd.DataFrame({"old": [1]}), file)
     write_raw(tmp_path, [GOOD], lacking=["VOName", "Njobs"])
     assert re.search(r"lacks the columns VOName, Njobs: run 1_extract again$", refused(step, "2_preprocess", tmp_path))
@@ -172,7 +172,7 @@ def test_an_empty_night_is_an_empty_table_and_then_one_line(tmp_path, chain):
     assert "holds no week: no record up to 2026-02-01 has core hours above 0" in refused(step, "3_train", tmp_path)
     shutil.copytree(chain.products / "models", tmp_path / "models")
     assert refused(step, "4_analyse", tmp_path).startswith("accounting.parquet holds no week at all")
-    assert not helpers.folders("accounting", tmp_path).findings.exists()
+    assert not helpers.study_paths("accounting", tmp_path).findings.exists()
 
 
 # --------------------------------------------------------------------------------------------------- 2, 3 and 4 as a chain
@@ -210,7 +210,7 @@ def chain(tmp_path_factory):
     write_raw(products, records)
     step("2_preprocess", products)
     trained, analysed = step("3_train", products, **SMALL), step("4_analyse", products, alarm_rate=0.01)
-    paths = helpers.folders("accounting", products)
+    paths = helpers.study_paths("accounting", products)
     metrics = json.loads((paths.models / "metrics.json").read_text())
     return SimpleNamespace(
         products=products, paths=paths, usual=usual, now=now, metrics=metrics, findings=pd.read_parquet(paths.findings),
@@ -337,7 +337,7 @@ def test_the_stored_forest_holds_types_of_its_libraries_only(chain):
 
 def copy_of(chain, folder):
     shutil.copytree(chain.products, folder, dirs_exist_ok=True)
-    return folder, helpers.folders("accounting", folder)
+    return folder, helpers.study_paths("accounting", folder)
 
 
 def test_what_is_muted_is_set_aside_for_its_time_and_what_is_important_comes_first(chain, tmp_path):
@@ -461,7 +461,7 @@ def test_silence_on_a_real_log_is_found_in_its_first_week(tmp_path):
     step("1_extract", tmp_path, source=str(log), **day)
     step("2_preprocess", tmp_path, **day)
     step("3_train", tmp_path, **day, alarm_rate=0.01)
-    paths = helpers.folders("accounting", tmp_path)
+    paths = helpers.study_paths("accounting", tmp_path)
     clean, injected = pd.read_parquet(paths.clean), pd.read_parquet(paths.models / "injections.parquet")
     assert json.loads((paths.raw / "status.json").read_text())["rows"] == 220_695
     assert (len(clean), clean.site.nunique(), clean.vo.nunique(), clean.week.nunique()) == (219, 1, 8, 33)

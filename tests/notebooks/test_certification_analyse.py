@@ -75,7 +75,7 @@ def halves(path, n_features):
 
 def write_models(products, clean, weights, suffix="skops", **more):
     """What 3_train would leave: models that rebuild 0.5 always, so that the decision value is the logarithm of the mean of z squared."""
-    models = helpers.folders("certification", products).models
+    models = helpers.study_paths("certification", products).models
     models.mkdir(parents=True)
     datasets, folds = {}, None
     for name, scaled in weights.items():
@@ -100,7 +100,7 @@ def write_models(products, clean, weights, suffix="skops", **more):
 
 
 def write_clean(products, clean):
-    paths = helpers.folders("certification", products)
+    paths = helpers.study_paths("certification", products)
     golden = clean.label.map({"good": True, "expert": False, "trivial": False})
     clean = clean.assign(golden=golden.astype("boolean") if "golden" not in clean else clean.golden)
     clean = clean.astype({"time": "datetime64[us, UTC]"} | {c: "float32" for c in clean if "|" in c})
@@ -144,7 +144,7 @@ def analysed(products, **parameters):
     """The page as text, scores by (run, lumisection), findings by entity, our Golden JSON (None: there is none) and the difference."""
     names, page = run_cells(NOTEBOOK, products, **({"day": DAY, "resamples": 50} | parameters))
     page = html.unescape(page)
-    paths = helpers.folders("certification", products)
+    paths = helpers.study_paths("certification", products)
     findings, scores = pd.read_parquet(paths.findings), pd.read_parquet(paths.scores)
     assert list(findings.columns) == helpers.FINDING_COLUMNS
     assert list(scores.columns) == COLUMNS
@@ -315,7 +315,7 @@ def test_whole_bad_runs_and_isolated_lumisections_are_told_apart(night):
 
 def test_without_any_model_in_use_nothing_is_certified(tmp_path):
     write_study(tmp_path, weights=dict.fromkeys(SETS, 0))
-    paths = helpers.folders("certification", tmp_path)
+    paths = helpers.study_paths("certification", tmp_path)
     paths.scores.parent.mkdir(parents=True)
     write_golden({101: [[1, 20]]}, paths.scores.with_name("certification_golden.json"))  # of an earlier night
     night = analysed(tmp_path)
@@ -476,7 +476,7 @@ def test_a_wide_table_without_times_and_luminosity_is_judged_alike(tmp_path):
 
 def write_classifier(products, low, high):
     """A classifier of runs by the median of a|q50 alone, which calls a run good below 1.5; its features are named as `run_medians` names them."""
-    paths = helpers.folders("certification", products)
+    paths = helpers.study_paths("certification", products)
     detector = json.loads((paths.models / "detector.json").read_text())
     x = certification.run_medians(pd.read_parquet(paths.clean), {name: told["scaling"] for name, told in detector["datasets"].items()})
     [feature] = [name for name in x if name.endswith("a|q50")]

@@ -59,7 +59,7 @@ def relabelled(known, **labels):
 
 def write_raw(products, histograms=(), known=None, wide=None):
     """The raw folder, as the extraction would leave it."""
-    raw = helpers.folders("certification", products).raw
+    raw = helpers.study_paths("certification", products).raw
     raw.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(list(histograms), HISTOGRAM), raw / "histograms.parquet")
     known = described(histograms) if known is None else known
@@ -72,7 +72,7 @@ def preprocessed(products, histograms=(), known=None, wide=None, **parameters):
     """(clean, rejected, what the notebook shows); that every histogram is kept, rejected or not used is asserted here too."""
     write_raw(products, histograms, known, wide)
     page = html.unescape(run_here("certification/2_preprocess.ipynb", products, **({"day": DAY, "datasets": ""} | parameters)))
-    paths = helpers.folders("certification", products)
+    paths = helpers.study_paths("certification", products)
     clean, rejected = pd.read_parquet(paths.clean), pd.read_parquet(paths.rejected)
     assert list(rejected.columns) == [*KEYS, "element", "entries", "bins", "x_min", "x_max", "reason"]
     assert clean[KEYS].equals(clean[KEYS].sort_values(KEYS, ignore_index=True))
@@ -86,7 +86,7 @@ def preprocessed(products, histograms=(), known=None, wide=None, **parameters):
 
 
 def encoder(products, name):
-    return json.loads((helpers.folders("certification", products).encoders / f"{name}.json").read_text())
+    return json.loads((helpers.study_paths("certification", products).encoders / f"{name}.json").read_text())
 
 
 def at(clean, run, lumisection, dataset="ZeroBias"):
@@ -209,7 +209,7 @@ def write_and_read(products, histograms, **parameters):
     """(names that the notebook leaves, clean, rejected)."""
     write_raw(products, histograms)
     names, _ = run_cells("certification/2_preprocess.ipynb", products, **({"day": DAY, "datasets": ""} | parameters))
-    paths = helpers.folders("certification", products)
+    paths = helpers.study_paths("certification", products)
     return names, pd.read_parquet(paths.clean), pd.read_parquet(paths.rejected)
 
 
@@ -224,7 +224,7 @@ def test_labels_keep_the_trivial_and_the_expert_bad_apart(tmp_path):
     assert [label[1, ls] for ls in range(1, 6)] == ["trivial", "trivial", "expert", "", "good"]
     assert (label[2, 1], label[2, 2]) == ("", "")
     assert "1 lumisections are not golden, and nobody says whether they pass DCS" in page
-    assert (helpers.folders("certification", tmp_path).plots / "feature.png").stat().st_size > 10_000
+    assert (helpers.study_paths("certification", tmp_path).plots / "feature.png").stat().st_size > 10_000
 
 
 def test_runs_are_split_in_time_and_no_run_is_on_two_sides(tmp_path):
@@ -414,7 +414,7 @@ def test_what_came_after_the_window_is_not_known_to_a_night_that_runs_again(tmp_
     assert 6 not in set(clean.lumisection)
     before = [row for row in rows if row["run"] <= 6]
     assert set(clean.run) == set(range(1, 7))
-    rejected = pd.read_parquet(helpers.folders("certification", tmp_path).rejected)
+    rejected = pd.read_parquet(helpers.study_paths("certification", tmp_path).rejected)
     assert set(rejected.run) == {7, 8}
     assert (rejected.reason == "after the window").all()
     pd.testing.assert_frame_equal(clean, preprocessed(tmp_path, before)[0])
@@ -438,7 +438,7 @@ def test_without_good_training_lumisections_there_is_nothing_to_learn_from(tmp_p
     for column, value in labels.items():
         known[column] = pd.array(np.where(known.run > 6, True, value), "boolean")
     assert len(preprocessed(tmp_path, rows, known)[0])  # 3_train says that there is too little history
-    helpers.write_json({}, helpers.folders("certification", tmp_path).models / "detector.json")
+    helpers.write_json({}, helpers.study_paths("certification", tmp_path).models / "detector.json")
     said = refused(preprocessed, tmp_path, rows, known)  # where labels were once enough, they are lost
     assert said.startswith("there is nothing to learn from: of 25 lumisections of training runs 0 are good and 0 of these measured; good is what")
 
@@ -508,7 +508,7 @@ def test_raw_tables_that_break_the_contract_are_refused_with_column_and_row(tmp_
     assert "histograms.parquet: column 'lumisection' fails" in refused(preprocessed, tmp_path, [*rows, histogram(1, 0)], known)
     assert "histograms.parquet: column 'element' fails" in refused(preprocessed, tmp_path, [*rows, histogram(1, 1, element=None)], known)
     assert "lacks the columns golden: run 1_extract again" in refused(preprocessed, tmp_path, rows, known.drop(columns="golden"))
-    for path in helpers.folders("certification", tmp_path).raw.glob("*.parquet"):
+    for path in helpers.study_paths("certification", tmp_path).raw.glob("*.parquet"):
         path.unlink()
     assert "run 1_extract first" in refused(run_here, "certification/2_preprocess.ipynb", tmp_path)
 

@@ -54,7 +54,7 @@ def write_clean(paths, clean):
 
 def train(products, clean, **parameters):
     """Paths, the names that the notebook leaves, what it shows, metrics.json and detector.json."""
-    paths = helpers.folders("certification", products)
+    paths = helpers.study_paths("certification", products)
     write_clean(paths, clean)
     names, page = run_cells("certification/3_train.ipynb", products, **QUICK | parameters)
     metrics, told = (json.loads((paths.models / f"{name}.json").read_text()) for name in ("metrics", "detector"))
@@ -182,7 +182,7 @@ def test_an_inverted_dataset_is_not_used_and_when_none_is_left_nothing_is_certif
 
 
 def test_with_too_few_bad_runs_vanilla_is_chosen_and_no_classifier_of_runs_is_left(tmp_path):
-    models = helpers.folders("certification", tmp_path).models
+    models = helpers.study_paths("certification", tmp_path).models
     models.mkdir(parents=True)
     for name in ("metrics", "detector"):  # of a training that was cut off
         (models / f"{name}.json").write_text('{"models": [')
@@ -235,7 +235,7 @@ def test_a_dataset_with_too_few_good_lumisections_is_left_out_by_name(trained, t
 )
 def test_what_cannot_be_trained_is_one_line_and_no_model(tmp_path, change, parameters, line):
     assert line in refused(train, tmp_path, change(table()), **parameters)
-    assert not helpers.folders("certification", tmp_path).models.exists()
+    assert not helpers.study_paths("certification", tmp_path).models.exists()
 
 
 @pytest.mark.parametrize(
@@ -247,7 +247,7 @@ def test_what_cannot_be_trained_is_one_line_and_no_model(tmp_path, change, param
     ],
 )
 def test_too_little_to_learn_from_ends_well_with_its_reason_and_empty_tables(tmp_path, change, parameters, n_older, n_usable):
-    paths = helpers.folders("certification", tmp_path)
+    paths = helpers.study_paths("certification", tmp_path)
     helpers.write_json({"source": "hand"}, paths.raw / "status.json")
     write_clean(paths, change(table()))
     earlier = [paths.scores.with_name(f"certification_{name}") for name in ("golden.json", "diff.parquet")]

@@ -85,7 +85,7 @@ def write_models(products, classes, folds=None):
     """What 3_train would leave: health is the logarithm of the mean square of (cpu - 50, its std - 1, mem - 50, its std - 1)."""
     import keras
 
-    models = helpers.folders("telemetry", products).models
+    models = helpers.study_paths("telemetry", products).models
     models.mkdir(parents=True)
     usual = pd.DataFrame([[50.0, 1, 50, 1], [1.0, 1, 1, 1]], columns=FEATURES).assign(detector="all", when=["", "spread"])
     helpers.write_parquet(usual, models / "usual.parquet")
@@ -129,7 +129,7 @@ def write_models(products, classes, folds=None):
 
 def write_clean(products, windows):
     """The clean table, the metrics' units and the state of the source."""
-    paths = helpers.folders("telemetry", products)
+    paths = helpers.study_paths("telemetry", products)
     windows = windows.sort_values(["node_id", "start"]).astype(
         dict.fromkeys(["start", "end"], "datetime64[us, UTC]") | dict.fromkeys(FEATURES, "float32")
     )
@@ -144,7 +144,7 @@ def write_clean(products, windows):
 def analysed(products, **parameters):
     """The page as text, the findings by entity and the scores."""
     page = html.unescape(run_here(NOTEBOOK, products, **({"day": DAY} | parameters)))
-    paths = helpers.folders("telemetry", products)
+    paths = helpers.study_paths("telemetry", products)
     findings, scores = pd.read_parquet(paths.findings), pd.read_parquet(paths.scores)
     assert list(findings.columns) == helpers.FINDING_COLUMNS
     assert list(scores.columns) == ["node_id", "job_id", "start", "end", "score", "p_value", "flagged", "diagnosis", "confidence"]
@@ -248,7 +248,7 @@ def test_what_so_many_runs_bring_about_by_chance_is_listed_and_not_reported(nigh
     escaped = run_here(NOTEBOOK, night.products, day=DAY, false_discovery_rate=0.5, max_pictures=0)
     assert "<b>v01" not in escaped
     assert "&lt;b&gt;v01" in escaped
-    assert len(pd.read_parquet(helpers.folders("telemetry", night.products).findings)) == 9
+    assert len(pd.read_parquet(helpers.study_paths("telemetry", night.products).findings)) == 9
 
 
 def test_silence_is_a_finding_of_a_node_or_of_its_whole_site(night):
@@ -338,7 +338,7 @@ def test_servers_without_jobs_and_kinds_are_judged_by_their_own_past_and_measure
 @pytest.mark.parametrize(("calibration", "constant"), [(100, False), (250, True)])
 def test_few_data_are_a_page_without_a_number_that_is_none_and_say_what_they_cannot_tell(tmp_path, calibration, constant):
     write_models(tmp_path, [])
-    models = helpers.folders("telemetry", tmp_path).models
+    models = helpers.study_paths("telemetry", tmp_path).models
     few = pd.read_parquet(models / "calibration.parquet").iloc[::-(-2000 // calibration)]
     helpers.write_parquet(few.head(calibration), models / "calibration.parquet")
     windows = pd.concat([run_of("login", f"{job:.0f}" * constant, NOON - job * pd.Timedelta("1h"), n=3) for job in range(20 if constant else 1)])

@@ -31,7 +31,7 @@ def samples(seconds, job="7", start=START, **metrics):
 
 def write_raw(products, nodes, labels=(), gpus=()):
     """The raw folder, as the extraction would leave it: nodes {name: [parts]}."""
-    raw = helpers.folders("telemetry", products).raw
+    raw = helpers.study_paths("telemetry", products).raw
     for node, parts in nodes.items():
         for number, part in enumerate(parts):
             helpers.write_parquet(part, raw / "nodes" / f"node_id={quote(node, safe='')}" / f"part-{number}.parquet")
@@ -48,7 +48,7 @@ def preprocessed(products, nodes, labels=(), gpus=(), **parameters):
     """(windows, {(node, reason): rows rejected}, what the notebook shows); every raw row is kept or rejected, asserted here too."""
     write_raw(products, nodes, labels, gpus)
     page = html.unescape(run_here("telemetry/2_preprocess.ipynb", products, **({"day": DAY} | SMALL | parameters)))
-    paths = helpers.folders("telemetry", products)
+    paths = helpers.study_paths("telemetry", products)
     rejected = pd.read_parquet(paths.rejected)
     assert list(rejected.columns) == ["node_id", "job_id", "reason", "rows", "first", "last"]
     of_nodes = rejected[~rejected.reason.str.startswith("GPU")]
@@ -60,7 +60,7 @@ def preprocessed(products, nodes, labels=(), gpus=(), **parameters):
 
 
 def encoder(products, name):
-    return json.loads((helpers.folders("telemetry", products).encoders / f"{name}.json").read_text())
+    return json.loads((helpers.study_paths("telemetry", products).encoders / f"{name}.json").read_text())
 
 
 def test_windows_are_the_statistics_of_a_run_without_its_ends(tmp_path):
@@ -232,7 +232,7 @@ def test_features_are_selected_where_runs_differ(tmp_path):
     assert max(features.values()) <= 0.05
     assert "noise::mem|mean" not in features
     assert f"{len(features)} of 22 features tell at least one anomaly" in page
-    assert (helpers.folders("telemetry", tmp_path).plots / "told_apart.png").stat().st_size > 5000
+    assert (helpers.study_paths("telemetry", tmp_path).plots / "told_apart.png").stat().st_size > 5000
 
 
 def test_several_nodes_at_once_give_what_one_after_the_other_gives(tmp_path):
@@ -251,7 +251,7 @@ def test_gpus_are_typed_impossible_values_missing_and_impossible_rows_rejected_b
     good = [{}, {"gpu": "1", "utilisation_pct": np.nan}, {"timestamp": START + pd.Timedelta("30s"), "job_id": None}, {"gpu": "2"} | blank]
     good += [{"gpu": "3", "memory_used_mib": 201.0, "power_w": -1.0}]
     _, rejected, page = preprocessed(tmp_path, {"n": [samples(range(30), Free__mem=np.arange(30.0))]}, gpus=[*good, *bad.values()])
-    kept = pd.read_parquet(helpers.folders("telemetry", tmp_path).clean.with_name("telemetry_gpus.parquet"))
+    kept = pd.read_parquet(helpers.study_paths("telemetry", tmp_path).clean.with_name("telemetry_gpus.parquet"))
     assert {reason: n for (_, reason), n in rejected.items() if "GPU" in reason} == {f"GPU: {name}": 1 for name in bad}
     assert kept.job_id.tolist() == ["7", "", "7", "7", "7"]
     assert kept.power_w.dtype == float
@@ -288,7 +288,7 @@ def test_what_cannot_be_is_one_line(tmp_path, parameters, message):
 
 def test_metrics_of_another_kind_of_number_are_read(tmp_path):
     part = pa.Table.from_pandas(samples(range(30), None, Free__mem=np.arange(30.0)), preserve_index=False)
-    folder = helpers.folders("telemetry", tmp_path).raw / "nodes/node_id=n"
+    folder = helpers.study_paths("telemetry", tmp_path).raw / "nodes/node_id=n"
     folder.mkdir(parents=True)
     whole = part.set_column(2, "Free::mem", part["Free::mem"].cast(pa.int64())).set_column(1, "job_id", pa.nulls(30))
     write_raw(tmp_path, {})

@@ -50,7 +50,7 @@ def table(kinds, *, luck=0.2, seed=0):
 
 def train(products, windows, **parameters):
     """Paths, the names that the notebook leaves, what it shows, metrics.json and detector.json."""
-    paths = helpers.folders("telemetry", products)
+    paths = helpers.study_paths("telemetry", products)
     helpers.write_parquet(windows, paths.clean)
     names, page = run_cells("telemetry/3_train.ipynb", products, **QUICK | parameters)
     metrics, told = (json.loads((paths.models / f"{name}.json").read_text()) for name in ("metrics", "detector"))
@@ -84,7 +84,7 @@ def noise(trained, tmp_path_factory):
     It is trained over the models of `trained`, which have been kept once before.
     """
     products = tmp_path_factory.mktemp("noise")
-    models = helpers.folders("telemetry", products).models
+    models = helpers.study_paths("telemetry", products).models
     shutil.copytree(trained.paths.models, models)
     kept_before = trained.metrics | {"models": [model | {"name": f"stored {model['name']}"} for model in trained.metrics["models"]]}
     helpers.write_json(kept_before, models / "metrics.json")
@@ -225,7 +225,7 @@ def test_a_better_stored_classifier_stays_with_all_that_belongs_to_it_and_with_i
 
 
 def test_a_stored_classifier_stays_when_the_labelled_days_have_left_the_window(trained, tmp_path):
-    models = helpers.folders("telemetry", tmp_path).models
+    models = helpers.study_paths("telemetry", tmp_path).models
     shutil.copytree(trained.paths.models, models)
     done = train(tmp_path, table([""] * 12, seed=5))
     assert stored(done.paths) == stored(trained.paths)
@@ -242,7 +242,7 @@ def test_a_stored_classifier_stays_when_the_labelled_days_have_left_the_window(t
 
 @pytest.mark.parametrize("change", ["source", "metrics", "torn"])
 def test_a_stored_classifier_goes_with_its_source_its_metrics_or_its_file(trained, tmp_path, change):
-    paths = helpers.folders("telemetry", tmp_path)
+    paths = helpers.study_paths("telemetry", tmp_path)
     shutil.copytree(trained.paths.models, paths.models)
     windows = table([""] * 12, seed=5)
     if change == "source":
@@ -365,7 +365,7 @@ def test_a_model_of_a_single_class_says_that_class(trained):
 )
 def test_what_cannot_be_trained_is_one_line_and_no_model(tmp_path, windows, line):
     assert refused(train, tmp_path, windows) == line
-    assert not helpers.folders("telemetry", tmp_path).models.exists()
+    assert not helpers.study_paths("telemetry", tmp_path).models.exists()
 
 
 @pytest.mark.parametrize(
@@ -378,7 +378,7 @@ def test_what_cannot_be_trained_is_one_line_and_no_model(tmp_path, windows, line
     ],
 )
 def test_too_little_history_ends_well_with_its_reason_and_empty_tables(tmp_path, windows, reason):
-    paths = helpers.folders("telemetry", tmp_path)
+    paths = helpers.study_paths("telemetry", tmp_path)
     helpers.write_parquet(windows, paths.clean)
     helpers.write_json({"source": "hand"}, paths.raw / "status.json")
     for step in ("3_train", "4_analyse"):

@@ -72,7 +72,7 @@ def finished(table):
 
 def write_study(products, clean, learned=None, metrics=None, **more):
     """The clean table and what 3_train would leave: a topic per number, of which it knows the tickets `learned` (all of them)."""
-    paths = helpers.folders("tickets", products)
+    paths = helpers.study_paths("tickets", products)
     helpers.write_parquet(clean.drop(columns="topic_number"), paths.clean)
     mine = clean if learned is None else clean[learned]
     names = [f"t{k:03d}" for k in mine.topic_number]
@@ -100,7 +100,7 @@ def analysed(products, **parameters):
     """The page as text, scores and findings, whose columns and types are checked."""
     names, page = run_cells(NOTEBOOK, products, **({"day": DAY, "resamples": 50} | parameters))
     page, recorded = html.unescape(page), names["RECORDED"]
-    paths = helpers.folders("tickets", products)
+    paths = helpers.study_paths("tickets", products)
     findings, scores = pd.read_parquet(paths.findings), pd.read_parquet(paths.scores)
     assert list(findings.columns) == helpers.FINDING_COLUMNS
     numbers = ["score", "p_value", "observed", "expected", "impact"]
@@ -258,7 +258,7 @@ def test_tickets_after_the_training_get_the_nearest_topic(tmp_path, monkeypatch)
     late = clean.created >= END - pd.Timedelta(days=5)
     clean.loc[clean.index[-1], "text"] = "something else entirely"
     write_study(tmp_path, clean, learned=~late)
-    paths, vectors = helpers.folders("tickets", tmp_path), {}
+    paths, vectors = helpers.study_paths("tickets", tmp_path), {}
     for k, text in enumerate([*SUBJECTS, "something else entirely"]):
         key = hashlib.sha256(f"{EMBEDDING} 64\n{text}".encode()).hexdigest()
         vectors[key] = np.eye(TOPICS + 1, VECTOR, dtype="float32")[k]
@@ -291,7 +291,7 @@ def test_hostile_words_are_escaped_short_and_drawn_without_a_warning(tmp_path, r
     clean["user"] = [f"<b>{user}" for user in clean.user]
     clean["site"] = clean.site.where(clean.site == "", "<i>$HARBOR$")
     write_study(tmp_path, clean)
-    paths = helpers.folders("tickets", tmp_path)
+    paths = helpers.study_paths("tickets", tmp_path)
     topics = pd.read_parquet(paths.models / "topics.parquet")
     topics["name"] = [HOSTILE[i % len(HOSTILE)] for i in range(len(topics))]
     helpers.write_parquet(topics, paths.models / "topics.parquet")
@@ -380,7 +380,7 @@ def test_waiting_times_need_no_measured_model_and_no_test_that_can_be_made(tmp_p
 def test_no_topic_at_all_is_told(tmp_path):
     clean = few(2)
     write_study(tmp_path, clean)
-    paths = helpers.folders("tickets", tmp_path)
+    paths = helpers.study_paths("tickets", tmp_path)
     members = pd.read_parquet(paths.models / "members.parquet")
     helpers.write_parquet(members.assign(topic=""), paths.models / "members.parquet")
     for name in ("topics", "calibration"):

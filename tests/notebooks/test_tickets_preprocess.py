@@ -48,7 +48,7 @@ def write_raw(products, tickets, users=KNOWN):
     for column in TIMES:
         table[column] = pd.to_datetime(table[column], utc=True, format="ISO8601")
     kinds = dict.fromkeys(TEXTS, "str") | dict.fromkeys(TIMES, "datetime64[us, UTC]") | dict.fromkeys(NUMBERS, "Int64")
-    raw = helpers.folders("tickets", products).raw
+    raw = helpers.study_paths("tickets", products).raw
     helpers.write_parquet(table.astype(kinds), raw / "tickets.parquet")
     helpers.write_parquet(users, raw / "users.parquet")
 
@@ -58,7 +58,7 @@ def preprocessed(products, tickets, users=KNOWN, **parameters):
     write_raw(products, tickets, users)
     told = {"day": DAY, "sites": ""} | parameters
     page = html.unescape(run_cells(NOTEBOOK, products, **told)[1])
-    paths = helpers.folders("tickets", products)
+    paths = helpers.study_paths("tickets", products)
     clean, rejected = pd.read_parquet(paths.clean), pd.read_parquet(paths.rejected)
     assert list(clean.columns) == COLUMNS
     assert list(rejected.columns) == ["ticket_id", "reason"]
@@ -132,7 +132,7 @@ def test_tickets_that_are_not_used_have_their_reason_and_nothing_else(tmp_path):
     assert reasons == {str(100 + i): reason for i, reason in enumerate(odd)}
     assert len(clean) == 60
     assert all(counted(page, f"rejected: {reason}") == 1 for reason in odd)
-    assert (helpers.folders("tickets", tmp_path).plots / "kept.png").stat().st_size > 5000
+    assert (helpers.study_paths("tickets", tmp_path).plots / "kept.png").stat().st_size > 5000
 
 
 SENDERS = [  # (address, name, whether it is a machine)
@@ -363,7 +363,7 @@ def test_no_planted_name_address_host_path_or_phone_is_seen_anywhere(tmp_path):
     ]
     write_raw(tmp_path, [*(one for one, _ in pairs), *more, *plain(first=5000)])
     executed = execute(NOTEBOOK, tmp_path, day=DAY, sites="")
-    paths = helpers.folders("tickets", tmp_path)
+    paths = helpers.study_paths("tickets", tmp_path)
     clean, rejected = pd.read_parquet(paths.clean), pd.read_parquet(paths.rejected)
     assert len(clean) + len(rejected) == 460
     seen = "\n".join(
@@ -381,10 +381,10 @@ def test_names_of_staff_are_masked_where_the_source_knows_them(tmp_path):
     said = "Zotero Lumbek looked at it"
     tickets = [ticket(i, subject=said) for i in range(30)]
     assert preprocessed(tmp_path, tickets)[0].text["1"].startswith(said)  # and shown: thirty users wrote it
-    file = helpers.folders("tickets", tmp_path).raw / "tickets.parquet"
+    file = helpers.study_paths("tickets", tmp_path).raw / "tickets.parquet"
     helpers.write_parquet(pd.read_parquet(file).assign(staff="Lumbek, Zotero"), file)
     run_cells(NOTEBOOK, tmp_path, day=DAY, sites="")
-    clean = pd.read_parquet(helpers.folders("tickets", tmp_path).clean)
+    clean = pd.read_parquet(helpers.study_paths("tickets", tmp_path).clean)
     assert (clean.subject == "name looked at it").all()
 
 
@@ -523,7 +523,7 @@ def test_raw_tables_that_break_the_contract_are_refused_without_a_word_of_a_tick
     twice = [ticket(i, ticket_id="Secret Zote") for i in (7, 8)]
     assert "an id of a ticket comes twice" in (said := refused(preprocessed, tmp_path, [*tickets, *twice]))
     assert "Secret" not in said
-    file = helpers.folders("tickets", tmp_path).raw / "tickets.parquet"
+    file = helpers.study_paths("tickets", tmp_path).raw / "tickets.parquet"
     write_raw(tmp_path, tickets)
     helpers.write_parquet(pd.read_parquet(file).assign(created="Secret Zote"), file)
     assert "column 'created' holds str" in (said := refused(run_cells, NOTEBOOK, tmp_path, sites=""))

@@ -72,7 +72,7 @@ def table(n=180, *, kinds=(0, 1, 2, 3, 4), timed=True, first_id=1000, seed=0, st
 
 def train(products, clean, **parameters):
     """Paths, names, page and the stored tables of one training."""
-    paths = helpers.folders("tickets", products)
+    paths = helpers.study_paths("tickets", products)
     helpers.write_parquet(clean, paths.clean)
     names, page = run_cells("tickets/3_train.ipynb", products, **QUICK | parameters)
     tables = {name: pd.read_parquet(paths.models / f"{name}.parquet") for name in ("topics", "members", "calibration", "experiments")}

@@ -25,7 +25,7 @@ def preprocessed(tmp_path, records):
     """Clean and rejected tables of these records, through the first two notebooks, and what the second one shows."""
     run_here("transfers/1_extract.ipynb", tmp_path, source=write_lines(tmp_path / "events.jsonl", records), day="2026-01-31")
     page = run_here("transfers/2_preprocess.ipynb", tmp_path, day="2026-01-31")
-    paths = helpers.folders("transfers", tmp_path)
+    paths = helpers.study_paths("transfers", tmp_path)
     return pd.read_parquet(paths.clean), pd.read_parquet(paths.rejected), page
 
 
@@ -122,7 +122,7 @@ def test_metrics_stand_beside_their_baseline(sample_chain):
 
 
 def test_scores_and_findings_keep_their_contracts(sample_chain):
-    paths = helpers.folders("transfers", sample_chain["products"])
+    paths = helpers.study_paths("transfers", sample_chain["products"])
     scores, clean, findings = pd.read_parquet(paths.scores), pd.read_parquet(paths.clean), pd.read_parquet(paths.findings)
     assert scores.request_id.is_unique
     assert np.isfinite(scores.score).all()
@@ -154,7 +154,7 @@ def test_scores_and_findings_keep_their_contracts(sample_chain):
 
 
 def test_alarms_mean_what_they_say_and_incidents_are_found(sample_chain):
-    paths = helpers.folders("transfers", sample_chain["products"])
+    paths = helpers.study_paths("transfers", sample_chain["products"])
     scores, truth = pd.read_parquet(paths.scores), pd.read_csv(paths.sample / "truth.csv", parse_dates=["start", "end"])
     scores[["src", "dst"]] = scores.link.astype(str).str.split(" -> ", expand=True)
     inside = np.zeros(len(scores), bool)

@@ -111,3 +111,35 @@ def test_no_cell_ends_with_a_value_that_jupyter_would_print(path):
             name = part.func.attr if isinstance(part.func, ast.Attribute) else ast.unparse(part.func)
             silent = not gives_value(known[name]) if name in known and not isinstance(part.func, ast.Attribute) else name in SILENT
             assert silent, f"a cell ends with {ast.unparse(part)[:80]}, whose value is printed: give it a name, or show it by show_table"
+
+
+VAGUE = {"told", "mine", "known", "given", "said"}  # each has stood for six things
+
+
+def lines_of(code):
+    """Numbers of the lines of a cell that hold code, from 1."""
+    return {number for number, line in enumerate(code.splitlines(), 1) if line.strip() and not line.strip().startswith("#")}
+
+
+def test_functions_stand_in_modules(path):
+    """But for training, where model, loss and threshold are the subject."""
+    n_lines = n_inside = 0
+    for code in code_of(path):
+        defined = [one for one in ast.parse(code).body if isinstance(one, ast.FunctionDef | ast.ClassDef)]
+        inside = {line for one in defined for line in range(one.lineno, one.end_lineno + 1)}
+        n_lines += len(lines_of(code))
+        n_inside += len(lines_of(code) & inside)
+    assert n_inside <= (0.3 if path.stem == "3_train" else 0.1) * n_lines
+
+
+def test_a_cell_is_one_thought_and_fits_on_a_page(path):
+    cells = [cell for cell in cells_of(path) if cell["cell_type"] == "code" and "parameters" not in cell["metadata"].get("tags", [])]
+    for code in ("".join(cell["source"]) for cell in cells):
+        assert len(lines_of(code)) <= 15, code
+        assert max(map(len, code.splitlines()), default=0) <= 110, code
+
+
+def test_values_have_names_that_say_what_they_are(path):
+    nodes = [one for code in code_of(path) for one in ast.walk(ast.parse(code))]
+    names = {one.id for one in nodes if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)}
+    assert not (names | {one.arg for one in nodes if isinstance(one, ast.arg)}) & VAGUE

@@ -5,7 +5,7 @@ import os
 import pandas as pd
 import pytest
 
-from helpers import atomic, folders, resolve, write_json, write_parquet
+from helpers import atomic, project_path, study_paths, write_json, write_parquet
 from nightshift import tryout
 
 
@@ -35,7 +35,7 @@ def night(root):
 def test_a_try_out_reads_the_night_and_writes_elsewhere(tmp_path, said, monkeypatch, copied_bytes):
     monkeypatch.setattr(tryout, "COPIED_BYTES", copied_bytes)
     before = night(tmp_path)
-    paths = folders("left", tmp_path)
+    paths = study_paths("left", tmp_path)
     assert paths.root == tmp_path / "try"
     assert pd.read_parquet(paths.clean).x.tolist() == [1, 2]
     assert (paths.raw / "nodes/node_id=a/part.parquet").read_bytes() == b"raw"
@@ -48,7 +48,7 @@ def test_a_try_out_reads_the_night_and_writes_elsewhere(tmp_path, said, monkeypa
     with atomic(paths.models / "network.keras") as temporary:
         temporary.write_bytes(b"another")
     os.replace(paths.raw / "nodes", paths.raw / "old")
-    assert pd.read_parquet(folders("left", tmp_path).findings).x.tolist() == [7], "the next step reads what this one wrote"
+    assert pd.read_parquet(study_paths("left", tmp_path).findings).x.tolist() == [7], "the next step reads what this one wrote"
     after = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in before}
     assert after == before
     [line] = said
@@ -57,25 +57,25 @@ def test_a_try_out_reads_the_night_and_writes_elsewhere(tmp_path, said, monkeypa
 
 def test_a_newer_night_replaces_what_was_tried_and_what_it_lost_goes(tmp_path, said):
     night(tmp_path)
-    paths = folders("left", tmp_path)
+    paths = study_paths("left", tmp_path)
     write_parquet(pd.DataFrame({"x": [7]}), paths.findings)
     write_parquet(pd.DataFrame({"x": [3]}), tmp_path / "data/findings/left.parquet")
     later = paths.findings.stat().st_mtime + 5
     os.utime(tmp_path / "data/findings/left.parquet", (later, later))
     (tmp_path / "models/left/metrics.json").unlink()
-    paths = folders("left", tmp_path)
+    paths = study_paths("left", tmp_path)
     assert pd.read_parquet(paths.findings).x.tolist() == [3]
     assert not os.path.lexists(paths.models / "metrics.json")
 
 
 def test_where_the_chain_never_ran_and_in_its_own_kernels_notebooks_write_where_they_are_told(tmp_path, said, monkeypatch):
     write_parquet(pd.DataFrame({"x": [1]}), tmp_path / "data/clean/left.parquet")
-    assert folders("left", tmp_path).root == tmp_path
+    assert study_paths("left", tmp_path).root == tmp_path
     night(tmp_path)
     monkeypatch.setenv("NIGHTSHIFT_RUN", "1")
-    assert folders("left", tmp_path).root == tmp_path
+    assert study_paths("left", tmp_path).root == tmp_path
     assert said == []
 
 
 def test_the_repository_keeps_its_try_outs_among_the_products(monkeypatch):
-    assert tryout.tryout_folder(resolve("")) == resolve("products/try")
+    assert tryout.tryout_folder(project_path("")) == project_path("products/try")
