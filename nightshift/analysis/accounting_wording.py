@@ -3,8 +3,9 @@
 import numpy as np
 
 from nightshift.analysis.accounting import SHAPES, quantity_of
-from nightshift.detectors.accounting import LEAST_LIFE, plural
+from nightshift.detectors.accounting import LEAST_LIFE
 from nightshift.statistics import share_interval
+from nightshift.wording import plural
 
 USUAL = "usually {expected:,.0f} ({low:,.0f} to {high:,.0f})"
 IN_SHAPE = "{now} {shape}, usually {then}; {observed:,.0f} core hours a week, " + USUAL  # of SHAPES
@@ -96,14 +97,11 @@ def resolution_sentence(can, n_series, n_ordinary, *, alarm_rate, false_discover
 
     n_series : judged series, totals included. n_ordinary : ordinary series-weeks that judge them.
     """
-    why = (
-        f"{plural(n_ordinary, 'ordinary series-week')} of {plural(n_series, 'series')} give no rank below "
-        f"{can.least_p:.2g}"
-    )
+    why = f"{plural(n_ordinary, 'ordinary series-week')} of {n_series:,} series give no rank below {can.least_p:.2g}"
     longer = f"about {can.other_weeks} weeks of history are enough"
     silence = (
-        f"The first silence of {plural(can.watched, 'series')} that {'was' if can.watched == 1 else 'were'} "
-        "never silent can be found"
+        f"The first silence of {can.watched:,} series that {'was' if can.watched == 1 else 'were'} never silent "
+        "can be found"
     )
     if can.silence and can.alone:
         return f"{silence}, and so can any other change of one series that goes beyond all ordinary weeks."
@@ -118,8 +116,7 @@ def resolution_sentence(can, n_series, n_ordinary, *, alarm_rate, false_discover
     limit = f"no series was active in each of {LEAST_LIFE} weeks or more"
     if can.watched:
         limit = (
-            f"{plural(can.watched, 'series')} never silent before cannot be told from those that were, at "
-            "this rate"
+            f"{can.watched:,} series never silent before cannot be told from those that were, at this rate"
         )
     return (
         f"No change of a single series can be found{f', only {together}' if together else ''}: {why} at an "

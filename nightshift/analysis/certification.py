@@ -1,7 +1,7 @@
 """Findings of the certification study: why lumisections are strange, and one sentence on each range of bad
 ones.
 
-    Words      numbers of things, official verdicts        counted, official_words
+    Words      official verdicts                           official_words
     Reasons    histograms that are rebuilt badly           Trained, usual_rows, reasons_of, telling
     Ranges     their reasons and numbers                   Strange, range_reasons, numbers_of
     Findings   evidence and findings                       evidence_of, finding_of
@@ -20,11 +20,6 @@ WHOLE = 0.9  # share of a run's lumisections from which on it is bad as a whole
 MIN_USUAL = 50  # good validation lumisections: with fewer, those of all learned runs say what is usual
 
 # ------------------------------------------------------------------------------------------------------ words
-
-
-def counted(n, thing):
-    """Say so many things in words: 1 run, 2 runs."""
-    return f"{n:,} {thing}" if n == 1 else f"{n:,} {thing}s"
 
 
 def luminosity_share(scored, chosen, among=None):

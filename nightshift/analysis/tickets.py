@@ -6,9 +6,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from nightshift.analysis.tickets_texts import UNNAMED, examples, plural, readable
+from nightshift.analysis.tickets_texts import UNNAMED, examples, readable
 from nightshift.analysis.tickets_waiting import in_hours, median_wait
 from nightshift.detectors.tickets_surprises import PAST, earlier, tail_p_values
+from nightshift.wording import plural
 
 WEEK = pd.Timedelta(days=7)
 ALL_QUEUES = "all queues"

@@ -39,11 +39,6 @@ def drawn(text, width=30, *, glyphs=None):
     return "".join(c if ord(c) in glyphs else "?" for c in readable(text, width))
 
 
-def plural(n, noun):
-    """Write a number with its noun, such as "1 week" and "2 weeks"."""
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
-
-
 def examples(rows, n=3):
     """List the `n` different subjects (at most) of some tickets that lie nearest to their topic.
 

@@ -449,8 +449,3 @@ def resolution(core, pool, judged, n_ordinary, *, min_age, alarm_rate, false_dis
         enough + n_weeks,
         int(np.ceil(other)),
     )
-
-
-def plural(n, noun):
-    """`n` with its noun, such as "1 series-week" and "2,000 series-weeks"; nouns in -s stay."""
-    return f"{n:,} {noun if n == 1 or noun.endswith('s') else noun + 's'}"

@@ -271,7 +271,7 @@ def test_findings_keep_their_contract_and_what_is_one_thing_is_said_once(chain):
     assert len(findings) <= len(planted) + 2  # a false one in twenty is expected
     assert findings.entity.is_unique
     assert all((chain.products / figure).read_bytes()[:4] == b"\x89PNG" for figure in findings.figure if figure)
-    assert f"{len(findings)} unusual changes in 3 weeks up to that of 26 Jan 2026" in chain.page
+    assert f"{len(findings)} unusual changes in the 3 weeks to the week of 26 Jan 2026" in chain.page
 
 
 def test_scores_keep_their_contract(chain):
@@ -391,7 +391,7 @@ def test_a_quiet_night_is_a_page_that_says_so_and_an_empty_table_of_findings(cha
     write_raw(products, grid(troubles=False)[0])
     step("2_preprocess", products)
     page = step("4_analyse", products, alarm_rate=0.01)
-    assert "**Nothing unusual in 3 weeks up to that of 26 Jan 2026.**" in page
+    assert "**Nothing unusual in the 3 weeks to the week of 26 Jan 2026.**" in page
     findings, scores = pd.read_parquet(paths.findings), pd.read_parquet(paths.scores)
     assert len(findings) == 0
     assert findings.dtypes.to_dict() == chain.findings.dtypes.to_dict()
@@ -431,7 +431,7 @@ def test_too_short_a_past_is_said_before_nothing_unusual(chain, tmp_path):
         "and no series was active in each of 30 weeks or more; the silence of a series that is always active needs about 33 weeks of history, "
         "other changes need 71."
     )
-    assert page.startswith("**Too little history to find anything in 3 weeks up to that of 26 Jan 2026.**")
+    assert page.startswith("**Too little history to find anything in the 3 weeks to the week of 26 Jan 2026.**")
     assert html.escape(reason[:60]) in page
     assert "Nothing unusual" not in page
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nightshift.analysis.certification import Trained, counted, luminosity_share, official_words, usual_rows
+from nightshift.analysis.certification import Trained, luminosity_share, official_words, usual_rows
 from nightshift.analysis.certification_quality import as_text, failure_of, overlapped, parse_failures, step_rows, why_lost
 from nightshift.analysis.certification_training import area_table, area_words
 from nightshift.cleaning.certification import label_of, list_pairs, mark_measured, usual_binning, with_gaps
@@ -15,6 +15,7 @@ from nightshift.detectors.certification_training import make_task, read_stored, 
 from nightshift.detectors.certification_verdicts import bad_ranges, in_two_steps, verdicts
 from nightshift.sources.golden import LONGEST, flags_of, listed, read_labels, write_golden
 from nightshift.sources.lumisections import keep_runs, runs_kept, staged
+from nightshift.wording import plural
 
 # ------------------------------------------------------------------------------------------------------------ extract
 
@@ -188,7 +189,7 @@ def test_verdicts_of_one_and_of_two_steps():
 
 
 def test_numbers_are_told_in_words():
-    assert [counted(n, "run") for n in (0, 1, 1234)] == ["0 runs", "1 run", "1,234 runs"]
+    assert [plural(n, "run") for n in (0, 1, 1234)] == ["0 runs", "1 run", "1,234 runs"]
     assert (as_text(np.nan, np.nan, np.nan), as_text(0.9, np.nan, np.nan), as_text(0.9, 0.8, 1)) == ("", "0.900", "0.900 (0.800 to 1.000)")
     for golden, words in (
         ([pd.NA], "not certified yet"),
