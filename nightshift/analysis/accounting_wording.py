@@ -97,11 +97,12 @@ def resolution_sentence(can, n_series, n_ordinary, *, alarm_rate, false_discover
 
     n_series : judged series, totals included. n_ordinary : ordinary series-weeks that judge them.
     """
-    why = f"{plural(n_ordinary, 'ordinary series-week')} of {n_series:,} series give no rank below {can.least_p:.2g}"
+    ordinary = plural(n_ordinary, "ordinary series-week")
+    why = f"{ordinary} of {n_series:,} series give no rank below {can.least_p:.2g}"
     longer = f"about {can.other_weeks} weeks of history are enough"
     silence = (
-        f"The first silence of {can.watched:,} series that {'was' if can.watched == 1 else 'were'} never silent "
-        "can be found"
+        f"The first silence of {can.watched:,} series that {'was' if can.watched == 1 else 'were'} "
+        "never silent can be found"
     )
     if can.silence and can.alone:
         return f"{silence}, and so can any other change of one series that goes beyond all ordinary weeks."
