@@ -105,7 +105,7 @@ ERRORS = {
         r"no route to host",
         r"(?:network|host) (?:is )?down",
         r"(?:(?:network|host) (?:is )?)?\bunreachable\b",
-        r"(?:can|could) ?n[o']t project_path(?: host)?",
+        r"(?:can|could) ?n[o']t resolve(?: host)?",
         r"(?:failed|unable) to resolve",
         r"name (?:or service )?not known",
         r"(?:unknown|invalid) host\b",

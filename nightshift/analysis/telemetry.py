@@ -326,6 +326,26 @@ def label_incident(finding, ax, *, metric, unit):
     return ax
 
 
+def plot_findings(findings, ax, *, incidents, ranges, units):
+    """Draw the telling metric of each finding on an axis of its own, and hide the axes that are left.
+
+    findings : rows of the table of findings; incidents : those that they report, by node_id and start. ranges
+    : the Ranges that say what is healthy. ax : array of axes, at least one per finding. units : {metric:
+    unit}.
+    """
+    windows = ranges.judged.assign(flagged=ranges.flagged)
+    for one, finding in zip(ax.flat, findings.itertuples(), strict=False):
+        of_node = incidents[incidents.node_id == finding.entity]
+        incident = of_node[of_node.start == finding.start].iloc[0]
+        metric = deviations(incident, ranges)[0].iloc[0]
+        around = windows_around(incident, windows)
+        plot_incident(incident, around, one, metric=metric, column=ranges.columns[metric.name])
+        label_incident(finding, one, metric=metric.name, unit=units.get(metric.name, ""))
+    for one in ax.flat[len(findings) :]:
+        one.set_visible(False)
+    return ax
+
+
 def node_map(scored, reported, *, judged_from, hours, n_columns, max_nodes):
     """Compute the strength of the strangest window of each node and stretch of `hours`: DataFrame [node, 0 to
     n_columns - 1] of -log10 of the p-value, NaN where it did not run.

@@ -264,7 +264,7 @@ def test_tickets_after_the_training_get_the_nearest_topic(tmp_path, monkeypatch)
         vectors[key] = np.eye(TOPICS + 1, VECTOR, dtype="float32")[k]
     vectors[key] = (np.full(VECTOR, 1.0) / np.sqrt(VECTOR)).astype("float32")
     write_vectors(vectors, paths.encoders / "embeddings.parquet")
-    monkeypatch.setattr(helpers, "load_embedding", None)  # nothing is embedded anew
+    monkeypatch.setattr("nightshift.detectors.embeddings.load_embedding", None)  # nothing is embedded anew
     page = analysed(tmp_path)
     mine = page.scores.set_index("ticket_id").loc[clean.ticket_id[late]]
     assert list(mine.cluster[:-1]) == [f"t{k:03d}" for k in clean.topic_number[late][:-1]]

@@ -44,7 +44,7 @@ class ByWords:
 @pytest.fixture(autouse=True)
 def model(monkeypatch):
     stand_in = ByWords()
-    monkeypatch.setattr(helpers, "load_embedding", lambda _: stand_in)
+    monkeypatch.setattr("nightshift.detectors.embeddings.load_embedding", lambda _: stand_in)
     return stand_in
 
 
@@ -84,7 +84,7 @@ def train(products, clean, **parameters):
 def done(tmp_path_factory):
     """One training on the usual table, which several tests read."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(helpers, "load_embedding", lambda _: ByWords())
+        patch.setattr("nightshift.detectors.embeddings.load_embedding", lambda _: ByWords())
         return train(tmp_path_factory.mktemp("usual"), table(), nights=2)
 
 
