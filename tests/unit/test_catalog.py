@@ -101,7 +101,8 @@ def test_a_study_and_its_notebooks_say_the_same(study):
 @pytest.mark.parametrize(("study", "kind"), list(catalog.finding_kinds()))
 def test_every_kind_is_one_that_the_study_finds_and_has_words_for_people(study, kind):
     texts = [path.read_text() for path in (REPOSITORY / "notebooks" / study).glob("[45]_*.ipynb")]
-    texts += [path.read_text() for path in (REPOSITORY / "nightshift/detectors").glob("*.py")] + [(REPOSITORY / "helpers.py").read_text()]
+    modules = [path for room in ("detectors", "analysis") for path in (REPOSITORY / "nightshift" / room).glob("*.py")]
+    texts += [path.read_text() for path in [*modules, REPOSITORY / "helpers.py"]]
     node_trouble = ("cpuoccupy", "cachecopy", "membw", "memleak", "unknown")  # labels of the data
     assert kind in " ".join(texts) or kind in node_trouble or (study == "transfers" and kind.partition("_")[0] in " ".join(texts))
     meant = catalog.finding_kinds()[(study, kind)]
