@@ -308,7 +308,7 @@ class Night:
     def tables_of_tonight(self, study):
         """(tables of findings of tonight, those that are missing) of a study, by how its steps ended."""
         tables = {step: finding_tables(study, step) for step in (STEPS[-1], *extra_notebooks(study))}
-        # as publishing/studies.py has it
+        # as nightshift/reporting/studies.py has it
         of_tonight = self.window_end(study) in (None, str(self.day_of(study)))
         ended = steps_of_tonight(outcomes_of(self.report, study)) if of_tonight else []
         there = [name for step in tables if step in ended for name in tables[step]]

@@ -19,20 +19,20 @@ def read_remediations(path=ROOT / "remediations.yaml"):
     """
     name = Path(path).name
     try:
-        solutions = yaml.load(Path(path).read_text(encoding="utf-8"), yaml.CSafeLoader) or []
+        remediations = yaml.load(Path(path).read_text(encoding="utf-8"), yaml.CSafeLoader) or []
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{name} is no YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(solutions, list):
+    if not isinstance(remediations, list):
         raise ValueError(f"{name} must be a list of proposals, each with id, kinds, proposal and effort")
-    for number, one in enumerate(solutions, 1):
+    for number, one in enumerate(remediations, 1):
         if wrong := _wrong(one):
             raise ValueError(
                 f"{name}: proposal {number} ({str(one.get('id') if isinstance(one, dict) else one)[:40]}) "
                 f"{wrong}"
             )
-    if twice := [i for i, n in collections.Counter(one["id"] for one in solutions).items() if n > 1]:
+    if twice := [i for i, n in collections.Counter(one["id"] for one in remediations).items() if n > 1]:
         raise ValueError(f"{name}: the id {twice[0]} is there twice")
-    return [{"when": {}, "evidence": []} | one for one in solutions]
+    return [{"when": {}, "evidence": []} | one for one in remediations]
 
 
 def _wrong(one):
@@ -93,7 +93,7 @@ def holds(when, incident, named_error=False):
     )
 
 
-def offered(solutions, incident):
+def offered(remediations, incident):
     """The proposals for an incident, in the order of the file: [(proposal, as which kind, the words of the
     evidence that speak for it, or "")].
 
@@ -103,11 +103,11 @@ def offered(solutions, incident):
     """
     evidence = incident.get("evidence", "")
     errors = errors_named(evidence)
-    words = {one["id"]: words_for(one.get("evidence", []), evidence, errors) for one in solutions}
+    words = {one["id"]: words_for(one.get("evidence", []), evidence, errors) for one in remediations}
     named_error = bool(errors) or any(words.values())
     return [
         (one, kind, words[one["id"]])
-        for one in solutions
+        for one in remediations
         if (kind := kind_for(one, incident))
         and holds(one["when"], incident, named_error)
         and (words[one["id"]] or not named_error or not one.get("evidence"))

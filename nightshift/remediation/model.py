@@ -65,9 +65,9 @@ def tally(outcomes):
     return sums, passed
 
 
-def chances(solutions, feedback, kind, site):
-    """The proposals for a `kind` (as remediations.yaml writes it) at a `site`, in the order of `solutions`,
-    with what feedback says of each.
+def chances(remediations, feedback, kind, site):
+    """The proposals for a `kind` (as remediations.yaml writes it) at a `site`, in the order of
+    `remediations`, with what feedback says of each.
 
     One row each: SHOWN (mean chance and its 95% interval; trials and worked for this kind, at all sites),
     elsewhere (trials for other kinds), kind, a, b (the Beta distribution). A kind without proposals gives
@@ -75,7 +75,7 @@ def chances(solutions, feedback, kind, site):
     """
     outcomes, rows = feedback.drop_duplicates(["incident", "solution"], keep="last"), []
     sums, passed = tally(outcomes)
-    for one in (one for one in solutions if kind in one["kinds"]):
+    for one in (one for one in remediations if kind in one["kinds"]):
         key = (one["id"], kind, as_cell(site))
         a, b = inherit(
             [
@@ -106,7 +106,7 @@ def chances(solutions, feedback, kind, site):
     return pd.DataFrame(rows, columns=[*SHOWN, "elsewhere", "kind", "a", "b"]).astype(types)
 
 
-def rank(solutions, feedback, incident, day):
+def rank(remediations, feedback, incident, day):
     """The proposals for an incident, best first: the rows of `chances` with place (1 = first), reason and
     ranked; none where no kind of it has any.
 
@@ -118,7 +118,7 @@ def rank(solutions, feedback, incident, day):
     within the two is that of the draws and means nothing.
     """
     fitting, words = collections.defaultdict(list), {}
-    for one, kind, reason in offered(solutions, incident):
+    for one, kind, reason in offered(remediations, incident):
         fitting[kind].append(one)
         words[one["id"]] = reason
     found = pd.concat(
@@ -131,7 +131,7 @@ def rank(solutions, feedback, incident, day):
     rng = np.random.default_rng(list(hashlib.sha256(f"{day} {incident['incident']}".encode()).digest()))
     drawn = stats.beta.ppf(rng.random(len(found)), found.a, found.b)
     # not made for such a case
-    general = ~found.solution.isin([one["id"] for one in solutions if any(one["when"].values())])
+    general = ~found.solution.isin([one["id"] for one in remediations if any(one["when"].values())])
     rest = (found.reason == "").to_numpy()
     for group in (rest, ~rest):
         first = np.lexsort([-drawn, general, -found.chance, ~group])[:1]

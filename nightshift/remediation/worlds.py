@@ -46,20 +46,22 @@ class Choices:
         return self.of_kind.shape[1]
 
 
-def choices_of(solutions):
-    """Return the Choices of `solutions`, a list of dicts with `kinds`, as `read_remediations` gives them."""
-    names = list(dict.fromkeys(kind for one in solutions for kind in one["kinds"]))
+def choices_of(remediations):
+    """Return the Choices of `remediations`, a list of dicts with `kinds`, as `read_remediations` gives
+    them.
+    """
+    names = list(dict.fromkeys(kind for one in remediations for kind in one["kinds"]))
     pairs = [
         (number, kind)
         for kind, name in enumerate(names)
-        for number, one in enumerate(solutions)
+        for number, one in enumerate(remediations)
         if name in one["kinds"]
     ]
     proposal_of, kind_of = np.array(pairs, int).T
     of_kind = np.full((len(names), np.bincount(kind_of).max()), -1)
     for kind in range(len(names)):
         of_kind[kind, : (kind_of == kind).sum()] = np.flatnonzero(kind_of == kind)
-    return Choices(len(solutions), len(names), proposal_of, of_kind)
+    return Choices(len(remediations), len(names), proposal_of, of_kind)
 
 
 def draw_around(mean, strength, rng):

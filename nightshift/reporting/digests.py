@@ -66,13 +66,14 @@ def read_rows(path, columns, notes):
 def read_digest(root, day, expected=None):
     """What the digest of `day` says, as a dict.
 
-    expected : what it should have been made of, as `expected_of` in publishing/studies.py says; a digest of
-    anything else has failed. outcome : "ok", "failed" (then `error` is one line) or "not run"; notes : lines
-    about what could not be read, those of the digest among them; damaged : whether a table of the night is;
-    headline; missing : studies without findings of the night; counts : {state: number}, those muted or
-    acknowledged apart, new ones that have ended as "ended", what nobody watched as "unwatched"; incidents :
-    dicts in the order of their rank, with id, mark (None, or as, by, until, why), findings and proposals;
-    `ranked` says whether anything is known of the order of these. ended, seconds : of the notebook's run.
+    expected : what it should have been made of, as `expected_of` in nightshift/reporting/studies.py says; a
+    digest of anything else has failed. outcome : "ok", "failed" (then `error` is one line) or "not run";
+    notes : lines about what could not be read, those of the digest among them; damaged : whether a table of
+    the night is; headline; missing : studies without findings of the night; counts : {state: number}, those
+    muted or acknowledged apart, new ones that have ended as "ended", what nobody watched as "unwatched";
+    incidents : dicts in the order of their rank, with id, mark (None, or as, by, until, why), findings and
+    proposals; `ranked` says whether anything is known of the order of these. ended, seconds : of the
+    notebook's run.
     """
     run, folder = read_run(root / "reports" / day, "", "digest"), root / "data/incidents"
     outcome, error, notes, incidents, about = run["outcome"], run["error"], [], [], {}
