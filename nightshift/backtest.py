@@ -22,7 +22,7 @@ import yaml
 from helpers import ROOT, atomic, project_path, write_json
 from nightshift.config import SIMULATE, ConfigError, load, read_yaml
 from nightshift.config import check as check_config
-from nightshift.night import Busy, held, run_chain
+from nightshift.night import Busy, check_cores, held, run_chain
 from nightshift.parameters import declared_at
 from nightshift.products import read_json, read_notebook
 from nightshift.reporting.pages import publish_notebook
@@ -233,10 +233,13 @@ def replay_and_score(first, last, paths, truth="", products="products/backtest",
     check(first, last, config, truth)
     os.chdir(ROOT)
     try:
+        check_cores(cores)
         check_config(config | {"day": str(last)})
+        root = project_path(products)
     except ConfigError as error:
         stop("; ".join(error.lines))
-    root = project_path(products)
+    except (ValueError, RuntimeError) as error:
+        stop(str(error))
     days = [str(first + timedelta(i)) for i in range((last - first).days + 1)]
     try:
         with held(root):
@@ -244,6 +247,8 @@ def replay_and_score(first, last, paths, truth="", products="products/backtest",
             lines, page = score(root, first, last, truth)
     except Busy as error:
         stop(str(error), 3)
+    except OSError as error:
+        stop(f"{root} cannot be written: {error}")
     except KeyboardInterrupt:
         stop("stopped; the same command goes on with the night that was cut off", 130)
     print("\n".join(lines))

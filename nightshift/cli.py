@@ -90,15 +90,20 @@ def feedback(
         str, typer.Option(help="the file of proposals, where not that of the digest")
     ] = "",
 ):
-    """Note whether a proposal of the digest worked for an incident."""
+    """Note whether a proposal of the digest worked for an incident. It ends with 1 where that cannot be
+    written.
+    """
     from nightshift.remediation.feedback import record_feedback
     from nightshift.remediation.model import chance_now
 
     try:
         row = record_feedback(incident, remediation, outcome == Outcome.worked, by, products, remediations)
         typer.echo(f"Noted. {chance_now(row, products)}")
-    except (OSError, ValueError) as error:
-        night.say(" ".join(str(error).split()))
+    except ValueError as error:
+        night.say(error)
+        raise typer.Exit(night.WRONG) from None
+    except OSError as error:
+        night.say(error)
         raise typer.Exit(night.FAILED) from None
 
 
@@ -144,7 +149,7 @@ def new_study(
     )
 
 
-@app.command()
+@app.command(epilog=CODES)
 def schema():
     """Print the JSON Schema of a configuration, by which editors complete and check it."""
     import json
@@ -153,7 +158,11 @@ def schema():
     os.chdir(night.REPOSITORY)
     from nightshift.config_schema import config_schema
 
-    typer.echo(json.dumps(config_schema(), indent=1, ensure_ascii=False))
+    try:
+        typer.echo(json.dumps(config_schema(), indent=1, ensure_ascii=False))
+    except ValueError as error:  # of a study.yaml
+        night.say(error)
+        raise typer.Exit(night.WRONG) from None
 
 
 def main():

@@ -115,7 +115,7 @@ def read_yaml(path):
         content = {} if node is None or lines else Loader(text).get_single_data()
     except FileNotFoundError:
         raise ConfigError([f"there is no configuration {path}"]) from None
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise ConfigError([f"{path} cannot be read: {one_line(error)}"]) from None
     if lines:
         raise ConfigError(lines)

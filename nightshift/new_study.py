@@ -6,6 +6,8 @@ import re
 import shutil
 from pathlib import Path
 
+import yaml
+
 from nightshift import catalog
 
 TEMPLATE = Path(__file__).resolve().parents[1] / "templates/study"
@@ -17,7 +19,8 @@ def make_study(name, question=""):
 
     question : what the study shall answer, which its pages begin with.
     """
-    if not re.fullmatch("[a-z][a-z0-9]*", name) or keyword.iskeyword(name):
+    read_as = yaml.safe_load(name) if re.fullmatch("[a-z][a-z0-9]{0,39}", name) else None
+    if read_as != name or keyword.iskeyword(name):  # YAML reads true, null and on as other things
         raise ValueError(f"{name!r} is no name for a study: small letters and digits only, such as power")
     others = [path.name for path in catalog.NOTEBOOKS.iterdir()]
     if clash := next((one for one in others if one.split(".")[0] == name), ""):

@@ -13,7 +13,7 @@ import signal
 import sys
 import tempfile
 import time
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from nightshift import forkserver
@@ -27,21 +27,22 @@ SLOW = ("snakemake.cli", "pandas", "smart_open", "nightshift.reporting.site")
 
 def run_night(path, day, cores="all", quiet=False):
     """Run chain, digest and site of one night; returns the exit code of the command."""
-    path = (
-        Path(path).expanduser().resolve()
-    )  # before the folder changes: notebooks and products count from the repository
-    os.chdir(REPOSITORY)
     from nightshift.config import ConfigError, load
 
     try:
+        # before the folder changes: notebooks and products count from the repository
+        path = Path(path).expanduser().resolve()
+        os.chdir(REPOSITORY)
         config = load(path, day or None)
-        if not re.fullmatch(r"all|[1-9][0-9]*", cores):
-            raise ConfigError([f"cores is {cores!r}: it must be a number of processors, or all"])
+        check_cores(cores)
+        root = Path(config.get("products") or ".").expanduser()
     except ConfigError as error:
         for line in error.lines:
             say(line)
         return WRONG
-    root = Path(config.get("products") or ".").expanduser()
+    except (ValueError, RuntimeError) as error:  # a home of nobody, a path that cannot be one
+        say(error)
+        return WRONG
     signal.signal(signal.SIGTERM, stop)
     try:
         with held(root):
@@ -52,11 +53,20 @@ def run_night(path, day, cores="all", quiet=False):
         say(str(error))
         return LOCKED
     except OSError as error:
-        say(f"{root.resolve()} cannot be written: {error}")
+        say(f"{root} cannot be written: {error}")
+        return WRONG
+    except ValueError as error:
+        say(f"products is {str(root)!r}: {error}")
         return WRONG
     except KeyboardInterrupt as error:
         say("stopped; the same command goes on with what was cut off")
         return 128 + (error.args[0] if error.args else signal.SIGINT)
+
+
+def check_cores(cores):
+    """Make sure that `cores`, a text, is a number of processors or all; ValueError says so in one line."""
+    if not re.fullmatch(r"all|[1-9][0-9]*", cores):
+        raise ValueError(f"cores is {cores!r}: it must be a number of processors, or all")
 
 
 def stop(number, frame):
@@ -205,17 +215,21 @@ def night_of(path, day=""):
     """
     from helpers import project_path
     from nightshift.config import read_yaml
-    from nightshift.reporting.products import refuse_future
+    from nightshift.reporting.products import is_day, refuse_future
 
     config = read_yaml(path)
     try:
-        day = str(date.fromisoformat(day or str(config.get("day"))))
+        day = day or str(config.get("day") or "")
+        if not is_day(day):
+            raise ValueError(f"day is {day!r}: it must be a date such as 2026-01-31")
         refuse_future(day)
         if not isinstance(config.get("studies") or {}, dict):
             raise ValueError("studies is no mapping of studies to their steps")
-    except ValueError as error:
+        if not isinstance(products := config.get("products") or "", str):
+            raise ValueError(f"products is {products!r}: it must be a path")
+        return config, day, project_path(products)
+    except (ValueError, RuntimeError) as error:  # the latter of a home of nobody
         raise ValueError(f"{path}: {error}") from None
-    return config, day, project_path(str(config.get("products") or ""))
 
 
 def publish(path, day=""):
@@ -232,6 +246,11 @@ def publish(path, day=""):
             raise ValueError(f"the products are those of {later}; the pages of {day} stay as they are")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         say(error if isinstance(error, ValueError) else f"{path}: it has no readable `studies`")
+        return WRONG
+    try:
+        (root / "reports" / day).mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        say(f"{root} cannot be written: {error}")
         return WRONG
     front, studies, digest = render_night(root, day, last_days, keep_nights=keep_nights, site_url=site_url)
     for line in lines_of(studies, digest):

@@ -1,1 +1,1 @@
-"""From raw rows to clean tables: what the notebooks 2_preprocess do, one file per study."""
+"""From raw rows to clean tables: what the notebooks 2_preprocess do."""

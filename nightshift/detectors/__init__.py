@@ -1,1 +1,1 @@
-"""What finds the unusual: one file per study."""
+"""What finds the unusual: features, models, scores, thresholds; files per study."""

@@ -1,1 +1,1 @@
-"""What a night may say: verdicts on studies, assurance from them, and the wording of numbers."""
+"""The site: what each study did, pages, the feed, digest.json, all nights together."""

@@ -1,1 +1,1 @@
-"""Kinds of source: what is read from outside, one file each."""
+"""Reading what lies outside: files and servers of each kind, and what an extraction leaves."""

@@ -98,6 +98,8 @@ def test_the_backtest_scores_it(checkout):
         ("Power", "'Power' is no name for a study"),
         ("a_b", "'a_b' is no name"),
         ("for", "'for' is no name"),
+        ("true", "'true' is no name"),
+        ("a" * 300, "is no name"),
         ("digest", "notebooks/digest.ipynb is there already"),
     ],
 )

@@ -102,3 +102,26 @@ def test_a_night_that_is_asked_to_end_waits_for_nobody(monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         a_night()
     assert children[0].exitcode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize(
+    ("products", "line"),
+    [("~nobody9/x", "Could not determine home directory"), ('"a\\0b"', "null"), ("/proc/nope", "cannot be written"), ("[a]", "products is ['a']")],
+)
+@pytest.mark.parametrize("command", [night.run_night, night.publish])
+def test_a_folder_that_cannot_be_is_one_line(command, products, line, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(REPOSITORY)
+    monkeypatch.setattr(night, "run_chain", lambda *_: pytest.fail("nothing may run"))
+    (tmp_path / "site.yaml").write_text(f"day: 2026-01-31\nproducts: {products}\nstudies: {{tickets: {{}}}}\n")
+    assert command(tmp_path / "site.yaml", "") == 2
+    [said] = capsys.readouterr().err.splitlines()
+    assert line in said
+
+
+@pytest.mark.parametrize("command", [night.run_night, night.publish, night.mail])
+def test_a_file_that_holds_itself_or_lies_with_nobody_is_one_line(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(REPOSITORY)
+    (tmp_path / "site.yaml").write_text("x: &a [*a]\n")
+    for path in (tmp_path / "site.yaml", "~nobody9/x.yaml"):
+        assert command(path, "") == 2
+        assert len(capsys.readouterr().err.splitlines()) == 1

@@ -550,7 +550,7 @@ def test_pages_and_feed_show_verdicts_as_people_say_them_and_programs_read_them_
     [
         ("day: 2026-01-31\n", "{}: it has no readable `studies`"),
         ("day: 2026-01-31\nstudies: [transfers]\n", "{}: studies is no mapping"),
-        ("day: soon\nstudies: {}\n", "{}: Invalid isoformat string: 'soon'"),
+        ("day: soon\nstudies: {}\n", "{}: day is 'soon': it must be a date such as 2026-01-31"),
         ("[", "{} cannot be read: while parsing"),
         ("just text", "{} is no mapping of settings"),
         ("day: 2026-01-31\nstudies: {}\nkeep_nights: -1\n", "keep_nights is -1"),

@@ -464,7 +464,7 @@ def test_the_command(products, capsys):
     assert noted(arguments) == 0
     assert "restart-fts worked in 1 of 1 trial; its chance is now 7" in capsys.readouterr().out
     assert read_feedback(products / "feedback/feedback.csv")[0].by[0] == "night-shift"
-    assert noted(["20260119-3f2b", *arguments[1:]]) == 1
+    assert noted(["20260119-3f2b", *arguments[1:]]) == 2
     assert capsys.readouterr().err.startswith("nightshift: there is no incident")
     assert noted(["20260121-b0b0", "fewer-streams", "failed", "--products", str(products)]) == 0
     assert "its chance at AURORA-T1 is now" in capsys.readouterr().out

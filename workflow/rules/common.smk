@@ -22,8 +22,8 @@ EXTRA = [(study, step, finding_tables(study, step)) for study in STUDIES for ste
 
 # Each notebook runs in a process of its own, which shows a line of progress every few seconds and writes all
 # else to a .log file beside the executed notebook. Parameters are one JSON object, read by a JSON parser and by
-# no other. The night itself is in none but that: it would start every step anew. The Python is no parameter:
-# python and python3 are the same one.
+# no other. The night stands only in that JSON: as a parameter of its own it would start every step anew. The
+# Python is no parameter: python and python3 are the same one.
 PYTHON = shlex.quote(sys.executable).replace("{", "{{").replace("}", "}}")
 RUN = (
     PYTHON
