@@ -120,11 +120,11 @@ class Night:
         """The source of a study."""
         return str(self.parameters(study, "1_extract")["source"])
 
-    def given(self, study, step):
+    def step_parameters(self, study, step):
         """What the notebook of a step is told, as JSON has it; training is told its own day."""
         return self.parameters(study, step) | ({"day": self.train_day(study)} if step == "3_train" else {})
 
-    def digest_given(self):
+    def digest_parameters(self):
         """What the digest is told: the shared parameters, its own, and which studies have findings of
         tonight.
         """
@@ -230,7 +230,9 @@ class Night:
         if step == "3_train":
             return self.trains[study]
         run = read_run(self.report, study, step)
-        if run["outcome"] != "ok" or (run["given"] and run["given"] != as_json(self.given(study, step))):
+        if run["outcome"] != "ok" or (
+            run["given"] and run["given"] != as_json(self.step_parameters(study, step))
+        ):
             return "due"
         if read_notebook(notebook_path(self.report, study, step)) is None:  # without it no page can be made
             return f"the executed notebook {step}.ipynb cannot be read"
@@ -247,7 +249,7 @@ class Night:
     def digest_again(self):
         """Why the digest must run, as `again`: also when a table of findings was written after it began."""
         run = read_run(self.report, "", "digest")
-        if run["outcome"] != "ok" or (run["given"] and run["given"] != as_json(self.digest_given())):
+        if run["outcome"] != "ok" or (run["given"] and run["given"] != as_json(self.digest_parameters())):
             return "due"
         if read_notebook(notebook_path(self.report, "", "digest")) is None:
             return "the executed notebook digest.ipynb cannot be read"

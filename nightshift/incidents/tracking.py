@@ -45,64 +45,83 @@ def track_incidents(
     before, findings with `incident` and `first_seen`; what is new takes its name of then, see
     `ids_of_earlier_run`.
     """
-    before = (
-        earlier if len(earlier) else pd.DataFrame(columns=["incident", "first_seen", "state", "ended", "of"])
-    ).set_index("incident")
-    older = (
-        earlier_found.iloc[:0]
-        if remembered is None
-        else remembered[(remembered.scope != "desk") & remembered.incident.isin(before.index)]
-    )
-    taken, claims = match_identities(
-        found,
-        label,
-        before,
-        pd.concat([earlier_found, older], ignore_index=True) if len(older) else earlier_found,
-    )
-    then_called, reserved = ids_of_earlier_run(found, label, taken, stored, day)
-    names, used = [], set(before.index) | set(taken.values()) | reserved
-    rows = []
+    nothing = pd.DataFrame(columns=["incident", "first_seen", "state", "ended", "of"])
+    before = (earlier if len(earlier) else nothing).set_index("incident")
+    compared = with_older(earlier_found, remembered, before)
+    taken, claims = match_identities(found, label, before, compared)
+    ids_then, reserved = ids_of_earlier_run(found, label, taken, stored, day)
+    names, rows, used = [], [], set(before.index) | set(taken.values()) | reserved
     for number, one in enumerate(made.to_dict("records")):
-        own = found[np.asarray(label) == number]
+        findings = found[np.asarray(label) == number]
         if number in taken:
-            name, then = taken[number], before.loc[taken[number]]
-            state = continued(one, then, own, earlier_found[earlier_found.incident == name], worse_factor)
-            if one["start"] > then.start and not then.ended:  # its source may have forgotten how it began
-                one["start"] = then.start
-            rows.append(one | {"incident": name, "first_seen": then.first_seen} | state)
+            name = taken[number]
+            past = earlier_found[earlier_found.incident == name]
+            rows.append(
+                {"incident": name} | row_continued(one, before.loc[name], findings, past, worse_factor)
+            )
         else:
-            name = then_called.get(number) or new_incident_id(one["key"], day, used)
-            split = next(
-                (f"split from {other}" for other, numbers in claims.items() if number in numbers), ""
-            )
-            state = (
-                {"state": "over", "change": NOT_WATCHED}
-                if ended_unwatched(one, own, watched)
-                else {"state": "new", "change": split}
-            )
-            rows.append(one | {"incident": name, "first_seen": day, "night": 1} | state)
+            name = ids_then.get(number) or new_incident_id(one["key"], day, used)
+            whence = next((other for other, numbers in claims.items() if number in numbers), "")
+            rows.append({"incident": name} | row_new(one, findings, whence, watched, day))
         used.add(name)
         names.append(name)
-    last = before["of"].max() if len(before) else ""
+    gone = rows_gone(before, names, claims)
+    tonight = found.assign(incident=np.array(names, object)[np.asarray(label, int)] if len(found) else [])
+    resolved = [row["incident"] for row in gone if row["state"] == "resolved"]
+    columns = [*made.columns, "incident", "first_seen", "state", "night", "change"]
+    return (
+        pd.DataFrame([*rows, *gone], columns=columns),
+        tonight,
+        earlier_found[earlier_found.incident.isin(resolved)],
+    )
+
+
+def with_older(earlier_found, remembered, before):
+    """Return the findings that tonight's are compared with: those of earlier incidents as they were last
+    seen, and of the same incidents those that their sources have forgotten since, but for what users ask.
+    """
+    if remembered is None:
+        return earlier_found
+    older = remembered[(remembered.scope != "desk") & remembered.incident.isin(before.index)]
+    return pd.concat([earlier_found, older], ignore_index=True) if len(older) else earlier_found
+
+
+def row_continued(one, then, findings, past, worse_factor):
+    """Return the row of an incident of tonight, `one`, that earlier nights knew as `then`; arguments as in
+    `continued`.
+    """
+    state = continued(one, then, findings, past, worse_factor)
+    if one["start"] > then.start and not then.ended:  # its source may have forgotten how it began
+        one = one | {"start": then.start}
+    return one | {"first_seen": then.first_seen} | state
+
+
+def row_new(one, findings, whence, watched, day):
+    """Return the row of an incident that no earlier night knows. whence : the id of the one that it was
+    part of, "" of none.
+    """
+    state = {"state": "new", "change": f"split from {whence}" if whence else ""}
+    if ended_unwatched(one, findings, watched):
+        state = {"state": "over", "change": NOT_WATCHED}
+    return one | {"first_seen": day, "night": 1} | state
+
+
+def rows_gone(before, names, claims):
+    """Return rows of the incidents of last night that are not among `names`: those that have been resolved
+    or are now part of another, each once.
+    """
+    rows, last = [], before["of"].max() if len(before) else ""
     gone = before[(before["of"] == last) & ~before.index.isin(names)]
     for name, then in gone.iterrows():
         into = names[claims[name][0]] if name in claims else ""
         was_merged = then.state == "over" and str(then.change).startswith("now part of")
         if (into and not was_merged) or not (then.ended or then.state in CLOSED):
-            change = (
-                {"state": "over", "change": f"now part of {into}"}
-                if into
-                else {"state": "resolved", "change": ""}
+            merged, resolved = (
+                {"state": "over", "change": f"now part of {into}"},
+                {"state": "resolved", "change": ""},
             )
-            rows.append(then.to_dict() | {"incident": name, "ended": True} | change)
-    tonight = found.assign(incident=np.array(names, object)[np.asarray(label, int)] if len(found) else [])
-    resolved = [row["incident"] for row in rows[len(made) :] if row["state"] == "resolved"]
-    kept = earlier_found[earlier_found.incident.isin(resolved)]
-    return (
-        pd.DataFrame(rows, columns=[*made.columns, "incident", "first_seen", "state", "night", "change"]),
-        tonight,
-        kept,
-    )
+            rows.append(then.to_dict() | {"incident": name, "ended": True} | (merged if into else resolved))
+    return rows
 
 
 def ended_unwatched(one, findings, watched):

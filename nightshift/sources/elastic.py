@@ -9,6 +9,8 @@ import contextlib
 import json
 import os
 
+from nightshift.sources.retries import patient
+
 CALLS = {  # name of a call of the client: method, path, parameters that go into the address
     "search": ("POST", "/{index}/_search", ("scroll",)),
     "field_caps": ("POST", "/{index}/_field_caps", ("fields",)),
@@ -33,7 +35,6 @@ def connect_elastic(url, *, timeout_s, retry_wait_s):
     to `retry_wait_s`. What is left is one line: TimeoutError, ConnectionError (UnsupportedCall for a call
     that the server does not know), or the client's NotFoundError for an index that is not there.
     """
-    import tenacity
     from elastic_transport import RequestsHttpNode, Transport
     from elastic_transport.client_utils import basic_auth_to_header, url_to_node_config
 
@@ -73,12 +74,7 @@ def connect_elastic(url, *, timeout_s, retry_wait_s):
             raise TimeoutError(f"{host} answered for some of its shards only")
         return answer
 
-    return tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type(TimeoutError),
-        stop=tenacity.stop_after_attempt(6),
-        reraise=True,
-        wait=tenacity.wait_random_exponential(1.0, max=retry_wait_s),
-    ).wraps(ask)
+    return patient(ask, retry_wait_s)
 
 
 def send(transport, headers, host, call, request):

@@ -5,7 +5,8 @@ import re
 
 import numpy as np
 import requests
-import tenacity
+
+from nightshift.sources.retries import patient
 
 # Labels that say who scraped a series and where its copy lies, and nothing of what was measured:
 # prometheus-operator, federation, Thanos, Cortex.
@@ -109,12 +110,7 @@ def connect(url, *, step_s, timeout_s, retry_wait_s, warned):
             for labels, v in found
         ]
 
-    return tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type(TimeoutError),
-        stop=tenacity.stop_after_attempt(6),
-        reraise=True,
-        wait=tenacity.wait_random_exponential(1.0, max=retry_wait_s),
-    ).wraps(ask)
+    return patient(ask, retry_wait_s)
 
 
 def series_of(answer, host, warned):

@@ -22,7 +22,7 @@ def ended_well(night, study, step, given):
 @pytest.mark.parametrize("study", ["tickets", ""])
 def test_a_step_whose_executed_notebook_is_gone_runs_again(night, study):
     step = "4_analyse" if study else "digest"
-    ended_well(night, study, step, night.given(study, step) if study else night.digest_given())
+    ended_well(night, study, step, night.step_parameters(study, step) if study else night.digest_parameters())
     again = (lambda: night.again(study, step)) if study else night.digest_again
     assert again() == f"the executed notebook {step}.ipynb cannot be read"
     notebook_path(night.report, study, step).write_text(json.dumps({"cells": [], "metadata": {}}))
@@ -38,7 +38,7 @@ OTHER, DAMAGED = "data/raw/tickets is that of another night", "data/raw/tickets/
     + [(json.dumps({"window": window}), OTHER) for window in (3, "x", [], ["", "2026-01-30"])],
 )
 def test_raw_data_whose_last_day_is_not_tonight_are_read_again(night, status, reason):
-    ended_well(night, "tickets", "1_extract", night.given("tickets", "1_extract"))
+    ended_well(night, "tickets", "1_extract", night.step_parameters("tickets", "1_extract"))
     notebook_path(night.report, "tickets", "1_extract").write_text(json.dumps({"cells": [], "metadata": {}}))
     path = night.root / "data/raw/tickets/status.json"
     path.parent.mkdir(parents=True)

@@ -60,6 +60,6 @@ def later(wildcards, step):
     return [*STEPS[STEPS.index(step) + 1 :], *extra]
 
 
-def given(wildcards, step):
+def parameters_of(wildcards, step):
     """The parameters of a step, as JSON."""
-    return json.dumps(NIGHT.given(wildcards.get("study", ""), step))
+    return json.dumps(NIGHT.step_parameters(wildcards.get("study", ""), step))
