@@ -15,12 +15,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
-STEPS = [
-    "1_extract",
-    "2_preprocess",
-    "3_train",
-    "4_analyse",
-]  # of every study, in the order in which they run
+STEPS = ["1_extract", "2_preprocess", "3_train", "4_analyse"]  # of every study, in their order
 
 Scope = Literal["site", "service", "community", "node", "gpu", "detector", "desk", "other"]
 Cadence = Literal["day", "week"]
@@ -35,9 +30,7 @@ class Entry(BaseModel):
 class FindingKind(Entry):
     """What one kind of finding is."""
 
-    scope: Scope = (
-        "other"  # what it is about; site is the site as a whole, community a VO, desk what users ask
-    )
+    scope: Scope = "other"  # what it is about: site is a whole site, community a VO, desk what users ask
     label: str = ""  # what an incident is called that holds nothing graver
     description: str = ""  # the same as a sentence, without its subject
     keywords: list[str] = []  # words by which users speak of it in tickets, singular

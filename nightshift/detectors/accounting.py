@@ -52,6 +52,24 @@ def series_panel(clean):
     return order.to_frame(index=False), weeks, panel
 
 
+def deviation(x, weeks=26):
+    """Measure how far each week of `x` (S, W) lies from the median of the `weeks` before it, in robust
+    spreads: (distance, median, spread), each (S, W), the first NaN where too few weeks are known.
+
+    Short or constant histories count as if two weeks of spread 0.5 were known too.
+    """
+    median, mad, n = trailing_median(x, weeks)
+    spread = np.sqrt((n * mad**2 + 2 * 0.5**2) / (n + 2))
+    return np.where(n >= min(weeks / 2, 4), (x - median) / spread, np.nan), median, spread
+
+
+def weeks_ago(x, weeks, missing):
+    """Return what `x` (S, W) was so many `weeks` before each week; `missing` where that is before its
+    first week.
+    """
+    return np.pad(x, ((0, 0), (weeks, 0)), constant_values=missing)[:, : x.shape[1]]
+
+
 def series_features(panel):
     """What each week of each series looks like beside its own past: {name: float (S, W)}, NaN where the past
     cannot say.
@@ -66,30 +84,21 @@ def series_features(panel):
     `low`, `high` (core hours, the latter two an 80% range) per active week. Only weeks before week t, and t,
     enter column t.
     """
-    core, wall, n_weeks = panel["core_hours"], panel["wall_hours"], panel["core_hours"].shape[1]
+    core, wall = panel["core_hours"], panel["wall_hours"]
     active, alive, t = core > 0, np.isfinite(core), np.arange(core.shape[1])
 
     def logged(x):
         return np.log(np.where(active & (x > 0), x, np.nan))
 
-    def deviation(x, weeks=26):
-        median, mad, n = trailing_median(x, weeks)
-        # short or constant histories: as if two weeks of spread 0.5 were known too
-        spread = np.sqrt((n * mad**2 + 2 * 0.5**2) / (n + 2))
-        return np.where(n >= min(weeks / 2, 4), (x - median) / spread, np.nan), median, spread
-
     before = np.maximum(t - 26, 0)
     counts = [np.pad(np.cumsum(flags, axis=1), ((0, 0), (1, 0))) for flags in (alive, active)]
     counted, busy = (c[:, t] - c[:, before] for c in counts)
-    last = np.pad(
-        np.maximum.accumulate(np.where(active, t, -1), axis=1), ((0, 0), (1, 0)), constant_values=-1
-    )[:, :n_weeks]
+    last = weeks_ago(np.maximum.accumulate(np.where(active, t, -1), axis=1), 1, -1)
     silent_before = np.where(last >= 0, t - 1 - last, np.nan)
     level_26, median, spread = deviation(logged(core))
     jobs, median_jobs, _ = deviation(logged(panel["jobs"]))
     zero = np.log1p(core)
-    year_ago = np.pad(zero, ((0, 0), (52, 0)), constant_values=np.nan)[:, :n_weeks]
-    week_ago = np.pad(zero, ((0, 0), (1, 0)), constant_values=np.nan)[:, :n_weeks]
+    year_ago, week_ago = weeks_ago(zero, 52, np.nan), weeks_ago(zero, 1, np.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = {
             "job_length": wall / panel["jobs"],

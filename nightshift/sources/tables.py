@@ -53,11 +53,8 @@ def read_csv_pages(path, bad_lines, *, prose=False, names=None, header=True):
 
     with open_text(path) as lines:
         first = next(lines, "").lstrip("\ufeff")
-    separator = "," if names else max(",;\t", key=first.count)
-    names, skipped = (
-        names or [name.strip() for name in next(csv.reader([first], delimiter=separator), [])],
-        [],
-    )
+    separator, skipped = "," if names else max(",;\t", key=first.count), []
+    names = names or [name.strip() for name in next(csv.reader([first], delimiter=separator), [])]
 
     def pages():
         first_row, n_before = 1, len(bad_lines)
@@ -84,22 +81,24 @@ def read_csv_pages(path, bad_lines, *, prose=False, names=None, header=True):
             if "UTF8" not in str(error):
                 raise
             raise ValueError("it is no text in UTF-8: save it as such") from None
-        # what was put aside moves all later rows on by one
-        for number in sorted(row.number - header for row in skipped):
-            bad_lines[n_before:] = [
-                (file, line + (line >= number), *more) for file, line, *more in bad_lines[n_before:]
-            ]
-        bad_lines.extend(
-            (
-                path,
-                row.number - header,
-                f"{row.actual_columns} columns, not {row.expected_columns}",
-                row.text[:500],
-            )
-            for row in skipped
-        )
+        note_skipped(path, skipped, bad_lines, n_before, header)
 
     return names, pages()
+
+
+def note_skipped(path, skipped, bad_lines, n_before, header):
+    """Add the rows of a CSV file that Arrow has put aside to the list `bad_lines`, and count on what the
+    caller has added to it for the same file.
+
+    skipped : Arrow's InvalidRows. n_before : length of the list before the file. header : whether the first
+    line is no row.
+    """
+    for number in sorted(row.number - header for row in skipped):  # each moves all later rows on by one
+        later = [(file, line + (line >= number), *more) for file, line, *more in bad_lines[n_before:]]
+        bad_lines[n_before:] = later
+    for row in skipped:
+        reason = f"{row.actual_columns} columns, not {row.expected_columns}"
+        bad_lines.append((path, row.number - header, reason, row.text[:500]))
 
 
 def read_columns(pattern, columns, bad_lines):
