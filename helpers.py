@@ -8,7 +8,7 @@
     Records     sentences, tables, metrics, findings         say, show_table, record_metrics, write_findings
 
 A function enters when a second study needs it, or several would err by a silent error in it. All is pure but
-`write_`, `record_`, `say`, `show_`. All else is in nightshift/.
+`write_`, `record_`, `show_`. All else is in nightshift/.
 """
 
 import contextlib
@@ -47,7 +47,7 @@ def study_paths(study, products=""):
     Returns a namespace of paths: root, sample, raw, encoders, models, plots (folders), clean, rejected,
     scores, findings (files).
     """
-    root = output_root(project_path(products), say)
+    root = output_root(project_path(products), show_sentence)
     paths = {name: root / name / study for name in ("encoders", "models", "plots")}
     paths |= {name: root / "data" / name / f"{study}.parquet" for name in ("clean", "scores", "findings")}
     return SimpleNamespace(
@@ -269,7 +269,7 @@ def escape(value):
     return "".join(f"&#{ord(c)};" if c in "\\`*_{}[]()#+!|~$" else c for c in text)
 
 
-def say(sentence, /, **values):
+def show_sentence(sentence, /, **values):
     """Show one sentence of Markdown; every value is escaped, so a hostile name stays a name."""
     from IPython.display import Markdown, display
 

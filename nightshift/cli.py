@@ -100,10 +100,10 @@ def feedback(
         row = record_feedback(incident, remediation, outcome == Outcome.worked, by, products, remediations)
         typer.echo(f"Noted. {chance_now(row, products)}")
     except ValueError as error:
-        night.say(error)
+        night.print_line(error)
         raise typer.Exit(night.WRONG) from None
     except OSError as error:
-        night.say(error)
+        night.print_line(error)
         raise typer.Exit(night.FAILED) from None
 
 
@@ -141,7 +141,7 @@ def new_study(
     try:
         folder = make_study(name, " ".join(question.split()))
     except ValueError as error:
-        night.say(error)
+        night.print_line(error)
         raise typer.Exit(night.WRONG) from None
     typer.echo(
         f"{folder} is there. Its source is a CSV with the columns time, entity, site and value; name it in "
@@ -161,7 +161,7 @@ def schema():
     try:
         typer.echo(json.dumps(config_schema(), indent=1, ensure_ascii=False))
     except ValueError as error:  # of a study.yaml
-        night.say(error)
+        night.print_line(error)
         raise typer.Exit(night.WRONG) from None
 
 

@@ -23,10 +23,10 @@ def end_with_too_little(reason):
     """Record the verdict "too little history" with its `reason`, one sentence, show it, and leave out all
     later cells.
     """
-    from helpers import say
+    from helpers import show_sentence
     from nightshift.runs import HISTORY, record
 
     record("verdict", HISTORY)
     record("verdict_reason", reason)
-    say("**Too little history: {reason}.** What follows on this page is left out.", reason=reason)
+    show_sentence("**Too little history: {reason}.** What follows on this page is left out.", reason=reason)
     end_notebook()

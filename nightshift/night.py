@@ -38,10 +38,10 @@ def run_night(path, day, cores="all", quiet=False):
         root = Path(config.get("products") or ".").expanduser()
     except ConfigError as error:
         for line in error.lines:
-            say(line)
+            print_line(line)
         return WRONG
     except (ValueError, RuntimeError) as error:  # a home of nobody, a path that cannot be one
-        say(error)
+        print_line(error)
         return WRONG
     signal.signal(signal.SIGTERM, stop)
     try:
@@ -50,16 +50,16 @@ def run_night(path, day, cores="all", quiet=False):
             code = run_chain(config, root, cores, quiet)
             return code if publish_night(path, config["day"]) == 0 else FAILED
     except Busy as error:
-        say(str(error))
+        print_line(str(error))
         return LOCKED
     except OSError as error:
-        say(f"{root} cannot be written: {error}")
+        print_line(f"{root} cannot be written: {error}")
         return WRONG
     except ValueError as error:
-        say(f"products is {str(root)!r}: {error}")
+        print_line(f"products is {str(root)!r}: {error}")
         return WRONG
     except KeyboardInterrupt as error:
-        say("stopped; the same command goes on with what was cut off")
+        print_line("stopped; the same command goes on with what was cut off")
         return 128 + (error.args[0] if error.args else signal.SIGINT)
 
 
@@ -88,7 +88,7 @@ def run_chain(config, root, cores, quiet=False):
             try:
                 made = run_target(target, config, root, cores, log, quiet)
             except Exception as error:  # whatever it is, the rest of the night goes on and is published
-                say(f"{target}: {type(error).__name__}: {' '.join(str(error).split())[:250]}")
+                print_line(f"{target}: {type(error).__name__}: {' '.join(str(error).split())[:250]}")
                 made = False
             failed += [] if made else [target]
     return FAILED if failed else WELL
@@ -104,11 +104,11 @@ def run_target(target, config, root, cores, log, quiet=False):
     with tempfile.TemporaryDirectory(prefix="nightshift-") as folder:
         arguments, lines = arguments_of(target, config, cores, Path(folder))
         for line in lines:
-            say(line)
+            print_line(line)
         code = watched(arguments, log, quiet)
     if code and not failed_since(report, begun):
         words = last_words(log.read_bytes()[size:].decode(errors="replace"))
-        say(f"{'the digest' if target == 'digest' else 'the chain'} could not run: {words} (more in {log})")
+        print_line(f"{'the digest' if target == 'digest' else 'the chain'} could not run: {words} (more in {log})")
         if target == "digest":  # what stands there is not of this run
             end_unrun(report, "", "digest", words)
     return code == 0
@@ -245,12 +245,12 @@ def publish(path, day=""):
         if was_published(root, day) and (later := later_night(root, last_days)):
             raise ValueError(f"the products are those of {later}; the pages of {day} stay as they are")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        say(error if isinstance(error, ValueError) else f"{path}: it has no readable `studies`")
+        print_line(error if isinstance(error, ValueError) else f"{path}: it has no readable `studies`")
         return WRONG
     try:
         (root / "reports" / day).mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
-        say(f"{root} cannot be written: {error}")
+        print_line(f"{root} cannot be written: {error}")
         return WRONG
     front, studies, digest = render_night(root, day, last_days, keep_nights=keep_nights, site_url=site_url)
     for line in lines_of(studies, digest):
@@ -273,11 +273,11 @@ def mail(path, day="", dry_run=False):
         if not read_settings(config):
             raise ValueError(f"{path}: it says nothing under `mail`")
     except ValueError as error:
-        say(error)
+        print_line(error)
         return WRONG
     troubles = send_night(root, day, config, dry_run=dry_run)
     for line in troubles:
-        say(f"mail: {line}")
+        print_line(f"mail: {line}")
     return FAILED if troubles else WELL
 
 
@@ -321,6 +321,6 @@ def sweep(folder):
                     path.unlink()
 
 
-def say(line):
+def print_line(line):
     """Print `line`, a text or an error, as one line of our own where errors go."""
     print(f"nightshift: {' '.join(str(line).split())}", file=sys.stderr, flush=True)

@@ -53,9 +53,9 @@ def warn(sentence):
     """Show `sentence`, one line of plain text, and add it to the warnings of this run: the front page, the
     mail and the shell repeat it.
     """
-    from helpers import say
+    from helpers import show_sentence
 
-    say("**Warning:** {text}", text=sentence)
+    show_sentence("**Warning:** {text}", text=sentence)
     record("warnings", sentence)
 
 

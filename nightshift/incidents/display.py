@@ -1,6 +1,6 @@
 """What the page of the digest shows beside sentences and tables: folded tables, proposals, pictures."""
 
-from helpers import escape, say, show_table
+from helpers import escape, show_sentence, show_table
 from nightshift.incidents.wording import proposal_table
 from nightshift.wording import joined
 
@@ -20,20 +20,20 @@ def show_proposals(proposals):
     known.
     """
     if not len(proposals):
-        say("What to try is not known for this kind; `remediations.yaml` takes it.")
+        show_sentence("What to try is not known for this kind; `remediations.yaml` takes it.")
         return
     show_table(proposal_table(proposals))
     if proposals.ranked.all():
         return
     if len(proposals) == 1:
-        say("This has not been tried.")
+        show_sentence("This has not been tried.")
     elif (proposals.reason != "").any():
-        say(
+        show_sentence(
             "None of these has been tried; those with a reason come first, else they are in no order of "
             "merit."
         )
     else:
-        say("None of these has been tried; they are in no order of merit.")
+        show_sentence("None of these has been tried; they are in no order of merit.")
 
 
 def show_pictures(figures, sizes, *, root, max_mb, alt):
@@ -52,5 +52,5 @@ def show_pictures(figures, sizes, *, root, max_mb, alt):
             sizes[figure] = path.stat().st_size
             display(Image(path.read_bytes(), alt=alt))
     if lacking := [figure for figure in figures if figure not in sizes]:
-        say("Pictures that are not on this page: {lacking}.", lacking=joined(lacking))
+        show_sentence("Pictures that are not on this page: {lacking}.", lacking=joined(lacking))
     return sizes

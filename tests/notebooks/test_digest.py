@@ -400,7 +400,7 @@ def test_marks_fold_incidents_and_say_when_they_have_run_out(tmp_path):
     assert told.loc["memory leak on n1", ["marked_by", "marked_until", "marked_why"]].tolist() == ["b. & co", "2026-02-01", "burn-in"]
     assert told.shown.tolist() == [True, False, False]
     assert "<summary>2 marked incidents</summary>" in page
-    assert "Marks that have run out: “moved house” of x. Marks that fit nothing of tonight: “not there” of y." in page
+    assert "Marks that have run out: “moved house” of x. That fit nothing tonight: “not there” of y." in page
     [warning] = names["RECORDED"]["warnings"]
     assert warning.startswith("The mark “not there” of y fits nothing of tonight or of the 30 nights before")
     assert names["counts"]["new"] == 1

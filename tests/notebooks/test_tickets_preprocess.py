@@ -239,7 +239,7 @@ def test_ids_that_are_no_plain_ones_are_hashed_everywhere(tmp_path, monkeypatch)
     assert set(PLAIN_IDS) <= set(clean.ticket_id)
     hashes = [told for told in [*clean.ticket_id, *reasons] if re.fullmatch("id-[0-9a-f]{16}", told)]
     assert len(hashes) == counted(page, "ids of tickets replaced") == len(ODD_IDS) + 4
-    assert f"{len(hashes)} of {len(tickets)} ids of tickets are no plain ones and were replaced by a hash, which stays from night to night" in page
+    assert f"{len(hashes)} of {len(tickets)} ids of tickets are no plain ones and became a hash, which stays from night to night" in page
     assert sorted(reason.partition(" of ")[0] for reason in reasons.values()) == ["after the day", "deleted", "duplicate"]
     original = next(reason for reason in reasons.values() if reason.startswith("duplicate")).removeprefix("duplicate of ")
     assert clean.text[original].endswith("The same.")
@@ -249,7 +249,7 @@ def test_ids_that_are_no_plain_ones_are_hashed_everywhere(tmp_path, monkeypatch)
     monkeypatch.setenv("NIGHTSHIFT_KEY", "")
     other, more, page = preprocessed(tmp_path, tickets)
     assert not {*other.ticket_id, *more} & set(hashes)
-    assert "ids of tickets are no plain ones and were replaced by a hash, which is of this run only" in page
+    assert "ids of tickets are no plain ones and became a hash, which is of this run only" in page
 
 
 def test_a_word_is_shown_when_enough_users_wrote_it(tmp_path):

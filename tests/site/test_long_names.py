@@ -54,7 +54,7 @@ def pages(tmp_path_factory):
         outputs += [nbformat.v4.new_output("display_data", data, metadata={"image/png": {"alt": LONG}})]
     made_of = {"nights": {"transfers": DAY}, "missing": []}
     notebook = nbformat.v4.new_notebook(metadata={"papermill": {"end_time": f"{DAY}T05:00:00", "parameters": made_of}})
-    notebook.cells = [nbformat.v4.new_markdown_cell("# A title"), nbformat.v4.new_code_cell("say()", execution_count=1, outputs=outputs)]
+    notebook.cells = [nbformat.v4.new_markdown_cell("# A title"), nbformat.v4.new_code_cell("show_sentence()", execution_count=1, outputs=outputs)]
     write_study(root, "transfers")
     nbformat.write(notebook, root / f"reports/{DAY}/digest.ipynb")
     finding = ["transfers", LONG, LONG, LONG, pd.NaT, pd.NaT, 1.0, 0.01, 9.0, 1.0, "s", LONG, "", 2.0, "GB delayed"]

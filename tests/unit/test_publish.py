@@ -45,7 +45,7 @@ def first_night(tmp_path_factory):
     for step in STEPS:
         executed(tmp_path / f"reports/2026-01-31/transfers/{step}.ipynb")
     path = tmp_path / "reports/2026-01-31/transfers/4_analyse.ipynb"
-    notebook = executed(path, ("say()", {"text/markdown": f"**Two problems**, {helpers.escape(HOSTILE)}."}))
+    notebook = executed(path, ("show_sentence()", {"text/markdown": f"**Two problems**, {helpers.escape(HOSTILE)}."}))
     notebook.cells[-1].metadata["tags"] = ["headline"]
     nbformat.write(notebook, path)
     folder = tmp_path / "data/raw/transfers"
@@ -71,7 +71,7 @@ def further(night, monkeypatch):
     (night / "notebooks/transfers/study.yaml").write_text(yaml.safe_dump(described))
     monkeypatch.setattr(catalog, "NOTEBOOKS", night / "notebooks")
     path = night / "reports/2026-01-31/transfers/5_more.ipynb"
-    notebook = executed(path, ("say()", {"text/markdown": "**One idle GPU.**"}))
+    notebook = executed(path, ("show_sentence()", {"text/markdown": "**One idle GPU.**"}))
     notebook.cells[-1].metadata["tags"] = ["headline"]
     nbformat.write(notebook, path)
     found = pd.read_parquet(night / "data/findings/transfers.parquet").assign(kind="idle_gpu", entity="n1 gpu 0")
@@ -310,7 +310,7 @@ def digested(root, incidents, day="2026-01-31", **more):
     """A digest of `day` that ended well, with a heading per incident, and what it left; returns the rows."""
     nights = {} if "transfers" in more.get("missing", []) else {"transfers": day}
     rows = write_incidents(root, incidents, day, **more)
-    heads = [("say()", {"text/markdown": f"### {row['rank']}. {helpers.escape(row['what'])}"}) for row in rows if row["shown"]]
+    heads = [("show_sentence()", {"text/markdown": f"### {row['rank']}. {helpers.escape(row['what'])}"}) for row in rows if row["shown"]]
     given = {"nights": nights, "missing": list(more.get("missing", []))}
     executed(root / f"reports/{day}/digest.ipynb", *heads, parameters=given, ended=f"{day}T23:00:00+00:00")
     return rows
@@ -514,7 +514,10 @@ def test_what_the_digest_notes_is_on_the_front_page(night):
 def test_the_answer_of_a_page_stands_below_its_title(tmp_path):
     table = "<table><tbody><tr><td>an outage</td></tr></tbody></table>"
     notebook = executed(
-        tmp_path / "n.ipynb", ("say()", {"text/markdown": "One outage."}), ("before()", {"text/plain": "more"}), ("t()", {"text/html": table})
+        tmp_path / "n.ipynb",
+        ("show_sentence()", {"text/markdown": "One outage."}),
+        ("before()", {"text/plain": "more"}),
+        ("t()", {"text/html": table}),
     )
     notebook.cells[1].metadata["tags"], notebook.cells[3].metadata["tags"] = ["headline"], ["answer"]
     content, _ = pages.render_notebook(notebook)
