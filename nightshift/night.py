@@ -108,7 +108,8 @@ def run_target(target, config, root, cores, log, quiet=False):
         code = watched(arguments, log, quiet)
     if code and not failed_since(report, begun):
         words = last_words(log.read_bytes()[size:].decode(errors="replace"))
-        print_line(f"{'the digest' if target == 'digest' else 'the chain'} could not run: {words} (more in {log})")
+        what = "the digest" if target == "digest" else "the chain"
+        print_line(f"{what} could not run: {words} (more in {log})")
         if target == "digest":  # what stands there is not of this run
             end_unrun(report, "", "digest", words)
     return code == 0
