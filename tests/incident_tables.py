@@ -11,7 +11,7 @@ from helpers import FINDING_COLUMNS, write_json, write_parquet
 from nightshift.catalog import STEPS
 from nightshift.reporting.digests import read_digest
 from nightshift.reporting.site import record_digest
-from nightshift.sources.status import write_status
+from nightshift.status import write_status
 
 DAY = "2026-01-31"
 MODEL = {"name": "lstm", "metric": "pinball loss", "model": 6.0, "baseline_name": "log_size", "baseline": 10.0, "split": "by time"}

@@ -16,7 +16,7 @@ from pyarrow import feather
 from helpers import atomic
 from nightshift.cleaning.telemetry import join_node
 from nightshift.kernels import STATISTICS, window_statistics
-from nightshift.sources.dcgm import blank_impossible
+from nightshift.sources.telemetry.dcgm import blank_impossible
 
 LABELS = ["app", "input", "anomaly", "part"]
 WINDOW_KEYS = ["job_id", "node_id", *LABELS, "start", "end", "coverage"]

@@ -22,7 +22,7 @@ from bs4 import BeautifulSoup, MarkupResemblesLocatorWarning
 from bs4.builder import ParserRejectedMarkup
 
 from nightshift.privacy import GREETS
-from nightshift.sources.ticket_tables import meanings_of
+from nightshift.sources.tickets.tables import meanings_of
 
 # ----------------------------------------------------------------------------------------------------- Tables
 

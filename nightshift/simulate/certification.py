@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from nightshift.simulate.timeline import write_csv, write_gzip
-from nightshift.sources.golden import golden_ranges, write_golden
+from nightshift.sources.certification.golden import golden_ranges, write_golden
 
 LUMISECTION_S = 23.31
 WHOLE_RUN = 5  # one failure in so many lasts for its whole run

@@ -1,1 +1,1 @@
-"""Reading what lies outside: files and servers of each kind, and what an extraction leaves."""
+"""Reading what lies outside: a folder of kinds per study, and what several of them use."""

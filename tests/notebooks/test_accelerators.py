@@ -9,7 +9,7 @@ import pytest
 from conftest import refused, run_here
 
 import helpers
-from nightshift.sources.status import write_status
+from nightshift.status import write_status
 
 NIGHT = pd.Timestamp("2026-01-31", tz="UTC")
 EVERY = pd.Timedelta(minutes=5)

@@ -13,7 +13,7 @@ from conftest import ACCOUNTING_FIELDS, GRACC_RECORD, REAL_DATA, refused, run_ce
 
 import helpers
 from nightshift.analysis.accounting_rules import muting_rules
-from nightshift.sources.status import write_status
+from nightshift.status import write_status
 
 GOOD = {name: str(value) for name, value in GRACC_RECORD.items()}  # as the raw table has it
 SUNDAY = "2026-02-01"  # the last day, on which a week ends

@@ -19,8 +19,8 @@ from nightshift.analysis.certification import telling
 from nightshift.detectors import certification
 from nightshift.detectors.certification_verdicts import auc_interval, limit_interval
 from nightshift.models import save_skops
-from nightshift.sources.golden import read_golden, write_golden
-from nightshift.sources.status import write_status
+from nightshift.sources.certification.golden import read_golden, write_golden
+from nightshift.status import write_status
 
 NOTEBOOK, DAY, LS = "certification/4_analyse.ipynb", "2026-01-31", 20
 SETS = {"ZeroBias": ["a", "b"], "JetHT": ["b", "c"]}  # each histogram has two numbers here: q50 and rms

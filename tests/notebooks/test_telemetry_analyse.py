@@ -16,7 +16,7 @@ import helpers
 from nightshift.analysis.telemetry import amounts
 from nightshift.analysis.telemetry_quality import LabelledRuns, delays_and_alarms, in_a_row, majority
 from nightshift.models import save_skops
-from nightshift.sources.status import write_status
+from nightshift.status import write_status
 
 NOTEBOOK = "telemetry/4_analyse.ipynb"
 DAY, NOON = "2026-01-31", pd.Timestamp("2026-01-30T12:00", tz="UTC")

@@ -17,7 +17,8 @@ from conftest import REAL_DATA, execute, refused, run_cells, run_here, shown
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nightshift.sources import generators, node_cells, this_machine
+from nightshift import generators
+from nightshift.sources.telemetry import cells, this_machine
 
 NOTEBOOK = "telemetry/1_extract.ipynb"
 T0 = 1769853600  # 2026-01-31 10:00 UTC
@@ -304,14 +305,14 @@ def test_no_file_and_no_sample_are_said(tmp_path):
 @given(st.integers(10**15, 4 * 10**15), st.sampled_from([(1e6, "s"), (1e3, "ms"), (1, "us"), (1e-3, "ns")]))
 def test_a_time_is_the_same_in_every_unit(micro, unit):
     value = micro // 10**6 * 10**6  # whole seconds, which all units can say exactly
-    times = node_cells.times_of(pa.chunked_array([pa.array([str(int(value / unit[0])), str(pd.Timestamp(value, unit="us")), "soon", None])]))
+    times = cells.times_of(pa.chunked_array([pa.array([str(int(value / unit[0])), str(pd.Timestamp(value, unit="us")), "soon", None])]))
     assert times.tolist()[:2] == [pd.Timestamp(value, unit="us", tz="UTC")] * 2
     assert times.isna().tolist() == [False, False, True, True]
 
 
 def test_numbers_are_numbers_and_the_rest_is_counted():
     columns = [["1", "2.5e3", None], ["7", "seven", " 8 "], [1.0, float("nan"), float("inf")], [True, False, None], [3, None, 4]]
-    found = [node_cells.numbers_of(pa.chunked_array([pa.array(column)])) for column in columns]
+    found = [cells.numbers_of(pa.chunked_array([pa.array(column)])) for column in columns]
     assert [numbers.to_pylist() for numbers, _, _ in found] == [[1, 2500, None], [7, None, 8], [1, None, None], [1, 0, None], [3, None, 4]]
     assert [unreadable for _, unreadable, _ in found] == [0, 1, 1, 0, 0], "seven and infinity"
 

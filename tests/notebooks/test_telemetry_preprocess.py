@@ -13,7 +13,7 @@ from conftest import REAL_DATA, run_here
 
 import helpers
 from nightshift import kernels
-from nightshift.sources.status import write_status
+from nightshift.status import write_status
 
 DAY, START = "2026-01-31", pd.Timestamp("2026-01-30T12:00", tz="UTC")
 GPU = {"timestamp": START, "node_id": "a1", "gpu": "0", "job_id": "7", "user": "u1", "utilisation_pct": 50.0, "memory_used_mib": 100.0}

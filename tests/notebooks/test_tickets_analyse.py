@@ -13,7 +13,7 @@ from conftest import refused, run_cells, run_here
 import helpers
 from nightshift.analysis.tickets import backlog_evidence
 from nightshift.detectors.embeddings import EMBEDDING, VECTOR, write_vectors
-from nightshift.sources.status import write_status
+from nightshift.status import write_status
 
 NOTEBOOK, DAY = "tickets/4_analyse.ipynb", "2026-01-31"
 END = pd.Timestamp("2026-02-01", tz="UTC")

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from osticket_tables import MERGES, assert_own_words, entry, merged_tables, rows_of, thread, ticket, write_sqlite
 
-from nightshift.sources.ticket_times import read_times
+from nightshift.sources.tickets.times import read_times
 
 NOTEBOOK = "tickets/1_extract.ipynb"
 ACCOUNTS = "User|Def Acct\nlomi1|phys-a\nLoMi2|chem\nlomi3|\n"

@@ -20,8 +20,8 @@ from daemons import certificate, free_ports
 from osticket_tables import MERGES, NAMES, TABLES, assert_own_words, insert, merged_tables, rows_of, ticket, write_sqlite
 from papermill.exceptions import PapermillExecutionError
 
-from nightshift.sources import osticket_changes
-from nightshift.sources.osticket_server import connect
+from nightshift.sources.tickets import changes
+from nightshift.sources.tickets.server import connect
 
 N, PAGE = 5000, 1000
 PASSWORD = "not-to-be-seen-17"
@@ -117,7 +117,7 @@ def no_line(products, source, **parameters):
 
 def after_page(monkeypatch, number, act):
     """Call `act` once, when so many pages of this test have been saved."""
-    saved, write = [], osticket_changes.write_parquet
+    saved, write = [], changes.write_parquet
 
     def write_and_act(frame, path):
         write(frame, path)
@@ -125,7 +125,7 @@ def after_page(monkeypatch, number, act):
         if path.parent.name == "pages" and len(saved) == number:
             act()
 
-    monkeypatch.setattr(osticket_changes, "write_parquet", write_and_act)
+    monkeypatch.setattr(changes, "write_parquet", write_and_act)
     return saved
 
 

@@ -11,7 +11,7 @@ LAYERS = [  # rooms, the lowest first: a folder of the package, or a module at i
     {"products", "new_study"},
     {"tryout"},
     {"helpers"},
-    {"models", "runs", "sites"},
+    {"generators", "models", "runs", "sites", "status"},
     {"assurance", "early_end", "losses", "privacy", "sources"},
     {"detectors"},
     {"cleaning", "incidents", "remediation", "simulate", "truth"},

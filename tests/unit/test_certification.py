@@ -13,8 +13,8 @@ from nightshift.cleaning.certification import label_of, list_pairs, mark_measure
 from nightshift.detectors.certification_choice import OutOfFold, choose, gate, kind_of, upright
 from nightshift.detectors.certification_training import make_task, read_stored, same_features
 from nightshift.detectors.certification_verdicts import bad_ranges, in_two_steps, verdicts
-from nightshift.sources.golden import LONGEST, flags_of, listed, read_labels, write_golden
-from nightshift.sources.lumisections import keep_runs, runs_kept, staged
+from nightshift.sources.certification.golden import LONGEST, flags_of, listed, read_labels, write_golden
+from nightshift.sources.certification.lumisections import keep_runs, runs_kept, staged
 from nightshift.wording import plural
 
 # ------------------------------------------------------------------------------------------------------------ extract

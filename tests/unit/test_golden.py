@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nightshift.sources.golden import golden_ranges, in_ranges, read_golden, write_golden
+from nightshift.sources.certification.golden import golden_ranges, in_ranges, read_golden, write_golden
 
 lumisections = st.lists(st.tuples(st.integers(1, 6) | st.integers(1, 2**31 - 1), st.integers(1, 30) | st.just(2**31 - 1)), max_size=60)
 

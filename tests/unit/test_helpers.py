@@ -17,9 +17,9 @@ from nightshift.detectors.transfers import SCAN_COLUMNS, scan_incidents
 from nightshift.detectors.transfers_predictors import fit_quantile_table, split_by_time
 from nightshift.privacy import pseudonyms
 from nightshift.sources import files
-from nightshift.sources.status import write_bad_lines, write_status
 from nightshift.sources.tables import read_optional
 from nightshift.statistics import skill_interval
+from nightshift.status import write_bad_lines, write_status
 
 
 def test_atomic_leaves_nothing_when_the_block_fails(tmp_path):

@@ -8,14 +8,15 @@ import pyarrow as pa
 import pytest
 
 from nightshift.detectors import telemetry
-from nightshift.sources import dcgm, ldms, node_cells, node_tables, prometheus
+from nightshift.sources import prometheus
+from nightshift.sources.telemetry import cells, dcgm, ldms, tables
 
 T0 = 1769853600  # 2026-01-31 10:00 UTC
 HEADER = "#Time,Time_usec,ProducerName,component_id,job_id,app_id,MemFree"
 
 
-def column(*cells):
-    return pa.chunked_array([pa.array(list(cells))])
+def column(*values):
+    return pa.chunked_array([pa.array(list(values))])
 
 
 def store(path, *, bad=None):
@@ -23,15 +24,15 @@ def store(path, *, bad=None):
     rows, bad_lines = [], [] if bad is None else bad
     for names, pages, _ in ldms.read_store(path, bad_lines):
         layout, metrics = ldms.layout_of_store(names)
-        pages, names = node_cells.split_arrays(pages)
-        metrics = node_tables.split_metrics(metrics, names)
+        pages, names = cells.split_arrays(pages)
+        metrics = tables.split_metrics(metrics, names)
         for _, page in pages:
-            times = ldms.exact_times(node_cells.times_of(page[layout["timestamp"]]), page, layout)
-            jobs = ldms.without_no_job(node_cells.names_of(page[layout["job_id"]])) if "job_id" in layout else [None] * len(page)
-            nodes = node_cells.names_of(page[layout["node_id"]])
-            values = {metric: node_cells.numbers_of(page[name])[0].to_pylist() for name, metric in metrics.items()}
-            cells = [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
-            rows += [one for one in zip(times, nodes, jobs, cells, strict=True) if one[0] is not pd.NaT]
+            times = ldms.exact_times(cells.times_of(page[layout["timestamp"]]), page, layout)
+            jobs = ldms.without_no_job(cells.names_of(page[layout["job_id"]])) if "job_id" in layout else [None] * len(page)
+            nodes = cells.names_of(page[layout["node_id"]])
+            values = {metric: cells.numbers_of(page[name])[0].to_pylist() for name, metric in metrics.items()}
+            measured = [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
+            rows += [one for one in zip(times, nodes, jobs, measured, strict=True) if one[0] is not pd.NaT]
     return rows
 
 
@@ -97,27 +98,27 @@ def test_a_store_that_was_opened_again_repeats_its_header_or_begins_another(tmp_
 def test_arrays_in_a_cell_become_metrics_and_nothing_is_lost_without_a_count():
     pages = [(1, pa.table({"x": ["0:0:0", "1:2:3", None], "y": ["[4, 5]", "6", ""], "clock": ["10:00", "10:01", "10:02"], "name": ["a:b"] * 3})),
              (4, pa.table({"x": ["7:8:9:10"], "y": ["1"], "clock": [""], "name": [""]}))]  # fmt: skip
-    split, names = node_cells.split_arrays(pages)
+    split, names = cells.split_arrays(pages)
     first, second = (page for _, page in split)
     assert names == ["x.0", "x.1", "x.2", "y.0", "y.1", "clock", "name"]
     assert first["x.1"].to_pylist() == ["0", "2", None]
     assert first["y.1"].to_pylist() == ["5", None, None]
-    assert node_cells.numbers_of(second["x.2"])[1] == 1, "what is beyond the third is counted as unreadable"
-    assert node_tables.split_metrics({"x": "load::jobstat"}, names) == {f"x.{i}": f"load.{i}::jobstat" for i in range(3)}
+    assert cells.numbers_of(second["x.2"])[1] == 1, "what is beyond the third is counted as unreadable"
+    assert tables.split_metrics({"x": "load::jobstat"}, names) == {f"x.{i}": f"load.{i}::jobstat" for i in range(3)}
 
 
 def test_a_decimal_comma_is_no_array_and_times_are_none():
     page = pa.table({"time": ["1769853600,25", "1769853660,25"], "load": ["3,5", "4"], "list": ["[1, 2]", "[3, 4]"]})
-    assert node_cells.split_arrays([(1, page.drop_columns("load"))], whole={"time"})[1] == ["time", "list.0", "list.1"]
+    assert cells.split_arrays([(1, page.drop_columns("load"))], whole={"time"})[1] == ["time", "list.0", "list.1"]
     with pytest.raises(ValueError, match="its column load holds '3,5', a number with a decimal comma or an array of two"):
-        node_cells.split_arrays([(1, page)], whole={"time"})
+        cells.split_arrays([(1, page)], whole={"time"})
 
 
 def test_an_index_without_a_name_is_no_metric_and_json_is_no_table():
     names = ["timestamp", "node_id", "value", "__index_level_0__"]
-    assert node_tables.layout_of_table(names, {}, "cpu_idle.parquet")[1] == {"value": "cpu_idle"}
+    assert tables.layout_of_table(names, {}, "cpu_idle.parquet")[1] == {"value": "cpu_idle"}
     with pytest.raises(ValueError, match="it is JSON, not a table"):
-        node_tables.check_names(['{"status": "success"', '"data": {'])
+        tables.check_names(['{"status": "success"', '"data": {'])
 
 
 def test_a_store_without_nodes_is_one_line():
@@ -132,9 +133,9 @@ def instances(*rows, **more):
     """(columns that tell apart, how, {metric: value} of all) of rows (second, node, name, value)."""
     page = pa.table({"t": [str(T0 + r[0]) for r in rows], "n": [r[1] for r in rows], "name": [r[2] for r in rows], "rx": [str(r[3]) for r in rows]})
     layout, metrics = {"timestamp": "t", "node_id": "n"}, {"name": "name", "rx": "rx::net"}
-    pages, found, how, texts = node_tables.find_instances([(1, page)], layout, metrics)
+    pages, found, how, texts = tables.find_instances([(1, page)], layout, metrics)
     metrics = {name: metric for name, metric in metrics.items() if name not in {*texts, *found}}
-    pages = node_tables.long_pages(pages, layout, metrics, found, how, lambda column, metric: node_cells.numbers_of(column)[0])
+    pages = tables.long_pages(pages, layout, metrics, found, how, lambda column, metric: cells.numbers_of(column)[0])
     table = pa.concat_tables([page for _, page in pages]).to_pandas() if how else None
     return found, how, None if table is None else list(zip(table["metric name"], table["metric value"], strict=True))
 
@@ -164,9 +165,9 @@ def test_rows_that_nothing_tells_apart_are_one_line():
 def test_an_index_tells_apart_where_no_text_does_and_two_columns_where_one_does_not():
     page = pa.table({"t": ["1"] * 4, "n": ["a"] * 4, "port": ["0", "1"] * 2, "device": ["x", "x", "y", "y"], "v": ["1", "2", "3", "4"]})
     keys = page.select(["t", "n"]).to_pandas()
-    assert node_tables.tell_apart(keys, page, ["device", "port"]) == (["device", "port"], 0.75)
-    assert node_tables.tell_apart(keys, page, ["v"])[0] == ["v"]
-    assert node_tables.instance_names(page, ["device", "port"]).tolist() == ["x/0", "x/1", "y/0", "y/1"]
+    assert tables.tell_apart(keys, page, ["device", "port"]) == (["device", "port"], 0.75)
+    assert tables.tell_apart(keys, page, ["v"])[0] == ["v"]
+    assert tables.instance_names(page, ["device", "port"]).tolist() == ["x/0", "x/1", "y/0", "y/1"]
 
 
 @pytest.mark.parametrize(
@@ -176,26 +177,26 @@ def test_an_index_tells_apart_where_no_text_does_and_two_columns_where_one_does_
      ("/d/part-00000-1a2b.parquet", ""), ("/d/a_0.parquet", ""), ("/d/values_2026-01-31.csv", "")],
 )  # fmt: skip
 def test_the_path_names_a_metric(path, name):
-    partitions = node_tables.partitions_of(path)
-    assert node_tables.metric_in_path(path, partitions) == name
-    layout, metrics = node_tables.layout_of_table(["timestamp", "node_id", "value", *partitions], {}, path)
+    partitions = tables.partitions_of(path)
+    assert tables.metric_in_path(path, partitions) == name
+    layout, metrics = tables.layout_of_table(["timestamp", "node_id", "value", *partitions], {}, path)
     assert metrics == {"value": name or "value"}
     assert layout == {"timestamp": "timestamp", "node_id": "node_id"}
 
 
 def test_one_metric_of_two_plugins_keeps_the_names_of_both():
     paths = [f"/d/month={month}/plugin={plugin}/metric=load/a_0.parquet" for month in (1, 2) for plugin in ("ganglia", "ipmi")]
-    assert node_tables.metrics_in_several_places(paths) == {"load"}
-    assert node_tables.metrics_in_several_places([*paths[::2], "/d/plugin=ipmi/metric=fan/a_0.parquet"]) == set()
+    assert tables.metrics_in_several_places(paths) == {"load"}
+    assert tables.metrics_in_several_places([*paths[::2], "/d/plugin=ipmi/metric=fan/a_0.parquet"]) == set()
     names = ["timestamp", "node_id", "value", "month", "plugin", "metric"]
-    assert node_tables.layout_of_table(names, {}, paths[1], {"load"})[1] == {"value": "load::ipmi"}
+    assert tables.layout_of_table(names, {}, paths[1], {"load"})[1] == {"value": "load::ipmi"}
 
 
 def test_a_table_that_nobody_knows_names_what_it_has_and_needs():
     with pytest.raises(ValueError, match=r"it lacks the columns node_id and timestamp, which the parameter columns can name.*has 'host, when, x'"):
-        node_tables.layout_of_table(["host", "when", "x"], {}, "x.csv")
+        tables.layout_of_table(["host", "when", "x"], {}, "x.csv")
     with pytest.raises(ValueError, match="must name that of the values"):
-        node_tables.layout_of_table(["h", "t", "m"], {"node_id": "h", "timestamp": "t", "metric": "m"}, "x.csv")
+        tables.layout_of_table(["h", "t", "m"], {"node_id": "h", "timestamp": "t", "metric": "m"}, "x.csv")
 
 
 def test_rows_of_one_moment_are_copies_fill_gaps_or_contradict():
@@ -220,31 +221,31 @@ def test_parts_that_share_a_metric_are_one_source_and_files_of_one_metric_each_a
     ["2026-01-31T11:00:00+01:00", "2026-01-31 10:00:00 UTC", "2026-01-31T10:00:00,000Z", "20260131100000", "202601311000", f"{T0}.0"],
 )
 def test_a_time_is_read_in_many_forms(text):
-    assert node_cells.times_of(column(text)).tolist() == [pd.Timestamp(T0, unit="s", tz="UTC")]
-    assert node_cells.times_of(column("20260131")).tolist() == [pd.Timestamp("2026-01-31", tz="UTC")]
+    assert cells.times_of(column(text)).tolist() == [pd.Timestamp(T0, unit="s", tz="UTC")]
+    assert cells.times_of(column("20260131")).tolist() == [pd.Timestamp("2026-01-31", tz="UTC")]
 
 
 @pytest.mark.parametrize(
-    ("cells", "message"),
+    ("texts", "message"),
     [(["31/01/2026 10:00"] * 3, "3 of 3 times in the column when cannot be read, such as '31/01/2026 10:00'"),
      (["0.5", "1.5"], "the times in the column when lie before 1990, such as '0.5'")],
 )  # fmt: skip
-def test_times_that_cannot_be_read_are_refused_with_an_example(cells, message):
+def test_times_that_cannot_be_read_are_refused_with_an_example(texts, message):
     with pytest.raises(ValueError, match=message):
-        node_tables.check_times(node_cells.times_of(column(*cells)), "when", cells)
-    node_tables.check_times(node_cells.times_of(column(str(T0), "noon", None)), "when", [str(T0), "noon", None])
+        tables.check_times(cells.times_of(column(*texts)), "when", texts)
+    tables.check_times(cells.times_of(column(str(T0), "noon", None)), "when", [str(T0), "noon", None])
 
 
 def test_numbers_that_stand_for_no_value_are_missing_and_counted():
     signs = ["18446744073709551615", "4294967295", "9223372036854775794", "140737488355328"]
-    values, unreadable, blank = node_cells.numbers_of(column(*signs, "12", "x"))
+    values, unreadable, blank = cells.numbers_of(column(*signs, "12", "x"))
     assert values.to_pylist() == [None] * 4 + [12.0, None]
     assert (unreadable, blank) == (1, 4)
-    assert node_cells.numbers_of(column(-1, 50, 3))[0].to_pylist() == [None, 50, 3]
-    assert node_cells.numbers_of(column(-1, -2, 30))[2] == 0, "what is negative now and then is no sign"
-    assert node_cells.numbers_of(column(-1, 0, 1))[2] == 0
-    assert node_cells.numbers_of(column(2.0**51, 1.0), "MemFree::meminfo")[0].to_pylist() == [None, 1]
-    assert node_cells.numbers_of(column(2.0**51, 1.0), "rx_bytes::net")[2] == 0
+    assert cells.numbers_of(column(-1, 50, 3))[0].to_pylist() == [None, 50, 3]
+    assert cells.numbers_of(column(-1, -2, 30))[2] == 0, "what is negative now and then is no sign"
+    assert cells.numbers_of(column(-1, 0, 1))[2] == 0
+    assert cells.numbers_of(column(2.0**51, 1.0), "MemFree::meminfo")[0].to_pylist() == [None, 1]
+    assert cells.numbers_of(column(2.0**51, 1.0), "rx_bytes::net")[2] == 0
 
 
 def test_what_no_gpu_can_have_is_missing():

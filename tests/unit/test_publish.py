@@ -28,7 +28,7 @@ from nightshift.remediation.model import chances
 from nightshift.reporting import archive, digests, pages, site
 from nightshift.reporting.settings import site_settings
 from nightshift.schemas import FINDING, PUBLISHED
-from nightshift.sources.status import write_status
+from nightshift.status import write_status
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 

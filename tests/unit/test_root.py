@@ -8,7 +8,7 @@ import pytest
 import uproot
 from tqdm import tqdm
 
-import nightshift.sources.root as root
+import nightshift.sources.certification.root as root
 
 
 def write(path, names):

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from rucio_events import GOOD, UNSTARTED
 
-from nightshift.sources import files, rucio
+from nightshift.sources import files
+from nightshift.sources.transfers import rucio
 
 
 def envelope(kind, at, payload):

@@ -12,10 +12,10 @@ from nightshift.analysis.telemetry_quality import labels_enough, meeting
 from nightshift.cleaning.telemetry_windows import clean_gpus, clean_labels, label_windows
 from nightshift.detectors.telemetry_incidents import diagnose, keep_findings, rule_of
 from nightshift.detectors.telemetry_measures import independent_lengths, precision_by
-from nightshift.sources.node_labels import all_labels, stretches
-from nightshift.sources.node_summary import match_labels, newest_rows, state_of
-from nightshift.sources.prometheus_nodes import Server, chunks
-from nightshift.sources.this_machine import schedule
+from nightshift.sources.telemetry.labels import all_labels, stretches
+from nightshift.sources.telemetry.prometheus import Server, chunks
+from nightshift.sources.telemetry.summary import match_labels, newest_rows, state_of
+from nightshift.sources.telemetry.this_machine import schedule
 
 NOON = pd.Timestamp("2026-01-30T12:00", tz="UTC")
 SECOND = pd.Timedelta("1s")

@@ -6,11 +6,11 @@ import mysql.connector
 import pandas as pd
 import pytest
 
-from nightshift.sources.osticket_changes import an_hour_before, merge, read_progress
-from nightshift.sources.osticket_server import address_of, explained, may_pass
-from nightshift.sources.sacctmgr import read_schools, users_table
-from nightshift.sources.ticket_files import layout_of
-from nightshift.sources.tickets import SCHEMA, Extraction, as_counts, as_tickets, in_window, open_sentence
+from nightshift.sources.tickets.changes import an_hour_before, merge, read_progress
+from nightshift.sources.tickets.files import layout_of
+from nightshift.sources.tickets.rows import SCHEMA, Extraction, as_counts, as_tickets, in_window, open_sentence
+from nightshift.sources.tickets.sacctmgr import read_schools, users_table
+from nightshift.sources.tickets.server import address_of, explained, may_pass
 
 
 def extraction(**fields):

@@ -8,9 +8,9 @@ import pytest
 
 from nightshift.detectors.tickets import history_verdict, kaplan_meier_median, log_rank, welch_ratio
 from nightshift.sites import read_sites
-from nightshift.sources import sacctmgr
-from nightshift.sources.osticket import origin_of
-from nightshift.sources.ticket_tables import (
+from nightshift.sources.tickets import sacctmgr
+from nightshift.sources.tickets.osticket import origin_of
+from nightshift.sources.tickets.tables import (
     is_open,
     meanings_of,
     newest_rows,
@@ -20,7 +20,7 @@ from nightshift.sources.ticket_tables import (
     tell_desks,
     unknown_states,
 )
-from nightshift.sources.ticket_times import as_iso, day_order, is_time_column, read_times, shown_value, time_reader
+from nightshift.sources.tickets.times import as_iso, day_order, is_time_column, read_times, shown_value, time_reader
 
 STATES = {
     "open": [

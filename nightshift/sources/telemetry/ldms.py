@@ -14,8 +14,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nightshift.sources.node_tables import NO_JOB
 from nightshift.sources.tables import read_csv_pages
+from nightshift.sources.telemetry.tables import NO_JOB
 
 # Documentation: ldms-store_csv.rst and ldms-store_function_csv.rst of ovis-hpc/ldms, 4.5.3; code of the
 # header: store_csv_common.c

@@ -4,7 +4,7 @@
     JSON     one row per object                            read_json_tickets
     Twice    two desks; the newest row of a ticket         tell_desks, newest_rows
 
-The forms of times are in ticket_times.py.
+The forms of times are in times.py beside it.
 """
 
 import json

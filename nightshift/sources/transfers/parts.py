@@ -15,7 +15,7 @@ from tqdm import tqdm
 from nightshift.sources.elastic import first_documents, read_pages
 from nightshift.sources.files import read_kind, require_kind
 from nightshift.sources.parts import part_name, write_rows
-from nightshift.sources.rucio import FIELDS, NEEDED, TimeCheck, event_times, is_event, read_event
+from nightshift.sources.transfers.rucio import FIELDS, NEEDED, TimeCheck, event_times, is_event, read_event
 
 SCHEMA = pa.schema([(field, pa.string()) for field in [*FIELDS, "more"]])
 KIND = {"kind": "transfer event of Rucio", "needed": NEEDED, "fits": is_event}

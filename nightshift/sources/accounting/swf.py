@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from nightshift.sources.accounting.gracc import SCHEMA
 from nightshift.sources.files import open_text
-from nightshift.sources.gracc import SCHEMA
 from nightshift.sources.slurm import utc_text
 
 COLUMNS = {  # of the eighteen, by position: what is used here

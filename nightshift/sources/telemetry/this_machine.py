@@ -14,9 +14,9 @@ import psutil
 import pyarrow as pa
 from tqdm import tqdm
 
-from nightshift.sources.generators import GENERATORS, workload
-from nightshift.sources.node_parts import write_parts
-from nightshift.sources.node_tables import ROLES
+from nightshift.generators import GENERATORS, workload
+from nightshift.sources.telemetry.parts import write_parts
+from nightshift.sources.telemetry.tables import ROLES
 
 
 def read_machine():

@@ -15,11 +15,9 @@ import pyarrow.parquet as pq
 from helpers import atomic
 from nightshift.runs import warn
 from nightshift.sources.files import open_text
-from nightshift.sources.osticket import open_sqlite
 from nightshift.sources.tables import read_csv_pages, read_files
-from nightshift.sources.ticket_tables import newest_rows, read_json_tickets, tell_desks
-from nightshift.sources.ticket_times import is_time_column, shown_value, time_reader
-from nightshift.sources.tickets import (
+from nightshift.sources.tickets.osticket import open_sqlite
+from nightshift.sources.tickets.rows import (
     SCHEMA,
     TIME_COLUMNS,
     as_tickets,
@@ -27,6 +25,8 @@ from nightshift.sources.tickets import (
     ticket_pages,
     write_tickets,
 )
+from nightshift.sources.tickets.tables import newest_rows, read_json_tickets, tell_desks
+from nightshift.sources.tickets.times import is_time_column, shown_value, time_reader
 
 
 def as_text(column):

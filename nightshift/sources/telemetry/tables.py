@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nightshift.sources.node_cells import names_of
+from nightshift.sources.telemetry.cells import names_of
 
 ROLES = ["timestamp", "node_id", "job_id", "app", "input", "anomaly", "part"]
 # interfaces or disks of a node are metrics of their own; processes are not, they are added up

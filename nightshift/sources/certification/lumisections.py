@@ -19,8 +19,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from nightshift.sources.golden import flags_of, listed
-from nightshift.sources.histograms import (
+from nightshift.sources.certification.golden import flags_of, listed
+from nightshift.sources.certification.histograms import (
     KINDS,
     Cells,
     as_names,
@@ -33,8 +33,8 @@ from nightshift.sources.histograms import (
     open_table,
     require,
 )
-from nightshift.sources.luminosity import contradictions
-from nightshift.sources.root import NoLumisectionError
+from nightshift.sources.certification.luminosity import contradictions
+from nightshift.sources.certification.root import NoLumisectionError
 from nightshift.sources.tables import read_files
 
 KEY = ["run", "lumisection"]

@@ -5,8 +5,8 @@ values, samplers, days without rows.
 import numpy as np
 import pandas as pd
 
-from nightshift.sources.dcgm import HOSTS
 from nightshift.sources.prometheus import scraped_twice_sentence
+from nightshift.sources.telemetry.dcgm import HOSTS
 
 
 def summarise_rows(seen):

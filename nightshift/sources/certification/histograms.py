@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from nightshift.sources.certification.luminosity import is_brilcalc, picobarns, read_brilcalc
+from nightshift.sources.certification.root import read_root
 from nightshift.sources.files import as_text, open_text, read_records
-from nightshift.sources.luminosity import is_brilcalc, picobarns, read_brilcalc
-from nightshift.sources.root import read_root
 from nightshift.sources.tables import read_csv_pages
 from nightshift.sources.times import read_times
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import mysql.connector
 import tenacity
 
-from nightshift.sources.osticket import lacking
+from nightshift.sources.tickets.osticket import lacking
 
 # gone, lost, lost in the middle, too many connections, waited for a lock, deadlock
 TRANSIENT = {2006, 2013, 2055, 1040, 1205, 1213}

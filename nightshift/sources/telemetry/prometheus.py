@@ -8,10 +8,10 @@ import pandas as pd
 import pyarrow as pa
 from tqdm import tqdm
 
-from nightshift.sources import dcgm
-from nightshift.sources.node_parts import GPU_TEXTS, write_gpus, write_parts
-from nightshift.sources.node_tables import ROLES
 from nightshift.sources.prometheus import connect, merge_scrapes, node_of, summed
+from nightshift.sources.telemetry import dcgm
+from nightshift.sources.telemetry.parts import GPU_TEXTS, write_gpus, write_parts
+from nightshift.sources.telemetry.tables import ROLES
 
 MODES = ["user", "system", "nice", "iowait", "irq", "softirq", "steal", "idle"]
 MEMORY = ["MemFree", "MemAvailable", "Buffers", "Cached", "Active", "Inactive", "AnonPages", "Mapped", "Slab"]

@@ -20,9 +20,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from helpers import write_json, write_parquet
-from nightshift.sources.osticket import FIRST, WINDOW, plain
-from nightshift.sources.osticket_server import open_server
-from nightshift.sources.tickets import as_tickets, in_window, ticket_pages, write_tickets
+from nightshift.sources.tickets.osticket import FIRST, WINDOW, plain
+from nightshift.sources.tickets.rows import as_tickets, in_window, ticket_pages, write_tickets
+from nightshift.sources.tickets.server import open_server
 
 PAGES = "[!.]*.parquet"  # a hidden one was not complete when the run ended
 

@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from helpers import atomic
-from nightshift.sources.osticket import FIRST, read_pages
-from nightshift.sources.ticket_tables import plain_state, read_states
-from nightshift.sources.ticket_times import ORDERS, read_times
+from nightshift.sources.tickets.osticket import FIRST, read_pages
+from nightshift.sources.tickets.tables import plain_state, read_states
+from nightshift.sources.tickets.times import ORDERS, read_times
 
 TEXT_COLUMNS = ["ticket_id", "number", "address", "user_name", "subject", "body", "format"]
 TIME_COLUMNS = ["created", "closed", "lastupdate", "first_response"]
@@ -177,7 +177,7 @@ def write_tickets(pages, path, *, asked, labels):
 def open_sentence(opened):
     """Say how many tickets are open, as a part of a sentence.
 
-    opened : iterable of True, False or None where the source does not say, as `ticket_tables.is_open` gives
+    opened : iterable of True, False or None where the source does not say, as `is_open` of tables.py gives
     them.
     """
     opened = list(opened)

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pandas as pd
 
-from nightshift.sources.node_cells import is_blank
+from nightshift.sources.telemetry.cells import is_blank
 
 HOSTS = ["Hostname", "hostname"]  # dcgm-exporter renamed the label after 4.5.3-4.8.2 (commit d5e5f51)
 COLUMNS = {

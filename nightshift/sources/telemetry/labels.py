@@ -5,7 +5,7 @@ anomalies.
 import pandas as pd
 import pyarrow as pa
 
-from nightshift.sources.node_cells import names_of, times_of
+from nightshift.sources.telemetry.cells import names_of, times_of
 
 LABEL_COLUMNS = ["job_id", "node_id", "app", "input", "anomaly", "part"]
 

@@ -15,8 +15,9 @@ import pandas as pd
 from elasticsearch import NotFoundError
 from tqdm import tqdm
 
+from nightshift.sources.accounting.gracc import NEEDED, SCHEMA, frame_of, read_gracc, read_totals
+from nightshift.sources.accounting.swf import read_swf
 from nightshift.sources.files import LayoutError, open_text
-from nightshift.sources.gracc import NEEDED, SCHEMA, frame_of, read_gracc, read_totals
 from nightshift.sources.parts import part_name, write_rows
 from nightshift.sources.slurm import (
     ask_slurm,
@@ -26,7 +27,6 @@ from nightshift.sources.slurm import (
     sacct_command,
     why_left_out,
 )
-from nightshift.sources.swf import read_swf
 from nightshift.sources.times import read_times
 
 ONE_WEEK = pd.Timedelta(weeks=1)

@@ -21,9 +21,9 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from nightshift.sources import dcgm, ldms, node_tables
-from nightshift.sources.node_cells import names_of, numbers_of, times_of
-from nightshift.sources.node_tables import ROLES
+from nightshift.sources.telemetry import dcgm, ldms, tables
+from nightshift.sources.telemetry.cells import names_of, numbers_of, times_of
+from nightshift.sources.telemetry.tables import ROLES
 
 GPU_TEXTS = ["node_id", "gpu", "job_id", "user"]
 GPU_SCHEMA = pa.schema(
@@ -119,7 +119,7 @@ def place(extraction, page, *, layout, where, first_row):
     # a store that was opened again repeats its header
     header = pc.fill_null(pc.starts_with(pc.utf8_trim_whitespace(written), "#"), False).to_numpy()
     keys = pd.DataFrame({"timestamp": times_of(page[layout["timestamp"]]), **names})
-    node_tables.check_times(keys.timestamp[~header], layout["timestamp"], cells[~header])
+    tables.check_times(keys.timestamp[~header], layout["timestamp"], cells[~header])
     if layout["timestamp"] in ldms.TIMES and not extraction.columns:
         keys["timestamp"] = ldms.exact_times(keys.timestamp, page, layout)
         keys["job_id"] = ldms.without_no_job(keys.job_id)
@@ -219,7 +219,7 @@ def without_contradiction(extraction, pages, *, layout, metric_names, path):
     nameless = [
         column
         for column, metric in metric_names.items()
-        if metric.partition("::")[0].lower() in node_tables.UNNAMED
+        if metric.partition("::")[0].lower() in tables.UNNAMED
     ]
     unnamed = extraction.unnamed
     for first_row, page in pages:
@@ -228,7 +228,7 @@ def without_contradiction(extraction, pages, *, layout, metric_names, path):
             node, at = names_of(page[layout["node_id"]]), times_of(page[layout["timestamp"]])
             rows = pd.DataFrame({"node": node, "time": at, "value": values})
             others = {file: frame for file, frame in unnamed.items() if file != path}
-            if other := node_tables.contradiction(rows, others):
+            if other := tables.contradiction(rows, others):
                 raise ValueError(
                     f"it and {other} measure the same {metric_names[column]!r} of the same node and moment, "
                     "and neither says what: name the metric in the path (metric=NAME) or the column"

@@ -14,9 +14,10 @@ import pyarrow.parquet as pq
 
 from helpers import project_path
 from nightshift.runs import warn
-from nightshift.sources import dcgm, ldms, node_cells, node_tables
-from nightshift.sources.node_labels import read_labels
-from nightshift.sources.node_parts import (
+from nightshift.sources.tables import read_csv_pages, read_files
+from nightshift.sources.telemetry import cells, dcgm, ldms, tables
+from nightshift.sources.telemetry.labels import read_labels
+from nightshift.sources.telemetry.parts import (
     add_sampler,
     as_numbers,
     without_contradiction,
@@ -24,7 +25,6 @@ from nightshift.sources.node_parts import (
     write_long,
     write_parts,
 )
-from nightshift.sources.tables import read_csv_pages, read_files
 
 PARQUET, HDF = (".parquet", ".pq"), (".h5", ".hdf", ".hdf5")
 
@@ -77,8 +77,8 @@ def open_table(path, bad_lines):
         names, pages = read_hdf(path)
     else:
         names, pages = read_csv_pages(path, bad_lines)
-    node_tables.check_names(names)
-    return node_tables.add_partitions(names, pages, node_tables.partitions_of(path))
+    tables.check_names(names)
+    return tables.add_partitions(names, pages, tables.partitions_of(path))
 
 
 def extract_nodes(extraction, pages, *, layout, metric_names, where, path):
@@ -89,21 +89,21 @@ def extract_nodes(extraction, pages, *, layout, metric_names, where, path):
     very many, processes say, the sum is kept. ValueError where no column tells them apart, or none holds
     numbers.
     """
-    pages, names = node_cells.split_arrays(pages, whole={*layout.values()} - {layout.get("value")})
-    metric_names = node_tables.split_metrics(metric_names, names or [])
-    pages, instances, how, texts = node_tables.find_instances(pages, layout, metric_names)
+    pages, names = cells.split_arrays(pages, whole={*layout.values()} - {layout.get("value")})
+    metric_names = tables.split_metrics(metric_names, names or [])
+    pages, instances, how, texts = tables.find_instances(pages, layout, metric_names)
     extraction.text_left_out.update(set(texts) - set(instances))
     metric_names = {name: metric for name, metric in metric_names.items() if name not in {*texts, *instances}}
     if names and "metric" not in layout and not metric_names:
         raise ValueError(f"none of its columns holds numbers; it has {', '.join(names)[:150]}")
     if how == "sum":
         warn(
-            f"{Path(path).name} has more than {node_tables.MANY_INSTANCES} rows for each node and moment, "
+            f"{Path(path).name} has more than {tables.MANY_INSTANCES} rows for each node and moment, "
             f"told apart by {', '.join(instances)}: its metrics are added up over these."
         )
     if how:
         read = partial(as_numbers, extraction)
-        pages = node_tables.long_pages(pages, layout, metric_names, instances, how, read)
+        pages = tables.long_pages(pages, layout, metric_names, instances, how, read)
         layout = {role: layout[role] for role in layout if role not in ("metric", "value")}
         layout |= {"metric": "metric name", "value": "metric value"}
     if "metric" in layout:
@@ -119,7 +119,7 @@ def extract_store(extraction, path):
     """
     sampler = re.sub(r"(\.csv|\.gz|\.txt|[._-]?\d{4}-?\d\d-?\d\d|[._-]\d{9,})+$", "", Path(path).name)
     for names, pages, where in ldms.read_store(path, extraction.bad_lines):
-        node_tables.check_names(names)
+        tables.check_names(names)
         layout, metric_names = ldms.layout_of_store(names)
         metric_names = add_sampler(metric_names, sampler)
         extract_nodes(extraction, pages, layout=layout, metric_names=metric_names, where=where, path=path)
@@ -143,7 +143,7 @@ def extract_file(extraction, path):
     elif not columns and "anomaly" in names and not {"timestamp", "#Time"} & set(names):
         extraction.labels.append(read_labels(names, pages))
     else:
-        layout, metric_names = node_tables.layout_of_table(names, columns, path, extraction.repeated)
+        layout, metric_names = tables.layout_of_table(names, columns, path, extraction.repeated)
         metric_names = add_sampler(metric_names, extraction.sampler)
         extract_nodes(extraction, pages, layout=layout, metric_names=metric_names, where=path, path=path)
 
@@ -151,7 +151,7 @@ def extract_file(extraction, path):
 def extract_files(extraction, pattern):
     """Add all files that `pattern`, relative to the repository root, names; errors as of `read_files`."""
     files = glob.glob(str(project_path(pattern)), recursive=True)
-    extraction.repeated.update(node_tables.metrics_in_several_places(files))
+    extraction.repeated.update(tables.metrics_in_several_places(files))
     read_files(pattern, lambda path: extract_file(extraction, path))
 
 

@@ -1,0 +1,1 @@
+"""Certification: histograms per lumisection, luminosities, and lists of certified lumisections."""

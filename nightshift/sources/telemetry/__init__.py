@@ -1,0 +1,1 @@
+"""Telemetry: LDMS, other tables of node metrics, Prometheus, GPUs, and this machine."""

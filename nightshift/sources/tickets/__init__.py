@@ -1,0 +1,1 @@
+"""Tickets: osTicket, tables of other help desks, and the accounts of Slurm."""

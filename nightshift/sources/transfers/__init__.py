@@ -1,0 +1,1 @@
+"""Transfers: the events of Rucio, in files and in an Elasticsearch."""
