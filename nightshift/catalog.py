@@ -74,6 +74,15 @@ def whole_as_float(value):
     return value
 
 
+class LeastHistory(Entry):
+    """How far back a source must reach for a study to find anything: numbers and names of parameters, such as
+    train.report_weeks, that are added up.
+    """
+
+    days: list[float | str] = []
+    weeks: list[float | str] = []
+
+
 class Study(Entry):
     """What one study says of itself."""
 
@@ -86,6 +95,8 @@ class Study(Entry):
     colour: str = "C7"  # of its strips, as matplotlib names it
     impact_units: Annotated[dict[str, ImpactUnit], BeforeValidator(whole_as_float)] = {}
     sample: list[str] = []  # files that the simulation writes for it, below data/sample
+    least_history: LeastHistory = LeastHistory()
+    sample_source: str = ""  # those of them that are its source, a pattern; by default the first
     extra_notebooks: dict[str, ExtraNotebook] = {}
     kinds: dict[str, FindingKind]
     troubles: dict[str, Trouble] = {}

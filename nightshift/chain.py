@@ -14,10 +14,11 @@ from functools import cached_property
 from pathlib import Path
 
 from nightshift.catalog import STEPS, extra_notebooks, finding_tables, study_files
-from nightshift.config import DIGEST, SHARED, SIMULATE, is_server, notebook_of
+from nightshift.config import DIGEST, SHARED, SIMULATE, notebook_of
 from nightshift.parameters import declared_at
 from nightshift.products import differing, read_json, read_notebook
 from nightshift.runs import notebook_path, outcomes_of, read_run, record_path, steps_of_tonight
+from nightshift.sources.addresses import is_server
 from nightshift.sources.files import REPOSITORY, matching_files
 
 # modules that run notebooks, and that no notebook imports

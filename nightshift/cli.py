@@ -60,6 +60,14 @@ def nightly(config: Config = Path("config.yaml"), cores: Cores = "all", quiet: Q
 
 
 @app.command(epilog=CODES)
+def check(config: Config = Path("config.yaml"), day: Day = "", quiet: Quiet = False):
+    """Look at the sources of a configuration, in seconds, and say what is there and what a night would lack;
+    nothing is written. It ends with 1 where a source has a problem.
+    """
+    raise typer.Exit(night.check(config, day, quiet))
+
+
+@app.command(epilog=CODES)
 def publish(config: Config = Path("config.yaml"), day: Day = ""):
     """Render the site of a night again from what its run has left, and send its mail."""
     raise typer.Exit(night.publish(config, day))

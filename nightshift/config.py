@@ -34,6 +34,7 @@ from nightshift.notify.settings import read_settings
 from nightshift.parameters import Choice, Range, declared_at
 from nightshift.reporting.settings import site_settings
 from nightshift.runs import one_line
+from nightshift.sources.addresses import is_server
 from nightshift.sources.files import matching_files
 
 NOTEBOOKS = Path("notebooks")
@@ -46,7 +47,6 @@ SHARED = [
 ]  # given to every notebook that declares them
 SHARE = Range(0.0, 1.0, False, False)
 RANGES = {"alarm_rate": SHARE, "false_discovery_rate": SHARE}  # wherever a notebook declares none
-LIVE = ("sacct", "sacctmgr", "this_machine")  # sources that are asked and have no address
 
 
 class ConfigError(ValueError):
@@ -548,13 +548,6 @@ def wrong_notebooks(study):
 def notebook_of(study, step):
     """Path of a notebook: that of a step of a study, or of the sample where `study` is empty."""
     return str(NOTEBOOKS / study / f"{step}.ipynb") if study else SIMULATE
-
-
-def is_server(source):
-    """Whether a source is asked and not read: a URL, the accounting of the Slurm that this machine belongs
-    to, or this machine itself.
-    """
-    return "://" in source or source in LIVE
 
 
 def holds_password(what, place):

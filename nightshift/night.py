@@ -63,6 +63,24 @@ def run_night(path, day, cores="all", quiet=False):
         return 128 + (error.args[0] if error.args else signal.SIGINT)
 
 
+def check(path, day, quiet=False):
+    """Look at the sources of a configuration and print what is there; returns the exit code."""
+    from nightshift.check import print_reports
+    from nightshift.config import ConfigError
+
+    try:
+        path = Path(path).expanduser().resolve()
+        os.chdir(REPOSITORY)
+        return FAILED if print_reports(path, day, quiet, show=print) else WELL
+    except ConfigError as error:
+        for line in error.lines:
+            print_line(line)
+        return WRONG
+    except (ValueError, RuntimeError) as error:  # a home of nobody, a path that cannot be one
+        print_line(error)
+        return WRONG
+
+
 def check_cores(cores):
     """Make sure that `cores`, a text, is a number of processors or all; ValueError says so in one line."""
     if not re.fullmatch(r"all|[1-9][0-9]*", cores):

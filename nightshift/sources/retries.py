@@ -10,8 +10,10 @@ def patient(ask, retry_wait_s):
     one.
 
     retry_wait_s : longest wait between two tries, seconds; waits are drawn at random and grow exponentially,
-    so that many clients do not come back at once.
+    so that many clients do not come back at once; None asks once.
     """
+    if retry_wait_s is None:
+        return ask
     return tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(TimeoutError),
         stop=tenacity.stop_after_attempt(TRIES),

@@ -2,12 +2,14 @@
 
 import csv
 import zlib
+from contextlib import contextmanager
 
 import pandas as pd
 from tqdm import tqdm
 
 from helpers import project_path
 from nightshift.sources.files import LayoutError, matching_files, no_file, open_text
+from nightshift.wording import one_line
 
 
 def read_files(pattern, read):
@@ -20,20 +22,21 @@ def read_files(pattern, read):
     if not (files := matching_files(pattern)):
         raise FileNotFoundError(no_file(pattern))
     for path in tqdm(files, desc="files", unit="file"):
-        try:
+        with reading(path):
             read(path)
-        except LayoutError as error:  # it was read, and is something else
-            raise LayoutError(f"{path}: {error}") from None
-        except (
-            OSError,
-            EOFError,
-            ValueError,
-            RecursionError,
-            zlib.error,
-        ) as error:  # a damaged archive raises any of them
-            raise ValueError(
-                f"{path} cannot be read: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
-            ) from None
+
+
+@contextmanager
+def reading(path):
+    """Make one line that names the file `path` of what goes wrong in reading it: LayoutError where it was
+    read and is something else, ValueError of anything else.
+    """
+    try:
+        yield
+    except LayoutError as error:
+        raise LayoutError(f"{path}: {error}") from None
+    except (OSError, EOFError, ValueError, RecursionError, zlib.error) as error:  # of a damaged archive, any
+        raise ValueError(f"{path} cannot be read: {type(error).__name__}: {one_line(error)}") from None
 
 
 def read_csv_pages(path, bad_lines, *, prose=False, names=None, header=True):

@@ -13,8 +13,9 @@ from conftest import REAL_DATA, refused, run_cells
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nightshift.sources.certification.forms import open_table
 from nightshift.sources.certification.golden import read_golden, write_golden
-from nightshift.sources.certification.histograms import as_contents, open_table
+from nightshift.sources.certification.histograms import as_contents
 
 NOTEBOOK = "certification/1_extract.ipynb"
 DATA = "data/raw/certification"

@@ -18,6 +18,7 @@ LAYERS = [  # rooms, the lowest first: a folder of the package, or a module at i
     {"analysis", "backtest_scores", "backtest_figures", "reporting"},
     {"notify"},
     {"config"},
+    {"check"},
     {"chain", "config_schema"},
     {"night"},
     {"backtest"},

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nightshift.sources.certification.histograms import Cells, layout_of, open_table
+from nightshift.sources.certification.forms import open_table
+from nightshift.sources.certification.histograms import Cells, layout_of
 from nightshift.sources.certification.luminosity import contradictions, is_brilcalc, picobarns, read_brilcalc
 
 COLUMNS = ["run:fill", "ls", "time", "beamstatus", "E(GeV)", "delivered(/ub)", "recorded(/ub)", "avgpu", "source"]

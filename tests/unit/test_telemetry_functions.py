@@ -13,7 +13,7 @@ from nightshift.cleaning.telemetry_windows import clean_gpus, clean_labels, labe
 from nightshift.detectors.telemetry_incidents import diagnose, keep_findings, rule_of
 from nightshift.detectors.telemetry_measures import independent_lengths, precision_by
 from nightshift.sources.telemetry.labels import all_labels, stretches
-from nightshift.sources.telemetry.prometheus import Server, chunks
+from nightshift.sources.telemetry.prometheus import Prometheus, chunks
 from nightshift.sources.telemetry.summary import match_labels, newest_rows, state_of
 from nightshift.sources.telemetry.this_machine import schedule
 
@@ -26,7 +26,7 @@ SECOND = pd.Timedelta("1s")
 
 @pytest.mark.parametrize(("step_s", "most"), [(15.0, 7), (15.0, 1000), (60.0, 1)])
 def test_chunks_cover_the_window_once_in_steps_from_a_multiple_of_the_step(step_s, most):
-    server = Server("http://x", "instance", "", step_s=step_s, chunk_points=most, timeout_s=1.0, retry_wait_s=0.0)
+    server = Prometheus({}, "instance", "", step_s=step_s, chunk_points=most, timeout_s=1.0, retry_wait_s=0.0)
     window = [NOON + SECOND, NOON + 301 * SECOND]
     parts = chunks(window, server)
     moments = np.concatenate([begin + step_s * np.arange(n) for begin, n in parts])

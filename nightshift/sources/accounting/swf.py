@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from nightshift.sources.accounting.gracc import SCHEMA
+from nightshift.sources.accounting.records import SCHEMA, AccountingFile
 from nightshift.sources.files import open_text
 from nightshift.sources.slurm import utc_text
 
@@ -58,7 +58,7 @@ def read_jobs(path, extraction):
 
 
 def read_swf(path, extraction):
-    """Yield pages of rows of the accounting, with the columns of `gracc.SCHEMA`, from a log of the Standard
+    """Yield pages of rows of the accounting, with the columns of SCHEMA, from a log of the Standard
     Workload Format.
 
     A job ends at submission + wait + run time. It uses the processors that were allocated, else those that
@@ -83,3 +83,17 @@ def read_swf(path, extraction):
         rows["WallDuration"], rows["Processors"] = number.run, number.processors
         rows["CpuDuration"] = (page.cpu * page.processors).astype(str).where(page.cpu >= 0, None)
         yield rows.reindex(columns=SCHEMA.names)
+
+
+class SwfLogs(AccountingFile):
+    """Logs of the Parallel Workloads Archive."""
+
+    label = "a .swf log"
+
+    def recognises(self, head):
+        """By its name, or by the header, whose lines begin with a semicolon."""
+        return ".swf" in head.name or head.line.startswith(";")
+
+    def read(self, path, extraction):
+        """Yield pages of rows, see `read_swf`."""
+        return read_swf(path, extraction)

@@ -1,5 +1,5 @@
-"""Tables of histograms or features per lumisection: what their columns are called, what their cells hold, in
-which form a file is.
+"""Tables of histograms or features per lumisection: what their columns are called, and what their
+cells hold.
 
 A page is (number of its first row, Arrow table); all functions that read a column take one of Arrow and give
 NumPy or pandas.
@@ -12,12 +12,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from nightshift.sources.certification.luminosity import is_brilcalc, picobarns, read_brilcalc
-from nightshift.sources.certification.root import read_root
-from nightshift.sources.files import as_text, open_text, read_records
-from nightshift.sources.tables import read_csv_pages
+from nightshift.sources.certification.luminosity import picobarns
 from nightshift.sources.times import read_times
 
 # Our name first, then the names that CMS uses, in small letters; any other name is given by the parameter
@@ -306,58 +302,3 @@ def is_number(column):
         or pa.types.is_floating(column.type)
         or pa.types.is_decimal(column.type)
     )
-
-
-# ------------------------------------------------------------------------------------------------------ files
-
-
-def plain(batch):
-    """A table of an Arrow batch, with categories and long texts as texts."""
-    types = [f.type.value_type if pa.types.is_dictionary(f.type) else f.type for f in batch.schema]
-    types = [pa.string() if pa.types.is_large_string(t) else t for t in types]
-    return pa.Table.from_batches([batch]).cast(pa.schema(list(zip(batch.schema.names, types, strict=True))))
-
-
-def first_lines(path, n=30):
-    """The first `n` lines of a text file that hold something, plain or .gz."""
-    with open_text(path) as lines:
-        return [line for _, line in zip(range(n), filter(str.strip, lines), strict=False)]
-
-
-def read_json(path):
-    """(names of the columns, pages) of the records in a JSON file of any layout, plain or .gz, every cell as
-    text; what the OMS puts below `attributes` is taken as the record.
-
-    ValueError of one line when it holds anything else.
-    """
-    records = []
-    for page, bad in read_records(path):
-        if bad:
-            raise ValueError(
-                f'it holds {bad[0][2].strip()[:60]!r} where a record such as {{"run": 400123, ...}} is needed'
-            )
-        records += [one["attributes"] if isinstance(one.get("attributes"), dict) else one for one in page]
-    names = list(dict.fromkeys(str(name) for one in records for name in one))
-    cells = {name: pa.array([as_text(one.get(name)) for one in records], pa.string()) for name in names}
-    return names, [(1, pa.table(cells))] if records else []
-
-
-def open_table(path, bad_lines, **root):
-    """(names of the columns, pages) of a file of any known form: ROOT, Parquet, JSON, brilcalc's output, or
-    CSV with commas, semicolons or tabs.
-
-    bad_lines : list of (file, row, reason, text), to which rows that do not parse are added. root : settings
-    of `read_root`.
-    """
-    if path.lower().endswith(".root"):
-        return read_root(path, **root)
-    if path.lower().endswith((".parquet", ".pq")):
-        file = pq.ParquetFile(path)
-        starts = range(1, file.metadata.num_rows + 1, 2**14)
-        return file.schema_arrow.names, zip(starts, map(plain, file.iter_batches(2**14)), strict=False)
-    lines = first_lines(path)
-    if lines and lines[0].lstrip("\ufeff \t")[0] in "[{":
-        return read_json(path)
-    if is_brilcalc(lines):
-        return read_brilcalc(path, bad_lines)
-    return read_csv_pages(path, bad_lines)

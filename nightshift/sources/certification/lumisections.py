@@ -30,12 +30,10 @@ from nightshift.sources.certification.histograms import (
     is_number,
     keys_of,
     layout_of,
-    open_table,
     require,
 )
 from nightshift.sources.certification.luminosity import contradictions
 from nightshift.sources.certification.root import NoLumisectionError
-from nightshift.sources.tables import read_files
 
 KEY = ["run", "lumisection"]
 HISTOGRAM_SCHEMA = pa.schema(
@@ -63,7 +61,6 @@ class Settings:
     columns: dict  # {role: name of a column}
     dataset: str  # of rows in whose table no column names one
     features: list  # columns of a wide table that are features; empty is every column of numbers
-    pattern: object  # compiled, over paths in ROOT files, see `path_pattern`
 
 
 class Extraction:
@@ -88,8 +85,10 @@ class Extraction:
         self.about_rows, self.about_lumi, self.about_untaken = [], [], []
         self.wide_parts, self.feature_names = [], {}
 
-    def read_source(self, path):
+    def read_source(self, path, open_file):
         """Add one file of the source to the raw tables; an empty file adds nothing.
+
+        open_file : of its kind, see `LumisectionFile.open`.
 
         What a file holds shows in its columns: a table with bin contents holds histograms, any other with run
         and lumisection is a wide one. ValueError of one line when the two are mixed, when columns are
@@ -98,7 +97,7 @@ class Extraction:
         if not os.path.getsize(path):
             return
         try:
-            names, pages = self.open(path)
+            names, pages = open_file(path, self.bad_lines, self.left_out)
         except NoLumisectionError as error:
             self.no_lumisections.append(f"{path}: {error}")
             return
@@ -122,12 +121,12 @@ class Extraction:
             _, _, why, text = self.bad_lines[n_bad]
             raise ValueError(f"none of its rows can be used; of the first: {why} ({text[:150]})")
 
-    def read_luminosity(self, path):
+    def read_luminosity(self, path, open_file):
         """Gather what a table of luminosities says of lumisections, which are no rows of the source.
 
         Sections that CMS did not take are kept apart. ValueError of one line when columns are missing.
         """
-        names, pages = self.open(path)
+        names, pages = open_file(path, self.bad_lines, self.left_out)
         layout = self.layout_in(names)
         require(layout, names, KEY)
         if not set(layout) & set(KINDS):
@@ -145,17 +144,6 @@ class Extraction:
             self.about_lumi.append(rows[~untaken])
             self.about_untaken.append(rows[untaken])
         self.cells.check(path, layout)
-
-    def open(self, path):
-        """Open (names of the columns, pages) of a file, see `open_table`."""
-        settings = self.settings
-        return open_table(
-            path,
-            self.bad_lines,
-            pattern=settings.pattern,
-            dataset=settings.dataset,
-            left_out=self.left_out,
-        )
 
     def layout_in(self, names):
         """Find the columns of one table whose role is known, {role: name}; which of `columns` it has is
@@ -283,23 +271,6 @@ def features_of(page, layout, features):
     if features:
         return list(features)
     return [name for name in page.column_names if name not in others and is_number(page[name])]
-
-
-def extract(source, luminosity, *, settings, path):
-    """Read a source, and before it a table of luminosities, where it is not "": an `Extraction`, whose
-    histograms are in the new Parquet file `path`.
-
-    source, luminosity : paths or globs. ValueError, one line, when no file of the source has lumisections, or
-    of what cannot be read.
-    """
-    with pq.ParquetWriter(path, HISTOGRAM_SCHEMA, compression="zstd") as table:
-        extraction = Extraction(settings, table)
-        if luminosity:
-            read_files(luminosity, extraction.read_luminosity)
-        read_files(source, extraction.read_source)
-    if extraction.no_lumisections and not extraction.counts["rows"]:
-        raise ValueError(extraction.no_lumisections[0])
-    return extraction
 
 
 @contextlib.contextmanager

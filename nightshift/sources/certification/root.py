@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import uproot
 from tqdm import tqdm
 
 # `ZeroBias/Run 400123/LS 12/Tracker/hit_eta`, or `DQMData/Run 400123/Tracker/By Lumi Section 12-12/hit_eta`,
@@ -141,6 +140,8 @@ def read_root(path, *, pattern, dataset, left_out):
     "other objects". ValueError of one line for a damaged file, for one that holds objects and no TH1,
     NoLumisectionError for one of which no histogram is of a lumisection.
     """
+    import uproot
+
     try:
         file = uproot.open(path)
         classes = file.classnames(cycle=False)  # of several cycles of an object the newest

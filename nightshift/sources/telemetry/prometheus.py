@@ -8,8 +8,10 @@ import pandas as pd
 import pyarrow as pa
 from tqdm import tqdm
 
+from nightshift.sources.base import LiveSource, Look
 from nightshift.sources.prometheus import connect, merge_scrapes, node_of, summed
 from nightshift.sources.telemetry import dcgm
+from nightshift.sources.telemetry.opening import OPTIONAL
 from nightshift.sources.telemetry.parts import GPU_TEXTS, write_gpus, write_parts
 from nightshift.sources.telemetry.tables import ROLES
 
@@ -41,19 +43,91 @@ GPU_QUERIES = {
 }
 
 
-@dataclass(frozen=True)
-class Server:
-    """A Prometheus and how it is asked: labels that name the node and the job ("" is none), distance of the
-    moments (s), moments per answer (at most 11,000), longest waits for an answer and between two tries (s).
+@dataclass
+class Prometheus(LiveSource):
+    """A Prometheus and how it is asked: metrics ({name: PromQL}, NODE_QUERIES where it is empty), labels that
+    name the node and the job ("" is none), distance of the moments (s), moments per answer (at most 11,000),
+    longest waits for an answer and between two tries (s).
     """
 
-    url: str
+    label = "a Prometheus with node exporters"
+    addresses = ("http://", "https://")
+    optional = OPTIONAL
+
+    metrics: dict
     node_label: str
     job_label: str
     step_s: float
     chunk_points: int
     timeout_s: float
     retry_wait_s: float
+
+    def connect(self, url, warned):
+        """Return `ask` of `prometheus.connect`; warnings of the answers are added to the set `warned`."""
+        waits = {"timeout_s": self.timeout_s, "retry_wait_s": self.retry_wait_s}
+        return connect(url, step_s=self.step_s, warned=warned, **waits)
+
+    @property
+    def queries(self):
+        """{metric with its sampler: PromQL}, each added up over what is measured beside the node and the job
+        (modes, devices), so that every node gives one series.
+        """
+        identity = list(filter(None, (self.node_label, self.job_label)))
+        return {
+            name if "::" in name else f"{name}::prometheus": summed(query, identity)
+            for name, query in (self.metrics or NODE_QUERIES).items()
+        }
+
+    def extract(self, address, extraction):
+        """Add metrics of the nodes, then of their GPUs. Series that differ only in who scrapes them are
+        copies and never added: of those the largest value counts.
+        """
+        read = partial(read_series, extraction, self.connect(address, extraction.warned), server=self)
+        queries = self.queries
+
+        def node_and_job(labels):
+            return node_of(labels, self.node_label), labels.get(self.job_label)
+
+        write_parts(
+            extraction,
+            read(queries=queries, names=["node_id", "job_id"], key_of=node_and_job),
+            layout={role: role for role in ROLES[:3]},
+            metric_names={name: name for name in queries},
+            where=address,
+        )
+        gpus = partial(gpu_of, extraction, server=self)
+        write_gpus(
+            extraction,
+            read(queries=GPU_QUERIES, names=GPU_TEXTS, key_of=gpus),
+            layout={name: name for name in ["timestamp", *GPU_TEXTS, *dcgm.NUMBERS]},
+            where=address,
+        )
+
+    def look(self, address, *, settings):
+        """Ask how many nodes have a value at the end of the night, or now, and at the window's beginning."""
+        ask, end = (
+            self.connect(address, set()),
+            pd.Timestamp(settings["day"], tz="UTC") + pd.Timedelta(days=1),
+        )
+        begin, end = end - pd.Timedelta(days=settings["days"]), min(end, pd.Timestamp.now("UTC"))
+        query = next(iter(self.queries.values()))
+        times, nodes = [], set()
+        for at in (begin, end - pd.Timedelta(hours=1)):
+            n = int(3600 // self.step_s) + 1
+            for labels, positions, _ in ask(query, at.timestamp(), n):
+                nodes.add(node_of(labels, self.node_label))
+                times += [
+                    at + pd.Timedelta(seconds=self.step_s * int(one))
+                    for one in (min(positions), max(positions))
+                ]
+        ends = (min(times), max(times)) if times else (None, None)
+        return Look(
+            self.label,
+            len(nodes),
+            frozenset({"node_id"} if nodes else ()),
+            *ends,
+            notes=[f"{len(nodes)} nodes"],
+        )
 
 
 def ask_once(extraction, ask, *, query, begin, n, key_of):
@@ -111,46 +185,3 @@ def gpu_of(extraction, labels, *, server):
         host = node_of(labels, server.node_label)
         extraction.nameless_gpus.add(host)
     return host, part, labels.get("hpc_job") or labels.get(server.job_label), labels.get("user")
-
-
-def extract_prometheus(extraction, server, *, node_queries):
-    """Add metrics of the nodes, then of their GPUs, of a Prometheus to an extraction.
-
-    node_queries : {name of the metric: PromQL}, by default NODE_QUERIES where it is empty. Each is added up
-    over what is measured beside the node and the job (modes, devices), so that every node gives one series.
-    Series that differ only in who scrapes them are copies and never added: of those the largest value counts.
-    """
-    ask = connect(
-        server.url,
-        step_s=server.step_s,
-        timeout_s=server.timeout_s,
-        retry_wait_s=server.retry_wait_s,
-        warned=extraction.warned,
-    )
-    identity = list(filter(None, (server.node_label, server.job_label)))
-    queries = {
-        name if "::" in name else f"{name}::prometheus": summed(query, identity)
-        for name, query in (node_queries or NODE_QUERIES).items()
-    }
-
-    def node_and_job(labels):
-        return node_of(labels, server.node_label), labels.get(server.job_label)
-
-    read = partial(read_series, extraction, ask, server=server)
-    write_parts(
-        extraction,
-        read(queries=queries, names=["node_id", "job_id"], key_of=node_and_job),
-        layout={role: role for role in ROLES[:3]},
-        metric_names={name: name for name in queries},
-        where=server.url,
-    )
-    write_gpus(
-        extraction,
-        read(
-            queries=GPU_QUERIES,
-            names=GPU_TEXTS,
-            key_of=lambda labels: gpu_of(extraction, labels, server=server),
-        ),
-        layout={name: name for name in ["timestamp", *GPU_TEXTS, *dcgm.NUMBERS]},
-        where=server.url,
-    )

@@ -5,6 +5,7 @@ resource, while all that the system counts is read once a second.
 import os
 import socket
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import joblib
@@ -15,6 +16,7 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from nightshift.generators import GENERATORS, workload
+from nightshift.sources.base import LiveSource, Look
 from nightshift.sources.telemetry.parts import write_parts
 from nightshift.sources.telemetry.tables import ROLES
 
@@ -82,24 +84,39 @@ def measure(anomaly, job_id, *, run_s):
     return rows
 
 
-def extract_machine(extraction, *, minutes, run_s, seed):
-    """Measure this machine for `minutes`, and add one job per run of `run_s` seconds, with its label, to an
-    extraction, whose window becomes the time that this took.
-    """
-    begin, rows = pd.Timestamp.now("UTC"), []
-    runs = tqdm(schedule(minutes, run_s, seed=seed), desc="runs", unit="run")
-    for number, anomaly in enumerate(runs, 1):
-        runs.set_postfix(now=anomaly)
-        job_id = f"{begin:%Y%m%dT%H%M%S}-{number:03d}"
-        rows += measure(anomaly, job_id, run_s=run_s)
-        label = {"job_id": job_id, "node_id": socket.gethostname(), "app": "workload", "input": "200x200"}
-        extraction.labels.append(pd.DataFrame([label | {"anomaly": anomaly}]))
-    extraction.window = [begin, pd.Timestamp.now("UTC")]
-    table = pd.DataFrame(rows)
-    write_parts(
-        extraction,
-        [(1, pa.Table.from_pandas(table, preserve_index=False))],
-        layout={role: role for role in ROLES[:3]},
-        metric_names={name: name for name in table.columns[3:]},
-        where="this_machine",
-    )
+@dataclass
+class ThisMachine(LiveSource):
+    """minutes : how long it is measured. run_s : length of a run, seconds. seed : order of the runs."""
+
+    label = "this machine, which measures itself"
+    addresses = ("this_machine",)
+
+    minutes: float
+    run_s: float
+    seed: int
+
+    def extract(self, address, extraction):
+        """Add one job per run, with its label; the window of the extraction becomes the time that it took."""
+        begin, rows = pd.Timestamp.now("UTC"), []
+        runs = tqdm(schedule(self.minutes, self.run_s, seed=self.seed), desc="runs", unit="run")
+        for number, anomaly in enumerate(runs, 1):
+            runs.set_postfix(now=anomaly)
+            job_id = f"{begin:%Y%m%dT%H%M%S}-{number:03d}"
+            rows += measure(anomaly, job_id, run_s=self.run_s)
+            label = {"job_id": job_id, "node_id": socket.gethostname(), "app": "workload", "input": "200x200"}
+            extraction.labels.append(pd.DataFrame([label | {"anomaly": anomaly}]))
+        extraction.window = [begin, pd.Timestamp.now("UTC")]
+        table = pd.DataFrame(rows)
+        write_parts(
+            extraction,
+            [(1, pa.Table.from_pandas(table, preserve_index=False))],
+            layout={role: role for role in ROLES[:3]},
+            metric_names={name: name for name in table.columns[3:]},
+            where="this_machine",
+        )
+
+    def look(self, address, *, settings):
+        """Read the counters of this machine once."""
+        return Look(
+            self.label, 1, frozenset(read_machine()), notes=[f"measuring takes {self.minutes:g} minutes"]
+        )

@@ -20,8 +20,17 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from helpers import write_json, write_parquet
+from nightshift.sources.base import LiveSource
 from nightshift.sources.tickets.osticket import FIRST, WINDOW, plain
-from nightshift.sources.tickets.rows import as_tickets, in_window, ticket_pages, write_tickets
+from nightshift.sources.tickets.rows import (
+    OPTIONAL,
+    as_tickets,
+    asked_of,
+    in_window,
+    look_at_database,
+    ticket_pages,
+    write_tickets,
+)
 from nightshift.sources.tickets.server import open_server
 
 PAGES = "[!.]*.parquet"  # a hidden one was not complete when the run ended
@@ -138,7 +147,7 @@ def assemble(run, changes, *, ids, raw, asked, labels):
     return set()
 
 
-def extract_server(url, raw, *, asked, labels):
+def bring_up_to_date(url, raw, *, asked, labels):
     """Bring tickets.parquet in the folder `raw` up to date with the database at `url`.
 
     Where the table of last night is not to be trusted (see `assemble`), all is read anew. asked : Extraction,
@@ -156,3 +165,23 @@ def extract_server(url, raw, *, asked, labels):
             assemble(run, changes, ids=ids, raw=raw, asked=asked, labels=labels)
     write_json(identity | {"begin": asked.begin, "newest": run["newest"]}, raw / "cursor.json")
     shutil.rmtree(raw / "pages", ignore_errors=True)  # there is none when nothing changed
+
+
+class OsticketServer(LiveSource):
+    """The database of an osTicket, of which only what changed is asked for."""
+
+    label = "the database of an osTicket (MySQL or MariaDB)"
+    addresses = ("mysql://", "mariadb://")
+    optional = OPTIONAL
+
+    def extract(self, address, extraction):
+        """Bring the table of a TicketRun up to date, see `bring_up_to_date`."""
+        extraction.of_server = True
+        bring_up_to_date(address, extraction.raw, asked=extraction.asked, labels=extraction.labels)
+
+    def look(self, address, *, settings):
+        """Ask for the first page, and for the number of tickets and the ends of their times."""
+        asked = asked_of(settings)
+        patience = {"timeout_s": asked.timeout_s, "retry_wait_s": asked.retry_wait_s}
+        with open_server(address, prefix=asked.table_prefix, **patience) as ask:
+            return look_at_database(ask, self.label, asked)

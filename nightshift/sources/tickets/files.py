@@ -1,31 +1,35 @@
-"""Tickets in files: the SQLite file of an osTicket, or any table of tickets as CSV, JSON or Parquet.
+"""Tickets in files: any table of tickets, and what becomes of all files together.
 
-TicketFiles     the tickets of one file after another, what could not be read, and what nobody reads
-extract_files   the raw table of all files that match a pattern
+TicketRun        the tickets of one file after another, what could not be read, and what nobody reads
+TicketTable      what all kinds of tables have in common
+extract_source   the raw table of a source, whatever its kind
 """
 
+import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from helpers import atomic
 from nightshift.runs import warn
+from nightshift.sources.base import FileSource, read_source
+from nightshift.sources.excerpts import excerpt_of_prose
 from nightshift.sources.files import open_text
-from nightshift.sources.tables import read_csv_pages, read_files
-from nightshift.sources.tickets.osticket import open_sqlite
+from nightshift.sources.tables import read_csv_pages
 from nightshift.sources.tickets.rows import (
+    OPTIONAL,
     SCHEMA,
     TIME_COLUMNS,
     as_tickets,
+    asked_of,
     in_window,
-    ticket_pages,
+    look_at,
     write_tickets,
 )
-from nightshift.sources.tickets.tables import newest_rows, read_json_tickets, tell_desks
+from nightshift.sources.tickets.tables import newest_rows, tell_desks
 from nightshift.sources.tickets.times import is_time_column, shown_value, time_reader
 
 
@@ -91,27 +95,6 @@ def unread_times(page, layout, *, columns):
     return times
 
 
-def read_pages_of(path, bad):
-    """Return (names of the columns, pages as `read_csv_pages` gives them) of a CSV, JSON or Parquet file.
-
-    What a file is shows in its first letters, and for Parquet in its name; ValueError for a file of another
-    kind. bad : list that gets (file, row, reason, "") of what is no ticket.
-    """
-    if path.lower().endswith((".parquet", ".pq")):
-        return pq.read_schema(path).names, [(1, pq.read_table(path))]
-    with open_text(path) as file:
-        begins = file.read(4096).lstrip("\ufeff \t\r\n")
-        packed = begins[:2] in ("PK", "\ufffd\ufffd") or "\0" in begins.partition("\n")[0]
-        if packed or begins.startswith(("<?xml", "<html", "<!DOC")):
-            raise ValueError("it is a workbook, a page or text in another encoding: save it as CSV in UTF-8")
-        if not begins.startswith(("[", "{")):
-            return read_csv_pages(path, bad, prose=True)
-        odd = []
-        rows = read_json_tickets(begins + file.read(), odd)
-    bad.extend((path, number, why, "") for number, why in odd)
-    return list(rows), [(1, pa.Table.from_pandas(rows, preserve_index=False))] if len(rows) else []
-
-
 def numbered_rows(rows, path, *, first_row, bad):
     """Return a page of `rows` with the file and the row of each.
 
@@ -127,35 +110,25 @@ def numbered_rows(rows, path, *, first_row, bad):
     return rows[~without]
 
 
-class TicketFiles:
-    """The tickets of one file after another.
+class TicketRun:
+    """The tickets of one file after another; a server writes its table itself.
 
-    asked : Extraction, whose counts grow. frames : raw tickets with `file` and `row`, one DataFrame per file.
-    bad_lines : (file, row, reason, "") of rows that could not be read, without their text. has_id : whether
-    files have ids of tickets, a set of bool. found_columns, unread_times : names of columns that are read,
-    and of those that hold times and nobody reads.
+    raw : folder of the raw table. asked : rows.Extraction, whose counts grow. labels : Series by ticket_id,
+    that somebody wrote down. frames : raw tickets with `file` and `row`, one DataFrame per file. bad_lines :
+    (file, row, reason, "") of rows that could not be read, without their text. has_id : whether files have
+    ids of tickets, a set of bool. found_columns, unread_times : names of columns that are read, and of those
+    that hold times and nobody reads. of_server : whether the source is a server.
     """
 
-    def __init__(self, asked):
-        self.asked, self.frames, self.bad_lines = asked, [], []
+    def __init__(self, raw, *, asked, labels=None):
+        self.raw, self.asked, self.labels, self.of_server = raw, asked, labels, False
+        self.frames, self.bad_lines = [], []
         self.has_id, self.found_columns, self.unread_times = set(), set(), set()
 
-    def add(self, path):
-        """Add the tickets of the file `path`; an empty file adds none, ValueError says what it is instead."""
-        with open(path, "rb") as file:
-            begins = file.read(16)
-        if begins == b"SQLite format 3\0":
-            with open_sqlite(path, self.asked.table_prefix) as ask:
-                for _, tickets in ticket_pages(ask, self.asked):
-                    self.frames.append(tickets.assign(file=path, row=tickets.ticket_id.astype("int64")))
-            self.has_id.add(True)
-        elif begins:
-            self.add_table(path)
-
-    def add_table(self, path):
-        """Add the tickets of a CSV, JSON or Parquet file."""
+    def add_table(self, path, open_pages):
+        """Add the tickets of a table; open_pages : of its kind, see `TicketTable.pages`."""
         bad, columns = [], self.asked.columns
-        names, pages = read_pages_of(path, bad)
+        names, pages = open_pages(path, bad)
         if not names:
             return
         layout, read = layout_of(names, columns), []
@@ -201,29 +174,95 @@ class TicketFiles:
         empty = empty.assign(file=pd.Series(dtype="str"), row=pd.Series(dtype="int64"))
         return tell_desks(pd.concat([empty, *self.frames], ignore_index=True))
 
+    def write(self):
+        """Write tickets.parquet and superseded.csv from the files that were read.
 
-def extract_files(pattern, raw, *, asked, labels):
-    """Write tickets.parquet and superseded.csv to the folder `raw` from all files that match `pattern`.
+        A ticket that comes twice is the one that was changed last, and where nobody knows that, the one that
+        comes last. A row that gives way and is no mere copy is named in superseded.csv, with what is
+        different in it. The rows are in the order of their ids, 9 before 10. What was saved of a server goes
+        away: the table is no longer that of the server.
+        """
+        tickets, desks = self.all_tickets()
+        newest, others = newest_rows(tickets, SCHEMA.names)
+        inside, differs = in_window(newest, self.asked), others.differs != ""
+        self.asked.counts.update(
+            {"copies": len(others), "older": int(differs.sum()), "outside": int((~inside).sum())}
+        )
+        ordered = (
+            newest[inside].assign(length=newest.ticket_id.str.len()).sort_values(["length", "ticket_id"])
+        )
+        (self.raw / "cursor.json").unlink(missing_ok=True)
+        shutil.rmtree(self.raw / "pages", ignore_errors=True)
+        page = ordered.drop(columns=["length", "file", "row"])
+        write_tickets([page], self.raw / "tickets.parquet", asked=self.asked, labels=self.labels)
+        with atomic(self.raw / "superseded.csv") as temporary:
+            others.loc[differs, ["ticket_id", "file", "row", "differs"]].to_csv(temporary, index=False)
+        if desks:
+            warn(desks + ".")
 
-    Returns the TicketFiles that read them. A ticket that comes twice is the one that was changed last, and
-    where nobody knows that, the one that comes last. A row that gives way and is no mere copy is named in
-    superseded.csv, with what is different in it. The rows are in the order of their ids, 9 before 10. What
-    was saved of a server goes away: the table is no longer that of the server. FileNotFoundError where no
-    file matches, ValueError of one line for a file that is something else.
+
+class TicketFile(FileSource):
+    """A file of tickets; `extract` adds it to a TicketRun."""
+
+    optional = OPTIONAL
+
+    def look(self, path, *, settings, folder):
+        """Read the tickets of an excerpt."""
+        run = TicketRun(Path(folder), asked=asked_of(settings))
+        self.extract(self.excerpt(path, folder), run)
+        tickets = pd.concat([as_tickets(pd.DataFrame(), run.asked), *run.frames], ignore_index=True)
+        return look_at(self.label, tickets, run.bad_lines)
+
+
+class TicketTable(TicketFile):
+    """A table of tickets; a kind of it says how to open its `pages`."""
+
+    def pages(self, path, bad):
+        """Return (names of the columns, pages as `read_csv_pages` gives them) of the file `path`.
+
+        bad : list that gets (file, row, reason, "") of what is no ticket.
+        """
+        raise NotImplementedError
+
+    def extract(self, path, extraction):
+        """Add the tickets of one file; an empty file adds none, ValueError says what it is instead."""
+        if os.path.getsize(path):
+            extraction.add_table(path, self.pages)
+
+
+class CsvTickets(TicketTable):
+    """A table of text, whose cells are what people wrote."""
+
+    label = "a table of tickets (CSV)"
+    asked_last = True
+
+    def recognises(self, head):
+        """Whatever no other kind is; `pages` refuses what is no text, or a page of the web."""
+        return True
+
+    def pages(self, path, bad):
+        """Open it; ValueError for a file of another kind."""
+        with open_text(path) as file:
+            begins = file.read(4096).lstrip("\ufeff \t\r\n")
+        packed = begins[:2] in ("PK", "\ufffd\ufffd") or "\0" in begins.partition("\n")[0]
+        if packed or begins.startswith(("<?xml", "<html", "<!DOC")):
+            raise ValueError("it is a workbook, a page or text in another encoding: save it as CSV in UTF-8")
+        return read_csv_pages(path, bad, prose=True)
+
+    def excerpt(self, path, folder):
+        """Take the first rows only: where a row begins cannot be told in the middle of a file."""
+        return excerpt_of_prose(path, folder)
+
+
+def extract_source(place, raw, *, asked, labels):
+    """Write tickets.parquet to the folder `raw` from everything at `place`, a path, pattern or address: the
+    TicketRun that did it.
+
+    labels : Series by ticket_id. FileNotFoundError where no file matches, ValueError of one line for a file
+    that is something else, ConnectionError for a server; the table of last night is then still there.
     """
-    files = TicketFiles(asked)
-    read_files(pattern, files.add)
-    tickets, desks = files.all_tickets()
-    newest, others = newest_rows(tickets, SCHEMA.names)
-    inside, differs = in_window(newest, asked), others.differs != ""
-    asked.counts.update({"copies": len(others), "older": int(differs.sum()), "outside": int((~inside).sum())})
-    ordered = newest[inside].assign(length=newest.ticket_id.str.len()).sort_values(["length", "ticket_id"])
-    (raw / "cursor.json").unlink(missing_ok=True)
-    shutil.rmtree(raw / "pages", ignore_errors=True)
-    page = ordered.drop(columns=["length", "file", "row"])
-    write_tickets([page], raw / "tickets.parquet", asked=asked, labels=labels)
-    with atomic(raw / "superseded.csv") as temporary:
-        others.loc[differs, ["ticket_id", "file", "row", "differs"]].to_csv(temporary, index=False)
-    if desks:
-        warn(desks + ".")
-    return files
+    run = TicketRun(raw, asked=asked, labels=labels)
+    read_source("tickets", place, run)
+    if not run.of_server:
+        run.write()
+    return run

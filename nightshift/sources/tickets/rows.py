@@ -9,7 +9,7 @@ open_sentence           what a source says of open tickets
 
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from zoneinfo import ZoneInfo
 
@@ -18,7 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from helpers import atomic
-from nightshift.sources.tickets.osticket import FIRST, read_pages
+from nightshift.sources.base import Look
+from nightshift.sources.tickets.osticket import FIRST, plain, read_pages
 from nightshift.sources.tickets.tables import plain_state, read_states
 from nightshift.sources.tickets.times import ORDERS, read_times
 
@@ -37,6 +38,13 @@ SCHEMA = pa.schema(
     ]
 )
 # what an extraction counts, as status.json names it
+OPTIONAL = {
+    "created": "no times: no trend, no surge, and too little history for good",
+    "first_response": "no first answers: nobody knows who waited",
+    "closed": "no closing dates: how long a ticket takes is not known",
+    "address": "no users: their departments are not known",
+    "body": "no texts: topics come from subjects alone",
+}
 COUNTED = [
     "unreadable",
     "doubled",
@@ -114,6 +122,12 @@ class Extraction:
         return self.first.tz_convert(self.timezone).strftime("%Y-%m-%d %H:%M:%S") if self.days else FIRST
 
 
+def asked_of(settings):
+    """Make the Extraction that the parameters of 1_extract ask for; errors as of Extraction."""
+    names = [one.name for one in fields(Extraction) if one.name in settings]
+    return Extraction(**{name: settings[name] for name in names})
+
+
 def as_counts(texts, counts):
     """Read whole numbers (nullable Series) from a Series of text.
 
@@ -172,6 +186,28 @@ def write_tickets(pages, path, *, asked, labels):
         for page in pages:
             label = page.ticket_id.map(labels).astype("string").fillna(page.label)
             out.write_table(pa.Table.from_pandas(page.assign(label=label), SCHEMA, preserve_index=False))
+
+
+def look_at(label, tickets, bad_lines=()):
+    """Sum up raw tickets that were looked at, and rows that could not be read: a Look."""
+    times = pd.concat([tickets[name] for name in TIME_COLUMNS], ignore_index=True)
+    return Look.of_rows(label, tickets[SCHEMA.names], times, bad_lines)
+
+
+def look_at_database(ask, label, asked):
+    """Ask the database of an osTicket for its first page, and for the number of tickets and the ends of their
+    times: a Look.
+    """
+    _, page = next(ticket_pages(ask, replace(asked, page_rows=1000)), (0, as_tickets(pd.DataFrame(), asked)))
+    look = look_at(label, page)
+    total, *ends = ask(f"SELECT COUNT(*), MIN(created), MAX(lastupdate) FROM {asked.table_prefix}ticket")[1][
+        0
+    ]
+    times = read_times(pd.Series(map(plain, ends), dtype="string"), asked.timezone, asked.counts).dropna()
+    look.total = int(total)
+    if len(times):
+        look.oldest, look.newest = times.min(), times.max()
+    return look
 
 
 def open_sentence(opened):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from nightshift.sources.base import LiveSource, Look
 from nightshift.sources.files import open_text
 from nightshift.sources.slurm import ask_slurm
 from nightshift.sources.tables import read_files
@@ -13,6 +14,19 @@ from nightshift.sources.tables import read_files
 HEADERS = {"User", "Def Acct"}, {"Account", "Org"}
 FORMATS = {"user": "User,DefaultAccount", "account": "Account,Org"}
 PROSE = ("Descr", "Org")  # columns that hold what people wrote; --parsable2 does not escape a bar in them
+
+
+class SlurmAccounts(LiveSource):
+    """Users and accounts of the Slurm to which this machine belongs."""
+
+    label = "sacctmgr of this machine"
+    parameter = "accounts"
+    addresses = ("sacctmgr",)
+
+    def look(self, address, *, settings):
+        """Ask for them all, which are few."""
+        users, accounts, bad = ask_accounts(address, timeout_s=settings["timeout_s"])
+        return Look(self.label, len(users) + len(accounts), bad=len(bad))
 
 
 def split_row(line, header):
@@ -80,7 +94,7 @@ def ask_accounts(accounts, *, timeout_s):
         account_of.update(accounts_of)
         department_of.update(departments)
 
-    if accounts == "sacctmgr":
+    if SlurmAccounts.answers(accounts):
         with tempfile.TemporaryDirectory() as folder:
             for what, form in FORMATS.items():
                 command = ["sacctmgr", "--parsable2", "show", what, f"format={form}"]

@@ -157,17 +157,17 @@ def explained(error, address, *, prefix, timeout_s):
 def open_server(url, *, prefix, timeout_s, retry_wait_s):
     """Yield `ask`, as `osticket.open_sqlite` does, of the database at `url`.
 
-    What may pass is tried six times on a new connection. The waits between the tries grow up to
-    `retry_wait_s` seconds, with some chance in them, so that a server that comes back is not met by everybody
-    at the same moment. What is left after the tries is a ConnectionError of one line that names the host and
-    says what to check.
+    What may pass is tried six times on a new connection, and once where `retry_wait_s` is None. The waits
+    between the tries grow up to `retry_wait_s` seconds, with some chance in them, so that a server that comes
+    back is not met by everybody at the same moment. What is left after the tries is a ConnectionError of one
+    line that names the host and says what to check.
     """
     address, connections = address_of(url), []
     tries = tenacity.Retrying(
         retry=tenacity.retry_if_exception(may_pass),
-        stop=tenacity.stop_after_attempt(6),
+        stop=tenacity.stop_after_attempt(1 if retry_wait_s is None else 6),
         reraise=True,
-        wait=tenacity.wait_random_exponential(1.0, max=retry_wait_s),
+        wait=tenacity.wait_random_exponential(1.0, max=retry_wait_s or 0),
     )
 
     def ask_once(query, *values):

@@ -1,0 +1,164 @@
+"""What a night would find of its sources, before it runs: `nightshift check`.
+
+Only the first and last rows of a source are read, a server is asked one or two cheap questions, and nothing
+is written. Every problem is one line that says what to do.
+"""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from helpers import study_paths
+from nightshift import catalog
+from nightshift.config import load, notebook_of
+from nightshift.parameters import declared_at
+from nightshift.sources.base import live_source, place_of
+from nightshift.sources.looks import look_at_server, look_at_source
+
+SHOWN = 12  # columns that are named; of more, the number
+
+
+@dataclass
+class Report:
+    """What a look at one study gave: sentences, and problems, each a line."""
+
+    study: str
+    lines: list = field(default_factory=list)
+    problems: list = field(default_factory=list)
+
+
+def check_sources(path, day=""):
+    """Yield a Report of each study in the configuration at `path`, for the night `day` or its own.
+
+    ConfigError where the configuration is wrong. Must be called in the repository.
+    """
+    os.environ["TQDM_DISABLE"] = "1"  # bars of progress belong to a night
+    config = load(path, day or None)
+    for study, steps in config["studies"].items():
+        yield check_study(
+            study, steps, day=steps.get("day", config["day"]), products=config.get("products", "")
+        )
+
+
+def check_study(study, steps, *, day, products):
+    """Look at all sources of a study: a Report.
+
+    steps : {step: its parameters}, as the configuration has them.
+    """
+    settings, report = settings_of(study, steps, "extract") | {"day": day}, Report(study)
+    try:
+        place = place_of(study, settings["source"], study_paths(study, products).sample)
+    except FileNotFoundError:
+        report.lines.append("the sample is not made yet: a run makes it, and then it can be looked at")
+        return report
+    looks = look_at_source(study, place, settings)
+    optional = {}
+    for source, look in looks:
+        describe(report, look)
+        optional |= source.optional if source else {}
+    filled = set().union(*(look.filled for _, look in looks))
+    if filled:
+        report.lines += [f"no {name}, so {cost}" for name, cost in optional.items() if name not in filled]
+    check_times(report, looks, settings, needed=needed_days(study, steps))
+    check_others(report, study, settings)
+    return report
+
+
+def settings_of(study, steps, step):
+    """Return the parameters of a step, {name: value}: the configuration's, else those of its notebook."""
+    [notebook] = [one for one in catalog.steps_of(study) if one[2:] == step]
+    declared = declared_at(notebook_of(study, notebook))
+    return {name: one.default for name, one in declared.items()} | (steps.get(step) or {})
+
+
+def describe(report, look):
+    """Add to a Report what a Look has seen."""
+    files = f", {look.n_files:,} file{'s' if look.n_files > 1 else ''}" if look.n_files else ""
+    rows = f", {look.rows:,} rows looked at" if look.rows else ""
+    total = f" of {look.total:,}" if look.total else ""
+    notes = "".join(f"; {note}" for note in look.notes)
+    report.lines.append(f"{look.label}{files}{rows}{total}{notes}")
+    if look.filled:
+        names = sorted(look.filled)
+        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        report.lines.append(f"columns: {', '.join(names[:SHOWN])}{more}")
+    if look.bad:
+        report.lines.append(f"{look.bad:,} of the lines looked at cannot be read: they will be put aside")
+    report.problems += look.problems
+
+
+def check_times(report, looks, settings, *, needed):
+    """Add to a Report how far the source reaches, and what is wrong with it.
+
+    needed : (days, where they come from), see `needed_days`.
+    """
+    oldest = min((look.oldest for _, look in looks if look.oldest is not None), default=None)
+    newest = max((look.newest for _, look in looks if look.newest is not None), default=None)
+    if oldest is None:
+        return
+    end = pd.Timestamp(settings["day"], tz="UTC") + pd.Timedelta(days=1)
+    days, why = (min(newest, end) - oldest) / pd.Timedelta(days=1), needed[1]
+    reach = f"from {oldest:%Y-%m-%d} to {newest:%Y-%m-%d}, {max(days, 0):,.0f} days up to the night"
+    report.lines.append(reach + (f"; {needed[0]:g} are needed ({why})" if needed[0] else ""))
+    if oldest >= end:
+        report.problems.append(
+            f"its oldest row is of {oldest:%Y-%m-%d}, after the night {settings['day']}: check day"
+        )
+    elif newest < end - pd.Timedelta(hours=settings.get("stale_hours", 24)):
+        report.problems.append(
+            f"its newest row is of {newest:%Y-%m-%d %H:%M} UTC, and the night {settings['day']} ends later: "
+            "export it again, or give the study a day of its own"
+        )
+    elif days < needed[0]:
+        report.problems.append(
+            f"its history is {days:,.0f} days, and {needed[0]:g} are needed ({why}): name older "
+            "files too, or wait until there are so many"
+        )
+
+
+def needed_days(study, steps):
+    """Return the least history of a study in days, and which parameters it comes from, a text; from its
+    study.yaml.
+    """
+    days, names = 0.0, []
+    for unit, parts in (("days", 1), ("weeks", 7)):
+        for part in getattr(catalog.study_of(study).least_history, unit):
+            value = part
+            if isinstance(part, str):
+                step, _, name = part.partition(".")
+                value = settings_of(study, steps, step)[name]
+            days += value * parts
+            names.append(f"{part}: {value:g} {unit}" if isinstance(part, str) else f"{value:g} {unit}")
+    return days, ", ".join(names)
+
+
+def check_others(report, study, settings):
+    """Add to a Report what else is asked beside the source, such as the accounts of Slurm."""
+    for name, value in settings.items():
+        live = (
+            name != "source"
+            and isinstance(value, str)
+            and live_source(study, value, settings=settings, parameter=name)
+        )
+        if live:
+            look = look_at_server(live, value, settings | {"retry_wait_s": None})
+            describe(report, look)
+
+
+def print_reports(path, day, quiet, *, show):
+    """Check a configuration and show what was found, line by line; returns whether there is any problem.
+
+    show : what prints a line. quiet : only problems.
+    """
+    found = False
+    for report in check_sources(Path(path), day):
+        found |= bool(report.problems)
+        if not quiet:
+            show(f"{report.study}: {'see below' if report.problems else 'well'}")
+            for line in report.lines:
+                show(f"  {line}")
+        for line in report.problems:
+            show(f"{report.study}: {line}" if quiet else f"  problem: {line}")
+    return found

@@ -1,0 +1,91 @@
+"""The raw table of the accounting: one row per record, job or weekly total, as text under the field names of
+GRACC, whatever its source.
+
+Records of other kinds of resource (a payload inside a pilot would count its hours twice) and of other weeks
+are counted and left out; records whose time cannot be read are kept: the next step rejects them by name. A
+time without zone counts as UTC here, which matters at the edges of the window only.
+"""
+
+import os
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+
+from nightshift.sources.base import FileSource, Look
+from nightshift.sources.files import LayoutError, shorten
+from nightshift.sources.parts import Extraction, part_name, write_rows
+from nightshift.sources.times import read_times
+
+FIELDS = [
+    "RecordId",
+    "EndTime",
+    "SiteName",
+    "VOName",
+    "ProbeName",
+    "ResourceType",
+    "CoreHours",
+    "WallDuration",
+    "CpuDuration",
+    "Njobs",
+    "Processors",
+]
+NEEDED = ["EndTime", "SiteName", "VOName", "CoreHours"]
+SCHEMA = pa.schema([(field, pa.string()) for field in [*FIELDS, "more"]])  # more : all other fields, JSON
+OPTIONAL = {
+    "CpuDuration": "no efficiency: a drop of it is not seen",
+    "WallDuration": "no length of jobs: longer ones are not seen",
+    "Njobs": "no number of jobs: more and shorter ones are not seen",
+}
+
+
+def frame_of(rows):
+    """Make a page of `rows`, dicts: DataFrame with the columns of SCHEMA, missing ones None."""
+    return pd.DataFrame(rows, columns=SCHEMA.names, dtype=object)
+
+
+def require_columns(columns, present, place):
+    """Raise a LayoutError, one line, when `place` lacks one of the `columns` altogether."""
+    if missing := [column for column in columns if column not in present]:
+        raise LayoutError(
+            f"{place} has no {' and no '.join(missing)}; it has {shorten(present)}; "
+            f"needed are {', '.join(columns)}"
+        )
+
+
+def batch_rows(pages, extraction, begin=None, end=None):
+    """Yield of `pages`, frames with the columns of SCHEMA, the rows of batch jobs that end in [begin, end),
+    in the window if not given; the others are counted.
+    """
+    for page in pages:
+        batch = page[page.ResourceType.fillna("").isin(["", "Batch"])]
+        kept = batch[extraction.within(read_times(batch.EndTime), begin, end)]
+        extraction.counts["other kinds"] += len(page) - len(batch)
+        extraction.counts["other weeks"] += len(batch) - len(kept)
+        yield kept
+
+
+class AccountingFile(FileSource):
+    """A file of accounting; a kind of it says how to `read` its rows."""
+
+    optional = OPTIONAL
+
+    def read(self, path, extraction):
+        """Yield pages of rows of the file `path`, frames with the columns of SCHEMA; what does not parse is
+        put aside in the extraction.
+        """
+        raise NotImplementedError
+
+    def extract(self, path, extraction):
+        """Write the part of one file; an empty file is an empty part."""
+        part = extraction.raw / part_name("file", path)
+        pages = self.read(path, extraction) if os.path.getsize(path) else []
+        write_rows(batch_rows(pages, extraction), part, SCHEMA)
+        extraction.parts.add(part)
+
+    def look(self, path, *, settings, folder):
+        """Read the rows of an excerpt, as they are before any is left out."""
+        scratch = Extraction(Path(folder), (None, None))
+        pages = self.read(self.excerpt(path, folder), scratch) if os.path.getsize(path) else []
+        rows = pd.concat([frame_of([]), *pages], ignore_index=True)
+        return Look.of_rows(self.label, rows, read_times(rows.EndTime), scratch.bad_lines)

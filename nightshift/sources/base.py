@@ -1,0 +1,256 @@
+"""Kinds of source: what each of them is and can do, and how the one that fits is found.
+
+A kind is a class in a module of its own below `nightshift/sources/<study>/`; it is found there, and listed
+nowhere. Its instances are made as estimators of scikit-learn are: the constructor takes parameters of
+1_extract by their names, keeps them and does nothing else, so a dataclass is enough.
+
+    @dataclass
+    class Readings(ValueFile):            # a FileSource, as all that the study reads from files
+        label = "readings of the Acme logger"
+
+        def recognises(self, head):
+            return head.line.startswith("ACME")
+
+        def read(self, path, extraction):
+            ...
+
+    sources_of       the kinds that a study has
+    source_of        the one that an address or the content of a file stands for
+    read_source      everything at a path, pattern or address, whatever its kind
+"""
+
+import os
+import re
+from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+from types import MappingProxyType
+
+from nightshift.catalog import study_of
+from nightshift.sources.excerpts import excerpt_of_text
+from nightshift.sources.files import LayoutError, open_text
+from nightshift.sources.tables import read_files
+
+
+class Source:
+    """What all kinds of source have.
+
+    label : what people call it, after "it is" and "neither"; a class without one is the base of others and no
+    kind. parameter : of 1_extract, which names such a source. optional : {column of the raw table: what its
+    absence costs}. Columns without which nothing goes are refused by `extract`, with one line.
+    """
+
+    label = ""
+    parameter = "source"
+    optional = MappingProxyType({})
+
+    def extract(self, place, extraction):
+        """Add everything at `place`, the path of a file or an address, to the `extraction` of its study.
+
+        ValueError of one line for what is not as it should be; OSError, of which ConnectionError and
+        TimeoutError are, for what cannot be had.
+        """
+        raise NotImplementedError
+
+
+class FileSource(Source):
+    """Files of one kind. A kind that is `asked_last` takes what no other one recognises, and empty files."""
+
+    asked_last = False
+
+    def recognises(self, head):
+        """Whether the file with this beginning, a Head, is of this kind."""
+        raise NotImplementedError
+
+    def look(self, path, *, settings, folder):
+        """Read the first and the last rows of the file `path`: a Look; errors are those of `extract`.
+
+        settings : all parameters of 1_extract. folder : an empty one, for what is needed on the way.
+        """
+        raise NotImplementedError
+
+    def excerpt(self, path, folder):
+        """Return the path of a file of this kind with the first and last rows of `path`, in `folder`; or
+        `path`, where all of it is read quickly.
+        """
+        return excerpt_of_text(path, folder)
+
+
+class LiveSource(Source):
+    """What is asked. addresses : words such as "sacct", and how URLs begin, such as "https://"."""
+
+    addresses = ()
+
+    @classmethod
+    def answers(cls, address):
+        """Whether `address`, a text, is one of this kind."""
+        scheme, mark, _ = address.partition("://")
+        return (scheme.lower() + mark if mark else address) in cls.addresses
+
+    def look(self, address, *, settings):
+        """Ask one or two cheap questions: a Look; errors are those of `extract`."""
+        return Look(self.label)
+
+
+@dataclass
+class Look:
+    """What was seen of a source.
+
+    label : what it is. n_files : of how many files. rows : how many were looked at. filled : the columns of
+    them that hold anything. oldest, newest : of their times, UTC, None where there is none. bad : lines of
+    them that cannot be read. total : all rows that the source has, None where that is not known. notes : what
+    else to know, a sentence each. problems : what is wrong, a line each that says what to do.
+    """
+
+    label: str
+    rows: int = 0
+    filled: frozenset = frozenset()
+    oldest: object = None
+    newest: object = None
+    n_files: int = 0
+    bad: int = 0
+    total: int | None = None
+    notes: list = field(default_factory=list)
+    problems: list = field(default_factory=list)
+
+    @classmethod
+    def of_rows(cls, label, frame, times, bad=()):
+        """Sum up rows, a DataFrame of the raw table, and their `times`, a Series in UTC."""
+        filled = [name for name in frame if frame[name].notna().any()]
+        times = times.dropna()
+        ends = (times.min(), times.max()) if len(times) else (None, None)
+        return cls(label, len(frame), frozenset(filled), *ends, bad=len(bad))
+
+
+class Head:
+    """The beginning of the file `path`, for all kinds that are asked whether it is theirs; each part is read
+    when it is first asked for.
+    """
+
+    def __init__(self, path):
+        self.path, self.name = str(path), Path(path).name
+        self.suffix = Path(self.name.lower().removesuffix(".gz")).suffix
+
+    @cached_property
+    def first_bytes(self):
+        """The first 16 bytes of the file, as it lies there."""
+        with open(self.path, "rb") as file:
+            return file.read(16)
+
+    @cached_property
+    def lines(self):
+        """The first 30 lines that hold something, in the first 2**20 letters of a text file, plain or .gz."""
+        with open_text(self.path) as file:
+            return list(filter(str.strip, file.read(2**20).splitlines()))[:30]
+
+    @property
+    def line(self):
+        """The first line that holds something, without the blanks around it; "" where there is none."""
+        return self.lines[0].lstrip("\ufeff").strip() if self.lines else ""
+
+    @cached_property
+    def names(self):
+        """Names of the columns of a Parquet file, or of a table of text with commas, semicolons or tabs."""
+        if self.suffix in (".parquet", ".pq"):
+            import pyarrow.parquet as pq
+
+            return pq.read_schema(self.path).names
+        return [name.strip().strip('"') for name in re.split("[,;\t]", self.line)]
+
+
+# ------------------------------------------------------------------------------------------------- registry
+
+
+def sources_of(study):
+    """Return the kinds of source that a study has, a list of classes: those of the modules in its folder that
+    have a label, by these; those that are asked last stand at the end.
+    """
+    folder = Path(__file__).parent / study
+    package = f"{__package__}.{study}"
+    modules = [import_module(f"{package}.{one.name}") for one in iter_modules([str(folder)])]
+    kinds = [
+        kind
+        for module in modules
+        for kind in vars(module).values()
+        if isinstance(kind, type) and issubclass(kind, Source) and kind.__module__ == module.__name__
+    ]
+    return sorted(filter(lambda kind: kind.label, kinds), key=lambda kind: (is_last(kind), kind.label))
+
+
+def is_last(kind):
+    """Whether a class of source is asked last what it recognises."""
+    return getattr(kind, "asked_last", False)
+
+
+def made(kind, settings):
+    """Make a source of the class `kind` from `settings`, {parameter of 1_extract: value}, of which it takes
+    its own.
+    """
+    names = [one.name for one in fields(kind)] if is_dataclass(kind) else []
+    return kind(**{name: settings[name] for name in names})
+
+
+def live_source(study, address, *, settings, parameter="source"):
+    """Return the source of a study that is asked at `address`; None where `address` is none but a path.
+
+    ValueError of one line for a URL that none of the kinds knows.
+    """
+    kinds = [one for one in sources_of(study) if issubclass(one, LiveSource) and one.parameter == parameter]
+    for kind in kinds:
+        if kind.answers(address):
+            return made(kind, settings)
+    if "://" in address:
+        shown = address.partition("://")[0] + "://"
+        known = "; ".join(f"{kind.label} ({', '.join(kind.addresses)})" for kind in kinds) or "files only"
+        raise ValueError(f"{shown}... is no source of {study}: what can be asked is {known}")
+    return None
+
+
+def file_sources(study, settings):
+    """Return one source of each kind of files that a study reads, those first that are asked first."""
+    return [made(one, settings) for one in sources_of(study) if issubclass(one, FileSource)]
+
+
+def source_of(sources, path):
+    """Return the one of `sources`, FileSources, that recognises the file `path`; LayoutError, one line that
+    names them all, where none does. An empty file is one of the last.
+    """
+    if not os.path.getsize(path):
+        return sources[-1]
+    head = Head(path)
+    for one in sources:
+        if one.recognises(head):
+            return one
+    labels = [one.label for one in reversed(sources)]
+    neither = f"neither {', nor '.join(labels)}" if len(labels) > 1 else f"not {', '.join(labels)}"
+    raise LayoutError(f"it begins {head.line[:60]!r} and is {neither}")
+
+
+def place_of(study, source, sample):
+    """Return where a source is: `source`, or for "sample" the files that the simulation writes for the study
+    into the folder `sample`; FileNotFoundError of one line where these are not there.
+    """
+    if source != "sample":
+        return source
+    described = study_of(study)
+    pattern = described.sample_source or next(iter(described.sample), f"{study}.csv")
+    if not any(sample.glob(pattern)):
+        raise FileNotFoundError(
+            f"there is no sample in {sample / pattern}: run notebooks/simulate.ipynb first"
+        )
+    return str(sample / pattern)
+
+
+def read_source(study, place, extraction, **settings):
+    """Add everything at `place` (a path, a pattern or an address) to an extraction, whatever its kind.
+
+    settings : parameters of 1_extract, of which each kind takes its own. Errors are those of `extract`, and
+    of `read_files`.
+    """
+    if live := live_source(study, place, settings=settings):
+        live.extract(place, extraction)
+        return
+    sources = file_sources(study, settings)
+    read_files(place, lambda path: source_of(sources, path).extract(path, extraction))

@@ -1,0 +1,82 @@
+"""Files of histograms, wide tables and luminosities: the form that a file has says how it is opened; what it
+holds shows in its columns.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from nightshift.sources.base import FileSource, Look, file_sources, source_of
+from nightshift.sources.certification.lumisections import HISTOGRAM_SCHEMA, Extraction, Settings
+from nightshift.sources.excerpts import excerpt_of_text
+from nightshift.sources.tables import read_csv_pages
+
+OPTIONAL = {
+    "time": "no times: the newest lumisection is not known, and `days` can keep none",
+    "recorded_lumi": "no luminosities: what is lost is counted in lumisections, not weighed",
+}
+
+
+@dataclass
+class LumisectionFile(FileSource):
+    """A file of a form. dataset : of rows in whose table no column names one. root_pattern : over paths in
+    ROOT files.
+    """
+
+    optional = OPTIONAL
+
+    dataset: str
+    root_pattern: str
+
+    def open(self, path, bad_lines, left_out):
+        """Return (names of the columns, pages) of the file `path`, each with the number of its first row.
+
+        bad_lines : list of (file, row, reason, text), to which rows that do not parse are added. left_out : a
+        Counter of what is no histogram of a lumisection.
+        """
+        raise NotImplementedError
+
+    def extract(self, path, extraction):
+        """Add one file of the source to the raw tables; an empty file adds nothing."""
+        extraction.read_source(path, self.open)
+
+    def look(self, path, *, settings, folder):
+        """Extract an excerpt, and sum up its lumisections."""
+        wanted = Settings(settings["columns"], self.dataset, settings["features"])
+        with pq.ParquetWriter(Path(folder, "histograms.parquet"), HISTOGRAM_SCHEMA) as table:
+            extraction = Extraction(wanted, table)
+            self.extract(self.excerpt(path, folder), extraction)
+        about = pd.concat([pd.DataFrame({"time": []}), *extraction.about_rows], ignore_index=True)
+        look = Look.of_rows(self.label, about, pd.to_datetime(about.time, utc=True), extraction.bad_lines)
+        look.rows, look.problems = extraction.counts["rows"], extraction.no_lumisections[:1]
+        if extraction.are_histograms:
+            look.notes.append("histograms" if True in extraction.are_histograms else "a wide table")
+        return look
+
+
+@dataclass
+class CsvTable(LumisectionFile):
+    """A table of text, plain or .gz."""
+
+    label = "a table of lumisections (CSV)"
+    asked_last = True
+
+    def recognises(self, head):
+        """Whatever no other kind is; `extract` refuses a table without runs and lumisections."""
+        return True
+
+    def open(self, path, bad_lines, left_out):
+        """Open it, see `read_csv_pages`."""
+        return read_csv_pages(path, bad_lines)
+
+    def excerpt(self, path, folder):
+        """Take the first and the last lines."""
+        return excerpt_of_text(path, folder)
+
+
+def open_table(path, bad_lines, left_out=None, *, dataset="", root_pattern=""):
+    """Return (names of the columns, pages) of a file of any form, see `LumisectionFile.open`."""
+    forms = file_sources("certification", {"dataset": dataset, "root_pattern": root_pattern})
+    return source_of(forms, path).open(path, bad_lines, left_out)

@@ -1,0 +1,97 @@
+"""A look at a source: what it is, whether it can be read, and from when to when it reaches, in seconds
+whatever its size. Nothing of it stays on the disk.
+"""
+
+import os
+import tempfile
+import time
+
+from nightshift.sources.base import FileSource, Look, file_sources, live_source, source_of
+from nightshift.sources.files import matching_files, no_file
+from nightshift.sources.tables import reading
+
+PATIENCE_S = 5.0  # for one source; looking at a file that is begun is ended
+ANSWER_S = 5.0  # the longest wait for an answer of a server, which is asked once
+
+
+def look_at_source(study, place, settings):
+    """Look at everything at `place`, a path, a pattern or an address: [(source or None, Look)], one for each
+    kind that is there. What is wrong is among the problems of a Look; this raises nothing.
+
+    settings : all parameters of 1_extract by their names, `day` among them.
+    """
+    settings = settings | {"retry_wait_s": None}
+    if "timeout_s" in settings:
+        settings["timeout_s"] = min(settings["timeout_s"], ANSWER_S)
+    try:
+        if live := live_source(study, place, settings=settings):
+            return [(live, look_at_server(live, place, settings))]
+        files = matching_files(place)
+        if not files:
+            raise FileNotFoundError(no_file(place))
+    except (OSError, ValueError) as error:
+        return [(None, Look("nothing that can be read", problems=[str(error)]))]
+    return look_at_files(file_sources(study, settings), files, settings)
+
+
+def look_at_server(live, address, settings):
+    """Look at what is asked; a Look with a problem where it does not answer as it should."""
+    try:
+        return live.look(address, settings=settings)
+    except (OSError, ValueError, LookupError) as error:
+        return Look(live.label, problems=[str(error)])
+
+
+def look_at_files(sources, files, settings):
+    """Look at the first and the last of `files`, and at the one that was written last, and recognise as many
+    of the others as the time allows: [(source or None, Look)], one for each kind.
+    """
+    until, empty = time.monotonic() + PATIENCE_S, [path for path in files if not os.path.getsize(path)]
+    there = [path for path in files if path not in empty]
+    looks = {}
+    for path in dict.fromkeys([*there[:1], *there[-1:], *newest(there), *there]):
+        is_read = path in (there[0], there[-1], *newest(there))
+        if not is_read and time.monotonic() > until:
+            break
+        source, look = look_at_file(sources, path, settings if is_read else None)
+        _, whole = looks.setdefault(look.label, (source, Look(look.label)))
+        add(whole, look)
+    if not there:
+        looks["nothing"] = None, Look("nothing", problems=["every file is empty: export the source again"])
+    elif empty:
+        next(iter(looks.values()))[1].notes.append(f"{len(empty)} of {len(files)} files are empty")
+    return list(looks.values())
+
+
+def newest(files):
+    """Return the file that was written last, in a list; none of none."""
+    return sorted(files, key=os.path.getmtime)[-1:]
+
+
+def look_at_file(sources, path, settings):
+    """Recognise a file, and look into it where `settings` are there: (source or None, Look)."""
+    source = None
+    try:
+        with reading(path), tempfile.TemporaryDirectory() as folder:
+            source = source_of(sources, path)
+            look = source.look(path, settings=settings, folder=folder) if settings else Look(source.label)
+            look.n_files = 1
+            return source, look
+    except (OSError, ValueError, LookupError) as error:
+        label = source.label if isinstance(source, FileSource) else "nothing that can be read"
+        return source, Look(label, n_files=1, problems=[str(error)])
+
+
+def add(whole, look):
+    """Add the Look at one file to that at all files of its kind."""
+    whole.n_files, whole.rows, whole.bad = (
+        whole.n_files + look.n_files,
+        whole.rows + look.rows,
+        whole.bad + look.bad,
+    )
+    whole.filled |= look.filled
+    whole.notes = list(dict.fromkeys([*whole.notes, *look.notes]))
+    whole.problems += look.problems
+    whole.oldest = min(filter(None, (whole.oldest, look.oldest)), default=None)
+    whole.newest = max(filter(None, (whole.newest, look.newest)), default=None)
+    whole.total = look.total if whole.n_files == 1 else None

@@ -1,0 +1,120 @@
+"""Files of node metrics: how tables of every form are opened, and what all kinds of them share."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nightshift.sources.base import FileSource, Look
+from nightshift.sources.excerpts import excerpt_of_parquet, excerpt_of_text
+from nightshift.sources.tables import read_csv_pages
+from nightshift.sources.telemetry import tables
+from nightshift.sources.telemetry.parts import extraction_into
+
+PARQUET, HDF = (".parquet", ".pq"), (".h5", ".hdf", ".hdf5")
+OPTIONAL = {"job_id": "no jobs: runs are not told apart, and labels of jobs fit nothing"}
+EVER = [pd.Timestamp("1970-01-01", tz="UTC"), pd.Timestamp("2200-01-01", tz="UTC")]  # a window for all rows
+
+
+def read_parquet(path):
+    """Open a Parquet file: (names of the columns, pages of 65,536 rows, each with the number of its first
+    one).
+    """
+    file = pq.ParquetFile(path)
+    starts = range(1, file.metadata.num_rows + 1, 2**16)
+    pages = (pa.Table.from_batches([batch]) for batch in file.iter_batches(2**16))
+    return file.schema_arrow.names, zip(starts, pages, strict=False)
+
+
+def read_hdf(path, n_rows=None):
+    """Read the one table in an HDF5 file of pandas, or its first `n_rows`: (names of the columns, pages); a
+    named index counts as columns.
+
+    ValueError of one line for what is damaged or was not written by pandas. Such a file can carry Python
+    objects: only those that are trusted are to be read.
+    """
+    try:
+        table = pd.read_hdf(path, stop=n_rows)
+    except ModuleNotFoundError as error:
+        # objects in the file, such as zones of time, are of classes that Python must find
+        raise ValueError(
+            f"it holds objects of the package {error.name}, which is not installed here"
+        ) from None
+    except (RuntimeError, NotImplementedError, AttributeError, TypeError) as error:
+        # what PyTables raises differs with what is wrong
+        what = f"{type(error).__name__}: {' '.join(str(error).split())[:100]}"
+        raise ValueError(f"it is damaged, or no HDF5 file that pandas wrote ({what})") from None
+    table = table.reset_index([name for name in table.index.names if name])
+    table.columns = table.columns.astype(str)
+    starts = range(0, len(table), 2**16)
+    pages = ((i + 1, pa.Table.from_pandas(table.iloc[i : i + 2**16], preserve_index=False)) for i in starts)
+    return list(table.columns), pages
+
+
+def open_table(path, bad_lines):
+    """Open a file of any kind by its name: (names of the columns, pages), with what its folders say.
+
+    CSV may be separated by commas, semicolons or tabs and may be packed; a line with too few or too many
+    columns is added to `bad_lines`. A folder of the path that says `metric=cpu_idle` is a column of the file.
+    """
+    kind = Path(path).suffix.lower()
+    if kind in PARQUET:
+        names, pages = read_parquet(path)
+    elif kind in HDF:
+        names, pages = read_hdf(path)
+    else:
+        names, pages = read_csv_pages(path, bad_lines)
+    tables.check_names(names)
+    return tables.add_partitions(names, pages, tables.partitions_of(path))
+
+
+@dataclass
+class NodeFile(FileSource):
+    """A file of node metrics. columns : the parameter, {role: column}; where it is set, every table is one of
+    nodes.
+    """
+
+    optional = OPTIONAL
+
+    columns: dict
+
+    def names_of(self, head):
+        """Return the names of the columns of a table, those that its folders say included."""
+        names = read_hdf(head.path, 1)[0] if head.suffix in HDF else head.names
+        return [*names, *tables.partitions_of(head.path)]
+
+    def excerpt(self, path, folder):
+        """Take the first and the last rows; an HDF5 file is read as a whole."""
+        suffix = Path(path).suffix.lower()
+        if suffix in HDF:
+            return path
+        return (excerpt_of_parquet if suffix in PARQUET else excerpt_of_text)(path, folder)
+
+    def look(self, path, *, settings, folder):
+        """Extract an excerpt into the folder, and sum up the rows of its nodes and GPUs."""
+        raw = Path(folder) / "raw"
+        names = {"columns": settings["columns"], "sampler": settings["sampler"]}
+        with extraction_into(raw, EVER, **names) as extraction:
+            self.extract(self.excerpt(path, folder), extraction)
+            pd.DataFrame().to_parquet(extraction.folder / "labels.parquet")
+        return look_at(self.label, extraction, pd.read_parquet(raw / "gpus.parquet"))
+
+
+def look_at(label, extraction, gpus):
+    """Sum up what a scratch extraction has read, and the GPUs (DataFrame) that it has written: a Look."""
+    empty = pd.DataFrame(columns=["node_id", "job_id", "rows", "first", "last"])
+    seen = pd.concat([empty, *extraction.seen], ignore_index=True)
+    times = pd.concat([seen["first"], seen["last"], gpus.timestamp]).dropna().map(pd.Timestamp)
+    filled = {name for name in ("node_id", "job_id") if seen[name].notna().any()}
+    filled |= {metric for metric, (values, _) in extraction.measured.items() if values}
+    filled |= {name for name in gpus if gpus[name].notna().any()}
+    return Look(
+        label,
+        rows=int(seen.rows.sum()) + len(gpus) + sum(map(len, extraction.labels)),
+        filled=frozenset(filled),
+        oldest=times.min() if len(times) else None,
+        newest=times.max() if len(times) else None,
+        bad=len(extraction.bad_lines),
+    )

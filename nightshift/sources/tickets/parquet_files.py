@@ -1,0 +1,24 @@
+"""Tickets in Parquet files."""
+
+import pyarrow.parquet as pq
+
+from nightshift.sources.excerpts import excerpt_of_parquet
+from nightshift.sources.tickets.files import TicketTable
+
+
+class ParquetTickets(TicketTable):
+    """A table as Parquet."""
+
+    label = "a table of tickets (Parquet)"
+
+    def recognises(self, head):
+        """By its name."""
+        return head.path.lower().endswith((".parquet", ".pq"))
+
+    def pages(self, path, bad):
+        """Open it, in one page."""
+        return pq.read_schema(path).names, [(1, pq.read_table(path))]
+
+    def excerpt(self, path, folder):
+        """Take the first and the last rows."""
+        return excerpt_of_parquet(path, folder)

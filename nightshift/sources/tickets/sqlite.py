@@ -1,0 +1,29 @@
+"""The SQLite file of an osTicket."""
+
+from nightshift.sources.tickets.files import TicketFile
+from nightshift.sources.tickets.osticket import open_sqlite
+from nightshift.sources.tickets.rows import asked_of, look_at_database, ticket_pages
+
+
+class OsticketFile(TicketFile):
+    """It is asked as a server is, with the same words."""
+
+    label = "the database of an osTicket (SQLite)"
+
+    def recognises(self, head):
+        """By its first letters."""
+        return head.first_bytes == b"SQLite format 3\0"
+
+    def extract(self, path, extraction):
+        """Add the tickets of one file; ValueError of one line names a table that is not there."""
+        asked = extraction.asked
+        with open_sqlite(path, asked.table_prefix) as ask:
+            for _, tickets in ticket_pages(ask, asked):
+                extraction.frames.append(tickets.assign(file=path, row=tickets.ticket_id.astype("int64")))
+        extraction.has_id.add(True)
+
+    def look(self, path, *, settings, folder):
+        """Ask for the first page, and for the number of tickets and the ends of their times."""
+        asked = asked_of(settings)
+        with open_sqlite(path, asked.table_prefix) as ask:
+            return look_at_database(ask, self.label, asked)

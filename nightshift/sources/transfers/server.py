@@ -1,0 +1,114 @@
+"""Events of Rucio in the daily indices of an Elasticsearch or OpenSearch."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from nightshift.sources.base import LiveSource, Look
+from nightshift.sources.elastic import connect_elastic, first_documents, read_pages
+from nightshift.sources.files import require_kind
+from nightshift.sources.parts import part_name, write_rows
+from nightshift.sources.transfers.parts import KIND, OPTIONAL, SCHEMA, transfer_rows
+
+# as Rucio and as MONIT nest it, text or keyword
+EVENT_TYPES = ["event_type", "event_type.keyword", "data.event_type", "data.event_type.keyword"]
+TRANSFERS = {
+    "bool": {
+        "should": [{"prefix": {name: "transfer-"}} for name in EVENT_TYPES],
+        "minimum_should_match": 1,
+    }
+}
+
+
+def pages_of_day(ask, index, page_rows, *, bar, counts):
+    """Yield pages of records of one daily index; LayoutError where it holds something, and no event.
+
+    bar : a tqdm, which shows how many events are kept so far, by `counts`.
+    """
+    pages = ((page, []) for page in read_pages(ask, index, TRANSFERS, page_rows))
+    for page, _ in require_kind(pages, **KIND, place=index):
+        bar.set_postfix(events=counts["kept"])
+        yield page
+
+
+@dataclass
+class RucioServer(LiveSource):
+    """index : name of a daily index, where {day} stands for YYYY.MM.DD. page_rows : documents per answer."""
+
+    label = "an Elasticsearch or OpenSearch with events of Rucio"
+    addresses = ("http://", "https://")
+    optional = OPTIONAL
+
+    index: str
+    page_rows: int
+    timeout_s: float
+    retry_wait_s: float
+
+    def connect(self, address):
+        """Return `ask` of `connect_elastic`."""
+        return connect_elastic(address, timeout_s=self.timeout_s, retry_wait_s=self.retry_wait_s)
+
+    def extract(self, address, extraction):
+        """Write one part per day, named by the address and the index.
+
+        A day without index is noted as missing; one that has ended and is on disk is not asked again.
+        LookupError where there is no index for any day; LayoutError where none holds a transfer event.
+        """
+        from elasticsearch import NotFoundError
+
+        ask, index = self.connect(address), self.index
+        counts, begin, end = extraction.counts, *extraction.window
+        days = [str(day.date()) for day in pd.date_range(begin, end, inclusive="left")]
+        tag = part_name("elastic", address + index).removesuffix(".parquet")
+        bar = tqdm(days, desc="days", unit="day")
+        for day in bar:
+            part, name = extraction.raw / f"{tag}-{day}.parquet", index.format(day=day.replace("-", "."))
+            extraction.parts.add(part)
+            complete = (pd.Timestamp(day, tz="UTC") + pd.Timedelta(hours=25)).timestamp()
+            if part.exists() and part.stat().st_mtime > complete:
+                counts["kept"] += pq.ParquetFile(part).metadata.num_rows
+                continue
+            try:
+                pages = pages_of_day(ask, name, self.page_rows, bar=bar, counts=counts)
+                write_rows(transfer_rows(pages, extraction), part, SCHEMA)
+            except NotFoundError:
+                extraction.missing.append(day)
+        there = [day for day in days if day not in extraction.missing]
+        if there and not counts["kept"]:  # no transfer in any index: of what kind is what they hold?
+            name = index.format(day=there[0].replace("-", "."))
+            list(require_kind([(first_documents(ask, name), [])], **KIND, place=name))
+        if not there:
+            raise LookupError(
+                f"{index} exists for no day from {days[0]} to {days[-1]}: check the parameter index"
+            )
+
+    def look(self, address, *, settings):
+        """Ask for the newest day of the window with an index, counting back from the night, what is in it,
+        and for the number of its documents; then for that of the window's first day.
+        """
+        from elasticsearch import NotFoundError
+
+        ask, last = self.connect(address), pd.Timestamp(settings["day"], tz="UTC")
+        found = {}
+        for day in (last, last - pd.Timedelta(days=1), last - pd.Timedelta(days=settings["days"] - 1)):
+            name = self.index.format(day=f"{day:%Y.%m.%d}")
+            try:
+                answer = ask("search", index=name, query=TRANSFERS, size=1, track_total_hits=True)
+            except NotFoundError:
+                continue
+            found[day] = answer["hits"]["total"]["value"]
+            if not found[day]:
+                list(require_kind([(first_documents(ask, name), [])], **KIND, place=name))
+        if not found:
+            raise LookupError(
+                f"{self.index} exists neither for {last.date()} nor for the days before: check the parameter "
+                "index"
+            )
+        return Look(
+            self.label,
+            rows=sum(found.values()),
+            oldest=min(found),
+            newest=max(found) + pd.Timedelta(hours=24),
+        )
