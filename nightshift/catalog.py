@@ -75,12 +75,13 @@ def whole_as_float(value):
 
 
 class LeastHistory(Entry):
-    """How far back a source must reach for a study to find anything: numbers and names of parameters, such as
-    train.report_weeks, that are added up.
+    """What a source must hold for a study to find anything: numbers and names of parameters, such as
+    train.report_weeks, that are added up; days and weeks are how far it must reach back.
     """
 
-    days: list[float | str] = []
-    weeks: list[float | str] = []
+    days: list[int | str] = []
+    weeks: list[int | str] = []
+    rows: list[int | str] = []
 
 
 class Study(Entry):

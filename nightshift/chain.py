@@ -26,6 +26,7 @@ DRIVES = {
     "__main__",
     "backtest",
     "chain",
+    "check",
     "cli",
     "config",
     "config_schema",

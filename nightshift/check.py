@@ -4,7 +4,6 @@ Only the first and last rows of a source are read, a server is asked one or two 
 is written. Every problem is one line that says what to do.
 """
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,7 +33,6 @@ def check_sources(path, day=""):
 
     ConfigError where the configuration is wrong. Must be called in the repository.
     """
-    os.environ["TQDM_DISABLE"] = "1"  # bars of progress belong to a night
     config = load(path, day or None)
     for study, steps in config["studies"].items():
         yield check_study(
@@ -47,7 +45,8 @@ def check_study(study, steps, *, day, products):
 
     steps : {step: its parameters}, as the configuration has them.
     """
-    settings, report = settings_of(study, steps, "extract") | {"day": day}, Report(study)
+    settings, report = settings_of(study, steps, "extract"), Report(study)
+    settings |= {"day": day, "products": products}
     try:
         place = place_of(study, settings["source"], study_paths(study, products).sample)
     except FileNotFoundError:
@@ -60,8 +59,10 @@ def check_study(study, steps, *, day, products):
         optional |= source.optional if source else {}
     filled = set().union(*(look.filled for _, look in looks))
     if filled:
-        report.lines += [f"no {name}, so {cost}" for name, cost in optional.items() if name not in filled]
-    check_times(report, looks, settings, needed=needed_days(study, steps))
+        report.lines += [f"no {name}: {cost}" for name, cost in optional.items() if name not in filled]
+    least = {unit: needed(study, steps, unit) for unit in ("days", "weeks", "rows")}
+    check_times(report, looks, settings, least=least)
+    check_rows(report, looks, least=least["rows"])
     check_others(report, study, settings)
     return report
 
@@ -89,49 +90,57 @@ def describe(report, look):
     report.problems += look.problems
 
 
-def check_times(report, looks, settings, *, needed):
+def check_times(report, looks, settings, *, least):
     """Add to a Report how far the source reaches, and what is wrong with it.
 
-    needed : (days, where they come from), see `needed_days`.
+    least : {unit: (the least that is needed, which parameters say so)}, see `needed`.
     """
     oldest = min((look.oldest for _, look in looks if look.oldest is not None), default=None)
     newest = max((look.newest for _, look in looks if look.newest is not None), default=None)
     if oldest is None:
         return
     end = pd.Timestamp(settings["day"], tz="UTC") + pd.Timedelta(days=1)
-    days, why = (min(newest, end) - oldest) / pd.Timedelta(days=1), needed[1]
-    reach = f"from {oldest:%Y-%m-%d} to {newest:%Y-%m-%d}, {max(days, 0):,.0f} days up to the night"
-    report.lines.append(reach + (f"; {needed[0]:g} are needed ({why})" if needed[0] else ""))
+    days = max((min(newest, end) - oldest) / pd.Timedelta(days=1), 0)
+    enough, why = least["days"][0] + 7 * least["weeks"][0], least["days"][1] + least["weeks"][1]
+    needs = f"; at least {enough:g} are needed{why}" if enough else ""
+    report.lines.append(
+        f"from {oldest:%Y-%m-%d} to {newest:%Y-%m-%d}, {days:,.0f} days up to the night{needs}"
+    )
     if oldest >= end:
-        report.problems.append(
-            f"its oldest row is of {oldest:%Y-%m-%d}, after the night {settings['day']}: check day"
-        )
+        report.problems.append(f"its oldest row is of {oldest:%Y-%m-%d}, after the night: check day")
     elif newest < end - pd.Timedelta(hours=settings.get("stale_hours", 24)):
         report.problems.append(
-            f"its newest row is of {newest:%Y-%m-%d %H:%M} UTC, and the night {settings['day']} ends later: "
+            f"its newest row is of {newest:%Y-%m-%d %H:%M} UTC, long before the end of {settings['day']}: "
             "export it again, or give the study a day of its own"
         )
-    elif days < needed[0]:
+    elif days < enough:
         report.problems.append(
-            f"its history is {days:,.0f} days, and {needed[0]:g} are needed ({why}): name older "
-            "files too, or wait until there are so many"
+            f"its history is {days:,.0f} days, and at least {enough:g} are needed{why}: name older files, "
+            "too, or wait until there are so many"
         )
 
 
-def needed_days(study, steps):
-    """Return the least history of a study in days, and which parameters it comes from, a text; from its
-    study.yaml.
+def check_rows(report, looks, *, least):
+    """Add to a Report that the source has fewer rows than the least, (number, which parameters say so)."""
+    totals = [look.total for _, look in looks]
+    if None not in totals and not report.problems and sum(totals) < least[0]:
+        report.problems.append(
+            f"it has {sum(totals):,} rows, and at least {least[0]:g} are needed{least[1]}: name more files, "
+            "or wait until there are so many"
+        )
+
+
+def needed(study, steps, unit):
+    """Return the least that a study needs in a unit, days, weeks or rows, and which parameters it comes from,
+    a text; from its study.yaml.
     """
-    days, names = 0.0, []
-    for unit, parts in (("days", 1), ("weeks", 7)):
-        for part in getattr(catalog.study_of(study).least_history, unit):
-            value = part
-            if isinstance(part, str):
-                step, _, name = part.partition(".")
-                value = settings_of(study, steps, step)[name]
-            days += value * parts
-            names.append(f"{part}: {value:g} {unit}" if isinstance(part, str) else f"{value:g} {unit}")
-    return days, ", ".join(names)
+    parts = getattr(catalog.study_of(study).least_history, unit)
+    values, names = [], []
+    for part in parts:
+        step, _, name = str(part).partition(".")
+        values.append(settings_of(study, steps, step)[name] if name else part)
+        names += [f"{part} is {values[-1]:g}"] if name else []
+    return sum(values), f" ({', '.join(names)})" if names else ""
 
 
 def check_others(report, study, settings):

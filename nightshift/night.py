@@ -65,6 +65,7 @@ def run_night(path, day, cores="all", quiet=False):
 
 def check(path, day, quiet=False):
     """Look at the sources of a configuration and print what is there; returns the exit code."""
+    os.environ["TQDM_DISABLE"] = "1"  # bars of progress belong to a night
     from nightshift.check import print_reports
     from nightshift.config import ConfigError
 

@@ -13,10 +13,12 @@ import pandas as pd
 from scipy import stats
 
 from helpers import p_values
+from nightshift.catalog import study_of
 
 PAST = 52  # weeks of memory
-GAP = 8  # weeks between the memory and the night, so that a trouble that goes on is not part of what is usual
-LEAST = 26  # weeks of memory at least
+# weeks of memory at least; weeks between it and the night, so that a trouble that goes on is not part of what
+# is usual
+LEAST, GAP = study_of("tickets").least_history.weeks
 WINDOWS = (1, 2, 4, 8)  # weeks over which tickets are counted; that with the largest surprise counts
 SLOW_WINDOWS = (4, 8)  # weeks whose tickets are asked for their closings
 LEAST_CLOSINGS = 20  # of a unit, from which its hazards are learned

@@ -56,26 +56,25 @@ class Source:
 
 
 class FileSource(Source):
-    """Files of one kind. A kind that is `asked_last` takes what no other one recognises, and empty files."""
+    """Files of one kind.
+
+    asked_last : whether it takes what no other kind recognises, and empty files. excerpt : a function of
+    excerpts.py that takes the first and the last rows of a file.
+    """
 
     asked_last = False
+    excerpt = staticmethod(excerpt_of_text)
 
     def recognises(self, head):
         """Whether the file with this beginning, a Head, is of this kind."""
         raise NotImplementedError
 
     def look(self, path, *, settings, folder):
-        """Read the first and the last rows of the file `path`: a Look; errors are those of `extract`.
+        """Read all of the file `path`, an excerpt: a Look; errors are those of `extract`.
 
-        settings : all parameters of 1_extract. folder : an empty one, for what is needed on the way.
+        settings : all parameters of 1_extract. folder : for what is needed on the way.
         """
         raise NotImplementedError
-
-    def excerpt(self, path, folder):
-        """Return the path of a file of this kind with the first and last rows of `path`, in `folder`; or
-        `path`, where all of it is read quickly.
-        """
-        return excerpt_of_text(path, folder)
 
 
 class LiveSource(Source):
@@ -203,8 +202,8 @@ def live_source(study, address, *, settings, parameter="source"):
             return made(kind, settings)
     if "://" in address:
         shown = address.partition("://")[0] + "://"
-        known = "; ".join(f"{kind.label} ({', '.join(kind.addresses)})" for kind in kinds) or "files only"
-        raise ValueError(f"{shown}... is no source of {study}: what can be asked is {known}")
+        answering = "; ".join(f"{kind.label} ({', '.join(kind.addresses)})" for kind in kinds) or "files only"
+        raise ValueError(f"{shown}... is no source of {study}: what can be asked is {answering}")
     return None
 
 

@@ -1,4 +1,9 @@
-"""The first and the last rows of a file, for a look at it that takes seconds whatever its size."""
+"""The first and the last rows of a file, for a look at it that takes seconds whatever its size.
+
+Each function takes the path of a file and an empty folder, and returns (path of a file of the same kind with
+these rows, whether the end is among them): a small file is returned as it is, and the end of what has to be
+read from its beginning may not be reached in time.
+"""
 
 import itertools
 import json
@@ -11,60 +16,46 @@ from nightshift.sources.files import iter_documents, open_text, sniff_layout
 
 ROWS = 1000  # at each end
 SMALL = 2**21  # bytes; a plain file up to this size is read as it is
-PATIENCE_S = 3.0  # for finding the end of a file that has to be read from its beginning
+PATIENCE_S = 3.0  # for finding an end
 
 
-def both_ends(values, rows=ROWS, patience_s=PATIENCE_S):
-    """Return the first and the last `rows` of an iterable, a list, and whether its end was reached within
-    `patience_s` seconds; the last of those seen stand for the end otherwise.
-    """
-    values, until = iter(values), time.monotonic() + patience_s
-    first, last = list(itertools.islice(values, rows)), deque(maxlen=rows)
-    for n, value in enumerate(values):
-        last.append(value)
-        if n % 1000 == 0 and time.monotonic() > until:
-            return [*first, *last], False
-    return [*first, *last], True
+def is_small(path):
+    """Whether the file `path` is read as it is: it is plain and small."""
+    return not str(path).endswith(".gz") and os.path.getsize(path) <= SMALL
 
 
-def last_lines(path, rows=ROWS):
-    """Return the last `rows` lines of a plain text file in UTF-8, read from its end."""
-    with open(path, "rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - SMALL))
-        return file.read().decode(errors="replace").splitlines(keepends=True)[1:][-rows:]
+def whole_file(path, folder):
+    """Take all of a file that is read quickly, or in no other way."""
+    return str(path), True
 
 
 def excerpt_of_text(path, folder):
-    """Write the first and the last lines of the text file `path` to a file of its name in `folder`, and
-    return its path; a plain file of at most SMALL bytes is returned as it is.
-    """
-    packed = str(path).endswith(".gz")
-    if not packed and os.path.getsize(path) <= SMALL:
-        return str(path)
+    """Take the first and the last lines of a text file, plain or .gz."""
+    if is_small(path):
+        return str(path), True
     with open_text(path) as lines:
-        if packed or lines.encoding != "utf-8-sig":
-            kept, _ = both_ends(lines)
+        if str(path).endswith(".gz") or lines.encoding != "utf-8-sig":
+            kept, has_end = both_ends(lines)
         else:
-            kept = [*itertools.islice(lines, ROWS), *last_lines(path)]
-    return written(kept, path, folder)
+            kept, has_end = [*itertools.islice(lines, ROWS), *last_lines(path)], True
+    return written(kept, path, folder), has_end
 
 
 def excerpt_of_records(path, folder):
-    """Do the same for a file of records in any layout of `read_records`; JSON becomes one record a line."""
+    """Take the first and the last records, in any layout of `read_records`; JSON becomes JSON lines."""
     layout = sniff_layout(path)
     if layout in ("table", "lines", "empty"):
         return excerpt_of_text(path, folder)
-    values, _ = both_ends(iter_documents(path, "[" if layout == "array" else ""))
-    return written((json.dumps(value) + "\n" for value in values), path, folder)
+    values, has_end = both_ends(iter_documents(path, "[" if layout == "array" else ""))
+    return written((json.dumps(value) + "\n" for value in values), path, folder), has_end
 
 
 def excerpt_of_prose(path, folder):
-    """Do the same for a table of CSV whose cells may hold line breaks, within quotes: its first lines only,
-    up to one at which every quote is closed.
+    """Take the first lines of a table of CSV whose cells may hold line breaks within quotes, up to one at
+    which every quote is closed: where a row begins cannot be told in the middle of such a file.
     """
-    if not str(path).endswith(".gz") and os.path.getsize(path) <= SMALL:
-        return str(path)
+    if is_small(path):
+        return str(path), True
     kept, quotes = [], 0
     with open_text(path) as lines:
         for line in lines:
@@ -72,23 +63,44 @@ def excerpt_of_prose(path, folder):
             quotes += line.count('"')
             if len(kept) >= ROWS and quotes % 2 == 0:
                 break
-    return written(kept, path, folder)
+        has_end = not next(lines, "")
+    return written(kept, path, folder), has_end
 
 
 def excerpt_of_parquet(path, folder):
-    """Do the same for a Parquet file: its first and its last row group, cut to ROWS rows."""
+    """Take the first rows of a Parquet file, and the last of its last row group."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    if os.path.getsize(path) <= SMALL:
-        return str(path)
+    if is_small(path):
+        return str(path), True
     file = pq.ParquetFile(path)
-    first = next(file.iter_batches(ROWS))
+    first = pa.Table.from_batches([next(file.iter_batches(ROWS))])
     last = file.read_row_group(file.num_row_groups - 1)
-    table = pa.concat_tables([pa.Table.from_batches([first]), last.slice(max(0, len(last) - ROWS))])
     target = Path(folder, Path(path).name)
-    pq.write_table(table, target)
-    return str(target)
+    pq.write_table(pa.concat_tables([first, last.slice(max(0, len(last) - ROWS))]), target)
+    return str(target), True
+
+
+def both_ends(values, patience_s=PATIENCE_S):
+    """Return the first and the last ROWS of an iterable, a list, and whether its end was reached within
+    `patience_s` seconds; only the first where it was not.
+    """
+    values, until = iter(values), time.monotonic() + patience_s
+    first, last = list(itertools.islice(values, ROWS)), deque(maxlen=ROWS)
+    for n, value in enumerate(values):
+        last.append(value)
+        if n % 1000 == 0 and time.monotonic() > until:
+            return first, False
+    return [*first, *last], True
+
+
+def last_lines(path):
+    """Return the last ROWS lines of a plain text file in UTF-8, read from its end."""
+    with open(path, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - SMALL))
+        return file.read().decode(errors="replace").splitlines(keepends=True)[1:][-ROWS:]
 
 
 def written(lines, path, folder):

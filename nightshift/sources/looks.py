@@ -5,6 +5,7 @@ whatever its size. Nothing of it stays on the disk.
 import os
 import tempfile
 import time
+from pathlib import Path
 
 from nightshift.sources.base import FileSource, Look, file_sources, live_source, source_of
 from nightshift.sources.files import matching_files, no_file
@@ -54,7 +55,7 @@ def look_at_files(sources, files, settings):
         if not is_read and time.monotonic() > until:
             break
         source, look = look_at_file(sources, path, settings if is_read else None)
-        _, whole = looks.setdefault(look.label, (source, Look(look.label)))
+        _, whole = looks.setdefault(look.label, (source, Look(look.label, total=0)))
         add(whole, look)
     if not there:
         looks["nothing"] = None, Look("nothing", problems=["every file is empty: export the source again"])
@@ -74,12 +75,26 @@ def look_at_file(sources, path, settings):
     try:
         with reading(path), tempfile.TemporaryDirectory() as folder:
             source = source_of(sources, path)
-            look = source.look(path, settings=settings, folder=folder) if settings else Look(source.label)
+            look = look_into(source, path, settings, folder) if settings else Look(source.label)
             look.n_files = 1
             return source, look
     except (OSError, ValueError, LookupError) as error:
         label = source.label if isinstance(source, FileSource) else "nothing that can be read"
         return source, Look(label, n_files=1, problems=[str(error)])
+
+
+def look_into(source, path, settings, folder):
+    """Look into the file `path` of a known kind: a Look."""
+    excerpt, has_end = source.excerpt(path, folder)
+    look = source.look(excerpt, settings=settings, folder=folder)
+    if excerpt == path and look.total is None:
+        look.total = look.rows
+    if not has_end:
+        look.newest = None
+        look.notes.append(
+            f"the end of {Path(path).name} was not reached in time, so how new it is is not known"
+        )
+    return look
 
 
 def add(whole, look):
@@ -94,4 +109,4 @@ def add(whole, look):
     whole.problems += look.problems
     whole.oldest = min(filter(None, (whole.oldest, look.oldest)), default=None)
     whole.newest = max(filter(None, (whole.newest, look.newest)), default=None)
-    whole.total = look.total if whole.n_files == 1 else None
+    whole.total = None if None in (whole.total, look.total) else whole.total + look.total

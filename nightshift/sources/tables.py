@@ -104,27 +104,17 @@ def note_skipped(path, skipped, bad_lines, n_before, header):
         bad_lines.append((path, row.number - header, reason, row.text[:500]))
 
 
-def read_columns(pattern, columns, bad_lines):
-    """Read `columns` of all CSV files that `pattern` names: DataFrame [row, column] of text, "" where a cell
-    is empty.
+def read_column_pages(path, columns, bad_lines):
+    """Yield `columns` of the CSV file `path` page by page: DataFrame [row, column] of text.
 
-    bad_lines : list to which rows with too few or too many cells are added, as (file, row, reason, text).
-    Errors are those of `read_files`; a file without one of the columns raises a LayoutError that names it and
-    what it has.
+    bad_lines : list to which rows with too few or too many cells are added, as (file, row, reason, text). A
+    file without one of the columns raises a LayoutError that names it and what it has; an empty one is none.
     """
-    parts = []
-
-    def read(path):
-        names, pages = read_csv_pages(path, bad_lines)
-        if lacking := [column for column in columns if column not in names]:
-            raise LayoutError(
-                f"it has no column {', '.join(lacking)}; it has {', '.join(names)[:150] or 'none'}"
-            )
-        parts.extend(page.select(columns).to_pandas() for _, page in pages)
-
-    read_files(pattern, read)
-    empty = pd.DataFrame(columns=columns)
-    return pd.concat(parts or [empty], ignore_index=True).astype(object).fillna("").astype("str")
+    names, pages = read_csv_pages(path, bad_lines)
+    if lacking := [column for column in columns if column not in names]:
+        raise LayoutError(f"it has no column {', '.join(lacking)}; it has {', '.join(names)[:150] or 'none'}")
+    for _, page in pages:
+        yield page.select(columns).to_pandas()
 
 
 def read_optional(path, sample, columns):

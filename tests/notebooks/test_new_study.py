@@ -38,6 +38,43 @@ def write_source(path):
     table.loc[(table.entity == "sensor-04") & (table.time >= DAY), "value"] = 75.0
     table.loc[3, "time"] = "yesterday"
     table.to_csv(path, index=False)
+    return table
+
+
+TOY = '''
+"""Readings of a logger that writes cards."""
+
+import pandas as pd
+
+from nightshift.sources.demo.values import COLUMNS, ValueFile
+from nightshift.sources.files import open_text
+
+
+class Cards(ValueFile):
+    """A card per reading: `sensor @ site | time = value`, below the name of the logger."""
+
+    label = "cards of the Acme logger"
+
+    def recognises(self, head):
+        return head.line == "ACME CARDS"
+
+    def read(self, path, bad_lines):
+        rows = []
+        with open_text(path) as lines:
+            for number, line in enumerate(lines, 1):
+                who, bar, reading = line.partition(" | ")
+                if bar:
+                    rows.append([reading.split(" = ")[0], *who.split(" @ "), reading.split(" = ")[1].strip()])
+                elif number > 1:
+                    bad_lines.append((path, number, "no card", line))
+        yield pd.DataFrame(rows, columns=COLUMNS)
+'''  # all that a further kind of source takes: one file
+
+
+def write_cards(table, path):
+    """The rows of a table as cards of the Acme logger, and one line that is none."""
+    cards = [f"{row.entity} @ {row.site} | {row.time} = {row.value}\n" for row in table.itertuples()]
+    path.write_text("".join(["ACME CARDS\n", *cards, "out of paper\n"]))
 
 
 @pytest.fixture(scope="module")
@@ -48,12 +85,17 @@ def checkout(tmp_path_factory):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (shutil.copytree if (REPOSITORY / name).is_dir() else shutil.copy2)(REPOSITORY / name, folder / name)
     printed = {"new-study": nightshift(folder, "new-study", "demo", "--question", "Which sensors are off?")}
-    write_source(folder / "values.csv")
-    config = {"day": DAY, "products": str(folder / "nights"), "studies": {"demo": {"extract": {"source": "values.csv"}}}}
+    table = write_source(folder / "values.csv")
+    is_card = table.entity.isin(["sensor-04", "sensor-05"])
+    table[~is_card].to_csv(folder / "values.csv", index=False)
+    (folder / "nightshift/sources/demo/toy.py").write_text(TOY)
+    write_cards(table[is_card], folder / "values.cards")
+    config = {"day": DAY, "products": str(folder / "nights"), "studies": {"demo": {"extract": {"source": "values.c*"}}}}
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     truth = [["I1", "unusual", DAY, DAY, 60.0, "sensor-04", "ALPHA", ""]]
     pd.DataFrame(truth, columns=["incident", "kind", "start", "end", "strength", "entity", "site", "cause"]).to_csv(folder / "truth.csv", index=False)
     asked = ["--from", DAY, "--to", DAY, "--products", str(folder / "nights"), "--truth", "truth.csv"]
+    printed["check"] = nightshift(folder, "check")
     printed["backtest"] = nightshift(folder, "backtest", *asked)
     printed["publish"] = nightshift(folder, "publish")
     return folder, printed
@@ -78,6 +120,20 @@ def test_its_incident_is_on_the_front_page_in_the_feed_and_in_the_digest(checkou
     front = (reports / DAY / "index.html").read_text()
     assert "Which sensors are off?" in front
     assert "sensor-04 was at 75 and not at 40" in front
+
+
+def test_a_kind_of_source_is_one_file_that_nothing_else_names(checkout):
+    folder, printed = checkout
+    extracted = pd.read_parquet(folder / "nights/data/raw/demo/values.parquet")
+    assert extracted.entity.value_counts().reindex(["sensor-04", "sensor-05"]).tolist() == [60, 60]
+    bad = pd.read_csv(folder / "nights/data/raw/demo/bad_lines.csv")
+    assert bad.text.str.strip().tolist() == ["out of paper"]
+    for line in ("cards of the Acme logger, 1 file, 120 rows", "a CSV with the columns time, entity, site and value, 1 file, 1,080 rows"):
+        assert line in printed["check"][1]
+    here, there = ({str(path.relative_to(root)): path.read_bytes() for path in (root / "nightshift").rglob("*.py")} for root in (REPOSITORY, folder))
+    assert {name for name, content in there.items() if here.get(name) != content} == {
+        f"nightshift/sources/demo/{name}.py" for name in ("__init__", "values", "toy")
+    }
 
 
 def test_every_row_is_kept_or_rejected_with_a_reason(checkout):

@@ -67,6 +67,7 @@ class GraccFiles(AccountingFile):
     """JSON in any layout, or a table with at least two of the columns that are needed."""
 
     label = f"GRACC records (JSON or a table with {', '.join(NEEDED)})"
+    excerpt = staticmethod(excerpt_of_records)
     asked_last = True
 
     def recognises(self, head):
@@ -80,7 +81,3 @@ class GraccFiles(AccountingFile):
     def read(self, path, extraction):
         """Yield pages of rows, see `read_gracc`."""
         return read_gracc(path, extraction)
-
-    def excerpt(self, path, folder):
-        """Take the first and the last records, in whatever layout."""
-        return excerpt_of_records(path, folder)

@@ -33,9 +33,9 @@ FIELDS = [
 NEEDED = ["EndTime", "SiteName", "VOName", "CoreHours"]
 SCHEMA = pa.schema([(field, pa.string()) for field in [*FIELDS, "more"]])  # more : all other fields, JSON
 OPTIONAL = {
-    "CpuDuration": "no efficiency: a drop of it is not seen",
-    "WallDuration": "no length of jobs: longer ones are not seen",
-    "Njobs": "no number of jobs: more and shorter ones are not seen",
+    "CpuDuration": "a drop of efficiency is not seen",
+    "WallDuration": "longer jobs are not seen",
+    "Njobs": "more and shorter jobs are not seen",
 }
 
 
@@ -84,8 +84,7 @@ class AccountingFile(FileSource):
         extraction.parts.add(part)
 
     def look(self, path, *, settings, folder):
-        """Read the rows of an excerpt, as they are before any is left out."""
+        """Read the rows of the file, as they are before any is left out."""
         scratch = Extraction(Path(folder), (None, None))
-        pages = self.read(self.excerpt(path, folder), scratch) if os.path.getsize(path) else []
-        rows = pd.concat([frame_of([]), *pages], ignore_index=True)
+        rows = pd.concat([frame_of([]), *self.read(path, scratch)], ignore_index=True)
         return Look.of_rows(self.label, rows, read_times(rows.EndTime), scratch.bad_lines)

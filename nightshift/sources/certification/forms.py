@@ -8,14 +8,15 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 
+from helpers import study_paths
 from nightshift.sources.base import FileSource, Look, file_sources, source_of
 from nightshift.sources.certification.lumisections import HISTOGRAM_SCHEMA, Extraction, Settings
-from nightshift.sources.excerpts import excerpt_of_text
+from nightshift.sources.files import matching_files
 from nightshift.sources.tables import read_csv_pages
 
 OPTIONAL = {
-    "time": "no times: the newest lumisection is not known, and `days` can keep none",
-    "recorded_lumi": "no luminosities: what is lost is counted in lumisections, not weighed",
+    "time": "the newest lumisection is not known, and `days` can keep none",
+    "recorded_lumi": "what is lost is counted in lumisections and not weighed",
 }
 
 
@@ -43,17 +44,33 @@ class LumisectionFile(FileSource):
         extraction.read_source(path, self.open)
 
     def look(self, path, *, settings, folder):
-        """Extract an excerpt, and sum up its lumisections."""
+        """Extract the file, and sum up its lumisections."""
         wanted = Settings(settings["columns"], self.dataset, settings["features"])
         with pq.ParquetWriter(Path(folder, "histograms.parquet"), HISTOGRAM_SCHEMA) as table:
             extraction = Extraction(wanted, table)
-            self.extract(self.excerpt(path, folder), extraction)
-        about = pd.concat([pd.DataFrame({"time": []}), *extraction.about_rows], ignore_index=True)
+            for file in luminosities(settings):
+                forms = file_sources("certification", settings)
+                kind = source_of(forms, file)
+                extraction.read_luminosity(kind.excerpt(file, folder)[0], kind.open)
+            self.extract(path, extraction)
+        of_any = [*extraction.about_rows, *extraction.about_lumi]
+        about = pd.concat([pd.DataFrame({"time": []}), *of_any], ignore_index=True)
         look = Look.of_rows(self.label, about, pd.to_datetime(about.time, utc=True), extraction.bad_lines)
         look.rows, look.problems = extraction.counts["rows"], extraction.no_lumisections[:1]
         if extraction.are_histograms:
             look.notes.append("histograms" if True in extraction.are_histograms else "a wide table")
         return look
+
+
+def luminosities(settings):
+    """Return the paths of the tables of luminosities, by the parameters of 1_extract; those of the sample lie
+    beside it.
+    """
+    named = settings["luminosity"]
+    if named == "sample":
+        sample = study_paths("certification", settings["products"]).sample / "certification/lumisections.csv"
+        named = str(sample) if settings["source"] == "sample" else ""
+    return matching_files(named) if named else []
 
 
 @dataclass
@@ -70,10 +87,6 @@ class CsvTable(LumisectionFile):
     def open(self, path, bad_lines, left_out):
         """Open it, see `read_csv_pages`."""
         return read_csv_pages(path, bad_lines)
-
-    def excerpt(self, path, folder):
-        """Take the first and the last lines."""
-        return excerpt_of_text(path, folder)
 
 
 def open_table(path, bad_lines, left_out=None, *, dataset="", root_pattern=""):

@@ -32,6 +32,7 @@ class JsonFile(LumisectionFile):
     """Records as JSON in any layout, plain or .gz."""
 
     label = "records of lumisections (JSON)"
+    excerpt = staticmethod(excerpt_of_records)
 
     def recognises(self, head):
         """By a brace or bracket at its beginning."""
@@ -40,7 +41,3 @@ class JsonFile(LumisectionFile):
     def open(self, path, bad_lines, left_out):
         """Open it, see `read_json`."""
         return read_json(path)
-
-    def excerpt(self, path, folder):
-        """Take the first and the last records, in whatever layout."""
-        return excerpt_of_records(path, folder)

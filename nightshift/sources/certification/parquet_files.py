@@ -21,6 +21,7 @@ class ParquetFile(LumisectionFile):
     """A table as Parquet."""
 
     label = "a table of lumisections (Parquet)"
+    excerpt = staticmethod(excerpt_of_parquet)
 
     def recognises(self, head):
         """By its name."""
@@ -31,7 +32,3 @@ class ParquetFile(LumisectionFile):
         file = pq.ParquetFile(path)
         starts = range(1, file.metadata.num_rows + 1, 2**14)
         return file.schema_arrow.names, zip(starts, map(plain, file.iter_batches(2**14)), strict=False)
-
-    def excerpt(self, path, folder):
-        """Take the first and the last rows."""
-        return excerpt_of_parquet(path, folder)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from nightshift.sources.base import Look
 from nightshift.sources.certification.forms import LumisectionFile
 from nightshift.sources.certification.root import path_pattern, read_root
+from nightshift.sources.excerpts import whole_file
 
 QUICK = 2**25  # bytes: a file up to this size is read in seconds
 
@@ -14,6 +15,7 @@ QUICK = 2**25  # bytes: a file up to this size is read in seconds
 class RootFile(LumisectionFile):
     """A ROOT file in one of the manners of CMS data quality monitoring."""
 
+    excerpt = staticmethod(whole_file)
     label = "histograms in a ROOT file"
 
     def recognises(self, head):

@@ -8,13 +8,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nightshift.sources.base import FileSource, Look
-from nightshift.sources.excerpts import excerpt_of_parquet, excerpt_of_text
+from nightshift.sources.excerpts import excerpt_of_parquet, excerpt_of_text, whole_file
 from nightshift.sources.tables import read_csv_pages
 from nightshift.sources.telemetry import tables
 from nightshift.sources.telemetry.parts import extraction_into
 
 PARQUET, HDF = (".parquet", ".pq"), (".h5", ".hdf", ".hdf5")
-OPTIONAL = {"job_id": "no jobs: runs are not told apart, and labels of jobs fit nothing"}
+OPTIONAL = {"job_id": "runs are not told apart, and labels of jobs fit nothing"}
 EVER = [pd.Timestamp("1970-01-01", tz="UTC"), pd.Timestamp("2200-01-01", tz="UTC")]  # a window for all rows
 
 
@@ -70,6 +70,13 @@ def open_table(path, bad_lines):
     return tables.add_partitions(names, pages, tables.partitions_of(path))
 
 
+def excerpt_of_table(path, folder):
+    """Take the first and the last rows of a table of any form; an HDF5 file is taken as a whole."""
+    suffix = Path(path).suffix.lower()
+    excerpts = dict.fromkeys(PARQUET, excerpt_of_parquet) | dict.fromkeys(HDF, whole_file)
+    return excerpts.get(suffix, excerpt_of_text)(path, folder)
+
+
 @dataclass
 class NodeFile(FileSource):
     """A file of node metrics. columns : the parameter, {role: column}; where it is set, every table is one of
@@ -77,6 +84,7 @@ class NodeFile(FileSource):
     """
 
     optional = OPTIONAL
+    excerpt = staticmethod(excerpt_of_table)
 
     columns: dict
 
@@ -85,19 +93,12 @@ class NodeFile(FileSource):
         names = read_hdf(head.path, 1)[0] if head.suffix in HDF else head.names
         return [*names, *tables.partitions_of(head.path)]
 
-    def excerpt(self, path, folder):
-        """Take the first and the last rows; an HDF5 file is read as a whole."""
-        suffix = Path(path).suffix.lower()
-        if suffix in HDF:
-            return path
-        return (excerpt_of_parquet if suffix in PARQUET else excerpt_of_text)(path, folder)
-
     def look(self, path, *, settings, folder):
-        """Extract an excerpt into the folder, and sum up the rows of its nodes and GPUs."""
+        """Extract the file into the folder, and sum up the rows of its nodes and GPUs."""
         raw = Path(folder) / "raw"
         names = {"columns": settings["columns"], "sampler": settings["sampler"]}
         with extraction_into(raw, EVER, **names) as extraction:
-            self.extract(self.excerpt(path, folder), extraction)
+            self.extract(path, extraction)
             pd.DataFrame().to_parquet(extraction.folder / "labels.parquet")
         return look_at(self.label, extraction, pd.read_parquet(raw / "gpus.parquet"))
 

@@ -207,9 +207,9 @@ class TicketFile(FileSource):
     optional = OPTIONAL
 
     def look(self, path, *, settings, folder):
-        """Read the tickets of an excerpt."""
+        """Read the tickets of the file."""
         run = TicketRun(Path(folder), asked=asked_of(settings))
-        self.extract(self.excerpt(path, folder), run)
+        self.extract(path, run)
         tickets = pd.concat([as_tickets(pd.DataFrame(), run.asked), *run.frames], ignore_index=True)
         return look_at(self.label, tickets, run.bad_lines)
 
@@ -234,6 +234,7 @@ class CsvTickets(TicketTable):
     """A table of text, whose cells are what people wrote."""
 
     label = "a table of tickets (CSV)"
+    excerpt = staticmethod(excerpt_of_prose)
     asked_last = True
 
     def recognises(self, head):
@@ -248,10 +249,6 @@ class CsvTickets(TicketTable):
         if packed or begins.startswith(("<?xml", "<html", "<!DOC")):
             raise ValueError("it is a workbook, a page or text in another encoding: save it as CSV in UTF-8")
         return read_csv_pages(path, bad, prose=True)
-
-    def excerpt(self, path, folder):
-        """Take the first rows only: where a row begins cannot be told in the middle of a file."""
-        return excerpt_of_prose(path, folder)
 
 
 def extract_source(place, raw, *, asked, labels):

@@ -10,6 +10,7 @@ class ParquetTickets(TicketTable):
     """A table as Parquet."""
 
     label = "a table of tickets (Parquet)"
+    excerpt = staticmethod(excerpt_of_parquet)
 
     def recognises(self, head):
         """By its name."""
@@ -18,7 +19,3 @@ class ParquetTickets(TicketTable):
     def pages(self, path, bad):
         """Open it, in one page."""
         return pq.read_schema(path).names, [(1, pq.read_table(path))]
-
-    def excerpt(self, path, folder):
-        """Take the first and the last rows."""
-        return excerpt_of_parquet(path, folder)

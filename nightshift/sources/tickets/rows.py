@@ -39,11 +39,11 @@ SCHEMA = pa.schema(
 )
 # what an extraction counts, as status.json names it
 OPTIONAL = {
-    "created": "no times: no trend, no surge, and too little history for good",
-    "first_response": "no first answers: nobody knows who waited",
-    "closed": "no closing dates: how long a ticket takes is not known",
-    "address": "no users: their departments are not known",
-    "body": "no texts: topics come from subjects alone",
+    "created": "there is no trend and no surge, and too little history for good",
+    "first_response": "nobody knows who waited",
+    "closed": "how long a ticket takes is not known",
+    "address": "departments are not known",
+    "body": "topics come from subjects alone",
 }
 COUNTED = [
     "unreadable",

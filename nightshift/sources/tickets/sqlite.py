@@ -1,5 +1,6 @@
 """The SQLite file of an osTicket."""
 
+from nightshift.sources.excerpts import whole_file
 from nightshift.sources.tickets.files import TicketFile
 from nightshift.sources.tickets.osticket import open_sqlite
 from nightshift.sources.tickets.rows import asked_of, look_at_database, ticket_pages
@@ -8,6 +9,7 @@ from nightshift.sources.tickets.rows import asked_of, look_at_database, ticket_p
 class OsticketFile(TicketFile):
     """It is asked as a server is, with the same words."""
 
+    excerpt = staticmethod(whole_file)
     label = "the database of an osTicket (SQLite)"
 
     def recognises(self, head):

@@ -32,11 +32,10 @@ class EventFile(FileSource):
         extraction.parts.add(part)
 
     def look(self, path, *, settings, folder):
-        """Read the transfer events of an excerpt."""
+        """Read the transfer events of the file."""
         scratch = Extraction(Path(folder), EVER)
-        pages = self.read(self.excerpt(path, folder), scratch) if os.path.getsize(path) else []
         empty = pd.DataFrame(columns=SCHEMA.names, dtype=object)
-        rows = pd.concat([empty, *transfer_rows(pages, scratch)], ignore_index=True)
+        rows = pd.concat([empty, *transfer_rows(self.read(path, scratch), scratch)], ignore_index=True)
         return Look.of_rows(self.label, rows, event_times(rows), scratch.bad_lines)
 
 
@@ -44,6 +43,7 @@ class RucioFiles(EventFile):
     """JSON in any layout, or a table, with the names of Rucio."""
 
     label = "events of Rucio (JSON or a table)"
+    excerpt = staticmethod(excerpt_of_records)
     asked_last = True
 
     def recognises(self, head):
@@ -55,7 +55,3 @@ class RucioFiles(EventFile):
         for records, bad in read_kind(path, **KIND):
             extraction.put_aside(path, bad)
             yield records
-
-    def excerpt(self, path, folder):
-        """Take the first and the last records, in whatever layout."""
-        return excerpt_of_records(path, folder)

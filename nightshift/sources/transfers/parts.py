@@ -12,8 +12,8 @@ from nightshift.sources.transfers.rucio import FIELDS, NEEDED, TimeCheck, event_
 SCHEMA = pa.schema([(field, pa.string()) for field in [*FIELDS, "more"]])
 KIND = {"kind": "transfer event of Rucio", "needed": NEEDED, "fits": is_event}
 OPTIONAL = {
-    "activity": "no activity: all transfers are taken for one kind of work",
-    "reason": "no reasons: failures are counted and not explained",
+    "activity": "all transfers count as one kind of work",
+    "reason": "failures are counted and not explained",
 }
 EVER = pd.Timestamp("1970-01-01", tz="UTC"), pd.Timestamp("2200-01-01", tz="UTC")  # a window for all events
 

@@ -1,0 +1,1 @@
+"""__Title__: CSV files of values."""

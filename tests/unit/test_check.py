@@ -1,0 +1,182 @@
+"""`nightshift check`: what it says of small sources of every study, and of all that can be wrong with one."""
+
+import gzip
+import json
+import sqlite3
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from conftest import GRACC_RECORD, REPOSITORY
+from docs_examples import examples, settings
+
+from nightshift import night
+from nightshift.sources import excerpts
+from nightshift.sources.looks import look_at_source
+
+DAY = "2026-01-31"
+
+
+@pytest.fixture
+def checked(tmp_path, monkeypatch, capsys):
+    """Check one study with `extract` as its parameters: (exit code, lines)."""
+    monkeypatch.chdir(REPOSITORY)
+
+    def check(study, *, quiet=False, **extract):
+        config = {"day": DAY, "products": str(tmp_path / "products"), "studies": {study: {"extract": extract}}}
+        (tmp_path / "site.yaml").write_text(yaml.safe_dump(config))
+        before = sorted(tmp_path.rglob("*"))
+        code = night.check(tmp_path / "site.yaml", "", quiet)
+        assert sorted(tmp_path.rglob("*")) == before, "nothing is written"
+        return code, capsys.readouterr().out.splitlines()
+
+    return check
+
+
+def gracc(days, **changes):
+    """Records of GRACC, one each day, as JSON lines."""
+    times = pd.date_range(end=DAY, periods=days, tz="UTC")
+    return "".join(json.dumps(GRACC_RECORD | {"EndTime": f"{at:%Y-%m-%dT%H:%M:%SZ}"} | changes) + "\n" for at in times)
+
+
+@pytest.mark.parametrize("study", ["transfers", "accounting", "telemetry", "certification", "tickets"])
+def test_the_examples_of_the_documentation_are_recognised(study, tmp_path, checked):
+    examples(tmp_path / "data")
+    config = next(config for text in settings(tmp_path / "data") if study in (config := yaml.safe_load(text))["studies"])
+    code, lines = checked(study, **config["studies"][study]["extract"] | ({"accounts": ""} if study == "tickets" else {}))
+    labels = {"transfers": "events of Rucio", "accounting": "sacct", "telemetry": "a table of nodes", "tickets": "a table of tickets"}
+    assert any(line.strip().startswith(labels.get(study, "a table of lumisections")) and "2 rows looked at of 2" in line for line in lines), lines
+    assert not any("Traceback" in line or "cannot be read" in line for line in lines)
+    assert code in (night.WELL, night.FAILED), "two rows are too few for most"
+
+
+def test_a_source_with_enough_history_is_well_and_says_what_a_missing_column_costs(tmp_path, checked):
+    (tmp_path / "a.jsonl").write_text(gracc(100, CpuDuration=None))
+    code, lines = checked("accounting", source=str(tmp_path / "a.jsonl"))
+    assert code == night.WELL, lines
+    assert "  from 2025-10-24 to 2026-01-31, 99 days up to the night; at least 77 are needed (train.report_weeks is 3, train.min_age is 8)" in lines
+    assert "  no CpuDuration: a drop of efficiency is not seen" in lines
+    assert checked("accounting", source=str(tmp_path / "a.jsonl"), quiet=True) == (night.WELL, [])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("a.jsonl", gracc(20), "its history is 19 days, and at least 77 are needed (train.report_weeks is 3, train.min_age is 8): name older files"),
+        ("a.jsonl", gracc(100, SiteName=None).replace('"SiteName": null, ', ""), "a.jsonl: it has no SiteName; it has EndTime, "),
+        ("a.jsonl", gracc(100).replace("2025-", "2024-").replace("2026-", "2025-"), "its newest row is of 2025-01-31 00:00 UTC, long before the end"),
+        ("a.jsonl", gracc(2).replace("2026-01", "2027-01"), "its oldest row is of 2027-01-30, after the night: check day"),
+        ("a.jsonl", "", "every file is empty: export the source again"),
+        ("a.txt", "Dear reader,\nhello.\n", "it begins 'Dear reader,' and is neither GRACC records"),
+        ("a.jsonl.gz", "no archive", "a.jsonl.gz cannot be read: BadGzipFile"),
+    ],
+)
+def test_a_bad_source_is_one_line_that_says_what_to_do(tmp_path, checked, name, content, problem):
+    (tmp_path / name).write_text(content)
+    code, [line] = checked("accounting", source=str(tmp_path / name), quiet=True)
+    assert code == night.FAILED
+    assert line.startswith("accounting: ")
+    assert problem in line
+
+
+def test_a_folder_no_file_and_no_sample_are_said(tmp_path, checked):
+    (tmp_path / "data").mkdir()
+    code, [line] = checked("transfers", source=str(tmp_path / "data"), quiet=True)
+    assert (code, line) == (night.FAILED, f"transfers: {tmp_path}/data is a folder: name its files, such as {tmp_path}/data/*")
+    assert "no file matches" in checked("transfers", source=str(tmp_path / "*.x"), quiet=True)[1][0]
+    code, lines = checked("transfers", source="sample")
+    assert (code, lines[0]) == (night.WELL, "transfers: well")
+    assert "a run makes it" in lines[1]
+
+
+@pytest.mark.parametrize(
+    ("study", "url", "words"),
+    [
+        ("accounting", "http://127.0.0.1:9", "127.0.0.1:9 does not answer"),
+        ("transfers", "http://127.0.0.1:9", "127.0.0.1:9 does not answer"),
+        ("telemetry", "http://127.0.0.1:9", "127.0.0.1:9 does not answer"),
+        ("tickets", "mysql://127.0.0.1:9/osticket", "127.0.0.1:9 cannot be reached: check host and port"),
+        ("certification", "https://127.0.0.1:9", "is no source of certification"),
+    ],
+)
+def test_a_server_that_does_not_answer_is_asked_once(study, url, words, checked, monkeypatch):
+    monkeypatch.setenv("OSTICKET_USER", "reader")
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    accounts = {"accounts": ""} if study == "tickets" else {}
+    code, [line] = checked(study, source=url, quiet=True, **accounts)
+    assert code == night.FAILED
+    assert words in line
+
+
+def test_missing_credentials_and_a_missing_client_say_what_to_set(checked, monkeypatch, tmp_path):
+    monkeypatch.delenv("OSTICKET_USER", raising=False)
+    monkeypatch.delenv("OSTICKET_OPTION_FILE", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "no login: set OSTICKET_USER" in checked("tickets", source="mysql://127.0.0.1:9/osticket", accounts="", quiet=True)[1][0]
+    assert "there is no sacct on this machine" in checked("accounting", source="sacct", quiet=True)[1][0]
+
+
+def test_other_sources_of_a_study_are_looked_at_too(checked, monkeypatch, tmp_path):
+    table = pd.DataFrame({"ticket_id": range(300), "subject": "x", "created": pd.date_range(end=DAY, periods=300).astype(str)})
+    table.to_csv(tmp_path / "tickets.csv", index=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    code, [line] = checked("tickets", source=str(tmp_path / "tickets.csv"), accounts="sacctmgr", quiet=True)
+    assert (code, line.startswith("tickets: there is no sacctmgr on this machine")) == (night.FAILED, True)
+    assert checked("tickets", source=str(tmp_path / "tickets.csv"), accounts="", quiet=True) == (night.WELL, [])
+
+
+def test_a_wrong_configuration_ends_with_2(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(REPOSITORY)
+    (tmp_path / "site.yaml").write_text("day: 2026-01-31\nstudies: {acounting: {}}\n")
+    assert night.check(tmp_path / "site.yaml", "") == night.WRONG
+    assert "unknown study 'acounting'" in capsys.readouterr().err
+
+
+def test_this_machine_is_not_measured(checked):
+    code, lines = checked("telemetry", source="this_machine")
+    assert code == night.WELL
+    assert "this machine, which measures itself" in lines[1]
+
+
+def test_a_database_is_asked_for_its_number_and_ends(tmp_path):
+    with sqlite3.connect(tmp_path / "x.sqlite") as connection:
+        connection.execute("CREATE TABLE other (x)")
+    values = {"day": DAY, "table_prefix": "ost_", "page_rows": 10}
+    [(_, look)] = look_at_source("tickets", str(tmp_path / "x.sqlite"), values)
+    assert look.problems[0].endswith("it has no table ost_ticket_priority: is it an osTicket, and does table_prefix (ost_) fit?")
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_of_a_long_file_the_first_and_the_last_rows_are_read(tmp_path, packed, monkeypatch):
+    lines = gracc(10_000)
+    path = tmp_path / ("a.jsonl.gz" if packed else "a.jsonl")
+    path.write_bytes(gzip.compress(lines.encode()) if packed else lines.encode())
+    monkeypatch.setattr(excerpts, "SMALL", 2**18)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    kept, has_end = excerpts.excerpt_of_records(str(path), folder)
+    assert has_end
+    rows = Path(kept).read_text().splitlines(keepends=True)
+    assert rows == lines.splitlines(keepends=True)[:1000] + lines.splitlines(keepends=True)[-1000 if packed else -len(rows) + 1000 :]
+    assert len(rows) > 1000 + 500
+    monkeypatch.setattr(excerpts, "both_ends", lambda values: (list(values)[:1000], False))
+    [(_, look)] = look_at_source("accounting", str(path), {})
+    assert (look.newest is None) == packed
+    assert any("was not reached in time" in note for note in look.notes) == packed
+
+
+def test_an_excerpt_of_an_array_of_prose_and_of_parquet(tmp_path, monkeypatch):
+    monkeypatch.setattr(excerpts, "SMALL", 0)
+    monkeypatch.setattr(excerpts, "ROWS", 3)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (tmp_path / "a.json").write_text(json.dumps([{"x": i} for i in range(10)]))
+    kept, _ = excerpts.excerpt_of_records(str(tmp_path / "a.json"), folder)
+    assert [json.loads(line)["x"] for line in Path(kept).read_text().splitlines()] == [0, 1, 2, 7, 8, 9]
+    (tmp_path / "a.csv").write_text('subject\n"one"\n"two\nlines\nhere"\nfour\n')
+    assert Path(excerpts.excerpt_of_prose(str(tmp_path / "a.csv"), folder)[0]).read_text() == 'subject\n"one"\n"two\nlines\nhere"\n'
+    pd.DataFrame({"x": range(10)}).to_parquet(tmp_path / "a.parquet", row_group_size=4)
+    assert pd.read_parquet(excerpts.excerpt_of_parquet(str(tmp_path / "a.parquet"), folder)[0]).x.tolist() == [0, 1, 2, 8, 9]
