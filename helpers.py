@@ -16,7 +16,6 @@ import html
 import json
 import numbers
 import os
-import subprocess
 import uuid
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,6 +24,7 @@ import numpy as np
 import pandas as pd
 
 from nightshift.figures import plain_text  # which turns off the parser of mathematical text
+from nightshift.products import git_revision
 from nightshift.schemas import FINDING, NUMBER, TEXT, TIME
 from nightshift.tryout import output_root
 
@@ -324,13 +324,3 @@ def record_metrics(path, *, study, day, models, **more):
         if lacking := keys - model.keys():
             raise ValueError(f"metrics of {study}: {model.get('name')} lacks {sorted(lacking)}")
     write_json({"study": study, "day": day, "git": git_revision(), "models": models, **more}, path)
-
-
-def git_revision():
-    """Short revision of the code that runs, "+" when files differ from it; "unknown" outside a git
-    checkout.
-    """
-    run = subprocess.run(
-        ["git", "describe", "--always", "--dirty=+", "--exclude=*"], cwd=ROOT, capture_output=True, text=True
-    )
-    return run.stdout.strip() or "unknown"

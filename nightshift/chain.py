@@ -34,6 +34,7 @@ DRIVES = {
     "kernel",
     "new_study",
     "night",
+    "unchanged",
 }
 DRIVES |= {"backtest_figures", "backtest_scores", "parameters", "products", "truth"}
 OF_SAMPLE = {"simulate"}  # folders of the package that only the simulation imports

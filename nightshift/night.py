@@ -47,8 +47,7 @@ def run_night(path, day, cores="all", quiet=False):
     try:
         with held(root):
             sweep(root)
-            code = run_chain(config, root, cores, quiet)
-            return code if publish_night(path, config["day"]) == 0 else FAILED
+            return run_held(path, config, root, cores, quiet)
     except Busy as error:
         print_line(str(error))
         return LOCKED
@@ -80,6 +79,25 @@ def check(path, day, quiet=False):
     except (ValueError, RuntimeError) as error:  # a home of nobody, a path that cannot be one
         print_line(error)
         return WRONG
+
+
+def run_held(path, config, root, cores, quiet):
+    """Run the night of `config`, checked, in the folder `root` that this process holds, unless a run would
+    change nothing; WELL or FAILED.
+    """
+    from nightshift import unchanged
+    from nightshift.chain import Night
+
+    night = Night(config)
+    read = unchanged.what_it_reads(night)
+    if unchanged.is_unchanged(night, read):
+        return FAILED if announce(root, config["day"], config) else WELL
+    unchanged.forget(root)
+    code = run_chain(config, root, cores, quiet)
+    if publish_night(path, config["day"]) or code:
+        return FAILED
+    unchanged.remember(root, read)
+    return WELL
 
 
 def check_cores(cores):
@@ -254,9 +272,8 @@ def night_of(path, day=""):
 
 def publish(path, day=""):
     """Render a night for the configuration at `path` and send its mail; returns the exit code."""
-    from nightshift.notify.policy import send_night
     from nightshift.reporting.settings import site_settings
-    from nightshift.reporting.site import later_night, lines_of, render_night, was_published
+    from nightshift.reporting.site import later_night, render_night, was_published
 
     try:
         config, day, root = night_of(path, day)
@@ -272,15 +289,30 @@ def publish(path, day=""):
     except (OSError, ValueError) as error:
         print_line(f"{root} cannot be written: {error}")
         return WRONG
-    front, studies, digest = render_night(root, day, last_days, keep_nights=keep_nights, site_url=site_url)
-    for line in lines_of(studies, digest):
-        print(line, file=sys.stderr)
-    unsent = send_night(root, day, config)  # whatever comes of the mail changes nothing about the site
-    for line in unsent:
-        print(f"mail: {line}", file=sys.stderr)
-    print(f"Front page: {front}")
+    _, studies, digest = render_night(root, day, last_days, keep_nights=keep_nights, site_url=site_url)
+    unsent = announce(root, day, config)
     failed = digest["outcome"] != "ok" or digest["damaged"] or digest["troubles"] or unsent
     return FAILED if failed or any(s["hinders"] for s in studies) else WELL
+
+
+def announce(root, day, config):
+    """Say what the published night `day` says and where its front page is, and send its mail; returns lines
+    of what could not be sent, which changes nothing about the site.
+    """
+    from nightshift.products import read_json
+    from nightshift.reporting.summary_lines import lines_of
+
+    report, unsent = REPOSITORY / root / "reports" / day, []
+    for line in lines_of(read_json(report / "digest.json")):
+        print(line, file=sys.stderr)
+    if config.get("mail"):
+        from nightshift.notify.policy import send_night
+
+        unsent = send_night(REPOSITORY / root, day, config)
+    for line in unsent:
+        print(f"mail: {line}", file=sys.stderr)
+    print(f"Front page: {report / 'index.html'}", flush=True)
+    return unsent
 
 
 def mail(path, day="", dry_run=False):

@@ -4,6 +4,7 @@ recognised.
 
 import hashlib
 import json
+import subprocess
 from pathlib import Path
 
 from nightshift.catalog import STEPS, finding_tables
@@ -98,3 +99,16 @@ def differing(root, products, below=""):
         for name, recorded in sorted(products.items())
         if name.startswith(below) and not is_same(Path(root) / name, recorded)
     ]
+
+
+def git_revision():
+    """Short revision of the code that runs, "+" when files differ from it; "unknown" outside a git
+    checkout.
+    """
+    run = subprocess.run(
+        ["git", "describe", "--always", "--dirty=+", "--exclude=*"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+    )
+    return run.stdout.strip() or "unknown"

@@ -16,10 +16,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from helpers import ROOT, atomic, git_revision
+from helpers import ROOT, atomic
 from nightshift.assurance import class_of, verdict_in_words
 from nightshift.parameters import declared
-from nightshift.products import read_notebook
+from nightshift.products import git_revision, read_notebook
 from nightshift.runs import MIME
 from nightshift.wording import one_line
 

@@ -588,20 +588,3 @@ def needed_later(root, day, study, last_day):
 def was_published(root, day):
     """Whether the night `day` has a record of having been published."""
     return (root / "reports" / day / "run.json").exists()
-
-
-def lines_of(studies, digest):
-    """Lines for the shell about a night as `render_night` returns it: what failed, what is not known."""
-    lines = []
-    for s in studies:
-        if s["error"]:
-            failed = "failed" if s["verdict"] == "failed" else s["verdict"]
-            lines.append(f"{s['study']} {failed} in {s['failed_step']}: {s['error']}")
-        elif s["verdict"] == "empty" or s["reason"]:
-            lines.append(f"{s['study']}: {s['headline'] if s['verdict'] == 'empty' else s['reason']}")
-        lines += [f"{s['study']}: warning: {warning}" for warning in s["warnings"]]
-    if digest["outcome"] == "failed":
-        lines.append(f"the digest failed: {digest['error']}")
-    lines += [*digest["notes"], *digest["troubles"]]
-    assurance = assurance_of(studies, digest)
-    return lines if assurance.complete else [*lines, assurance.sentence]

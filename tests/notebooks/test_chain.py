@@ -19,8 +19,9 @@ import yaml
 from conftest import REPOSITORY, run_chain
 
 from bench import golden
-from nightshift import catalog
-from nightshift.config import ConfigError, check
+from nightshift import catalog, unchanged
+from nightshift.chain import Night
+from nightshift.config import ConfigError, check, read_yaml
 from nightshift.night import sweep
 from nightshift.products import fingerprint
 from nightshift.runs import read_run
@@ -362,16 +363,104 @@ def test_the_digest_knows_which_studies_have_findings_of_tonight(failed, mended)
     assert (told["nights"], told["missing"]) == ({"left": "2026-01-31", "right": "2026-01-31"}, [])
 
 
-def test_nothing_changed_means_nothing_runs_and_little_time(one_night):
+def test_nothing_changed_means_nothing_runs_and_little_time(one_night, planned):
     folder, printed, _ = one_night
     assert "left/4_analyse: 4 of 4 cells" in printed
+    assert "left/" not in planned(folder), "Snakemake itself would run nothing"
+    left = published(folder)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    code, printed = run_chain("config.yaml", folder)
+    code, again = run_chain("config.yaml", folder)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert code == 0
-    assert "cells" not in printed
-    assert printed.strip().endswith("index.html")
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 5, "of a processor: other tests run on the same ones"
+    assert "cells" not in again
+    assert again.splitlines() == [line for line in printed.splitlines() if " cells, " not in line]  # the same warnings and front page
+    assert published(folder) == left
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2, "of a processor: other tests run on the same ones"
+
+
+def rewritten(path):
+    """Other bytes of the same number, at the same time by its clock."""
+    content, before = path.read_bytes(), path.stat()
+    path.write_bytes(content[:-1] + b"#")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def added(path):
+    """A file where none was."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("")
+
+
+CHANGES = {
+    rewritten: [
+        *("helpers.py", "nightshift/cleaning/transfers.py", "nightshift/reporting/pages.py", "workflow/rules/study.smk"),
+        *("notebooks/left/2_preprocess.ipynb", "notebooks/left/study.yaml", "notebooks/tickets/phrases.yaml", "templates/front.html.j2"),
+        *("sites.yaml", "remediations.yaml", "data/sample/left.csv", "data/findings/left.parquet", "models/left/metrics.json"),
+        *(f"{NIGHT}/index.html", f"{NIGHT}/left/4_analyse.ipynb", f"{NIGHT}/left/4_analyse.json", "data/.unchanged.json"),
+    ],
+    Path.touch: ["models/left/.trained", "lists.txt"],
+    Path.unlink: ["data/clean/left.parquet", f"{NIGHT}/left/4_analyse.html", "reports/index.html", "reports/feed.xml"],
+    added: ["feedback/feedback.csv", "data/incidents/2026-01-30.parquet", "notebooks/left/more.yaml", "templates/more.html.j2", "plots/left.png"],
+}
+
+
+@pytest.fixture(scope="module")
+def another_night(one_night, tmp_path_factory):
+    """A copy of that checkout for changes of any kind."""
+    return shutil.copytree(one_night[0], tmp_path_factory.mktemp("another-night"), dirs_exist_ok=True)
+
+
+@pytest.fixture
+def night(another_night, monkeypatch):
+    """Its night, as the command nightshift has it."""
+    monkeypatch.chdir(another_night)
+    monkeypatch.setattr(catalog, "NOTEBOOKS", another_night / "notebooks")
+    for module in ("nightshift.sources.files", "nightshift.chain"):
+        monkeypatch.setattr(f"{module}.REPOSITORY", another_night)
+    return Night(check(read_yaml("config.yaml")))
+
+
+@pytest.mark.parametrize(("name", "change"), [(name, change) for change, names in CHANGES.items() for name in names])
+def test_whatever_is_changed_added_or_removed_lets_a_night_run_again(another_night, night, name, change):
+    path = another_night / name
+    content, before = (None, None) if change is added else (path.read_bytes(), path.stat())
+    unchanged.remember(night.root, unchanged.what_it_reads(night))
+    assert unchanged.is_unchanged(night, unchanged.what_it_reads(night))
+    change(path)
+    assert not unchanged.is_unchanged(night, unchanged.what_it_reads(night))
+    path.unlink(missing_ok=True)
+    if content is not None and name != "data/.unchanged.json":
+        path.write_bytes(content)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@pytest.mark.parametrize(
+    "change", [{"alarm_rate": 0.01}, {"keep_nights": 3}, {"day": "2026-01-30"}, {"studies": {"left": {"extract": {"rate": 0.1, "source": "sample"}}}}]
+)
+def test_another_setting_lets_a_night_run_again(night, change):
+    unchanged.remember(night.root, unchanged.what_it_reads(night))
+    assert not unchanged.is_unchanged(night, unchanged.what_it_reads(Night(check(read_yaml("config.yaml") | change))))
+
+
+def test_what_changes_while_a_night_runs_counts_as_changed(another_night, night):
+    read = unchanged.what_it_reads(night)
+    (another_night / "sites.yaml").touch()
+    unchanged.remember(night.root, read)
+    assert not unchanged.is_unchanged(night, unchanged.what_it_reads(night))
+
+
+@pytest.mark.parametrize("target", ["all", "digest"])
+def test_what_must_run_again_though_no_file_changed_does(night, target, monkeypatch):
+    """Such as a server that had not everything yet."""
+    read = unchanged.what_it_reads(night)
+    unchanged.remember(night.root, read)
+    monkeypatch.setattr(night, "forced", lambda asked: {"data/raw/left/status.json": "due"} if asked == target else {})
+    assert not unchanged.is_unchanged(night, read)
+
+
+def test_a_night_that_failed_is_never_passed_over(failed):
+    assert failed[1] != 0
+    assert not unchanged.memo_of(failed[0]).exists()
 
 
 def test_two_runs_of_a_night_are_golden_alike(one_night, tmp_path):

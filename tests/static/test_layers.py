@@ -20,6 +20,7 @@ LAYERS = [  # rooms, the lowest first: a folder of the package, or a module at i
     {"config"},
     {"check"},
     {"chain", "config_schema"},
+    {"unchanged"},
     {"night"},
     {"backtest"},
     {"cli"},

@@ -8,7 +8,7 @@ import time
 import pytest
 from conftest import REPOSITORY
 
-from nightshift import night
+from nightshift import night, unchanged
 from nightshift.runs import failed_since, read_run
 
 
@@ -65,7 +65,20 @@ def test_a_night_that_was_published_ends_with_0_or_1(published, chain, code, tmp
     monkeypatch.setattr(night, "run_chain", lambda *_: chain)
     monkeypatch.setattr(night, "publish", lambda path, day: published)
     (tmp_path / "site.yaml").write_text(f"day: 2026-01-31\nproducts: {tmp_path}\nstudies:\n  tickets: {{}}\n")
+    (tmp_path / "data").mkdir()
+    unchanged.memo_of(tmp_path).write_text("{}")
     assert night.run_night(tmp_path / "site.yaml", "", "2") == code
+    assert unchanged.memo_of(tmp_path).exists() == (code == 0)
+
+
+def test_a_night_that_was_stopped_is_not_passed_over(tmp_path, monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+    monkeypatch.setattr(night, "run_chain", lambda *_: night.stop(signal.SIGTERM, None))
+    (tmp_path / "site.yaml").write_text(f"day: 2026-01-31\nproducts: {tmp_path}\nstudies:\n  tickets: {{}}\n")
+    (tmp_path / "data").mkdir()
+    unchanged.memo_of(tmp_path).write_text("{}")
+    assert night.run_night(tmp_path / "site.yaml", "", "2") == 128 + signal.SIGTERM
+    assert not unchanged.memo_of(tmp_path).exists()
 
 
 def test_what_is_wrong_ends_with_2_and_a_folder_in_use_with_3(tmp_path, monkeypatch, capsys):
