@@ -189,6 +189,8 @@ def fork(connection, inherited):
 
 def import_libraries():
     """Import what the forks need."""
+    # pandera imports it where it is installed, to make up tables for tests: an eighth of all these imports
+    sys.modules.setdefault("hypothesis", None)
     for name in LIBRARIES:
         importlib.import_module(name)
     import matplotlib

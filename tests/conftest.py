@@ -233,9 +233,14 @@ def browser(tmp_path_factory):
 
 def show(browser, page, width, dark=False):
     """Open a page of the site in a window of that width."""
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False})
+    set_width(browser, width)
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]})
     browser.get(page.as_uri())
+
+
+def set_width(browser, width):
+    """Give the window that width; the page that is open is laid out anew."""
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False})
 
 
 def console_errors(browser):

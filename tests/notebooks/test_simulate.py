@@ -5,14 +5,17 @@ import gzip
 import hashlib
 import itertools
 import json
+import os
 import re
 import sqlite3
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import REPOSITORY, execute, refused, run_here
+from conftest import REPOSITORY, refused, run_here
 
 SHAPE = {
     "EndTime": str,
@@ -97,9 +100,18 @@ def least(tmp_path_factory):
     return Sample(products)
 
 
+def run_elsewhere(notebook, products, **parameters):
+    """Run the cells of a notebook in a process of its own, with a hash seed of its own, and without the samplers of the nodes."""
+    code = f"""import conftest, nightshift.simulate.telemetry
+nightshift.simulate.telemetry.write_samplers = lambda *_, **__: None
+conftest.run_here({notebook!r}, {str(products)!r}, **{parameters!r})"""
+    own = os.environ | {"PYTHONHASHSEED": "5", "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests")])}
+    subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, env=own, check=True)
+
+
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(least, tmp_path, monkeypatch):
-    execute("simulate.ipynb", tmp_path / "again", **LEAST)  # in a process of its own, with a hash seed of its own
     monkeypatch.setattr("nightshift.simulate.telemetry.write_samplers", lambda *_, **__: None)  # nothing below reads them, and they take longest
+    run_elsewhere("simulate.ipynb", tmp_path / "again", **LEAST)
     run_here("simulate.ipynb", tmp_path / "other", **LEAST, seed=7)
     assert hash_of(tmp_path / "again") == hash_of(least.products)
     assert hash_of(tmp_path / "other") != hash_of(least.products)

@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from conftest import REPOSITORY, asked_outside, console_errors, show
+from conftest import REPOSITORY, asked_outside, console_errors, set_width, show
 
 AXE = REPOSITORY / "tests/site/node_modules/axe-core/axe.min.js"
 WIDTHS = [380, 1600]
@@ -27,12 +27,26 @@ def pages(sample_chain):
     return found
 
 
-def test_pages_load_from_disk_without_request_or_console_error(browser, pages):
+@pytest.fixture(scope="module")
+def seen(browser, pages):
+    """{page: what a look at it in each of WIDTHS tells}, loaded once; and what was asked of the network meanwhile."""
+    told = {}
     asked_outside(browser)
     for page in pages:
-        show(browser, page, 1600)
-        assert console_errors(browser) == [], page.name
-    assert asked_outside(browser) == []
+        show(browser, page, WIDTHS[0])
+        errors, widths = console_errors(browser), {}
+        for width in WIDTHS:
+            set_width(browser, width)
+            widths[width] = browser.execute_script("return document.documentElement.scrollWidth")
+        alts = browser.execute_script("return [...document.images].map(i => i.alt)")
+        told[page] = {"errors": errors + console_errors(browser), "widths": widths, "alts": alts}
+    return told, asked_outside(browser)
+
+
+def test_pages_load_from_disk_without_request_or_console_error(seen):
+    told, asked = seen
+    assert {page.name: one["errors"] for page, one in told.items() if one["errors"]} == {}
+    assert asked == []
 
 
 def test_pages_hold_no_script_and_work_without(browser, pages):
@@ -60,10 +74,8 @@ def visible(browser, element):
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_nothing_is_wider_than_the_window(browser, pages, width):
-    for page in pages:
-        show(browser, page, width)
-        assert browser.execute_script("return document.documentElement.scrollWidth") <= width, page.name
+def test_nothing_is_wider_than_the_window(seen, width):
+    assert {page.name: one["widths"][width] for page, one in seen[0].items() if one["widths"][width] > width} == {}
 
 
 # The scheme changes colours only and the width places only: each of the four is looked at once. All pages share one style sheet: every page is
@@ -117,11 +129,9 @@ def test_every_incident_on_the_front_page_has_its_place_in_the_digest_and_its_pi
         assert browser.execute_script("const i = arguments[0].querySelector('img'); return i.complete && i.naturalWidth", card) > 300
 
 
-def test_every_picture_has_a_description(browser, pages):
-    for page in pages:
-        show(browser, page, 1600)
-        alts = browser.execute_script("return [...document.images].map(i => i.alt)")
-        assert all(alt and alt != "Figure without description" for alt in alts), page.name
+def test_every_picture_has_a_description(seen):
+    for page, one in seen[0].items():
+        assert all(alt and alt != "Figure without description" for alt in one["alts"]), page.name
 
 
 def test_keyboard_reaches_the_content_first(browser, pages):
