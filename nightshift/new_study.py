@@ -1,5 +1,5 @@
-"""Make the folders of a new study from templates/study and templates/sources: notebooks that run as they are, on
-a CSV of values, and the module that reads it.
+"""Make the folders of a new study from templates/study and templates/sources: notebooks that run as they are,
+on a CSV of values, and the module that reads it.
 """
 
 import json
