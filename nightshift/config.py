@@ -33,9 +33,9 @@ from nightshift.incidents.marks import check_marks
 from nightshift.notify.settings import read_settings
 from nightshift.parameters import Choice, Range, declared_at
 from nightshift.reporting.settings import site_settings
-from nightshift.runs import one_line
 from nightshift.sources.addresses import is_server
 from nightshift.sources.files import matching_files
+from nightshift.wording import one_line
 
 NOTEBOOKS = Path("notebooks")
 SIMULATE, DIGEST = str(NOTEBOOKS / "simulate.ipynb"), str(NOTEBOOKS / "digest.ipynb")

@@ -236,7 +236,7 @@ def last_words(text):
     """What Snakemake says of an error in its output `text`, as one line."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     at = next((i for i, line in enumerate(lines) if re.search(r"\w*(Error|Exception)\b", line)), None)
-    from nightshift.runs import one_line
+    from nightshift.wording import one_line
 
     words = lines[at : at + 2] if at is not None else lines[-1:]
     return one_line(" ".join(words))[:250] or "it said nothing"

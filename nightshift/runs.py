@@ -15,7 +15,6 @@ import copy
 import json
 import logging
 import os
-import re
 import signal
 import socket
 import sys
@@ -26,12 +25,12 @@ from pathlib import Path
 from nightshift.catalog import STEPS, steps_of
 from nightshift.parameters import declared
 from nightshift.products import fingerprint, patterns_of, products_of, read_notebook
+from nightshift.wording import one_line
 
 HISTORY, REJECTED = "too little history", "most records rejected"
 RESERVATIONS = (REJECTED, HISTORY)  # verdicts that a study records of itself, the gravest first
 MIME = "application/vnd.nightshift+json"
 VERSION = 1  # of a record: goes up when a key changes its meaning or goes away
-MAX_ERROR = 300  # characters of the line that says what went wrong
 STOPPED = "it was stopped before it ended"
 
 
@@ -266,12 +265,6 @@ def error_in(notebook):
     asked = [cell for cell in code if "papermill" in cell["metadata"]]
     ended = notebook["metadata"].get("papermill", {}).get("end_time")
     return ("", None) if ended and all(cell.get("execution_count") for cell in asked) else (STOPPED, None)
-
-
-def one_line(text):
-    """`text` on one line, of at most MAX_ERROR characters, without the colours of a terminal."""
-    line = " ".join(re.sub("\x1b\\[[0-9;]*m", "", str(text)).split())
-    return line if len(line) <= MAX_ERROR else f"{line[: MAX_ERROR - 4].rstrip()} ..."
 
 
 def this_process():

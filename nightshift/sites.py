@@ -2,9 +2,8 @@
 
 import unicodedata
 
-import yaml
-
 from helpers import project_path
+from nightshift.yaml_files import load_yaml
 
 
 def fold_site(name):
@@ -21,12 +20,7 @@ def read_sites(path):
     """
     if not path:
         return {}
-    try:
-        listed = yaml.load(project_path(path).read_text(encoding="utf-8"), yaml.CSafeLoader)
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no text: {error}") from None
+    listed = load_yaml(project_path(path), path)
     fine = (
         isinstance(listed, dict)
         and listed

@@ -8,10 +8,10 @@ import re
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from nightshift import catalog
 from nightshift.sources.tables import read_optional
+from nightshift.yaml_files import load_yaml
 
 TROUBLE_COLUMNS = ["incident", "kind", "start", "end", "strength", "entity", "site", "cause"]
 ONE_DAY = pd.Timedelta(days=1)
@@ -36,7 +36,7 @@ def read_intent_words(path):
     """Read the words by which users ask, {intent: set of words}, from a file of phrases such as
     notebooks/tickets/phrases.yaml.
     """
-    phrases = yaml.safe_load(path.read_text(encoding="utf-8"))["intents"]
+    phrases = load_yaml(path)["intents"]
     return {
         intent: words_of(" ".join([*texts["subject"], *texts["body"]])) for intent, texts in phrases.items()
     }

@@ -1,15 +1,18 @@
 """Sentences from values: one line of foreign text, counts with their noun, lists, skills."""
 
+import re
 import unicodedata
 
+COLOURS = re.compile("\x1b\\[[0-9;]*m")
 LEAST_SKILL = -10  # below it the exact number says no more than that the model is useless
 
 
 def one_line(value, most=300):
-    """Return `value` as one line of at most `most` characters, without control characters, marks of direction
-    and other invisible ones.
+    """Return `value` as one line of at most `most` characters, without the colours of a terminal, control
+    characters, marks of direction and other invisible ones.
     """
-    visible = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in str(value)[: 4 * most])
+    text = COLOURS.sub("", str(value)[: 4 * most])
+    visible = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in text)
     line = " ".join(visible.split())
     return line if len(line) <= most else line[: most - 1] + "…"
 

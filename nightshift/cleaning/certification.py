@@ -8,10 +8,10 @@ Features    numbers of the table, which rows are measured, ranges      fill_feat
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from helpers import project_path
 from nightshift.cleaning.certification_histograms import IMPOSSIBLE, SEVEN, find_copies, merge_rows
+from nightshift.yaml_files import load_yaml
 
 KEYS = ["dataset", "run", "lumisection"]
 BINNING = ["bins", "x_min", "x_max"]
@@ -42,10 +42,7 @@ def read_lists(path):
 
     ValueError of one line when it holds anything else.
     """
-    try:
-        lists = yaml.safe_load(project_path(path).read_text(encoding="utf-8")) if path else {}
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
+    lists = load_yaml(project_path(path), path) if path else {}
     is_map = isinstance(lists, dict) and all(isinstance(of, dict) and of for of in lists.values())
     if not is_map or (path and not lists):
         raise ValueError(

@@ -5,8 +5,8 @@ import json
 
 import pandas as pd
 
-from nightshift.incidents.intake import one_line
 from nightshift.schemas import FOLLOWED, INCIDENT_FINDING
+from nightshift.wording import one_line
 
 GAP = 3  # nights: a digest that runs on working days has not looked away over a week-end
 

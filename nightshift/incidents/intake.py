@@ -6,7 +6,6 @@ Known      of which studies finding nothing is news                   read_verdi
 """
 
 import json
-import re
 
 import numpy as np
 import pandas as pd
@@ -16,14 +15,9 @@ from nightshift.assurance import verdict_of
 from nightshift.catalog import STEPS, steps_of
 from nightshift.runs import read_run, recorded_verdict, steps_of_tonight
 from nightshift.schemas import FINDING, NUMBER, TEXT, TIME, columns_of
+from nightshift.wording import one_line
 
-# Control characters, and those that turn the direction of reading around: on no page do they say anything.
-UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-
-
-def one_line(text):
-    """Write `text` on one line, without control characters."""
-    return UNFIT.sub("", " ".join(str(text).split()))
+LONGEST = 10_000  # characters of a text of a finding
 
 
 def check_findings(findings, name):
@@ -39,7 +33,7 @@ def check_findings(findings, name):
     checked = findings[list(FINDING)].reset_index(drop=True)
     for column in columns_of(TEXT):
         texts = checked[column].astype(object).where(checked[column].notna(), "")
-        checked[column] = pd.Series([one_line(text) for text in texts], checked.index, "str")
+        checked[column] = pd.Series([one_line(text, LONGEST) for text in texts], checked.index, "str")
     try:
         for column in columns_of(NUMBER):
             checked[column] = pd.to_numeric(checked[column]).astype(float)

@@ -4,10 +4,9 @@ import collections
 import re
 from pathlib import Path
 
-import yaml
-
 from helpers import ROOT
 from nightshift.error_classes import ERRORS, errors_named, words_for
+from nightshift.yaml_files import load_yaml
 
 CONDITIONS = {"several_studies": bool, "site": str, "lasting_nights": int, "named_error": bool}
 NEEDED, MAY_HAVE = {"id", "kinds", "proposal", "effort"}, {"when", "evidence"}
@@ -18,10 +17,7 @@ def read_remediations(path=ROOT / "remediations.yaml"):
     names in one line what is wrong.
     """
     name = Path(path).name
-    try:
-        remediations = yaml.load(Path(path).read_text(encoding="utf-8"), yaml.CSafeLoader) or []
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{name} is no YAML: {' '.join(str(error).split())}") from None
+    remediations = load_yaml(path, name) or []
     if not isinstance(remediations, list):
         raise ValueError(f"{name} must be a list of proposals, each with id, kinds, proposal and effort")
     for number, one in enumerate(remediations, 1):

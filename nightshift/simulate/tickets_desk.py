@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from helpers import atomic, project_path
+from nightshift.yaml_files import load_yaml
 
 ZONE = "Europe/Berlin"  # of the help desk's server and staff
 N_USERS = 400
@@ -40,13 +40,12 @@ DOMAINS = {"campus": "campus.example", "students": "students.campus.example", "g
 
 def read_phrases():
     """Read notebooks/tickets/phrases.yaml: the intents, and how people phrase them."""
-    text = project_path("notebooks/tickets/phrases.yaml").read_text(encoding="utf-8")
-    return yaml.load(text, yaml.CSafeLoader)
+    return load_yaml(project_path("notebooks/tickets/phrases.yaml"))
 
 
 def read_site_names():
     """Read sites.yaml: {site: what people call it}."""
-    return yaml.safe_load(project_path("sites.yaml").read_text(encoding="utf-8"))
+    return load_yaml(project_path("sites.yaml"))
 
 
 def list_intents(phrases):

@@ -10,6 +10,7 @@ import json
 import os
 
 from nightshift.sources.retries import patient
+from nightshift.wording import one_line
 
 CALLS = {  # name of a call of the client: method, path, parameters that go into the address
     "search": ("POST", "/{index}/_search", ("scroll",)),
@@ -105,17 +106,14 @@ def send(transport, headers, host, call, request):
         ) from None
     except elastic_transport.SerializationError as error:
         if getattr(error, "errors", None):
-            raise TimeoutError(f"{host} does not answer: {short(error)}") from None
+            raise TimeoutError(f"{host} does not answer: {one_line(error, 200)}") from None
         raise ConnectionError(
             f"{host} answers no JSON: is it the address of an Elasticsearch or OpenSearch?"
         ) from None
     except elastic_transport.TransportError as error:
-        raise TimeoutError(f"{host} does not answer: {type(error).__name__}: {short(error)}") from None
-
-
-def short(error):
-    """The words of `error` in one line of 200 characters."""
-    return " ".join(str(error).split())[:200]
+        raise TimeoutError(
+            f"{host} does not answer: {type(error).__name__}: {one_line(error, 200)}"
+        ) from None
 
 
 def read_answer(host, meta, body):
@@ -126,7 +124,7 @@ def read_answer(host, meta, body):
     error = body.get("error") if isinstance(body, dict) else None
     kind = error.get("type", "") if isinstance(error, dict) else ""
     reason = error.get("reason") if isinstance(error, dict) else error
-    words = short(json.dumps(body) if reason is None else f"{kind}: {reason}" if kind else reason)
+    words = one_line(json.dumps(body) if reason is None else f"{kind}: {reason}" if kind else reason, 200)
     if 200 <= status < 300 and isinstance(body, dict):
         return body
     if status == 404 and kind.startswith("index_not_found"):

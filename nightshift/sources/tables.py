@@ -130,7 +130,7 @@ def read_optional(path, sample, columns):
     except UnicodeDecodeError:
         raise ValueError(f"{path} is no text in UTF-8: save it as such") from None
     except ValueError as error:  # an empty file, a row with too many cells, a Parquet file that is none
-        raise ValueError(f"{path} cannot be read: {' '.join(str(error).split())[:300]}") from None
+        raise ValueError(f"{path} cannot be read: {one_line(error)}") from None
     if lacking := [column for column in columns if column not in frame]:
         raise ValueError(f"{path} has no column {', '.join(lacking)}; it needs {', '.join(columns)}")
     return frame

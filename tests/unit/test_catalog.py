@@ -70,7 +70,7 @@ def test_a_changed_file_is_read_again(described, tmp_path):
         (LEAST + "troubles: {fall: {shown_by: []}}\n", "troubles.fall.shown_by: list should have at least 1 item"),
         (LEAST + "extra_notebooks: {5_more: {findings: [right_more]}}\n", "extra_notebooks.5_more: right_more must begin with left_"),
         ("", "left/study.yaml: it: input should be a valid dictionary"),
-        ("title: [", "left/study.yaml cannot be read: while parsing"),
+        ("title: [", "left/study.yaml cannot be read: it is no YAML: while parsing"),
     ],
 )
 def test_what_is_wrong_is_one_line_with_its_place(described, text, line):

@@ -12,6 +12,7 @@ from nightshift.sources.excerpts import excerpt_of_parquet, excerpt_of_text, who
 from nightshift.sources.tables import read_csv_pages
 from nightshift.sources.telemetry import tables
 from nightshift.sources.telemetry.parts import extraction_into
+from nightshift.wording import one_line
 
 PARQUET, HDF = (".parquet", ".pq"), (".h5", ".hdf", ".hdf5")
 OPTIONAL = {"job_id": "runs are not told apart, and labels of jobs fit nothing"}
@@ -44,7 +45,7 @@ def read_hdf(path, n_rows=None):
         ) from None
     except (RuntimeError, NotImplementedError, AttributeError, TypeError) as error:
         # what PyTables raises differs with what is wrong
-        what = f"{type(error).__name__}: {' '.join(str(error).split())[:100]}"
+        what = f"{type(error).__name__}: {one_line(error, 100)}"
         raise ValueError(f"it is damaged, or no HDF5 file that pandas wrote ({what})") from None
     table = table.reset_index([name for name in table.index.names if name])
     table.columns = table.columns.astype(str)
