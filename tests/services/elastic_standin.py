@@ -1,6 +1,6 @@
 """A local HTTP server that answers like an Elasticsearch where 1_extract asks it, and misbehaves on request.
 
-It is no Elasticsearch: it knows point in time, search_after paging, scrolls, composite aggregations with the queries that go with them, one
+It is no Elasticsearch: it knows point in time, search_after paging, scrolls, composite and plain aggregations with the queries that go with them, one
 login and the error bodies, nothing else. It can also play OpenSearch, Elasticsearch 7.9, and the proxy.
 """
 
@@ -94,7 +94,11 @@ class Answers(BaseHTTPRequestHandler):
             hits = [{"_source": document} for document in documents[: asked["size"]]]
             found = {"hits": {"total": {"value": len(documents)}, "hits": hits}}
             for name, aggregation in (asked.get("aggs") or {}).items():
-                found["aggregations"] = {name: composite(documents, aggregation["composite"], aggregation["aggs"])}
+                if "composite" in aggregation:
+                    answered = composite(documents, aggregation["composite"], aggregation["aggs"])
+                else:
+                    answered = {"value": measure(documents, aggregation)}
+                found.setdefault("aggregations", {})[name] = answered
             self.page(found)
 
     def search(self, asked):
@@ -221,10 +225,11 @@ def composite(documents, asked, metrics):
 
 
 def measure(documents, of):
-    """A sum, or the newest time in milliseconds since 1970."""
+    """A sum, or the oldest or newest time in milliseconds since 1970."""
     [(kind, field)] = ((kind, value["field"]) for kind, value in of.items())
     values = [d[field] for d in documents if d.get(field) is not None]
-    return max(instant(v).timestamp() * 1000 for v in values) if kind == "max" else sum(values)
+    ends = {"min": min, "max": max}
+    return ends[kind](instant(v).timestamp() * 1000 for v in values) if kind in ends else sum(values)
 
 
 @contextmanager

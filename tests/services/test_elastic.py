@@ -10,6 +10,8 @@ from daemons import certificate
 from elastic_standin import standin
 from papermill.exceptions import PapermillExecutionError
 
+from nightshift.sources.looks import look_at_source
+
 DAYS = ["2026-01-29", "2026-01-30", "2026-01-31"]
 GRACC = "gracc.osg.summary"
 
@@ -285,3 +287,37 @@ def test_accounting_ends_in_one_clear_line_and_keeps_last_nights_rows(tmp_path, 
     assert len(str(error.value).splitlines()) == 1
     assert [path.name for path in old.parent.iterdir()] == [old.name]
     assert "wr0ng-secret" not in "".join(traceback.format_exception(error.value))
+
+
+def look(study, url, **settings):
+    """What a look at a server sees."""
+    asked = {"day": DAYS[-1], "page_rows": 10, "timeout_s": 1.0, "retry_wait_s": 60.0} | settings
+    [(_, seen)] = look_at_source(study, url, asked)
+    return seen
+
+
+def test_a_look_at_a_server_asks_few_questions_once(indices):
+    told = {"index": "atlas_rucio-events-{day}", "days": 3}
+    with standin(indices) as (url, log):
+        seen = look("transfers", url, **told)
+        assert (seen.problems, str(seen.oldest.date()), seen.newest >= pd.Timestamp(DAYS[-1], tz="UTC")) == ([], DAYS[0], True)
+        assert len(log) == 3
+        [problem] = look("transfers", url, **told | {"index": "x-{day}"}).problems
+        assert "check the parameter index" in problem
+    with standin({name_of(DAYS[-1]): [{"event_type": "deletion"}, {"message": "x"}]}) as (url, _):
+        assert look("transfers", url, **told).problems == [], "events of another kind are there, and no transfer is no fault"
+    with standin(indices, faults=[503]) as (url, log):
+        assert "does not answer: 503" in look("transfers", url, **told).problems[0]
+        assert len(log) == 1, "a server that is only looked at is asked once"
+
+
+def test_a_look_at_gracc_says_how_many_records_it_has_and_from_when(monkeypatch):
+    with standin({GRACC: summaries()}, login=("reader", "right")) as (url, _):
+        monkeypatch.setenv("ELASTIC_USER", "reader")
+        monkeypatch.setenv("ELASTIC_PASSWORD", "right")
+        seen = look("accounting", url, index=GRACC)
+        assert (seen.total, str(seen.oldest), str(seen.newest)) == (len(summaries()), "2026-01-11 23:59:59+00:00", "2026-02-01 00:00:00+00:00")
+        assert seen.filled >= {"EndTime", "SiteName", "VOName", "CoreHours", "Njobs"}
+        assert look("accounting", url, index="other").problems == ["there is no index other: check the parameter index"]
+        monkeypatch.setenv("ELASTIC_PASSWORD", "wrong")
+        assert "check ELASTIC_API_KEY, or ELASTIC_USER and ELASTIC_PASSWORD" in look("accounting", url, index=GRACC).problems[0]

@@ -20,6 +20,7 @@ from daemons import certificate, free_ports
 from osticket_tables import MERGES, NAMES, TABLES, assert_own_words, insert, merged_tables, rows_of, ticket, write_sqlite
 from papermill.exceptions import PapermillExecutionError
 
+from nightshift.sources.looks import look_at_source
 from nightshift.sources.tickets import changes
 from nightshift.sources.tickets.server import connect
 
@@ -391,3 +392,16 @@ def test_a_night_without_any_ticket_and_one_without_any_change(server, tmp_path)
         insert(cursor.executemany, {"ost_ticket": [ticket(1)]}, "%s")
     extract(tmp_path, source)
     assert table(tmp_path).ticket_id.tolist() == ["1"]
+
+
+def test_a_look_at_a_server_counts_tickets_and_says_from_when_they_are(server, monkeypatch):
+    asked = {"day": "2026-01-31", "table_prefix": "ost_", "page_rows": PAGE, "timeout_s": 20.0, "retry_wait_s": 60.0, "timezone": "UTC"}
+    [(_, seen)] = look_at_source("tickets", url_of(server), asked)
+    assert (seen.problems, seen.total) == ([], N)
+    assert str(seen.oldest) == str(seen.newest) == "2026-01-05 10:00:00+00:00"
+    assert {"subject", "created", "address"} <= seen.filled
+    [(_, seen)] = look_at_source("tickets", url_of(server), asked | {"table_prefix": "xyz_"})
+    assert "does table_prefix (xyz_) fit?" in seen.problems[0]
+    monkeypatch.setenv("OSTICKET_PASSWORD", "wrong")
+    [(_, seen)] = look_at_source("tickets", url_of(server), asked)
+    assert "check OSTICKET_USER and OSTICKET_PASSWORD" in seen.problems[0]

@@ -12,6 +12,8 @@ import pytest
 import requests
 from conftest import run_cells
 
+from nightshift.sources.looks import look_at_source
+
 NOTEBOOK = "telemetry/1_extract.ipynb"
 DATA = "data/raw/telemetry"
 NOW = pd.Timestamp.now("UTC")
@@ -69,6 +71,13 @@ def test_values_are_those_of_the_exporters(prometheus, tmp_path):
     cores = rows[[f"cpu_{mode}_seconds_total::prometheus" for mode in modes]].sum(axis=1)
     rate = cores.diff().sum() / rows.timestamp.diff().dt.total_seconds().sum()
     assert rate == pytest.approx(os.cpu_count(), rel=0.35), "modes and processors are added up, jobs that scrape are not"
+
+
+def test_a_look_says_how_many_nodes_there_are_now(prometheus):
+    told = {"metrics": {}, "node_label": "instance", "job_label": "", "chunk_points": 3600, "timeout_s": 5.0, "columns": {}}
+    [(_, seen)] = look_at_source("telemetry", prometheus[0], EVERY_SECOND | told)
+    assert (seen.problems, seen.notes) == ([], ["1 node"])
+    assert pd.Timestamp.now("UTC") - seen.newest < pd.Timedelta("1min")
 
 
 def test_gpus_of_two_kinds_of_exporter_become_one_table(prometheus, tmp_path):

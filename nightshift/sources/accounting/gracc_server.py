@@ -140,7 +140,8 @@ class GraccServer(LiveSource):
         ends = {"oldest": {"min": {"field": "EndTime"}}, "newest": {"max": {"field": "EndTime"}}}
         try:
             names = field_names(ask, self.index)
-            answer = ask("search", index=self.index, size=0, aggs=ends, track_total_hits=True)
+            query = {"match_all": {}}
+            answer = ask("search", index=self.index, query=query, size=0, aggs=ends, track_total_hits=True)
         except NotFoundError:
             raise LookupError(f"there is no index {self.index}: check the parameter index") from None
         oldest, newest = (

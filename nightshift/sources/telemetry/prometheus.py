@@ -14,6 +14,7 @@ from nightshift.sources.telemetry import dcgm
 from nightshift.sources.telemetry.opening import OPTIONAL
 from nightshift.sources.telemetry.parts import GPU_TEXTS, write_gpus, write_parts
 from nightshift.sources.telemetry.tables import ROLES
+from nightshift.wording import plural
 
 MODES = ["user", "system", "nice", "iowait", "irq", "softirq", "steal", "idle"]
 MEMORY = ["MemFree", "MemAvailable", "Buffers", "Cached", "Active", "Inactive", "AnonPages", "Mapped", "Slab"]
@@ -126,7 +127,7 @@ class Prometheus(LiveSource):
             len(nodes),
             frozenset({"node_id"} if nodes else ()),
             *ends,
-            notes=[f"{len(nodes)} nodes"],
+            notes=[plural(len(nodes), "node")],
         )
 
 
