@@ -13,8 +13,8 @@ from helpers import study_paths
 from nightshift import catalog
 from nightshift.config import load, notebook_of
 from nightshift.parameters import declared_at
-from nightshift.sources.base import live_source, place_of
-from nightshift.sources.looks import look_at_server, look_at_source
+from nightshift.sources.base import live_source, place_of, sources_of
+from nightshift.sources.looks import look_at_source
 
 SHOWN = 12  # columns that are named; of more, the number
 
@@ -122,6 +122,10 @@ def check_times(report, looks, settings, *, least):
 
 def check_rows(report, looks, *, least):
     """Add to a Report that the source has fewer rows than the least, (number, which parameters say so)."""
+    if not report.problems and not any(
+        look.rows or look.total or look.oldest or look.notes for _, look in looks
+    ):
+        report.problems.append("there is no row in it: export it again, or name other files")
     totals = [look.total for _, look in looks]
     if None not in totals and not report.problems and sum(totals) < least[0]:
         report.problems.append(
@@ -145,15 +149,11 @@ def needed(study, steps, unit):
 
 def check_others(report, study, settings):
     """Add to a Report what else is asked beside the source, such as the accounts of Slurm."""
-    for name, value in settings.items():
-        live = (
-            name != "source"
-            and isinstance(value, str)
-            and live_source(study, value, settings=settings, parameter=name)
-        )
-        if live:
-            look = look_at_server(live, value, settings | {"retry_wait_s": None})
-            describe(report, look)
+    others = {kind.parameter for kind in sources_of(study)} - {"source"}
+    for name in others:
+        if live_source(study, settings[name], settings=settings, parameter=name):
+            for _, look in look_at_source(study, settings[name], settings, parameter=name):
+                describe(report, look)
 
 
 def print_reports(path, day, quiet, *, show):

@@ -15,17 +15,18 @@ PATIENCE_S = 5.0  # for one source; looking at a file that is begun is ended
 ANSWER_S = 5.0  # the longest wait for an answer of a server, which is asked once
 
 
-def look_at_source(study, place, settings):
+def look_at_source(study, place, settings, *, parameter="source"):
     """Look at everything at `place`, a path, a pattern or an address: [(source or None, Look)], one for each
     kind that is there. What is wrong is among the problems of a Look; this raises nothing.
 
-    settings : all parameters of 1_extract by their names, `day` among them.
+    settings : all parameters of 1_extract by their names, `day` among them. parameter : that names the place.
     """
-    settings = settings | {"retry_wait_s": None}
-    if "timeout_s" in settings:
-        settings["timeout_s"] = min(settings["timeout_s"], ANSWER_S)
+    settings = settings | {
+        "retry_wait_s": None,
+        "timeout_s": min(settings.get("timeout_s", ANSWER_S), ANSWER_S),
+    }
     try:
-        if live := live_source(study, place, settings=settings):
+        if live := live_source(study, place, settings=settings, parameter=parameter):
             return [(live, look_at_server(live, place, settings))]
         files = matching_files(place)
         if not files:

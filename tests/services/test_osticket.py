@@ -401,7 +401,7 @@ def test_a_look_at_a_server_counts_tickets_and_says_from_when_they_are(server, m
     assert str(seen.oldest) == str(seen.newest) == "2026-01-05 10:00:00+00:00"
     assert {"subject", "created", "address"} <= seen.filled
     [(_, seen)] = look_at_source("tickets", url_of(server), asked | {"table_prefix": "xyz_"})
-    assert "does table_prefix (xyz_) fit?" in seen.problems[0]
+    assert "GRANT SELECT ON osticket.xyz_ticket" in seen.problems[0]
     monkeypatch.setenv("OSTICKET_PASSWORD", "wrong")
     [(_, seen)] = look_at_source("tickets", url_of(server), asked)
     assert "check OSTICKET_USER and OSTICKET_PASSWORD" in seen.problems[0]

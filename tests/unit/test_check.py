@@ -67,6 +67,7 @@ def test_a_source_with_enough_history_is_well_and_says_what_a_missing_column_cos
         ("a.jsonl", gracc(100, SiteName=None).replace('"SiteName": null, ', ""), "a.jsonl: it has no SiteName; it has EndTime, "),
         ("a.jsonl", gracc(100).replace("2025-", "2024-").replace("2026-", "2025-"), "its newest row is of 2025-01-31 00:00 UTC, long before the end"),
         ("a.jsonl", gracc(2).replace("2026-01", "2027-01"), "its oldest row is of 2027-01-30, after the night: check day"),
+        ("a.csv", "EndTime,SiteName,VOName,CoreHours\n", "there is no row in it: export it again"),
         ("a.jsonl", "", "every file is empty: export the source again"),
         ("a.txt", "Dear reader,\nhello.\n", "it begins 'Dear reader,' and is neither GRACC records"),
         ("a.jsonl.gz", "no archive", "a.jsonl.gz cannot be read: BadGzipFile"),

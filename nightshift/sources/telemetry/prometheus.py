@@ -111,7 +111,7 @@ class Prometheus(LiveSource):
             pd.Timestamp(settings["day"], tz="UTC") + pd.Timedelta(days=1),
         )
         begin, end = end - pd.Timedelta(days=settings["days"]), min(end, pd.Timestamp.now("UTC"))
-        query = next(iter(self.queries.values()))
+        metric, query = next(iter(self.queries.items()))
         times, nodes = [], set()
         for at in (begin, end - pd.Timedelta(hours=1)):
             n = int(3600 // self.step_s) + 1
@@ -121,14 +121,15 @@ class Prometheus(LiveSource):
                     at + pd.Timedelta(seconds=self.step_s * int(one))
                     for one in (min(positions), max(positions))
                 ]
-        ends = (min(times), max(times)) if times else (None, None)
-        return Look(
-            self.label,
-            len(nodes),
-            frozenset({"node_id"} if nodes else ()),
-            *ends,
-            notes=[plural(len(nodes), "node")],
-        )
+        look = Look(self.label, notes=[plural(len(nodes), "node")])
+        if times:
+            look.oldest, look.newest = min(times), max(times)
+        else:
+            look.problems.append(
+                f"it has no value of {metric} at either end of the window: is the node exporter scraped, and "
+                "do metrics fit?"
+            )
+        return look
 
 
 def ask_once(extraction, ask, *, query, begin, n, key_of):

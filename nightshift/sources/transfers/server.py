@@ -85,9 +85,7 @@ class RucioServer(LiveSource):
             )
 
     def look(self, address, *, settings):
-        """Ask for the newest day of the window with an index, counting back from the night, what is in it,
-        and for the number of its documents; then for that of the window's first day.
-        """
+        """Ask how many transfer events the last two days of the window and its first one have."""
         from elasticsearch import NotFoundError
 
         ask, last = self.connect(address), pd.Timestamp(settings["day"], tz="UTC")
@@ -106,9 +104,6 @@ class RucioServer(LiveSource):
                 f"{self.index} exists neither for {last.date()} nor for the days before: check the parameter "
                 "index"
             )
-        return Look(
-            self.label,
-            rows=sum(found.values()),
-            oldest=min(found),
-            newest=max(found) + pd.Timedelta(hours=24),
-        )
+        n, days = sum(found.values()), ", ".join(str(day.date()) for day in sorted(found))
+        ends = min(found), max(found) + pd.Timedelta(days=1)
+        return Look(self.label, oldest=ends[0], newest=ends[1], notes=[f"{n:,} transfer events on {days}"])
