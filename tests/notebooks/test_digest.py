@@ -530,7 +530,7 @@ def test_tables_of_further_pages_are_read_and_missed_by_name(tmp_path):
 
 def test_every_parameter_of_the_ranking_is_explained_with_its_value(first):
     page = first[2]
-    assert "An incident whose evidence has 4.5 points or more is of high severity, one of 2.5 or more of medium." in page
+    assert "Severity is high from 4.5 points of evidence on, and medium from 2.5." in page
     assert "- surprise: 0.5 per factor of ten" in page
     assert "1,000 core hours, 1 /pb, 1 node, 24 GPU hours, 5 tickets and 100 GB delayed" in page
     assert "weights" in (REPOSITORY / "notebooks" / NOTEBOOK).read_text()
