@@ -24,10 +24,10 @@ import torch
 
 from helpers import study_paths, table_key, write_parquet
 from nightshift.catalog import STEPS
+from nightshift.compiled import STATISTICS, window_statistics
 from nightshift.detectors.accounting_trials import mean_recall
-from nightshift.detectors.autoencoders import VARIANTS, Training, autoencoder, fit_networks, prepare, terms_of
-from nightshift.detectors.durations import QUANTILES, chunk_batches, pinball, predict_quantiles
-from nightshift.kernels import STATISTICS, window_statistics
+from nightshift.detectors.certification_autoencoders import VARIANTS, Training, autoencoder, fit_networks, prepare, terms_of
+from nightshift.detectors.transfers_quantiles import QUANTILES, chunk_batches, pinball, predict_quantiles
 
 N_NUMBERS, UNITS, WARMUP, LENGTH, BATCH = 18, 128, 100, 156, 256
 MONTH = 36_000_000  # transfers of ATLAS in a month

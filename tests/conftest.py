@@ -19,7 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # as in the chain; before NumPy i
 os.environ["NIGHTSHIFT_RUN"] = "1"  # what tests execute writes where they say, as the chain's kernels do; tests/unit/test_tryout.py goes without
 gc.set_threshold(50_000, 20, 50)  # by default the collector takes 12% of the time of tests that run notebooks, for nothing
 REPOSITORY = Path(__file__).resolve().parents[1]
-COMPILED = {  # one test compiles the networks that the next ones train: of 42 s of a processor for test_autoencoders.py 10 go, in a later run 21
+COMPILED = {  # one test compiles the networks that the next ones train: of 42 s of a processor for the autoencoders 10 go, in a later run 21
     "JAX_COMPILATION_CACHE_DIR": str(REPOSITORY / ".pytest_cache/jax"),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",

@@ -17,7 +17,7 @@ import pandas as pd
 from matplotlib.ticker import EngFormatter
 
 from helpers import escape
-from nightshift.detectors.telemetry import site_of
+from nightshift.detectors.telemetry_sites import site_of
 
 # ----------------------------------------------------------------------------------------------------- Ranges
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import average_precision_score, confusion_matrix, f1_score, roc_auc_score
 
-from nightshift.detectors.node_health import confusion_rates
+from nightshift.detectors.telemetry_diagnosis import confusion_rates
 from nightshift.detectors.telemetry_incidents import RUN, rule_of
 
 # ------------------------------------------------------------------------------------------------------- Runs

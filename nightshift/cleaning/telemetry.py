@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from nightshift.detectors.telemetry import group_parts, resolve_repeats
+from nightshift.cleaning.telemetry_repeats import group_parts, resolve_repeats
 
 KEYS = ("timestamp", "job_id")  # columns of a part that are no metrics
 

@@ -15,7 +15,7 @@ from pyarrow import feather
 
 from helpers import atomic
 from nightshift.cleaning.telemetry import join_node
-from nightshift.kernels import STATISTICS, window_statistics
+from nightshift.compiled import STATISTICS, window_statistics
 from nightshift.sources.telemetry.dcgm import blank_impossible
 
 LABELS = ["app", "input", "anomaly", "part"]

@@ -17,7 +17,7 @@ import pandas as pd
 from scipy import stats
 
 from helpers import combine_tests
-from nightshift.kernels import trailing_median
+from nightshift.compiled import trailing_median
 
 
 def series_panel(clean):

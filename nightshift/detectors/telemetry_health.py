@@ -15,12 +15,12 @@ import numpy as np
 import pandas as pd
 
 from helpers import atomic, write_json, write_parquet
-from nightshift.detectors.node_health import (
+from nightshift.detectors.telemetry_diagnosis import temperature_scale
+from nightshift.detectors.telemetry_distances import (
     normalise_scores,
     novelty_scores,
     robust_z_scores,
     smooth_runs,
-    temperature_scale,
 )
 from nightshift.models import load_skops, save_skops
 

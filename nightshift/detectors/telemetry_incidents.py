@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from nightshift.detectors.telemetry import site_of
+from nightshift.detectors.telemetry_sites import site_of
 
 RUN = ["node_id", "job_id"]
 

@@ -92,3 +92,11 @@ def independent_lengths(windows):
     length = (windows.end - windows.start).median() / pd.Timedelta("1s")
     step = windows.groupby(["job_id", "node_id"]).start.diff().median() / pd.Timedelta("1s")
     return length, length if pd.isna(step) else step
+
+
+def independent_hits(n_hits, n, *, length_s, step_s, smoothing=1):
+    """(hits, number) of independent windows among `n` that overlap and whose scores are averaged over
+    `smoothing` of them.
+    """
+    share = max((length_s + (smoothing - 1) * step_s) / step_s, 1.0) if step_s > 0 else 1.0
+    return n_hits / share, n / share

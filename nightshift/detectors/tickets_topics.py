@@ -17,7 +17,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score, silhouette_samples
 from sknetwork.clustering import Leiden
 
-from nightshift.kernels import keep_nearest
+from nightshift.compiled import keep_nearest
 
 C_LIBRARY = ctypes.CDLL(None)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from helpers import table_key
-from nightshift.detectors.durations import QUANTILES, encode_inputs, predict_quantiles
+from nightshift.detectors.transfers_quantiles import QUANTILES, encode_inputs, predict_quantiles
 from nightshift.statistics import skill_interval
 
 RECENT = ("recent_log_rate", "last_log_duration", "failure_share")  # how things go just now

@@ -10,7 +10,7 @@ from conftest import refused, run_cells
 
 import helpers
 from nightshift.detectors import certification
-from nightshift.detectors.autoencoders import VARIANTS, network_of
+from nightshift.detectors.certification_autoencoders import VARIANTS, network_of
 from nightshift.models import load_skops
 
 pytestmark = pytest.mark.usefixtures("quick_compiler")

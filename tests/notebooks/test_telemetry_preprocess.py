@@ -12,7 +12,7 @@ import pytest
 from conftest import REAL_DATA, run_here
 
 import helpers
-from nightshift import kernels
+from nightshift import compiled
 from nightshift.status import write_status
 
 DAY, START = "2026-01-31", pd.Timestamp("2026-01-30T12:00", tz="UTC")
@@ -69,7 +69,7 @@ def test_windows_are_the_statistics_of_a_run_without_its_ends(tmp_path):
     middle = pd.DataFrame({"Free::mem": x, "ctxt::procstat": np.append(np.nan, np.abs(x[1:]))})[5:55]
     expected = middle.rolling(10).agg(["max", "min", "mean", "std", "skew", "kurt"])[9::5]
     for metric in middle:
-        for name, pandas_name in zip(kernels.STATISTICS, ["max", "min", "mean", "std", "skew", "kurt"], strict=False):
+        for name, pandas_name in zip(compiled.STATISTICS, ["max", "min", "mean", "std", "skew", "kurt"], strict=False):
             np.testing.assert_allclose(clean[f"{metric}|{name}"], expected[metric, pandas_name], rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(clean[f"{metric}|p95"], middle[metric].rolling(10).quantile(0.95)[9::5], rtol=1e-5)
     assert (clean.node_id == "a/1").all()

@@ -12,8 +12,8 @@ from conftest import refused, run_cells
 from sklearn.metrics import average_precision_score, f1_score
 
 import helpers
-from nightshift.detectors.node_health import normalise_scores, temperature_scale
-from nightshift.detectors.telemetry_diagnosis import fit_classifier, predict, tune
+from nightshift.detectors.telemetry_diagnosis import fit_classifier, predict, temperature_scale, tune
+from nightshift.detectors.telemetry_distances import normalise_scores
 from nightshift.detectors.telemetry_health import health_of, load_detector, node_tests
 from nightshift.detectors.telemetry_measures import mean_precision, precision
 

@@ -12,7 +12,7 @@ from conftest import refused, run_cells, run_here
 
 import helpers
 from nightshift.analysis.tickets import backlog_evidence
-from nightshift.detectors.embeddings import EMBEDDING, VECTOR, write_vectors
+from nightshift.detectors.tickets_embeddings import EMBEDDING, VECTOR, write_vectors
 from nightshift.status import write_status
 
 NOTEBOOK, DAY = "tickets/4_analyse.ipynb", "2026-01-31"
@@ -264,7 +264,7 @@ def test_tickets_after_the_training_get_the_nearest_topic(tmp_path, monkeypatch)
         vectors[key] = np.eye(TOPICS + 1, VECTOR, dtype="float32")[k]
     vectors[key] = (np.full(VECTOR, 1.0) / np.sqrt(VECTOR)).astype("float32")
     write_vectors(vectors, paths.encoders / "embeddings.parquet")
-    monkeypatch.setattr("nightshift.detectors.embeddings.load_embedding", None)  # nothing is embedded anew
+    monkeypatch.setattr("nightshift.detectors.tickets_embeddings.load_embedding", None)  # nothing is embedded anew
     page = analysed(tmp_path)
     mine = page.scores.set_index("ticket_id").loc[clean.ticket_id[late]]
     assert list(mine.cluster[:-1]) == [f"t{k:03d}" for k in clean.topic_number[late][:-1]]

@@ -12,7 +12,7 @@ from conftest import refused, run_cells
 from sklearn.metrics import adjusted_rand_score
 
 import helpers
-from nightshift.detectors.embeddings import EMBEDDING, FALLBACK_EMBEDDING, VECTOR, embed_words
+from nightshift.detectors.tickets_embeddings import EMBEDDING, FALLBACK_EMBEDDING, VECTOR, embed_words
 
 QUICK = {"resolutions": [0.5, 1, 4], "bootstraps": 4, "neighbours": 6, "nights": 0, "seeds": [1, 2], "alarm_rate": 0.05}
 SUBJECTS = [
@@ -44,7 +44,7 @@ class ByWords:
 @pytest.fixture(autouse=True)
 def model(monkeypatch):
     stand_in = ByWords()
-    monkeypatch.setattr("nightshift.detectors.embeddings.load_embedding", lambda _: stand_in)
+    monkeypatch.setattr("nightshift.detectors.tickets_embeddings.load_embedding", lambda _: stand_in)
     return stand_in
 
 
@@ -84,7 +84,7 @@ def train(products, clean, **parameters):
 def done(tmp_path_factory):
     """One training on the usual table, which several tests read."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("nightshift.detectors.embeddings.load_embedding", lambda _: ByWords())
+        patch.setattr("nightshift.detectors.tickets_embeddings.load_embedding", lambda _: ByWords())
         return train(tmp_path_factory.mktemp("usual"), table(), nights=2)
 
 

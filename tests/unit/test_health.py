@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 from sklearn.metrics import f1_score
 
-from nightshift.detectors.node_health import confusion_rates, normalise_scores, novelty_scores, robust_z_scores, smooth_runs, temperature_scale
+from nightshift.detectors.telemetry_diagnosis import confusion_rates, temperature_scale
+from nightshift.detectors.telemetry_distances import normalise_scores, novelty_scores, robust_z_scores, smooth_runs
 
 NOON = pd.Timestamp("2026-01-30T12:00", tz="UTC")
 FEATURES = ["Free::mem|mean", "user::stat|mean"]

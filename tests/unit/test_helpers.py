@@ -12,9 +12,9 @@ import pytest
 import helpers
 from nightshift.cleaning.transfers import state_features
 from nightshift.detectors.accounting_trials import mean_recall
-from nightshift.detectors.durations import encode_inputs, pinball, predict_quantiles
 from nightshift.detectors.transfers import SCAN_COLUMNS, scan_incidents
 from nightshift.detectors.transfers_predictors import fit_quantile_table, split_by_time
+from nightshift.detectors.transfers_quantiles import encode_inputs, pinball, predict_quantiles
 from nightshift.privacy import pseudonyms
 from nightshift.sources import files
 from nightshift.sources.tables import read_optional

@@ -7,7 +7,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from nightshift.detectors import telemetry
+from nightshift.cleaning import telemetry_repeats
+from nightshift.detectors import telemetry_sites
+from nightshift.detectors.telemetry_history import little_history
+from nightshift.detectors.telemetry_measures import independent_hits
 from nightshift.sources import prometheus
 from nightshift.sources.telemetry import cells, dcgm, ldms, tables
 
@@ -202,15 +205,15 @@ def test_a_table_that_nobody_knows_names_what_it_has_and_needs():
 def test_rows_of_one_moment_are_copies_fill_gaps_or_contradict():
     group, time = np.array([0, 0, 1, 1, 2, 2, 0]), np.array([0.0, 0, 5, 5, 9, 9.2, 0])
     values = np.array([[1, np.nan], [1, np.nan], [2, 3], [2, 4], [5, 6], [7, 6], [np.nan, 8]])
-    why, merged = telemetry.resolve_repeats(group, time, values)
-    assert why.tolist() == ["", telemetry.COPY, "", telemetry.CONTRADICTION, "", telemetry.TOO_SOON, ""]
+    why, merged = telemetry_repeats.resolve_repeats(group, time, values)
+    assert why.tolist() == ["", telemetry_repeats.COPY, "", telemetry_repeats.CONTRADICTION, "", telemetry_repeats.TOO_SOON, ""]
     assert merged[0].tolist() == [1, 8]
-    assert telemetry.resolve_repeats(group[:0], time[:0], values[:0])[0].tolist() == []
+    assert telemetry_repeats.resolve_repeats(group[:0], time[:0], values[:0])[0].tolist() == []
 
 
 def test_parts_that_share_a_metric_are_one_source_and_files_of_one_metric_each_are_not():
     parts = [(1, ["a::mem", "b::mem"]), (2, ["b::mem", "c::mem"]), (3, ["idle"]), (4, ["load"]), (5, ["idle"]), (6, ["x::cpu"])]
-    assert telemetry.group_parts(parts) == {"mem": [1, 2], "idle": [3, 5], "load": [4], "cpu": [6]}
+    assert telemetry_repeats.group_parts(parts) == {"mem": [1, 2], "idle": [3, 5], "load": [4], "cpu": [6]}
 
 
 # ------------------------------------------------------------------------------------------------------- times and numbers
@@ -299,20 +302,20 @@ def test_a_job_that_follows_another_is_no_second_scrape():
 
 def test_sites_are_the_first_group_and_a_pattern_that_fits_nothing_is_said():
     pattern = "(.+)-[ng][0-9]+"
-    assert [telemetry.site_of(node, pattern) for node in ("ember-n01", "login", "x-g7")] == ["EMBER", "", "X"]
-    assert telemetry.site_of("a-n1", "") == telemetry.site_of("a-n1", "(x)?.*") == ""
-    sentence = telemetry.unmatched_pattern(["login"], pattern)
+    assert [telemetry_sites.site_of(node, pattern) for node in ("ember-n01", "login", "x-g7")] == ["EMBER", "", "X"]
+    assert telemetry_sites.site_of("a-n1", "") == telemetry_sites.site_of("a-n1", "(x)?.*") == ""
+    sentence = telemetry_sites.unmatched_pattern(["login"], pattern)
     assert sentence.startswith("site_pattern '(.+)-[ng][0-9]+' names the site of none of 1 nodes, such as login")
-    assert telemetry.unmatched_pattern(["login", "a-n1"], pattern) == telemetry.unmatched_pattern([], pattern) == ""
+    assert telemetry_sites.unmatched_pattern(["login", "a-n1"], pattern) == telemetry_sites.unmatched_pattern([], pattern) == ""
     for bad, message in (("a(", "is no regular expression"), ("abc", "has no group")):
         with pytest.raises(ValueError, match=message):
-            telemetry.check_site_pattern(bad)
+            telemetry_sites.check_site_pattern(bad)
 
 
 def test_too_little_history_is_said_with_what_would_be_enough():
-    assert "it takes 199, that is more healthy days or labels" in telemetry.little_history(150, 0.005, 1, 10)
-    assert telemetry.little_history(199, 0.005, 1, 10) == ""
-    assert "5 incidents must be as strange at once on 8 nodes; about 1,000 healthy windows" in telemetry.little_history(200, 0.005, 5, 8)
-    assert telemetry.little_history(200, 0.005, 4, 8) == telemetry.little_history(200, 0.005, 1, 1) == ""
-    assert telemetry.effective(10, 100, length_s=60, step_s=15, smoothing=7) == (1, 10)
-    assert telemetry.effective(10, 100, length_s=60, step_s=60) == (10, 100)
+    assert "it takes 199, that is more healthy days or labels" in little_history(150, 0.005, 1, 10)
+    assert little_history(199, 0.005, 1, 10) == ""
+    assert "5 incidents must be as strange at once on 8 nodes; about 1,000 healthy windows" in little_history(200, 0.005, 5, 8)
+    assert little_history(200, 0.005, 4, 8) == little_history(200, 0.005, 1, 1) == ""
+    assert independent_hits(10, 100, length_s=60, step_s=15, smoothing=7) == (1, 10)
+    assert independent_hits(10, 100, length_s=60, step_s=60) == (10, 100)

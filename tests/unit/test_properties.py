@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 import helpers
 from nightshift.cleaning.transfers import state_features
-from nightshift.detectors.durations import chunk_batches
+from nightshift.detectors.transfers_quantiles import chunk_batches
 
 seconds = st.integers(0, 60)
 

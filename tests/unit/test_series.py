@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 from hypothesis.extra import pandas as hpd
 
 import helpers
-from nightshift import kernels
+from nightshift import compiled
 from nightshift.analysis.accounting import decode_categories
 from nightshift.analysis.accounting_wording import resolution_sentence
 from nightshift.detectors import accounting as weekly_series
@@ -159,7 +159,7 @@ weekly = st.one_of(st.just(np.nan), st.just(0.0), st.floats(1e-3, 1e6))
 @settings(max_examples=100, deadline=None)
 @given(hnp.arrays(np.float64, st.tuples(st.integers(1, 3), st.integers(1, 30)), elements=weekly), st.integers(1, 12))
 def test_trailing_median_equals_a_slow_loop(values, weeks):
-    middle, spread, known = kernels.trailing_median(values, weeks)
+    middle, spread, known = compiled.trailing_median(values, weeks)
     for s, t in np.ndindex(values.shape):
         window = values[s, max(t - weeks, 0) : t]
         window = window[np.isfinite(window)]

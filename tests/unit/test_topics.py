@@ -12,7 +12,7 @@ from scipy.sparse import csr_matrix
 from sklearn.cluster import AgglomerativeClustering
 from sklearn.metrics import adjusted_rand_score
 
-from nightshift.detectors.embeddings import EMBEDDING, FALLBACK_EMBEDDING, VECTOR, assign_topics, embed_texts, read_vectors, write_vectors
+from nightshift.detectors.tickets_embeddings import EMBEDDING, FALLBACK_EMBEDDING, VECTOR, assign_topics, embed_texts, read_vectors, write_vectors
 from nightshift.detectors.tickets_names import keywords_of, match_topics, names_of, shared_words
 from nightshift.detectors.tickets_topics import (
     TopicSettings,
@@ -56,7 +56,7 @@ class StandIn:
 @pytest.fixture
 def model(monkeypatch):
     stand_in = StandIn()
-    monkeypatch.setattr("nightshift.detectors.embeddings.load_embedding", lambda _: stand_in)
+    monkeypatch.setattr("nightshift.detectors.tickets_embeddings.load_embedding", lambda _: stand_in)
     return stand_in
 
 

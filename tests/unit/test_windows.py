@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import stats
 
-from nightshift import kernels
+from nightshift import compiled
 from nightshift.cleaning.telemetry import counter_rates
-from nightshift.detectors.node_health import select_features
+from nightshift.detectors.telemetry_diagnosis import select_features
 
 
 def by_pandas(values, window, step):
@@ -24,7 +24,7 @@ def by_pandas(values, window, step):
 
 
 def assert_same(values, window, step, rtol=1e-6):
-    got, expected = kernels.window_statistics(values, window, step), by_pandas(values, window, step)
+    got, expected = compiled.window_statistics(values, window, step), by_pandas(values, window, step)
     assert got.shape == expected.shape
     np.testing.assert_allclose(got, expected, rtol=rtol, atol=1e-6)  # NaN must meet NaN
 
@@ -58,7 +58,7 @@ def test_statistics_are_those_of_pandas(values, window, step):
 
 def test_a_large_counter_keeps_its_digits():
     small = rng.integers(0, 50, (120, 3)).astype(float)
-    got, near_zero = kernels.window_statistics(1e12 + small, 60, 15), by_pandas(small, 60, 15)
+    got, near_zero = compiled.window_statistics(1e12 + small, 60, 15), by_pandas(small, 60, 15)
     np.testing.assert_allclose(got[:, :, 3:6], near_zero[:, :, 3:6], rtol=1e-6)  # std, skew and kurtosis do not see the offset
     np.testing.assert_allclose(got[:, :, 2], 1e12 + near_zero[:, :, 2], rtol=1e-6)
 
@@ -72,17 +72,17 @@ def test_statistics_are_those_of_pandas_on_anything(data):
 
 
 def test_named_windows_are_those_of_the_same_start_and_short_input_has_none():
-    every = kernels.window_statistics(NOISE, 30)
-    np.testing.assert_array_equal(kernels.window_statistics(NOISE, 30, starts=[3, 3, 40, 170]), every[[3, 3, 40, 170]])
-    assert kernels.window_statistics(NOISE[:29], 30).shape == (0, 6, 11)
-    assert kernels.window_statistics(np.empty((40, 0)), 30).shape == (11, 0, 11)
+    every = compiled.window_statistics(NOISE, 30)
+    np.testing.assert_array_equal(compiled.window_statistics(NOISE, 30, starts=[3, 3, 40, 170]), every[[3, 3, 40, 170]])
+    assert compiled.window_statistics(NOISE[:29], 30).shape == (0, 6, 11)
+    assert compiled.window_statistics(np.empty((40, 0)), 30).shape == (11, 0, 11)
     assert every.dtype == np.float32
 
 
 @pytest.mark.parametrize("bad", [{"window": 0}, {"window": 9, "step": 0}, {"window": 9, "starts": [5, 4]}, {"window": 9, "starts": [192]}])
 def test_windows_that_are_none_are_refused(bad):
     with pytest.raises(ValueError, match="window_statistics"):
-        kernels.window_statistics(NOISE, **bad)
+        compiled.window_statistics(NOISE, **bad)
 
 
 def rates_of(counter, seconds=None, **more):

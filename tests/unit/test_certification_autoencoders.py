@@ -11,8 +11,8 @@ from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import RobustScaler
 
 from nightshift.detectors import certification
-from nightshift.detectors.autoencoders import Training, autoencoder, fit_networks, prepare, terms_of
 from nightshift.detectors.certification import scale_features
+from nightshift.detectors.certification_autoencoders import Training, autoencoder, fit_networks, prepare, terms_of
 from nightshift.detectors.certification_choice import area, area_of
 from nightshift.detectors.certification_training import run_limits
 

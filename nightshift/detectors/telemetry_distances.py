@@ -1,65 +1,7 @@
-"""Health of compute nodes: which features tell troubles apart, how far a window is from what is usual, and
-how sure a diagnosis is.
-"""
+"""How far a window of a node is from what is usual there, in four ways, and in which units."""
 
 import numpy as np
 import pandas as pd
-
-
-def select_features(windows, features, false_discovery_rate):
-    """Features that tell an anomaly from the healthy runs of the same application: DataFrame [feature, (app,
-    anomaly)] of adjusted p-values.
-
-    windows : DataFrame job_id, node_id, app, anomaly and `features`; "none" is healthy, "" unlabelled. The
-    unit is a run, by its medians, since windows overlap. Mann-Whitney tests (1947), adjusted together
-    (Benjamini & Hochberg 1995). Rows: the features with a p-value at or below `false_discovery_rate`, most
-    certain first; none where nothing is told apart. No column: no application has healthy and anomalous runs.
-    """
-    from scipy import stats
-
-    keys = ["job_id", "node_id", "app", "anomaly"]
-    runs = windows.loc[windows.anomaly != "", [*keys, *features]].groupby(keys, observed=True).median()
-    app, anomaly, x = (
-        runs.index.get_level_values("app"),
-        runs.index.get_level_values("anomaly"),
-        runs.to_numpy(float),
-    )
-    # features that the same runs lack are tested together
-    pattern, patterns = np.unique(np.isnan(x), axis=1, return_inverse=True)
-    p = {}
-    for pair in sorted(set(zip(app, anomaly, strict=True)) - {(a, "none") for a in app}):
-        troubled, healthy = (app == pair[0]) & (anomaly == pair[1]), (app == pair[0]) & (anomaly == "none")
-        column = np.full(len(features), np.nan)
-        for lacking, these in ((pattern[:, i], patterns == i) for i in range(pattern.shape[1])):
-            if (troubled & ~lacking).any() and (healthy & ~lacking).any():
-                column[these] = stats.mannwhitneyu(
-                    x[troubled & ~lacking][:, these], x[healthy & ~lacking][:, these]
-                ).pvalue
-        p[pair] = column
-    table = pd.DataFrame(
-        p,
-        index=pd.Index(features, name="feature"),
-        columns=pd.MultiIndex.from_tuples(p, names=["app", "anomaly"]) if p else None,
-    )
-    tested = table.notna().to_numpy()
-    if not tested.any():
-        return table.iloc[:, :0]
-    adjusted = table.to_numpy(copy=True)
-    adjusted[tested] = stats.false_discovery_control(adjusted[tested])
-    smallest = pd.Series(np.nanmin(np.where(tested, adjusted, 1), axis=1), table.index).sort_values(
-        kind="stable"
-    )
-    return pd.DataFrame(adjusted, table.index, table.columns).loc[
-        smallest.index[smallest <= false_discovery_rate]
-    ]
-
-
-def temperature_scale(p, temperature):
-    """Probabilities (n, classes) made less sure by a temperature above 1, surer by one below (Guo et al.
-    2017).
-    """
-    p = np.maximum(p, 1e-6) ** (1 / temperature)
-    return p / p.sum(axis=1, keepdims=True)
 
 
 def robust_z_scores(windows, usual):
@@ -143,26 +85,3 @@ def normalise_scores(scores, group, units):
         lower=1e-6
     )
     return np.log(scaled.assign(together=scaled[["pca", "neighbours", "autoencoder"]].mean(axis=1)))
-
-
-def confusion_rates(counts, classes):
-    """Figures of a confusion matrix (truth, predicted) in the order of `classes`, "none" among them; NaN
-    where a class has no window.
-
-    Returns macro_f1; false_alarms, the share of healthy windows given a kind; misses, that of troubled ones
-    called healthy; "f1 <class>".
-    """
-    counts, healthy = np.asarray(counts, float), classes.index("none")
-    with np.errstate(invalid="ignore", divide="ignore"):
-        f1 = 2 * np.diagonal(counts) / (counts.sum(axis=0) + counts.sum(axis=1))
-        f1 = np.where(counts.sum(axis=1) > 0, f1, np.nan)
-        troubled = np.delete(counts, healthy, axis=0)
-        rates = {
-            "macro_f1": np.nanmean(f1),
-            "false_alarms": 1 - counts[healthy, healthy] / counts[healthy].sum(),
-            "misses": troubled[:, healthy].sum() / troubled.sum(),
-        }
-    return {
-        name: float(rate)
-        for name, rate in (rates | {f"f1 {c}": f for c, f in zip(classes, f1, strict=True)}).items()
-    }
