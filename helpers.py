@@ -3,7 +3,6 @@
     Paths       where every product lives                    study_paths, project_path, atomic, write_parquet
     Clean       what its schema says                         check_schema
     Encoders    one code per name                            fit_categories, encode_categories, table_key
-    Scores      tests, p-values, limits                      combine_tests, p_values, score_limit
     Plots       one figure, one claim, saved and shown       show_figure
     Records     sentences, tables, metrics, findings         say, show_table, record_metrics, write_findings
 
@@ -143,74 +142,6 @@ def table_key(frame, keys):
     """One text key per row from the columns `keys` (no keys: the empty text)."""
     first, *others = [frame[key].astype(str) for key in keys] or [pd.Series("", index=frame.index)]
     return first.str.cat(others, sep="|")
-
-
-# -------------------------------------------------------------------------------------- Scores and thresholds
-
-
-def p_values(scores, calibration, groups=None, calibration_groups=None, *, min_calibration=100):
-    """Conformal p-value of each score: (1 + number of calibration scores at or above) / (n + 1), in (0, 1].
-
-    scores (n,), higher = stranger; calibration (m,), scores of items that the model did not train on. With
-    `groups` (n,) and `calibration_groups` (m,) a group with at least `min_calibration` calibration scores is
-    judged by its own, the others by all. ValueError when there is no calibration score or a score is not
-    finite. Method: Vovk 2012, conditional validity.
-    """
-    scores, calibration = np.asarray(scores, float), np.asarray(calibration, float)
-    if not len(calibration) or not (np.isfinite(scores).all() and np.isfinite(calibration).all()):
-        raise ValueError("p_values: needs at least one calibration score, and finite scores only")
-
-    def against(sample, values):
-        return (1 + len(sample) - np.searchsorted(np.sort(sample), values, side="left")) / (len(sample) + 1)
-
-    p = against(calibration, scores)
-    if groups is not None:
-        rows, samples = (
-            pd.Series(np.asarray(g, str)).groupby(np.asarray(g, str)).indices
-            for g in (groups, calibration_groups)
-        )
-        for group in [g for g in rows if len(samples.get(g, ())) >= min_calibration]:
-            p[rows[group]] = against(calibration[samples[group]], scores[rows[group]])
-    return p
-
-
-def combine_tests(tests, calibration, weights):
-    """(score, p-value, name of the strongest test), each (n,), of items under several tests; no item gives
-    empty arrays.
-
-    tests, calibration : frames of n and of m items with a column per test, higher = stranger. weights :
-    {name: share of the alarms}, summing to 1. The score, log(weight / p-value) of the strongest test, is a
-    weighted Bonferroni rule (Genovese, Roeder & Wasserman 2006), ranked again among the `calibration`: alarms
-    that one test does not use go to the others. Beyond all calibration the statistic breaks ties. Errors of
-    `p_values`.
-    """
-
-    def evidence(of, itself=0.0):  # (tests, items)
-        return np.stack(
-            [
-                np.log(weight / (p_values(of[name], calibration[name]) - itself))
-                + 1e-3 * np.log1p(np.maximum(of[name], 0))
-                for name, weight in weights.items()
-            ]
-        )
-
-    # an item of the calibration has been counted among it already
-    calibrated = evidence(calibration, itself=1 / (len(calibration) + 1))
-    found = calibrated if tests is calibration else evidence(tests)
-    return (
-        found.max(axis=0),
-        p_values(found.max(axis=0), calibrated.max(axis=0)),
-        np.array(list(weights), object)[found.argmax(axis=0)],
-    )
-
-
-def score_limit(calibration, alarm_rate):
-    """Limit above which a score has a p-value at or below `alarm_rate`; inf when there are too few
-    calibration scores.
-    """
-    # above the k-th highest there are at most k - 1
-    k = int(np.floor(alarm_rate * (len(calibration) + 1)))
-    return float(np.sort(calibration)[-k]) if k else float("inf")
 
 
 # ------------------------------------------------------------------------------------------------------ Plots

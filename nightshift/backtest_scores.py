@@ -5,9 +5,8 @@ from collections import Counter
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from nightshift.statistics import poisson_interval, share_interval
+from nightshift.statistics import percentile_interval, poisson_interval, share_interval
 from nightshift.truth import ONE_DAY, parts_of
 
 NOTHING = (np.nan, np.nan, np.nan)  # value, low, high of what cannot be measured
@@ -117,7 +116,7 @@ def share_figure(n_hits, n):
     """Return `n_hits` of `n` as a share with Wilson's 95% interval: (share, low, high), NOTHING for none."""
     if not n:
         return NOTHING
-    return n_hits / n, *share_interval(int(n_hits), int(n), z=stats.norm.ppf(0.975))
+    return n_hits / n, *share_interval(int(n_hits), int(n))
 
 
 def median_delay(delays, *, rng, resamples):
@@ -131,8 +130,7 @@ def median_delay(delays, *, rng, resamples):
     if not len(waits):
         return NOTHING
     drawn = np.median(rng.choice(waits, (resamples, len(waits))), axis=1)
-    low, high = np.quantile(drawn, [0.025, 0.975], method="nearest")
-    return float(np.median(waits)), float(low), float(high)
+    return float(np.median(waits)), *percentile_interval(drawn, method="nearest")
 
 
 def rate_figure(n, n_nights):

@@ -13,9 +13,8 @@ from textwrap import shorten
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from helpers import p_values
+from nightshift.statistics import benjamini_hochberg, p_values, share_interval
 
 ONE_HOUR = pd.Timedelta(hours=1)
 
@@ -106,7 +105,7 @@ def idle_findings(judged, allocations, *, false_discovery_rate):
     longest["p_value"] = p_values(longest.hours, used.longest_h) if len(used) else 1.0
     # else even the smallest p-value, 1 / (n + 1), is too large
     tellable = (len(used) + 1) * false_discovery_rate >= 1
-    adjusted = stats.false_discovery_control(longest.p_value) if len(longest) else np.zeros(0)
+    adjusted = benjamini_hochberg(longest.p_value)
     kept = (adjusted <= false_discovery_rate) | (not tellable)
     return longest, longest[kept].reset_index(drop=True), tellable
 
@@ -259,5 +258,5 @@ def rate_text(k, n):
     """Write the share k of n with Wilson's 95% interval; "" of none."""
     if not n:
         return ""
-    low, high = stats.binomtest(k, n).proportion_ci(method="wilson")
+    low, high = share_interval(k, n)
     return f"{k / n:.2f} ({low:.2f} to {high:.2f})"

@@ -6,6 +6,7 @@ import pandas as pd
 from nightshift.analysis.tickets import ALL_QUEUES, WEEK, first_week
 from nightshift.detectors.tickets_surprises import GAP
 from nightshift.sources.tables import read_optional
+from nightshift.statistics import percentile_interval, resampled_sums
 
 CAUSES = {
     "growing_topic": ("growing_topic", "outage_tickets"),  # an interest, or an outage
@@ -84,10 +85,10 @@ def share_of_nights(hits, nights, *, rng, resamples):
 
     nights : (n,), numbers of weeks. Stretches of GAP weeks are drawn together, since windows overlap.
     """
-    sums = pd.DataFrame({"hits": np.asarray(hits, float), "all": 1.0})
-    sums = sums.groupby(np.asarray(nights) // GAP).sum().to_numpy()
-    draws = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=resamples) @ sums
-    return float(np.mean(hits)), *np.quantile(draws[:, 0] / draws[:, 1], [0.025, 0.975])
+    table = pd.DataFrame({"hits": np.asarray(hits, float), "all": 1.0})
+    sums = resampled_sums(table, np.asarray(nights) // GAP, rng=rng, resamples=resamples)
+    shares = sums[:, 0] / sums[:, 1]
+    return float(shares[0]), *percentile_interval(shares[1:])
 
 
 def observed_rates(nights, unexplained, *, rng, resamples):

@@ -4,11 +4,11 @@ import re
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 from statsmodels.duration.survfunc import SurvfuncRight
 
 from nightshift.analysis.tickets_texts import UNNAMED, readable
 from nightshift.detectors.tickets import kaplan_meier_median, log_rank
+from nightshift.statistics import benjamini_hochberg
 
 DAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 MINUTES_OF_A_DAY = 24 * 60
@@ -217,9 +217,7 @@ def adjust_p_values(tests):
     tests : {key: LogRank}; those that could not be made are left out.
     """
     made = {key: test.p_value for key, test in tests.items() if not np.isnan(test.p_value)}
-    if not made:
-        return {}
-    return dict(zip(made, stats.false_discovery_control(list(made.values())), strict=True))
+    return dict(zip(made, benjamini_hochberg(list(made.values())), strict=True))
 
 
 def log_rank_words(what, test, *, p_adjusted, called):

@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from helpers import p_values
 from nightshift.detectors.transfers import (
     ENTITIES,
     describe_errors,
@@ -23,6 +22,7 @@ from nightshift.detectors.transfers import (
     of_entity,
     scan_incidents,
 )
+from nightshift.statistics import calibration_needed, p_values
 
 ENTITY_WORDS = {"link": "link", "src": "source", "dst": "destination", "fts": "fts_server", "site": "site"}
 KINDS = {f"{way}_{what}" for way in ("slow", "failing") for what in ENTITY_WORDS.values()} | {"stuck_queue"}
@@ -138,7 +138,7 @@ def too_few_to_tell(n_calibration, alarm_rate):
     """Write the part of a sentence that says why slow transfers and long waits cannot be told, in a list; an
     empty one where `n_calibration` transfers are enough for the `alarm_rate`.
     """
-    needed = int(np.ceil(1 / alarm_rate)) - 1
+    needed = calibration_needed(alarm_rate)
     if n_calibration >= needed:
         return []
     times = needed / max(n_calibration, 1)

@@ -11,6 +11,7 @@ import pandas as pd
 
 from helpers import project_path
 from nightshift.cleaning.certification_histograms import IMPOSSIBLE, SEVEN, find_copies, merge_rows
+from nightshift.statistics import robust_spread
 from nightshift.yaml_files import load_yaml
 
 KEYS = ["dataset", "run", "lumisection"]
@@ -245,7 +246,7 @@ def most_different(rows, features, scaling):
         bad, good_ones = (subset.index[subset.label == kind] for kind in (label, "good"))
         for name, ends in ranges.items() if len(bad) else ():
             good = features[name][good_ones]
-            spread = 1.4826 * np.median(np.abs(good - np.median(good))) + 1e-3 * (ends["max"] - ends["min"])
+            spread = robust_spread(good) + 1e-3 * (ends["max"] - ends["min"])
             distance = np.mean(np.abs(features[name][bad] - np.median(good)) / spread)
             found.append((float(distance), dataset, name, label))
     return max(found, default=None)

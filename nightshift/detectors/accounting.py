@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from helpers import combine_tests
 from nightshift.compiled import trailing_median
+from nightshift.statistics import benjamini_hochberg, combine_tests
 
 
 def series_panel(clean):
@@ -230,7 +230,7 @@ EXACT_BELOW = 2000
 
 
 def judge_exactly(tests, calibration, weights):
-    """As `helpers.combine_tests`, exact for any number of calibration items: each item is ranked in the set
+    """As `combine_tests`, exact for any number of calibration items: each item is ranked in the set
     that it makes with all of them.
 
     The chance that an exchangeable item has a p-value at or below a is at most a, with 10 calibration items
@@ -353,7 +353,7 @@ def judge_weeks(tests, calibration, weights, silences, pool, *, use_pool=True):
     """Score, p-value and strongest test of judged weeks: DataFrame score, p_value, p_ranked, test, early, one
     row per row of `tests`.
 
-    tests, calibration, weights : as for `helpers.combine_tests`, which gives p_ranked, the rank among
+    tests, calibration, weights : as for `combine_tests`, which gives p_ranked, the rank among
     ordinary weeks; 1 without any. silences : bool (n,), the first silences of the `pool`, which with
     `use_pool` are judged by its p-value too (`early`). A share `budget` of the alarms is kept for them, so
     that both together flag no more than stated. score : -log(p_value), ties by the strength of the test.
@@ -386,9 +386,7 @@ def adjusted_p_values(p_ranked, early, n_weeks, pool):
     are a class of their own (Efron 2008): the chance of any false one in all series together is `n_weeks`
     times the pool's, whatever their number.
     """
-    adjusted = (
-        stats.false_discovery_control(np.minimum(p_ranked * n_weeks, 1)) if len(p_ranked) else np.zeros(0)
-    )
+    adjusted = benjamini_hochberg(np.minimum(p_ranked * n_weeks, 1))
     return np.where(early, np.minimum(adjusted, n_weeks * pool.chance), adjusted)
 
 
@@ -410,9 +408,7 @@ def adjusted_with(p_ranked, changes, n_weeks, false_discovery_rate):
         night = np.concatenate([night, p[~there]])
         place = np.array([at.get(row, -1) for row in rows])
         place[~there] = len(p_ranked) + np.arange((~there).sum())
-        out[where] = (
-            stats.false_discovery_control(np.minimum(night * n_weeks, 1))[place] <= false_discovery_rate
-        )
+        out[where] = benjamini_hochberg(np.minimum(night * n_weeks, 1))[place] <= false_discovery_rate
     return out
 
 

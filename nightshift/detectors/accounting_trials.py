@@ -24,6 +24,7 @@ from nightshift.detectors.accounting import (
     silence_pool,
     silences_of,
 )
+from nightshift.statistics import draw_groups, percentile_interval
 
 # kinds of injected trouble: what core hours, jobs and times are multiplied by
 TROUBLES = {"silent": 0.0, "halved": 0.5, "tripled": 3.0, "renamed": 0.0, "site_silent": 0.0}
@@ -301,8 +302,7 @@ def mean_recall(found, kind, unit, *, rng, resamples=1000):
         raise ValueError("mean_recall: no trial")
     kinds = pd.get_dummies(np.asarray(kind)).to_numpy(float)  # (trials, kinds)
     at, units = pd.factorize(np.asarray(unit))
-    times_drawn = rng.multinomial(len(units), np.full(len(units), 1 / len(units)), size=resamples)
-    drawn = np.vstack([np.ones(len(units)), times_drawn])[:, at]
+    drawn = draw_groups(len(units), rng=rng, resamples=resamples)[:, at]
     hits = drawn @ (kinds[:, :, None] * found.to_numpy(float)[:, None, :]).reshape(len(found), -1)
     with np.errstate(invalid="ignore"):
         shares = hits.reshape(resamples + 1, kinds.shape[1], -1) / (drawn @ kinds)[:, :, None]
@@ -328,5 +328,4 @@ def recall_skill(merit, resampled, name, other):
     merit, resampled : of `mean_recall`.
     """
     drawn = skill_between(resampled[name], resampled[other])
-    low, high = np.nanquantile(drawn, [0.025, 0.975])
-    return float(skill_between(merit[name], merit[other])), float(low), float(high)
+    return float(skill_between(merit[name], merit[other])), *percentile_interval(drawn)

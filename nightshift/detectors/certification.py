@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from nightshift.models import load_skops
-from nightshift.statistics import alarm_rate_sentence, share_interval
+from nightshift.statistics import alarm_rate_sentence, calibration_needed, is_exceeded
 
 KEY = ["run", "lumisection"]
 
@@ -94,16 +94,6 @@ def run_medians(rows, scaling):
 # --------------------------------------------------------------------------------------------------- how sure
 
 
-def gain(model, baseline):
-    """Skill of an area under the ROC curve over that of a baseline, (model - baseline) / (1 - baseline), from
-    -1 to 1; arrays too.
-
-    A baseline that is all but perfect counts as one that lacks a thousandth, and a skill below -1 as -1: what
-    lies beyond says nothing but that the baseline left no room.
-    """
-    return np.clip((model - baseline) / np.maximum(1 - np.asarray(baseline), 0.001), -1, 1)
-
-
 def effective_number(hits, run):
     """Number of independent lumisections that say as much about the share of true `hits` (n,) as these, whose
     runs are `run` (n,): float.
@@ -134,17 +124,14 @@ def rate_sentence(stated, flags, run):
 def is_beyond(stated, flags, run):
     """Whether more is flagged than stated, beyond the interval of `rate_sentence`."""
     n = effective_number(flags, run)
-    return bool(n) and share_interval(n * float(np.mean(flags)), n)[0] > stated
+    return bool(n) and is_exceeded(stated, n * float(np.mean(flags)), n)
 
 
 def history_needed(n_runs, false_discovery_rate):
     """Good lumisections that the calibration needs so that one wholly bad run among `n_runs` can be a
-    finding.
-
-    The least p-value is 1 / (n + 1), and Benjamini and Hochberg multiply that of a single finding by the
-    number of runs.
+    finding: Benjamini and Hochberg multiply the p-value of a single finding by the number of runs.
     """
-    return int(np.ceil(n_runs / false_discovery_rate - 1e-9)) - 1
+    return calibration_needed(false_discovery_rate / n_runs)
 
 
 def shortest_stretch(n_lumisections, n_runs, n_calibration, false_discovery_rate):

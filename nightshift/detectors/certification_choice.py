@@ -1,7 +1,7 @@
 """Which method of the certification study serves: areas under the ROC curve on lumisections whose runs a
 model had not seen, and the choice among methods.
 
-    Area      AUC with ties and weights, drawn runs            area, area_of, measure_fit
+    Area      AUC with ties and weights, drawn runs            area, drawn_areas, area_of, measure_fit
     Choice    datasets together, the best method, the gate     OutOfFold, kind_of, upright, choose, ...
 """
 
@@ -11,8 +11,8 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
-from helpers import combine_tests
-from nightshift.detectors.certification import KEY, gain
+from nightshift.detectors.certification import KEY
+from nightshift.statistics import combine_tests, draw_groups, percentile_interval, skill_score
 
 # ------------------------------------------------------------------------------------------------------- area
 
@@ -31,21 +31,29 @@ def area(bad, score, weight):
         return won / (ill.sum(axis=1) * good.sum(axis=1))
 
 
+def drawn_areas(bad, score, run, *, rng, resamples):
+    """Compute the AUC with whole runs drawn anew: (1 + resamples,), first as all are; NaN in a draw, or in
+    all, without good or without bad ones.
+
+    bad : bool (n,). score : float (n,), finite. run : (n,), since the lumisections of a run share their luck.
+    """
+    if bad.all() or not bad.any():
+        return np.full(1 + resamples, np.nan)
+    code, runs = pd.factorize(np.asarray(run))
+    draws = draw_groups(len(runs), rng=rng, resamples=resamples)
+    parts = np.array_split(draws, min(10, len(draws)))  # a tenth of them at once, to save memory
+    return np.concatenate([area(bad, score, part[:, code]) for part in parts])
+
+
 def area_of(frame, score, *, kind, draws=0, seed=0):
-    """Compute the AUC of the rows that have a score, good ones against bad ones of a kind: (1 + draws,),
-    first all as they are, then with whole runs drawn anew; NaN where one of the two lacks.
+    """Compute the `drawn_areas` of the rows that have a score, good ones against bad ones of a kind:
+    (1 + draws,).
 
     frame : DataFrame run, label. score : float (n,), NaN where there is none. seed : of the draws.
     """
     rows = np.isfinite(score) & frame.label.isin(["good", kind]).to_numpy()
-    bad, (run, names) = (frame.label == kind).to_numpy()[rows], pd.factorize(frame.run[rows])
-    if bad.all() or not bad.any():
-        return np.full(1 + draws, np.nan)
-    n = len(names)
-    drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=draws)
-    weights = [np.ones((1, n)), *np.array_split(drawn, 10)]
-    areas = [area(bad, score[rows], w[:, run].astype(float)) for w in weights if len(w)]
-    return np.concatenate(areas)
+    bad, rng = (frame.label == kind).to_numpy()[rows], np.random.default_rng(seed)
+    return drawn_areas(bad, score[rows], frame.run[rows], rng=rng, resamples=draws)
 
 
 def measure_fit(fit, frame):
@@ -173,8 +181,9 @@ def gate(areas, chosen, *, kind, baselines):
     models = []
     in_order = sorted(areas.items(), key=lambda item: (item[0] == chosen, item[1][0]), reverse=True)
     for method, drawn in in_order:
-        skill = gain(drawn, areas[baseline])
-        low, high = np.nanquantile(skill[1:], [0.025, 0.975])
+        # below -1, a skill says nothing but that the baseline leaves no room
+        skill = skill_score(drawn, areas[baseline], least=-1)
+        low, high = percentile_interval(skill[1:])
         models.append(
             {
                 "name": method,
@@ -190,15 +199,3 @@ def gate(areas, chosen, *, kind, baselines):
         if serves == baseline and low > 0 and drawn[0] >= 0.5:
             serves = method
     return serves, models
-
-
-def observed_flags(tests, fold, *, weights, alarm_rate):
-    """Say which good lumisections are flagged when each is judged by the other folds: bool Series.
-
-    tests : DataFrame [(run, lumisection), dataset] of good ones, without NaN. fold : int (n,). weights :
-    {dataset: share of the alarms}.
-    """
-    flags = pd.Series(False, tests.index)
-    for k in np.unique(fold):
-        flags[fold == k] = combine_tests(tests[fold == k], tests[fold != k], weights)[1] <= alarm_rate
-    return flags

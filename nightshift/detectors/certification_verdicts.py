@@ -9,9 +9,10 @@ Ranges      of flagged lumisections                               bad_ranges
 import numpy as np
 import pandas as pd
 
-from helpers import combine_tests
 from nightshift.detectors.certification import KEY, decision_values, run_medians
+from nightshift.detectors.certification_choice import drawn_areas
 from nightshift.models import load_skops
+from nightshift.statistics import combine_tests, draw_groups, percentile_interval
 
 
 def decision_table(rows, detector, *, folder):
@@ -38,42 +39,27 @@ def decision_table(rows, detector, *, folder):
 
 def auc_interval(values, bad, *, run, rng, resamples):
     """Compute (AUC, low, high): the chance that bad lumisections have higher values than good ones, with a
-    95% interval over drawn runs, since the lumisections of a run share their luck; NaN where one kind lacks.
+    95% interval over drawn runs; NaN where one kind lacks.
 
-    values, bad, run (n,), values that are not finite are left out. Every pair of runs is compared once, then
-    weighted as often as both are drawn.
+    values, bad, run (n,), values that are not finite are left out.
     """
     finite = np.isfinite(values)
-    values, bad = np.asarray(values)[finite], np.asarray(bad)[finite]
-    codes = pd.factorize(np.asarray(run)[finite])[0]
-    if not 0 < bad.sum() < len(bad):
-        return np.nan, np.nan, np.nan
-    n = codes.max() + 1
-    goods, bads = ([np.sort(values[kind & (codes == i)]) for i in range(n)] for kind in (~bad, bad))
-
-    def wins_of(b, g):  # ties count a half
-        return (np.searchsorted(g, b).sum() + np.searchsorted(g, b, side="right").sum()) / 2
-
-    wins = np.array([[wins_of(b, g) for g in goods] for b in bads])
-    pairs = np.outer(list(map(len, bads)), list(map(len, goods)))
-    drawn = rng.multinomial(n, np.full(n, 1 / n), size=resamples)
-    won, met = (np.einsum("ri,ij,rj->r", drawn, table, drawn) for table in (wins, pairs))
-    shares = won[met > 0] / met[met > 0]
-    low, high = np.quantile(shares, [0.025, 0.975]) if len(shares) else (np.nan, np.nan)
-    return wins.sum() / pairs.sum(), low, high
+    kept = [np.asarray(each)[finite] for each in (bad, values, run)]
+    areas = drawn_areas(*kept, rng=rng, resamples=resamples)
+    return areas[0], *percentile_interval(areas[1:])
 
 
 def limit_interval(scores, run, *, alarm_rate, rng, resamples):
-    """Compute the 95% interval, float (2,), over drawn runs, of the score above which a p-value is at or
+    """Compute the 95% interval (low, high), over drawn runs, of the score above which a p-value is at or
     below `alarm_rate`; scores, run (n,).
     """
     order = np.argsort(-np.asarray(scores), kind="stable")
     codes = pd.factorize(np.asarray(run))[0]
     n = codes.max() + 1
-    drawn = rng.multinomial(n, np.full(n, 1 / n), size=resamples)
+    drawn = draw_groups(n, rng=rng, resamples=resamples)[1:]
     counts = drawn[:, codes[order]].cumsum(axis=1)  # (resamples, n), most strange first
     reached = counts >= np.maximum(np.floor(alarm_rate * (counts[:, -1:] + 1)), 1)
-    return np.quantile(np.asarray(scores)[order][reached.argmax(axis=1)], [0.025, 0.975])
+    return percentile_interval(np.asarray(scores)[order][reached.argmax(axis=1)])
 
 
 def first_limit(name, grid, *, calibration, weights, alarm_rate):

@@ -3,7 +3,7 @@ not seen their job, and figures of merit.
 
     Examples    labelled windows, features that tell     Examples, select_features, columns_for
     Models      fit, predict, temperature, folds         fit_classifier, predict, tune, out_of_fold
-    Figures     confusions, macro-F1, its interval       confusion_rates, figures, resample, gain
+    Figures     confusions, macro-F1, its interval       confusion_rates, figures, resample
     Labels      how many of them it takes                labels_needed
 """
 
@@ -16,6 +16,8 @@ import pandas as pd
 from sklearn.base import clone
 from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedGroupKFold
+
+from nightshift.statistics import benjamini_hochberg
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def select_features(windows, features, false_discovery_rate):
     if not tested.any():
         return table.iloc[:, :0]
     adjusted = table.to_numpy(copy=True)
-    adjusted[tested] = stats.false_discovery_control(adjusted[tested])
+    adjusted[tested] = benjamini_hochberg(adjusted[tested])
     smallest = pd.Series(np.nanmin(np.where(tested, adjusted, 1), axis=1), table.index).sort_values(
         kind="stable"
     )
@@ -261,13 +263,6 @@ def resample(examples, p, draws):
     counts = confusions(examples, p, np.arange(len(examples.windows)))
     drawn = (draws @ counts.reshape(len(counts), -1)).reshape(-1, *counts.shape[1:])
     return np.array([confusion_rates(one, examples.classes)["macro_f1"] for one in drawn])
-
-
-def gain(model, baseline):
-    """Compute the skill of a figure of merit; on a baseline that is all but perfect, as on one that lacks a
-    thousandth.
-    """
-    return (model - baseline) / np.maximum(1 - baseline, 0.001)
 
 
 def experiment(examples, splits, *, estimator, labels_of=None, **about):

@@ -1,6 +1,6 @@
 """What little history of nodes can teach, and what it can tell."""
 
-import numpy as np
+from nightshift.statistics import calibration_needed
 
 
 def little_history(n_calibration, alarm_rate, alone, nodes):
@@ -11,7 +11,7 @@ def little_history(n_calibration, alarm_rate, alone, nodes):
     before one is kept. nodes : number of judged nodes; where more than half of them would have to misbehave
     at once, the trouble of one is never found.
     """
-    needed = int(np.ceil(1 / alarm_rate - 1e-9)) - 1
+    needed = calibration_needed(alarm_rate)
     if n_calibration < needed:
         return (
             f"no window can be flagged: {n_calibration:,} healthy windows to compare with make no p-value as "

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from nightshift.detectors.telemetry_sites import site_of
+from nightshift.statistics import benjamini_hochberg
 
 RUN = ["node_id", "job_id"]
 
@@ -121,9 +121,7 @@ def keep_findings(incidents, scored, *, n_calibration, false_discovery_rate):
     judgements = len(incidents) + quiet
     least = (scored.looks.median() if len(scored) else 1.0) / (n_calibration + 1)
     alone = max(int(np.ceil(least * judgements / false_discovery_rate - 1e-9)), 1)
-    adjusted = np.zeros(0)
-    if len(incidents):
-        adjusted = stats.false_discovery_control([*incidents.p_value, *[1.0] * quiet])[: len(incidents)]
+    adjusted = benjamini_hochberg(incidents.p_value, judgements)
     reported = incidents[adjusted <= false_discovery_rate].reset_index(drop=True)
     by_chance = incidents[adjusted > false_discovery_rate].reset_index(drop=True)
     return Judgement(reported, by_chance, judgements, least, alone)

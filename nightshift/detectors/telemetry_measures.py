@@ -5,8 +5,7 @@ rate across folds.
 import numpy as np
 import pandas as pd
 
-from helpers import combine_tests
-from nightshift.detectors.telemetry_diagnosis import gain
+from nightshift.statistics import percentile_interval, skill_score
 
 
 def precision(ill, score, weight):
@@ -59,30 +58,17 @@ def skill_row(name, value, *, metric, baseline, skills):
     baseline : (name, figure). skills : those of resampled draws, NaN where one holds no trouble.
     """
     baseline_name, figure = baseline
-    low, high = np.nanquantile(skills, [0.025, 0.975])
+    low, high = percentile_interval(skills)
     return {
         "name": name,
         "metric": metric,
         "model": value,
         "baseline_name": baseline_name,
         "baseline": figure,
-        "skill": gain(value, figure),
+        "skill": float(skill_score(value, figure)),
         "skill_low": low,
         "skill_high": high,
     }
-
-
-def flagged_share(tests, fold, weights, alarm_rate):
-    """Measure the share of healthy windows that is flagged, when those of each fold are judged by the others.
-
-    tests : statistics of the windows, a DataFrame with the columns of `weights`, as for
-    `helpers.combine_tests`. fold : int (n,).
-    """
-    flagged = [
-        combine_tests(tests[fold == one], tests[fold != one], weights)[1] <= alarm_rate
-        for one in np.unique(fold)
-    ]
-    return float(np.concatenate(flagged).mean())
 
 
 def independent_lengths(windows):

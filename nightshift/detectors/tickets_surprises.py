@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from helpers import p_values
 from nightshift.catalog import study_of
+from nightshift.statistics import benjamini_hochberg, p_values
 
 PAST = 52  # weeks of memory
 # weeks of memory at least; weeks between it and the night, so that a trouble that goes on is not part of what
@@ -169,7 +169,7 @@ def judge_weeks(counts, *, false_discovery_rate):
         return OddWeeks(expected, none, np.zeros(0), np.zeros(0), none)
     surprises = -np.log(p_law[judged])
     p_rank = tail_p_values(surprises, surprises)
-    odd = judged[stats.false_discovery_control(p_rank) <= false_discovery_rate]
+    odd = judged[benjamini_hochberg(p_rank) <= false_discovery_rate]
     return OddWeeks(expected, judged, p_law[judged], p_rank, odd)
 
 
@@ -276,7 +276,7 @@ def tail_p_values(scores, past, *, tail=0.2):
     Beyond the upper share `tail` of the past, an exponential law goes on. Its scale is the median excess
     there, over log 2 (troubles of the past in fewer than a tenth of all weeks move it little), and at least
     1, which a surprise, minus a log probability, would have if its law were right. ValueError as from
-    `helpers.p_values`.
+    `p_values`.
     """
     p, limit = p_values(scores, past), np.quantile(past, 1 - tail)
     excess = past[past > limit] - limit
@@ -308,7 +308,7 @@ def night_tests(surprises, w):
             tables.append(pd.DataFrame({"kind": kind, "unit": unit, "surprise": now, "p_value": p}))
     none = pd.DataFrame({name: [] for name in ("kind", "unit", "surprise", "p_value")})
     table = pd.concat(tables, ignore_index=True) if tables else none
-    return table.assign(adjusted=stats.false_discovery_control(table.p_value) if len(table) else [])
+    return table.assign(adjusted=benjamini_hochberg(table.p_value))
 
 
 def best_window(tried, windows, *, names, by_week=None):

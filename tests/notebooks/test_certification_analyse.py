@@ -20,6 +20,7 @@ from nightshift.detectors import certification
 from nightshift.detectors.certification_verdicts import auc_interval, limit_interval
 from nightshift.models import save_skops
 from nightshift.sources.certification.golden import read_golden, write_golden
+from nightshift.statistics import combine_tests, score_limit
 from nightshift.status import write_status
 
 NOTEBOOK, DAY, LS = "certification/4_analyse.ipynb", "2026-01-31", 20
@@ -205,8 +206,8 @@ def test_thresholds_are_the_stated_rate_and_the_strangest_good_one(night):
     grey = scores.loc[(105, 7)]
     assert least < grey.p_value <= 0.01
     good = calibration[list(SETS)]
-    own = helpers.combine_tests(good, good, dict.fromkeys(SETS, 0.5))[0]
-    assert f"score of {helpers.score_limit(own, 0.01):.2f} (" in night.page
+    own = combine_tests(good, good, dict.fromkeys(SETS, 0.5))[0]
+    assert f"score of {score_limit(own, 0.01):.2f} (" in night.page
     assert f"fewer than {2 * (1 - 0.025 ** (1 / n)):.2%} of good lumisections" in night.page  # two datasets
     assert f"fewer than {2 * (1 - 0.025 ** (1 / 40)):.1%} of runs" in night.page
 
@@ -531,6 +532,6 @@ def test_the_interval_of_the_threshold_is_that_of_drawn_runs():
     scores, run = rng.normal(size=3000), np.repeat(np.arange(30), 100)
     low, high = limit_interval(scores, run, rng=rng, resamples=500, alarm_rate=0.05)
     drawn = [np.concatenate([scores[run == r] for r in rng.integers(0, 30, 30)]) for _ in range(500)]
-    slow = np.quantile([helpers.score_limit(sample, 0.05) for sample in drawn], [0.025, 0.975])
+    slow = np.quantile([score_limit(sample, 0.05) for sample in drawn], [0.025, 0.975])
     assert (low, high) == pytest.approx(tuple(slow), abs=0.03)
-    assert low < helpers.score_limit(scores, 0.05) < high
+    assert low < score_limit(scores, 0.05) < high

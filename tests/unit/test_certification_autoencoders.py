@@ -15,6 +15,7 @@ from nightshift.detectors.certification import scale_features
 from nightshift.detectors.certification_autoencoders import Training, autoencoder, fit_networks, prepare, terms_of
 from nightshift.detectors.certification_choice import area, area_of
 from nightshift.detectors.certification_training import run_limits
+from nightshift.statistics import skill_score
 
 pytestmark = pytest.mark.usefixtures("quick_compiler")
 
@@ -243,8 +244,8 @@ def test_a_lumisection_that_lacks_a_feature_has_no_decision_value(tmp_path):
 
 
 def test_a_skill_over_an_all_but_perfect_baseline_stays_a_number_that_means_something():
-    assert certification.gain(0.9, 0.8) == pytest.approx(0.5)
-    np.testing.assert_allclose(certification.gain(np.array([0.5, 1.0, 0.9995, 0.0]), np.array([1.0, 1.0, 0.999, 0.99999999])), [-1, 0, 0.5, -1])
+    assert skill_score(0.9, 0.8) == pytest.approx(0.5)
+    np.testing.assert_allclose(skill_score(np.array([0.5, 1.0, 0.9995, 0.0]), np.array([1.0, 1.0, 0.999, 0.99999999]), least=-1), [-1, 0, 0.5, -1])
 
 
 def test_the_effective_number_of_lumisections_is_that_of_runs_where_runs_share_their_luck():

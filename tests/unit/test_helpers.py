@@ -18,7 +18,6 @@ from nightshift.detectors.transfers_quantiles import encode_inputs, pinball, pre
 from nightshift.privacy import pseudonyms
 from nightshift.sources import files
 from nightshift.sources.tables import read_optional
-from nightshift.statistics import skill_interval
 from nightshift.status import write_bad_lines, write_status
 
 
@@ -172,27 +171,6 @@ def test_split_purges_what_ends_after_its_part():
     assert part.tolist() == ["train"] * 4 + ["purged"] + ["test"] * 5
 
 
-def test_p_values_and_limit_agree():
-    calibration = np.arange(1, 200)  # 199 scores
-    assert helpers.p_values([199, 199.5, 0], calibration) == pytest.approx([2 / 200, 1 / 200, 1])
-    limit = helpers.score_limit(calibration, 0.01)
-    assert helpers.p_values([limit], calibration)[0] > 0.01
-    assert helpers.p_values([limit + 1e-9], calibration)[0] <= 0.01
-    assert helpers.score_limit(calibration[:50], 0.01) == np.inf
-
-
-def test_p_values_use_the_group_where_it_is_large_enough():
-    calibration, groups = np.r_[np.zeros(100), np.full(100, 10.0)], ["quiet"] * 100 + ["loud"] * 100
-    p = helpers.p_values([5, 5, 5], calibration, ["quiet", "loud", "new"], groups, min_calibration=100)
-    assert p == pytest.approx([1 / 101, 1, 101 / 201])
-
-
-@pytest.mark.parametrize(("scores", "calibration"), [([1.0], []), ([np.nan], [1.0]), ([1.0], [np.inf])])
-def test_p_values_refuse_what_has_no_answer(scores, calibration):
-    with pytest.raises(ValueError, match="p_values"):
-        helpers.p_values(scores, calibration)
-
-
 def test_quantile_table_falls_back_to_coarser_tables(tmp_path):
     frame = pd.DataFrame({"link": ["a"] * 5 + ["b"] * 5, "size": [1] * 10})
     target = np.r_[np.full(5, 1.0), np.full(5, 3.0)]
@@ -206,25 +184,6 @@ def test_quantile_table_falls_back_to_coarser_tables(tmp_path):
 def test_pinball_of_the_median_is_half_the_absolute_error():
     assert pinball(np.array([3.0]), np.array([[1.0]]), [0.5]) == pytest.approx([1.0])
     assert pinball(np.array([0.0]), np.array([[1.0]]), [0.9]) == pytest.approx([0.1])
-
-
-def test_skill_interval_covers_and_says_when_it_cannot():
-    rng = np.random.default_rng(0)
-    time = pd.date_range("2026-01-01", periods=1000, freq="30min", tz="UTC")
-    skill, low, high = skill_interval(rng.gamma(2, 0.5, 1000), rng.gamma(2, 1, 1000), time, rng=rng)
-    assert low < 0.5 < high
-    assert low < skill < high
-    with pytest.raises(ValueError, match="one stretch"):
-        skill_interval([1.0, 1.0], [2.0, 2.0], time[[0, 0]], rng=rng)
-
-
-def test_a_skill_against_a_baseline_without_loss_stays_a_number():
-    rng = np.random.default_rng(0)
-    time = pd.date_range("2026-01-01", periods=200, freq="30min", tz="UTC")
-    skill, low, high = skill_interval(np.full(200, 0.02), np.full(200, 1e-12), time, rng=rng, least=0.01)
-    assert (skill, low, high) == pytest.approx((-1, -1, -1))
-    assert skill_interval(np.zeros(200), np.zeros(200), time, rng=rng, least=0.01) == (1, 1, 1)
-    assert skill_interval(np.full(200, 0.1), np.full(200, 0.2), time, rng=rng, least=0.01) == pytest.approx((0.5, 0.5, 0.5))
 
 
 def test_mean_recall_by_hand():
@@ -246,17 +205,6 @@ def test_a_kind_that_a_resample_lacks_is_left_out_of_its_mean():
     assert shares[[0, 0.5, 1]].tolist() == pytest.approx([1 / 4, 1 / 2, 1 / 4], abs=0.03)
     with pytest.raises(ValueError, match="no trial"):
         mean_recall(found.iloc[:0], [], [], rng=np.random.default_rng(1))
-
-
-def test_skill_interval_is_wider_when_losses_share_their_luck():
-    rng = np.random.default_rng(0)
-    time = pd.date_range("2026-01-01", periods=2000, freq="10min", tz="UTC")
-    shared = np.repeat(rng.gamma(1, 1, 2000 // 36 + 1), 36)[:2000]
-    alone = rng.permutation(shared)
-    width = {
-        name: np.diff(skill_interval(loss, np.ones(2000), time, rng=rng)[1:])[0] for name, loss in (("shared", shared), ("alone", alone))
-    }
-    assert width["shared"] > 2 * width["alone"]
 
 
 def scan_items(n=4000, seed=0):

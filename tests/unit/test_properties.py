@@ -9,6 +9,7 @@ from hypothesis.extra import numpy as hnp
 import helpers
 from nightshift.cleaning.transfers import state_features
 from nightshift.detectors.transfers_quantiles import chunk_batches
+from nightshift.statistics import p_values
 
 seconds = st.integers(0, 60)
 
@@ -94,12 +95,12 @@ def test_every_row_is_a_target_once_and_sees_only_rows_before_it(n, warmup, leng
 @settings(max_examples=50, deadline=None)
 @given(hnp.arrays(np.float64, st.integers(1, 60), elements=st.floats(-5, 5)), hnp.arrays(np.float64, st.integers(1, 20), elements=st.floats(-5, 5)))
 def test_p_values_are_in_range_and_fall_with_the_score(calibration, scores):
-    p = helpers.p_values(np.sort(scores), calibration)
+    p = p_values(np.sort(scores), calibration)
     assert ((p >= 1 / (len(calibration) + 1)) & (p <= 1)).all()
     assert (np.diff(p) <= 0).all()
 
 
 def test_the_stated_alarm_rate_is_the_real_one_for_exchangeable_scores():
     rng = np.random.default_rng(0)
-    rates = [(helpers.p_values(rng.normal(size=500), rng.normal(size=400)) <= 0.05).mean() for _ in range(200)]
+    rates = [(p_values(rng.normal(size=500), rng.normal(size=400)) <= 0.05).mean() for _ in range(200)]
     assert abs(np.mean(rates) - 0.05) < 0.003

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-import helpers
 from nightshift.analysis.tickets_groups import cross_table, monthly, semester_ratio, shrunken_rates
 from nightshift.analysis.tickets_texts import drawn, readable, word_weights
 from nightshift.analysis.tickets_waiting import closure_bins, hours_before, in_hours, median_wait
@@ -25,6 +24,7 @@ from nightshift.detectors.tickets_surprises import (
     tail_p_values,
     whole_weeks,
 )
+from nightshift.statistics import p_values
 
 WEEKS = 100
 BERLIN = "Europe/Berlin"
@@ -199,7 +199,7 @@ def test_no_later_week_changes_what_a_night_said():
 def test_p_values_are_ranks_inside_and_go_on_beyond():
     past = stats.expon.ppf((np.arange(500) + 0.5) / 500)
     inside = np.array([0.0, 0.3, 1.0])
-    assert tail_p_values(inside, past) == pytest.approx(helpers.p_values(inside, past))
+    assert tail_p_values(inside, past) == pytest.approx(p_values(inside, past))
     assert tail_p_values(np.array([10.0]), past)[0] == pytest.approx(np.exp(-10), rel=0.3)  # ranks alone end at 1/501
     grid = tail_p_values(np.linspace(0, 30, 400), past)
     assert (np.diff(grid) <= 1e-12).all()
@@ -209,7 +209,7 @@ def test_p_values_are_ranks_inside_and_go_on_beyond():
 def test_troubles_of_the_past_hide_none_of_today_and_a_calm_past_promises_nothing_more():
     past = stats.expon.ppf((np.arange(500) + 0.5) / 500)
     troubled = np.concatenate([past, np.full(25, 60.0)])
-    assert tail_p_values(np.array([15.0]), troubled)[0] < 1e-4 < helpers.p_values([15.0], troubled)[0]
+    assert tail_p_values(np.array([15.0]), troubled)[0] < 1e-4 < p_values([15.0], troubled)[0]
     calm = past / 100
     limit = np.quantile(calm, 0.8)
     assert tail_p_values(np.array([limit + 2]), calm)[0] == pytest.approx(0.2 * np.exp(-2), rel=0.02)

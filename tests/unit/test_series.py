@@ -20,6 +20,7 @@ from nightshift.analysis.accounting_wording import resolution_sentence
 from nightshift.detectors import accounting as weekly_series
 from nightshift.detectors.accounting_trials import skill_between
 from nightshift.sources.times import week_of
+from nightshift.statistics import combine_tests
 
 
 def module_at(path):
@@ -131,7 +132,7 @@ def test_an_empty_table_has_no_series_and_no_features():
     features = weekly_series.series_features(panel)
     assert {x.shape for x in features.values()} == {(0, 0)}
     tests = weekly_series.change_tests(features, np.zeros((0, 0), bool), CONSTANT)
-    score, _, strongest = helpers.combine_tests(tests, pd.DataFrame({"drop": [1.0]}), {"drop": 1.0})
+    score, _, strongest = combine_tests(tests, pd.DataFrame({"drop": [1.0]}), {"drop": 1.0})
     assert (len(tests), len(score), len(strongest)) == (0, 0, 0)
 
 
@@ -215,7 +216,7 @@ def drawn_tests(rng, n):
 def test_all_weight_on_one_test_ranks_as_that_test():
     rng = np.random.default_rng(2)
     tests, calibration = drawn_tests(rng, 300), drawn_tests(rng, 500)
-    score, _, strongest = helpers.combine_tests(tests, calibration, {"drop": 1.0})
+    score, _, strongest = combine_tests(tests, calibration, {"drop": 1.0})
     np.testing.assert_array_equal(np.argsort(score), np.argsort(tests["drop"]))
     assert set(strongest) == {"drop"}
 
@@ -223,11 +224,11 @@ def test_all_weight_on_one_test_ranks_as_that_test():
 def test_the_strongest_test_is_named_and_ties_beyond_all_calibration_are_broken_by_size():
     calibration = drawn_tests(np.random.default_rng(3), 500)
     tests = pd.DataFrame({"drop": [0.0, 40.0, 50.0], "silent": [2.0, 0.0, 0.0], "returned": 0.0})
-    score, _, strongest = helpers.combine_tests(tests, calibration, {"drop": 0.5, "silent": 0.4, "returned": 0.1})
+    score, _, strongest = combine_tests(tests, calibration, {"drop": 0.5, "silent": 0.4, "returned": 0.1})
     assert strongest.tolist() == ["silent", "drop", "drop"]
     assert score[0] < score[1] < score[2]
     both = pd.DataFrame({"drop": [40.0], "silent": [2.0]})  # beyond all calibration by either test: the weights decide
-    assert [helpers.combine_tests(both, calibration, {"drop": w, "silent": 1 - w})[2][0] for w in (0.7, 0.3)] == ["drop", "silent"]
+    assert [combine_tests(both, calibration, {"drop": w, "silent": 1 - w})[2][0] for w in (0.7, 0.3)] == ["drop", "silent"]
 
 
 @pytest.mark.parametrize("weights", [{"drop": 1.0}, {"drop": 0.05, "silent": 0.9, "returned": 0.05}, {"drop": 0.4, "silent": 0.1, "returned": 0.5}])
@@ -235,7 +236,7 @@ def test_ordinary_weeks_have_uniform_p_values_whatever_the_weights(weights):
     rng, levels, rates = np.random.default_rng(4), np.array([0.01, 0.05, 0.2, 0.5]), []
     for _ in range(60):
         tests, calibration = drawn_tests(rng, 2000), drawn_tests(rng, 2000)  # fewer rank themselves too well: 1.5% at 1% with 400
-        _, p, _ = helpers.combine_tests(tests, calibration, weights)
+        _, p, _ = combine_tests(tests, calibration, weights)
         rates.append((p <= levels[:, None]).mean(axis=1))
     rate = np.mean(rates, axis=0)
     np.testing.assert_allclose(rate[:2], levels[:2], rtol=0.2)
@@ -244,11 +245,11 @@ def test_ordinary_weeks_have_uniform_p_values_whatever_the_weights(weights):
 
 def test_rows_are_judged_by_their_rank_among_the_calibration():
     calibration = pd.DataFrame({"drop": [1.0, 2.0, 3.0, 4.0], "silent": 0.0})
-    score, p, strongest = helpers.combine_tests(pd.DataFrame({"drop": [5.0, 3.0, 0.5], "silent": 0.0}), calibration, {"drop": 0.9, "silent": 0.1})
+    score, p, strongest = combine_tests(pd.DataFrame({"drop": [5.0, 3.0, 0.5], "silent": 0.0}), calibration, {"drop": 0.9, "silent": 0.1})
     assert p.tolist() == [1 / 5, 3 / 5, 1]  # none, the two upper ones, all four at or above
     assert strongest[:2].tolist() == ["drop", "drop"]
     assert score[0] > score[1] > score[2]
-    assert [len(x) for x in helpers.combine_tests(calibration.iloc[:0], calibration, {"drop": 1.0})] == [0, 0, 0]
+    assert [len(x) for x in combine_tests(calibration.iloc[:0], calibration, {"drop": 1.0})] == [0, 0, 0]
 
 
 def test_a_week_begins_on_monday_midnight_utc():

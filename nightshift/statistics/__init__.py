@@ -1,0 +1,49 @@
+"""Statistics that several studies use, one function for each thing.
+
+intervals     of shares, of counts, of the observed alarm rate
+resampling    drawn groups, percentiles of what they give, skill against a baseline
+calibration   scores to p-values, tests combined, corrected for their number
+robust        spread that a few outliers do not move
+"""
+
+from nightshift.statistics.calibration import (
+    benjamini_hochberg,
+    calibration_needed,
+    combine_tests,
+    flags_across_folds,
+    p_values,
+    score_limit,
+)
+from nightshift.statistics.intervals import (
+    alarm_rate_sentence,
+    is_exceeded,
+    poisson_interval,
+    share_interval,
+)
+from nightshift.statistics.resampling import (
+    draw_groups,
+    percentile_interval,
+    resampled_sums,
+    skill_interval,
+    skill_score,
+)
+from nightshift.statistics.robust import robust_spread
+
+__all__ = [
+    "alarm_rate_sentence",
+    "benjamini_hochberg",
+    "calibration_needed",
+    "combine_tests",
+    "draw_groups",
+    "flags_across_folds",
+    "is_exceeded",
+    "p_values",
+    "percentile_interval",
+    "poisson_interval",
+    "resampled_sums",
+    "robust_spread",
+    "score_limit",
+    "share_interval",
+    "skill_interval",
+    "skill_score",
+]

@@ -1,0 +1,104 @@
+"""Scores to p-values: against calibration scores, several tests together, corrected for their number."""
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+
+def p_values(scores, calibration, groups=None, calibration_groups=None, *, min_calibration=100):
+    """Return the conformal p-value of each score, in (0, 1]: (1 + number of calibration scores at or above) /
+    (m + 1).
+
+    scores (n,), higher = stranger; calibration (m,), scores of items that the model did not train on. With
+    `groups` (n,) and `calibration_groups` (m,) a group with at least `min_calibration` calibration scores is
+    judged by its own, the others by all. ValueError when there is no calibration score or a score is not
+    finite. Method: Vovk 2012, conditional validity.
+    """
+    scores, calibration = np.asarray(scores, float), np.asarray(calibration, float)
+    if not len(calibration) or not (np.isfinite(scores).all() and np.isfinite(calibration).all()):
+        raise ValueError("p_values: needs at least one calibration score, and finite scores only")
+
+    def against(sample, values):
+        return (1 + len(sample) - np.searchsorted(np.sort(sample), values, side="left")) / (len(sample) + 1)
+
+    p = against(calibration, scores)
+    if groups is not None:
+        rows, samples = (
+            pd.Series(np.asarray(g, str)).groupby(np.asarray(g, str)).indices
+            for g in (groups, calibration_groups)
+        )
+        for group in [g for g in rows if len(samples.get(g, ())) >= min_calibration]:
+            p[rows[group]] = against(calibration[samples[group]], scores[rows[group]])
+    return p
+
+
+def combine_tests(tests, calibration, weights):
+    """Combine several tests of items: (score, p-value, name of the strongest test), each (n,); no item gives
+    empty arrays.
+
+    tests, calibration : frames of n and of m items with a column per test, higher = stranger. weights :
+    {name: share of the alarms}, summing to 1. The score, log(weight / p-value) of the strongest test, is a
+    weighted Bonferroni rule (Genovese, Roeder & Wasserman 2006), ranked again among the `calibration`: alarms
+    that one test does not use go to the others. Beyond all calibration the statistic breaks ties. Errors of
+    `p_values`.
+    """
+
+    def evidence(of, itself=0.0):  # (tests, items)
+        return np.stack(
+            [
+                np.log(weight / (p_values(of[name], calibration[name]) - itself))
+                + 1e-3 * np.log1p(np.maximum(of[name], 0))
+                for name, weight in weights.items()
+            ]
+        )
+
+    # an item of the calibration has been counted among it already
+    calibrated = evidence(calibration, itself=1 / (len(calibration) + 1))
+    found = calibrated if tests is calibration else evidence(tests)
+    return (
+        found.max(axis=0),
+        p_values(found.max(axis=0), calibrated.max(axis=0)),
+        np.array(list(weights), object)[found.argmax(axis=0)],
+    )
+
+
+def score_limit(calibration, alarm_rate):
+    """Return the limit above which a score has a p-value at or below `alarm_rate`; inf when there are too few
+    calibration scores.
+    """
+    # above the k-th highest there are at most k - 1
+    k = int(np.floor(alarm_rate * (len(calibration) + 1)))
+    return float(np.sort(calibration)[-k]) if k else float("inf")
+
+
+def calibration_needed(p_value):
+    """Return the least number of calibration scores among which a p-value can be as small as `p_value`, in
+    (0, 1): the smallest is 1 / (n + 1).
+    """
+    return int(np.ceil(1 / p_value - 1e-9)) - 1
+
+
+def flags_across_folds(tests, fold, weights, alarm_rate):
+    """Flag ordinary items, those of each fold judged by the others, by `combine_tests`: bool (n,). Their mean
+    is the observed alarm rate.
+
+    tests : statistics of the items, a DataFrame with the columns of `weights`. fold : (n,), of each item.
+    """
+    fold, flags = np.asarray(fold), np.zeros(len(tests), bool)
+    for one in np.unique(fold):
+        judged = fold == one
+        flags[judged] = combine_tests(tests[judged], tests[~judged], weights)[1] <= alarm_rate
+    return flags
+
+
+def benjamini_hochberg(p_values, n_tests=0):
+    """Adjust `p_values` (n,) for the number of tests, so that keeping those at or below a rate keeps at most
+    that share of false ones: float (n,); none gives none.
+
+    n_tests : number of all tests, where it is larger: those that are not listed count with a p-value of 1.
+    Source: Benjamini & Hochberg 1995.
+    """
+    p = np.asarray(p_values, float)
+    if not len(p):
+        return p
+    return stats.false_discovery_control(np.append(p, np.ones(max(n_tests - len(p), 0))))[: len(p)]

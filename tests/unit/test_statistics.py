@@ -1,0 +1,141 @@
+"""Statistics that several studies share, against SciPy, a definition, or a count by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from nightshift.statistics import (
+    benjamini_hochberg,
+    calibration_needed,
+    combine_tests,
+    draw_groups,
+    flags_across_folds,
+    is_exceeded,
+    p_values,
+    percentile_interval,
+    resampled_sums,
+    robust_spread,
+    score_limit,
+    share_interval,
+    skill_interval,
+    skill_score,
+)
+
+
+@pytest.mark.parametrize(("n_hits", "n"), [(0, 5), (5, 5), (3, 40), (401, 2000)])
+def test_the_interval_of_a_share_is_that_of_scipy(n_hits, n):
+    """With 1.96 for the quantile, as it was until the functions were one, the ends were off by up to 2e-5."""
+    interval = stats.binomtest(n_hits, n).proportion_ci(method="wilson")
+    assert share_interval(n_hits, n) == pytest.approx((interval.low, interval.high), abs=1e-12)
+
+
+def test_a_stated_rate_is_exceeded_beyond_the_interval_only():
+    assert is_exceeded(0.01, 30, 1000)
+    assert not is_exceeded(0.01, 12, 1000)
+    assert not is_exceeded(0.01, 0, 0)
+
+
+def test_p_values_and_limit_agree():
+    calibration = np.arange(1, 200)  # 199 scores
+    assert p_values([199, 199.5, 0], calibration) == pytest.approx([2 / 200, 1 / 200, 1])
+    limit = score_limit(calibration, 0.01)
+    assert p_values([limit], calibration)[0] > 0.01
+    assert p_values([limit + 1e-9], calibration)[0] <= 0.01
+    assert score_limit(calibration[:50], 0.01) == np.inf
+
+
+def test_p_values_use_the_group_where_it_is_large_enough():
+    calibration, groups = np.r_[np.zeros(100), np.full(100, 10.0)], ["quiet"] * 100 + ["loud"] * 100
+    p = p_values([5, 5, 5], calibration, ["quiet", "loud", "new"], groups, min_calibration=100)
+    assert p == pytest.approx([1 / 101, 1, 101 / 201])
+
+
+@pytest.mark.parametrize(("scores", "calibration"), [([1.0], []), ([np.nan], [1.0]), ([1.0], [np.inf])])
+def test_p_values_refuse_what_has_no_answer(scores, calibration):
+    with pytest.raises(ValueError, match="p_values"):
+        p_values(scores, calibration)
+
+
+def test_skill_interval_covers_and_says_when_it_cannot():
+    rng = np.random.default_rng(0)
+    time = pd.date_range("2026-01-01", periods=1000, freq="30min", tz="UTC")
+    skill, low, high = skill_interval(rng.gamma(2, 0.5, 1000), rng.gamma(2, 1, 1000), time, rng=rng)
+    assert low < 0.5 < high
+    assert low < skill < high
+    with pytest.raises(ValueError, match="one stretch"):
+        skill_interval([1.0, 1.0], [2.0, 2.0], time[[0, 0]], rng=rng)
+
+
+def test_a_skill_against_a_baseline_without_loss_stays_a_number():
+    rng = np.random.default_rng(0)
+    time = pd.date_range("2026-01-01", periods=200, freq="30min", tz="UTC")
+    skill, low, high = skill_interval(np.full(200, 0.02), np.full(200, 1e-12), time, rng=rng, least=0.01)
+    assert (skill, low, high) == pytest.approx((-1, -1, -1))
+    assert skill_interval(np.zeros(200), np.zeros(200), time, rng=rng, least=0.01) == (1, 1, 1)
+    assert skill_interval(np.full(200, 0.1), np.full(200, 0.2), time, rng=rng, least=0.01) == pytest.approx((0.5, 0.5, 0.5))
+
+
+def test_skill_interval_is_wider_when_losses_share_their_luck():
+    rng = np.random.default_rng(0)
+    time = pd.date_range("2026-01-01", periods=2000, freq="10min", tz="UTC")
+    shared = np.repeat(rng.gamma(1, 1, 2000 // 36 + 1), 36)[:2000]
+    alone = rng.permutation(shared)
+    width = {
+        name: np.diff(skill_interval(loss, np.ones(2000), time, rng=rng)[1:])[0] for name, loss in (("shared", shared), ("alone", alone))
+    }
+    assert width["shared"] > 2 * width["alone"]
+
+
+@pytest.mark.parametrize("n", [1, 48, 199, 999])
+def test_the_least_p_value_is_reached_with_so_many_calibration_scores(n):
+    """1 / (1 / 49) is more than 49 in floating point, and took one score more until the functions were one."""
+    assert calibration_needed(1 / (n + 1)) == n
+    assert p_values([1.0], np.zeros(n))[0] == pytest.approx(1 / (n + 1))
+
+
+def test_adjusted_p_values_count_the_tests_that_are_not_listed():
+    p = np.array([0.01, 0.001, 0.04])
+    by_hand = {0.001: 4 * 0.001 / 1, 0.01: 4 * 0.01 / 2, 0.04: 4 * 0.04 / 3}
+    np.testing.assert_allclose(benjamini_hochberg(p, 4), [by_hand[one] for one in p])
+    np.testing.assert_allclose(benjamini_hochberg(p), stats.false_discovery_control(p))
+    assert benjamini_hochberg([], 7).tolist() == []
+
+
+def test_each_fold_is_judged_by_the_others():
+    rng = np.random.default_rng(2)
+    tests, fold = pd.DataFrame({"a": rng.normal(size=600), "b": rng.normal(size=600)}), np.arange(600) % 3
+    weights = {"a": 0.5, "b": 0.5}
+    flags = flags_across_folds(tests, fold, weights, 0.05)
+    first = combine_tests(tests[fold == 0], tests[fold != 0], weights)[1] <= 0.05
+    assert flags[fold == 0].tolist() == first.tolist()
+    assert flags.mean() == pytest.approx(0.05, abs=0.02)
+
+
+def test_whole_groups_are_drawn_and_first_all_of_them_once():
+    draws = draw_groups(5, rng=np.random.default_rng(1), resamples=200)
+    assert draws[0].tolist() == [1] * 5
+    assert (draws.sum(axis=1) == 5).all()
+    values = pd.DataFrame({"hits": [1.0, 0, 1, 1], "n": 1.0})
+    sums = resampled_sums(values, ["a", "a", "b", "b"], rng=np.random.default_rng(1), resamples=200)
+    assert sums[0].tolist() == [3, 4]
+    assert {tuple(row) for row in sums} == {(2, 4), (3, 4), (4, 4)}  # a twice, one of each, b twice
+
+
+def test_percentiles_leave_out_what_is_no_number():
+    assert percentile_interval([np.nan, *range(101)]) == pytest.approx((2.5, 97.5))
+    assert percentile_interval([1.0, np.inf, np.inf], method="nearest") == (1, np.inf)
+    assert np.isnan(percentile_interval([np.nan])).all()
+
+
+def test_a_skill_has_a_floor_where_one_is_asked_for():
+    assert skill_score(0.9, 0.8) == pytest.approx(0.5)
+    assert skill_score(0.5, 0.9) == pytest.approx(-4)
+    assert skill_score(0.5, 0.9, least=-1) == -1
+
+
+def test_the_robust_spread_is_that_of_scipy():
+    values = np.append(np.random.default_rng(0).normal(3, 2, 500), [1e6, np.nan])
+    expected = stats.median_abs_deviation(values, scale="normal", nan_policy="omit")
+    assert robust_spread(values) == pytest.approx(expected, rel=1e-5)
+    assert np.isnan(robust_spread([]))
