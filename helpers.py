@@ -4,7 +4,7 @@
     Clean       what its schema says                         check_schema
     Encoders    one code per name                            fit_categories, encode_categories, table_key
     Plots       one figure, one claim, saved and shown       show_figure
-    Records     sentences, tables, metrics, findings         say, show_table, record_metrics, write_findings
+    Records     sentences, tables, metrics, findings         show_sentence, record_metrics, build_findings
 
 A function enters when a second study needs it, or several would err by a silent error in it. All is pure but
 `write_`, `record_`, `show_`. All else is in nightshift/.
@@ -22,9 +22,10 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
+from nightshift import catalog
 from nightshift.figures import plain_text  # which turns off the parser of mathematical text
 from nightshift.products import git_revision
-from nightshift.schemas import FINDING, NUMBER, TEXT, TIME
+from nightshift.schemas import FINDING, NUMBER, TEXT, TIME, columns_of
 from nightshift.tryout import output_root
 
 # ------------------------------------------------------------------------------------------------------ Paths
@@ -174,22 +175,43 @@ def show_figure(ax, path, title, xlabel, ylabel):
 # ---------------------------------------------------------------------------------------------------- Records
 
 FINDING_COLUMNS = list(FINDING)
+NEEDED = ["kind", "entity", "start", "end", "score", "p_value", "evidence"]  # others may be missing
 
 
-def write_findings(findings, path):
-    """Write `findings` to `path`, FINDING_COLUMNS in their types and nothing else; returns what was written.
-    No finding gives an empty table.
+def build_findings(rows, study):
+    """Build the table of findings of a study from what differs between them: DataFrame of FINDING_COLUMNS in
+    their types; none gives an empty one.
 
-    start, end : UTC, missing where the source has no times. impact : what it costs, in `impact_unit`, NaN
-    where nobody can say. Missing text is "". ValueError for a negative impact, KeyError when a column lacks.
+    rows : DataFrame, or list of dicts, with the columns NEEDED, and site, observed, expected, unit, impact
+    and figure where there are any; others are left out. kind : one of the study's study.yaml, which also says
+    the unit of the impact. start, end : UTC, missing where the source has no times. impact : what it costs,
+    NaN where nobody can say. evidence : one sentence, which stays on one line. Missing text is "". KeyError
+    names a column that lacks, ValueError the first finding that breaks the contract.
     """
+    table = pd.DataFrame(rows)
+    if len(table) and (lacking := [name for name in NEEDED if name not in table]):
+        raise KeyError(f"findings of {study} have no column {', '.join(lacking)}")
+    table = table.reindex(columns=FINDING_COLUMNS).assign(study=study)
+    kinds = {kind: catalog.finding_kind(study, kind) for kind in table.kind.unique()}
+    table["impact_unit"] = [kinds[kind].impact_unit for kind in table.kind]
+    table = table.assign(**{name: pd.to_datetime(table[name], utc=True) for name in columns_of(TIME)})
+    table = table.astype(dict.fromkeys(columns_of(TEXT), object)).fillna(dict.fromkeys(columns_of(TEXT), ""))
     dtypes = {TEXT: str, NUMBER: float, TIME: "datetime64[us, UTC]"}
-    types = {column: dtypes[kind] for column, kind in FINDING.items()}
-    written = findings[FINDING_COLUMNS] if len(findings) else findings.reindex(columns=FINDING_COLUMNS)
-    written = written.assign(**{name: pd.to_datetime(written[name], utc=True) for name in ("start", "end")})
-    written = written.fillna({name: "" for name in types if types[name] is str}).astype(types)
-    if len(wrong := written[written.impact < 0]):
-        raise ValueError(f"{Path(path).name}: the impact of {wrong.entity.iloc[0]} is negative")
+    table = table.astype({column: dtypes[kind] for column, kind in FINDING.items()})
+    table["evidence"] = table.evidence.str.replace(r"\s+", " ", regex=True).str.strip()
+    for wrong, what in (
+        (table.evidence == "", "says no evidence"),
+        (~table.p_value.between(0, 1), "has a p-value that is no probability"),
+        (table.impact < 0, "has a negative impact"),
+    ):
+        if wrong.any():
+            raise ValueError(f"findings of {study}: {table.entity[wrong].iloc[0]} {what}")
+    return table
+
+
+def write_findings(rows, path, study):
+    """Write `build_findings` of these arguments to `path`; returns what was written."""
+    written = build_findings(rows, study)
     write_parquet(written, path)
     return written
 

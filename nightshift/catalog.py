@@ -35,6 +35,7 @@ class FindingKind(Entry):
     label: str = ""  # what an incident is called that holds nothing graver
     description: str = ""  # the same as a sentence, without its subject
     keywords: list[str] = []  # words by which users speak of it in tickets, singular
+    impact_unit: str = ""  # one of the study's impact_units; by default its first
     cadence: Cadence = "day"  # how often its source can change its mind; by default as often as the study's
     benign: bool = False  # most often somebody wanted it so; it ranks lower
     is_loss: bool = False  # a community does less, which trouble of its site may explain
@@ -101,6 +102,7 @@ class Study(Entry):
     sample_source: str = ""  # those of them that are its source, a pattern; by default the first
     extra_notebooks: dict[str, ExtraNotebook] = {}
     kinds: dict[str, FindingKind]
+    open_kinds: bool = False  # whether labels of its source are kinds, too
     troubles: dict[str, Trouble] = {}
 
 
@@ -120,13 +122,21 @@ def read_study(path):
                 f"{shown(path)}: extra_notebooks.{step}: {strange[0]} must begin with {path.parent.name}_, "
                 "by which its study is known"
             )
-    kinds = {
-        name: kind
-        if "cadence" in kind.model_fields_set
-        else kind.model_copy(update={"cadence": study.cadence})
-        for name, kind in study.kinds.items()
-    }
+    for name, kind in study.kinds.items():
+        if kind.impact_unit not in ("", *study.impact_units):
+            raise ValueError(
+                f"{shown(path)}: kinds.{name}.impact_unit: {kind.impact_unit!r} is none of its impact_units"
+            )
+    kinds = {name: complete(kind, study) for name, kind in study.kinds.items()}
     return study.model_copy(update={"kinds": kinds})
+
+
+def complete(kind, study):
+    """Return the FindingKind `kind` with what it leaves to its study: cadence and unit of impact."""
+    by_study = {"cadence": study.cadence, "impact_unit": next(iter(study.impact_units), "")}
+    return kind.model_copy(
+        update={name: one for name, one in by_study.items() if name not in kind.model_fields_set}
+    )
 
 
 def shown(path):
@@ -177,6 +187,18 @@ def finding_tables(study, step):
 def finding_kinds():
     """{(study, kind): FindingKind} of all studies."""
     return {(study, name): kind for study, entry in studies().items() for name, kind in entry.kinds.items()}
+
+
+def finding_kind(study, name):
+    """Return the FindingKind of this name; ValueError where the study neither lists it nor has open kinds."""
+    entry = studies().get(study)
+    if entry is None:
+        raise ValueError(f"there is no study {study!r}")
+    if name not in entry.kinds and not entry.open_kinds:
+        raise ValueError(
+            f"{study} has no kind of finding {name!r}: its study.yaml lists {', '.join(entry.kinds)}"
+        )
+    return entry.kinds.get(name) or complete(FindingKind(), entry)
 
 
 def impact_units():

@@ -206,8 +206,6 @@ def finding_of(strange, one, *, scored, lumi_known):
     rows = scored[(scored.run == one.run) & scored.lumisection.between(one.first, one.last)]
     return {
         "kind": "bad_run" if one.flagged >= WHOLE * one.looked_at else "bad_lumisections",
-        "site": "",
-        "study": "certification",
         "entity": f"run {one.run}, lumisections {one.first}-{one.last}",
         "start": rows.time.min(),
         "score": one.score,

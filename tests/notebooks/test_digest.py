@@ -42,7 +42,7 @@ def night(products, *findings, day="2026-01-31", **parameters):
     """One night of the digest on these findings: (names of the notebook, what it shows as text)."""
     for study in STUDIES:
         rows = [f for f in findings if f["study"] == study]
-        write_findings(pd.DataFrame(rows, columns=FINDING_COLUMNS), products / f"data/findings/{study}.parquet")
+        write_findings(rows, products / f"data/findings/{study}.parquet", study)
     names, page = run_cells(NOTEBOOK, products, day=day, **QUICK | parameters)
     return names, html.unescape(page)
 
@@ -344,7 +344,7 @@ def test_the_table_of_tonight_is_what_the_cell_with_the_answer_shows():
 
 
 def test_a_kind_that_nobody_knows_and_findings_without_times_are_reported_all_the_same(tmp_path):
-    strange = finding("transfers", "gremlins", "X", "A", "", "", p_value=0.0, impact=np.nan, impact_unit="")
+    strange = finding("telemetry", "gremlins", "X", "A", "", "", p_value=0.0, impact=np.nan)  # a label of its source
     _, page = night(tmp_path, strange, DISK)
     told = incidents(tmp_path).set_index("what")
     assert set(told.index) == {"failing source A_DISK", "gremlins: X"}
@@ -370,7 +370,7 @@ def test_hostile_names_stay_text(tmp_path):
 def run_hostile(products):
     for study in STUDIES:
         rows = [finding("transfers", "failing_source", HOSTILE, HOSTILE, evidence=HOSTILE, unit=HOSTILE)] * (study == "transfers")
-        write_findings(pd.DataFrame(rows, columns=FINDING_COLUMNS), products / f"data/findings/{study}.parquet")
+        write_findings(rows, products / f"data/findings/{study}.parquet", study)
     mark = [{"kind": "nothing", "as": "muted", "by": HOSTILE, "until": "2026-02-01", "why": HOSTILE}]
     return run_cells(NOTEBOOK, products, mark=mark, **QUICK)
 
@@ -452,7 +452,7 @@ def test_one_study_does_not_stop_the_others(tmp_path):
     night(tmp_path, DISK, LEAK, day="2026-01-30")
     later = {"start": pd.Timestamp("2026-01-31", tz="UTC"), "end": pd.Timestamp("2026-01-31 23:00", tz="UTC")}
     for study, rows in (("telemetry", [LEAK | later]), ("transfers", [DISK]), ("tickets", [])):
-        write_findings(pd.DataFrame(rows, columns=FINDING_COLUMNS), tmp_path / f"data/findings/{study}.parquet")
+        write_findings(rows, tmp_path / f"data/findings/{study}.parquet", study)
     cut(tmp_path / "data/findings/transfers.parquet")
     pd.DataFrame().to_parquet(tmp_path / "data/findings/accounting.parquet")
     (tmp_path / "data/findings/certification.parquet").unlink()
@@ -518,7 +518,7 @@ def test_a_verdict_is_that_of_the_front_page(tmp_path):
 
 def test_tables_of_further_pages_are_read_and_missed_by_name(tmp_path):
     gpus = pd.DataFrame([finding("telemetry", "idle_gpu", f"b-g1 gpu {i}", "B") for i in range(3)])
-    write_findings(gpus, tmp_path / "data/findings/telemetry_gpus.parquet")
+    write_findings(gpus, tmp_path / "data/findings/telemetry_gpus.parquet", "telemetry")
     night(tmp_path, LEAK)
     assert set(incidents(tmp_path).what) == {"idle GPUs at B", "memory leak on n1"}
     nights = dict.fromkeys(STUDIES, "2026-02-01")

@@ -41,7 +41,7 @@ def test_kinds_units_and_extra_notebooks_are_found_by_name(described):
         "kinds: {drop: {scope: site}, rise: {cadence: day, benign: true}}\ntroubles: {fall: {shown_by: [drop]}}\n"
     )
     kinds = catalog.finding_kinds()
-    assert kinds[("left", "drop")] == FindingKind(scope="site", cadence="week")  # as often as its study
+    assert kinds[("left", "drop")] == FindingKind(scope="site", cadence="week", impact_unit="cores")  # both by its study
     assert (kinds[("left", "rise")].cadence, kinds[("left", "rise")].benign) == ("day", True)
     assert catalog.impact_units()["cores"].noticeable == 5.0
     assert catalog.steps_of("left") == [*catalog.STEPS, "5_more"]
@@ -65,6 +65,7 @@ def test_a_changed_file_is_read_again(described, tmp_path):
         (LEAST.replace("{}", "{x: {scope: moon}}"), "left/study.yaml: kinds.x.scope: input should be 'site', 'service'"),
         (LEAST.replace("{}", "{x: {cadence: month}}"), "left/study.yaml: kinds.x.cadence: input should be 'day' or 'week'"),
         (LEAST.replace("{}", "{x: {benign: 3}}"), "left/study.yaml: kinds.x.benign: input should be a valid boolean"),
+        (LEAST.replace("{}", "{x: {impact_unit: tons}}"), "left/study.yaml: kinds.x.impact_unit: 'tons' is none of its impact_units"),
         (LEAST.replace("{}", "{x: 3}"), "left/study.yaml: kinds.x: input should be a valid dictionary"),
         (LEAST + "impact_units: {cores: {noticeable: 0}}\n", "impact_units.cores.noticeable: input should be greater than 0"),
         (LEAST + "troubles: {fall: {shown_by: []}}\n", "troubles.fall.shown_by: list should have at least 1 item"),

@@ -314,13 +314,14 @@ def test_a_dollar_in_a_name_is_a_dollar_in_a_title(tmp_path):
 
 def finding(**more):
     """A finding as a notebook makes it, with a column of its own."""
-    row = dict.fromkeys(helpers.FINDING_COLUMNS, "x") | dict.fromkeys(["score", "p_value", "observed", "expected", "impact"], 1)
-    return row | {"start": pd.NaT, "end": pd.NaT, "members": 3} | more
+    row = {"kind": "silent", "entity": "n1", "site": "A", "evidence": "x", "unit": "h", "observed": 1, "expected": 1, "impact": 1}
+    return row | {"score": 1, "p_value": 1, "start": pd.NaT, "end": pd.NaT, "members": 3} | more
 
 
 def test_findings_have_the_same_columns_and_types_whether_or_not_there_are_any(tmp_path):
     path = tmp_path / "findings.parquet"
-    helpers.write_findings(pd.DataFrame([finding(impact=np.nan, unit=np.nan), finding(entity=None, expected=None)]), path)
+    rows = [finding(impact=np.nan, unit=np.nan), finding(entity=None, expected=None)]
+    helpers.write_findings(pd.DataFrame(rows), path, "telemetry")
     some = pd.read_parquet(path)
     assert list(some.columns) == helpers.FINDING_COLUMNS
     assert (some.unit[0], some.entity[1]) == ("", "")
@@ -329,17 +330,38 @@ def test_findings_have_the_same_columns_and_types_whether_or_not_there_are_any(t
     assert types.pop("start") == types.pop("end") == "datetime64[us, UTC]"
     assert {name for name in types if types[name] == "float64"} == {"score", "p_value", "observed", "expected", "impact"}
     assert set(types.values()) == {"float64", "str"}
-    for nothing in (pd.DataFrame(), pd.DataFrame([finding()]).head(0)):
-        helpers.write_findings(nothing, path)
+    for nothing in ([], pd.DataFrame(), pd.DataFrame([finding()]).head(0)):
+        helpers.write_findings(nothing, path, "telemetry")
         assert pd.read_parquet(path).dtypes.to_dict() == some.dtypes.to_dict()
 
 
-def test_a_finding_without_a_column_or_with_a_negative_impact_is_refused_and_nothing_written(tmp_path):
-    path = tmp_path / "night.parquet"
-    with pytest.raises(ValueError, match=r"^night.parquet: the impact of n1 is negative$"):
-        helpers.write_findings(pd.DataFrame([finding(), finding(entity="n1", impact=-1)]), path)
-    with pytest.raises(KeyError, match="impact"):
-        helpers.write_findings(pd.DataFrame([finding()]).drop(columns="impact"), path)
+def test_what_a_study_yaml_says_of_its_findings_is_filled_in_and_evidence_is_one_line():
+    rows = [finding(), finding(kind="idle_gpu", evidence="two\nlines"), finding(kind="a label of its source")]
+    table = helpers.build_findings(rows, "telemetry")
+    assert set(table.study) == {"telemetry"}
+    assert table.impact_unit.tolist() == ["nodes", "GPU hours", "nodes"]
+    assert table.evidence.tolist() == ["x", "two lines", "x"]
+    least = {name: finding()[name] for name in helpers.NEEDED}
+    assert helpers.build_findings([least], "telemetry").loc[0, ["site", "unit", "figure"]].tolist() == ["", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "line"),
+    [
+        ({"impact": -1}, "^findings of transfers: n1 has a negative impact$"),
+        ({"p_value": np.nan}, "^findings of transfers: n1 has a p-value that is no probability$"),
+        ({"evidence": " \n"}, "^findings of transfers: n1 says no evidence$"),
+        ({"kind": "haunted"}, "^transfers has no kind of finding 'haunted': its study.yaml lists slow_link, "),
+    ],
+)
+def test_a_finding_that_breaks_the_contract_is_refused_in_one_line_and_nothing_written(tmp_path, wrong, line):
+    path, right = tmp_path / "night.parquet", finding(kind="slow_link", entity="n0")
+    with pytest.raises(ValueError, match=line):
+        helpers.write_findings([right, right | {"entity": "n1"} | wrong], path, "transfers")
+    with pytest.raises(KeyError, match="findings of transfers have no column evidence"):
+        helpers.write_findings(pd.DataFrame([right]).drop(columns="evidence"), path, "transfers")
+    with pytest.raises(ValueError, match="there is no study 'gone'"):
+        helpers.write_findings([right], path, "gone")
     assert not path.exists()
 
 
