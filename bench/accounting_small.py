@@ -14,6 +14,7 @@ import pandas as pd
 from sklearn.ensemble import IsolationForest
 
 from nightshift.detectors import accounting as a
+from nightshift.detectors.base import EstimatorDetector
 from nightshift.statistics import share_interval
 
 MONDAY = pd.Timestamp("2025-04-07", tz="UTC")
@@ -55,7 +56,8 @@ def judge_night(clean, alarm_rate=0.01, false_discovery_rate=0.05, trees=8, bloc
     ordinary, judged = able & (at < first) & (at >= first - TRAIN_WEEKS), able & (at >= first)
 
     def fit(rows):
-        return IsolationForest(n_estimators=trees, max_samples=min(256, int(rows.sum())), random_state=1).fit(a.forest_inputs(features, rows))
+        forest = IsolationForest(n_estimators=trees, max_samples=min(256, int(rows.sum())), random_state=1)
+        return EstimatorDetector(forest).fit(a.forest_inputs(features, rows))
 
     parts = [ordinary & np.isin(at, columns) for columns in np.array_split(np.flatnonzero(ordinary.any(axis=0)), blocks)]
     calibration = pd.concat([a.change_tests(features, part, fit(ordinary & ~part)) for part in parts], ignore_index=True)

@@ -1,4 +1,4 @@
-"""Models of scikit-learn in files that hold no code (skops)."""
+"""Models in files that hold no code: skops for scikit-learn, Keras' own for networks."""
 
 import sys
 
@@ -47,3 +47,21 @@ def load_skops(path):
     return skops.io.load(
         path, trusted=[name for name in unknown if name.startswith("sklearn.") or name in TRUSTED]
     )
+
+
+def save_model(model, path):
+    """Store a Keras network (.keras), or a scikit-learn model (`save_skops`), at `path`, atomically."""
+    if path.suffix != ".keras":
+        save_skops(model, path)
+        return
+    with atomic(path) as temporary:
+        model.save(temporary)
+
+
+def load_model(path):
+    """Load the Keras network (.keras), to predict only, or scikit-learn model (`load_skops`) at `path`."""
+    if path.suffix != ".keras":
+        return load_skops(path)
+    import keras
+
+    return keras.saving.load_model(path, compile=False)

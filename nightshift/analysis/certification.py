@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from nightshift.detectors.certification import KEY, feature_errors, load_model, scale_features
+from nightshift.detectors.certification import KEY, feature_errors, scale_features
+from nightshift.models import load_model
 
 LS_SECONDS = 23.31  # 2**18 orbits of 88.9 microseconds
 WHOLE = 0.9  # share of a run's lumisections from which on it is bad as a whole

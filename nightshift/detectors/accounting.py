@@ -217,7 +217,7 @@ def change_tests(features, rows, forest):
         "efficiency_drop": -f["efficiency"] * steady,
         "longer_jobs": f["job_length"] * steady,
         "more_jobs": np.minimum(f["jobs"], -f["job_length"]) * steady,
-        "unusual": -forest.score_samples(forest_inputs(features, rows)) if rows.any() else np.zeros(0),
+        "unusual": forest.score_samples(forest_inputs(features, rows)),
         "robust_z": np.abs(f["zero_level"]),
         "season": np.abs(f["season"]),
     }

@@ -94,13 +94,13 @@ def all_tests(features, codes, panel, rows, detector):
     """Compute the tests of the weeks `rows`, as `change_tests` gives them, with the method of 2021 beside
     them: missing where it has no forest, for totals and other sites.
 
-    detector : namespace with `forest`, and `of_2021`, {site code: IsolationForest}.
+    detector : namespace with `forest`, and `of_2021`, {site code: Detector}.
     """
     site, pair = pairs_2021(codes, panel, rows)
     score = np.full(len(site), np.nan)
     for code, model in detector.of_2021.items():
         of_site = (site == code) & (pair[:, 0] > 0)
-        score[of_site] = -model.score_samples(pair[of_site]) if of_site.any() else np.nan
+        score[of_site] = model.score_samples(pair[of_site])
     return change_tests(features, rows, detector.forest).assign(method_2021=score)
 
 

@@ -5,21 +5,13 @@ and how sure that is.
 import numpy as np
 import pandas as pd
 
-from nightshift.models import load_skops
+from nightshift.detectors.base import check_scores
+from nightshift.models import load_model
 from nightshift.statistics import alarm_rate_sentence, calibration_needed, is_exceeded
 
 KEY = ["run", "lumisection"]
 
 # ----------------------------------------------------------------------------------------------------- models
-
-
-def load_model(path):
-    """The Keras network (.keras) or scikit-learn model (.skops, see `load_skops`) stored at `path`."""
-    if path.suffix == ".skops":
-        return load_skops(path)
-    import keras
-
-    return keras.saving.load_model(path, compile=False)
 
 
 def feature_errors(model, x):
@@ -68,12 +60,11 @@ def decision_values(frame, detector, folder):
     if is_known.any():
         model = load_model(folder / detector["file"])
         if detector["usual"] is None:
-            out[is_known] = own_scores(model, x[is_known])
+            scores = own_scores(model, x[is_known])
         else:
-            out[is_known] = worst_error(
-                feature_errors(model, x[is_known]), detector["usual"], detector["worst"]
-            )
-        out[is_known] -= detector["centre"]
+            scores = worst_error(feature_errors(model, x[is_known]), detector["usual"], detector["worst"])
+        scores = check_scores(scores, is_known.sum(), name=detector["file"])
+        out[is_known] = scores - detector["centre"]
     return out
 
 

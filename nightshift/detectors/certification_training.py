@@ -18,9 +18,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import RobustScaler
 from sklearn.svm import OneClassSVM
 
-from helpers import atomic
 from nightshift.detectors.certification import feature_errors, own_scores, worst_error
-from nightshift.models import save_skops
+from nightshift.models import save_model
 
 BASELINES, OTHERS = ["distance", "isolation forest"], ["PCA", "one-class SVM"]
 OWN_SCORE = ("isolation forest", "one-class SVM")  # the others are judged by what they cannot rebuild
@@ -239,11 +238,7 @@ def store_model(fit, folder, *, scaling, network=None):
     file, other = (
         (f"{name}.skops", f"{name}.keras") if network is None else (f"{name}.keras", f"{name}.skops")
     )
-    if network is None:
-        save_skops(fit.model, folder / file)
-    else:
-        with atomic(folder / file) as temporary:
-            network.save(temporary)
+    save_model(fit.model if network is None else network, folder / file)
     (folder / other).unlink(missing_ok=True)
     usual = None if fit.usual is None else [float(u) for u in fit.usual]
     return {"file": file, "scaling": scaling, "worst": fit.worst, "centre": fit.centre, "usual": usual}

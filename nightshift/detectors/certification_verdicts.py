@@ -11,7 +11,7 @@ import pandas as pd
 
 from nightshift.detectors.certification import KEY, decision_values, run_medians
 from nightshift.detectors.certification_choice import drawn_areas
-from nightshift.models import load_skops
+from nightshift.models import load_model
 from nightshift.statistics import combine_tests, draw_groups, percentile_interval
 
 
@@ -97,7 +97,7 @@ def run_verdicts(rows, detector, *, folder):
     limits = detector["runs"]
     scaling = {name: one["scaling"] for name, one in detector["datasets"].items()}
     x = run_medians(rows, scaling).reindex(columns=limits["features"])
-    p = load_skops(folder / "runs.skops").predict_proba(x.to_numpy())[:, 1] if len(x) else []
+    p = load_model(folder / "runs.skops").predict_proba(x.to_numpy())[:, 1] if len(x) else []
     p = pd.Series(p, x.index, float)
     return pd.Series(np.select([p >= limits["high"], p <= limits["low"]], ["good", "bad"], "grey"), x.index)
 

@@ -2,6 +2,10 @@
 
 import numpy as np
 import pandas as pd
+from sklearn.decomposition import PCA
+from sklearn.neighbors import NearestNeighbors
+
+from nightshift.detectors.base import Detector
 
 
 def robust_z_scores(windows, usual):
@@ -24,43 +28,84 @@ def robust_z_scores(windows, usual):
     return np.nan_to_num(z).astype("float32"), group
 
 
-def novelty_scores(z, group, reference, network, neighbours=5, share=0.9):
+class Distance(Detector):
+    """Mean square of all deviations."""
+
+    def fit(self, x):
+        """Learn nothing: deviations are in units of what is usual already."""
+        return self
+
+    def measure(self, x):
+        """Average over the features."""
+        return np.mean(x**2, axis=1)
+
+
+class Residual(Detector):
+    """Mean square of what the principal components of healthy windows, with a `share` of their variance, do
+    not rebuild (SPE, Jackson & Mudholkar 1979).
+    """
+
+    def __init__(self, share):
+        self.components = PCA(share)
+
+    def fit(self, x):
+        """Find the components."""
+        self.components.fit(x)
+        return self
+
+    def measure(self, x):
+        """Rebuild, and average what is left."""
+        return np.mean((x - self.components.inverse_transform(self.components.transform(x))) ** 2, axis=1)
+
+
+class Neighbours(Detector):
+    """Mean square distance to the `n` nearest healthy windows, per feature (Ramaswamy, Rastogi & Shim
+    2000).
+    """
+
+    def __init__(self, n):
+        self.n = n
+
+    def fit(self, x):
+        """Keep the windows."""
+        n = min(self.n, len(x))
+        self.nearest = NearestNeighbors(n_neighbors=n, algorithm="brute").fit(x)
+        return self
+
+    def measure(self, x):
+        """Find the nearest, and average."""
+        return np.mean(self.nearest.kneighbors(x)[0] ** 2, axis=1) / x.shape[1]
+
+
+def network_errors(z, rows, network):
+    """Measure what the network cannot rebuild of the windows z (n, F), in units of its usual error: mean
+    squares (m, G), the windows of each group in its column, repeated where it has fewer than others.
+
+    rows : {group: numbers of its windows}. network : a Keras model (B, G, F) -> the same.
+    """
+    if not len(z):
+        return np.zeros((0, len(rows)))
+    most = max(map(len, rows.values()))
+    beside = np.stack([np.resize(r if len(r) else [0], most) for r in rows.values()], axis=1)  # (m, G)
+    return np.mean(network.predict(z[beside], batch_size=1024, verbose=0) ** 2, axis=2)
+
+
+def novelty_scores(z, group, reference, network):
     """Four distances from health: DataFrame [window, (distance, pca, neighbours, autoencoder)] of mean
     squares, higher = stranger.
 
-    z, group : of `robust_z_scores`. reference : {group: z of healthy windows (m, F)}, for the principal
-    components with a `share` of the variance (SPE, Jackson & Mudholkar 1979) and the nearest `neighbours`
-    (Ramaswamy, Rastogi & Shim 2000). network : a Keras model (B, G, F) -> the same, what it cannot rebuild in
-    units of its usual error, with the groups in the order of `reference`.
+    z, group : of `robust_z_scores`. reference : {group: z of healthy windows (m, F)}, which the detectors of
+    a group learn from. network : of `network_errors`, with the groups in the order of `reference`.
     """
-    from sklearn.decomposition import PCA
-    from sklearn.neighbors import NearestNeighbors
-
-    out = np.zeros((len(z), 4))
+    out = pd.DataFrame(0.0, range(len(z)), ["distance", "pca", "neighbours", "autoencoder"])
     rows = {g: np.flatnonzero(group == g) for g in reference}
-    beside = np.stack(
-        [np.resize(r if len(r) else [0], max(map(len, rows.values()))) for r in rows.values()], axis=1
-    )  # (m, G)
-    errors = (
-        np.mean(network.predict(z[beside], batch_size=1024, verbose=0) ** 2, axis=2)
-        if len(z)
-        else np.zeros((0, len(rows)))
-    )
+    errors = network_errors(z, rows, network)
     for i, (g, members) in enumerate(rows.items()):
         if len(members):
-            x, usual = z[members], reference[g]
-            pca = PCA(share).fit(usual)
-            near = NearestNeighbors(n_neighbors=min(neighbours, len(usual)), algorithm="brute").fit(usual)
-            residual = x - pca.inverse_transform(pca.transform(x))
-            out[members] = np.column_stack(
-                [
-                    np.mean(x**2, axis=1),
-                    np.mean(residual**2, axis=1),
-                    np.mean(near.kneighbors(x)[0] ** 2, axis=1) / x.shape[1],
-                    errors[: len(members), i],
-                ]
-            )
-    return pd.DataFrame(out, columns=["distance", "pca", "neighbours", "autoencoder"])
+            detectors = (Distance(), Residual(0.9), Neighbours(5))
+            scores = [one.fit(reference[g]).score_samples(z[members]) for one in detectors]
+            out.iloc[members] = np.column_stack([*scores, errors[: len(members), i]])
+    return out
 
 
 def smooth_runs(scores, windows, n):

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from helpers import atomic, write_json, write_parquet
+from helpers import write_json, write_parquet
 from nightshift.detectors.telemetry_diagnosis import temperature_scale
 from nightshift.detectors.telemetry_distances import (
     normalise_scores,
@@ -22,7 +22,7 @@ from nightshift.detectors.telemetry_distances import (
     robust_z_scores,
     smooth_runs,
 )
-from nightshift.models import load_skops, save_skops
+from nightshift.models import load_model, save_model
 
 
 @dataclass(frozen=True)
@@ -168,9 +168,8 @@ def store_detector(folder, description, *, health, units, calibration, classifie
     (folder / "detector.json").unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
     if classifier is not None:
-        save_skops(classifier, folder / "classifier.skops")
-    with atomic(folder / "network.keras") as temporary:
-        health.network.save(temporary)
+        save_model(classifier, folder / "classifier.skops")
+    save_model(health.network, folder / "network.keras")
     write_parquet(health.usual.rename_axis(["detector", "when"]).reset_index(), folder / "usual.parquet")
     write_parquet(units.rename_axis("detector").reset_index(), folder / "units.parquet")
     reference = [
@@ -186,8 +185,6 @@ def load_detector(folder):
     """Load what `store_detector` has written: detector.json as attributes, with usual, units, reference,
     network and classifier, which is None where there are no labels.
     """
-    import keras
-
     description = json.loads((folder / "detector.json").read_text())
     reference, inputs = (
         pd.read_parquet(folder / "reference.parquet").groupby("detector"),
@@ -197,9 +194,9 @@ def load_detector(folder):
         **description,
         usual=pd.read_parquet(folder / "usual.parquet").set_index(["detector", "when"]),
         units=pd.read_parquet(folder / "units.parquet").set_index("detector"),
-        network=keras.models.load_model(folder / "network.keras"),
+        network=load_model(folder / "network.keras"),
         reference={name: reference.get_group(name)[inputs].to_numpy() for name in description["detectors"]},
-        classifier=load_skops(folder / "classifier.skops") if description["classes"] else None,
+        classifier=load_model(folder / "classifier.skops") if description["classes"] else None,
     )
 
 

@@ -96,7 +96,7 @@ def embed_words(texts, substitute):
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.pipeline import make_pipeline
 
-    from nightshift.models import load_skops, save_skops
+    from nightshift.models import load_model, save_model
 
     if not Path(substitute).exists():
         counts = TfidfVectorizer(sublinear_tf=True, strip_accents="unicode", token_pattern=r"\b\w+\b")
@@ -105,8 +105,8 @@ def embed_words(texts, substitute):
         except ValueError:
             raise ValueError(f"embed_texts: none of {len(texts)} texts holds a word") from None
         model = make_pipeline(counts, TruncatedSVD(min(128, n_words), random_state=0)).fit(texts)
-        save_skops(model, substitute)
-    model = load_skops(substitute)
+        save_model(model, substitute)
+    model = load_model(substitute)
     found = model.transform(texts) if texts else np.zeros((0, len(model[-1].components_)))
     length = np.linalg.norm(found, axis=1, keepdims=True)
     return (found / np.where(length > 1e-6, length, np.inf)).astype("float32")

@@ -7,6 +7,8 @@ import json
 import numpy as np
 
 from helpers import encode_categories, table_key
+from nightshift.detectors.base import check_scores
+from nightshift.models import load_model
 
 
 def encode_inputs(frame, scaling, vocabulary, categories, hide=()):
@@ -94,7 +96,7 @@ def predict_quantiles(path, frame, numbers, codes, *, warmup=0, length=512, batc
     last axis.
 
     The suffix says how: .json a quantile table over columns of `frame`; .skops one scikit-learn regressor per
-    quantile over [numbers, codes], by `load_skops`; .keras a sequence network. No rows: an empty array.
+    quantile over [numbers, codes], by `load_model`; .keras a sequence network. No rows: an empty array.
     """
     if not len(frame):
         return np.empty((0, len(QUANTILES)))
@@ -107,15 +109,11 @@ def predict_quantiles(path, frame, numbers, codes, *, warmup=0, length=512, batc
     elif path.suffix == ".skops":
         # gradient boosting takes 255 categories per column at most
         table = np.hstack([numbers, np.where(codes < 250, codes, 0)])
-        from nightshift.models import load_skops
-
-        out = np.column_stack([model.predict(table) for model in load_skops(path)])
+        out = np.column_stack([model.predict(table) for model in load_model(path)])
     else:
-        import keras
-
         zeros = np.zeros(len(frame), "float32")
         chunks = chunk_batches(numbers, codes, zeros, zeros, warmup=warmup, length=length, batch=batch)
-        out = keras.saving.load_model(path, compile=False).predict(chunks, verbose=0)[:, warmup:]
+        out = load_model(path).predict(chunks, verbose=0)[:, warmup:]
         out = out.reshape(-1, len(QUANTILES))[: len(frame)]
     return np.sort(out, axis=1)
 
@@ -127,4 +125,5 @@ def standard_score(target, predicted):
     predicted (n, 3) as `predict_quantiles` gives it. Spreads under 0.1 (a tenth in log duration) count as
     0.1.
     """
-    return (target - predicted[:, 0]) / np.maximum(predicted[:, 1] - predicted[:, 0], 0.1)
+    scores = (target - predicted[:, 0]) / np.maximum(predicted[:, 1] - predicted[:, 0], 0.1)
+    return check_scores(scores, len(target), name="the predictor of durations")

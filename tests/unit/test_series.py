@@ -1,7 +1,6 @@
 """Weekly series on hand-made tables whose answer is known, and what must hold for every series: no future, no scale, no lost name."""
 
 import importlib.util
-from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -19,6 +18,7 @@ from nightshift.analysis.accounting import decode_categories
 from nightshift.analysis.accounting_wording import resolution_sentence
 from nightshift.detectors import accounting as weekly_series
 from nightshift.detectors.accounting_trials import skill_between
+from nightshift.detectors.base import NullDetector
 from nightshift.sources.times import week_of
 from nightshift.statistics import combine_tests
 
@@ -36,7 +36,7 @@ accounting_small = module_at("bench/accounting_small.py")
 MONDAY = pd.Timestamp("2024-01-01", tz="UTC")
 QUANTITIES = ["core_hours", "wall_hours", "cpu_hours", "jobs"]
 DEVIATIONS = ["level_8", "level_26", "jobs", "job_length", "cores_per_job", "efficiency"]
-CONSTANT = SimpleNamespace(score_samples=lambda inputs: np.full(len(inputs), -0.5))  # a forest to which all weeks are alike
+CONSTANT = NullDetector()  # a forest to which all weeks are alike
 steady = 100 * np.exp(np.random.default_rng(0).normal(0, 0.05, 60))
 
 
