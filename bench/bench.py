@@ -27,7 +27,7 @@ from nightshift.catalog import STEPS
 from nightshift.compiled import STATISTICS, window_statistics
 from nightshift.detectors.accounting_trials import mean_recall
 from nightshift.detectors.certification_autoencoders import VARIANTS, Training, autoencoder, fit_networks, prepare, terms_of
-from nightshift.detectors.transfers_quantiles import QUANTILES, chunk_batches, pinball, predict_quantiles
+from nightshift.detectors.transfers_quantiles import QUANTILES, Chunking, Sequence, chunk_batches, pinball, predict_quantiles
 
 N_NUMBERS, UNITS, WARMUP, LENGTH, BATCH = 18, 128, 100, 156, 256
 MONTH = 36_000_000  # transfers of ATLAS in a month
@@ -81,7 +81,7 @@ def training():
     n = BATCH * LENGTH * 8
     numbers, codes = rng.normal(size=(n, N_NUMBERS)).astype("float32"), np.zeros((n, 1), "int32")
     target, weight = rng.normal(size=n).astype("float32"), np.ones(n, "float32")
-    chunks = chunk_batches(numbers, codes, target, weight, warmup=WARMUP, length=LENGTH, batch=BATCH, seed=0)
+    chunks = chunk_batches(Sequence(numbers, codes, target), weight, chunking=Chunking(WARMUP, LENGTH, BATCH), seed=0)
     window = ({"numbers": numbers[: BATCH * 100].reshape(BATCH, 100, -1), "codes": np.zeros((BATCH, 100, 1), "int32")}, target[:BATCH])
     many, one, best = lstm(True), lstm(False), {}
     for _ in range(2):
@@ -111,7 +111,7 @@ def scoring(n=1_000_000):
         lstm(True).save(Path(folder) / "lstm.keras")
         numbers, codes = rng.normal(size=(n, N_NUMBERS)).astype("float32"), np.zeros((n, 1), "int32")
         begun = time.perf_counter()
-        predict_quantiles(Path(folder) / "lstm.keras", pd.DataFrame(index=range(n)), numbers, codes, warmup=WARMUP, length=LENGTH, batch=BATCH)
+        predict_quantiles(Path(folder) / "lstm.keras", pd.DataFrame(index=range(n)), numbers, codes, chunking=Chunking(WARMUP, LENGTH, BATCH))
         taken = time.perf_counter() - begun
     yield f"scoring {n:,} transfers", f"{taken:.0f} s", f"{n / taken:,.0f} transfers/s"
 

@@ -5,6 +5,8 @@ add_states, state_features       what was known about its link, storages and ser
 SCHEMA                           the contract of the clean table
 """
 
+from typing import NamedTuple
+
 import numba
 import numpy as np
 import pandas as pd
@@ -97,51 +99,55 @@ def recall(memory, start, time_constant, out):
     out[3] = fade * memory.fail_sum / (fade * memory.weight + 1)
 
 
+class Runs(NamedTuple):
+    """Transfers by their start, each (n,): start and end in seconds, group at least 0; log_rate and
+    log_duration, natural logarithms, which are read only where `failed` is False.
+    """
+
+    start: np.ndarray
+    end: np.ndarray
+    group: np.ndarray
+    log_rate: np.ndarray
+    log_duration: np.ndarray
+    failed: np.ndarray
+
+
 @numba.njit
-def recall_at_starts(start, end, by_end, group, log_rate, log_duration, failed, time_constant, memory, out):
+def recall_at_starts(runs, by_end, time_constant, memory, out):
     """Fill `out` (n, 4), in one pass over time, with what `memory` (n_groups,) recalls at each start;
-    `by_end` orders the transfers by their ends.
+    `by_end` orders the Runs by their ends.
 
     Only what ended strictly before a start may speak to it: what ends in the same second may have ended
     after it, which a clock of whole seconds cannot tell.
     """
     n_ended = 0  # ends that have been remembered
-    for i in range(len(start)):
-        while n_ended < len(start) and end[by_end[n_ended]] < start[i]:
+    for i in range(len(runs.start)):
+        while n_ended < len(runs.start) and runs.end[by_end[n_ended]] < runs.start[i]:
             j = by_end[n_ended]
-            remember(memory[group[j]], end[j], log_rate[j], log_duration[j], failed[j], time_constant)
+            ended = memory[runs.group[j]]
+            remember(
+                ended, runs.end[j], runs.log_rate[j], runs.log_duration[j], runs.failed[j], time_constant
+            )
             n_ended += 1
-        recall(memory[group[i]], start[i], time_constant, out[i])
-        memory[group[i]].in_flight += 1
+        recall(memory[runs.group[i]], runs.start[i], time_constant, out[i])
+        memory[runs.group[i]].in_flight += 1
 
 
-def state_features(start_s, end_s, group, log_rate, log_duration, failed, *, time_constant_s=4 * 3600.0):
-    """Compute what was known about the group of each transfer at the moment it started.
+def state_features(runs, *, time_constant_s=4 * 3600.0):
+    """Compute what was known about the group of each transfer at the moment it started: float32 (n, 4).
 
-    start_s, end_s : float64 (n,), seconds, `start_s` sorted ascending. group : int (n,), at least 0.
-    log_rate, log_duration : float (n,), natural logarithms, read only where `failed` is False. Returns
-    float32 (n, 4): transfers in flight; exponentially weighted mean log rate (NaN before the first end); last
-    finished log duration (NaN likewise); recent failure share. O(n log n). ValueError when `start_s` is not
-    sorted, or a transfer ends before it starts.
+    runs : Runs, of arrays or lists. Columns: transfers in flight; exponentially weighted mean log rate (NaN
+    before the first end); last finished log duration (NaN likewise); recent failure share. O(n log n).
+    ValueError when the starts are not sorted, or a transfer ends before it starts.
     """
-    start, end = np.asarray(start_s, np.float64), np.asarray(end_s, np.float64)
-    group = np.asarray(group, np.int64)
-    if (np.diff(start) < 0).any() or (end < start).any():
-        raise ValueError("state_features: start_s must be sorted and no end_s before its start_s")
-    memory, out = np.zeros(group.max(initial=-1) + 1, MEMORY), np.empty((len(start), 4), np.float32)
+    types = (np.float64, np.float64, np.int64, np.float64, np.float64, np.bool_)
+    runs = Runs(*(np.asarray(values, kind) for values, kind in zip(runs, types, strict=True)))
+    if (np.diff(runs.start) < 0).any() or (runs.end < runs.start).any():
+        raise ValueError("state_features: starts must be sorted and no end before its start")
+    memory = np.zeros(runs.group.max(initial=-1) + 1, MEMORY)
     memory["last"] = np.nan
-    recall_at_starts(
-        start,
-        end,
-        np.argsort(end, kind="stable"),
-        group,
-        np.asarray(log_rate, np.float64),
-        np.asarray(log_duration, np.float64),
-        np.asarray(failed, np.bool_),
-        float(time_constant_s),
-        memory,
-        out,
-    )
+    out = np.empty((len(runs.start), 4), np.float32)
+    recall_at_starts(runs, np.argsort(runs.end, kind="stable"), float(time_constant_s), memory, out)
     return out
 
 
@@ -156,10 +162,8 @@ def add_states(kept, *, time_constant_s):
     seconds = {c: kept[c][ran].astype("int64").to_numpy() / 1e6 for c in ("started", "finished")}
     ended = kept.log_rate[ran].fillna(0), kept.log_duration[ran], kept.state[ran] == "failed"
     for entity in ENTITIES:
-        group = kept[entity][ran].cat.codes + 1
-        state = state_features(
-            seconds["started"], seconds["finished"], group, *ended, time_constant_s=time_constant_s
-        )
+        runs = Runs(seconds["started"], seconds["finished"], kept[entity][ran].cat.codes + 1, *ended)
+        state = state_features(runs, time_constant_s=time_constant_s)
         state[:, 0] = np.log1p(state[:, 0])
         for column, name in enumerate(AT_START):
             kept[f"{entity}_{name}"] = np.float32(np.nan)

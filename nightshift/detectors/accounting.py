@@ -349,13 +349,13 @@ def silences_of(core, pool, rows):
 # --------------------------------------------------------------------------------------------------- Decision
 
 
-def judge_weeks(tests, calibration, weights, silences, pool, *, use_pool=True):
+def judge_weeks(tests, calibration, weights, silences, pool=None):
     """Score, p-value and strongest test of judged weeks: DataFrame score, p_value, p_ranked, test, early, one
     row per row of `tests`.
 
     tests, calibration, weights : as for `combine_tests`, which gives p_ranked, the rank among
-    ordinary weeks; 1 without any. silences : bool (n,), the first silences of the `pool`, which with
-    `use_pool` are judged by its p-value too (`early`). A share `budget` of the alarms is kept for them, so
+    ordinary weeks; 1 without any. silences : bool (n,), the first silences of the `pool`, which, where
+    one is given, are judged by its p-value too (`early`). A share `budget` of the alarms is kept for them, so
     that both together flag no more than stated. score : -log(p_value), ties by the strength of the test.
     """
     n, strength = len(tests), np.zeros(len(tests))
@@ -363,10 +363,10 @@ def judge_weeks(tests, calibration, weights, silences, pool, *, use_pool=True):
     if n and len(calibration):
         judge = judge_exactly if len(calibration) < EXACT_BELOW else combine_tests
         strength, p, strongest = judge(tests, calibration, weights)
-    by_pool = use_pool and pool.usable
-    p_value = np.minimum(p + pool.budget * by_pool, 1)
-    early = np.asarray(silences, bool) & by_pool
-    p_value = np.where(early, np.minimum(p_value, pool.p_value), p_value)
+    p_value, early = p, np.zeros(n, bool)
+    if pool is not None and pool.usable:
+        p_value, early = np.minimum(p + pool.budget, 1), np.asarray(silences, bool)
+        p_value = np.where(early, np.minimum(p_value, pool.p_value), p_value)
     return pd.DataFrame(
         {
             "score": -np.log(p_value) + 1e-6 * strength,

@@ -140,17 +140,18 @@ def fit_detector(nights, ordinary, fit_forest, fit_2021, *, blocks):
     return SimpleNamespace(forest=fit_forest(ordinary), of_2021=of_2021, calibration=calibration)
 
 
-def judge_by(weights, tests, calibration, silences, *, pool, use_pool):
+def judge_by(weights, tests, calibration, silences, *, pool):
     """Judge a table of tests by one method, with p-values, as `judge_weeks` gives them; 1 where the method
     says nothing.
 
-    weights : {test: weight} of the method. A method of one test is calibrated without incidents.
+    weights : {test: weight} of the method. pool : the SilencePool, None for a method that does not use it. A
+    method of one test is calibrated without incidents.
     """
     calibrating = calibration.dropna(subset=list(weights))
     if len(weights) == 1:
         calibrating = calibrating[~calibrating.incident.astype(bool)]
     says = tests[list(weights)].notna().all(axis=1).to_numpy()
-    answers = judge_weeks(tests[says], calibrating, weights, silences[says], pool, use_pool=use_pool)
+    answers = judge_weeks(tests[says], calibrating, weights, silences[says], pool)
     answers = answers.set_axis(np.flatnonzero(says)).reindex(range(len(tests)))
     nothing = {"score": 0.0, "p_value": 1.0, "p_ranked": 1.0, "test": "", "early": False}
     return answers.fillna(nothing).astype({"early": bool})
@@ -277,9 +278,9 @@ def backtest(nights, end, trials, detector, methods):
     later = (silences_of(copies.panel["core_hours"], pool, copies.row) & ~whole[:, None])[rows]
     found, raised, counts = {}, {}, {}
     for name, weights in methods.items():
-        by = {"pool": pool, "use_pool": name not in PLAIN}
-        before = judge_by(weights, real, detector.calibration, now, **by)
-        after = judge_by(weights, copied, detector.calibration, later, **by)
+        its_pool = None if name in PLAIN else pool
+        before = judge_by(weights, real, detector.calibration, now, pool=its_pool)
+        after = judge_by(weights, copied, detector.calibration, later, pool=its_pool)
         after.loc[young, ["p_value", "p_ranked", "early"]] = [1.0, 1.0, False]
         both = delays(nights, end, trials=trials, copies=copies, before=before, after=after)
         found[name], raised[name] = both.T

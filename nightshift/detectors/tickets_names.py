@@ -1,5 +1,7 @@
 """What topics of tickets are called, and which of them are those of last night."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 from scipy import sparse
@@ -7,7 +9,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.stats import binom
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, CountVectorizer
 
-from nightshift.detectors.tickets_topics import centres_of, cluster_texts, topics_in
+from nightshift.detectors.tickets_topics import TextGraph, centres_of, cluster_texts, topics_in
 from nightshift.privacy import MASKS
 
 SURE = 0.01  # chance at or below which a topic grows or shrinks
@@ -148,19 +150,31 @@ def names_of(ids, keywords, *, stays):
     return [names[place] for place in range(len(ids))]
 
 
-def try_identities(older, whole, *, vectors, rows, resolutions, settings, seed, min_group):
+@dataclass(frozen=True)
+class TwoNights:
+    """Tickets of a first night, `rows`, int (m,), and of a second, all with their `vectors` (n, d): the
+    TextGraph `older` of these, and that of all, `whole`.
+    """
+
+    rows: np.ndarray
+    vectors: np.ndarray
+    older: TextGraph
+    whole: TextGraph
+
+
+def try_identities(nights, resolutions, *, settings, seed, min_group):
     """Count how many topics find themselves again when new tickets come: (topics of the older ones, kept).
 
-    older, whole : TextGraph of the tickets `rows`, int (m,), and of all. resolutions : those of the first and
-    the second night. The second night has the topics of the first as last night's.
+    nights : TwoNights. resolutions : those of the first and the second. The second night has the topics of
+    the first as last night's.
     """
     earlier, later = resolutions
-    first = topics_in(cluster_texts(older, earlier, settings=settings, seed=seed), min_group)
-    last_night = np.full(len(vectors), -1)
-    last_night[rows] = first
-    found = cluster_texts(whole, later, settings=settings, seed=seed + 1, before=last_night)
+    first = topics_in(cluster_texts(nights.older, earlier, settings=settings, seed=seed), min_group)
+    last_night = np.full(len(nights.vectors), -1)
+    last_night[nights.rows] = first
+    found = cluster_texts(nights.whole, later, settings=settings, seed=seed + 1, before=last_night)
     second = topics_in(found, min_group)
-    centres = centres_of(vectors[rows], first), centres_of(vectors, second)
+    centres = centres_of(nights.vectors[nights.rows], first), centres_of(nights.vectors, second)
     radius = np.zeros(len(centres[0]))
     match = match_topics(last_night, second, centres=centres, radius=radius, min_group=min_group)
     return len(centres[0]), int((match >= 0).sum())

@@ -7,6 +7,7 @@ Errors   what a finding says of its errors, and of the network                de
 """
 
 import re
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -154,18 +155,34 @@ def reach(evidence):
     return int(np.argmax(total)) + 1 if len(total) and total.max() > 0 else 0
 
 
-def search_incidents(items, codes, names, weight, size, *, level, scanned, bin_hours):
-    """One greedy search with the given item weights: (incidents as SCAN_COLUMNS, bool (n,) of the scanned
-    items outside all of them).
+@dataclass(frozen=True)
+class Scan:
+    """What a scan looks at, and how.
 
-    codes : {kind: int (n, k)}, the entities of each item, -1 for none. names : {kind: their names}. size :
-    how many items share the luck of each; to date an incident they count as one. scanned : bool (n,); other
-    items only tell how far an incident reaches back.
+    items : of `scan_incidents`, with a RangeIndex. codes : {kind: int (n, k)}, the entities of each item, -1
+    for none. names : {kind: their names}. size : (n,), how many items share the luck of each; to date an
+    incident they count as one. scanned : bool (n,); other items only tell how far an incident reaches back.
+    level : the largest p-value of an incident.
     """
+
+    items: pd.DataFrame
+    codes: dict
+    names: dict
+    size: np.ndarray
+    scanned: np.ndarray
+    bin_hours: int
+    level: float
+
+
+def search_incidents(scan, weight):
+    """One greedy search of a Scan with the item weights (n,): (incidents as SCAN_COLUMNS, bool (n,) of the
+    scanned items outside all of them).
+    """
+    items, codes, names, scanned = scan.items, scan.codes, scan.names, scan.scanned
     flagged, expected, rows = items.flagged.to_numpy(), items.expected.to_numpy(float), []
     hour = ((items.time - items.time[scanned].min().floor("h")) // pd.Timedelta(hours=1)).to_numpy()
     back = -min(hour.min(), 0)  # hours of history
-    bins = hour // bin_hours
+    bins = hour // scan.bin_hours
     coded = pd.DataFrame({"flagged": flagged, "expected": expected, "weight": weight, "bin": bins})
     sizes = {kind: len(of) for kind, of in names.items()}
     alive, free = scanned.copy(), np.ones(len(items), bool)
@@ -173,7 +190,7 @@ def search_incidents(items, codes, names, weight, size, *, level, scanned, bin_h
         best = strongest_window(
             coded[alive], {kind: code[alive] for kind, code in codes.items()}, sizes, bins[scanned].max() + 2
         )
-        if best is None or not best[1] <= level:
+        if best is None or not best[1] <= scan.level:
             break
         gain, p, kind, entity, low, high = best
         of = free & (codes[kind] == entity).any(axis=1)
@@ -181,9 +198,9 @@ def search_incidents(items, codes, names, weight, size, *, level, scanned, bin_h
             hour[of] + back,
             flagged[of],
             expected[of],
-            1 / size[of],
-            low * bin_hours + back,
-            high * bin_hours + back,
+            1 / scan.size[of],
+            low * scan.bin_hours + back,
+            high * scan.bin_hours + back,
         )
         members = of & (hour + back >= first) & (hour + back < last)
         begin, end = items.time[members & flagged].agg(["min", "max"])
@@ -237,12 +254,12 @@ def scan_incidents(items, entities, *, clump, history=None, bin_hours=3, level=1
         codes[kind][:, 1:][
             codes[kind][:, 1:] == codes[kind][:, :1]
         ] = -1  # what is the same at both ends counts once
-    search = {"level": level, "scanned": scanned, "bin_hours": bin_hours}
-    several = search_incidents(items, codes, names, 1 / size, size, **search)[1] & (size > 1)
+    scan = Scan(items, codes, names, size=size, scanned=scanned, bin_hours=bin_hours, level=level)
+    several = search_incidents(scan, 1 / size)[1] & (size > 1)
     flagged, m, correlation = items.flagged[several], size[several], 1.0
     if flagged.any():  # Fisher's intraclass correlation, from mean squares within and overall
         correlation = np.clip(1 - np.mean((flagged - mean[several]) ** 2 * m / (m - 1)) / flagged.var(), 0, 1)
-    return search_incidents(items, codes, names, 1 / (1 + (size - 1) * correlation), size, **search)[0]
+    return search_incidents(scan, 1 / (1 + (size - 1) * correlation))[0]
 
 
 def best_possible(items, since, clump="link"):

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from helpers import table_key
-from nightshift.detectors.transfers_quantiles import QUANTILES, encode_inputs, predict_quantiles
+from nightshift.detectors.transfers_quantiles import QUANTILES, Chunking, encode_inputs, predict_quantiles
 from nightshift.statistics import skill_interval
 
 RECENT = ("recent_log_rate", "last_log_duration", "failure_share")  # how things go just now
@@ -74,7 +74,8 @@ def predict_durations(predictor, transfers, categories, *, usual=False):
     hide = predictor["hidden"] if usual else ()
     vocabulary = predictor["vocabulary"]
     inputs = encode_inputs(transfers, predictor["numbers"], vocabulary, categories, hide=hide)
-    return predict_quantiles(Path(predictor["path"]), transfers, *inputs, **predictor["windows"])
+    chunking = Chunking(**predictor["windows"])
+    return predict_quantiles(Path(predictor["path"]), transfers, *inputs, chunking=chunking)
 
 
 def skill_against(losses, name, other, *, time, rng, least):

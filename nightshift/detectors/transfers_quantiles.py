@@ -3,6 +3,7 @@ predict.
 """
 
 import json
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -27,19 +28,41 @@ def encode_inputs(frame, scaling, vocabulary, categories, hide=()):
     ).to_numpy()
 
 
-def chunk_batches(numbers, codes, target, weight, *, warmup, length, batch, seed=None, hide=()):
-    """A Keras dataset over one long sequence, cut into chunks with a loss at many steps and no window held in
+@dataclass(frozen=True)
+class Sequence:
+    """One long sequence in the order of time: numbers (n, F), codes (n, C), target (n,); memory maps will
+    do.
+    """
+
+    numbers: np.ndarray
+    codes: np.ndarray
+    target: np.ndarray
+
+
+@dataclass(frozen=True)
+class Chunking:
+    """How a sequence is cut: rows that a chunk reads first, rows that it predicts, chunks per batch."""
+
+    warmup: int = 0
+    length: int = 512
+    batch: int = 32
+
+
+def chunk_batches(sequence, weight, *, chunking, seed=None, hide=()):
+    """A Keras dataset over a Sequence, cut into chunks with a loss at many steps and no window held in
     memory.
 
-    numbers (n, F), codes (n, C), target (n,), weight (n,): rows in time order; memory maps will do. Chunk k
-    predicts rows [k * length, (k + 1) * length) after reading the `warmup` rows before them, so that every
-    target sees at least `warmup` predecessors and a row costs 1 + warmup / length steps. What is missing, or
-    before the first row, is 0, the mean. Batches are ({"numbers": (B, T, F), "codes": (B, T, C)}, (B, T), (B,
-    T)) with T = warmup + length; the weight of warm-up steps is 0. With `seed` (training) chunks are
-    shuffled, those without weight left out, and the columns `hide` are 0 in a random half of them. Else in
-    order.
+    weight (n,) : of each row in the loss. Chunk k predicts rows [k * length, (k + 1) * length) after reading
+    the `warmup` rows before them, so that every target sees at least `warmup` predecessors and a row costs
+    1 + warmup / length steps. What is missing, or before the first row, is 0, the mean. Batches are
+    ({"numbers": (B, T, F), "codes": (B, T, C)}, (B, T), (B, T)) with T = warmup + length; the weight of
+    warm-up steps is 0. With `seed` (training) chunks are shuffled, those without weight left out, and the
+    columns `hide` are 0 in a random half of them. Else in order.
     """
     from keras.utils import PyDataset
+
+    numbers, codes, target = sequence.numbers, sequence.codes, sequence.target
+    warmup, length, batch = chunking.warmup, chunking.length, chunking.batch
 
     class Chunks(PyDataset):
         rng = np.random.default_rng(seed)
@@ -91,7 +114,7 @@ def pinball(target, predicted, quantiles=QUANTILES, *, maximum=np.maximum):
     )
 
 
-def predict_quantiles(path, frame, numbers, codes, *, warmup=0, length=512, batch=32):
+def predict_quantiles(path, frame, numbers, codes, *, chunking=None):
     """Quantiles of the log target predicted by the stored model `path`: float (n, 3), increasing along the
     last axis.
 
@@ -112,8 +135,9 @@ def predict_quantiles(path, frame, numbers, codes, *, warmup=0, length=512, batc
         out = np.column_stack([model.predict(table) for model in load_model(path)])
     else:
         zeros = np.zeros(len(frame), "float32")
-        chunks = chunk_batches(numbers, codes, zeros, zeros, warmup=warmup, length=length, batch=batch)
-        out = load_model(path).predict(chunks, verbose=0)[:, warmup:]
+        chunking = chunking or Chunking()
+        chunks = chunk_batches(Sequence(numbers, codes, zeros), zeros, chunking=chunking)
+        out = load_model(path).predict(chunks, verbose=0)[:, chunking.warmup :]
         out = out.reshape(-1, len(QUANTILES))[: len(frame)]
     return np.sort(out, axis=1)
 

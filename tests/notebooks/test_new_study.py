@@ -1,4 +1,6 @@
-"""A study that nobody has written by hand: what `nightshift new-study` makes runs, finds, and is published and scored, with no other file touched."""
+"""A study that nobody has written by hand: what `nightshift new-study` makes runs, finds, and is published and scored, with no other file touched.
+
+The same for a kind of finding that is added to it: an entry of its study.yaml, and a cell that finds it."""
 
 import json
 import shutil
@@ -25,8 +27,27 @@ def nightshift(folder, *arguments):
     return done.returncode, done.stdout
 
 
+KIND = "  quiet:\n    scope: site\n    label: quiet sensor\n    description: it has stopped sending\n"
+CELL = """quiet = daily.groupby(["entity", "site"], as_index=False).date.max()
+quiet = quiet[quiet.date < end - pd.Timedelta(days=3)]
+quiet = quiet.assign(kind="quiet", start=quiet.date, end=end, score=3.0, p_value=1e-4)
+quiet["evidence"] = quiet.entity + " has sent nothing for three days"
+findings = write_findings(pd.concat([findings, quiet]), paths.findings, "demo")
+"""
+
+
+def add_kind(study):
+    """Add the kind `quiet` to the study in this folder: one entry under `kinds`, one cell behind the one that writes findings."""
+    described, notebook = study / "study.yaml", study / "4_analyse.ipynb"
+    described.write_text(described.read_text().replace("\nkinds:\n", f"\nkinds:\n{KIND}"))
+    content = json.loads(notebook.read_text())
+    at = next(i for i, cell in enumerate(content["cells"]) if "write_findings" in "".join(cell["source"]))
+    content["cells"].insert(at + 1, content["cells"][at] | {"id": "quiet", "source": CELL})
+    notebook.write_text(json.dumps(content))
+
+
 def write_source(path):
-    """Sixty days of twenty sensors at two sites; the last day of one of them is far off, and one row is broken."""
+    """Sixty days of twenty sensors at two sites; the last day of one of them is far off, another is quiet before, and one row is broken."""
     rng = np.random.default_rng(4)
     days = pd.date_range("2025-12-03", DAY, tz="UTC")
     rows = [
@@ -37,6 +58,7 @@ def write_source(path):
     table = pd.DataFrame(rows)
     table.loc[(table.entity == "sensor-04") & (table.time >= DAY), "value"] = 75.0
     table.loc[3, "time"] = "yesterday"
+    table = table[(table.entity != "sensor-07") | (table.time < "2026-01-28")]
     table.to_csv(path, index=False)
     return table
 
@@ -85,6 +107,7 @@ def checkout(tmp_path_factory):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (shutil.copytree if (REPOSITORY / name).is_dir() else shutil.copy2)(REPOSITORY / name, folder / name)
     printed = {"new-study": nightshift(folder, "new-study", "demo", "--question", "Which sensors are off?")}
+    add_kind(folder / "notebooks/demo")
     table = write_source(folder / "values.csv")
     is_card = table.entity.isin(["sensor-04", "sensor-05"])
     table[~is_card].to_csv(folder / "values.csv", index=False)
@@ -111,10 +134,10 @@ def test_each_command_ends_well(checkout):
 def test_its_incident_is_on_the_front_page_in_the_feed_and_in_the_digest(checkout):
     reports = checkout[0] / "nights/reports"
     digest = json.loads((reports / DAY / "digest.json").read_text())
-    [incident] = digest["incidents"]
+    incident = next(one for one in digest["incidents"] if one["what"] != "quiet sensor at BETA")
     assert (incident["what"], incident["site"], incident["studies"]) == ("unusual value at ALPHA", "ALPHA", ["demo"])
     assert incident["impact"] == "1 unusual day"
-    assert digest["studies"]["demo"]["verdict"] == "anomalies 1"
+    assert digest["studies"]["demo"]["verdict"] == "anomalies 2"
     for page in (reports / DAY / "index.html", reports / "feed.xml"):
         assert "unusual value at ALPHA" in page.read_text()
     front = (reports / DAY / "index.html").read_text()
@@ -128,7 +151,7 @@ def test_a_kind_of_source_is_one_file_that_nothing_else_names(checkout):
     assert extracted.entity.value_counts().reindex(["sensor-04", "sensor-05"]).tolist() == [60, 60]
     bad = pd.read_csv(folder / "nights/data/raw/demo/bad_lines.csv")
     assert bad.text.str.strip().tolist() == ["out of paper"]
-    for line in ("cards of the Acme logger, 1 file, 120 rows", "a CSV with the columns time, entity, site and value, 1 file, 1,080 rows"):
+    for line in ("cards of the Acme logger, 1 file, 120 rows", "a CSV with the columns time, entity, site and value, 1 file, 1,076 rows"):
         assert line in printed["check"][1]
     here, there = ({str(path.relative_to(root)): path.read_bytes() for path in (root / "nightshift").rglob("*.py")} for root in (REPOSITORY, folder))
     assert {name for name, content in there.items() if here.get(name) != content} == {
@@ -136,16 +159,26 @@ def test_a_kind_of_source_is_one_file_that_nothing_else_names(checkout):
     }
 
 
+def test_a_kind_of_one_entry_and_one_cell_is_an_incident_with_its_label_everywhere(checkout):
+    reports = checkout[0] / "nights/reports"
+    digest = json.loads((reports / DAY / "digest.json").read_text())
+    [incident] = [one for one in digest["incidents"] if one["kinds"] == ["quiet"]]
+    assert (incident["what"], incident["site"], incident["studies"]) == ("quiet sensor at BETA", "BETA", ["demo"])
+    for page in (reports / DAY / "index.html", reports / "feed.xml"):
+        assert "quiet sensor at BETA" in page.read_text(), page
+    assert "sensor-07 has sent nothing for three days" in (reports / DAY / "index.html").read_text()
+
+
 def test_every_row_is_kept_or_rejected_with_a_reason(checkout):
     rejected = pd.read_parquet(checkout[0] / "nights/data/clean/demo_rejected.parquet")
     assert rejected.rejected_because.tolist() == ["unreadable time"]
-    assert len(pd.read_parquet(checkout[0] / "nights/data/clean/demo.parquet")) == 20 * 60 - 1
+    assert len(pd.read_parquet(checkout[0] / "nights/data/clean/demo.parquet")) == 20 * 60 - 1 - 4
 
 
 def test_the_backtest_scores_it(checkout):
     result = json.loads((checkout[0] / "nights/data/backtest.json").read_text())
     assert result["figures"]["recall"]["of"] == "1 of 1"
-    assert result["figures"]["precision"]["of"] == "1 of 1"
+    assert result["figures"]["precision"]["of"] == "1 of 2"  # the table of true troubles does not list the quiet one
 
 
 @pytest.mark.parametrize(

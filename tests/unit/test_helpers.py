@@ -10,7 +10,7 @@ import pandera.pandas as pandera
 import pytest
 
 import helpers
-from nightshift.cleaning.transfers import state_features
+from nightshift.cleaning.transfers import Runs, state_features
 from nightshift.detectors.accounting_trials import mean_recall
 from nightshift.detectors.transfers import SCAN_COLUMNS, scan_incidents
 from nightshift.detectors.transfers_predictors import fit_quantile_table, split_by_time
@@ -126,7 +126,7 @@ def test_check_schema_names_file_column_and_rows():
 
 def test_state_features_of_three_transfers_by_hand():
     # A runs 0..10, B runs 5..30, C starts at 20: A has ended, B is in flight
-    state = state_features([0, 5, 20], [10, 30, 40], [0, 0, 0], [2.0, 0.0, 0.0], [2.4, 0, 0], [False] * 3, time_constant_s=100)
+    state = state_features(Runs([0, 5, 20], [10, 30, 40], [0, 0, 0], [2.0, 0.0, 0.0], [2.4, 0, 0], [False] * 3), time_constant_s=100)
     assert state[:, 0].tolist() == [0, 1, 1]
     assert np.isnan(state[:2, 1:3]).all()
     assert state[2, 1:3] == pytest.approx([2.0, 2.4])
@@ -134,7 +134,7 @@ def test_state_features_of_three_transfers_by_hand():
 
 
 def test_failures_count_as_failures_and_not_as_speed():
-    state = state_features([0, 50], [10, 60], [0, 0], [9.0, 1.0], [9.0, 1.0], [True, False], time_constant_s=1e9)
+    state = state_features(Runs([0, 50], [10, 60], [0, 0], [9.0, 1.0], [9.0, 1.0], [True, False]), time_constant_s=1e9)
     assert np.isnan(state[1, 1])
     assert state[1, 3] == pytest.approx(1 / 2, rel=1e-3)
 
@@ -142,7 +142,7 @@ def test_failures_count_as_failures_and_not_as_speed():
 @pytest.mark.parametrize(("start", "end"), [([5, 1], [6, 7]), ([1, 2], [0, 3])])
 def test_state_features_refuse_unsorted_or_negative(start, end):
     with pytest.raises(ValueError, match="sorted"):
-        state_features(start, end, [0, 0], [0, 0], [0, 0], [False] * 2)
+        state_features(Runs(start, end, [0, 0], [0, 0], [0, 0], [False] * 2))
 
 
 def test_categories_only_grow_and_unseen_is_zero():

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import helpers
-from nightshift.cleaning.transfers import state_features
-from nightshift.detectors.transfers_quantiles import chunk_batches
+from nightshift.cleaning.transfers import Runs, state_features
+from nightshift.detectors.transfers_quantiles import Chunking, Sequence, chunk_batches
 from nightshift.statistics import p_values
 
 seconds = st.integers(0, 60)
@@ -30,14 +30,14 @@ def transfers(draw):
 def test_no_feature_changes_when_an_event_that_finishes_later_is_altered(table, data):
     start, end, group, rate, failed = table
     i = data.draw(st.integers(0, len(start) - 1))
-    before = state_features(start, end, group, rate, rate + 1, failed)[i]
+    before = state_features(Runs(start, end, group, rate, rate + 1, failed))[i]
     future = (end >= start[i]) & (np.arange(len(start)) != i)  # not finished when i starts
     future[i] = True
     new_end = np.where(future, np.maximum(start, start[i]) + data.draw(hnp.arrays(np.int64, len(start), elements=seconds)), end)
     new_rate = np.where(future, data.draw(hnp.arrays(np.float64, len(start), elements=st.floats(-9, 9))), rate)
     new_failed = np.where(future, data.draw(hnp.arrays(np.bool_, len(start))), failed)
     new_duration = np.where(future, new_rate - 3, rate + 1)
-    after = state_features(start, new_end, group, new_rate, new_duration, new_failed)[i]
+    after = state_features(Runs(start, new_end, group, new_rate, new_duration, new_failed))[i]
     np.testing.assert_array_equal(after, before)
 
 
@@ -45,7 +45,7 @@ def test_no_feature_changes_when_an_event_that_finishes_later_is_altered(table, 
 @given(transfers())
 def test_state_features_equal_a_slow_loop(table):
     start, end, group, rate, failed = table
-    state = state_features(start, end, group, rate, rate, failed, time_constant_s=30)
+    state = state_features(Runs(start, end, group, rate, rate, failed), time_constant_s=30)
     for i in range(len(start)):
         mine = group == group[i]
         started = mine & (np.arange(len(start)) < i)
@@ -73,9 +73,8 @@ def test_category_codes_go_back_to_the_same_names_and_survive_new_ones(names, la
 @given(st.integers(1, 40), st.integers(0, 7), st.integers(1, 9), st.integers(1, 4), st.booleans())
 def test_every_row_is_a_target_once_and_sees_only_rows_before_it(n, warmup, length, batch, shuffle):
     numbers = np.arange(1.0, n + 1)[:, None]
-    chunks = chunk_batches(
-        numbers, np.zeros((n, 1)), np.arange(n), np.ones(n), warmup=warmup, length=length, batch=batch, seed=1 if shuffle else None
-    )
+    sequence, chunking = Sequence(numbers, np.zeros((n, 1)), np.arange(n)), Chunking(warmup, length, batch)
+    chunks = chunk_batches(sequence, np.ones(n), chunking=chunking, seed=1 if shuffle else None)
     seen = []
     for b in range(len(chunks)):
         x, target, weight = chunks[b]
