@@ -26,6 +26,7 @@ COMPILED = {  # one test compiles the networks that the next ones train: of 42 s
 }
 for _name, _value in COMPILED.items():  # before JAX is there; the kernels of a chain inherit it
     os.environ.setdefault(_name, _value)
+VAGUE = {"told", "mine", "known", "given", "said"}  # names of values that have each stood for six things
 REAL_DATA = REPOSITORY.parent / "shared/data"
 GRACC_RECORD = {
     "EndTime": "2026-01-31T10:00:00Z",
@@ -180,10 +181,10 @@ def run_here(notebook, products, **parameters):
     return run_cells(notebook, products, **parameters)[1]
 
 
-def refused(run, *given, **parameters):
+def refused(run, *positional, **parameters):
     """The one line with which `run(*given, **parameters)`, which runs a notebook in this process, ends."""
     with pytest.raises((AssertionError, OSError, LookupError, ValueError)) as error:
-        run(*given, **parameters)
+        run(*positional, **parameters)
     assert len(str(error.value).splitlines()) == 1
     return str(error.value)
 

@@ -120,8 +120,8 @@ def write_incidents(products, incidents, day=DAY, *, proposals=None, headline=""
         times = {key: row[key].tz_convert("UTC") for key in ("start", "end") if isinstance(row[key], pd.Timestamp)}  # pyarrow may pass over the zone
         rows.append({"rank": rank, "shown": live and rank <= max_incidents} | row | times)
         for study in row["studies"]:
-            told = [study, row["kinds"][0], row["what"], row["site"], row["start"], row["end"], 5.0, row["p_value"], 1.0, 9.0, "s", row["summary"]]
-            findings.append(dict(zip(FINDINGS, [*told, row["figure"], 1.0, "nodes", row["incident"]], strict=True)))
+            values = [study, row["kinds"][0], row["what"], row["site"], row["start"], row["end"], 5.0, row["p_value"], 1.0, 9.0, "s", row["summary"]]
+            findings.append(dict(zip(FINDINGS, [*values, row["figure"], 1.0, "nodes", row["incident"]], strict=True)))
         of_it = (proposals or {}).get(row["what"], [])
         proposed += [{"incident": row["incident"], "place": place} | one for place, one in enumerate(of_it, 1)]
     write_table(rows, INCIDENTS, folder / f"{day}.parquet")
@@ -159,14 +159,14 @@ def write_run(
         (report / "digest.ipynb").write_text(json.dumps({"cells": [], "metadata": {"papermill": {"end_time": f"{day}T23:59:59Z"}}}))
     nothing = {"headline": "", "reason": "", "warnings": [], "findings": [], "status": {}, "in_use": None}
     ends = {study: (failed or {}).get(study, ("", "")) for study in studies}
-    told = [nothing | {"study": s, "verdict": "failed" if step else "ok", "error": error, "failed_step": step} for s, (step, error) in ends.items()]
-    for one in told:
+    parts = [nothing | {"study": s, "verdict": "failed" if step else "ok", "error": error, "failed_step": step} for s, (step, error) in ends.items()]
+    for one in parts:
         one |= {"warnings": (warnings or {}).get(one["study"], []), "verdict": (verdicts or {}).get(one["study"], one["verdict"])}
     for study, (step, _) in ends.items():
         if step:
             (report / study).mkdir(exist_ok=True)
             (report / study / f"{step}.html").write_text("")
-    record_digest(products, day, told, read_digest(products, day))
+    record_digest(products, day, parts, read_digest(products, day))
 
 
 # ----------------------------------------------------------------------------------------------------- a night of studies
@@ -190,8 +190,8 @@ def executed(path, *cells, error="", ended="2026-01-31T05:00:00+00:00", paramete
 
 def data_of(root, day, study="transfers", **more):
     """Let the raw data of a study end with `day`."""
-    told = {"state": "ok", "rows": 5, "newest": f"{day} 23:00", "source": "sample", "window": ["2026-01-01", day]} | more
-    write_status(root / "data/raw" / study, **told)
+    status = {"state": "ok", "rows": 5, "newest": f"{day} 23:00", "source": "sample", "window": ["2026-01-01", day]} | more
+    write_status(root / "data/raw" / study, **status)
 
 
 def write_study(root, study, day=DAY, findings=0):
@@ -211,6 +211,6 @@ def write_study(root, study, day=DAY, findings=0):
 def write_digest(root, incidents, nights, missing=(), day=DAY, **more):
     """Write what the digest leaves of a night, made of the studies `nights` and without those that are `missing`."""
     rows = write_incidents(root, incidents, day, missing=missing, **more)
-    given = {"nights": dict.fromkeys(nights, day), "missing": list(missing)}
-    executed(root / f"reports/{day}/digest.ipynb", parameters=given, ended=f"{day}T23:00:00+00:00")
+    parameters = {"nights": dict.fromkeys(nights, day), "missing": list(missing)}
+    executed(root / f"reports/{day}/digest.ipynb", parameters=parameters, ended=f"{day}T23:00:00+00:00")
     return rows

@@ -32,13 +32,13 @@ def plan(checkout, target, change):
 def main():
     snakemake.cli.get_argument_parser()  # finds the plugins, a quarter of a second
     for asked in sys.stdin:
-        with tempfile.TemporaryFile("w+") as said:
+        with tempfile.TemporaryFile("w+") as output:
             if (child := os.fork()) == 0:
-                os.dup2(said.fileno(), 1)
+                os.dup2(output.fileno(), 1)
                 plan(*json.loads(asked))
             code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-            said.seek(0)
-            print(json.dumps([code, said.read()]), flush=True)
+            output.seek(0)
+            print(json.dumps([code, output.read()]), flush=True)
 
 
 if __name__ == "__main__":

@@ -354,8 +354,10 @@ def test_what_is_muted_is_set_aside_for_its_time_and_what_is_important_comes_fir
     assert findings.entity[0] == "V2 at S4" != chain.findings.entity[0]
     assert "retired &amp; gone" in page
     assert "Muted findings: 1, by 3 muting rules, of which 1 has run out: summer school." in page
-    for line in ("importance: no site and no VO of the accounting is called nobody.",
-                 "The muting rule for nobody at S4 (meets nothing) fits no series of the accounting."):
+    for line in (
+        "importance: no site and no VO of the accounting is called nobody.",
+        "The muting rule for nobody at S4 (meets nothing) fits no series of the accounting.",
+    ):
         assert f"**Warning:** {line}" in html.unescape(page)
 
 

@@ -63,10 +63,10 @@ def write_truth(products, rows):
     table.to_csv(products / "data/sample/truth.csv", index=False)
 
 
-def write_night(products, day, told, missing=(), changes=None):
+def write_night(products, day, reported, missing=(), changes=None):
     """What the digest leaves of one night, as far as the backtest reads it."""
-    findings = pd.DataFrame([row[1:] for row in told], columns=COLUMNS).astype(TIMES | dict.fromkeys(COLUMNS[:4], "str"))
-    findings = findings.assign(p_value=0.01, evidence="as seen", incident=pd.Series([row[0] for row in told], dtype="str"))
+    findings = pd.DataFrame([row[1:] for row in reported], columns=COLUMNS).astype(TIMES | dict.fromkeys(COLUMNS[:4], "str"))
+    findings = findings.assign(p_value=0.01, evidence="as seen", incident=pd.Series([row[0] for row in reported], dtype="str"))
     incidents = pd.DataFrame({"incident": findings.incident.drop_duplicates()}).assign(what=lambda table: "about " + table.incident)
     incidents["change"] = [(changes or {}).get(name, "") for name in incidents.incident]
     path = products / f"data/incidents/{day}.parquet"
@@ -76,10 +76,10 @@ def write_night(products, day, told, missing=(), changes=None):
     helpers.write_json({"day": day, "studies": studies, "missing": list(missing)}, path.with_suffix(".json"))
 
 
-def compare(products, told=None, truth=TRUTH, missing=(), **parameters):
+def compare(products, reported=None, truth=TRUTH, missing=(), **parameters):
     """(names that the notebook leaves, its text, its figures as JSON) for nights that tell `told`."""
     write_truth(products, truth)
-    for day, rows in (TOLD if told is None else told).items():
+    for day, rows in (TOLD if reported is None else reported).items():
         write_night(products, day, rows, missing)
     names, text = run_cells(NOTEBOOK, products, **{"first": DAYS[0], "last": DAYS[-1], "resamples": 50} | parameters)
     return names, html.unescape(text), read_json(products / "data/backtest.json")
@@ -92,7 +92,7 @@ def compared(tmp_path_factory):
 
 def test_figures_are_those_worked_out_by_hand(compared):
     _, text, result = compared
-    figures = {name: (told["value"][0], told["of"], told["kept"]) for name, told in result["figures"].items()}
+    figures = {name: (figure["value"][0], figure["of"], figure["kept"]) for name, figure in result["figures"].items()}
     assert figures == {
         "precision": (pytest.approx(6 / 7, abs=1e-4), "6 of 7", "yes"),  # all but the rise
         "recall": (pytest.approx(5 / 6, abs=1e-4), "5 of 6", "yes"),  # outage, failing source, GPUs, sector, leak; not the link
@@ -121,8 +121,8 @@ def test_trivial_digests_are_measured_on_the_same_findings(compared):
 
 
 def test_an_outage_in_two_incidents_is_not_merged(tmp_path):
-    told = TOLD | {DAYS[1]: [("questions", *row[1:]) if row[2] == "growing_topic" else row for row in TOLD[DAYS[1]]]}
-    _, text, result = compare(tmp_path, told)
+    reported = TOLD | {DAYS[1]: [("questions", *row[1:]) if row[2] == "growing_topic" else row for row in TOLD[DAYS[1]]]}
+    _, text, result = compare(tmp_path, reported)
     assert (result["figures"]["merged"]["of"], result["figures"]["merged"]["kept"]) == ("0 of 1", "no")
     assert result["figures"]["precision"]["of"] == "7 of 8"
     assert "Missed: false, merged." in text
@@ -130,9 +130,9 @@ def test_an_outage_in_two_incidents_is_not_merged(tmp_path):
 
 def test_what_became_part_of_an_incident_is_that_incident(tmp_path):
     last = [row for row in TOLD[DAYS[2]] if row[0] != "failing"]
-    told = TOLD | {DAYS[1]: [("questions", *row[1:]) if row[2] == "growing_topic" else row for row in TOLD[DAYS[1]]]}
+    reported = TOLD | {DAYS[1]: [("questions", *row[1:]) if row[2] == "growing_topic" else row for row in TOLD[DAYS[1]]]}
     write_truth(tmp_path, TRUTH)
-    for day, rows in (told | {DAYS[2]: [*last, ("questions", *SLOW), ("failing", *TOLD[DAYS[2]][0][1:])]}).items():
+    for day, rows in (reported | {DAYS[2]: [*last, ("questions", *SLOW), ("failing", *TOLD[DAYS[2]][0][1:])]}).items():
         write_night(tmp_path, day, rows, changes={"questions": "now part of outage"} if day == DAYS[2] else None)
     run_cells(NOTEBOOK, tmp_path, first=DAYS[0], last=DAYS[-1], resamples=50)
     assert read_json(tmp_path / "data/backtest.json")["figures"]["merged"]["of"] == "1 of 1"
@@ -167,13 +167,13 @@ def test_an_outage_that_was_never_told_is_endlessly_late(tmp_path):
 def test_an_incident_counts_only_once_its_study_has_reported(tmp_path):
     tickets = [("department_surge", f"2025-12-{day} 12:00", "2026-02-01", 4.0, "biology", "", "") for day in (30, 31)]
     first = {"first": "2025-12-30"}
-    told = {str(day.date()): [] for day in pd.date_range("2025-12-30", DAYS[-1])}
-    names, text, result = compare(tmp_path, told, tickets, **first)  # after a week: nights of 6 and 7 January
+    reported = {str(day.date()): [] for day in pd.date_range("2025-12-30", DAYS[-1])}
+    names, text, result = compare(tmp_path, reported, tickets, **first)  # after a week: nights of 6 and 7 January
     assert list(names["true_incidents"].counted) == [True, True]
     assert result["figures"]["recall"]["value"][0] == 0
     assert (result["figures"]["precision"]["kept"], result["figures"]["precision"]["value"]) == ("not measured", [None] * 3)
     assert "nothing to measure" in text
-    names, _, result = compare(tmp_path, told, tickets, missing=["tickets"], **first)
+    names, _, result = compare(tmp_path, reported, tickets, missing=["tickets"], **first)
     assert list(names["true_incidents"].counted) == [False, False]
     assert result["failed"] == {"tickets": 9}
 

@@ -69,9 +69,9 @@ def halves(path, n_features):
     else:
         import keras
 
-        given = keras.Input((n_features,))
-        half = keras.layers.Dense(n_features, kernel_initializer="zeros", bias_initializer=keras.initializers.Constant(0.5))(given)
-        keras.Model(given, half).save(path)
+        inputs = keras.Input((n_features,))
+        half = keras.layers.Dense(n_features, kernel_initializer="zeros", bias_initializer=keras.initializers.Constant(0.5))(inputs)
+        keras.Model(inputs, half).save(path)
 
 
 def write_models(products, clean, weights, suffix="skops", **more):
@@ -82,11 +82,11 @@ def write_models(products, clean, weights, suffix="skops", **more):
     for name, scaled in weights.items():
         features = [f for f in clean if "|" in f and clean.loc[clean.dataset == name, f].notna().any()]
         halves(models / f"{name}.{suffix}", len(features))
-        told = {"model": "vanilla autoencoder", "file": f"{name}.{suffix}", "scaling": {f: {"min": 0.0, "max": 1.0} for f in features}}
-        told |= {"auc_expert": 0.9, "auc_trivial": 0.9, "inverted": not scaled, "centre": 0.0, "worst": 1.0, "usual": [0.01] * len(features)}
-        datasets[name] = told
+        entry = {"model": "vanilla autoencoder", "file": f"{name}.{suffix}", "scaling": {f: {"min": 0.0, "max": 1.0} for f in features}}
+        entry |= {"auc_expert": 0.9, "auc_trivial": 0.9, "inverted": not scaled, "centre": 0.0, "worst": 1.0, "usual": [0.01] * len(features)}
+        datasets[name] = entry
         own = clean[(clean.dataset == name) & clean.run.isin(LEARNED)]
-        values = own[["run", "lumisection", "label"]].assign(**{name: certification.decision_values(own, told, models)})
+        values = own[["run", "lumisection", "label"]].assign(**{name: certification.decision_values(own, entry, models)})
         folds = values if folds is None else folds.merge(values, how="outer")
     in_use = {name: share for name, share in weights.items() if share}
     detector = {"datasets": datasets, "weights": in_use, "learned_runs": list(LEARNED), "alarm_rate": 0.01, "runs": None} | more
@@ -167,9 +167,9 @@ def night(tmp_path_factory):
     """One analysis, with known failures: one found and rightly named, one half named, one without a trace."""
     products = tmp_path_factory.mktemp("certification")
     write_study(products, suffix="keras")
-    known = pd.DataFrame(TRUTH, columns=["kind", "strength", "entity"]).assign(incident=[1, 2, 3], start=BEGIN, end=BEGIN, site="")
-    other = known.head(1).assign(kind="slow", entity="some link", strength=np.nan)  # of another study
-    pd.concat([known, other]).to_csv(products / "truth.csv", index=False)
+    truth = pd.DataFrame(TRUTH, columns=["kind", "strength", "entity"]).assign(incident=[1, 2, 3], start=BEGIN, end=BEGIN, site="")
+    other = truth.head(1).assign(kind="slow", entity="some link", strength=np.nan)  # of another study
+    pd.concat([truth, other]).to_csv(products / "truth.csv", index=False)
     return analysed(products, truth=str(products / "truth.csv"))
 
 
@@ -351,8 +351,8 @@ def test_labels_of_the_judged_runs_have_a_veto(tmp_path):
     write_study(tmp_path, clean)
     night = analysed(tmp_path)
     what = "No certification: in these runs bad lumisections look more usual than good ones"
-    said = re.match(rf"\*\*{what} \(AUC (\S+), \S+ to (\S+)\)", night.page)
-    assert float(said[1]) <= float(said[2]) < 0.5
+    stated = re.match(rf"\*\*{what} \(AUC (\S+), \S+ to (\S+)\)", night.page)
+    assert float(stated[1]) <= float(stated[2]) < 0.5
     assert "- No certification: in these runs" in night.page
     assert night.golden is None
     assert len(night.findings) == len(night.difference) == 0
@@ -479,7 +479,7 @@ def write_classifier(products, low, high):
     """A classifier of runs by the median of a|q50 alone, which calls a run good below 1.5; its features are named as `run_medians` names them."""
     paths = helpers.study_paths("certification", products)
     detector = json.loads((paths.models / "detector.json").read_text())
-    x = certification.run_medians(pd.read_parquet(paths.clean), {name: told["scaling"] for name, told in detector["datasets"].items()})
+    x = certification.run_medians(pd.read_parquet(paths.clean), {name: entry["scaling"] for name, entry in detector["datasets"].items()})
     [feature] = [name for name in x if name.endswith("a|q50")]
     steps = LogisticRegression(C=1e6).fit(pd.DataFrame({feature: [0.0, 1.4, 1.6, 3.0]}), [1, 1, 0, 0])
     save_skops(steps, paths.models / "runs.skops")

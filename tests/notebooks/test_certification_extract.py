@@ -386,8 +386,8 @@ def test_two_certificates_label_lumisections_and_speak_only_for_their_runs(tmp_p
     dcs = write(tmp_path / "dcs.json", {8: [[1, 9]], 10: [[1, 2]], 12: [[1, 1]], 13: []})
     found, page = extracted(tmp_path, write(tmp_path / "wide.csv", rows), golden=str(golden), dcs=str(dcs))
     table = found["lumisections"].set_index(["run", "lumisection"])
-    said = {key: (row.golden, row.dcs) for key, row in table.astype(object).where(table.notna(), None).iterrows()}
-    assert said == {
+    verdicts = {key: (row.golden, row.dcs) for key, row in table.astype(object).where(table.notna(), None).iterrows()}
+    assert verdicts == {
         **{(8, ls): (None, True) for ls in range(1, 10)},
         (10, 1): (True, True),
         (10, 2): (False, True),

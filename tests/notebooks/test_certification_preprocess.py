@@ -41,36 +41,36 @@ def source(runs=range(1, 9), lumisections=range(1, 6), elements=ELEMENTS, datase
 def described(histograms, **columns):
     """The table of lumisections of these histograms, all good unless `columns` of a lumisection {(run, lumisection): {...}} say otherwise."""
     keys = sorted({(row["run"], row["lumisection"]) for row in histograms})
-    known = pd.DataFrame(keys, columns=["run", "lumisection"]).astype("int64")
-    known["fill"] = pd.array(known.run // 2, "Int64")
-    known["time"] = pd.Timestamp("2026-01-01", tz="UTC") + pd.to_timedelta(known.run * 86400 + known.lumisection * 23.31, unit="s")
-    known = known.assign(delivered_lumi=0.3, recorded_lumi=0.28, pileup=50.0, dcs=True, golden=True)
-    return known.assign(**columns).astype({"time": "datetime64[us, UTC]", "dcs": "boolean", "golden": "boolean"})
+    listed = pd.DataFrame(keys, columns=["run", "lumisection"]).astype("int64")
+    listed["fill"] = pd.array(listed.run // 2, "Int64")
+    listed["time"] = pd.Timestamp("2026-01-01", tz="UTC") + pd.to_timedelta(listed.run * 86400 + listed.lumisection * 23.31, unit="s")
+    listed = listed.assign(delivered_lumi=0.3, recorded_lumi=0.28, pileup=50.0, dcs=True, golden=True)
+    return listed.assign(**columns).astype({"time": "datetime64[us, UTC]", "dcs": "boolean", "golden": "boolean"})
 
 
-def relabelled(known, **labels):
+def relabelled(listed, **labels):
     """`known` with other labels: {column: {(run, lumisection): value}}."""
-    known = known.set_index(["run", "lumisection"])
+    listed = listed.set_index(["run", "lumisection"])
     for column, values in labels.items():
         for key, value in values.items():
-            known.loc[key, column] = value
-    return known.reset_index()
+            listed.loc[key, column] = value
+    return listed.reset_index()
 
 
-def write_raw(products, histograms=(), known=None, wide=None):
+def write_raw(products, histograms=(), listed=None, wide=None):
     """The raw folder, as the extraction would leave it."""
     raw = helpers.study_paths("certification", products).raw
     raw.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(list(histograms), HISTOGRAM), raw / "histograms.parquet")
-    known = described(histograms) if known is None else known
-    helpers.write_parquet(known, raw / "lumisections.parquet")
+    listed = described(histograms) if listed is None else listed
+    helpers.write_parquet(listed, raw / "lumisections.parquet")
     no_rows = pd.DataFrame({"dataset": pd.Series(dtype="str"), "run": pd.Series(dtype="int64"), "lumisection": pd.Series(dtype="int64")})
     helpers.write_parquet(no_rows if wide is None else wide, raw / "wide.parquet")
 
 
-def preprocessed(products, histograms=(), known=None, wide=None, **parameters):
+def preprocessed(products, histograms=(), listed=None, wide=None, **parameters):
     """(clean, rejected, what the notebook shows); that every histogram is kept, rejected or not used is asserted here too."""
-    write_raw(products, histograms, known, wide)
+    write_raw(products, histograms, listed, wide)
     page = html.unescape(run_here("certification/2_preprocess.ipynb", products, **({"day": DAY, "datasets": ""} | parameters)))
     paths = helpers.study_paths("certification", products)
     clean, rejected = pd.read_parquet(paths.clean), pd.read_parquet(paths.rejected)
@@ -215,11 +215,11 @@ def write_and_read(products, histograms, **parameters):
 
 def test_labels_keep_the_trivial_and_the_expert_bad_apart(tmp_path):
     rows = source()
-    said = {
+    labels = {
         "dcs": {(1, 1): False, (1, 2): False, (1, 4): pd.NA, (1, 5): pd.NA, (2, 1): pd.NA},
         "golden": {(1, 1): False, (1, 3): False, (1, 4): False, (2, 1): pd.NA, (2, 2): pd.NA},
     }
-    clean, _, page = preprocessed(tmp_path, rows, relabelled(described(rows), **said), drawn=True)
+    clean, _, page = preprocessed(tmp_path, rows, relabelled(described(rows), **labels), drawn=True)
     label = clean.set_index(["run", "lumisection"]).label
     assert [label[1, ls] for ls in range(1, 6)] == ["trivial", "trivial", "expert", "", "good"]
     assert (label[2, 1], label[2, 2]) == ("", "")
@@ -229,9 +229,10 @@ def test_labels_keep_the_trivial_and_the_expert_bad_apart(tmp_path):
 
 def test_runs_are_split_in_time_and_no_run_is_on_two_sides(tmp_path):
     rows = source(runs=range(1, 21))
-    known = described(rows).assign(fill=pd.NA).astype({"fill": "Int64"})
-    backwards = known.assign(time=pd.Timestamp("2026-01-30", tz="UTC") - pd.to_timedelta(known.run, unit="D")).astype({"time": "datetime64[us, UTC]"})
-    for table, oldest_first in ((known, True), (backwards, False), (known.assign(time=known.time.where(known.run > 1)), True)):
+    listed = described(rows).assign(fill=pd.NA).astype({"fill": "Int64"})
+    days_before = pd.to_timedelta(listed.run, unit="D")
+    backwards = listed.assign(time=pd.Timestamp("2026-01-30", tz="UTC") - days_before).astype({"time": "datetime64[us, UTC]"})
+    for table, oldest_first in ((listed, True), (backwards, False), (listed.assign(time=listed.time.where(listed.run > 1)), True)):
         clean, _, _ = preprocessed(tmp_path, rows, table)
         part = clean.groupby("run").part.agg(["nunique", "first"]).sort_index(ascending=oldest_first)
         assert (part["nunique"] == 1).all()
@@ -247,19 +248,19 @@ def test_runs_are_split_in_time_and_no_run_is_on_two_sides(tmp_path):
 
 def test_folds_are_dealt_by_fill_where_there_are_enough_of_them(tmp_path):
     rows = source(runs=range(1, 21))
-    known = described(rows)
-    known["fill"] = pd.array(np.array([7, 7, 7, 8, 8, 9, 10, 10, 10, 10, 11, 12, 12, 12, 13, 13, 14, 14, 14, 15])[known.run - 1], "Int64")
-    fold = preprocessed(tmp_path, rows, known, folds=3)[0].groupby("run").fold.first()
+    listed = described(rows)
+    listed["fill"] = pd.array(np.array([7, 7, 7, 8, 8, 9, 10, 10, 10, 10, 11, 12, 12, 12, 13, 13, 14, 14, 14, 15])[listed.run - 1], "Int64")
+    fold = preprocessed(tmp_path, rows, listed, folds=3)[0].groupby("run").fold.first()
     assert fold.tolist() == [0, 0, 0, 1, 1, 2, 0, 0, 0, 0, 1, 2, 2, 2, 0, *[-1] * 5]
-    for fills in (known.fill.where(known.run != 4), known.fill * 0 + 7):  # one run without a fill; all runs of one fill
-        fold = preprocessed(tmp_path, rows, known.assign(fill=fills), folds=3)[0].groupby("run").fold.first()
+    for fills in (listed.fill.where(listed.run != 4), listed.fill * 0 + 7):  # one run without a fill; all runs of one fill
+        fold = preprocessed(tmp_path, rows, listed.assign(fill=fills), folds=3)[0].groupby("run").fold.first()
         assert fold.tolist() == [*(np.arange(15) % 3), *[-1] * 5]
 
 
 def test_scaling_is_the_range_of_good_measured_training_lumisections(tmp_path):
     rows = source()
-    known = relabelled(described(rows), golden={(1, 2): False}, dcs={(3, 1): False})
-    clean, _, _ = preprocessed(tmp_path, rows, known)
+    listed = relabelled(described(rows), golden={(1, 2): False}, dcs={(3, 1): False})
+    clean, _, _ = preprocessed(tmp_path, rows, listed)
     learnt = clean[(clean.part == "train") & (clean.label == "good") & clean.measured]
     assert 0 < len(learnt) < (clean.part == "train").sum()
     scaling = encoder(tmp_path, "scaling")
@@ -268,7 +269,7 @@ def test_scaling_is_the_range_of_good_measured_training_lumisections(tmp_path):
         assert ends == {"min": learnt[name].min(), "max": learnt[name].max()}
 
 
-def spoilt(rows, known, clean, random):
+def spoilt(rows, listed, clean, random):
     """The same source with other histograms wherever nothing may be learnt: in test runs and in bad lumisections."""
     free = clean[(clean.part == "test") | (clean.label != "good")]
     free = set(zip(free.run, free.lumisection, strict=True))
@@ -282,11 +283,11 @@ def spoilt(rows, known, clean, random):
 @given(random=st.randoms(use_true_random=False))
 def test_what_is_in_test_runs_or_bad_lumisections_changes_no_scaling_and_no_other_row(tmp_path, random):
     rows = source(runs=range(1, 13))
-    known = relabelled(described(rows), golden={(1, 2): False, (5, 1): False, (5, 2): False}, dcs={(3, 1): False})
-    clean, _, _ = preprocessed(tmp_path, rows, known)
+    listed = relabelled(described(rows), golden={(1, 2): False, (5, 1): False, (5, 2): False}, dcs={(3, 1): False})
+    clean, _, _ = preprocessed(tmp_path, rows, listed)
     scaling, elements = encoder(tmp_path, "scaling"), encoder(tmp_path, "elements")
-    changed, free = spoilt(rows, known, clean, random)
-    other, _, _ = preprocessed(tmp_path, changed, known)
+    changed, free = spoilt(rows, listed, clean, random)
+    other, _, _ = preprocessed(tmp_path, changed, listed)
     assert (encoder(tmp_path, "scaling"), encoder(tmp_path, "elements")) == (scaling, elements)
     here, there = (table[[key not in free for key in zip(table.run, table.lumisection, strict=True)]] for table in (clean, other))
     pd.testing.assert_frame_equal(here.reset_index(drop=True), there.reset_index(drop=True))
@@ -333,16 +334,16 @@ def test_the_lists_of_the_repository_can_be_read(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [("[ZeroBias]", "must map each dataset"), ("", "must map each dataset"), ("ZeroBias: {a: [}", "is no YAML"),
      ("ZeroBias: [a]", "must map each dataset"), ("ZeroBias: {a: many}", "ZeroBias, a: 'many' is no least number"), ("ZeroBias: {a: -1}", "-1 is no"),
      ("ZeroBias: {a: yes}", "True is no least"), ("Other: {a: 1}", "no histogram of the source is in a list"), (None, "lists.yaml")],
 )  # fmt: skip
-def test_lists_that_cannot_be_used_end_in_one_line(tmp_path, text, said):
+def test_lists_that_cannot_be_used_end_in_one_line(tmp_path, text, message):
     lists = tmp_path / "lists.yaml"
     if text is not None:
         lists.write_text(text)
-    assert said in refused(preprocessed, tmp_path, source(), datasets=str(lists))
+    assert message in refused(preprocessed, tmp_path, source(), datasets=str(lists))
 
 
 def test_elements_that_good_training_lumisections_lack_are_left_out_by_name(tmp_path):
@@ -372,8 +373,8 @@ def test_a_dataset_without_good_training_lumisections_is_said_and_the_others_go_
 
 def test_lumisections_without_histograms_are_rows_that_are_not_measured(tmp_path):
     rows = source()
-    known = described(rows + source(lumisections=[6]) + source(runs=[99]))
-    clean, _, page = preprocessed(tmp_path, [row for row in rows if (row["run"], row["lumisection"]) != (2, 2)], known)
+    listed = described(rows + source(lumisections=[6]) + source(runs=[99]))
+    clean, _, page = preprocessed(tmp_path, [row for row in rows if (row["run"], row["lumisection"]) != (2, 2)], listed)
     gaps = clean[~clean.measured].set_index(["run", "lumisection"])
     assert set(gaps.index) == {(2, 2), *((run, 6) for run in range(1, 9))}
     assert (gaps.low == "Jet/pt, Tracker/hits").all()
@@ -398,8 +399,8 @@ def test_a_dataset_that_mostly_lacks_all_its_elements_is_measured_nowhere(tmp_pa
 
 def test_lumisections_that_nobody_describes_are_kept_without_a_label(tmp_path):
     rows = source()
-    known = described(rows)
-    clean, _, _ = preprocessed(tmp_path, rows, known[~((known.run == 2) & (known.lumisection > 3))])
+    listed = described(rows)
+    clean, _, _ = preprocessed(tmp_path, rows, listed[~((listed.run == 2) & (listed.lumisection > 3))])
     assert len(clean) == 40
     unlabelled = clean[clean.label == ""]
     assert unlabelled[["run", "lumisection"]].values.tolist() == [[2, 4], [2, 5]]
@@ -408,9 +409,9 @@ def test_lumisections_that_nobody_describes_are_kept_without_a_label(tmp_path):
 
 def test_what_came_after_the_window_is_not_known_to_a_night_that_runs_again(tmp_path):
     rows = source()
-    known = described(rows + source(runs=[6], lumisections=[6]))  # a run that goes on after midnight
-    known.loc[(known.run == 6) & (known.lumisection == 6), "time"] = pd.Timestamp("2026-01-08", tz="UTC")
-    clean, _, _ = preprocessed(tmp_path, rows, known, day="2026-01-07")  # run n is taken on day n + 1
+    listed = described(rows + source(runs=[6], lumisections=[6]))  # a run that goes on after midnight
+    listed.loc[(listed.run == 6) & (listed.lumisection == 6), "time"] = pd.Timestamp("2026-01-08", tz="UTC")
+    clean, _, _ = preprocessed(tmp_path, rows, listed, day="2026-01-07")  # run n is taken on day n + 1
     assert 6 not in set(clean.lumisection)
     before = [row for row in rows if row["run"] <= 6]
     assert set(clean.run) == set(range(1, 7))
@@ -434,13 +435,13 @@ def test_two_runs_are_one_to_learn_from_and_one_to_judge(tmp_path):
 @pytest.mark.parametrize("labels", [{"golden": False}, {"dcs": False}, {"golden": None}])
 def test_without_good_training_lumisections_there_is_nothing_to_learn_from(tmp_path, labels):
     rows = source()
-    known = described(rows)
+    listed = described(rows)
     for column, value in labels.items():
-        known[column] = pd.array(np.where(known.run > 6, True, value), "boolean")
-    assert len(preprocessed(tmp_path, rows, known)[0])  # 3_train says that there is too little history
+        listed[column] = pd.array(np.where(listed.run > 6, True, value), "boolean")
+    assert len(preprocessed(tmp_path, rows, listed)[0])  # 3_train says that there is too little history
     helpers.write_json({}, helpers.study_paths("certification", tmp_path).models / "detector.json")
-    said = refused(preprocessed, tmp_path, rows, known)  # where labels were once enough, they are lost
-    assert said.startswith("there is nothing to learn from: of 25 lumisections of training runs 0 are good and 0 of these measured; good is what")
+    message = refused(preprocessed, tmp_path, rows, listed)  # where labels were once enough, they are lost
+    assert message.startswith("there is nothing to learn from: of 25 lumisections of training runs 0 are good and 0 of these measured; good is what")
 
 
 def test_all_rejected_is_refused_and_says_why(tmp_path):
@@ -472,8 +473,8 @@ def test_a_wide_table_has_one_value_per_column(tmp_path):
     other_table = pd.concat([wide.iloc[[8]].assign(rate=np.nan), wide.iloc[[9]].assign(norm=np.nan)])  # of values that are known already
     wide = pd.concat([wide, wide.iloc[[7]].assign(rate=5.0), wide.iloc[[4]].assign(norm=0.5), other_table], ignore_index=True)
     wide.loc[9, "rate"], right = np.nan, wide.rate[9]  # the other table has it
-    known = described(wide.to_dict("records"))
-    clean, rejected, page = preprocessed(tmp_path, known=known, wide=wide, datasets="notebooks/certification/datasets.yaml")
+    listed = described(wide.to_dict("records"))
+    clean, rejected, page = preprocessed(tmp_path, listed=listed, wide=wide, datasets="notebooks/certification/datasets.yaml")
     assert features_of(clean) == ["rate|value", "norm|value"]
     assert rejected.reason.value_counts().to_dict() == {
         "infinite value": 3,
@@ -492,22 +493,22 @@ def test_a_wide_table_has_one_value_per_column(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("parameters", "said"),
+    ("parameters", "message"),
     [({"test_share": 1.0}, "test_share is 1.0"), ({"validation_share": 0}, "validation_share is 0"), ({"least_known": -1}, "least_known is -1"),
      ({"folds": 1}, "folds is 1"), ({"min_entries": -1}, "min_entries is -1")],
 )  # fmt: skip
-def test_parameters_that_mean_nothing_are_refused(tmp_path, parameters, said):
-    assert said in refused(preprocessed, tmp_path, source(), **parameters)
+def test_parameters_that_mean_nothing_are_refused(tmp_path, parameters, message):
+    assert message in refused(preprocessed, tmp_path, source(), **parameters)
 
 
 def test_raw_tables_that_break_the_contract_are_refused_with_column_and_row(tmp_path):
     rows = source()
-    known = described(rows)
-    twice = pd.concat([known, known.iloc[[3]]], ignore_index=True)
+    listed = described(rows)
+    twice = pd.concat([listed, listed.iloc[[3]]], ignore_index=True)
     assert "lumisections.parquet: column" in refused(preprocessed, tmp_path, rows, twice)
-    assert "histograms.parquet: column 'lumisection' fails" in refused(preprocessed, tmp_path, [*rows, histogram(1, 0)], known)
-    assert "histograms.parquet: column 'element' fails" in refused(preprocessed, tmp_path, [*rows, histogram(1, 1, element=None)], known)
-    assert "lacks the columns golden: run 1_extract again" in refused(preprocessed, tmp_path, rows, known.drop(columns="golden"))
+    assert "histograms.parquet: column 'lumisection' fails" in refused(preprocessed, tmp_path, [*rows, histogram(1, 0)], listed)
+    assert "histograms.parquet: column 'element' fails" in refused(preprocessed, tmp_path, [*rows, histogram(1, 1, element=None)], listed)
+    assert "lacks the columns golden: run 1_extract again" in refused(preprocessed, tmp_path, rows, listed.drop(columns="golden"))
     for path in helpers.study_paths("certification", tmp_path).raw.glob("*.parquet"):
         path.unlink()
     assert "run 1_extract first" in refused(run_here, "certification/2_preprocess.ipynb", tmp_path)
@@ -520,10 +521,10 @@ def test_real_lumisections_of_run_2024b(tmp_path):
     oms = pd.read_parquet(table)
     measures = [name for name in oms if name.startswith(("rate_", "pixel_norm"))]
     wide = oms[["run", "lumisection", *measures]].assign(dataset="wide").astype(dict.fromkeys(measures, float))
-    known = oms[["run", "lumisection", "delivered_lumi", "recorded_lumi", "pileup", "golden"]].assign(
+    listed = oms[["run", "lumisection", "delivered_lumi", "recorded_lumi", "pileup", "golden"]].assign(
         fill=oms.fill.astype("Int64"), dcs=oms.dcs_good.astype("boolean"), time=pd.Series(pd.NaT, oms.index, dtype="datetime64[us, UTC]")
     )
-    clean, rejected, _ = preprocessed(tmp_path, known=known, wide=wide[[*KEYS, *measures]])
+    clean, rejected, _ = preprocessed(tmp_path, listed=listed, wide=wide[[*KEYS, *measures]])
     assert len(clean) + len(rejected) == len(oms)
     assert clean.run[clean.part != "test"].max() < clean.run[clean.part == "test"].min()
     assert clean.groupby("label").measured.sum().ge(100)[["good", "expert"]].all()

@@ -57,8 +57,8 @@ def train(products, clean, **parameters):
     paths = helpers.study_paths("certification", products)
     write_clean(paths, clean)
     names, page = run_cells("certification/3_train.ipynb", products, **QUICK | parameters)
-    metrics, told = (json.loads((paths.models / f"{name}.json").read_text()) for name in ("metrics", "detector"))
-    return SimpleNamespace(paths=paths, names=names, page=page, metrics=metrics, told=told, clean=clean)
+    metrics, detector = (json.loads((paths.models / f"{name}.json").read_text()) for name in ("metrics", "detector"))
+    return SimpleNamespace(paths=paths, names=names, page=page, metrics=metrics, detector=detector, clean=clean)
 
 
 @pytest.fixture(scope="module")
@@ -90,15 +90,15 @@ def test_what_is_judged_later_changes_nothing_that_is_stored(trained, tmp_path):
     spoilt.loc[newest, features] = spoilt.loc[newest, features] * -3 + 1
     spoilt.loc[newest, "label"] = np.where(spoilt.lumisection[newest] % 2, "expert", "good")
     done = train(tmp_path, spoilt)
-    assert done.told["learned_runs"] == trained.told["learned_runs"] == list(range(100, 118))
+    assert done.detector["learned_runs"] == trained.detector["learned_runs"] == list(range(100, 118))
     for name in ("calibration", "folds"):
         got, expected = (pd.read_parquet(of.paths.models / f"{name}.parquet") for of in (done, trained))
         pd.testing.assert_frame_equal(got, expected, rtol=1e-3, atol=1e-3)
-    for name, told in trained.told["datasets"].items():
+    for name, entry in trained.detector["datasets"].items():
         rows = trained.clean[trained.clean.dataset == name]
-        got, expected = (certification.decision_values(rows, of.told["datasets"][name], of.paths.models) for of in (done, trained))
+        got, expected = (certification.decision_values(rows, of.detector["datasets"][name], of.paths.models) for of in (done, trained))
         np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-3)
-        assert told["model"] == done.told["datasets"][name]["model"]
+        assert entry["model"] == done.detector["datasets"][name]["model"]
 
 
 # ------------------------------------------------------------------------------------------------------------- figures
@@ -116,7 +116,7 @@ def test_metrics_are_complete_and_one_method_serves(trained):
     passing = [model["name"] for model in order if model["skill_low"] > 0 and model["model"] >= 0.5]
     assert trained.names["serves"] == next(iter(passing), order[0]["baseline_name"])
     assert models[trained.names["serves"]]["model"] > 0.9  # two of six features lie far outside
-    assert {told["model"] for told in trained.told["datasets"].values()} == {trained.names["serves"]}
+    assert {entry["model"] for entry in trained.detector["datasets"].values()} == {trained.names["serves"]}
 
 
 def test_experiments_hold_both_splits_kinds_and_all_models(trained):
@@ -134,9 +134,9 @@ def test_experiments_hold_both_splits_kinds_and_all_models(trained):
 
 def test_what_is_stored_says_the_same_as_what_was_trained(trained):
     n = trained.names
-    for name, told in trained.told["datasets"].items():
+    for name, entry in trained.detector["datasets"].items():
         fit = next(f for f in n["fits"] if (f.task.dataset, f.task.split, f.method, f.seed) == (name, "run and time", n["serves"], 1))
-        got = certification.decision_values(n["frames"][name], told, trained.paths.models)
+        got = certification.decision_values(n["frames"][name], entry, trained.paths.models)
         np.testing.assert_allclose(got, fit.scores, rtol=1e-3, atol=1e-3)
         vanilla = next(f for f in n["fits"] if (f.task.dataset, f.task.split, f.method) == (name, "run and time", "vanilla"))
         network_of(vanilla, tuple(QUICK["widths"])).save(trained.paths.models / "again.keras")
@@ -155,7 +155,7 @@ def test_calibration_is_the_good_part_of_the_folds_and_what_was_not_measured_is_
     pd.testing.assert_frame_equal(calibration, good)
     assert folds[folds.JetHT.isna()][["run", "lumisection"]].to_numpy().tolist() == [[104, 5]]
     assert folds.SingleMuon.notna().all()
-    assert sum(trained.told["weights"].values()) == pytest.approx(1)
+    assert sum(trained.detector["weights"].values()) == pytest.approx(1)
 
 
 def test_fewer_variants_can_be_trained_and_candidates_always_are(tmp_path):
@@ -171,12 +171,12 @@ def test_fewer_variants_can_be_trained_and_candidates_always_are(tmp_path):
 
 def test_an_inverted_dataset_is_not_used_and_when_none_is_left_nothing_is_certified(tmp_path):
     done = train(tmp_path / "one", table(inverted=["JetHT"]))
-    assert done.told["datasets"]["JetHT"]["inverted"]
-    assert done.told["datasets"]["JetHT"]["auc_expert"] < 0.5
-    assert done.told["weights"] == {"SingleMuon": 1.0}
+    assert done.detector["datasets"]["JetHT"]["inverted"]
+    assert done.detector["datasets"]["JetHT"]["auc_expert"] < 0.5
+    assert done.detector["weights"] == {"SingleMuon": 1.0}
     assert "Inverted, and not used: JetHT." in done.page
     alone = train(tmp_path / "none", table(inverted=["JetHT"], datasets=["JetHT"]))
-    assert alone.told["weights"] == {}
+    assert alone.detector["weights"] == {}
     assert "nothing can be certified" in alone.page
     assert not any(model["in_use"] for model in alone.metrics["models"])
 
@@ -193,7 +193,7 @@ def test_with_too_few_bad_runs_vanilla_is_chosen_and_no_classifier_of_runs_is_le
     ]
     assert done.names["chosen"] == done.names["serves"] == "vanilla"
     assert done.metrics["models"] == []
-    assert done.told["runs"] is None
+    assert done.detector["runs"] is None
     assert not (done.paths.models / "runs.skops").exists()
     assert "measured by nothing" in done.page
     assert (done.paths.models / "JetHT.keras").exists()
@@ -205,11 +205,11 @@ def test_whole_bad_runs_teach_a_classifier_of_runs(tmp_path):
     clean.loc[ill, "label"] = "expert"
     features = [c for c in clean if "|" in c]
     clean.loc[ill, features] += 3
-    told = train(tmp_path, clean).told["runs"]
+    limits = train(tmp_path, clean).detector["runs"]
     model = load_skops(tmp_path / "models/certification/runs.skops")
-    assert told["features"] == [f"{d}: {d}/{i // 3}|q{i % 3}" for d in ("JetHT", "SingleMuon") for i in range(6)]
+    assert limits["features"] == [f"{d}: {d}/{i // 3}|q{i % 3}" for d in ("JetHT", "SingleMuon") for i in range(6)]
     bad, good = (np.full((1, 12), level) for level in (3.0, 0.0))
-    assert model.predict_proba(bad)[0, 1] <= told["low"] < told["high"] <= model.predict_proba(good)[0, 1]
+    assert model.predict_proba(bad)[0, 1] <= limits["low"] < limits["high"] <= model.predict_proba(good)[0, 1]
 
 
 def test_a_dataset_with_too_few_good_lumisections_is_left_out_by_name(trained, tmp_path):
@@ -217,7 +217,7 @@ def test_a_dataset_with_too_few_good_lumisections_is_left_out_by_name(trained, t
     clean = clean[(clean.dataset == "JetHT") | (clean.run < 101)]
     done = train(tmp_path, clean)
     assert "Left out, with too few good ones: SingleMuon." in done.page
-    assert list(done.told["datasets"]) == ["JetHT"]
+    assert list(done.detector["datasets"]) == ["JetHT"]
 
 
 @pytest.mark.parametrize(

@@ -326,8 +326,8 @@ def test_a_failing_study_keeps_its_notebook_and_does_not_stop_the_other(failed):
     assert (folder / NIGHT / "left/2_preprocess.ipynb").exists()
     page = (folder / NIGHT / "left/2_preprocess.html").read_text()
     assert "this study is told to fail" in page[page.index("<main") :][:600]
-    told = json.loads((folder / NIGHT / "run.json").read_text())["studies"]
-    assert (told["left"]["verdict"], told["right"]["verdict"]) == ("failed", "ok")
+    studies = json.loads((folder / NIGHT / "run.json").read_text())["studies"]
+    assert (studies["left"]["verdict"], studies["right"]["verdict"]) == ("failed", "ok")
 
 
 def test_a_further_page_runs_after_the_second_step_and_is_a_page_of_its_study(failed, mended, planned):
@@ -357,10 +357,10 @@ def test_only_the_failed_study_goes_on_when_it_is_mended(mended):
 def test_the_digest_knows_which_studies_have_findings_of_tonight(failed, mended):
     folder, _, printed = failed
     assert "digest: 4 of 4 cells" in printed
-    told = json.loads((folder / "data/incidents/2026-01-31.json").read_text())
-    assert (told["nights"], told["missing"]) == ({"right": "2026-01-31"}, ["left"])
-    told = json.loads((mended[0] / "data/incidents/2026-01-31.json").read_text())
-    assert (told["nights"], told["missing"]) == ({"left": "2026-01-31", "right": "2026-01-31"}, [])
+    digest = json.loads((folder / "data/incidents/2026-01-31.json").read_text())
+    assert (digest["nights"], digest["missing"]) == ({"right": "2026-01-31"}, ["left"])
+    digest = json.loads((mended[0] / "data/incidents/2026-01-31.json").read_text())
+    assert (digest["nights"], digest["missing"]) == ({"left": "2026-01-31", "right": "2026-01-31"}, [])
 
 
 def test_nothing_changed_means_nothing_runs_and_little_time(one_night, planned):
@@ -610,9 +610,9 @@ def test_this_machine_is_a_source_and_no_file(checkout, planned):
 
 
 def test_two_runs_at_once_do_not_meet(one_night):
-    _, printed, (code, told) = one_night
+    _, printed, (code, second) = one_night
     assert code != 0
-    assert "another run" in told
+    assert "another run" in second
     assert "4_analyse: 4 of 4 cells" in printed  # the first one went on
 
 
@@ -678,8 +678,8 @@ def test_a_source_without_a_file_is_the_failure_of_its_study_alone(disturbed):
     run = read_run(folder / NIGHT, "left", "1_extract")
     assert (run["outcome"], run["error"]) == ("failed", "FileNotFoundError: no file matches gone/*.csv")
     assert read_run(folder / NIGHT, "left", "4_analyse")["outcome"] == "not run", "that of the run before does not stand"
-    told = json.loads((folder / "data/incidents/2026-01-31.json").read_text())
-    assert (told["nights"], told["missing"]) == ({"right": "2026-01-31"}, ["left"])
+    digest = json.loads((folder / "data/incidents/2026-01-31.json").read_text())
+    assert (digest["nights"], digest["missing"]) == ({"right": "2026-01-31"}, ["left"])
 
 
 def test_without_its_memory_the_chain_publishes_no_other_night_as_tonight(disturbed, planned, tmp_path):

@@ -28,8 +28,8 @@ REPORTED += ["summary", "kinds", "studies", "start", "end", "ended", "first_seen
 
 def finding(study, kind, entity, site="", start="2026-01-30", end="2026-01-31 23:00", **more):
     start, end = (pd.Timestamp(time, tz="UTC") if time else pd.NaT for time in (start, end))
-    told = {"study": study, "kind": kind, "entity": entity, "site": site, "start": start, "end": end, "score": 1.0, "p_value": 1e-4, "observed": 9.0}
-    return told | {"expected": 1.0, "unit": "s", "evidence": "9 of 9", "figure": "", "impact": 5.0, "impact_unit": "GB delayed"} | more
+    row = {"study": study, "kind": kind, "entity": entity, "site": site, "start": start, "end": end, "score": 1.0, "p_value": 1e-4, "observed": 9.0}
+    return row | {"expected": 1.0, "unit": "s", "evidence": "9 of 9", "figure": "", "impact": 5.0, "impact_unit": "GB delayed"} | more
 
 
 DIP = finding("accounting", "global_dip", "A", "A", "2026-01-19", "2026-01-26", impact=5000.0, impact_unit="core hours")
@@ -63,15 +63,15 @@ def first(tmp_path_factory):
 
 def test_a_first_night_is_all_new_and_its_headline_is_the_most_pressing(first):
     products, names, page = first
-    told = incidents(products)
-    assert list(told.columns)[: len(REPORTED)] == REPORTED
-    assert list(told.what) == ["site trouble at A", "memory leak on n1", "surge of vo at C"]
-    assert told[["state", "night", "mark", "shown"]].drop_duplicates().values.tolist() == [["new", 1, "", True]]
-    assert told.studies[0].tolist() == ["accounting", "transfers"]
-    assert told.impact[0] == "5,000 core hours affected, 5 GB delayed"
-    assert [dict(one) for one in told.impacts[1]] == [{"study": "telemetry", "unit": "nodes", "value": 1.0}]
-    assert (str(told.start.dtype), told.start[0]) == ("datetime64[us, UTC]", DIP["start"])
-    assert told.ended.tolist() == [False, True, False]
+    table = incidents(products)
+    assert list(table.columns)[: len(REPORTED)] == REPORTED
+    assert list(table.what) == ["site trouble at A", "memory leak on n1", "surge of vo at C"]
+    assert table[["state", "night", "mark", "shown"]].drop_duplicates().values.tolist() == [["new", 1, "", True]]
+    assert table.studies[0].tolist() == ["accounting", "transfers"]
+    assert table.impact[0] == "5,000 core hours affected, 5 GB delayed"
+    assert [dict(one) for one in table.impacts[1]] == [{"study": "telemetry", "unit": "nodes", "value": 1.0}]
+    assert (str(table.start.dtype), table.start[0]) == ("datetime64[us, UTC]", DIP["start"])
+    assert table.ended.tolist() == [False, True, False]
     assert names["headline"].startswith("Site trouble at A since 19 Jan 2026 (new): most of its series fell together; 2 findings of accounting and")
     assert "Incidents tonight: 3 new (1 of them already ended)." in page
     assert "No earlier night is known" in page
@@ -80,14 +80,14 @@ def test_a_first_night_is_all_new_and_its_headline_is_the_most_pressing(first):
     assert (kept["nights"], kept["studies"], kept["missing"]) == (1, dict.fromkeys(STUDIES, "2026-01-31"), [])
     assert kept["unknown"] == {}
     rows = pd.read_parquet(products / "data/incidents/2026-01-31_findings.parquet")
-    assert rows.groupby("incident").size().to_dict() == dict(zip(told.incident, [2, 1, 1], strict=True))
+    assert rows.groupby("incident").size().to_dict() == dict(zip(table.incident, [2, 1, 1], strict=True))
     assert list(rows.columns)[: len(FINDING_COLUMNS) + 1] == [*FINDING_COLUMNS, "incident"]
 
 
 def test_each_shown_incident_has_a_small_picture_and_proposals(first):
     products, names, page = first
-    told = incidents(products)
-    for figure in told.figure:
+    table = incidents(products)
+    for figure in table.figure:
         assert figure.startswith("plots/digest/2026-01-31/")
         assert (products / figure).stat().st_size < 25_000
         assert Image.open(products / figure).width > 300
@@ -95,7 +95,7 @@ def test_each_shown_incident_has_a_small_picture_and_proposals(first):
     assert "No picture shows more than one incident." in page
     assert "Pictures that are not on this page: plots/telemetry/none.png." in page
     proposals = pd.read_parquet(products / "data/incidents/2026-01-31_proposals.parquet")
-    assert set(proposals.incident) == set(told.incident)
+    assert set(proposals.incident) == set(table.incident)
     assert proposals.groupby("incident").place.min().eq(1).all()
 
 
@@ -106,9 +106,9 @@ def test_the_same_night_again_says_the_same_and_the_next_one_knows_it(first):
     night(products, *reversed(rows))
     pd.testing.assert_frame_equal(incidents(products), before)
     _, page = night(products, DIP, DISK | {"end": pd.Timestamp("2026-02-01 23:00", tz="UTC")}, LEAK, day="2026-02-01")
-    told = incidents(products, "2026-02-01").set_index("incident")
-    assert told.state[before.incident].tolist() == ["ongoing", "over", "resolved"]
-    assert told.night[before.incident].tolist() == [2, 1, 1]
+    table = incidents(products, "2026-02-01").set_index("incident")
+    assert table.state[before.incident].tolist() == ["ongoing", "over", "resolved"]
+    assert table.night[before.incident].tolist() == [2, 1, 1]
     assert "Against 2026-01-31:" in page
     assert "<td>night 2</td>" in page
     pd.testing.assert_frame_equal(incidents(products), before)  # an earlier night stays as it was
@@ -137,8 +137,8 @@ def test_a_night_that_runs_again_keeps_its_names_and_touches_no_later_one(tmp_pa
 def test_what_had_ended_before_the_first_night_is_listed_apart_and_is_no_news(tmp_path):
     ended = finding("transfers", "failing_source", "E_DISK", "E", "2026-01-20", "2026-01-21")
     names, page = night(tmp_path, DISK, ended, day="2026-01-30")
-    told = incidents(tmp_path, "2026-01-30").set_index("what")
-    assert told.state.to_dict() == {"failing source A_DISK": "new", "failing source E_DISK": "over"}
+    table = incidents(tmp_path, "2026-01-30").set_index("what")
+    assert table.state.to_dict() == {"failing source A_DISK": "new", "failing source E_DISK": "over"}
     assert names["counts"] == {"new": 1, "ended": 0, "worse": 0, "ongoing": 0, "resolved": 0, "over": 0, "unwatched": 1}
     assert "Incidents tonight: 1 new. 1 more ended before monitoring began." in names["headline"]
     assert "<summary>1 incident that ended before monitoring began</summary>" in page
@@ -152,21 +152,21 @@ def test_what_had_ended_before_the_first_night_is_listed_apart_and_is_no_news(tm
 
 
 def test_the_evidence_chooses_what_is_proposed_and_says_why(tmp_path):
-    said = "41 of 50 transfers failed where 2.1 are normal; most often “SOURCE [N] connection to HOST refused after N s”, 70% of it from B_DISK"
-    _, page = night(tmp_path, DISK | {"evidence": said}, LEAK)
-    told = pd.read_parquet(tmp_path / "data/incidents/2026-01-31_proposals.parquet")
-    assert list(told.columns[:4]) == ["incident", "place", "solution", "proposal"]
-    told = told[told.incident == incidents(tmp_path).set_index("what").incident["failing source A_DISK"]]
-    assert set(told.solution[:2]) == {"restart-doors", "ask-service"}
-    assert "stage-first" not in set(told.solution)
-    assert told.reason.iloc[0] == "the evidence says “connection to HOST refused”"
-    assert not told.ranked.any()
+    evidence = "41 of 50 transfers failed where 2.1 are normal; most often “SOURCE [N] connection to HOST refused after N s”, 70% of it from B_DISK"
+    _, page = night(tmp_path, DISK | {"evidence": evidence}, LEAK)
+    proposals = pd.read_parquet(tmp_path / "data/incidents/2026-01-31_proposals.parquet")
+    assert list(proposals.columns[:4]) == ["incident", "place", "solution", "proposal"]
+    proposals = proposals[proposals.incident == incidents(tmp_path).set_index("what").incident["failing source A_DISK"]]
+    assert set(proposals.solution[:2]) == {"restart-doors", "ask-service"}
+    assert "stage-first" not in set(proposals.solution)
+    assert proposals.reason.iloc[0] == "the evidence says “connection to HOST refused”"
+    assert not proposals.ranked.any()
     assert "None of these has been tried; those with a reason come first, else they are in no order of merit." in page
     assert "chance to work" not in page
-    record_feedback(told.incident.iloc[0], "ask-service", True, products=tmp_path)
-    _, page = night(tmp_path, DISK | {"evidence": said}, LEAK)
-    told = pd.read_parquet(tmp_path / "data/incidents/2026-01-31_proposals.parquet").set_index("solution")
-    assert (told.place["ask-service"], told.ranked["ask-service"]) == (1, True)
+    record_feedback(proposals.incident.iloc[0], "ask-service", True, products=tmp_path)
+    _, page = night(tmp_path, DISK | {"evidence": evidence}, LEAK)
+    proposals = pd.read_parquet(tmp_path / "data/incidents/2026-01-31_proposals.parquet").set_index("solution")
+    assert (proposals.place["ask-service"], proposals.ranked["ask-service"]) == (1, True)
     assert page.count("<th>chance to work</th>") == 1
     assert "1 of 1" in page
 
@@ -188,8 +188,8 @@ def test_without_news_of_a_study_its_incidents_stay_and_the_page_says_so(tmp_pat
     night(tmp_path, DISK, LEAK)
     nights = {study: "2026-02-01" for study in STUDIES if study != "transfers"}
     _, page = night(tmp_path, DISK | {"entity": "not of tonight"}, day="2026-02-01", nights=nights, missing=["transfers"])
-    told = incidents(tmp_path, "2026-02-01")
-    assert told[["what", "state", "night"]].values.tolist() == [["failing source A_DISK", "ongoing", 1]]
+    table = incidents(tmp_path, "2026-02-01")
+    assert table[["what", "state", "night"]].values.tolist() == [["failing source A_DISK", "ongoing", 1]]
     assert "as it was, since there is no news of transfers" in page
     silent = "4 of 5 studies reported; nothing is known of transfers (failed)."
     assert silent in page
@@ -259,8 +259,8 @@ def test_an_earlier_night_with_a_damaged_table_is_left_out_and_noted(two_nights,
     cut(tmp_path / "data/incidents/2026-01-31.parquet")
     later = {"end": pd.Timestamp("2026-02-01 23:00", tz="UTC")}
     names, page = night(tmp_path, DISK | later, LEAK | later, day="2026-02-01")
-    told = incidents(tmp_path, "2026-02-01").set_index("what")
-    assert told[["state", "first_seen"]].T.to_dict("list") == {
+    table = incidents(tmp_path, "2026-02-01").set_index("what")
+    assert table[["state", "first_seen"]].T.to_dict("list") == {
         "failing source A_DISK": ["ongoing", "2026-01-30"],  # known from the night before
         "memory leak on n1": ["new", "2026-02-01"],  # begins anew
     }
@@ -346,10 +346,10 @@ def test_the_table_of_tonight_is_what_the_cell_with_the_answer_shows():
 def test_a_kind_that_nobody_knows_and_findings_without_times_are_reported_all_the_same(tmp_path):
     strange = finding("telemetry", "gremlins", "X", "A", "", "", p_value=0.0, impact=np.nan)  # a label of its source
     _, page = night(tmp_path, strange, DISK)
-    told = incidents(tmp_path).set_index("what")
-    assert set(told.index) == {"failing source A_DISK", "gremlins: X"}
-    assert pd.isna(told.start["gremlins: X"])
-    assert not told.ended["gremlins: X"]
+    table = incidents(tmp_path).set_index("what")
+    assert set(table.index) == {"failing source A_DISK", "gremlins: X"}
+    assert pd.isna(table.start["gremlins: X"])
+    assert not table.ended["gremlins: X"]
     assert "Gremlins: X at times that the source does not know (new): gremlins;" in page
     assert "What to try is not known for this kind" in page
     assert incidents(tmp_path).state.tolist() == ["new", "new"]
@@ -361,9 +361,9 @@ def test_hostile_names_stay_text(tmp_path):
     names, page = run_hostile(tmp_path)
     assert "<script" not in page
     assert "[x]" not in re.sub("<table.*?</table>", "", page, flags=re.S)  # a table is HTML, in which brackets mean nothing
-    told = incidents(tmp_path)
-    assert not told.summary.str.contains("[\n\r\x00]").any()
-    assert "<script>" in told.summary[0]  # raw in the table: who shows it escapes it
+    table = incidents(tmp_path)
+    assert not table.summary.str.contains("[\n\r\x00]").any()
+    assert "<script>" in table.summary[0]  # raw in the table: who shows it escapes it
     assert "\n" not in names["headline"]
 
 
@@ -378,11 +378,11 @@ def run_hostile(products):
 def test_of_many_incidents_the_first_are_shown_and_the_rest_counted(tmp_path):
     many = [finding("transfers", "failing_source", f"S{i}_DISK", f"S{i}", p_value=10.0 ** -(i % 7 + 1), figure=f"plots/{i}.png") for i in range(200)]
     _, page = night(tmp_path, *many, max_incidents=10)
-    told = incidents(tmp_path)
-    assert (len(told), int(told.shown.sum())) == (200, 10)
-    assert told.incident.is_unique
+    table = incidents(tmp_path)
+    assert (len(table), int(table.shown.sum())) == (200, 10)
+    assert table.incident.is_unique
     assert len(list((tmp_path / "plots/digest/2026-01-31").glob("20260131-*.png"))) == 10
-    assert (told.figure != "").tolist() == told.shown.tolist()
+    assert (table.figure != "").tolist() == table.shown.tolist()
     assert "Further incidents: 190, " in page
     assert "<summary>190 further incidents</summary>" in page
 
@@ -395,10 +395,10 @@ def test_marks_fold_incidents_and_say_when_they_have_run_out(tmp_path):
         {"entity": "nowhere", "as": "muted", "by": "y", "until": "2026-02-28", "why": "not there"},
     ]
     names, page = night(tmp_path, DISK, LEAK, SURGE, mark=mark)
-    told = incidents(tmp_path).set_index("what")
-    assert told.mark.to_dict() == {"failing source A_DISK": "", "memory leak on n1": "muted", "surge of vo at C": "acknowledged"}
-    assert told.loc["memory leak on n1", ["marked_by", "marked_until", "marked_why"]].tolist() == ["b. & co", "2026-02-01", "burn-in"]
-    assert told.shown.tolist() == [True, False, False]
+    table = incidents(tmp_path).set_index("what")
+    assert table.mark.to_dict() == {"failing source A_DISK": "", "memory leak on n1": "muted", "surge of vo at C": "acknowledged"}
+    assert table.loc["memory leak on n1", ["marked_by", "marked_until", "marked_why"]].tolist() == ["b. & co", "2026-02-01", "burn-in"]
+    assert table.shown.tolist() == [True, False, False]
     assert "<summary>2 marked incidents</summary>" in page
     assert "Marks that have run out: “moved house” of x. That fit nothing tonight: “not there” of y." in page
     [warning] = names["RECORDED"]["warnings"]
@@ -460,8 +460,8 @@ def test_one_study_does_not_stop_the_others(tmp_path):
         (tmp_path / "data/raw" / study).mkdir(parents=True)
         (tmp_path / "data/raw" / study / "status.json").write_text(status)
     names, page = run_cells(NOTEBOOK, tmp_path, day="2026-01-31", nights=dict.fromkeys(STUDIES, "2026-01-31"), **QUICK)
-    told = incidents(tmp_path).set_index("what")
-    assert told.state.to_dict() == {"memory leak on n1": "ongoing", "failing source A_DISK": "ongoing"}
+    table = incidents(tmp_path).set_index("what")
+    assert table.state.to_dict() == {"memory leak on n1": "ongoing", "failing source A_DISK": "ongoing"}
     kept = json.loads((tmp_path / "data/incidents/2026-01-31.json").read_text())
     assert sorted(kept["missing"]) == ["accounting", "certification", "transfers"]
     assert kept["studies"] == {"telemetry": "2026-01-31", "tickets": "2026-01-31"}
@@ -523,9 +523,9 @@ def test_tables_of_further_pages_are_read_and_missed_by_name(tmp_path):
     assert set(incidents(tmp_path).what) == {"idle GPUs at B", "memory leak on n1"}
     nights = dict.fromkeys(STUDIES, "2026-02-01")
     night(tmp_path, LEAK, day="2026-02-01", nights=nights, missing=["telemetry_gpus"])
-    told = incidents(tmp_path, "2026-02-01").set_index("what")
-    assert told.state.to_dict() == {"idle GPUs at B": "ongoing", "memory leak on n1": "over"}
-    assert "no news of telemetry" in told.change["idle GPUs at B"]
+    table = incidents(tmp_path, "2026-02-01").set_index("what")
+    assert table.state.to_dict() == {"idle GPUs at B": "ongoing", "memory leak on n1": "over"}
+    assert "no news of telemetry" in table.change["idle GPUs at B"]
 
 
 def test_every_parameter_of_the_ranking_is_explained_with_its_value(first):

@@ -14,10 +14,10 @@ ROWS = {"transfers": 2, "accounting": 2, "telemetry": 2, "certification": 2, "ti
 def test_the_example_of_a_source_is_read_with_its_configuration(study, tmp_path):
     examples(tmp_path / "data")
     config = next(config for text in settings(tmp_path / "data") if study in (config := yaml.safe_load(text))["studies"])
-    given = config["studies"][study]["extract"]
+    parameters = config["studies"][study]["extract"]
     if study == "tickets":
-        given |= {"accounts": ""}  # there is no Slurm here
-    run_here(f"{study}/1_extract.ipynb", tmp_path, day=str(config["day"]), **given)
+        parameters |= {"accounts": ""}  # there is no Slurm here
+    run_here(f"{study}/1_extract.ipynb", tmp_path, day=str(config["day"]), **parameters)
     status = json.loads((tmp_path / f"data/raw/{study}/status.json").read_text())
     assert (status["state"], status["rows"], status["bad_lines"]) == ("ok", ROWS[study], 0), status
 

@@ -303,7 +303,7 @@ def test_every_lumisection_has_every_histogram_of_every_dataset_once(lumisection
     assert t.columns.tolist() == ["dataset", "fromrun", "fromlumi", "hname", "histo", "entries", "Xmin", "Xmax"]
     assert not t.duplicated(["dataset", "fromrun", "fromlumi", "hname"]).any()
     listed = yaml.safe_load((REPOSITORY / "notebooks/certification/datasets.yaml").read_text())
-    assert {name: set(mine.hname) for name, mine in t.groupby("dataset")} == {name: set(elements) for name, elements in listed.items()}
+    assert {name: set(subset.hname) for name, subset in t.groupby("dataset")} == {name: set(elements) for name, elements in listed.items()}
     assert len(t) == len(lumisections.table) * sum(map(len, listed.values()))
     assert (t.entries == [counts.sum() for counts in lumisections.contents]).all()
     assert (t.assign(bins=[len(counts) for counts in lumisections.contents]).groupby("hname")[["bins", "Xmin", "Xmax"]].nunique() == 1).all(axis=None)
@@ -337,10 +337,10 @@ def test_beams_burn_off_and_runs_follow_each_other(lumisections):
 def test_experts_call_strong_and_medium_failures_bad_and_miss_the_weak_ones(lumisections):
     t = lumisections.table
     for ranges in lumisections.ranges.values():
-        for run, mine in ranges.items():
-            flat = [n for pair in mine for n in pair]
+        for run, subset in ranges.items():
+            flat = [n for pair in subset for n in pair]
             assert flat == sorted(flat)
-            assert all(b[0] > a[1] + 1 for a, b in itertools.pairwise(mine))  # neighbours are one range
+            assert all(b[0] > a[1] + 1 for a, b in itertools.pairwise(subset))  # neighbours are one range
             assert flat[0] >= 1
             assert flat[-1] <= t.loc[int(run)].index.max()
     strength = pd.Series(0, index=t.index)
@@ -540,12 +540,12 @@ def test_texts_are_many_and_nothing_of_the_grammar_is_left_in_them(desk):
 
 
 def test_each_kind_of_ticket_trouble_has_happened_before_and_lasts_into_the_last_weeks(desk):
-    for kind, mine in desk.truth.groupby("kind"):
-        assert 3 <= len(mine) <= 8, kind
-        assert (mine.end > NIGHT - pd.Timedelta(weeks=4)).any(), kind
+    for kind, subset in desk.truth.groupby("kind"):
+        assert 3 <= len(subset) <= 8, kind
+        assert (subset.end > NIGHT - pd.Timedelta(weeks=4)).any(), kind
         if kind != "outage_tickets":
-            assert mine.end.max() == NIGHT
-            assert mine.entity.is_unique
+            assert subset.end.max() == NIGHT
+            assert subset.entity.is_unique
     newest = desk.truth[desk.truth.end == NIGHT].set_index("kind").entity
     queue_of = desk.people.groupby("label").queue.agg(lambda own: own.mode()[0])
     assert newest["backlog"] not in queue_of[[newest["growing_topic"], newest["slow_topic"]]].to_list()
@@ -567,10 +567,10 @@ def test_tickets_about_an_outage_follow_it_within_hours_and_name_its_site(desk):
     for burst in bursts.itertuples():
         causes = desk.all_truth[(desk.all_truth.kind == about[burst.entity]) & (desk.all_truth.site == burst.site)]
         assert (burst.start - causes.start).between(pd.Timedelta(hours=2), pd.Timedelta(hours=6)).sum() == 1
-        mine = desk.people[desk.hit(burst) & desk.inside(burst)]
-        assert burst.strength <= len(mine) <= 1.5 * burst.strength + 3
+        subset = desk.people[desk.hit(burst) & desk.inside(burst)]
+        assert burst.strength <= len(subset) <= 1.5 * burst.strength + 3
         names = "|".join(called[burst.site]) if burst.site else "|".join(causes.entity.unique())
-        assert (mine.subject + " " + mine.body).str.contains(rf"\b(?:{names})\b", case=False).mean() > 0.7
+        assert (subset.subject + " " + subset.body).str.contains(rf"\b(?:{names})\b", case=False).mean() > 0.7
     assert bursts.strength.between(8, 30).all()
 
 
@@ -606,14 +606,14 @@ def test_without_incidents_counts_are_poisson_around_season_and_growth(desk):
 def test_a_backlog_doubles_what_is_open_and_a_slow_topic_takes_several_times_as_long(desk):
     t, month = desk.people, pd.Timedelta(days=30)
     for incident in desk.truth[desk.truth.kind == "backlog"].itertuples():
-        mine, days = t[desk.hit(incident)], pd.date_range(incident.start - 4 * month, min(incident.end + 4 * month, NIGHT))
-        is_open = pd.Series([((mine.asked <= day) & ~(mine.ended <= day)).sum() for day in days], index=days)
+        subset, days = t[desk.hit(incident)], pd.date_range(incident.start - 4 * month, min(incident.end + 4 * month, NIGHT))
+        is_open = pd.Series([((subset.asked <= day) & ~(subset.ended <= day)).sum() for day in days], index=days)
         usual = is_open[(days < incident.start) | (days > incident.end + month)].median()  # by then it has been worked off
         late = is_open[(days > incident.end - pd.Timedelta(days=7)) & (days <= incident.end)].mean()
         assert late > 1.5 * usual, incident
     for incident in desk.truth[desk.truth.kind == "slow_topic"].itertuples():
-        mine, inside = t[desk.hit(incident)], desk.inside(incident)[desk.hit(incident)]
-        hours = (mine.ended.fillna(NIGHT) - mine.asked) / pd.Timedelta(hours=1)
+        subset, inside = t[desk.hit(incident)], desk.inside(incident)[desk.hit(incident)]
+        hours = (subset.ended.fillna(NIGHT) - subset.asked) / pd.Timedelta(hours=1)
         assert hours[inside].median() > 1.8 * hours[~inside].median(), incident
 
 

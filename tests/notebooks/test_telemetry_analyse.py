@@ -31,8 +31,8 @@ def run_of(node, job, start=NOON, n=20, label="", part="", level=50.0, step_s=15
     """The windows of one run, 60 s each: noise around 50 (mem::b: `level`), and in some windows the given cpu, std or mem, {number: value}."""
     noise = np.random.default_rng([*node.encode(), len(job), n]).normal(size=(n, 2)).clip(-1.5, 1.5)
     values = np.column_stack([50 + noise[:, 0], np.ones(n), level + noise[:, 1], np.ones(n)])
-    for name, given in odd.items():
-        for number, value in given.items():
+    for name, changes in odd.items():
+        for number, value in changes.items():
             values[number] = (50, 1, 50, 1)
             values[number, ["cpu", "std", "mem"].index(name)] = value
     begin = start + pd.to_timedelta(step_s * np.arange(n), unit="s")
@@ -66,14 +66,14 @@ def labelled_windows():
     rows = []
     for i in range(31):
         truth = "none" if i < 20 else "cpuoccupy" if i < 26 else "memleak"
-        said = (
+        labels = (
             [truth] * 10
             if i >= 26
             else ["none"] * 2 + ["cpuoccupy"] * 8
             if i >= 20
             else ["none"] * 5 + ["cpuoccupy" if i < 5 else "none"] + ["none"] * 4
         )
-        run = run_of(f"f{i:02d}", f"j{i}", n=10, label=truth).iloc[:, :8].drop(columns="part").assign(diagnosis=said)
+        run = run_of(f"f{i:02d}", f"j{i}", n=10, label=truth).iloc[:, :8].drop(columns="part").assign(diagnosis=labels)
         for name in CLASSES:
             run[f"p {name}"] = np.where(run.diagnosis == name, 0.9, 0.05)
         rows.append(run.assign(classifier=np.where(run.diagnosis == "none", -13.0, 13.0), health=-5.0))
@@ -93,10 +93,10 @@ def write_models(products, classes, folds=None):
     helpers.write_parquet(pd.DataFrame([[*[1.0] * 4, "all"]], columns=[*detectors, "detector"]), models / "units.parquet")
     healthy = pd.DataFrame(np.random.default_rng(2).normal(size=(50, 4)), columns=FEATURES).assign(detector="all")
     helpers.write_parquet(healthy, models / "reference.parquet")
-    given = keras.Input((1, 4))
-    keras.Model(given, keras.layers.Rescaling(1.0)(given)).save(models / "network.keras")
+    inputs = keras.Input((1, 4))
+    keras.Model(inputs, keras.layers.Rescaling(1.0)(inputs)).save(models / "network.keras")
     weights = dict.fromkeys(["classifier", "health"], 0.5) if classes else {"health": 1.0}
-    told = {
+    description = {
         "classes": classes,
         "inputs": FEATURES,
         "smoothing": 1,
@@ -109,8 +109,8 @@ def write_models(products, classes, folds=None):
         x = [point for point, counts in TREE.items() for _ in range(sum(counts))]
         y = [name for counts in TREE.values() for name, count in zip(classes, counts, strict=True) for _ in range(count)]
         save_skops(DecisionTreeClassifier(random_state=1).fit(np.array(x, float), y), models / "classifier.skops")
-        told |= {"temperature": 1.0, "features": ["cpu::a|mean", "mem::b|mean"]}
-    helpers.write_json(told, models / "detector.json")
+        description |= {"temperature": 1.0, "features": ["cpu::a|mean", "mem::b|mean"]}
+    helpers.write_json(description, models / "detector.json")
     calibration = pd.DataFrame({"job_id": "c", "node_id": "c", "classifier": -12.0, "health": HEALTH})[["job_id", "node_id", *weights]]
     helpers.write_parquet(calibration, models / "calibration.parquet")
     rates = {"macro_f1": 0.9, "false_alarms": 0.01, "misses": 0.1}
@@ -158,10 +158,10 @@ def night(tmp_path_factory):
     write_models(products, CLASSES, labelled_windows())
     write_clean(products, windows_of_nodes())
     true = [("cpuoccupy", "x-n01", 150, 360), ("memleak", "y-n01", 60, 150), ("throttled", "y-n03", 60, 200), ("memleak", "y-n04", 60, 200)]
-    known = pd.DataFrame(true, columns=["kind", "entity", "start", "end"]).assign(incident=["A", "B", "C", "D"])
+    truth = pd.DataFrame(true, columns=["kind", "entity", "start", "end"]).assign(incident=["A", "B", "C", "D"])
     for name in ("start", "end"):
-        known[name] = NOON + pd.to_timedelta(known[name], unit="s")
-    known.to_csv(products / "known.csv", index=False)
+        truth[name] = NOON + pd.to_timedelta(truth[name], unit="s")
+    truth.to_csv(products / "known.csv", index=False)
     return analysed(products, truth=str(products / "known.csv"))
 
 
@@ -339,7 +339,7 @@ def test_servers_without_jobs_and_kinds_are_judged_by_their_own_past_and_measure
 def test_few_data_are_a_page_without_a_number_that_is_none_and_say_what_they_cannot_tell(tmp_path, calibration, constant):
     write_models(tmp_path, [])
     models = helpers.study_paths("telemetry", tmp_path).models
-    few = pd.read_parquet(models / "calibration.parquet").iloc[::-(-2000 // calibration)]
+    few = pd.read_parquet(models / "calibration.parquet").iloc[:: -(-2000 // calibration)]
     helpers.write_parquet(few.head(calibration), models / "calibration.parquet")
     windows = pd.concat([run_of("login", f"{job:.0f}" * constant, NOON - job * pd.Timedelta("1h"), n=3) for job in range(20 if constant else 1)])
     write_clean(tmp_path, windows.assign(**dict(zip(FEATURES, (50.0, 1.0, 50.0, 1.0), strict=True))) if constant else windows)

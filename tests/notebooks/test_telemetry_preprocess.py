@@ -117,12 +117,12 @@ def test_names_and_order_of_the_part_files_change_no_byte(tmp_path):
     halves = [slice(0, 29), slice(30, 60), slice(0, 60), slice(0, 60)]
     parts = [whole.loc[whole.index[half], ["timestamp", "job_id", *names]] for names, half in zip(sources, halves, strict=True)]
     parts += [samples([12, 29], zeta__mem=x, alpha__mem=-x) for x in (100, 200)]  # two that begin at the same moment and contradict each other
-    known, products = None, []
+    first, products = None, []
     for order in ([0, 1, 2, 3, 4, 5], [5, 3, 1, 4, 2, 0], [2, 5, 4, 0, 3, 1]):
         products.append(tmp_path / str(order[0]))
         clean, rejected, _ = preprocessed(products[-1], {"n2": [parts[i] for i in order], "n1": [parts[i] for i in order[::-1]]})
-        known = clean if known is None else known
-        pd.testing.assert_frame_equal(clean, known)
+        first = clean if first is None else first
+        pd.testing.assert_frame_equal(clean, first)
         assert rejected["n1", "other values at the same moment"] == rejected["n2", "other values at the same moment"] == 3
     assert [c.partition("|")[0] for c in clean if c.endswith("|max")] == ["alpha::mem", "busy::cpu", "heat::rack", "zeta::mem"]
     odd = clean["zeta::mem|max"] > 10
@@ -210,11 +210,11 @@ def test_a_window_has_the_label_of_its_last_sample(tmp_path):
     ]
     nodes = {"n": [samples(range(40), Free__mem=np.arange(40.0)), samples(range(40), "8", START + pd.Timedelta("1h"), Free__mem=1)]}
     clean, _, page = preprocessed(tmp_path, nodes, labels)
-    mine = clean[clean.job_id == "7"]
-    last = (mine.end - START).dt.total_seconds() - 1
-    assert mine.anomaly.tolist() == ["memleak" if 20 <= s < 30 else "none" for s in last]
-    assert set(mine.anomaly) == {"memleak", "none"}
-    assert mine[["app", "input", "part"]].drop_duplicates().to_numpy().tolist() == [["fft", "X", "train"]]
+    subset = clean[clean.job_id == "7"]
+    last = (subset.end - START).dt.total_seconds() - 1
+    assert subset.anomaly.tolist() == ["memleak" if 20 <= s < 30 else "none" for s in last]
+    assert set(subset.anomaly) == {"memleak", "none"}
+    assert subset[["app", "input", "part"]].drop_duplicates().to_numpy().tolist() == [["fft", "X", "train"]]
     assert (clean.loc[clean.job_id == "8", ["app", "input", "anomaly", "part"]] == "").all(axis=None)
     assert "2 of 4 labels name a node or job without data: ghost, 99." in page
 

@@ -53,8 +53,8 @@ def train(products, windows, **parameters):
     paths = helpers.study_paths("telemetry", products)
     helpers.write_parquet(windows, paths.clean)
     names, page = run_cells("telemetry/3_train.ipynb", products, **QUICK | parameters)
-    metrics, told = (json.loads((paths.models / f"{name}.json").read_text()) for name in ("metrics", "detector"))
-    return SimpleNamespace(products=products, paths=paths, names=names, page=page, metrics=metrics, told=told, windows=windows)
+    metrics, detector = (json.loads((paths.models / f"{name}.json").read_text()) for name in ("metrics", "detector"))
+    return SimpleNamespace(products=products, paths=paths, names=names, page=page, metrics=metrics, detector=detector, windows=windows)
 
 
 def stored(paths):
@@ -148,7 +148,7 @@ def test_unlabelled_windows_never_teach_where_others_are_labelled(trained):
 
 
 def test_a_rare_kind_is_left_out_by_name_and_does_not_keep_the_others_from_being_diagnosed(trained):
-    assert trained.told["classes"] == ["cpuoccupy", "memleak", "none"]
+    assert trained.detector["classes"] == ["cpuoccupy", "memleak", "none"]
     assert "Left out, in fewer than 3 jobs: rare." in trained.page
 
 
@@ -159,7 +159,7 @@ def test_metrics_are_complete_and_follow_from_what_is_said_of_unseen_jobs(traine
     models, n = of_models(trained), trained.names
     assert set(models) == {*n["families"], *n["trivial"], *n["methods"]}
     for name, p in n["predictions"].items():
-        labels = np.array(trained.told["classes"])[p.argmax(axis=1)]
+        labels = np.array(trained.detector["classes"])[p.argmax(axis=1)]
         assert models[name]["model"] == pytest.approx(f1_score(n["y"], labels, average="macro"))
         assert models[name]["n_test"] == len(n["y"]) == 16 * 2 * 8
     for model in models.values():
@@ -167,8 +167,8 @@ def test_metrics_are_complete_and_follow_from_what_is_said_of_unseen_jobs(traine
         assert model["split"] == "3 folds by job"
     assert models["random forest"]["model"] > 0.8 > 0.5 > models["everything is healthy"]["model"]
     in_use = {name for name, model in models.items() if model["in_use"]}
-    assert in_use == {n["serves"], trained.told["in_use"]}
-    assert trained.metrics["day"] == trained.told["trained_day"] == DAY
+    assert in_use == {n["serves"], trained.detector["in_use"]}
+    assert trained.metrics["day"] == trained.detector["trained_day"] == DAY
 
 
 def test_the_memory_leak_is_seen_by_every_detector_and_more_than_the_busy_core(trained):
@@ -252,7 +252,7 @@ def test_a_stored_classifier_goes_with_its_source_its_metrics_or_its_file(traine
     else:
         (paths.models / "classifier.skops").unlink()
     done = train(tmp_path, windows)
-    assert done.told["classes"] == []
+    assert done.detector["classes"] == []
     assert not [name for name in of_models(done) if name.startswith("stored")]
     assert "The stored models judge" not in done.page
 
@@ -309,9 +309,9 @@ def test_servers_without_jobs_have_detectors_of_their_own_and_no_classifier(tmp_
     runs = [run_of(rng, "", node, "", day=day, size=n, part="train") for node, day, n in (("a", 0, 100), ("b", 0, 150), ("c", 0, 20))]
     runs += [run_of(rng, "", node, kind, day=day, size=30, part="test") for node in "abc" for day, kind in ((1, "none"), (1.2, "memleak"))]
     done = train(tmp_path, pd.concat(runs).sort_values(["node_id", "start"], ignore_index=True), min_healthy=90)
-    assert done.told["classes"] == []
+    assert done.detector["classes"] == []
     assert not (done.paths.models / "classifier.skops").exists()
-    assert done.told["detectors"] == ["all", "a", "b"]  # c has too few; a has enough only with its last fifth, whose unit is that of all
+    assert done.detector["detectors"] == ["all", "a", "b"]  # c has too few; a has enough only with its last fifth, whose unit is that of all
     assert list(done.names["units"].index) == ["all", "a", "b"]
     held = done.windows[done.windows.part == "test"].reset_index(drop=True)
     got, expected = node_tests(held, load_detector(done.paths.models)), in_memory(done, held)
@@ -331,7 +331,7 @@ def test_servers_without_jobs_have_detectors_of_their_own_and_no_classifier(tmp_
 def test_a_trouble_labelled_in_one_job_measures_the_detector_and_teaches_no_classifier(tmp_path):
     done = train(tmp_path, table(["none", "none", "memleak"]), folds=2, epochs=1)  # a fold learns what is healthy from one job
     assert "Health and a trouble are not both labelled in 2 jobs: only a detector is trained." in done.page
-    assert done.told["classes"] == []
+    assert done.detector["classes"] == []
     assert set(of_models(done)) == set(done.names["methods"])
     assert of_models(done)["distance"]["model"] > 0.95
     assert all(not set(done.names["job"][a]) & set(done.names["job"][b]) for a, b in done.names["by_job"])

@@ -74,10 +74,10 @@ def write_study(products, clean, learned=None, metrics=None, **more):
     """The clean table and what 3_train would leave: a topic per number, of which it knows the tickets `learned` (all of them)."""
     paths = helpers.study_paths("tickets", products)
     helpers.write_parquet(clean.drop(columns="topic_number"), paths.clean)
-    mine = clean if learned is None else clean[learned]
-    names = [f"t{k:03d}" for k in mine.topic_number]
+    subset = clean if learned is None else clean[learned]
+    names = [f"t{k:03d}" for k in subset.topic_number]
     rng = np.random.default_rng(12)
-    members = pd.DataFrame({"ticket_id": mine.ticket_id, "topic": names, "distance": rng.uniform(0.1, 0.5, len(mine))})
+    members = pd.DataFrame({"ticket_id": subset.ticket_id, "topic": names, "distance": rng.uniform(0.1, 0.5, len(subset))})
     helpers.write_parquet(members.astype({"topic": str, "ticket_id": str, "distance": "float32"}), paths.models / "members.parquet")
     numbers = sorted(clean.topic_number.unique())
     centroids = list(np.eye(TOPICS, VECTOR, dtype="float32")[numbers])
@@ -266,11 +266,11 @@ def test_tickets_after_the_training_get_the_nearest_topic(tmp_path, monkeypatch)
     write_vectors(vectors, paths.encoders / "embeddings.parquet")
     monkeypatch.setattr("nightshift.detectors.tickets_embeddings.load_embedding", None)  # nothing is embedded anew
     page = analysed(tmp_path)
-    mine = page.scores.set_index("ticket_id").loc[clean.ticket_id[late]]
-    assert list(mine.cluster[:-1]) == [f"t{k:03d}" for k in clean.topic_number[late][:-1]]
-    assert mine.score[:-1].max() < 0.01
-    assert mine.flagged.sum() == 1
-    assert mine.flagged.iloc[-1]
+    subset = page.scores.set_index("ticket_id").loc[clean.ticket_id[late]]
+    assert list(subset.cluster[:-1]) == [f"t{k:03d}" for k in clean.topic_number[late][:-1]]
+    assert subset.score[:-1].max() < 0.01
+    assert subset.flagged.sum() == 1
+    assert subset.flagged.iloc[-1]
     assert "Flagged: 1 of" in page.page
     assert f"{late.sum()} of {len(clean):,} tickets came after the topics were made, or were not used; {EMBEDDING}" in page.page
 

@@ -98,9 +98,9 @@ def test_merged_tickets_keep_their_own_words(tmp_path):
     for row in old["ost_thread_entry"]:
         row.pop("flags")
     table, _, _ = extracted(tmp_path, write_sqlite(tmp_path / "b.sqlite", old))
-    known = table.set_index("ticket_id")
-    assert known.body["2"] == "M of 2", "without flags, what is older than the ticket is not its own"
-    assert known.first_response["2"] == pd.Timestamp("2026-01-05 17:00:01", tz="UTC")
+    by_id = table.set_index("ticket_id")
+    assert by_id.body["2"] == "M of 2", "without flags, what is older than the ticket is not its own"
+    assert by_id.first_response["2"] == pd.Timestamp("2026-01-05 17:00:01", tz="UTC")
 
 
 def test_times_of_the_server_become_utc_and_the_two_odd_hours_are_counted(tmp_path):
@@ -221,9 +221,9 @@ def test_tables_of_every_desk_give_the_same_tickets(tmp_path, name):
 )
 def test_a_layout_that_is_not_understood_is_one_line_with_file_column_and_example(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content.encode("utf-16") if content.startswith("\ufffe") else content.encode())
-    said = not_extracted(tmp_path, tmp_path / name)
-    assert message in said
-    assert name in said
+    refusal = not_extracted(tmp_path, tmp_path / name)
+    assert message in refusal
+    assert name in refusal
     if "opened_at" in content:
         table, _, _ = extracted(tmp_path, tmp_path / name, columns={"created": ""})
         assert table.created.isna().all()
@@ -241,10 +241,10 @@ def test_a_state_beats_a_date_and_what_matches_nothing_warns(tmp_path):
                             accounts=str(accounts))  # fmt: skip
     assert "6 tickets, of which 4 are open" in page
     assert "2 tickets are open by their state though they have a closing date: they were opened again, and wait. 1 are closed by their" in page
-    said = "\n".join(names["RECORDED"]["warnings"])
-    assert "1 of 6 tickets have a state of unknown meaning (“wibble” 1)" in said
-    assert "The parameter states names what no ticket has: frozen." in said
-    assert "None of the 1 labels of" in said
+    warnings = "\n".join(names["RECORDED"]["warnings"])
+    assert "1 of 6 tickets have a state of unknown meaning (“wibble” 1)" in warnings
+    assert "The parameter states names what no ticket has: frozen." in warnings
+    assert "None of the 1 labels of" in warnings
     table = pd.read_parquet(raw(tmp_path) / "tickets.parquet")
     assert table[["state", "status"]].to_numpy().tolist()[5] == ["open", "parked"]
 
@@ -311,8 +311,8 @@ def test_bytes_that_are_no_text_cost_no_ticket(tmp_path):
 def test_users_get_the_organisation_of_their_account_and_its_school(tmp_path):
     source = write_sqlite(tmp_path / "a.sqlite", rows_of([1, 2, 3, 4]))
     write(tmp_path / "accounts.txt", ACCOUNTS + "|phys-a\n" + ORGS + "broken|line\n |nameless|physics\n")
-    told = {"Physics": "Natural sciences", "Alchemy": "None"}
-    _, status, page = extracted(tmp_path, source, accounts=str(tmp_path / "accounts.txt"), schools=told)
+    organisations = {"Physics": "Natural sciences", "Alchemy": "None"}
+    _, status, page = extracted(tmp_path, source, accounts=str(tmp_path / "accounts.txt"), schools=organisations)
     users = pd.read_parquet(raw(tmp_path) / "users.parquet")
     assert users.to_numpy().tolist() == [
         ["lomi1", "phys-a", "physics", "Natural sciences"],
@@ -441,11 +441,11 @@ def test_a_file_that_cannot_be_used_is_one_line(tmp_path, name, content, message
 @pytest.mark.parametrize("columns", [{}, {"subject": "Title", "queue": "Team"}])
 def test_a_table_without_headings_shows_no_cell_of_its_first_ticket(tmp_path, columns):
     source = write(tmp_path / "t.csv", "80861,zote.lumbek@x.example,My passphrase\n80862,y@x.example,Other\n")
-    said = not_extracted(tmp_path, source, columns=columns)
-    assert "of its 3 columns none is subject" in said
-    assert "0 are known (none)" in said
-    assert all(f"{theirs!r} by `columns`" in said for theirs in columns.values())
-    assert not any(secret in said for secret in ("80861", "zote", "lumbek", "x.example", "passphrase"))
+    message = not_extracted(tmp_path, source, columns=columns)
+    assert "of its 3 columns none is subject" in message
+    assert "0 are known (none)" in message
+    assert all(f"{theirs!r} by `columns`" in message for theirs in columns.values())
+    assert not any(secret in message for secret in ("80861", "zote", "lumbek", "x.example", "passphrase"))
 
 
 @pytest.mark.parametrize("schools", [{"Physics": ["a"]}, {"physics": " "}, {False: "a"}, ["physics"]])
@@ -455,13 +455,13 @@ def test_schools_of_a_wrong_form_are_one_line(tmp_path, schools):
 
 
 def test_how_many_are_open_is_only_said_where_the_source_says_it(tmp_path):
-    for columns, rows, said in (
+    for columns, rows, message in (
         ("subject", ["a", "b"], "2 tickets, and how many are open is not known"),
         ("subject,state", ["a,Open", "b,closed", "c,"], "3 tickets, of which 1 are open"),
         ("subject,closed", ["a,2026-01-30 12:00", "b,", "c,"], "3 tickets, of which 2 are open"),
     ):
         _, _, page = extracted(tmp_path, write(tmp_path / "t.csv", "\n".join([columns, *rows])))
-        assert said in page
+        assert message in page
     assert "Newest: 2026-01-30 11:00 UTC." in page
 
 

@@ -56,8 +56,8 @@ def write_raw(products, tickets, users=KNOWN):
 def preprocessed(products, tickets, users=KNOWN, **parameters):
     """(clean, reasons by id, what the notebook shows); that every ticket is kept or rejected is asserted here too."""
     write_raw(products, tickets, users)
-    told = {"day": DAY, "sites": ""} | parameters
-    page = html.unescape(run_cells(NOTEBOOK, products, **told)[1])
+    settings = {"day": DAY, "sites": ""} | parameters
+    page = html.unescape(run_cells(NOTEBOOK, products, **settings)[1])
     paths = helpers.study_paths("tickets", products)
     clean, rejected = pd.read_parquet(paths.clean), pd.read_parquet(paths.rejected)
     assert list(clean.columns) == COLUMNS
@@ -65,7 +65,7 @@ def preprocessed(products, tickets, users=KNOWN, **parameters):
     ids = {*clean.ticket_id, *rejected.ticket_id}
     assert len(ids) == len(clean) + len(rejected) == len(tickets)
     assert ids - {one for one in ids if re.fullmatch("id-[0-9a-f]{16}", one)} <= {one["ticket_id"] for one in tickets}
-    assert (clean[["text", "subject"]].apply(lambda s: s.str.len()) <= told.get("max_chars", 400)).all(axis=None)
+    assert (clean[["text", "subject"]].apply(lambda s: s.str.len()) <= settings.get("max_chars", 400)).all(axis=None)
     assert not list(paths.clean.parent.glob(".*")), "a temporary file is left behind"
     return clean.set_index("ticket_id", drop=False), rejected.set_index("ticket_id").reason.to_dict(), page
 
@@ -167,14 +167,14 @@ def test_machines_are_known_by_address_or_name(senders, row):
 
 
 def test_duplicates_are_what_one_user_says_twice_within_the_time_and_the_first_stays(tmp_path):
-    def said(number, hour, **columns):
+    def sent(number, hour, **columns):
         return ticket(
             number, created=NOON + pd.Timedelta(hours=hour), **{"address": "u1@campus.example", "body": "The same.", "subject": "Same"} | columns
         )
 
-    tickets = [*plain(5), said(10, 0), said(11, 5, address="U1+x@Campus.Example", subject="Re: same"), said(12, 20), said(13, 24.5), said(14, 24.6)]
-    tickets += [said(15, 1, address="u2@campus.example"), said(16, 2, body="The same on node017."), said(17, 3, body="The same on node018.")]
-    tickets += [said(18, 1, address=None), said(19, 2, address=None)]
+    tickets = [*plain(5), sent(10, 0), sent(11, 5, address="U1+x@Campus.Example", subject="Re: same"), sent(12, 20), sent(13, 24.5), sent(14, 24.6)]
+    tickets += [sent(15, 1, address="u2@campus.example"), sent(16, 2, body="The same on node017."), sent(17, 3, body="The same on node018.")]
+    tickets += [sent(18, 1, address=None), sent(19, 2, address=None)]
     tickets = [tickets[i] for i in np.random.default_rng(1).permutation(len(tickets))]
     clean, reasons, page = preprocessed(tmp_path, tickets)
     assert reasons == {"11": "duplicate of 10", "12": "duplicate of 10", "14": "duplicate of 13"}
@@ -187,14 +187,14 @@ def test_users_have_departments_by_their_address_and_pseudonyms_by_a_key(tmp_pat
     monkeypatch.setenv("NIGHTSHIFT_KEY", "secret")
     addresses = ["U3@CAMPUS.example", "u3+tag@students.campus.example", "Kora Lumbe <u3@campus.example>", "u3@elsewhere.example"]
     addresses += ["zote@campus.example", "u3", None, "U3@Elsewhere.Example"]
-    said = dict(enumerate(addresses, start=100))
-    clean, _, page = preprocessed(tmp_path, [*plain(), *(ticket(n, address=address) for n, address in said.items())])
+    by_number = dict(enumerate(addresses, start=100))
+    clean, _, page = preprocessed(tmp_path, [*plain(), *(ticket(n, address=address) for n, address in by_number.items())])
     same = [clean.user[str(n)] for n in (3, 33, 100, 101, 102, 105)]
     assert len(set(same)) == 1
     assert re.fullmatch("user-[0-9a-f]{8}", same[0])
     assert clean.user["103"] == clean.user["107"] not in (*same, "")
     assert clean.user["106"] == ""
-    assert [clean.department[str(n)] for n in said] == ["physics", "physics", "physics", "external", "unknown", "physics", "unknown", "external"]
+    assert [clean.department[str(n)] for n in by_number] == ["physics", "physics", "physics", "external", "unknown", "physics", "unknown", "external"]
     assert [clean.school[str(n)] for n in (100, 103, 104)] == ["science", "external", "unknown"]
     assert preprocessed(tmp_path, plain())[0].user["3"] == same[0]
     assert "that stay from night to night" in page
@@ -228,7 +228,7 @@ ODD_IDS = [
 
 def test_ids_that_are_no_plain_ones_are_hashed_everywhere(tmp_path, monkeypatch):
     monkeypatch.setenv("NIGHTSHIFT_KEY", "secret")
-    odd, fine = ([ticket(i, ticket_id=told, body=f"Said {told!r}") for i, told in enumerate(ids)] for ids in (ODD_IDS, PLAIN_IDS))
+    odd, fine = ([ticket(i, ticket_id=shown, body=f"Said {shown!r}") for i, shown in enumerate(ids)] for ids in (ODD_IDS, PLAIN_IDS))
     person = {"user_name": "Zoté Lumbek", "address": "lumbek8@campus.example"}
     same = {"body": "The same.", "address": "u1@campus.example"}
     rejects = [ticket(50, ticket_id="first.zymurgy@x.example", **same), ticket(50, ticket_id="second.zymurgy@x.example", **same)]
@@ -237,7 +237,7 @@ def test_ids_that_are_no_plain_ones_are_hashed_everywhere(tmp_path, monkeypatch)
     tickets = [*plain(first=1000), *odd, *fine, *rejects, ticket(99, **person)]
     clean, reasons, page = preprocessed(tmp_path, tickets)
     assert set(PLAIN_IDS) <= set(clean.ticket_id)
-    hashes = [told for told in [*clean.ticket_id, *reasons] if re.fullmatch("id-[0-9a-f]{16}", told)]
+    hashes = [shown for shown in [*clean.ticket_id, *reasons] if re.fullmatch("id-[0-9a-f]{16}", shown)]
     assert len(hashes) == counted(page, "ids of tickets replaced") == len(ODD_IDS) + 4
     assert f"{len(hashes)} of {len(tickets)} ids of tickets are no plain ones and became a hash, which stays from night to night" in page
     assert sorted(reason.partition(" of ")[0] for reason in reasons.values()) == ["after the day", "deleted", "duplicate"]
@@ -275,16 +275,16 @@ def test_a_word_is_shown_when_enough_users_wrote_it(tmp_path):
 def test_sites_are_found_by_what_people_call_them_and_never_masked(tmp_path):
     lists = tmp_path / "places.yaml"
     lists.write_text("HARBOR-T2: [Harbor, harbour]\nDELTA-T1: [Delta]\n")
-    said = {
+    texts = {
         100: ("HARBOR is down", ""),
         101: ("down", "it is delta, not harbor"),
         102: ("host harbor.x.example", ""),
         103: ("deltas", ""),
         104: ("HARBOR-T2: down", ""),
     }
-    tickets = [*plain(), *(ticket(n, subject=subject, body=body, user_name="Delta Harbor") for n, (subject, body) in said.items())]
+    tickets = [*plain(), *(ticket(n, subject=subject, body=body, user_name="Delta Harbor") for n, (subject, body) in texts.items())]
     clean, _, page = preprocessed(tmp_path, tickets, sites=str(lists))
-    assert [clean.site[str(n)] for n in said] == ["HARBOR-T2", "DELTA-T1", "", "", "HARBOR-T2"]
+    assert [clean.site[str(n)] for n in texts] == ["HARBOR-T2", "DELTA-T1", "", "", "HARBOR-T2"]
     assert clean.subject["100"].startswith("HARBOR")
     assert clean.text["101"] == "down\nit is delta, not harbor"
     assert clean.subject["104"].startswith("HARBOR-T2: ")
@@ -378,9 +378,9 @@ def test_no_planted_name_address_host_path_or_phone_is_seen_anywhere(tmp_path):
 
 
 def test_names_of_staff_are_masked_where_the_source_knows_them(tmp_path):
-    said = "Zotero Lumbek looked at it"
-    tickets = [ticket(i, subject=said) for i in range(30)]
-    assert preprocessed(tmp_path, tickets)[0].text["1"].startswith(said)  # and shown: thirty users wrote it
+    text = "Zotero Lumbek looked at it"
+    tickets = [ticket(i, subject=text) for i in range(30)]
+    assert preprocessed(tmp_path, tickets)[0].text["1"].startswith(text)  # and shown: thirty users wrote it
     file = helpers.study_paths("tickets", tmp_path).raw / "tickets.parquet"
     helpers.write_parquet(pd.read_parquet(file).assign(staff="Lumbek, Zotero"), file)
     run_cells(NOTEBOOK, tmp_path, day=DAY, sites="")
@@ -493,7 +493,7 @@ def test_settings_that_match_nothing_warn(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("parameters", "said"),
+    ("parameters", "message"),
     [
         ({"automatic_senders": ["fine", "(["]}, "automatic_senders: '([' is no regular expression"),
         ({"min_group": 0}, "min_group is 0"),
@@ -502,8 +502,8 @@ def test_settings_that_match_nothing_warn(tmp_path):
         ({"sites": "nowhere.yaml"}, "nowhere.yaml"),
     ],
 )
-def test_parameters_that_mean_nothing_are_refused(tmp_path, parameters, said):
-    assert said in refused(preprocessed, tmp_path, plain(5), **parameters)
+def test_parameters_that_mean_nothing_are_refused(tmp_path, parameters, message):
+    assert message in refused(preprocessed, tmp_path, plain(5), **parameters)
 
 
 @pytest.mark.parametrize("text", ["[HARBOR]", "HARBOR: harbor", "HARBOR: [1]", "HARBOR: ['']", "", "a: [", "5", "1: [x]", "HARBOR: {a: b}"])
@@ -521,13 +521,13 @@ def test_the_sites_of_the_repository_can_be_read(tmp_path):
 def test_raw_tables_that_break_the_contract_are_refused_without_a_word_of_a_ticket(tmp_path):
     tickets = plain(5, subject="Secret Zote")
     twice = [ticket(i, ticket_id="Secret Zote") for i in (7, 8)]
-    assert "an id of a ticket comes twice" in (said := refused(preprocessed, tmp_path, [*tickets, *twice]))
-    assert "Secret" not in said
+    assert "an id of a ticket comes twice" in (message := refused(preprocessed, tmp_path, [*tickets, *twice]))
+    assert "Secret" not in message
     file = helpers.study_paths("tickets", tmp_path).raw / "tickets.parquet"
     write_raw(tmp_path, tickets)
     helpers.write_parquet(pd.read_parquet(file).assign(created="Secret Zote"), file)
-    assert "column 'created' holds str" in (said := refused(run_cells, NOTEBOOK, tmp_path, sites=""))
-    assert "Secret" not in said
+    assert "column 'created' holds str" in (message := refused(run_cells, NOTEBOOK, tmp_path, sites=""))
+    assert "Secret" not in message
     helpers.write_parquet(pd.read_parquet(file).drop(columns="thread"), file)
     assert "lacks the columns thread: run 1_extract again" in refused(run_cells, NOTEBOOK, tmp_path, sites="")
     file.unlink()

@@ -55,7 +55,7 @@ def table(n=180, *, kinds=(0, 1, 2, 3, 4), timed=True, first_id=1000, seed=0, st
     texts = [f"{SUBJECTS[k]} {' '.join(rng.choice(EXTRA, 4))} case{first_id + i}" for i, k in enumerate(kind)]
     user = np.array([f"user-{i:02d}" for i in rng.integers(0, 30, n)], object)
     secret = user == "user-07"
-    texts = [f"{text} zanzibar" if mine else text for text, mine in zip(texts, secret, strict=True)]
+    texts = [f"{text} zanzibar" if is_secret else text for text, is_secret in zip(texts, secret, strict=True)]
     created = pd.Series(pd.Timestamp(start, tz="UTC") + pd.to_timedelta(np.arange(n) * 26, unit="h")).astype("datetime64[us, UTC]")
     return pd.DataFrame(
         {
@@ -76,8 +76,8 @@ def train(products, clean, **parameters):
     helpers.write_parquet(clean, paths.clean)
     names, page = run_cells("tickets/3_train.ipynb", products, **QUICK | parameters)
     tables = {name: pd.read_parquet(paths.models / f"{name}.parquet") for name in ("topics", "members", "calibration", "experiments")}
-    told = {name: json.loads((paths.models / f"{name}.json").read_text()) for name in ("metrics", "detector")}
-    return SimpleNamespace(paths=paths, names=names, page=page, **tables, **told)
+    written = {name: json.loads((paths.models / f"{name}.json").read_text()) for name in ("metrics", "detector")}
+    return SimpleNamespace(paths=paths, names=names, page=page, **tables, **written)
 
 
 @pytest.fixture(scope="module")

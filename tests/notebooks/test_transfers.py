@@ -145,11 +145,11 @@ def test_scores_and_findings_keep_their_contracts(sample_chain):
             hit = late.src.str.startswith(f.entity + "_") | late.dst.str.startswith(f.entity + "_")
         else:
             hit = late[at[f.kind.rpartition("_")[2]]] == f.entity
-        mine = late[hit & late.started.between(f.start, f.end)]
+        subset = late[hit & late.started.between(f.start, f.end)]
         if late is slow and f.start < pd.Timestamp(trained_until):  # it began among transfers that are not scored anew
-            assert f.impact >= mine.bytes.sum() / 1e9
+            assert f.impact >= subset.bytes.sum() / 1e9
             continue
-        assert f.impact == pytest.approx(mine.bytes.sum() / 1e9)
+        assert f.impact == pytest.approx(subset.bytes.sum() / 1e9)
         assert f.impact > 0
 
 
@@ -168,11 +168,11 @@ def test_alarms_mean_what_they_say_and_incidents_are_found(sample_chain):
     for code in soup.select(".code"):
         code.decompose()
     page = " ".join(soup.get_text().split())
-    found, known = map(int, re.search(r"(\d+) of (\d+) known incidents found", page).groups())
+    found, n_known = map(int, re.search(r"(\d+) of (\d+) known incidents found", page).groups())
     assert "slow topic" in set(truth.kind.str.replace("_", " "))
     assert "slow topic" not in page  # that of another study
-    assert known >= 4
-    assert found / known >= 0.5  # a small sample, hardly trained; bench/ measures the full one
+    assert n_known >= 4
+    assert found / n_known >= 0.5  # a small sample, hardly trained; bench/ measures the full one
     assert not re.search(r"\bnan\b|NaT|\d\.0 of \d", page)
     [failing] = pd.read_parquet(paths.findings).query("kind == 'failing_source'").evidence
     assert re.search(r"; \d+% of the failures say “SOURCE \[111\] connection to HOST refused after N s”", failing)
@@ -211,7 +211,7 @@ def test_real_data_run_through_the_chain_and_say_who_scores(tmp_path):
     config, products = yaml.safe_load((REPOSITORY / "tests/real.yaml").read_text()), tmp_path / "products"
     for study, thinner in [*((study, {"train": quick}) for study, quick in QUICK.items()), *THINNER.items()]:
         steps = config["studies"][study]
-        steps |= {step: steps[step] | given if isinstance(given, dict) else given for step, given in thinner.items()}
+        steps |= {step: steps[step] | changes if isinstance(changes, dict) else changes for step, changes in thinner.items()}
     (tmp_path / "real.yaml").write_text(yaml.safe_dump(config | {"products": str(products)}))
     code, printed = run_chain(tmp_path / "real.yaml")
     assert code == 0, printed

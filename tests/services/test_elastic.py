@@ -230,8 +230,8 @@ def expected():
 
 def account(url, products, timeout_s=1.0):
     """Extract the accounting of three weeks; all that the notebook shows."""
-    told = {"day": DAYS[-1], "weeks": 3, "page_rows": 4, "timeout_s": timeout_s, "retry_wait_s": 0.02}
-    return run_here("accounting/1_extract.ipynb", products, source=url, **told)
+    settings = {"day": DAYS[-1], "weeks": 3, "page_rows": 4, "timeout_s": timeout_s, "retry_wait_s": 0.02}
+    return run_here("accounting/1_extract.ipynb", products, source=url, **settings)
 
 
 @pytest.mark.parametrize(

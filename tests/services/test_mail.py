@@ -99,8 +99,8 @@ def serve(scheme, signed=None, login=None, inbox=None):
         options = {"ssl_context": tls_of(signed)} if scheme == "smtps" else {"tls_context": tls_of(signed), "require_starttls": True}
     if login:
 
-        def authenticate(server, session, envelope, mechanism, given):
-            return AuthResult(success=(given.login.decode(), given.password.decode()) == login, handled=False)
+        def authenticate(server, session, envelope, mechanism, credentials):
+            return AuthResult(success=(credentials.login.decode(), credentials.password.decode()) == login, handled=False)
 
         options |= {"auth_required": True, "auth_require_tls": scheme == "smtp", "authenticator": authenticate}
     controller = Controller(inbox, hostname="localhost", port=port, **options)
@@ -166,9 +166,9 @@ def failing(signed, at, how="drop"):
 def settings(url, *to, failures=(), **more):
     """A configuration that mails through the server at `url`."""
     to = [{"address": one} if isinstance(one, str) else one for one in to]
-    known = dict.fromkeys(["transfers", "accounting", "telemetry", "certification", "tickets"])
-    said = {"from": "nightshift@example.org", "server": url, "to": to, "failures": [*failures]} | more
-    return {"day": DAY, "studies": known, "site_url": "https://nightshift.example/", "mail": said}
+    studies = dict.fromkeys(["transfers", "accounting", "telemetry", "certification", "tickets"])
+    written = {"from": "nightshift@example.org", "server": url, "to": to, "failures": [*failures]} | more
+    return {"day": DAY, "studies": studies, "site_url": "https://nightshift.example/", "mail": written}
 
 
 def outcomes(products, *addresses, day=DAY):
@@ -214,18 +214,18 @@ def test_each_sees_what_they_may_and_who_sees_the_same_gets_one_message(night, t
     ]
     with serve("smtps", trusted) as (url, inbox):
         assert policy.send_night(night, DAY, settings(url, *some, failures=["ops@example.org", "all@example.org"])) == []
-    told = {tuple(sorted(to)): message.get_body(("plain",)).get_content() for to, message in inbox.kept}
+    bodies = {tuple(sorted(to)): message.get_body(("plain",)).get_content() for to, message in inbox.kept}
     both = ("all@example.org", "as.well@example.org")
     gpus, high, two, mends = ((f"{name}@example.org",) for name in ("gpus", "high", "two", "ops"))
-    assert set(told) == {both, gpus, high, two, mends}
+    assert set(bodies) == {both, gpus, high, two, mends}
     names = ["ISTHMUS-T2", "AURORA-T1", "JUNIPER-T2", "MERIDIAN", "400461", "CINDER-T2"]
-    seen = {to: [name for name in names if name in text.upper()] for to, text in told.items()}
+    seen = {to: [name for name in names if name in text.upper()] for to, text in bodies.items()}
     assert seen[both] == ["ISTHMUS-T2", "AURORA-T1", "JUNIPER-T2", "MERIDIAN", "400461"]  # not what was over before
     assert seen[gpus] == ["JUNIPER-T2", "MERIDIAN"]
     assert seen[high] == ["ISTHMUS-T2"]
     assert seen[two] == ["JUNIPER-T2", "MERIDIAN", "400461"]
     assert seen[mends] == []
-    assert ["no rows" in told[to] for to in (both, gpus, high, two, mends)] == [True, False, True, False, True]
+    assert ["no rows" in bodies[to] for to in (both, gpus, high, two, mends)] == [True, False, True, False, True]
     assert outcomes(night, "both@example.org") == ["quiet"]
 
 
@@ -556,8 +556,8 @@ def test_the_command_says_what_went_wrong_and_writes_drafts(night, monkeypatch, 
         config.write_text(yaml.safe_dump(settings(closed(), "a@example.org") | {"products": str(night)} | changes))
         return commands.mail(config, day, dry_run), *capsys.readouterr()
 
-    code, said, _ = run(dry_run=True)
-    assert (code, said.endswith("mail/1-digest.eml: to a@example.org\n")) == (0, True)
+    code, output, _ = run(dry_run=True)
+    assert (code, output.endswith("mail/1-digest.eml: to a@example.org\n")) == (0, True)
     draft = email.message_from_bytes((night / "reports" / DAY / "mail/1-digest.eml").read_bytes(), policy=default)
     assert draft["To"] == "a@example.org"
     assert not (night / "reports" / DAY / "mail.json").exists()

@@ -87,8 +87,8 @@ def url_of(server, name="osticket"):
 
 
 def extract(products, source, run=run_here, **parameters):
-    given = {"day": "2026-01-31", "page_rows": PAGE, "retry_wait_s": 0.2, "timeout_s": 20.0} | parameters
-    return run(NOTEBOOK, products, source=str(source), **given)
+    settings = {"day": "2026-01-31", "page_rows": PAGE, "retry_wait_s": 0.2, "timeout_s": 20.0} | parameters
+    return run(NOTEBOOK, products, source=str(source), **settings)
 
 
 def raw(products):
@@ -332,11 +332,11 @@ def test_every_fault_of_the_server_is_one_line_that_says_what_to_check(server, t
 def test_a_full_server_and_a_lock_are_waited_for(server, tmp_path, monkeypatch):
     tries, connect = [], mysql.connector.connect
 
-    def connect_later(**given):
+    def connect_later(**options):
         tries.append(1)
         if len(tries) < 3:
             raise mysql.connector.errors.get_mysql_exception(1040, "Too many connections")
-        return connect(**given)
+        return connect(**options)
 
     monkeypatch.setattr("mysql.connector.connect", connect_later)
     extract(tmp_path, url_of(server))

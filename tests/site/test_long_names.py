@@ -107,8 +107,8 @@ def test_a_strip_shrinks_with_its_card_and_a_picture_of_a_study_scrolls(browser,
 
 def test_a_name_with_marks_of_direction_has_its_place_in_the_digest(pages):
 
-    told = json.loads((pages / DAY / "digest.json").read_text())
+    published = json.loads((pages / DAY / "digest.json").read_text())
     front, digest = (BeautifulSoup((pages / DAY / name).read_text(), "html.parser") for name in ("index.html", "digest.html"))
     links = [one["href"] for one in front.select("article.incident h3 a")]
-    assert links == [f"digest.html#{one['id']}" for one in told["incidents"][:2]]
-    assert digest.find(id=told["incidents"][1]["id"]).get_text().startswith("2. a")
+    assert links == [f"digest.html#{one['id']}" for one in published["incidents"][:2]]
+    assert digest.find(id=published["incidents"][1]["id"]).get_text().startswith("2. a")

@@ -118,10 +118,10 @@ def test_pages_are_small_and_say_what_a_reader_needs(pages):
 def test_every_incident_on_the_front_page_has_its_place_in_the_digest_and_its_picture(browser, sample_chain):
     show(browser, sample_chain["report"] / "index.html", 1600)
     cards = browser.find_elements("css selector", "article.incident")
-    told = json.loads((sample_chain["report"] / "digest.json").read_text())
-    assert told["digest"]["outcome"] == "ok", told["digest"]
-    first = [one for one in told["incidents"] if one["shown"]][: len(cards)]
-    assert len(cards) == min(len([one for one in told["incidents"] if one["shown"]]), 12)
+    digest = json.loads((sample_chain["report"] / "digest.json").read_text())
+    assert digest["digest"]["outcome"] == "ok", digest["digest"]
+    first = [one for one in digest["incidents"] if one["shown"]][: len(cards)]
+    assert len(cards) == min(len([one for one in digest["incidents"] if one["shown"]]), 12)
     for card, one in zip(cards, first, strict=True):
         assert card.find_element("css selector", "h3 a").get_attribute("href").endswith(f"digest.html#{one['id']}")
         assert one["what"] in card.text

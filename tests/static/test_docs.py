@@ -65,10 +65,10 @@ def test_operations_lists_the_settings_of_the_uppermost_level():
 
 def test_the_exit_codes_are_those_of_the_command():
     section = (REPOSITORY / "docs/operations.md").read_text().partition("## Exit codes")[2].partition("\n## ")[0]
-    told = {int(code): meaning for code, meaning in re.findall(r"^\| (\d+) \| (.*) \|$", section, re.M)}
-    assert list(told) == [night.WELL, night.FAILED, night.WRONG, night.LOCKED]
+    meanings = {int(code): meaning for code, meaning in re.findall(r"^\| (\d+) \| (.*) \|$", section, re.M)}
+    assert list(meanings) == [night.WELL, night.FAILED, night.WRONG, night.LOCKED]
     for code, meaning in re.findall(r"(\d) ([^;.]+)", cli.CODES):
-        assert all(word in told[int(code)] for word in re.findall(r"[a-z]{4,}", meaning)), (code, meaning)
+        assert all(word in meanings[int(code)] for word in re.findall(r"[a-z]{4,}", meaning)), (code, meaning)
 
 
 @pytest.mark.parametrize("name", ["architecture", "adding"])

@@ -7,7 +7,7 @@ import re
 
 import papermill
 import pytest
-from conftest import REPOSITORY
+from conftest import REPOSITORY, VAGUE
 
 NOTEBOOKS = sorted([*(REPOSITORY / "notebooks").rglob("*.ipynb"), *(REPOSITORY / "templates/study").glob("*.ipynb")])  # the latter of a new study
 SECTIONS = {
@@ -103,17 +103,14 @@ def gives_value(function):
 
 def test_no_cell_ends_with_a_value_that_jupyter_would_print(path):
     trees = [ast.parse(code) for code in code_of(path)]
-    known = functions_of_modules() | {one.name: one for tree in trees for one in ast.walk(tree) if isinstance(one, ast.FunctionDef)}
+    functions = functions_of_modules() | {one.name: one for tree in trees for one in ast.walk(tree) if isinstance(one, ast.FunctionDef)}
     for tree in [tree for tree in trees if tree.body and isinstance(tree.body[-1], ast.Expr)]:
         last = tree.body[-1].value
         for part in [last.body, last.orelse] if isinstance(last, ast.IfExp) else [last]:
             assert isinstance(part, ast.Call), f"a cell ends with the value {ast.unparse(part)[:80]}"
             name = part.func.attr if isinstance(part.func, ast.Attribute) else ast.unparse(part.func)
-            silent = not gives_value(known[name]) if name in known and not isinstance(part.func, ast.Attribute) else name in SILENT
+            silent = not gives_value(functions[name]) if name in functions and not isinstance(part.func, ast.Attribute) else name in SILENT
             assert silent, f"a cell ends with {ast.unparse(part)[:80]}, whose value is printed: give it a name, or show it by show_table"
-
-
-VAGUE = {"told", "mine", "known", "given", "said"}  # each has stood for six things
 
 
 def lines_of(code):

@@ -14,8 +14,8 @@ def night(tmp_path):
     return Night(check({"day": "2026-01-31", "products": str(tmp_path), "studies": {"tickets": {"extract": {"source": "none.csv"}}}}))
 
 
-def ended_well(night, study, step, given):
-    run = NOTHING | {"version": VERSION, "study": study, "step": step, "outcome": "ok", "given": json.loads(json.dumps(given))}
+def ended_well(night, study, step, parameters):
+    run = NOTHING | {"version": VERSION, "study": study, "step": step, "outcome": "ok", "given": json.loads(json.dumps(parameters))}
     write_record(run, record_path(night.report, study, step))
 
 

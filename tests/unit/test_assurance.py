@@ -67,23 +67,24 @@ def test_only_a_night_of_which_all_is_known_is_complete():
     verdicts = [*STATES, "anomalies 3", "anomalies 3, too little history", "too little history", "nothing judged", "", "unknown", "anomalies 0"]
     for pair in itertools.product(verdicts, repeat=2):
         for digest in ("ok", "failed", "not run"):
-            known = assure(dict(zip(("left", "right"), pair, strict=True)), digest)
-            assert known.complete == (set(pair) <= {"ok", "anomalies 3"} and digest == "ok")
-            said = [known.sentence, known.chip, known.headline(n_pressing=0), known.in_words({}), known.found(0), known.headline(n_pressing=1)]
-            assert any(phrase in " ".join(said).lower() for phrase in REASSURING) == known.complete
-            assert all(known.chip in one for one in (known.sentence, known.headline(n_pressing=1)) if not known.complete)
-            assert known.counts({}) == ({} if known.complete else None)
-            assert known.reported["n"] + len(known.reported["lacking"]) == known.reported["of"] == 2
+            assured = assure(dict(zip(("left", "right"), pair, strict=True)), digest)
+            assert assured.complete == (set(pair) <= {"ok", "anomalies 3"} and digest == "ok")
+            lines = [assured.sentence, assured.chip, assured.in_words({}), assured.found(0)]
+            lines += [assured.headline(n_pressing=n) for n in (0, 1)]
+            assert any(phrase in " ".join(lines).lower() for phrase in REASSURING) == assured.complete
+            assert all(assured.chip in one for one in (assured.sentence, assured.headline(n_pressing=1)) if not assured.complete)
+            assert assured.counts({}) == ({} if assured.complete else None)
+            assert assured.reported["n"] + len(assured.reported["lacking"]) == assured.reported["of"] == 2
     assert not assure({}).complete, "no study is no evidence"
 
 
 def test_what_is_not_known_is_named_with_its_reason():
-    known = assure({"transfers": "ok", "accounting": "failed", "telemetry": "anomalies 2", "certification": "ok", "tickets": "stale"})
-    assert known.sentence == "3 of 5 studies reported; nothing is known of accounting (failed) and tickets (stale)."
-    assert known.headline(n_pressing=1, headline="An outage.") == f"An outage. {known.sentence}"
-    assert known.headline(n_pressing=1, headline=f"An outage. {known.sentence}") == f"An outage. {known.sentence}", "not twice"
-    assert known.in_words({"new": 2}) == "2 new; 3 of 5 studies reported"
-    assert known.found(7) == "3 of 5 studies reported, 7 problems found."
+    assured = assure({"transfers": "ok", "accounting": "failed", "telemetry": "anomalies 2", "certification": "ok", "tickets": "stale"})
+    assert assured.sentence == "3 of 5 studies reported; nothing is known of accounting (failed) and tickets (stale)."
+    assert assured.headline(n_pressing=1, headline="An outage.") == f"An outage. {assured.sentence}"
+    assert assured.headline(n_pressing=1, headline=f"An outage. {assured.sentence}") == f"An outage. {assured.sentence}", "not twice"
+    assert assured.in_words({"new": 2}) == "2 new; 3 of 5 studies reported"
+    assert assured.found(7) == "3 of 5 studies reported, 7 problems found."
     partly = assure({"transfers": "anomalies 1, too little history", "tickets": "empty", "accounting": "ok"})
     unknown = "nothing is known of tickets (empty); not all is known of transfers (1 anomaly, too little history)"
     assert partly.sentence == f"1 of 3 studies reported; {unknown}."
@@ -173,7 +174,7 @@ def runs(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(REPOSITORY))
         patch.setenv("NIGHTSHIFT_RUN", "1")
-        for name, (step, given) in RUNS.items():
+        for name, (step, parameters) in RUNS.items():
             root = tmp_path_factory.mktemp("run")
             cells = [nbformat.v4.new_markdown_cell("# A title\n\nA question?")]
             cells.append(nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]}))
@@ -182,7 +183,7 @@ def runs(tmp_path_factory):
             notebook = nbformat.v4.new_notebook(cells=[*cells, nbformat.v4.new_code_cell(CODE[step])])
             notebook.metadata["kernelspec"] = {"name": "python3", "language": "python", "display_name": "Python 3"}
             nbformat.write(notebook, path)
-            run = execute(path, root / "reports" / DAY, TOY, {"day": DAY, "products": str(root)} | given, products=root)
+            run = execute(path, root / "reports" / DAY, TOY, {"day": DAY, "products": str(root)} | parameters, products=root)
             assert run["outcome"] == ("failed" if name == "away" else "ok"), run["error"]
             made[name] = root
     return made
@@ -218,7 +219,7 @@ def assemble(root, study, runs):
                 shutil.copy2(path, target)
 
 
-def execute_here(name, target, given):
+def execute_here(name, target, parameters):
     """Execute a notebook of the repository in this process, as the chain does in another, to the path `target`."""
     notebook = nbformat.read(REPOSITORY / "notebooks" / name, 4)
     names, outputs = {}, []
@@ -237,9 +238,9 @@ def execute_here(name, target, given):
                 cell.source = cell.source if "parameters" in cell.metadata.get("tags", []) else "..."  # most of the page, and no part of this test
                 outputs.clear()
             if "parameters" in cell.metadata.get("tags", []):
-                names |= given
+                names |= parameters
     times = {"start_time": f"{DAY}T00:00:00Z", "end_time": f"{DAY}T23:59:00Z", "duration": 1.0}
-    notebook.metadata["papermill"] = {"parameters": given} | times | {"start_time": "2100-01-01T00:00:00Z"}  # after all that it reads
+    notebook.metadata["papermill"] = {"parameters": parameters} | times | {"start_time": "2100-01-01T00:00:00Z"}  # after all that it reads
     target.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, target)
 
@@ -277,8 +278,8 @@ def test_nothing_reassures_unless_both_studies_reported(tmp_path, monkeypatch, c
         assemble(tmp_path, study, [runs[name] for name in MADE_OF[state]])
     nights = {study: DAY for study, state in studies.items() if state != "failed"}
     missing = [study for study in studies if study not in nights]
-    given = {"day": DAY, "products": str(tmp_path), "nights": nights, "missing": missing}
-    execute_here("digest.ipynb", tmp_path / f"reports/{DAY}/digest.ipynb", given)
+    parameters = {"day": DAY, "products": str(tmp_path), "nights": nights, "missing": missing}
+    execute_here("digest.ipynb", tmp_path / f"reports/{DAY}/digest.ipynb", parameters)
     sends = {"from": "a@example.org", "server": "smtps://localhost:1", "to": [{"address": "b@example.org"}], "failures": ["c@example.org"]}
     config = {"day": DAY, "products": str(tmp_path), "studies": dict.fromkeys(studies), "mail": sends | {"only_changes": False}}
     (tmp_path / "site.yaml").write_text(yaml.safe_dump(config))
@@ -288,15 +289,15 @@ def test_nothing_reassures_unless_both_studies_reported(tmp_path, monkeypatch, c
     assert policy.send_night(tmp_path, DAY, config, dry_run=True) == []
     texts, good = texts_of(tmp_path), states.count("ok")
     assert code == int("failed" in states)
-    told = json.loads((tmp_path / f"reports/{DAY}/digest.json").read_text())
-    assert {study: one["verdict"] for study, one in told["studies"].items()} == studies
-    assert told["reported"] == {"n": good, "of": 2, "lacking": {s: state for s, state in studies.items() if state != "ok"}, "complete": good == 2}
+    content = json.loads((tmp_path / f"reports/{DAY}/digest.json").read_text())
+    assert {study: one["verdict"] for study, one in content["studies"].items()} == studies
+    assert content["reported"] == {"n": good, "of": 2, "lacking": {s: state for s, state in studies.items() if state != "ok"}, "complete": good == 2}
     front = [name for name in texts if name.endswith((".eml", "feed.xml")) or name in ("index.html", "digest.json", "run.json")]
     assert {"index.html", "feed.xml", "digest.json", "run.json", "mail/1-digest.eml", "digest.html", "left/1_extract.html"} <= set(texts)
     if good == 2:
-        assert (told["counts"], [name for name in front if "nothing to report: all 2 studies reported" not in texts[name]]) == ({}, [])
+        assert (content["counts"], [name for name in front if "nothing to report: all 2 studies reported" not in texts[name]]) == ({}, [])
         return
     assert {name: phrase for name, text in (texts | {"stderr": stderr}).items() for phrase in REASSURING if phrase in text} == {}
     sentence = f"{good} of 2 studies reported; nothing is known of "
     assert [name for name in [*front, "digest.html"] if sentence not in texts[name]] == []
-    assert told["counts"] is None
+    assert content["counts"] is None

@@ -67,11 +67,11 @@ def test_the_contractive_penalty_is_on_average_the_squared_jacobian_of_finite_di
 
 def test_the_variational_divergence_is_that_of_the_textbook(network, weights):
     biases = [i for i, v in enumerate(network.trainable_variables) if v.shape == (3,) and v.name == "bias"]
-    known = [np.zeros_like(w) for w in weights]
-    known[biases[0]][:], known[biases[1]][:] = np.log(4), 2  # log variance, then mean
-    _, mean, log_variance = network.stateless_call(known, [], [X, ZEROS])[0]
+    zeros = [np.zeros_like(w) for w in weights]
+    zeros[biases[0]][:], zeros[biases[1]][:] = np.log(4), 2  # log variance, then mean
+    _, mean, log_variance = network.stateless_call(zeros, [], [X, ZEROS])[0]
     assert (float(mean[0, 0]), float(log_variance[0, 0])) == (2, pytest.approx(np.log(4)))
-    np.testing.assert_allclose(terms(network, known)[3], 3 * 0.5 * (2**2 + 4 - 1 - np.log(4)), rtol=1e-5)
+    np.testing.assert_allclose(terms(network, zeros)[3], 3 * 0.5 * (2**2 + 4 - 1 - np.log(4)), rtol=1e-5)
     np.testing.assert_allclose(terms(network, [0 * w for w in weights])[3], 0)  # a standard normal code
 
 

@@ -37,9 +37,9 @@ def test_an_error_of_snakemake_itself_is_said_and_its_text_is_kept(tmp_path, mon
     (tmp_path / "log").touch()
     monkeypatch.chdir(tmp_path)
     assert night.watched(["--cores", "1"], tmp_path / "log", True) == 1
-    said = night.last_words((tmp_path / "log").read_text())
-    assert said.startswith("WildcardError in rule all")
-    assert "Wildcards in input files cannot be determined" in said
+    printed = night.last_words((tmp_path / "log").read_text())
+    assert printed.startswith("WildcardError in rule all")
+    assert "Wildcards in input files cannot be determined" in printed
     assert night.last_words("") == "it said nothing"
 
 
@@ -54,9 +54,9 @@ def test_a_digest_that_could_not_run_is_no_digest_of_an_earlier_run(tmp_path, mo
     run = read_run(report, "", "digest")
     assert (run["outcome"], run["error"]) == ("failed", "it did not run: WorkflowError: no space left")
     assert failed_since(report, run["ended"])
-    said = capsys.readouterr().err.splitlines()
-    assert said[0] == "nightshift: left: x is not as 4_analyse left it, so it is made again"
-    assert said[1].startswith("nightshift: the digest could not run: WorkflowError: no space left (more in ")
+    printed = capsys.readouterr().err.splitlines()
+    assert printed[0] == "nightshift: left: x is not as 4_analyse left it, so it is made again"
+    assert printed[1].startswith("nightshift: the digest could not run: WorkflowError: no space left (more in ")
 
 
 @pytest.mark.parametrize(("published", "chain", "code"), [(0, 0, 0), (1, 0, 1), (0, 1, 1), (2, 0, 1)])
@@ -89,9 +89,9 @@ def test_what_is_wrong_ends_with_2_and_a_folder_in_use_with_3(tmp_path, monkeypa
     assert night.run_night(site, "2126-01-31") == 2
     assert night.run_night(site, "", "none") == 2
     assert night.run_night(tmp_path / "none.yaml", "") == 2
-    said = capsys.readouterr().err.splitlines()
-    assert len(said) == 3
-    assert all(line.startswith("nightshift: ") for line in said)
+    printed = capsys.readouterr().err.splitlines()
+    assert len(printed) == 3
+    assert all(line.startswith("nightshift: ") for line in printed)
     monkeypatch.setattr(night, "held", lambda folder: (_ for _ in ()).throw(night.Busy("another run")))
     assert night.run_night(site, "") == 3
 
@@ -127,8 +127,8 @@ def test_a_folder_that_cannot_be_is_one_line(command, products, line, tmp_path, 
     monkeypatch.setattr(night, "run_chain", lambda *_: pytest.fail("nothing may run"))
     (tmp_path / "site.yaml").write_text(f"day: 2026-01-31\nproducts: {products}\nstudies: {{tickets: {{}}}}\n")
     assert command(tmp_path / "site.yaml", "") == 2
-    [said] = capsys.readouterr().err.splitlines()
-    assert line in said
+    [printed] = capsys.readouterr().err.splitlines()
+    assert line in printed
 
 
 @pytest.mark.parametrize("command", [night.run_night, night.publish, night.mail])

@@ -110,7 +110,7 @@ pairs: dict = {"a": 1}
 def test_the_values_of_lists_and_mappings_have_kinds_and_ranges(tmp_path, step, text, line):
     settings = {"extract": "source: sample"}
     settings[step] = ", ".join(filter(None, (settings.get(step), text)))
-    steps = "".join(f"    {name}: {{{given}}}\n" for name, given in settings.items())
+    steps = "".join(f"    {name}: {{{entries}}}\n" for name, entries in settings.items())
     [mistake] = mistakes(tmp_path, f"day: 2026-01-31\nstudies:\n  accounting:\n{steps}")
     assert mistake.startswith(f"studies.accounting.{line}")
 

@@ -32,7 +32,7 @@ def test_hostile_text_stays_text_wherever_it_stands_and_log_axes_keep_their_numb
     """Every text that is drawn is taken down: nothing of it is a formula, and nothing of it differs from what was given."""
     drawn, draw = [], Text.draw
     monkeypatch.setattr(Text, "draw", lambda self, renderer: (drawn.append(self), draw(self, renderer)))
-    monkeypatch.setattr("matplotlib.mathtext.MathTextParser.parse", lambda *given, **more: pytest.fail("a text was parsed"))
+    monkeypatch.setattr("matplotlib.mathtext.MathTextParser.parse", lambda *arguments, **more: pytest.fail("a text was parsed"))
     sns.set_theme(style="whitegrid")
     figure, axes = plt.subplots(1, 3, figsize=(30, 4))
     axes[0].plot([1, 1e5], [1e-3, 1e3], label=HOSTILE)

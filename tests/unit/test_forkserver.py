@@ -128,7 +128,6 @@ def test_a_fork_ends_with_whoever_asked_for_it_and_all_end_with_the_parent_of_th
         process.wait(5)
 
 
-
 def test_what_the_server_imports_starts_no_thread_that_a_fork_would_lack():
     """OpenBLAS, told here to need none, and the allocator of pyarrow start theirs again after a fork."""
     code = "from pathlib import Path; from nightshift import forkserver; forkserver.import_libraries(); "

@@ -29,9 +29,9 @@ def network():
     """(B, 2, 2) -> the same: the first group's errors are twice its inputs, the second's five times."""
     import keras
 
-    given = keras.Input((2, 2))
+    inputs = keras.Input((2, 2))
     scale = np.array([[0.5, 0.5], [0.2, 0.2]])
-    return keras.Model(given, keras.layers.Normalization(axis=(1, 2), mean=np.zeros((2, 2)), variance=scale**2)(given))
+    return keras.Model(inputs, keras.layers.Normalization(axis=(1, 2), mean=np.zeros((2, 2)), variance=scale**2)(inputs))
 
 
 # ----------------------------------------------------------------------------------------------------- probabilities
@@ -180,9 +180,9 @@ def test_rates_are_those_of_a_count_by_hand():
 
 def test_macro_f1_is_that_of_sklearn():
     classes = ["cpu", "leak", "none"]
-    truth, said = rng.choice(classes, (2, 300), p=[0.2, 0.3, 0.5])
-    counts = pd.crosstab(truth, said).reindex(index=classes, columns=classes).to_numpy()
-    assert confusion_rates(counts, classes)["macro_f1"] == pytest.approx(f1_score(truth, said, average="macro"))
+    truth, predicted = rng.choice(classes, (2, 300), p=[0.2, 0.3, 0.5])
+    counts = pd.crosstab(truth, predicted).reindex(index=classes, columns=classes).to_numpy()
+    assert confusion_rates(counts, classes)["macro_f1"] == pytest.approx(f1_score(truth, predicted, average="macro"))
 
 
 def test_a_class_without_windows_does_not_count_and_an_empty_side_is_no_number():

@@ -30,8 +30,8 @@ def at(day, hour=0):
 def finding(kind, entity, site="", start=None, end=None, **more):
     start, end = (pd.NaT if x is None else x if isinstance(x, pd.Timestamp) else at(x) for x in (start, end))
     study = STUDY_OF.get(kind, "elsewhere")
-    told = {"study": study, "kind": kind, "entity": entity, "site": site, "start": start, "end": end, "score": 1.0, "p_value": 0.001, "observed": 2.0}
-    return told | {"expected": 1.0, "unit": "s", "evidence": "", "figure": "", "impact": np.nan, "impact_unit": ""} | more
+    row = {"study": study, "kind": kind, "entity": entity, "site": site, "start": start, "end": end, "score": 1.0, "p_value": 0.001, "observed": 2.0}
+    return row | {"expected": 1.0, "unit": "s", "evidence": "", "figure": "", "impact": np.nan, "impact_unit": ""} | more
 
 
 def told_by_studies(*rows, night=8):
@@ -49,7 +49,7 @@ def table(*rows, night=8):
 
 def groups(found):
     """The incidents of findings as sets of entities."""
-    return {frozenset(mine.entity) for _, mine in found.groupby(correlate_findings(found))}
+    return {frozenset(part.entity) for _, part in found.groupby(correlate_findings(found))}
 
 
 def together(*rows):
@@ -144,13 +144,13 @@ def test_a_topic_follows_the_nearest_incident_of_its_site_that_begins_within_a_w
 def test_a_topic_without_a_site_follows_by_two_words_and_only_what_has_no_site():
     server = finding("stuck_queue", "fts", "", 7, 8)
     storage = finding("stuck_queue", "A_fts", "A", 7, 8)
-    said = "t2: requests, Rules, weather, cat"
-    assert together(server, finding("growing_topic", said, "", 5, 12))
+    topic = "t2: requests, Rules, weather, cat"
+    assert together(server, finding("growing_topic", topic, "", 5, 12))
     assert not together(server, finding("growing_topic", "t2: requests, dog, weather, cat", "", 5, 12))
-    assert not together(storage, finding("growing_topic", said, "", 5, 12))
-    assert not together(server, finding("growing_topic", said, "B", 5, 12))
+    assert not together(storage, finding("growing_topic", topic, "", 5, 12))
+    assert not together(server, finding("growing_topic", topic, "B", 5, 12))
     assert not together(server, finding("department_surge", "physics", "", 5, 12))
-    assert len(groups(table(server, finding("growing_topic", said, "", 5, 12), finding("growing_topic", "t3: rule, stuck", "", 6, 13)))) == 1
+    assert len(groups(table(server, finding("growing_topic", topic, "", 5, 12), finding("growing_topic", "t3: rule, stuck", "", 6, 13)))) == 1
 
 
 def test_unknown_times_are_no_overlap_but_the_same_name_is_the_same():
@@ -254,8 +254,8 @@ def test_an_incident_ends_hours_or_a_week_before_the_end_of_its_night(kind, end,
 @pytest.mark.parametrize(("newest", "ended"), [(None, True), ("2026-01-08", True), ("2026-01-07 06:00", True), ("2026-01-06 18:00", False)])
 def test_no_news_is_no_end_of_what_goes_on(newest, ended):
     found = table(finding("slow_source", "A_DISK", "A", 5, 6.6))  # to 6 January 14:24; the night is the 8th
-    known = {"transfers": pd.Timestamp(newest, tz="UTC")} if newest else {}
-    assert summarise_incidents(found, correlate_findings(found), newest=known).ended.tolist() == [ended]
+    newest_of = {"transfers": pd.Timestamp(newest, tz="UTC")} if newest else {}
+    assert summarise_incidents(found, correlate_findings(found), newest=newest_of).ended.tolist() == [ended]
 
 
 @pytest.mark.parametrize(("newest", "ended"), [("2026-01-11 00:00", False), ("2026-01-18 00:00", False), ("2026-01-19 00:00", True)])
@@ -307,11 +307,11 @@ class Nights:
         """Incidents (DataFrame) of the night `day` with these findings, and with those of last night that are kept for want of news."""
         name = str(at(day).date())
         earlier = pd.concat(self.rows).drop_duplicates("incident", keep="last") if self.rows else pd.DataFrame()
-        parts = [mine[mine.incident.isin(earlier.incident[earlier["of"] == of])] for of, mine in self.found]
+        parts = [part[part.incident.isin(earlier.incident[earlier["of"] == of])] for of, part in self.found]
         earlier_found = pd.concat(parts, ignore_index=True) if parts else table().assign(incident=[])
         found = pd.concat([told_by_studies(*rows, night=day), *(earlier_found[earlier_found.entity == one].assign(kept=True) for one in kept)])
         found = describe_findings(found[[*FINDING_COLUMNS, "night", "table", "kept"]], SITES)
-        every = pd.concat([mine for _, mine in self.found], ignore_index=True) if self.found else earlier_found
+        every = pd.concat([part for _, part in self.found], ignore_index=True) if self.found else earlier_found
         remembered = every.drop_duplicates(["study", "kind", "entity"], keep="last", ignore_index=True)
         label = attach_delayed(found, carry_over_topic_links(found, correlate_findings(found), earlier_found), remembered)
         incidents, tonight, resolved = track_incidents(
@@ -324,7 +324,7 @@ class Nights:
 
 def test_an_incident_is_new_goes_on_gets_worse_is_resolved_and_is_over():
     nights, cost = Nights(), {"impact_unit": "GB delayed"}
-    told = [
+    reported = [
         nights.night(1, finding("slow_source", "A_DISK", "A", at(1), at(1, 23), impact=10.0, **cost)),
         nights.night(2, finding("slow_source", "A_DISK", "A", at(1), at(2, 23), impact=20.0, **cost)),  # as much a day
         nights.night(3, finding("slow_source", "A_DISK", "A", at(1), at(3, 23), impact=60.0, **cost)),
@@ -332,12 +332,12 @@ def test_an_incident_is_new_goes_on_gets_worse_is_resolved_and_is_over():
         nights.night(5, finding("slow_source", "A_DISK", "A", at(2), at(3, 23), impact=50.0, **cost)),
         nights.night(6),
     ]
-    assert [list(one.state) for one in told] == [["new"], ["ongoing"], ["worse"], ["resolved"], ["over"], []]
-    assert [one.night.tolist() for one in told[:5]] == [[1], [2], [3], [3], [3]]
-    assert len({name for one in told for name in one.incident}) == 1
-    assert told[0].incident[0].startswith("20260101-")
-    assert told[2].change[0] == "2.0 times as many GB delayed a day"
-    assert told[3].start[0] == at(1)
+    assert [list(one.state) for one in reported] == [["new"], ["ongoing"], ["worse"], ["resolved"], ["over"], []]
+    assert [one.night.tolist() for one in reported[:5]] == [[1], [2], [3], [3], [3]]
+    assert len({name for one in reported for name in one.incident}) == 1
+    assert reported[0].incident[0].startswith("20260101-")
+    assert reported[2].change[0] == "2.0 times as many GB delayed a day"
+    assert reported[3].start[0] == at(1)
 
 
 def test_what_is_gone_is_resolved_once_unless_it_had_ended_and_what_comes_back_says_so():
@@ -364,13 +364,13 @@ def test_another_study_makes_it_worse_and_joins_what_were_two():
 
 def test_trouble_of_a_storage_that_turns_out_to_be_the_sites_is_the_same_incident():
     nights = Nights()
-    told = [
+    reported = [
         nights.night(1, finding("slow_source", "A_DISK", "A", at(1), at(1, 23))),
         nights.night(2, finding("slow_site", "A", "A", at(1), at(2, 23))),
         nights.night(3, finding("slow_destination", "A_TAPE", "A", at(2), at(3, 23))),
     ]
-    assert [one.what.tolist() for one in told] == [["slow source A_DISK"], ["slow transfers at A"], ["slow destination A_TAPE"]]
-    assert len({name for one in told for name in one.incident}) == 1
+    assert [one.what.tolist() for one in reported] == [["slow source A_DISK"], ["slow transfers at A"], ["slow destination A_TAPE"]]
+    assert len({name for one in reported for name in one.incident}) == 1
     assert "new" in set(nights.night(4, finding("slow_site", "B", "B", at(4), at(4, 23))).state)
     two = Nights()
     first = two.night(1, finding("slow_source", "A_DISK", "A", at(1), at(1, 23)))
@@ -412,14 +412,14 @@ def test_what_a_weekly_source_tells_late_joins_what_the_others_have_forgotten():
     nights = Nights()
     outage = nights.night(6, finding("slow_site", "A", "A", 5, 6), finding("slow_link", "B -> C", "C", 5, 6)).set_index("what")
     nights.night(7)
-    told = [DIP, finding("drop", "vo at A", "A", 5, 12), finding("drop", "vo at C", "C", 5, 12), finding("global_dip", "D", "D", 5, 12)]
-    late = nights.night(14, *told).set_index("what")
+    reported = [DIP, finding("drop", "vo at A", "A", 5, 12), finding("drop", "vo at C", "C", 5, 12), finding("global_dip", "D", "D", 5, 12)]
+    late = nights.night(14, *reported).set_index("what")
     assert late.incident["site trouble at A"] == outage.incident["slow transfers at A"]
     assert late.incident["drop of vo at C"] == outage.incident["slow link B -> C"]
     assert late.state.to_dict() == {"site trouble at A": "over", "drop of vo at C": "over", "dip at D": "new"}  # it was told when it was there
     assert late.change["site trouble at A"] == "now also seen by accounting"
-    assert set(nights.night(15, *told).state) == {"over", "ongoing"}
-    back = nights.night(19, finding("slow_site", "A", "A", 18, 19), *told).set_index("what")
+    assert set(nights.night(15, *reported).state) == {"over", "ongoing"}
+    back = nights.night(19, finding("slow_site", "A", "A", 18, 19), *reported).set_index("what")
     assert back.state["slow transfers at A"] == "new"  # what the week does not hold is another trouble
 
 
@@ -427,19 +427,19 @@ def test_what_is_told_late_joins_an_incident_that_still_goes_on():
     nights = Nights()
     first = nights.night(6, finding("slow_site", "A", "A", 5, 6))
     nights.night(9, finding("slow_site", "A", "A", 5, 9))
-    told = nights.night(14, finding("slow_site", "A", "A", 9.5, at(14, 23)), finding("drop", "vo at A", "A", 2, 9))  # no overlap tonight
-    assert told.incident.tolist() == first.incident.tolist()
-    assert told.studies[0] == ["accounting", "transfers"]
+    reported = nights.night(14, finding("slow_site", "A", "A", 9.5, at(14, 23)), finding("drop", "vo at A", "A", 2, 9))  # no overlap tonight
+    assert reported.incident.tolist() == first.incident.tolist()
+    assert reported.studies[0] == ["accounting", "transfers"]
     other = Nights()
     other.night(6, finding("slow_site", "A", "A", 5, 6))
     assert "new" in other.night(14, finding("global_dip", "A", "A", 8, 15)).state.tolist()  # at another time
     gap = Nights()
     gap.night(12, finding("reporting_gap", "A", "A", 0, 12))
     assert "new" in gap.night(21, finding("slow_link", "B -> A", "A", 11.9, 21)).state.tolist()  # a daily source is not late
-    known = Nights()
-    known.night(6, finding("slow_site", "A", "A", 5, 6))
-    dip = known.night(8, finding("global_dip", "A", "A", -2, 5)).query("state == 'new'").incident.item()
-    grown = known.night(14, finding("global_dip", "A", "A", -2, 12))
+    earlier_nights = Nights()
+    earlier_nights.night(6, finding("slow_site", "A", "A", 5, 6))
+    dip = earlier_nights.night(8, finding("global_dip", "A", "A", -2, 5)).query("state == 'new'").incident.item()
+    grown = earlier_nights.night(14, finding("global_dip", "A", "A", -2, 12))
     assert dip in grown.incident.tolist()  # what continues an incident of its own is not late either
     again = Nights()
     again.night(6, finding("reporting_gap", "A", "A", 5, 12))
@@ -489,22 +489,22 @@ def test_the_same_name_long_after_is_another_incident_and_hashes_never_meet():
 @settings(max_examples=12, deadline=None)
 @given(st.lists(any_findings, min_size=1, max_size=4), st.randoms())
 def test_a_night_run_again_says_the_same_and_names_stay_unique(history, random):
-    def told(mix):
+    def reported(mix):
         nights = Nights()
         return [nights.night(day, *random.sample(rows, len(rows)) if mix else rows) for day, rows in enumerate(history, 5)], nights
 
-    (one, nights), (other, _) = told(False), told(True)
-    for mine, again, (_, found) in zip(one, other, nights.found, strict=True):
-        pd.testing.assert_frame_equal(mine, again)
-        assert mine.incident.is_unique
-        assert set(found.incident) >= set(mine.incident[mine.state != "over"])
-        assert set(mine.state) <= {"new", "ongoing", "worse", "resolved", "over"}
+    (one, nights), (other, _) = reported(False), reported(True)
+    for part, again, (_, found) in zip(one, other, nights.found, strict=True):
+        pd.testing.assert_frame_equal(part, again)
+        assert part.incident.is_unique
+        assert set(found.incident) >= set(part.incident[part.state != "over"])
+        assert set(part.state) <= {"new", "ongoing", "worse", "resolved", "over"}
     seen = set()
-    for day, (mine, rows) in enumerate(zip(one, history, strict=True), 5):
-        assert (mine.state == "new").tolist() == [name not in seen for name in mine.incident]
-        assert all(name.startswith(f"202601{day:02d}-") for name in mine.incident[mine.state == "new"])
+    for day, (part, rows) in enumerate(zip(one, history, strict=True), 5):
+        assert (part.state == "new").tolist() == [name not in seen for name in part.incident]
+        assert all(name.startswith(f"202601{day:02d}-") for name in part.incident[part.state == "new"])
         assert len(nights.found[day - 5][1]) >= len(rows)
-        seen |= set(mine.incident)
+        seen |= set(part.incident)
 
 
 # ---------------------------------------------------------------------------------------------------------- marks, ranks
@@ -523,9 +523,9 @@ def test_a_mark_holds_by_name_or_when_all_findings_fit_its_patterns_and_runs_out
     name = incidents.set_index("what").incident
 
     def who(**mark):
-        told, marks = marked(found, incidents, **mark)
-        assert marks.used.tolist() == [(told.mark != "").sum()]
-        return set(told.what[told.mark == "muted"])
+        reported, marks = marked(found, incidents, **mark)
+        assert marks.used.tolist() == [(reported.mark != "").sum()]
+        return set(reported.what[reported.mark == "muted"])
 
     assert who(incident=name["surge of vo at A"]) == {"surge of vo at A"}
     assert who(kind="SURGE") == {"surge of vo at A"}
@@ -535,8 +535,8 @@ def test_a_mark_holds_by_name_or_when_all_findings_fit_its_patterns_and_runs_out
     assert who(incident=name["surge of vo at A"], site="B") == set()
     assert who(incident="20260101-0000") == set()
     assert who(site="*", until="2026-01-07") == set()
-    told = marked(found, incidents, kind="memleak", **{"as": "acknowledged"})[0].set_index("what").loc["memory leak on n1"]
-    assert told[["mark", "marked_by", "marked_until", "marked_why"]].tolist() == ["acknowledged", "b", "2026-01-08", "w"]
+    reported = marked(found, incidents, kind="memleak", **{"as": "acknowledged"})[0].set_index("what").loc["memory leak on n1"]
+    assert reported[["mark", "marked_by", "marked_until", "marked_why"]].tolist() == ["acknowledged", "b", "2026-01-08", "w"]
 
 
 def test_priority_is_the_sum_of_its_points_and_puts_in_order():
@@ -551,8 +551,8 @@ def test_priority_is_the_sum_of_its_points_and_puts_in_order():
     label = correlate_findings(found)
     made, nothing = summarise_incidents(found, label), table().assign(incident=[])
     incidents, found, _ = track_incidents(found, label, made, pd.DataFrame(), nothing, day="2026-01-12")
-    told, _ = marked(found, incidents, kind="surge", until="2026-02-01")
-    ranked = rank_incidents(told, WEIGHTS, SCALES, LIMITS, 1)
+    reported, _ = marked(found, incidents, kind="surge", until="2026-02-01")
+    ranked = rank_incidents(reported, WEIGHTS, SCALES, LIMITS, 1)
     assert list(ranked.what) == ["site trouble at A", "memory leak on n1", "move of vo", "surge of vo at B"]
     first = ranked.iloc[0]
     assert first.priority == pytest.approx(0.5 * 6 + np.log10(10) + 1 + 1 + 1)  # surprise, impact, study, site, new; the storage has ended
@@ -579,19 +579,19 @@ def test_the_severity_of_an_incident_whose_evidence_does_not_change_is_the_same_
     nights = Nights()
     for day in range(1, 11):
         rows = [row | ({"end": at(day, 23)} if moves and row["end"] is not pd.NaT else {}) for _, row in GRADES.values()]
-        told = rank_incidents(nights.night(day, *rows, watched=set()).assign(mark=""), WEIGHTS, SCALES, LIMITS, 10).set_index("what")
-        assert told.severity.to_dict() == {what: severity for what, (severity, _) in GRADES.items()}, day
+        reported = rank_incidents(nights.night(day, *rows, watched=set()).assign(mark=""), WEIGHTS, SCALES, LIMITS, 10).set_index("what")
+        assert reported.severity.to_dict() == {what: severity for what, (severity, _) in GRADES.items()}, day
         if moves:
-            assert set(told.state) == {"new" if day == 1 else "ongoing"}
-        assert (told["points news"] == (told.state == "new")).all()  # news puts in order, and makes nothing graver
+            assert set(reported.state) == {"new" if day == 1 else "ongoing"}
+        assert (reported["points news"] == (reported.state == "new")).all()  # news puts in order, and makes nothing graver
 
 
 def test_what_is_resolved_is_as_grave_as_it_was_so_that_who_was_told_of_it_hears_its_end():
     nights = Nights()
     for day, rows in ((1, [GRADES["slow transfers at A"][1]]), (2, [])):
-        told = rank_incidents(nights.night(day, *rows).assign(mark=""), WEIGHTS, SCALES, LIMITS, 10)
-        assert told.severity.tolist() == ["high"]
-    assert told.state.tolist() == ["resolved"]
+        reported = rank_incidents(nights.night(day, *rows).assign(mark=""), WEIGHTS, SCALES, LIMITS, 10)
+        assert reported.severity.tolist() == ["high"]
+    assert reported.state.tolist() == ["resolved"]
 
 
 # ------------------------------------------------------------------------------------------ what nobody watched, names of then
@@ -639,16 +639,16 @@ def test_a_night_that_runs_again_takes_the_names_it_had():
     earlier = finding("failing_source", "A_DISK", "A", at(6, 12), at(8, 23))  # one finding more, the first of its incident: another hash
     more = finding("slow_source", "Z_DISK", "Z", at(8), at(8, 23))
     for again in (rows, [earlier, *rows], [more, *rows]):
-        told = Nights().night(8, *again, stored=stored).set_index("what").incident
-        assert {what: told[what] for what in names.index if what in told} == {what: names[what] for what in names.index if what in told}
-        assert told.is_unique
-        assert set(names) <= set(told)
-    assert told["slow source Z_DISK"] not in set(names)
+        reported = Nights().night(8, *again, stored=stored).set_index("what").incident
+        assert {what: reported[what] for what in names.index if what in reported} == {what: names[what] for what in names.index if what in reported}
+        assert reported.is_unique
+        assert set(names) <= set(reported)
+    assert reported["slow source Z_DISK"] not in set(names)
     one_name = new_incident_id(("transfers", "service", "Z_DISK"), "2026-01-08", set())
     later = stored.head(1).assign(incident=one_name, name="elsewhere", first_seen="2026-01-08")  # a later night's name, of something else
-    told = Nights().night(8, more, stored=later).incident.item()
-    assert told != one_name
-    assert told.startswith("20260108-")
+    reported = Nights().night(8, more, stored=later).incident.item()
+    assert reported != one_name
+    assert reported.startswith("20260108-")
 
 
 def test_the_earliest_start_of_its_findings_is_that_of_the_incident_and_stays():

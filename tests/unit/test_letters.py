@@ -38,14 +38,14 @@ HOSTILE = [
 
 def settings(**more):
     """A configuration that mails a night to one reader."""
-    said = {
+    written = {
         "from": "nightshift@example.org",
         "server": "smtp://mail.example.org",
         "to": [{"address": "a@example.org"}],
         "failures": ["ops@example.org"],
     }
     studies = dict.fromkeys(["transfers", "accounting", "telemetry", "certification", "tickets"])
-    return {"day": DAY, "studies": studies, "site_url": "https://nightshift.example/reports", "mail": said | more}
+    return {"day": DAY, "studies": studies, "site_url": "https://nightshift.example/reports", "mail": written | more}
 
 
 def drafts(products, config):
@@ -147,14 +147,14 @@ def test_a_message_tells_what_changed_what_to_try_and_who_marked(tmp_path):
         "Resolved: bad run 400461",
         "Ongoing, new to you: idle GPUs at JUNIPER-T2",
     ]
-    for told in (text, page.get_text()):
-        assert "Two things to do." in told
-        assert "Ask the site (10 min, chance 62% (31% to 81%), 9 of 14 trials worked)" in told
-        assert "Wait (10 min, chance 40% (20% to 70%), not tried yet)" in told
-        assert "muted by the operator on duty until 2026-02-07: a known leak, mended with the next release" in told
-        assert "No findings tonight from tickets." in told
-        assert "ValueError: no rows" in told
-        assert "aerosol" not in told  # over before
+    for shown in (text, page.get_text()):
+        assert "Two things to do." in shown
+        assert "Ask the site (10 min, chance 62% (31% to 81%), 9 of 14 trials worked)" in shown
+        assert "Wait (10 min, chance 40% (20% to 70%), not tried yet)" in shown
+        assert "muted by the operator on duty until 2026-02-07: a known leak, mended with the next release" in shown
+        assert "No findings tonight from tickets." in shown
+        assert "ValueError: no rows" in shown
+        assert "aerosol" not in shown  # over before
     assert failure["Subject"] == f"Nightshift {DAY}: tickets failed in 2_preprocess"
     assert parts(failure)[1].select_one(f'a[href="https://nightshift.example/reports/{DAY}/tickets/2_preprocess.html"]')
     assert "ISTHMUS" not in failure.as_string()
@@ -190,9 +190,9 @@ def test_who_sees_a_part_reads_no_reassurance_of_the_whole(tmp_path):
     for message in drafts(tmp_path, everything):
         text, page = parts(message)
         assert message["Subject"].startswith(f"Nightshift {DAY}: 4 of 5 studies reported")
-        for said in (text.lower(), in_text(page).lower(), message["Subject"].lower()):
-            assert "4 of 5 studies reported" in said
-            assert not [phrase for phrase in REASSURING if phrase in said]
+        for text_shown in (text.lower(), in_text(page).lower(), message["Subject"].lower()):
+            assert "4 of 5 studies reported" in text_shown
+            assert not [phrase for phrase in REASSURING if phrase in text_shown]
         assert ("tickets (failed)" in text) == ("high@example.org" in message["To"]), "who asks for one study reads the names of no other"
 
 
@@ -203,7 +203,7 @@ def test_proposals_that_nobody_has_tried_are_no_ranking(tmp_path):
     text, page = parts(drafts(tmp_path, settings())[0])
     assert "To try, none tried yet, in no particular order:\n   - Ask (10 min)\n   - Wait (10 min)" in text.replace("\r\n", "\n")
     assert "2 to try, none tried yet" in in_text(page)
-    assert not [word for said in (text, in_text(page)) for word in ("Try first", "%", "in this order") if word in said]
+    assert not [word for text_shown in (text, in_text(page)) for word in ("Try first", "%", "in this order") if word in text_shown]
 
 
 def test_more_incidents_than_a_page_holds_are_counted(tmp_path):
@@ -254,12 +254,12 @@ def test_without_proposals_the_digest_goes_and_says_so(tmp_path):
 
 
 def test_settings_are_read():
-    told = read_settings(
+    settings_read = read_settings(
         settings(to=[{"address": "A@Example.org", "studies": ["transfers"], "severity": "medium"}, {"address": "a@example.org"}])
     )
-    assert told.server == ("smtp", "mail.example.org", 587)
-    assert told.people == {"a@example.org": [({"transfers"}, 1), (None, 0)]}
-    assert (told.failures, told.only_changes, told.login) == ({"ops@example.org"}, True, None)
+    assert settings_read.server == ("smtp", "mail.example.org", 587)
+    assert settings_read.people == {"a@example.org": [({"transfers"}, 1), (None, 0)]}
+    assert (settings_read.failures, settings_read.only_changes, settings_read.login) == ({"ops@example.org"}, True, None)
     assert read_settings(settings(server="smtps://[::1]")).server == ("smtps", "::1", 465)
     assert read_settings({"mail": {}}) is None
     assert read_settings({}) is None
@@ -295,10 +295,10 @@ def test_settings_are_read():
     ],
 )
 def test_a_wrong_setting_is_one_line_and_nothing_is_sent(tmp_path, changes, line):
-    [said] = policy.send_night(tmp_path, DAY, settings(**changes))
-    assert line in said
-    assert "s3cret" not in said
-    assert len(said.splitlines()) == 1
+    [line_printed] = policy.send_night(tmp_path, DAY, settings(**changes))
+    assert line in line_printed
+    assert "s3cret" not in line_printed
+    assert len(line_printed.splitlines()) == 1
 
 
 @pytest.mark.parametrize(("user", "password"), [("me", ""), ("", "secret"), ("me", "sécret")])

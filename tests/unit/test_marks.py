@@ -11,8 +11,8 @@ GOOD = {"site": "T2-*", "as": "muted", "by": "b", "until": "2026-02-28", "why": 
 
 def test_good_marks_come_back_as_text_whatever_yaml_made_of_them():
     assert check_marks(None) == check_marks([]) == []
-    given = GOOD | {"until": datetime.date(2026, 2, 28), "by": 7, "kind": "", "entity": None, "why": " w "}
-    assert check_marks([given, {"incident": "20260119-3f2a"} | GOOD]) == [GOOD | {"by": "7"}, {"incident": "20260119-3f2a"} | GOOD]
+    mark = GOOD | {"until": datetime.date(2026, 2, 28), "by": 7, "kind": "", "entity": None, "why": " w "}
+    assert check_marks([mark, {"incident": "20260119-3f2a"} | GOOD]) == [GOOD | {"by": "7"}, {"incident": "20260119-3f2a"} | GOOD]
     assert set(GOOD) < set(MARK)
 
 

@@ -47,9 +47,9 @@ def test_state_features_equal_a_slow_loop(table):
     start, end, group, rate, failed = table
     state = state_features(Runs(start, end, group, rate, rate, failed), time_constant_s=30)
     for i in range(len(start)):
-        mine = group == group[i]
-        started = mine & (np.arange(len(start)) < i)
-        ended = mine & (end < start[i])
+        same_group = group == group[i]
+        started = same_group & (np.arange(len(start)) < i)
+        ended = same_group & (end < start[i])
         assert state[i, 0] == (started & ~ended).sum()
         good = np.flatnonzero(ended & ~failed)
         if len(good):

@@ -139,9 +139,7 @@ def test_a_surprise_is_a_chance_under_the_null_and_nothing_later_changes_it():
             p = np.exp(-surprise(counts, expected, spread=np.zeros_like(expected), below=below))[:, 30:]
             assert 0.01 < (p <= 0.05).mean() < most
     assert (stats.poisson.sf(counts[:, 30:] - 1, 8) <= 0.05).mean() > 0.15  # what luck alone would have said of the last ones
-    assert (
-        surprise(counts[:, :60], expected[:, :60], spread=0 * expected[:, :60]) == surprise(counts, expected, spread=0 * expected)[:, :60]
-    ).all()
+    assert (surprise(counts[:, :60], expected[:, :60], spread=0 * expected[:, :60]) == surprise(counts, expected, spread=0 * expected)[:, :60]).all()
     assert np.isnan(surprise(counts, 0 * expected, spread=0 * expected)).all()
 
 

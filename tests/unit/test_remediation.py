@@ -73,7 +73,7 @@ def feedback_of(*rows):
     return pd.DataFrame(rows, columns=["incident", "kind", "site", "solution", "worked"]).astype({"worked": bool})
 
 
-def told(count, worked, kind, site, solution):
+def tries(count, worked, kind, site, solution):
     """Rows of feedback on `count` incidents of which `worked` were solved."""
     return [(f"{kind}-{site}-{n}", kind, site, solution, n < worked) for n in range(count)]
 
@@ -497,7 +497,7 @@ def test_a_kind_without_proposals_gives_no_row():
 
 
 def test_own_trials_outweigh_those_of_others():
-    rows = told(200, 20, "slow_fts_server", "", "restart-fts") + told(200, 180, "stuck_queue", "", "restart-fts")
+    rows = tries(200, 20, "slow_fts_server", "", "restart-fts") + tries(200, 180, "stuck_queue", "", "restart-fts")
     for kind, rate in (("slow_fts_server", 0.1), ("stuck_queue", 0.9)):
         one = chances(KNOWN, feedback_of(*rows), kind, "").set_index("solution").loc["restart-fts"]
         assert one.chance == pytest.approx(rate, abs=0.02)
@@ -506,7 +506,7 @@ def test_own_trials_outweigh_those_of_others():
 
 
 def test_what_works_for_other_kinds_is_expected_here_and_not_known():
-    rows = told(50, 45, "stuck_queue", "", "restart-fts") + told(50, 45, "slow_fts_server", "", "restart-fts")
+    rows = tries(50, 45, "stuck_queue", "", "restart-fts") + tries(50, 45, "slow_fts_server", "", "restart-fts")
     table = chances(KNOWN, feedback_of(*rows), "failing_fts_server", "").set_index("solution")
     assert table.chance["restart-fts"] > 0.65
     assert table.high["restart-fts"] - table.low["restart-fts"] > 0.5
@@ -516,12 +516,12 @@ def test_what_works_for_other_kinds_is_expected_here_and_not_known():
 
 
 def test_a_site_starts_at_what_works_at_other_sites_of_this_kind():
-    rows = [row for site in "ABCD" for row in told(10, 9, "membw", site, "end-strays")]
-    rows += [row for site in "ABCD" for row in told(10, 1, "cachecopy", site, "end-strays")]
+    rows = [row for site in "ABCD" for row in tries(10, 9, "membw", site, "end-strays")]
+    rows += [row for site in "ABCD" for row in tries(10, 1, "cachecopy", site, "end-strays")]
     strays = [chances(KNOWN, feedback_of(*rows), kind, "E").set_index("solution").chance["end-strays"] for kind in ("membw", "cachecopy")]
     assert strays[0] > 0.7
     assert strays[1] < 0.3
-    bad_here = feedback_of(*rows, *told(20, 0, "membw", "E", "end-strays"))
+    bad_here = feedback_of(*rows, *tries(20, 0, "membw", "E", "end-strays"))
     at = {site: chances(KNOWN, bad_here, "membw", site).set_index("solution").chance["end-strays"] for site in "AE"}
     assert at["E"] < 0.3 < 0.7 < at["A"]
 
@@ -553,7 +553,7 @@ def exact_mean(counts, of, rng):
      {"stuck_queue": (2, 8), "slow_fts_server": (1, 1), "failing_fts_server": (6, 7)}],
 )  # fmt: skip
 def test_the_closed_form_is_near_the_exact_posterior(counts):
-    rows = [row for kind, (worked, n) in counts.items() for row in told(n, worked, kind, "", "restart-fts")]
+    rows = [row for kind, (worked, n) in counts.items() for row in tries(n, worked, kind, "", "restart-fts")]
     ours = chances(KNOWN, feedback_of(*rows), "stuck_queue", "").set_index("solution").chance["restart-fts"]
     assert ours == pytest.approx(exact_mean(counts, "stuck_queue", np.random.default_rng(1)), abs=0.05)
 
@@ -590,7 +590,7 @@ STUCK = INCIDENTS[0]
 
 
 def test_the_best_is_first_and_each_proposal_is_there_once():
-    rows = told(30, 27, "stuck_queue", "", "fts-database") + told(30, 3, "stuck_queue", "", "restart-fts")
+    rows = tries(30, 27, "stuck_queue", "", "fts-database") + tries(30, 3, "stuck_queue", "", "restart-fts")
     ranked = rank(KNOWN, feedback_of(*rows), STUCK, "2026-01-31")
     assert ranked.solution[0] == "fts-database"
     assert list(ranked.place) == [1, 2, 3, 4]
@@ -608,7 +608,7 @@ def test_another_run_of_the_night_shows_the_same_and_other_nights_and_incidents_
 
 
 def test_the_unknown_is_tried_sooner_than_what_is_known_to_fail():
-    rows = told(30, 27, "stuck_queue", "", "fts-database") + told(30, 0, "stuck_queue", "", "restart-fts")
+    rows = tries(30, 27, "stuck_queue", "", "fts-database") + tries(30, 0, "stuck_queue", "", "restart-fts")
     second = collections.Counter(rank(KNOWN, feedback_of(*rows), STUCK | {"kinds": ["stuck_queue"]}, day).solution[1] for day in range(30))
     assert second["other-fts"] > 24
     assert set(second) <= {"other-fts", "restart-fts"}
@@ -627,7 +627,7 @@ def test_of_equals_one_that_is_made_for_the_case_comes_first():
         order = list(rank(KNOWN, feedback_of(), dip, day).solution)
         assert order[0] == "power-network-batch"
         assert "write-answer" not in order  # for topics that nothing else explains
-    rows = told(5, 5, "global_dip", "B", "check-downtime")
+    rows = tries(5, 5, "global_dip", "B", "check-downtime")
     assert rank(KNOWN, feedback_of(*rows), dip, "d").solution[0] == "check-downtime"
 
 
@@ -743,13 +743,13 @@ def test_evidence_that_names_no_error_is_not_read_into(evidence):
 @pytest.mark.parametrize("name", FIRST)
 def test_what_the_evidence_names_comes_first_and_says_why(name):
     for message in MESSAGES[name]:
-        told = rank(KNOWN, feedback_of(), STUCK | {"kinds": ["failing_source"], "site": "A", "evidence": f"9 of 9 failed; {message}"}, "2026-01-31")
-        reasons = told.reason != ""
-        assert FIRST[name] <= set(told.solution[reasons]), message
+        ranked = rank(KNOWN, feedback_of(), STUCK | {"kinds": ["failing_source"], "site": "A", "evidence": f"9 of 9 failed; {message}"}, "2026-01-31")
+        reasons = ranked.reason != ""
+        assert FIRST[name] <= set(ranked.solution[reasons]), message
         assert reasons.is_monotonic_decreasing
-        assert told.reason[0].removeprefix("the evidence says “").removesuffix("”").casefold() in " ".join(message.split()).casefold()
-        assert ("stage-first" in set(told.solution)) == (name == "tape"), message  # nobody looks for tapes because a connection was refused
-        assert set(told.solution[~reasons]) == {"ban-endpoint", "show-error"}  # which fit whatever it is
+        assert ranked.reason[0].removeprefix("the evidence says “").removesuffix("”").casefold() in " ".join(message.split()).casefold()
+        assert ("stage-first" in set(ranked.solution)) == (name == "tape"), message  # nobody looks for tapes because a connection was refused
+        assert set(ranked.solution[~reasons]) == {"ban-endpoint", "show-error"}  # which fit whatever it is
 
 
 def test_a_clean_network_speaks_for_the_storage_only_while_no_error_is_named():
@@ -768,26 +768,26 @@ def test_every_kind_of_transfers_has_a_proposal_whatever_its_evidence_names():
 
 
 def test_a_pattern_of_ones_own_is_evidence_too():
-    mine = [GOOD | {"when": {}, "evidence": ["fan [0-9]+ failed"]}, GOOD | {"id": "other-one", "when": {}, "evidence": ["tape"]}]
+    remediations = [GOOD | {"when": {}, "evidence": ["fan [0-9]+ failed"]}, GOOD | {"id": "other-one", "when": {}, "evidence": ["tape"]}]
     incident = {"incident": "i", "kinds": ["drop"], "studies": ["accounting"], "site": "", "night": 1}
-    told = rank(mine, feedback_of(), incident | {"evidence": "Fan 7 failed in rack 3"}, "d")
-    assert told[["solution", "reason"]].values.tolist() == [["try-it", "the evidence says “Fan 7 failed”"]]
-    assert len(rank(mine, feedback_of(), incident | {"evidence": "nothing of the kind"}, "d")) == 2
+    ranked = rank(remediations, feedback_of(), incident | {"evidence": "Fan 7 failed in rack 3"}, "d")
+    assert ranked[["solution", "reason"]].values.tolist() == [["try-it", "the evidence says “Fan 7 failed”"]]
+    assert len(rank(remediations, feedback_of(), incident | {"evidence": "nothing of the kind"}, "d")) == 2
 
 
 def test_feedback_orders_what_the_evidence_names_and_never_puts_the_rest_before_it():
     incident = STUCK | {"kinds": ["failing_source"], "site": "", "night": 2, "evidence": "connection refused"}
-    rows = told(30, 1, "failing_source", "", "restart-doors") + told(30, 29, "failing_source", "", "ask-service")
-    rows += told(30, 30, "failing_source", "", "ban-endpoint")
+    rows = tries(30, 1, "failing_source", "", "restart-doors") + tries(30, 29, "failing_source", "", "ask-service")
+    rows += tries(30, 30, "failing_source", "", "ban-endpoint")
     for day in range(5):
         assert list(rank(KNOWN, feedback_of(*rows), incident, day).solution)[:3] == ["ask-service", "restart-doors", "ban-endpoint"]
 
 
 def test_an_order_of_which_nothing_was_tried_is_no_ranking():
     assert not rank(KNOWN, feedback_of(), STUCK, "d").ranked.any()
-    assert not rank(KNOWN, feedback_of(*told(3, 1, "membw", "", "end-strays")), STUCK, "d").ranked.any()  # tried for something else
-    assert rank(KNOWN, feedback_of(*told(1, 0, "stuck_queue", "", "restart-fts")), STUCK, "d").ranked.all()
-    assert rank(KNOWN, feedback_of(*told(1, 0, "failing_fts_server", "", "restart-fts")), STUCK, "d").ranked.all()
+    assert not rank(KNOWN, feedback_of(*tries(3, 1, "membw", "", "end-strays")), STUCK, "d").ranked.any()  # tried for something else
+    assert rank(KNOWN, feedback_of(*tries(1, 0, "stuck_queue", "", "restart-fts")), STUCK, "d").ranked.all()
+    assert rank(KNOWN, feedback_of(*tries(1, 0, "failing_fts_server", "", "restart-fts")), STUCK, "d").ranked.all()
     assert rank(KNOWN, feedback_of(), STUCK | {"kinds": ["strange"]}, "d").ranked.dtype == bool
 
 

@@ -34,7 +34,7 @@ def written(report, run, study="left", step="4_analyse"):
     return read_run(report, study, step)
 
 
-def notebook(*cells, ended="2026-02-01T01:00:00+00:00", given=None):
+def notebook(*cells, ended="2026-02-01T01:00:00+00:00", parameters=None):
     """An executed notebook of a parameters cell and `cells`: (code, execution count, outputs)."""
     first = {"cell_type": "code", "source": "rate: float = 0.5  # share; in (0, 1)\n", "execution_count": 1, "outputs": []}
     made = [first | {"metadata": {"tags": ["parameters"]}}]
@@ -42,7 +42,7 @@ def notebook(*cells, ended="2026-02-01T01:00:00+00:00", given=None):
         {"cell_type": "code", "source": code, "execution_count": count, "outputs": outputs, "metadata": {"papermill": {}}}
         for code, count, outputs in cells
     ]
-    return {"cells": made, "metadata": {"papermill": {"end_time": ended, "duration": 2.0, "parameters": given or {}}}}
+    return {"cells": made, "metadata": {"papermill": {"end_time": ended, "duration": 2.0, "parameters": parameters or {}}}}
 
 
 def test_a_record_comes_back_as_it_was_written(tmp_path):
@@ -84,7 +84,7 @@ def test_a_night_without_records_is_read_from_its_notebooks(tmp_path):
         run = read_run(tmp_path, "left", "4_analyse")
         assert (run["outcome"], run["error"], run["cell"], run["has_cell"]) == (outcome, line, cell, cell is not None)
         assert run["parameters"] == {"rate": 0.5}
-    (tmp_path / "left/4_analyse.ipynb").write_text(json.dumps(notebook(("x", 2, [value]), given={"rate": 0.1})))
+    (tmp_path / "left/4_analyse.ipynb").write_text(json.dumps(notebook(("x", 2, [value]), parameters={"rate": 0.1})))
     run = read_run(tmp_path, "left", "4_analyse")
     assert (run["parameters"], run["values"]["headline"], run["seconds"]) == ({"rate": 0.1}, "All is well.", 2.0)
     (tmp_path / "left/4_analyse.ipynb").write_text('{"cells": [')
@@ -141,9 +141,9 @@ def test_a_kernel_that_is_killed_failed_whatever_papermill_says_and_ran_with_our
     assert executed["metadata"]["papermill"]["end_time"], "papermill counts it as complete"
 
 
-@pytest.mark.parametrize("given", ['{"rate": NaN}', '{"rate": Infinity}', "[1]", "{"])
-def test_parameters_that_are_no_json_are_refused(given, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["runs", "x.ipynb", "--log", "x.log", "--given", given])
+@pytest.mark.parametrize("parameters", ['{"rate": NaN}', '{"rate": Infinity}', "[1]", "{"])
+def test_parameters_that_are_no_json_are_refused(parameters, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["runs", "x.ipynb", "--log", "x.log", "--given", parameters])
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 2

@@ -160,11 +160,11 @@ weekly = st.one_of(st.just(np.nan), st.just(0.0), st.floats(1e-3, 1e6))
 @settings(max_examples=100, deadline=None)
 @given(hnp.arrays(np.float64, st.tuples(st.integers(1, 3), st.integers(1, 30)), elements=weekly), st.integers(1, 12))
 def test_trailing_median_equals_a_slow_loop(values, weeks):
-    middle, spread, known = compiled.trailing_median(values, weeks)
+    middle, spread, counts = compiled.trailing_median(values, weeks)
     for s, t in np.ndindex(values.shape):
         window = values[s, max(t - weeks, 0) : t]
         window = window[np.isfinite(window)]
-        assert known[s, t] == len(window)
+        assert counts[s, t] == len(window)
         expected = np.median(window) if len(window) else np.nan
         np.testing.assert_allclose(middle[s, t], expected)
         np.testing.assert_allclose(spread[s, t], 1.4826 * np.median(np.abs(window - expected)) if len(window) else np.nan)

@@ -81,9 +81,7 @@ def test_skill_interval_is_wider_when_losses_share_their_luck():
     time = pd.date_range("2026-01-01", periods=2000, freq="10min", tz="UTC")
     shared = np.repeat(rng.gamma(1, 1, 2000 // 36 + 1), 36)[:2000]
     alone = rng.permutation(shared)
-    width = {
-        name: np.diff(skill_interval(loss, np.ones(2000), time, rng=rng)[1:])[0] for name, loss in (("shared", shared), ("alone", alone))
-    }
+    width = {name: np.diff(skill_interval(loss, np.ones(2000), time, rng=rng)[1:])[0] for name, loss in (("shared", shared), ("alone", alone))}
     assert width["shared"] > 2 * width["alone"]
 
 

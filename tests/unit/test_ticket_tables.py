@@ -244,7 +244,7 @@ def test_estimates_of_few_or_equal_values_are_numbers_or_missing():
 
 
 @pytest.mark.parametrize(
-    ("known", "verdict", "reason"),
+    ("history", "verdict", "reason"),
     [
         ((900, True, 90, ["backlog"]), "ok", ""),
         ((0, False, 0, []), "too little history", "there is no ticket."),
@@ -252,7 +252,7 @@ def test_estimates_of_few_or_equal_values_are_numbers_or_missing():
         ((1, True, 1, []), "too little history", "a past of 1 week with 1 ticket is too short; a test needs 34 weeks of memory"),
     ],
 )
-def test_the_verdict_on_the_history_has_its_reason(known, verdict, reason):
-    found, why = history_verdict(*known, least_weeks=34)
+def test_the_verdict_on_the_history_has_its_reason(history, verdict, reason):
+    found, why = history_verdict(*history, least_weeks=34)
     assert found == verdict
     assert reason in why

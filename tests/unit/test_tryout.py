@@ -10,7 +10,7 @@ from nightshift import tryout
 
 
 @pytest.fixture
-def said(monkeypatch):
+def sentences(monkeypatch):
     """What is shown by a process that the chain did not start."""
     monkeypatch.delenv("NIGHTSHIFT_RUN")
     monkeypatch.setattr(tryout, "shown", set())
@@ -32,7 +32,7 @@ def night(root):
 
 
 @pytest.mark.parametrize("copied_bytes", [2**24, 4])
-def test_a_try_out_reads_the_night_and_writes_elsewhere(tmp_path, said, monkeypatch, copied_bytes):
+def test_a_try_out_reads_the_night_and_writes_elsewhere(tmp_path, sentences, monkeypatch, copied_bytes):
     monkeypatch.setattr(tryout, "COPIED_BYTES", copied_bytes)
     before = night(tmp_path)
     paths = study_paths("left", tmp_path)
@@ -51,11 +51,11 @@ def test_a_try_out_reads_the_night_and_writes_elsewhere(tmp_path, said, monkeypa
     assert pd.read_parquet(study_paths("left", tmp_path).findings).x.tolist() == [7], "the next step reads what this one wrote"
     after = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in before}
     assert after == before
-    [line] = said
+    [line] = sentences
     assert line.startswith("**Try-out:** this run reads the products of the night below")
 
 
-def test_a_newer_night_replaces_what_was_tried_and_what_it_lost_goes(tmp_path, said):
+def test_a_newer_night_replaces_what_was_tried_and_what_it_lost_goes(tmp_path, sentences):
     night(tmp_path)
     paths = study_paths("left", tmp_path)
     write_parquet(pd.DataFrame({"x": [7]}), paths.findings)
@@ -68,13 +68,13 @@ def test_a_newer_night_replaces_what_was_tried_and_what_it_lost_goes(tmp_path, s
     assert not os.path.lexists(paths.models / "metrics.json")
 
 
-def test_where_the_chain_never_ran_and_in_its_own_kernels_notebooks_write_where_they_are_told(tmp_path, said, monkeypatch):
+def test_where_the_chain_never_ran_and_in_its_own_kernels_notebooks_write_where_they_are_told(tmp_path, sentences, monkeypatch):
     write_parquet(pd.DataFrame({"x": [1]}), tmp_path / "data/clean/left.parquet")
     assert study_paths("left", tmp_path).root == tmp_path
     night(tmp_path)
     monkeypatch.setenv("NIGHTSHIFT_RUN", "1")
     assert study_paths("left", tmp_path).root == tmp_path
-    assert said == []
+    assert sentences == []
 
 
 def test_the_repository_keeps_its_try_outs_among_the_products(monkeypatch):
