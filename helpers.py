@@ -27,6 +27,7 @@ from nightshift.figures import plain_text  # which turns off the parser of mathe
 from nightshift.products import git_revision
 from nightshift.schemas import FINDING, NUMBER, TEXT, TIME, columns_of
 from nightshift.tryout import output_root
+from nightshift.wording import skill_in_words
 
 # ------------------------------------------------------------------------------------------------------ Paths
 
@@ -277,3 +278,18 @@ def record_metrics(path, *, study, day, models, **more):
         if lacking := keys - model.keys():
             raise ValueError(f"metrics of {study}: {model.get('name')} lacks {sorted(lacking)}")
     write_json({"study": study, "day": day, "git": git_revision(), "models": models, **more}, path)
+
+
+def lines_on_models(models):
+    """Say in one line of Markdown each how good the models in use are; names are escaped.
+
+    models : rows of metrics.json. Before ": " a name may say what the model judges.
+    """
+    lines = []
+    for model in [model for model in models if model.get("in_use")]:
+        against = "itself the baseline, which nothing surely beats"
+        if model["name"].rpartition(": ")[2] != model["baseline_name"]:
+            skill = skill_in_words(model["skill"], model["skill_low"], model["skill_high"])
+            against = f"skill {skill} against {escape(model['baseline_name'])}"
+        lines.append(f"- {escape(model['name'])}: {escape(model['metric'])} {model['model']:.2f}; {against}.")
+    return lines

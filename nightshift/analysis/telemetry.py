@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import EngFormatter
 
-from helpers import escape
 from nightshift.detectors.telemetry_sites import site_of
 
 # ----------------------------------------------------------------------------------------------------- Ranges
@@ -266,21 +265,6 @@ def answer_of(reported, by_chance, *, judged, reason):
     if reason:
         return f"Too little history: {reason}"
     return "No incident is certain enough to be a finding" if len(by_chance) else "No node misbehaved"
-
-
-def lines_on_models(models):
-    """Say in one line of Markdown each how good the models in use are; names are escaped.
-
-    models : rows of metrics.json.
-    """
-    lines = []
-    for model in [model for model in models if model["in_use"]]:
-        against = "itself the baseline, which nothing surely beats"
-        if model["name"] != model["baseline_name"]:
-            interval = f"{model['skill_low']:.2f} to {model['skill_high']:.2f}"
-            against = f"skill {model['skill']:.2f} ({interval}) against {escape(model['baseline_name'])}"
-        lines.append(f"- {escape(model['name'])}: {escape(model['metric'])} {model['model']:.2f}; {against}.")
-    return lines
 
 
 # ---------------------------------------------------------------------------------------------------- Figures

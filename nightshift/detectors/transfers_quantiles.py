@@ -150,4 +150,5 @@ def standard_score(target, predicted):
     0.1.
     """
     scores = (target - predicted[:, 0]) / np.maximum(predicted[:, 1] - predicted[:, 0], 0.1)
-    return check_scores(scores, len(target), name="the predictor of durations")
+    check_scores(scores, len(target), name="the predictor of durations")
+    return scores
