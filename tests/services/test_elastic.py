@@ -297,17 +297,17 @@ def look(study, url, **settings):
 
 
 def test_a_look_at_a_server_asks_few_questions_once(indices):
-    told = {"index": "atlas_rucio-events-{day}", "days": 3}
+    settings = {"index": "atlas_rucio-events-{day}", "days": 3}
     with standin(indices) as (url, log):
-        seen = look("transfers", url, **told)
+        seen = look("transfers", url, **settings)
         assert (seen.problems, str(seen.oldest.date()), seen.newest >= pd.Timestamp(DAYS[-1], tz="UTC")) == ([], DAYS[0], True)
         assert len(log) == 3
-        [problem] = look("transfers", url, **told | {"index": "x-{day}"}).problems
+        [problem] = look("transfers", url, **settings | {"index": "x-{day}"}).problems
         assert "check the parameter index" in problem
     with standin({name_of(DAYS[-1]): [{"event_type": "deletion"}, {"message": "x"}]}) as (url, _):
-        assert look("transfers", url, **told).problems == [], "events of another kind are there, and no transfer is no fault"
+        assert look("transfers", url, **settings).problems == [], "events of another kind are there, and no transfer is no fault"
     with standin(indices, faults=[503]) as (url, log):
-        assert "does not answer: 503" in look("transfers", url, **told).problems[0]
+        assert "does not answer: 503" in look("transfers", url, **settings).problems[0]
         assert len(log) == 1, "a server that is only looked at is asked once"
 
 

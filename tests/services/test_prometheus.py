@@ -74,8 +74,8 @@ def test_values_are_those_of_the_exporters(prometheus, tmp_path):
 
 
 def test_a_look_says_how_many_nodes_there_are_now(prometheus):
-    told = {"metrics": {}, "node_label": "instance", "job_label": "", "chunk_points": 3600, "timeout_s": 5.0, "columns": {}}
-    [(_, seen)] = look_at_source("telemetry", prometheus[0], EVERY_SECOND | told)
+    settings = {"metrics": {}, "node_label": "instance", "job_label": "", "chunk_points": 3600, "timeout_s": 5.0, "columns": {}}
+    [(_, seen)] = look_at_source("telemetry", prometheus[0], EVERY_SECOND | settings)
     assert (seen.problems, seen.notes) == ([], ["1 node"])
     assert pd.Timestamp.now("UTC") - seen.newest < pd.Timedelta("1min")
 

@@ -65,8 +65,8 @@ def extract(products, source, run=run_here, **parameters):
 
 def test_a_look_asks_for_the_runs_of_two_days_and_for_all_users(slurm, monkeypatch):
     monkeypatch.setenv("SLURM_CONF", slurm["SLURM_CONF"])
-    told = {"day": str(TODAY), "weeks": 2, "sacct_options": "", "timeout_s": 20.0}
-    [(_, seen)] = look_at_source("accounting", "sacct", told)
+    settings = {"day": str(TODAY), "weeks": 2, "sacct_options": "", "timeout_s": 20.0}
+    [(_, seen)] = look_at_source("accounting", "sacct", settings)
     assert (seen.problems, seen.bad) == ([], 0)
     assert seen.rows > 0
     assert str(seen.newest.date()) >= str(TODAY - timedelta(days=1))

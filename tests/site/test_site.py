@@ -30,7 +30,7 @@ def pages(sample_chain):
 @pytest.fixture(scope="module")
 def seen(browser, pages):
     """{page: what a look at it in each of WIDTHS tells}, loaded once; and what was asked of the network meanwhile."""
-    told = {}
+    looks = {}
     asked_outside(browser)
     for page in pages:
         show(browser, page, WIDTHS[0])
@@ -39,13 +39,13 @@ def seen(browser, pages):
             set_width(browser, width)
             widths[width] = browser.execute_script("return document.documentElement.scrollWidth")
         alts = browser.execute_script("return [...document.images].map(i => i.alt)")
-        told[page] = {"errors": errors + console_errors(browser), "widths": widths, "alts": alts}
-    return told, asked_outside(browser)
+        looks[page] = {"errors": errors + console_errors(browser), "widths": widths, "alts": alts}
+    return looks, asked_outside(browser)
 
 
 def test_pages_load_from_disk_without_request_or_console_error(seen):
-    told, asked = seen
-    assert {page.name: one["errors"] for page, one in told.items() if one["errors"]} == {}
+    looks, asked = seen
+    assert {page.name: one["errors"] for page, one in looks.items() if one["errors"]} == {}
     assert asked == []
 
 
