@@ -27,9 +27,9 @@ from pydantic import (
     create_model,
 )
 
-from nightshift import catalog
+from nightshift import catalog, former_names
 from nightshift.catalog import STEPS
-from nightshift.incidents.marks import check_marks
+from nightshift.incidents.silences import check_silences
 from nightshift.notify.settings import read_settings
 from nightshift.parameters import Choice, Range, declared_at
 from nightshift.reporting.settings import site_settings
@@ -277,7 +277,9 @@ def typed(where, settings, notebook):
     declared = declared_at(notebook)
     lines, good = [], {}
     for name in settings:
-        if name not in declared:
+        if name not in declared and name in former_names.SETTINGS:
+            lines.append(f"{where}.{name} is no setting any more: {former_names.SETTINGS[name]}")
+        elif name not in declared:
             nearest = difflib.get_close_matches(str(name), declared, 1, 0.6)
             more = f"; the nearest is {nearest[0]}" if nearest else ""
             lines.append(
@@ -439,10 +441,10 @@ def checked_digest(settings):
         if name in settings
     ]
     lines += refused_names("digest", settings, ["day", "products"], "it stands at the top")
-    try:
-        check_marks(settings.get("mark"))
-    except ValueError as error:
-        lines = [line for line in lines if not line.startswith("digest.mark ")] + [f"digest: {error}"]
+    silences, wrong = check_silences(settings.get("silences"), "digest.silences")
+    lines = [line for line in lines if not line.startswith("digest.silences")] + wrong
+    if silences:
+        good["silences"] = [one.model_dump(by_alias=True) for one in silences]
     declared = declared_at(DIGEST)
     for name, value in good.items():  # what is a file by default must be one, or none
         if (

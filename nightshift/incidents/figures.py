@@ -8,7 +8,7 @@ from PIL import Image
 
 from helpers import atomic, show_figure
 from nightshift import catalog
-from nightshift.incidents.wording import state_and_night
+from nightshift.incidents.wording import status_in_words
 from nightshift.wording import plural
 
 MAX_BARS = 7  # of one incident; more than these say no more
@@ -119,15 +119,16 @@ def move_inside(labels, ax):
 def show_strip(row, findings, *, day, path):
     """Draw the strip of one incident, save it to `path` and show it.
 
-    row : what, severity, state, night of the incident. findings : its findings, not empty. day : the night
-    that is reported, date as text.
+    row : title, severity, state, age_nights, ended of the incident. findings : its findings, not empty. day :
+    the night that is reported, date as text.
     """
     n_bars = int((findings.start.notna() & findings.end.notna()).sum())
     height = 0.9 + 0.42 * min(max(n_bars, 1), MAX_BARS)
     _, ax = plt.subplots(figsize=(5.2, height), gridspec_kw={"left": 0.01, "right": 0.99})
     plot_strip(findings, ax, day=day)
-    what = shorten(row.what, 60, placeholder=" ...")
-    title = f"{what}: {plural(len(findings), 'finding')}, {row.severity}, {state_and_night(row)}"
+    what = shorten(row.title, 60, placeholder=" ...")
+    status = status_in_words(row.state, row.age_nights)
+    title = f"{what}: {plural(len(findings), 'finding')}, {row.severity}, {status}"
     show_figure(ax, path, title, "", "")
     reduce_colours(path)
 

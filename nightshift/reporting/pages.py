@@ -128,7 +128,7 @@ def exporter():
         "details",
         "summary",
     }
-    tags |= {"table", "thead", "tbody", "tr", "th", "td"}
+    tags |= {"article", "table", "thead", "tbody", "tr", "th", "td"}
 
     def allowed(tag, name, value):
         return name in ("class", "id", "title", "colspan") or (

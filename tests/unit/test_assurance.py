@@ -69,11 +69,12 @@ def test_only_a_night_of_which_all_is_known_is_complete():
         for digest in ("ok", "failed", "not run"):
             known = assure(dict(zip(("left", "right"), pair, strict=True)), digest)
             assert known.complete == (set(pair) <= {"ok", "anomalies 3"} and digest == "ok")
-            said = [known.sentence, known.chip, known.headline(n_pressing=0), known.in_words({}), known.found(0), known.headline(n_pressing=1)]
+            said = [known.sentence, known.chip, known.in_words({}), known.findings_line(0)]
+            said += [known.headline(n_pressing=n) for n in (0, 1)]
             assert any(phrase in " ".join(said).lower() for phrase in REASSURING) == known.complete
             assert all(known.chip in one for one in (known.sentence, known.headline(n_pressing=1)) if not known.complete)
             assert known.counts({}) == ({} if known.complete else None)
-            assert known.reported["n"] + len(known.reported["lacking"]) == known.reported["of"] == 2
+            assert known.coverage["reported"] + len(known.coverage["lacking"]) == known.coverage["expected"] == 2
     assert not assure({}).complete, "no study is no evidence"
 
 
@@ -83,7 +84,7 @@ def test_what_is_not_known_is_named_with_its_reason():
     assert known.headline(n_pressing=1, headline="An outage.") == f"An outage. {known.sentence}"
     assert known.headline(n_pressing=1, headline=f"An outage. {known.sentence}") == f"An outage. {known.sentence}", "not twice"
     assert known.in_words({"new": 2}) == "2 new; 3 of 5 studies reported"
-    assert known.found(7) == "3 of 5 studies reported, 7 problems found."
+    assert known.findings_line(7) == "3 of 5 studies reported, 7 problems found."
     partly = assure({"transfers": "anomalies 1, too little history", "tickets": "empty", "accounting": "ok"})
     unknown = "nothing is known of tickets (empty); not all is known of transfers (1 anomaly, too little history)"
     assert partly.sentence == f"1 of 3 studies reported; {unknown}."
@@ -92,14 +93,14 @@ def test_what_is_not_known_is_named_with_its_reason():
 
 
 def test_counts_tell_what_goes_on_from_what_was_over_when_first_seen():
-    counts = {"new": 14, "ended": 3, "unwatched": 20, "over": 5}
+    counts = {"new": 14, "ended": 3, "unwatched": 20, "closed": 5}
     assert assure({"a": "ok"}).in_words(counts) == "17 new (3 of them already ended), 20 ended before monitoring began"
-    assert assure({"a": "ok"}).in_words({"over": 5}) == "no incident"
-    assert count_phrases({"new": 14, "ended": 2, "worse": 1}) == ["16 new (2 of them already ended)", "1 worse"]
+    assert assure({"a": "ok"}).in_words({"closed": 5}) == "no incident"
+    assert count_phrases({"new": 14, "ended": 2, "escalated": 1}) == ["16 new (2 of them already ended)", "1 escalated"]
     assert count_phrases({"ended": 1}) == ["1 new (already ended)"]
     assert count_phrases({"ended": 2, "new": 0}) == ["2 new (all of them already ended)"]
-    assert count_phrases({"new": 0, "over": 3}) == count_phrases({}) == []
-    assert not set(COUNTED) - {"new", "ended", "worse", "ongoing", "resolved", "acknowledged", "muted", "unwatched"}
+    assert count_phrases({"new": 0, "closed": 3}) == count_phrases({}) == []
+    assert not set(COUNTED) - {"new", "ended", "escalated", "ongoing", "resolved", "acknowledged", "silenced", "unwatched"}
 
 
 @pytest.mark.parametrize(
@@ -290,7 +291,8 @@ def test_nothing_reassures_unless_both_studies_reported(tmp_path, monkeypatch, c
     assert code == int("failed" in states)
     told = json.loads((tmp_path / f"reports/{DAY}/digest.json").read_text())
     assert {study: one["verdict"] for study, one in told["studies"].items()} == studies
-    assert told["reported"] == {"n": good, "of": 2, "lacking": {s: state for s, state in studies.items() if state != "ok"}, "complete": good == 2}
+    lacking = {study: state for study, state in studies.items() if state != "ok"}
+    assert told["coverage"] == {"reported": good, "expected": 2, "lacking": lacking, "complete": good == 2}
     front = [name for name in texts if name.endswith((".eml", "feed.xml")) or name in ("index.html", "digest.json", "run.json")]
     assert {"index.html", "feed.xml", "digest.json", "run.json", "mail/1-digest.eml", "digest.html", "left/1_extract.html"} <= set(texts)
     if good == 2:

@@ -183,7 +183,7 @@ def test_a_damaged_record_of_an_earlier_night_is_one_line(nights, monkeypatch, c
     assert code == 1
     [line] = lines
     assert line.startswith(f"reports/{BEFORE}/{name}: ")
-    assert [line] == told["troubles"]
+    assert [line] == told["problems"]
     assert line in front
     assert line in " ".join(mailed.split())
     index, feed = ((nights / "reports" / page).read_text() for page in ("index.html", "feed.xml"))
@@ -226,7 +226,7 @@ def test_a_front_page_that_cannot_be_made_says_so_and_is_no_older_one(nights, mo
     assert code == 1
     assert any("could not be made: ValueError" in line for line in lines)
     assert "could not be made: ValueError" in target.read_text()
-    assert "could not be made: ValueError" in told["troubles"][0]
+    assert "could not be made: ValueError" in told["problems"][0]
     assert "could not be made: ValueError" in " ".join(mailed.split())
 
 

@@ -14,12 +14,12 @@ from nightshift.incidents.wording import count_incidents, counted_as, incident_s
 
 DAY = "2026-01-31"
 INCIDENT = {
-    "what": "failing source A_DISK",
+    "title": "failing source A_DISK",
     "start": pd.Timestamp("2026-01-30 12:00", tz="UTC"),
     "end": pd.Timestamp("2026-01-31 23:00", tz="UTC"),
     "ended": False,
-    "state": "worse",
-    "night": 2,
+    "state": "escalated",
+    "age_nights": 2,
     "p_value": 3.2e-5,
     "studies": ["transfers", "tickets"],
     "description": "its transfers fail",
@@ -35,9 +35,9 @@ def row(**changes):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({}, "since 30 Jan 2026 12:00"),
-        ({"start": pd.Timestamp("2026-01-19", tz="UTC"), "end": pd.Timestamp("2026-01-26", tz="UTC")}, "since 19 Jan 2026, last seen 26 Jan"),
-        ({"ended": True}, "seen from 30 Jan 2026 12:00 to 31 Jan 2026 23:00"),
+        ({}, "since 2026-01-30 12:00 UTC"),
+        ({"start": pd.Timestamp("2026-01-19", tz="UTC"), "end": pd.Timestamp("2026-01-26", tz="UTC")}, "since 2026-01-19, last seen 2026-01-26"),
+        ({"ended": True}, "seen from 2026-01-30 12:00 UTC to 2026-01-31 23:00 UTC"),
         ({"start": pd.NaT}, "at times that the source does not know"),
     ],
 )
@@ -46,17 +46,17 @@ def test_when_names_hours_only_where_the_source_knows_them(changes, words):
 
 
 def test_a_sentence_names_all_that_is_known_and_leaves_out_what_is_not():
-    began = "Failing source A_DISK since 30 Jan 2026 12:00 (worse, night 2): its transfers fail; "
+    began = "Failing source A_DISK since 2026-01-30 12:00 UTC (escalated, night 2): its transfers fail; "
     assert incident_sentence(row(), 2, DAY) == f"{began}2 findings of transfers and tickets, combined p-value 3e-05; 5 GB delayed."
     alone = incident_sentence(row(studies=["transfers"], impact="", p_value=0.0, description="", ended=True, state="new"), 1, DAY)
     assert alone.endswith("(new): “failing source”; 1 finding of transfers, p-value below 1e-12.")
 
 
 def test_every_incident_is_counted_once():
-    assert [counted_as(state, "", ended) for state in ("new", "worse") for ended in (False, True)] == ["new", "ended", "worse", "worse"]
-    assert (counted_as("over", NOT_WATCHED, True), counted_as("over", "", True)) == ("unwatched", "over")
-    some = pd.DataFrame({"state": ["new", "new", "over"], "change": ["", "", NOT_WATCHED], "ended": [True, False, True]})
-    assert count_incidents(some) == {"new": 1, "ended": 1, "worse": 0, "ongoing": 0, "resolved": 0, "over": 0, "unwatched": 1}
+    assert [counted_as(state, "", ended) for state in ("new", "escalated") for ended in (False, True)] == ["new", "ended", "escalated", "escalated"]
+    assert (counted_as("closed", NOT_WATCHED, True), counted_as("closed", "", True)) == ("unwatched", "closed")
+    some = pd.DataFrame({"state": ["new", "new", "closed"], "change": ["", "", NOT_WATCHED], "ended": [True, False, True]})
+    assert count_incidents(some) == {"new": 1, "ended": 1, "escalated": 0, "ongoing": 0, "resolved": 0, "closed": 0, "unwatched": 1}
     assert sum(count_incidents(some.head(0)).values()) == 0
 
 

@@ -310,7 +310,7 @@ def digested(root, incidents, day="2026-01-31", **more):
     """A digest of `day` that ended well, with a heading per incident, and what it left; returns the rows."""
     nights = {} if "transfers" in more.get("missing", []) else {"transfers": day}
     rows = write_incidents(root, incidents, day, **more)
-    heads = [("show_sentence()", {"text/markdown": f"### {row['rank']}. {helpers.escape(row['what'])}"}) for row in rows if row["shown"]]
+    heads = [("show_sentence()", {"text/markdown": f"### {row['rank']}. {helpers.escape(row['title'])}"}) for row in rows if row["shown"]]
     given = {"nights": nights, "missing": list(more.get("missing", []))}
     executed(root / f"reports/{day}/digest.ipynb", *heads, parameters=given, ended=f"{day}T23:00:00+00:00")
     return rows
@@ -327,7 +327,8 @@ def in_text(soup):
 
 
 def test_the_front_page_begins_with_the_incidents(night):
-    tried = {"site outage at ISTHMUS-T2": [proposal("Ask the site", 0.62, trials=13, worked=8), proposal("Wait", 0.3, trials=0), proposal("Third")]}
+    tried = {"site outage at ISTHMUS-T2": [proposal("Ask the site", 0.62, trials=13, worked=8), proposal("Wait", 0.3, trials=0)]}
+    tried["site outage at ISTHMUS-T2"] += [proposal("Third"), proposal("Fourth")]
     rows = digested(night, a_night(), proposals=tried, headline="First: site outage at ISTHMUS-T2.")
     front, _ = published(night)
     first, second, third = front.select("article.incident")
@@ -336,10 +337,11 @@ def test_the_front_page_begins_with_the_incidents(night):
     text = in_text(first)
     assert f"1. site outage at ISTHMUS-T2 high severity new {rows[0]['incident']} ISTHMUS-T2 fails or is idle since 30 Jan 2026 19:40 UTC" in text
     assert text.count("since") == 1
-    assert "Ask the site chance 62% (31% to 81%), 8 of 13 trials worked, takes 10 min" in text
-    assert "Wait chance 30% (15% to 65%), not tried yet" in text
-    assert "Third" not in text
-    assert "worse, night 3" in in_text(second)
+    assert "Ask the site (chance 62% (31% to 81%), 8 of 13 trials worked, takes 10 min; ask)" in text
+    assert "Wait (chance 30% (15% to 65%), not tried yet, takes 10 min; wait)" in text
+    assert "Third" in text
+    assert "Fourth" not in text
+    assert "escalated, night 3" in in_text(second)
     assert in_text(second).count("impact 12 GB delayed last night, 48 GB tonight") == 1
     assert "ongoing, night 3" in in_text(third)
     link = first.select_one("h3 a")["href"]
@@ -352,14 +354,14 @@ def test_the_front_page_begins_with_the_incidents(night):
 def test_known_incidents_are_folded_with_who_until_and_why_and_resolved_ones_are_told(night):
     digested(night, a_night())
     front, told = published(night)
-    folded = next(one for one in front.select("details") if "muted or acknowledged" in one.summary.get_text())
+    folded = next(one for one in front.select("details") if "silenced or acknowledged" in one.summary.get_text())
     assert "open" not in folded.attrs
-    muted = "memory leak on meridian-t2-n03, medium severity, ongoing, night 3, since 2026-01-29: muted by the operator on duty until 2026-02-07, "
+    muted = "memory leak on meridian-t2-n03 medium severity, ongoing, night 3, since 2026-01-29: silenced by the operator on duty until 2026-02-07: "
     assert muted + "a known leak, mended with the next release" in in_text(folded)
     assert "backlog of Accounts" in in_text(folded)
     assert "Resolved since the night before bad run 400461" in in_text(front)
     assert "aerosol" not in in_text(front), "it was over before"
-    assert told["counts"] == {"new": 1, "worse": 1, "ongoing": 1, "muted": 1, "acknowledged": 1, "resolved": 1, "over": 1}
+    assert told["counts"] == {"new": 1, "escalated": 1, "ongoing": 1, "silenced": 1, "acknowledged": 1, "resolved": 1, "closed": 1}
 
 
 def test_what_is_not_shown_in_full_is_counted(night):
@@ -438,10 +440,10 @@ def test_the_command_for_feedback_runs_in_a_plain_shell(root, more):
 
 
 def test_what_ended_before_it_was_seen_is_counted_apart(night):
-    rows = [incident("a"), incident("b", ended=True), incident("c", "over", change="ended before it was watched"), incident("d", "over")]
+    rows = [incident("a"), incident("b", ended=True), incident("c", "closed", change="ended before it was watched"), incident("d", "closed")]
     digested(night, rows)
     front, told = published(night)
-    assert told["counts"] == {"new": 1, "ended": 1, "unwatched": 1, "over": 1}
+    assert told["counts"] == {"new": 1, "ended": 1, "unwatched": 1, "closed": 1}
     assert in_text(front.select_one("#incidents")) == "Incidents 2 new (1 of them already ended), 1 ended before monitoring began"
 
 
@@ -458,9 +460,9 @@ def test_a_night_with_nothing_to_report_says_so(night):
     said = "Nothing to report: the only study reported, and no incident is new or ongoing"
     assert f"{said}." in in_text(front)
     assert (told["incidents"], told["counts"], told["headline"]) == ([], {}, f"{said}.")
-    assert told["reported"] == {"n": 1, "of": 1, "lacking": {}, "complete": True}
-    digested(night, [incident("a leak", mark="muted"), incident("an outage", "resolved")])
-    assert f"{said} apart from those muted or acknowledged." in in_text(published(night)[0])
+    assert told["coverage"] == {"reported": 1, "expected": 1, "lacking": {}, "complete": True}
+    digested(night, [incident("a leak", silenced_as="silenced"), incident("an outage", "resolved")])
+    assert f"{said} apart from those silenced or acknowledged." in in_text(published(night)[0])
 
 
 def test_a_night_whose_digest_failed_or_did_not_run_says_so_and_shows_the_studies(night):
@@ -571,14 +573,15 @@ def test_a_wrong_configuration_is_one_line(tmp_path, monkeypatch, capsys, writte
 def test_hostile_incidents_stay_text_everywhere(night):
     bad = HOSTILE + "\x00\x1b\u202e]]>&"
     (night / "secret.png").write_bytes(b"no picture")
-    more = dict.fromkeys(("site", "summary", "change", "impact", "severity", "marked_why"), bad) | {"figure": "secret.png"}
-    rows = [incident(bad, "worse", **more), incident(bad + "2", "resolved", **more), incident(bad + "3", "ongoing", mark="muted", **more)]
+    more = dict.fromkeys(("site", "summary", "change", "impact", "severity", "silenced_why"), bad) | {"figure": "secret.png"}
+    rows = [incident(bad, "escalated", **more), incident(bad + "2", "resolved", **more)]
+    rows.append(incident(bad + "3", "ongoing", silenced_as="silenced", **more))
     digested(night, rows, proposals={bad: [proposal(bad, effort=bad)]}, headline=bad)
     front, told = published(night)
     for path in [*night.glob("reports/*/*.html"), night / "reports/index.html"]:
         assert not page(path).select("script, img[src=x], [onerror]"), path
     assert in_text(front).count("alert(1)") >= 8
-    assert told["incidents"][0]["what"] == HOSTILE + "]]>&"
+    assert told["incidents"][0]["title"] == HOSTILE + "]]>&"
     [entry] = ET.parse(night / "reports/feed.xml").getroot().findall(f"{{{archive.ATOM}}}entry")
     content = BeautifulSoup(entry.find(f"{{{archive.ATOM}}}content").text, "html.parser")
     assert not content.select("script, img")
@@ -605,15 +608,15 @@ def test_digest_json_holds_every_number_and_no_nan(night):
     rows = [incident("an outage", p_value=np.nan, priority=np.inf, start=None, impacts=[{"study": "transfers", "value": 12.5, "unit": "GB delayed"}])]
     digested(night, rows, proposals={"an outage": [proposal("Ask", 0.5, low=np.nan)]})
     _, told = published(night)
-    assert (told["version"], told["day"]) == (2, "2026-01-31")
+    assert (told["version"], told["day"]) == (3, "2026-01-31")
     [one] = told["incidents"]
-    apart = {"incident", "marked_by", "marked_until", "marked_why"}
-    assert set(one) == {*PUBLISHED, "id", "mark", "findings", "proposals", "ranked"} - apart
-    assert (one["id"], one["state"], one["night"], one["mark"]) == (rows[0]["incident"], "new", 1, None)
+    apart = {"incident", "silenced_as", "silenced_by", "silenced_until", "silenced_why"}
+    assert set(one) == {*PUBLISHED, "id", "silence", "findings", "proposals", "ranked"} - apart
+    assert (one["id"], one["state"], one["age_nights"], one["silence"]) == (rows[0]["incident"], "new", 1, None)
     assert (one["p_value"], one["priority"], one["start"], one["proposals"][0]["low"]) == (None, None, None, None)
     assert one["impacts"] == [{"study": "transfers", "value": 12.5, "unit": "GB delayed"}]
     assert set(one["findings"][0]) == set(FINDING)
-    assert one["proposals"][0] | {"chance": 0.5, "trials": 4, "worked": 2, "place": 1} == one["proposals"][0]
+    assert one["proposals"][0] | {"chance": 0.5, "trials": 4, "worked": 2, "rank": 1} == one["proposals"][0]
     digested(night, [incident("an outage", start=pd.Timestamp("2026-01-30T20:40+01:00"))])
     _, told = published(night)
     assert told["incidents"][0]["start"] == "2026-01-30T19:40:00Z"
@@ -663,7 +666,7 @@ def test_earlier_nights_stay_as_they_were(night):
     index = page(night / "reports/index.html")
     assert [a.get_text() for a in index.select("th a")] == ["2026-02-02", "2026-02-01", "2026-01-31"]
     assert "1 new. 1 incidents, the first: site outage at ISTHMUS-T2." in in_text(index)
-    assert "1 new, 1 worse, 1 ongoing, 1 resolved, 1 acknowledged, 1 muted." in in_text(index)
+    assert "1 new, 1 escalated, 1 ongoing, 1 resolved, 1 acknowledged, 1 silenced." in in_text(index)
     assert dead_links(night / "reports") == []
 
 
@@ -791,7 +794,7 @@ def test_a_run_json_that_cannot_be_read_is_one_line_and_costs_no_other_night(nig
     digested(night, [])
     front, told = published(night, keep_nights=1)
     assert (folder / "run.json").exists()
-    [line] = told["troubles"]
+    [line] = told["problems"]
     assert line.startswith("reports/2026-01-30/run.json: ")
     assert line in in_text(page(night / "reports/index.html"))
     assert line in in_text(front)
