@@ -457,23 +457,35 @@ def checked_digest(settings):
     return good, lines
 
 
+def unknown_studies(studies):
+    """Lines about names that no study has, whatever else is wrong with the studies that are there."""
+    available = [path.parent.name for path in catalog.study_files()]
+    return [
+        f"unknown study {study!r}; known are {', '.join(available)}" + nearest_of(study, available)
+        for study in studies
+        if study not in available
+    ]
+
+
+def nearest_of(name, names):
+    """The end of a line about an unknown name: "; the nearest is ...", "" where none is near."""
+    nearest = difflib.get_close_matches(str(name), names, 1, 0.6)
+    return f"; the nearest is {nearest[0]}" if nearest else ""
+
+
 def checked_studies(studies):
     """({study: its day and typed parameters by step}, lines of what is wrong)."""
     if not isinstance(studies, dict) or not studies:
         return {}, ["the configuration names no study"]
-    good, lines = {}, []
     try:
         available = list(catalog.studies())
     except ValueError as error:
         return {}, [str(error)]
+    good, lines = {}, unknown_studies(studies)
     for study, steps in studies.items():
         if study not in available:
-            nearest = difflib.get_close_matches(str(study), available, 1, 0.6)
-            lines.append(
-                f"unknown study {study!r}; known are {', '.join(available)}"
-                + (f"; the nearest is {nearest[0]}" if nearest else "")
-            )
-        elif not isinstance(steps or {}, dict):
+            continue
+        if not isinstance(steps or {}, dict):
             lines.append(f"studies.{study} must be a mapping of steps, such as {{}}")
         else:
             good[study], more = checked_study(study, steps or {})

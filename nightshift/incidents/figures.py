@@ -4,6 +4,7 @@ from textwrap import shorten
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.dates import ConciseDateFormatter
 from PIL import Image
 
 from helpers import atomic, show_figure
@@ -12,15 +13,21 @@ from nightshift.incidents.wording import status_in_words
 from nightshift.wording import plural
 
 MAX_BARS = 7  # of one incident; more than these say no more
+# ticks at years, months, days, hours, minutes and seconds; those that begin a longer stretch; below the axis
+DATES = {
+    "formats": ["%Y", "%Y-%m", "%m-%d", "%H:%M", "%H:%M", "%S"],
+    "zero_formats": ["", "%Y-%m", "%m-%d", "%m-%d", "%H:%M", "%H:%M"],
+    "offset_formats": ["UTC", "UTC", "%Y, UTC", "%Y, UTC", "%Y-%m-%d, UTC", "%Y-%m-%d, UTC"],
+}
 FONT = 11  # points; on a phone, where 5.2 inches become 340 pixels, 10 pixels
-LONGEST_LABEL = 50  # characters
+LONGEST_LABEL = 62  # characters, of which 5.2 inches hold about 66
 
 
 def bar_label(finding, *, has_twin):
     """Write what stands above the bar of a finding: who saw what, and what is usual.
 
-    has_twin : whether a bar of another name shares its study and kind. It is then called by its name instead,
-    without its numbers where there is no room.
+    has_twin : whether a bar of another name shares its study and kind. It is then called by its name instead.
+    Where there is no room the study is left out, then the numbers, never a unit alone.
     """
     numbers = ""
     if pd.notna(finding.observed):
@@ -29,10 +36,10 @@ def bar_label(finding, *, has_twin):
             for value in (finding.observed, finding.expected)
         )
         numbers = f": {observed}, usually {expected} {finding.unit}"
-    label = f"{finding.name}{numbers}" if has_twin else f"{finding.study}, {finding.label}{numbers}"
-    if has_twin and len(label) > LONGEST_LABEL:
-        label = finding.name
-    return shorten(label, LONGEST_LABEL, placeholder=" ...")
+    what = [finding.name] if has_twin else [f"{finding.study}, {finding.label}", finding.label]
+    labels = [*(f"{one}{numbers}" for one in what), what[0]]
+    fitting = [label for label in labels if len(label) <= LONGEST_LABEL]
+    return fitting[0] if fitting else shorten(what[0], LONGEST_LABEL, placeholder=" ...")
 
 
 def plot_bar(finding, ax, *, height, has_twin):
@@ -99,11 +106,14 @@ def plot_strip(findings, ax, *, day):
 
 
 def finish_time_axis(ax):
-    """Leave the axis of time alone on a strip, with two to five dates, which have room on a phone."""
+    """Leave the axis of time alone on a strip, with two to five dates, which have room on a phone, and below
+    them the year and UTC, once.
+    """
     ax.tick_params(labelsize=FONT)
     ax.spines.left.set_visible(False)
     ticks = ax.xaxis.get_major_locator()
     ticks.minticks, ticks.maxticks = 2, dict.fromkeys(ticks.maxticks, 5)
+    ax.xaxis.set_major_formatter(ConciseDateFormatter(ticks, **DATES))
     ax.xaxis.get_offset_text().set_fontsize(FONT)
 
 

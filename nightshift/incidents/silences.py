@@ -1,6 +1,4 @@
-"""What somebody has silenced or acknowledged: entries of the configuration, and the incidents they hold
-for.
-"""
+"""What somebody has silenced or acknowledged: entries of the configuration, and what they hold for."""
 
 import difflib
 import re

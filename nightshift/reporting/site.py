@@ -14,8 +14,6 @@ import shlex
 from datetime import date
 from importlib.metadata import version
 
-import pandas as pd
-
 from helpers import ROOT, write_json
 from nightshift.assurance import assure, verdict_in_words
 from nightshift.products import read_json
@@ -38,12 +36,13 @@ from nightshift.reporting.digests import (
     read_digest,
     rest_in_words,
 )
+from nightshift.reporting.glossary import write_glossary
 from nightshift.reporting.incident_view import view_of
 from nightshift.reporting.pages import publish_notebook, revision, small_pictures, write_page
 from nightshift.reporting.products import Damaged, is_day, refuse_future
 from nightshift.reporting.studies import expected_of, latest_with, read_study
 from nightshift.runs import notebook_path, read_run
-from nightshift.wording import one_line, plural, skill_in_words
+from nightshift.wording import moment, one_line, plural, skill_in_words
 
 PACKAGES = [
     "papermill",
@@ -189,11 +188,6 @@ def model_line(model, models=()):
     return line
 
 
-def moment_of(at, pattern):
-    """A moment as text; sources without times leave none."""
-    return "not known" if pd.isna(at) else at.strftime(pattern)
-
-
 def data_line(s):
     """State, rows and newest row of a study's data."""
     if not (status := s["status"]):
@@ -268,15 +262,13 @@ def figures_of(root, s):
 def front_study(root, s, runs, pictures):
     """The values that templates/front.html.j2 shows for one study."""
     rows = list(s["findings"].itertuples())
-    times = [at for f in rows for at in (f.start, f.end) if not pd.isna(at)]
-    pattern = "%Y-%m-%d" if all(at == at.normalize() for at in times) else "%m-%d %H:%M"
     findings = [
         {
             "kind": f.kind.replace("_", " "),
             "entity": f.entity,
             "evidence": f.evidence,
-            "start": moment_of(f.start, pattern),
-            "end": moment_of(f.end, pattern),
+            "start": moment(f.start),
+            "end": moment(f.end),
         }
         for f in rows[:MAX_FINDINGS]
     ]
@@ -493,6 +485,7 @@ def render_night(root, day, last_days, *, keep_nights=0, site_url=""):
         day,
     )
     careful(troubles, reports / "index.html", lambda: write_index(reports, every, damaged), day)
+    careful(troubles, reports / "glossary.html", lambda: write_glossary(reports), day)
     careful(troubles, reports / "feed.xml", lambda: write_feed(reports, every, site_url), day)
     if len(troubles) > before:
         record_digest(root, day, studies, digest, troubles)

@@ -1,5 +1,6 @@
 """What is said of incidents, how they are counted, and how many links chance gives."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,7 +9,7 @@ from nightshift.incidents import NOT_WATCHED
 from nightshift.incidents.chance import count_links, links_by_chance, shuffle_sites
 from nightshift.incidents.correlation import describe_findings
 from nightshift.incidents.display import show_pictures
-from nightshift.incidents.figures import bar_label
+from nightshift.incidents.figures import bar_label, finish_time_axis
 from nightshift.incidents.intake import gather_findings
 from nightshift.incidents.wording import count_incidents, counted_as, incident_sentence, when_in_words
 
@@ -66,8 +67,28 @@ def test_a_bar_is_called_by_its_study_or_by_its_name_where_another_bar_has_both(
     assert bar_label(finding, has_twin=False) == "transfers, failing source: 1,234, usually 2 s"
     assert bar_label(finding._replace(name="A_DISK"), has_twin=True) == "A_DISK: 1,234, usually 2 s"
     long = finding._replace(name="EMBER-T2_DATADISK -> HARBOR-T2_DATADISK")
-    assert bar_label(long, has_twin=True) == long.name
+    assert bar_label(long, has_twin=True) == f"{long.name}: 1,234, usually 2 s"
+    assert bar_label(long._replace(unit="files an hour"), has_twin=True) == long.name  # never a number without its unit
+    wide = finding._replace(label="efficiency drop", observed=2125095.0, expected=500847.0, unit="core hours a week")
+    assert bar_label(wide, has_twin=False) == "efficiency drop: 2,125,095, usually 500,847 core hours a week"
     assert bar_label(finding._replace(observed=np.nan), has_twin=True) == "A_DISK"
+
+
+@pytest.mark.parametrize(
+    ("days", "labels", "offset"),
+    [(20, ["01-15", "01-22", "02-01"], "2026, UTC"), (1, ["01-31", "12:00", "02-01"], "2026, UTC")],
+)
+def test_the_axis_of_a_strip_names_each_day_once_and_the_year_below(days, labels, offset):
+    end = pd.Timestamp("2026-02-01")
+    with plt.rc_context({"date.converter": "concise"}):
+        figure, ax = plt.subplots(figsize=(5.2, 1.3))
+        ax.plot([end - pd.Timedelta(days=days), end], [0, 0])
+        finish_time_axis(ax)
+        figure.canvas.draw()
+    drawn = [label.get_text() for label in ax.get_xticklabels() if label.get_text()]
+    plt.close(figure)
+    assert set(labels) <= set(drawn)
+    assert ax.xaxis.get_offset_text().get_text() == offset
 
 
 def findings_at(*sites):
