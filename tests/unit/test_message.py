@@ -15,8 +15,8 @@ from PIL import Image
 
 from nightshift import wording
 from nightshift.assurance import REASSURING
-from nightshift.notify import message as letters
 from nightshift.notify import policy
+from nightshift.notify.message import Folding
 from nightshift.notify.settings import read_settings
 from nightshift.reporting import digests
 
@@ -162,7 +162,7 @@ def test_a_message_tells_what_changed_what_to_try_and_who_silenced(tmp_path):
 
 @pytest.mark.parametrize("length", range(10, 90))
 def test_a_header_begins_on_its_first_line(length):
-    message = email.message.EmailMessage(policy=letters.Folding(linesep="\r\n"))
+    message = email.message.EmailMessage(policy=Folding(linesep="\r\n"))
     message["Subject"] = wanted = ("Nightshift 2026-01-31: 12 new; " + "slow storage é " * 9)[:length].strip().replace("é", "ab")
     lines = message.as_bytes().split(b"\r\n")
     assert lines[0].startswith(b"Subject: Night")
