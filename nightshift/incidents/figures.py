@@ -20,14 +20,14 @@ DATES = {
     "offset_formats": ["UTC", "UTC", "%Y, UTC", "%Y, UTC", "%Y-%m-%d, UTC", "%Y-%m-%d, UTC"],
 }
 FONT = 11  # points; on a phone, where 5.2 inches become 340 pixels, 10 pixels
-LONGEST_LABEL = 62  # characters, of which 5.2 inches hold about 66
+LONGEST_LABEL = 50  # characters of a label that has nothing left to leave out
 
 
-def bar_label(finding, *, has_twin):
-    """Write what stands above the bar of a finding: who saw what, and what is usual.
+def bar_labels(finding, *, has_twin):
+    """Write what may stand above the bar of a finding, who saw what and what is usual, from the longest to
+    the shortest text; numbers never lose their unit.
 
     has_twin : whether a bar of another name shares its study and kind. It is then called by its name instead.
-    Where there is no room the study is left out, then the numbers, never a unit alone.
     """
     numbers = ""
     if pd.notna(finding.observed):
@@ -37,28 +37,24 @@ def bar_label(finding, *, has_twin):
         )
         numbers = f": {observed}, usually {expected} {finding.unit}"
     what = [finding.name] if has_twin else [f"{finding.study}, {finding.label}", finding.label]
-    labels = [*(f"{one}{numbers}" for one in what), what[0]]
-    fitting = [label for label in labels if len(label) <= LONGEST_LABEL]
-    return fitting[0] if fitting else shorten(what[0], LONGEST_LABEL, placeholder=" ...")
+    return [*(f"{one}{numbers}" for one in what), shorten(what[0], LONGEST_LABEL, placeholder=" ...")]
 
 
 def plot_bar(finding, ax, *, height, has_twin):
     """Draw one finding as a bar at `height`, from its start to its end in the colour of its study; returns
-    the text above it, which begins with the bar.
+    the text above it, the longest that has room, which begins with the bar.
     """
     begin, end = (time.tz_localize(None) for time in (finding.start, max(finding.start, finding.end)))
     colour = catalog.study_of(finding.study).colour
     ax.plot([begin, end], [height, height], color=colour, lw=6, solid_capstyle="butt", marker="|", ms=8)
-    return ax.text(
-        begin,
-        height - 0.22,
-        bar_label(finding, has_twin=has_twin),
-        va="bottom",
-        fontsize=FONT,
-        color="0.15",
-        parse_math=False,
-        clip_on=True,
+    text = ax.text(
+        begin, height - 0.22, "", va="bottom", fontsize=FONT, color="0.15", parse_math=False, clip_on=True
     )
+    for label in bar_labels(finding, has_twin=has_twin):
+        text.set_text(label)
+        if text.get_window_extent().width <= 0.98 * ax.bbox.width:
+            break
+    return text
 
 
 def plot_tonight(timed, ax, *, height, day):
