@@ -319,7 +319,7 @@ def test_labels_of_a_strip_stay_inside_and_its_quiet_end_is_told(tmp_path, monke
         for text, box in labels:
             assert box.x0 >= frame.x0 - 1, text
             assert box.x1 <= frame.x1 + 1, text
-        assert all(text == "transfers, failing source" for text, _ in labels[:-1])  # a number whose unit has no room is left out, too
+        assert all(text.startswith("transfers, failing source") and "W" not in text for text, _ in labels[:-1])  # no room for the unit, no number
     two = tonight.head(2).assign(name=["EMBER-T2_DATADISK -> HARBOR-T2_DATADISK", "EMBER-T2_DATADISK -> CINDER-T2_DATADISK"])
     show_strip(row, two, day="2026-01-31", path=path)  # what would say the same is told by its name
     assert {text.get_text() for text in taken[-1].texts[:2]} == set(two.name)
