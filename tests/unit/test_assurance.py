@@ -285,6 +285,7 @@ def test_nothing_reassures_unless_both_studies_reported(tmp_path, monkeypatch, c
     (tmp_path / "site.yaml").write_text(yaml.safe_dump(config))
     with monkeypatch.context() as patch:
         patch.setattr("nightshift.notify.policy.send_night", lambda *_: [])
+        patch.setattr("nightshift.config.unknown_studies", lambda _: [])  # these two have no study.yaml
         code, stderr = night.publish(tmp_path / "site.yaml"), capsys.readouterr().err.lower()
     assert policy.send_night(tmp_path, DAY, config, dry_run=True) == []
     texts, good = texts_of(tmp_path), states.count("ok")
