@@ -91,13 +91,13 @@ class Assurance:
         return bool(self.studies) and not self.lacking and self.digest == "ok"
 
     @property
-    def reported(self):
-        """Return it for programs: {"n": 3, "of": 5, "lacking": {"tickets": "failed", ...}, "complete":
-        false}.
+    def coverage(self):
+        """Return it for programs: {"reported": 3, "expected": 5, "lacking": {"tickets": "failed", ...},
+        "complete": false}.
         """
         return {
-            "n": self.n,
-            "of": len(self.studies),
+            "reported": self.n,
+            "expected": len(self.studies),
             "lacking": dict(self.lacking),
             "complete": self.complete,
         }
@@ -128,7 +128,7 @@ class Assurance:
             text += f". The digest {ended}, so findings were not joined into incidents"
         return f"{text}."
 
-    def headline(self, *, n_pressing, headline="", n_marked=0):
+    def headline(self, *, n_pressing, headline="", n_silenced=0):
         """Return the night in a sentence or two; headline : what the digest says of its first incident,
         used where one of `n_pressing` is there.
         """
@@ -136,9 +136,9 @@ class Assurance:
             is_complete = self.complete or self.sentence in headline
             return headline if is_complete else " ".join([headline, self.sentence]).strip()
         if self.complete:
-            marked = " apart from those muted or acknowledged" if n_marked else ""
+            aside = " apart from those silenced or acknowledged" if n_silenced else ""
             studies = "the only study" if self.n == 1 else f"all {self.n} studies"
-            return f"Nothing to report: {studies} reported, and no incident is new or ongoing{marked}."
+            return f"Nothing to report: {studies} reported, and no incident is new or ongoing{aside}."
         return self.sentence
 
     def counts(self, counts):
@@ -159,7 +159,7 @@ class Assurance:
             return f"{text}; {self.chip}" if text and self.lacking and chip else text or nothing
         return text or "no incident"
 
-    def found(self, n_findings):
+    def findings_line(self, n_findings):
         """Return the line above the studies: how many reported, and how many problems they found."""
         if not self.lacking and (self.complete or n_findings):
             return f"{plural(len(self.studies), 'study')} reported, {plural(n_findings, 'problem')} found."
@@ -167,13 +167,13 @@ class Assurance:
 
 
 UNWATCHED = "ended before monitoring began"
-COUNTED = {  # states of incidents in the order in which they are counted; what was over before is no news
+COUNTED = {  # states of incidents in the order in which they are counted; what is closed is no news
     "new": "new",
-    "worse": "worse",
+    "escalated": "escalated",
     "ongoing": "ongoing",
     "resolved": "resolved",
     "acknowledged": "acknowledged",
-    "muted": "muted",
+    "silenced": "silenced",
     "unwatched": UNWATCHED,
 }
 

@@ -27,9 +27,9 @@ from pydantic import (
     create_model,
 )
 
-from nightshift import catalog
+from nightshift import catalog, former_names
 from nightshift.catalog import STEPS
-from nightshift.incidents.marks import check_marks
+from nightshift.incidents.silences import check_silences
 from nightshift.notify.settings import read_settings
 from nightshift.parameters import Choice, Range, declared_at
 from nightshift.reporting.settings import site_settings
@@ -277,7 +277,9 @@ def typed(where, settings, notebook):
     declared = declared_at(notebook)
     lines, good = [], {}
     for name in settings:
-        if name not in declared:
+        if name not in declared and name in former_names.SETTINGS:
+            lines.append(f"{where}.{name} is no setting any more: {former_names.SETTINGS[name]}")
+        elif name not in declared:
             nearest = difflib.get_close_matches(str(name), declared, 1, 0.6)
             more = f"; the nearest is {nearest[0]}" if nearest else ""
             lines.append(
@@ -439,10 +441,10 @@ def checked_digest(settings):
         if name in settings
     ]
     lines += refused_names("digest", settings, ["day", "products"], "it stands at the top")
-    try:
-        check_marks(settings.get("mark"))
-    except ValueError as error:
-        lines = [line for line in lines if not line.startswith("digest.mark ")] + [f"digest: {error}"]
+    silences, wrong = check_silences(settings.get("silences"), "digest.silences")
+    lines = [line for line in lines if not line.startswith("digest.silences")] + wrong
+    if silences:
+        good["silences"] = [one.model_dump(by_alias=True) for one in silences]
     declared = declared_at(DIGEST)
     for name, value in good.items():  # what is a file by default must be one, or none
         if (
@@ -455,23 +457,35 @@ def checked_digest(settings):
     return good, lines
 
 
+def unknown_studies(studies):
+    """Lines about names that no study has, whatever else is wrong with the studies that are there."""
+    available = [path.parent.name for path in catalog.study_files()]
+    return [
+        f"unknown study {study!r}; known are {', '.join(available)}" + nearest_of(study, available)
+        for study in studies
+        if study not in available
+    ]
+
+
+def nearest_of(name, names):
+    """The end of a line about an unknown name: "; the nearest is ...", "" where none is near."""
+    nearest = difflib.get_close_matches(str(name), names, 1, 0.6)
+    return f"; the nearest is {nearest[0]}" if nearest else ""
+
+
 def checked_studies(studies):
     """({study: its day and typed parameters by step}, lines of what is wrong)."""
     if not isinstance(studies, dict) or not studies:
         return {}, ["the configuration names no study"]
-    good, lines = {}, []
     try:
         available = list(catalog.studies())
     except ValueError as error:
         return {}, [str(error)]
+    good, lines = {}, unknown_studies(studies)
     for study, steps in studies.items():
         if study not in available:
-            nearest = difflib.get_close_matches(str(study), available, 1, 0.6)
-            lines.append(
-                f"unknown study {study!r}; known are {', '.join(available)}"
-                + (f"; the nearest is {nearest[0]}" if nearest else "")
-            )
-        elif not isinstance(steps or {}, dict):
+            continue
+        if not isinstance(steps or {}, dict):
             lines.append(f"studies.{study} must be a mapping of steps, such as {{}}")
         else:
             good[study], more = checked_study(study, steps or {})

@@ -10,7 +10,7 @@ import math
 
 from nightshift import catalog
 from nightshift.config import DIGEST, SIMULATE, bounds_of, element_of, notebook_of
-from nightshift.incidents.marks import MARK
+from nightshift.incidents.silences import KEYS
 from nightshift.parameters import Choice, declared_at
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -31,7 +31,10 @@ def config_schema():
     """Make the JSON Schema of the configurations that this checkout accepts, as a dict."""
     share = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
     digest = parameters_schema(DIGEST, leave=(*BESIDE, *BY_CHAIN))
-    digest["properties"]["mark"] |= {"items": mapping({key: {"type": ["string", "integer"]} for key in MARK})}
+    entry = {key: {"type": ["string", "integer"]} for key in KEYS} | {
+        "as": {"enum": ["silenced", "acknowledged"]}
+    }
+    digest["properties"]["silences"] |= {"items": mapping(entry)}
     top = {
         "day": {"description": "the night that is reported, UTC; --day replaces it"} | text("2026-01-31"),
         "products": {"description": "folder for everything that is written; empty is the repository"}

@@ -252,7 +252,7 @@ def night_of(path, day=""):
     the others. ValueError says in one line what is wrong.
     """
     from helpers import project_path
-    from nightshift.config import read_yaml
+    from nightshift.config import read_yaml, unknown_studies
     from nightshift.reporting.products import is_day, refuse_future
 
     config = read_yaml(path)
@@ -263,6 +263,8 @@ def night_of(path, day=""):
         refuse_future(day)
         if not isinstance(config.get("studies") or {}, dict):
             raise ValueError("studies is no mapping of studies to their steps")
+        if lines := unknown_studies(config.get("studies") or {}):
+            raise ValueError("; ".join(lines))
         if not isinstance(products := config.get("products") or "", str):
             raise ValueError(f"products is {products!r}: it must be a path")
         return config, day, project_path(products)

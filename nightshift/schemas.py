@@ -28,15 +28,16 @@ FINDING = {
 INCIDENT_FINDING = [*FINDING, "incident", "table", "night", "kept"]
 # data/incidents/<day>.parquet: one row per incident of a night; digest.json publishes all but the last three
 INCIDENT = [
-    *("incident", "state", "night", "mark", "marked_by", "marked_until", "marked_why", "rank", "shown"),
-    *("severity", "priority", "site", "what", "summary", "kinds", "studies", "start", "end", "ended"),
+    *("incident", "state", "age_nights", "rank", "shown"),
+    *("silenced_as", "silenced_by", "silenced_until", "silenced_why"),
+    *("severity", "priority", "site", "title", "summary", "kinds", "studies", "start", "end", "ended"),
     *("first_seen", "p_value", "impact", "impacts", "figure", "change", "description", "scope", "benign"),
 ]
 PUBLISHED = INCIDENT[:-3]
 # what must be there of an incident of an earlier night, to follow it
-FOLLOWED = ["incident", "state", "night", "first_seen", "start", "end", "ended", "studies", "impacts"]
+FOLLOWED = ["incident", "state", "age_nights", "first_seen", "start", "end", "ended", "studies", "impacts"]
 # data/incidents/<day>_proposals.parquet: one row per proposal for an incident
-PROPOSAL = ["place", "solution", "proposal", "effort", "chance", "low", "high", "trials", "worked"]
+PROPOSAL = ["rank", "remediation", "proposal", "effort", "chance", "low", "high", "trials", "worked"]
 
 
 def columns_of(kind, schema=FINDING):

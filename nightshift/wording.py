@@ -1,4 +1,4 @@
-"""Sentences from values: one line of foreign text, counts with their noun, lists, skills."""
+"""Sentences from values: one line of foreign text, times, counts with their noun, lists, skills."""
 
 import re
 import unicodedata
@@ -15,6 +15,18 @@ def one_line(value, most=300):
     visible = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in text)
     line = " ".join(visible.split())
     return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def moment(time):
+    """Return a time as all pages and mails write it: "2026-01-31 04:00 UTC", or "2026-01-31" for a midnight,
+    which is the day itself; "not known" where there is none.
+
+    time : a datetime or Timestamp in UTC, or its text in ISO 8601.
+    """
+    if not time or time != time:  # NaT equals nothing
+        return "not known"
+    text = time if isinstance(time, str) else f"{time:%Y-%m-%dT%H:%M:%S}"
+    return text[:10] if text[11:19] in ("", "00:00:00") else f"{text[:10]} {text[11:16]} UTC"
 
 
 def plural(n, noun, many=""):

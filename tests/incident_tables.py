@@ -19,10 +19,10 @@ MODEL |= {"skill": 0.4, "skill_low": 0.35, "skill_high": 0.449, "in_use": True}
 TIME = pa.timestamp("us", tz="UTC")
 INCIDENTS = pa.schema(
     [pa.field(name, pa.string()) for name in ("incident", "state")]
-    + [pa.field("night", pa.int64())]
-    + [pa.field(name, pa.string()) for name in ("mark", "marked_by", "marked_until", "marked_why")]
+    + [pa.field("age_nights", pa.int64())]
+    + [pa.field(name, pa.string()) for name in ("silenced_as", "silenced_by", "silenced_until", "silenced_why")]
     + [pa.field("rank", pa.int64()), pa.field("shown", pa.bool_()), pa.field("severity", pa.string()), pa.field("priority", pa.float64())]
-    + [pa.field(name, pa.string()) for name in ("site", "what", "summary")]
+    + [pa.field(name, pa.string()) for name in ("site", "title", "summary")]
     + [pa.field(name, pa.list_(pa.string())) for name in ("kinds", "studies")]
     + [pa.field("start", TIME), pa.field("end", TIME), pa.field("ended", pa.bool_()), pa.field("first_seen", pa.string())]
     + [pa.field("p_value", pa.float64()), pa.field("impact", pa.string())]
@@ -31,35 +31,35 @@ INCIDENTS = pa.schema(
 )
 FINDINGS = list(dict.fromkeys([*FINDING_COLUMNS, "impact", "impact_unit", "incident"]))
 PROPOSALS = pa.schema(
-    [pa.field("incident", pa.string()), pa.field("place", pa.int64())]
-    + [pa.field(name, pa.string()) for name in ("solution", "proposal", "effort")]
+    [pa.field("incident", pa.string()), pa.field("rank", pa.int64())]
+    + [pa.field(name, pa.string()) for name in ("remediation", "proposal", "effort")]
     + [pa.field(name, pa.float64()) for name in ("chance", "low", "high")]
     + [pa.field("trials", pa.int64()), pa.field("worked", pa.int64())]
 )
 
 
-def incident(what, state="new", day=DAY, **more):
+def incident(title, state="new", day=DAY, **more):
     """One row of the table of incidents of `day`; its id follows from when it was first seen and from what it is."""
     night = {"new": 1}.get(state, 3)
     first = str((pd.Timestamp(more.get("first_seen", day)) - pd.Timedelta(days=0 if "first_seen" in more else night - 1)).date())
     row = {
-        "incident": f"{first.replace('-', '')}-{hashlib.sha256(what.encode()).hexdigest()[:4]}",
+        "incident": f"{first.replace('-', '')}-{hashlib.sha256(title.encode()).hexdigest()[:4]}",
         "state": state,
-        "night": night,
-        "mark": "",
-        "marked_by": "",
-        "marked_until": "",
-        "marked_why": "",
+        "age_nights": night,
+        "silenced_as": "",
+        "silenced_by": "",
+        "silenced_until": "",
+        "silenced_why": "",
         "severity": "medium",
         "priority": 1.0,
         "site": "",
-        "what": what,
-        "summary": f"{what}, seen by transfers.",
+        "title": title,
+        "summary": f"{title}, seen by transfers.",
         "kinds": ["slow_destination"],
         "studies": ["transfers"],
         "start": pd.Timestamp(first, tz="UTC"),
         "end": None,
-        "ended": state in ("resolved", "over"),
+        "ended": state in ("resolved", "closed"),
         "first_seen": first,
         "p_value": 0.001,
         "impact": "",
@@ -71,13 +71,13 @@ def incident(what, state="new", day=DAY, **more):
 
 
 def proposal(text, chance=0.5, **more):
-    """One proposal, without the incident and the place that `write_incidents` adds."""
-    row = {"solution": text.split()[0].lower(), "proposal": text, "effort": "10 min", "chance": chance}
+    """One proposal, without the incident and the rank that `write_incidents` adds."""
+    row = {"remediation": text.split()[0].lower(), "proposal": text, "effort": "10 min", "chance": chance}
     return row | {"low": chance / 2, "high": (1 + chance) / 2, "trials": 4, "worked": 2} | more
 
 
 def a_night():
-    """Incidents of every state and mark, as a night of the sample would have them; pictures are left out."""
+    """Incidents of every state and silence, as a night of the sample would have them; pictures are left out."""
     return [
         incident(
             "site outage at ISTHMUS-T2",
@@ -91,39 +91,39 @@ def a_night():
         ),
         incident(
             "slow storage AURORA-T1_DATADISK",
-            "worse",
+            "escalated",
             site="AURORA-T1",
             change="impact 12 GB delayed last night, 48 GB tonight",
             impact="48 GB delayed",
             summary="Transfers to AURORA-T1_DATADISK take six times their usual time since 29 Jan 2026, seen by transfers.",
         ),
         incident("idle GPUs at JUNIPER-T2", "ongoing", site="JUNIPER-T2", severity="low", studies=["telemetry"], kinds=["idle_gpu"]),
-        incident("memory leak on meridian-t2-n03", "ongoing", site="MERIDIAN-T2", studies=["telemetry"], kinds=["memleak"], mark="muted")
-        | {"marked_by": "the operator on duty", "marked_until": "2026-02-07", "marked_why": "a known leak, mended with the next release"},
-        incident("backlog of Accounts", "ongoing", studies=["tickets"], kinds=["backlog"], mark="acknowledged", marked_by="front desk"),
+        incident("memory leak on meridian-t2-n03", "ongoing", site="MERIDIAN-T2", studies=["telemetry"], kinds=["memleak"], silenced_as="silenced")
+        | {"silenced_by": "the operator on duty", "silenced_until": "2026-02-07", "silenced_why": "a known leak, mended with the next release"},
+        incident("backlog of Accounts", "ongoing", studies=["tickets"], kinds=["backlog"], silenced_as="acknowledged", silenced_by="front desk"),
         incident("bad run 400461", "resolved", studies=["certification"], kinds=["bad_run"], start=None),
-        incident("fall of aerosol at CINDER-T2", "over", site="CINDER-T2", studies=["accounting"], kinds=["drop"]),
+        incident("fall of aerosol at CINDER-T2", "closed", site="CINDER-T2", studies=["accounting"], kinds=["drop"]),
     ]
 
 
 def write_incidents(products, incidents, day=DAY, *, proposals=None, headline="", missing=(), max_incidents=10, nights=3):
-    """Write the four files of a night below `products`; rank and `shown` follow from the order of `incidents`, marked and ended ones last.
+    """Write the four files of a night below `products`; rank and `shown` follow from the order of `incidents`, silenced and ended ones last.
 
-    proposals : {what: [proposal(...), ...]}, best first. A finding per study of each incident goes into the table of findings.
+    proposals : {title: [proposal(...), ...]}, best first. A finding per study of each incident goes into the table of findings.
     """
     folder = products / "data/incidents"
     folder.mkdir(parents=True, exist_ok=True)
-    ordered = sorted(incidents, key=lambda row: bool(row["mark"]) or row["state"] in ("resolved", "over"))
+    ordered = sorted(incidents, key=lambda row: bool(row["silenced_as"]) or row["state"] in ("resolved", "closed"))
     rows, findings, proposed = [], [], []
     for rank, row in enumerate(ordered, 1):
-        live = not row["mark"] and row["state"] not in ("resolved", "over")
+        live = not row["silenced_as"] and row["state"] not in ("resolved", "closed")
         times = {key: row[key].tz_convert("UTC") for key in ("start", "end") if isinstance(row[key], pd.Timestamp)}  # pyarrow may pass over the zone
         rows.append({"rank": rank, "shown": live and rank <= max_incidents} | row | times)
         for study in row["studies"]:
-            values = [study, row["kinds"][0], row["what"], row["site"], row["start"], row["end"], 5.0, row["p_value"], 1.0, 9.0, "s", row["summary"]]
-            findings.append(dict(zip(FINDINGS, [*values, row["figure"], 1.0, "nodes", row["incident"]], strict=True)))
-        of_it = (proposals or {}).get(row["what"], [])
-        proposed += [{"incident": row["incident"], "place": place} | one for place, one in enumerate(of_it, 1)]
+            shown = [study, row["kinds"][0], row["title"], row["site"], row["start"], row["end"], 5.0, row["p_value"], 1.0, 9.0, "s", row["summary"]]
+            findings.append(dict(zip(FINDINGS, [*shown, row["figure"], 1.0, "nodes", row["incident"]], strict=True)))
+        of_it = (proposals or {}).get(row["title"], [])
+        proposed += [{"incident": row["incident"], "rank": place} | one for place, one in enumerate(of_it, 1)]
     write_table(rows, INCIDENTS, folder / f"{day}.parquet")
     table = pd.DataFrame(findings, columns=FINDINGS)
     for column in ("start", "end"):
@@ -134,7 +134,7 @@ def write_incidents(products, incidents, day=DAY, *, proposals=None, headline=""
     about = {"day": day, "nights": nights, "missing": list(missing), "max_incidents": max_incidents}
     about["studies"] = dict.fromkeys(sorted({study for row in rows for study in row["studies"]}), day)
     about["counts"] = {state: int(n) for state, n in counts.items()}
-    about["headline"] = headline or (f"{len(rows)} incidents, the first: {rows[0]['what']}." if rows else "Nothing to report.")
+    about["headline"] = headline or (f"{len(rows)} incidents, the first: {rows[0]['title']}." if rows else "Nothing to report.")
     write_json(about, folder / f"{day}.json")
     return rows
 
@@ -159,14 +159,14 @@ def write_run(
         (report / "digest.ipynb").write_text(json.dumps({"cells": [], "metadata": {"papermill": {"end_time": f"{day}T23:59:59Z"}}}))
     nothing = {"headline": "", "reason": "", "warnings": [], "findings": [], "status": {}, "in_use": None}
     ends = {study: (failed or {}).get(study, ("", "")) for study in studies}
-    parts = [nothing | {"study": s, "verdict": "failed" if step else "ok", "error": error, "failed_step": step} for s, (step, error) in ends.items()]
-    for one in parts:
+    shown = [nothing | {"study": s, "verdict": "failed" if step else "ok", "error": error, "failed_step": step} for s, (step, error) in ends.items()]
+    for one in shown:
         one |= {"warnings": (warnings or {}).get(one["study"], []), "verdict": (verdicts or {}).get(one["study"], one["verdict"])}
     for study, (step, _) in ends.items():
         if step:
             (report / study).mkdir(exist_ok=True)
             (report / study / f"{step}.html").write_text("")
-    record_digest(products, day, parts, read_digest(products, day))
+    record_digest(products, day, shown, read_digest(products, day))
 
 
 # ----------------------------------------------------------------------------------------------------- a night of studies
@@ -190,8 +190,8 @@ def executed(path, *cells, error="", ended="2026-01-31T05:00:00+00:00", paramete
 
 def data_of(root, day, study="transfers", **more):
     """Let the raw data of a study end with `day`."""
-    status = {"state": "ok", "rows": 5, "newest": f"{day} 23:00", "source": "sample", "window": ["2026-01-01", day]} | more
-    write_status(root / "data/raw" / study, **status)
+    shown = {"state": "ok", "rows": 5, "newest": f"{day} 23:00", "source": "sample", "window": ["2026-01-01", day]} | more
+    write_status(root / "data/raw" / study, **shown)
 
 
 def write_study(root, study, day=DAY, findings=0):

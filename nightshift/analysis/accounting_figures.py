@@ -27,7 +27,7 @@ def plot_finding(ax, finding, weeks, *, label, values):
     if finding.kind == "moved":
         entity = f"{entity}, {finding.site} to {finding.to}"
     who = shorten(entity, 44, placeholder=" ...")
-    title = f"{finding.kind.replace('_', ' ')}: {who[:44]}, {weeks[finding.start]:%d %b}"
+    title = f"{finding.kind.replace('_', ' ')}: {who[:44]}, {weeks[finding.start]:%Y-%m-%d}"
     ax.set_title(title, loc="left", fontsize="medium", parse_math=False)
     ax.set_ylabel(label, fontsize="small")
     ax.yaxis.set_major_formatter(EngFormatter(sep=""))

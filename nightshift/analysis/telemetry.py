@@ -165,12 +165,12 @@ def evidence_of(incident, metric, *, whose, setting):
         where = "below the healthy range"
     unit = setting.units.get(metric.name, "")
     unit = {"1/s": " per s", "": ""}.get(unit, f" {unit}")
-    since = f"since {incident.start:%Y-%m-%d %H:%M}"
+    since = f"since {incident.start:%Y-%m-%d %H:%M} UTC"
     if incident.job_id:
         spans = setting.spans
         of_run = (spans.node_id == incident.node_id) & (spans.job_id == incident.job_id)
         late = elapsed((incident.start - spans.start[of_run].min()).total_seconds())
-        since = f"from {late} into job {incident.job_id} ({incident.start:%Y-%m-%d %H:%M})"
+        since = f"from {late} into job {incident.job_id} ({incident.start:%Y-%m-%d %H:%M} UTC)"
     observed, low, high = amounts(metric.observed, metric.low, metric.high)
     healthy = low if low == high else f"{low} to {high}"
     return (
@@ -226,7 +226,7 @@ def silence_of(silent, spans, *, source_end):
     days, usual = silent.silence / pd.Timedelta(days=1), silent.usual
     p = (1 + int((spans.pause >= days).sum())) / (1 + int(spans.pause.notna().sum()))
     who = f"all {silent.nodes} nodes of the site" if silent.nodes > 1 else "the node"
-    rhythm, seen = "it had never paused between runs", f"{silent.last:%Y-%m-%d %H:%M}"
+    rhythm, seen = "it had never paused between runs", f"{silent.last:%Y-%m-%d %H:%M} UTC"
     if pd.notna(usual):
         rhythm = f"nineteen of twenty of its pauses are shorter than {usual:.1f} days"
     return {
@@ -258,7 +258,7 @@ def answer_of(reported, by_chance, *, judged, reason):
         incidents = f"{n} incidents" if n > 1 else f"{n} incident"
         return (
             f"{incidents} on {reported.node_id.nunique()} of {judged.node_id.nunique()} nodes ({kinds}); the "
-            f"strangest: {first.diagnosis} on {first.node_id}, {first.start:%d %b %H:%M}"
+            f"strangest: {first.diagnosis} on {first.node_id}, {first.start:%Y-%m-%d %H:%M} UTC"
         )
     if not len(judged):
         return "Nothing to judge: these days hold no window that the models have not learned from"
@@ -303,7 +303,7 @@ def plot_incident(incident, windows, ax, *, metric, column):
 
 def label_incident(finding, ax, *, metric, unit):
     """Write above a picture what it shows of which node, and at its axis the `metric` with its unit."""
-    title = f"{finding.kind} {shorten(finding.entity, 30)}, {finding.start:%d %b %H:%M}"
+    title = f"{finding.kind} {shorten(finding.entity, 30)}, {finding.start:%Y-%m-%d %H:%M} UTC"
     ax.set_title(title, loc="left", fontsize="medium", parse_math=False)
     name = shorten(name_of(metric), 32, placeholder=" ...")
     ax.set_ylabel(name + (f", {unit}" if unit else ""), fontsize="small", parse_math=False)

@@ -5,6 +5,7 @@ import json
 
 import pandas as pd
 
+from nightshift import former_names
 from nightshift.schemas import FOLLOWED, INCIDENT_FINDING
 from nightshift.wording import one_line
 
@@ -17,7 +18,8 @@ def read_night(folder, night):
     tables = []
     for name, columns in ((f"{night}.parquet", FOLLOWED), (f"{night}_findings.parquet", INCIDENT_FINDING)):
         try:
-            tables.append(pd.read_parquet(folder / name))
+            table = pd.read_parquet(folder / name)
+            tables.append(former_names.rename_table(table) if columns is FOLLOWED else table)
             if lacking := [column for column in columns if column not in tables[-1]]:
                 raise ValueError(f"it has no column {', '.join(lacking)}")
             _check_types(tables[-1])

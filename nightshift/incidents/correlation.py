@@ -70,64 +70,70 @@ def same(one, other, columns):
     return first[:, None] == second
 
 
-def same_entity(found, earlier_found):
+def same_entity(findings, earlier_findings):
     """Whether findings (n,) continue those of earlier nights (m,): same study, scope and name, in time as
     `within_gap` says. bool (n, m)
     """
-    return same(found, earlier_found, ["study", "scope", "name"]) & within_gap(found, earlier_found)
+    return same(findings, earlier_findings, ["study", "scope", "name"]) & within_gap(
+        findings, earlier_findings
+    )
 
 
-def same_place(found, earlier_found):
+def same_place(findings, earlier_findings):
     """The same for a whole site and what lies at it, of one study: trouble of a storage may turn out to be
     the site's. bool (n, m)
     """
     here, there = (
-        (rows.scope.isin(GROUND) & (rows.site != "")).to_numpy() for rows in (found, earlier_found)
+        (rows.scope.isin(GROUND) & (rows.site != "")).to_numpy() for rows in (findings, earlier_findings)
     )
-    whole = (found.scope == "site").to_numpy()[:, None] | (earlier_found.scope == "site").to_numpy()
+    whole = (findings.scope == "site").to_numpy()[:, None] | (earlier_findings.scope == "site").to_numpy()
     return (
         here[:, None]
         & there
         & whole
-        & same(found, earlier_found, ["study", "site"])
-        & within_gap(found, earlier_found)
+        & same(findings, earlier_findings, ["study", "site"])
+        & within_gap(findings, earlier_findings)
     )
 
 
-def continues(found, earlier_found):
+def continues(findings, earlier_findings):
     """Whether findings (n,) are the same thing or of the same place as those of earlier nights (m,): bool
     (n, m).
     """
-    return same_entity(found, earlier_found) | same_place(found, earlier_found)
+    return same_entity(findings, earlier_findings) | same_place(findings, earlier_findings)
 
 
-def correlate_findings(found):
+def correlate_findings(findings):
     """Number of the incident of each finding, int (n,), from 0 in the order of their first findings.
 
-    found : as `describe_findings` gives it. Linked are: the same name in one study, less than a day apart (a
-    week if one is weekly); what is about a site or a service of it, overlapping in time; idle GPUs of one
+    findings : as `describe_findings` gives it. Linked are: the same name in one study, less than a day apart
+    (a week if one is weekly); what is about a site or a service of it, overlapping in time; idle GPUs of one
     site, less than a day apart; findings of one run. Then a community that does less at a site joins what
     overlaps it most there of another study, and a topic of tickets follows at most one incident. No finding,
     no number.
     """
-    if not len(found):
+    if not len(findings):
         return np.zeros(0, int)
-    scope, first, last = found.scope.to_numpy(object), found.first_h.to_numpy(), found.last_h.to_numpy()
+    scope, first, last = (
+        findings.scope.to_numpy(object),
+        findings.first_h.to_numpy(),
+        findings.last_h.to_numpy(),
+    )
     shared = np.minimum(last[:, None], last) - np.maximum(
         first[:, None], first
     )  # hours; NaN where a time is not known
-    same_site = same(found, found, ["site"]) & (found.site != "").to_numpy()
+    same_site = same(findings, findings, ["site"]) & (findings.site != "").to_numpy()
     overlap = same_site & (shared > 0)
     ground, gpu, run = np.isin(scope, GROUND), scope == "gpu", scope == "detector"
-    named, close = same(found, found, ["study", "name"]), within_gap(found, found)
+    named, close = same(findings, findings, ["study", "name"]), within_gap(findings, findings)
     linked = (
         named & (close | run & run[:, None])
         | gpu & gpu[:, None] & same_site & close
         | ground & ground[:, None] & overlap
     )
     label = in_order(connected_components(linked, directed=False)[1])
-    losing = (scope == "community") & found.is_loss.to_numpy(bool)
-    other_study = ~same(found, found, ["study"])
+    losing = (scope == "community") & findings.is_loss.to_numpy(bool)
+    other_study = ~same(findings, findings, ["study"])
     joined = label.copy()
     for one in pd.unique(
         label[losing]
@@ -137,10 +143,10 @@ def correlate_findings(found):
         ).max(axis=0)
         if meets.max() > 0:
             joined[joined == one] = label[meets.argmax()]  # of equals, the first
-    return in_order(attach_topics(found, joined))
+    return in_order(attach_topics(findings, joined))
 
 
-def attach_topics(found, label):
+def attach_topics(findings, label):
     """`label` (n,) with each topic of tickets joined to the one incident that it may be about.
 
     Of the same site, or, without one, incidents without a site that share two of its keywords, those count
@@ -151,15 +157,15 @@ def attach_topics(found, label):
     others = {
         number: rows
         for number in np.unique(label)
-        if len(rows := np.flatnonzero((label == number) & found.scope.isin(GROUND).to_numpy()))
+        if len(rows := np.flatnonzero((label == number) & findings.scope.isin(GROUND).to_numpy()))
     }
     site, first, meant = (
-        found.site.to_numpy(object),
-        found.first_h.to_numpy(),
-        found.keywords.to_numpy(object),
+        findings.site.to_numpy(object),
+        findings.first_h.to_numpy(),
+        findings.keywords.to_numpy(object),
     )
-    for topic in np.flatnonzero(found.follows_incident.to_numpy(bool)):
-        words, fits = {singular(word) for word in found.entity[topic].partition(":")[2].split(",")}, []
+    for topic in np.flatnonzero(findings.follows_incident.to_numpy(bool)):
+        words, fits = {singular(word) for word in findings.entity[topic].partition(":")[2].split(",")}, []
         for number, rows in others.items():
             away = abs(np.nanmin(first[rows], initial=np.inf) - first[topic])
             named = {singular(word) for row in rows for word in meant[row]} if not any(site[rows]) else set()
@@ -170,7 +176,7 @@ def attach_topics(found, label):
     return label
 
 
-def carry_over_topic_links(found, label, earlier_found):
+def carry_over_topic_links(findings, label, earlier_findings):
     """`label` (n,) with each topic of tickets that follows nothing tonight joined to what it followed when it
     was last seen, if that is seen tonight.
 
@@ -178,11 +184,11 @@ def carry_over_topic_links(found, label, earlier_found):
     early, or too late.
     """
     label = np.asarray(label).copy()
-    if not len(found) or not len(earlier_found):
+    if not len(findings) or not len(earlier_findings):
         return label
-    goes_on = continues(found, earlier_found)
-    ground, before = found.scope.isin(GROUND).to_numpy(), earlier_found.incident.to_numpy(object)
-    for topic in np.flatnonzero(found.follows_incident.to_numpy(bool)):
+    goes_on = continues(findings, earlier_findings)
+    ground, before = findings.scope.isin(GROUND).to_numpy(), earlier_findings.incident.to_numpy(object)
+    for topic in np.flatnonzero(findings.follows_incident.to_numpy(bool)):
         if not (ground & (label == label[topic])).any():
             same_incident = goes_on & np.isin(before, before[goes_on[topic]])
             meets = pd.Series(label[ground & same_incident.any(axis=1)])
@@ -191,49 +197,49 @@ def carry_over_topic_links(found, label, earlier_found):
     return in_order(label)
 
 
-def is_retrospective(found):
+def is_retrospective(findings):
     """Which findings are of a weekly study, about a site or a service or a community that does less at a
     site: bool (n,).
     """
-    meant = found.scope.isin(GROUND) | (found.scope == "community") & found.is_loss.astype(bool)
-    return (meant & (found.site != "") & (found.cadence == "week")).to_numpy(bool)
+    meant = findings.scope.isin(GROUND) | (findings.scope == "community") & findings.is_loss.astype(bool)
+    return (meant & (findings.site != "") & (findings.cadence == "week")).to_numpy(bool)
 
 
-def match_retrospective(found, label, earlier_found):
+def match_retrospective(findings, label, earlier_findings):
     """{number of an incident that continues nothing: name of the earlier one that other studies saw at its
     site at its time, that of most hours}.
 
     A weekly study tells of what daily ones may have forgotten. What would be linked within a night is linked,
     but only to one incident, since a week overlaps many things that have nothing to do with each other.
     """
-    overlap = np.minimum(found.last_h.to_numpy()[:, None], earlier_found.last_h.to_numpy())
+    overlap = np.minimum(findings.last_h.to_numpy()[:, None], earlier_findings.last_h.to_numpy())
     overlap = overlap - np.maximum(
-        found.first_h.to_numpy()[:, None], earlier_found.first_h.to_numpy()
+        findings.first_h.to_numpy()[:, None], earlier_findings.first_h.to_numpy()
     )  # hours; NaN where a time is not known
     possible = (
-        is_retrospective(found)[:, None]
-        & earlier_found.scope.isin(GROUND).to_numpy()
-        & same(found, earlier_found, ["site"])
+        is_retrospective(findings)[:, None]
+        & earlier_findings.scope.isin(GROUND).to_numpy()
+        & same(findings, earlier_findings, ["site"])
     )
-    hours = np.where(possible & ~same(found, earlier_found, ["study"]) & (overlap > 0), overlap, 0.0)
-    goes_on, met = continues(found, earlier_found).any(axis=1), {}
+    hours = np.where(possible & ~same(findings, earlier_findings, ["study"]) & (overlap > 0), overlap, 0.0)
+    goes_on, met = continues(findings, earlier_findings).any(axis=1), {}
     for number in np.unique(label):
         members = np.asarray(label) == number
         if not goes_on[members].any() and hours[members].any():
-            met[number] = earlier_found.incident.iloc[hours[members].max(axis=0).argmax()]
+            met[number] = earlier_findings.incident.iloc[hours[members].max(axis=0).argmax()]
     return met
 
 
-def attach_delayed(found, label, earlier_found):
+def attach_delayed(findings, label, earlier_findings):
     """`label` (n,) with what a weekly study tells of an incident joined to it, if it is seen tonight, and to
     what else it tells of it.
 
     Of an incident is what is told late (see `match_retrospective`), and what was part of it when it was last
     seen: its weeks may have moved on.
     """
-    label, before = np.asarray(label).copy(), earlier_found.incident.to_numpy(object)
-    goes_on, late = continues(found, earlier_found), is_retrospective(found)
-    whose = match_retrospective(found, label, earlier_found)
+    label, before = np.asarray(label).copy(), earlier_findings.incident.to_numpy(object)
+    goes_on, late = continues(findings, earlier_findings), is_retrospective(findings)
+    whose = match_retrospective(findings, label, earlier_findings)
     for number in set(label[late]) - set(label[~late]) - set(whose):
         if (goes := goes_on[label == number].any(axis=0)).any():
             whose[number] = pd.Series(before[goes]).mode().iloc[0]

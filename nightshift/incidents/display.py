@@ -1,7 +1,6 @@
-"""What the page of the digest shows beside sentences and tables: folded tables, proposals, pictures."""
+"""What the page of the digest shows beside sentences and tables: folded tables, pictures."""
 
-from helpers import escape, show_sentence, show_table
-from nightshift.incidents.wording import proposal_table
+from helpers import escape, show_sentence
 from nightshift.wording import joined
 
 
@@ -11,29 +10,6 @@ def show_folded(title, table):
 
     content = table.to_html(index=False, border=0, na_rep="")
     display(HTML(f"<details><summary>{escape(title)}</summary>{content}</details>"))
-
-
-def show_proposals(proposals):
-    """Show what to try about one incident, and whether that is in any order.
-
-    proposals : DataFrame as `remediation.model.rank` gives it; of an empty one it is said that nothing is
-    known.
-    """
-    if not len(proposals):
-        show_sentence("What to try is not known for this kind; `remediations.yaml` takes it.")
-        return
-    show_table(proposal_table(proposals))
-    if proposals.ranked.all():
-        return
-    if len(proposals) == 1:
-        show_sentence("This has not been tried.")
-    elif (proposals.reason != "").any():
-        show_sentence(
-            "None of these has been tried; those with a reason come first, else they are in no order of "
-            "merit."
-        )
-    else:
-        show_sentence("None of these has been tried; they are in no order of merit.")
 
 
 def show_pictures(figures, sizes, *, root, max_mb, alt):

@@ -4,23 +4,30 @@ from textwrap import shorten
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.dates import ConciseDateFormatter
 from PIL import Image
 
 from helpers import atomic, show_figure
 from nightshift import catalog
-from nightshift.incidents.wording import state_and_night
+from nightshift.incidents.wording import status_in_words
 from nightshift.wording import plural
 
 MAX_BARS = 7  # of one incident; more than these say no more
+# ticks at years, months, days, hours, minutes and seconds; those that begin a longer stretch; below the axis
+DATES = {
+    "formats": ["%Y", "%Y-%m", "%m-%d", "%H:%M", "%H:%M", "%S"],
+    "zero_formats": ["", "%Y-%m", "%m-%d", "%m-%d", "%H:%M", "%H:%M"],
+    "offset_formats": ["UTC", "UTC", "%Y, UTC", "%Y, UTC", "%Y-%m-%d, UTC", "%Y-%m-%d, UTC"],
+}
 FONT = 11  # points; on a phone, where 5.2 inches become 340 pixels, 10 pixels
-LONGEST_LABEL = 50  # characters
+LONGEST_LABEL = 50  # characters of a label that has nothing left to leave out
 
 
-def bar_label(finding, *, has_twin):
-    """Write what stands above the bar of a finding: who saw what, and what is usual.
+def bar_labels(finding, *, has_twin):
+    """Write what may stand above the bar of a finding, who saw what and what is usual, from the longest to
+    the shortest text; numbers never lose their unit.
 
-    has_twin : whether a bar of another name shares its study and kind. It is then called by its name instead,
-    without its numbers where there is no room.
+    has_twin : whether a bar of another name shares its study and kind. It is then called by its name instead.
     """
     numbers = ""
     if pd.notna(finding.observed):
@@ -29,29 +36,25 @@ def bar_label(finding, *, has_twin):
             for value in (finding.observed, finding.expected)
         )
         numbers = f": {observed}, usually {expected} {finding.unit}"
-    label = f"{finding.name}{numbers}" if has_twin else f"{finding.study}, {finding.label}{numbers}"
-    if has_twin and len(label) > LONGEST_LABEL:
-        label = finding.name
-    return shorten(label, LONGEST_LABEL, placeholder=" ...")
+    what = [finding.name] if has_twin else [f"{finding.study}, {finding.label}", finding.label]
+    return [*(f"{one}{numbers}" for one in what), shorten(what[0], LONGEST_LABEL, placeholder=" ...")]
 
 
 def plot_bar(finding, ax, *, height, has_twin):
     """Draw one finding as a bar at `height`, from its start to its end in the colour of its study; returns
-    the text above it, which begins with the bar.
+    the text above it, the longest that has room, which begins with the bar.
     """
     begin, end = (time.tz_localize(None) for time in (finding.start, max(finding.start, finding.end)))
     colour = catalog.study_of(finding.study).colour
     ax.plot([begin, end], [height, height], color=colour, lw=6, solid_capstyle="butt", marker="|", ms=8)
-    return ax.text(
-        begin,
-        height - 0.22,
-        bar_label(finding, has_twin=has_twin),
-        va="bottom",
-        fontsize=FONT,
-        color="0.15",
-        parse_math=False,
-        clip_on=True,
+    text = ax.text(
+        begin, height - 0.22, "", va="bottom", fontsize=FONT, color="0.15", parse_math=False, clip_on=True
     )
+    for label in bar_labels(finding, has_twin=has_twin):
+        text.set_text(label)
+        if text.get_window_extent().width <= 0.98 * ax.bbox.width:
+            break
+    return text
 
 
 def plot_tonight(timed, ax, *, height, day):
@@ -99,11 +102,14 @@ def plot_strip(findings, ax, *, day):
 
 
 def finish_time_axis(ax):
-    """Leave the axis of time alone on a strip, with two to five dates, which have room on a phone."""
+    """Leave the axis of time alone on a strip, with two to five dates, which have room on a phone, and below
+    them the year and UTC, once.
+    """
     ax.tick_params(labelsize=FONT)
     ax.spines.left.set_visible(False)
     ticks = ax.xaxis.get_major_locator()
     ticks.minticks, ticks.maxticks = 2, dict.fromkeys(ticks.maxticks, 5)
+    ax.xaxis.set_major_formatter(ConciseDateFormatter(ticks, **DATES))
     ax.xaxis.get_offset_text().set_fontsize(FONT)
 
 
@@ -119,15 +125,16 @@ def move_inside(labels, ax):
 def show_strip(row, findings, *, day, path):
     """Draw the strip of one incident, save it to `path` and show it.
 
-    row : what, severity, state, night of the incident. findings : its findings, not empty. day : the night
-    that is reported, date as text.
+    row : title, severity, state, age_nights, ended of the incident. findings : its findings, not empty. day :
+    the night that is reported, date as text.
     """
     n_bars = int((findings.start.notna() & findings.end.notna()).sum())
     height = 0.9 + 0.42 * min(max(n_bars, 1), MAX_BARS)
     _, ax = plt.subplots(figsize=(5.2, height), gridspec_kw={"left": 0.01, "right": 0.99})
     plot_strip(findings, ax, day=day)
-    what = shorten(row.what, 60, placeholder=" ...")
-    title = f"{what}: {plural(len(findings), 'finding')}, {row.severity}, {state_and_night(row)}"
+    what = shorten(row.title, 60, placeholder=" ...")
+    status = status_in_words(row.state, row.age_nights)
+    title = f"{what}: {plural(len(findings), 'finding')}, {row.severity}, {status}"
     show_figure(ax, path, title, "", "")
     reduce_colours(path)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from nightshift.incidents.tracking import CLOSED
+from nightshift.incidents.tracking import PAST_STATES
 
 
 def rank_incidents(incidents, weights, scales, limits, max_incidents):
@@ -12,11 +12,11 @@ def rank_incidents(incidents, weights, scales, limits, max_incidents):
 
     weights : {"decade", "decades", "tenfold", "study", "site", "new", "going_on", "tonight", "benign"}:
     points per decade of p, how many decades count, per factor of ten of impact above its scale, per further
-    study, for a whole site, for new or worse, for what goes on, for what a daily source saw in the last day,
-    for what somebody wanted. scales : {unit: amount that is noticeable}. limits : {"high", "medium"}: points
-    of the evidence alone (surprise, impact, sources, site, wish) from which an incident is grave. What
-    changes because a night passes (news, going on, tonight) puts in order and makes nothing graver or less
-    grave. Marked ones, then what is over or resolved come last and are never shown in full.
+    study, for a whole site, for new or escalated, for what goes on, for what a daily source saw in the last
+    day, for what somebody wanted. scales : {unit: amount that is noticeable}. limits : {"high", "medium"}:
+    points of the evidence alone (surprise, impact, sources, site, benign) from which an incident is grave.
+    What changes because a night passes (news, going on, tonight) puts in order and makes nothing graver or
+    less grave. Silenced ones, then what is closed or resolved, come last and are never shown in full.
     """
     w = weights
     impact = [
@@ -40,9 +40,9 @@ def rank_incidents(incidents, weights, scales, limits, max_incidents):
     points = (
         evidence.assign(
             **{
-                "news": w["new"] * incidents.state.isin(["new", "worse"]),
+                "news": w["new"] * incidents.state.isin(["new", "escalated"]),
                 "going on": w["going_on"] * ~incidents.ended.astype(bool),
-                "tonight": w["tonight"] * incidents.fresh.eq(True),
+                "tonight": w["tonight"] * incidents.active_last_day.eq(True),
             }
         ).astype(float)
         + 0.0
@@ -54,7 +54,7 @@ def rank_incidents(incidents, weights, scales, limits, max_incidents):
     ranked["severity"] = np.select(
         [gravity >= limits["high"], gravity >= limits["medium"]], ["high", "medium"], "low"
     )
-    last = np.select([ranked.state.isin(CLOSED), ranked.mark != ""], [2, 1], 0)
+    last = np.select([ranked.state.isin(PAST_STATES), ranked.silenced_as != ""], [2, 1], 0)
     ranked = ranked.assign(last=last, down=-ranked.priority).sort_values(
         ["last", "down", "incident"], ignore_index=True
     )

@@ -18,7 +18,7 @@ TITLES = {
     "other": "{label}: {name}",
 }  # of an incident of one finding, by its scope, the gravest first
 COLUMNS = [
-    *("key", "site", "what", "description", "kinds", "studies", "start", "end", "ended", "fresh"),
+    *("key", "site", "title", "description", "kinds", "studies", "start", "end", "ended", "active_last_day"),
     *("p_value", "impacts", "impact", "scope", "benign"),
 ]
 
@@ -32,14 +32,14 @@ def combine_p_values(p_values):
     return float(stats.cauchy.sf(np.mean(stats.cauchy.isf(p)))) if len(p) else 1.0
 
 
-def add_impacts(found):
+def add_impacts(findings):
     """What some findings cost: [{"study", "value", "unit"}], by study and unit.
 
     Findings of one study and name that overlap count the same thing, so the largest counts; a node counts
     once, however often it is found.
     """
     sums = {}
-    with_impact = found[found.impact.notna() & (found.impact_unit != "")].sort_values(
+    with_impact = findings[findings.impact.notna() & (findings.impact_unit != "")].sort_values(
         "first_h", kind="stable"
     )
     for (study, unit, _), group in with_impact.groupby(["study", "impact_unit", "name"]):
@@ -63,31 +63,31 @@ def impact_text(impacts):
     return ", ".join(texts)
 
 
-def summarise_incidents(found, label, still_h=6.0, newest=None):
+def summarise_incidents(findings, label, still_h=6.0, newest=None):
     """One row per incident: DataFrame [label] with key (study, scope, name of its first finding), site, what,
-    says, kinds, studies, start, end, ended, fresh (seen in the last day that its daily sources know),
-    p_value, impacts, impact, scope, wish.
+    description, kinds, studies, start, end, ended, active_last_day (seen in
+    the last day that its daily sources know), p_value, impacts, impact, scope, benign.
 
-    found : as `describe_findings` gives it, with `night`, the night (date text) that each is of. newest :
+    findings : as `describe_findings` gives it, with `night`, the night (date text) that each is of. newest :
     {study: newest time in its source}, if that may be earlier than the end of the night. A finding has ended
     when it ends `still_h` or more hours before what its source knows, a weekly one when it ends a week or
     more before; without times it goes on as long as it is found. Where a daily source sees an incident, its
     word on the end counts.
     """
-    weekly = (found.cadence == "week").to_numpy()
-    known_h = hours_of(found.night) + DAY_H
-    last_row = hours_of(found.study.map(newest or {}).astype("datetime64[us, UTC]")).where(
-        ~found.kept.astype(bool)
+    weekly = (findings.cadence == "week").to_numpy()
+    known_h = hours_of(findings.night) + DAY_H
+    last_row = hours_of(findings.study.map(newest or {}).astype("datetime64[us, UTC]")).where(
+        ~findings.kept.astype(bool)
     )
     known_h = np.fmin(
         known_h, np.where(weekly, np.floor(last_row / DAY_H + 1) * DAY_H, last_row)
     )  # of a weekly source its whole last day
-    has_ended, fresh = (
-        found.last_h <= known_h - np.where(weekly, WEEK_H, still_h),
-        ~weekly & (found.last_h > known_h - DAY_H),
-    )
+    has_ended = findings.last_h <= known_h - np.where(weekly, WEEK_H, still_h)
+    active_last_day = ~weekly & (findings.last_h > known_h - DAY_H)
     rows = []
-    for _, group in found.assign(has_ended=has_ended, fresh=fresh).groupby(np.asarray(label), sort=True):
+    for _, group in findings.assign(has_ended=has_ended, active_last_day=active_last_day).groupby(
+        np.asarray(label), sort=True
+    ):
         grave = group.scope.map(list(TITLES).index)
         lead = group.loc[group.assign(grave=grave).sort_values(["grave", "p_value"], kind="stable").index[0]]
         sites = group.site[group.site != ""].value_counts()
@@ -97,14 +97,14 @@ def summarise_incidents(found, label, still_h=6.0, newest=None):
             {
                 "key": (first.study, first.scope, first["name"]),
                 "site": sites.index[0] if len(sites) else "",
-                "what": title_of(group, lead),
+                "title": title_of(group, lead),
                 "description": lead.description,
                 "kinds": list(pd.unique(group.kind)),
                 "studies": sorted(set(group.study)),
                 "start": group.start.fillna(group.end).min(),
                 "end": group.end.fillna(group.start).max(),
                 "ended": bool((daily if len(daily) else group).has_ended.all()),
-                "fresh": bool(group.fresh.any()),
+                "active_last_day": bool(group.active_last_day.any()),
                 "p_value": combine_p_values(group.p_value),
                 "impacts": impacts,
                 "impact": impact_text(impacts),

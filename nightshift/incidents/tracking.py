@@ -16,18 +16,18 @@ from nightshift.incidents.correlation import (
     same_place,
 )
 
-CLOSED = ("resolved", "over")
+PAST_STATES = ("resolved", "closed")
 
 
 def track_incidents(
-    found,
+    findings,
     label,
     made,
     earlier,
-    earlier_found,
+    earlier_findings,
     *,
     day,
-    worse_factor=1.5,
+    escalation_factor=1.5,
     remembered=None,
     watched=None,
     stored=None,
@@ -35,8 +35,8 @@ def track_incidents(
     """(incidents with their name and state tonight, findings with `incident`): the rows of `made`, and what
     is gone since last night.
 
-    earlier, earlier_found : the last known row of each incident of earlier nights, with `of` (its night), and
-    its findings; both may be empty. remembered : findings of all earlier nights, of which those that its
+    earlier, earlier_findings : the last known row of each incident of earlier nights, with `of` (its night),
+    and its findings; both may be empty. remembered : findings of all earlier nights, of which those that its
     sources had forgotten when it was last seen count, too, but for what users ask, whose weeks move on. An
     incident is the one of earlier nights that `match_identities` gives it. Of several it is the oldest, the
     others are part of it. States are those that the notebook explains. Findings that are `kept` are of an
@@ -47,50 +47,52 @@ def track_incidents(
     """
     nothing = pd.DataFrame(columns=["incident", "first_seen", "state", "ended", "of"])
     before = (earlier if len(earlier) else nothing).set_index("incident")
-    compared = with_older(earlier_found, remembered, before)
-    taken, claims = match_identities(found, label, before, compared)
-    ids_then, reserved = ids_of_earlier_run(found, label, taken, stored, day)
+    compared = with_older(earlier_findings, remembered, before)
+    taken, matches = match_identities(findings, label, before, compared)
+    ids_then, reserved = ids_of_earlier_run(findings, label, taken, stored, day)
     names, rows, used = [], [], set(before.index) | set(taken.values()) | reserved
     for number, one in enumerate(made.to_dict("records")):
-        findings = found[np.asarray(label) == number]
+        members = findings[np.asarray(label) == number]
         if number in taken:
             name = taken[number]
-            past = earlier_found[earlier_found.incident == name]
+            past = earlier_findings[earlier_findings.incident == name]
             rows.append(
-                {"incident": name} | row_continued(one, before.loc[name], findings, past, worse_factor)
+                {"incident": name} | row_continued(one, before.loc[name], members, past, escalation_factor)
             )
         else:
             name = ids_then.get(number) or new_incident_id(one["key"], day, used)
-            whence = next((other for other, numbers in claims.items() if number in numbers), "")
-            rows.append({"incident": name} | row_new(one, findings, whence, watched, day))
+            whence = next((other for other, numbers in matches.items() if number in numbers), "")
+            rows.append({"incident": name} | row_new(one, members, whence, watched, day))
         used.add(name)
         names.append(name)
-    gone = rows_gone(before, names, claims)
-    tonight = found.assign(incident=np.array(names, object)[np.asarray(label, int)] if len(found) else [])
+    gone = rows_gone(before, names, matches)
+    tonight = findings.assign(
+        incident=np.array(names, object)[np.asarray(label, int)] if len(findings) else []
+    )
     resolved = [row["incident"] for row in gone if row["state"] == "resolved"]
-    columns = [*made.columns, "incident", "first_seen", "state", "night", "change"]
+    columns = [*made.columns, "incident", "first_seen", "state", "age_nights", "change"]
     return (
         pd.DataFrame([*rows, *gone], columns=columns),
         tonight,
-        earlier_found[earlier_found.incident.isin(resolved)],
+        earlier_findings[earlier_findings.incident.isin(resolved)],
     )
 
 
-def with_older(earlier_found, remembered, before):
+def with_older(earlier_findings, remembered, before):
     """Return the findings that tonight's are compared with: those of earlier incidents as they were last
     seen, and of the same incidents those that their sources have forgotten since, but for what users ask.
     """
     if remembered is None:
-        return earlier_found
+        return earlier_findings
     older = remembered[(remembered.scope != "desk") & remembered.incident.isin(before.index)]
-    return pd.concat([earlier_found, older], ignore_index=True) if len(older) else earlier_found
+    return pd.concat([earlier_findings, older], ignore_index=True) if len(older) else earlier_findings
 
 
-def row_continued(one, then, findings, past, worse_factor):
+def row_continued(one, then, findings, past, escalation_factor):
     """Return the row of an incident of tonight, `one`, that earlier nights knew as `then`; arguments as in
     `continued`.
     """
-    state = continued(one, then, findings, past, worse_factor)
+    state = continued(one, then, findings, past, escalation_factor)
     if one["start"] > then.start and not then.ended:  # its source may have forgotten how it began
         one = one | {"start": then.start}
     return one | {"first_seen": then.first_seen} | state
@@ -102,22 +104,22 @@ def row_new(one, findings, whence, watched, day):
     """
     state = {"state": "new", "change": f"split from {whence}" if whence else ""}
     if ended_unwatched(one, findings, watched):
-        state = {"state": "over", "change": NOT_WATCHED}
-    return one | {"first_seen": day, "night": 1} | state
+        state = {"state": "closed", "change": NOT_WATCHED}
+    return one | {"first_seen": day, "age_nights": 1} | state
 
 
-def rows_gone(before, names, claims):
+def rows_gone(before, names, matches):
     """Return rows of the incidents of last night that are not among `names`: those that have been resolved
     or are now part of another, each once.
     """
     rows, last = [], before["of"].max() if len(before) else ""
     gone = before[(before["of"] == last) & ~before.index.isin(names)]
     for name, then in gone.iterrows():
-        into = names[claims[name][0]] if name in claims else ""
-        was_merged = then.state == "over" and str(then.change).startswith("now part of")
-        if (into and not was_merged) or not (then.ended or then.state in CLOSED):
+        into = names[matches[name][0]] if name in matches else ""
+        was_merged = then.state == "closed" and str(then.change).startswith("now part of")
+        if (into and not was_merged) or not (then.ended or then.state in PAST_STATES):
             merged, resolved = (
-                {"state": "over", "change": f"now part of {into}"},
+                {"state": "closed", "change": f"now part of {into}"},
                 {"state": "resolved", "change": ""},
             )
             rows.append(then.to_dict() | {"incident": name, "ended": True} | (merged if into else resolved))
@@ -141,7 +143,7 @@ def ended_unwatched(one, findings, watched):
     return bool((seen.last_h <= hours_of(seen.night)).all())
 
 
-def ids_of_earlier_run(found, label, taken, stored, day):
+def ids_of_earlier_run(findings, label, taken, stored, day):
     """({number of an incident that is new tonight: the name that it had when this night ran before}, names
     that nothing else may get).
 
@@ -149,14 +151,14 @@ def ids_of_earlier_run(found, label, taken, stored, day):
     None or no row: the night did not run. A name of this night goes to the incident that holds most of its
     findings (same study, scope and name, overlapping in time), one name to each.
     """
-    if stored is None or not len(stored) or not len(found):
+    if stored is None or not len(stored) or not len(findings):
         return {}, set() if stored is None else set(stored.incident)
     then = stored[(stored.first_seen == day) & ~stored.incident.isin(list(taken.values()))]
     apart = np.maximum(
-        found.first_h.to_numpy()[:, None] - then.last_h.to_numpy(),
-        then.first_h.to_numpy() - found.last_h.to_numpy()[:, None],
+        findings.first_h.to_numpy()[:, None] - then.last_h.to_numpy(),
+        then.first_h.to_numpy() - findings.last_h.to_numpy()[:, None],
     )
-    same_finding = same(found, then, ["study", "scope", "name"]) & ~(apart > 0)  # unknown times overlap
+    same_finding = same(findings, then, ["study", "scope", "name"]) & ~(apart > 0)  # unknown times overlap
     here, there = np.nonzero(same_finding)
     met = pd.DataFrame(
         {"number": np.asarray(label)[here], "name": then.incident.to_numpy(object)[there], "finding": here}
@@ -167,44 +169,44 @@ def ids_of_earlier_run(found, label, taken, stored, day):
         .size()
         .sort_values(ascending=False, kind="stable")
     )
-    called = {}
+    names_before = {}
     for name, number in shared.index:
-        if number not in called and name not in called.values():
-            called[number] = name
-    return called, set(stored.incident)
+        if number not in names_before and name not in names_before.values():
+            names_before[number] = name
+    return names_before, set(stored.incident)
 
 
-def match_identities(found, label, before, earlier_found):
+def match_identities(findings, label, before, earlier_findings):
     """({number of tonight: earlier name that it takes}, {earlier name: numbers of tonight that continue its
     findings, that of most first}).
 
     The oldest names choose first: what is the same thing, then what is left of the same place, then what is
     told late.
     """
-    taken, claims = {}, {}
-    if not len(before) or not len(found):
-        return taken, claims
+    taken, matches = {}, {}
+    if not len(before) or not len(findings):
+        return taken, matches
     order = before.reset_index().sort_values(["first_seen", "start", "incident"]).incident
     for relation in (same_entity, same_place):
-        here, there = np.nonzero(relation(found, earlier_found))
+        here, there = np.nonzero(relation(findings, earlier_findings))
         met = pd.DataFrame(
             {
                 "number": np.asarray(label)[here],
-                "name": earlier_found.incident.to_numpy(object)[there],
+                "name": earlier_findings.incident.to_numpy(object)[there],
                 "finding": here,
             }
         )
         shared = met.drop_duplicates().groupby(["name", "number"]).size()
         for name in order[order.isin(shared.index.unique("name")) & ~order.isin(taken.values())]:
             numbers = list(shared[name].sort_values(ascending=False, kind="stable").index)
-            claims.setdefault(name, numbers)
+            matches.setdefault(name, numbers)
             free = [number for number in numbers if number not in taken]
             if free:
                 taken[free[0]] = name
-    for number, name in match_retrospective(found, label, earlier_found).items():
+    for number, name in match_retrospective(findings, label, earlier_findings).items():
         if number not in taken and name not in taken.values():
             taken[number] = name
-    return taken, claims
+    return taken, matches
 
 
 def new_incident_id(key, day, used):
@@ -219,33 +221,38 @@ def new_incident_id(key, day, used):
     raise ValueError(f"more than 65,536 incidents first seen on {day}")
 
 
-def continued(one, then, own, past, worse_factor):
-    """State, night and change of an incident that earlier nights knew as `then`; own, past : its findings
-    tonight and then.
+def continued(one, then, findings, past, escalation_factor):
+    """State, age_nights and change of an incident that earlier nights had as `then`; findings, past : its
+    findings tonight and then.
     """
-    had_ended, further = then.ended or then.state in CLOSED, sorted(set(one["studies"]) - set(then.studies))
+    had_ended, further = (
+        then.ended or then.state in PAST_STATES,
+        sorted(set(one["studies"]) - set(then.studies)),
+    )
     also = [f"now also seen by {', '.join(further)}"] * bool(further)
     known_until = then.end + pd.Timedelta(
         hours=0 if set(one["studies"]) & set(then.studies) else WEEK_H
     )  # what is told late names whole weeks
     if had_ended and (one["ended"] or one["end"] <= known_until):
-        return {"state": "over", "night": int(then.night), "change": "".join(also), "ended": True}
+        return {"state": "closed", "age_nights": int(then.age_nights), "change": "".join(also), "ended": True}
     if one["ended"]:
-        return {"state": "resolved", "night": int(then.night), "change": ""}
-    if own.kept.all() and not had_ended:
+        return {"state": "resolved", "age_nights": int(then.age_nights), "change": ""}
+    if findings.kept.all() and not had_ended:
         return {
             "state": "ongoing",
-            "night": int(then.night),
+            "age_nights": int(then.age_nights),
             "change": f"as it was, since there is no news of {', '.join(one['studies'])}",
         }
-    rates = growth((own, one["impacts"]), (past, then.impacts))
+    rates = growth((findings, one["impacts"]), (past, then.impacts))
     changes = ["it is back"] * bool(had_ended) + also
     changes += [
-        f"{ratio:.1f} times as many {unit} a day" for unit, ratio in rates.items() if ratio >= worse_factor
+        f"{ratio:.1f} times as many {unit} a day"
+        for unit, ratio in rates.items()
+        if ratio >= escalation_factor
     ]
     return {
-        "state": "worse" if changes else "ongoing",
-        "night": int(then.night) + 1,
+        "state": "escalated" if changes else "ongoing",
+        "age_nights": int(then.age_nights) + 1,
         "change": "; ".join(changes),
     }
 
@@ -258,8 +265,8 @@ def growth(now, then):
     incident, of which a source forgets the first.
     """
 
-    def per_day(found, impacts):
-        length = (found.last_h.max() - found.first_h.min()) / DAY_H
+    def per_day(findings, impacts):
+        length = (findings.last_h.max() - findings.first_h.min()) / DAY_H
         return (
             {(i["study"], i["unit"]): i["value"] / max(length, 1.0) for i in impacts}
             if length == length

@@ -5,40 +5,43 @@ from collections import Counter
 import pandas as pd
 
 from nightshift.incidents import NOT_WATCHED
-from nightshift.wording import joined, plural
+from nightshift.wording import joined, moment, plural
 
-# words by which incidents are counted; ended: new, but over when it was first seen; unwatched: over before
+# words by which incidents are counted; ended: new, but ended when it was first seen; unwatched: ended before
 # anybody looked
-COUNTED_STATES = ("new", "ended", "worse", "ongoing", "resolved", "over", "unwatched")
+COUNTED_STATES = ("new", "ended", "escalated", "ongoing", "resolved", "closed", "unwatched")
+
+
+def status_in_words(state, age_nights, ended=False):
+    """Say the state of an incident with its nights: "new", "new, ended", "ongoing, night 3", "resolved, seen
+    in 4 nights".
+    """
+    if state in ("escalated", "ongoing"):
+        return f"{state}, night {age_nights}"
+    if state in ("resolved", "closed"):
+        return f"{state}, seen in {plural(age_nights, 'night')}"
+    return f"{state}, ended" if ended else state
 
 
 def when_in_words(row, day):
-    """Say since when an incident lasts, with hours where its times have them.
+    """Say since when an incident lasts.
 
     row : start, end, ended; its start may be missing. day : the night that is reported, date as text.
     """
     if pd.isna(row.start):
         return "at times that the source does not know"
-    form = "%d %b %Y" if row.start == row.start.normalize() else "%d %b %Y %H:%M"
     if row.ended:
-        return f"seen from {row.start:{form}} to {row.end:{form}}"
-    began = f"since {row.start:{form}}"
-    return f"{began}, last seen {row.end:%d %b}" if row.end < pd.Timestamp(day, tz="UTC") else began
-
-
-def state_and_night(row):
-    """Say the state of an incident, with the number of its night where that says something: "worse, night
-    2".
-    """
-    return {"ongoing": f"night {row.night}", "worse": f"worse, night {row.night}"}.get(row.state, row.state)
+        return f"seen from {moment(row.start)} to {moment(row.end)}"
+    began = f"since {moment(row.start)}"
+    return f"{began}, last seen {row.end:%Y-%m-%d}" if row.end < pd.Timestamp(day, tz="UTC") else began
 
 
 def incident_sentence(row, n_findings, day):
     """Describe one incident in one sentence. Names are those of its findings, not yet escaped.
 
-    row : what, start, end, ended, state, night, p_value, studies, description, kinds, impact. The description
-    of what has ended stands in quotes, since it was true then. day : the night that is reported, date as
-    text.
+    row : title, start, end, ended, state, age_nights, p_value, studies, description, kinds, impact. The
+    description of what has ended stands in quotes, since it was true then. day : the night that is reported,
+    date as text.
     """
     p_value = "below 1e-12" if row.p_value < 1e-12 else f"{row.p_value:.1g}"
     measure = "combined p-value" if n_findings > 1 else "p-value"
@@ -46,16 +49,17 @@ def incident_sentence(row, n_findings, day):
     description = row.description or row.kinds[0].replace("_", " ")
     if row.ended:
         description = f"“{description}”"
-    subject = f"{row.what[:1].upper()}{row.what[1:]} {when_in_words(row, day)} ({state_and_night(row)})"
+    status = status_in_words(row.state, row.age_nights)
+    subject = f"{row.title[:1].upper()}{row.title[1:]} {when_in_words(row, day)} ({status})"
     impact = f"; {row.impact}" if row.impact else ""
     return f"{subject}: {description}; {seen_by}{impact}."
 
 
 def counted_as(state, change, ended):
     """Return the word of COUNTED_STATES under which an incident counts: a new one that has ended counts as
-    "ended" and not as "new", and what was over before its study was watched as "unwatched".
+    "ended" and not as "new", and what ended before its study was watched as "unwatched".
     """
-    if state == "over" and change == NOT_WATCHED:
+    if state == "closed" and change == NOT_WATCHED:
         return "unwatched"
     return "ended" if state == "new" and ended else state
 
@@ -71,45 +75,33 @@ def count_incidents(incidents):
 
 def listed(incidents):
     """Return incidents as a table for people: DataFrame of text, one row per incident, empty for none."""
-    since = incidents.start.dt.strftime("%d %b %Y").where(incidents.start.notna(), "not known")
-    night = "night " + incidents.night.astype(str)
-    ended = incidents.ended.map({True: ", ended", False: ""}).where(incidents.state == "new", "")
+    status = map(status_in_words, incidents.state, incidents.age_nights, incidents.ended.astype(bool))
     return pd.DataFrame(
         {
             "no.": incidents["rank"].astype(str),
-            "incident": incidents.what,
+            "incident": incidents.title,
             "severity": incidents.severity,
-            "state": incidents.state.where(incidents.state != "ongoing", night) + ended,
-            "since": since,
+            "state": pd.Series(list(status), incidents.index, dtype=str),
+            "since": incidents.start.map(moment, na_action=None),
             "studies": incidents.studies.map(", ".join),
             "impact": incidents.impact,
-            "name": incidents.incident,
+            "id": incidents.incident,
         }
     )
 
 
-def proposal_table(proposals):
-    """Return what to try about one incident as a table for people: with reasons where the evidence has one;
-    in an order, with chances, only if all of it is ranked by trials.
-
-    proposals : DataFrame as `remediation.model.rank` gives it, not empty.
-    """
-    table = pd.DataFrame(
+def listed_silences(incidents):
+    """Return silenced and acknowledged incidents as a table for people: by whom, until when, and why."""
+    status = map(status_in_words, incidents.state, incidents.age_nights)
+    return pd.DataFrame(
         {
-            "what to try": proposals.proposal,
-            "because": proposals.reason,
-            "effort": proposals.effort,
-            "id": proposals.solution,
+            "incident": incidents.title,
+            "state": pd.Series(list(status), incidents.index, dtype=str),
+            "as": incidents.silenced_as,
+            "by": incidents.silenced_by,
+            "until": incidents.silenced_until,
+            "why": incidents.silenced_why,
+            "severity": incidents.severity,
+            "id": incidents.incident,
         }
     )
-    if not (proposals.reason != "").any():
-        table = table.drop(columns="because")
-    if not proposals.ranked.all():
-        return table
-    chances = [f"{one.chance:.0%} ({one.low:.0%} to {one.high:.0%})" for one in proposals.itertuples()]
-    trials = [
-        f"{one.worked} of {one.trials}" + (f"; {one.elsewhere} trials elsewhere" if one.elsewhere else "")
-        for one in proposals.itertuples()
-    ]
-    experience = pd.DataFrame({"chance to work": chances, "worked": trials})
-    return pd.concat([proposals.place.rename(""), table, experience], axis=1)

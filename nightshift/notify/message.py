@@ -17,16 +17,16 @@ from email.message import EmailMessage
 from email.policy import SMTP, EmailPolicy
 from types import SimpleNamespace
 
+from nightshift import former_names
 from nightshift.assurance import assure
 from nightshift.notify.settings import SEVERITIES
 from nightshift.reporting.digests import (
-    chance_in_words,
     count_word,
     going_on,
     pressing,
     rest_in_words,
-    state_in_words,
 )
+from nightshift.reporting.incident_view import view_of
 from nightshift.reporting.pages import small_picture, templates
 from nightshift.wording import joined, one_line
 
@@ -34,21 +34,27 @@ from nightshift.wording import joined, one_line
 MAX_FIGURES = 650_000
 # incidents with their figure and all that is known, and names of each kind of news; the table has the others
 FEW = 5
-NEWS = {"new": "New", "worse": "Worse", "resolved": "Resolved", "untold": "Ongoing, new to you"}
+NEWS = {
+    "new": "New",
+    "escalated": "Escalated",
+    "resolved": "Resolved",
+    "not yet notified": "Ongoing, new to you",
+}
 
 # -------------------------------------------------------------------------------------------------- one night
 
 
 def read_night(root, day):
-    """What can be told of a published night, from its digest.json; ValueError where that cannot be read.
+    """Read what a mail may say of a published night, from its digest.json; ValueError where that cannot be
+    read.
 
-    A namespace of day, incidents (dicts by rank, None without a digest), failed (dicts: study, how, step,
-    error, page), concerns (dicts: id, study, how, text: what is no failure and yet to be known), missing
-    (studies), headline, assurance, room (number of incidents shown in full).
+    A namespace of day, incidents (dicts of digest.json by rank, None without a digest), failed (dicts: study,
+    how, step, error, page), concerns (dicts: id, study, how, text: what is no failure and yet to be known),
+    missing (studies), headline, assurance, room (number of incidents shown in full).
     """
     path = root / "reports" / day / "digest.json"
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = former_names.rename_night(json.loads(path.read_text(encoding="utf-8")))
         digest, studies = record["digest"], record["studies"]
         failed = [
             (study, one["verdict"], one["failed_step"], one["error"], f"{study}/{one['failed_step']}.html")
@@ -59,7 +65,7 @@ def read_night(root, day):
             digest["outcome"] != "ok"
         )
         failed += [("digest", "incomplete", "", note, "digest.html") for note in digest["notes"]]
-        failed += [("site", "incomplete", "", line, "index.html") for line in record.get("troubles") or []]
+        failed += [("site", "incomplete", "", line, "index.html") for line in record.get("problems") or []]
         return SimpleNamespace(
             day=day,
             headline=one_line(record["headline"], 500),
@@ -76,7 +82,9 @@ def read_night(root, day):
             ],
             concerns=[concern for study, one in studies.items() for concern in concerns_of(study, one)],
             assurance=assure({study: one["verdict"] for study, one in studies.items()}, digest["outcome"]),
-            incidents=[as_told(one) for one in record["incidents"]] if digest["outcome"] == "ok" else None,
+            incidents=[checked_incident(one) for one in record["incidents"]]
+            if digest["outcome"] == "ok"
+            else None,
             room=sum(bool(one["shown"]) for one in record["incidents"]),
         )
     except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
@@ -107,43 +115,23 @@ def concerns_of(study, one):
     return concerns
 
 
-def as_told(one):
-    """An incident of digest.json as the templates show it."""
-    text = {
-        name: one_line(one[name], 600) for name in ("id", "summary", "impact", "change", "severity", "state")
+def checked_incident(incident):
+    """Return an incident of digest.json as it is, if all that a mail shows of it is there; else KeyError,
+    TypeError or AttributeError.
+    """
+    view_of(incident)
+    return incident | {
+        "studies": [one_line(study) for study in incident["studies"]],
+        "figure": str(incident["figure"] or ""),
     }
-    text |= {name: one_line(one[name], 100) for name in ("what", "site")}
-    mark = one["mark"] and {name: one_line(value) for name, value in one["mark"].items()}
-    names = ("proposal", "effort", "reason")
-    proposals = [
-        p | {name: one_line(p.get(name) or "") for name in names} | {"chance": chance_in_words(p)}
-        for p in one["proposals"]
-    ]
-    times = {
-        "night": one["night"],
-        "began": (one["start"] or one["first_seen"])[:10],
-        "told": state_in_words(one),
-        "ranked": bool(one.get("ranked")),
-    }
-    return (
-        text
-        | times
-        | {
-            "mark": mark,
-            "studies": one["studies"],
-            "figure": one["figure"],
-            "ended": one["ended"],
-            "proposals": proposals,
-        }
-    )
 
 
 # --------------------------------------------------------------------------------------------------- messages
 
 
-def view_of(night, settings, address, notified):
-    """What `address` may see of a night, as the templates need it, or None where no mail is due; notified
-    : ids of incidents they know of.
+def mail_view(night, settings, address, notified):
+    """Prepare what `address` may see of a night for the templates, or None where no mail is due; notified :
+    ids of the incidents that earlier mails to them named.
     """
     rules = settings.people.get(address, [])
     seen = [
@@ -154,18 +142,18 @@ def view_of(night, settings, address, notified):
             for studies, least in rules
         )
     ]
-    news = {state: [one for one in seen if not one["mark"] and one["state"] == state] for state in NEWS}
-    news["untold"] = [
+    news = {state: [one for one in seen if not one["silence"] and one["state"] == state] for state in NEWS}
+    news["not yet notified"] = [
         one for one in seen if going_on(one) and one["state"] == "ongoing" and one["id"] not in notified
     ]
     digest = bool(rules) and night.incidents is not None and (any(news.values()) or not settings.only_changes)
     mends = address in settings.failures
     if not digest and not (mends and (night.failed or {one["id"] for one in night.concerns} - notified)):
         return None
-    own = [study for studies, _ in rules for study in (studies or [None])]
+    subscribed = [study for studies, _ in rules for study in (studies or [None])]
 
     def theirs(ones):
-        return [one for one in ones if mends or one["study"] in own or None in own]
+        return [one for one in ones if mends or one["study"] in subscribed or None in subscribed]
 
     whole, concerns = len(seen) == len(night.incidents or []), theirs(night.concerns)
     urgent = [one for one in seen if pressing(one)]
@@ -173,7 +161,7 @@ def view_of(night, settings, address, notified):
     assured = (
         ""
         if night.assurance.complete or night.assurance.sentence in headline
-        else sentence_of(night, own, mends)
+        else sentence_of(night, subscribed, mends)
     )
     return {
         "digest": digest,
@@ -181,36 +169,43 @@ def view_of(night, settings, address, notified):
         "lead": (headline or assured)
         if counts == night.assurance.chip
         else f"{counts[:1].upper()}{counts[1:]}.",
-        "news": {NEWS[name]: ones for name, ones in news.items() if ones},
-        "shown": [one | {"at": n} for n, one in enumerate(urgent[: night.room], 1)] if digest else [],
+        "news": {NEWS[name]: list(map(view_of, ones)) for name, ones in news.items() if ones},
+        "shown": numbered_views(urgent[: night.room]) if digest else [],
         "more": rest_in_words(urgent[night.room :]),
-        "marked": [one for one in seen if one["mark"] and one["state"] != "over"],
-        "seen": [one["id"] for one in seen if not one["mark"]] + [one["id"] for one in concerns],
+        "silenced": [view_of(one) for one in seen if one["silence"] and one["state"] != "closed"],
+        "seen": [one["id"] for one in seen if not one["silence"]] + [one["id"] for one in concerns],
         "headline": headline,
         "counts": counts,
         "assured": assured,
         "chip": night.assurance.chip if night.assurance.lacking else "",
         "failed": theirs(night.failed),
         "concerns": concerns,
-        "missing": [study for study in night.missing if mends or study in own or None in own],
+        "missing": [study for study in night.missing if mends or study in subscribed or None in subscribed],
     }
+
+
+def numbered_views(incidents):
+    """Prepare the incidents of one mail, numbered as they stand in it, each with the path of its `figure`."""
+    return [view_of(one, figure=one["figure"]) | {"rank": n} for n, one in enumerate(incidents, 1)]
 
 
 def counts_of(night, seen):
     """Counts of the incidents that a recipient may see; that there is none is said only where all is
     known, and none where they see but a part.
     """
-    unmarked = [one for one in seen if not one["mark"]]
-    if night.assurance.complete and not unmarked and any(pressing(one) for one in night.incidents or []):
+    heard = [one for one in seen if not one["silence"]]
+    if night.assurance.complete and not heard and any(pressing(one) for one in night.incidents or []):
         return "nothing for you"
-    return night.assurance.in_words(Counter(map(count_word, unmarked)), chip=False)
+    return night.assurance.in_words(Counter(map(count_word, heard)), chip=False)
 
 
-def sentence_of(night, own, mends):
+def sentence_of(night, subscribed, mends):
     """What is not known of a night, with the names of the studies that a recipient asks for alone."""
-    if mends or None in own:
+    if mends or None in subscribed:
         return night.assurance.sentence
-    verdicts = {study: night.assurance.lacking[study] for study in own if study in night.assurance.lacking}
+    verdicts = {
+        study: night.assurance.lacking[study] for study in subscribed if study in night.assurance.lacking
+    }
     unknown = joined([f"{study} ({how})" for study, how in verdicts.items()])
     return f"{night.assurance.chip}{f'; not all is known of {unknown}' if verdicts else ''}."
 
@@ -222,7 +217,7 @@ def subject_of(view):
     if view["digest"]:
         ends = Counter(how for how, _ in dict.fromkeys((one["how"], one["study"]) for one in view["failed"]))
         first = [
-            one["what"]
+            one["title"]
             for one in view["shown"]
             if any(one["id"] == new["id"] for ones in view["news"].values() for new in ones)
         ]
@@ -242,16 +237,6 @@ def subject_of(view):
     return one_line(f"Nightshift {view['day']}: {text}", 150).replace("=?", "= ?")
 
 
-def mark_of(one):
-    """Such as "muted by the operator until 2026-02-07: a known leak"."""
-    mark = one["mark"]
-    return mark["as"] + "".join(
-        f"{word} {mark[name]}"
-        for word, name in ((" by", "by"), (" until", "until"), (":", "why"))
-        if mark[name]
-    )
-
-
 def png(path):
     """The picture at `path`, small, as PNG, which all mail programs show; empty where it is none."""
     buffer = io.BytesIO()
@@ -261,17 +246,17 @@ def png(path):
 
 
 def figures_of(root, view):
-    """{content id: PNG} of the first incidents, by rank, as far as a message may hold; each of these
-    incidents is told its `cid`.
+    """{content id: PNG} of the first incidents, by rank, as far as a message may hold; `figure` of each
+    incident becomes its address in the message, "" of those without.
     """
     figures, left = {}, MAX_FIGURES
     for one in view["shown"][:FEW]:
         path = (root / one["figure"]).resolve()
         picture = png(path) if one["figure"] and path.is_relative_to(root.resolve()) else b""
-        one["cid"] = f"figure{one['at']}.{view['day']}@nightshift" if picture and len(picture) <= left else ""
-        if one["cid"]:
-            figures[one["cid"]] = picture
+        if fits := bool(picture) and len(picture) <= left:
+            figures[f"figure{one['rank']}.{view['day']}@nightshift"] = picture
             left -= len(picture)
+        one["figure"] = f"cid:figure{one['rank']}.{view['day']}@nightshift" if fits else ""
     return figures
 
 
@@ -297,23 +282,22 @@ def mail_templates():
 
 
 def message_of(root, view, settings, addresses):
-    """The message to `addresses` that tells `view`: text, HTML and figures; equal content for equal
+    """Make the message to `addresses` that holds `view`: text, HTML and figures; equal content for equal
     recipients has an equal Message-ID.
     """
     figures, subject = figures_of(root, view), subject_of(view)
-    values = view | {"subject": subject, "site_url": settings.site_url, "mark": mark_of, "few": FEW}
+    values = view | {"subject": subject, "site_url": settings.site_url, "few": FEW}
     text, markup = (
         mail_templates().get_template(f"mail.{kind}.j2").render(values) for kind in ("txt", "html")
     )
-    mark = hashlib.sha256(
-        "\n".join([view["day"], *sorted(addresses), subject, text, markup]).encode()
-    ).hexdigest()[:24]
+    content = "\n".join([view["day"], *sorted(addresses), subject, text, markup])
+    digest = hashlib.sha256(content.encode()).hexdigest()[:24]
     message = EmailMessage(policy=Folding(linesep=SMTP.linesep))
     message["Subject"] = subject
     message["From"] = Address("Nightshift", addr_spec=settings.sender)
     message["To"] = [Address(addr_spec=address) for address in addresses]
     message["Date"] = datetime.now(UTC)
-    message["Message-ID"] = f"<{view['day']}.{mark}@{settings.sender.partition('@')[2]}>"
+    message["Message-ID"] = f"<{view['day']}.{digest}@{settings.sender.partition('@')[2]}>"
     message["Auto-Submitted"] = "auto-generated"  # so that nobody's absence is answered to us (RFC 3834)
     message.set_content(text, cte="quoted-printable")
     message.add_alternative(markup, subtype="html", cte="quoted-printable")

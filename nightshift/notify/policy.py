@@ -6,16 +6,16 @@ tells what digest.json of the night says, and keeps in mail.json beside it what 
 mail, before and after it is handed over. message.py writes messages and smtp.py hands them over. The rules:
 
 - At most one mail a night for each recipient. It is sent when something that they may see is new (it may have
-  ended), worse or resolved, or goes on and was never told to them, as after a mail that was lost; with
-  `only_changes: false`, every night. Who is told of failures as well finds them in the digest.
-- What hinders all mail (no connection, no valid certificate, no login, a sender that is refused), a lost
-  connection and an answer 4xx: tried again at the next runs, for RETRY_NIGHTS nights, earlier nights first.
-  An answer 5xx to a recipient or to the message: not tried again for this night.
-- No answer after the last byte: the server may have delivered it (RFC 5321, 4.5.3.2.6), so it is reported and
-  not sent again; the next night tells what goes on. Better once too few than twice.
-- A night that is rendered again after a later one was published and mailed sends nothing; a night after today
-  is refused, and none counts as later. A mail.json that cannot be read is put aside: what became of that
-  night's mail is not known then, and none of it is sent again. One run mails at a time.
+ended), escalated or resolved, or goes on and was never in a mail to them, as after a mail that was lost; with
+`only_changes: false`, every night. Who is told of failures as well finds them in the digest. - What hinders
+all mail (no connection, no valid certificate, no login, a sender that is refused), a lost connection and an
+answer 4xx: tried again at the next runs, for RETRY_NIGHTS nights, earlier nights first. An answer 5xx to a
+recipient or to the message: not tried again for this night. - No answer after the last byte: the server may
+have delivered it (RFC 5321, 4.5.3.2.6), so it is reported and not sent again; the next night tells what goes
+on. Better once too few than twice. - A night that is rendered again after a later one was published and
+mailed sends nothing; a night after today is refused, and none counts as later. A mail.json that cannot be
+read is put aside: what became of that night's mail is not known then, and none of it is sent again. One run
+mails at a time.
 """
 
 import contextlib
@@ -26,7 +26,8 @@ from datetime import UTC, date, datetime, timedelta
 from functools import partial
 
 from helpers import atomic, write_json
-from nightshift.notify.message import message_of, read_night, view_of
+from nightshift import former_names
+from nightshift.notify.message import mail_view, message_of, read_night
 from nightshift.notify.settings import read_settings
 from nightshift.notify.smtp import NoWay, deliver
 from nightshift.reporting.products import refuse_future
@@ -34,7 +35,7 @@ from nightshift.wording import one_line
 
 RETRY_NIGHTS = 3  # a mail older than this is no news
 MAX_TO = 50  # recipients of one message; servers take 100 (RFC 5321, 4.5.3.1.8), many less
-MAX_STATES = 30  # nights that are looked back on for what a recipient was told
+MAX_STATES = 30  # nights that are looked back on for what a recipient knows of
 MEANS = {
     "waiting": "tried again at the next run",
     "refused": "not tried again for this night",
@@ -42,7 +43,7 @@ MEANS = {
     "given up": f"given up after {RETRY_NIGHTS} nights",
 }
 
-# ------------------------------------------------------------------------------------------ who was told what
+# ------------------------------------------------------------------------------------------ who knows of what
 
 
 def send_night(root, day, config, *, dry_run=False):
@@ -131,12 +132,12 @@ def end_old(root, states, since, settings):
     for night, state in states.items():
         for key, entry in state.items():
             if entry["outcome"] == "sending":
-                entry |= {"outcome": "unclear", "said": "the run ended while it was on its way"}
+                entry |= {"outcome": "unclear", "reason": "the run ended while it was on its way"}
             elif entry["outcome"] == "waiting" and night < since:
                 entry["outcome"] = "given up"
             else:
                 continue
-            troubles.setdefault((night, entry["outcome"], entry["said"]), []).append(
+            troubles.setdefault((night, entry["outcome"], entry["reason"]), []).append(
                 address_of.get(key, f"recipient {key}")
             )
             write_state(root, night, state)
@@ -166,17 +167,17 @@ def views_of(night, settings, states, due=None):
     )
     for address in sorted({*settings.people, *settings.failures}):
         if (key := key_of(address)) not in settled and (due is None or key in due):
-            view = view_of(night, settings, address, told_before(states, night.day, key))
+            view = mail_view(night, settings, address, notified_before(states, night.day, key))
             groups.setdefault(json.dumps(view, default=str), (view, []))[1].append(address)
     return [(view, to[at : at + MAX_TO]) for view, to in groups.values() for at in range(0, len(to), MAX_TO)]
 
 
-def told_before(states, day, key):
+def notified_before(states, day, key):
     """Ids of the incidents that a recipient knew of before the night of `day`."""
     return set(
         next(
             (
-                states[night][key]["told"]
+                states[night][key]["notified"]
                 for night in sorted(states, reverse=True)
                 if night < day and key in states[night]
             ),
@@ -191,16 +192,16 @@ def record(root, states, night, view, outcomes, message_id=""):
     """
     state = states.setdefault(night.day, {})
     for address, (outcome, words) in outcomes.items():
-        knew = told_before(states, night.day, key_of(address))
+        knew = notified_before(states, night.day, key_of(address))
         concerns = {one["id"] for one in night.concerns}
         # what is past is forgotten
         knew &= concerns | (knew if night.incidents is None else {one["id"] for one in night.incidents})
         knew |= {*view["seen"]} if view and outcome == "sent" else set()
         state[key_of(address)] = {
             "outcome": outcome,
-            "said": words,
+            "reason": words,
             "message_id": message_id,
-            "told": sorted(knew),
+            "notified": sorted(knew),
         }
     write_state(root, night.day, state)
 
@@ -222,7 +223,7 @@ def read_states(root, settings):
     for path in paths[-MAX_STATES:]:
         night = path.parent.name
         try:
-            states[night] = checked_state(json.loads(path.read_text(encoding="utf-8"))["recipients"])
+            states[night] = recipients_of(path)
         except (OSError, ValueError, KeyError, TypeError) as error:
             lines.append(
                 f"reports/{night}/mail.json cannot be read ({type(error).__name__}): who has got the mail of "
@@ -231,20 +232,34 @@ def read_states(root, settings):
             )
             unclear = {
                 "outcome": "unclear",
-                "said": "the record of the night's mail was damaged",
+                "reason": "the record of the night's mail was damaged",
                 "message_id": "",
             }
             keys = sorted(map(key_of, {*settings.people, *settings.failures}))
-            states[night] = {key: unclear | {"told": sorted(told_before(states, night, key))} for key in keys}
+            states[night] = {
+                key: unclear | {"notified": sorted(notified_before(states, night, key))} for key in keys
+            }
             with contextlib.suppress(OSError):
                 path.replace(path.with_name("mail.damaged.json"))
                 write_state(root, night, states[night])
     return states, lines
 
 
+def recipients_of(path):
+    """What mail.json at `path` says became of each recipient's mail; OSError, ValueError, KeyError or
+    TypeError where that cannot be read.
+    """
+    state = json.loads(path.read_text(encoding="utf-8"))["recipients"]
+    if isinstance(state, dict):
+        state = {
+            key: former_names.rename_keys(entry, former_names.RECIPIENT_KEYS) for key, entry in state.items()
+        }
+    return checked_state(state)
+
+
 def checked_state(state):
     """`state`, what became of a night's mail, unless it is none: then TypeError."""
-    kinds = {"outcome": str, "said": str, "told": list}
+    kinds = {"outcome": str, "reason": str, "notified": list}
     entries = (
         [entry if isinstance(entry, dict) else {} for entry in state.values()]
         if isinstance(state, dict)
@@ -258,7 +273,7 @@ def checked_state(state):
 def write_state(root, night, state):
     write_json(
         {
-            "version": 1,
+            "version": 2,
             "night": night,
             "written": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
             "recipients": state,
@@ -270,7 +285,7 @@ def write_state(root, night, state):
 def read_quietly(path):
     """The recipients of a mail.json, none where it cannot be read: a dry run changes nothing."""
     try:
-        return checked_state(json.loads(path.read_text(encoding="utf-8"))["recipients"])
+        return recipients_of(path)
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 

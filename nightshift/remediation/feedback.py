@@ -14,18 +14,19 @@ import numpy as np
 import pandas as pd
 
 from helpers import atomic, project_path
+from nightshift import former_names
 from nightshift.remediation.knowledge import kind_for, read_remediations
 
-COLUMNS = ["at", "incident", "kind", "site", "solution", "worked", "by", "checksum"]
+COLUMNS = ["at", "incident", "kind", "site", "remediation", "worked", "by", "checksum"]
 
 
 def read_feedback(path):
     """(feedback, trouble): the rows of feedback.csv that are as they were written, and in one line what is
     wrong with the rest, "" if nothing.
 
-    feedback : one row each: at, incident, kind, site, solution, by (text), worked (bool); none where there is
-    no file. From a row on that was changed, moved or lost nothing counts: nobody knows what else was. A last
-    line without its end is still being written.
+    feedback : one row each: at, incident, kind, site, remediation, by (text), worked (bool); none where there
+    is no file. From a row on that was changed, moved or lost nothing counts: nobody knows what else was. A
+    last line without its end is still being written.
     """
     try:
         rows, trouble, _ = _replay(Path(path))
@@ -46,7 +47,7 @@ def _replay(path):
         for row in reader:
             first = reader.line_num == 1
             if row and (
-                row != COLUMNS if first else row[-1] != _seal(row[:-1], rows) or len(row) != len(COLUMNS)
+                not is_header(row) if first else row[-1] != _seal(row[:-1], rows) or len(row) != len(COLUMNS)
             ):
                 wrong = (
                     "names other columns" if first else "was changed or moved, or what came before it is lost"
@@ -69,6 +70,11 @@ def _replay(path):
     return rows, wrong, torn
 
 
+def is_header(row):
+    """Whether a row names the columns of the table, be it by their former names."""
+    return [former_names.FEEDBACK_COLUMNS.get(name, name) for name in row] == COLUMNS
+
+
 def _seal(texts, rows):
     """Checksum of a row's texts and of the row before; of the values, since table programs change quotes
     and line ends without harm.
@@ -84,14 +90,14 @@ def as_cell(text, length=80):
     return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
 
 
-def record_feedback(incident, solution, worked, by="", products="", remediations=""):
-    """Append to <products>/feedback/feedback.csv whether `solution` worked (bool) for `incident`; returns the
-    row as a dict, and `remediations`.
+def record_feedback(incident, remediation, worked, by="", products="", remediations=""):
+    """Append to <products>/feedback/feedback.csv whether `remediation` worked (bool) for `incident`; returns
+    the row as a dict, and `remediations`.
 
     remediations : file of proposals; empty is that of the digest that told of the incident last. ValueError
-    in one line for an incident or solution that is not known, a solution that is not for its kinds, a table
-    that somebody changed; OSError when it cannot be written: the table stays as it was. Of feedbacks on the
-    same incident and solution the last counts, so one corrects oneself.
+    in one line for an incident or remediation that is not known, a remediation that is not for its kinds, a
+    table that somebody changed; OSError when it cannot be written: the table stays as it was. Of feedbacks on
+    the same incident and remediation the last counts, so one corrects oneself.
     """
     if not isinstance(worked, bool | np.bool_):
         raise ValueError(f"worked is {worked!r}: it must be True or False")
@@ -100,20 +106,20 @@ def record_feedback(incident, solution, worked, by="", products="", remediations
     path = project_path(remediations or about["remediations"])
     by_id = {one["id"]: one for one in read_remediations(path)}
     kinds = {name: kind for name, one in by_id.items() if (kind := kind_for(one, about))}
-    if solution not in by_id:
-        near = ", ".join(difflib.get_close_matches(str(solution), by_id, cutoff=0))
-        raise ValueError(f"there is no solution {str(solution)[:60]!r}; the nearest: {near}")
-    if solution not in kinds:
+    if remediation not in by_id:
+        nearest = ", ".join(difflib.get_close_matches(str(remediation), by_id, cutoff=0))
+        raise ValueError(f"there is no remediation {str(remediation)[:60]!r}; the nearest: {nearest}")
+    if remediation not in kinds:
         raise ValueError(
-            f"{solution} is not for {', '.join(about['kinds'])}; for it are: "
+            f"{remediation} is not for {', '.join(about['kinds'])}; for it are: "
             f"{', '.join(kinds) or f'none, add one to {path.name}'}"
         )
     row = [
         f"{pd.Timestamp.now('UTC'):%Y-%m-%dT%H:%M:%SZ}",
         about["incident"],
-        kinds[solution],
+        kinds[remediation],
         as_cell(about["site"]),
-        solution,
+        remediation,
         "worked" if worked else "failed",
         as_cell(by),
     ]
@@ -127,8 +133,8 @@ def record_feedback(incident, solution, worked, by="", products="", remediations
 
 
 def _find_incident(folder, incident):
-    """The incident as a dict: incident, site, night and remediations (its file of proposals) of the newest
-    night; kinds, studies of all nights.
+    """The incident as a dict: incident, site, age_nights and remediations (its file of proposals) of the
+    newest night; kinds, studies of all nights.
 
     A leak of last night may be a full memory tonight, and what was tried for the one is feedback still. A
     table that cannot be read is skipped.
@@ -136,13 +142,14 @@ def _find_incident(folder, incident):
     seen, nights = set(), []
     for path in sorted(folder.glob("????-??-??.parquet"), reverse=True):
         try:
-            night = pd.read_parquet(path, columns=["incident", "kinds", "studies", "site", "night"])
+            night = former_names.rename_table(pd.read_parquet(path))
+            night = night[["incident", "kinds", "studies", "site", "age_nights"]]
             digest = (
                 json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
                 if path.with_suffix(".json").exists()
                 else {}
             )
-        except (OSError, ValueError) as error:  # all that Arrow and JSON raise are of these
+        except (OSError, ValueError, KeyError) as error:  # all that Arrow, pandas and JSON raise are of these
             print(
                 f"nightshift: the night {path.stem} is skipped, it cannot be read: "
                 f"{' '.join(str(error).split())[:150]}",
@@ -159,10 +166,10 @@ def _find_incident(folder, incident):
             column: list(dict.fromkeys(one for night in nights for one in night[column]))
             for column in ("kinds", "studies")
         }
-    near = difflib.get_close_matches(incident, sorted(seen), cutoff=0) or [
+    nearest = difflib.get_close_matches(incident, sorted(seen), cutoff=0) or [
         f"none, for the digest left none in {folder}"
     ]
-    raise ValueError(f"there is no incident {incident[:60]!r}; the nearest: {', '.join(near)}")
+    raise ValueError(f"there is no incident {incident[:60]!r}; the nearest: {', '.join(nearest)}")
 
 
 def _append(path, texts):

@@ -64,8 +64,8 @@ def _wrong(one):
     return next((demand for demand, met in demands.items() if not met), "")
 
 
-def kind_for(solution, incident):
-    """As which of its kinds an incident (its kinds, studies) may be solved by `solution`: the first that
+def kind_for(remediation, incident):
+    """As which of its kinds an incident (its kinds, studies) may be solved by `remediation`: the first that
     fits, "" if none does.
     """
     names = (
@@ -73,17 +73,17 @@ def kind_for(solution, incident):
         for kind in incident["kinds"]
         for name in (kind, *(f"{study}.{kind}" for study in incident["studies"]))
     )
-    return next((name for name in names if name in solution["kinds"]), "")
+    return next((name for name in names if name in remediation["kinds"]), "")
 
 
 def holds(when, incident, named_error=False):
-    """Whether the conditions of a proposal hold for an incident (its studies, site, night), of which the
+    """Whether the conditions of a proposal hold for an incident (its studies, site, age_nights), of which the
     evidence names an error or does not.
     """
     several = len(set(incident["studies"])) > 1
     return (
         when.get("several_studies", several) == several
-        and incident["night"] >= when.get("lasting_nights", 0)
+        and incident["age_nights"] >= when.get("lasting_nights", 0)
         and when.get("named_error", named_error) == named_error
         and re.search(when.get("site", ""), incident["site"]) is not None
     )
@@ -93,8 +93,8 @@ def offered(remediations, incident):
     """The proposals for an incident, in the order of the file: [(proposal, as which kind, the words of the
     evidence that speak for it, or "")].
 
-    incident : its kinds, studies, site, night and evidence, one text (no key: nothing is known). Where the
-    evidence names an error, what is meant for another one is left out: nobody looks for tapes because a
+    incident : its kinds, studies, site, age_nights and evidence, one text (no key: nothing is known). Where
+    the evidence names an error, what is meant for another one is left out: nobody looks for tapes because a
     connection was refused.
     """
     evidence = incident.get("evidence", "")

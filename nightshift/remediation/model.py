@@ -21,7 +21,7 @@ from nightshift.remediation.knowledge import offered, read_remediations
 # a site around its kind. With ALL, ten imagined trials of which half worked, they make about Jeffreys' prior
 # before the first feedback: half a trial that worked, half one that failed.
 STRENGTHS, ALL = (3.0, 5.0, 10.0), (5.0, 5.0)
-SHOWN = ["solution", "proposal", "effort", "chance", "low", "high", "trials", "worked"]
+SHOWN = ["remediation", "proposal", "effort", "chance", "low", "high", "trials", "worked"]
 
 
 def effective(worked, trials, strength):
@@ -48,14 +48,14 @@ def inherit(branches):
 
 
 def tally(outcomes):
-    """Evidence at each level of the tree and what its branches pass up: two lists of {(solution, kind,
+    """Evidence at each level of the tree and what its branches pass up: two lists of {(remediation, kind,
     site)[:level]: array [worked, trials]}.
     """
     sums, passed = ([collections.defaultdict(lambda: np.zeros(2)) for _ in range(4)] for _ in range(2))
     sums[3].update(
         {
             key: np.array([of.sum(), len(of)], float)
-            for key, of in outcomes.groupby(["solution", "kind", "site"]).worked
+            for key, of in outcomes.groupby(["remediation", "kind", "site"]).worked
         }
     )
     for level in (3, 2, 1):
@@ -73,7 +73,7 @@ def chances(remediations, feedback, kind, site):
     elsewhere (trials for other kinds), kind, a, b (the Beta distribution). A kind without proposals gives
     none.
     """
-    outcomes, rows = feedback.drop_duplicates(["incident", "solution"], keep="last"), []
+    outcomes, rows = feedback.drop_duplicates(["incident", "remediation"], keep="last"), []
     sums, passed = tally(outcomes)
     for one in (one for one in remediations if kind in one["kinds"]):
         key = (one["id"], kind, as_cell(site))
@@ -83,8 +83,8 @@ def chances(remediations, feedback, kind, site):
                 sums[3][key],
             ]
         )
-        of_solution = outcomes[outcomes.solution == one["id"]]
-        here = of_solution.worked[of_solution.kind == kind]
+        of_remediation = outcomes[outcomes.remediation == one["id"]]
+        here = of_remediation.worked[of_remediation.kind == kind]
         rows.append(
             [
                 one["id"],
@@ -94,7 +94,7 @@ def chances(remediations, feedback, kind, site):
                 *stats.beta.ppf([0.025, 0.975], a, b),
                 len(here),
                 int(here.sum()),
-                len(of_solution) - len(here),
+                len(of_remediation) - len(here),
                 kind,
                 a,
                 b,
@@ -107,38 +107,39 @@ def chances(remediations, feedback, kind, site):
 
 
 def rank(remediations, feedback, incident, day):
-    """The proposals for an incident, best first: the rows of `chances` with place (1 = first), reason and
+    """The proposals for an incident, best first: the rows of `chances` with rank (1 = first), reason and
     ranked; none where no kind of it has any.
 
-    incident : its incident (id), kinds, studies, site, night, evidence. What its evidence speaks for comes
-    before the rest, and says so as `reason`, such as "the evidence says “connection refused”", else "". In
-    each of the two, first is the highest mean chance, of equals one made for the case; the others follow by
-    Thompson sampling (Thompson 1933; Russo et al. 2018), for those whom the first has failed. Draws belong to
-    incident and night `day`. ranked, the same for all: whether any of them has been tried; else their order
-    within the two is that of the draws and means nothing.
+    incident : its incident (id), kinds, studies, site, age_nights, evidence. What its evidence speaks for
+    comes before the rest, and says so as `reason`, such as "the evidence says “connection refused”", else "".
+    In each of the two, first is the highest mean chance, of equals one made for the case; the others follow
+    by Thompson sampling (Thompson 1933; Russo et al. 2018), for those whom the first has failed. Draws belong
+    to incident and night `day`. ranked, the same for all: whether any of them has been tried; else their
+    order within the two is that of the draws and means nothing.
     """
     fitting, words = collections.defaultdict(list), {}
     for one, kind, reason in offered(remediations, incident):
         fitting[kind].append(one)
         words[one["id"]] = reason
-    found = pd.concat(
+    offers = pd.concat(
         [chances(ones, feedback, kind, incident["site"]) for kind, ones in fitting.items()]
         or [chances([], feedback, "", "")]
     )
-    found["reason"] = [
-        f"the evidence says “{as_cell(words[name], 60)}”" if words[name] else "" for name in found.solution
+    offers["reason"] = [
+        f"the evidence says “{as_cell(words[name], 60)}”" if words[name] else ""
+        for name in offers.remediation
     ]
     rng = np.random.default_rng(list(hashlib.sha256(f"{day} {incident['incident']}".encode()).digest()))
-    drawn = stats.beta.ppf(rng.random(len(found)), found.a, found.b)
+    drawn = stats.beta.ppf(rng.random(len(offers)), offers.a, offers.b)
     # not made for such a case
-    general = ~found.solution.isin([one["id"] for one in remediations if any(one["when"].values())])
-    rest = (found.reason == "").to_numpy()
+    general = ~offers.remediation.isin([one["id"] for one in remediations if any(one["when"].values())])
+    rest = (offers.reason == "").to_numpy()
     for group in (rest, ~rest):
-        first = np.lexsort([-drawn, general, -found.chance, ~group])[:1]
+        first = np.lexsort([-drawn, general, -offers.chance, ~group])[:1]
         drawn[first[group[first]]] = np.inf
-    found = found.iloc[np.lexsort([-drawn, rest])].reset_index(drop=True)
-    return found.assign(
-        place=np.arange(1, len(found) + 1), ranked=bool((found.trials + found.elsewhere).any())
+    offers = offers.iloc[np.lexsort([-drawn, rest])].reset_index(drop=True)
+    return offers.assign(
+        rank=np.arange(1, len(offers) + 1), ranked=bool((offers.trials + offers.elsewhere).any())
     )
 
 
@@ -148,13 +149,13 @@ def chance_now(row, products=""):
     """
     feedback, _ = read_feedback(project_path(products) / "feedback/feedback.csv")
     offers = chances(read_remediations(row["remediations"]), feedback, row["kind"], row["site"]).set_index(
-        "solution"
+        "remediation"
     )
-    now = offers.loc[row["solution"]]
+    now = offers.loc[row["remediation"]]
     place = f" at {row['site']}" if row["site"] else ""
     trials = "1 trial" if now.trials == 1 else f"{now.trials} trials"
     return (
-        f"For {row['kind'].replace('_', ' ')}, {row['solution']} worked in {now.worked} of {trials}; its "
+        f"For {row['kind'].replace('_', ' ')}, {row['remediation']} worked in {now.worked} of {trials}; its "
         f"chance{place} is "
         f"now {now.chance:.0%} ({now.low:.0%} to {now.high:.0%})."
     )

@@ -10,8 +10,10 @@ import uuid
 import xml.etree.ElementTree as ET
 
 from helpers import atomic, write_json
+from nightshift import former_names
 from nightshift.assurance import assure, class_of
-from nightshift.reporting.digests import plain, pressing, since, state_in_words
+from nightshift.reporting.digests import plain, pressing
+from nightshift.reporting.incident_view import view_of
 from nightshift.reporting.pages import templates, write_page
 from nightshift.reporting.products import Damaged, is_day, lacking, read_object
 from nightshift.wording import one_line, skill_in_words
@@ -20,6 +22,11 @@ MAX_HISTORY = 30  # nights in the small pictures
 MAX_ENTRIES = 30  # nights in the feed
 # of a night that is removed: its history, what links to it find, and that its mail was sent
 STAYS = {"run.json", "index.html", "mail.json"}
+# keys of an incident of digest.json without which it cannot be shown
+NEEDED = {
+    *("id", "rank", "title", "severity", "state", "age_nights", "ended", "start", "end", "first_seen"),
+    *("summary", "site", "impact", "change", "studies", "proposals", "silence"),
+}
 ATOM = "http://www.w3.org/2005/Atom"
 
 
@@ -39,7 +46,7 @@ def read_nights(reports):
 
 def check_run(reports, path):
     """The content of a run.json, or Damaged: its studies have verdicts, and its numbers are numbers."""
-    run = read_object(reports.parent, path)
+    run = former_names.rename_night(read_object(reports.parent, path))
     digest, studies = run.get("digest") or {}, run.get("studies")
     if not isinstance(studies, dict) or not all(
         isinstance(one, dict) and isinstance(one.get("verdict"), str) for one in studies.values()
@@ -154,13 +161,13 @@ def headline_of(run):
     """A night in a sentence or two, from its run.json; one that an older version wrote is set right."""
     digest, assurance = run.get("digest") or {}, assurance_of(run)
     counts = digest.get("counts") or {}
-    n_pressing = sum(counts.get(state, 0) for state in ("new", "ended", "worse", "ongoing"))
+    n_pressing = sum(counts.get(state, 0) for state in ("new", "ended", "escalated", "ongoing"))
     text = digest.get("headline") if isinstance(digest.get("headline"), str) else ""
     return plain(
         assurance.headline(
             n_pressing=n_pressing,
             headline=text,
-            n_marked=counts.get("muted", 0) + counts.get("acknowledged", 0),
+            n_silenced=counts.get("silenced", 0) + counts.get("acknowledged", 0),
         )
     )
 
@@ -268,10 +275,9 @@ def read_incidents(reports, day):
     path = reports / day / "digest.json"
     if not path.exists():
         return []
-    incidents = read_object(reports.parent, path).get("incidents")
-    needed = {"what", "severity", "state", "night", "mark", "ended", "start", "end", "first_seen", "summary"}
+    incidents = former_names.rename_night(read_object(reports.parent, path)).get("incidents")
     if not isinstance(incidents, list) or not all(
-        isinstance(one, dict) and needed <= one.keys() for one in incidents
+        isinstance(one, dict) and one.keys() >= NEEDED for one in incidents
     ):
         raise lacking(reports.parent, path, "its incidents lack what a reader needs")
     return incidents
@@ -280,24 +286,22 @@ def read_incidents(reports, day):
 def as_html(reports, run):
     """The content of a night's entry: its incidents, and what is said of every study."""
     try:
-        incidents, trouble = (
-            [
-                one | {"since": since(one), "told": state_in_words(one)}
-                for one in read_incidents(reports, run["day"])
-            ],
-            "",
-        )
+        incidents, trouble = read_incidents(reports, run["day"]), ""
+        urgent = [view_of(one, n_proposals=0) for one in incidents if pressing(one)]
+        resolved = [
+            view_of(one, n_proposals=0)
+            for one in incidents
+            if one["state"] == "resolved" and not one["silence"]
+        ]
     except (Damaged, TypeError, ValueError, AttributeError) as error:
-        incidents, trouble = [], one_line(error, 300)
+        urgent, resolved, trouble = [], [], one_line(error, 300)
     assurance = assurance_of(run)
     values = {
         "sentence": headline_of(run) if assurance.complete else assurance.sentence,
         "trouble": trouble,
         "complete": assurance.complete,
     }
-    values["studies"] = run["studies"]
-    values["pressing"] = [one for one in incidents if pressing(one)]
-    values["resolved"] = [one for one in incidents if one["state"] == "resolved" and not one["mark"]]
+    values |= {"studies": run["studies"], "pressing": urgent, "resolved": resolved}
     return templates().get_template("entry.html.j2").render(values)
 
 

@@ -12,14 +12,15 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 
+from nightshift import former_names
 from nightshift.incidents.wording import counted_as
 from nightshift.products import read_json
 from nightshift.runs import read_run
 from nightshift.schemas import FINDING, PROPOSAL, PUBLISHED
-from nightshift.wording import joined, one_line, plural
+from nightshift.wording import joined, one_line
 
-VERSION = 2  # of digest.json: goes up when a key changes its meaning or goes away
-GOING_ON = ("new", "worse", "ongoing")
+VERSION = 3  # of digest.json: goes up when a key changes its meaning or goes away
+GOING_ON = ("new", "escalated", "ongoing")
 MAY_HAVE = ["reason", "ranked"]  # columns of the table of proposals that older versions lack
 # width of an interval that says nothing: that of a proposal that nobody has tried for anything, 0% to 100%
 ALL_OPEN = 0.99
@@ -51,7 +52,7 @@ def read_rows(path, columns, notes):
     and one line more in `notes`.
     """
     try:
-        table = pd.read_parquet(path)
+        table = former_names.rename_table(pd.read_parquet(path))
     except Exception as error:  # whatever pyarrow says of a damaged file
         reason = "it is not there" if isinstance(error, FileNotFoundError) else one_line(error, 150)
         notes.append(f"data/incidents/{path.name} cannot be read: {reason}")
@@ -70,8 +71,8 @@ def read_digest(root, day, expected=None):
     digest of anything else has failed. outcome : "ok", "failed" (then `error` is one line) or "not run";
     notes : lines about what could not be read, those of the digest among them; damaged : whether a table of
     the night is; headline; missing : studies without findings of the night; counts : {state: number}, those
-    muted or acknowledged apart, new ones that have ended as "ended", what nobody watched as "unwatched";
-    incidents : dicts in the order of their rank, with id, mark (None, or as, by, until, why), findings and
+    silenced or acknowledged apart, new ones that have ended as "ended", what nobody watched as "unwatched";
+    incidents : dicts in the order of their rank, with id, silence (None, or as, by, until, why), findings and
     proposals; `ranked` says whether anything is known of the order of these. ended, seconds : of the
     notebook's run.
     """
@@ -140,9 +141,9 @@ def out_of_date(run, expected):
 
 
 def count_word(incident):
-    """Return the word under which an incident counts: as what it is muted or acknowledged, or its state."""
-    if incident["mark"]:
-        return incident["mark"]["as"]
+    """Return the word under which an incident counts: silenced, acknowledged, or its state."""
+    if incident["silence"]:
+        return incident["silence"]["as"]
     return counted_as(incident["state"], incident["change"], incident["ended"])
 
 
@@ -153,15 +154,17 @@ def texts(values):
 
 def as_incident(row, findings, proposals):
     """One row of the table of incidents with its findings and proposals."""
-    kept = {name: value for name, value in row.items() if not name.startswith("mark") and name != "incident"}
-    texts = ("state", "severity", "site", "what", "summary", "first_seen", "impact", "change", "figure")
+    kept = {
+        name: value for name, value in row.items() if not name.startswith("silenced") and name != "incident"
+    }
+    texts = ("state", "severity", "site", "title", "summary", "first_seen", "impact", "change", "figure")
     kept |= {name: kept[name] if isinstance(kept[name], str) else "" for name in texts}
     kept |= {
         name: kept[name] if isinstance(kept[name], list) else [] for name in ("kinds", "studies", "impacts")
     }
-    kept["mark"] = (
-        {"as": row["mark"]} | {name: row[f"marked_{name}"] or "" for name in ("by", "until", "why")}
-        if row["mark"]
+    kept["silence"] = (
+        {"as": row["silenced_as"]} | {name: row[f"silenced_{name}"] or "" for name in ("by", "until", "why")}
+        if row["silenced_as"]
         else None
     )
     offered = [
@@ -169,7 +172,7 @@ def as_incident(row, findings, proposals):
         for one in proposals
         if one["incident"] == row["incident"]
     ]
-    offered.sort(key=lambda one: one["place"] or math.inf)
+    offered.sort(key=lambda one: one["rank"] or math.inf)
     ranked = is_ranked(offered)
     # no order of merit: those for which the evidence speaks come first, each group as in the dictionary
     if not ranked:
@@ -209,7 +212,7 @@ def pressing(incident):
     """Whether an incident is news or goes on, and nobody has said that it is known: one that is new may
     have ended before it was seen.
     """
-    return incident["state"] in GOING_ON and not incident["mark"]
+    return incident["state"] in GOING_ON and not incident["silence"]
 
 
 def going_on(incident):
@@ -222,33 +225,6 @@ def rest_in_words(incidents):
     n_open = sum(map(going_on, incidents))
     counts = [f"{n} {state}" for state, n in (("open", n_open), ("ended", len(incidents) - n_open)) if n]
     return f"Less urgent: {', '.join(counts)}" if counts else ""
-
-
-def moment(iso):
-    """An ISO time as a reader writes it: to the minute, a midnight as its day alone."""
-    return iso[:10] if iso[11:19] == "00:00:00" else f"{iso[:10]} {iso[11:16]} UTC"
-
-
-def since(incident):
-    """When an incident began and, where it did, ended; sources without times leave the night it was first
-    reported in.
-    """
-    start, end = incident["start"], incident["end"]
-    if not start:
-        return f"first reported on {incident['first_seen']}" if incident["first_seen"] else "start not known"
-    return f"{moment(start)} to {moment(end)}" if incident["ended"] and end else f"since {moment(start)}"
-
-
-def state_in_words(incident):
-    """State of an incident with its night: "new", "new, ended", "ongoing, night 3", "resolved, seen in 4
-    nights".
-    """
-    state, night = incident["state"], incident["night"] or 1
-    if state in ("worse", "ongoing"):
-        return f"{state}, night {night}"
-    if state in ("resolved", "over"):
-        return f"{state}, seen in {plural(night, 'night')}"
-    return f"{state}, ended" if incident["ended"] else state
 
 
 def chance_in_words(proposal):

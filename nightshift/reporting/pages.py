@@ -26,6 +26,7 @@ from nightshift.wording import one_line
 TEMPLATES = ROOT / "templates"
 # pixels: a picture up to this was drawn to be read on a phone, and shrinks with its page where others scroll
 NARROW = 640
+TIME = re.compile(r"[\d-]{5,10} \d\d:\d\d(:\d\d)?( UTC)?")
 
 # --------------------------------------------------------------------------------------- what a notebook says
 
@@ -128,7 +129,7 @@ def exporter():
         "details",
         "summary",
     }
-    tags |= {"table", "thead", "tbody", "tr", "th", "td"}
+    tags |= {"article", "table", "thead", "tbody", "tr", "th", "td"}
 
     def allowed(tag, name, value):
         return name in ("class", "id", "title", "colspan") or (
@@ -255,7 +256,7 @@ def align_numbers(table):
         if cells and all(re.fullmatch(r"[-+]?[\d,.]*%?|nan|inf", c.get_text().strip()) for c in cells):
             for cell in [head, *cells]:
                 cell["class"] = "number"
-        elif cells and all(re.fullmatch(r"[\d-]{5,10} \d\d:\d\d", c.get_text().strip()) for c in cells):
+        elif cells and all(TIME.fullmatch(c.get_text().strip()) for c in cells):
             for cell in cells:
                 cell["class"] = "time"
 

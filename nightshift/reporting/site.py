@@ -14,8 +14,6 @@ import shlex
 from datetime import date
 from importlib.metadata import version
 
-import pandas as pd
-
 from helpers import ROOT, write_json
 from nightshift.assurance import assure, verdict_in_words
 from nightshift.products import read_json
@@ -33,19 +31,18 @@ from nightshift.reporting.archive import (
 from nightshift.reporting.digests import (
     GOING_ON,
     VERSION,
-    chance_in_words,
     plain,
     pressing,
     read_digest,
     rest_in_words,
-    since,
-    state_in_words,
 )
+from nightshift.reporting.glossary import write_glossary
+from nightshift.reporting.incident_view import view_of
 from nightshift.reporting.pages import publish_notebook, revision, small_pictures, write_page
 from nightshift.reporting.products import Damaged, is_day, refuse_future
 from nightshift.reporting.studies import expected_of, latest_with, read_study
 from nightshift.runs import notebook_path, read_run
-from nightshift.wording import one_line, plural, skill_in_words
+from nightshift.wording import moment, one_line, plural, skill_in_words
 
 PACKAGES = [
     "papermill",
@@ -61,22 +58,6 @@ PACKAGES = [
 ]
 MAX_FINDINGS = 8  # rows of findings per study on the front page; the analysis page has all
 MAX_CARDS = 12  # incidents in full on the front page; the digest has all
-OF_CARD = (
-    "id",
-    "rank",
-    "severity",
-    "state",
-    "what",
-    "summary",
-    "site",
-    "studies",
-    "impact",
-    "change",
-    "mark",
-    "ranked",
-)
-# of an incident, where they are ranked; of proposals that nobody has tried none is left out for another
-MAX_PROPOSALS = 2
 # characters of pictures on the front page, of incidents and of studies: it stays below 500 kB
 STRIPS, FIGURES = 150_000, 210_000
 
@@ -105,7 +86,7 @@ def versions():
 
 def record_run(root, day, studies, digest, site):
     """Write run.json: code, versions, and per study its parameters, durations, data fingerprint, outcome
-    and verdict; what the digest said.
+    and verdict; headline and counts of the digest.
     """
     of_data, of_step = (
         ("state", "rows", "newest", "source", "window", "sha256"),
@@ -129,8 +110,8 @@ def record_run(root, day, studies, digest, site):
         "python": platform.python_version(),
         "versions": versions(),
     }
-    night |= {"reported": assurance_of(studies, digest).reported, "studies": by_study}
-    night["digest"] = {key: digest[key] for key in ("outcome", "error", "seconds", "ended")} | said_of(
+    night |= {"coverage": assurance_of(studies, digest).coverage, "studies": by_study}
+    night["digest"] = {key: digest[key] for key in ("outcome", "error", "seconds", "ended")} | summary_of(
         studies, digest
     )
     write_json(plain(night), root / "reports" / day / "run.json")
@@ -141,12 +122,12 @@ def assurance_of(studies, digest):
     return assure({s["study"]: s["verdict"] for s in studies}, digest["outcome"])
 
 
-def said_of(studies, digest):
+def summary_of(studies, digest):
     """The headline of the night, and its counts of incidents, as the assurance allows them."""
     assurance, counts = assurance_of(studies, digest), digest["counts"]
     n_pressing = sum(map(pressing, digest["incidents"]))
-    n_marked = sum(1 for one in digest["incidents"] if one["mark"] and one["state"] in GOING_ON)
-    headline = assurance.headline(n_pressing=n_pressing, headline=digest["headline"], n_marked=n_marked)
+    n_silenced = sum(1 for one in digest["incidents"] if one["silence"] and one["state"] in GOING_ON)
+    headline = assurance.headline(n_pressing=n_pressing, headline=digest["headline"], n_silenced=n_silenced)
     return {"headline": headline, "counts": assurance.counts(counts)}
 
 
@@ -163,15 +144,15 @@ def record_digest(root, day, studies, digest, troubles=()):
             "data": {key: s["status"].get(key) for key in ("state", "rows", "newest")},
             "model": {key: s["in_use"].get(key) for key in of_model} if s["in_use"] else None,
         }
-    words = said_of(studies, digest)
+    summary = summary_of(studies, digest)
     of_digest = {key: digest[key] for key in ("outcome", "error", "notes", "missing", "seconds", "ended")}
     night = {
         "version": VERSION,
         "day": day,
-        "headline": words["headline"],
-        "reported": assurance_of(studies, digest).reported,
+        "headline": summary["headline"],
+        "coverage": assurance_of(studies, digest).coverage,
     }
-    night |= {"digest": of_digest, "counts": words["counts"], "troubles": list(troubles)}
+    night |= {"digest": of_digest, "counts": summary["counts"], "problems": list(troubles)}
     write_json(
         plain(night | {"studies": by_study, "incidents": digest["incidents"]}),
         root / "reports" / day / "digest.json",
@@ -207,11 +188,6 @@ def model_line(model, models=()):
     return line
 
 
-def moment_of(at, pattern):
-    """A moment as text; sources without times leave none."""
-    return "not known" if pd.isna(at) else at.strftime(pattern)
-
-
 def data_line(s):
     """State, rows and newest row of a study's data."""
     if not (status := s["status"]):
@@ -238,39 +214,37 @@ def front_digest(root, day, digest, pictures, studies):
     """
     page, assurance = root / "reports" / day / "digest.html", assurance_of(studies, digest)
     text = page.read_text(encoding="utf-8") if digest["outcome"] != "not run" and page.exists() else ""
-    incidents = [
-        {
-            **{key: one[key] for key in OF_CARD},
-            "href": f"digest.html#{one['id']}"
-            if f'id="{one["id"]}"' in text
-            else "digest.html"
-            if text
-            else "",
-            "since": since(one),
-            "told": state_in_words(one),
-            "proposals": [
-                p | {"chance": chance_in_words(p)}
-                for p in one["proposals"][: MAX_PROPOSALS if one["ranked"] else None]
-            ],
-            "figure": pictures.get(root / one["figure"], ""),
-            "ended": one["ended"],
-            "shown": one["shown"],
-        }
-        for one in digest["incidents"]
-    ]
+    incidents = digest["incidents"]
     urgent = [one for one in incidents if pressing(one)]
     cards = [one for one in urgent if one["shown"]][:MAX_CARDS]
+    resolved = [one for one in incidents if one["state"] == "resolved" and not one["silence"]][:MAX_CARDS]
+
+    def views(ones):
+        return [
+            view_of(one, href=href_of(one, text), figure=pictures.get(root / one["figure"], ""))
+            for one in ones
+        ]
+
     return {
         **{key: digest[key] for key in ("outcome", "error", "notes", "missing")},
-        **said_of(studies, digest),
+        **summary_of(studies, digest),
         "href": "digest.html" if text else "",
         "counts": assurance.in_words(digest["counts"]),
         "command": feedback_command(root),
-        "cards": cards,
+        "cards": views(cards),
         "more": rest_in_words([one for one in urgent if one not in cards]),
-        "resolved": [one for one in incidents if one["state"] == "resolved" and not one["mark"]][:MAX_CARDS],
-        "marked": [one for one in incidents if one["mark"] and one["state"] in GOING_ON],
+        "resolved": views(resolved),
+        "silenced": views([one for one in incidents if one["silence"] and one["state"] in GOING_ON]),
     }
+
+
+def href_of(incident, text):
+    """Where the title of an incident leads: its place on the page of the digest, of which `text` is the HTML;
+    "" where that is none.
+    """
+    if not text:
+        return ""
+    return f"digest.html#{incident['id']}" if f'id="{incident["id"]}"' in text else "digest.html"
 
 
 def figures_of(root, s):
@@ -288,15 +262,13 @@ def figures_of(root, s):
 def front_study(root, s, runs, pictures):
     """The values that templates/front.html.j2 shows for one study."""
     rows = list(s["findings"].itertuples())
-    times = [at for f in rows for at in (f.start, f.end) if not pd.isna(at)]
-    pattern = "%Y-%m-%d" if all(at == at.normalize() for at in times) else "%m-%d %H:%M"
     findings = [
         {
             "kind": f.kind.replace("_", " "),
             "entity": f.entity,
             "evidence": f.evidence,
-            "start": moment_of(f.start, pattern),
-            "end": moment_of(f.end, pattern),
+            "start": moment(f.start),
+            "end": moment(f.end),
         }
         for f in rows[:MAX_FINDINGS]
     ]
@@ -513,6 +485,7 @@ def render_night(root, day, last_days, *, keep_nights=0, site_url=""):
         day,
     )
     careful(troubles, reports / "index.html", lambda: write_index(reports, every, damaged), day)
+    careful(troubles, reports / "glossary.html", lambda: write_glossary(reports), day)
     careful(troubles, reports / "feed.xml", lambda: write_feed(reports, every, site_url), day)
     if len(troubles) > before:
         record_digest(root, day, studies, digest, troubles)
@@ -558,7 +531,7 @@ def write_front(root, day, studies, digest, every, troubles, of_sample, simulate
         day=day,
         complete=assurance.complete,
         assured=assurance.sentence,
-        lead=assurance.found(sum(len(s["findings"]) for s in studies)),
+        lead=assurance.findings_line(sum(len(s["findings"]) for s in studies)),
         of_sample=of_sample,
         simulated=simulated,
         digest=front_digest(root, day, digest, strips, studies),

@@ -15,7 +15,7 @@ def lines_of(night):
         lines += [f"{name}: warning: {warning}" for warning in study["warnings"]]
     if digest["outcome"] == "failed":
         lines.append(f"the digest failed: {digest['error']}")
-    lines += [*digest["notes"], *night["troubles"]]
+    lines += [*digest["notes"], *night["problems"]]
     verdicts = {name: study["verdict"] for name, study in night["studies"].items()}
     assurance = assure(verdicts, digest["outcome"])
     return lines if assurance.complete else [*lines, assurance.sentence]

@@ -12,7 +12,6 @@ import pytest
 from conftest import ACCOUNTING_FIELDS, GRACC_RECORD, REAL_DATA, refused, run_cells, run_here
 
 import helpers
-from nightshift.analysis.accounting_rules import muting_rules
 from nightshift.status import write_status
 
 GOOD = {name: str(value) for name, value in GRACC_RECORD.items()}  # as the raw table has it
@@ -271,7 +270,7 @@ def test_findings_keep_their_contract_and_what_is_one_thing_is_said_once(chain):
     assert len(findings) <= len(planted) + 2  # a false one in twenty is expected
     assert findings.entity.is_unique
     assert all((chain.products / figure).read_bytes()[:4] == b"\x89PNG" for figure in findings.figure if figure)
-    assert f"{len(findings)} unusual changes in the 3 weeks to the week of 26 Jan 2026" in chain.page
+    assert f"{len(findings)} unusual changes in the 3 weeks to the week of 2026-01-26" in chain.page
 
 
 def test_scores_keep_their_contract(chain):
@@ -340,52 +339,13 @@ def copy_of(chain, folder):
     return folder, helpers.study_paths("accounting", folder)
 
 
-def test_what_is_muted_is_set_aside_for_its_time_and_what_is_important_comes_first(chain, tmp_path):
+def test_what_is_important_comes_first_and_a_name_that_nothing_has_is_a_warning(chain, tmp_path):
     products, paths = copy_of(chain, tmp_path)
-    mute = [
-        {"site": "s0", "vo": "V0", "reason": "retired & gone", "until": "2026-02-01"},
-        {"vo": "V3", "reason": "summer school", "until": "2026-01-31"},
-        {"site": "S4", "vo": "nobody", "reason": "meets nothing", "until": "2027-01-01"},
-    ]
-    importance = {"v2": 1000, "nobody": 2}
-    page = step("4_analyse", products, alarm_rate=0.01, mute=mute, importance=importance)
+    page = step("4_analyse", products, alarm_rate=0.01, importance={"v2": 1000, "nobody": 2})
     findings = pd.read_parquet(paths.findings)
-    assert set(findings.entity) == set(chain.findings.entity) - {"V0 at S0"}
+    assert set(findings.entity) == set(chain.findings.entity)
     assert findings.entity[0] == "V2 at S4" != chain.findings.entity[0]
-    assert "retired &amp; gone" in page
-    assert "Muted findings: 1, by 3 muting rules, of which 1 has run out: summer school." in page
-    for line in (
-        "importance: no site and no VO of the accounting is called nobody.",
-        "The muting rule for nobody at S4 (meets nothing) fits no series of the accounting.",
-    ):
-        assert f"**Warning:** {line}" in html.unescape(page)
-
-
-@pytest.mark.parametrize(
-    ("rule", "lacks"),
-    [
-        ("S0", "needs a site or a vo"),
-        ({"reason": "x", "until": "2026-03-31"}, "needs a site or a vo"),
-        ({"site": "", "vo": None, "reason": "x", "until": "2026-03-31"}, "needs a site or a vo"),  # would mute everything
-        ({"site": "S0", "until": "2026-03-31"}, "a reason"),
-        ({"site": "S0", "reason": " ", "until": "2026-03-31"}, "a reason in words"),
-        ({"site": "S0", "reason": "x", "until": "soon"}, "a date such as"),
-        ({"site": "S0", "reason": "x", "until": "03/04/2026"}, "a date such as"),  # March or April?
-        ({"site": "S0", "reason": "x", "until": "2026-03-31", "who": "me"}, "has who; it may have site, vo, reason and until"),
-        ({"vo": False, "reason": "x", "until": "2026-03-31"}, "nothing else"),  # a VO called no, without quotes
-    ],
-)
-def test_a_muting_rule_that_cannot_be_understood_is_one_line(rule, lacks):
-    with pytest.raises(ValueError, match=lacks) as error:
-        muting_rules([{"vo": "V1", "reason": "fine", "until": "2026-03-31"}, rule])
-    assert len(str(error.value).splitlines()) == 1
-
-
-def test_muting_rules_take_any_iso_date():
-    dates = ("2026-03-31", "2026-03-31T12:00:00+02:00", "20260331")
-    rules = muting_rules([{"site": "A", "vo": "", "reason": "x", "until": until} for until in dates])
-    assert rules.until.dt.strftime("%d %H").tolist() == ["31 00", "31 10", "31 00"]
-    assert rules.vo.isna().all()  # an empty name is none, and not that of a total
+    assert "**Warning:** importance: no site and no VO of the accounting is called nobody." in html.unescape(page)
 
 
 def test_a_quiet_night_is_a_page_that_says_so_and_an_empty_table_of_findings(chain, tmp_path):
@@ -393,7 +353,7 @@ def test_a_quiet_night_is_a_page_that_says_so_and_an_empty_table_of_findings(cha
     write_raw(products, grid(troubles=False)[0])
     step("2_preprocess", products)
     page = step("4_analyse", products, alarm_rate=0.01)
-    assert "**Nothing unusual in the 3 weeks to the week of 26 Jan 2026.**" in page
+    assert "**Nothing unusual in the 3 weeks to the week of 2026-01-26.**" in page
     findings, scores = pd.read_parquet(paths.findings), pd.read_parquet(paths.scores)
     assert len(findings) == 0
     assert findings.dtypes.to_dict() == chain.findings.dtypes.to_dict()
@@ -433,7 +393,7 @@ def test_too_short_a_past_is_said_before_nothing_unusual(chain, tmp_path):
         "and no series was active in each of 30 weeks or more; the silence of a series that is always active needs about 33 weeks of history, "
         "other changes need 71."
     )
-    assert page.startswith("**Too little history to find anything in the 3 weeks to the week of 26 Jan 2026.**")
+    assert page.startswith("**Too little history to find anything in the 3 weeks to the week of 2026-01-26.**")
     assert html.escape(reason[:60]) in page
     assert "Nothing unusual" not in page
 

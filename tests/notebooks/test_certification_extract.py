@@ -446,7 +446,7 @@ def test_a_night_before_the_newest_data_does_not_know_of_them(tmp_path):
     rows = ROWS.assign(time=["2026-01-20T00:00:23Z", "2026-01-20T00:00:00Z", "2026-01-20T00:00:00Z", "2026-01-25T00:00:00Z"])
     found, page = extracted(tmp_path, write(tmp_path / "rows.csv", rows), day="2026-01-21")
     assert (found["status"]["state"], found["status"]["newest"]) == ("ok", "2026-01-20 00:00:23+00:00")
-    assert "Newest: 2026-01-20 00:00." in page
+    assert "Newest: 2026-01-20 00:00 UTC." in page
     found, page = extracted(tmp_path, tmp_path / "rows.csv", day="2026-01-19")
     assert found["status"]["newest"] is None
     assert "Newest: none up to the end of 2026-01-19." in page

@@ -33,7 +33,7 @@ PARAMETERS = {
     "2_preprocess": "lists: str = 'lists.txt'  # what is in use",
     "3_train": "known: str = ''  # what else there is to learn from",
     "4_analyse": "truth: str = 'sample'  # what it is measured against",
-    "digest": "nights: dict = {}  # studies with findings of tonight\nmissing: list = []  # the others\nmark: list = []  # what is muted\n"
+    "digest": "nights: dict = {}  # studies with findings of tonight\nmissing: list = []  # the others\nsilences: list = []  # what is silenced\n"
     "sites: str = 'sites.yaml'  # their names\nremediations: str = 'remediations.yaml'  # what may be tried",
 }  # of each step of its own
 HALF = "data/raw/left/.0a1b2c3d-status.json"  # what a killed run left half written
@@ -219,8 +219,10 @@ WRONG = [
     ({"studies": {"left": {}}, "digest": {"colour": 1}}, "digest: notebooks/digest.ipynb declares no parameter 'colour'"),
     ({"studies": {"left": {}}, "digest": {"nights": {}}}, "digest: nights is found by the chain"),
     ({"studies": {"left": {}}, "mail": ["me"]}, "mail must be a mapping"),
-    ({"studies": {"left": {}}, "digest": {"mark": [{"sites": "A"}]}}, "digest: mark: {'sites': 'A'} has an unknown 'sites'; the nearest is site"),
-    ({"studies": {"left": {}}, "digest": {"mark": "A"}}, "digest: mark is 'A': it must be a list"),
+    ({"studies": {"left": {}}, "digest": {"silences": [{"sites": "A"}]}}, "digest.silences[0] has an unknown 'sites'; the nearest is site"),
+    ({"studies": {"left": {}}, "digest": {"silences": "A"}}, "digest.silences is 'A': it must be a list"),
+    ({"studies": {"left": {}}, "digest": {"mark": []}}, "digest.mark is no setting any more: write the entries under digest.silences"),
+    ({"studies": {"left": {"analyse": {"mute": []}}}}, "studies.left.analyse.mute is no setting any more: write the entries under digest.silences"),
     ({"studies": {"left": {}}, "digest": {"remediations": "nowhere.yaml"}}, "digest.remediations, nowhere.yaml, does not exist or is no file"),
     ({"studies": {"left": {}}, "keep_nights": -1}, "keep_nights is -1: it must be a whole number, 0 to keep all"),
     ({"studies": {"left": {}}, "mail": {"to": [{"address": "a@b.example\nBcc: c@d.example"}]}}, "mail.to[0].address: 'a@b.example Bcc"),
@@ -285,12 +287,12 @@ def test_all_mistakes_are_said_at_once():
 
 
 @pytest.mark.usefixtures("in_untouched")
-def test_good_marks_and_files_of_the_digest_are_no_obstacle(untouched, monkeypatch):
+def test_good_silences_and_files_of_the_digest_are_no_obstacle(untouched, monkeypatch):
     monkeypatch.setattr("nightshift.sources.files.REPOSITORY", untouched)
-    mark = {"site": "A", "as": "muted", "by": "b", "until": date(2026, 2, 28), "why": "w"}
+    silence = {"site": "A", "as": "silenced", "by": "b", "until": date(2026, 2, 28), "why": "w"}
     read = {name: {"extract": {"source": "events.csv"}} for name in ("left", "right")}
-    checked = check({"day": date(2026, 1, 31), "studies": read, "digest": {"mark": [mark], "remediations": "events.csv"}})
-    assert (checked["day"], checked["digest"]["mark"][0]["until"]) == ("2026-01-31", "2026-02-28")
+    checked = check({"day": date(2026, 1, 31), "studies": read, "digest": {"silences": [silence], "remediations": "events.csv"}})
+    assert (checked["day"], checked["digest"]["silences"][0]["until"]) == ("2026-01-31", "2026-02-28")
     assert check(checked) == checked
 
 

@@ -22,14 +22,15 @@ NOTEBOOK = "digest.ipynb"
 STUDIES = ["accounting", "certification", "telemetry", "tickets", "transfers"]
 QUICK = {"permutations": 3}  # of the measure of chance
 HOSTILE = '<script>alert(1)</script> | [x](javascript:1) {x} $a_{ $$ \\ `"\n\r\x00\u202eBcc: all@x ' + "very long " * 40
-REPORTED = ["incident", "state", "night", "mark", "marked_by", "marked_until", "marked_why", "rank", "shown", "severity", "priority", "site", "what"]
+REPORTED = ["incident", "state", "age_nights", "rank", "shown", "silenced_as", "silenced_by", "silenced_until", "silenced_why"]
+REPORTED += ["severity", "priority", "site", "title"]
 REPORTED += ["summary", "kinds", "studies", "start", "end", "ended", "first_seen", "p_value", "impact", "impacts", "figure", "change"]
 
 
 def finding(study, kind, entity, site="", start="2026-01-30", end="2026-01-31 23:00", **more):
     start, end = (pd.Timestamp(time, tz="UTC") if time else pd.NaT for time in (start, end))
-    row = {"study": study, "kind": kind, "entity": entity, "site": site, "start": start, "end": end, "score": 1.0, "p_value": 1e-4, "observed": 9.0}
-    return row | {"expected": 1.0, "unit": "s", "evidence": "9 of 9", "figure": "", "impact": 5.0, "impact_unit": "GB delayed"} | more
+    shown = {"study": study, "kind": kind, "entity": entity, "site": site, "start": start, "end": end, "score": 1.0, "p_value": 1e-4, "observed": 9.0}
+    return shown | {"expected": 1.0, "unit": "s", "evidence": "9 of 9", "figure": "", "impact": 5.0, "impact_unit": "GB delayed"} | more
 
 
 DIP = finding("accounting", "global_dip", "A", "A", "2026-01-19", "2026-01-26", impact=5000.0, impact_unit="core hours")
@@ -42,7 +43,7 @@ def night(products, *findings, day="2026-01-31", **parameters):
     """One night of the digest on these findings: (names of the notebook, what it shows as text)."""
     for study in STUDIES:
         rows = [f for f in findings if f["study"] == study]
-        write_findings(rows, products / f"data/findings/{study}.parquet", study)
+        write_findings(pd.DataFrame(rows, columns=FINDING_COLUMNS), products / f"data/findings/{study}.parquet")
     names, page = run_cells(NOTEBOOK, products, day=day, **QUICK | parameters)
     return names, html.unescape(page)
 
@@ -63,31 +64,31 @@ def first(tmp_path_factory):
 
 def test_a_first_night_is_all_new_and_its_headline_is_the_most_pressing(first):
     products, names, page = first
-    table = incidents(products)
-    assert list(table.columns)[: len(REPORTED)] == REPORTED
-    assert list(table.what) == ["site trouble at A", "memory leak on n1", "surge of vo at C"]
-    assert table[["state", "night", "mark", "shown"]].drop_duplicates().values.tolist() == [["new", 1, "", True]]
-    assert table.studies[0].tolist() == ["accounting", "transfers"]
-    assert table.impact[0] == "5,000 core hours affected, 5 GB delayed"
-    assert [dict(one) for one in table.impacts[1]] == [{"study": "telemetry", "unit": "nodes", "value": 1.0}]
-    assert (str(table.start.dtype), table.start[0]) == ("datetime64[us, UTC]", DIP["start"])
-    assert table.ended.tolist() == [False, True, False]
-    assert names["headline"].startswith("Site trouble at A since 19 Jan 2026 (new): most of its series fell together; 2 findings of accounting and")
+    shown = incidents(products)
+    assert list(shown.columns)[: len(REPORTED)] == REPORTED
+    assert list(shown.title) == ["site trouble at A", "memory leak on n1", "surge of vo at C"]
+    assert shown[["state", "age_nights", "silenced_as", "shown"]].drop_duplicates().values.tolist() == [["new", 1, "", True]]
+    assert shown.studies[0].tolist() == ["accounting", "transfers"]
+    assert shown.impact[0] == "5,000 core hours affected, 5 GB delayed"
+    assert [dict(one) for one in shown.impacts[1]] == [{"study": "telemetry", "unit": "nodes", "value": 1.0}]
+    assert (str(shown.start.dtype), shown.start[0]) == ("datetime64[us, UTC]", DIP["start"])
+    assert shown.ended.tolist() == [False, True, False]
+    assert names["headline"].startswith("Site trouble at A since 2026-01-19 (new): most of its series fell together; 2 findings of accounting and")
     assert "Incidents tonight: 3 new (1 of them already ended)." in page
     assert "No earlier night is known" in page
     kept = json.loads((products / "data/incidents/2026-01-31.json").read_text())
-    assert kept["counts"] == {"new": 2, "ended": 1, "worse": 0, "ongoing": 0, "resolved": 0, "over": 0, "unwatched": 0}
+    assert kept["counts"] == {"new": 2, "ended": 1, "escalated": 0, "ongoing": 0, "resolved": 0, "closed": 0, "unwatched": 0}
     assert (kept["nights"], kept["studies"], kept["missing"]) == (1, dict.fromkeys(STUDIES, "2026-01-31"), [])
     assert kept["unknown"] == {}
     rows = pd.read_parquet(products / "data/incidents/2026-01-31_findings.parquet")
-    assert rows.groupby("incident").size().to_dict() == dict(zip(table.incident, [2, 1, 1], strict=True))
+    assert rows.groupby("incident").size().to_dict() == dict(zip(shown.incident, [2, 1, 1], strict=True))
     assert list(rows.columns)[: len(FINDING_COLUMNS) + 1] == [*FINDING_COLUMNS, "incident"]
 
 
 def test_each_shown_incident_has_a_small_picture_and_proposals(first):
     products, names, page = first
-    table = incidents(products)
-    for figure in table.figure:
+    shown = incidents(products)
+    for figure in shown.figure:
         assert figure.startswith("plots/digest/2026-01-31/")
         assert (products / figure).stat().st_size < 25_000
         assert Image.open(products / figure).width > 300
@@ -95,8 +96,8 @@ def test_each_shown_incident_has_a_small_picture_and_proposals(first):
     assert "No picture shows more than one incident." in page
     assert "Pictures that are not on this page: plots/telemetry/none.png." in page
     proposals = pd.read_parquet(products / "data/incidents/2026-01-31_proposals.parquet")
-    assert set(proposals.incident) == set(table.incident)
-    assert proposals.groupby("incident").place.min().eq(1).all()
+    assert set(proposals.incident) == set(shown.incident)
+    assert proposals.groupby("incident")["rank"].min().eq(1).all()
 
 
 def test_the_same_night_again_says_the_same_and_the_next_one_knows_it(first):
@@ -106,11 +107,11 @@ def test_the_same_night_again_says_the_same_and_the_next_one_knows_it(first):
     night(products, *reversed(rows))
     pd.testing.assert_frame_equal(incidents(products), before)
     _, page = night(products, DIP, DISK | {"end": pd.Timestamp("2026-02-01 23:00", tz="UTC")}, LEAK, day="2026-02-01")
-    table = incidents(products, "2026-02-01").set_index("incident")
-    assert table.state[before.incident].tolist() == ["ongoing", "over", "resolved"]
-    assert table.night[before.incident].tolist() == [2, 1, 1]
+    shown = incidents(products, "2026-02-01").set_index("incident")
+    assert shown.state[before.incident].tolist() == ["ongoing", "closed", "resolved"]
+    assert shown.age_nights[before.incident].tolist() == [2, 1, 1]
     assert "Against 2026-01-31:" in page
-    assert "<td>night 2</td>" in page
+    assert "<td>ongoing, night 2</td>" in page
     pd.testing.assert_frame_equal(incidents(products), before)  # an earlier night stays as it was
     assert all((products / figure).exists() for figure in before.figure)
 
@@ -123,12 +124,12 @@ def test_a_night_that_runs_again_keeps_its_names_and_touches_no_later_one(tmp_pa
     for last in (28, 29, 30):
         night(tmp_path, *rows(last), day=f"2026-01-{last}")
     files = {path: path.read_bytes() for path in (tmp_path / "data/incidents").iterdir()}
-    second = incidents(tmp_path, "2026-01-29").set_index("what").incident
+    second = incidents(tmp_path, "2026-01-29").set_index("title").incident
     assert second["failing source C_DISK"].startswith("20260128-")
     more = finding("transfers", "slow_source", "C_DISK", "C", "2026-01-20", "2026-01-20 23:00")  # the first of its night: another hash
     new = finding("transfers", "failing_source", "D_DISK", "D", "2026-01-29", "2026-01-29 23:00")
     night(tmp_path, *rows(29), more, new, day="2026-01-29")
-    again = incidents(tmp_path, "2026-01-29").set_index("what").incident
+    again = incidents(tmp_path, "2026-01-29").set_index("title").incident
     assert again[second.index].to_dict() == second.to_dict()
     assert again["failing source D_DISK"] not in set(second)
     assert all(path.read_bytes() == content for path, content in files.items() if path.name.startswith("2026-01-30"))
@@ -137,38 +138,38 @@ def test_a_night_that_runs_again_keeps_its_names_and_touches_no_later_one(tmp_pa
 def test_what_had_ended_before_the_first_night_is_listed_apart_and_is_no_news(tmp_path):
     ended = finding("transfers", "failing_source", "E_DISK", "E", "2026-01-20", "2026-01-21")
     names, page = night(tmp_path, DISK, ended, day="2026-01-30")
-    table = incidents(tmp_path, "2026-01-30").set_index("what")
-    assert table.state.to_dict() == {"failing source A_DISK": "new", "failing source E_DISK": "over"}
-    assert names["counts"] == {"new": 1, "ended": 0, "worse": 0, "ongoing": 0, "resolved": 0, "over": 0, "unwatched": 1}
+    shown = incidents(tmp_path, "2026-01-30").set_index("title")
+    assert shown.state.to_dict() == {"failing source A_DISK": "new", "failing source E_DISK": "closed"}
+    assert names["counts"] == {"new": 1, "ended": 0, "escalated": 0, "ongoing": 0, "resolved": 0, "closed": 0, "unwatched": 1}
     assert "Incidents tonight: 1 new. 1 more ended before monitoring began." in names["headline"]
     assert "<summary>1 incident that ended before monitoring began</summary>" in page
     late = finding("transfers", "failing_source", "F_DISK", "F", "2026-01-29", "2026-01-29 05:00")
     night(tmp_path, DISK, ended, late)  # the night after: what a watched source tells late is news
-    assert incidents(tmp_path).set_index("what").state.to_dict() == {
+    assert incidents(tmp_path).set_index("title").state.to_dict() == {
         "failing source A_DISK": "ongoing",
-        "failing source E_DISK": "over",
+        "failing source E_DISK": "closed",
         "failing source F_DISK": "new",
     }
 
 
 def test_the_evidence_chooses_what_is_proposed_and_says_why(tmp_path):
-    evidence = "41 of 50 transfers failed where 2.1 are normal; most often “SOURCE [N] connection to HOST refused after N s”, 70% of it from B_DISK"
-    _, page = night(tmp_path, DISK | {"evidence": evidence}, LEAK)
-    proposals = pd.read_parquet(tmp_path / "data/incidents/2026-01-31_proposals.parquet")
-    assert list(proposals.columns[:4]) == ["incident", "place", "solution", "proposal"]
-    proposals = proposals[proposals.incident == incidents(tmp_path).set_index("what").incident["failing source A_DISK"]]
-    assert set(proposals.solution[:2]) == {"restart-doors", "ask-service"}
-    assert "stage-first" not in set(proposals.solution)
-    assert proposals.reason.iloc[0] == "the evidence says “connection to HOST refused”"
-    assert not proposals.ranked.any()
-    assert "None of these has been tried; those with a reason come first, else they are in no order of merit." in page
-    assert "chance to work" not in page
-    record_feedback(proposals.incident.iloc[0], "ask-service", True, products=tmp_path)
-    _, page = night(tmp_path, DISK | {"evidence": evidence}, LEAK)
-    proposals = pd.read_parquet(tmp_path / "data/incidents/2026-01-31_proposals.parquet").set_index("solution")
-    assert (proposals.place["ask-service"], proposals.ranked["ask-service"]) == (1, True)
-    assert page.count("<th>chance to work</th>") == 1
-    assert "1 of 1" in page
+    sentence = "41 of 50 transfers failed where 2.1 are normal; most often “SOURCE [N] connection to HOST refused after N s”, 70% of it from B_DISK"
+    _, page = night(tmp_path, DISK | {"evidence": sentence}, LEAK)
+    shown = pd.read_parquet(tmp_path / "data/incidents/2026-01-31_proposals.parquet")
+    assert list(shown.columns[:4]) == ["incident", "rank", "remediation", "proposal"]
+    shown = shown[shown.incident == incidents(tmp_path).set_index("title").incident["failing source A_DISK"]]
+    assert set(shown.remediation[:2]) == {"restart-doors", "ask-service"}
+    assert "stage-first" not in set(shown.remediation)
+    assert shown.reason.iloc[0] == "the evidence says “connection to HOST refused”"
+    assert not shown.ranked.any()
+    assert "To try, none tried yet; those with a reason come first:" in page
+    assert "trials worked" not in page
+    record_feedback(shown.incident.iloc[0], "ask-service", True, products=tmp_path)
+    _, page = night(tmp_path, DISK | {"evidence": sentence}, LEAK)
+    shown = pd.read_parquet(tmp_path / "data/incidents/2026-01-31_proposals.parquet").set_index("remediation")
+    assert (shown["rank"]["ask-service"], shown.ranked["ask-service"]) == (1, True)
+    assert page.count("To try, in this order:") == 1
+    assert "1 of 1 trials worked" in page
 
 
 def test_a_night_without_findings_is_a_clear_page(tmp_path):
@@ -188,8 +189,8 @@ def test_without_news_of_a_study_its_incidents_stay_and_the_page_says_so(tmp_pat
     night(tmp_path, DISK, LEAK)
     nights = {study: "2026-02-01" for study in STUDIES if study != "transfers"}
     _, page = night(tmp_path, DISK | {"entity": "not of tonight"}, day="2026-02-01", nights=nights, missing=["transfers"])
-    table = incidents(tmp_path, "2026-02-01")
-    assert table[["what", "state", "night"]].values.tolist() == [["failing source A_DISK", "ongoing", 1]]
+    shown = incidents(tmp_path, "2026-02-01")
+    assert shown[["title", "state", "age_nights"]].values.tolist() == [["failing source A_DISK", "ongoing", 1]]
     assert "as it was, since there is no news of transfers" in page
     silent = "4 of 5 studies reported; nothing is known of transfers (failed)."
     assert silent in page
@@ -225,7 +226,7 @@ def two_nights(tmp_path_factory):
         ("2026-01-31.parquet", cut, "Parquet"),
         ("2026-01-31_findings.parquet", cut, "Parquet"),
         ("2026-01-31_findings.parquet", lambda path: path.unlink(), "it is missing"),
-        ("2026-01-31.parquet", of_others, "it has no column state, night,"),
+        ("2026-01-31.parquet", of_others, "it has no column state, age_nights,"),
         ("2026-01-31.parquet", lambda path: pd.read_parquet(path).assign(studies="x").to_parquet(path), "its column studies holds no lists"),
         ("2026-01-31_findings.parquet", lambda path: pd.read_parquet(path).assign(start="x").to_parquet(path), "its column start holds no times"),
     ],
@@ -259,8 +260,8 @@ def test_an_earlier_night_with_a_damaged_table_is_left_out_and_noted(two_nights,
     cut(tmp_path / "data/incidents/2026-01-31.parquet")
     later = {"end": pd.Timestamp("2026-02-01 23:00", tz="UTC")}
     names, page = night(tmp_path, DISK | later, LEAK | later, day="2026-02-01")
-    table = incidents(tmp_path, "2026-02-01").set_index("what")
-    assert table[["state", "first_seen"]].T.to_dict("list") == {
+    shown = incidents(tmp_path, "2026-02-01").set_index("title")
+    assert shown[["state", "first_seen"]].T.to_dict("list") == {
         "failing source A_DISK": ["ongoing", "2026-01-30"],  # known from the night before
         "memory leak on n1": ["new", "2026-02-01"],  # begins anew
     }
@@ -274,12 +275,13 @@ def test_a_sentence_says_what_has_ended_when_it_was_last_seen_and_no_p_value_of_
     old = DISK | {"start": pd.Timestamp("2026-01-12", tz="UTC"), "p_value": 6e-152}
     night(tmp_path, LEAK, old | {"impact": 5.0}, DIP, day="2026-01-30")
     _, page = night(tmp_path, LEAK, DIP | {"site": "D", "entity": "D"}, old | {"impact": 50.0})
-    says = incidents(tmp_path).set_index("what").summary
-    assert says["memory leak on n1"].startswith("Memory leak on n1 seen from 31 Jan 2026 12:00 to 31 Jan 2026 12:05 (resolved): “")
-    assert " since 19 Jan 2026, last seen 26 Jan (new): " in next(text for title, text in says.items() if title.endswith("D"))
+    says = incidents(tmp_path).set_index("title").summary
+    leak = "Memory leak on n1 seen from 2026-01-31 12:00 UTC to 2026-01-31 12:05 UTC (resolved, seen in 1 night): “"
+    assert says["memory leak on n1"].startswith(leak)
+    assert " since 2026-01-19, last seen 2026-01-26 (new): " in next(text for title, text in says.items() if title.endswith("D"))
     grown = says["failing source A_DISK"]
     assert "p-value below 1e-12; 50 GB delayed" in grown
-    assert "since 12 Jan 2026 (worse, night 2)" in grown
+    assert "since 2026-01-12 (escalated, night 2)" in grown
     assert "10.0 times as many" not in grown  # the change has a column of its own
     assert "10.0 times as many" in page
 
@@ -291,7 +293,7 @@ def test_a_picture_of_several_incidents_comes_once_below_them_with_their_numbers
     shared, own = {"figure": "plots/transfers/shared.png"}, {"figure": "plots/transfers/own.png"}
     some = [finding("transfers", "failing_source", f"S{i}_DISK", f"S{i}", p_value=10.0**-i, **shared) for i in range(1, 5)]
     names, page = night(tmp_path, *some, DISK | own | {"p_value": 1e-9}, max_incidents=3)
-    assert list(incidents(tmp_path).what[:3]) == ["failing source A_DISK", "failing source S4_DISK", "failing source S3_DISK"]
+    assert list(incidents(tmp_path).title[:3]) == ["failing source A_DISK", "failing source S4_DISK", "failing source S3_DISK"]
     assert page.count("**Incidents 2 and 3, and 2 that are not shown in full**, by transfers:") == 1
     assert list(names["pictured"]) == [
         "plots/transfers/own.png",
@@ -317,7 +319,7 @@ def test_labels_of_a_strip_stay_inside_and_its_quiet_end_is_told(tmp_path, monke
         for text, box in labels:
             assert box.x0 >= frame.x0 - 1, text
             assert box.x1 <= frame.x1 + 1, text
-        assert all(text.startswith("transfers, failing source: ") for text, _ in labels[:-1])
+        assert all(text.startswith("transfers, failing source") and "W" not in text for text, _ in labels[:-1])  # no room for the unit, no number
     two = tonight.head(2).assign(name=["EMBER-T2_DATADISK -> HARBOR-T2_DATADISK", "EMBER-T2_DATADISK -> CINDER-T2_DATADISK"])
     show_strip(row, two, day="2026-01-31", path=path)  # what would say the same is told by its name
     assert {text.get_text() for text in taken[-1].texts[:2]} == set(two.name)
@@ -346,78 +348,78 @@ def test_the_table_of_tonight_is_what_the_cell_with_the_answer_shows():
 def test_a_kind_that_nobody_knows_and_findings_without_times_are_reported_all_the_same(tmp_path):
     strange = finding("telemetry", "gremlins", "X", "A", "", "", p_value=0.0, impact=np.nan)  # a label of its source
     _, page = night(tmp_path, strange, DISK)
-    table = incidents(tmp_path).set_index("what")
-    assert set(table.index) == {"failing source A_DISK", "gremlins: X"}
-    assert pd.isna(table.start["gremlins: X"])
-    assert not table.ended["gremlins: X"]
+    shown = incidents(tmp_path).set_index("title")
+    assert set(shown.index) == {"failing source A_DISK", "gremlins: X"}
+    assert pd.isna(shown.start["gremlins: X"])
+    assert not shown.ended["gremlins: X"]
     assert "Gremlins: X at times that the source does not know (new): gremlins;" in page
     assert "What to try is not known for this kind" in page
     assert incidents(tmp_path).state.tolist() == ["new", "new"]
     night(tmp_path, strange, day="2026-02-01")
-    assert incidents(tmp_path, "2026-02-01").set_index("what").state.to_dict() == {"gremlins: X": "ongoing", "failing source A_DISK": "resolved"}
+    assert incidents(tmp_path, "2026-02-01").set_index("title").state.to_dict() == {"gremlins: X": "ongoing", "failing source A_DISK": "resolved"}
 
 
 def test_hostile_names_stay_text(tmp_path):
     names, page = run_hostile(tmp_path)
     assert "<script" not in page
-    assert "[x]" not in re.sub("<table.*?</table>", "", page, flags=re.S)  # a table is HTML, in which brackets mean nothing
-    table = incidents(tmp_path)
-    assert not table.summary.str.contains("[\n\r\x00]").any()
-    assert "<script>" in table.summary[0]  # raw in the table: who shows it escapes it
+    assert "[x]" not in re.sub("<(table|article).*?</\\1>", "", page, flags=re.S)  # these are HTML, in which brackets mean nothing
+    shown = incidents(tmp_path)
+    assert not shown.summary.str.contains("[\n\r\x00]").any()
+    assert "<script>" in shown.summary[0]  # raw in the table: who shows it escapes it
     assert "\n" not in names["headline"]
 
 
 def run_hostile(products):
     for study in STUDIES:
         rows = [finding("transfers", "failing_source", HOSTILE, HOSTILE, evidence=HOSTILE, unit=HOSTILE)] * (study == "transfers")
-        write_findings(rows, products / f"data/findings/{study}.parquet", study)
-    mark = [{"kind": "nothing", "as": "muted", "by": HOSTILE, "until": "2026-02-01", "why": HOSTILE}]
-    return run_cells(NOTEBOOK, products, mark=mark, **QUICK)
+        write_findings(pd.DataFrame(rows, columns=FINDING_COLUMNS), products / f"data/findings/{study}.parquet")
+    silences = [{"kind": "nothing", "as": "silenced", "by": HOSTILE, "until": "2026-02-01", "why": HOSTILE}]
+    return run_cells(NOTEBOOK, products, silences=silences, **QUICK)
 
 
 def test_of_many_incidents_the_first_are_shown_and_the_rest_counted(tmp_path):
     many = [finding("transfers", "failing_source", f"S{i}_DISK", f"S{i}", p_value=10.0 ** -(i % 7 + 1), figure=f"plots/{i}.png") for i in range(200)]
     _, page = night(tmp_path, *many, max_incidents=10)
-    table = incidents(tmp_path)
-    assert (len(table), int(table.shown.sum())) == (200, 10)
-    assert table.incident.is_unique
+    shown = incidents(tmp_path)
+    assert (len(shown), int(shown.shown.sum())) == (200, 10)
+    assert shown.incident.is_unique
     assert len(list((tmp_path / "plots/digest/2026-01-31").glob("20260131-*.png"))) == 10
-    assert (table.figure != "").tolist() == table.shown.tolist()
+    assert (shown.figure != "").tolist() == shown.shown.tolist()
     assert "Further incidents: 190, " in page
     assert "<summary>190 further incidents</summary>" in page
 
 
-def test_marks_fold_incidents_and_say_when_they_have_run_out(tmp_path):
-    mark = [
-        {"kind": "memleak", "as": "muted", "by": "b. & co", "until": "2026-02-01", "why": "burn-in"},
+def test_silences_fold_incidents_and_say_when_they_have_expired(tmp_path):
+    silences = [
+        {"kind": "memleak", "as": "silenced", "by": "b. & co", "until": "2026-02-01", "why": "burn-in"},
         {"site": "C", "as": "acknowledged", "by": "night shift", "until": "2026-01-31", "why": "wished for"},
-        {"entity": "A*", "as": "muted", "by": "x", "until": "2026-01-30", "why": "moved house"},
-        {"entity": "nowhere", "as": "muted", "by": "y", "until": "2026-02-28", "why": "not there"},
+        {"entity": "A*", "as": "silenced", "by": "x", "until": "2026-01-30", "why": "moved house"},
+        {"entity": "nowhere", "as": "silenced", "by": "y", "until": "2026-02-28", "why": "not there"},
     ]
-    names, page = night(tmp_path, DISK, LEAK, SURGE, mark=mark)
-    table = incidents(tmp_path).set_index("what")
-    assert table.mark.to_dict() == {"failing source A_DISK": "", "memory leak on n1": "muted", "surge of vo at C": "acknowledged"}
-    assert table.loc["memory leak on n1", ["marked_by", "marked_until", "marked_why"]].tolist() == ["b. & co", "2026-02-01", "burn-in"]
-    assert table.shown.tolist() == [True, False, False]
-    assert "<summary>2 marked incidents</summary>" in page
-    assert "Marks that have run out: “moved house” of x. That fit nothing tonight: “not there” of y." in page
+    names, page = night(tmp_path, DISK, LEAK, SURGE, silences=silences)
+    shown = incidents(tmp_path).set_index("title")
+    assert shown.silenced_as.to_dict() == {"failing source A_DISK": "", "memory leak on n1": "silenced", "surge of vo at C": "acknowledged"}
+    assert shown.loc["memory leak on n1", ["silenced_by", "silenced_until", "silenced_why"]].tolist() == ["b. & co", "2026-02-01", "burn-in"]
+    assert shown.shown.tolist() == [True, False, False]
+    assert "<summary>2 silenced or acknowledged incidents</summary>" in page
+    assert "Entries that have expired: “moved house” of x. Entries that match nothing tonight: “not there” of y." in page
     [warning] = names["RECORDED"]["warnings"]
-    assert warning.startswith("The mark “not there” of y fits nothing of tonight or of the 30 nights before")
+    assert warning.startswith("The silence “not there” of y matches nothing of tonight or of the 30 nights before")
     assert names["counts"]["new"] == 1
 
 
 @pytest.mark.parametrize(
-    ("mark", "words"),
+    ("silence", "words"),
     [
-        ({"kind": "memleak"}, "needs an incident or patterns"),
-        ({"as": "muted", "by": "b", "until": "2026-02-01", "why": "w"}, "needs an incident or patterns"),
-        ({"kind": "x", "as": "hidden", "by": "b", "until": "2026-02-01", "why": "w"}, "muted or acknowledged"),
-        ({"kind": "x", "as": "muted", "by": "b", "until": "soon", "why": "w"}, "until 'soon' is no date"),
+        ({"kind": "memleak"}, "silences[0] needs as, by, until, why, and lacks as"),
+        ({"as": "silenced", "by": "b", "until": "2026-02-01", "why": "w"}, "needs an incident or patterns"),
+        ({"kind": "x", "as": "hidden", "by": "b", "until": "2026-02-01", "why": "w"}, "silences[0].as is 'hidden': it must be silenced"),
+        ({"kind": "x", "as": "silenced", "by": "b", "until": "soon", "why": "w"}, "silences[0].until is 'soon': it must be a date"),
         ("all", "needs an incident or patterns"),
     ],
 )
-def test_a_mark_that_nobody_understands_is_one_clear_line(tmp_path, mark, words):
-    assert words in refused(run_cells, NOTEBOOK, tmp_path, mark=[mark])
+def test_a_silence_that_nobody_understands_is_one_clear_line(tmp_path, silence, words):
+    assert words in refused(run_cells, NOTEBOOK, tmp_path, silences=[silence])
 
 
 @pytest.mark.parametrize(
@@ -452,7 +454,7 @@ def test_one_study_does_not_stop_the_others(tmp_path):
     night(tmp_path, DISK, LEAK, day="2026-01-30")
     later = {"start": pd.Timestamp("2026-01-31", tz="UTC"), "end": pd.Timestamp("2026-01-31 23:00", tz="UTC")}
     for study, rows in (("telemetry", [LEAK | later]), ("transfers", [DISK]), ("tickets", [])):
-        write_findings(rows, tmp_path / f"data/findings/{study}.parquet", study)
+        write_findings(pd.DataFrame(rows, columns=FINDING_COLUMNS), tmp_path / f"data/findings/{study}.parquet")
     cut(tmp_path / "data/findings/transfers.parquet")
     pd.DataFrame().to_parquet(tmp_path / "data/findings/accounting.parquet")
     (tmp_path / "data/findings/certification.parquet").unlink()
@@ -460,8 +462,8 @@ def test_one_study_does_not_stop_the_others(tmp_path):
         (tmp_path / "data/raw" / study).mkdir(parents=True)
         (tmp_path / "data/raw" / study / "status.json").write_text(status)
     names, page = run_cells(NOTEBOOK, tmp_path, day="2026-01-31", nights=dict.fromkeys(STUDIES, "2026-01-31"), **QUICK)
-    table = incidents(tmp_path).set_index("what")
-    assert table.state.to_dict() == {"memory leak on n1": "ongoing", "failing source A_DISK": "ongoing"}
+    shown = incidents(tmp_path).set_index("title")
+    assert shown.state.to_dict() == {"memory leak on n1": "ongoing", "failing source A_DISK": "ongoing"}
     kept = json.loads((tmp_path / "data/incidents/2026-01-31.json").read_text())
     assert sorted(kept["missing"]) == ["accounting", "certification", "transfers"]
     assert kept["studies"] == {"telemetry": "2026-01-31", "tickets": "2026-01-31"}
@@ -518,14 +520,14 @@ def test_a_verdict_is_that_of_the_front_page(tmp_path):
 
 def test_tables_of_further_pages_are_read_and_missed_by_name(tmp_path):
     gpus = pd.DataFrame([finding("telemetry", "idle_gpu", f"b-g1 gpu {i}", "B") for i in range(3)])
-    write_findings(gpus, tmp_path / "data/findings/telemetry_gpus.parquet", "telemetry")
+    write_findings(gpus, tmp_path / "data/findings/telemetry_gpus.parquet")
     night(tmp_path, LEAK)
-    assert set(incidents(tmp_path).what) == {"idle GPUs at B", "memory leak on n1"}
+    assert set(incidents(tmp_path).title) == {"idle GPUs at B", "memory leak on n1"}
     nights = dict.fromkeys(STUDIES, "2026-02-01")
     night(tmp_path, LEAK, day="2026-02-01", nights=nights, missing=["telemetry_gpus"])
-    table = incidents(tmp_path, "2026-02-01").set_index("what")
-    assert table.state.to_dict() == {"idle GPUs at B": "ongoing", "memory leak on n1": "over"}
-    assert "no news of telemetry" in table.change["idle GPUs at B"]
+    shown = incidents(tmp_path, "2026-02-01").set_index("title")
+    assert shown.state.to_dict() == {"idle GPUs at B": "ongoing", "memory leak on n1": "closed"}
+    assert "no news of telemetry" in shown.change["idle GPUs at B"]
 
 
 def test_every_parameter_of_the_ranking_is_explained_with_its_value(first):

@@ -99,8 +99,8 @@ def serve(scheme, signed=None, login=None, inbox=None):
         options = {"ssl_context": tls_of(signed)} if scheme == "smtps" else {"tls_context": tls_of(signed), "require_starttls": True}
     if login:
 
-        def authenticate(server, session, envelope, mechanism, credentials):
-            return AuthResult(success=(credentials.login.decode(), credentials.password.decode()) == login, handled=False)
+        def authenticate(server, session, envelope, mechanism, parameters):
+            return AuthResult(success=(parameters.login.decode(), parameters.password.decode()) == login, handled=False)
 
         options |= {"auth_required": True, "auth_require_tls": scheme == "smtp", "authenticator": authenticate}
     controller = Controller(inbox, hostname="localhost", port=port, **options)
@@ -166,9 +166,9 @@ def failing(signed, at, how="drop"):
 def settings(url, *to, failures=(), **more):
     """A configuration that mails through the server at `url`."""
     to = [{"address": one} if isinstance(one, str) else one for one in to]
-    studies = dict.fromkeys(["transfers", "accounting", "telemetry", "certification", "tickets"])
-    written = {"from": "nightshift@example.org", "server": url, "to": to, "failures": [*failures]} | more
-    return {"day": DAY, "studies": studies, "site_url": "https://nightshift.example/", "mail": written}
+    reference = dict.fromkeys(["transfers", "accounting", "telemetry", "certification", "tickets"])
+    sentence = {"from": "nightshift@example.org", "server": url, "to": to, "failures": [*failures]} | more
+    return {"day": DAY, "studies": reference, "site_url": "https://nightshift.example/", "mail": sentence}
 
 
 def outcomes(products, *addresses, day=DAY):
@@ -191,10 +191,10 @@ def test_a_night_arrives_once_encrypted_and_logged_in(night, trusted, monkeypatc
         for _ in range(2):
             assert policy.send_night(night, DAY, settings(url, "reader@example.org")) == []
         [message] = inbox.messages
-    assert message["Subject"].startswith(f"Nightshift {DAY}: 1 new, 1 worse, 1 ongoing, 1 resolved; site outage at ISTHMUS-T2")
+    assert message["Subject"].startswith(f"Nightshift {DAY}: 1 new, 1 escalated, 1 ongoing, 1 resolved; site outage at ISTHMUS-T2")
     assert message["From"].addresses[0].addr_spec == "nightshift@example.org"
     text = message.get_body(("plain",)).get_content()
-    assert "Ask the site for its downtime (10 min, chance 50% (25% to 75%), 2 of 4 trials worked)" in text
+    assert "Ask the site for its downtime (chance 50% (25% to 75%), 2 of 4 trials worked, takes 10 min; ask)" in text
     assert "tickets in 2_preprocess: ValueError: no rows" in text
     assert f"https://nightshift.example/{DAY}/tickets/2_preprocess.html" in text
     assert outcomes(night, "reader@example.org") == ["sent"]
@@ -214,25 +214,25 @@ def test_each_sees_what_they_may_and_who_sees_the_same_gets_one_message(night, t
     ]
     with serve("smtps", trusted) as (url, inbox):
         assert policy.send_night(night, DAY, settings(url, *some, failures=["ops@example.org", "all@example.org"])) == []
-    bodies = {tuple(sorted(to)): message.get_body(("plain",)).get_content() for to, message in inbox.kept}
+    shown = {tuple(sorted(to)): message.get_body(("plain",)).get_content() for to, message in inbox.kept}
     both = ("all@example.org", "as.well@example.org")
     gpus, high, two, mends = ((f"{name}@example.org",) for name in ("gpus", "high", "two", "ops"))
-    assert set(bodies) == {both, gpus, high, two, mends}
+    assert set(shown) == {both, gpus, high, two, mends}
     names = ["ISTHMUS-T2", "AURORA-T1", "JUNIPER-T2", "MERIDIAN", "400461", "CINDER-T2"]
-    seen = {to: [name for name in names if name in text.upper()] for to, text in bodies.items()}
-    assert seen[both] == ["ISTHMUS-T2", "AURORA-T1", "JUNIPER-T2", "MERIDIAN", "400461"]  # not what was over before
+    seen = {to: [name for name in names if name in text.upper()] for to, text in shown.items()}
+    assert seen[both] == ["ISTHMUS-T2", "AURORA-T1", "JUNIPER-T2", "MERIDIAN", "400461"]  # not what is closed
     assert seen[gpus] == ["JUNIPER-T2", "MERIDIAN"]
     assert seen[high] == ["ISTHMUS-T2"]
     assert seen[two] == ["JUNIPER-T2", "MERIDIAN", "400461"]
     assert seen[mends] == []
-    assert ["no rows" in bodies[to] for to in (both, gpus, high, two, mends)] == [True, False, True, False, True]
+    assert ["no rows" in shown[to] for to in (both, gpus, high, two, mends)] == [True, False, True, False, True]
     assert outcomes(night, "both@example.org") == ["quiet"]
 
 
 def test_only_changes_and_what_was_never_told_make_a_mail(tmp_path, trusted):
-    one = incident("slow storage", "ongoing", first_seen=BEFORE, night=2)
-    worse, resolved = one | {"state": "worse"}, one | {"state": "resolved", "ended": True}
-    nights = {DAY: one, LATER[0]: one, LATER[1]: worse, LATER[2]: one, LATER[3]: resolved}
+    one = incident("slow storage", "ongoing", first_seen=BEFORE, age_nights=2)
+    escalated, resolved = one | {"state": "escalated"}, one | {"state": "resolved", "ended": True}
+    nights = {DAY: one, LATER[0]: one, LATER[1]: escalated, LATER[2]: one, LATER[3]: resolved}
     with serve("smtps", trusted) as (url, inbox):
         for day, row in nights.items():
             write_incidents(tmp_path, [row], day)
@@ -241,7 +241,7 @@ def test_only_changes_and_what_was_never_told_make_a_mail(tmp_path, trusted):
         assert [message["Subject"][11:21] for message in inbox.messages] == [DAY, LATER[1], LATER[3]]
         quiet = [settings(url, "a@example.org", only_changes=value) for value in (True, False)]
         for day, config in zip(("2026-02-05", "2026-02-06"), quiet, strict=True):
-            write_incidents(tmp_path, [one | {"state": "over", "ended": True}], day)
+            write_incidents(tmp_path, [one | {"state": "closed", "ended": True}], day)
             write_run(tmp_path, day=day)
             assert policy.send_night(tmp_path, day, config) == []
     assert "Nothing to report: all 5 studies reported, and no incident is new or ongoing." in inbox.messages[3].get_body(("plain",)).get_content()
@@ -251,7 +251,7 @@ def test_only_changes_and_what_was_never_told_make_a_mail(tmp_path, trusted):
 def test_what_ended_before_it_was_seen_is_news_once_and_goes_on_never(tmp_path, trusted):
     one = incident("slow storage", ended=True)
     with serve("smtps", trusted) as (url, inbox):
-        for day, row, to in ((DAY, one, "a@example.org"), (LATER[0], one | {"state": "ongoing", "night": 2}, "late@example.org")):
+        for day, row, to in ((DAY, one, "a@example.org"), (LATER[0], one | {"state": "ongoing", "age_nights": 2}, "late@example.org")):
             write_incidents(tmp_path, [row], day)
             write_run(tmp_path, day=day)
             assert policy.send_night(tmp_path, day, settings(url, to)) == []
@@ -262,9 +262,9 @@ def test_what_ended_before_it_was_seen_is_news_once_and_goes_on_never(tmp_path, 
 
 
 def test_a_muted_incident_is_no_news_until_its_mark_ends(tmp_path, trusted):
-    one = incident("slow storage", mark="muted", marked_by="the operator", marked_until=BEFORE)
+    one = incident("slow storage", silenced_as="silenced", silenced_by="the operator", silenced_until=BEFORE)
     with serve("smtps", trusted) as (url, inbox):
-        for day, row in ((DAY, one), (LATER[0], one | {"mark": "", "state": "ongoing", "night": 2})):
+        for day, row in ((DAY, one), (LATER[0], one | {"silenced_as": "", "state": "ongoing", "age_nights": 2})):
             write_incidents(tmp_path, [row], day)
             write_run(tmp_path, day=day)
             assert policy.send_night(tmp_path, day, settings(url, "a@example.org")) == []
@@ -513,7 +513,7 @@ def test_a_night_in_the_future_is_refused_and_its_record_silences_nothing(tmp_pa
     for day in (DAY, future):
         write_incidents(tmp_path, [incident("slow storage", day=day)], day)
         write_run(tmp_path, day=day)
-    (tmp_path / "reports" / future / "mail.json").write_text('{"recipients": {"x": {"outcome": "sent", "said": "", "told": []}}}')
+    (tmp_path / "reports" / future / "mail.json").write_text('{"recipients": {"x": {"outcome": "sent", "reason": "", "notified": []}}}')
     with serve("smtps", trusted) as (url, inbox):
         [line] = policy.send_night(tmp_path, future, settings(url, "a@example.org"))
         assert line.startswith(f"the night {future} has not begun: today is ")
@@ -556,8 +556,8 @@ def test_the_command_says_what_went_wrong_and_writes_drafts(night, monkeypatch, 
         config.write_text(yaml.safe_dump(settings(closed(), "a@example.org") | {"products": str(night)} | changes))
         return commands.mail(config, day, dry_run), *capsys.readouterr()
 
-    code, output, _ = run(dry_run=True)
-    assert (code, output.endswith("mail/1-digest.eml: to a@example.org\n")) == (0, True)
+    code, sentence, _ = run(dry_run=True)
+    assert (code, sentence.endswith("mail/1-digest.eml: to a@example.org\n")) == (0, True)
     draft = email.message_from_bytes((night / "reports" / DAY / "mail/1-digest.eml").read_bytes(), policy=default)
     assert draft["To"] == "a@example.org"
     assert not (night / "reports" / DAY / "mail.json").exists()

@@ -36,12 +36,12 @@ def pages(tmp_path_factory):
     strip = root / "plots/strip.png"
     strip.parent.mkdir()
     Image.new("RGB", (570, 120), "white").save(strip)
-    texts = dict.fromkeys(["what", "site", "summary", "change", "impact"], LONG) | {
+    texts = dict.fromkeys(["title", "site", "summary", "change", "impact"], LONG) | {
         "figure": "plots/strip.png",
         "site": "S" * 5000,
         "studies": ["transfers"],
     }
-    marked = {"mark": "muted", "marked_by": LONG, "marked_why": LONG}
+    marked = {"silenced_as": "silenced", "silenced_by": LONG, "silenced_why": LONG}
     rows = [incident("a") | texts, incident(MARKED), incident("b", "resolved") | texts, incident("c", "ongoing") | texts | marked]
     write_incidents(root, rows, proposals={LONG: [proposal(LONG, effort=LONG)]}, headline=LONG)
     table = f"<table><thead><tr><th>what</th><th>n</th></tr></thead><tbody><tr><td>{LONG}</td><td>1</td></tr></tbody></table>"

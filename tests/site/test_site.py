@@ -124,7 +124,7 @@ def test_every_incident_on_the_front_page_has_its_place_in_the_digest_and_its_pi
     assert len(cards) == min(len([one for one in digest["incidents"] if one["shown"]]), 12)
     for card, one in zip(cards, first, strict=True):
         assert card.find_element("css selector", "h3 a").get_attribute("href").endswith(f"digest.html#{one['id']}")
-        assert one["what"] in card.text
+        assert one["title"] in card.text
         assert f"{one['severity']} severity" in card.text
         assert browser.execute_script("const i = arguments[0].querySelector('img'); return i.complete && i.naturalWidth", card) > 300
 

@@ -8,7 +8,8 @@ from conftest import REPOSITORY
 PACKAGE = REPOSITORY / "nightshift"
 LAYERS = [  # rooms, the lowest first: a folder of the package, or a module at its top
     {"yaml_files"},
-    {"catalog", "compiled", "engine", "error_classes", "figures", "forkserver", "kernel", "parameters", "schemas", "statistics", "wording"},
+    {"catalog", "compiled", "engine", "error_classes", "figures", "forkserver", "former_names", "kernel"}
+    | {"parameters", "schemas", "statistics", "wording"},
     {"products", "new_study"},
     {"tryout"},
     {"helpers"},

@@ -67,24 +67,24 @@ def test_only_a_night_of_which_all_is_known_is_complete():
     verdicts = [*STATES, "anomalies 3", "anomalies 3, too little history", "too little history", "nothing judged", "", "unknown", "anomalies 0"]
     for pair in itertools.product(verdicts, repeat=2):
         for digest in ("ok", "failed", "not run"):
-            assured = assure(dict(zip(("left", "right"), pair, strict=True)), digest)
-            assert assured.complete == (set(pair) <= {"ok", "anomalies 3"} and digest == "ok")
-            lines = [assured.sentence, assured.chip, assured.in_words({}), assured.found(0)]
-            lines += [assured.headline(n_pressing=n) for n in (0, 1)]
-            assert any(phrase in " ".join(lines).lower() for phrase in REASSURING) == assured.complete
-            assert all(assured.chip in one for one in (assured.sentence, assured.headline(n_pressing=1)) if not assured.complete)
-            assert assured.counts({}) == ({} if assured.complete else None)
-            assert assured.reported["n"] + len(assured.reported["lacking"]) == assured.reported["of"] == 2
+            reference = assure(dict(zip(("left", "right"), pair, strict=True)), digest)
+            assert reference.complete == (set(pair) <= {"ok", "anomalies 3"} and digest == "ok")
+            sentence = [reference.sentence, reference.chip, reference.in_words({}), reference.findings_line(0)]
+            sentence += [reference.headline(n_pressing=n) for n in (0, 1)]
+            assert any(phrase in " ".join(sentence).lower() for phrase in REASSURING) == reference.complete
+            assert all(reference.chip in one for one in (reference.sentence, reference.headline(n_pressing=1)) if not reference.complete)
+            assert reference.counts({}) == ({} if reference.complete else None)
+            assert reference.coverage["reported"] + len(reference.coverage["lacking"]) == reference.coverage["expected"] == 2
     assert not assure({}).complete, "no study is no evidence"
 
 
 def test_what_is_not_known_is_named_with_its_reason():
-    assured = assure({"transfers": "ok", "accounting": "failed", "telemetry": "anomalies 2", "certification": "ok", "tickets": "stale"})
-    assert assured.sentence == "3 of 5 studies reported; nothing is known of accounting (failed) and tickets (stale)."
-    assert assured.headline(n_pressing=1, headline="An outage.") == f"An outage. {assured.sentence}"
-    assert assured.headline(n_pressing=1, headline=f"An outage. {assured.sentence}") == f"An outage. {assured.sentence}", "not twice"
-    assert assured.in_words({"new": 2}) == "2 new; 3 of 5 studies reported"
-    assert assured.found(7) == "3 of 5 studies reported, 7 problems found."
+    reference = assure({"transfers": "ok", "accounting": "failed", "telemetry": "anomalies 2", "certification": "ok", "tickets": "stale"})
+    assert reference.sentence == "3 of 5 studies reported; nothing is known of accounting (failed) and tickets (stale)."
+    assert reference.headline(n_pressing=1, headline="An outage.") == f"An outage. {reference.sentence}"
+    assert reference.headline(n_pressing=1, headline=f"An outage. {reference.sentence}") == f"An outage. {reference.sentence}", "not twice"
+    assert reference.in_words({"new": 2}) == "2 new; 3 of 5 studies reported"
+    assert reference.findings_line(7) == "3 of 5 studies reported, 7 problems found."
     partly = assure({"transfers": "anomalies 1, too little history", "tickets": "empty", "accounting": "ok"})
     unknown = "nothing is known of tickets (empty); not all is known of transfers (1 anomaly, too little history)"
     assert partly.sentence == f"1 of 3 studies reported; {unknown}."
@@ -93,14 +93,14 @@ def test_what_is_not_known_is_named_with_its_reason():
 
 
 def test_counts_tell_what_goes_on_from_what_was_over_when_first_seen():
-    counts = {"new": 14, "ended": 3, "unwatched": 20, "over": 5}
+    counts = {"new": 14, "ended": 3, "unwatched": 20, "closed": 5}
     assert assure({"a": "ok"}).in_words(counts) == "17 new (3 of them already ended), 20 ended before monitoring began"
-    assert assure({"a": "ok"}).in_words({"over": 5}) == "no incident"
-    assert count_phrases({"new": 14, "ended": 2, "worse": 1}) == ["16 new (2 of them already ended)", "1 worse"]
+    assert assure({"a": "ok"}).in_words({"closed": 5}) == "no incident"
+    assert count_phrases({"new": 14, "ended": 2, "escalated": 1}) == ["16 new (2 of them already ended)", "1 escalated"]
     assert count_phrases({"ended": 1}) == ["1 new (already ended)"]
     assert count_phrases({"ended": 2, "new": 0}) == ["2 new (all of them already ended)"]
-    assert count_phrases({"new": 0, "over": 3}) == count_phrases({}) == []
-    assert not set(COUNTED) - {"new", "ended", "worse", "ongoing", "resolved", "acknowledged", "muted", "unwatched"}
+    assert count_phrases({"new": 0, "closed": 3}) == count_phrases({}) == []
+    assert not set(COUNTED) - {"new", "ended", "escalated", "ongoing", "resolved", "acknowledged", "silenced", "unwatched"}
 
 
 @pytest.mark.parametrize(
@@ -285,19 +285,21 @@ def test_nothing_reassures_unless_both_studies_reported(tmp_path, monkeypatch, c
     (tmp_path / "site.yaml").write_text(yaml.safe_dump(config))
     with monkeypatch.context() as patch:
         patch.setattr("nightshift.notify.policy.send_night", lambda *_: [])
+        patch.setattr("nightshift.config.unknown_studies", lambda _: [])  # these two have no study.yaml
         code, stderr = night.publish(tmp_path / "site.yaml"), capsys.readouterr().err.lower()
     assert policy.send_night(tmp_path, DAY, config, dry_run=True) == []
     texts, good = texts_of(tmp_path), states.count("ok")
     assert code == int("failed" in states)
-    content = json.loads((tmp_path / f"reports/{DAY}/digest.json").read_text())
-    assert {study: one["verdict"] for study, one in content["studies"].items()} == studies
-    assert content["reported"] == {"n": good, "of": 2, "lacking": {s: state for s, state in studies.items() if state != "ok"}, "complete": good == 2}
+    shown = json.loads((tmp_path / f"reports/{DAY}/digest.json").read_text())
+    assert {study: one["verdict"] for study, one in shown["studies"].items()} == studies
+    lacking = {study: state for study, state in studies.items() if state != "ok"}
+    assert shown["coverage"] == {"reported": good, "expected": 2, "lacking": lacking, "complete": good == 2}
     front = [name for name in texts if name.endswith((".eml", "feed.xml")) or name in ("index.html", "digest.json", "run.json")]
     assert {"index.html", "feed.xml", "digest.json", "run.json", "mail/1-digest.eml", "digest.html", "left/1_extract.html"} <= set(texts)
     if good == 2:
-        assert (content["counts"], [name for name in front if "nothing to report: all 2 studies reported" not in texts[name]]) == ({}, [])
+        assert (shown["counts"], [name for name in front if "nothing to report: all 2 studies reported" not in texts[name]]) == ({}, [])
         return
     assert {name: phrase for name, text in (texts | {"stderr": stderr}).items() for phrase in REASSURING if phrase in text} == {}
     sentence = f"{good} of 2 studies reported; nothing is known of "
     assert [name for name in [*front, "digest.html"] if sentence not in texts[name]] == []
-    assert content["counts"] is None
+    assert shown["counts"] is None

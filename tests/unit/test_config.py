@@ -53,7 +53,7 @@ def test_values_get_the_type_that_the_notebook_declares(tmp_path):
         ("vo_aliases: {2026-01-31: x}", "studies.accounting.preprocess.vo_aliases: the name 2026-01-31 is read as 2026-01-31 by YAML"),
         ("vo_aliases: {~: x}", "studies.accounting.preprocess.vo_aliases: the name ~ is read as None by YAML"),
         ("vo_aliases: {[a]: x}", "studies.accounting.preprocess.vo_aliases: a name on line 5 is no text"),
-        ("mute: [{vo: a, no: b}]", "studies.accounting.preprocess.mute[0]: the name no is read as False by YAML"),
+        ("aliases: [{vo: a, no: b}]", "studies.accounting.preprocess.aliases[0]: the name no is read as False by YAML"),
         ("vo_aliases: {a: b, a: c}", "studies.accounting.preprocess.vo_aliases.a is given twice, on line 5 and on line 5"),
     ],
 )

@@ -51,7 +51,7 @@ def test_the_configurations_of_the_repository_fit(name):
         {"studies": {"transfers": {"train": {"epochs": "many"}}}},
         {"studies": {"certification": {"train": {"seeds": ["one"]}}}},
         {"digest": {"nights": {}}},
-        {"digest": {"mark": [{"sites": "A"}]}},
+        {"digest": {"silences": [{"sites": "A"}]}},
     ],
     ids=str,
 )

@@ -60,10 +60,10 @@ def published(root, monkeypatch, capsys):
 
 
 def test_an_undamaged_night_may_reassure(nights, monkeypatch, capsys):
-    code, lines, front, digest, _ = published(nights, monkeypatch, capsys)
+    code, lines, front, shown, _ = published(nights, monkeypatch, capsys)
     assert (code, lines) == (0, [])
-    assert digest["headline"] == "Nothing to report: all 2 studies reported, and no incident is new or ongoing."
-    assert digest["headline"] in front
+    assert shown["headline"] == "Nothing to report: all 2 studies reported, and no incident is new or ongoing."
+    assert shown["headline"] in front
 
 
 def cut(path):
@@ -141,17 +141,17 @@ def test_whatever_is_wrong_with_a_product_is_one_line_of_its_study(two_nights, p
 @pytest.mark.parametrize(("path", "damage"), [(STATUS, text("{}")), (METRICS, metrics(in_use="gone")), (SCORES, cut), *DAMAGES[-6:]])
 def test_a_damaged_product_is_the_failure_of_its_study(nights, monkeypatch, capsys, path, damage):
     damage(nights / path)
-    code, lines, front, digest, mailed = published(nights, monkeypatch, capsys)
+    code, lines, front, outcome, mailed = published(nights, monkeypatch, capsys)
     assert code == 1
-    bad, good = digest["studies"]["transfers"], digest["studies"]["accounting"]
+    bad, good = outcome["studies"]["transfers"], outcome["studies"]["accounting"]
     assert (bad["verdict"], good["verdict"]) == ("failed", "ok")
     assert path.split("/")[-1] in bad["error"]
     assert " ".join(bad["error"].split()) in front
     assert any(bad["error"] in line for line in lines)
     assert "c@example.org" in mailed
     assert bad["error"][:60] in " ".join(mailed.split())
-    assert "1 of 2 studies reported; nothing is known of transfers (failed)" in digest["headline"]
-    assert not [phrase for phrase in REASSURING if phrase in (front + mailed + digest["headline"]).lower()]
+    assert "1 of 2 studies reported; nothing is known of transfers (failed)" in outcome["headline"]
+    assert not [phrase for phrase in REASSURING if phrase in (front + mailed + outcome["headline"]).lower()]
     for name in ("transfers/4_analyse", "accounting/4_analyse", "digest"):
         assert (nights / f"reports/{DAY}/{name}.html").exists()
     shown = (nights / f"reports/{DAY}/transfers/4_analyse.html").read_text()
@@ -179,11 +179,11 @@ def test_a_record_of_a_night_is_read_whole_or_not_at_all(tmp_path, content):
 @pytest.mark.parametrize("name", ["run.json", "digest.json"])
 def test_a_damaged_record_of_an_earlier_night_is_one_line(nights, monkeypatch, capsys, name):
     (nights / f"reports/{BEFORE}/{name}").write_text('{"studies": 3, "incidents": 3}')
-    code, lines, front, digest, mailed = published(nights, monkeypatch, capsys)
+    code, lines, front, shown, mailed = published(nights, monkeypatch, capsys)
     assert code == 1
     [line] = lines
     assert line.startswith(f"reports/{BEFORE}/{name}: ")
-    assert [line] == digest["troubles"]
+    assert [line] == shown["problems"]
     assert line in front
     assert line in " ".join(mailed.split())
     index, feed = ((nights / "reports" / page).read_text() for page in ("index.html", "feed.xml"))
@@ -202,9 +202,9 @@ def test_a_page_that_cannot_be_rendered_is_replaced_and_is_a_failure(nights, mon
         return render(notebook, places)
 
     monkeypatch.setattr(pages, "render_notebook", fails)
-    code, _, front, digest, _ = published(nights, monkeypatch, capsys)
+    code, _, front, shown, _ = published(nights, monkeypatch, capsys)
     line = "the page transfers/2_preprocess.html could not be made: RecursionError: too deep"
-    assert (code, digest["studies"]["transfers"]["verdict"], digest["studies"]["transfers"]["error"]) == (1, "failed", line)
+    assert (code, shown["studies"]["transfers"]["verdict"], shown["studies"]["transfers"]["error"]) == (1, "failed", line)
     assert line in front
     assert "too deep" in path.with_suffix(".html").read_text()
     monkeypatch.undo()
@@ -222,19 +222,19 @@ def test_a_front_page_that_cannot_be_made_says_so_and_is_no_older_one(nights, mo
 
     for module in (site, archive):
         monkeypatch.setattr(module, "write_page", fails)
-    code, lines, _, digest, mailed = published(nights, monkeypatch, capsys)
+    code, lines, _, shown, mailed = published(nights, monkeypatch, capsys)
     assert code == 1
     assert any("could not be made: ValueError" in line for line in lines)
     assert "could not be made: ValueError" in target.read_text()
-    assert "could not be made: ValueError" in digest["troubles"][0]
+    assert "could not be made: ValueError" in shown["problems"][0]
     assert "could not be made: ValueError" in " ".join(mailed.split())
 
 
 def test_a_step_that_did_not_run_leaves_no_older_page(nights, monkeypatch, capsys):
     for path in (NOTEBOOK, f"reports/{DAY}/digest.ipynb"):
         (nights / path).unlink()
-    code, _, front, digest, _ = published(nights, monkeypatch, capsys)
-    assert (code, digest["digest"]["outcome"]) == (1, "not run")
+    code, _, front, shown, _ = published(nights, monkeypatch, capsys)
+    assert (code, shown["digest"]["outcome"]) == (1, "not run")
     for name in ("transfers/4_analyse", "digest"):
         assert "did not run, and this page was from an earlier run." in (nights / f"reports/{DAY}/{name}.html").read_text()
     assert "The digest did not run" in front
@@ -243,10 +243,10 @@ def test_a_step_that_did_not_run_leaves_no_older_page(nights, monkeypatch, capsy
 def test_data_of_another_night_are_stale_whatever_ran(nights, monkeypatch, capsys):
     status(window=["2026-01-01", BEFORE])(nights / STATUS)
     write_digest(nights, [], ["accounting"], ["transfers"])
-    code, _, front, digest, mailed = published(nights, monkeypatch, capsys)
+    code, _, front, shown, mailed = published(nights, monkeypatch, capsys)
     line = f"its data end on {BEFORE}, not on {DAY}, so nothing is known of tonight"
-    assert (code, digest["studies"]["transfers"]["verdict"], digest["studies"]["transfers"]["error"]) == (1, "stale", line)
-    assert digest["headline"] == "1 of 2 studies reported; nothing is known of transfers (stale)."
+    assert (code, shown["studies"]["transfers"]["verdict"], shown["studies"]["transfers"]["error"]) == (1, "stale", line)
+    assert shown["headline"] == "1 of 2 studies reported; nothing is known of transfers (stale)."
     assert line in front
     assert line in " ".join(mailed.split())
 
@@ -268,9 +268,9 @@ def test_products_of_a_later_night_leave_the_pages_of_an_earlier_one(nights, cap
 )
 def test_a_digest_of_other_studies_is_not_that_of_tonight(nights, monkeypatch, capsys, parameters, line):
     write_digest(nights, [incident("an outage")], *parameters)
-    code, lines, front, digest, _ = published(nights, monkeypatch, capsys)
-    assert (code, digest["digest"]["outcome"], digest["incidents"], digest["counts"]) == (1, "failed", [], None)
-    assert line in digest["digest"]["error"]
+    code, lines, front, shown, _ = published(nights, monkeypatch, capsys)
+    assert (code, shown["digest"]["outcome"], shown["incidents"], shown["counts"]) == (1, "failed", [], None)
+    assert line in shown["digest"]["error"]
     assert any(line in one for one in lines)
     assert line in front
     assert "an outage" not in front
@@ -280,17 +280,17 @@ def test_a_digest_of_other_studies_is_not_that_of_tonight(nights, monkeypatch, c
 
 def test_a_digest_that_began_before_a_study_ended_is_not_that_of_tonight(nights, monkeypatch, capsys):
     executed(nights / NOTEBOOK, ended=f"{DAY}T23:30:00+00:00")
-    _, _, front, digest, _ = published(nights, monkeypatch, capsys)
-    assert digest["digest"]["error"] == "it is out of date: it began before the last of the studies had ended"
-    assert digest["digest"]["error"] in front
+    _, _, front, shown, _ = published(nights, monkeypatch, capsys)
+    assert shown["digest"]["error"] == "it is out of date: it began before the last of the studies had ended"
+    assert shown["digest"]["error"] in front
 
 
 def test_findings_that_somebody_changed_are_not_published(nights, monkeypatch, capsys):
     record = {"version": 1, "outcome": "ok", "products": {FINDINGS: {"size": 1, "mtime_ns": 1, "sha256": "0" * 64}}, "ended": f"{DAY}T05:00:00Z"}
     write_json(record, nights / RECORD)
-    _, _, front, digest, _ = published(nights, monkeypatch, capsys)
-    assert digest["studies"]["transfers"]["error"] == f"{FINDINGS}: it is not what the chain wrote; somebody changed it since"
-    assert digest["studies"]["transfers"]["error"] in front
+    _, _, front, shown, _ = published(nights, monkeypatch, capsys)
+    assert shown["studies"]["transfers"]["error"] == f"{FINDINGS}: it is not what the chain wrote; somebody changed it since"
+    assert shown["studies"]["transfers"]["error"] in front
 
 
 @pytest.mark.parametrize("verdict", RESERVATIONS)
@@ -298,22 +298,22 @@ def test_warnings_and_reservations_are_on_every_page_that_is_read(nights, monkey
     warnings, reason = ["The alias lumen fits no record."], "43 weeks of 3 accounts can show nothing; 60 weeks would."
     values = {"verdict": verdict, "verdict_reason": reason, "warnings": warnings}
     write_json({"version": 1, "outcome": "ok", "values": values, "ended": f"{DAY}T05:00:00Z"}, nights / RECORD)
-    code, lines, front, digest, mailed = published(nights, monkeypatch, capsys)
+    code, lines, front, outcome, mailed = published(nights, monkeypatch, capsys)
     assert code == 0, "it ran; that it knows little is no failure"
-    assert digest["studies"]["transfers"]["verdict"] == verdict
+    assert outcome["studies"]["transfers"]["verdict"] == verdict
     assert f"{verdict.capitalize()}. {reason}" in front
-    assert (digest["studies"]["transfers"]["warnings"], digest["studies"]["transfers"]["reason"]) == (warnings, reason)
+    assert (outcome["studies"]["transfers"]["warnings"], outcome["studies"]["transfers"]["reason"]) == (warnings, reason)
     shown = BeautifulSoup((nights / f"reports/{DAY}/transfers/4_analyse.html").read_text(), "html.parser").main.get_text()
     run = json.loads((nights / f"reports/{DAY}/run.json").read_text())["studies"]["transfers"]
-    for text in (front, "\n".join(lines), shown, " ".join(mailed.split()), json.dumps(run)):
-        assert warnings[0] in text
-        assert reason in text
+    for sentence in (front, "\n".join(lines), shown, " ".join(mailed.split()), json.dumps(run)):
+        assert warnings[0] in sentence
+        assert reason in sentence
     write_study(nights, "transfers", findings=3)
     write_digest(nights, [incident("an outage")], ["transfers", "accounting"], headline="An outage.")
-    _, _, front, digest, _ = published(nights, monkeypatch, capsys)
-    assert digest["studies"]["transfers"]["verdict"] == f"anomalies 3, {verdict}"
+    _, _, front, outcome, _ = published(nights, monkeypatch, capsys)
+    assert outcome["studies"]["transfers"]["verdict"] == f"anomalies 3, {verdict}"
     assert f"3 anomalies, {verdict}" in front
-    assert digest["headline"] == f"An outage. 1 of 2 studies reported; not all is known of transfers (3 anomalies, {verdict})."
+    assert outcome["headline"] == f"An outage. 1 of 2 studies reported; not all is known of transfers (3 anomalies, {verdict})."
 
 
 def test_moments_that_are_none_and_pictures_that_are_gone_are_no_obstacle(nights, monkeypatch, capsys):

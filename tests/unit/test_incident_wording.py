@@ -1,5 +1,6 @@
 """What is said of incidents, how they are counted, and how many links chance gives."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,18 +9,18 @@ from nightshift.incidents import NOT_WATCHED
 from nightshift.incidents.chance import count_links, links_by_chance, shuffle_sites
 from nightshift.incidents.correlation import describe_findings
 from nightshift.incidents.display import show_pictures
-from nightshift.incidents.figures import bar_label
+from nightshift.incidents.figures import bar_labels, finish_time_axis
 from nightshift.incidents.intake import gather_findings
 from nightshift.incidents.wording import count_incidents, counted_as, incident_sentence, when_in_words
 
 DAY = "2026-01-31"
 INCIDENT = {
-    "what": "failing source A_DISK",
+    "title": "failing source A_DISK",
     "start": pd.Timestamp("2026-01-30 12:00", tz="UTC"),
     "end": pd.Timestamp("2026-01-31 23:00", tz="UTC"),
     "ended": False,
-    "state": "worse",
-    "night": 2,
+    "state": "escalated",
+    "age_nights": 2,
     "p_value": 3.2e-5,
     "studies": ["transfers", "tickets"],
     "description": "its transfers fail",
@@ -35,9 +36,9 @@ def row(**changes):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({}, "since 30 Jan 2026 12:00"),
-        ({"start": pd.Timestamp("2026-01-19", tz="UTC"), "end": pd.Timestamp("2026-01-26", tz="UTC")}, "since 19 Jan 2026, last seen 26 Jan"),
-        ({"ended": True}, "seen from 30 Jan 2026 12:00 to 31 Jan 2026 23:00"),
+        ({}, "since 2026-01-30 12:00 UTC"),
+        ({"start": pd.Timestamp("2026-01-19", tz="UTC"), "end": pd.Timestamp("2026-01-26", tz="UTC")}, "since 2026-01-19, last seen 2026-01-26"),
+        ({"ended": True}, "seen from 2026-01-30 12:00 UTC to 2026-01-31 23:00 UTC"),
         ({"start": pd.NaT}, "at times that the source does not know"),
     ],
 )
@@ -46,28 +47,49 @@ def test_when_names_hours_only_where_the_source_knows_them(changes, words):
 
 
 def test_a_sentence_names_all_that_is_known_and_leaves_out_what_is_not():
-    began = "Failing source A_DISK since 30 Jan 2026 12:00 (worse, night 2): its transfers fail; "
+    began = "Failing source A_DISK since 2026-01-30 12:00 UTC (escalated, night 2): its transfers fail; "
     assert incident_sentence(row(), 2, DAY) == f"{began}2 findings of transfers and tickets, combined p-value 3e-05; 5 GB delayed."
     alone = incident_sentence(row(studies=["transfers"], impact="", p_value=0.0, description="", ended=True, state="new"), 1, DAY)
     assert alone.endswith("(new): “failing source”; 1 finding of transfers, p-value below 1e-12.")
 
 
 def test_every_incident_is_counted_once():
-    assert [counted_as(state, "", ended) for state in ("new", "worse") for ended in (False, True)] == ["new", "ended", "worse", "worse"]
-    assert (counted_as("over", NOT_WATCHED, True), counted_as("over", "", True)) == ("unwatched", "over")
-    some = pd.DataFrame({"state": ["new", "new", "over"], "change": ["", "", NOT_WATCHED], "ended": [True, False, True]})
-    assert count_incidents(some) == {"new": 1, "ended": 1, "worse": 0, "ongoing": 0, "resolved": 0, "over": 0, "unwatched": 1}
+    assert [counted_as(state, "", ended) for state in ("new", "escalated") for ended in (False, True)] == ["new", "ended", "escalated", "escalated"]
+    assert (counted_as("closed", NOT_WATCHED, True), counted_as("closed", "", True)) == ("unwatched", "closed")
+    some = pd.DataFrame({"state": ["new", "new", "closed"], "change": ["", "", NOT_WATCHED], "ended": [True, False, True]})
+    assert count_incidents(some) == {"new": 1, "ended": 1, "escalated": 0, "ongoing": 0, "resolved": 0, "closed": 0, "unwatched": 1}
     assert sum(count_incidents(some.head(0)).values()) == 0
 
 
 def test_a_bar_is_called_by_its_study_or_by_its_name_where_another_bar_has_both():
     finding = pd.Series({"study": "transfers", "label": "failing source", "name": "A_DISK", "observed": 1234.5, "expected": 2.0, "unit": "s"})
     finding = next(finding.to_frame().T.itertuples())
-    assert bar_label(finding, has_twin=False) == "transfers, failing source: 1,234, usually 2 s"
-    assert bar_label(finding._replace(name="A_DISK"), has_twin=True) == "A_DISK: 1,234, usually 2 s"
-    long = finding._replace(name="EMBER-T2_DATADISK -> HARBOR-T2_DATADISK")
-    assert bar_label(long, has_twin=True) == long.name
-    assert bar_label(finding._replace(observed=np.nan), has_twin=True) == "A_DISK"
+    numbers = "1,234, usually 2 s"
+    assert bar_labels(finding, has_twin=False) == [
+        f"transfers, failing source: {numbers}",
+        f"failing source: {numbers}",
+        "transfers, failing source",
+    ]  # from the longest to the shortest, and never a number without its unit
+    assert bar_labels(finding, has_twin=True) == [f"A_DISK: {numbers}", "A_DISK"]
+    assert bar_labels(finding._replace(observed=np.nan), has_twin=True)[0] == "A_DISK"
+    assert len(bar_labels(finding._replace(name="EMBER " * 30), has_twin=True)[-1]) <= 50
+
+
+@pytest.mark.parametrize(
+    ("days", "labels", "offset"),
+    [(20, ["01-15", "01-22", "02-01"], "2026, UTC"), (1, ["01-31", "12:00", "02-01"], "2026, UTC")],
+)
+def test_the_axis_of_a_strip_names_each_day_once_and_the_year_below(days, labels, offset):
+    end = pd.Timestamp("2026-02-01")
+    with plt.rc_context({"date.converter": "concise"}):
+        figure, ax = plt.subplots(figsize=(5.2, 1.3))
+        ax.plot([end - pd.Timedelta(days=days), end], [0, 0])
+        finish_time_axis(ax)
+        figure.canvas.draw()
+    drawn = [label.get_text() for label in ax.get_xticklabels() if label.get_text()]
+    plt.close(figure)
+    assert set(labels) <= set(drawn)
+    assert ax.xaxis.get_offset_text().get_text() == offset
 
 
 def findings_at(*sites):

@@ -1,4 +1,4 @@
-"""Links, names, states, marks and ranks of incidents, on findings made by hand and at random, with values asserted."""
+"""Links, names, states and ranks of incidents, on findings made by hand and at random, with values asserted."""
 
 import numpy as np
 import pandas as pd
@@ -11,8 +11,8 @@ from helpers import FINDING_COLUMNS
 from nightshift import catalog
 from nightshift.incidents import NOT_WATCHED
 from nightshift.incidents.correlation import attach_delayed, carry_over_topic_links, correlate_findings, describe_findings
-from nightshift.incidents.marks import apply_marks
 from nightshift.incidents.ranking import rank_incidents
+from nightshift.incidents.silences import apply_silences, read_silences
 from nightshift.incidents.summary import add_impacts, combine_p_values, impact_text, summarise_incidents
 from nightshift.incidents.tracking import growth, new_incident_id, track_incidents
 
@@ -30,8 +30,9 @@ def at(day, hour=0):
 def finding(kind, entity, site="", start=None, end=None, **more):
     start, end = (pd.NaT if x is None else x if isinstance(x, pd.Timestamp) else at(x) for x in (start, end))
     study = STUDY_OF.get(kind, "elsewhere")
-    row = {"study": study, "kind": kind, "entity": entity, "site": site, "start": start, "end": end, "score": 1.0, "p_value": 0.001, "observed": 2.0}
-    return row | {"expected": 1.0, "unit": "s", "evidence": "", "figure": "", "impact": np.nan, "impact_unit": ""} | more
+    shown = {"study": study, "kind": kind, "entity": entity, "site": site, "start": start, "end": end}
+    shown |= {"score": 1.0, "p_value": 0.001, "observed": 2.0}
+    return shown | {"expected": 1.0, "unit": "s", "evidence": "", "figure": "", "impact": np.nan, "impact_unit": ""} | more
 
 
 def told_by_studies(*rows, night=8):
@@ -49,7 +50,7 @@ def table(*rows, night=8):
 
 def groups(found):
     """The incidents of findings as sets of entities."""
-    return {frozenset(part.entity) for _, part in found.groupby(correlate_findings(found))}
+    return {frozenset(chosen.entity) for _, chosen in found.groupby(correlate_findings(found))}
 
 
 def together(*rows):
@@ -144,13 +145,13 @@ def test_a_topic_follows_the_nearest_incident_of_its_site_that_begins_within_a_w
 def test_a_topic_without_a_site_follows_by_two_words_and_only_what_has_no_site():
     server = finding("stuck_queue", "fts", "", 7, 8)
     storage = finding("stuck_queue", "A_fts", "A", 7, 8)
-    topic = "t2: requests, Rules, weather, cat"
-    assert together(server, finding("growing_topic", topic, "", 5, 12))
+    sentence = "t2: requests, Rules, weather, cat"
+    assert together(server, finding("growing_topic", sentence, "", 5, 12))
     assert not together(server, finding("growing_topic", "t2: requests, dog, weather, cat", "", 5, 12))
-    assert not together(storage, finding("growing_topic", topic, "", 5, 12))
-    assert not together(server, finding("growing_topic", topic, "B", 5, 12))
+    assert not together(storage, finding("growing_topic", sentence, "", 5, 12))
+    assert not together(server, finding("growing_topic", sentence, "B", 5, 12))
     assert not together(server, finding("department_surge", "physics", "", 5, 12))
-    assert len(groups(table(server, finding("growing_topic", topic, "", 5, 12), finding("growing_topic", "t3: rule, stuck", "", 6, 13)))) == 1
+    assert len(groups(table(server, finding("growing_topic", sentence, "", 5, 12), finding("growing_topic", "t3: rule, stuck", "", 6, 13)))) == 1
 
 
 def test_unknown_times_are_no_overlap_but_the_same_name_is_the_same():
@@ -254,8 +255,8 @@ def test_an_incident_ends_hours_or_a_week_before_the_end_of_its_night(kind, end,
 @pytest.mark.parametrize(("newest", "ended"), [(None, True), ("2026-01-08", True), ("2026-01-07 06:00", True), ("2026-01-06 18:00", False)])
 def test_no_news_is_no_end_of_what_goes_on(newest, ended):
     found = table(finding("slow_source", "A_DISK", "A", 5, 6.6))  # to 6 January 14:24; the night is the 8th
-    newest_of = {"transfers": pd.Timestamp(newest, tz="UTC")} if newest else {}
-    assert summarise_incidents(found, correlate_findings(found), newest=newest_of).ended.tolist() == [ended]
+    reference = {"transfers": pd.Timestamp(newest, tz="UTC")} if newest else {}
+    assert summarise_incidents(found, correlate_findings(found), newest=reference).ended.tolist() == [ended]
 
 
 @pytest.mark.parametrize(("newest", "ended"), [("2026-01-11 00:00", False), ("2026-01-18 00:00", False), ("2026-01-19 00:00", True)])
@@ -281,7 +282,7 @@ def test_growth_is_per_day_of_the_findings_and_of_the_study_that_grew_most():
 def test_an_incident_is_called_by_its_gravest_finding_or_by_its_site():
     def called(*rows):
         found = table(*rows)
-        return summarise_incidents(found, correlate_findings(found)).what.tolist()
+        return summarise_incidents(found, correlate_findings(found)).title.tolist()
 
     assert called(DISK) == ["slow source A_DISK"]
     assert called(DISK, DIP) == ["site trouble at A"]
@@ -307,11 +308,11 @@ class Nights:
         """Incidents (DataFrame) of the night `day` with these findings, and with those of last night that are kept for want of news."""
         name = str(at(day).date())
         earlier = pd.concat(self.rows).drop_duplicates("incident", keep="last") if self.rows else pd.DataFrame()
-        parts = [part[part.incident.isin(earlier.incident[earlier["of"] == of])] for of, part in self.found]
+        parts = [chosen[chosen.incident.isin(earlier.incident[earlier["of"] == of])] for of, chosen in self.found]
         earlier_found = pd.concat(parts, ignore_index=True) if parts else table().assign(incident=[])
         found = pd.concat([told_by_studies(*rows, night=day), *(earlier_found[earlier_found.entity == one].assign(kept=True) for one in kept)])
         found = describe_findings(found[[*FINDING_COLUMNS, "night", "table", "kept"]], SITES)
-        every = pd.concat([part for _, part in self.found], ignore_index=True) if self.found else earlier_found
+        every = pd.concat([chosen for _, chosen in self.found], ignore_index=True) if self.found else earlier_found
         remembered = every.drop_duplicates(["study", "kind", "entity"], keep="last", ignore_index=True)
         label = attach_delayed(found, carry_over_topic_links(found, correlate_findings(found), earlier_found), remembered)
         incidents, tonight, resolved = track_incidents(
@@ -324,7 +325,7 @@ class Nights:
 
 def test_an_incident_is_new_goes_on_gets_worse_is_resolved_and_is_over():
     nights, cost = Nights(), {"impact_unit": "GB delayed"}
-    reported = [
+    shown = [
         nights.night(1, finding("slow_source", "A_DISK", "A", at(1), at(1, 23), impact=10.0, **cost)),
         nights.night(2, finding("slow_source", "A_DISK", "A", at(1), at(2, 23), impact=20.0, **cost)),  # as much a day
         nights.night(3, finding("slow_source", "A_DISK", "A", at(1), at(3, 23), impact=60.0, **cost)),
@@ -332,22 +333,22 @@ def test_an_incident_is_new_goes_on_gets_worse_is_resolved_and_is_over():
         nights.night(5, finding("slow_source", "A_DISK", "A", at(2), at(3, 23), impact=50.0, **cost)),
         nights.night(6),
     ]
-    assert [list(one.state) for one in reported] == [["new"], ["ongoing"], ["worse"], ["resolved"], ["over"], []]
-    assert [one.night.tolist() for one in reported[:5]] == [[1], [2], [3], [3], [3]]
-    assert len({name for one in reported for name in one.incident}) == 1
-    assert reported[0].incident[0].startswith("20260101-")
-    assert reported[2].change[0] == "2.0 times as many GB delayed a day"
-    assert reported[3].start[0] == at(1)
+    assert [list(one.state) for one in shown] == [["new"], ["ongoing"], ["escalated"], ["resolved"], ["closed"], []]
+    assert [one.age_nights.tolist() for one in shown[:5]] == [[1], [2], [3], [3], [3]]
+    assert len({name for one in shown for name in one.incident}) == 1
+    assert shown[0].incident[0].startswith("20260101-")
+    assert shown[2].change[0] == "2.0 times as many GB delayed a day"
+    assert shown[3].start[0] == at(1)
 
 
 def test_what_is_gone_is_resolved_once_unless_it_had_ended_and_what_comes_back_says_so():
     nights = Nights()
     first = nights.night(1, finding("slow_source", "A_DISK", "A", 1, at(1, 23)), finding("stuck_queue", "fts", "", 1, at(1, 3)))
     gone = nights.night(2)
-    assert gone.set_index("incident").state.to_dict() == {first.set_index("what").incident["slow source A_DISK"]: "resolved"}
+    assert gone.set_index("incident").state.to_dict() == {first.set_index("title").incident["slow source A_DISK"]: "resolved"}
     assert len(nights.night(3)) == 0
     back = nights.night(4, finding("slow_source", "A_DISK", "A", at(2), at(4, 23)))
-    assert back[["incident", "state", "change", "night"]].values.tolist() == [[gone.incident[0], "worse", "it is back", 2]]
+    assert back[["incident", "state", "change", "age_nights"]].values.tolist() == [[gone.incident[0], "escalated", "it is back", 2]]
 
 
 def test_another_study_makes_it_worse_and_joins_what_were_two():
@@ -356,7 +357,7 @@ def test_another_study_makes_it_worse_and_joins_what_were_two():
     one = nights.night(14, DIP, finding("slow_source", "A_DISK", "A", 11, at(14, 23)))
     assert list(two.state) == ["new", "new"]
     main, other = one.set_index("incident").loc[list(two.incident)].itertuples()
-    assert (main.state, main.change, other.state) == ("worse", "now also seen by transfers", "over")
+    assert (main.state, main.change, other.state) == ("escalated", "now also seen by transfers", "closed")
     assert other.change == f"now part of {two.incident[0]}"
     stays = nights.night(15, DIP, finding("slow_source", "A_DISK", "A", 12, at(15, 23)))  # though its source has forgotten what overlapped
     assert stays.incident.tolist() == [two.incident[0]]
@@ -364,17 +365,17 @@ def test_another_study_makes_it_worse_and_joins_what_were_two():
 
 def test_trouble_of_a_storage_that_turns_out_to_be_the_sites_is_the_same_incident():
     nights = Nights()
-    reported = [
+    shown = [
         nights.night(1, finding("slow_source", "A_DISK", "A", at(1), at(1, 23))),
         nights.night(2, finding("slow_site", "A", "A", at(1), at(2, 23))),
         nights.night(3, finding("slow_destination", "A_TAPE", "A", at(2), at(3, 23))),
     ]
-    assert [one.what.tolist() for one in reported] == [["slow source A_DISK"], ["slow transfers at A"], ["slow destination A_TAPE"]]
-    assert len({name for one in reported for name in one.incident}) == 1
+    assert [one.title.tolist() for one in shown] == [["slow source A_DISK"], ["slow transfers at A"], ["slow destination A_TAPE"]]
+    assert len({name for one in shown for name in one.incident}) == 1
     assert "new" in set(nights.night(4, finding("slow_site", "B", "B", at(4), at(4, 23))).state)
     two = Nights()
     first = two.night(1, finding("slow_source", "A_DISK", "A", at(1), at(1, 23)))
-    second = two.night(2, finding("slow_source", "A_TAPE", "A", at(2), at(2, 23))).set_index("what")
+    second = two.night(2, finding("slow_source", "A_TAPE", "A", at(2), at(2, 23))).set_index("title")
     assert second.state["slow source A_TAPE"] == "new"  # two storages stay two
     assert second.incident["slow source A_TAPE"] != first.incident[0]
 
@@ -382,10 +383,10 @@ def test_trouble_of_a_storage_that_turns_out_to_be_the_sites_is_the_same_inciden
 def test_what_was_over_says_what_it_has_become_part_of_and_that_is_what_holds_most_of_it():
     nights = Nights()
     nights.night(8, DIP)
-    disk = nights.night(14, finding("slow_source", "A_DISK", "A", 13, 14), DIP).set_index("what").incident["slow source A_DISK"]
+    disk = nights.night(14, finding("slow_source", "A_DISK", "A", 13, 14), DIP).set_index("title").incident["slow source A_DISK"]
     nights.night(15, DIP, finding("slow_source", "A_DISK", "A", 13, 14))
     joined = nights.night(16, finding("global_dip", "A", "A", 5, 16), finding("slow_source", "A_DISK", "A", 13, 14)).set_index("incident")
-    assert (joined.state[disk], joined.change[disk]) == ("over", f"now part of {joined.index[joined.what == 'site trouble at A'][0]}")
+    assert (joined.state[disk], joined.change[disk]) == ("closed", f"now part of {joined.index[joined.title == 'site trouble at A'][0]}")
     for day in (17, 18, 19):  # told once, though the dip is found again and the storage is not
         assert disk not in nights.night(day, finding("global_dip", "A", "A", 5, 16)).incident.tolist()
 
@@ -395,7 +396,7 @@ def test_an_incident_that_falls_apart_goes_on_as_what_holds_most_of_it():
     whole = nights.night(9, finding("slow_destination", "A_TAPE", "A", 5, 9), *disk)
     assert len(whole) == 1
     apart = nights.night(10, finding("slow_destination", "A_TAPE", "A", 8.5, 8.6), *[f | {"start": at(9), "end": at(9, 20)} for f in disk])
-    assert apart.set_index("incident").what[whole.incident[0]] == "failing source A_DISK"
+    assert apart.set_index("incident").title[whole.incident[0]] == "failing source A_DISK"
     assert apart.query("state == 'new'").change.tolist() == [f"split from {whole.incident[0]}"]
 
 
@@ -403,23 +404,23 @@ def test_the_same_storage_goes_before_its_site():
     nights = Nights()
     first = nights.night(2, finding("slow_source", "A_DISK", "A", at(2, 12), at(2, 23)))
     both = nights.night(3, finding("failing_site", "A", "A", at(2, 1), at(2, 5)), finding("slow_source", "A_DISK", "A", at(2, 12), at(3, 23)))
-    names = both.set_index("what").incident
+    names = both.set_index("title").incident
     assert names["slow source A_DISK"] == first.incident[0]
-    assert both.set_index("what").state["failing transfers at A"] == "new"
+    assert both.set_index("title").state["failing transfers at A"] == "new"
 
 
 def test_what_a_weekly_source_tells_late_joins_what_the_others_have_forgotten():
     nights = Nights()
-    outage = nights.night(6, finding("slow_site", "A", "A", 5, 6), finding("slow_link", "B -> C", "C", 5, 6)).set_index("what")
+    outage = nights.night(6, finding("slow_site", "A", "A", 5, 6), finding("slow_link", "B -> C", "C", 5, 6)).set_index("title")
     nights.night(7)
-    reported = [DIP, finding("drop", "vo at A", "A", 5, 12), finding("drop", "vo at C", "C", 5, 12), finding("global_dip", "D", "D", 5, 12)]
-    late = nights.night(14, *reported).set_index("what")
+    shown = [DIP, finding("drop", "vo at A", "A", 5, 12), finding("drop", "vo at C", "C", 5, 12), finding("global_dip", "D", "D", 5, 12)]
+    late = nights.night(14, *shown).set_index("title")
     assert late.incident["site trouble at A"] == outage.incident["slow transfers at A"]
     assert late.incident["drop of vo at C"] == outage.incident["slow link B -> C"]
-    assert late.state.to_dict() == {"site trouble at A": "over", "drop of vo at C": "over", "dip at D": "new"}  # it was told when it was there
+    assert late.state.to_dict() == {"site trouble at A": "closed", "drop of vo at C": "closed", "dip at D": "new"}  # it was told when it was there
     assert late.change["site trouble at A"] == "now also seen by accounting"
-    assert set(nights.night(15, *reported).state) == {"over", "ongoing"}
-    back = nights.night(19, finding("slow_site", "A", "A", 18, 19), *reported).set_index("what")
+    assert set(nights.night(15, *shown).state) == {"closed", "ongoing"}
+    back = nights.night(19, finding("slow_site", "A", "A", 18, 19), *shown).set_index("title")
     assert back.state["slow transfers at A"] == "new"  # what the week does not hold is another trouble
 
 
@@ -427,19 +428,19 @@ def test_what_is_told_late_joins_an_incident_that_still_goes_on():
     nights = Nights()
     first = nights.night(6, finding("slow_site", "A", "A", 5, 6))
     nights.night(9, finding("slow_site", "A", "A", 5, 9))
-    reported = nights.night(14, finding("slow_site", "A", "A", 9.5, at(14, 23)), finding("drop", "vo at A", "A", 2, 9))  # no overlap tonight
-    assert reported.incident.tolist() == first.incident.tolist()
-    assert reported.studies[0] == ["accounting", "transfers"]
+    shown = nights.night(14, finding("slow_site", "A", "A", 9.5, at(14, 23)), finding("drop", "vo at A", "A", 2, 9))  # no overlap tonight
+    assert shown.incident.tolist() == first.incident.tolist()
+    assert shown.studies[0] == ["accounting", "transfers"]
     other = Nights()
     other.night(6, finding("slow_site", "A", "A", 5, 6))
     assert "new" in other.night(14, finding("global_dip", "A", "A", 8, 15)).state.tolist()  # at another time
     gap = Nights()
     gap.night(12, finding("reporting_gap", "A", "A", 0, 12))
     assert "new" in gap.night(21, finding("slow_link", "B -> A", "A", 11.9, 21)).state.tolist()  # a daily source is not late
-    earlier_nights = Nights()
-    earlier_nights.night(6, finding("slow_site", "A", "A", 5, 6))
-    dip = earlier_nights.night(8, finding("global_dip", "A", "A", -2, 5)).query("state == 'new'").incident.item()
-    grown = earlier_nights.night(14, finding("global_dip", "A", "A", -2, 12))
+    reference = Nights()
+    reference.night(6, finding("slow_site", "A", "A", 5, 6))
+    dip = reference.night(8, finding("global_dip", "A", "A", -2, 5)).query("state == 'new'").incident.item()
+    grown = reference.night(14, finding("global_dip", "A", "A", -2, 12))
     assert dip in grown.incident.tolist()  # what continues an incident of its own is not late either
     again = Nights()
     again.night(6, finding("reporting_gap", "A", "A", 5, 12))
@@ -460,14 +461,14 @@ def test_a_topic_stays_with_its_incident_when_its_weeks_begin_too_early():
     [name] = nights.night(8, finding("slow_source", "A_DISK", "A", 5, 8), topic).incident
     assert nights.night(9, finding("slow_source", "A_DISK", "A", 5, 9), topic | {"start": at(-20), "end": at(9)}).incident.tolist() == [name]
     alone = nights.night(10, finding("slow_source", "B_DISK", "B", 5, 9), topic | {"start": at(-20), "end": at(10)})
-    assert set(alone.what) >= {"growing topic: status, down", "slow source B_DISK"}  # what it followed is gone, and strangers do not matter
+    assert set(alone.title) >= {"growing topic: status, down", "slow source B_DISK"}  # what it followed is gone, and strangers do not matter
 
 
 def test_without_news_an_incident_stays_as_it_was():
     nights = Nights()
     nights.night(1, finding("slow_source", "A_DISK", "A", 1, at(1, 23)))
     still = nights.night(2, kept=["A_DISK"])
-    assert still[["state", "night", "change"]].values.tolist() == [["ongoing", 1, "as it was, since there is no news of transfers"]]
+    assert still[["state", "age_nights", "change"]].values.tolist() == [["ongoing", 1, "as it was, since there is no news of transfers"]]
     assert list(nights.night(3, finding("slow_source", "A_DISK", "A", 1, at(3, 23))).state) == ["ongoing"]
     assert list(nights.night(4).state) == ["resolved"]
 
@@ -489,54 +490,25 @@ def test_the_same_name_long_after_is_another_incident_and_hashes_never_meet():
 @settings(max_examples=12, deadline=None)
 @given(st.lists(any_findings, min_size=1, max_size=4), st.randoms())
 def test_a_night_run_again_says_the_same_and_names_stay_unique(history, random):
-    def reported(mix):
+    def shown(mix):
         nights = Nights()
         return [nights.night(day, *random.sample(rows, len(rows)) if mix else rows) for day, rows in enumerate(history, 5)], nights
 
-    (one, nights), (other, _) = reported(False), reported(True)
-    for part, again, (_, found) in zip(one, other, nights.found, strict=True):
-        pd.testing.assert_frame_equal(part, again)
-        assert part.incident.is_unique
-        assert set(found.incident) >= set(part.incident[part.state != "over"])
-        assert set(part.state) <= {"new", "ongoing", "worse", "resolved", "over"}
+    (one, nights), (other, _) = shown(False), shown(True)
+    for chosen, again, (_, found) in zip(one, other, nights.found, strict=True):
+        pd.testing.assert_frame_equal(chosen, again)
+        assert chosen.incident.is_unique
+        assert set(found.incident) >= set(chosen.incident[chosen.state != "closed"])
+        assert set(chosen.state) <= {"new", "ongoing", "escalated", "resolved", "closed"}
     seen = set()
-    for day, (part, rows) in enumerate(zip(one, history, strict=True), 5):
-        assert (part.state == "new").tolist() == [name not in seen for name in part.incident]
-        assert all(name.startswith(f"202601{day:02d}-") for name in part.incident[part.state == "new"])
+    for day, (chosen, rows) in enumerate(zip(one, history, strict=True), 5):
+        assert (chosen.state == "new").tolist() == [name not in seen for name in chosen.incident]
+        assert all(name.startswith(f"202601{day:02d}-") for name in chosen.incident[chosen.state == "new"])
         assert len(nights.found[day - 5][1]) >= len(rows)
-        seen |= set(part.incident)
+        seen |= set(chosen.incident)
 
 
-# ---------------------------------------------------------------------------------------------------------- marks, ranks
-
-
-def marked(found, incidents, **mark):
-    marks = pd.DataFrame([{"incident": "", "kind": "", "site": "", "entity": "", "as": "muted", "by": "b", "until": "2026-01-08", "why": "w"} | mark])
-    return apply_marks(incidents, found, marks, "2026-01-08")
-
-
-def test_a_mark_holds_by_name_or_when_all_findings_fit_its_patterns_and_runs_out():
-    found = table(DISK, DIP, finding("surge", "vo at A", "A", 5, 12), finding("memleak", "n1", "B", 1, 1))
-    label = correlate_findings(found)
-    made, nothing = summarise_incidents(found, label), table().assign(incident=[])
-    incidents, found, _ = track_incidents(found, label, made, pd.DataFrame(), nothing, day="2026-01-08")
-    name = incidents.set_index("what").incident
-
-    def who(**mark):
-        reported, marks = marked(found, incidents, **mark)
-        assert marks.used.tolist() == [(reported.mark != "").sum()]
-        return set(reported.what[reported.mark == "muted"])
-
-    assert who(incident=name["surge of vo at A"]) == {"surge of vo at A"}
-    assert who(kind="SURGE") == {"surge of vo at A"}
-    assert who(kind="slow_*") == set()  # the incident of the site has a dip, too
-    assert who(site="a") == {"surge of vo at A", "site trouble at A"}
-    assert who(site="a", entity="vo*") == {"surge of vo at A"}
-    assert who(incident=name["surge of vo at A"], site="B") == set()
-    assert who(incident="20260101-0000") == set()
-    assert who(site="*", until="2026-01-07") == set()
-    reported = marked(found, incidents, kind="memleak", **{"as": "acknowledged"})[0].set_index("what").loc["memory leak on n1"]
-    assert reported[["mark", "marked_by", "marked_until", "marked_why"]].tolist() == ["acknowledged", "b", "2026-01-08", "w"]
+# --------------------------------------------------------------------------------------------------------------- ranks
 
 
 def test_priority_is_the_sum_of_its_points_and_puts_in_order():
@@ -551,9 +523,10 @@ def test_priority_is_the_sum_of_its_points_and_puts_in_order():
     label = correlate_findings(found)
     made, nothing = summarise_incidents(found, label), table().assign(incident=[])
     incidents, found, _ = track_incidents(found, label, made, pd.DataFrame(), nothing, day="2026-01-12")
-    reported, _ = marked(found, incidents, kind="surge", until="2026-02-01")
-    ranked = rank_incidents(reported, WEIGHTS, SCALES, LIMITS, 1)
-    assert list(ranked.what) == ["site trouble at A", "memory leak on n1", "move of vo", "surge of vo at B"]
+    silences = read_silences([{"kind": "surge", "as": "silenced", "by": "b", "until": "2026-02-01", "why": "w"}])
+    shown, _ = apply_silences(incidents, found, silences, "2026-01-12")
+    ranked = rank_incidents(shown, WEIGHTS, SCALES, LIMITS, 1)
+    assert list(ranked.title) == ["site trouble at A", "memory leak on n1", "move of vo", "surge of vo at B"]
     first = ranked.iloc[0]
     assert first.priority == pytest.approx(0.5 * 6 + np.log10(10) + 1 + 1 + 1)  # surprise, impact, study, site, new; the storage has ended
     assert ranked.priority[1] == pytest.approx(0.5 * 3 + 1)
@@ -579,19 +552,19 @@ def test_the_severity_of_an_incident_whose_evidence_does_not_change_is_the_same_
     nights = Nights()
     for day in range(1, 11):
         rows = [row | ({"end": at(day, 23)} if moves and row["end"] is not pd.NaT else {}) for _, row in GRADES.values()]
-        reported = rank_incidents(nights.night(day, *rows, watched=set()).assign(mark=""), WEIGHTS, SCALES, LIMITS, 10).set_index("what")
-        assert reported.severity.to_dict() == {what: severity for what, (severity, _) in GRADES.items()}, day
+        shown = rank_incidents(nights.night(day, *rows, watched=set()).assign(silenced_as=""), WEIGHTS, SCALES, LIMITS, 10).set_index("title")
+        assert shown.severity.to_dict() == {what: severity for what, (severity, _) in GRADES.items()}, day
         if moves:
-            assert set(reported.state) == {"new" if day == 1 else "ongoing"}
-        assert (reported["points news"] == (reported.state == "new")).all()  # news puts in order, and makes nothing graver
+            assert set(shown.state) == {"new" if day == 1 else "ongoing"}
+        assert (shown["points news"] == (shown.state == "new")).all()  # news puts in order, and makes nothing graver
 
 
 def test_what_is_resolved_is_as_grave_as_it_was_so_that_who_was_told_of_it_hears_its_end():
     nights = Nights()
     for day, rows in ((1, [GRADES["slow transfers at A"][1]]), (2, [])):
-        reported = rank_incidents(nights.night(day, *rows).assign(mark=""), WEIGHTS, SCALES, LIMITS, 10)
-        assert reported.severity.tolist() == ["high"]
-    assert reported.state.tolist() == ["resolved"]
+        shown = rank_incidents(nights.night(day, *rows).assign(silenced_as=""), WEIGHTS, SCALES, LIMITS, 10)
+        assert shown.severity.tolist() == ["high"]
+    assert shown.state.tolist() == ["resolved"]
 
 
 # ------------------------------------------------------------------------------------------ what nobody watched, names of then
@@ -608,9 +581,9 @@ def test_what_had_ended_before_anybody_looked_is_no_news_and_is_listed(watched):
         finding("drop", "vo at D", "D", -13, -6),  # a week that ended two weeks ago
         finding("bad_run", "run 7, lumisections 1-9", "", None, None),  # no time, no end
         watched=watched,
-    ).set_index("what")
+    ).set_index("title")
     was_watched = watched is None or "transfers" in watched
-    old = ("new", "") if was_watched else ("over", NOT_WATCHED)
+    old = ("new", "") if was_watched else ("closed", NOT_WATCHED)
     assert {what: (one.state, one.change) for what, one in first.iterrows()} == {
         "slow source A_DISK": old,
         "slow source B_DISK": ("new", ""),
@@ -618,37 +591,37 @@ def test_what_had_ended_before_anybody_looked_is_no_news_and_is_listed(watched):
         "drop of vo at D": old,
         "bad run 7": ("new", ""),
     }
-    again = nights.night(9, finding("slow_source", "A_DISK", "A", at(7, 1), at(7, 9)), watched=None).set_index("what")
-    assert (again.state["slow source A_DISK"], again.change["slow source A_DISK"]) == ("over", "")  # listed apart once
+    again = nights.night(9, finding("slow_source", "A_DISK", "A", at(7, 1), at(7, 9)), watched=None).set_index("title")
+    assert (again.state["slow source A_DISK"], again.change["slow source A_DISK"]) == ("closed", "")  # listed apart once
     back = nights.night(10, finding("slow_source", "A_DISK", "A", at(7, 1), at(10, 23)), watched=None)
-    assert back[["state", "change"]].values.tolist() == [["worse", "it is back"]]
+    assert back[["state", "change"]].values.tolist() == [["escalated", "it is back"]]
     assert back.incident.item() == first.incident["slow source A_DISK"]
 
 
 def test_of_two_studies_it_is_enough_that_one_was_watched():
     rows = [finding("global_dip", "A", "A", -13, -6), finding("slow_source", "A_DISK", "A", -9, -8)]
-    for watched, state in ((set(), "over"), ({"accounting"}, "new"), ({"transfers"}, "new")):
+    for watched, state in ((set(), "closed"), ({"accounting"}, "new"), ({"transfers"}, "new")):
         assert Nights().night(8, *rows, watched=watched).state.tolist() == [state]
 
 
 def test_a_night_that_runs_again_takes_the_names_it_had():
     rows = [finding("slow_source", f"{site}_DISK", site, at(7), at(8, 23)) for site in "ABC"]
     nights = Nights()
-    names = nights.night(8, *rows).set_index("what").incident
+    names = nights.night(8, *rows).set_index("title").incident
     stored = nights.found[0][1].merge(nights.rows[0][["incident", "first_seen"]], on="incident")
     earlier = finding("failing_source", "A_DISK", "A", at(6, 12), at(8, 23))  # one finding more, the first of its incident: another hash
     more = finding("slow_source", "Z_DISK", "Z", at(8), at(8, 23))
     for again in (rows, [earlier, *rows], [more, *rows]):
-        reported = Nights().night(8, *again, stored=stored).set_index("what").incident
-        assert {what: reported[what] for what in names.index if what in reported} == {what: names[what] for what in names.index if what in reported}
-        assert reported.is_unique
-        assert set(names) <= set(reported)
-    assert reported["slow source Z_DISK"] not in set(names)
+        shown = Nights().night(8, *again, stored=stored).set_index("title").incident
+        assert {what: shown[what] for what in names.index if what in shown} == {what: names[what] for what in names.index if what in shown}
+        assert shown.is_unique
+        assert set(names) <= set(shown)
+    assert shown["slow source Z_DISK"] not in set(names)
     one_name = new_incident_id(("transfers", "service", "Z_DISK"), "2026-01-08", set())
     later = stored.head(1).assign(incident=one_name, name="elsewhere", first_seen="2026-01-08")  # a later night's name, of something else
-    reported = Nights().night(8, more, stored=later).incident.item()
-    assert reported != one_name
-    assert reported.startswith("20260108-")
+    shown = Nights().night(8, more, stored=later).incident.item()
+    assert shown != one_name
+    assert shown.startswith("20260108-")
 
 
 def test_the_earliest_start_of_its_findings_is_that_of_the_incident_and_stays():

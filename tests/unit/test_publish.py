@@ -296,10 +296,10 @@ def test_a_mail_that_cannot_be_sent_is_a_line_and_changes_no_page(night, monkeyp
     mail = "{from: a@a.example, server: 'smtps://127.0.0.1:1', to: [{address: b@b.example}], failures: [b@b.example]}"
     (night / "site.yaml").write_text(f"day: 2026-01-31\nproducts: {night}\nstudies: {{transfers: {{}}}}\nmail: {mail}\n")
     assert commands.publish(night / "site.yaml") == 1, "what was not mailed is a failure of the night"
-    printed = capsys.readouterr()
-    [line] = [line for line in printed.err.splitlines() if line.startswith("mail: ")]
+    sentence = capsys.readouterr()
+    [line] = [line for line in sentence.err.splitlines() if line.startswith("mail: ")]
     assert line == "mail: 2026-01-31 to b@b.example: 127.0.0.1:1: [Errno 111] Connection refused; tried again at the next run"
-    assert printed.out.startswith("Front page: ")
+    assert sentence.out.startswith("Front page: ")
     assert (night / "reports/2026-01-31/index.html").exists()
 
 
@@ -310,7 +310,7 @@ def digested(root, incidents, day="2026-01-31", **more):
     """A digest of `day` that ended well, with a heading per incident, and what it left; returns the rows."""
     nights = {} if "transfers" in more.get("missing", []) else {"transfers": day}
     rows = write_incidents(root, incidents, day, **more)
-    heads = [("show_sentence()", {"text/markdown": f"### {row['rank']}. {helpers.escape(row['what'])}"}) for row in rows if row["shown"]]
+    heads = [("show_sentence()", {"text/markdown": f"### {row['rank']}. {helpers.escape(row['title'])}"}) for row in rows if row["shown"]]
     parameters = {"nights": nights, "missing": list(more.get("missing", []))}
     executed(root / f"reports/{day}/digest.ipynb", *heads, parameters=parameters, ended=f"{day}T23:00:00+00:00")
     return rows
@@ -327,7 +327,8 @@ def in_text(soup):
 
 
 def test_the_front_page_begins_with_the_incidents(night):
-    tried = {"site outage at ISTHMUS-T2": [proposal("Ask the site", 0.62, trials=13, worked=8), proposal("Wait", 0.3, trials=0), proposal("Third")]}
+    tried = {"site outage at ISTHMUS-T2": [proposal("Ask the site", 0.62, trials=13, worked=8), proposal("Wait", 0.3, trials=0)]}
+    tried["site outage at ISTHMUS-T2"] += [proposal("Third"), proposal("Fourth")]
     rows = digested(night, a_night(), proposals=tried, headline="First: site outage at ISTHMUS-T2.")
     front, _ = published(night)
     first, second, third = front.select("article.incident")
@@ -336,10 +337,11 @@ def test_the_front_page_begins_with_the_incidents(night):
     text = in_text(first)
     assert f"1. site outage at ISTHMUS-T2 high severity new {rows[0]['incident']} ISTHMUS-T2 fails or is idle since 30 Jan 2026 19:40 UTC" in text
     assert text.count("since") == 1
-    assert "Ask the site chance 62% (31% to 81%), 8 of 13 trials worked, takes 10 min" in text
-    assert "Wait chance 30% (15% to 65%), not tried yet" in text
-    assert "Third" not in text
-    assert "worse, night 3" in in_text(second)
+    assert "Ask the site (chance 62% (31% to 81%), 8 of 13 trials worked, takes 10 min; ask)" in text
+    assert "Wait (chance 30% (15% to 65%), not tried yet, takes 10 min; wait)" in text
+    assert "Third" in text
+    assert "Fourth" not in text
+    assert "escalated, night 3" in in_text(second)
     assert in_text(second).count("impact 12 GB delayed last night, 48 GB tonight") == 1
     assert "ongoing, night 3" in in_text(third)
     link = first.select_one("h3 a")["href"]
@@ -351,23 +353,23 @@ def test_the_front_page_begins_with_the_incidents(night):
 
 def test_known_incidents_are_folded_with_who_until_and_why_and_resolved_ones_are_told(night):
     digested(night, a_night())
-    front, digest = published(night)
-    folded = next(one for one in front.select("details") if "muted or acknowledged" in one.summary.get_text())
+    front, shown = published(night)
+    folded = next(one for one in front.select("details") if "silenced or acknowledged" in one.summary.get_text())
     assert "open" not in folded.attrs
-    muted = "memory leak on meridian-t2-n03, medium severity, ongoing, night 3, since 2026-01-29: muted by the operator on duty until 2026-02-07, "
+    muted = "memory leak on meridian-t2-n03 medium severity, ongoing, night 3, since 2026-01-29: silenced by the operator on duty until 2026-02-07: "
     assert muted + "a known leak, mended with the next release" in in_text(folded)
     assert "backlog of Accounts" in in_text(folded)
     assert "Resolved since the night before bad run 400461" in in_text(front)
     assert "aerosol" not in in_text(front), "it was over before"
-    assert digest["counts"] == {"new": 1, "worse": 1, "ongoing": 1, "muted": 1, "acknowledged": 1, "resolved": 1, "over": 1}
+    assert shown["counts"] == {"new": 1, "escalated": 1, "ongoing": 1, "silenced": 1, "acknowledged": 1, "resolved": 1, "closed": 1}
 
 
 def test_what_is_not_shown_in_full_is_counted(night):
     digested(night, [incident(f"trouble {i}") for i in range(200)], max_incidents=50)
-    front, digest = published(night)
+    front, shown = published(night)
     assert len(front.select("article.incident")) == site.MAX_CARDS
     assert f"Less urgent: {200 - site.MAX_CARDS} open; the digest lists all." in in_text(front)
-    assert len(digest["incidents"]) == 200
+    assert len(shown["incidents"]) == 200
     digested(night, [incident(f"trouble {i}", ended=i > 1) for i in range(6)], max_incidents=1)
     front, _ = published(night)
     assert "Less urgent: 1 open, 4 ended; the digest lists all." in in_text(front)
@@ -386,7 +388,7 @@ def test_what_changed_is_said_once_and_is_not_called_worse_where_it_is_not(night
 
 
 @pytest.mark.parametrize(
-    ("is_known", "sentence"),
+    ("reference", "shown"),
     [
         ({"chance": 0.5, "low": 0.0015, "high": 0.9985, "trials": 0, "worked": 0}, "not tried yet"),  # Jeffreys' prior
         ({"chance": 0.7, "low": 0.3, "high": 0.9, "trials": 0, "worked": 0}, "chance 70% (30% to 90%), not tried yet"),  # tried for other kinds
@@ -394,8 +396,8 @@ def test_what_changed_is_said_once_and_is_not_called_worse_where_it_is_not(night
         ({"chance": None, "low": None, "high": None, "trials": 0, "worked": 0}, "chance not known"),
     ],
 )
-def test_a_chance_is_told_only_where_something_is_known(is_known, sentence):
-    assert digests.chance_in_words(is_known) == sentence
+def test_a_chance_is_told_only_where_something_is_known(reference, shown):
+    assert digests.chance_in_words(reference) == shown
 
 
 def test_proposals_that_nobody_has_tried_are_no_ranking(night):
@@ -403,9 +405,9 @@ def test_proposals_that_nobody_has_tried_are_no_ranking(night):
     texts = ["Wait", "Ask the site", "Look at the network"]
     offered = [proposal(text, 0.5, **unknown) for text in texts]
     digested(night, [incident("an outage"), incident("a leak")], proposals={"an outage": offered, "a leak": [proposal("Restart"), offered[0]]})
-    front, digest = published(night)
-    assert [one["ranked"] for one in digest["incidents"]] == [False, True]
-    assert [one["proposal"] for one in digest["incidents"][0]["proposals"]] == sorted(texts)
+    front, shown = published(night)
+    assert [one["ranked"] for one in shown["incidents"]] == [False, True]
+    assert [one["proposal"] for one in shown["incidents"][0]["proposals"]] == sorted(texts)
     first, second = front.select("article.incident")
     assert "To try, none tried yet, in no particular order:" in in_text(first)
     assert [item.get_text().split(" (")[0] for item in first.select("ul.try li")] == sorted(texts), "all of them, since none is better"
@@ -422,8 +424,8 @@ def test_a_proposal_for_which_the_evidence_speaks_comes_first_and_says_why(night
     path = night / "data/incidents/2026-01-31_proposals.parquet"
     table = pd.read_parquet(path)
     helpers.write_parquet(table.assign(reason=["", "the evidence says “connection refused”"], ranked=False), path)
-    front, digest = published(night)
-    assert [one["proposal"] for one in digest["incidents"][0]["proposals"]] == ["Open the port", "Ask the site"]
+    front, shown = published(night)
+    assert [one["proposal"] for one in shown["incidents"][0]["proposals"]] == ["Open the port", "Ask the site"]
     assert "Open the port, since the evidence says “connection refused” (takes 10 min" in in_text(front)
     helpers.write_parquet(table.assign(reason="", ranked=True), path)
     assert published(night)[1]["incidents"][0]["ranked"] is True, "tried elsewhere, as the table says"
@@ -438,43 +440,43 @@ def test_the_command_for_feedback_runs_in_a_plain_shell(root, more):
 
 
 def test_what_ended_before_it_was_seen_is_counted_apart(night):
-    rows = [incident("a"), incident("b", ended=True), incident("c", "over", change="ended before it was watched"), incident("d", "over")]
+    rows = [incident("a"), incident("b", ended=True), incident("c", "closed", change="ended before it was watched"), incident("d", "closed")]
     digested(night, rows)
-    front, digest = published(night)
-    assert digest["counts"] == {"new": 1, "ended": 1, "unwatched": 1, "over": 1}
+    front, shown = published(night)
+    assert shown["counts"] == {"new": 1, "ended": 1, "unwatched": 1, "closed": 1}
     assert in_text(front.select_one("#incidents")) == "Incidents 2 new (1 of them already ended), 1 ended before monitoring began"
 
 
 def test_the_chance_of_a_new_installation_is_not_tried_yet(tmp_path):
-    remediations = read_remediations(helpers.ROOT / "remediations.yaml")
+    reference = read_remediations(helpers.ROOT / "remediations.yaml")
     feedback, _ = read_feedback(tmp_path / "feedback.csv")
-    first = chances(remediations, feedback, remediations[0]["kinds"][0], "").iloc[0].to_dict()
+    first = chances(reference, feedback, reference[0]["kinds"][0], "").iloc[0].to_dict()
     assert digests.chance_in_words(first) == "not tried yet"
 
 
 def test_a_night_with_nothing_to_report_says_so(night):
     digested(night, [])
-    front, digest = published(night)
+    front, shown = published(night)
     sentence = "Nothing to report: the only study reported, and no incident is new or ongoing"
     assert f"{sentence}." in in_text(front)
-    assert (digest["incidents"], digest["counts"], digest["headline"]) == ([], {}, f"{sentence}.")
-    assert digest["reported"] == {"n": 1, "of": 1, "lacking": {}, "complete": True}
-    digested(night, [incident("a leak", mark="muted"), incident("an outage", "resolved")])
-    assert f"{sentence} apart from those muted or acknowledged." in in_text(published(night)[0])
+    assert (shown["incidents"], shown["counts"], shown["headline"]) == ([], {}, f"{sentence}.")
+    assert shown["coverage"] == {"reported": 1, "expected": 1, "lacking": {}, "complete": True}
+    digested(night, [incident("a leak", silenced_as="silenced"), incident("an outage", "resolved")])
+    assert f"{sentence} apart from those silenced or acknowledged." in in_text(published(night)[0])
 
 
 def test_a_night_whose_digest_failed_or_did_not_run_says_so_and_shows_the_studies(night):
-    front, digest = published(night)
+    front, shown = published(night)
     assert "The digest did not run" in in_text(front)
-    assert digest["digest"]["outcome"] == "not run"
+    assert shown["digest"]["outcome"] == "not run"
     digested(night, a_night())
     executed(night / "reports/2026-01-31/digest.ipynb", error="no kinds")
-    front, digest = published(night)
+    front, shown = published(night)
     assert "the digest failed. ValueError: no kinds" in in_text(front)
     assert front.select_one('a[href="digest.html"]')
     assert not front.select("article.incident"), "incidents of an earlier run shown as tonight's"
-    assert (digest["digest"]["outcome"], digest["digest"]["error"], digest["incidents"]) == ("failed", "ValueError: no kinds", [])
-    assert digest["studies"]["transfers"]["verdict"] == "anomalies 1"
+    assert (shown["digest"]["outcome"], shown["digest"]["error"], shown["incidents"]) == ("failed", "ValueError: no kinds", [])
+    assert shown["studies"]["transfers"]["verdict"] == "anomalies 1"
 
 
 @pytest.mark.parametrize(("name", "shown"), [(".parquet", 0), ("_findings.parquet", 3), ("_proposals.parquet", 3), (".json", 3)])
@@ -504,9 +506,9 @@ def test_what_the_digest_notes_is_on_the_front_page(night):
     path = night / "data/incidents/2026-01-31.json"
     about = json.loads(path.read_text()) | {"notes": [f"feedback.csv: line 3 was changed {HOSTILE}", 7]}
     path.write_text(json.dumps(about))
-    front, digest = published(night)
+    front, shown = published(night)
     assert [in_text(one) for one in front.select(".incidents .banner")] == [f"feedback.csv: line 3 was changed {HOSTILE}"]
-    assert digest["digest"]["notes"] == about["notes"][:1]
+    assert shown["digest"]["notes"] == about["notes"][:1]
     path.write_text(json.dumps(about | {"notes": "no list", "missing": {}}))
     assert published(night)[1]["digest"]["notes"] == []
 
@@ -530,26 +532,26 @@ def test_the_answer_of_a_page_stands_below_its_title(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("verdict", "sentence"),
+    ("verdict", "told"),
     [("anomalies 7", "7 anomalies"), ("anomalies 1", "1 anomaly"), ("ok", "ok"), ("nothing judged", "nothing judged"), ("anomalies", "anomalies")],
 )
-def test_a_verdict_is_said_as_people_say_it(verdict, sentence):
-    assert pages.verdict_in_words(verdict) == sentence
+def test_a_verdict_is_said_as_people_say_it(verdict, shown):
+    assert pages.verdict_in_words(verdict) == shown
 
 
 def test_pages_and_feed_show_verdicts_as_people_say_them_and_programs_read_them_as_before(night):
-    front, digest = published(night)
+    front, outcome = published(night)
     reports = night / "reports"
     for shown in (in_text(front), in_text(page(reports / "index.html")), (reports / "feed.xml").read_text()):
         assert "1 anomaly" in shown
         assert "anomalies 1" not in shown
     assert front.select(".verdict.anomalies")
-    assert digest["studies"]["transfers"]["verdict"] == "anomalies 1"
+    assert outcome["studies"]["transfers"]["verdict"] == "anomalies 1"
     assert read_json(reports / "2026-01-31/run.json")["studies"]["transfers"]["verdict"] == "anomalies 1"
 
 
 @pytest.mark.parametrize(
-    ("written", "expected"),
+    ("written", "told"),
     [
         ("day: 2026-01-31\n", "{}: it has no readable `studies`"),
         ("day: 2026-01-31\nstudies: [transfers]\n", "{}: studies is no mapping"),
@@ -560,25 +562,26 @@ def test_pages_and_feed_show_verdicts_as_people_say_them_and_programs_read_them_
         (None, "there is no configuration {}"),
     ],
 )
-def test_a_wrong_configuration_is_one_line(tmp_path, monkeypatch, capsys, written, expected):
+def test_a_wrong_configuration_is_one_line(tmp_path, monkeypatch, capsys, written, shown):
     if written:
         (tmp_path / "site.yaml").write_text(written)
     assert commands.publish(tmp_path / "site.yaml") == 2
     [line] = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"nightshift: {expected.format(tmp_path / 'site.yaml')}")
+    assert line.startswith(f"nightshift: {shown.format(tmp_path / 'site.yaml')}")
 
 
 def test_hostile_incidents_stay_text_everywhere(night):
     bad = HOSTILE + "\x00\x1b\u202e]]>&"
     (night / "secret.png").write_bytes(b"no picture")
-    more = dict.fromkeys(("site", "summary", "change", "impact", "severity", "marked_why"), bad) | {"figure": "secret.png"}
-    rows = [incident(bad, "worse", **more), incident(bad + "2", "resolved", **more), incident(bad + "3", "ongoing", mark="muted", **more)]
+    more = dict.fromkeys(("site", "summary", "change", "impact", "severity", "silenced_why"), bad) | {"figure": "secret.png"}
+    rows = [incident(bad, "escalated", **more), incident(bad + "2", "resolved", **more)]
+    rows.append(incident(bad + "3", "ongoing", silenced_as="silenced", **more))
     digested(night, rows, proposals={bad: [proposal(bad, effort=bad)]}, headline=bad)
-    front, digest = published(night)
+    front, shown = published(night)
     for path in [*night.glob("reports/*/*.html"), night / "reports/index.html"]:
         assert not page(path).select("script, img[src=x], [onerror]"), path
     assert in_text(front).count("alert(1)") >= 8
-    assert digest["incidents"][0]["what"] == HOSTILE + "]]>&"
+    assert shown["incidents"][0]["title"] == HOSTILE + "]]>&"
     [entry] = ET.parse(night / "reports/feed.xml").getroot().findall(f"{{{archive.ATOM}}}entry")
     content = BeautifulSoup(entry.find(f"{{{archive.ATOM}}}content").text, "html.parser")
     assert not content.select("script, img")
@@ -604,20 +607,20 @@ def test_pictures_are_small_described_and_left_out_when_they_are_none(night):
 def test_digest_json_holds_every_number_and_no_nan(night):
     rows = [incident("an outage", p_value=np.nan, priority=np.inf, start=None, impacts=[{"study": "transfers", "value": 12.5, "unit": "GB delayed"}])]
     digested(night, rows, proposals={"an outage": [proposal("Ask", 0.5, low=np.nan)]})
-    _, digest = published(night)
-    assert (digest["version"], digest["day"]) == (2, "2026-01-31")
-    [one] = digest["incidents"]
-    apart = {"incident", "marked_by", "marked_until", "marked_why"}
-    assert set(one) == {*PUBLISHED, "id", "mark", "findings", "proposals", "ranked"} - apart
-    assert (one["id"], one["state"], one["night"], one["mark"]) == (rows[0]["incident"], "new", 1, None)
+    _, shown = published(night)
+    assert (shown["version"], shown["day"]) == (3, "2026-01-31")
+    [one] = shown["incidents"]
+    apart = {"incident", "silenced_as", "silenced_by", "silenced_until", "silenced_why"}
+    assert set(one) == {*PUBLISHED, "id", "silence", "findings", "proposals", "ranked"} - apart
+    assert (one["id"], one["state"], one["age_nights"], one["silence"]) == (rows[0]["incident"], "new", 1, None)
     assert (one["p_value"], one["priority"], one["start"], one["proposals"][0]["low"]) == (None, None, None, None)
     assert one["impacts"] == [{"study": "transfers", "value": 12.5, "unit": "GB delayed"}]
     assert set(one["findings"][0]) == set(FINDING)
-    assert one["proposals"][0] | {"chance": 0.5, "trials": 4, "worked": 2, "place": 1} == one["proposals"][0]
+    assert one["proposals"][0] | {"chance": 0.5, "trials": 4, "worked": 2, "rank": 1} == one["proposals"][0]
     digested(night, [incident("an outage", start=pd.Timestamp("2026-01-30T20:40+01:00"))])
-    _, digest = published(night)
-    assert digest["incidents"][0]["start"] == "2026-01-30T19:40:00Z"
-    assert digest["incidents"][0]["findings"][0]["start"] == "2026-01-30T19:40:00Z"
+    _, shown = published(night)
+    assert shown["incidents"][0]["start"] == "2026-01-30T19:40:00Z"
+    assert shown["incidents"][0]["findings"][0]["start"] == "2026-01-30T19:40:00Z"
 
 
 # ------------------------------------------------------------------------------------------------------------- nights
@@ -663,7 +666,7 @@ def test_earlier_nights_stay_as_they_were(night):
     index = page(night / "reports/index.html")
     assert [a.get_text() for a in index.select("th a")] == ["2026-02-02", "2026-02-01", "2026-01-31"]
     assert "1 new. 1 incidents, the first: site outage at ISTHMUS-T2." in in_text(index)
-    assert "1 new, 1 worse, 1 ongoing, 1 resolved, 1 acknowledged, 1 muted." in in_text(index)
+    assert "1 new, 1 escalated, 1 ongoing, 1 resolved, 1 acknowledged, 1 silenced." in in_text(index)
     assert dead_links(night / "reports") == []
 
 
@@ -789,17 +792,17 @@ def test_a_run_json_that_cannot_be_read_is_one_line_and_costs_no_other_night(nig
     folder.mkdir()
     (folder / "run.json").write_text(content)
     digested(night, [])
-    front, digest = published(night, keep_nights=1)
+    front, shown = published(night, keep_nights=1)
     assert (folder / "run.json").exists()
-    [line] = digest["troubles"]
+    [line] = shown["problems"]
     assert line.startswith("reports/2026-01-30/run.json: ")
     assert line in in_text(page(night / "reports/index.html"))
     assert line in in_text(front)
-    assert digest["headline"].startswith("Nothing to report: "), "the night itself is complete"
+    assert shown["headline"].startswith("Nothing to report: "), "the night itself is complete"
 
 
 @pytest.mark.parametrize(
-    ("settings", "line"),
+    ("parameters", "shown"),
     [
         ({"keep_nights": -1}, "keep_nights is -1: it must be a whole number"),
         ({"keep_nights": "7"}, "keep_nights is '7': it must be a whole number"),
@@ -810,9 +813,9 @@ def test_a_run_json_that_cannot_be_read_is_one_line_and_costs_no_other_night(nig
         ({"site_url": 7}, "site_url is 7: it must be an address"),
     ],
 )
-def test_settings_of_the_site_are_checked_in_one_line(settings, line):
-    with pytest.raises(ValueError, match=re.escape(line)):
-        site_settings(settings)
+def test_settings_of_the_site_are_checked_in_one_line(parameters, shown):
+    with pytest.raises(ValueError, match=re.escape(shown)):
+        site_settings(parameters)
 
 
 def test_settings_of_the_site():

@@ -27,9 +27,9 @@ from nightshift.remediation.model import chances, rank
 from nightshift.remediation.worlds import Record, belief, choices_of
 
 INCIDENTS = [
-    {"incident": "20260119-3f2a", "kinds": ["stuck_queue", "slow_fts_server"], "studies": ["transfers"], "site": "", "night": 2},
-    {"incident": "20260120-aaaa", "kinds": ["silent"], "studies": ["telemetry"], "site": "=SITE()", "night": 1},
-    {"incident": "20260121-b0b0", "kinds": ["slow_destination"], "studies": ["transfers", "tickets"], "site": "AURORA-T1", "night": 1},
+    {"incident": "20260119-3f2a", "kinds": ["stuck_queue", "slow_fts_server"], "studies": ["transfers"], "site": "", "age_nights": 2},
+    {"incident": "20260120-aaaa", "kinds": ["silent"], "studies": ["telemetry"], "site": "=SITE()", "age_nights": 1},
+    {"incident": "20260121-b0b0", "kinds": ["slow_destination"], "studies": ["transfers", "tickets"], "site": "AURORA-T1", "age_nights": 1},
 ]
 KNOWN = read_remediations()
 
@@ -49,14 +49,14 @@ def five(tmp_path, five_given):
 @pytest.fixture(scope="module")
 def five_given(tmp_path_factory):
     products = with_incidents(tmp_path_factory.mktemp("five") / "products")
-    for incident, solution, worked in [
+    for incident, remediation, worked in [
         ("20260119-3f2a", "restart-fts", True),
         ("20260119-3f2a", "other-fts", False),
         ("20260120-aaaa", "restart-sampler", True),
         ("20260121-b0b0", "fewer-streams", True),
         ("20260121-b0b0", "storage-space", False),
     ]:
-        record_feedback(incident, solution, worked, products=products)
+        record_feedback(incident, remediation, worked, products=products)
     return products
 
 
@@ -69,13 +69,13 @@ def with_incidents(products):
 
 
 def feedback_of(*rows):
-    """A table of feedback from (incident, kind, site, solution, worked)."""
-    return pd.DataFrame(rows, columns=["incident", "kind", "site", "solution", "worked"]).astype({"worked": bool})
+    """A table of feedback from (incident, kind, site, remediation, worked)."""
+    return pd.DataFrame(rows, columns=["incident", "kind", "site", "remediation", "worked"]).astype({"worked": bool})
 
 
-def tries(count, worked, kind, site, solution):
+def shown(count, worked, kind, site, remediation):
     """Rows of feedback on `count` incidents of which `worked` were solved."""
-    return [(f"{kind}-{site}-{n}", kind, site, solution, n < worked) for n in range(count)]
+    return [(f"{kind}-{site}-{n}", kind, site, remediation, n < worked) for n in range(count)]
 
 
 # ------------------------------------------------------------------------------------------------------------ knowledge
@@ -88,7 +88,7 @@ def kinds_of_studies():
 
 def proposed(study, kind, evidence="", night=3):
     """Ids of what is proposed for an incident of one kind, in the order of the file."""
-    incident = {"kinds": [kind], "studies": [study], "site": "", "night": night, "evidence": evidence}
+    incident = {"kinds": [kind], "studies": [study], "site": "", "age_nights": night, "evidence": evidence}
     return [one["id"] for one, _, _ in offered(KNOWN, incident)]
 
 
@@ -155,7 +155,7 @@ def test_a_bad_file_is_named_in_one_line(tmp_path, text):
 
 
 def test_conditions():
-    one = {"studies": ["a", "b"], "site": "AURORA-T1", "night": 3}
+    one = {"studies": ["a", "b"], "site": "AURORA-T1", "age_nights": 3}
     assert holds({}, one)
     assert holds({"several_studies": True, "site": "-T1$", "lasting_nights": 3}, one)
     assert not holds({"several_studies": False}, one)
@@ -170,7 +170,7 @@ def test_conditions():
 def test_feedback_comes_back_as_it_was_given(five):
     feedback, trouble = read_feedback(five)
     assert trouble == ""
-    assert list(feedback.solution) == ["restart-fts", "other-fts", "restart-sampler", "fewer-streams", "storage-space"]
+    assert list(feedback.remediation) == ["restart-fts", "other-fts", "restart-sampler", "fewer-streams", "storage-space"]
     assert list(feedback.worked) == [True, False, True, True, False]
     assert list(feedback.kind) == ["stuck_queue", "stuck_queue", "telemetry.silent", "slow_destination", "slow_destination"]
     assert pd.to_datetime(feedback["at"], utc=True).is_monotonic_increasing
@@ -371,23 +371,23 @@ def test_a_writer_that_is_killed_while_it_writes_holds_up_nobody(five):
     record_feedback("20260120-aaaa", "console-node", False, products=five.parents[1])
     feedback, trouble = read_feedback(five)
     assert trouble == ""
-    assert list(feedback.solution[5:]) == ["fts-database", "console-node"]  # the row was written, only its end was not reached
+    assert list(feedback.remediation[5:]) == ["fts-database", "console-node"]  # the row was written, only its end was not reached
 
 
 @pytest.mark.parametrize(
-    ("incident", "solution", "says"),
+    ("incident", "remediation", "says"),
     [
         ("20260119-3f2b", "restart-fts", "there is no incident '20260119-3f2b'; the nearest: 20260119-3f2a"),
         ("", "restart-fts", "there is no incident ''"),
         ("x\n" * 99, "restart-fts", "there is no incident"),
-        ("20260119-3f2a", "restart-ftx", "there is no solution 'restart-ftx'; the nearest: restart-fts"),
-        ("20260119-3f2a", None, "there is no solution 'None'"),
+        ("20260119-3f2a", "restart-ftx", "there is no remediation 'restart-ftx'; the nearest: restart-fts"),
+        ("20260119-3f2a", None, "there is no remediation 'None'"),
         ("20260120-aaaa", "restart-fts", "restart-fts is not for silent; for it are: drain-reboot, console-node, restart-sampler"),
     ],
 )
-def test_wrong_ids_are_answered_in_one_line_and_nothing_is_written(products, incident, solution, says):
+def test_wrong_ids_are_answered_in_one_line_and_nothing_is_written(products, incident, remediation, says):
     with pytest.raises(ValueError, match=r"^" + says) as error:
-        record_feedback(incident, solution, True, products=products)
+        record_feedback(incident, remediation, True, products=products)
     assert "\n" not in str(error.value)
     assert not (products / "feedback").exists()
 
@@ -441,14 +441,14 @@ MINE = [{"id": "ask-desk", "kinds": ["stuck_queue"], "proposal": "Ask.", "effort
 def test_the_proposals_are_those_of_the_digest_that_told_of_the_incident_last(products, tmp_path):
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(MINE))
     (tmp_path / "other.yaml").write_text(yaml.safe_dump(MINE[1:]))
-    with pytest.raises(ValueError, match="there is no solution 'ask-desk'"):
+    with pytest.raises(ValueError, match="there is no remediation 'ask-desk'"):
         record_feedback("20260119-3f2a", "ask-desk", True, products=products)
     for night, path in (("2026-01-20", tmp_path / "mine.yaml"), ("2026-01-21", tmp_path / "none.yaml")):  # the later one does not know the incident
         (products / f"data/incidents/{night}.json").write_text(json.dumps({"day": night, "remediations": str(path)}))
     assert record_feedback("20260119-3f2a", "ask-desk", True, products=products)["remediations"] == str(tmp_path / "mine.yaml")
     row = record_feedback("20260120-aaaa", "restart-sampler", True, products=products, remediations="remediations.yaml")
     assert row["kind"] == "telemetry.silent"
-    with pytest.raises(ValueError, match="there is no solution 'ask-desk'; the nearest: try-it"):
+    with pytest.raises(ValueError, match="there is no remediation 'ask-desk'; the nearest: try-it"):
         record_feedback("20260119-3f2a", "ask-desk", True, products=products, remediations=tmp_path / "other.yaml")
 
 
@@ -497,17 +497,17 @@ def test_a_kind_without_proposals_gives_no_row():
 
 
 def test_own_trials_outweigh_those_of_others():
-    rows = tries(200, 20, "slow_fts_server", "", "restart-fts") + tries(200, 180, "stuck_queue", "", "restart-fts")
+    rows = shown(200, 20, "slow_fts_server", "", "restart-fts") + shown(200, 180, "stuck_queue", "", "restart-fts")
     for kind, rate in (("slow_fts_server", 0.1), ("stuck_queue", 0.9)):
-        one = chances(KNOWN, feedback_of(*rows), kind, "").set_index("solution").loc["restart-fts"]
+        one = chances(KNOWN, feedback_of(*rows), kind, "").set_index("remediation").loc["restart-fts"]
         assert one.chance == pytest.approx(rate, abs=0.02)
         assert one.high - one.low < 0.12
         assert (one.trials, one.elsewhere) == (200, 200)
 
 
 def test_what_works_for_other_kinds_is_expected_here_and_not_known():
-    rows = tries(50, 45, "stuck_queue", "", "restart-fts") + tries(50, 45, "slow_fts_server", "", "restart-fts")
-    table = chances(KNOWN, feedback_of(*rows), "failing_fts_server", "").set_index("solution")
+    rows = shown(50, 45, "stuck_queue", "", "restart-fts") + shown(50, 45, "slow_fts_server", "", "restart-fts")
+    table = chances(KNOWN, feedback_of(*rows), "failing_fts_server", "").set_index("remediation")
     assert table.chance["restart-fts"] > 0.65
     assert table.high["restart-fts"] - table.low["restart-fts"] > 0.5
     assert table.trials["restart-fts"] == 0
@@ -516,13 +516,13 @@ def test_what_works_for_other_kinds_is_expected_here_and_not_known():
 
 
 def test_a_site_starts_at_what_works_at_other_sites_of_this_kind():
-    rows = [row for site in "ABCD" for row in tries(10, 9, "membw", site, "end-strays")]
-    rows += [row for site in "ABCD" for row in tries(10, 1, "cachecopy", site, "end-strays")]
-    strays = [chances(KNOWN, feedback_of(*rows), kind, "E").set_index("solution").chance["end-strays"] for kind in ("membw", "cachecopy")]
+    rows = [row for site in "ABCD" for row in shown(10, 9, "membw", site, "end-strays")]
+    rows += [row for site in "ABCD" for row in shown(10, 1, "cachecopy", site, "end-strays")]
+    strays = [chances(KNOWN, feedback_of(*rows), kind, "E").set_index("remediation").chance["end-strays"] for kind in ("membw", "cachecopy")]
     assert strays[0] > 0.7
     assert strays[1] < 0.3
-    bad_here = feedback_of(*rows, *tries(20, 0, "membw", "E", "end-strays"))
-    at = {site: chances(KNOWN, bad_here, "membw", site).set_index("solution").chance["end-strays"] for site in "AE"}
+    bad_here = feedback_of(*rows, *shown(20, 0, "membw", "E", "end-strays"))
+    at = {site: chances(KNOWN, bad_here, "membw", site).set_index("remediation").chance["end-strays"] for site in "AE"}
     assert at["E"] < 0.3 < 0.7 < at["A"]
 
 
@@ -553,8 +553,8 @@ def exact_mean(counts, of, rng):
      {"stuck_queue": (2, 8), "slow_fts_server": (1, 1), "failing_fts_server": (6, 7)}],
 )  # fmt: skip
 def test_the_closed_form_is_near_the_exact_posterior(counts):
-    rows = [row for kind, (worked, n) in counts.items() for row in tries(n, worked, kind, "", "restart-fts")]
-    ours = chances(KNOWN, feedback_of(*rows), "stuck_queue", "").set_index("solution").chance["restart-fts"]
+    rows = [row for kind, (worked, n) in counts.items() for row in shown(n, worked, kind, "", "restart-fts")]
+    ours = chances(KNOWN, feedback_of(*rows), "stuck_queue", "").set_index("remediation").chance["restart-fts"]
     assert ours == pytest.approx(exact_mean(counts, "stuck_queue", np.random.default_rng(1)), abs=0.05)
 
 
@@ -563,7 +563,7 @@ def test_the_closed_form_is_near_the_exact_posterior(counts):
 def test_one_more_success_never_lowers_a_chance(trials, elsewhere):
     rows = [(f"i{n}", kind, site, "end-strays", worked) for n, (kind, site, worked) in enumerate(trials)]
     more = ("more", "cachecopy" if elsewhere else "membw", "A", "end-strays", True)
-    before, after = (chances(KNOWN, feedback_of(*x), "membw", "A").set_index("solution").loc["end-strays"] for x in (rows, [*rows, more]))
+    before, after = (chances(KNOWN, feedback_of(*x), "membw", "A").set_index("remediation").loc["end-strays"] for x in (rows, [*rows, more]))
     assert 0 <= before.low <= before.chance <= before.high <= 1
     assert after.chance > before.chance - 1e-9 if elsewhere else after.chance > before.chance
 
@@ -579,7 +579,7 @@ def test_the_simulated_worlds_have_the_model_that_ranks():
         rows.append((f"i{n}", pairs[pair][1], f"S{site}", some[pairs[pair][0]]["id"], worked))
     for site in range(3):
         a, b = belief(record, np.arange(len(pairs))[None], np.array([site]))
-        tables = {kind: chances(some, feedback_of(*rows), kind, f"S{site}").set_index("solution") for kind in kinds}
+        tables = {kind: chances(some, feedback_of(*rows), kind, f"S{site}").set_index("remediation") for kind in kinds}
         ours = [tables[kind].loc[some[number]["id"], ["a", "b"]].tolist() for number, kind in pairs]
         np.testing.assert_allclose(np.stack([a[0], b[0]], axis=1), np.array(ours, float), rtol=1e-9)
 
@@ -590,17 +590,17 @@ STUCK = INCIDENTS[0]
 
 
 def test_the_best_is_first_and_each_proposal_is_there_once():
-    rows = tries(30, 27, "stuck_queue", "", "fts-database") + tries(30, 3, "stuck_queue", "", "restart-fts")
+    rows = shown(30, 27, "stuck_queue", "", "fts-database") + shown(30, 3, "stuck_queue", "", "restart-fts")
     ranked = rank(KNOWN, feedback_of(*rows), STUCK, "2026-01-31")
-    assert ranked.solution[0] == "fts-database"
-    assert list(ranked.place) == [1, 2, 3, 4]
-    assert sorted(ranked.solution) == ["fewer-streams", "fts-database", "other-fts", "restart-fts"]
-    assert dict(zip(ranked.solution, ranked.kind, strict=True))["fewer-streams"] == "slow_fts_server"
+    assert ranked.remediation[0] == "fts-database"
+    assert list(ranked["rank"]) == [1, 2, 3, 4]
+    assert sorted(ranked.remediation) == ["fewer-streams", "fts-database", "other-fts", "restart-fts"]
+    assert dict(zip(ranked.remediation, ranked.kind, strict=True))["fewer-streams"] == "slow_fts_server"
 
 
 def test_another_run_of_the_night_shows_the_same_and_other_nights_and_incidents_vary():
     def orders(days, names):
-        return [tuple(rank(KNOWN, feedback_of(), STUCK | {"incident": name}, day).solution) for day in days for name in names]
+        return [tuple(rank(KNOWN, feedback_of(), STUCK | {"incident": name}, day).remediation) for day in days for name in names]
 
     assert len(set(orders(["2026-01-31"] * 3, ["a"]))) == 1
     assert len(set(orders([f"2026-01-{n:02}" for n in range(1, 13)], ["a"]))) > 3
@@ -608,32 +608,32 @@ def test_another_run_of_the_night_shows_the_same_and_other_nights_and_incidents_
 
 
 def test_the_unknown_is_tried_sooner_than_what_is_known_to_fail():
-    rows = tries(30, 27, "stuck_queue", "", "fts-database") + tries(30, 0, "stuck_queue", "", "restart-fts")
-    second = collections.Counter(rank(KNOWN, feedback_of(*rows), STUCK | {"kinds": ["stuck_queue"]}, day).solution[1] for day in range(30))
+    rows = shown(30, 27, "stuck_queue", "", "fts-database") + shown(30, 0, "stuck_queue", "", "restart-fts")
+    second = collections.Counter(rank(KNOWN, feedback_of(*rows), STUCK | {"kinds": ["stuck_queue"]}, day).remediation[1] for day in range(30))
     assert second["other-fts"] > 24
     assert set(second) <= {"other-fts", "restart-fts"}
 
 
 def test_a_kind_without_proposals_and_conditions_that_do_not_hold():
     assert len(rank(KNOWN, feedback_of(), STUCK | {"kinds": ["strange"]}, "2026-01-31")) == 0
-    idle = {"incident": "i", "kinds": ["idle_gpu"], "studies": ["telemetry"], "site": "A", "night": 1}
-    assert "limit-idle-gpu" not in set(rank(KNOWN, feedback_of(), idle, "d").solution)
-    assert "limit-idle-gpu" in set(rank(KNOWN, feedback_of(), idle | {"night": 3}, "d").solution)
+    idle = {"incident": "i", "kinds": ["idle_gpu"], "studies": ["telemetry"], "site": "A", "age_nights": 1}
+    assert "limit-idle-gpu" not in set(rank(KNOWN, feedback_of(), idle, "d").remediation)
+    assert "limit-idle-gpu" in set(rank(KNOWN, feedback_of(), idle | {"age_nights": 3}, "d").remediation)
 
 
 def test_of_equals_one_that_is_made_for_the_case_comes_first():
-    dip = {"incident": "i", "kinds": ["global_dip", "growing_topic"], "studies": ["accounting", "tickets"], "site": "A", "night": 1}
+    dip = {"incident": "i", "kinds": ["global_dip", "growing_topic"], "studies": ["accounting", "tickets"], "site": "A", "age_nights": 1}
     for day in range(10):
-        order = list(rank(KNOWN, feedback_of(), dip, day).solution)
+        order = list(rank(KNOWN, feedback_of(), dip, day).remediation)
         assert order[0] == "power-network-batch"
         assert "write-answer" not in order  # for topics that nothing else explains
-    rows = tries(5, 5, "global_dip", "B", "check-downtime")
-    assert rank(KNOWN, feedback_of(*rows), dip, "d").solution[0] == "check-downtime"
+    rows = shown(5, 5, "global_dip", "B", "check-downtime")
+    assert rank(KNOWN, feedback_of(*rows), dip, "d").remediation[0] == "check-downtime"
 
 
 def test_two_studies_with_a_kind_of_the_same_name_have_proposals_of_their_own():
     of = {
-        study: set(rank(KNOWN, feedback_of(), STUCK | {"kinds": ["silent"], "studies": [study]}, "d").solution)
+        study: set(rank(KNOWN, feedback_of(), STUCK | {"kinds": ["silent"], "studies": [study]}, "d").remediation)
         for study in ("accounting", "telemetry")
     }
     assert "restart-compute-element" in of["accounting"]
@@ -743,13 +743,13 @@ def test_evidence_that_names_no_error_is_not_read_into(evidence):
 @pytest.mark.parametrize("name", FIRST)
 def test_what_the_evidence_names_comes_first_and_says_why(name):
     for message in MESSAGES[name]:
-        ranked = rank(KNOWN, feedback_of(), STUCK | {"kinds": ["failing_source"], "site": "A", "evidence": f"9 of 9 failed; {message}"}, "2026-01-31")
-        reasons = ranked.reason != ""
-        assert FIRST[name] <= set(ranked.solution[reasons]), message
+        shown = rank(KNOWN, feedback_of(), STUCK | {"kinds": ["failing_source"], "site": "A", "evidence": f"9 of 9 failed; {message}"}, "2026-01-31")
+        reasons = shown.reason != ""
+        assert FIRST[name] <= set(shown.remediation[reasons]), message
         assert reasons.is_monotonic_decreasing
-        assert ranked.reason[0].removeprefix("the evidence says “").removesuffix("”").casefold() in " ".join(message.split()).casefold()
-        assert ("stage-first" in set(ranked.solution)) == (name == "tape"), message  # nobody looks for tapes because a connection was refused
-        assert set(ranked.solution[~reasons]) == {"ban-endpoint", "show-error"}  # which fit whatever it is
+        assert shown.reason[0].removeprefix("the evidence says “").removesuffix("”").casefold() in " ".join(message.split()).casefold()
+        assert ("stage-first" in set(shown.remediation)) == (name == "tape"), message  # nobody looks for tapes because a connection was refused
+        assert set(shown.remediation[~reasons]) == {"ban-endpoint", "show-error"}  # which fit whatever it is
 
 
 def test_a_clean_network_speaks_for_the_storage_only_while_no_error_is_named():
@@ -768,26 +768,26 @@ def test_every_kind_of_transfers_has_a_proposal_whatever_its_evidence_names():
 
 
 def test_a_pattern_of_ones_own_is_evidence_too():
-    remediations = [GOOD | {"when": {}, "evidence": ["fan [0-9]+ failed"]}, GOOD | {"id": "other-one", "when": {}, "evidence": ["tape"]}]
-    incident = {"incident": "i", "kinds": ["drop"], "studies": ["accounting"], "site": "", "night": 1}
-    ranked = rank(remediations, feedback_of(), incident | {"evidence": "Fan 7 failed in rack 3"}, "d")
-    assert ranked[["solution", "reason"]].values.tolist() == [["try-it", "the evidence says “Fan 7 failed”"]]
-    assert len(rank(remediations, feedback_of(), incident | {"evidence": "nothing of the kind"}, "d")) == 2
+    chosen = [GOOD | {"when": {}, "evidence": ["fan [0-9]+ failed"]}, GOOD | {"id": "other-one", "when": {}, "evidence": ["tape"]}]
+    incident = {"incident": "i", "kinds": ["drop"], "studies": ["accounting"], "site": "", "age_nights": 1}
+    shown = rank(chosen, feedback_of(), incident | {"evidence": "Fan 7 failed in rack 3"}, "d")
+    assert shown[["remediation", "reason"]].values.tolist() == [["try-it", "the evidence says “Fan 7 failed”"]]
+    assert len(rank(chosen, feedback_of(), incident | {"evidence": "nothing of the kind"}, "d")) == 2
 
 
 def test_feedback_orders_what_the_evidence_names_and_never_puts_the_rest_before_it():
-    incident = STUCK | {"kinds": ["failing_source"], "site": "", "night": 2, "evidence": "connection refused"}
-    rows = tries(30, 1, "failing_source", "", "restart-doors") + tries(30, 29, "failing_source", "", "ask-service")
-    rows += tries(30, 30, "failing_source", "", "ban-endpoint")
+    incident = STUCK | {"kinds": ["failing_source"], "site": "", "age_nights": 2, "evidence": "connection refused"}
+    rows = shown(30, 1, "failing_source", "", "restart-doors") + shown(30, 29, "failing_source", "", "ask-service")
+    rows += shown(30, 30, "failing_source", "", "ban-endpoint")
     for day in range(5):
-        assert list(rank(KNOWN, feedback_of(*rows), incident, day).solution)[:3] == ["ask-service", "restart-doors", "ban-endpoint"]
+        assert list(rank(KNOWN, feedback_of(*rows), incident, day).remediation)[:3] == ["ask-service", "restart-doors", "ban-endpoint"]
 
 
 def test_an_order_of_which_nothing_was_tried_is_no_ranking():
     assert not rank(KNOWN, feedback_of(), STUCK, "d").ranked.any()
-    assert not rank(KNOWN, feedback_of(*tries(3, 1, "membw", "", "end-strays")), STUCK, "d").ranked.any()  # tried for something else
-    assert rank(KNOWN, feedback_of(*tries(1, 0, "stuck_queue", "", "restart-fts")), STUCK, "d").ranked.all()
-    assert rank(KNOWN, feedback_of(*tries(1, 0, "failing_fts_server", "", "restart-fts")), STUCK, "d").ranked.all()
+    assert not rank(KNOWN, feedback_of(*shown(3, 1, "membw", "", "end-strays")), STUCK, "d").ranked.any()  # tried for something else
+    assert rank(KNOWN, feedback_of(*shown(1, 0, "stuck_queue", "", "restart-fts")), STUCK, "d").ranked.all()
+    assert rank(KNOWN, feedback_of(*shown(1, 0, "failing_fts_server", "", "restart-fts")), STUCK, "d").ranked.all()
     assert rank(KNOWN, feedback_of(), STUCK | {"kinds": ["strange"]}, "d").ranked.dtype == bool
 
 

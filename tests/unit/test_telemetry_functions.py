@@ -149,7 +149,7 @@ def test_answers_and_times_are_read_as_a_person_says_them():
     judged = pd.DataFrame({"node_id": ["a", "b"]})
     reported = pd.DataFrame({"node_id": ["a"], "diagnosis": ["membw"], "start": [NOON]})
     answer = answer_of(reported, reported[:0], judged=judged, reason="")
-    assert answer == "1 incident on 1 of 2 nodes (1 membw); the strangest: membw on a, 30 Jan 12:00"
+    assert answer == "1 incident on 1 of 2 nodes (1 membw); the strangest: membw on a, 2026-01-30 12:00 UTC"
     assert answer_of(reported[:0], reported, judged=judged, reason="") == "No incident is certain enough to be a finding"
     assert answer_of(reported[:0], reported[:0], judged=judged, reason="") == "No node misbehaved"
     assert answer_of(reported[:0], reported[:0], judged=judged, reason="few") == "Too little history: few"

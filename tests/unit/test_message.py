@@ -15,8 +15,8 @@ from PIL import Image
 
 from nightshift import wording
 from nightshift.assurance import REASSURING
-from nightshift.notify import message as letters
 from nightshift.notify import policy
+from nightshift.notify.message import Folding
 from nightshift.notify.settings import read_settings
 from nightshift.reporting import digests
 
@@ -38,14 +38,14 @@ HOSTILE = [
 
 def settings(**more):
     """A configuration that mails a night to one reader."""
-    written = {
+    sentence = {
         "from": "nightshift@example.org",
         "server": "smtp://mail.example.org",
         "to": [{"address": "a@example.org"}],
         "failures": ["ops@example.org"],
     }
     studies = dict.fromkeys(["transfers", "accounting", "telemetry", "certification", "tickets"])
-    return {"day": DAY, "studies": studies, "site_url": "https://nightshift.example/reports", "mail": written | more}
+    return {"day": DAY, "studies": studies, "site_url": "https://nightshift.example/reports", "mail": sentence | more}
 
 
 def drafts(products, config):
@@ -66,8 +66,8 @@ def in_text(part):
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_names_stay_text_and_end_no_header(tmp_path, name):
-    texts = dict.fromkeys(["what", "summary", "site", "impact", "change"], name)
-    marked = incident("b") | texts | {"mark": "muted", "marked_by": name, "marked_until": name, "marked_why": name}
+    texts = dict.fromkeys(["title", "summary", "site", "impact", "change"], name)
+    marked = incident("b") | texts | {"silenced_as": "silenced", "silenced_by": name, "silenced_until": name, "silenced_why": name}
     write_incidents(tmp_path, [incident("a") | texts, marked], proposals={name: [proposal("p", effort=name) | {"proposal": name}]}, headline=name)
     write_run(tmp_path, {"tickets": ("1_extract", name)})
     for message in drafts(tmp_path, settings()):
@@ -85,7 +85,7 @@ def test_hostile_names_stay_text_and_end_no_header(tmp_path, name):
         assert not page.select("script, [onerror], [src=x], b, link, iframe")
         assert not re.search("[\x00-\x09\x0b\x0c\x0e-\x1f\u200b\u202e\u2028\u2066\ue000]", text + page.get_text().replace("\t", ""))
         assert "49" not in message["Subject"]
-        shown = wording.one_line(digests.plain(name), 100)
+        shown = wording.one_line(digests.plain(name), 120)
         assert shown in in_text(page)
         assert shown in text
 
@@ -131,30 +131,30 @@ def test_a_message_has_text_markup_and_small_figures_of_its_incidents_only(tmp_p
     assert not re.search(r"url\(|@import|http-equiv", str(page))
 
 
-def test_a_message_tells_what_changed_what_to_try_and_who_marked(tmp_path):
+def test_a_message_tells_what_changed_what_to_try_and_who_silenced(tmp_path):
     proposals = {"site outage at ISTHMUS-T2": [proposal("Ask the site", 0.62, trials=14, worked=9), proposal("Wait", 0.4, trials=0)]}
     write_incidents(tmp_path, a_night(), proposals=proposals, missing=["tickets"], headline="Two things to do.")
     write_run(tmp_path, {"tickets": ("2_preprocess", "ValueError: no rows")})
     digest, failure = drafts(tmp_path, settings())
     text, page = parts(digest)
-    rows = [[cell.get_text(" ", strip=True) for cell in row.select("td")] for row in page.select("tbody")]
-    assert rows[0] == ["1", "site outage at ISTHMUS-T2", "2026-01-30 night 1", "new high", "", "Try: Ask the site (chance 62%)"]
-    assert [row[0] for row in rows] == ["1", "2", "3"]
+    cards = [[in_text(part) for part in card.select("h3, .marks span")] for card in page.select("article")]
+    assert cards[0][:3] == ["1. site outage at ISTHMUS-T2", "high severity", "new"]
+    assert [card[0][:2] for card in cards] == ["1.", "2.", "3."]
     changes = [in_text(item) for item in page.select("ul")[0].select("li")]
     assert changes == [
         "New: site outage at ISTHMUS-T2",
-        "Worse: slow storage AURORA-T1_DATADISK (impact 12 GB delayed last night, 48 GB tonight)",
+        "Escalated: slow storage AURORA-T1_DATADISK (impact 12 GB delayed last night, 48 GB tonight)",
         "Resolved: bad run 400461",
         "Ongoing, new to you: idle GPUs at JUNIPER-T2",
     ]
     for shown in (text, page.get_text()):
         assert "Two things to do." in shown
-        assert "Ask the site (10 min, chance 62% (31% to 81%), 9 of 14 trials worked)" in shown
-        assert "Wait (10 min, chance 40% (20% to 70%), not tried yet)" in shown
-        assert "muted by the operator on duty until 2026-02-07: a known leak, mended with the next release" in shown
+        assert "Ask the site (chance 62% (31% to 81%), 9 of 14 trials worked, takes 10 min; ask)" in shown
+        assert "Wait (chance 40% (20% to 70%), not tried yet, takes 10 min; wait)" in shown
+        assert "silenced by the operator on duty until 2026-02-07: a known leak, mended with the next release" in shown
         assert "No findings tonight from tickets." in shown
         assert "ValueError: no rows" in shown
-        assert "aerosol" not in shown  # over before
+        assert "aerosol" not in shown  # closed
     assert failure["Subject"] == f"Nightshift {DAY}: tickets failed in 2_preprocess"
     assert parts(failure)[1].select_one(f'a[href="https://nightshift.example/reports/{DAY}/tickets/2_preprocess.html"]')
     assert "ISTHMUS" not in failure.as_string()
@@ -162,7 +162,7 @@ def test_a_message_tells_what_changed_what_to_try_and_who_marked(tmp_path):
 
 @pytest.mark.parametrize("length", range(10, 90))
 def test_a_header_begins_on_its_first_line(length):
-    message = email.message.EmailMessage(policy=letters.Folding(linesep="\r\n"))
+    message = email.message.EmailMessage(policy=Folding(linesep="\r\n"))
     message["Subject"] = wanted = ("Nightshift 2026-01-31: 12 new; " + "slow storage é " * 9)[:length].strip().replace("é", "ab")
     lines = message.as_bytes().split(b"\r\n")
     assert lines[0].startswith(b"Subject: Night")
@@ -190,9 +190,9 @@ def test_who_sees_a_part_reads_no_reassurance_of_the_whole(tmp_path):
     for message in drafts(tmp_path, everything):
         text, page = parts(message)
         assert message["Subject"].startswith(f"Nightshift {DAY}: 4 of 5 studies reported")
-        for text_shown in (text.lower(), in_text(page).lower(), message["Subject"].lower()):
-            assert "4 of 5 studies reported" in text_shown
-            assert not [phrase for phrase in REASSURING if phrase in text_shown]
+        for sentence in (text.lower(), in_text(page).lower(), message["Subject"].lower()):
+            assert "4 of 5 studies reported" in sentence
+            assert not [phrase for phrase in REASSURING if phrase in sentence]
         assert ("tickets (failed)" in text) == ("high@example.org" in message["To"]), "who asks for one study reads the names of no other"
 
 
@@ -201,18 +201,20 @@ def test_proposals_that_nobody_has_tried_are_no_ranking(tmp_path):
     write_incidents(tmp_path, [incident("an outage")], proposals={"an outage": [proposal(text, 0.5, **unknown) for text in ("Wait", "Ask")]})
     write_run(tmp_path)
     text, page = parts(drafts(tmp_path, settings())[0])
-    assert "To try, none tried yet, in no particular order:\n   - Ask (10 min)\n   - Wait (10 min)" in text.replace("\r\n", "\n")
-    assert "2 to try, none tried yet" in in_text(page)
-    assert not [word for text_shown in (text, in_text(page)) for word in ("Try first", "%", "in this order") if word in text_shown]
+    tries = ["To try, none tried yet, in no particular order:", "- Ask (takes 10 min; ask)", "- Wait (takes 10 min; wait)"]
+    assert "\n   ".join(tries) in text.replace("\r\n", "\n")
+    assert "To try, none tried yet, in no particular order:" in in_text(page)
+    assert not [word for sentence in (text, in_text(page)) for word in ("Try first", "%", "in this order") if word in sentence]
 
 
 def test_more_incidents_than_a_page_holds_are_counted(tmp_path):
-    write_incidents(tmp_path, [incident(f"slow storage {n}") for n in range(30)], max_incidents=4)
+    write_incidents(tmp_path, [incident(f"slow storage {n}") for n in range(30)], max_incidents=7)
     write_run(tmp_path)
     text, page = parts(drafts(tmp_path, settings())[0])
-    assert len(page.select("tbody")) == 4
-    assert "Less urgent: 26 open." in text
-    assert "Less urgent: 26 open." in page.get_text()
+    assert (len(page.select("article")), len(page.select("ol > li"))) == (5, 2)
+    assert "7. slow storage 6" in text
+    assert "Less urgent: 23 open." in text
+    assert "Less urgent: 23 open." in page.get_text()
     assert "New: " + "; ".join(f"slow storage {n}" for n in range(5)) + "; and 25 more" in in_text(page)
     assert "- slow storage 4\r\n- and 25 more\r\n" in text.replace("\r\n", "\n").replace("\n", "\r\n")
 
@@ -254,12 +256,12 @@ def test_without_proposals_the_digest_goes_and_says_so(tmp_path):
 
 
 def test_settings_are_read():
-    settings_read = read_settings(
+    shown = read_settings(
         settings(to=[{"address": "A@Example.org", "studies": ["transfers"], "severity": "medium"}, {"address": "a@example.org"}])
     )
-    assert settings_read.server == ("smtp", "mail.example.org", 587)
-    assert settings_read.people == {"a@example.org": [({"transfers"}, 1), (None, 0)]}
-    assert (settings_read.failures, settings_read.only_changes, settings_read.login) == ({"ops@example.org"}, True, None)
+    assert shown.server == ("smtp", "mail.example.org", 587)
+    assert shown.people == {"a@example.org": [({"transfers"}, 1), (None, 0)]}
+    assert (shown.failures, shown.only_changes, shown.login) == ({"ops@example.org"}, True, None)
     assert read_settings(settings(server="smtps://[::1]")).server == ("smtps", "::1", 465)
     assert read_settings({"mail": {}}) is None
     assert read_settings({}) is None
@@ -295,10 +297,10 @@ def test_settings_are_read():
     ],
 )
 def test_a_wrong_setting_is_one_line_and_nothing_is_sent(tmp_path, changes, line):
-    [line_printed] = policy.send_night(tmp_path, DAY, settings(**changes))
-    assert line in line_printed
-    assert "s3cret" not in line_printed
-    assert len(line_printed.splitlines()) == 1
+    [sentence] = policy.send_night(tmp_path, DAY, settings(**changes))
+    assert line in sentence
+    assert "s3cret" not in sentence
+    assert len(sentence.splitlines()) == 1
 
 
 @pytest.mark.parametrize(("user", "password"), [("me", ""), ("", "secret"), ("me", "sécret")])

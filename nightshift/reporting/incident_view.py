@@ -1,0 +1,114 @@
+"""What is shown of one incident: prepared here, drawn by the macro of templates/incident.html.j2, wherever an
+incident appears (front page, page of the digest, feed, mail)."""
+
+from helpers import show_sentence
+from nightshift.incidents.wording import status_in_words
+from nightshift.reporting.digests import as_incident, chance_in_words, plain
+from nightshift.wording import joined, moment, one_line
+
+SEVERITIES = ("high", "medium", "low")
+MAX_PROPOSALS = 3  # of those that are ranked; of others all are shown, since none comes before another
+
+
+def view_of(incident, *, href="", figure="", n_proposals=None):
+    """Prepare one incident for the macro, as a dict of single lines of text.
+
+    incident : as digest.json has it. href : where its title leads. figure : address of its strip of time.
+    n_proposals : at most so many; None is MAX_PROPOSALS of those that are ranked, and all of others.
+
+    Keys: id, rank, title, severity (high, medium, low or unknown), state, status, since, site and impact (""
+    where title or summary have them), summary, change, href, figure, figure_alt, ranked, proposals (proposal,
+    reason, note, remediation), proposals_heading, silence ("" where nobody has silenced it).
+    """
+    title, summary = one_line(incident["title"], 120), one_line(incident["summary"], 600)
+    site, impact, change = (one_line(incident[name]) for name in ("site", "impact", "change"))
+    studies = joined(map(one_line, incident["studies"]))
+    ranked = bool(incident.get("ranked"))
+    most = n_proposals if n_proposals is not None else MAX_PROPOSALS if ranked else None
+    return {
+        "id": one_line(incident["id"], 60),
+        "rank": incident["rank"],
+        "title": title,
+        "severity": incident["severity"] if incident["severity"] in SEVERITIES else "unknown",
+        "state": one_line(incident["state"], 40),
+        "status": one_line(
+            status_in_words(incident["state"], incident["age_nights"] or 1, incident["ended"]), 60
+        ),
+        "since": since(incident),
+        "site": "" if site in title else site,
+        "summary": summary,
+        "change": "" if change in summary else change,
+        "impact": "" if impact in summary else impact,
+        "href": href,
+        "figure": figure,
+        "figure_alt": f"Times of the findings of {title}, seen by {studies}",
+        "ranked": ranked,
+        "proposals": [proposal_view(one, ranked) for one in incident["proposals"][:most]],
+        "proposals_heading": proposals_heading(ranked, incident["proposals"]),
+        "silence": silence_in_words(incident["silence"]),
+    }
+
+
+def since(incident):
+    """Say when an incident began and, where it did, ended; sources without times leave the night it was first
+    reported in.
+    """
+    start, end = incident["start"], incident["end"]
+    if not start:
+        return f"first reported on {incident['first_seen']}" if incident["first_seen"] else "start not known"
+    return f"{moment(start)} to {moment(end)}" if incident["ended"] and end else f"since {moment(start)}"
+
+
+def proposal_view(proposal, ranked):
+    """Prepare one proposal: what to do, why, what it takes, and how often it worked where any was tried."""
+    effort = one_line(proposal.get("effort") or "", 40)
+    parts = [chance_in_words(proposal) if ranked else "", f"takes {effort}" if effort else ""]
+    return {
+        "proposal": one_line(proposal.get("proposal") or ""),
+        "reason": one_line(proposal.get("reason") or ""),
+        "note": ", ".join(part for part in parts if part),
+        "remediation": one_line(proposal.get("remediation") or "", 60),
+    }
+
+
+def proposals_heading(ranked, proposals):
+    """Say above proposals whether they are in any order."""
+    if ranked:
+        return "To try, in this order:" if len(proposals) > 1 else "To try:"
+    if len(proposals) < 2:
+        return "To try, not tried yet:"
+    if any(one.get("reason") for one in proposals):
+        return "To try, none tried yet; those with a reason come first:"
+    return "To try, none tried yet, in no particular order:"
+
+
+def silence_in_words(silence):
+    """Say who has silenced an incident: "silenced by the operator until 2026-02-07: known leak"; "" for
+    None.
+    """
+    if not silence:
+        return ""
+    parts = ((" by ", "by"), (" until ", "until"), (": ", "why"))
+    return one_line(silence["as"]) + "".join(
+        f"{word}{one_line(silence[name])}" for word, name in parts if silence[name]
+    )
+
+
+def show_incident(row, findings, proposals):
+    """Show one incident on the page of the digest, as everywhere else.
+
+    row : the incident, a dict with the columns of INCIDENT. findings, proposals : DataFrames of its findings
+    and of what may be tried, as `remediation.model.rank` gives it.
+    """
+    from IPython.display import HTML, display
+
+    from nightshift.reporting.pages import templates
+
+    rows = [
+        plain(table.assign(incident=row["incident"]).to_dict("records")) for table in (findings, proposals)
+    ]
+    view = view_of(as_incident(plain(row) | {"figure": ""}, *rows), n_proposals=len(proposals))
+    macro = templates().get_template("incident.html.j2").module.incident
+    display(HTML(str(macro(view))))
+    if not len(proposals):
+        show_sentence("What to try is not known for this kind; `remediations.yaml` takes it.")

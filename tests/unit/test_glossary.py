@@ -1,0 +1,45 @@
+"""The glossary of the site: every word that a reader meets stands there, and every page leads to it."""
+
+import pytest
+from bs4 import BeautifulSoup
+from incident_tables import DAY, write_study
+
+from nightshift import catalog
+from nightshift.assurance import COUNTED, STATES
+from nightshift.reporting.glossary import write_glossary
+from nightshift.reporting.incident_view import SEVERITIES
+from nightshift.reporting.site import render_night
+
+
+@pytest.fixture
+def page(tmp_path):
+    write_glossary(tmp_path)
+    return BeautifulSoup((tmp_path / "glossary.html").read_text(), "html.parser")
+
+
+def test_states_and_verdicts_are_terms(page):
+    terms = {head.get_text() for head in page.select("#terms + div tbody th")}
+    assert terms >= {*COUNTED.values(), "closed", *set(STATES) - {"ok"}, "too little history", "nothing judged"}
+    assert terms >= {"finding", "incident", "flagged", "severity", "p-value", "stated alarm rate", "observed alarm rate", "baseline", "skill"}
+    severity = page.find(string="severity").find_next("td").get_text().casefold()
+    assert all(name in severity for name in SEVERITIES)
+    assert len(terms) == len(page.select("#terms + div tbody tr")), "a term stands there twice"
+
+
+def test_every_kind_of_every_study_and_every_unit_is_described(page):
+    rows = {" ".join(row.get_text(" ").split()) for row in page.select("#kinds ~ div tbody tr")}
+    for study in catalog.studies().values():
+        assert page.find("h3", string=study.title)
+        for name, kind in study.kinds.items():
+            label = kind.label or name.replace("_", " ")
+            assert any(row.startswith(label) and kind.description in row and kind.scope in row for row in rows)
+    assert [row.th.get_text() for row in page.select("#units + div tbody tr")] == sorted(catalog.impact_units())
+
+
+def test_pages_of_a_night_lead_to_it(tmp_path):
+    write_study(tmp_path, "transfers")
+    render_night(tmp_path, DAY, {"transfers": DAY})
+    for path in (tmp_path / "reports").rglob("*.html"):
+        links = [a["href"] for a in BeautifulSoup(path.read_text(), "html.parser").select("footer a")]
+        if path.name != "glossary.html":
+            assert [(path.parent / link).resolve() for link in links] == [tmp_path / "reports/glossary.html"]

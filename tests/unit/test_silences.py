@@ -1,0 +1,95 @@
+"""Which silences of a configuration are wrong, and what each holds for."""
+
+from datetime import date
+
+import pandas as pd
+import pytest
+
+from nightshift.incidents.silences import apply_silences, check_silences, read_silences
+
+GOOD = {"site": "T2-*", "as": "silenced", "by": "b", "until": "2026-02-28", "why": "w"}
+
+
+def test_good_silences_are_text_whatever_yaml_made_of_them():
+    assert check_silences(None) == check_silences([]) == ([], [])
+    read = {"site": "T2-*", "kind": None, "as": "silenced", "by": 7, "until": date(2026, 2, 28), "why": " w "}
+    table = read_silences([read, GOOD | {"incident": "20260119-3f2a"}])
+    assert table[["site", "kind", "by", "until", "why"]].values.tolist() == [["T2-*", "", by, "2026-02-28", "w"] for by in ("7", "b")]
+    assert table.incident.tolist() == ["", "20260119-3f2a"]
+    assert read_silences([]).columns.tolist() == table.columns.tolist()
+
+
+@pytest.mark.parametrize(
+    ("entries", "lines"),
+    [
+        ("all", ["digest.silences is 'all': it must be a list of entries"]),
+        ({"site": "A"}, ["digest.silences is {'site': 'A'}: it must be a list of entries"]),
+        (["all"], ["digest.silences[0] is 'all': it needs an incident or patterns of study, kind, site, entity"]),
+        ([GOOD, {**GOOD, "site": ""}], ["digest.silences[1] is {'site': '', "]),
+        ([{key: value for key, value in GOOD.items() if key != "site"}], ["it needs an incident or patterns"]),
+        ([{key: value for key, value in GOOD.items() if key != "why"}], ["digest.silences[0] needs as, by, until, why, and lacks why"]),
+        ([GOOD | {"as": "mute"}], ["digest.silences[0].as is 'mute': it must be silenced or acknowledged"]),
+        ([GOOD | {"by": " "}], ["digest.silences[0].by is ' ': it must be a text"]),
+        ([GOOD | {"until": "soon"}], ["digest.silences[0].until is 'soon': it must be a date such as 2026-03-31"]),
+        ([GOOD | {"until": "03/04/2026"}], ["digest.silences[0].until is '03/04/2026': it must be a date"]),  # March or April?
+        ([GOOD | {"entity": False}], ["digest.silences[0].entity is False: it must be a text"]),  # a VO called no, without quotes
+        ([GOOD | {"site": ["A", "B"]}], ["digest.silences[0].site is ['A', 'B']: it must be one text; write one entry for each"]),
+        ([GOOD | {"sites": "A"}], ["digest.silences[0] has an unknown 'sites'; the nearest is site"]),
+        ([GOOD | {"as": "x", "until": "x"}], ["digest.silences[0].as is 'x'", "digest.silences[0].until is 'x'"]),
+    ],
+)
+def test_each_mistake_is_one_line_with_its_path(entries, lines):
+    silences, wrong = check_silences(entries, "digest.silences")
+    assert silences == []
+    assert len(wrong) == len(lines)
+    for line, expected in zip(wrong, lines, strict=True):
+        assert expected in line
+        assert "\n" not in line
+    with pytest.raises(ValueError, match="silences"):
+        read_silences(entries)
+
+
+FINDINGS = pd.DataFrame(
+    [
+        ("a", "accounting", "drop", "S0", "v0 at S0"),
+        ("b", "accounting", "drop", "S0", "v1 at S0"),
+        ("c", "accounting", "moved", "S1", "v0"),
+        ("d", "accounting", "drop", "S2", "v0 at S2"),
+        ("d", "transfers", "failing_source", "S2", "S2_DISK"),
+    ],
+    columns=["incident", "study", "kind", "site", "entity"],
+)
+INCIDENTS = pd.DataFrame({"incident": ["a", "b", "c", "d"]})
+
+
+@pytest.mark.parametrize(
+    ("patterns", "held"),
+    [
+        ({"incident": "c"}, "c"),
+        ({"study": "accounting", "site": "s0"}, "ab"),  # a site, whatever the case of its letters
+        ({"study": "accounting", "entity": "V0 at S0"}, "a"),  # a VO at a site
+        ({"study": "accounting", "entity": "v0*"}, "ac"),  # a VO everywhere; d holds a finding of another study
+        ({"entity": "v0*", "site": "S1"}, "c"),  # what moved away from a site
+        ({"kind": "drop"}, "ab"),
+        ({"site": "S2"}, "d"),
+        ({"incident": "a", "site": "S1"}, ""),
+        ({"incident": "nobody"}, ""),
+    ],
+)
+def test_patterns_hold_for_incidents_all_of_whose_findings_match(patterns, held):
+    silences = read_silences([{key: value for key, value in GOOD.items() if key != "site"} | patterns])
+    shown, used = apply_silences(INCIDENTS, FINDINGS, silences, "2026-02-28")
+    assert "".join(shown.incident[shown.silenced_as == "silenced"]) == held
+    assert used.used.tolist() == [len(held)]
+    late, _ = apply_silences(INCIDENTS, FINDINGS, silences, "2026-03-01")
+    assert set(late.silenced_as) == {""}
+
+
+def test_of_several_silences_the_first_counts_and_no_incident_is_no_obstacle():
+    silences = read_silences([GOOD | {"site": "S1", "as": "acknowledged", "by": "x", "why": "y"}, GOOD | {"site": "S*"}])
+    shown, used = apply_silences(INCIDENTS, FINDINGS, silences, "2026-02-01")
+    assert shown.silenced_as.tolist() == ["silenced", "silenced", "acknowledged", "silenced"]
+    assert shown.loc[2, ["silenced_by", "silenced_until", "silenced_why"]].tolist() == ["x", "2026-02-28", "y"]
+    assert used.used.tolist() == [1, 4]
+    none, used = apply_silences(INCIDENTS.head(0), FINDINGS.head(0), silences, "2026-02-01")
+    assert (len(none), used.used.tolist()) == (0, [0, 0])
