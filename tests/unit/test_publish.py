@@ -532,7 +532,7 @@ def test_the_answer_of_a_page_stands_below_its_title(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("verdict", "told"),
+    ("verdict", "shown"),
     [("anomalies 7", "7 anomalies"), ("anomalies 1", "1 anomaly"), ("ok", "ok"), ("nothing judged", "nothing judged"), ("anomalies", "anomalies")],
 )
 def test_a_verdict_is_said_as_people_say_it(verdict, shown):
@@ -551,7 +551,7 @@ def test_pages_and_feed_show_verdicts_as_people_say_them_and_programs_read_them_
 
 
 @pytest.mark.parametrize(
-    ("written", "told"),
+    ("written", "shown"),
     [
         ("day: 2026-01-31\n", "{}: it has no readable `studies`"),
         ("day: 2026-01-31\nstudies: [transfers]\n", "{}: studies is no mapping"),
