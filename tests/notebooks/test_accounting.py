@@ -159,7 +159,7 @@ def test_weeks_are_whole_and_begin_on_monday_and_silence_is_a_row(tmp_path):
         "whole at A": {"11-10": 3} | zeros | {"12-08": 4, "12-15": 0, "12-22": 0, "12-29": 0},
     }
     assert "Weeks from 2025-11-10 to 2026-01-19 (both Mondays). 2 records lie in incomplete weeks" in page
-    assert "its source ends on Wed 28 Jan" in page
+    assert "its source ends on 2026-01-28" in page
     assert "3 spellings of sites are 1 site, 6 of VOs are 4 VOs." in page
 
 

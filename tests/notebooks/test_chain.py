@@ -219,7 +219,10 @@ WRONG = [
     ({"studies": {"left": {}}, "digest": {"colour": 1}}, "digest: notebooks/digest.ipynb declares no parameter 'colour'"),
     ({"studies": {"left": {}}, "digest": {"nights": {}}}, "digest: nights is found by the chain"),
     ({"studies": {"left": {}}, "mail": ["me"]}, "mail must be a mapping"),
-    ({"studies": {"left": {}}, "digest": {"silences": [{"sites": "A"}]}}, "digest.silences[0] has an unknown 'sites'; the nearest is site"),
+    (
+        {"studies": {"left": {}}, "digest": {"silences": [{"sites": "A", "as": "silenced", "by": "me", "until": "2026-03-31", "why": "known"}]}},
+        "digest.silences[0] has an unknown 'sites'; the nearest is site",
+    ),
     ({"studies": {"left": {}}, "digest": {"silences": "A"}}, "digest.silences is 'A': it must be a list"),
     ({"studies": {"left": {}}, "digest": {"mark": []}}, "digest.mark is no setting any more: write the entries under digest.silences"),
     ({"studies": {"left": {"analyse": {"mute": []}}}}, "studies.left.analyse.mute is no setting any more: write the entries under digest.silences"),

@@ -43,7 +43,7 @@ def night(products, *findings, day="2026-01-31", **parameters):
     """One night of the digest on these findings: (names of the notebook, what it shows as text)."""
     for study in STUDIES:
         rows = [f for f in findings if f["study"] == study]
-        write_findings(pd.DataFrame(rows, columns=FINDING_COLUMNS), products / f"data/findings/{study}.parquet")
+        write_findings(rows, products / f"data/findings/{study}.parquet", study)
     names, page = run_cells(NOTEBOOK, products, day=day, **QUICK | parameters)
     return names, html.unescape(page)
 
@@ -372,7 +372,7 @@ def test_hostile_names_stay_text(tmp_path):
 def run_hostile(products):
     for study in STUDIES:
         rows = [finding("transfers", "failing_source", HOSTILE, HOSTILE, evidence=HOSTILE, unit=HOSTILE)] * (study == "transfers")
-        write_findings(pd.DataFrame(rows, columns=FINDING_COLUMNS), products / f"data/findings/{study}.parquet")
+        write_findings(rows, products / f"data/findings/{study}.parquet", study)
     silences = [{"kind": "nothing", "as": "silenced", "by": HOSTILE, "until": "2026-02-01", "why": HOSTILE}]
     return run_cells(NOTEBOOK, products, silences=silences, **QUICK)
 
@@ -454,7 +454,7 @@ def test_one_study_does_not_stop_the_others(tmp_path):
     night(tmp_path, DISK, LEAK, day="2026-01-30")
     later = {"start": pd.Timestamp("2026-01-31", tz="UTC"), "end": pd.Timestamp("2026-01-31 23:00", tz="UTC")}
     for study, rows in (("telemetry", [LEAK | later]), ("transfers", [DISK]), ("tickets", [])):
-        write_findings(pd.DataFrame(rows, columns=FINDING_COLUMNS), tmp_path / f"data/findings/{study}.parquet")
+        write_findings(rows, tmp_path / f"data/findings/{study}.parquet", study)
     cut(tmp_path / "data/findings/transfers.parquet")
     pd.DataFrame().to_parquet(tmp_path / "data/findings/accounting.parquet")
     (tmp_path / "data/findings/certification.parquet").unlink()
@@ -520,7 +520,7 @@ def test_a_verdict_is_that_of_the_front_page(tmp_path):
 
 def test_tables_of_further_pages_are_read_and_missed_by_name(tmp_path):
     gpus = pd.DataFrame([finding("telemetry", "idle_gpu", f"b-g1 gpu {i}", "B") for i in range(3)])
-    write_findings(gpus, tmp_path / "data/findings/telemetry_gpus.parquet")
+    write_findings(gpus, tmp_path / "data/findings/telemetry_gpus.parquet", "telemetry")
     night(tmp_path, LEAK)
     assert set(incidents(tmp_path).title) == {"idle GPUs at B", "memory leak on n1"}
     nights = dict.fromkeys(STUDIES, "2026-02-01")
