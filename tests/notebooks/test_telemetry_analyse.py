@@ -192,7 +192,7 @@ def test_evidence_names_the_metric_its_direction_the_range_and_whose_it_is(night
     found = night.of["x-n01"]
     assert found.evidence == (
         f"cpu (a) above the healthy range: 70.00 per s, healthy {low:.2f} to {high:.2f} (the job's 3 other nodes); from 120 s into job 1 "
-        "(2026-01-30 12:02); cpuoccupy with 90% confidence"
+        "(2026-01-30 12:02 UTC); cpuoccupy with 90% confidence"
     )
     assert (found.observed, found.unit) == (70, "1/s")
     assert found.expected == pytest.approx(usual)
@@ -243,7 +243,7 @@ def test_scores_keep_their_contract(night):
 
 def test_what_so_many_runs_bring_about_by_chance_is_listed_and_not_reported(night):
     assert "Incidents that are not kept: 1." in night.page
-    assert cells(night.page, "<b>v01", "5", "01-30 12:01", "2", "0.021")  # 7 / 2001 times six windows: not below 0.05 times 7 / 51
+    assert cells(night.page, "<b>v01", "5", "2026-01-30 12:01 UTC", "2", "0.021")  # 7 / 2001 times six windows: not below 0.05 times 7 / 51
     assert "6 incidents on 6 of 15 nodes (3 memleak, 2 unknown, 1 cpuoccupy)" in night.page
     escaped = run_here(NOTEBOOK, night.products, day=DAY, false_discovery_rate=0.5, max_pictures=0)
     assert "<b>v01" not in escaped
@@ -265,7 +265,7 @@ def test_silence_is_a_finding_of_a_node_or_of_its_whole_site(night):
 
 def test_known_incidents_are_counted_as_found_and_as_rightly_named(night):
     assert "**3 of 4 known incidents are found, 3 of them with the right name; 3 of 6 reported incidents are one.**" in night.page
-    assert cells(night.page, "D", "memleak", "y-n04", "01-30 12:01:00", "01-30 12:03:20", "not found")
+    assert cells(night.page, "D", "memleak", "y-n04", "2026-01-30 12:01:00 UTC", "2026-01-30 12:03:20 UTC", "not found")
     # of x-n01 the second flagged window ends 195 s after noon, of y-n01 120 s, of y-n03 150 s
     assert "Median delay 60 s." in night.page
 
