@@ -167,7 +167,7 @@ def test_no_gpu_at_all_is_a_page_that_says_so(tmp_path):
     assert findings.empty
     assert findings.start.dtype == "datetime64[us, UTC]"
     assert findings.impact.dtype == float
-    assert "**No GPU was seen in the 7 days up to 31 Jan 2026.**" in text
+    assert "**No GPU was seen in the 7 days up to 2026-01-31.**" in text
     assert "Findings: 0" in text
 
 

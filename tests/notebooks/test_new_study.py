@@ -134,8 +134,8 @@ def test_each_command_ends_well(checkout):
 def test_its_incident_is_on_the_front_page_in_the_feed_and_in_the_digest(checkout):
     reports = checkout[0] / "nights/reports"
     digest = json.loads((reports / DAY / "digest.json").read_text())
-    incident = next(one for one in digest["incidents"] if one["what"] != "quiet sensor at BETA")
-    assert (incident["what"], incident["site"], incident["studies"]) == ("unusual value at ALPHA", "ALPHA", ["demo"])
+    incident = next(one for one in digest["incidents"] if one["title"] != "quiet sensor at BETA")
+    assert (incident["title"], incident["site"], incident["studies"]) == ("unusual value at ALPHA", "ALPHA", ["demo"])
     assert incident["impact"] == "1 unusual day"
     assert digest["studies"]["demo"]["verdict"] == "anomalies 2"
     for page in (reports / DAY / "index.html", reports / "feed.xml"):
@@ -163,7 +163,7 @@ def test_a_kind_of_one_entry_and_one_cell_is_an_incident_with_its_label_everywhe
     reports = checkout[0] / "nights/reports"
     digest = json.loads((reports / DAY / "digest.json").read_text())
     [incident] = [one for one in digest["incidents"] if one["kinds"] == ["quiet"]]
-    assert (incident["what"], incident["site"], incident["studies"]) == ("quiet sensor at BETA", "BETA", ["demo"])
+    assert (incident["title"], incident["site"], incident["studies"]) == ("quiet sensor at BETA", "BETA", ["demo"])
     for page in (reports / DAY / "index.html", reports / "feed.xml"):
         assert "quiet sensor at BETA" in page.read_text(), page
     assert "sensor-07 has sent nothing for three days" in (reports / DAY / "index.html").read_text()
