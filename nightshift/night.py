@@ -64,8 +64,8 @@ def run_night(path, day, cores="all", quiet=False):
 
 def check(path, day, quiet=False):
     """Look at the sources of a configuration and print what is there; returns the exit code."""
-    os.environ["TQDM_DISABLE"] = "1"  # bars of progress belong to a night
-    from nightshift.check import print_reports
+    with without_bars():
+        from nightshift.check import print_reports
     from nightshift.config import ConfigError
 
     try:
@@ -79,6 +79,19 @@ def check(path, day, quiet=False):
     except (ValueError, RuntimeError) as error:  # a home of nobody, a path that cannot be one
         print_line(error)
         return WRONG
+
+
+@contextlib.contextmanager
+def without_bars():
+    """Import what shows bars of progress so that it shows none: tqdm reads its settings when it is imported."""
+    before = os.environ.get("TQDM_DISABLE")
+    os.environ["TQDM_DISABLE"] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop("TQDM_DISABLE")
+        if before is not None:
+            os.environ["TQDM_DISABLE"] = before
 
 
 def run_held(path, config, root, cores, quiet):

@@ -67,7 +67,7 @@ def write_night(products, day, reported, missing=(), changes=None):
     """What the digest leaves of one night, as far as the backtest reads it."""
     findings = pd.DataFrame([row[1:] for row in reported], columns=COLUMNS).astype(TIMES | dict.fromkeys(COLUMNS[:4], "str"))
     findings = findings.assign(p_value=0.01, evidence="as seen", incident=pd.Series([row[0] for row in reported], dtype="str"))
-    incidents = pd.DataFrame({"incident": findings.incident.drop_duplicates()}).assign(what=lambda table: "about " + table.incident)
+    incidents = pd.DataFrame({"incident": findings.incident.drop_duplicates()}).assign(title=lambda table: "about " + table.incident)
     incidents["change"] = [(changes or {}).get(name, "") for name in incidents.incident]
     path = products / f"data/incidents/{day}.parquet"
     helpers.write_parquet(incidents, path)
