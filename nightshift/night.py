@@ -83,7 +83,7 @@ def check(path, day, quiet=False):
 
 @contextlib.contextmanager
 def without_bars():
-    """Import what shows bars of progress so that it shows none: tqdm reads its settings when it is imported."""
+    """Import what shows progress so that it shows none: tqdm reads its settings when it is imported."""
     before = os.environ.get("TQDM_DISABLE")
     os.environ["TQDM_DISABLE"] = "1"
     try:
