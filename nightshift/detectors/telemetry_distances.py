@@ -1,4 +1,4 @@
-"""How far a window of a node is from what is usual there, in four ways, and in which units."""
+"""How far a window of a node is from what is usual there, in five ways, and in which units."""
 
 import numpy as np
 import pandas as pd
@@ -6,6 +6,11 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
 from nightshift.detectors.base import Detector
+from nightshift.statistics import follow_level
+
+# usual spreads: beyond, one metric of a server counts no more, or a single wild one hides all others
+FAR = 10.0
+LEVEL_DAYS = 1.0  # half-life with which the level of a server is followed
 
 
 def robust_z_scores(windows, usual):
@@ -26,6 +31,21 @@ def robust_z_scores(windows, usual):
         windows.reindex(columns=usual.columns).to_numpy() - np.where(np.isfinite(timed), timed, plain)
     ) / spread
     return np.nan_to_num(z).astype("float32"), group
+
+
+def without_level(z, windows):
+    """Take out of the deviations z (n, F) what each server has drifted by, and bound what is left by FAR.
+
+    windows : DataFrame node_id, job_id, start, sorted by node and start. A server is a node without jobs; it
+    lives long, and its level drifts far from that of its training. Windows of jobs stay as they are.
+    """
+    followed, servers = z.copy(), np.flatnonzero(windows.job_id.to_numpy() == "")
+    nodes = windows.node_id.to_numpy()[servers]
+    for rows in pd.Series(servers).groupby(nodes).agg(list):
+        step = windows.start.iloc[rows].diff().median() / pd.Timedelta(days=1)
+        half_life = LEVEL_DAYS / step if step > 0 else 1.0
+        followed[rows] = np.clip(z[rows] - follow_level(z[rows], half_life), -FAR, FAR)
+    return followed
 
 
 class Distance(Detector):
@@ -56,6 +76,28 @@ class Residual(Detector):
     def measure(self, x):
         """Rebuild, and average what is left."""
         return np.mean((x - self.components.inverse_transform(self.components.transform(x))) ** 2, axis=1)
+
+
+class Whitened(Detector):
+    """Mean square along the principal axes of healthy windows, each in its own spread: what breaks the bond
+    between metrics weighs as much as what breaks out of their range (Mahalanobis 1936).
+
+    least : spread of an axis, as a share of the variance of the widest, that it has at least; what varies
+    less is rounding.
+    """
+
+    def __init__(self, least):
+        self.least, self.axes = least, PCA()
+
+    def fit(self, x):
+        """Find the axes and their spreads."""
+        variance = self.axes.fit(x).explained_variance_
+        self.spread = np.sqrt(np.maximum(variance, self.least * max(variance.max(initial=0), 1e-12)))
+        return self
+
+    def measure(self, x):
+        """Turn to the axes, bound each by FAR spreads, and average."""
+        return np.mean(np.clip(self.axes.transform(x) / self.spread, -FAR, FAR) ** 2, axis=1)
 
 
 class Neighbours(Detector):
@@ -91,18 +133,18 @@ def network_errors(z, rows, network):
 
 
 def novelty_scores(z, group, reference, network):
-    """Four distances from health: DataFrame [window, (distance, pca, neighbours, autoencoder)] of mean
-    squares, higher = stranger.
+    """Five distances from health: DataFrame [window, (distance, whitened, pca, neighbours, autoencoder)] of
+    mean squares, higher = stranger.
 
     z, group : of `robust_z_scores`. reference : {group: z of healthy windows (m, F)}, which the detectors of
     a group learn from. network : of `network_errors`, with the groups in the order of `reference`.
     """
-    out = pd.DataFrame(0.0, range(len(z)), ["distance", "pca", "neighbours", "autoencoder"])
+    out = pd.DataFrame(0.0, range(len(z)), ["distance", "whitened", "pca", "neighbours", "autoencoder"])
     rows = {g: np.flatnonzero(group == g) for g in reference}
     errors = network_errors(z, rows, network)
     for i, (g, members) in enumerate(rows.items()):
         if len(members):
-            detectors = (Distance(), Residual(0.9), Neighbours(5))
+            detectors = (Distance(), Whitened(0.02), Residual(0.9), Neighbours(5))
             scores = [one.fit(reference[g]).score_samples(z[members]) for one in detectors]
             out.iloc[members] = np.column_stack([*scores, errors[: len(members), i]])
     return out
@@ -124,9 +166,13 @@ def smooth_runs(scores, windows, n):
 
 def normalise_scores(scores, group, units):
     """Logarithms of `novelty_scores` in units of the median healthy one of each detector, at least a
-    millionth, and `together`: of the mean of the three that learn.
+    millionth; `together`: of the mean of the three that learn; `combined`: the mean of the logarithms of
+    the two that need no network and no neighbours, which see different things.
     """
     scaled = (scores[units.columns] / units.clip(lower=1e-12).reindex(group).set_index(scores.index)).clip(
         lower=1e-6
     )
-    return np.log(scaled.assign(together=scaled[["pca", "neighbours", "autoencoder"]].mean(axis=1)))
+    logs = np.log(scaled.assign(together=scaled[["pca", "neighbours", "autoencoder"]].mean(axis=1)))
+    if "whitened" not in logs:  # a model stored before there was one
+        return logs
+    return logs.assign(combined=logs[["distance", "whitened"]].mean(axis=1))

@@ -21,6 +21,7 @@ from nightshift.detectors.telemetry_distances import (
     novelty_scores,
     robust_z_scores,
     smooth_runs,
+    without_level,
 )
 from nightshift.models import load_model, save_model
 
@@ -127,7 +128,7 @@ def fit_health(healthy, settings, *, train_network):
     healthy = healthy.reset_index(drop=True)
     usual = fit_usual(healthy, settings.inputs, min_healthy=settings.min_healthy)
     rows_of = groups_of(healthy, settings.min_healthy)
-    z, _ = robust_z_scores(healthy, usual)
+    z = without_level(robust_z_scores(healthy, usual)[0], healthy)
     network = train_network(z, rows_of, {name: is_late(healthy, rows) for name, rows in rows_of.items()})
     most = settings.reference_rows
     reference = {name: z[rows[:: -(-len(rows) // most)]] for name, rows in rows_of.items()}
@@ -140,7 +141,7 @@ def health_of(health, windows, *, smoothing):
     health : a Health, or what `load_detector` gives. windows : sorted by node_id and start.
     """
     z, group = robust_z_scores(windows, health.usual)
-    distances = novelty_scores(z, group, health.reference, health.network)
+    distances = novelty_scores(without_level(z, windows), group, health.reference, health.network)
     return smooth_runs(distances, windows, smoothing).assign(group=group)
 
 

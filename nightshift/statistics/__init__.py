@@ -4,6 +4,7 @@ intervals     of shares, of counts, of the observed alarm rate
 resampling    drawn groups, percentiles of what they give, skill against a baseline
 calibration   scores to p-values, tests combined, corrected for their number
 robust        spread that a few outliers do not move
+trailing      streams judged by their own recent past: levels, alarms, stretches
 """
 
 from nightshift.statistics.calibration import (
@@ -28,15 +29,19 @@ from nightshift.statistics.resampling import (
     skill_score,
 )
 from nightshift.statistics.robust import robust_spread
+from nightshift.statistics.trailing import StreamSettings, follow_level, judge_streams
 
 __all__ = [
+    "StreamSettings",
     "alarm_rate_sentence",
     "benjamini_hochberg",
     "calibration_needed",
     "combine_tests",
     "draw_groups",
     "flags_across_folds",
+    "follow_level",
     "is_exceeded",
+    "judge_streams",
     "p_values",
     "percentile_interval",
     "poisson_interval",

@@ -335,6 +335,24 @@ def test_servers_without_jobs_and_kinds_are_judged_by_their_own_past_and_measure
     assert json.loads((tmp_path / "models/telemetry/detector.json").read_text())["classes"] == []
 
 
+def test_a_server_with_a_past_is_judged_by_it_and_a_drifting_one_raises_no_alarm(tmp_path):
+    write_models(tmp_path, [])
+    first, n = pd.Timestamp("2026-01-11", tz="UTC"), 21 * 48
+    runs = {name: run_of(name, "", first, n=n, step_s=1800) for name in ("s1", "s2", "drifts")}
+    runs["drifts"]["cpu::a|mean"] += np.linspace(0, 25, n)  # far out of what the models have learned
+    trouble = slice(n - 20, n - 14)
+    runs["s2"].loc[trouble, "cpu::a|mean"] += 12
+    write_clean(tmp_path, pd.concat(runs.values(), ignore_index=True))
+    night = analysed(tmp_path, alarm_rate=0.01)
+    assert night.findings.entity.tolist() == ["s2"]
+    assert night.findings.p_value[0] < 0.02
+    assert night.of["s2"].start == runs["s2"].start[n - 20]
+    shares = night.scores.groupby("node_id").flagged.mean()
+    assert shares["drifts"] < 0.03
+    assert night.scores.groupby("node_id").size().eq(7 * 48).all()  # the nights that calibrate are not judged again
+    assert "AUPRC" not in night.page
+
+
 @pytest.mark.parametrize(("calibration", "constant"), [(100, False), (250, True)])
 def test_few_data_are_a_page_without_a_number_that_is_none_and_say_what_they_cannot_tell(tmp_path, calibration, constant):
     write_models(tmp_path, [])

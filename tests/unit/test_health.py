@@ -131,8 +131,8 @@ def test_neighbours_are_the_nearest_of_the_own_group(network):
 
 def test_no_window_has_no_score(network):
     scores = scored(network, np.zeros((0, 2)), [])
-    assert scores.shape == (0, 4)
-    assert smooth_runs(scores, windows("n1", [NOON], [1, 1])[:0], 3).shape == (0, 4)
+    assert scores.shape == (0, 5)
+    assert smooth_runs(scores, windows("n1", [NOON], [1, 1])[:0], 3).shape == (0, 5)
 
 
 def test_smoothing_never_mixes_runs_or_nodes():

@@ -1,0 +1,79 @@
+"""Servers judged by their own last nights: both tests, a past that is too short, stretches as incidents, drift taken out."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from nightshift.detectors.telemetry_distances import FAR, Whitened, without_level
+from nightshift.detectors.telemetry_streams import judge_servers, stretch_incidents
+from nightshift.statistics import StreamSettings
+
+PER_DAY = 48
+SETTINGS = StreamSettings(alarm_rate=0.01)
+
+
+def servers(n_days, *names):
+    """Windows of half an hour, one after the other."""
+    starts = pd.date_range("2026-01-01", periods=n_days * PER_DAY, freq="30min", tz="UTC")
+    parts = [pd.DataFrame({"node_id": name, "job_id": "", "app": "", "start": starts, "end": starts + pd.Timedelta("30min")}) for name in names]
+    return pd.concat(parts, ignore_index=True)
+
+
+def quiet(windows, seed=0):
+    rng = np.random.default_rng(seed)
+    return pd.DataFrame({name: rng.normal(size=len(windows)) for name in ("classifier", "health")}, index=windows.index)
+
+
+def test_a_trouble_that_one_of_two_tests_sees_is_a_stretch_and_an_incident():
+    windows = servers(20, "n1", "n2", "n3")
+    tests = quiet(windows)
+    trouble = windows.index[windows.node_id == "n2"][19 * PER_DAY + 10 : 19 * PER_DAY + 16]
+    tests.loc[trouble, "classifier"] += 12
+    verdicts = judge_servers(windows, tests, SETTINGS, {"classifier": 0.5, "health": 0.5})
+    assert verdicts.in_stretch[trouble].all()
+    assert verdicts.flagged.drop(trouble).mean() < 0.03
+    scored = windows.join(verdicts).assign(score=tests.classifier)
+    chances = pd.DataFrame({"p none": 0.1, "p memleak": 0.9}, index=windows.index)
+    incidents = stretch_incidents(scored, chances, gap=SETTINGS.gap, least_confidence=0.5)
+    first = incidents.iloc[0]
+    assert (first.node_id, first.diagnosis) == ("n2", "memleak")
+    assert first.windows >= 6
+    assert first.start <= windows.start[trouble[0]]
+    assert first.p_value < 0.02
+    assert incidents.p_value.is_monotonic_increasing
+    nothing = stretch_incidents(scored[~scored.in_stretch], chances[~scored.in_stretch], gap=SETTINGS.gap, least_confidence=0.5)
+    assert nothing.empty
+    assert list(nothing) == list(incidents)
+
+
+def test_a_past_that_is_too_short_is_said_to_be_so():
+    windows = servers(6, "n1")
+    verdicts = judge_servers(windows, quiet(windows), SETTINGS, {"health": 1.0})
+    day = (windows.start.dt.floor("D") - windows.start.min()).dt.days
+    assert not verdicts.has_past[day < 3].any()  # 99 windows make a p-value of one hundredth, and two days have 96
+    assert verdicts.has_past[day >= 3].all()
+    assert judge_servers(windows.head(0), quiet(windows.head(0)), SETTINGS, {"health": 1.0}).empty
+
+
+def test_drift_is_taken_out_of_servers_and_jobs_stay_as_they_are():
+    windows = servers(30, "n1", "n2")
+    z = np.zeros((len(windows), 2), "float32")
+    drifting = (windows.node_id == "n1").to_numpy()
+    z[drifting, 0] = np.linspace(0, 4, drifting.sum())  # four spreads in a month
+    z[-1, 1] = 1e6
+    left = without_level(z, windows)
+    assert np.abs(left[drifting]).max() < 0.3
+    assert left[-1, 1] == FAR
+    np.testing.assert_array_equal(without_level(z, windows.assign(job_id="7")), z)
+    assert without_level(z[:0], windows.head(0)).shape == (0, 2)
+
+
+def test_a_broken_bond_between_metrics_weighs_as_much_as_a_value_out_of_range():
+    rng = np.random.default_rng(1)
+    common = rng.normal(size=(2000, 1))
+    healthy = common + 0.2 * rng.normal(size=(2000, 2))  # two metrics that go together
+    detector = Whitened(0.001).fit(healthy)
+    together, apart = detector.score_samples(np.array([[2.0, 2.0], [2.0, -2.0]]))
+    assert apart > 10 * together
+    assert detector.score_samples(healthy).mean() == pytest.approx(1, abs=0.1)
+    assert np.isfinite(Whitened(0.02).fit(np.zeros((5, 2))).score_samples(np.ones((3, 2)))).all()

@@ -1,0 +1,143 @@
+"""A stream judged by its own recent past: alarms as stated under drift, and stretches that a usual day does not hold."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from nightshift.statistics.trailing import (
+    Maxima,
+    StreamSettings,
+    follow_level,
+    judge_streams,
+    stretches_of,
+)
+
+SETTINGS = StreamSettings(alarm_rate=0.01)
+PER_DAY = 288
+
+
+def noise(days, seed, memory=0.8):
+    """Scores of a quiet entity, one every five minutes, each like the one before."""
+    rng = np.random.default_rng(seed)
+    steps = rng.normal(size=days * PER_DAY)
+    return pd.Series(steps).ewm(alpha=1 - memory).mean().to_numpy(copy=True)
+
+
+def windows_of(scores, node="n1"):
+    starts = pd.date_range("2026-01-01", periods=len(scores), freq="5min", tz="UTC")
+    return pd.DataFrame({"node_id": node, "start": starts, "score": scores})
+
+
+def test_a_level_follows_a_lasting_change_and_hardly_an_outage():
+    values = np.zeros((3000, 2))
+    values[1000:, 0] = 4.0  # for good
+    values[1000:1010, 1] = 1000.0  # for ten steps
+    level = follow_level(values, half_life=288)
+    assert level[999, 0] == 0
+    assert level[1000, 0] == 0  # nothing of a moment is in the level it is compared with
+    assert abs(level[-1, 0] - 4) < 0.1
+    assert level[1011:, 1].max() < 5 * 10 / 288
+    assert follow_level(np.zeros((0, 2)), 10).shape == (0, 2)
+
+
+@pytest.mark.parametrize("drift", ["none", "level", "spread", "steps"])
+def test_the_share_of_alarms_is_the_stated_one_whatever_drifts(drift):
+    days = 60
+    t = np.arange(days * PER_DAY) / (days * PER_DAY)
+    shares = []
+    for seed in range(6):
+        scores = noise(days, seed)
+        scores = {
+            "none": scores,
+            "level": scores + 3 * t,  # nine spreads in two months
+            "spread": scores * (1 + 3 * t),
+            "steps": scores + np.floor(4 * t),  # three spreads, every fortnight
+        }[drift]
+        days_after_steps = np.arange(days * PER_DAY) % (15 * PER_DAY) < PER_DAY  # a change is seen, for a day
+        judged = judge_streams(windows_of(scores), SETTINGS)
+        shares.append(judged.flagged[~days_after_steps][14 * PER_DAY :].mean())
+    assert 0.01 / 2 <= np.mean(shares) <= 0.01 * 1.5  # after a step the past is mixed, and less is flagged
+    assert max(shares) < 0.05
+
+
+def test_one_clear_incident_among_many_quiet_entities_is_found_and_little_else():
+    quiet = [windows_of(noise(30, seed), f"n{seed}") for seed in range(20)]
+    troubled = quiet[3].copy()
+    begin = 28 * PER_DAY + 60
+    troubled.loc[begin : begin + 23, "score"] += 6.0  # two hours
+    windows = pd.concat([*quiet[:3], troubled, *quiet[4:]], ignore_index=True)
+    judged = judge_streams(windows, SETTINGS)
+    strange = windows.node_id.eq("n3") & windows.index.isin(troubled.index[begin : begin + 24] + 3 * len(troubled))
+    assert (judged.stretch[strange] >= 0).mean() > 0.9
+    assert judged.chance[strange].min() < 0.001
+    others = judged[~strange].assign(node=windows.node_id)
+    false = others[others.stretch >= 0].drop_duplicates(["node", "stretch"])
+    node_days = 20 * (30 - 4)
+    assert len(false) <= 2 * SETTINGS.finding_rate * node_days
+
+
+def test_a_moderate_trouble_of_many_hours_adds_up():
+    begin, of_windows = 28 * PER_DAY, StreamSettings(alarm_rate=0.01, scales=())
+    n_with_hours = n_without = 0
+    for seed in range(12):
+        scores = noise(30, seed)
+        scores[begin + 60 : begin + 150] += 0.5  # for seven hours, a spread and a half
+        troubled = slice(begin + 60, begin + 150)
+        n_with_hours += (judge_streams(windows_of(scores), SETTINGS).stretch[troubled] >= 0).any()
+        n_without += (judge_streams(windows_of(scores), of_windows).stretch[troubled] >= 0).any()
+    assert n_with_hours >= 9
+    assert n_without <= n_with_hours / 2
+
+
+def test_a_found_trouble_does_not_hide_the_next_one_but_a_lasting_change_becomes_usual():
+    scores = noise(40, 7)
+    first, second = 30 * PER_DAY + 50, 33 * PER_DAY + 50
+    scores[first : first + 60] += 8
+    scores[second : second + 30] += 5
+    stream = judge_streams(windows_of(scores), SETTINGS)
+    assert (stream.stretch[second : second + 30] >= 0).mean() > 0.8
+    lasting = noise(40, 7)
+    lasting[30 * PER_DAY :] += 8
+    stream = judge_streams(windows_of(lasting), SETTINGS)
+    assert stream.flagged[30 * PER_DAY : 31 * PER_DAY].mean() > 0.9
+    assert stream.flagged[39 * PER_DAY :].mean() < 0.05
+    assert not (stream.stretch[38 * PER_DAY :] >= 0).any()
+
+
+def test_nothing_is_judged_by_too_short_a_past():
+    scores = noise(3, 1)
+    scores[100:110] += 50  # on the first day, which has nothing before it
+    stream = judge_streams(windows_of(scores), SETTINGS)
+    assert (stream.p_value[:PER_DAY] == 1).all()
+    assert not stream.flagged[:PER_DAY].any()
+    assert (stream.stretch == -1).all()  # two daily maxima fit no distribution
+    assert judge_streams(windows_of(scores).head(0), SETTINGS).empty
+    with pytest.raises(ValueError, match="not finite"):
+        judge_streams(windows_of([0.0, np.nan]), SETTINGS)
+
+
+def test_constant_scores_raise_no_alarm():
+    scores = np.zeros(20 * PER_DAY)
+    stream = judge_streams(windows_of(scores), SETTINGS)
+    assert not stream.flagged.any()
+    assert (stream.stretch == -1).all()
+
+
+def test_limits_are_those_of_the_distribution_even_with_troubled_days():
+    rng = np.random.default_rng(3)
+    exact = 2.0 - 0.5 * np.log(-np.log(0.98))
+    calm = rng.gumbel(2.0, 0.5, size=(4000, 1))
+    troubled = np.append(calm, np.full((1000, 1), 50.0), axis=0)  # a fifth of the days
+    few = rng.gumbel(2.0, 0.5, size=(2, 1))
+    maxima = Maxima({"calm": calm, "troubled": troubled, "few": few})
+    assert abs(maxima.limits("calm", 0.02)[0] - exact) < 0.1
+    assert maxima.limits("troubled", 0.02)[0] < 1.4 * exact
+    assert abs(maxima.chance("calm", np.array([exact]))[0] - 0.02) < 0.004
+    assert maxima.limits("few", 0.02) is None
+
+
+def test_stretches_join_what_lies_close():
+    starts = np.array(pd.date_range("2026-01-01", periods=10, freq="h"))
+    marked = np.array([0, 1, 1, 0, 1, 0, 0, 0, 1, 0], bool)
+    assert stretches_of(marked, starts, np.timedelta64(2, "h")) == [(1, 4), (8, 8)]
+    assert stretches_of(np.zeros(10, bool), starts, np.timedelta64(2, "h")) == []
