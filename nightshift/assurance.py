@@ -16,12 +16,11 @@ from nightshift.wording import joined, plural
 REASSURING = (
     "nothing to report",
     "no incident",
-    "0 problems",
+    "with 0 findings",
     "no problem",
     "nothing unusual",
     "no anomal",
     "all is well",
-    "studies reported, 0",
 )
 REPORTS = re.compile(r"ok|anomalies [1-9]\d*")
 STATES = ("ok", "partial", "stale", "empty", "failed")  # of the data of a study, status.json
@@ -160,10 +159,10 @@ class Assurance:
         return text or "no incident"
 
     def findings_line(self, n_findings):
-        """Return the line above the studies: how many reported, and how many problems they found."""
+        """Return the line above the studies: how many reported, and how many findings they have."""
         if not self.lacking and (self.complete or n_findings):
-            return f"{plural(len(self.studies), 'study')} reported, {plural(n_findings, 'problem')} found."
-        return f"{self.chip}, {plural(n_findings, 'problem')} found." if n_findings else f"{self.chip}."
+            return f"{plural(len(self.studies), 'study')} reported, with {plural(n_findings, 'finding')}."
+        return f"{self.chip}, with {plural(n_findings, 'finding')}." if n_findings else f"{self.chip}."
 
 
 UNWATCHED = "ended before monitoring began"

@@ -205,7 +205,8 @@ def what_failed(steps, troubles):
         (s for s in steps if s["outcome"] == "not run" and s["name"] != "3_train"), None
     )
     if stopped:
-        return stopped["name"], stopped["error"] or "it did not run: the step before it left nothing"
+        reason = "" if stopped is steps[0] else ": the step before it left nothing"
+        return stopped["name"], stopped["error"] or f"it did not run{reason}"
     return next(iter(troubles.items()), ("1_extract", "its source failed"))
 
 

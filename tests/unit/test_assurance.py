@@ -84,7 +84,7 @@ def test_what_is_not_known_is_named_with_its_reason():
     assert reference.headline(n_pressing=1, headline="An outage.") == f"An outage. {reference.sentence}"
     assert reference.headline(n_pressing=1, headline=f"An outage. {reference.sentence}") == f"An outage. {reference.sentence}", "not twice"
     assert reference.in_words({"new": 2}) == "2 new; 3 of 5 studies reported"
-    assert reference.findings_line(7) == "3 of 5 studies reported, 7 problems found."
+    assert reference.findings_line(7) == "3 of 5 studies reported, with 7 findings."
     partly = assure({"transfers": "anomalies 1, too little history", "tickets": "empty", "accounting": "ok"})
     unknown = "nothing is known of tickets (empty); not all is known of transfers (1 anomaly, too little history)"
     assert partly.sentence == f"1 of 3 studies reported; {unknown}."

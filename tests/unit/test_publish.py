@@ -150,7 +150,7 @@ def test_a_further_page_counts_on_the_front_page_and_is_in_the_navigation(furthe
     front, [study], _ = site.render_night(further, "2026-01-31", {"transfers": "2026-01-31"})
     assert study["verdict"] == "anomalies 2"
     text = page(front).get_text()
-    assert "2 problems found" in text
+    assert "with 2 findings" in text
     assert "Two problems" in text
     assert "One idle GPU." in text
     assert "n1 gpu 0" in text
