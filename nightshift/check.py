@@ -4,6 +4,7 @@ Only the first and last rows of a source are read, a server is asked one or two 
 is written. Every problem is one line that says what to do.
 """
 
+import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from nightshift.config import load, notebook_of
 from nightshift.parameters import declared_at
 from nightshift.sources.base import live_source, place_of, sources_of
 from nightshift.sources.looks import look_at_source
+from nightshift.wording import one_line, plural
 
 SHOWN = 12  # columns that are named; of more, the number
 
@@ -35,9 +37,18 @@ def check_sources(path, day=""):
     """
     config = load(path, day or None)
     for study, steps in config["studies"].items():
-        yield check_study(
-            study, steps, day=steps.get("day", config["day"]), products=config.get("products", "")
-        )
+        day = steps.get("day", config["day"])
+        try:
+            yield check_study(study, steps, day=day, products=config.get("products", ""))
+        except Exception as error:  # of a module that somebody is writing; other studies are looked at
+            yield Report(study, problems=[_crash_in_words(error)])
+
+
+def _crash_in_words(error):
+    """Say in one line what an unexpected error is and where in the code it happened."""
+    *_, frame = traceback.extract_tb(error.__traceback__)
+    said = f"{type(error).__name__}: {one_line(error)}".removesuffix(": ")
+    return f"its source cannot be looked at: {said} (line {frame.lineno} of {frame.filename})"
 
 
 def check_study(study, steps, *, day, products):
@@ -76,8 +87,8 @@ def settings_of(study, steps, step):
 
 def describe(report, look):
     """Add to a Report what a Look has seen."""
-    files = f", {look.n_files:,} file{'s' if look.n_files > 1 else ''}" if look.n_files else ""
-    rows = f", {look.rows:,} rows looked at" if look.rows else ""
+    files = f", {plural(look.n_files, 'file')}" if look.n_files else ""
+    rows = f", {plural(look.rows, 'row')} looked at" if look.rows else ""
     total = f" of {look.total:,}" if look.total else ""
     notes = "".join(f"; {note}" for note in look.notes)
     report.lines.append(f"{look.label}{files}{rows}{total}{notes}")
@@ -104,7 +115,7 @@ def check_times(report, looks, settings, *, least):
     enough, why = least["days"][0] + 7 * least["weeks"][0], least["days"][1] + least["weeks"][1]
     needs = f"; at least {enough:g} are needed{why}" if enough else ""
     report.lines.append(
-        f"from {oldest:%Y-%m-%d} to {newest:%Y-%m-%d}, {days:,.0f} days up to the night{needs}"
+        f"from {oldest:%Y-%m-%d} to {newest:%Y-%m-%d}, {plural(round(days), 'day')} up to the night{needs}"
     )
     if oldest >= end:
         report.problems.append(f"its oldest row is of {oldest:%Y-%m-%d}, after the night: check day")
@@ -115,8 +126,8 @@ def check_times(report, looks, settings, *, least):
         )
     elif days < enough:
         report.problems.append(
-            f"its history is {days:,.0f} days, and at least {enough:g} are needed{why}: name older files, "
-            "too, or wait until there are so many"
+            f"its history is {plural(round(days), 'day')}, and at least {enough:g} are needed{why}: name older "
+            "files, too, or wait until there are so many"
         )
 
 
@@ -129,8 +140,8 @@ def check_rows(report, looks, *, least):
     totals = [look.total for _, look in looks]
     if None not in totals and not report.problems and sum(totals) < least[0]:
         report.problems.append(
-            f"it has {sum(totals):,} rows, and at least {least[0]:g} are needed{least[1]}: name more files, "
-            "or wait until there are so many"
+            f"it has {plural(sum(totals), 'row')}, and at least {least[0]:g} are needed{least[1]}: name more "
+            "files, or wait until there are so many"
         )
 
 

@@ -52,7 +52,7 @@ class Source:
         ValueError of one line for what is not as it should be; OSError, of which ConnectionError and
         TimeoutError are, for what cannot be had.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no `extract`")
 
 
 class FileSource(Source):
@@ -67,14 +67,14 @@ class FileSource(Source):
 
     def recognises(self, head):
         """Whether the file with this beginning, a Head, is of this kind."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no `recognises`")
 
     def look(self, path, *, settings, folder):
         """Read all of the file `path`, an excerpt: a Look; errors are those of `extract`.
 
         settings : all parameters of 1_extract. folder : for what is needed on the way.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no `look`")
 
 
 class LiveSource(Source):
@@ -188,6 +188,8 @@ def made(kind, settings):
     its own.
     """
     names = [one.name for one in fields(kind)] if is_dataclass(kind) else []
+    if unknown := [name for name in names if name not in settings]:
+        raise ValueError(f"{kind.__name__} has {', '.join(unknown)}, which 1_extract does not declare")
     return kind(**{name: settings[name] for name in names})
 
 

@@ -181,3 +181,10 @@ def test_an_excerpt_of_an_array_of_prose_and_of_parquet(tmp_path, monkeypatch):
     assert Path(excerpts.excerpt_of_prose(str(tmp_path / "a.csv"), folder)[0]).read_text() == 'subject\n"one"\n"two\nlines\nhere"\n'
     pd.DataFrame({"x": range(10)}).to_parquet(tmp_path / "a.parquet", row_group_size=4)
     assert pd.read_parquet(excerpts.excerpt_of_parquet(str(tmp_path / "a.parquet"), folder)[0]).x.tolist() == [0, 1, 2, 8, 9]
+
+
+def test_an_error_in_the_code_of_a_source_is_a_line_too(checked, monkeypatch):
+    monkeypatch.setattr("nightshift.check.look_at_source", lambda *_: [].nothing)
+    code, [line] = checked("transfers", source="x", quiet=True)
+    assert code == night.FAILED
+    assert "AttributeError: 'list' object has no attribute 'nothing' (line" in line

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import make_dataclass
 
 import pandas as pd
 import pytest
@@ -159,3 +160,9 @@ def test_a_head_of_a_file_is_bounded_and_without_its_mark(tmp_path):
     assert (head.suffix, head.line, head.names, len(head.lines)) == (".csv", "a,b", ["a", "b"], 30)
     pd.DataFrame({"x": [1]}).to_parquet(tmp_path / "x.parquet")
     assert Head(tmp_path / "x.parquet").names == ["x"]
+
+
+def test_a_kind_with_a_field_that_is_no_parameter_is_named():
+    kind = make_dataclass("Toy", [("colour", str)], bases=(FileSource,))
+    with pytest.raises(ValueError, match="Toy has colour, which 1_extract does not declare"):
+        made(kind, {"source": "x"})
