@@ -5,17 +5,17 @@ Who gets what stands under `mail` in the configuration, SMTP_USER and SMTP_PASSW
 tells what digest.json of the night says, and keeps in mail.json beside it what became of each recipient's
 mail, before and after it is handed over. message.py writes messages and smtp.py hands them over. The rules:
 
-- At most one mail a night for each recipient. It is sent when something that they may see is new (it may have
-ended), escalated or resolved, or goes on and was never in a mail to them, as after a mail that was lost; with
-`only_changes: false`, every night. Who is told of failures as well finds them in the digest. - What hinders
-all mail (no connection, no valid certificate, no login, a sender that is refused), a lost connection and an
-answer 4xx: tried again at the next runs, for RETRY_NIGHTS nights, earlier nights first. An answer 5xx to a
-recipient or to the message: not tried again for this night. - No answer after the last byte: the server may
-have delivered it (RFC 5321, 4.5.3.2.6), so it is reported and not sent again; the next night tells what goes
-on. Better once too few than twice. - A night that is rendered again after a later one was published and
-mailed sends nothing; a night after today is refused, and none counts as later. A mail.json that cannot be
-read is put aside: what became of that night's mail is not known then, and none of it is sent again. One run
-mails at a time.
+- At most one mail a night for each recipient. It is sent when something that they may see is new (it may
+  have ended), escalated or resolved, or goes on and was never in a mail to them, as after a mail that was
+  lost; with `only_changes: false`, every night. Who is told of failures as well finds them in the digest.
+- What hinders all mail (no connection, no valid certificate, no login, a sender that is refused), a lost
+  connection and an answer 4xx: tried again at the next runs, for RETRY_NIGHTS nights, earlier nights first.
+  An answer 5xx to a recipient or to the message: not tried again for this night.
+- No answer after the last byte: the server may have delivered it (RFC 5321, 4.5.3.2.6), so it is reported
+  and not sent again; the next night tells what goes on. Better once too few than twice.
+- A night that is rendered again after a later one was published and mailed sends nothing; a night after
+  today is refused, and none counts as later. A mail.json that cannot be read is put aside: what became of
+  that night's mail is not known then, and none of it is sent again. One run mails at a time.
 """
 
 import contextlib
