@@ -141,8 +141,10 @@ def out_of_date(run, expected):
 
 
 def count_word(incident):
-    """Return the word under which an incident counts: silenced, acknowledged, or its state."""
-    if incident["silence"]:
+    """Return the word under which an incident counts: silenced or acknowledged, unless it is closed, or its
+    state.
+    """
+    if incident["silence"] and incident["state"] != "closed":
         return incident["silence"]["as"]
     return counted_as(incident["state"], incident["change"], incident["ended"])
 
