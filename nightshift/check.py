@@ -47,8 +47,8 @@ def check_sources(path, day=""):
 def _crash_in_words(error):
     """Say in one line what an unexpected error is and where in the code it happened."""
     *_, frame = traceback.extract_tb(error.__traceback__)
-    said = f"{type(error).__name__}: {one_line(error)}".removesuffix(": ")
-    return f"its source cannot be looked at: {said} (line {frame.lineno} of {frame.filename})"
+    reason = f"{type(error).__name__}: {one_line(error)}".removesuffix(": ")
+    return f"its source cannot be looked at: {reason} (line {frame.lineno} of {frame.filename})"
 
 
 def check_study(study, steps, *, day, products):
@@ -114,9 +114,8 @@ def check_times(report, looks, settings, *, least):
     days = max((min(newest, end) - oldest) / pd.Timedelta(days=1), 0)
     enough, why = least["days"][0] + 7 * least["weeks"][0], least["days"][1] + least["weeks"][1]
     needs = f"; at least {enough:g} are needed{why}" if enough else ""
-    report.lines.append(
-        f"from {oldest:%Y-%m-%d} to {newest:%Y-%m-%d}, {plural(round(days), 'day')} up to the night{needs}"
-    )
+    span = f"from {oldest:%Y-%m-%d} to {newest:%Y-%m-%d}, {plural(round(days), 'day')} up to the night"
+    report.lines.append(span + needs)
     if oldest >= end:
         report.problems.append(f"its oldest row is of {oldest:%Y-%m-%d}, after the night: check day")
     elif newest < end - pd.Timedelta(hours=settings.get("stale_hours", 24)):
@@ -126,8 +125,8 @@ def check_times(report, looks, settings, *, least):
         )
     elif days < enough:
         report.problems.append(
-            f"its history is {plural(round(days), 'day')}, and at least {enough:g} are needed{why}: name older "
-            "files, too, or wait until there are so many"
+            f"its history is {plural(round(days), 'day')}, and at least {enough:g} are needed{why}: name "
+            "older files, too, or wait until there are so many"
         )
 
 
