@@ -36,14 +36,21 @@ def name_of(finding):
     return finding.vo or finding.site
 
 
-def shape_in_words(grid, finding):
-    """Return the unit of what a finding of SHAPES is measured in, its mean in the weeks of the change, and
-    its usual median, as text: {"shape", "now", "then"}.
+def measured_in(grid, finding):
+    """Return what a finding is measured in: (mean in the weeks of the change, usual median, unit); that of
+    SHAPES, else core hours a week.
     """
+    if finding.kind not in SHAPES:
+        return finding.observed, finding.expected, "core hours a week"
     unit, values = quantity_of(grid.panel, finding.kind)
     now = np.nanmean(values[finding.row, finding.start : finding.end + 1])
-    then = np.nanmedian(values[finding.row, max(finding.start - 26, 0) : finding.start])
-    now, then = (f"{x:,.0f}" if x >= 100 else f"{x:.3g}" for x in (now, then))
+    return now, np.nanmedian(values[finding.row, max(finding.start - 26, 0) : finding.start]), unit
+
+
+def shape_in_words(grid, finding):
+    """Word what a finding of SHAPES is measured in: {"shape", "now", "then"}, all text."""
+    *numbers, unit = measured_in(grid, finding)
+    now, then = (f"{x:,.0f}" if x >= 100 else f"{x:.3g}" for x in numbers)
     return {"shape": unit, "now": now, "then": then}
 
 

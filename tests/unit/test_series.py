@@ -1,6 +1,7 @@
 """Weekly series on hand-made tables whose answer is known, and what must hold for every series: no future, no scale, no lost name."""
 
 import importlib.util
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,7 +16,7 @@ from hypothesis.extra import pandas as hpd
 import helpers
 from nightshift import compiled
 from nightshift.analysis.accounting import decode_categories
-from nightshift.analysis.accounting_wording import resolution_sentence
+from nightshift.analysis.accounting_wording import measured_in, resolution_sentence
 from nightshift.detectors import accounting as weekly_series
 from nightshift.detectors.accounting_trials import skill_between
 from nightshift.detectors.base import NullDetector
@@ -404,3 +405,12 @@ def test_small_centres_find_one_silent_series_and_keep_their_alarm_rate():
             found.append(accounting_small.found(accounting_small.weekly_table(rng, jobs), "account0", trees=3))
     assert np.mean(found) >= 0.9
     assert flagged <= 0.01 * quiet + 3 * np.sqrt(0.01 * quiet)
+
+
+def test_a_change_of_the_jobs_is_measured_in_its_own_unit_and_others_in_core_hours():
+    panel = {"wall_hours": np.array([[10.0, 10, 10, 40, 60]]), "jobs": np.array([[10.0, 5, 10, 10, 10]]), "core_hours": np.full((1, 5), 80.0)}
+    grid = SimpleNamespace(panel=panel)
+    finding = SimpleNamespace(kind="longer_jobs", row=0, start=3, end=4, observed=80.0, expected=70.0)
+    assert measured_in(grid, finding) == (5.0, 1.0, "h per job")  # (4 + 6) / 2, and the median of 1, 2 and 1
+    finding.kind = "drop"
+    assert measured_in(grid, finding) == (80.0, 70.0, "core hours a week")
