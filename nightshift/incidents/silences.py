@@ -94,6 +94,8 @@ def _mistake(error, entries, where):
         needed = f"an incident or patterns of {', '.join(PATTERNS)}"
         return f"{path} is {_shown(entries[position])}: it needs {needed}"
     value = entries[position][key]
+    if error["type"] == "too_short":
+        return f"{path}.{key} is empty: it must say {'who wants it so' if key == 'by' else 'for what reason'}"
     several = "one text; write one entry for each" if isinstance(value, list | dict) else "a text"
     return f"{path}.{key} is {_shown(value)}: it must be {NEEDED.get(key, several)}"
 

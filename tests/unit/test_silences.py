@@ -29,7 +29,7 @@ def test_good_silences_are_text_whatever_yaml_made_of_them():
         ([{key: value for key, value in GOOD.items() if key != "site"}], ["it needs an incident or patterns"]),
         ([{key: value for key, value in GOOD.items() if key != "why"}], ["digest.silences[0] needs as, by, until, why, and lacks why"]),
         ([GOOD | {"as": "mute"}], ["digest.silences[0].as is 'mute': it must be silenced or acknowledged"]),
-        ([GOOD | {"by": " "}], ["digest.silences[0].by is ' ': it must be a text"]),
+        ([GOOD | {"by": " "}], ["digest.silences[0].by is empty: it must say who wants it so"]),
         ([GOOD | {"until": "soon"}], ["digest.silences[0].until is 'soon': it must be a date such as 2026-03-31"]),
         ([GOOD | {"until": "03/04/2026"}], ["digest.silences[0].until is '03/04/2026': it must be a date"]),  # March or April?
         ([GOOD | {"entity": False}], ["digest.silences[0].entity is False: it must be a text"]),  # a VO called no, without quotes
