@@ -204,7 +204,7 @@ def score(root, first, last, truth):
         str(root),
     ]
     subprocess.run(
-        [*command, "--given", json.dumps(parameters)], cwd=ROOT, stdout=subprocess.DEVNULL, check=False
+        [*command, "--parameters", json.dumps(parameters)], cwd=ROOT, stdout=subprocess.DEVNULL, check=False
     )
     if (notebook := read_notebook(executed)) is None:
         stop(f"the comparison could not begin: {log}", 1)

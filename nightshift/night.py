@@ -27,7 +27,7 @@ SLOW = ("snakemake.cli", "pandas", "smart_open", "nightshift.reporting.site")
 
 def run_night(path, day, cores="all", quiet=False):
     """Run chain, digest and site of one night; returns the exit code of the command."""
-    from nightshift.config import ConfigError, load
+    from nightshift.config import load
 
     try:
         # before the folder changes: notebooks and products count from the repository
@@ -36,13 +36,8 @@ def run_night(path, day, cores="all", quiet=False):
         config = load(path, day or None)
         check_cores(cores)
         root = Path(config.get("products") or ".").expanduser()
-    except ConfigError as error:
-        for line in error.lines:
-            print_line(line)
-        return WRONG
-    except (ValueError, RuntimeError) as error:  # a home of nobody, a path that cannot be one
-        print_line(error)
-        return WRONG
+    except (ValueError, RuntimeError) as error:
+        return refuse(error)
     signal.signal(signal.SIGTERM, stop)
     try:
         with held(root):
@@ -66,19 +61,22 @@ def check(path, day, quiet=False):
     """Look at the sources of a configuration and print what is there; returns the exit code."""
     with without_bars():
         from nightshift.check import print_reports
-    from nightshift.config import ConfigError
 
     try:
         path = Path(path).expanduser().resolve()
         os.chdir(REPOSITORY)
         return FAILED if print_reports(path, day, quiet, show=print) else WELL
-    except ConfigError as error:
-        for line in error.lines:
-            print_line(line)
-        return WRONG
-    except (ValueError, RuntimeError) as error:  # a home of nobody, a path that cannot be one
-        print_line(error)
-        return WRONG
+    except (ValueError, RuntimeError) as error:
+        return refuse(error)
+
+
+def refuse(error):
+    """Print what is wrong with a configuration, a line for each mistake, or with a path, such as a home of
+    nobody; returns the exit code.
+    """
+    for line in getattr(error, "lines", [error]):
+        print_line(line)
+    return WRONG
 
 
 @contextlib.contextmanager

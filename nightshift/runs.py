@@ -2,7 +2,7 @@
 it recorded, what it wrote.
 
     python -m nightshift.runs notebooks/telemetry/4_analyse.ipynb --study telemetry \\
-        --log reports/2026-01-31/telemetry/4_analyse.log --given '{}'
+        --log reports/2026-01-31/telemetry/4_analyse.log --parameters '{}'
 
 A record is one JSON object, `reports/<day>/<study>/<step>.json`; `record_path` says where. It is written when
 the run begins and once more when it ends, so that a run that was stopped leaves one too. Who asks how a step
@@ -490,11 +490,11 @@ def main():
     )
     parser.add_argument("--products", type=Path, default=Path(), help="folder below which it writes")
     parser.add_argument("--study", default="", help="empty for the sample and the digest")
-    parser.add_argument("--given", default="{}", help="parameters as one JSON object")
+    parser.add_argument("--parameters", default="{}", help="parameters as one JSON object")
     parser.add_argument("--later", nargs="*", default=[], help="steps that this one makes out of date")
     options = parser.parse_args()
     try:
-        parameters = json.loads(options.given, parse_constant=refuse_constant)
+        parameters = json.loads(options.parameters, parse_constant=refuse_constant)
         if not isinstance(parameters, dict):
             raise ValueError("they are no JSON object")
     except ValueError as error:

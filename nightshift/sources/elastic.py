@@ -8,7 +8,9 @@ all of them, in plain JSON; so the transport below that client is used.
 import contextlib
 import json
 import os
+from dataclasses import dataclass
 
+from nightshift.sources.base import LiveSource
 from nightshift.sources.retries import patient
 from nightshift.wording import one_line
 
@@ -20,6 +22,26 @@ CALLS = {  # name of a call of the client: method, path, parameters that go into
     "scroll": ("POST", "/_search/scroll", ()),
     "clear_scroll": ("DELETE", "/_search/scroll", ()),
 }
+
+
+@dataclass
+class DocumentServer(LiveSource):
+    """An Elasticsearch or OpenSearch of a study.
+
+    index : its name or a pattern. page_rows : documents or totals per answer. timeout_s, retry_wait_s : as
+    for `connect_elastic`.
+    """
+
+    addresses = ("http://", "https://")
+
+    index: str
+    page_rows: int
+    timeout_s: float
+    retry_wait_s: float
+
+    def connect(self, address):
+        """Return `ask` of `connect_elastic`."""
+        return connect_elastic(address, timeout_s=self.timeout_s, retry_wait_s=self.retry_wait_s)
 
 
 class UnsupportedCall(ConnectionError):

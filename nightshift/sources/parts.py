@@ -1,11 +1,13 @@
 """The raw table of a study as it is extracted: a folder of Parquet files, its parts, and what is left out.
 
 Extraction      where parts go, of which window, and what was left out
+PartFile        a file that becomes one part
 part_name       the name of a part by what it was read from
 write_rows      one part, page by page
 """
 
 import hashlib
+import os
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from helpers import atomic
+from nightshift.sources.base import FileSource
 
 
 @dataclass(frozen=True)
@@ -69,3 +72,28 @@ def write_rows(pages, path, schema):
     with atomic(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as out:
         for page in pages:
             out.write_table(pa.Table.from_pandas(page, schema=schema, preserve_index=False))
+
+
+class PartFile(FileSource):
+    """A file that becomes one part of the raw table.
+
+    schema : of the part, an Arrow schema. rows_of(pages, extraction) : which rows of what `read` yields
+    belong to it, as frames; the others are counted in the extraction.
+    """
+
+    schema = None
+
+    def read(self, path, extraction):
+        """Yield what is in the file `path`, page by page; what does not parse is put aside."""
+        raise NotImplementedError(f"{type(self).__name__} has no `read`")
+
+    def rows_of(self, pages, extraction):
+        """Yield the frames that are written."""
+        raise NotImplementedError(f"{type(self).__name__} has no `rows_of`")
+
+    def extract(self, path, extraction):
+        """Write the part of one file; an empty file is an empty part."""
+        part = extraction.raw / part_name("file", path)
+        pages = self.read(path, extraction) if os.path.getsize(path) else []
+        write_rows(self.rows_of(pages, extraction), part, self.schema)
+        extraction.parts.add(part)

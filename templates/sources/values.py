@@ -57,10 +57,6 @@ class CsvValues(ValueFile):
     label = "a CSV with the columns time, entity, site and value"
     asked_last = True
 
-    def recognises(self, head):
-        """Whatever no other kind is; `read` refuses a table that lacks a column."""
-        return True
-
     def read(self, path, bad_lines):
         """Yield its rows, page by page."""
         return read_column_pages(path, COLUMNS, bad_lines)

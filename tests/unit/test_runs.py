@@ -124,7 +124,7 @@ def test_a_kernel_that_is_killed_failed_whatever_papermill_says_and_ran_with_our
     later.parent.mkdir(parents=True)
     later.touch()
     command = [sys.executable, "-m", "nightshift.runs", tmp_path / "1_extract.ipynb", "--log", tmp_path / "report/left/1_extract.log"]
-    command += ["--study=left", "--products", tmp_path, "--given", '{"rate": 5e-05}', "--later", "2_preprocess"]
+    command += ["--study=left", "--products", tmp_path, "--parameters", '{"rate": 5e-05}', "--later", "2_preprocess"]
     settings = os.environ | {"HOME": str(tmp_path / "home"), "JUPYTER_PREFER_ENV_PATH": "0"}
     done = subprocess.run(command, cwd=REPOSITORY, env=settings, capture_output=True, text=True)
     run = read_run(tmp_path / "report", "left", "1_extract")
@@ -143,7 +143,7 @@ def test_a_kernel_that_is_killed_failed_whatever_papermill_says_and_ran_with_our
 
 @pytest.mark.parametrize("parameters", ['{"rate": NaN}', '{"rate": Infinity}', "[1]", "{"])
 def test_parameters_that_are_no_json_are_refused(parameters, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["runs", "x.ipynb", "--log", "x.log", "--given", parameters])
+    monkeypatch.setattr(sys, "argv", ["runs", "x.ipynb", "--log", "x.log", "--parameters", parameters])
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 2

@@ -28,7 +28,7 @@ PYTHON = shlex.quote(sys.executable).replace("{", "{{").replace("}", "}}")
 RUN = (
     PYTHON
     + " -m nightshift.forkserver nightshift.runs:main {input.notebook:q} --log {log:q}"
-    + " --products {params.root:q} --study={params.study:q} --given {params.given:q} --later {params.later:q}"
+    + " --products {params.root:q} --study={params.study:q} --parameters {params.parameters:q} --later {params.later:q}"
 )
 FIXED = {"root": str(ROOT)}
 

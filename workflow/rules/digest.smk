@@ -17,7 +17,7 @@ rule digest:
     params:
         **FIXED,
         study="",
-        given=lambda wildcards: json.dumps(NIGHT.digest_parameters()),
+        parameters=lambda wildcards: json.dumps(NIGHT.digest_parameters()),
         sees=lambda wildcards: NIGHT.findings_seen(),
         later=[],
     shell:

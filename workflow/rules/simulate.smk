@@ -13,7 +13,7 @@ rule simulate:
     params:
         **FIXED,
         study="",
-        given=partial(parameters_of, step=""),
+        parameters=partial(parameters_of, step=""),
         later=[],
     priority: len(STEPS) + 1
     shell:

@@ -33,7 +33,7 @@ for name, step, files in RULES:
         params:
             **FIXED,
             study=lambda wildcards: wildcards.study,
-            given=partial(parameters_of, step=step),
+            parameters=partial(parameters_of, step=step),
             later=partial(later, step=step),
         # Early steps first, so that no long training is left to run alone: reckoned from their times, five
         # studies on two cores need 200 s and not 240 in the worst order.

@@ -1,7 +1,6 @@
 """The Elasticsearch of GRACC: totals per week, site and VO, added up by the server."""
 
 import json
-from dataclasses import dataclass
 
 import pandas as pd
 
@@ -13,8 +12,8 @@ from nightshift.sources.accounting.records import (
     frame_of,
     require_columns,
 )
-from nightshift.sources.base import LiveSource, Look
-from nightshift.sources.elastic import connect_elastic
+from nightshift.sources.base import Look
+from nightshift.sources.elastic import DocumentServer
 from nightshift.sources.parts import part_name, write_rows
 from nightshift.sources.slurm import utc_text
 
@@ -98,24 +97,13 @@ def read_totals(ask, index, *, extraction, page_rows):
         pages = pages | {"after": totals["after_key"]} if more else None
 
 
-@dataclass
-class GraccServer(LiveSource):
+class GraccServer(DocumentServer):
     """Millions of summary records, of which only totals come over the network, new each night: late records
     belong to weeks that are long over.
     """
 
     label = "an Elasticsearch or OpenSearch of GRACC"
-    addresses = ("http://", "https://")
     optional = OPTIONAL
-
-    index: str
-    page_rows: int
-    timeout_s: float
-    retry_wait_s: float
-
-    def connect(self, address):
-        """Return `ask` of `connect_elastic`, which says what to do where there is no such index."""
-        return connect_elastic(address, timeout_s=self.timeout_s, retry_wait_s=self.retry_wait_s)
 
     def extract(self, address, extraction):
         """Write one part for the whole window, named by address and index. LookupError where there is no such

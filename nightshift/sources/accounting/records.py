@@ -6,15 +6,14 @@ are counted and left out; records whose time cannot be read are kept: the next s
 time without zone counts as UTC here, which matters at the edges of the window only.
 """
 
-import os
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 
-from nightshift.sources.base import FileSource, Look
+from nightshift.sources.base import Look
 from nightshift.sources.files import LayoutError, shorten
-from nightshift.sources.parts import Extraction, part_name, write_rows
+from nightshift.sources.parts import Extraction, PartFile
 from nightshift.sources.times import read_times
 
 FIELDS = [
@@ -65,23 +64,18 @@ def batch_rows(pages, extraction, begin=None, end=None):
         yield kept
 
 
-class AccountingFile(FileSource):
+class AccountingFile(PartFile):
     """A file of accounting; a kind of it says how to `read` its rows."""
 
     optional = OPTIONAL
+    schema = SCHEMA
+    rows_of = staticmethod(batch_rows)
 
     def read(self, path, extraction):
         """Yield pages of rows of the file `path`, frames with the columns of SCHEMA; what does not parse is
         put aside in the extraction.
         """
         raise NotImplementedError
-
-    def extract(self, path, extraction):
-        """Write the part of one file; an empty file is an empty part."""
-        part = extraction.raw / part_name("file", path)
-        pages = self.read(path, extraction) if os.path.getsize(path) else []
-        write_rows(batch_rows(pages, extraction), part, SCHEMA)
-        extraction.parts.add(part)
 
     def look(self, path, *, settings, folder):
         """Read the rows of the file, as they are before any is left out."""

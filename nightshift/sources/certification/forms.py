@@ -80,10 +80,6 @@ class CsvTable(LumisectionFile):
     label = "a table of lumisections (CSV)"
     asked_last = True
 
-    def recognises(self, head):
-        """Whatever no other kind is; `extract` refuses a table without runs and lumisections."""
-        return True
-
     def open(self, path, bad_lines, left_out):
         """Open it, see `read_csv_pages`."""
         return read_csv_pages(path, bad_lines)

@@ -59,10 +59,6 @@ class NodeTable(NodeFile):
     label = "a table of nodes (CSV, Parquet or HDF5)"
     asked_last = True
 
-    def recognises(self, head):
-        """Whatever no other kind is; `extract` refuses a table without nodes and times."""
-        return True
-
     def extract(self, path, extraction):
         """Add one table; errors are those of `extract_nodes` and of `layout_of_table`."""
         if not os.path.getsize(path):

@@ -237,10 +237,6 @@ class CsvTickets(TicketTable):
     excerpt = staticmethod(excerpt_of_prose)
     asked_last = True
 
-    def recognises(self, head):
-        """Whatever no other kind is; `pages` refuses what is no text, or a page of the web."""
-        return True
-
     def pages(self, path, bad):
         """Open it; ValueError for a file of another kind."""
         with open_text(path) as file:

@@ -1,35 +1,29 @@
 """Events of Rucio in files."""
 
-import os
 from pathlib import Path
 
 import pandas as pd
 
-from nightshift.sources.base import FileSource, Look
+from nightshift.sources.base import Look
 from nightshift.sources.excerpts import excerpt_of_records
 from nightshift.sources.files import read_kind
-from nightshift.sources.parts import Extraction, part_name, write_rows
+from nightshift.sources.parts import Extraction, PartFile
 from nightshift.sources.transfers.parts import EVER, KIND, OPTIONAL, SCHEMA, transfer_rows
 from nightshift.sources.transfers.rucio import event_times
 
 
-class EventFile(FileSource):
+class EventFile(PartFile):
     """A file of transfer events; a kind of it says how to `read` its records."""
 
     optional = OPTIONAL
+    schema = SCHEMA
+    rows_of = staticmethod(transfer_rows)
 
     def read(self, path, extraction):
         """Yield pages of records, lists of dicts as `rucio.read_event` takes them, of the file `path`; what
         does not parse is put aside.
         """
         raise NotImplementedError
-
-    def extract(self, path, extraction):
-        """Write the part of one file; an empty file is an empty part."""
-        part = extraction.raw / part_name("file", path)
-        pages = self.read(path, extraction) if os.path.getsize(path) else []
-        write_rows(transfer_rows(pages, extraction), part, SCHEMA)
-        extraction.parts.add(part)
 
     def look(self, path, *, settings, folder):
         """Read the transfer events of the file."""
@@ -45,10 +39,6 @@ class RucioFiles(EventFile):
     label = "events of Rucio (JSON or a table)"
     excerpt = staticmethod(excerpt_of_records)
     asked_last = True
-
-    def recognises(self, head):
-        """Whatever no other kind is; `read` refuses a file that holds something, and no event."""
-        return True
 
     def read(self, path, extraction):
         """Yield pages of records. LayoutError where the file holds something, and no event."""

@@ -1,13 +1,11 @@
 """Events of Rucio in the daily indices of an Elasticsearch or OpenSearch."""
 
-from dataclasses import dataclass
-
 import pandas as pd
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from nightshift.sources.base import LiveSource, Look
-from nightshift.sources.elastic import connect_elastic, first_documents, read_pages
+from nightshift.sources.base import Look
+from nightshift.sources.elastic import DocumentServer, first_documents, read_pages
 from nightshift.sources.files import require_kind
 from nightshift.sources.parts import part_name, write_rows
 from nightshift.sources.transfers.parts import KIND, OPTIONAL, SCHEMA, transfer_rows
@@ -33,22 +31,11 @@ def pages_of_day(ask, index, page_rows, *, bar, counts):
         yield page
 
 
-@dataclass
-class RucioServer(LiveSource):
-    """index : name of a daily index, where {day} stands for YYYY.MM.DD. page_rows : documents per answer."""
+class RucioServer(DocumentServer):
+    """Daily indices: in the name of the index, {day} stands for YYYY.MM.DD."""
 
     label = "an Elasticsearch or OpenSearch with events of Rucio"
-    addresses = ("http://", "https://")
     optional = OPTIONAL
-
-    index: str
-    page_rows: int
-    timeout_s: float
-    retry_wait_s: float
-
-    def connect(self, address):
-        """Return `ask` of `connect_elastic`."""
-        return connect_elastic(address, timeout_s=self.timeout_s, retry_wait_s=self.retry_wait_s)
 
     def extract(self, address, extraction):
         """Write one part per day, named by the address and the index.
