@@ -51,9 +51,10 @@ class ImpactUnit(Entry):
 
 
 class ExtraNotebook(Entry):
-    """A notebook beside the four steps, which needs the clean tables only."""
+    """A notebook beside the four steps."""
 
-    findings: list[str] = Field(min_length=1)  # tables of findings that it writes: <study>_<name>
+    reads: Literal["2_preprocess", "3_train", "4_analyse"] = "2_preprocess"  # the last step that it needs
+    findings: list[str] = []  # tables of findings that it writes, <study>_<name>; none for a mere page
 
 
 class Trouble(Entry):
@@ -182,6 +183,26 @@ def finding_tables(study, step):
         return [study]
     extra = study_of(study).extra_notebooks
     return list(extra[step].findings) if step in extra else []
+
+
+def steps_after(study, step):
+    """Names of the steps of a study that read what `step` of it writes, directly or not."""
+    chain = STEPS[STEPS.index(step) + 1 :] if step in STEPS else []
+    extra = study_of(study).extra_notebooks
+    return [*chain, *(name for name in sorted(extra) if extra[name].reads in (step, *chain))]
+
+
+def output_of(study, step):
+    """The file that stands for a step of a study, below the products folder."""
+    if step in STEPS:
+        return {
+            "1_extract": f"data/raw/{study}/status.json",
+            "2_preprocess": f"data/clean/{study}.parquet",
+            "3_train": f"models/{study}/.trained",
+            "4_analyse": f"data/findings/{study}.parquet",
+        }[step]
+    tables = finding_tables(study, step)
+    return f"data/findings/{tables[0]}.parquet" if tables else f"data/scores/.{study}_{step}"
 
 
 def finding_kinds():

@@ -13,7 +13,7 @@ from datetime import date
 from functools import cached_property
 from pathlib import Path
 
-from nightshift.catalog import STEPS, extra_notebooks, finding_tables, study_files
+from nightshift.catalog import STEPS, extra_notebooks, finding_tables, output_of, steps_of, study_files
 from nightshift.config import DIGEST, SHARED, SIMULATE, notebook_of
 from nightshift.parameters import declared_at
 from nightshift.products import differing, read_json, read_notebook
@@ -48,12 +48,6 @@ MODULES = [
 CODE_OF_STUDIES = ["helpers.py", *(str(path) for path in MODULES if path.parent.name not in OF_DIGEST)]
 CODE_OF_DIGEST = ["helpers.py", *map(str, MODULES)]
 TOUCHED = "touched"  # a reason to train that Snakemake finds by itself: a file is newer
-OUTPUTS = {
-    "1_extract": "data/raw/{study}/status.json",
-    "2_preprocess": "data/clean/{study}.parquet",
-    "3_train": "models/{study}/.trained",
-    "4_analyse": "data/findings/{study}.parquet",
-}  # the file that stands for each step
 
 
 def files_of(pattern):
@@ -287,11 +281,7 @@ class Night:
             {("", "simulate"): "data/sample/truth.csv"} if "sample" in map(self.source, self.studies) else {}
         )
         for study in self.studies:
-            paths |= {(study, step): path.format(study=study) for step, path in OUTPUTS.items()}
-            paths |= {
-                (study, extra): f"data/findings/{finding_tables(study, extra)[0]}.parquet"
-                for extra in extra_notebooks(study)
-            }
+            paths |= {(study, step): output_of(study, step) for step in steps_of(study)}
         return paths
 
     def forced(self, target):

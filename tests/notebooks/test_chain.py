@@ -43,7 +43,7 @@ WRITES = {
     "3_train": ["models/{study}/metrics.json"],
     "4_analyse": ["data/scores/{study}.parquet", "data/findings/{study}.parquet"],
 }
-EXTRA = {"right": {"extra_notebooks": {"5_extra": {"findings": ["right_more"]}}}}
+EXTRA = {"right": {"extra_notebooks": {"5_extra": {"findings": ["right_more"]}, "6_page": {"reads": "4_analyse"}}}}
 OF_DIGEST = list(dict.fromkeys(["incident", *PUBLISHED, *FINDING, *PROPOSAL]))  # what the site reads of its tables
 INCIDENTS = (".parquet", "_findings.parquet", "_proposals.parquet", ".json")
 ASKS, READS = (
@@ -119,6 +119,7 @@ def make_checkout(folder):
         described = {"title": study.capitalize(), "question": "What is wrong?", "sample": [f"{study}.csv"], "kinds": {"drop": {"scope": "site"}}}
         (folder / f"notebooks/{study}/study.yaml").write_text(yaml.safe_dump(described | EXTRA.get(study, {})))
     write_notebook(folder / "notebooks/right/5_extra.ipynb", ["data/findings/right_more.parquet"])
+    write_notebook(folder / "notebooks/right/6_page.ipynb", [])
     write_notebook(folder / "notebooks/simulate.ipynb", [f"data/sample/{name}" for name in ("truth.csv", "left.csv", "right.csv")])
     write_notebook(folder / "notebooks/digest.ipynb", [f"data/incidents/{{day}}{end}" for end in INCIDENTS])
     for name in ("events.csv", "table.csv", "lists.txt", "known.csv", "incidents.csv"):
@@ -335,12 +336,15 @@ def test_a_failing_study_keeps_its_notebook_and_does_not_stop_the_other(failed):
     assert (studies["left"]["verdict"], studies["right"]["verdict"]) == ("failed", "ok")
 
 
-def test_a_further_page_runs_after_the_second_step_and_is_a_page_of_its_study(failed, mended, planned):
+def test_further_pages_run_after_the_step_that_they_read_and_are_pages_of_their_study(failed, mended, planned):
     folder, _, printed = failed
     assert "right/5_extra: 4 of 4 cells" in printed
     assert (folder / "data/findings/right_more.parquet").exists()
     assert (folder / NIGHT / "right/5_extra.html").exists()
-    assert json.loads((folder / NIGHT / "run.json").read_text())["studies"]["right"]["steps"]["5_extra"]["outcome"] == "ok"
+    steps = json.loads((folder / NIGHT / "run.json").read_text())["studies"]["right"]["steps"]
+    assert steps["5_extra"]["outcome"] == steps["6_page"]["outcome"] == "ok"
+    assert steps["6_page"]["ended"] >= steps["4_analyse"]["ended"]
+    assert (folder / NIGHT / "right/6_page.html").exists()
     notebook = mended[0] / "notebooks/right/2_preprocess.ipynb"
     text, before = notebook.read_text(), notebook.stat()
     notebook.write_text(text + "\n")
@@ -348,6 +352,7 @@ def test_a_further_page_runs_after_the_second_step_and_is_a_page_of_its_study(fa
     notebook.write_text(text)
     os.utime(notebook, ns=(before.st_atime_ns, before.st_mtime_ns))  # for the tests that come later
     assert "rule right_5_extra" in plan, plan
+    assert "rule right_6_page" in plan, plan
     assert "rule right_1_extract" not in plan
 
 

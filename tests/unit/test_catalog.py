@@ -49,6 +49,16 @@ def test_kinds_units_and_extra_notebooks_are_found_by_name(described):
     assert catalog.troubles()["fall"][0] == "left"
 
 
+def test_an_extra_notebook_follows_the_step_that_it_reads(described):
+    described(LEAST + "extra_notebooks: {5_more: {findings: [left_more]}, 6_good: {reads: 4_analyse}, 7_fits: {reads: 3_train}}\n")
+    assert catalog.steps_after("left", "1_extract") == ["2_preprocess", "3_train", "4_analyse", "5_more", "6_good", "7_fits"]
+    assert catalog.steps_after("left", "3_train") == ["4_analyse", "6_good", "7_fits"]
+    assert catalog.steps_after("left", "4_analyse") == ["6_good"]
+    assert catalog.steps_after("left", "6_good") == []
+    outputs = [catalog.output_of("left", step) for step in ("4_analyse", "5_more", "6_good")]
+    assert outputs == ["data/findings/left.parquet", "data/findings/left_more.parquet", "data/scores/.left_6_good"]
+
+
 def test_a_changed_file_is_read_again(described, tmp_path):
     described(LEAST)
     assert catalog.studies()["left"].title == "T"

@@ -6,8 +6,9 @@ import re
 import shlex
 import sys
 from functools import partial
+from pathlib import Path
 
-from nightshift.catalog import STEPS, extra_notebooks, finding_tables, studies
+from nightshift.catalog import STEPS, extra_notebooks, finding_tables, output_of, steps_after, studies, study_of
 from nightshift.chain import CODE_OF_DIGEST, CODE_OF_STUDIES, Night, files_of
 from nightshift.config import DIGEST, SIMULATE, ConfigError, check, is_server, read_yaml
 
@@ -18,7 +19,7 @@ except ConfigError as error:
     os._exit(2)
 
 ROOT, REPORT, STUDIES = NIGHT.root, NIGHT.report, NIGHT.studies
-EXTRA = [(study, step, finding_tables(study, step)) for study in STUDIES for step in extra_notebooks(study)]
+EXTRA = [(study, step) for study in STUDIES for step in extra_notebooks(study)]
 
 # Each notebook runs in a process of its own, which shows a line of progress every few seconds and writes all
 # else to a .log file beside the executed notebook. Parameters are one JSON object, read by a JSON parser and by
@@ -54,10 +55,12 @@ def train_reads(wildcards):
 
 def later(wildcards, step):
     """Later steps, whose executed notebooks and records this one makes out of date."""
-    if step not in STEPS:
-        return []
-    extra = extra_notebooks(wildcards.study) if step in ("1_extract", "2_preprocess") else []
-    return [*STEPS[STEPS.index(step) + 1 :], *extra]
+    return steps_after(wildcards.study, step)
+
+
+def is_marker(path):
+    """Whether a path is that of an empty file that says that a step ended well."""
+    return os.path.basename(path).startswith(".")
 
 
 def parameters_of(wildcards, step):

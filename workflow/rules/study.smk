@@ -5,7 +5,7 @@
 CHAIN = {
     "1_extract": {"reads": source_files, "writes": ["data/raw/{study}/status.json"]},
     "2_preprocess": {"reads": ROOT / "data/raw/{study}/status.json", "writes": ["data/clean/{study}.parquet"]},
-    "3_train": {"reads": train_reads, "writes": "models/{study}/.trained"},
+    "3_train": {"reads": train_reads, "writes": ["models/{study}/.trained"]},
     "4_analyse": {
         "reads": [ROOT / "data/clean/{study}.parquet", ROOT / "models/{study}/.trained"],
         "writes": ["data/scores/{study}.parquet", "data/findings/{study}.parquet"],
@@ -13,9 +13,11 @@ CHAIN = {
 }
 
 RULES = [(step, step, files) for step, files in CHAIN.items()]
-for study, step, tables in EXTRA:  # a rule of its own, for its study only
-    writes = [f"data/findings/{table.replace(study, f'{{study,{re.escape(study)}}}', 1)}.parquet" for table in tables]
-    RULES.append((f"{study}_{step}", step, {"reads": CHAIN["4_analyse"]["reads"][0], "writes": writes}))
+for study, step in EXTRA:  # a rule of its own, for its study only
+    paths = [f"data/findings/{table}.parquet" for table in finding_tables(study, step)] or [output_of(study, step)]
+    writes = [path.replace(study, f"{{study,{re.escape(study)}}}", 1) for path in paths]
+    reads = ROOT / output_of("{study}", study_of(study).extra_notebooks[step].reads)
+    RULES.append((f"{study}_{step}", step, {"reads": reads, "writes": writes}))
 
 for name, step, files in RULES:
     rule:
@@ -27,7 +29,7 @@ for name, step, files in RULES:
             notebook=f"notebooks/{{study}}/{step}.ipynb",
             code=map(ancient, CODE_OF_STUDIES) if step == "3_train" else CODE_OF_STUDIES,
         output:
-            touch(ROOT / files["writes"]) if step == "3_train" else [ROOT / path for path in files["writes"]],
+            [(touch if is_marker(path) else Path)(ROOT / path) for path in files["writes"]],
         log:
             REPORT / f"{{study}}/{step}.log",
         params:
