@@ -2,7 +2,7 @@
 
     Events     flagged weeks of one series as one event        find_events, kind_of
     Causes     what has one cause is one finding               merge_totals, follow_losses
-    Measure    what is found of injected and known troubles    recall_by_size, hardest_series, touched_weeks
+    Beside     sites that changed, series long silent          changes_by_site, silent_for_long
 
 `grid` is a WeeklySeries throughout. An event, and a finding, has row (of the series), site, vo, kind, start
 and end (numbers of its first and last week), observed, expected, low, high (core hours a week), change_hours
@@ -11,8 +11,6 @@ and end (numbers of its first and last week), observed, expected, low, high (cor
 
 import numpy as np
 import pandas as pd
-
-from nightshift.statistics import share_interval
 
 LOSS, GAIN = ("silent", "drop"), ("surge", "returned")
 SHAPES = {  # other jobs for as many hours: unit, and quantities of which it is the quotient
@@ -202,6 +200,23 @@ def follow_losses(grid, findings, alone):
     return pd.DataFrame(findings, columns=FINDING_COLUMNS)
 
 
+# ----------------------------------------------------------------------------------------------------- Beside
+
+
+def changes_by_site(clean, weeks, *, n_judged, n=10):
+    """List the `n` sites whose core hours a week differ most from their usual: DataFrame site, now (mean of
+    the `n_judged` last weeks), usual (sum of the medians of its series in the 26 weeks before), difference.
+
+    clean : DataFrame site, vo, week, core_hours. weeks : all weeks; one without a row counts as 0.
+    """
+    wide = clean.pivot(index=["site", "vo"], columns="week", values="core_hours")
+    wide, first = wide.reindex(columns=weeks).fillna(0), len(weeks) - n_judged
+    now, usual = wide.iloc[:, first:].mean(axis=1), wide.iloc[:, max(first - 26, 0) : first].median(axis=1)
+    table = pd.DataFrame({"now": now, "usual": usual}).groupby("site").sum()
+    table = table.assign(difference=table.now - table.usual)
+    return table.sort_values("difference", key=np.abs, ascending=False).head(n).reset_index()
+
+
 def silent_for_long(grid, alive, n_judged):
     """List the series that used to be regular and have been silent for longer than the `n_judged` last weeks:
     DataFrame vo, site, weeks silent, core hours a week before; the largest first.
@@ -219,89 +234,3 @@ def silent_for_long(grid, alive, n_judged):
     )
     regular = features["weeks_active"][waiting, then] >= 0.8 * 26
     return table[regular].sort_values("core hours a week before", ascending=False)
-
-
-# ---------------------------------------------------------------------------------------------------- Measure
-
-
-def recall_by_size(trials):
-    """Measure what is found of injected troubles, by kind of trouble and size of the series: a list of dicts
-    for a table.
-
-    trials : DataFrame kind, usual_core_hours, regular, delay_weeks, flag_delay_weeks, found, of one method. A
-    third of the series each is small, medium and large; those that fall silent count once more where they
-    were regular. low, high : Wilson's 95% interval. No trial gives no row.
-    """
-    edges = trials.usual_core_hours[trials.kind != "site_silent"].quantile([1 / 3, 2 / 3])
-    size = np.select([trials.usual_core_hours <= edge for edge in edges], ["small", "medium"], "large")
-    trials, rows = trials.assign(size=size), []
-    regular = trials.assign(size="regular, silent")[trials.regular & (trials.kind == "silent")]
-    for (kind, size), group in pd.concat([trials, regular]).groupby(["kind", "size"]):
-        low, high = share_interval(int(group.found.sum()), len(group))
-        rows.append(
-            {
-                "trouble": kind.replace("_", " "),
-                "series": size,
-                "troubles": len(group),
-                "low": low,
-                "high": high,
-                "flagged": group.flag_delay_weeks.notna().mean(),
-                "found": group.found.mean(),
-                "in the first week": (group.delay_weeks == 0).mean(),
-                "mean delay, weeks": group.delay_weeks.mean(),
-            }
-        )
-    return rows
-
-
-def decode_categories(codes, categories):
-    """Decode the names behind the codes of `encode_categories`, as a new frame of text; code 0, and codes
-    beyond the list, give missing.
-    """
-    names = {c: np.array([None, *values], object) for c, values in categories.items() if c in codes}
-    decoded = {c: n[np.where(codes[c] < len(n), codes[c], 0)] for c, n in names.items()}
-    return pd.DataFrame(decoded, index=codes.index)
-
-
-def hardest_series(trials, categories, n=5):
-    """List the `n` series whose injected troubles were missed most: DataFrame vo, site, troubles, found
-    (share), usual (core hours a week).
-
-    trials : DataFrame kind, site, vo (codes), found, usual_core_hours; troubles of whole sites are left out.
-    """
-    single = trials[trials.kind != "site_silent"].reset_index(drop=True)
-    named = decode_categories(single[["site", "vo"]], categories)
-    named = named.assign(found=single.found, usual=single.usual_core_hours)
-    measures = {"troubles": ("found", "size"), "found": ("found", "mean"), "usual": ("usual", "median")}
-    table = named.groupby(["vo", "site"]).agg(**measures).reset_index()
-    return table.sort_values(["found", "usual"], ascending=[True, False]).head(n)
-
-
-def touches(scored, site, vo):
-    """Tell which rows of `scored` (site, vo) something touches that happened to a VO at a site: bool (n,); an
-    empty name stands for all, and a series touches the totals that it is part of.
-    """
-    return (
-        (scored.site.isin([site, ""]) if site else True)
-        & (scored.vo.isin([vo, ""]) if vo else scored.vo.notna())
-    ).to_numpy()
-
-
-def touched_weeks(scored, incidents, sites):
-    """Tell which series-weeks `scored` (site, vo, week) known incidents touch, bool (n,): their series and
-    the totals that these are part of.
-
-    incidents : DataFrame entity ("VO at site", or a site, or a VO), site, start, end. sites : set of names.
-    """
-    touched, one_week = np.zeros(len(scored), bool), pd.Timedelta(days=7)
-    for incident in incidents.itertuples():
-        vo, _, at = incident.entity.rpartition(" at ")
-        if vo:
-            site = at
-        elif incident.entity in sites:
-            site, vo = incident.entity, ""
-        else:
-            site, vo = incident.site, incident.entity
-        meanwhile = (scored.week < incident.end) & (scored.week + one_week > incident.start)
-        touched |= touches(scored, site, vo) & meanwhile.to_numpy()
-    return touched

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from nightshift.analysis.accounting import SHAPES
+
 
 def priority_factors(importance):
     """Read the factors of names, {name in lower case: factor}; ValueError for what is no mapping of names to
@@ -15,6 +17,20 @@ def priority_factors(importance):
             f"importance: {importance} must map names of sites or VOs to factors, such as {{atlas: 2}}"
         )
     return {str(name).casefold(): float(factor) for name, factor in importance.items()}
+
+
+def with_priorities(found, importance):
+    """Return `found`, DataFrame of `follow_losses`, with impact and priority, core hours: those of the
+    change, or all that are affected where other jobs fill as many hours, which come last; a site's and a VO's
+    factors of `importance` (None: no factors) move the priority.
+    """
+    factor = priority_factors({} if importance is None else importance)
+    weight = [
+        factor.get(f.site.casefold(), 1.0) * factor.get(f.vo.casefold(), 1.0) for f in found.itertuples()
+    ]
+    same_hours, affected = found.kind.isin(SHAPES), found.observed * (found.end - found.start + 1)
+    impact = found.change_hours.abs().where(~same_hours, affected)
+    return found.assign(impact=impact, priority=impact.where(~same_hours, 0.0) * weight)
 
 
 def unknown_names(series, importance):

@@ -1,6 +1,7 @@
 """Sentences of the accounting: what a finding is about, its evidence, what a night can find, and recalls."""
 
 import numpy as np
+import pandas as pd
 
 from nightshift.analysis.accounting import SHAPES, quantity_of
 from nightshift.detectors.accounting import LEAST_LIFE
@@ -75,6 +76,18 @@ def evidence_of(grid, finding):
         renamed = f"; {finding.new_name} appeared there with {finding.new_hours:,.0f}: renamed?"
     sentence = WORDING.get(finding.kind, IN_SHAPE).format(**values)
     return f"{sentence}{renamed}; since {grid.weeks[finding.start]:%Y-%m-%d}"
+
+
+def described(grid, found):
+    """Return the findings `found`, of `follow_losses`, with entity, evidence, from and until (UTC; the Monday
+    after their last week).
+    """
+    rows = list(found.itertuples())
+    until = grid.weeks[found.end.astype(int)] + pd.Timedelta(days=7)
+    found = found.assign(
+        entity=[name_of(one) for one in rows], evidence=[evidence_of(grid, one) for one in rows]
+    )
+    return found.assign(**{"from": grid.weeks[found.start.astype(int)], "until": until})
 
 
 def table_to_read(found, status):

@@ -17,6 +17,7 @@ from nightshift.statistics.calibration import (
 )
 from nightshift.statistics.intervals import (
     alarm_rate_sentence,
+    check_shares,
     is_exceeded,
     poisson_interval,
     share_interval,
@@ -36,6 +37,7 @@ __all__ = [
     "alarm_rate_sentence",
     "benjamini_hochberg",
     "calibration_needed",
+    "check_shares",
     "combine_tests",
     "draw_groups",
     "flags_across_folds",

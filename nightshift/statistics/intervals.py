@@ -1,4 +1,4 @@
-"""95% intervals of shares and counts, and what an observed alarm rate says."""
+"""95% intervals of shares and counts, what a stated share must be, and what an observed alarm rate says."""
 
 import numpy as np
 from scipy import stats
@@ -16,6 +16,13 @@ def share_interval(n_hits, n):
     middle = (share + spread / 2) / (1 + spread)
     half = Z * np.sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
     return float(max(middle - half, 0)), float(min(middle + half, 1))
+
+
+def check_shares(**shares):
+    """Raise ValueError, which names the first, unless all `shares` lie between 0 and 1, both excluded."""
+    for name, share in shares.items():
+        if not 0 < share < 1:  # NaN is not
+            raise ValueError(f"{name} is {share}: it must lie between 0 and 1")
 
 
 def poisson_interval(n):

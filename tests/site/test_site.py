@@ -23,7 +23,17 @@ for (const word of words)
 def pages(sample_chain):
     report = sample_chain["report"]
     found = sorted([report.parent / "index.html", *report.rglob("*.html")])
-    assert {p.stem for p in found} == {"index", "simulate", "1_extract", "2_preprocess", "3_train", "4_analyse", "5_accelerators", "digest"}
+    assert {p.stem for p in found} == {
+        "index",
+        "simulate",
+        "1_extract",
+        "2_preprocess",
+        "3_train",
+        "4_analyse",
+        "5_accelerators",
+        "5_quality",
+        "digest",
+    }
     return found
 
 

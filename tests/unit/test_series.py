@@ -15,7 +15,7 @@ from hypothesis.extra import pandas as hpd
 
 import helpers
 from nightshift import compiled
-from nightshift.analysis.accounting import decode_categories
+from nightshift.analysis.accounting_quality import decode_categories
 from nightshift.analysis.accounting_wording import measured_in, resolution_sentence
 from nightshift.detectors import accounting as weekly_series
 from nightshift.detectors.accounting_trials import skill_between
