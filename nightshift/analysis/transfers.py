@@ -2,9 +2,8 @@
 
     Items      slow, stuck and failing transfers        slow_items, stuck_items, failing_items
     Problems   what the items of one way share          find_problems
-    Evidence   sentences of numbers, errors, probes     evidence_of, compare_probes, too_few_to_tell
-    Measure    what known incidents touch               touched_transfers, predicted_within
-    Figures    plot_problem, plot_waits, plot_predicted
+    Evidence   sentences of numbers, errors, probes     evidence_of, read_probes, too_few_to_tell
+    Figures    plot_problem, plot_waits
 
 Items are transfers with time (UTC), value, usual (what is compared), expected (the chance of a flag on a
 normal night) and flagged.
@@ -18,10 +17,10 @@ from nightshift.detectors.transfers import (
     ENTITIES,
     describe_errors,
     describe_probes,
-    meets,
     of_entity,
     scan_incidents,
 )
+from nightshift.sources.tables import read_optional
 from nightshift.statistics import calibration_needed, p_values
 
 ENTITY_WORDS = {"link": "link", "src": "source", "dst": "destination", "fts": "fts_server", "site": "site"}
@@ -38,7 +37,6 @@ AXIS_LABELS = {
     "stuck": "time in the queue / usual time",
     "failing": "failed (1) or done (0)",
 }
-MINUTES = (1, 2, 3, 4, 5, 10, 20, 30, 40, 50, 60)  # within which a prediction may lie
 
 
 # ------------------------------------------------------------------------------------------------------ Items
@@ -168,6 +166,17 @@ def evidence_of(finding, failing, probes):
     return "; ".join(part for part in (numbers, errors, seen) if part)
 
 
+def read_probes(path, sample):
+    """Read the measurements of perfSONAR: DataFrame src_host, dst_host, time (UTC), loss_pct, latency_ms,
+    throughput_mbps.
+
+    path, sample : as `read_optional` takes them.
+    """
+    columns = ["src_host", "dst_host", "time", "loss_pct", "latency_ms", "throughput_mbps"]
+    probes = read_optional(path, sample, columns)
+    return probes.assign(time=pd.to_datetime(probes.time, utc=True))
+
+
 def compare_probes(finding, slow, probes):
     """Compare median probe values during and outside one slow finding, for the host pairs of its transfers: a
     dict of text for a table.
@@ -189,65 +198,6 @@ def compare_probes(finding, slow, probes):
     for name, a, b in zip(pick.values(), then, otherwise, strict=True):
         row[f"{name} (usually)"] = f"{a:,.2f} ({b:,.2f})".replace("nan", "not measured")
     return row
-
-
-# ---------------------------------------------------------------------------------------------------- Measure
-
-
-def touched_transfers(scored, incidents):
-    """Tell which of the `scored` transfers known incidents touch: (of all, of those that make transfers
-    slow), bool (n,) each.
-
-    incidents : DataFrame kind, entity, start, end. A link, storage or server is met by its name; a site
-    outage by what names a storage of the site, at either end.
-    """
-    touched, slowed = np.zeros(len(scored), bool), np.zeros(len(scored), bool)
-    columns = [column for columns in ENTITIES.values() for column in columns]
-    for incident in incidents.itertuples():
-        met = np.any([meets(scored[column], incident) for column in columns], axis=0)
-        meanwhile = (scored.finished >= incident.start) & (scored.started <= incident.end)
-        inside = (met & meanwhile).to_numpy()
-        touched |= inside
-        slowed |= inside & incident.kind.startswith(("slow", "site_outage"))
-    return touched, slowed
-
-
-def found_transfers(scored, found):
-    """Tell which of the `scored` transfers belong to a finding: bool (n,)."""
-    inside = np.zeros(len(scored), bool)
-    for finding in found.itertuples():
-        here = of_entity(scored, finding.entity_kind, finding.entity)
-        inside |= (here & scored.started.between(finding.start, finding.end)).to_numpy()
-    return inside
-
-
-def compare_rules(rules, alarm_rate, *, normal, slowed):
-    """Compare how the `rules`, {name: flags (n,)}, would do: DataFrame rule, stated, flagged of normal,
-    flagged inside slow incidents; a column without any value is left out.
-
-    normal, slowed : bool (n,), the transfers outside of incidents, and those inside slow ones.
-    """
-    rows = [
-        {
-            "rule": name,
-            "stated": None if "fixed" in name else alarm_rate,
-            "flagged of normal": np.asarray(flags)[normal].mean() if normal.any() else None,
-            "flagged inside slow incidents": np.mean(np.asarray(flags)[slowed]) if slowed.any() else None,
-        }
-        for name, flags in rules.items()
-    ]
-    return pd.DataFrame(rows).dropna(axis=1, how="all")
-
-
-def predicted_within(errors_s):
-    """Make the table of the field: share of transfers whose duration is predicted within so many minutes.
-
-    errors_s : {predictor: Series of absolute errors, s}. DataFrame "within, min" and one column each.
-    """
-    shares = {name: [(errors <= 60 * m).mean() for m in MINUTES] for name, errors in errors_s.items()}
-    table = pd.DataFrame(shares)
-    table.insert(0, "within, min", list(MINUTES))
-    return table
 
 
 # ---------------------------------------------------------------------------------------------------- Figures
@@ -281,12 +231,4 @@ def plot_waits(ax, daily):
         if len(daily):
             ax.annotate(f" {name}", (daily.index[-1], daily[column].iloc[-1]), color=color, va="center")
     ax.set_ylim(bottom=0)
-    return ax
-
-
-def plot_predicted(ax, observed, predicted):
-    """Draw predicted against observed durations, s: the closer to the line, the better. Returns `ax`."""
-    bins = {"xscale": "log", "yscale": "log", "bins": "log", "gridsize": 45}
-    ax.hexbin(observed, predicted, **bins, cmap="Blues", mincnt=1)
-    ax.plot([1, 1e4], [1, 1e4], color="0.4", lw=1)
     return ax

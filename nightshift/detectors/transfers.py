@@ -41,7 +41,9 @@ RECOVERED = np.log(
 
 def site_of(storages, pattern):
     """The site of each storage of the Series `storages`, by the first group of the regular expression
-    `pattern`; else its own name."""
+    `pattern`; else its own name. ValueError when the pattern has no group."""
+    if not re.compile(pattern).groups:
+        raise ValueError(f"site_pattern {pattern!r} has no group, such as (.+), that names the site")
     return storages.astype(str).str.extract(f"^(?:{pattern})$")[0].fillna(storages.astype(str))
 
 

@@ -37,6 +37,26 @@ def split_by_time(start, end, shares):
     return part
 
 
+def split_transfers(transfers, shares, *, least, day):
+    """Split finished `transfers` as `split_by_time` does; ValueError of one line when they are fewer than
+    `least`, when the `shares` leave too few to train, or when a part would be empty.
+
+    shares : {"validation", "calibration", "test": share of rows}; what they leave is the part "train".
+    """
+    n, train_share = len(transfers), 1 - sum(shares.values())
+    if n < least:
+        raise ValueError(f"{n} finished transfers up to {day}: at least {least} are needed to train")
+    if train_share <= 0.1:
+        raise ValueError("test, calibration and validation share leave less than a tenth to train")
+    part = split_by_time(transfers.started, transfers.finished, {"train": train_share, **shares})
+    if not all((part == name).any() for name in ("train", "calibration", "test")):
+        raise ValueError(
+            f"the {n} finished transfers up to {day} lie too close together: none of them had ended before "
+            "the others started"
+        )
+    return part
+
+
 def fit_quantile_table(frame, target, keys, min_rows=5):
     """Fit quantiles per combination of `keys`, then of `keys[1:]`, ..., then of all rows, as a readable list
     of {"keys", "quantiles": {combination: list}}.

@@ -1,0 +1,184 @@
+"""How good the transfers are: what predictors miss, how often alarms are raised, what incidents touch.
+
+Models   losses, and errors in seconds             models_table, predicted_within
+Alarms   what should be normal, rules compared     touched_transfers, alarm_sentence, compare_rules
+Known    incidents, and which of them is found     read_incidents, overlaps
+Figures  plot_losses, plot_predicted, plot_scores
+"""
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+
+from nightshift.analysis.transfers import KINDS
+from nightshift.detectors.transfers import ENTITIES, meets, of_entity
+from nightshift.sources.tables import read_optional
+from nightshift.statistics import alarm_rate_sentence
+
+INCIDENT_COLUMNS = ["incident", "kind", "start", "end", "entity"]
+MINUTES = (1, 2, 3, 4, 5, 10, 20, 30, 40, 50, 60)  # within which a prediction may lie
+
+
+# ----------------------------------------------------------------------------------------------------- Models
+
+
+def model_in_use(metrics):
+    """Return the one of the models of metrics.json that scores the night."""
+    return next(model for model in metrics["models"] if model["in_use"])
+
+
+def models_table(metrics):
+    """List the models of metrics.json as a table to read, best first: DataFrame name, pinball loss, skill,
+    low, high (none of these where no skill can be stated, since the baseline has no loss), scores ("tonight"
+    for the one in use).
+    """
+    usual = f"{model_in_use(metrics)['name']}, without the last hours"
+    table = pd.DataFrame(metrics["models"]).sort_values("model")
+    table = table.assign(
+        scores=np.where(table.in_use, "tonight", ""), name=table.name.replace("usual", usual)
+    )
+    table = table.rename(columns={"model": "pinball loss", "skill_low": "low", "skill_high": "high"})
+    stated = ["skill", "low", "high"] if metrics.get("skill_stated", True) else []
+    return table[["name", "pinball loss", *stated, "scores"]]
+
+
+def predicted_within(errors_s):
+    """Make the table of the field: share of transfers whose duration is predicted within so many minutes.
+
+    errors_s : {predictor: Series of absolute errors, s}. DataFrame "within, min" and one column each.
+    """
+    shares = {name: [(errors <= 60 * m).mean() for m in MINUTES] for name, errors in errors_s.items()}
+    table = pd.DataFrame(shares)
+    table.insert(0, "within, min", list(MINUTES))
+    return table
+
+
+# ----------------------------------------------------------------------------------------------------- Alarms
+
+
+def touched_transfers(scored, incidents):
+    """Tell which of the `scored` transfers known incidents touch: (of all, of those that make transfers
+    slow), bool (n,) each.
+
+    incidents : DataFrame kind, entity, start, end. A link, storage or server is met by its name; a site
+    outage by what names a storage of the site, at either end.
+    """
+    touched, slowed = np.zeros(len(scored), bool), np.zeros(len(scored), bool)
+    columns = [column for columns in ENTITIES.values() for column in columns]
+    for incident in incidents.itertuples():
+        met = np.any([meets(scored[column], incident) for column in columns], axis=0)
+        meanwhile = (scored.finished >= incident.start) & (scored.started <= incident.end)
+        inside = (met & meanwhile).to_numpy()
+        touched |= inside
+        slowed |= inside & incident.kind.startswith(("slow", "site_outage"))
+    return touched, slowed
+
+
+def found_transfers(scored, found):
+    """Tell which of the `scored` transfers belong to a finding: bool (n,)."""
+    inside = np.zeros(len(scored), bool)
+    for finding in found.itertuples():
+        here = of_entity(scored, finding.entity_kind, finding.entity)
+        inside |= (here & scored.started.between(finding.start, finding.end)).to_numpy()
+    return inside
+
+
+def transfers_touched(scored, incidents, found):
+    """List the `scored` transfers that are not normal: DataFrame request_id, attempt, slowed (whether by what
+    makes transfers slow), one row per transfer that the known `incidents` touch, or, where none is known,
+    that belongs to one of the problems `found`.
+    """
+    touched, slowed = touched_transfers(scored, incidents)
+    if not len(incidents):
+        touched = found_transfers(scored, found)
+    return scored.loc[touched, ["request_id", "attempt"]].assign(slowed=slowed[touched])
+
+
+def alarm_sentence(alarm_rate, normal, incidents):
+    """Hold the share of flagged transfers among the `normal` ones against the stated `alarm_rate`, in one
+    sentence; they are those outside the known `incidents`, or, where none is known, outside the findings.
+    """
+    outside = "known incidents" if len(incidents) else "the findings"
+    items = f"transfers outside {outside}"
+    return alarm_rate_sentence(alarm_rate, int(normal.flagged.sum()), len(normal), items)
+
+
+def compare_rules(rules, alarm_rate, *, normal, slowed):
+    """Compare how the `rules`, {name: flags (n,)}, would do: DataFrame rule, stated, flagged of normal,
+    flagged inside slow incidents; a column without any value is left out.
+
+    normal, slowed : bool (n,), the transfers outside of incidents, and those inside slow ones.
+    """
+    rows = [
+        {
+            "rule": name,
+            "stated": None if "fixed" in name else alarm_rate,
+            "flagged of normal": np.asarray(flags)[normal].mean() if normal.any() else None,
+            "flagged inside slow incidents": np.mean(np.asarray(flags)[slowed]) if slowed.any() else None,
+        }
+        for name, flags in rules.items()
+    ]
+    return pd.DataFrame(rows).dropna(axis=1, how="all")
+
+
+# ------------------------------------------------------------------------------------------------------ Known
+
+
+def read_incidents(path, sample, *, begin, end):
+    """Read the known incidents of this study that overlap the time from `begin` to `end`: DataFrame of
+    INCIDENT_COLUMNS, times in UTC.
+
+    path, sample : as `read_optional` takes them.
+    """
+    incidents = read_optional(path, sample, INCIDENT_COLUMNS)
+    incidents[["start", "end"]] = incidents[["start", "end"]].apply(pd.to_datetime, utc=True)
+    incidents = incidents[incidents.kind.isin(KINDS | {"site_outage"})]  # other studies have their own
+    return incidents[(incidents.end > begin) & (incidents.start < end)]
+
+
+def overlaps(incidents, found):
+    """Tell which of the problems `found` meets which of the known `incidents` and overlaps it in time: bool
+    (incidents, problems).
+    """
+    overlap = [
+        meets(found.entity, one) & (found.start <= one.end) & (found.end >= one.start)
+        for one in incidents.itertuples()
+    ]
+    return np.array(overlap, bool).reshape(len(incidents), len(found))
+
+
+# ---------------------------------------------------------------------------------------------------- Figures
+
+
+def plot_losses(ax, losses):
+    """Draw the losses of both networks by epoch: DataFrame network, epoch, loss (dotted), val_loss (solid).
+    Returns `ax`.
+    """
+    for name, label, color in (("feed_forward", "feed-forward", "C1"), ("lstm", "LSTM", "C0")):
+        curve = losses[losses.network == name]
+        ax.plot(curve.epoch, curve.loss, color=color, lw=1, ls=":")
+        ax.plot(curve.epoch, curve.val_loss, color=color)
+        end = curve.epoch.iloc[-1], curve.val_loss.iloc[-1]
+        ax.annotate(label, end, xytext=(0, 8), textcoords="offset points", color=color, ha="right")
+    ax.set_ylim(top=1.8 * losses.val_loss[losses.network == "lstm"].min())  # the first epochs are far above
+    return ax
+
+
+def plot_scores(ax, scores, limit):
+    """Draw how the `scores` (n,) are distributed, and the `limit` beyond which they are flagged; None for no
+    limit. Returns `ax`.
+    """
+    most = 10 if limit is None else 3 * limit
+    sns.histplot(x=np.clip(scores, -3, most), stat="density", bins=80, ax=ax, color="C0")
+    ax.set_yscale("log")
+    if limit is not None:
+        ax.axvline(limit, color="C3")
+    return ax
+
+
+def plot_predicted(ax, observed, predicted):
+    """Draw predicted against observed durations, s: the closer to the line, the better. Returns `ax`."""
+    bins = {"xscale": "log", "yscale": "log", "bins": "log", "gridsize": 45}
+    ax.hexbin(observed, predicted, **bins, cmap="Blues", mincnt=1)
+    ax.plot([1, 1e4], [1, 1e4], color="0.4", lw=1)
+    return ax
