@@ -41,6 +41,39 @@ def read_nights(archive, days):
     return nights, incidents, findings
 
 
+def last_reports(nights, studies):
+    """Return when each of `studies` reported last: {study: end of the night as Timestamp, UTC}, the least
+    Timestamp that there is for one that never did.
+
+    nights : {day: what the night knew of itself}, of `read_nights`. A study has reported on a night if its
+    data end with it.
+    """
+    never = pd.Timestamp.min.tz_localize("UTC")
+    return {
+        study: max(
+            (
+                pd.Timestamp(day, tz="UTC") + ONE_DAY
+                for day, night in nights.items()
+                if night["studies"].get(study) == day
+            ),
+            default=never,
+        )
+        for study in studies
+    }
+
+
+def when_told(true_incidents, findings, hits):
+    """Return `true_incidents` with `shown`, the night of the first finding that shows each, missing for none,
+    `found`, and `delay`, the nights to it from the day of the start.
+
+    hits : bool (findings, true incidents).
+    """
+    first_seen = [findings.seen[hits[:, j]].min() for j in range(len(true_incidents))]
+    shown = pd.to_datetime(pd.Series(first_seen, true_incidents.index, object), utc=True)
+    delay = (shown - true_incidents.start.dt.floor("D")) / ONE_DAY
+    return true_incidents.assign(shown=shown, found=shown.notna(), delay=delay)
+
+
 # -------------------------------------------------------------------------------------------- Trivial digests
 
 
@@ -82,6 +115,17 @@ def seen_by_several(findings, hits):
     alone_shown = hits.sum(axis=1) == 1
     by_column = {j: hits[:, j] & alone_shown for j in range(hits.shape[1])}
     return {j: shown for j, shown in by_column.items() if findings.study[shown].nunique() > 1}
+
+
+def troubles_of_mixed(mixed, findings, hits, *, true_incidents):
+    """Name the troubles that each of the `mixed` incidents (names) holds: list of texts such as "memleak n01,
+    dead_sector run 7", none for none.
+
+    hits : bool (findings, true incidents). true_incidents : with kind and entity, in the order of `hits`.
+    """
+    named = (true_incidents.kind + " " + true_incidents.entity).to_numpy()
+    of_incident = [hits[(findings.incident == incident).to_numpy()].any(axis=0) for incident in mixed]
+    return [", ".join(named[held]) for held in of_incident]
 
 
 def measure_digest(incident, findings, hits):

@@ -14,11 +14,14 @@ from nightshift.backtest_scores import (
     finite_or_none,
     found_by_strength,
     kinds_in_words,
+    last_reports,
     measure_digest,
     median_delay,
     rate_figure,
     share_figure,
+    troubles_of_mixed,
     verdict,
+    when_told,
     with_interval,
 )
 from nightshift.statistics import poisson_interval
@@ -157,3 +160,24 @@ def test_the_stronger_half_of_a_dip_is_that_with_the_smaller_factor():
     assert found_by_strength(some, stronger_is_higher=False) == ("2 of 2", "1 of 2")
     assert found_by_strength(some, stronger_is_higher=True) == ("1 of 2", "2 of 2")
     assert found_by_strength(some.assign(strength=1.0), stronger_is_higher=True) == ("", "")
+
+
+def test_a_study_has_reported_on_a_night_with_which_its_data_end():
+    nights = {"2026-01-05": {"studies": {"tickets": "2026-01-05"}}, "2026-01-06": {"studies": {"tickets": "2026-01-05", "transfers": "2026-01-06"}}}
+    last = last_reports(nights, {"tickets", "transfers", "accounting"})
+    assert (last["tickets"], last["transfers"]) == (at("2026-01-06"), at("2026-01-07"))
+    assert last["accounting"] < at("1900-01-01")
+
+
+def test_a_trouble_is_told_on_the_night_of_its_first_finding_and_mixed_incidents_name_theirs():
+    starts = [at("2026-01-05 23:00"), at("2026-01-06")]
+    true_incidents = pd.DataFrame({"kind": ["drop", "surge"], "entity": ["a", "b"], "start": starts}, index=["I1", "I2"])
+    findings = pd.DataFrame({"incident": ["x", "x", "y"], "seen": ["2026-01-07", "2026-01-06", "2026-01-06"]})
+    hits = np.array([[True, False], [True, False], [False, False]])
+    told_when = when_told(true_incidents, findings, hits)
+    assert (told_when.shown["I1"], told_when.delay["I1"]) == (at("2026-01-06"), 1.0)  # nights count from the day of the start
+    assert told_when.found.tolist() == [True, False]
+    assert pd.isna(told_when.delay["I2"])
+    both = np.array([[True, False], [False, True], [False, False]])
+    assert troubles_of_mixed(["x", "y"], findings, both, true_incidents=true_incidents) == ["drop a, surge b", ""]
+    assert troubles_of_mixed([], findings, both, true_incidents=true_incidents) == []
