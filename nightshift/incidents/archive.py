@@ -6,6 +6,7 @@ import json
 import pandas as pd
 
 from nightshift import former_names
+from nightshift.incidents.tracking import PAST_STATES
 from nightshift.schemas import FOLLOWED, INCIDENT_FINDING
 from nightshift.wording import one_line
 
@@ -86,6 +87,19 @@ def newest_of(pairs):
     )
     every = every.drop_duplicates(["study", "kind", "entity"], keep="last", ignore_index=True)
     return newest, pd.concat(parts, ignore_index=True) if parts else nothing, every
+
+
+def findings_without_news(earlier, findings, *, last_night, nights, missing):
+    """Return the `findings` of incidents that went on, on the `last_night`, and of which tonight can say
+    nothing: those stay as they were, and count as `kept`.
+
+    earlier, findings : the first two of `newest_of`. nights : studies with findings of tonight. missing :
+    studies, or tables of their extra notebooks, without.
+    """
+    goes_on = (earlier["of"] == last_night) & ~earlier.state.isin(PAST_STATES)
+    silent = findings.study.isin(missing) & ~findings.study.isin(list(nights))
+    kept = findings.incident.isin(earlier.incident[goes_on]) & (findings.table.isin(missing) | silent)
+    return findings[kept].drop(columns="incident").assign(kept=True)
 
 
 def names_since(folder, day):

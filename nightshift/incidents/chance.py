@@ -1,9 +1,14 @@
-"""How many links between studies chance alone would give."""
+"""How many links between studies chance alone would give.
+
+A drawing compares every finding with every other, so many findings get fewer drawings, and very many none:
+they would take minutes.
+"""
 
 import numpy as np
 
 from nightshift.incidents.correlation import correlate_findings
 
+LEAST_DRAWINGS = 20  # fewer say nothing
 WITH_SITE = ["site", "service", "community", "desk"]  # scopes of findings that are linked by their site
 
 
@@ -33,3 +38,26 @@ def count_links(findings):
 def links_by_chance(findings, sites, *, drawings, rng):
     """Count the links of as many drawings of `shuffle_sites`: ndarray (drawings,) of int."""
     return np.array([count_links(shuffle_sites(findings, sites, rng)) for _ in range(drawings)])
+
+
+def links_in_words(findings, sites, *, permutations, pairs_drawn, rng):
+    """Say how often studies meet at a site, how often they would by chance alone, and how surprising that is.
+
+    findings : as `describe_findings` gives them. sites : names that sites may have. permutations : drawings,
+    at most. pairs_drawn : pairs of findings that all drawings may compare; where that leaves fewer than
+    LEAST_DRAWINGS, the sentence says so.
+    """
+    placed = findings[(findings.site != "") & findings.scope.isin(WITH_SITE)].reset_index(drop=True)
+    drawings = int(min(permutations, pairs_drawn / max(len(placed), 1) ** 2))
+    if placed.study.nunique() < 2:
+        return "Fewer than two studies name a site tonight, so nothing can be joined by site."
+    if drawings < min(permutations, LEAST_DRAWINGS) or not drawings:
+        return (
+            f"What chance would give is left out: {len(placed):,} findings at sites leave {drawings} "
+            f"drawings of {permutations}, too few to tell."
+        )
+    seen, drawn = count_links(placed), links_by_chance(placed, sites, drawings=drawings, rng=rng)
+    return (
+        f"**Studies meet {seen} times at a site; by chance alone they would {drawn.mean():.1f} times, and as "
+        f"often or more in {(drawn >= seen).mean():.1%} of {drawings} drawings.**"
+    )

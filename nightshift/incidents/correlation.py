@@ -1,7 +1,8 @@
 """Findings of all studies to incidents: what kinds say of them, which of them are one. All is pure.
 
 Findings   what their kinds say of them         describe_findings
-Links      which findings are one incident      correlate_findings, carry_over_topic_links, attach_delayed
+Links      which findings are one incident      correlate_findings, carry_over_topic_links, attach_delayed,
+                                                all three of them: label_incidents
 """
 
 import numpy as np
@@ -258,3 +259,12 @@ def singular(word):
 def in_order(label):
     """Labels (n,) renumbered from 0 by their first rows."""
     return pd.factorize(np.asarray(label))[0]
+
+
+def label_incidents(findings, before, remembered):
+    """Number the incident of each finding, int (n,), by what is found tonight and what earlier nights had.
+
+    before : findings of the incidents as they were last seen. remembered : all findings of earlier nights.
+    """
+    label = carry_over_topic_links(findings, correlate_findings(findings), before)
+    return attach_delayed(findings, label, remembered)

@@ -1,8 +1,8 @@
 """Read what the studies hand to the digest, so that one study's damaged table costs that study and no other.
 
-Findings   tables of tonight, checked at the border                   check_findings, read_tables
-Sources    how far each goes                                          read_statuses
-Known      of which studies finding nothing is news                   read_verdicts
+Findings   tables of tonight, checked at the border      check_findings, nights_of_tables, read_tables
+Sources    how far each goes                             read_statuses, newest_rows
+Known      of which studies finding nothing is news      read_verdicts
 """
 
 import json
@@ -60,6 +60,14 @@ def tables_of(folder, study, nights, missing):
     ]
 
 
+def nights_of_tables(folder, day):
+    """Return {study: `day`} of the studies that have a table of findings below `folder`; a table that is
+    named after another one, as those of extra notebooks are, is no study.
+    """
+    names = sorted(path.stem for path in folder.glob("*.parquet"))
+    return {name: day for name in names if not any(_is_page(name, other) for other in names)}
+
+
 def read_tables(folder, nights, missing):
     """Read the tables of findings of tonight: (list of DataFrames with table, night and kept; {table: why it
     cannot be read}).
@@ -107,6 +115,13 @@ def read_statuses(folder, studies):
                 f"its status.json cannot be read ({type(error).__name__}: {one_line(error)[:100]})"
             )
     return statuses, damaged
+
+
+def newest_rows(statuses):
+    """Return the newest time in each source that knows it: {study: Timestamp}, of what `read_statuses`
+    gives.
+    """
+    return {study: status["newest"] for study, status in statuses.items() if status["newest"] is not None}
 
 
 def read_verdicts(root, day, n_findings, lacking, statuses):

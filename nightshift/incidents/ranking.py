@@ -4,6 +4,22 @@ import numpy as np
 import pandas as pd
 
 from nightshift.incidents.tracking import PAST_STATES
+from nightshift.wording import joined
+
+RULES = """Of the evidence:
+
+- surprise: {decade:g} per factor of ten that the combined p-value lies below 1, of which {decades:g} count;
+- impact: {tenfold:g} times the logarithm (base ten) of 1 plus the impact over what is noticeable, \
+{amounts}; of several, the largest;
+- sources: {study:g} per further study that sees it;
+- site: {site:g} if a site as a whole is hit;
+- benign: {benign:g} for what somebody most often wanted so, such as a surge or a move.
+
+Of the night:
+
+- news: {new:g} if it is new or has escalated;
+- going on: {going_on:g} if it has not ended;
+- tonight: {tonight:g} if a daily source saw it in the last day that it knows."""  # weights of rank_incidents
 
 
 def rank_incidents(incidents, weights, scales, limits, max_incidents):
@@ -61,3 +77,19 @@ def rank_incidents(incidents, weights, scales, limits, max_incidents):
     ranked["rank"] = np.arange(1, len(ranked) + 1)
     ranked["shown"] = (ranked["last"] == 0) & (ranked["rank"] <= max_incidents)
     return ranked.drop(columns=["last", "down"])
+
+
+def amounts_in_words(scales):
+    """Write the amounts that are noticeable, {unit: amount}: "1,000 core hours and 1 node"."""
+    return joined(
+        f"{amount:,g} {unit.removesuffix('s') if amount == 1 else unit}" for unit, amount in scales.items()
+    )
+
+
+def listed_points(incidents):
+    """Return the points of `incidents`, of `rank_incidents`, as a table for people: DataFrame title, a column
+    for each kind of points, priority, severity.
+    """
+    parts = [column for column in incidents if column.startswith("points ")]
+    points = incidents[["title", *parts, "priority", "severity"]]
+    return points.rename(columns=lambda name: name.removeprefix("points "))

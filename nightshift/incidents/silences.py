@@ -16,6 +16,8 @@ from pydantic import (
     model_validator,
 )
 
+from nightshift.wording import joined
+
 PATTERNS = ("study", "kind", "site", "entity")  # columns of findings that an entry may match
 
 
@@ -137,6 +139,21 @@ def apply_silences(incidents, findings, silences, day):
         first = held & (marked.silenced_as == "")
         marked.loc[first, columns] = [silence.silenced_as, silence.by, silence.until, silence.why]
     return marked, silences.assign(used=used)
+
+
+def never_matched(entries, incidents, findings, day):
+    """Return those of `entries`, of `apply_silences`, that hold for none of the `incidents` of earlier
+    nights either, which may be a mistake in an id or a pattern.
+
+    findings : of these incidents, joined by `incident`. day : the night, date as text.
+    """
+    _, tried = apply_silences(incidents, findings, entries.drop(columns="used"), day)
+    return entries[tried.used == 0]
+
+
+def reasons_of(entries):
+    """Write why there are `entries`, and by whom: "“burn-in” of b", or "none"."""
+    return joined(f"“{one.why}” of {one.by}" for one in entries.itertuples()) or "none"
 
 
 def holds_for(silence, incidents, findings):

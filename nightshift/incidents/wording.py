@@ -55,6 +55,16 @@ def incident_sentence(row, n_findings, day):
     return f"{subject}: {description}; {seen_by}{impact}."
 
 
+def incident_sentences(incidents, findings, day):
+    """Describe each of `incidents` in one sentence, of `incident_sentence`: list of text.
+
+    findings : those of all of them, joined by `incident`. day : the night that is reported, date as text.
+    """
+    n_findings = findings.incident.value_counts()
+    rows = incidents.itertuples()
+    return [incident_sentence(row, int(n_findings.get(row.incident, 0)), day) for row in rows]
+
+
 def counted_as(state, change, ended):
     """Return the word of COUNTED_STATES under which an incident counts: a new one that has ended counts as
     "ended" and not as "new", and what ended before its study was watched as "unwatched".
@@ -88,6 +98,34 @@ def listed(incidents):
             "id": incidents.incident,
         }
     )
+
+
+def listed_changes(incidents):
+    """Return what has changed since the night before as a table for people: DataFrame of text, new incidents
+    first, then escalated, ongoing and resolved ones; closed ones are left out.
+    """
+    order = ["new", "escalated", "ongoing", "resolved"]
+    changed = incidents[incidents.state.isin(order)].sort_values(
+        "state", key=lambda state: state.map(order.index), kind="stable"
+    )
+    return pd.DataFrame(
+        {
+            "state": list(map(status_in_words, changed.state, changed.age_nights)),
+            "incident": changed.title,
+            "change": changed.change,
+            "severity": changed.severity,
+            "id": changed.incident,
+        }
+    )
+
+
+def severities_in_words(incidents):
+    """Write how many of `incidents` are how grave: "1 of high severity and 3 of low severity", "" for
+    none.
+    """
+    counts = incidents.severity.value_counts()
+    grave = [name for name in ("high", "medium", "low") if name in counts]
+    return joined(f"{counts[name]} of {name} severity" for name in grave)
 
 
 def listed_silences(incidents):

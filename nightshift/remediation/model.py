@@ -14,7 +14,7 @@ import pandas as pd
 from scipy import stats
 
 from helpers import project_path
-from nightshift.remediation.feedback import as_cell, read_feedback
+from nightshift.remediation.feedback import COLUMNS, as_cell, read_feedback
 from nightshift.remediation.knowledge import offered, read_remediations
 
 # How tightly chances lie around the one above, in trials: a proposal around all, a kind around its proposal,
@@ -141,6 +141,27 @@ def rank(remediations, feedback, incident, day):
     return offers.assign(
         rank=np.arange(1, len(offers) + 1), ranked=bool((offers.trials + offers.elsewhere).any())
     )
+
+
+def table_of_proposals(proposals):
+    """Join the proposals for several incidents to one table: DataFrame incident, rank, SHOWN, reason, ranked,
+    one row each; none gives an empty one.
+
+    proposals : {incident: rows of `rank`}.
+    """
+    nothing = rank([], pd.DataFrame(columns=COLUMNS), {"incident": ""}, "")
+    rows = pd.concat([nothing, *(offers.assign(incident=name) for name, offers in proposals.items())])
+    rows = rows.reindex(columns=["incident", "rank", *SHOWN, "reason", "ranked"])
+    return rows.astype({"incident": str, "reason": str, "ranked": bool})
+
+
+def first_choices(proposals, titles):
+    """Return the first proposal for each incident, where anything was tried: DataFrame title, SHOWN.
+
+    proposals : of `table_of_proposals`. titles : Series [incident].
+    """
+    firsts = proposals[(proposals["rank"] == 1) & proposals.ranked]
+    return firsts.assign(title=firsts.incident.map(titles))[["title", *SHOWN]]
 
 
 def chance_now(row, products=""):

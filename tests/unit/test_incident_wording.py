@@ -6,12 +6,21 @@ import pandas as pd
 import pytest
 
 from nightshift.incidents import NOT_WATCHED
-from nightshift.incidents.chance import count_links, links_by_chance, shuffle_sites
+from nightshift.incidents.chance import count_links, links_by_chance, links_in_words, shuffle_sites
 from nightshift.incidents.correlation import describe_findings
-from nightshift.incidents.display import show_pictures
+from nightshift.incidents.display import MAX_FINDINGS, show_evidence, show_folded, show_pictures, show_shared_pictures, split_pictures
 from nightshift.incidents.figures import bar_labels, finish_time_axis
-from nightshift.incidents.intake import gather_findings
-from nightshift.incidents.wording import count_incidents, counted_as, incident_sentence, when_in_words
+from nightshift.incidents.intake import gather_findings, newest_rows, nights_of_tables
+from nightshift.incidents.ranking import RULES, amounts_in_words
+from nightshift.incidents.wording import (
+    count_incidents,
+    counted_as,
+    incident_sentence,
+    incident_sentences,
+    listed_changes,
+    severities_in_words,
+    when_in_words,
+)
 
 DAY = "2026-01-31"
 INCIDENT = {
@@ -51,6 +60,34 @@ def test_a_sentence_names_all_that_is_known_and_leaves_out_what_is_not():
     assert incident_sentence(row(), 2, DAY) == f"{began}2 findings of transfers and tickets, combined p-value 3e-05; 5 GB delayed."
     alone = incident_sentence(row(studies=["transfers"], impact="", p_value=0.0, description="", ended=True, state="new"), 1, DAY)
     assert alone.endswith("(new): “failing source”; 1 finding of transfers, p-value below 1e-12.")
+
+
+def test_each_incident_gets_the_sentence_of_its_number_of_findings():
+    incidents = pd.DataFrame([INCIDENT | {"incident": "a"}, INCIDENT | {"incident": "b"}])
+    one, none = incident_sentences(incidents, pd.DataFrame({"incident": ["a", "a", "c"]}), DAY)
+    assert one == incident_sentence(row(), 2, DAY)
+    assert "0 findings of transfers and tickets" in none
+    assert incident_sentences(incidents.head(0), pd.DataFrame({"incident": []}), DAY) == []
+
+
+def test_what_has_changed_is_listed_with_the_newest_first_and_without_what_was_closed():
+    states = ["resolved", "closed", "ongoing", "new"]
+    some = pd.DataFrame({"state": states, "title": list("abcd"), "incident": list("wxyz"), "age_nights": 3, "change": "", "severity": "low"})
+    assert listed_changes(some).incident.tolist() == ["d", "c", "a"]
+    assert listed_changes(some).state.tolist() == ["new", "ongoing, night 3", "resolved, seen in 3 nights"]
+    assert listed_changes(some.head(0)).empty
+    assert severities_in_words(some) == "4 of low severity"
+    mixed = some.assign(severity=["low", "high", "low", "medium"])
+    assert severities_in_words(mixed) == "1 of high severity, 1 of medium severity and 2 of low severity"
+    assert severities_in_words(some.head(0)) == ""
+
+
+def test_the_rules_of_the_ranking_name_every_weight_with_its_value():
+    weights = {"decade": 0.5, "decades": 6, "tenfold": 1, "study": 2, "site": 3, "new": 4, "going_on": 5, "tonight": 7, "benign": -1.5}
+    text = RULES.format(amounts=amounts_in_words({"core hours": 1000.0, "nodes": 1}), **weights)
+    assert "what is noticeable, 1,000 core hours and 1 node; of several, the largest;" in text
+    assert all(words in text for words in ("surprise: 0.5", "of which 6 count", "impact: 1 ", "sources: 2 ", "site: 3 ", "benign: -1.5"))
+    assert all(words in text for words in ("news: 4 ", "going on: 5 ", "tonight: 7 "))
 
 
 def test_every_incident_is_counted_once():
@@ -116,6 +153,24 @@ def test_chance_moves_sites_between_names_and_leaves_what_one_study_sees():
     assert links.mean() < 1
 
 
+def test_chance_is_told_beside_what_was_seen_or_why_it_is_not():
+    findings, some = findings_at("A", "B", "C"), {"permutations": 20, "rng": np.random.default_rng(1)}
+    sites = [f"S{i}" for i in range(50)]
+    assert links_in_words(findings, sites, pairs_drawn=1e6, **some).startswith("**Studies meet 3 times at a site; by chance alone they would 0.")
+    assert "6 findings at sites leave 19 drawings of 20, too few" in links_in_words(findings, sites, pairs_drawn=19.5 * 36, **some)
+    alone = findings[findings.study == "transfers"]
+    assert links_in_words(alone, sites, pairs_drawn=1e6, **some).startswith("Fewer than two studies name a site tonight")
+
+
+def test_tables_name_their_studies_and_statuses_the_newest_time(tmp_path):
+    for name in ("telemetry", "telemetry_gpus", "tickets"):
+        (tmp_path / f"{name}.parquet").touch()
+    assert nights_of_tables(tmp_path, DAY) == {"telemetry": DAY, "tickets": DAY}
+    assert nights_of_tables(tmp_path / "none", DAY) == {}
+    newest = pd.Timestamp("2026-01-31", tz="UTC")
+    assert newest_rows({"tickets": {"newest": newest}, "telemetry": {"newest": None}}) == {"tickets": newest}
+
+
 def test_findings_are_gathered_and_none_gives_an_empty_table_with_times():
     one = findings_at("A").assign(kept=False)
     assert len(gather_findings([one, one.head(0), one])) == 4
@@ -133,3 +188,37 @@ def test_pictures_are_shown_as_long_as_there_is_room(tmp_path, monkeypatch):
     sizes = show_pictures(["a.png", "b.png", "none.png"], first, root=tmp_path, max_mb=1, alt="a picture")
     assert (list(sizes), first) == (["z.png", "a.png"], {"z.png": 300_000})
     assert "Pictures that are not on this page: b.png and none.png." in shown[-1].data
+
+
+def test_an_empty_table_is_not_folded_and_many_findings_are_counted(monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", shown.append)
+    show_folded("0 <things>", pd.DataFrame({"a": []}))
+    assert shown == []
+    show_folded("0 things", pd.DataFrame({"a": []}), none="No thing: none.")
+    show_folded("1 <thing>", pd.DataFrame({"a": [1]}), none="No thing: none.")
+    assert shown[0].data == "No thing: none."
+    assert "<summary>1 &lt;thing&gt;</summary>" in shown[1].data
+    many = pd.DataFrame({"study": "s", "label": "slow", "kind": "k", "entity": [f"e{i}" for i in range(MAX_FINDINGS + 2)], "evidence": "x"})
+    show_evidence(many)
+    assert shown[-2].data.count("<tr>") == MAX_FINDINGS
+    assert "<td>slow</td>" in shown[-2].data
+    assert shown[-1].data == "And 2 further findings."
+    show_evidence(many.head(MAX_FINDINGS))
+    assert "further" not in shown[-1].data
+
+
+def test_pictures_of_several_incidents_come_with_their_numbers_the_foremost_first(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", shown.append)
+    figures = ["own.png", "late.png", "late.png", "early.png", "early.png", "early.png", "hidden.png", "hidden.png", ""]
+    findings = pd.DataFrame({"incident": list("abcacdeda"), "figure": figures, "study": "transfers"})
+    own, shared = split_pictures(findings)
+    assert own == {"a": ["own.png"]}
+    assert shared == {"late.png": {"b", "c"}, "early.png": {"a", "c", "d"}, "hidden.png": {"e", "d"}}
+    incidents = pd.DataFrame({"incident": list("abcde"), "rank": range(1, 6), "shown": [True, True, True, False, False]})
+    assert show_shared_pictures(findings, incidents, {}, root=tmp_path, max_mb=1) == {}
+    sentences = [one.data for one in shown if one.data.startswith("**")]
+    assert sentences == ["**Incidents 1 and 3, and 1 that is not shown in full**, by transfers:", "**Incidents 2 and 3**, by transfers:"]
+    show_shared_pictures(findings.head(1), incidents, {}, root=tmp_path, max_mb=1)
+    assert shown[-1].data == "No picture shows more than one incident."

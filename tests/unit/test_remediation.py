@@ -23,7 +23,7 @@ from nightshift.error_classes import ERRORS, errors_named
 from nightshift.remediation import model
 from nightshift.remediation.feedback import COLUMNS, _append, as_cell, read_feedback, record_feedback
 from nightshift.remediation.knowledge import holds, offered, read_remediations
-from nightshift.remediation.model import chances, rank
+from nightshift.remediation.model import chances, first_choices, rank, table_of_proposals
 from nightshift.remediation.worlds import Record, belief, choices_of
 
 INCIDENTS = [
@@ -789,6 +789,18 @@ def test_an_order_of_which_nothing_was_tried_is_no_ranking():
     assert rank(KNOWN, feedback_of(*shown(1, 0, "stuck_queue", "", "restart-fts")), STUCK, "d").ranked.all()
     assert rank(KNOWN, feedback_of(*shown(1, 0, "failing_fts_server", "", "restart-fts")), STUCK, "d").ranked.all()
     assert rank(KNOWN, feedback_of(), STUCK | {"kinds": ["strange"]}, "d").ranked.dtype == bool
+
+
+def test_proposals_of_several_incidents_are_one_table_and_the_first_tried_ones_stand_out():
+    tried = rank(KNOWN, feedback_of(*shown(1, 1, "stuck_queue", "", "restart-fts")), STUCK, "d")
+    untried = rank(KNOWN, feedback_of(), STUCK, "d")
+    table = table_of_proposals({"a": tried, "b": untried})
+    assert (len(table), set(table.incident)) == (len(tried) + len(untried), {"a", "b"})
+    firsts = first_choices(table, pd.Series({"a": "one", "b": "two"}))
+    assert firsts[["title", "remediation"]].values.tolist() == [["one", "restart-fts"]]
+    empty = table_of_proposals({})
+    assert (list(empty.columns), len(empty), empty.ranked.dtype) == (list(table.columns), 0, bool)
+    assert first_choices(empty, pd.Series(dtype=object)).empty
 
 
 # ----------------------------------------------------------------------------------------------------------- repository

@@ -5,7 +5,7 @@ from datetime import date
 import pandas as pd
 import pytest
 
-from nightshift.incidents.silences import apply_silences, check_silences, read_silences
+from nightshift.incidents.silences import apply_silences, check_silences, never_matched, read_silences, reasons_of
 
 GOOD = {"site": "T2-*", "as": "silenced", "by": "b", "until": "2026-02-28", "why": "w"}
 
@@ -93,3 +93,13 @@ def test_of_several_silences_the_first_counts_and_no_incident_is_no_obstacle():
     assert used.used.tolist() == [1, 4]
     none, used = apply_silences(INCIDENTS.head(0), FINDINGS.head(0), silences, "2026-02-01")
     assert (len(none), used.used.tolist()) == (0, [0, 0])
+
+
+def test_an_entry_that_never_matched_is_named_with_its_reason():
+    entries = read_silences([GOOD | {"site": "S1", "why": "y"}, GOOD | {"site": "S9", "by": "x", "why": "z"}])
+    _, entries = apply_silences(INCIDENTS.head(0), FINDINGS.head(0), entries, "2026-02-01")
+    idle = never_matched(entries, INCIDENTS, FINDINGS, "2026-02-01")
+    assert idle.site.tolist() == ["S9"]
+    assert reasons_of(idle) == "“z” of x"
+    assert reasons_of(idle.head(0)) == "none"
+    assert never_matched(entries.head(0), INCIDENTS, FINDINGS, "2026-02-01").empty
