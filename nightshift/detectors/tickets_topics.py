@@ -20,6 +20,7 @@ from sknetwork.clustering import Leiden
 from nightshift.compiled import keep_nearest
 
 C_LIBRARY = ctypes.CDLL(None)
+BEYOND = 4  # resolutions that are tried beyond the last of the list: five times as fine, no more
 
 
 @dataclass(frozen=True)
@@ -206,27 +207,36 @@ def stability_of(graph, resolution, *, settings, seed, runs):
 
 
 def finest_stable(stability, before=None):
-    """Choose the finest resolution that is not less stable than the best by more than its standard error.
+    """Choose the finest resolution that is not less stable than the best by more than the standard error of
+    their difference.
 
-    stability : DataFrame [resolution, run]. before : last night's resolution, which stays while it passes the
-    same test. The rule is that of Breiman et al. 1984 for trees.
+    stability : DataFrame [resolution, run], whose runs draw the same samples at every resolution, so that
+    differences are paired: what a sample does to both cancels out. before : last night's resolution, which
+    stays while it passes the same test. The rule is that of Breiman et al. 1984 for trees.
     """
-    mean, error = stability.mean(axis=1), stability.sem(axis=1)
-    passes = mean[mean >= mean.max() - error[mean.idxmax()]].index
+    behind = stability.loc[stability.mean(axis=1).idxmax()] - stability
+    passes = behind.index[behind.mean(axis=1) <= behind.sem(axis=1).fillna(0)]
     return before if before in passes else passes.max()
 
 
 def choose_resolution(graph, settings, *, seed, before=None):
     """Choose the resolution by `finest_stable`: (the resolution, DataFrame [resolution, run] of stability).
 
+    While the finest that was tried is chosen, up to BEYOND finer ones are tried, each by half as much again.
     With very many tickets, stability is known well from fewer samples.
     """
     runs = int(np.clip(400_000 // max(graph.shape[0], 1), 4, settings.bootstraps))
-    stability = {
-        resolution: stability_of(graph, resolution, settings=settings, seed=seed, runs=runs)
-        for resolution in sorted(settings.resolutions)
-    }
-    stability = pd.DataFrame(stability).T.rename_axis("resolution")
+
+    def measured(resolutions):
+        values = [stability_of(graph, one, settings=settings, seed=seed, runs=runs) for one in resolutions]
+        return pd.DataFrame(values, pd.Index(resolutions, dtype=float, name="resolution"))
+
+    stability = measured(sorted(settings.resolutions))
+    for _ in range(BEYOND):
+        finest = stability.index.max()
+        if finest_stable(stability) < finest:
+            break
+        stability = pd.concat([stability, measured([1.5 * finest])])
     return finest_stable(stability, before), stability
 
 

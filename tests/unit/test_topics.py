@@ -15,12 +15,14 @@ from sklearn.metrics import adjusted_rand_score
 from nightshift.detectors.tickets_embeddings import EMBEDDING, FALLBACK_EMBEDDING, VECTOR, assign_topics, embed_texts, read_vectors, write_vectors
 from nightshift.detectors.tickets_names import keywords_of, match_topics, names_of, shared_words
 from nightshift.detectors.tickets_topics import (
+    BEYOND,
     TopicSettings,
     agreement,
     centres_of,
     choose_resolution,
     consensus,
     exact_match,
+    finest_stable,
     graph_of,
     k_means,
     leiden,
@@ -265,6 +267,21 @@ def test_last_nights_resolution_stays_only_while_it_passes():
     assert choose(graph, 1, 0.5)[0] == 0.5  # the clouds hang together nowhere: both find them always
     assert choose(graph, 1, 30)[0] == 1
     assert choose(graph, 1, 7)[0] == 1  # not among those that are tried
+
+
+def test_finer_resolutions_are_tried_while_the_finest_is_chosen():
+    graph = graph_of(clouds([30] * 8)[0], 5)
+    resolution, stability = choose_resolution(graph, replace(SETTINGS, resolutions=[0.1, 0.2]), seed=1)
+    assert stability.index.tolist()[:3] == pytest.approx([0.1, 0.2, 0.3])
+    assert resolution > 0.2
+    assert len(stability) <= 2 + BEYOND
+
+
+def test_stability_is_compared_sample_by_sample():
+    noise = np.random.default_rng(1).normal(0, 0.2, 30)  # of the samples, the same at both resolutions
+    stability = pd.DataFrame([0.8 + noise, 0.78 + noise], [1.0, 2.0])
+    assert finest_stable(stability) == 1.0, "two hundredths less on every sample is less"
+    assert finest_stable(pd.DataFrame([0.8 + noise, 0.79 - noise], [1.0, 2.0])) == 2.0
 
 
 def test_last_nights_topics_hold_where_the_tickets_say_nothing():
