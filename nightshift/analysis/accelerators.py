@@ -3,8 +3,8 @@ use.
 
     Samples      the time that each stands for, what is held    weigh_samples
     Stretches    idle ones, allocations, findings               mark_stretches, allocations_of, idle_findings
-    Words        evidence of a finding                          evidence_of
-    Use          other thresholds, users and jobs               idle_lengths, usage_by, device_loads
+    Words        evidence, findings, energy                     evidence_of, findings_table, energy_words
+    Use          thresholds, users and jobs, devices            idle_lengths, usage_by, device_loads, ...
     Figures      where and when, ranges                         plot_loads, plot_wasted, plot_range
     How good     against known incidents                        compare
 """
@@ -17,6 +17,12 @@ import pandas as pd
 from nightshift.statistics import benjamini_hochberg, p_values, share_interval
 
 ONE_HOUR = pd.Timedelta(hours=1)
+QUANTITIES = {  # of the figure of ranges, with their units
+    "utilisation_pct": "utilisation, %",
+    "memory_used_mib": "memory, GiB",
+    "power_w": "power, W",
+    "temperature_c": "temperature, °C",
+}
 
 
 def weigh_samples(gpus, *, window_end, gap_periods, idle_pct):
@@ -137,6 +143,39 @@ def evidence_of(finding):
     return "; ".join(part for part in parts if part)
 
 
+def findings_table(reported):
+    """Name the columns of the findings as a person reads them: DataFrame GPU, job, since, idle, h, all
+    stretches, h, before, h, memory, GiB, power, W, now.
+
+    reported : findings of `idle_findings`, with before_h and ongoing.
+    """
+    columns = {
+        "device": "GPU",
+        "job_id": "job",
+        "start": "since",
+        "hours": "idle, h",
+        "wasted_h": "all stretches, h",
+        "before_h": "before, h",
+        "memory_gib": "memory, GiB",
+        "power_w": "power, W",
+        "now": "now",
+    }
+    now = np.where(reported.ongoing, "still held", "")
+    table = reported.assign(memory_gib=reported.memory_used_mib / 1024, now=now)
+    return table.rename(columns=columns)[list(columns.values())]
+
+
+def energy_words(held, wasted):
+    """Say how much energy the wasted samples took, ", 1.0 kWh", and of what share of the held hours the power
+    is known, where that is not all of them; "" where it is of none.
+    """
+    powered = held.hours[held.power_w.notna()].sum() / max(held.hours.sum(), 1e-9)
+    if not powered:
+        return ""
+    known = f" where power was measured, {powered:.0%} of the held hours" if powered < 0.995 else ""
+    return f", {wasted.kwh.sum():,.1f} kWh{known}"
+
+
 # -------------------------------------------------------------------------------------------------------- Use
 
 
@@ -189,6 +228,14 @@ def device_loads(week, devices, *, begin, bin_h, n_bins):
     return load.to_numpy(float), seen.notna().to_numpy()
 
 
+def ranges_of(held, devices):
+    """Compute where nine of ten values of each quantity lie, and their median: DataFrame [device, sorted]
+    (quantity, quantile) of QUANTITIES; memory in GiB.
+    """
+    in_gib = held.assign(memory_used_mib=held.memory_used_mib / 1024).groupby("device")
+    return in_gib[list(QUANTITIES)].quantile([0.05, 0.5, 0.95]).unstack().reindex(sorted(devices))
+
+
 # ---------------------------------------------------------------------------------------------------- Figures
 
 
@@ -201,11 +248,15 @@ def name_devices(ax, devices):
 
 def plot_loads(edges, load, seen, ax):
     """Draw the utilisation of GPUs (lines) over time: the darker, the more was computed; white is a GPU that
-    no job held, grey one that was not seen. Returns the mesh.
+    no job held, grey one that was not seen. The scale stands beside them.
     """
     lines = np.arange(len(load) + 1)
     ax.pcolormesh(edges, lines, np.where(seen, np.nan, 1.0), cmap="Greys", vmin=0, vmax=5)
-    return ax.pcolormesh(edges, lines, load, cmap="Blues", vmin=-10, vmax=100)
+    mesh = ax.pcolormesh(edges, lines, load, cmap="Blues", vmin=-10, vmax=100)
+    scale = {"boundaries": np.linspace(0, 100, 101), "ticks": [0, 50, 100], "pad": 0.01}
+    ax.figure.colorbar(mesh, ax=ax, label="utilisation, %", **scale)
+    ax.grid(False)
+    return ax
 
 
 def plot_wasted(stretches, devices, ax, *, begin):

@@ -4,7 +4,7 @@ pictures.
     Ranges      what is healthy for an incident              Ranges, reference_of, deviations
     Words       metrics, numbers, opinions, evidence         name_of, amounts, opinion, evidence_of
     Findings    incidents and silent nodes as findings       finding_of, silence_of, answer_of
-    Figures     an incident, the map of nodes                plot_incident, node_map, plot_map
+    Figures     a run, an incident, the map of nodes         plot_run, plot_incident, node_map, plot_map
 """
 
 import re
@@ -268,6 +268,17 @@ def answer_of(reported, by_chance, *, judged, reason):
 
 
 # ---------------------------------------------------------------------------------------------------- Figures
+
+
+def plot_run(samples, means, ax):
+    """Draw the samples of one metric in grey and the means of its windows in blue.
+
+    samples : Series [time], NaN in a gap. means : DataFrame start, end and the mean as its last column.
+    """
+    marker = "." if len(samples) < 500 else ""
+    ax.plot(samples.index, samples, lw=0.8, color="0.6", marker=marker, ms=2)
+    ax.plot(means.start + (means.end - means.start) / 2, means.iloc[:, -1], "o", ms=3, color="C0")
+    return ax
 
 
 def windows_around(incident, judged):

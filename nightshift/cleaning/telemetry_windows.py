@@ -16,6 +16,7 @@ from pyarrow import feather
 from helpers import atomic
 from nightshift.cleaning.telemetry import join_node
 from nightshift.compiled import STATISTICS, window_statistics
+from nightshift.detectors.telemetry_diagnosis import select_features
 from nightshift.sources.telemetry.dcgm import blank_impossible
 
 LABELS = ["app", "input", "anomaly", "part"]
@@ -168,6 +169,30 @@ def join_files(files, target, *, keys, features):
             there = set(windows.column_names)
             columns = [windows[name] if name in there else absent for name in schema.names]
             writer.write_table(pa.table(columns, schema.names).cast(schema))
+
+
+def ranges_of_nodes(ranges):
+    """Put the ranges of all nodes together: DataFrame [metric] low, high, nodes (that have it), sorted by
+    metric.
+
+    ranges : one DataFrame [metric] low, high per node. No node gives no row.
+    """
+    none = pd.DataFrame(columns=["low", "high"], dtype=float)
+    together = pd.concat([none, *ranges]).rename_axis("metric")
+    return together.groupby(level=0).agg(low=("low", "min"), high=("high", "max"), nodes=("low", "count"))
+
+
+def telling_features(medians, features, false_discovery_rate):
+    """Select the features that tell an anomaly from healthy runs, as `select_features` does, which all nodes
+    together show: DataFrame [feature, (app, anomaly)].
+
+    medians : one DataFrame per node, of its labelled runs. Without runs or features there is no column.
+    """
+    together = pd.concat(medians, ignore_index=True) if medians else pd.DataFrame()
+    if not len(together) or not features:
+        return pd.DataFrame(index=features)
+    together = together.reindex(columns=["job_id", "node_id", "app", "anomaly", *features])
+    return select_features(together, features, false_discovery_rate)
 
 
 class RunSamples(NamedTuple):

@@ -9,7 +9,7 @@ import pytest
 from nightshift.analysis import accelerators
 from nightshift.analysis.telemetry import answer_of, elapsed
 from nightshift.analysis.telemetry_quality import labels_enough, meeting
-from nightshift.cleaning.telemetry_windows import clean_gpus, clean_labels, label_windows
+from nightshift.cleaning.telemetry_windows import clean_gpus, clean_labels, label_windows, ranges_of_nodes, telling_features
 from nightshift.detectors.telemetry_incidents import diagnose, keep_findings, rule_of
 from nightshift.detectors.telemetry_measures import independent_lengths, precision_by
 from nightshift.sources.telemetry.labels import all_labels, stretches
@@ -103,6 +103,23 @@ def test_rows_of_gpus_are_kept_or_rejected_by_the_first_reason_that_holds():
     }
 
 
+def test_the_range_of_a_metric_is_that_of_all_nodes_that_have_it():
+    one, other = pd.DataFrame({"low": [1.0, 0.0], "high": [2.0, 0.0]}, ["b", "a"]), pd.DataFrame({"low": [0.5], "high": [9.0]}, ["b"])
+    overall = ranges_of_nodes([one, other])
+    assert overall.reset_index().to_numpy().tolist() == [["a", 0.0, 0.0, 1], ["b", 0.5, 9.0, 2]]
+    assert len(ranges_of_nodes([])) == 0
+
+
+def test_features_are_selected_from_the_runs_of_all_nodes_together():
+    runs = pd.DataFrame({"job_id": [str(i) for i in range(20)], "app": "", "anomaly": ["none", "membw"] * 10, "x|mean": [0.0, 9.0] * 10})
+    of_nodes = [runs.assign(node_id="a"), runs.assign(node_id="b", **{"x|mean": np.nan})]
+    together = telling_features(of_nodes, ["x|mean", "y|mean"], 0.05)
+    assert list(together.index) == ["x|mean"]
+    assert together.columns.tolist() == [("", "membw")]
+    assert telling_features([], ["x|mean"], 0.05).shape == (1, 0)
+    assert telling_features([runs], [], 0.05).shape == (0, 0)
+
+
 # ----------------------------------------------------------------------------------------------------------- detection
 
 
@@ -176,6 +193,22 @@ def test_short_incidents_need_not_be_found_and_are_no_false_alarms():
     assert row["recall"].startswith("0.00 (0.00 to ")
     assert row["precision"].startswith("0.50 (")
     assert accelerators.rate_text(0, 0) == ""
+
+
+def test_energy_is_counted_where_power_is_known():
+    held = pd.DataFrame({"hours": [1.0, 3.0], "power_w": [100.0, 100.0], "kwh": [0.1, 0.3]})
+    assert accelerators.energy_words(held, held[1:]) == ", 0.3 kWh"
+    half = held.assign(power_w=[np.nan, 100.0])
+    assert accelerators.energy_words(half, half[1:]) == ", 0.3 kWh where power was measured, 75% of the held hours"
+    assert accelerators.energy_words(held.assign(power_w=np.nan), held) == accelerators.energy_words(held[:0], held[:0]) == ""
+
+
+def test_ranges_of_devices_are_sorted_with_memory_in_gib():
+    held = pd.DataFrame({"device": ["b", "a", "a", "c"], "memory_used_mib": 2048.0, "utilisation_pct": 1.0, "power_w": 5.0})
+    ranges = accelerators.ranges_of(held.assign(temperature_c=np.nan), ["b", "a"])
+    assert ranges.index.tolist() == ["a", "b"]
+    assert ranges["memory_used_mib"].to_numpy().tolist() == [[2.0] * 3] * 2
+    assert ranges["temperature_c"].isna().all(axis=None)
 
 
 def test_a_gap_ends_a_stretch_and_stands_for_one_period_only():
