@@ -172,8 +172,8 @@ def energy_words(held, wasted):
     powered = held.hours[held.power_w.notna()].sum() / max(held.hours.sum(), 1e-9)
     if not powered:
         return ""
-    known = f" where power was measured, {powered:.0%} of the held hours" if powered < 0.995 else ""
-    return f", {wasted.kwh.sum():,.1f} kWh{known}"
+    where = f" where power was measured, {powered:.0%} of the held hours" if powered < 0.995 else ""
+    return f", {wasted.kwh.sum():,.1f} kWh{where}"
 
 
 # -------------------------------------------------------------------------------------------------------- Use
