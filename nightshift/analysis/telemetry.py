@@ -3,7 +3,7 @@ pictures.
 
     Ranges      what is healthy for an incident              Ranges, reference_of, deviations
     Words       metrics, numbers, opinions, evidence         name_of, amounts, opinion, evidence_of
-    Findings    incidents and silent nodes as findings       finding_of, silence_of, answer_of
+    Findings    incidents and silent nodes as findings       finding_of, silence_of, findings_of, answer_of
     Figures     a run, an incident, the map of nodes         plot_run, plot_incident, node_map, plot_map
 """
 
@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import EngFormatter
 
+from helpers import FINDING_COLUMNS
 from nightshift.detectors.telemetry_sites import site_of
 
 # ----------------------------------------------------------------------------------------------------- Ranges
@@ -185,6 +186,15 @@ def three_farthest(incident, ranges):
     return "; ".join(f"{name_of(metric)} {z:+,.0f}" for metric, z in table.z.head(3).items())
 
 
+def farthest_table(incidents, ranges):
+    """Name the three farthest metrics of each incident: DataFrame kind, node, farthest from healthy, standard
+    deviations.
+    """
+    farthest = [three_farthest(incident, ranges) for incident in incidents.itertuples()]
+    columns = {"kind": incidents.diagnosis, "node": incidents.node_id}
+    return pd.DataFrame(columns | {"farthest from healthy, standard deviations": farthest})
+
+
 # --------------------------------------------------------------------------------------------------- Findings
 
 
@@ -244,6 +254,18 @@ def silence_of(silent, spans, *, source_end):
         "impact": silent.nodes,
         "evidence": f"no sample of {who} for {days:.1f} days; {rhythm}; last seen {seen}",
     }
+
+
+def findings_of(reported, silent, *, ranges, setting, source_end):
+    """Turn incidents and silent nodes into findings, the smallest p-value first: DataFrame FINDING_COLUMNS,
+    job_id.
+
+    reported : incidents that are kept. silent : rows of `silent_entities`. source_end : the newest window.
+    """
+    rows = [finding_of(incident, ranges, setting=setting) for incident in reported.itertuples()]
+    rows += [silence_of(node, setting.spans, source_end=source_end) for node in silent.itertuples()]
+    findings = pd.DataFrame(rows, columns=[*FINDING_COLUMNS, "job_id"])
+    return findings.sort_values("p_value", kind="stable", ignore_index=True)
 
 
 def answer_of(reported, by_chance, *, judged, reason):
@@ -341,13 +363,17 @@ def plot_findings(findings, ax, *, incidents, ranges, units):
     return ax
 
 
-def node_map(scored, reported, *, judged_from, hours, n_columns, max_nodes):
-    """Compute the strength of the strangest window of each node and stretch of `hours`: DataFrame [node, 0 to
-    n_columns - 1] of -log10 of the p-value, NaN where it did not run.
+def node_map(scored, reported, *, judged_from, days, max_nodes):
+    """Compute the strength of the strangest window of each node and stretch of time: (DataFrame [node, 0 to
+    n - 1] of -log10 of the p-value, NaN where it did not run; the n + 1 moments between the stretches,
+    without zone; hours of one).
 
-    The strangest nodes come first: those with most findings, then with the strongest window; at most
-    `max_nodes`.
+    days : length of the judged time, which is cut into at most 84 stretches of whole hours. The strangest
+    nodes come first: those with most findings, then with the strongest window; at most `max_nodes`.
     """
+    hours = np.clip(np.ceil(days * 24 / 84), 1, None)
+    n_columns = int(np.ceil(days * 24 / hours))
+    edges = judged_from.tz_localize(None) + pd.to_timedelta(hours * np.arange(n_columns + 1), unit="h")
     strength = -np.log10(scored.p_value)
     column = scored.score
     if len(scored):
@@ -357,18 +383,19 @@ def node_map(scored, reported, *, judged_from, hours, n_columns, max_nodes):
         0
     )
     order = order.sort_values(["findings", "strength"], ascending=False).index[:max_nodes]
-    return table.reindex(index=order, columns=range(n_columns))
+    return table.reindex(index=order, columns=range(n_columns)), edges, hours
 
 
 def plot_map(table, edges, ax, *, incidents, darkest):
-    """Draw the map of `node_map`, with a mark for each incident, and return its mesh.
+    """Draw the map of `node_map`, with a mark for each incident, and its scale.
 
-    edges : moments between the columns, without zone. incidents : DataFrame node_id, diagnosis, start, of
-    nodes in the map. darkest : the value with the darkest colour.
+    edges : moments between the columns, without zone. incidents : DataFrame node_id, diagnosis, start; those
+    of nodes in the map are marked. darkest : the value with the darkest colour.
     """
+    marked = incidents[incidents.node_id.isin(table.index)]
     colour = {"cmap": "rocket_r", "vmin": 0, "vmax": darkest}
     mesh = ax.pcolormesh(edges, np.arange(len(table) + 1), table.to_numpy(), **colour)
-    for number, (kind, of_kind) in enumerate(incidents.groupby("diagnosis")):
+    for number, (kind, of_kind) in enumerate(marked.groupby("diagnosis")):
         ax.plot(
             of_kind.start.dt.tz_localize(None),
             table.index.get_indexer(of_kind.node_id) + 0.5,
@@ -382,4 +409,8 @@ def plot_map(table, edges, ax, *, incidents, darkest):
     ax.grid(False, axis="x")
     names = [shorten(node, 30, placeholder="...") for node in table.index]
     ax.set_yticks(np.arange(len(table)) + 0.5, names, fontsize="small", parse_math=False)
-    return mesh
+    ax.figure.colorbar(mesh, ax=ax, label="-log10 of the p-value", pad=0.01)
+    if len(incidents):
+        ax.legend(loc="upper left", bbox_to_anchor=(1.13, 1), frameon=False)
+    ax.invert_yaxis()
+    return ax

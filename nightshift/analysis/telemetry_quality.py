@@ -1,12 +1,14 @@
 """How good the diagnoses and the detector of the telemetry study are: filters over a run, delays and false
 alarms, confidence, what each detector sees, and known incidents.
 
+    Models      what is stored, beside baselines             read_stored, models_table, kinds_table, ...
     Runs        filters of the diagnoses of a run            last_values, majority, in_a_row, filter_table
     Delays      how long until an alarm                      LabelledRuns, delays_and_alarms
     Labels      confidence, kinds, detectors, nodes          confidence_bins, kinds_against_health, ...
-    Incidents   which are found of those that are known      true_incidents, meeting, true_states, reliability
+    Incidents   which are found of those that are known      read_truth, true_incidents, meeting, reliability
 """
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,6 +18,70 @@ from sklearn.metrics import average_precision_score, confusion_matrix, f1_score,
 
 from nightshift.detectors.telemetry_diagnosis import confusion_rates
 from nightshift.detectors.telemetry_incidents import RUN, rule_of
+from nightshift.sources.tables import read_optional
+
+# ----------------------------------------------------------------------------------------------------- Models
+
+
+def read_stored(path):
+    """Read a table that a step may have left; a DataFrame without rows and columns where it is not there."""
+    return pd.read_parquet(path) if path.exists() else pd.DataFrame()
+
+
+def models_table(models, chance=np.nan):
+    """Put every model beside its baseline: DataFrame model, measured by, value, baseline, its value, skill,
+    low, high, in use; no row where nothing was measured.
+
+    models : rows of metrics.json. chance : average precision of random scores, which gets a line of its own.
+    """
+    names = {
+        "name": "model",
+        "metric": "measured by",
+        "model": "value",
+        "baseline_name": "baseline",
+        "baseline": "its value",
+        "skill": "skill",
+        "skill_low": "low",
+        "skill_high": "high",
+        "in_use": "in use",
+    }
+    table = pd.DataFrame(models, columns=list(names)).rename(columns=names)
+    table["in use"] = np.where(table["in use"].astype(bool), "yes", "")
+    if np.isfinite(chance):
+        by_precision = next(
+            model["metric"] for model in models if model["metric"].startswith("average precision")
+        )
+        table.loc[len(table), ["model", "measured by", "value"]] = ["random scores", by_precision, chance]
+    return table.fillna({"baseline": "", "in use": ""})
+
+
+def kinds_table(experiments):
+    """Choose what each classifier makes of each kind: DataFrame model, macro f1, false alarms, misses, f1
+    <kind>; no row where there is no classifier.
+
+    experiments : as `3_train` stores them; those of the experiment "default" are shown.
+    """
+    if not len(experiments):
+        return pd.DataFrame()
+    by_default = experiments[experiments.experiment == "default"]
+    columns = ["model", "macro_f1", "false_alarms", "misses"]
+    table = by_default[[*columns, *(name for name in experiments if name.startswith("f1 "))]]
+    return table.rename(columns=lambda name: name.replace("_", " "))
+
+
+def stated_and_observed(models, n_learned, flagged, alarm_rate):
+    """Put the stated share of alarms beside the observed one: DataFrame where, healthy windows, stated,
+    observed; no line where there is no window.
+
+    models : rows of metrics.json. n_learned : healthy windows that their rate was observed on. flagged : of
+    the healthy judged windows, bool Series.
+    """
+    rows = [("judged tonight", len(flagged), alarm_rate, flagged.mean())] if len(flagged) else []
+    if models:
+        rates = models[0]["alarm_rate_stated"], models[0]["alarm_rate_observed"]
+        rows.insert(0, ("across folds of the training", n_learned, *rates))
+    return pd.DataFrame(rows, columns=["where", "healthy windows", "stated", "observed"])
+
 
 # ------------------------------------------------------------------------------------------------------- Runs
 
@@ -257,6 +323,19 @@ def held_out_areas(held_out, methods):
 # -------------------------------------------------------------------------------------------------- Incidents
 
 
+def read_truth(truth, paths, judged, *, window, classes):
+    """Read the known incidents that can be seen in the judged windows, as `true_incidents` chooses them.
+
+    truth : path of the table, "" for none, "sample" for that of the sample, where the raw data are of it.
+    paths : of the study.
+    """
+    of_sample = json.loads((paths.raw / "status.json").read_text())["source"] == "sample"
+    default = paths.sample / "truth.csv" if of_sample else None
+    table = read_optional(truth, default, ["incident", "kind", "start", "end", "entity"])
+    table[["start", "end"]] = table[["start", "end"]].apply(pd.to_datetime, utc=True)
+    return true_incidents(table, judged, window=window, classes=classes)
+
+
 def true_incidents(table, judged, *, window, classes):
     """Choose the known incidents that can be seen in the judged windows, with the `name` that they should
     get.
@@ -283,6 +362,29 @@ def meeting(true, incidents):
         for one in true.itertuples()
     ]
     return np.array(met, bool).reshape(len(true), len(incidents))
+
+
+def delays_of(true, reported, ahead):
+    """Measure from the beginning of each known incident until it was called: s, NaN where it was not.
+
+    reported : incidents with called_at. ahead : s of the windows after it that the detector averages over.
+    """
+    called_at, hits = pd.to_datetime(reported.called_at, utc=True), meeting(true, reported)
+    first = pd.Series([called_at[hit].min() for hit in hits], true.index, dtype="datetime64[us, UTC]")
+    return (first - true.start) / pd.Timedelta(seconds=1) + ahead
+
+
+def called_as(true, reported, by_chance):
+    """Say what each known incident was called: the names of the incidents that meet it, or of those that are
+    not kept, or "not found".
+    """
+    pairs = zip(meeting(true, reported), meeting(true, by_chance), strict=True)
+    return [
+        ", ".join(reported.diagnosis[hit])
+        or ", ".join(by_chance.diagnosis[near] + ", not kept")
+        or "not found"
+        for hit, near in pairs
+    ]
 
 
 def true_states(scored, true):

@@ -86,3 +86,11 @@ def independent_hits(n_hits, n, *, length_s, step_s, smoothing=1):
     """
     share = max((length_s + (smoothing - 1) * step_s) / step_s, 1.0) if step_s > 0 else 1.0
     return n_hits / share, n / share
+
+
+def independent_alarms(n_hits, n, windows, *, smoothing):
+    """(hits, number) of independent windows among `n`, as `independent_hits` counts them, with the length and
+    the step of `windows`.
+    """
+    length_s, step_s = independent_lengths(windows)
+    return independent_hits(n_hits, n, length_s=length_s, step_s=step_s, smoothing=smoothing)

@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 
 from nightshift.analysis import accelerators
-from nightshift.analysis.telemetry import answer_of, elapsed
-from nightshift.analysis.telemetry_quality import labels_enough, meeting
+from nightshift.analysis.telemetry import answer_of, elapsed, node_map
+from nightshift.analysis.telemetry_night import headline_notes, healthy_past, lacking_words, lone_node_words, recent_windows, waiting_nodes
+from nightshift.analysis.telemetry_quality import called_as, delays_of, labels_enough, meeting, models_table, read_stored, stated_and_observed
 from nightshift.cleaning.telemetry_windows import clean_gpus, clean_labels, label_windows, ranges_of_nodes, telling_features
 from nightshift.detectors.telemetry_incidents import diagnose, keep_findings, rule_of
-from nightshift.detectors.telemetry_measures import independent_lengths, precision_by
+from nightshift.detectors.telemetry_measures import independent_alarms, independent_lengths, precision_by
 from nightshift.sources.telemetry.labels import all_labels, stretches
 from nightshift.sources.telemetry.prometheus import Prometheus, chunks
 from nightshift.sources.telemetry.summary import match_labels, newest_rows, state_of
@@ -156,6 +157,8 @@ def test_runs_of_one_window_have_its_length_as_step():
     assert independent_lengths(one) == (60, 60)
     two = pd.concat([one, one.assign(start=NOON + 15 * SECOND, end=NOON + 75 * SECOND)])
     assert independent_lengths(two) == (60, 15)
+    assert independent_alarms(4, 40, two, smoothing=1) == (1, 10)  # a window shares its samples with three others
+    assert independent_alarms(0, 0, two[:0], smoothing=7) == (0, 0)
 
 
 # ------------------------------------------------------------------------------------------------------------ analysis
@@ -171,6 +174,84 @@ def test_answers_and_times_are_read_as_a_person_says_them():
     assert answer_of(reported[:0], reported[:0], judged=judged, reason="") == "No node misbehaved"
     assert answer_of(reported[:0], reported[:0], judged=judged, reason="few") == "Too little history: few"
     assert answer_of(reported[:0], reported[:0], judged=judged[:0], reason="few").startswith("Nothing to judge: ")
+
+
+def nights():
+    """A server and a job on another node at noon of three days, of which the last one is judged."""
+    rows = [{"node_id": node, "job_id": job, "end": NOON - pd.Timedelta(days=n)} for n in range(3) for node, job in (("s", ""), ("n", "1"))]
+    return pd.DataFrame(rows).assign(app="", anomaly="", part="", start=lambda t: t.end - 60 * SECOND, **{"x|mean": 1.0})
+
+
+def test_a_night_reads_the_judged_days_and_of_servers_those_before(tmp_path):
+    nights().assign(app=None).to_parquet(tmp_path / "clean.parquet")
+    recent = recent_windows(tmp_path / "clean.parquet", NOON - pd.Timedelta("12h"), NOON, days=1)
+    assert sorted(zip(recent.node_id, recent.is_judged, strict=True)) == [("n", True), ("s", False), ("s", False), ("s", True)]
+    assert set(recent.app) == {""}
+    nights().assign(part="train").to_parquet(tmp_path / "clean.parquet")
+    assert not recent_windows(tmp_path / "clean.parquet", NOON - pd.Timedelta("12h"), NOON, days=1).is_judged.any()
+
+
+def test_the_healthy_past_of_a_node_ends_before_the_judged_days(tmp_path):
+    nights().to_parquet(tmp_path / "clean.parquet")
+    more = {"judged": nights()[:0], "columns": {"x": "x|mean"}, "judged_from": NOON - pd.Timedelta("12h")}
+    past = healthy_past(tmp_path / "clean.parquet", ["s"], **more)
+    assert set(past.node_id) == {"s"}
+    assert past.end.max() == NOON - pd.Timedelta("1D")
+    assert len(healthy_past(tmp_path / "clean.parquet", [], **more)) == 0
+
+
+def test_notes_and_warnings_are_said_only_where_they_apply():
+    assert set(headline_notes(0, [], n_calibration=9, alone=2, source_end=None).values()) == {""}
+    notes = headline_notes(3, ["a", "b"], n_calibration=900, alone=2, source_end=NOON)
+    assert notes["unkept"] == "Flagged and not kept: 3 (with 900 healthy windows to compare with, it takes 2 as strange at once). "
+    assert notes["lacking"].endswith("no node has any more: 2.")
+    assert notes["stale"].endswith("ended on 2026-01-30 12:00 UTC")
+    assert lone_node_words(900, 1) == lacking_words([]) == ""
+    assert "about 1,800 would be enough" in lone_node_words(900, 2)
+    assert lacking_words(list("abcd")).endswith("a, b, c and others.")
+    assert lacking_words(list("ab")).endswith("a, b.")
+
+
+def test_nodes_wait_that_pause_for_half_a_day_and_are_not_gone():
+    nodes = pd.DataFrame({"node_id": list("abc"), "last": NOON, "silence": pd.to_timedelta([1, 0.2, 9], "D"), "limit": pd.Timedelta("2D")})
+    waiting = waiting_nodes(nodes, nodes[2:])
+    assert waiting.to_dict("list") == {"node": ["a"], "last seen": [NOON], "silent, days": [1.0], "allowed, days": [2.0]}
+
+
+def test_the_map_has_a_column_per_stretch_and_the_nodes_with_findings_first():
+    scored = pd.DataFrame({"node_id": ["a", "b"], "score": 1.0, "p_value": [0.001, 0.1], "end": NOON + pd.Timedelta("1min")})
+    table, edges, hours = node_map(scored, scored[1:], judged_from=NOON, days=7, max_nodes=40)
+    assert (table.index.tolist(), table.shape, hours, len(edges)) == (["b", "a"], (2, 84), 2, 85)
+    assert table[0].tolist() == pytest.approx([1, 3])
+    assert node_map(scored[:0], scored[:0], judged_from=NOON, days=1, max_nodes=40)[0].shape == (0, 24)
+
+
+def test_models_stand_beside_their_baselines_and_a_coin_has_a_line():
+    numbers = {"model": 0.8, "baseline": 0.5, "skill": 0.6, "skill_low": 0.4, "skill_high": 0.7}
+    row = {"name": "pca", "metric": "average precision", "baseline_name": "distance", "in_use": True} | numbers
+    table = models_table([row, row | {"in_use": False}], 0.1)
+    assert table["in use"].tolist() == ["yes", "", ""]
+    assert table.iloc[2, :4].tolist() == ["random scores", "average precision", 0.1, ""]
+    assert len(models_table([])) == 0
+    assert models_table([row]).columns.tolist()[-4:] == ["skill", "low", "high", "in use"]
+
+
+def test_the_share_of_alarms_is_observed_where_there_is_a_window(tmp_path):
+    model = {"alarm_rate_stated": 0.01, "alarm_rate_observed": 0.02}
+    rates = stated_and_observed([model], 50, pd.Series([True, False]), 0.005)
+    assert rates.to_numpy().tolist() == [["across folds of the training", 50, 0.01, 0.02], ["judged tonight", 2, 0.005, 0.5]]
+    assert len(stated_and_observed([], 50, pd.Series([], dtype=bool), 0.005)) == 0
+    assert read_stored(tmp_path / "none.parquet").shape == (0, 0)
+
+
+def test_a_known_incident_is_late_by_the_first_that_meets_it_and_called_by_all():
+    true = pd.DataFrame({"entity": ["a", "b", "c"], "start": NOON, "end": NOON + 60 * SECOND})
+    incidents = pd.DataFrame({"node_id": ["a", "a", "b"], "start": NOON, "end": NOON + 90 * SECOND, "diagnosis": ["x", "y", "z"]})
+    incidents["called_at"] = NOON + SECOND * np.array([50, 40, 30])
+    assert delays_of(true, incidents[:2], 7.5).tolist()[:1] == [47.5]
+    assert delays_of(true, incidents[:2], 7.5).isna().tolist() == [False, True, True]
+    assert called_as(true, incidents[:2], incidents[2:]) == ["x, y", "z, not kept", "not found"]
+    assert delays_of(true, incidents[:0].astype(object), 0).isna().all()
 
 
 def test_labels_are_enough_where_the_mean_first_reaches_19_twentieths_of_the_best():

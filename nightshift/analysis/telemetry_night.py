@@ -1,0 +1,130 @@
+"""What a night of the telemetry study reads, and what its page says beside the findings.
+
+Windows      with their labels, of the judged days       read_windows, recent_windows, healthy_past
+Metrics      units, those that tell                      units_of, telling_columns
+Words        of the headline, warnings                   headline_notes, lone_node_words, lacking_words
+Silence      nodes that have paused, but not too long    waiting_nodes
+"""
+
+import json
+
+import pandas as pd
+
+from nightshift.detectors.telemetry_streams import NIGHTS_READ
+
+ABOUT = ["job_id", "node_id", "app", "anomaly", "part", "start", "end"]
+LABELS = ["job_id", "app", "anomaly", "part"]
+ONE_DAY = pd.Timedelta(days=1)
+
+
+def read_windows(path, **how):
+    """Read windows of the clean table, "" where a label is missing; `how` as for `pandas.read_parquet`."""
+    return pd.read_parquet(path, **how).fillna(dict.fromkeys(LABELS, ""))
+
+
+def recent_windows(path, judged_from, window_end, *, days):
+    """Read the windows that a night looks at: those of the judged time, and of servers, which have no jobs,
+    the nights before, which say what is usual there; with `is_judged`, whether one is judged.
+
+    days : nights that calibrate a server. Judged is what the models have not learned from: windows of the
+    judged time without a label, or those that the source itself sets aside for testing.
+    """
+    judged_time = [("end", ">", judged_from), ("end", "<=", window_end)]
+    read_from = judged_from - NIGHTS_READ * days * ONE_DAY
+    nights_of_servers = [("job_id", "==", ""), ("end", ">", read_from), ("end", "<=", window_end)]
+    recent = read_windows(path, filters=[judged_time, nights_of_servers])
+    unlearned = (recent.part == "test") | ((recent.anomaly == "") & (recent.part != "train"))
+    return recent.assign(is_judged=unlearned & (recent.end > judged_from))
+
+
+def healthy_past(path, nodes, *, judged, columns, judged_from):
+    """Read the healthy windows of `nodes`: labelled so, for training, or without a label before the judged
+    days; of `judged`, the judged windows, where there is no node. columns : {metric: its column}.
+    """
+    past = judged
+    if len(nodes):
+        of_nodes = [("node_id", "in", list(nodes))]
+        past = pd.read_parquet(path, columns=[*ABOUT, *columns.values()], filters=of_nodes)
+    trusted = (past.anomaly == "") & (past.end <= judged_from)
+    return past[(past.anomaly == "none") | (past.part == "train") | trusted]
+
+
+# ---------------------------------------------------------------------------------------------------- Metrics
+
+
+def units_of(encoders):
+    """Read the unit of each metric, {metric: unit}, "" where it has none. encoders : folder of the study."""
+    metrics = json.loads((encoders / "metrics.json").read_text())["metrics"]
+    return {metric: kind.get("unit", "") for metric, kind in metrics.items()}
+
+
+def telling_columns(judged, encoders):
+    """Choose the metrics that told a trouble apart before, all where none did: {metric: column of its mean in
+    `judged`}. encoders : folder of the study.
+    """
+    path = encoders / "features.json"
+    selected = json.loads(path.read_text())["features"] if path.exists() else {}
+    telling = {feature.rpartition("|")[0] for feature in selected}
+    means = {column[:-5]: column for column in judged if column.endswith("|mean")}
+    return {metric: column for metric, column in means.items() if metric in telling} or means
+
+
+# ------------------------------------------------------------------------------------------------------ Words
+
+
+def headline_notes(n_unkept, lacking, *, n_calibration, alone, source_end):
+    """Give what the headline adds where it applies, "" elsewhere: {"unkept", "lacking", "stale"}.
+
+    n_unkept : incidents that are no findings. lacking : metrics that no node has any more. alone : incidents
+    that must be as strange at once. source_end : newest window of a source that has ended, else None.
+    """
+    few, ended, gone = "", "", ""
+    if alone > 1:
+        few = (
+            f" (with {n_calibration:,} healthy windows to compare with, it takes {alone} as strange at once)"
+        )
+
+    if source_end:
+        ended = f", not counted, since the source itself ended on {source_end:%Y-%m-%d %H:%M} UTC"
+    if lacking:
+        gone = f"Metrics that the models know and no node has any more: {len(lacking)}."
+    unkept = f"Flagged and not kept: {n_unkept}{few}. " if n_unkept else ""
+    return {"unkept": unkept, "lacking": gone, "stale": ended}
+
+
+def lone_node_words(n_calibration, alone):
+    """Warn that the trouble of one node is not told from chance; "" where it is."""
+    if alone <= 1:
+        return ""
+    return (
+        f"A node that misbehaves alone is not told from chance: with {n_calibration:,} healthy windows to "
+        f"compare with, {alone} incidents must be as strange at once; about {n_calibration * alone:,} would "
+        "be enough for one."
+    )
+
+
+def lacking_words(lacking):
+    """Warn of the metrics that the models know and no node measures any more; "" where there is none."""
+    if not lacking:
+        return ""
+    more = " and others" if len(lacking) > 3 else ""
+    return (
+        f"{len(lacking)} metrics that the models know are measured on no node any more, and count as not "
+        f"sampled: {', '.join(lacking[:3])}{more}."
+    )
+
+
+# ---------------------------------------------------------------------------------------------------- Silence
+
+
+def waiting_nodes(nodes, gone):
+    """List the nodes without a sample for half a day or more that are not called silent, longest first:
+    DataFrame node, last seen, silent, days, allowed, days.
+
+    nodes : as `node_rhythms` gives them. gone : the silent rows of them.
+    """
+    waiting = nodes.assign(silence=nodes.silence / ONE_DAY, limit=nodes.limit / ONE_DAY)
+    waiting = waiting.sort_values("silence", ascending=False)
+    waiting = waiting[(waiting.silence > 0.5) & ~waiting.index.isin(gone.index)]
+    names = {"node_id": "node", "last": "last seen", "silence": "silent, days", "limit": "allowed, days"}
+    return waiting.rename(columns=names)[list(names.values())]
