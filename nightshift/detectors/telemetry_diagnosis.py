@@ -2,9 +2,9 @@
 not seen their job, and figures of merit.
 
     Examples    labelled windows, features that tell     Examples, select_features, columns_for
-    Models      fit, predict, temperature, folds         fit_classifier, predict, tune, out_of_fold
+    Models      fit, predict, temperature, folds         fit_classifier, predict, tune, out_of_fold, ...
     Figures     confusions, macro-F1, its interval       confusion_rates, figures, resample
-    Labels      how many of them it takes                labels_needed
+    Labels      how many of them it takes                labels_needed, label_curves
 """
 
 from dataclasses import dataclass, field
@@ -186,6 +186,14 @@ def tune(examples, rows, *, candidates, seed):
     return fitted
 
 
+def fit_on_all(examples, candidates, *, seed):
+    """Fit on all windows: the best of the candidates, as `tune` does, or the only one as it is."""
+    rows = np.arange(len(examples.windows))
+    if len(candidates) > 1:
+        return tune(examples, rows, candidates=candidates, seed=seed)
+    return fit_classifier(examples, rows, estimator=candidates[0])
+
+
 def split_jobs(examples, n_folds, *, seed):
     """Split into (rows that train, rows that are predicted): by jobs in `n_folds` folds, or, where that is
     below two, once by time on each node, the first four fifths against the last.
@@ -201,6 +209,21 @@ def split_jobs(examples, n_folds, *, seed):
         return list(folds.split(examples.x, examples.y, examples.job))
     cut = start.transform(lambda times: times.quantile(0.8))
     return [(np.flatnonzero(windows.end <= cut), np.flatnonzero(windows.start >= cut))]
+
+
+def fold_numbers(splits, windows):
+    """Number the fold in which each window is predicted: (n,). Where there is a single split, by time, the
+    earlier and the later half of what is predicted count as two.
+
+    splits : of `split_jobs`. windows : DataFrame node_id, start.
+    """
+    if len(splits) == 1:
+        cut = windows.groupby("node_id").start.transform(lambda start: start.quantile(0.9))
+        return (windows.start > cut).to_numpy()
+    fold = np.full(len(windows), 0)
+    for number, (_, unseen) in enumerate(splits):
+        fold[unseen] = number
+    return fold
 
 
 def out_of_fold(examples, splits, fit):
@@ -302,3 +325,17 @@ def labels_needed(examples, split, *, forest, order, draw, steps=(6, 10, 15, 22,
             first = unsure[: following - n]
             jobs = np.concatenate([jobs[:n], first, np.setdiff1d(unsure, first)])
     return rows
+
+
+def label_curves(examples, split, *, forest, seed):
+    """Measure growing numbers of labels, as `labels_needed` does, in both orders, with three draws each
+    (`repeat`) of the first jobs: DataFrame.
+    """
+    from tqdm import tqdm
+
+    rows, draws = [], [(order, repeat) for repeat in range(3) for order in ("random", "active")]
+    for order, repeat in tqdm(draws, desc="labels", unit="draw"):
+        draw = np.random.default_rng([seed, repeat])
+        drawn = labels_needed(examples, split, forest=forest, order=order, draw=draw)
+        rows += [row | {"repeat": repeat} for row in drawn]
+    return pd.DataFrame(rows)

@@ -2,7 +2,7 @@
 them; what is stored of it, and what a stored detector makes of windows.
 
     Usual       groups of windows, their medians, spreads    half_hours, groups_of, is_late, fit_usual
-    Distances   all that healthy windows teach               fit_health, health_of, median_units
+    Distances   all that healthy windows teach               side_by_side, fit_health, health_of, median_units
     Stored      the files of a detector, and their use       store_detector, load_detector, node_tests, Before
 """
 
@@ -116,6 +116,17 @@ def fit_usual(healthy, inputs, *, min_healthy):
 
 
 # -------------------------------------------------------------------------------------------------- Distances
+
+
+def side_by_side(z, rows_of, late_of, *, late):
+    """Put rows of z (n, F) of every group beside each other, cut at 5 spreads: (B, G, F).
+
+    rows_of : {group: row numbers}. late_of : {group: which of these are late}. late : whether these are
+    taken, or the others. A group with fewer rows than the longest begins again.
+    """
+    parts = [rows[late_of[name] == late] for name, rows in rows_of.items()]
+    longest = max(map(len, parts))
+    return z[np.stack([np.resize(part, longest) for part in parts], axis=1)].clip(-5, 5)
 
 
 def fit_health(healthy, settings, *, train_network):
@@ -235,6 +246,11 @@ class Before(NamedTuple):
     source: str
     fits: bool
     figure: float
+
+    def rows_in_use(self):
+        """Return the rows of the models in use, named as stored ones."""
+        rows = [model for model in self.models if model["in_use"]]
+        return [row | {"name": f"stored {row['name'].removeprefix('stored ')}"} for row in rows]
 
 
 def stored_before(paths, features):

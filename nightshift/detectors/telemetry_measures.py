@@ -51,6 +51,39 @@ def precision_by(windows, by, methods):
     return pd.DataFrame(columns, index=names)
 
 
+def precision_rows(windows, area, *, chance, in_use):
+    """Put down what each detector sees: DataFrame of ("" is all, else a kind, or a node where there is one
+    kind only), detector, precision, in_use; no row where nothing is measured.
+
+    windows : as for `mean_precision`. area : {detector: its figure}. chance : that of random scores. in_use :
+    the detector that serves.
+    """
+    if not area:
+        return pd.DataFrame(columns=["of", "detector", "precision", "in_use"])
+    each = precision_by(windows, "truth" if windows.truth.nunique() > 2 else "node_id", list(area))
+    of_all = pd.DataFrame(area | {"random scores": chance}, index=[""])
+    rows = pd.concat([of_all, each]).rename_axis("of").reset_index()
+    rows = rows.melt("of", var_name="detector", value_name="precision").dropna(ignore_index=True)
+    return rows.assign(in_use=rows.detector == in_use)
+
+
+def skill_rows(values, drawn, *, baseline, metric):
+    """Give one row of metrics.json per model, as `skill_row` does.
+
+    values : {model: figure}. drawn : {model: figures of resampled draws}. baseline : name of one of them.
+    """
+    return [
+        skill_row(
+            name,
+            value,
+            metric=metric,
+            baseline=(baseline, values[baseline]),
+            skills=skill_score(drawn[name], drawn[baseline]),
+        )
+        for name, value in values.items()
+    ]
+
+
 def skill_row(name, value, *, metric, baseline, skills):
     """Give one row of metrics.json: a model's figure beside its baseline's, and its skill with a 95%
     interval.
@@ -62,12 +95,12 @@ def skill_row(name, value, *, metric, baseline, skills):
     return {
         "name": name,
         "metric": metric,
-        "model": value,
+        "model": float(value),
         "baseline_name": baseline_name,
-        "baseline": figure,
+        "baseline": float(figure),
         "skill": float(skill_score(value, figure)),
-        "skill_low": low,
-        "skill_high": high,
+        "skill_low": float(low),
+        "skill_high": float(high),
     }
 
 

@@ -1,6 +1,7 @@
 """Servers, nodes without jobs that live long, judged by their own last nights.
 
 judge_servers       both tests of every window, by `nightshift.statistics.trailing`
+held_out_flags      which healthy windows a night would flag
 stretch_incidents   stretches that a usual day does not hold, as incidents
 """
 
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from nightshift.detectors.telemetry_incidents import diagnose
-from nightshift.statistics import judge_streams
+from nightshift.statistics import StreamSettings, flags_across_folds, judge_streams
 
 NIGHTS_READ = (
     3  # times the nights that calibrate: the daily maxima of twice as many say what a usual day holds
@@ -39,6 +40,20 @@ def judge_servers(windows, tests, settings, weights):
     columns = {"p_value": p_value, "flagged": p_value <= settings.alarm_rate, "chance": chance}
     columns |= {"in_stretch": in_stretch, "has_past": has_past}
     return pd.DataFrame(columns, index=windows.index)
+
+
+def held_out_flags(healthy, tests, fold, *, weights, alarm_rate):
+    """Flag healthy windows as a night would: of jobs, those of each fold by those of the others; of servers,
+    without folds (None), each by the nights before, from the fourth on. bool, of the windows that are judged.
+
+    healthy : windows, DataFrame node_id, start, sorted by node and start. tests : of these windows by models
+    that have not seen their job, DataFrame [window, test]. weights : as for `judge_servers`.
+    """
+    if fold is not None:
+        return flags_across_folds(tests, fold, weights, alarm_rate)
+    of_servers = judge_servers(healthy, tests, StreamSettings(alarm_rate), weights)
+    begun = healthy.groupby("node_id").start.transform("min").dt.floor("D")
+    return of_servers.flagged[of_servers.has_past & (healthy.start >= begun + pd.Timedelta(days=3))]
 
 
 def stretch_incidents(scored, chances, *, gap, least_confidence):

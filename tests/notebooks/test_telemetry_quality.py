@@ -35,7 +35,7 @@ def test_models_stand_beside_their_baselines_and_detectors_beside_a_coin(quality
     assert cells(quality.page, "random scores", "average precision, no point adjustment", "0.20")
     assert cells(quality.page, "forest", "0.900", "1.00%", "10.00%")
     assert quality.names["each"].loc["memleak"].to_dict() == {"distance": 0.9, "together": 0.8}
-    assert quality.names["chosen"] == "distance"
+    assert quality.names["serving"] == "distance"
 
 
 def test_alarms_are_stated_and_observed_of_the_training_and_of_the_night(quality):

@@ -59,7 +59,7 @@ def train(products, windows, **parameters):
 
 def stored(paths):
     """Every stored file but what is written of each training, as bytes."""
-    written = ("metrics.json", "folds.parquet", "experiments.parquet")
+    written = ("metrics.json", "folds.parquet", "experiments.parquet", "detectors.parquet")
     return {path.name: path.read_bytes() for path in sorted(paths.models.iterdir()) if path.name not in written}
 
 
@@ -181,6 +181,15 @@ def test_the_memory_leak_is_seen_by_every_detector_and_more_than_the_busy_core(t
         assert leak >= busy > frame.truth.eq("cpuoccupy").mean()
 
 
+def test_what_each_detector_sees_is_stored_for_the_page_on_quality(trained):
+    seen, models = pd.read_parquet(trained.paths.models / "detectors.parquet"), of_models(trained)
+    of_all = seen[seen.of == ""].set_index("detector")
+    assert {name: of_all.precision[name] for name in trained.names["methods"]} == {name: models[name]["model"] for name in trained.names["methods"]}
+    assert 0 < of_all.precision["random scores"] < of_all.precision["distance"]
+    assert set(seen.of) == {"", "cpuoccupy", "memleak"}
+    assert set(seen.detector[seen.in_use]) == {trained.names["in_use"]}
+
+
 def test_every_experiment_is_measured_on_the_part_it_names(trained):
     results = pd.read_parquet(trained.paths.models / "experiments.parquet")
     assert set(results.experiment) == {"default", "shuffled", "unknown application", "labels needed"}
@@ -236,7 +245,7 @@ def test_a_stored_classifier_stays_when_the_labelled_days_have_left_the_window(t
     assert "by the detector that is not in use" in done.page
     rare = train(tmp_path, table(["none"] * 6 + ["memleak"] + [""] * 6, seed=6))  # the week after, with labels too few to learn from
     assert stored(rare.paths) == stored(trained.paths)
-    for name in ("folds.parquet", "experiments.parquet"):  # what 4_analyse shows is of the classifier that stays
+    for name in ("folds.parquet", "experiments.parquet"):  # what 5_quality shows is of the classifier that stays
         assert (rare.paths.models / name).read_bytes() == (trained.paths.models / name).read_bytes()
 
 
@@ -381,7 +390,7 @@ def test_too_little_history_ends_well_with_its_reason_and_empty_tables(tmp_path,
     paths = helpers.study_paths("telemetry", tmp_path)
     helpers.write_parquet(windows, paths.clean)
     helpers.write_json({"source": "hand"}, paths.raw / "status.json")
-    for step in ("3_train", "4_analyse"):
+    for step in ("3_train", "4_analyse", "5_quality"):
         parameters = QUICK if step == "3_train" else {"day": DAY}
         recorded = run_cells(f"telemetry/{step}.ipynb", tmp_path, **parameters)[0]["RECORDED"]
         assert recorded["verdict"] == "too little history"

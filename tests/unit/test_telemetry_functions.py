@@ -10,9 +10,13 @@ from nightshift.analysis import accelerators
 from nightshift.analysis.telemetry import answer_of, elapsed, node_map
 from nightshift.analysis.telemetry_night import headline_notes, healthy_past, lacking_words, lone_node_words, recent_windows, waiting_nodes
 from nightshift.analysis.telemetry_quality import called_as, delays_of, labels_enough, meeting, models_table, read_stored, stated_and_observed
+from nightshift.analysis.telemetry_training import classifier_sentence, labelled_rows, limit_of, metrics_rows, others_in_words
 from nightshift.cleaning.telemetry_windows import clean_gpus, clean_labels, label_windows, ranges_of_nodes, telling_features
+from nightshift.detectors.telemetry_diagnosis import Examples, fit_on_all, fold_numbers, label_curves
+from nightshift.detectors.telemetry_health import Before, side_by_side
 from nightshift.detectors.telemetry_incidents import diagnose, keep_findings, rule_of
-from nightshift.detectors.telemetry_measures import independent_alarms, independent_lengths, precision_by
+from nightshift.detectors.telemetry_measures import independent_alarms, independent_lengths, precision_by, precision_rows, skill_rows
+from nightshift.detectors.telemetry_streams import held_out_flags
 from nightshift.sources.telemetry.labels import all_labels, stretches
 from nightshift.sources.telemetry.prometheus import Prometheus, chunks
 from nightshift.sources.telemetry.summary import match_labels, newest_rows, state_of
@@ -152,6 +156,68 @@ def test_precision_of_each_kind_is_against_all_healthy_windows():
     assert precision_by(windows, "truth", ["s"]).s.to_dict() == {"x": 1.0, "y": 0.5}
 
 
+def test_what_a_detector_sees_of_all_of_each_kind_and_by_chance_are_rows():
+    windows = pd.DataFrame({"truth": ["none", "none", "x", "y"], "node_id": "n", "s": [1.0, 2.0, 3.0, 1.5]})
+    rows = precision_rows(windows, {"s": 0.75}, chance=0.1, in_use="s").set_index(["of", "detector"])
+    assert rows.precision.to_dict() == {("", "s"): 0.75, ("x", "s"): 1.0, ("y", "s"): 0.5, ("", "random scores"): 0.1}
+    assert rows.in_use.tolist() == [True, True, True, False]
+    assert len(precision_rows(windows, {}, chance=np.nan, in_use="s")) == 0
+    of_nodes = precision_rows(windows.assign(truth=["none", "none", "x", "x"]), {"s": 0.75}, chance=0.1, in_use="s")
+    assert set(of_nodes.of) == {"", "n"}
+
+
+def test_models_are_measured_against_the_baseline_among_them():
+    values, drawn = {"a": 0.6, "b": 0.2}, {"a": np.array([0.6, 0.6]), "b": np.array([0.2, 0.2])}
+    a, b = skill_rows(values, drawn, baseline="b", metric="m")
+    assert (a["name"], a["baseline_name"], a["skill"], b["skill"]) == ("a", "b", pytest.approx(0.5), 0)
+    assert a["skill_low"] == a["skill_high"] == pytest.approx(0.5)
+    of_classifiers, of_detectors = {"n_test": 1}, {"n_test": 2}
+    rows = metrics_rows([a, b], of_classifiers, of_detectors, methods=["b"], in_use={"b", ""})
+    assert [(row["n_test"], row["in_use"]) for row in rows] == [(1, False), (2, True)]
+
+
+def test_the_halves_of_a_group_stand_beside_those_of_the_others_and_short_ones_begin_again():
+    z, rows_of = np.array([[0.0], [1.0], [2.0], [9.0]]), {"all": np.array([0, 1, 2]), "n": np.array([2, 3])}
+    late_of = {"all": np.array([False, False, True]), "n": np.array([False, True])}
+    assert side_by_side(z, rows_of, late_of, late=False)[:, :, 0].tolist() == [[0, 2], [1, 2]]
+    assert side_by_side(z, rows_of, late_of, late=True)[:, :, 0].tolist() == [[2, 5]]  # 9 is cut
+
+
+def test_windows_have_the_number_of_their_fold_and_servers_two_halves():
+    windows = pd.DataFrame({"node_id": "n", "start": NOON + SECOND * np.arange(4)})
+    assert fold_numbers([([0, 1], [2, 3]), ([2, 3], [0, 1])], windows).tolist() == [1, 1, 0, 0]
+    assert fold_numbers([([0, 1], [2, 3])], windows).tolist() == [False, False, False, True]
+
+
+def test_servers_are_flagged_from_their_fourth_day_on_and_jobs_across_folds():
+    start = NOON.floor("D") + pd.Timedelta("1h") * np.arange(24 * 12)
+    servers = pd.DataFrame({"node_id": "s", "start": start, "end": start + pd.Timedelta("1h"), "job_id": ""})
+    tests = pd.DataFrame({"health": np.random.default_rng(1).normal(size=len(start))})
+    more = {"weights": {"health": 1.0}, "alarm_rate": 0.1}
+    flags = held_out_flags(servers, tests, None, **more)
+    assert 0 < len(flags) <= 24 * 9
+    assert flags.index.min() >= 24 * 3
+    of_jobs = held_out_flags(servers, tests, np.arange(len(start)) % 2, **more)
+    assert len(of_jobs) == len(start)
+    assert np.mean(of_jobs) == pytest.approx(0.1, abs=0.05)
+
+
+def test_a_single_candidate_is_fitted_as_it_is_and_labels_are_drawn_three_times():
+    from sklearn.tree import DecisionTreeClassifier
+
+    kinds = np.repeat(["none", "membw"], 8)
+    windows = pd.DataFrame({"job_id": np.arange(16).astype(str), "node_id": "n", "app": "", "anomaly": kinds, "truth": kinds})
+    windows = windows.assign(start=NOON + SECOND * np.arange(16), **{"x|mean": np.r_[np.zeros(8), np.ones(8)] + np.arange(16) / 100})
+    examples = Examples(windows, ["x|mean"], ["membw", "none"], thin=1, false_discovery_rate=0.05)
+    tree = DecisionTreeClassifier(random_state=1)
+    assert fit_on_all(examples, [tree], seed=1).temperature == 1
+    assert fit_on_all(examples, [tree, DecisionTreeClassifier(max_depth=1)], seed=1).setting in (0, 1)
+    halves = np.arange(0, 16, 2), np.arange(1, 16, 2)
+    curves = label_curves(examples, halves, forest=tree, seed=1)
+    assert curves.groupby(["part", "repeat"]).size().to_dict() == {(order, n): 2 for order in ("active", "random") for n in range(3)}
+    assert curves.labels.max() == 8
+
+
 def test_runs_of_one_window_have_its_length_as_step():
     one = pd.DataFrame({"job_id": ["1", "2"], "node_id": "n", "start": NOON, "end": NOON + 60 * SECOND})
     assert independent_lengths(one) == (60, 60)
@@ -174,6 +240,31 @@ def test_answers_and_times_are_read_as_a_person_says_them():
     assert answer_of(reported[:0], reported[:0], judged=judged, reason="") == "No node misbehaved"
     assert answer_of(reported[:0], reported[:0], judged=judged, reason="few") == "Too little history: few"
     assert answer_of(reported[:0], reported[:0], judged=judged[:0], reason="few").startswith("Nothing to judge: ")
+
+
+def test_the_conclusion_of_a_training_says_what_serves_and_what_stands_against_it():
+    before = Before([], {"trained_day": "2026-01-24"}, "", fits=True, figure=0.9)
+    best = pd.Series({"macro_f1": 0.8, "false_alarms": 0.01, "misses": 0.1}, name="forest")
+    sentence, values = classifier_sentence(best, ("tree", 0.5), before=before, stays=False, since="")
+    assert "**forest diagnoses the night**: macro-F1 0.80 on unseen jobs (tree: 0.50), false alarms 1.00%" in sentence.format(**values)
+    sentence, values = classifier_sentence(best, ("forest", 0.8), before=before, stays=True, since="")
+    assert "gives way to the stored classifier, whose macro-F1 was 0.90**" in sentence.format(**values)
+    assert values["other"] == "no model is certain to be better"
+    sentence, values = classifier_sentence(None, None, before=before, stays=True, since="2026-01-01")
+    assert "macro-F1 0.90, trained up to 2026-01-24. Since 2026-01-01 too few" in sentence.format(**values)
+    assert others_in_words("distance", {}, 0.1) == "random scores have 0.10"
+    assert others_in_words("pca", {"distance": 0.3}, 0.1).startswith("the distance from what is usual has 0.30, random")
+    limits = [limit_of(can_classify=can, stays=stays) for can, stays in ((True, True), (False, True), (False, False))]
+    assert [whose for _, whose in limits] == ["", ", by the detector that is not in use", ""]
+    assert len({limit for limit, _ in limits}) == 3
+
+
+def test_rows_of_predicted_windows_are_kept_where_there_is_a_label():
+    columns = {"job_id": "1", "node_id": "n", "app": "", "input": "", "anomaly": ["none", "", "x"], "start": NOON, "end": NOON}
+    tests = pd.DataFrame({"health": [1.0, 2.0]}, index=[1, 2])
+    rows = labelled_rows(pd.DataFrame(columns), tests, np.array([[0, 1], [0.3, 0.7], [0.8, 0.2]]), ["none", "x"])
+    assert rows[["anomaly", "p none", "diagnosis", "health"]].to_numpy().tolist() == [["x", 0.8, "none", 2.0]]
+    assert "diagnosis" not in labelled_rows(pd.DataFrame(columns), tests, None, ["none"])
 
 
 def nights():

@@ -1,0 +1,89 @@
+"""What a training of the telemetry study stores for the pages after it, and says in its conclusion."""
+
+import numpy as np
+import pandas as pd
+
+ABOUT = ["job_id", "node_id", "app", "input", "anomaly", "start", "end"]
+
+
+def labelled_rows(windows, tests, p, classes):
+    """Put down what is said of each labelled window by models that had not seen its job: DataFrame ABOUT, "p
+    <class>" and diagnosis, where there is a classifier, and the tests.
+
+    windows : with a RangeIndex. tests : of those that were predicted, with their index. p : probability of
+    the classes, (n, classes), None without a classifier.
+    """
+    rows = windows.loc[tests.index, ABOUT].reset_index(drop=True)
+    if p is not None:
+        p = p[tests.index]
+        rows = rows.join(pd.DataFrame(p, columns=[f"p {name}" for name in classes]))
+        rows["diagnosis"] = np.array(classes)[p.argmax(axis=1)]
+    rows = rows.join(tests.reset_index(drop=True))
+    return rows[rows.anomaly != ""]
+
+
+def metrics_rows(models, of_classifiers, of_detectors, *, methods, in_use):
+    """Complete the rows of metrics.json: a list of dictionaries.
+
+    models : rows of `skill_rows`. of_classifiers, of_detectors : what is common to the rows of each, sample
+    sizes, split, alarm rates. methods : names of the detectors. in_use : names of the models that serve.
+    """
+    return [
+        model
+        | (of_detectors if model["name"] in methods else of_classifiers)
+        | {"in_use": model["name"] in in_use}
+        for model in models
+    ]
+
+
+def classifier_sentence(best, against, *, before, stays, since):
+    """Say what diagnoses the night: (template, values) for `show_sentence`.
+
+    best : figures of the classifier that this training chose, DataFrame row named by it; None where it has
+    none. against : (baseline, its macro-F1). before : a Before. stays : whether the stored one serves.
+    since : first day of the windows.
+    """
+    if best is None:
+        return (
+            "- **The stored models judge the night**: macro-F1 {f1:.2f}, trained up to {then}. Since {first} "
+            "too few jobs are labelled for a new classifier; the detector is not in use.",
+            {"f1": before.figure, "then": before.description["trained_day"], "first": since},
+        )
+    what = "diagnoses the night"
+    if stays:
+        what = f"gives way to the stored classifier, whose macro-F1 was {before.figure:.2f}"
+    other = f"{against[0]}: {against[1]:.2f}"
+    if best.name == against[0]:
+        other = "no model is certain to be better"
+    return (
+        "- **{name} {what}**: macro-F1 {f1:.2f} on unseen jobs ({other}), false alarms {far:.2%}, misses "
+        "{miss:.1%}.",
+        {
+            "name": best.name,
+            "what": what,
+            "f1": best.macro_f1,
+            "other": other,
+            "far": best.false_alarms,
+            "miss": best.misses,
+        },
+    )
+
+
+def others_in_words(in_use, area, chance):
+    """Say what stands against the detector in use: the distance, if it is another one, and random scores."""
+    others = f"random scores have {chance:.2f}"
+    if in_use == "distance":
+        return others
+    return f"the distance from what is usual has {area['distance']:.2f}, {others}"
+
+
+def limit_of(*, can_classify, stays):
+    """Say what limits this training: (the limit; whose alarm rate it was, "" where that needs no word)."""
+    if can_classify:
+        return "an application that nobody has labelled is diagnosed much worse, as the experiments show.", ""
+    if stays:
+        return "what is new since then may look strange.", ", by the detector that is not in use"
+    return (
+        "days that are taken for healthy hold some trouble too, and what was there all along looks usual.",
+        "",
+    )
