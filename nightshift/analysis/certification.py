@@ -2,7 +2,7 @@
 ones.
 
     Words      official verdicts                           official_words
-    Reasons    histograms that are rebuilt badly           Trained, usual_rows, reasons_of, telling
+    Reasons    histograms that are rebuilt badly           Trained, usual_rows, reasons_of, telling, ...
     Ranges     their reasons and numbers                   Strange, range_reasons, numbers_of
     Findings   evidence and findings                       evidence_of, finding_of
 """
@@ -123,6 +123,36 @@ def telling(beyond, chance):
     """
     first = beyond[:3]
     return first[(first > chance.reindex(first.index)) | (np.arange(len(first)) == 0)]
+
+
+def first_reasons(reasons, chance):
+    """Name the `telling` reasons of each lumisection: {(run, lumisection): histograms, the first one first}.
+
+    reasons : as `reasons_of` gives them. chance : Series [element].
+    """
+    in_order = (
+        (at, row.dropna().sort_values(ascending=False, kind="stable")) for at, row in reasons.iterrows()
+    )
+    return {at: list(telling(row, chance).index) for at, row in in_order}
+
+
+def histogram_table(reasons, chance):
+    """Count how often each histogram is the first reason, and one of the three that are named, and how many
+    times its usual error it then has, in the median: DataFrame, the most frequent one first.
+
+    reasons : as `reasons_of` gives them. chance : Series [element].
+    """
+    ranks = reasons.rank(axis=1, ascending=False, method="first")
+    named = (ranks == 1) | (ranks <= 3) & (reasons > chance.reindex(reasons.columns))
+    table = pd.DataFrame(
+        {
+            "histogram": reasons.columns,
+            "first reason": (ranks == 1).sum().to_numpy(),
+            "among three": named.sum().to_numpy(),
+            "times its usual error": (1 + reasons.where(named).median()).to_numpy(),
+        }
+    )
+    return table.sort_values(["first reason", "among three"], ascending=False, kind="stable")
 
 
 # ----------------------------------------------------------------------------------------------------- ranges

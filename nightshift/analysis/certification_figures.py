@@ -2,8 +2,8 @@
 
 Findings    the numbers of a range                           range_table, plot_range, draw_ranges
 Shares      of each run that is certified                    certified_amounts, plot_certified
-Values      decision values by label, with both thresholds   plot_values
-Plane       two principal components                         plane_of, plot_plane
+Values      decision values by label, with both thresholds   plot_values, draw_values
+Plane       two principal components                         plane_dataset, plane_of, plot_plane
 """
 
 from textwrap import shorten
@@ -117,6 +117,33 @@ def plot_values(values, label, ax, *, bins, limits, name):
     ax.set_yscale("log")
     title = f"{shorten(name, 40)}: {limits[0]:.2f} and {limits[1]:.2f}"
     ax.set_title(title, loc="left", fontsize="medium", parse_math=False)
+
+
+def draw_values(axes, decision, label, *, reference, limits):
+    """Draw one panel of `axes` per dataset of `decision`, and hide the panels that are left over.
+
+    decision : DataFrame, decision values by dataset. label (n,), of the same rows. reference : DataFrame of
+    the good lumisections of the calibration, without NaN. limits : {dataset: both thresholds}.
+    """
+    for ax, name in zip(axes, decision, strict=False):
+        values, good = decision[name].to_numpy(), reference[name]
+        low, high = min(np.nanmin(values), good.min()), max(np.nanmax(values), good.max()) + 0.1
+        plot_values(values, label, ax, bins=np.linspace(low, high, 60), limits=limits[name], name=name)
+    for ax in axes[len(decision.columns) :]:
+        ax.set_visible(False)
+
+
+def plane_dataset(detector, decision):
+    """Choose the dataset whose plane is drawn: of those in use with two features and two decision values at
+    least, the one with the largest share of the alarms; None where there is none.
+
+    detector : the content of detector.json. decision : DataFrame, decision values by dataset.
+    """
+    weights, of_set = detector["weights"], detector["datasets"]
+    wide_enough = [
+        name for name in weights if len(of_set[name]["scaling"]) > 1 and decision[name].notna().sum() > 1
+    ]
+    return max(wide_enough, key=weights.get, default=None)
 
 
 def plane_of(rows, good, *, scaling, value):

@@ -1,8 +1,9 @@
 """How good the verdicts of the certification study are: against labels, against the official certification,
 against failures that are known.
 
+    Models        beside their baselines                       model_table
     Labels        areas under the ROC curve with intervals     as_text, auc_rows, bad_run_rows, step_rows
-    Difference    beside the official certification            difference_of, why_lost, side_by_run
+    Difference    beside the official certification            difference_of, difference_table, ...
     Failures      known ones (the sample), what is found       parse_failures, failure_of, failure_rows, ...
 
 `interval` is everywhere a function (values, bad, run=...) that gives (AUC, low, high): `auc_interval` with
@@ -17,6 +18,21 @@ from nightshift.detectors.certification import KEY
 
 NAMES = {"good": "good", "expert": "bad by experts", "trivial": "fails DCS", "": "not labelled"}
 STRENGTHS = {3: "strong", 2: "medium", 1: "weak"}
+
+# ----------------------------------------------------------------------------------------------------- models
+
+
+def model_table(models):
+    """Put models beside their baselines: DataFrame, one row each.
+
+    models : rows of metrics.json, at least one.
+    """
+    skill = [f"{one['skill']:.3f} ({one['skill_low']:.3f} to {one['skill_high']:.3f})" for one in models]
+    table = pd.DataFrame(models)[["name", "metric", "model", "baseline_name", "baseline"]].assign(skill=skill)
+    table["in use"] = ["yes" if one["in_use"] else "no" for one in models]
+    names = {"name": "model", "metric": "measured by", "model": "figure", "baseline_name": "baseline"}
+    return table.rename(columns=names | {"baseline": "its figure"})
+
 
 # ----------------------------------------------------------------------------------------------------- labels
 
@@ -142,6 +158,27 @@ def side_by_run(difference, side, *, lumi_known):
     return table.drop(columns=f"why {side}") if side == "gained" else table
 
 
+def difference_table(difference, *, lumi_known):
+    """Put what is gained and lost in each run side by side, the largest difference first: DataFrame run, ...
+
+    difference : as `difference_of` gives it, with amount. lumi_known : whether amount is luminosity.
+    """
+    sides = [side_by_run(difference, side, lumi_known=lumi_known) for side in ("gained", "lost")]
+    table = pd.concat(sides, axis=1).rename_axis("run").fillna({"why lost": ""})
+    order = table[["gained", "lost"]].sum(axis=1).sort_values(ascending=False, kind="stable").index
+    return table.loc[order].reset_index()
+
+
+def difference_words(difference, *, lumi_known):
+    """Say how much is gained and lost: difference, lumi_known as in `difference_table`."""
+    gain, loss = (difference[difference.side == side] for side in ("gained", "lost"))
+    words = f"Gained against the official Golden JSON: {len(gain):,} lumisections"
+    if not lumi_known:
+        unknown = "The source gives no luminosity, so lumisections are counted."
+        return f"{words}; lost: {len(loss):,}. {unknown}"
+    return f"{words}, {gain.amount.sum():.3g} /pb; lost: {len(loss):,}, {loss.amount.sum():.3g} /pb."
+
+
 # --------------------------------------------------------------------------------------------------- failures
 
 
@@ -156,7 +193,14 @@ def parse_failures(truth, runs):
     failures = truth.join(parts)[parts.run.notna()]
     failures = failures.astype({"run": int, "first": int, "last": int, "strength": float})
     failures = failures[failures.run.isin(runs)].reset_index(drop=True)
-    return failures.assign(words=failures.strength.map(STRENGTHS).fillna(failures.strength))
+    words = failures.strength.map(STRENGTHS).fillna(failures.strength).astype("str")
+    return failures.assign(words=words.where(failures.strength.notna()))
+
+
+def ranges_of(findings):
+    """Read the ranges of lumisections in the entities of findings: DataFrame run, first, last."""
+    pattern = r"^run (?P<run>\d+), lumisections (?P<first>\d+)-(?P<last>\d+)$"
+    return findings.entity.astype(str).str.extract(pattern).astype("int64")
 
 
 def failure_of(scored, failures):

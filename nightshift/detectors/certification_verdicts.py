@@ -2,7 +2,8 @@
 
 Values      of the judged lumisections, dataset by dataset        decision_table
 Intervals   of an AUC and of the threshold, over drawn runs       auc_interval, limit_interval
-Verdicts    of lumisections, of whole runs, of both in turn       verdicts, run_verdicts, in_two_steps
+Limits      both thresholds of each dataset                       first_limit, both_limits
+Verdicts    of lumisections, of whole runs, of both in turn       why_refused, verdicts, run_verdicts, ...
 Ranges      of flagged lumisections                               bad_ranges
 """
 
@@ -74,7 +75,39 @@ def first_limit(name, grid, *, calibration, weights, alarm_rate):
     return grid[flagged.argmax()] if flagged.any() else grid[-1]
 
 
+def both_limits(decision, *, calibration, weights, alarm_rate):
+    """Find the two thresholds of each dataset of `decision`: {dataset: (first, second)}; beyond the first one
+    it flags a lumisection alone (see `first_limit`), the second is its strangest good one.
+
+    decision : DataFrame, decision values by dataset in use. calibration, weights : as in `first_limit`.
+    """
+    lowest, top, limits = calibration.min(), calibration.max(), {}
+    for name in decision:
+        low, high = min(decision[name].min(), lowest[name]), max(decision[name].max(), top[name]) + 0.1
+        grid = np.linspace(low, high, 2000)
+        first = first_limit(name, grid, calibration=calibration, weights=weights, alarm_rate=alarm_rate)
+        limits[name] = (first, top[name])
+    return limits
+
+
 # --------------------------------------------------------------------------------------------------- verdicts
+
+
+def why_refused(reference, alarm_rate):
+    """Say why nothing can be certified, whatever is judged; "" where it can.
+
+    reference : DataFrame of the good lumisections of the calibration, a column per dataset in use, of which
+    there must be enough that the least p-value reaches `alarm_rate`.
+    """
+    least_good = int(np.ceil(1 / alarm_rate - 1e-9)) - 1
+    if not len(reference.columns):
+        return "bad lumisections look more usual than good ones in every dataset (AUC below 0.5)"
+    if len(reference) < least_good:
+        return (
+            f"{len(reference)} good lumisections cannot tell a share of {alarm_rate:.2%}, "
+            f"which takes {least_good:,}"
+        )
+    return ""
 
 
 def verdicts(scored, decided, *, beyond):

@@ -250,11 +250,12 @@ def test_too_little_to_learn_from_ends_well_with_its_reason_and_empty_tables(tmp
     paths = helpers.study_paths("certification", tmp_path)
     helpers.write_json({"source": "hand"}, paths.raw / "status.json")
     write_clean(paths, change(table()))
-    earlier = [paths.scores.with_name(f"certification_{name}") for name in ("golden.json", "diff.parquet")]
+    beside = ("golden.json", "diff.parquet", "judged.parquet", "failures.parquet", "night.json")
+    earlier = [paths.scores.with_name(f"certification_{name}") for name in beside]
     earlier[0].parent.mkdir(parents=True)
     for path in earlier:
         path.write_text("of an earlier night")
-    for step, settings in (("3_train", QUICK | parameters), ("4_analyse", {"day": DAY})):
+    for step, settings in (("3_train", QUICK | parameters), ("4_analyse", {"day": DAY}), ("5_quality", {"day": DAY})):
         recorded = run_cells(f"certification/{step}.ipynb", tmp_path, **settings)[0]["RECORDED"]
         assert recorded["verdict"] == "too little history"
         least = f"no dataset has {parameters.get('min_good', 20)} good lumisections to train on and two to validate"

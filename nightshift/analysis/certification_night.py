@@ -1,0 +1,191 @@
+"""What a night of the certification study says in words, and what it leaves beside its scores for the page
+that asks how good it is.
+
+    Files     of one night, beside its scores            NightFiles, files_of, write_nothing
+    Judged    lumisections with all that was decided     write_judged, read_judged
+    Words     of the headline and of the findings        quiet_words, history_words, official_share, ...
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import pandas as pd
+
+from helpers import write_findings, write_json, write_parquet
+from nightshift.analysis.certification import luminosity_share
+from nightshift.detectors.certification import KEY, history_needed, is_beyond, rate_sentence, shortest_stretch
+from nightshift.wording import plural
+
+VALUE = "value: "  # before the name of a dataset, a column with its decision values
+SCORED = dict.fromkeys(KEY, "int64") | {"score": float, "p_value": float, "flagged": bool, "verdict": "str"}
+JUDGED = [*SCORED, "label", "strange", "decided", "one_step", "both_steps", "of_run", "failure", "named"]
+FAILURE = ["kind", "strength", "words", "run", "first", "last", "elements"]
+
+# ------------------------------------------------------------------------------------------------------ files
+
+
+@dataclass(frozen=True)
+class NightFiles:
+    """Paths of what a night leaves beside its scores."""
+
+    golden: Path  # our Golden JSON
+    difference: Path  # one row per lumisection on which we and the official certification differ
+    judged: Path  # one row per judged lumisection, with all that was decided
+    failures: Path  # one row per known failure in the judged runs
+    settings: Path  # by which rules it was judged
+
+
+def files_of(paths):
+    """Find the `NightFiles` of a study, by its `study_paths`."""
+    beside = paths.scores.parent
+    return NightFiles(
+        golden=beside / "certification_golden.json",
+        difference=beside / "certification_diff.parquet",
+        judged=beside / "certification_judged.parquet",
+        failures=beside / "certification_failures.parquet",
+        settings=beside / "certification_night.json",
+    )
+
+
+def write_nothing(paths):
+    """Write empty scores and findings, and remove what an earlier night left beside them; paths :
+    `study_paths`.
+    """
+    files = files_of(paths)
+    write_parquet(pd.DataFrame(columns=list(SCORED)).astype(SCORED), paths.scores)
+    write_findings([], paths.findings, "certification")
+    for path in (files.golden, files.difference, files.judged, files.failures, files.settings):
+        path.unlink(missing_ok=True)
+
+
+# ----------------------------------------------------------------------------------------------------- judged
+
+
+def write_judged(files, scored, *, decision, failures, settings):
+    """Write what `read_judged` reads.
+
+    scored : DataFrame with the columns JUDGED, named a list of texts. decision : DataFrame of the same rows,
+    decision values by dataset. failures : as `parse_failures` gives them. settings : a dict that JSON holds.
+    """
+    values = decision.add_prefix(VALUE).reset_index(drop=True)
+    write_parquet(scored[JUDGED].reset_index(drop=True).join(values), files.judged)
+    write_parquet(failures[FAILURE], files.failures)
+    write_json(settings, files.settings)
+
+
+def read_judged(files):
+    """Read what `4_analyse` decided: a namespace of scored (DataFrame JUDGED), decision (DataFrame of the
+    same rows, decision values by dataset), first_three ({(run, lumisection): its first reasons} of those
+    that have any), failures (DataFrame FAILURE) and the settings by their names.
+    """
+    table = pd.read_parquet(files.judged)
+    values = [name for name in table if name.startswith(VALUE)]
+    key = pd.MultiIndex.from_frame(table[KEY])
+    return SimpleNamespace(
+        scored=table[JUDGED],
+        decision=table[values].rename(columns=lambda name: name.removeprefix(VALUE)),
+        first_three={at: list(names) for at, names in zip(key, table.named, strict=True) if len(names)},
+        failures=pd.read_parquet(files.failures),
+        **json.loads(files.settings.read_text(encoding="utf-8")),
+    )
+
+
+# ------------------------------------------------------------------------------------------------------ words
+
+
+def official_share(scored, good):
+    """Say which share of the luminosity with an official verdict is certified, by us and by it; "" without
+    any verdict.
+
+    scored : DataFrame amount, golden. good : bool (n,), what we certify.
+    """
+    ruled = scored.golden.notna()
+    if not ruled.any():
+        return ""
+    official = scored.golden.fillna(False).astype(bool)
+    ours, theirs = (luminosity_share(scored, chosen, ruled) for chosen in (good & ruled, official))
+    return f"of those with an official verdict {ours:.1%}, by it {theirs:.1%}"
+
+
+def quiet_words(scored, good, *, by_chance, is_measured):
+    """Say in part of a sentence what a night without findings is like.
+
+    scored : DataFrame label. good : bool (n,), what we certify. by_chance : ranges that are too uncertain
+    to be findings. is_measured : whether anybody knows how well bad ones are found.
+    """
+    words = "No lumisection is flagged beyond those that fail DCS"
+    if len(by_chance):
+        words = "No range of bad lumisections is certain enough to be a finding"
+    if let_through := int((good & (scored.label == "expert")).sum()):
+        words += f", and {let_through:,} that experts call bad are let through"
+    if not is_measured:
+        words += ", and how well bad ones are found is not known, since too few runs with any were seen"
+    return words
+
+
+def history_words(n_judged, n_good, false_discovery_rate):
+    """Say why not even a run that is bad as a whole could be found among `n_judged` runs; "" where `n_good`
+    lumisections in the calibration are enough for it.
+    """
+    needed = history_needed(max(n_judged, 1), false_discovery_rate)
+    if n_good >= needed:
+        return ""
+    return (
+        f"Even a wholly bad run among the {plural(n_judged, 'judged run')} could not be found: "
+        f"{n_good:,} good lumisections in the calibration, where at least {needed:,} are needed"
+    )
+
+
+def answer_words(reported, n_judged):
+    """Say in part of a sentence what was found in `n_judged` runs, and where the strongest range lies; ""
+    where nothing was.
+
+    reported : as `bad_ranges` gives them.
+    """
+    if reported.empty:
+        return ""
+    first = next(reported.itertuples())
+    return (
+        f"{plural(len(reported), 'range')} of bad lumisections in {reported.run.nunique()} of "
+        f"{plural(n_judged, 'run')}; the first: run {first.run}, lumisections {first.first}-{first.last}"
+    )
+
+
+def resolution_words(scored, n_good, false_discovery_rate):
+    """Say how many flagged lumisections of a typical run it takes to be a finding.
+
+    scored : DataFrame run, at least one row. n_good : good lumisections in the calibration.
+    """
+    typical = int(scored.run.value_counts().median())
+    least = shortest_stretch(typical, scored.run.nunique(), n_good, false_discovery_rate)
+    more = ", more than there are" if least > typical else ""
+    return (
+        f"in a run of {plural(typical, 'lumisection')} it takes {least:,} flagged ones, each as strange as "
+        f"can be, to become a finding by itself{more}"
+    )
+
+
+def verdict_title(scored, refused):
+    """Say how many verdicts need an expert; or, where nothing is certified, why: `refused`.
+
+    scored : DataFrame verdict, at least one row.
+    """
+    if refused:
+        return f"No verdict: {refused}"
+    grey, bad = (int((scored.verdict == name).sum()) for name in ("grey", "bad"))
+    return f"{grey:,} of {len(scored):,} lumisections ({grey / len(scored):.1%}) are grey, {bad:,} bad"
+
+
+def rate_warning(stated, good):
+    """Say that more is flagged than stated among lumisections that are known to be good; "" where it is not.
+
+    stated : share of good lumisections that may be flagged. good : DataFrame run, strange.
+    """
+    if not is_beyond(stated, good.strange, good.run):
+        return ""
+    return (
+        f"certification, of {plural(len(good), 'good lumisection')} in "
+        f"{plural(good.run.nunique(), 'judged run')}: {rate_sentence(stated, good.strange, good.run)}"
+    )
