@@ -91,6 +91,18 @@ def plot_losses(losses, axes, *, datasets, variants):
     axes[-1].legend(fontsize="x-small", loc="upper left", bbox_to_anchor=(1, 1))
 
 
+def method_table(models, *, serves, chosen):
+    """List how good the methods are that competed: DataFrame method, AUC, skill with its interval, and which
+    one was chosen, and serves.
+
+    models : as `gate` gives them.
+    """
+    table = pd.DataFrame(models)[["name", "model", "skill", "skill_low", "skill_high"]]
+    table[""] = np.where(table.name == serves, "serves", np.where(table.name == chosen, "chosen", ""))
+    names = {"name": "method", "model": "AUC", "skill_low": "low", "skill_high": "high"}
+    return table.rename(columns=names)
+
+
 def area_words(name, entry):
     """Say in part of a sentence how well a dataset alone tells bad lumisections from good ones.
 
@@ -101,3 +113,13 @@ def area_words(name, entry):
     if not words:
         return f"{name} is measured by nothing"
     return f"{name} has an AUC of {' and '.join(words)} bad ones"
+
+
+def dataset_words(detectors, used):
+    """Say in part of a sentence how well each of the datasets `used` tells bad lumisections from good ones.
+
+    detectors : {dataset: its entry of detector.json}.
+    """
+    if not used:
+        return "In all of them good looks stranger than bad: nothing can be certified"
+    return "; ".join(area_words(name, detectors[name]) for name in used)

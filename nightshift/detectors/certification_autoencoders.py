@@ -35,7 +35,7 @@ VARIANTS = {
 @dataclass(frozen=True)
 class Training:
     """How networks are built and trained; the notebook `certification/3_train` explains each of these
-    parameters.
+    parameters. AssertionError for one that is out of its range.
     """
 
     widths: tuple  # of the layers down to the code
@@ -49,6 +49,24 @@ class Training:
     l1: float
     contractive: float
     variational: float
+
+    def __post_init__(self):
+        assert len(self.widths) > 1, (
+            f"widths is {list(self.widths)}: there must be two at least, the last one that of the code"
+        )
+        assert min(self.epochs, self.patience, self.batch_size, self.together, *self.widths) > 0, (
+            "epochs, patience, batch_size, together and widths must be at least 1"
+        )
+
+
+def variants_to_train(candidates, variants):
+    """List the variants that are trained on both splits, in the order of VARIANTS: those that are asked for,
+    and the candidates; all, where none is asked for. AssertionError for a name that is none.
+    """
+    for name, asked in (("candidates", candidates), ("variants", variants)):
+        assert set(asked) <= set(VARIANTS), f"{name}: {asked} must be among {', '.join(VARIANTS)}"
+    assert candidates, "candidates must name one at least"
+    return [name for name in VARIANTS if not variants or name in {*variants, *candidates}]
 
 
 # ---------------------------------------------------------------------------------------------------- network

@@ -1,12 +1,13 @@
 """Which method of the certification study serves: areas under the ROC curve on lumisections whose runs a
 model had not seen, and the choice among methods.
 
-    Area      AUC with ties and weights, drawn runs            area, drawn_areas, area_of, measure_fit
+    Area      AUC with ties and weights, drawn runs            area, drawn_areas, area_of, measure_fit, ...
     Choice    datasets together, the best method, the gate     OutOfFold, kind_of, upright, choose, ...
 """
 
 from dataclasses import dataclass
 from functools import lru_cache
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -77,6 +78,28 @@ def measure_fit(fit, frame):
     ]
 
 
+def experiments_of(fits, frames, seeds):
+    """Measure all fits on the two splits, and random scores beside them: DataFrame, the rows of
+    experiments.parquet; what has no bad lumisections is left out.
+
+    fits : judged fits (see `judge_fit`). frames : {dataset: DataFrame run, label}. seeds : of random scores.
+    """
+    tasks = {id(fit.task): fit.task for fit in fits if not fit.task.split.startswith("fold")}.values()
+    noise = [
+        SimpleNamespace(
+            task=one,
+            method="random",
+            seed=s,
+            scores=np.random.default_rng([s, 7]).random(len(frames[one.dataset])),
+        )
+        for one in tasks
+        for s in seeds
+    ]
+    on_splits = [fit for fit in [*fits, *noise] if not fit.task.split.startswith("fold")]
+    rows = [row for fit in on_splits for row in measure_fit(fit, frames[fit.task.dataset])]
+    return pd.DataFrame(rows).dropna(subset="auc").reset_index(drop=True)
+
+
 # ----------------------------------------------------------------------------------------------------- choice
 
 
@@ -101,6 +124,18 @@ class OutOfFold:
     rows: pd.DataFrame  # [(run, lumisection)] label and fold
     values: dict  # {method: DataFrame [(run, lumisection), dataset]}
     min_bad_runs: int  # with bad lumisections of a kind that it takes to measure by them
+
+
+def held_out_by_folds(fits, frames, *, methods, min_bad_runs):
+    """Collect what `methods` say of the lumisections of learned runs: OutOfFold, its rows sorted.
+
+    fits : judged fits (see `judge_fit`). frames : {dataset: DataFrame run, lumisection, label, fold, part}.
+    """
+    rows = pd.concat([frame[[*KEY, "label", "fold", "part"]] for frame in frames.values()])
+    rows = rows.drop_duplicates(KEY).sort_values(KEY)
+    rows = rows[rows.part != "test"].set_index(KEY)[["label", "fold"]]
+    values = {method: out_of_fold(fits, method, frames=frames, index=rows.index) for method in methods}
+    return OutOfFold(rows, values, min_bad_runs)
 
 
 def kind_of(held_out, rows):
@@ -140,6 +175,12 @@ def together_of(held_out, method, used):
         judged, good = (part.fillna(good.min()) for part in (tests[fold == k], good))
         out[fold == k] = combine_tests(judged, good, dict.fromkeys(used, 1 / len(used)))[0]
     return out
+
+
+def all_together(held_out, method):
+    """Score every lumisection by a method and the datasets that are upright on all of them: float (n,)."""
+    every = np.ones(len(held_out.rows), bool)
+    return together_of(held_out, method, upright(held_out, method, rows=every))
 
 
 def choose(held_out, rows, *, candidates, others):

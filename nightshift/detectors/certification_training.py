@@ -2,7 +2,7 @@
 
 Tasks      what one model learns and scores           make_task, tasks_of
 Methods    what is no network, and decision values    classical, fit_classical, judge_fit
-Runs       the first step of a certification          run_limits, can_classify_runs, unseen_probabilities
+Runs       the first step of a certification          run_limits, run_table, can_classify_runs, ...
 Storage    files of models, earlier trainings         store_model, read_stored, best_stored
 """
 
@@ -18,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import RobustScaler
 from sklearn.svm import OneClassSVM
 
-from nightshift.detectors.certification import feature_errors, own_scores, worst_error
+from nightshift.detectors.certification import KEY, feature_errors, own_scores, run_medians, worst_error
 from nightshift.models import save_model
 
 BASELINES, OTHERS = ["distance", "isolation forest"], ["PCA", "one-class SVM"]
@@ -27,6 +27,21 @@ LEAST_USUAL = 1e-5  # squared error: below, 0.3% of the range, a feature is rebu
 MIN_RUNS = 5  # good runs, and bad ones: with fewer, one decides where the limits are
 
 # ------------------------------------------------------------------------------------------------------ tasks
+
+
+def too_little_reason(clean, min_good):
+    """Say why nothing can be trained where no dataset has enough good lumisections in older runs.
+
+    clean : the clean table of certification.
+    """
+    older = clean[clean.part != "test"]
+    usable = older[(older.label == "good") & older.measured]
+    n_older, n_usable = (len(rows.drop_duplicates(KEY)) for rows in (older, usable))
+    return (
+        f"no dataset has {min_good} good lumisections to train on and two to validate; of {n_older:,} "
+        f"in older runs {n_usable:,} are good and measured, and good is what the Golden JSON calls so, "
+        "which 1_extract reads by its parameter golden"
+    )
 
 
 def make_task(x, fit, *, check, score, name):
@@ -100,12 +115,18 @@ def tasks_of(frame, x, *, dataset, rng):
 
 @dataclass(frozen=True)
 class Methods:
-    """Settings of the methods that are no networks, and of decision values."""
+    """Settings of the methods that are no networks, and of decision values; AssertionError for one that is
+    out of its range.
+    """
 
     components: int  # of PCA, at most
     trees: int  # of the isolation forest
     svm_rows: int  # good lumisections that the one-class SVM learns from, at most
     worst: float  # share of the features, those rebuilt worst, that a decision value averages
+
+    def __post_init__(self):
+        assert min(self.trees, self.svm_rows) > 0, "trees and svm_rows must be at least 1"
+        assert 0 < self.worst <= 1, f"worst is {self.worst}: it must be above 0, and 1 at most"
 
 
 def classical(name, n_features, *, settings, random_state):
@@ -181,6 +202,21 @@ def run_limits(p, good, *, run_error):
     return 1 - first(1 - p, ~good), first(p, good)
 
 
+def run_table(learned, scaling):
+    """Make what the classifier of whole runs learns from, a row per run with measured lumisections:
+    (DataFrame [run, feature], as `run_medians` gives it; bool Series [run], whether at least half of its
+    lumisections that pass DCS are golden; int (n,), its fold).
+
+    learned : rows of the clean table whose runs teach. scaling : {dataset: {feature: ...}}.
+    """
+    passed = learned[learned.label.isin(["good", "expert"])].drop_duplicates(KEY)
+    is_good = passed.groupby("run").label.agg(lambda labels: (labels == "good").mean() >= 0.5)
+    runs = run_medians(learned, scaling)
+    is_good = is_good[is_good.index.isin(runs.index)]
+    fold = learned.drop_duplicates("run").set_index("run").fold[is_good.index].to_numpy()
+    return runs.loc[is_good.index], is_good, fold
+
+
 def can_classify_runs(is_good, fold):
     """Check whether there are enough good and bad runs to teach a classifier, in all and outside of each
     fold.
@@ -217,6 +253,14 @@ def read_stored(path):
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return {}
+
+
+def figure_in_use(models, kind):
+    """Find the model in use among the rows `models` of an earlier metrics.json that was measured by bad ones
+    of a kind: (list with its row, or an empty one; its figure, -1 where there is none).
+    """
+    rows = [one for one in models if one.get("in_use") and one["metric"] == f"AUC, {kind} bad lumisections"]
+    return rows, max([one["model"] for one in rows], default=-1.0)
 
 
 def same_features(detector, scaling, names):

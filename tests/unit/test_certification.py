@@ -7,12 +7,14 @@ import pandas as pd
 import pytest
 
 from nightshift.analysis.certification import Trained, luminosity_share, official_words, usual_rows
-from nightshift.analysis.certification_quality import as_text, failure_of, overlapped, parse_failures, step_rows, why_lost
+from nightshift.analysis.certification_figures import plane_dataset
+from nightshift.analysis.certification_night import answer_words, history_words, official_share, quiet_words, verdict_title
+from nightshift.analysis.certification_quality import as_text, failure_of, overlapped, parse_failures, ranges_of, step_rows, why_lost
 from nightshift.analysis.certification_training import area_table, area_words
 from nightshift.cleaning.certification import label_of, list_pairs, mark_measured, usual_binning, with_gaps
 from nightshift.detectors.certification_choice import OutOfFold, choose, gate, kind_of, upright
-from nightshift.detectors.certification_training import make_task, read_stored, same_features
-from nightshift.detectors.certification_verdicts import bad_ranges, in_two_steps, verdicts
+from nightshift.detectors.certification_training import Methods, figure_in_use, make_task, read_stored, run_table, same_features
+from nightshift.detectors.certification_verdicts import bad_ranges, both_limits, in_two_steps, verdicts, why_refused
 from nightshift.sources.certification.golden import LONGEST, flags_of, listed, read_labels, write_golden
 from nightshift.sources.certification.lumisections import keep_runs, runs_kept, staged
 from nightshift.wording import plural
@@ -234,3 +236,72 @@ def test_what_is_lost_and_let_through_is_counted():
     words = np.array(["good", "bad", "good", "grey"])
     [line] = step_rows({"alone": words}, np.array([True, True, False, False]))
     assert line == {"verdict by": "alone", "kept": 0.5, "let through": 0.5, "grey": 0.25, "lumisections": 4}
+
+
+def test_only_a_model_in_use_that_was_measured_alike_is_the_earlier_figure():
+    rows = [{"metric": "AUC, expert bad lumisections", "model": figure, "in_use": used} for figure, used in ((0.9, False), (0.8, True))]
+    assert figure_in_use(rows, "expert") == (rows[1:], 0.8)
+    assert figure_in_use(rows, "trivial") == figure_in_use([], "expert") == ([], -1.0)
+
+
+def test_runs_are_good_when_half_of_what_passes_is_golden_and_those_without_values_teach_nothing():
+    labels = ["good", "expert", "trivial", "expert", "expert", "good", "good"]
+    rows = pd.DataFrame({"run": [1, 1, 1, 2, 2, 2, 3], "lumisection": [1, 2, 3, 1, 2, 3, 1], "label": labels, "fold": [0, 0, 0, 1, 1, 1, 0]})
+    rows = rows.assign(dataset="A", measured=rows.run < 3, x=[1.0, 2, 9, 3, 4, 5, 6])
+    runs, is_good, fold = run_table(rows, {"A": {"x": {}}})
+    assert is_good.to_dict() == {1: True, 2: False}
+    assert runs["A: x"].to_dict() == {1: 2.0, 2: 4.0}
+    assert fold.tolist() == [0, 1]
+
+
+def test_nothing_is_certified_without_a_dataset_in_use_or_enough_good_ones():
+    good = pd.DataFrame({"A": np.arange(99.0)})
+    assert why_refused(good, 0.01) == ""
+    assert why_refused(good[1:], 0.01) == "98 good lumisections cannot tell a share of 1.00%, which takes 99"
+    assert why_refused(good[[]], 0.01).endswith("in every dataset (AUC below 0.5)")
+
+
+def test_the_two_thresholds_are_the_rate_and_the_strangest_good_one():
+    calibration = pd.DataFrame({"A": np.arange(100.0), "B": np.arange(100.0)[::-1]})
+    limits = both_limits(calibration.head(50), calibration=calibration, weights={"A": 0.5, "B": 0.5}, alarm_rate=0.1)
+    for first, second in limits.values():
+        assert second == 99
+        assert 90 < first < 97  # each has half of the alarms: about 5 of 100 good ones
+
+
+def test_what_a_night_says_is_worked_out_by_hand():
+    scored = pd.DataFrame({"run": [1, 1, 2], "label": ["good", "expert", "good"], "amount": [1.0, 1, 2], "golden": [True, False, None]})
+    good = np.array([True, True, False])
+    assert official_share(scored, good) == "of those with an official verdict 100.0%, by it 50.0%"
+    assert official_share(scored.assign(golden=None), good) == ""
+    quiet = quiet_words(scored, good, by_chance=[1], is_measured=False)
+    assert quiet.startswith("No range of bad lumisections is certain enough to be a finding, and 1 that experts call bad are let through, and how")
+    assert quiet_words(scored, ~good, by_chance=[], is_measured=True) == "No lumisection is flagged beyond those that fail DCS"
+    assert history_words(10, 199, 0.05) == ""
+    assert history_words(10, 198, 0.05).endswith("198 good lumisections in the calibration, where at least 199 are needed")
+    ranges = pd.DataFrame({"run": [7], "first": [2], "last": [3], "p_value": [0.1]})
+    assert answer_words(ranges, 2) == "1 range of bad lumisections in 1 of 2 runs; the first: run 7, lumisections 2-3"
+    assert answer_words(ranges[:0], 2) == ""
+    assert verdict_title(scored.assign(verdict=["grey", "bad", "bad"]), "") == "1 of 3 lumisections (33.3%) are grey, 2 bad"
+    assert verdict_title(scored, "few") == "No verdict: few"
+
+
+def test_ranges_are_read_from_the_entities_of_findings():
+    ranges = ranges_of(pd.DataFrame({"entity": ["run 400461, lumisections 1-49"]}))
+    assert ranges.to_numpy().tolist() == [[400461, 1, 49]]
+    assert ranges_of(pd.DataFrame({"entity": []})).empty
+
+
+def test_the_plane_is_drawn_for_the_weightiest_dataset_that_has_one():
+    scaling = {"A": ["x", "y"], "B": ["x"], "C": ["x", "y"]}
+    detector = {"weights": {"A": 0.2, "B": 0.5, "C": 0.3}, "datasets": {name: {"scaling": features} for name, features in scaling.items()}}
+    decision = pd.DataFrame({"A": [1.0, 2], "B": [1.0, 2], "C": [1.0, 2]})
+    assert plane_dataset(detector, decision) == "C"
+    assert plane_dataset(detector, decision.assign(C=np.nan)) == "A"
+    assert plane_dataset(detector, decision[:1]) is None
+
+
+def test_settings_of_methods_out_of_range_are_one_line():
+    for wrong, line in (({"trees": 0}, "trees and svm_rows"), ({"worst": 0}, "worst is 0"), ({"worst": 1.1}, "worst is 1.1")):
+        with pytest.raises(AssertionError, match=f"^{line}"):
+            Methods(**{"components": 1, "trees": 1, "svm_rows": 1, "worst": 1} | wrong)

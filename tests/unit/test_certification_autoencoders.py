@@ -12,7 +12,7 @@ from sklearn.preprocessing import RobustScaler
 
 from nightshift.detectors import certification
 from nightshift.detectors.certification import scale_features
-from nightshift.detectors.certification_autoencoders import Training, autoencoder, fit_networks, prepare, terms_of
+from nightshift.detectors.certification_autoencoders import VARIANTS, Training, autoencoder, fit_networks, prepare, terms_of, variants_to_train
 from nightshift.detectors.certification_choice import area, area_of
 from nightshift.detectors.certification_training import run_limits
 from nightshift.statistics import skill_score
@@ -272,3 +272,16 @@ def test_the_history_that_a_finding_needs_is_that_of_its_rule():
     least = certification.shortest_stretch(100, 7, 999, 0.05)
     simes = [100 / k / 1000 * 7 for k in (least, least - 1)]
     assert simes[0] <= 0.05 + 1e-12 < simes[1]
+
+
+def test_parameters_of_a_training_out_of_range_are_one_line():
+    assert variants_to_train(["sparse"], ["all three"]) == ["sparse", "all three"]
+    assert variants_to_train(["sparse"], []) == list(VARIANTS)
+    for candidates, variants, line in (([], [], "candidates must name one"), (["deep"], [], "candidates: "), (["sparse"], ["deep"], "variants: ")):
+        with pytest.raises(AssertionError, match=f"^{line}"):
+            variants_to_train(candidates, variants)
+    good = dict.fromkeys(("epochs", "patience", "batch_size", "together"), 1)
+    good |= dict.fromkeys(("learning_rate", "beta_1", "beta_2", "l1", "contractive", "variational"), 0.1)
+    for wrong, line in (({"widths": (8,)}, r"widths is \[8\]"), ({"widths": (8, 0)}, "epochs, patience"), ({"epochs": 0}, "epochs, patience")):
+        with pytest.raises(AssertionError, match=f"^{line}"):
+            Training(**{"widths": (8, 4)} | good | wrong)
