@@ -1,5 +1,6 @@
 """The clean table of the certification study: one row per dataset, run and lumisection.
 
+Raw         whether the tables of the extraction are there             check_raw
 Elements    which histograms are used, and from how many entries on    read_lists, list_pairs
 Labels      good, trivial, expert; parts and folds of runs             label_of, split_runs, with_gaps
 Reasons     why a histogram or a row is not used                       reject_histograms, reject_rows
@@ -8,6 +9,7 @@ Features    numbers of the table, which rows are measured, ranges      fill_feat
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 
 from helpers import project_path
 from nightshift.cleaning.certification_histograms import IMPOSSIBLE, SEVEN, find_copies, merge_rows
@@ -34,6 +36,22 @@ ROW_REASONS = [
     "",
     "differs from another of the same lumisection",
 ]
+
+# -------------------------------------------------------------------------------------------------------- raw
+
+
+def check_raw(folder, columns):
+    """Check that the raw tables of a night are there: AssertionError names the first file or columns that
+    lack.
+
+    columns : {name of a table: its columns}.
+    """
+    for name, needed in columns.items():
+        file = folder / f"{name}.parquet"
+        assert file.exists(), f"{folder} holds no {name}.parquet: run 1_extract first"
+        lacking = [column for column in needed if column not in pq.read_schema(file).names]
+        assert not lacking, f"{file} lacks the columns {', '.join(lacking)}: run 1_extract again"
+
 
 # --------------------------------------------------------------------------------------------------- elements
 

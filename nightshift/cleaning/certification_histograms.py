@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 SHARES = {"q10": 0.1, "q30": 0.3, "q50": 0.5, "q70": 0.7, "q90": 0.9}
 SEVEN = [*SHARES, "mean", "rms"]
+BATCH = 20_000  # histograms that are read at once
 
 
 def seven_numbers(counts, x_min, x_max):
@@ -90,6 +92,20 @@ def describe(batch):
 
 
 COUNTS, COPY, OLDER, DIFFERS = range(4)
+
+
+def describe_file(path, columns):
+    """Describe the histograms of a Parquet file without their bins: DataFrame, the rows of `describe`.
+
+    columns : those that are read; version, too, where there is one. The bins of a year do not fit into
+    memory, so that they are read in batches. A file without rows gives an empty frame.
+    """
+    source = pq.ParquetFile(path)
+    wanted = [*columns, *(["version"] if "version" in source.schema_arrow.names else [])]
+    batches = [describe(batch) for batch in source.iter_batches(BATCH, columns=wanted)]
+    if not batches:
+        batches = [describe(pa.RecordBatch.from_pylist([], source.schema_arrow))]
+    return pa.concat_tables(batches).unify_dictionaries().to_pandas(self_destruct=True)
 
 
 def version_ranks(versions):

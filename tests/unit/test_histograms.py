@@ -3,13 +3,15 @@
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from nightshift.cleaning import certification_histograms
 from nightshift.cleaning.certification import split_runs
-from nightshift.cleaning.certification_histograms import describe, find_copies, fingerprints, merge_rows, seven_numbers
+from nightshift.cleaning.certification_histograms import describe, describe_file, find_copies, fingerprints, merge_rows, seven_numbers
 
 SHARES = [0.1, 0.3, 0.5, 0.7, 0.9]
 counts_of_some = hnp.arrays(np.int64, st.tuples(st.integers(1, 6), st.integers(1, 12)), elements=st.integers(0, 50))
@@ -134,6 +136,19 @@ def test_a_batch_names_what_is_no_histogram_and_spares_its_neighbours():
     np.testing.assert_allclose(numbers.iloc[0], slow([1, 2, 3], 0, 3), rtol=1e-6)
     np.testing.assert_allclose(numbers.iloc[7], slow([1, 1], 0, 3), rtol=1e-6)
     assert numbers.dtypes.eq("float32").all()
+
+
+def test_a_file_is_described_batch_by_batch_and_an_empty_one_has_the_same_columns(tmp_path, monkeypatch):
+    columns = ["dataset", "run", "lumisection", "element", "entries", "x_min", "x_max", "contents"]
+    rows = {"dataset": ["d"] * 5, "run": [1] * 5, "lumisection": range(1, 6), "element": list("abcab"), "entries": 6.0, "x_min": 0.0, "x_max": 3.0}
+    table = pd.DataFrame(rows).assign(contents=[[1.0, 2.0, float(n)] for n in range(5)])
+    table.to_parquet(tmp_path / "all.parquet")
+    table[:0].to_parquet(tmp_path / "none.parquet", schema=pq.read_schema(tmp_path / "all.parquet"))
+    at_once = describe_file(tmp_path / "all.parquet", columns)
+    monkeypatch.setattr(certification_histograms, "BATCH", 2)
+    pd.testing.assert_frame_equal(describe_file(tmp_path / "all.parquet", columns), at_once)
+    assert at_once.element.tolist() == list("abcab")
+    assert list(describe_file(tmp_path / "none.parquet", columns)) == list(at_once)
 
 
 @settings(max_examples=100, deadline=None)
