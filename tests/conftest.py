@@ -80,7 +80,8 @@ def group_of(nodeid):
     """
     file = nodeid.partition("::")[0]
     text = (REPOSITORY / file).read_text()
-    return "sample_chain" if re.search(r"def \w+\(.*\bsample_chain\b", text) else file if "fixture(scope=" in text else nodeid
+    shared = re.search(r"def \w+\(.*\b(sample_chain|ticket_night)\b", text)
+    return shared[1] if shared else file if "fixture(scope=" in text else nodeid
 
 
 @pytest.hookimpl(wrapper=True)
@@ -276,3 +277,11 @@ def sample_chain(tmp_path_factory):
     code, printed = run_chain(path)
     assert code == 0, printed
     return {"products": products, "config": path, "printed": printed, "report": products / "reports" / str(config["day"])}
+
+
+@pytest.fixture(scope="session")
+def ticket_night(tmp_path_factory):
+    """A night of a help desk made by hand with four troubles: what 4_analyse finds, and the pages after it."""
+    from ticket_desk import troubled_night
+
+    return troubled_night(tmp_path_factory.mktemp("ticket-night"))

@@ -9,6 +9,7 @@ import pandas as pd
 from nightshift.analysis.tickets_texts import UNNAMED, examples, readable
 from nightshift.analysis.tickets_waiting import in_hours, median_wait
 from nightshift.detectors.tickets_surprises import PAST, earlier, tail_p_values
+from nightshift.statistics import p_values
 from nightshift.wording import plural
 
 WEEK = pd.Timedelta(days=7)
@@ -190,6 +191,26 @@ def finding_series(tested, finding):
     seen = tested.by_week[finding.of] if counts_tickets else tested.observed[finding.of] / per
     expected = tested.expected[finding.of] / per
     return seen, np.where(expected > 0, expected, np.nan)
+
+
+# --------------------------------------------------------------------------------------------- Single tickets
+
+
+def score_tickets(tickets, calibration, *, alarm_rate):
+    """Score how far tickets lie from their topics: DataFrame ticket_id, cluster, score, p_value, flagged.
+
+    tickets : DataFrame ticket_id, topic, distance. calibration : the same of the tickets that were held out
+    when the topics were made. A topic with too few of them is judged by those of all. A ticket that is one of
+    them counts by the distance that it had then: the final topics were made with it, and lie nearer. Without
+    any, no p-value is below 1.
+    """
+    held_out = calibration.set_index("ticket_id").distance
+    scored = tickets[["ticket_id"]].assign(cluster=tickets.topic.astype(str))
+    scored["score"] = tickets.ticket_id.map(held_out).fillna(tickets.distance).astype(float)
+    scored["p_value"] = 1.0
+    if len(scored) and len(calibration):
+        scored["p_value"] = p_values(scored.score, calibration.distance, scored.cluster, calibration.topic)
+    return scored.assign(flagged=scored.p_value <= alarm_rate)
 
 
 # ---------------------------------------------------------------------------------------- Topics in sentences

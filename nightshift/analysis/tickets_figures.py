@@ -189,7 +189,7 @@ def plot_topic_map(ax, places, *, topics, is_new):
     topics : DataFrame name, size (n rows). is_new : bool (n,).
     """
     ax.scatter(*places.T, s=4 * topics["size"], c=np.where(is_new, "C3", "C0"), alpha=0.4, lw=0)
-    label_apart(ax, places[:25], [", ".join(name.split(", ")[:2]) for name in topics.name[:25]])
+    label_apart(ax, places[:25], [drawn(", ".join(name.split(", ")[:2]), 40) for name in topics.name[:25]])
     ax.set(xticks=[], yticks=[])
     return ax
 
@@ -200,7 +200,7 @@ def plot_topic_sizes(ax, topics):
     topics : DataFrame topic, name, size, in the order from above.
     """
     ax.barh(range(len(topics)), topics["size"], color="C0")
-    labels = topics.topic + "  " + topics.name.str.slice(0, 60)
+    labels = [f"{t.topic}  {drawn(t.name, 60)}" for t in topics.itertuples()]
     ax.set_yticks(range(len(topics)), labels, fontsize=8, parse_math=False)
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from nightshift.analysis.tickets import ALL_QUEUES, WEEK, first_week
-from nightshift.detectors.tickets_surprises import GAP
+from nightshift.detectors.tickets_surprises import GAP, night_tests
 from nightshift.sources.tables import read_optional
 from nightshift.statistics import percentile_interval, resampled_sums
 
@@ -57,6 +57,20 @@ def reports_of(night, tests):
         what = about(night.tickets, test.kind, name=name, since=since, until=until)
         table.append((test.night, test.kind, test.p_value, test.adjusted, name, what, since, until))
     return pd.DataFrame(table, columns=REPORT_COLUMNS)
+
+
+def judge_past(night):
+    """Judge each week before the last as a night of its own: (tests, reports of those that stand out).
+
+    night : Night, whose tests are empty without times; so are the tables then. A week is judged by what was
+    known by its end. tests : DataFrame as of `night_tests`, and night, the number of the week. reports : as
+    of `reports_of`, of the tests at or below the largest rate of STATED.
+    """
+    surprises = {kind: tested.surprise for kind, tested in night.tests.items()}
+    weeks = range(len(night.week_ends) - 1)
+    past = [night_tests(surprises, w).assign(night=w) for w in weeks]
+    past = pd.concat(past, ignore_index=True) if past else night_tests({}, 0).assign(night=[])
+    return past, reports_of(night, past[past.p_value <= max(STATED)])
 
 
 def is_explained(report, incident):

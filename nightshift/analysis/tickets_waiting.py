@@ -8,6 +8,7 @@ from statsmodels.duration.survfunc import SurvfuncRight
 
 from nightshift.analysis.tickets_texts import UNNAMED, readable
 from nightshift.detectors.tickets import kaplan_meier_median, log_rank
+from nightshift.detectors.tickets_surprises import Spans
 from nightshift.statistics import benjamini_hochberg
 
 DAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
@@ -109,6 +110,35 @@ def unused_closed_days(first, last, *, closed_days, timezone):
         f"None of the closed_days ({', '.join(map(str, closed_days))}) lies between {days[0]:%Y-%m-%d} and "
         f"{days[-1]:%Y-%m-%d}: they change nothing yet."
     )
+
+
+def clock_words(working_hours, closed_days):
+    """Say what an hour of the clock is called, and which hours count, "" for all: two str."""
+    of_clock = f"of {working_hours}" if working_hours else ""
+    if closed_days:
+        of_clock = f"{of_clock} outside closed days".strip()
+    return "h of work" if working_hours else "h", of_clock
+
+
+def spans_of(tickets, week_ends, working_hours, *, timezone, closed_days):
+    """Put tickets and weeks on the clock: (Spans; first answers, float (n,); ends of weeks, float (W,)).
+
+    tickets : DataFrame created, closed, first_response, open. week_ends : Series of datetime64 (W,), empty
+    without times. All else as for `hours_before`. A ticket that is neither open nor has a closing was closed,
+    nobody knows when; without times, none counts as such.
+    """
+    times = [tickets[name] for name in ("created", "closed", "first_response")]
+    clock = hours_before(
+        pd.concat([*times, week_ends], ignore_index=True),
+        working_hours,
+        timezone=timezone,
+        closed_days=closed_days,
+    )
+    opened, closed, answered, ends = np.split(clock, len(tickets) * np.array([1, 2, 3]))
+    unknown = np.zeros(len(tickets), bool)
+    if len(week_ends):
+        unknown = (np.isnan(closed) & ~tickets.open).to_numpy(bool)
+    return Spans(opened, closed, unknown), answered, ends
 
 
 def weeks_until(created, end):
