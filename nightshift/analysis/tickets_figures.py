@@ -144,6 +144,27 @@ def plot_cloud(ax, weights, *, title, seed):
     return ax
 
 
+# ------------------------------------------------------------------------------------------- Of preprocessing
+
+
+def plot_remaining(ax, names, n_left):
+    """Draw how many tickets are left after each step, with their numbers; the first bar, grey, is all."""
+    ax.barh(names, n_left, color=["0.7"] + ["C0"] * (len(names) - 1))
+    ax.bar_label(ax.containers[0], [f"{n:,}" for n in n_left], padding=3)
+    ax.invert_yaxis()
+    ax.set_xlim(0, 1.12 * n_left[0])
+    return ax
+
+
+def plot_departments(ax, counts):
+    """Draw the tickets of each department, Series [name], from above; what is none of its own is grey."""
+    colours = ["0.7" if name in ("unknown", "external", "other") else "C0" for name in counts.index]
+    ax.barh(range(len(counts)), counts, color=colours)
+    ax.set_yticks(range(len(counts)), counts.index.str.slice(0, 40), parse_math=False)
+    ax.invert_yaxis()
+    return ax
+
+
 # ------------------------------------------------------------------------------------------------ Of training
 
 

@@ -13,6 +13,7 @@ What may be shown of it to others is in nightshift/privacy.py.
 import html
 import re
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,7 @@ import pyarrow.parquet as pq
 from bs4 import BeautifulSoup, MarkupResemblesLocatorWarning
 from bs4.builder import ParserRejectedMarkup
 
-from nightshift.privacy import GREETS
+from nightshift.privacy import GREETS, WORD
 from nightshift.sources.tickets.tables import meanings_of
 
 # ----------------------------------------------------------------------------------------------------- Tables
@@ -319,3 +320,25 @@ def find_duplicates(messages, within_s):
             else:
                 first = row
     return duplicates
+
+
+class WordCounts(NamedTuple):
+    """Words of all subjects, those of them shown as dots, and subjects that are not shown as written."""
+
+    all: int
+    dots: int
+    altered: int
+
+
+def count_words(subjects, masked, *, shown, common, places):
+    """Count what masking and dots took away from subjects: WordCounts.
+
+    subjects, masked, shown : list of str (n,), as they were written, masked, and with dots. common : words
+    that may be shown, in small letters. places : Sites, whose names are never dots.
+    """
+    left = [word for text in masked for word in WORD.findall(places.put_aside(text))]
+    return WordCounts(
+        sum(len(WORD.findall(subject)) for subject in subjects),
+        sum(word.casefold() not in common for word in left),
+        sum(one != other for one, other in zip(subjects, shown, strict=True)),
+    )

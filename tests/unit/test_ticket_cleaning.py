@@ -8,6 +8,7 @@ from nightshift.cleaning.tickets import (
     as_of,
     bare_addresses,
     clean_schema,
+    count_words,
     find_duplicates,
     groups_of,
     identify_people,
@@ -16,6 +17,7 @@ from nightshift.cleaning.tickets import (
     read_patterns,
     read_raw,
 )
+from nightshift.privacy import Sites
 
 END = pd.Timestamp("2026-02-01", tz="UTC")
 
@@ -91,3 +93,10 @@ def test_the_schema_of_clean_tickets_refuses_names_and_long_subjects():
 def test_a_raw_folder_without_tables_is_one_line(tmp_path):
     with pytest.raises(AssertionError, match=r"holds no tickets.parquet: run 1_extract first"):
         read_raw(tmp_path)
+
+
+def test_words_that_masking_and_dots_take_away_are_counted():
+    places = Sites({"harbor": "HARBOR-T2"})
+    written, masked = ["quota on harbor for Eve", "login"], ["quota on harbor for name", "login"]
+    counted = count_words(written, masked, shown=["quota … harbor … name", "login"], common={"quota", "name", "login"}, places=places)
+    assert counted == (6, 2, 1)  # "on" and "for" are dots, the site is none

@@ -1,11 +1,13 @@
 """What 4_analyse of the tickets leaves for the pages after it, and what single tickets score."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 
 import helpers
 from nightshift.analysis.tickets import score_tickets
+from nightshift.analysis.tickets_figures import plot_departments, plot_remaining
 from nightshift.analysis.tickets_pages import called_by, models_table, read_night, weekly, write_night
 from nightshift.analysis.tickets_waiting import clock_words, spans_of
 from nightshift.detectors.tickets_surprises import WeeklyTest
@@ -102,3 +104,12 @@ def test_tickets_and_weeks_share_a_clock_on_which_nobody_knows_some_closings():
     assert spans.unknown.tolist() == [False, True, False]
     assert np.isnan(answered).all()
     assert not spans_of(tickets, ENDS[:0], "", timezone="UTC", closed_days=[])[0].unknown.any()
+
+
+def test_bars_show_what_is_left_and_departments_that_are_none_are_grey():
+    _, ax = plt.subplots()
+    assert [text.get_text() for text in plot_remaining(ax, ["in the source", "without: deleted"], [1200, 1000]).texts] == ["1,200", "1,000"]
+    _, ax = plt.subplots()
+    plot_departments(ax, pd.Series({"physics": 5, "unknown": 2}))
+    assert [bar.get_facecolor()[:3] == (0.7, 0.7, 0.7) for bar in ax.patches] == [False, True]
+    plt.close("all")
