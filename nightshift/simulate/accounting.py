@@ -90,6 +90,16 @@ def make_series(rng, sites):
     return series
 
 
+def count_lives(series):
+    """Count the series of each life, as a table for people: DataFrame life, series, core hours per week,
+    noise (the median).
+    """
+    table = series.groupby("life").agg(
+        series=("series", "size"), core_hours=("core_h", "sum"), noise=("noise_sd", "median")
+    )
+    return table.reset_index().rename(columns={"core_hours": "core hours per week"})
+
+
 def hit_by(series, kind, *, name):
     """Return the positions of the series that an incident of `kind` at `name` hits.
 

@@ -169,6 +169,14 @@ def add_controls(rng, settings, *, lumisections):
     return lumisections.assign(dcs=dcs, dead_time=dead_time, live=live)
 
 
+def take_data(rng, settings):
+    """Take the lumisections of all runs, with what the detector control system says of each: the columns of
+    `take_lumisections` and `add_controls`.
+    """
+    lumisections = take_lumisections(rng, take_runs(rng, settings))
+    return add_controls(rng, settings, lumisections=lumisections)
+
+
 # --------------------------------------------------------------------------------------------------- Failures
 
 

@@ -2,7 +2,7 @@
 
     Incidents  the desk's own, and those that outages bring   KINDS, draw_ticket_incidents
     Tickets    who asks what about which site, and when       Requests, draw_tickets
-    Waiting    queue, priority, reply and end of each ticket  draw_handling, draw_ends
+    Waiting    queue, priority, reply and end of each ticket  draw_handling, draw_ends, draw_waits
 
 Users and hours are in tickets_desk.py, what tickets say is in tickets_texts.py, and what osTicket stores of
 them in tickets_osticket.py.
@@ -315,6 +315,20 @@ def list_topics(intents):
     return [*sorted(set(intents.topic) - {"Other"}), "Other"]
 
 
+def list_queues(intents):
+    """Return the queues of `intents` as a table for people: how many intents each has, their share of the
+    tickets, and the median working hours to reply and to solve.
+    """
+    table = intents.groupby("queue").agg(
+        intents=("topic", "size"),
+        share=("share", "sum"),
+        reply=("reply_h", "median"),
+        solve=("solve_h", "median"),
+    )
+    hours = {"reply": "to reply, working hours", "solve": "to solve, working hours"}
+    return table.reset_index().rename(columns=hours)
+
+
 def work_of_queues(calendar, queues, *, incidents):
     """Hours that each queue has worked from the start of the span to each full hour: {queue: (hours + 1,)}.
 
@@ -361,6 +375,27 @@ def draw_ends(rng, tickets, *, worked):
     cases = [~ended, fate < 0.008, (fate > 0.9) & old, fate < 0.6]
     status = np.select(cases, [OPEN, DELETED, ARCHIVED, RESOLVED], CLOSED)
     return tickets.assign(reply_h=np.where(silent, np.inf, reply_h), closed_h=closed_h, status=status)
+
+
+def draw_waits(requests, settings, *, tickets, incidents):
+    """Return `tickets` with what `draw_handling` and `draw_ends` draw: who handles each, and how long it
+    waits.
+
+    requests : the `Requests` that asked for them. incidents : of `draw_ticket_incidents`.
+    """
+    rng, intents, since = requests.rng, requests.intents, settings.tickets_from
+    handled = draw_handling(rng, tickets, intents=intents, incidents=incidents, since=since)
+    worked = work_of_queues(requests.calendar, intents.queue.unique(), incidents=incidents)
+    return draw_ends(rng, handled, worked=worked)
+
+
+def usual_waits(tickets):
+    """Count the open tickets, and measure how long half of the others waited: {"n_open": int, "reply_h" and
+    "close_h", hours to the first reply and to the end}.
+    """
+    ended = tickets[tickets.status != OPEN]
+    reply_h, close_h = (np.median(ended[to] - ended.asked_h) for to in ("reply_h", "closed_h"))
+    return {"n_open": len(tickets) - len(ended), "reply_h": reply_h, "close_h": close_h}
 
 
 def count_per_week(tickets, settings):

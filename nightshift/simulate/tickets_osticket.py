@@ -2,6 +2,7 @@
 
 draw_entries              messages and replies of every ticket
 make_lists, make_tables   osTicket's tables, as notebooks/tickets/osticket.sql has them
+draw_database             all of this for the tickets of a sample
 write_database            these tables in an SQLite file
 """
 
@@ -105,6 +106,20 @@ def make_tables(rng, tickets, *, entries, lists, since):
         "ost_thread": pd.DataFrame(threads),
         "ost_thread_entry": entries.drop(columns="at_h"),
     }
+
+
+def draw_database(writer, tickets, settings, *, users, intents):
+    """Draw all tables of osTicket for `tickets`: {name: DataFrame}, those of `make_lists` and `make_tables`.
+
+    Users and machines, in this order, are those that have sent them; `writer` has written them.
+    """
+    since = settings.tickets_from
+    night_h = (settings.end - since) / pd.Timedelta(hours=1)
+    entries = draw_entries(writer, tickets, night_h=night_h)
+    machines = pd.DataFrame(writer.phrases["automatic"])
+    senders = pd.concat([users, machines], ignore_index=True)[["name", "address"]]
+    lists = make_lists(senders, intents)
+    return lists | make_tables(writer.rng, tickets, entries=entries, lists=lists, since=since)
 
 
 def write_database(tables, path):

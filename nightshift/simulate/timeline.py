@@ -1,7 +1,10 @@
 """What all simulated sources share: the span of the sample, its sites, and the one timeline of incidents.
 
 Settings                the parameters of notebooks/simulate.ipynb and the moments that follow from them
+check_lengths           whether all incidents have room in them
+make_generators         one generator of random numbers for each study
 make_sites              the sites at which everything happens
+list_kinds              kinds of incidents as a table for people
 select_outages          the incidents that several sources see
 join_incidents          the timeline: one row per incident of every study, with the one that caused it
 write_csv, write_gzip   files that are the same bytes for the same content
@@ -77,6 +80,44 @@ class Settings:
         return self.end - pd.Timedelta(weeks=self.ticket_weeks)
 
 
+def check_lengths(settings):
+    """Raise ValueError with what `settings` are too short for, in one line, if they cannot hold the incidents
+    of every source.
+    """
+    rates = settings.transfers_per_day / 50, settings.incidents_per_week
+    needs = [
+        (
+            min(settings.days / 7, *rates) >= 1,
+            "the sample needs 7 days, 50 transfers a day, 1 incident a week",
+        ),
+        (settings.nights >= 7, "the nodes need 7 nights: the last five hold one trouble of each kind"),
+        (
+            settings.accounting_weeks >= 40,
+            "the accounting needs 40 weeks: a series may be silent for 10 of them, and must have been steady "
+            "before",
+        ),
+        (
+            settings.certification_runs >= 60,
+            "the certification needs 60 runs: twelve failures hit a run each in the newest quarter of them",
+        ),
+        (settings.certification_days >= 7, "the certification needs 7 days"),
+        (
+            min(settings.ticket_weeks / 60, settings.tickets_per_week / 10) >= 1,
+            "the tickets need 60 weeks, a year before the newest incidents, and 10 tickets a week",
+        ),
+    ]
+    for kept, need in needs:
+        if not kept:
+            raise ValueError(need)
+
+
+def make_generators(seed):
+    """Make a generator for each study, so that none depends on another: of sites and transfers, accounting,
+    telemetry, certification, tickets.
+    """
+    return [np.random.default_rng(seed), *(np.random.default_rng([seed, n]) for n in (2, 3, 4, 5))]
+
+
 def make_sites(rng):
     """Make the sites, most popular first: DataFrame site, popularity, fts, drift_sd.
 
@@ -111,6 +152,13 @@ def join_incidents(parts):
     named = truth.set_index(["kind", "start", "entity"]).incident
     truth["cause"] = [named.get((t.about, t.since, t.service), "") for t in truth.itertuples()]
     return truth.drop(columns=["service", "about", "since"])
+
+
+def list_kinds(kinds):
+    """Return kinds of incidents, DataFrame [kind], as a table for people."""
+    table = kinds.reset_index().assign(kind=lambda t: t.kind.str.replace("_", " "))
+    names = {"least_days": "least days", "most_days": "most days", "strength": "meaning of strength"}
+    return table.rename(columns=names)
 
 
 def write_csv(table, path, **how):

@@ -2,7 +2,7 @@
 
     Requests   storages, rules, files                    make_storages, draw_rules, draw_files
     Incidents  trouble of links, storages and servers    HOURS, draw_transfer_incidents
-    Network    throughput and failures at a moment       wander_throughput, Network
+    Network    throughput and failures at a moment       wander_throughput, Network, make_networks
     Queue      every attempt of every file               Luck, Queue, run_twice
     Products   Rucio's events                            make_events, write_events
 
@@ -247,6 +247,17 @@ class Network:
         """The moment at which an FTS server starts transfers again, for a request at `at_s`."""
         stuck = self.incidents.get(("stuck_queue", server), ())
         return max([ends for begins, ends, _ in stuck if begins <= at_s < ends], default=at_s)
+
+
+def make_networks(rng, settings, *, storages, incidents):
+    """Make two networks with one drift, one without the site outages among `incidents` and one with all of
+    them: list of `Network`.
+    """
+    drift = wander_throughput(rng, settings, storages=storages)
+    return [
+        Network(storages, drift, incidents=acting, start=settings.start)
+        for acting in (incidents[incidents.kind != "site_outage"], incidents)
+    ]
 
 
 # ------------------------------------------------------------------------------------------------------ Queue

@@ -12,15 +12,24 @@ from conftest import REPOSITORY
 
 from nightshift.chain import Night
 from nightshift.config import check
-from nightshift.simulate.accounting import OLD_NAMES, RECORD, Days, apply_incidents, draw_records, hit_by, part_of_day
+from nightshift.simulate.accounting import OLD_NAMES, RECORD, Days, apply_incidents, count_lives, draw_records, hit_by, part_of_day
 from nightshift.simulate.certification import DATASETS, ELEMENTS, Detector
 from nightshift.simulate.figures import spread_labels
-from nightshift.simulate.tickets import hours_after, work_of_queues
+from nightshift.simulate.tickets import KINDS as TICKET_KINDS
+from nightshift.simulate.tickets import OPEN, hours_after, list_queues, usual_waits, work_of_queues
 from nightshift.simulate.tickets_desk import Calendar, list_intents, read_phrases, read_site_names, write_accounts
 from nightshift.simulate.tickets_osticket import server_times
 from nightshift.simulate.tickets_texts import Writer
-from nightshift.simulate.timeline import INCIDENT_COLUMNS, Settings, join_incidents, make_sites
-from nightshift.simulate.transfers import RETRY_S, SLOTS, TRIES, Luck, Network, Queue, make_storages, run_twice
+from nightshift.simulate.timeline import (
+    INCIDENT_COLUMNS,
+    Settings,
+    check_lengths,
+    join_incidents,
+    list_kinds,
+    make_generators,
+    make_sites,
+)
+from nightshift.simulate.transfers import RETRY_S, SLOTS, TRIES, Luck, Network, Queue, make_networks, make_storages, run_twice
 
 START = pd.Timestamp("2026-01-05", tz="UTC")  # a Monday
 LEAST = dict.fromkeys(inspect.signature(Settings).parameters, 7) | {"day": "2026-01-31", "accounting_weeks": 40}
@@ -50,6 +59,35 @@ def test_the_accounting_begins_on_a_monday_and_ends_with_the_day(day, monday):
     assert settings.accounting_days[-1] == pd.Timestamp(day, tz="UTC")
 
 
+LENGTHS = {"transfers_per_day": 50, "incidents_per_week": 1, "certification_runs": 60, "ticket_weeks": 60, "tickets_per_week": 10}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "need"),
+    [
+        ("days", 6, "the sample needs 7 days, 50 transfers a day, 1 incident a week"),
+        ("transfers_per_day", 49, "the sample needs 7 days"),
+        ("incidents_per_week", 0, "the sample needs 7 days"),
+        ("nights", 6, "the nodes need 7 nights"),
+        ("accounting_weeks", 39, "the accounting needs 40 weeks"),
+        ("certification_runs", 59, "the certification needs 60 runs"),
+        ("certification_days", 6, "the certification needs 7 days"),
+        ("ticket_weeks", 59, "the tickets need 60 weeks"),
+        ("tickets_per_week", 9, "the tickets need 60 weeks, a year before the newest incidents, and 10 tickets a week"),
+    ],
+)
+def test_what_is_too_short_for_its_incidents_is_refused(name, value, need):
+    check_lengths(Settings(**LEAST | LENGTHS))
+    with pytest.raises(ValueError, match=need):
+        check_lengths(Settings(**LEAST | LENGTHS | {name: value}))
+
+
+def test_every_study_draws_from_a_generator_of_its_own():
+    first, again = ([one.integers(10**9) for one in make_generators(7)] for _ in range(2))
+    assert first == again
+    assert len(set(first)) == 5
+
+
 def test_the_timeline_is_sorted_and_names_causes():
     outage = incident("site_outage", "AURORA-T1", START, START + hours(9), 10.0, "AURORA-T1")
     tickets = incident("outage_tickets", "cluster_down", START + hours(3), START + hours(50), 9, "AURORA-T1")
@@ -66,6 +104,16 @@ def test_the_chain_makes_the_sample_again_when_a_module_of_it_changes(tmp_path):
     modules = {str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "nightshift/simulate").glob("*.py")}
     assert "nightshift/simulate/timeline.py" in modules
     assert modules < set(night.texts_of_sample())
+
+
+def test_kinds_lives_and_queues_are_tables_for_people():
+    assert list_kinds(TICKET_KINDS).columns.to_list() == ["kind", "weakest", "strongest", "least days", "most days", "meaning of strength"]
+    assert list_kinds(TICKET_KINDS).kind[0] == "growing topic"
+    series = pd.DataFrame({"life": ["ended", "all along", "ended"], "series": list("abc"), "core_h": [1.0, 2.0, 3.0], "noise_sd": [0.1, 0.2, 0.3]})
+    assert count_lives(series).values.tolist() == [["all along", 1, 2.0, 0.2], ["ended", 2, 4.0, 0.2]]
+    intents = pd.DataFrame({"queue": list("aab"), "topic": list("xyz"), "share": [0.25, 0.25, 0.5]})
+    intents = intents.assign(reply_h=[1.0, 3.0, 5.0], solve_h=[2.0, 2.0, 8.0])
+    assert list_queues(intents).values.tolist() == [["a", 2, 0.5, 2.0, 2.0], ["b", 1, 0.5, 5.0, 8.0]]
 
 
 # ----------------------------------------------------------------------------------------------------------- transfers
@@ -111,6 +159,15 @@ def test_a_stuck_server_starts_nothing_until_it_is_free(storages):
     attempts = Queue(asked(storages, [60.0]), stuck, luck=Luck(np.random.default_rng(4))).run()
     assert attempts.started.min() >= 2 * 3600
     assert stuck.release_s("another.example", 60.0) == 60.0
+
+
+def test_two_networks_differ_in_site_outages_alone(storages):
+    outage, slow = (("site_outage", storages.site[0]), 9.0), (("slow_destination", storages.rse[3]), 4.0)
+    rows = incidents(*((*hit, START, START + hours(2), strength) for hit, strength in (outage, slow)))
+    settings = Settings(**LEAST | {"day": str((START + hours(6 * 24)).date())})  # seven days from START
+    calm, full = make_networks(np.random.default_rng(1), settings, storages=storages, incidents=rows)
+    assert (calm.slowness((0, 3), 60.0), full.slowness((0, 3), 60.0)) == (4.0, 9.0)
+    assert calm.drift is full.drift
 
 
 def test_the_strongest_incident_slows_a_transfer_down_while_it_lasts(storages):
@@ -246,6 +303,12 @@ def test_a_queue_works_in_the_day_and_slower_in_a_backlog():
     tickets = pd.DataFrame({"queue": ["usual", "slow", "slow"], "asked_h": 8.0})
     ends = hours_after(tickets, np.array([1.02 * 3, 1.02 * 0.3, 1000.0]), worked=worked)
     assert ends == pytest.approx([11, 11, np.inf])
+
+
+def test_half_of_the_tickets_that_ended_waited_no_longer_than_is_said():
+    asked = {"asked_h": [0.0, 10.0, 20.0, 30.0], "reply_h": [2.0, 14.0, 26.0, np.inf], "closed_h": [5.0, 20.0, 35.0, np.inf]}
+    tickets = pd.DataFrame(asked | {"status": [OPEN + 1, OPEN + 1, OPEN + 1, OPEN]})
+    assert usual_waits(tickets) == {"n_open": 1, "reply_h": 4.0, "close_h": 10.0}
 
 
 def test_times_of_the_server_are_those_of_its_zone():
