@@ -1,7 +1,7 @@
 """How good the accounting is: what is found of injected and of known troubles, how often alarms are raised.
 
 Injected   by method, size and series    methods_table, doubts_about, recall_by_size, hardest_series
-Known      incidents, and normal weeks   read_incidents, weeks_outside, alarm_sentence
+Known      incidents, and normal weeks   read_incidents, weeks_outside, alarm_counts
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ import pandas as pd
 from nightshift.analysis.accounting import SHAPES
 from nightshift.analysis.accounting_wording import WORDING
 from nightshift.sources.tables import read_optional
-from nightshift.statistics import alarm_rate_sentence, share_interval
+from nightshift.statistics import share_interval
 
 INCIDENT_COLUMNS = ["incident", "kind", "start", "end", "entity", "site"]
 METHOD_COLUMNS = {  # of metrics.json, as people read them
@@ -185,9 +185,9 @@ def weeks_outside(scored, incidents, findings, sites):
     return scored[~explained]
 
 
-def alarm_sentence(alarm_rate, normal, incidents):
-    """Hold the share of flagged series-weeks among those of `weeks_outside` against the stated `alarm_rate`,
-    in one sentence.
+def alarm_counts(alarm_rate, normal, incidents):
+    """Count the alarms among the series-weeks of `weeks_outside`, as `alarm_rate_sentence` takes them: a dict
+    stated, n_flagged, n, items.
     """
     items = f"series-weeks {'outside the known incidents' if len(incidents) else 'that belong to no finding'}"
-    return alarm_rate_sentence(alarm_rate, int(normal.flagged.sum()), len(normal), items)
+    return {"stated": alarm_rate, "n_flagged": int(normal.flagged.sum()), "n": len(normal), "items": items}

@@ -1,7 +1,7 @@
 """How good the transfers are: what predictors miss, how often alarms are raised, what incidents touch.
 
 Models   losses, and errors in seconds             models_table, predicted_within
-Alarms   what should be normal, rules compared     touched_transfers, alarm_sentence, compare_rules
+Alarms   what should be normal, rules compared     touched_transfers, alarm_counts, compare_rules
 Known    incidents, and which of them is found     read_incidents, overlaps
 Figures  plot_losses, plot_predicted, plot_scores
 """
@@ -13,7 +13,6 @@ import seaborn as sns
 from nightshift.analysis.transfers import KINDS
 from nightshift.detectors.transfers import ENTITIES, meets, of_entity
 from nightshift.sources.tables import read_optional
-from nightshift.statistics import alarm_rate_sentence
 
 INCIDENT_COLUMNS = ["incident", "kind", "start", "end", "entity"]
 MINUTES = (1, 2, 3, 4, 5, 10, 20, 30, 40, 50, 60)  # within which a prediction may lie
@@ -94,13 +93,12 @@ def transfers_touched(scored, incidents, found):
     return scored.loc[touched, ["request_id", "attempt"]].assign(slowed=slowed[touched])
 
 
-def alarm_sentence(alarm_rate, normal, incidents):
-    """Hold the share of flagged transfers among the `normal` ones against the stated `alarm_rate`, in one
-    sentence; they are those outside the known `incidents`, or, where none is known, outside the findings.
+def alarm_counts(alarm_rate, normal, incidents):
+    """Count the alarms among the `normal` transfers, those outside the known `incidents` or, where none is
+    known, outside the findings, as `alarm_rate_sentence` takes them: a dict stated, n_flagged, n, items.
     """
-    outside = "known incidents" if len(incidents) else "the findings"
-    items = f"transfers outside {outside}"
-    return alarm_rate_sentence(alarm_rate, int(normal.flagged.sum()), len(normal), items)
+    items = f"transfers outside {'known incidents' if len(incidents) else 'the findings'}"
+    return {"stated": alarm_rate, "n_flagged": int(normal.flagged.sum()), "n": len(normal), "items": items}
 
 
 def compare_rules(rules, alarm_rate, *, normal, slowed):

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from nightshift.analysis.transfers import read_probes
-from nightshift.analysis.transfers_quality import alarm_sentence, models_table, overlaps, read_incidents, transfers_touched
+from nightshift.analysis.transfers_quality import alarm_counts, models_table, overlaps, read_incidents, transfers_touched
 from nightshift.detectors.transfers import site_of
 from nightshift.detectors.transfers_predictors import split_transfers
 
@@ -79,8 +79,9 @@ def test_what_incidents_touch_is_not_normal_nor_what_findings_hold_where_none_is
     assert touched.set_index("request_id").slowed.to_dict() == {"a": True, "b": False}
     assert transfers_touched(scored, incidents.iloc[:0], problems).to_dict("records") == [{"request_id": "c", "attempt": 1, "slowed": False}]
     normal = scored.drop(index=touched.index)
-    assert "observed 0.00% (0.00% to 79.35%) of 1 transfers outside known incidents" in alarm_sentence(0.005, normal, incidents)
-    assert "of 1 transfers outside the findings" in alarm_sentence(0.005, normal, incidents.iloc[:0])
+    counts = {"stated": 0.005, "n_flagged": 0, "n": 1}
+    assert alarm_counts(0.005, normal, incidents) == counts | {"items": "transfers outside known incidents"}
+    assert alarm_counts(0.005, normal, incidents.iloc[:0]) == counts | {"items": "transfers outside the findings"}
 
 
 def test_an_incident_is_met_by_its_name_and_an_outage_by_any_storage_of_its_site():
