@@ -48,6 +48,11 @@ def test_one_parameters_cell_that_papermill_reads_with_a_help_text_for_each(path
     assert all(p["help"] and p["inferred_type_name"] != "None" for p in inferred.values())
 
 
+def test_a_notebook_is_as_long_as_one_can_read(path):
+    n_cells = len(cells_of(path))
+    assert 12 <= n_cells <= 30, f"{n_cells} cells: split it by question, or move what prepares into a module"
+
+
 def test_cells_are_short_and_prose_leads(path):
     cells = cells_of(path)
     assert max(len(code.splitlines()) for code in code_of(path)) <= 25
