@@ -169,14 +169,14 @@ def plot_departments(ax, counts):
 
 
 def plot_stability(ax, mean, *, error, chosen):
-    """Draw the stability of each resolution, with its standard error.
+    """Draw the stability of each resolution, with the standard error of its difference from the best one.
 
-    mean, error : Series [resolution]. chosen : one of them, marked red. The dotted line is
-    the best mean less its own error.
+    mean, error : Series [resolution]. chosen : one of them, marked red. The dotted line is the best mean: a
+    resolution whose band reaches it is as stable.
     """
     ax.fill_between(mean.index, mean - error, mean + error, color="C0", alpha=0.2, lw=0)
     ax.plot(mean.index, mean, "o-", color="C0", ms=4)
-    ax.axhline(mean.max() - error[mean.idxmax()], color="0.5", lw=1, ls=":")
+    ax.axhline(mean.max(), color="0.5", lw=1, ls=":")
     ax.plot(chosen, mean[chosen], "o", color="C3", ms=9)
     above = {"xytext": (0, 10), "textcoords": "offset points", "ha": "center"}
     ax.annotate(f"chosen: {chosen:g}", (chosen, mean[chosen]), color="C3", **above)

@@ -258,3 +258,12 @@ def test_too_few_tickets_leave_products_that_measure_nothing(tmp_path, n):
 def test_what_cannot_be_is_one_clear_line_and_leaves_nothing(tmp_path, clean, parameters, says):
     assert says in refused(train, tmp_path, clean, **parameters)
     assert not (tmp_path / "models").exists()
+
+
+def test_the_stored_stability_says_why_a_resolution_was_chosen(done):
+    stored = pd.read_parquet(done.paths.models / "stability.parquet").set_index("resolution")
+    passes = stored.index[stored.stability + stored.error >= stored.stability.max()]
+    assert stored.index[stored.is_chosen].tolist() == [done.detector["resolution"]] == [max(passes)]
+    assert stored.tickets.unique().tolist() == [135]
+    trials = pd.read_parquet(done.paths.models / "trials.parquet")
+    assert trials.to_numpy().tolist() == [[5, 5, True, 0.02]] * 2
