@@ -12,6 +12,7 @@ from conftest import REPOSITORY, refused, run_cells
 from PIL import Image
 
 from helpers import FINDING_COLUMNS, write_findings
+from nightshift.catalog import STEPS, steps_of
 from nightshift.incidents.archive import names_since, read_nights, watched_studies
 from nightshift.incidents.figures import show_strip
 from nightshift.incidents.intake import check_findings, read_verdicts
@@ -502,9 +503,9 @@ def test_a_night_without_findings_reassures_only_where_every_study_could_find_so
 def test_a_verdict_is_that_of_the_front_page(tmp_path):
     """What is found with too little history, a further page that failed, data of another night, an empty source, nothing at all."""
     ended = {"version": VERSION, "outcome": "ok", "values": {}}
-    for study in ("telemetry", "certification", "transfers"):
+    for study, steps in {"telemetry": STEPS, "certification": steps_of("certification"), "transfers": STEPS}.items():
         (tmp_path / "reports/2026-01-31" / study).mkdir(parents=True)
-        for step in ("1_extract", "2_preprocess", "3_train", "4_analyse"):
+        for step in steps:
             record = ended | {"values": {"verdict": "too little history"} if (study, step) == ("transfers", "4_analyse") else {}}
             (tmp_path / f"reports/2026-01-31/{study}/{step}.json").write_text(json.dumps(record))
     statuses = {"certification": {"state": "ok", "night": "2026-01-30"}, "accounting": {"state": "empty", "night": "2026-01-31"}}
