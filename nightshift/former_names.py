@@ -29,6 +29,10 @@ SETTINGS = {
     "mark": "write the entries under digest.silences, with `as: silenced` in the place of `as: muted`",
     "mute": "write the entries under digest.silences, with patterns of study, site and entity",
     "worse_factor": "it is called digest.escalation_factor",
+    "false_discovery_rate": "findings are held against ordinary runs or days now, by `finding_rate`",
+    "semesters": "it stands under `asking` now",
+    "urgent": "it stands under `asking` now",
+    "log_bins": "it stands under `waiting` now",
 }
 
 

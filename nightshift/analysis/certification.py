@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from nightshift.detectors.certification import KEY, feature_errors, scale_features
+from nightshift.detectors.certification import KEY, feature_errors, members_of, scale_features
 from nightshift.models import load_model
 
 LS_SECONDS = 23.31  # 2**18 orbits of 88.9 microseconds
@@ -88,10 +88,13 @@ def usual_rows(good):
 
 def errors_of(rows, name, *, trained):
     """Compute the squared error of each feature of the lumisections `rows` of the dataset `name`, by its
-    model: float (n, F).
+    model, or the first of its models that rebuilds features: float (n, F).
     """
     one = trained.detector["datasets"][name]
-    return feature_errors(load_model(trained.folder / one["file"]), scale_features(rows, one["scaling"]))
+    members = members_of(one)
+    rebuilds = next((member for member in members if member["usual"] is not None), members[0])
+    model = load_model(trained.folder / rebuilds["file"])
+    return feature_errors(model, scale_features(rows, one["scaling"]))
 
 
 def reasons_of(rows, trained):

@@ -15,7 +15,7 @@ import pandas as pd
 
 from helpers import write_findings, write_json, write_parquet
 from nightshift.analysis.certification import luminosity_share
-from nightshift.detectors.certification import KEY, history_needed, is_beyond, rate_sentence, shortest_stretch
+from nightshift.detectors.certification import KEY, is_beyond, rate_sentence
 from nightshift.wording import plural
 
 VALUE = "value: "  # before the name of a dataset, a column with its decision values
@@ -125,16 +125,27 @@ def quiet_words(scored, good, *, by_chance, is_measured):
     return words
 
 
-def history_words(n_judged, n_good, false_discovery_rate):
-    """Say why not even a run that is bad as a whole could be found among `n_judged` runs; "" where `n_good`
-    lumisections in the calibration are enough for it.
+def nothing_words(refused, n_rows):
+    """Say why nothing is certified: it is `refused`, or none of `n_rows` in the clean table is judged."""
+    if refused:
+        return f"No lumisection could be certified: {refused}"
+    why = "the models have learned from every run there is" if n_rows else "there is no lumisection at all"
+    return f"Nothing to judge: {why}"
+
+
+def history_words(scored, least, n_good_runs):
+    """Say why not even a run that is bad as a whole could be found among those judged; "" where it could, or
+    none is judged.
+
+    scored : DataFrame run. least : flagged lumisections that a finding takes, None where no number is enough
+    (`shortest_range`). n_good_runs : good runs in the calibration.
     """
-    needed = history_needed(max(n_judged, 1), false_discovery_rate)
-    if n_good >= needed:
+    longest = scored.run.value_counts().max() if len(scored) else 0
+    if not longest or (least is not None and least <= longest):
         return ""
     return (
-        f"Even a wholly bad run among the {plural(n_judged, 'judged run')} could not be found: "
-        f"{n_good:,} good lumisections in the calibration, where at least {needed:,} are needed"
+        f"Even a wholly bad run among the {plural(scored.run.nunique(), 'judged run')} could not be found: "
+        f"{plural(n_good_runs, 'good run')} in the calibration cannot tell so much from chance"
     )
 
 
@@ -153,18 +164,15 @@ def answer_words(reported, n_judged):
     )
 
 
-def resolution_words(scored, n_good, false_discovery_rate):
-    """Say how many flagged lumisections of a typical run it takes to be a finding.
+def resolution_words(least, n_judged, finding_rate):
+    """Say how many flagged lumisections it takes to be a finding, and how many findings are chance.
 
-    scored : DataFrame run, at least one row. n_good : good lumisections in the calibration.
+    least : as in `history_words`. n_judged : judged runs. finding_rate : false findings in a good run.
     """
-    typical = int(scored.run.value_counts().median())
-    least = shortest_stretch(typical, scored.run.nunique(), n_good, false_discovery_rate)
-    more = ", more than there are" if least > typical else ""
-    return (
-        f"in a run of {plural(typical, 'lumisection')} it takes {least:,} flagged ones, each as strange as "
-        f"can be, to become a finding by itself{more}"
-    )
+    takes = "no number of flagged lumisections is enough for a finding"
+    if least is not None:
+        takes = f"a finding takes {plural(least, 'flagged lumisection')}, each as strange as can be"
+    return f"{takes}; if all judged runs were good, {finding_rate * n_judged:.2g} would have one by chance"
 
 
 def verdict_title(scored, refused):

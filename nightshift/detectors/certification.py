@@ -7,7 +7,7 @@ import pandas as pd
 
 from nightshift.detectors.base import check_scores
 from nightshift.models import load_model
-from nightshift.statistics import alarm_rate_sentence, calibration_needed, is_exceeded
+from nightshift.statistics import alarm_rate_sentence, chance_of_maximum, is_exceeded
 
 KEY = ["run", "lumisection"]
 
@@ -38,12 +38,17 @@ def worst_error(errors, usual, worst):
 
 
 def own_scores(model, x):
-    """How strange x (n, F) is to a scikit-learn model with a score of its own: (n,), -score_samples.
+    """How strange x (n, F) is to a scikit-learn model with a score of its own: (n,), -score_samples, or the
+    logarithm of the mean distance from the nearest neighbours.
 
     That of a one-class SVM is a sum over its support vectors and grows with the rows fitted: it is taken per
     unit of their weights.
     """
     last = getattr(model, "steps", [("", model)])[-1][1]
+    if hasattr(last, "kneighbors"):
+        nearest = min(last.n_neighbors, last.n_samples_fit_)
+        distances, _ = last.kneighbors(model[:-1].transform(x), nearest)
+        return np.log(distances.mean(axis=1) + 1e-6)
     return -model.score_samples(x) / (last.dual_coef_.sum() if hasattr(last, "dual_coef_") else 1.0)
 
 
@@ -51,21 +56,33 @@ def decision_values(frame, detector, folder):
     """How strange the lumisections `frame` of one dataset are: float (n,), higher = stranger, 0 the median
     good one; NaN where a feature is missing.
 
-    detector : what detector.json says of the dataset: file (below `folder`), scaling, centre, worst (see
-    `worst_error`) and usual, the usual squared error of each feature; null for a method with a score of its
-    own (see `own_scores`).
+    detector : what detector.json says of the dataset, its `scaling` and its models (see `members_of`), which
+    lie in `folder`. Several models judge by their mean, each in units of its usual spread.
     """
     x = scale_features(frame, detector["scaling"])
     is_known, out = np.isfinite(x).all(axis=1), np.full(len(x), np.nan)
     if is_known.any():
-        model = load_model(folder / detector["file"])
-        if detector["usual"] is None:
-            scores = own_scores(model, x[is_known])
-        else:
-            scores = worst_error(feature_errors(model, x[is_known]), detector["usual"], detector["worst"])
-        scores = check_scores(scores, is_known.sum(), name=detector["file"])
-        out[is_known] = scores - detector["centre"]
+        members = members_of(detector)
+        values = [member_values(x[is_known], one, folder) / one["spread"] for one in members]
+        out[is_known] = np.mean(values, axis=0)
     return out
+
+
+def members_of(detector):
+    """List the models that judge a dataset together: dicts of file, centre, worst (see `worst_error`), usual,
+    the usual squared error of each feature, null for a method with a score of its own, and spread.
+
+    detector : what detector.json says of the dataset. A model that judges alone is its only member.
+    """
+    return detector.get("members") or [detector | {"spread": 1.0}]
+
+
+def member_values(x, member, folder):
+    """How strange the features x (n, F) are to a member of a detector: float (n,), 0 the median good one."""
+    model, usual = load_model(folder / member["file"]), member["usual"]
+    alone = usual is None  # a method with a score of its own
+    scores = own_scores(model, x) if alone else worst_error(feature_errors(model, x), usual, member["worst"])
+    return check_scores(scores, len(x), name=member["file"]) - member["centre"]
 
 
 def run_medians(rows, scaling):
@@ -118,18 +135,24 @@ def is_beyond(stated, flags, run):
     return bool(n) and is_exceeded(stated, n * float(np.mean(flags)), n)
 
 
-def history_needed(n_runs, false_discovery_rate):
-    """Good lumisections that the calibration needs so that one wholly bad run among `n_runs` can be a
-    finding: Benjamini and Hochberg multiply the p-value of a single finding by the number of runs.
+def shortest_range(maxima, n_calibration, *, alarm_rate, finding_rate, longest=2000):
+    """Flagged lumisections that it takes to be a finding, if each has the least p-value that there is; None
+    where `longest` are too few.
+
+    maxima : (n,), the strength of the strongest range of each good run, see `range_strength`. n_calibration :
+    good lumisections that judge the others.
     """
-    return calibration_needed(false_discovery_rate / n_runs)
+    lengths = np.arange(1, longest + 1)
+    strengths = lengths * range_strength([1 / (n_calibration + 1)], alarm_rate)
+    enough = np.flatnonzero(chance_of_maximum(strengths, maxima) <= finding_rate)
+    return int(lengths[enough[0]]) if len(enough) else None
 
 
-def shortest_stretch(n_lumisections, n_runs, n_calibration, false_discovery_rate):
-    """Flagged lumisections in a run of `n_lumisections` that it takes to be a finding, if each has the least
-    p-value there is (Simes 1986).
+def range_strength(p_values, alarm_rate):
+    """How much the flagged lumisections of a range say together: the sum of 1 + log(alarm_rate / p) of their
+    p-values (n,), each at most `alarm_rate`; 0 for none.
     """
-    return max(int(np.ceil(n_lumisections * n_runs / (n_calibration + 1) / false_discovery_rate - 1e-9)), 1)
+    return float(np.sum(1 + np.log(alarm_rate / np.asarray(p_values, float))))
 
 
 def scale_features(frame, scaling):

@@ -183,43 +183,47 @@ def all_together(held_out, method):
     return together_of(held_out, method, upright(held_out, method, rows=every))
 
 
-def choose(held_out, rows, *, candidates, others):
-    """Choose the method with the largest AUC for expert bad ones among the rows (bool (n,)), by the datasets
-    that are upright there; where they are too few, vanilla, or else the first of the candidates.
+def choose(held_out, rows, *, candidates, otherwise):
+    """Choose the candidate with the largest AUC for expert bad ones among the rows (bool (n,)), by the
+    datasets that are upright there; `otherwise`, where they are too few.
     """
     if kind_of(held_out, rows) != "expert":
-        return "vanilla" if "vanilla" in candidates else candidates[0]
+        return otherwise
     frame = held_out.rows[rows].reset_index()
 
     def auc(method):
         score = together_of(held_out, method, upright(held_out, method, rows=rows))
         return area_of(frame, score[rows], kind="expert")[0]
 
-    return max([*candidates, *others], key=auc)
+    return max(candidates, key=auc)
 
 
-def nested_scores(held_out, *, candidates, others):
+def nested_scores(held_out, *, candidates, otherwise):
     """Score how strange every lumisection is, where in each fold the method and the datasets that it uses are
     chosen by the other folds: float (n,).
     """
     fold = held_out.rows.fold.to_numpy()
     out = np.zeros(len(fold))
     for k in np.unique(fold):
-        method = choose(held_out, fold != k, candidates=candidates, others=others)
+        method = choose(held_out, fold != k, candidates=candidates, otherwise=otherwise)
         used = upright(held_out, method, rows=fold != k)
         out[fold == k] = together_of(held_out, method, used)[fold == k]
     return out
 
 
-def gate(areas, chosen, *, kind, baselines):
+def gate(areas, chosen, *, kind, baselines, combined):
     """Decide which method serves: (its name, one dict per method for metrics.json, the choice first, then by
     falling area).
 
     areas : {method: AUC (1 + draws,)}, as `area_of` gives them. A method whose gain over the better baseline
-    may be chance, or whose AUC is below a half, does not serve; where none passes, the baseline does.
+    may be chance, or whose AUC is below a half, does not serve alone. Where none passes, no single method is
+    surely best, and the method `combined` serves, unless it is surely worse than the baseline or its AUC is
+    below a half: then the baseline does.
     """
-    serves = baseline = max(baselines, key=lambda method: areas[method][0])
-    models = []
+    baseline = max(baselines, key=lambda method: areas[method][0])
+    worse = percentile_interval(skill_score(areas[combined], areas[baseline], least=-1)[1:])[1] < 0
+    otherwise = baseline if worse or not areas[combined][0] >= 0.5 else combined
+    serves, models = None, []
     in_order = sorted(areas.items(), key=lambda item: (item[0] == chosen, item[1][0]), reverse=True)
     for method, drawn in in_order:
         # below -1, a skill says nothing but that the baseline leaves no room
@@ -237,6 +241,6 @@ def gate(areas, chosen, *, kind, baselines):
                 "skill_high": high,
             }
         )
-        if serves == baseline and low > 0 and drawn[0] >= 0.5:
+        if serves is None and low > 0 and drawn[0] >= 0.5:
             serves = method
-    return serves, models
+    return serves or otherwise, models

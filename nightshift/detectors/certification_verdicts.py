@@ -4,13 +4,13 @@ Values      of the judged lumisections, dataset by dataset        decision_table
 Intervals   of an AUC and of the threshold, over drawn runs       auc_interval, limit_interval
 Limits      both thresholds of each dataset                       first_limit, both_limits
 Verdicts    of lumisections, of whole runs, of both in turn       why_refused, verdicts, run_verdicts, ...
-Ranges      of flagged lumisections                               bad_ranges
+Ranges      of flagged lumisections, also in good runs            bad_ranges, strongest_of_good_runs
 """
 
 import numpy as np
 import pandas as pd
 
-from nightshift.detectors.certification import KEY, decision_values, run_medians
+from nightshift.detectors.certification import KEY, decision_values, range_strength, run_medians
 from nightshift.detectors.certification_choice import drawn_areas
 from nightshift.models import load_model
 from nightshift.statistics import combine_tests, draw_groups, percentile_interval
@@ -142,19 +142,18 @@ def in_two_steps(one_step, of_run):
     return np.where((one_step == "dcs") | (of_run == "grey"), one_step, of_run)
 
 
-def bad_ranges(scored, *, gap):
+def bad_ranges(scored, *, gap, alarm_rate):
     """Find ranges of flagged lumisections that pass DCS, with at most `gap` others between two of them:
-    DataFrame run, first, last, flagged, looked_at, score, p_value, strongest first; none gives an empty one.
+    DataFrame run, first, last, flagged, looked_at, score, strength, strongest first; none gives an empty one.
 
-    scored : DataFrame run, lumisection, label, verdict, flagged, score, p_value. The p-value is that of Simes
-    (1986): with m lumisections of the run to look at, the least of m times the k-th smallest p-value over k.
+    scored : DataFrame run, lumisection, label, verdict, flagged, score, p_value, in which a flagged one has a
+    p-value of at most `alarm_rate`. strength : see `range_strength`.
     """
     judged = ~scored.verdict.isin(["dcs", "undecided"]) | (scored.flagged & (scored.label != "trivial"))
     open_ones = scored[judged]
     hit = open_ones[open_ones.flagged].sort_values(KEY)
     begins = ~(hit.groupby("run").lumisection.diff() <= gap + 1)
     hit = hit.assign(range=begins.cumsum(), looks=hit.run.map(open_ones.run.value_counts()))
-    hit["simes"] = hit.looks * hit.p_value / hit.groupby("range").p_value.rank(method="first")
     ranges = hit.groupby("range").agg(
         run=("run", "first"),
         first=("lumisection", "min"),
@@ -162,7 +161,29 @@ def bad_ranges(scored, *, gap):
         flagged=("run", "size"),
         looked_at=("looks", "first"),
         score=("score", "max"),
-        p_value=("simes", "min"),
+        strength=("p_value", lambda p: range_strength(p, alarm_rate)),
     )
-    ranges = ranges.assign(p_value=ranges.p_value.clip(upper=1))
-    return ranges.sort_values(["p_value", "score"], ascending=[True, False], ignore_index=True)
+    return ranges.sort_values(["strength", "score"], ascending=False, ignore_index=True)
+
+
+def strongest_of_good_runs(good, weights, *, allowance, gap, alarm_rate, groups=10):
+    """Measure the strongest range of flagged lumisections of each good run, judged by the other runs: Series
+    [run] of strengths, 0 where nothing is flagged.
+
+    good : decision values of good lumisections by models that had not seen their runs, DataFrame [(run,
+    lumisection), dataset] without NaN. weights : {dataset: share of the alarms}. allowance : what is taken
+    from the values of a run that is judged. The runs are dealt into `groups`, each judged by the others.
+    """
+    run = good.index.get_level_values("run")
+    group, runs = pd.factorize(run)[0] % groups, run.unique()
+    strongest = pd.Series(0.0, runs)
+    if not weights or len(runs) < 2:
+        return strongest
+    for number in np.unique(group):
+        judged = group == number
+        scored = good.index[judged].to_frame(index=False)
+        score, p_value, _ = combine_tests(good[judged] - allowance, good[~judged], weights)
+        scored = scored.assign(score=score, p_value=p_value, flagged=p_value <= alarm_rate)
+        ranges = bad_ranges(scored.assign(label="good", verdict="grey"), gap=gap, alarm_rate=alarm_rate)
+        strongest.update(ranges.groupby("run").strength.max())
+    return strongest

@@ -8,8 +8,10 @@ trailing      streams judged by their own recent past: levels, alarms, stretches
 """
 
 from nightshift.statistics.calibration import (
+    allowance_for_unseen,
     benjamini_hochberg,
     calibration_needed,
+    chance_of_maximum,
     combine_tests,
     flags_across_folds,
     p_values,
@@ -35,8 +37,10 @@ from nightshift.statistics.trailing import StreamSettings, follow_level, judge_s
 __all__ = [
     "StreamSettings",
     "alarm_rate_sentence",
+    "allowance_for_unseen",
     "benjamini_hochberg",
     "calibration_needed",
+    "chance_of_maximum",
     "check_shares",
     "combine_tests",
     "draw_groups",

@@ -78,17 +78,62 @@ def calibration_needed(p_value):
     return int(np.ceil(1 / p_value - 1e-9)) - 1
 
 
-def flags_across_folds(tests, fold, weights, alarm_rate):
+def flags_across_folds(tests, fold, weights, alarm_rate, *, allowance=0.0):
     """Flag ordinary items, those of each fold judged by the others, by `combine_tests`: bool (n,). Their mean
     is the observed alarm rate.
 
     tests : statistics of the items, a DataFrame with the columns of `weights`. fold : (n,), of each item.
+    allowance : what is taken from the tests of the judged items.
     """
     fold, flags = np.asarray(fold), np.zeros(len(tests), bool)
     for one in np.unique(fold):
         judged = fold == one
-        flags[judged] = combine_tests(tests[judged], tests[~judged], weights)[1] <= alarm_rate
+        p = combine_tests(tests[judged] - allowance, tests[~judged], weights)[1]
+        flags[judged] = p <= alarm_rate
     return flags
+
+
+def allowance_for_unseen(tests, fold, weights, alarm_rate):
+    """Find how much must be taken from the tests of an unseen group, so that no more than the stated share of
+    its ordinary items is flagged: float, at least 0, in units of the tests.
+
+    tests, fold, weights : as for `flags_across_folds`; whole groups (runs, jobs) share a fold. Items of one
+    group are alike, so that a new one lies farther out than those that calibrate: where each fold is judged
+    by the others, several times the stated share may be flagged. The least allowance that brings this share
+    down to the stated one is what a group that nobody has seen is granted. 0 for a single fold.
+    """
+    if len(np.unique(fold)) < 2:
+        return 0.0
+
+    def too_many(allowance):
+        return flags_across_folds(tests, fold, weights, alarm_rate, allowance=allowance).mean() > alarm_rate
+
+    if not too_many(0.0):
+        return 0.0
+    low, high = 0.0, float(np.ptp(tests.to_numpy())) + 1.0  # beyond it, nothing is flagged
+    for _ in range(20):  # to a millionth of the range
+        middle = (low + high) / 2
+        low, high = (middle, high) if too_many(middle) else (low, middle)
+    return high
+
+
+def chance_of_maximum(strengths, maxima):
+    """Give the chance of an ordinary group to hold something as strong, from the strongest thing that each of
+    n ordinary groups holds: (k,), in (0, 1].
+
+    strengths : (k,), not negative. maxima : (n,), 0 for a group without anything. The share of groups with
+    anything is (m + 1) / (n + 2); how strong it is follows an exponential law, of which the m positive maxima
+    tell the scale, so that a strength x is surpassed with the chance (1 + x / sum)^-m. This is the predictive
+    law for a scale that is known from m values only (Aitchison & Dunsmore 1975, chapter 2): a few groups
+    promise no small chance. No group gives 1.
+    """
+    x, maxima = np.asarray(strengths, float), np.asarray(maxima, float)
+    positive = maxima[maxima > 0]
+    if not len(maxima):
+        return np.ones(len(x))
+    share = (len(positive) + 1) / (len(maxima) + 2)
+    beyond = (1 + x / positive.sum()) ** -len(positive) if len(positive) else np.ones(len(x))
+    return np.where(x > 0, share * beyond, 1.0)
 
 
 def benjamini_hochberg(p_values, n_tests=0):

@@ -35,7 +35,7 @@ from sklearn.metrics import roc_auc_score
 import helpers
 from nightshift.analysis.certification import telling
 from nightshift.analysis.certification_night import files_of, read_judged
-from nightshift.detectors.certification_verdicts import auc_interval, limit_interval
+from nightshift.detectors.certification_verdicts import auc_interval, limit_interval, strongest_of_good_runs
 from nightshift.sources.certification.golden import write_golden
 from nightshift.statistics import score_limit
 
@@ -89,13 +89,18 @@ def test_flagged_lumisections_become_ranges_with_small_gaps_joined(night, tmp_pa
     assert set(night.of) == {"run 102, lumisections 5-13", "run 103, lumisections 1-20"}
     part, whole = night.of["run 102, lumisections 5-13"], night.of["run 103, lumisections 1-20"]
     assert (part.kind, whole.kind, part.site, part.study) == ("bad_lumisections", "bad_run", "", "certification")
-    assert part.p_value == pytest.approx(20 / 801 / 7)  # Simes: seven of twenty lumisections have the smallest p-value there can be
-    assert whole.p_value == pytest.approx(1 / 801)
+    each = 1 + np.log(0.01 * 801)  # the strength of a lumisection with the smallest p-value there can be
+    calibration = pd.read_parquet(night.paths.models / "calibration.parquet").set_index(["run", "lumisection"])
+    maxima = strongest_of_good_runs(calibration.fillna(calibration.min()), dict.fromkeys(SETS, 0.5), allowance=0.0, gap=2, alarm_rate=0.01)
+    some = maxima[maxima > 0]
+    share = (len(some) + 1) / (len(maxima) + 2)
+    assert part.p_value == pytest.approx(share * (1 + 7 * each / some.sum()) ** -len(some))
+    assert whole.p_value == pytest.approx(share * (1 + 20 * each / some.sum()) ** -len(some))
     assert part.start == BEGIN + pd.Timedelta(seconds=3600 + 5 * 23.31)
     assert part.end == BEGIN + pd.Timedelta(seconds=3600 + 14 * 23.31)
-    assert "Flagged and not kept, since among so many runs as much is to be expected by chance: 1 range, 1 lumisection." in night.page
+    assert "Flagged and not kept, since a good run holds as much often enough: 1 range, 1 lumisection." in night.page
     write_study(tmp_path)
-    assert {"run 102, lumisections 5-9", "run 102, lumisections 12-13"} <= set(analysed(tmp_path, gap=1, false_discovery_rate=0.5).of)
+    assert {"run 102, lumisections 5-9", "run 102, lumisections 12-13"} <= set(analysed(tmp_path, gap=1, finding_rate=0.5).of)
 
 
 def test_evidence_has_the_cost_the_histogram_its_number_and_the_official_verdict(night):
@@ -233,14 +238,14 @@ def test_too_few_good_lumisections_for_the_stated_rate_are_refused(tmp_path):
 
 def test_a_night_on_which_not_even_a_bad_run_could_be_found_says_so_and_not_that_it_is_quiet(tmp_path):
     write_study(tmp_path)
-    night = analysed(tmp_path, false_discovery_rate=0.01, truth=write_truth(tmp_path, [("dead_sector", 3, "run 999: 1-2: a")]))
-    reason = "Even a wholly bad run among the 10 judged runs could not be found: 800 good lumisections in the calibration"
-    reason += ", where at least 999 are needed"
+    night = analysed(tmp_path, finding_rate=1e-12, truth=write_truth(tmp_path, [("dead_sector", 3, "run 999: 1-2: a")]))
+    reason = "Even a wholly bad run among the 10 judged runs could not be found: 40 good runs in the calibration"
+    reason += " cannot tell so much from chance"
     assert night.page.startswith(f"**{reason}.**")
     assert (night.recorded["verdict"], night.recorded["verdict_reason"]) == ("too little history", f"{reason}.")
     assert len(night.findings) == 0
     assert night.recorded["warnings"] == [f"truth names no failure in the 10 judged runs: {tmp_path / 'truth.csv'}"]
-    assert "Resolution: in a run of 20 lumisections it takes 25 flagged ones" in night.page
+    assert re.search(r"Resolution: a finding takes \d+ flagged lumisections, each as strange as can be", night.page)
 
 
 def test_more_alarms_than_stated_are_a_warning(tmp_path):

@@ -106,7 +106,7 @@ def test_what_is_judged_later_changes_nothing_that_is_stored(trained, tmp_path):
 
 def test_metrics_are_complete_and_one_method_serves(trained):
     models = {model["name"]: model for model in trained.metrics["models"]}
-    assert set(models) == {"vanilla", "sparse", "PCA", "one-class SVM", "distance", "isolation forest"}
+    assert set(models) == {"vanilla", "sparse", "PCA", "one-class SVM", "distance", "isolation forest", "neighbours", "combined"}
     assert [name for name, model in models.items() if model["in_use"]] == [trained.names["serves"]]
     for model in models.values():
         assert model["skill_low"] - 1e-9 <= model["skill"] <= model["skill_high"] + 1e-9
@@ -114,7 +114,7 @@ def test_metrics_are_complete_and_one_method_serves(trained):
     order = list(models.values())  # the choice first, then by falling area
     assert [model["model"] for model in order[1:]] == sorted((model["model"] for model in order[1:]), reverse=True)
     passing = [model["name"] for model in order if model["skill_low"] > 0 and model["model"] >= 0.5]
-    assert trained.names["serves"] == next(iter(passing), order[0]["baseline_name"])
+    assert trained.names["serves"] == next(iter(passing), "combined")
     assert models[trained.names["serves"]]["model"] > 0.9  # two of six features lie far outside
     assert {entry["model"] for entry in trained.detector["datasets"].values()} == {trained.names["serves"]}
 
@@ -123,7 +123,7 @@ def test_experiments_hold_both_splits_kinds_and_all_models(trained):
     results = pd.read_parquet(trained.paths.models / "experiments.parquet")
     assert set(results.split) == {"run and time", "random"}
     assert set(results.bad) == {"trivial", "expert"}
-    assert set(results.model) == {*VARIANTS, "PCA", "one-class SVM", "distance", "isolation forest", "random"}
+    assert set(results.model) == {*VARIANTS, "PCA", "one-class SVM", "distance", "isolation forest", "neighbours", "combined", "random"}
     assert results.auc.between(0, 1).all()
     assert results.auc[(results.bad == "trivial") & (results.model != "random")].min() > 0.95
     assert results.auc[results.model == "random"].mean() == pytest.approx(0.5, abs=0.15)
@@ -163,7 +163,8 @@ def test_fewer_variants_can_be_trained_and_candidates_always_are(tmp_path):
     losses = pd.read_parquet(done.paths.models / "losses.parquet")
     assert set(losses.variant) == {"vanilla", "sparse", "all three"}
     results = pd.read_parquet(done.paths.models / "experiments.parquet")
-    assert set(results.model) == {"vanilla", "sparse", "all three", "PCA", "one-class SVM", "distance", "isolation forest", "random"}
+    others = {"PCA", "one-class SVM", "distance", "isolation forest", "neighbours", "combined", "random"}
+    assert set(results.model) == {"vanilla", "sparse", "all three", *others}
 
 
 # -------------------------------------------------------------------------------------------------- what is not used
@@ -181,7 +182,7 @@ def test_an_inverted_dataset_is_not_used_and_when_none_is_left_nothing_is_certif
     assert not any(model["in_use"] for model in alone.metrics["models"])
 
 
-def test_with_too_few_bad_runs_vanilla_is_chosen_and_no_classifier_of_runs_is_left(tmp_path):
+def test_with_too_few_bad_runs_the_combination_is_chosen_and_no_classifier_of_runs_is_left(tmp_path):
     models = helpers.study_paths("certification", tmp_path).models
     models.mkdir(parents=True)
     for name in ("metrics", "detector"):  # of a training that was cut off
@@ -191,12 +192,14 @@ def test_with_too_few_bad_runs_vanilla_is_chosen_and_no_classifier_of_runs_is_le
         "certification has 198 good lumisections in folds, and an alarm rate of 0.01% needs 9,999: nothing is certified until there are more days, "
         "or the rate is raised"
     ]
-    assert done.names["chosen"] == done.names["serves"] == "vanilla"
+    assert done.names["chosen"] == done.names["serves"] == "combined"
     assert done.metrics["models"] == []
     assert done.detector["runs"] is None
     assert not (done.paths.models / "runs.skops").exists()
     assert "measured by nothing" in done.page
-    assert (done.paths.models / "JetHT.keras").exists()
+    files = {one["file"] for one in done.detector["datasets"]["JetHT"]["members"]}
+    assert files == {f"JetHT-{name}.skops" for name in ("distance", "isolation_forest", "PCA", "neighbours")}
+    assert all((done.paths.models / name).exists() for name in files)
 
 
 def test_whole_bad_runs_teach_a_classifier_of_runs(tmp_path):

@@ -1,20 +1,52 @@
 """Functions of the certification study that say in words, ranges or labels what the numbers are."""
 
+import json
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.neighbors import NearestNeighbors
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import RobustScaler
 
 from nightshift.analysis.certification import Trained, luminosity_share, official_words, usual_rows
 from nightshift.analysis.certification_figures import plane_dataset
-from nightshift.analysis.certification_night import answer_words, history_words, official_share, quiet_words, verdict_title
+from nightshift.analysis.certification_night import (
+    answer_words,
+    history_words,
+    nothing_words,
+    official_share,
+    quiet_words,
+    resolution_words,
+    verdict_title,
+)
 from nightshift.analysis.certification_quality import as_text, failure_of, overlapped, parse_failures, ranges_of, step_rows, why_lost
 from nightshift.analysis.certification_training import area_table, area_words
 from nightshift.cleaning.certification import label_of, list_pairs, mark_measured, usual_binning, with_gaps
+from nightshift.detectors.certification import decision_values, own_scores
 from nightshift.detectors.certification_choice import OutOfFold, choose, gate, kind_of, upright
-from nightshift.detectors.certification_training import Methods, figure_in_use, make_task, read_stored, run_table, same_features
-from nightshift.detectors.certification_verdicts import bad_ranges, both_limits, in_two_steps, verdicts, why_refused
+from nightshift.detectors.certification_training import (
+    JOINED,
+    Methods,
+    combine_fits,
+    figure_in_use,
+    fit_classical,
+    make_task,
+    read_stored,
+    run_table,
+    same_features,
+    store_fit,
+)
+from nightshift.detectors.certification_verdicts import (
+    bad_ranges,
+    both_limits,
+    in_two_steps,
+    strongest_of_good_runs,
+    verdicts,
+    why_refused,
+)
 from nightshift.sources.certification.golden import LONGEST, flags_of, listed, read_labels, write_golden
 from nightshift.sources.certification.lumisections import keep_runs, runs_kept, staged
 from nightshift.wording import plural
@@ -130,20 +162,50 @@ def test_a_choice_needs_bad_runs_and_an_inverted_dataset_has_no_part_in_it():
     held_out = OutOfFold(rows, values, min_bad_runs=3)
     assert kind_of(held_out, every) == "expert"
     assert (upright(held_out, "PCA", rows=every), upright(held_out, "sparse", rows=every)) == (("A",), ())
-    assert choose(held_out, every, candidates=["sparse"], others=["PCA"]) == "PCA"
+    assert choose(held_out, every, candidates=["sparse", "PCA"], otherwise="combined") == "PCA"
     few = OutOfFold(rows, values, min_bad_runs=4)
     assert kind_of(few, every) is None
-    assert choose(few, every, candidates=["sparse"], others=["PCA"]) == "sparse"
+    assert choose(few, every, candidates=["sparse", "PCA"], otherwise="combined") == "combined"
 
 
-def test_the_gate_asks_the_choice_first_and_lets_the_baseline_serve_where_none_surely_gains():
+def test_the_gate_asks_the_choice_first_and_lets_the_combination_serve_where_none_surely_gains():
     areas = {"vanilla": np.array([0.9, 0.89, 0.91]), "PCA": np.array([0.95, 0.94, 0.96]), "distance": np.array([0.8, 0.8, 0.8])}
-    serves, models = gate(areas, "vanilla", kind="expert", baselines=["distance"])
-    assert (serves, [model["name"] for model in models]) == ("vanilla", ["vanilla", "PCA", "distance"])
+    areas["mean"] = np.array([0.97, 0.96, 0.98])
+    decide = partial(gate, areas, "vanilla", kind="expert", baselines=["distance"], combined="mean")
+    serves, models = decide()
+    assert (serves, [model["name"] for model in models]) == ("vanilla", ["vanilla", "mean", "PCA", "distance"])
     areas["vanilla"] = np.array([0.9, 0.7, 0.99])
-    assert gate(areas, "vanilla", kind="expert", baselines=["distance"])[0] == "PCA"
-    areas["PCA"] = areas["vanilla"]
-    assert gate(areas, "vanilla", kind="expert", baselines=["distance"])[0] == "distance"
+    assert decide()[0] == "mean", "of those that surely gain, the one with the largest area"
+    areas["PCA"] = areas["mean"] = areas["vanilla"]
+    assert decide()[0] == "mean", "none surely gains"
+    areas["mean"] = np.array([0.7, 0.69, 0.71])
+    assert decide()[0] == "distance", "the combination is surely worse than the baseline"
+
+
+def test_the_combination_is_the_mean_in_units_of_the_spread_among_good_ones_and_is_stored_as_such(tmp_path):
+    rng = np.random.default_rng(5)
+    x = rng.normal(0.5, 0.1, (400, 4)).astype("float32")
+    x[390:] += 2
+    one = make_task(x, np.arange(300), check=np.arange(300, 390), score=np.arange(390, 400), name=("A", "fold 0"))
+    one.low, one.scale = np.zeros(4), np.ones(4)
+    settings = Methods(components=2, trees=20, svm_rows=100, worst=0.5)
+    fits = [fit_classical(one, name, table=x, random_state=1, settings=settings) for name in JOINED]
+    both = combine_fits(fits)
+    spreads = [1.4826 * np.median(np.abs(fit.scores[:390] - np.median(fit.scores[:390]))) for fit in fits]
+    np.testing.assert_allclose(both.spreads, spreads, rtol=1e-6)
+    np.testing.assert_allclose(both.scores, np.mean([fit.scores / s for fit, s in zip(fits, spreads, strict=True)], axis=0), rtol=1e-6)
+    assert both.scores[390:].min() > both.scores[:390].max()
+    scaling = {name: {"min": 0.0, "max": 1.0} for name in "abcd"}
+    (tmp_path / "A.keras").touch()  # what judged before
+    stored = json.loads(json.dumps(store_fit(both, tmp_path, scaling=scaling, network_of=None)))
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(one["file"] for one in stored["members"])
+    np.testing.assert_allclose(decision_values(pd.DataFrame(x, columns=list("abcd")), stored, tmp_path), both.scores, rtol=1e-4, atol=1e-4)
+
+
+def test_few_rows_have_fewer_neighbours():
+    x = np.random.default_rng(1).random((6, 2))
+    model = make_pipeline(RobustScaler(), NearestNeighbors(n_neighbors=20)).fit(x)
+    assert np.isfinite(own_scores(model, x)).all()
 
 
 def test_an_earlier_training_that_cannot_be_read_is_none(tmp_path):
@@ -175,12 +237,22 @@ def test_flagged_lumisections_near_each_other_are_one_range_and_what_fails_dcs_i
     scored = pd.DataFrame({"run": 1, "lumisection": range(1, 11), "label": "good", "verdict": "good", "score": 1.0, "p_value": 0.5})
     scored["flagged"] = scored.lumisection.isin(flagged)
     scored.loc[scored.flagged, "p_value"] = 0.01
-    ranges = bad_ranges(scored, gap=2)
+    ranges = bad_ranges(scored, gap=2, alarm_rate=0.02)
     assert sorted(zip(ranges["first"], ranges["last"], ranges.flagged, strict=True)) == [(2, 6, 3), (10, 10, 1)]
-    assert ranges.p_value.tolist() == [pytest.approx(10 * 0.01 / 3), pytest.approx(0.1)], "Simes, of ten that could be flagged"
+    assert ranges.strength.tolist() == pytest.approx([3 * (1 + np.log(2)), 1 + np.log(2)])
     scored.loc[scored.lumisection == 3, ["label", "verdict"]] = ["trivial", "dcs"]
-    assert sorted(bad_ranges(scored, gap=2)["first"]) == [2, 6, 10]
-    assert len(bad_ranges(scored.assign(flagged=False), gap=2)) == 0
+    assert sorted(bad_ranges(scored, gap=2, alarm_rate=0.02)["first"]) == [2, 6, 10]
+    assert len(bad_ranges(scored.assign(flagged=False), gap=2, alarm_rate=0.02)) == 0
+
+
+def test_the_strongest_range_of_each_good_run_is_judged_by_the_other_runs():
+    index = pd.MultiIndex.from_product([range(10), range(1, 51)], names=["run", "lumisection"])
+    values = pd.DataFrame({"A": np.random.default_rng(2).random(500)}, index)
+    values.loc[(3, slice(11, 20)), "A"] = 5.0  # ten in a row, as strange as nothing else
+    strongest = partial(strongest_of_good_runs, values, {"A": 1.0}, gap=2, alarm_rate=0.01)
+    assert strongest(allowance=0.0)[3] == pytest.approx(10 * (1 + np.log(0.01 * 451)), rel=1e-6)
+    assert (strongest(allowance=0.0).drop(3) < 10).all()
+    assert strongest(allowance=6.0).tolist() == [0.0] * 10
 
 
 def test_verdicts_of_one_and_of_two_steps():
@@ -277,8 +349,13 @@ def test_what_a_night_says_is_worked_out_by_hand():
     quiet = quiet_words(scored, good, by_chance=[1], is_measured=False)
     assert quiet.startswith("No range of bad lumisections is certain enough to be a finding, and 1 that experts call bad are let through, and how")
     assert quiet_words(scored, ~good, by_chance=[], is_measured=True) == "No lumisection is flagged beyond those that fail DCS"
-    assert history_words(10, 199, 0.05) == ""
-    assert history_words(10, 198, 0.05).endswith("198 good lumisections in the calibration, where at least 199 are needed")
+    assert history_words(scored, 2, 30) == history_words(scored[:0], None, 30) == ""
+    few = "Even a wholly bad run among the 2 judged runs could not be found: 1 good run in the calibration cannot tell so much from chance"
+    assert history_words(scored, 3, 1) == history_words(scored, None, 1) == few
+    takes = "a finding takes 3 flagged lumisections, each as strange as can be; if all judged runs were good, 0.2 would have one by chance"
+    assert resolution_words(3, 20, 0.01) == takes
+    assert nothing_words("few", 3) == "No lumisection could be certified: few"
+    assert nothing_words("", 0) == "Nothing to judge: there is no lumisection at all"
     ranges = pd.DataFrame({"run": [7], "first": [2], "last": [3], "p_value": [0.1]})
     assert answer_words(ranges, 2) == "1 range of bad lumisections in 1 of 2 runs; the first: run 7, lumisections 2-3"
     assert answer_words(ranges[:0], 2) == ""

@@ -262,16 +262,14 @@ def test_the_effective_number_of_lumisections_is_that_of_runs_where_runs_share_t
     assert certification.rate_sentence(0.01, [], []).endswith("nothing was judged, so none was observed.")
 
 
-def test_the_history_that_a_finding_needs_is_that_of_its_rule():
-    from scipy import stats
-
-    for n_runs in (1, 7, 40):
-        n = certification.history_needed(n_runs, 0.05)
-        adjusted = [stats.false_discovery_control([1 / (m + 1), *[1.0] * (n_runs - 1)])[0] for m in (n, n - 1)]
-        assert adjusted[0] <= 0.05 + 1e-12 < adjusted[1]
-    least = certification.shortest_stretch(100, 7, 999, 0.05)
-    simes = [100 / k / 1000 * 7 for k in (least, least - 1)]
-    assert simes[0] <= 0.05 + 1e-12 < simes[1]
+def test_the_shortest_range_that_can_be_a_finding_is_that_of_its_rule():
+    maxima = [0.0] * 30 + [1.0, 2.0, 6.0]
+    least = certification.shortest_range(maxima, 999, alarm_rate=0.01, finding_rate=0.01)
+    each = 1 + np.log(0.01 * 1000)
+    chances = [4 / 35 * (1 + k * each / 9) ** -3 for k in (least, least - 1)]
+    assert chances[0] <= 0.01 < chances[1]
+    assert certification.range_strength([0.001] * least, 0.01) == pytest.approx(least * each)
+    assert certification.shortest_range([0.0, 0.0], 999, alarm_rate=0.01, finding_rate=0.01) is None, "two runs promise nothing"
 
 
 def test_parameters_of_a_training_out_of_range_are_one_line():

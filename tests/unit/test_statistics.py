@@ -6,8 +6,10 @@ import pytest
 from scipy import stats
 
 from nightshift.statistics import (
+    allowance_for_unseen,
     benjamini_hochberg,
     calibration_needed,
+    chance_of_maximum,
     combine_tests,
     draw_groups,
     flags_across_folds,
@@ -108,6 +110,35 @@ def test_each_fold_is_judged_by_the_others():
     first = combine_tests(tests[fold == 0], tests[fold != 0], weights)[1] <= 0.05
     assert flags[fold == 0].tolist() == first.tolist()
     assert flags.mean() == pytest.approx(0.05, abs=0.02)
+
+
+def test_unseen_groups_are_granted_what_brings_their_alarms_to_the_stated_share():
+    rng = np.random.default_rng(3)
+    level = rng.normal(0, 2, 20)  # of each of twenty groups, which lie apart
+    group = np.repeat(np.arange(20), 100)
+    tests, fold, weights = pd.DataFrame({"a": rng.normal(level[group], 0.3)}), group % 5, {"a": 1.0}
+    assert flags_across_folds(tests, fold, weights, 0.01).mean() > 0.03, "more than stated without it"
+    allowance = allowance_for_unseen(tests, fold, weights, 0.01)
+    shares = [flags_across_folds(tests, fold, weights, 0.01, allowance=one).mean() for one in (allowance, 0.95 * allowance)]
+    assert shares[0] <= 0.01 < shares[1]
+    assert allowance_for_unseen(tests, np.zeros(2000), weights, 0.01) == 0, "a single fold says nothing"
+    alike = pd.DataFrame({"a": rng.normal(size=2000)})
+    assert allowance_for_unseen(alike, fold, weights, 0.01) < 0.5
+
+
+def test_the_chance_of_a_maximum_is_kept_and_few_groups_promise_little():
+    rng = np.random.default_rng(4)
+    chances = []
+    for _ in range(400):  # nights: thirty ordinary groups, of which two in three hold nothing, and another one
+        drawn = rng.exponential(3, 31) * (rng.random(31) < 1 / 3)
+        chances.append(chance_of_maximum(drawn[30:], drawn[:30])[0])
+    assert np.mean(np.array(chances) <= 0.05) == pytest.approx(0.05, abs=0.03)
+    assert np.mean(np.array(chances) <= 0.01) <= 0.025
+    assert chance_of_maximum([1e9], [0.0] * 8)[0] == pytest.approx(1 / 10)
+    assert chance_of_maximum([0.0, 5.0], []).tolist() == [1, 1]
+    assert chance_of_maximum([0.0], [1.0, 2.0])[0] == 1
+    more = chance_of_maximum([5.0, 10.0, 20.0], [0.0, 1.0, 2.0, 3.0])
+    assert (np.diff(more) < 0).all()
 
 
 def test_whole_groups_are_drawn_and_first_all_of_them_once():
