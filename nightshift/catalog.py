@@ -185,6 +185,11 @@ def finding_tables(study, step):
     return list(extra[step].findings) if step in extra else []
 
 
+def is_mere_page(study, step):
+    """Whether a step is an extra notebook that writes no findings: a night can do without it."""
+    return step not in STEPS and not finding_tables(study, step)
+
+
 def steps_after(study, step):
     """Names of the steps of a study that read what `step` of it writes, directly or not."""
     chain = STEPS[STEPS.index(step) + 1 :] if step in STEPS else []

@@ -70,7 +70,7 @@ def check(config: Config = Path("config.yaml"), day: Day = "", quiet: Quiet = Fa
 @app.command(epilog=CODES)
 def publish(config: Config = Path("config.yaml"), day: Day = ""):
     """Render the site of a night again from what its run has left, and send its mail."""
-    raise typer.Exit(night.publish(config, day))
+    raise typer.Exit(night.publish_again(config, day))
 
 
 @app.command(epilog=CODES)

@@ -267,6 +267,8 @@ def night_of(path, day=""):
     from nightshift.reporting.products import is_day, refuse_future
 
     config = read_yaml(path)
+    if day and not is_day(day):
+        raise ValueError(f"--day is {day!r}: it must be a date such as 2026-01-31")
     try:
         day = day or str(config.get("day") or "")
         if not is_day(day):
@@ -306,6 +308,20 @@ def publish(path, day=""):
     unsent = announce(root, day, config)
     failed = digest["outcome"] != "ok" or digest["damaged"] or digest["troubles"] or unsent
     return FAILED if failed or any(s["hinders"] for s in studies) else WELL
+
+
+def publish_again(path, day=""):
+    """Publish a night that has run, as `publish`; one that left nothing is refused: its red page would stay in
+    the list of nights for good.
+    """
+    try:
+        _, asked, root = night_of(path, day)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return publish(path, day)  # which says what is wrong
+    if not any((root / "reports" / asked).glob("*")):
+        print_line(f"{asked} has not run, so there is nothing to publish: `nightshift run --day {asked}` runs it")
+        return WRONG
+    return publish(path, day)
 
 
 def announce(root, day, config):

@@ -22,7 +22,7 @@ import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 
-from nightshift.catalog import STEPS, steps_of
+from nightshift.catalog import STEPS, is_mere_page, steps_of
 from nightshift.parameters import declared
 from nightshift.products import fingerprint, patterns_of, products_of, read_notebook
 from nightshift.wording import one_line
@@ -156,8 +156,20 @@ MAY_BE_NONE = {"cell": int, "started": str, "ended": str, "seconds": int | float
 
 
 def outcomes_of(report, study):
-    """{step: ok, failed or not run} of a study on the night whose records lie below `report`."""
-    return {step: read_run(report, study, step)["outcome"] for step in steps_of(study)}
+    """{step: ok, failed or not run} of a study on the night whose records lie below `report`; a mere page
+    that did not run, such as one that came after that night, is left out.
+    """
+    outcomes = {step: read_run(report, study, step)["outcome"] for step in steps_of(study)}
+    return without_missing_pages(outcomes, study)
+
+
+def without_missing_pages(outcomes, study):
+    """Leave out of {step: ok, failed or not run} the mere pages of a study that did not run."""
+    return {
+        step: outcome
+        for step, outcome in outcomes.items()
+        if outcome != "not run" or not is_mere_page(study, step)
+    }
 
 
 def steps_of_tonight(outcomes):

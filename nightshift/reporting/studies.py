@@ -17,7 +17,14 @@ from nightshift.reporting.products import (
     read_models,
     read_status,
 )
-from nightshift.runs import RESERVATIONS, notebook_path, read_run, recorded_verdict, steps_of_tonight
+from nightshift.runs import (
+    RESERVATIONS,
+    notebook_path,
+    read_run,
+    recorded_verdict,
+    steps_of_tonight,
+    without_missing_pages,
+)
 from nightshift.wording import one_line, plural
 
 UNREADABLE = {
@@ -138,8 +145,9 @@ def study_of(root, day, study, last_day):
     night = status.get("window", ["", last_day])[1]
     of_tonight = night == last_day
     state = status.get("state", "unknown") if of_tonight else "stale"
-    finished = steps_of_tonight({name: step["outcome"] for name, step in by_name.items()})
-    named, ended = finished if of_tonight else [], len(finished) == 1 + len(steps) - len(STEPS)
+    outcomes = without_missing_pages({name: step["outcome"] for name, step in by_name.items()}, study)
+    finished = steps_of_tonight(outcomes)
+    named, ended = finished if of_tonight else [], len(finished) == 1 + len(outcomes) - len(STEPS)
     tables, models, judged, troubles = read_products(root, study, steps, named, state, ended)
     troubles = unreadable | troubles
     findings = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
@@ -155,7 +163,8 @@ def study_of(root, day, study, last_day):
     if verdict != "failed" and by_name["3_train"]["outcome"] == "not run":
         # the training that made the model has a page in this night too
         by_name["3_train"]["of"] = latest_with(root / "reports", day, f"{study}/3_train.ipynb")
-    failed_step, error = what_failed(steps, troubles) if verdict == "failed" else ("", "")
+    counted = [step for step in steps if step["name"] in outcomes]
+    failed_step, error = what_failed(counted, troubles) if verdict == "failed" else ("", "")
     if verdict == "stale" and not of_tonight:
         failed_step = "1_extract"
         error = f"its data end on {night}, not on {last_day}, so nothing is known of tonight"

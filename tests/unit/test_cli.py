@@ -131,6 +131,17 @@ def test_a_folder_that_cannot_be_is_one_line(command, products, line, tmp_path, 
     assert line in printed
 
 
+def test_a_night_that_never_ran_is_not_published_and_leaves_no_trace(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(REPOSITORY)
+    (tmp_path / "site.yaml").write_text(f"day: 2026-01-31\nproducts: {tmp_path}\nstudies: {{tickets: {{}}}}\n")
+    assert night.publish_again(tmp_path / "site.yaml", "2026-01-30") == 2
+    [printed] = capsys.readouterr().err.splitlines()
+    assert printed == "nightshift: 2026-01-30 has not run, so there is nothing to publish: `nightshift run --day 2026-01-30` runs it"
+    assert not (tmp_path / "reports").exists()
+    assert night.publish_again(tmp_path / "site.yaml", "xx") == 2
+    assert capsys.readouterr().err.strip() == "nightshift: --day is 'xx': it must be a date such as 2026-01-31"
+
+
 @pytest.mark.parametrize("command", [night.run_night, night.publish, night.mail])
 def test_a_file_that_holds_itself_or_lies_with_nobody_is_one_line(command, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(REPOSITORY)
