@@ -311,15 +311,16 @@ def publish(path, day=""):
 
 
 def publish_again(path, day=""):
-    """Publish a night that has run, as `publish`; one that left nothing is refused: its red page would stay in
-    the list of nights for good.
+    """Publish a night that has run, as `publish`; one that left nothing is refused, since its red page would
+    stay in the list of nights for good.
     """
     try:
         _, asked, root = night_of(path, day)
     except (ValueError, TypeError, KeyError, AttributeError):
         return publish(path, day)  # which says what is wrong
     if not any((root / "reports" / asked).glob("*")):
-        print_line(f"{asked} has not run, so there is nothing to publish: `nightshift run --day {asked}` runs it")
+        how = f"`nightshift run --day {asked}` runs it"
+        print_line(f"{asked} has not run, so there is nothing to publish: {how}")
         return WRONG
     return publish(path, day)
 
