@@ -44,8 +44,12 @@ def precision_by(windows, by, methods):
     """
     names = sorted(set(windows[by][windows.truth != "none"]))
     parts = [windows[windows[by].isin([one, "none"] if by == "truth" else [one])] for one in names]
+    ill = [(part.truth != "none").to_numpy() for part in parts]
     columns = {
-        method: [mean_precision(part, method, np.ones((1, len(part))))[0] for part in parts]
+        method: [
+            precision(of_part, part[method].to_numpy(), np.ones((1, len(part))))[0]
+            for of_part, part in zip(ill, parts, strict=True)
+        ]
         for method in methods
     }
     return pd.DataFrame(columns, index=names)

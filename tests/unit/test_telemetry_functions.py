@@ -152,7 +152,7 @@ def test_a_quiet_run_is_a_test_too_that_makes_an_incident_less_certain():
 
 
 def test_precision_of_each_kind_is_against_all_healthy_windows():
-    windows = pd.DataFrame({"truth": ["none", "none", "x", "y"], "node_id": "n", "s": [1.0, 2.0, 3.0, 1.5]})
+    windows = pd.DataFrame({"truth": ["none", "none", "x", "y"], "node_id": ["n", "m", "n", "n"], "s": [1.0, 2.0, 3.0, 1.5]})
     assert precision_by(windows, "truth", ["s"]).s.to_dict() == {"x": 1.0, "y": 0.5}
 
 
