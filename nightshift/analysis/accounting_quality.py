@@ -89,10 +89,10 @@ def recall_by_size(trials):
                 "trouble": kind.replace("_", " "),
                 "series": size,
                 "troubles": len(group),
-                "low": low,
-                "high": high,
                 "flagged": group.flag_delay_weeks.notna().mean(),
                 "found": group.found.mean(),
+                "low": low,
+                "high": high,
                 "in the first week": (group.delay_weeks == 0).mean(),
                 "mean delay, weeks": group.delay_weeks.mean(),
             }
