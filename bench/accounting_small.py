@@ -48,8 +48,9 @@ def weekly_table(rng, jobs):
                          "core_hours": wall * 4, "wall_hours": wall, "cpu_hours": wall * 3.2, "jobs": jobs[row, week].astype(float)})
 
 
-def judge_night(clean, alarm_rate=0.01, false_discovery_rate=0.05, trees=8, blocks=2):
-    """The judged weeks, and the p-value of each series after all steps: (DataFrame, Series by (site, vo)); as 3_train and 4_analyse judge them."""
+def judge_night(clean, alarm_rate=0.01, trees=8, blocks=2, **finding_rates):
+    """The judged weeks, and which series hold a finding: (DataFrame, bool Series by (site, vo)); as 3_train and 4_analyse judge them."""
+    rates = {"finding_rate": 0.01, "false_discovery_rate": 0.05} | finding_rates
     series, weeks, panel = a.series_panel(clean)
     features, at = a.series_features(panel), np.arange(len(weeks))
     able, first = np.isfinite(panel["core_hours"]) & (features["age"] >= MIN_AGE), len(weeks) - REPORT_WEEKS
@@ -62,20 +63,21 @@ def judge_night(clean, alarm_rate=0.01, false_discovery_rate=0.05, trees=8, bloc
     parts = [ordinary & np.isin(at, columns) for columns in np.array_split(np.flatnonzero(ordinary.any(axis=0)), blocks)]
     calibration = pd.concat([a.change_tests(features, part, fit(ordinary & ~part)) for part in parts], ignore_index=True)
     single = (series.site != "").to_numpy() & (series.vo != "").to_numpy()
-    pool = a.silence_pool(panel["core_hours"], single, judged, alarm_rate=alarm_rate, false_discovery_rate=false_discovery_rate)
+    pool = a.silence_pool(panel["core_hours"], single, judged, alarm_rate=alarm_rate, **rates)
     row, week = np.nonzero(judged)
     silences = a.silences_of(panel["core_hours"], pool, np.arange(len(series)))[row, week]
     scored = a.judge_weeks(a.change_tests(features, judged, fit(ordinary)), calibration, WEIGHTS, silences, pool)
     scored = scored.assign(row=row, site=series.site.to_numpy()[row], vo=series.vo.to_numpy()[row], flagged=scored.p_value <= alarm_rate)
     by_row = scored.groupby("row").agg(p=("p_ranked", "min"), early=("early", "any"))
-    adjusted = a.adjusted_p_values(by_row.p.to_numpy(), by_row.early.to_numpy(), REPORT_WEEKS, pool)
-    return scored, pd.Series(adjusted, pd.MultiIndex.from_frame(series.loc[by_row.index]))
+    chances = a.report_chances(by_row.p.to_numpy(), by_row.early.to_numpy(), REPORT_WEEKS, pool)
+    is_rare = a.findings_among(chances, **rates)
+    return scored, pd.Series(is_rare, pd.MultiIndex.from_frame(series.loc[by_row.index]))
 
 
 def found(clean, account, **rates):
-    """Whether `account` has a flagged week and is significant after all steps."""
-    scored, adjusted = judge_night(clean, **rates)
-    return bool(scored.flagged[scored.vo == account].any() and adjusted["centre", account] <= rates.get("false_discovery_rate", 0.05))
+    """Whether `account` has a flagged week and is a finding."""
+    scored, is_rare = judge_night(clean, **rates)
+    return bool(scored.flagged[scored.vo == account].any() and is_rare["centre", account])
 
 
 def measure(n_series, n_centres, seed, pauses, silenced):
@@ -88,9 +90,9 @@ def measure(n_series, n_centres, seed, pauses, silenced):
             jobs[0, -rng.integers(1, REPORT_WEEKS + 1)] = 0
             hits += found(weekly_table(rng, jobs), "account0")
             continue
-        scored, adjusted = judge_night(weekly_table(rng, jobs))
+        scored, is_rare = judge_night(weekly_table(rng, jobs))
         flagged, judged = flagged + int(scored.flagged.sum()), judged + len(scored)
-        false += bool((adjusted[scored[scored.flagged].groupby(["site", "vo"]).size().index] <= 0.05).any()) if scored.flagged.any() else 0
+        false += bool(is_rare[scored[scored.flagged].groupby(["site", "vo"]).size().index].any()) if scored.flagged.any() else 0
     return hits, flagged, judged, false
 
 

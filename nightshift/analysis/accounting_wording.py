@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from nightshift.analysis.accounting import SHAPES, quantity_of
-from nightshift.detectors.accounting import LEAST_LIFE
+from nightshift.detectors.accounting import LEAST_LIFE, lone_limit
 from nightshift.statistics import share_interval
 from nightshift.wording import plural
 
@@ -111,7 +111,7 @@ def weeks_without_anybody(common, weeks):
 # ---------------------------------------------------------------------------------------------------- A night
 
 
-def resolution_sentence(can, n_series, n_ordinary, *, alarm_rate, false_discovery_rate):
+def resolution_sentence(can, n_series, n_ordinary, *, alarm_rate, **finding_rates):
     """Say in one sentence what a night with the Resolution `can` could find, why no more, and what history
     would be enough.
 
@@ -124,25 +124,24 @@ def resolution_sentence(can, n_series, n_ordinary, *, alarm_rate, false_discover
         f"The first silence of {can.watched:,} series that {'was' if can.watched == 1 else 'were'} "
         "never silent can be found"
     )
+    by_chance = (
+        f"{lone_limit(n_series, **finding_rates) * n_series:.2g} findings of a report are chance, on average"
+    )
     if can.silence and can.alone:
-        return f"{silence}, and so can any other change of one series that goes beyond all ordinary weeks."
+        return f"{silence}, and so can other changes of one series; {by_chance}."
     if can.alone:
-        return "A change of one series can be found when it goes beyond all ordinary weeks."
-    together = f"when {can.together} series change at once" if can.together else ""
+        return f"A change of one series can be found; {by_chance}."
     if can.silence:
-        return (
-            f"{silence}; other changes {f'only {together}' if together else 'cannot'}, since {why} "
-            f"({longer})."
-        )
+        return f"{silence}; other changes cannot, since {why} ({longer})."
     limit = f"no series was active in each of {LEAST_LIFE} weeks or more"
     if can.watched:
         limit = (
             f"{can.watched:,} series never silent before cannot be told from those that were, at this rate"
         )
     return (
-        f"No change of a single series can be found{f', only {together}' if together else ''}: {why} at an "
-        "alarm rate of "
-        f"{alarm_rate:.2%}, and {limit}; the silence of a series that is always active needs about "
+        f"No change of a single series can be found: {why} at an alarm rate of {alarm_rate:.2%}, and "
+        f"{limit}; "
+        "the silence of a series that is always active needs about "
         f"{can.silence_weeks} weeks of history, other changes need {can.other_weeks}."
     )
 

@@ -4,7 +4,7 @@ them.
     Series     the weekly table as arrays, beside its past      WeeklySeries, series_panel, series_features
     Tests      one statistic per kind of change                 forest_inputs, change_tests, judge_exactly
     Silence    a first silent week of a series never silent     silence_pool, silence_chance, first_silences
-    Decision   both p-values, significance, what can be found   judge_weeks, adjusted_p_values, resolution
+    Decision   both p-values, what is a finding, what can be    judge_weeks, findings_among, resolution
 """
 
 from bisect import bisect_left
@@ -309,12 +309,12 @@ def first_silences(core):
     return silent & (np.cumsum(silent, axis=1) == 1)
 
 
-def silence_pool(core, single, judged, *, alarm_rate, false_discovery_rate):
+def silence_pool(core, single, judged, *, alarm_rate, **finding_rates):
     """The SilencePool of a night.
 
     core : core hours (S, W). single : bool (S,), no total. judged : bool (S, W), the weeks that are judged,
-    at the end. A week in which no series computed says nothing about any of them, and is left out: a closed
-    centre is no habit of its users.
+    at the end. finding_rates : see `lone_limit`. A week in which no series computed says nothing about any of
+    them, and is left out: a closed centre is no habit of its users.
     """
     at = np.flatnonzero(judged.any(axis=0))
     first, n_weeks = (at[0], at[-1] + 1 - at[0]) if len(at) else (core.shape[1], 0)
@@ -328,8 +328,8 @@ def silence_pool(core, single, judged, *, alarm_rate, false_discovery_rate):
     breaks, n_judged = int((onsets[rows] == 1).sum()), max(int((judged.any(axis=1) & rows).sum()), 1)
 
     def usable(k):
-        chance = silence_chance(lives[rows], k)
-        return 0 < chance / n_judged <= alarm_rate and n_weeks * chance <= false_discovery_rate
+        chance = silence_chance(lives[rows], k) / n_judged
+        return 0 < chance <= alarm_rate and n_weeks * chance <= lone_limit(n_judged, **finding_rates)
 
     most = next((k for k in range(9, -1, -1) if usable(k)), -1)
     chance = silence_chance(lives[rows], breaks)
@@ -378,57 +378,51 @@ def judge_weeks(tests, calibration, weights, silences, pool=None):
     )
 
 
-def adjusted_p_values(p_ranked, early, n_weeks, pool):
-    """p-value of each series after all its weeks and all series are counted, float (S,): Benjamini & Hochberg
-    (1995) over the ranks.
-
-    p_ranked : (S,), the least of a series; early : bool (S,), whether it has a first silence. First silences
-    are a class of their own (Efron 2008): the chance of any false one in all series together is `n_weeks`
-    times the pool's, whatever their number.
+def lone_limit(n_series, *, finding_rate, false_discovery_rate):
+    """Give the chance at or below which a change of one of `n_series` series is a finding when nothing else
+    changes: float; see `findings_among`.
     """
-    adjusted = benjamini_hochberg(np.minimum(p_ranked * n_weeks, 1))
-    return np.where(early, np.minimum(adjusted, n_weeks * pool.chance), adjusted)
+    return max(finding_rate, false_discovery_rate / max(n_series, 1))
 
 
-def adjusted_with(p_ranked, changes, n_weeks, false_discovery_rate):
-    """Whether each changed series is significant by its ranks when nothing but it changes in a quiet night:
-    bool (n,).
+def findings_among(chances, *, finding_rate, false_discovery_rate):
+    """Decide which series hold a finding, from the chance of each in a report: bool (S,).
 
-    p_ranked : Series of the least p-value of each series of that night, 1 where something real has changed.
-    changes : DataFrame trial, row, p_ranked; the rows of one trial change together. A row that the night does
-    not judge is added to it.
+    A change is one when an ordinary series holds something as strange with a chance of at most
+    `finding_rate`: a single clear change among many quiet series is as rare as anywhere, and how many false
+    findings a report holds, `finding_rate` times the series, is stated. Or where so many change that at most
+    `false_discovery_rate` of those kept are expected to be chance (Benjamini & Hochberg 1995), as where a
+    report has few series.
     """
-    out = np.zeros(len(changes), bool)
-    at = {row: i for i, row in enumerate(p_ranked.index)}
-    for where in changes.groupby("trial").indices.values():
-        rows = changes["row"].to_numpy()[where]
-        night, p = p_ranked.to_numpy().copy(), changes.p_ranked.to_numpy()[where]
-        there = np.array([row in at for row in rows])
-        night[[at[row] for row in rows[there]]] = p[there]
-        night = np.concatenate([night, p[~there]])
-        place = np.array([at.get(row, -1) for row in rows])
-        place[~there] = len(p_ranked) + np.arange((~there).sum())
-        out[where] = benjamini_hochberg(np.minimum(night * n_weeks, 1))[place] <= false_discovery_rate
-    return out
+    return (chances <= finding_rate) | (benjamini_hochberg(chances) <= false_discovery_rate)
+
+
+def report_chances(p_ranked, early, n_weeks, pool):
+    """Give the chance of an ordinary series to hold something as strange in any of the `n_weeks` of a report:
+    float (S,).
+
+    p_ranked : (S,), the least of a series; early : bool (S,), whether it has a first silence, whose p-value
+    is that of the `pool`.
+    """
+    p = np.where(early, np.minimum(p_ranked, pool.p_value), p_ranked)
+    return np.minimum(n_weeks * p, 1.0)
 
 
 class Resolution(NamedTuple):
     """What a night can find. silence : a first silence of one of the `watched` series that were never
-    silent. alone : any other change of one series. together : how many series must change at once, 0 where
-    no number is enough. least_p : the least rank. silence_weeks, other_weeks : weeks of history that would
-    be enough.
+    silent. alone : any other change of one series. least_p : the least rank. silence_weeks, other_weeks :
+    weeks of history that would be enough.
     """
 
     silence: bool
     watched: int
     alone: bool
-    together: int
     least_p: float
     silence_weeks: int
     other_weeks: int
 
 
-def resolution(core, pool, judged, n_ordinary, *, min_age, alarm_rate, false_discovery_rate):
+def resolution(core, pool, judged, n_ordinary, *, min_age, alarm_rate, **finding_rates):
     """The Resolution of a night of which the weeks `judged` (bool (S, W)) are judged by `n_ordinary`
     ordinary weeks and by the pool.
     """
@@ -436,20 +430,19 @@ def resolution(core, pool, judged, n_ordinary, *, min_age, alarm_rate, false_dis
     never = ~(core[:, ~pool.common][:, : -n_weeks or None] == 0).any(axis=1) & judged.any(axis=1) & pool.rows
     least = 1 / (n_ordinary + 1)
     flagged = least + pool.budget * pool.usable <= alarm_rate
-    together = int(np.ceil(n_weeks * n_series * least / false_discovery_rate - 1e-9)) if flagged else 0
+    limit = lone_limit(n_series, **finding_rates)
 
     def suffices(weeks):
-        chance = silence_chance(np.full(n_series, weeks), 0)
-        return chance <= alarm_rate * n_series and n_weeks * chance <= false_discovery_rate
+        chance = silence_chance(np.full(n_series, weeks), 0) / n_series
+        return chance <= alarm_rate and n_weeks * chance <= limit
 
     # a longer past makes the chance smaller; 2000 where none is
     enough = LEAST_LIFE + bisect_left(range(LEAST_LIFE, 2000), True, key=suffices)
-    other = max(n_weeks / false_discovery_rate, 1 / (alarm_rate * n_series)) + min_age + n_weeks
+    other = max(n_weeks / limit, 1 / alarm_rate) / n_series + min_age + n_weeks
     return Resolution(
         bool(pool.usable and never.any() and n_weeks),
         int(never.sum()),
-        together == 1,
-        together if together <= n_series else 0,
+        bool(flagged and n_weeks * least <= limit + 1e-12),
         least,
         enough + n_weeks,
         int(np.ceil(other)),

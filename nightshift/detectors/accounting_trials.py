@@ -16,9 +16,9 @@ import pandas as pd
 
 from nightshift.detectors.accounting import (
     WeeklySeries,
-    adjusted_with,
     change_tests,
     judge_weeks,
+    lone_limit,
     resolution,
     series_features,
     silence_pool,
@@ -40,7 +40,7 @@ class Nights:
 
     grid : WeeklySeries. codes : int (S, 2), site and VO; a total has code 0. train_weeks : ordinary weeks
     before the `report_weeks` that are judged. min_age : a younger series is not judged, weeks. alarm_rate,
-    false_discovery_rate : in (0, 1).
+    finding_rate, false_discovery_rate : in (0, 1), see `findings_among`.
     """
 
     grid: WeeklySeries
@@ -49,12 +49,18 @@ class Nights:
     report_weeks: int
     min_age: int
     alarm_rate: float
+    finding_rate: float
     false_discovery_rate: float
 
     @property
     def rates(self):
-        """Return both rates by their names, as `silence_pool` and `resolution` take them."""
-        return {"alarm_rate": self.alarm_rate, "false_discovery_rate": self.false_discovery_rate}
+        """Return all rates by their names, as `silence_pool` and `resolution` take them."""
+        return {"alarm_rate": self.alarm_rate} | self.finding_rates
+
+    @property
+    def finding_rates(self):
+        """Return the rates of findings by their names, as `lone_limit` takes them."""
+        return {"finding_rate": self.finding_rate, "false_discovery_rate": self.false_discovery_rate}
 
     def parts(self, end):
         """Return the ordinary and the judged weeks, each bool (S, W), of the night after week number
@@ -227,24 +233,19 @@ def delays(nights, end, *, trials, copies, before, after):
 
     before, after : of `judge_by`, for the judged weeks of the night and for the last weeks of the copies. A
     trouble is found in the first week in which one of its series is flagged that is not flagged without it,
-    and which stays significant when all weeks and all series of that night are counted, with nothing else
-    changed. What the real weeks hold anyway is no merit. Of a silent site the total speaks for its members.
+    and whose chance in a report is small enough for a finding (`lone_limit`). What the real weeks hold
+    anyway is no merit. Of a silent site the total speaks for its members.
     """
     grid, n_weeks, start = nights.grid, nights.report_weeks, end - nights.report_weeks
     judged, trial = nights.parts(end)[1], copies.trial
     anyway = np.zeros((len(grid.series) + 1, len(grid.weeks)), bool)  # the last row: new names have no past
     anyway[:-1][judged] = before.p_value <= nights.alarm_rate
-    # what has changed anyway is no company
-    least = before.p_ranked.where(before.p_value > nights.alarm_rate, 1.0)
-    least = least.groupby(np.nonzero(judged)[0]).min()
     of = {name: after[name].to_numpy().reshape(-1, n_weeks) for name in ("p_value", "p_ranked", "early")}
     new = ~anyway[copies.row, start : start + n_weeks]
     flags = (of["p_value"] <= nights.alarm_rate) & new
     p_ranked = np.where(new, of["p_ranked"], 1.0).min(axis=1)
-    changes = pd.DataFrame({"trial": trial, "row": copies.row, "p_ranked": p_ranked})
-    maybe = pd.Series(flags.any(axis=1)).groupby(trial).transform("any").to_numpy()
-    significant = (of["early"] & new).any(axis=1)
-    significant[maybe] |= adjusted_with(least, changes[maybe], n_weeks, nights.false_discovery_rate)
+    limit = lone_limit(int(judged.any(axis=1).sum()), **nights.finding_rates)
+    significant = (of["early"] & new).any(axis=1) | (n_weeks * p_ranked <= limit)
     silent_site = trials.kind.to_numpy()[trial] == "site_silent"
     is_total = np.append(~grid.single, False)[copies.row] & silent_site & flags.any(axis=1)
     speaks = is_total | ~pd.Series(is_total).groupby(trial).transform("any").to_numpy()

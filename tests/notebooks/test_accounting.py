@@ -365,7 +365,8 @@ def test_a_worse_detector_does_not_replace_the_stored_one_and_an_equal_one_does(
     products, paths = copy_of(chain, tmp_path)
     kept = ["detector.json", "forest.skops", "calibration.parquet"]
     before = [(paths.models / name).read_bytes() for name in kept]
-    step("3_train", products, **SMALL | {"day": "2026-02-02", "silence_weight": 1e-9, "false_discovery_rate": 1e-9})  # compared by flags
+    by_flags = {"finding_rate": 1e-9, "false_discovery_rate": 1e-9}  # nothing can be a finding
+    step("3_train", products, **SMALL | {"day": "2026-02-02", "silence_weight": 1e-9} | by_flags)
     assert [(paths.models / name).read_bytes() for name in kept] == before
     metrics = json.loads((paths.models / "metrics.json").read_text())
     assert metrics["day"] == "2026-02-02"  # trained, so that tomorrow need not
@@ -404,7 +405,7 @@ def test_too_short_a_past_is_said_before_nothing_unusual(chain, tmp_path):
     [
         ("3_train", {"alarm_rate": 2}),
         ("4_analyse", {"alarm_rate": -1}),
-        ("4_analyse", {"false_discovery_rate": float("nan")}),
+        ("4_analyse", {"finding_rate": float("nan")}),
         ("3_train", {"silence_weight": 1.0}),
     ],
 )

@@ -338,10 +338,13 @@ def test_first_silences_are_no_more_frequent_than_their_bound(n, share, breaks):
     assert weekly_series.silence_chance([], 0) == 0
 
 
+FINDING_RATES = {"finding_rate": 0.01, "false_discovery_rate": 0.05}
+
+
 def pool_of(core, single=None):
     judged = np.isfinite(core) & (np.arange(core.shape[1]) >= core.shape[1] - 3)
     single = np.ones(len(core), bool) if single is None else single
-    pool = weekly_series.silence_pool(core, single, judged, alarm_rate=0.01, false_discovery_rate=0.05)
+    pool = weekly_series.silence_pool(core, single, judged, alarm_rate=0.01, **FINDING_RATES)
     return pool, weekly_series.silences_of(core, pool, np.arange(len(core)))
 
 
@@ -361,11 +364,19 @@ def test_a_first_silence_counts_once_and_a_week_in_which_nobody_computes_is_nobo
     assert pool_of(core[:, -30:])[0].usable is False  # 27 weeks are known before the judged ones
 
 
-def test_a_changed_series_is_judged_among_all_of_its_night():
-    night = pd.Series([0.5, 0.2, 1.0, 0.9], index=[3, 5, 7, 9])
-    changes = pd.DataFrame({"trial": [0, 1, 2, 2], "row": [5, 5, 7, -1], "p_ranked": [0.001, 0.01, 0.004, 0.004]})  # times 3 weeks, series by rank
-    assert weekly_series.adjusted_with(night, changes, 3, 0.05).tolist() == [True, False, True, True]
-    assert night.tolist() == [0.5, 0.2, 1.0, 0.9]
+def test_a_change_is_a_finding_by_its_own_chance_however_many_series_there_are():
+    pool = SimpleNamespace(p_value=0.001)
+    p_ranked, early = np.array([0.001, 0.01, 0.4, 0.2]), np.array([False, False, False, True])
+    assert weekly_series.report_chances(p_ranked, early, 3, pool) == pytest.approx([0.003, 0.03, 1.0, 0.003])
+    assert weekly_series.lone_limit(1000, **FINDING_RATES) == 0.01
+    assert weekly_series.lone_limit(2, **FINDING_RATES) == 0.025
+    quiet, rare = np.full(99, 0.8), np.array([0.009])
+    assert weekly_series.findings_among(np.append(quiet, rare), **FINDING_RATES).nonzero()[0].tolist() == [99], "alone among many"
+    many = np.append(np.full(60, 0.8), np.full(40, 0.015))
+    assert weekly_series.findings_among(many, **FINDING_RATES).sum() == 40, "rarer together than each alone"
+    assert not weekly_series.findings_among(np.array([0.06]), **FINDING_RATES).any()
+    assert weekly_series.findings_among(np.array([0.04]), **FINDING_RATES).all(), "one report in twenty may hold a false finding"
+    assert weekly_series.findings_among(np.zeros(0), **FINDING_RATES).tolist() == []
 
 
 @pytest.mark.parametrize(
@@ -373,7 +384,7 @@ def test_a_changed_series_is_judged_among_all_of_its_night():
     [(43, 1, 0.01, True, False), (43, 1, 0.005, False, False), (43, 3, 0.005, True, False), (30, 3, 0.01, False, False), (90, 5, 0.01, True, True)],
 )
 def test_a_night_knows_what_it_can_find(weeks, n, alarm_rate, silence, alone):
-    core, rates = np.full((n, weeks), 10.0), {"alarm_rate": alarm_rate, "false_discovery_rate": 0.05}
+    core, rates = np.full((n, weeks), 10.0), {"alarm_rate": alarm_rate} | FINDING_RATES
     judged = np.broadcast_to(np.arange(weeks) >= weeks - 3, core.shape)
     pool = weekly_series.silence_pool(core, np.ones(n, bool), judged, **rates)
     can = weekly_series.resolution(core, pool, judged, n * (weeks - 11), min_age=8, **rates)
