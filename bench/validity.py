@@ -22,7 +22,7 @@ from sklearn.metrics import adjusted_rand_score, average_precision_score, roc_au
 from nightshift.detectors.certification import scale_features
 from nightshift.detectors.certification_training import Methods, fit_classical, tasks_of
 from nightshift.detectors.certification_verdicts import bad_ranges, strongest_of_good_runs
-from nightshift.statistics import chance_of_maximum, combine_tests, share_interval
+from nightshift.statistics import chance_of_maximum, combine_tests, flags_of_unseen, share_interval
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DATA = REPOSITORY.parent / "shared/data"
@@ -147,9 +147,10 @@ def certification(name, source, products):
     bad, fold = (folds.label == "expert").to_numpy(), clean.fold.reindex(folds.index).to_numpy()
     values = folds[list(weights)]
     score, p_value = judged_out_of_fold(values, weights, good=~bad, fold=fold, allowance=allowance)
+    good_values = values[~bad].fillna(values[~bad].min())
+    unseen = flags_of_unseen(good_values, fold[~bad], weights, ALARM_RATE)
     forest, _ = judged_out_of_fold(forest_values(products, values), weights, good=~bad, fold=fold, allowance=0.0)
-    good = values[~bad].fillna(values[~bad].min())
-    maxima = strongest_of_good_runs(good, weights, allowance=allowance, gap=2, alarm_rate=ALARM_RATE)
+    maxima = strongest_of_good_runs(good_values, weights, allowance=allowance, gap=2, alarm_rate=ALARM_RATE)
     judged = folds.reset_index()[[*KEY, "label"]].assign(score=score, p_value=p_value, flagged=p_value <= ALARM_RATE, verdict="grey")
     ranges = bad_ranges(judged, gap=2, alarm_rate=ALARM_RATE)
     ranges = ranges[chance_of_maximum(ranges.strength, maxima) <= 0.01]
@@ -164,7 +165,7 @@ def certification(name, source, products):
         "in use": in_use,
         "AUROC (isolation forest)": f"{roc_auc_score(bad, score):.3f} ({roc_auc_score(bad, forest):.3f})",
         "average precision (isolation forest)": f"{average_precision_score(bad, score):.3f} ({average_precision_score(bad, forest):.3f})",
-        "good flagged out of fold": f"{(p_value[~bad] <= ALARM_RATE).mean():.2%} of {(~bad).sum():,}",
+        "good flagged out of fold": f"{unseen.mean():.2%} of {len(unseen):,}",
         "in the newest runs": f"{newest_good.flagged.mean():.2%} of {len(newest_good):,}",
         "bad flagged out of fold": f"{(p_value[bad] <= ALARM_RATE).mean():.0%} of {bad.sum():,}",
         "ranges reported out of fold": f"{len(ranges)}, {sum(true)} of them bad; {len(found)} in the newest runs",

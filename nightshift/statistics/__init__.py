@@ -14,6 +14,7 @@ from nightshift.statistics.calibration import (
     chance_of_maximum,
     combine_tests,
     flags_across_folds,
+    flags_of_unseen,
     p_values,
     score_limit,
 )
@@ -45,6 +46,7 @@ __all__ = [
     "combine_tests",
     "draw_groups",
     "flags_across_folds",
+    "flags_of_unseen",
     "follow_level",
     "is_exceeded",
     "judge_streams",

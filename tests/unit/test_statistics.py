@@ -13,6 +13,7 @@ from nightshift.statistics import (
     combine_tests,
     draw_groups,
     flags_across_folds,
+    flags_of_unseen,
     is_exceeded,
     p_values,
     percentile_interval,
@@ -122,6 +123,11 @@ def test_unseen_groups_are_granted_what_brings_their_alarms_to_the_stated_share(
     shares = [flags_across_folds(tests, fold, weights, 0.01, allowance=one).mean() for one in (allowance, 0.95 * allowance)]
     assert shares[0] <= 0.01 < shares[1]
     assert allowance_for_unseen(tests, np.zeros(2000), weights, 0.01) == 0, "a single fold says nothing"
+    unseen = flags_of_unseen(tests, fold, weights, 0.01)
+    rest = fold != 2
+    granted = allowance_for_unseen(tests[rest], fold[rest], weights, 0.01)
+    by_hand = combine_tests(tests[~rest] - granted, tests[rest], weights)[1] <= 0.01
+    assert unseen[~rest].tolist() == by_hand.tolist(), "the fold that is judged has no say in its own allowance"
     alike = pd.DataFrame({"a": rng.normal(size=2000)})
     assert allowance_for_unseen(alike, fold, weights, 0.01) < 0.5
 
