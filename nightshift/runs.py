@@ -156,20 +156,16 @@ MAY_BE_NONE = {"cell": int, "started": str, "ended": str, "seconds": int | float
 
 
 def outcomes_of(report, study):
-    """{step: ok, failed or not run} of a study on the night whose records lie below `report`; a mere page
-    that did not run, such as one that came after that night, is left out.
+    """{step: ok, failed or not run} of a study on the night whose records lie below `report`; its mere pages,
+    which its findings do not need, are left out.
     """
     outcomes = {step: read_run(report, study, step)["outcome"] for step in steps_of(study)}
-    return without_missing_pages(outcomes, study)
+    return without_pages(outcomes, study)
 
 
-def without_missing_pages(outcomes, study):
-    """Leave out of {step: ok, failed or not run} the mere pages of a study that did not run."""
-    return {
-        step: outcome
-        for step, outcome in outcomes.items()
-        if outcome != "not run" or not is_mere_page(study, step)
-    }
+def without_pages(outcomes, study):
+    """Leave out of {step: ok, failed or not run} the mere pages of a study."""
+    return {step: outcome for step, outcome in outcomes.items() if not is_mere_page(study, step)}
 
 
 def steps_of_tonight(outcomes):

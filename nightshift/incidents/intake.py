@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from nightshift.assurance import verdict_of
 from nightshift.catalog import STEPS, steps_of
-from nightshift.runs import read_run, recorded_verdict, steps_of_tonight, without_missing_pages
+from nightshift.runs import read_run, recorded_verdict, steps_of_tonight, without_pages
 from nightshift.schemas import FINDING, NUMBER, TEXT, TIME, columns_of
 from nightshift.wording import one_line
 
@@ -137,7 +137,7 @@ def read_verdicts(root, day, n_findings, lacking, statuses):
         name for name in names if name in n_findings or not any(_is_page(name, of) for of in names)
     ):
         runs = {step: read_run(root / "reports" / day, study, step) for step in steps_of(study)}
-        outcomes = without_missing_pages({step: run["outcome"] for step, run in runs.items()}, study)
+        outcomes = without_pages({step: run["outcome"] for step, run in runs.items()}, study)
         ended = steps_of_tonight(outcomes)
         status = statuses.get(study, {"state": "", "night": ""})
         of_tonight = study in n_findings or status["night"] == day

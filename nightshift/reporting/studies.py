@@ -23,7 +23,7 @@ from nightshift.runs import (
     read_run,
     recorded_verdict,
     steps_of_tonight,
-    without_missing_pages,
+    without_pages,
 )
 from nightshift.wording import one_line, plural
 
@@ -145,7 +145,7 @@ def study_of(root, day, study, last_day):
     night = status.get("window", ["", last_day])[1]
     of_tonight = night == last_day
     state = status.get("state", "unknown") if of_tonight else "stale"
-    outcomes = without_missing_pages({name: step["outcome"] for name, step in by_name.items()}, study)
+    outcomes = without_pages({name: step["outcome"] for name, step in by_name.items()}, study)
     finished = steps_of_tonight(outcomes)
     named, ended = finished if of_tonight else [], len(finished) == 1 + len(outcomes) - len(STEPS)
     tables, models, judged, troubles = read_products(root, study, steps, named, state, ended)
@@ -168,17 +168,17 @@ def study_of(root, day, study, last_day):
     if verdict == "stale" and not of_tonight:
         failed_step = "1_extract"
         error = f"its data end on {night}, not on {last_day}, so nothing is known of tonight"
-    entry = catalog.study_of(study)
+    entry, failed_pages = catalog.study_of(study), failures_of_pages(study, steps)
     return {
         "study": study,
         "title": entry.title,
         "question": entry.question,
         "verdict": verdict,
         "reason": "" if error else reason_of(verdict, reason, status),
-        "warnings": warnings_of(root, study, steps, status if of_tonight else {}),
+        "warnings": [*failed_pages, *warnings_of(root, study, steps, status if of_tonight else {})],
         "error": error,
         "failed_step": failed_step,
-        "hinders": bool(error),
+        "hinders": bool(error or failed_pages),
         "headline": headline_of(verdict, [by_name[name] for name in named], status, last_day),
         "steps": steps,
         "tonight": named,
@@ -188,6 +188,12 @@ def study_of(root, day, study, last_day):
         "models": models,
         "in_use": next((one for one in models if one["in_use"]), None),
     }
+
+
+def failures_of_pages(study, steps):
+    """Sentences on the mere pages of a study that failed, which costs nothing but these pages."""
+    failed = [one for one in steps if one["outcome"] == "failed" and catalog.is_mere_page(study, one["name"])]
+    return [one_line(f"The page {one['name']} failed: {one['error']}", 600) for one in failed]
 
 
 def reason_of(verdict, reason, status):

@@ -168,14 +168,15 @@ def test_a_further_page_that_failed_leaves_the_findings_of_the_analysis(further)
     assert "Two problems" in page(front).get_text()
 
 
-def test_a_night_can_do_without_a_mere_page_and_not_with_one_that_failed(night):
-    """Of a night that ran before the page on quality was there, its findings stay."""
+def test_a_mere_page_costs_the_study_nothing_whether_it_failed_or_did_not_run(night):
+    """Of a night that ran before the page on quality was there, the findings stay; a page that failed is a failure of the night."""
     assert catalog.is_mere_page("transfers", "5_quality")
     _, [study], _ = site.render_night(night, "2026-01-31", {"transfers": "2026-01-31"})
-    assert (study["verdict"], study["failed_step"]) == ("anomalies 1", "")
+    assert (study["verdict"], study["failed_step"], study["hinders"]) == ("anomalies 1", "", False)
     executed(night / "reports/2026-01-31/transfers/5_quality.ipynb", error="no model")
     _, [study], _ = site.render_night(night, "2026-01-31", {"transfers": "2026-01-31"})
-    assert (study["verdict"], study["failed_step"], len(study["findings"])) == ("failed", "5_quality", 1)
+    assert (study["verdict"], study["failed_step"], study["hinders"], len(study["findings"])) == ("anomalies 1", "", True, 1)
+    assert study["warnings"] == ["The page 5_quality failed: ValueError: no model"]
 
 
 def test_a_failed_analysis_leaves_the_findings_of_a_further_page(further):
