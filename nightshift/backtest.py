@@ -115,7 +115,7 @@ def run_night(root, day, config, cores):
     except ConfigError as error:
         log.write_text("".join(f"nightshift: {line}\n" for line in error.lines), encoding="utf-8")
         return 2, log
-    run_chain(checked, root, cores, quiet=True)
+    run_chain(checked, root, cores, quiet=True, pages=False)  # nobody reads them
     return 0, log
 
 

@@ -13,7 +13,15 @@ from datetime import date
 from functools import cached_property
 from pathlib import Path
 
-from nightshift.catalog import STEPS, extra_notebooks, finding_tables, output_of, steps_of, study_files
+from nightshift.catalog import (
+    STEPS,
+    extra_notebooks,
+    finding_tables,
+    is_mere_page,
+    output_of,
+    steps_of,
+    study_files,
+)
 from nightshift.config import DIGEST, SHARED, SIMULATE, notebook_of
 from nightshift.parameters import declared_at
 from nightshift.products import differing, read_json, read_notebook
@@ -272,8 +280,8 @@ class Night:
         return self.changed(run, "the simulation")
 
     def outputs(self, target):
-        """{(study, step): an output of its rule} of all rules that may have to run again for `target`, "all"
-        or "digest"; study "" has the sample.
+        """{(study, step): an output of its rule} of all rules that may have to run again for `target`, "all",
+        "findings" (without mere pages) or "digest"; study "" has the sample.
         """
         if target == "digest":
             return {("", "digest"): f"data/incidents/{self.day}.parquet"}
@@ -281,7 +289,8 @@ class Night:
             {("", "simulate"): "data/sample/truth.csv"} if "sample" in map(self.source, self.studies) else {}
         )
         for study in self.studies:
-            paths |= {(study, step): output_of(study, step) for step in steps_of(study)}
+            steps = [one for one in steps_of(study) if target == "all" or not is_mere_page(study, one)]
+            paths |= {(study, step): output_of(study, step) for step in steps}
         return paths
 
     def forced(self, target):

@@ -122,8 +122,10 @@ def stop(number, frame):
     raise KeyboardInterrupt(number)
 
 
-def run_chain(config, root, cores, quiet=False):
-    """Run the steps of all studies and then the digest for the night of `config`, checked; WELL or FAILED."""
+def run_chain(config, root, cores, quiet=False, pages=True):
+    """Run the steps of all studies and then the digest for the night of `config`, checked; WELL or FAILED.
+    Without `pages`, notebooks that write no table of findings are left out.
+    """
     log = root / "reports" / config["day"] / "chain.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text("", encoding="utf-8")
@@ -132,7 +134,7 @@ def run_chain(config, root, cores, quiet=False):
         importlib.import_module(name)
     sys.modules["snakemake.cli"].get_argument_parser()  # finds the plugins, a quarter of a second
     with tempfile.TemporaryDirectory(prefix="nightshift-") as folder, forkserver.running(folder):
-        for target in ("all", "digest"):
+        for target in ("all" if pages else "findings", "digest"):
             try:
                 made = run_target(target, config, root, cores, log, quiet)
             except Exception as error:  # whatever it is, the rest of the night goes on and is published
@@ -143,8 +145,8 @@ def run_chain(config, root, cores, quiet=False):
 
 
 def run_target(target, config, root, cores, log, quiet=False):
-    """Let Snakemake make `target`, "all" or "digest"; whether it could. What it says goes to the file `log`;
-    it is shown where no record says more.
+    """Let Snakemake make `target`, "all", "findings" or "digest"; whether it could. What it says goes to the
+    file `log`; it is shown where no record says more.
     """
     from nightshift.runs import end_unrun, failed_since, iso
 

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from nightshift.catalog import STEPS
 from nightshift.chain import Night
 from nightshift.config import check
 from nightshift.runs import NOTHING, VERSION, notebook_path, record_path, write_record
@@ -44,3 +45,9 @@ def test_raw_data_whose_last_day_is_not_tonight_are_read_again(night, status, re
     path.parent.mkdir(parents=True)
     path.write_text(status)
     assert night.again("tickets", "1_extract") == reason
+
+
+def test_a_replayed_night_makes_no_mere_page(night):
+    whole, findings = (set(night.outputs(target)) for target in ("all", "findings"))
+    assert whole - findings == {("tickets", step) for step in ("5_quality", "6_waiting", "7_asking")}
+    assert {("tickets", step) for step in STEPS} <= findings

@@ -8,7 +8,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from nightshift.catalog import STEPS, extra_notebooks, finding_tables, output_of, steps_after, studies, study_of
+from nightshift.catalog import STEPS, extra_notebooks, finding_tables, is_mere_page, output_of, steps_after, studies, study_of
 from nightshift.chain import CODE_OF_DIGEST, CODE_OF_STUDIES, Night, files_of
 from nightshift.config import DIGEST, SIMULATE, ConfigError, check, is_server, read_yaml
 
