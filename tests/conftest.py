@@ -119,6 +119,18 @@ def execute(notebook, products, **parameters):
     return nbformat.read(out, 4)
 
 
+def tables_of(page):
+    """The tables of a page as frames of text."""
+    import pandas as pd
+    from bs4 import BeautifulSoup
+
+    found = []
+    for table in BeautifulSoup(page, "html.parser").select("table"):
+        head, *rows = [[cell.get_text() for cell in row.select("th, td")] for row in table.select("tr")]
+        found.append(pd.DataFrame(rows, columns=head))
+    return found
+
+
 ONE_PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg==")
 
 

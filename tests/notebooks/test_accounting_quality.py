@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pandas as pd
 from bs4 import BeautifulSoup
-from conftest import run_here
+from conftest import run_here, tables_of
 
 import helpers
 
@@ -49,15 +49,6 @@ def write_measured(products, *, trials=True, incidents=True):
     found = pd.DataFrame({"entity": ["A at S", "B at S", "B"], "start": MONDAY, "end": MONDAY + ONE_WEEK})
     found.loc[2, ["start", "end"]] = [MONDAY + ONE_WEEK, MONDAY + 2 * ONE_WEEK]  # begins when the incident has ended
     helpers.write_parquet(found, paths.findings)
-
-
-def tables_of(page):
-    """The tables of a page as frames of text."""
-    found = []
-    for table in BeautifulSoup(page, "html.parser").select("table"):
-        head, *rows = [[cell.get_text() for cell in row.select("th, td")] for row in table.select("tr")]
-        found.append(pd.DataFrame(rows, columns=head))
-    return found
 
 
 def test_every_method_stands_beside_its_baseline_and_the_one_in_use_is_marked(tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
-from conftest import run_here
+from conftest import run_here, tables_of
 
 import helpers
 
@@ -51,15 +51,6 @@ def write_measured(products, *, stated=True, incidents=True, limit=3.0):
     found = {"incidents": hit if incidents else hit.iloc[:0], "problems": problems, "touched": touched}
     for name, table in found.items():
         helpers.write_parquet(table, paths.scores.with_name(f"transfers_{name}.parquet"))
-
-
-def tables_of(page):
-    """The tables of a page as frames of text."""
-    found = []
-    for table in BeautifulSoup(page, "html.parser").select("table"):
-        head, *rows = [[cell.get_text() for cell in row.select("th, td")] for row in table.select("tr")]
-        found.append(pd.DataFrame(rows, columns=head))
-    return found
 
 
 def text_of(path):
