@@ -22,7 +22,7 @@ from sklearn.metrics import adjusted_rand_score, average_precision_score, roc_au
 from nightshift.detectors.certification import scale_features
 from nightshift.detectors.certification_training import Methods, fit_classical, tasks_of
 from nightshift.detectors.certification_verdicts import bad_ranges, strongest_of_good_runs
-from nightshift.statistics import chance_of_maximum, combine_tests, flags_of_unseen, share_interval
+from nightshift.statistics import chance_of_maximum, flags_of_unseen, judge_across_folds, share_interval
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DATA = REPOSITORY.parent / "shared/data"
@@ -122,16 +122,6 @@ def forest_values(products, folds):
     return pd.DataFrame(parts).reindex(folds.index)
 
 
-def judged_out_of_fold(values, weights, *, good, fold, allowance):
-    """Score and p-value of each lumisection, by the good ones of the other folds: float (n,) each."""
-    filled = values.fillna(values[good].min())
-    score, p_value = np.zeros(len(values)), np.ones(len(values))
-    for number in np.unique(fold):
-        judged = fold == number
-        score[judged], p_value[judged], _ = combine_tests(filled[judged] - allowance, filled[~judged & good], weights)
-    return score, p_value
-
-
 def certification(name, source, products):
     """Run one era: a row of the table. Out of fold are the learned runs, newest those that no model has seen."""
     table, golden = source
@@ -146,10 +136,11 @@ def certification(name, source, products):
     folds = folds[folds.label.isin(["good", "expert"])].dropna(how="all", subset=list(weights))
     bad, fold = (folds.label == "expert").to_numpy(), clean.fold.reindex(folds.index).to_numpy()
     values = folds[list(weights)]
-    score, p_value = judged_out_of_fold(values, weights, good=~bad, fold=fold, allowance=allowance)
-    good_values = values[~bad].fillna(values[~bad].min())
+    filled, good_values = (part.fillna(values[~bad].min()) for part in (values, values[~bad]))
+    score, p_value = judge_across_folds(filled, fold, weights, allowance=allowance, calibrates=~bad)
     unseen = flags_of_unseen(good_values, fold[~bad], weights, ALARM_RATE)
-    forest, _ = judged_out_of_fold(forest_values(products, values), weights, good=~bad, fold=fold, allowance=0.0)
+    by_forest = forest_values(products, values)
+    forest, _ = judge_across_folds(by_forest.fillna(by_forest[~bad].min()), fold, weights, calibrates=~bad)
     maxima = strongest_of_good_runs(good_values, weights, allowance=allowance, gap=2, alarm_rate=ALARM_RATE)
     judged = folds.reset_index()[[*KEY, "label"]].assign(score=score, p_value=p_value, flagged=p_value <= ALARM_RATE, verdict="grey")
     ranges = bad_ranges(judged, gap=2, alarm_rate=ALARM_RATE)

@@ -13,7 +13,7 @@ import pandas as pd
 from nightshift.detectors.certification import KEY, decision_values, range_strength, run_medians
 from nightshift.detectors.certification_choice import drawn_areas
 from nightshift.models import load_model
-from nightshift.statistics import combine_tests, draw_groups, percentile_interval
+from nightshift.statistics import combine_tests, draw_groups, judge_across_folds, percentile_interval
 
 
 def decision_table(rows, detector, *, folder):
@@ -175,15 +175,13 @@ def strongest_of_good_runs(good, weights, *, allowance, gap, alarm_rate, groups=
     from the values of a run that is judged. The runs are dealt into `groups`, each judged by the others.
     """
     run = good.index.get_level_values("run")
-    group, runs = pd.factorize(run)[0] % groups, run.unique()
-    strongest = pd.Series(0.0, runs)
-    if not weights or len(runs) < 2:
+    strongest = pd.Series(0.0, run.unique())
+    if not weights or len(strongest) < 2:
         return strongest
-    for number in np.unique(group):
-        judged = group == number
-        scored = good.index[judged].to_frame(index=False)
-        score, p_value, _ = combine_tests(good[judged] - allowance, good[~judged], weights)
-        scored = scored.assign(score=score, p_value=p_value, flagged=p_value <= alarm_rate)
-        ranges = bad_ranges(scored.assign(label="good", verdict="grey"), gap=gap, alarm_rate=alarm_rate)
-        strongest.update(ranges.groupby("run").strength.max())
+    group = pd.factorize(run)[0] % groups
+    score, p_value = judge_across_folds(good, group, weights, allowance=allowance)
+    scored = good.index.to_frame(index=False).assign(label="good", verdict="grey", score=score)
+    scored = scored.assign(p_value=p_value, flagged=p_value <= alarm_rate)
+    ranges = bad_ranges(scored, gap=gap, alarm_rate=alarm_rate)
+    strongest.update(ranges.groupby("run").strength.max())
     return strongest

@@ -15,6 +15,7 @@ from nightshift.statistics.calibration import (
     combine_tests,
     flags_across_folds,
     flags_of_unseen,
+    judge_across_folds,
     p_values,
     score_limit,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "flags_of_unseen",
     "follow_level",
     "is_exceeded",
+    "judge_across_folds",
     "judge_streams",
     "p_values",
     "percentile_interval",

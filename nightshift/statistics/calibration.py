@@ -78,19 +78,30 @@ def calibration_needed(p_value):
     return int(np.ceil(1 / p_value - 1e-9)) - 1
 
 
-def flags_across_folds(tests, fold, weights, alarm_rate, *, allowance=0.0):
-    """Flag ordinary items, those of each fold judged by the others, by `combine_tests`: bool (n,). Their mean
-    is the observed alarm rate.
+def judge_across_folds(tests, fold, weights, *, allowance=0.0, calibrates=None):
+    """Judge items, those of each fold by the others, by `combine_tests`: (score, p-value), each (n,).
 
     tests : statistics of the items, a DataFrame with the columns of `weights`. fold : (n,), of each item.
-    allowance : what is taken from the tests of the judged items.
+    allowance : what is taken from the tests of the judged items, a number or {fold: number}. calibrates :
+    bool (n,), the items that may judge others; by default all.
     """
-    fold, flags = np.asarray(fold), np.zeros(len(tests), bool)
+    fold = np.asarray(fold)
+    calibrates = np.ones(len(fold), bool) if calibrates is None else calibrates
+    score, p = np.zeros(len(fold)), np.ones(len(fold))
     for one in np.unique(fold):
         judged = fold == one
-        p = combine_tests(tests[judged] - allowance, tests[~judged], weights)[1]
-        flags[judged] = p <= alarm_rate
-    return flags
+        taken = allowance[one] if isinstance(allowance, dict) else allowance
+        score[judged], p[judged], _ = combine_tests(
+            tests[judged] - taken, tests[~judged & calibrates], weights
+        )
+    return score, p
+
+
+def flags_across_folds(tests, fold, weights, alarm_rate, *, allowance=0.0):
+    """Flag ordinary items, those of each fold judged by the others: bool (n,). Their mean is the observed
+    alarm rate. tests, fold, weights, allowance : as for `judge_across_folds`.
+    """
+    return judge_across_folds(tests, fold, weights, allowance=allowance)[1] <= alarm_rate
 
 
 def allowance_for_unseen(tests, fold, weights, alarm_rate):
@@ -124,13 +135,12 @@ def flags_of_unseen(tests, fold, weights, alarm_rate):
     tests, fold, weights : as for `flags_across_folds`. With the allowance of all folds, the share that
     `allowance_for_unseen` was fitted to would come out as stated, and nothing would be tested.
     """
-    fold, flags = np.asarray(fold), np.zeros(len(tests), bool)
-    for one in np.unique(fold):
-        judged = fold == one
-        allowance = allowance_for_unseen(tests[~judged], fold[~judged], weights, alarm_rate)
-        p = combine_tests(tests[judged] - allowance, tests[~judged], weights)[1]
-        flags[judged] = p <= alarm_rate
-    return flags
+    fold = np.asarray(fold)
+    allowance = {
+        one: allowance_for_unseen(tests[fold != one], fold[fold != one], weights, alarm_rate)
+        for one in np.unique(fold)
+    }
+    return flags_across_folds(tests, fold, weights, alarm_rate, allowance=allowance)
 
 
 def chance_of_maximum(strengths, maxima):
