@@ -185,7 +185,7 @@ def accounting(name, day, products):
         "in use": in_use,
         "flagged": ", ".join(f"{kind.replace('_', ' ')} {value:.2f}" for kind, value in recall.flagged.items()),
         "sum flagged": f"{recall.flagged.sum():.2f}",
-        "sum found after all steps": f"{recall.found.sum():.2f}",
+        "sum that became findings": f"{recall.found.sum():.2f}",
         "regular series halved, flagged": share(int(halved.flagged.sum()), len(halved)),
         "flagged of all judged weeks": f"{observed:.2%}",
     }

@@ -1,5 +1,5 @@
-"""Weekly series of the accounting study: features, tests, p-values, and what is significant after all of
-them.
+"""Weekly series of the accounting study: features, tests, p-values, and which changes are
+findings.
 
     Series     the weekly table as arrays, beside its past      WeeklySeries, series_panel, series_features
     Tests      one statistic per kind of change                 forest_inputs, change_tests, judge_exactly
@@ -267,7 +267,7 @@ class SilencePool(NamedTuple):
     rows : bool (S,), the series with at least LEAST_LIFE weeks before the judged ones. common : bool (W,),
     weeks in which nobody computed. breaks : how many of them were silent exactly once. chance : at most so
     many first silences a week are expected from all of them together. p_value : the same per judged series.
-    budget : share of the alarms that is kept for them. usable : whether one can be significant.
+    budget : share of the alarms that is kept for them. usable : whether one can be a finding.
     """
 
     rows: np.ndarray

@@ -245,11 +245,11 @@ def delays(nights, end, *, trials, copies, before, after):
     flags = (of["p_value"] <= nights.alarm_rate) & new
     p_ranked = np.where(new, of["p_ranked"], 1.0).min(axis=1)
     limit = lone_limit(int(judged.any(axis=1).sum()), **nights.finding_rates)
-    significant = (of["early"] & new).any(axis=1) | (n_weeks * p_ranked <= limit)
+    is_rare = (of["early"] & new).any(axis=1) | (n_weeks * p_ranked <= limit)
     silent_site = trials.kind.to_numpy()[trial] == "site_silent"
     is_total = np.append(~grid.single, False)[copies.row] & silent_site & flags.any(axis=1)
     speaks = is_total | ~pd.Series(is_total).groupby(trial).transform("any").to_numpy()
-    both = (flags & (significant & speaks)[:, None], flags)
+    both = (flags & (is_rare & speaks)[:, None], flags)
     weeks = [pd.DataFrame(of).groupby(trial).any().to_numpy() for of in both]
     return np.column_stack(
         [np.where(week.any(axis=1), week.argmax(axis=1), np.nan) for week in weeks],

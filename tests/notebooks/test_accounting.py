@@ -315,7 +315,7 @@ def test_metrics_keep_their_contract_and_follow_from_the_injected_troubles(chain
     flagged = injected.assign(found=injected.flag_delay_weeks.notna()).groupby(["method", "kind"]).found.mean().groupby("method").mean()
     assert flagged["combined"] > 0.8
     silent = injected[(injected.method == "combined") & (injected.kind == "silent")]
-    assert silent.delay_weeks.notna().mean() > 0.8  # after all steps, when it is the only change of the night
+    assert silent.delay_weeks.notna().mean() > 0.8  # as findings, when it is the only change of the night
     assert models["combined"]["model"] > 0.5
     assert "**combined scores the night**" in chain.trained
 
@@ -433,4 +433,4 @@ def test_silence_on_a_real_log_is_found_in_its_first_week(tmp_path):
     assert len(pd.read_parquet(paths.rejected)) == 0
     silent = injected[(injected.method == "combined") & (injected.kind == "silent") & injected.regular]
     assert len(silent) >= 2  # eight groups at one site, few of them regular, and no earlier night has 30 weeks of history
-    assert (silent.delay_weeks == 0).all()  # after all steps
+    assert (silent.delay_weeks == 0).all()  # as findings
