@@ -35,8 +35,8 @@ def verdict_of(*, complete, state, of_tonight, n_findings, n_judged, history="")
     or one of RESERVATIONS.
 
     "empty", "failed" and "stale" say that there is no news; "anomalies 7" counts findings; "nothing judged"
-    and RESERVATIONS say that finding nothing means nothing, "anomalies 7, too little history" that there may
-    be more.
+    and RESERVATIONS say that finding nothing means nothing; after a number of findings, that there may be
+    more, or that some mean less than they say.
     """
     if of_tonight and state == "empty":
         return "empty"
@@ -64,7 +64,7 @@ def class_of(verdict):
     word = verdict.split(",")[0].split()[0] if verdict.strip() else ""
     return (
         word
-        if word in ("ok", "anomalies", "stale", "empty", "failed", "nothing", "too", "most")
+        if word in ("ok", "anomalies", "stale", "empty", "failed", "nothing", "too", "most", "not")
         else "failed"
     )
 

@@ -27,8 +27,8 @@ from nightshift.parameters import declared
 from nightshift.products import fingerprint, patterns_of, products_of, read_notebook
 from nightshift.wording import one_line
 
-HISTORY, REJECTED = "too little history", "most records rejected"
-RESERVATIONS = (REJECTED, HISTORY)  # verdicts that a study records of itself, the gravest first
+HISTORY, REJECTED, UNCALIBRATED = "too little history", "most records rejected", "not calibrated"
+RESERVATIONS = (REJECTED, HISTORY, UNCALIBRATED)  # verdicts that a study records of itself, the gravest first
 MIME = "application/vnd.nightshift+json"
 VERSION = 1  # of a record: goes up when a key changes its meaning or goes away
 STOPPED = "it was stopped before it ended"

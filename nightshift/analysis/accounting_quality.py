@@ -1,16 +1,17 @@
 """How good the accounting is: what is found of injected and of known troubles, how often alarms are raised.
 
 Injected   by method, size and series    methods_table, doubts_about, recall_by_size, hardest_series
-Known      incidents, and normal weeks   read_incidents, weeks_outside, alarm_counts
+Known      incidents, and normal weeks   read_incidents, weeks_outside, alarms_outside
 """
 
 import numpy as np
 import pandas as pd
 
+from helpers import table_key
 from nightshift.analysis.accounting import SHAPES
 from nightshift.analysis.accounting_wording import WORDING
 from nightshift.sources.tables import read_optional
-from nightshift.statistics import share_interval
+from nightshift.statistics import AlarmShare, share_interval
 
 INCIDENT_COLUMNS = ["incident", "kind", "start", "end", "entity", "site"]
 METHOD_COLUMNS = {  # of metrics.json, as people read them
@@ -185,9 +186,9 @@ def weeks_outside(scored, incidents, findings, sites):
     return scored[~explained]
 
 
-def alarm_counts(alarm_rate, normal, incidents):
-    """Count the alarms among the series-weeks of `weeks_outside`, as `alarm_rate_sentence` takes them: a dict
-    stated, n_flagged, n, items.
+def alarms_outside(alarm_rate, normal, incidents):
+    """Count the alarms among the series-weeks of `weeks_outside`, as an AlarmShare; the weeks of one series
+    share their luck.
     """
     items = f"series-weeks {'outside the known incidents' if len(incidents) else 'that belong to no finding'}"
-    return {"stated": alarm_rate, "n_flagged": int(normal.flagged.sum()), "n": len(normal), "items": items}
+    return AlarmShare.of(alarm_rate, normal.flagged, table_key(normal, ["site", "vo"]), items)

@@ -15,7 +15,8 @@ import pandas as pd
 
 from helpers import write_findings, write_json, write_parquet
 from nightshift.analysis.certification import luminosity_share
-from nightshift.detectors.certification import KEY, is_beyond, rate_sentence
+from nightshift.detectors.certification import KEY
+from nightshift.statistics import AlarmShare
 from nightshift.wording import plural
 
 VALUE = "value: "  # before the name of a dataset, a column with its decision values
@@ -186,14 +187,7 @@ def verdict_title(scored, refused):
     return f"{grey:,} of {len(scored):,} lumisections ({grey / len(scored):.1%}) are grey, {bad:,} bad"
 
 
-def rate_warning(stated, good):
-    """Say that more is flagged than stated among lumisections that are known to be good; "" where it is not.
-
-    stated : share of good lumisections that may be flagged. good : DataFrame run, strange.
-    """
-    if not is_beyond(stated, good.strange, good.run):
-        return ""
-    return (
-        f"certification, of {plural(len(good), 'good lumisection')} in "
-        f"{plural(good.run.nunique(), 'judged run')}: {rate_sentence(stated, good.strange, good.run)}"
-    )
+def alarms_among(stated, good):
+    """Count the alarms among good lumisections, DataFrame run, strange, as an AlarmShare."""
+    items = f"good lumisections of {plural(good.run.nunique(), 'judged run')}"
+    return AlarmShare.of(stated, good.strange, good.run, items)

@@ -1,7 +1,7 @@
 """Injected troubles of the accounting: which of them each method would have found, night by night.
 
 Nights        the series with the settings under which their nights are judged
-fit_detector  a forest, that of 2021, and the ordinary weeks that judge the others
+fit_detector  a forest, that of 2021, and the ordinary weeks that judge the others    ordinary_alarms
 inject        troubles in copies of real series          draw_trials, busy_weeks
 backtest      when each method finds them                judge_by, delays
 mean_recall   the figure of merit, and skill by it       skill_between, recall_skill
@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from helpers import table_key
 from nightshift.detectors.accounting import (
     WeeklySeries,
     change_tests,
@@ -24,7 +25,7 @@ from nightshift.detectors.accounting import (
     silence_pool,
     silences_of,
 )
-from nightshift.statistics import draw_groups, percentile_interval
+from nightshift.statistics import AlarmShare, draw_groups, percentile_interval
 
 # kinds of injected trouble: what core hours, jobs and times are multiplied by
 TROUBLES = {"silent": 0.0, "halved": 0.5, "tripled": 3.0, "renamed": 0.0, "site_silent": 0.0}
@@ -129,21 +130,37 @@ def fit_detector(nights, ordinary, fit_forest, fit_2021, *, blocks):
 
     fit_forest, fit_2021 : functions of weeks, bool (S, W). The ordinary weeks are cut into `blocks` of
     consecutive weeks, and each is scored by a forest of the others (cross-conformal prediction, Vovk 2015).
-    calibration : DataFrame site, vo, week, one column per test, incident; one row per ordinary week.
+    calibration : DataFrame site, vo, week, block, one column per test, incident; one row per ordinary week.
     """
     grid, position, tables = nights.grid, np.arange(len(nights.grid.weeks)), []
     at, of_2021 = np.flatnonzero(ordinary.any(axis=0)), fit_2021(ordinary)
-    for columns in np.array_split(at, min(blocks, max(len(at), 1))):
+    for block, columns in enumerate(np.array_split(at, min(blocks, max(len(at), 1)))):
         inside = ordinary & np.isin(position, columns)
         others = ordinary & ~np.isin(position, columns)
         detector = SimpleNamespace(forest=fit_forest(others if others.any() else ordinary), of_2021=of_2021)
         tests = all_tests(grid.features, nights.codes, grid.panel, inside, detector)
         row, week = np.nonzero(inside)
-        table = grid.series.loc[row].reset_index(drop=True).assign(week=grid.weeks[week])
+        table = grid.series.loc[row].reset_index(drop=True).assign(week=grid.weeks[week], block=block)
         tables.append(table.join(tests))
     calibration = pd.concat(tables, ignore_index=True)
     calibration = calibration.assign(**without_incidents(calibration))
     return SimpleNamespace(forest=fit_forest(ordinary), of_2021=of_2021, calibration=calibration)
+
+
+def ordinary_alarms(weights, calibration, alarm_rate):
+    """Count the alarms that a method raises among ordinary weeks, those of each block judged by the others,
+    as an AlarmShare; the weeks of one series share their luck. Incidents among them (`without_incidents`)
+    are no ordinary weeks.
+
+    weights, calibration : as for `judge_by`, with the blocks of `fit_detector`.
+    """
+    quiet = calibration[~calibration.incident.astype(bool)].reset_index(drop=True)
+    flags, never = np.zeros(len(quiet), bool), np.zeros(len(quiet), bool)
+    for block in quiet.block.unique():
+        inside = (quiet.block == block).to_numpy()
+        judged = judge_by(weights, quiet[inside], quiet[~inside], never[inside], pool=None)
+        flags[inside] = judged.p_value <= alarm_rate
+    return AlarmShare.of(alarm_rate, flags, table_key(quiet, ["site", "vo"]), "ordinary series-weeks")
 
 
 def judge_by(weights, tests, calibration, silences, *, pool):
@@ -257,9 +274,8 @@ def delays(nights, end, *, trials, copies, before, after):
 
 
 def backtest(nights, end, trials, detector, methods):
-    """Measure what each method finds of `trials` in the night after week number `end` - 1: (delays until
-    found, until flagged, DataFrame [trial, method] each; {method: array of its flagged and its judged real
-    weeks}).
+    """Measure what each method finds of `trials` in the night after week number `end` - 1: delays until
+    found, and until flagged, DataFrame [trial, method] each.
 
     detector : of `fit_detector`, on the weeks before. methods : {name: weights of the tests}. A series that
     is too young is not judged, so a rename must show in the old name.
@@ -277,7 +293,7 @@ def backtest(nights, end, trials, detector, methods):
     single = grid.single
     whole = trials.rows.map(lambda hit: single[hit].sum() == single.sum() > 1).to_numpy()[copies.trial]
     later = (silences_of(copies.panel["core_hours"], pool, copies.row) & ~whole[:, None])[rows]
-    found, raised, counts = {}, {}, {}
+    found, raised = {}, {}
     for name, weights in methods.items():
         its_pool = None if name in PLAIN else pool
         before = judge_by(weights, real, detector.calibration, now, pool=its_pool)
@@ -285,8 +301,7 @@ def backtest(nights, end, trials, detector, methods):
         after.loc[young, ["p_value", "p_ranked", "early"]] = [1.0, 1.0, False]
         both = delays(nights, end, trials=trials, copies=copies, before=before, after=after)
         found[name], raised[name] = both.T
-        counts[name] = np.array([(before.p_value <= nights.alarm_rate).sum(), len(before)])
-    return pd.DataFrame(found), pd.DataFrame(raised), counts
+    return pd.DataFrame(found), pd.DataFrame(raised)
 
 
 # ------------------------------------------------------------------------------------------------------ Merit

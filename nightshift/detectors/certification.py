@@ -7,7 +7,7 @@ import pandas as pd
 
 from nightshift.detectors.base import check_scores
 from nightshift.models import load_model
-from nightshift.statistics import alarm_rate_sentence, chance_of_maximum, is_exceeded
+from nightshift.statistics import chance_of_maximum
 
 KEY = ["run", "lumisection"]
 
@@ -100,39 +100,6 @@ def run_medians(rows, scaling):
 
 
 # --------------------------------------------------------------------------------------------------- how sure
-
-
-def effective_number(hits, run):
-    """Number of independent lumisections that say as much about the share of true `hits` (n,) as these, whose
-    runs are `run` (n,): float.
-
-    Lumisections of one run share their luck: the variance of the share is that between runs (Kish 1965,
-    design effect). It lies between the number of runs and that of lumisections, and is the number of runs
-    where all hits are alike, since then nothing tells their variance.
-    """
-    hits = np.asarray(hits, float)
-    residual = (
-        pd.Series(hits - hits.mean()).groupby(np.asarray(run)).sum() if len(hits) else pd.Series(dtype=float)
-    )
-    n_runs, share = len(residual), hits.mean() if len(hits) else 0.0
-    if n_runs < 2 or share in (0.0, 1.0):
-        return float(n_runs)
-    variance = float((residual**2).sum()) * n_runs / (n_runs - 1) / len(hits) ** 2
-    return float(np.clip(share * (1 - share) / max(variance, 1e-12), n_runs, len(hits)))
-
-
-def rate_sentence(stated, flags, run):
-    """`alarm_rate_sentence` of flags (n,) of lumisections whose runs are `run` (n,), with the interval of
-    their effective number.
-    """
-    n = effective_number(flags, run)
-    return alarm_rate_sentence(stated, n * float(np.mean(flags)) if n else 0.0, n)
-
-
-def is_beyond(stated, flags, run):
-    """Whether more is flagged than stated, beyond the interval of `rate_sentence`."""
-    n = effective_number(flags, run)
-    return bool(n) and is_exceeded(stated, n * float(np.mean(flags)), n)
 
 
 def shortest_range(maxima, n_calibration, *, alarm_rate, finding_rate, longest=2000):

@@ -5,7 +5,8 @@ rate across folds.
 import numpy as np
 import pandas as pd
 
-from nightshift.statistics import percentile_interval, skill_score
+from helpers import table_key
+from nightshift.statistics import AlarmShare, percentile_interval, skill_score
 
 
 def precision(ill, score, weight):
@@ -117,17 +118,10 @@ def independent_lengths(windows):
     return length, length if pd.isna(step) else step
 
 
-def independent_hits(n_hits, n, *, length_s, step_s, smoothing=1):
-    """(hits, number) of independent windows among `n` that overlap and whose scores are averaged over
-    `smoothing` of them.
+def alarms_among(stated, windows, items=""):
+    """Count the alarms among windows that should be healthy, DataFrame node_id, job_id, start, flagged, as an
+    AlarmShare. Those of one run and day overlap and share their luck.
     """
-    share = max((length_s + (smoothing - 1) * step_s) / step_s, 1.0) if step_s > 0 else 1.0
-    return n_hits / share, n / share
-
-
-def independent_alarms(n_hits, n, windows, *, smoothing):
-    """(hits, number) of independent windows among `n`, as `independent_hits` counts them, with the length and
-    the step of `windows`.
-    """
-    length_s, step_s = independent_lengths(windows)
-    return independent_hits(n_hits, n, length_s=length_s, step_s=step_s, smoothing=smoothing)
+    day = windows.start.dt.strftime("%Y-%m-%d")
+    group = table_key(windows.assign(day=day), ["node_id", "job_id", "day"])
+    return AlarmShare.of(stated, windows.flagged, group, items)

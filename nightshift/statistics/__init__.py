@@ -1,12 +1,14 @@
 """Statistics that several studies use, one function for each thing.
 
-intervals     of shares, of counts, of the observed alarm rate
+intervals     of shares and of counts
+alarms        the observed share of alarms beside the stated one
 resampling    drawn groups, percentiles of what they give, skill against a baseline
 calibration   scores to p-values, tests combined, corrected for their number
 robust        spread that a few outliers do not move
 trailing      streams judged by their own recent past: levels, alarms, stretches
 """
 
+from nightshift.statistics.alarms import AlarmShare, effective_number
 from nightshift.statistics.calibration import (
     allowance_for_unseen,
     benjamini_hochberg,
@@ -37,6 +39,7 @@ from nightshift.statistics.robust import robust_spread
 from nightshift.statistics.trailing import StreamSettings, follow_level, judge_streams
 
 __all__ = [
+    "AlarmShare",
     "StreamSettings",
     "alarm_rate_sentence",
     "allowance_for_unseen",
@@ -46,6 +49,7 @@ __all__ = [
     "check_shares",
     "combine_tests",
     "draw_groups",
+    "effective_number",
     "flags_across_folds",
     "flags_of_unseen",
     "follow_level",

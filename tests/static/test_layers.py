@@ -14,7 +14,7 @@ LAYERS = [  # rooms, the lowest first: a folder of the package, or a module at i
     {"tryout"},
     {"helpers"},
     {"generators", "models", "runs", "sites", "status"},
-    {"assurance", "early_end", "losses", "privacy", "sources"},
+    {"alarms", "assurance", "early_end", "losses", "privacy", "sources"},
     {"detectors"},
     {"cleaning", "incidents", "remediation", "simulate", "truth"},
     {"analysis", "backtest_scores", "backtest_figures", "reporting"},

@@ -6,8 +6,8 @@ import pytest
 
 from nightshift.analysis.accounting import changes_by_site
 from nightshift.analysis.accounting_importance import with_priorities
-from nightshift.analysis.accounting_quality import UNMEASURED, alarm_counts, doubts_about, method_in_use, read_incidents, weeks_outside
-from nightshift.statistics import alarm_rate_sentence, check_shares
+from nightshift.analysis.accounting_quality import UNMEASURED, alarms_outside, doubts_about, method_in_use, read_incidents, weeks_outside
+from nightshift.statistics import check_shares
 
 WEEKS = pd.date_range("2025-06-02", periods=30, freq="7D", tz="UTC")
 BEGIN, END = WEEKS[-3], WEEKS[-1] + pd.Timedelta(days=7)
@@ -56,7 +56,7 @@ def test_what_an_incident_touches_is_its_series_and_their_totals_meanwhile(score
     inside = scored.drop(index=normal.index)
     assert set(zip(inside.site, inside.vo, strict=True)) == touched
     assert set(inside.week) == set(WEEKS[-2:])
-    assert alarm_counts(0.5, normal, incidents)["items"] == "series-weeks outside the known incidents"
+    assert alarms_outside(0.5, normal, incidents).items == "series-weeks outside the known incidents"
 
 
 def test_without_known_incidents_what_belongs_to_a_finding_is_not_normal(scored):
@@ -64,9 +64,9 @@ def test_without_known_incidents_what_belongs_to_a_finding_is_not_normal(scored)
     normal = weeks_outside(scored, pd.DataFrame(), findings, {"S", "T"})
     inside = scored.drop(index=normal.index)
     assert set(zip(inside.site, inside.vo, strict=True)) == {("S", "a"), ("S", ""), ("", "a")}
-    counts = alarm_counts(0.3, normal, pd.DataFrame())
-    assert counts == {"stated": 0.3, "n_flagged": 5, "n": 15, "items": "series-weeks that belong to no finding"}
-    assert alarm_rate_sentence(**counts).endswith("of 15 series-weeks that belong to no finding: as stated.")
+    alarms = alarms_outside(0.3, normal, pd.DataFrame())
+    assert (alarms.stated, alarms.n_flagged, alarms.n) == (0.3, 5, 15)
+    assert alarms.sentence.endswith("of 15 series-weeks that belong to no finding: as stated.")
 
 
 def model(name, merit, low, high, *, in_use=False):

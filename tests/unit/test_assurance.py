@@ -45,6 +45,7 @@ GOOD = {"complete": True, "state": "ok", "of_tonight": True, "n_findings": 0, "n
         ({"n_judged": 0}, "nothing judged"),
         ({"history": "too little history"}, "too little history"),
         ({"history": "too little history", "n_findings": 7}, "anomalies 7, too little history"),
+        ({"history": "not calibrated"}, "not calibrated"),
         ({"history": "most records rejected", "n_findings": 7}, "anomalies 7, most records rejected"),
         ({"history": "too little history", "n_judged": 0}, "too little history"),
         ({"state": "partial"}, "ok"),
@@ -64,7 +65,8 @@ def test_the_verdict_on_a_study(changes, verdict):
 
 
 def test_only_a_night_of_which_all_is_known_is_complete():
-    verdicts = [*STATES, "anomalies 3", "anomalies 3, too little history", "too little history", "nothing judged", "", "unknown", "anomalies 0"]
+    verdicts = [*STATES, "anomalies 3", "anomalies 3, too little history", "anomalies 0"]
+    verdicts += ["too little history", "not calibrated", "nothing judged", "", "unknown"]
     for pair in itertools.product(verdicts, repeat=2):
         for digest in ("ok", "failed", "not run"):
             reference = assure(dict(zip(("left", "right"), pair, strict=True)), digest)
@@ -110,6 +112,8 @@ def test_counts_tell_what_goes_on_from_what_was_over_when_first_seen():
         ("anomalies 1", "1 anomaly", "anomalies"),
         ("anomalies 1, too little history", "1 anomaly, too little history", "anomalies"),
         ("too little history", "too little history", "too"),
+        ("anomalies 2, not calibrated", "2 anomalies, not calibrated", "anomalies"),
+        ("not calibrated", "not calibrated", "not"),
         ("ok", "ok", "ok"),
         ("nothing judged", "nothing judged", "nothing"),
         ("anomalies", "anomalies", "anomalies"),

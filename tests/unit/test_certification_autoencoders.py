@@ -248,20 +248,6 @@ def test_a_skill_over_an_all_but_perfect_baseline_stays_a_number_that_means_some
     np.testing.assert_allclose(skill_score(np.array([0.5, 1.0, 0.9995, 0.0]), np.array([1.0, 1.0, 0.999, 0.99999999]), least=-1), [-1, 0, 0.5, -1])
 
 
-def test_the_effective_number_of_lumisections_is_that_of_runs_where_runs_share_their_luck():
-    run = np.repeat(np.arange(40), 50)
-    alike = np.repeat(np.arange(40) % 4 == 0, 50)
-    assert certification.effective_number(alike, run) == pytest.approx(40, rel=0.03)
-    independent = np.random.default_rng(1).random(2000) < 0.25
-    assert 800 < certification.effective_number(independent, run) <= 2000
-    assert certification.effective_number(np.zeros(2000, bool), run) == 40, "nothing tells their variance"
-    assert (certification.effective_number([True, False], [1, 1]), certification.effective_number([], [])) == (1, 0)
-    assert certification.rate_sentence(0.01, alike, run).endswith("more is flagged than stated, so these alarms mean less than they say.")
-    assert certification.is_beyond(0.01, alike, run)
-    assert not certification.is_beyond(0.01, np.arange(2000) < 25, run), "one run of forty may have them all"
-    assert certification.rate_sentence(0.01, [], []).endswith("nothing was judged, so none was observed.")
-
-
 def test_the_shortest_range_that_can_be_a_finding_is_that_of_its_rule():
     maxima = [0.0] * 30 + [1.0, 2.0, 6.0]
     least = certification.shortest_range(maxima, 999, alarm_rate=0.01, finding_rate=0.01)

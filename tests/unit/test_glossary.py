@@ -19,7 +19,7 @@ def page(tmp_path):
 
 def test_states_and_verdicts_are_terms(page):
     terms = {head.get_text() for head in page.select("#terms + div tbody th")}
-    assert terms >= {*COUNTED.values(), "closed", *set(STATES) - {"ok"}, "too little history", "nothing judged"}
+    assert terms >= {*COUNTED.values(), "closed", *set(STATES) - {"ok"}, "too little history", "not calibrated", "nothing judged"}
     assert terms >= {"finding", "incident", "flagged", "severity", "p-value", "stated alarm rate", "observed alarm rate", "baseline", "skill"}
     severity = page.find(string="severity").find_next("td").get_text().casefold()
     assert all(name in severity for name in SEVERITIES)

@@ -10,7 +10,6 @@ import pytest
 from nightshift.cleaning import telemetry_repeats
 from nightshift.detectors import telemetry_sites
 from nightshift.detectors.telemetry_history import little_history
-from nightshift.detectors.telemetry_measures import independent_hits
 from nightshift.sources import prometheus
 from nightshift.sources.telemetry import cells, dcgm, ldms, tables
 
@@ -317,5 +316,3 @@ def test_too_little_history_is_said_with_what_would_be_enough():
     assert little_history(199, 0.005, 1, 10) == ""
     assert "5 incidents must be as strange at once on 8 nodes; about 1,000 healthy windows" in little_history(200, 0.005, 5, 8)
     assert little_history(200, 0.005, 4, 8) == little_history(200, 0.005, 1, 1) == ""
-    assert independent_hits(10, 100, length_s=60, step_s=15, smoothing=7) == (1, 10)
-    assert independent_hits(10, 100, length_s=60, step_s=60) == (10, 100)

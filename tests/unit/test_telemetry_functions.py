@@ -15,7 +15,7 @@ from nightshift.cleaning.telemetry_windows import clean_gpus, clean_labels, labe
 from nightshift.detectors.telemetry_diagnosis import Examples, fit_on_all, fold_numbers, label_curves
 from nightshift.detectors.telemetry_health import Before, side_by_side
 from nightshift.detectors.telemetry_incidents import diagnose, keep_findings, rule_of
-from nightshift.detectors.telemetry_measures import independent_alarms, independent_lengths, precision_by, precision_rows, skill_rows
+from nightshift.detectors.telemetry_measures import alarms_among, independent_lengths, precision_by, precision_rows, skill_rows
 from nightshift.detectors.telemetry_streams import held_out_flags
 from nightshift.sources.telemetry.labels import all_labels, stretches
 from nightshift.sources.telemetry.prometheus import Prometheus, chunks
@@ -223,8 +223,15 @@ def test_runs_of_one_window_have_its_length_as_step():
     assert independent_lengths(one) == (60, 60)
     two = pd.concat([one, one.assign(start=NOON + 15 * SECOND, end=NOON + 75 * SECOND)])
     assert independent_lengths(two) == (60, 15)
-    assert independent_alarms(4, 40, two, smoothing=1) == (1, 10)  # a window shares its samples with three others
-    assert independent_alarms(0, 0, two[:0], smoothing=7) == (0, 0)
+
+
+def test_the_windows_of_a_run_and_day_share_their_luck():
+    day = NOON + 60 * SECOND * np.arange(40)
+    windows = pd.DataFrame({"job_id": np.repeat(["1", "2", "3"], 40), "node_id": "n", "start": np.tile(day, 3), "flagged": np.arange(120) < 40})
+    alarms = alarms_among(0.01, windows, "windows")
+    assert (alarms.n_flagged, alarms.n) == (40, 120)
+    assert alarms.n_independent == 3, "one run of three has all alarms"
+    assert alarms_among(0.01, windows[:0]).sentence.endswith("nothing was judged, so none was observed.")
 
 
 # ------------------------------------------------------------------------------------------------------------ analysis
