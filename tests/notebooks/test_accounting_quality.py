@@ -41,7 +41,7 @@ def write_measured(products, *, trials=True, incidents=True):
     injected = pd.DataFrame(rows)
     helpers.write_parquet(injected if trials else injected.iloc[:0], paths.models / "injections.parquet")
     outside = "outside the known incidents" if incidents else "that belong to no finding"
-    counts = {"stated": 0.01, "n_flagged": 2, "n": 200, "n_independent": 100.0, "items": f"series-weeks {outside}"}
+    counts = {"stated": 0.01, "n_flagged": 2, "n": 200, "n_independent": 200.0, "items": f"series-weeks {outside}"}
     helpers.write_json(counts, paths.scores.with_name("accounting_alarms.json"))
     true = pd.DataFrame({"incident": [1, 2, 3], "kind": ["silent", "global_dip", "drop"], "start": MONDAY, "end": MONDAY + ONE_WEEK})
     true = true.assign(entity=["A at S", "B", "B at S"], site=["S", "", "S"], new=[True, True, False])

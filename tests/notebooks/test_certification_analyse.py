@@ -248,14 +248,15 @@ def test_a_night_on_which_not_even_a_bad_run_could_be_found_says_so_and_not_that
     assert re.search(r"Resolution: a finding takes \d+ flagged lumisections, each as strange as can be", night.page)
 
 
-def test_more_alarms_than_stated_are_a_warning(tmp_path):
+def test_more_alarms_than_stated_are_a_warning_and_no_ok(tmp_path):
     clean = clean_table()
     for run in (104, 105, 106, 108, 109, 110):  # strange and yet good, in six runs
         deviate(clean, rows(clean, run, 8, 15), 30, "a")
     write_study(tmp_path, clean)
     night = analysed(tmp_path)
     [warned] = night.recorded["warnings"]
-    assert re.match(r"certification, of 1\d\d good lumisections in \d judged runs: Stated alarm rate 1.00%, observed 3\d.\d\d% \(", warned)
+    assert re.match(r"Stated alarm rate 1.00%, observed 3\d.\d\d% \(.*\) of 1\d\d good lumisections of \d judged runs: ", warned)
+    assert (night.recorded["verdict"], night.recorded["verdict_reason"]) == ("not calibrated", warned)
     assert warned.endswith("more is flagged than stated, so these alarms mean less than they say.")
 
 
