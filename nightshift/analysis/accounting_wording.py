@@ -108,6 +108,24 @@ def weeks_without_anybody(common, weeks):
     ]
 
 
+def silent_source_words(status, sites, day):
+    """Say that the only site of a source has been silent up to `day`, one sentence in a list; an empty list
+    where the source has several sites, or goes up to the night.
+
+    status : of the extraction, with state and newest. sites : names, of all series, "" among them. Of several
+    sites that all stop at once, the source is to be asked, and `stale` says so.
+    """
+    [site, *others] = sorted(set(sites) - {""}) or [""]
+    if status["state"] != "stale" or others or not site:
+        return []
+    newest = pd.Timestamp(status["newest"])
+    days = (pd.Timestamp(day, tz="UTC") + pd.Timedelta(days=1) - newest).days
+    return [
+        f"{site} has been silent for {plural(days, 'day')}, since {newest:%Y-%m-%d %H:%M} UTC: the whole "
+        "site, or only its accounting?"
+    ]
+
+
 # ---------------------------------------------------------------------------------------------------- A night
 
 

@@ -7,6 +7,7 @@ import pytest
 from nightshift.analysis.accounting import changes_by_site
 from nightshift.analysis.accounting_importance import with_priorities
 from nightshift.analysis.accounting_quality import UNMEASURED, alarms_outside, doubts_about, method_in_use, read_incidents, weeks_outside
+from nightshift.analysis.accounting_wording import silent_source_words
 from nightshift.statistics import check_shares
 
 WEEKS = pd.date_range("2025-06-02", periods=30, freq="7D", tz="UTC")
@@ -109,3 +110,17 @@ def test_a_share_that_is_none_is_refused_by_name(wrong):
     check_shares(first=0.5, second=1e-9)
     with pytest.raises(ValueError, match=rf"^second is {wrong}: it must lie between 0 and 1$"):
         check_shares(first=0.5, second=wrong)
+
+
+@pytest.mark.parametrize(
+    ("state", "sites", "sentences"),
+    [
+        ("ok", ["S"], []),
+        ("stale", ["S", "T"], []),
+        ("stale", ["", "S"], ["S has been silent for 20 days, since 2006-01-16 19:29 UTC: the whole site, or only its accounting?"]),
+        ("stale", [], []),
+    ],
+)
+def test_the_end_of_a_source_with_one_site_is_the_silence_of_that_site(state, sites, sentences):
+    status = {"state": state, "newest": "2006-01-16 19:29:52+00:00"}
+    assert silent_source_words(status, sites, "2006-02-05") == sentences
