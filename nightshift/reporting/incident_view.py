@@ -16,9 +16,10 @@ def view_of(incident, *, href="", figure="", n_proposals=None):
     incident : as digest.json has it. href : where its title leads. figure : address of its strip of time.
     n_proposals : at most so many; None is MAX_PROPOSALS of those that are ranked, and all of others.
 
-    Keys: id, rank, title, severity (high, medium, low or unknown), state, status, since, site and impact (""
-    where title or summary have them), summary, change, href, figure, figure_alt, ranked, proposals (proposal,
-    reason, note, remediation), proposals_heading, silence ("" where nobody has silenced it).
+    Keys: id, rank, title, severity (high, medium, low or unknown), state, status, since, began, place (its
+    site), affected (its impact), site and impact ("" where title or summary have them), summary, change,
+    href, figure, figure_alt, ranked, proposals (proposal, reason, note, remediation), proposals_heading,
+    silence ("" where nobody has silenced it).
     """
     title, summary = one_line(incident["title"], 120), one_line(incident["summary"], 600)
     site, impact, change = (one_line(incident[name]) for name in ("site", "impact", "change"))
@@ -35,10 +36,13 @@ def view_of(incident, *, href="", figure="", n_proposals=None):
             status_in_words(incident["state"], incident["age_nights"] or 1, incident["ended"]), 60
         ),
         "since": since(incident),
+        "began": moment(incident["start"]).removesuffix(" UTC") if incident["start"] else "",
         "site": "" if site in title else site,
+        "place": site,
         "summary": summary,
         "change": "" if change in summary else change,
         "impact": "" if impact in summary else impact,
+        "affected": impact.replace(" affected", ""),
         "href": href,
         "figure": figure,
         "figure_alt": f"Times of the findings of {title}, seen by {studies}",

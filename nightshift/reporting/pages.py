@@ -13,6 +13,7 @@ import json
 import re
 import secrets
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image
 
@@ -84,6 +85,21 @@ def templates():
     return made
 
 
+class Script(NamedTuple):
+    """The small script of the front page, and how the content security policy names it: no other may run."""
+
+    text: str
+    source: str
+
+
+@functools.cache
+def script():
+    """Read templates/front.js, as a Script."""
+    text = (TEMPLATES / "front.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return Script(text, f"'sha256-{digest}'")
+
+
 @functools.cache
 def revision():
     return git_revision()  # takes 50 ms, and a night has 25 pages
@@ -94,6 +110,7 @@ def write_page(path, template, **values):
     defaults = {
         "style": (TEMPLATES / "style.css").read_text(),
         "up": "../",
+        "script": None,
         "footer": f"Nightshift {revision()}.",
     }
     with atomic(path) as temporary:

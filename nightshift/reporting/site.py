@@ -10,16 +10,14 @@ itself, and stays as it is when others come.
 
 import functools
 import platform
-import shlex
 from datetime import date
 from importlib.metadata import version
 
-from helpers import ROOT, write_json
+from helpers import write_json
 from nightshift.assurance import assure, verdict_in_words
 from nightshift.products import read_json
 from nightshift.reporting.archive import (
     clear_removed,
-    history,
     kept,
     mark_removed,
     read_incidents,
@@ -34,15 +32,22 @@ from nightshift.reporting.digests import (
     plain,
     pressing,
     read_digest,
-    rest_in_words,
+)
+from nightshift.reporting.front import (
+    feedback_command,
+    figure_of,
+    filter_rules,
+    filters_of,
+    incident_groups,
+    state_line,
+    study_row,
 )
 from nightshift.reporting.glossary import write_glossary
-from nightshift.reporting.incident_view import view_of
-from nightshift.reporting.pages import publish_notebook, revision, small_pictures, write_page
+from nightshift.reporting.pages import publish_notebook, revision, script, small_pictures, write_page
 from nightshift.reporting.products import Damaged, is_day, refuse_future
 from nightshift.reporting.studies import expected_of, latest_with, read_study
 from nightshift.runs import notebook_path, read_run
-from nightshift.wording import moment, one_line, plural, skill_in_words
+from nightshift.wording import one_line
 
 PACKAGES = [
     "papermill",
@@ -56,10 +61,8 @@ PACKAGES = [
     "jax",
     "numba",
 ]
-MAX_FINDINGS = 8  # rows of findings per study on the front page; the analysis page has all
-MAX_CARDS = 12  # incidents in full on the front page; the digest has all
-# characters of pictures on the front page, of incidents and of studies: it stays below 500 kB
-STRIPS, FIGURES = 150_000, 210_000
+# characters of pictures on the front page, of incidents and of studies: it stays below 350 kB
+STRIPS, FIGURES = 110_000, 110_000
 
 
 # ----------------------------------------------------------------------------------------------- for programs
@@ -162,79 +165,30 @@ def record_digest(root, day, studies, digest, troubles=()):
 # ------------------------------------------------------------------------------------------------- front page
 
 
-def model_line(model, models=()):
-    """The model that scores, as metrics.json names it (None: none does), with its skill against what
-    baseline, and which of `models` is better.
-    """
-    if not model:
-        return "none"
-    name, baseline = model["name"].replace("_", " "), model["baseline_name"].replace("_", " ")
-    line = f"{name}, a trivial baseline"
-    if name != baseline:
-        line = (
-            f"{name}, skill {skill_in_words(model['skill'], model['skill_low'], model['skill_high'])} "
-            f"against {baseline}"
-        )
-    same = [
-        one
-        for one in models
-        if all(one.get(key) == model.get(key) for key in ("metric", "baseline_name", "split"))
-    ]
-    least = 0 if name == baseline else model["skill_high"]
-    if better := [one for one in same if not one["in_use"] and one["skill_low"] > least]:
-        best = max(better, key=lambda one: one["skill"])
-        skill = skill_in_words(best["skill"], best["skill_low"], best["skill_high"])
-        line += f"; {best['name'].replace('_', ' ')} is better, skill {skill}, and does not score"
-    return line
-
-
-def data_line(s):
-    """State, rows and newest row of a study's data."""
-    if not (status := s["status"]):
-        return "not known"
-    newest = (
-        f"{str(status['newest'])[:16]} UTC" if status["newest"] else "not known" if status["rows"] else "none"
-    )
-    ends = "" if s["state"] in ("ok", "partial", "empty") else f", window to {status['window'][1]}"
-    return f"{s['state']}; {plural(status['rows'], 'row')}, newest {newest}{ends}"
-
-
-def feedback_command(root):
-    """The command that takes feedback on a proposal of the night below `root`, as a plain shell runs it in
-    the folder of the repository.
-    """
-    inside = root.is_relative_to(ROOT)
-    products = [] if root == ROOT else ["--products", str(root.relative_to(ROOT) if inside else root)]
-    return shlex.join([".venv/bin/nightshift", "feedback", "INCIDENT", "REMEDIATION", "worked", *products])
-
-
 def front_digest(root, day, digest, pictures, studies):
-    """The values that templates/front.html.j2 shows of the night's incidents: cards, those that are over,
-    those that somebody knows of.
+    """The values that templates/front.html.j2 shows of the night's incidents.
+
+    pictures : {path: address}.
     """
     page, assurance = root / "reports" / day / "digest.html", assurance_of(studies, digest)
     text = page.read_text(encoding="utf-8") if digest["outcome"] != "not run" and page.exists() else ""
     incidents = digest["incidents"]
-    urgent = [one for one in incidents if pressing(one)]
-    cards = [one for one in urgent if one["shown"]][:MAX_CARDS]
-    resolved = [one for one in incidents if one["state"] == "resolved" and not one["silence"]][:MAX_CARDS]
-
-    def views(ones):
-        return [
-            view_of(one, href=href_of(one, text), figure=pictures.get(root / one["figure"], ""))
-            for one in ones
-        ]
-
+    groups = incident_groups(
+        incidents,
+        day,
+        hrefs={one["id"]: href_of(one, text) for one in incidents},
+        pictures={one["id"]: pictures.get(root / one["figure"], "") for one in incidents},
+    )
+    filters = filters_of(groups)
     return {
         **{key: digest[key] for key in ("outcome", "error", "notes", "missing")},
         **summary_of(studies, digest),
         "href": "digest.html" if text else "",
         "counts": assurance.in_words(digest["counts"]),
         "command": feedback_command(root),
-        "cards": views(cards),
-        "more": rest_in_words([one for one in urgent if one not in cards]),
-        "resolved": views(resolved),
-        "silenced": views([one for one in incidents if one["silence"] and one["state"] in GOING_ON]),
+        "groups": groups,
+        "filters": filters,
+        "rules": filter_rules(filters),
     }
 
 
@@ -245,74 +199,6 @@ def href_of(incident, text):
     if not text:
         return ""
     return f"digest.html#{incident['id']}" if f'id="{incident["id"]}"' in text else "digest.html"
-
-
-def figures_of(root, s):
-    """The first finding of a study with a picture, and its path; (None, None) where there is none."""
-    return next(
-        (
-            (f, root / f.figure)
-            for f in s["findings"].itertuples()
-            if f.figure and (root / f.figure).is_file()
-        ),
-        (None, None),
-    )
-
-
-def front_study(root, s, runs, pictures):
-    """The values that templates/front.html.j2 shows for one study."""
-    rows = list(s["findings"].itertuples())
-    findings = [
-        {
-            "kind": f.kind.replace("_", " "),
-            "entity": f.entity,
-            "evidence": f.evidence,
-            "start": moment(f.start),
-            "end": moment(f.end),
-        }
-        for f in rows[:MAX_FINDINGS]
-    ]
-    of, path = figures_of(root, s)
-    steps = []
-    for step in s["steps"]:
-        took = f"{step['outcome']} in {step['seconds']:.0f} s" if step.get("seconds") else step["outcome"]
-        href = f"{s['study']}/{step['name']}.html" if step["outcome"] != "not run" or step.get("of") else ""
-        steps.append(
-            {
-                "name": step["name"].replace("_", " "),
-                "href": href,
-                "outcome": f"of {step['of']}" if step.get("of") else took,
-            }
-        )
-    verdicts = {
-        run["day"]: run["studies"].get(s["study"], {}).get("verdict", "failed") for run in kept(runs)[:-1]
-    }
-    good = [night for night, verdict in verdicts.items() if not assure({"": verdict}).lacking]
-    return {
-        **{
-            k: s[k]
-            for k in (
-                "study",
-                "title",
-                "question",
-                "verdict",
-                "reason",
-                "warnings",
-                "headline",
-                "error",
-                "failed_step",
-            )
-        },
-        "findings": findings,
-        "steps": steps,
-        "more": max(len(s["findings"]) - MAX_FINDINGS, 0),
-        "last_good": good[-1] if good else "",
-        "history": history(runs, s["study"]),
-        "data": data_line(s),
-        "model": model_line(s["in_use"], s["models"]),
-        "figure": pictures.get(path, ""),
-        "figure_alt": f"{of.kind.replace('_', ' ')} {of.entity}: {of.evidence}" if of else "",
-    }
 
 
 # ------------------------------------------------------------------------------------------------------ pages
@@ -519,11 +405,9 @@ def write_front(root, day, studies, digest, every, troubles, of_sample, simulate
     """Write the front page of the night, every : the nights as run.json has them, tonight among them."""
     nights, before = [run["day"] for run in kept(every)], [run for run in every if run["day"] <= day]
     at, assurance = nights.index(day), assurance_of(studies, digest)
-    strips = small_pictures(
-        [root / one["figure"] for one in digest["incidents"] if one["shown"] and one["figure"]][:MAX_CARDS],
-        STRIPS,
-    )
-    figures = small_pictures([path for _, path in (figures_of(root, s) for s in studies) if path], FIGURES)
+    drawn = [root / one["figure"] for one in digest["incidents"] if one["shown"] and one["figure"]]
+    strips = small_pictures(drawn, STRIPS)
+    figures = small_pictures([path for _, path in (figure_of(root, s) for s in studies) if path], FIGURES)
     write_page(
         root / "reports" / day / "index.html",
         "front.html.j2",
@@ -531,12 +415,14 @@ def write_front(root, day, studies, digest, every, troubles, of_sample, simulate
         day=day,
         complete=assurance.complete,
         assured=assurance.sentence,
+        state=state_line(studies, assurance, of_sample=of_sample),
         lead=assurance.findings_line(sum(len(s["findings"]) for s in studies)),
         of_sample=of_sample,
         simulated=simulated,
         digest=front_digest(root, day, digest, strips, studies),
         troubles=troubles,
-        studies=[front_study(root, s, before, figures) for s in studies],
+        studies=[study_row(root, s, before, figures) for s in studies],
+        script=script(),
         previous=nights[at - 1] if at else "",
     )
 

@@ -1,0 +1,255 @@
+"""The front page of a night: one line of state, a row per incident that opens in place, a row per study.
+
+State       what is known of the night, and of which data    state_line
+Incidents   rows in groups, and what they are filtered by    incident_groups, filters_of
+Studies     model, data, findings and steps of each          study_row
+"""
+
+import shlex
+from typing import NamedTuple
+
+from markupsafe import Markup
+
+from helpers import ROOT
+from nightshift import catalog
+from nightshift.assurance import assure
+from nightshift.reporting.archive import history, kept
+from nightshift.reporting.digests import GOING_ON, pressing, rest_in_words
+from nightshift.reporting.incident_view import SEVERITIES, view_of
+from nightshift.reporting.times import strip_of
+from nightshift.wording import moment, plural, skill_in_words
+
+MAX_FINDINGS = 8  # rows of findings per study; the analysis page has all
+MAX_ROWS = 60  # incidents of one group; the digest has all
+STATES = {"escalated": 0, "new": 1, "ongoing": 2}  # others follow, as they come
+
+
+# ------------------------------------------------------------------------------------------------------ State
+
+
+def state_line(studies, assurance, *, of_sample):
+    """Say how many studies reported, up to when their data go, and whether these are simulated: list of str."""
+    n = len(studies) - len(assurance.lacking)
+    newest = [str(s["status"]["newest"]) for s in studies if s["status"].get("newest")]
+    parts = [f"{n} of {plural(len(studies), 'study')} reported"]
+    parts += [f"newest data {moment(max(newest).replace(' ', 'T'))}"] if newest else []
+    parts += ["simulated data"] if of_sample else []
+    return parts
+
+
+# -------------------------------------------------------------------------------------------------- Incidents
+
+
+class Group(NamedTuple):
+    """Incidents that belong together. rows : views of them. heading : "" where they need none. rest : how
+    many more there are, in words, "" for none.
+    """
+
+    name: str
+    heading: str
+    rows: list
+    rest: str
+
+
+def in_group(incident):
+    """Tell which group of the front page an incident is in: pressing, resolved, known or over."""
+    if pressing(incident):
+        return "pressing"
+    if incident["silence"] and incident["state"] in GOING_ON:
+        return "known"
+    return "resolved" if incident["state"] == "resolved" and not incident["silence"] else "over"
+
+
+def incident_groups(incidents, day, *, hrefs, pictures):
+    """Put the incidents of a night into groups, list of Group: those that press, then what is folded.
+
+    incidents : as digest.json has them. hrefs, pictures : {id: where it leads; address of its picture}.
+    """
+    headings = {
+        "pressing": "",
+        "resolved": "resolved since the night before",
+        "known": "silenced or acknowledged",
+        "over": "over: ended before monitoring began, or closed",
+    }
+    groups = []
+    for name, heading in headings.items():
+        members = [one for one in incidents if in_group(one) == name]
+        rows = [
+            view_of(one, href=hrefs.get(one["id"], ""), figure=pictures.get(one["id"], ""))
+            | {"strip": strip_of(one, day), "studies": [str(study) for study in one["studies"]]}
+            for one in members[:MAX_ROWS]
+        ]
+        words = f"{len(members)} {heading}" if heading and members else ""
+        groups.append(Group(name, words, rows, rest_in_words(members[MAX_ROWS:])))
+    return groups
+
+
+class Filter(NamedTuple):
+    """One list to choose from above the incidents. values : {mark that rows carry: words}."""
+
+    name: str
+    label: str
+    values: dict
+
+
+def filters_of(groups):
+    """Give the lists by which rows are filtered, and mark each row with what it is: list of Filter.
+
+    The marks are short names of their own, since they stand in a style sheet, where names of sites may not.
+    """
+    rows = [row for group in groups for row in group.rows]
+    sites = {site: f"s{number}" for number, site in enumerate(sorted({row["place"] for row in rows}))}
+    states = sorted({row["state"] for row in rows}, key=lambda state: (STATES.get(state, 9), state))
+    studies = sorted({study for row in rows for study in row["studies"]})
+    marks = {study: f"t{number}" for number, study in enumerate(studies)}
+    state_marks = {state: f"z{number}" for number, state in enumerate(states)}
+    for row in rows:
+        row["marks"] = {
+            "severity": row["severity"],
+            "study": " ".join(marks[study] for study in row["studies"]),
+            "site": sites[row["place"]],
+            "state": state_marks[row["state"]],
+        }
+    there = {row["severity"] for row in rows}
+    severities = {one: one for one in (*SEVERITIES, "unknown") if one in there}
+    return [
+        Filter("severity", "Severity", severities),
+        Filter("study", "Study", {mark: catalog.study_of(study).title for study, mark in marks.items()}),
+        Filter("site", "Site", {mark: site or "no site" for site, mark in sites.items()}),
+        Filter("state", "State", {mark: state for state, mark in state_marks.items()}),
+    ]
+
+
+def filter_rules(filters):
+    """Write the style sheet that makes the lists of `filters` work without any script: Markup."""
+    return Markup(
+        "\n".join(
+            f'main:has(#by-{one.name} option[value="{mark}"]:checked)'
+            f' .rows > li:not([data-{one.name}~="{mark}"]) {{ display: none; }}'
+            for one in filters
+            for mark in one.values
+        )
+    )
+
+
+def feedback_command(root):
+    """The command that takes feedback on a proposal of the night below `root`, as a plain shell runs it in
+    the folder of the repository.
+    """
+    inside = root.is_relative_to(ROOT)
+    products = [] if root == ROOT else ["--products", str(root.relative_to(ROOT) if inside else root)]
+    return shlex.join([".venv/bin/nightshift", "feedback", "INCIDENT", "REMEDIATION", "worked", *products])
+
+
+# ---------------------------------------------------------------------------------------------------- Studies
+
+
+def model_line(model, models=()):
+    """The model that scores, as metrics.json names it (None: none does), with its skill against what
+    baseline, and which of `models` is better.
+    """
+    if not model:
+        return "none"
+    name, baseline = model["name"].replace("_", " "), model["baseline_name"].replace("_", " ")
+    line = f"{name}, a trivial baseline"
+    if name != baseline:
+        line = (
+            f"{name}, skill {skill_in_words(model['skill'], model['skill_low'], model['skill_high'])} "
+            f"against {baseline}"
+        )
+    same = [
+        one
+        for one in models
+        if all(one.get(key) == model.get(key) for key in ("metric", "baseline_name", "split"))
+    ]
+    least = 0 if name == baseline else model["skill_high"]
+    if better := [one for one in same if not one["in_use"] and one["skill_low"] > least]:
+        best = max(better, key=lambda one: one["skill"])
+        skill = skill_in_words(best["skill"], best["skill_low"], best["skill_high"])
+        line += f"; {best['name'].replace('_', ' ')} is better, skill {skill}, and does not score"
+    return line
+
+
+def data_line(s):
+    """State, rows and newest row of a study's data."""
+    if not (status := s["status"]):
+        return "not known"
+    newest = (
+        f"{str(status['newest'])[:16]} UTC" if status["newest"] else "not known" if status["rows"] else "none"
+    )
+    ends = "" if s["state"] in ("ok", "partial", "empty") else f", window to {status['window'][1]}"
+    return f"{s['state']}; {plural(status['rows'], 'row')}, newest {newest}{ends}"
+
+
+def figure_of(root, s):
+    """The first finding of a study with a picture, and its path; (None, None) where there is none."""
+    return next(
+        (
+            (f, root / f.figure)
+            for f in s["findings"].itertuples()
+            if f.figure and (root / f.figure).is_file()
+        ),
+        (None, None),
+    )
+
+
+def steps_row(s):
+    """The steps of a study, as links where they have a page: list of dicts name, href, outcome."""
+    rows = []
+    for step in s["steps"]:
+        took = f"{step['outcome']} in {step['seconds']:.0f} s" if step.get("seconds") else step["outcome"]
+        has_page = step["outcome"] != "not run" or step.get("of")
+        rows.append(
+            {
+                "name": step["name"].replace("_", " "),
+                "href": f"{s['study']}/{step['name']}.html" if has_page else "",
+                "outcome": f"of {step['of']}" if step.get("of") else took,
+            }
+        )
+    return rows
+
+
+def study_row(root, s, runs, pictures):
+    """The values that templates/front.html.j2 shows for one study.
+
+    runs : run.json of the nights up to this one. pictures : {path: address}.
+    """
+    rows = list(s["findings"].itertuples())
+    findings = [
+        {
+            "kind": f.kind.replace("_", " "),
+            "entity": f.entity,
+            "evidence": f.evidence,
+            "start": moment(f.start),
+            "end": moment(f.end),
+        }
+        for f in rows[:MAX_FINDINGS]
+    ]
+    of, path = figure_of(root, s)
+    verdicts = {
+        run["day"]: run["studies"].get(s["study"], {}).get("verdict", "failed") for run in kept(runs)[:-1]
+    }
+    good = [night for night, verdict in verdicts.items() if not assure({"": verdict}).lacking]
+    names = (
+        "study",
+        "title",
+        "question",
+        "verdict",
+        "reason",
+        "warnings",
+        "headline",
+        "error",
+        "failed_step",
+    )
+    return {name: s[name] for name in names} | {
+        "findings": findings,
+        "steps": steps_row(s),
+        "analysis": next((one["href"] for one in steps_row(s) if one["name"] == "4 analyse"), ""),
+        "more": max(len(s["findings"]) - MAX_FINDINGS, 0),
+        "last_good": good[-1] if good else "",
+        "history": history(runs, s["study"]),
+        "data": data_line(s),
+        "model": model_line(s["in_use"], s["models"]),
+        "figure": pictures.get(path, ""),
+        "figure_alt": f"{of.kind.replace('_', ' ')} {of.entity}: {of.evidence}" if of else "",
+    }

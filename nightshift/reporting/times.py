@@ -1,0 +1,42 @@
+"""A tiny picture of when an incident was seen: one bar per study on an axis that all incidents share."""
+
+from datetime import UTC, datetime, timedelta
+
+from markupsafe import Markup
+
+from nightshift.wording import plural
+
+DAYS = 28  # that the axis shows, up to the end of the night
+WIDE, HIGH = 112, 18  # pixels
+ROW = 5  # of one study
+
+
+def strip_of(incident, day):
+    """Draw when the findings of an incident were seen, up to the end of the night `day`: Markup of an SVG; ""
+    where no finding has a time.
+
+    incident : as digest.json has it. What began before the axis begins with it; what has not ended goes up to
+    the end of the night.
+    """
+    end = datetime.fromisoformat(day).replace(tzinfo=UTC) + timedelta(days=1)
+    studies = sorted({str(one["study"]) for one in incident["findings"] if one["start"]})
+    if not studies:
+        return ""
+    bars = []
+    for one in incident["findings"]:
+        if one["start"]:
+            first, last = (share_of(one[name] or one["start"], end) for name in ("start", "end"))
+            x, wide = min(first * WIDE, WIDE - 2), max((last - first) * WIDE, 2)
+            y = 2 + studies.index(str(one["study"])) * ROW
+            bars.append(f'<rect x="{x:.1f}" y="{y}" width="{wide:.1f}" height="{ROW - 1}"/>')
+    seen_by = plural(len(studies), "study")
+    label = f"Seen by {seen_by} in the {DAYS} days up to this night"
+    axis = f'<path class="base" d="M0 {HIGH - 1}H{WIDE}"/>'
+    attributes = f'class="strip" role="img" aria-label="{label}" width="{WIDE}" height="{HIGH}"'
+    return Markup(f"<svg {attributes}>{''.join(bars)}{axis}</svg>")
+
+
+def share_of(moment, end):
+    """Find where a moment, ISO 8601 in UTC, lies on the axis that ends with `end`: from 0 to 1 there."""
+    passed = (end - datetime.fromisoformat(moment)) / timedelta(days=DAYS)
+    return min(max(1 - passed, 0.0), 1.0)
