@@ -13,9 +13,8 @@ import pandas as pd
 from nightshift.detectors.telemetry_incidents import diagnose
 from nightshift.statistics import StreamSettings, flags_across_folds, judge_streams
 
-NIGHTS_READ = (
-    3  # times the nights that calibrate: the daily maxima of twice as many say what a usual day holds
-)
+# times the nights that calibrate: the daily maxima of three times as many say what a usual day holds
+NIGHTS_READ = 4
 
 
 def judge_servers(windows, tests, settings, weights):
@@ -56,17 +55,19 @@ def held_out_flags(healthy, tests, fold, *, weights, alarm_rate):
     return of_servers.flagged[of_servers.has_past & (healthy.start >= begun + pd.Timedelta(days=3))]
 
 
-def stretch_incidents(scored, chances, *, gap, least_confidence):
+def stretch_incidents(scored, chances, *, gap, finding_rate, least_confidence):
     """Turn the stretches of servers into incidents: the columns of `merge_flagged`, strongest first.
 
     scored : windows of servers, DataFrame node_id, job_id, app, start, end, score, chance, in_stretch,
     flagged, sorted by node and start. chances : class probabilities, with the same index. gap : pause within
     a stretch. Its p-value is the chance of a usual day of the node to hold something as strong, and its
-    diagnosis follows from the mean probabilities of its windows.
+    diagnosis follows from the mean probabilities of its windows. One whose p-value in these windows is above
+    `finding_rate` is the end of a finding of earlier days, and no other.
     """
     inside = scored[scored.in_stretch].join(chances)
     number = (~(inside.groupby("node_id").start.diff() <= gap)).cumsum()
-    inside = inside[between_flagged(inside.flagged, number)]
+    inside["chance"] = inside.chance.groupby(number).transform("min")
+    inside = inside[between_flagged(inside.flagged, number) & (inside.chance <= finding_rate)]
     first = {name: (name, "first") for name in ("node_id", "job_id", "app", "start")}
     merged = inside.groupby(number).agg(
         **first | {name: (name, "mean") for name in chances},

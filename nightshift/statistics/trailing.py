@@ -7,13 +7,14 @@ whose strength is held against that of usual days.
 
     Level        what is usual, followed              follow_level
     Streams      entities, night by night             StreamSettings, Stream, judge_streams, judge_night
-    Stretches    from windows to findings             Maxima, stretches_of
+    Stretches    from windows to findings             fit_maxima, Maxima, stretches_of
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.stats import norm, t
 
 ONE_DAY, TWO_HOURS = pd.Timedelta(days=1), pd.Timedelta(hours=2)
 HOURS = (pd.Timedelta(hours=1), pd.Timedelta(hours=6))
@@ -21,10 +22,11 @@ HOURS = (pd.Timedelta(hours=1), pd.Timedelta(hours=6))
 STEERING = 0.4
 STEERED = (0.05, 3.0)  # it stays between these multiples of the stated rate
 LEAST_SPREAD = 0.05  # of the logarithm of a score: below lies only rounding
-FITTED = np.array([0.25, 0.6])  # quantiles of the daily maxima that fit their distribution
-BEGINS = 0.4  # of the limit: a stretch begins and ends where the strength passes this
-LEAST_DAYS = 3  # daily maxima that it takes to fit one
-SHARED = 14  # days that the spread of the median entity counts beside an entity's own
+FITTED = (0.5, 0.75)  # quantiles of the daily maxima that fit their distribution
+PER_DEGREE = 6.4  # of so many days these quantiles tell as much of a spread as one degree of freedom does
+BEGINS = 0.7  # a stretch begins and ends where the strength passes this, however strict the limit
+LEAST_DAYS = 3  # daily maxima that it takes to judge an entity
+MEMORY = 3  # times the nights that calibrate: so many daily maxima say what a usual day holds
 
 
 def follow_level(values, half_life, clip=5.0):
@@ -57,39 +59,51 @@ class StreamSettings:
     scales: tuple = HOURS
 
 
-class Maxima:
-    """How strong the strongest of a usual day is: Gumbel distributions of several entities, fitted together.
+def fit_maxima(days):
+    """Fit Student's distribution to daily maxima (n,) by their median and third quartile: (degrees of
+    freedom, location, scale), as `scipy.stats.t` takes them.
 
-    fit : from {entity: (days, K) maxima}, K of them a day. Each distribution goes through two quantiles of
-    the days, so that up to two days in five may be troubled ones, and reaches beyond all that was seen. The
-    spread of an entity with n days counts n, that of the median entity SHARED days: a fortnight alone is too
-    little for a tail. An entity with fewer than LEAST_DAYS days has no distribution. Source: Gumbel 1958, for
-    maxima of many values.
+    So a quarter of the days may be troubled. For many days it is normal, since means over hours have a
+    lighter tail than the Gumbel distribution of single values: fitted likewise, that has its limit for one
+    day in fifty 0.4 above the one of real healthy servers, the normal one 0.1. Few days leave the spread
+    uncertain: the variance of this estimate is 3.2 / n of its square, that of a standard deviation with d
+    degrees of freedom 0.5 / d (Mosteller 1946; Student 1908).
+    """
+    middle, high = np.quantile(days, FITTED)
+    return len(days) / PER_DEGREE, middle, max((high - middle) / norm.ppf(FITTED[1]), LEAST_SPREAD)
+
+
+class Maxima:
+    """How strong the strongest of a usual day is, of all entities together.
+
+    maxima : {entity: (days,)}, strength of each day. is_usual : {entity: bool (days,)}, which of them held
+    no trouble that was found; all count where hardly one did. rate : share of usual days that may pass the
+    limit. Strengths are in units of each entity's own past, so that their days are alike, and a fortnight of
+    one alone is too little for a tail. An entity that passes the common limit on more than a quarter of its
+    days has a habit, such as a nightly backup, and is judged by its own days. One with fewer than LEAST_DAYS
+    days is not judged.
     """
 
-    def __init__(self, maxima):
-        reduced = -np.log(-np.log(FITTED))
-        long_enough = {name: days for name, days in maxima.items() if len(days) >= LEAST_DAYS}
-        quantiles = {name: np.quantile(days, FITTED, axis=0) for name, days in long_enough.items()}
-        spreads = {name: np.diff(ends, axis=0)[0] / np.diff(reduced) for name, ends in quantiles.items()}
-        pooled = np.median(list(spreads.values()), axis=0) if spreads else None
-        self.location, self.spread = {}, {}
-        for name, days in long_enough.items():
-            spread = (len(days) * spreads[name] + SHARED * pooled) / (len(days) + SHARED)
-            self.spread[name] = np.maximum(spread, LEAST_SPREAD)
-            self.location[name] = quantiles[name].mean(axis=0) - self.spread[name] * reduced.mean()
+    def __init__(self, maxima, is_usual, rate):
+        self.rate, self.fits = rate, {}
+        judged = {name: days for name, days in maxima.items() if len(days) >= LEAST_DAYS}
+        usual = [days[is_usual[name]] for name, days in judged.items()]
+        if sum(map(len, usual)) < LEAST_DAYS:
+            usual = list(judged.values())
+        if not judged:
+            return
+        common = fit_maxima(np.concatenate(usual))
+        for name, days in judged.items():
+            has_habit = np.quantile(days, FITTED[1]) > t.isf(rate, *common)
+            self.fits[name] = fit_maxima(days) if has_habit else common
 
-    def limits(self, name, rate):
-        """Give the strengths that a usual day of an entity exceeds with the chance `rate`: (K,); None
-        where it has no distribution.
-        """
-        if name not in self.location:
-            return None
-        return self.location[name] - self.spread[name] * np.log(-np.log1p(-rate))
+    def limit(self, name):
+        """Give the strength that a usual day of an entity passes with the chance `rate`; None without."""
+        return t.isf(self.rate, *self.fits[name]) if name in self.fits else None
 
     def chance(self, name, strengths):
-        """Give the chance of a usual day of an entity to hold each of `strengths` (K,) or more: (K,)."""
-        return -np.expm1(-np.exp(-(strengths - self.location[name]) / self.spread[name]))
+        """Give the chance of a usual day of an entity to hold each of `strengths` (n,) or more: (n,)."""
+        return t.sf(strengths, *self.fits[name])
 
 
 def stretches_of(marked, starts, gap):
@@ -108,9 +122,10 @@ class Stream:
     """The windows of one entity, judged night by night.
 
     scores : (n,), finite, higher = stranger, on a logarithmic scale, smoothed as the detector wants. starts :
-    datetimes (n,), rising. After `judge`: p_value (n,), 1 where the past is too short; flagged; strength (K,
-    n) per scale, 0 in the median of the past and 1 at its 95th percentile; chance (n,), of a usual day to
-    hold a stretch as strong, 1 outside stretches; stretch (n,), the number of the stretch, -1 outside.
+    datetimes (n,), rising. After `judge`: p_value (n,), 1 where the past is too short; flagged; strength
+    (n,), 0 in the median of the past and 1 at its 95th percentile, mean of the scales: a trouble is strong
+    both in its windows and over hours; chance (n,), of a usual day to hold a window as strong, 1 outside
+    stretches; stretch (n,), the number of the stretch, -1 outside.
     """
 
     def __init__(self, scores, starts, settings):
@@ -118,10 +133,10 @@ class Stream:
         self.scores = self.averaged(np.asarray(scores, float))
         n = self.scores.shape[1]
         self.p_value, self.chance, self.flagged = np.ones(n), np.ones(n), np.zeros(n, bool)
-        self.strength, self.stretch = np.zeros(self.scores.shape), np.full(n, -1)
+        self.strength, self.stretch = np.zeros(n), np.full(n, -1)
         self.has_past = np.zeros(n, bool)  # long enough for a p-value as small as the alarm rate
         self.is_trouble = np.zeros(n, bool)  # does not calibrate the nights to come
-        self.level, self.maxima = settings.alarm_rate, []
+        self.level, self.nights = settings.alarm_rate, []
 
     def averaged(self, scores):
         """Return the scores themselves and averaged over each scale, half of it ahead: (1 + K, n)."""
@@ -134,23 +149,27 @@ class Stream:
         return np.searchsorted(self.starts, [day, day + np.timedelta64(1, "D")])
 
     def past_of(self, begin):
-        """Rows of the nights that calibrate the one that begins with row `begin`: those without trouble,
-        all where fewer than a day's worth are.
+        """Rows of the nights that calibrate the one that begins with row `begin`: (all, those without
+        trouble); all for both where these are less than a day's worth.
         """
         first = np.searchsorted(self.starts, self.starts[begin] - np.timedelta64(self.settings.days, "D"))
         rows = np.arange(first, begin)
         calm = rows[~self.is_trouble[rows]]
-        return calm if len(calm) * self.settings.days >= len(rows) else rows
+        return rows, calm if len(calm) * self.settings.days >= len(rows) else rows
 
     def rank_night(self, begin, end):
-        """Rank the rows [begin, end) among the nights before, and steer the level of alarms."""
-        settings, past, night = self.settings, self.past_of(begin), slice(begin, end)
+        """Rank the rows [begin, end) among the nights before, and steer the level of alarms.
+
+        Trouble that was found stays in the units of strength: without it, each finding would make the next
+        one easier, and twice as many findings on real services were false.
+        """
+        settings, night, (past, calm) = self.settings, slice(begin, end), self.past_of(begin)
         if not len(past):
             return
         middle, high = np.quantile(self.scores[:, past], [0.5, 0.95], axis=1)
         spread = np.maximum(high - middle, LEAST_SPREAD)
-        self.strength[:, night] = (self.scores[:, night] - middle[:, None]) / spread[:, None]
-        usual = np.sort(self.scores[0, past])
+        self.strength[night] = ((self.scores[:, night] - middle[:, None]) / spread[:, None]).mean(axis=0)
+        usual = np.sort(self.scores[0, calm])
         self.has_past[night] = (len(usual) + 1) * settings.alarm_rate >= 1
         above = len(usual) - np.searchsorted(usual, self.scores[0, night], side="left")
         ranks = (1 + above) / (len(usual) + 1)
@@ -159,7 +178,13 @@ class Stream:
         share = self.flagged[night].mean() / settings.alarm_rate
         low, high = (multiple * settings.alarm_rate for multiple in STEERED)
         self.level = float(np.clip(self.level * np.exp(STEERING * (1 - share)), low, high))
-        self.maxima.append(self.strength[:, night].max(axis=1))
+        self.nights.append(night)
+
+    def days_before(self):
+        """Give what the last nights held: the strength of each (days,), and whether it was no trouble."""
+        nights = self.nights[-MEMORY * self.settings.days :]
+        maxima = np.array([self.strength[night].max() for night in nights])
+        return maxima, np.array([not self.is_trouble[night].any() for night in nights], bool)
 
     def find_stretches(self, begin, end, maxima, name):
         """Merge the strong windows of this night and the one before to stretches, and keep those that a usual
@@ -167,18 +192,16 @@ class Stream:
 
         maxima : a Maxima of the nights before, in which the stream has a `name`.
         """
-        limits = maxima.limits(name, self.settings.finding_rate / len(self.strength))
-        if limits is None:
+        limit = maxima.limit(name)
+        if limit is None:
             return
         first = np.searchsorted(self.starts, self.starts[begin] - np.timedelta64(1, "D"))
-        relative, starts = self.strength[:, first:end] / limits[:, None], self.starts[first:end]
-        marked = (relative > BEGINS).any(axis=0)
-        for low, high in stretches_of(marked, starts, self.settings.gap.to_timedelta64()):
-            if relative[:, low : high + 1].max() <= 1 or first + high < begin:
-                continue
+        strength, starts = self.strength[first:end], self.starts[first:end]
+        for low, high in stretches_of(strength > BEGINS, starts, self.settings.gap.to_timedelta64()):
             rows = slice(first + low, first + high + 1)
-            chances = maxima.chance(name, self.strength[:, rows].max(axis=1))
-            self.chance[rows] = min(1.0, len(chances) * chances.min())
+            if self.strength[rows].max() <= limit or first + high < begin:
+                continue
+            self.chance[rows] = maxima.chance(name, self.strength[rows])
             before = self.stretch[rows][self.stretch[rows] >= 0]
             self.stretch[rows] = before[0] if len(before) else self.stretch.max() + 1
             self.is_trouble[rows] = starts[high] - starts[low] <= self.settings.longest.to_timedelta64()
@@ -204,26 +227,26 @@ def judge_streams(windows, settings, *, entity="node_id", score="score"):
     }
     days = np.unique(pd.DatetimeIndex(windows.start).tz_localize(None).to_numpy().astype("datetime64[D]"))
     for day in days:
-        judge_night(streams, day, memory=2 * settings.days)
+        judge_night(streams, day, settings.finding_rate)
     columns = {"p_value": 1.0, "flagged": False, "strength": 0.0, "chance": 1.0, "stretch": -1}
     columns |= {"has_past": False}
     judged = {name: np.full(len(windows), value) for name, value in columns.items()}
     for name, rows in rows_of.items():
         for column, values in judged.items():
-            found = getattr(streams[name], column)
-            values[rows] = found[0] if column == "strength" else found
+            values[rows] = getattr(streams[name], column)
     return pd.DataFrame(judged, index=windows.index)
 
 
-def judge_night(streams, day, *, memory):
+def judge_night(streams, day, finding_rate):
     """Judge one day of all streams, {entity: Stream}, by the nights before.
 
-    memory : nights whose maxima say what a usual day holds.
+    finding_rate : false findings per entity and day.
     """
     edges = {name: stream.rows_of(day) for name, stream in streams.items()}
     edges = {name: edge for name, edge in edges.items() if edge[0] < edge[1]}
-    maxima = {name: np.array(streams[name].maxima[-memory:]) for name in edges}
-    distributions = Maxima(maxima)
+    before = {name: streams[name].days_before() for name in edges}
+    maxima, is_usual = ({name: pair[i] for name, pair in before.items()} for i in (0, 1))
+    distribution = Maxima(maxima, is_usual, finding_rate)
     for name, (begin, end) in edges.items():
         streams[name].rank_night(begin, end)
-        streams[name].find_stretches(begin, end, distributions, name)
+        streams[name].find_stretches(begin, end, distribution, name)

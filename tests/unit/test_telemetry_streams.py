@@ -34,16 +34,27 @@ def test_a_trouble_that_one_of_two_tests_sees_is_a_stretch_and_an_incident():
     assert verdicts.flagged.drop(trouble).mean() < 0.03
     scored = windows.join(verdicts).assign(score=tests.classifier)
     chances = pd.DataFrame({"p none": 0.1, "p memleak": 0.9}, index=windows.index)
-    incidents = stretch_incidents(scored, chances, gap=SETTINGS.gap, least_confidence=0.5)
+    how = {"gap": SETTINGS.gap, "finding_rate": SETTINGS.finding_rate, "least_confidence": 0.5}
+    incidents = stretch_incidents(scored, chances, **how)
     first = incidents.iloc[0]
     assert (first.node_id, first.diagnosis) == ("n2", "memleak")
     assert first.windows >= 6
     assert first.start <= windows.start[trouble[0]]
     assert first.p_value < 0.02
     assert incidents.p_value.is_monotonic_increasing
-    nothing = stretch_incidents(scored[~scored.in_stretch], chances[~scored.in_stretch], gap=SETTINGS.gap, least_confidence=0.5)
+    nothing = stretch_incidents(scored[~scored.in_stretch], chances[~scored.in_stretch], **how)
     assert nothing.empty
     assert list(nothing) == list(incidents)
+
+
+def test_the_end_of_a_finding_of_earlier_days_is_no_other_finding():
+    windows = servers(1, "n1").assign(score=1.0, flagged=True, in_stretch=True, chance=0.2)
+    windows.loc[:5, "chance"] = 0.001
+    chances = pd.DataFrame({"p none": 1.0}, index=windows.index)
+    how = {"gap": SETTINGS.gap, "finding_rate": 0.02, "least_confidence": 0.5}
+    [whole] = stretch_incidents(windows, chances, **how).itertuples()
+    assert (whole.windows, whole.p_value) == (PER_DAY, 0.001)
+    assert stretch_incidents(windows.iloc[6:], chances.iloc[6:], **how).empty
 
 
 def test_a_past_that_is_too_short_is_said_to_be_so():

@@ -1,8 +1,11 @@
 """A stream judged by its own recent past: alarms as stated under drift, and stretches that a usual day does not hold."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import norm
 
 from nightshift.statistics.trailing import (
     Maxima,
@@ -77,16 +80,38 @@ def test_one_clear_incident_among_many_quiet_entities_is_found_and_little_else()
 
 
 def test_a_moderate_trouble_of_many_hours_adds_up():
-    begin, of_windows = 28 * PER_DAY, StreamSettings(alarm_rate=0.01, scales=())
-    n_with_hours = n_without = 0
-    for seed in range(12):
-        scores = noise(30, seed)
-        scores[begin + 60 : begin + 150] += 0.5  # for seven hours, a spread and a half
-        troubled = slice(begin + 60, begin + 150)
-        n_with_hours += (judge_streams(windows_of(scores), SETTINGS).stretch[troubled] >= 0).any()
-        n_without += (judge_streams(windows_of(scores), of_windows).stretch[troubled] >= 0).any()
-    assert n_with_hours >= 9
-    assert n_without <= n_with_hours / 2
+    troubled = slice(28 * PER_DAY + 60, 28 * PER_DAY + 150)
+    parts = [windows_of(noise(30, seed, memory=0.5), f"n{seed:02}") for seed in range(20)]
+    for part in parts[:12]:
+        part.loc[troubled.start : troubled.stop - 1, "score"] += 0.5  # for seven hours, less than a spread
+    windows, n_found = pd.concat(parts, ignore_index=True), {}
+    for name, settings in {"hours": SETTINGS, "windows": replace(SETTINGS, scales=())}.items():
+        stretch = judge_streams(windows, settings).stretch.groupby(windows.node_id)
+        n_found[name] = sum((of_node.iloc[troubled] >= 0).any() for _, of_node in list(stretch)[:12])
+    assert n_found["hours"] >= 9
+    assert n_found["windows"] <= n_found["hours"] / 2
+
+
+@pytest.mark.parametrize("together", [1, 10])
+def test_as_many_findings_are_false_as_stated_whether_one_entity_is_judged_or_many(together):
+    n_false, days = 0, 40
+    for first in range(0, 10, together):
+        parts = [windows_of(noise(days, seed), f"n{seed}") for seed in range(first, first + together)]
+        windows = pd.concat(parts, ignore_index=True)
+        judged = judge_streams(windows, SETTINGS).assign(node=windows.node_id)
+        n_false += len(judged[judged.stretch >= 0].drop_duplicates(["node", "stretch"]))
+    expected = SETTINGS.finding_rate * 10 * (days - 4)  # 7.2
+    assert 1 <= n_false <= 2 * expected
+
+
+def test_a_nightly_burst_of_one_entity_is_its_habit():
+    parts = [windows_of(noise(40, seed), f"n{seed}") for seed in range(10)]
+    rows = np.arange(40 * PER_DAY)
+    parts[4].loc[rows % PER_DAY < 6, "score"] += 12.0  # half an hour every night: less than the units of strength feel
+    judged = judge_streams(pd.concat(parts, ignore_index=True), SETTINGS)
+    of_entity = judged.iloc[4 * 40 * PER_DAY + 14 * PER_DAY : 5 * 40 * PER_DAY]
+    assert of_entity.strength.max() > 3  # beyond the limit of the others
+    assert of_entity.stretch[of_entity.stretch >= 0].nunique() <= 4  # of 26 nights
 
 
 def test_a_found_trouble_does_not_hide_the_next_one_but_a_lasting_change_becomes_usual():
@@ -123,17 +148,38 @@ def test_constant_scores_raise_no_alarm():
     assert (stream.stretch == -1).all()
 
 
-def test_limits_are_those_of_the_distribution_even_with_troubled_days():
+def test_the_limit_is_that_of_the_distribution_even_with_troubled_days():
     rng = np.random.default_rng(3)
-    exact = 2.0 - 0.5 * np.log(-np.log(0.98))
-    calm = rng.gumbel(2.0, 0.5, size=(4000, 1))
-    troubled = np.append(calm, np.full((1000, 1), 50.0), axis=0)  # a fifth of the days
-    few = rng.gumbel(2.0, 0.5, size=(2, 1))
-    maxima = Maxima({"calm": calm, "troubled": troubled, "few": few})
-    assert abs(maxima.limits("calm", 0.02)[0] - exact) < 0.1
-    assert maxima.limits("troubled", 0.02)[0] < 1.4 * exact
-    assert abs(maxima.chance("calm", np.array([exact]))[0] - 0.02) < 0.004
-    assert maxima.limits("few", 0.02) is None
+    exact = 2.0 + 0.5 * norm.ppf(0.98)
+    calm = rng.normal(2.0, 0.5, size=4000)
+    troubled = np.append(calm, np.full(400, 50.0))
+    found = troubled < 40
+    for maxima, is_usual in ((calm, np.ones(4000, bool)), (troubled, found)):
+        fitted = Maxima({"a": maxima}, {"a": is_usual}, 0.02)
+        assert abs(fitted.limit("a") - exact) < 0.05
+        np.testing.assert_allclose(fitted.chance("a", np.array([2.0, exact])), [0.5, 0.02], atol=0.02)
+    unseen = Maxima({"a": troubled}, {"a": np.ones(4400, bool)}, 0.02)
+    assert exact < unseen.limit("a") < 1.1 * exact  # trouble that nobody found moves it little
+
+
+def test_few_days_are_judged_with_more_care_and_too_few_not_at_all():
+    rng = np.random.default_rng(4)
+    passed = []
+    for _ in range(400):
+        maxima = rng.normal(1.0, 0.3, size=(21, 1)).T
+        limit = Maxima({"a": maxima[0]}, {"a": np.ones(21, bool)}, 0.02).limit("a")
+        passed.append(norm.sf(limit, 1.0, 0.3))
+    assert 0.005 < np.mean(passed) < 0.03  # by a normal distribution it would be 0.06
+    few = Maxima({"few": np.array([1.0, 2.0])}, {"few": np.ones(2, bool)}, 0.02)
+    assert few.limit("few") is None
+
+
+def test_entities_share_a_limit_unless_their_days_pass_it_often():
+    rng = np.random.default_rng(5)
+    maxima = {name: rng.normal(1.0, 0.3, size=21) for name in "abcdef"} | {"burst": rng.normal(8.0, 0.3, size=21)}
+    fitted = Maxima(maxima, {name: np.ones(21, bool) for name in maxima}, 0.02)
+    assert fitted.limit("a") == fitted.limit("f") < 4
+    assert fitted.limit("burst") > 8.4
 
 
 def test_stretches_join_what_lies_close():
