@@ -201,8 +201,8 @@ def score_tickets(tickets, calibration, *, alarm_rate):
 
     tickets : DataFrame ticket_id, topic, distance. calibration : the same of the tickets that were held out
     when the topics were made. A topic with too few of them is judged by those of all. A ticket that is one of
-    them counts by the distance that it had then: the final topics were made with it, and lie nearer. Without
-    any, no p-value is below 1.
+    them counts by the distance that it had then, one that was learned by its distance from topics without it
+    (`distances_of`): topics lie nearer to what they were made with. Without any, no p-value is below 1.
     """
     held_out = calibration.set_index("ticket_id").distance
     scored = tickets[["ticket_id"]].assign(cluster=tickets.topic.astype(str))

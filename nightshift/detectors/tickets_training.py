@@ -8,9 +8,8 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import adjusted_rand_score
 
-from nightshift.detectors.tickets_embeddings import assign_topics
 from nightshift.detectors.tickets_names import ids_of, match_topics, names_of, states_of, stored_names
-from nightshift.detectors.tickets_topics import as_topics, k_means, ward
+from nightshift.detectors.tickets_topics import k_means, ward
 from nightshift.statistics import p_values, percentile_interval, skill_score
 
 # ------------------------------------------------------------------------------------------------- Last night
@@ -135,9 +134,8 @@ def model_row(areas, model, *, metric):
 class FoundTopics:
     """Topics as tonight's tickets have them.
 
-    ticket_id : Series (n,). topic : int (n,), -1 for none. distance : float (n,), of each ticket from the
-    centre of its topic, or of the nearest one. centres : (k, d), length one. keywords : k lists. words :
-    object, those that enough users wrote.
+    ticket_id : Series (n,). topic : int (n,), -1 for none. distance : float (n,), of `distances_of`. centres
+    : (k, d), length one. keywords : k lists. words : object, those that enough users wrote.
     """
 
     ticket_id: pd.Series
@@ -148,17 +146,25 @@ class FoundTopics:
     words: np.ndarray
 
 
-def distances_of(vectors, topic, centres):
-    """Compute the distance of each ticket from the centre of its topic, else from the nearest: float (n,).
+def distances_of(vectors, topic, centres, *, block=10_000):
+    """Compute how far each ticket would be from the nearest topic if it had come later: float (n,).
 
-    vectors : (n, d). topic : int (n,), -1 for none. centres : (k, d), length one. 1 where there is no topic.
+    vectors : (n, d). topic : int (n,), -1 for none. centres : (k, d), length one. The centre of its own topic
+    counts without the ticket: it lies nearer to those that made it, and of learned tickets only half as many
+    as of new ones would be as far as a limit. 1 where there is no topic but its own, and that without others.
     """
-    own = np.full(len(vectors), np.nan)
-    if len(centres):
-        own = np.where(topic >= 0, 1 - np.einsum("ij,ij->i", vectors, centres[topic]), np.nan)
-    alone = topic < 0
-    own[alone] = assign_topics(vectors[alone], as_topics(centres))[1]
-    return own
+    nearest = np.full(len(vectors), -1.0)  # the cosine
+    for first in range(0, len(vectors) if len(centres) else 0, block):
+        cosine, of = vectors[first : first + block] @ centres.T, topic[first : first + block]
+        cosine[np.flatnonzero(of >= 0), of[of >= 0]] = -1
+        nearest[first : first + block] = cosine.max(axis=1)
+    own = np.flatnonzero(topic >= 0)
+    along = np.einsum("ij,ij->i", vectors[own], centres[topic[own]])
+    length = np.bincount(topic[own], along, len(centres))[topic[own]]  # of the sum of all members
+    left = np.sqrt(np.maximum(length**2 - 2 * length * along + 1, 0))  # of the sum of the others
+    without = np.divide(length * along - 1, left, out=np.full(len(own), -1.0), where=left > 1e-3)
+    nearest[own] = np.maximum(nearest[own], without)
+    return np.where(nearest > -1, 1 - nearest, 1.0)
 
 
 def topics_table(found, last, *, day, min_group):

@@ -65,9 +65,8 @@ def choose_predictor(losses, skills, baseline):
     """Name of the predictor that is to score: of those whose skill keeps above zero with its interval the
     one with the smallest loss, else `baseline`.
 
-    losses : Series of the mean losses of what was learned, by name, on the days that choose. skills :
-    {name: (skill, low, high)} against `baseline`, the best trivial one of the test days: what is trivial
-    and worse than that never scores.
+    losses : Series of the mean losses of what was learned, by name. skills : {name: (skill, low, high)}
+    against `baseline`, the best trivial one. All are those of the days that choose; test days have no say.
     """
     return next((name for name in losses.sort_values().index if skills[name][1] > 0), baseline)
 

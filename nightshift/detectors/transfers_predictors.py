@@ -11,6 +11,13 @@ from helpers import table_key
 from nightshift.detectors.transfers_quantiles import QUANTILES, Chunking, encode_inputs, predict_quantiles
 from nightshift.statistics import skill_interval
 
+TRIVIAL = {  # what a person would guess, and the file that keeps it
+    "constant": "constant.json",
+    "link_size": "link_size.json",
+    "log_size": "log_size.skops",
+    "table_and_line": "table_and_line.json",
+}
+BASELINE = "table_and_line"  # serves where nothing learned is surely better
 RECENT = ("recent_log_rate", "last_log_duration", "failure_share")  # how things go just now
 NUMBERS = [  # what a predictor looks at: the size, the wait, and the state of all at the start
     "log_bytes",
@@ -107,15 +114,15 @@ def skill_against(losses, name, other, *, time, rng, least):
     return skill_interval(losses[name], losses[other], time, rng=rng, least=least)
 
 
-def quiet_hours(transfers, score, rows, *, least=3):
+def quiet_hours(transfers, score, rows, *, usual=None, least=3):
     """Find those of `rows` (bool (n,)) in no stretch of a link, source or destination (of at least `least`
     transfers) with a median score beyond the 99% point of the bulk: bool (n,).
 
-    transfers : DataFrame link, src, dst, started (n,). score : float (n,). An hour, or six, of a link counts,
-    and a day of a source or a destination. The bulk is described by its 10, 50 and 90% points, which a few
-    incidents do not move.
+    transfers : DataFrame link, src, dst, started (n,). score : float (n,). usual : scores of the bulk; by
+    default those of the rows. An hour, or six, of a link counts, and a day of a source or a destination. The
+    bulk is described by its 10, 50 and 90% points, which a few incidents do not move.
     """
-    low, middle, high = np.quantile(score[rows], [0.1, 0.5, 0.9])
+    low, middle, high = np.quantile(score[rows] if usual is None else usual, [0.1, 0.5, 0.9])
     # 2.33 and 2.56 standard deviations are the 99% point and the 80% range of a normal law
     limit = middle + 2.33 * (high - low) / 2.56
     here = transfers.loc[rows, ["link", "src", "dst"]].astype(str)

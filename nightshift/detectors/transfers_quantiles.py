@@ -114,21 +114,34 @@ def pinball(target, predicted, quantiles=QUANTILES, *, maximum=np.maximum):
     )
 
 
+def quantiles_of_tables(tables, frame):
+    """Look up the quantiles of the rows of `frame` in the tables that `fit_quantile_table` wrote, in the
+    first that has their combination: float (n, 3), NaN where none has.
+    """
+    out = np.full((len(frame), len(QUANTILES)), np.nan)
+    for table in tables:
+        found = table_key(frame, table["keys"]).map(table["quantiles"])
+        fill = np.isnan(out[:, 0]) & found.notna().to_numpy()
+        out[fill] = found[fill].tolist() or out[fill]
+    return out
+
+
 def predict_quantiles(path, frame, numbers, codes, *, chunking=None):
     """Quantiles of the log target predicted by the stored model `path`: float (n, 3), increasing along the
     last axis.
 
-    The suffix says how: .json a quantile table over columns of `frame`; .skops one scikit-learn regressor per
-    quantile over [numbers, codes], by `load_model`; .keras a sequence network. No rows: an empty array.
+    The suffix says how: .json a quantile table over columns of `frame`, or {"mean_of": files beside it}, the
+    mean of their quantiles; .skops one scikit-learn regressor per quantile over [numbers, codes], by
+    `load_model`; .keras a sequence network. No rows: an empty array.
     """
     if not len(frame):
         return np.empty((0, len(QUANTILES)))
-    if path.suffix == ".json":
-        out = np.full((len(frame), len(QUANTILES)), np.nan)
-        for table in json.loads(path.read_text()):
-            found = table_key(frame, table["keys"]).map(table["quantiles"])
-            fill = np.isnan(out[:, 0]) & found.notna().to_numpy()
-            out[fill] = found[fill].tolist() or out[fill]
+    content = json.loads(path.read_text()) if path.suffix == ".json" else None
+    if isinstance(content, dict):
+        files = [path.with_name(name) for name in content["mean_of"]]
+        out = np.mean([predict_quantiles(one, frame, numbers, codes) for one in files], axis=0)
+    elif content is not None:
+        out = quantiles_of_tables(content, frame)
     elif path.suffix == ".skops":
         # gradient boosting takes 255 categories per column at most
         table = np.hstack([numbers, np.where(codes < 250, codes, 0)])

@@ -13,6 +13,7 @@ from conftest import QUICK, REAL_DATA, REPOSITORY, refused, run_cells, run_chain
 from rucio_events import GOOD
 
 import helpers
+from nightshift.detectors.transfers_predictors import BASELINE, TRIVIAL
 
 
 def write_lines(path, records):
@@ -111,13 +112,15 @@ def test_an_empty_window_is_a_state_and_not_a_crash(tmp_path):
 def test_metrics_stand_beside_their_baseline(sample_chain):
     metrics = json.loads((sample_chain["products"] / "models/transfers/metrics.json").read_text())
     models = {m["name"]: m for m in metrics["models"]}
-    assert {"constant", "link_size", "log_size", "gradient_boosting", "feed_forward", "lstm"} <= set(models)
+    assert {*TRIVIAL, "gradient_boosting", "feed_forward", "lstm"} <= set(models)
     in_use = [m for m in metrics["models"] if m["in_use"]]
     assert len(in_use) == 1
     assert in_use[0]["skill"] == pytest.approx(1 - in_use[0]["model"] / in_use[0]["baseline"])
     assert in_use[0]["skill_low"] > 0
     assert in_use[0]["skill"] > 0.15  # 28 days of 500 transfers and 6 epochs; the full sample reaches more
-    assert models[in_use[0]["baseline_name"]]["model"] == min(models[n]["model"] for n in ("constant", "link_size", "log_size"))
+    assert {m["baseline_name"] for m in metrics["models"]} == {BASELINE}
+    assert models[BASELINE]["model"] <= (models["link_size"]["model"] + models["log_size"]["model"]) / 2  # the loss is convex
+    assert models[metrics["baseline_in_hindsight"]]["model"] == min(models[name]["model"] for name in TRIVIAL)
 
 
 def test_scores_and_findings_keep_their_contracts(sample_chain):

@@ -181,6 +181,14 @@ def test_quantile_table_falls_back_to_coarser_tables(tmp_path):
     assert (np.diff(predicted, axis=1) >= 0).all()
 
 
+def test_the_mean_of_two_predictors_is_the_mean_of_their_quantiles(tmp_path):
+    frame, target = pd.DataFrame({"link": ["a"] * 5 + ["b"] * 5}), np.r_[np.full(5, 1.0), np.full(5, 3.0)]
+    for name, keys in (("table.json", ["link"]), ("all.json", [])):
+        helpers.write_json(fit_quantile_table(frame, target, keys), tmp_path / name)
+    helpers.write_json({"mean_of": ["table.json", "all.json"]}, tmp_path / "mean.json")
+    assert predict_quantiles(tmp_path / "mean.json", frame.iloc[[0, 9]], None, None).tolist() == [[1.5, 2, 2], [2.5, 3, 3]]
+
+
 def test_pinball_of_the_median_is_half_the_absolute_error():
     assert pinball(np.array([3.0]), np.array([[1.0]]), [0.5]) == pytest.approx([1.0])
     assert pinball(np.array([0.0]), np.array([[1.0]]), [0.9]) == pytest.approx([0.1])

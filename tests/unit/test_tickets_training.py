@@ -6,6 +6,8 @@ import pytest
 
 import helpers
 from nightshift.detectors import tickets_training
+from nightshift.detectors.tickets_embeddings import assign_topics
+from nightshift.detectors.tickets_topics import as_topics, centres_of
 from nightshift.detectors.tickets_training import FoundTopics, LastNight, compare_methods, count_beyond, model_row, topics_table
 
 AXES = np.eye(3, dtype="float32")
@@ -64,9 +66,23 @@ def test_a_model_stands_beside_the_better_baseline():
 
 
 def test_a_ticket_without_a_topic_is_as_far_as_the_nearest_one():
-    vectors, topic = AXES[[0, 1, 2]], np.array([0, -1, -1])
-    assert tickets_training.distances_of(vectors, topic, AXES[:2]).tolist() == [0, 0, 1]
-    assert tickets_training.distances_of(vectors, np.full(3, -1), AXES[:0]).tolist() == [1, 1, 1]
+    vectors, topic = AXES[[0, 0, 1, 2]], np.array([0, 0, -1, -1])
+    assert tickets_training.distances_of(vectors, topic, AXES[:2]).tolist() == [0, 0, 0, 1]
+    assert tickets_training.distances_of(vectors, np.full(4, -1), AXES[:0]).tolist() == [1, 1, 1, 1]
+    assert tickets_training.distances_of(AXES[:1], np.array([0]), AXES[:1]).tolist() == [1]  # it is all of its topic
+
+
+def test_a_ticket_that_was_learned_is_as_far_as_one_that_comes_later():
+    rng = np.random.default_rng(1)
+    vectors = rng.normal(size=(60, 8)) + 2 * np.eye(8)[np.arange(60) % 3]
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype("float32")
+    topic = np.arange(60) % 3
+    distance = tickets_training.distances_of(vectors, topic, centres_of(vectors, topic), block=7)
+    for ticket in (0, 1, 59):
+        others = np.delete(np.arange(60), ticket)
+        topics = as_topics(centres_of(vectors[others], topic[others]))
+        assert distance[ticket] == pytest.approx(assign_topics(vectors[[ticket]], topics)[1][0], abs=1e-5)
+    assert (distance > 1 - (vectors @ centres_of(vectors, topic).T).max(axis=1) - 1e-6).all()
 
 
 def found_topics(ids, topic, keywords):

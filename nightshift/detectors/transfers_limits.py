@@ -1,0 +1,77 @@
+"""Limits of slow transfers that follow the grid: each block is judged by those just before it."""
+
+import numpy as np
+import pandas as pd
+
+from nightshift.detectors.transfers_predictors import quiet_hours
+from nightshift.statistics import calibration_needed, p_values
+from nightshift.statistics.trailing import STEERED, STEERING
+
+BLOCKS = 20  # as many blocks in the calibration: of a fortnight and more, a block is about a day
+ALARMS = (
+    0.5  # that a block expects at least: with longer ones, a few hundred transfers end before it is steered
+)
+
+
+def block_rows(n_calibration, alarm_rate):
+    """Give the number of transfers in a block: a BLOCKS-th of those that calibrate, or as many as expect
+    ALARMS alarms, if that is more.
+    """
+    return max(int(np.ceil(ALARMS / alarm_rate)), n_calibration // BLOCKS)
+
+
+def steered(level, share, alarm_rate):
+    """Steer the level of alarms after a block with the share `share` of alarms, towards the `alarm_rate`."""
+    low, high = (multiple * alarm_rate for multiple in STEERED)
+    return float(np.clip(level * np.exp(STEERING * (1 - share / alarm_rate)), low, high))
+
+
+def judge_transfers(transfers, calibration, alarm_rate):
+    """Judge scored transfers, block by block: DataFrame p_value, flagged, quiet, a row per row of
+    `transfers`; none gives none.
+
+    transfers : DataFrame link, src, dst, started, score, in the order of their starts. calibration :
+    DataFrame link, score, of quiet transfers before them. The p-value of a transfer is its rank among as many
+    of the latest quiet ones as calibrate, those of its link where they are enough. A share of alarms in the
+    quiet hours of a block that is not the stated one moves the level of the next. While the level keeps
+    within STEERED, the mean share of n blocks lies above the stated one by at most 7.5 / n of it, and below
+    by 2.7 / n (after Gibbs & Candes 2021, on a logarithmic scale). The level stays where it is while the
+    calibration is too short for any alarm.
+
+    Errors of `p_values`.
+    """
+    size, can_alarm = (
+        block_rows(len(calibration), alarm_rate),
+        len(calibration) >= calibration_needed(alarm_rate),
+    )
+    level, reference = alarm_rate, calibration[["link", "score"]].astype({"link": str})
+    p_value, quiet = np.ones(len(transfers)), np.ones(len(transfers), bool)
+    for first in range(0, len(transfers), size):
+        block, here = transfers.iloc[first : first + size], slice(first, first + size)
+        links = block.link.astype(str)
+        ranks = p_values(
+            block.score, reference.score, links, reference.link, min_calibration=int(2 / alarm_rate)
+        )
+        p_value[here] = np.minimum(ranks * alarm_rate / level, 1)
+        quiet[here] = quiet_block(transfers, reference.score, first=first, size=size)
+        judged = block.score[quiet[here]], links[quiet[here]]
+        if can_alarm:
+            share = (p_value[here] <= alarm_rate)[quiet[here]].mean()
+            level = steered(level, share, alarm_rate)
+        latest = pd.DataFrame({"link": judged[1], "score": judged[0]})
+        reference = pd.concat([reference, latest]).tail(len(calibration))
+    return pd.DataFrame(
+        {"p_value": p_value, "flagged": p_value <= alarm_rate, "quiet": quiet}, transfers.index
+    )
+
+
+def quiet_block(transfers, usual, *, first, size):
+    """Find the transfers of a block that lie in no incident: bool (rows of the block,).
+
+    transfers : as for `judge_transfers`; the block before is looked at too, since an incident may have begun
+    there. usual : scores that describe the bulk. What holds most of the time is no incident.
+    """
+    begin = max(first - size, 0)
+    rows = transfers.iloc[begin : first + size].reset_index(drop=True)
+    quiet = quiet_hours(rows, rows.score.to_numpy(), np.ones(len(rows), bool), usual=usual)[first - begin :]
+    return quiet if quiet.mean() > 0.5 else np.ones(len(quiet), bool)
