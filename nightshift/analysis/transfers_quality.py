@@ -1,7 +1,7 @@
 """How good the transfers are: what predictors miss, how often alarms are raised, what incidents touch.
 
 Models   losses, and errors in seconds             models_table, predicted_within
-Alarms   what should be normal, rules compared     touched_transfers, alarm_counts, compare_rules
+Alarms   what should be normal, rules compared     touched_transfers, alarms_outside, compare_rules
 Known    incidents, and which of them is found     read_incidents, overlaps
 Figures  plot_losses, plot_predicted, plot_scores
 """
@@ -13,6 +13,7 @@ import seaborn as sns
 from nightshift.analysis.transfers import KINDS
 from nightshift.detectors.transfers import ENTITIES, meets, of_entity
 from nightshift.sources.tables import read_optional
+from nightshift.statistics import AlarmShare
 
 INCIDENT_COLUMNS = ["incident", "kind", "start", "end", "entity"]
 MINUTES = (1, 2, 3, 4, 5, 10, 20, 30, 40, 50, 60)  # within which a prediction may lie
@@ -93,12 +94,19 @@ def transfers_touched(scored, incidents, found):
     return scored.loc[touched, ["request_id", "attempt"]].assign(slowed=slowed[touched])
 
 
-def alarm_counts(alarm_rate, normal, incidents):
+def alarms_outside(alarm_rate, normal, incidents):
     """Count the alarms among the `normal` transfers, those outside the known `incidents` or, where none is
-    known, outside the findings, as `alarm_rate_sentence` takes them: a dict stated, n_flagged, n, items.
+    known, outside the findings, as an AlarmShare.
     """
     items = f"transfers outside {'known incidents' if len(incidents) else 'the findings'}"
-    return {"stated": alarm_rate, "n_flagged": int(normal.flagged.sum()), "n": len(normal), "items": items}
+    return alarms_of(alarm_rate, normal, items)
+
+
+def alarms_of(alarm_rate, transfers, items):
+    """Count the alarms among transfers, DataFrame started, flagged, as an AlarmShare. Those of one stretch of
+    six hours share their luck, whatever the link: servers, routes and storages are common to many.
+    """
+    return AlarmShare.of(alarm_rate, transfers.flagged, transfers.started.dt.floor("6h"), items)
 
 
 def compare_rules(rules, alarm_rate, *, normal, slowed):

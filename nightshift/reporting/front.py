@@ -28,7 +28,7 @@ STATES = {"escalated": 0, "new": 1, "ongoing": 2}  # others follow, as they come
 
 
 def state_line(studies, assurance, *, of_sample):
-    """Say how many studies reported, up to when their data go, and whether these are simulated: list of str."""
+    """Say how many studies reported, up to when, and whether the data are simulated: list of str."""
     n = len(studies) - len(assurance.lacking)
     newest = [str(s["status"]["newest"]) for s in studies if s["status"].get("newest")]
     parts = [f"{n} of {plural(len(studies), 'study')} reported"]

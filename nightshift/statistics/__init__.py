@@ -22,9 +22,7 @@ from nightshift.statistics.calibration import (
     score_limit,
 )
 from nightshift.statistics.intervals import (
-    alarm_rate_sentence,
     check_shares,
-    is_exceeded,
     poisson_interval,
     share_interval,
 )
@@ -41,7 +39,6 @@ from nightshift.statistics.trailing import StreamSettings, follow_level, judge_s
 __all__ = [
     "AlarmShare",
     "StreamSettings",
-    "alarm_rate_sentence",
     "allowance_for_unseen",
     "benjamini_hochberg",
     "calibration_needed",
@@ -53,7 +50,6 @@ __all__ = [
     "flags_across_folds",
     "flags_of_unseen",
     "follow_level",
-    "is_exceeded",
     "judge_across_folds",
     "judge_streams",
     "p_values",

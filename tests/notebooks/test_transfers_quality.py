@@ -46,7 +46,7 @@ def write_measured(products, *, stated=True, incidents=True, limit=3.0):
     problems.loc[1, ["start", "end"]] = [NOON + 4 * HOUR, NOON + 5 * HOUR]  # when the incident has ended
     touched = scored.loc[late, ["request_id", "attempt"]].assign(slowed=True)
     outside = "known incidents" if incidents else "the findings"
-    counts = {"stated": 0.005, "n_flagged": 3, "n": 360, "items": f"transfers outside {outside}"}
+    counts = {"stated": 0.005, "n_flagged": 3, "n": 360, "n_independent": 360.0, "items": f"transfers outside {outside}"}
     helpers.write_json(counts, paths.scores.with_name("transfers_alarms.json"))
     found = {"incidents": hit if incidents else hit.iloc[:0], "problems": problems, "touched": touched}
     for name, table in found.items():

@@ -14,7 +14,6 @@ from nightshift.statistics import (
     draw_groups,
     flags_across_folds,
     flags_of_unseen,
-    is_exceeded,
     p_values,
     percentile_interval,
     resampled_sums,
@@ -31,12 +30,6 @@ def test_the_interval_of_a_share_is_that_of_scipy(n_hits, n):
     """With 1.96 for the quantile, as it was until the functions were one, the ends were off by up to 2e-5."""
     interval = stats.binomtest(n_hits, n).proportion_ci(method="wilson")
     assert share_interval(n_hits, n) == pytest.approx((interval.low, interval.high), abs=1e-12)
-
-
-def test_a_stated_rate_is_exceeded_beyond_the_interval_only():
-    assert is_exceeded(0.01, 30, 1000)
-    assert not is_exceeded(0.01, 12, 1000)
-    assert not is_exceeded(0.01, 0, 0)
 
 
 def test_p_values_and_limit_agree():

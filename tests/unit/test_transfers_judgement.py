@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from nightshift.analysis.transfers import read_probes
-from nightshift.analysis.transfers_quality import alarm_counts, models_table, overlaps, read_incidents, transfers_touched
+from nightshift.analysis.transfers_quality import alarms_of, alarms_outside, models_table, overlaps, read_incidents, transfers_touched
 from nightshift.detectors.transfers import site_of
 from nightshift.detectors.transfers_predictors import split_transfers
 
@@ -79,9 +79,16 @@ def test_what_incidents_touch_is_not_normal_nor_what_findings_hold_where_none_is
     assert touched.set_index("request_id").slowed.to_dict() == {"a": True, "b": False}
     assert transfers_touched(scored, incidents.iloc[:0], problems).to_dict("records") == [{"request_id": "c", "attempt": 1, "slowed": False}]
     normal = scored.drop(index=touched.index)
-    counts = {"stated": 0.005, "n_flagged": 0, "n": 1}
-    assert alarm_counts(0.005, normal, incidents) == counts | {"items": "transfers outside known incidents"}
-    assert alarm_counts(0.005, normal, incidents.iloc[:0]) == counts | {"items": "transfers outside the findings"}
+    counts = {"stated": 0.005, "n_flagged": 0, "n": 1, "n_independent": 1.0}
+    assert vars(alarms_outside(0.005, normal, incidents)) == counts | {"items": "transfers outside known incidents"}
+    assert vars(alarms_outside(0.005, normal, incidents.iloc[:0])) == counts | {"items": "transfers outside the findings"}
+
+
+def test_transfers_of_the_same_six_hours_share_their_luck():
+    started = pd.Timestamp("2026-01-30", tz="UTC") + pd.to_timedelta(np.repeat(np.arange(40) * 6, 50), unit="h")
+    alarms = alarms_of(0.01, pd.DataFrame({"started": started, "flagged": np.arange(2000) < 50}), "transfers")
+    assert (alarms.observed, alarms.is_exceeded) == (0.025, False), "all alarms lie in one stretch of forty"
+    assert alarms.n_independent == pytest.approx(40, rel=0.03)
 
 
 def test_an_incident_is_met_by_its_name_and_an_outage_by_any_storage_of_its_site():
