@@ -6,6 +6,7 @@ Studies     model, data, findings and steps of each          study_row
 """
 
 import shlex
+from datetime import date, timedelta
 from typing import NamedTuple
 
 from markupsafe import Markup
@@ -60,8 +61,9 @@ def in_group(incident):
     return "resolved" if incident["state"] == "resolved" and not incident["silence"] else "over"
 
 
-def incident_groups(incidents, day, *, hrefs, pictures):
-    """Put the incidents of a night into groups, list of Group: those that press, then what is folded.
+def incident_groups(root, incidents, day, *, hrefs, pictures):
+    """Put the incidents of a night below `root` into groups, list of Group: those that press, then what is
+    folded.
 
     incidents : as digest.json has them. hrefs, pictures : {id: where it leads; address of its picture}.
     """
@@ -80,6 +82,11 @@ def incident_groups(incidents, day, *, hrefs, pictures):
             for one in members[:MAX_ROWS]
         ]
         words = f"{len(members)} {heading}" if heading and members else ""
+        for row in rows:
+            row["silence_entry"] = silence_entry(row["id"], day)
+            row["commands"] = [
+                feedback_command(root, row["id"], one["remediation"]) for one in row["proposals"]
+            ]
         groups.append(Group(name, words, rows, rest_in_words(members[MAX_ROWS:])))
     return groups
 
@@ -132,13 +139,19 @@ def filter_rules(filters):
     )
 
 
-def feedback_command(root):
-    """The command that takes feedback on a proposal of the night below `root`, as a plain shell runs it in
-    the folder of the repository.
+def feedback_command(root, incident, remediation):
+    """Give the command that notes that a proposal worked for an incident of a night below `root`, as a plain
+    shell runs it in the folder of the repository.
     """
     inside = root.is_relative_to(ROOT)
     products = [] if root == ROOT else ["--products", str(root.relative_to(ROOT) if inside else root)]
-    return shlex.join([".venv/bin/nightshift", "feedback", "INCIDENT", "REMEDIATION", "worked", *products])
+    return shlex.join([".venv/bin/nightshift", "feedback", incident, remediation, "worked", *products])
+
+
+def silence_entry(incident, day):
+    """Give the line of the configuration that silences an incident for two weeks."""
+    until = date.fromisoformat(day) + timedelta(days=14)
+    return f"- {{incident: {incident}, as: silenced, by: me, until: {until}, why: known}}"
 
 
 # ---------------------------------------------------------------------------------------------------- Studies

@@ -34,7 +34,6 @@ from nightshift.reporting.digests import (
     read_digest,
 )
 from nightshift.reporting.front import (
-    feedback_command,
     figure_of,
     filter_rules,
     filters_of,
@@ -174,6 +173,7 @@ def front_digest(root, day, digest, pictures, studies):
     text = page.read_text(encoding="utf-8") if digest["outcome"] != "not run" and page.exists() else ""
     incidents = digest["incidents"]
     groups = incident_groups(
+        root,
         incidents,
         day,
         hrefs={one["id"]: href_of(one, text) for one in incidents},
@@ -185,7 +185,6 @@ def front_digest(root, day, digest, pictures, studies):
         **summary_of(studies, digest),
         "href": "digest.html" if text else "",
         "counts": assurance.in_words(digest["counts"]),
-        "command": feedback_command(root),
         "groups": groups,
         "filters": filters,
         "rules": filter_rules(filters),

@@ -121,7 +121,7 @@ def test_pages_are_small_and_say_what_a_reader_needs(pages):
 
 def test_every_incident_on_the_front_page_has_its_place_in_the_digest_and_its_picture(browser, sample_chain):
     show(browser, sample_chain["report"] / "index.html", 1600)
-    rows = browser.find_elements("css selector", ".pressing details")
+    rows = browser.find_elements("css selector", ".pressing details.incident")
     digest = json.loads((sample_chain["report"] / "digest.json").read_text())
     assert digest["digest"]["outcome"] == "ok", digest["digest"]
     pressing = [one for one in digest["incidents"] if one["state"] in ("new", "escalated", "ongoing") and not one["silence"]]

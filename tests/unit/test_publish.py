@@ -21,6 +21,7 @@ import helpers
 from nightshift import catalog
 from nightshift import night as commands
 from nightshift.catalog import STEPS
+from nightshift.incidents.silences import check_silences
 from nightshift.products import read_json
 from nightshift.remediation.feedback import read_feedback
 from nightshift.remediation.knowledge import read_remediations
@@ -349,7 +350,7 @@ def test_the_front_page_begins_with_the_incidents(night):
     tried["site outage at ISTHMUS-T2"] += [proposal("Third"), proposal("Fourth")]
     rows = digested(night, a_night(), proposals=tried, headline="First: site outage at ISTHMUS-T2.")
     front, _ = published(night)
-    first, second, third = front.select(".pressing details")
+    first, second, third = front.select(".pressing details.incident")
     assert "open" not in first.attrs
     assert "First:" not in in_text(front), "the first row says it"
     text = in_text(first)
@@ -361,6 +362,12 @@ def test_the_front_page_begins_with_the_incidents(night):
     assert "Ask the site (chance 62% (31% to 81%), 8 of 13 trials worked, takes 10 min; ask)" in text
     assert "Wait (chance 30% (15% to 65%), not tried yet, takes 10 min; wait)" in text
     assert "Third" in text
+    commands, entry = (one.get_text() for one in first.select("pre"))
+    command = f".venv/bin/nightshift feedback {rows[0]['incident']} ask worked --products {night}"
+    assert commands.splitlines()[0] == command
+    entries = yaml.safe_load(entry)
+    assert check_silences(entries)[1] == [], "it can be pasted as it stands"
+    assert str(entries[0]["until"]) == "2026-02-14"
     assert "Fourth" not in text
     assert "escalated, night 3" in in_text(second)
     assert in_text(second).count("impact 12 GB delayed last night, 48 GB tonight") == 1
@@ -390,7 +397,7 @@ def test_known_incidents_are_folded_with_who_until_and_why_and_resolved_ones_are
 def test_what_is_not_shown_in_full_is_counted(night):
     digested(night, [incident(f"trouble {i}") for i in range(200)], max_incidents=50)
     front, shown = published(night)
-    assert len(front.select(".pressing details")) == front_page.MAX_ROWS
+    assert len(front.select(".pressing details.incident")) == front_page.MAX_ROWS
     assert f"Less urgent: {200 - front_page.MAX_ROWS} open; the digest lists all." in in_text(front)
     assert len(shown["incidents"]) == 200
     digested(night, [incident(f"trouble {i}", ended=i > front_page.MAX_ROWS) for i in range(front_page.MAX_ROWS + 5)], max_incidents=1)
@@ -404,7 +411,7 @@ def test_what_changed_is_said_once_and_is_not_called_worse_where_it_is_not(night
     rows = [incident("a dip", "ongoing", change=kept, summary=f"A dip; {kept}."), incident("a link", change=split, ended=True)]
     digested(night, rows)
     front, _ = published(night)
-    first, second = map(in_text, front.select(".pressing details"))
+    first, second = map(in_text, front.select(".pressing details.incident"))
     assert (first.count(kept), second.count(split)) == (1, 1)
     assert "Worse" not in first + second
     assert "new, ended" in second
@@ -431,7 +438,7 @@ def test_proposals_that_nobody_has_tried_are_no_ranking(night):
     front, shown = published(night)
     assert [one["ranked"] for one in shown["incidents"]] == [False, True]
     assert [one["proposal"] for one in shown["incidents"][0]["proposals"]] == sorted(texts)
-    first, second = front.select(".pressing details")
+    first, second = front.select(".pressing details.incident")
     assert "To try, none tried yet, in no particular order:" in in_text(first)
     assert [item.get_text().split(" (")[0] for item in first.select("ul.try li")] == sorted(texts), "all of them, since none is better"
     assert not first.select("ol")
@@ -459,7 +466,7 @@ def test_a_proposal_for_which_the_evidence_speaks_comes_first_and_says_why(night
     [(helpers.ROOT, ""), (helpers.ROOT / "products/my site", " --products 'products/my site'"), (Path("/srv/night"), " --products /srv/night")],
 )
 def test_the_command_for_feedback_runs_in_a_plain_shell(root, more):
-    assert front_page.feedback_command(root) == f".venv/bin/nightshift feedback INCIDENT REMEDIATION worked{more}"
+    assert front_page.feedback_command(root, "20260131-db7a", "ask") == f".venv/bin/nightshift feedback 20260131-db7a ask worked{more}"
 
 
 def test_what_ended_before_it_was_seen_is_counted_apart(night):
@@ -519,7 +526,7 @@ def test_a_damaged_table_costs_one_line_and_what_it_held(night, monkeypatch, cap
     assert f"data/incidents/2026-01-31{name}" in line
     front = page(night / "reports/2026-01-31/index.html")
     assert f"data/incidents/2026-01-31{name}" in in_text(front), "the reader is told too"
-    assert len(front.select(".pressing details")) == shown
+    assert len(front.select(".pressing details.incident")) == shown
     assert ("To try:" in in_text(front)) == (name in ("_findings.parquet", ".json"))
     assert front.select("article.study")
 
