@@ -188,7 +188,7 @@ def accounting(name, day, products):
         "sum flagged": f"{recall.flagged.sum():.2f}",
         "sum that became findings": f"{recall.found.sum():.2f}",
         "regular series halved, flagged": share(int(halved.flagged.sum()), len(halved)),
-        "flagged of all judged weeks": f"{observed:.2%}",
+        "flagged of ordinary weeks, across blocks": f"{observed:.2%}",
     }
 
 
