@@ -31,13 +31,14 @@ test: $(ENV)/.installed      ## run all tests, with up to four workers at once
 bench: $(ENV)/.installed     ## measure speed and memory against peers
 	python bench/bench.py
 
-lab: $(ENV)/.installed       ## open JupyterLab
-	jupyter lab notebooks
+# a file as argument would make its folder the root, where neither helpers.py nor the configuration is
+lab: $(ENV)/.installed       ## open JupyterLab in the repository, at notebooks/start_here.ipynb
+	jupyter lab --LabApp.default_url=/lab/tree/notebooks/start_here.ipynb
 
 lint: $(ENV)/.installed      ## check style of code and notebooks
 	ruff check . && nbstripout --verify $$(git ls-files '*.ipynb')
 
-clean:    ## remove all products, keep environment and feedback
+clean:    ## remove all products, keep environment, feedback and sweeps
 	rm -rf .snakemake .lock* products/try products/*/{data,encoders,models,plots,reports,try,.lock*}
 	find data encoders models plots reports -mindepth 1 ! -name README.md -delete
 	[ ! -d products ] || find products -type d -empty -delete

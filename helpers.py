@@ -280,6 +280,21 @@ def record_metrics(path, *, study, day, models, **more):
     write_json({"study": study, "day": day, "git": git_revision(), "models": models, **more}, path)
 
 
+def write_test_errors(folder, errors, *, row, group, measure):
+    """Write the errors of models on their test rows to `test_errors.parquet` in `folder`: by them, runs with
+    other parameters are compared row by row (nightshift/sweeps/).
+
+    errors : DataFrame [test row, model], smaller where a prediction is better. row, group : Series by the
+    same index: what a row is called in every run, and whose rows share their luck. measure : what an error
+    is, a noun. ValueError where a row stands twice or an error is not finite.
+    """
+    table = errors.assign(row=row.astype(str), group=group.astype(str))
+    if table.row.duplicated().any() or not np.isfinite(errors.to_numpy()).all():
+        raise ValueError("test errors: a row stands twice, or an error is not finite")
+    table.attrs["measure"] = measure
+    write_parquet(table.reset_index(drop=True), Path(folder) / "test_errors.parquet")
+
+
 def lines_on_models(models):
     """Say in one line of Markdown each how good the models in use are; names are escaped.
 

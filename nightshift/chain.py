@@ -44,14 +44,15 @@ DRIVES = {
     "night",
     "unchanged",
 }
-DRIVES |= {"backtest_figures", "backtest_scores", "parameters", "products", "truth"}
+DRIVES |= {"backtest_figures", "backtest_scores", "parameters", "products", "truth", "sweeps"}
 OF_SAMPLE = {"simulate"}  # folders of the package that only the simulation imports
 # and those that no notebook of a study imports
 OF_DIGEST = {"incidents", "notify", "remediation", "reporting"}
 MODULES = [
     path.relative_to(REPOSITORY)
     for path in sorted(Path(__file__).resolve().parent.rglob("*.py"))
-    if path.parent.name not in OF_SAMPLE and (path.stem not in DRIVES or path.parent.name != "nightshift")
+    if path.parent.name not in OF_SAMPLE | DRIVES
+    and (path.stem not in DRIVES or path.parent.name != "nightshift")
 ]
 CODE_OF_STUDIES = ["helpers.py", *(str(path) for path in MODULES if path.parent.name not in OF_DIGEST)]
 CODE_OF_DIGEST = ["helpers.py", *map(str, MODULES)]

@@ -136,6 +136,51 @@ def backtest(
     raise typer.Exit(replay_and_score(first, last, list(config), truth, products, cores))
 
 
+@app.command(epilog=CODES)
+def sweep(
+    study: Annotated[str, typer.Argument(help="such as transfers")],
+    step: Annotated[str, typer.Argument(help="its notebook, such as 3_train")],
+    values: Annotated[
+        list[str],
+        typer.Argument(help="lstm_units=64,128, learning_rate=log:1e-4:1e-2:5, test_share=lin:0.1:0.4:4"),
+    ],
+    config: Config = Path("config.yaml"),
+    day: Day = "",
+    name: Annotated[str, typer.Option(help="name of the sweep; default: one by what it varies")] = "",
+    jobs: Annotated[int, typer.Option(min=1, help="runs at once")] = 1,
+    random: Annotated[int, typer.Option(min=0, help="so many random points instead of the grid")] = 0,
+    optuna: Annotated[int, typer.Option(min=0, help="so many points that Optuna chooses")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="of the random points and of Optuna")] = 1,
+    model: Annotated[str, typer.Option(help="whose skill Optuna looks at; default: the one in use")] = "",
+):
+    """Run a notebook with other parameters, on what the night left and in folders of its own, and compare.
+    The same command goes on where it was stopped.
+    """
+    from nightshift.sweeps import command
+
+    options = command.Options(name, jobs, random, optuna, seed, model)
+    raise typer.Exit(command.sweep(study, step, values, options, config=config, day=day))
+
+
+@app.command(epilog=CODES)
+def compare(
+    runs: Annotated[list[str], typer.Argument(help="sweeps, runs such as SWEEP/001, or products folders")],
+    config: Config = Path("config.yaml"),
+    study: Annotated[str, typer.Option(help="which one, where a products folder has several")] = "",
+    model: Annotated[str, typer.Option(help="which model is shown; default: the one in use")] = "",
+    reference: Annotated[str, typer.Option(help="the run to hold others against; default: the best")] = "",
+    folder: Annotated[str, typer.Option(help="for the page and the tables; default: below sweeps/")] = "",
+    mlflow: Annotated[bool, typer.Option("--mlflow", help="log the runs to MLflow as well")] = False,
+):
+    """Compare runs: what differs, skills with intervals, differences on the same test rows, learning curves;
+    as a table, a page, Parquet and CSV.
+    """
+    from nightshift.sweeps import command
+
+    chosen = {"study": study, "model": model, "reference": reference}
+    raise typer.Exit(command.compare(runs, config=config, folder=folder, mlflow=mlflow, **chosen))
+
+
 @app.command("new-study")
 def new_study(
     name: Annotated[str, typer.Argument(help="name of the study: small letters and digits, such as power")],

@@ -157,16 +157,17 @@ def overlaps(incidents, found):
 
 
 def plot_losses(ax, losses):
-    """Draw the losses of both networks by epoch: DataFrame network, epoch, loss (dotted), val_loss (solid).
-    Returns `ax`.
+    """Draw the losses of both networks by epoch: DataFrame network, epoch, loss (dotted), validation_loss
+    (solid). Returns `ax`.
     """
     for name, label, color in (("feed_forward", "feed-forward", "C1"), ("lstm", "LSTM", "C0")):
         curve = losses[losses.network == name]
         ax.plot(curve.epoch, curve.loss, color=color, lw=1, ls=":")
-        ax.plot(curve.epoch, curve.val_loss, color=color)
-        end = curve.epoch.iloc[-1], curve.val_loss.iloc[-1]
+        ax.plot(curve.epoch, curve.validation_loss, color=color)
+        end = curve.epoch.iloc[-1], curve.validation_loss.iloc[-1]
         ax.annotate(label, end, xytext=(0, 8), textcoords="offset points", color=color, ha="right")
-    ax.set_ylim(top=1.8 * losses.val_loss[losses.network == "lstm"].min())  # the first epochs are far above
+    # the first epochs are far above
+    ax.set_ylim(top=1.8 * losses.validation_loss[losses.network == "lstm"].min())
     return ax
 
 

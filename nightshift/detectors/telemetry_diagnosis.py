@@ -17,6 +17,7 @@ from sklearn.base import clone
 from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedGroupKFold
 
+from helpers import table_key, write_test_errors
 from nightshift.statistics import benjamini_hochberg
 
 
@@ -237,6 +238,20 @@ def out_of_fold(examples, splits, fit):
         fitted.append(fit(examples, train))
         p[unseen] = predict(examples, fitted[-1], unseen)
     return p, fitted
+
+
+def write_diagnosis_errors(folder, examples, predictions):
+    """Write which diagnoses are wrong, 1 or 0 for each window that all classifiers predict, as
+    `write_test_errors` does.
+
+    predictions : {classifier: (n, classes), NaN where it predicts nothing}, as `out_of_fold` gives them.
+    """
+    rows = np.flatnonzero(np.all([np.isfinite(p[:, 0]) for p in predictions.values()], axis=0))
+    classes, windows = np.asarray(examples.classes), examples.windows.iloc[rows].reset_index(drop=True)
+    diagnosed = {name: classes[p[rows].argmax(axis=1)] for name, p in predictions.items()}
+    errors = pd.DataFrame({name: kind != examples.y[rows] for name, kind in diagnosed.items()}, dtype=float)
+    row = table_key(windows, ["job_id", "node_id", "start"])
+    write_test_errors(folder, errors, row=row, group=windows.job_id, measure="share of wrong diagnoses")
 
 
 # ---------------------------------------------------------------------------------------------------- Figures

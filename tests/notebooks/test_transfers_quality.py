@@ -32,7 +32,7 @@ def write_measured(products, *, stated=True, incidents=True, limit=3.0):
     held_out = pd.DataFrame({"request_id": ids, "started": started, "duration_s": 100.0})
     held_out = held_out.assign(**{f"{name}_q50": 100.0 + error for name, error in errors.items()})
     by_epoch = pd.DataFrame({"network": ["lstm"] * 3 + ["feed_forward"] * 2, "epoch": [1, 2, 3, 1, 2], "loss": 1.0})
-    tables = {"test_predictions": held_out, "losses": by_epoch.assign(val_loss=[0.9, 0.5, 0.7, 0.8, 0.75])}
+    tables = {"test_predictions": held_out, "losses": by_epoch.assign(validation_loss=[0.9, 0.5, 0.7, 0.8, 0.75])}
     tables["calibration"] = pd.DataFrame({"link": "A -> B", "score": np.linspace(-1, 1, 999)})
     tables["test_scores"] = pd.DataFrame({"request_id": ids, "score": np.linspace(-1, 5, N), "quiet": np.arange(N) < 350})
     for name, table in tables.items():

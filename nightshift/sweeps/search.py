@@ -1,0 +1,62 @@
+"""Points that Optuna asks for, one after another, each by what the runs before have shown.
+
+The records of the runs are its storage: after a kill it is shown what is complete, and goes on.
+"""
+
+
+class Search:
+    """A search by Optuna for the highest skill. axes : [Axis]. model : whose skill counts, "" for the model
+    in use. ValueError where Optuna is not installed.
+    """
+
+    def __init__(self, axes, *, model, seed):
+        try:
+            import optuna
+        except ImportError:
+            raise ValueError("Optuna is not installed: `pip install optuna`, or use --random") from None
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.optuna, self.model = optuna, model
+        self.lists = {axis.name: list(axis.values) for axis in axes if not axis.spacing}
+        self.spaces = {axis.name: distribution(axis, optuna.distributions) for axis in axes}
+        self.study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
+        self.asked = {}  # the trial of each run that was asked for and has not been answered
+
+    def ask(self, run):
+        """The point, {name: value}, of the next run, which will be called `run`."""
+        self.asked[run] = self.study.ask(self.spaces)
+        chosen = self.asked[run].params.items()
+        return {name: self.lists[name][value] if name in self.lists else value for name, value in chosen}
+
+    def answer(self, run, point, models):
+        """Let it learn from a `run` that has ended, whoever asked for it: its `point` and the models of its
+        metrics. One without the skill counts as failed.
+        """
+        skill, trial = skill_of(models, self.model), self.asked.pop(run, None)
+        state = self.optuna.trial.TrialState
+        if trial is not None:
+            self.study.tell(trial, skill, state=state.COMPLETE if skill is not None else state.FAIL)
+        elif skill is not None:
+            params = {
+                name: self.lists[name].index(value) if name in self.lists else value
+                for name, value in point.items()
+            }
+            self.study.add_trial(
+                self.optuna.trial.create_trial(params=params, distributions=self.spaces, value=skill)
+            )
+
+
+def distribution(axis, made):
+    """The distribution of an `axis`, one of those of the module `made` of Optuna; of a list, that of the
+    places in it, since Optuna takes no lists as values.
+    """
+    if not axis.spacing:
+        return made.CategoricalDistribution(list(range(len(axis.values))))
+    kind = made.IntDistribution if axis.whole else made.FloatDistribution
+    low, high = (round(axis.low), round(axis.high)) if axis.whole else (axis.low, axis.high)
+    return kind(low, high, log=axis.spacing == "log")
+
+
+def skill_of(models, name):
+    """The skill of the model called `name`, or of the first one in use where `name` is ""; None without."""
+    skills = [one["skill"] for one in models if (one["name"] == name if name else one["in_use"])]
+    return skills[0] if skills else None
