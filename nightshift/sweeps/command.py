@@ -113,6 +113,8 @@ def run_sweep(made, options, search):
     n = max(len(runs), options.optuna)
     complete = [run for run in runs if made.is_complete(run)]
     waiting = [run for run in runs if run not in complete]
+    if search is not None:
+        search.begin(len(runs))
     learn = learner(made, search)
     for run in complete:
         learn(run)

@@ -15,11 +15,17 @@ class Search:
         except ImportError:
             raise ValueError("Optuna is not installed: `pip install optuna`, or use --random") from None
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self.optuna, self.model = optuna, model
+        self.optuna, self.model, self.seed = optuna, model, seed
         self.lists = {axis.name: list(axis.values) for axis in axes if not axis.spacing}
         self.spaces = {axis.name: distribution(axis, optuna.distributions) for axis in axes}
-        self.study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
         self.asked = {}  # the trial of each run that was asked for and has not been answered
+
+    def begin(self, n_runs):
+        """Begin, or go on after `n_runs` runs: with the same seed the sampler would ask for the same first
+        points once more.
+        """
+        sampler = self.optuna.samplers.TPESampler(seed=self.seed + n_runs)
+        self.study = self.optuna.create_study(direction="maximize", sampler=sampler)
 
     def ask(self, run):
         """The point, {name: value}, of the next run, which will be called `run`."""

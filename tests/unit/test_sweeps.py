@@ -445,9 +445,13 @@ def stand_in_for_optuna(events):
     trial = SimpleNamespace(create_trial=lambda **what: what, TrialState=SimpleNamespace(COMPLETE="complete", FAIL="failed"))
     samplers = SimpleNamespace(TPESampler=lambda seed: seed)
     logging = SimpleNamespace(set_verbosity=lambda level: None, WARNING=30)
-    return SimpleNamespace(
-        create_study=lambda direction, sampler: study, trial=trial, samplers=samplers, logging=logging, distributions=Distributions
-    )
+
+    def create_study(direction, sampler):
+        events.append(sampler)
+        return study
+
+    parts = {"trial": trial, "samplers": samplers, "logging": logging, "distributions": Distributions}
+    return SimpleNamespace(create_study=create_study, **parts)
 
 
 def test_optuna_is_asked_for_points_and_learns_from_every_run(monkeypatch):
@@ -455,6 +459,8 @@ def test_optuna_is_asked_for_points_and_learns_from_every_run(monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", stand_in_for_optuna(events))
     axes = [Axis("widths", ([64], [32])), Axis("rate", (), "log", 0.1, 0.5), Axis("units", (), "lin", 1.0, 9.0, True)]
     search = Search(axes, model="", seed=1)
+    search.begin(4)
+    assert events.pop() == 5, "after four runs, the first points of seed 1 would come once more"
     assert search.spaces == {"widths": ("categorical", [0, 1]), "rate": ("float", 0.1, 0.5, True), "units": ("int", 1, 9, False)}
     models = [{"name": "net", "skill": 0.4, "in_use": True}]
     search.answer("001", {"widths": [32], "rate": 0.2, "units": 3}, models)
