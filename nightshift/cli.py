@@ -158,8 +158,8 @@ def sweep(
     """
     from nightshift.sweeps import command
 
-    options = command.Options(name, jobs, random, optuna, seed, model)
-    raise typer.Exit(command.sweep(study, step, values, options, config=config, day=day))
+    options = command.Options(config, day, name, jobs, random, optuna, seed, model)
+    raise typer.Exit(command.sweep(study, step, values, options))
 
 
 @app.command(epilog=CODES)
@@ -177,8 +177,8 @@ def compare(
     """
     from nightshift.sweeps import command
 
-    chosen = {"study": study, "model": model, "reference": reference}
-    raise typer.Exit(command.compare(runs, config=config, folder=folder, mlflow=mlflow, **chosen))
+    chosen = command.Choices(config, study, model, reference, folder, mlflow)
+    raise typer.Exit(command.compare(runs, chosen))
 
 
 @app.command("new-study")

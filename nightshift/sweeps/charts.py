@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 
 WIDTH = 150  # of the picture of an interval, pixels
-PANEL = (330, 210)  # width and height of a panel of learning curves
-MARGINS = (46, 12, 10, 34)  # of a panel: left, right, top, bottom
+SIZE = (330, 210)  # width and height of a panel of learning curves
+LEFT, RIGHT, TOP, BASE = 46, 318, 10, 176  # ends of its axes
+# of ticks within a power of ten, from coarse to fine
+STEPS = ((1,), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7), np.arange(1, 10, 0.5), np.arange(1, 10, 0.1))
 COLOURS = 6  # classes of colours in the template, from the lowest value of a parameter to the highest
-DASHES = 3
 
 
 class Scale(NamedTuple):
@@ -57,6 +58,8 @@ def curve_charts(curves, runs, names, *, best):
         "colour": name,
         "legend": legend_of(ordered, place) if name else [],
         "best": best.name if best else "",
+        "size": SIZE,
+        "axes": (LEFT, RIGHT, BASE),
     }
 
 
@@ -97,49 +100,55 @@ def strongest(curves, runs, names):
     return max(shares, key=shares.get, default="")
 
 
+class Frame(NamedTuple):
+    """Where epochs and losses stand in a panel."""
+
+    epochs: int
+    low: float
+    high: float
+    logarithmic: bool
+
+    @classmethod
+    def of(cls, lines):
+        """The frame that holds all finite values of `lines`, a list of Series by epoch."""
+        values = pd.concat(lines)
+        values = values[np.isfinite(values)]
+        low, high = float(values.min()), float(values.max())
+        epochs = max(int(line.index.max()) for line in lines)
+        return cls(epochs, low, high if high > low else low + 1.0, bool((values > 0).all()))
+
+    def x(self, epoch):
+        """Place of an epoch in pixels from the left."""
+        return round(LEFT + (epoch - 1) / max(self.epochs - 1, 1) * (RIGHT - LEFT), 1)
+
+    def y(self, loss):
+        """Place of a loss in pixels from the top."""
+        low, high, at = (np.log(v) if self.logarithmic else v for v in (self.low, self.high, loss))
+        return round(float(BASE - (at - low) / (high - low) * (BASE - TOP)), 1)
+
+
 def panel(network, lines, classes):
-    """One panel: its lines as points of SVG, and its ticks."""
-    (width, height), (left, right, top, bottom) = PANEL, MARGINS
-    values = pd.concat(list(lines.values()))
-    values = values[np.isfinite(values)]
-    logarithmic = bool((values > 0).all())
-    low, high = float(values.min()), float(values.max())
-    high = high if high > low else low + 1.0
-    epochs = max(int(line.index.max()) for line in lines.values())
-
-    def place_x(epoch):
-        return round(left + (epoch - 1) / max(epochs - 1, 1) * (width - left - right), 1)
-
-    def place_y(value):
-        ends = np.log([low, high, value]) if logarithmic else np.array([low, high, value])
-        return round(
-            float(height - bottom - (ends[2] - ends[0]) / (ends[1] - ends[0]) * (height - top - bottom)), 1
-        )
-
-    drawn = [
-        {
-            "run": run,
-            "colour": classes.get(run, 0),
-            "last": f"{line.dropna().iloc[-1]:.4g}",
-            "least": f"{line.min():.4g}",
-            "points": " ".join(
-                f"{place_x(epoch)},{place_y(value)}" for epoch, value in line.dropna().items()
-            ),
-            "end": (place_x(line.dropna().index[-1]), place_y(line.dropna().iloc[-1])),
-        }
-        for run, line in lines.items()
-    ]
+    """One panel: its lines as points of SVG, and its ticks. classes : {run: class of its colour}."""
+    frame = Frame.of(list(lines.values()))
     return {
         "network": network,
-        "width": width,
-        "height": height,
-        "left": left,
-        "base": height - bottom,
-        "right": width - right,
-        "lines": drawn,
-        "logarithmic": logarithmic,
-        "x_ticks": [(place_x(epoch), epoch) for epoch in epoch_ticks(epochs)],
-        "y_ticks": [(place_y(value), f"{value:g}") for value in loss_ticks(low, high, logarithmic)],
+        "lines": [drawn(run, line.dropna(), frame, classes.get(run, 0)) for run, line in lines.items()],
+        "logarithmic": frame.logarithmic,
+        "x_ticks": [(frame.x(epoch), epoch) for epoch in epoch_ticks(frame.epochs)],
+        "y_ticks": [(frame.y(value), f"{value:g}") for value in loss_ticks(*frame[1:])],
+    }
+
+
+def drawn(run, line, frame, colour):
+    """One line of a panel."""
+    places = [(frame.x(epoch), frame.y(value)) for epoch, value in line.items()]
+    return {
+        "run": run,
+        "colour": colour,
+        "least": f"{line.min():.4g}",
+        "last": f"{line.iloc[-1]:.4g}",
+        "points": " ".join(f"{x},{y}" for x, y in places),
+        "end": places[-1],
     }
 
 
@@ -152,13 +161,7 @@ def loss_ticks(low, high, logarithmic):
     """Two to six round values from `low` to `high`."""
     if not logarithmic:
         return [float(f"{value:.2g}") for value in np.linspace(low, high, 4)]
-    for steps in (
-        (1,),
-        (1, 2, 5),
-        (1, 1.5, 2, 3, 4, 5, 7),
-        tuple(np.arange(1, 10, 0.5)),
-        tuple(np.arange(1, 10, 0.1)),
-    ):
+    for steps in STEPS:
         powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
         ticks = [round(step * 10.0**power, 12) for power in powers for step in steps]
         ticks = [tick for tick in ticks if low <= tick <= high]

@@ -22,10 +22,13 @@ FOLDER = "sweeps"  # below the products folder
 
 
 class Options(NamedTuple):
-    """How `nightshift sweep` shall vary the values. random, optuna : numbers of runs, 0 for a grid. model :
-    whose skill Optuna looks at, "" for the model in use.
+    """How `nightshift sweep` shall vary the values. config, day : the configuration and the night, "" for its
+    own. random, optuna : numbers of runs, 0 for a grid. model : whose skill Optuna looks at, "" for the model
+    in use.
     """
 
+    config: Path
+    day: str = ""
     name: str = ""
     jobs: int = 1
     random: int = 0
@@ -34,12 +37,27 @@ class Options(NamedTuple):
     model: str = ""
 
 
-def sweep(study, step, words, options, *, config, day):
+class Choices(NamedTuple):
+    """What `nightshift compare` shall show. config : where the sweeps are. study : which one, where a folder
+    has several. model : which one is shown, "" for the one in use of each run. reference : the run that
+    others are held against, "" for the best. folder : where the page and the tables go, "" for below the
+    sweeps. mlflow : whether MLflow shall log the runs.
+    """
+
+    config: Path
+    study: str = ""
+    model: str = ""
+    reference: str = ""
+    folder: str = ""
+    mlflow: bool = False
+
+
+def sweep(study, step, words, options):
     """Run a step of a study with each of the parameters that `words` name; returns the exit code."""
     try:
-        config = Path(config).expanduser().resolve()
+        path = options.config.expanduser().resolve()
         os.chdir(night.REPOSITORY)
-        config = load(config, day or None)
+        config = load(path, options.day or None)
         step = full_step(study, step, config["studies"])
         axes = read_axes(words, notebook_of(study, step), f"{study} {step}")
         points, search = points_of(axes, options)
@@ -166,25 +184,22 @@ def show(line):
     print(line, flush=True)
 
 
-def compare(names, *, config, study="", model="", reference="", folder="", mlflow=False):
-    """Compare the runs that `names` name, or all of a sweep; returns the exit code.
-
-    model : which one is shown, "" for the one in use of each run. reference : the run that others are held
-    against, "" for the best. folder : where the page and the tables go.
+def compare(names, chosen):
+    """Compare the runs that `names` name, or all of a sweep, as the Choices `chosen` say; returns the exit
+    code.
     """
     from nightshift.sweeps import comparison, tracking
 
     try:
-        root, here = products_of_config(config), Path.cwd()
-        names = [
-            name if (root / FOLDER / name).is_dir() else str(here / Path(name).expanduser()) for name in names
-        ]
+        sweeps, here = products_of_config(chosen.config) / FOLDER, Path.cwd()
+        names = [name if (sweeps / name).is_dir() else str(here / Path(name).expanduser()) for name in names]
         os.chdir(night.REPOSITORY)
-        runs = find_runs(names, root / FOLDER, study)
-        compared = comparison.compare(runs, model=model, reference=reference)
-        if mlflow:
+        runs = find_runs(names, sweeps, chosen.study)
+        compared = comparison.compare(runs, model=chosen.model, reference=chosen.reference)
+        if chosen.mlflow:
             show(tracking.log_runs(runs))
-        print_comparison(compared, here / folder if folder else comparison.folder_of(runs, root / FOLDER))
+        folder = here / chosen.folder if chosen.folder else comparison.folder_of(runs, sweeps)
+        print_comparison(compared, folder)
     except (ValueError, RuntimeError, OSError) as error:
         return refuse(error)
     return night.WELL

@@ -55,7 +55,8 @@ def compare(runs, *, model="", reference=""):
     refuse_unknown("run", reference, named)
     sections = sections_of(runs, model)
     rows = next(iter(sections.values()), [])
-    best = named[max(rows, key=lambda row: row["skill"])["run"]] if rows else None
+    is_ranked = len(rows) == sum(bool(run.models) for run in runs) > 0  # else they have other metrics
+    best = named[max(rows, key=lambda row: row["skill"])["run"]] if is_ranked else None
     against = named.get(reference, best)
     differences = differences_of(runs, against, model) if against else {}
     return Comparison(runs, differing_parameters(runs), sections, best, against, differences, model)
@@ -117,7 +118,8 @@ def lead(compared):
     """The answer in one sentence or two, plain text."""
     best, runs = compared.best, compared.runs
     if best is None:
-        return f"{plural(len(runs), 'run')}; none has metrics, so there is no best one."
+        reason = "they are measured by other metrics" if compared.sections else "none has metrics"
+        return f"{plural(len(runs), 'run')}; no one is best, since {reason}."
     rows = next(iter(compared.sections.values()))
     row = next(row for row in rows if row["run"] == best.name)
     words = skill_in_words(row["skill"], row["skill_low"], row["skill_high"])
@@ -192,15 +194,16 @@ def as_text(compared):
 def text_row(compared, row):
     """One row of a table for a terminal."""
     run = next(run for run in compared.runs if run.name == row["run"])
-    difference = compared.differences.get(compared.model or IN_USE, {}).get(run.name)
+    found = compared.differences.get(compared.model or IN_USE, {})
+    against = f"error against {compared.reference.name}" if found else ""
+    words = difference_in_words(found[run.name]) if run.name in found else ""
     return {
         "run": run.name,
         **{name: value_of(run, name) for name in compared.names},
         "model": row["model_name"],
         "value": f"{row['model']:.4g}",
         "skill": skill_in_words(row["skill"], row["skill_low"], row["skill_high"]),
-        f"error against {compared.reference.name}": difference_in_words(difference) if difference else "",
-    }
+    } | ({against: words} if found else {})
 
 
 def value_of(run, name):

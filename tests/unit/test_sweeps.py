@@ -113,7 +113,7 @@ def test_all_mistakes_are_said_at_once():
 )
 def test_a_wrong_command_ends_with_2_and_one_line(study, step, options, line, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
-    code = command.sweep(study, step, ["seed=1,2"], command.Options(**options), config=REPOSITORY / "config.yaml", day="")
+    code = command.sweep(study, step, ["seed=1,2"], command.Options(REPOSITORY / "config.yaml", **options))
     assert (code, capsys.readouterr().err) == (2, f"nightshift: {line}\n")
 
 
@@ -121,10 +121,10 @@ def test_two_sweeps_of_one_name_do_not_run_at_once(tmp_path, capsys):
     config = (REPOSITORY / "config.yaml").read_text().replace('products: ""', f"products: {tmp_path}")
     (tmp_path / "config.yaml").write_text(config)
     with held(tmp_path / "sweeps/x"):
-        code = command.sweep("transfers", "train", ["seed=1,2"], command.Options("x"), config=tmp_path / "config.yaml", day="")
+        code = command.sweep("transfers", "train", ["seed=1,2"], command.Options(tmp_path / "config.yaml", name="x"))
     assert code == 3
     assert capsys.readouterr().err.startswith(f"nightshift: another run (process {os.getpid()}) writes to {tmp_path}/sweeps/x")
-    code = command.sweep("transfers", "train", ["seed=1,2"], command.Options("x"), config=tmp_path / "config.yaml", day="")
+    code = command.sweep("transfers", "train", ["seed=1,2"], command.Options(tmp_path / "config.yaml", name="x"))
     line = f"nightshift: {tmp_path} has no data/raw/transfers/status.json: `nightshift run --day {DAY}` makes it\n"
     assert (code, capsys.readouterr().err) == (2, line)
 
@@ -349,6 +349,16 @@ def test_another_model_and_another_reference_may_be_asked_for(runs):
         comparison.compare(runs, model="nett")
     with pytest.raises(ValueError, match="no run here is called '004', only 001, 002, 003"):
         comparison.compare(runs, reference="004")
+
+
+def test_runs_that_are_measured_by_different_metrics_are_not_ranked(runs):
+    write_json({"models": [model("net", 0.1, in_use=True, metric="another")]}, runs[2].folder / "models/transfers/metrics.json")
+    compared = comparison.compare(runs)
+    assert (compared.best, list(compared.sections)) == (None, ["loss", "another"])
+    first, loss, another, *_ = comparison.as_text(compared)
+    assert first == "3 runs; no one is best, since they are measured by other metrics."
+    assert loss.splitlines()[2].split()[:5] == ["001", "1", "1", "net", "1.25"]
+    assert "error against" not in loss + another
 
 
 def test_a_comparison_says_what_makes_it_doubtful(runs):
