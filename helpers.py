@@ -286,12 +286,13 @@ def write_test_errors(folder, errors, *, row, group, measure):
 
     errors : DataFrame [test row, model], smaller where a prediction is better. row, group : Series by the
     same index: what a row is called in every run, and whose rows share their luck. measure : what an error
-    is, a noun. ValueError where a row stands twice or an error is not finite.
+    is, a noun. Rows of one name are numbered in their order; those without a finite error are left out.
     """
-    table = errors.assign(row=row.astype(str), group=group.astype(str))
-    if table.row.duplicated().any() or not np.isfinite(errors.to_numpy()).all():
-        raise ValueError("test errors: a row stands twice, or an error is not finite")
-    table.attrs["measure"] = measure
+    finite = errors[np.isfinite(errors).all(axis=1)]
+    table = finite.assign(row=row.astype(str), group=group.astype(str))
+    again = table.groupby("row").cumcount()
+    table["row"] = table.row.where(again == 0, table.row + " #" + (again + 1).astype(str))
+    table.attrs["measure"] = measure  # pandas keeps it in the file
     write_parquet(table.reset_index(drop=True), Path(folder) / "test_errors.parquet")
 
 

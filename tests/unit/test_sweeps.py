@@ -306,10 +306,13 @@ def test_only_rows_that_both_have_are_compared(runs):
     assert paired_difference(runs[0], runs[1], "net", "net") is None
 
 
-def test_errors_that_cannot_be_compared_are_not_written(tmp_path):
-    for table, row in ((errors(1.0), list("aabc")), (errors(np.nan), list("abcd"))):
-        with pytest.raises(ValueError, match="a row stands twice, or an error is not finite"):
-            write_test_errors(tmp_path, table, row=pd.Series(row), group=pd.Series([0, 0, 1, 1]), measure="error")
+def test_rows_of_one_name_stay_apart_and_those_without_an_error_are_left_out(tmp_path):
+    table = errors(1.0)
+    table.loc[3, "net"] = np.nan
+    write_test_errors(tmp_path, table, row=pd.Series(list("aabc")), group=pd.Series([0, 0, 1, 1]), measure="error in hours")
+    back = pd.read_parquet(tmp_path / "test_errors.parquet")
+    assert back[["row", "net", "group"]].values.tolist() == [["a", 1.0, "0"], ["a #2", 2.0, "0"], ["b", 3.0, "1"]]
+    assert back.attrs == {"measure": "error in hours"}
 
 
 def test_curves_are_means_over_repetitions_in_which_a_stopped_network_keeps_its_last_loss(runs):
