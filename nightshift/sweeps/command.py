@@ -1,6 +1,5 @@
 """The commands `nightshift sweep` and `nightshift compare`."""
 
-import difflib
 import os
 import signal
 from pathlib import Path
@@ -8,9 +7,9 @@ from typing import NamedTuple
 
 from helpers import project_path
 from nightshift import night
-from nightshift.catalog import steps_of, studies
+from nightshift.catalog import steps_of
 from nightshift.chain import Night
-from nightshift.config import load, notebook_of
+from nightshift.config import load, nearest_of, notebook_of, read_yaml
 from nightshift.sweeps.execute import Runner
 from nightshift.sweeps.plan import INPUTS, copy_inputs, default_name, make_plan, night_files, open_sweep
 from nightshift.sweeps.runs import find_runs, runs_of_sweep
@@ -94,14 +93,12 @@ def full_step(study, step, configured):
     where there is none, and for a study that the configuration does not name.
     """
     if study not in configured:
-        nearest = difflib.get_close_matches(study, studies(), 1, 0.6)
-        more = f"; the nearest is {nearest[0]}" if nearest else ""
-        raise ValueError(f"unknown study {study!r}; the configuration names {', '.join(configured)}{more}")
+        there = ", ".join(configured) + nearest_of(study, configured)
+        raise ValueError(f"unknown study {study!r}; the configuration names {there}")
     steps = {name: name for name in steps_of(study)} | {name[2:]: name for name in steps_of(study)}
     if step not in steps:
-        nearest = difflib.get_close_matches(step, steps, 1, 0.6)
-        more = f"; the nearest is {steps[nearest[0]]}" if nearest else ""
-        raise ValueError(f"unknown step {step!r} of {study}; known are {', '.join(steps_of(study))}{more}")
+        there = ", ".join(steps_of(study)) + nearest_of(step, steps)
+        raise ValueError(f"unknown step {step!r} of {study}; known are {there}")
     return steps[step]
 
 
@@ -191,14 +188,12 @@ def compare(names, chosen):
     from nightshift.sweeps import comparison, tracking
 
     try:
-        sweeps, here = products_of_config(chosen.config) / FOLDER, Path.cwd()
-        names = [name if (sweeps / name).is_dir() else str(here / Path(name).expanduser()) for name in names]
-        os.chdir(night.REPOSITORY)
+        sweeps = products_of_config(chosen.config) / FOLDER
         runs = find_runs(names, sweeps, chosen.study)
         compared = comparison.compare(runs, model=chosen.model, reference=chosen.reference)
         if chosen.mlflow:
             show(tracking.log_runs(runs))
-        folder = here / chosen.folder if chosen.folder else comparison.folder_of(runs, sweeps)
+        folder = Path(chosen.folder).resolve() if chosen.folder else comparison.folder_of(runs, sweeps)
         print_comparison(compared, folder)
     except (ValueError, RuntimeError, OSError) as error:
         return refuse(error)
@@ -207,8 +202,6 @@ def compare(names, chosen):
 
 def products_of_config(path):
     """The products folder that a configuration names; it is read and not checked."""
-    from nightshift.config import read_yaml
-
     return project_path(read_yaml(path).get("products") or "")
 
 

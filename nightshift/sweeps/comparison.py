@@ -1,12 +1,12 @@
 """Runs compared: the table of the terminal, the page, and the tables for pandas."""
 
-import difflib
 import os
 from typing import NamedTuple
 
 import pandas as pd
 
 from nightshift.catalog import study_of
+from nightshift.config import nearest_of
 from nightshift.reporting.pages import publish_notebook, write_page
 from nightshift.sweeps import charts
 from nightshift.sweeps.plan import COMPARISON, read_sweep
@@ -65,9 +65,8 @@ def compare(runs, *, model="", reference=""):
 def refuse_unknown(what, name, available):
     """Raise ValueError, with the nearest, where `name` is given and not among the `available` ones."""
     if name and name not in available:
-        nearest = difflib.get_close_matches(name, available, 1, 0.6)
-        more = f"; the nearest is {nearest[0]}" if nearest else ""
-        raise ValueError(f"no {what} here is called {name!r}, only {', '.join(available) or 'none'}{more}")
+        there = ", ".join(available) or "none"
+        raise ValueError(f"no {what} here is called {name!r}, only {there}{nearest_of(name, available)}")
 
 
 def sections_of(runs, model):

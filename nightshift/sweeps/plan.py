@@ -52,7 +52,8 @@ class Sweep(NamedTuple):
     def is_complete(self, run):
         """Whether a run ended well with these parameters, and its products are as it left them."""
         done = self.ending(run)
-        same = done["given"] == json.loads(json.dumps(self.parameters(run)))
+        asked = json.loads(json.dumps(self.parameters(run)))
+        same = done["given"] | {"products": ""} == asked | {"products": ""}  # wherever the sweep was moved to
         return done["outcome"] == "ok" and same and not differing(self.run_folder(run), done["products"])
 
     def add(self, point):

@@ -119,8 +119,8 @@ def find_runs(names, sweeps, study=""):
     """
     runs, lines = [], []
     for name in names:
-        folder = next((path for path in (sweeps / name, Path(name)) if path.is_dir()), None)
-        if folder is None:
+        folder = place_of(name, sweeps)
+        if not folder.is_dir():
             there = ", ".join(sorted(path.parent.name for path in sweeps.glob(f"*/{PLAN}"))) or "none"
             lines.append(f"there is no run or sweep {name}; sweeps are {there}")
             continue
@@ -138,6 +138,12 @@ def find_runs(names, sweeps, study=""):
     if lines:
         raise ValueError("\n".join(lines))
     return named_apart(runs)
+
+
+def place_of(name, sweeps):
+    """The folder that `name` names: a sweep or a run below `sweeps`, else any, as a path."""
+    below = sweeps / name
+    return below if (below / PLAN).exists() or (below.parent / PLAN).exists() else Path(name).expanduser()
 
 
 def runs_in(folder, name, study):

@@ -377,12 +377,14 @@ def test_a_comparison_says_what_makes_it_doubtful(runs):
     assert "share 3 test rows of up to 4" in notes
 
 
-def test_runs_are_found_by_name_by_folder_and_in_a_night(runs, tmp_path):
+def test_runs_are_found_by_name_by_folder_and_in_a_night(runs, tmp_path, monkeypatch):
     sweeps = tmp_path / "sweeps"
     assert [run.name for run in find_runs(["toy/001", "toy/003"], sweeps)] == ["001", "003"]
     night = tmp_path / "night"
     write_json({"models": []}, night / "models/transfers/metrics.json")
     assert [run.name for run in find_runs(["toy/001", str(night), "toy/001"], sweeps)] == ["001", "night"]
+    monkeypatch.chdir(night)
+    assert [run.name for run in find_runs([".", "toy/001"], sweeps)] == ["night", "001"]
     write_json({"models": []}, night / "models/tickets/metrics.json")
     assert [run.study for run in find_runs(["toy/001", str(night)], sweeps, "transfers")] == ["transfers"] * 2
 
