@@ -22,6 +22,10 @@ CODES = (
     "2 the configuration or the command is wrong, and nothing ran; "
     "3 another run writes to the same folder."
 )
+CODES_OF_SWEEP = (
+    "Exit codes: 0 all runs ended well; 1 a run failed; 2 the command or the night is wrong, and nothing ran; "
+    "3 this sweep is running."
+)
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
@@ -136,7 +140,7 @@ def backtest(
     raise typer.Exit(replay_and_score(first, last, list(config), truth, products, cores))
 
 
-@app.command(epilog=CODES)
+@app.command(epilog=CODES_OF_SWEEP)
 def sweep(
     study: Annotated[str, typer.Argument(help="such as transfers")],
     step: Annotated[str, typer.Argument(help="its notebook, such as 3_train")],
@@ -162,7 +166,7 @@ def sweep(
     raise typer.Exit(command.sweep(study, step, values, options))
 
 
-@app.command(epilog=CODES)
+@app.command(epilog="Exit codes: 0 all is well; 2 there is no such run, or nothing to compare.")
 def compare(
     runs: Annotated[list[str], typer.Argument(help="sweeps, runs such as SWEEP/001, or products folders")],
     config: Config = Path("config.yaml"),
