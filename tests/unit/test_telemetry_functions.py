@@ -12,7 +12,7 @@ from nightshift.analysis.telemetry_night import headline_notes, healthy_past, la
 from nightshift.analysis.telemetry_quality import called_as, delays_of, labels_enough, meeting, models_table, read_stored, stated_and_observed
 from nightshift.analysis.telemetry_training import classifier_sentence, labelled_rows, limit_of, metrics_rows, others_in_words
 from nightshift.cleaning.telemetry_windows import clean_gpus, clean_labels, label_windows, ranges_of_nodes, telling_features
-from nightshift.detectors.telemetry_diagnosis import Examples, fit_on_all, fold_numbers, label_curves
+from nightshift.detectors.telemetry_diagnosis import Examples, fit_on_all, fold_numbers, label_curves, write_diagnosis_errors
 from nightshift.detectors.telemetry_health import Before, side_by_side
 from nightshift.detectors.telemetry_incidents import diagnose, keep_findings, rule_of
 from nightshift.detectors.telemetry_measures import alarms_among, independent_lengths, precision_by, precision_rows, skill_rows
@@ -403,3 +403,15 @@ def test_a_gap_ends_a_stretch_and_stands_for_one_period_only():
     allocations = accelerators.allocations_of(samples, idle)
     assert allocations.longest_h.tolist() == [0.25]
     assert allocations.idle_share.tolist() == pytest.approx([5 / 6])
+
+
+def test_wrong_diagnoses_are_written_of_the_windows_that_all_classifiers_predict(tmp_path):
+    windows = pd.DataFrame({"job_id": ["1", "1", "2"], "node_id": "a", "start": [NOON, NOON + SECOND, NOON]})
+    examples = SimpleNamespace(classes=["membw", "none"], windows=windows, y=np.array(["none", "none", "membw"]))
+    forest = np.array([[0.2, 0.8], [0.9, 0.1], [0.6, 0.4]])
+    boosting = np.array([[np.nan, np.nan], [0.3, 0.7], [0.1, 0.9]])
+    write_diagnosis_errors(tmp_path, examples, {"forest": forest, "boosting": boosting})
+    back = pd.read_parquet(tmp_path / "test_errors.parquet")
+    assert back[["forest", "boosting"]].values.tolist() == [[1.0, 0.0], [0.0, 1.0]]
+    assert back.group.tolist() == ["1", "2"]
+    assert back.row.is_unique
