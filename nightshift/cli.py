@@ -23,8 +23,8 @@ CODES = (
     "3 another run writes to the same folder."
 )
 CODES_OF_SWEEP = (
-    "Exit codes: 0 all runs ended well; 1 a run failed; 2 the command or the night is wrong, and nothing ran; "
-    "3 this sweep is running."
+    "Exit codes: 0 all runs ended well; 1 a run failed; "
+    "2 the command or the night is wrong, and nothing ran; 3 this sweep is running."
 )
 app = typer.Typer(
     add_completion=False,
