@@ -59,7 +59,7 @@ def train(products, windows, **parameters):
 
 def stored(paths):
     """Every stored file but what is written of each training, as bytes."""
-    written = ("metrics.json", "folds.parquet", "experiments.parquet", "detectors.parquet")
+    written = ("metrics.json", "folds.parquet", "experiments.parquet", "detectors.parquet", "test_errors.parquet")
     return {path.name: path.read_bytes() for path in sorted(paths.models.iterdir()) if path.name not in written}
 
 
