@@ -20,6 +20,12 @@ STEPS = ["1_extract", "2_preprocess", "3_train", "4_analyse"]  # of every study,
 
 Scope = Literal["site", "service", "community", "node", "gpu", "detector", "desk", "other"]
 Cadence = Literal["day", "week"]
+# what the entity of a finding names: a run is "run 400123, lumisections 1-51", a topic "t027: words", a GPU
+# "node gpu 3", a link "storage -> storage"
+About = Literal[
+    *("site", "site or VO", "VO at site", "storage", "link", "server", "node", "GPU", "run"),
+    *("department", "queue", "topic", "other"),
+]
 
 
 class Entry(BaseModel):
@@ -32,6 +38,9 @@ class FindingKind(Entry):
     """What one kind of finding is."""
 
     scope: Scope = "other"  # what it is about: site is a whole site, community a VO, desk what users ask
+    about: About | None = (
+        None  # what its entity names; by default what the study says, or what its scope tells
+    )
     label: str = ""  # what an incident is called that holds nothing graver
     description: str = ""  # the same as a sentence, without its subject
     keywords: list[str] = []  # words by which users speak of it in tickets, singular
@@ -93,6 +102,7 @@ class Study(Entry):
     title: str
     question: str
     cadence: Cadence = "day"
+    about: About | None = None  # what entities name where neither the kind nor its scope tells
     reports_after: Literal["day", "week", "calendar_week"] = (
         "day"  # how long it takes until it can see a trouble
     )
@@ -225,6 +235,26 @@ def finding_kind(study, name):
             f"{study} has no kind of finding {name!r}: its study.yaml lists {', '.join(entry.kinds)}"
         )
     return entry.kinds.get(name) or complete(FindingKind(), entry)
+
+
+ABOUT = {  # what the entity of a finding names where neither its kind nor its study says so
+    "site": "site",
+    "service": "server",
+    "community": "VO at site",
+    "node": "node",
+    "gpu": "GPU",
+    "detector": "run",
+    "desk": "topic",
+}
+
+
+def about_of(study, name):
+    """What the entity of a finding of this kind names, one of About; "other" for a study or a kind that is
+    not there any more.
+    """
+    entry = study_of(study)
+    kind = entry.kinds.get(name) or FindingKind()
+    return kind.about or ABOUT.get(kind.scope) or entry.about or "other"
 
 
 def impact_units():

@@ -169,6 +169,18 @@ def write_run(
     record_digest(products, day, shown, read_digest(products, day))
 
 
+def published_finding(study="telemetry", kind="memleak", entity="n01", place="A", **more):
+    """A finding as digest.json has it."""
+    return {"study": study, "kind": kind, "entity": entity, "site": place, "start": None, "end": None, "evidence": f"{entity} is odd"} | more
+
+
+def published_incident(name, findings, state="new", **more):
+    """An incident as digest.json has it."""
+    row = {"id": name, "title": f"trouble {name}", "severity": "medium", "state": state, "age_nights": 1, "site": "", "summary": f"{name} goes on."}
+    row |= {"start": "2026-01-30T04:00:00Z", "end": None, "ended": state in ("resolved", "closed"), "first_seen": DAY, "silence": None}
+    return row | {"studies": ["telemetry"], "findings": findings} | more
+
+
 # ----------------------------------------------------------------------------------------------------- a night of studies
 
 

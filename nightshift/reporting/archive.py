@@ -27,6 +27,7 @@ NEEDED = {
     *("id", "rank", "title", "severity", "state", "age_nights", "ended", "start", "end", "first_seen"),
     *("summary", "site", "impact", "change", "studies", "proposals", "silence"),
 }
+TEXTS = ("id", "title", "severity", "state", "summary", "first_seen", "site")  # of an incident
 ATOM = "http://www.w3.org/2005/Atom"
 
 
@@ -55,7 +56,7 @@ def check_run(reports, path):
     if not all(
         isinstance(one.get(name), int | float | None)
         for one in studies.values()
-        for name in ("findings", "skill")
+        for name in ("findings", "skill", "alarm_rate_stated", "alarm_rate_observed")
     ):
         raise lacking(reports.parent, path, "its findings and skills are no numbers")
     if not all(map(has_texts, studies.values())):
@@ -280,7 +281,21 @@ def read_incidents(reports, day):
         isinstance(one, dict) and one.keys() >= NEEDED for one in incidents
     ):
         raise lacking(reports.parent, path, "its incidents lack what a reader needs")
+    if not all(map(is_readable, incidents)):
+        raise lacking(reports.parent, path, "its incidents hold what cannot be shown")
     return incidents
+
+
+def is_readable(incident):
+    """Whether texts and times of an incident, and of its findings, are such."""
+    findings = incident.get("findings") or []
+    if not isinstance(findings, list) or not all(isinstance(one, dict) for one in findings):
+        return False
+    if not isinstance(incident["silence"], dict | None):
+        return False
+    texts = [incident[name] for name in TEXTS]
+    times = [one.get(name) for one in (incident, *findings) for name in ("start", "end", "evidence")]
+    return all(isinstance(one, str) for one in texts) and all(isinstance(one, str | None) for one in times)
 
 
 def as_html(reports, run):

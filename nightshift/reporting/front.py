@@ -16,6 +16,7 @@ from nightshift import catalog
 from nightshift.assurance import assure
 from nightshift.reporting.archive import history, kept
 from nightshift.reporting.digests import GOING_ON, pressing, rest_in_words
+from nightshift.reporting.entity_pages import entity_links
 from nightshift.reporting.incident_view import SEVERITIES, view_of
 from nightshift.reporting.times import strip_of
 from nightshift.wording import moment, plural, skill_in_words
@@ -79,6 +80,7 @@ def incident_groups(root, incidents, day, *, hrefs, pictures):
         rows = [
             view_of(one, href=hrefs.get(one["id"], ""), figure=pictures.get(one["id"], ""))
             | {"strip": strip_of(one, day), "studies": [str(study) for study in one["studies"]]}
+            | {"entities": entity_links(one)}
             for one in members[:MAX_ROWS]
         ]
         words = f"{len(members)} {heading}" if heading and members else ""

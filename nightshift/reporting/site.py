@@ -33,6 +33,7 @@ from nightshift.reporting.digests import (
     pressing,
     read_digest,
 )
+from nightshift.reporting.entity_pages import FOLDER
 from nightshift.reporting.front import (
     figure_of,
     filter_rules,
@@ -42,6 +43,8 @@ from nightshift.reporting.front import (
     study_row,
 )
 from nightshift.reporting.glossary import write_glossary
+from nightshift.reporting.night_figures import night_figures
+from nightshift.reporting.overview import Overview
 from nightshift.reporting.pages import publish_notebook, revision, script, small_pictures, write_page
 from nightshift.reporting.products import Damaged, is_day, refuse_future
 from nightshift.reporting.studies import expected_of, latest_with, read_study
@@ -102,7 +105,7 @@ def record_run(root, day, studies, digest, site):
             "findings": len(s["findings"]),
             "data": {key: s["status"].get(key) for key in of_data},
             "model": model.get("name"),
-            "skill": model.get("skill"),
+            **{key: model.get(key) for key in ("skill", "alarm_rate_stated", "alarm_rate_observed")},
             "steps": {step["name"]: {key: step.get(key) for key in of_step} for step in s["steps"]},
         }
     night = {
@@ -113,9 +116,10 @@ def record_run(root, day, studies, digest, site):
         "versions": versions(),
     }
     night |= {"coverage": assurance_of(studies, digest).coverage, "studies": by_study}
-    night["digest"] = {key: digest[key] for key in ("outcome", "error", "seconds", "ended")} | summary_of(
-        studies, digest
-    )
+    of_digest = {key: digest[key] for key in ("outcome", "error", "seconds", "ended")}
+    night["digest"] = of_digest | summary_of(studies, digest)
+    if digest["outcome"] == "ok":
+        night["digest"] |= night_figures(digest["incidents"])
     write_json(plain(night), root / "reports" / day / "run.json")
 
 
@@ -325,18 +329,19 @@ def publish_single(root, day, digest, simulated, studies):
     return [line for line in troubles if line]
 
 
-def damage_of(reports, day, runs, damaged):
-    """Lines about what cannot be read of other nights: their run.json, as `damaged` {night: line} says,
-    and the digest.json of those of `runs`.
+def read_others(reports, day, runs, damaged):
+    """Read the incidents of all nights but `day`: ({night: incidents}, lines about what cannot be read).
+
+    damaged : {night: why its run.json cannot be read}.
     """
-    lines = [line for night, line in damaged.items() if night != day]
-    for run in runs:
+    lines, incidents = [line for night, line in damaged.items() if night != day], {}
+    for run in kept(runs):
         try:
-            if run["day"] != day and not run.get("removed"):
-                read_incidents(reports, run["day"])
+            if run["day"] != day:
+                incidents[run["day"]] = read_incidents(reports, run["day"])
         except Damaged as error:
             lines.append(str(error))
-    return lines
+    return incidents, lines
 
 
 def render_night(root, day, last_days, *, keep_nights=0, site_url=""):
@@ -356,7 +361,8 @@ def render_night(root, day, last_days, *, keep_nights=0, site_url=""):
     publish_studies(root, day, studies, simulated, digest["outcome"] != "not run")
     troubles = digest["troubles"] = publish_single(root, day, digest, simulated, studies)
     runs, damaged = read_nights(reports)
-    troubles += damage_of(reports, day, runs, damaged)
+    incidents, lines = read_others(reports, day, runs, damaged)
+    troubles += lines
     record_run(root, day, studies, digest, site_of(runs))
     record_digest(root, day, studies, digest, troubles)
     every = mark_removed(reports, read_nights(reports)[0], day, keep_nights)
@@ -370,6 +376,9 @@ def render_night(root, day, last_days, *, keep_nights=0, site_url=""):
         day,
     )
     careful(troubles, reports / "index.html", lambda: write_index(reports, every, damaged), day)
+    overview = Overview(reports, every, incidents | {day: digest["incidents"]}, has_gaps=bool(lines))
+    for page, write in overview.pages.items():
+        careful(troubles, page, write, day)
     careful(troubles, reports / "glossary.html", lambda: write_glossary(reports), day)
     careful(troubles, reports / "feed.xml", lambda: write_feed(reports, every, site_url), day)
     if len(troubles) > before:
@@ -389,15 +398,20 @@ def careful(troubles, page, work, day):
     try:
         work()
     except Exception as error:  # whatever it is, what else there is must be published
-        line = (
-            f"reports/{page.parent.name}/{page.name} could not be made: "
-            f"{one_line(f'{type(error).__name__}: {error}')}"
-        )
+        where = page.name if page.parent.name == "reports" else f"{page.parent.name}/{page.name}"
+        line = f"reports/{where} could not be made: {one_line(f'{type(error).__name__}: {error}')}"
         troubles.append(line)
         if page.suffix == ".html":
-            write_page(
-                page, "broken.html.j2", title=f"Night of {day}", line=line, notices=[], **frame_of(day, "")
-            )
+            frame = frame_at(page, day)
+            write_page(page, "broken.html.j2", title=f"Night of {day}", line=line, notices=[], **frame)
+
+
+def frame_at(page, day):
+    """What a page that stands for one that could not be made needs of its place in the site."""
+    if page.parent.name == day:
+        return frame_of(day, "")
+    up = "../" if page.parent.name == FOLDER else ""
+    return {"day": day, "front": f"{up}{day}/index.html", "steps": [], "up": up}
 
 
 def write_front(root, day, studies, digest, every, troubles, of_sample, simulated):

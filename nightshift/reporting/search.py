@@ -1,0 +1,121 @@
+"""Search over incidents and entities of all nights: an index that is built here and bundled in its page.
+
+The page needs no request: templates/search.js looks words up in the index, whole, by their beginning and, for
+words that nothing begins with, by the letters they share.
+"""
+
+import base64
+import functools
+import hashlib
+import re
+import unicodedata
+from typing import NamedTuple
+
+from nightshift.incidents.wording import status_in_words
+from nightshift.reporting.entity_pages import (
+    FOLDER,
+    anchor,
+    index_groups,
+    newest_source,
+    severity_of,
+    write_current,
+)
+from nightshift.reporting.pages import TEMPLATES, Script
+from nightshift.wording import one_line, plural
+
+MAX_WORDS = 80  # of one entry: names and the beginning of its sentence
+
+
+class Entry(NamedTuple):
+    """One thing to be found: its title, what else is shown of it, where it leads, and further words."""
+
+    title: str
+    about: str
+    href: str
+    words: str
+
+
+def words_of(text):
+    """Split text into words to look up: lower case, without accents, letters and digits only."""
+    plain = unicodedata.normalize("NFKD", text).lower()
+    letters = "".join(one for one in plain if not unicodedata.combining(one))
+    return [word for word in re.split(r"[\W_]+", letters) if word][:MAX_WORDS]
+
+
+def build_index(entries):
+    """Build the index of a list of Entry: a dict that templates/search.js reads.
+
+    entries : [title, about, href] of each. titles, words : {word: numbers of the entries}, of the words
+    of a title, and of those that stand elsewhere only.
+    """
+    titles, words = {}, {}
+    for number, one in enumerate(entries):
+        in_title = dict.fromkeys(words_of(one.title))
+        for word in in_title:
+            titles.setdefault(word, []).append(number)
+        for word in dict.fromkeys(words_of(f"{one.about} {one.words}")):
+            if word not in in_title:
+                words.setdefault(word, []).append(number)
+    shown = [[one.title, one.about, one.href] for one in entries]
+    return {"entries": shown, "titles": titles, "words": words}
+
+
+def entity_entries(groups):
+    """The entries of entities, from the groups of their index."""
+    entries = []
+    for group in groups:
+        for row in group["rows"]:
+            incidents = plural(row["n_incidents"], "incident")
+            n_open = f", {row['n_open']} open in the latest night" if row["n_open"] else ""
+            about = f"{group['kind']}, {incidents}{n_open}, last named {row['last']}"
+            entries.append(Entry(row["words"], about, f"{FOLDER}/{row['href']}", ""))
+    return entries
+
+
+def incident_entries(histories, nights):
+    """The entries of incidents, each as it last stood, the latest first."""
+    last, names = {}, {}
+    for night in nights:
+        for one in night.incidents:
+            last[one["id"]] = night.day, one
+    for entity, history in histories.items():
+        for name in history.courses:
+            names.setdefault(name, []).append(entity.words)
+    entries = []
+    for name, (day, one) in last.items():
+        status = status_in_words(one["state"], one["age_nights"] or 1, one["ended"])
+        about = f"{severity_of(one['severity'])} severity, {status}, night of {day}"
+        words = " ".join([*map(str, one["studies"]), name, *names.get(name, []), one["summary"]])
+        title = one_line(one["title"], 120)
+        entries.append((day, Entry(title, one_line(about, 120), anchor(day, one), words)))
+    return [entry for _, entry in sorted(entries, key=lambda pair: pair[0], reverse=True)]
+
+
+@functools.cache
+def search_script():
+    """Read templates/search.js, as a Script."""
+    text = (TEMPLATES / "search.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return Script(text, f"'sha256-{digest}'")
+
+
+def write_search(reports, nights, histories):
+    """Write search.html below `reports`.
+
+    nights : list of Night, the earliest first. histories : {Entity: History} of them.
+    """
+    latest = nights[-1].day if nights else ""
+    groups = index_groups(histories, latest)
+    write_current(
+        reports / "search.html",
+        "search.html.j2",
+        newest_source(),
+        title="Search",
+        up="",
+        folder=FOLDER,
+        groups=groups,
+        n_nights=len(nights),
+        unknown=f"The latest night, {latest}: {nights[-1].assured}" if nights and nights[-1].assured else "",
+        index=build_index([*entity_entries(groups), *incident_entries(histories, nights)]),
+        script=search_script(),
+    )
