@@ -114,13 +114,15 @@ def open_section(days, figures, incomplete):
     series = [Series(name, values, name) for name, values in counts.items()]
     totals = [sum(row["open"].values()) if row["open"] else None for row in figures]
     claim = open_claim(days, totals, incomplete)
-    svg = stacked_bars(days, series, unit="open incidents", label=claim, shaded=incomplete)
+    # a night that an older version did not count must not look like one without incidents
+    shaded = [day for day, total in zip(days, totals, strict=True) if total is None or day in incomplete]
+    svg = stacked_bars(days, series, unit="open incidents", label=claim, shaded=shaded)
     return section(
         "Open incidents",
         claim,
         [{"svg": svg, "caption": ""}],
         key=[(name, f"{name} severity") for name in counts],
-        note="Shaded: not all is known of the night, so there may have been more." * bool(incomplete),
+        note="Shaded: not all is known of the night, so there may have been more." if shaded else "",
         table=table_of(days, {name: as_texts(values) for name, values in counts.items()}),
     )
 

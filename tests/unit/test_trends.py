@@ -135,6 +135,15 @@ def test_the_page_shows_all_nights_the_removed_ones_too(tmp_path):
     assert "The latest night" not in text
 
 
+def test_a_night_that_was_not_counted_does_not_look_like_a_quiet_one(tmp_path):
+    old = a_run(DAYS[0], removed=True)
+    del old["digest"]["open"]
+    write_trends(tmp_path, [old, a_run(DAYS[1])], {})
+    figure = BeautifulSoup((tmp_path / "trends.html").read_text(), "html.parser").select_one("svg.chart")
+    assert len(figure.select("rect.unknown")) == 1
+    assert "Shaded: not all is known of the night" in text_of(tmp_path)
+
+
 def test_numbers_stand_beside_each_figure(tmp_path):
     write_trends(tmp_path, [a_run(DAYS[0]), a_run(DAYS[1], digest=None)], {})
     soup = BeautifulSoup((tmp_path / "trends.html").read_text(), "html.parser")
