@@ -158,6 +158,16 @@ class Assurance:
             return f"{text}; {self.chip}" if text and self.lacking and chip else text or nothing
         return text or "no incident"
 
+    def open_line(self, n, day):
+        """Return how many incidents were open in the night `day`, without a full stop; n : None where nobody
+        counted them.
+        """
+        if n is None or not (n or self.complete):
+            return f"How many incidents were open in the night of {day} is not known"
+        counted = f"{plural(n, 'incident')} {'was' if n == 1 else 'were'}" if n else "No incident was"
+        counted = counted if self.complete else f"At least {counted}"
+        return f"{counted} open in the night of {day}"
+
     def findings_line(self, n_findings):
         """Return the line above the studies: how many reported, and how many findings they have."""
         if not self.lacking and (self.complete or n_findings):

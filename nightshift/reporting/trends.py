@@ -102,10 +102,10 @@ def as_texts(values, style="{:,.0f}"):
     return ["not known" if value is None else style.format(value) for value in values]
 
 
-def open_section(days, figures, incomplete):
+def open_section(days, figures, assured):
     """Show how many incidents were open in each night, by severity.
 
-    figures : what `figures_of` gives of each night. incomplete : nights of which not all is known.
+    figures : what `figures_of` gives of each night. assured : the Assurance of each.
     """
     counts = {one: [row["open"][one] if row["open"] else None for row in figures] for one in SEVERITIES}
     other = [row["open"]["unknown"] if row["open"] else None for row in figures]
@@ -113,9 +113,10 @@ def open_section(days, figures, incomplete):
         counts["unknown"] = other
     series = [Series(name, values, name) for name, values in counts.items()]
     totals = [sum(row["open"].values()) if row["open"] else None for row in figures]
-    claim = open_claim(days, totals, incomplete)
+    claim = open_claim(days, totals, assured[-1])
     # a night that an older version did not count must not look like one without incidents
-    shaded = [day for day, total in zip(days, totals, strict=True) if total is None or day in incomplete]
+    rows = zip(days, totals, assured, strict=True)
+    shaded = [day for day, total, assurance in rows if total is None or not assurance.complete]
     svg = stacked_bars(days, series, unit="open incidents", label=claim, shaded=shaded)
     return section(
         "Open incidents",
@@ -127,24 +128,16 @@ def open_section(days, figures, incomplete):
     )
 
 
-def open_claim(days, totals, incomplete):
-    """Say how many incidents were open in the last night, and when there were most.
+def open_claim(days, totals, assurance):
+    """Say how many incidents were open in the last night, of which `assurance` is known, and when there were
+    most.
 
     totals : a number per night, None where it is not known.
     """
-    last, day = totals[-1], days[-1]
-    if last is None or (last == 0 and day in incomplete):
-        claim = f"How many incidents were open in the night of {day} is not known"
-    else:
-        least = "at least " if day in incomplete else ""
-        counted = (
-            f"{plural(last, 'incident')} {'was' if last == 1 else 'were'}" if last else "no incident was"
-        )
-        claim = f"{least}{counted} open in the night of {day}"
-    most = max((value for value in totals if value is not None), default=0)
-    if most and most != last:
+    claim, most = assurance.open_line(totals[-1], days[-1]), max(filter(None, totals), default=0)
+    if most and most != totals[-1]:
         claim += f"; most were open on {days[totals.index(most)]}: {most}"
-    return claim[:1].upper() + claim[1:]
+    return claim
 
 
 def resolved_section(days, figures):
@@ -288,17 +281,17 @@ def write_trends(reports, runs, incidents):
     runs = runs[-MAX_NIGHTS:]
     days = [run["day"] for run in runs]
     figures = [figures_of(run, incidents.get(run["day"])) for run in runs]
-    incomplete = [run["day"] for run in runs if not assurance_of(run).complete]
+    assured = [assurance_of(run) for run in runs]
     sections = []
     if runs:
         sections = [
-            open_section(days, figures, incomplete),
+            open_section(days, figures, assured),
             resolved_section(days, figures),
             alarm_section(days, runs),
             skill_section(days, runs),
             *cost_sections(days, runs),
         ]
-    unknown = assurance_of(runs[-1]).sentence if incomplete and incomplete[-1] == days[-1] else ""
+    unknown = assured[-1].sentence if runs and not assured[-1].complete else ""
     write_current(
         reports / "trends.html",
         "trends.html.j2",

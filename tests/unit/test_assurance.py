@@ -73,6 +73,7 @@ def test_only_a_night_of_which_all_is_known_is_complete():
             assert reference.complete == (set(pair) <= {"ok", "anomalies 3"} and digest == "ok")
             sentence = [reference.sentence, reference.chip, reference.in_words({}), reference.findings_line(0)]
             sentence += [reference.headline(n_pressing=n) for n in (0, 1)]
+            sentence += [reference.open_line(n, DAY) for n in (None, 0, 1)]
             assert any(phrase in " ".join(sentence).lower() for phrase in REASSURING) == reference.complete
             assert all(reference.chip in one for one in (reference.sentence, reference.headline(n_pressing=1)) if not reference.complete)
             assert reference.counts({}) == ({} if reference.complete else None)

@@ -5,6 +5,7 @@ import json
 import pytest
 from bs4 import BeautifulSoup
 
+from nightshift.assurance import assure
 from nightshift.reporting.charts import Series, lines, stacked_bars, ticks_of
 from nightshift.reporting.night_figures import night_figures
 from nightshift.reporting.trends import alarm_claim, figures_of, open_claim, write_trends
@@ -67,18 +68,18 @@ def test_numbers_of_a_run_json_that_are_none_are_not_known(wrong):
 
 
 @pytest.mark.parametrize(
-    ("totals", "incomplete", "claim"),
+    ("totals", "digest", "claim"),
     [
-        ([3, 9, 4], [], "4 incidents were open in the night of 2026-02-01; most were open on 2026-01-30: 9"),
-        ([3, 2, 4], [DAYS[2]], "At least 4 incidents were open in the night of 2026-02-01"),
-        ([0, 0, 0], [], "No incident was open in the night of 2026-02-01"),
-        ([1, 0, 0], [DAYS[2]], "How many incidents were open in the night of 2026-02-01 is not known; most were open on 2026-01-29: 1"),
-        ([0, 0, None], [DAYS[2]], "How many incidents were open in the night of 2026-02-01 is not known"),
-        ([0, 0, 1], [], "1 incident was open in the night of 2026-02-01"),
+        ([3, 9, 4], "ok", "4 incidents were open in the night of 2026-02-01; most were open on 2026-01-30: 9"),
+        ([3, None, 4], "failed", "At least 4 incidents were open in the night of 2026-02-01"),
+        ([0, 0, 0], "ok", "No incident was open in the night of 2026-02-01"),
+        ([1, 0, 0], "failed", "How many incidents were open in the night of 2026-02-01 is not known; most were open on 2026-01-29: 1"),
+        ([0, 0, None], "ok", "How many incidents were open in the night of 2026-02-01 is not known"),
+        ([0, 0, 1], "ok", "1 incident was open in the night of 2026-02-01"),
     ],
 )
-def test_titles_claim_what_the_numbers_show(totals, incomplete, claim):
-    assert open_claim(DAYS, totals, incomplete) == claim
+def test_titles_claim_what_the_numbers_show(totals, digest, claim):
+    assert open_claim(DAYS, totals, assure({"transfers": "ok"}, digest)) == claim
 
 
 def test_alarms_are_held_against_what_is_stated():
