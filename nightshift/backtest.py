@@ -25,7 +25,7 @@ from nightshift.config import check as check_config
 from nightshift.night import Busy, check_cores, held, run_chain
 from nightshift.parameters import declared_at
 from nightshift.products import read_json, read_notebook
-from nightshift.reporting.pages import publish_notebook
+from nightshift.reporting.pages import frame_of, publish_notebook
 from nightshift.reporting.studies import read_study
 from nightshift.runs import read_run
 from nightshift.wording import plural
@@ -209,9 +209,8 @@ def score(root, first, last, truth):
     if (notebook := read_notebook(executed)) is None:
         stop(f"the comparison could not begin: {log}", 1)
     run = read_run(log.parent, "", "backtest")
-    publish_notebook(
-        executed, executed.with_suffix(".html"), run=run, day=str(last), front="", steps=[], current=""
-    )
+    frame = frame_of(str(last), "", title=f"Comparison up to {last}")
+    publish_notebook(executed, executed.with_suffix(".html"), run=run, frame=frame)
     if error := run["error"]:
         print(f"nightshift: the comparison failed: {error}", file=sys.stderr)
     shown = [

@@ -115,6 +115,7 @@ class Study(Entry):
     kinds: dict[str, FindingKind]
     open_kinds: bool = False  # whether labels of its source are kinds, too
     troubles: dict[str, Trouble] = {}
+    downloads: dict[str, str] = {}  # files of its analysis that its report offers: path, what it is
 
 
 def read_study(path):

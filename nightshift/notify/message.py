@@ -27,7 +27,8 @@ from nightshift.reporting.digests import (
     rest_in_words,
 )
 from nightshift.reporting.incident_view import view_of
-from nightshift.reporting.pages import small_picture, templates
+from nightshift.reporting.pages import templates
+from nightshift.reporting.pictures import small_picture
 from nightshift.wording import joined, one_line
 
 # bytes of all figures of a message, which base64 makes a third larger: below 1 MB with its text

@@ -15,6 +15,7 @@ from importlib.metadata import version
 
 from helpers import write_json
 from nightshift.assurance import assure, verdict_in_words
+from nightshift.catalog import STEPS
 from nightshift.products import read_json
 from nightshift.reporting.archive import (
     clear_removed,
@@ -33,6 +34,7 @@ from nightshift.reporting.digests import (
     pressing,
     read_digest,
 )
+from nightshift.reporting.downloads import downloads_of
 from nightshift.reporting.entity_pages import FOLDER
 from nightshift.reporting.front import (
     figure_of,
@@ -45,7 +47,15 @@ from nightshift.reporting.front import (
 from nightshift.reporting.glossary import write_glossary
 from nightshift.reporting.night_figures import night_figures
 from nightshift.reporting.overview import Overview
-from nightshift.reporting.pages import publish_notebook, revision, script, small_pictures, write_page
+from nightshift.reporting.pages import (
+    frame_of,
+    publish_notebook,
+    publish_report,
+    revision,
+    script,
+    write_page,
+)
+from nightshift.reporting.pictures import small_pictures
 from nightshift.reporting.products import Damaged, is_day, refuse_future
 from nightshift.reporting.studies import expected_of, latest_with, read_study
 from nightshift.runs import notebook_path, read_run
@@ -226,61 +236,91 @@ def notices_of(s, step):
     return lines + [f"Warning: {one}" for one in warnings]
 
 
-def publish_studies(root, day, studies, simulated, has_digest):
-    """Write the pages of the notebooks of all studies. A page that cannot be made is the failure of its
-    study.
+def publish_studies(root, day, studies, others):
+    """Write the pages of the notebooks of all studies, with links to the pages `others` {title: href from
+    the folder of the night}. A page that cannot be made is the failure of its study.
     """
-    reports, report = root / "reports", root / "reports" / day
+    report = root / "reports" / day
     for s in studies:
         ran = [step for step in s["steps"] if step["outcome"] != "not run" or step.get("of")]
-        chain = [{"name": step["name"], "href": f"{step['name']}.html"} for step in ran]
-        chain = [{"name": "simulate", "href": "../simulate.html"}] * bool(simulated) + chain
-        chain += [{"name": "digest", "href": "../digest.html"}] * has_digest
+        menus = {"study": s["title"], "steps": steps_menu(ran), "studies": menu_of(studies, s, others)}
         for step in ran:
-            path, of = f"{s['study']}/{step['name']}", step.get("of", "")
-            source, page = (
-                notebook_path(reports / (of or day), s["study"], step["name"]),
-                report / f"{path}.html",
-            )
-            run = read_run(reports / of, s["study"], step["name"]) if of else step
-            trouble = publish_notebook(
-                source,
-                page,
-                run=run,
-                day=day,
-                front="../index.html",
-                steps=chain,
-                current=step["name"],
-                of=of,
-                notices=notices_of(s, step),
-            )
+            trouble = publish_step(root, day, s, step, menus)
             if trouble and s["verdict"] != "failed":
                 s |= {"verdict": "failed", "error": trouble, "failed_step": step["name"], "hinders": True}
         for step in [step for step in s["steps"] if step not in ran]:
-            withdraw(
-                report / s["study"] / f"{step['name']}.html",
-                day,
-                f"{step['name']} did not run, and this page was from an earlier run.",
-                "../",
-            )
+            line = f"{step['name']} did not run, and this page was from an earlier run."
+            for name in (f"{step['name']}.html", code_page(step)):
+                withdraw(report / s["study"] / name, day, line, "../")
+
+
+def publish_step(root, day, s, step, menus):
+    """Write the page of a step of a study, or its report and the page of its code; returns what hindered it.
+
+    menus : what `frame_of` needs to lead to other pages.
+    """
+    reports, folder, of = root / "reports", root / "reports" / day / s["study"], step.get("of", "")
+    name, page = step["name"], folder / f"{step['name']}.html"
+    words = f"{s['title']}: {name.replace('_', ' ')}"
+    frame = frame_of(
+        day,
+        "../index.html",
+        title=f"{words}, {day}",
+        current=page.name,
+        of=of,
+        notices=notices_of(s, step),
+        **menus,
+    )
+    source = notebook_path(reports / (of or day), s["study"], name)
+    run = read_run(reports / of, s["study"], name) if of else step
+    if name in STEPS[:-1]:
+        return publish_notebook(source, page, run=run, frame=frame)
+    frame |= {
+        "heading": "",
+        "title_of_code": f"{words}, notebook, {day}",
+        "other": {"name": "Notebook with the code", "href": code_page(step)},
+        "files": downloads_of(root, s, step, folder),
+    }
+    if name == STEPS[-1]:
+        frame |= dict.fromkeys(("title", "heading"), f"{s['title']}: report of {day}")
+    return publish_report(source, page, run=run, frame=frame)
+
+
+def code_page(step):
+    """Name of the page that shows the code of a step which has a report, too."""
+    return f"{step['name']}_notebook.html"
+
+
+def steps_menu(ran):
+    """Names and hrefs of the pages of a study: its reports, then the steps that lead to them."""
+    reports = [step["name"] for step in ran if step["name"] not in STEPS[:-1]]
+    early = [step["name"] for step in ran if step["name"] in STEPS[:-1]]
+    names = {name: "report" if name == STEPS[-1] else name.replace("_", " ") for name in reports + early}
+    return [{"name": words, "href": f"{name}.html"} for name, words in names.items()]
+
+
+def menu_of(studies, current, others):
+    """Names and hrefs of the reports of all studies, from a page of the study `current`, and of the pages
+    `others`; a study without a report leads to its place on the front page.
+    """
+    menu = []
+    for s in studies:
+        has_report = any(step["name"] == STEPS[-1] and step["outcome"] != "not run" for step in s["steps"])
+        href = f"../{s['study']}/{STEPS[-1]}.html" if has_report else f"../index.html#{s['study']}"
+        menu.append({"name": s["title"], "href": href, "current": s is current})
+    return menu + [{"name": name, "href": f"../{href}", "current": False} for name, href in others.items()]
 
 
 def withdraw(page, day, line, up=""):
     """Replace a page of an earlier run of the night, if there is one, by one that says so."""
     if page.exists():
-        write_page(
-            page,
-            "broken.html.j2",
-            title=f"{page.stem} {day}",
-            heading="This page was withdrawn.",
-            line=line,
-            notices=[],
-            **frame_of(day, up),
-        )
+        title, heading = f"{page.stem.replace('_', ' ')}, {day}", "This page was withdrawn."
+        write_page(page, "broken.html.j2", heading=heading, line=line, **bare_frame(day, title, up))
 
 
-def frame_of(day, up):
-    return {"day": day, "front": f"{up}index.html", "steps": [], "up": f"{up}../"}
+def bare_frame(day, title, up=""):
+    """The frame of a page that only says why it is empty."""
+    return frame_of(day, f"{up}index.html", title=title)
 
 
 def publish_single(root, day, digest, simulated, studies):
@@ -288,44 +328,23 @@ def publish_single(root, day, digest, simulated, studies):
     lines of what went wrong.
     """
     reports, report = root / "reports", root / "reports" / day
-    places = [(one["id"], one["rank"]) for one in digest["incidents"]]
-    assurance, ran, troubles = assurance_of(studies, digest), notebook_path(report, "", "digest").exists(), []
+    menu = [one | {"href": one["href"].removeprefix("../")} for one in menu_of(studies, None, {})]
+    assurance, troubles = assurance_of(studies, digest), []
     if simulated:
         source, of = notebook_path(reports / simulated, "", "simulate"), simulated * (simulated != day)
-        run = read_run(reports / simulated, "", "simulate")
-        steps = [{"name": "simulate", "href": "simulate.html"}]
-        page = report / "simulate.html"
-        troubles += [
-            publish_notebook(
-                source, page, run=run, day=day, front="index.html", steps=steps, current="simulate", of=of
-            )
-        ]
-    if ran and digest["outcome"] != "not run":
+        run, title = read_run(reports / simulated, "", "simulate"), f"Simulated data of {day}"
+        frame = frame_of(day, "index.html", title=title, of=of, studies=menu)
+        troubles.append(publish_notebook(source, report / "simulate.html", run=run, frame=frame))
+    source, page = notebook_path(report, "", "digest"), report / "digest.html"
+    if source.exists() and digest["outcome"] != "not run":
         run, notices = read_run(report, "", "digest"), [] if assurance.complete else [assurance.sentence]
         if digest["error"] and not run["error"]:
             notices = [f"This digest is not used: {digest['error']}.", *notices]
-        steps, source, page = (
-            [{"name": "digest", "href": "digest.html"}],
-            notebook_path(report, "", "digest"),
-            report / "digest.html",
-        )
-        troubles += [
-            publish_notebook(
-                source,
-                page,
-                run=run,
-                day=day,
-                front="index.html",
-                steps=steps,
-                current="digest",
-                places=places,
-                notices=notices,
-            )
-        ]
+        frame = frame_of(day, "index.html", title=f"Digest of {day}", studies=menu, notices=notices)
+        places = [(one["id"], one["rank"]) for one in digest["incidents"]]
+        troubles.append(publish_notebook(source, page, run=run, frame=frame, places=places))
     else:
-        withdraw(
-            report / "digest.html", day, "The digest did not run, and this page was from an earlier run."
-        )
+        withdraw(page, day, "The digest did not run, and this page was from an earlier run.")
     return [line for line in troubles if line]
 
 
@@ -358,7 +377,8 @@ def render_night(root, day, last_days, *, keep_nights=0, site_url=""):
     of_sample = any(s["status"].get("source") == "sample" for s in studies)
     simulated = latest_with(reports, day, "simulate.ipynb") if of_sample else ""
     digest = read_digest(root, day, expected_of(studies, last_days))
-    publish_studies(root, day, studies, simulated, digest["outcome"] != "not run")
+    others = {"Digest": "digest.html"} if digest["outcome"] != "not run" else {}
+    publish_studies(root, day, studies, others | ({"Simulation": "simulate.html"} if simulated else {}))
     troubles = digest["troubles"] = publish_single(root, day, digest, simulated, studies)
     runs, damaged = read_nights(reports)
     incidents, lines = read_others(reports, day, runs, damaged)
@@ -402,16 +422,16 @@ def careful(troubles, page, work, day):
         line = f"reports/{where} could not be made: {one_line(f'{type(error).__name__}: {error}')}"
         troubles.append(line)
         if page.suffix == ".html":
-            frame = frame_at(page, day)
-            write_page(page, "broken.html.j2", title=f"Night of {day}", line=line, notices=[], **frame)
+            write_page(page, "broken.html.j2", line=line, **frame_at(page, day))
 
 
 def frame_at(page, day):
-    """What a page that stands for one that could not be made needs of its place in the site."""
+    """The frame of a page that stands for one that could not be made, by its place in the site."""
+    title = f"Night of {day}"
     if page.parent.name == day:
-        return frame_of(day, "")
+        return bare_frame(day, title)
     up = "../" if page.parent.name == FOLDER else ""
-    return {"day": day, "front": f"{up}{day}/index.html", "steps": [], "up": up}
+    return frame_of(day, f"{up}{day}/index.html", title=title) | {"up": up}
 
 
 def write_front(root, day, studies, digest, every, troubles, of_sample, simulated):

@@ -8,7 +8,6 @@ from nightshift import catalog
 from nightshift.assurance import verdict_of
 from nightshift.catalog import STEPS, finding_tables, steps_of
 from nightshift.products import read_notebook
-from nightshift.reporting.pages import text_of
 from nightshift.reporting.products import (
     Damaged,
     count_scores,
@@ -17,6 +16,7 @@ from nightshift.reporting.products import (
     read_models,
     read_status,
 )
+from nightshift.reporting.rendering import text_of
 from nightshift.runs import (
     RESERVATIONS,
     notebook_path,

@@ -3,17 +3,18 @@
 import json
 import re
 
+import pandas as pd
 import pytest
 from conftest import REPOSITORY, asked_outside, console_errors, set_width, show
 
-from nightshift.catalog import steps_of, studies
+from nightshift.catalog import STEPS, steps_of, studies
 
 AXE = REPOSITORY / "tests/site/node_modules/axe-core/axe.min.js"
 WIDTHS = [380, 1600]
 # Nine of ten elements are words of code, coloured by their class: the longest of each class in a page (axe passes over single letters) tells as
 # much as all of them, and a round over all pages takes 6 s instead of 45.
 THIN_CODE = """
-const words = document.querySelectorAll("details.code pre span"), longest = {};
+const words = document.querySelectorAll("details.code pre i"), longest = {};
 for (const word of words)
     if (!(longest[word.className]?.textContent.length >= word.textContent.length)) longest[word.className] = word;
 for (const word of words)
@@ -27,8 +28,14 @@ def pages(sample_chain):
     found = sorted([report.parent / "index.html", *report.rglob("*.html")])
     of_studies = {step for study in studies() for step in steps_of(study)}
     assert {"5_accelerators", "5_quality", "6_waiting", "7_asking"} <= of_studies
-    assert {p.stem for p in found} == {"index", "simulate", "digest"} | of_studies
+    of_code = {f"{step}_notebook" for step in of_studies if step not in STEPS[:-1]}
+    assert {p.stem for p in found} == {"index", "simulate", "digest"} | of_studies | of_code
     return found
+
+
+def is_report(page):
+    """Whether a page is the report of a study or of one of its extra notebooks."""
+    return page.with_name(f"{page.stem}_notebook.html").exists()
 
 
 @pytest.fixture(scope="module")
@@ -53,14 +60,14 @@ def test_pages_load_from_disk_without_request_or_console_error(seen):
     assert asked == []
 
 
-def test_only_the_front_page_holds_a_script_and_all_work_without(browser, pages, sample_chain):
+def test_only_front_page_and_reports_hold_a_script_and_all_work_without(browser, pages, sample_chain):
     browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
     try:
         for page in pages:
-            assert page.read_text().lower().count("<script") == (page == sample_chain["report"] / "index.html")
+            assert page.read_text().lower().count("<script") == (page == sample_chain["report"] / "index.html" or is_report(page))
             show(browser, page, 1600)
             assert browser.find_element("css selector", "h1").is_displayed()
-        show(browser, next(p for p in pages if p.stem == "4_analyse"), 1600)
+        show(browser, next(p for p in pages if p.stem == "4_analyse_notebook"), 1600)
         first, other = browser.find_elements("css selector", "details.code pre")[:2]
         assert not visible(browser, first)
         browser.find_element("css selector", "details.code summary").click()
@@ -133,6 +140,51 @@ def test_every_incident_on_the_front_page_has_its_place_in_the_digest_and_its_pi
         if one["shown"]:
             assert row.find_element("css selector", ".about a").get_attribute("href").endswith(f"digest.html#{one['id']}")
             assert browser.execute_script("const i = arguments[0].querySelector('img'); return i.complete && i.naturalWidth", row) > 300
+
+
+def test_a_report_shows_findings_first_and_no_code_and_its_tables_can_be_sorted_and_filtered(browser, sample_chain):
+    show(browser, sample_chain["report"] / "accounting/4_analyse.html", 1300)
+    assert not browser.find_elements("css selector", "main :is(details.code, details.log, .traceback)")
+    heading = browser.find_element("css selector", "main h2")
+    assert heading.text == "Findings"
+    assert heading.rect["y"] < 700
+    table = browser.find_element("css selector", "main h2 + section table")
+    kinds = [row.text for row in table.find_elements("css selector", "tbody td:first-child")]
+    findings = pd.read_csv(sample_chain["report"] / "accounting/accounting_findings.csv")
+    assert kinds == list(findings.kind.str.replace("_", " "))
+    table.find_element("css selector", "thead button").click()
+    assert [row.text for row in table.find_elements("css selector", "tbody td:first-child")] == sorted(kinds)
+    words = browser.find_element("css selector", ".filters input")
+    words.send_keys(findings.entity[0])
+    shown = [row for row in table.find_elements("css selector", "tbody tr") if row.is_displayed()]
+    assert 0 < len(shown) < len(kinds)
+    assert all(findings.entity[0] in row.text for row in shown)
+
+
+def test_reports_print_without_menus_and_in_dark_ink(browser, sample_chain):
+    show(browser, sample_chain["report"] / "transfers/4_analyse.html", 1300, dark=True)
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    try:
+        assert not [one for one in browser.find_elements("css selector", "header, nav, aside") if one.is_displayed()]
+        assert browser.find_element("css selector", "main h2").is_displayed()
+        assert browser.find_element("css selector", "main a").value_of_css_property("color") == "rgba(0, 0, 0, 1)"
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
+def test_a_night_is_light_and_its_pages_have_titles_of_their_own(browser, pages, sample_chain):
+    of_night = [page for page in pages if page.parent.name != "reports"]
+    titles = [re.search("<title>(.*?)</title>", page.read_text())[1] for page in of_night]
+    assert len(set(titles)) == len(titles)
+    assert sum(page.stat().st_size for page in of_night) < 4_000_000
+    for page in filter(is_report, of_night):
+        text = page.read_text()
+        assert not re.search("data:image/png", text)
+        sizes = re.findall(r'<li><a href="([^"]+)"[^>]*>\1</a> <span class="quiet">([\d.]+) (bytes|kB|MB)', text)
+        assert {f"{page.stem}.ipynb", f"{page.stem}.json"} <= {name for name, *_ in sizes}
+        for name, number, unit in sizes:
+            size = (page.parent / name).stat().st_size / {"bytes": 1, "kB": 1e3, "MB": 1e6}[unit]
+            assert size == pytest.approx(float(number), abs=0.51), name
 
 
 def test_every_picture_has_a_description(seen):

@@ -1,5 +1,7 @@
 """Pages of hand-made executed notebooks."""
 
+import base64
+import io
 import json
 import re
 import shutil
@@ -14,7 +16,7 @@ import pandas as pd
 import pytest
 import yaml
 from bs4 import BeautifulSoup
-from incident_tables import MODEL, a_night, data_of, executed, incident, proposal, write_incidents
+from incident_tables import MODEL, a_night, data_of, executed, incident, proposal, write_incidents, write_study
 from PIL import Image
 
 import helpers
@@ -26,7 +28,7 @@ from nightshift.products import read_json
 from nightshift.remediation.feedback import read_feedback
 from nightshift.remediation.knowledge import read_remediations
 from nightshift.remediation.model import chances
-from nightshift.reporting import archive, digests, pages, site
+from nightshift.reporting import archive, digests, downloads, pages, rendering, site
 from nightshift.reporting import front as front_page
 from nightshift.reporting.settings import site_settings
 from nightshift.schemas import FINDING, PUBLISHED
@@ -94,14 +96,14 @@ def test_hostile_names_stay_text_on_every_page(night):
 
 def test_markup_in_raw_outputs_is_disarmed(tmp_path):
     notebook = executed(tmp_path / "n.ipynb", ("x", {"text/html": f'<table><tr><td>{HOSTILE}</td></tr></table><a href="javascript:x()">l</a>'}))
-    content, _ = pages.render_notebook(notebook)
+    content = pages.render_notebook(notebook).content
     assert not BeautifulSoup(content, "html.parser").select("script, img, [onerror], a[href]")
 
 
 def test_styles_and_scripts_of_raw_outputs_leave_no_text(tmp_path):
     frame = pd.DataFrame({"a": [1]})
     markup = f"<div><style scoped>.dataframe tbody {{ vertical-align: top; }}</style>{frame.to_html()}<SCRIPT>let x = 1</SCRIPT ></div>"
-    content, _ = pages.render_notebook(executed(tmp_path / "n.ipynb", ("x", {"text/html": markup})))
+    content = pages.render_notebook(executed(tmp_path / "n.ipynb", ("x", {"text/html": markup}))).content
     text = BeautifulSoup(content, "html.parser").get_text()
     assert not [word for word in ("vertical-align", "let x") if word in text]
     assert "a" in text
@@ -109,7 +111,7 @@ def test_styles_and_scripts_of_raw_outputs_leave_no_text(tmp_path):
 
 def test_what_a_notebook_recorded_is_on_no_page_and_no_warning_is_printed(tmp_path, recwarn):
     recorded = {"application/vnd.nightshift+json": {"name": "verdict", "value": "ok-for-programs"}}
-    content, _ = pages.render_notebook(executed(tmp_path / "n.ipynb", ("record()", recorded), ("1", {"text/plain": "shown"})))
+    content = pages.render_notebook(executed(tmp_path / "n.ipynb", ("record()", recorded), ("1", {"text/plain": "shown"}))).content
     assert "ok-for-programs" not in content
     assert "shown" in content
     assert not [warning for warning in recwarn if "mimetype" in str(warning.message)]
@@ -117,13 +119,152 @@ def test_what_a_notebook_recorded_is_on_no_page_and_no_warning_is_printed(tmp_pa
 
 def test_code_is_coloured_and_stays_text(tmp_path):
     source = 'x = "</pre><script>alert(1)</script> &amp;"  # why'
-    content, _ = pages.render_notebook(executed(tmp_path / "n.ipynb", ("1", {"text/plain": "1"}), (source, {"text/plain": "2"})))
+    content = pages.render_notebook(executed(tmp_path / "n.ipynb", ("1", {"text/plain": "1"}), (source, {"text/plain": "2"}))).content
     rendered = BeautifulSoup(content, "html.parser")
     code = rendered.select("details.code pre")[-1]
     assert code.get_text().strip() == source
-    assert [word.get_text() for word in code.select("span.c1")] == ["# why"]
+    assert [word.get_text() for word in code.select("i.c")] == ["# why"]
     assert code["tabindex"] == "0"
     assert not rendered.select("script")
+
+
+ANALYSIS = [  # cells of an analysis: prose, or (source, output, tag)
+    "# Transfers 4: analyse\n\nWhich ones are slow?\n\n*Reads*: all.\n\n*Not claimed*: causes.",
+    "## Headline\n\nFirst the scores.",
+    ("print(1)", nbformat.v4.new_output("stream", text="a line of the log\n"), ""),
+    ("show_sentence()", {"text/markdown": "Two are slow."}, "headline"),
+    "## Findings\n\nStrongest first.",
+    ("show_table()", {"text/html": "<table><thead><tr><th>who</th></tr></thead><tbody><tr><td>S1</td></tr></tbody></table>"}, ""),
+    ("show_figure()", {"image/png": ""}, ""),
+    "## How sure\n\nFairly.",
+    "## Limits\n\n- Few links.",
+]
+
+
+def write_analysis(path):
+    """Write an executed notebook of ANALYSIS with a real picture."""
+    picture = io.BytesIO()
+    Image.fromarray(np.tile(np.arange(700, dtype="uint8"), (90, 1))).save(picture, "PNG")
+    notebook = executed(path)
+    notebook.cells = []
+    for cell in ANALYSIS:
+        if isinstance(cell, str):
+            notebook.cells.append(nbformat.v4.new_markdown_cell(cell))
+            continue
+        source, output, tag = cell
+        if "image/png" in output:
+            output = {"image/png": base64.b64encode(picture.getvalue()).decode()}
+        shown = output if "output_type" in output else nbformat.v4.new_output("display_data", output, metadata={"image/png": {"alt": "A grey ramp"}})
+        notebook.cells.append(nbformat.v4.new_code_cell(source, outputs=[shown], execution_count=1, metadata={"tags": [tag] if tag else []}))
+    nbformat.write(notebook, path)
+    return notebook
+
+
+def test_a_report_begins_with_its_findings_and_its_code_is_one_click_away(night):
+    folder = night / "reports/2026-01-31/transfers"
+    write_analysis(folder / "4_analyse.ipynb")
+    site.render_night(night, "2026-01-31", {"transfers": "2026-01-31"})
+    report, code = page(folder / "4_analyse.html"), page(folder / "4_analyse_notebook.html")
+    assert [one.get_text() for one in report.main.find_all(["h1", "h2"])] == [
+        *("Transfers: report of 2026-01-31", "Findings", "How it was found", "How sure", "Limits", "Files")
+    ]
+    read = ["Which ones are slow?", "Two are slow.", "S1", "Strongest first.", "Reads: all.", "First the scores."]
+    read += ["Fairly.", "Not claimed: causes.", "Few links."]
+    places = [report.main.get_text().index(sentence) for sentence in read]
+    assert places == sorted(places), "the order in which it is read"
+    assert not [words for words in ("show_table", "print(1)", "a line of the log") if words in report.main.get_text()]
+    assert [one.get_text() for one in code.main.find_all("h2")] == ["Headline", "Findings", "How sure", "Limits", "Run"], "its own order"
+    for sentence in [*read, "a line of the log", "print(1)"]:
+        assert sentence in code.main.get_text(), "all is in the notebook"
+    assert report.select_one('aside a[href="4_analyse_notebook.html"]')
+    assert code.select_one('aside a[href="4_analyse.html"]')
+
+
+def test_a_picture_stands_in_the_report_alone_small_and_in_its_size(night):
+    folder = night / "reports/2026-01-31/transfers"
+    write_analysis(folder / "4_analyse.ipynb")
+    site.render_night(night, "2026-01-31", {"transfers": "2026-01-31"})
+    figure = page(folder / "4_analyse.html").select_one("#figure-1 img")
+    kind, _, content = figure["src"].partition(";base64,")
+    shown = Image.open(io.BytesIO(base64.b64decode(content)))
+    assert (kind, shown.size, figure["alt"]) == ("data:image/webp", (700, 90), "A grey ramp")
+    assert (figure["width"], figure["height"]) == ("700", "90")
+    assert 16 <= len(shown.convert("RGB").getcolors()) <= 32
+    code = page(folder / "4_analyse_notebook.html")
+    assert not code.select("img")
+    assert code.select_one('a[href="4_analyse.html#figure-1"]').parent.get_text() == "Figure 1 in the report: A grey ramp"
+
+
+def test_a_failed_analysis_shows_its_error_in_the_report_and_the_cell_in_its_notebook(night):
+    folder = night / "reports/2026-01-31/transfers"
+    executed(folder / "4_analyse.ipynb", ("1", {"text/markdown": "So far."}), error="no model")
+    site.render_night(night, "2026-01-31", {"transfers": "2026-01-31"})
+    report, code = page(folder / "4_analyse.html"), page(folder / "4_analyse_notebook.html")
+    assert "ValueError: no model" in report.main.find().get_text()
+    assert report.select_one('a[href="4_analyse_notebook.html#failed-cell"]')
+    assert not report.select("pre")
+    assert "So far." in report.main.get_text()
+    assert code.select_one("#failed-cell pre.traceback")
+    assert not report.select('.files a[href$="_findings.csv"]'), "findings of an earlier run are none of tonight"
+
+
+def test_titles_differ_and_the_menu_leads_to_the_reports_of_all_studies(night):
+    write_study(night, "accounting")
+    front, _, _ = site.render_night(night, "2026-01-31", {"transfers": "2026-01-31", "accounting": "2026-01-31"})
+    titles = {path: page(path).title.get_text() for path in front.parent.rglob("*.html")}
+    assert len(set(titles.values())) == len(titles) == 11
+    folder = front.parent / "transfers"
+    assert titles[folder / "4_analyse.html"] == "Transfers: report of 2026-01-31 · Nightshift"
+    assert titles[folder / "4_analyse_notebook.html"] == "Transfers: 4 analyse, notebook, 2026-01-31 · Nightshift"
+    assert titles[folder / "3_train.html"] == "Transfers: 3 train, 2026-01-31 · Nightshift"
+    menu = {one.get_text(): one["href"] for one in page(folder / "3_train.html").select("header nav a")}
+    assert menu == {"2026-01-31": "../index.html", "Accounting": "../accounting/4_analyse.html", "Transfers": "../transfers/4_analyse.html"}
+    steps = {one.get_text(): one["href"] for one in page(folder / "3_train.html").select("nav.steps a")}
+    assert steps == {"report": "4_analyse.html", "1 extract": "1_extract.html", "2 preprocess": "2_preprocess.html", "3 train": "3_train.html"}
+    assert dead_links(night / "reports") == []
+
+
+def test_a_report_gives_its_findings_and_the_files_of_its_run_with_their_sizes(night):
+    path = night / "data/findings/transfers.parquet"
+    helpers.write_parquet(pd.read_parquet(path).assign(entity="=HYPERLINK(1)"), path)
+    folder = night / "reports/2026-01-31/transfers"
+    (folder / "4_analyse.log").write_text("x" * 1234)
+    site.render_night(night, "2026-01-31", {"transfers": "2026-01-31"})
+    shown = [" ".join(one.get_text().split()) for one in page(folder / "4_analyse.html").select(".files li")]
+    sizes = {name: downloads.size_of(folder / name) for name in ("transfers_findings.csv", "transfers_findings.parquet", "4_analyse.ipynb")}
+    assert shown == [
+        f"transfers_findings.csv {sizes['transfers_findings.csv']}, findings, for a spreadsheet",
+        f"transfers_findings.parquet {sizes['transfers_findings.parquet']}, findings, for programs",
+        f"4_analyse.ipynb {sizes['4_analyse.ipynb']}, executed notebook, for Jupyter",
+        "4_analyse.log 1 kB, log of the run",
+    ]
+    [row] = pd.read_csv(folder / "transfers_findings.csv").to_dict("records")
+    [exact] = pd.read_parquet(folder / "transfers_findings.parquet").to_dict("records")
+    assert (row["entity"], exact["entity"]) == ("'=HYPERLINK(1)", "=HYPERLINK(1)"), "no spreadsheet computes what a source says"
+    assert (row["start"], row["score"], row["evidence"]) == ("2026-01-31T00:00:00Z", 1.0, " ".join(HOSTILE.split()))
+    assert exact["start"] == pd.Timestamp("2026-01-31", tz="UTC")
+
+
+def test_a_study_offers_its_files_on_the_night_that_made_them(night):
+    write_study(night, "certification")
+    golden, folder = night / "data/scores/certification_golden.json", night / "reports/2026-01-31/certification"
+    golden.write_text('{"400001": [[1, 20]]}')
+    site.render_night(night, "2026-01-31", {"certification": "2026-01-31"})
+    assert json.loads((folder / golden.name).read_text()) == {"400001": [[1, 20]]}
+    assert "21 bytes" in page(folder / "4_analyse.html").select_one(f'.files li:has(a[href="{golden.name}"])').get_text()
+    executed(folder / "4_analyse.ipynb", error="no model")
+    site.render_night(night, "2026-01-31", {"certification": "2026-01-31"})
+    assert not (folder / golden.name).exists(), "that of an earlier run is none of tonight"
+
+
+def test_columns_are_marked_by_what_they_hold_and_sentences_make_cards():
+    columns = {"n": ["3e-07", "1,200"], "day": ["2026-01-12"] * 2, "at": ["2026-01-12 04:00 UTC"] * 2}
+    table = pd.DataFrame(columns | {"why": ["x" * 61, ""], "who": ["a", "b"]})
+    soup = BeautifulSoup(table.to_html(index=False), "html.parser")
+    rendering.mark_columns(soup.table)
+    assert [cell.get("class") for cell in soup.select_one("tbody tr").select("td")] == ["number", "date", "time", "prose", None]
+    assert soup.table["class"] == "cards"
+    assert [cell["data-of"] for cell in soup.select("tbody tr")[1].select("td")] == ["n", "day", "at", "why", "who"]
 
 
 def test_a_complete_night_says_what_was_found(night):
@@ -157,8 +298,8 @@ def test_a_further_page_counts_on_the_front_page_and_is_in_the_navigation(furthe
     assert "One idle GPU." in text
     assert "n1 gpu 0" in text
     assert page(front).select_one('a[href="transfers/5_more.html"]')
-    assert page(front.parent / "transfers/4_analyse.html").select_one('header a[href="5_more.html"]')
-    assert page(front.parent / "transfers/5_more.html").select_one('header [aria-current="page"]').get_text() == "5_more"
+    assert page(front.parent / "transfers/4_analyse.html").select_one('nav a[href="5_more.html"]')
+    assert page(front.parent / "transfers/5_more.html").select_one('[aria-current="page"]').get_text() == "5 more"
 
 
 def test_a_further_page_that_failed_leaves_the_findings_of_the_analysis(further):
@@ -247,7 +388,7 @@ def test_a_night_without_training_has_a_page_of_the_training_of_an_earlier_night
     assert "of 2026-01-31" in page(front).select_one('li:has(a[href="transfers/3_train.html"])').get_text()
     training = page(front.parent / "transfers/3_train.html")
     assert "of the night of 2026-01-31" in training.main.get_text()
-    assert training.select_one('header a[href="4_analyse.html"]'), "its navigation is that of its own night"
+    assert training.select_one('nav.steps a[href="4_analyse.html"]'), "its navigation is that of its own night"
     assert len(page(front).select("svg.history rect")) == 2
 
 
@@ -336,9 +477,11 @@ def published(root, day="2026-01-31", **more):
 
 
 def foreign_parts(path):
-    """What a page holds that could run or load, apart from the script of the front page, which its policy names."""
-    found = page(path).select("script, img[src=x], [onerror]")
-    return [one for one in found if one.name != "script" or one.get_text() != pages.script().text]
+    """What a page holds that could run or load, apart from the scripts of the site, which its policy names."""
+    content = page(path)
+    policy = content.select_one("meta[http-equiv=Content-Security-Policy]")["content"]
+    allowed = {one.text for one in map(pages.script, ("front.js", "tables.js")) if one.source in policy}
+    return [one for one in content.select("script, img[src=x], [onerror]") if one.name != "script" or one.get_text() not in allowed]
 
 
 def in_text(soup):
@@ -552,7 +695,7 @@ def test_the_answer_of_a_page_stands_below_its_title(tmp_path):
         ("t()", {"text/html": table}),
     )
     notebook.cells[1].metadata["tags"], notebook.cells[3].metadata["tags"] = ["headline"], ["answer"]
-    content, _ = pages.render_notebook(notebook)
+    content = pages.render_notebook(notebook).content
     page = BeautifulSoup(content, "html.parser")
     lead = page.h1.find_next_sibling()
     assert lead.get_text() == "One outage."

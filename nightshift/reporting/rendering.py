@@ -1,0 +1,373 @@
+"""Executed notebooks to HTML: the page of a notebook with its code, and the report that it makes, without.
+
+Notebook    prose, results and code in their order    render_notebook
+Report      answers first, no code, no logs           render_report
+"""
+
+import binascii
+import functools
+import html
+import itertools
+import json
+import re
+import secrets
+from typing import NamedTuple
+
+from helpers import ROOT
+from nightshift.reporting.pictures import inline_png
+from nightshift.runs import MIME
+
+TEMPLATES = ROOT / "templates"
+# pixels: a picture up to this was drawn to be read on a phone, and shrinks with its page where others scroll
+NARROW = 640
+DATE = re.compile(r"\d{4}-\d\d-\d\d")
+NUMBER = re.compile(r"[-+]?[\d,.]*(e[-+]?\d+)?%?|nan|inf")
+TIME = re.compile(r"[\d-]{5,10} \d\d:\d\d(:\d\d)?( UTC)?")
+SENTENCE = 60  # characters: a longer cell is read as a sentence
+JUDGING = ("How sure", "How good", "Limits", "Conclusion")  # sections that come after how it was found
+INLINE = ["p", "br", "hr", "div", "span", "pre", "sub", "sup", "details", "summary", "h1", "h2", "h3", "h4"]
+TABLE = ["article", "table", "thead", "tbody", "tr", "th", "td"]
+PARTS = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
+
+
+class Rendered(NamedTuple):
+    """The HTML of a page's cells. contents : (id, text) of its level-2 headings; opening : of a report, its
+    title, question and answer, which are no part of `content`.
+    """
+
+    content: str
+    contents: list
+    opening: str = ""
+
+
+# --------------------------------------------------------------------------------------------------- exporter
+
+
+@functools.cache
+def exporter():
+    """(nbconvert's exporter, {mark: HTML}), which leaves a mark in the place of coloured code and pictures.
+
+    Nine tenths of a page are these. Three parsers that clean and change pages would read them all: five
+    studies take 7 s of a processor instead of 26.
+    """
+    import bleach
+    from nbconvert import HTMLExporter
+
+    tags, aside = {*bleach.ALLOWED_TAGS, *INLINE, *TABLE}, {}
+
+    def allowed(tag, name, value):
+        return name in ("class", "id", "title", "colspan") or (
+            name == "href" and re.match(r"(https?://|#|[\w./-]+$)", value) is not None
+        )
+
+    def set_aside(part):
+        aside[mark := secrets.token_hex(16)] = part
+        return mark
+
+    def clean(markup):
+        # bleach takes the tags away and leaves what is between them
+        shown = re.sub(r"(?is)<(style|script)\b.*?</\1\s*>", "", str(markup))
+        return bleach.clean(shown, tags=tags, attributes=allowed, strip_comments=True)
+
+    def code(source, **_):
+        return f"<pre>{set_aside(coloured(source))}</pre>"
+
+    def picture(png, alt):
+        return picture_tag(png, alt, set_aside)
+
+    made = HTMLExporter(
+        template_name="notebook",
+        extra_template_basedirs=[str(TEMPLATES)],
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+        default_preprocessors=[],  # they serve other templates
+        filters={"clean_html": clean, "highlight_code": code, "picture": picture},
+    )
+    return made, aside
+
+
+def picture_tag(png, alt, set_aside):
+    """The tag of a picture of a notebook, its address set aside."""
+    try:
+        shown = inline_png(png)
+    except binascii.Error:  # no base64: the page says so by its description
+        return f"<p>{html.escape(alt)}</p>"
+    size = f' width="{shown.width}" height="{shown.height}"' if shown.width else ""
+    narrow = ' class="narrow"' if 0 < shown.width <= NARROW else ""
+    return f'<img src="{set_aside(shown.address)}" alt="{html.escape(alt)}"{size}{narrow}>'
+
+
+def coloured(source):
+    """Python code as HTML, coloured by four classes: keywords k, strings s, comments c, numbers n.
+
+    The words of one colour that follow each other are one element: names and operators, most of the code,
+    have none. A page takes a quarter of what an element for every word takes.
+    """
+    from pygments import lex
+
+    parts = []
+    for name, words in itertools.groupby(lex(source, lexer()), key=lambda one: colour_of(one[0])):
+        text = "".join(word for _, word in words).translate(str.maketrans(PARTS))
+        parts.append(f"<i class={name}>{text}</i>" if name else text)
+    return "".join(parts).rstrip("\n")
+
+
+@functools.cache
+def lexer():
+    from pygments.lexers import PythonLexer
+
+    return PythonLexer(stripnl=False, ensurenl=False)
+
+
+@functools.cache
+def colour_of(kind):
+    """The class of a kind of token, "" for none."""
+    from pygments.token import Comment, Keyword, Number, Operator, String
+
+    classes = {Comment: "c", Keyword: "k", Operator.Word: "k", String: "s", Number: "n"}
+    return next((name for one, name in classes.items() if kind in one), "")
+
+
+def converted(notebook):
+    """(HTML of the cells of an executed notebook, {mark: what stands in its place})."""
+    import nbformat
+    from nbconvert.exporters import TemplateExporter
+
+    notebook = nbformat.reads(json.dumps(notebook), as_version=4)
+    notebook.cells = [
+        c for c in notebook.cells if "papermill-error-cell-tag" not in c.metadata.get("tags", [])
+    ]
+    for cell in notebook.cells:
+        join_streams(cell)
+        if "outputs" in cell:  # what a notebook recorded is for programs, and nbconvert warns of it
+            cell.outputs = [one for one in cell.outputs if set(one.get("data", ())) != {MIME}]
+    converter, aside = exporter()
+    aside.clear()
+    # past HTMLExporter, which would parse and write all of it again for pictures that have no description
+    return TemplateExporter.from_notebook_node(converter, notebook)[0], dict(aside)
+
+
+def join_streams(cell):
+    """Make all that a cell printed one output, where it printed first: a log per epoch would be a wall of
+    logs.
+    """
+    streams = [o for o in cell.get("outputs", []) if o.output_type == "stream"]
+    for later in streams[1:]:
+        streams[0].text += later.text
+        cell.outputs.remove(later)
+
+
+# ------------------------------------------------------------------------------------------------------ pages
+
+
+def text_of(notebook, tag):
+    """Plain text of the first Markdown output of the cell with this tag; of a list, its first item."""
+    import mistune
+    from bs4 import BeautifulSoup
+
+    for cell in notebook["cells"]:
+        if tag in cell["metadata"].get("tags", []):
+            for output in cell.get("outputs", []):
+                if "text/markdown" in output.get("data", {}):
+                    page = BeautifulSoup(
+                        mistune.html("".join(output["data"]["text/markdown"])), "html.parser"
+                    )
+                    return " ".join((page.li or page).get_text().split())
+    return ""
+
+
+def render_notebook(notebook, places=()):
+    """Render an executed notebook with its code, as Rendered.
+
+    The answer comes before what leads to it: below the title stand what the cell tagged `headline` says and,
+    moved there, what a cell tagged `answer` shows. places : (id, number) of what other pages lead to: the
+    first heading of level 3 or 4 that holds the id, or begins with the number and a dot, gets the id.
+    """
+    markup, aside = converted(notebook)
+    page = parsed(markup)
+    move_answer(page, text_of(notebook, "headline"))
+    name_places(page, places)
+    return finished(page, aside)
+
+
+def render_report(notebook, *, title, href):
+    """Render an executed notebook twice, as (report, notebook), each Rendered.
+
+    The report has the `title`, "" for that of the notebook, answers first, no code and no log. The notebook
+    has all in its order; its pictures stand in the report, at `href`, and it leads to them.
+    """
+    markup, aside = converted(notebook)
+    report, code = parsed(markup), parsed(markup)
+    for part in report.select("details.code, details.log, pre.traceback"):
+        part.decompose()
+    for cell in report.select("section.cell"):
+        cell.attrs.pop("id", None)
+        if not cell.get_text(strip=True) and not cell.img:
+            cell.decompose()
+    if report.h1 and title:
+        report.h1.string = title
+    move_answer(report, text_of(notebook, "headline"))
+    opening = arrange(report)
+    for number, (there, here) in enumerate(
+        zip(report.find_all("figure"), code.find_all("figure"), strict=True), 1
+    ):
+        there["id"] = f"figure-{number}"
+        lead_to(here, code, href=f"{href}#figure-{number}", text=f"Figure {number}")
+    return finished(report, aside)._replace(opening=opening), finished(code, aside)
+
+
+def lead_to(figure, page, *, href, text):
+    """Put a link to a figure, and its description, in its place."""
+    link, line = page.new_tag("a", href=href), page.new_tag("p", attrs={"class": "quiet"})
+    link.string = text
+    line.extend([link, f" in the report: {figure.img['alt'] if figure.img else figure.get_text()}"])
+    figure.replace_with(line)
+
+
+def parsed(markup):
+    """The HTML of cells, to be changed, without nbconvert's signs of paragraphs."""
+    from bs4 import BeautifulSoup
+
+    page = BeautifulSoup(markup, "html.parser")
+    for anchor in page.find_all("a", class_="anchor-link"):
+        anchor.decompose()
+    return page
+
+
+def finished(page, aside):
+    """Mark tables and what scrolls on a page, and put what was set aside in its place: Rendered."""
+    for number, table in enumerate(page.find_all("table"), 1):
+        table.attrs.pop("border", None)
+        table.wrap(
+            page.new_tag(
+                "div",
+                attrs={"class": "scroll", "tabindex": "0", "role": "region", "aria-label": f"Table {number}"},
+            )
+        )
+        mark_columns(table)
+    for wide in page.find_all(["pre", "figure"]):
+        wide["tabindex"] = "0"  # they scroll on a narrow screen, so the keyboard must reach them
+    contents = [(h["id"], h.get_text()) for h in page.find_all("h2", id=True)]
+    shown = re.sub("[0-9a-f]{32}", lambda mark: aside.get(mark.group(), mark.group()), str(page))
+    return Rendered(shown, contents)
+
+
+def move_answer(page, headline):
+    """Put `headline`, unless it is empty, and the outputs of cells tagged `answer` below the title of a
+    page; their code stays where it was.
+    """
+    if not (place := page.h1):
+        return
+    if headline:
+        lead = page.new_tag("p", attrs={"class": "lead"})
+        lead.string = headline
+        place.insert_after(lead)
+        place = lead
+    for cell in page.select("section.answer:not(.failed)"):
+        for output in [one for one in cell.find_all(recursive=False) if "code" not in one.get("class", [])]:
+            place.insert_after(output.extract())
+            place = output
+
+
+def name_places(page, places):
+    """Give the headings that other pages lead to their ids."""
+    headings = [(heading, " ".join(heading.get_text().split())) for heading in page.find_all(["h3", "h4"])]
+    for name, number in places:
+        at = next(
+            (i for i, (_, text) in enumerate(headings) if name in text or text.startswith(f"{number}. ")),
+            None,
+        )
+        if at is not None:
+            headings.pop(at)[0]["id"] = name
+
+
+def arrange(page):
+    """Bring a report into the order in which it is read: question, answer, findings and what supports them,
+    how they were found, how sure, limits.
+
+    How they were found is what the notebook begins with: what it reads and writes, and its section Headline.
+    What it does not claim joins its limits. Returns title, question and answer, taken off the page.
+    """
+    intro, sections = sections_of(page)
+    prose = [one for one in intro if one.name in ("p", "ul", "ol") and not is_opening(one)]
+    if page.h1 and prose:
+        prose[0]["class"] = "question"
+        page.h1.insert_after(prose.pop(0).extract())
+    if limits := sections.get("Limits"):
+        for claim in [one for one in prose if one.get_text().startswith("Not claimed")]:
+            prose.remove(claim)
+            limits[0].insert_after(claim.extract())
+    put_first(sections.get("Findings"), next(iter(sections.values()), None))
+    how = [one.extract() for one in [*prose, *sections.pop("Headline", [])]]
+    how = [one for one in how if one.name != "h2"]
+    heading = page.new_tag("h2", id="how")
+    heading.string = "How it was found" if "Findings" in sections else "How this page was made"
+    if any(one.get_text(strip=True) for one in how):
+        place = next((sections[name][0] for name in JUDGING if name in sections), None)
+        (place.insert_before if place else page.append)(wrapped(page, heading, how))
+    return "".join(
+        str(one.extract()) for one in page.find_all(["h1", "p"], recursive=False) if is_opening(one)
+    )
+
+
+def wrapped(page, heading, parts):
+    """A section of a page, of a heading and parts."""
+    made = page.new_tag("section")
+    made.extend([heading, *parts])
+    return made
+
+
+def put_first(findings, first):
+    """Put the section of the findings before the `first`, and its table before what is said of it; a section
+    is the list of its elements, None where there is none.
+    """
+    if not findings:
+        return
+    if findings is not first:
+        first[0].insert_before(*[one.extract() for one in findings])
+    if table := next((one for one in findings if one.name == "section" and one.table), None):
+        findings[0].insert_after(table.extract())
+
+
+def is_opening(part):
+    """Whether a part of a page is its title, question or answer."""
+    return part.name == "h1" or bool({"question", "lead"} & {*part.get_attribute_list("class")})
+
+
+def sections_of(page):
+    """([elements before the first heading of level 2], {heading: [it, the elements below it]})."""
+    intro, sections, at = [], {}, None
+    for one in list(page.children):
+        if one.name == "h2":
+            at = sections.setdefault(" ".join(one.get_text().split()), [])
+        if one.name or str(one).strip():
+            (intro if at is None else at).append(one)
+    return intro, sections
+
+
+def mark_columns(table):
+    """Mark the columns whose cells all read as numbers, to align on the right, or as times, to stay on one
+    line. A table with sentences becomes one card per row where the screen is narrow.
+    """
+    heads = table.thead.find_all("th") if table.thead else []
+    rows = [row.find_all("td") for row in table.find_all("tr") if row.parent.name == "tbody"]
+    for column, head in enumerate(heads):
+        head["scope"] = "col"
+        cells = [row[column] for row in rows if column < len(row)]
+        texts = [cell.get_text().strip() for cell in cells]
+        if cells and all(map(NUMBER.fullmatch, texts)):
+            for cell in [head, *cells]:
+                cell["class"] = "number"
+        elif cells and all(map(DATE.fullmatch, texts)):
+            for cell in cells:
+                cell["class"] = "date"
+        elif cells and all(map(TIME.fullmatch, texts)):
+            for cell in cells:
+                cell["class"] = "time"
+        elif cells and max(map(len, texts)) > SENTENCE:
+            table["class"] = "cards"
+            for cell in cells:
+                cell["class"] = "prose"
+    for row in rows if "cards" in table.get_attribute_list("class") else []:
+        for head, cell in zip(heads, row, strict=False):
+            cell["data-of"] = head.get_text().strip()
