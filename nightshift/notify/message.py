@@ -241,7 +241,7 @@ def subject_of(view):
 def png(path):
     """The picture at `path`, small, as PNG, which all mail programs show; empty where it is none."""
     buffer = io.BytesIO()
-    if picture := small_picture(path):
+    if picture := small_picture(path, widest=1000):
         picture.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 

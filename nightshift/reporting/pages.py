@@ -9,6 +9,7 @@ import base64
 import functools
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -81,16 +82,19 @@ def revision():
     return git_revision()  # takes 50 ms, and a night has 25 pages
 
 
-def write_page(path, template, **values):
-    """Render `template` to `path`, atomically."""
-    defaults = {
-        "style": (TEMPLATES / "style.css").read_text(),
-        "up": "../",
-        "script": None,
-        "footer": f"Nightshift {revision()}.",
-    }
+@functools.cache
+def style_of(*names):
+    """The style sheets `names` of templates/ as one, without comments and what stands around braces."""
+    sheets = [(TEMPLATES / f"{name}.css").read_text(encoding="utf-8") for name in names]
+    return re.sub(r"\s*([{};])\s*", r"\1", re.sub(r"(?s)/\*.*?\*/", "", "".join(sheets)))
+
+
+def write_page(path, template, *, style=("style", "front", "print"), **values):
+    """Render `template` to `path`, atomically; style : names of its style sheets in templates/."""
+    footer = f"Nightshift {revision()}."
+    values = {"style": style_of(*style), "up": "../", "script": None, "footer": footer} | values
     with atomic(path) as temporary:
-        temporary.write_text(templates().get_template(template).render(**defaults | values), encoding="utf-8")
+        temporary.write_text(templates().get_template(template).render(**values), encoding="utf-8")
 
 
 def is_current(page, made, newest):
@@ -130,15 +134,15 @@ def publish_report(path, page, *, run, frame):
     """Write `page`, the report that the executed notebook at `path` makes, and beside it the page of its
     code; returns what hindered it, as `publish_notebook` does.
 
-    frame : of the report; beside what `frame_of` says it has `heading`, "" for that of the notebook, and
-    `title_of_code`, that of the page of the code, which is its `other`.
+    frame : of the report; beside what `frame_of` says it has `report_title`, "" for that of the notebook, and
+    `code_title`, that of the page of the code, which is its `other`.
     """
     code = page.with_name(frame["other"]["href"])
     back = {"name": "Report without code", "href": page.name}
-    of_code = frame | {"title": frame["title_of_code"], "other": back, "files": [], "current": ""}
+    of_code = frame | {"title": frame["code_title"], "other": back, "files": [], "current": ""}
     shown = {page: frame | {"is_report": True}, code: of_code}
-    heading = frame["heading"]
-    return publish(path, shown, run, lambda made: render_report(made, title=heading, href=page.name))
+    title = frame["report_title"]
+    return publish(path, shown, run, lambda made: render_report(made, title=title, href=page.name))
 
 
 def publish(path, shown, run, render, places=()):
@@ -161,6 +165,7 @@ def publish(path, shown, run, render, places=()):
             write_page(
                 page,
                 "page.html.j2",
+                style=("style", "notebook", "print"),
                 **rendered._asdict(),
                 **frame,
                 parameters=parameters,

@@ -10,9 +10,9 @@ COLOURS = 32  # of a picture: lines, letters and their soft edges; 68 pictures o
 WIDEST = 1600  # pixels; no page shows more
 
 
-def small_picture(path):
-    """The picture at `path`, a path or a file, with at most 32 colours and 1600 pixels across, a fifth of
-    its size; None where it is none.
+def small_picture(path, widest=WIDEST):
+    """The picture at `path`, a path or a file, with at most 32 colours and `widest` pixels across, a
+    fifth of its size; None where it is none.
 
     By octree, which keeps a rare red that the default, median cut, turns brown. Not made smaller where it
     need not be: that would add colours, weight and blur.
@@ -21,8 +21,17 @@ def small_picture(path):
         picture = Image.open(path).convert("RGB")
     except (OSError, Image.DecompressionBombError):
         return None
-    picture.thumbnail((WIDEST, 4000), Image.Resampling.LANCZOS)
-    return picture.quantize(COLOURS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    picture.thumbnail((widest, 4000), Image.Resampling.LANCZOS)
+    small = picture.quantize(COLOURS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    # the mean of what is nearly white is grey, and would show as a card around the picture
+    palette = [255 if min(colour) >= 249 else one for colour in batches(small.getpalette()) for one in colour]
+    small.putpalette(palette)
+    return small
+
+
+def batches(palette):
+    """The colours of a palette, three numbers each."""
+    return zip(*[iter(palette)] * 3, strict=True)
 
 
 def address_of(picture):

@@ -200,13 +200,18 @@ def render_report(notebook, *, title, href):
     report, code = parsed(markup), parsed(markup)
     for part in report.select("details.code, details.log, pre.traceback"):
         part.decompose()
+    headline = text_of(notebook, "headline")
     for cell in report.select("section.cell"):
         cell.attrs.pop("id", None)
-        if not cell.get_text(strip=True) and not cell.img:
+        said = " ".join(cell.get_text().split())
+        is_lead = (
+            "headline" in cell["class"] and said == headline and report.h1
+        )  # it will stand below the title
+        if is_lead or not (said or cell.img):
             cell.decompose()
     if report.h1 and title:
         report.h1.string = title
-    move_answer(report, text_of(notebook, "headline"))
+    move_answer(report, headline)
     opening = arrange(report)
     for number, (there, here) in enumerate(
         zip(report.find_all("figure"), code.find_all("figure"), strict=True), 1
@@ -225,12 +230,14 @@ def lead_to(figure, page, *, href, text):
 
 
 def parsed(markup):
-    """The HTML of cells, to be changed, without nbconvert's signs of paragraphs."""
+    """The HTML of cells, to be changed, without nbconvert's signs of paragraphs and boxes."""
     from bs4 import BeautifulSoup
 
     page = BeautifulSoup(markup, "html.parser")
     for anchor in page.find_all("a", class_="anchor-link"):
         anchor.decompose()
+    for around in page.find_all("div", class_="code_cell"):
+        around.unwrap()
     return page
 
 
@@ -248,8 +255,15 @@ def finished(page, aside):
     for wide in page.find_all(["pre", "figure"]):
         wide["tabindex"] = "0"  # they scroll on a narrow screen, so the keyboard must reach them
     contents = [(h["id"], h.get_text()) for h in page.find_all("h2", id=True)]
-    shown = re.sub("[0-9a-f]{32}", lambda mark: aside.get(mark.group(), mark.group()), str(page))
+    shown = re.sub("[0-9a-f]{32}", lambda mark: aside.get(mark.group(), mark.group()), compact(str(page)))
     return Rendered(shown, contents)
+
+
+def compact(markup):
+    """HTML without the indents of its tags, a tenth of it; what stands in <pre> stays as it is."""
+    parts = re.split(r"(?s)(<pre.*?</pre>)", markup)
+    parts[::2] = [re.sub(r">\s*\n\s*<", ">\n<", part) for part in parts[::2]]
+    return "".join(parts)
 
 
 def move_answer(page, headline):

@@ -276,13 +276,13 @@ def publish_step(root, day, s, step, menus):
     if name in STEPS[:-1]:
         return publish_notebook(source, page, run=run, frame=frame)
     frame |= {
-        "heading": "",
-        "title_of_code": f"{words}, notebook, {day}",
+        "report_title": "",
+        "code_title": f"{words}, notebook, {day}",
         "other": {"name": "Notebook with the code", "href": code_page(step)},
         "files": downloads_of(root, s, step, folder),
     }
     if name == STEPS[-1]:
-        frame |= dict.fromkeys(("title", "heading"), f"{s['title']}: report of {day}")
+        frame |= dict.fromkeys(("title", "report_title"), f"{s['title']}: report of {day}")
     return publish_report(source, page, run=run, frame=frame)
 
 

@@ -163,7 +163,8 @@ def test_a_report_shows_findings_first_and_no_code_and_its_tables_can_be_sorted_
 
 def test_reports_print_without_menus_and_in_dark_ink(browser, sample_chain):
     show(browser, sample_chain["report"] / "transfers/4_analyse.html", 1300, dark=True)
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    dark = {"name": "prefers-color-scheme", "value": "dark"}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": [dark]})
     try:
         assert not [one for one in browser.find_elements("css selector", "header, nav, aside") if one.is_displayed()]
         assert browser.find_element("css selector", "main h2").is_displayed()

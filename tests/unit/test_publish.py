@@ -172,6 +172,7 @@ def test_a_report_begins_with_its_findings_and_its_code_is_one_click_away(night)
     read += ["Fairly.", "Not claimed: causes.", "Few links."]
     places = [report.main.get_text().index(sentence) for sentence in read]
     assert places == sorted(places), "the order in which it is read"
+    assert report.main.get_text().count("Two are slow.") == 1, "the answer stands below the title only"
     assert not [words for words in ("show_table", "print(1)", "a line of the log") if words in report.main.get_text()]
     assert [one.get_text() for one in code.main.find_all("h2")] == ["Headline", "Findings", "How sure", "Limits", "Run"], "its own order"
     for sentence in [*read, "a line of the log", "print(1)"]:
