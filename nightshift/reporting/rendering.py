@@ -198,17 +198,8 @@ def render_report(notebook, *, title, href):
     """
     markup, aside = converted(notebook)
     report, code = parsed(markup), parsed(markup)
-    for part in report.select("details.code, details.log, pre.traceback"):
-        part.decompose()
     headline = text_of(notebook, "headline")
-    for cell in report.select("section.cell"):
-        cell.attrs.pop("id", None)
-        said = " ".join(cell.get_text().split())
-        is_lead = (
-            "headline" in cell["class"] and said == headline and report.h1
-        )  # it will stand below the title
-        if is_lead or not (said or cell.img):
-            cell.decompose()
+    drop_code(report, headline)
     if report.h1 and title:
         report.h1.string = title
     move_answer(report, headline)
@@ -219,6 +210,20 @@ def render_report(notebook, *, title, href):
         there["id"] = f"figure-{number}"
         lead_to(here, code, href=f"{href}#figure-{number}", text=f"Figure {number}")
     return finished(report, aside)._replace(opening=opening), finished(code, aside)
+
+
+def drop_code(report, headline):
+    """Take code, logs and the cells that showed nothing else off a report, and the cell that says what will
+    stand below its title.
+    """
+    for part in report.select("details.code, details.log, pre.traceback"):
+        part.decompose()
+    for cell in report.select("section.cell"):
+        cell.attrs.pop("id", None)
+        text = " ".join(cell.get_text().split())
+        is_lead = report.h1 and "headline" in cell["class"] and text == headline
+        if is_lead or not (text or cell.img):
+            cell.decompose()
 
 
 def lead_to(figure, page, *, href, text):
