@@ -7,7 +7,7 @@ import pandas as pd
 
 from nightshift.catalog import study_of
 from nightshift.config import nearest_of
-from nightshift.reporting.pages import publish_notebook, write_page
+from nightshift.reporting.pages import frame_of, publish_notebook, write_page
 from nightshift.sweeps import charts
 from nightshift.sweeps.plan import COMPARISON, read_sweep
 from nightshift.sweeps.runs import point_in_words, value_in_words
@@ -243,15 +243,8 @@ def write(compared, folder):
     folder.mkdir(parents=True, exist_ok=True)
     for run in compared.runs:
         if run.in_sweep and run.notebook.exists():
-            publish_notebook(
-                run.notebook,
-                run.page,
-                run=run.ending,
-                day=f"{run.report.name} run {run.name}",
-                front="",
-                steps=[],
-                current="",
-            )
+            name = f"{run.report.name} run {run.name}"
+            publish_notebook(run.notebook, run.page, run=run.ending, frame=frame_of(name, "", title=name))
     write_results(results_of(compared.runs), folder)
     page = folder / COMPARISON
     write_page(page, "comparison.html.j2", **page_values(compared, folder))
