@@ -248,7 +248,9 @@ def browser(tmp_path_factory):
 def show(browser, page, width, dark=False):
     """Open a page of the site in a window of that width."""
     set_width(browser, width)
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]})
+    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+    still = {"name": "prefers-reduced-motion", "value": "reduce"}  # a click would come while the page still scrolls smoothly
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme, still]})
     browser.get(page.as_uri())
 
 

@@ -53,7 +53,7 @@ def exporter():
     import bleach
     from nbconvert import HTMLExporter
 
-    tags, aside = {*bleach.ALLOWED_TAGS, *INLINE, *TABLE}, {}
+    aside = {}
 
     def allowed(tag, name, value):
         return name in ("class", "id", "title", "colspan") or (
@@ -64,10 +64,12 @@ def exporter():
         aside[mark := secrets.token_hex(16)] = part
         return mark
 
+    tags = {*bleach.ALLOWED_TAGS, *INLINE, *TABLE}
+    cleaner = bleach.Cleaner(tags=tags, attributes=allowed, strip_comments=True)
+
     def clean(markup):
         # bleach takes the tags away and leaves what is between them
-        shown = re.sub(r"(?is)<(style|script)\b.*?</\1\s*>", "", str(markup))
-        return bleach.clean(shown, tags=tags, attributes=allowed, strip_comments=True)
+        return cleaner.clean(re.sub(r"(?is)<(style|script)\b.*?</\1\s*>", "", str(markup)))
 
     def code(source, **_):
         return f"<pre>{set_aside(coloured(source))}</pre>"
@@ -260,8 +262,17 @@ def finished(page, aside):
     for wide in page.find_all(["pre", "figure"]):
         wide["tabindex"] = "0"  # they scroll on a narrow screen, so the keyboard must reach them
     contents = [(h["id"], h.get_text()) for h in page.find_all("h2", id=True)]
-    shown = re.sub("[0-9a-f]{32}", lambda mark: aside.get(mark.group(), mark.group()), compact(str(page)))
-    return Rendered(shown, contents)
+    return Rendered(put_back(compact(str(page)), aside), contents)
+
+
+def put_back(markup, aside):
+    """HTML with what was set aside, text or the Future of a text, in the place of its marks."""
+
+    def part(mark):
+        there = aside.get(mark.group(), mark.group())
+        return there if isinstance(there, str) else there.result()
+
+    return re.sub("[0-9a-f]{32}", part, markup)
 
 
 def compact(markup):
