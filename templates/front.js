@@ -17,7 +17,7 @@ function filter() {
     const about = row.textContent.toLowerCase();
     row.hidden = !asked.every((one) => about.includes(one));
     all += 1;
-    shown += row.checkVisibility({ contentVisibilityAuto: false }) || (!row.hidden && row.closest("details.more") && getComputedStyle(row).display !== "none") ? 1 : 0;
+    shown += getComputedStyle(row).display !== "none";
   }
   matching.textContent = shown < all ? `${shown} of ${all} match` : "";
   try {

@@ -5,7 +5,7 @@ import pandas as pd
 
 from nightshift.detectors.transfers_predictors import quiet_hours
 from nightshift.statistics import calibration_needed, p_values
-from nightshift.statistics.trailing import STEERED, STEERING
+from nightshift.statistics.trailing import steered
 
 BLOCKS = 20  # as many blocks in the calibration: of a fortnight and more, a block is about a day
 ALARMS = (
@@ -18,12 +18,6 @@ def block_rows(n_calibration, alarm_rate):
     ALARMS alarms, if that is more.
     """
     return max(int(np.ceil(ALARMS / alarm_rate)), n_calibration // BLOCKS)
-
-
-def steered(level, share, alarm_rate):
-    """Steer the level of alarms after a block with the share `share` of alarms, towards the `alarm_rate`."""
-    low, high = (multiple * alarm_rate for multiple in STEERED)
-    return float(np.clip(level * np.exp(STEERING * (1 - share / alarm_rate)), low, high))
 
 
 def judge_transfers(transfers, calibration, alarm_rate):
@@ -40,10 +34,8 @@ def judge_transfers(transfers, calibration, alarm_rate):
 
     Errors of `p_values`.
     """
-    size, can_alarm = (
-        block_rows(len(calibration), alarm_rate),
-        len(calibration) >= calibration_needed(alarm_rate),
-    )
+    size = block_rows(len(calibration), alarm_rate)
+    can_alarm = len(calibration) >= calibration_needed(alarm_rate)
     level, reference = alarm_rate, calibration[["link", "score"]].astype({"link": str})
     p_value, quiet = np.ones(len(transfers)), np.ones(len(transfers), bool)
     for first in range(0, len(transfers), size):

@@ -4,9 +4,6 @@ The page needs no request: templates/search.js looks words up in the index, whol
 words that nothing begins with, by the letters they share.
 """
 
-import base64
-import functools
-import hashlib
 import re
 import unicodedata
 from typing import NamedTuple
@@ -20,7 +17,7 @@ from nightshift.reporting.entity_pages import (
     severity_of,
     write_current,
 )
-from nightshift.reporting.pages import TEMPLATES, Script
+from nightshift.reporting.pages import script
 from nightshift.wording import one_line, plural
 
 MAX_WORDS = 80  # of one entry: names and the beginning of its sentence
@@ -91,14 +88,6 @@ def incident_entries(histories, nights):
     return [entry for _, entry in sorted(entries, key=lambda pair: pair[0], reverse=True)]
 
 
-@functools.cache
-def search_script():
-    """Read templates/search.js, as a Script."""
-    text = (TEMPLATES / "search.js").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-    return Script(text, f"'sha256-{digest}'")
-
-
 def write_search(reports, nights, histories):
     """Write search.html below `reports`.
 
@@ -117,5 +106,5 @@ def write_search(reports, nights, histories):
         n_nights=len(nights),
         unknown=f"The latest night, {latest}: {nights[-1].assured}" if nights and nights[-1].assured else "",
         index=build_index([*entity_entries(groups), *incident_entries(histories, nights)]),
-        script=search_script(),
+        script=script("search.js"),
     )

@@ -5,7 +5,7 @@ A threshold from one old block of data fails as soon as the level drifts: on rea
 the same entity; the share of alarms is steered towards the stated one; and a finding is a stretch of windows
 whose strength is held against that of usual days.
 
-    Level        what is usual, followed              follow_level
+    Level        what is usual, and the alarms         follow_level, steered
     Streams      entities, night by night             StreamSettings, Stream, judge_streams, judge_night
     Stretches    from windows to findings             fit_maxima, Maxima, stretches_of
 """
@@ -39,6 +39,12 @@ def follow_level(values, half_life, clip=5.0):
     """
     before = pd.DataFrame(np.clip(values, -clip, clip)).shift(1, fill_value=0.0)
     return before.ewm(halflife=half_life, adjust=False).mean().to_numpy()
+
+
+def steered(level, share, alarm_rate):
+    """Steer the level of alarms, after a stretch with the share `share` of them, towards the `alarm_rate`."""
+    low, high = (multiple * alarm_rate for multiple in STEERED)
+    return float(np.clip(level * np.exp(STEERING * (1 - share / alarm_rate)), low, high))
 
 
 @dataclass(frozen=True)
@@ -175,9 +181,7 @@ class Stream:
         ranks = (1 + above) / (len(usual) + 1)
         self.p_value[night] = np.minimum(ranks * settings.alarm_rate / self.level, 1)
         self.flagged[night] = self.p_value[night] <= settings.alarm_rate
-        share = self.flagged[night].mean() / settings.alarm_rate
-        low, high = (multiple * settings.alarm_rate for multiple in STEERED)
-        self.level = float(np.clip(self.level * np.exp(STEERING * (1 - share)), low, high))
+        self.level = steered(self.level, self.flagged[night].mean(), settings.alarm_rate)
         self.nights.append(night)
 
     def days_before(self):

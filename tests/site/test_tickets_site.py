@@ -14,7 +14,6 @@ from selenium.common.exceptions import NoAlertPresentException
 
 from nightshift.catalog import STEPS, steps_of
 from nightshift.reporting.pages import script
-from nightshift.reporting.search import search_script
 
 FOREIGN = """
 return [...document.querySelectorAll('script:not([type="application/json"]), img[onerror], [href^="javascript" i]')]
@@ -155,7 +154,7 @@ def test_no_hostile_word_runs_anything_in_a_browser(browser, pages):
         with pytest.raises(NoAlertPresentException):
             _ = browser.switch_to.alert.text
         assert browser.execute_script("return window.taken") is None, page.name
-        assert browser.execute_script(FOREIGN, [script().text, script("tables.js").text, search_script().text]) == [], page.name
+        assert browser.execute_script(FOREIGN, [script().text, script("tables.js").text, script("search.js").text]) == [], page.name
         assert console_errors(browser) == [], page.name
         assert browser.execute_script("return document.documentElement.scrollWidth") <= 1600, page.name
     assert asked_outside(browser) == []

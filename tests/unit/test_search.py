@@ -7,7 +7,8 @@ from bs4 import BeautifulSoup
 from incident_tables import DAY, published_finding, published_incident
 
 from nightshift.reporting.entity_history import Night, follow
-from nightshift.reporting.search import Entry, build_index, search_script, words_of, write_search
+from nightshift.reporting.pages import script
+from nightshift.reporting.search import Entry, build_index, words_of, write_search
 
 
 @pytest.mark.parametrize(
@@ -53,5 +54,5 @@ def test_entities_and_incidents_of_all_nights_are_in_the_page_the_latest_first(t
     assert [link.get_text() for link in soup.select("#all a")] == ["A", "n01", "n02"], "what there is without a script"
     assert soup.select_one(".banner").get_text() == f"The latest night, {DAY}: 1 of 2 studies reported."
     policy = soup.select_one("meta[http-equiv]")["content"]
-    assert f"script-src {search_script().source};" in policy
-    assert [one.get_text() for one in soup.select("script:not([type])")] == [search_script().text]
+    assert f"script-src {script('search.js').source};" in policy
+    assert [one.get_text() for one in soup.select("script:not([type])")] == [script("search.js").text]

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nightshift.detectors.transfers_limits import block_rows, judge_transfers, steered
+from nightshift.detectors.transfers_limits import block_rows, judge_transfers
+from nightshift.statistics.trailing import steered
 
 NOON = pd.Timestamp("2026-01-30 12:00", tz="UTC")
 
