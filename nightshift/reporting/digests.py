@@ -217,6 +217,11 @@ def pressing(incident):
     return incident["state"] in GOING_ON and not incident["silence"]
 
 
+def is_known(incident):
+    """Whether an incident goes on, and somebody has silenced or acknowledged it."""
+    return incident["state"] in GOING_ON and bool(incident["silence"])
+
+
 def going_on(incident):
     """Whether a pressing incident has not ended."""
     return pressing(incident) and not incident["ended"]

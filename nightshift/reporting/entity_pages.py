@@ -14,10 +14,10 @@ from markupsafe import Markup, escape
 from nightshift.incidents.wording import status_in_words
 from nightshift.reporting.entities import KINDS, entities_of
 from nightshift.reporting.entity_history import RANK
-from nightshift.reporting.incident_view import SEVERITIES, silence_in_words
+from nightshift.reporting.incident_view import clock, severity_of, silence_in_words
 from nightshift.reporting.nights import day_before, days_between, runs_of
 from nightshift.reporting.pages import TEMPLATES, is_current, write_page
-from nightshift.wording import moment, one_line, plural
+from nightshift.wording import one_line, plural
 
 FOLDER = "entities"
 MAX_COURSES = 60  # incidents on one page, the latest
@@ -33,16 +33,6 @@ LEAST_DAYS = 14  # that a timeline spans
 def anchor(day, incident):
     """Where the row of an incident stands on the front page of a night, seen from the top of the site."""
     return f"{day}/index.html#{quote(one_line(incident['id'], 60))}"
-
-
-def severity_of(text):
-    """A severity that the style sheet has a colour for; "unknown" for any other text."""
-    return text if text in SEVERITIES else "unknown"
-
-
-def clock(time):
-    """A time in UTC, ISO 8601, as columns of times write it."""
-    return moment(time).removesuffix(" UTC")
 
 
 def course_row(course):

@@ -15,7 +15,7 @@ from helpers import ROOT
 from nightshift import catalog
 from nightshift.assurance import assure
 from nightshift.reporting.archive import history, kept
-from nightshift.reporting.digests import GOING_ON, pressing, rest_in_words
+from nightshift.reporting.digests import is_known, pressing, rest_in_words
 from nightshift.reporting.entity_pages import entity_links
 from nightshift.reporting.incident_view import SEVERITIES, view_of
 from nightshift.reporting.times import strip_of
@@ -57,7 +57,7 @@ def in_group(incident):
     """Tell which group of the front page an incident is in: pressing, resolved, known or over."""
     if pressing(incident):
         return "pressing"
-    if incident["silence"] and incident["state"] in GOING_ON:
+    if is_known(incident):
         return "known"
     return "resolved" if incident["state"] == "resolved" and not incident["silence"] else "over"
 

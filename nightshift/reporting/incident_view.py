@@ -30,13 +30,13 @@ def view_of(incident, *, href="", figure="", n_proposals=None):
         "id": one_line(incident["id"], 60),
         "rank": incident["rank"],
         "title": title,
-        "severity": incident["severity"] if incident["severity"] in SEVERITIES else "unknown",
+        "severity": severity_of(incident["severity"]),
         "state": one_line(incident["state"], 40),
         "status": one_line(
             status_in_words(incident["state"], incident["age_nights"] or 1, incident["ended"]), 60
         ),
         "since": since(incident),
-        "began": moment(incident["start"]).removesuffix(" UTC") if incident["start"] else "",
+        "began": clock(incident["start"]) if incident["start"] else "",
         "site": "" if site in title else site,
         "place": site,
         "summary": summary,
@@ -51,6 +51,16 @@ def view_of(incident, *, href="", figure="", n_proposals=None):
         "proposals_heading": proposals_heading(ranked, incident["proposals"]),
         "silence": silence_in_words(incident["silence"]),
     }
+
+
+def severity_of(text):
+    """A severity that the style sheet has a colour for; "unknown" for any other text."""
+    return text if text in SEVERITIES else "unknown"
+
+
+def clock(time):
+    """A time in UTC, ISO 8601, as columns of times write it."""
+    return moment(time).removesuffix(" UTC")
 
 
 def since(incident):

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from nightshift.reporting.entity_history import is_open
-from nightshift.reporting.incident_view import SEVERITIES
+from nightshift.reporting.incident_view import SEVERITIES, severity_of
 
 HOUR = timedelta(hours=1)
 
@@ -12,7 +12,7 @@ def open_by_severity(incidents):
     """Count the incidents that are open, by severity: {"high": 1, "medium": 0, "low": 4, "unknown": 0}."""
     counts = dict.fromkeys((*SEVERITIES, "unknown"), 0)
     for one in filter(is_open, incidents):
-        counts[one["severity"] if one["severity"] in counts else "unknown"] += 1
+        counts[severity_of(one["severity"])] += 1
     return counts
 
 

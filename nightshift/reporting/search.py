@@ -14,9 +14,9 @@ from nightshift.reporting.entity_pages import (
     anchor,
     index_groups,
     newest_source,
-    severity_of,
     write_current,
 )
+from nightshift.reporting.incident_view import severity_of
 from nightshift.reporting.pages import script
 from nightshift.wording import one_line, plural
 

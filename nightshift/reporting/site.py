@@ -28,8 +28,8 @@ from nightshift.reporting.archive import (
     write_index,
 )
 from nightshift.reporting.digests import (
-    GOING_ON,
     VERSION,
+    is_known,
     plain,
     pressing,
     read_digest,
@@ -142,7 +142,7 @@ def summary_of(studies, digest):
     """The headline of the night, and its counts of incidents, as the assurance allows them."""
     assurance, counts = assurance_of(studies, digest), digest["counts"]
     n_pressing = sum(map(pressing, digest["incidents"]))
-    n_silenced = sum(1 for one in digest["incidents"] if one["silence"] and one["state"] in GOING_ON)
+    n_silenced = sum(map(is_known, digest["incidents"]))
     headline = assurance.headline(n_pressing=n_pressing, headline=digest["headline"], n_silenced=n_silenced)
     return {"headline": headline, "counts": assurance.counts(counts)}
 
