@@ -18,7 +18,7 @@ from nightshift.reporting.archive import history, kept
 from nightshift.reporting.digests import is_known, pressing, rest_in_words
 from nightshift.reporting.entity_pages import entity_links
 from nightshift.reporting.incident_view import SEVERITIES, view_of
-from nightshift.reporting.times import strip_of
+from nightshift.reporting.strips import strip_of
 from nightshift.wording import moment, plural, skill_in_words
 
 MAX_FINDINGS = 8  # rows of findings per study; the analysis page has all

@@ -46,8 +46,10 @@ class AlarmShare:
     @classmethod
     def of(cls, stated, flags, group=None, items=""):
         """Count the `flags`, bool (n,), of items whose groups share their luck; without `group` (n,) each
-        item stands for itself.
+        item stands for itself. ValueError where it is not known of an item whether it was flagged.
         """
+        if pd.isna(np.asarray(flags)).any():
+            raise ValueError("AlarmShare: it is not known of every item whether it was flagged")
         flags = np.asarray(flags, bool)
         n_independent = len(flags) if group is None else effective_number(flags, group)
         return cls(stated, int(flags.sum()), len(flags), n_independent, items)

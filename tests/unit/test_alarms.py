@@ -26,6 +26,11 @@ def test_a_stated_rate_is_exceeded_beyond_the_interval_only():
     assert not AlarmShare.of(0.01, np.arange(2000) < 25, RUN).is_exceeded, "one run of forty may have them all"
 
 
+def test_an_item_of_which_nobody_knows_whether_it_was_flagged_is_refused():
+    with pytest.raises(ValueError, match="not known of every item"):
+        AlarmShare.of(0.01, np.array([True, np.nan], object))
+
+
 @pytest.mark.parametrize(
     ("flags", "end"),
     [
