@@ -199,8 +199,8 @@ def alarm_claim(ratios):
         return "No night has recorded which share of ordinary items its models flag"
     n_above, (ratio, study) = sum(ratio > 1 for ratio, _ in ratios), max(ratios)
     of = f"{n_above} of {plural(len(ratios), 'study')}"
-    claim = f"{of} flagged more ordinary items in the test than stated"
-    return f"{claim}, at most {title_of(study)}, {ratio:.1f} times as many" if n_above else claim
+    claim = f"{of} flagged more of their ordinary test items than stated"
+    return f"{claim}, most of all {title_of(study)}: {ratio:.1f} times as many" if n_above else claim
 
 
 def skill_section(days, runs):
