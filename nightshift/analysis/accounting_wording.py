@@ -142,9 +142,8 @@ def resolution_sentence(can, n_series, n_ordinary, *, alarm_rate, **finding_rate
         f"The first silence of {can.watched:,} series that {'was' if can.watched == 1 else 'were'} "
         "never silent can be found"
     )
-    by_chance = (
-        f"{lone_limit(n_series, **finding_rates) * n_series:.2g} findings of a report are chance, on average"
-    )
+    n_chance = lone_limit(n_series, **finding_rates) * n_series
+    by_chance = f"expect {n_chance:.2g} of the findings of a report to be chance"
     if can.silence and can.alone:
         return f"{silence}, and so can other changes of one series; {by_chance}."
     if can.alone:
