@@ -143,7 +143,7 @@ def resolution_sentence(can, n_series, n_ordinary, *, alarm_rate, **finding_rate
         "never silent can be found"
     )
     n_chance = lone_limit(n_series, **finding_rates) * n_series
-    by_chance = f"expect {n_chance:.2g} of the findings of a report to be chance"
+    by_chance = f"expect at most {n_chance:.2g} of the findings of a report to be chance"
     if can.silence and can.alone:
         return f"{silence}, and so can other changes of one series; {by_chance}."
     if can.alone:

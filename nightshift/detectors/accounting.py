@@ -382,19 +382,20 @@ def lone_limit(n_series, *, finding_rate, false_discovery_rate):
     """Give the chance at or below which a change of one of `n_series` series is a finding when nothing else
     changes: float; see `findings_among`.
     """
-    return max(finding_rate, false_discovery_rate / max(n_series, 1))
+    return max(finding_rate, false_discovery_rate) / max(n_series, 1)
 
 
 def findings_among(chances, *, finding_rate, false_discovery_rate):
     """Decide which series hold a finding, from the chance of each in a report: bool (S,).
 
-    A change is one when an ordinary series holds something as strange with a chance of at most
-    `finding_rate`: a single clear change among many quiet series is as rare as anywhere, and how many false
-    findings a report holds, `finding_rate` times the series, is stated. Or where so many change that at most
-    `false_discovery_rate` of those kept are expected to be chance (Benjamini & Hochberg 1995), as where a
-    report has few series.
+    A change is one when `finding_rate` is at least the number of ordinary series that are expected to hold
+    something as strange, which a single clear change among many quiet series passes: what bounds the number
+    of false findings of a report, and not their share, asks nothing of the others (the per-family error rate,
+    Spjotvoll 1972). Or where so many change that at most `false_discovery_rate` of those kept are expected to
+    be chance (Benjamini & Hochberg 1995).
     """
-    return (chances <= finding_rate) | (benjamini_hochberg(chances) <= false_discovery_rate)
+    alone = chances * len(chances) <= finding_rate
+    return alone | (benjamini_hochberg(chances) <= false_discovery_rate)
 
 
 def report_chances(p_ranked, early, n_weeks, pool):

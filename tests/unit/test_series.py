@@ -338,13 +338,13 @@ def test_first_silences_are_no_more_frequent_than_their_bound(n, share, breaks):
     assert weekly_series.silence_chance([], 0) == 0
 
 
-FINDING_RATES = {"finding_rate": 0.01, "false_discovery_rate": 0.05}
+FINDING_RATES = {"finding_rate": 0.2, "false_discovery_rate": 0.05}
 
 
 def pool_of(core, single=None):
     judged = np.isfinite(core) & (np.arange(core.shape[1]) >= core.shape[1] - 3)
     single = np.ones(len(core), bool) if single is None else single
-    pool = weekly_series.silence_pool(core, single, judged, alarm_rate=0.01, **FINDING_RATES)
+    pool = weekly_series.silence_pool(core, single, judged, alarm_rate=0.01, finding_rate=0.05, false_discovery_rate=0.05)
     return pool, weekly_series.silences_of(core, pool, np.arange(len(core)))
 
 
@@ -364,18 +364,26 @@ def test_a_first_silence_counts_once_and_a_week_in_which_nobody_computes_is_nobo
     assert pool_of(core[:, -30:])[0].usable is False  # 27 weeks are known before the judged ones
 
 
-def test_a_change_is_a_finding_by_its_own_chance_however_many_series_there_are():
+def test_a_report_of_ordinary_series_holds_as_many_false_findings_however_many_series_there_are():
+    rng, rates = np.random.default_rng(3), {"finding_rate": 0.2, "false_discovery_rate": 0.01}
+    for n_series in (5, 50, 500):
+        reports = rng.random((4000, n_series))
+        false = sum(weekly_series.findings_among(chances, **rates).sum() for chances in reports) / len(reports)
+        assert 0.17 < false < 0.23, n_series
+
+
+def test_a_single_clear_change_among_many_quiet_series_is_a_finding():
     pool = SimpleNamespace(p_value=0.001)
     p_ranked, early = np.array([0.001, 0.01, 0.4, 0.2]), np.array([False, False, False, True])
     assert weekly_series.report_chances(p_ranked, early, 3, pool) == pytest.approx([0.003, 0.03, 1.0, 0.003])
-    assert weekly_series.lone_limit(1000, **FINDING_RATES) == 0.01
-    assert weekly_series.lone_limit(2, **FINDING_RATES) == 0.025
-    quiet, rare = np.full(99, 0.8), np.array([0.009])
+    assert weekly_series.lone_limit(1000, **FINDING_RATES) == 0.0002
+    assert weekly_series.lone_limit(2, **FINDING_RATES) == 0.1
+    quiet, rare = np.full(99, 0.8), np.array([0.0019])
     assert weekly_series.findings_among(np.append(quiet, rare), **FINDING_RATES).nonzero()[0].tolist() == [99], "alone among many"
     many = np.append(np.full(60, 0.8), np.full(40, 0.015))
     assert weekly_series.findings_among(many, **FINDING_RATES).sum() == 40, "rarer together than each alone"
-    assert not weekly_series.findings_among(np.array([0.06]), **FINDING_RATES).any()
-    assert weekly_series.findings_among(np.array([0.04]), **FINDING_RATES).all(), "one report in twenty may hold a false finding"
+    assert not weekly_series.findings_among(np.array([0.21]), **FINDING_RATES).any()
+    assert weekly_series.findings_among(np.array([0.19]), **FINDING_RATES).all(), "one report in five may hold a false finding"
     assert weekly_series.findings_among(np.zeros(0), **FINDING_RATES).tolist() == []
 
 
