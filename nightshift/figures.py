@@ -1,17 +1,23 @@
-"""Figures in which text from outside is only text: no name of a file, site or user reaches matplotlib's
-parser of mathematical text.
+"""How figures look, and text from outside that stays text: no name of a file, site or user reaches
+matplotlib's parser of mathematical text.
 
-Importing this module turns the parser off for whatever is drawn from then on, also where a figure is measured
-before it is shown. Only the formatters of logarithmic axes write formulas of their own; `plain_text` lets
-them write the same in plain characters.
+Importing this module sets the style of `figures.mplstyle` and turns the parser off for whatever is drawn from
+then on, also where a figure is measured before it is shown. Only the formatters of logarithmic axes write
+formulas of their own; `plain_text` lets them write the same in plain characters.
 """
 
 import re
+from pathlib import Path
 
 import matplotlib
+import numpy as np
+from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import Formatter, LogFormatter, LogitFormatter
 
-matplotlib.rcParams["text.parse_math"] = False  # seaborn's themes leave it as it is
+matplotlib.rcParams.update(
+    matplotlib.rc_params_from_file(Path(__file__).with_suffix(".mplstyle"), use_default_template=False)
+)
+matplotlib.rcParams["text.parse_math"] = False
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 RAISED = str.maketrans("0123456789+-\N{MINUS SIGN}", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻")
@@ -42,6 +48,34 @@ class PlainNumbers(Formatter):
 
     def __call__(self, x, pos=None):
         return plain_number(self.numbers(x, pos))
+
+
+def spread(at, least, highest):
+    """Move the positions `at`, ascending, apart by at least `least`, upwards first, and no further than
+    `highest`: float (n,).
+    """
+    up = np.arange(len(at)) * least
+    apart = up + np.maximum.accumulate(np.asarray(at, float) - up)
+    return np.minimum(apart, highest - up[::-1])
+
+
+def label_lines(ax, *, size="small"):
+    """Write the label of each line of `ax` at its right end, in its colour, in the place of a legend; labels
+    that would overlap are moved apart, in the order of their lines.
+
+    Lines without a label, or without a finite point, stay as they are.
+    """
+    named = [line for line in ax.lines if not line.get_label().startswith("_")]
+    points = [np.asarray(line.get_xydata(), float) for line in named]
+    finite = [xy[np.isfinite(xy).all(axis=1)] for xy in points]
+    to_axes = ax.transData + ax.transAxes.inverted()
+    ends = [(to_axes.transform(xy[-1])[1], line) for line, xy in zip(named, finite, strict=True) if len(xy)]
+    ends.sort(key=lambda end: end[0])
+    height = ax.get_window_extent().height / ax.figure.dpi * 72  # points
+    line_height = 1.25 * FontProperties(size=size).get_size_in_points() / height
+    for up, (_, line) in zip(spread([up for up, _ in ends], line_height, 1.0), ends, strict=True):
+        style = {"color": line.get_color(), "size": size, "va": "center"}
+        ax.text(1.01, up, line.get_label(), transform=ax.transAxes, **style)
 
 
 def artists_of(parent):

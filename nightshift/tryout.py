@@ -33,7 +33,7 @@ def output_root(root, show):
     sentence with places and their values, which is called once, with where a try-out writes.
     """
     root = Path(root)
-    if os.environ.get(CHAIN_RUNS) or not is_published(root):
+    if not is_by_hand() or not is_published(root):
         return root
     folder = tryout_folder(root)
     link_products(root, folder)
@@ -46,6 +46,11 @@ def output_root(root, show):
             folder=str(folder),
         )
     return folder
+
+
+def is_by_hand():
+    """Whether somebody runs this, in JupyterLab or with papermill, and not the chain."""
+    return not os.environ.get(CHAIN_RUNS)
 
 
 def is_published(root):

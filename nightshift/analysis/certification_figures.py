@@ -100,7 +100,7 @@ def plot_certified(ours, official, ax):
     step = max(len(at) // 15, 1)
     ax.set_xticks(at[::step], ours.index[::step], rotation=45, fontsize="small")
     ax.set(ylim=(-0.04, 1.04))
-    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1), frameon=False)
+    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1))
 
 
 def plot_values(values, label, ax, *, bins, limits, name):
@@ -172,11 +172,10 @@ def plot_plane(plane, axes):
         loc="lower right",
         bbox_to_anchor=(1.02, 1),
         ncol=3,
-        frameon=False,
         markerscale=2,
         fontsize="small",
         columnspacing=1,
     )
     plane = plane.sort_values("value")
     highest = plane.value.quantile(0.98)
-    return axes[1].scatter(plane.x, plane.y, s=7, c=plane.value, cmap="rocket_r", lw=0, vmax=highest)
+    return axes[1].scatter(plane.x, plane.y, s=7, c=plane.value, cmap="magma_r", lw=0, vmax=highest)

@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.colors import ListedColormap
 
-COLOURS = {"good": "#7fb98f", "trivial": "#e0b354", "expert": "#c0392b", "unlabelled": "#c8ccd0"}
+COLOURS = {"good": "#8ecac0", "trivial": "#EE9944", "expert": "#AA2211", "unlabelled": "#c8ccd0"}
 
 
 def run_grid(lumisections, n_runs=80):
@@ -48,4 +48,4 @@ def plot_feature(rows, ax):
         legend = f"{label or 'not labelled'} ({len(subset):,})" if len(subset) else None
         ax.scatter(subset["at"], subset.value, s=size, color=color, label=legend)
     ax.axvline(rows["at"][rows.part == "test"].min() - 0.5, color="0.3", lw=1, ls="--")
-    ax.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))

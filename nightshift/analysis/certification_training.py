@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
+from nightshift.figures import label_lines
+
 SPLITS = ["run and time", "random"]
 
 
@@ -67,7 +69,7 @@ def plot_areas(results, axes, *, datasets, order):
             ax=ax,
         )
         ax.set(title=name, xlabel="", ylabel="")
-    sns.move_legend(axes[-1], "upper left", bbox_to_anchor=(1, 1), title="", frameon=False)
+    sns.move_legend(axes[-1], "upper left", bbox_to_anchor=(1, 1), title="")
 
 
 def plot_losses(losses, axes, *, datasets, variants):
@@ -77,18 +79,12 @@ def plot_losses(losses, axes, *, datasets, variants):
     losses : DataFrame dataset, variant, seed, epoch, validation_loss.
     """
     for ax, name in zip(axes, datasets, strict=True):
-        sns.lineplot(
-            losses[losses.dataset == name],
-            x="epoch",
-            y="validation_loss",
-            hue="variant",
-            hue_order=variants,
-            errorbar=None,
-            ax=ax,
-            legend=name == datasets[-1],
-        )
-        ax.set(title=name, xlabel="", ylabel="", yscale="log")
-    axes[-1].legend(fontsize="x-small", loc="upper left", bbox_to_anchor=(1, 1))
+        of_set = losses[losses.dataset == name]
+        means = of_set.pivot_table(index="epoch", columns="variant", values="validation_loss")
+        for variant in means.columns.intersection(variants, sort=False):
+            ax.plot(means[variant], label=variant)
+        ax.set(title=name, yscale="log")
+        label_lines(ax, size="x-small")
 
 
 def method_table(models, *, serves, chosen):

@@ -393,7 +393,7 @@ def plot_map(table, edges, ax, *, incidents, darkest):
     of nodes in the map are marked. darkest : the value with the darkest colour.
     """
     marked = incidents[incidents.node_id.isin(table.index)]
-    colour = {"cmap": "rocket_r", "vmin": 0, "vmax": darkest}
+    colour = {"cmap": "magma_r", "vmin": 0, "vmax": darkest}
     mesh = ax.pcolormesh(edges, np.arange(len(table) + 1), table.to_numpy(), **colour)
     for number, (kind, of_kind) in enumerate(marked.groupby("diagnosis")):
         ax.plot(
@@ -411,6 +411,6 @@ def plot_map(table, edges, ax, *, incidents, darkest):
     ax.set_yticks(np.arange(len(table)) + 0.5, names, fontsize="small", parse_math=False)
     ax.figure.colorbar(mesh, ax=ax, label="-log10 of the p-value", pad=0.01)
     if len(incidents):
-        ax.legend(loc="upper left", bbox_to_anchor=(1.13, 1), frameon=False)
+        ax.legend(loc="upper left", bbox_to_anchor=(1.13, 1))
     ax.invert_yaxis()
     return ax

@@ -1,14 +1,14 @@
 """Figures of the tickets study. Each takes data and an `ax`, computes nothing, and returns the `ax`."""
 
 import numpy as np
-import seaborn as sns
+from matplotlib import colormaps
 from matplotlib.ticker import PercentFormatter
 
 from nightshift.analysis.tickets_texts import drawn, font_path
+from nightshift.figures import label_lines
 
 GREY = "0.85"  # what was to be expected
 WEEKS_SHOWN = 78  # of a finding: its last year and a half
-LEGEND = {"loc": "upper left", "bbox_to_anchor": (1, 1.03), "frameon": False, "fontsize": "small"}
 DONE = {"resolution": "resolved", "response": "answered"}
 Y_LABELS = {"tickets per week": "tickets a week", "hours": "closings a week"}
 
@@ -51,13 +51,13 @@ def plot_months(ax, months):
 def plot_years(ax, months, semesters):
     """Draw the same months, one line a year; bands mark the months in which a semester begins."""
     years = months.assign(year=months.index.year, month=months.index.month)
-    colors = sns.color_palette("crest", years.year.nunique())
-    for (year, of_year), color in zip(years.groupby("year"), colors, strict=True):
+    shades = colormaps["cividis_r"](np.linspace(0.25, 1, years.year.nunique()))  # later years darker
+    for (year, of_year), color in zip(years.groupby("year"), shades, strict=True):
         ax.plot(of_year.month, of_year.rate, color=color, marker="o", ms=3, label=str(year))
     for month in semesters:
         ax.axvspan(month - 0.5, month + 0.5, color="C1", alpha=0.2, lw=0, zorder=0)
     ax.set(xticks=range(1, 13), xlim=(0.5, 12.5), ylim=(0, None))
-    ax.legend(**LEGEND)
+    label_lines(ax)
     return ax
 
 
@@ -83,18 +83,18 @@ def plot_backlog(ax, week_ends, *, n_open, expected):
 
 
 def plot_waits(ax, curves, *, column, what):
-    """Draw the share of tickets done within so many hours, as steps.
+    """Draw the share of tickets done within so many hours, as steps, named from the fastest group to the
+    slowest.
 
     column, what : which groups these are, and which wait. curves : list of (name of the group, hours, share),
     the latter two float (k,).
     """
-    colors = sns.color_palette("deep" if len(curves) < 7 else "husl", len(curves))
-    for (name, hours, share), color in zip(curves, colors, strict=True):
-        ax.step(hours, share, where="post", color=color, lw=1.5, label=drawn(name, 26))
+    for name, hours, share in sorted(curves, key=lambda curve: np.interp(0.5, curve[2], curve[1])):
+        ax.step(hours, share, where="post", lw=1.5, label=drawn(name, 26))
     ax.set(xscale="log", ylim=(0, 1.02), xlim=(0.1, None))
     ax.axhline(0.5, color="k", lw=0.8, ls=":")
     ax.xaxis.set_major_formatter("{x:g}")
-    ax.legend(**LEGEND)
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1.03), fontsize="small")
     ax.set_title(f"{DONE[what]}, by {column}", loc="left", fontsize="medium")
     return ax
 

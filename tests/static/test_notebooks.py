@@ -20,7 +20,7 @@ ENDS = {  # where a page of its own says how good it is: the first and the last 
 }
 
 MODULES = [*REPOSITORY.glob("*.py"), *(REPOSITORY / "nightshift").rglob("*.py")]
-SILENT = {"set_theme", "dump", "save", "rmtree", "cleanup", "display", "close", "unlink", "mkdir", "update", "append", "write_text"}  # of libraries
+SILENT = {"dump", "save", "rmtree", "cleanup", "display", "close", "unlink", "mkdir", "update", "append", "write_text"}  # of libraries
 
 pytestmark = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: "/".join(p.parts[-2:]))
 

@@ -1,13 +1,15 @@
 """Figures show text from outside as it is written, wherever it stands, and logarithmic axes keep their numbers."""
 
+import itertools
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-import seaborn as sns
+from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 
 import helpers
-from nightshift.figures import PlainNumbers, plain_number, plain_text
+from nightshift.figures import PlainNumbers, label_lines, plain_number, plain_text, spread
 
 HOSTILE = "$a_{ {x} $$ \\frac{<b> \\$ _^% #~&$"
 
@@ -33,7 +35,7 @@ def test_hostile_text_stays_text_wherever_it_stands_and_log_axes_keep_their_numb
     drawn, draw = [], Text.draw
     monkeypatch.setattr(Text, "draw", lambda self, renderer: (drawn.append(self), draw(self, renderer)))
     monkeypatch.setattr("matplotlib.mathtext.MathTextParser.parse", lambda *arguments, **more: pytest.fail("a text was parsed"))
-    sns.set_theme(style="whitegrid")
+
     figure, axes = plt.subplots(1, 3, figsize=(30, 4))
     axes[0].plot([1, 1e5], [1e-3, 1e3], label=HOSTILE)
     axes[0].set(xscale="log", yscale="log", title=HOSTILE, xlabel=HOSTILE, ylabel=HOSTILE)
@@ -71,3 +73,55 @@ def test_a_long_title_with_dollars_is_wrapped_at_words_and_a_second_call_changes
     figure.savefig(tmp_path / "f.png")
     assert len(title._get_wrapped_text().splitlines()) > 2
     plt.close(figure)
+
+
+def test_lines_are_named_at_their_ends_in_their_colours_and_no_name_hides_another():
+    figure, ax = plt.subplots(figsize=(6, 3))
+    for i, end in enumerate([5.0, 5.0, 5.01, 0.0, np.nan]):
+        ax.plot([0, 1, 2], [1, end, np.nan], label=f"line {i}")
+    ax.plot([0, 1], [9, 9])  # without a label
+    label_lines(ax)
+    figure.canvas.draw()
+    texts = {text.get_text(): text for text in ax.texts}
+    assert sorted(texts) == [f"line {i}" for i in range(5)], "the last one ends at its only point"
+    for line in ax.lines[:4]:
+        assert texts[line.get_label()].get_color() == line.get_color()
+    boxes = sorted((text.get_window_extent() for text in texts.values()), key=lambda box: box.y0)
+    assert all(above.y0 >= below.y1 - 1 for below, above in itertools.pairwise(boxes))
+    assert boxes[0].y0 > ax.get_window_extent().y0 - 20
+    plt.close(figure)
+
+
+@pytest.mark.parametrize(
+    ("at", "apart"),
+    [([], []), ([0.1, 0.5], [0.1, 0.5]), ([0.1, 0.1, 0.15], [0.1, 0.2, 0.3]), ([0.95, 0.97, 1.0], [0.8, 0.9, 1.0])],
+)
+def test_positions_are_moved_apart_and_stay_inside(at, apart):
+    assert spread(at, 0.1, 1.0) == pytest.approx(apart)
+
+
+def test_what_is_run_by_hand_is_saved_for_a_paper_too(tmp_path, monkeypatch):
+    for by_hand in (False, True):
+        if by_hand:
+            monkeypatch.delenv("NIGHTSHIFT_RUN")
+        _, ax = plt.subplots()
+        ax.plot([0, 1], label="a")
+        helpers.show_figure(ax, tmp_path / "f.png", "A claim", "x", "y")
+        assert (tmp_path / "f.pdf").exists() is by_hand
+    content = (tmp_path / "f.pdf").read_bytes()
+    assert content.startswith(b"%PDF")
+    assert b"/Type3" not in content, "journals refuse it"
+
+
+def test_the_style_is_that_of_the_file_and_its_first_colours_differ_for_the_colour_blind():
+    """Machado, Oliveira & Fernandes (2009), the matrices of full severity, in linear RGB."""
+    seen_by = {
+        "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+        "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    }
+    colors = np.array([to_rgb(color) for color in plt.rcParams["axes.prop_cycle"].by_key()["color"][:4]])
+    linear = np.where(colors <= 0.04045, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4)
+    for matrix in seen_by.values():
+        seen = np.clip(linear @ np.array(matrix).T, 0, 1) ** (1 / 2.2)
+        apart = [np.abs(a - b).sum() for a, b in itertools.combinations(seen, 2)]
+        assert min(apart) > 0.25
