@@ -400,10 +400,10 @@ def checked_day(where, value):
     try:
         night = date.fromisoformat(str(value))
     except ValueError:
-        return value, [f"{where} {value!r} is no date such as 2026-01-31"]
+        return value, [f"{where} is {value!r}: it must be a date such as 2026-01-31"]
     today = datetime.now(UTC).date()
     if night > today:
-        return str(night), [f"{where} {night} is in the future: today is {today} (UTC)"]
+        return str(night), [f"{where} is {night}, in the future: today is {today} (UTC)"]
     return str(night), []
 
 

@@ -91,7 +91,8 @@ def _mistake(error, entries, where):
         nearest = difflib.get_close_matches(str(key), KEYS, 1, 0)[0]
         return f"{path} has an unknown {str(key)!r}; the nearest is {nearest}"
     if error["type"] == "missing":
-        return f"{path} needs {', '.join(KEYS[-4:])}, and lacks {key}"
+        lacking = [name for name in KEYS[-4:] if name not in entries[position]]
+        return f"{path} needs {', '.join(KEYS[-4:])}, and lacks {', '.join(lacking)}"
     if key is None:
         needed = f"an incident or patterns of {', '.join(PATTERNS)}"
         return f"{path} is {_shown(entries[position])}: it needs {needed}"

@@ -412,7 +412,7 @@ def test_silences_fold_incidents_and_say_when_they_have_expired(tmp_path):
 @pytest.mark.parametrize(
     ("silence", "words"),
     [
-        ({"kind": "memleak"}, "silences[0] needs as, by, until, why, and lacks as"),
+        ({"kind": "memleak"}, "silences[0] needs as, by, until, why, and lacks as, by, until, why"),
         ({"as": "silenced", "by": "b", "until": "2026-02-01", "why": "w"}, "needs an incident or patterns"),
         ({"kind": "x", "as": "hidden", "by": "b", "until": "2026-02-01", "why": "w"}, "silences[0].as is 'hidden': it must be silenced"),
         ({"kind": "x", "as": "silenced", "by": "b", "until": "soon", "why": "w"}, "silences[0].until is 'soon': it must be a date"),

@@ -162,5 +162,5 @@ def test_a_day_that_no_month_has_is_refused_with_its_path(tmp_path):
     path.write_text("day: 2026-02-31\nstudies: {tickets: {extract: {source: ''}}}\n")
     with pytest.raises(ConfigError) as error:
         load(path)
-    assert error.value.lines[0] == "day '2026-02-31' is no date such as 2026-01-31"
+    assert error.value.lines[0] == "day is '2026-02-31': it must be a date such as 2026-01-31"
     assert "studies.tickets.extract.source is empty: it must be sample, a path or pattern of files, or what is asked" in error.value.lines

@@ -27,6 +27,7 @@ def test_good_silences_are_text_whatever_yaml_made_of_them():
         (["all"], ["digest.silences[0] is 'all': it needs an incident or patterns of study, kind, site, entity"]),
         ([GOOD, {**GOOD, "site": ""}], ["digest.silences[1] is {'site': '', "]),
         ([{key: value for key, value in GOOD.items() if key != "site"}], ["it needs an incident or patterns"]),
+        ([{}], ["digest.silences[0] needs as, by, until, why, and lacks as, by, until, why"]),
         ([{key: value for key, value in GOOD.items() if key != "why"}], ["digest.silences[0] needs as, by, until, why, and lacks why"]),
         ([GOOD | {"as": "mute"}], ["digest.silences[0].as is 'mute': it must be silenced or acknowledged"]),
         ([GOOD | {"by": " "}], ["digest.silences[0].by is empty: it must say who wants it so"]),
