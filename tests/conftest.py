@@ -41,7 +41,7 @@ GRACC_RECORD = {
     "Processors": 1,
 }
 QUICK = {  # settings of 3_train that cost a test of the chain less; what each study finds is asserted in its own tests
-    "accounting": {"origins": 1, "injections": 30},
+    "accounting": {"origins": 1, "injections": 30, "trees": 40, "sites_2021": 5},
     "telemetry": {"experiments": [], "folds": 2, "thin": 8, "trees": 10, "rounds": 4, "epochs": 2},
     "certification": {"seeds": [1], "epochs": 2, "candidates": ["vanilla"], "variants": ["vanilla"], "trees": 10, "svm_rows": 500},
 }

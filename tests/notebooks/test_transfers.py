@@ -193,7 +193,7 @@ def test_a_window_without_transfers_is_a_page_and_no_reassurance(sample_chain, t
 # Settings, by study and step, that nothing asserted below needs as they stand in tests/real.yaml; that all of the data is read, other tests say.
 THINNER = {
     "transfers": {"train": {"lstm_units": 16, "epochs": 6}},
-    "accounting": {"train": {"trees": 10}},
+    "accounting": {"train": {"trees": 10, "sites_2021": 5}},
     "telemetry": {"day": "2024-01-28", "extract": {"days": 10}},  # a week of training and three days of test data: 34,000 of 154,000 rows
     "certification": {"analyse": {"resamples": 100}},
     "tickets": {"train": {"resolutions": [8, 12, 16], "bootstraps": 2, "nights": 0}, "analyse": {"resamples": 100}},
