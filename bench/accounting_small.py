@@ -50,7 +50,7 @@ def weekly_table(rng, jobs):
 
 def judge_night(clean, alarm_rate=0.01, trees=8, blocks=2, **finding_rates):
     """The judged weeks, and which series hold a finding: (DataFrame, bool Series by (site, vo)); as 3_train and 4_analyse judge them."""
-    rates = {"finding_rate": 0.2, "false_discovery_rate": 0.05} | finding_rates
+    rates = {"finding_rate": 0.5, "false_discovery_rate": 0.05} | finding_rates
     series, weeks, panel = a.series_panel(clean)
     features, at = a.series_features(panel), np.arange(len(weeks))
     able, first = np.isfinite(panel["core_hours"]) & (features["age"] >= MIN_AGE), len(weeks) - REPORT_WEEKS

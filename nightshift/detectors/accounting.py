@@ -186,9 +186,28 @@ def forest_inputs(features, rows):
 REGULAR = 0.68  # `share` of a series that was active in 21 of 26 weeks, or in 10 of 10
 
 
+HABIT_TIMES, HABIT_WEEKS = (
+    3,
+    78,
+)  # so often in so long is, with 95% confidence, more than one week in a hundred
+
+
+def is_habit(happened, rows):
+    """Tell in which of the weeks `rows` (bool (S, W)) something happens that the series does anyway: bool
+    (n,).
+
+    happened : bool (S, W). It is a habit when it happened at least HABIT_TIMES in the HABIT_WEEKS before. What
+    all series together find rare, such as the silence of a user who comes and goes among many who never stop,
+    may be usual for one of them.
+    """
+    before = np.pad(np.cumsum(happened, axis=1), ((0, 0), (HABIT_WEEKS + 1, 0)))
+    times = before[:, HABIT_WEEKS:-1] - before[:, : -HABIT_WEEKS - 1]
+    return (happened & (times >= HABIT_TIMES))[rows]
+
+
 def change_tests(features, rows, forest):
     """One-sided statistics of the weeks `rows` (bool (S, W)): a frame with one column per kind of change, 0
-    where there is none.
+    where there is none, or where to fall silent or to return is a habit of the series (`is_habit`).
 
     features : as `series_features` gives them. A regular series that was active in the week before and now is
     not is `silent`, by how regular it was; one that is back after four silent weeks or more is `returned`, by
@@ -197,11 +216,28 @@ def change_tests(features, rows, forest):
     `unusual` is the IsolationForest's anomaly score (Liu, Ting & Zhou 2008). `robust_z` and `season` are the
     trivial baselines.
     """
-    f = {name: np.nan_to_num(x[rows]) for name, x in features.items()}
-    active, steady = (
-        f["active"] > 0,
-        np.isfinite(features["active"][rows]) & (features["silent_before"][rows] == 0),
-    )
+    changes = {kind: np.maximum(x, 0)[rows] for kind, x in directed_changes(features).items()}
+    active, silent_before = features["active"], features["silent_before"]
+    happened = {
+        "silent": (active == 0) & (silent_before == 0),
+        "returned": (active > 0) & (silent_before >= 4),
+    }
+    tests = changes | {kind: np.where(is_habit(x, rows), 0.0, changes[kind]) for kind, x in happened.items()}
+    plain = {name: np.abs(np.nan_to_num(features[of][rows])) for name, of in BASELINES.items()}
+    unusual = np.maximum(forest.score_samples(forest_inputs(features, rows)), 0)
+    return pd.DataFrame(tests | {"unusual": unusual} | plain)
+
+
+BASELINES = {"robust_z": "zero_level", "season": "season"}
+
+
+def directed_changes(features):
+    """The statistics of `change_tests` that have a direction, of all weeks, before any cut: {kind: float (S,
+    W)}.
+    """
+    f = {name: np.nan_to_num(x) for name, x in features.items()}
+    active = f["active"] > 0
+    steady = np.isfinite(features["active"]) & (features["silent_before"] == 0)
     agree = f["level_8"] * f["level_26"] > 0
     level = np.sign(f["level_26"]) * np.minimum(np.abs(f["level_8"]), np.abs(f["level_26"])) * agree * steady
     had_been = np.clip(
@@ -209,7 +245,7 @@ def change_tests(features, rows, forest):
     )
     # of two equally regular series, few jobs end by chance
     regular = f["share"] + 0.02 * f["usual_jobs"] / (f["usual_jobs"] + 10)
-    tests = {
+    return {
         "silent": regular * (steady & ~active & (f["share"] > REGULAR)),
         "returned": had_been * (active & (f["silent_before"] >= 4) & (had_been > REGULAR)),
         "drop": -level,
@@ -217,11 +253,7 @@ def change_tests(features, rows, forest):
         "efficiency_drop": -f["efficiency"] * steady,
         "longer_jobs": f["job_length"] * steady,
         "more_jobs": np.minimum(f["jobs"], -f["job_length"]) * steady,
-        "unusual": forest.score_samples(forest_inputs(features, rows)),
-        "robust_z": np.abs(f["zero_level"]),
-        "season": np.abs(f["season"]),
     }
-    return pd.DataFrame({kind: np.maximum(x, 0) for kind, x in tests.items()})
 
 
 # ordinary weeks; with 400, ranking them among themselves flagged 1.5% at a stated 1%, with 2,000 no more than

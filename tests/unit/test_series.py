@@ -364,6 +364,33 @@ def test_a_first_silence_counts_once_and_a_week_in_which_nobody_computes_is_nobo
     assert pool_of(core[:, -30:])[0].usable is False  # 27 weeks are known before the judged ones
 
 
+def test_what_a_series_does_anyway_is_a_habit_and_no_news():
+    happened, judged = np.zeros((4, 100), bool), np.zeros((4, 100), bool)
+    judged[:, 97:] = True
+    happened[:3, 98] = True
+    happened[0, [30, 50, 70]] = True
+    happened[1, [50, 70]] = True  # twice
+    happened[2, [98 - 79, 50, 70]] = True  # one of them a week too long ago
+    happened[3, [30, 50, 70]] = True  # and not now
+    assert np.argwhere(weekly_series.is_habit(happened, judged).reshape(4, 3)).tolist() == [[0, 1]]
+    happened[2, 98 - 78] = True
+    assert np.argwhere(weekly_series.is_habit(happened, judged).reshape(4, 3)).tolist() == [[0, 1], [2, 1]]
+    assert not weekly_series.is_habit(np.ones((2, 3), bool), np.ones((2, 3), bool)).any()
+
+
+def test_the_silence_of_a_series_that_comes_and_goes_is_no_news_where_the_others_never_stop():
+    """All together they are silent in 0.2% of the weeks, so that the marginal chance alone would call it rare."""
+    rng = np.random.default_rng(4)
+    core = rng.lognormal(3, 0.1, (60, 110))
+    core[0, ::5] = 0  # every fifth week
+    core[1, 108] = 0
+    panel = dict.fromkeys(["core_hours", "wall_hours", "cpu_hours", "jobs"], core)
+    features = weekly_series.series_features(panel)
+    silent = weekly_series.change_tests(features, np.ones(core.shape, bool), CONSTANT).silent.to_numpy().reshape(core.shape)
+    assert (silent[0, 20:] == 0).all()
+    assert silent[1, 108] > 0
+
+
 def test_a_report_of_ordinary_series_holds_as_many_false_findings_however_many_series_there_are():
     rng, rates = np.random.default_rng(3), {"finding_rate": 0.2, "false_discovery_rate": 0.01}
     for n_series in (5, 50, 500):
