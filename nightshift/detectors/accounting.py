@@ -198,7 +198,7 @@ def is_habit(happened, rows):
 
     happened : bool (S, W). It is a habit when it happened at least HABIT_TIMES in the HABIT_WEEKS before. What
     all series together find rare, such as the silence of a user who comes and goes among many who never stop,
-    may be usual for one of them.
+    may be usual for one of them: it is flagged, and no finding.
     """
     before = np.pad(np.cumsum(happened, axis=1), ((0, 0), (HABIT_WEEKS + 1, 0)))
     times = before[:, HABIT_WEEKS:-1] - before[:, : -HABIT_WEEKS - 1]
@@ -207,7 +207,7 @@ def is_habit(happened, rows):
 
 def change_tests(features, rows, forest):
     """One-sided statistics of the weeks `rows` (bool (S, W)): a frame with one column per kind of change, 0
-    where there is none, or where to fall silent or to return is a habit of the series (`is_habit`).
+    where there is none, and `habit`, whether the series falls silent or returns as it often does (`is_habit`).
 
     features : as `series_features` gives them. A regular series that was active in the week before and now is
     not is `silent`, by how regular it was; one that is back after four silent weeks or more is `returned`, by
@@ -222,10 +222,10 @@ def change_tests(features, rows, forest):
         "silent": (active == 0) & (silent_before == 0),
         "returned": (active > 0) & (silent_before >= 4),
     }
-    tests = changes | {kind: np.where(is_habit(x, rows), 0.0, changes[kind]) for kind, x in happened.items()}
+    habit = np.logical_or.reduce([is_habit(x, rows) for x in happened.values()])
     plain = {name: np.abs(np.nan_to_num(features[of][rows])) for name, of in BASELINES.items()}
     unusual = np.maximum(forest.score_samples(forest_inputs(features, rows)), 0)
-    return pd.DataFrame(tests | {"unusual": unusual} | plain)
+    return pd.DataFrame(changes | {"unusual": unusual} | plain | {"habit": habit})
 
 
 BASELINES = {"robust_z": "zero_level", "season": "season"}
@@ -385,8 +385,8 @@ def judge_weeks(tests, calibration, weights, silences, pool=None):
     """Score, p-value and strongest test of judged weeks: DataFrame score, p_value, p_ranked, test, early, one
     row per row of `tests`.
 
-    tests, calibration, weights : as for `combine_tests`, which gives p_ranked, the rank among
-    ordinary weeks; 1 without any. silences : bool (n,), the first silences of the `pool`, which, where
+    tests, calibration, weights : as for `combine_tests`, which gives the rank among ordinary weeks, 1 without
+    any; p_ranked is that rank, by which a change becomes a finding, and 1 for a habit. silences : bool (n,), the first silences of the `pool`, which, where
     one is given, are judged by its p-value too (`early`). A share `budget` of the alarms is kept for them, so
     that both together flag no more than stated. score : -log(p_value), ties by the strength of the test.
     """
@@ -395,6 +395,7 @@ def judge_weeks(tests, calibration, weights, silences, pool=None):
     if n and len(calibration):
         judge = judge_exactly if len(calibration) < EXACT_BELOW else combine_tests
         strength, p, strongest = judge(tests, calibration, weights)
+    p_ranked = np.where(tests["habit"] & np.isin(strongest.astype(str), ["silent", "returned"]), 1.0, p)
     p_value, early = p, np.zeros(n, bool)
     if pool is not None and pool.usable:
         p_value, early = np.minimum(p + pool.budget, 1), np.asarray(silences, bool)
@@ -403,7 +404,7 @@ def judge_weeks(tests, calibration, weights, silences, pool=None):
         {
             "score": -np.log(p_value) + 1e-6 * strength,
             "p_value": p_value,
-            "p_ranked": p,
+            "p_ranked": p_ranked,
             "test": np.where(early, "silent", strongest),
             "early": early,
         }

@@ -378,17 +378,19 @@ def test_what_a_series_does_anyway_is_a_habit_and_no_news():
     assert not weekly_series.is_habit(np.ones((2, 3), bool), np.ones((2, 3), bool)).any()
 
 
-def test_the_silence_of_a_series_that_comes_and_goes_is_no_news_where_the_others_never_stop():
-    """All together they are silent in 0.2% of the weeks, so that the marginal chance alone would call it rare."""
+def test_the_silence_of_a_series_that_comes_and_goes_is_no_finding_where_the_others_never_stop():
+    """All together they are silent in 0.3% of the weeks, so that the marginal chance alone would call it rare."""
     rng = np.random.default_rng(4)
     core = rng.lognormal(3, 0.1, (60, 110))
-    core[0, ::5] = 0  # every fifth week
-    core[1, 108] = 0
-    panel = dict.fromkeys(["core_hours", "wall_hours", "cpu_hours", "jobs"], core)
-    features = weekly_series.series_features(panel)
-    silent = weekly_series.change_tests(features, np.ones(core.shape, bool), CONSTANT).silent.to_numpy().reshape(core.shape)
-    assert (silent[0, 20:] == 0).all()
-    assert silent[1, 108] > 0
+    core[0, 4::5] = 0  # every fifth week, the last one too
+    core[1, 109] = 0
+    features = weekly_series.series_features(dict.fromkeys(["core_hours", "wall_hours", "cpu_hours", "jobs"], core))
+    tests = weekly_series.change_tests(features, np.broadcast_to(np.arange(110) >= 20, core.shape), CONSTANT)
+    last = np.tile(np.arange(20, 110) == 109, 60)
+    judged = weekly_series.judge_weeks(tests[last], tests[~last], {"silent": 0.9, "drop": 0.1}, np.zeros(60, bool))
+    assert judged.p_value[:2].max() <= 0.01, "both are flagged"
+    assert judged.p_ranked[0] == 1
+    assert judged.p_ranked[1] < 0.001
 
 
 def test_a_report_of_ordinary_series_holds_as_many_false_findings_however_many_series_there_are():
