@@ -52,6 +52,7 @@ READ = {  # how each kind of file proves to be whole
     ".skops": whole_zip,
     ".html": whole_page,
     ".png": lambda path: Image.open(path).load(),
+    ".webp": lambda path: Image.open(path).load(),
     ".gz": lambda path: gzip.decompress(path.read_bytes()),
     ".csv": pd.read_csv,
     ".sqlite": whole_database,

@@ -354,9 +354,8 @@ def clear_removed(root, runs, needed=()):
         if going := [
             path for path in files if path.parent != folder or path.name not in STAYS if path not in needed
         ]:
-            write_page(
-                folder / "index.html", "removed.html.j2", title=f"Night of {run['day']}", day=run["day"]
-            )
+            title = f"Night of {run['day']}"
+            write_page(folder / "index.html", "removed.html.j2", home="../", title=title, day=run["day"])
         for path in going:
             path.unlink(missing_ok=True)
         for path in sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True):

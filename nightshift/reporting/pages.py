@@ -1,8 +1,8 @@
 """Pages of the site: templates, the small scripts that may run in them, and the pages of executed notebooks.
 
-A page needs nothing beside it and asks for nothing: no request, no script but one that its content security
-policy names by its hash. It is written atomically, and again only when its notebook or the code that renders
-it is newer.
+A page needs the folder of its night and nothing else: style sheets and pictures lie there, each once, called
+by their content. No request to a host, no script but one that its content security policy names by its hash.
+A page is written atomically, and again only when its notebook or the code that renders it is newer.
 """
 
 import base64
@@ -17,9 +17,12 @@ from helpers import atomic
 from nightshift.assurance import class_of, verdict_in_words
 from nightshift.parameters import declared
 from nightshift.products import git_revision, read_notebook
+from nightshift.reporting.pictures import FOLDER, Album
 from nightshift.reporting.rendering import TEMPLATES, render_notebook, render_report
 from nightshift.wording import one_line
 
+# what a page loads: names that Album and shared_style give
+SHOWN = re.compile(r'(?:src|href)="((?:\.\./)?(?:pictures/[0-9a-f]+\.webp|style-[0-9a-f]+\.css))"')
 RENDERERS = [Path(__file__).with_name(f"{name}.py") for name in ("pages", "pictures", "rendering")]
 
 # --------------------------------------------------------------------------------------- what a notebook says
@@ -89,22 +92,50 @@ def style_of(*names):
     return re.sub(r"\s*([{};])\s*", r"\1", re.sub(r"(?s)/\*.*?\*/", "", "".join(sheets)))
 
 
-def write_page(path, template, *, style=("style", "front", "print"), **values):
-    """Render `template` to `path`, atomically; style : names of its style sheets in templates/."""
-    footer = f"Nightshift {revision()}."
-    values = {"style": style_of(*style), "up": "../", "script": None, "footer": footer} | values
+def shared_style(folder, names):
+    """Write the style sheets `names` as one file to `folder`, unless it is there; returns what it is called,
+    by its content.
+    """
+    text = style_of(*names)
+    path = folder / f"style-{hashlib.sha256(text.encode()).hexdigest()[:12]}.css"
+    if not path.exists():
+        with atomic(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    return path.name
+
+
+def write_page(path, template, *, style=("style", "front", "print"), home="", **values):
+    """Render `template` to `path`, atomically; style : names of its style sheets in templates/; home : what
+    leads from the page to the folder where they lie, "" or "../".
+    """
+    values = {"up": "../", "script": None, "footer": f"Nightshift {revision()}."} | values
+    values["style"] = home + shared_style(path.parent / home, style)
     with atomic(path) as temporary:
         temporary.write_text(templates().get_template(template).render(**values), encoding="utf-8")
 
 
 def is_current(page, made, newest):
-    """Whether the page at `page` is younger than `newest`, a moment, and was made of what `made` tells
-    apart: its links and notices.
+    """Whether the page at `page` is younger than `newest`, a moment, was made of what `made` tells apart, its
+    links and notices, and has beside it what it shows.
     """
     if not page.exists() or page.stat().st_mtime <= newest:
         return False
-    with page.open(encoding="utf-8", errors="replace") as file:
-        return f'content="{made}"' in file.read(5_000)
+    text = page.read_text(encoding="utf-8", errors="replace")
+    return f'content="{made}"' in text[:5_000] and all((page.parent / one).exists() for one in shown_by(text))
+
+
+def shown_by(text):
+    """Addresses of the pictures and style sheets that a page loads, of which `text` is the HTML: a set."""
+    return set(SHOWN.findall(text))
+
+
+def clear_unused(folder):
+    """Delete the pictures and style sheets in `folder`, and below it, that no page there shows any more."""
+    pages = [page for page in folder.rglob("*.html") if page.is_file()]
+    used = {Path(one).name for page in pages for one in shown_by(page.read_text(encoding="utf-8"))}
+    for path in [*folder.glob("style-*.css"), *folder.glob(f"{FOLDER}/*.webp")]:
+        if path.name not in used:
+            path.unlink(missing_ok=True)
 
 
 def frame_of(day, front, *, title, current="", **more):
@@ -117,7 +148,8 @@ def frame_of(day, front, *, title, current="", **more):
     """
     frame = {"of": "", "study": "", "studies": [], "steps": [], "notices": [], "other": None, "files": []}
     frame |= more | {"title": title, "day": day, "front": front, "current": current, "is_report": False}
-    return frame | {"up": "../" * (front.count("../") + 1)}
+    home = "../" * front.count("../")
+    return frame | {"home": home, "up": f"../{home}"}
 
 
 def publish_notebook(path, page, *, run, frame, places=()):
@@ -127,7 +159,7 @@ def publish_notebook(path, page, *, run, frame, places=()):
     A page that is newer than notebook and templates, and says the same, stays. run : how it ended, as
     `read_run` has it. frame : as `frame_of` gives it; places : as in `render_notebook`.
     """
-    return publish(path, {page: frame}, run, lambda made: [render_notebook(made, places)], places)
+    return publish(path, {page: frame}, run, lambda *of: [render_notebook(*of, places)], places)
 
 
 def publish_report(path, page, *, run, frame):
@@ -142,12 +174,12 @@ def publish_report(path, page, *, run, frame):
     of_code = frame | {"title": frame["code_title"], "other": back, "files": [], "current": ""}
     shown = {page: frame | {"is_report": True}, code: of_code}
     title = frame["report_title"]
-    return publish(path, shown, run, lambda made: render_report(made, title=title, href=page.name))
+    return publish(path, shown, run, lambda *of: render_report(*of, title=title, href=page.name))
 
 
 def publish(path, shown, run, render, places=()):
-    """Write the pages `shown` {path: frame} of the executed notebook at `path`, which `render` makes of it;
-    returns what hindered it, in one line.
+    """Write the pages `shown` {path: frame} of the executed notebook at `path`, which `render` makes of it
+    and of the Album for its pictures; returns what hindered it, in one line.
     """
     frames = {}
     for page, frame in shown.items():
@@ -161,7 +193,9 @@ def publish(path, shown, run, render, places=()):
         if (notebook := read_notebook(path)) is None:
             raise ValueError(f"{path.name} cannot be read: it was cut off, or is no notebook")
         parameters = parameters_of(notebook, run["parameters"])
-        for (page, frame), rendered in zip(frames.items(), render(notebook), strict=True):
+        first, frame = next(iter(frames.items()))
+        made = render(notebook, Album.of(first, frame["home"]))
+        for (page, frame), rendered in zip(frames.items(), made, strict=True):
             write_page(
                 page,
                 "page.html.j2",

@@ -1,20 +1,30 @@
-"""Pictures small enough to stand in a page: few colours, no loss of sharpness, inline as data URLs."""
+"""Pictures small enough for a page: few colours, no loss of sharpness, each a file that the pages of a night
+share.
+"""
 
 import base64
 import functools
+import hashlib
 import io
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image
+from PIL import Image, ImageChops, ImageStat
 
-COLOURS = 32  # of a picture: lines, letters and their soft edges; 68 pictures of a night take 1.4 of 7.6 MB
+from helpers import atomic
+
+# of a picture, at most: lines, letters and their soft edges; 68 pictures of a night take 0.8 of 5.7 MB
+COLOURS = (12, 16, 20, 24, 32)
+FARTHEST = 48  # of 255: what the colour of a pixel may be off, so that no rare red turns brown
+MEAN = 1  # of 255: what it may be off on average, so that a scale of colours keeps its steps
 WIDEST = 1600  # pixels; no page shows more
+FOLDER = "pictures"
 
 
 def small_picture(path, widest=WIDEST):
-    """The picture at `path`, a path or a file, with at most 32 colours and `widest` pixels across, a
-    fifth of its size; None where it is none.
+    """The picture at `path`, a path or a file, with the fewest colours that come close to its own, at most
+    32, and `widest` pixels across, a seventh of its size; None where it is none.
 
     By octree, which keeps a rare red that the default, median cut, turns brown. Not made smaller where it
     need not be: that would add colours, weight and blur.
@@ -24,8 +34,19 @@ def small_picture(path, widest=WIDEST):
     except (OSError, Image.DecompressionBombError):
         return None
     picture.thumbnail((widest, 4000), Image.Resampling.LANCZOS)
-    small = picture.quantize(COLOURS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
-    # the mean of what is nearly white is grey, and would show as a card around the picture
+    for colours in COLOURS:
+        small = quantised(picture, colours)
+        off = ImageStat.Stat(ImageChops.difference(picture, small.convert("RGB")))
+        if max(most for _, most in off.extrema) <= FARTHEST and max(off.mean) <= MEAN:
+            break
+    return small
+
+
+def quantised(picture, colours):
+    """A picture with a palette of at most so many `colours`, in which what is nearly white is white: as the
+    mean of its shades it would be grey, and show as a card around the picture.
+    """
+    small = picture.quantize(colours, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     palette = [255 if min(colour) >= 249 else one for colour in batches(small.getpalette()) for one in colour]
     small.putpalette(palette)
     return small
@@ -36,16 +57,9 @@ def batches(palette):
     return zip(*[iter(palette)] * 3, strict=True)
 
 
-def address_of(picture):
-    """The data URL of a picture as WebP without loss, which takes four fifths of a PNG."""
-    small = io.BytesIO()
-    picture.convert("RGB").save(small, "WEBP", lossless=True, quality=50, method=2)
-    return "data:image/webp;base64," + base64.b64encode(small.getvalue()).decode()
-
-
-class Inline(NamedTuple):
-    """A picture in a page. address : a Future of its data URL; width, height : pixels, 0 where it is no
-    picture.
+class Shown(NamedTuple):
+    """A picture as a page shows it. address : a Future of its address, seen from the page; width, height :
+    pixels.
     """
 
     address: Future
@@ -59,25 +73,49 @@ def encoders():
     return ThreadPoolExecutor(2)
 
 
-def inline_png(text):
-    """Make the PNG `text`, in base64, a small Inline; what cannot be read as a picture stays as it is."""
-    text = text.replace("\n", "")
-    picture = small_picture(io.BytesIO(base64.b64decode(text)))
-    if picture is None:
-        return Inline(encoders().submit(str, f"data:image/png;base64,{text}"), 0, 0)
-    return Inline(encoders().submit(address_of, picture), *picture.size)
+@functools.cache
+def drawn_by():
+    """This code, a part of the name of each picture: what other code has made is made again."""
+    return Path(__file__).read_bytes()
 
 
-def small_pictures(paths, room):
-    """{path: data URL} of the pictures at `paths`, in their order and small, as long as they take at most
-    `room` characters together.
+class Album(NamedTuple):
+    """The folder of pictures that pages share. path : it; href : the same, seen from the page."""
 
-    A file that is no picture is left out.
-    """
-    taken = {}
-    for path in dict.fromkeys(paths):
-        if not (picture := small_picture(path)):
-            continue
-        if len(url := address_of(picture)) <= room:
-            taken[path], room = url, room - len(url)
-    return taken
+    path: Path
+    href: str
+
+    @classmethod
+    def of(cls, page, home):
+        """The album of `page`; home : what leads from there to the folder of the night, "" or "../"."""
+        return cls(page.parent / home / FOLDER, f"{home}{FOLDER}/")
+
+    def add(self, content):
+        """Put the picture `content`, bytes, small into the album, as WebP without loss, which takes four
+        fifths of a PNG; returns it as Shown, None where it is none. One that is there already stays.
+        """
+        name = f"{hashlib.sha256(drawn_by() + content).hexdigest()[:20]}.webp"
+        path, address = self.path / name, self.href + name
+        if path.exists():
+            return Shown(encoders().submit(str, address), *Image.open(path).size)
+        if (picture := small_picture(io.BytesIO(content))) is None:
+            return None
+        return Shown(encoders().submit(write_webp, picture, path, address), *picture.size)
+
+    def add_png(self, text):
+        """Put the PNG `text`, in base64, into the album, as `add` does; binascii.Error where it is none."""
+        return self.add(base64.b64decode(text))
+
+    def add_files(self, paths):
+        """Put the pictures at `paths` into the album: {path: address}. A file that is no picture is left
+        out.
+        """
+        added = {path: self.add(path.read_bytes()) for path in dict.fromkeys(paths) if path.is_file()}
+        return {path: shown.address.result() for path, shown in added.items() if shown}
+
+
+def write_webp(picture, path, address):
+    """Write a picture to `path`, and return its `address`."""
+    with atomic(path) as temporary:
+        picture.convert("RGB").save(temporary, "WEBP", lossless=True, quality=50, method=2)
+    return address

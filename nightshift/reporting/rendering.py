@@ -14,7 +14,6 @@ import secrets
 from typing import NamedTuple
 
 from helpers import ROOT
-from nightshift.reporting.pictures import inline_png
 from nightshift.runs import MIME
 
 TEMPLATES = ROOT / "templates"
@@ -43,26 +42,36 @@ class Rendered(NamedTuple):
 # --------------------------------------------------------------------------------------------------- exporter
 
 
+class Aside:
+    """What is set aside while the rest of a page is made. parts : {mark: HTML, or the Future of it}; album :
+    where its pictures go, a pictures.Album.
+    """
+
+    def __init__(self):
+        self.parts, self.album = {}, None
+
+    def put(self, part):
+        """Set a part aside; returns the mark that stands in its place."""
+        self.parts[mark := secrets.token_hex(16)] = part
+        return mark
+
+
 @functools.cache
 def exporter():
-    """(nbconvert's exporter, {mark: HTML}), which leaves a mark in the place of coloured code and pictures.
+    """(nbconvert's exporter, Aside), which leaves a mark in the place of coloured code and of addresses of
+    pictures.
 
-    Nine tenths of a page are these. Three parsers that clean and change pages would read them all: five
-    studies take 7 s of a processor instead of 26.
+    Most of a page are these. Three parsers that clean and change pages would read them all.
     """
     import bleach
     from nbconvert import HTMLExporter
 
-    aside = {}
+    aside = Aside()
 
     def allowed(tag, name, value):
         return name in ("class", "id", "title", "colspan") or (
             name == "href" and re.match(r"(https?://|#|[\w./-]+$)", value) is not None
         )
-
-    def set_aside(part):
-        aside[mark := secrets.token_hex(16)] = part
-        return mark
 
     tags = {*bleach.ALLOWED_TAGS, *INLINE, *TABLE}
     cleaner = bleach.Cleaner(tags=tags, attributes=allowed, strip_comments=True)
@@ -72,10 +81,10 @@ def exporter():
         return cleaner.clean(re.sub(r"(?is)<(style|script)\b.*?</\1\s*>", "", str(markup)))
 
     def code(source, **_):
-        return f"<pre>{set_aside(coloured(source))}</pre>"
+        return f"<pre>{aside.put(coloured(source))}</pre>"
 
     def picture(png, alt):
-        return picture_tag(png, alt, set_aside)
+        return picture_tag(png, alt, aside)
 
     made = HTMLExporter(
         template_name="notebook",
@@ -88,15 +97,17 @@ def exporter():
     return made, aside
 
 
-def picture_tag(png, alt, set_aside):
-    """The tag of a picture of a notebook, its address set aside."""
+def picture_tag(png, alt, aside):
+    """The tag of a picture of a notebook, its address set aside; its description where it is no picture."""
     try:
-        shown = inline_png(png)
-    except binascii.Error:  # no base64: the page says so by its description
+        shown = aside.album.add_png(png)
+    except binascii.Error:
+        shown = None
+    if not shown:
         return f"<p>{html.escape(alt)}</p>"
-    size = f' width="{shown.width}" height="{shown.height}"' if shown.width else ""
-    narrow = ' class="narrow"' if 0 < shown.width <= NARROW else ""
-    return f'<img src="{set_aside(shown.address)}" alt="{html.escape(alt)}"{size}{narrow}>'
+    size = f' width="{shown.width}" height="{shown.height}"'
+    narrow = ' class="narrow"' if shown.width <= NARROW else ""
+    return f'<img src="{aside.put(shown.address)}" alt="{html.escape(alt)}"{size}{narrow}>'
 
 
 def coloured(source):
@@ -130,8 +141,10 @@ def colour_of(kind):
     return next((name for one, name in classes.items() if kind in one), "")
 
 
-def converted(notebook):
-    """(HTML of the cells of an executed notebook, {mark: what stands in its place})."""
+def converted(notebook, album):
+    """(HTML of the cells of an executed notebook, {mark: what stands in its place}); its pictures go to
+    `album`.
+    """
     import nbformat
     from nbconvert.exporters import TemplateExporter
 
@@ -144,9 +157,9 @@ def converted(notebook):
         if "outputs" in cell:  # what a notebook recorded is for programs, and nbconvert warns of it
             cell.outputs = [one for one in cell.outputs if set(one.get("data", ())) != {MIME}]
     converter, aside = exporter()
-    aside.clear()
+    aside.parts, aside.album = {}, album
     # past HTMLExporter, which would parse and write all of it again for pictures that have no description
-    return TemplateExporter.from_notebook_node(converter, notebook)[0], dict(aside)
+    return TemplateExporter.from_notebook_node(converter, notebook)[0], aside.parts
 
 
 def join_streams(cell):
@@ -178,27 +191,27 @@ def text_of(notebook, tag):
     return ""
 
 
-def render_notebook(notebook, places=()):
-    """Render an executed notebook with its code, as Rendered.
+def render_notebook(notebook, album, places=()):
+    """Render an executed notebook with its code, as Rendered; its pictures go to `album`.
 
     The answer comes before what leads to it: below the title stand what the cell tagged `headline` says and,
     moved there, what a cell tagged `answer` shows. places : (id, number) of what other pages lead to: the
     first heading of level 3 or 4 that holds the id, or begins with the number and a dot, gets the id.
     """
-    markup, aside = converted(notebook)
+    markup, aside = converted(notebook, album)
     page = parsed(markup)
     move_answer(page, text_of(notebook, "headline"))
     name_places(page, places)
     return finished(page, aside)
 
 
-def render_report(notebook, *, title, href):
-    """Render an executed notebook twice, as (report, notebook), each Rendered.
+def render_report(notebook, album, *, title, href):
+    """Render an executed notebook twice, as (report, notebook), each Rendered; its pictures go to `album`.
 
     The report has the `title`, "" for that of the notebook, answers first, no code and no log. The notebook
     has all in its order; its pictures stand in the report, at `href`, and it leads to them.
     """
-    markup, aside = converted(notebook)
+    markup, aside = converted(notebook, album)
     report, code = parsed(markup), parsed(markup)
     headline = text_of(notebook, "headline")
     drop_code(report, headline)

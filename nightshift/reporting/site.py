@@ -48,6 +48,7 @@ from nightshift.reporting.glossary import write_glossary
 from nightshift.reporting.night_figures import night_figures
 from nightshift.reporting.overview import Overview
 from nightshift.reporting.pages import (
+    clear_unused,
     frame_of,
     publish_notebook,
     publish_report,
@@ -55,7 +56,7 @@ from nightshift.reporting.pages import (
     script,
     write_page,
 )
-from nightshift.reporting.pictures import small_pictures
+from nightshift.reporting.pictures import Album
 from nightshift.reporting.products import Damaged, is_day, refuse_future
 from nightshift.reporting.studies import expected_of, latest_with, read_study
 from nightshift.runs import notebook_path, read_run
@@ -73,8 +74,6 @@ PACKAGES = [
     "jax",
     "numba",
 ]
-# characters of pictures on the front page, of incidents and of studies: it stays below 350 kB
-STRIPS, FIGURES = 110_000, 110_000
 
 
 # ----------------------------------------------------------------------------------------------- for programs
@@ -403,6 +402,7 @@ def render_night(root, day, last_days, *, keep_nights=0, site_url=""):
     careful(troubles, reports / "feed.xml", lambda: write_feed(reports, every, site_url), day)
     if len(troubles) > before:
         record_digest(root, day, studies, digest, troubles)
+    clear_unused(report)
     clear_removed(
         root,
         every,
@@ -438,11 +438,12 @@ def write_front(root, day, studies, digest, every, troubles, of_sample, simulate
     """Write the front page of the night, every : the nights as run.json has them, tonight among them."""
     nights, before = [run["day"] for run in kept(every)], [run for run in every if run["day"] <= day]
     at, assurance = nights.index(day), assurance_of(studies, digest)
+    page = root / "reports" / day / "index.html"
     drawn = [root / one["figure"] for one in digest["incidents"] if one["shown"] and one["figure"]]
-    strips = small_pictures(drawn, STRIPS)
-    figures = small_pictures([path for _, path in (figure_of(root, s) for s in studies) if path], FIGURES)
+    drawn += [path for _, path in (figure_of(root, s) for s in studies) if path]
+    pictures = Album.of(page, "").add_files(drawn)
     write_page(
-        root / "reports" / day / "index.html",
+        page,
         "front.html.j2",
         title=f"Night of {day}",
         day=day,
@@ -452,9 +453,9 @@ def write_front(root, day, studies, digest, every, troubles, of_sample, simulate
         lead=assurance.findings_line(sum(len(s["findings"]) for s in studies)),
         of_sample=of_sample,
         simulated=simulated,
-        digest=front_digest(root, day, digest, strips, studies),
+        digest=front_digest(root, day, digest, pictures, studies),
         troubles=troubles,
-        studies=[study_row(root, s, before, figures) for s in studies],
+        studies=[study_row(root, s, before, pictures) for s in studies],
         script=script(),
         previous=nights[at - 1] if at else "",
     )

@@ -177,10 +177,12 @@ def test_a_night_is_light_and_its_pages_have_titles_of_their_own(browser, pages,
     of_night = [page for page in pages if page.parent.name != "reports"]
     titles = [re.search("<title>(.*?)</title>", page.read_text())[1] for page in of_night]
     assert len(set(titles)) == len(titles)
-    assert sum(page.stat().st_size for page in of_night) < 4_000_000
+    night = sample_chain["report"]
+    shown = [*of_night, *night.glob("pictures/*"), *night.glob("*.css"), night / "run.json", night / "digest.json"]
+    assert sum(path.stat().st_size for path in shown) < 2_600_000
     for page in filter(is_report, of_night):
         text = page.read_text()
-        assert not re.search("data:image/png", text)
+        assert not re.search("data:image", text)
         sizes = re.findall(r'<li><a href="([^"]+)"[^>]*>\1</a> <span class="quiet">([\d.]+) (bytes|kB|MB)', text)
         assert {f"{page.stem}.ipynb", f"{page.stem}.json"} <= {name for name, *_ in sizes}
         for name, number, unit in sizes:

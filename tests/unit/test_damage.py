@@ -196,10 +196,10 @@ def test_a_page_that_cannot_be_rendered_is_replaced_and_is_a_failure(nights, mon
     executed(path, ("1", {"text/html": "x"}), ended=f"{DAY}T05:00:00+00:00")
     render = pages.render_notebook
 
-    def fails(notebook, places=()):
+    def fails(notebook, *others):
         if len(notebook["cells"]) > 1:
             raise RecursionError("too deep")
-        return render(notebook, places)
+        return render(notebook, *others)
 
     monkeypatch.setattr(pages, "render_notebook", fails)
     code, _, front, shown, _ = published(nights, monkeypatch, capsys)

@@ -28,7 +28,7 @@ from nightshift.products import read_json
 from nightshift.remediation.feedback import read_feedback
 from nightshift.remediation.knowledge import read_remediations
 from nightshift.remediation.model import chances
-from nightshift.reporting import archive, digests, downloads, pages, rendering, site
+from nightshift.reporting import archive, digests, downloads, pages, pictures, rendering, site
 from nightshift.reporting import front as front_page
 from nightshift.reporting.settings import site_settings
 from nightshift.schemas import FINDING, PUBLISHED
@@ -94,16 +94,21 @@ def test_hostile_names_stay_text_on_every_page(night):
         assert HOSTILE in page(path).get_text()
 
 
+def rendered(notebook, folder):
+    """The HTML of a page of this notebook, with pictures below `folder`."""
+    return pages.render_notebook(notebook, pictures.Album.of(folder / "n.html", "")).content
+
+
 def test_markup_in_raw_outputs_is_disarmed(tmp_path):
     notebook = executed(tmp_path / "n.ipynb", ("x", {"text/html": f'<table><tr><td>{HOSTILE}</td></tr></table><a href="javascript:x()">l</a>'}))
-    content = pages.render_notebook(notebook).content
+    content = rendered(notebook, tmp_path)
     assert not BeautifulSoup(content, "html.parser").select("script, img, [onerror], a[href]")
 
 
 def test_styles_and_scripts_of_raw_outputs_leave_no_text(tmp_path):
     frame = pd.DataFrame({"a": [1]})
     markup = f"<div><style scoped>.dataframe tbody {{ vertical-align: top; }}</style>{frame.to_html()}<SCRIPT>let x = 1</SCRIPT ></div>"
-    content = pages.render_notebook(executed(tmp_path / "n.ipynb", ("x", {"text/html": markup}))).content
+    content = rendered(executed(tmp_path / "n.ipynb", ("x", {"text/html": markup})), tmp_path)
     text = BeautifulSoup(content, "html.parser").get_text()
     assert not [word for word in ("vertical-align", "let x") if word in text]
     assert "a" in text
@@ -111,7 +116,7 @@ def test_styles_and_scripts_of_raw_outputs_leave_no_text(tmp_path):
 
 def test_what_a_notebook_recorded_is_on_no_page_and_no_warning_is_printed(tmp_path, recwarn):
     recorded = {"application/vnd.nightshift+json": {"name": "verdict", "value": "ok-for-programs"}}
-    content = pages.render_notebook(executed(tmp_path / "n.ipynb", ("record()", recorded), ("1", {"text/plain": "shown"}))).content
+    content = rendered(executed(tmp_path / "n.ipynb", ("record()", recorded), ("1", {"text/plain": "shown"})), tmp_path)
     assert "ok-for-programs" not in content
     assert "shown" in content
     assert not [warning for warning in recwarn if "mimetype" in str(warning.message)]
@@ -119,13 +124,13 @@ def test_what_a_notebook_recorded_is_on_no_page_and_no_warning_is_printed(tmp_pa
 
 def test_code_is_coloured_and_stays_text(tmp_path):
     source = 'x = "</pre><script>alert(1)</script> &amp;"  # why'
-    content = pages.render_notebook(executed(tmp_path / "n.ipynb", ("1", {"text/plain": "1"}), (source, {"text/plain": "2"}))).content
-    rendered = BeautifulSoup(content, "html.parser")
-    code = rendered.select("details.code pre")[-1]
+    content = rendered(executed(tmp_path / "n.ipynb", ("1", {"text/plain": "1"}), (source, {"text/plain": "2"})), tmp_path)
+    soup = BeautifulSoup(content, "html.parser")
+    code = soup.select("details.code pre")[-1]
     assert code.get_text().strip() == source
     assert [word.get_text() for word in code.select("i.c")] == ["# why"]
     assert code["tabindex"] == "0"
-    assert not rendered.select("script")
+    assert not soup.select("script")
 
 
 ANALYSIS = [  # cells of an analysis: prose, or (source, output, tag)
@@ -186,9 +191,9 @@ def test_a_picture_stands_in_the_report_alone_small_and_in_its_size(night):
     write_analysis(folder / "4_analyse.ipynb")
     site.render_night(night, "2026-01-31", {"transfers": "2026-01-31"})
     figure = page(folder / "4_analyse.html").select_one("#figure-1 img")
-    kind, _, content = figure["src"].partition(";base64,")
-    shown = Image.open(io.BytesIO(base64.b64decode(content)))
-    assert (kind, shown.size, figure["alt"]) == ("data:image/webp", (700, 90), "A grey ramp")
+    assert re.fullmatch(r"\.\./pictures/[0-9a-f]+\.webp", figure["src"])
+    shown = Image.open(folder / figure["src"])
+    assert (shown.format, shown.size, figure["alt"]) == ("WEBP", (700, 90), "A grey ramp")
     assert (figure["width"], figure["height"]) == ("700", "90")
     assert 16 <= len(shown.convert("RGB").getcolors()) <= 32
     code = page(folder / "4_analyse_notebook.html")
@@ -696,7 +701,7 @@ def test_the_answer_of_a_page_stands_below_its_title(tmp_path):
         ("t()", {"text/html": table}),
     )
     notebook.cells[1].metadata["tags"], notebook.cells[3].metadata["tags"] = ["headline"], ["answer"]
-    content = pages.render_notebook(notebook).content
+    content = rendered(notebook, tmp_path)
     page = BeautifulSoup(content, "html.parser")
     lead = page.h1.find_next_sibling()
     assert lead.get_text() == "One outage."
@@ -762,20 +767,55 @@ def test_hostile_incidents_stay_text_everywhere(night):
     assert HOSTILE in content.get_text()
 
 
-def test_pictures_are_small_described_and_left_out_when_they_are_none(night):
+def test_pictures_are_shared_described_and_left_out_when_they_are_none(night):
     path = night / "plots/digest/2026-01-31/one.png"
     path.parent.mkdir(parents=True)
-    noise = np.random.default_rng(1).integers(0, 256, (400, 900, 3)).astype("uint8")  # no picture is larger
+    noise = np.random.default_rng(1).integers(0, 256, (400, 900, 3)).astype("uint8")
     Image.fromarray(noise).save(path)
     (path.parent / "two.png").write_bytes(path.read_bytes()[:1000])
     rows = [incident("an outage", figure="plots/digest/2026-01-31/two.png"), incident("a leak", figure="../../../etc/hostname")]
     digested(night, [incident(f"noise {i}", figure="plots/digest/2026-01-31/one.png") for i in range(3)] + rows)
     front, _ = published(night)
-    assert not front.select(".incident img"), "a picture that has no room is left out"
-    Image.fromarray(np.repeat(noise[:40, :90] // 255 * 255, 10, axis=1)).save(path)
-    front, _ = published(night)
+    folder = night / "reports/2026-01-31"
     assert [one["alt"] for one in front.select(".incident img")] == [f"Times of the findings of noise {i}, seen by transfers" for i in range(3)]
-    assert (night / "reports/2026-01-31/index.html").stat().st_size < 350_000
+    [address] = {one["src"] for one in front.select(".incident img")}
+    assert [str(one.relative_to(folder)) for one in folder.glob("pictures/*")] == [address], "one file, though three rows show it"
+    assert (folder / "index.html").stat().st_size < 350_000
+    Image.fromarray(noise // 255 * 255).save(path)
+    front, _ = published(night)
+    [other] = {one["src"] for one in front.select(".incident img")}
+    assert [str(one.relative_to(folder)) for one in folder.glob("pictures/*")] == [other] != [address], "what no page shows any more is gone"
+
+
+def test_a_picture_keeps_its_rare_colours_and_has_no_more_than_it_needs():
+    plain = Image.new("RGB", (400, 300), "white")
+    plain.paste((200, 0, 0), (10, 10, 12, 12))
+    content = io.BytesIO()
+    plain.save(content, "PNG")
+    assert sorted(pictures.small_picture(content).convert("RGB").getcolors()) == [(4, (200, 0, 0)), (119_996, (255, 255, 255))]
+    hues = np.array(Image.merge("HSV", [Image.linear_gradient("L"), *[Image.new("L", (256, 256), 255)] * 2]).convert("RGB"))
+    Image.fromarray(hues).save(content := io.BytesIO(), "PNG")
+    small = np.asarray(pictures.small_picture(content).convert("RGB"), dtype=int)
+    assert len(np.unique(small.reshape(-1, 3), axis=0)) <= 32
+    assert np.abs(small - hues).max() <= pictures.FARTHEST
+
+
+def test_a_copied_night_is_whole_and_what_is_lost_of_it_is_made_again(night, tmp_path):
+    write_analysis(night / "reports/2026-01-31/transfers/4_analyse.ipynb")
+    site.render_night(night, "2026-01-31", {"transfers": "2026-01-31"})
+    folder, copied = night / "reports/2026-01-31", tmp_path / "mailed/2026-01-31"
+    shutil.copytree(folder, copied)
+    for path in copied.rglob("*.html"):
+        text = path.read_text()
+        assert not re.search("<style>(?!</style>)|data:image", text), path
+        loaded = pages.shown_by(text)
+        assert [one for one in loaded if one.endswith(".css")], path
+        assert all((path.parent / one).resolve().is_relative_to(copied) and (path.parent / one).exists() for one in loaded), path
+    lost = [next(folder.glob("pictures/*.webp")), *folder.glob("style-*.css")]
+    for path in lost:
+        path.unlink()
+    site.render_night(night, "2026-01-31", {"transfers": "2026-01-31"})
+    assert all(path.exists() for path in lost)
 
 
 def test_digest_json_holds_every_number_and_no_nan(night):
