@@ -288,16 +288,16 @@ def night_of(path, day=""):
 
 
 def publish(path, day=""):
-    """Render a night for the configuration at `path` and send its mail; returns the exit code."""
+    """Render a night for the configuration at `path`, unless all is as it was after that had been done, and
+    send its mail; returns the exit code.
+    """
+    from nightshift import unchanged
     from nightshift.reporting.settings import site_settings
-    from nightshift.reporting.site import later_night, render_night, was_published
 
     try:
         config, day, root = night_of(path, day)
         last_days = {name: str((steps or {}).get("day", day)) for name, steps in config["studies"].items()}
-        keep_nights, site_url = site_settings(config)
-        if was_published(root, day) and (later := later_night(root, last_days)):
-            raise ValueError(f"the products are those of {later}; the pages of {day} stay as they are")
+        settings = site_settings(config)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         print_line(error if isinstance(error, ValueError) else f"{path}: it has no readable `studies`")
         return WRONG
@@ -306,6 +306,28 @@ def publish(path, day=""):
     except (OSError, ValueError) as error:
         print_line(f"{root} cannot be written: {error}")
         return WRONG
+    read = unchanged.what_a_site_reads(config, day)
+    if unchanged.is_as_left(root, read, unchanged.SITE):
+        code = FAILED if announce(root, day, config) else WELL
+    else:
+        unchanged.memo_of(root, unchanged.SITE).unlink(missing_ok=True)
+        code = render_and_announce(root, day, config, last_days, settings)
+    if code == WELL:
+        unchanged.remember(root, read, unchanged.SITE)
+    return code
+
+
+def render_and_announce(root, day, config, last_days, settings):
+    """Render the night `day` and send its mail; returns the exit code.
+
+    last_days : {study: last day of its data}; settings : as `site_settings` has them.
+    """
+    from nightshift.reporting.site import later_night, render_night, was_published
+
+    if was_published(root, day) and (later := later_night(root, last_days)):
+        print_line(f"the products are those of {later}; the pages of {day} stay as they are")
+        return WRONG
+    keep_nights, site_url = settings
     _, studies, digest = render_night(root, day, last_days, keep_nights=keep_nights, site_url=site_url)
     unsent = announce(root, day, config)
     failed = digest["outcome"] != "ok" or digest["damaged"] or digest["troubles"] or unsent

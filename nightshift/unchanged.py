@@ -1,4 +1,4 @@
-"""Whether a night needs no run, since no file of it has changed since a run ended well.
+"""Whether a night needs no run, or its site no rendering, since no file has changed since that ended well.
 
 Snakemake needs a second to see that, and the site two more to be the same again. Here all files count, by
 size and times: whatever is touched, replaced, added or removed, among sources, code, templates and products,
@@ -20,20 +20,29 @@ from nightshift.sources.files import REPOSITORY
 
 CODE = ("helpers.py", "nightshift", "notebooks", "templates", "workflow", "sites.yaml", "remediations.yaml")
 PRODUCTS = ("data", "encoders", "models", "plots", "reports")
+MEMOS = (".unchanged.json", ".published.json")
 BY_THE_WAY = ("__pycache__", ".ipynb_checkpoints")  # folders that say nothing of what they stand beside
 
 
-def memo_of(root):
-    """Where it is noted, below the products folder `root`, what a run that ended well read and left."""
-    return root / "data/.unchanged.json"
+RUN, SITE = "data/.unchanged.json", "data/.published.json"
+
+
+def memo_of(root, what=RUN):
+    """Where it is noted, below the products folder `root`, what ended well, RUN or SITE, read and left."""
+    return root / what
+
+
+def is_as_left(root, read, what):
+    """Whether RUN or SITE would read what it read when it ended well, and finds all as it left it."""
+    memo = read_json(memo_of(root, what))
+    return memo.get("read") == read and memo.get("left") == what_it_left(root)
 
 
 def is_unchanged(night, read):
     """Whether a run of `night`, a nightshift.chain.Night, would leave all as it is. read : what_it_reads now.
     A server that had not everything yet is asked again.
     """
-    memo = read_json(memo_of(night.root))
-    if memo.get("read") != read or memo.get("left") != what_it_left(night.root):
+    if not is_as_left(night.root, read, RUN):
         return False
     return not night.forced("all") and not night.forced("digest")
 
@@ -43,12 +52,25 @@ def forget(root):
     memo_of(root).unlink(missing_ok=True)
 
 
-def remember(root, read):
-    """Note that the night below `root` has ended well. read : what_it_reads from before it began, so that
-    what changed meanwhile counts as changed.
+def remember(root, read, what=RUN):
+    """Note that the night below `root`, or its SITE, has ended well. read : what_it_reads from before it
+    began, so that what changed meanwhile counts as changed.
     """
-    memo_of(root).parent.mkdir(parents=True, exist_ok=True)
-    memo_of(root).write_text(json.dumps({"read": read, "left": what_it_left(root)}), encoding="utf-8")
+    memo = memo_of(root, what)
+    memo.parent.mkdir(parents=True, exist_ok=True)
+    memo.write_text(json.dumps({"read": read, "left": what_it_left(root)}), encoding="utf-8")
+
+
+def what_a_site_reads(config, day):
+    """Hash of all that the site of the night `day` is rendered from beside its products: `config`, code,
+    libraries.
+    """
+    return hashed([config, day, made_by(), stamps(REPOSITORY / name for name in CODE)])
+
+
+def made_by():
+    """What a hash holds of the software: Python, the repository's revision and place, installed packages."""
+    return [sys.version, git_revision(), REPOSITORY, stamp(sysconfig.get_path("purelib"))]
 
 
 def what_it_reads(night):
@@ -57,8 +79,7 @@ def what_it_reads(night):
     """
     files = [path for study in night.studies for path in files_of_study(night, study)]
     files += night.digest_reads()
-    made_by = [sys.version, git_revision(), REPOSITORY, stamp(sysconfig.get_path("purelib"))]
-    return hashed([night.config, made_by, stamps(map(Path, [*CODE, *files]))])
+    return hashed([night.config, made_by(), stamps(map(Path, [*CODE, *files]))])
 
 
 def files_of_study(night, study):
@@ -84,7 +105,7 @@ def stamps(paths):
 
 
 def files_below(path):
-    """Paths of the files below the folder `path`, or `path` alone where it is none; the memo is none of
+    """Paths of the files below the folder `path`, or `path` alone where it is none; memos are none of
     them.
     """
     if not path.is_dir():
@@ -93,7 +114,7 @@ def files_below(path):
     for folder, names, found in os.walk(path, followlinks=True):
         names[:] = [name for name in names if name not in BY_THE_WAY]
         files += [os.path.join(folder, name) for name in found]
-    return [file for file in files if not file.endswith("data/.unchanged.json")]
+    return [file for file in files if os.path.basename(file) not in MEMOS]
 
 
 def stamp(path):

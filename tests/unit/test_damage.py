@@ -59,6 +59,35 @@ def published(root, monkeypatch, capsys):
     return code, lines, front, json.loads((root / f"reports/{DAY}/digest.json").read_text(), parse_constant=pytest.fail), "\n".join(texts)
 
 
+def test_a_night_is_rendered_again_only_after_something_changed(nights, monkeypatch, capsys):
+    rendered, render, folder = [], site.render_night, nights / f"reports/{DAY}"
+    monkeypatch.setattr(site, "render_night", lambda *of, **more: rendered.append(of[1]) or render(*of, **more))
+
+    monkeypatch.setattr("nightshift.notify.policy.send_night", lambda *_: [])
+    (nights / "site.yaml").write_text(f"{CONFIG}products: {nights}\n")
+
+    def publish():
+        code = night.publish(nights / "site.yaml")
+        return code, capsys.readouterr(), (folder / "index.html").read_text()
+
+    first = publish()
+    assert (first[0], rendered) == (0, [DAY])
+    assert publish() == first
+    assert rendered == [DAY]
+    for path in (folder / "index.html", nights / "data/other.json", folder / "pictures/0.webp"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("other")
+        assert publish() == first
+        assert publish() == first
+    assert rendered == [DAY] * 4, "once for each change"
+
+
+def test_a_night_that_went_wrong_is_rendered_again(nights, monkeypatch, capsys):
+    (nights / f"data/incidents/{DAY}.parquet").write_bytes(b"PAR1")
+    assert published(nights, monkeypatch, capsys)[0] == 1
+    assert not (nights / "data/.published.json").exists()
+
+
 def test_an_undamaged_night_may_reassure(nights, monkeypatch, capsys):
     code, lines, front, shown, _ = published(nights, monkeypatch, capsys)
     assert (code, lines) == (0, [])

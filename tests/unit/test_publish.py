@@ -122,6 +122,47 @@ def test_what_a_notebook_recorded_is_on_no_page_and_no_warning_is_printed(tmp_pa
     assert not [warning for warning in recwarn if "mimetype" in str(warning.message)]
 
 
+@pytest.mark.parametrize(
+    ("source", "coloured"),
+    [
+        ("for x in y: pass", "<k>for</i> x <k>in</i> y: <k>pass</i>"),
+        ("x1 = 1e-5 + 5j - 0x1F", "x1 = <n>1e-5</i> + <n>5j</i> - <n>0x1F</i>"),
+        (r'''f"if {1}\"" # "not"''', r'''<s>f"if {1}\""</i> <c># "not"</i>'''),
+        ('"""a\n# b""" if r\'n\' else None_', '<s>"""a\n# b"""</i> <k>if</i> <s>r\'n\'</i> <k>else</i> None_'),
+        ("'no end\nprint(a < b & c)", "<s>'no end</i>\nprint(a &lt; b &amp; c)"),
+    ],
+)
+def test_words_of_python_have_their_colours(source, coloured):
+    assert re.sub("<i class=(.)>", r"<\1>", rendering.coloured(source)) == coloured
+
+
+@pytest.mark.parametrize(
+    ("markup", "harmless"),
+    [
+        (pd.DataFrame({"a&b": ["<b>", '"'], "c": [1.5, None]}).to_html(), True),
+        ('<h2 id="a">A<a class="anchor-link" href="#a">b</a></h2>\n<p>It <em>is</em> 5 &lt; 6 &amp; <code>x</code></p>', True),
+        ('<div class="x"><p title="on">a</p></div><a href="https://example.org/?a=1">b</a>', True),
+        ('<p onclick="x()">a</p>', False),
+        ('<a href="javascript:x()">a</a><a href=https://example.org>b</a>', False),
+        ("<p class='x' onmouseover=y>a</p><!-- <p> --><svg><a>b</a></svg>", False),
+        ('<p class="a"onclick="x">b</p>', False),
+        ("a</div><div>b", False),
+        ('<p title="&quot;><img src=x>">a</p>', False),
+        ('<a href="//example.org">a</a><a href="data:text/html,x">b</a>', False),
+        ("<math><p>a</p></math><p", False),
+    ],
+)
+def test_what_passes_for_harmless_is_what_the_sanitiser_would_leave(markup, harmless, monkeypatch):
+    converter, _ = rendering.exporter()
+    clean, passed = converter.environment.filters["clean_html"], []
+    test = rendering.is_harmless
+    monkeypatch.setattr(rendering, "is_harmless", lambda text: passed.append(test(text)) or passed[-1])
+    seen = BeautifulSoup(clean(markup), "html.parser")
+    monkeypatch.setattr(rendering, "is_harmless", lambda text: False)
+    assert (passed, seen) == ([harmless], BeautifulSoup(clean(markup), "html.parser"))
+    assert not seen.select("[onclick], [onmouseover], svg, math, img, [href^=javascript], [href^=data]")
+
+
 def test_code_is_coloured_and_stays_text(tmp_path):
     source = 'x = "</pre><script>alert(1)</script> &amp;"  # why'
     content = rendered(executed(tmp_path / "n.ipynb", ("1", {"text/plain": "1"}), (source, {"text/plain": "2"})), tmp_path)
@@ -199,6 +240,27 @@ def test_a_picture_stands_in_the_report_alone_small_and_in_its_size(night):
     code = page(folder / "4_analyse_notebook.html")
     assert not code.select("img")
     assert code.select_one('a[href="4_analyse.html#figure-1"]').parent.get_text() == "Figure 1 in the report: A grey ramp"
+
+
+def test_a_large_table_stands_in_the_report_and_the_notebook_leads_to_it(night):
+    """The findings of a report come first, whatever came before them in the notebook: each link leads to its own table."""
+    folder = night / "reports/2026-01-31/transfers"
+    notebook = write_analysis(folder / "4_analyse.ipynb")
+    for name, n, place in (("early", 30, "## Headline"), ("strong", 40, "## Findings"), ("small", 2, "## Limits")):
+        table = pd.DataFrame({name: [f"{name} {i}" for i in range(n)], "n": range(n)}).to_html(index=False)
+        cell = nbformat.v4.new_code_cell(outputs=[nbformat.v4.new_output("display_data", {"text/html": table})])
+        notebook.cells.insert(next(i for i, one in enumerate(notebook.cells) if one.source.startswith(place)) + 1, cell)
+    nbformat.write(notebook, folder / "4_analyse.ipynb")
+    site.render_night(night, "2026-01-31", {"transfers": "2026-01-31"})
+    report, code = page(folder / "4_analyse.html"), page(folder / "4_analyse_notebook.html")
+    assert "small 1" in code.main.get_text()
+    for name, n in (("early", 30), ("strong", 40)):
+        [line] = [one for one in code.select("p.quiet:has(a)") if f"in the report: {name}, n; {n} rows" in one.get_text()]
+        file, _, anchor = line.a["href"].partition("#")
+        assert file == "4_analyse.html"
+        assert f"{name} {n - 1}" in report.find(id=anchor).get_text()
+        assert f"{name} {n - 1}" not in code.main.get_text()
+    assert dead_links(night / "reports") == []
 
 
 def test_a_failed_analysis_shows_its_error_in_the_report_and_the_cell_in_its_notebook(night):
