@@ -14,7 +14,7 @@ from PIL import Image, ImageChops, ImageStat
 
 from helpers import atomic
 
-# of a picture, at most: lines, letters and their soft edges; 68 pictures of a night take 0.8 of 5.7 MB
+# of a picture, at most: lines, letters and their soft edges; 68 pictures of a night take 0.9 of 5.7 MB
 COLOURS = (12, 16, 24, 32)
 FARTHEST = 48  # of 255: what the colour of a pixel may be off, so that no rare red turns brown
 MEAN = 1  # of 255: what it may be off on average, so that a scale of colours keeps its steps
