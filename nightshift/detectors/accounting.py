@@ -196,9 +196,9 @@ def is_habit(happened, rows):
     """Tell in which of the weeks `rows` (bool (S, W)) something happens that the series does anyway: bool
     (n,).
 
-    happened : bool (S, W). It is a habit when it happened at least HABIT_TIMES in the HABIT_WEEKS before. What
-    all series together find rare, such as the silence of a user who comes and goes among many who never stop,
-    may be usual for one of them: it is flagged, and no finding.
+    happened : bool (S, W). It is a habit when it happened at least HABIT_TIMES in the HABIT_WEEKS before.
+    What all series together find rare, such as the silence of a user who comes and goes among many who never
+    stop, may be usual for one of them: it is flagged, and no finding.
     """
     before = np.pad(np.cumsum(happened, axis=1), ((0, 0), (HABIT_WEEKS + 1, 0)))
     times = before[:, HABIT_WEEKS:-1] - before[:, : -HABIT_WEEKS - 1]
@@ -207,7 +207,8 @@ def is_habit(happened, rows):
 
 def change_tests(features, rows, forest):
     """One-sided statistics of the weeks `rows` (bool (S, W)): a frame with one column per kind of change, 0
-    where there is none, and `habit`, whether the series falls silent or returns as it often does (`is_habit`).
+    where there is none, and `habit`, whether the series falls silent or returns as it often does
+    (`is_habit`).
 
     features : as `series_features` gives them. A regular series that was active in the week before and now is
     not is `silent`, by how regular it was; one that is back after four silent weeks or more is `returned`, by
@@ -386,9 +387,10 @@ def judge_weeks(tests, calibration, weights, silences, pool=None):
     row per row of `tests`.
 
     tests, calibration, weights : as for `combine_tests`, which gives the rank among ordinary weeks, 1 without
-    any; p_ranked is that rank, by which a change becomes a finding, and 1 for a habit. silences : bool (n,), the first silences of the `pool`, which, where
-    one is given, are judged by its p-value too (`early`). A share `budget` of the alarms is kept for them, so
-    that both together flag no more than stated. score : -log(p_value), ties by the strength of the test.
+    any; p_ranked is that rank, by which a change becomes a finding, and 1 for a habit. silences : bool (n,),
+    the first silences of the `pool`, which, where one is given, are judged by its p-value too (`early`). A
+    share `budget` of the alarms is kept for them, so that both together flag no more than stated. score :
+    -log(p_value), ties by the strength of the test.
     """
     n, strength = len(tests), np.zeros(len(tests))
     p, strongest = np.ones(n), np.full(n, next(iter(weights)), object)
