@@ -23,6 +23,7 @@ from nightshift.catalog import (
     study_files,
 )
 from nightshift.config import DIGEST, SHARED, SIMULATE, notebook_of
+from nightshift.incidents.silences import SILENCES_FILE
 from nightshift.parameters import declared_at
 from nightshift.products import differing, read_json, read_notebook
 from nightshift.runs import notebook_path, outcomes_of, read_run, record_path, steps_of_tonight
@@ -44,7 +45,7 @@ DRIVES = {
     "night",
     "unchanged",
 }
-DRIVES |= {"backtest_figures", "backtest_scores", "parameters", "products", "truth", "sweeps"}
+DRIVES |= {"backtest_figures", "backtest_scores", "parameters", "products", "truth", "serve", "sweeps"}
 OF_SAMPLE = {"simulate"}  # folders of the package that only the simulation imports
 # and those that no notebook of a study imports
 OF_DIGEST = {"incidents", "notify", "remediation", "reporting"}
@@ -321,7 +322,7 @@ class Night:
 
     def digest_reads(self):
         """The files that the digest reads and whose changes start it again: incidents of earlier nights, the
-        knowledge, the feedback.
+        knowledge, the feedback and the silences of readers.
         """
         earlier = [
             path
@@ -329,6 +330,7 @@ class Night:
             if path.name[:10] < str(self.day)
         ]
         feedback = sorted((self.root / "feedback").glob("*.csv"))
+        feedback += [path for path in [self.root / SILENCES_FILE] if path.exists()]
         described = [os.path.relpath(path, REPOSITORY) for path in study_files()]
         named = self.named_files(DIGEST, self.config.get("digest") or {})
         return [*earlier, *feedback, *described, *named]

@@ -120,6 +120,56 @@ def feedback(
 
 
 @app.command(epilog=CODES)
+def silence(
+    incident: Annotated[str, typer.Argument(help="as the digest names it, such as 20260119-3f2a")],
+    until: Annotated[str, typer.Option(help="the last day on which it holds, such as 2026-02-14")],
+    why: Annotated[str, typer.Option(help="for what reason")],
+    by: Annotated[str, typer.Option(help="who wants it so; default: the user")] = "",
+    acknowledged: Annotated[
+        bool, typer.Option("--acknowledged", help="somebody works on it, which the digest says in its place")
+    ] = False,
+    products: Annotated[
+        str, typer.Option(help="the folder of products, where the configuration names one")
+    ] = "",
+):
+    """Silence an incident from the next digest on: it is listed apart and sends no mail. It ends with 1
+    where that cannot be written.
+    """
+    import getpass
+
+    from helpers import project_path
+    from nightshift.serve.replies import say_silence
+
+    fields = {"incident": incident, "as": "acknowledged" if acknowledged else "silenced"}
+    fields |= {"until": until, "why": why}
+    try:
+        typer.echo(say_silence(project_path(products), fields, by=by or getpass.getuser()))
+    except ValueError as error:
+        night.print_line(error)
+        raise typer.Exit(night.WRONG) from None
+    except OSError as error:
+        night.print_line(error)
+        raise typer.Exit(night.FAILED) from None
+
+
+@app.command(epilog=CODES)
+def serve(
+    config: Config = Path("config.yaml"),
+    host: Annotated[str, typer.Option(help="address to listen at")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one")] = 8000,
+    user_header: Annotated[
+        str, typer.Option(help="header in which a proxy says who reads, such as X-Forwarded-User")
+    ] = "",
+):
+    """Serve the published site until Ctrl-C, with forms for feedback and silences on its pages. Only a
+    proxy that says who reads may reach it from elsewhere.
+    """
+    from nightshift.serve import command
+
+    raise typer.Exit(command.serve(config, host, port, user_header))
+
+
+@app.command(epilog=CODES)
 def backtest(
     first: Annotated[str, typer.Option("--from", help="first night, such as 2026-01-02")],
     last: Annotated[str, typer.Option("--to", help="last night")],

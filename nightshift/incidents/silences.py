@@ -1,4 +1,6 @@
-"""What somebody has silenced or acknowledged: entries of the configuration, and what they hold for."""
+"""What somebody has silenced or acknowledged: entries of the configuration and of readers, and what they
+hold for.
+"""
 
 import difflib
 import re
@@ -17,7 +19,10 @@ from pydantic import (
 )
 
 from nightshift.wording import joined
+from nightshift.yaml_files import load_yaml
 
+SILENCES_FILE = "feedback/silences.yaml"  # below the products folder
+HEADER = "# Silences of readers, as the entries of digest.silences; to lift one, remove its line."
 PATTERNS = ("study", "kind", "site", "entity")  # columns of findings that an entry may match
 
 
@@ -119,6 +124,69 @@ def read_silences(entries):
     if lines:
         raise ValueError("; ".join(lines))
     return DataFrame([one.model_dump() for one in silences], columns=list(Silence.model_fields), dtype=object)
+
+
+def read_recorded(path, day):
+    """Read what readers recorded in the YAML file at `path`: (entries that hold on `day`, date as text, the
+    last one first; what is wrong with others, one line each). No file has none.
+    """
+    try:
+        entries = _list_at(path)
+    except (ValueError, OSError) as error:
+        return [], [f"{error}; no silence in {path.name} counts"]
+    good, lines = [], []
+    for number, entry in enumerate(entries):
+        silences, wrong = check_silences([entry], "")
+        good += silences
+        lines += [
+            f"A silence does not count: {path.name}{line.replace('[0]', f'[{number}]', 1)}" for line in wrong
+        ]
+    return [one.model_dump(by_alias=True) for one in reversed(good) if one.until >= day], lines
+
+
+def _list_at(path, name=""):
+    """The list in the YAML file at `path`, empty where there is no file; ValueError, in which it is called
+    `name`, where it is none.
+    """
+    entries = load_yaml(path, name or path.name) if path.exists() else None
+    if not isinstance(entries, list | None):
+        raise ValueError(f"{name or path.name} is no list of entries")
+    return entries or []
+
+
+def record_silence(path, entry):
+    """Append an entry, as the configuration has them, to the YAML file at `path`; returns its Silence.
+
+    The file is replaced as a whole, its text otherwise kept, while others wait. ValueError in one line for an
+    entry that is wrong, or a file to which no line can be added; then it stays as it is.
+    """
+    from filelock import FileLock
+
+    from helpers import atomic
+
+    silences, lines = check_silences([entry], "")
+    if lines:
+        raise ValueError("; ".join(line.removeprefix("[0].") for line in lines))
+    kept = silences[0].model_dump(by_alias=True, exclude_defaults=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_name(f".{path.name}.lock")), atomic(path) as temporary:
+        try:
+            earlier = _list_at(path)
+            text = path.read_text(encoding="utf-8").rstrip("\n") if path.exists() else HEADER
+            temporary.write_text(f"{text}\n- {_in_a_line(kept)}\n", encoding="utf-8")
+            if _list_at(temporary, path.name) != [*earlier, kept]:
+                raise ValueError(f"{path.name} is no plain list, an entry a line")
+        except ValueError as error:
+            raise ValueError(f"{error}; nothing was recorded") from None
+    return silences[0]
+
+
+def _in_a_line(entry):
+    """Write a dict of texts as YAML in one line."""
+    import yaml
+
+    flow = {"default_flow_style": True, "sort_keys": False, "allow_unicode": True, "width": float("inf")}
+    return yaml.safe_dump(entry, **flow).strip()
 
 
 def apply_silences(incidents, findings, silences, day):

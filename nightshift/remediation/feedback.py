@@ -20,6 +20,10 @@ from nightshift.remediation.knowledge import kind_for, read_remediations
 COLUMNS = ["at", "incident", "kind", "site", "remediation", "worked", "by", "checksum"]
 
 
+class UnknownIncident(ValueError):
+    """No night of the archive has the incident."""
+
+
 def read_feedback(path):
     """(feedback, trouble): the rows of feedback.csv that are as they were written, and in one line what is
     wrong with the rest, "" if nothing.
@@ -102,7 +106,7 @@ def record_feedback(incident, remediation, worked, by="", products="", remediati
     if not isinstance(worked, bool | np.bool_):
         raise ValueError(f"worked is {worked!r}: it must be True or False")
     root = project_path(products)
-    about = _find_incident(root / "data/incidents", str(incident))
+    about = find_incident(root / "data/incidents", str(incident))
     path = project_path(remediations or about["remediations"])
     by_id = {one["id"]: one for one in read_remediations(path)}
     kinds = {name: kind for name, one in by_id.items() if (kind := kind_for(one, about))}
@@ -132,12 +136,12 @@ def record_feedback(incident, remediation, worked, by="", products="", remediati
     return dict(zip(COLUMNS, row, strict=False)) | {"remediations": str(path)}
 
 
-def _find_incident(folder, incident):
+def find_incident(folder, incident):
     """The incident as a dict: incident, site, age_nights and remediations (its file of proposals) of the
-    newest night; kinds, studies of all nights.
+    newest night; kinds, studies of all nights. UnknownIncident names the nearest where there is none.
 
-    A leak of last night may be a full memory tonight, and what was tried for the one is feedback still. A
-    table that cannot be read is skipped.
+    folder : data/incidents. A leak of last night may be a full memory tonight, and what was tried for the one
+    is feedback still. A table that cannot be read is skipped.
     """
     seen, nights = set(), []
     for path in sorted(folder.glob("????-??-??.parquet"), reverse=True):
@@ -169,7 +173,7 @@ def _find_incident(folder, incident):
     nearest = difflib.get_close_matches(incident, sorted(seen), cutoff=0) or [
         f"none, for the digest left none in {folder}"
     ]
-    raise ValueError(f"there is no incident {incident[:60]!r}; the nearest: {', '.join(nearest)}")
+    raise UnknownIncident(f"there is no incident {incident[:60]!r}; the nearest: {', '.join(nearest)}")
 
 
 def _append(path, texts):

@@ -22,6 +22,8 @@ from nightshift.reporting.strips import strip_of
 from nightshift.wording import moment, plural, skill_in_words
 
 MAX_FINDINGS = 8  # rows of findings per study; the analysis page has all
+COMMAND = ".venv/bin/nightshift"
+SILENCE = timedelta(days=14)  # as long as the page proposes
 MAX_ROWS = 60  # incidents of one group; the digest has all
 STATES = {"escalated": 0, "new": 1, "ongoing": 2}  # others follow, as they come
 
@@ -85,7 +87,8 @@ def incident_groups(root, incidents, day, *, hrefs, pictures):
         ]
         words = f"{len(members)} {heading}" if heading and members else ""
         for row in rows:
-            row["silence_entry"] = silence_entry(row["id"], day)
+            row["until"] = str(date.fromisoformat(day) + SILENCE)
+            row["silence_command"] = silence_command(root, row["id"], row["until"])
             row["commands"] = [
                 feedback_command(root, row["id"], one["remediation"]) for one in row["proposals"]
             ]
@@ -145,15 +148,20 @@ def feedback_command(root, incident, remediation):
     """Give the command that notes that a proposal worked for an incident of a night below `root`, as a plain
     shell runs it in the folder of the repository.
     """
-    inside = root.is_relative_to(ROOT)
-    products = [] if root == ROOT else ["--products", str(root.relative_to(ROOT) if inside else root)]
-    return shlex.join([".venv/bin/nightshift", "feedback", incident, remediation, "worked", *products])
+    return shlex.join([COMMAND, "feedback", incident, remediation, "worked", *products_option(root)])
 
 
-def silence_entry(incident, day):
-    """Give the line of the configuration that silences an incident for two weeks."""
-    until = date.fromisoformat(day) + timedelta(days=14)
-    return f"- {{incident: {incident}, as: silenced, by: me, until: {until}, why: known}}"
+def silence_command(root, incident, until):
+    """Give the command that silences an incident of a night below `root` up to the day `until`."""
+    wish = ["--until", until, "--why", "known and harmless"]
+    return shlex.join([COMMAND, "silence", incident, *wish, *products_option(root)])
+
+
+def products_option(root):
+    """The option of a command that names the folder of products, where it is not that of the repository."""
+    if root == ROOT:
+        return []
+    return ["--products", str(root.relative_to(ROOT) if root.is_relative_to(ROOT) else root)]
 
 
 # ---------------------------------------------------------------------------------------------------- Studies

@@ -114,6 +114,12 @@ def write_page(path, template, *, style=("style", "front", "print"), home="", **
         temporary.write_text(templates().get_template(template).render(**values), encoding="utf-8")
 
 
+def bare_page(template, *, title, **values):
+    """Render `template` for a page that belongs to no night, as text."""
+    frame = frame_of("", "", title=title) | {"style": style_of("style", "front", "print"), "script": None}
+    return templates().get_template(template).render(frame | values, footer=f"Nightshift {revision()}.")
+
+
 def is_current(page, made, newest):
     """Whether the page at `page` is younger than `newest`, a moment, was made of what `made` tells apart, its
     links and notices, and has beside it what it shows.

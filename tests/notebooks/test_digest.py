@@ -16,6 +16,7 @@ from nightshift.catalog import STEPS, steps_of
 from nightshift.incidents.archive import names_since, read_nights, watched_studies
 from nightshift.incidents.figures import show_strip
 from nightshift.incidents.intake import check_findings, read_verdicts
+from nightshift.incidents.silences import record_silence
 from nightshift.remediation.feedback import record_feedback
 from nightshift.runs import VERSION
 
@@ -407,6 +408,20 @@ def test_silences_fold_incidents_and_say_when_they_have_expired(tmp_path):
     [warning] = names["RECORDED"]["warnings"]
     assert warning.startswith("The silence “not there” of y matches nothing of tonight or of the 30 nights before")
     assert names["counts"]["new"] == 1
+
+
+def test_silences_of_readers_count_after_those_of_the_configuration_and_a_wrong_one_is_a_warning(tmp_path):
+    path = tmp_path / "feedback/silences.yaml"
+    entry = {"as": "silenced", "by": "a reader", "until": "2026-02-14"}
+    for kind, why in (("memleak", "burn-in"), ("surge", "first"), ("surge", "corrected")):
+        record_silence(path, entry | {"kind": kind, "why": why})
+    record_silence(path, entry | {"kind": "memleak", "until": "2026-01-30", "why": "long over"})
+    path.write_text(path.read_text() + "- {kind: drop, as: hidden, by: b, until: 2026-02-14, why: w}\n")
+    names, page = night(tmp_path, DISK, LEAK, SURGE, silences=[entry | {"kind": "memleak", "by": "the operator", "why": "planned"}])
+    shown = incidents(tmp_path).set_index("title")
+    assert shown.silenced_why.to_dict() == {"failing source A_DISK": "", "memory leak on n1": "planned", "surge of vo at C": "corrected"}
+    assert names["RECORDED"]["warnings"] == ["A silence does not count: silences.yaml[4].as is 'hidden': it must be silenced or acknowledged"]
+    assert "<summary>2 silenced or acknowledged incidents</summary>" in page
 
 
 @pytest.mark.parametrize(

@@ -327,7 +327,7 @@ def test_no_permission_loses_nothing_and_says_so_in_one_line():
         (folder / "feedback/feedback.csv").chmod(0o444)
         code = "known = feedback.read_remediations(); feedback.read_remediations = lambda path: known\n"
         code += "import nightshift.remediation.model  # what is imported may not be everybody's\n"
-        code += "feedback._find_incident(feedback.Path(products) / 'data/incidents', '20260119-3f2a')\n"
+        code += "feedback.find_incident(feedback.Path(products) / 'data/incidents', '20260119-3f2a')\n"
         code += "os.geteuid() or os.setuid(65534)\n"
         code += "app(['feedback', '20260119-3f2a', 'fts-database', 'worked', '--products', products])"
         status, out, err = child(code, folder)

@@ -5,7 +5,15 @@ from datetime import date
 import pandas as pd
 import pytest
 
-from nightshift.incidents.silences import apply_silences, check_silences, never_matched, read_silences, reasons_of
+from nightshift.incidents.silences import (
+    apply_silences,
+    check_silences,
+    never_matched,
+    read_recorded,
+    read_silences,
+    reasons_of,
+    record_silence,
+)
 
 GOOD = {"site": "T2-*", "as": "silenced", "by": "b", "until": "2026-02-28", "why": "w"}
 
@@ -104,3 +112,55 @@ def test_an_entry_that_never_matched_is_named_with_its_reason():
     assert reasons_of(idle) == "“z” of x"
     assert reasons_of(idle.head(0)) == "none"
     assert never_matched(entries.head(0), INCIDENTS, FINDINGS, "2026-02-01").empty
+
+
+# ------------------------------------------------------------------------------------------------- silences of readers
+
+
+def test_recorded_silences_come_back_the_last_one_first_until_their_day(tmp_path):
+    path = tmp_path / "feedback/silences.yaml"
+    assert read_recorded(path, "2026-02-01") == ([], [])
+    for why in ("“#1”: {a}, [b] - 'c' \\ ü", "later"):
+        assert record_silence(path, GOOD | {"why": why}).why == why
+    recorded, wrong = read_recorded(path, "2026-02-28")
+    assert ([one["why"] for one in recorded], wrong) == (["later", "“#1”: {a}, [b] - 'c' \\ ü"], [])
+    assert len(read_silences(recorded)) == 2
+    assert read_recorded(path, "2026-03-01") == ([], [])
+
+
+def test_a_file_that_somebody_edited_keeps_its_text(tmp_path):
+    path = tmp_path / "silences.yaml"
+    path.write_text("# by hand\n- site: A   # a comment\n  as: silenced\n  by: x\n  until: 2026-03-01\n  why: y")
+    record_silence(path, GOOD)
+    assert path.read_text().startswith("# by hand\n- site: A   # a comment\n  as: silenced")
+    assert [one["by"] for one in read_recorded(path, "2026-02-01")[0]] == ["b", "x"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("- {site: A", "silences.yaml is no YAML"),
+        ("site: A", "silences.yaml is no list of entries"),
+        ("[{site: A}]", "silences.yaml is no YAML"),
+        ("  - {site: A}\n", "silences.yaml is no YAML"),
+        (b"\xff", "silences.yaml is no YAML"),
+    ],
+)
+def test_a_file_to_which_nothing_can_be_added_stays_as_it_is(tmp_path, text, words):
+    path = tmp_path / "silences.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=words) as error:
+        record_silence(path, GOOD)
+    assert str(error.value).endswith("; nothing was recorded")
+    assert "\n" not in str(error.value)
+    assert path.read_bytes() == before
+    assert {one.name for one in tmp_path.iterdir()} <= {".silences.yaml.lock", "silences.yaml"}
+
+
+def test_a_file_that_cannot_be_read_is_one_line_and_no_silence(tmp_path):
+    path = tmp_path / "silences.yaml"
+    path.write_text("- {site: A")
+    recorded, [line] = read_recorded(path, "2026-02-01")
+    assert recorded == []
+    assert line.endswith("; no silence in silences.yaml counts")

@@ -1,0 +1,76 @@
+"""What people say of an incident, on a page or by a command: checked, written below the folder of products,
+and read again.
+"""
+
+from datetime import date
+
+from nightshift.incidents.silences import SILENCES_FILE, read_recorded, record_silence
+from nightshift.remediation.feedback import find_incident, read_feedback, record_feedback
+from nightshift.remediation.model import chance_now
+from nightshift.wording import moment, one_line
+
+OUTCOMES = ("worked", "failed")
+LONGEST = {"by": 80, "why": 200}  # characters
+FEEDBACK = "feedback/feedback.csv"  # below the products folder
+
+
+def say_outcome(root, fields, *, by):
+    """Note below `root` what came of a proposal for an incident; returns a sentence.
+
+    fields : texts `incident`, `remediation` and `outcome`, worked or failed; one that is not there is empty.
+    UnknownIncident, or ValueError in one line for anything else that is wrong; OSError where it cannot be
+    written. Nothing is written then.
+    """
+    outcome = fields.get("outcome", "")
+    if outcome not in OUTCOMES:
+        raise ValueError(f"outcome is {outcome[:40]!r}: it must be {' or '.join(OUTCOMES)}")
+    row = record_feedback(
+        fields.get("incident", ""), fields.get("remediation", ""), outcome == "worked", by, root
+    )
+    return f"Noted. {chance_now(row, root)}"
+
+
+def say_silence(root, fields, *, by):
+    """Note below `root` that an incident is silenced or acknowledged; returns a sentence.
+
+    fields : texts `incident`, `as`, `until`, the last day on which it holds, and `why`. Errors as of
+    `say_outcome`.
+    """
+    folder, until = root / "data/incidents", fields.get("until", "")
+    about = find_incident(folder, fields.get("incident", ""))
+    newest = max(path.stem for path in folder.glob("????-??-??.parquet"))
+    if is_day(until) and str(date.fromisoformat(until)) < newest:
+        raise ValueError(f"until is {until}, which is before {newest}, the newest night")
+    entry = {"incident": about["incident"], "as": fields.get("as", ""), "by": one_line(by, LONGEST["by"])}
+    entry |= {"until": until, "why": one_line(fields.get("why", ""), LONGEST["why"])}
+    try:
+        silence = record_silence(root / SILENCES_FILE, entry)
+    except OSError as error:
+        raise OSError(f"{root / SILENCES_FILE}: {error.strerror or error}; nothing was recorded") from None
+    return f"Noted. The next digest lists it as {silence.silenced_as}, up to and including {silence.until}."
+
+
+def is_day(text):
+    """Whether a text is a date such as 2026-01-31."""
+    try:
+        return bool(date.fromisoformat(text))
+    except ValueError:
+        return False
+
+
+def replies(root, day):
+    """Say what was said of incidents, for the pages of the night `day`: {incident: [sentence]}.
+
+    Of several outcomes of the same proposal the last counts, of several silences the last one. A table that
+    cannot be read says nothing here; the digest warns of it.
+    """
+    feedback, _ = read_feedback(root / FEEDBACK)
+    by_incident = {}
+    for one in feedback.drop_duplicates(["incident", "remediation"], keep="last").itertuples():
+        words = "worked" if one.worked else "did not work"
+        by_incident.setdefault(one.incident, []).append(f"{one.remediation} {words}, noted {moment(one.at)}.")
+    recorded, _ = read_recorded(root / SILENCES_FILE, day)
+    for one in {one["incident"]: one for one in reversed(recorded)}.values():
+        words = f"{one['as'].capitalize()} by {one['by']} until {one['until']}: {one['why']}."
+        by_incident.setdefault(one["incident"], []).append(f"{words} It counts from the next digest on.")
+    return by_incident
