@@ -1,10 +1,11 @@
-"""The glossary of the site: its terms stand in templates/glossary.yaml, kinds of findings and units in the
-study.yaml of each study."""
+"""The glossary of the site, and how the report of a study is read: terms stand in templates/glossary.yaml,
+kinds of findings and units in the study.yaml of each study."""
 
 import yaml
 
 from nightshift import catalog
 from nightshift.reporting.pages import TEMPLATES, write_page
+from nightshift.wording import joined
 
 
 def write_glossary(reports):
@@ -25,7 +26,7 @@ def described_study(study):
     """Describe a Study and its kinds of findings, by label."""
     kinds = [
         {
-            "label": kind.label or name.replace("_", " "),
+            "label": label_of(name, kind),
             "description": kind.description,
             "scope": kind.scope,
             "cadence": kind.cadence,
@@ -43,3 +44,30 @@ def described_units():
         {"name": name, "label": unit.label or name, "noticeable": f"{unit.noticeable:,g}"}
         for name, unit in sorted(catalog.impact_units().items())
     ]
+
+
+def label_of(name, kind):
+    """What a kind of finding is called, a FindingKind."""
+    return kind.label or name.replace("_", " ")
+
+
+def reading_of(study):
+    """Say how the report of a Study is read: what a finding is, what its severity counts, and what may be by
+    chance; a list of sentences.
+    """
+    kinds = list(dict.fromkeys(label_of(name, kind) for name, kind in study.kinds.items()))
+    kinds += ["what its source names itself"] if study.open_kinds else []
+    costs = joined(unit.label or name for name, unit in study.impact_units.items())
+    wanted = [label_of(name, kind) for name, kind in study.kinds.items() if kind.benign]
+    benign = f"; what most often somebody wanted ({joined(wanted)}) counts less" if wanted else ""
+    sentences = [
+        "A finding is one thing that stands out among all that was judged, with its time and a sentence of "
+        f"evidence; its kinds are {joined(kinds)}.",
+        "Severity is that of the incident that findings make together: how surprising they are, what they "
+        f"cost{f' ({costs})' if costs else ''}, how many studies see them, and whether a whole site is "
+        f"meant{benign}.",
+        "Of many ordinary things a few look strange by chance: the p-value says how often one would look at "
+        "least as strange, and a finding has passed a limit that is set for all that was judged together.",
+    ]
+    weekly = "Weeks are judged, so that what lasts some days may be reported days later."
+    return sentences + ([weekly] if study.cadence == "week" else [])

@@ -150,9 +150,11 @@ def frame_of(day, front, *, title, current="", **more):
     front : path from the page to the front page of its night, "" for a page that belongs to none. title : of
     the tab. current : name of the page among `steps`. more : `of`, the night it was executed in, if not
     `day`; `study`, its title; `studies` and `steps`, name and href of the pages in its menus; `notices`,
-    sentences above everything else; `other`, name and href of its report or notebook; `files` to download.
+    sentences above everything else; `other`, name and href of its report or notebook; `files` to download;
+    `reading`, sentences that say how a report is read.
     """
     frame = {"of": "", "study": "", "studies": [], "steps": [], "notices": [], "other": None, "files": []}
+    frame["reading"] = []
     frame |= more | {"title": title, "day": day, "front": front, "current": current, "is_report": False}
     home = "../" * front.count("../")
     return frame | {"home": home, "up": f"../{home}"}

@@ -15,7 +15,7 @@ from importlib.metadata import version
 
 from helpers import write_json
 from nightshift.assurance import assure, verdict_in_words
-from nightshift.catalog import STEPS
+from nightshift.catalog import STEPS, study_of
 from nightshift.products import read_json
 from nightshift.reporting.archive import (
     clear_removed,
@@ -44,7 +44,7 @@ from nightshift.reporting.front import (
     state_line,
     study_row,
 )
-from nightshift.reporting.glossary import write_glossary
+from nightshift.reporting.glossary import reading_of, write_glossary
 from nightshift.reporting.night_figures import night_figures
 from nightshift.reporting.overview import Overview
 from nightshift.reporting.pages import (
@@ -282,6 +282,7 @@ def publish_step(root, day, s, step, menus):
     }
     if name == STEPS[-1]:
         frame |= dict.fromkeys(("title", "report_title"), f"{s['title']}: report of {day}")
+        frame["reading"] = reading_of(study_of(s["study"]))
     return publish_report(source, page, run=run, frame=frame)
 
 

@@ -6,7 +6,7 @@ from incident_tables import DAY, write_study
 
 from nightshift import catalog
 from nightshift.assurance import COUNTED, STATES
-from nightshift.reporting.glossary import write_glossary
+from nightshift.reporting.glossary import reading_of, write_glossary
 from nightshift.reporting.incident_view import SEVERITIES
 from nightshift.reporting.site import render_night
 
@@ -43,3 +43,30 @@ def test_pages_of_a_night_lead_to_it(tmp_path):
         links = [a["href"] for a in BeautifulSoup(path.read_text(), "html.parser").select("footer a")]
         if path.name != "glossary.html":
             assert [(path.parent / link).resolve() for link in links] == [tmp_path / "reports/glossary.html"]
+
+
+def test_every_report_says_folded_how_it_is_read(tmp_path):
+    write_study(tmp_path, "transfers")
+    render_night(tmp_path, DAY, {"transfers": DAY})
+    folder = tmp_path / f"reports/{DAY}/transfers"
+    report, code = (BeautifulSoup((folder / f"4_analyse{name}.html").read_text(), "html.parser") for name in ("", "_notebook"))
+    [reading] = report.select("details.reading")
+    assert not reading.has_attr("open")
+    assert reading.summary.get_text() == "How to read this"
+    text = reading.p.get_text()
+    assert "slow link" in text
+    assert "GB delayed" in text
+    assert all((folder / link["href"]).resolve().exists() for link in reading.select("a[href$=html]"))
+    assert all(report.find(id=link["href"][1:]) for link in reading.select('a[href^="#"]'))
+    assert code.select("details.reading") == []
+
+
+@pytest.mark.parametrize("study", catalog.studies())
+def test_how_a_report_is_read_is_three_to_five_sentences_of_what_its_study_says(study):
+    described = catalog.studies()[study]
+    sentences = reading_of(described)
+    assert 3 <= len(sentences) <= 4, "the page adds where to see how sure it is"
+    assert all(kind.label in sentences[0] for kind in described.kinds.values())
+    assert all((unit.label or name) in sentences[1] for name, unit in described.impact_units.items())
+    assert ("what most often somebody wanted" in sentences[1]) == any(kind.benign for kind in described.kinds.values())
+    assert any(one.startswith("Weeks are judged") for one in sentences) == (described.cadence == "week")
