@@ -93,6 +93,10 @@ class Handler(RequestHandler):
         self.set_header("Content-Security-Policy", f"{policy}; frame-ancestors 'none'")
 
     def prepare(self):
+        self.check_host()
+
+    def check_host(self):
+        """Refuse a name by which this server is not reached."""
         name = re.sub(r":\d+$", "", self.request.host).lower()
         if name not in self.site.hosts:
             hint = "name it as `site_url` in the configuration, if it is the address of this site"
@@ -119,6 +123,14 @@ class Handler(RequestHandler):
             self.finish(page)
 
 
+def in_utf8(text):
+    """The text of a header, of which tornado makes Latin-1, in the UTF-8 that proxies send."""
+    try:
+        return text.encode("latin1").decode()
+    except UnicodeError:
+        return text
+
+
 def is_public(path):
     """Whether a path below reports/ may be sent: mails and what is hidden are for nobody, and no name of a
     file holds a zero.
@@ -139,6 +151,10 @@ class Files(Handler, StaticFileHandler):
         except HTTPError as error:
             # tornado says 403 of what lies elsewhere or is no file, which tells that it is there
             raise HTTPError(404 if error.status_code == 403 else error.status_code) from None
+
+    def redirect(self, url, **how):
+        # of a folder to its page: beside it, since a proxy may serve all of this below a path of its own
+        super().redirect(f"{url.rstrip('/').rpartition('/')[2]}/", **how)
 
     def compute_etag(self):
         # tornado would keep the hash of a file for good, and the next night replaces it
@@ -184,12 +200,10 @@ class Reply(Handler):
     about = by = ""
 
     def prepare(self):
-        super().prepare()
+        # all else is refused once the body is read: a connection that ends before may lose the answer
         self.body = b""
         if self.request.method == "POST":
-            self.check_origin()
             self.check_length()
-            self.by = self.reader()
 
     def check_origin(self):
         """Refuse what a page of another site sends; what is no browser names no origin."""
@@ -213,7 +227,7 @@ class Reply(Handler):
         header = self.site.user_header
         if not header:
             return self.site.user
-        names = [one_line(name) for name in self.request.headers.get_list(header)]
+        names = [one_line(in_utf8(name)) for name in self.request.headers.get_list(header)]
         if len(names) != 1 or not names[0]:
             raise Refused(403, f"The proxy must name one reader, in the header {header}.")
         return names[0]
@@ -222,6 +236,9 @@ class Reply(Handler):
         self.body += chunk
 
     async def post(self, day, kind):
+        self.check_host()
+        self.check_origin()
+        self.by = self.reader()
         fields = self.fields()
         self.about = one_line(" ".join(fields.values()))
         try:

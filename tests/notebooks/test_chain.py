@@ -410,7 +410,10 @@ CHANGES = {
     ],
     Path.touch: ["models/left/.trained", "lists.txt"],
     Path.unlink: ["data/clean/left.parquet", f"{NIGHT}/left/4_analyse.html", "reports/index.html", "reports/feed.xml"],
-    added: ["feedback/feedback.csv", "data/incidents/2026-01-30.parquet", "notebooks/left/more.yaml", "templates/more.html.j2", "plots/left.png"],
+    added: [
+        *("feedback/feedback.csv", "feedback/silences.yaml", "data/incidents/2026-01-30.parquet", "notebooks/left/more.yaml"),
+        *("templates/more.html.j2", "plots/left.png"),
+    ],
 }
 
 

@@ -15,6 +15,7 @@ from conftest import REPOSITORY
 from incident_tables import DAY
 from served import LEAK, SLOW, publish_night, reader, serving
 
+from nightshift.cli import app
 from nightshift.incidents.silences import apply_silences, read_recorded, read_silences
 from nightshift.remediation.feedback import read_feedback
 
@@ -87,6 +88,12 @@ def test_a_page_that_was_published_anew_is_sent_anew(address, root):
     page.write_text("two")
     again = requests.get(f"{address}/changes.html", headers={"If-None-Match": first.headers["Etag"]})
     assert (again.status_code, again.text) == (200, "two")
+
+
+def test_a_folder_leads_to_its_page_wherever_a_proxy_puts_the_site(address):
+    answer = requests.get(f"{address}/{DAY}", allow_redirects=False)
+    assert (answer.status_code, answer.headers["Location"]) == (301, f"{DAY}/")
+    assert requests.get(f"{address}/{DAY}").url == f"{address}/{DAY}/"
 
 
 @pytest.mark.parametrize(
@@ -213,14 +220,14 @@ def test_a_foreign_name_that_leads_here_is_refused(address, method):
     assert requests.get(address, headers={"Host": "reports.example.org"}).status_code == 200
 
 
-def test_a_long_body_is_refused_before_it_is_read(address):
+@pytest.mark.parametrize(("header", "status"), [(("Content-Length", "90000000"), 413), (("Transfer-Encoding", "chunked"), 411)])
+def test_a_body_that_is_long_or_may_be_is_refused_before_it_is_read(address, header, status):
     connection = http.client.HTTPConnection(urlsplit(address).netloc)
     connection.putrequest("POST", f"/{DAY}/feedback")
-    connection.putheader("Content-Length", "90000000")
+    connection.putheader(*header)
     connection.endheaders()
-    assert connection.getresponse().status == 413
+    assert connection.getresponse().status == status
     connection.close()
-    assert requests.post(f"{address}/{DAY}/feedback", data=iter([b"a"])).status_code == 411, "nobody knows how long it will be"
 
 
 def test_behind_a_proxy_its_reader_is_named_and_only_there(tmp_path):
@@ -232,8 +239,8 @@ def test_behind_a_proxy_its_reader_is_named_and_only_there(tmp_path):
         assert one.says("feedback", SLOW["incident"], public | cookie, **fields).json() == {
             "line": "The proxy must name one reader, in the header X-Forwarded-User."
         }
-        assert one.says("feedback", SLOW["incident"], public | cookie | {"X-Forwarded-User": "alice"}, **fields).status_code == 200
-    assert feedback_of(tmp_path) == [(SLOW["incident"], "storage-space", True, "alice")]
+        assert one.says("feedback", SLOW["incident"], public | cookie | {"X-Forwarded-User": "Jürgen".encode()}, **fields).status_code == 200
+    assert feedback_of(tmp_path) == [(SLOW["incident"], "storage-space", True, "Jürgen")]
 
 
 @pytest.mark.parametrize(
@@ -273,3 +280,20 @@ def test_the_commands_of_a_page_run_as_they_stand(published, root):
     assert feedback_of(root)[-1] == (SLOW["incident"], "fewer-streams", True, "")
     recorded, _ = read_recorded(root / "feedback/silences.yaml", "2026-02-14")
     assert (recorded[0]["incident"], recorded[0]["why"]) == (SLOW["incident"], "known and harmless")
+
+
+@pytest.mark.parametrize(
+    ("incident", "until", "line"),
+    [
+        ("20200101-0000", "2026-02-14", "there is no incident '20200101-0000'; the nearest: "),
+        (IDS[0], "2026-01-30", "until is 2026-01-30, which is before 2026-01-31, the newest night\n"),
+        (IDS[0], "soon", "until is 'soon': it must be a date such as 2026-03-31\n"),
+    ],
+)
+def test_a_silence_that_is_wrong_is_one_line_of_the_command(root, capsys, incident, until, line):
+    with pytest.raises(SystemExit) as ended:
+        app(["silence", incident, "--until", until, "--why", "w", "--products", str(root)])
+    assert ended.value.code == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith(f"nightshift: {line}")
+    assert len(printed.splitlines()) == 1
