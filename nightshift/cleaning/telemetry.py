@@ -7,8 +7,7 @@ Node        all of a node on its grid                    join_node
 """
 
 import zlib
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -16,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from nightshift.cleaning.telemetry_counters import by_name
 from nightshift.cleaning.telemetry_repeats import group_parts, resolve_repeats
 
 KEYS = ("timestamp", "job_id")  # columns of a part that are no metrics
@@ -95,7 +95,8 @@ class Grid:
     sampling_s : period of the fastest source, s, which is the step of the grid. periods : {source: its
     period, s}. window, step : samples of a window, and from one to the next. trim_s : left out at both ends
     of a run, s. least_coverage : share of a window's samples that must be there. end : rows at or after it
-    are of no use. counters, gauges : patterns of the metrics that only grow, and of exceptions.
+    are of no use. counters, gauges : patterns of the metrics that only grow, and of exceptions. behaviour :
+    {metric: whether it is a counter} of those that behave otherwise than they are called.
     """
 
     sampling_s: float
@@ -107,6 +108,7 @@ class Grid:
     end: pd.Timestamp
     counters: tuple
     gauges: tuple
+    behaviour: dict = field(default_factory=dict)
 
     @property
     def trim(self):
@@ -180,9 +182,9 @@ def place_rows(rows, grid):
 
 
 def is_counter(metric, grid):
-    """Tell whether a metric is a counter, by the patterns of the Grid."""
-    grows = any(fnmatchcase(metric, pattern) for pattern in grid.counters)
-    return grows and not any(fnmatchcase(metric, pattern) for pattern in grid.gauges)
+    """Tell whether a metric is a counter, by its behaviour in the Grid, else by the patterns there."""
+    named = by_name(metric, grid.counters, grid.gauges)
+    return grid.behaviour.get(metric, named)
 
 
 def counter_rates(values, seconds, period_s=None):

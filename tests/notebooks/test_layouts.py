@@ -8,8 +8,9 @@ tests/examples/<study>/layouts.yaml has one entry per layout, with the files bes
       preprocess: {}                      # of 2_preprocess
       day: 2026-01-31
       check: Rucio events                 # what a line of `check` holds
-      read: 4                             # rows of the raw table
+      read: 4                             # rows of the raw table, of GPUs too
       rejected: {unknown size: 1}         # of 2_preprocess, by reason
+      table: telemetry_gpus               # the clean table, where it is not called after the study
       clean: 3                            # rows of the clean table
       values: {src: [A_DISK, A_DISK, B_DISK], duration_s: [60, 60, 40]}  # columns of the clean table, in its order; times as text
 """
@@ -52,13 +53,21 @@ def test_nothing_is_lost_and_the_values_are_right(example, tmp_path):
     run_here(f"{study}/1_extract.ipynb", tmp_path, day=str(one["day"]), **extract)
     run_here(f"{study}/2_preprocess.ipynb", tmp_path, day=str(one["day"]), **(one.get("preprocess") or {}))
     paths = helpers.study_paths(study, tmp_path)
-    assert json.loads((paths.raw / "status.json").read_text())["rows"] == one["read"]
-    rejected = pd.read_parquet(paths.rejected).rejected_because.value_counts().to_dict() if paths.rejected.exists() else {}
-    assert rejected == (one.get("rejected") or {})
-    clean = pd.read_parquet(paths.clean)
+    status = json.loads((paths.raw / "status.json").read_text())
+    assert status["rows"] + status.get("gpu_rows", 0) == one["read"]
+    assert rejected_by_reason(paths.rejected) == (one.get("rejected") or {})
+    clean = pd.read_parquet(paths.clean.with_stem(one.get("table", paths.clean.stem)))
     assert len(clean) == one["clean"]
     for column, values in one["values"].items():
         assert_column(clean[column], values)
+
+
+def rejected_by_reason(path):
+    """{reason: rows} of a table of rejected rows, one by one or counted; {} where there is none."""
+    rejected = pd.read_parquet(path) if path.exists() else pd.DataFrame({"rejected_because": []})
+    if "rows" in rejected:
+        return rejected.groupby("reason").rows.sum().to_dict()
+    return rejected.rejected_because.value_counts().to_dict()
 
 
 def assert_column(column, values):
