@@ -133,9 +133,31 @@ def series_of(answer, host, warned):
     if content.get("status") != "success":
         raise ConnectionError(f"{host} {'refuses this' if content else 'is no Prometheus'}: {why}")
     warned.update(content.get("warnings") or [])
-    return [
-        (series["metric"], np.array(series["values"], dtype=object)) for series in content["data"]["result"]
+    found = numbers_of_series(content["data"]["result"], warned)
+    return [(labels, np.array(values, dtype=object)) for labels, values in found]
+
+
+def numbers_of_series(result, warned):
+    """[(labels, [(time, value)])] of the result of an answer, a range or one moment; native histograms, which
+    are no numbers, are left out, and named in the set `warned`.
+    """
+    histograms = sorted({str(one["metric"].get("__name__", "")) for one in result if has_histograms(one)})
+    if histograms:
+        warned.add(
+            f"{', '.join(filter(None, histograms)) or 'an expression'} gives native histograms, which are no "
+            "numbers: ask for histogram_count, histogram_sum or histogram_quantile of it"
+        )
+    with_numbers = [
+        (one["metric"], one.get("values") or ([one["value"]] if "value" in one else [])) for one in result
     ]
+    return [(labels, values) for labels, values in with_numbers if values]
+
+
+def has_histograms(series):
+    """Whether a series of an answer holds native histograms (Prometheus 2.40 and later), of a range or of one
+    moment.
+    """
+    return bool(series.get("histograms") or series.get("histogram"))
 
 
 def node_of(labels, node_label):

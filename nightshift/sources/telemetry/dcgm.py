@@ -1,5 +1,5 @@
-"""GPU metrics under the names of NVIDIA's DCGM: what a table or a series of an exporter says, and which
-values no GPU can have.
+"""GPU metrics under the names of NVIDIA's DCGM and of other exporters: what a table or a series of one says,
+and which values no GPU can have.
 """
 
 import re
@@ -13,9 +13,10 @@ HOSTS = ["Hostname", "hostname"]  # dcgm-exporter renamed the label after 4.5.3-
 COLUMNS = {
     "timestamp": ["timestamp", "time", "Time", "ts"],
     "node_id": [*HOSTS, "node_id", "node", "host"],
-    "gpu": ["gpu", "device", "UUID", "uuid", "minor_number"],
+    "gpu": ["gpu", "gpu_id", "UUID", "uuid", "device", "minor_number"],
+    "slice": ["GPU_I_ID"],  # a MIG instance, a part of a GPU that is a device of its own
     "job_id": ["hpc_job", "job_id", "slurmjobid", "jobid"],
-    "user": ["user", "account_user"],
+    "user": ["user", "account_user", "job_user"],
 }
 NUMBERS = {
     "utilisation_pct": "DCGM_FI_DEV_GPU_UTIL",
@@ -23,6 +24,42 @@ NUMBERS = {
     "memory_free_mib": "DCGM_FI_DEV_FB_FREE",
     "power_w": "DCGM_FI_DEV_POWER_USAGE",
     "temperature_c": "DCGM_FI_DEV_GPU_TEMP",
+}
+# {quantity: {metric: what makes its unit ours}}, the best first: dcgm-exporter 4 (etc/*.csv; a MIG instance
+# has the ratio only), nvidia_gpu_exporter (docs/METRICS.md), AMD's device-metrics-exporter 1.5
+# (metricslist.md; its MB are MiB: an MI300X of 192 GiB has 196,592)
+EXPORTED = {
+    "utilisation_pct": {
+        "DCGM_FI_DEV_GPU_UTIL": 1,
+        "nvidia_smi_utilization_gpu_ratio": 100,
+        "gpu_gfx_activity": 1,
+        "DCGM_FI_PROF_GR_ENGINE_ACTIVE": 100,
+    },
+    "memory_used_mib": {
+        "DCGM_FI_DEV_FB_USED": 1,
+        "nvidia_smi_memory_used_bytes": 2**-20,
+        "gpu_used_vram": 1,
+    },
+    "memory_free_mib": {"DCGM_FI_DEV_FB_FREE": 1},
+    "memory_total_mib": {"nvidia_smi_memory_total_bytes": 2**-20, "gpu_total_vram": 1},
+    "power_w": {
+        "DCGM_FI_DEV_POWER_USAGE": 1,
+        "nvidia_smi_power_draw_watts": 1,
+        "gpu_package_power": 1,
+        "gpu_average_package_power": 1,
+    },
+    "temperature_c": {
+        "DCGM_FI_DEV_GPU_TEMP": 1,
+        "nvidia_smi_temperature_gpu": 1,
+        "gpu_junction_temperature": 1,
+        "gpu_edge_temperature": 1,
+    },
+}
+SERIES = {  # {metric: (quantity, factor, rank)}; AMD's exporter can be told to begin its names with amd_
+    prefix + name: (quantity, factor, rank)
+    for quantity, names in EXPORTED.items()
+    for rank, (name, factor) in enumerate(names.items())
+    for prefix in (("", "amd_") if name.startswith("gpu_") else ("",))
 }
 # 10 TB
 LIMITS = {
@@ -91,3 +128,36 @@ def blank_impossible(gpus):
 def host_of(labels):
     """The host that a series of a GPU exporter names, without a port; "" where it names none."""
     return re.sub(r":\d+$", "", next((labels[name] for name in HOSTS if labels.get(name)), ""))
+
+
+def first_label(labels, what):
+    """The first label of a series that says `what`, of COLUMNS; None where none does."""
+    return next((labels[name] for name in COLUMNS[what] if labels.get(name)), None)
+
+
+def number_of(labels):
+    """The GPU that a series names, with its slice: 0, or 0/3."""
+    return "/".join(filter(None, (first_label(labels, "gpu"), first_label(labels, "slice"))))
+
+
+def selector(metric):
+    """PromQL for the series of a metric of EXPORTED, with either name where it is AMD's."""
+    return f'{{__name__=~"(amd_)?{metric}",gpu_id!=""}}' if metric.startswith("gpu_") else metric
+
+
+def queries():
+    """{quantity: PromQL} of NUMBERS, from whichever exporter there is; what is free is what of the total is
+    not used, where an exporter gives the total.
+    """
+    terms = {
+        quantity: [
+            f"{factor:.15g} * {selector(name)}" if factor != 1 else selector(name)
+            for name, factor in names.items()
+        ]
+        for quantity, names in EXPORTED.items()
+    }
+    terms["memory_free_mib"] += [
+        f"({total} - {used})"
+        for total, used in zip(terms["memory_total_mib"], terms["memory_used_mib"][1:], strict=True)
+    ]
+    return {quantity: " or ".join(terms[quantity]) for quantity in NUMBERS}

@@ -289,7 +289,9 @@ def write_gpus(extraction, pages, *, layout, where):
     """Add pages of a GPU exporter, (number of the first row, table) each, to gpus.parquet.
 
     The memory that DCGM calls free is added to what is used, which gives the total without the reserve of the
-    driver. What no GPU can have is missing: DCGM writes blanks of 15 and more digits for "no value".
+    driver; where both are not there, the total of the exporter counts. A slice of a GPU is one of its own:
+    0/3 is instance 3 of GPU 0. What no GPU can have is missing: DCGM writes blanks of 15 and more digits for
+    "no value".
     """
     keys_of = {role: layout[role] for role in ("timestamp", "node_id")}
     blanks, gpu_blanks = extraction.blanks, extraction.gpu_blanks
@@ -297,14 +299,15 @@ def write_gpus(extraction, pages, *, layout, where):
         keys, kept = place(extraction, page, layout=keys_of, where=where, first_row=first_row)
         page = page.filter(pa.array(kept))
         table = pd.DataFrame({"timestamp": keys.timestamp[kept].array})
-        for name in GPU_TEXTS:
+        for name in [*GPU_TEXTS, "slice"]:
             table[name] = names_of(page[layout[name]]) if name in layout else None
-        for name in dcgm.NUMBERS:
+        table["gpu"] = table.gpu.str.cat("/" + table.pop("slice").astype(object)).fillna(table.gpu)
+        for name in [*dcgm.NUMBERS, "memory_total_mib"]:
             has = name in layout
             table[name] = as_numbers(extraction, page[layout[name]], name).to_pandas() if has else np.nan
         table, impossible = dcgm.blank_impossible(table)
         for name in {**impossible, **dict.fromkeys(set(blanks) & set(dcgm.NUMBERS))}:
             gpu_blanks[name] = gpu_blanks.get(name, 0) + impossible.get(name, 0) + blanks.pop(name, 0)
-        total = table.memory_used_mib + table.memory_free_mib
+        total = (table.memory_used_mib + table.memory_free_mib).fillna(table.memory_total_mib)
         table = table.assign(memory_total_mib=total)[GPU_SCHEMA.names]
         extraction.gpu_table.write_table(pa.Table.from_pandas(table, GPU_SCHEMA, preserve_index=False))

@@ -33,15 +33,6 @@ NODE_QUERIES = {
         for way in ("receive", "transmit")
     },
 }
-# of the DCGM exporter, or of nvidia_gpu_exporter brought to the same units
-GPU_QUERIES = {
-    "utilisation_pct": "DCGM_FI_DEV_GPU_UTIL or 100 * nvidia_smi_utilization_gpu_ratio",
-    "memory_used_mib": "DCGM_FI_DEV_FB_USED or nvidia_smi_memory_used_bytes / 1048576",
-    "memory_free_mib": "DCGM_FI_DEV_FB_FREE or "
-    "(nvidia_smi_memory_total_bytes - nvidia_smi_memory_used_bytes) / 1048576",
-    "power_w": "DCGM_FI_DEV_POWER_USAGE or nvidia_smi_power_draw_watts",
-    "temperature_c": "DCGM_FI_DEV_GPU_TEMP or nvidia_smi_temperature_gpu",
-}
 
 
 @dataclass
@@ -99,7 +90,7 @@ class Prometheus(LiveSource):
         gpus = partial(gpu_of, extraction, server=self)
         write_gpus(
             extraction,
-            read(queries=GPU_QUERIES, names=GPU_TEXTS, key_of=gpus),
+            read(queries=dcgm.queries(), names=GPU_TEXTS, key_of=gpus),
             layout={name: name for name in ["timestamp", *GPU_TEXTS, *dcgm.NUMBERS]},
             where=address,
         )
@@ -180,10 +171,9 @@ def gpu_of(extraction, labels, *, server):
 
     A series without a label of its host is noted in the extraction, and called after the label of nodes.
     """
-    number = labels.get("gpu") or labels.get("uuid") or labels.get("UUID")
-    part = "/".join(filter(None, (number, labels.get("GPU_I_ID"))))
     host = dcgm.host_of(labels)
     if not host:
         host = node_of(labels, server.node_label)
         extraction.nameless_gpus.add(host)
-    return host, part, labels.get("hpc_job") or labels.get(server.job_label), labels.get("user")
+    job = dcgm.first_label(labels, "job_id") or labels.get(server.job_label)
+    return host, dcgm.number_of(labels), job, dcgm.first_label(labels, "user")

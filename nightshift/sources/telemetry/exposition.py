@@ -1,0 +1,92 @@
+"""Pages of metrics as exporters show them, saved with the times of their values."""
+
+import re
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+
+import numpy as np
+
+from nightshift.sources.excerpts import excerpt_of_text
+from nightshift.sources.files import open_text
+from nightshift.sources.telemetry.series_file import SeriesFile
+
+LINE = re.compile(
+    r'(?P<name>[a-zA-Z_:][\w:]*)?(?:\{(?P<labels>(?:[^"}]|"(?:[^"\\]|\\.)*")*)\})?\s+(?P<value>\S+)'
+    r"(?:\s+(?P<at>-?[\d.]+))?(?:\s+#.*)?$"
+)
+LABEL = re.compile(r'([a-zA-Z_][\w]*)\s*=\s*"((?:[^"\\]|\\.)*)"')
+ESCAPED = {r"\\": "\\", r"\"": '"', r"\n": "\n"}
+ADVICE = (
+    "its values have no times: save pages with their header (curl -si URL >>FILE), or name the Prometheus "
+    "that scrapes them as the source"
+)
+
+
+@dataclass
+class Exposition(SeriesFile):
+    """Pages of an exporter one after another, each below the header of its answer, whose Date is the time; or
+    lines that end with a time, as `promtool tsdb dump` writes them.
+    """
+
+    label = "pages of an exporter of metrics"
+    excerpt = staticmethod(excerpt_of_text)
+
+    def recognises(self, head):
+        """By its first lines: comments of types, the header of an answer, or metrics with labels."""
+        if head.line.startswith("HTTP/"):
+            return any(line.startswith(("# HELP ", "# TYPE ")) for line in head.lines)
+        labelled = re.match(r"[a-zA-Z_:]*[\w:]*\{\w+=\"", head.line)
+        return head.line.startswith(("# HELP ", "# TYPE ")) or bool(labelled and LINE.match(head.line))
+
+    def series(self, path, extraction):
+        """Yield the series of all pages; what is no line of them becomes a bad line. ValueError where no
+        value has a time.
+        """
+        found, n_timeless = {}, 0
+        for number, labels, at, value in read_lines(path, extraction):
+            if at is None:
+                n_timeless += 1
+                if n_timeless == 1:
+                    extraction.bad_lines.append((path, number, "no time", str(labels)[:500]))
+                continue
+            found.setdefault(labels, []).append((at, value))
+        if n_timeless and not found:
+            raise ValueError(ADVICE)
+        for labels, pairs in found.items():
+            at, values = np.array(pairs, float).T
+            yield dict(labels), at, values
+
+
+def read_lines(path, extraction):
+    """Yield (number of the line, labels as a tuple of pairs, time in s or None, value) of every metric."""
+    page_at, in_header = None, False
+    with open_text(path) as lines:
+        for number, line in enumerate(lines, 1):
+            text = line.strip()
+            if text.startswith("HTTP/"):
+                page_at, in_header = None, True
+            elif in_header:
+                in_header = bool(text)
+                if text.lower().startswith("date:"):
+                    page_at = parsedate_to_datetime(text[5:].strip()).timestamp()
+            elif text and not text.startswith("#"):
+                yield from parsed(text, number, page_at=page_at, path=path, extraction=extraction)
+
+
+def parsed(text, number, *, page_at, path, extraction):
+    """Yield the metric of one line, as `read_lines` does; a line that is none becomes a bad one.
+
+    A time is in milliseconds in the text of Prometheus and in seconds in that of OpenMetrics: its size tells.
+    """
+    match = LINE.match(text)
+    try:
+        value = float(match["value"])
+    except (TypeError, ValueError):
+        extraction.bad_lines.append((path, number, "no metric", text[:500]))
+        return
+    pairs = LABEL.findall(match["labels"] or "")
+    labels = {name: re.sub(r"\\.", lambda one: ESCAPED.get(one[0], one[0]), cell) for name, cell in pairs}
+    if match["name"]:
+        labels["__name__"] = match["name"]
+    at = float(match["at"]) if match["at"] else page_at
+    yield number, tuple(sorted(labels.items())), at / 1e3 if at and at > 1e11 else at, value
