@@ -47,8 +47,8 @@ def metric_in(labels, keys):
 
     keys : labels that say whose series it is.
     """
-    told = {"__name__", *keys, *SCRAPE_LABELS, *NODE_LABELS, *JOB_LABELS, *ADDED_UP}
-    other = [labels[name] for name in sorted(labels) if name not in told and labels[name] != ""]
+    no_device = {"__name__", *keys, *SCRAPE_LABELS, *NODE_LABELS, *JOB_LABELS, *ADDED_UP}
+    other = [labels[name] for name in sorted(labels) if name not in no_device and labels[name] != ""]
     name, device = labels.get("__name__", ""), "/".join(other)
     return name.replace("::", ":"), device.replace("::", ":").replace("|", "_")[:80]
 

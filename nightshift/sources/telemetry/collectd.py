@@ -1,0 +1,98 @@
+"""Values of collectd: what it sends as JSON, and the files of its plugin csv."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nightshift.sources.excerpts import excerpt_of_text
+from nightshift.sources.files import read_records
+from nightshift.sources.tables import read_csv_pages
+from nightshift.sources.telemetry.series_file import SeriesFile
+
+
+def identity(labels, name, instance="device"):
+    """Labels of a value: a metric such as interface_if_octets_rx, with what tells its device apart.
+
+    labels : host, plugin, plugin_instance, type and type_instance. name : of the value, "value" where there
+    is one. instance : what the label of the device is called; values of `cpu` are added up.
+    """
+    plugin, kind = labels["plugin"], labels["type"]
+    parts = [plugin, *([kind] if kind != plugin else []), *([name] if name != "value" else [])]
+    return {
+        "__name__": "_".join(parts),
+        "host": labels["host"],
+        instance: labels.get("plugin_instance") or "",
+        "kind": labels.get("type_instance") or "",
+    }
+
+
+@dataclass
+class CollectdJson(SeriesFile):
+    """Lists of values, as write_http and write_kafka send them; counters, which it calls derive or counter,
+    end with _total.
+    """
+
+    label = "values of collectd in JSON"
+    sampler = "collectd"
+
+    def recognises(self, head):
+        """By the names in its first lines."""
+        return head.line.startswith(("[", "{")) and '"dsnames"' in " ".join(head.lines)[:5000]
+
+    def series(self, path, extraction):
+        """Yield the series of every value; a record that is none becomes a bad line."""
+        found, n = {}, 0
+        for records, bad in read_records(path):
+            extraction.bad_lines += [(path, *one) for one in bad]
+            for record in records:
+                n += 1
+                if not {"values", "dsnames", "dstypes", "time", "host", "plugin", "type"} <= set(record):
+                    extraction.bad_lines.append((path, n, "no values of collectd", str(record)[:500]))
+                    continue
+                columns = zip(record["dsnames"], record["dstypes"], record["values"], strict=False)
+                for name, kind, value in columns:
+                    labels = identity(record, name, "cpu" if record["plugin"] == "cpu" else "device")
+                    labels["__name__"] += "_total" if kind in ("derive", "counter") else ""
+                    number = np.nan if value is None else float(value)
+                    found.setdefault(tuple(labels.items()), []).append((float(record["time"]), number))
+        for labels, pairs in found.items():
+            at, values = np.array(pairs, float).T
+            yield dict(labels), at, values
+
+
+@dataclass
+class CollectdCsv(SeriesFile):
+    """A file of the plugin csv: HOST/PLUGIN-INSTANCE/TYPE-INSTANCE-DATE, whose folders say what it is. Each
+    processor has files and so metrics of its own.
+    """
+
+    label = "a file of collectd (plugin csv)"
+    excerpt = staticmethod(excerpt_of_text)
+    sampler = "collectd"
+
+    def recognises(self, head):
+        """By its header."""
+        return head.line.startswith("epoch,") and not self.columns
+
+    def series(self, path, extraction):
+        """Yield the series of every column."""
+        labels = labels_of(path)
+        names, pages = read_csv_pages(path, extraction.bad_lines)
+        for _, page in pages:
+            at = page["epoch"].cast("float64").to_numpy()
+            for name in names[1:]:
+                yield identity(labels, name), at, page[name].cast("float64").to_numpy()
+
+
+def labels_of(path):
+    """Labels that the path of a file gives; ValueError of one line where it lies in no such folders."""
+    *_, host, plugin, kind = ["", "", *Path(path).parts]
+    kind = re.sub(r"-\d{4}-\d\d-\d\d(\.gz)?$", "", kind)
+    if not host.strip("/"):
+        raise ValueError("it is a file of collectd: leave it in its folders, HOST/PLUGIN/FILE")
+    labels = {"host": host}
+    labels["plugin"], _, labels["plugin_instance"] = plugin.partition("-")
+    labels["type"], _, labels["type_instance"] = kind.partition("-")
+    return labels

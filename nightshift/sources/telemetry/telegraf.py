@@ -1,0 +1,48 @@
+"""Metrics that Telegraf writes as JSON."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nightshift.sources.files import read_records
+from nightshift.sources.telemetry.series_file import SeriesFile
+
+
+@dataclass
+class Telegraf(SeriesFile):
+    """Lines of {"fields", "name", "tags", "timestamp"}, or batches of them; a field of a measurement is a
+    metric, cpu_usage_idle, and its tags tell devices apart.
+    """
+
+    # Source: plugins/serializers/json of influxdata/telegraf
+    label = "metrics of Telegraf in JSON"
+    sampler = "telegraf"
+
+    def recognises(self, head):
+        """By the names in its first line."""
+        beginning = " ".join(head.lines)[:5000]
+        return head.line.startswith("{") and all(f'"{name}"' in beginning for name in ("fields", "tags"))
+
+    def series(self, path, extraction):
+        """Yield the series of every field that holds numbers; a record that is none becomes a bad line."""
+        found, n = {}, 0
+        for records, bad in read_records(path):
+            extraction.bad_lines += [(path, *one) for one in bad]
+            for record in records:
+                n += 1
+                if not isinstance(record.get("fields"), dict) or "timestamp" not in record:
+                    extraction.bad_lines.append((path, n, "no metric", str(record)[:500]))
+                    continue
+                tags = tuple(sorted((record.get("tags") or {}).items()))
+                for name, value in record["fields"].items():
+                    if isinstance(value, int | float) and not isinstance(value, bool):
+                        key = (f"{record.get('name', '')}_{name}", tags)
+                        found.setdefault(key, []).append((record["timestamp"], value))
+        for (name, tags), pairs in found.items():
+            at, values = np.array(pairs, float).T
+            yield {"__name__": name, **dict(tags)}, in_seconds(at), values
+
+
+def in_seconds(at):
+    """Times since 1970, float (n,), in s, whether they are in s, ms, us or ns: their size tells."""
+    return at / np.select([at < 1e11, at < 1e14, at < 1e17], [1, 1e3, 1e6], 1e9)
