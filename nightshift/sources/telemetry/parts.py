@@ -9,6 +9,7 @@ them.
 import os
 import shutil
 import uuid
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,6 +60,7 @@ class Extraction:
     points: list = field(default_factory=list)  # rows of tables with a column of anomalies
     labels: list = field(default_factory=list)  # frames as `read_labels` gives them
     text_left_out: set = field(default_factory=set)  # columns of text
+    left_out: Counter = field(default_factory=Counter)  # {what: series of files that are none of a node}
     repeated: set = field(default_factory=set)  # metrics under two plugins
     unnamed: dict = field(
         default_factory=dict

@@ -102,11 +102,6 @@ def why_left_out(labels):
     return "the loopback interface" if any(labels.get(name) == one for name, one in LOOPBACK.items()) else ""
 
 
-def warn_left_out(left_out):
-    """Say how many series were left out, {why: number of them}."""
-    warn(f"Series that are left out: {', '.join(f'{n:,} of {why}' for why, n in left_out.items())}.")
-
-
 def extract_series(extraction, series, *, where, sampler, server):
     """Add series to an extraction: metrics of nodes, and those of GPUs that `dcgm` knows.
 
@@ -114,18 +109,17 @@ def extract_series(extraction, series, *, where, sampler, server):
     the labels, `node_label` and `job_label`. Buckets of histograms, the loopback interface and other metrics
     of GPUs are left out. ValueError where there is none, or one names no node.
     """
-    of_nodes, of_gpus, left_out = {}, {}, Counter()
+    of_nodes, of_gpus, n_left_out = {}, {}, 0
     for labels, at, values in series:
         if labels.get("__name__") in dcgm.SERIES:
             of_gpus.setdefault(copies_apart(labels), []).append((labels, at, values))
         elif why := why_left_out(labels):
-            left_out[why] += 1
+            extraction.left_out[why] += 1
+            n_left_out += 1
         else:
             of_nodes.setdefault(copies_apart(labels), []).append((labels, at, values))
-    if not (of_nodes or of_gpus or left_out):
+    if not (of_nodes or of_gpus or n_left_out):
         raise ValueError("it holds no series: ask for a range of time in which there are values")
-    if left_out:
-        warn_left_out(left_out)
     if of_nodes:
         long = long_frame(extraction, of_nodes, sampler=sampler, server=server)
         write_series(extraction, long, where=where)

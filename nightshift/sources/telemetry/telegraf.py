@@ -7,6 +7,8 @@ import numpy as np
 from nightshift.sources.files import read_records
 from nightshift.sources.telemetry.series_file import SeriesFile
 
+ALL = "cpu-total"  # of all processors; those of one are left out, as percentages do not add
+
 
 @dataclass
 class Telegraf(SeriesFile):
@@ -30,17 +32,26 @@ class Telegraf(SeriesFile):
             extraction.bad_lines += [(path, *one) for one in bad]
             for record in records:
                 n += 1
-                if not isinstance(record.get("fields"), dict) or "timestamp" not in record:
+                if isinstance(record.get("fields"), dict) and "timestamp" in record:
+                    add_fields(found, record, extraction)
+                else:
                     extraction.bad_lines.append((path, n, "no metric", str(record)[:500]))
-                    continue
-                tags = tuple(sorted((record.get("tags") or {}).items()))
-                for name, value in record["fields"].items():
-                    if isinstance(value, int | float) and not isinstance(value, bool):
-                        key = (f"{record.get('name', '')}_{name}", tags)
-                        found.setdefault(key, []).append((record["timestamp"], value))
         for (name, tags), pairs in found.items():
             at, values = np.array(pairs, float).T
             yield {"__name__": name, **dict(tags)}, in_seconds(at), values
+
+
+def add_fields(found, record, extraction):
+    """Add the numbers of one record to {(metric, tags): [(time, value)]}."""
+    tags = record.get("tags") or {}
+    if tags.get("cpu", ALL) != ALL:
+        extraction.left_out["single processors"] += 1
+        return
+    key = tuple(sorted((name, tags[name]) for name in tags if name != "cpu"))
+    for name, value in record["fields"].items():
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            pairs = found.setdefault((f"{record.get('name', '')}_{name}", key), [])
+            pairs.append((record["timestamp"], value))
 
 
 def in_seconds(at):

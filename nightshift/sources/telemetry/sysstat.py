@@ -1,0 +1,142 @@
+"""What sysstat's sadf prints of the files that sar keeps."""
+
+import json
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from nightshift.sources.excerpts import excerpt_of_text, whole_file
+from nightshift.sources.files import open_text
+from nightshift.sources.telemetry.series_file import SeriesFile
+
+FIRST = ["hostname", "interval", "timestamp"]
+DEVICE = re.compile("[A-Z]+")  # CPU, DEV, IFACE: what a row is of; the names of values have small letters
+EVERY = {
+    "-1",
+    "all",
+    "sum",
+}  # of all processors; rows of one processor are left out, as percentages do not add
+ADVICE = "print them in UTC, by sadf without -T and -t, or with -U"
+
+
+@dataclass
+class SadfTable(SeriesFile):
+    """Lines of `sadf -d`, with a header for each kind of activity; all values are rates, percentages or
+    levels.
+    """
+
+    label = "a table of sysstat (sadf -d)"
+    excerpt = staticmethod(excerpt_of_text)
+    sampler = "sar"
+
+    def recognises(self, head):
+        """By its header."""
+        return head.line.lstrip("# ").startswith(";".join(FIRST))
+
+    def series(self, path, extraction):
+        """Yield the series of every column and device; ValueError of one line for times without a zone."""
+        found, names = {}, []
+        with open_text(path) as lines:
+            for number, line in enumerate(lines, 1):
+                cells = line.strip().split(";")
+                if line.startswith("#"):
+                    names = line.strip("# \n").split(";")
+                elif len(cells) > len(FIRST) and cells[3].startswith(("LINUX-RESTART", "COM")):
+                    continue
+                elif names and names[-1].endswith("*"):  # INTR;CPU*: a column for each processor
+                    extraction.left_out["interrupts"] += 1
+                elif len(cells) != len(names):
+                    reason = f"{len(cells)} columns, not {len(names)}"
+                    extraction.bad_lines.append((path, number, reason, line[:500]))
+                else:
+                    add_row(found, dict(zip(names, cells, strict=True)))
+        for labels, pairs in found.items():
+            texts, values = zip(*pairs, strict=True)
+            numbers = pd.to_numeric(pd.Series(values), errors="coerce").to_numpy(float)
+            yield dict(labels), seconds_of(texts), numbers
+
+
+def add_row(found, row):
+    """Add the values of one row of `sadf -d` to {labels: [(time, value)]}."""
+    device = next((row[name] for name in row if DEVICE.fullmatch(name) and row[name] not in EVERY), None)
+    if device and "CPU" in row:
+        return
+    for name, value in row.items():
+        if name not in FIRST and not DEVICE.fullmatch(name):
+            labels = {"__name__": name, "host": row["hostname"], "device": device or ""}
+            found.setdefault(tuple(labels.items()), []).append((row["timestamp"], value))
+
+
+def seconds_of(texts):
+    """Times in s since 1970 of texts such as "2026-01-31 10:00:00 UTC" or numbers; ValueError of one line
+    for one that names no zone.
+    """
+    local = next((text for text in texts if not text.endswith("UTC") and not text.isdigit()), None)
+    if local is not None:
+        raise ValueError(f"its times name no zone, such as {local!r}: {ADVICE}")
+    if texts and texts[0].isdigit():
+        return np.array(texts, float)
+    times = pd.to_datetime(pd.Series(texts).str.removesuffix(" UTC"), utc=True, errors="coerce")
+    return times.astype("datetime64[us, UTC]").astype("int64").to_numpy() / 1e6
+
+
+@dataclass
+class SadfJson(SeriesFile):
+    """The document of `sadf -j`; memory is in kB, which the names say here."""
+
+    label = "a document of sysstat (sadf -j)"
+    excerpt = staticmethod(whole_file)
+    sampler = "sar"
+
+    def recognises(self, head):
+        """By its first name."""
+        return head.line.startswith("{") and '"sysstat"' in " ".join(head.lines[:3])
+
+    def series(self, path, extraction):
+        """Yield the series of every value and device; ValueError of one line for times that are not UTC."""
+        with open_text(path) as file:
+            document = json.load(file)
+        found = {}
+        for host in document["sysstat"]["hosts"]:
+            for moment in host.get("statistics", []):
+                at = moment.pop("timestamp", None)
+                if at is None:
+                    continue
+                if not at.get("utc"):
+                    raise ValueError(f"its times are local, such as {at['date']} {at['time']}: {ADVICE}")
+                text = f"{at['date']} {at['time']} UTC"
+                for labels, value in values_in(moment):
+                    key = tuple({**labels, "host": host["nodename"]}.items())
+                    found.setdefault(key, []).append((text, value))
+        for labels, pairs in found.items():
+            texts, values = zip(*pairs, strict=True)
+            yield dict(labels), seconds_of(texts), np.array(values, float)
+
+
+def values_in(group, prefix=""):
+    """Yield ({"__name__", device}, number) of everything in a group of activities, whose groups may lie in
+    one another.
+    """
+    for name, value in group.items():
+        full = f"{prefix}_{name}" if prefix else name
+        if isinstance(value, dict):
+            yield from values_in(value, full)
+        elif isinstance(value, list):
+            for one in value:
+                yield from values_of_device(one, full)
+        elif isinstance(value, int | float):
+            kb = full.startswith(("memory_", "hugepages_")) and not full.endswith("-percent")
+            yield {"__name__": f"{full}_kb" if kb else full}, value
+
+
+def values_of_device(one, prefix):
+    """Yield ({"__name__", device}, number) of one device, whose first value is its name; rows of a single
+    processor are left out.
+    """
+    first, device = next(iter(one.items()))
+    named = {} if str(device) in EVERY else {"device": str(device)}
+    if not (named and first == "cpu"):
+        rest = {name: value for name, value in one.items() if name != first}
+        yield from ((labels | named, value) for labels, value in values_in(rest, prefix))
