@@ -1,4 +1,6 @@
-"""A private Prometheus that scrapes a real node exporter and a small page of GPU metrics, for tests: on loopback, stopped by process id."""
+"""A private Prometheus or VictoriaMetrics that scrapes a real node exporter and a small page of GPU metrics, for tests: on loopback, stopped by
+process id.
+"""
 
 import threading
 import time
@@ -8,7 +10,22 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import requests
 from daemons import free_ports, lacking, running, wait_until
 
-PROGRAMS = ["prometheus", "prometheus-node-exporter"]
+NODE_EXPORTER = "prometheus-node-exporter"
+SERVERS = {  # {program: (its arguments, the path that answers when it is ready)}; both are packages of Debian 12
+    "prometheus": (
+        ["--config.file={folder}/prometheus.yml", "--storage.tsdb.path={folder}/data", "--web.listen-address=127.0.0.1:{port}"],
+        "/-/ready",
+    ),
+    "victoria-metrics": (
+        [
+            "-promscrape.config={folder}/prometheus.yml",
+            "-storageDataPath={folder}/data",
+            "-httpListenAddr=127.0.0.1:{port}",
+            "-search.latencyOffset=1s",  # of the newest samples, which are not shown; 30 s if not given
+        ],
+        "/health",
+    ),
+}
 CONFIG = """
 global: {{scrape_interval: 1s, scrape_timeout: 1s}}
 scrape_configs:
@@ -31,6 +48,11 @@ DCGM_FI_DEV_GPU_UTIL{gpu="1",UUID="GPU-b",Hostname="gpu-node-1"} 0
 DCGM_FI_DEV_FB_USED{gpu="1",UUID="GPU-b",Hostname="gpu-node-1"} 5
 DCGM_FI_DEV_GPU_UTIL{gpu="3",UUID="GPU-d",hostname="gpu-node-2"} 11
 DCGM_FI_DEV_POWER_USAGE{gpu="3",UUID="GPU-d",hostname="gpu-node-2"} 140737488355328
+DCGM_FI_PROF_GR_ENGINE_ACTIVE{gpu="4",UUID="GPU-e",GPU_I_ID="7",Hostname="gpu-node-1"} 0.25
+DCGM_FI_DEV_FB_USED{gpu="4",UUID="GPU-e",GPU_I_ID="7",Hostname="gpu-node-1"} 64
+gpu_gfx_activity{gpu_id="2",hostname="gpu-node-3",job_id="8",job_user="u002"} 88
+gpu_used_vram{gpu_id="2",hostname="gpu-node-3",job_id="8",job_user="u002"} 20000
+gpu_total_vram{gpu_id="2",hostname="gpu-node-3",job_id="8",job_user="u002"} 196592
 nvidia_smi_utilization_gpu_ratio{uuid="c"} 0.5
 nvidia_smi_memory_used_bytes{uuid="c"} 1048576000
 nvidia_smi_memory_total_bytes{uuid="c"} 4194304000
@@ -39,9 +61,9 @@ nvidia_smi_temperature_gpu{uuid="c"} 50
 """
 
 
-def missing():
+def missing(program="prometheus"):
     """Programs that are needed and that this machine lacks."""
-    return lacking(PROGRAMS)
+    return lacking([program, NODE_EXPORTER])
 
 
 @contextmanager
@@ -70,8 +92,8 @@ def answering(answer):
 
 
 @contextmanager
-def prometheus(folder, *, scrapes=5):
-    """Run both in `folder` until some scrapes are stored; yields (URL of the Prometheus, URL of the page of the node exporter)."""
+def prometheus(folder, *, program="prometheus", scrapes=5):
+    """Run one of SERVERS and a node exporter in `folder` until some scrapes are stored; yields (URL of the server, URL of the page of the exporter)."""
     node, server = free_ports(2)
 
     def answers(url):
@@ -88,9 +110,9 @@ def prometheus(folder, *, scrapes=5):
         gpu = daemons.enter_context(answering(lambda headers: (200, GPU_PAGE)))
         (folder / "prometheus.yml").write_text(CONFIG.format(node=node, gpu=gpu))
         page, url = f"http://127.0.0.1:{node}/metrics", f"http://127.0.0.1:{server}"
-        start("prometheus-node-exporter", f"--web.listen-address=127.0.0.1:{node}", ready=page)
-        files = [f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
-        start("prometheus", *files, f"--web.listen-address=127.0.0.1:{server}", ready=f"{url}/-/ready")
+        start(NODE_EXPORTER, f"--web.listen-address=127.0.0.1:{node}", ready=page)
+        arguments, ready = SERVERS[program]
+        start(program, *(one.format(folder=folder, port=server) for one in arguments), ready=url + ready)
 
         def stored():
             found = requests.get(f"{url}/api/v1/query", {"query": "count_over_time(up[1m])"}, timeout=5).json()["data"]["result"]

@@ -1,4 +1,6 @@
-"""1_extract of the telemetry study against a real Prometheus with a real node exporter, and what it says when one does not answer."""
+"""1_extract of the telemetry study against a real Prometheus and a real VictoriaMetrics with a real node exporter, and what it says when one does
+not answer.
+"""
 
 import json
 import os
@@ -30,6 +32,17 @@ def prometheus(tmp_path_factory):
         yield urls
 
 
+@pytest.fixture(scope="module", params=list(prometheus_server.SERVERS))
+def server(request, tmp_path_factory):
+    if request.param == "prometheus":
+        yield request.getfixturevalue("prometheus")
+        return
+    if lacking := prometheus_server.missing(request.param):
+        pytest.skip(f"no {request.param} here: {', '.join(lacking)} missing")
+    with prometheus_server.prometheus(tmp_path_factory.mktemp(request.param), program=request.param) as urls:
+        yield urls
+
+
 def exported(page):
     """{name: sum over all series, without loopback} of what the exporter says now."""
     lines = [line for line in requests.get(page, timeout=5).text.splitlines() if not line.startswith("#") and 'device="lo"' not in line]
@@ -38,8 +51,8 @@ def exported(page):
     return values.value.groupby(names).sum()
 
 
-def test_values_are_those_of_the_exporters(prometheus, tmp_path):
-    url, page = prometheus
+def test_values_are_those_of_the_exporters(server, tmp_path):
+    url, page = server
     first = requests.get(f"{url}/api/v1/query", {"query": "min_over_time(timestamp(node_load1)[1m:1s])"}, timeout=5).json()
     began = float(first["data"]["result"][0]["value"][1])
     names, shown = run_cells(NOTEBOOK, tmp_path, source=url, **EVERY_SECOND)
@@ -73,15 +86,15 @@ def test_values_are_those_of_the_exporters(prometheus, tmp_path):
     assert rate == pytest.approx(os.cpu_count(), rel=0.35), "modes and processors are added up, jobs that scrape are not"
 
 
-def test_a_look_says_how_many_nodes_there_are_now(prometheus):
+def test_a_look_says_how_many_nodes_there_are_now(server):
     settings = {"metrics": {}, "node_label": "instance", "job_label": "", "chunk_points": 3600, "timeout_s": 5.0, "columns": {}}
-    [(_, seen)] = look_at_source("telemetry", prometheus[0], EVERY_SECOND | settings)
+    [(_, seen)] = look_at_source("telemetry", server[0], EVERY_SECOND | settings)
     assert (seen.problems, seen.notes) == ([], ["1 node"])
     assert pd.Timestamp.now("UTC") - seen.newest < pd.Timedelta("1min")
 
 
-def test_gpus_of_two_kinds_of_exporter_become_one_table(prometheus, tmp_path):
-    names, _ = run_cells(NOTEBOOK, tmp_path, source=prometheus[0], **EVERY_SECOND | {"metrics": {"load": "node_load1"}})
+def test_gpus_of_all_kinds_of_exporter_become_one_table(server, tmp_path):
+    names, _ = run_cells(NOTEBOOK, tmp_path, source=server[0], **EVERY_SECOND | {"metrics": {"load": "node_load1"}})
     gpus = pd.read_parquet(tmp_path / DATA / "gpus.parquet")
     assert gpus.groupby("gpu").size().min() >= 4
     last = gpus.drop_duplicates("gpu", keep="last").set_index("gpu")
@@ -92,6 +105,9 @@ def test_gpus_of_two_kinds_of_exporter_become_one_table(prometheus, tmp_path):
     assert last.loc["1", ["utilisation_pct", "memory_used_mib"]].tolist() == [0, 5]
     assert last.loc["c", numbers].tolist() == [50, 1000, 4000, 120, 50]
     assert last.node_id["c"] == "127.0.0.1"
+    assert last.loc["4/7", ["utilisation_pct", "memory_used_mib"]].tolist() == [25, 64], "a slice has a ratio only"
+    amd = ["node_id", "job_id", "user", "utilisation_pct", "memory_used_mib", "memory_total_mib"]
+    assert last.loc["2", amd].tolist() == ["gpu-node-3", "8", "u002", 88, 20000, 196592]
     assert last.loc["3", ["node_id", "utilisation_pct"]].tolist() == ["gpu-node-2", 11]
     assert pd.isna(last.power_w["3"]), "a blank of DCGM"
     assert [one for one in names["RECORDED"]["warnings"] if "no label" in one] == []
@@ -128,6 +144,16 @@ def test_an_answer_that_is_none_is_one_line(tmp_path, status, text, kind, messag
         run_cells(NOTEBOOK, tmp_path, source=f"http://127.0.0.1:{port}", **QUICK)
     assert str(error.value) == f"127.0.0.1:{port} {message}" + (", or PROMETHEUS_USER and _PASSWORD" if status == 401 else "")
     assert len(asked) == (6 if status == 503 else 1)
+
+
+def test_native_histograms_are_named_and_left_out(tmp_path):
+    """As the documentation of Prometheus 2.40 and later gives them: no Prometheus of Debian 12 has one of its own."""
+    series = {"metric": {"instance": "n1:9100"}, "histograms": [[NOW.timestamp(), {"count": "2", "sum": "3", "buckets": []}]]}
+    answer = json.dumps({"status": "success", "data": {"resultType": "matrix", "result": [series]}})
+    with prometheus_server.answering(lambda headers: (200, answer)) as port:
+        _, shown = run_cells(NOTEBOOK, tmp_path, source=f"http://127.0.0.1:{port}", **QUICK | {"metrics": {"duration": "request_duration_seconds"}})
+    assert "an expression gives native histograms, which are no numbers: ask for" in shown
+    assert json.loads((tmp_path / DATA / "status.json").read_text())["state"] == "empty"
 
 
 def test_refused_and_silent_servers_are_one_line(tmp_path):

@@ -69,8 +69,8 @@ class SmiQuery(NodeFile):
         names, pages = read_csv_pages(path, extraction.bad_lines)
         column, host = host_of_file(names, path)
         found = {
-            what: next((name for one in known for name in names if bare(name) == one), None)
-            for what, known in QUERIED.items()
+            what: next((name for one in named for name in names if bare(name) == one), None)
+            for what, named in QUERIED.items()
         }
         if found["gpu"] is None:
             raise ValueError("it does not say which GPU a row is of: query index or uuid, too")
