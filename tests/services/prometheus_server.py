@@ -93,7 +93,7 @@ def answering(answer):
 
 @contextmanager
 def prometheus(folder, *, program="prometheus", scrapes=5):
-    """Run one of SERVERS and a node exporter in `folder` until some scrapes are stored; yields (URL of the server, URL of the page of the exporter)."""
+    """Run one of SERVERS and a node exporter in `folder` until some scrapes are stored: (URL of the server, URL of the page of the exporter)."""
     node, server = free_ports(2)
 
     def answers(url):

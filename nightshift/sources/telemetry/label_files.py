@@ -16,7 +16,7 @@ class LabelTable(NodeFile):
     def recognises(self, head):
         """By a column of anomalies without a time beside it."""
         names = set(self.names_of(head))
-        return not self.columns and "anomaly" in names and not {"timestamp", "#Time"} & names
+        return not self.columns and bool({"anomaly", "anom"} & names) and not {"timestamp", "#Time"} & names
 
     def extract(self, path, extraction):
         """Add the labels of one file; ValueError of one line names the columns that lack."""

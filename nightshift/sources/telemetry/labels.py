@@ -8,6 +8,7 @@ import pyarrow as pa
 from nightshift.sources.telemetry.cells import names_of, times_of
 
 LABEL_COLUMNS = ["job_id", "node_id", "app", "input", "anomaly", "part"]
+SHORT = {"anom": "anomaly", "appname": "app"}  # as E2EWatch names them (utils/datasets.py)
 
 
 def read_labels(names, pages):
@@ -17,12 +18,14 @@ def read_labels(names, pages):
     node which application it ran with which input, and which anomaly was put beside it; `none` is healthy. It
     may name a stretch of the run by start and end. ValueError of one line names the columns that lack.
     """
+    short = {name: SHORT[name] for name in SHORT if name in names and SHORT[name] not in names}
+    names = [short.get(name, name) for name in names]
     if "anomaly" not in names or not {"job_id", "node_id"} & set(names):
         raise ValueError(
             f"labels need the columns anomaly, and job_id or node_id; it has {', '.join(names)[:150]}"
         )
     empty = pa.table({name: pa.array([], pa.string()) for name in names})
-    table = pa.concat_tables([page for _, page in pages] or [empty])
+    table = pa.concat_tables([page.rename_columns(names) for _, page in pages] or [empty])
     texts = {name: names_of(table[name]) if name in names else None for name in LABEL_COLUMNS}
     times = {name: times_of(table[name]) if name in names else pd.NaT for name in ("start", "end")}
     return pd.DataFrame({**texts, **times}, index=range(len(table)))
