@@ -1,0 +1,154 @@
+"""Series in files: whose they are, which copies count, and what is refused, each in one line."""
+
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from nightshift.sources.base import file_sources, source_of
+from nightshift.sources.telemetry.exposition import Exposition, parsed
+from nightshift.sources.telemetry.opening import EVER
+from nightshift.sources.telemetry.parts import extraction_into
+from nightshift.sources.telemetry.series import extract_series, metric_in, without_copies
+from nightshift.sources.telemetry.sysstat import seconds_of
+from nightshift.sources.telemetry.telegraf import in_seconds
+
+T0 = 1769853600.0  # 2026-01-31 10:00 UTC
+SETTINGS = {"columns": {}, "node_label": "instance", "job_label": ""}
+
+
+@pytest.fixture
+def extraction(tmp_path):
+    with extraction_into(tmp_path / "raw", EVER) as one:
+        yield one
+        pd.DataFrame().to_parquet(one.folder / "labels.parquet")
+
+
+def rows_of(extraction):
+    """All rows of nodes that an extraction has written so far."""
+    return pd.concat([pd.read_parquet(part) for part in sorted(extraction.folder.glob("nodes/*/*.parquet"))], ignore_index=True)
+
+
+def extract(extraction, path):
+    """Add one file by the kind that recognises it: its label."""
+    source = source_of(file_sources("telemetry", SETTINGS), str(path))
+    source.extract(str(path), extraction)
+    return source.label
+
+
+def test_the_longer_copy_counts_and_the_others_where_it_has_nothing():
+    step = np.arange(4) * 15.0
+    long = ({"job": "node"}, T0 + step, np.array([1.0, 2, 3, 4]))
+    early = ({"job": "pods"}, T0 - 33 + 15 * np.arange(3), np.array([7.0, 8, 9]))
+    at, values, differ = without_copies([early, long])
+    assert dict(zip(at - T0, values, strict=True)) == {0: 1, 15: 2, 30: 3, 45: 4, -33: 7, -18: 8}
+    assert differ == ["job"]
+
+
+def test_answers_of_one_series_are_one_series_and_no_copies():
+    pieces = [({"job": "node"}, np.array([T0 + t]), np.array([t])) for t in (30.0, 0.0, 15.0, 15.0)]
+    at, values, differ = without_copies(pieces)
+    assert ((at - T0).tolist(), values.tolist(), differ) == ([0, 15, 30], [0, 15, 30], [])
+
+
+def test_devices_are_in_the_name_and_who_scrapes_and_processors_are_not():
+    labels = {"__name__": "node_cpu_seconds_total", "cpu": "7", "mode": "idle", "job": "node", "instance": "n1:9100", "pod": "x"}
+    assert metric_in(labels, {"instance", ""}) == ("node_cpu_seconds_total", "idle")
+    assert metric_in({"__name__": "a::b", "device": "x::y|z"}, set()) == ("a:b", "x:y_z")
+
+
+def test_very_many_devices_are_added_up_and_what_is_of_no_node_is_counted(extraction, tmp_path):
+    at = T0 + 15.0 * np.arange(2)
+    many = [({"__name__": "disk_ops", "device": f"d{i}", "host": "n1"}, at, np.array([1.0, 2])) for i in range(65)]
+    other = [
+        ({"__name__": "load", "host": "n1"}, at, np.array([5.0, 6])),
+        ({"__name__": "seconds_bucket", "le": "0.1", "host": "n1"}, at, at),
+        ({"__name__": "net_bytes", "device": "lo", "host": "n1"}, at, at),
+        ({"__name__": "DCGM_FI_DEV_SM_CLOCK", "gpu": "0", "host": "n1"}, at, at),
+    ]
+    server = Exposition({}, "instance", "")
+    extract_series(extraction, [*many, *other], where="here", sampler="x", server=server)
+    rows = rows_of(extraction)
+    assert rows["disk_ops::x"].tolist() == [65, 130]
+    assert rows["load::x"].tolist() == [5, 6]
+    assert set(rows) == {"timestamp", "job_id", "disk_ops::x", "load::x"}
+    assert dict(extraction.left_out) == {"buckets of histograms": 1, "the loopback interface": 1, "other metrics of GPUs": 1}
+
+
+@pytest.mark.parametrize(
+    ("series", "message"),
+    [
+        ([], "it holds no series"),
+        ([({"__name__": "load", "zone": "a"}, np.array([T0]), np.array([1.0]))], "no label that names its node, but __name__, zone: put the file"),
+    ],
+)
+def test_no_series_and_no_node_are_one_line(extraction, series, message):
+    with pytest.raises(ValueError, match=message) as error:
+        extract_series(extraction, series, where="here", sampler="x", server=Exposition({}, "instance", ""))
+    assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "at", "value"),
+    [
+        ("load1 9.3 1795949124205", "load1", 1795949124.205, 9.3),
+        ("load1 9.3 1795949124.205 # {trace_id=\"a\"} 1", "load1", 1795949124.205, 9.3),
+        ('{__name__="load1", mount="/a } b"} 1e3', "load1", T0, 1000),
+        (r'load1{path="C:\\x \"y\""} +Inf', "load1", T0, np.inf),
+    ],
+)  # fmt: skip
+def test_a_line_of_an_exporter_says_name_time_and_value(extraction, text, name, at, value):
+    [(_, labels, when, number)] = parsed(text, 1, page_at=T0, path="p", extraction=extraction)
+    assert (dict(labels)["__name__"], when, number) == (name, at, value)
+    assert dict(labels).get("mount", "/a } b") == "/a } b"
+    assert dict(labels).get("path", r'C:\x "y"') == r'C:\x "y"'
+
+
+def test_a_line_that_is_none_is_put_aside(extraction):
+    assert list(parsed("load1 = 9", 3, page_at=T0, path="p", extraction=extraction)) == []
+    assert extraction.bad_lines == [("p", 3, "no metric", "load1 = 9")]
+
+
+ANSWER = '{"status": "success", "data": {"resultType": "scalar", "result": [1, "2"]}}'
+SADF = "# hostname;interval;timestamp;CPU;%user\nn1;10;2026-01-31 10:00:00;-1;5\n"
+SMI = "timestamp, index, utilization.gpu [%]\n2026/01/31 10:00:00.0, 0, 5 %\n"
+FILES = {
+    "page without its header": ("p.txt", "# HELP load1 x\n# TYPE load1 gauge\nload1 2\n", "its values have no times: save pages with their header"),
+    "answer with an error": ("a.json", '{"status": "error", "error": "bad query", "data": {"resultType": ""}}', "it is no answer but an error: bad query"),
+    "answer with a number": ("a.json", ANSWER, "its result is a scalar"),
+    "local times of sadf": ("s.csv", SADF, "its times name no zone, such as '2026"),
+    "nvidia-smi of nobody": ("g.csv", SMI, "put it into a folder host=NAME"),
+    "nvidia-smi of no GPU": ("host=a/g.csv", "timestamp, utilization.gpu [%]\n2026/01/31 10:00:00.0, 5 %\n", "query index or uuid, too"),
+    "dmon without times": ("host=a/d.txt", "# gpu   pwr    sm\n# Idx     W     %\n    0    30     5\n", "nvidia-smi dmon -o DT"),
+}
+
+
+@pytest.mark.parametrize("case", FILES)
+def test_a_file_that_cannot_be_used_says_what_to_do(extraction, tmp_path, case):
+    name, text, message = FILES[case]
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    with pytest.raises(ValueError, match=re.escape(message)) as error:
+        extract(extraction, path)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_rows_of_json_with_other_columns_are_parts_of_their_own_and_none_is_lost(extraction, tmp_path):
+    path = tmp_path / "rows.jsonl"
+    rows = [{"ts": T0, "node": "n1", "job_id": 0, "load": 1}, {"ts": T0 + 10, "node": "n1", "job_id": 7, "load": 2, "big": 2**60}]
+    path.write_text("\n".join(map(json.dumps, rows)) + "\nno json\n")
+    assert extract(extraction, path) == "rows of nodes in JSON"
+    found = rows_of(extraction).sort_values("timestamp")
+    assert found.load.tolist() == [1, 2]
+    assert found.job_id.fillna("none").tolist() == ["none", "7"], "job 0 is none"
+    assert found.big.tolist()[1] == 2**60
+    assert [line[1] for line in extraction.bad_lines] == [3]
+
+
+def test_times_are_read_in_every_unit():
+    for unit in (1, 1e3, 1e6, 1e9):
+        assert in_seconds(np.array([T0 * unit])).tolist() == [T0]
+    assert seconds_of(("2026-01-31 10:00:00 UTC",)).tolist() == seconds_of((str(int(T0)),)).tolist() == [T0]
