@@ -116,7 +116,7 @@ SADF = "# hostname;interval;timestamp;CPU;%user\nn1;10;2026-01-31 10:00:00;-1;5\
 SMI = "timestamp, index, utilization.gpu [%]\n2026/01/31 10:00:00.0, 0, 5 %\n"
 FILES = {
     "page without its header": ("p.txt", "# HELP load1 x\n# TYPE load1 gauge\nload1 2\n", "its values have no times: save pages with their header"),
-    "answer with an error": ("a.json", '{"status": "error", "error": "bad query", "data": {"resultType": ""}}', "it is no answer but an error: bad query"),
+    "answer with an error": ("a.json", '{"status": "error", "error": "bad query", "data": {"resultType": ""}}', "an error: bad query"),
     "answer with a number": ("a.json", ANSWER, "its result is a scalar"),
     "local times of sadf": ("s.csv", SADF, "its times name no zone, such as '2026"),
     "nvidia-smi of nobody": ("g.csv", SMI, "put it into a folder host=NAME"),

@@ -28,6 +28,19 @@ def identity(labels, name, instance="device"):
     }
 
 
+def add_values(found, record):
+    """Add the values of one record to {labels: [(time, value)]}; counts of single processors get the label
+    cpu, percentages are devices of their own.
+    """
+    columns = zip(record["dsnames"], record["dstypes"], record["values"], strict=False)
+    for name, kind, value in columns:
+        counts = kind in ("derive", "counter")
+        labels = identity(record, name, "cpu" if counts and record["plugin"] == "cpu" else "device")
+        labels["__name__"] += "_total" if counts else ""
+        number = np.nan if value is None else float(value)
+        found.setdefault(tuple(labels.items()), []).append((float(record["time"]), number))
+
+
 @dataclass
 class CollectdJson(SeriesFile):
     """Lists of values, as write_http and write_kafka send them; counters, which it calls derive or counter,
@@ -51,12 +64,7 @@ class CollectdJson(SeriesFile):
                 if not {"values", "dsnames", "dstypes", "time", "host", "plugin", "type"} <= set(record):
                     extraction.bad_lines.append((path, n, "no values of collectd", str(record)[:500]))
                     continue
-                columns = zip(record["dsnames"], record["dstypes"], record["values"], strict=False)
-                for name, kind, value in columns:
-                    labels = identity(record, name, "cpu" if record["plugin"] == "cpu" else "device")
-                    labels["__name__"] += "_total" if kind in ("derive", "counter") else ""
-                    number = np.nan if value is None else float(value)
-                    found.setdefault(tuple(labels.items()), []).append((float(record["time"]), number))
+                add_values(found, record)
         for labels, pairs in found.items():
             at, values = np.array(pairs, float).T
             yield dict(labels), at, values

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 
 import numpy as np
 
@@ -84,9 +85,15 @@ def parsed(text, number, *, page_at, path, extraction):
     except (TypeError, ValueError):
         extraction.bad_lines.append((path, number, "no metric", text[:500]))
         return
-    pairs = LABEL.findall(match["labels"] or "")
-    labels = {name: re.sub(r"\\.", lambda one: ESCAPED.get(one[0], one[0]), cell) for name, cell in pairs}
-    if match["name"]:
-        labels["__name__"] = match["name"]
     at = float(match["at"]) if match["at"] else page_at
-    yield number, tuple(sorted(labels.items())), at / 1e3 if at and at > 1e11 else at, value
+    yield number, labels_of(match["name"], match["labels"]), at / 1e3 if at and at > 1e11 else at, value
+
+
+@lru_cache(maxsize=100_000)  # pages repeat them, and parsing costs more than all else
+def labels_of(name, text):
+    """Labels of a metric, a tuple of pairs sorted by name, from what stands in its braces (None: nothing)."""
+    pairs = LABEL.findall(text or "")
+    labels = {key: re.sub(r"\\.", lambda one: ESCAPED.get(one[0], one[0]), cell) for key, cell in pairs}
+    if name:
+        labels["__name__"] = name
+    return tuple(sorted(labels.items()))

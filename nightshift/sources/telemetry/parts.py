@@ -251,7 +251,7 @@ def turn_node(extraction, folder, *, part, how=""):
     rows["job_id"] = rows.job_id.fillna("")
     if how == "sum":
         cells = rows.groupby(["timestamp", "job_id", "metric"], sort=False, as_index=False)
-        rows = cells.value.agg(lambda values: values.sum(min_count=1))
+        rows = cells.value.sum(min_count=1)  # by `agg` of a function, 5.3 s for 116,000 values; so, 1.8 s
     rows["copy"] = rows.groupby(["timestamp", "job_id", "metric"]).cumcount()
     in_order = pd.MultiIndex.from_frame(rows[key].drop_duplicates())
     wide = rows.pivot(index=key, columns="metric", values="value").loc[in_order]
