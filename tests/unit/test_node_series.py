@@ -119,6 +119,7 @@ FILES = {
     "answer with an error": ("a.json", '{"status": "error", "error": "bad query", "data": {"resultType": ""}}', "an error: bad query"),
     "answer with a number": ("a.json", ANSWER, "its result is a scalar"),
     "local times of sadf": ("s.csv", SADF, "its times name no zone, such as '2026"),
+    "sadf -h": ("s.csv", SADF.replace("%user", "%user[...]"), "print them without -h"),
     "nvidia-smi of nobody": ("g.csv", SMI, "put it into a folder host=NAME"),
     "nvidia-smi of no GPU": ("host=a/g.csv", "timestamp, utilization.gpu [%]\n2026/01/31 10:00:00.0, 5 %\n", "query index or uuid, too"),
     "dmon without times": ("host=a/d.txt", "# gpu   pwr    sm\n# Idx     W     %\n    0    30     5\n", "nvidia-smi dmon -o DT"),

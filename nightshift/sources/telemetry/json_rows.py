@@ -101,7 +101,9 @@ def layout_of(names):
 
 def sampler_of(path):
     """The sampler that the name of a file gives, as for stores: meminfo of meminfo.2026-01-31.jsonl.gz."""
-    return re.sub(r"(\.jsonl?|\.ndjson|\.gz|[._-]?\d{4}-?\d\d-?\d\d|[._-]\d{9,})+$", "", Path(path).name)
+    return re.sub(
+        r"(\.jsonl?|\.ndjson|\.parquet|\.gz|[._-]?\d{4}-?\d\d-?\d\d|[._-]\d{9,})+$", "", Path(path).name
+    )
 
 
 def column_of(rows, name, layout):

@@ -43,6 +43,8 @@ class SadfTable(SeriesFile):
                 cells = line.strip().split(";")
                 if line.startswith("#"):
                     names = line.strip("# \n").split(";")
+                    if "[...]" in line:
+                        raise ValueError("its lines hold all activities side by side: print them without -h")
                 elif len(cells) > len(FIRST) and cells[3].startswith(("LINUX-RESTART", "COM")):
                     continue
                 elif names and names[-1].endswith("*"):  # INTR;CPU*: a column for each processor
