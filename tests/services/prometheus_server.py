@@ -52,7 +52,7 @@ DCGM_FI_PROF_GR_ENGINE_ACTIVE{gpu="4",UUID="GPU-e",GPU_I_ID="7",Hostname="gpu-no
 DCGM_FI_DEV_FB_USED{gpu="4",UUID="GPU-e",GPU_I_ID="7",Hostname="gpu-node-1"} 64
 gpu_gfx_activity{gpu_id="2",hostname="gpu-node-3",job_id="8",job_user="u002"} 88
 gpu_used_vram{gpu_id="2",hostname="gpu-node-3",job_id="8",job_user="u002"} 20000
-gpu_total_vram{gpu_id="2",hostname="gpu-node-3",job_id="8",job_user="u002"} 196592
+gpu_total_vram{gpu_id="2",hostname="gpu-node-3",job_id="8",job_user="u002"} 196608
 nvidia_smi_utilization_gpu_ratio{uuid="c"} 0.5
 nvidia_smi_memory_used_bytes{uuid="c"} 1048576000
 nvidia_smi_memory_total_bytes{uuid="c"} 4194304000

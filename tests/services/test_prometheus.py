@@ -107,7 +107,7 @@ def test_gpus_of_all_kinds_of_exporter_become_one_table(server, tmp_path):
     assert last.node_id["c"] == "127.0.0.1"
     assert last.loc["4/7", ["utilisation_pct", "memory_used_mib"]].tolist() == [25, 64], "a slice has a ratio only"
     amd = ["node_id", "job_id", "user", "utilisation_pct", "memory_used_mib", "memory_total_mib"]
-    assert last.loc["2", amd].tolist() == ["gpu-node-3", "8", "u002", 88, 20000, 196592]
+    assert last.loc["2", amd].tolist() == ["gpu-node-3", "8", "u002", 88, 20000, 196608]
     assert last.loc["3", ["node_id", "utilisation_pct"]].tolist() == ["gpu-node-2", 11]
     assert pd.isna(last.power_w["3"]), "a blank of DCGM"
     assert [one for one in names["RECORDED"]["warnings"] if "no label" in one] == []

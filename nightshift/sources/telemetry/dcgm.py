@@ -26,8 +26,8 @@ NUMBERS = {
     "temperature_c": "DCGM_FI_DEV_GPU_TEMP",
 }
 # {quantity: {metric: what makes its unit ours}}, the best first: dcgm-exporter 4 (etc/*.csv; a MIG instance
-# has the ratio only), nvidia_gpu_exporter (docs/METRICS.md), AMD's device-metrics-exporter 1.5
-# (metricslist.md; its MB are MiB: an MI300X of 192 GiB has 196,592)
+# has the ratio only), nvidia_gpu_exporter (docs/METRICS.md), AMD's device-metrics-exporter
+# (metricslist.md; its MB are taken for MiB, since public examples give 65,536 and 32,768 as totals)
 EXPORTED = {
     "utilisation_pct": {
         "DCGM_FI_DEV_GPU_UTIL": 1,
