@@ -4,7 +4,7 @@
     Clean       what its schema says                         check_schema
     Encoders    one code per name                            fit_categories, encode_categories, table_key
     Plots       one figure, one claim, saved and shown       show_figure
-    Records     sentences, tables, metrics, findings         show_sentence, record_metrics, build_findings
+    Records     sentences, tables, metrics, findings         show_sentence, record_metrics, write_findings
 
 A function enters when a second study needs it, or several would err by a silent error in it. All is pure but
 `write_`, `record_`, `show_`. All else is in nightshift/.
@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 
 from nightshift import catalog
+from nightshift.evidence import build_rows
 from nightshift.figures import plain_text  # which turns off the parser of mathematical text
 from nightshift.products import git_revision
 from nightshift.schemas import FINDING, NUMBER, TEXT, TIME, columns_of
@@ -212,9 +213,20 @@ def build_findings(rows, study):
     return table
 
 
-def write_findings(rows, path, study):
-    """Write `build_findings` of these arguments to `path`; returns what was written."""
+def write_findings(rows, path, study, made_by=None):
+    """Write `build_findings` of these arguments to `path`; returns what was written.
+
+    made_by : a DataFrame per finding, the rows that made it, most telling first: what a reader sees who
+    doubts it. `build_rows` of nightshift/evidence.py says what they hold; they go to the folder `rows`
+    beside that of `path`. Without them, none that an earlier night wrote stays.
+    """
     written = build_findings(rows, study)
+    path = Path(path)
+    beside = path.parent.with_name("rows") / path.name
+    if made_by is None:
+        beside.unlink(missing_ok=True)
+    else:
+        write_parquet(build_rows(written, made_by), beside)
     write_parquet(written, path)
     return written
 

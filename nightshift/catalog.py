@@ -49,6 +49,7 @@ class FindingKind(Entry):
     benign: bool = False  # most often somebody wanted it so; it ranks lower
     is_loss: bool = False  # a community does less, which trouble of its site may explain
     follows_incident: bool = False  # users ask because of an incident; it is joined to one
+    rows: str = ""  # what a row is that shows it, singular; by default as the study says
 
 
 class ImpactUnit(Entry):
@@ -103,6 +104,7 @@ class Study(Entry):
     question: str
     cadence: Cadence = "day"
     about: About | None = None  # what entities name where neither the kind nor its scope tells
+    rows: str = "row"  # what a row is that shows a finding, such as a transfer, singular
     reports_after: Literal["day", "week", "calendar_week"] = (
         "day"  # how long it takes until it can see a trouble
     )
@@ -144,8 +146,9 @@ def read_study(path):
 
 
 def complete(kind, study):
-    """Return the FindingKind `kind` with what it leaves to its study: cadence and unit of impact."""
+    """Return the FindingKind `kind` with what it leaves to its study: cadence, rows and unit of impact."""
     by_study = {"cadence": study.cadence, "impact_unit": next(iter(study.impact_units), "")}
+    by_study["rows"] = study.rows
     return kind.model_copy(
         update={name: one for name, one in by_study.items() if name not in kind.model_fields_set}
     )
@@ -256,6 +259,12 @@ def about_of(study, name):
     entry = study_of(study)
     kind = entry.kinds.get(name) or FindingKind()
     return kind.about or ABOUT.get(kind.scope) or entry.about or "other"
+
+
+def rows_of(study, name):
+    """What a row is that shows a finding of this kind, singular: "transfer"."""
+    entry = study_of(study)
+    return (entry.kinds.get(name) or complete(FindingKind(), entry)).rows
 
 
 def impact_units():

@@ -41,13 +41,19 @@ def patterns_of(study, step):
     if step == "digest":
         return ["data/incidents/{day}*"]
     if step not in STEPS:
-        return [f"data/findings/{name}.parquet" for name in finding_tables(study, step)]
+        return tables_of(study, step)
     return {
         "1_extract": [f"data/raw/{study}/**/*"],
         "2_preprocess": [f"data/clean/{study}.*", f"data/clean/{study}_*", f"encoders/{study}/**/*"],
         "3_train": [f"models/{study}/**/*"],
-        "4_analyse": [f"data/scores/{study}.*", f"data/scores/{study}_*", f"data/findings/{study}.parquet"],
+        "4_analyse": [f"data/scores/{study}.*", f"data/scores/{study}_*", *tables_of(study, step)],
     }[step]
+
+
+def tables_of(study, step):
+    """Paths of the tables of findings that a step of a study writes, and of the rows that made them."""
+    names = finding_tables(study, step)
+    return [f"data/{folder}/{name}.parquet" for name in names for folder in ("findings", "rows")]
 
 
 def products_of(root, patterns, *, since=0.0):

@@ -1,10 +1,10 @@
-// Sorts the tables of a report by their columns, and filters long ones by typing. Everything else works without.
+// Sorts the tables of a report by their columns, filters long ones by typing, and opens what a link leads to. Everything else works without.
 "use strict";
 const LONG = 8; // rows from which on a table gets a filter
 
-const value = (cell) => {
+const value = (cell, isNumber) => {
   const text = cell?.textContent.trim() ?? "";
-  return cell?.classList.contains("number") ? parseFloat(text.replaceAll(",", "")) : text.toLowerCase();
+  return isNumber ? parseFloat(text.replaceAll(",", "")) : text.toLowerCase();
 };
 const compare = (a, b) => (typeof a === "number" && typeof b === "number" ? (Number.isNaN(a) ? -1 : Number.isNaN(b) ? 1 : a - b) : String(a).localeCompare(String(b), "en", { numeric: true }));
 
@@ -12,7 +12,7 @@ function sort(table, head) {
   const upwards = head.getAttribute("aria-sort") !== "ascending";
   for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
   head.setAttribute("aria-sort", upwards ? "ascending" : "descending");
-  const rows = [...table.tBodies[0].rows].map((row) => [value(row.cells[head.cellIndex]), row]);
+  const rows = [...table.tBodies[0].rows].map((row) => [value(row.cells[head.cellIndex], head.classList.contains("number")), row]);
   rows.sort(([a], [b]) => compare(a, b) * (upwards ? 1 : -1));
   table.tBodies[0].append(...rows.map(([, row]) => row));
 }
@@ -49,3 +49,11 @@ for (const region of document.querySelectorAll("main .scroll")) {
   }
   if (table.tBodies[0].rows.length >= LONG) addFilter(table, region);
 }
+
+function open() {
+  const there = document.getElementById(location.hash.slice(1));
+  for (let one = there; one; one = one.parentElement) if (one.tagName === "DETAILS") one.open = true;
+  there?.scrollIntoView();
+}
+addEventListener("hashchange", open);
+if (location.hash) open();

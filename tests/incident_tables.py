@@ -7,10 +7,11 @@ import nbformat
 import pandas as pd
 import pyarrow as pa
 
-from helpers import FINDING_COLUMNS, write_json, write_parquet
+from helpers import FINDING_COLUMNS, write_findings, write_json, write_parquet
 from nightshift.catalog import STEPS
+from nightshift.products import fingerprint
 from nightshift.reporting.digests import read_digest
-from nightshift.reporting.site import record_digest
+from nightshift.reporting.site import record_digest, render_night
 from nightshift.status import write_status
 
 DAY = "2026-01-31"
@@ -220,9 +221,29 @@ def write_study(root, study, day=DAY, findings=0):
     write_json({"study": study, "day": day, "models": [MODEL]}, root / f"models/{study}/metrics.json")
 
 
+def record_rows(root, study, day=DAY):
+    """Let the record of the analysis of a study say that it wrote its findings and the rows that made them."""
+    record = root / f"reports/{day}/{study}/4_analyse.json"
+    paths = [f"data/{folder}/{study}.parquet" for folder in ("findings", "rows")]
+    products = {path: fingerprint(root / path) for path in paths}
+    write_json({"version": 1, "outcome": "ok", "products": products, "ended": f"{day}T05:00:00Z"}, record)
+
+
 def write_digest(root, incidents, nights, missing=(), day=DAY, **more):
     """Write what the digest leaves of a night, made of the studies `nights` and without those that are `missing`."""
     rows = write_incidents(root, incidents, day, missing=missing, **more)
     parameters = {"nights": dict.fromkeys(nights, day), "missing": list(missing)}
     executed(root / f"reports/{day}/digest.ipynb", parameters=parameters, ended=f"{day}T23:00:00+00:00")
     return rows
+
+
+def night_with_rows(root, entity, rows):
+    """Publish a night below `root` with one incident, of a slow link `entity` that `rows` made; returns the folder of its report."""
+    start = rows.time.min()
+    about = {"kind": "slow_link", "entity": entity, "site": "B", "start": start, "end": rows.time.max(), "score": 9.0, "p_value": 0.01}
+    write_study(root, "transfers")
+    write_findings([about | {"evidence": "It is slow.", "impact": 1.0}], root / "data/findings/transfers.parquet", "transfers", [rows])
+    record_rows(root, "transfers")
+    write_digest(root, [incident(entity, kinds=["slow_link"], start=start, studies=["transfers", "telemetry"])], ["transfers"])
+    render_night(root, DAY, {"transfers": DAY})
+    return root / "reports" / DAY

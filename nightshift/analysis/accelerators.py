@@ -4,6 +4,7 @@ use.
     Samples      the time that each stands for, what is held    weigh_samples
     Stretches    idle ones, allocations, findings               mark_stretches, allocations_of, idle_findings
     Words        evidence, findings, energy                     evidence_of, findings_table, energy_words
+    Rows         the samples of an idle stretch                 rows_of
     Use          thresholds, users and jobs, devices            idle_lengths, usage_by, device_loads, ...
     Figures      where and when, ranges                         plot_loads, plot_wasted, plot_range
     How good     against known incidents                        compare
@@ -174,6 +175,19 @@ def energy_words(held, wasted):
         return ""
     where = f" where power was measured, {powered:.0%} of the held hours" if powered < 0.995 else ""
     return f", {wasted.kwh.sum():,.1f} kWh{where}"
+
+
+def rows_of(finding, samples):
+    """List the samples of the idle stretch of a finding, the latest first: DataFrame time, gpu, job,
+    utilisation_pct, memory_gib, power_w, temperature_c.
+
+    samples : as `mark_stretches` gives them.
+    """
+    rows = samples[samples.stretch == finding.stretch]
+    rows = rows.assign(memory_gib=rows.memory_used_mib / 1024)
+    rows = rows.rename(columns={"timestamp": "time", "job_id": "job"}).drop(columns="gpu")
+    rows = rows.rename(columns={"device": "gpu"}).sort_values("time", ascending=False)
+    return rows[["time", "gpu", "job", "utilisation_pct", "memory_gib", "power_w", "temperature_c"]]
 
 
 # -------------------------------------------------------------------------------------------------------- Use

@@ -2,6 +2,7 @@
 
     Events     flagged weeks of one series as one event        find_events, kind_of
     Causes     what has one cause is one finding               merge_totals, follow_losses
+    Rows       the weeks of the series of a finding            rows_of
     Beside     sites that changed, series long silent          changes_by_site, silent_for_long
 
 `grid` is a WeeklySeries throughout. An event, and a finding, has row (of the series), site, vo, kind, start
@@ -198,6 +199,26 @@ def follow_losses(grid, findings, alone):
         if one.kind not in GAIN or (one.vo, one.site) not in moved_to:
             findings.append(one._asdict())
     return pd.DataFrame(findings, columns=FINDING_COLUMNS)
+
+
+# ------------------------------------------------------------------------------------------------------- Rows
+
+
+def rows_of(finding, grid, scored):
+    """List the weeks of the series of a finding, the newest first, back to the 26 before it, which say what
+    is usual: DataFrame time (Monday), core_hours, expected, low, high (of core hours; eight of ten weeks lie
+    between the latter two), cpu_hours, jobs, flagged.
+
+    scored : DataFrame row, week, flagged, one row per series and judged week.
+    """
+    inside = slice(max(finding.start - 26, 0), len(grid.weeks))
+    usual = {name: grid.features[name][finding.row, inside] for name in ("expected", "low", "high")}
+    counted = {name: grid.panel[name][finding.row, inside] for name in ("cpu_hours", "jobs")}
+    columns = {"core_hours": grid.core[finding.row, inside]} | usual | counted
+    rows = pd.DataFrame({"time": grid.weeks[inside]} | columns)
+    flagged = scored.week[(scored.row == finding.row) & scored.flagged]
+    rows = rows.assign(flagged=rows.time.isin(flagged))
+    return rows[rows.core_hours.notna()].sort_values("time", ascending=False)
 
 
 # ----------------------------------------------------------------------------------------------------- Beside

@@ -5,6 +5,7 @@ ones.
     Reasons    histograms that are rebuilt badly           Trained, usual_rows, reasons_of, telling, ...
     Ranges     their reasons and numbers                   Strange, range_reasons, numbers_of
     Findings   evidence and findings                       evidence_of, finding_of
+    Rows       the lumisections of a range                 rows_of
 """
 
 from dataclasses import dataclass
@@ -251,3 +252,21 @@ def finding_of(strange, one, *, scored, lumi_known):
         "evidence": evidence_of(strange, one, rows=rows, lumi_known=lumi_known),
         "impact": rows.recorded_lumi[rows.flagged].sum(min_count=1),
     }
+
+
+# ------------------------------------------------------------------------------------------------------- rows
+
+
+def rows_of(one, scored):
+    """List the lumisections of a range, the strangest first: DataFrame time, run, lumisection, score,
+    p_value, verdict, recorded_invpb, strangest_dataset and histograms, the named reasons of those that are
+    flagged.
+
+    one : a row of `bad_ranges`. scored : DataFrame with these columns; dataset and named among them.
+    """
+    rows = scored[(scored.run == one.run) & scored.lumisection.between(one.first, one.last)]
+    rows = rows.assign(histograms=[", ".join(names) for names in rows.named])
+    names = {"recorded_lumi": "recorded_invpb", "dataset": "strangest_dataset"}
+    rows = rows.rename(columns=names).sort_values("score", ascending=False, kind="stable")
+    columns = ["time", "run", "lumisection", "score", "p_value", "verdict", "recorded_invpb"]
+    return rows[[*columns, "strangest_dataset", "histograms"]]

@@ -56,7 +56,7 @@ def write_nothing(paths):
     """
     files = files_of(paths)
     write_parquet(pd.DataFrame(columns=list(SCORED)).astype(SCORED), paths.scores)
-    write_findings([], paths.findings, "certification")
+    write_findings([], paths.findings, "certification", [])
     for path in (files.golden, files.difference, files.judged, files.failures, files.settings):
         path.unlink(missing_ok=True)
 

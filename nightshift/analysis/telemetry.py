@@ -4,6 +4,7 @@ pictures.
     Ranges      what is healthy for an incident              Ranges, reference_of, deviations
     Words       metrics, numbers, opinions, evidence         name_of, amounts, opinion, evidence_of
     Findings    incidents and silent nodes as findings       finding_of, silence_of, findings_of, answer_of
+    Rows        windows, or runs, that made a finding        rows_of
     Figures     a run, an incident, the map of nodes         plot_run, plot_incident, node_map, plot_map
 """
 
@@ -72,18 +73,32 @@ def deviations(incident, ranges):
     Spreads below a tenth of what the metric varies over all nodes count as that tenth: three nodes in step
     would make a trifle look enormous.
     """
-    judged, columns = ranges.judged, list(ranges.columns.values())
-    reference, whose = reference_of(incident, ranges)
-    low, usual, high = (reference[columns].quantile(q) for q in (0.05, 0.5, 0.95))
-    of_run = (judged.node_id == incident.node_id) & (judged.job_id == incident.job_id)
-    inside = of_run & ranges.flagged & judged.start.between(incident.start, incident.end)
-    observed = judged.loc[inside, columns].mean()
-    least = 1e-6 * usual.abs() + 1e-12  # of what never varies
-    spread = np.maximum((high - low) / 3.29, 0.1 * ranges.spread_of_all.fillna(0))
-    z = (observed - usual) / np.maximum(spread, least)
-    table = pd.DataFrame({"observed": observed, "expected": usual, "low": low, "high": high, "z": z})
+    healthy, whose = healthy_range(incident, ranges)
+    hit = is_hit(incident, ranges)
+    observed = ranges.judged.loc[hit, healthy.index].mean()
+    z = (observed - healthy.expected) / healthy.pop("spread")
+    table = pd.DataFrame({"observed": observed}).join(healthy).assign(z=z)
     table = table.set_axis(list(ranges.columns), axis=0).dropna(subset="z")
     return table.sort_values("z", key=np.abs, ascending=False, kind="stable"), whose
+
+
+def is_hit(incident, ranges):
+    """Tell which of the judged windows are flagged ones of an incident: bool Series."""
+    judged = ranges.judged
+    of_run = (judged.node_id == incident.node_id) & (judged.job_id == incident.job_id)
+    return of_run & ranges.flagged & judged.start.between(incident.start, incident.end)
+
+
+def healthy_range(incident, ranges):
+    """Compute what is healthy for one incident: (DataFrame [column] expected, low, high, spread; whose range
+    it is), as `deviations` says.
+    """
+    reference, whose = reference_of(incident, ranges)
+    low, usual, high = (reference[list(ranges.columns.values())].quantile(q) for q in (0.05, 0.5, 0.95))
+    least = 1e-6 * usual.abs() + 1e-12  # of what never varies
+    spread = np.maximum((high - low) / 3.29, 0.1 * ranges.spread_of_all.fillna(0))
+    columns = {"expected": usual, "low": low, "high": high, "spread": np.maximum(spread, least)}
+    return pd.DataFrame(columns), whose
 
 
 # ------------------------------------------------------------------------------------------------------ Words
@@ -258,13 +273,14 @@ def silence_of(silent, spans, *, source_end):
 
 def findings_of(reported, silent, *, ranges, setting, source_end):
     """Turn incidents and silent nodes into findings, the smallest p-value first: DataFrame FINDING_COLUMNS,
-    job_id.
+    job_id, and node_id, which is the entity, as incidents have it.
 
     reported : incidents that are kept. silent : rows of `silent_entities`. source_end : the newest window.
     """
     rows = [finding_of(incident, ranges, setting=setting) for incident in reported.itertuples()]
     rows += [silence_of(node, setting.spans, source_end=source_end) for node in silent.itertuples()]
     findings = pd.DataFrame(rows, columns=[*FINDING_COLUMNS, "job_id"])
+    findings = findings.assign(node_id=findings.entity)
     return findings.sort_values("p_value", kind="stable", ignore_index=True)
 
 
@@ -287,6 +303,46 @@ def answer_of(reported, by_chance, *, judged, reason):
     if reason:
         return f"Too little history: {reason}"
     return "No incident is certain enough to be a finding" if len(by_chance) else "No node misbehaved"
+
+
+# ------------------------------------------------------------------------------------------------------- Rows
+
+
+def rows_of(finding, scored, *, ranges, setting):
+    """List the flagged windows of a finding, the strangest first: DataFrame time, node, job, score, p_value,
+    strongest_metric and its value beside the expected one. Of a silent node or site, the runs of its nodes,
+    the latest first: DataFrame time, until, node, job, pause_before_d.
+
+    finding : a row of `findings_of`. scored : score and p_value of the judged windows of `ranges`.
+    """
+    if finding.kind == "silent":
+        spans = setting.spans
+        site = spans.node_id.map(lambda node: site_of(node, setting.site_pattern))
+        runs = spans[(spans.node_id == finding.entity) | (site == finding.entity)]
+        names = {"start": "time", "end": "until", "node_id": "node", "job_id": "job"}
+        runs = runs.rename(columns=names | {"pause": "pause_before_d"})
+        return runs.sort_values("until", ascending=False)
+    hit = is_hit(finding, ranges)
+    windows, of = ranges.judged[hit], scored[hit]
+    names = {"time": windows.start, "node": windows.node_id, "job": windows.job_id}
+    rows = pd.DataFrame(names | {"score": of.score, "p_value": of.p_value})
+    rows = rows.join(strongest_metrics(finding, windows, ranges))
+    return rows.sort_values("score", ascending=False, kind="stable")
+
+
+def strongest_metrics(finding, windows, ranges):
+    """Name the metric of each window of a finding that is farthest from what is healthy: DataFrame
+    strongest_metric, value, expected.
+    """
+    healthy, _ = healthy_range(finding, ranges)
+    names = dict(zip(healthy.index, ranges.columns, strict=True))
+    values = windows[healthy.index].astype(float)
+    distance = ((values - healthy.expected) / healthy.spread).abs()
+    strongest = distance.dropna(how="all").idxmax(axis=1)
+    value = pd.Series({at: values.at[at, column] for at, column in strongest.items()}, dtype=float)
+    metric = strongest.map(names).map(name_of)
+    columns = {"strongest_metric": metric, "value": value, "expected": strongest.map(healthy.expected)}
+    return pd.DataFrame(columns, index=windows.index)
 
 
 # ---------------------------------------------------------------------------------------------------- Figures

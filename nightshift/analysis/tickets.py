@@ -139,10 +139,17 @@ def slow_evidence(rows, before, *, counts, hour):
     return Evidence(min(now[0], longest), min(usual[0], longest), "hours", sentence, rows.open.sum())
 
 
+def counted_tickets(night, kind, *, name, weeks):
+    """Select the tickets that a finding counts: those of its unit and of the last `weeks`; of a backlog, of
+    all that are remembered.
+    """
+    weeks = PAST if kind == "backlog" else weeks
+    return tickets_of(night.tickets, kind, name=name, since=night.end - weeks * WEEK)
+
+
 def evidence_of(night, kind, *, name, since, counts):
     """Select the tickets of a finding that began at `since`, and write its Evidence: (rows, Evidence)."""
-    weeks = PAST if kind == "backlog" else counts[2]
-    rows = tickets_of(night.tickets, kind, name=name, since=night.end - weeks * WEEK)
+    rows = counted_tickets(night, kind, name=name, weeks=counts[2])
     if kind == "backlog":
         return rows, backlog_evidence(rows, counts)
     if kind != "slow_topic":
@@ -178,6 +185,22 @@ def finding_of(night, test):
         "impact": evidence.impact,
         "of": unit,
     }
+
+
+def rows_of(night, finding):
+    """List the tickets that a finding counts, the latest first: DataFrame time (when it was created), ticket,
+    answered, closed; of a backlog, those that are open. Ids and times are all that may be shown of them.
+
+    finding : a row of `finding_of`.
+    """
+    tested, week = night.tests[finding.kind], len(night.week_ends) - 1
+    name, weeks = tested.names[finding.of], int(tested.window[finding.of, week])
+    rows = counted_tickets(night, finding.kind, name=name, weeks=weeks)
+    if finding.kind == "backlog":
+        rows = rows[rows.open]
+    names = {"created": "time", "ticket_id": "ticket", "first_response": "answered"}
+    rows = rows.rename(columns=names)[["time", "ticket", "answered", "closed"]]
+    return rows.sort_values("time", ascending=False, kind="stable")
 
 
 def finding_series(tested, finding):

@@ -3,6 +3,7 @@
     Items      slow, stuck and failing transfers        slow_items, stuck_items, failing_items
     Problems   what the items of one way share          find_problems
     Evidence   sentences of numbers, errors, probes     evidence_of, read_probes, too_few_to_tell
+    Rows       the transfers that made a finding        rows_of
     Figures    plot_problem, plot_waits
 
 Items are transfers with time (UTC), value, usual (what is compared), expected (the chance of a flag on a
@@ -20,6 +21,7 @@ from nightshift.detectors.transfers import (
     of_entity,
     scan_incidents,
 )
+from nightshift.error_classes import error_class
 from nightshift.sources.tables import read_optional
 from nightshift.statistics import calibration_needed, p_values
 
@@ -32,6 +34,7 @@ WORDING = {  # by way
     "failing": "{flagged} of {items} transfers failed where {expected:.1f} are normal "
     "({observed:.0%}, usually {usual:.1%})",
 }
+ROW_COLUMNS = ["time", "link", "size_gb", "duration_s", "waited_s", "expected_s", "error", "request"]
 AXIS_LABELS = {
     "slow": "duration / usual duration",
     "stuck": "time in the queue / usual time",
@@ -198,6 +201,30 @@ def compare_probes(finding, slow, probes):
     for name, a, b in zip(pick.values(), then, otherwise, strict=True):
         row[f"{name} (usually)"] = f"{a:,.2f} ({b:,.2f})".replace("nan", "not measured")
     return row
+
+
+# ------------------------------------------------------------------------------------------------------- Rows
+
+
+def rows_of(finding, items):
+    """List the flagged transfers of a finding, one of `find_problems`: DataFrame of ROW_COLUMNS, what does
+    not apply missing; error is a class of errors, request the id by which the source knows it.
+
+    items : of the finding's way. Those that took most times as long as usual come first; of failures, the
+    latest.
+    """
+    of_finding = of_entity(items, finding.entity_kind, finding.entity)
+    hit = items[of_finding & items.flagged & items.time.between(finding.start, finding.end)]
+    about = {"time": hit.time, "link": hit.link.astype(str), "size_gb": hit.bytes / 1e9}
+    rows = pd.DataFrame(about | {"request": hit.request_id}).reindex(columns=ROW_COLUMNS)
+    if finding.way == "failing":
+        errors = {text: error_class(text) for text in hit.reason.dropna().astype(str).unique()}
+        rows = rows.assign(duration_s=hit.duration_s, error=hit.reason.astype(object).map(errors))
+        return rows.sort_values("time", ascending=False)
+    rows = rows.assign(**{"waited_s" if finding.way == "stuck" else "duration_s": hit.value})
+    times_as_long = hit.value.clip(lower=1) / hit.usual.clip(lower=1)
+    in_order = times_as_long.sort_values(ascending=False, kind="stable").index
+    return rows.assign(expected_s=hit.usual).loc[in_order]
 
 
 # ---------------------------------------------------------------------------------------------------- Figures

@@ -7,8 +7,9 @@ import shutil
 from helpers import atomic, write_parquet
 from nightshift import catalog
 from nightshift.catalog import STEPS, finding_tables
+from nightshift.evidence import MAX_ROWS
 from nightshift.reporting.products import Damaged, read_findings
-from nightshift.schemas import TEXT, columns_of
+from nightshift.reporting.rows import read_rows
 
 RUN = {
     ".ipynb": "executed notebook, for Jupyter",
@@ -19,23 +20,17 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would compute
 
 
 def downloads_of(root, s, step, folder):
-    """Write the findings of a step of a study, and what the study offers, to `folder`, and list all files
-    there that belong to its report: dicts of name, what and size, the latter in words.
+    """Write the findings of a step of a study, the rows that made them, and what the study offers, to
+    `folder`, and list all files there that belong to its report: dicts of name, what and size, in words.
 
     s : as `read_study` gives it; step : of its steps. What an earlier run of the night left there goes.
     """
     files = {}
     for table in finding_tables(s["study"], step["name"]):
-        names = [f"{table}_findings{suffix}" for suffix in (".csv", ".parquet")]
         findings = findings_of(root, s, step, f"data/findings/{table}.parquet")
-        for name, what in zip(names, ("findings, for a spreadsheet", "findings, for programs"), strict=True):
-            if findings is None:
-                (folder / name).unlink(missing_ok=True)
-            else:
-                files[name] = what
-        if findings is not None:
-            write_csv(findings, folder / names[0])
-            write_parquet(findings, folder / names[1])
+        files |= write_both(findings, folder, f"{table}_findings", "findings")
+        rows = rows_of(root, s, step, table)
+        files |= write_both(rows, folder, f"{table}_rows", f"rows of the findings, up to {MAX_ROWS} of each")
     if step["name"] == STEPS[-1]:
         files |= offered(root, s, folder)
     files |= {f"{step['name']}{suffix}": what for suffix, what in RUN.items()}
@@ -54,6 +49,31 @@ def findings_of(root, s, step, path):
         return None
 
 
+def rows_of(root, s, step, table):
+    """The rows of a table of findings of tonight; None where there are none or they are damaged."""
+    if step["name"] not in s["tonight"]:
+        return None
+    try:
+        rows = read_rows(root, table, step["products"])
+    except Damaged:  # which is a warning of the study
+        return None
+    return rows if rows is not None and len(rows) else None
+
+
+def write_both(table, folder, name, what):
+    """Write a table to `folder` as CSV and as Parquet: {name of the file: what it is}; without a table, those
+    of an earlier run go.
+    """
+    files = {f"{name}.csv": f"{what}, for a spreadsheet", f"{name}.parquet": f"{what}, for programs"}
+    if table is None:
+        for file in files:
+            (folder / file).unlink(missing_ok=True)
+        return {}
+    write_csv(table, folder / f"{name}.csv")
+    write_parquet(table, folder / f"{name}.parquet")
+    return files
+
+
 def offered(root, s, folder):
     """Copy the files that a study offers to `folder`: {name: what it is}; one that is not of tonight goes."""
     files = {}
@@ -68,11 +88,11 @@ def offered(root, s, folder):
     return files
 
 
-def write_csv(findings, path):
-    """Write findings as CSV. A text that a spreadsheet would take for a formula begins with an apostrophe."""
-    shown = findings.copy()
-    for column in columns_of(TEXT):
-        shown[column] = [f"'{text}" if text.startswith(FORMULA) else text for text in shown[column]]
+def write_csv(table, path):
+    """Write a table as CSV. A text that a spreadsheet would take for a formula begins with an apostrophe."""
+    shown = table.copy()
+    for column in shown.select_dtypes(["object", "str"]):
+        shown[column] = [f"'{text}" if str(text).startswith(FORMULA) else text for text in shown[column]]
     with atomic(path) as temporary:
         shown.to_csv(temporary, index=False, date_format="%Y-%m-%dT%H:%M:%SZ")
 

@@ -14,10 +14,12 @@ from markupsafe import Markup
 from helpers import ROOT
 from nightshift import catalog
 from nightshift.assurance import assure
+from nightshift.evidence import ids_of
 from nightshift.reporting.archive import history, kept
 from nightshift.reporting.digests import is_known, pressing, rest_in_words
 from nightshift.reporting.entity_pages import entity_links
 from nightshift.reporting.incident_view import SEVERITIES, view_of
+from nightshift.reporting.rows import places_of
 from nightshift.reporting.strips import strip_of
 from nightshift.wording import moment, plural, skill_in_words
 
@@ -64,11 +66,12 @@ def in_group(incident):
     return "resolved" if incident["state"] == "resolved" and not incident["silence"] else "over"
 
 
-def incident_groups(root, incidents, day, *, hrefs, pictures):
+def incident_groups(root, incidents, day, *, hrefs, pictures, rows):
     """Put the incidents of a night below `root` into groups, list of Group: those that press, then what is
     folded.
 
-    incidents : as digest.json has them. hrefs, pictures : {id: where it leads; address of its picture}.
+    incidents : as digest.json has them. hrefs, pictures, rows : {id: where it leads; address of its picture;
+    links to the rows of its findings}.
     """
     headings = {
         "pressing": "",
@@ -79,20 +82,20 @@ def incident_groups(root, incidents, day, *, hrefs, pictures):
     groups = []
     for name, heading in headings.items():
         members = [one for one in incidents if in_group(one) == name]
-        rows = [
+        views = [
             view_of(one, href=hrefs.get(one["id"], ""), figure=pictures.get(one["id"], ""))
             | {"strip": strip_of(one, day), "studies": [str(study) for study in one["studies"]]}
-            | {"entities": entity_links(one)}
+            | {"entities": entity_links(one), "rows": rows.get(one["id"], [])}
             for one in members[:MAX_ROWS]
         ]
         words = f"{len(members)} {heading}" if heading and members else ""
-        for row in rows:
+        for row in views:
             row["until"] = str(date.fromisoformat(day) + SILENCE)
             row["silence_command"] = silence_command(root, row["id"], row["until"])
             row["commands"] = [
                 feedback_command(root, row["id"], one["remediation"]) for one in row["proposals"]
             ]
-        groups.append(Group(name, words, rows, rest_in_words(members[MAX_ROWS:])))
+        groups.append(Group(name, words, views, rest_in_words(members[MAX_ROWS:])))
     return groups
 
 
@@ -237,7 +240,7 @@ def study_row(root, s, runs, pictures):
 
     runs : run.json of the nights up to this one. pictures : {path: address}.
     """
-    rows = list(s["findings"].itertuples())
+    rows, places = list(s["findings"].itertuples()), places_of([s])
     findings = [
         {
             "kind": f.kind.replace("_", " "),
@@ -245,8 +248,9 @@ def study_row(root, s, runs, pictures):
             "evidence": f.evidence,
             "start": moment(f.start),
             "end": moment(f.end),
+            "rows": places.get(name, ("", "")),
         }
-        for f in rows[:MAX_FINDINGS]
+        for name, f in zip(ids_of(s["findings"]) if rows else [], rows[:MAX_FINDINGS], strict=False)
     ]
     of, path = figure_of(root, s)
     verdicts = {

@@ -151,10 +151,11 @@ def frame_of(day, front, *, title, current="", **more):
     the tab. current : name of the page among `steps`. more : `of`, the night it was executed in, if not
     `day`; `study`, its title; `studies` and `steps`, name and href of the pages in its menus; `notices`,
     sentences above everything else; `other`, name and href of its report or notebook; `files` to download;
-    `reading`, sentences that say how a report is read.
+    `reading`, sentences that say how a report is read; `rows` of its findings, as nightshift/reporting/rows.py
+    prepares them.
     """
-    frame = {"of": "", "study": "", "studies": [], "steps": [], "notices": [], "other": None, "files": []}
-    frame["reading"] = []
+    frame = {"of": "", "study": "", "studies": [], "steps": [], "notices": [], "other": None}
+    frame |= {"files": [], "reading": [], "rows": []}
     frame |= more | {"title": title, "day": day, "front": front, "current": current, "is_report": False}
     home = "../" * front.count("../")
     return frame | {"home": home, "up": f"../{home}"}
@@ -179,7 +180,7 @@ def publish_report(path, page, *, run, frame):
     """
     code = page.with_name(frame["other"]["href"])
     back = {"name": "Report without code", "href": page.name}
-    of_code = frame | {"title": frame["code_title"], "other": back, "files": [], "current": ""}
+    of_code = frame | {"title": frame["code_title"], "other": back, "files": [], "rows": [], "current": ""}
     shown = {page: frame | {"is_report": True}, code: of_code}
     title = frame["report_title"]
     return publish(path, shown, run, lambda *of: render_report(*of, title=title, href=page.name))

@@ -211,8 +211,9 @@ def render_notebook(notebook, album, places=()):
     """Render an executed notebook with its code, as Rendered; its pictures go to `album`.
 
     The answer comes before what leads to it: below the title stand what the cell tagged `headline` says and,
-    moved there, what a cell tagged `answer` shows. places : (id, number) of what other pages lead to: the
-    first heading of level 3 or 4 that holds the id, or begins with the number and a dot, gets the id.
+    moved there, what a cell tagged `answer` shows. places : (id, number, links) of what other pages lead to:
+    the first heading of level 3 or 4 that holds the id, or begins with the number and a dot, gets the id, and
+    what is below it the links to rows of findings.
     """
     markup, aside = converted(notebook, album)
     page = parsed(markup)
@@ -338,15 +339,33 @@ def move_answer(page, headline):
 
 
 def name_places(page, places):
-    """Give the headings that other pages lead to their ids."""
+    """Give the headings that other pages lead to their ids, and say below them what was seen in which
+    rows.
+    """
     headings = [(heading, " ".join(heading.get_text().split())) for heading in page.find_all(["h3", "h4"])]
-    for name, number in places:
+    for name, number, links in places:
         at = next(
             (i for i, (_, text) in enumerate(headings) if name in text or text.startswith(f"{number}. ")),
             None,
         )
         if at is not None:
-            headings.pop(at)[0]["id"] = name
+            heading, _ = headings.pop(at)
+            heading["id"] = name
+            if links:
+                *_, last = [heading, *heading.find_next_siblings("p", limit=2)]  # its marks and its summary
+                last.insert_after(seen_in(page, links))
+
+
+def seen_in(page, links):
+    """A paragraph that leads to the rows of findings; links : as `row_links` gives them."""
+    line = page.new_tag("p")
+    line.append("Seen in ")
+    for number, one in enumerate(links):
+        link = page.new_tag("a", href=one["href"])
+        link.string = one["words"]
+        line.extend([", " if number else "", link, f" ({one['about']})"])
+    line.append(".")
+    return line
 
 
 def arrange(page):

@@ -58,6 +58,7 @@ from nightshift.reporting.pages import (
 )
 from nightshift.reporting.pictures import Album
 from nightshift.reporting.products import Damaged, is_day, refuse_future
+from nightshift.reporting.rows import places_of, row_links
 from nightshift.reporting.studies import expected_of, latest_with, read_study
 from nightshift.runs import notebook_path, read_run
 from nightshift.wording import one_line
@@ -185,12 +186,14 @@ def front_digest(root, day, digest, pictures, studies):
     page, assurance = root / "reports" / day / "digest.html", assurance_of(studies, digest)
     text = page.read_text(encoding="utf-8") if digest["outcome"] != "not run" and page.exists() else ""
     incidents = digest["incidents"]
+    places = places_of(studies)
     groups = incident_groups(
         root,
         incidents,
         day,
         hrefs={one["id"]: href_of(one, text) for one in incidents},
         pictures={one["id"]: pictures.get(root / one["figure"], "") for one in incidents},
+        rows={one["id"]: row_links(one, places) for one in incidents},
     )
     filters = filters_of(groups)
     return {
@@ -279,6 +282,7 @@ def publish_step(root, day, s, step, menus):
         "code_title": f"{words}, notebook, {day}",
         "other": {"name": "Notebook with the code", "href": code_page(step)},
         "files": downloads_of(root, s, step, folder),
+        "rows": s["rows"].get(name, []),
     }
     if name == STEPS[-1]:
         frame |= dict.fromkeys(("title", "report_title"), f"{s['title']}: report of {day}")
@@ -341,7 +345,8 @@ def publish_single(root, day, digest, simulated, studies):
         if digest["error"] and not run["error"]:
             notices = [f"This digest is not used: {digest['error']}.", *notices]
         frame = frame_of(day, "index.html", title=f"Digest of {day}", studies=menu, notices=notices)
-        places = [(one["id"], one["rank"]) for one in digest["incidents"]]
+        rows = places_of(studies)
+        places = [(one["id"], one["rank"], row_links(one, rows)) for one in digest["incidents"]]
         troubles.append(publish_notebook(source, page, run=run, frame=frame, places=places))
     else:
         withdraw(page, day, "The digest did not run, and this page was from an earlier run.")

@@ -17,6 +17,7 @@ from nightshift.reporting.products import (
     read_status,
 )
 from nightshift.reporting.rendering import text_of
+from nightshift.reporting.rows import sections_of_steps
 from nightshift.runs import (
     RESERVATIONS,
     notebook_path,
@@ -68,7 +69,8 @@ def read_study(root, day, study, last_day):
 
     verdict : see `verdict_of`; `reason`, one sentence, where it is too little history. warnings : sentences
     that its notebooks recorded. findings : of tonight. tonight : names of the steps whose findings these
-    are. hinders : whether the night counts as failed for it.
+    are. rows : what its reports show of the rows of these, {name of a step: list}. hinders : whether the
+    night counts as failed for it.
     """
     try:
         return study_of(root, day, study, last_day)
@@ -85,6 +87,7 @@ def read_study(root, day, study, last_day):
             "in_use": None,
             "models": [],
             "tonight": [],
+            "rows": {},
             "warnings": [],
             "reason": "",
         }
@@ -151,6 +154,7 @@ def study_of(root, day, study, last_day):
     tables, models, judged, troubles = read_products(root, study, steps, named, state, ended)
     troubles = unreadable | troubles
     findings = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    rows, damaged = sections_of_steps(root, study, [by_name[name] for name in named], findings)
     history, reason = recorded_verdict(steps)
     verdict = verdict_of(
         complete=ended and not troubles,
@@ -175,7 +179,7 @@ def study_of(root, day, study, last_day):
         "question": entry.question,
         "verdict": verdict,
         "reason": "" if error else reason_of(verdict, reason, status),
-        "warnings": [*failed_pages, *warnings_of(root, study, steps, status if of_tonight else {})],
+        "warnings": [*failed_pages, *damaged, *warnings_of(root, study, steps, status if of_tonight else {})],
         "error": error,
         "failed_step": failed_step,
         "hinders": bool(error or failed_pages),
@@ -183,6 +187,7 @@ def study_of(root, day, study, last_day):
         "steps": steps,
         "tonight": named,
         "findings": findings,
+        "rows": rows,
         "status": status,
         "state": state,
         "models": models,

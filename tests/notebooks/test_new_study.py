@@ -3,6 +3,7 @@
 The same for a kind of finding that is added to it: an entry of its study.yaml, and a cell that finds it."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -32,7 +33,8 @@ CELL = """quiet = daily.groupby(["entity", "site"], as_index=False).date.max()
 quiet = quiet[quiet.date < end - pd.Timedelta(days=3)]
 quiet = quiet.assign(kind="quiet", start=quiet.date, end=end, score=3.0, p_value=1e-4)
 quiet["evidence"] = quiet.entity + " has sent nothing for three days"
-findings = write_findings(pd.concat([findings, quiet]), paths.findings, "demo")
+made_by += [daily[daily.entity == entity].tail(3).rename(columns={"date": "time"}) for entity in quiet.entity]
+findings = write_findings(pd.concat([findings, quiet]), paths.findings, "demo", made_by)
 """
 
 
@@ -167,6 +169,19 @@ def test_a_kind_of_one_entry_and_one_cell_is_an_incident_with_its_label_everywhe
     for page in (reports / DAY / "index.html", reports / "feed.xml"):
         assert "quiet sensor at BETA" in page.read_text(), page
     assert "sensor-07 has sent nothing for three days" in (reports / DAY / "index.html").read_text()
+
+
+def test_each_incident_leads_to_the_days_that_made_its_finding(checkout):
+    reports = checkout[0] / "nights/reports"
+    rows = pd.read_csv(reports / DAY / "demo/demo_rows.csv", parse_dates=["time"])
+    assert rows.time.dt.tz is not None
+    assert sorted(rows.groupby("finding").entity.first()) == ["sensor-04", "sensor-07"]
+    places = set("rows-" + rows.finding)
+    leading = re.findall(r'<p>Seen in <a href="demo/4_analyse.html#([^"]+)">(\d days?)', (reports / DAY / "index.html").read_text())
+    assert {place for place, _ in leading} == places
+    assert sorted(words for _, words in leading) == ["1 day", "3 days"]
+    report = (reports / DAY / "demo/4_analyse.html").read_text()
+    assert all(f'id="{place}"' in report for place in places)
 
 
 def test_every_row_is_kept_or_rejected_with_a_reason(checkout):

@@ -10,7 +10,7 @@ LAYERS = [  # rooms, the lowest first: a folder of the package, or a module at i
     {"yaml_files"},
     {"catalog", "compiled", "engine", "error_classes", "figures", "forkserver", "former_names", "kernel"}
     | {"parameters", "schemas", "statistics", "wording"},
-    {"products", "new_study"},
+    {"evidence", "products", "new_study"},
     {"tryout"},
     {"helpers"},
     {"generators", "models", "runs", "sites", "status"},

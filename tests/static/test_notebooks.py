@@ -154,3 +154,10 @@ def test_values_have_names_that_say_what_they_are(path):
     nodes = [one for code in code_of(path) for one in ast.walk(ast.parse(code))]
     names = {one.id for one in nodes if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)}
     assert not (names | {one.arg for one in nodes if isinstance(one, ast.arg)}) & VAGUE
+
+
+def test_every_table_of_findings_is_written_with_the_rows_that_made_it(path):
+    calls = [one for code in code_of(path) for one in ast.walk(ast.parse(code)) if isinstance(one, ast.Call)]
+    writing = [one for one in calls if isinstance(one.func, ast.Name) and one.func.id == "write_findings"]
+    assert all(len(one.args) == 4 for one in writing), "the rows of each finding are the fourth argument"
+    assert writing or path.stem != "4_analyse"
