@@ -17,9 +17,11 @@ def plot_finding(ax, finding, weeks, *, label, values):
     one_week = pd.Timedelta(days=7)
     year = slice(max(len(weeks) - 55, 0), len(weeks))
     y = values[finding.row, year]
-    ax.plot(weeks[year], y, color="C0", lw=1)
+    ax.plot(weeks[year], y, color="C0", lw=1, label="seen")
     inside = (np.arange(len(weeks)) >= finding.start) & (np.arange(len(weeks)) <= finding.end)
-    ax.plot(weeks[inside], values[finding.row, inside], color="C3", marker="o", ms=4, lw=1)
+    ax.plot(
+        weeks[inside], values[finding.row, inside], color="C3", marker="o", ms=4, lw=1, label="of the change"
+    )
     if finding.kind not in SHAPES:
         ax.axhspan(finding.low, finding.high, color="0.88", zorder=0)
     ax.set(ylim=(-0.05 * np.nanmax(y), None), xlim=(weeks[year][0] - one_week, weeks[-1] + one_week))

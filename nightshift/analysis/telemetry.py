@@ -19,6 +19,7 @@ from matplotlib.ticker import EngFormatter
 
 from helpers import FINDING_COLUMNS
 from nightshift.detectors.telemetry_sites import site_of
+from nightshift.series import NUMBERS
 
 # ----------------------------------------------------------------------------------------------------- Ranges
 
@@ -381,10 +382,11 @@ def plot_incident(incident, windows, ax, *, metric, column):
     for node, rows in windows.groupby("node_id"):
         look = {"color": "0.6", "lw": 0.8, "zorder": 2}
         if node == incident.node_id:
-            look = {"color": "C3", "lw": 1.5, "zorder": 3}
+            look = {"color": "C3", "lw": 1.5, "zorder": 3, "label": shorten(node, 30)}
         ax.plot(rows.minutes, rows[column], **look)
     hit = windows[(windows.node_id == incident.node_id) & windows.flagged]
-    ax.plot(hit.minutes, hit[column], color="C3", marker="o", ms=4, lw=0, zorder=4)
+    ax.plot(hit.minutes, hit[column], color="C3", marker="o", ms=4, ls="", zorder=4, label="flagged")
+    ax.xaxis.set_gid(f"{NUMBERS}minutes")
     if windows[column].abs().max() >= 1000:
         ax.yaxis.set_major_formatter(EngFormatter(sep=""))
     return ax

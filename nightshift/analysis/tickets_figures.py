@@ -26,10 +26,10 @@ def plot_finding(ax, finding, *, week_ends, seen, expected):
     (W,), NaN where nothing is expected.
     """
     at, shown = week_ends.to_numpy(), slice(max(len(week_ends) - WEEKS_SHOWN, 0), len(week_ends))
-    ax.fill_between(at[shown], 0, expected[shown], color=GREY, lw=0)
-    ax.plot(at[shown], seen[shown], color="C0", lw=1)
+    ax.fill_between(at[shown], 0, expected[shown], color=GREY, lw=0, label="expected")
+    ax.plot(at[shown], seen[shown], color="C0", lw=1, label="seen")
     red = ((week_ends > finding.start) & (week_ends <= finding.end)).to_numpy()
-    ax.plot(at[red], seen[red], color="C3", marker="o", ms=3, lw=1)
+    ax.plot(at[red], seen[red], color="C3", marker="o", ms=3, lw=1, label="of the finding")
     ax.set_ylabel(Y_LABELS.get(finding.unit, finding.unit), fontsize="small")
     ax.set_ylim(0, None)
     title = f"{finding.kind.replace('_', ' ')}: {drawn(finding.entity, 38)}"

@@ -244,7 +244,10 @@ def plot_problem(ax, group, heights, finding):
     the finding is. Returns `ax`.
     """
     ax.axvspan(finding.start, finding.end, color="0.85", zorder=0)
-    ax.scatter(group.time, heights, s=9, c=np.where(group.flagged, "C3", "C0"), alpha=0.7, lw=0)
+    flagged = group.flagged.to_numpy(bool)
+    for is_shown, name, color in ((~flagged, "as usual", "C0"), (flagged, "flagged", "C3")):
+        at, height = group.time[is_shown], np.asarray(heights)[is_shown]
+        ax.scatter(at, height, s=9, color=color, alpha=0.7, lw=0, label=name)
     ax.set_yscale("linear" if finding.way == "failing" else "log")
     return ax
 
@@ -254,7 +257,7 @@ def plot_waits(ax, daily):
     `ax`.
     """
     for column, name, color in (("queue_s", "queue", "C4"), ("duration_s", "network", "C0")):
-        ax.plot(daily.index, daily[column], color=color, marker="o", ms=4)
+        ax.plot(daily.index, daily[column], color=color, marker="o", ms=4, label=name)
         if len(daily):
             ax.annotate(f" {name}", (daily.index[-1], daily[column].iloc[-1]), color=color, va="center")
     ax.set_ylim(bottom=0)

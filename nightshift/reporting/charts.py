@@ -4,12 +4,16 @@ They are drawn in the colours of the style sheet, by the classes that a Series n
 the numbers stand beside each: to a program that reads pages aloud, a figure is its label.
 """
 
+import itertools
+import json
 import math
+from datetime import datetime
 from typing import NamedTuple
 
 from markupsafe import Markup, escape
 
 from nightshift.reporting.nights import day_before, days_between
+from nightshift.series import LEAST, short
 
 LEFT, RIGHT, TOP, BOTTOM = 52, 14, 26, 26  # pixels around the axes
 LABEL = 84  # pixels that the date of a night takes
@@ -96,6 +100,28 @@ def picture(frame, label, inside):
     wide, high, _ = frame.size
     attributes = f'role="img" aria-label="{escape(label)}" width="{wide}" height="{high}"'
     return Markup(f'<svg class="chart" {attributes} viewBox="0 0 {wide} {high}">{inside}</svg>')
+
+
+def numbers_of(days, series, unit):
+    """The same figure as numbers, for readers who zoom: text of JSON as nightshift/series.py describes it; ""
+    for so few nights that there is nothing to zoom into.
+    """
+    if len(days) < LEAST:
+        return ""
+    seconds = [round(datetime.fromisoformat(f"{day}T00:00+00:00").timestamp()) for day in days]
+    steps = [seconds[0], *(later - one for one, later in itertools.pairwise(seconds))]
+    shown = [
+        {
+            "name": one.name.replace("_", " "),
+            "mark": one.mark,
+            "k": "points" if one.is_level else "line",
+            "y": ",".join("n" if value is None else short(value) for value in one.values),
+        }
+        for one in series
+    ]
+    about = {"title": "", "y": unit, "log": False, "unit": "", "x": ",".join(map(str, steps))}
+    panel = about | {"series": shown, "across": [], "along": [], "of": 0}
+    return json.dumps({"panels": [panel]}, separators=(",", ":"))
 
 
 def bands(frame, days):

@@ -192,7 +192,7 @@ def write_current(path, template, newest, **values):
 
 def newest_source():
     """When the latest of the files changed by which pages are drawn, a moment."""
-    files = [*Path(__file__).parent.glob("*.py"), *TEMPLATES.glob("*.*")]
+    files = [*Path(__file__).parent.glob("*.py"), *TEMPLATES.rglob("*.*")]
     return max(path.stat().st_mtime for path in files)
 
 

@@ -65,6 +65,19 @@ def templates():
     return made
 
 
+class Parts(NamedTuple):
+    """Names of style sheets and scripts in templates/."""
+
+    styles: tuple
+    scripts: tuple
+
+
+# by which a reader zooms into figures; with the licence of the library, which asks to stand in every copy
+CHARTS = Parts(
+    ("vendor/uPlot.min", "charts"), ("vendor/uPlot.LICENSE.js", "vendor/uPlot.iife.min.js", "charts.js")
+)
+
+
 class Script(NamedTuple):
     """A small script of the site, and how the content security policy names it: no other may run."""
 
@@ -73,9 +86,9 @@ class Script(NamedTuple):
 
 
 @functools.cache
-def script(name="front.js"):
-    """Read a script of templates/, as a Script."""
-    text = (TEMPLATES / name).read_text(encoding="utf-8")
+def script(*names):
+    """Read scripts of templates/, as one Script."""
+    text = "\n".join((TEMPLATES / name).read_text(encoding="utf-8") for name in names)
     digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
     return Script(text, f"'sha256-{digest}'")
 
@@ -205,15 +218,18 @@ def publish(path, shown, run, render, places=()):
         first, frame = next(iter(frames.items()))
         made = render(notebook, Album.of(first, frame["home"]))
         for (page, frame), rendered in zip(frames.items(), made, strict=True):
+            zooms = "data-series=" in rendered.content
             write_page(
                 page,
                 "page.html.j2",
-                style=("style", "notebook", "print"),
+                style=("style", "notebook", *(CHARTS.styles if zooms else ()), "print"),
                 **rendered._asdict(),
                 **frame,
                 parameters=parameters,
                 run=run_line(run),
-                script=script("tables.js") if frame["is_report"] else None,
+                script=script("tables.js", *(CHARTS.scripts if zooms else ()))
+                if frame["is_report"]
+                else None,
             )
     except (
         Exception

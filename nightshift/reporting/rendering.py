@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from helpers import ROOT
 from nightshift.runs import MIME
+from nightshift.series import MIME as SERIES
 from nightshift.wording import plural
 
 TEMPLATES = ROOT / "templates"
@@ -105,8 +106,12 @@ def exporter():
     def code(source, **_):
         return f"<pre>{aside.put(coloured(source))}</pre>"
 
-    def picture(png, alt):
-        return picture_tag(png, alt, aside)
+    def picture(data, alt):
+        stated = ""
+        if series := data.get(SERIES):
+            numbers = json.dumps(series, separators=(",", ":"), ensure_ascii=False)
+            stated = f' data-series="{aside.put(html.escape(numbers))}"'
+        return f"<figure{stated}>{picture_tag(data['image/png'], alt, aside)}</figure>"
 
     made = HTMLExporter(
         template_name="notebook",
@@ -219,6 +224,8 @@ def render_notebook(notebook, album, places=()):
     page = parsed(markup)
     move_answer(page, text_of(notebook, "headline"))
     name_places(page, places)
+    for figure in page.find_all("figure"):  # what can be zoomed into is the report of a study
+        figure.attrs.pop("data-series", None)
     return finished(page, aside)
 
 

@@ -462,7 +462,7 @@ def write_front(root, day, studies, digest, every, troubles, of_sample, simulate
         digest=front_digest(root, day, digest, pictures, studies),
         troubles=troubles,
         studies=[study_row(root, s, before, pictures) for s in studies],
-        script=script(),
+        script=script("front.js"),
         previous=nights[at - 1] if at else "",
     )
 

@@ -9,10 +9,11 @@ import math
 
 from nightshift import catalog
 from nightshift.reporting.archive import assurance_of
-from nightshift.reporting.charts import SHARES, SMALL, Series, lines, stacked_bars
+from nightshift.reporting.charts import SHARES, SMALL, Series, lines, numbers_of, stacked_bars
 from nightshift.reporting.entity_pages import newest_source, write_current
 from nightshift.reporting.incident_view import SEVERITIES
 from nightshift.reporting.night_figures import night_figures
+from nightshift.reporting.pages import CHARTS, script
 from nightshift.wording import plural, skill_in_words
 
 MAX_NIGHTS = 120  # on the page, the latest
@@ -86,9 +87,14 @@ def title_of(study):
 def section(name, claim, figures, **more):
     """The values that templates/trends.html.j2 shows of one section.
 
-    figures : list of {"svg", "caption"}. more : key, list of (mark, words); note; table, {"head", "rows"}.
+    figures : list of `figure_of`. more : key, list of (mark, words); note; table, {"head", "rows"}.
     """
     return {"name": name, "claim": claim, "figures": figures, "key": [], "note": ""} | more
+
+
+def figure_of(svg, numbers, caption=""):
+    """A figure with the numbers in it, as `numbers_of` gives them, and what stands below it."""
+    return {"svg": svg, "numbers": numbers, "caption": caption}
 
 
 def table_of(days, columns):
@@ -117,11 +123,12 @@ def open_section(days, figures, assured):
     # a night that an older version did not count must not look like one without incidents
     rows = zip(days, totals, assured, strict=True)
     shaded = [day for day, total, assurance in rows if total is None or not assurance.complete]
-    svg = stacked_bars(days, series, unit="open incidents", label=claim, shaded=shaded)
+    unit = "open incidents"
+    svg = stacked_bars(days, series, unit=unit, label=claim, shaded=shaded)
     return section(
         "Open incidents",
         claim,
-        [{"svg": svg, "caption": ""}],
+        [figure_of(svg, numbers_of(days, series, unit))],
         key=[(name, f"{name} severity") for name in counts],
         note="Shaded: not all is known of the night, so there may have been more." if shaded else "",
         table=table_of(days, {name: as_texts(values) for name, values in counts.items()}),
@@ -149,12 +156,13 @@ def resolved_section(days, figures):
     if both:
         mean = sum(n * hours for n, hours in both) / n_ended
         claim = f"{plural(n_ended, 'incident')} ended, after {mean:,.0f} h on average"
-    svg = lines(days, [Series("mean", means, "c0")], unit="h from start to end, mean", label=claim)
+    series, unit = [Series("mean", means, "c0")], "h from start to end, mean"
+    svg = lines(days, series, unit=unit, label=claim)
     texts = ["none" if n == 0 else text for n, text in zip(numbers, as_texts(means, "{:,.1f}"), strict=True)]
     return section(
         "Time to resolve",
         claim,
-        [{"svg": svg, "caption": ""}],
+        [figure_of(svg, numbers_of(days, series, unit))],
         note="Counted in the night that first reported the end, without what ended before monitoring began.",
         table=table_of(days, {"ended": as_texts(numbers), "mean, h": texts}),
     )
@@ -174,8 +182,9 @@ def alarm_section(days, runs):
             Series("stated", percent(stated[study]), "stated", is_level=True),
             Series("observed", percent(shares), "c0"),
         ]
-        svg = lines(days, series, unit="% of ordinary items", label=caption, size=SMALL)
-        figures.append({"svg": svg, "caption": caption})
+        unit = "% of ordinary items"
+        svg = lines(days, series, unit=unit, label=caption, size=SMALL)
+        figures.append(figure_of(svg, numbers_of(days, series, unit), caption))
         columns[f"{title_of(study)}, observed"] = as_texts(shares, "{:.2%}")
         columns[f"{title_of(study)}, stated"] = as_texts(stated[study], "{:.2%}")
     return section(
@@ -214,8 +223,9 @@ def skill_section(days, runs):
         model = (runs[at]["studies"][study] or {}).get("model")
         words = f" by {str(model).replace('_', ' ')}" if isinstance(model, str) and model else ""
         caption = f"{title_of(study)}: {skill_in_words(last)}{words}"
-        svg = lines(days, [Series(study, skills, "c0")], unit="skill", label=caption, size=SHARES)
-        figures.append({"svg": svg, "caption": caption})
+        series = [Series(study, skills, "c0")]
+        svg = lines(days, series, unit="skill", label=caption, size=SHARES)
+        figures.append(figure_of(svg, numbers_of(days, series, "skill"), caption))
         columns[title_of(study)] = as_texts(skills, "{:.2f}")
     claim = "No model is in use"
     if latest:
@@ -244,12 +254,13 @@ def cost_sections(days, runs):
         sums = {one: [sum(row[2] for row in night if row[place] == one) for night in rows] for one in groups}
         series = [Series(one, values, f"c{i % N_MARKS}") for i, (one, values) in enumerate(sums.items())]
         words = {one: title_of(one) if name == "study" else one.replace("_", " ") for one in groups}
-        svg = stacked_bars(days, series, unit="s of notebooks", label=f"{claim}; by {name}")
+        unit = "s of notebooks"
+        svg = stacked_bars(days, series, unit=unit, label=f"{claim}; by {name}")
         sections.append(
             section(
                 f"Cost by {name}",
                 claim if place == 0 else f"The same by step; {share_claim(sums)}",
-                [{"svg": svg, "caption": ""}],
+                [figure_of(svg, numbers_of(days, series, unit))],
                 key=[(one.mark, words[one.name]) for one in series],
                 note=note * (place == 0),
                 table=table_of(
@@ -292,12 +303,15 @@ def write_trends(reports, runs, incidents):
             *cost_sections(days, runs),
         ]
     unknown = assured[-1].sentence if runs and not assured[-1].complete else ""
+    zooms = any(figure["numbers"] for one in sections for figure in one["figures"])
     write_current(
         reports / "trends.html",
         "trends.html.j2",
         newest_source(),
         title="Trends",
         up="",
+        style=("style", "front", *(CHARTS.styles if zooms else ()), "print"),
+        script=script(*CHARTS.scripts) if zooms else None,
         days=days,
         sections=sections,
         unknown=f"The latest night, {days[-1]}: {unknown}" if unknown else "",
