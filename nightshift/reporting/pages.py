@@ -188,15 +188,15 @@ def publish_report(path, page, *, run, frame):
     """Write `page`, the report that the executed notebook at `path` makes, and beside it the page of its
     code; returns what hindered it, as `publish_notebook` does.
 
-    frame : of the report; beside what `frame_of` says it has `report_title`, "" for that of the notebook, and
-    `code_title`, that of the page of the code, which is its `other`.
+    frame : of the report; beside what `frame_of` says it has `report_title`, "" for that of the notebook,
+    `code_title`, that of the page of the code, which is its `other`, and whether its figures are to `zoom`.
     """
     code = page.with_name(frame["other"]["href"])
     back = {"name": "Report without code", "href": page.name}
     of_code = frame | {"title": frame["code_title"], "other": back, "files": [], "rows": [], "current": ""}
     shown = {page: frame | {"is_report": True}, code: of_code}
-    title = frame["report_title"]
-    return publish(path, shown, run, lambda *of: render_report(*of, title=title, href=page.name))
+    how = {"title": frame["report_title"], "href": page.name, "zooms": frame["zoom"]}
+    return publish(path, shown, run, lambda *of: render_report(*of, **how))
 
 
 def publish(path, shown, run, render, places=()):

@@ -224,19 +224,21 @@ def render_notebook(notebook, album, places=()):
     page = parsed(markup)
     move_answer(page, text_of(notebook, "headline"))
     name_places(page, places)
-    for figure in page.find_all("figure"):  # what can be zoomed into is the report of a study
-        figure.attrs.pop("data-series", None)
+    drop_numbers(page)
     return finished(page, aside)
 
 
-def render_report(notebook, album, *, title, href):
+def render_report(notebook, album, *, title, href, zooms=True):
     """Render an executed notebook twice, as (report, notebook), each Rendered; its pictures go to `album`.
 
     The report has the `title`, "" for that of the notebook, answers first, no code and no log. The notebook
     has all in its order; its pictures and larger tables stand in the report, at `href`, and it leads to them.
+    zooms : whether figures keep their numbers, which takes a library of 60 kB to draw.
     """
     markup, aside = converted(notebook, album)
     report, code = parsed(markup), parsed(markup)
+    if not zooms:
+        drop_numbers(report)
     headline = text_of(notebook, "headline")
     lead_to_report(code, report, href)
     drop_code(report, headline)
@@ -245,6 +247,12 @@ def render_report(notebook, album, *, title, href):
     move_answer(report, headline)
     opening = arrange(report)
     return finished(report, aside)._replace(opening=opening), finished(code, aside)
+
+
+def drop_numbers(page):
+    """Leave nothing but pictures of the figures of a page."""
+    for figure in page.find_all("figure"):
+        figure.attrs.pop("data-series", None)
 
 
 def drop_code(report, headline):

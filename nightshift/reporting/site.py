@@ -283,6 +283,7 @@ def publish_step(root, day, s, step, menus):
         "other": {"name": "Notebook with the code", "href": code_page(step)},
         "files": downloads_of(root, s, step, folder),
         "rows": s["rows"].get(name, []),
+        "zoom": name == STEPS[-1],  # figures of findings: a library in every report would weigh too much
     }
     if name == STEPS[-1]:
         frame |= dict.fromkeys(("title", "report_title"), f"{s['title']}: report of {day}")

@@ -1,7 +1,5 @@
 """Figures over time in real Chromium, from disk: a picture without scripts, and with them to zoom into and to read values of."""
 
-import json
-
 import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
@@ -37,10 +35,11 @@ def reports(tmp_path_factory):
         data, about = figure_over_time(root, patch)
     for day in ("2026-01-29", "2026-01-30", DAY):
         write_study(root, "transfers", day)
-        path = root / f"reports/{day}/transfers/4_analyse.ipynb"
-        notebook = executed(path, ("show_figure()", data), ended=f"{day}T05:00:00+00:00")
-        notebook.cells[-1].outputs[0].metadata = about
-        nbformat.write(notebook, path)
+        for step in ("4_analyse", "5_quality"):
+            path = root / f"reports/{day}/transfers/{step}.ipynb"
+            notebook = executed(path, ("show_figure()", data), ended=f"{day}T05:00:00+00:00")
+            notebook.cells[-1].outputs[0].metadata = about
+            nbformat.write(notebook, path)
         data_of(root, day)
         write_digest(root, [], ["transfers"], day=day)
         site.render_night(root, day, {"transfers": day})
@@ -138,8 +137,9 @@ def test_the_nights_of_trends_are_read_in_the_colours_of_the_page(browser, repor
     assert browser.execute_script(filters) == "none"
 
 
-def test_a_page_without_such_a_figure_holds_no_library(reports):
+def test_the_report_of_a_study_holds_the_library_and_no_other_page_of_it(reports):
     pages = {path.name: path.read_text() for path in (reports / DAY / "transfers").glob("*.html")}
     assert [name for name, text in pages.items() if "var uPlot" in text] == ["4_analyse.html"]
     assert "Permission is hereby granted, free of charge" in pages["4_analyse.html"]
-    assert json.dumps(pages["4_analyse_notebook.html"]).count("data-series") == 0
+    assert [name for name, text in pages.items() if "data-series=" in text] == ["4_analyse.html"]
+    assert "<img" in pages["5_quality.html"]
