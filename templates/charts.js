@@ -74,7 +74,7 @@
     const [ink, line] = themed ? [colourOf("", "--quiet"), colourOf("", "--line")] : ["#59636e", "#d5dbe1"];
     const axis = { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 }, font: "12px system-ui, sans-serif" };
     const u = new uPlot({
-      width: place.clientWidth, height: 260, series, bands,
+      width: place.clientWidth, height: 260, padding: [8, 38, 0, 0], series, bands, // room for half a date
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
       scales: { x: { time: !panel.unit }, y: { distr: panel.log ? 3 : 1 } },
       axes: [
