@@ -41,7 +41,7 @@ def test_kinds_units_and_extra_notebooks_are_found_by_name(described):
         "kinds: {drop: {scope: site}, rise: {cadence: day, benign: true}}\ntroubles: {fall: {shown_by: [drop]}}\n"
     )
     kinds = catalog.finding_kinds()
-    assert kinds[("left", "drop")] == FindingKind(scope="site", cadence="week", impact_unit="cores")  # both by its study
+    assert kinds[("left", "drop")] == FindingKind(scope="site", cadence="week", impact_unit="cores", rows="row")  # three by its study
     assert (kinds[("left", "rise")].cadence, kinds[("left", "rise")].benign) == ("day", True)
     assert catalog.impact_units()["cores"].noticeable == 5.0
     assert catalog.steps_of("left") == [*catalog.STEPS, "5_more"]
