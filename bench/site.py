@@ -31,7 +31,7 @@ READ = {".html": "pages", ".webp": "pictures", ".css": "style sheets", ".xml": "
 FETCHED = ("run.json", "digest.json")
 IN_A_BROWSER = [*READ.values(), "run.json and digest.json"]
 BARS = {"one more night, s": "bar 8", "read of one night, MB": "bar 1.5", "front page, MB": "bar 0.35", "largest page, MB": "bar 2"}
-OF_NIGHTS = ("data/findings", "data/incidents", "models", "plots", "reports")  # data of the studies are not read, but for their status
+OF_NIGHTS = ("data/findings", "data/rows", "data/incidents", "models", "plots", "reports")  # data of the studies are not read, but for their status
 
 
 def latest_night(products):

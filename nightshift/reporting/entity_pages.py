@@ -186,7 +186,7 @@ def write_current(path, template, newest, **values):
     made = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:24]
     if current := is_current(path, made, newest):
         return not current
-    write_page(path, template, made=made, home="../", **values)
+    write_page(path, template, made=made, home=values.get("up", "../"), **values)
     return True
 
 

@@ -8,6 +8,7 @@ import binascii
 import functools
 import html
 import itertools
+import json
 import keyword
 import re
 import secrets
