@@ -228,11 +228,10 @@ def accounting_by_month(name, day, products):
     record = json.loads((products / f"reports/{day}/accounting/4_analyse.json").read_text())
     return {
         "set": f"{name}, {clean.week.nunique()} months, {len(clean[['site', 'vo']].drop_duplicates())} series",
-        "in use": in_use["name"],
         "flagged of ordinary series-months, across blocks": f"{in_use['alarm_rate_observed']:.2%} of {in_use['n_train']:,}",
-        "silent in the last month, found": share(int(silent.found.sum()), len(silent)),
-        "of them regular before": share(int(regular.found.sum()), len(regular)),
-        "flagged": share(int(regular.flagged.sum()), len(regular)),
+        "silent, found": share(int(silent.found.sum()), len(silent)),
+        "of those that were regular": share(int(regular.found.sum()), len(regular)) if len(regular) else "none",
+        "flagged of these": share(int(regular.flagged.sum()), len(regular)) if len(regular) else "none",
         "verdict": record["values"]["verdict"],
     }
 
