@@ -18,7 +18,7 @@ from nightshift.sources.accounting.steps import MONTH, WEEK, Step
 from nightshift.sources.times import week_of
 
 NIGHT = pd.Timestamp("2026-02-01", tz="UTC")  # the end of the window: January is over
-RATES = {"alarm_rate": 0.01, "finding_rate": 0.2, "false_discovery_rate": 0.05}
+RATES = {"alarm_rate": 0.01, "finding_rate": 0.5, "false_discovery_rate": 0.05}
 WEIGHTS = {"silent": 0.95, "drop": 0.02, "surge": 0.02, "returned": 0.01}
 
 
