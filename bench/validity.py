@@ -1,6 +1,6 @@
 """Do alarms mean what they say on real data? Runs studies on real sets and holds their decisions against labels.
 
-    python bench/validity.py [telemetry | certification | accounting | transfers | tickets] ...
+    python bench/validity.py [telemetry | certification | accounting | accounting_by_month | transfers | tickets] ...
 
 prints a table in Markdown for each study, those of docs/validity.md: the ranking beside what the study is measured against, the stated and the
 observed share of alarms, what is found, and false findings. All studies take well over half an hour on two cores. The sets are those of
@@ -23,6 +23,8 @@ from sklearn.metrics import adjusted_rand_score, average_precision_score, roc_au
 from nightshift.detectors.certification import scale_features
 from nightshift.detectors.certification_training import Methods, fit_classical, tasks_of
 from nightshift.detectors.certification_verdicts import bad_ranges, strongest_of_good_runs
+from nightshift.sources.accounting.swf import read_swf
+from nightshift.sources.parts import Extraction
 from nightshift.statistics import chance_of_maximum, flags_of_unseen, judge_across_folds, share_interval
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -169,26 +171,68 @@ def certification(name, source, products):
 LOGS = {"HPC2N": "2006-01-15", "LPC-EGEE": "2005-05-08", "KTH-SP2": "1997-08-24", "SDSC-SP2": "2000-04-30"}  # last whole week
 
 
-def accounting(name, day, products):
-    """Run one log: a row of the table, recall by kind of injected trouble within three weeks, and alarms."""
-    [source] = (DATA / "accounting").glob(f"{name}*.swf.gz")
+def log_of(name):
+    """The file of a log."""
+    [file] = (DATA / "accounting").glob(f"{name}*.swf.gz")
+    return file
+
+
+def trials_of_log(source, products, *, day):
+    """Run the study on the file `source`: the method in use, a dict, and its injected troubles, flagged or found."""
     rates = {"alarm_rate": ALARM_RATE}
     run_study("accounting", {"extract": {"source": str(source), "weeks": 400}, "preprocess": {}, "train": rates, "analyse": rates}, products, day=day)
-    models = models_of("accounting", products)
-    in_use = next(model["name"] for model in models if model["in_use"])
+    in_use = next(model for model in models_of("accounting", products) if model["in_use"])
     trials = pd.read_parquet(products / "models/accounting/injections.parquet")
-    trials = trials[trials.method == in_use].assign(flagged=lambda t: t.flag_delay_weeks.notna(), found=lambda t: t.delay_weeks.notna())
+    trials = trials[trials.method == in_use["name"]]
+    return in_use, trials.assign(flagged=trials.flag_delay_weeks.notna(), found=trials.delay_weeks.notna())
+
+
+def accounting(name, day, products):
+    """Run one log: a row of the table, recall by kind of injected trouble within three weeks, and alarms."""
+    in_use, trials = trials_of_log(log_of(name), products, day=day)
     recall = trials.groupby("kind")[["flagged", "found"]].mean()
     halved = trials[(trials.kind == "halved") & trials.regular.astype(bool)]
-    observed = next(model["alarm_rate_observed"] for model in models if model["in_use"])
     return {
         "set": f"{name}, {len(trials)} injected troubles",
-        "in use": in_use,
+        "in use": in_use["name"],
         "flagged": ", ".join(f"{kind.replace('_', ' ')} {value:.2f}" for kind, value in recall.flagged.items()),
         "sum flagged": f"{recall.flagged.sum():.2f}",
         "sum that became findings": f"{recall.found.sum():.2f}",
         "regular series halved, flagged": share(int(halved.flagged.sum()), len(halved)),
-        "flagged of ordinary weeks, across blocks": f"{observed:.2%}",
+        "flagged of ordinary weeks, across blocks": f"{in_use['alarm_rate_observed']:.2%}",
+    }
+
+
+MONTHS = {"HPC2N": "2005-12-31", "LPC-EGEE": "2005-04-30", "KTH-SP2": "1997-07-31", "SDSC-SP2": "2000-03-31"}  # last whole month
+
+
+def by_month(log, file):
+    """Sum up the jobs of a log by site, VO and month, as a table of GRACC records dated on the last day of each month."""
+    rows = pd.concat(read_swf(log, Extraction(file.parent, (None, None)))).dropna(subset="VOName")
+    end = pd.to_datetime(rows.EndTime, utc=True, format="ISO8601")
+    month = end.dt.tz_localize(None).dt.to_period("M")
+    amounts = ["CoreHours", "WallDuration", "CpuDuration", "Njobs"]
+    sums = rows[amounts].apply(pd.to_numeric).groupby([rows.SiteName, rows.VOName, month]).sum(min_count=1).reset_index()
+    whole = sums.EndTime > month.min()  # logs begin within a month
+    dated = sums.EndTime.dt.to_timestamp(how="end").dt.strftime("%Y-%m-%dT00:00:00Z")
+    sums[whole].assign(EndTime=dated).to_csv(file, index=False)
+
+
+def accounting_by_month(name, day, products):
+    """Run one log summed up by the month: a row of the table."""
+    by_month(log_of(name), products / "months.csv")
+    in_use, trials = trials_of_log(products / "months.csv", products, day=day)
+    clean = pd.read_parquet(products / "data/clean/accounting.parquet")
+    silent = trials[trials.kind == "silent"]
+    regular = silent[silent.regular.astype(bool)]
+    record = json.loads((products / f"reports/{day}/accounting/4_analyse.json").read_text())
+    return {
+        "set": f"{name}, {clean.week.nunique()} months, {len(clean[['site', 'vo']].drop_duplicates())} series",
+        "flagged of ordinary series-months, across blocks": f"{in_use['alarm_rate_observed']:.2%} of {in_use['n_train']:,}",
+        "silent, found": share(int(silent.found.sum()), len(silent)),
+        "of those that were regular": share(int(regular.found.sum()), len(regular)) if len(regular) else "none",
+        "flagged of these": share(int(regular.flagged.sum()), len(regular)) if len(regular) else "none",
+        "verdict": record["values"]["verdict"],
     }
 
 
@@ -263,6 +307,7 @@ STUDIES = {
     telemetry: SERVERS,
     certification: ERAS,
     accounting: LOGS,
+    accounting_by_month: MONTHS,
     transfers: SPLITS,
     tickets: TEXTS,
 }

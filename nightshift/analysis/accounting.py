@@ -5,19 +5,22 @@
     Rows       the weeks of the series of a finding            rows_of
     Beside     sites that changed, series long silent          changes_by_site, silent_for_long
 
-`grid` is a WeeklySeries throughout. An event, and a finding, has row (of the series), site, vo, kind, start
-and end (numbers of its first and last week), observed, expected, low, high (core hours a week), change_hours
-(gained, below 0 lost), score and p_value.
+`grid` is a SeriesGrid throughout, whose weeks are months where the records are monthly. An event, and a
+finding, has row (of the series), site, vo, kind, start and end (numbers of its first and last week),
+observed, expected, low, high (core hours a week), change_hours (gained, below 0 lost), score and p_value.
 """
 
 import numpy as np
 import pandas as pd
 
+from nightshift.detectors.accounting_trials import REGULAR_SHARE
+from nightshift.sources.accounting.steps import WEEK
+
 LOSS, GAIN = ("silent", "drop"), ("surge", "returned")
 SHAPES = {  # other jobs for as many hours: unit, and quantities of which it is the quotient
     "efficiency_drop": ("CPU h per core h", "cpu_hours", "core_hours"),
     "longer_jobs": ("h per job", "wall_hours", "jobs"),
-    "more_jobs": ("jobs a week", "jobs", None),
+    "more_jobs": ("jobs a {step}", "jobs", None),
 }
 EVENT_COLUMNS = [
     *("row", "site", "vo", "kind", "start", "end", "observed", "expected", "low", "high"),
@@ -26,13 +29,12 @@ EVENT_COLUMNS = [
 FINDING_COLUMNS = [*EVENT_COLUMNS, "share", "members", "to", "gained", "new_name", "new_hours"]
 
 
-def quantity_of(panel, kind):
+def quantity_of(grid, kind):
     """Return (unit, float (S, W)) of the quantity that changes in a finding of the `kind`: one of SHAPES,
     else the core hours.
     """
-    if kind not in SHAPES:
-        return "core hours a week", panel["core_hours"]
-    unit, amount, per = SHAPES[kind]
+    unit, amount, per = SHAPES.get(kind, ("core hours a {step}", "core_hours", None))
+    unit, panel = unit.format(step=grid.step.name), grid.panel
     if per is None:
         return unit, panel[amount]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -59,7 +61,7 @@ def kind_of(grid, test, row, week):
         return kind
     if core < expected:
         return "silent" if core == 0 else "drop"
-    return "returned" if features["silent_before"][row, week] >= 4 else "surge"
+    return "returned" if features["absent"][row, week] else "surge"
 
 
 def event_of(grid, row, flagged, *, n_judged):
@@ -224,15 +226,19 @@ def rows_of(finding, grid, scored):
 # ----------------------------------------------------------------------------------------------------- Beside
 
 
-def changes_by_site(clean, weeks, *, n_judged, n=10):
+def changes_by_site(clean, weeks, *, n_judged, step=WEEK, n=10):
     """List the `n` sites whose core hours a week differ most from their usual: DataFrame site, now (mean of
-    the `n_judged` last weeks), usual (sum of the medians of its series in the 26 weeks before), difference.
+    the `n_judged` last weeks), usual (sum of the medians of its series in the long window of the
+    `step` before), difference.
 
     clean : DataFrame site, vo, week, core_hours. weeks : all weeks; one without a row counts as 0.
     """
     wide = clean.pivot(index=["site", "vo"], columns="week", values="core_hours")
     wide, first = wide.reindex(columns=weeks).fillna(0), len(weeks) - n_judged
-    now, usual = wide.iloc[:, first:].mean(axis=1), wide.iloc[:, max(first - 26, 0) : first].median(axis=1)
+    now, usual = (
+        wide.iloc[:, first:].mean(axis=1),
+        wide.iloc[:, max(first - step.long, 0) : first].median(axis=1),
+    )
     table = pd.DataFrame({"now": now, "usual": usual}).groupby("site").sum()
     table = table.assign(difference=table.now - table.usual)
     return table.sort_values("difference", key=np.abs, ascending=False).head(n).reset_index()
@@ -240,7 +246,7 @@ def changes_by_site(clean, weeks, *, n_judged, n=10):
 
 def silent_for_long(grid, alive, n_judged):
     """List the series that used to be regular and have been silent for longer than the `n_judged` last weeks:
-    DataFrame vo, site, weeks silent, core hours a week before; the largest first.
+    DataFrame vo, site, weeks silent, core hours a week before (months by the step); the largest first.
 
     alive : bool (S,), the series that were judged in the last week.
     """
@@ -248,10 +254,8 @@ def silent_for_long(grid, alive, n_judged):
     silent_for = np.nan_to_num(features["weeks_silent"][:, -1]).astype(int)
     waiting = np.flatnonzero(grid.single & (silent_for > n_judged) & alive)
     then = len(grid.weeks) - silent_for[waiting]  # the first silent week
-    before = {"core hours a week before": features["expected"][waiting, then]}
-    table = grid.series.loc[waiting, ["vo", "site"]].assign(
-        **{"weeks silent": silent_for[waiting]},
-        **before,
-    )
-    regular = features["weeks_active"][waiting, then] >= 0.8 * 26
-    return table[regular].sort_values("core hours a week before", ascending=False)
+    step, before = grid.step, f"core hours a {grid.step.name} before"
+    columns = {f"{step.name}s silent": silent_for[waiting], before: features["expected"][waiting, then]}
+    table = grid.series.loc[waiting, ["vo", "site"]].assign(**columns)
+    regular = features["weeks_active"][waiting, then] >= REGULAR_SHARE * step.long
+    return table[regular].sort_values(before, ascending=False)

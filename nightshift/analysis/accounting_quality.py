@@ -10,6 +10,7 @@ import pandas as pd
 from helpers import table_key
 from nightshift.analysis.accounting import SHAPES
 from nightshift.analysis.accounting_wording import WORDING
+from nightshift.sources.accounting.steps import WEEK
 from nightshift.sources.tables import read_optional
 from nightshift.statistics import AlarmShare, share_interval
 
@@ -31,7 +32,6 @@ UNMEASURED = {  # with too short a past for any trial
     "skill_low": 0.0,
     "skill_high": 0.0,
 }
-ONE_WEEK = pd.Timedelta(days=7)
 
 
 # --------------------------------------------------------------------------------------------------- Injected
@@ -71,13 +71,14 @@ def doubts_about(in_use, models):
     return doubts
 
 
-def recall_by_size(trials):
+def recall_by_size(trials, step):
     """Measure what is found of injected troubles, by kind of trouble and size of the series: a list of dicts
     for a table.
 
-    trials : DataFrame kind, usual_core_hours, regular, delay_weeks, flag_delay_weeks, found, of one method. A
-    third of the series each is small, medium and large; those that fall silent count once more where they
-    were regular. low, high : Wilson's 95% interval. No trial gives no row.
+    trials : DataFrame kind, usual_core_hours, regular, delay_weeks, flag_delay_weeks, found, of one method.
+    step : Step of the grid, in which delays are counted. A third of the series each is small, medium and
+    large; those that fall silent count once more where they were regular. low, high : Wilson's 95% interval.
+    No trial gives no row.
     """
     edges = trials.usual_core_hours[trials.kind != "site_silent"].quantile([1 / 3, 2 / 3])
     size = np.select([trials.usual_core_hours <= edge for edge in edges], ["small", "medium"], "large")
@@ -94,8 +95,8 @@ def recall_by_size(trials):
                 "found": group.found.mean(),
                 "low": low,
                 "high": high,
-                "in the first week": (group.delay_weeks == 0).mean(),
-                "mean delay, weeks": group.delay_weeks.mean(),
+                f"in the first {step.name}": (group.delay_weeks == 0).mean(),
+                f"mean delay, {step.name}s": group.delay_weeks.mean(),
             }
         )
     return rows
@@ -112,7 +113,7 @@ def decode_categories(codes, categories):
 
 def hardest_series(trials, categories, n=5):
     """List the `n` series whose injected troubles were missed most: DataFrame vo, site, troubles, found
-    (share), usual (core hours a week).
+    (share), usual (core hours a week or month).
 
     trials : DataFrame kind, site, vo (codes), found, usual_core_hours; troubles of whole sites are left out.
     """
@@ -127,9 +128,9 @@ def hardest_series(trials, categories, n=5):
 # ------------------------------------------------------------------------------------------------------ Known
 
 
-def read_incidents(path, sample, *, begin, end):
+def read_incidents(path, sample, *, begin, end, step=WEEK):
     """Read the known incidents of this study that overlap the time from `begin` to `end`: DataFrame of
-    INCIDENT_COLUMNS, a missing site as "", times in UTC, and `new`, whether they began in it, half a week
+    INCIDENT_COLUMNS, a missing site as "", times in UTC, and `new`, whether they began in it, half a `step`
     before included.
 
     path, sample : as `read_optional` takes them.
@@ -139,7 +140,7 @@ def read_incidents(path, sample, *, begin, end):
     incidents[["start", "end"]] = incidents[["start", "end"]].apply(pd.to_datetime, utc=True)
     incidents = incidents[incidents.kind.isin({*WORDING, *SHAPES, "site_outage"})]
     incidents = incidents[(incidents.end > begin) & (incidents.start < end)]
-    return incidents.assign(new=incidents.start >= begin - ONE_WEEK / 2)
+    return incidents.assign(new=incidents.start >= begin - pd.Timedelta(days=step.days) / 2)
 
 
 def touches(scored, site, vo):
@@ -152,13 +153,14 @@ def touches(scored, site, vo):
     ).to_numpy()
 
 
-def touched_weeks(scored, incidents, sites):
+def touched_weeks(scored, incidents, sites, *, step=WEEK):
     """Tell which series-weeks `scored` (site, vo, week) known incidents touch, bool (n,): their series and
     the totals that these are part of.
 
-    incidents : DataFrame entity ("VO at site", or a site, or a VO), site, start, end. sites : set of names.
+    step : Step of the grid. incidents : DataFrame entity ("VO at site", or a site, or a VO), site, start,
+    end. sites : set of names.
     """
-    touched = np.zeros(len(scored), bool)
+    touched, ends = np.zeros(len(scored), bool), step.ends(scored.week)
     for incident in incidents.itertuples():
         vo, _, at = incident.entity.rpartition(" at ")
         if vo:
@@ -167,28 +169,30 @@ def touched_weeks(scored, incidents, sites):
             site, vo = incident.entity, ""
         else:
             site, vo = incident.site, incident.entity
-        meanwhile = (scored.week < incident.end) & (scored.week + ONE_WEEK > incident.start)
+        meanwhile = (scored.week < incident.end) & (ends > incident.start)
         touched |= touches(scored, site, vo) & meanwhile.to_numpy()
     return touched
 
 
-def weeks_outside(scored, incidents, findings, sites):
+def weeks_outside(scored, incidents, findings, sites, *, step=WEEK):
     """Return the series-weeks of `scored` that should be normal: those outside the known `incidents`, or,
     where none is known, those that belong to none of the `findings` (site, vo).
 
-    incidents, sites : as `touched_weeks` takes them.
+    incidents, sites, step : as `touched_weeks` takes them.
     """
     if len(incidents):
-        return scored[~touched_weeks(scored, incidents, sites)]
+        return scored[~touched_weeks(scored, incidents, sites, step=step)]
     explained = np.zeros(len(scored), bool)
     for finding in findings.itertuples():
         explained |= touches(scored, finding.site, finding.vo)
     return scored[~explained]
 
 
-def alarms_outside(alarm_rate, normal, incidents):
+def alarms_outside(alarm_rate, normal, incidents, *, step=WEEK):
     """Count the alarms among the series-weeks of `weeks_outside`, as an AlarmShare; the weeks of one series
     share their luck.
     """
-    items = f"series-weeks {'outside the known incidents' if len(incidents) else 'that belong to no finding'}"
+    items = (
+        f"{step.series}s {'outside the known incidents' if len(incidents) else 'that belong to no finding'}"
+    )
     return AlarmShare.of(alarm_rate, normal.flagged, table_key(normal, ["site", "vo"]), items)

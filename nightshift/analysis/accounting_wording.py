@@ -4,26 +4,27 @@ import numpy as np
 import pandas as pd
 
 from nightshift.analysis.accounting import SHAPES, quantity_of
-from nightshift.detectors.accounting import LEAST_LIFE, lone_limit
+from nightshift.detectors.accounting import lone_limit
+from nightshift.sources.accounting.steps import WEEK
 from nightshift.statistics import share_interval
 from nightshift.wording import plural
 
 USUAL = "usually {expected:,.0f} ({low:,.0f} to {high:,.0f})"
-IN_SHAPE = "{now} {shape}, usually {then}; {observed:,.0f} core hours a week, " + USUAL  # of SHAPES
+IN_SHAPE = "{now} {shape}, usually {then}; {observed:,.0f} core hours a {step}, " + USUAL  # of SHAPES
 WORDING = {  # of each other kind
-    "silent": "no core hours, " + USUAL + " a week; {hours:,.0f} {verb}",
-    "drop": "{observed:,.0f} core hours a week, " + USUAL + "; {hours:,.0f} {verb}",
-    "surge": "{observed:,.0f} core hours a week, " + USUAL + "; {hours:,.0f} {verb}",
-    "moved": "{observed:,.0f} core hours a week at {site}, "
+    "silent": "no core hours, " + USUAL + " a {step}; {hours:,.0f} {verb}",
+    "drop": "{observed:,.0f} core hours a {step}, " + USUAL + "; {hours:,.0f} {verb}",
+    "surge": "{observed:,.0f} core hours a {step}, " + USUAL + "; {hours:,.0f} {verb}",
+    "moved": "{observed:,.0f} core hours a {step} at {site}, "
     + USUAL
     + "; {hours:,.0f} {verb} there, {gained:,.0f} gained at {to}",
-    "global_dip": "{share:.0%} of {members:.0f} series fell together: {observed:,.0f} core hours a week, "
+    "global_dip": "{share:.0%} of {members:.0f} series fell together: {observed:,.0f} core hours a {step}, "
     + USUAL
     + "; {hours:,.0f} {verb}",
     "reporting_gap": "all {members:.0f} series at zero while {others} other sites compute: the site, or only "
-    "its reporting? Usually {expected:,.0f} ({low:,.0f} to {high:,.0f}) core hours a week; "
+    "its reporting? Usually {expected:,.0f} ({low:,.0f} to {high:,.0f}) core hours a {step}; "
     "{hours:,.0f} {verb}",
-    "returned": "back after {before:.0f} silent weeks with {observed:,.0f} core hours a week, " + USUAL,
+    "returned": "back after {before:.0f} silent {step}s with {observed:,.0f} core hours a {step}, " + USUAL,
 }
 
 
@@ -39,13 +40,14 @@ def name_of(finding):
 
 def measured_in(grid, finding):
     """Return what a finding is measured in: (mean in the weeks of the change, usual median, unit); that of
-    SHAPES, else core hours a week.
+    SHAPES, else core hours a week, or a month by the step of the grid.
     """
+    unit, values = quantity_of(grid, finding.kind)
     if finding.kind not in SHAPES:
-        return finding.observed, finding.expected, "core hours a week"
-    unit, values = quantity_of(grid.panel, finding.kind)
+        return finding.observed, finding.expected, unit
     now = np.nanmean(values[finding.row, finding.start : finding.end + 1])
-    return now, np.nanmedian(values[finding.row, max(finding.start - 26, 0) : finding.start]), unit
+    before = values[finding.row, max(finding.start - grid.step.long, 0) : finding.start]
+    return now, np.nanmedian(before), unit
 
 
 def shape_in_words(grid, finding):
@@ -68,6 +70,7 @@ def evidence_of(grid, finding):
         "verb": "lost" if finding.change_hours < 0 else "gained",
         "others": n_other_sites(grid, finding),
         "before": grid.features["silent_before"][finding.row, finding.start],
+        "step": grid.step.name,
     }
     if finding.kind in SHAPES:
         values |= shape_in_words(grid, finding)
@@ -79,11 +82,11 @@ def evidence_of(grid, finding):
 
 
 def described(grid, found):
-    """Return the findings `found`, of `follow_losses`, with entity, evidence, from and until (UTC; the Monday
-    after their last week).
+    """Return the findings `found`, of `follow_losses`, with entity, evidence, from and until (UTC; the end of
+    their last week).
     """
     rows = list(found.itertuples())
-    until = grid.weeks[found.end.astype(int)] + pd.Timedelta(days=7)
+    until = grid.step.ends(grid.weeks[found.end.astype(int)])
     found = found.assign(
         entity=[name_of(one) for one in rows], evidence=[evidence_of(grid, one) for one in rows]
     )
@@ -97,20 +100,20 @@ def table_to_read(found, status):
     return rows[["kind", "entity", "since", "evidence"]]
 
 
-def weeks_without_anybody(common, weeks):
-    """Write one sentence for each of the `weeks` that is `common` (bool (n,), of the SilencePool): no series
-    at all has a core hour in it, so it is no change of anybody, and not judged.
+def weeks_without_anybody(grid, common):
+    """Write one sentence for each of the last weeks that is `common` (bool (n,), of the SilencePool): no
+    series at all has a core hour in it, so it is no change of anybody, and not judged.
     """
     return [
-        f"No series of the accounting has a core hour in the week of {week:%Y-%m-%d}: a closed centre, or "
-        "records that are lost."
-        for week in weeks[np.flatnonzero(common)]
+        f"No series of the accounting has a core hour in the {grid.step.name} of {week:%Y-%m-%d}: a closed "
+        "centre, or records that are lost."
+        for week in grid.weeks[len(grid.weeks) - len(common) :][np.flatnonzero(common)]
     ]
 
 
-def silent_source_words(status, sites, day):
+def silent_source_words(status, sites, day, *, step=WEEK):
     """Say that the only site of a source has been silent up to `day`, one sentence in a list; an empty list
-    where the source has several sites, or goes up to the night.
+    where the source has several sites, goes up to the night, or is no later than its `step` allows.
 
     status : of the extraction, with state and newest. sites : names, of all series, "" among them. Of several
     sites that all stop at once, the source is to be asked, and `stale` says so.
@@ -120,6 +123,8 @@ def silent_source_words(status, sites, day):
         return []
     newest = pd.Timestamp(status["newest"])
     days = (pd.Timestamp(day, tz="UTC") + pd.Timedelta(days=1) - newest).days
+    if days < step.late_days:
+        return []
     return [
         f"{site} has been silent for {plural(days, 'day')}, since {newest:%Y-%m-%d %H:%M} UTC: the whole "
         "site, or only its accounting?"
@@ -135,9 +140,10 @@ def resolution_sentence(can, n_series, n_ordinary, *, alarm_rate, **finding_rate
 
     n_series : judged series, totals included. n_ordinary : ordinary series-weeks that judge them.
     """
-    ordinary = plural(n_ordinary, "ordinary series-week")
+    step, unit = can.step, f"{can.step.name}s"
+    ordinary = plural(n_ordinary, f"ordinary {step.series}")
     why = f"{ordinary} of {n_series:,} series give no rank below {can.least_p:.2g}"
-    longer = f"about {can.other_weeks} weeks of history are enough"
+    longer = f"about {can.other_weeks} {unit} of history are enough"
     silence = (
         f"The first silence of {can.watched:,} series that {'was' if can.watched == 1 else 'were'} "
         "never silent can be found"
@@ -150,7 +156,7 @@ def resolution_sentence(can, n_series, n_ordinary, *, alarm_rate, **finding_rate
         return f"A change of one series can be found; {by_chance}."
     if can.silence:
         return f"{silence}; other changes cannot, since {why} ({longer})."
-    limit = f"no series was active in each of {LEAST_LIFE} weeks or more"
+    limit = f"no series was active in each of {step.least_life} {unit} or more"
     if can.watched:
         limit = (
             f"{can.watched:,} series never silent before cannot be told from those that were, at this rate"
@@ -159,7 +165,7 @@ def resolution_sentence(can, n_series, n_ordinary, *, alarm_rate, **finding_rate
         f"No change of a single series can be found: {why} at an alarm rate of {alarm_rate:.2%}, and "
         f"{limit}; "
         "the silence of a series that is always active needs about "
-        f"{can.silence_weeks} weeks of history, other changes need {can.other_weeks}."
+        f"{can.silence_weeks} {unit} of history, other changes need {can.other_weeks}."
     )
 
 

@@ -1,7 +1,8 @@
-"""Weekly series of the accounting study: features, tests, p-values, and which changes are
-findings.
+"""Series of the accounting study: features, tests, p-values, and which changes are findings.
 
-    Series     the weekly table as arrays, beside its past      WeeklySeries, series_panel, series_features
+A week is a step of the grid: a month where the records are monthly (Step).
+
+    Series     the table as arrays, beside its past             SeriesGrid, series_panel, series_features
     Tests      one statistic per kind of change                 forest_inputs, change_tests, judge_exactly
     Silence    a first silent week of a series never silent     silence_pool, silence_chance, first_silences
     Decision   both p-values, what is a finding, what can be    judge_weeks, findings_among, resolution
@@ -17,11 +18,12 @@ import pandas as pd
 from scipy import stats
 
 from nightshift.compiled import trailing_median
+from nightshift.sources.accounting.steps import WEEK, Step
 from nightshift.statistics import benjamini_hochberg, combine_tests
 
 
 def series_panel(clean):
-    """The weekly table as arrays: (series, weeks, panel), where panel maps a quantity to float (S, W), NaN
+    """The clean table as arrays: (series, weeks, panel), where panel maps a quantity to float (S, W), NaN
     outside a series' life.
 
     clean : DataFrame site, vo, week, core_hours, wall_hours, cpu_hours, jobs; one row per week of life.
@@ -38,7 +40,7 @@ def series_panel(clean):
         sums.append(rows.assign(**{other: ""}).set_index(["site", "vo", "week"]))
     table = pd.concat(sums)
     weeks = (
-        pd.date_range(clean.week.min(), clean.week.max(), freq="7D")
+        pd.date_range(clean.week.min(), clean.week.max(), freq=Step.of_starts(clean.week).frequency)
         if len(clean)
         else pd.DatetimeIndex([], tz="UTC")
     )
@@ -52,7 +54,7 @@ def series_panel(clean):
     return order.to_frame(index=False), weeks, panel
 
 
-def deviation(x, weeks=26):
+def deviation(x, weeks):
     """Measure how far each week of `x` (S, W) lies from the median of the `weeks` before it, in robust
     spreads: (distance, median, spread), each (S, W), the first NaN where too few weeks are known.
 
@@ -70,19 +72,35 @@ def weeks_ago(x, weeks, missing):
     return np.pad(x, ((0, 0), (weeks, 0)), constant_values=missing)[:, : x.shape[1]]
 
 
-def series_features(panel):
+def is_habit(happened, rows, step=WEEK):
+    """Tell in which of the weeks `rows` (bool (S, W)) something happens that the series does anyway: bool
+    (n,).
+
+    happened : bool (S, W). It is a habit when it happened at least `habit_times` in the `habit` before, of
+    the `step` [3 in 78]: more than once in a hundred, with 95% confidence. What all series together find
+    rare, such as the silence of a user who comes and goes among many who never stop, may be usual for one of
+    them: it is flagged, and no finding.
+    """
+    before = np.pad(np.cumsum(happened, axis=1), ((0, 0), (step.habit + 1, 0)))
+    times = before[:, step.habit : -1] - before[:, : -step.habit - 1]
+    return (happened & (times >= step.habit_times))[rows]
+
+
+def series_features(panel, step=WEEK):
     """What each week of each series looks like beside its own past: {name: float (S, W)}, NaN where the past
     cannot say.
 
-    panel : as `series_panel` gives it. `level_8`, `level_26`, `jobs`, `job_length`, `cores_per_job`,
-    `efficiency` are distances of logarithms from the median of the 8 or 26 weeks before, in robust standard
+    panel : as `series_panel` gives it. step : has the lengths of windows; those of weeks are in brackets.
+    `level_short` [8], `level_long` [26], and over the long window `jobs`, `job_length`, `cores_per_job`,
+    `efficiency` are distances of logarithms from the median of the weeks before, in robust standard
     deviations, over active weeks only; `zero_level` is that of log(1 + core hours) with the silent weeks (the
     robust z of the textbooks); `change` week over week, `season` against a year ago (last week, where that is
-    unknown) and `trend`, the median of 4 weeks less that of 26, are differences of logarithms; `share` of the
-    last 26 weeks that were active, drawn towards 0.3 as if 8 weeks of a new series were known;
-    `silent_before`, `weeks_silent`, `age`, `weeks_known`, `weeks_active` weeks; `usual_jobs` and `expected`,
-    `low`, `high` (core hours, the latter two an 80% range) per active week. Only weeks before week t, and t,
-    enter column t.
+    unknown) and `trend`, the median of the recent weeks [4] less the long one, are differences of logarithms;
+    `share` of the long window that was active, `share_before` of it before the last silence, both drawn
+    towards 0.3 as if a few weeks [8] of a new series were known; `absent`, whether the weeks before [4] were
+    silent; `habit`, see `is_habit`; `silent_before`, `weeks_silent`, `age`,
+    `weeks_known`, `weeks_active` weeks; `usual_jobs` and `expected`, `low`, `high` (core hours, the latter
+    two an 80% range) per active week. Only weeks before week t, and t, enter column t.
     """
     core, wall = panel["core_hours"], panel["wall_hours"]
     active, alive, t = core > 0, np.isfinite(core), np.arange(core.shape[1])
@@ -90,15 +108,19 @@ def series_features(panel):
     def logged(x):
         return np.log(np.where(active & (x > 0), x, np.nan))
 
-    before = np.maximum(t - 26, 0)
+    before, prior = np.maximum(t - step.long, 0), step.prior
     counts = [np.pad(np.cumsum(flags, axis=1), ((0, 0), (1, 0))) for flags in (alive, active)]
     counted, busy = (c[:, t] - c[:, before] for c in counts)
     last = weeks_ago(np.maximum.accumulate(np.where(active, t, -1), axis=1), 1, -1)
     silent_before = np.where(last >= 0, t - 1 - last, np.nan)
-    level_26, median, spread = deviation(logged(core))
-    jobs, median_jobs, _ = deviation(logged(panel["jobs"]))
+    level_long, median, spread = deviation(logged(core), step.long)
+    jobs, median_jobs, _ = deviation(logged(panel["jobs"]), step.long)
     zero = np.log1p(core)
-    year_ago, week_ago = weeks_ago(zero, 52, np.nan), weeks_ago(zero, 1, np.nan)
+    year_ago, week_ago = weeks_ago(zero, step.year, np.nan), weeks_ago(zero, 1, np.nan)
+    absent, everywhere = silent_before >= step.absence, np.ones(core.shape, bool)
+    happened = (core == 0) & (silent_before == 0), active & absent
+    habit = np.logical_or.reduce([is_habit(x, everywhere, step) for x in happened]).reshape(core.shape)
+    counted_before = np.maximum(counted - np.nan_to_num(silent_before), 0)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = {
             "job_length": wall / panel["jobs"],
@@ -106,16 +128,19 @@ def series_features(panel):
             "efficiency": panel["cpu_hours"] / core,
         }
     return {
-        "level_8": deviation(logged(core), 8)[0],
-        "level_26": level_26,
-        "zero_level": deviation(zero)[0],
+        "level_short": deviation(logged(core), step.short)[0],
+        "level_long": level_long,
+        "zero_level": deviation(zero, step.long)[0],
         "jobs": jobs,
         "usual_jobs": np.exp(median_jobs),
-        **{name: deviation(logged(x))[0] for name, x in ratios.items()},
+        **{name: deviation(logged(x), step.long)[0] for name, x in ratios.items()},
         "change": zero - week_ago,
         "season": zero - np.where(np.isfinite(year_ago), year_ago, week_ago),
-        "trend": trailing_median(logged(core), 4)[0] - median,
-        "share": np.where(alive, (busy + 8 * 0.3) / (counted + 8), np.nan),
+        "trend": trailing_median(logged(core), step.recent)[0] - median,
+        "share": np.where(alive, (busy + prior * 0.3) / (counted + prior), np.nan),
+        "share_before": np.clip((busy + prior * 0.3) / (counted_before + prior), 0, 1),
+        "absent": absent.astype(float),
+        "habit": habit.astype(float),
         "silent_before": silent_before,
         "weeks_silent": np.where(active, 0, silent_before + 1),
         "age": counts[0][:, t].astype(float),
@@ -129,16 +154,17 @@ def series_features(panel):
 
 
 @dataclass(frozen=True)
-class WeeklySeries:
-    """All series of an accounting, week by week: S series, W weeks.
+class SeriesGrid:
+    """All series of an accounting, step by step: S series, W weeks or months.
 
-    series : DataFrame site, vo (S,); a total of a site has no vo (""), one of a VO no site. weeks : their
-    Mondays (W,). panel : {quantity: float (S, W)} of `series_panel`. features : {name: float (S, W)} of
-    `series_features`.
+    series : DataFrame site, vo (S,); a total of a site has no vo (""), one of a VO no site. weeks : starts of
+    the steps (W,), Mondays or firsts of months. step : Step, which of them. panel : {quantity: float (S, W)}
+    of `series_panel`. features : {name: float (S, W)} of `series_features`.
     """
 
     series: pd.DataFrame
     weeks: pd.DatetimeIndex
+    step: Step
     panel: dict
     features: dict
 
@@ -146,7 +172,8 @@ class WeeklySeries:
     def of_table(cls, clean):
         """The series of the clean table; see `series_panel`."""
         series, weeks, panel = series_panel(clean)
-        return cls(series, weeks, panel, series_features(panel))
+        step = Step.of_starts(clean.week)
+        return cls(series, weeks, step, panel, series_features(panel, step))
 
     @property
     def core(self):
@@ -164,8 +191,8 @@ class WeeklySeries:
 
 
 FOREST_INPUTS = [
-    "level_8",
-    "level_26",
+    "level_short",
+    "level_long",
     "change",
     "trend",
     "weeks_silent",
@@ -186,47 +213,22 @@ def forest_inputs(features, rows):
 REGULAR = 0.68  # `share` of a series that was active in 21 of 26 weeks, or in 10 of 10
 
 
-HABIT_TIMES, HABIT_WEEKS = (
-    3,
-    78,
-)  # so often in so long is, with 95% confidence, more than one week in a hundred
-
-
-def is_habit(happened, rows):
-    """Tell in which of the weeks `rows` (bool (S, W)) something happens that the series does anyway: bool
-    (n,).
-
-    happened : bool (S, W). It is a habit when it happened at least HABIT_TIMES in the HABIT_WEEKS before.
-    What all series together find rare, such as the silence of a user who comes and goes among many who never
-    stop, may be usual for one of them: it is flagged, and no finding.
-    """
-    before = np.pad(np.cumsum(happened, axis=1), ((0, 0), (HABIT_WEEKS + 1, 0)))
-    times = before[:, HABIT_WEEKS:-1] - before[:, : -HABIT_WEEKS - 1]
-    return (happened & (times >= HABIT_TIMES))[rows]
-
-
 def change_tests(features, rows, forest):
     """One-sided statistics of the weeks `rows` (bool (S, W)): a frame with one column per kind of change, 0
     where there is none, and `habit`, whether the series falls silent or returns as it often does
     (`is_habit`).
 
     features : as `series_features` gives them. A regular series that was active in the week before and now is
-    not is `silent`, by how regular it was; one that is back after four silent weeks or more is `returned`, by
+    not is `silent`, by how regular it was; one that is back after a long silence is `returned`, by
     how regular it had been; `drop` and `surge` need both trailing levels to agree, so that a slow drift is no
     alarm; `efficiency_drop`, `longer_jobs`, `more_jobs` are distances in robust standard deviations;
     `unusual` is the IsolationForest's anomaly score (Liu, Ting & Zhou 2008). `robust_z` and `season` are the
     trivial baselines.
     """
     changes = {kind: np.maximum(x, 0)[rows] for kind, x in directed_changes(features).items()}
-    active, silent_before = features["active"], features["silent_before"]
-    happened = {
-        "silent": (active == 0) & (silent_before == 0),
-        "returned": (active > 0) & (silent_before >= 4),
-    }
-    habit = np.logical_or.reduce([is_habit(x, rows) for x in happened.values()])
     plain = {name: np.abs(np.nan_to_num(features[of][rows])) for name, of in BASELINES.items()}
     unusual = np.maximum(forest.score_samples(forest_inputs(features, rows)), 0)
-    return pd.DataFrame(changes | {"unusual": unusual} | plain | {"habit": habit})
+    return pd.DataFrame(changes | {"unusual": unusual} | plain | {"habit": features["habit"][rows] > 0})
 
 
 BASELINES = {"robust_z": "zero_level", "season": "season"}
@@ -239,16 +241,15 @@ def directed_changes(features):
     f = {name: np.nan_to_num(x) for name, x in features.items()}
     active = f["active"] > 0
     steady = np.isfinite(features["active"]) & (features["silent_before"] == 0)
-    agree = f["level_8"] * f["level_26"] > 0
-    level = np.sign(f["level_26"]) * np.minimum(np.abs(f["level_8"]), np.abs(f["level_26"])) * agree * steady
-    had_been = np.clip(
-        (f["weeks_active"] + 8 * 0.3) / (np.maximum(f["weeks_known"] - f["silent_before"], 0) + 8), 0, 1
-    )
+    agree = f["level_short"] * f["level_long"] > 0
+    nearer = np.minimum(np.abs(f["level_short"]), np.abs(f["level_long"]))
+    level = np.sign(f["level_long"]) * nearer * agree * steady
+    had_been = f["share_before"]
     # of two equally regular series, few jobs end by chance
     regular = f["share"] + 0.02 * f["usual_jobs"] / (f["usual_jobs"] + 10)
     return {
         "silent": regular * (steady & ~active & (f["share"] > REGULAR)),
-        "returned": had_been * (active & (f["silent_before"] >= 4) & (had_been > REGULAR)),
+        "returned": had_been * (active & (f["absent"] > 0) & (had_been > REGULAR)),
         "drop": -level,
         "surge": level,
         "efficiency_drop": -f["efficiency"] * steady,
@@ -291,18 +292,18 @@ def judge_exactly(tests, calibration, weights):
 
 # ---------------------------------------------------------------------------------------------------- Silence
 
-LEAST_LIFE = 30  # weeks of a series that must be known before its first silence can be judged by itself
-
 
 class SilencePool(NamedTuple):
     """What the past of all series says about a first silence.
 
-    rows : bool (S,), the series with at least LEAST_LIFE weeks before the judged ones. common : bool (W,),
+    step : Step of the grid. rows : bool (S,), the series with at least its `least_life` before the judged
+    weeks. common : bool (W,),
     weeks in which nobody computed. breaks : how many of them were silent exactly once. chance : at most so
     many first silences a week are expected from all of them together. p_value : the same per judged series.
     budget : share of the alarms that is kept for them. usable : whether one can be a finding.
     """
 
+    step: Step
     rows: np.ndarray
     common: np.ndarray
     breaks: int
@@ -342,12 +343,12 @@ def first_silences(core):
     return silent & (np.cumsum(silent, axis=1) == 1)
 
 
-def silence_pool(core, single, judged, *, alarm_rate, **finding_rates):
+def silence_pool(core, single, judged, *, alarm_rate, step=WEEK, **finding_rates):
     """The SilencePool of a night.
 
     core : core hours (S, W). single : bool (S,), no total. judged : bool (S, W), the weeks that are judged,
-    at the end. finding_rates : see `lone_limit`. A week in which no series computed says nothing about any of
-    them, and is left out: a closed centre is no habit of its users.
+    at the end. step : Step of the grid. finding_rates : see `lone_limit`. A week in which no series computed
+    says nothing about any of them, and is left out: a closed centre is no habit of its users.
     """
     at = np.flatnonzero(judged.any(axis=0))
     first, n_weeks = (at[0], at[-1] + 1 - at[0]) if len(at) else (core.shape[1], 0)
@@ -355,7 +356,7 @@ def silence_pool(core, single, judged, *, alarm_rate, **finding_rates):
     common = (alive.sum(axis=0) > 1) & ((core[single] == 0) == alive).all(axis=0)
     past = core[:, :first][:, ~common[:first]]
     lives = np.isfinite(past).sum(axis=1)
-    rows = lives >= LEAST_LIFE
+    rows = lives >= step.least_life
     silent = past == 0
     onsets = (silent[:, 1:] & (past[:, :-1] > 0)).sum(axis=1)
     breaks, n_judged = int((onsets[rows] == 1).sum()), max(int((judged.any(axis=1) & rows).sum()), 1)
@@ -364,10 +365,11 @@ def silence_pool(core, single, judged, *, alarm_rate, **finding_rates):
         chance = silence_chance(lives[rows], k) / n_judged
         return 0 < chance <= alarm_rate and n_weeks * chance <= lone_limit(n_judged, **finding_rates)
 
-    most = next((k for k in range(9, -1, -1) if usable(k)), -1)
+    most = next((k for k in range(step.most_breaks, -1, -1) if usable(k)), -1)
     chance = silence_chance(lives[rows], breaks)
     budget = silence_chance(lives[rows], most) / n_judged if most >= 0 else 0.0
-    return SilencePool(rows, common, breaks, chance, chance / n_judged, budget, bool(0 <= breaks <= most))
+    is_usable = bool(0 <= breaks <= most)
+    return SilencePool(step, rows, common, breaks, chance, chance / n_judged, budget, is_usable)
 
 
 def silences_of(core, pool, rows):
@@ -447,7 +449,7 @@ def report_chances(p_ranked, early, n_weeks, pool):
 class Resolution(NamedTuple):
     """What a night can find. silence : a first silence of one of the `watched` series that were never
     silent. alone : any other change of one series. least_p : the least rank. silence_weeks, other_weeks :
-    weeks of history that would be enough.
+    weeks of history, or months by the `step`, that would be enough.
     """
 
     silence: bool
@@ -456,6 +458,7 @@ class Resolution(NamedTuple):
     least_p: float
     silence_weeks: int
     other_weeks: int
+    step: Step = WEEK
 
 
 def resolution(core, pool, judged, n_ordinary, *, min_age, alarm_rate, **finding_rates):
@@ -464,22 +467,31 @@ def resolution(core, pool, judged, n_ordinary, *, min_age, alarm_rate, **finding
     """
     n_series, n_weeks = max(int(judged.any(axis=1).sum()), 1), int(judged.any(axis=0).sum())
     never = ~(core[:, ~pool.common][:, : -n_weeks or None] == 0).any(axis=1) & judged.any(axis=1) & pool.rows
-    least = 1 / (n_ordinary + 1)
-    flagged = least + pool.budget * pool.usable <= alarm_rate
+    least_p = 1 / (n_ordinary + 1)
+    flagged = least_p + pool.budget * pool.usable <= alarm_rate
     limit = lone_limit(n_series, **finding_rates)
 
     def suffices(weeks):
         chance = silence_chance(np.full(n_series, weeks), 0) / n_series
         return chance <= alarm_rate and n_weeks * chance <= limit
 
+    def leaves_room(weeks):
+        kept = silence_chance(np.full(n_series, weeks - n_weeks), pool.step.most_breaks) / n_series
+        return 1 / (n_series * (weeks - min_age - n_weeks) + 1) + kept <= alarm_rate
+
     # a longer past makes the chance smaller; 2000 where none is
-    enough = LEAST_LIFE + bisect_left(range(LEAST_LIFE, 2000), True, key=suffices)
-    other = max(n_weeks / limit, 1 / alarm_rate) / n_series + min_age + n_weeks
+    least = pool.step.least_life
+    enough = least + bisect_left(range(least, 2000), True, key=suffices)
+    other = int(np.ceil(max(n_weeks / limit, 1 / alarm_rate) / n_series + min_age + n_weeks))
+    begin = max(other, least + n_weeks)  # from here on a part of the alarms is kept for first silences
+    if not leaves_room(begin):
+        other = begin + bisect_left(range(begin, 2000), True, key=leaves_room)
     return Resolution(
         bool(pool.usable and never.any() and n_weeks),
         int(never.sum()),
-        bool(flagged and n_weeks * least <= limit + 1e-12),
-        least,
+        bool(flagged and n_weeks * least_p <= limit + 1e-12),
+        least_p,
         enough + n_weeks,
-        int(np.ceil(other)),
+        other,
+        pool.step,
     )

@@ -16,7 +16,7 @@ import pandas as pd
 
 from helpers import table_key
 from nightshift.detectors.accounting import (
-    WeeklySeries,
+    SeriesGrid,
     change_tests,
     judge_weeks,
     lone_limit,
@@ -29,7 +29,7 @@ from nightshift.statistics import AlarmShare, draw_groups, percentile_interval
 
 # kinds of injected trouble: what core hours, jobs and times are multiplied by
 TROUBLES = {"silent": 0.0, "halved": 0.5, "tripled": 3.0, "renamed": 0.0, "site_silent": 0.0}
-REGULAR_WEEKS = 0.8 * 26  # a series that was active in so many of the last 26 weeks is called regular
+REGULAR_SHARE = 0.8  # a series that was active in so much of the long window is called regular
 SIZED = ("drop", "surge", "efficiency_drop", "longer_jobs", "more_jobs")  # kinds of change that have a size
 # methods without the rule of first silences: what is compared with is left plain
 PLAIN = ("robust_z", "seasonal_naive", "isolation_forest", "method_2021")
@@ -39,12 +39,13 @@ PLAIN = ("robust_z", "seasonal_naive", "isolation_forest", "method_2021")
 class Nights:
     """The series of an accounting, and how its nights are judged.
 
-    grid : WeeklySeries. codes : int (S, 2), site and VO; a total has code 0. train_weeks : ordinary weeks
-    before the `report_weeks` that are judged. min_age : a younger series is not judged, weeks. alarm_rate,
-    finding_rate, false_discovery_rate : in (0, 1), see `findings_among`.
+    grid : SeriesGrid. codes : int (S, 2), site and VO; a total has code 0. train_weeks : ordinary weeks, or
+    months by the step of the grid, before the `report_weeks` that are judged. min_age : a younger series is
+    not judged, in the same unit. alarm_rate, finding_rate, false_discovery_rate : in (0, 1), see
+    `findings_among`.
     """
 
-    grid: WeeklySeries
+    grid: SeriesGrid
     codes: np.ndarray
     train_weeks: int
     report_weeks: int
@@ -74,7 +75,8 @@ class Nights:
 
     def pool(self, end, judged):
         """Return the SilencePool of the night after week number `end` - 1 that judges the weeks `judged`."""
-        return silence_pool(self.grid.core[:, :end], self.grid.single, judged[:, :end], **self.rates)
+        core, step = self.grid.core[:, :end], self.grid.step
+        return silence_pool(core, self.grid.single, judged[:, :end], step=step, **self.rates)
 
     def can_find(self, end):
         """Return what the night after week number `end` - 1 can find: (a first silence, any other change of
@@ -185,7 +187,7 @@ def judge_by(weights, tests, calibration, silences, *, pool):
 
 def busy_weeks(nights):
     """Find the weeks in which a trouble may begin, bool (S, W): a judgeable series is active, as in the week
-    before and in half of the last 26.
+    before and in half of the long window.
     """
     features, core = nights.grid.features, nights.grid.core
     half = features["weeks_active"] >= 0.5 * features["weeks_known"]
@@ -211,7 +213,7 @@ def draw_trials(nights, start, candidates, *, injections, rng):
         site=codes[first, 0],
         vo=np.where(trials.kind == "site_silent", 0, codes[first, 1]),
         usual_core_hours=features["expected"][first, start],
-        regular=features["weeks_active"][first, start] >= REGULAR_WEEKS,
+        regular=features["weeks_active"][first, start] >= REGULAR_SHARE * nights.grid.step.long,
     )
 
 
@@ -283,7 +285,7 @@ def backtest(nights, end, trials, detector, methods):
     grid, start = nights.grid, end - nights.report_weeks
     judged = nights.parts(end)[1]
     pool, copies = nights.pool(end, judged), inject(nights, trials, start, end)
-    features = series_features(copies.panel)
+    features = series_features(copies.panel, grid.step)
     rows = np.broadcast_to(np.arange(end) >= start, copies.panel["core_hours"].shape)
     young = ~(features["age"] >= nights.min_age)[rows]
     real = all_tests(grid.features, nights.codes, grid.panel, judged, detector)

@@ -20,6 +20,7 @@ from nightshift.analysis.accounting_wording import measured_in, resolution_sente
 from nightshift.detectors import accounting as weekly_series
 from nightshift.detectors.accounting_trials import skill_between
 from nightshift.detectors.base import NullDetector
+from nightshift.sources.accounting.steps import WEEK
 from nightshift.sources.times import week_of
 from nightshift.statistics import combine_tests
 
@@ -36,7 +37,7 @@ accounting_small = module_at("bench/accounting_small.py")
 
 MONDAY = pd.Timestamp("2024-01-01", tz="UTC")
 QUANTITIES = ["core_hours", "wall_hours", "cpu_hours", "jobs"]
-DEVIATIONS = ["level_8", "level_26", "jobs", "job_length", "cores_per_job", "efficiency"]
+DEVIATIONS = ["level_short", "level_long", "jobs", "job_length", "cores_per_job", "efficiency"]
 CONSTANT = NullDetector()  # a forest to which all weeks are alike
 steady = 100 * np.exp(np.random.default_rng(0).normal(0, 0.05, 60))
 
@@ -91,7 +92,7 @@ def test_a_slow_drift_is_no_change():
 
 def test_levels_that_disagree_are_no_change():
     features, tests = one(np.concatenate([np.full(30, 100.0), np.full(9, 400.0), [200.0]]))
-    assert features["level_8"][39] < 0 < features["level_26"][39]
+    assert features["level_short"][39] < 0 < features["level_long"][39]
     assert tests.loc[39, ["drop", "surge"]].tolist() == [0, 0]
 
 
@@ -121,9 +122,9 @@ def test_a_zero_is_a_week_of_life_and_a_missing_week_is_not():
 
 def test_a_series_shorter_than_the_window_is_not_compared_until_four_weeks_are_known():
     features, tests = one([10.0, 10.0, 10.0, 10.0, 1000.0])
-    assert np.isnan(features["level_26"][:4]).all()
-    assert features["level_26"][4] == features["level_8"][4]  # the same four weeks lie in both windows
-    assert features["level_26"][4] == pytest.approx(np.log(100) / np.sqrt(2 * 0.5**2 / 6))
+    assert np.isnan(features["level_long"][:4]).all()
+    assert features["level_long"][4] == features["level_short"][4]  # the same four weeks lie in both windows
+    assert features["level_long"][4] == pytest.approx(np.log(100) / np.sqrt(2 * 0.5**2 / 6))
     assert (tests.surge[:4] == 0).all()
 
 
@@ -457,7 +458,7 @@ def test_small_centres_find_one_silent_series_and_keep_their_alarm_rate():
 
 def test_a_change_of_the_jobs_is_measured_in_its_own_unit_and_others_in_core_hours():
     panel = {"wall_hours": np.array([[10.0, 10, 10, 40, 60]]), "jobs": np.array([[10.0, 5, 10, 10, 10]]), "core_hours": np.full((1, 5), 80.0)}
-    grid = SimpleNamespace(panel=panel)
+    grid = SimpleNamespace(panel=panel, step=WEEK)
     finding = SimpleNamespace(kind="longer_jobs", row=0, start=3, end=4, observed=80.0, expected=70.0)
     assert measured_in(grid, finding) == (5.0, 1.0, "h per job")  # (4 + 6) / 2, and the median of 1, 2 and 1
     finding.kind = "drop"
