@@ -393,7 +393,7 @@ def test_too_short_a_past_is_said_before_nothing_unusual(chain, tmp_path):
     assert reason == (
         "No change of a single series can be found: 15 ordinary series-weeks of 5 series give no rank below 0.062 at an alarm rate of 1.00%, "
         "and no series was active in each of 30 weeks or more; the silence of a series that is always active needs about 33 weeks of history, "
-        "other changes need 31."
+        "other changes need 63."
     )
     assert page.startswith("**Too little history to find anything in the 3 weeks to the week of 2026-01-26.**")
     assert html.escape(reason[:60]) in page
