@@ -45,7 +45,8 @@ QUICK = {  # settings of 3_train that cost a test of the chain less; what each s
     "telemetry": {"experiments": [], "folds": 2, "thin": 8, "trees": 10, "rounds": 4, "epochs": 2},
     "certification": {"seeds": [1], "epochs": 2, "candidates": ["vanilla"], "variants": ["vanilla"], "trees": 10, "svm_rows": 500},
 }
-ACCOUNTING_FIELDS = ["RecordId", *GRACC_RECORD, "more"]  # of the raw table
+OF_RUNS = ["GpuHours", "GpuHoursUsed", "MemoryAskedGiB", "MemoryUsedGiB"]  # what accounting of single jobs may say
+ACCOUNTING_FIELDS = ["RecordId", *GRACC_RECORD, *OF_RUNS, "more"]  # of the raw table
 
 LONGEST = [  # groups of tests that begin before all others, the longest one first
     "sample_chain",

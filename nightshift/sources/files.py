@@ -81,6 +81,20 @@ def open_text(path):
     return opened(path, "rt", encoding=encoding, errors="replace")
 
 
+def blocks_of(file, number, size=2**23):
+    """Yield (number of its first line, text) of the rest of an open text file in blocks of whole lines, about
+    `size` characters each; the next line has the `number`.
+    """
+    rest = ""
+    while text := file.read(size):
+        text = rest + text
+        cut = text.rfind("\n") + 1
+        block, rest = text[:cut], text[cut:]
+        yield number, block
+        number += block.count("\n")
+    yield number, rest
+
+
 def as_text(value):
     """The JSON `value` as the source wrote it; missing stays missing."""
     return value if value is None or isinstance(value, str) else json.dumps(value)

@@ -143,7 +143,7 @@ def test_saved_sacct_becomes_core_hours_of_the_account(tmp_path):
     assert table.EndTime.tolist() == ["2026-01-31T10:00:00Z", "2026-01-31T10:00:00", *["2026-01-31T10:00:00Z"] * 2]
     assert table.VOName.fillna("none").tolist() == ["atlas", "cms", "cms", "none"]
     assert table.CoreHours.astype(float).tolist() == pytest.approx([4, 120 / 3600, 0, 60 / 3600])
-    assert table.CpuDuration.tolist() == ["14340", "1.500", "0.020", "INVALID"]
+    assert table.CpuDuration.tolist() == ["14340", "1.5", "0.02", "INVALID"]
     assert table.Njobs.tolist() == ["1"] * 4
     assert json.loads(table.more[1]) == {"State": "CANCELLED by 1000", "QOS": "normal"}
     assert "2 jobs that have not ended, 2 that never ran" in page
@@ -175,8 +175,8 @@ def test_a_glob_may_mix_formats_and_empty_files(tmp_path):
         ("x.csv", "EndTime,SiteName,CoreHours\n2026-01-31,A,1\n", "x.csv: it has no VOName; it has EndTime, SiteName, CoreHours; needed"),
         ("x.json", "[1, 2]", "x.json: none of its 2 lines is a JSON object"),
         ("x.jsonl", json.dumps(GRACC_RECORD | {"EndTime": "week 5"}), "x.jsonl: none of its times can be read, such as EndTime 'week 5'; needed is"),
-        ("x.txt", SACCT.replace("|TotalCPU", "") + "\n", "x.txt: it has no TotalCPU; it has JobID, Cluster, Account, State, End,"),
-        ("x.txt", "12|toy|atlas|COMPLETED|5\n", "x.txt: it has no header, and its first line '12|toy|atlas|COMPLETED|5' is not of the 11 or 9"),
+        ("x.txt", SACCT.replace("|AllocCPUS", "") + "\n", "x.txt: it has no AllocCPUS or NCPUS; it has JobID, Cluster, Account, State, End,"),
+        ("x.txt", "12|toy|atlas|COMPLETED|5\n", "x.txt: it has no header, and its first line '12|toy|atlas|COMPLETED|5' is not of the 16, 11"),
         ("x.txt", "JobID           Cluster    Account      State\n------- ----- -----\n", "x.txt: it is sacct's table for people"),
         ("x.swf", "; Version: 2\n1 0 60 3600 4 1800 -1 4 -1 -1 1 7 1 -1 1 -1 -1 -1\n", "its header has no UnixStartTime"),
         ("x.txt", "Dear reader,\nnothing.\n", "x.txt: it begins 'Dear reader,' and is neither GRACC records (JSON or a table with EndTime, "),

@@ -11,11 +11,11 @@ from nightshift.sources.accounting.records import (
     batch_rows,
     frame_of,
     require_columns,
+    utc_text,
 )
 from nightshift.sources.base import Look
 from nightshift.sources.elastic import DocumentServer
 from nightshift.sources.parts import part_name, write_rows
-from nightshift.sources.slurm import utc_text
 
 SUMS = ["CoreHours", "WallDuration", "CpuDuration", "Njobs"]  # what a server adds up
 

@@ -8,6 +8,7 @@ time without zone counts as UTC here, which matters at the edges of the window o
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -28,6 +29,10 @@ FIELDS = [
     "CpuDuration",
     "Njobs",
     "Processors",
+    "GpuHours",
+    "GpuHoursUsed",
+    "MemoryAskedGiB",
+    "MemoryUsedGiB",
 ]
 NEEDED = ["EndTime", "SiteName", "VOName", "CoreHours"]
 SCHEMA = pa.schema([(field, pa.string()) for field in [*FIELDS, "more"]])  # more : all other fields, JSON
@@ -41,6 +46,33 @@ OPTIONAL = {
 def frame_of(rows):
     """Make a page of `rows`, dicts: DataFrame with the columns of SCHEMA, missing ones None."""
     return pd.DataFrame(rows, columns=SCHEMA.names, dtype=object)
+
+
+def page_of(table):
+    """Make a page of an Arrow table with the columns of SCHEMA, without a copy of its text."""
+    return table.to_pandas(split_blocks=True)
+
+
+def utc_text(seconds):
+    """Write seconds since 1970, a number or an array of n, as text such as 2026-01-31T10:00:00Z."""
+    return np.datetime_as_string(np.asarray(seconds, "int64").astype("datetime64[s]"), timezone="UTC")
+
+
+def times_of(text):
+    """Read what `read_times` reads, at once where all of the Series `text` is in one form of ISO 8601."""
+    try:
+        at = pa.array(text, pa.string(), from_pandas=True).cast(pa.timestamp("us", "UTC"))
+    except pa.ArrowInvalid:
+        return read_times(text)
+    at = pd.Series(at.to_pandas().array, text.index)
+    return at.where(at >= pd.Timestamp("1970-01-02", tz="UTC"))  # the beginning of a clock is no moment
+
+
+def as_text_of(amount):
+    """Write an amount, a number or None, as text, a whole one without a point; None stays None."""
+    if amount is None or isinstance(amount, str):
+        return amount
+    return str(int(amount)) if amount == int(amount) else str(amount)
 
 
 def require_columns(columns, present, place):
@@ -58,7 +90,7 @@ def batch_rows(pages, extraction, begin=None, end=None):
     """
     for page in pages:
         batch = page[page.ResourceType.fillna("").isin(["", "Batch"])]
-        kept = batch[extraction.within(read_times(batch.EndTime), begin, end)]
+        kept = batch[extraction.within(times_of(batch.EndTime), begin, end)]
         extraction.counts["other kinds"] += len(page) - len(batch)
         extraction.counts["other weeks"] += len(batch) - len(kept)
         yield kept

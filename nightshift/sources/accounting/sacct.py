@@ -8,20 +8,23 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from nightshift.sources.accounting.records import OPTIONAL, SCHEMA, AccountingFile, batch_rows, frame_of
+from nightshift.sources.accounting.records import (
+    OPTIONAL,
+    SCHEMA,
+    AccountingFile,
+    batch_rows,
+    frame_of,
+    page_of,
+)
+from nightshift.sources.accounting.sacct_runs import rows_of_tables
+from nightshift.sources.accounting.sacct_text import FORMAT, looks_like_sacct, read_tables
 from nightshift.sources.base import LiveSource, Look
 from nightshift.sources.parts import Extraction, part_name, write_rows
-from nightshift.sources.slurm import (
-    ask_slurm,
-    looks_like_sacct,
-    read_sacct,
-    run_of,
-    sacct_command,
-    why_left_out,
-)
+from nightshift.sources.slurm import ask_slurm, sacct_fields
 from nightshift.sources.times import read_times
 
 ONE_WEEK = pd.Timedelta(weeks=1)
+NEW = FORMAT[11:]  # columns that an old sacct may lack
 
 
 def read_runs(path, extraction):
@@ -29,15 +32,18 @@ def read_runs(path, extraction):
     many columns is put aside.
 
     Jobs that have not ended or never ran go to the extraction's items by their name, since a live sacct names
-    a job in every week through which it waits; steps are passed over.
+    a job in every week through which it waits; steps give their job what only they know.
     """
-    for jobs, bad in read_sacct(path):
-        extraction.put_aside(path, bad)
-        reasons = [why_left_out(job) for job in jobs]
-        for job, why in zip(jobs, reasons, strict=True):
-            if why in ("not ended", "never ran"):
-                extraction.items[why].add(f"{job['Cluster']}/{job['JobID']}")
-        yield frame_of([run_of(job) for job, why in zip(jobs, reasons, strict=True) if not why])
+
+    def tables():
+        for table, bad in read_tables(path):
+            extraction.put_aside(path, bad)
+            yield table
+
+    for rows, left_out in rows_of_tables(tables()):
+        for reason, names in left_out.items():
+            extraction.items[reason].update(names)
+        yield page_of(rows)
 
 
 class SavedSacct(AccountingFile):
@@ -65,6 +71,24 @@ class Sacct(LiveSource):
     sacct_options: str
     timeout_s: float
 
+    def command(self, folder):
+        """Return the command that asks for all runs of all users, a list without its dates.
+
+        Without --duplicates sacct tells the last run of a job id only: earlier ones (requeued, preempted, of
+        a failed node) and jobs from before the ids began anew would be lost, without a word. A column that
+        this sacct does not have would be an error, and is not asked for.
+        """
+        answer = Path(folder, "helpformat.txt")
+        there = sacct_fields(answer, timeout_s=self.timeout_s, parameter="source")
+        names = [name for name in FORMAT if name not in NEW or name in there]
+        fixed = ["sacct", "--allusers", "--duplicates", "--parsable2", "--noconvert"]
+        return [*fixed, f"--format={','.join(names)}", *shlex.split(self.sacct_options)]
+
+    def ask(self, command, begin, end, answer):
+        """Save the runs between two dates in the file `answer`."""
+        dated = [*command, f"--starttime={begin:%Y-%m-%d}", f"--endtime={end:%Y-%m-%d}"]
+        ask_slurm(dated, answer, timeout_s=self.timeout_s, parameter="source")
+
     def extract(self, address, extraction):
         """Write one part per week; every failure is one line.
 
@@ -72,26 +96,25 @@ class Sacct(LiveSource):
         week that is over is never asked again, so an interrupted run goes on at the first missing week. A job
         that runs from one week into the next is named in both and belongs to the one in which it ended.
         """
-        command = sacct_command(pd.Timestamp(0), pd.Timestamp(0), [self.sacct_options])
-        name = part_name("sacct", " ".join(command)).removesuffix(
-            ".parquet"
-        )  # asked in another way, asked again
-        mondays = pd.date_range(extraction.window[0], extraction.window[1], freq=ONE_WEEK, inclusive="left")
-        for begin in tqdm(mondays, desc="weeks", unit="week"):
-            part, end = (
-                extraction.raw / f"{name}-{begin:%Y-%m-%d}.parquet",
-                min(begin + ONE_WEEK, extraction.window[1]),
-            )
-            extraction.parts.add(part)
-            over = (begin + ONE_WEEK + pd.Timedelta(hours=1)).timestamp()
-            if part.exists() and part.stat().st_mtime > over:
-                continue
-            with tempfile.TemporaryDirectory() as folder:
-                answer = Path(folder, "sacct.txt")
-                asked = sacct_command(begin, end, shlex.split(self.sacct_options))
-                ask_slurm(asked, answer, timeout_s=self.timeout_s, parameter="source")
+        with tempfile.TemporaryDirectory() as folder:
+            command, answer = self.command(folder), Path(folder, "sacct.txt")
+            # asked in another way, asked again
+            name = part_name("sacct", " ".join(command)).removesuffix(".parquet")
+            for begin, part in tqdm(self.weeks(name, extraction), desc="weeks", unit="week"):
+                extraction.parts.add(part)
+                over = (begin + ONE_WEEK + pd.Timedelta(hours=1)).timestamp()
+                if part.exists() and part.stat().st_mtime > over:
+                    continue
+                end = min(begin + ONE_WEEK, extraction.window[1])
+                self.ask(command, begin, end, answer)
                 write_rows(batch_rows(read_runs(answer, extraction), extraction, begin, end), part, SCHEMA)
         extraction.counts["other weeks"] = 0  # they were only the neighbours of each week
+
+    @staticmethod
+    def weeks(name, extraction):
+        """Return the Monday and the part of each week of the window, a list."""
+        mondays = pd.date_range(*extraction.window, freq=ONE_WEEK, inclusive="left")
+        return [(begin, extraction.raw / f"{name}-{begin:%Y-%m-%d}.parquet") for begin in mondays]
 
     def look(self, address, *, settings):
         """Ask for the runs of the last day of the night, and of the first day of the window."""
@@ -100,9 +123,9 @@ class Sacct(LiveSource):
         frames = []
         with tempfile.TemporaryDirectory() as folder:
             scratch, answer = Extraction(Path(folder), (None, None)), Path(folder, "sacct.txt")
+            command = self.command(folder)
             for begin in days:
-                asked = sacct_command(begin, begin + pd.Timedelta(days=1), shlex.split(self.sacct_options))
-                ask_slurm(asked, answer, timeout_s=self.timeout_s, parameter="source")
+                self.ask(command, begin, begin + pd.Timedelta(days=1), answer)
                 frames += read_runs(answer, scratch)
         rows = pd.concat([frame_of([]), *frames], ignore_index=True)
         return Look.of_rows(self.label, rows, read_times(rows.EndTime), scratch.bad_lines)

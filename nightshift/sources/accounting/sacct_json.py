@@ -1,0 +1,165 @@
+"""Runs of jobs as `sacct --json` prints them: the layout of Slurm 22.05, and that of 23.11 and later, in
+which a number that may be missing is {"set": ..., "infinite": ..., "number": ...}.
+
+Read is one job after the other, since two years of jobs are gigabytes of JSON. The CPU time of a job is that
+of its steps: Slurm 22.05 writes zeros for the job itself.
+"""
+
+import itertools
+import json
+import re
+
+from nightshift.sources.accounting.records import SCHEMA, AccountingFile, as_text_of, frame_of, utc_text
+from nightshift.sources.files import BLOCK, LayoutError, iter_documents, open_text
+
+JOBS = re.compile(
+    r'\s*\{.*?"jobs"\s*:\s*\[', re.DOTALL
+)  # of Slurm 22.05 with "meta" before, later at the beginning
+NOT_ENDED = ("RUNNING", "PENDING", "SUSPENDED")
+WITHDRAWN = ("CANCELLED", "DEADLINE", "BOOT_FAIL", "REQUEUED", "PREEMPTED")
+MIB, BYTE = 2.0**-10, 2.0**-30  # GiB
+PAGE = 20_000  # jobs
+
+
+def number_of(value):
+    """Return a number of either layout, None for one that is not set."""
+    if isinstance(value, dict):
+        return value.get("number") if value.get("set") and not value.get("infinite") else None
+    return value
+
+
+def state_of(state):
+    """Return the state of a run or step as text: a list of flags since 23.11, of which REQUEUED, with PENDING
+    before it, says that this run is over.
+    """
+    current = state["current"] if isinstance(state, dict) else state
+    flags = [current] if isinstance(current, str) else current
+    return "REQUEUED" if "REQUEUED" in flags else ",".join(flags)
+
+
+def name_of(job):
+    """Return the id of a job as the table of sacct has it: 12, 12_3 of an array, 12+1 of a component."""
+    array, het = job.get("array") or {}, job.get("het") or {}
+    task, offset = number_of(array.get("task_id")), number_of(het.get("job_offset"))
+    if array.get("job_id") and task is not None:
+        return f"{array['job_id']}_{task}"
+    return f"{het['job_id']}+{offset or 0}" if het.get("job_id") else str(job["job_id"])
+
+
+def count_of(tres, kind, name=""):
+    """Return the count of one kind of a list of TRES, None where it is not there; GPUs of a type stand for
+    all only where the count of all is missing. A negative one stands for none.
+    """
+    counts = {(one["type"], one.get("name") or ""): one["count"] or 0 for one in tres or ()}
+    typed = [n for (what, which), n in counts.items() if what == kind and which.startswith(f"{name}:")]
+    count = counts.get((kind, name), sum(typed) if name and typed else None)
+    return None if count is None or count < 0 else count
+
+
+def steps_use(job):
+    """Sum up what the steps of a job say: (CPU seconds, greatest memory in GiB or None, hours of GPUs in use
+    or None).
+    """
+    cpu, memory, gpu_hours = 0.0, None, None
+    for step in job.get("steps") or ():
+        total = step["time"]["total"]
+        cpu += (total.get("seconds") or 0) + (total.get("microseconds") or 0) / 1e6
+        used = (step.get("tres") or {}).get("requested") or {}
+        peak = max(count_of(used.get(of), "mem") or 0 for of in ("max", "total"))
+        load = count_of(used.get("total"), "gres", "gpuutil")
+        memory = max(memory or 0, peak * BYTE)
+        if load is not None:
+            gpu_hours = (gpu_hours or 0.0) + load / 100 * step["time"]["elapsed"] / 3600
+    return cpu, memory, gpu_hours
+
+
+def memory_asked(job, cores):
+    """Return the memory that a run was given, else asked for, GiB; None where neither is there."""
+    tres, required = job["tres"], job.get("required") or {}
+    for of in ("allocated", "requested"):
+        if (mib := count_of(tres.get(of), "mem")) is not None:
+            return mib * MIB
+    mib, per_core = number_of(required.get("memory_per_node")), number_of(required.get("memory_per_cpu"))
+    return mib * MIB if mib else per_core * cores * MIB if per_core else None
+
+
+def why_left_out(job, cores):
+    """Tell why a job has no row: "not ended", "never ran" or ""."""
+    state, time = state_of(job["state"]), job["time"]
+    if not number_of(time["end"]) or state.startswith(NOT_ENDED):
+        return "not ended"
+    return "never ran" if not cores or (not time["elapsed"] and state.startswith(WITHDRAWN)) else ""
+
+
+def row_of(job, cores):
+    """Make the row of one run, a dict with the field names of GRACC."""
+    time, gpus = job["time"], count_of(job["tres"].get("allocated"), "gres", "gpu")
+    cpu, memory, gpu_hours_used = steps_use(job)
+    run = [str(number_of(time[name]) or "Unknown") for name in ("submission", "start", "end")]
+    wall = time["elapsed"]
+    gpu_hours = None if gpus is None else gpus * wall / 3600
+    amounts = {
+        "CoreHours": wall * cores / 3600,
+        "WallDuration": wall,
+        "CpuDuration": cpu if job.get("steps") else None,
+        "Processors": cores,
+        "GpuHours": gpu_hours,
+        "GpuHoursUsed": None if None in (gpu_hours, gpu_hours_used) else min(gpu_hours, gpu_hours_used),
+        "MemoryAskedGiB": memory_asked(job, cores),
+        "MemoryUsedGiB": memory,
+    }
+    return {
+        "RecordId": "/".join([job["cluster"], name_of(job), *run]),
+        "EndTime": str(utc_text(number_of(time["end"]))),
+        "SiteName": job["cluster"] or None,
+        "VOName": job["account"] or None,
+        "ResourceType": "Batch",
+        "Njobs": "1",
+        **{name: as_text_of(amount) for name, amount in amounts.items()},
+        "more": json.dumps({"State": state_of(job["state"]), "User": job.get("user")}),
+    }
+
+
+def jobs_of(path):
+    """Yield the jobs of a file one by one; LayoutError where it has none, ValueError where it breaks off."""
+    with open_text(path) as file:
+        begin = JOBS.match(file.read(BLOCK).lstrip())
+    if not begin:
+        raise LayoutError("it has no jobs: Slurm 22.05 needs sacct --json without SLURM_TIME_FORMAT")
+    yield from iter_documents(path, begin[0])
+
+
+def read_json(path, extraction):
+    """Yield pages of rows from output of sacct --json; what is no job as Slurm writes it is put aside."""
+    jobs = enumerate(jobs_of(path), 1)
+    while page := list(itertools.islice(jobs, PAGE)):
+        rows, bad = [], []
+        for number, job in page:
+            try:
+                cores = count_of(job["tres"].get("allocated"), "cpu")
+                cores = count_of(job["tres"].get("requested"), "cpu") if cores is None else cores
+                if why := why_left_out(job, cores):
+                    extraction.items[why].add(f"{job['cluster']}/{name_of(job)}")
+                else:
+                    rows.append(row_of(job, cores))
+            except (KeyError, TypeError, AttributeError) as error:
+                bad.append((number, f"no job of sacct: {error}", json.dumps(job)))
+        extraction.put_aside(path, bad)
+        yield frame_of(rows)
+
+
+class SacctJson(AccountingFile):
+    """Saved output of sacct --json."""
+
+    label = "sacct --json output"
+    schema = SCHEMA
+
+    def recognises(self, head):
+        """By its list of jobs, and what only Slurm writes around it or into a job."""
+        text = "\n".join(head.lines)
+        of_slurm = re.search(r'"(?:[Ss]lurm|allocation_nodes)"\s*:', text)
+        return bool(head.line.startswith("{") and of_slurm and ('"jobs"' in text or '"errors"' in text))
+
+    def read(self, path, extraction):
+        """Yield pages of rows, see `read_json`."""
+        return read_json(path, extraction)
