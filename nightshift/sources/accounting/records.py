@@ -6,6 +6,7 @@ are counted and left out; records whose time cannot be read are kept: the next s
 time without zone counts as UTC here, which matters at the edges of the window only.
 """
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,35 @@ def as_text_of(amount):
     if amount is None or isinstance(amount, str):
         return amount
     return str(int(amount)) if amount == int(amount) else str(amount)
+
+
+def amount_of(value):
+    """Return a JSON value as a number, a float; None where it is none."""
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def row_of_job(identity, site, vo, *, end, amounts, more=None):
+    """Make the row of one job, or of a total of jobs, a dict with the columns of SCHEMA.
+
+    end : seconds since 1970, None where it is missing. amounts : {column: number, text or None}; core hours
+    and GPU hours follow from `WallDuration`, `Processors` and `Gpus`, which is no column, and GPUs that were
+    in use were so for at most as long as they were held. more : all else that is worth keeping, for JSON.
+    """
+    wall, cores, gpus = (amounts.get(name) for name in ("WallDuration", "Processors", "Gpus"))
+    amounts = {"Njobs": 1, **amounts}
+    amounts["CoreHours"] = None if None in (wall, cores) else wall * cores / 3600
+    amounts["GpuHours"] = None if wall is None or not gpus else wall * gpus / 3600
+    used = amounts.get("GpuHoursUsed")
+    amounts["GpuHoursUsed"] = None if None in (used, amounts["GpuHours"]) else min(used, amounts["GpuHours"])
+    return {
+        "RecordId": identity,
+        "EndTime": None if end is None else str(utc_text(end)),
+        "SiteName": site or None,
+        "VOName": vo or None,
+        "ResourceType": "Batch",
+        **{name: as_text_of(amount) for name, amount in amounts.items() if name in FIELDS},
+        "more": json.dumps(more) if more else None,
+    }
 
 
 def require_columns(columns, present, place):

@@ -9,7 +9,7 @@ import itertools
 import json
 import re
 
-from nightshift.sources.accounting.records import SCHEMA, AccountingFile, as_text_of, frame_of, utc_text
+from nightshift.sources.accounting.records import AccountingFile, frame_of, row_of_job
 from nightshift.sources.files import BLOCK, LayoutError, iter_documents, open_text
 
 JOBS = re.compile(
@@ -92,32 +92,26 @@ def why_left_out(job, cores):
 
 
 def row_of(job, cores):
-    """Make the row of one run, a dict with the field names of GRACC."""
-    time, gpus = job["time"], count_of(job["tres"].get("allocated"), "gres", "gpu")
-    cpu, memory, gpu_hours_used = steps_use(job)
+    """Make the row of one run, a dict with the columns of SCHEMA."""
+    time, (cpu, memory, gpu_hours) = job["time"], steps_use(job)
     run = [str(number_of(time[name]) or "Unknown") for name in ("submission", "start", "end")]
-    wall = time["elapsed"]
-    gpu_hours = None if gpus is None else gpus * wall / 3600
     amounts = {
-        "CoreHours": wall * cores / 3600,
-        "WallDuration": wall,
+        "WallDuration": time["elapsed"],
         "CpuDuration": cpu if job.get("steps") else None,
         "Processors": cores,
-        "GpuHours": gpu_hours,
-        "GpuHoursUsed": None if None in (gpu_hours, gpu_hours_used) else min(gpu_hours, gpu_hours_used),
+        "Gpus": count_of(job["tres"].get("allocated"), "gres", "gpu"),
+        "GpuHoursUsed": gpu_hours,
         "MemoryAskedGiB": memory_asked(job, cores),
         "MemoryUsedGiB": memory,
     }
-    return {
-        "RecordId": "/".join([job["cluster"], name_of(job), *run]),
-        "EndTime": str(utc_text(number_of(time["end"]))),
-        "SiteName": job["cluster"] or None,
-        "VOName": job["account"] or None,
-        "ResourceType": "Batch",
-        "Njobs": "1",
-        **{name: as_text_of(amount) for name, amount in amounts.items()},
-        "more": json.dumps({"State": state_of(job["state"]), "User": job.get("user")}),
-    }
+    return row_of_job(
+        "/".join([job["cluster"], name_of(job), *run]),
+        job["cluster"],
+        job["account"],
+        end=number_of(time["end"]),
+        amounts=amounts,
+        more={"State": state_of(job["state"]), "User": job.get("user")},
+    )
 
 
 def jobs_of(path):
@@ -152,7 +146,6 @@ class SacctJson(AccountingFile):
     """Saved output of sacct --json."""
 
     label = "sacct --json output"
-    schema = SCHEMA
 
     def recognises(self, head):
         """By its list of jobs, and what only Slurm writes around it or into a job."""
