@@ -32,7 +32,7 @@ N_FIELDS, PAGE = 45, 50_000
 
 
 def job_of(line):
-    """Return the fields of one line, {name: text}; None where it has not 45 of them, or its times are none."""
+    """Return the fields of one line, {name: text}; None where it has not 45, or its times are none."""
     cells = line.rstrip("\n").split(":")
     if len(cells) != N_FIELDS:
         return None

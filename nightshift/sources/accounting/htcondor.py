@@ -42,16 +42,15 @@ def row_of(job):
     """
     wall, cores = wall_of(job), first_of(job, "cpusprovisioned", "requestcpus")
     cpu = [first_of(job, f"cumulativeremote{of}cpu", f"remote{of}cpu") for of in ("user", "sys")]
-    used, asked, resident = (
-        first_of(job, *names)
-        for names in (["gpususage"], ["memoryprovisioned", "requestmemory"], ["residentsetsize_raw"])
+    asked, resident = (
+        first_of(job, "memoryprovisioned", "requestmemory"),
+        first_of(job, "residentsetsize_raw"),
     )
     amounts = {
         "WallDuration": wall,
         "CpuDuration": None if None in cpu else sum(cpu),
         "Processors": cores,
         "Gpus": first_of(job, "gpusprovisioned", "requestgpus"),
-        "GpuHoursUsed": None if used is None else used * wall / 3600,
         "MemoryAskedGiB": None if asked is None else asked / 2**10,
         "MemoryUsedGiB": None if resident is None else resident / 2**20,
     }

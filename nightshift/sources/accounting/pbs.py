@@ -85,9 +85,8 @@ def read_pbs(path, extraction):
             rows, bad = [], []
             for number, line in page:
                 match = LINE.match(line)
-                if (
-                    match and match[2] == "E" and "[]" not in match[3]
-                ):  # an array has no hours but those of its jobs
+                # an array has no hours but those of its jobs
+                if match and match[2] == "E" and "[]" not in match[3]:
                     job = dict(PAIR.findall(match[4]))
                     try:
                         rows.append(row_of(match[3], job))

@@ -1,0 +1,133 @@
+"""What batch systems and clients of accounting write, on hand-made lines: amounts of the raw table, and what is refused."""
+
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import REPOSITORY
+
+from nightshift.cleaning.accounting_efficiency import COLUMNS, efficiency_by_vo
+from nightshift.sources.accounting.htcondor import wall_of
+from nightshift.sources.accounting.pbs import cores_in, seconds
+from nightshift.sources.accounting.sacct_json import name_of, state_of
+from nightshift.sources.accounting.swf import parse_block
+from nightshift.sources.base import file_sources, source_of
+from nightshift.sources.files import LayoutError
+from nightshift.sources.parts import Extraction
+
+EXAMPLES = REPOSITORY / "tests/examples/accounting"
+SETTINGS = {"sacct_options": "", "index": "", "page_rows": 1, "timeout_s": 1.0, "retry_wait_s": 1.0}
+
+
+def read(path, folder):
+    """(rows of the raw table, the extraction)"""
+    extraction = Extraction(folder, (None, None))
+    source = source_of(file_sources("accounting", SETTINGS), path)
+    return pd.concat(source.read(str(path), extraction), ignore_index=True), extraction
+
+
+@pytest.mark.parametrize(("name", "column", "amounts"), [
+    ("sacct_2205.json", "GpuHours", [4, None, None, None, None]),
+    ("sacct_2411.json", "GpuHoursUsed", [3, None, None, None, None]),
+    ("sacct_2205.json", "MemoryUsedGiB", [3, 0.5, 1, 1, 1]),
+    ("sacct_2411.json", "MemoryAskedGiB", [16, 16, 16, 16, 16]),
+    ("sacct_parsable2.txt", "MemoryAskedGiB", [16, 2, 4, 4, 2, 2]),
+    ("sacct_before_2108.txt", "MemoryAskedGiB", [8, 6]),
+    ("xdmod_shredder.log", "GpuHours", [4, None]),
+    ("condor_history.json", "GpuHours", [4, None]),
+    ("condor_history_long.txt", "MemoryUsedGiB", [2, 1]),
+    ("torque_20260126", "Processors", [6, 2]),
+    ("openpbs_20260126", "GpuHours", [2, None]),
+    ("openpbs_20260126", "MemoryUsedGiB", [16, 16]),
+    ("north.accounting", "Processors", [8, 1, 16]),
+    ("apel_summary", "CoreHours", [16, 1, None]),
+    ("apel_summary", "Njobs", [2, 1, 1]),
+])  # fmt: skip
+def test_amounts_of_the_raw_table(tmp_path, name, column, amounts):
+    rows, _ = read(EXAMPLES / name, tmp_path)
+    assert rows[column].astype(float).fillna(-1).tolist() == [-1 if amount is None else amount for amount in amounts]
+
+
+def test_jobs_without_hours_are_named_and_not_lost(tmp_path):
+    left_out = {name: dict(read(EXAMPLES / name, tmp_path)[1].items) for name in ("condor_history.json", "north.accounting", "sacct_2411.json")}
+    assert left_out == {
+        "condor_history.json": {"never ran": {"ce.north.example@vm#23.0#1769418000"}},
+        "north.accounting": {"never ran": {"north/44"}},
+        "sacct_2411.json": {"not ended": {"north/1011"}},
+    }
+
+
+def test_a_total_of_a_month_ends_with_it_and_replaces_an_earlier_one(tmp_path):
+    text = (EXAMPLES / "apel_summary").read_text()
+    (tmp_path / "again").write_text(text + text.replace("WallDuration: 7200", "WallDuration: 9000"))
+    rows, _ = read(tmp_path / "again", tmp_path)
+    assert rows.EndTime.unique().tolist() == ["2026-01-31T23:59:59Z"]
+    assert rows.RecordId.nunique() == 3
+    assert json.loads(rows.more[0])["StartTime"] == "2026-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("APEL-cloud-message: v0.2\nVMUUID: 1\n%%\n", "neither"),
+    ("APEL-summary-job-message: v0.2\nSite: A\nMonth: 1\n%%\n", "none of its records is a whole one of APEL's summaries or individual jobs"),
+    ("01/26/2026 12:00:00;Q;21.pbs;queue=long\n", "none of its lines is of a job that ended"),
+    ('[{"ClusterId": 1, "ProcId": 0}]\n', "none of its jobs has a GlobalJobId"),
+    ("ClusterId = 1\nProcId = 0\nOwner = \"a\"\n", "none of its jobs has a GlobalJobId"),
+    ('{"meta": {"Slurm": {}}, "errors": [{"error": "Unable to parse time format"}]}\n', "it has no jobs: Slurm 22.05 needs sacct --json without"),
+])  # fmt: skip
+def test_a_file_without_a_job_is_one_line_that_says_what_is_needed(tmp_path, text, message):
+    (tmp_path / "file").write_text(text)
+    with pytest.raises(LayoutError, match=re.escape(message)):
+        read(tmp_path / "file", tmp_path)
+
+
+def test_lines_and_jobs_that_are_none_are_put_aside_with_their_reason(tmp_path):
+    for name, broken in (("torque_20260126", "garbage"), ("north.accounting", "a:b:c"), ("condor_history_long.txt", "not an attribute")):
+        path = tmp_path / name
+        path.write_text((EXAMPLES / name).read_text() + broken + "\n")
+        whole, _ = read(EXAMPLES / name, tmp_path)
+        rows, extraction = read(path, tmp_path)
+        pd.testing.assert_frame_equal(rows.drop(columns="RecordId"), whole.drop(columns="RecordId"))
+        assert [text for *_, text in extraction.bad_lines] == [broken]
+    jobs = json.loads((EXAMPLES / "sacct_2411.json").read_text())
+    del jobs["jobs"][0]["time"]
+    (tmp_path / "jobs.json").write_text(json.dumps(jobs))
+    rows, extraction = read(tmp_path / "jobs.json", tmp_path)
+    assert (len(rows), [why for _, _, why, _ in extraction.bad_lines]) == (4, ["no job of sacct: 'time'"])
+
+
+@pytest.mark.parametrize(("exec_host", "cores"), [
+    ("n1/0+n1/1+n2/0", 3), ("b391/0-1,5,11", 4), ("n1/0*8+n2/0*8", 16), ("n1/0", 1), ("", None), (None, None),
+])  # fmt: skip
+def test_cores_are_counted_in_every_form_of_exec_host(exec_host, cores):
+    assert cores_in(exec_host) == cores
+
+
+def test_small_parts_of_formats():
+    assert [seconds(text) for text in ("19:23:04", "96:00:00", "3600", "", None, "x")] == [69784, 345600, 3600, None, None, None]
+    assert state_of({"current": ["PENDING", "REQUEUED"]}) == "REQUEUED"
+    assert name_of({"job_id": 7, "array": {"job_id": 2, "task_id": {"set": True, "infinite": False, "number": 0}}, "het": {"job_id": 0}}) == "2_0"
+    assert wall_of({"cumulativeslottime": 40, "cpusprovisioned": 4}) == 10, "it is weighted by cores"
+
+
+def test_bad_lines_of_a_workload_log_are_found_in_their_block():
+    good = " 1 0  10\t3600 4 -1 -1 4 -1 -1 1 7 1 -1 1 -1 -1 -1 \n"
+    jobs, bad = parse_block(f"; a comment\n{good}{good}", 5)
+    assert (jobs.shape, bad) == ((2, 9), [])
+    jobs, bad = parse_block(f"; a comment\n{good}1 2 3\n\n{good.replace('3600', 'nan')}{good}", 5)
+    assert (len(jobs), [number for number, *_ in bad]) == (2, [7, 9])
+    assert parse_block("; only a comment\n", 1)[0].shape == (0, 9)
+
+
+def test_shares_are_of_the_hours_that_know_both_sides():
+    raw = pd.DataFrame({"GpuHours": ["4", "8", None, None], "GpuHoursUsed": ["1", None, None, None], "MemoryAskedGiB": ["2", None, "4", "4"]})
+    raw["MemoryUsedGiB"] = ["1", "9", "1", None]
+    records = pd.DataFrame({"vo": ["a", "a", "b", "c"], "jobs": 1.0, "wall_s": [3600.0, 3600, 7200, 3600], "core_hours": [2.0, 6, 4, 0]})
+    records["cpu_s"] = [3600, np.nan, 7200, 0]
+    table = efficiency_by_vo(raw, records).set_index("vo")
+    assert table.index.tolist() == ["a", "b", "c"]
+    assert table.loc["a"].round(6).tolist() == [2, 8, 0.5, 12, 0.25, 0.333333, 0.5]
+    assert table.loc["b"].fillna(-1).tolist() == [1, 4, 0.5, 0, -1, -1, 0.25]
+    assert efficiency_by_vo(raw[[]], records).columns.tolist() == COLUMNS
+    assert efficiency_by_vo(raw.assign(**dict.fromkeys(raw, np.nan)), records).empty
