@@ -1,9 +1,9 @@
 """Reading files of jobs, this revision against an earlier one in one run: seconds of a processor, their ratio, and the peak of memory.
 
-    python -m bench.accounting_files [REVISION [JOBS]]      # from the repository; by default the revision before files were streamed
+    python -m bench.accounting_files [REVISION [FACTOR]]    # from the repository; by default the revision before files were streamed
 
 Each file is read by a process of its own, in turn by both revisions, the earlier one in a worktree of git. Ratios are comparable, seconds are
-this machine's; the least of three runs counts, since others may use the machine.
+this machine's; the least of three runs counts, since others may use the machine. FACTOR makes all files so many times longer.
 """
 
 import subprocess
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-REVISION, JOBS, RUNS = "02164ff", 300_000, 3
+REVISION, RUNS = "02164ff", 3
 FIRST_DAY = 1_704_067_200  # 2024-01-01, seconds since 1970
 HEADER = "JobID|Cluster|Account|State|Submit|Start|End|ElapsedRaw|CPUTimeRAW|TotalCPU|AllocCPUS"
 READ = """
@@ -69,15 +69,18 @@ def measure(tree, path):
     return tuple(map(float, done.stdout.split()))
 
 
-def main(revision=REVISION, n_jobs=JOBS):
+FILES = {"sacct.txt": (write_sacct, 100_000), "north.swf": (write_swf, 500_000)}  # and their jobs
+
+
+def main(revision=REVISION, factor=1):
     here, rng = Path(__file__).resolve().parents[1], np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         before = Path(folder, "before")
         subprocess.run(["git", "worktree", "add", "--detach", str(before), revision], cwd=here, check=True, capture_output=True)
         try:
             print(f"{'file':<12}{'MB':>6}{'rows':>10}{'before, s':>11}{'now, s':>9}{'ratio':>7}{'before, MiB':>13}{'now, MiB':>10}")
-            for name, write in (("sacct.txt", write_sacct), ("north.swf", write_swf)):
-                write(path := Path(folder, name), n_jobs, rng)
+            for name, (write, n_jobs) in FILES.items():
+                write(path := Path(folder, name), factor * n_jobs, rng)
                 pairs = [(measure(before, path), measure(here, path)) for _ in range(RUNS)]
                 (rows, hours, *_), (rows_now, hours_now, *_) = pairs[0]
                 assert rows == rows_now, "both revisions read the same jobs"

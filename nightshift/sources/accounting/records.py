@@ -119,8 +119,10 @@ def batch_rows(pages, extraction, begin=None, end=None):
     in the window if not given; the others are counted.
     """
     for page in pages:
-        batch = page[page.ResourceType.fillna("").isin(["", "Batch"])]
-        kept = batch[extraction.within(times_of(batch.EndTime), begin, end)]
+        is_batch = page.ResourceType.isna() | page.ResourceType.isin(["", "Batch"])
+        batch = page if is_batch.all() else page[is_batch]
+        inside = extraction.within(times_of(batch.EndTime), begin, end)
+        kept = batch if inside.all() else batch[inside]
         extraction.counts["other kinds"] += len(page) - len(batch)
         extraction.counts["other weeks"] += len(batch) - len(kept)
         yield kept

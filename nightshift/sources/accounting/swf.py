@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
-from nightshift.sources.accounting.columns import as_texts, joined, utc_texts
+from nightshift.sources.accounting.columns import as_texts, utc_texts
 from nightshift.sources.accounting.records import SCHEMA, AccountingFile, page_of
 from nightshift.sources.files import blocks_of, open_text
 
@@ -66,11 +66,11 @@ def without_comments(text):
 
 def single_spaced(text):
     """Leave one space between two numbers of a line, and none at its ends: bytes."""
-    letters = np.frombuffer(text.encode(), np.uint8)
-    blank = (letters == ord(" ")) | (letters == ord("\t"))
-    before = np.concatenate([[True], (blank | (letters == ord("\n")))[:-1]])
-    kept = letters[~(blank & before)]
-    return kept.tobytes().replace(b"\t", b" ").replace(b" \n", b"\n").rstrip(b" ")
+    letters = np.frombuffer(text.replace("\t", " ").encode(), np.uint8)
+    blank = letters == ord(" ")
+    dropped = blank.copy()  # a blank after a blank, or at the beginning of a line
+    dropped[1:] &= blank[:-1] | (letters[:-1] == ord("\n"))
+    return letters[~dropped].tobytes().replace(b" \n", b"\n").rstrip(b" ")
 
 
 def parse_each_line(text, first_number):
@@ -133,7 +133,7 @@ def rows_of(page, name, *, start, who):
     vo, cpu = page[who].to_numpy(), page.cpu.to_numpy()
     end = start + page.submit.to_numpy() + np.clip(page.wait.to_numpy(), 0, None) + run
     fields = {
-        "RecordId": joined([constant(name, n), whole(job)]),
+        "RecordId": pc.binary_join_element_wise(constant(name, n), whole(job), "/"),
         "EndTime": utc_texts(np.floor(end)),
         "SiteName": constant(re.split(r"[-.]", name)[0], n),
         "VOName": pc.binary_join_element_wise(constant(who, n), whole(np.where(vo >= 0, vo, np.nan)), ""),
