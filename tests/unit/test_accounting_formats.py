@@ -42,8 +42,8 @@ def read(path, folder):
     ("openpbs_20260126", "GpuHours", [2, None]),
     ("openpbs_20260126", "MemoryUsedGiB", [16, 16]),
     ("north.accounting", "Processors", [8, 1, 16]),
-    ("apel_summary", "CoreHours", [16, 1, None]),
-    ("apel_summary", "Njobs", [2, 1, 1]),
+    ("apel_summary", "CoreHours", [16, 8, 24, 1, None]),
+    ("apel_summary", "Njobs", [2, 1, 3, 1, 1]),
 ])  # fmt: skip
 def test_amounts_of_the_raw_table(tmp_path, name, column, amounts):
     rows, _ = read(EXAMPLES / name, tmp_path)
@@ -63,9 +63,9 @@ def test_a_total_of_a_month_ends_with_it_and_replaces_an_earlier_one(tmp_path):
     text = (EXAMPLES / "apel_summary").read_text()
     (tmp_path / "again").write_text(text + text.replace("WallDuration: 7200", "WallDuration: 9000"))
     rows, _ = read(tmp_path / "again", tmp_path)
-    assert rows.EndTime.unique().tolist() == ["2026-01-31T23:59:59Z"]
-    assert rows.RecordId.nunique() == 3
-    assert json.loads(rows.more[0])["StartTime"] == "2026-01-01T00:00:00Z"
+    assert rows.EndTime.unique().tolist() == ["2025-11-30T23:59:59Z", "2025-12-31T23:59:59Z", "2026-01-31T23:59:59Z"]
+    assert rows.RecordId.nunique() == 5
+    assert json.loads(rows.more[0])["StartTime"] == "2025-11-01T00:00:00Z"
 
 
 @pytest.mark.parametrize(("text", "message"), [
