@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from osticket_tables import MERGES, assert_own_words, entry, merged_tables, rows_of, thread, ticket, write_sqlite
 
-from nightshift.sources.tickets.times import read_times
+from nightshift.sources.tickets.times import ticket_times
 
 NOTEBOOK = "tickets/1_extract.ipynb"
 ACCOUNTS = "User|Def Acct\nlomi1|phys-a\nLoMi2|chem\nlomi3|\n"
@@ -130,7 +130,7 @@ def test_a_time_with_its_zone_reads_back_and_one_without_is_that_of_the_server(m
     utc = pd.Timestamp(moment).floor("us").tz_localize("UTC")
     local = utc.tz_convert(timezone)
     texts = [utc.isoformat(), local.isoformat(), str(utc.tz_localize(None)) + "Z", str(local.tz_localize(None))]
-    read = read_times(pd.Series(texts, dtype="string"), timezone, Counter())
+    read = ticket_times(pd.Series(texts, dtype="string"), timezone, Counter())
     assert read[:3].tolist() == [utc] * 3
     assert read[3] in (utc, utc - pd.Timedelta(hours=1)), "in the doubled hour the first is taken"
 

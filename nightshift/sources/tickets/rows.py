@@ -21,7 +21,7 @@ from helpers import atomic
 from nightshift.sources.base import Look
 from nightshift.sources.tickets.osticket import FIRST, plain, read_pages
 from nightshift.sources.tickets.tables import plain_state, read_states
-from nightshift.sources.tickets.times import ORDERS, read_times
+from nightshift.sources.tickets.times import ORDERS, ticket_times
 
 TEXT_COLUMNS = ["ticket_id", "number", "address", "user_name", "subject", "body", "format"]
 TIME_COLUMNS = ["created", "closed", "lastupdate", "first_response"]
@@ -144,14 +144,14 @@ def as_tickets(rows, asked, times=None):
 
     rows : DataFrame of text with some of the columns of SCHEMA; the others are missing, and never guessed.
     asked : Extraction, whose counts grow. times : {column: function that reads it}; else times are those of
-    the server's clock (`read_times`). `status` keeps the word of the desk where the parameter `states` gives
+    the server's clock (`ticket_times`). `status` keeps the word of the desk where the parameter `states` gives
     another meaning.
     """
     texts = {
         name: rows[name].astype("string") if name in rows else pd.Series(pd.NA, rows.index, "string")
         for name in SCHEMA.names
     }
-    readers = dict.fromkeys(TIME_COLUMNS, lambda text: read_times(text, asked.timezone, asked.counts))
+    readers = dict.fromkeys(TIME_COLUMNS, lambda text: ticket_times(text, asked.timezone, asked.counts))
     readers |= times or {}
     readers |= dict.fromkeys(("urgency", "messages", "replies"), lambda text: as_counts(text, asked.counts))
     tickets = pd.DataFrame(
@@ -203,7 +203,7 @@ def look_at_database(ask, label, asked):
     total, *ends = ask(f"SELECT COUNT(*), MIN(created), MAX(lastupdate) FROM {asked.table_prefix}ticket")[1][
         0
     ]
-    times = read_times(pd.Series(map(plain, ends), dtype="string"), asked.timezone, asked.counts).dropna()
+    times = ticket_times(pd.Series(map(plain, ends), dtype="string"), asked.timezone, asked.counts).dropna()
     look.total = int(total)
     if len(times):
         look.oldest, look.newest = times.min(), times.max()
