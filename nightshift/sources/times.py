@@ -11,8 +11,9 @@ import re
 import numpy as np
 import pandas as pd
 
-MISSING = re.compile(  # what stands for none; clocks begin in 1970, and empty cells of databases in year 0 or 1
-    r"\s*(?:|-|-?[01](?:\.0+)?|null|none|nan|nat|n/?a|unknown|never|not set|(?:000[01]-|0000|1970-01-01).*)\s*",
+MISSING = re.compile(  # what stands for none: words, where clocks begin, empty cells of databases
+    r"\s*(?:|-|-?[01](?:\.0+)?|null|none|nan|nat|n/?a|unknown|never|not set"
+    r"|(?:0000|0001-|1970-01-01).*)\s*",
     re.IGNORECASE,
 )
 UNITS = (
@@ -38,8 +39,8 @@ MONTH_NAMES = [
 ]
 MONTHS = {name: number for number, names in enumerate(MONTH_NAMES, 1) for name in names.split()}
 CLOCK = (  # also Apache's, 31/Jan/2026:10:00:00, and Kibana's, Jan 31, 2026 @ 10:00:00.000
-    r"(?:(?:,|T|\s@|:)?\s*(?P<h>\d{1,2}):(?P<min>\d{2})(?::(?P<s>\d{2}(?:[.,]\d+)?))?\s*(?P<half>[ap]\.?m\.?)?)?"
-    r"\s*(?:uhr)?"
+    r"(?:(?:,|T|\s@|:)?\s*(?P<h>\d{1,2}):(?P<min>\d{2})(?::(?P<s>\d{2}(?:[.,]\d+)?))?"
+    r"\s*(?P<half>[ap]\.?m\.?)?)?\s*(?:uhr)?"
 )
 ZONE = r"\s*(?P<zone>z|utc|gmt|cest|cet|mesz|mez|[+-]\d{2}:?\d{2})?"
 WEEKDAY = r"(?:[^\W\d_]{2,10}\.?,?\s+)?"

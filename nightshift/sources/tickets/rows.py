@@ -10,7 +10,7 @@ open_sentence           what a source says of open tickets
 import re
 from collections import Counter
 from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
+from functools import cached_property, partial
 from zoneinfo import ZoneInfo
 
 import pandas as pd
@@ -144,14 +144,15 @@ def as_tickets(rows, asked, times=None):
 
     rows : DataFrame of text with some of the columns of SCHEMA; the others are missing, and never guessed.
     asked : Extraction, whose counts grow. times : {column: function that reads it}; else times are those of
-    the server's clock (`ticket_times`). `status` keeps the word of the desk where the parameter `states` gives
-    another meaning.
+    the server's clock (`ticket_times`). `status` keeps the word of the desk where the parameter `states`
+    gives another meaning.
     """
     texts = {
         name: rows[name].astype("string") if name in rows else pd.Series(pd.NA, rows.index, "string")
         for name in SCHEMA.names
     }
-    readers = dict.fromkeys(TIME_COLUMNS, lambda text: ticket_times(text, asked.timezone, asked.counts))
+    by_server = partial(ticket_times, timezone=asked.timezone, counts=asked.counts)
+    readers = dict.fromkeys(TIME_COLUMNS, by_server)
     readers |= times or {}
     readers |= dict.fromkeys(("urgency", "messages", "replies"), lambda text: as_counts(text, asked.counts))
     tickets = pd.DataFrame(
