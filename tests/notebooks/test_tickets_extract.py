@@ -13,7 +13,7 @@ import pytest
 from conftest import REAL_DATA, refused, run_cells, run_here
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from osticket_tables import MERGES, assert_own_words, entry, merged_tables, rows_of, thread, ticket, write_sqlite
+from osticket_tables import MERGES, NAMES, assert_own_words, entry, merged_tables, rows_of, thread, ticket, write_sqlite
 
 from nightshift.sources.tickets.times import ticket_times
 
@@ -468,6 +468,12 @@ def test_how_many_are_open_is_only_said_where_the_source_says_it(tmp_path):
 def test_a_database_that_lacks_something_says_what(tmp_path):
     path = write_sqlite(tmp_path / "a.sqlite", rows_of([1]))
     assert "it has no table help_ticket" in not_extracted(tmp_path, path, table_prefix="help_")
+    (tmp_path / "b.sqlite").write_bytes(path.read_bytes())
+    with sqlite3.connect(tmp_path / "b.sqlite") as connection:
+        for name in NAMES:
+            connection.execute(f"ALTER TABLE ost_{name} RENAME TO desk_{name}")
+    connection.close()
+    assert len(extracted(tmp_path, tmp_path / "b.sqlite")[0]) == 1, "the prefix is found"
     for change, message in (
         ("ALTER TABLE ost_ticket__cdata DROP COLUMN priority", "it has no column c.priority: c are the fields of the ticket form"),
         ("DROP TABLE ost_ticket__cdata", "it has no table ost_ticket__cdata: osTicket makes it when its list of tickets is first looked at"),

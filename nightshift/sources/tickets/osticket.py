@@ -1,6 +1,7 @@
 """The database of an osTicket: what it is asked, in words that SQLite, MySQL and MariaDB share.
 
     Questions    tickets_query, priorities_query, has_flags
+    Prefix       how the names of its tables begin              find_prefix, with_prefix
     Merges       whose words an entry of a thread is            moved_words, origin_of, with_own_words
     Pages        raw tickets by their ids                       read_pages
     SQLite       a file instead of a server                     open_sqlite, lacking
@@ -16,6 +17,7 @@ import json
 import re
 import sqlite3
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import mysql.connector
@@ -90,6 +92,38 @@ def has_flags(ask, prefix):
     except NO_SUCH:
         return False
     return True
+
+
+def find_prefix(ask):
+    """Find how the names of osTicket's tables begin, such as "ost_", by the tables that the account can see.
+
+    It is "ost_" where no osTicket is there, so that what is asked next says what is lacking. ValueError of
+    one line where several are.
+    """
+    try:
+        rows = ask("SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()")[1]
+    except ValueError:  # SQLite; what a server says against it is passed on
+        rows = ask("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")[1]
+    names = {plain(name) for (name,) in rows}
+    begins = [name.removesuffix("ticket_status") for name in names if name.endswith("ticket_status")]
+    prefixes = sorted(one for one in begins if {f"{one}ticket", f"{one}thread"} <= names)
+    if len(prefixes) > 1:
+        raise ValueError(
+            f"it has {len(prefixes)} osTickets, whose tables begin {', '.join(prefixes)}: set table_prefix"
+        )
+    return prefixes[0] if prefixes else "ost_"
+
+
+def with_prefix(asked, opened):
+    """Return `asked` (tickets.Extraction) with a prefix of tables: its own, or where it has none the one that
+    is found.
+
+    opened : function of a prefix that opens the database, as `open_sqlite` does.
+    """
+    if asked.table_prefix:
+        return asked
+    with opened("ost_") as ask:
+        return replace(asked, table_prefix=find_prefix(ask))
 
 
 def moved_words(ask, ticket_ids, *, prefix):

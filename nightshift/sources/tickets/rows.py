@@ -66,8 +66,8 @@ class Extraction:
     The fields are parameters of 1_extract. day : the last day, UTC. days : tickets created in so many days up
     to the end of `day`; 0 for all. timezone : of times that name none. dates : one of ORDERS. states :
     {state: meaning}. columns : {our name: name in a table}; an empty name says that there is none.
-    table_prefix, page_rows, timeout_s, retry_wait_s : of a database. counts : what was counted on the way, by
-    the names of COUNTED.
+    table_prefix : of the tables of a database, "" where it is to be found. page_rows, timeout_s,
+    retry_wait_s : of a database. counts : what was counted on the way, by the names of COUNTED.
     """
 
     day: str
@@ -76,7 +76,7 @@ class Extraction:
     dates: str = "auto"
     states: dict = field(default_factory=dict)
     columns: dict = field(default_factory=dict)
-    table_prefix: str = "ost_"
+    table_prefix: str = ""
     page_rows: int = 5000
     timeout_s: float = 60.0
     retry_wait_s: float = 30.0
@@ -88,7 +88,7 @@ class Extraction:
         except (LookupError, ValueError, OSError):
             raise ValueError(f"timezone {self.timezone!r} is no time zone such as Europe/Berlin") from None
         # it becomes part of the query, so it has to be a plain name
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", self.table_prefix):
+        if not re.fullmatch(r"(?:[A-Za-z_][A-Za-z0-9_]*)?", self.table_prefix):
             raise ValueError(f"table_prefix {self.table_prefix!r} is no name such as ost_")
         if self.dates not in ORDERS:
             raise ValueError(f"dates is {self.dates!r}: it must be one of {', '.join(ORDERS)}")
