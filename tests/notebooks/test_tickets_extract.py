@@ -266,16 +266,16 @@ def test_parquet_with_types_of_its_own(tmp_path, dictionary):
     columns = {
         "ticket_id": pa.array([7.0, 8.0, 1234567890123.0]),
         "subject": subjects.dictionary_encode() if dictionary else subjects,
-        "created": pa.array([0, 1, None], pa.timestamp("s", "America/New_York")),
-        "closed": pa.array([0, 3_600_000, None], pa.timestamp("ms")),
+        "created": pa.array([1769853600, 1769853601, None], pa.timestamp("s", "America/New_York")),
+        "closed": pa.array([1769853600_000, 1769857200_000, None], pa.timestamp("ms")),
         "replies": pa.array([1, None, 3]),
     }
     pq.write_table(pa.table(columns), tmp_path / "t.parquet")
     table, status, _ = extracted(tmp_path, tmp_path / "t.parquet")
     assert table.ticket_id.tolist() == ["7", "8", "1234567890123"]
-    assert table.created[:2].astype(str).tolist() == ["1970-01-01 00:00:00+00:00", "1970-01-01 00:00:01+00:00"]
+    assert table.created[:2].astype(str).tolist() == ["2026-01-31 10:00:00+00:00", "2026-01-31 10:00:01+00:00"]
     assert table.isna()[["created", "closed", "subject"]].sum().tolist() == [1, 1, 1]
-    assert table.closed.astype(str)[1] == "1970-01-01 00:00:00+00:00", "01:00 in Berlin"
+    assert table.closed.astype(str)[1] == "2026-01-31 10:00:00+00:00", "11:00 in Berlin"
     assert table.replies.fillna(-1).tolist() == [1, -1, 3]
     assert status["unreadable"] == 0
     pq.write_table(pa.table({"subject": pa.array([["a"]])}), tmp_path / "lists.parquet")
