@@ -23,6 +23,8 @@ SETTINGS = {  # of 1_extract, as far as kinds of files take them
     "columns": {},
     "dataset": "wide",
     "root_pattern": "",
+    "node_label": "",
+    "job_label": "",
 }
 SACCT = "JobID|Cluster|Account|State|Submit|Start|End|ElapsedRaw|CPUTimeRAW|TotalCPU|AllocCPUS\n"
 FILES = [  # study, name, beginning, class of the kind
