@@ -110,7 +110,7 @@ def test_addresses_and_faults_of_a_server():
     full = mysql.connector.errors.get_mysql_exception(1040, "Too many connections")
     denied = mysql.connector.errors.get_mysql_exception(1045, "Access denied for user")
     assert (may_pass(full), may_pass(denied), may_pass(ValueError("x"))) == (True, False, False)
-    line = explained(denied, ("db.example", 3306, "osticket"), prefix="ost_", timeout_s=5.0)
+    line = explained(denied, ("db.example", 3306, "osticket"), timeout_s=5.0)
     assert line == "db.example:3306 refuses this login: check OSTICKET_USER and OSTICKET_PASSWORD, or the option file (1045)"
 
 

@@ -147,12 +147,6 @@ def assemble(run, changes, *, ids, raw, asked, labels):
     return set()
 
 
-def server_of(url, asked):
-    """Return the function of a prefix of tables that opens the database at `url`, as patient as `asked`."""
-    patience = {"timeout_s": asked.timeout_s, "retry_wait_s": asked.retry_wait_s}
-    return lambda prefix: open_server(url, prefix=prefix, **patience)
-
-
 def bring_up_to_date(url, raw, *, asked, labels):
     """Bring tickets.parquet in the folder `raw` up to date with the database at `url`.
 
@@ -160,10 +154,9 @@ def bring_up_to_date(url, raw, *, asked, labels):
     whose counts grow. labels : Series by ticket_id. ConnectionError of one line, after which the table of
     last night and the pages that came are still there.
     """
-    opened = server_of(url, asked)
-    asked = with_prefix(asked, opened)
-    identity = {"source": url, "table_prefix": asked.table_prefix, "timezone": asked.timezone}
-    with opened(asked.table_prefix) as ask:
+    with open_server(url, timeout_s=asked.timeout_s, retry_wait_s=asked.retry_wait_s) as ask:
+        asked = with_prefix(asked, ask)
+        identity = {"source": url, "table_prefix": asked.table_prefix, "timezone": asked.timezone}
         run, changes, ids = read_changes(ask, identity, raw=raw, asked=asked)
         if assemble(run, changes, ids=ids, raw=raw, asked=asked, labels=labels):
             (raw / "cursor.json").unlink()
@@ -189,7 +182,5 @@ class OsticketServer(LiveSource):
     def look(self, address, *, settings):
         """Ask for the first page, and for the number of tickets and the ends of their times."""
         asked = asked_of(settings)
-        opened = server_of(address, asked)
-        asked = with_prefix(asked, opened)
-        with opened(asked.table_prefix) as ask:
-            return look_at_database(ask, self.label, asked)
+        with open_server(address, timeout_s=asked.timeout_s, retry_wait_s=asked.retry_wait_s) as ask:
+            return look_at_database(ask, self.label, with_prefix(asked, ask))

@@ -29,6 +29,7 @@ FIRST = "1000-01-01 00:00:00"
 # not known to be created before; so an empty time is in
 WINDOW = "COALESCE(created BETWEEN '1000-01-01 00:00:00' AND ?, 0) = 0"
 FLAG_CHILD = 0x400  # of an entry that came with a merged ticket
+TABLE = re.compile(r"(?P<prefix>\w*?)(?:ticket|thread|user|department|help_topic)\w*")  # of osTicket
 # a table or column that is not there, or may not be read
 NO_SUCH = ValueError, mysql.connector.errors.ProgrammingError
 
@@ -114,16 +115,11 @@ def find_prefix(ask):
     return prefixes[0] if prefixes else "ost_"
 
 
-def with_prefix(asked, opened):
+def with_prefix(asked, ask):
     """Return `asked` (tickets.Extraction) with a prefix of tables: its own, or where it has none the one that
     is found.
-
-    opened : function of a prefix that opens the database, as `open_sqlite` does.
     """
-    if asked.table_prefix:
-        return asked
-    with opened("ost_") as ask:
-        return replace(asked, table_prefix=find_prefix(ask))
+    return asked if asked.table_prefix else replace(asked, table_prefix=find_prefix(ask))
 
 
 def moved_words(ask, ticket_ids, *, prefix):
@@ -228,7 +224,7 @@ def read_pages(ask, asked, *, after=-1, since=FIRST):
             bar.update(len(rows))
 
 
-def lacking(what, prefix):
+def lacking(what):
     """Say what to do about a table or column that is not there: a line that begins with "no".
 
     The table of form entries is made by osTicket itself, and only when somebody of the staff looks at the
@@ -239,16 +235,16 @@ def lacking(what, prefix):
             f"no table {what}: osTicket makes it when its list of tickets is first looked at, so open that "
             "list once as staff"
         )
-    if what.startswith(prefix):
-        return f"no table {what}: is it an osTicket, and does table_prefix ({prefix}) fit?"
+    if table := TABLE.fullmatch(what):
+        return f"no table {what}: is it an osTicket, and does table_prefix ({table['prefix']}) fit?"
     return f"no column {what}: c are the fields of the ticket form, which needs its subject and priority"
 
 
 @contextmanager
-def open_sqlite(path, prefix):
+def open_sqlite(path):
     """Yield `ask`: ask(query, *values) is (names of columns, rows) of a SQLite file, which is only read.
 
-    ValueError of one line for a question that has no answer. prefix : how the names of tables begin.
+    ValueError of one line for a question that has no answer.
     """
     with closing(sqlite3.connect(f"{Path(path).resolve().as_uri()}?mode=ro", uri=True)) as connection:
         connection.text_factory = lambda text: text.decode("utf-8", "replace")
@@ -259,7 +255,7 @@ def open_sqlite(path, prefix):
                 return [name for name, *_ in cursor.description], cursor.fetchall()
             except sqlite3.Error as error:
                 missing = re.fullmatch(r"no such (?:table|column): (?:main\.)?(\S+)", str(error))
-                line = f"it has {lacking(missing[1], prefix)}" if missing else str(error)
+                line = f"it has {lacking(missing[1])}" if missing else str(error)
                 raise ValueError(line) from None
 
         yield ask
