@@ -18,11 +18,13 @@ import re
 import secrets
 import unicodedata
 from collections import Counter, defaultdict
+from functools import cached_property
 from itertools import permutations
 
 import pandas as pd
 
 from nightshift.sites import fold_site
+from nightshift.unspaced import RUN, partly_shown, words_in
 
 MASKS = {"address", "host", "link", "name", "path", "phone", "user"}  # what stands for what nobody may read
 
@@ -238,8 +240,9 @@ def fold(word):
     word = word.casefold()
     if word.isascii():
         return word
-    letters = unicodedata.normalize("NFKD", word)
-    return "".join(letter for letter in letters if not unicodedata.combining(letter)).translate(SPECIAL)
+    letters = unicodedata.normalize("NFKD", word)  # the marks of Kana make other letters, and stay
+    kept = (letter for letter in letters if letter in "\u3099\u309a" or not unicodedata.combining(letter))
+    return unicodedata.normalize("NFC", "".join(kept)).translate(SPECIAL)
 
 
 def name_words(names, addresses):
@@ -268,6 +271,12 @@ class Names(dict):
 
     def __init__(self, listed, words=()):
         self.listed, self.words = listed, words
+
+    @cached_property
+    def unspaced(self):
+        """The names in scripts without blanks, which stand inside of runs, a compiled pattern."""
+        inside = sorted(filter(RUN.fullmatch, self.listed), key=len, reverse=True)
+        return re.compile("|".join(inside) or "(?!)")
 
     def __missing__(self, word):
         folded = fold(word)
@@ -325,6 +334,10 @@ def mask_names(text, names, tally=None):
             tally["name"] += 1
         return "name"
 
+    if RUN.search(text):
+        text, n = names.unspaced.subn("name", text)
+        if n and tally is not None:
+            tally["name"] += n
     if not any(map(names.__getitem__, WORD.findall(text))):
         return text
     return TWICE.sub(r"\1", WORD.sub(instead, text))
@@ -436,7 +449,7 @@ def common_words(texts, authors, least):
     """
     written = defaultdict(set)
     for text, user in zip(texts, authors, strict=True):
-        written[user].update(WORD.findall(text.casefold()))
+        written[user].update(words_in(text.casefold(), WORD))
     counts = Counter()
     for words in written.values():
         counts.update(words)
@@ -445,10 +458,14 @@ def common_words(texts, authors, least):
 
 def dotted(text, common, sites):
     """Return `text` with three dots for each run of words that are not in `common`; `sites` (Sites) stay."""
-    dots = WORD.sub(
-        lambda word: word[0] if word[0].casefold() in common else "…",
-        sites.put_aside(text),
-    )
+    parts, end, text = [], 0, sites.put_aside(text)
+    for run in [*RUN.finditer(text), None]:
+        between = text[end : run.start() if run else None]
+        parts.append(WORD.sub(lambda word: word[0] if word[0].casefold() in common else "…", between))
+        if run:
+            parts.append(partly_shown(run, common))
+            end = run.end()
+    dots = "".join(parts)
     return sites.put_back(re.sub(r"…(?:[\s.,;:!?()'\"/_-]*…)+", "…", dots))
 
 

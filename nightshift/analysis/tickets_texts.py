@@ -1,13 +1,17 @@
 """Texts of the tickets study for people: short, without tricks of writing, drawn with what the font has."""
 
 import functools
+import re
 import unicodedata
 
 import numpy as np
+import pandas as pd
 from matplotlib import font_manager
 
 from nightshift.privacy import MASKS
+from nightshift.unspaced import words_in
 
+LETTERS = re.compile(r"[^\W\d_]{3,}")
 UNNAMED = ["", "unknown", "other"]  # what a column holds where a group has no name
 
 
@@ -59,7 +63,8 @@ def word_weights(rows, column, *, names, min_group, glyphs=None):
 
     glyphs = font_glyphs() if glyphs is None else glyphs
     words = rows[[column, "user", "ticket_id", "subject"]]
-    words = words.assign(word=rows.subject.str[:300].str.lower().str.findall(r"[^\W\d_]{3,}"))
+    found = [words_in(subject, LETTERS, least=2) for subject in rows.subject.str[:300].str.lower()]
+    words = words.assign(word=pd.Series(found, rows.index, dtype=object))
     words = words.explode("word").dropna(subset="word")
     words = words[~words.word.isin(STOPWORDS | MASKS) & words[column].isin(names)]
     words = words[words.word.str.len() <= 25]  # longer ones fit no cloud

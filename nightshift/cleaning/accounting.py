@@ -9,13 +9,14 @@ SCHEMA      the contract of the clean table
 
 import json
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pandera.pandas as pandera
 
 from nightshift.sources.accounting.steps import MONTH, STEPS, WEEK, Step
-from nightshift.sources.times import is_unreadable, read_times
+from nightshift.sources.times import has_zone, in_utc, is_unreadable, read_times
 
 NEEDED = [
     *("RecordId", "EndTime", "SiteName", "VOName", "CoreHours", "WallDuration", "CpuDuration"),
@@ -52,34 +53,14 @@ SCHEMA = pandera.DataFrameSchema(
 # ---------------------------------------------------------------------------------------------------- Records
 
 
-def has_zone(text):
-    """Tell which times of the Series `text` name their zone, or are a count since 1970: bool (n,)."""
-    zone = r"\d[T ]\d\d.*(?:Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)\s*$"
-    named = text.str.contains(zone, case=False, regex=True, na=False)
-    return named | text.str.fullmatch(r"\s*(?:\d{9,11}(?:\.\d+)?|\d{13}|\d{15,19})\s*", na=False)
-
-
-def moments(text, zone):
-    """Read the times of the Series `text`, in UTC, datetime64[us, UTC]; `zone` is that of times that name
-    none.
-
-    What cannot be read, or falls into the hour that a zone skips, is missing.
-    """
-    at = read_times(text)
-    if zone == "UTC":
-        return at
-    local = at.dt.tz_localize(None).dt.tz_localize(zone, ambiguous=False, nonexistent="NaT")
-    return local.dt.tz_convert("UTC").astype("datetime64[us, UTC]")
-
-
 def type_records(raw, time_zone):
     """Type the raw records: DataFrame record_id, site, vo, end (UTC), and AMOUNTS as float64.
 
     raw : DataFrame of text with the columns NEEDED. time_zone : of times that name none, "" for UTC. What
-    cannot be read is missing. Core hours that are missing are wall time x processors, as GRACC itself does.
+    cannot be read, or falls into the hour that a zone skips, is missing. Core hours that are missing are wall
+    time x processors, as GRACC itself does.
     """
-    zoned, end = has_zone(raw.EndTime), raw.EndTime
-    end = moments(end.where(zoned), "UTC").fillna(moments(end.mask(zoned), time_zone or "UTC"))
+    end = read_times(raw.EndTime, time_zone or "UTC", clock=partial(in_utc, first=False, gap="NaT"))
     records = {"record_id": raw.RecordId, "site": raw.SiteName, "vo": raw.VOName, "end": end}
     records = pd.DataFrame(records)
     for name, field in AMOUNTS.items():

@@ -24,6 +24,7 @@ from bs4.builder import ParserRejectedMarkup
 
 from nightshift.privacy import GREETS, WORD
 from nightshift.sources.tickets.tables import meanings_of
+from nightshift.unspaced import words_in
 
 # ----------------------------------------------------------------------------------------------------- Tables
 
@@ -336,9 +337,9 @@ def count_words(subjects, masked, *, shown, common, places):
     subjects, masked, shown : list of str (n,), as they were written, masked, and with dots. common : words
     that may be shown, in small letters. places : Sites, whose names are never dots.
     """
-    left = [word for text in masked for word in WORD.findall(places.put_aside(text))]
+    left = [word for text in masked for word in words_in(places.put_aside(text), WORD)]
     return WordCounts(
-        sum(len(WORD.findall(subject)) for subject in subjects),
+        sum(len(words_in(subject, WORD)) for subject in subjects),
         sum(word.casefold() not in common for word in left),
         sum(one != other for one, other in zip(subjects, shown, strict=True)),
     )

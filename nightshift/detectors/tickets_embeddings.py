@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from helpers import atomic
+from nightshift.unspaced import in_spaced_form
 
 EMBEDDING, FALLBACK_EMBEDDING = "all-MiniLM-L6-v2", "TF-IDF with SVD"
 
@@ -98,6 +99,7 @@ def embed_words(texts, substitute):
 
     from nightshift.models import load_model, save_model
 
+    texts = list(map(in_spaced_form, texts))
     if not Path(substitute).exists():
         counts = TfidfVectorizer(sublinear_tf=True, strip_accents="unicode", token_pattern=r"\b\w+\b")
         try:

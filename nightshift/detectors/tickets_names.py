@@ -1,6 +1,8 @@
 """What topics of tickets are called, and which of them are those of last night."""
 
+import re
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -11,6 +13,7 @@ from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, CountVectorizer
 
 from nightshift.detectors.tickets_topics import TextGraph, centres_of, cluster_texts, topics_in
 from nightshift.privacy import MASKS
+from nightshift.unspaced import words_in
 
 SURE = 0.01  # chance at or below which a topic grows or shrinks
 
@@ -23,8 +26,12 @@ def shared_words(texts, user, *, min_group):
     user : object (n,), "" where it is not known. Where no user is known at all, every ticket counts as one of
     its own; otherwise all unknown ones count as one. Stop words and masks are left out; there may be no word.
     """
-    pattern = r"\b(?<!['\u2019])[^\W\d_]{2,}\b(?!['\u2019])"
-    found = CountVectorizer(token_pattern=pattern, stop_words=list(ENGLISH_STOP_WORDS | MASKS))
+    pattern = re.compile(r"\b(?<!['\u2019])[^\W\d_]{2,}\b(?!['\u2019])")
+    found = CountVectorizer(
+        tokenizer=partial(words_in, plain=pattern, least=2),
+        token_pattern=None,
+        stop_words=list(ENGLISH_STOP_WORDS | MASKS),
+    )
     try:
         counts = found.fit_transform(texts)
     except ValueError:  # no text has such a word

@@ -143,10 +143,15 @@ class Head:
             return file.read(16)
 
     @cached_property
-    def lines(self):
-        """The first 30 lines that hold something, in the first 2**20 letters of a text file, plain or .gz."""
+    def text(self):
+        """The first 2**20 letters of a text file, plain or .gz."""
         with open_text(self.path) as file:
-            return list(filter(str.strip, file.read(2**20).splitlines()))[:30]
+            return file.read(2**20)
+
+    @cached_property
+    def lines(self):
+        """The first 30 lines of its text that hold something."""
+        return list(filter(str.strip, self.text.splitlines()))[:30]
 
     @property
     def line(self):
@@ -168,7 +173,8 @@ class Head:
 
 def sources_of(study):
     """Return the kinds of source that a study has, a list of classes: those of the modules in its folder that
-    have a label, by these; those that are asked last stand at the end.
+    have a label, by these. A kind that is made of another one stands before it, and those that are asked last
+    stand at the end.
     """
     folder = Path(__file__).parent / study
     package = f"{__package__}.{study}"
@@ -179,7 +185,9 @@ def sources_of(study):
         for kind in vars(module).values()
         if isinstance(kind, type) and issubclass(kind, Source) and kind.__module__ == module.__name__
     ]
-    return sorted(filter(lambda kind: kind.label, kinds), key=lambda kind: (is_last(kind), kind.label))
+    return sorted(
+        filter(lambda kind: kind.label, kinds), key=lambda kind: (is_last(kind), -len(kind.mro()), kind.label)
+    )
 
 
 def is_last(kind):

@@ -1,14 +1,20 @@
-"""Moments as text, in whatever form a producer writes them, as times in UTC."""
+"""Moments as producers write them, as times in UTC: the one parser of all sources.
+
+One text   as ISO 8601, which of day and month comes first   as_iso, day_order
+A column   in UTC, and what of it cannot be read             read_times, is_unreadable, has_zone
+Local      times of a zone, where its clock changes          in_utc
+Weeks      the Monday of each                                week_of
+"""
 
 import re
-import warnings
-from datetime import datetime
 
 import numpy as np
 import pandas as pd
 
-MISSING = re.compile(  # what stands for none
-    r"\s*(?:|-|-?[01](?:\.0+)?|null|none|nan|nat|n/?a|unknown|(?:000[01]-|1970-01-01).*)\s*", re.IGNORECASE
+MISSING = re.compile(  # what stands for none: words, where clocks begin, empty cells of databases
+    r"\s*(?:|-|-?[01](?:\.0+)?|null|none|nan|nat|n/?a|unknown|never|not set"
+    r"|(?:0000|0001-|1970-01-01).*)\s*",
+    re.IGNORECASE,
 )
 UNITS = (
     (1e8, 1e11, 1e6),
@@ -17,95 +23,214 @@ UNITS = (
     (1e17, 1e20, 1e-3),
 )  # seconds to ns since 1970: from, to, in us
 COMPACT = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}  # what would be 1970, 1976 and the year 2612
-NUMBERS = re.compile(r"(\d{1,2})[/.-](\d{1,2})[/.-](\d{2,4})(?!\d)")
+MONTH_NAMES = [
+    "jan",
+    "feb",
+    "mar mär mrz",
+    "apr",
+    "may mai",
+    "jun",
+    "jul",
+    "aug",
+    "sep",
+    "oct okt",
+    "nov",
+    "dec dez",
+]
+MONTHS = {name: number for number, names in enumerate(MONTH_NAMES, 1) for name in names.split()}
+CLOCK = (  # also Apache's, 31/Jan/2026:10:00:00, and Kibana's, Jan 31, 2026 @ 10:00:00.000
+    r"(?:(?:,|T|\s@|:)?\s*(?P<h>\d{1,2}):(?P<min>\d{2})(?::(?P<s>\d{2}(?:[.,]\d+)?))?"
+    r"\s*(?P<half>[ap]\.?m\.?)?)?\s*(?:uhr)?"
+)
+ZONE = r"\s*(?P<zone>z|utc|gmt|cest|cet|mesz|mez|[+-]\d{2}:?\d{2})?"
+WEEKDAY = r"(?:[^\W\d_]{2,10}\.?,?\s+)?"
+SHAPES = [
+    re.compile(rf"(?P<y>\d{{4}})[./](?P<m>\d{{1,2}})[./](?P<d>\d{{1,2}}){CLOCK}{ZONE}", re.I),
+    re.compile(rf"(?P<y>\d{{4}})-(?P<m>\d{{1,2}})-(?P<d>\d{{1,2}}){CLOCK}{ZONE}", re.I),
+    re.compile(
+        rf"{WEEKDAY}(?P<a>\d{{1,2}})(?P<sign>[./-])\s?(?P<b>\d{{1,2}})(?P=sign)\s?(?P<y>\d{{4}}|\d\d)(?!\d)"
+        rf"{CLOCK}{ZONE}",
+        re.I,
+    ),
+    re.compile(
+        rf"{WEEKDAY}(?P<d>\d{{1,2}})[ ./-]+(?P<name>[^\W\d_]{{3,9}})\.?[ ./,-]+(?P<y>\d{{4}}|\d\d)(?!\d)"
+        rf"{CLOCK}{ZONE}",
+        re.I,
+    ),
+    re.compile(
+        rf"{WEEKDAY}(?P<name>[^\W\d_]{{3,9}})\.?\s+(?P<d>\d{{1,2}}),?\s+(?P<y>\d{{4}}){CLOCK}{ZONE}", re.I
+    ),
+    re.compile(
+        r"(?:[^\W\d_]{2,10}\s+)(?P<name>[^\W\d_]{3,9})\s+(?P<d>\d{1,2})\s+"
+        rf"(?P<h>\d{{1,2}}):(?P<min>\d{{2}}):(?P<s>\d{{2}}){ZONE}\s+(?P<y>\d{{4}})",
+        re.I,
+    ),
+]
+BY_NUMBERS = SHAPES[2]  # the one in which day and month may change places
+ISO = r"\d{4}-?\d\d-?\d\d[T ]\d\d(?::?\d\d){0,2}(?:[.,]\d+)?(?:Z|[+-]\d\d(?::?\d\d)?)?"
+ZONED = r"[T ]\d\d\S*(?:Z|[+-]\d\d(?::?\d\d)?)$"  # of ISO 8601
+ZONES = {
+    "z": "Z",
+    "utc": "Z",
+    "gmt": "Z",
+    "cet": "+01:00",
+    "mez": "+01:00",
+    "cest": "+02:00",
+    "mesz": "+02:00",
+}
 FORMS = "ISO 8601, seconds or milliseconds since 1970, or a date with its year, month and day"
 
+# --------------------------------------------------------------------------------------------------- one text
 
-def read_times(text):
-    """The moments that the Series `text` holds (text, numbers or None): datetime64[us, UTC], NaT where
+
+def day_order(texts):
+    """Return what comes first in dates such as 31/01/2026: "day first" or "month first".
+
+    None where no value tells, "both" where values disagree. texts : iterable of str. Dates with dots are
+    written with the day first everywhere, and tell nothing of those with slashes.
+    """
+    dates = [
+        match for text in texts if (match := BY_NUMBERS.fullmatch(text.strip())) and match["sign"] != "."
+    ]
+    day, month = (any(int(match[part]) > 12 for match in dates) for part in "ab")
+    return "both" if day and month else "day first" if day else "month first" if month else None
+
+
+def as_iso(text, order=None, *, short_years=True):
+    """Return a date with its time as ISO 8601, or "" where it is none; the zone stays away where the text
+    names none.
+
+    order : "day first" or "month first", for dates such as 01/02/2026; None reads no such date, unless both
+    orders give the same day. short_years : whether 31.01.26 is a date of 2026.
+    """
+    text = " ".join(text.split())
+    match = next((match for shape in SHAPES if (match := shape.fullmatch(text))), None)
+    if not match or (len(match["y"]) == 2 and not short_years):
+        return ""
+    part = {"d": None, "m": None, "half": None, "zone": None} | match.groupdict()
+    if "a" in part:
+        first = order if part["sign"] != "." else "day first"
+        if first is None and part["a"].zfill(2) != part["b"].zfill(2):
+            return ""
+        part["d"], part["m"] = (part["b"], part["a"]) if first == "month first" else (part["a"], part["b"])
+    month = int(part["m"]) if part["m"] else MONTHS.get(part["name"][:3].lower(), 0)
+    hour, year = int(part["h"] or 0), int(part["y"])
+    if part["half"]:
+        if not 1 <= hour <= 12:
+            return ""
+        hour = hour % 12 + 12 * (part["half"][0] in "pP")
+    year += 2000 * (year < 70) + 1900 * (70 <= year < 100)
+    zone = ZONES.get((part["zone"] or "").lower(), part["zone"] or "")
+    second = (part["s"] or "00").replace(",", ".")
+    return f"{year:04d}-{month:02d}-{int(part['d']):02d}T{hour:02d}:{part['min'] or '00'}:{second}{zone}"
+
+
+# --------------------------------------------------------------------------------------------------- a column
+
+
+def read_times(text, zone="UTC", *, order="auto", short_years=False, clock=None):
+    """Read the moments that the Series `text` holds (text, numbers or None): datetime64[us, UTC], NaT where
     there is none or none can be read.
 
     Read are ISO 8601; seconds, milliseconds, microseconds and nanoseconds since 1970; digits such as
-    20260131100000; dates as 2026/01/31, 31.01.2026, 30 Jan 2026 and those of RFC 2822. A moment without
-    zone is UTC. Whether 01/02/2026 is in January or in February is taken from the others of the same
-    Series; where all of them leave it open, or contradict each other, they cannot be read.
+    20260131100000; dates as 2026/01/31, 31.01.2026, 30 Jan 2026 and those of RFC 2822. zone : of moments
+    that name none. order : "day first" or "month first", for dates such as 01/02/2026; "auto" takes it from
+    the others of the same Series, and where all of them leave it open, or contradict each other, they cannot
+    be read; None reads none of them. short_years : as of `as_iso`. clock : function of a Series of local
+    times that gives them in UTC, `in_utc` where it is None.
     """
     text = pd.Series(text, dtype=object).astype("str").str.strip()  # None stays missing
-    at = pd.Series(pd.NaT, index=text.index, dtype="datetime64[us, UTC]")
     number = pd.to_numeric(text, errors="coerce").astype(float)
     numeric = np.isfinite(number)
-    if numeric.any():
-        at[numeric] = read_numbers(number[numeric])
-    rest = text.notna() & ~numeric & (text != "")
-    at[rest] = pd.to_datetime(text[rest], utc=True, format="ISO8601", errors="coerce").astype(at.dtype)
-    left = text[rest & at.isna()]
-    if len(left):
-        unique = left.unique()
-        day_first = reads_day_first(unique)
-        at[left.index] = pd.to_datetime(
-            left.map({one: read_date(one, day_first) for one in unique}), utc=True
-        ).astype(at.dtype)
+    compact = digits_of(number[numeric])
+    counted = count_times(number[numeric].drop(compact.index))
+    text = text.mask(numeric)
+    at = iso_times(text)
+    if not (left := text[at.isna()].dropna()).empty:
+        others = other_forms(left, order, short_years)
+        text = text.mask(text.index.isin(others.index), others.reindex(text.index))
+        at = at.fillna(iso_times(text))
+    at[compact.index] = compact
+    if zone != "UTC":
+        local = at.notna() & ~text.str.contains(ZONED, na=False)
+        at[local] = (clock or in_utc)(at[local].dt.tz_localize(None), zone)
+    at[counted.index] = counted
     return at.where(at >= pd.Timestamp("1970-01-02", tz="UTC"))  # the beginning of a clock is no moment
+
+
+def iso_times(text):
+    """Read the Series `text` of ISO 8601 by the clock of UTC where it names no zone: datetime64[us, UTC];
+    NaT for other forms, and for a month or a year alone, which are none.
+    """
+    full = text.where(text.str.len() >= 8)
+    at = pd.to_datetime(full, utc=True, format="ISO8601", errors="coerce")
+    return at.astype("datetime64[us, UTC]")
+
+
+def other_forms(text, order, short_years):
+    """Write the Series `text` of dates in other forms as ISO 8601; "" for what is none.
+
+    order, short_years : as of `read_times`. What no step for all of them can read is read text by text, each
+    once.
+    """
+    text = text.str.replace(r"(?<=\d)\s*(?:UTC|GMT)$", "Z", case=False, regex=True)
+    rest = text[~text.str.fullmatch(ISO)]
+    unique = rest.unique()
+    first = day_order(unique) if order == "auto" else order
+    first = None if first == "both" else first
+    iso = rest.map({one: as_iso(one, first, short_years=short_years) for one in unique})
+    return text.where(~text.index.isin(rest.index), iso.reindex(text.index)).str.replace(",", ".")
+
+
+def digits_of(number):
+    """Read the numbers (float Series) that are digits of a date, 20260131 and finer, by the clock of UTC: the
+    Series of these alone.
+    """
+    dates = [pd.Series(dtype="datetime64[us, UTC]")]
+    for digits, form in COMPACT.items():
+        low, high = 1.9 * 10 ** (digits - 1), 2.1 * 10 ** (digits - 1)
+        some = number[(number >= low) & (number < high) & (number % 1 == 0)].astype("int64").astype(str)
+        dates.append(pd.to_datetime(some, format=form, utc=True, errors="coerce").astype(dates[0].dtype))
+    return pd.concat(dates)
+
+
+def count_times(number):
+    """Read counts since 1970 (float Series), whose size tells their unit: UTC, NaT for others."""
+    bounds = [(number >= low) & (number < high) for low, high, _ in UNITS]
+    micro = np.round(number * np.select(bounds, [unit for _, _, unit in UNITS], np.nan))
+    return pd.to_datetime(micro, unit="us", utc=True, errors="coerce").astype("datetime64[us, UTC]")
+
+
+def in_utc(local, zone, *, first=True, gap="shift_forward"):
+    """Read the Series `local` (datetime64 without zone) by the clock of a zone: datetime64[us, UTC].
+
+    first : whether a time in the hour that autumn shows twice is the first of the two; "NaT" takes neither.
+    gap : what becomes of one in the hour that spring leaves out: "shift_forward" takes the end of the gap,
+    "NaT" none.
+    """
+    which = first if first == "NaT" else np.full(len(local), first)
+    at = local.dt.tz_localize(zone, ambiguous=which, nonexistent=gap)
+    return at.dt.tz_convert("UTC").astype("datetime64[us, UTC]")
+
+
+def is_missing(text):
+    """Whether each value of the Series `text` says that there is no moment, bool (n,)."""
+    text = pd.Series(text, dtype=object)
+    return text.isna() | text.astype("string").str.fullmatch(MISSING, na=False).astype(bool)
 
 
 def is_unreadable(text, at):
     """Where the Series `text` holds something that `at`, as `read_times` gives it, lacks: bool (n,)."""
-    lacking = pd.Series(text, dtype=object)[at.isna()].dropna().astype(str)
-    found = pd.Series(False, index=at.index)
-    found[lacking.index] = np.array([MISSING.fullmatch(one) is None for one in lacking], bool)
-    return found
+    wrong = pd.Series(at.isna())
+    wrong[wrong] = ~is_missing(pd.Series(text, dtype=object)[wrong])
+    return wrong
 
 
-def read_numbers(number):
-    """Moments of the numbers `number` (float Series): counts since 1970 by their size, or digits of a date;
-    NaT for others."""
-    size = number.astype("float64")
-    factor = np.select(
-        [(size >= low) & (size < high) for low, high, _ in UNITS], [unit for _, _, unit in UNITS], np.nan
-    )
-    counted = pd.Series(np.round(size * factor), index=number.index)
-    at = pd.to_datetime(counted, unit="us", utc=True, errors="coerce").astype("datetime64[us, UTC]")
-    for digits, form in COMPACT.items():
-        compact = (size >= 1.9 * 10 ** (digits - 1)) & (size < 2.1 * 10 ** (digits - 1)) & (size % 1 == 0)
-        if compact.any():
-            at[compact] = pd.to_datetime(
-                size[compact].astype("int64").astype(str), format=form, utc=True, errors="coerce"
-            ).astype(at.dtype)
-    return at
-
-
-def reads_day_first(texts):
-    """Whether dates such as 01/02/2026 among `texts` begin with the day: True, False, or None where nothing
-    tells."""
-    found = [NUMBERS.search(one) for one in texts if "/" in one or "-" in one]
-    pairs = [(int(one[1]), int(one[2])) for one in found if one and len(one[3]) == 4]
-    day, month = any(first > 12 for first, _ in pairs), any(second > 12 for _, second in pairs)
-    return None if day == month else day
-
-
-def read_date(text, day_first):
-    """The moment that one text names, in UTC; NaT where it cannot be read, names no full date, or leaves
-    open which number is the day."""
-    from dateutil import parser
-
-    text = re.sub(r"^(\d{1,2}/\w{3}/\d{4}):", r"\1 ", text.replace("@", " "))  # Kibana's and Apache's
-    numbers = NUMBERS.match(text)
-    if numbers:
-        day_first = True if "." in numbers[0] else day_first
-        if len(numbers[3]) != 4 or (day_first is None and numbers[1] != numbers[2]):
-            return pd.NaT
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # the name of a zone that it does not know
-            each = [
-                parser.parse(text, default=datetime(*some), dayfirst=bool(numbers and day_first))
-                for some in ((2000, 1, 1), (2001, 2, 2))
-            ]
-            at = pd.Timestamp(each[0])
-            at = at.tz_localize("UTC") if at.tz is None else at.tz_convert("UTC")
-    except (ValueError, OverflowError, Warning):
-        return pd.NaT
-    return at if each[0] == each[1] else pd.NaT  # else a part came from the default
+def has_zone(text):
+    """Tell which times of the Series `text` name their zone, or are a count since 1970: bool (n,)."""
+    zone = r"\d[T ]\d\d.*(?:Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)\s*$"
+    named = text.str.contains(zone, case=False, regex=True, na=False)
+    return named | text.str.fullmatch(r"\s*(?:\d{9,11}(?:\.\d+)?|\d{13}|\d{15,19})\s*", na=False)
 
 
 def week_of(at):

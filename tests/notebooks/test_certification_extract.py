@@ -167,11 +167,13 @@ def test_root_files_give_what_their_paths_say(tmp_path):
     )
     found, page = extracted(tmp_path, source, dataset="Cosmics")
     table = found["histograms"]
-    assert table[KEYS].to_numpy().tolist() == [["ZeroBias", 400123, 12, "Tracker/hit_eta"], ["Cosmics", 7, 5, "Tracker/hit_phi"]]
-    assert [list(c) for c in table.contents] == [[4, 0, 6], [1, 2]]
-    assert table[["entries", "x_min", "x_max"]].to_numpy().tolist() == [[10, -3, 3], [3, 0, 2]]
-    assert found["bad"].reason.value_counts().to_dict() == {"contents are no list of numbers": 1}
-    assert "2 objects of ROOT files were no histogram of one dimension, 1 histograms were of whole runs and 1 of several lumisections." in page
+    where = [["ZeroBias", 400123, 12, "Tracker/hit_eta"], ["Cosmics", 7, 5, "Tracker/hit_phi"], ["Cosmics", 7, 6, "wide_bins"]]
+    assert table[KEYS].to_numpy().tolist() == where
+    assert [list(c) for c in table.contents] == [[4, 0, 6], [1, 2], [1] + [0.25] * 8]
+    assert table[["entries", "x_min", "x_max"]].to_numpy().tolist() == [[10, -3, 3], [3, 0, 2], [3, 0, 9]]
+    assert found["bad"].empty
+    left_out = "1 objects of ROOT files were no histogram of one or two dimensions, 2 histograms were of whole runs and 1 of several lumisections."
+    assert left_out in page
 
 
 def test_root_paths_of_another_manner_are_told_by_a_pattern(tmp_path):

@@ -9,6 +9,7 @@ tests/examples/<study>/layouts.yaml has one entry per layout, with the files bes
       day: 2026-01-31
       check: Rucio events                 # what a line of `check` holds
       read: 4                             # rows of the raw table, of GPUs too
+      put_aside: {no JSON object: 1}      # lines that 1_extract could not read, by reason
       rejected: {unknown size: 1}         # of 2_preprocess, by reason
       table: telemetry_gpus               # the clean table, where it is not called after the study
       clean: 3                            # rows of the clean table
@@ -55,19 +56,20 @@ def test_nothing_is_lost_and_the_values_are_right(example, tmp_path):
     paths = helpers.study_paths(study, tmp_path)
     status = json.loads((paths.raw / "status.json").read_text())
     assert status["rows"] + status.get("gpu_rows", 0) == one["read"]
-    assert rejected_by_reason(paths.rejected) == (one.get("rejected") or {})
+    assert reasons(paths.rejected, pd.read_parquet) == (one.get("rejected") or {})
+    assert reasons(paths.raw / "bad_lines.csv", pd.read_csv) == (one.get("put_aside") or {})
     clean = pd.read_parquet(paths.clean.with_stem(one.get("table", paths.clean.stem)))
     assert len(clean) == one["clean"]
     for column, values in one["values"].items():
         assert_column(clean[column], values)
 
 
-def rejected_by_reason(path):
-    """{reason: rows} of a table of rejected rows, one by one or counted; {} where there is none."""
-    rejected = pd.read_parquet(path) if path.exists() else pd.DataFrame({"rejected_because": []})
-    if "rows" in rejected:
-        return rejected.groupby("reason").rows.sum().to_dict()
-    return rejected.rejected_because.value_counts().to_dict()
+def reasons(path, read):
+    """{reason: rows} of a file of what is not used, one by one or counted; {} where there is none."""
+    table = read(path) if path.exists() else pd.DataFrame({"reason": []})
+    if "rows" in table:
+        return table.groupby("reason").rows.sum().to_dict()
+    return table["rejected_because" if "rejected_because" in table else "reason"].value_counts().to_dict()
 
 
 def assert_column(column, values):

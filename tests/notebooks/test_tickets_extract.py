@@ -13,9 +13,9 @@ import pytest
 from conftest import REAL_DATA, refused, run_cells, run_here
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from osticket_tables import MERGES, assert_own_words, entry, merged_tables, rows_of, thread, ticket, write_sqlite
+from osticket_tables import MERGES, NAMES, assert_own_words, entry, merged_tables, rows_of, thread, ticket, write_sqlite
 
-from nightshift.sources.tickets.times import read_times
+from nightshift.sources.tickets.times import ticket_times
 
 NOTEBOOK = "tickets/1_extract.ipynb"
 ACCOUNTS = "User|Def Acct\nlomi1|phys-a\nLoMi2|chem\nlomi3|\n"
@@ -130,7 +130,7 @@ def test_a_time_with_its_zone_reads_back_and_one_without_is_that_of_the_server(m
     utc = pd.Timestamp(moment).floor("us").tz_localize("UTC")
     local = utc.tz_convert(timezone)
     texts = [utc.isoformat(), local.isoformat(), str(utc.tz_localize(None)) + "Z", str(local.tz_localize(None))]
-    read = read_times(pd.Series(texts, dtype="string"), timezone, Counter())
+    read = ticket_times(pd.Series(texts, dtype="string"), timezone, Counter())
     assert read[:3].tolist() == [utc] * 3
     assert read[3] in (utc, utc - pd.Timedelta(hours=1)), "in the doubled hour the first is taken"
 
@@ -266,16 +266,16 @@ def test_parquet_with_types_of_its_own(tmp_path, dictionary):
     columns = {
         "ticket_id": pa.array([7.0, 8.0, 1234567890123.0]),
         "subject": subjects.dictionary_encode() if dictionary else subjects,
-        "created": pa.array([0, 1, None], pa.timestamp("s", "America/New_York")),
-        "closed": pa.array([0, 3_600_000, None], pa.timestamp("ms")),
+        "created": pa.array([1769853600, 1769853601, None], pa.timestamp("s", "America/New_York")),
+        "closed": pa.array([1769853600_000, 1769857200_000, None], pa.timestamp("ms")),
         "replies": pa.array([1, None, 3]),
     }
     pq.write_table(pa.table(columns), tmp_path / "t.parquet")
     table, status, _ = extracted(tmp_path, tmp_path / "t.parquet")
     assert table.ticket_id.tolist() == ["7", "8", "1234567890123"]
-    assert table.created[:2].astype(str).tolist() == ["1970-01-01 00:00:00+00:00", "1970-01-01 00:00:01+00:00"]
+    assert table.created[:2].astype(str).tolist() == ["2026-01-31 10:00:00+00:00", "2026-01-31 10:00:01+00:00"]
     assert table.isna()[["created", "closed", "subject"]].sum().tolist() == [1, 1, 1]
-    assert table.closed.astype(str)[1] == "1970-01-01 00:00:00+00:00", "01:00 in Berlin"
+    assert table.closed.astype(str)[1] == "2026-01-31 10:00:00+00:00", "11:00 in Berlin"
     assert table.replies.fillna(-1).tolist() == [1, -1, 3]
     assert status["unreadable"] == 0
     pq.write_table(pa.table({"subject": pa.array([["a"]])}), tmp_path / "lists.parquet")
@@ -468,6 +468,12 @@ def test_how_many_are_open_is_only_said_where_the_source_says_it(tmp_path):
 def test_a_database_that_lacks_something_says_what(tmp_path):
     path = write_sqlite(tmp_path / "a.sqlite", rows_of([1]))
     assert "it has no table help_ticket" in not_extracted(tmp_path, path, table_prefix="help_")
+    (tmp_path / "b.sqlite").write_bytes(path.read_bytes())
+    with sqlite3.connect(tmp_path / "b.sqlite") as connection:
+        for name in NAMES:
+            connection.execute(f"ALTER TABLE ost_{name} RENAME TO desk_{name}")
+    connection.close()
+    assert len(extracted(tmp_path, tmp_path / "b.sqlite")[0]) == 1, "the prefix is found"
     for change, message in (
         ("ALTER TABLE ost_ticket__cdata DROP COLUMN priority", "it has no column c.priority: c are the fields of the ticket form"),
         ("DROP TABLE ost_ticket__cdata", "it has no table ost_ticket__cdata: osTicket makes it when its list of tickets is first looked at"),

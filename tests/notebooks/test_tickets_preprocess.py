@@ -366,9 +366,10 @@ def test_no_planted_name_address_host_path_or_phone_is_seen_anywhere(tmp_path):
     paths = helpers.study_paths("tickets", tmp_path)
     clean, rejected = pd.read_parquet(paths.clean), pd.read_parquet(paths.rejected)
     assert len(clean) + len(rejected) == 460
-    seen = "\n".join(
-        [clean.to_csv(), rejected.to_csv(), json.dumps([cell.get("outputs", []) for cell in executed.cells], ensure_ascii=False)]
-    ).lower()
+    outputs = [out for cell in executed.cells for out in cell.get("outputs", [])]
+    for out in outputs:
+        out.get("data", {}).pop("image/png", None)  # whose bytes, as letters, hold any four letters by chance
+    seen = "\n".join([clean.to_csv(), rejected.to_csv(), json.dumps(outputs, ensure_ascii=False)]).lower()
     seen += from_plain(seen)
     secrets = set().union(*(secret for _, secret in pairs))
     assert len(secrets) > 400

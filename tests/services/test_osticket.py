@@ -146,6 +146,20 @@ def test_mariadb_and_sqlite_give_the_same_table(server, tmp_path):
     assert not (raw(tmp_path / "a") / "pages").exists()
 
 
+def test_the_prefix_of_the_tables_is_found(server, tmp_path):
+    make_database(server, "renamed", rows_of([1, 2]))
+    for name in NAMES:
+        server.sql(f"RENAME TABLE ost_{name} TO help_{name}; GRANT SELECT ON renamed.help_{name} TO ro@127.0.0.1", "renamed")
+    extract(tmp_path, url_of(server, "renamed"))
+    assert table(tmp_path).ticket_id.tolist() == ["1", "2"]
+    for name in ("ticket", "ticket_status", "thread"):
+        server.sql(f"CREATE TABLE ost_{name} LIKE help_{name}", "renamed")  # what the grants on the old names still cover
+    line = no_line(tmp_path, url_of(server, "renamed"))
+    assert "it has 2 osTickets, whose tables begin help_, ost_: set table_prefix" in line
+    extract(tmp_path, url_of(server, "renamed"), table_prefix="help_")
+    assert len(table(tmp_path)) == 2
+
+
 def test_merged_tickets_keep_their_own_words_where_the_account_may_read_of_merges(server, tmp_path):
     url = make_database(server, "merged", merged_tables(), more=MERGES)
     extract(tmp_path / "a", url)

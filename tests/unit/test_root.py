@@ -81,3 +81,31 @@ def test_patterns_are_checked():
         root.path_pattern("(")
     with pytest.raises(ValueError, match="no group 'element'"):
         root.path_pattern(r"(?P<run>\d+)/(?P<lumisection>\d+)")
+
+
+def test_bins_of_unequal_width_keep_their_quantiles(tmp_path):
+    edges, counts = np.array([0.0, 1, 2, 4, 8, 16, 50]), np.array([400.0, 300, 200, 100, 60, 40])
+    with uproot.recreate(tmp_path / "a.root") as file:
+        file[LUMI.format(1)] = (counts, edges)
+    [row], _ = read(str(tmp_path / "a.root"))
+    assert (row["x_min"], row["x_max"], len(row["contents"])) == (0, 50, 50)
+    reached = np.cumsum(row["contents"])
+    assert np.allclose(reached[np.array(edges[1:], int) - 1], np.cumsum(counts))
+    fine = np.append(0, np.geomspace(1e-3, 1e4, 20))  # 1e7 times as wide as its narrowest bin
+    with uproot.recreate(tmp_path / "b.root") as file:
+        file[LUMI.format(1)] = (np.ones(20), fine)
+    [row], _ = read(str(tmp_path / "b.root"))
+    assert len(row["contents"]) == root.MOST_BINS
+    assert np.isclose(sum(row["contents"]), 20)
+
+
+def test_a_map_becomes_its_projections(tmp_path):
+    with uproot.recreate(tmp_path / "a.root") as file:
+        file[LUMI.format(1)] = (np.array([[10.0, 20], [30, 40], [0, 50]]), np.arange(4.0), np.array([-1.0, 0, 1]))
+        file["notes"] = "text"
+    rows, left_out = read(str(tmp_path / "a.root"))
+    assert [(row["element"], row["contents"]) for row in rows] == [
+        ("Tracking/hit_eta (x)", [30, 70, 50]),
+        ("Tracking/hit_eta (y)", [40, 110]),
+    ]
+    assert left_out["other objects"] == 1

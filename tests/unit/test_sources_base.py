@@ -23,6 +23,8 @@ SETTINGS = {  # of 1_extract, as far as kinds of files take them
     "columns": {},
     "dataset": "wide",
     "root_pattern": "",
+    "node_label": "",
+    "job_label": "",
 }
 SACCT = "JobID|Cluster|Account|State|Submit|Start|End|ElapsedRaw|CPUTimeRAW|TotalCPU|AllocCPUS\n"
 FILES = [  # study, name, beginning, class of the kind
@@ -91,7 +93,7 @@ def test_an_address_is_of_the_kind_that_it_names(study, address, kind):
 
 def test_where_the_user_names_the_columns_every_table_is_one_of_nodes(tmp_path):
     (tmp_path / "meminfo.csv").write_text("#Time,ProducerName,MemFree\n")
-    sources = base.file_sources("telemetry", {"columns": {"timestamp": "#Time"}})
+    sources = base.file_sources("telemetry", SETTINGS | {"columns": {"timestamp": "#Time"}})
     assert type(source_of(sources, tmp_path / "meminfo.csv")).__name__ == "NodeTable"
 
 

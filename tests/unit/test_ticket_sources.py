@@ -1,13 +1,17 @@
 """What a night asks of a source of tickets, and what it makes of the answers, without any source: by hand."""
 
+import json
 from collections import Counter
 
 import mysql.connector
 import pandas as pd
+import pyarrow as pa
 import pytest
 
+from nightshift.sources.base import file_sources, source_of
 from nightshift.sources.tickets.changes import an_hour_before, merge, read_progress
-from nightshift.sources.tickets.files import layout_of
+from nightshift.sources.tickets.files import layout_of, told_apart
+from nightshift.sources.tickets.jira import with_answers
 from nightshift.sources.tickets.rows import SCHEMA, Extraction, as_counts, as_tickets, in_window, open_sentence
 from nightshift.sources.tickets.sacctmgr import read_schools, users_table
 from nightshift.sources.tickets.server import address_of, explained, may_pass
@@ -106,7 +110,7 @@ def test_addresses_and_faults_of_a_server():
     full = mysql.connector.errors.get_mysql_exception(1040, "Too many connections")
     denied = mysql.connector.errors.get_mysql_exception(1045, "Access denied for user")
     assert (may_pass(full), may_pass(denied), may_pass(ValueError("x"))) == (True, False, False)
-    line = explained(denied, ("db.example", 3306, "osticket"), prefix="ost_", timeout_s=5.0)
+    line = explained(denied, ("db.example", 3306, "osticket"), timeout_s=5.0)
     assert line == "db.example:3306 refuses this login: check OSTICKET_USER and OSTICKET_PASSWORD, or the option file (1045)"
 
 
@@ -125,3 +129,23 @@ def test_columns_are_found_by_our_names_or_by_those_of_the_parameter():
     with pytest.raises(ValueError, match="of its 1 columns none is subject") as error:
         layout_of(["My passphrase"], {})
     assert "passphrase" not in str(error.value)
+
+
+def test_an_answer_of_zammad_whose_states_are_numbers_is_refused_with_what_to_do(tmp_path):
+    record = {"id": 1, "number": "5", "title": "a", "state_id": 4, "article_count": 1, "first_response_at": None, "close_at": None, "customer_id": 2}
+    (tmp_path / "z.json").write_text(json.dumps([record]))
+    kind = source_of(file_sources("tickets", {}), tmp_path / "z.json")
+    with pytest.raises(ValueError, match="its states have no names: save it with"):
+        kind.pages(tmp_path / "z.json", [])
+
+
+def test_a_comment_of_jira_is_an_answer_only_where_its_people_have_the_names_of_the_columns():
+    comments = {"Comment": ["31/Jan/26 9:20 AM;lomi;a; b", None], "Comment (2)": ["31/Jan/26 9:30 AM;ada;c", "no comment"]}
+    same = pa.table({"Reporter": ["lomi", "suwo"], "Assignee": ["ada", None]} | comments)
+    assert with_answers(same)["first_response"].to_pylist() == ["31/Jan/26 9:30 AM", None]
+    other = pa.table({"Reporter": ["Lo Mi", "Su Wo"], "Assignee": ["Ada Nor", None]} | comments)
+    assert with_answers(other)["first_response"].to_pylist() == [None, None]
+
+
+def test_a_name_of_a_column_that_comes_again_gets_a_number():
+    assert told_apart(["Key", "Comment", "Comment", "Comment"]) == ["Key", "Comment", "Comment (2)", "Comment (3)"]

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from nightshift.sources.times import is_unreadable, read_times
+from nightshift.sources.times import has_zone, in_utc, is_unreadable, read_times
 
 AT = pd.Timestamp("2026-01-31 10:00:00", tz="UTC")
 
@@ -88,3 +88,23 @@ def test_the_order_of_day_and_month_is_that_of_the_column(texts, months):
     at = read_times(pd.Series(texts))
     clear = [None if pd.isna(one) else one.month for one in at]
     assert clear == months
+
+
+def test_a_moment_without_zone_is_of_the_zone_that_is_named_and_one_with_its_own_is_not():
+    texts = ["2026-01-31 10:00", "31.01.2026 10:00", "20260131100000", "2026-01-31 10:00 UTC", "Sat, 31 Jan 2026 10:00:00 +0000", "1769853600"]
+    at = read_times(pd.Series(texts, dtype=object), "Europe/Berlin")
+    assert at.dt.hour.tolist() == [9, 9, 9, 10, 10, 10]
+    assert has_zone(pd.Series(texts)).tolist() == [False, False, False, True, True, True]
+
+
+def test_the_hours_in_which_a_clock_changes():
+    local = pd.Series(pd.to_datetime(["2025-10-26 02:30", "2025-03-30 02:30"]))
+    assert in_utc(local, "Europe/Berlin").dt.strftime("%H:%M").tolist() == ["00:30", "01:00"]
+    assert in_utc(local, "Europe/Berlin", first=False)[0].hour == 1
+    assert in_utc(local, "Europe/Berlin", first="NaT", gap="NaT").isna().all()
+
+
+def test_years_of_two_digits_need_a_source_that_writes_them():
+    short = pd.Series(["31/Jan/26 9:05 AM", "31.01.26 09:05"])
+    assert read_times(short).isna().all()
+    assert (read_times(short, short_years=True) == pd.Timestamp("2026-01-31 09:05", tz="UTC")).all()

@@ -219,6 +219,10 @@ def as_contents(column):
         or pa.types.is_large_list(column.type)
         or pa.types.is_fixed_size_list(column.type)
     ):
+        if pa.types.is_nested(column.type.value_type):
+            raise ValueError(
+                "its histograms are of two dimensions: needed are those of one, such as h1d of DIALS"
+            )
         lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False).astype(int)
         return as_numbers(pc.list_flatten(column)), lengths, lengths > 0
     texts = pc.fill_null(column.cast(pa.string()), "")
@@ -258,6 +262,26 @@ def contents_of(page, layout):
 
 # ------------------------------------------------------------------------------------------------------- rows
 
+WHOLE_NAME = r"^/([^/]+)/([^/]+)/[A-Z][A-Z0-9-]*$"  # of a dataset of CMS: primary dataset, processing, tier
+
+
+def primary_of(dataset):
+    """Return the primary dataset of each name (Series of text), ZeroBias of
+    /ZeroBias/Run2026A-PromptReco-v1/DQMIO; other names are what they are.
+    """
+    return dataset.str.replace(WHOLE_NAME, r"\1", regex=True)
+
+
+def processing_of(page, layout):
+    """Return how the rows of a page were processed (Series of text), their version: that of a column, or what
+    the whole name of a dataset says, and "" where nothing does.
+    """
+    if "version" in layout:
+        return as_names(page[layout["version"]]).fillna("")
+    if "dataset" not in layout:
+        return pd.Series("", range(len(page)))
+    return as_names(page[layout["dataset"]]).str.extract(WHOLE_NAME)[1].fillna("")
+
 
 def keys_of(page, layout, dataset):
     """Run, lumisection, dataset and element of the rows of a page: DataFrame; 0 and None where there is none.
@@ -265,10 +289,11 @@ def keys_of(page, layout, dataset):
     dataset : that of tables that name none. A path that stands in a column of its own is put before the name
     of the element; a wide table has none, and "" as element.
     """
-    names = {
-        name: as_names(page[layout[name]]) if name in layout else other
-        for name, other in (("dataset", dataset), ("element", ""))
-    }
+    names = {"dataset": dataset, "element": ""}
+    if "dataset" in layout:
+        names["dataset"] = primary_of(as_names(page[layout["dataset"]]))
+    if "element" in layout:
+        names["element"] = as_names(page[layout["element"]])
     if {"folder", "element"} <= set(layout):
         folder, element = as_names(page[layout["folder"]]).fillna("").str.strip("/"), names["element"]
         lacks = [

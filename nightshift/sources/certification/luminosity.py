@@ -8,6 +8,7 @@ import pandas as pd
 import pyarrow as pa
 
 from nightshift.sources.files import open_text
+from nightshift.sources.times import read_times
 
 # of a barn, in /pb
 PREFIXES = {"a": 1e6, "f": 1e3, "p": 1.0, "n": 1e-3, "u": 1e-6, "µ": 1e-6, "m": 1e-9, "": 1e-12, "k": 1e-15}
@@ -117,9 +118,7 @@ def table_of(rows, columns):
     machine, colon, cms = frame.pop("ls").str.partition(":").to_numpy().T
     taken = ~((colon == ":") & (cms == "0"))
     times = frame.pop("time")
-    read = pd.to_datetime(times, format="%m/%d/%y %H:%M:%S", utc=True, errors="coerce").dt.strftime(
-        "%Y-%m-%dT%H:%M:%SZ"
-    )
+    read = read_times(times, order="month first", short_years=True).dt.strftime("%Y-%m-%dT%H:%M:%SZ")
     section = pd.Series(cms).where((colon == ":") & taken, machine)
     ours = [run, fill, section, taken.astype(int).astype(str), read.fillna(times)]
     return pa.table(

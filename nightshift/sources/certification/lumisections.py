@@ -23,13 +23,13 @@ from nightshift.sources.certification.golden import flags_of, listed
 from nightshift.sources.certification.histograms import (
     KINDS,
     Cells,
-    as_names,
     as_numbers,
     contents_of,
     goes_on,
     is_number,
     keys_of,
     layout_of,
+    processing_of,
     require,
 )
 from nightshift.sources.certification.luminosity import contradictions
@@ -200,8 +200,7 @@ class Extraction:
         }
         entries = values.get("entries", np.full(len(keys), np.nan))
         values["entries"] = np.where(np.isnan(entries), sums, entries)
-        version = as_names(page[layout["version"]]).fillna("") if "version" in layout else ""
-        rows = keys.assign(**values, version=version)[kept]
+        rows = keys.assign(**values, version=processing_of(page, layout))[kept]
         offsets = pa.array(np.append(0, np.cumsum(lengths[kept])), pa.int32())
         contents = pa.ListArray.from_arrays(offsets, pa.array(flat[np.repeat(kept, lengths)]))
         arrays = [

@@ -31,6 +31,9 @@ SCHEMA = pa.schema(
 )
 
 
+MOST_BINS = 1000  # into which an axis with bins of unequal width is cut
+
+
 class NoLumisectionError(ValueError):
     """A ROOT file whose histograms are all of whole runs, or of several lumisections at once."""
 
@@ -59,34 +62,46 @@ def file_says(path):
     )
 
 
-def read_th1(file, name, part):
-    """One histogram of an open ROOT file as a row of SCHEMA; contents None where it cannot be read or has
-    unequal bins.
+def read_rows(file, name, part):
+    """Read one histogram of an open ROOT file as rows of SCHEMA: one of a TH1, and of a TH2 its projections
+    on x and on y; contents None where it cannot be read.
 
     part : {group: text} of its path, the texts of the row.
     """
-    row = (
-        dict.fromkeys(SCHEMA.names)
-        | {key: part.get(key) for key in TEXTS}
-        | {"element": "/".join(filter(None, [part.get("folder"), part.get("element") or name]))}
-    )
+    element = "/".join(filter(None, [part.get("folder"), part.get("element") or name]))
+    row = dict.fromkeys(SCHEMA.names) | {key: part.get(key) for key in TEXTS} | {"element": element}
     try:
         histogram = file[name]
-        axis = histogram.axis()
-        equal = np.allclose(np.diff(axis.edges()), (axis.high - axis.low) / len(axis.edges()[1:]), rtol=1e-3)
-        return row | {
-            "entries": float(histogram.member("fEntries")),
-            "x_min": float(axis.low),
-            "x_max": float(axis.high),
-            "contents": histogram.values().astype(float).tolist() if equal else None,
-        }
+        entries, values = float(histogram.member("fEntries")), histogram.values().astype(float)
+        if values.ndim == 1:
+            return [row | {"entries": entries} | axis_of(histogram.axis(), values)]
+        parts = [("x", values.sum(axis=1)), ("y", values.sum(axis=0))]
+        return [
+            row | {"element": f"{element} ({way})", "entries": entries} | axis_of(histogram.axis(way), sums)
+            for way, sums in parts
+        ]
     # uproot raises whatever a damaged byte leads to; the row is put aside for its contents
     except Exception:
-        return row
+        return [row]
+
+
+def axis_of(axis, values):
+    """Describe counts `values` (n,) along an axis of uproot in bins of equal width: {x_min, x_max, contents}.
+
+    Bins of unequal width are cut into pieces as wide as the narrowest, at most MOST_BINS of them, and counts
+    are spread evenly inside their bins, as quantiles are interpolated: these stay what they are.
+    """
+    edges = axis.edges()
+    low, high = float(edges[0]), float(edges[-1])
+    if not np.allclose(np.diff(edges), (high - low) / len(values), rtol=1e-3):
+        n = min(MOST_BINS, round((high - low) / np.diff(edges).min()))
+        reached = np.interp(np.linspace(low, high, n + 1), edges, np.append(0, np.cumsum(values)))
+        values = np.diff(reached)
+    return {"x_min": low, "x_max": high, "contents": values.tolist()}
 
 
 def sort_paths(names, pattern):
-    """(paths to read, paths of whole runs, paths of several lumisections) of the TH1 `names` of a file.
+    """(paths to read, of whole runs, of several lumisections) of the histograms `names` of a file.
 
     A path that nothing explains is among those to read: it is put aside there, by name, since it has no run.
     """
@@ -104,17 +119,20 @@ def sort_paths(names, pattern):
 
 
 def list_histograms(classes):
-    """(names of the TH1, {class: number} of all other objects) of a ROOT file with these `classes` {name:
-    class}. ValueError of one line for one that holds objects and no TH1.
+    """(names of the TH1 and TH2, {class: number} of all other objects, such as TProfile, whose bins are means
+    and no counts) of a ROOT file with these `classes` {name: class}. ValueError of one line for one that
+    holds objects and no histogram.
     """
-    th1 = [name for name, kind in classes.items() if kind.startswith("TH1")]
-    others = Counter(kind for kind in classes.values() if not kind.startswith(("TH1", "TDirectory")))
-    if others and not th1:
+    read = [name for name, kind in classes.items() if kind.startswith(("TH1", "TH2"))]
+    others = Counter(kind for kind in classes.values() if not kind.startswith(("TH1", "TH2", "TDirectory")))
+    if others and not read:
         found = ", ".join(f"{n:,} {kind}" for kind, n in others.most_common(3))
         dqmio = "Indices" in classes and "TTree" in others
         trees = " (the trees of a DQMIO file: harvest it first)" if dqmio else ""
-        raise ValueError(f"it holds {found}{trees}: needed are histograms of one dimension, TH1")
-    return th1, others
+        raise ValueError(
+            f"it holds {found}{trees}: needed are histograms of one dimension, TH1, or of two, TH2"
+        )
+    return read, others
 
 
 def no_lumisection(whole, several):
@@ -132,12 +150,12 @@ def no_lumisection(whole, several):
 
 
 def read_root(path, *, pattern, dataset, left_out):
-    """(names of the columns, pages) of the TH1 per lumisection in a ROOT file. uproot needs about two
+    """(names of the columns, pages) of the TH1 and TH2 per lumisection in a ROOT file. uproot needs about two
     milliseconds for a histogram.
 
     pattern : as `path_pattern` gives it. dataset : that of histograms of which neither path nor file name
     says one. left_out : a Counter, which gets how many are of "whole runs", of "several lumisections", and
-    "other objects". ValueError of one line for a damaged file, for one that holds objects and no TH1,
+    "other objects". ValueError of one line for a damaged file, for one that holds objects and no histogram,
     NoLumisectionError for one of which no histogram is of a lumisection.
     """
     import uproot
@@ -147,27 +165,29 @@ def read_root(path, *, pattern, dataset, left_out):
         classes = file.classnames(cycle=False)  # of several cycles of an object the newest
     except Exception as error:
         raise ValueError(f"it is damaged, or no ROOT file: {error}") from None
-    th1, others = list_histograms(classes)
-    to_read, whole, several = sort_paths(th1, pattern)
-    if th1 and not to_read:
+    histograms, others = list_histograms(classes)
+    to_read, whole, several = sort_paths(histograms, pattern)
+    if histograms and not to_read:
         raise NoLumisectionError(no_lumisection(whole, several))
     sizes = {"whole runs": len(whole), "several lumisections": len(several)}
     left_out.update(sizes | {"other objects": sum(others.values())})
     of_file, version = file_says(path)
 
-    def row_of(name):
+    def rows_of(name):
         found = pattern.search(name)
         part = found.groupdict() if found else {}
         named = {"dataset": part.get("dataset") or of_file or dataset, "version": version}
-        return read_th1(file, name, part | named)
+        return read_rows(file, name, part | named)
 
     def pages():
         with file, tqdm(total=len(to_read), desc=Path(path).name, unit="histogram", leave=False) as bar:
+            first = 1
             for i in range(0, len(to_read), 5000):
                 rows = []
                 for name in to_read[i : i + 5000]:
-                    rows.append(row_of(name))
+                    rows += rows_of(name)
                     bar.update()
-                yield i + 1, pa.Table.from_pylist(rows, SCHEMA)
+                yield first, pa.Table.from_pylist(rows, SCHEMA)
+                first += len(rows)
 
     return SCHEMA.names, pages()

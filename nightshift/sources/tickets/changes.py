@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from helpers import write_json, write_parquet
 from nightshift.sources.base import LiveSource
-from nightshift.sources.tickets.osticket import FIRST, WINDOW, plain
+from nightshift.sources.tickets.osticket import FIRST, WINDOW, plain, with_prefix
 from nightshift.sources.tickets.rows import (
     OPTIONAL,
     as_tickets,
@@ -154,9 +154,9 @@ def bring_up_to_date(url, raw, *, asked, labels):
     whose counts grow. labels : Series by ticket_id. ConnectionError of one line, after which the table of
     last night and the pages that came are still there.
     """
-    identity = {"source": url, "table_prefix": asked.table_prefix, "timezone": asked.timezone}
-    patience = {"timeout_s": asked.timeout_s, "retry_wait_s": asked.retry_wait_s}
-    with open_server(url, prefix=asked.table_prefix, **patience) as ask:
+    with open_server(url, timeout_s=asked.timeout_s, retry_wait_s=asked.retry_wait_s) as ask:
+        asked = with_prefix(asked, ask)
+        identity = {"source": url, "table_prefix": asked.table_prefix, "timezone": asked.timezone}
         run, changes, ids = read_changes(ask, identity, raw=raw, asked=asked)
         if assemble(run, changes, ids=ids, raw=raw, asked=asked, labels=labels):
             (raw / "cursor.json").unlink()
@@ -182,6 +182,5 @@ class OsticketServer(LiveSource):
     def look(self, address, *, settings):
         """Ask for the first page, and for the number of tickets and the ends of their times."""
         asked = asked_of(settings)
-        patience = {"timeout_s": asked.timeout_s, "retry_wait_s": asked.retry_wait_s}
-        with open_server(address, prefix=asked.table_prefix, **patience) as ask:
-            return look_at_database(ask, self.label, asked)
+        with open_server(address, timeout_s=asked.timeout_s, retry_wait_s=asked.retry_wait_s) as ask:
+            return look_at_database(ask, self.label, with_prefix(asked, ask))

@@ -7,7 +7,9 @@ extract_source   the raw table of a source, whatever its kind
 
 import os
 import shutil
+from collections import Counter
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -49,16 +51,19 @@ def as_text(column):
         raise ValueError(f"a column of it holds {column.type}, which is no text") from None
 
 
-def layout_of(names, columns):
+def layout_of(names, columns, of_kind=MappingProxyType({})):
     """Return {our name: name of the column} of a table with columns `names`.
 
     ValueError of one line when it is none of tickets. columns : the parameter, {our name: name in the table}.
-    An error never says the names of the table: without a line of headings they are the cells of a ticket.
+    of_kind : {our name: what a kind of table calls it}, see `TicketTable.columns`. An error never says the
+    names of the table: without a line of headings they are the cells of a ticket.
     """
     named = {ours: theirs for ours, theirs in columns.items() if theirs}
     folded = {name.lower().removesuffix(".name"): name for name in reversed(names)}
     folded |= {name.lower(): name for name in reversed(names)}
-    layout = {ours: folded[ours] for ours in SCHEMA.names if ours in folded and columns.get(ours) != ""}
+    layout = {ours: folded[ours] for ours in SCHEMA.names if ours in folded}
+    layout |= {ours: theirs for ours, every in of_kind.items() for theirs in every[::-1] if theirs in names}
+    layout = {ours: theirs for ours, theirs in layout.items() if columns.get(ours) != ""}
     layout |= {ours: theirs for ours, theirs in named.items() if theirs in names}
     if "subject" in layout:
         return layout
@@ -73,6 +78,18 @@ def layout_of(names, columns):
         f"({', '.join(layout) or 'none'}): does its first line, in UTF-8, name the columns? `columns` "
         "says which is which"
     )
+
+
+def told_apart(names):
+    """Return names of columns of which each is there once: a name that comes again gets a number, and the
+    first of its kind stays as it is.
+    """
+    seen = Counter()
+    numbered = []
+    for name in names:
+        seen[name] += 1
+        numbered.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return numbered
 
 
 def unread_times(page, layout, *, columns):
@@ -125,13 +142,21 @@ class TicketRun:
         self.frames, self.bad_lines = [], []
         self.has_id, self.found_columns, self.unread_times = set(), set(), set()
 
-    def add_table(self, path, open_pages):
-        """Add the tickets of a table; open_pages : of its kind, see `TicketTable.pages`."""
-        bad, columns = [], self.asked.columns
-        names, pages = open_pages(path, bad)
-        if not names:
-            return
-        layout, read = layout_of(names, columns), []
+    def add_table(self, path, kind):
+        """Add the tickets of a table of a `kind`, a TicketTable."""
+        bad = []
+        names, pages = kind.pages(path, bad)
+        if names:
+            layout = layout_of(names, self.asked.columns, kind.columns)
+            self.add_pages(pages, layout, path=path, bad=bad, timezone=kind.timezone or self.asked.timezone)
+        self.bad_lines.extend((file, row, why, "") for file, row, why, _ in bad)
+
+    def add_pages(self, pages, layout, *, path, bad, timezone):
+        """Add the tickets of the `pages` of one file, as its `layout` says.
+
+        bad : list that gets (file, row, reason, ""). timezone : of times that name none.
+        """
+        read = []
         self.found_columns.update(layout.values())
         self.has_id.add("ticket_id" in layout)
         if len(self.has_id) > 1:
@@ -140,22 +165,23 @@ class TicketRun:
                 "apart"
             )
         for first_row, page in pages:
-            self.unread_times.update(unread_times(page, layout, columns=columns))
+            self.unread_times.update(unread_times(page, layout, columns=self.asked.columns))
             texts = pd.DataFrame({ours: as_text(page[theirs]) for ours, theirs in layout.items()})
             read.append(numbered_rows(texts, path, first_row=first_row, bad=bad))
-        self.bad_lines.extend((file, row, why, "") for file, row, why, _ in bad)
         if read:
-            self.add_rows(pd.concat(read, ignore_index=True), layout)
+            self.add_rows(pd.concat(read, ignore_index=True), layout, timezone)
 
-    def add_rows(self, rows, layout):
-        """Add the `rows` of one file as tickets, its times read as the whole file says."""
+    def add_rows(self, rows, layout, timezone):
+        """Add the `rows` of one file as tickets, its times read as the whole file says; those that name no
+        zone are of `timezone`.
+        """
         counts = self.asked.counts
         if "ticket_id" not in rows:
             n_before = sum(map(len, self.frames))
             rows["ticket_id"] = (np.arange(len(rows)) + 1 + n_before).astype(str)
         before = counts["unreadable"]
         names = {ours: layout[ours] for ours in TIME_COLUMNS if ours in layout}
-        times = time_reader(rows, names, self.asked.timezone, counts, self.asked.dates)
+        times = time_reader(rows, names, timezone, counts, self.asked.dates)
         tickets = as_tickets(rows, self.asked, times)
         self.frames.append(tickets.assign(file=rows.file, row=rows.row))
         if bad := counts["unreadable"] - before:
@@ -215,7 +241,14 @@ class TicketFile(FileSource):
 
 
 class TicketTable(TicketFile):
-    """A table of tickets; a kind of it says how to open its `pages`."""
+    """A table of tickets; a kind of it says how to open its `pages`.
+
+    columns : {our name: names of columns, of which the first that is there is read}, beside those that are
+    called as ours. timezone : of times that name none, "" where only the parameter says it.
+    """
+
+    columns = MappingProxyType({})
+    timezone = ""
 
     def pages(self, path, bad):
         """Return (names of the columns, pages as `read_csv_pages` gives them) of the file `path`.
@@ -227,7 +260,7 @@ class TicketTable(TicketFile):
     def extract(self, path, extraction):
         """Add the tickets of one file; an empty file adds none, ValueError says what it is instead."""
         if os.path.getsize(path):
-            extraction.add_table(path, self.pages)
+            extraction.add_table(path, self)
 
 
 class CsvTickets(TicketTable):
@@ -244,7 +277,21 @@ class CsvTickets(TicketTable):
         packed = begins[:2] in ("PK", "\ufffd\ufffd") or "\0" in begins.partition("\n")[0]
         if packed or begins.startswith(("<?xml", "<html", "<!DOC")):
             raise ValueError("it is a workbook, a page or text in another encoding: save it as CSV in UTF-8")
-        return read_csv_pages(path, bad, prose=True)
+        names, pages = read_csv_pages(path, bad, prose=True)
+        names = told_apart(names)
+        return names, ((first, page.rename_columns(names)) for first, page in pages)
+
+
+class DeskExport(CsvTickets):
+    """A table of text that one kind of help desk writes. headings : of columns, by which it is recognised."""
+
+    label = ""
+    asked_last = False
+    headings = frozenset()
+
+    def recognises(self, head):
+        """By its headings."""
+        return head.suffix not in (".parquet", ".pq") and self.headings <= set(head.names)
 
 
 def extract_source(place, raw, *, asked, labels):

@@ -1,5 +1,7 @@
 """Tickets as JSON."""
 
+import re
+
 import pyarrow as pa
 
 from nightshift.sources.excerpts import SMALL, excerpt_of_text, whole_file
@@ -25,11 +27,38 @@ class JsonTickets(TicketTable):
         """By a brace or bracket at its beginning."""
         return head.line[:1] in ("[", "{")
 
+    def ticket_of(self, record):
+        """Return a record, a dict, as the ticket that it is; ValueError with the reason where it is none."""
+        return record
+
     def pages(self, path, bad):
         """Open it; ValueError where it is no JSON of tickets."""
         odd = []
         with open_text(path) as file:
-            rows = read_json_tickets(file.read().lstrip("\ufeff \t\r\n"), odd)
+            rows = read_json_tickets(file.read().lstrip("\ufeff \t\r\n"), odd, self.ticket_of)
         bad.extend((path, number, why, "") for number, why in odd)
         table = pa.Table.from_pandas(rows, preserve_index=False)
         return list(rows), [(1, table)] if len(rows) else []
+
+
+class DeskAnswer(JsonTickets):
+    """What the interface of one kind of help desk answers. keys : names of values that all of them occur in
+    it, by which it is recognised.
+    """
+
+    label = ""
+    keys = ()
+
+    def recognises(self, head):
+        """By its names of values."""
+        return super().recognises(head) and all(re.search(rf'"{key}"\s*:', head.text) for key in self.keys)
+
+
+def first_answer(comments, asker):
+    """Return when somebody else first answered one who asks, the text of a time; None where nobody did.
+
+    comments : pairs (who, text of a time in ISO 8601 with its zone). asker : who, None where that is not
+    known, and then nothing is told.
+    """
+    others = [at for who, at in comments if asker and who and at and who != asker]
+    return min(others, default=None)

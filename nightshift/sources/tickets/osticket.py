@@ -1,6 +1,7 @@
 """The database of an osTicket: what it is asked, in words that SQLite, MySQL and MariaDB share.
 
     Questions    tickets_query, priorities_query, has_flags
+    Prefix       how the names of its tables begin              find_prefix, with_prefix
     Merges       whose words an entry of a thread is            moved_words, origin_of, with_own_words
     Pages        raw tickets by their ids                       read_pages
     SQLite       a file instead of a server                     open_sqlite, lacking
@@ -16,6 +17,7 @@ import json
 import re
 import sqlite3
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import mysql.connector
@@ -27,6 +29,7 @@ FIRST = "1000-01-01 00:00:00"
 # not known to be created before; so an empty time is in
 WINDOW = "COALESCE(created BETWEEN '1000-01-01 00:00:00' AND ?, 0) = 0"
 FLAG_CHILD = 0x400  # of an entry that came with a merged ticket
+TABLE = re.compile(r"(?P<prefix>\w*?)(?:ticket|thread|user|department|help_topic)\w*")  # of osTicket
 # a table or column that is not there, or may not be read
 NO_SUCH = ValueError, mysql.connector.errors.ProgrammingError
 
@@ -90,6 +93,33 @@ def has_flags(ask, prefix):
     except NO_SUCH:
         return False
     return True
+
+
+def find_prefix(ask):
+    """Find how the names of osTicket's tables begin, such as "ost_", by the tables that the account can see.
+
+    It is "ost_" where no osTicket is there, so that what is asked next says what is lacking. ValueError of
+    one line where several are.
+    """
+    try:
+        rows = ask("SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()")[1]
+    except ValueError:  # SQLite; what a server says against it is passed on
+        rows = ask("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")[1]
+    names = {plain(name) for (name,) in rows}
+    begins = [name.removesuffix("ticket_status") for name in names if name.endswith("ticket_status")]
+    prefixes = sorted(one for one in begins if {f"{one}ticket", f"{one}thread"} <= names)
+    if len(prefixes) > 1:
+        raise ValueError(
+            f"it has {len(prefixes)} osTickets, whose tables begin {', '.join(prefixes)}: set table_prefix"
+        )
+    return prefixes[0] if prefixes else "ost_"
+
+
+def with_prefix(asked, ask):
+    """Return `asked` (tickets.Extraction) with a prefix of tables: its own, or where it has none the one that
+    is found.
+    """
+    return asked if asked.table_prefix else replace(asked, table_prefix=find_prefix(ask))
 
 
 def moved_words(ask, ticket_ids, *, prefix):
@@ -194,7 +224,7 @@ def read_pages(ask, asked, *, after=-1, since=FIRST):
             bar.update(len(rows))
 
 
-def lacking(what, prefix):
+def lacking(what):
     """Say what to do about a table or column that is not there: a line that begins with "no".
 
     The table of form entries is made by osTicket itself, and only when somebody of the staff looks at the
@@ -205,16 +235,16 @@ def lacking(what, prefix):
             f"no table {what}: osTicket makes it when its list of tickets is first looked at, so open that "
             "list once as staff"
         )
-    if what.startswith(prefix):
-        return f"no table {what}: is it an osTicket, and does table_prefix ({prefix}) fit?"
+    if table := TABLE.fullmatch(what):
+        return f"no table {what}: is it an osTicket, and does table_prefix ({table['prefix']}) fit?"
     return f"no column {what}: c are the fields of the ticket form, which needs its subject and priority"
 
 
 @contextmanager
-def open_sqlite(path, prefix):
+def open_sqlite(path):
     """Yield `ask`: ask(query, *values) is (names of columns, rows) of a SQLite file, which is only read.
 
-    ValueError of one line for a question that has no answer. prefix : how the names of tables begin.
+    ValueError of one line for a question that has no answer.
     """
     with closing(sqlite3.connect(f"{Path(path).resolve().as_uri()}?mode=ro", uri=True)) as connection:
         connection.text_factory = lambda text: text.decode("utf-8", "replace")
@@ -225,7 +255,7 @@ def open_sqlite(path, prefix):
                 return [name for name, *_ in cursor.description], cursor.fetchall()
             except sqlite3.Error as error:
                 missing = re.fullmatch(r"no such (?:table|column): (?:main\.)?(\S+)", str(error))
-                line = f"it has {lacking(missing[1], prefix)}" if missing else str(error)
+                line = f"it has {lacking(missing[1])}" if missing else str(error)
                 raise ValueError(line) from None
 
         yield ask

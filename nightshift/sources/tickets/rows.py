@@ -10,7 +10,7 @@ open_sentence           what a source says of open tickets
 import re
 from collections import Counter
 from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
+from functools import cached_property, partial
 from zoneinfo import ZoneInfo
 
 import pandas as pd
@@ -21,7 +21,7 @@ from helpers import atomic
 from nightshift.sources.base import Look
 from nightshift.sources.tickets.osticket import FIRST, plain, read_pages
 from nightshift.sources.tickets.tables import plain_state, read_states
-from nightshift.sources.tickets.times import ORDERS, read_times
+from nightshift.sources.tickets.times import ORDERS, ticket_times
 
 TEXT_COLUMNS = ["ticket_id", "number", "address", "user_name", "subject", "body", "format"]
 TIME_COLUMNS = ["created", "closed", "lastupdate", "first_response"]
@@ -66,8 +66,8 @@ class Extraction:
     The fields are parameters of 1_extract. day : the last day, UTC. days : tickets created in so many days up
     to the end of `day`; 0 for all. timezone : of times that name none. dates : one of ORDERS. states :
     {state: meaning}. columns : {our name: name in a table}; an empty name says that there is none.
-    table_prefix, page_rows, timeout_s, retry_wait_s : of a database. counts : what was counted on the way, by
-    the names of COUNTED.
+    table_prefix : of the tables of a database, "" where it is to be found. page_rows, timeout_s,
+    retry_wait_s : of a database. counts : what was counted on the way, by the names of COUNTED.
     """
 
     day: str
@@ -76,7 +76,7 @@ class Extraction:
     dates: str = "auto"
     states: dict = field(default_factory=dict)
     columns: dict = field(default_factory=dict)
-    table_prefix: str = "ost_"
+    table_prefix: str = ""
     page_rows: int = 5000
     timeout_s: float = 60.0
     retry_wait_s: float = 30.0
@@ -88,7 +88,7 @@ class Extraction:
         except (LookupError, ValueError, OSError):
             raise ValueError(f"timezone {self.timezone!r} is no time zone such as Europe/Berlin") from None
         # it becomes part of the query, so it has to be a plain name
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", self.table_prefix):
+        if not re.fullmatch(r"(?:[A-Za-z_][A-Za-z0-9_]*)?", self.table_prefix):
             raise ValueError(f"table_prefix {self.table_prefix!r} is no name such as ost_")
         if self.dates not in ORDERS:
             raise ValueError(f"dates is {self.dates!r}: it must be one of {', '.join(ORDERS)}")
@@ -144,14 +144,15 @@ def as_tickets(rows, asked, times=None):
 
     rows : DataFrame of text with some of the columns of SCHEMA; the others are missing, and never guessed.
     asked : Extraction, whose counts grow. times : {column: function that reads it}; else times are those of
-    the server's clock (`read_times`). `status` keeps the word of the desk where the parameter `states` gives
-    another meaning.
+    the server's clock (`ticket_times`). `status` keeps the word of the desk where the parameter `states`
+    gives another meaning.
     """
     texts = {
         name: rows[name].astype("string") if name in rows else pd.Series(pd.NA, rows.index, "string")
         for name in SCHEMA.names
     }
-    readers = dict.fromkeys(TIME_COLUMNS, lambda text: read_times(text, asked.timezone, asked.counts))
+    by_server = partial(ticket_times, timezone=asked.timezone, counts=asked.counts)
+    readers = dict.fromkeys(TIME_COLUMNS, by_server)
     readers |= times or {}
     readers |= dict.fromkeys(("urgency", "messages", "replies"), lambda text: as_counts(text, asked.counts))
     tickets = pd.DataFrame(
@@ -203,7 +204,7 @@ def look_at_database(ask, label, asked):
     total, *ends = ask(f"SELECT COUNT(*), MIN(created), MAX(lastupdate) FROM {asked.table_prefix}ticket")[1][
         0
     ]
-    times = read_times(pd.Series(map(plain, ends), dtype="string"), asked.timezone, asked.counts).dropna()
+    times = ticket_times(pd.Series(map(plain, ends), dtype="string"), asked.timezone, asked.counts).dropna()
     look.total = int(total)
     if len(times):
         look.oldest, look.newest = times.min(), times.max()

@@ -16,7 +16,7 @@ from pathlib import Path
 import mysql.connector
 import tenacity
 
-from nightshift.sources.tickets.osticket import lacking
+from nightshift.sources.tickets.osticket import TABLE, lacking
 
 # gone, lost, lost in the middle, too many connections, waited for a lock, deadlock
 TRANSIENT = {2006, 2013, 2055, 1040, 1205, 1213}
@@ -115,15 +115,15 @@ def may_pass(error):
     return lost and "SSL" not in str(error.msg)
 
 
-def explained(error, address, *, prefix, timeout_s):
+def explained(error, address, *, timeout_s):
     """Say in one line what to do about an `error` of the connector; it never includes a password.
 
-    address : (host, port, database). prefix : how the names of tables begin. timeout_s : how long an answer
-    was waited for, seconds.
+    address : (host, port, database). timeout_s : how long an answer was waited for, seconds.
     """
     host, port, database = address
     code, text = error.errno, " ".join(str(error.msg).split())
-    table = (re.findall(rf"\b{prefix}\w+", text) or ["a table"])[-1]
+    tables = [word for word in re.findall(r"\w+_\w+", text) if TABLE.fullmatch(word)]
+    table = tables[-1] if tables else "a table"
     column = (re.findall(r"column '([^']+)'", text) or ["?"])[0]
     lines = {
         **dict.fromkeys((1045, 1698, 1130), LOGIN_ADVICE),
@@ -139,8 +139,8 @@ def explained(error, address, *, prefix, timeout_s):
             (2003, 2005),
             "cannot be reached: check host and port of the source, and whether the database is up",
         ),
-        1146: f"has {lacking(table, prefix)}",
-        1054: f"has {lacking(column, prefix)}",
+        1146: f"has {lacking(table)}",
+        1054: f"has {lacking(column)}",
         **dict.fromkeys(TRANSIENT, "does not stay: check whether the database is up, and its log"),
     }
     if isinstance(error, NO_ANSWER) or "timed out" in text:
@@ -154,7 +154,7 @@ def explained(error, address, *, prefix, timeout_s):
 
 
 @contextmanager
-def open_server(url, *, prefix, timeout_s, retry_wait_s):
+def open_server(url, *, timeout_s, retry_wait_s):
     """Yield `ask`, as `osticket.open_sqlite` does, of the database at `url`.
 
     What may pass is tried six times on a new connection, and once where `retry_wait_s` is None. The waits
@@ -188,7 +188,7 @@ def open_server(url, *, prefix, timeout_s, retry_wait_s):
     try:
         yield tries.wraps(ask_once)
     except mysql.connector.Error as error:
-        raise ConnectionError(explained(error, address, prefix=prefix, timeout_s=timeout_s)) from None
+        raise ConnectionError(explained(error, address, timeout_s=timeout_s)) from None
     finally:
         for connection in connections:
             connection.close()

@@ -2,7 +2,7 @@
 
 from nightshift.sources.excerpts import whole_file
 from nightshift.sources.tickets.files import TicketFile
-from nightshift.sources.tickets.osticket import open_sqlite
+from nightshift.sources.tickets.osticket import open_sqlite, with_prefix
 from nightshift.sources.tickets.rows import asked_of, look_at_database, ticket_pages
 
 
@@ -18,14 +18,13 @@ class OsticketFile(TicketFile):
 
     def extract(self, path, extraction):
         """Add the tickets of one file; ValueError of one line names a table that is not there."""
-        asked = extraction.asked
-        with open_sqlite(path, asked.table_prefix) as ask:
+        with open_sqlite(path) as ask:
+            asked = with_prefix(extraction.asked, ask)
             for _, tickets in ticket_pages(ask, asked):
                 extraction.frames.append(tickets.assign(file=path, row=tickets.ticket_id.astype("int64")))
         extraction.has_id.add(True)
 
     def look(self, path, *, settings, folder):
         """Ask for the first page, and for the number of tickets and the ends of their times."""
-        asked = asked_of(settings)
-        with open_sqlite(path, asked.table_prefix) as ask:
-            return look_at_database(ask, self.label, asked)
+        with open_sqlite(path) as ask:
+            return look_at_database(ask, self.label, with_prefix(asked_of(settings), ask))

@@ -178,13 +178,14 @@ def flat(record, prefix=""):
     return out
 
 
-def read_json_tickets(text, bad):
+def read_json_tickets(text, bad, ticket_of=None):
     """Read JSON `text` into a DataFrame of text, one row per ticket.
 
     It is an array of objects, an object that holds one, or one object per line.
 
-    What is no object is added to the list `bad` as (row or line, reason). ValueError of one line when there
-    is no ticket in it.
+    What is no object is added to the list `bad` as (row or line, reason), and so is an object that
+    `ticket_of`, where it is there, takes for none: it gives a ticket as it is to be read, or a ValueError
+    with the reason. ValueError of one line when there is no ticket in the text.
     """
     try:
         content = json.loads(text)
@@ -211,10 +212,16 @@ def read_json_tickets(text, bad):
                 f"it is a JSON object with {len(lists)} lists of objects: it needs one list of tickets"
             )
         content = lists[0] if lists else [] if any(value == [] for value in content.values()) else [content]
-    bad.extend(
-        (number, "no JSON object") for number, record in enumerate(content, 1) if not isinstance(record, dict)
-    )
-    return pd.DataFrame([flat(record) for record in content if isinstance(record, dict)], dtype="string")
+    rows = []
+    for number, record in enumerate(content, 1):
+        if not isinstance(record, dict):
+            bad.append((number, "no JSON object"))
+            continue
+        try:
+            rows.append(flat(ticket_of(record) if ticket_of else record))
+        except ValueError as error:
+            bad.append((number, str(error)))
+    return pd.DataFrame(rows, dtype="string")
 
 
 # --------------------------------------------------------------------------------------- Rows that come twice

@@ -1,0 +1,52 @@
+"""Issues of GitHub: what `gh issue list --json` prints, and what its interface answers."""
+
+from types import MappingProxyType
+
+from nightshift.sources.tickets.json_files import DeskAnswer, first_answer
+
+
+class GithubCli(DeskAnswer):
+    """What `gh issue list --json number,title,createdAt,...` prints; comments say who answered first."""
+
+    label = "issues of GitHub (gh issue list --json)"
+    keys = ("number", "title", "createdAt")
+    columns = MappingProxyType(
+        {
+            "ticket_id": ("number",),
+            "subject": ("title",),
+            "user_name": ("author.login",),
+            "created": ("createdAt",),
+            "closed": ("closedAt",),
+            "lastupdate": ("updatedAt",),
+        }
+    )
+
+    def ticket_of(self, record):
+        """Add when somebody else first commented."""
+        asker = (record.get("author") or {}).get("login")
+        comments = record.get("comments") or []
+        pairs = [((one.get("author") or {}).get("login"), one.get("createdAt")) for one in comments]
+        return record | {"first_response": first_answer(pairs, asker)}
+
+
+class GithubRest(DeskAnswer):
+    """The array that `/repos/{owner}/{repo}/issues` answers; pull requests stand among the issues there."""
+
+    label = "issues of GitHub (REST)"
+    keys = ("comments_url", "events_url", "title", "created_at")
+    columns = MappingProxyType(
+        {
+            "ticket_id": ("number",),
+            "subject": ("title",),
+            "user_name": ("user.login",),
+            "created": ("created_at",),
+            "closed": ("closed_at",),
+            "lastupdate": ("updated_at",),
+        }
+    )
+
+    def ticket_of(self, record):
+        """Refuse a pull request."""
+        if record.get("pull_request"):
+            raise ValueError("a pull request")
+        return record

@@ -1,0 +1,108 @@
+"""Issues of Jira: what a search exports as CSV, and what its interface answers."""
+
+import re
+from types import MappingProxyType
+
+import pyarrow as pa
+
+from nightshift.sources.tickets.files import DeskExport
+from nightshift.sources.tickets.json_files import DeskAnswer, first_answer
+
+
+class JiraCsv(DeskExport):
+    """What a search exports as CSV: a name of a column comes as often as an issue has such values.
+
+    Times are those of the clock of whoever exports, in the form that is set there. A comment is written as
+    "31/Jan/26 9:05 AM;who;what"; the first by somebody else is the first answer.
+    """
+
+    label = "issues of Jira (CSV)"
+    headings = frozenset({"Issue key", "Issue id", "Summary", "Created"})
+    columns = MappingProxyType(
+        {
+            "ticket_id": ("Issue key",),
+            "subject": ("Summary",),
+            "body": ("Description",),
+            "user_name": ("Reporter", "Reporter Id"),
+            "closed": ("Resolved",),
+            "lastupdate": ("Updated",),
+            "queue": ("Project key",),
+            "help_topic": ("Issue Type",),
+        }
+    )
+
+    def pages(self, path, bad):
+        """Open it, with a column of first answers."""
+        names, pages = super().pages(path, bad)
+        return [*names, "first_response"], ((first, with_answers(page)) for first, page in pages)
+
+
+def with_answers(page):
+    """Add to an Arrow table of issues the column first_response: when somebody else first commented, as it is
+    written there; missing where nobody did, or where comments say other names of people than the columns.
+    """
+
+    def texts(name):
+        return page[name].to_pylist() if name in page.column_names else [None] * len(page)
+
+    names = [name for name in page.column_names if re.fullmatch(r"Comment(?: \(\d+\))?", name)]
+    rows = zip(*map(texts, names), strict=True) if names else [()] * len(page)
+    comments = [[one.split(";", 2) for one in row if one and one.count(";") > 1] for row in rows]
+    askers = texts("Reporter Id" if "Reporter Id" in page.column_names else "Reporter")
+    people = {*askers, *texts("Assignee"), *texts("Assignee Id"), *texts("Creator")}
+    same_names = any(who in people for row in comments for _, who, _ in row)
+    answers = [
+        next((at for at, who, _ in row if same_names and who != asker), None)
+        for row, asker in zip(comments, askers, strict=True)
+    ]
+    return page.append_column("first_response", pa.array(answers, pa.string()))
+
+
+def plain_text(node):
+    """Return the text of a description: what it is where it is text, that of all its parts where it is a
+    document of Atlassian's; None where there is none.
+    """
+    if not isinstance(node, dict):
+        return node
+    parts = [plain_text(one) or "" for one in node.get("content", [])]
+    between = "\n" if node.get("type") in ("doc", "bulletList", "orderedList", "listItem") else ""
+    return node.get("text") or between.join(parts)
+
+
+class JiraRest(DeskAnswer):
+    """What a search answers, `/rest/api/2/search` and `/rest/api/3/search/jql`; comments say who answered
+    first.
+    """
+
+    label = "issues of Jira (REST)"
+    keys = ("key", "fields", "summary", "created")
+    columns = MappingProxyType(
+        {
+            "ticket_id": ("key",),
+            "subject": ("fields.summary",),
+            "body": ("fields.description",),
+            "address": ("fields.reporter.emailAddress",),
+            "user_name": ("fields.reporter.displayName",),
+            "created": ("fields.created",),
+            "closed": ("fields.resolutiondate",),
+            "lastupdate": ("fields.updated",),
+            "status": ("fields.status.name",),
+            "priority": ("fields.priority.name",),
+            "queue": ("fields.project.key",),
+            "help_topic": ("fields.issuetype.name",),
+        }
+    )
+
+    def ticket_of(self, record):
+        """Make a text of the description, and add when somebody else first commented."""
+        fields = dict(record.get("fields") or {})
+        comments = (fields.pop("comment", None) or {}).get("comments") or []
+        pairs = [(person(one.get("author")), one.get("created")) for one in comments]
+        fields["description"] = plain_text(fields.get("description"))
+        answered = first_answer(pairs, person(fields.get("reporter")))
+        return {"key": record.get("key"), "fields": fields, "first_response": answered}
+
+
+def person(user):
+    """Return what tells a user of Jira from others, None where there is none."""
+    return (user or {}).get("accountId") or (user or {}).get("name")

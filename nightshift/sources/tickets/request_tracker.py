@@ -1,0 +1,59 @@
+"""Tickets of Request Tracker (RT): what its second REST interface answers, and the table of a search."""
+
+from types import MappingProxyType
+
+from nightshift.sources.tickets.files import DeskExport
+from nightshift.sources.tickets.json_files import DeskAnswer
+
+
+def names_of(members):
+    """Return the names of the members of a role, one text; None where there is none."""
+    members = [one for one in members if isinstance(one, dict)] if isinstance(members, list) else []
+    return ", ".join(str(one.get("EmailAddress") or one.get("id")) for one in members[:1]) or None
+
+
+class RtRest(DeskAnswer):
+    """What `/REST/2.0/tickets?query=...&fields=Subject,Status,Created,...` answers.
+
+    A time that is not set is there as the beginning of 1970, which is none.
+    """
+
+    label = "tickets of Request Tracker (REST 2)"
+    keys = ("items", "_url", "Subject", "Created")
+    columns = MappingProxyType(
+        {
+            "ticket_id": ("id",),
+            "subject": ("Subject",),
+            "address": ("Requestor",),
+            "created": ("Created",),
+            "closed": ("Resolved",),
+            "lastupdate": ("LastUpdated",),
+            "queue": ("Queue.Name", "Queue.id"),
+        }
+    )
+
+    def ticket_of(self, record):
+        """Put the first of those who ask in the place of their list."""
+        return record | {"Requestor": names_of(record.get("Requestors") or record.get("Requestor"))}
+
+
+class RtTable(DeskExport):
+    """The table that a search exports ("Spreadsheet"), with tabs between cells and headings in English."""
+
+    label = "tickets of Request Tracker (spreadsheet)"
+    headings = frozenset({"id", "Subject", "Status"})
+    columns = MappingProxyType(
+        {
+            "ticket_id": ("id",),
+            "subject": ("Subject",),
+            "address": ("Requestors", "Requestor"),
+            "created": ("Created",),
+            "closed": ("Resolved",),
+            "lastupdate": ("LastUpdated", "Last Updated"),
+            "queue": ("QueueName", "Queue"),
+        }
+    )
+
+    def recognises(self, head):
+        """By its headings, and by what is between them."""
+        return super().recognises(head) and "\t" in head.line
