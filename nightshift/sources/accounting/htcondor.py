@@ -92,7 +92,7 @@ def read_long(path):
         for number, line in enumerate(lines, 1):
             if match := LINE.match(line):
                 job[match[1]] = literal(match[2].rstrip())
-            elif line.strip():
+            elif line.strip() and not line.startswith("***"):  # the last line of a job in a schedd's own file
                 bad.append((number, "no attribute of a ClassAd", line))
             elif job:
                 jobs, job = [*jobs, job], {}
