@@ -15,6 +15,15 @@ from nightshift.sources.files import LayoutError, open_text, read_records
 
 LEFT = (3, 4)  # JobStatus of removed and completed jobs
 LINE = re.compile(r"([A-Za-z_]\w*) = (.*)")
+OF_JOBS = {
+    "ProcId",
+    "QDate",
+    "JobPrio",
+    "MyType",
+    "NumCkpts",
+    "JobStatus",
+    "JobUniverse",
+}  # JSON has no order
 PAGE = 20_000  # jobs
 
 
@@ -143,7 +152,8 @@ class CondorHistory(AccountingFile):
     def recognises(self, head):
         """By attributes that only ClassAds of jobs have."""
         if head.line[:1] in ("[", "{"):
-            return bool(re.search(r'"(?:ClusterId|GlobalJobId)"\s*:', "\n".join(head.lines), re.IGNORECASE))
+            names = set(re.findall(r'"(\w+)"\s*:', "\n".join(head.lines)))
+            return bool(names & {"ClusterId", "GlobalJobId"}) or len(names & OF_JOBS) >= 2
         names = {match[1] for line in head.lines if (match := LINE.match(line))}
         return len(names) >= 3 and bool(names & {"AccountingGroup", "AcctGroup", "ClusterId", "GlobalJobId"})
 
