@@ -3,6 +3,8 @@ them.
 
     trailing_median     median, spread and number of the weeks before each week
     window_statistics   STATISTICS of every metric in overlapping windows
+    match_lines         where lines of JSON differ from each other in their values only, and what these are
+    gather              pieces of a text, one after another
 
 A file of their own, since numba keeps what it has compiled beside the file that holds it, and a loop does not
 fit into a cell of a notebook. Entry rule: a loop enters when the same in whole arrays was measured and is too
@@ -160,3 +162,77 @@ def keep_nearest(block, first, second, nearest, cosine):
             if value > least[other]:
                 _insert(nearest, cosine, other, row, value)
                 least[other] = cosine[other, last]
+
+
+NULL, PLAIN, ESCAPED = 0, 1, 2  # what a value of JSON is: nothing, text to be taken as it stands, any other
+
+
+@numba.njit(cache=True)
+def _end_of_value(text, at):
+    """(end, kind) of the scalar of JSON that begins at `at`; kind is -1 where none begins."""
+    kind, byte = PLAIN, text[at]
+    if byte == 34:  # a quotation mark
+        at += 1
+        while text[at] != 34:
+            byte = text[at]
+            if byte < 32:
+                return at, -1
+            if byte == 92 or byte >= 127:  # a backslash, or what is no ASCII
+                kind = ESCAPED
+                if byte == 92 and text[at + 1] >= 32:
+                    at += 1
+            at += 1
+        return at + 1, kind
+    begin = at
+    if byte == 45 and 49 <= text[at + 1] <= 57:  # a minus before a digit that is no zero
+        at += 1
+    while text[at] > 32 and text[at] != 44 and text[at] != 93 and text[at] != 125:  # up to , ] }
+        if text[at] < 48 or text[at] > 57:
+            kind = ESCAPED
+        at += 1
+    size = at - begin
+    if size == 4 and byte == 110 and text[at - 3] == 117 and text[at - 2] == 108 and text[at - 1] == 108:
+        return at, NULL
+    if size == 0 or size > 18 or (byte == 48 and size > 1):  # no number, or one that `json` is asked about
+        kind = ESCAPED
+    return at, kind
+
+
+@numba.njit(cache=True)
+def match_lines(text, starts, fixed, fixed_ends, spans, kinds):
+    """Match lines with a template: `fixed` text, of which piece k ends at fixed_ends[k], and a scalar of JSON
+    after each piece but the last.
+
+    text : uint8 (n,), lines that end with a line feed each, which is nowhere in `fixed`. starts : (L,) of the
+    lines. spans : int64 (fields, 2, L), filled with begin and end of each value; kinds : int8 (fields, L).
+    Returns bool (L,), which lines fit.
+    """
+    fits = np.zeros(len(starts), np.bool_)
+    for i in range(len(starts)):
+        at, piece, field = starts[i], 0, 0
+        while True:
+            while piece < fixed_ends[field] and text[at] == fixed[piece]:
+                at, piece = at + 1, piece + 1
+            if piece < fixed_ends[field]:
+                break
+            if field == len(kinds):
+                fits[i] = text[at] == 10
+                break
+            spans[field, 0, i] = at
+            at, kinds[field, i] = _end_of_value(text, at)
+            spans[field, 1, i] = at
+            if kinds[field, i] < 0:
+                break
+            field += 1
+    return fits
+
+
+@numba.njit(cache=True)
+def gather(text, begins, ends):
+    """The pieces [begin, end) of `text`, uint8 (n,), one after another."""
+    out, to = np.empty((ends - begins).sum(), np.uint8), 0
+    for i in range(len(begins)):
+        for at in range(begins[i], ends[i]):
+            out[to] = text[at]
+            to += 1
+    return out

@@ -1,9 +1,10 @@
 """Files of records as their producers write them: JSON in any of its layouts, and tables of text.
 
-matching_files which files a path or a pattern names (no_file: why none) open_text      plain or .gz, UTF-8
-with or without a mark, UTF-16 with one read_records   pages of records, whatever the layout, and what did not
-parse read_kind      the same of one kind of record; a file that holds none of them is one line (require_kind:
-of any pages)
+    matching_files   which files a path or a pattern names; no_file: why none
+    open_text        plain or .gz, UTF-8 with or without a mark, UTF-16 with one
+    line_blocks      a file of lines in UTF-8, as bytes
+    read_records     pages of records, whatever the layout, and what did not parse
+    require_kind     the same pages; one line where none of the records is of a kind
 """
 
 import csv
@@ -96,8 +97,12 @@ def blocks_of(file, number, size=2**23):
 
 
 def as_text(value):
-    """The JSON `value` as the source wrote it; missing stays missing."""
-    return value if value is None or isinstance(value, str) else json.dumps(value)
+    """The JSON `value` as the source wrote it; missing stays missing. Half of a surrogate pair, which no file
+    of ours can hold, becomes a question mark.
+    """
+    if value is None or not isinstance(value, str):
+        return value if value is None else json.dumps(value)
+    return value if value.isascii() else value.encode(errors="replace").decode()
 
 
 def is_action(record):
@@ -230,18 +235,51 @@ def read_table(path, chunk_rows):
 def read_lines(path, chunk_rows, keep_hits=False):
     """Yield (records, bad) of JSON lines, each record unwrapped."""
     with open_text(path) as lines:
-        numbered = enumerate(lines, 1)
+        numbered = enumerate((line.rstrip("\n") for line in lines), 1)
         while chunk := list(itertools.islice(numbered, chunk_rows)):
-            records, bad = [], []
-            for number, line in chunk:
-                try:
-                    values = list(unwrap(json.loads(line), keep_hits)) if line.strip() else []
-                except DAMAGE as error:
-                    bad.append((number, str(error), line))
-                    continue
-                records += [value for value in values if isinstance(value, dict)]
-                bad += [(number, "no JSON object", line) for value in values if not isinstance(value, dict)]
-            yield records, bad
+            yield parse_lines(chunk, keep_hits)
+
+
+def parse_lines(numbered, keep_hits=False):
+    """(records, bad) of JSON lines, (line number, text) each."""
+    records, bad = [], []
+    for number, line in numbered:
+        try:
+            values = list(unwrap(json.loads(line), keep_hits)) if line.strip() else []
+        except DAMAGE as error:
+            bad.append((number, str(error), line))
+            continue
+        records += [value for value in values if isinstance(value, dict)]
+        bad += [(number, "no JSON object", line) for value in values if not isinstance(value, dict)]
+    return records, bad
+
+
+def is_utf8(path):
+    """Whether the text file `path`, plain or .gz, is read as UTF-8."""
+    with open_text(path) as file:
+        return file.encoding == "utf-8-sig"
+
+
+def line_blocks(path, first=2**18, size=2**22):
+    """Yield the text file `path`, plain or .gz and in UTF-8, as bytes in blocks of whole lines: about `first`
+    bytes, then about `size` each. Every line ends with a line feed alone, the last one too.
+    """
+    opened = gzip.open if str(path).endswith(".gz") else open
+    with opened(path, "rb") as file:
+        text = file.read(3).removeprefix(b"\xef\xbb\xbf")
+        while more := file.read(first):
+            text, first = text + more, size
+            end = max(text.rfind(b"\n"), text.rfind(b"\r", 0, -1)) + 1  # not between \r and \n
+            if end:
+                yield with_line_feeds(text[:end])
+            text = text[end:]
+        if text:
+            yield with_line_feeds(text + b"\n" if text[-1:] not in b"\r\n" else text)
+
+
+def with_line_feeds(text):
+    """The bytes `text` with a line feed at the end of each line, however they ended."""
+    return text.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in text else text
 
 
 def read_documents(path, opening, chunk_rows, keep_hits=False):
@@ -307,10 +345,3 @@ def require_kind(pages, *, kind, needed, fits, place=""):
         what = f"none of its {total:,} {of} is a {kind if n else 'record'}"
         what = f"its only {of[:-1]} is no {kind}" if total == 1 else what
         raise LayoutError(f"{place + ': ' if place else ''}{what}: {found}; needed: {needed}")
-
-
-def read_kind(path, *, kind, needed, fits, chunk_rows=100_000):
-    """Yield (records, bad) as `read_records` of a file that must hold a record of one kind, as
-    `require_kind` has it.
-    """
-    yield from require_kind(read_records(path, chunk_rows), kind=kind, needed=needed, fits=fits)

@@ -64,8 +64,8 @@ def part_name(kind, origin):
 
 
 def write_rows(pages, path, schema):
-    """Write `pages`, frames with the columns of the Arrow `schema`, to one Parquet file; no page gives an
-    empty table.
+    """Write `pages`, frames or tables with the columns of the Arrow `schema`, to one Parquet file; no page
+    gives an empty table.
 
     Memory holds one page. The file gets its name only when it is complete.
     """
@@ -73,14 +73,17 @@ def write_rows(pages, path, schema):
     options = {"compression": "zstd", "dictionary_pagesize_limit": 2**16}
     with atomic(path) as temporary, pq.ParquetWriter(temporary, schema, **options) as out:
         for page in pages:
-            out.write_table(pa.Table.from_pandas(page, schema=schema, preserve_index=False))
+            is_table = isinstance(page, pa.Table)
+            out.write_table(
+                page if is_table else pa.Table.from_pandas(page, schema=schema, preserve_index=False)
+            )
 
 
 class PartFile(FileSource):
     """A file that becomes one part of the raw table.
 
     schema : of the part, an Arrow schema. rows_of(pages, extraction) : which rows of what `read` yields
-    belong to it, as frames; the others are counted in the extraction.
+    belong to it, as frames or tables; the others are counted in the extraction.
     """
 
     schema = None

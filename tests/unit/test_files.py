@@ -57,7 +57,7 @@ def test_what_no_record_is_stays_out_of_arrays_too(tmp_path):
 def test_nothing_is_no_record_and_no_error(tmp_path, text):
     name = "e.csv" if text == "a,b\n" else "e.json"
     (tmp_path / name).write_text(text)
-    pages = list(files.read_kind(tmp_path / name, kind="transfer event", needed="an id", fits=lambda r: "id" in r))
+    pages = list(files.require_kind(files.read_records(tmp_path / name), kind="transfer event", needed="an id", fits=lambda r: "id" in r))
     assert [one for page in pages for part in page for one in part] == []
 
 
@@ -96,7 +96,7 @@ def test_a_file_without_a_record_of_the_kind_is_one_line_with_its_name(tmp_path,
     (tmp_path / "e.txt").write_text(text)
 
     def read(path):
-        list(files.read_kind(path, kind="transfer event", needed="request-id", fits=lambda r: "request-id" in r))
+        list(files.require_kind(files.read_records(path), kind="transfer event", needed="request-id", fits=lambda r: "request-id" in r))
 
     with pytest.raises(ValueError, match="needed") as error:
         read_files(str(tmp_path / "e.txt"), read)
@@ -130,3 +130,17 @@ def test_lines_of_the_bulk_format_that_say_what_to_do_are_no_records(tmp_path):
     [(records, bad)] = files.read_records(tmp_path / "bulk.json")
     assert records == [{"CoreHours": 1}, {"CoreHours": 2}, {"index": {"CoreHours": 3}}]
     assert bad == []
+
+
+@pytest.mark.parametrize("text", [b"a\nb\n", b"a\r\nb", b"a\rb\r", b"\xef\xbb\xbfa\n\nb\r\n\r\n", b"\n", b"", b"a\r"])
+@pytest.mark.parametrize("size", [1, 2, 3, 99])
+def test_blocks_of_lines_are_the_lines_of_the_file(tmp_path, text, size):
+    (tmp_path / "e.jsonl").write_bytes(text)
+    blocks = list(files.line_blocks(tmp_path / "e.jsonl", first=size, size=size))
+    assert all(block.endswith(b"\n") for block in blocks)
+    with files.open_text(tmp_path / "e.jsonl") as lines:
+        assert b"".join(blocks).decode().splitlines() == [line.rstrip("\n") for line in lines]
+
+
+def test_half_a_surrogate_pair_is_written_as_a_question_mark():
+    assert [files.as_text(value) for value in ("a\ud800", "é", 1.5, True, None)] == ["a?", "é", "1.5", "true", None]

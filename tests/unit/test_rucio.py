@@ -161,11 +161,12 @@ def test_what_cannot_be_used_is_named_with_its_reason():
 def test_a_column_of_times_that_cannot_be_read_is_one_line():
     page = pd.DataFrame([rucio.read_event(GOOD | {"started_at": f"week 5 of 2026, {i}"}) for i in range(9)])
     check = rucio.TimeCheck()
-    check.add(page)
+    check.add(page, rucio.moments_read(page))
     with pytest.raises(files.LayoutError, match=r"^9 of 9 times in started_at cannot be read, such as 'week 5 of 2026, 0'; needed: ISO 8601"):
         check.refuse()
     few = rucio.TimeCheck()
-    few.add(pd.concat([page.head(3), pd.DataFrame([rucio.read_event(GOOD) for _ in range(9)])], ignore_index=True))
+    mixed = pd.concat([page.head(3), pd.DataFrame([rucio.read_event(GOOD) for _ in range(9)])], ignore_index=True)
+    few.add(mixed, rucio.moments_read(mixed))
     few.refuse()  # these three are rejected by name
 
 
@@ -190,3 +191,13 @@ def test_parts_of_many_names_are_one_table():
     assert both.dst.cat.categories.tolist() == ["B_DISK"]
     assert both.started.equals(pd.concat([part.started for part in parts], ignore_index=True))
     assert np.all(both.state == "done")
+
+
+def test_an_event_is_dated_by_the_latest_of_its_moments():
+    bare = GOOD | {"created_at": "2026-01-29 08:00:00"}  # of the request
+    announced = envelope("done", "10:02:00", GOOD)
+    failed = UNSTARTED | {"reason": "x", "created_at": "2026-01-29 08:00:00"}
+    events = pd.DataFrame([rucio.read_event(one) for one in (bare, announced, failed, {"request-id": "r"})])
+    at = rucio.event_times(events)
+    assert at[:3].astype(str).tolist() == ["2026-01-31 10:01:00+00:00", "2026-01-31 10:02:00+00:00", "2026-01-31 09:59:00+00:00"]
+    assert pd.isna(at[3])

@@ -1,8 +1,13 @@
 """Moments in every form that producers write, against the same moment in ISO 8601."""
 
+from unittest import mock
+
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from nightshift.sources import times
 from nightshift.sources.times import has_zone, in_utc, is_unreadable, read_times
 
 AT = pd.Timestamp("2026-01-31 10:00:00", tz="UTC")
@@ -108,3 +113,23 @@ def test_years_of_two_digits_need_a_source_that_writes_them():
     short = pd.Series(["31/Jan/26 9:05 AM", "31.01.26 09:05"])
     assert read_times(short).isna().all()
     assert (read_times(short, short_years=True) == pd.Timestamp("2026-01-31 09:05", tz="UTC")).all()
+
+
+ISO = st.datetimes(pd.Timestamp("1960-01-01"), pd.Timestamp("2100-01-01")).map(str) | st.from_regex(
+    r"\A(19|20)\d\d-[01]\d(-[0-3]\d)?([ T][0-2]\d(:[0-6]\d(:[0-6]\d([.,]\d{1,9})?)?)?)?(Z|[+-]01:?00)?\Z", fullmatch=True
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(ISO | st.none() | st.sampled_from(["2026", "20260131", " 2026-01-31", "24:00", "2026-01-31 24:00:00"]), min_size=1, max_size=3))
+def test_what_arrow_reads_is_what_pandas_reads(texts):
+    text = pd.Series(texts, dtype="str")
+    quick = times.read_iso(text)
+    if quick is not None:
+        with mock.patch.object(times, "read_iso", return_value=None):
+            pd.testing.assert_series_equal(quick, read_times(text))
+
+
+def test_columns_of_one_form_are_read_by_arrow():
+    assert times.read_iso(pd.Series(["2026-01-31 10:00:00", None, "2026-01-31 10:00:00.5"])) is not None
+    assert times.read_iso(pd.Series(["2026-01-31 10:00:00", ""])) is None

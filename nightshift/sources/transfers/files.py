@@ -2,25 +2,26 @@
 
 from pathlib import Path
 
-import pandas as pd
+import pyarrow as pa
 
 from nightshift.sources.base import Look
 from nightshift.sources.excerpts import excerpt_of_records
-from nightshift.sources.files import read_kind
+from nightshift.sources.files import read_records, require_kind, sniff_layout
 from nightshift.sources.parts import Extraction, PartFile
-from nightshift.sources.transfers.parts import EVER, KIND, OPTIONAL, SCHEMA, transfer_rows
+from nightshift.sources.transfers.event_lines import read_event_lines
+from nightshift.sources.transfers.parts import EVER, KIND, OPTIONAL, SCHEMA, table_of, transfer_rows
 from nightshift.sources.transfers.rucio import event_times
 
 
 class EventFile(PartFile):
-    """A file of transfer events; a kind of it says how to `read` its records."""
+    """A file of transfer events; a kind of it says how to `read` its rows."""
 
     optional = OPTIONAL
     schema = SCHEMA
     rows_of = staticmethod(transfer_rows)
 
     def read(self, path, extraction):
-        """Yield pages of records, lists of dicts as `rucio.read_event` takes them, of the file `path`; what
+        """Yield pages of rows of the file `path`, tables as `parts.table_of` makes them of records; what
         does not parse is put aside.
         """
         raise NotImplementedError
@@ -28,8 +29,8 @@ class EventFile(PartFile):
     def look(self, path, *, settings, folder):
         """Read the transfer events of the file."""
         scratch = Extraction(Path(folder), EVER)
-        empty = pd.DataFrame(columns=SCHEMA.names, dtype=object)
-        rows = pd.concat([empty, *transfer_rows(self.read(path, scratch), scratch)], ignore_index=True)
+        rows = pa.concat_tables([SCHEMA.empty_table(), *transfer_rows(self.read(path, scratch), scratch)])
+        rows = rows.to_pandas()
         return Look.of_rows(self.label, rows, event_times(rows), scratch.bad_lines)
 
 
@@ -41,7 +42,8 @@ class RucioFiles(EventFile):
     asked_last = True
 
     def read(self, path, extraction):
-        """Yield pages of records. LayoutError where the file holds something, and no event."""
-        for records, bad in read_kind(path, **KIND):
+        """Yield pages of rows. LayoutError where the file holds something, and no event."""
+        read = read_event_lines if sniff_layout(path) == "lines" else read_records
+        for page, bad in require_kind(read(path), **KIND):
             extraction.put_aside(path, bad)
-            yield records
+            yield page if isinstance(page, pa.Table) else table_of(page)

@@ -6,8 +6,18 @@ are kept: the next step rejects them by name. A source whose times cannot be rea
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from nightshift.sources.transfers.rucio import FIELDS, NEEDED, TimeCheck, event_times, is_event, read_event
+from nightshift.sources.transfers.rucio import (
+    FIELDS,
+    MOMENTS,
+    NEEDED,
+    TimeCheck,
+    is_event,
+    latest,
+    moments_read,
+    read_event,
+)
 
 SCHEMA = pa.schema([(field, pa.string()) for field in [*FIELDS, "more"]])
 KIND = {"kind": "transfer event of Rucio", "needed": NEEDED, "fits": is_event}
@@ -18,21 +28,26 @@ OPTIONAL = {
 EVER = pd.Timestamp("1970-01-01", tz="UTC"), pd.Timestamp("2200-01-01", tz="UTC")  # a window for all events
 
 
+def table_of(records):
+    """The raw rows of records, dicts as `read_event` takes them: Arrow table of SCHEMA."""
+    rows = [read_event(record) for record in records]
+    return pa.table([pa.array([row[name] for row in rows], pa.string()) for name in SCHEMA.names], SCHEMA)
+
+
 def transfer_rows(pages, extraction):
-    """Yield of `pages`, lists of records, the transfer events of the window as frames with the columns of
-    SCHEMA; the others are counted.
+    """Yield of `pages`, tables of SCHEMA, the transfer events of the window; the others are counted.
 
     LayoutError, after the last page, where the times of most cannot be read.
     """
-    times, counts = TimeCheck(), extraction.counts
+    check, counts = TimeCheck(), extraction.counts
     for page in pages:
-        rows = [read_event(record) for record in page]
-        events = pd.DataFrame(rows, columns=SCHEMA.names, dtype=object)
-        transfers = events[events.event_type.str.startswith("transfer-").astype(bool)]
-        times.add(transfers)
-        kept = transfers[extraction.within(event_times(transfers))]
+        transfers = page.filter(pc.starts_with(page["event_type"], "transfer-"))
+        moments = transfers.select(list(MOMENTS)).to_pandas()
+        times = moments_read(moments)
+        check.add(moments, times)
+        kept = transfers.filter(pa.array(extraction.within(latest(times))))
         counts["kept"] += len(kept)
-        counts["other kinds"] += len(events) - len(transfers)
+        counts["other kinds"] += len(page) - len(transfers)
         counts["other days"] += len(transfers) - len(kept)
         yield kept
-    times.refuse()
+    check.refuse()

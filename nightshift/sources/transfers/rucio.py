@@ -82,6 +82,7 @@ LETTERS = {
     "p": "preparing",
     "u": "suspend",
 }  # in the database
+STATES = ("state", "status", "State")  # names of the state of a request
 NEEDED = "request-id, src-rse, dst-rse and times such as submitted_at, as Rucio announces them"
 
 
@@ -120,15 +121,26 @@ def event_type(row, state):
     A bare payload does not name it: its state does, else its reason (a failure has one, whether it started
     or not), else its times.
     """
-    named = re.sub(r"\s+", "-", (row["event_type"] or "").strip().lower())
-    if named:
-        bare = re.fullmatch(rf"done|queued|submitted|waiting|preparing|{FAILED}|submission_failed", named)
-        return f"transfer-{named}" if bare else re.sub(r"^transfer[_.]", "transfer-", named)
+    if (row["event_type"] or "").strip():
+        return plain_type(row["event_type"])
     state = LETTERS.get((state or "").strip().lower(), (state or "").strip().lower())
     if not state:
         reason = (row["reason"] or "").strip()
         state = "failed" if reason else "done" if has_moment(row["transferred_at"]) else "queued"
     return f"transfer-{state}"
+
+
+@functools.lru_cache(1000)
+def plain_type(named):
+    """The type of an event that its source calls `named`: small letters, "transfer-" before a bare state."""
+    named = re.sub(r"\s+", "-", named.strip().lower())
+    bare = re.fullmatch(rf"done|queued|submitted|waiting|preparing|{FAILED}|submission_failed", named)
+    return f"transfer-{named}" if bare else re.sub(r"^(transfer|stagein)[_.]", r"\1-", named)
+
+
+def first_text(values):
+    """The first of `values` that is not empty, as text; None where all are."""
+    return next(map(as_text, filter(None, values)), None)
 
 
 def has_moment(text):
@@ -162,10 +174,8 @@ def read_event(record):
             row[field] = as_text(flat[name])
         else:
             more[name] = flat[name]
-    row["event_type"] = event_type(
-        row, next((as_text(more[name]) for name in ("state", "status", "State") if more.get(name)), None)
-    )
-    row["more"] = json.dumps(more) if more else None
+    row["event_type"] = event_type(row, first_text(more.get(name) for name in STATES))
+    row["more"] = json.dumps(more, sort_keys=True) if more else None
     return row
 
 
@@ -180,12 +190,23 @@ def is_event(record):
 
 
 def event_times(events):
-    """The UTC time of each event, from the first of its moments that can be read; missing when none can."""
-    at = pd.Series(pd.NaT, index=events.index, dtype="datetime64[us, UTC]")
-    for moment in MOMENTS:
-        lacking = at.isna()
-        at[lacking] = read_times(events.loc[lacking, moment])
-    return at
+    """The UTC time of each event, the latest of its moments that can be read; missing when none can.
+
+    An envelope was created when the event was announced, after all else; a bare payload says when the
+    request was created, before all else.
+    """
+    return latest(moments_read(events))
+
+
+def moments_read(events):
+    """The moments of events, a frame of text, as times in UTC: DataFrame of MOMENTS."""
+    return pd.DataFrame({moment: read_times(events[moment]) for moment in MOMENTS})
+
+
+def latest(times):
+    """The latest of the moments of each event, of the frame `times`; missing where all are."""
+    at = np.maximum.reduce([moments_of(times[moment]) for moment in MOMENTS])  # missing is the smallest
+    return pd.Series(at.view("datetime64[us]"), times.index).dt.tz_localize("UTC")
 
 
 class TimeCheck:
@@ -195,14 +216,12 @@ class TimeCheck:
     def __init__(self, columns=MOMENTS):
         self.counts = {column: [0, 0, ""] for column in columns}  # moments, unreadable ones, an example
 
-    def add(self, page):
-        """Count the moments of the frame `page`."""
+    def add(self, page, times):
+        """Count the moments of the frame `page`, of which the frame `times` has been read."""
         for column, count in self.counts.items():
-            wrong = is_unreadable(page[column], read_times(page[column]))
-            count[0], count[1] = (
-                count[0] + int((page[column].fillna("") != "").sum()),
-                count[1] + int(wrong.sum()),
-            )
+            wrong = is_unreadable(page[column], times[column])
+            count[0] += int((page[column].fillna("") != "").sum())
+            count[1] += int(wrong.sum())
             if wrong.any():
                 count[2] = count[2] or str(page.loc[wrong, column].iloc[0])
 

@@ -8,7 +8,7 @@ from nightshift.sources.base import Look
 from nightshift.sources.elastic import DocumentServer, first_documents, read_pages
 from nightshift.sources.files import require_kind
 from nightshift.sources.parts import part_name, write_rows
-from nightshift.sources.transfers.parts import KIND, OPTIONAL, SCHEMA, transfer_rows
+from nightshift.sources.transfers.parts import KIND, OPTIONAL, SCHEMA, table_of, transfer_rows
 
 # as Rucio and as MONIT nest it, text or keyword
 EVENT_TYPES = ["event_type", "event_type.keyword", "data.event_type", "data.event_type.keyword"]
@@ -21,14 +21,14 @@ TRANSFERS = {
 
 
 def pages_of_day(ask, index, page_rows, *, bar, counts):
-    """Yield pages of records of one daily index; LayoutError where it holds something, and no event.
+    """Yield pages of rows of one daily index; LayoutError where it holds something, and no event.
 
     bar : a tqdm, which shows how many events are kept so far, by `counts`.
     """
     pages = ((page, []) for page in read_pages(ask, index, TRANSFERS, page_rows))
     for page, _ in require_kind(pages, **KIND, place=index):
         bar.set_postfix(events=counts["kept"])
-        yield page
+        yield table_of(page)
 
 
 class RucioServer(DocumentServer):
