@@ -165,34 +165,42 @@ def keep_nearest(block, first, second, nearest, cosine):
 
 
 NULL, PLAIN, ESCAPED = 0, 1, 2  # what a value of JSON is: nothing, text to be taken as it stands, any other
+ONE = np.uint64(1)  # a place in a text is without sign, else each letter costs a test whether it is negative
+IS_SPECIAL = np.array([byte < 32 or byte in b'"\\' or byte > 126 for byte in range(256)])  # in a text of JSON
+
+
+@numba.njit(cache=True)
+def _end_of_text(text, at):
+    """(end, kind) of the text of JSON that begins at `at`; kind is -1 for none."""
+    kind, at = PLAIN, at + ONE
+    while True:
+        while not IS_SPECIAL[text[at]]:
+            at += ONE
+        if text[at] == 34:  # a quotation mark
+            return at + ONE, kind
+        if text[at] < 32:
+            return at, -1
+        kind = ESCAPED
+        if text[at] == 92 and text[at + ONE] >= 32:  # a backslash, and what it stands before
+            at += ONE
+        at += ONE
 
 
 @numba.njit(cache=True)
 def _end_of_value(text, at):
-    """(end, kind) of the scalar of JSON that begins at `at`; kind is -1 where none begins."""
-    kind, byte = PLAIN, text[at]
-    if byte == 34:  # a quotation mark
-        at += 1
-        while text[at] != 34:
-            byte = text[at]
-            if byte < 32:
-                return at, -1
-            if byte == 92 or byte >= 127:  # a backslash, or what is no ASCII
-                kind = ESCAPED
-                if byte == 92 and text[at + 1] >= 32:
-                    at += 1
-            at += 1
-        return at + 1, kind
-    begin = at
-    if byte == 45 and 49 <= text[at + 1] <= 57:  # a minus before a digit that is no zero
-        at += 1
+    """(end, kind) of the scalar of JSON that begins at `at`; kind is -1 for none."""
+    if text[at] == 34:
+        return _end_of_text(text, at)
+    kind, begin, byte = PLAIN, at, text[at]
+    if byte == 45 and 49 <= text[at + ONE] <= 57:  # a minus before a digit that is no zero
+        at += ONE
     while text[at] > 32 and text[at] != 44 and text[at] != 93 and text[at] != 125:  # up to , ] }
         if text[at] < 48 or text[at] > 57:
             kind = ESCAPED
-        at += 1
+        at += ONE
     size = at - begin
-    if size == 4 and byte == 110 and text[at - 3] == 117 and text[at - 2] == 108 and text[at - 1] == 108:
-        return at, NULL
+    if size == 4 and byte == 110 and text[begin + ONE] == 117 and text[at - ONE] == 108:
+        return at, NULL if text[at - ONE - ONE] == 108 else ESCAPED
     if size == 0 or size > 18 or (byte == 48 and size > 1):  # no number, or one that `json` is asked about
         kind = ESCAPED
     return at, kind
@@ -203,25 +211,25 @@ def match_lines(text, starts, fixed, fixed_ends, spans, kinds):
     """Match lines with a template: `fixed` text, of which piece k ends at fixed_ends[k], and a scalar of JSON
     after each piece but the last.
 
-    text : uint8 (n,), lines that end with a line feed each, which is nowhere in `fixed`. starts : (L,) of the
-    lines. spans : int64 (fields, 2, L), filled with begin and end of each value; kinds : int8 (fields, L).
-    Returns bool (L,), which lines fit.
+    text : uint8 (n,), lines that end with a line feed each, which is nowhere in `fixed`. starts : uint64 (L,)
+    of the lines; fixed_ends : uint64 (fields + 1,). spans : int32 (fields, 2, L), filled with begin and end of
+    each value; kinds : int8 (fields, L). Returns bool (L,), which lines fit.
     """
     fits = np.zeros(len(starts), np.bool_)
     for i in range(len(starts)):
-        at, piece, field = starts[i], 0, 0
+        at, piece, field = starts[i], np.uint64(0), 0
         while True:
             while piece < fixed_ends[field] and text[at] == fixed[piece]:
-                at, piece = at + 1, piece + 1
+                at, piece = at + ONE, piece + ONE
             if piece < fixed_ends[field]:
                 break
             if field == len(kinds):
                 fits[i] = text[at] == 10
                 break
             spans[field, 0, i] = at
-            at, kinds[field, i] = _end_of_value(text, at)
-            spans[field, 1, i] = at
-            if kinds[field, i] < 0:
+            at, kind = _end_of_value(text, at)
+            spans[field, 1, i], kinds[field, i] = at, kind
+            if kind < 0:
                 break
             field += 1
     return fits
@@ -230,9 +238,9 @@ def match_lines(text, starts, fixed, fixed_ends, spans, kinds):
 @numba.njit(cache=True)
 def gather(text, begins, ends):
     """The pieces [begin, end) of `text`, uint8 (n,), one after another."""
-    out, to = np.empty((ends - begins).sum(), np.uint8), 0
+    out, to = np.empty((ends - begins).sum(), np.uint8), np.uint64(0)
     for i in range(len(begins)):
-        for at in range(begins[i], ends[i]):
+        for at in range(np.uint64(begins[i]), np.uint64(ends[i])):
             out[to] = text[at]
-            to += 1
+            to += ONE
     return out

@@ -1,10 +1,10 @@
 """Files of records as their producers write them: JSON in any of its layouts, and tables of text.
 
-    matching_files   which files a path or a pattern names; no_file: why none
-    open_text        plain or .gz, UTF-8 with or without a mark, UTF-16 with one
-    line_blocks      a file of lines in UTF-8, as bytes
-    read_records     pages of records, whatever the layout, and what did not parse
-    require_kind     the same pages; one line where none of the records is of a kind
+matching_files   which files a path or a pattern names; no_file: why none
+open_text        plain or .gz, UTF-8 with or without a mark, UTF-16 with one
+line_blocks      a file of lines in UTF-8, as bytes
+read_records     pages of records, whatever the layout, and what did not parse
+require_kind     the same pages; one line where none of the records is of a kind
 """
 
 import csv

@@ -46,10 +46,13 @@ class Template:
         ends = [0, *(end for _, end in spans)]
         begins = [*(begin for begin, _ in spans), len(line)]
         pieces = [line[end:begin] for end, begin in zip(ends, begins, strict=True)]
-        self.fixed, self.fixed_ends = b"".join(pieces), np.cumsum([len(piece) for piece in pieces])
+        self.fixed, self.fixed_ends = (
+            b"".join(pieces),
+            np.cumsum([len(piece) for piece in pieces], dtype=np.uint64),
+        )
 
     def match(self, block, starts):
-        """Match the lines of a block (bytes, a line feed after each line) that begin at `starts`, int64 (L,):
+        """Match the lines of a block (bytes, a line feed after each line) that begin at `starts`, uint64 (L,):
         which of them fit, bool (L,), and {path: Values} of those.
         """
         text = np.frombuffer(block, np.uint8)
@@ -61,11 +64,11 @@ class Template:
             load_values(block, span, np.flatnonzero(fits & (kind == ESCAPED)), fits)
             for span, kind in zip(spans, kinds, strict=True)
         ]  # `fits` is final now
+        if not fits.all():
+            spans, kinds = spans[:, :, fits], kinds[:, fits]
         each = zip(self.paths, spans, kinds, loaded, strict=True)
         return fits, {
-            path: Values(
-                text, span[:, fits], kind[fits], [value for row, value in values.items() if fits[row]]
-            )
+            path: Values(text, span, kind, [value for row, value in values.items() if fits[row]])
             for path, span, kind, values in each
         }
 
@@ -105,7 +108,7 @@ def load_values(block, spans, rows, fits):
 class Values:
     """The values of one field of n lines.
 
-    text : uint8, the block. span : int64 (2, n), where they begin and end in it. kind : int8 (n,), of
+    text : uint8, the block. span : int32 (2, n), where they begin and end in it. kind : int8 (n,), of
     `compiled`. loaded : those that are ESCAPED, in a list.
     """
 

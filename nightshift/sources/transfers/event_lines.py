@@ -81,7 +81,7 @@ class EventLines:
     def read(self, block):
         """(table of SCHEMA, bad) of a block, in the order of its lines."""
         ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n"))
-        starts, left, parts = np.append(0, ends[:-1] + 1), np.arange(len(ends)), []
+        starts, left, parts = np.append(0, ends[:-1] + 1).astype(np.uint64), np.arange(len(ends)), []
         for template in self.templates:
             fits, values = template.match(block, starts[left])
             table = template.table(values, int(fits.sum()))

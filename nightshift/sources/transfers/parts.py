@@ -41,13 +41,18 @@ def transfer_rows(pages, extraction):
     """
     check, counts = TimeCheck(), extraction.counts
     for page in pages:
-        transfers = page.filter(pc.starts_with(page["event_type"], "transfer-"))
+        transfers = rows_where(page, pc.starts_with(page["event_type"], "transfer-"))
         moments = transfers.select(list(MOMENTS)).to_pandas()
         times = moments_read(moments)
         check.add(moments, times)
-        kept = transfers.filter(pa.array(extraction.within(latest(times))))
+        kept = rows_where(transfers, pa.array(extraction.within(latest(times))))
         counts["kept"] += len(kept)
         counts["other kinds"] += len(page) - len(transfers)
         counts["other days"] += len(transfers) - len(kept)
         yield kept
     check.refuse()
+
+
+def rows_where(table, chosen):
+    """The rows of an Arrow table where `chosen`, Arrow bool (n,), is true; nothing is copied where all are."""
+    return table if pc.all(chosen).as_py() else table.filter(chosen)
