@@ -130,6 +130,7 @@ def write_raw(raw, n, part=500_000):
                 "request-id": [f"{i:032x}" for i in range(first, first + m)],
                 "activity": "Production Output",
                 "src-rse": src,
+                "src-type": "DISK",
                 "dst-rse": dst,
                 "protocol": "davs",
                 "transfer-endpoint": "https://fts.example:8446",

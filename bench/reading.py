@@ -3,8 +3,8 @@
     python bench/reading.py [REVISION]
 
 Both read the same 200,000 events from a file into Parquet, in turn, three times, each in a process of its own that has read a small file before; the
-ratio is that of the best processor times, and the rows must be equal. Then memory at its peak over 2,000,000 events, plain and .gz. By default, REVISION
-is the last one that read every event by `json`.
+ratio is that of the best processor times, and the rows must be equal. Then memory at its peak over 2,000,000 events, plain and .gz. By default,
+REVISION is the last one that read every event by `json`.
 """
 
 import gzip

@@ -212,8 +212,8 @@ def match_lines(text, starts, fixed, fixed_ends, spans, kinds):
     after each piece but the last.
 
     text : uint8 (n,), lines that end with a line feed each, which is nowhere in `fixed`. starts : uint64 (L,)
-    of the lines; fixed_ends : uint64 (fields + 1,). spans : int32 (fields, 2, L), filled with begin and end of
-    each value; kinds : int8 (fields, L). Returns bool (L,), which lines fit.
+    of the lines; fixed_ends : uint64 (fields + 1,). spans : int32 (fields, 2, L), filled with begin and end
+    of each value; kinds : int8 (fields, L). Returns bool (L,), which lines fit.
     """
     fits = np.zeros(len(starts), np.bool_)
     for i in range(len(starts)):

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from nightshift.error_classes import error_class
+from nightshift.sources.transfers.rucio import TAPE
 
 ENTITIES = {
     "link": ["link"],
@@ -44,7 +45,8 @@ def site_of(storages, pattern):
     `pattern`; else its own name. ValueError when the pattern has no group."""
     if not re.compile(pattern).groups:
         raise ValueError(f"site_pattern {pattern!r} has no group, such as (.+), that names the site")
-    return storages.astype(str).str.extract(f"^(?:{pattern})$")[0].fillna(storages.astype(str))
+    names = storages.astype(str).str.removesuffix(TAPE)
+    return names.str.extract(f"^(?:{pattern})$")[0].fillna(names)
 
 
 def of_entity(items, kind, name):

@@ -18,6 +18,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BLOCK = 2**20  # characters that JSON is read by
+SEPARATORS = ",;\t|"  # of the columns of a table
 BETWEEN = re.compile(r"[\s,]*")
 PACKED = {
     b"\x1f\x8b": "packed by gzip and not called .gz",
@@ -160,7 +161,7 @@ def sniff_layout(path):
         lines = any(line.startswith("{") and parses(line) for line in head[:100])
         return "lines" if lines or not parses_as_document(path) else "documents"
     named_json = ".json" in Path(path).name
-    return "table" if not named_json and max(first.count(mark) for mark in ",;\t") >= 2 else "lines"
+    return "table" if not named_json and max(first.count(mark) for mark in SEPARATORS) >= 2 else "lines"
 
 
 def parses(text):
@@ -214,12 +215,12 @@ def iter_documents(path, opening):
 
 
 def read_table(path, chunk_rows):
-    """Yield (records, bad) of a table of text with commas, semicolons or tabs; every cell is text, an
+    """Yield (records, bad) of a table of text with one of SEPARATORS; every cell is text, an
     empty one is None.
     """
     with open_text(path) as lines:
         header = next(filter(str.strip, lines), "")
-        separator = max(",;\t", key=header.count)
+        separator = max(SEPARATORS, key=header.count)
         names = [name.strip() for name in next(csv.reader([header], delimiter=separator), [])]
         rows = csv.reader(lines, delimiter=separator)
         while chunk := [(rows.line_num + 1, row) for row in itertools.islice(rows, chunk_rows)]:
@@ -303,7 +304,8 @@ def read_records(path, chunk_rows=100_000, keep_hits=False):
     """Yield (records, bad) of a file of records, plain or .gz, about `chunk_rows` at a time.
 
     Layouts: JSON lines; one JSON array, in one line or in many; JSON documents over several lines; all of
-    them with or without the wrappings that `unwrap` takes off; tables with commas, semicolons or tabs.
+    them with or without the wrappings that `unwrap` takes off; tables with commas, semicolons, tabs or
+    vertical bars.
     records : list of dict. bad : list of (line number, reason, text) of what does not parse; in an array the
     number is that of the element. An empty file yields nothing. ValueError where an array breaks off;
     OSError, and its gzip kind for a damaged archive, pass through: a file that cannot be read is no empty

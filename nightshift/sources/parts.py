@@ -70,7 +70,7 @@ def write_rows(pages, path, schema):
     Memory holds one page. The file gets its name only when it is complete.
     """
     # columns that do not repeat are given up as dictionaries after 64 kB, which makes files a fifth smaller;
-    # the smallest and the largest text of a column, which nobody asks for, would take a sixth of the time
+    # the smallest and the largest text of a column, which nobody asks for, take an eighth of the time
     ordered = [field.name for field in schema if not pa.types.is_string(field.type)]
     options = {"compression": "zstd", "dictionary_pagesize_limit": 2**16, "write_statistics": ordered}
     with atomic(path) as temporary, pq.ParquetWriter(temporary, schema, **options) as out:

@@ -2,8 +2,8 @@
 
 A source writes the same names in the same order again and again. A template is the text that such lines
 share; what lies between are scalars, which compiled loops find (`compiled.match_lines`) and Arrow takes as
-they stand: no value becomes an object of Python. Parsers that make such objects were measured and are too
-slow: for events of Rucio, msgspec and DuckDB alone took what is now enough to find, type and write them.
+they stand: no value becomes an object of Python. With such objects, by msgspec, one event of 1.2 kB took 7 us
+to become columns, and 17 us by `json` alone to become a dict, where 3 us are enough here.
 
     Template     the text that lines share
     Values       what one field of many lines holds
@@ -52,8 +52,8 @@ class Template:
         )
 
     def match(self, block, starts):
-        """Match the lines of a block (bytes, a line feed after each line) that begin at `starts`, uint64 (L,):
-        which of them fit, bool (L,), and {path: Values} of those.
+        """Match the lines of a block (bytes, a line feed after each line) that begin at `starts`, uint64
+        (L,): which of them fit, bool (L,), and {path: Values} of those.
         """
         text = np.frombuffer(block, np.uint8)
         spans = np.empty((len(self.paths), 2, len(starts)), np.int32)

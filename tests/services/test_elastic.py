@@ -44,8 +44,8 @@ def indices():
     return {name_of(day): documents(day) for day in DAYS}
 
 
-def extract(url, products, run=run_here):
-    return run("transfers/1_extract.ipynb", products, source=url, day=DAYS[-1], days=3, page_rows=10, timeout_s=1.0, retry_wait_s=0.02)
+def extract(url, products, run=run_here, **settings):
+    return run("transfers/1_extract.ipynb", products, source=url, day=DAYS[-1], days=3, page_rows=10, timeout_s=1.0, retry_wait_s=0.02, **settings)
 
 
 def raw(products):
@@ -94,6 +94,19 @@ def test_opensearch_and_old_servers_are_read_by_a_scroll(indices, tmp_path):
     assert sorted(raw(tmp_path)[1]) == sorted(d["payload"]["request-id"] for docs in indices.values() for d in docs)
     assert sum((command, path) == ("DELETE", "/_search/scroll") for command, path, _ in log) == 3, "scrolls are closed"
     assert all(body["size"] == 10 for _, path, body in log if "scroll=" in path), "pages are bounded"
+
+
+@pytest.mark.parametrize("product", ["elasticsearch", "opensearch"])
+def test_an_index_of_all_days_is_read_once_and_only_the_window_is_kept(tmp_path, product):
+    every = [one for day in ["2026-01-02", *DAYS] for one in documents(day)]
+    every.append({"event_type": "stagein-done", "created_at": f"{DAYS[2]} 11:00:00", "payload": {"request-id": "staged"}})
+    with standin({"rucio_prod": every}, product=product) as (url, _):
+        extract(url, tmp_path, index="rucio_prod")
+        settings = {"day": DAYS[-1], "days": 3, "index": "rucio_prod", "page_rows": 10, "timeout_s": 1.0, "retry_wait_s": 0.0}
+        [(_, look)] = look_at_source("transfers", url, settings)
+        assert "there is no index other: check the parameter index" in refused(extract, url, tmp_path, index="other")
+    assert sorted(raw(tmp_path)[1]) == sorted([f"{day}-{i}" for day in DAYS for i in range(25)] + ["staged"])
+    assert look.notes == ["101 transfer events in rucio_prod, of all days"]
 
 
 def test_a_page_of_a_scroll_that_was_lost_is_no_complete_day(indices, tmp_path):

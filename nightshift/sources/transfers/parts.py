@@ -20,6 +20,7 @@ from nightshift.sources.transfers.rucio import (
 )
 
 SCHEMA = pa.schema([(field, pa.string()) for field in [*FIELDS, "more"]])
+REQUESTED = "^(transfer|stagein)-"  # of what kinds of requests events are kept
 KIND = {"kind": "transfer event of Rucio", "needed": NEEDED, "fits": is_event}
 OPTIONAL = {
     "activity": "all transfers count as one kind of work",
@@ -41,7 +42,7 @@ def transfer_rows(pages, extraction):
     """
     check, counts = TimeCheck(), extraction.counts
     for page in pages:
-        transfers = rows_where(page, pc.starts_with(page["event_type"], "transfer-"))
+        transfers = rows_where(page, pc.match_substring_regex(page["event_type"], REQUESTED))
         moments = transfers.select(list(MOMENTS)).to_pandas()
         times = moments_read(moments)
         check.add(moments, times)
@@ -54,5 +55,5 @@ def transfer_rows(pages, extraction):
 
 
 def rows_where(table, chosen):
-    """The rows of an Arrow table where `chosen`, Arrow bool (n,), is true; nothing is copied where all are."""
+    """The rows of an Arrow table where `chosen`, Arrow bool (n,), is true; no copy where all are."""
     return table if pc.all(chosen).as_py() else table.filter(chosen)

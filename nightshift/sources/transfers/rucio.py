@@ -242,6 +242,7 @@ TEXT_OF = {
     "request_id": "request-id",
     "activity": "activity",
     "src": "src-rse",
+    "src_type": "src-type",
     "dst": "dst-rse",
     "protocol": "protocol",
     "fts": "transfer-endpoint",
@@ -256,16 +257,18 @@ TIME_OF = {
     "started": "started_at",
     "finished": "transferred_at",
 }
-NAMED = ["activity", "src", "dst", "protocol", "fts", "src_host", "dst_host", "reason", "state"]
+TAPE = " (tape)"  # after the names of the source and of the server of a stage-in
+NAMED = ["activity", "kind", "src", "dst", "protocol", "fts", "src_host", "dst_host", "reason", "state"]
 MEASURED = ["state", "src", "dst", "submitted", "started", "finished", "bytes", "reason"]
 
 
 def type_events(raw):
     """The raw table `raw` (text, FIELDS) with types: times in UTC, bytes as number, names as categories.
 
-    Returns DataFrame TEXT_OF, TIME_OF, bytes, unreadable (bool, a time of the transfer itself holds
-    something that is no time). Times that contradict each other by less than a second are made equal (see
-    `whole_seconds`); what is missing of who and where is "unknown".
+    Returns DataFrame TEXT_OF but src_type, TIME_OF, bytes, kind (see `set_apart`), unreadable (bool, a time
+    of the transfer itself holds something that is no time). Times that contradict each other by less than a
+    second are made equal (see `whole_seconds`); what is missing of who and where is "unknown". A creation
+    before the submission is that of the request, which a bare payload names, and no announcement.
     """
     frame = pd.DataFrame({name: raw[field] for name, field in TEXT_OF.items()})
     frame["unreadable"] = False
@@ -273,7 +276,9 @@ def type_events(raw):
         frame[name] = read_times(raw[field])
         if name != "created":
             frame["unreadable"] |= is_unreadable(raw[field], frame[name])
+    frame["created"] = frame.created.mask(frame.created < frame.submitted)
     frame["bytes"] = pd.to_numeric(raw["bytes"], errors="coerce").astype("float64")
+    frame["requested"] = frame.state.str.partition("-")[0]
     frame["state"] = states(frame.state)
     for column in ("fts", "src_host", "dst_host"):
         urls = pd.Series(frame[column].dropna().unique(), dtype="str")  # few, so that the pattern runs on few
@@ -288,7 +293,28 @@ def type_events(raw):
     frame["src"] = frame.src.where(
         chosen | frame.src.notna(), "unknown"
     )  # Rucio chooses a source when it submits
-    return whole_seconds(frame).astype(dict.fromkeys(NAMED, "category"))
+    return whole_seconds(set_apart(frame)).astype(dict.fromkeys(NAMED, "category"))
+
+
+def set_apart(events):
+    """`events` with their kind, "stage-in" or "transfer"; TAPE follows the names of the source and of the
+    server of a stage-in, so that no transfer from disk is compared with it.
+
+    A stage-in waits for a drive and a cartridge: hours, where a transfer from disk waits for minutes.
+    """
+    staged = is_stage_in(events)
+    named = {name: events[name].where(~staged, events[name] + TAPE) for name in ("src", "fts")}
+    return events.drop(columns=["src_type", "requested"]).assign(
+        kind=np.where(staged, "stage-in", "transfer"), **named
+    )
+
+
+def is_stage_in(events):
+    """Which of `events` bring a file from tape: bool (n,), by what was requested, the type of their source,
+    or Rucio's activity for it.
+    """
+    tape, staging = events.src_type.str.upper() == "TAPE", events.activity.str.lower() == "staging"
+    return (events.requested == "stagein") | tape.fillna(False) | staging.fillna(False)
 
 
 def states(event_types):

@@ -14,14 +14,14 @@ from nightshift.sources.transfers.parts import KIND, OPTIONAL, SCHEMA, table_of,
 EVENT_TYPES = ["event_type", "event_type.keyword", "data.event_type", "data.event_type.keyword"]
 TRANSFERS = {
     "bool": {
-        "should": [{"prefix": {name: "transfer-"}} for name in EVENT_TYPES],
+        "should": [{"prefix": {name: f"{one}-"}} for name in EVENT_TYPES for one in ("transfer", "stagein")],
         "minimum_should_match": 1,
     }
 }
 
 
-def pages_of_day(ask, index, page_rows, *, bar, counts):
-    """Yield pages of rows of one daily index; LayoutError where it holds something, and no event.
+def pages_of_index(ask, index, page_rows, *, bar, counts):
+    """Yield pages of rows of one index; LayoutError where it holds something, and no event.
 
     bar : a tqdm, which shows how many events are kept so far, by `counts`.
     """
@@ -32,53 +32,67 @@ def pages_of_day(ask, index, page_rows, *, bar, counts):
 
 
 class RucioServer(DocumentServer):
-    """Daily indices: in the name of the index, {day} stands for YYYY.MM.DD."""
+    """Daily indices, in whose name {day} stands for YYYY.MM.DD, or one index for all days."""
 
     label = "an Elasticsearch or OpenSearch with events of Rucio"
     optional = OPTIONAL
 
     def extract(self, address, extraction):
-        """Write one part per day, named by the address and the index.
+        """Write one part per day, named by the address and the index; one part in all of an index without
+        {day} in its name.
 
         A day without index is noted as missing; one that has ended and is on disk is not asked again.
         LookupError where there is no index for any day; LayoutError where none holds a transfer event.
         """
         from elasticsearch import NotFoundError
 
-        ask, index = self.connect(address), self.index
-        counts, begin, end = extraction.counts, *extraction.window
-        days = [str(day.date()) for day in pd.date_range(begin, end, inclusive="left")]
-        tag = part_name("elastic", address + index).removesuffix(".parquet")
-        bar = tqdm(days, desc="days", unit="day")
-        for day in bar:
-            part, name = extraction.raw / f"{tag}-{day}.parquet", index.format(day=day.replace("-", "."))
+        ask, counts = self.connect(address), extraction.counts
+        tag = part_name("elastic", address + self.index).removesuffix(".parquet")
+        bar = tqdm(self.indices(pd.date_range(*extraction.window, inclusive="left")).items(), unit="index")
+        there = []
+        for name, day in bar:
+            part = extraction.raw / (f"{tag}-{day.date()}.parquet" if day else f"{tag}.parquet")
             extraction.parts.add(part)
-            complete = (pd.Timestamp(day, tz="UTC") + pd.Timedelta(hours=25)).timestamp()
-            if part.exists() and part.stat().st_mtime > complete:
+            if day and is_complete(part, day):
                 counts["kept"] += pq.ParquetFile(part).metadata.num_rows
+                there.append(name)
                 continue
             try:
-                pages = pages_of_day(ask, name, self.page_rows, bar=bar, counts=counts)
+                pages = pages_of_index(ask, name, self.page_rows, bar=bar, counts=counts)
                 write_rows(transfer_rows(pages, extraction), part, SCHEMA)
+                there.append(name)
             except NotFoundError:
-                extraction.missing.append(day)
-        there = [day for day in days if day not in extraction.missing]
+                extraction.missing.extend([str(day.date())] if day else [])
         if there and not counts["kept"]:  # no transfer in any index: of what kind is what they hold?
-            name = index.format(day=there[0].replace("-", "."))
-            list(require_kind([(first_documents(ask, name), [])], **KIND, place=name))
+            list(require_kind([(first_documents(ask, there[0]), [])], **KIND, place=there[0]))
         if not there:
-            raise LookupError(
-                f"{index} exists for no day from {days[0]} to {days[-1]}: check the parameter index"
-            )
+            self.refuse(*extraction.window)
+
+    def indices(self, days):
+        """{name of an index: its day}, for Timestamps; {name: None} where the name is the same for all."""
+        if "{day}" not in self.index:
+            return {self.index: None}
+        return {self.index.format(day=f"{day:%Y.%m.%d}"): day for day in days}
+
+    def refuse(self, begin, end):
+        """Raise the LookupError of an index that is not there between two midnights."""
+        if "{day}" not in self.index:
+            raise LookupError(f"there is no index {self.index}: check the parameter index")
+        last = (end - pd.Timedelta(days=1)).date()
+        raise LookupError(
+            f"{self.index} exists for no day from {begin.date()} to {last}: check the parameter index"
+        )
 
     def look(self, address, *, settings):
-        """Ask how many transfer events the last two days of the window and its first one have."""
+        """Ask how many transfer events the last two days of the window and its first one have, or the whole
+        index where it is one for all days.
+        """
         from elasticsearch import NotFoundError
 
         ask, last = self.connect(address), pd.Timestamp(settings["day"], tz="UTC")
+        asked = [last - pd.Timedelta(days=back) for back in (0, 1, settings["days"] - 1)]
         found = {}
-        for day in (last, last - pd.Timedelta(days=1), last - pd.Timedelta(days=settings["days"] - 1)):
-            name = self.index.format(day=f"{day:%Y.%m.%d}")
+        for name, day in self.indices(asked).items():
             try:
                 answer = ask("search", index=name, query=TRANSFERS, size=1, track_total_hits=True)
             except NotFoundError:
@@ -87,10 +101,14 @@ class RucioServer(DocumentServer):
             if not found[day]:
                 list(require_kind([(first_documents(ask, name), [])], **KIND, place=name))
         if not found:
-            raise LookupError(
-                f"{self.index} exists neither for {last.date()} nor for the days before: check the parameter "
-                "index"
-            )
+            self.refuse(min(asked), last + pd.Timedelta(days=1))
+        if None in found:
+            return Look(self.label, notes=[f"{found[None]:,} transfer events in {self.index}, of all days"])
         n, days = sum(found.values()), ", ".join(str(day.date()) for day in sorted(found))
         ends = min(found), max(found) + pd.Timedelta(days=1)
         return Look(self.label, oldest=ends[0], newest=ends[1], notes=[f"{n:,} transfer events on {days}"])
+
+
+def is_complete(part, day):
+    """Whether the part of a day was written after the day had ended, and an hour more."""
+    return part.exists() and part.stat().st_mtime > (day + pd.Timedelta(hours=25)).timestamp()

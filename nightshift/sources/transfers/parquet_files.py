@@ -1,0 +1,42 @@
+"""Events of Rucio in Parquet, flat or with a struct as payload."""
+
+import pyarrow as pa
+
+from nightshift.sources.excerpts import excerpt_of_parquet
+from nightshift.sources.files import require_kind
+from nightshift.sources.transfers.files import EventFile
+from nightshift.sources.transfers.parts import KIND, table_of
+
+PAGE_ROWS = 20_000
+
+
+class ParquetEvents(EventFile):
+    """Parquet with the names of Rucio, in columns or in structs within them."""
+
+    label = "events of Rucio (Parquet)"
+    excerpt = staticmethod(excerpt_of_parquet)
+
+    def recognises(self, head):
+        """By the mark that every Parquet file begins with."""
+        return head.first_bytes.startswith(b"PAR1")
+
+    def read(self, path, extraction):
+        """Yield pages of rows. LayoutError where the file holds something, and no event."""
+        import pyarrow.parquet as pq
+
+        batches = pq.ParquetFile(path).iter_batches(PAGE_ROWS)
+        records = (
+            pa.Table.from_batches([batch]).cast(as_json(batch.schema)).to_pylist() for batch in batches
+        )
+        for page, _ in require_kind(((page, []) for page in records), **KIND):
+            yield table_of(page)
+
+
+def as_json(kind):
+    """The Arrow schema or type `kind` with text for each type that JSON has not, such as times."""
+    if isinstance(kind, pa.Schema):
+        return pa.schema([field.with_type(as_json(field.type)) for field in kind])
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(as_json(field.type)) for field in kind])
+    is_text = pa.types.is_temporal(kind) or pa.types.is_decimal(kind) or pa.types.is_dictionary(kind)
+    return pa.string() if is_text else kind
