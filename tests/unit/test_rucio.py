@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from rucio_events import GOOD, UNSTARTED
 
+from nightshift.detectors.transfers import site_of
 from nightshift.sources import files
 from nightshift.sources.transfers import rucio
 
@@ -201,3 +202,18 @@ def test_an_event_is_dated_by_the_latest_of_its_moments():
     at = rucio.event_times(events)
     assert at[:3].astype(str).tolist() == ["2026-01-31 10:01:00+00:00", "2026-01-31 10:02:00+00:00", "2026-01-31 09:59:00+00:00"]
     assert pd.isna(at[3])
+
+
+def test_a_stage_in_is_known_by_its_event_its_source_or_its_activity_and_stands_apart():
+    records = [
+        envelope("done", "10:01:00", GOOD),
+        envelope("done", "10:01:00", GOOD | {"request-id": "r2", "src-type": "tape"}),
+        envelope("done", "10:01:00", GOOD | {"request-id": "r3", "activity": "Staging"}),
+        envelope("done", "10:01:00", GOOD | {"request-id": "r4"}) | {"event_type": "stagein-done"},
+    ]
+    kept, _ = clean(records)
+    assert kept.kind.tolist() == ["transfer"] + ["stage-in"] * 3
+    assert kept.src.tolist() == ["A_DISK"] + ["A_DISK (tape)"] * 3
+    assert kept.fts.tolist() == ["fts.example"] + ["fts.example (tape)"] * 3
+    assert site_of(kept.src, "(.+)_DISK").tolist() == ["A"] * 4
+    assert not len(rucio.type_events(pd.DataFrame(columns=rucio.FIELDS, dtype="str")))

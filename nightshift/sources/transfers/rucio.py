@@ -278,7 +278,7 @@ def type_events(raw):
             frame["unreadable"] |= is_unreadable(raw[field], frame[name])
     frame["created"] = frame.created.mask(frame.created < frame.submitted)
     frame["bytes"] = pd.to_numeric(raw["bytes"], errors="coerce").astype("float64")
-    frame["requested"] = frame.state.str.partition("-")[0]
+    frame["staged"] = frame.state.str.startswith("stagein")
     frame["state"] = states(frame.state)
     for column in ("fts", "src_host", "dst_host"):
         urls = pd.Series(frame[column].dropna().unique(), dtype="str")  # few, so that the pattern runs on few
@@ -304,7 +304,7 @@ def set_apart(events):
     """
     staged = is_stage_in(events)
     named = {name: events[name].where(~staged, events[name] + TAPE) for name in ("src", "fts")}
-    return events.drop(columns=["src_type", "requested"]).assign(
+    return events.drop(columns=["src_type", "staged"]).assign(
         kind=np.where(staged, "stage-in", "transfer"), **named
     )
 
@@ -314,7 +314,7 @@ def is_stage_in(events):
     or Rucio's activity for it.
     """
     tape, staging = events.src_type.str.upper() == "TAPE", events.activity.str.lower() == "staging"
-    return (events.requested == "stagein") | tape.fillna(False) | staging.fillna(False)
+    return (events.staged | tape | staging).fillna(False).astype(bool)
 
 
 def states(event_types):
