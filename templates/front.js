@@ -20,6 +20,11 @@ function filter() {
     shown += getComputedStyle(row).display !== "none";
   }
   matching.textContent = shown < all ? `${shown} of ${all} match` : "";
+  for (const fold of document.querySelectorAll("details:has(> .rows)")) {
+    const matches = [...fold.querySelectorAll(":scope > .rows > li")].some((row) => getComputedStyle(row).display !== "none");
+    fold.open = shown < all ? matches : fold.open && fold.dataset.opened !== "by filter";
+    fold.dataset.opened = shown < all && matches ? "by filter" : "";
+  }
   try {
     localStorage.setItem(memory, JSON.stringify(Object.fromEntries([...select, words].map((one) => [one.id, chosen(one)]))));
   } catch { /* no memory here */ }

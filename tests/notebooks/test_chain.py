@@ -212,7 +212,7 @@ WRONG = [
     ({"studies": {"left": {"preprocess": {"wait_s": 1}}}}, "studies.left has settings and no source: name it under extract, or write"),
     ({"studies": {}}, "names no study"),
     ({"studies": {"left": {}}, "colour": "red"}, "unknown setting 'colour'"),
-    ({"studies": {"left": {}}, "day": "tomorrow"}, "day 'tomorrow' is no date"),
+    ({"studies": {"left": {}}, "day": "tomorrow"}, "day is 'tomorrow': it must be a date"),
     ({"studies": {"left": {"train": 3}}}, "must be a mapping"),
     ({"studies": {"left": ["extract"]}}, "must be a mapping"),
     ({"studies": {"left": {"analyse": {"truth": "nowhere.csv"}}}}, "studies.left.analyse.truth, nowhere.csv, does not exist or is no file"),
