@@ -109,9 +109,10 @@ def failing_items(clean, *, earlier, since):
 
 def find_problems(items, way, *, since):
     """Find the incidents among the `items` of one way to be in trouble: DataFrame of `scan_incidents`, with
-    kind, observed, usual (median, or mean of failures), delayed_gb, way and unit.
+    kind, observed, usual (median, or mean of failures), delayed_gb, way, unit and until, when it was over.
 
-    Items before `since` only tell when a problem began. Queues are those of servers, and no site has one.
+    Items before `since` only tell when a problem began. Queues are those of servers, and no site has one. An
+    item lies at its beginning; a queue was stuck until the last of those who waited got through.
     """
     average = np.mean if way == "failing" else np.median
     entities = {kind: columns for kind, columns in ENTITIES.items() if way != "stuck" or kind != "site"}
@@ -129,6 +130,10 @@ def find_problems(items, way, *, since):
     found["usual"] = [average(rows.usual) for rows in inside]
     found["delayed_gb"] = [rows.bytes[rows.flagged].sum(min_count=1) / 1e9 for rows in inside]
     found["p_value"] = found.p_value.astype(float)
+    found["until"] = found.end
+    if way == "stuck" and len(found):
+        through = [(rows.time + pd.to_timedelta(rows.value, unit="s"))[rows.flagged].max() for rows in inside]
+        found["until"] = np.maximum(found.end, pd.Series(through, found.index))
     return found.assign(way=way, unit="share" if way == "failing" else "s")
 
 

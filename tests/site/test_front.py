@@ -93,9 +93,9 @@ def test_incidents_are_found_by_typing_sorted_and_remembered(browser, front):
 def test_a_filter_opens_the_fold_that_holds_matches_and_no_other(browser, front):
     show(browser, front, 1400)
     over = browser.find_element("id", "over")
-    for site, is_open in (("A", True), ("B", False), ("A", True), ("all", False)):
-        choose(browser, "site", site)
-        assert bool(over.get_attribute("open")) is is_open, site
+    for where, is_open in (("A", True), ("B", False), ("A", True), ("all", False)):
+        choose(browser, "site", where)
+        assert bool(over.get_attribute("open")) is is_open, where
 
 
 def test_a_link_to_an_incident_opens_it_also_where_it_is_folded(browser, front):

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from conftest import REPOSITORY
 
+from nightshift.analysis.transfers import find_problems
 from nightshift.detectors.transfers import (
     ENTITIES,
     best_possible,
@@ -209,3 +210,16 @@ def test_a_site_outage_is_met_by_the_site_and_at_either_end_by_every_storage_of_
     assert meets(names, outage).tolist() == [True, True, True, False, False, True, False]
     link = SimpleNamespace(kind="slow_link", entity="A-T2_DATADISK -> B_DISK")
     assert meets(names, link).tolist() == [False, False, True, False, False, False, False]
+
+
+def test_a_queue_was_stuck_until_the_last_who_waited_got_through():
+    """Requests of two hours wait eight hours each: it was over when the last of them began, not when it was asked for."""
+    start = pd.Timestamp("2026-01-25", tz="UTC")
+    times = start + pd.to_timedelta(np.arange(0, 7 * 24, 0.25), unit="h")
+    caught = (times >= start + pd.Timedelta(days=4)) & (times < start + pd.Timedelta(days=4, hours=2))
+    items = pd.DataFrame({"time": times, "value": np.where(caught, 8 * 3600.0, 10.0), "usual": 10.0, "expected": 0.005, "flagged": caught})
+    items = items.assign(link="A -> B", src="A", dst="B", fts="f", bytes=1e9)
+    [problem] = find_problems(items, "stuck", since=start).itertuples()
+    assert (problem.kind, problem.flagged) == ("stuck_queue", 8)
+    assert problem.end == times[caught].max()
+    assert problem.until == times[caught].max() + pd.Timedelta(hours=8)
