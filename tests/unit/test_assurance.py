@@ -199,10 +199,10 @@ def rendered():
     """`render_notebook` that renders equal notebooks once, whatever names their cells have: of 195 pages of the subsets 38 differ."""
     kept, render = {}, pages.render_notebook
 
-    def render_once(notebook, places=()):
+    def render_once(notebook, album, places=()):
         key = json.dumps([[cell | {"id": ""} for cell in notebook["cells"]], list(places)])
         if key not in kept:
-            kept[key] = render(notebook, places)
+            kept[key] = render(notebook, album, places)
         return kept[key]
 
     return render_once
@@ -294,7 +294,7 @@ def test_nothing_reassures_unless_both_studies_reported(tmp_path, monkeypatch, c
         code, stderr = night.publish(tmp_path / "site.yaml"), capsys.readouterr().err.lower()
     assert policy.send_night(tmp_path, DAY, config, dry_run=True) == []
     texts, good = texts_of(tmp_path), states.count("ok")
-    assert code == int("failed" in states)
+    assert code == int("failed" in states), stderr
     shown = json.loads((tmp_path / f"reports/{DAY}/digest.json").read_text())
     assert {study: one["verdict"] for study, one in shown["studies"].items()} == studies
     lacking = {study: state for study, state in studies.items() if state != "ok"}
