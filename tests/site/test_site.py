@@ -179,7 +179,7 @@ def test_a_night_is_light_and_its_pages_have_titles_of_their_own(browser, pages,
     assert len(set(titles)) == len(titles)
     night = sample_chain["report"]
     shown = [*of_night, *night.glob("pictures/*"), *night.glob("*.css"), night / "run.json", night / "digest.json"]
-    assert sum(path.stat().st_size for path in shown) < 2_600_000
+    assert sum(path.stat().st_size for path in shown) < 3_000_000
     for page in filter(is_report, of_night):
         text = page.read_text()
         assert not re.search("data:image", text)
