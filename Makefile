@@ -44,9 +44,10 @@ clean:    ## remove all products, keep environment, feedback and sweeps
 	[ ! -d products ] || find products -type d -empty -delete
 
 # torch first and by version: a later one would draw gigabytes of CUDA packages
-$(ENV)/.installed: requirements.txt constraints.txt pyproject.toml
+$(ENV)/.installed: requirements.txt constraints.txt pyproject.toml templates/vendor/package-lock.json
 	@[ -x $(ENV)/bin/python ] || $(PYTHON) -m venv $(ENV)
 	@echo "Installing the environment into $(ENV); the first time this takes a few minutes."
 	@pip install --quiet --constraint constraints.txt torch==2.13.0
 	@pip install --quiet --constraint constraints.txt --requirement requirements.txt --editable .
+	@! command -v npm >/dev/null || npm ci --prefix templates/vendor --silent --no-fund --no-audit
 	@touch $@

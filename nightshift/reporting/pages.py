@@ -73,9 +73,16 @@ class Parts(NamedTuple):
 
 
 # by which a reader zooms into figures; with the licence of the library, which asks to stand in every copy
+UPLOT = "vendor/node_modules/uplot"
 CHARTS = Parts(
-    ("vendor/uPlot.min", "charts"), ("vendor/uPlot.LICENSE.js", "vendor/uPlot.iife.min.js", "charts.js")
+    (f"{UPLOT}/dist/uPlot.min", "charts"),
+    (f"{UPLOT}/LICENSE", f"{UPLOT}/dist/uPlot.iife.min.js", "charts.js"),
 )
+
+
+def can_zoom():
+    """Whether npm has installed the library of charts; without it figures are pictures."""
+    return (TEMPLATES / UPLOT).is_dir()
 
 
 class Script(NamedTuple):
@@ -88,7 +95,9 @@ class Script(NamedTuple):
 @functools.cache
 def script(*names):
     """Read scripts of templates/, as one Script."""
-    text = "\n".join((TEMPLATES / name).read_text(encoding="utf-8") for name in names)
+    texts = {name: (TEMPLATES / name).read_text(encoding="utf-8") for name in names}
+    licences = {name: f"/*! {text.strip()} */" for name, text in texts.items() if name.endswith("LICENSE")}
+    text = "\n".join((texts | licences).values())
     digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
     return Script(text, f"'sha256-{digest}'")
 
@@ -217,7 +226,7 @@ def publish(path, shown, run, render, places=()):
         first, frame = next(iter(frames.items()))
         made = render(notebook, Album.of(first, frame["home"]))
         for (page, frame), rendered in zip(frames.items(), made, strict=True):
-            zooms = "data-series=" in rendered.content
+            zooms = can_zoom() and "data-series=" in rendered.content
             write_page(
                 page,
                 "page.html.j2",

@@ -13,7 +13,7 @@ from nightshift.reporting.charts import SHARES, SMALL, Series, lines, numbers_of
 from nightshift.reporting.entity_pages import newest_source, write_current
 from nightshift.reporting.incident_view import SEVERITIES
 from nightshift.reporting.night_figures import night_figures
-from nightshift.reporting.pages import CHARTS, script
+from nightshift.reporting.pages import CHARTS, can_zoom, script
 from nightshift.wording import plural, skill_in_words
 
 MAX_NIGHTS = 120  # on the page, the latest
@@ -303,7 +303,7 @@ def write_trends(reports, runs, incidents):
             *cost_sections(days, runs),
         ]
     unknown = assured[-1].sentence if runs and not assured[-1].complete else ""
-    zooms = any(figure["numbers"] for one in sections for figure in one["figures"])
+    zooms = can_zoom() and any(figure["numbers"] for one in sections for figure in one["figures"])
     write_current(
         reports / "trends.html",
         "trends.html.j2",

@@ -11,7 +11,7 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 from helpers import show_figure
-from nightshift.reporting import site
+from nightshift.reporting import pages, site
 
 AXE = REPOSITORY / "tests/site/node_modules/axe-core/axe.min.js"
 # without preload: it would ask for the style sheets again, which the policy of the page forbids
@@ -140,9 +140,19 @@ def test_the_nights_of_trends_are_read_in_the_colours_of_the_page(browser, repor
 
 
 def test_the_report_of_a_study_holds_the_library_and_no_other_page_of_it(reports):
-    pages = {path.name: path.read_text() for path in (reports / DAY / "transfers").glob("*.html")}
-    assert [name for name, text in pages.items() if "var uPlot" in text] == ["4_analyse.html"]
-    assert "Permission is hereby granted, free of charge" in pages["4_analyse.html"]
-    assert [name for name, text in pages.items() if "data-series=" in text] == ["4_analyse.html"]
-    assert "<img" in pages["5_quality.html"]
+    texts = {path.name: path.read_text() for path in (reports / DAY / "transfers").glob("*.html")}
+    assert [name for name, text in texts.items() if "var uPlot" in text] == ["4_analyse.html"]
+    assert "Permission is hereby granted, free of charge" in texts["4_analyse.html"]
+    assert [name for name, text in texts.items() if "data-series=" in text] == ["4_analyse.html"]
+    assert "<img" in texts["5_quality.html"]
     assert list(reports.parent.glob("style-*")) == [], "the style sheet of the trends lies beside them"
+
+
+def test_without_the_library_figures_are_pictures(reports, monkeypatch):
+    assert pages.can_zoom(), "`make test` installs it where npm is present"
+    monkeypatch.setattr(pages, "UPLOT", "vendor/none")
+    page = reports / "2026-01-29/transfers/4_analyse.html"
+    page.unlink()
+    site.render_night(reports.parent, "2026-01-29", {"transfers": "2026-01-29"})
+    assert "uPlot" not in page.read_text()
+    assert "<img" in page.read_text()
