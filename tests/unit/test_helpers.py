@@ -50,7 +50,7 @@ def test_read_records_puts_bad_lines_aside_with_their_number(tmp_path, name):
     records = [r for page, _ in pages for r in page]
     bad = [(number, text) for _, page in pages for number, _, text in page]
     assert records == [{"a": 1}, {"a": "�"}]
-    assert bad == [(3, "not json\n"), (4, "[1]\n"), (6, '{"a": 2')]
+    assert bad == [(3, "not json"), (4, "[1]"), (6, '{"a": 2')]
 
 
 def test_read_records_reads_csv_as_text(tmp_path):
