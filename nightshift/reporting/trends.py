@@ -202,14 +202,19 @@ def percent(shares):
     return [None if one is None else 100 * one for one in shares]
 
 
+MANY = 1.5
+
+
 def alarm_claim(ratios):
-    """Say which studies flag more than they state; ratios : list of (observed over stated, study)."""
+    """Say which studies flag clearly more than they state, 1.5 times as many: a night keeps no interval by
+    which less could be told from chance. ratios : list of (observed over stated, study).
+    """
     if not ratios:
         return "No night has recorded which share of ordinary items its models flag"
-    n_above, (ratio, study) = sum(ratio > 1 for ratio, _ in ratios), max(ratios)
+    n_above, (ratio, study) = sum(ratio > MANY for ratio, _ in ratios), max(ratios)
     of = f"{n_above} of {plural(len(ratios), 'study')}"
-    claim = f"{of} flagged more of their ordinary test items than stated"
-    return f"{claim}, most of all {title_of(study)}: {ratio:.1f} times as many" if n_above else claim
+    claim = f"{of} flagged over {MANY:g} times as many of their ordinary test items as stated"
+    return f"{claim}, most of all {title_of(study)}: {ratio:.1f} times" if n_above else claim
 
 
 def skill_section(days, runs):
