@@ -8,6 +8,7 @@ folder, and this one did nothing.
 """
 
 import sys
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -89,6 +90,19 @@ def mail(
     raise typer.Exit(night.mail(config, day, dry_run))
 
 
+@contextmanager
+def in_one_line():
+    """End the command with one line where what was asked is wrong, or cannot be written."""
+    try:
+        yield
+    except ValueError as error:
+        night.print_line(error)
+        raise typer.Exit(night.WRONG) from None
+    except OSError as error:
+        night.print_line(error)
+        raise typer.Exit(night.FAILED) from None
+
+
 @app.command(epilog=CODES)
 def feedback(
     incident: Annotated[str, typer.Argument(help="as the digest names it, such as 20260119-3f2a")],
@@ -108,15 +122,9 @@ def feedback(
     from nightshift.remediation.feedback import record_feedback
     from nightshift.remediation.model import chance_now
 
-    try:
+    with in_one_line():
         row = record_feedback(incident, remediation, outcome == Outcome.worked, by, products, remediations)
         typer.echo(f"Noted. {chance_now(row, products)}")
-    except ValueError as error:
-        night.print_line(error)
-        raise typer.Exit(night.WRONG) from None
-    except OSError as error:
-        night.print_line(error)
-        raise typer.Exit(night.FAILED) from None
 
 
 @app.command(epilog=CODES)
@@ -142,14 +150,8 @@ def silence(
 
     fields = {"incident": incident, "as": "acknowledged" if acknowledged else "silenced"}
     fields |= {"until": until, "why": why}
-    try:
+    with in_one_line():
         typer.echo(say_silence(project_path(products), fields, by=by or getpass.getuser()))
-    except ValueError as error:
-        night.print_line(error)
-        raise typer.Exit(night.WRONG) from None
-    except OSError as error:
-        night.print_line(error)
-        raise typer.Exit(night.FAILED) from None
 
 
 @app.command(epilog=CODES)
@@ -245,11 +247,8 @@ def new_study(
     """
     from nightshift.new_study import make_study
 
-    try:
+    with in_one_line():
         folder = make_study(name, " ".join(question.split()))
-    except ValueError as error:
-        night.print_line(error)
-        raise typer.Exit(night.WRONG) from None
     typer.echo(
         f"{folder} is there. Its source is a CSV with the columns time, entity, site and value; name it in "
         f"the configuration:\n\nstudies:\n  {name}:\n    extract: {{source: values.csv}}"
@@ -265,11 +264,8 @@ def schema():
     os.chdir(night.REPOSITORY)
     from nightshift.config_schema import config_schema
 
-    try:
+    with in_one_line():  # a study.yaml may be wrong
         typer.echo(json.dumps(config_schema(), indent=1, ensure_ascii=False))
-    except ValueError as error:  # of a study.yaml
-        night.print_line(error)
-        raise typer.Exit(night.WRONG) from None
 
 
 def main():

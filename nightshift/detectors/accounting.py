@@ -72,9 +72,8 @@ def weeks_ago(x, weeks, missing):
     return np.pad(x, ((0, 0), (weeks, 0)), constant_values=missing)[:, : x.shape[1]]
 
 
-def is_habit(happened, rows, step=WEEK):
-    """Tell in which of the weeks `rows` (bool (S, W)) something happens that the series does anyway: bool
-    (n,).
+def is_habit(happened, step=WEEK):
+    """Tell in which weeks something happens that the series does anyway: bool (S, W).
 
     happened : bool (S, W). It is a habit when it happened at least `habit_times` in the `habit` before, of
     the `step` [3 in 78]: more than once in a hundred, with 95% confidence. What all series together find
@@ -83,44 +82,69 @@ def is_habit(happened, rows, step=WEEK):
     """
     before = np.pad(np.cumsum(happened, axis=1), ((0, 0), (step.habit + 1, 0)))
     times = before[:, step.habit : -1] - before[:, : -step.habit - 1]
-    return (happened & (times >= step.habit_times))[rows]
+    return happened & (times >= step.habit_times)
 
 
 def series_features(panel, step=WEEK):
-    """What each week of each series looks like beside its own past: {name: float (S, W)}, NaN where the past
-    cannot say.
+    """What each week of each series looks like beside its own past: {name: float (S, W)} of
+    `activity_features` and `level_features`, NaN where the past cannot say.
 
     panel : as `series_panel` gives it. step : has the lengths of windows; those of weeks are in brackets.
-    `level_short` [8], `level_long` [26], and over the long window `jobs`, `job_length`, `cores_per_job`,
-    `efficiency` are distances of logarithms from the median of the weeks before, in robust standard
-    deviations, over active weeks only; `zero_level` is that of log(1 + core hours) with the silent weeks (the
-    robust z of the textbooks); `change` week over week, `season` against a year ago (last week, where that is
-    unknown) and `trend`, the median of the recent weeks [4] less the long one, are differences of logarithms;
-    `share` of the long window that was active, `share_before` of it before the last silence, both drawn
-    towards 0.3 as if a few weeks [8] of a new series were known; `absent`, whether the weeks before [4] were
-    silent; `habit`, see `is_habit`; `silent_before`, `weeks_silent`, `age`,
-    `weeks_known`, `weeks_active` weeks; `usual_jobs` and `expected`, `low`, `high` (core hours, the latter
-    two an 80% range) per active week. Only weeks before week t, and t, enter column t.
+    Only weeks before week t, and t, enter column t.
     """
-    core, wall = panel["core_hours"], panel["wall_hours"]
+    return activity_features(panel["core_hours"], step) | level_features(panel, step)
+
+
+def activity_features(core, step):
+    """When each series computes, from its core hours (S, W): {name: float (S, W)}.
+
+    `share` of the long window [26] that was active, `share_before` of it before the last silence, both drawn
+    towards 0.3 as if a few weeks [8] of a new series were known; `absent`, whether the weeks before [4] were
+    silent; `habit`, see `is_habit`; `silent_before`, `weeks_silent`, `age`, `weeks_known`, `weeks_active`
+    weeks.
+    """
     active, alive, t = core > 0, np.isfinite(core), np.arange(core.shape[1])
-
-    def logged(x):
-        return np.log(np.where(active & (x > 0), x, np.nan))
-
     before, prior = np.maximum(t - step.long, 0), step.prior
     counts = [np.pad(np.cumsum(flags, axis=1), ((0, 0), (1, 0))) for flags in (alive, active)]
     counted, busy = (c[:, t] - c[:, before] for c in counts)
     last = weeks_ago(np.maximum.accumulate(np.where(active, t, -1), axis=1), 1, -1)
     silent_before = np.where(last >= 0, t - 1 - last, np.nan)
+    absent = silent_before >= step.absence
+    habits = is_habit((core == 0) & (silent_before == 0), step), is_habit(active & absent, step)
+    counted_before = np.maximum(counted - np.nan_to_num(silent_before), 0)
+    return {
+        "share": np.where(alive, (busy + prior * 0.3) / (counted + prior), np.nan),
+        "share_before": np.clip((busy + prior * 0.3) / (counted_before + prior), 0, 1),
+        "absent": absent.astype(float),
+        "habit": np.logical_or(*habits).astype(float),
+        "silent_before": silent_before,
+        "weeks_silent": np.where(active, 0, silent_before + 1),
+        "age": counts[0][:, t].astype(float),
+        "active": np.where(alive, active, np.nan),
+        "weeks_known": counted.astype(float),
+        "weeks_active": busy.astype(float),
+    }
+
+
+def level_features(panel, step):
+    """How much each series computes, and how: {name: float (S, W)}; arguments as of `series_features`.
+
+    `level_short` [8], `level_long` [26], and over the long window `jobs`, `job_length`, `cores_per_job`,
+    `efficiency` are distances of logarithms from the median of the weeks before, in robust standard
+    deviations, over active weeks only; `zero_level` is that of log(1 + core hours) with the silent weeks (the
+    robust z of the textbooks); `change` week over week, `season` against a year ago (last week, where that is
+    unknown) and `trend`, the median of the recent weeks [4] less the long one, are differences of logarithms;
+    `usual_jobs` and `expected`, `low`, `high` (core hours, the latter two an 80% range) per active week.
+    """
+    core, wall = panel["core_hours"], panel["wall_hours"]
+
+    def logged(x):
+        return np.log(np.where((core > 0) & (x > 0), x, np.nan))
+
     level_long, median, spread = deviation(logged(core), step.long)
     jobs, median_jobs, _ = deviation(logged(panel["jobs"]), step.long)
     zero = np.log1p(core)
     year_ago, week_ago = weeks_ago(zero, step.year, np.nan), weeks_ago(zero, 1, np.nan)
-    absent, everywhere = silent_before >= step.absence, np.ones(core.shape, bool)
-    happened = (core == 0) & (silent_before == 0), active & absent
-    habit = np.logical_or.reduce([is_habit(x, everywhere, step) for x in happened]).reshape(core.shape)
-    counted_before = np.maximum(counted - np.nan_to_num(silent_before), 0)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = {
             "job_length": wall / panel["jobs"],
@@ -137,16 +161,6 @@ def series_features(panel, step=WEEK):
         "change": zero - week_ago,
         "season": zero - np.where(np.isfinite(year_ago), year_ago, week_ago),
         "trend": trailing_median(logged(core), step.recent)[0] - median,
-        "share": np.where(alive, (busy + prior * 0.3) / (counted + prior), np.nan),
-        "share_before": np.clip((busy + prior * 0.3) / (counted_before + prior), 0, 1),
-        "absent": absent.astype(float),
-        "habit": habit.astype(float),
-        "silent_before": silent_before,
-        "weeks_silent": np.where(active, 0, silent_before + 1),
-        "age": counts[0][:, t].astype(float),
-        "active": np.where(alive, active, np.nan),
-        "weeks_known": counted.astype(float),
-        "weeks_active": busy.astype(float),
         "expected": np.exp(median),
         "low": np.exp(median - 1.2816 * spread),
         "high": np.exp(median + 1.2816 * spread),

@@ -26,17 +26,21 @@ def policy_of(page):
     return html.unescape(named[1]) if named else NOTHING
 
 
-def with_forms(page, sentences, *, token, opened=""):
+def with_forms(page, messages, *, token, opened=""):
     """Put forms in the place of the commands of a page.
 
-    sentences : {incident: [sentence]}, as of `replies`. token : hidden field of each form, as HTML. opened :
+    messages : {incident: [sentence]}, as of `replies`. token : hidden field of each form, as HTML. opened :
     the incident whose row is open.
     """
 
     def form(commands):
         incident, remediations, until = map(html.unescape, commands.groups())
         values = {"incident": incident, "remediations": remediations.split(), "until": until}
-        values |= {"said": sentences.get(incident, []), "token": Markup(token), "is_open": incident == opened}
+        values |= {
+            "messages": messages.get(incident, []),
+            "token": Markup(token),
+            "is_open": incident == opened,
+        }
         return templates().get_template("tell.html.j2").render(values)
 
     page, n_forms = COMMANDS.subn(form, page)

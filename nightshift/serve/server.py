@@ -184,7 +184,7 @@ class Front(Handler):
             raise HTTPError(404) from None
         sentences = await asyncio.to_thread(replies, self.site.root, day)
         page = with_forms(
-            page, sentences, token=self.xsrf_form_html(), opened=self.get_query_argument("said", "")
+            page, sentences, token=self.xsrf_form_html(), opened=self.get_query_argument("opened", "")
         )
         self.set_header("Cache-Control", "no-store")  # it holds the token of one reader
         self.set_policy(policy_of(page))
@@ -251,7 +251,7 @@ class Reply(Handler):
             self.answer(200)
         else:
             name = quote(fields["incident"])
-            self.redirect(f"index.html?said={name}#{name}", status=303)
+            self.redirect(f"index.html?opened={name}#{name}", status=303)
 
     def fields(self):
         """What the request says, {name: text}, without its token."""

@@ -67,7 +67,7 @@ def test_a_reader_silences_an_incident_and_every_reader_sees_it(browser, address
     [entry], _ = read_recorded(root / "feedback/silences.yaml", DAY)
     assert (entry["incident"], entry["why"]) == (LEAK["incident"], "burn-in of a new rack")
     browser.get(address)
-    sentence = browser.find_element(By.ID, LEAK["incident"]).find_element(By.CSS_SELECTOR, ".said").get_attribute("textContent")
+    sentence = browser.find_element(By.ID, LEAK["incident"]).find_element(By.CSS_SELECTOR, ".message").get_attribute("textContent")
     assert sentence == f"Silenced by {entry['by']} until 2026-02-14: burn-in of a new rack. It counts from the next digest on."
     assert console_errors(browser) == []
 
@@ -75,8 +75,8 @@ def test_a_reader_silences_an_incident_and_every_reader_sees_it(browser, address
 def test_without_a_script_the_page_comes_back_with_the_row_open(unscripted, address):
     set_width(unscripted, 1400)
     opened(unscripted, address, SLOW).find_element(By.CSS_SELECTOR, "[aria-label='fewer-streams did not work']").click()
-    WebDriverWait(unscripted, 30).until(lambda chrome: "said=" in chrome.current_url)
-    sentences = unscripted.find_element(By.ID, SLOW["incident"]).find_elements(By.CSS_SELECTOR, ".said")
+    WebDriverWait(unscripted, 30).until(lambda chrome: "opened=" in chrome.current_url)
+    sentences = unscripted.find_element(By.ID, SLOW["incident"]).find_elements(By.CSS_SELECTOR, ".message")
     assert any(one.is_displayed() and one.text.startswith("fewer-streams did not work, noted ") for one in sentences)
 
 

@@ -125,7 +125,7 @@ def test_feedback_is_read_by_who_ranks_proposals_and_is_on_the_page(address, roo
 
 def test_a_form_without_a_script_comes_back_to_its_incident(address):
     answer = reader(address).says("feedback", SLOW["incident"], {"Accept": "text/html"}, remediation="fewer-streams", outcome="failed")
-    where = f"index.html?said={SLOW['incident']}#{SLOW['incident']}"
+    where = f"index.html?opened={SLOW['incident']}#{SLOW['incident']}"
     assert (answer.status_code, answer.headers["Location"]) == (303, where)
     page = BeautifulSoup(requests.get(f"{address}/{DAY}/{where}").text, "html.parser")
     row = page.find(id=SLOW["incident"])

@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from nightshift.sources.excerpts import excerpt_of_text
-from nightshift.sources.files import read_records
 from nightshift.sources.tables import read_csv_pages
-from nightshift.sources.telemetry.series_file import SeriesFile
+from nightshift.sources.telemetry.series_file import SeriesFile, numbered_records
 
 
 def identity(labels, name, instance="device"):
@@ -56,15 +55,12 @@ class CollectdJson(SeriesFile):
 
     def series(self, path, extraction):
         """Yield the series of every value; a record that is none becomes a bad line."""
-        found, n = {}, 0
-        for records, bad in read_records(path):
-            extraction.bad_lines += [(path, *one) for one in bad]
-            for record in records:
-                n += 1
-                if not {"values", "dsnames", "dstypes", "time", "host", "plugin", "type"} <= set(record):
-                    extraction.bad_lines.append((path, n, "no values of collectd", str(record)[:500]))
-                    continue
+        found = {}
+        for n, record in numbered_records(path, extraction):
+            if {"values", "dsnames", "dstypes", "time", "host", "plugin", "type"} <= set(record):
                 add_values(found, record)
+            else:
+                extraction.bad_lines.append((path, n, "no values of collectd", str(record)[:500]))
         for labels, pairs in found.items():
             at, values = np.array(pairs, float).T
             yield dict(labels), at, values

@@ -3,9 +3,22 @@
 from dataclasses import dataclass
 
 from nightshift.sources.excerpts import excerpt_of_records
+from nightshift.sources.files import read_records
 from nightshift.sources.telemetry.opening import NodeFile
 from nightshift.sources.telemetry.series import extract_series
 from nightshift.sources.telemetry.tables import partitions_of
+
+
+def numbered_records(path, extraction, **how):
+    """Yield (number, record) of a file of records; what is none becomes a bad line of the `extraction`.
+
+    how : as `read_records` takes it.
+    """
+    n = 0
+    for records, bad in read_records(path, **how):
+        extraction.bad_lines += [(path, *one) for one in bad]
+        yield from enumerate(records, n + 1)
+        n += len(records)
 
 
 @dataclass

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nightshift.sources.files import read_records
-from nightshift.sources.telemetry.series_file import SeriesFile
+from nightshift.sources.telemetry.series_file import SeriesFile, numbered_records
 
 ALL = "cpu-total"  # of all processors; those of one are left out, as percentages do not add
 
@@ -27,15 +26,12 @@ class Telegraf(SeriesFile):
 
     def series(self, path, extraction):
         """Yield the series of every field that holds numbers; a record that is none becomes a bad line."""
-        found, n = {}, 0
-        for records, bad in read_records(path):
-            extraction.bad_lines += [(path, *one) for one in bad]
-            for record in records:
-                n += 1
-                if isinstance(record.get("fields"), dict) and "timestamp" in record:
-                    add_fields(found, record, extraction)
-                else:
-                    extraction.bad_lines.append((path, n, "no metric", str(record)[:500]))
+        found = {}
+        for n, record in numbered_records(path, extraction):
+            if isinstance(record.get("fields"), dict) and "timestamp" in record:
+                add_fields(found, record, extraction)
+            else:
+                extraction.bad_lines.append((path, n, "no metric", str(record)[:500]))
         for (name, tags), pairs in found.items():
             at, values = np.array(pairs, float).T
             yield {"__name__": name, **dict(tags)}, in_seconds(at), values
