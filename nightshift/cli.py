@@ -134,7 +134,8 @@ def silence(
     why: Annotated[str, typer.Option(help="for what reason")],
     by: Annotated[str, typer.Option(help="who wants it so; default: the user")] = "",
     acknowledged: Annotated[
-        bool, typer.Option("--acknowledged", help="somebody works on it, which the digest says in its place")
+        bool,
+        typer.Option("--acknowledged", help="somebody is working on it; the digest then says so instead"),
     ] = False,
     products: Annotated[
         str, typer.Option(help="the folder of products, where the configuration names one")

@@ -10,7 +10,7 @@ for (const form of document.querySelectorAll("form.tell")) {
       answered.textContent = (await answer.json()).line;
       answered.className = answer.ok ? "noted" : "refused";
     } catch {
-      answered.textContent = "No answer came that can be read; reload the page to see whether it was noted.";
+      answered.textContent = "The answer could not be read. Reload the page to see whether it was noted.";
       answered.className = "refused";
     }
   });

@@ -207,13 +207,13 @@ def follow_losses(grid, findings, alone):
 
 
 def rows_of(finding, grid, scored):
-    """List the weeks of the series of a finding, the newest first, back to the 26 before it, which say what
-    is usual: DataFrame time (Monday), core_hours, expected, low, high (of core hours; eight of ten weeks lie
-    between the latter two), cpu_hours, jobs, flagged.
+    """List the weeks of the series of a finding, the newest first, back to the long window before it, which
+    says what is usual: DataFrame time (their starts), core_hours, expected, low, high (of core hours; eight
+    of ten weeks lie between the latter two), cpu_hours, jobs, flagged.
 
     scored : DataFrame row, week, flagged, one row per series and judged week.
     """
-    inside = slice(max(finding.start - 26, 0), len(grid.weeks))
+    inside = slice(max(finding.start - grid.step.long, 0), len(grid.weeks))
     usual = {name: grid.features[name][finding.row, inside] for name in ("expected", "low", "high")}
     counted = {name: grid.panel[name][finding.row, inside] for name in ("cpu_hours", "jobs")}
     columns = {"core_hours": grid.core[finding.row, inside]} | usual | counted
@@ -228,8 +228,8 @@ def rows_of(finding, grid, scored):
 
 def changes_by_site(clean, weeks, *, n_judged, step=WEEK, n=10):
     """List the `n` sites whose core hours a week differ most from their usual: DataFrame site, now (mean of
-    the `n_judged` last weeks), usual (sum of the medians of its series in the long window of the
-    `step` before), difference.
+    the `n_judged` last weeks), usual (sum of the medians of its series over the long window of the
+    `step` before them), difference.
 
     clean : DataFrame site, vo, week, core_hours. weeks : all weeks; one without a row counts as 0.
     """

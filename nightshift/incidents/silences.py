@@ -154,11 +154,12 @@ def _list_at(path, name=""):
     return entries or []
 
 
-def record_silence(path, entry):
+def record_silence(path, entry, newest=""):
     """Append an entry, as the configuration has them, to the YAML file at `path`; returns its Silence.
 
-    The file is replaced as a whole, its text otherwise kept, while others wait. ValueError in one line for an
-    entry that is wrong, or a file to which no line can be added; then it stays as it is.
+    newest : the newest night, date as text. The file is replaced as a whole, its text otherwise kept, while
+    others wait. ValueError in one line for an entry that is wrong or over before the newest night, or a file
+    to which no line can be added; then it stays as it is.
     """
     from filelock import FileLock
 
@@ -167,6 +168,8 @@ def record_silence(path, entry):
     silences, lines = check_silences([entry], "")
     if lines:
         raise ValueError("; ".join(line.removeprefix("[0].") for line in lines))
+    if silences[0].until < newest:
+        raise ValueError(f"until is {silences[0].until}, which is before {newest}, the newest night")
     kept = silences[0].model_dump(by_alias=True, exclude_defaults=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(f".{path.name}.lock")), atomic(path) as temporary:

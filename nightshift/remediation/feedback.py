@@ -17,6 +17,7 @@ from helpers import atomic, project_path
 from nightshift import former_names
 from nightshift.remediation.knowledge import kind_for, read_remediations
 
+FEEDBACK_FILE = "feedback/feedback.csv"  # below the products folder
 COLUMNS = ["at", "incident", "kind", "site", "remediation", "worked", "by", "checksum"]
 
 
@@ -128,11 +129,9 @@ def record_feedback(incident, remediation, worked, by="", products="", remediati
         as_cell(by),
     ]
     try:
-        _append(root / "feedback/feedback.csv", row)
+        _append(root / FEEDBACK_FILE, row)
     except OSError as error:
-        raise OSError(
-            f"{root / 'feedback/feedback.csv'}: {error.strerror or error}; nothing was recorded"
-        ) from None
+        raise OSError(f"{root / FEEDBACK_FILE}: {error.strerror or error}; nothing was recorded") from None
     return dict(zip(COLUMNS, row, strict=False)) | {"remediations": str(path)}
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 from scipy import stats
 
 from helpers import project_path
-from nightshift.remediation.feedback import COLUMNS, as_cell, read_feedback
+from nightshift.remediation.feedback import COLUMNS, FEEDBACK_FILE, as_cell, read_feedback
 from nightshift.remediation.knowledge import offered, read_remediations
 
 # How tightly chances lie around the one above, in trials: a proposal around all, a kind around its proposal,
@@ -168,7 +168,7 @@ def chance_now(row, products=""):
     """Say in a sentence what is known of a proposal after the feedback `row`, as `record_feedback` returns
     it.
     """
-    feedback, _ = read_feedback(project_path(products) / "feedback/feedback.csv")
+    feedback, _ = read_feedback(project_path(products) / FEEDBACK_FILE)
     offers = chances(read_remediations(row["remediations"]), feedback, row["kind"], row["site"]).set_index(
         "remediation"
     )

@@ -65,7 +65,7 @@ def reading_of(study):
         f"evidence; its kinds are {joined(kinds)}.",
         "Severity is that of the incident that findings make together: how surprising they are, what they "
         f"cost{f' ({costs})' if costs else ''}, how many studies see them, and whether a whole site is "
-        f"meant{benign}.",
+        f"affected{benign}.",
         "Of many ordinary things a few look strange by chance: the p-value says how often one would look at "
         "least as strange, and a finding has passed a limit that is set for all that was judged together.",
     ]

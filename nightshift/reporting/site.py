@@ -48,6 +48,7 @@ from nightshift.reporting.glossary import reading_of, write_glossary
 from nightshift.reporting.night_figures import night_figures
 from nightshift.reporting.overview import Overview
 from nightshift.reporting.pages import (
+    can_zoom,
     clear_unused,
     frame_of,
     publish_notebook,
@@ -283,7 +284,8 @@ def publish_step(root, day, s, step, menus):
         "other": {"name": "Notebook with the code", "href": code_page(step)},
         "files": downloads_of(root, s, step, folder),
         "rows": s["rows"].get(name, []),
-        "zoom": name == STEPS[-1],  # figures of findings: a library in every report would weigh too much
+        "zoom": can_zoom()
+        and name == STEPS[-1],  # figures of findings: a library in every report would weigh too much
     }
     if name == STEPS[-1]:
         frame |= dict.fromkeys(("title", "report_title"), f"{s['title']}: report of {day}")

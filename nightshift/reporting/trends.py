@@ -18,6 +18,7 @@ from nightshift.wording import plural, skill_in_words
 
 MAX_NIGHTS = 120  # on the page, the latest
 N_MARKS = 8  # colours of the style sheet
+MANY = 1.5  # times as many alarms as stated, from which on a study is said to flag too much
 
 
 # ------------------------------------------------------------------------------------------- what is known
@@ -202,12 +203,9 @@ def percent(shares):
     return [None if one is None else 100 * one for one in shares]
 
 
-MANY = 1.5
-
-
 def alarm_claim(ratios):
-    """Say which studies flag clearly more than they state, 1.5 times as many: a night keeps no interval by
-    which less could be told from chance. ratios : list of (observed over stated, study).
+    """Say which studies flag clearly more than they state, over MANY times as much: a night keeps no interval
+    by which less could be told from chance. ratios : list of (observed over stated, study).
     """
     if not ratios:
         return "No night has recorded which share of ordinary items its models flag"

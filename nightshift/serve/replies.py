@@ -2,16 +2,13 @@
 and read again.
 """
 
-from datetime import date
-
 from nightshift.incidents.silences import SILENCES_FILE, read_recorded, record_silence
-from nightshift.remediation.feedback import find_incident, read_feedback, record_feedback
+from nightshift.remediation.feedback import FEEDBACK_FILE, find_incident, read_feedback, record_feedback
 from nightshift.remediation.model import chance_now
 from nightshift.wording import moment, one_line
 
 OUTCOMES = ("worked", "failed")
 LONGEST = {"by": 80, "why": 200}  # characters
-FEEDBACK = "feedback/feedback.csv"  # below the products folder
 
 
 def say_outcome(root, fields, *, by):
@@ -36,26 +33,16 @@ def say_silence(root, fields, *, by):
     fields : texts `incident`, `as`, `until`, the last day on which it holds, and `why`. Errors as of
     `say_outcome`.
     """
-    folder, until = root / "data/incidents", fields.get("until", "")
+    folder = root / "data/incidents"
     about = find_incident(folder, fields.get("incident", ""))
     newest = max(path.stem for path in folder.glob("????-??-??.parquet"))
-    if is_day(until) and str(date.fromisoformat(until)) < newest:
-        raise ValueError(f"until is {until}, which is before {newest}, the newest night")
     entry = {"incident": about["incident"], "as": fields.get("as", ""), "by": one_line(by, LONGEST["by"])}
-    entry |= {"until": until, "why": one_line(fields.get("why", ""), LONGEST["why"])}
+    entry |= {"until": fields.get("until", ""), "why": one_line(fields.get("why", ""), LONGEST["why"])}
     try:
-        silence = record_silence(root / SILENCES_FILE, entry)
+        silence = record_silence(root / SILENCES_FILE, entry, newest)
     except OSError as error:
         raise OSError(f"{root / SILENCES_FILE}: {error.strerror or error}; nothing was recorded") from None
     return f"Noted. The next digest lists it as {silence.silenced_as}, up to and including {silence.until}."
-
-
-def is_day(text):
-    """Whether a text is a date such as 2026-01-31."""
-    try:
-        return bool(date.fromisoformat(text))
-    except ValueError:
-        return False
 
 
 def replies(root, day):
@@ -64,7 +51,7 @@ def replies(root, day):
     Of several outcomes of the same proposal the last counts, of several silences the last one. A table that
     cannot be read says nothing here; the digest warns of it.
     """
-    feedback, _ = read_feedback(root / FEEDBACK)
+    feedback, _ = read_feedback(root / FEEDBACK_FILE)
     by_incident = {}
     for one in feedback.drop_duplicates(["incident", "remediation"], keep="last").itertuples():
         words = "worked" if one.worked else "did not work"

@@ -244,7 +244,7 @@ class Reply(Handler):
         try:
             self.check_xsrf_cookie()
         except HTTPError:
-            line = "The form does not belong to the cookie: reload the page and say it once more."
+            line = "The form does not belong to the cookie: reload the page and try again."
             raise Refused(403, line) from None
         self.line = await asyncio.to_thread(self.write_reply, kind, fields)
         if self.wants_json():

@@ -84,7 +84,7 @@ def test_what_is_refused_is_said_on_the_page(browser, address):
     worked = opened(browser, address, SLOW).find_element(By.CSS_SELECTOR, "[aria-label='storage-space worked']")
     browser.delete_all_cookies()
     worked.click()
-    assert answer_to(browser, worked) == "The form does not belong to the cookie: reload the page and say it once more."
+    assert answer_to(browser, worked) == "The form does not belong to the cookie: reload the page and try again."
 
 
 @pytest.mark.parametrize("width", [390, 1400])

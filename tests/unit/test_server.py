@@ -190,7 +190,7 @@ def test_many_at_once_lose_nothing(tmp_path):
         ("silence", {"until": "2026-01-30"}, 400, "until is 2026-01-30, which is before 2026-01-31, the newest night"),
         ("silence", {"why": " "}, 400, "why is empty: it must say for what reason"),
         ("silence", {"as": "hidden"}, 400, "as is 'hidden': it must be silenced or acknowledged"),
-        ("silence", {"_xsrf": "x"}, 403, "The form does not belong to the cookie: reload the page and say it once more."),
+        ("silence", {"_xsrf": "x"}, 403, "The form does not belong to the cookie: reload the page and try again."),
         ("silence", {"_xsrf": ""}, 403, "The form does not belong to the cookie"),
     ],
 )
