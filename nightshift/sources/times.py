@@ -217,9 +217,16 @@ def digits_of(number):
 
 def count_times(number):
     """Read counts since 1970 (float Series), whose size tells their unit: UTC, NaT for others."""
+    at = pd.to_datetime(microseconds(number), unit="us", utc=True, errors="coerce")
+    return at.astype("datetime64[us, UTC]")
+
+
+def microseconds(number):
+    """Turn counts since 1970, floats (n,) of s, ms, us or ns, into us: their size tells which; NaN for
+    others.
+    """
     bounds = [(number >= low) & (number < high) for low, high, _ in UNITS]
-    micro = np.round(number * np.select(bounds, [unit for _, _, unit in UNITS], np.nan))
-    return pd.to_datetime(micro, unit="us", utc=True, errors="coerce").astype("datetime64[us, UTC]")
+    return np.round(number * np.select(bounds, [unit for _, _, unit in UNITS], np.nan))
 
 
 def in_utc(local, zone, *, first=True, gap="shift_forward"):

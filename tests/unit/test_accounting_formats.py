@@ -97,6 +97,27 @@ def test_lines_and_jobs_that_are_none_are_put_aside_with_their_reason(tmp_path):
     assert (len(rows), [why for _, _, why, _ in extraction.bad_lines]) == (4, ["no job of sacct: 'time'"])
 
 
+def test_one_bad_record_ends_no_file(tmp_path):
+    """A month that is none, an amount that is no number and a name that is no text cost the record that has them, and no other."""
+    total = (EXAMPLES / "apel_summary").read_text()
+    (tmp_path / "apel_summary").write_text(total.replace("Month: 1\n", "Month: 13\n", 1))
+    line = next(line for line in (EXAMPLES / "north.accounting").read_text().splitlines() if line[0] != "#").split(":")
+    broken = {8: "soon", 34: "1.5", 36: "much"}
+    lines = [":".join(text if at != field else bad for at, text in enumerate(line)) for field, bad in broken.items()]
+    (tmp_path / "north.accounting").write_text((EXAMPLES / "north.accounting").read_text() + "\n".join(lines) + "\n")
+    jobs = json.loads((EXAMPLES / "condor_history.json").read_text())
+    odd = jobs[0] | {"GlobalJobId": 7}
+    (tmp_path / "condor_history.json").write_text(json.dumps([*jobs, odd, jobs[0] | {"GlobalJobId": "s@x#9.0#1", "AcctGroup": 5}]))
+    n_bad = {"apel_summary": 1, "north.accounting": 2, "condor_history.json": 1}  # the time of submission is a name only
+    n_more = {"apel_summary": -1, "north.accounting": 1, "condor_history.json": 1}
+    for name in n_bad:
+        before, _ = read(EXAMPLES / name, tmp_path)
+        rows, extraction = read(tmp_path / name, tmp_path)
+        assert len(extraction.bad_lines) == n_bad[name], name
+        assert len(rows) == len(before) + n_more[name], name
+    assert rows.VOName.iloc[-1] == "5"
+
+
 @pytest.mark.parametrize(("exec_host", "cores"), [
     ("n1/0+n1/1+n2/0", 3), ("b391/0-1,5,11", 4), ("n1/0*8+n2/0*8", 16), ("n1/0", 1), ("", None), (None, None),
 ])  # fmt: skip

@@ -13,7 +13,7 @@ from nightshift.sources.telemetry.opening import EVER
 from nightshift.sources.telemetry.parts import extraction_into
 from nightshift.sources.telemetry.series import extract_series, metric_in, without_copies
 from nightshift.sources.telemetry.sysstat import seconds_of
-from nightshift.sources.telemetry.telegraf import in_seconds
+from nightshift.sources.times import microseconds
 
 T0 = 1769853600.0  # 2026-01-31 10:00 UTC
 SETTINGS = {"columns": {}, "node_label": "instance", "job_label": ""}
@@ -151,5 +151,6 @@ def test_rows_of_json_with_other_columns_are_parts_of_their_own_and_none_is_lost
 
 def test_times_are_read_in_every_unit():
     for unit in (1, 1e3, 1e6, 1e9):
-        assert in_seconds(np.array([T0 * unit])).tolist() == [T0]
+        assert (microseconds(np.array([T0 * unit])) / 1e6).tolist() == [T0]
     assert seconds_of(("2026-01-31 10:00:00 UTC",)).tolist() == seconds_of((str(int(T0)),)).tolist() == [T0]
+    assert np.isnan(seconds_of(("2026-01-31 10:00:00 UTC", "2026-13-31 10:00:00 UTC"))).tolist() == [False, True]

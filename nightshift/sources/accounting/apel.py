@@ -109,7 +109,10 @@ def read_messages(path, extraction):
                     why = f"no {' and no '.join(lacking)}" if kind else "a record of another kind of message"
                     bad.append((number, why, str(record)))
                 else:
-                    rows.append((row_of_total if kind == "summary" else row_of_single)(record))
+                    try:
+                        rows.append((row_of_total if kind == "summary" else row_of_single)(record))
+                    except ValueError as error:  # of a month or a year that is none
+                        bad.append((number, str(error), str(record)))
             n_records, n_rows = n_records + len(page), n_rows + len(rows)
             extraction.put_aside(path, bad)
             yield frame_of(rows)

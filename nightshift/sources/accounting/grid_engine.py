@@ -32,16 +32,13 @@ N_FIELDS, PAGE = 45, 50_000
 
 
 def job_of(line):
-    """Return the fields of one line, {name: text}; None where it has not 45, or its times are none."""
+    """Return the fields of one line, {name: text}; None where it has not 45, or its amounts are no numbers."""
     cells = line.rstrip("\n").split(":")
     if len(cells) != N_FIELDS:
         return None
     job = {name: cells[at] for at, name in FIELDS.items()}
-    return (
-        job
-        if all(re.fullmatch(r"\d+(\.\d+)?", job[of]) for of in ("started", "ended", "wall", "slots"))
-        else None
-    )
+    whole = all(job[of].isdecimal() for of in ("started", "ended", "slots"))
+    return job if whole and all(re.fullmatch(r"\d+(\.\d+)?", job[of]) for of in ("wall", "cpu")) else None
 
 
 def vo_of(job):

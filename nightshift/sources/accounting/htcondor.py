@@ -104,7 +104,8 @@ def read_long(path):
             elif line.strip() and not line.startswith("***"):  # the last line of a job in a schedd's own file
                 bad.append((number, "no attribute of a ClassAd", line))
             elif job:
-                jobs, job = [*jobs, job], {}
+                jobs.append(job)
+                job = {}
             if len(jobs) >= PAGE:
                 yield jobs, bad
                 jobs, bad = [], []
@@ -124,11 +125,11 @@ def read_history(path, extraction):
     n_jobs, n_named = 0, 0
     for jobs, bad in read_records(path, PAGE) if is_json(path) else read_long(path):
         ads = [{name.lower(): value for name, value in job.items()} for job in jobs]
-        unnamed = [job for job in ads if "globaljobid" not in job]
+        unnamed = [job for job in ads if not isinstance(job.get("globaljobid"), str)]
         extraction.put_aside(path, [*bad, *((0, "no GlobalJobId", json.dumps(job)) for job in unnamed)])
         n_jobs, n_named = n_jobs + len(ads), n_named + len(ads) - len(unnamed)
         rows = []
-        for job in (job for job in ads if "globaljobid" in job):
+        for job in (job for job in ads if isinstance(job.get("globaljobid"), str)):
             if why := why_left_out(job):
                 extraction.items[why].add(job["globaljobid"])
             else:

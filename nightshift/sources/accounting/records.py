@@ -97,8 +97,8 @@ def row_of_job(identity, site, vo, *, end, amounts, more=None):
     return {
         "RecordId": identity,
         "EndTime": None if end is None else str(utc_text(end)),
-        "SiteName": site or None,
-        "VOName": vo or None,
+        "SiteName": str(site) if site else None,
+        "VOName": str(vo) if vo else None,
         "ResourceType": "Batch",
         **{name: as_text_of(amount) for name, amount in amounts.items() if name in FIELDS},
         "more": json.dumps(more) if more else None,

@@ -136,7 +136,7 @@ def read_json(path, extraction):
                     extraction.items[why].add(f"{job['cluster']}/{name_of(job)}")
                 else:
                     rows.append(row_of(job, cores))
-            except (KeyError, TypeError, AttributeError) as error:
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
                 bad.append((number, f"no job of sacct: {error}", json.dumps(job)))
         extraction.put_aside(path, bad)
         yield frame_of(rows)

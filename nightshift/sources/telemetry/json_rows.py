@@ -1,6 +1,5 @@
 """Rows of nodes in JSON, such as LDMS sends them to Kafka."""
 
-import json
 import re
 from collections import defaultdict
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from nightshift.sources.excerpts import excerpt_of_records
-from nightshift.sources.files import read_records, shorten
+from nightshift.sources.files import as_text, read_records, shorten
 from nightshift.sources.telemetry import ldms, tables
 from nightshift.sources.telemetry.files import extract_nodes
 from nightshift.sources.telemetry.opening import NodeFile
@@ -108,12 +107,7 @@ def sampler_of(path):
 
 def column_of(rows, name, layout):
     """One column of rows as text: lists as JSON, and what stands for no job as none."""
-    cells = [as_cell(row[name]) for row in rows]
+    cells = [as_text(row[name]) for row in rows]
     if layout.get("job_id") == name:
         cells = [None if cell in tables.NO_JOB else cell for cell in cells]
     return pa.array(cells, pa.string())
-
-
-def as_cell(value):
-    """A JSON value as the text of a cell; whole numbers keep all their digits."""
-    return value if value is None or isinstance(value, str) else json.dumps(value)

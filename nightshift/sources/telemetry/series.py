@@ -155,8 +155,8 @@ def long_frame(extraction, groups, *, sampler, server):
         name: np.repeat(np.array([one[name] for one in frames], object), length)
         for name in ("node_id", "job_id", "name")
     }
-    joined = {name: np.concatenate([one[name] for one in frames]) for name in ("timestamp", "value")}
-    return pd.DataFrame(repeated | joined)
+    numbers = {name: np.concatenate([one[name] for one in frames]) for name in ("timestamp", "value")}
+    return pd.DataFrame(repeated | numbers)
 
 
 def crowded_metrics(pieces):

@@ -10,6 +10,7 @@ import pandas as pd
 from nightshift.sources.excerpts import excerpt_of_text, whole_file
 from nightshift.sources.files import open_text
 from nightshift.sources.telemetry.series_file import SeriesFile
+from nightshift.sources.times import read_times
 
 FIRST = ["hostname", "interval", "timestamp"]
 DEVICE = re.compile("[A-Z]+")  # CPU, DEV, IFACE: what a row is of; the names of values have small letters
@@ -80,8 +81,8 @@ def seconds_of(texts):
         raise ValueError(f"its times name no zone, such as {local!r}: {ADVICE}")
     if texts and texts[0].isdigit():
         return np.array(texts, float)
-    times = pd.to_datetime(pd.Series(texts).str.removesuffix(" UTC"), utc=True, errors="coerce")
-    return times.astype("datetime64[us, UTC]").astype("int64").to_numpy() / 1e6
+    at = read_times(pd.Series(texts))
+    return ((at - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)).to_numpy(float)
 
 
 @dataclass

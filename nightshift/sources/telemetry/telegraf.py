@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nightshift.sources.telemetry.series_file import SeriesFile, numbered_records
+from nightshift.sources.times import microseconds
 
 ALL = "cpu-total"  # of all processors; those of one are left out, as percentages do not add
 
@@ -34,7 +35,7 @@ class Telegraf(SeriesFile):
                 extraction.bad_lines.append((path, n, "no metric", str(record)[:500]))
         for (name, tags), pairs in found.items():
             at, values = np.array(pairs, float).T
-            yield {"__name__": name, **dict(tags)}, in_seconds(at), values
+            yield {"__name__": name, **dict(tags)}, microseconds(at) / 1e6, values
 
 
 def add_fields(found, record, extraction):
@@ -48,8 +49,3 @@ def add_fields(found, record, extraction):
         if isinstance(value, int | float) and not isinstance(value, bool):
             pairs = found.setdefault((f"{record.get('name', '')}_{name}", key), [])
             pairs.append((record["timestamp"], value))
-
-
-def in_seconds(at):
-    """Times since 1970, float (n,), in s, whether they are in s, ms, us or ns: their size tells."""
-    return at / np.select([at < 1e11, at < 1e14, at < 1e17], [1, 1e3, 1e6], 1e9)
