@@ -32,7 +32,7 @@ N_FIELDS, PAGE = 45, 50_000
 
 
 def job_of(line):
-    """Return the fields of one line, {name: text}; None where it has not 45, or its amounts are no numbers."""
+    """Return the fields of one line, {name: text}; None where it has not 45, or amounts are no numbers."""
     cells = line.rstrip("\n").split(":")
     if len(cells) != N_FIELDS:
         return None
