@@ -268,18 +268,18 @@ def growth_words(growing, tested_kinds):
 
 
 def slowest_words(waits, median_all, *, called, hour, closing_known):
-    """Say which topic surely waits longer than all tickets do, not only by a few tickets that may be new.
+    """Say which topic clearly waits longer than all tickets do, not only by a few tickets that may be new.
 
     waits : DataFrame group, median, low, high of the topics. median_all : median wait of all tickets, hours.
     """
-    surely = waits[np.isfinite(waits.low) & (waits.low > median_all)]
-    if closing_known and len(surely):
-        slowest = surely.loc[surely.low.idxmax()]
+    slower = waits[np.isfinite(waits.low) & (waits.low > median_all)]
+    if closing_known and len(slower):
+        slowest = slower.loc[slower.low.idxmax()]
         wait = in_hours(slowest[["median", "low", "high"]], hour)
-        return f"“{called[slowest.group]}” surely waits long, {wait}"
+        return f"“{called[slowest.group]}” clearly waits longer than usual, {wait}"
     if len(waits) > 1 and np.isfinite(waits.low).all():
-        return "no topic surely waits longer"
-    return "who waits longer is not known"
+        return "no topic clearly waits longer than usual"
+    return "which topics wait longer than usual is not known"
 
 
 def median_words(wait, hour):

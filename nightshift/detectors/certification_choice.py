@@ -217,7 +217,7 @@ def gate(areas, chosen, *, kind, baselines, combined):
 
     areas : {method: AUC (1 + draws,)}, as `area_of` gives them. A method whose gain over the better baseline
     may be chance, or whose AUC is below a half, does not serve alone. Where none passes, no single method is
-    surely best, and the method `combined` serves, unless it is surely worse than the baseline or its AUC is
+    clearly best, and the method `combined` serves, unless it is clearly worse than the baseline or its AUC is
     below a half: then the baseline does.
     """
     baseline = max(baselines, key=lambda method: areas[method][0])

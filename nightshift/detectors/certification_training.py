@@ -193,7 +193,7 @@ def combine_fits(fits):
     """Combine the judged fits of one task: a SimpleNamespace task, method, seed, members, spreads, scores.
 
     fits : one per method, see `judge_fit`. The decision values (n,) are the mean of theirs, each in units of
-    its spread among the good lumisections of the task: where no single method is surely best, the mean of
+    its spread among the good lumisections of the task: where no single method is clearly best, the mean of
     several is less wrong than a choice by few bad runs.
     """
     task = fits[0].task

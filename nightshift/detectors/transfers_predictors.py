@@ -17,7 +17,7 @@ TRIVIAL = {  # what a person would guess, and the file that keeps it
     "log_size": "log_size.skops",
     "table_and_line": "table_and_line.json",
 }
-BASELINE = "table_and_line"  # serves where nothing learned is surely better
+BASELINE = "table_and_line"  # serves where nothing learned is clearly better
 RECENT = ("recent_log_rate", "last_log_duration", "failure_share")  # how things go just now
 NUMBERS = [  # what a predictor looks at: the size, the wait, and the state of all at the start
     "log_bytes",

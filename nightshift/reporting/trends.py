@@ -211,8 +211,8 @@ def alarm_claim(ratios):
         return "No night has recorded which share of ordinary items its models flag"
     n_above, (ratio, study) = sum(ratio > MANY for ratio, _ in ratios), max(ratios)
     of = f"{n_above} of {plural(len(ratios), 'study')}"
-    claim = f"{of} flagged over {MANY:g} times as many of their ordinary test items as stated"
-    return f"{claim}, most of all {title_of(study)}: {ratio:.1f} times" if n_above else claim
+    claim = f"{of} flagged more than {MANY:g} times the stated share of their ordinary test items"
+    return f"{claim}; the highest is {title_of(study)}, {ratio:.1f} times" if n_above else claim
 
 
 def skill_section(days, runs):
@@ -224,7 +224,7 @@ def skill_section(days, runs):
             continue
         latest.append((last, study))
         model = (runs[at]["studies"][study] or {}).get("model")
-        words = f" by {str(model).replace('_', ' ')}" if isinstance(model, str) and model else ""
+        words = f", model {str(model).replace('_', ' ')}" if isinstance(model, str) and model else ""
         caption = f"{title_of(study)}: {skill_in_words(last)}{words}"
         series = [Series(study, skills, "c0")]
         svg = lines(days, series, unit="skill", label=caption, size=SHARES)

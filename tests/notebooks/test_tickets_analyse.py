@@ -63,7 +63,7 @@ def test_the_headline_names_what_grows_and_who_waits(ticket_night):
     assert re.search(
         r"\*\*\d topics above the usual, first t00\d: .*; half of the tickets of the last year are resolved within 1\d\.\d h", ticket_night.page
     )
-    assert "“transfer, slow” surely waits long, " in ticket_night.page
+    assert "“transfer, slow” clearly waits longer than usual, " in ticket_night.page
     assert f"{ticket_night.clean.open.sum()} of them open" in ticket_night.page
 
 
@@ -221,7 +221,7 @@ def test_waiting_times_need_no_measured_model_and_no_test_that_can_be_made(tmp_p
     assert "resolution: no test could be made, since only one group has tickets as old as the shortest wait that ended" in waiting
     assert "resolved within 3.0 h" in night.page
     assert "resolved within 3.0 h" in waiting
-    assert "” surely waits long" not in night.page + waiting, "a department of new tickets has not waited"
+    assert "” clearly waits longer than usual" not in night.page + waiting, "a department of new tickets has not waited"
     assert "How well the topics are found is not measured" in night.page
     assert "How well the topics are found is not measured" in page_of("5_quality", tmp_path)
     assert [line for line in night.recorded["warnings"] if "None of the closed_days (2030-05-01) lies between" in line]

@@ -21,7 +21,7 @@ def test_groups_are_compared_and_the_slow_topic_is_named(ticket_night):
     page = ticket_night.pages["6_waiting"]
     for column in ("priority", "department", "topic"):
         assert f"By {column}, the slowest first; log-rank tests of resolution" in page
-    assert "“transfer, slow” surely waits long, " in page
+    assert "“transfer, slow” clearly waits longer than usual, " in page
     assert f"{ticket_night.clean.open.sum()} tickets are open" in page
     assert {"backlog", "waiting", "closures"} <= ticket_night.figures
 

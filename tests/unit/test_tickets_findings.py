@@ -70,9 +70,9 @@ def test_the_headline_says_nothing_that_is_not_known():
     assert growth_words(growing[:0], ["backlog"]) == "Whether a topic grows cannot be known yet"
     waits = pd.DataFrame({"group": ["t001", "t002"], "median": [50.0, 9], "low": [40.0, 7], "high": [60.0, 12]})
     names = {"called": {"t001": "disk", "t002": "gpu"}, "hour": "h"}
-    assert slowest_words(waits, 10, closing_known=True, **names) == "“disk” surely waits long, 50.0 h (40.0 to 60.0)"
-    assert slowest_words(waits, 45, closing_known=True, **names) == "no topic surely waits longer"
-    assert slowest_words(waits[:1], 45, closing_known=True, **names) == "who waits longer is not known"
+    assert slowest_words(waits, 10, closing_known=True, **names) == "“disk” clearly waits longer than usual, 50.0 h (40.0 to 60.0)"
+    assert slowest_words(waits, 45, closing_known=True, **names) == "no topic clearly waits longer than usual"
+    assert slowest_words(waits[:1], 45, closing_known=True, **names) == "which topics wait longer than usual is not known"
 
 
 # --------------------------------------------------------------------------------------------------------------- truth
