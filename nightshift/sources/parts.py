@@ -4,9 +4,14 @@ Extraction      where parts go, of which window, and what was left out
 PartFile        a file that becomes one part
 part_name       the name of a part by what it was read from
 write_rows      one part, page by page
+
+A part holds a note, JSON in its metadata: what it was made of, and what was counted on the way. By it a file
+that has not changed since an earlier night is not read again.
 """
 
+import functools
 import hashlib
+import json
 import os
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
@@ -19,23 +24,29 @@ import pyarrow.parquet as pq
 from helpers import atomic
 from nightshift.sources.base import FileSource
 
+NOTE = b"nightshift"  # key of the note in the metadata of a part
+MOST_NOTED = 1000  # bad lines and items that a note names: of more the file is read again
+
 
 @dataclass(frozen=True)
 class Extraction:
     """Where an extraction writes, what it looks for, and what it has left out so far.
 
     raw : folder of the parts. window : (begin, end), UTC; the end is outside. counts : {reason: records} that
-    were left out. items : {reason: set of identities} of jobs left out that a source may name several times.
-    bad_lines : (file, line number, reason, text) of what did not parse. missing : what the source should have
-    and has not. parts : files that belong to this extraction.
+    were left out. tallies : {what: {value: rows}} of the rows that were kept. items : {reason: set of
+    identities} of jobs left out that a source may name several times. bad_lines : (file, line number, reason,
+    text) of what did not parse. missing : what the source should have and has not. ends : moments of which
+    the first and the last are those of what lies within. parts : files that belong to this extraction.
     """
 
     raw: Path
     window: tuple[pd.Timestamp, pd.Timestamp]
     counts: Counter = field(default_factory=Counter)
+    tallies: defaultdict = field(default_factory=lambda: defaultdict(Counter))
     items: defaultdict = field(default_factory=lambda: defaultdict(set))
     bad_lines: list = field(default_factory=list)
     missing: list = field(default_factory=list)
+    ends: list = field(default_factory=list)
     parts: set = field(default_factory=set)
 
     def put_aside(self, path, bad):
@@ -47,7 +58,45 @@ class Extraction:
         missing: bool (n,).
         """
         begin, end = begin or self.window[0], end or self.window[1]
-        return at.isna() | ((at >= begin) & (at < end))
+        inside = at.isna() | ((at >= begin) & (at < end))
+        self.ends.extend(at[inside].agg(["min", "max"]).dropna())
+        self.counts["outside"] += int((~inside).sum())
+        return inside
+
+    def of_part(self):
+        """Begin the extraction of one part, whose counts are its own."""
+        return Extraction(self.raw, self.window)
+
+    def note(self):
+        """What has been counted, as JSON can hold it."""
+        ends = [str(moment) for moment in (min(self.ends), max(self.ends))] if self.ends else []
+        items = {reason: sorted(names) for reason, names in self.items.items()}
+        counted = {"counts": self.counts, "tallies": self.tallies, "items": items, "ends": ends}
+        return counted | {"bad_lines": self.bad_lines, "window": list(map(str, self.window))}
+
+    def is_short(self):
+        """Whether so little was put aside that a note of it may stand in the metadata of a file."""
+        return len(self.bad_lines) + sum(map(len, self.items.values())) <= MOST_NOTED
+
+    def still_holds(self, note):
+        """Whether a part with this `note` would be the same in the window of this extraction: it is the one
+        of the note, or leaves nothing out, as that did not.
+        """
+        begin, end = self.window
+        of_all = not note["counts"].get("outside")
+        return list(map(str, self.window)) == note["window"] or (
+            of_all and all(begin <= pd.Timestamp(moment) < end for moment in note["ends"])
+        )
+
+    def add(self, note):
+        """Count what the `note` of a part says."""
+        self.counts.update(note["counts"])
+        for reason, names in note["items"].items():
+            self.items[reason].update(names)
+        for what, tally in note["tallies"].items():
+            self.tallies[what].update(tally)
+        self.bad_lines.extend(map(tuple, note["bad_lines"]))
+        self.ends.extend(map(pd.Timestamp, note["ends"]))
 
 
 def remove_old_parts(extraction):
@@ -63,11 +112,12 @@ def part_name(kind, origin):
     return f"{kind}-{hashlib.sha256(origin.encode()).hexdigest()[:12]}.parquet"
 
 
-def write_rows(pages, path, schema):
+def write_rows(pages, path, schema, one=None, made_of=None):
     """Write `pages`, frames or tables with the columns of the Arrow `schema`, to one Parquet file; no page
     gives an empty table.
 
-    Memory holds one page. The file gets its name only when it is complete.
+    Memory holds one page. The file gets its name only when it is complete. one : the Extraction of this part,
+    of which a note stands in the file, beside what the part is `made_of`.
     """
     # columns that do not repeat are given up as dictionaries after 64 kB, which makes files a fifth smaller;
     # the smallest and the largest text of a column, which nobody asks for, take an eighth of the time
@@ -79,6 +129,26 @@ def write_rows(pages, path, schema):
             out.write_table(
                 page if is_table else pa.Table.from_pandas(page, schema=schema, preserve_index=False)
             )
+        if one and one.is_short():
+            out.add_key_value_metadata({NOTE: json.dumps({"made_of": made_of, "of": one.note()})})
+
+
+def read_note(path):
+    """The note of the part at `path`, {} where there is none."""
+    try:
+        noted = pq.read_metadata(path).metadata or {}
+        return json.loads(noted.get(NOTE, b"{}"))
+    except (OSError, ValueError, pa.ArrowInvalid):
+        return {}
+
+
+@functools.cache
+def code_of_sources():
+    """A hash of the modules that read sources, and of those that they read by."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 class PartFile(FileSource):
@@ -99,8 +169,22 @@ class PartFile(FileSource):
         raise NotImplementedError(f"{type(self).__name__} has no `rows_of`")
 
     def extract(self, path, extraction):
-        """Write the part of one file; an empty file is an empty part."""
+        """Write the part of one file; an empty file is an empty part. The part stays as it is where neither
+        the file nor what reads it has changed, and the window would leave out nothing else.
+        """
         part = extraction.raw / part_name("file", path)
-        pages = self.read(path, extraction) if os.path.getsize(path) else []
-        write_rows(self.rows_of(pages, extraction), part, self.schema)
         extraction.parts.add(part)
+        made_of, noted = self.made_of(path), read_note(part)
+        if noted.get("made_of") == made_of and extraction.still_holds(noted["of"]):
+            extraction.add(noted["of"])
+            return
+        one = extraction.of_part()
+        rows = self.rows_of(self.read(path, one) if os.path.getsize(path) else [], one)
+        write_rows(rows, part, self.schema, one, made_of)
+        extraction.add(one.note())
+
+    def made_of(self, path):
+        """What the part of the file `path` follows from, but for the window: JSON."""
+        there = os.stat(path)
+        of_file = {"size": there.st_size, "mtime_ns": there.st_mtime_ns}
+        return of_file | {"reader": f"{type(self).__name__} {vars(self)}", "code": code_of_sources()}

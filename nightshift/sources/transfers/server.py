@@ -1,13 +1,14 @@
 """Events of Rucio in the daily indices of an Elasticsearch or OpenSearch."""
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from nightshift.sources.base import Look
 from nightshift.sources.elastic import DocumentServer, first_documents, read_pages
 from nightshift.sources.files import require_kind
-from nightshift.sources.parts import part_name, write_rows
+from nightshift.sources.parts import part_name, read_note, write_rows
 from nightshift.sources.transfers.parts import KIND, OPTIONAL, SCHEMA, table_of, transfer_rows
 
 # as Rucio and as MONIT nest it, text or keyword
@@ -23,7 +24,7 @@ TRANSFERS = {
 def pages_of_index(ask, index, page_rows, *, bar, counts):
     """Yield pages of rows of one index; LayoutError where it holds something, and no event.
 
-    bar : a tqdm, which shows how many events are kept so far, by `counts`.
+    bar : a tqdm, which shows how many events of the index are kept so far, by `counts`.
     """
     pages = ((page, []) for page in read_pages(ask, index, TRANSFERS, page_rows))
     for page, _ in require_kind(pages, **KIND, place=index):
@@ -46,7 +47,7 @@ class RucioServer(DocumentServer):
         """
         from elasticsearch import NotFoundError
 
-        ask, counts = self.connect(address), extraction.counts
+        ask = self.connect(address)
         tag = part_name("elastic", address + self.index).removesuffix(".parquet")
         bar = tqdm(self.indices(pd.date_range(*extraction.window, inclusive="left")).items(), unit="index")
         there = []
@@ -54,16 +55,20 @@ class RucioServer(DocumentServer):
             part = extraction.raw / (f"{tag}-{day.date()}.parquet" if day else f"{tag}.parquet")
             extraction.parts.add(part)
             if day and is_complete(part, day):
-                counts["kept"] += pq.ParquetFile(part).metadata.num_rows
+                extraction.add(read_note(part).get("of") or count_part(part, extraction))
                 there.append(name)
                 continue
+            one = extraction.of_part()
             try:
-                pages = pages_of_index(ask, name, self.page_rows, bar=bar, counts=counts)
-                write_rows(transfer_rows(pages, extraction), part, SCHEMA)
+                pages = pages_of_index(ask, name, self.page_rows, bar=bar, counts=one.counts)
+                write_rows(transfer_rows(pages, one), part, SCHEMA, one)
+                extraction.add(one.note())
                 there.append(name)
             except NotFoundError:
                 extraction.missing.extend([str(day.date())] if day else [])
-        if there and not counts["kept"]:  # no transfer in any index: of what kind is what they hold?
+        if (
+            there and not extraction.counts["kept"]
+        ):  # no transfer in any index: of what kind is what they hold?
             list(require_kind([(first_documents(ask, there[0]), [])], **KIND, place=there[0]))
         if not there:
             self.refuse(*extraction.window)
@@ -107,6 +112,14 @@ class RucioServer(DocumentServer):
         n, days = sum(found.values()), ", ".join(str(day.date()) for day in sorted(found))
         ends = min(found), max(found) + pd.Timedelta(days=1)
         return Look(self.label, oldest=ends[0], newest=ends[1], notes=[f"{n:,} transfer events on {days}"])
+
+
+def count_part(part, extraction):
+    """What is to be noted of a part that an earlier version has written without a note."""
+    one = extraction.of_part()
+    batches = pq.ParquetFile(part).iter_batches()
+    list(transfer_rows((pa.Table.from_batches([batch]) for batch in batches), one))
+    return one.note()
 
 
 def is_complete(part, day):
