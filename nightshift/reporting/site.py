@@ -11,11 +11,13 @@ itself, and stays as it is when others come.
 import functools
 import platform
 from datetime import date
+from functools import partial
 from importlib.metadata import version
 
 from helpers import write_json
 from nightshift.assurance import assure, verdict_in_words
 from nightshift.catalog import STEPS, study_of
+from nightshift.processes import each_in_a_process
 from nightshift.products import read_json
 from nightshift.reporting.archive import (
     clear_removed,
@@ -241,20 +243,30 @@ def notices_of(s, step):
 
 def publish_studies(root, day, studies, others):
     """Write the pages of the notebooks of all studies, with links to the pages `others` {title: href from
-    the folder of the night}. A page that cannot be made is the failure of its study.
+    the folder of the night}, of several studies at once. A page that cannot be made is the failure of its
+    study.
     """
-    report = root / "reports" / day
-    for s in studies:
-        ran = [step for step in s["steps"] if step["outcome"] != "not run" or step.get("of")]
-        menus = {"study": s["title"], "steps": steps_menu(ran), "studies": menu_of(studies, s, others)}
-        for step in ran:
-            trouble = publish_step(root, day, s, step, menus)
-            if trouble and s["verdict"] != "failed":
-                s |= {"verdict": "failed", "error": trouble, "failed_step": step["name"], "hinders": True}
-        for step in [step for step in s["steps"] if step not in ran]:
-            line = f"{step['name']} did not run, and this page was from an earlier run."
-            for name in (f"{step['name']}.html", code_page(step)):
-                withdraw(report / s["study"] / name, day, line, "../")
+    failures = each_in_a_process(partial(publish_study, root, day, studies, others), range(len(studies)))
+    for s, failed in zip(studies, failures, strict=True):
+        s |= failed
+
+
+def publish_study(root, day, studies, others, which):
+    """Write the pages of the study at the place `which`; returns what is to be said of it instead where one
+    cannot be made, else an empty dict.
+    """
+    s, failed = studies[which], {}
+    ran = [step for step in s["steps"] if step["outcome"] != "not run" or step.get("of")]
+    menus = {"study": s["title"], "steps": steps_menu(ran), "studies": menu_of(studies, s, others)}
+    for step in ran:
+        trouble = publish_step(root, day, s | failed, step, menus)
+        if trouble and s["verdict"] != "failed":
+            failed = {"verdict": "failed", "error": trouble, "failed_step": step["name"], "hinders": True}
+    for step in [step for step in s["steps"] if step not in ran]:
+        line = f"{step['name']} did not run, and this page was from an earlier run."
+        for name in (f"{step['name']}.html", code_page(step)):
+            withdraw(root / "reports" / day / s["study"] / name, day, line, "../")
+    return failed
 
 
 def publish_step(root, day, s, step, menus):

@@ -47,7 +47,7 @@ def test_an_unchanged_file_is_not_read_again_and_counts_the_same(night):
     again = night.extract()
     assert night.reads == [str(night.path)]
     assert counted(again) == counted(first)
-    assert first.counts["kept"] == 2 and first.counts["other kinds"] == 1
+    assert (first.counts["kept"], first.counts["other kinds"]) == (2, 1)
     assert first.tallies == {"event type": {"transfer-done": 2}, "day": {"2026-01-10": 1, "2026-01-11": 1}}
     assert [line[1:3] for line in again.bad_lines] == [(4, first.bad_lines[0][2])]
     assert (min(again.ends), max(again.ends)) == tuple(pd.to_datetime(["2026-01-10", "2026-01-11"], utc=True))
