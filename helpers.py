@@ -113,20 +113,22 @@ def check_schema(frame, schema, name):
 
 
 def fit_categories(frame, columns, earlier=None):
-    """Category lists of `columns`: {column: [value, ...]}; position + 1 is the code, 0 is reserved for unseen
-    values.
+    """Category lists of `columns` of a frame, as `extend_categories` makes them."""
+    return extend_categories({c: frame[c].value_counts().to_dict() for c in columns}, earlier)
 
-    What is in `earlier`, an earlier result, keeps its codes; new values are appended by falling count, so
-    that stored models stay valid.
+
+def extend_categories(counts, earlier=None):
+    """Category lists: {column: [value, ...]}; position + 1 is the code, 0 is reserved for unseen values.
+
+    counts : {column: {value: rows}}. What is in `earlier`, an earlier result, keeps its codes; new values are
+    appended by falling count, so that stored models stay valid.
     """
-    earlier = earlier or {}
-    seen = {
-        c: [str(v) for v in frame[c].value_counts().loc[lambda counts: counts > 0].index] for c in columns
-    }
-    return {
-        c: earlier.get(c, []) + sorted(set(seen[c]) - set(earlier.get(c, [])), key=seen[c].index)
-        for c in columns
-    }
+    lists = {c: list((earlier or {}).get(c, [])) for c in counts}
+    for c, of in counts.items():
+        already = set(lists[c])
+        by_count = sorted(filter(of.get, of), key=of.get, reverse=True)
+        lists[c] += [name for name in dict.fromkeys(map(str, by_count)) if name not in already]
+    return lists
 
 
 def encode_categories(frame, categories):

@@ -212,11 +212,14 @@ def steps_after(study, step):
 
 
 def output_of(study, step):
-    """The file that stands for a step of a study, below the products folder."""
+    """The file that stands for a step of a study, below the products folder; one whose name begins with a dot
+    is empty, and says that the step ended well: what Snakemake knows as an output it deletes before the step
+    and after its failure.
+    """
     if step in STEPS:
         return {
             "1_extract": f"data/raw/{study}/status.json",
-            "2_preprocess": f"data/clean/{study}.parquet",
+            "2_preprocess": f"data/clean/.{study}",
             "3_train": f"models/{study}/.trained",
             "4_analyse": f"data/findings/{study}.parquet",
         }[step]

@@ -2,6 +2,7 @@
 recognised.
 """
 
+import functools
 import hashlib
 import json
 import subprocess
@@ -44,7 +45,8 @@ def patterns_of(study, step):
         return tables_of(study, step)
     return {
         "1_extract": [f"data/raw/{study}/**/*"],
-        "2_preprocess": [f"data/clean/{study}.*", f"data/clean/{study}_*", f"encoders/{study}/**/*"],
+        "2_preprocess": [f"data/clean/{study}{end}" for end in (".*", "_*", ".*/*", "_*/*")]
+        + [f"encoders/{study}/**/*"],
         "3_train": [f"models/{study}/**/*"],
         "4_analyse": [f"data/scores/{study}.*", f"data/scores/{study}_*", *tables_of(study, step)],
     }[step]
@@ -105,6 +107,16 @@ def differing(root, products, below=""):
         for name, recorded in sorted(products.items())
         if name.startswith(below) and not is_same(Path(root) / name, recorded)
     ]
+
+
+@functools.cache
+def code_below(*folders):
+    """A hash of the modules of the package that lie in `folders` of it, in whatever depth."""
+    digest = hashlib.sha256()
+    for folder in folders:
+        for path in sorted((Path(__file__).parent / folder).rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def git_revision():

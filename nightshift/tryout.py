@@ -90,6 +90,8 @@ def place(path, there, size):
     """Put the night's file at `path`, of `size` bytes, at `there`, whatever is there: a copy, or a link to
     it.
     """
+    if there.parent.is_file():  # of a version that kept in one file what is a folder now
+        there.parent.unlink()
     there.parent.mkdir(parents=True, exist_ok=True)
     temporary = there.with_name(f".{uuid.uuid4().hex[:8]}-{there.name}")
     if size <= COPIED_BYTES:

@@ -1,8 +1,10 @@
 """From usable events to the table of transfers: durations, links, and what was known at each start.
 
 measure_durations, name_links    what a transfer took, and between which storages
-add_states, state_features       what was known about its link, storages and server when it started
+recall_at_starts                 what was known about its link, storages and server when it started
 SCHEMA                           the contract of the clean table
+
+The table lies in a folder, a file per day: transfers_days.py brings it up to date.
 """
 
 from typing import NamedTuple
@@ -65,17 +67,33 @@ def name_links(src, dst):
 MEMORY = np.dtype(
     [
         (name, float)
-        for name in ("in_flight", "clock", "rate_sum", "rate_weight", "fail_sum", "weight", "last")
+        for name in ("in_flight", "clock", "good", "rate_sum", "rate_weight", "fail_sum", "weight", "last")
     ]
+)
+FORGOTTEN = (
+    84  # time constants: a fortnight, where one is four hours, after which exp(-84) is left of a weight
 )
 
 
-@numba.njit
+class Ends(NamedTuple):
+    """Ends of transfers in the order of time, each (n,): time in seconds, group at least 0; log_rate and
+    log_duration, natural logarithms, which are read only where `failed` is False.
+    """
+
+    time: np.ndarray
+    group: np.ndarray
+    log_rate: np.ndarray
+    log_duration: np.ndarray
+    failed: np.ndarray
+
+
+@numba.njit(cache=True)
 def remember(memory, end, log_rate, log_duration, failed, time_constant):
     """Enter a transfer that has ended into the memory of its group.
 
     What the memory holds fades with the time since the end before, and the new end enters with weight one; a
-    failure tells nothing of speed.
+    failure tells nothing of speed. Speeds that are FORGOTTEN are so altogether, and not left as the mean of
+    what has faded: what is known at a start does not depend on how long ago the table begins.
     """
     decay = np.exp((memory.clock - end) / time_constant)
     memory.clock = end
@@ -83,89 +101,57 @@ def remember(memory, end, log_rate, log_duration, failed, time_constant):
     memory.fail_sum, memory.weight = decay * memory.fail_sum + failed, decay * memory.weight + 1
     memory.rate_sum, memory.rate_weight = decay * memory.rate_sum, decay * memory.rate_weight
     if not failed:
+        if end - memory.good > FORGOTTEN * time_constant:
+            memory.rate_sum, memory.rate_weight = 0.0, 0.0
         memory.rate_sum, memory.rate_weight = memory.rate_sum + log_rate, memory.rate_weight + 1
-        memory.last = log_duration
+        memory.last, memory.good = log_duration, end
 
 
-@numba.njit
+@numba.njit(cache=True)
 def recall(memory, start, time_constant, out):
     """Write to `out` (4,) what is known at `start`: transfers in flight, mean log rate, last log duration,
     failure share.
     """
     fade = np.exp((memory.clock - start) / time_constant)
-    out[0], out[2] = memory.in_flight, memory.last
-    out[1] = memory.rate_sum / memory.rate_weight if memory.rate_weight > 0 else np.nan
+    is_recent = start - memory.good <= FORGOTTEN * time_constant
+    out[0], out[2] = memory.in_flight, memory.last if is_recent else np.nan
+    out[1] = memory.rate_sum / memory.rate_weight if is_recent else np.nan
     # + 1: an old or single failure is weak evidence
     out[3] = fade * memory.fail_sum / (fade * memory.weight + 1)
 
 
-class Runs(NamedTuple):
-    """Transfers by their start, each (n,): start and end in seconds, group at least 0; log_rate and
-    log_duration, natural logarithms, which are read only where `failed` is False.
+@numba.njit(cache=True)
+def enter_ends(ends, n_entered, before, time_constant, memory):
+    """Enter into `memory` (n_groups,) the Ends after the first `n_entered` that lie before `before`, in
+    seconds; returns how many have been entered then.
     """
+    while n_entered < len(ends.time) and ends.time[n_entered] < before:
+        j = n_entered
+        ended = memory[ends.group[j]]
+        remember(ended, ends.time[j], ends.log_rate[j], ends.log_duration[j], ends.failed[j], time_constant)
+        n_entered += 1
+    return n_entered
 
-    start: np.ndarray
-    end: np.ndarray
-    group: np.ndarray
-    log_rate: np.ndarray
-    log_duration: np.ndarray
-    failed: np.ndarray
 
-
-@numba.njit
-def recall_at_starts(runs, by_end, time_constant, memory, out):
-    """Fill `out` (n, 4), in one pass over time, with what `memory` (n_groups,) recalls at each start;
-    `by_end` orders the Runs by their ends.
+@numba.njit(cache=True)
+def recall_at_starts(starts, groups, ends, time_constant, memory, out):
+    """Fill `out` (n, 4), in one pass over time, with what `memory` (n_groups,) recalls at each of the sorted
+    `starts` (n,), in seconds; returns how many of the Ends it has entered.
 
     Only what ended strictly before a start may speak to it: what ends in the same second may have ended
     after it, which a clock of whole seconds cannot tell.
     """
-    n_ended = 0  # ends that have been remembered
-    for i in range(len(runs.start)):
-        while n_ended < len(runs.start) and runs.end[by_end[n_ended]] < runs.start[i]:
-            j = by_end[n_ended]
-            ended = memory[runs.group[j]]
-            remember(
-                ended, runs.end[j], runs.log_rate[j], runs.log_duration[j], runs.failed[j], time_constant
-            )
-            n_ended += 1
-        recall(memory[runs.group[i]], runs.start[i], time_constant, out[i])
-        memory[runs.group[i]].in_flight += 1
+    n_entered = 0
+    for i in range(len(starts)):
+        n_entered = enter_ends(ends, n_entered, starts[i], time_constant, memory)
+        recall(memory[groups[i]], starts[i], time_constant, out[i])
+        memory[groups[i]].in_flight += 1
+    return n_entered
 
 
-def state_features(runs, *, time_constant_s=4 * 3600.0):
-    """Compute what was known about the group of each transfer at the moment it started: float32 (n, 4).
-
-    runs : Runs, of arrays or lists. Columns: transfers in flight; exponentially weighted mean log rate (NaN
-    before the first end); last finished log duration (NaN likewise); recent failure share. O(n log n).
-    ValueError when the starts are not sorted, or a transfer ends before it starts.
-    """
-    types = (np.float64, np.float64, np.int64, np.float64, np.float64, np.bool_)
-    runs = Runs(*(np.asarray(values, kind) for values, kind in zip(runs, types, strict=True)))
-    if (np.diff(runs.start) < 0).any() or (runs.end < runs.start).any():
-        raise ValueError("state_features: starts must be sorted and no end before its start")
-    memory = np.zeros(runs.group.max(initial=-1) + 1, MEMORY)
+def new_memory(n):
+    """A memory of `n` groups that holds nothing yet: MEMORY (n,)."""
+    memory = np.zeros(n, MEMORY)
     memory["last"] = np.nan
-    out = np.empty((len(runs.start), 4), np.float32)
-    recall_at_starts(runs, np.argsort(runs.end, kind="stable"), float(time_constant_s), memory, out)
-    return out
-
-
-def add_states(kept, *, time_constant_s):
-    """Give the transfers what was known at each start, four numbers for each of ENTITIES:
-    {entity}_{AT_START}, float32.
-
-    The count enters as its logarithm. Requests that never ran, or whose times are unknown, have none.
-    """
-    kept = kept.copy(deep=False)
-    ran = kept.started.notna() & kept.finished.notna()
-    seconds = {c: kept[c][ran].astype("int64").to_numpy() / 1e6 for c in ("started", "finished")}
-    ended = kept.log_rate[ran].fillna(0), kept.log_duration[ran], kept.state[ran] == "failed"
-    for entity in ENTITIES:
-        runs = Runs(seconds["started"], seconds["finished"], kept[entity][ran].cat.codes + 1, *ended)
-        state = state_features(runs, time_constant_s=time_constant_s)
-        state[:, 0] = np.log1p(state[:, 0])
-        for column, name in enumerate(AT_START):
-            kept[f"{entity}_{name}"] = np.float32(np.nan)
-            kept.loc[ran, f"{entity}_{name}"] = state[:, column]
-    return kept
+    memory["clock"] = memory["good"] = -np.inf
+    return memory

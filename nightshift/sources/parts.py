@@ -9,7 +9,6 @@ A part holds a note, JSON in its metadata: what it was made of, and what was cou
 that has not changed since an earlier night is not read again.
 """
 
-import functools
 import hashlib
 import json
 import os
@@ -22,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from helpers import atomic
+from nightshift.products import code_below
 from nightshift.sources.base import FileSource
 
 NOTE = b"nightshift"  # key of the note in the metadata of a part
@@ -142,15 +142,6 @@ def read_note(path):
         return {}
 
 
-@functools.cache
-def code_of_sources():
-    """A hash of the modules that read sources, and of those that they read by."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
 class PartFile(FileSource):
     """A file that becomes one part of the raw table.
 
@@ -187,4 +178,4 @@ class PartFile(FileSource):
         """What the part of the file `path` follows from, but for the window: JSON."""
         there = os.stat(path)
         of_file = {"size": there.st_size, "mtime_ns": there.st_mtime_ns}
-        return of_file | {"reader": f"{type(self).__name__} {vars(self)}", "code": code_of_sources()}
+        return of_file | {"reader": f"{type(self).__name__} {vars(self)}", "code": code_below("sources")}

@@ -139,7 +139,10 @@ def night_files(root, day, study, step):
         names |= set(listed or [path.relative_to(root).as_posix() for path in written])
     if "3_train" in before:  # scalings that go with the models
         names |= {path.relative_to(root).as_posix() for path in products_of(root, [f"encoders/{study}/**/*"])}
-    needed = [output_of(study, one) for one in before if one in steps_of(study) and one != "3_train"]
+    of_steps = {one: output_of(study, one) for one in before if one in steps_of(study) and one != "3_train"}
+    needed = [
+        f"data/clean/{study}.parquet" if one == "2_preprocess" else path for one, path in of_steps.items()
+    ]
     if lacking := [name for name in needed if not (root / name).exists()]:
         raise ValueError(f"{root} has no {lacking[0]}: `nightshift run --day {day}` makes it")
     return sorted(names)

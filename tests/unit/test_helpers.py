@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pandera.pandas as pandera
 import pytest
+from rucio_events import states_at_starts
 
 import helpers
-from nightshift.cleaning.transfers import Runs, state_features
 from nightshift.detectors.accounting_trials import mean_recall
 from nightshift.detectors.transfers import SCAN_COLUMNS, scan_incidents
 from nightshift.detectors.transfers_predictors import fit_quantile_table, split_by_time
@@ -126,7 +126,7 @@ def test_check_schema_names_file_column_and_rows():
 
 def test_state_features_of_three_transfers_by_hand():
     # A runs 0..10, B runs 5..30, C starts at 20: A has ended, B is in flight
-    state = state_features(Runs([0, 5, 20], [10, 30, 40], [0, 0, 0], [2.0, 0.0, 0.0], [2.4, 0, 0], [False] * 3), time_constant_s=100)
+    state = states_at_starts([0, 5, 20], [10, 30, 40], [0, 0, 0], [2.0, 0.0, 0.0], [2.4, 0, 0], [False] * 3, time_constant_s=100)
     assert state[:, 0].tolist() == [0, 1, 1]
     assert np.isnan(state[:2, 1:3]).all()
     assert state[2, 1:3] == pytest.approx([2.0, 2.4])
@@ -134,15 +134,15 @@ def test_state_features_of_three_transfers_by_hand():
 
 
 def test_failures_count_as_failures_and_not_as_speed():
-    state = state_features(Runs([0, 50], [10, 60], [0, 0], [9.0, 1.0], [9.0, 1.0], [True, False]), time_constant_s=1e9)
+    state = states_at_starts([0, 50], [10, 60], [0, 0], [9.0, 1.0], [9.0, 1.0], [True, False], time_constant_s=1e9)
     assert np.isnan(state[1, 1])
     assert state[1, 3] == pytest.approx(1 / 2, rel=1e-3)
 
 
-@pytest.mark.parametrize(("start", "end"), [([5, 1], [6, 7]), ([1, 2], [0, 3])])
-def test_state_features_refuse_unsorted_or_negative(start, end):
-    with pytest.raises(ValueError, match="sorted"):
-        state_features(Runs(start, end, [0, 0], [0, 0], [0, 0], [False] * 2))
+def test_speeds_of_more_than_84_time_constants_ago_are_forgotten():
+    states = [states_at_starts([0, later], [1, later + 1], [0, 0], [2.0, 0.0], [2.4, 0], [False] * 2, time_constant_s=10)[1] for later in (841, 842)]
+    assert states[0][1:3] == pytest.approx([2.0, 2.4])
+    assert np.isnan(states[1][1:3]).all()
 
 
 def test_categories_only_grow_and_unseen_is_zero():

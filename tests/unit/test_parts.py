@@ -61,7 +61,7 @@ def test_what_may_have_changed_is_read_again(night, monkeypatch, change):
     elif change == "touched":
         night.path.touch()
     elif change == "code":
-        monkeypatch.setattr(parts, "code_of_sources", lambda: "another version")
+        monkeypatch.setattr(parts, "code_below", lambda _: "another version")
     else:
         part.write_bytes(part.read_bytes()[:100])
     assert night.extract().counts["kept"] == pq.ParquetFile(part).metadata.num_rows == (3 if change == "longer" else 2)

@@ -5,9 +5,9 @@ import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from rucio_events import states_at_starts
 
 import helpers
-from nightshift.cleaning.transfers import Runs, state_features
 from nightshift.detectors.transfers_quantiles import Chunking, Sequence, chunk_batches
 from nightshift.statistics import p_values
 
@@ -30,14 +30,14 @@ def transfers(draw):
 def test_no_feature_changes_when_an_event_that_finishes_later_is_altered(table, data):
     start, end, group, rate, failed = table
     i = data.draw(st.integers(0, len(start) - 1))
-    before = state_features(Runs(start, end, group, rate, rate + 1, failed))[i]
+    before = states_at_starts(start, end, group, rate, rate + 1, failed)[i]
     future = (end >= start[i]) & (np.arange(len(start)) != i)  # not finished when i starts
     future[i] = True
     new_end = np.where(future, np.maximum(start, start[i]) + data.draw(hnp.arrays(np.int64, len(start), elements=seconds)), end)
     new_rate = np.where(future, data.draw(hnp.arrays(np.float64, len(start), elements=st.floats(-9, 9))), rate)
     new_failed = np.where(future, data.draw(hnp.arrays(np.bool_, len(start))), failed)
     new_duration = np.where(future, new_rate - 3, rate + 1)
-    after = state_features(Runs(start, new_end, group, new_rate, new_duration, new_failed))[i]
+    after = states_at_starts(start, new_end, group, new_rate, new_duration, new_failed)[i]
     np.testing.assert_array_equal(after, before)
 
 
@@ -45,7 +45,7 @@ def test_no_feature_changes_when_an_event_that_finishes_later_is_altered(table, 
 @given(transfers())
 def test_state_features_equal_a_slow_loop(table):
     start, end, group, rate, failed = table
-    state = state_features(Runs(start, end, group, rate, rate, failed), time_constant_s=30)
+    state = states_at_starts(start, end, group, rate, rate, failed, time_constant_s=30)
     for i in range(len(start)):
         same_group = group == group[i]
         started = same_group & (np.arange(len(start)) < i)

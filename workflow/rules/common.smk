@@ -49,7 +49,7 @@ def train_reads(wildcards):
     ancient, so whether training must run for its own reasons is decided in nightshift/chain.py and not by its
     rerun triggers.
     """
-    clean = ROOT / "data/clean" / f"{wildcards.study}.parquet"
+    clean = ROOT / "data/clean" / f".{wildcards.study}"
     return clean if NIGHT.trains[wildcards.study] else ancient(clean)
 
 

@@ -1,13 +1,14 @@
 # The four steps of a study, one rule for each over all studies, and its extra notebooks.
 
-# What each step reads and writes below ROOT. The models themselves are no outputs: Snakemake deletes those of a
-# failed job, and a failed retraining must not cost last week's model.
+# What each step reads and writes below ROOT. Clean tables and models are no outputs themselves: Snakemake deletes
+# those before a job and when it fails, and a table is brought up to date by what is new, and a failed retraining must
+# not cost last week's model.
 CHAIN = {
     "1_extract": {"reads": source_files, "writes": ["data/raw/{study}/status.json"]},
-    "2_preprocess": {"reads": ROOT / "data/raw/{study}/status.json", "writes": ["data/clean/{study}.parquet"]},
+    "2_preprocess": {"reads": ROOT / "data/raw/{study}/status.json", "writes": ["data/clean/.{study}"]},
     "3_train": {"reads": train_reads, "writes": ["models/{study}/.trained"]},
     "4_analyse": {
-        "reads": [ROOT / "data/clean/{study}.parquet", ROOT / "models/{study}/.trained"],
+        "reads": [ROOT / "data/clean/.{study}", ROOT / "models/{study}/.trained"],
         "writes": ["data/scores/{study}.parquet", "data/findings/{study}.parquet"],
     },
 }

@@ -1,0 +1,163 @@
+"""The clean transfers by day: night after night they are what all events at once would give."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from nightshift.cleaning import transfers_days
+from nightshift.cleaning.transfers import FORGOTTEN
+from nightshift.cleaning.transfers_days import RAW, STATES, UNDATED, count_names, update
+
+HOUR = 3600.0
+BEGIN = pd.Timestamp("2026-01-01", tz="UTC")
+
+
+def moment(seconds):
+    return str(BEGIN + pd.Timedelta(seconds=float(seconds)))[:19]
+
+
+def events_of(rng, n, days):
+    """Random events of Rucio as raw text: requests that wait, start, fail, try again, are announced twice, and contradict themselves."""
+    rows = []
+    for request in range(n):
+        src, dst = rng.choice(list("ABC"), 2)
+        submitted = rng.integers(0, days * 86400)
+        base = {"request-id": f"r{request}", "activity": "Test", "src-rse": src, "src-type": "DISK", "dst-rse": dst, "protocol": "davs"}
+        base |= {"transfer-endpoint": "https://fts.example", "src-url": f"davs://{src}.example/x", "dst-url": f"davs://{dst}.example/x"}
+        base |= {"bytes": str(rng.integers(1, 10**10)), "submitted_at": moment(submitted), "reason": None}
+        rows.append(base | {"event_type": "transfer-queued", "created_at": moment(submitted + 1), "started_at": None, "transferred_at": None})
+        at = submitted
+        for _ in range(rng.integers(0, 3)):
+            started = at + rng.integers(1, 60_000)
+            at = started + rng.integers(-20, 90_000)
+            kind = rng.choice(["transfer-done", "transfer-failed"])
+            rows.append(base | {"event_type": kind, "created_at": moment(at), "started_at": moment(started), "transferred_at": moment(at)})
+            if rng.random() < 0.2:  # announced again, later
+                rows.append(rows[-1] | {"created_at": moment(at + rng.integers(1, 200_000))})
+    frame = pd.DataFrame(rows)[RAW].astype("str")
+    return frame.assign(**{name: frame[name].where(pd.DataFrame(rows)[name].notna(), None) for name in RAW})
+
+
+@pytest.fixture
+def folders(tmp_path):
+    return tmp_path / "raw", tmp_path / "clean.parquet", tmp_path / "rejected.parquet"
+
+
+def night(folders, parts, **settings):
+    """Make the raw table of `parts` {name: frame}, bring the others up to date, and read them: (clean, rejected, done)."""
+    raw, clean, rejected = folders
+    raw.mkdir(exist_ok=True)
+    for path in raw.glob("*.parquet"):
+        if path.stem not in parts:
+            path.unlink()
+    for name, frame in parts.items():
+        if not (path := raw / f"{name}.parquet").exists() or not pd.read_parquet(path).equals(frame.reset_index(drop=True)):
+            frame.to_parquet(path, index=False)
+    done = update(*folders, **{"begin": BEGIN, "time_constant_s": 4 * HOUR} | settings)
+    return pd.read_parquet(clean), pd.read_parquet(rejected), done
+
+
+def by_key(frame):
+    """A table whose order and categories do not matter, to be compared."""
+    plain = frame.astype({name: object for name in frame if frame[name].dtype == "category"})
+    keys = [name for name in ("request_id", "attempt", "state", "started", "finished", "created", "rejected_because") if name in plain]
+    return plain.sort_values(keys, ignore_index=True)[sorted(plain.columns)]
+
+
+def at_once(tmp_path, parts, **settings):
+    folder = tmp_path / "at once"
+    folder.mkdir()
+    whole = {"all": pd.concat(parts.values(), ignore_index=True)}
+    return night((folder / "raw", folder / "clean.parquet", folder / "rejected.parquet"), whole, **settings)
+
+
+@pytest.mark.parametrize(("seed", "batch"), [(0, 40), (1, 40), (2, 10**6)])
+def test_night_after_night_is_all_at_once(folders, tmp_path, monkeypatch, seed, batch):
+    monkeypatch.setattr(transfers_days, "BATCH", batch)
+    rng = np.random.default_rng(seed)
+    events = events_of(rng, 50, days=4)
+    order = rng.permutation(len(events)) if seed % 2 else np.argsort(events.created_at.to_numpy(str), kind="stable")
+    pieces = np.array_split(order, 4)
+    parts = {f"part{i}": events.iloc[piece].reset_index(drop=True) for i, piece in enumerate(pieces)}
+    for i in range(1, len(parts) + 1):
+        clean, rejected, done = night(folders, dict(list(parts.items())[:i]))
+        assert len(clean) + len(rejected) == sum(map(len, list(parts.values())[:i])), "an event is lost"
+        assert done.new == 1
+    whole, refused, _ = at_once(tmp_path, parts)
+    pd.testing.assert_frame_equal(by_key(clean), by_key(whole), rtol=1e-6)
+    counts = [table.rejected_because.value_counts().to_dict() for table in (rejected, refused)]
+    assert counts[0] == counts[1]
+    assert clean.started.dropna().is_monotonic_increasing
+    assert clean.started[clean.state == "queued"].isna().all()
+    assert clean[STATES][clean.started.notna() & clean.finished.notna()].notna().any().all(), "no state was computed"
+
+
+def test_nothing_new_computes_nothing_and_a_new_day_only_its_own(folders):
+    rng, start = np.random.default_rng(1), "2026-01-05"
+    events = events_of(rng, 100, days=7)
+    ran = events[events.transferred_at.fillna("") > events.started_at.fillna("")]
+    before = ran[ran.started_at < start]
+    old, new = before, ran[~ran["request-id"].isin(before["request-id"])]
+    night(folders, {"old": old})
+    times = {path.name: path.stat().st_mtime_ns for path in folders[1].glob("*.parquet")}
+    _, _, again = night(folders, {"old": old})
+    assert (again.new, again.events, again.days) == (0, 0, [UNDATED])
+    _, _, done = night(folders, {"old": old, "new": new})
+    assert min(done.days) == start
+    after = {path.name: path.stat().st_mtime_ns for path in folders[1].glob("*.parquet")}
+    assert {name for name in times if after[name] == times[name]} >= {f"2026-01-0{day}.parquet" for day in (1, 2, 3, 4)}
+    assert set(count_names(folders[1], done.days, ["src"])["src"]) <= set("ABC")
+
+
+def test_a_part_that_changes_or_goes_takes_its_events_with_it(folders, tmp_path):
+    events = events_of(np.random.default_rng(2), 80, days=5)
+    parts = {f"part{i}": events.iloc[rows] for i, rows in enumerate(np.array_split(np.arange(len(events)), 5))}
+    night(folders, parts)
+    changed = parts | {"part1": parts["part1"].iloc[::2]}
+    del changed["part4"]
+    clean, rejected, done = night(folders, changed)
+    assert (done.new, done.gone) == (1, 2)
+    whole, refused, _ = at_once(tmp_path, changed)
+    pd.testing.assert_frame_equal(by_key(clean), by_key(whole), rtol=1e-6)
+    assert len(rejected) == len(refused)
+
+
+def test_a_window_that_moves_on_changes_no_state_of_later_days(folders, tmp_path):
+    """The day that has left was known all the same; after a fortnight nobody can tell any more."""
+    events = events_of(np.random.default_rng(3), 400, days=40)
+    at = events[["created_at", "transferred_at"]].fillna("").max(axis=1)
+    parts = {day: piece.reset_index(drop=True) for day, piece in events.groupby(at.str[:10])}
+    clean, _, _ = night(folders, parts)
+    later = list(parts)[1:]
+    moved, _, done = night(folders, {day: parts[day] for day in later}, begin=pd.Timestamp(later[0], tz="UTC"))
+    assert (done.new, done.gone, done.days) == (0, 1, [UNDATED])
+    same = moved.merge(clean, on=["request_id", "attempt"], suffixes=("", "_before"))
+    for name in STATES:
+        np.testing.assert_array_equal(same[name], same[f"{name}_before"])
+    whole, _, _ = at_once(tmp_path, {day: parts[day] for day in later})
+    late = [frame[frame.started >= pd.Timestamp(later[0], tz="UTC") + pd.Timedelta(hours=FORGOTTEN * 4 + 48)] for frame in (moved, whole)]
+    assert len(late[0]) > 50
+    pd.testing.assert_frame_equal(by_key(late[0]), by_key(late[1]), rtol=1e-6)
+
+
+def test_a_run_that_was_cut_off_and_other_settings_begin_from_nothing(folders, monkeypatch):
+    parts = {"a": events_of(np.random.default_rng(4), 40, days=3)}
+    whole, _, _ = night(folders, parts)
+    monkeypatch.setattr(transfers_days, "follow_states", lambda *_: 1 / 0)
+    more = parts | {"b": events_of(np.random.default_rng(5), 10, days=3).assign(**{"request-id": lambda f: "other" + f["request-id"]})}
+    with pytest.raises(ZeroDivisionError):
+        night(folders, more)
+    monkeypatch.undo()
+    clean, _, done = night(folders, parts)
+    assert done.new == 1, "what was half done is not gone on with"
+    pd.testing.assert_frame_equal(by_key(clean), by_key(whole))
+    assert night(folders, parts, time_constant_s=HOUR)[2].new == 1
+
+
+def test_a_table_of_one_file_gives_way_and_no_event_is_a_table_too(folders):
+    folders[1].write_bytes(b"a table of an earlier version")
+    empty = pd.DataFrame(columns=RAW, dtype="str")
+    clean, rejected, _ = night(folders, {"a": empty})
+    assert (len(clean), len(rejected)) == (0, 0)
+    assert {"request_id", "link", *STATES} <= set(clean.columns)
+    assert "rejected_because" in rejected
