@@ -100,8 +100,8 @@ def write_nodes(folder, channels, *, seed, rises=False):
     (folder / "gutentag.yaml").write_text(yaml.safe_dump({"timeseries": series}))
     command = [GENERATORS_PYTHON, "-m", "gutenTAG", "--config-yaml", folder / "gutentag.yaml", "--seed", str(seed), "--output-dir", folder / "series"]
     done = subprocess.run(command, capture_output=True, text=True)
-    if not (folder / "series/overview.yaml").exists():  # it ends with 0 where its configuration is wrong
-        raise ValueError(f"GutenTAG wrote nothing: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
+    if done.returncode:
+        raise ValueError(f"GutenTAG failed: {done.stderr.strip().splitlines()[-1]}")
     nodes = [one_node(path, path.parent.name) for path in sorted(folder.glob("series/*/test.csv"))]
     pd.concat(nodes, ignore_index=True).to_parquet(folder / "nodes.parquet", index=False)
     return folder / "nodes.parquet"
