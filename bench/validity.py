@@ -107,6 +107,7 @@ def telemetry(name, source, products):
 
 CHANNELS = {
     "steady": {"channels": generators.STEADY},
+    "steady, two troubles a node": {"channels": generators.STEADY, "n_troubles": 2},
     "with random walks": {"channels": generators.WANDERING},
     "rising, an amplitude a week": {"channels": generators.STEADY, "rises": True},
 }

@@ -25,7 +25,6 @@ GENERATORS_PYTHON = os.environ.get("GENERATORS_PYTHON", sys.executable)
 GUTENTAG = "timeeval-GutenTAG==1.5.0"
 N_NODES, N_SAMPLES, SAMPLE_S = 8, 10_000, 300  # 10,000 samples a series, as in the generator's own test cases: 35 days
 WEEK_SAMPLES = 7 * 86_400 // SAMPLE_S
-TROUBLES = 6  # of a node, all in the later half
 LENGTHS = (10, 50, 100, 500)  # samples, those of the generator's benchmark but for the shortest and the longest
 CHANNELS_HIT = (1, 2, 5, 10)  # as in its multivariate test cases
 KINDS = {  # what may go wrong, by base oscillation: all that the generator can do to one and that lasts
@@ -77,25 +76,25 @@ def anomaly(kind, rng):
     }[kind] | {"kind": kind}
 
 
-def troubles(kinds, rng):
-    """The troubles of a node whose channels are of the `kinds`: each in its own part of the later half, on some of the channels at once."""
-    starts = np.linspace(N_SAMPLES / 2, N_SAMPLES, TROUBLES, endpoint=False)
-    for first, last in zip(starts, starts + N_SAMPLES / 2 / TROUBLES, strict=True):
+def troubles(kinds, rng, n):
+    """n troubles of a node whose channels are of the `kinds`: each in its own part of the later half, on some of the channels at once."""
+    starts = np.linspace(N_SAMPLES / 2, N_SAMPLES, n, endpoint=False)
+    for first, last in zip(starts, starts + N_SAMPLES / 2 / n, strict=True):
         length, hit = int(rng.choice(LENGTHS)), rng.choice(len(kinds), int(rng.choice(CHANNELS_HIT)), replace=False)
         where = {"exact-position": int(rng.uniform(first, last - 1.2 * length)), "length": length}
         yield from (where | {"channel": int(channel), "kinds": [anomaly(str(rng.choice(KINDS[kinds[channel]])), rng)]} for channel in hit)
 
 
-def write_nodes(folder, channels, *, seed, rises=False):
+def write_nodes(folder, channels, *, seed, n_troubles=6, rises=False):
     """Generate nodes and write them to `folder` as a table like the real sets: its path.
 
-    channels : {base oscillation: how many of a node's channels}. The earlier half is to learn from and holds no trouble. ValueError where the
-    generator fails.
+    channels : {base oscillation: how many of a node's channels}. n_troubles : of each node, all in the later half; the earlier one is to learn from.
+    rises : whether the channels have a trend. ValueError where the generator fails.
     """
     rng, series = np.random.default_rng(seed), []
     kinds = [kind for kind, n in channels.items() for _ in range(n)]
     for number in range(N_NODES):
-        of_node = {"base-oscillations": [oscillation(kind, rng, rises=rises) for kind in kinds], "anomalies": list(troubles(kinds, rng))}
+        of_node = {"base-oscillations": [oscillation(kind, rng, rises=rises) for kind in kinds], "anomalies": list(troubles(kinds, rng, n_troubles))}
         series.append({"name": f"node{number}", "length": N_SAMPLES} | of_node)
     (folder / "gutentag.yaml").write_text(yaml.safe_dump({"timeseries": series}))
     command = [GENERATORS_PYTHON, "-m", "gutenTAG", "--config-yaml", folder / "gutentag.yaml", "--seed", str(seed), "--output-dir", folder / "series"]

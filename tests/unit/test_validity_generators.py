@@ -62,9 +62,9 @@ def test_the_logs_are_read_as_those_of_the_archive(tmp_path, monkeypatch):
 
 def test_troubles_lie_apart_in_the_later_half():
     kinds = [kind for kind, n in generators.WANDERING.items() for _ in range(n)]
-    found = list(generators.troubles(kinds, np.random.default_rng(3)))
+    found = list(generators.troubles(kinds, np.random.default_rng(3), 6))
     stretches = sorted({(one["exact-position"], one["exact-position"] + one["length"]) for one in found})
-    assert len(stretches) == generators.TROUBLES
+    assert len(stretches) == 6
     assert stretches[0][0] >= generators.N_SAMPLES / 2
     assert stretches[-1][1] <= generators.N_SAMPLES
     assert all(earlier[1] < later[0] for earlier, later in itertools.pairwise(stretches))
