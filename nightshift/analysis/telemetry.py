@@ -84,8 +84,8 @@ def deviations(incident, ranges):
 
 
 def is_hit(incident, ranges):
-    """Tell which of the judged windows show an incident, bool Series: its flagged ones, or all where a stretch
-    is strange by its length alone and no window is flagged.
+    """Tell which of the judged windows show an incident, bool Series: its flagged ones, or all where a
+    stretch is strange by its length alone and no window is flagged.
     """
     judged = ranges.judged
     of_run = (judged.node_id == incident.node_id) & (judged.job_id == incident.job_id)
