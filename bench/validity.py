@@ -112,13 +112,11 @@ CHANNELS = {
     "rising, an amplitude a week": {"channels": generators.STEADY, "rises": True},
 }
 NODES = {f"{name}, seed {seed}": how | {"seed": seed} for name, how in CHANNELS.items() for seed in (1, 2, 3)}
-NODES |= {f"PyOD, seed {seed}": {"seed": seed} for seed in (1, 2, 3)}
 
 
 def telemetry_generated(name, how, products):
     """Run one set of generated nodes: a row of the table."""
-    write = generators.write_nodes if "channels" in how else generators.write_pyod_nodes
-    return telemetry(name, write(products, **how), products)
+    return telemetry(name, generators.write_nodes(products, **how), products)
 
 
 # ---------------------------------------------------------------------------------------------- certification

@@ -1,8 +1,7 @@
 """Data of public generators for bench/validity.py: their truth is known, and nobody here has written what is usual in them.
 
-Nodes come from GutenTAG (Wenig, Schmidl & Papenbrock 2022, "TimeEval: a benchmarking toolkit for time series anomaly detection algorithms") and from
-PyOD's `generate_ts_data`. GutenTAG asks for an older SciPy than this project, so they run with a Python of their own, which the environment variable
-GENERATORS_PYTHON names.
+Nodes come from GutenTAG (Wenig, Schmidl & Papenbrock 2022, "TimeEval: a benchmarking toolkit for time series anomaly detection algorithms"). It asks
+for an older SciPy than this project, so it runs with a Python of its own, which the environment variable GENERATORS_PYTHON names.
 
 Jobs come from the workload model of Lublin & Feitelson 2003, "The workload on parallel supercomputers: modeling the characteristics of rigid jobs",
 J. Parallel Distrib. Comput. 63, 1105-1122, with the constants of the authors' program m_lublin99.c. The package parallelworkloads wraps that program,
@@ -23,9 +22,8 @@ from scipy.stats import gamma
 # ------------------------------------------------------------------------------------------- nodes of GutenTAG
 
 GENERATORS_PYTHON = os.environ.get("GENERATORS_PYTHON", sys.executable)
-PACKAGES = "timeeval-GutenTAG==1.5.0 pyod==3.6.7"
+GUTENTAG = "timeeval-GutenTAG==1.5.0"
 N_NODES, N_SAMPLES, SAMPLE_S = 8, 10_000, 300  # 10,000 samples a series, as in the generator's own test cases: 35 days
-N_CHANNELS = 10
 WEEK_SAMPLES = 7 * 86_400 // SAMPLE_S
 LENGTHS = (10, 50, 100, 500)  # samples, those of the generator's benchmark but for the shortest and the longest
 CHANNELS_HIT = (1, 2, 5, 10)  # as in its multivariate test cases
@@ -41,9 +39,9 @@ WANDERING = {"sine": 3, "ecg": 3, "cylinder-bell-funnel": 2, "random-walk": 2}
 
 def lacking():
     """What to install for the nodes, one line; empty where nothing is lacking."""
-    if not subprocess.run([GENERATORS_PYTHON, "-c", "import gutenTAG, pyod"], capture_output=True).returncode:
+    if not subprocess.run([GENERATORS_PYTHON, "-c", "import gutenTAG"], capture_output=True).returncode:
         return ""
-    return f"`pip install {PACKAGES}` brings it, in an environment of its own, whose Python GENERATORS_PYTHON names"
+    return f"`pip install {GUTENTAG}` brings it, in an environment of its own, whose Python GENERATORS_PYTHON names"
 
 
 def oscillation(kind, rng, *, rises):
@@ -103,43 +101,18 @@ def write_nodes(folder, channels, *, seed, n_troubles=6, rises=False):
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise ValueError(f"GutenTAG failed: {done.stderr.strip().splitlines()[-1]}")
-    series = {path.parent.name: pd.read_csv(path) for path in sorted(folder.glob("series/*/test.csv"))}
-    nodes = [node_of(one.filter(like="value-").to_numpy(), one.is_anomaly, name) for name, one in series.items()]
+    nodes = [one_node(path, path.parent.name) for path in sorted(folder.glob("series/*/test.csv"))]
     pd.concat(nodes, ignore_index=True).to_parquet(folder / "nodes.parquet", index=False)
     return folder / "nodes.parquet"
 
 
-def node_of(values, ill, name):
-    """Rows of a node as the real sets have them: values (samples, channels), whether each sample is `ill` (samples,). The later half is judged."""
-    n = len(values)
-    metrics = pd.DataFrame(values).rename(columns="metric_{:02d}".format)
-    times = pd.date_range("2026-01-05", periods=n, freq=f"{SAMPLE_S}s", tz="UTC", unit="us")
-    return metrics.assign(node_id=name, timestamp=times, split=np.where(np.arange(n) < n // 2, "train", "test"), anomalous=np.asarray(ill, int))
-
-
-# ----------------------------------------------------------------------------------------------- nodes of PyOD
-
-OF_PYOD = """
-import sys
-import numpy
-from pyod.utils.data import generate_ts_data
-path, samples, channels, seed = sys.argv[1], *map(int, sys.argv[2:])
-halves = generate_ts_data(samples, samples, channels, contamination=0.01, anomaly_type="both", random_state=seed)
-numpy.savez(path, values=numpy.concatenate(halves[:2]), ill=numpy.concatenate(halves[2:]))
-"""
-
-
-def write_pyod_nodes(folder, *, seed):
-    """Generate nodes whose channels are sines with noise, with spikes and short stretches of another shape in both halves: the path of the table."""
-    nodes = []
-    for number in range(N_NODES):
-        path = folder / f"node{number}.npz"
-        numbers = map(str, (N_SAMPLES // 2, N_CHANNELS, N_NODES * seed + number))
-        subprocess.run([GENERATORS_PYTHON, "-c", OF_PYOD, path, *numbers], check=True)
-        with np.load(path) as series:
-            nodes.append(node_of(series["values"], series["ill"], path.stem))
-    pd.concat(nodes, ignore_index=True).to_parquet(folder / "nodes.parquet", index=False)
-    return folder / "nodes.parquet"
+def one_node(path, node):
+    """The rows of one generated series: a row per sample, with a column per channel."""
+    series = pd.read_csv(path)
+    times = pd.date_range("2026-01-05", periods=len(series), freq=f"{SAMPLE_S}s", tz="UTC", unit="us")
+    metrics = series.filter(like="value-").rename(columns=lambda name: f"metric_{int(name.removeprefix('value-')):02d}")
+    split = np.where(np.arange(len(series)) < len(series) // 2, "train", "test")
+    return metrics.assign(node_id=node, timestamp=times, split=split, anomalous=series.is_anomaly.astype(int))
 
 
 # ---------------------------------------------------------------------------------- jobs by Lublin & Feitelson

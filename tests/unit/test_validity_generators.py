@@ -71,10 +71,12 @@ def test_troubles_lie_apart_in_the_later_half():
     assert all(one["kinds"][0]["kind"] in generators.KINDS[kinds[one["channel"]]] for one in found)
 
 
-def test_a_generated_series_becomes_a_node():
-    node = generators.node_of(np.array([[1.0, 5], [2, 5], [3, 5], [4, 5]]), [False, False, True, False], "node3")
-    assert list(node.columns) == ["metric_00", "metric_01", "node_id", "timestamp", "split", "anomalous"]
-    assert node.metric_00.tolist() == [1, 2, 3, 4]
+def test_a_generated_series_becomes_a_node(tmp_path):
+    pd.DataFrame({"timestamp": range(4), "value-0": [1.0, 2, 3, 4], "value-10": 5.0, "is_anomaly": [0, 0, 1, 0]}).to_csv(
+        tmp_path / "test.csv", index=False
+    )
+    node = generators.one_node(tmp_path / "test.csv", "node3")
+    assert list(node.columns) == ["metric_00", "metric_10", "node_id", "timestamp", "split", "anomalous"]
     assert node.split.tolist() == ["train", "train", "test", "test"]
     assert node.anomalous.tolist() == [0, 0, 1, 0]
     assert node.timestamp.diff().dropna().eq(pd.Timedelta(minutes=5)).all()
