@@ -84,10 +84,15 @@ def deviations(incident, ranges):
 
 
 def is_hit(incident, ranges):
-    """Tell which of the judged windows are flagged ones of an incident: bool Series."""
+    """Tell which of the judged windows show an incident, bool Series: its flagged ones, or all where a
+    stretch is strange by its length alone and no window is flagged.
+    """
     judged = ranges.judged
     of_run = (judged.node_id == incident.node_id) & (judged.job_id == incident.job_id)
-    return of_run & ranges.flagged & judged.start.between(incident.start, incident.end)
+    flagged = of_run & ranges.flagged & judged.start.between(incident.start, incident.end)
+    if flagged.any():
+        return flagged
+    return of_run & (judged.start >= incident.start) & (judged.end <= incident.end)
 
 
 def healthy_range(incident, ranges):
@@ -310,7 +315,7 @@ def answer_of(reported, by_chance, *, judged, reason):
 
 
 def rows_of(finding, scored, *, ranges, setting):
-    """List the flagged windows of a finding, the strangest first: DataFrame time, node, job, score, p_value,
+    """List the windows that show a finding, the strangest first: DataFrame time, node, job, score, p_value,
     strongest_metric and its value beside the expected one. Of a silent node or site, the runs of its nodes,
     the latest first: DataFrame time, until, node, job, pause_before_d.
 

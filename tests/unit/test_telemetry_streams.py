@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from nightshift.analysis.telemetry import Ranges, Setting, findings_of, rows_of
 from nightshift.detectors.telemetry_distances import FAR, Whitened, without_level
 from nightshift.detectors.telemetry_streams import judge_servers, stretch_incidents
 from nightshift.statistics import StreamSettings
@@ -55,6 +56,27 @@ def test_the_end_of_a_finding_of_earlier_days_is_no_other_finding():
     [whole] = stretch_incidents(windows, chances, **how).itertuples()
     assert (whole.windows, whole.p_value) == (PER_DAY, 0.001)
     assert stretch_incidents(windows.iloc[6:], chances.iloc[6:], **how).empty
+
+
+@pytest.mark.parametrize(("flagged", "shown"), [([], [3, 4, 5, 6, 7]), ([4, 5], [4, 5])])
+def test_a_stretch_that_is_strange_by_its_length_alone_is_shown_by_all_its_windows(flagged, shown):
+    """None of its windows need be flagged; the temperature rises within the stretch, so that its windows differ."""
+    windows = servers(2, "n1").assign(score=2.0, p_value=0.05, flagged=False, chance=0.001)
+    windows["temperature|mean"] = np.where(windows.index < 8, 10.0 + windows.index, 5 + windows.index % 2)
+    windows = windows.assign(in_stretch=windows.index.isin([3, 4, 5, 6, 7]))
+    windows.loc[flagged, "flagged"] = True
+    chances = pd.DataFrame({"p none": 0.9, "p hot": 0.1}, index=windows.index)
+    reported = stretch_incidents(windows, chances, gap=SETTINGS.gap, finding_rate=0.02, least_confidence=0.5)
+    past = servers(1, "n1").assign(**{"temperature|mean": [5.0, 6.0] * (PER_DAY // 2)})
+    ranges = Ranges(windows, windows.flagged, past, {"temperature": "temperature|mean"})
+    setting = Setting({"temperature": "C"}, pd.DataFrame(), 0.5, "(.*)")
+    silent = pd.DataFrame(columns=["entity"])
+    [finding] = findings_of(reported, silent, ranges=ranges, setting=setting, source_end=windows.end.max()).itertuples()
+    rows = rows_of(finding, windows, ranges=ranges, setting=setting)
+    assert rows.index.tolist() == shown
+    assert rows.value.tolist() == [10.0 + at for at in shown]
+    assert finding.observed == np.mean([10.0 + at for at in shown])
+    assert "above the healthy range" in finding.evidence
 
 
 def test_a_past_that_is_too_short_is_said_to_be_so():
