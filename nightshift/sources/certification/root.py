@@ -147,7 +147,8 @@ def list_histograms(classes):
         dqmio = "Indices" in classes and "TTree" in others
         trees = " (the trees of a DQMIO file: harvest it first)" if dqmio else ""
         raise ValueError(
-            f"it holds {found}{trees}: needed are histograms of one dimension, TH1 or TProfile, or of two, TH2"
+            f"it holds {found}{trees}: needed are histograms of one dimension, TH1 or TProfile, or of two, "
+            "TH2"
         )
     return read, others
 
@@ -167,8 +168,8 @@ def no_lumisection(whole, several):
 
 
 def read_root(path, *, pattern, dataset, left_out):
-    """(names of the columns, pages) of the TH1, TH2 and TProfile per lumisection in a ROOT file. uproot needs about two
-    milliseconds for a histogram.
+    """(names of the columns, pages) of the TH1, TH2 and TProfile per lumisection in a ROOT file. uproot needs
+    about two milliseconds for a histogram.
 
     pattern : as `path_pattern` gives it. dataset : that of histograms of which neither path nor file name
     says one. left_out : a Counter, which gets how many are of "whole runs", of "several lumisections", and

@@ -110,7 +110,9 @@ class FtsMessages(EventFile):
         return head.line[:1] in ("[", "{") and all(name in head.text for name in names)
 
     def read(self, path, extraction):
-        """Yield pages of rows; other messages are counted. LayoutError where the file has none of the kind."""
+        """Yield pages of rows; other messages are counted. LayoutError where the file has none of the
+        kind.
+        """
         for page, bad in require_kind(read_records(path), **KIND, fits=has_ended):
             ended = [as_event(record) for record in page if has_ended(record)]
             extraction.put_aside(path, bad)
