@@ -27,6 +27,10 @@ PACKED = {
     # by their first bytes
     b"\x28\xb5\x2f\xfd": "packed by zstd",
     b"PK\x03\x04": "a zip archive or a spreadsheet (.xlsx)",
+    b"ARROW1": "an Arrow file (Feather), to be saved as Parquet",
+    b"\x80\x04\x95": "a pickle of Python, which can run programs",
+    b"\x80\x05\x95": "a pickle of Python, which can run programs",
+    b"Obj\x01": "Avro",
 }
 # the one array of an answer
 WRAPPERS = ("hits", "data", "records", "results", "events", "items", "rows", "lumisections", "histograms")

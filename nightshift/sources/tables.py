@@ -55,7 +55,7 @@ def read_csv_pages(path, bad_lines, *, prose=False, names=None, header=True):
     import pyarrow.csv as pa_csv
 
     with open_text(path) as lines:
-        first = next(lines, "").lstrip("\ufeff")
+        first, encoding = next(lines, "").lstrip("\ufeff"), lines.encoding.removesuffix("-sig")
     separator, skipped = "," if names else max(",;\t", key=first.count), []
     names = names or [name.strip() for name in next(csv.reader([first], delimiter=separator), [])]
 
@@ -65,7 +65,11 @@ def read_csv_pages(path, bad_lines, *, prose=False, names=None, header=True):
             for batch in pa_csv.open_csv(
                 path,
                 pa_csv.ReadOptions(
-                    use_threads=False, block_size=2**23, column_names=names, skip_rows=int(header)
+                    use_threads=False,
+                    block_size=2**23,
+                    column_names=names,
+                    skip_rows=int(header),
+                    encoding=encoding,
                 ),
                 pa_csv.ParseOptions(
                     delimiter=separator,

@@ -18,8 +18,9 @@ MISSING = re.compile(  # what stands for none: words, where clocks begin, empty 
     r"|(?:0000|0001-|1970-01-01).*)\s*",
     re.IGNORECASE,
 )
+SMALLEST = 1e8  # seconds since 1970 that are taken for a time, of 1973
 UNITS = (
-    (1e8, 1e11, 1e6),
+    (SMALLEST, 1e11, 1e6),
     (1e11, 1e14, 1e3),
     (1e14, 1e17, 1.0),
     (1e17, 1e20, 1e-3),
@@ -80,6 +81,7 @@ ZONES = {
     "cest": "+02:00",
     "mesz": "+02:00",
 }
+NAMED_UTC = r"\s*(?:UTC|GMT)$"
 FIRST = pd.Timestamp("1970-01-02", tz="UTC")  # the beginning of a clock is no moment
 FORMS = "ISO 8601, seconds or milliseconds since 1970, or a date with its year, month and day"
 
@@ -148,8 +150,7 @@ def read_times(text, zone="UTC", *, order="auto", short_years=False, clock=None)
     text = pd.Series(text, dtype=object).astype("str").str.strip()  # None stays missing
     number = pd.to_numeric(text, errors="coerce").astype(float)
     numeric = np.isfinite(number)
-    compact = digits_of(number[numeric])
-    counted = count_times(number[numeric].drop(compact.index))
+    compact, counted = split_numbers(number[numeric])
     text = text.mask(numeric)
     at = iso_times(text)
     if not (left := text[at.isna()].dropna()).empty:
@@ -165,8 +166,8 @@ def read_times(text, zone="UTC", *, order="auto", short_years=False, clock=None)
 
 
 def read_iso(text):
-    """`read_times` of a Series of text all of which is ISO 8601 without a zone, by Arrow, which takes a
-    twentieth of the time; None for any other.
+    """`read_times` of a Series of text all of which is ISO 8601, without a zone or all of it with one, by
+    Arrow, which takes a twentieth of the time; None for any other.
     """
     column = pa.array(text, from_pandas=True) if isinstance(text.dtype, pd.StringDtype) else None
     if column is None or len(column) == column.null_count:
@@ -174,8 +175,12 @@ def read_iso(text):
     try:
         at = pc.cast(column, pa.timestamp("us"))
     except pa.ArrowInvalid:
-        return None
-    at = pd.Series(at.to_numpy(zero_copy_only=False), text.index).dt.tz_localize("UTC")
+        try:
+            at = pc.cast(pc.replace_substring_regex(column, NAMED_UTC, "Z"), pa.timestamp("us", "UTC"))
+        except pa.ArrowInvalid:
+            return None
+    at = pd.Series(at.cast(pa.timestamp("us")).to_numpy(zero_copy_only=False), text.index)
+    at = at.dt.tz_localize("UTC")
     return at.where(at >= FIRST)
 
 
@@ -203,6 +208,20 @@ def other_forms(text, order, short_years):
     return text.where(~text.index.isin(rest.index), iso.reindex(text.index)).str.replace(",", ".")
 
 
+def number_times(number):
+    """Read numbers (float Series), digits of a date or counts since 1970: UTC, NaT for what is neither."""
+    compact, counted = split_numbers(number)
+    return counted if compact.empty else pd.concat([compact, counted]).reindex(number.index)
+
+
+def split_numbers(number):
+    """Read numbers (float Series): (times of those that are digits of a date, times of the others, which
+    count since 1970).
+    """
+    compact = digits_of(number)
+    return compact, count_times(number if compact.empty else number.drop(compact.index))
+
+
 def digits_of(number):
     """Read the numbers (float Series) that are digits of a date, 20260131 and finer, by the clock of UTC: the
     Series of these alone.
@@ -210,7 +229,10 @@ def digits_of(number):
     dates = [pd.Series(dtype="datetime64[us, UTC]")]
     for digits, form in COMPACT.items():
         low, high = 1.9 * 10 ** (digits - 1), 2.1 * 10 ** (digits - 1)
-        some = number[(number >= low) & (number < high) & (number % 1 == 0)].astype("int64").astype(str)
+        some = number[((number >= low) & (number < high)).to_numpy()]
+        if some.empty:
+            continue
+        some = some[some % 1 == 0].astype("int64").astype(str)
         dates.append(pd.to_datetime(some, format=form, utc=True, errors="coerce").astype(dates[0].dtype))
     return pd.concat(dates)
 

@@ -44,6 +44,8 @@ def read(path, folder):
     ("north.accounting", "Processors", [8, 1, 16]),
     ("apel_summary", "CoreHours", [16, 8, 24, 1, None]),
     ("apel_summary", "Njobs", [2, 1, 3, 1, 1]),
+    ("accounting.db", "MemoryUsedGiB", [3.814697265625, 1]),
+    ("auditor.json", "Processors", [8, 4, 16]),
 ])  # fmt: skip
 def test_amounts_of_the_raw_table(tmp_path, name, column, amounts):
     rows, _ = read(EXAMPLES / name, tmp_path)
@@ -51,11 +53,15 @@ def test_amounts_of_the_raw_table(tmp_path, name, column, amounts):
 
 
 def test_jobs_without_hours_are_named_and_not_lost(tmp_path):
-    left_out = {name: dict(read(EXAMPLES / name, tmp_path)[1].items) for name in ("condor_history.json", "north.accounting", "sacct_2411.json")}
+    left_out = {name: dict(read(EXAMPLES / name, tmp_path)[1].items) for name in (
+        "condor_history.json", "north.accounting", "sacct_2411.json", "accounting.db", "auditor.json",
+    )}  # fmt: skip
     assert left_out == {
         "condor_history.json": {"never ran": {"ce.north.example@vm#23.0#1769418000"}},
         "north.accounting": {"never ran": {"north/44"}},
         "sacct_2411.json": {"not ended": {"north/1011"}},
+        "accounting.db": {"not ended": {"j3"}, "never ran": {"j4"}},
+        "auditor.json": {"not ended": {"north-4"}},
     }
 
 
@@ -152,3 +158,19 @@ def test_shares_are_of_the_hours_that_know_both_sides():
     assert table.loc["b"].fillna(-1).tolist() == [1, 4, 0.5, 0, -1, -1, 0.25]
     assert efficiency_by_vo(raw[[]], records).columns.tolist() == COLUMNS
     assert efficiency_by_vo(raw.assign(**dict.fromkeys(raw, np.nan)), records).empty
+
+
+def test_a_database_of_something_else_is_refused_in_one_line(tmp_path):
+    with pytest.raises(LayoutError, match=r"no accounting database of ARC .*: no such table: AAR; needed is accounting/accounting.db"):
+        read(REPOSITORY / "tests/examples/tickets/osticket_1_18.sqlite", tmp_path)
+
+
+def test_auditor_measures_a_run_by_its_times_where_it_does_not_say_how_long_it_took(tmp_path):
+    parts = [{"name": "CPU", "amount": 4}, {"name": "GPU", "amount": 2}]
+    record = {"record_id": "a", "components": parts, "start_time": "2026-01-31T10:00:00+00:00", "stop_time": "2026-01-31T12:30:00.5Z"}
+    lines = [record, record | {"record_id": 5}, record | {"record_id": "b", "stop_time": "soon"}]
+    (tmp_path / "auditor.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    rows, extraction = read(tmp_path / "auditor.jsonl", tmp_path)
+    assert rows[["RecordId", "EndTime", "WallDuration"]].to_numpy().tolist() == [["a", "2026-01-31T12:30:00Z", "9000.5"], ["b", None, None]]
+    assert rows[["CoreHours", "GpuHours", "SiteName", "VOName"]].to_numpy().tolist()[0] == ["10.000555555555556", "5.000277777777778", None, None]
+    assert [reason for _, _, reason, _ in extraction.bad_lines] == ["no record_id"]

@@ -72,6 +72,14 @@ def test_a_range_that_is_longer_than_any_run_is_refused_before_it_is_written_out
         read_labels(str(tmp_path / "long.json"))
 
 
+def test_an_open_range_names_no_lumisection_beyond_its_first(tmp_path):
+    (tmp_path / "open.json").write_text('{"7": [[1, 2], [5, 0]], "8": [[3, 268435455]]}')
+    ranges = read_labels(str(tmp_path / "open.json"))
+    assert listed(ranges).values.tolist() == [[7, 1], [7, 2], [7, 5], [8, 3]]
+    table = pd.DataFrame({"run": [7, 7, 8, 8], "lumisection": [3, 4000, 2, 900]})
+    assert flags_of(table, ranges).tolist() == [False, True, False, True]
+
+
 def test_runs_of_a_window_are_those_whose_newest_lumisection_lies_in_it(tmp_path):
     edge = pd.Timestamp("2026-02-01", tz="UTC")
     times = [edge - pd.Timedelta(days=n) for n in (9, 3, 2, 0)]

@@ -8,7 +8,7 @@ import lzma
 import pytest
 
 from nightshift.sources import files
-from nightshift.sources.tables import read_files
+from nightshift.sources.tables import read_csv_pages, read_files
 
 RECORDS = [{"id": str(i), "text": "a, b; [c] {d} \u00e9" * (i % 3), "inner": {"data": i}} for i in range(50)]
 HITS = [{"_index": "x", "_id": r["id"], "_score": None, "_source": r} for r in RECORDS]
@@ -144,3 +144,16 @@ def test_blocks_of_lines_are_the_lines_of_the_file(tmp_path, text, size):
 
 def test_half_a_surrogate_pair_is_written_as_a_question_mark():
     assert [files.as_text(value) for value in ("a\ud800", "é", 1.5, True, None)] == ["a?", "é", "1.5", "true", None]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_table_is_read_in_the_encoding_that_its_mark_says(tmp_path, encoding):
+    """A table program saves "Unicode text" in UTF-16, with tabs and CRLF."""
+    path = tmp_path / "table.txt"
+    path.write_bytes("node\ttext\r\nn1\tgr\u00fc\u00dfe \u2603\r\nn2\t\r\nn3\ta\tb\r\n".encode(encoding))
+    bad = []
+    names, pages = read_csv_pages(str(path), bad)
+    [(first, page)] = list(pages)
+    assert (names, first) == (["node", "text"], 1)
+    assert page.to_pydict() == {"node": ["n1", "n2"], "text": ["gr\u00fc\u00dfe \u2603", None]}
+    assert [(line, reason) for _, line, reason, _ in bad] == [(3, "3 columns, not 2")]

@@ -88,6 +88,8 @@ def test_what_is_written_is_a_run_per_line_by_number(tmp_path):
         ('{"7": [[1, NaN]]}', "run 7: [1, nan] is no pair"),
         ('{"7": [[0, 3]]}', "run 7: [0, 3] is no pair"),
         ('{"7": [[-4, 3]]}', "run 7: [-4, 3] is no pair"),
+        ('{"7": [[4, -1]]}', "such as [1, 30], or [1, 268435455] where the end of the run is meant"),
+        ('{"7": [[3, 0], [9, 12]]}', "run 7: [9, 12] begins at or before 268435455"),
         ('{"7": [[5, 4]]}', "run 7: [5, 4] ends before it begins"),
         ('{"6": [[1, 9]], "7": [[1, 4], [4, 9]]}', "run 7: [4, 9] begins at or before 4"),
         ('{"7": [[10, 14], [1, 2]]}', "run 7: [1, 2] begins at or before 14"),
@@ -97,6 +99,18 @@ def test_what_is_written_is_a_run_per_line_by_number(tmp_path):
 )
 def test_what_is_no_golden_json_is_refused_in_one_line(tmp_path, text, wrong):
     assert wrong in refusal(tmp_path / "golden.json", text)
+
+
+@pytest.mark.parametrize("end", [0, 9999, 268435455])
+def test_an_open_range_reaches_to_the_end_of_its_run(tmp_path, end):
+    path = tmp_path / "golden.json"
+    path.write_text(json.dumps({"7": [[1, 2], [5, end]], "8": [[2, 3]]}))
+    ranges = read_golden(path)
+    assert ranges == {7: [[1, 2], [5, 268435455]], 8: [[2, 3]]}
+    frame = pd.DataFrame({"run": [7, 7, 7, 7, 8, 8], "lumisection": [2, 4, 5, 20_000, 3, 4]})
+    assert in_ranges(frame, ranges).tolist() == [True, False, True, True, True, False]
+    write_golden(ranges, path)
+    assert read_golden(path) == ranges
 
 
 def test_a_glob_joins_files_and_a_run_in_two_of_them_is_refused(tmp_path):

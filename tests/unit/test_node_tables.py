@@ -11,7 +11,10 @@ from nightshift.cleaning import telemetry_repeats
 from nightshift.detectors import telemetry_sites
 from nightshift.detectors.telemetry_history import little_history
 from nightshift.sources import prometheus
+from nightshift.sources.base import Head, file_sources, source_of
+from nightshift.sources.files import LayoutError
 from nightshift.sources.telemetry import cells, dcgm, ldms, tables
+from nightshift.sources.telemetry.advice import advice_on
 
 T0 = 1769853600  # 2026-01-31 10:00 UTC
 HEADER = "#Time,Time_usec,ProducerName,component_id,job_id,app_id,MemFree"
@@ -316,3 +319,45 @@ def test_too_little_history_is_said_with_what_would_be_enough():
     assert little_history(199, 0.005, 1, 10) == ""
     assert "5 incidents must be as strange at once on 8 nodes; about 1,000 healthy windows" in little_history(200, 0.005, 5, 8)
     assert little_history(200, 0.005, 4, 8) == little_history(200, 0.005, 1, 1) == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "advice"),
+    [
+        (
+            b"Linux 6.1.0 (n1) \t01/31/26 \t_x86_64_\t(2 CPU)\n\n10:00:00  CPU  %user\n",
+            "it is sar's table for people, which is not read: print it with sadf -d",
+        ),
+        (b"n1\t60\t2026-01-31 10:00:00 UTC\tall\t%user\t84.58\n", "it is the output of sadf -p, which is not read: print it with sadf -d"),
+        (b"10:00:00 UTC; CPU; -1; %user; 100245; 100414;\n", "it is the output of sadf -r"),
+        (b'<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE sysstat PUBLIC "x">\n', "it is XML, which is not read: of sysstat, sadf -d and sadf -j"),
+        (b"\x96\xd5\x75\x21\x0c\x06\x01\x00" + bytes(400), "it is a data file of sysstat, which is not read: print it with sadf -d"),
+        (b"AAA,progname,nmon\nAAA,version,16n\n", "it is a recording of nmon"),
+        (b"RESET\nCPU n1 1769853600 2026/01/31 10:00:00 855 100 2\n", "it is the output of atop -P"),
+        (b"cpu,cpu=cpu0,host=n1 usage_idle=98.5,usage_user=1 1769853600000000000\n", 'set data_format = "json" in the [[outputs.file]] of Telegraf'),
+    ],
+)
+def test_another_form_of_a_known_producer_is_refused_with_the_form_that_is_read(tmp_path, content, advice):
+    path = tmp_path / "n1.txt"
+    path.write_bytes(content)
+    kinds = file_sources("telemetry", {"columns": {}, "sampler": "", "counters": None, "node_label": "instance", "job_label": ""})
+    with pytest.raises(LayoutError) as refused:
+        source_of(kinds, str(path)).extract(str(path), None)
+    assert advice in str(refused.value)
+    assert len(str(refused.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "timestamp,node,MemFree",
+        "epoch,rx,tx",
+        "#Time,Time_usec,ProducerName",
+        "# hostname;interval;timestamp;CPU;%user",
+        'up{a="b"} 1 2',
+        "node, a=b c=d",
+    ],
+)
+def test_what_is_read_is_not_taken_for_another_form(tmp_path, first):
+    (tmp_path / "a.txt").write_text(first + "\n")
+    assert advice_on(Head(tmp_path / "a.txt")) is None

@@ -56,6 +56,30 @@ def test_of_both_those_of_lumisections_are_used_and_the_others_counted(tmp_path)
     assert (left_out["whole runs"], left_out["several lumisections"]) == (2, 1)
 
 
+def profile(sums, entries, edges):
+    """A TProfile as uproot writes it: sums of y and entries of each bin, without what lies beside the axis."""
+    from uproot.writing.identify import to_TAxis, to_TProfile
+
+    beside = [np.pad(np.array(values, float), 1, constant_values=5) for values in (sums, np.square(sums), entries)]
+    axis = to_TAxis("xaxis", "", len(sums), edges[0], edges[-1], np.array(edges, float))
+    n = float(sum(entries))
+    return to_TProfile(None, "", beside[0], n, n, n, 0.0, 0.0, 0.0, 0.0, beside[1], beside[2], beside[2], axis)
+
+
+def test_a_profile_gives_the_means_of_its_bins_and_their_entries(tmp_path):
+    with uproot.recreate(tmp_path / "a.root") as file:
+        file[LUMI.format(3)] = profile([20, 0, -8], [10, 0, 4], [0, 1, 2, 3])
+        file[LUMI.format(4)] = profile([20, 30], [10, 6], [0, 1, 4])  # a bin as wide as three
+    rows, left_out = read(str(tmp_path / "a.root"))
+    assert [(row["lumisection"], row["element"], row["entries"], row["contents"]) for row in rows] == [
+        ("3", "Tracking/hit_eta (mean)", 14, [2, 0, -2]),
+        ("3", "Tracking/hit_eta (entries)", 14, [10, 0, 4]),
+        ("4", "Tracking/hit_eta (mean)", 16, pytest.approx([2, 5, 5, 5])),
+        ("4", "Tracking/hit_eta (entries)", 16, pytest.approx([10, 2, 2, 2])),
+    ]
+    assert (rows[2]["x_min"], rows[2]["x_max"], left_out["other objects"]) == (0, 4, 0)
+
+
 def test_a_file_without_histograms_says_what_it_holds(tmp_path):
     with uproot.recreate(tmp_path / "dqmio.root") as file:
         file.mktree("Indices", {"Run": "int32"})

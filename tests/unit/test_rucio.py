@@ -179,6 +179,7 @@ def test_a_column_of_times_that_cannot_be_read_is_one_line():
         ({"event_type": "transfer-done", "name": "/f"}, False),
         ({"request-id": "r", "lfn": "/f"}, False),
         ({"lfn": "/f"}, False),
+        ({"request-id": {"0": "r"}, "submitted_at": {"0": "2026"}, "event_type": {"0": "transfer-done"}}, False),  # pandas, by columns
     ],
 )
 def test_what_an_event_of_rucio_is(record, is_one):

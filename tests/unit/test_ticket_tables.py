@@ -142,6 +142,8 @@ def test_a_column_without_any_time_is_refused_with_an_example_that_shows_no_word
         '[{"ticket_id": 1, "subject": "a", "state": {"id": 2, "name": "open"}}, {"ticket_id": 2, "subject": "b"}]',
         '{"count": 2, "tickets": [{"ticket_id": 1, "subject": "a", "state": {"id": 2, "name": "open"}}, {"ticket_id": 2, "subject": "b"}]}',
         '{"ticket_id": 1, "subject": "a", "state": {"id": 2, "name": "open"}}\n\n{"ticket_id": 2, "subject": "b"}\n',
+        '[{"ticket_id": 1, "subject": "a", "state": {"id": 2, "name": "open"}}][{"ticket_id": 2, "subject": "b"}]',
+        '[[{"ticket_id": 1, "subject": "a", "state": {"id": 2, "name": "open"}}],\n[{"ticket_id": 2, "subject": "b"}]]',
     ],
 )
 def test_json_is_an_array_an_object_that_holds_one_or_lines(text):

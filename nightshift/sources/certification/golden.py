@@ -1,4 +1,9 @@
-"""Golden and DCS-only JSON: which lumisections of which runs are certified, {"run": [[first, last], ...]}."""
+"""Golden and DCS-only JSON: which lumisections of which runs are certified, {"run": [[first, last], ...]}.
+
+A range may be open, to the end of its run, which nobody knew when it was written. LumiList of CMSSW
+(FWCore/PythonUtilities) writes 268435455 as the end of whole runs and takes 0 for one; configurations for
+single runs say 9999. In `ranges` as the functions here take and give them, the end of an open range is OPEN.
+"""
 
 import json
 from pathlib import Path
@@ -11,6 +16,8 @@ from nightshift.sources.tables import read_files
 
 KEY = ["run", "lumisection"]
 LONGEST = 100_000  # lumisections of about 23 s: 27 days, where fills last hours
+OPEN = 0xFFFFFFF  # 268435455
+OPEN_ENDS = (0, 9999, OPEN)
 
 
 def read_golden(path):
@@ -20,6 +27,7 @@ def read_golden(path):
     ValueError, one line with the file and the run: no JSON object of runs, a run that is no integer from 1 to
     2**31 - 1, a range that is no pair of such integers, runs backwards or begins at or before the end of the
     one before it, a run that is named twice, in one file or in two. FileNotFoundError when no file matches.
+    The end of an open range becomes OPEN.
     """
     ranges = {}
 
@@ -42,10 +50,12 @@ def read_golden(path):
             if type(pairs) is not list:
                 raise ValueError(f"run {run} has no list of ranges but {str(pairs)[:80]}")
             before = 0
+            pairs = [with_open_end(pair) for pair in pairs]
             for pair in pairs:
                 if not (type(pair) is list and len(pair) == 2 and all(map(is_number, pair))):
                     raise ValueError(
-                        f"run {run}: {str(pair)[:80]} is no pair of positive integers such as [1, 30]"
+                        f"run {run}: {str(pair)[:80]} is no pair of positive integers such as [1, 30], "
+                        f"or [1, {OPEN}] where the end of the run is meant"
                     )
                 if not before < pair[0] <= pair[1]:
                     raise ValueError(
@@ -57,6 +67,12 @@ def read_golden(path):
 
     read_files(path, read)
     return dict(sorted(ranges.items()))
+
+
+def with_open_end(pair):
+    """The range `pair` with OPEN as its end, where that is written in any way; all else as it is."""
+    is_open = type(pair) is list and len(pair) == 2 and type(pair[1]) is int and pair[1] in OPEN_ENDS
+    return [pair[0], OPEN] if is_open else pair
 
 
 def write_golden(ranges, path):
@@ -96,23 +112,26 @@ def in_ranges(frame, ranges):
 def read_labels(path):
     """Read the ranges of a Golden or DCS-only JSON, {run: [[first, last], ...]}; None for an empty path.
 
-    ValueError, beside those of `read_golden`, for a range far longer than any run lasts: it would fill the
-    memory when it is written out lumisection by lumisection, and is a mistake of the file.
+    ValueError, beside those of `read_golden`, for a range that is not open and far longer than any run lasts:
+    it would fill the memory when it is written out lumisection by lumisection, and is a mistake of the file.
     """
     ranges = read_golden(path) if path else None
     for run, pairs in (ranges or {}).items():
-        if too_long := [pair for pair in pairs if pair[1] - pair[0] >= LONGEST]:
+        if too_long := [pair for pair in pairs if pair[1] != OPEN and pair[1] - pair[0] >= LONGEST]:
             raise ValueError(f"{path}: run {run}: {too_long[0]} is longer than any run")
     return ranges
 
 
 def listed(ranges):
-    """List one row per lumisection of {run: [[first, last], ...]}: DataFrame run, lumisection."""
+    """List one row per lumisection of {run: [[first, last], ...]}: DataFrame run, lumisection.
+
+    Of an open range this is its first one: how many follow, the other sources say.
+    """
     each = [
         (run, lumisection)
         for run, pairs in ranges.items()
         for first, last in pairs
-        for lumisection in range(first, last + 1)
+        for lumisection in range(first, (first if last == OPEN else last) + 1)
     ]
     return pd.DataFrame(each, columns=KEY, dtype="int64")
 

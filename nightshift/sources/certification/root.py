@@ -31,6 +31,7 @@ SCHEMA = pa.schema(
 )
 
 
+READ = re.compile(r"TH[12]|TProfile$")  # classes of histograms that are read
 MOST_BINS = 1000  # into which an axis with bins of unequal width is cut
 
 
@@ -63,8 +64,8 @@ def file_says(path):
 
 
 def read_rows(file, name, part):
-    """Read one histogram of an open ROOT file as rows of SCHEMA: one of a TH1, and of a TH2 its projections
-    on x and on y; contents None where it cannot be read.
+    """Read one histogram of an open ROOT file as rows of SCHEMA: one of a TH1, of a TH2 its projections on x
+    and on y, of a TProfile the means of its bins and their entries; contents None where it cannot be read.
 
     part : {group: text} of its path, the texts of the row.
     """
@@ -72,12 +73,17 @@ def read_rows(file, name, part):
     row = dict.fromkeys(SCHEMA.names) | {key: part.get(key) for key in TEXTS} | {"element": element}
     try:
         histogram = file[name]
-        entries, values = float(histogram.member("fEntries")), histogram.values().astype(float)
+        row["entries"], values = float(histogram.member("fEntries")), histogram.values().astype(float)
+        if histogram.classname == "TProfile":
+            return [
+                row | {"element": f"{element} ({what})"} | axis_of(histogram.axis(), each, are_counts=counts)
+                for what, each, counts in profile_parts(histogram, values)
+            ]
         if values.ndim == 1:
-            return [row | {"entries": entries} | axis_of(histogram.axis(), values)]
+            return [row | axis_of(histogram.axis(), values)]
         parts = [("x", values.sum(axis=1)), ("y", values.sum(axis=0))]
         return [
-            row | {"element": f"{element} ({way})", "entries": entries} | axis_of(histogram.axis(way), sums)
+            row | {"element": f"{element} ({way})"} | axis_of(histogram.axis(way), sums)
             for way, sums in parts
         ]
     # uproot raises whatever a damaged byte leads to; the row is put aside for its contents
@@ -85,18 +91,28 @@ def read_rows(file, name, part):
         return [row]
 
 
-def axis_of(axis, values):
-    """Describe counts `values` (n,) along an axis of uproot in bins of equal width: {x_min, x_max, contents}.
+def profile_parts(profile, means):
+    """Take a TProfile of uproot apart: (what, numbers (n,), whether these are counts) of the `means` (n,) of
+    its bins, 0 where a bin has no entry, and of their entries, weighted as they were filled.
+    """
+    entries = np.asarray(profile.member("fBinEntries"), float)[1:-1]  # without what lies beside the axis
+    return [("mean", np.where(entries > 0, means, 0.0), False), ("entries", entries, True)]
 
-    Bins of unequal width are cut into pieces as wide as the narrowest, at most MOST_BINS of them, and counts
-    are spread evenly inside their bins, as quantiles are interpolated: these stay what they are.
+
+def axis_of(axis, values, *, are_counts=True):
+    """Describe `values` (n,) along an axis of uproot in bins of equal width: {x_min, x_max, contents}.
+
+    Bins of unequal width are cut into pieces as wide as the narrowest, at most MOST_BINS of them. Counts are
+    spread evenly inside their bins, as quantiles are interpolated: these stay what they are. What is no count
+    is averaged over each piece.
     """
     edges = axis.edges()
     low, high = float(edges[0]), float(edges[-1])
     if not np.allclose(np.diff(edges), (high - low) / len(values), rtol=1e-3):
         n = min(MOST_BINS, round((high - low) / np.diff(edges).min()))
-        reached = np.interp(np.linspace(low, high, n + 1), edges, np.append(0, np.cumsum(values)))
-        values = np.diff(reached)
+        weights = values if are_counts else values * np.diff(edges)
+        reached = np.interp(np.linspace(low, high, n + 1), edges, np.append(0, np.cumsum(weights)))
+        values = np.diff(reached) if are_counts else np.diff(reached) * n / (high - low)
     return {"x_min": low, "x_max": high, "contents": values.tolist()}
 
 
@@ -119,18 +135,20 @@ def sort_paths(names, pattern):
 
 
 def list_histograms(classes):
-    """(names of the TH1 and TH2, {class: number} of all other objects, such as TProfile, whose bins are means
-    and no counts) of a ROOT file with these `classes` {name: class}. ValueError of one line for one that
-    holds objects and no histogram.
+    """(names of the TH1, TH2 and TProfile, {class: number} of all other objects) of a ROOT file with these
+    `classes` {name: class}. ValueError of one line for one that holds objects and no histogram.
     """
-    read = [name for name, kind in classes.items() if kind.startswith(("TH1", "TH2"))]
-    others = Counter(kind for kind in classes.values() if not kind.startswith(("TH1", "TH2", "TDirectory")))
+    read = [name for name, kind in classes.items() if READ.match(kind)]
+    others = Counter(
+        kind for kind in classes.values() if not READ.match(kind) and not kind.startswith("TDirectory")
+    )
     if others and not read:
         found = ", ".join(f"{n:,} {kind}" for kind, n in others.most_common(3))
         dqmio = "Indices" in classes and "TTree" in others
         trees = " (the trees of a DQMIO file: harvest it first)" if dqmio else ""
         raise ValueError(
-            f"it holds {found}{trees}: needed are histograms of one dimension, TH1, or of two, TH2"
+            f"it holds {found}{trees}: needed are histograms of one dimension, TH1 or TProfile, or of two, "
+            "TH2"
         )
     return read, others
 
@@ -150,8 +168,8 @@ def no_lumisection(whole, several):
 
 
 def read_root(path, *, pattern, dataset, left_out):
-    """(names of the columns, pages) of the TH1 and TH2 per lumisection in a ROOT file. uproot needs about two
-    milliseconds for a histogram.
+    """(names of the columns, pages) of the TH1, TH2 and TProfile per lumisection in a ROOT file. uproot needs
+    about two milliseconds for a histogram.
 
     pattern : as `path_pattern` gives it. dataset : that of histograms of which neither path nor file name
     says one. left_out : a Counter, which gets how many are of "whole runs", of "several lumisections", and

@@ -7,6 +7,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from nightshift.sources.times import SMALLEST, number_times, read_times
+
 # What stands for "no value": DCGM's blanks (32 bits, 64 bits as a float), the largest numbers of 31 and 32
 # bits, the smallest of 32.
 SENTINELS = np.array(
@@ -28,40 +30,20 @@ ARRAY = re.compile(
 def times_of(column):
     """Read the UTC times (Series, microseconds) of an Arrow column; what cannot be read is NaT.
 
-    A time is a date and time in ISO 8601 (UTC where it names no zone), a number since 1970 in seconds,
-    milli-, micro- or nanoseconds, which its size tells, or the digits of a date, 20260131, with those of
-    hour, minute and second or without.
+    A time is what `read_times` reads (UTC where it names no zone), but no date in which day and month may
+    change places. A number too small for a time is one of a clock that was never set: so many seconds since
+    1970, for `tables.check_times` to refuse.
     """
     if pa.types.is_date(column.type):
         column = column.cast(pa.timestamp("us"))
     values = column.to_pandas()
     if pd.api.types.is_datetime64_any_dtype(values):
         return pd.to_datetime(values, utc=True).astype("datetime64[us, UTC]")
-    number = pd.to_numeric(values, errors="coerce").astype(float)
-    micro = number * np.select([number < 1e11, number < 1e14, number < 1e17], [1e6, 1e3, 1], 1e-3)
-    times = pd.to_datetime(micro.where(micro.between(0, 4e15)).round(), unit="us", utc=True).astype(
-        "datetime64[us, UTC]"
-    )
-    for low, high, form in (
-        (19e6, 21e6, "%Y%m%d"),
-        (19e10, 21e10, "%Y%m%d%H%M"),
-        (19e12, 21e12, "%Y%m%d%H%M%S"),
-    ):
-        digits = number.between(low, high)
-        if digits.any():
-            dates = pd.to_datetime(
-                number[digits].astype("int64").astype(str), format=form, utc=True, errors="coerce"
-            )
-            times = times.mask(digits, dates.astype(times.dtype))
-    if not number.isna().any():
-        return times
-    texts = values.where(number.isna()).astype("string").str.strip()
-    texts = texts.str.replace(r"\s*(?:UTC|GMT)$", "Z", regex=True).str.replace(
-        r"(:\d\d),(\d)", r"\1.\2", regex=True
-    )
-    return times.fillna(
-        pd.to_datetime(texts, utc=True, format="ISO8601", errors="coerce").astype(times.dtype)
-    )
+    numbers = pd.to_numeric(values, errors="coerce").astype(float)
+    are_numbers = pd.api.types.is_numeric_dtype(values) or numbers.notna().all()
+    times = number_times(numbers) if are_numbers else read_times(values, order=None)
+    unset = numbers[((numbers >= 0) & (numbers < SMALLEST)).to_numpy()]
+    return times if unset.empty else times.fillna(pd.to_datetime(unset, unit="s", utc=True))
 
 
 def names_of(column):

@@ -13,6 +13,8 @@ import re
 import numpy as np
 import pandas as pd
 
+BLANKS = re.compile(r"\s*")
+
 # ----------------------------------------------------------------------------------------------------- States
 
 OPEN = """
@@ -178,29 +180,52 @@ def flat(record, prefix=""):
     return out
 
 
+def read_arrays(text):
+    """Return the objects of all JSON arrays in `text` that follow one another, and of the arrays within them,
+    as `gh api --paginate` prints pages, with --slurp and without; None where it is anything else.
+    """
+    decoder, found, at = json.JSONDecoder(), [], 0
+    while text.startswith("[", at):
+        try:
+            array, at = decoder.raw_decode(text, at)
+        except ValueError:
+            return None
+        found += [one for page in array for one in (page if isinstance(page, list) else [page])]
+        at = BLANKS.match(text, at).end()
+    return found if at == len(text) else None
+
+
+def read_value_or_lines(text):
+    """Return the one JSON value `text`, or a list of those of its lines, with the number of each line that is
+    none; ValueError of one line where no line is an object.
+    """
+    try:
+        return json.loads(text)
+    except ValueError:
+        records = []
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            records.append(json.loads(line) if line.strip() else ...)
+        except ValueError:
+            records.append(number)
+    if not any(isinstance(record, dict) for record in records):
+        raise ValueError(
+            "it begins like JSON and is none: it needs an array of objects, or one object per line"
+        )
+    return [record for record in records if record is not ...]
+
+
 def read_json_tickets(text, bad, ticket_of=None):
     """Read JSON `text` into a DataFrame of text, one row per ticket.
 
-    It is an array of objects, an object that holds one, or one object per line.
+    It is an array of objects, or of arrays of them as pages of an interface come; several such arrays after
+    one another; an object that holds one; or one object per line.
 
     What is no object is added to the list `bad` as (row or line, reason), and so is an object that
     `ticket_of`, where it is there, takes for none: it gives a ticket as it is to be read, or a ValueError
     with the reason. ValueError of one line when there is no ticket in the text.
     """
-    try:
-        content = json.loads(text)
-    except ValueError:
-        records = []
-        for number, line in enumerate(text.splitlines(), 1):
-            try:
-                records.append(json.loads(line) if line.strip() else ...)
-            except ValueError:
-                records.append(number)
-        if not any(isinstance(record, dict) for record in records):
-            raise ValueError(
-                "it begins like JSON and is none: it needs an array of objects, or one object per line"
-            ) from None
-        content = [record for record in records if record is not ...]
+    content = read_arrays(text) or read_value_or_lines(text)
     if isinstance(content, dict):
         lists = [
             value

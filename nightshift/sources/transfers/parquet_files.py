@@ -3,7 +3,7 @@
 import pyarrow as pa
 
 from nightshift.sources.excerpts import excerpt_of_parquet
-from nightshift.sources.files import require_kind
+from nightshift.sources.files import require_kind, unwrap
 from nightshift.sources.transfers.files import EventFile
 from nightshift.sources.transfers.parts import KIND, table_of
 
@@ -28,7 +28,8 @@ class ParquetEvents(EventFile):
         records = (
             pa.Table.from_batches([batch]).cast(as_json(batch.schema)).to_pylist() for batch in batches
         )
-        for page, _ in require_kind(((page, []) for page in records), **KIND):
+        pages = (([one for record in page for one in unwrap(record)], []) for page in records)
+        for page, _ in require_kind(pages, **KIND):
             yield table_of(page)
 
 

@@ -182,7 +182,11 @@ def read_event(record):
 def is_event(record):
     """Whether `record` is an event of Rucio: of a transfer with its request id and a time, or of something
     else that has a type."""
-    names = {field_of(name)[0]: value for name, value in flatten(record).items() if value not in (None, "")}
+    names = {
+        field_of(name)[0]: value
+        for name, value in flatten(record).items()
+        if value not in (None, "") and not isinstance(value, dict | list)  # a table by columns has these
+    }
     kind = str(names.get("event_type") or "")
     return ("request-id" in names and any(name in names for name in MOMENTS)) or bool(
         kind and not kind.lower().startswith("transfer")

@@ -1,0 +1,49 @@
+"""What producers of node metrics write in forms that are not read, and the form of theirs that is."""
+
+import re
+from dataclasses import dataclass
+
+from nightshift.sources.base import Head
+from nightshift.sources.files import LayoutError
+from nightshift.sources.telemetry.opening import HDF, PARQUET, NodeFile
+
+SADF = "print it with sadf -d FILE -- -A, or with sadf -j"
+SYSSTAT = (b"\x96\xd5", b"\xd5\x96")  # its magic number, of machines of either order of bytes
+TEXTS = (  # what the first line is, what wrote it, what to do
+    (r"Linux \S+ \(.+\)\s+\S+\s+_\S+_\s+\(\d+ CPU\)", "sar's table for people", SADF),
+    (r"\S+\t-?\d+\t\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?: UTC)?\t", "the output of sadf -p", SADF),
+    (r"\d\d:\d\d:\d\d(?: UTC)?; [\w/%-]+; ", "the output of sadf -r", SADF),
+    (r"<\?xml|<!DOCTYPE sysstat|<sysstat", "XML", "of sysstat, sadf -d and sadf -j are read, not sadf -x"),
+    (r"AAA,progname,", "a recording of nmon", "record with sysstat or collectd, or ask a Prometheus"),
+    (r"RESET$", "the output of atop -P", "record with sysstat or collectd, or ask a Prometheus"),
+    (
+        r"[^\s,]+(?:,[^\s,=]+=[^\s,]+)+ [^\s,=]+=\S+(?: \d{10,19})?$",
+        "InfluxDB's line protocol",
+        'set data_format = "json" in the [[outputs.file]] of Telegraf',
+    ),
+)
+
+
+def advice_on(head):
+    """What the file with this beginning, a Head, is, and what to do: (what, advice); None for another one."""
+    if head.first_bytes[:2] in SYSSTAT:
+        return "a data file of sysstat", SADF
+    if head.suffix in (*PARQUET, *HDF):
+        return None
+    return next((more for form, *more in TEXTS if re.match(form, head.line)), None)
+
+
+@dataclass
+class OtherForm(NodeFile):
+    """A form that is not read, of a producer of which another one is."""
+
+    label = "another form of a known producer"
+
+    def recognises(self, head):
+        """By its first line, or the first bytes of sysstat's own files."""
+        return advice_on(head) is not None
+
+    def extract(self, path, extraction):
+        """Refuse it with a line that says what to do."""
+        what, advice = advice_on(Head(path))
+        raise LayoutError(f"it is {what}, which is not read: {advice}")
