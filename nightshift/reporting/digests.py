@@ -21,7 +21,7 @@ from nightshift.wording import joined, one_line
 
 VERSION = 3  # of digest.json: goes up when a key changes its meaning or goes away
 GOING_ON = ("new", "escalated", "ongoing")
-MAY_HAVE = ["reason", "ranked"]  # columns of the table of proposals that older versions lack
+MAY_HAVE = ["reason", "ranked", "verify"]  # columns of the table of proposals that older versions lack
 # width of an interval that says nothing: that of a proposal that nobody has tried for anything, 0% to 100%
 ALL_OPEN = 0.99
 UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
@@ -170,7 +170,7 @@ def as_incident(row, findings, proposals):
         else None
     )
     offered = [
-        without_incident(one) | {"reason": one.get("reason") or ""}
+        without_incident(one) | {name: one.get(name) or "" for name in ("reason", "verify")}
         for one in proposals
         if one["incident"] == row["incident"]
     ]

@@ -771,7 +771,7 @@ def test_the_answer_of_a_page_stands_below_its_title(tmp_path):
 
 @pytest.mark.parametrize(
     ("verdict", "shown"),
-    [("anomalies 7", "7 anomalies"), ("anomalies 1", "1 anomaly"), ("ok", "ok"), ("nothing judged", "nothing judged"), ("anomalies", "anomalies")],
+    [("anomalies 7", "7 findings"), ("anomalies 1", "1 finding"), ("ok", "ok"), ("nothing judged", "nothing judged"), ("anomalies", "anomalies")],
 )
 def test_a_verdict_is_said_as_people_say_it(verdict, shown):
     assert pages.verdict_in_words(verdict) == shown
@@ -781,7 +781,7 @@ def test_pages_and_feed_show_verdicts_as_people_say_them_and_programs_read_them_
     front, outcome = published(night)
     reports = night / "reports"
     for shown in (in_text(front), in_text(page(reports / "index.html")), (reports / "feed.xml").read_text()):
-        assert "1 anomaly" in shown
+        assert "1 finding" in shown
         assert "anomalies 1" not in shown
     assert front.select(".verdict.anomalies")
     assert outcome["studies"]["transfers"]["verdict"] == "anomalies 1"

@@ -307,7 +307,9 @@ def number_files(raw):
     """
     scope, name = (raw[field].fillna("").astype("str") for field in FILE_OF)
     named = scope + ":" + name
-    return pd.util.hash_array(named.where(name != "", "request " + raw["request-id"].fillna("")).to_numpy(object))
+    return pd.util.hash_array(
+        named.where(name != "", "request " + raw["request-id"].fillna("")).to_numpy(object)
+    )
 
 
 def set_apart(events):
