@@ -14,7 +14,7 @@ COUNTED_STATES = ("new", "ended", "escalated", "ongoing", "resolved", "closed", 
 
 def status_in_words(state, age_nights, ended=False, *, end=None, first_seen=""):
     """Say the state of an incident with its nights: "new", "new, ended", "ongoing, night 3", "resolved, seen
-    in 4 nights", "closed, over before it was first seen".
+    in 4 nights", "over when first seen".
 
     end : its end, None or missing where it is not known. first_seen : the first night that reported it, date
     as text, "" where that is not known.
@@ -22,7 +22,7 @@ def status_in_words(state, age_nights, ended=False, *, end=None, first_seen=""):
     if state in ("escalated", "ongoing"):
         return f"{state}, night {age_nights}"
     if state == "closed" and age_nights == 1 and is_over_before(end, first_seen):
-        return f"{state}, over before it was first seen"
+        return "over when first seen"
     if state in ("resolved", "closed"):
         return f"{state}, seen in {plural(age_nights, 'night')}"
     return f"{state}, ended" if ended else state
@@ -52,11 +52,12 @@ def when_in_words(row, day):
 def sites_of(findings, first=""):
     """List the sites that findings name, those that most of them name first, each once: list of text.
 
-    findings : list of dicts with `site`, "" or None for none. first : the site that comes before all
-    others, "" for none.
+    findings : list of dicts with `site`, and `sites` as schemas.py says, "" or None for none. first : the
+    site that comes before all others, "" for none.
     """
     counted = Counter(str(one["site"]) for one in findings if one.get("site"))
-    return list(dict.fromkeys([*filter(None, [first]), *(site for site, _ in counted.most_common())]))
+    further = [site for one in findings for site in str(one.get("sites") or "").split(", ")]
+    return list(dict.fromkeys(filter(None, [first, *(site for site, _ in counted.most_common()), *further])))
 
 
 def where_in_words(title, sites):
@@ -73,8 +74,8 @@ def incident_sentence(row, n_findings, day, sites=()):
     """Describe one incident in one sentence. Names are those of its findings, not yet escaped.
 
     row : title, start, end, ended, state, age_nights, first_seen, p_value, studies, description, kinds,
-    impact. The description of what has ended stands in quotes, since it was true then. day : the night that is
-    reported, date as text. sites : of its findings, as `sites_of` gives them.
+    impact. The description of what has ended stands in quotes, since it was true then. day : the night that
+    is reported, date as text. sites : of its findings, as `sites_of` gives them.
     """
     p_value = "below 1e-12" if row.p_value < 1e-12 else f"{row.p_value:.1g}"
     measure = "combined p-value" if n_findings > 1 else "p-value"
@@ -96,9 +97,8 @@ def incident_sentences(incidents, findings, day):
     findings : those of all of them, with their site, joined by `incident`. day : the night that is reported,
     date as text.
     """
-    of_incident = {
-        name: group.to_dict("records") for name, group in findings[["incident", "site"]].groupby("incident")
-    }
+    columns = [name for name in ("site", "sites") if name in findings]
+    of_incident = {name: group[columns].to_dict("records") for name, group in findings.groupby("incident")}
     sentences = []
     for row in incidents.itertuples():
         theirs = of_incident.get(row.incident, [])

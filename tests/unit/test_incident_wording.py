@@ -88,8 +88,8 @@ def test_a_sentence_names_the_sites_of_an_incident_that_its_title_leaves_out():
 @pytest.mark.parametrize(
     ("state", "age_nights", "end", "words"),
     [
-        ("closed", 1, "2026-01-19T10:00:00Z", "closed, over before it was first seen"),
-        ("closed", 1, pd.Timestamp("2026-01-29 23:00", tz="UTC"), "closed, over before it was first seen"),
+        ("closed", 1, "2026-01-19T10:00:00Z", "over when first seen"),
+        ("closed", 1, pd.Timestamp("2026-01-29 23:00", tz="UTC"), "over when first seen"),
         ("closed", 1, "2026-01-30T00:10:00Z", "closed, seen in 1 night"),
         ("closed", 2, "2026-01-19T10:00:00Z", "closed, seen in 2 nights"),
         ("resolved", 1, "2026-01-19T10:00:00Z", "resolved, seen in 1 night"),
