@@ -118,8 +118,8 @@ def size_of_files(items):
 
 def find_problems(items, way, *, since):
     """Find the incidents among the `items` of one way to be in trouble: DataFrame of `scan_incidents`, with
-    kind, observed, usual (median, or mean of failures), delayed_gb (see `size_of_files`), way, unit and until,
-    when it was over.
+    kind, observed, usual (median, or mean of failures), delayed_gb (see `size_of_files`), way, unit and
+    until, when it was over.
 
     Items before `since` only tell when a problem began. Queues are those of servers, and no site has one. An
     item lies at its beginning; a queue was stuck until the last of those who waited got through.
