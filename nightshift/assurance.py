@@ -63,11 +63,10 @@ def simulated_in_words(sources):
     sources : where the data came from, as status.json names it, "sample" for the simulation; None or "" where
     that is not known.
     """
-    known = [source for source in sources if source]
-    n = known.count("sample")
-    if not n:
+    is_sample = [source == "sample" for source in sources if source]
+    if not any(is_sample):
         return ""
-    return "simulated data" if n == len(known) else "partly simulated data"
+    return "simulated data" if all(is_sample) else "partly simulated data"
 
 
 def class_of(verdict):

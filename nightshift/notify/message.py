@@ -51,7 +51,8 @@ def read_night(root, day):
 
     A namespace of day, incidents (dicts of digest.json by rank, None without a digest), failed (dicts: study,
     how, step, error, page), concerns (dicts: id, study, how, text: what is no failure and yet to be known),
-    missing (studies), headline, sample (whether the data are simulated, in words), assurance, room (number of incidents shown in full).
+    missing (studies), headline, sample (whether the data are simulated, in words), assurance, room (number of
+    incidents shown in full).
     """
     path = root / "reports" / day / "digest.json"
     try:

@@ -236,6 +236,15 @@ def steps_row(s):
     return rows
 
 
+def found_by(s):
+    """How many findings each page of a study has, where several have any: list of dicts n, words, href."""
+    pages = s["found_by"] if len(s["found_by"]) > 1 else {}
+    return [
+        {"n": n, "words": step.replace("_", " "), "href": f"{s['study']}/{step}.html"}
+        for step, n in pages.items()
+    ]
+
+
 def study_row(root, s, runs, pictures):
     """The values that templates/front.html.j2 shows for one study.
 
@@ -274,6 +283,7 @@ def study_row(root, s, runs, pictures):
         "steps": steps_row(s),
         "analysis": next((one["href"] for one in steps_row(s) if one["name"] == "4 analyse"), ""),
         "more": max(len(s["findings"]) - MAX_FINDINGS, 0),
+        "found_by": found_by(s),
         "last_good": good[-1] if good else "",
         "history": history(runs, s["study"]),
         "data": data_line(s),

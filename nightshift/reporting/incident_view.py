@@ -2,6 +2,7 @@
 incident appears (front page, page of the digest, feed, mail)."""
 
 from helpers import show_sentence
+from nightshift.incidents import NOT_WATCHED
 from nightshift.incidents.wording import sites_of, status_in_words
 from nightshift.reporting.digests import as_incident, chance_in_words, plain
 from nightshift.wording import first_few, joined, moment, one_line
@@ -17,9 +18,10 @@ def view_of(incident, *, href="", figure="", n_proposals=None):
     incident : as digest.json has it. href : where its title leads. figure : address of its strip of time.
     n_proposals : at most so many; None is MAX_PROPOSALS of those that are ranked, and all of others.
 
-    Keys: id, rank, title, severity (high, medium, low or unknown), state, status, since, began, sites,
-    place (the first of them, in words), affected (its impact), site and impact ("" where title or summary
-    have them), summary, change, href, evidence (of its findings, where no page has them), figure, figure_alt, ranked, proposals (proposal, reason, verify, note, remediation), proposals_heading,
+    Keys: id, rank, title, severity (high, medium, low or unknown), state, status, since, began, sites, place
+    (the first of them, in words), affected (its impact), site and impact ("" where title or summary have
+    them), summary, change, href, evidence and more_evidence (of its findings, where no page has them),
+    figure, figure_alt, ranked, proposals (proposal, reason, verify, note, remediation), proposals_heading,
     silence ("" where nobody has silenced it).
     """
     title, summary = one_line(incident["title"], 120), one_line(incident["summary"], 600)
@@ -40,9 +42,9 @@ def view_of(incident, *, href="", figure="", n_proposals=None):
         "began": clock(incident["start"]) if incident["start"] else "",
         "site": site,
         "sites": sites,
-        "place": first_few(sites),
+        "place": first_few(sites, 2),
         "summary": summary,
-        "change": "" if change in summary else change,
+        "change": "" if change in summary or change == NOT_WATCHED else change,  # which its status says
         "impact": "" if impact in summary else impact,
         "affected": impact.replace(" affected", ""),
         "href": href,

@@ -293,6 +293,7 @@ def publish_step(root, day, s, step, menus):
         "report_title": "",
         "code_title": f"{words}, notebook, {day}",
         "other": {"name": "Notebook with the code", "href": code_page(step)},
+        "elsewhere": found_elsewhere(s, name),
         "files": downloads_of(root, s, step, folder),
         "rows": s["rows"].get(name, []),
         "zoom": can_zoom()
@@ -304,16 +305,34 @@ def publish_step(root, day, s, step, menus):
     return publish_report(source, page, run=run, frame=frame)
 
 
+def found_elsewhere(s, name):
+    """How many findings of tonight other pages of a study have than that of the step `name`: list of dicts n,
+    words and href; none for a page without findings.
+    """
+    if name not in s["found_by"]:
+        return []
+    return [
+        {"words": page_in_words(step), "n": f"{n:,}", "href": f"{step}.html"}
+        for step, n in s["found_by"].items()
+        if step != name
+    ]
+
+
 def code_page(step):
     """Name of the page that shows the code of a step which has a report, too."""
     return f"{step['name']}_notebook.html"
+
+
+def page_in_words(step):
+    """What menus call the page of a step."""
+    return "report" if step == STEPS[-1] else step.replace("_", " ")
 
 
 def steps_menu(ran):
     """Names and hrefs of the pages of a study: its reports, then the steps that lead to them."""
     reports = [step["name"] for step in ran if step["name"] not in STEPS[:-1]]
     early = [step["name"] for step in ran if step["name"] in STEPS[:-1]]
-    names = {name: "report" if name == STEPS[-1] else name.replace("_", " ") for name in reports + early}
+    names = {name: page_in_words(name) for name in reports + early}
     return [{"name": words, "href": f"{name}.html"} for name, words in names.items()]
 
 

@@ -26,6 +26,7 @@ from nightshift.assurance import (
     assure,
     class_of,
     count_phrases,
+    simulated_in_words,
     verdict_in_words,
     verdict_of,
 )
@@ -308,3 +309,9 @@ def test_nothing_reassures_unless_both_studies_reported(tmp_path, monkeypatch, c
     sentence = f"{good} of 2 studies reported; nothing is known of "
     assert [name for name in [*front, "digest.html"] if sentence not in texts[name]] == []
     assert shown["counts"] is None
+
+
+def test_data_are_called_simulated_where_all_of_them_are():
+    assert simulated_in_words(["sample", None, "sample", ""]) == "simulated data"
+    assert simulated_in_words(["sample", "events/"]) == "partly simulated data"
+    assert simulated_in_words(["events/", None]) == simulated_in_words([]) == ""

@@ -118,9 +118,9 @@ def test_every_proposal_of_the_repository_says_by_what_one_sees_that_it_helped()
 def test_a_file_of_ones_own_may_leave_out_how_to_verify(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump([GOOD, GOOD | {"id": "other-one", "verify": "It runs."}]))
-    mine = read_remediations(path)
-    assert [one["verify"] for one in mine] == ["", "It runs."]
-    assert chances(mine, feedback_of(), "drop", "").verify.tolist() == ["", "It runs."]
+    remediations = read_remediations(path)
+    assert [one["verify"] for one in remediations] == ["", "It runs."]
+    assert chances(remediations, feedback_of(), "drop", "").verify.tolist() == ["", "It runs."]
 
 
 GOOD = {"id": "try-it", "kinds": ["drop"], "proposal": "Try it.", "effort": "10 min"}

@@ -267,9 +267,10 @@ def type_events(raw):
     """The raw table `raw` (text, FIELDS) with types: times in UTC, bytes as number, names as categories.
 
     Returns DataFrame TEXT_OF but src_type, TIME_OF, bytes, file (see `number_files`), kind (see `set_apart`),
-    unreadable (bool, a time of the transfer itself holds something that is no time). Times that contradict each other by less than a
-    second are made equal (see `whole_seconds`); what is missing of who and where is "unknown". A creation
-    before the submission is that of the request, which a bare payload names, and no announcement.
+    unreadable (bool, a time of the transfer itself holds something that is no time). Times that contradict
+    each other by less than a second are made equal (see `whole_seconds`); what is missing of who and where is
+    "unknown". A creation before the submission is that of the request, which a bare payload names, and no
+    announcement.
     """
     frame = pd.DataFrame({name: raw[field] for name, field in TEXT_OF.items()})
     frame["unreadable"] = False
@@ -299,8 +300,8 @@ def type_events(raw):
 
 
 def number_files(raw):
-    """The file that each event of the raw table `raw` is about, as a number: uint64 (n,), equal for all events
-    of one file, whatever the request or the attempt.
+    """The file that each event of the raw table `raw` is about, as a number: uint64 (n,), equal for all
+    events of one file, whatever the request or the attempt.
 
     A hash of 64 bits of scope and name, since names of 10 million files are not to be in memory; of the
     request where the source names no file.
