@@ -26,7 +26,7 @@ from nightshift import catalog
 from nightshift.evidence import build_rows
 from nightshift.figures import plain_text  # which turns off the parser of mathematical text
 from nightshift.products import git_revision
-from nightshift.schemas import FINDING, NUMBER, TEXT, TIME, columns_of
+from nightshift.schemas import FINDING, FINDING_MAY_HAVE, NUMBER, TEXT, TIME, columns_of
 from nightshift.series import Picture, series_of
 from nightshift.tryout import is_by_hand, output_root
 from nightshift.wording import skill_in_words
@@ -192,16 +192,19 @@ def build_findings(rows, study):
     """Build the table of findings of a study from what differs between them: DataFrame of FINDING_COLUMNS in
     their types; none gives an empty one.
 
-    rows : DataFrame, or list of dicts, with the columns NEEDED, and site, observed, expected, unit, impact
-    and figure where there are any; others are left out. kind : one of the study's study.yaml, which also says
-    the unit of the impact. start, end : UTC, missing where the source has no times. impact : what it costs,
-    NaN where nobody can say. evidence : one sentence, which stays on one line. Missing text is "". KeyError
-    names a column that lacks, ValueError the first finding that breaks the contract.
+    rows : DataFrame, or list of dicts, with the columns NEEDED, and site, observed, expected, unit, impact,
+    figure and those of FINDING_MAY_HAVE where there are any; others are left out. kind : one of the study's
+    study.yaml, which also says the unit of the impact. start, end : UTC, missing where the source has no
+    times. impact : what it costs, NaN where nobody can say. evidence : one sentence, which stays on one line.
+    Missing text is "". KeyError names a column that lacks, ValueError the first finding that breaks the
+    contract.
     """
     table = pd.DataFrame(rows)
     if len(table) and (lacking := [name for name in NEEDED if name not in table]):
         raise KeyError(f"findings of {study} have no column {', '.join(lacking)}")
-    table = table.reindex(columns=FINDING_COLUMNS).assign(study=study)
+    may_have = [name for name in FINDING_MAY_HAVE if name in table]
+    table = table.reindex(columns=[*FINDING_COLUMNS, *may_have]).assign(study=study)
+    table[may_have] = table[may_have].astype(object).fillna("").astype(str)
     kinds = {kind: catalog.finding_kind(study, kind) for kind in table.kind.unique()}
     table["impact_unit"] = [kinds[kind].impact_unit for kind in table.kind]
     table = table.assign(**{name: pd.to_datetime(table[name], utc=True) for name in columns_of(TIME)})

@@ -51,10 +51,22 @@ def verdict_of(*, complete, state, of_tonight, n_findings, n_judged, history="")
 
 
 def verdict_in_words(verdict):
-    """Return a verdict as people read it: "7 anomalies, too little history" for "anomalies 7, too little
+    """Return a verdict as people read it: "7 findings, too little history" for "anomalies 7, too little
     history"; others as they are.
     """
-    return re.sub(r"^anomalies (\d+)(?=$|,)", lambda found: plural(int(found[1]), "anomaly"), verdict)
+    return re.sub(r"^anomalies (\d+)(?=$|,)", lambda found: plural(int(found[1]), "finding"), verdict)
+
+
+def simulated_in_words(sources):
+    """Say whether data are simulated: "simulated data", "partly simulated data", "" where none are.
+
+    sources : where the data came from, as status.json names it, "sample" for the simulation; None or "" where
+    that is not known.
+    """
+    is_sample = [source == "sample" for source in sources if source]
+    if not any(is_sample):
+        return ""
+    return "simulated data" if all(is_sample) else "partly simulated data"
 
 
 def class_of(verdict):

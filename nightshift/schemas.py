@@ -24,7 +24,11 @@ FINDING = {
     "impact": NUMBER,  # what it costs; missing where nobody can say
     "impact_unit": TEXT,
 }
-# data/incidents/<day>_findings.parquet: the same, with what the digest adds
+# columns that a table of findings may have as well: "" where it does not
+FINDING_MAY_HAVE = {
+    "sites": TEXT,  # of a finding about several sites their names, the most affected first, parted by ", "
+}
+# data/incidents/<day>_findings.parquet: the same, with what the digest adds, and FINDING_MAY_HAVE
 INCIDENT_FINDING = [*FINDING, "incident", "table", "night", "kept"]
 # data/incidents/<day>.parquet: one row per incident of a night; digest.json publishes all but the last three
 INCIDENT = [

@@ -53,6 +53,26 @@ def is_by_hand():
     return not os.environ.get(CHAIN_RUNS)
 
 
+def usual(name, value, left, *, in_night, by_hand, show):
+    """Return the value of a parameter of a training: as it was set, or where it was left as it is, `in_night`
+    in the chain and the shorter `by_hand` elsewhere, which a sentence then says.
+
+    name : of the parameter. left : its default. value, left, in_night, by_hand : lists. show : function of a
+    sentence with places and their values.
+    """
+    if value != left:
+        return value
+    if not is_by_hand():
+        return in_night
+    show(
+        "**Try-out:** to take less time, the parameter {name} is {short} here; in the night it is {whole}.",
+        name=name,
+        short=by_hand,
+        whole=in_night,
+    )
+    return by_hand
+
+
 def is_published(root):
     """Whether the chain has run in the folder `root`."""
     return (root / ".lock").exists() or any(root.glob("reports/*/run.json"))

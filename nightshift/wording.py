@@ -45,6 +45,16 @@ def joined(words):
     return f"{', '.join(first)} and {last}" if first else last
 
 
+def first_few(words, most=3):
+    """Return the first of `words` as a list in a sentence, and how many more there are: "a, b, c and 4 more";
+    the last is named rather than counted.
+    """
+    words = list(words)
+    if len(words) <= most + 1:
+        return joined(words)
+    return f"{', '.join(words[:most])} and {len(words) - most:,} more"
+
+
 def skill_in_words(skill, low=None, high=None):
     """Return a skill with its interval: "0.40 (0.35 to 0.45)".
 

@@ -33,7 +33,7 @@ INCIDENTS = pa.schema(
 FINDINGS = list(dict.fromkeys([*FINDING_COLUMNS, "impact", "impact_unit", "incident"]))
 PROPOSALS = pa.schema(
     [pa.field("incident", pa.string()), pa.field("rank", pa.int64())]
-    + [pa.field(name, pa.string()) for name in ("remediation", "proposal", "effort")]
+    + [pa.field(name, pa.string()) for name in ("remediation", "proposal", "verify", "effort")]
     + [pa.field(name, pa.float64()) for name in ("chance", "low", "high")]
     + [pa.field("trials", pa.int64()), pa.field("worked", pa.int64())]
 )

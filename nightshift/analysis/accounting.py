@@ -26,7 +26,7 @@ EVENT_COLUMNS = [
     *("row", "site", "vo", "kind", "start", "end", "observed", "expected", "low", "high"),
     *("change_hours", "score", "p_value"),
 ]
-FINDING_COLUMNS = [*EVENT_COLUMNS, "share", "members", "to", "gained", "new_name", "new_hours"]
+FINDING_COLUMNS = [*EVENT_COLUMNS, "share", "members", "to", "gained", "new_name", "new_hours", "sites"]
 
 
 def quantity_of(grid, kind):
@@ -118,8 +118,9 @@ def members_of(grid, total):
 
 
 def common_cause(grid, total):
-    """Tell what the fall of a total is, if most of its members fell with it: (kind, members, share of them
-    that fell), else None, also where one member explains it.
+    """Tell what the fall of a total is, if most of its members fell with it: a dict of kind, members, share
+    (of them that fell) and sites (of those of a VO, the largest loss first, parted by ", "; "" for those of
+    one site), else None, also where one member explains it.
     """
     rows = members_of(grid, total)
     rows = rows[grid.features["weeks_active"][rows, total.start] > 0]
@@ -130,7 +131,9 @@ def common_cause(grid, total):
     if total.kind not in LOSS or fell.sum() < 2 or fell.mean() < 0.6 or one_explains_it:
         return None
     kind = "reporting_gap" if total.vo == "" and total.kind == "silent" else "global_dip"
-    return kind, len(rows), float(fell.mean())
+    by_loss = rows[fell][np.argsort(-lost[fell], kind="stable")]
+    sites = ", ".join(dict.fromkeys(grid.series.site[by_loss])) if total.vo else ""
+    return {"kind": kind, "members": len(rows), "share": float(fell.mean()), "sites": sites}
 
 
 def merge_totals(grid, events):
@@ -145,7 +148,7 @@ def merge_totals(grid, events):
     for total in totals.itertuples():
         inside = events["row"].isin(members_of(grid, total)) & (events.start - total.start).abs().le(1)
         if cause := common_cause(grid, total):
-            findings.append(total._asdict() | dict(zip(["kind", "members", "share"], cause, strict=True)))
+            findings.append(total._asdict() | cause)
             taken |= {total.Index, *events.index[inside & ~events.kind.isin(GAIN)]}
         elif inside.any() or total.kind in SHAPES:
             taken.add(total.Index)
@@ -194,6 +197,7 @@ def follow_losses(grid, findings, alone):
         to, gained = gained_elsewhere(grid, lost)
         new_name, hours = new_name_of(grid, lost)
         where = {"kind": "moved" if to else lost.kind, "to": to, "gained": gained}
+        where |= {"sites": f"{lost.site}, {to}"} if to else {}
         findings.append(lost._asdict() | where | {"new_name": new_name, "new_hours": hours})
         if to:
             moved_to.add((lost.vo, to))

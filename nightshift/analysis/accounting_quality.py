@@ -71,6 +71,25 @@ def doubts_about(in_use, models):
     return doubts
 
 
+def two_recalls(injected, n_found, n_known):
+    """Say in one sentence why the recall of injected troubles and that of known incidents differ; "" where
+    nothing was injected.
+
+    injected : troubles of one method, DataFrame kind, found. n_found : of the `n_known` incidents, at least
+    one.
+    """
+    if not len(injected):
+        return ""
+    by_kind = injected.groupby("kind").found.mean().sort_values()
+    least, most = (f"{by_kind[kind]:.0%} ({kind.replace('_', ' ')})" for kind in by_kind.index[[0, -1]])
+    low, high = share_interval(n_found, n_known)
+    return (
+        f"The two recalls are of different troubles: the {by_kind.mean():.0%} is a mean over kinds that were "
+        f"put into one series at a time, large or small, and reaches from {least} to {most}; the {n_found} "
+        f"of {n_known} ({low:.0%} to {high:.0%} with 95% confidence) are incidents of other kinds and sizes."
+    )
+
+
 def recall_by_size(trials, step):
     """Measure what is found of injected troubles, by kind of trouble and size of the series: a list of dicts
     for a table.

@@ -7,7 +7,7 @@ from nightshift.analysis.accounting import SHAPES, quantity_of
 from nightshift.detectors.accounting import lone_limit
 from nightshift.sources.accounting.steps import WEEK
 from nightshift.statistics import share_interval
-from nightshift.wording import plural
+from nightshift.wording import first_few, plural
 
 USUAL = "usually {expected:,.0f} ({low:,.0f} to {high:,.0f})"
 IN_SHAPE = "{now} {shape}, usually {then}; {observed:,.0f} core hours a {step}, " + USUAL  # of SHAPES
@@ -18,9 +18,8 @@ WORDING = {  # of each other kind
     "moved": "{observed:,.0f} core hours a {step} at {site}, "
     + USUAL
     + "; {hours:,.0f} {verb} there, {gained:,.0f} gained at {to}",
-    "global_dip": "{share:.0%} of {members:.0f} series fell together: {observed:,.0f} core hours a {step}, "
-    + USUAL
-    + "; {hours:,.0f} {verb}",
+    "global_dip": "{share:.0%} of {members:.0f} series fell together{where}: {observed:,.0f} core hours a "
+    "{step}, " + USUAL + "; {hours:,.0f} {verb}",
     "reporting_gap": "all {members:.0f} series at zero while {others} other sites compute: the site, or only "
     "its reporting? Usually {expected:,.0f} ({low:,.0f} to {high:,.0f}) core hours a {step}; "
     "{hours:,.0f} {verb}",
@@ -72,6 +71,8 @@ def evidence_of(grid, finding):
         "before": grid.features["silent_before"][finding.row, finding.start],
         "step": grid.step.name,
     }
+    several = finding.sites.split(", ") if isinstance(finding.sites, str) and finding.sites else []
+    values["where"] = f", at {first_few(several)}" if several else ""
     if finding.kind in SHAPES:
         values |= shape_in_words(grid, finding)
     renamed = ""

@@ -160,7 +160,7 @@ def answer_words(reported, n_judged):
         return ""
     first = next(reported.itertuples())
     return (
-        f"{plural(len(reported), 'range')} of bad lumisections in {reported.run.nunique()} of "
+        f"{plural(len(reported), 'finding')}: bad lumisections in {reported.run.nunique()} of "
         f"{plural(n_judged, 'run')}; the first: run {first.run}, lumisections {first.first}-{first.last}"
     )
 

@@ -15,6 +15,7 @@ import pandas as pd
 
 from nightshift.analysis.certification import WHOLE
 from nightshift.detectors.certification import KEY
+from nightshift.wording import plural
 
 NAMES = {"good": "good", "expert": "bad by experts", "trivial": "fails DCS", "": "not labelled"}
 STRENGTHS = {3: "strong", 2: "medium", 1: "weak"}
@@ -104,6 +105,37 @@ def step_rows(verdicts, is_good):
         }
         for name, verdict in verdicts.items()
     ]
+
+
+def steps_in_words(rows):
+    """Say in one sentence what each way to judge keeps of the good and lets through of the bad; rows : as
+    `step_rows` gives them.
+    """
+    numbers = ["kept", "let through", "grey"]
+    first, *others = rows
+    parts = [
+        f"by {first['verdict by']}, of {plural(first['lumisections'], 'lumisection')} that experts judged, "
+        f"{first['kept']:.1%} of the good are kept and {first['let through']:.1%} of the bad let through, "
+        f"{first['grey']:.1%} of all are grey"
+    ]
+    for other in others:
+        texts = [f"{other[name]:.1%}" for name in numbers]
+        same = texts == [f"{first[name]:.1%}" for name in numbers]
+        parts.append(f"{other['verdict by']}, {'the same' if same else ', '.join(texts)}")
+    sentence = "; ".join(parts).replace("nan%", "not known")
+    return f"{sentence[0].upper()}{sentence[1:]}."
+
+
+def bad_runs_in_words(rows):
+    """Say in one sentence how well bad lumisections in whole bad runs and isolated ones are found; rows : as
+    `bad_run_rows` gives them, at least one.
+    """
+    parts = [
+        f"{row['bad by experts']}: {row['flagged']:.1%} of {plural(row['lumisections'], 'lumisection')} in "
+        f"{plural(row['runs'], 'run')} are flagged, AUC {row['AUC']}"
+        for row in rows
+    ]
+    return f"Bad by experts, {'; '.join(parts)}."
 
 
 # ------------------------------------------------------------------------------------------------- difference

@@ -18,8 +18,10 @@ import pandas as pd
 from matplotlib.ticker import EngFormatter
 
 from helpers import FINDING_COLUMNS
+from nightshift.catalog import finding_kinds
 from nightshift.detectors.telemetry_sites import site_of
 from nightshift.series import NUMBERS
+from nightshift.wording import moment, plural
 
 # ----------------------------------------------------------------------------------------------------- Ranges
 
@@ -290,25 +292,48 @@ def findings_of(reported, silent, *, ranges, setting, source_end):
     return findings.sort_values("p_value", kind="stable", ignore_index=True)
 
 
-def answer_of(reported, by_chance, *, judged, reason):
-    """Say in a few words what the night brought: the strangest incident, none, or why nothing can be told.
+def answer_of(reported, by_chance, *, silent, judged, reason):
+    """Say in a sentence what the night brought: which nodes misbehave, none, or why nothing can be told.
 
-    reported, by_chance : incidents that are findings, the strongest first, and others. judged : windows.
-    reason : why there is too little history, "" where there is enough.
+    reported, by_chance : incidents that are findings, the strongest first, and others. silent : rows of
+    `silent_entities`. judged : windows. reason : why there is too little history, "" where there is enough.
     """
+    quiet = f"{plural(int(silent.nodes.sum()), 'node')} fell silent" if len(silent) else ""
+    findings = plural(len(reported) + len(silent), "finding")
     if len(reported):
-        first, n = reported.iloc[0], len(reported)
-        kinds = ", ".join(f"{n_of} {kind}" for kind, n_of in reported.diagnosis.value_counts().items())
-        incidents = f"{n} incidents" if n > 1 else f"{n} incident"
-        return (
-            f"{incidents} on {reported.node_id.nunique()} of {judged.node_id.nunique()} nodes ({kinds}); the "
-            f"strangest: {first.diagnosis} on {first.node_id}, {first.start:%Y-%m-%d %H:%M} UTC"
-        )
+        return "; ".join(filter(None, [f"{findings}: {misbehaviour_words(reported, judged)}", quiet]))
+    if quiet and len(judged) and not reason:
+        return f"{findings}: {quiet}, and no other node misbehaved"
+    if quiet:
+        return f"{findings}: {quiet}"
     if not len(judged):
         return "Nothing to judge: these days hold no window that the models have not learned from"
     if reason:
         return f"Too little history: {reason}"
-    return "No incident is certain enough to be a finding" if len(by_chance) else "No node misbehaved"
+    return "No suspicion is certain enough to be a finding" if len(by_chance) else "No node misbehaved"
+
+
+def label_of(kind):
+    """What people call a kind of finding, memory leak for memleak; kinds that the study does not list keep
+    their name.
+    """
+    entry = finding_kinds().get(("telemetry", kind))
+    return entry.label if entry and entry.label else kind
+
+
+def misbehaviour_words(reported, judged):
+    """Say how many nodes misbehave, and how: "2 of 9 nodes misbehave (2 memory leak), most clearly n1
+    (memory leak from 2026-01-30 12:00 UTC)".
+
+    reported : incidents that are findings, the strongest first. judged : windows.
+    """
+    first, n, of = reported.iloc[0], reported.node_id.nunique(), judged.node_id.nunique()
+    kinds = ", ".join(f"{n_of} {label_of(kind)}" for kind, n_of in reported.diagnosis.value_counts().items())
+    verb = "misbehaves" if n == 1 else "misbehave"
+    return (
+        f"{n} of {plural(of, 'node')} {verb} ({kinds}), most clearly {first.node_id} "
+        f"({label_of(first.diagnosis)} from {moment(first.start)})"
+    )
 
 
 # ------------------------------------------------------------------------------------------------------- Rows

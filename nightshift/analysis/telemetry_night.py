@@ -2,7 +2,8 @@
 
 Windows      with their labels, of the judged days       read_windows, recent_windows, healthy_past
 Metrics      units, those that tell                      units_of, telling_columns
-Words        of the headline, warnings                   headline_notes, lone_node_words, lacking_words
+Words        of the headline                             headline_notes, watched_words
+Warnings     of what cannot be told                      lone_node_words, lacking_words
 Silence      nodes that have paused, but not too long    waiting_nodes
 """
 
@@ -11,6 +12,7 @@ import json
 import pandas as pd
 
 from nightshift.detectors.telemetry_streams import NIGHTS_READ
+from nightshift.wording import plural
 
 ABOUT = ["job_id", "node_id", "app", "anomaly", "part", "start", "end"]
 LABELS = ["job_id", "app", "anomaly", "part"]
@@ -72,24 +74,43 @@ def telling_columns(judged, encoders):
 # ------------------------------------------------------------------------------------------------------ Words
 
 
-def headline_notes(n_unkept, lacking, *, n_calibration, alone, source_end):
-    """Give what the headline adds where it applies, "" elsewhere: {"unkept", "lacking", "stale"}.
+def headline_notes(n_unkept, lacking, *, source_end):
+    """Give the sentences that the headline adds where they apply: text, "" where none does.
 
-    n_unkept : incidents that are no findings. lacking : metrics that no node has any more. alone : incidents
-    that must be as strange at once. source_end : newest window of a source that has ended, else None.
+    n_unkept : incidents that are no findings. lacking : metrics that no node has any more. source_end :
+    newest window of a source that has ended, else None.
     """
-    few, ended, gone = "", "", ""
-    if alone > 1:
-        few = (
-            f" (with {n_calibration:,} healthy windows to compare with, it takes {alone} as strange at once)"
-        )
-
+    notes = []
     if source_end:
-        ended = f", not counted, since the source itself ended on {source_end:%Y-%m-%d %H:%M} UTC"
+        end = f"{source_end:%Y-%m-%d %H:%M} UTC"
+        notes.append(f"Silent nodes are not counted, since the source itself ended on {end}.")
+    if n_unkept:
+        verb = "is" if n_unkept == 1 else "are"
+        notes.append(f"{plural(n_unkept, 'further suspicion')} {verb} too weak to be a finding.")
     if lacking:
-        gone = f"Metrics that the models know and no node has any more: {len(lacking)}."
-    unkept = f"Flagged and not kept: {n_unkept}{few}. " if n_unkept else ""
-    return {"unkept": unkept, "lacking": gone, "stale": ended}
+        notes.append(f"Metrics that the models know and no node has any more: {len(lacking)}.")
+    return " ".join(notes)
+
+
+def watched_words(scored, *, n_runs, days, day):
+    """Say what was looked at: nodes, runs of jobs, and how many windows look unlike healthy ones.
+
+    scored : judged windows, DataFrame node_id, job_id, start, end, flagged. n_runs : runs that they are of.
+    days, day : length and last day of the judged time.
+    """
+    when = f"In the {days:g} days to {day}"
+    if not len(scored):
+        return f"{when}, no window was judged."
+    seconds = (scored.end - scored.start).median().total_seconds()
+    length = f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 60:.0f} min"
+    nodes = plural(scored.node_id.nunique(), "node")
+    if (scored.job_id != "").any():
+        nodes = f"{plural(n_runs, 'run')} of jobs on {nodes}"
+    return (
+        f"{when}, {nodes} {'was' if nodes.startswith('1 ') else 'were'} watched in windows of {length}: "
+        f"{scored.flagged.sum():,} of {plural(len(scored), 'window')} ({scored.flagged.mean():.2%}) look "
+        "unlike healthy ones."
+    )
 
 
 def lone_node_words(n_calibration, alone):

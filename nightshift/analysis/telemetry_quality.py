@@ -83,6 +83,23 @@ def stated_and_observed(models, n_learned, flagged, alarm_rate):
     return pd.DataFrame(rows, columns=["where", "healthy windows", "stated", "observed"])
 
 
+def shares_in_words(rates):
+    """Say in a sentence why the share of alarms in training and that of the judged days differ; "" where one
+    of them is not known.
+
+    rates : as `stated_and_observed` gives them.
+    """
+    if len(rates) < 2:
+        return ""
+    trained, judged = rates.itertuples()
+    return (
+        f"In training {trained.observed:.2%} of the healthy windows were flagged, each judged by models that "
+        "had never seen its job (of a server, its days so far); of those judged tonight it is "
+        f"{judged.observed:.2%}, by models that have learned from the whole training: the first share holds "
+        "for work that is new to the models, the second for work like tonight's."
+    )
+
+
 # ------------------------------------------------------------------------------------------------------- Runs
 
 

@@ -107,9 +107,19 @@ def failing_items(clean, *, earlier, since):
 # --------------------------------------------------------------------------------------------------- Problems
 
 
+def size_of_files(items):
+    """Add up the sizes of the files of transfers, GB, each file once, however often it was tried and wherever
+    it was sent: float, NaN where no size is known.
+
+    items : DataFrame file, bytes.
+    """
+    return float(items.groupby("file").bytes.max().sum(min_count=1)) / 1e9
+
+
 def find_problems(items, way, *, since):
     """Find the incidents among the `items` of one way to be in trouble: DataFrame of `scan_incidents`, with
-    kind, observed, usual (median, or mean of failures), delayed_gb, way, unit and until, when it was over.
+    kind, observed, usual (median, or mean of failures), delayed_gb (see `size_of_files`), way, unit and
+    until, when it was over.
 
     Items before `since` only tell when a problem began. Queues are those of servers, and no site has one. An
     item lies at its beginning; a queue was stuck until the last of those who waited got through.
@@ -128,7 +138,7 @@ def find_problems(items, way, *, since):
     found["items"] = [len(rows) for rows in inside]
     found["observed"] = [average(rows.value) for rows in inside]
     found["usual"] = [average(rows.usual) for rows in inside]
-    found["delayed_gb"] = [rows.bytes[rows.flagged].sum(min_count=1) / 1e9 for rows in inside]
+    found["delayed_gb"] = [size_of_files(rows[rows.flagged]) for rows in inside]
     found["p_value"] = found.p_value.astype(float)
     found["until"] = found.end
     if way == "stuck" and len(found):

@@ -20,6 +20,7 @@ SCHEMA = pandera.DataFrameSchema(
     {
         "request_id": pandera.Column(str),
         "attempt": pandera.Column("int16", pandera.Check.ge(1)),
+        "file": pandera.Column("uint64"),  # the same in all attempts and requests for one file
         "state": pandera.Column("category", pandera.Check(lambda s: s.notna(), name="a state is given")),
         "submitted": MOMENT,
         "started": MOMENT,

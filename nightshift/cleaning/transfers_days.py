@@ -37,6 +37,7 @@ from nightshift.cleaning.transfers import (
 )
 from nightshift.products import code_below, read_json
 from nightshift.sources.transfers.rucio import (
+    FILE_OF,
     TEXT_OF,
     TIME_OF,
     clean_events,
@@ -47,7 +48,7 @@ from nightshift.sources.transfers.rucio import (
 UNDATED = "undated"  # stands behind all days
 CARRIED = ".carried"  # pandas passes over what begins with a dot
 INDEX = ".index"
-RAW = [*TEXT_OF.values(), *TIME_OF.values(), "bytes"]
+RAW = [*TEXT_OF.values(), *TIME_OF.values(), *FILE_OF, "bytes"]
 BATCH = 500_000  # events that are cleaned at once
 MOMENTS = ["created", "submitted", "started", "finished"]
 STATES = [f"{entity}_{name}" for entity in ENTITIES for name in AT_START]

@@ -30,6 +30,12 @@ def describe_findings(findings, sites, kinds=None):
     described = findings.assign(**{field: [getattr(kind, field) for kind in meant] for field in OF_KIND})
     described["label"] = described.label.where(described.label != "", described.kind.str.replace("_", " "))
     described["site"] = [sites.get(site.casefold(), site) for site in described.site]
+    several = (
+        described.get("sites", pd.Series("", described.index)).fillna("").astype(str)
+    )  # not in older tables
+    described["sites"] = [
+        ", ".join(sites.get(site.casefold(), site) for site in names.split(", ")) for names in several
+    ]
     described["name"] = described.entity.str.split("[:,]").str[0].str.strip()
     described.loc[(described.scope == "site") & (described.site == ""), "scope"] = "community"
     described.loc[

@@ -14,15 +14,15 @@ import pyarrow.parquet as pq
 from nightshift.assurance import verdict_of
 from nightshift.catalog import STEPS, steps_of
 from nightshift.runs import read_run, recorded_verdict, steps_of_tonight, without_pages
-from nightshift.schemas import FINDING, NUMBER, TEXT, TIME, columns_of
+from nightshift.schemas import FINDING, FINDING_MAY_HAVE, NUMBER, TEXT, TIME, columns_of
 from nightshift.wording import one_line
 
 LONGEST = 10_000  # characters of a text of a finding
 
 
 def check_findings(findings, name):
-    """Return `findings` with the columns of FINDING only, text on one line, numbers as float, times in UTC;
-    no row gives no row.
+    """Return `findings` with the columns of FINDING and FINDING_MAY_HAVE only, text on one line, numbers as
+    float, times in UTC; no row gives no row.
 
     ValueError names the table `name` and the column that is wrong.
     """
@@ -30,8 +30,9 @@ def check_findings(findings, name):
         raise ValueError(
             f"{name} has no column {', '.join(lacking)}; a table of findings has {', '.join(FINDING)}"
         )
-    checked = findings[list(FINDING)].reset_index(drop=True)
-    for column in columns_of(TEXT):
+    columns = [*FINDING, *FINDING_MAY_HAVE]
+    checked = findings.reindex(columns=columns).reset_index(drop=True)
+    for column in [*columns_of(TEXT), *columns_of(TEXT, FINDING_MAY_HAVE)]:
         texts = checked[column].astype(object).where(checked[column].notna(), "")
         checked[column] = pd.Series([one_line(text, LONGEST) for text in texts], checked.index, "str")
     try:

@@ -5,22 +5,35 @@ from collections import Counter
 import pandas as pd
 
 from nightshift.incidents import NOT_WATCHED
-from nightshift.wording import joined, moment, plural
+from nightshift.wording import first_few, joined, moment, plural
 
 # words by which incidents are counted; ended: new, but ended when it was first seen; unwatched: ended before
 # anybody looked
 COUNTED_STATES = ("new", "ended", "escalated", "ongoing", "resolved", "closed", "unwatched")
 
 
-def status_in_words(state, age_nights, ended=False):
+def status_in_words(state, age_nights, ended=False, *, end=None, first_seen=""):
     """Say the state of an incident with its nights: "new", "new, ended", "ongoing, night 3", "resolved, seen
-    in 4 nights".
+    in 4 nights", "over when first seen".
+
+    end : its end, None or missing where it is not known. first_seen : the first night that reported it, date
+    as text, "" where that is not known.
     """
     if state in ("escalated", "ongoing"):
         return f"{state}, night {age_nights}"
+    if state == "closed" and age_nights == 1 and is_over_before(end, first_seen):
+        return "over when first seen"
     if state in ("resolved", "closed"):
         return f"{state}, seen in {plural(age_nights, 'night')}"
     return f"{state}, ended" if ended else state
+
+
+def is_over_before(end, night):
+    """Tell whether a moment is known and lies before a night.
+
+    end : Timestamp in UTC or its text in ISO 8601; None or missing is not known. night : date as text.
+    """
+    return bool(night) and bool(end) and end == end and str(end)[:10] < night
 
 
 def when_in_words(row, day):
@@ -36,12 +49,33 @@ def when_in_words(row, day):
     return f"{began}, last seen {row.end:%Y-%m-%d}" if row.end < pd.Timestamp(day, tz="UTC") else began
 
 
-def incident_sentence(row, n_findings, day):
+def sites_of(findings, first=""):
+    """List the sites that findings name, those that most of them name first, each once: list of text.
+
+    findings : list of dicts with `site`, and `sites` as schemas.py says, "" or None for none. first : the
+    site that comes before all others, "" for none.
+    """
+    counted = Counter(str(one["site"]) for one in findings if one.get("site"))
+    further = [site for one in findings for site in str(one.get("sites") or "").split(", ")]
+    return list(dict.fromkeys(filter(None, [first, *(site for site, _ in counted.most_common()), *further])))
+
+
+def where_in_words(title, sites):
+    """Say where an incident of several sites is, as far as its title does not: " at A, B, C and 4 more", or
+    ", also at B and C"; "" for one site.
+    """
+    others = [site for site in sites if site not in title]
+    if len(sites) < 2 or not others:
+        return ""
+    return f"{' at' if len(others) == len(sites) else ', also at'} {first_few(others)}"
+
+
+def incident_sentence(row, n_findings, day, sites=()):
     """Describe one incident in one sentence. Names are those of its findings, not yet escaped.
 
-    row : title, start, end, ended, state, age_nights, p_value, studies, description, kinds, impact. The
-    description of what has ended stands in quotes, since it was true then. day : the night that is reported,
-    date as text.
+    row : title, start, end, ended, state, age_nights, first_seen, p_value, studies, description, kinds,
+    impact. The description of what has ended stands in quotes, since it was true then. day : the night that
+    is reported, date as text. sites : of its findings, as `sites_of` gives them.
     """
     p_value = "below 1e-12" if row.p_value < 1e-12 else f"{row.p_value:.1g}"
     measure = "combined p-value" if n_findings > 1 else "p-value"
@@ -49,8 +83,10 @@ def incident_sentence(row, n_findings, day):
     description = row.description or row.kinds[0].replace("_", " ")
     if row.ended:
         description = f"“{description}”"
-    status = status_in_words(row.state, row.age_nights)
-    subject = f"{row.title[:1].upper()}{row.title[1:]} {when_in_words(row, day)} ({status})"
+    status = status_in_words(row.state, row.age_nights, end=row.end, first_seen=row.first_seen)
+    where = where_in_words(row.title, sites)
+    comma = "," if where.startswith(",") else ""
+    subject = f"{row.title[:1].upper()}{row.title[1:]}{where}{comma} {when_in_words(row, day)} ({status})"
     impact = f"; {row.impact}" if row.impact else ""
     return f"{subject}: {description}; {seen_by}{impact}."
 
@@ -58,11 +94,16 @@ def incident_sentence(row, n_findings, day):
 def incident_sentences(incidents, findings, day):
     """Describe each of `incidents` in one sentence, of `incident_sentence`: list of text.
 
-    findings : those of all of them, joined by `incident`. day : the night that is reported, date as text.
+    findings : those of all of them, with their site, joined by `incident`. day : the night that is reported,
+    date as text.
     """
-    n_findings = findings.incident.value_counts()
-    rows = incidents.itertuples()
-    return [incident_sentence(row, int(n_findings.get(row.incident, 0)), day) for row in rows]
+    columns = [name for name in ("site", "sites") if name in findings]
+    of_incident = {name: group[columns].to_dict("records") for name, group in findings.groupby("incident")}
+    sentences = []
+    for row in incidents.itertuples():
+        theirs = of_incident.get(row.incident, [])
+        sentences.append(incident_sentence(row, len(theirs), day, sites_of(theirs, row.site)))
+    return sentences
 
 
 def counted_as(state, change, ended):
@@ -85,13 +126,16 @@ def count_incidents(incidents):
 
 def listed(incidents):
     """Return incidents as a table for people: DataFrame of text, one row per incident, empty for none."""
-    status = map(status_in_words, incidents.state, incidents.age_nights, incidents.ended.astype(bool))
+    status = [
+        status_in_words(row.state, row.age_nights, bool(row.ended), end=row.end, first_seen=row.first_seen)
+        for row in incidents.itertuples()
+    ]
     return pd.DataFrame(
         {
             "no.": incidents["rank"].astype(str),
             "incident": incidents.title,
             "severity": incidents.severity,
-            "state": pd.Series(list(status), incidents.index, dtype=str),
+            "state": pd.Series(status, incidents.index, dtype=str),
             "since": incidents.start.map(moment, na_action=None),
             "studies": incidents.studies.map(", ".join),
             "impact": incidents.impact,

@@ -18,7 +18,7 @@ from email.policy import SMTP, EmailPolicy
 from types import SimpleNamespace
 
 from nightshift import former_names
-from nightshift.assurance import assure
+from nightshift.assurance import assure, simulated_in_words
 from nightshift.notify.settings import SEVERITIES
 from nightshift.reporting.digests import (
     count_word,
@@ -51,7 +51,8 @@ def read_night(root, day):
 
     A namespace of day, incidents (dicts of digest.json by rank, None without a digest), failed (dicts: study,
     how, step, error, page), concerns (dicts: id, study, how, text: what is no failure and yet to be known),
-    missing (studies), headline, assurance, room (number of incidents shown in full).
+    missing (studies), headline, sample (whether the data are simulated, in words), assurance, room (number of
+    incidents shown in full).
     """
     path = root / "reports" / day / "digest.json"
     try:
@@ -70,6 +71,7 @@ def read_night(root, day):
         return SimpleNamespace(
             day=day,
             headline=one_line(record["headline"], 500),
+            sample=simulated_in_words((one.get("data") or {}).get("source") for one in studies.values()),
             missing=[one_line(study) for study in digest["missing"]],
             failed=[
                 {
@@ -176,6 +178,7 @@ def mail_view(night, settings, address, notified):
         "silenced": [view_of(one) for one in seen if one["silence"] and one["state"] != "closed"],
         "seen": [one["id"] for one in seen if not one["silence"]] + [one["id"] for one in concerns],
         "headline": headline,
+        "sample": night.sample,
         "counts": counts,
         "assured": assured,
         "chip": night.assurance.chip if night.assurance.lacking else "",

@@ -9,12 +9,14 @@ from nightshift.error_classes import ERRORS, errors_named, words_for
 from nightshift.yaml_files import load_yaml
 
 CONDITIONS = {"several_studies": bool, "site": str, "lasting_nights": int, "named_error": bool}
-NEEDED, MAY_HAVE = {"id", "kinds", "proposal", "effort"}, {"when", "evidence"}
+NEEDED, MAY_HAVE = {"id", "kinds", "proposal", "effort"}, {"when", "evidence", "verify"}
 
 
 def read_remediations(path=ROOT / "remediations.yaml"):
-    """The proposals of the YAML file `path`: dicts id, kinds, when, evidence, proposal, effort; ValueError
-    names in one line what is wrong.
+    """The proposals of the YAML file `path`: dicts id, kinds, when, evidence, proposal, verify, effort;
+    ValueError names in one line what is wrong.
+
+    verify : by what one sees that it helped, "" where the file does not say.
     """
     name = Path(path).name
     remediations = load_yaml(path, name) or []
@@ -28,13 +30,13 @@ def read_remediations(path=ROOT / "remediations.yaml"):
             )
     if twice := [i for i, n in collections.Counter(one["id"] for one in remediations).items() if n > 1]:
         raise ValueError(f"{name}: the id {twice[0]} is there twice")
-    return [{"when": {}, "evidence": []} | one for one in remediations]
+    return [{"when": {}, "evidence": [], "verify": ""} | one for one in remediations]
 
 
 def _wrong(one):
     """What is wrong with one entry of the knowledge base, "" if nothing."""
     if not isinstance(one, dict) or not NEEDED <= set(one) <= NEEDED | MAY_HAVE:
-        return "must have id, kinds, proposal, effort, may have when and evidence, and nothing else"
+        return "must have id, kinds, proposal, effort, may have when, evidence and verify, and nothing else"
     kinds, when, evidence = one["kinds"], one.get("when", {}), one.get("evidence", [])
     try:
         understood = all(type(value) is CONDITIONS.get(name) for name, value in when.items()) and re.compile(
@@ -56,6 +58,8 @@ def _wrong(one):
         and isinstance(kinds, list)
         and all(isinstance(kind, str) for kind in kinds),
         "needs a proposal in words": isinstance(one["proposal"], str) and one["proposal"].strip(),
+        "needs as verify a sentence: by what one sees that it helped": isinstance(one.get("verify", "-"), str)
+        and one.get("verify", "-").strip(),
         "needs an effort such as 10 min, 1 h or 2 d": re.fullmatch(r"\d+ (min|h|d)", str(one["effort"])),
         "knows as conditions several_studies (true, false), site (a pattern), lasting_nights (a number), "
         "named_error (true, false)": understood,

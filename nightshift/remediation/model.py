@@ -21,7 +21,7 @@ from nightshift.remediation.knowledge import offered, read_remediations
 # a site around its kind. With ALL, ten imagined trials of which half worked, they make about Jeffreys' prior
 # before the first feedback: half a trial that worked, half one that failed.
 STRENGTHS, ALL = (3.0, 5.0, 10.0), (5.0, 5.0)
-SHOWN = ["remediation", "proposal", "effort", "chance", "low", "high", "trials", "worked"]
+SHOWN = ["remediation", "proposal", "verify", "effort", "chance", "low", "high", "trials", "worked"]
 
 
 def effective(worked, trials, strength):
@@ -89,6 +89,7 @@ def chances(remediations, feedback, kind, site):
             [
                 one["id"],
                 one["proposal"],
+                one.get("verify", ""),
                 one["effort"],
                 a / (a + b),
                 *stats.beta.ppf([0.025, 0.975], a, b),

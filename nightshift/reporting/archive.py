@@ -11,7 +11,7 @@ import xml.etree.ElementTree as ET
 
 from helpers import atomic, write_json
 from nightshift import former_names
-from nightshift.assurance import assure, class_of
+from nightshift.assurance import assure, class_of, simulated_in_words
 from nightshift.reporting.digests import plain, pressing
 from nightshift.reporting.incident_view import view_of
 from nightshift.reporting.pages import templates, write_page
@@ -158,6 +158,19 @@ def assurance_of(run):
     )
 
 
+def sample_of(runs):
+    """Say whether the data of nights are simulated, from their run.json: text, "" where none are."""
+    records = [record for run in runs for record in run["studies"].values()]
+    return simulated_in_words(source_of(record) for record in records)
+
+
+def source_of(record):
+    """Where the data of a study came from, as run.json has it; "" where it does not say."""
+    data = record.get("data")
+    source = data.get("source") if isinstance(data, dict) else ""
+    return source if isinstance(source, str) else ""
+
+
 def headline_of(run):
     """A night in a sentence or two, from its run.json; one that an older version wrote is set right."""
     digest, assurance = run.get("digest") or {}, assurance_of(run)
@@ -205,6 +218,7 @@ def write_index(reports, runs, damaged=None):
         studies=every,
         days=days,
         removed=len(runs) - len(nights),
+        sample=sample_of(nights),
     )
 
 
@@ -317,6 +331,7 @@ def as_html(reports, run):
         "complete": assurance.complete,
     }
     values |= {"studies": run["studies"], "pressing": urgent, "resolved": resolved}
+    values["sample"] = sample_of([run])
     return templates().get_template("entry.html.j2").render(values)
 
 

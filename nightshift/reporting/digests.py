@@ -16,12 +16,17 @@ from nightshift import former_names
 from nightshift.incidents.wording import counted_as
 from nightshift.products import read_json
 from nightshift.runs import read_run
-from nightshift.schemas import FINDING, PROPOSAL, PUBLISHED
+from nightshift.schemas import FINDING, FINDING_MAY_HAVE, PROPOSAL, PUBLISHED
 from nightshift.wording import joined, one_line
 
 VERSION = 3  # of digest.json: goes up when a key changes its meaning or goes away
 GOING_ON = ("new", "escalated", "ongoing")
-MAY_HAVE = ["reason", "ranked"]  # columns of the table of proposals that older versions lack
+MAY_HAVE = [
+    "reason",
+    "ranked",
+    "verify",
+    *FINDING_MAY_HAVE,
+]  # columns of the tables of proposals and findings that older versions lack
 # width of an interval that says nothing: that of a proposal that nobody has tried for anything, 0% to 100%
 ALL_OPEN = 0.99
 UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
@@ -170,7 +175,7 @@ def as_incident(row, findings, proposals):
         else None
     )
     offered = [
-        without_incident(one) | {"reason": one.get("reason") or ""}
+        without_incident(one) | {name: one.get(name) or "" for name in ("reason", "verify")}
         for one in proposals
         if one["incident"] == row["incident"]
     ]

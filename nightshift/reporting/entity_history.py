@@ -15,11 +15,14 @@ RANK = {severity: place for place, severity in enumerate(reversed(SEVERITIES), 1
 
 
 class Night(NamedTuple):
-    """The incidents of one night. assured : a sentence on what is not known of it, "" where all is."""
+    """The incidents of one night. assured : a sentence on what is not known of it, "" where all is. run : its
+    run.json, None where nothing else of it is known.
+    """
 
     day: str
     incidents: list
     assured: str = ""
+    run: dict | None = None
 
 
 class Seen(NamedTuple):

@@ -11,10 +11,10 @@ from urllib.parse import quote
 
 from markupsafe import Markup, escape
 
-from nightshift.incidents.wording import status_in_words
+from nightshift.reporting.archive import sample_of
 from nightshift.reporting.entities import KINDS, entities_of
 from nightshift.reporting.entity_history import RANK
-from nightshift.reporting.incident_view import clock, severity_of, silence_in_words
+from nightshift.reporting.incident_view import clock, severity_of, silence_in_words, status_of
 from nightshift.reporting.nights import day_before, days_between, runs_of
 from nightshift.reporting.pages import TEMPLATES, is_current, write_page
 from nightshift.wording import one_line, plural
@@ -39,7 +39,6 @@ def course_row(course):
     """The values that templates/entity.html.j2 shows of one incident."""
     one, first, last = course.incident, course.nights[0].day, course.last
     evidence = list(dict.fromkeys(one_line(each.get("evidence") or "", 600) for each in course.findings))
-    status = status_in_words(one["state"], one["age_nights"] or 1, one["ended"])
     until = clock(one["end"]) if one["ended"] else "open" if last.is_open else "not known"
     return {
         "id": one_line(one["id"], 60),
@@ -49,7 +48,7 @@ def course_row(course):
         "first_href": f"../{anchor(first, one)}",
         "last": last.day,
         "severity": severity_of(last.severity),
-        "status": one_line(status, 60),
+        "status": status_of(one),
         "silence": silence_in_words(one["silence"]),
         "evidence": evidence[:MAX_EVIDENCE] or [one_line(one["summary"], 600)],
         "more": max(len(evidence) - MAX_EVIDENCE, 0),
@@ -190,6 +189,11 @@ def write_current(path, template, newest, **values):
     return True
 
 
+def sample_of_nights(nights):
+    """Say whether the data of nights, list of Night, are simulated: text, "" where none are."""
+    return sample_of([night.run for night in nights if night.run])
+
+
 def newest_source():
     """When the latest of the files changed by which pages are drawn, a moment."""
     files = [*Path(__file__).parent.glob("*.py"), *TEMPLATES.rglob("*.*")]
@@ -210,12 +214,15 @@ def write_entities(reports, nights, histories, *, keep=False):
     for path, history in pages.items():
         view = entity_view(history, histories, latest=latest, assured=assured)
         title = f"{view['name']}, {view['kind']}"
-        written += write_current(path, "entity.html.j2", newest, title=title, **view)
+        named = {seen.day for course in history.courses.values() for seen in course.nights}
+        sample = sample_of_nights([night for night in nights if night.day in named])
+        written += write_current(path, "entity.html.j2", newest, title=title, sample=sample, **view)
     values = {
         "groups": index_groups(histories, latest),
         "latest": latest,
         "n_nights": len(nights),
         "unknown": nights[-1].assured if nights else "",
+        "sample": sample_of_nights(nights),
     }
     index = folder / "index.html"
     written += write_current(index, "entities.html.j2", newest, title="Entities", **values)

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from helpers import ROOT
 from nightshift import catalog
-from nightshift.assurance import assure
+from nightshift.assurance import assure, simulated_in_words
 from nightshift.evidence import ids_of
 from nightshift.reporting.archive import history, kept
 from nightshift.reporting.digests import is_known, pressing, rest_in_words
@@ -33,14 +33,14 @@ STATES = {"escalated": 0, "new": 1, "ongoing": 2}  # others follow, as they come
 # ------------------------------------------------------------------------------------------------------ State
 
 
-def state_line(studies, assurance, *, of_sample):
+def state_line(studies, assurance):
     """Say how many studies reported, up to when, and whether the data are simulated: list of str."""
     n = len(studies) - len(assurance.lacking)
     newest = [str(s["status"]["newest"]) for s in studies if s["status"].get("newest")]
     parts = [f"{n} of {plural(len(studies), 'study')} reported"]
     parts += [f"newest data {moment(max(newest).replace(' ', 'T'))}"] if newest else []
-    parts += ["simulated data"] if of_sample else []
-    return parts
+    sample = simulated_in_words(s["status"].get("source") for s in studies)
+    return [*parts, sample] if sample else parts
 
 
 # -------------------------------------------------------------------------------------------------- Incidents
@@ -113,7 +113,8 @@ def filters_of(groups):
     The marks are short names of their own, since they stand in a style sheet, where names of sites may not.
     """
     rows = [row for group in groups for row in group.rows]
-    sites = {site: f"s{number}" for number, site in enumerate(sorted({row["place"] for row in rows}))}
+    names = sorted({site for row in rows for site in row["sites"] or [""]})
+    sites = {site: f"s{number}" for number, site in enumerate(names)}
     states = sorted({row["state"] for row in rows}, key=lambda state: (STATES.get(state, 9), state))
     studies = sorted({study for row in rows for study in row["studies"]})
     marks = {study: f"t{number}" for number, study in enumerate(studies)}
@@ -122,7 +123,7 @@ def filters_of(groups):
         row["marks"] = {
             "severity": row["severity"],
             "study": " ".join(marks[study] for study in row["studies"]),
-            "site": sites[row["place"]],
+            "site": " ".join(sites[site] for site in row["sites"] or [""]),
             "state": state_marks[row["state"]],
         }
     there = {row["severity"] for row in rows}
@@ -235,6 +236,15 @@ def steps_row(s):
     return rows
 
 
+def found_by(s):
+    """How many findings each page of a study has, where several have any: list of dicts n, words, href."""
+    pages = s["found_by"] if len(s["found_by"]) > 1 else {}
+    return [
+        {"n": n, "words": step.replace("_", " "), "href": f"{s['study']}/{step}.html"}
+        for step, n in pages.items()
+    ]
+
+
 def study_row(root, s, runs, pictures):
     """The values that templates/front.html.j2 shows for one study.
 
@@ -273,6 +283,7 @@ def study_row(root, s, runs, pictures):
         "steps": steps_row(s),
         "analysis": next((one["href"] for one in steps_row(s) if one["name"] == "4 analyse"), ""),
         "more": max(len(s["findings"]) - MAX_FINDINGS, 0),
+        "found_by": found_by(s),
         "last_good": good[-1] if good else "",
         "history": history(runs, s["study"]),
         "data": data_line(s),

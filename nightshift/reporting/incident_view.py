@@ -2,11 +2,13 @@
 incident appears (front page, page of the digest, feed, mail)."""
 
 from helpers import show_sentence
-from nightshift.incidents.wording import status_in_words
+from nightshift.incidents import NOT_WATCHED
+from nightshift.incidents.wording import sites_of, status_in_words
 from nightshift.reporting.digests import as_incident, chance_in_words, plain
-from nightshift.wording import joined, moment, one_line
+from nightshift.wording import first_few, joined, moment, one_line
 
 SEVERITIES = ("high", "medium", "low")
+MAX_EVIDENCE = 3  # sentences of an incident that no other page shows
 MAX_PROPOSALS = 3  # of those that are ranked; of others all are shown, since none comes before another
 
 
@@ -16,13 +18,16 @@ def view_of(incident, *, href="", figure="", n_proposals=None):
     incident : as digest.json has it. href : where its title leads. figure : address of its strip of time.
     n_proposals : at most so many; None is MAX_PROPOSALS of those that are ranked, and all of others.
 
-    Keys: id, rank, title, severity (high, medium, low or unknown), state, status, since, began, place (its
-    site), affected (its impact), site and impact ("" where title or summary have them), summary, change,
-    href, figure, figure_alt, ranked, proposals (proposal, reason, note, remediation), proposals_heading,
+    Keys: id, rank, title, severity (high, medium, low or unknown), state, status, since, began, sites, place
+    (the first of them, in words), affected (its impact), site and impact ("" where title or summary have
+    them), summary, change, href, evidence and more_evidence (of its findings, where no page has them),
+    figure, figure_alt, ranked, proposals (proposal, reason, verify, note, remediation), proposals_heading,
     silence ("" where nobody has silenced it).
     """
     title, summary = one_line(incident["title"], 120), one_line(incident["summary"], 600)
-    site, impact, change = (one_line(incident[name]) for name in ("site", "impact", "change"))
+    impact, change = (one_line(incident[name]) for name in ("impact", "change"))
+    sites = [one_line(site) for site in sites_of(incident.get("findings") or [], incident["site"])]
+    site = first_few([one for one in sites if one not in title])
     studies = joined(map(one_line, incident["studies"]))
     ranked = bool(incident.get("ranked"))
     most = n_proposals if n_proposals is not None else MAX_PROPOSALS if ranked else None
@@ -32,18 +37,18 @@ def view_of(incident, *, href="", figure="", n_proposals=None):
         "title": title,
         "severity": severity_of(incident["severity"]),
         "state": one_line(incident["state"], 40),
-        "status": one_line(
-            status_in_words(incident["state"], incident["age_nights"] or 1, incident["ended"]), 60
-        ),
+        "status": status_of(incident),
         "since": since(incident),
         "began": clock(incident["start"]) if incident["start"] else "",
-        "site": "" if site in title else site,
-        "place": site,
+        "site": site,
+        "sites": sites,
+        "place": first_few(sites, 2),
         "summary": summary,
-        "change": "" if change in summary else change,
+        "change": "" if change in summary or change == NOT_WATCHED else change,  # which its status says
         "impact": "" if impact in summary else impact,
         "affected": impact.replace(" affected", ""),
         "href": href,
+        **evidence_view([] if href else incident.get("findings") or []),
         "figure": figure,
         "figure_alt": f"Times of the findings of {title}, seen by {studies}",
         "ranked": ranked,
@@ -51,6 +56,23 @@ def view_of(incident, *, href="", figure="", n_proposals=None):
         "proposals_heading": proposals_heading(ranked, incident["proposals"]),
         "silence": silence_in_words(incident["silence"]),
     }
+
+
+def status_of(incident):
+    """The state of an incident of digest.json with its nights, in words."""
+    about = {name: incident[name] for name in ("end", "first_seen")}
+    return one_line(
+        status_in_words(incident["state"], incident["age_nights"] or 1, incident["ended"], **about), 60
+    )
+
+
+def evidence_view(findings):
+    """The first sentences of evidence of findings, each once, and how many more there are: dict of evidence
+    and more_evidence.
+    """
+    lines = list(dict.fromkeys(one_line(one.get("evidence") or "", 300) for one in findings))
+    lines = [line for line in lines if line]
+    return {"evidence": lines[:MAX_EVIDENCE], "more_evidence": max(len(lines) - MAX_EVIDENCE, 0)}
 
 
 def severity_of(text):
@@ -74,12 +96,15 @@ def since(incident):
 
 
 def proposal_view(proposal, ranked):
-    """Prepare one proposal: what to do, why, what it takes, and how often it worked where any was tried."""
+    """Prepare one proposal: what to do, why, by what one sees that it helped, what it takes, and how often it
+    worked where any was tried.
+    """
     effort = one_line(proposal.get("effort") or "", 40)
     parts = [chance_in_words(proposal) if ranked else "", f"takes {effort}" if effort else ""]
     return {
         "proposal": one_line(proposal.get("proposal") or ""),
         "reason": one_line(proposal.get("reason") or ""),
+        "verify": one_line(proposal.get("verify") or ""),
         "note": ", ".join(part for part in parts if part),
         "remediation": one_line(proposal.get("remediation") or "", 60),
     }

@@ -30,7 +30,7 @@ class Overview:
             if run["day"] in self.incidents:
                 assurance = assurance_of(run)
                 assured = "" if assurance.complete else assurance.sentence
-                nights.append(Night(run["day"], self.incidents[run["day"]], assured))
+                nights.append(Night(run["day"], self.incidents[run["day"]], assured, run))
         return nights
 
     @functools.cached_property

@@ -173,10 +173,11 @@ def frame_of(day, front, *, title, current="", **more):
     the tab. current : name of the page among `steps`. more : `of`, the night it was executed in, if not
     `day`; `study`, its title; `studies` and `steps`, name and href of the pages in its menus; `notices`,
     sentences above everything else; `other`, name and href of its report or notebook; `files` to download;
-    `reading`, sentences that say how a report is read; `rows` of its findings, as rows.py prepares them.
+    `reading`, sentences that say how a report is read; `rows` of its findings, as rows.py prepares them;
+    `elsewhere`, n, words and href of other pages with findings of the study.
     """
     frame = {"of": "", "study": "", "studies": [], "steps": [], "notices": [], "other": None}
-    frame |= {"files": [], "reading": [], "rows": []}
+    frame |= {"files": [], "reading": [], "rows": [], "elsewhere": []}
     frame |= more | {"title": title, "day": day, "front": front, "current": current, "is_report": False}
     home = "../" * front.count("../")
     return frame | {"home": home, "up": f"../{home}"}

@@ -8,15 +8,15 @@ import re
 import unicodedata
 from typing import NamedTuple
 
-from nightshift.incidents.wording import status_in_words
 from nightshift.reporting.entity_pages import (
     FOLDER,
     anchor,
     index_groups,
     newest_source,
+    sample_of_nights,
     write_current,
 )
-from nightshift.reporting.incident_view import severity_of
+from nightshift.reporting.incident_view import severity_of, status_of
 from nightshift.reporting.pages import script
 from nightshift.wording import one_line, plural
 
@@ -80,8 +80,7 @@ def incident_entries(histories, nights):
             names.setdefault(name, []).append(entity.words)
     entries = []
     for name, (day, one) in last.items():
-        status = status_in_words(one["state"], one["age_nights"] or 1, one["ended"])
-        about = f"{severity_of(one['severity'])} severity, {status}, night of {day}"
+        about = f"{severity_of(one['severity'])} severity, {status_of(one)}, night of {day}"
         words = " ".join([*map(str, one["studies"]), name, *names.get(name, []), one["summary"]])
         title = one_line(one["title"], 120)
         entries.append((day, Entry(title, one_line(about, 120), anchor(day, one), words)))
@@ -104,6 +103,7 @@ def write_search(reports, nights, histories):
         folder=FOLDER,
         groups=groups,
         n_nights=len(nights),
+        sample=sample_of_nights(nights),
         unknown=f"The latest night, {latest}: {nights[-1].assured}" if nights and nights[-1].assured else "",
         index=build_index([*entity_entries(groups), *incident_entries(histories, nights)]),
         script=script("search.js"),

@@ -15,7 +15,7 @@ from functools import partial
 from importlib.metadata import version
 
 from helpers import write_json
-from nightshift.assurance import assure, verdict_in_words
+from nightshift.assurance import assure, simulated_in_words, verdict_in_words
 from nightshift.catalog import STEPS, study_of
 from nightshift.processes import each_in_a_process
 from nightshift.products import read_json
@@ -160,7 +160,7 @@ def record_digest(root, day, studies, digest, troubles=()):
         by_study[s["study"]] = {
             **{key: s[key] for key in ("verdict", "reason", "warnings", "headline", "error", "failed_step")},
             "findings": len(s["findings"]),
-            "data": {key: s["status"].get(key) for key in ("state", "rows", "newest")},
+            "data": {key: s["status"].get(key) for key in ("state", "rows", "newest", "source")},
             "model": {key: s["in_use"].get(key) for key in of_model} if s["in_use"] else None,
         }
     summary = summary_of(studies, digest)
@@ -212,11 +212,9 @@ def front_digest(root, day, digest, pictures, studies):
 
 def href_of(incident, text):
     """Where the title of an incident leads: its place on the page of the digest, of which `text` is the HTML;
-    "" where that is none.
+    "" where that page does not show it.
     """
-    if not text:
-        return ""
-    return f"digest.html#{incident['id']}" if f'id="{incident["id"]}"' in text else "digest.html"
+    return f"digest.html#{incident['id']}" if f'id="{incident["id"]}"' in text else ""
 
 
 # ------------------------------------------------------------------------------------------------------ pages
@@ -284,6 +282,7 @@ def publish_step(root, day, s, step, menus):
         current=page.name,
         of=of,
         notices=notices_of(s, step),
+        sample=simulated_in_words([s["status"].get("source")]),
         **menus,
     )
     source = notebook_path(reports / (of or day), s["study"], name)
@@ -294,6 +293,7 @@ def publish_step(root, day, s, step, menus):
         "report_title": "",
         "code_title": f"{words}, notebook, {day}",
         "other": {"name": "Notebook with the code", "href": code_page(step)},
+        "elsewhere": found_elsewhere(s, name),
         "files": downloads_of(root, s, step, folder),
         "rows": s["rows"].get(name, []),
         "zoom": can_zoom()
@@ -305,16 +305,34 @@ def publish_step(root, day, s, step, menus):
     return publish_report(source, page, run=run, frame=frame)
 
 
+def found_elsewhere(s, name):
+    """How many findings of tonight other pages of a study have than that of the step `name`: list of dicts n,
+    words and href; none for a page without findings.
+    """
+    if name not in s["found_by"]:
+        return []
+    return [
+        {"words": page_in_words(step), "n": f"{n:,}", "href": f"{step}.html"}
+        for step, n in s["found_by"].items()
+        if step != name
+    ]
+
+
 def code_page(step):
     """Name of the page that shows the code of a step which has a report, too."""
     return f"{step['name']}_notebook.html"
+
+
+def page_in_words(step):
+    """What menus call the page of a step."""
+    return "report" if step == STEPS[-1] else step.replace("_", " ")
 
 
 def steps_menu(ran):
     """Names and hrefs of the pages of a study: its reports, then the steps that lead to them."""
     reports = [step["name"] for step in ran if step["name"] not in STEPS[:-1]]
     early = [step["name"] for step in ran if step["name"] in STEPS[:-1]]
-    names = {name: "report" if name == STEPS[-1] else name.replace("_", " ") for name in reports + early}
+    names = {name: page_in_words(name) for name in reports + early}
     return [{"name": words, "href": f"{name}.html"} for name, words in names.items()]
 
 
@@ -360,6 +378,7 @@ def publish_single(root, day, digest, simulated, studies):
         if digest["error"] and not run["error"]:
             notices = [f"This digest is not used: {digest['error']}.", *notices]
         frame = frame_of(day, "index.html", title=f"Digest of {day}", studies=menu, notices=notices)
+        frame["sample"] = simulated_in_words(s["status"].get("source") for s in studies)
         rows = places_of(studies)
         places = [(one["id"], one["rank"], row_links(one, rows)) for one in digest["incidents"]]
         troubles.append(publish_notebook(source, page, run=run, frame=frame, places=places))
@@ -470,7 +489,7 @@ def write_front(root, day, studies, digest, every, troubles, of_sample, simulate
         day=day,
         complete=assurance.complete,
         assured=assurance.sentence,
-        state=state_line(studies, assurance, of_sample=of_sample),
+        state=state_line(studies, assurance),
         lead=assurance.findings_line(sum(len(s["findings"]) for s in studies)),
         of_sample=of_sample,
         simulated=simulated,

@@ -1,5 +1,6 @@
 """One study on one night: how its steps ended, what it found, and what may be said of it."""
 
+from collections import Counter
 from datetime import date
 
 import pandas as pd
@@ -67,10 +68,10 @@ def read_study(root, day, study, last_day):
     """Everything that is said of one study on `day`, as a dict; its data should end with `last_day`.
     Whatever is wrong with it is its `error`.
 
-    verdict : see `verdict_of`; `reason`, one sentence, where it is too little history. warnings : sentences
-    that its notebooks recorded. findings : of tonight. tonight : names of the steps whose findings these
-    are. rows : what its reports show of the rows of these, {name of a step: list}. hinders : whether the
-    night counts as failed for it.
+    verdict : see `verdict_of`; `reason`, one sentence, where it is too little history. found_by : number of
+    the findings of each step that has any. warnings : sentences that its notebooks recorded. findings : of
+    tonight. tonight : names of the steps whose findings these are. rows : what its reports show of the rows
+    of these, {name of a step: list}. hinders : whether the night counts as failed for it.
     """
     try:
         return study_of(root, day, study, last_day)
@@ -83,6 +84,7 @@ def read_study(root, day, study, last_day):
         nothing = {
             "steps": [],
             "findings": pd.DataFrame(),
+            "found_by": {},
             "status": {},
             "in_use": None,
             "models": [],
@@ -102,8 +104,8 @@ def read_study(root, day, study, last_day):
 
 
 def read_products(root, study, steps, named, state, ended):
-    """(tables of findings, models, number of judged items, {step: line about what cannot be read}) that the
-    steps of a study have left.
+    """([(name of the step, its table of findings)], models, number of judged items, {step: line about what
+    cannot be read}) that the steps of a study have left.
 
     named : the steps whose findings are of tonight. state : of the data, of which "empty" leaves nothing to
     read. ended : whether all steps ended well.
@@ -131,7 +133,8 @@ def read_products(root, study, steps, named, state, ended):
     ]
     models = careful("3_train", read_models, study, otherwise=[]) if ended else []
     judged = careful("4_analyse", count_scores, study, otherwise=0) if ended else 0
-    return [table for table in tables if table is not None and len(table)], models, judged, troubles
+    found = [(step, table) for (step, _), table in zip(paths, tables, strict=True) if table is not None]
+    return [(step["name"], table) for step, table in found if len(table)], models, judged, troubles
 
 
 def study_of(root, day, study, last_day):
@@ -153,7 +156,10 @@ def study_of(root, day, study, last_day):
     named, ended = finished if of_tonight else [], len(finished) == 1 + len(outcomes) - len(STEPS)
     tables, models, judged, troubles = read_products(root, study, steps, named, state, ended)
     troubles = unreadable | troubles
-    findings = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    findings = pd.concat([table for _, table in tables], ignore_index=True) if tables else pd.DataFrame()
+    found_by = Counter()
+    for name, table in tables:
+        found_by[name] += len(table)
     rows, damaged = sections_of_steps(root, study, [by_name[name] for name in named], findings)
     history, reason = recorded_verdict(steps)
     verdict = verdict_of(
@@ -187,6 +193,7 @@ def study_of(root, day, study, last_day):
         "steps": steps,
         "tonight": named,
         "findings": findings,
+        "found_by": dict(found_by),
         "rows": rows,
         "status": status,
         "state": state,

@@ -8,7 +8,7 @@ Cost        seconds of notebooks by study and step    cost_section
 import math
 
 from nightshift import catalog
-from nightshift.reporting.archive import assurance_of
+from nightshift.reporting.archive import assurance_of, sample_of
 from nightshift.reporting.charts import SHARES, SMALL, Series, lines, numbers_of, stacked_bars
 from nightshift.reporting.entity_pages import newest_source, write_current
 from nightshift.reporting.incident_view import SEVERITIES
@@ -317,5 +317,6 @@ def write_trends(reports, runs, incidents):
         script=script(*CHARTS.scripts) if zooms else None,
         days=days,
         sections=sections,
+        sample=sample_of(runs),
         unknown=f"The latest night, {days[-1]}: {unknown}" if unknown else "",
     )

@@ -270,7 +270,7 @@ def test_findings_keep_their_contract_and_what_is_one_thing_is_said_once(chain):
     assert len(findings) <= len(planted) + 2  # a false one in twenty is expected
     assert findings.entity.is_unique
     assert all((chain.products / figure).read_bytes()[:4] == b"\x89PNG" for figure in findings.figure if figure)
-    assert f"{len(findings)} unusual changes in the 3 weeks to the week of 2026-01-26" in chain.page
+    assert f"{len(findings)} findings in the 3 weeks to the week of 2026-01-26" in chain.page
 
 
 def test_scores_keep_their_contract(chain):

@@ -94,7 +94,7 @@ def test_the_silent_series_is_the_finding_of_its_month_and_quiet_ones_are_none(c
 
 def test_all_that_is_computed_speaks_of_months(chain):
     page = chain.pages["4_analyse"]
-    assert page.startswith("**1 unusual change in the month of 2026-01-01; first the silence of V2 at S0,")
+    assert page.startswith("**1 finding in the month of 2026-01-01; first the silence of V2 at S0,")
     assert "series-months are flagged." in page
     assert "longer than 1 month:" in page
     assert "silent for" not in page.partition("Series that used to be")[0], "a source of months is not silent between them"

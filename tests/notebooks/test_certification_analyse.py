@@ -155,7 +155,7 @@ def test_one_and_several_are_told_in_the_right_number(night, tmp_path):
     write_clean(tmp_path, clean_table().query("(run < 41 or run == 103) and dataset == 'ZeroBias'"))
     alone = analysed(tmp_path)
     assert alone.page.startswith(
-        "**1 range of bad lumisections in 1 of 1 run; the first: run 103, lumisections 1-20.** Judged: 20 lumisections of 1 run;"
+        "**1 finding: bad lumisections in 1 of 1 run; the first: run 103, lumisections 1-20.** Judged: 20 lumisections of 1 run;"
     )
 
 

@@ -119,9 +119,9 @@ def test_scores_keep_their_contract(night):
 
 
 def test_what_so_many_runs_bring_about_by_chance_is_listed_and_not_reported(night):
-    assert "Incidents that are not kept: 1." in night.page
+    assert "Suspicions that are no findings: 1." in night.page
     assert cells(night.page, "<b>v01", "5", "2026-01-30 12:01 UTC", "2", "0.021")  # 7 / 2001 times six windows: not below 0.05 times 7 / 51
-    assert "6 incidents on 6 of 15 nodes (3 memleak, 2 unknown, 1 cpuoccupy)" in night.page
+    assert "8 findings: 6 of 15 nodes misbehave (3 memory leak, 2 unknown trouble, 1 occupied CPU), most clearly " in night.page
     escaped = run_here(NOTEBOOK, night.products, day=DAY, false_discovery_rate=0.5, max_pictures=0)
     assert "<b>v01" not in escaped
     assert "&lt;b&gt;v01" in escaped
@@ -136,7 +136,7 @@ def test_silence_is_a_finding_of_a_node_or_of_its_whole_site(night):
     assert site.expected == pytest.approx(1, abs=0.001)
     assert "no sample of all 2 nodes of the site for 5.0 days" in site.evidence
     assert (site.impact, node.impact) == (2, 1)
-    assert "Silent nodes: 3." in night.page
+    assert "; 3 nodes fell silent.**" in night.page
     assert "lost-n02" not in set(night.findings.entity)
 
 

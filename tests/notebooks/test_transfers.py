@@ -178,7 +178,7 @@ def test_a_window_without_transfers_is_a_page_and_no_reassurance(sample_chain, t
     calibration = pd.read_parquet(products / "models/transfers/calibration.parquet")
     helpers.write_parquet(calibration.head(50), products / "models/transfers/calibration.parquet")
     names, page = run_cells("transfers/4_analyse.ipynb", products, day="2026-01-31", truth="", perfsonar="")
-    assert "0 problems in 7 days" in page
+    assert "0 findings in 7 days" in page
     assert len(pd.read_parquet(products / "data/findings/transfers.parquet")) == 0
     assert names["RECORDED"]["verdict"] == "too little history"
     reason = names["RECORDED"]["verdict_reason"]

@@ -88,7 +88,7 @@ def test_long_names_make_nothing_wider_than_the_window(browser, pages, mailed, w
         assert max(tables, default=0) < 1600, f"{page.name}: a table is wider than a large window"
     front = (pages / DAY / "index.html").read_text()
     assert LONG in front
-    assert "1 anomaly" in front, "the table of a study's findings is there"
+    assert "1 finding" in front, "the table of a study's findings is there"
 
 
 def test_a_strip_shrinks_with_its_card_and_a_picture_of_a_study_scrolls(browser, pages):

@@ -26,6 +26,7 @@ from nightshift.assurance import (
     assure,
     class_of,
     count_phrases,
+    simulated_in_words,
     verdict_in_words,
     verdict_of,
 )
@@ -89,7 +90,7 @@ def test_what_is_not_known_is_named_with_its_reason():
     assert reference.in_words({"new": 2}) == "2 new; 3 of 5 studies reported"
     assert reference.findings_line(7) == "3 of 5 studies reported, with 7 findings."
     partly = assure({"transfers": "anomalies 1, too little history", "tickets": "empty", "accounting": "ok"})
-    unknown = "nothing is known of tickets (empty); not all is known of transfers (1 anomaly, too little history)"
+    unknown = "nothing is known of tickets (empty); not all is known of transfers (1 finding, too little history)"
     assert partly.sentence == f"1 of 3 studies reported; {unknown}."
     digest = assure({"transfers": "ok"}, "failed").sentence
     assert digest == "1 of 1 study reported. The digest failed, so findings were not joined into incidents."
@@ -109,11 +110,11 @@ def test_counts_tell_what_goes_on_from_what_was_over_when_first_seen():
 @pytest.mark.parametrize(
     ("verdict", "words", "colour"),
     [
-        ("anomalies 7", "7 anomalies", "anomalies"),
-        ("anomalies 1", "1 anomaly", "anomalies"),
-        ("anomalies 1, too little history", "1 anomaly, too little history", "anomalies"),
+        ("anomalies 7", "7 findings", "anomalies"),
+        ("anomalies 1", "1 finding", "anomalies"),
+        ("anomalies 1, too little history", "1 finding, too little history", "anomalies"),
         ("too little history", "too little history", "too"),
-        ("anomalies 2, not calibrated", "2 anomalies, not calibrated", "anomalies"),
+        ("anomalies 2, not calibrated", "2 findings, not calibrated", "anomalies"),
         ("not calibrated", "not calibrated", "not"),
         ("ok", "ok", "ok"),
         ("nothing judged", "nothing judged", "nothing"),
@@ -308,3 +309,9 @@ def test_nothing_reassures_unless_both_studies_reported(tmp_path, monkeypatch, c
     sentence = f"{good} of 2 studies reported; nothing is known of "
     assert [name for name in [*front, "digest.html"] if sentence not in texts[name]] == []
     assert shown["counts"] is None
+
+
+def test_data_are_called_simulated_where_all_of_them_are():
+    assert simulated_in_words(["sample", None, "sample", ""]) == "simulated data"
+    assert simulated_in_words(["sample", "events/"]) == "partly simulated data"
+    assert simulated_in_words(["events/", None]) == simulated_in_words([]) == ""

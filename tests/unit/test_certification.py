@@ -22,7 +22,7 @@ from nightshift.analysis.certification_night import (
     resolution_words,
     verdict_title,
 )
-from nightshift.analysis.certification_quality import as_text, failure_of, overlapped, parse_failures, ranges_of, step_rows, why_lost
+from nightshift.analysis.certification_quality import as_text, failure_of, overlapped, parse_failures, ranges_of, step_rows, steps_in_words, why_lost
 from nightshift.analysis.certification_training import area_table, area_words
 from nightshift.cleaning.certification import label_of, list_pairs, mark_measured, usual_binning, with_gaps
 from nightshift.detectors.certification import decision_values, own_scores
@@ -316,6 +316,10 @@ def test_what_is_lost_and_let_through_is_counted():
     words = np.array(["good", "bad", "good", "grey"])
     [line] = step_rows({"alone": words}, np.array([True, True, False, False]))
     assert line == {"verdict by": "alone", "kept": 0.5, "let through": 0.5, "grey": 0.25, "lumisections": 4}
+    alone = "By alone, of 4 lumisections that experts judged, 50.0% of the good are kept and 50.0% of the bad let through, 25.0% of all are grey"
+    assert steps_in_words([line, line | {"verdict by": "runs first"}]) == f"{alone}; runs first, the same."
+    assert steps_in_words([line, line | {"verdict by": "runs first", "kept": 1.0}]) == f"{alone}; runs first, 100.0%, 50.0%, 25.0%."
+    assert "not known of the bad" in steps_in_words([line | {"let through": float("nan")}])
 
 
 def test_only_a_model_in_use_that_was_measured_alike_is_the_earlier_figure():
@@ -365,7 +369,7 @@ def test_what_a_night_says_is_worked_out_by_hand():
     assert nothing_words("few", 3) == "No lumisection could be certified: few"
     assert nothing_words("", 0) == "Nothing to judge: there is no lumisection at all"
     ranges = pd.DataFrame({"run": [7], "first": [2], "last": [3], "p_value": [0.1]})
-    assert answer_words(ranges, 2) == "1 range of bad lumisections in 1 of 2 runs; the first: run 7, lumisections 2-3"
+    assert answer_words(ranges, 2) == "1 finding: bad lumisections in 1 of 2 runs; the first: run 7, lumisections 2-3"
     assert answer_words(ranges[:0], 2) == ""
     assert verdict_title(scored.assign(verdict=["grey", "bad", "bad"]), "") == "1 of 3 lumisections (33.3%) are grey, 2 bad"
     assert verdict_title(scored, "few") == "No verdict: few"

@@ -341,8 +341,8 @@ def test_warnings_and_reservations_are_on_every_page_that_is_read(nights, monkey
     write_digest(nights, [incident("an outage")], ["transfers", "accounting"], headline="An outage.")
     _, _, front, outcome, _ = published(nights, monkeypatch, capsys)
     assert outcome["studies"]["transfers"]["verdict"] == f"anomalies 3, {verdict}"
-    assert f"3 anomalies, {verdict}" in front
-    assert outcome["headline"] == f"An outage. 1 of 2 studies reported; not all is known of transfers (3 anomalies, {verdict})."
+    assert f"3 findings, {verdict}" in front
+    assert outcome["headline"] == f"An outage. 1 of 2 studies reported; not all is known of transfers (3 findings, {verdict})."
 
 
 def test_moments_that_are_none_and_pictures_that_are_gone_are_no_obstacle(nights, monkeypatch, capsys):

@@ -19,7 +19,9 @@ from nightshift.incidents.wording import (
     incident_sentences,
     listed_changes,
     severities_in_words,
+    status_in_words,
     when_in_words,
+    where_in_words,
 )
 
 DAY = "2026-01-31"
@@ -30,6 +32,8 @@ INCIDENT = {
     "ended": False,
     "state": "escalated",
     "age_nights": 2,
+    "first_seen": "2026-01-30",
+    "site": "A",
     "p_value": 3.2e-5,
     "studies": ["transfers", "tickets"],
     "description": "its transfers fail",
@@ -64,10 +68,37 @@ def test_a_sentence_names_all_that_is_known_and_leaves_out_what_is_not():
 
 def test_each_incident_gets_the_sentence_of_its_number_of_findings():
     incidents = pd.DataFrame([INCIDENT | {"incident": "a"}, INCIDENT | {"incident": "b"}])
-    one, none = incident_sentences(incidents, pd.DataFrame({"incident": ["a", "a", "c"]}), DAY)
+    one, none = incident_sentences(incidents, pd.DataFrame({"incident": ["a", "a", "c"], "site": ["A", "A", ""]}), DAY)
     assert one == incident_sentence(row(), 2, DAY)
     assert "0 findings of transfers and tickets" in none
-    assert incident_sentences(incidents.head(0), pd.DataFrame({"incident": []}), DAY) == []
+    assert incident_sentences(incidents.head(0), pd.DataFrame({"incident": [], "site": []}), DAY) == []
+
+
+def test_a_sentence_names_the_sites_of_an_incident_that_its_title_leaves_out():
+    findings = pd.DataFrame({"incident": "a", "site": ["C", "B", "C", "", "D", "E", "F", "A"]})
+    [several] = incident_sentences(pd.DataFrame([INCIDENT | {"incident": "a", "title": "idle nodes"}]), findings, DAY)
+    assert several.startswith("Idle nodes at A, C, B and 3 more since 2026-01-30 12:00 UTC")
+    assert where_in_words("failing source A_DISK", ["A", "B", "C"]) == ", also at B and C"
+    assert where_in_words("idle nodes", ["A"]) == ""
+    assert where_in_words("trouble of A and B", ["A", "B"]) == ""
+    began = "Failing source A_DISK, also at B, since 2026-01-30 12:00 UTC"
+    assert incident_sentence(row(), 2, DAY, ["A", "B"]).startswith(began)
+
+
+@pytest.mark.parametrize(
+    ("state", "age_nights", "end", "words"),
+    [
+        ("closed", 1, "2026-01-19T10:00:00Z", "over when first seen"),
+        ("closed", 1, pd.Timestamp("2026-01-29 23:00", tz="UTC"), "over when first seen"),
+        ("closed", 1, "2026-01-30T00:10:00Z", "closed, seen in 1 night"),
+        ("closed", 2, "2026-01-19T10:00:00Z", "closed, seen in 2 nights"),
+        ("resolved", 1, "2026-01-19T10:00:00Z", "resolved, seen in 1 night"),
+        ("closed", 1, None, "closed, seen in 1 night"),
+        ("closed", 1, pd.NaT, "closed, seen in 1 night"),
+    ],
+)
+def test_what_ended_before_anybody_looked_is_said_to_have_been_over_then(state, age_nights, end, words):
+    assert status_in_words(state, age_nights, True, end=end, first_seen="2026-01-30") == words
 
 
 def test_what_has_changed_is_listed_with_the_newest_first_and_without_what_was_closed():

@@ -132,7 +132,8 @@ def test_a_message_has_text_markup_and_small_figures_of_its_incidents_only(tmp_p
 
 
 def test_a_message_tells_what_changed_what_to_try_and_who_silenced(tmp_path):
-    proposals = {"site outage at ISTHMUS-T2": [proposal("Ask the site", 0.62, trials=14, worked=9), proposal("Wait", 0.4, trials=0)]}
+    asked = proposal("Ask the site", 0.62, trials=14, worked=9, verify="A test job ends.")
+    proposals = {"site outage at ISTHMUS-T2": [asked, proposal("Wait", 0.4, trials=0)]}
     write_incidents(tmp_path, a_night(), proposals=proposals, missing=["tickets"], headline="Two things to do.")
     write_run(tmp_path, {"tickets": ("2_preprocess", "ValueError: no rows")})
     digest, failure = drafts(tmp_path, settings())
@@ -151,6 +152,7 @@ def test_a_message_tells_what_changed_what_to_try_and_who_silenced(tmp_path):
         assert "Two things to do." in shown
         assert "Ask the site (chance 62% (31% to 81%), 9 of 14 trials worked, takes 10 min; ask)" in shown
         assert "Wait (chance 40% (20% to 70%), not tried yet, takes 10 min; wait)" in shown
+        assert shown.count("Verify: ") == shown.count("Verify: A test job ends.") == 1
         assert "silenced by the operator on duty until 2026-02-07: a known leak, mended with the next release" in shown
         assert "No findings tonight from tickets." in shown
         assert "ValueError: no rows" in shown

@@ -587,6 +587,62 @@ def test_the_front_page_begins_with_the_incidents(night):
     assert page(night / "reports/2026-01-31/transfers/4_analyse.html").select_one('header a[href="../digest.html"]')
 
 
+def test_what_no_page_of_the_digest_shows_has_its_evidence_on_the_front_page_and_no_link_beside_it(night):
+    over = incident("bad run 1", "closed", age_nights=1, first_seen="2026-01-31", end=pd.Timestamp("2026-01-20 10:00", tz="UTC"))
+    digested(night, [incident("an outage"), over | {"summary": "Bad run 1 was bad."}])
+    front, _ = published(night)
+    shown, folded = front.select("details.incident")
+    assert "findings and evidence" in in_text(shown)
+    assert not shown.select(".evidence")
+    assert "findings and evidence" not in in_text(folded)
+    assert [in_text(one) for one in folded.select(".evidence li")] == ["Bad run 1 was bad."]
+    assert in_text(folded.select_one(".status")) == "over when first seen"
+    assert not front.select('a[href="digest.html"]:not(header a)')
+
+
+def test_an_incident_of_several_sites_names_the_first_and_is_found_by_each(night):
+    row = incident("a dip", studies=["accounting", "transfers", "tickets", "telemetry"], site="A")
+    digested(night, [row, incident("another", site="B")])
+    path = night / "data/incidents/2026-01-31_findings.parquet"
+    findings = pd.read_parquet(path)
+    findings["sites"] = np.where(findings.incident == row["incident"], "C, D, B", "")
+    helpers.write_parquet(findings, path)
+    front, shown = published(night)
+    first, second = front.select(".pressing > li")
+    assert in_text(first.select_one(".place")) == "A, C and 2 more"
+    chosen = {one.get_text(): one.get("value") for one in front.select("#by-site option")}
+    assert list(chosen) == ["all", "A", "B", "C", "D"]
+    assert [chosen["B"] in one["data-site"].split() for one in (first, second)] == [True, True]
+    assert [chosen["D"] in one["data-site"].split() for one in (first, second)] == [True, False]
+    assert shown["incidents"][0]["findings"][0]["sites"] == "C, D, B"
+
+
+def test_each_proposal_says_how_to_verify_that_it_helped_where_that_is_known(night):
+    tried = {"an outage": [proposal("Ask the site", verify="A test job ends."), proposal("Wait")]}
+    digested(night, [incident("an outage")], proposals=tried)
+    front, shown = published(night)
+    assert [in_text(one) for one in front.select(".try .verify")] == ["Verify: A test job ends."]
+    assert [one["verify"] for one in shown["incidents"][0]["proposals"]] == ["A test job ends.", ""]
+
+
+def test_every_page_of_the_sample_says_that_the_data_are_simulated(night):
+    digested(night, [incident("an outage", site="A")])
+    front, shown = published(night)
+    reports = night / "reports"
+    assert "simulated data" in in_text(front.select_one(".state"))
+    pages_of_data = [*(reports / "entities").glob("*.html"), *(reports / "2026-01-31/transfers").glob("*.html")]
+    pages_of_data += [reports / f"{name}.html" for name in ("trends", "search", "index")] + [reports / "2026-01-31/digest.html"]
+    assert len(pages_of_data) > 8
+    for path in pages_of_data:
+        assert in_text(page(path).select_one("header .sample")) == "simulated data", path.name
+    assert "Simulated data." in (reports / "feed.xml").read_text()
+    assert shown["studies"]["transfers"]["data"]["source"] == "sample"
+    write_status(night / "data/raw/transfers", state="ok", rows=5, newest="2026-01-31 23:00", source="events/", window=["2026-01-01", "2026-01-31"])
+    published(night)
+    for path in (reports / "trends.html", reports / "entities/index.html", reports / "2026-01-31/transfers/4_analyse.html"):
+        assert not page(path).select(".sample"), path.name
+
+
 def test_known_incidents_are_folded_with_who_until_and_why_and_resolved_ones_are_told(night):
     digested(night, a_night())
     front, shown = published(night)
@@ -771,7 +827,7 @@ def test_the_answer_of_a_page_stands_below_its_title(tmp_path):
 
 @pytest.mark.parametrize(
     ("verdict", "shown"),
-    [("anomalies 7", "7 anomalies"), ("anomalies 1", "1 anomaly"), ("ok", "ok"), ("nothing judged", "nothing judged"), ("anomalies", "anomalies")],
+    [("anomalies 7", "7 findings"), ("anomalies 1", "1 finding"), ("ok", "ok"), ("nothing judged", "nothing judged"), ("anomalies", "anomalies")],
 )
 def test_a_verdict_is_said_as_people_say_it(verdict, shown):
     assert pages.verdict_in_words(verdict) == shown
@@ -781,7 +837,7 @@ def test_pages_and_feed_show_verdicts_as_people_say_them_and_programs_read_them_
     front, outcome = published(night)
     reports = night / "reports"
     for shown in (in_text(front), in_text(page(reports / "index.html")), (reports / "feed.xml").read_text()):
-        assert "1 anomaly" in shown
+        assert "1 finding" in shown
         assert "anomalies 1" not in shown
     assert front.select(".verdict.anomalies")
     assert outcome["studies"]["transfers"]["verdict"] == "anomalies 1"

@@ -109,6 +109,20 @@ def test_proposals_are_short_and_many_serve_several_kinds():
     assert sum(len(one["kinds"]) > 1 for one in KNOWN) > len(KNOWN) / 2
 
 
+def test_every_proposal_of_the_repository_says_by_what_one_sees_that_it_helped():
+    without = [one["id"] for one in KNOWN if not (30 <= len(one["verify"]) <= 140 and one["verify"].endswith("."))]
+    assert not without
+    assert len({one["verify"] for one in KNOWN}) == len(KNOWN)
+
+
+def test_a_file_of_ones_own_may_leave_out_how_to_verify(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump([GOOD, GOOD | {"id": "other-one", "verify": "It runs."}]))
+    remediations = read_remediations(path)
+    assert [one["verify"] for one in remediations] == ["", "It runs."]
+    assert chances(remediations, feedback_of(), "drop", "").verify.tolist() == ["", "It runs."]
+
+
 GOOD = {"id": "try-it", "kinds": ["drop"], "proposal": "Try it.", "effort": "10 min"}
 
 
@@ -134,6 +148,8 @@ GOOD = {"id": "try-it", "kinds": ["drop"], "proposal": "Try it.", "effort": "10 
         (GOOD | {"evidence": "tape"}, "needs as evidence a list"),
         (GOOD | {"evidence": [""]}, "needs as evidence a list"),
         (GOOD | {"evidence": ["("]}, "needs as evidence a list"),
+        (GOOD | {"verify": ""}, "needs as verify a sentence"),
+        (GOOD | {"verify": ["It runs."]}, "needs as verify a sentence"),
     ],
 )
 def test_a_bad_entry_is_named_in_one_line(tmp_path, entry, says):

@@ -218,3 +218,12 @@ def test_a_stage_in_is_known_by_its_event_its_source_or_its_activity_and_stands_
     assert kept.fts.tolist() == ["fts.example"] + ["fts.example (tape)"] * 3
     assert site_of(kept.src, "(.+)_DISK").tolist() == ["A"] * 4
     assert not len(rucio.type_events(pd.DataFrame(columns=rucio.FIELDS, dtype="str")))
+
+
+def test_a_file_is_the_same_in_all_its_requests_and_without_a_name_that_of_its_request():
+    named = {"scope": "mc", "name": "f1"}
+    about = [named, named | {"request-id": "r2"}, named | {"scope": "data"}, {"name": None}, {"name": None}, {"name": None, "request-id": "r2"}]
+    raw = pd.DataFrame([rucio.read_event(GOOD | one) for one in about])
+    files = rucio.type_events(raw).file
+    assert files.dtype == "uint64"
+    assert pd.factorize(files)[0].tolist() == [0, 0, 1, 2, 2, 3]

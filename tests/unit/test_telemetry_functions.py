@@ -8,8 +8,25 @@ import pytest
 
 from nightshift.analysis import accelerators
 from nightshift.analysis.telemetry import answer_of, elapsed, node_map
-from nightshift.analysis.telemetry_night import headline_notes, healthy_past, lacking_words, lone_node_words, recent_windows, waiting_nodes
-from nightshift.analysis.telemetry_quality import called_as, delays_of, labels_enough, meeting, models_table, read_stored, stated_and_observed
+from nightshift.analysis.telemetry_night import (
+    headline_notes,
+    healthy_past,
+    lacking_words,
+    lone_node_words,
+    recent_windows,
+    waiting_nodes,
+    watched_words,
+)
+from nightshift.analysis.telemetry_quality import (
+    called_as,
+    delays_of,
+    labels_enough,
+    meeting,
+    models_table,
+    read_stored,
+    shares_in_words,
+    stated_and_observed,
+)
 from nightshift.analysis.telemetry_training import classifier_sentence, labelled_rows, limit_of, metrics_rows, others_in_words
 from nightshift.cleaning.telemetry_windows import clean_gpus, clean_labels, label_windows, ranges_of_nodes, telling_features
 from nightshift.detectors.telemetry_diagnosis import Examples, fit_on_all, fold_numbers, label_curves, write_diagnosis_errors
@@ -241,12 +258,17 @@ def test_answers_and_times_are_read_as_a_person_says_them():
     assert [elapsed(s) for s in (45, 720, 39_600)] == ["45 s", "12 min", "11 h"]
     judged = pd.DataFrame({"node_id": ["a", "b"]})
     reported = pd.DataFrame({"node_id": ["a"], "diagnosis": ["membw"], "start": [NOON]})
-    answer = answer_of(reported, reported[:0], judged=judged, reason="")
-    assert answer == "1 incident on 1 of 2 nodes (1 membw); the strangest: membw on a, 2026-01-30 12:00 UTC"
-    assert answer_of(reported[:0], reported, judged=judged, reason="") == "No incident is certain enough to be a finding"
-    assert answer_of(reported[:0], reported[:0], judged=judged, reason="") == "No node misbehaved"
-    assert answer_of(reported[:0], reported[:0], judged=judged, reason="few") == "Too little history: few"
-    assert answer_of(reported[:0], reported[:0], judged=judged[:0], reason="few").startswith("Nothing to judge: ")
+    none, silent = reported[:0], pd.DataFrame({"nodes": [2, 1]})
+    quiet = {"judged": judged, "silent": silent[:0], "reason": ""}
+    found = "1 of 2 nodes misbehaves (1 memory bandwidth contention), most clearly a (memory bandwidth contention from 2026-01-30 12:00 UTC)"
+    assert answer_of(reported, none, **quiet) == f"1 finding: {found}"
+    assert answer_of(reported, none, **quiet | {"silent": silent}) == f"3 findings: {found}; 3 nodes fell silent"
+    assert answer_of(none, none, **quiet | {"silent": silent}) == "2 findings: 3 nodes fell silent, and no other node misbehaved"
+    assert answer_of(none, none, **quiet | {"silent": silent[1:], "reason": "few"}) == "1 finding: 1 node fell silent"
+    assert answer_of(none, reported, **quiet) == "No suspicion is certain enough to be a finding"
+    assert answer_of(none, none, **quiet) == "No node misbehaved"
+    assert answer_of(none, none, **quiet | {"reason": "few"}) == "Too little history: few"
+    assert answer_of(none, none, **quiet | {"reason": "few", "judged": judged[:0]}).startswith("Nothing to judge: ")
 
 
 def test_the_conclusion_of_a_training_says_what_serves_and_what_stands_against_it():
@@ -298,12 +320,33 @@ def test_the_healthy_past_of_a_node_ends_before_the_judged_days(tmp_path):
     assert len(healthy_past(tmp_path / "clean.parquet", [], **more)) == 0
 
 
+def test_what_was_watched_is_said_by_runs_of_jobs_or_by_nodes():
+    windows = pd.DataFrame({"node_id": ["a", "b", "b", "b"], "job_id": "7", "start": NOON, "flagged": [True, False, False, False]})
+    windows["end"] = windows.start + 60 * SECOND
+    looked_at = watched_words(windows, n_runs=2, days=7, day="2026-01-31")
+    assert looked_at == (
+        "In the 7 days to 2026-01-31, 2 runs of jobs on 2 nodes were watched in windows of 60 s: 1 of 4 windows (25.00%) look unlike healthy ones."
+    )
+    servers = watched_words(windows.assign(job_id="", end=NOON + 3600 * SECOND), n_runs=2, days=7, day="2026-01-31")
+    assert "31, 2 nodes were watched in windows of 60 min: " in servers
+    assert watched_words(windows[:0], n_runs=0, days=7, day="2026-01-31") == "In the 7 days to 2026-01-31, no window was judged."
+
+
+def test_two_shares_of_alarms_are_said_to_be_of_different_windows():
+    model = {"alarm_rate_stated": 0.005, "alarm_rate_observed": 0.0115}
+    rates = stated_and_observed([model], 4080, pd.Series([False] * 50), 0.005)
+    words = shares_in_words(rates)
+    assert words.startswith("In training 1.15% of the healthy windows were flagged, ")
+    assert "of those judged tonight it is 0.00%, " in words
+    assert shares_in_words(rates.tail(1)) == ""
+
+
 def test_notes_and_warnings_are_said_only_where_they_apply():
-    assert set(headline_notes(0, [], n_calibration=9, alone=2, source_end=None).values()) == {""}
-    notes = headline_notes(3, ["a", "b"], n_calibration=900, alone=2, source_end=NOON)
-    assert notes["unkept"] == "Flagged and not kept: 3 (with 900 healthy windows to compare with, it takes 2 as strange at once). "
-    assert notes["lacking"].endswith("no node has any more: 2.")
-    assert notes["stale"].endswith("ended on 2026-01-30 12:00 UTC")
+    assert headline_notes(0, [], source_end=None) == ""
+    ended = "Silent nodes are not counted, since the source itself ended on 2026-01-30 12:00 UTC."
+    gone = "Metrics that the models know and no node has any more: 2."
+    assert headline_notes(3, ["a", "b"], source_end=NOON) == f"{ended} 3 further suspicions are too weak to be a finding. {gone}"
+    assert headline_notes(1, [], source_end=None) == "1 further suspicion is too weak to be a finding."
     assert lone_node_words(900, 1) == lacking_words([]) == ""
     assert "about 1,800 would be enough" in lone_node_words(900, 2)
     assert lacking_words(list("abcd")).endswith("a, b, c and others.")

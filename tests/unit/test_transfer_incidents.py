@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from conftest import REPOSITORY
 
-from nightshift.analysis.transfers import find_problems
+from nightshift.analysis.transfers import find_problems, size_of_files
 from nightshift.detectors.transfers import (
     ENTITIES,
     best_possible,
@@ -218,8 +218,23 @@ def test_a_queue_was_stuck_until_the_last_who_waited_got_through():
     times = start + pd.to_timedelta(np.arange(0, 7 * 24, 0.25), unit="h")
     caught = (times >= start + pd.Timedelta(days=4)) & (times < start + pd.Timedelta(days=4, hours=2))
     items = pd.DataFrame({"time": times, "value": np.where(caught, 8 * 3600.0, 10.0), "usual": 10.0, "expected": 0.005, "flagged": caught})
-    items = items.assign(link="A -> B", src="A", dst="B", fts="f", bytes=1e9)
+    items = items.assign(link="A -> B", src="A", dst="B", fts="f", bytes=1e9, file=np.arange(len(items)))
     [problem] = find_problems(items, "stuck", since=start).itertuples()
     assert (problem.kind, problem.flagged) == ("stuck_queue", 8)
     assert problem.end == times[caught].max()
     assert problem.until == times[caught].max() + pd.Timedelta(hours=8)
+    assert problem.delayed_gb == pytest.approx(8.0)
+
+
+def test_a_file_counts_once_as_delayed_however_often_it_was_tried():
+    """Eight files of 2 GB are each tried four times, and fail; a ninth says no size."""
+    start = pd.Timestamp("2026-01-25", tz="UTC")
+    times = start + pd.to_timedelta(np.arange(0, 7 * 24, 0.25), unit="h")
+    failed = (times >= start + pd.Timedelta(days=4)) & (times < start + pd.Timedelta(days=4, hours=9))
+    files = np.where(failed, np.cumsum(failed) % 9, 100 + np.arange(len(times)))
+    items = pd.DataFrame({"time": times, "value": failed.astype(float), "usual": 0.02, "expected": 0.02, "flagged": failed, "file": files})
+    items = items.assign(link="A -> B", src="A", dst="B", src_site="A", dst_site="B", fts="f", bytes=np.where(files == 8, np.nan, 2e9))
+    [problem] = find_problems(items, "failing", since=start).itertuples()
+    assert problem.flagged == 36
+    assert problem.delayed_gb == pytest.approx(16.0)
+    assert np.isnan(size_of_files(items[items.file == 8]))

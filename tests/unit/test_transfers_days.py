@@ -24,6 +24,7 @@ def events_of(rng, n, days):
         submitted = rng.integers(0, days * 86400)
         base = {"request-id": f"r{request}", "activity": "Test", "src-rse": src, "src-type": "DISK", "dst-rse": dst, "protocol": "davs"}
         base |= {"transfer-endpoint": "https://fts.example", "src-url": f"davs://{src}.example/x", "dst-url": f"davs://{dst}.example/x"}
+        base |= {"scope": "mc", "name": f"f{rng.integers(9)}"}
         base |= {"bytes": str(rng.integers(1, 10**10)), "submitted_at": moment(submitted), "reason": None}
         rows.append(base | {"event_type": "transfer-queued", "created_at": moment(submitted + 1), "started_at": None, "transferred_at": None})
         at = submitted

@@ -79,3 +79,15 @@ def test_where_the_chain_never_ran_and_in_its_own_kernels_notebooks_write_where_
 
 def test_the_repository_keeps_its_try_outs_among_the_products(monkeypatch):
     assert tryout.tryout_folder(project_path("")) == project_path("products/try")
+
+
+def test_a_parameter_that_is_left_as_it_is_means_less_by_hand_than_in_the_night(monkeypatch):
+    shown = []
+    values = {"in_night": [1, 2, 3], "by_hand": [1], "show": lambda sentence, **names: shown.append(sentence.format(**names))}
+    monkeypatch.delenv("NIGHTSHIFT_RUN")
+    assert tryout.usual("seeds", [], [], **values) == [1]
+    assert shown == ["**Try-out:** to take less time, the parameter seeds is [1] here; in the night it is [1, 2, 3]."]
+    monkeypatch.setenv("NIGHTSHIFT_RUN", "1")
+    assert tryout.usual("seeds", [], [], **values) == [1, 2, 3]
+    assert tryout.usual("seeds", [7], [], **values) == [7]
+    assert len(shown) == 1

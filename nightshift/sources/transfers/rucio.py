@@ -261,6 +261,7 @@ TIME_OF = {
     "started": "started_at",
     "finished": "transferred_at",
 }
+FILE_OF = ["scope", "name"]  # what names a file
 TAPE = " (tape)"  # after the names of the source and of the server of a stage-in
 NAMED = ["activity", "kind", "src", "dst", "protocol", "fts", "src_host", "dst_host", "reason", "state"]
 MEASURED = ["state", "src", "dst", "submitted", "started", "finished", "bytes", "reason"]
@@ -269,10 +270,11 @@ MEASURED = ["state", "src", "dst", "submitted", "started", "finished", "bytes", 
 def type_events(raw):
     """The raw table `raw` (text, FIELDS) with types: times in UTC, bytes as number, names as categories.
 
-    Returns DataFrame TEXT_OF but src_type, TIME_OF, bytes, kind (see `set_apart`), unreadable (bool, a time
-    of the transfer itself holds something that is no time). Times that contradict each other by less than a
-    second are made equal (see `whole_seconds`); what is missing of who and where is "unknown". A creation
-    before the submission is that of the request, which a bare payload names, and no announcement.
+    Returns DataFrame TEXT_OF but src_type, TIME_OF, bytes, file (see `number_files`), kind (see `set_apart`),
+    unreadable (bool, a time of the transfer itself holds something that is no time). Times that contradict
+    each other by less than a second are made equal (see `whole_seconds`); what is missing of who and where is
+    "unknown". A creation before the submission is that of the request, which a bare payload names, and no
+    announcement.
     """
     frame = pd.DataFrame({name: raw[field] for name, field in TEXT_OF.items()})
     frame["unreadable"] = False
@@ -282,6 +284,7 @@ def type_events(raw):
             frame["unreadable"] |= is_unreadable(raw[field], frame[name])
     frame["created"] = frame.created.mask(frame.created < frame.submitted)
     frame["bytes"] = pd.to_numeric(raw["bytes"], errors="coerce").astype("float64")
+    frame["file"] = number_files(raw)
     frame["staged"] = frame.state.str.startswith("stagein")
     frame["state"] = states(frame.state)
     for column in ("fts", "src_host", "dst_host"):
@@ -298,6 +301,20 @@ def type_events(raw):
         chosen | frame.src.notna(), "unknown"
     )  # Rucio chooses a source when it submits
     return whole_seconds(set_apart(frame)).astype(dict.fromkeys(NAMED, "category"))
+
+
+def number_files(raw):
+    """The file that each event of the raw table `raw` is about, as a number: uint64 (n,), equal for all
+    events of one file, whatever the request or the attempt.
+
+    A hash of 64 bits of scope and name, since names of 10 million files are not to be in memory; of the
+    request where the source names no file.
+    """
+    scope, name = (raw[field].fillna("").astype("str") for field in FILE_OF)
+    named = scope + ":" + name
+    return pd.util.hash_array(
+        named.where(name != "", "request " + raw["request-id"].fillna("")).to_numpy(object)
+    )
 
 
 def set_apart(events):
