@@ -132,7 +132,7 @@ def test_a_window_that_moves_on_changes_no_state_of_later_days(folders, tmp_path
     later = list(parts)[1:]
     moved, _, done = night(folders, {day: parts[day] for day in later}, begin=pd.Timestamp(later[0], tz="UTC"))
     assert (done.new, done.gone, done.days) == (0, 1, [UNDATED])
-    same = moved.merge(clean, on=["request_id", "attempt"], suffixes=("", "_before"))
+    same = moved.merge(clean, on=["request_id", "started", "finished", "state"], suffixes=("", "_before"))
     for name in STATES:
         np.testing.assert_array_equal(same[name], same[f"{name}_before"])
     whole, _, _ = at_once(tmp_path, {day: parts[day] for day in later})
