@@ -83,24 +83,25 @@ class DayFolder:
         return pd.read_parquet(self.path / INDEX / f"{day}.parquet")
 
     def read(self, day):
-        """The rows of a day, with their `part`."""
-        return pd.read_parquet(self.file(day)).assign(part=self.index(day).part)
+        """The rows of a day, with their `request` and `part`."""
+        index = self.index(day)
+        return pd.read_parquet(self.file(day)).assign(request=index.request, part=index.part)
 
     def write(self, day, frame):
-        """Put `frame`, which has a `part`, in the place of a day."""
+        """Put `frame`, which has `request` and `part`, in the place of a day."""
         index = self.path / INDEX / f"{day}.parquet"
         if frame.empty and day != UNDATED:
             self.file(day).unlink(missing_ok=True)
             index.unlink(missing_ok=True)
             return
-        table = pa.Table.from_pandas(frame.drop(columns="part"), preserve_index=False)
+        table = pa.Table.from_pandas(frame.drop(columns=["request", "part"]), preserve_index=False)
         wide = pa.dictionary(pa.int32(), pa.string())  # of all days, so that they are one table
         for i, field in enumerate(table.schema):
             if pa.types.is_dictionary(field.type):
                 table = table.set_column(i, field.name, table.column(i).cast(wide))
         with atomic(self.file(day)) as temporary:
-            pq.write_table(table, temporary, compression="zstd")
-        write_parquet(pd.DataFrame({"request": numbers_of(frame.request_id), "part": frame.part}), index)
+            pq.write_table(table, temporary)
+        write_parquet(frame[["request", "part"]], index)
 
 
 def numbers_of(request_ids):
@@ -157,7 +158,7 @@ def count_names(clean, days, columns):
     for day in days:
         rows = pd.read_parquet(DayFolder(clean).file(day), columns=columns)
         for column in columns:
-            counts[column].update(rows[column].value_counts().to_dict())
+            counts[column].update({name: n for name, n in rows[column].value_counts().items() if n})
     return counts
 
 
@@ -169,14 +170,16 @@ def typed_batches(raw, parts, *, at_least_one):
     for part in parts:
         for page in pq.ParquetFile(raw / part).iter_batches(BATCH, columns=RAW):
             events = type_events(page.to_pandas())
-            pages.append(events.assign(part=pd.Categorical([part] * len(events), [part])))
+            named = pd.Categorical.from_codes(np.zeros(len(events), "int8"), [part])
+            pages.append(events.assign(request=numbers_of(events.request_id), part=named))
             n += len(page)
             if n >= BATCH:
                 yield concat_events(pages)
                 pages, n = [], 0
     if n or at_least_one:
         nothing = type_events(pd.DataFrame(columns=RAW, dtype="str"))
-        yield concat_events(pages or [nothing.assign(part=pd.Categorical([]))])
+        none = nothing.assign(request=numbers_of(nothing.request_id), part=pd.Categorical([]))
+        yield concat_events(pages or [none])
 
 
 class DayTables:
@@ -189,10 +192,10 @@ class DayTables:
         """Take in typed `events`, and leave out those of the parts `gone`; returns the days of which a
         transfer has changed, a set.
         """
-        touched = np.unique(numbers_of(events.request_id))
+        touched = events.request.unique()
         if gone:
             leaving = [index.request[index.part.isin(gone)] for _, _, index in self.indices()]
-            touched = np.unique(np.concatenate([touched, *leaving]))
+            touched = pd.unique(np.concatenate([touched, *leaving]))
         lookup, pieces, before = pd.Index(touched[touched != 0]), [events], {}
         for folder, day, index in self.indices():
             chosen = (lookup.get_indexer(index.request) >= 0) | index.part.isin(gone).to_numpy()
@@ -242,10 +245,13 @@ class DayTables:
         folder.write(day, check_schema(rows, SCHEMA, f"{folder.path.name}/{day}"))
         if day == UNDATED:
             return ""
-        earlier = (
-            marks_of(replaced[replaced[MOMENTS].max(axis=1) >= self.begin]) if replaced is not None else set()
-        )
-        return day if earlier != (marks_of(piece) if piece is not None else set()) else ""
+        if piece is None or replaced is None:
+            return day if piece is not None or self.are_within(replaced).any() else ""
+        return day if marks_of(replaced[self.are_within(replaced)]) != marks_of(piece) else ""
+
+    def are_within(self, rows):
+        """Which of these rows lie in the window: bool Series."""
+        return rows[MOMENTS].max(axis=1) >= self.begin
 
 
 def joined(frames):
@@ -319,12 +325,13 @@ class Carried:
         write_parquet(self.running, folder / f"{day}-running.parquet")
 
     def groups(self, entity, names):
-        """The groups of `names`, a Series, int64 (n,); new ones begin with an empty memory."""
-        codes, found = pd.factorize(names.astype(object).fillna(""))
-        new = pd.Index(found).difference(self.names[entity], sort=False)
+        """The groups of `names`, a categorical Series, int64 (n,); new ones begin with an empty memory."""
+        names = names.cat.remove_unused_categories()
+        found = names.cat.categories
+        new = found.difference(self.names[entity], sort=False)
         self.names[entity] += new.tolist()
         self.memory[entity] = np.concatenate([self.memory[entity], new_memory(len(new))])
-        return pd.Index(self.names[entity]).get_indexer(found)[codes]
+        return pd.Index(self.names[entity]).get_indexer(found)[names.cat.codes]
 
     def come_to(self, day, folder, time_constant_s):
         """Let end what ends before a day begins, and write to `folder` what is carried to this midnight."""
@@ -345,9 +352,8 @@ class Carried:
             "log_duration": ran.log_duration,
             "failed": ran.state == "failed",
         }
-        names = {entity: ran[entity].astype(object) for entity in ENTITIES}
-        theirs = pd.DataFrame({"time": seconds["finished"], **about, **names})
-        ends = pd.concat([self.running, theirs], ignore_index=True)
+        theirs = pd.DataFrame({"time": seconds["finished"], **about, **ran[list(ENTITIES)]})
+        ends = concat_events([self.running, theirs]) if len(self.running) else theirs
         ends = ends.iloc[np.argsort(ends.time.to_numpy(), kind="stable")].reset_index(drop=True)
         states, n = np.empty((len(ran), len(ENTITIES), len(AT_START)), np.float32), 0
         for i, entity in enumerate(ENTITIES):

@@ -12,6 +12,7 @@ import re
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import union_categoricals
 
 from nightshift.sources.files import LayoutError, as_text
 from nightshift.sources.times import FORMS, is_unreadable, read_times
@@ -276,8 +277,9 @@ def type_events(raw):
     "unknown". A creation before the submission is that of the request, which a bare payload names, and no
     announcement.
     """
-    frame = pd.DataFrame({name: raw[field] for name, field in TEXT_OF.items()})
-    frame["unreadable"] = False
+    frame = pd.DataFrame({"request_id": raw[TEXT_OF["request_id"]], "unreadable": False})
+    for name in TEXT_OF.keys() - {"request_id"}:
+        frame[name] = raw[TEXT_OF[name]].astype("category")
     for name, field in TIME_OF.items():
         frame[name] = read_times(raw[field])
         if name != "created":
@@ -285,22 +287,35 @@ def type_events(raw):
     frame["created"] = frame.created.mask(frame.created < frame.submitted)
     frame["bytes"] = pd.to_numeric(raw["bytes"], errors="coerce").astype("float64")
     frame["file"] = number_files(raw)
-    frame["staged"] = frame.state.str.startswith("stagein")
-    frame["state"] = states(frame.state)
+    frame["staged"] = is_stage_in(frame)
+    frame["state"] = renamed(frame.state, states, missing="unknown")
     for column in ("fts", "src_host", "dst_host"):
-        urls = pd.Series(frame[column].dropna().unique(), dtype="str")  # few, so that the pattern runs on few
-        frame[column] = (
-            frame[column]
-            .map(dict(zip(urls, urls.str.extract(r"^(?:\w+://)?([^:/?]+)")[0], strict=True)))
-            .astype("str")
-        )
-    frame = frame.replace(dict.fromkeys(["src", "dst"], ""), None)
-    frame = frame.fillna(dict.fromkeys(["activity", "protocol", "fts", "src_host", "dst_host"], "unknown"))
+        frame[column] = renamed(frame[column], host_of, missing="unknown")
+    for column in ("activity", "protocol"):
+        frame[column] = renamed(frame[column], missing="unknown")
+    for column in ("src", "dst"):
+        frame[column] = renamed(frame[column], lambda names: names.where(names != ""))
     chosen = (frame.state == "done") | frame.started.notna()
-    frame["src"] = frame.src.where(
-        chosen | frame.src.notna(), "unknown"
-    )  # Rucio chooses a source when it submits
-    return whole_seconds(set_apart(frame)).astype(dict.fromkeys(NAMED, "category"))
+    unchosen = frame.src.isna() & ~chosen  # Rucio chooses a source when it submits
+    frame["src"] = frame.src.cat.add_categories({"unknown"} - {*frame.src.cat.categories}).mask(
+        unchosen, "unknown"
+    )
+    return whole_seconds(set_apart(frame))
+
+
+def renamed(column, rename=lambda names: names, missing=None):
+    """A categorical column with `rename` applied to its names, a Series of text, once each; what has no name
+    becomes `missing`.
+    """
+    names = pd.Series(rename(pd.Series(column.cat.categories, dtype="str")), dtype=object)
+    codes, names = pd.factorize(pd.concat([names, pd.Series([missing], dtype=object)], ignore_index=True))
+    codes = np.where(codes < 0, codes[-1], codes)
+    return pd.Series(pd.Categorical.from_codes(codes[column.cat.codes], names), column.index)
+
+
+def host_of(urls):
+    """The host that each of the `urls`, a Series of text, names."""
+    return urls.str.extract(r"^(?:\w+://)?([^:/?]+)")[0]
 
 
 def number_files(raw):
@@ -310,11 +325,11 @@ def number_files(raw):
     A hash of 64 bits of scope and name, since names of 10 million files are not to be in memory; of the
     request where the source names no file.
     """
-    scope, name = (raw[field].fillna("").astype("str") for field in FILE_OF)
-    named = scope + ":" + name
-    return pd.util.hash_array(
-        named.where(name != "", "request " + raw["request-id"].fillna("")).to_numpy(object)
-    )
+    scope, name = (raw[field].fillna("").astype(object) for field in FILE_OF)
+    is_named, requests = (name != "").to_numpy(), raw["request-id"].fillna("").astype(object).to_numpy()
+    files = pd.util.hash_array(requests, hash_key="request, no name", categorize=False)
+    files[is_named] = pd.util.hash_array((scope + ":" + name).to_numpy(object)[is_named], categorize=False)
+    return files
 
 
 def set_apart(events):
@@ -323,19 +338,27 @@ def set_apart(events):
 
     A stage-in waits for a drive and a cartridge: hours, where a transfer from disk waits for minutes.
     """
-    staged = is_stage_in(events)
-    named = {name: events[name].where(~staged, events[name] + TAPE) for name in ("src", "fts")}
-    return events.drop(columns=["src_type", "staged"]).assign(
-        kind=np.where(staged, "stage-in", "transfer"), **named
-    )
+    kind = pd.Categorical.from_codes(events.staged.astype("int8"), ["transfer", "stage-in"])
+    named = {name: with_tape(events[name], events.staged) for name in ("src", "fts")}
+    return events.drop(columns=["src_type", "staged"]).assign(kind=kind, **named)
+
+
+def with_tape(names, staged):
+    """Categorical `names`, with TAPE behind those of what is `staged`, bool Series."""
+    if not staged.any():
+        return names
+    names = names.astype(object)
+    return names.mask(staged & names.notna(), names + TAPE).astype("category")
 
 
 def is_stage_in(events):
-    """Which of `events` bring a file from tape: bool (n,), by what was requested, the type of their source,
-    or Rucio's activity for it.
+    """Which of `events` bring a file from tape: bool Series, by what was requested, the type of their source,
+    or Rucio's activity for it; all three are categories.
     """
-    tape, staging = events.src_type.str.upper() == "TAPE", events.activity.str.lower() == "staging"
-    return (events.staged | tape | staging).fillna(False).astype(bool)
+    asked = renamed(events.state, lambda names: names.str.split("-").str[0]) == "stagein"
+    tape = renamed(events.src_type, lambda names: names.str.upper()) == "TAPE"
+    staging = renamed(events.activity, lambda names: names.str.lower()) == "staging"
+    return asked | tape | staging
 
 
 def states(event_types):
@@ -384,19 +407,18 @@ def impossible(events):
     }
 
 
-def attempts(events):
+def attempts(events, request):
     """Number of the attempt of a transfer that each of `events` belongs to: int (n,), equal for events of
-    the same attempt.
+    the same attempt. request : number of the request of each, -1 for none.
 
     A request waits once. Its final events are of one attempt when they share its start, to the second;
     without a start, its submission, end and reason: a failure before the start knows no more.
     """
     waits, unstarted = (events.state == "queued").to_numpy(), events.started.isna().to_numpy()
-    anonymous = (events.request_id.isna() | (events.request_id == "")).to_numpy()
     seconds = {name: moments_of(events[name].dt.floor("s")) for name in ("submitted", "started", "finished")}
     keys = pd.DataFrame(
         {
-            "request": pd.factorize(events.request_id)[0],
+            "request": np.where(request < 0, -1 - np.arange(len(events)), request),  # none is by itself
             "waits": waits,
             "started": seconds["started"],
             "submitted": np.where(unstarted, seconds["submitted"], 0),
@@ -405,29 +427,27 @@ def attempts(events):
         }
     )
     keys.loc[waits, ["started", "submitted", "finished", "reason"]] = 0
-    keys.loc[anonymous, "request"] = -1 - np.flatnonzero(anonymous)  # each by itself
     return keys.groupby(list(keys.columns), sort=False).ngroup().to_numpy()
 
 
-def superseded(events, possible):
+def superseded(events, possible, request):
     """Why each of `events` is no row of its own: object (n,), "" where it is one.
 
-    possible : bool (n,), False for what contradicts itself. Any final event, possible or not, ends the wait
+    request : as in `attempts`. possible : bool (n,), False for what contradicts itself. Any final event, possible or not, ends the wait
     of its request, whenever either was announced. Of the events of one attempt the newest possible one
     stays, by its own time, then by its announcement; what equals it in all that is measured is a copy.
     Attempts of one request that were measured differently stay beside each other.
     """
     if not len(events):
         return np.empty(0, object)
-    group, waits = attempts(events), (events.state == "queued").to_numpy()
+    group, waits = attempts(events, request), (events.state == "queued").to_numpy()
     own_time = events.finished.fillna(events.created).fillna(events.started).fillna(events.submitted)
     own_time = own_time.where(~waits, events.created.fillna(events.submitted))
     order = np.lexsort([moments_of(events.created), moments_of(own_time), possible])
     newest = pd.Series(order).groupby(group[order]).last().to_numpy()[group]
     same = np.logical_and.reduce(
-        [code == code[newest] for code in (pd.factorize(events[name])[0] for name in MEASURED)]
+        [code == code[newest] for code in (codes_of(events[name]) for name in MEASURED)]
     )
-    request = np.where(events.request_id.isna(), -1, pd.factorize(events.request_id)[0])
     final = events.state.isin(["done", "failed"]).to_numpy()
     ended = np.bincount(request + 1, final)[request + 1] > 0
     other = newest != np.arange(len(events))
@@ -443,6 +463,11 @@ def superseded(events, possible):
     ).astype(object)
 
 
+def codes_of(column):
+    """Integers that are equal where the values of a column are: (n,)."""
+    return column.cat.codes.to_numpy() if column.dtype == "category" else pd.factorize(column)[0]
+
+
 def moments_of(times):
     """Times as integers that sort, missing first."""
     return times.to_numpy("datetime64[us]").astype("int64")
@@ -453,7 +478,8 @@ def clean_events(events):
     typed `events`; none is lost."""
     reasons = impossible(events)
     possible = ~np.logical_or.reduce([bad.to_numpy(bool) for bad in reasons.values()])
-    again = superseded(events, possible)
+    request = pd.factorize(events.request_id.replace("", None))[0]
+    again = superseded(events, possible, request)
     why = np.select([bad.to_numpy(bool) for bad in reasons.values()], list(reasons), default=again).astype(
         object
     )
@@ -463,28 +489,23 @@ def clean_events(events):
     )
     at = kept.started.fillna(kept.finished).fillna(kept.created).fillna(kept.submitted)
     order = np.lexsort([kept.request_id, moments_of(at)])
-    kept = kept.iloc[order]
-    return kept.assign(attempt=(kept.groupby("request_id").cumcount() + 1).astype("int16")), rejected
+    kept, request = kept.iloc[order], request[why == ""][order]
+    return kept.assign(attempt=(kept.groupby(request).cumcount() + 1).astype("int16")), rejected
 
 
 def concat_events(frames):
-    """One frame of typed events from several; categories are united, however many they become.
-
-    Arrow alone does not: two parts with 100 names each have codes of 8 bits, which 200 names do not fit.
+    """One frame of typed events from several with the same columns; categories are united, however many they
+    become.
     """
-    import pyarrow as pa
-
-    tables = []
-    for frame in frames:
-        table = pa.Table.from_pandas(frame, preserve_index=False)
-        for i, name in enumerate(table.column_names):
-            if pa.types.is_dictionary(table.schema.field(i).type):
-                table = table.set_column(
-                    i, name, table.column(i).cast(pa.string()).dictionary_encode()
-                )  # codes of 32 bits
-        tables.append(table)
-    return (
-        pa.concat_tables(tables, promote_options="permissive")
-        .unify_dictionaries()
-        .to_pandas(self_destruct=True)
-    )
+    first, *others = frames
+    if not others:
+        return first.reset_index(drop=True)
+    columns = {}
+    for name in first:
+        parts = [frame[name] for frame in frames]
+        if first[name].dtype == "category":
+            parts = [part.cat.rename_categories(part.cat.categories.astype(object)) for part in parts]
+            columns[name] = union_categoricals(parts)
+        else:
+            columns[name] = pd.concat(parts, ignore_index=True)
+    return pd.DataFrame(columns)
