@@ -418,7 +418,7 @@ def attempts(events, request):
     seconds = {name: moments_of(events[name].dt.floor("s")) for name in ("submitted", "started", "finished")}
     keys = pd.DataFrame(
         {
-            "request": np.where(request < 0, -1 - np.arange(len(events)), request),  # none is by itself
+            "request": np.where(request < 0, -1 - np.arange(len(events)), request),  # each without is alone
             "waits": waits,
             "started": seconds["started"],
             "submitted": np.where(unstarted, seconds["submitted"], 0),
@@ -433,10 +433,10 @@ def attempts(events, request):
 def superseded(events, possible, request):
     """Why each of `events` is no row of its own: object (n,), "" where it is one.
 
-    request : as in `attempts`. possible : bool (n,), False for what contradicts itself. Any final event, possible or not, ends the wait
-    of its request, whenever either was announced. Of the events of one attempt the newest possible one
-    stays, by its own time, then by its announcement; what equals it in all that is measured is a copy.
-    Attempts of one request that were measured differently stay beside each other.
+    request : as in `attempts`. possible : bool (n,), False for what contradicts itself. Any final event,
+    possible or not, ends the wait of its request, whenever either was announced. Of the events of one attempt
+    the newest possible one stays, by its own time, then by its announcement; what equals it in all that is
+    measured is a copy. Attempts of one request that were measured differently stay beside each other.
     """
     if not len(events):
         return np.empty(0, object)
