@@ -262,7 +262,7 @@ def test_a_move_names_both_sites_and_efficiency_its_two_values(chain):
 
 def test_findings_keep_their_contract_and_what_is_one_thing_is_said_once(chain):
     findings = chain.findings
-    assert list(findings.columns) == helpers.FINDING_COLUMNS
+    assert list(findings.columns) == [*helpers.FINDING_COLUMNS, "sites"]
     assert set(findings.study) == {"accounting"}
     assert set(findings.impact_unit) == {"core hours"}
     planted = {"V0 at S0", "S1", "V3", "V1", "V2 at S4", "V0 at S5"}
