@@ -133,7 +133,9 @@ def run_chain(config, root, cores, quiet=False, pages=True):
     for name in SLOW:
         importlib.import_module(name)
     sys.modules["snakemake.cli"].get_argument_parser()  # finds the plugins, a quarter of a second
-    with tempfile.TemporaryDirectory(prefix="nightshift-") as folder, forkserver.running(folder):
+    # a link where the repository is read-only: Snakemake makes the folder, but not where a link leads
+    Path(".snakemake").resolve().mkdir(parents=True, exist_ok=True)
+    with temporary_folder() as folder, contextlib.nullcontext() if elsewhere() else forkserver.running(folder):
         for target in ("all" if pages else "findings", "digest"):
             try:
                 made = run_target(target, config, root, cores, log, quiet)
@@ -144,6 +146,18 @@ def run_chain(config, root, cores, quiet=False, pages=True):
     return FAILED if failed else WELL
 
 
+def elsewhere():
+    """Whether a profile of Snakemake may let steps run on other machines, as deploy/slurm/profile does. They find
+    no fork server there, and one on this machine would do their work outside of the job that is charged for it.
+    """
+    return bool(os.environ.get("SNAKEMAKE_PROFILE"))
+
+
+def temporary_folder(beside=None):
+    """A folder that is there while the block runs; in that of the file `beside` where other machines read it."""
+    return tempfile.TemporaryDirectory(prefix="nightshift-", dir=beside and beside.parent)
+
+
 def run_target(target, config, root, cores, log, quiet=False):
     """Let Snakemake make `target`, "all", "findings" or "digest"; whether it could. What it says goes to the
     file `log`; it is shown where no record says more.
@@ -151,7 +165,7 @@ def run_target(target, config, root, cores, log, quiet=False):
     from nightshift.runs import end_unrun, failed_since, iso
 
     report, begun, size = log.parent, iso(datetime.now(UTC)), log.stat().st_size
-    with tempfile.TemporaryDirectory(prefix="nightshift-") as folder:
+    with temporary_folder(beside=log if elsewhere() else None) as folder:
         arguments, lines = arguments_of(target, config, cores, Path(folder))
         for line in lines:
             print_line(line)

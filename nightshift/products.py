@@ -5,6 +5,7 @@ recognised.
 import functools
 import hashlib
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -120,13 +121,14 @@ def code_below(*folders):
 
 
 def git_revision():
-    """Short revision of the code that runs, "+" when files differ from it; "unknown" outside a git
-    checkout.
+    """Short revision of the code that runs, "+" when files differ from it; outside a git checkout what
+    NIGHTSHIFT_REVISION says, as in a container, or "unknown".
     """
-    run = subprocess.run(
-        ["git", "describe", "--always", "--dirty=+", "--exclude=*"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-    )
-    return run.stdout.strip() or "unknown"
+    folder = Path(__file__).resolve().parents[1]
+    # safe.directory: a service runs code that belongs to another account
+    ask = ["git", "-c", f"safe.directory={folder}", "describe", "--always", "--dirty=+", "--exclude=*"]
+    try:
+        revision = subprocess.run(ask, cwd=folder, capture_output=True, text=True).stdout.strip()
+    except FileNotFoundError:  # no git
+        revision = ""
+    return revision or os.environ.get("NIGHTSHIFT_REVISION") or "unknown"

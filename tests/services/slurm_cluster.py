@@ -65,8 +65,8 @@ AccountingStorageHost=127.0.0.1
 AccountingStoragePort={dbd_port}
 AccountingStoragePass={folder}/munge.sock
 AccountingStorageEnforce=associations
-NodeName={host} NodeAddr=127.0.0.1 CPUs=16 RealMemory=1000 State=UNKNOWN
-PartitionName=all Nodes={host} Default=YES MaxTime=60 State=UP
+NodeName={host} NodeAddr=127.0.0.1 CPUs=16 RealMemory=8000 State=UNKNOWN
+PartitionName=all Nodes={host} Default=YES MaxTime=600 State=UP
 """
 
 

@@ -1,0 +1,223 @@
+"""What stands in deploy/ for systemd, cron and Slurm does what it says: installed below a folder, then its command lines are executed."""
+
+import configparser
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import slurm_cluster
+import yaml
+from conftest import REPOSITORY
+from daemons import PATH, lacking, wait_until
+
+from nightshift.runs import read_run
+
+DEPLOY = REPOSITORY / "deploy"
+SERVICES = ["nightshift-check.service", "nightshift-nightly.service", "nightshift-serve.service"]
+TIMERS = ["nightshift-check.timer", "nightshift-nightly.timer"]
+NIGHT = str(datetime.now(UTC).date() - timedelta(1))
+# root without capabilities cannot write what is read-only, like any account
+UNPRIVILEGED = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.getuid() == 0 else []
+
+
+def run(*command, **options):
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, **options)
+
+
+@pytest.fixture(scope="module")
+def installed():
+    """Folder of a copy of the repository, in opt/nightshift, from which `deploy/install` has installed into root/."""
+    if missing := lacking(["systemd-sysusers", "systemctl", "systemd-analyze", "setpriv"]):
+        pytest.skip(f"no systemd here: {', '.join(missing)} missing")
+    folder = Path(tempfile.mkdtemp(prefix="deploy-", dir="/tmp"))
+    tree = folder / "opt/nightshift"
+    for name in run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=REPOSITORY).stdout.split("\0"):
+        if name and not name.startswith(("tests/", "bench/", "findings/")):
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(REPOSITORY / name, tree / name)
+    (tree / ".venv").symlink_to(sys.prefix)
+    install(folder)
+    run("chmod", "-R", "a-w", tree)
+    assert run(*UNPRIVILEGED, "touch", tree / "written").returncode == 1
+    yield folder
+    run("chmod", "-R", "u+w", tree)
+    shutil.rmtree(folder)
+
+
+def install(folder):
+    make = {"MAKE": "make -o .venv/.installed", "DESTDIR": str(folder / "root")}
+    done = run(folder / "opt/nightshift/deploy/install", env=os.environ | make)
+    assert done.returncode == 0, done.stderr
+
+
+def unit(folder, name):
+    """The settings of an installed service, its drop-in included, as systemd reads them: {section: {name: last value}}."""
+    units = folder / "root/etc/systemd/system"
+    parser = configparser.RawConfigParser(strict=False, delimiters="=", comment_prefixes="#")
+    parser.optionxform = str
+    parser.read([units / name, units / "nightshift-.service.d/hardening.conf"])
+    return parser
+
+
+def analyze(folder, *arguments):
+    """Let systemd-analyze look at the installed units beside those of this machine."""
+    units = {"SYSTEMD_UNIT_PATH": f"{folder}/root/etc/systemd/system:"}
+    return run("systemd-analyze", *arguments, env={"PATH": PATH} | units)
+
+
+def test_systemd_accepts_all_units_and_the_timers_are_enabled(installed):
+    done = analyze(installed, "verify", *SERVICES, *TIMERS)
+    assert (done.returncode, done.stderr) == (0, "")
+    wanted = installed / "root/etc/systemd/system/timers.target.wants"
+    assert sorted(path.name for path in wanted.iterdir()) == TIMERS
+    assert (installed / "root/etc/passwd").read_text().startswith("nightshift:")
+
+
+def test_a_unit_that_names_no_program_is_not_accepted(installed):
+    units = installed / "root/etc/systemd/system"
+    (units / "nightshift-wrong.service").write_text((units / SERVICES[2]).read_text().replace("bin/nightshift", "bin/none"))
+    done = analyze(installed, "verify", "nightshift-wrong.service")
+    (units / "nightshift-wrong.service").unlink()
+    assert "bin/none is not executable" in done.stderr
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_services_are_hardened(installed, service):
+    """The exposure that systemd reckons, from 0 to 10, is at most 2; that of a service without settings is 9.6."""
+    options = ["security", "--offline=true", "--no-pager", f"--root={installed}/root"]
+    done = analyze(installed, *options, "--threshold=20", service)
+    assert done.returncode == 0, done.stdout
+    assert analyze(installed, *options, "--threshold=10", service).returncode == 1
+
+
+def test_the_sources_are_looked_at_an_hour_before_the_night(installed):
+    hours = []
+    for timer in TIMERS:
+        when = re.search("OnCalendar=(.*)", (installed / "root/etc/systemd/system" / timer).read_text())[1]
+        shown = run("systemd-analyze", "calendar", when, env={"PATH": PATH, "TZ": "UTC"}).stdout
+        hours.append(re.search(r"Next elapse: \w+ [\d-]+ (\d\d:\d\d):00 UTC", shown)[1])
+    assert hours == ["02:30", "03:30"]
+
+
+def test_installing_again_keeps_what_is_configured(installed):
+    etc = installed / "root/etc/nightshift"
+    assert yaml.safe_load((etc / "site.yaml").read_text())["products"] == f"{installed}/root/var/lib/nightshift"
+    assert oct((etc / "site.env").stat().st_mode & 0o777) == "0o600"
+    before = (etc / "site.yaml").read_text()
+    try:
+        (etc / "site.yaml").write_text("day: 2026-01-31\n")
+        install(installed)
+        assert (etc / "site.yaml").read_text() == "day: 2026-01-31\n"
+    finally:
+        (etc / "site.yaml").write_text(before)
+
+
+def configure(folder, products):
+    """Write site.yaml and site.env below `folder`: accounting alone, of the example of GRACC."""
+    source = shutil.copy(REPOSITORY / "tests/examples/accounting/gracc.jsonl", folder)
+    config = {"day": "2026-01-31", "products": str(products), "studies": {"accounting": {"extract": {"source": source}}}}
+    (folder / "site.yaml").write_text(yaml.safe_dump(config))
+    (folder / "site.env").write_text("NIGHTSHIFT_KEY='a secret of two words'\n")
+
+
+def command_of(installed, service):
+    """(command of an installed service, its environment), as for an account that cannot write to the repository."""
+    settings, root = unit(installed, service)["Service"], installed / "root"
+    words = dict(re.findall(r"(\w+)=(\S+)", settings["Environment"]))
+    for path in ("var/lib/nightshift", "var/cache/nightshift", "run/credentials"):
+        (root / path).mkdir(parents=True, exist_ok=True)
+    environment = {name: value.replace("/var/cache", f"{root}/var/cache") for name, value in words.items()}
+    if "LoadCredential" in settings:
+        name, _, path = settings["LoadCredential"].partition(":")
+        shutil.copy(f"{root}{path}", root / "run/credentials" / name)  # as systemd does it
+        environment["CREDENTIALS_DIRECTORY"] = str(root / "run/credentials")
+    command = shlex.split(settings["ExecStart"].replace("$$", "$").replace("/etc/nightshift", f"{root}/etc/nightshift"))
+    # PYTHONPATH: the environment belongs to the repository, not to its copy
+    return [*UNPRIVILEGED, *command], {"PATH": PATH, "PYTHONPATH": str(installed / "opt/nightshift")} | environment
+
+
+def test_the_nightly_service_publishes_a_night_and_writes_nothing_to_the_repository(installed):
+    root = installed / "root"
+    configure(root / "etc/nightshift", root / "var/lib/nightshift")
+    before = sorted(path for path in (installed / "opt").rglob("*") if path.is_file())
+    command, environment = command_of(installed, "nightshift-nightly.service")
+    done = run(*command, env=environment, cwd="/")
+    assert (done.returncode, done.stdout) == (0, f"Front page: {root}/var/lib/nightshift/reports/{NIGHT}/index.html\n"), done.stderr
+    digest = json.loads((root / f"var/lib/nightshift/reports/{NIGHT}/digest.json").read_text())
+    assert digest["digest"]["outcome"] == "ok"
+    assert sorted(path for path in (installed / "opt").rglob("*") if path.is_file()) == before
+
+
+def test_the_service_before_it_says_what_the_source_lacks(installed):
+    command, environment = command_of(installed, "nightshift-check.service")
+    done = run(*command, env=environment, cwd="/")
+    assert done.returncode == 1, done.stderr
+    assert "accounting" in done.stdout
+
+
+def test_the_line_of_cron_runs_the_same_night(installed):
+    """Nothing has changed since the service ran, so that it takes two seconds."""
+    [line] = [line for line in (DEPLOY / "crontab").read_text().splitlines() if line.startswith("30 ")]
+    times, user, command = line.split()[:5], line.split()[5], line.split(None, 6)[6]
+    assert (times, user) == (["30", "3", "*", "*", "*"], "nightshift")
+    etc, tree = installed / "root/etc/nightshift", installed / "opt/nightshift"
+    command = command.replace("/srv/nightshift", str(etc)).replace("/opt/nightshift", str(tree))
+    _, environment = command_of(installed, "nightshift-nightly.service")
+    done = run("/bin/sh", "-c", command, env=environment | {"HOME": "/root"})
+    assert (done.returncode, done.stdout) == (0, f"Front page: {installed}/root/var/lib/nightshift/reports/{NIGHT}/index.html\n"), done.stderr
+
+
+@pytest.fixture(scope="module")
+def slurm():
+    """The environment of a cluster, whose clients find it although Snakemake hands no variable SLURM_* to its jobs."""
+    if missing := slurm_cluster.missing():
+        pytest.skip(f"no Slurm here: {', '.join(missing)} missing")
+    folder = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))
+    try:
+        with slurm_cluster.cluster(folder, ["physics"]) as environment:
+            (folder / "bin").mkdir()
+            for name in ("sbatch", "sacct", "sacctmgr", "scancel", "scontrol", "squeue", "srun"):
+                program = shutil.which(name, path=PATH)
+                (folder / "bin" / name).write_text(f'#!/bin/sh\nSLURM_CONF={folder}/slurm.conf exec {program} "$@"\n')
+                (folder / "bin" / name).chmod(0o755)
+            yield environment | {"PATH": f"{folder}/bin:{PATH}"}
+    finally:
+        shutil.rmtree(folder)
+
+
+def scrontab():
+    """(options of sbatch, command) of the entry in deploy/slurm/scrontab: what Slurm makes a batch job of."""
+    lines = (DEPLOY / "slurm/scrontab").read_text().splitlines()
+    [entry] = [line.split() for line in lines if not line.startswith("#")]
+    assert entry[:5] == ["30", "3", "*", "*", "*"]
+    return [line.removeprefix("#SCRON ") for line in lines if line.startswith("#SCRON ")], entry[5]
+
+
+def test_a_night_of_scrontab_lets_each_step_be_a_job_of_slurm(slurm, tmp_path):
+    """Its source is not there, so that it has two steps: one job that fails, and the digest, which does not."""
+    configure(tmp_path, tmp_path / "products")
+    (tmp_path / "gracc.jsonl").unlink()
+    options, command = scrontab()
+    options = [option.replace("/srv/nightshift", str(tmp_path)) for option in options]
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    nightshift = {"NIGHTSHIFT": str(tmp_path), "SNAKEMAKE_PROFILE": str(DEPLOY / "slurm/profile"), "PYTHONPATH": str(REPOSITORY)}
+    script = REPOSITORY / command.removeprefix("/opt/nightshift/")
+    job = run("sbatch", "--parsable", *options, script, env=slurm | nightshift).stdout.strip()
+    states = ["sacct", "--allocations", "--noheader", "--parsable2", "--format=JobName,State,ReqMem"]
+    assert wait_until(lambda: re.search("nightshift.(COMPLETED|FAILED)", run(*states, env=slurm).stdout), 240)
+    jobs = sorted(row.split("|")[1:] for row in run(*states, env=slurm).stdout.split() if not row.startswith("nightshift"))
+    log = (tmp_path / f"nightshift-{job}.log").read_text()
+    assert jobs == [["COMPLETED", "2000M"], ["FAILED", "2000M"]], log
+    report = tmp_path / "products/reports" / NIGHT
+    assert read_run(report, "accounting", "1_extract")["error"].endswith(f"no file matches {tmp_path}/gracc.jsonl")
+    assert read_run(report, "", "digest")["outcome"] == "ok"
+    assert log.startswith("accounting failed in 1_extract: FileNotFoundError")
+    assert not list(report.glob("nightshift-*"))
