@@ -45,7 +45,8 @@ DRIVES = {
     "night",
     "unchanged",
 }
-DRIVES |= {"backtest_figures", "backtest_scores", "parameters", "products", "truth", "serve", "sweeps"}
+DRIVES |= {"backtest_figures", "backtest_scores", "night_status", "parameters", "products", "truth"}
+DRIVES |= {"serve", "sweeps"}
 OF_SAMPLE = {"simulate"}  # folders of the package that only the simulation imports
 # and those that no notebook of a study imports
 OF_DIGEST = {"incidents", "notify", "remediation", "reporting"}

@@ -90,6 +90,20 @@ def mail(
     raise typer.Exit(night.mail(config, day, dry_run))
 
 
+@app.command(epilog="Exit codes: 0 all is well; 1 the last night is too old; 2 the configuration is wrong.")
+def status(
+    config: Config = Path("config.yaml"),
+    nights: Annotated[int, typer.Option(min=1, help="how many of the last nights to show")] = 7,
+    max_age: Annotated[float, typer.Option(min=0, help="hours after which the last night is too old")] = 30,
+    as_json: Annotated[bool, typer.Option("--json", help="one object of JSON a line")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="only say that the last night is too old")] = False,
+):
+    """Show the last nights: when they ended, how long their steps took, their size, what is open."""
+    from nightshift.night_status import status
+
+    raise typer.Exit(status(config, nights, max_age, quiet, as_json))
+
+
 @contextmanager
 def in_one_line():
     """End the command with one line where what was asked is wrong, or cannot be written."""

@@ -135,7 +135,7 @@ def run_chain(config, root, cores, quiet=False, pages=True):
     sys.modules["snakemake.cli"].get_argument_parser()  # finds the plugins, a quarter of a second
     # a link where the repository is read-only: Snakemake makes the folder, but not where a link leads
     Path(".snakemake").resolve().mkdir(parents=True, exist_ok=True)
-    with temporary_folder() as folder, contextlib.nullcontext() if elsewhere() else forkserver.running(folder):
+    with temporary_folder() as folder, fork_server(folder):
         for target in ("all" if pages else "findings", "digest"):
             try:
                 made = run_target(target, config, root, cores, log, quiet)
@@ -147,14 +147,19 @@ def run_chain(config, root, cores, quiet=False, pages=True):
 
 
 def elsewhere():
-    """Whether a profile of Snakemake may let steps run on other machines, as deploy/slurm/profile does. They find
-    no fork server there, and one on this machine would do their work outside of the job that is charged for it.
-    """
+    """Whether steps may run on other machines, as a profile of Snakemake says: see deploy/slurm/profile."""
     return bool(os.environ.get("SNAKEMAKE_PROFILE"))
 
 
+def fork_server(folder):
+    """A fork server with its socket in `folder`, while the block runs; none where steps run elsewhere: there
+    they do not find it, and from here it would do their work outside of the jobs that are charged for it.
+    """
+    return contextlib.nullcontext() if elsewhere() else forkserver.running(folder)
+
+
 def temporary_folder(beside=None):
-    """A folder that is there while the block runs; in that of the file `beside` where other machines read it."""
+    """A folder that is there while the block runs; beside the file `beside`, which other machines see."""
     return tempfile.TemporaryDirectory(prefix="nightshift-", dir=beside and beside.parent)
 
 

@@ -12,11 +12,13 @@ import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import containerfile
 import pytest
 import slurm_cluster
 import yaml
 from conftest import REPOSITORY
 from daemons import PATH, lacking, wait_until
+from kustomization import containers, render
 
 from nightshift.runs import read_run
 
@@ -34,15 +36,15 @@ def run(*command, **options):
 
 @pytest.fixture(scope="module")
 def installed():
-    """Folder of a copy of the repository, in opt/nightshift, from which `deploy/install` has installed into root/."""
+    """Folder of what deploy/Containerfile copies of the repository, in opt/nightshift, from which `deploy/install` has installed into root/."""
     if missing := lacking(["systemd-sysusers", "systemctl", "systemd-analyze", "setpriv"]):
         pytest.skip(f"no systemd here: {', '.join(missing)} missing")
     folder = Path(tempfile.mkdtemp(prefix="deploy-", dir="/tmp"))
     tree = folder / "opt/nightshift"
-    for name in run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=REPOSITORY).stdout.split("\0"):
-        if name and not name.startswith(("tests/", "bench/", "findings/")):
-            (tree / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(REPOSITORY / name, tree / name)
+    names = [*containerfile.copied(), "deploy", "Makefile"]
+    for name in run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", *names, cwd=REPOSITORY).stdout.split("\0")[:-1]:
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(REPOSITORY / name, tree / name)
     (tree / ".venv").symlink_to(sys.prefix)
     install(folder)
     run("chmod", "-R", "a-w", tree)
@@ -175,6 +177,37 @@ def test_the_line_of_cron_runs_the_same_night(installed):
     assert (done.returncode, done.stdout) == (0, f"Front page: {installed}/root/var/lib/nightshift/reports/{NIGHT}/index.html\n"), done.stderr
 
 
+def in_image(installed, command):
+    """Run a command line of the image or of Kubernetes on the installed tree: (exit code, what it prints)."""
+    tree = installed / "opt/nightshift"
+
+    def here(text):
+        text = text.replace("/opt/nightshift", str(tree))
+        return re.sub("/(etc|var/lib)/nightshift", rf"{installed}/root/\1/nightshift", text)
+
+    environment = {name: here(value) for name, value in containerfile.environment().items()} | {"PYTHONPATH": str(tree)}
+    done = run(*UNPRIVILEGED, *map(here, command), env=environment, cwd=tree)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_the_command_lines_of_the_container_and_of_kubernetes_run_the_same_night(installed):
+    [container] = containers(render(DEPLOY / "kubernetes/overlays/example"))
+    front = f"Front page: {installed}/root/var/lib/nightshift/reports/{NIGHT}/index.html\n"
+    for arguments in (containerfile.command(), container["args"]):
+        assert in_image(installed, [*containerfile.entry(), *arguments])[:2] == (0, front)
+    assert (installed / "root/var/lib/nightshift/.cache/tmp").is_dir()
+    assert in_image(installed, containerfile.command("HEALTHCHECK")) == (0, "", "")
+
+
+def test_the_health_of_a_container_without_a_night_is_bad(installed):
+    site = installed / "root/etc/nightshift/site.yaml"
+    before = site.read_text()
+    site.write_text(before.replace("var/lib/nightshift", "var/lib/nothing"))
+    code, _, error = in_image(installed, containerfile.command("HEALTHCHECK"))
+    site.write_text(before)
+    assert (code, error) == (1, "nightshift: no night has been published\n")
+
+
 @pytest.fixture(scope="module")
 def slurm():
     """The environment of a cluster, whose clients find it although Snakemake hands no variable SLURM_* to its jobs."""
@@ -184,7 +217,7 @@ def slurm():
     try:
         with slurm_cluster.cluster(folder, ["physics"]) as environment:
             (folder / "bin").mkdir()
-            for name in ("sbatch", "sacct", "sacctmgr", "scancel", "scontrol", "squeue", "srun"):
+            for name in ("sbatch", "sacct", "sacctmgr", "scancel", "scontrol", "sinfo", "squeue", "srun"):
                 program = shutil.which(name, path=PATH)
                 (folder / "bin" / name).write_text(f'#!/bin/sh\nSLURM_CONF={folder}/slurm.conf exec {program} "$@"\n')
                 (folder / "bin" / name).chmod(0o755)
