@@ -85,3 +85,10 @@ def test_the_modules_that_no_folder_stands_for_are_in_the_architecture():
     modules = [path.relative_to(REPOSITORY).as_posix() for path in (REPOSITORY / "nightshift").glob("[!_]*.py")]
     folders = [f"nightshift/{path.parent.name}/" for path in (REPOSITORY / "nightshift").glob("*/__init__.py")]
     assert [path for path in [*modules, *folders] if f"`{path}`" not in text] == []
+
+
+def test_every_file_of_deploy_that_operations_names_exists():
+    text = (REPOSITORY / "docs/operations.md").read_text()
+    named = set(re.findall(r"\bdeploy/[\w./-]*\w", text)) - {"deploy/kubernetes/overlays/yours"}
+    assert len(named) >= 6
+    assert [path for path in sorted(named) if not (REPOSITORY / path).exists()] == []
