@@ -26,6 +26,8 @@ FOLDER = Path(tempfile.gettempdir()) / "nightshift-image"
 STORAGE = ["--root", str(FOLDER / "storage"), "--runroot", str(FOLDER / "run"), "--storage-driver", "vfs"]
 ANYTHING = '{"default": [{"type": "insecureAcceptAnything"}]}'  # nothing is pulled
 SUITE = "bookworm"
+# what debian:bookworm-slim leaves out
+SLIM = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "info", "locale", "man")] + ["--customize-hook=rm -r $1/var/lib/apt/lists/*"]
 NIGHT = str(datetime.now(UTC).date() - timedelta(1))
 
 
@@ -52,7 +54,7 @@ def build():
     (FOLDER / "policy.json").write_text(ANYTHING)
     policy = ["--signature-policy", FOLDER / "policy.json"]
     if not buildah("images", "--quiet", "--filter", "reference=localhost/base"):
-        subprocess.run(["mmdebstrap", "--quiet", "--variant=minbase", "--include=ca-certificates", SUITE, FOLDER / "base.tar"], check=True)
+        subprocess.run(["mmdebstrap", "--quiet", "--variant=minbase", *SLIM, "--include=ca-certificates", SUITE, FOLDER / "base.tar"], check=True)
         (FOLDER / "Base").write_text("FROM scratch\nADD base.tar /\n")
         buildah("build", *policy, "--tag", "localhost/base", "--file", FOLDER / "Base", FOLDER)
     if not buildah("images", "--quiet", "--filter", "reference=localhost/nightshift"):
