@@ -1,9 +1,8 @@
 """Build the image of deploy/Containerfile and run the sample's night in it and outside, both at once: `python bench/container.py [--keep]`.
 
-As root on Debian with the packages buildah and mmdebstrap: no registry is asked, since the base is a minimal Debian of mmdebstrap. Building takes a few
-minutes and 12 GB of /tmp, and the nights twice what docs/operations.md says, since each has one core. Measured are the size of the image, time,
-processor time and memory of both nights, and whether the container wrote anything but its volume: it runs as its user, to whom no file belongs.
-With --keep, the storage of buildah stays, and a next run begins with its image.
+As root on Debian with the packages buildah and mmdebstrap: no registry is asked, since the base is a minimal Debian of mmdebstrap. Measured are the
+size of the image, time and memory of both nights, of which each has one core, and whether the container wrote anything but its volume: it runs as its
+user, to whom no file belongs. With --keep, the storage of buildah stays below /tmp, and the next run begins with its image.
 """
 
 import contextlib
@@ -27,15 +26,19 @@ STORAGE = ["--root", str(FOLDER / "storage"), "--runroot", str(FOLDER / "run"), 
 ANYTHING = '{"default": [{"type": "insecureAcceptAnything"}]}'  # nothing is pulled
 SUITE = "bookworm"
 # what debian:bookworm-slim leaves out
-SLIM = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "info", "locale", "man")] + ["--customize-hook=rm -r $1/var/lib/apt/lists/*"]
+SLIM = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "info", "locale", "man")]
+# neither a network of its own nor cgroups, so that it can be run where this machine is a container itself
+ISOLATED = os.environ | {"BUILDAH_ISOLATION": "chroot", "TMPDIR": str(FOLDER)}
 NIGHT = str(datetime.now(UTC).date() - timedelta(1))
+
+
+IN_IT = ["buildah", *STORAGE, "run", "--volume", f"{FOLDER}/volume:/var/lib/nightshift"]
 
 
 def buildah(*arguments, capture=True):
     """What buildah prints on standard output."""
-    # chroot: neither a network of its own nor cgroups, so that it can be run where this machine is a container itself
-    environment = os.environ | {"BUILDAH_ISOLATION": "chroot", "TMPDIR": str(FOLDER)}
-    done = subprocess.run(["buildah", *STORAGE, *map(str, arguments)], env=environment, stdout=subprocess.PIPE if capture else None, text=True, check=True)
+    command = ["buildah", *STORAGE, *map(str, arguments)]
+    done = subprocess.run(command, env=ISOLATED, stdout=subprocess.PIPE if capture else None, text=True, check=True)
     return (done.stdout or "").strip()
 
 
@@ -71,15 +74,14 @@ def size_of(folder):
 
 
 def watched(command, environment, measured):
-    """Run a night, and put its exit code, time, processor time and the largest sum of its memory into `measured`."""
-    begun, code = time.monotonic(), FOLDER / f"{measured['name']}.log"
-    with code.open("w") as log:
-        process = psutil.Popen(command, cwd=REPOSITORY, env=environment, stdout=log, stderr=subprocess.STDOUT)
-        peak = 0
+    """Run a night, and put its exit code, time, the largest sum of its memory and what it prints into `measured`."""
+    begun, log, peak = time.monotonic(), FOLDER / f"{measured['name']}.log", 0
+    with log.open("w") as file:
+        process = psutil.Popen(command, cwd=REPOSITORY, env=environment, stdout=file, stderr=subprocess.STDOUT)
         while process.poll() is None:
             peak = max(peak, memory_of(process))
             time.sleep(1)
-    measured |= {"code": process.returncode, "seconds": time.monotonic() - begun, "peak": peak, "printed": code.read_text().strip()}
+    measured |= {"code": process.returncode, "seconds": time.monotonic() - begun, "peak": peak, "printed": log.read_text()}
 
 
 def memory_of(process):
@@ -99,12 +101,11 @@ def nights(container):
     volume.mkdir()
     os.chown(volume, *map(int, config["User"].split(":")))
     command = [*config["Entrypoint"], *config["Cmd"], "--cores", "1"]
-    inside = ["buildah", *STORAGE, "run", "--volume", f"{volume}:/var/lib/nightshift", container, "--", *command]
+    inside = [*IN_IT, container, "--", *command]
     (FOLDER / "site.yaml").write_text((REPOSITORY / "config.yaml").read_text().replace('products: ""', f"products: {FOLDER}/outside"))
     outside = [sys.executable, "-m", "nightshift", "nightly", "--config", str(FOLDER / "site.yaml"), "--cores", "1", "--quiet"]
     found = {"name": "inside"}, {"name": "outside"}
-    isolated = os.environ | {"BUILDAH_ISOLATION": "chroot", "TMPDIR": str(FOLDER)}
-    works = [(inside, isolated, found[0]), (outside, os.environ | {"PYTHONPATH": str(REPOSITORY)}, found[1])]
+    works = [(inside, ISOLATED, found[0]), (outside, os.environ | {"PYTHONPATH": str(REPOSITORY)}, found[1])]
     threads = [threading.Thread(target=watched, args=work) for work in works]
     for thread in threads:
         thread.start()
@@ -124,10 +125,8 @@ def main():
         size = size_of(image)
         begun = time.time()
         inside, outside = nights(container)
-        health = subprocess.run(
-            ["buildah", *STORAGE, "run", "--volume", f"{FOLDER}/volume:/var/lib/nightshift", container, "--", "nightshift", "status", "--config", "/etc/nightshift/site.yaml"],
-            env=os.environ | {"BUILDAH_ISOLATION": "chroot"},
-        )
+        status = ["nightshift", "status", "--config", "/etc/nightshift/site.yaml"]
+        health = subprocess.run([*IN_IT, container, "--", *status], env=ISOLATED)
         written = [path for path in image.rglob("*") if path.is_file() and not path.is_symlink() and path.stat().st_mtime > begun]
         print(f"image, GB                 {size / 1e9:6.2f}   bar 2.0")
         for one in (inside, outside):
@@ -135,7 +134,7 @@ def main():
         print(f"time inside / outside     {inside['seconds'] / outside['seconds']:6.2f}")
         print(f"health, exit code         {health.returncode:6}")
         print(f"files written beside      {len(written):6}   {[str(path.relative_to(image)) for path in written[:5]]}")
-        print(inside["printed"])
+        print(inside["printed"].strip())
         published = FOLDER / "volume/reports" / NIGHT / "index.html"
         good = inside["code"] == outside["code"] == health.returncode == 0 and published.exists() and not written and size <= 2e9
     finally:
