@@ -46,6 +46,8 @@ def test_the_last_stage_has_no_compiler_and_runs_as_nobody_of_the_host():
     names = [instruction for instruction, _ in last]
     uid, gid = map(int, dict(last)["USER"].split(":"))
     assert min(uid, gid) >= 10000
+    assert f"--uid {uid} --gid {gid}" in TEXT
+    assert environment()["USER"] == "nightshift"
     assert "RUN" not in names[names.index("USER") :]  # nothing of the image belongs to that user
     assert all(words.startswith("--from=build") for instruction, words in last if instruction == "COPY")
 
