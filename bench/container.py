@@ -64,7 +64,7 @@ def build():
         revision = subprocess.run(["git", "describe", "--always"], cwd=REPOSITORY, capture_output=True, text=True).stdout.strip()
         options = ["--build-arg", "BASE=localhost/base", "--build-arg", f"REVISION={revision}", *settings_of_pip()]
         files = ["--ignorefile", REPOSITORY / "deploy/Containerfile.containerignore", "--file", REPOSITORY / "deploy/Containerfile"]
-        buildah("build", *policy, *options, *files, "--tag", "localhost/nightshift", REPOSITORY, capture=False)
+        buildah("build", "--format", "docker", *policy, *options, *files, "--tag", "localhost/nightshift", REPOSITORY, capture=False)
 
 
 def size_of(folder):
