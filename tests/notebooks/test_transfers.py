@@ -147,7 +147,7 @@ def test_scores_and_findings_keep_their_contracts(sample_chain):
             hit = late.src.str.startswith(f.entity + "_") | late.dst.str.startswith(f.entity + "_")
         else:
             hit = late[at[f.kind.rpartition("_")[2]]] == f.entity
-        subset = late[hit & late.started.between(f.start, f.end)]
+        subset = late[hit & late.started.between(f.start, f.end)].drop_duplicates("file")  # a file counts once, however often tried
         if late is slow and f.start < pd.Timestamp(trained_until):  # it began among transfers that are not scored anew
             assert f.impact >= subset.bytes.sum() / 1e9
             continue
@@ -174,6 +174,7 @@ def test_a_window_without_transfers_is_a_page_and_no_reassurance(sample_chain, t
     products = tmp_path / "products"
     shutil.copytree(sample_chain["products"], products, ignore=shutil.ignore_patterns("reports", "sample"))
     clean = pd.read_parquet(products / "data/clean/transfers.parquet")
+    shutil.rmtree(products / "data/clean/transfers.parquet")
     helpers.write_parquet(clean.iloc[:0], products / "data/clean/transfers.parquet")
     calibration = pd.read_parquet(products / "models/transfers/calibration.parquet")
     helpers.write_parquet(calibration.head(50), products / "models/transfers/calibration.parquet")
