@@ -134,13 +134,13 @@ def update(raw, clean, rejected, *, begin, time_constant_s):
     settings = {"time_constant_s": time_constant_s, "code": code_below("sources", "cleaning")}
     earlier = before.get("parts", {}) if before.get("settings") == settings else {}
     same = {name for name, mark in earlier.items() if parts.get(name) == mark}
+    made_of.unlink(missing_ok=True)  # before any file changes: what is cut off from here on counts for nothing
     if len(same) <= len(earlier) / 2:  # also after a run that did not end: from nothing
         earlier, same = {}, set()
         for folder in (clean, rejected):
             shutil.rmtree(folder, ignore_errors=True)
     tables = DayTables(DayFolder(clean), DayFolder(rejected), begin)
     carried.mkdir(exist_ok=True)
-    made_of.unlink(missing_ok=True)
     new, gone = sorted(parts.keys() - same), sorted(earlier.keys() - same)
     changed, n_events, leaving = set(), 0, gone
     for events in typed_batches(Path(raw), new, at_least_one=bool(gone) or not earlier):
