@@ -60,8 +60,8 @@ KNOWN_LATER = ["request_id", "started", "finished", "state", "bytes", "src", "ds
 
 
 class DayFolder:
-    """A table in the folder `path`, by day, and beside it of each row the `request` as a number, the `part` of
-    the raw table that it came from and its `row` there. The file UNDATED is always there.
+    """A table in the folder `path`, by day, and beside it of each row the `request` as a number, the `part`
+    of the raw table that it came from and its `row` there. The file UNDATED is always there.
     """
 
     def __init__(self, path):
