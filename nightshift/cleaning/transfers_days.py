@@ -48,6 +48,7 @@ from nightshift.sources.transfers.rucio import (
 UNDATED = "undated"  # stands behind all days
 CARRIED = ".carried"  # pandas passes over what begins with a dot
 INDEX = ".index"
+ORIGIN = ["request", "part", "row"]  # what the index says of each row
 RAW = [*TEXT_OF.values(), *TIME_OF.values(), *FILE_OF, "bytes"]
 BATCH = 500_000  # events that are cleaned at once
 MOMENTS = ["created", "submitted", "started", "finished"]
@@ -59,8 +60,8 @@ KNOWN_LATER = ["request_id", "started", "finished", "state", "bytes", "src", "ds
 
 
 class DayFolder:
-    """A table in the folder `path`, by day, and beside it of each row the `request` as a number and the
-    `part` of the raw table that it came from. The file UNDATED is always there.
+    """A table in the folder `path`, by day, and beside it of each row the `request` as a number, the `part`
+    of the raw table that it came from and its `row` there. The file UNDATED is always there.
     """
 
     def __init__(self, path):
@@ -79,29 +80,28 @@ class DayFolder:
         return self.path / f"{day}.parquet"
 
     def index(self, day):
-        """DataFrame [request, part] of the rows of a day."""
+        """DataFrame ORIGIN of the rows of a day."""
         return pd.read_parquet(self.path / INDEX / f"{day}.parquet")
 
     def read(self, day):
-        """The rows of a day, with their `request` and `part`."""
-        index = self.index(day)
-        return pd.read_parquet(self.file(day)).assign(request=index.request, part=index.part)
+        """The rows of a day, with their ORIGIN."""
+        return pd.read_parquet(self.file(day)).assign(**dict(self.index(day)))
 
     def write(self, day, frame):
-        """Put `frame`, which has `request` and `part`, in the place of a day."""
+        """Put `frame`, which has ORIGIN, in the place of a day."""
         index = self.path / INDEX / f"{day}.parquet"
         if frame.empty and day != UNDATED:
             self.file(day).unlink(missing_ok=True)
             index.unlink(missing_ok=True)
             return
-        table = pa.Table.from_pandas(frame.drop(columns=["request", "part"]), preserve_index=False)
+        table = pa.Table.from_pandas(frame.drop(columns=ORIGIN), preserve_index=False)
         wide = pa.dictionary(pa.int32(), pa.string())  # of all days, so that they are one table
         for i, field in enumerate(table.schema):
             if pa.types.is_dictionary(field.type):
                 table = table.set_column(i, field.name, table.column(i).cast(wide))
         with atomic(self.file(day)) as temporary:
             pq.write_table(table, temporary)
-        write_parquet(frame[["request", "part"]], index)
+        write_parquet(frame[ORIGIN], index)
 
 
 def numbers_of(request_ids):
@@ -134,13 +134,13 @@ def update(raw, clean, rejected, *, begin, time_constant_s):
     settings = {"time_constant_s": time_constant_s, "code": code_below("sources", "cleaning")}
     earlier = before.get("parts", {}) if before.get("settings") == settings else {}
     same = {name for name, mark in earlier.items() if parts.get(name) == mark}
+    made_of.unlink(missing_ok=True)  # before any file goes: nobody goes on from what was cut off
     if len(same) <= len(earlier) / 2:  # also after a run that did not end: from nothing
         earlier, same = {}, set()
         for folder in (clean, rejected):
             shutil.rmtree(folder, ignore_errors=True)
     tables = DayTables(DayFolder(clean), DayFolder(rejected), begin)
     carried.mkdir(exist_ok=True)
-    made_of.unlink(missing_ok=True)
     new, gone = sorted(parts.keys() - same), sorted(earlier.keys() - same)
     changed, n_events, leaving = set(), 0, gone
     for events in typed_batches(Path(raw), new, at_least_one=bool(gone) or not earlier):
@@ -163,22 +163,25 @@ def count_names(clean, days, columns):
 
 
 def typed_batches(raw, parts, *, at_least_one):
-    """Yield the events of `parts` of the raw table, typed, with their `part`, about BATCH at once;
+    """Yield the events of `parts` of the raw table, typed, with their ORIGIN, about BATCH at once;
     at_least_one : yield an empty frame where there is none.
     """
     pages, n = [], 0
     for part in parts:
+        row = 0
         for page in pq.ParquetFile(raw / part).iter_batches(BATCH, columns=RAW):
             events = type_events(page.to_pandas())
             named = pd.Categorical.from_codes(np.zeros(len(events), "int8"), [part])
-            pages.append(events.assign(request=numbers_of(events.request_id), part=named))
-            n += len(page)
+            rows = np.arange(row, row + len(page))
+            pages.append(events.assign(request=numbers_of(events.request_id), part=named, row=rows))
+            n, row = n + len(page), row + len(page)
             if n >= BATCH:
                 yield concat_events(pages)
                 pages, n = [], 0
     if n or at_least_one:
         nothing = type_events(pd.DataFrame(columns=RAW, dtype="str"))
-        none = nothing.assign(request=numbers_of(nothing.request_id), part=pd.Categorical([]))
+        of_none = {"request": numbers_of(nothing.request_id), "part": pd.Categorical([]), "row": range(0)}
+        none = nothing.assign(**of_none)
         yield concat_events(pages or [none])
 
 
@@ -204,7 +207,7 @@ class DayTables:
                 before[folder, day] = rows[chosen], rows[~chosen]
                 stays = rows[chosen & ~rows.part.isin(gone).to_numpy()]
                 pieces.append(as_events(stays, events.columns))
-        kept, rejected = clean_events(concat_events(pieces))
+        kept, rejected = clean_events(as_read(concat_events(pieces)))
         kept = measure_durations(kept).reset_index(drop=True)
         kept["link"] = name_links(kept.src, kept.dst)
         at = rejected[MOMENTS].max(axis=1)
@@ -240,7 +243,7 @@ class DayTables:
         if piece is not None:
             piece = with_states(piece, replaced)
         rows = joined([stay, piece]).sort_values(
-            ["started", "request_id"], na_position="last", ignore_index=True
+            ["started", "request_id", "attempt"], na_position="last", ignore_index=True
         )
         folder.write(day, check_schema(rows, SCHEMA, f"{folder.path.name}/{day}"))
         if day == UNDATED:
@@ -257,6 +260,15 @@ class DayTables:
 def joined(frames):
     """Frames one after the other, as one; None among them is nothing."""
     return concat_events([frame for frame in frames if frame is not None])
+
+
+def as_read(events):
+    """`events` in the order of the raw table: where two words about one attempt have the same time, the later
+    one counts, on whichever night either came.
+    """
+    parts = events.part.cat.categories.to_numpy(object)
+    ranks = np.argsort(np.argsort(parts))[events.part.cat.codes]
+    return events.iloc[np.lexsort([events.row, ranks])].reset_index(drop=True)
 
 
 def marks_of(rows):

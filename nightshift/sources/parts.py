@@ -176,6 +176,6 @@ class PartFile(FileSource):
 
     def made_of(self, path):
         """What the part of the file `path` follows from, but for the window: JSON."""
-        there = os.stat(path)
-        of_file = {"size": there.st_size, "mtime_ns": there.st_mtime_ns}
+        there = os.stat(path)  # a copy may have the time of another file, but no time of change
+        of_file = {"size": there.st_size, "mtime_ns": there.st_mtime_ns, "ctime_ns": there.st_ctime_ns}
         return of_file | {"reader": f"{type(self).__name__} {vars(self)}", "code": code_below("sources")}

@@ -1,6 +1,7 @@
 """A file that has not changed since an earlier night is not read again, and counts as if it were."""
 
 import json
+import os
 from types import SimpleNamespace
 
 import pandas as pd
@@ -53,18 +54,23 @@ def test_an_unchanged_file_is_not_read_again_and_counts_the_same(night):
     assert (min(again.ends), max(again.ends)) == tuple(pd.to_datetime(["2026-01-10", "2026-01-11"], utc=True))
 
 
-@pytest.mark.parametrize("change", ["longer", "touched", "code", "damaged"])
+@pytest.mark.parametrize("change", ["longer", "touched", "replaced", "code", "damaged"])
 def test_what_may_have_changed_is_read_again(night, monkeypatch, change):
     (part,) = night.extract().parts
     if change == "longer":
         night.path.write_text("\n".join([*night.lines[:-1], event("2026-01-12 00:00:00", "r4")]) + "\n")
     elif change == "touched":
         night.path.touch()
+    elif change == "replaced":  # by a file of the same size and time, as archives that set all times give it
+        before, other = night.path.stat(), night.path.with_name("other")
+        other.write_text(night.path.read_text().replace("2026-01-11", "2026-03-11"))
+        os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
+        other.replace(night.path)
     elif change == "code":
         monkeypatch.setattr(parts, "code_below", lambda _: "another version")
     else:
         part.write_bytes(part.read_bytes()[:100])
-    assert night.extract().counts["kept"] == pq.ParquetFile(part).metadata.num_rows == (3 if change == "longer" else 2)
+    assert night.extract().counts["kept"] == pq.ParquetFile(part).metadata.num_rows == {"longer": 3, "replaced": 1}.get(change, 2)
     assert len(night.reads) == 2
 
 

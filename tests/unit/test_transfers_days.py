@@ -61,7 +61,7 @@ def night(folders, parts, **settings):
 def by_key(frame):
     """A table whose order and categories do not matter, to be compared."""
     plain = frame.astype({name: object for name in frame if frame[name].dtype == "category"})
-    keys = [name for name in ("request_id", "attempt", "state", "started", "finished", "created", "rejected_because") if name in plain]
+    keys = [name for name in ("request_id", "attempt", "state", "started", "finished", "created", "rejected_because", "activity") if name in plain]
     return plain.sort_values(keys, ignore_index=True)[sorted(plain.columns)]
 
 
@@ -91,6 +91,22 @@ def test_night_after_night_is_all_at_once(folders, tmp_path, monkeypatch, seed, 
     assert clean.started.dropna().is_monotonic_increasing
     assert clean.started[clean.state == "queued"].isna().all()
     assert clean[STATES][clean.started.notna() & clean.finished.notna()].notna().any().all(), "no state was computed"
+
+
+def test_of_two_words_of_one_moment_the_later_counts_on_whichever_night_either_came(folders, tmp_path):
+    events = events_of(np.random.default_rng(6), 40, days=3)
+    ended = events[events.transferred_at.notna()].drop_duplicates("request-id")
+    corrected = ended.assign(bytes="7", activity="Corrected")
+    parts = {"a": events.reset_index(drop=True), "b": corrected.reset_index(drop=True)}
+    for name in "ab":
+        night(folders, {one: parts[one] for one in parts if one <= name})
+    again = night(folders, parts | {"c": events.assign(**{"request-id": "c" + events["request-id"]}).reset_index(drop=True)})
+    clean, rejected, _ = night(folders, parts)
+    whole, refused, _ = at_once(tmp_path, parts)
+    assert (whole.activity == "Corrected").sum() > 20, "the corrections do not count"
+    pd.testing.assert_frame_equal(by_key(clean), by_key(whole), rtol=1e-6)
+    pd.testing.assert_frame_equal(by_key(rejected), by_key(refused))
+    assert len(again[0]) == 2 * len(whole)
 
 
 def test_nothing_new_computes_nothing_and_a_new_day_only_its_own(folders):
