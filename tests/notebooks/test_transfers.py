@@ -197,7 +197,7 @@ THINNER = {
     "accounting": {"train": {"trees": 10, "sites_2021": 5}},
     "telemetry": {"day": "2024-01-28", "extract": {"days": 10}},  # a week of training and three days of test data: 34,000 of 154,000 rows
     "certification": {"analyse": {"resamples": 100}},
-    "tickets": {"train": {"resolutions": [8, 12, 16], "bootstraps": 2, "nights": 0}, "analyse": {"resamples": 100}},
+    "tickets": {"train": {"resolutions": [8, 12, 16], "bootstraps": 5, "nights": 0}, "analyse": {"resamples": 100}},
 }
 
 
