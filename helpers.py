@@ -242,7 +242,7 @@ def write_findings(rows, path, study, made_by=None):
 
 def escape(value):
     """`value` as text that neither Markdown nor HTML reads as markup."""
-    text = html.escape(" ".join(str(value).split()))
+    text = html.escape(" ".join(str(value).split()), quote=False)  # "&#x27;" holds a sign that follows
     return "".join(f"&#{ord(c)};" if c in "\\`*_{}[]()#+!|~$" else c for c in text)
 
 

@@ -129,13 +129,17 @@ def update(raw, clean, rejected, *, begin, time_constant_s):
     """
     carried = Path(clean) / CARRIED
     made_of, before = carried / "made_of.json", read_json(carried / "made_of.json")
-    stats = {path.name: path.stat() for path in Path(raw).glob("*.parquet")}
-    parts = {name: [one.st_size, one.st_mtime_ns] for name, one in stats.items()}
+    parts, left = (
+        files_below(raw, "*.parquet"),
+        {"clean": files_below(clean), "rejected": files_below(rejected)},
+    )
     settings = {"time_constant_s": time_constant_s, "code": code_below("sources", "cleaning")}
-    earlier = before.get("parts", {}) if before.get("settings") == settings else {}
+    goes_on = before.get("settings") == settings and before.get("left") == left
+    earlier = before["parts"] if goes_on else {}
     same = {name for name, mark in earlier.items() if parts.get(name) == mark}
-    made_of.unlink(missing_ok=True)  # before any file goes: nobody goes on from what was cut off
-    if len(same) <= len(earlier) / 2:  # also after a run that did not end: from nothing
+    if made_of.exists():  # before any other file goes: nobody goes on from what was cut off
+        made_of.unlink()
+    if len(same) <= len(earlier) / 2:  # also after a run that did not end, or what is not as it was left
         earlier, same = {}, set()
         for folder in (clean, rejected):
             shutil.rmtree(folder, ignore_errors=True)
@@ -147,9 +151,16 @@ def update(raw, clean, rejected, *, begin, time_constant_s):
         changed |= tables.merge(events, leaving)
         n_events, leaving = n_events + len(events), []
     days = follow_states(tables.clean, carried, min(changed, default=""), time_constant_s)
-    write_json({"settings": settings, "parts": parts}, made_of)
+    left = {"clean": files_below(clean), "rejected": files_below(rejected)}
+    write_json({"settings": settings, "parts": parts, "left": left}, made_of)
     numbers = {"parts": len(parts), "new": len(new), "gone": len(gone), "events": n_events}
-    return SimpleNamespace(**numbers, days=[*days, *({UNDATED} & set(tables.clean.days))])
+    return SimpleNamespace(**numbers, days=[*days, UNDATED])
+
+
+def files_below(folder, pattern="**/*.parquet"):
+    """Size and time in ns of the files in a folder that match, {path below it: list}."""
+    found = {path.relative_to(folder).as_posix(): path.stat() for path in Path(folder).glob(pattern)}
+    return {name: [one.st_size, one.st_mtime_ns] for name, one in found.items()}
 
 
 def count_names(clean, days, columns):

@@ -112,7 +112,11 @@ def namings_of(incident):
     pairs = []
     for one in incident.get("findings") or []:
         study, kind, entity, site = (text(one.get(key)) for key in ("study", "kind", "entity", "site"))
-        pairs.append((one, naming_of(about_of(study, kind, catalog.NOTEBOOKS), entity, site)))
+        naming = naming_of(about_of(study, kind, catalog.NOTEBOOKS), entity, site)
+        others = [
+            Entity("site", one_line(name, MAX_NAME)) for name in text(one.get("sites")).split(", ") if name
+        ]
+        pairs.append((one, naming._replace(entities=tuple(dict.fromkeys((*naming.entities, *others))))))
     return [*pairs, (None, naming_of("site", text(incident["site"]), ""))]
 
 

@@ -57,6 +57,12 @@ def test_kinds_of_all_studies_lead_to_the_right_entities():
     assert set(kinds[1:]) == expected | {("node", "n09"), ("department", "physics"), ("other", "thing")}
 
 
+def test_a_finding_about_several_sites_is_on_the_page_of_each():
+    dip = published_finding("accounting", "global_dip", "seismo.lab", "") | {"sites": "B, C"}
+    names = [f"{one.kind} {one.name}" for one in entities_of(published_incident("i", [dip], site=""))]
+    assert names == ["VO seismo.lab", "site B", "site C"]
+
+
 @pytest.mark.parametrize("name", HOSTILE)
 def test_names_of_files_are_safe_and_stable(name):
     page = Entity("site", name).page

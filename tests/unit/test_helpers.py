@@ -312,6 +312,14 @@ def test_escape_leaves_no_markup(hostile):
     assert not any(tag in page for tag in ("<script", "<a", "<h1", "<code", "<em", "<table"))
 
 
+def test_escaped_words_read_as_they_were_written():
+    import mistune
+    from bs4 import BeautifulSoup
+
+    written = """tonight's "can't" #3 & [x] <b> 5 * 4"""
+    assert BeautifulSoup(mistune.html(helpers.escape(written)), "html.parser").get_text().strip() == written
+
+
 def test_a_dollar_in_a_name_is_a_dollar_in_a_title(tmp_path):
     import matplotlib.pyplot as plt
 

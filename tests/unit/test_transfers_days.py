@@ -1,5 +1,7 @@
 """The clean transfers by day: night after night they are what all events at once would give."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -169,6 +171,19 @@ def test_a_run_that_was_cut_off_and_other_settings_begin_from_nothing(folders, m
     assert done.new == 1, "what was half done is not gone on with"
     pd.testing.assert_frame_equal(by_key(clean), by_key(whole))
     assert night(folders, parts, time_constant_s=HOUR)[2].new == 1
+
+
+@pytest.mark.parametrize("lost", ["rejected.parquet", "clean.parquet/undated.parquet", "clean.parquet/.index/2026-01-01.parquet"])
+def test_a_table_that_somebody_has_removed_is_made_again(folders, tmp_path, lost):
+    events = events_of(np.random.default_rng(6), 30, days=2)
+    parts = {name: events.iloc[place::3].reset_index(drop=True) for place, name in enumerate("abc")}
+    whole = night(folders, parts)
+    path = tmp_path / lost
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    again = night(folders, parts)
+    assert again[2].new == 3
+    for table, before in zip(again[:2], whole[:2], strict=True):
+        pd.testing.assert_frame_equal(by_key(table), by_key(before))
 
 
 def test_a_table_of_one_file_gives_way_and_no_event_is_a_table_too(folders):
