@@ -610,6 +610,8 @@ def test_an_incident_of_several_sites_names_the_first_and_is_found_by_each(night
     front, shown = published(night)
     first, second = front.select(".pressing > li")
     assert in_text(first.select_one(".place")) == "A, C and 2 more"
+    assert "All sites: A, C, D, B." in in_text(first)
+    assert "All sites" not in in_text(second)
     chosen = {one.get_text(): one.get("value") for one in front.select("#by-site option")}
     assert list(chosen) == ["all", "A", "B", "C", "D"]
     assert [chosen["B"] in one["data-site"].split() for one in (first, second)] == [True, True]
