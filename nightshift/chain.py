@@ -9,7 +9,7 @@ chain (fingerprints in the records of the steps).
 import json
 import os
 import re
-from datetime import date, datetime
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 
@@ -244,8 +244,6 @@ class Night:
             return "due"
         if read_notebook(notebook_path(self.report, study, step)) is None:  # without it no page can be made
             return f"the executed notebook {step}.ipynb cannot be read"
-        if run["started"] and self.is_replaced(study, step, datetime.fromisoformat(run["started"])):
-            return "due"
         if step == "1_extract":
             status = read_json(self.root / "data/raw" / study / "status.json")
             if not status:
@@ -255,16 +253,6 @@ class Night:
             if not run["products"] and self.window_end(study) != str(self.day_of(study)):
                 return f"data/raw/{study} is that of another night"
         return self.changed(run, step)
-
-    def is_replaced(self, study, step, since):
-        """Whether a file that a step reads from outside has changed since a moment. Snakemake sees it where
-        its time is new, and not where an older file took its place.
-        """
-        source = self.source(study)
-        reads = self.read_beside(study, step)
-        if step == "1_extract" and source != "sample" and not is_server(source):
-            reads += files_of(source)
-        return any(os.stat(path).st_ctime > since.timestamp() for path in reads)
 
     def digest_again(self):
         """Why the digest must run, as `again`: also when a table of findings was written after it began."""

@@ -1,9 +1,6 @@
 """What must run again whatever Snakemake remembers."""
 
 import json
-import os
-import time
-from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -48,27 +45,6 @@ def test_raw_data_whose_last_day_is_not_tonight_are_read_again(night, status, re
     path.parent.mkdir(parents=True)
     path.write_text(status)
     assert night.again("tickets", "1_extract") == reason
-
-
-def test_a_source_that_an_older_file_replaces_is_read_again(tmp_path):
-    source, older = tmp_path / "t.csv", tmp_path / "older.csv"
-    source.write_text("ticket_id\n1\n")
-    extract = {"source": str(source)}
-    night = Night(check({"day": "2026-01-31", "products": str(tmp_path), "studies": {"tickets": {"extract": extract}}}))
-    parameters = json.loads(json.dumps(night.step_parameters("tickets", "1_extract")))
-    started = datetime.now(UTC) + timedelta(seconds=1)
-    run = NOTHING | {"version": VERSION, "outcome": "ok", "given": parameters, "started": started.isoformat()}
-    write_record(run | {"study": "tickets", "step": "1_extract"}, record_path(night.report, "tickets", "1_extract"))
-    notebook_path(night.report, "tickets", "1_extract").write_text(json.dumps({"cells": [], "metadata": {}}))
-    status = tmp_path / "data/raw/tickets/status.json"
-    status.parent.mkdir(parents=True)
-    status.write_text('{"window": ["", "2026-01-31"]}')
-    assert night.again("tickets", "1_extract") == ""
-    time.sleep(1.1)
-    older.write_text("ticket_id\n2\n")
-    os.utime(older, (0, 0))
-    older.replace(source)
-    assert night.again("tickets", "1_extract") == "due"
 
 
 def test_a_replayed_night_makes_no_mere_page(night):
