@@ -7,9 +7,8 @@ from pathlib import Path
 
 from nightshift.night import FAILED, WELL, WRONG, night_of, print_line
 from nightshift.products import read_json
+from nightshift.reporting.digests import pressing
 from nightshift.reporting.products import is_day
-
-OVER = ("resolved", "closed")  # states of incidents that are not open
 
 
 def status(path, nights=7, max_age=30.0, quiet=False, as_json=False):
@@ -37,8 +36,8 @@ def recent_nights(root, n):
     """The last `n` published nights below the folder `root`, the oldest one first, as dicts.
 
     Keys: day; ended, when its digest did, ISO 8601 in UTC; seconds, of all its steps together; bytes, of its
-    pages and what lies beside them; reported and expected, numbers of studies; open, number of incidents that
-    are not over, and high, those of them that are severe.
+    pages and what lies beside them; reported and expected, numbers of studies; open, number of pressing
+    incidents, and high, those of them that are severe.
     """
     reports = Path(root) / "reports"
     days = sorted(path.parent.name for path in reports.glob("*/digest.json") if is_day(path.parent.name))
@@ -51,9 +50,7 @@ def night_in(report):
     ended = (digest.get("digest") or {}).get("ended") or None
     coverage = digest.get("coverage") or {}
     records = map(read_json, [*report.glob("*/*.json"), *report.glob("*_run.json")])
-    is_open = [
-        one for one in digest.get("incidents") or [] if one["state"] not in OVER and not one["silence"]
-    ]
+    is_open = list(filter(pressing, digest.get("incidents") or []))
     return {
         "day": report.name,
         "ended": ended,

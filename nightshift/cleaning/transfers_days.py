@@ -167,7 +167,7 @@ def count_names(clean, days, columns):
     """How often each name stands in `columns` of the `days` of the clean table: {column: Counter}."""
     counts = {column: Counter() for column in columns}
     for day in days:
-        rows = pd.read_parquet(DayFolder(clean).file(day), columns=columns)
+        rows = pd.read_parquet(Path(clean) / f"{day}.parquet", columns=columns)
         for column in columns:
             counts[column].update({name: n for name, n in rows[column].value_counts().items() if n})
     return counts

@@ -142,12 +142,7 @@ def study_of(root, day, study, last_day):
     report = root / "reports" / day
     steps = [read_step(report, study, step) for step in steps_of(study)]
     by_name = {step["name"]: step for step in steps}
-    status, unreadable = {}, {}
-    if by_name["1_extract"]["outcome"] == "ok":
-        try:
-            status = read_status(root, study)
-        except Damaged as error:
-            unreadable = {"1_extract": str(error)}
+    status, unreadable = status_of(root, study, by_name["1_extract"]["outcome"])
     night = status.get("window", ["", last_day])[1]
     of_tonight = night == last_day
     state = status.get("state", "unknown") if of_tonight else "stale"
@@ -156,10 +151,7 @@ def study_of(root, day, study, last_day):
     named, ended = finished if of_tonight else [], len(finished) == 1 + len(outcomes) - len(STEPS)
     tables, models, judged, troubles = read_products(root, study, steps, named, state, ended)
     troubles = unreadable | troubles
-    findings = pd.concat([table for _, table in tables], ignore_index=True) if tables else pd.DataFrame()
-    found_by = Counter()
-    for name, table in tables:
-        found_by[name] += len(table)
+    findings, found_by = join_findings(tables)
     rows, damaged = sections_of_steps(root, study, [by_name[name] for name in named], findings)
     history, reason = recorded_verdict(steps)
     verdict = verdict_of(
@@ -193,13 +185,33 @@ def study_of(root, day, study, last_day):
         "steps": steps,
         "tonight": named,
         "findings": findings,
-        "found_by": dict(found_by),
+        "found_by": found_by,
         "rows": rows,
         "status": status,
         "state": state,
         "models": models,
         "in_use": next((one for one in models if one["in_use"]), None),
     }
+
+
+def status_of(root, study, outcome):
+    """(status of the data, {step: line about what cannot be read}); outcome : of the extraction."""
+    if outcome != "ok":
+        return {}, {}
+    try:
+        return read_status(root, study), {}
+    except Damaged as error:
+        return {}, {"1_extract": str(error)}
+
+
+def join_findings(tables):
+    """(all findings, {step: how many it has found}) of pairs of the name of a step and a table."""
+    found_by = Counter()
+    for name, table in tables:
+        found_by[name] += len(table)
+    return pd.concat([table for _, table in tables], ignore_index=True) if tables else pd.DataFrame(), dict(
+        found_by
+    )
 
 
 def failures_of_pages(study, steps):
