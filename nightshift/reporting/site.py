@@ -258,7 +258,7 @@ def publish_study(root, day, studies, others, which):
     menus = {"study": s["title"], "steps": steps_menu(ran), "studies": menu_of(studies, s, others)}
     for step in ran:
         trouble = publish_step(root, day, s | failed, step, menus)
-        if trouble and s["verdict"] != "failed":
+        if trouble and (s | failed)["verdict"] != "failed":  # what failed first is said
             failed = {"verdict": "failed", "error": trouble, "failed_step": step["name"], "hinders": True}
     for step in [step for step in s["steps"] if step not in ran]:
         line = f"{step['name']} did not run, and this page was from an earlier run."

@@ -1152,3 +1152,12 @@ def test_settings_of_the_site_are_checked_in_one_line(parameters, shown):
 def test_settings_of_the_site():
     assert site_settings({}) == (0, "")
     assert site_settings({"keep_nights": 7, "site_url": SITE[:-1]}) == (7, SITE)
+
+
+def test_of_several_pages_that_cannot_be_made_the_first_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(site, "publish_step", lambda root, day, s, step, menus: f"{step['name']} is damaged")
+    steps = [{"name": name, "outcome": "ok"} for name in ("1_extract", "2_preprocess")]
+    study = {"study": "transfers", "title": "Transfers", "verdict": "ok", "steps": steps}
+    failed = site.publish_study(tmp_path, "2026-01-31", [study], {}, 0)
+    assert (failed["verdict"], failed["failed_step"], failed["error"]) == ("failed", "1_extract", "1_extract is damaged")
+    assert site.publish_study(tmp_path, "2026-01-31", [study | {"verdict": "failed"}], {}, 0) == {}, "it has failed before"
