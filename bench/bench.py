@@ -11,12 +11,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 os.environ["KERAS_BACKEND"] = "jax"
 
-import jax
 import keras
 import numpy as np
 import pandas as pd
@@ -27,19 +27,14 @@ from nightshift.catalog import STEPS
 from nightshift.compiled import STATISTICS, window_statistics
 from nightshift.detectors.accounting_trials import mean_recall
 from nightshift.detectors.certification_autoencoders import VARIANTS, Training, autoencoder, fit_networks, prepare, terms_of
-from nightshift.detectors.recurrent import CarriedLSTM
-from nightshift.detectors.transfers_quantiles import QUANTILES, pinball, predict_quantiles
+from nightshift.detectors.recurrent import CarriedLSTM, Pinball
+from nightshift.detectors.transfers_quantiles import QUANTILES, predict_quantiles
 
 N_NUMBERS, UNITS, WARMUP, LENGTH, BATCH, STREAMS = 18, 128, 100, 156, 256, 64
 MONTH = 36_000_000  # transfers of ATLAS in a month
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 torch.set_num_threads(os.cpu_count())
 rng = np.random.default_rng(0)
-
-
-class Pinball(keras.losses.Loss):
-    def call(self, actual, predicted):
-        return pinball(actual, predicted, maximum=keras.ops.maximum)
 
 
 def lstm(layer=keras.layers.LSTM, **how):
@@ -443,25 +438,21 @@ def certification(n_rows=100_000, n_features=259, share=0.05, seeds=5):
     x, variants = rng.random((int(n_rows * share), n_features)).astype("float32"), VARIANTS
     rows, one = np.arange(len(x)), np.ones(n_features)
     task = SimpleNamespace(dataset="a", split="run and time", fit=rows, check=rows[:256], low=0 * one, scale=one)
-    common, taken = prepare({"a": x}, [task], training=LUMISECTIONS), []
-    epoch = common.epoch
-
-    def timed(*arguments):
-        begun = time.perf_counter()
-        done = jax.block_until_ready(epoch(*arguments))
+    common, jobs, taken = prepare({"a": x}, [task], training=LUMISECTIONS), [(0, name, seed) for name in variants for seed in range(seeds)], []
+    for epochs in (1, 1, 3):  # the first of them compiles
+        common.training, begun = replace(LUMISECTIONS, epochs=epochs), time.perf_counter()
+        fit_networks(common, jobs)
         taken.append(time.perf_counter() - begun)
-        return done
-
-    common.epoch = timed
-    jobs = [(0, name, seed) for name in variants for seed in range(seeds)]
-    fit_networks(common, jobs)
-    of_group = np.reshape(taken, (-1, LUMISECTIONS.epochs))  # (groups, epochs)
-    ours, theirs = of_group[:, 1:].min(axis=1).sum(), seeds * np.sum([seconds_alone(x, factors) for factors in variants.values()], axis=0)
-    what, compiled = f"{len(jobs)} autoencoders, {n_rows:,} x {n_features}", taken[0] - of_group[0, 1:].min()
-    yield f"{what}, an epoch", f"{ours / share:.0f} s", f"groups of {LUMISECTIONS['together']}, measured on {share:.0%} of the rows"
-    yield "by plain keras fit, one after the other", f"{theirs[0] / share:.0f} s", f"ratio {theirs[0] / ours:.1f}; {seeds} times one seed of each"
+    ours, theirs = (taken[2] - taken[1]) / 2, seeds * np.sum([seconds_alone(x, factors) for factors in variants.values()], axis=0)
+    what, compiled = f"{len(jobs)} autoencoders, {n_rows:,} x {n_features}", taken[0] - taken[1]
+    yield f"{what}, an epoch", f"{ours / share:.0f} s", f"groups of at most {LUMISECTIONS.together}, measured on {share:.0%} of the rows"
+    yield (
+        "by plain keras fit, one after the other",
+        f"{theirs[0] / share:.0f} s",
+        f"ratio {theirs[0] / ours:.2f} (bar 2); {seeds} x one seed",
+    )
     whole, alone = 12 * ours + compiled, 12 * theirs[0] + theirs[1]
-    yield f"with compiling, 12 epochs of {len(x):,} rows", f"{whole:.0f} s at once, {alone:.0f} s alone", f"ratio {alone / whole:.1f}"
+    yield f"with compiling, 12 epochs of {len(x):,} rows", f"{whole:.0f} s at once, {alone:.0f} s alone", f"ratio {alone / whole:.2f} (bar 3)"
 
 
 CLUSTER = """

@@ -1,9 +1,9 @@
 """Networks with a memory: an LSTM whose state is carried along one sequence, in however many parts it comes.
 
-LSTM      all steps of a layer, its gradient, a layer of Keras   State, run_steps, lstm, CarriedLSTM
-Training  the state from epoch to epoch, the validation loss      CarryOver, CarriedLoss, copy_weights
-Network   a Keras network taken apart around its LSTM            Network, run_network
-Carried   sequences, and the memory of what came before          predict_carried, remember, recall
+LSTM      all steps, their gradient, a layer of Keras   State, run_steps, lstm, CarriedLSTM
+Training  loss, state from epoch to epoch, validation   Pinball, CarryOver, CarriedLoss, copy_weights
+Network   a Keras network taken apart at its LSTM       Network, run_network
+Carried   sequences, and what came before them          predict_carried, remember, recall
 """
 
 import hashlib
@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 
+from nightshift.detectors.transfers_quantiles import pinball
 from nightshift.models import load_model
 
 BLOCKS = (16, 256, 4096)  # rows predicted at once: few shapes are compiled, whatever the number of rows
@@ -153,6 +154,14 @@ class CarriedLSTM(keras.layers.LSTM):
 
 
 # --------------------------------------------------------------------------------------------------- Training
+
+
+class Pinball(keras.losses.Loss):
+    """The pinball loss of quantiles, as a loss that Keras trains by: (B, T) of (B, T) and (B, T, Q)."""
+
+    def call(self, actual, predicted):
+        """Compute `pinball`."""
+        return pinball(actual, predicted, maximum=keras.ops.maximum)
 
 
 class CarryOver(keras.callbacks.Callback):

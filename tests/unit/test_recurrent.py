@@ -1,13 +1,17 @@
 """Networks whose memory is carried: the values are those of Keras, and it does not matter in what parts a sequence comes."""
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import REPOSITORY
 
 import helpers
-from nightshift.detectors.recurrent import CarriedLoss, CarriedLSTM, CarryOver, Network, State, predict_carried, recall, remember
+from nightshift.detectors.recurrent import CarriedLoss, CarriedLSTM, CarryOver, Network, Pinball, State, predict_carried, recall, remember
 from nightshift.detectors.transfers_predictors import score_transfers
 from nightshift.detectors.transfers_quantiles import Chunking, Sequence, pinball, stream_batches
 from nightshift.models import load_model, save_model
@@ -205,10 +209,6 @@ def train(n=260, streams=4, epochs=1, learning_rate=0.03):
     batches = stream_batches(sequence, np.ones(n), chunking=Chunking(13, streams), seed=1)
     layer = next(one for one in model.layers if isinstance(one, CarriedLSTM))
 
-    class Pinball(keras.losses.Loss):
-        def call(self, actual, predicted):
-            return pinball(actual, predicted, maximum=keras.ops.maximum)
-
     model.compile(keras.optimizers.Adam(learning_rate), loss=Pinball(reduction="mean_with_sample_weight"))
     measure = CarriedLoss(Network(stored), sequence, np.ones(n, bool), loss=pinball)
     fitted = model.fit(batches, epochs=epochs, callbacks=[CarryOver(layer), measure], verbose=0, shuffle=False)
@@ -235,3 +235,27 @@ def test_a_network_learns_by_its_memory_and_is_stored_as_one_of_keras(tmp_path):
     assert history["val_loss"][-1] < history["val_loss"][0] / 3  # only what is remembered tells the target
     save_model(stored, tmp_path / "lstm.keras")
     assert [type(one).__name__ for one in load_model(tmp_path / "lstm.keras").layers].count("LSTM") == 1
+
+
+DEVICES = """
+import json, sys
+import keras
+sys.path[:0] = sys.argv[1:]
+from test_recurrent import train
+for n in (1, 2, 4):
+    devices = keras.distribution.list_devices()[:n]
+    keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices))
+    history, layer, _ = train(epochs=3)
+    print(json.dumps([len(devices), len(layer.carried[0].value.devices()), history["loss"], history["val_loss"]]))
+"""
+
+
+def test_several_devices_that_share_each_batch_have_the_losses_of_one():
+    quick = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "KERAS_BACKEND": "jax", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    command = [sys.executable, "-W", "ignore", "-c", DEVICES, str(REPOSITORY / "tests/unit"), str(REPOSITORY / "tests")]
+    done = subprocess.run(command, env=os.environ | quick, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    one, two, four = map(json.loads, done.stdout.splitlines())
+    assert [run[:2] for run in (one, two, four)] == [[1, 1], [2, 2], [4, 4]]
+    for run in (two, four):
+        np.testing.assert_allclose(run[2:], one[2:], rtol=1e-4)
+    assert one[2][-1] < one[2][0]
