@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from nightshift.analysis.accounting import SHAPES, quantity_of
+from nightshift.catalog import label_of
 from nightshift.detectors.accounting import lone_limit
 from nightshift.sources.accounting.steps import WEEK
 from nightshift.statistics import share_interval
@@ -97,7 +98,7 @@ def described(grid, found):
 def table_to_read(found, status):
     """List the findings of one `status`, as a table to read: DataFrame kind, entity, since, evidence."""
     rows = found[found.status == status]
-    rows = rows.assign(kind=rows.kind.str.replace("_", " "), since=rows["from"])
+    rows = rows.assign(kind=[label_of("accounting", kind) for kind in rows.kind], since=rows["from"])
     return rows[["kind", "entity", "since", "evidence"]]
 
 

@@ -76,7 +76,7 @@ def test_a_first_night_is_all_new_and_its_headline_is_the_most_pressing(first):
     assert (str(shown.start.dtype), shown.start[0]) == ("datetime64[us, UTC]", DIP["start"])
     assert shown.ended.tolist() == [False, True, False]
     assert names["headline"].startswith("Site trouble at A since 2026-01-19 (new): most of its series fell together; 2 findings of accounting and")
-    assert "Incidents tonight: 3 new (1 of them already ended)." in page
+    assert "Incidents tonight: 3 new (1 of them ended)." in page
     assert "No earlier night is known" in page
     kept = json.loads((products / "data/incidents/2026-01-31.json").read_text())
     assert kept["counts"] == {"new": 2, "ended": 1, "escalated": 0, "ongoing": 0, "resolved": 0, "closed": 0, "unwatched": 0}
