@@ -5,7 +5,7 @@ import unicodedata
 from datetime import date, timedelta
 
 COLOURS = re.compile("\x1b\\[[0-9;]*m")
-NOTHING = "–"  # in a cell that has nothing to say: it does not apply, or is not known
+NOTHING = "\N{EN DASH}"  # in a cell that has nothing to say: it does not apply, or is not known
 LEAST_SKILL = -10  # below it the exact number says no more than that the model is useless
 
 

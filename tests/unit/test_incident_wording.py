@@ -46,6 +46,10 @@ INCIDENT = {
 }
 
 
+def at(time):
+    return pd.Timestamp(time, tz="UTC")
+
+
 def row(**changes):
     return next(pd.DataFrame([INCIDENT | changes]).itertuples())
 
@@ -54,11 +58,11 @@ def row(**changes):
     ("changes", "words"),
     [
         ({}, "since 2026-01-30 12:00 UTC"),
-        ({"start": pd.Timestamp("2026-01-19", tz="UTC"), "end": pd.Timestamp("2026-01-26", tz="UTC")}, "since 2026-01-19, seen to 2026-01-25, the last day that is judged"),
+        ({"start": at("2026-01-19"), "end": at("2026-01-26")}, "since 2026-01-19, seen to 2026-01-25, the last day that is judged"),
         ({"ended": True}, "seen from 2026-01-30 12:00 UTC to 2026-01-31 23:00 UTC"),
-        ({"ended": True, "start": pd.Timestamp("2026-01-12", tz="UTC"), "end": pd.Timestamp("2026-01-19", tz="UTC")}, "seen from 2026-01-12 to 2026-01-18"),
-        ({"ended": True, "end": pd.Timestamp("2026-01-30 12:05", tz="UTC")}, "seen from 2026-01-30 12:00 to 12:05 UTC"),
-        ({"ended": True, "end": pd.Timestamp("2026-01-30 12:00:09", tz="UTC")}, "seen on 2026-01-30 12:00 UTC"),
+        ({"ended": True, "start": at("2026-01-12"), "end": at("2026-01-19")}, "seen from 2026-01-12 to 2026-01-18"),
+        ({"ended": True, "end": at("2026-01-30 12:05")}, "seen from 2026-01-30 12:00 to 12:05 UTC"),
+        ({"ended": True, "end": at("2026-01-30 12:00:09")}, "seen on 2026-01-30 12:00 UTC"),
         ({"start": pd.NaT}, "at times that the source does not know"),
     ],
 )

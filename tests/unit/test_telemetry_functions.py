@@ -265,7 +265,8 @@ def test_answers_and_times_are_read_as_a_person_says_them():
     assert answer_of(reported, none, **quiet) == f"1 finding: {found}"
     assert answer_of(reported, none, **quiet | {"silent": silent}) == f"3 findings: {found}; 3 nodes fell silent"
     goes_on = reported.assign(end=NOON + pd.Timedelta(hours=20))
-    assert answer_of(goes_on, none, **quiet) == f"1 finding: 1 of 2 nodes misbehaves (1 {what}), for 20 h, most clearly a ({what}, since 2026-01-30 12:00 UTC)"
+    answer = answer_of(goes_on, none, **quiet)
+    assert answer == f"1 finding: 1 of 2 nodes misbehaves (1 {what}), for 20 h, most clearly a ({what}, since 2026-01-30 12:00 UTC)"
     both = pd.concat([reported, goes_on.assign(node_id="b", diagnosis="memleak")])
     told = f"2 of 2 nodes misbehaved (1 {what}, 1 memory leak), for 5 min to 20 h; 1 still does, most clearly a"
     assert answer_of(both, none, **quiet).startswith(f"2 findings: {told}")
