@@ -252,6 +252,11 @@ def label_of(study, name):
     return entry.label if entry and entry.label else str(name).replace("_", " ")
 
 
+def labels_of(study, names):
+    """What people call several kinds of findings of a study, a list as by `label_of`."""
+    return [label_of(study, name) for name in names]
+
+
 def label_in_any(name):
     """What people call a kind of finding, or a trouble, whose study is not known: "silence or silent node"
     where several studies have it.

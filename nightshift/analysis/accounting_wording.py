@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from nightshift.analysis.accounting import SHAPES, quantity_of
-from nightshift.catalog import label_of
+from nightshift.catalog import label_of, labels_of
 from nightshift.detectors.accounting import lone_limit
 from nightshift.sources.accounting.steps import WEEK
 from nightshift.statistics import share_interval
@@ -96,12 +96,12 @@ def described(grid, found):
 
 
 def table_to_read(found, status):
-    """List the findings of one `status`, as a table to read: DataFrame kind, entity, since, core hours, more or
-    less than usual ("" where other jobs fill as many), evidence.
+    """List the findings of one `status`, as a table to read: DataFrame kind, entity, since, core hours, more
+    or less than usual ("" where other jobs fill as many), evidence.
     """
     rows = found[found.status == status]
     more = rows.change_hours.map("{:+,.0f}".format).mask(rows.kind.isin(SHAPES), "").astype(str)
-    kinds = [label_of("accounting", kind) for kind in rows.kind]
+    kinds = labels_of("accounting", rows.kind)
     rows = rows.assign(kind=kinds, since=rows["from"], **{"core hours": more})
     return rows[["kind", "entity", "since", "core hours", "evidence"]]
 

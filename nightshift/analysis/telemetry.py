@@ -169,12 +169,12 @@ def opinion(incident, least_confidence):
         return f"{kind_in_words(incident.diagnosis)} with {incident.confidence:.0%} confidence"
     if incident.probable == "none":
         return (
-            f"unknown trouble: the classifier says healthy with {incident.confidence:.0%}, the healthy-only detector "
-            "does not agree"
+            f"unknown trouble: the classifier says healthy with {incident.confidence:.0%}, the healthy-only "
+            "detector does not agree"
         )
     return (
-        f"unknown trouble: the classifier says {kind_in_words(incident.probable)} with {incident.confidence:.0%}, below "
-        f"{least_confidence:.0%}"
+        f"unknown trouble: the classifier says {kind_in_words(incident.probable)} with "
+        f"{incident.confidence:.0%}, below {least_confidence:.0%}"
     )
 
 

@@ -230,6 +230,21 @@ def plot_delays(curves, in_use, ax):
 # ----------------------------------------------------------------------------------------------------- Labels
 
 
+def plot_confusion(ax, counts, *, classes, kinds):
+    """Draw what windows of each true kind, a row, are called, a column, in shares of the row. Returns `ax`.
+
+    counts : int (n, n) of the `classes`. kinds : those of which there is a window.
+    """
+    import seaborn as sns
+
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    table = pd.DataFrame(shares, classes, list(map(kind_in_words, classes))).loc[kinds]
+    look = {"annot": True, "fmt": ".2f", "vmin": 0, "vmax": 1, "cmap": "Blues", "cbar": False}
+    sns.heatmap(table.rename(index=kind_in_words), ax=ax, **look)
+    ax.tick_params(axis="y", rotation=0)
+    return ax
+
+
 def kinds_against_health(folds, kinds):
     """Measure each kind against health alone, where found is whatever is not called healthy: DataFrame kind,
     windows, F1 against healthy.

@@ -2,7 +2,8 @@
 
     Items      slow, stuck and failing transfers        slow_items, stuck_items, failing_items
     Problems   what the items of one way share          find_problems
-    Evidence   sentences of numbers, errors, probes     evidence_of, read_probes, probes_table, too_few_to_tell
+    Evidence   sentences of numbers, errors, probes     evidence_of, read_probes, too_few_to_tell
+    Probes     what perfSONAR saw, as a table           probes_table
     Rows       the transfers that made a finding        rows_of
     Figures    plot_problem, plot_waits
 
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from nightshift.catalog import label_of
 from nightshift.detectors.transfers import (
     ENTITIES,
     compare_probes,
@@ -204,7 +206,7 @@ def read_probes(path, sample):
 
 def probes_table(findings, failing, probes):
     """List what perfSONAR saw during findings, of the same probes as their evidence: DataFrame of text
-    finding, probes, verdict, and loss, latency and throughput with what is usual.
+    kind, entity, probes, verdict, and loss, latency and throughput with what is usual.
 
     findings : of `find_problems`, those of queues are left out. failing : of `failing_items`. probes : as in
     `compare_probes`.
@@ -220,7 +222,12 @@ def probes_table(findings, failing, probes):
             probes, attempts_during(finding, failing), finding.start, finding.end
         )
         bad = [part.split()[1] for part in trouble_of_probes(then, usually)] if n else []
-        row = {"finding": finding.entity, "probes": n, "verdict": " and ".join(bad) or ("clean" if n else "")}
+        row = {
+            "kind": label_of("transfers", finding.kind),
+            "entity": finding.entity,
+            "probes": n,
+            "verdict": " and ".join(bad) or ("clean" if n else ""),
+        }
         for name, (head, form) in heads.items():
             numbers = (form.format(one).replace("nan", "not measured") for one in (then[name], usually[name]))
             row[head] = "{} ({})".format(*numbers)

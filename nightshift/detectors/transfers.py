@@ -359,9 +359,9 @@ PROBED = {
 
 
 def compare_probes(probes, pairs, start, end):
-    """Compare what perfSONAR saw between the hosts `pairs` (src_host, dst_host) from `start` to `end` with the
-    same pairs at other times: (number of probes then, Series of PROBED then, the same otherwise); NaN where
-    there is no probe.
+    """Compare what perfSONAR saw between the hosts `pairs` (src_host, dst_host) from `start` to `end` with
+    the same pairs at other times: (number of probes then, Series of PROBED then, the same otherwise); NaN
+    where there is no probe.
 
     probes : DataFrame src_host, dst_host, time, loss_pct, latency_ms, throughput_mbps. Probes come every few
     hours, so those of the six hours in which it began count.

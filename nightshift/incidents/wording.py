@@ -9,8 +9,8 @@ from nightshift.catalog import label_in_any
 from nightshift.incidents import NOT_WATCHED
 from nightshift.wording import first_few, from_to, joined, last_moment, moment, plural
 
-# words by which incidents are counted; ended: new, and has ended; unwatched: closed, since it ended before anybody
-# looked
+# words by which incidents are counted; ended: new, and has ended; unwatched: closed, since it ended before
+# anybody looked
 COUNTED_STATES = ("new", "ended", "escalated", "ongoing", "resolved", "closed", "unwatched")
 
 
@@ -30,8 +30,8 @@ def status_in_words(state, age_nights, ended=False, *, change=""):
 
 
 def when_in_words(row, day):
-    """Say since when an incident lasts; of one that goes on, though nothing of the night shows it, that what it
-    is seen by knows no more.
+    """Say since when an incident lasts; of one that goes on, though nothing of the night shows it, up to
+    which day it was judged.
 
     row : start, end, ended; its start may be missing. day : the night that is reported, date as text.
     """

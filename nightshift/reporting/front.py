@@ -160,8 +160,8 @@ def feedback_command(root, incident, remediation, outcome):
 
 
 def silence_command(root, incident, until):
-    """Give the command that silences an incident of a night below `root` up to the day `until`, with REASON in
-    the place of the reason, which only the reader knows.
+    """Give the command that silences an incident of a night below `root` up to the day `until`, with REASON
+    in the place of the reason, which only the reader knows.
     """
     wish = ["--until", until, "--why", REASON]
     return shlex.join([COMMAND, "silence", incident, *wish, *products_option(root)])

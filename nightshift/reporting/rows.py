@@ -135,7 +135,7 @@ def heading_of(name, column):
 
 
 def texts_of(column):
-    """Write a column as texts, NOTHING for what is missing: times without the zone, numbers to three digits."""
+    """Write a column as texts, NOTHING for a gap: times without the zone, numbers to three digits."""
     if isinstance(column.dtype, pd.DatetimeTZDtype):
         return clocks_of(column.dt.tz_convert("UTC"))
     if pd.api.types.is_bool_dtype(column):

@@ -180,7 +180,8 @@ def alarm_section(days, runs):
         if at is None or not stated[study][at]:
             continue
         ratios.append((last / stated[study][at], study))
-        caption = f"{title_of(study)}: {last:.2%} flagged in the test of the training, {stated[study][at]:.2%} stated"
+        shown = f"{last:.2%} flagged in the test of the training, {stated[study][at]:.2%} stated"
+        caption = f"{title_of(study)}: {shown}"
         series = [
             Series("stated", percent(stated[study]), "stated", is_level=True),
             Series("test of the training", percent(shares), "c0"),
@@ -195,9 +196,9 @@ def alarm_section(days, runs):
         alarm_claim(ratios),
         figures,
         key=[("c0", "flagged in the test of the training"), ("stated", "stated")] if figures else [],
-        note="Measured on held-out items when the model in use was trained, so it changes with a training; older nights "
-        "did not record it. The observed share of the items of one night stands in the report of its study, under "
-        "How sure.",
+        note="Measured on held-out items when the model in use was trained, so it changes with a training; "
+        "older nights did not record it. The observed share of the items of one night stands in the report "
+        "of its study, under How sure.",
         table=table_of(days, columns),
     )
 

@@ -107,14 +107,14 @@ def test_a_site_that_changed_much_is_told_with_its_finding_or_why_it_has_none():
     assert by_site[["site", "vo", "idle"]].values.tolist() == [["S", "a", 4], ["U", "b", 0], ["T", "a", 0]]
     found = pd.DataFrame({"site": ["U", ""], "kind": ["drop", "global_dip"], "entity": ["b at U", "c"], "sites": [None, "T, V"]})
 
-    def told(found):
+    def finding_words(found):
         return [finding_at(site, found, step=WEEK) for site in by_site.itertuples()]
 
     burst = "none: a, which makes most of it, computed nothing in 4 of the 26 weeks before, too"
-    assert told(found.assign(status="reported")) == [burst, "drop of b at U", "dip of c"]
+    assert finding_words(found.assign(status="reported")) == [burst, "drop of b at U", "dip of c"]
     by_chance = "none: what was flagged is no rarer than chance allows"
-    assert told(found.assign(status="by chance")) == [burst, by_chance, by_chance]
-    assert told(found[:0].assign(status=""))[2] == "none: no series of the site is strange by itself"
+    assert finding_words(found.assign(status="by chance")) == [burst, by_chance, by_chance]
+    assert finding_words(found[:0].assign(status=""))[2] == "none: no series of the site is strange by itself"
 
 
 def test_what_matters_more_moves_up_and_other_jobs_for_as_many_hours_come_last():

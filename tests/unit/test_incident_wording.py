@@ -110,9 +110,9 @@ def test_a_sentence_names_the_sites_of_an_incident_that_its_title_leaves_out():
 )
 def test_a_state_is_said_in_the_words_by_which_it_is_counted(state, age_nights, ended, change, words):
     assert status_in_words(state, age_nights, ended, change=change) == words
-    told = [part for part in words.split(", ") if "night" not in part or part == UNWATCHED]
+    parts = [part for part in words.split(", ") if "night" not in part or part == UNWATCHED]
     terms = {one["term"] for one in yaml.safe_load((TEMPLATES / "glossary.yaml").read_text())}
-    assert terms.issuperset(told), "each is in the glossary"
+    assert terms.issuperset(parts), "each is in the glossary"
 
 
 def test_what_has_changed_is_listed_with_the_newest_first_and_without_what_was_closed():

@@ -619,7 +619,8 @@ def test_what_no_page_of_the_digest_shows_has_its_evidence_on_the_front_page_and
     assert not shown.select(".evidence")
     assert "findings and evidence" not in in_text(folded)
     assert [in_text(one) for one in folded.select(".evidence li")] == ["Bad run 1 was bad."]
-    assert in_text(folded.select_one(".status")) == "closed, ended before monitoring began"
+    assert in_text(folded.select_one(".status")) == "closed"
+    assert in_text(front.select_one("#closed > summary")) == "1 closed: ended before monitoring began, or reported as ended on an earlier night"
     assert not front.select('a[href="digest.html"]:not(header a)')
 
 

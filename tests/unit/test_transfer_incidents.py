@@ -186,10 +186,12 @@ def test_the_table_of_probes_has_the_numbers_of_the_evidence_and_says_what_is_ba
     failing = pd.DataFrame(attempts | {"time": START + pd.Timedelta("50h"), "flagged": False, "expected": 0.0, "reason": ""})
     about = {"entity_kind": "src", "start": START + pd.Timedelta("49h"), "end": START + pd.Timedelta("67h"), "flagged": 2, "items": 3}
     about |= {"expected": 0.1, "observed": 20.0, "usual": 2.0}
-    found = pd.DataFrame([about | {"way": "slow", "entity": one} for one in "AC"] + [about | {"way": "stuck", "entity": "f"}])
+    found = pd.DataFrame([about | {"way": "slow", "kind": "slow_source", "entity": one} for one in "AC"])
+    found = pd.concat([found, found.head(1).assign(way="stuck", kind="stuck_queue")])
     slow, unseen = probes_table(found, failing, probes).to_dict("records")
     assert slow == {
-        "finding": "A",
+        "kind": "slow source",
+        "entity": "A",
         "probes": 4,
         "verdict": "loss",
         "mean loss, % (usually)": "1.7 (0.0)",
