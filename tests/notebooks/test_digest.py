@@ -102,6 +102,16 @@ def test_each_shown_incident_has_a_small_picture_and_proposals(first):
     assert proposals.groupby("incident")["rank"].min().eq(1).all()
 
 
+def test_what_goes_on_beyond_those_shown_in_full_has_proposals_too_and_what_ended_has_none(tmp_path):
+    ended = finding("transfers", "failing_source", "E_DISK", "E", "2026-01-20", "2026-01-21")
+    night(tmp_path, DIP, DISK, SURGE, ended, max_incidents=1)
+    shown = incidents(tmp_path).set_index("title")
+    assert shown.shown.sum() == 1
+    proposals = pd.read_parquet(tmp_path / "data/incidents/2026-01-31_proposals.parquet")
+    assert set(proposals.incident) == set(shown.incident[shown.state == "new"])
+    assert shown.incident["failing source E_DISK"] not in set(proposals.incident)
+
+
 def test_the_same_night_again_says_the_same_and_the_next_one_knows_it(first):
     products, _, _ = first
     before = incidents(products)
