@@ -11,7 +11,7 @@ SHELL  := /bin/bash
 .PHONY: help reports test lab nightly backtest bench bench-scale lint clean
 
 help:
-	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
 reports: $(ENV)/.installed   ## run the chain and render the site: CONFIG=site.yaml DAY=2026-01-31
 	@python -m nightshift run --config "$(CONFIG)" $(if $(DAY),--day "$(DAY)") --cores "$(CORES)"
