@@ -182,6 +182,44 @@ def test_rows_of_json_with_other_columns_are_parts_of_their_own_and_none_is_lost
     assert [line[1] for line in extraction.bad_lines] == [3]
 
 
+@pytest.mark.parametrize("zone", ['"utc": 1', '"tz": "UTC"'])
+def test_a_document_of_sadf_is_read_of_every_version(extraction, tmp_path, zone):
+    """12.6 says whether a time is UTC, 12.7 of which zone it is."""
+    stamp = '{"date": "2026-01-31", "time": "10:00:00", ' + zone + ', "interval": 60}'
+    load = '"cpu-load": [{"cpu": "all", "user": 2.5}, {"cpu": "0", "user": 9}]'
+    moment = f'{{"timestamp": {stamp}, "memory": {{"memfree": 7, "memused-percent": 50.5}}, {load}}}'
+    text = '{"sysstat": {"hosts": [{"nodename": "n1", "statistics": [\nMOMENTS\n], "restarts": []}]}}'
+    path = tmp_path / "sar.json"
+    path.write_text(text.replace("MOMENTS", f"{moment},\n{moment.replace('10:00:00', '10:01:00').replace('7,', '8,')}"))
+    assert extract(extraction, path) == "a document of sysstat (sadf -j)"
+    rows = rows_of(extraction)
+    assert rows["memory_memfree_kb::sar"].tolist() == [7, 8]
+    assert rows["cpu-load_user::sar"].tolist() == [2.5, 2.5]
+    assert rows.timestamp.astype(str).tolist() == ["2026-01-31 10:00:00+00:00", "2026-01-31 10:01:00+00:00"]
+    path.write_text(text.replace("MOMENTS", moment.replace("UTC", "EST").replace('"utc": 1', '"utc": 0')))
+    with pytest.raises(ValueError, match="its times are local, such as 2026-01-31 10:00:00"):
+        extract(extraction, path)
+
+
+def test_an_answer_may_say_what_it_is_behind_its_series_and_others_may_follow(extraction, tmp_path):
+    """Two answers one after another; the first with native histograms and warnings at its end, the second in many lines."""
+    one = [{"metric": {"__name__": "load", "host": "n1", "x": 'a"result":[b'}, "values": [[T0, "1"], [T0 + 15, "NaN"]]}]
+    one += [{"metric": {"__name__": name, "host": "n1"}, "histograms": [[T0, {}]]} for name in ("b_seconds", "a_seconds")]
+    first = {"status": "success", "data": {"resultType": "matrix", "result": one, "stats": {"n": [1]}}, "warnings": ["store b is down"]}
+    second = {"data": {"result": [{"metric": {"__name__": "load", "host": "n2"}, "value": [T0, "3"]}], "resultType": "vector"}, "status": "success"}
+    path = tmp_path / "answers.json"
+    path.write_text(json.dumps(first) + "\n" + json.dumps(second, indent=1))
+    assert extract(extraction, path) == "a saved answer of a Prometheus"
+    rows = rows_of(extraction)
+    assert sorted(rows["load::prometheus"].dropna().tolist() + rows['load.a"result":[b::prometheus'].dropna().tolist()) == [1, 3]
+    assert "store b is down" in extraction.warned
+    [histograms] = extraction.warned - {"store b is down"}
+    assert histograms.startswith("a_seconds, b_seconds gives native histograms")
+    path.write_text(json.dumps(first)[:-40])
+    with pytest.raises(ValueError, match="its JSON breaks off after 3 records"):
+        extract(extraction, path)
+
+
 def test_times_are_read_in_every_unit():
     for unit in (1, 1e3, 1e6, 1e9):
         assert (microseconds(np.array([T0 * unit])) / 1e6).tolist() == [T0]

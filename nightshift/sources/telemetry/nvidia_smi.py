@@ -17,7 +17,7 @@ from nightshift.sources.telemetry.tables import partitions_of
 # each cell
 QUERIED = {
     "timestamp": ["timestamp"],
-    "gpu": ["index", "pci.bus_id", "gpu_bus_id", "uuid", "gpu_uuid"],
+    "gpu": ["gpu", "index", "pci.bus_id", "gpu_bus_id", "uuid", "gpu_uuid"],
     "utilisation_pct": ["utilization.gpu"],
     "memory_used_mib": ["memory.used"],
     "memory_free_mib": ["memory.free"],

@@ -32,8 +32,8 @@ class SadfTable(SeriesFile):
     sampler = "sar"
 
     def recognises(self, head):
-        """By its header."""
-        return head.line.lstrip("# ").startswith(";".join(FIRST))
+        """By its header, before which a restart of the machine may stand."""
+        return any(line.lstrip("# ").startswith(";".join(FIRST)) for line in head.lines)
 
     def series(self, path, extraction):
         """Yield the series of every column and device; ValueError of one line for times without a zone."""
@@ -81,7 +81,8 @@ def seconds_of(texts):
     """
     local = next((text for text in texts if not text.endswith("UTC") and not text.isdigit()), None)
     if local is not None:
-        raise ValueError(f"its times name no zone, such as {local!r}: {ADVICE}")
+        what = "are not in UTC" if local[-1:].isalpha() else "name no zone"
+        raise ValueError(f"its times {what}, such as {local!r}: {ADVICE}")
     if texts and texts[0].isdigit():
         return np.array(texts, float)
     at = read_times(pd.Series(texts))
@@ -116,7 +117,7 @@ def add_moment(found, moment, host):
     at = moment.pop("timestamp", None)
     if at is None:
         return
-    if not at.get("utc"):
+    if not at.get("utc") and at.get("tz") not in ("UTC", "GMT"):  # of 12.6, and of 12.7
         raise ValueError(f"its times are local, such as {at['date']} {at['time']}: {ADVICE}")
     for labels, value in values_in(moment):
         found.add(tuple({**labels, "host": host}.items()), f"{at['date']} {at['time']} UTC", value)
