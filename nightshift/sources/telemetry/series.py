@@ -115,11 +115,11 @@ def add_values(extraction, nodes, labels, at, *, values, window, where):
     values = np.asarray(values, float)
     infinite = np.isinf(values)
     extraction.counts["unreadable"] += int(infinite.sum())
-    known, outside = nodes.add(labels, at, np.where(infinite, np.nan, values), window=window)
-    extraction.counts["placed"] += known
+    n_timed, outside = nodes.add(labels, at, np.where(infinite, np.nan, values), window=window)
+    extraction.counts["placed"] += n_timed
     extraction.counts["outside"] += outside
-    if known < len(values):
-        extraction.bad_lines.append((where, 0, f"{len(values) - known} without time", str(labels)[:500]))
+    if n_timed < len(values):
+        extraction.bad_lines.append((where, 0, f"{len(values) - n_timed} without time", str(labels)[:500]))
 
 
 def crowded_metrics(nodes):

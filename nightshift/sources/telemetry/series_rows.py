@@ -44,8 +44,8 @@ class SeriesRows:
             self.n_lost, self.lost = self.n_lost + int(early.sum()), np.asarray(at, float)[early][0]
         inside = (us >= window[0]) & (us < window[1])
         self.rows.add(number, us[inside].astype(np.int64), np.asarray(values, float)[inside])
-        known = int((~np.isnan(us)).sum())
-        return known, known - int(inside.sum())
+        n_timed = int((~np.isnan(us)).sum())
+        return n_timed, n_timed - int(inside.sum())
 
     def number_of(self, labels):
         """The number of the series with these labels; a new one is described."""

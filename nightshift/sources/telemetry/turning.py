@@ -1,5 +1,5 @@
-"""Tables of one row per metric and moment become parts with a column per metric: in the memory of a page, of a
-part of the rows of one node, and of the names of all series.
+"""Tables of one row per metric and moment become parts with a column per metric: in the memory of a page,
+of a part of the rows of one node, and of the names of all series.
 """
 
 import shutil
