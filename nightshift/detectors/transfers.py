@@ -49,6 +49,13 @@ def site_of(storages, pattern):
     return names.str.extract(f"^(?:{pattern})$")[0].fillna(names)
 
 
+def from_tape(names):
+    """Which of the `names` of links, sources or servers (n,) are those of stage-ins from tape: bool (n,)."""
+    names = pd.Series(names).astype("category")
+    staged = names.cat.categories.astype(str).str.contains(rf"{re.escape(TAPE)}(?: -> |$)")
+    return np.append(staged, False)[names.cat.codes]
+
+
 def of_entity(items, kind, name):
     """Which of `items` belong to the entity `name` of a kind of ENTITIES: bool (n,); a missing name is
     "unknown"."""
