@@ -8,7 +8,8 @@ import pytest
 
 from nightshift.cleaning import transfers_days
 from nightshift.cleaning.transfers import FORGOTTEN
-from nightshift.cleaning.transfers_days import RAW, STATES, UNDATED, count_names, update
+from nightshift.cleaning.transfers_days import RAW, STATES, UNDATED, update
+from nightshift.cleaning.transfers_folders import count_names
 
 HOUR = 3600.0
 BEGIN = pd.Timestamp("2026-01-01", tz="UTC")
