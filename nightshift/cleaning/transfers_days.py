@@ -374,7 +374,8 @@ class Carried:
         numbers, codes, categories = self.numbers[entity], names.cat.codes.to_numpy(), names.cat.categories
         used = np.flatnonzero(np.bincount(codes, minlength=len(categories)))
         group = np.zeros(len(categories), np.int64)
-        group[used] = [numbers.setdefault(name, len(numbers)) for name in categories[used]]
+        found = categories[used].to_numpy(object).tolist()
+        group[used] = [numbers.setdefault(name, len(numbers)) for name in found]
         new = len(numbers) - len(self.memory[entity])
         self.memory[entity] = np.concatenate([self.memory[entity], new_memory(new)])
         return group[codes]

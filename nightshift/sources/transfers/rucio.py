@@ -291,7 +291,7 @@ def type_events(raw):
         if name != "created":
             frame["unreadable"] |= is_unreadable(raw[field], frame[name])
     frame["created"] = frame.created.mask(frame.created < frame.submitted)
-    frame["bytes"] = pd.to_numeric(raw["bytes"], errors="coerce").astype("float64")
+    frame["bytes"] = read_numbers(raw["bytes"])
     frame["file"] = number_files(raw)
     frame["request"] = number_texts(frame.request_id)
     frame["staged"] = is_stage_in(frame)
@@ -308,6 +308,15 @@ def type_events(raw):
         unchosen, "unknown"
     )
     return whole_seconds(set_apart(frame))
+
+
+def read_numbers(texts):
+    """The numbers that a Series of text holds, float64; NaN where it holds none."""
+    try:
+        numbers = pc.cast(arrow_texts(texts), pa.float64()).to_numpy(zero_copy_only=False)
+        return pd.Series(numbers, texts.index)
+    except pa.ArrowInvalid:  # one of them is no number
+        return pd.to_numeric(texts, errors="coerce").astype("float64")
 
 
 def renamed(column, rename=lambda names: names, missing=None):
@@ -402,10 +411,10 @@ def whole_seconds(events):
     microseconds, FTS start and end in whole seconds."""
     events = events.copy()
     for earlier, later in (("started", "finished"), ("submitted", "started")):
-        same = (events[later] < events[earlier]) & (
-            events[later].dt.floor("s") == events[earlier].dt.floor("s")
-        )
-        events[earlier] = events[earlier].mask(same, events[later])
+        wrong = events[later] < events[earlier]
+        if wrong.any():
+            same = wrong & (events[later].dt.floor("s") == events[earlier].dt.floor("s"))
+            events[earlier] = events[earlier].mask(same, events[later])
     return events
 
 
