@@ -66,6 +66,7 @@ from nightshift.sources.transfers.rucio import (
 CARRIED = ".carried"  # pandas passes over what begins with a dot
 RAW = [*TEXT_OF.values(), *TIME_OF.values(), *FILE_OF, "bytes"]
 NAMES = [field for name, field in TEXT_OF.items() if name != "request_id"]  # of RAW, those that repeat
+PAGE = 200_000  # events that are typed at once
 BATCH = 1_000_000  # events that are cleaned at once
 MOMENTS = ["created", "submitted", "started", "finished"]
 STATES = [f"{entity}_{name}" for entity in ENTITIES for name in AT_START]
@@ -132,14 +133,14 @@ def files_below(folder, pattern):
 
 
 def typed_events(raw, part):
-    """Yield the events of a part of the raw table, typed, with their ORIGIN, about BATCH at once; an empty
+    """Yield the events of a part of the raw table, typed, with their ORIGIN, about PAGE at once; an empty
     part yields one empty frame.
     """
     file, row, groups = pq.ParquetFile(raw / part, read_dictionary=NAMES), 0, []
     rows = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
     for i in range(max(len(rows), 1)):
         groups += [i] if rows else []
-        if i + 1 < len(rows) and sum(rows[one] for one in groups) < BATCH:
+        if i + 1 < len(rows) and sum(rows[one] for one in groups) < PAGE:
             continue
         page = file.read_row_groups(groups, columns=RAW).unify_dictionaries().to_pandas()
         named = pd.Categorical.from_codes(np.zeros(len(page), "int8"), [part])

@@ -57,7 +57,7 @@ def night(folders, parts, **settings):
             path.unlink()
     for name, frame in parts.items():
         if not (path := raw / f"{name}.parquet").exists() or not pd.read_parquet(path).equals(frame.reset_index(drop=True)):
-            frame.to_parquet(path, index=False)
+            frame.to_parquet(path, index=False, row_group_size=20)
     done = update(*folders, **{"begin": BEGIN, "time_constant_s": 4 * HOUR} | settings)
     return pd.read_parquet(clean), pd.read_parquet(rejected), done
 
@@ -79,6 +79,7 @@ def at_once(tmp_path, parts, **settings):
 @pytest.mark.parametrize(("seed", "batch"), [(0, 40), (1, 40), (2, 10**6)])
 def test_night_after_night_is_all_at_once(folders, tmp_path, monkeypatch, seed, batch):
     monkeypatch.setattr(transfers_days, "BATCH", batch)
+    monkeypatch.setattr(transfers_days, "PAGE", 30)
     rng = np.random.default_rng(seed)
     events = events_of(rng, 50, days=4)
     order = rng.permutation(len(events)) if seed % 2 else np.argsort(events.created_at.to_numpy(str), kind="stable")

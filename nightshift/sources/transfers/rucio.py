@@ -284,7 +284,7 @@ def type_events(raw):
     announcement.
     """
     frame = pd.DataFrame({"request_id": raw[TEXT_OF["request_id"]], "unreadable": False})
-    for name in TEXT_OF.keys() - {"request_id"}:
+    for name in list(TEXT_OF)[1:]:
         frame[name] = raw[TEXT_OF[name]].astype("category")
     for name, field in TIME_OF.items():
         frame[name] = read_times(raw[field])
