@@ -60,8 +60,10 @@ def run(config: Config = Path("config.yaml"), day: Day = "", cores: Cores = "all
 
 @app.command(epilog=CODES)
 def nightly(config: Config = Path("config.yaml"), cores: Cores = "all", quiet: Quiet = False):
-    """Do the same for the night that has just ended (UTC), as cron calls it."""
-    raise typer.Exit(night.run_night(config, str(datetime.now(UTC).date() - timedelta(1)), cores, quiet))
+    """Do the same for the night that has just ended (UTC), as cron calls it, and before it for those that
+    were missed since the last one.
+    """
+    raise typer.Exit(night.run_nightly(config, str(datetime.now(UTC).date() - timedelta(1)), cores, quiet))
 
 
 @app.command(epilog=CODES)

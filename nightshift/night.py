@@ -20,6 +20,7 @@ from nightshift import forkserver
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 WELL, FAILED, WRONG, LOCKED = range(4)  # exit codes
+CATCH_UP = 7  # missed nights that are made up for, where the configuration does not say
 PATIENCE_S = 10  # for a process that was asked to end
 # what Snakemake and the site take two seconds of a processor to import: once, and not for each of them again
 SLOW = ("snakemake.cli", "pandas", "smart_open", "nightshift.reporting.site")
@@ -27,6 +28,31 @@ SLOW = ("snakemake.cli", "pandas", "smart_open", "nightshift.reporting.site")
 
 def run_night(path, day, cores="all", quiet=False):
     """Run chain, digest and site of one night; returns the exit code of the command."""
+    return run_nights(path, lambda config, root: [config["day"]], cores, quiet, day=day)
+
+
+def run_nightly(path, day, cores="all", quiet=False):
+    """Do the same for the night `day` and those before it that were missed, the oldest first and with one
+    mail at the end; returns the exit code of the command.
+    """
+    return run_nights(path, due_nights, cores, quiet, day=day)
+
+
+def due_nights(config, root):
+    """Nights to run for that of `config`, in their order; says which missed ones are made up for."""
+    from nightshift.missed import nights_due, words_about
+
+    due = nights_due(root / "reports", config["day"], catch_up=config.get("catch_up", CATCH_UP))
+    for line in words_about(due):
+        print_line(line)
+    return due.nights
+
+
+def run_nights(path, which, cores, quiet, *, day):
+    """Run the nights that `which(config, root)` names while the folder `root` is held; the exit code.
+
+    day : of the configuration that is given to `which`; "" is its own.
+    """
     from nightshift.config import load
 
     try:
@@ -42,7 +68,9 @@ def run_night(path, day, cores="all", quiet=False):
     try:
         with held(root):
             sweep(root)
-            return run_held(path, config, root, cores, quiet)
+            *missed, last = which(config, root)
+            codes = [run_held(path, config | {"day": one}, root, cores, quiet, tell=False) for one in missed]
+            return max([*codes, run_held(path, config | {"day": last}, root, cores, quiet)])
     except Busy as error:
         print_line(str(error))
         return LOCKED
@@ -92,9 +120,9 @@ def without_bars():
             os.environ["TQDM_DISABLE"] = before
 
 
-def run_held(path, config, root, cores, quiet):
+def run_held(path, config, root, cores, quiet, *, tell=True):
     """Run the night of `config`, checked, in the folder `root` that this process holds, unless a run would
-    change nothing; WELL or FAILED.
+    change nothing; WELL or FAILED. Without `tell`, nobody is told of it: a later night does that.
     """
     from nightshift import unchanged
     from nightshift.chain import Night
@@ -102,10 +130,10 @@ def run_held(path, config, root, cores, quiet):
     night = Night(config)
     read = unchanged.what_it_reads(night)
     if unchanged.is_unchanged(night, read):
-        return FAILED if announce(root, config["day"], config) else WELL
+        return FAILED if announce(root, config["day"], config, tell=tell) else WELL
     unchanged.forget(root)
     code = run_chain(config, root, cores, quiet)
-    if publish_night(path, config["day"]) or code:
+    if publish_night(path, config["day"], tell=tell) or code:
         return FAILED
     unchanged.remember(root, read)
     return WELL
@@ -239,9 +267,9 @@ def run_snakemake(arguments, reading, writing, quiet):
     snakemake.cli.main(arguments)
 
 
-def publish_night(path, day):
+def publish_night(path, day, *, tell=True):
     """Publish the night of the configuration at `path` in a process of its own, and return its exit code."""
-    with forked(lambda: sys.exit(publish(path, day))) as child:
+    with forked(lambda: sys.exit(publish(path, day, tell=tell))) as child:
         pass
     return child.exitcode
 
@@ -306,9 +334,9 @@ def night_of(path, day=""):
         raise ValueError(f"{path}: {error}") from None
 
 
-def publish(path, day=""):
+def publish(path, day="", *, tell=True):
     """Render a night for the configuration at `path`, unless all is as it was after that had been done, and
-    send its mail; returns the exit code.
+    send its mail unless it is not to `tell`; returns the exit code.
     """
     from nightshift import unchanged
     from nightshift.reporting.settings import site_settings
@@ -327,17 +355,17 @@ def publish(path, day=""):
         return WRONG
     read = unchanged.what_a_site_reads(config, day)
     if unchanged.is_as_left(root, read, unchanged.SITE):
-        code = FAILED if announce(root, day, config) else WELL
+        code = FAILED if announce(root, day, config, tell=tell) else WELL
     else:
         unchanged.memo_of(root, unchanged.SITE).unlink(missing_ok=True)
-        code = render_and_announce(root, day, config, last_days, settings)
+        code = render_and_announce(root, day, config, last_days, settings, tell=tell)
     if code == WELL:
         unchanged.remember(root, read, unchanged.SITE)
     return code
 
 
-def render_and_announce(root, day, config, last_days, settings):
-    """Render the night `day` and send its mail; returns the exit code.
+def render_and_announce(root, day, config, last_days, settings, *, tell=True):
+    """Render the night `day` and send its mail unless it is not to `tell`; returns the exit code.
 
     last_days : {study: last day of its data}; settings : as `site_settings` has them.
     """
@@ -348,7 +376,7 @@ def render_and_announce(root, day, config, last_days, settings):
         return WRONG
     keep_nights, site_url = settings
     _, studies, digest = render_night(root, day, last_days, keep_nights=keep_nights, site_url=site_url)
-    unsent = announce(root, day, config)
+    unsent = announce(root, day, config, tell=tell)
     failed = digest["outcome"] != "ok" or digest["damaged"] or digest["troubles"] or unsent
     return FAILED if failed or any(s["hinders"] for s in studies) else WELL
 
@@ -368,41 +396,46 @@ def publish_again(path, day=""):
     return publish(path, day)
 
 
-def announce(root, day, config):
-    """Say what the published night `day` says and where its front page is, and send its mail; returns lines
-    of what could not be sent, which changes nothing about the site.
+def announce(root, day, config, *, tell=True):
+    """Say what the published night `day` says and where its front page is, and send its mail unless it is
+    not to `tell`; returns lines of what could not be sent, which changes nothing about the site.
     """
+    from nightshift.config import TOLD_BY
     from nightshift.products import read_json
     from nightshift.reporting.summary_lines import lines_of
 
     report, unsent = REPOSITORY / root / "reports" / day, []
     for line in lines_of(read_json(report / "digest.json")):
         print(line, file=sys.stderr)
-    if config.get("mail"):
-        from nightshift.notify.policy import send_night
+    if tell and any(map(config.get, TOLD_BY)):
+        from nightshift.notify.policy import tell_night
 
-        unsent = send_night(REPOSITORY / root, day, config)
+        unsent = tell_night(REPOSITORY / root, day, config)
     for line in unsent:
-        print(f"mail: {line}", file=sys.stderr)
+        print(line, file=sys.stderr)
     print(f"Front page: {report / 'index.html'}", flush=True)
     return unsent
 
 
 def mail(path, day="", dry_run=False):
-    """Send the mail of a published night, or write it as drafts; returns the exit code."""
-    from nightshift.notify.policy import send_night
-    from nightshift.notify.settings import read_settings
+    """Send the mail of a published night, and what else tells of it, or write it as drafts; returns the exit
+    code.
+    """
+    from nightshift.config import TOLD_BY
+    from nightshift.notify.policy import check_channels, tell_night
 
     try:
         config, day, root = night_of(path, day)
-        if not read_settings(config):
-            raise ValueError(f"{path}: it says nothing under `mail`")
+        if not any(map(config.get, TOLD_BY)):
+            raise ValueError(f"{path}: it says nothing under {', '.join(f'`{name}`' for name in TOLD_BY)}")
+        if lines := check_channels(config):
+            raise ValueError("; ".join(lines))
     except ValueError as error:
         print_line(error)
         return WRONG
-    troubles = send_night(root, day, config, dry_run=dry_run)
+    troubles = tell_night(root, day, config, dry_run)
     for line in troubles:
-        print_line(f"mail: {line}")
+        print_line(line)
     return FAILED if troubles else WELL
 
 

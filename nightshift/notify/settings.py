@@ -1,4 +1,6 @@
-"""What a configuration says under `mail`: who gets what, from whom, through which server."""
+"""What a configuration says of those who are told of a night: who gets what, and for mails from whom, through
+which server.
+"""
 
 import contextlib
 import os
@@ -18,49 +20,58 @@ def read_settings(config):
     """What the configuration says under `mail`, checked, None where it says nothing; ValueError says in one
     line what is wrong.
 
-    Returns a namespace: sender, server (scheme, host, port), login (user, password) or None, people {address:
-    [(studies or None for all, position of the least severity), ...]}, failures (set of addresses),
-    only_changes, site_url.
+    Returns what `read_recipients` does, with sender, server (scheme, host, port) and login (user, password)
+    or None.
     """
-    section = config.get("mail") or {}
-    if not section:
+    settings = read_recipients(config, "mail", checked_address, ["from", "server", "only_changes"])
+    if not settings:
         return None
-    check_names("mail", section, ["from", "server", "only_changes", "to", "failures"])
-    people, failures = (
-        {},
-        [
-            checked_address(f"mail.failures[{n}]", a)
-            for n, a in enumerate(list_of("mail.failures", section.get("failures")))
-        ],
-    )
-    for n, one in enumerate(list_of("mail.to", section.get("to"))):
-        check_names(f"mail.to[{n}]", one, ["address", "studies", "severity"])
-        studies, severity = one.get("studies"), one.get("severity", "low")
-        configured = config.get("studies") or {}
-        if unknown := [
-            study for study in list_of(f"mail.to[{n}].studies", studies) if study not in configured
-        ]:
-            raise ValueError(f"mail.to[{n}]: unknown study {unknown[0]!r}; known are {', '.join(configured)}")
-        if severity not in SEVERITIES:
-            raise ValueError(f"mail.to[{n}]: severity {severity!r} is none of {', '.join(SEVERITIES)}")
-        rule = (None if studies is None else set(studies), SEVERITIES.index(severity))
-        people.setdefault(checked_address(f"mail.to[{n}].address", one.get("address")), []).append(rule)
-    if not people and not failures:
-        raise ValueError("mail names no recipient, neither under `to` nor under `failures`")
-    if not isinstance(only_changes := section.get("only_changes", True), bool):
-        raise ValueError(f"mail.only_changes is {only_changes!r}, neither true nor false")
     user, password = (os.environ.get(name, "") for name in ("SMTP_USER", "SMTP_PASSWORD"))
     if bool(user) != bool(password) or not (user + password).isascii():
         raise ValueError("SMTP_USER and SMTP_PASSWORD must both be set, or neither, in ASCII")
+    settings.sender = checked_address("mail.from", config["mail"].get("from"))
+    settings.server = checked_server(config["mail"].get("server"))
+    settings.login = (user, password) if user else None
+    return settings
+
+
+def read_recipients(config, section, checked, more):
+    """Who is told what, by a section of the configuration, `mail` or another way; None where it is empty.
+
+    checked : called with (path of a setting, address), returns the address or raises ValueError. more : names
+    of settings beside `to` and `failures`.
+
+    Returns a namespace: people {address: [(studies or None for all, position of the least severity), ...]},
+    failures (set of addresses), only_changes, site_url.
+    """
+    settings = config.get(section) or {}
+    if not settings:
+        return None
+    check_names(section, settings, [*more, "to", "failures"])
+    people, listed = {}, list_of(f"{section}.failures", settings.get("failures"))
+    failures = {checked(f"{section}.failures[{n}]", address) for n, address in enumerate(listed)}
+    for n, one in enumerate(list_of(f"{section}.to", settings.get("to"))):
+        where = f"{section}.to[{n}]"
+        check_names(where, one, ["address", "studies", "severity"])
+        rule = checked_rule(where, one, config.get("studies") or {})
+        people.setdefault(checked(f"{where}.address", one.get("address")), []).append(rule)
+    if not people and not failures:
+        raise ValueError(f"{section} names no recipient, neither under `to` nor under `failures`")
+    if not isinstance(only_changes := settings.get("only_changes", True), bool):
+        raise ValueError(f"{section}.only_changes is {only_changes!r}, neither true nor false")
     return SimpleNamespace(
-        sender=checked_address("mail.from", section.get("from")),
-        server=checked_server(section.get("server")),
-        people=people,
-        login=(user, password) if user else None,
-        failures=set(failures),
-        only_changes=only_changes,
-        site_url=site_settings(config)[1],
+        people=people, failures=failures, only_changes=only_changes, site_url=site_settings(config)[1]
     )
+
+
+def checked_rule(where, one, configured):
+    """(studies or None for all, position of the least severity) of an entry `one` of `to`."""
+    studies, severity = one.get("studies"), one.get("severity", "low")
+    if unknown := [study for study in list_of(f"{where}.studies", studies) if study not in configured]:
+        raise ValueError(f"{where}: unknown study {unknown[0]!r}; known are {', '.join(configured)}")
+    if severity not in SEVERITIES:
+        raise ValueError(f"{where}: severity {severity!r} is none of {', '.join(SEVERITIES)}")
+    return None if studies is None else set(studies), SEVERITIES.index(severity)
 
 
 def check_names(where, section, allowed):

@@ -460,10 +460,10 @@ def test_where_the_state_cannot_be_written_nothing_is_sent(night, trusted, monke
     with serve("smtps", trusted) as (url, inbox):
         write = policy.write_state
 
-        def full(root, day, state):
+        def full(root, day, state, section):
             if any(entry["outcome"] == "sending" for entry in state.values()):
                 raise OSError(28, "No space left on device")
-            write(root, day, state)
+            write(root, day, state, section)
 
         monkeypatch.setattr(policy, "write_state", full)
         [line] = policy.send_night(night, DAY, settings(url, "a@example.org"))
@@ -566,4 +566,4 @@ def test_the_command_says_what_went_wrong_and_writes_drafts(night, monkeypatch, 
     code, _, line = run("2026-03-01")
     assert (code, "the night of 2026-03-01 has not been published" in line) == (1, True)
     code, _, line = run(mail={})
-    assert (code, line.endswith("site.yaml: it says nothing under `mail`\n")) == (2, True)
+    assert (code, line.endswith("site.yaml: it says nothing under `mail`, `webhooks`, `alertmanager`\n")) == (2, True)

@@ -20,7 +20,7 @@ LAYERS = [  # rooms, the lowest first: a folder of the package, or a module at i
     {"analysis", "backtest_scores", "backtest_figures", "reporting"},
     {"notify"},
     {"config"},
-    {"check"},
+    {"check", "missed"},
     {"chain", "config_schema"},
     {"unchanged"},
     {"night"},

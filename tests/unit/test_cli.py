@@ -63,7 +63,7 @@ def test_a_digest_that_could_not_run_is_no_digest_of_an_earlier_run(tmp_path, mo
 def test_a_night_that_was_published_ends_with_0_or_1(published, chain, code, tmp_path, monkeypatch):
     monkeypatch.chdir(REPOSITORY)
     monkeypatch.setattr(night, "run_chain", lambda *_: chain)
-    monkeypatch.setattr(night, "publish", lambda path, day: published)
+    monkeypatch.setattr(night, "publish", lambda path, day, tell: published)
     (tmp_path / "site.yaml").write_text(f"day: 2026-01-31\nproducts: {tmp_path}\nstudies:\n  tickets: {{}}\n")
     (tmp_path / "data").mkdir()
     unchanged.memo_of(tmp_path).write_text("{}")
