@@ -53,10 +53,9 @@ def outcome_of(end):
 
 def is_before(error):
     """Whether an error came before anything was sent: no connection, no address, no valid certificate."""
-    return isinstance(
-        error,
-        requests.ConnectTimeout | requests.exceptions.SSLError | requests.exceptions.ProxyError | ValueError,
-    ) or (isinstance(error, requests.ConnectionError) and "NewConnectionError" in chain_of(error))
+    of_way = requests.ConnectTimeout | requests.exceptions.SSLError | requests.exceptions.ProxyError
+    unmade = any(name in chain_of(error) for name in ("NewConnectionError", "NameResolutionError"))
+    return isinstance(error, of_way | ValueError) or unmade
 
 
 def chain_of(error):

@@ -169,11 +169,11 @@ def end_old(root, states, since, settings):
         {},
         {key_of(address): address for address in {*settings.people, *settings.failures}},
     )
+    if settings.channel.LATEST_ONLY:
+        supersede(root, states, settings)
+        return {}
     for night, state in states.items():
         for key, entry in state.items():
-            if settings.channel.LATEST_ONLY:
-                entry["outcome"] = "superseded" if entry["outcome"] == "waiting" else entry["outcome"]
-                continue
             if entry["outcome"] == "sending":
                 entry |= {"outcome": "unclear", "reason": "the run ended while it was on its way"}
             elif entry["outcome"] == "waiting" and night < since:
@@ -185,6 +185,16 @@ def end_old(root, states, since, settings):
             )
             write_state(root, night, state, settings.channel.SECTION)
     return troubles
+
+
+def supersede(root, states, settings):
+    """Let what a channel of the latest night alone has not told yet be told no more."""
+    for night, state in states.items():
+        waiting = [entry for entry in state.values() if entry["outcome"] in ("waiting", "sending")]
+        for entry in waiting:
+            entry["outcome"] = "superseded"
+        if waiting:
+            write_state(root, night, state, settings.channel.SECTION)
 
 
 def line_of(night, outcome, words, to):
