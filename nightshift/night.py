@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import io
 import json
+import logging
 import multiprocessing
 import os
 import re
@@ -17,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from nightshift import forkserver
+from nightshift.log import log, print_line, speaks_json
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 WELL, FAILED, WRONG, LOCKED = range(4)  # exit codes
@@ -44,7 +46,7 @@ def due_nights(config, root):
 
     due = nights_due(root / "reports", config["day"], catch_up=config.get("catch_up", CATCH_UP))
     for line in words_about(due):
-        print_line(line)
+        log.info(line)
     return due.nights
 
 
@@ -70,7 +72,9 @@ def run_nights(path, which, cores, quiet, *, day):
             sweep(root)
             *missed, last = which(config, root)
             codes = [run_held(path, config | {"day": one}, root, cores, quiet, tell=False) for one in missed]
-            return max([*codes, run_held(path, config | {"day": last}, root, cores, quiet)])
+            codes.append(run_held(path, config | {"day": last}, root, cores, quiet))
+            prune_products(root, config)
+            return max(codes)
     except Busy as error:
         print_line(str(error))
         return LOCKED
@@ -85,15 +89,46 @@ def run_nights(path, which, cores, quiet, *, day):
         return 128 + (error.args[0] if error.args else signal.SIGINT)
 
 
+def prune_products(root, config, *, dry_run=False):
+    """Remove what the rules of a checked configuration let go below `root`, and say what that is."""
+    from nightshift.retention import prune, words_about
+
+    for line in words_about(*prune(root, config, dry_run=dry_run), dry_run=dry_run):
+        log.info(line)
+
+
+def prune(path, dry_run=False):
+    """Remove what the rules of the configuration at `path` let go, or say what that would be; the exit code."""
+    from nightshift.config import load
+
+    try:
+        path = Path(path).expanduser().resolve()
+        os.chdir(REPOSITORY)
+        config = load(path)
+        root = Path(config.get("products") or ".").expanduser()
+        with held(root):
+            prune_products(root, config, dry_run=dry_run)
+    except Busy as error:
+        print_line(error)
+        return LOCKED
+    except (ValueError, RuntimeError, OSError) as error:
+        return refuse(error)
+    return WELL
+
+
 def check(path, day, quiet=False):
     """Look at the sources of a configuration and print what is there; returns the exit code."""
     with without_bars():
         from nightshift.check import print_reports
 
+    def show(line, is_problem, study):
+        level = logging.WARNING if is_problem else logging.INFO
+        log.log(level, line, extra={"study": study, "stream": sys.stdout})
+
     try:
         path = Path(path).expanduser().resolve()
         os.chdir(REPOSITORY)
-        return FAILED if print_reports(path, day, quiet, show=print) else WELL
+        return FAILED if print_reports(path, day, quiet, show=show) else WELL
     except (ValueError, RuntimeError) as error:
         return refuse(error)
 
@@ -154,9 +189,9 @@ def run_chain(config, root, cores, quiet=False, pages=True):
     """Run the steps of all studies and then the digest for the night of `config`, checked; WELL or FAILED.
     Without `pages`, notebooks that write no table of findings are left out.
     """
-    log = root / "reports" / config["day"] / "chain.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    log.write_text("", encoding="utf-8")
+    log_file = root / "reports" / config["day"] / "chain.log_file"
+    log_file.parent.mkdir(parents=True, exist_ok=True)
+    log_file.write_text("", encoding="utf-8")
     failed = []
     for name in SLOW:
         importlib.import_module(name)
@@ -166,7 +201,7 @@ def run_chain(config, root, cores, quiet=False, pages=True):
     with temporary_folder() as folder, fork_server(folder):
         for target in ("all" if pages else "findings", "digest"):
             try:
-                made = run_target(target, config, root, cores, log, quiet)
+                made = run_target(target, config, root, cores, log_file, quiet)
             except Exception as error:  # whatever it is, the rest of the night goes on and is published
                 print_line(f"{target}: {type(error).__name__}: {' '.join(str(error).split())[:250]}")
                 made = False
@@ -191,22 +226,23 @@ def temporary_folder(beside=None):
     return tempfile.TemporaryDirectory(prefix="nightshift-", dir=beside and beside.parent)
 
 
-def run_target(target, config, root, cores, log, quiet=False):
+def run_target(target, config, root, cores, log_file, quiet=False):
     """Let Snakemake make `target`, "all", "findings" or "digest"; whether it could. What it says goes to the
-    file `log`; it is shown where no record says more.
+    file `log_file`; it is shown where no record says more.
     """
     from nightshift.runs import end_unrun, failed_since, iso
 
-    report, begun, size = log.parent, iso(datetime.now(UTC)), log.stat().st_size
-    with temporary_folder(beside=log if elsewhere() else None) as folder:
+    report, begun, size = log_file.parent, iso(datetime.now(UTC)), log_file.stat().st_size
+    with temporary_folder(beside=log_file if elsewhere() else None) as folder:
         arguments, lines = arguments_of(target, config, cores, Path(folder))
         for line in lines:
             print_line(line)
-        code = watched(arguments, log, quiet)
+        code = watched(arguments, log_file, quiet or speaks_json())
+    say_steps(report, begun)
     if code and not failed_since(report, begun):
-        words = last_words(log.read_bytes()[size:].decode(errors="replace"))
+        words = last_words(log_file.read_bytes()[size:].decode(errors="replace"))
         what = "the digest" if target == "digest" else "the chain"
-        print_line(f"{what} could not run: {words} (more in {log})")
+        print_line(f"{what} could not run: {words} (more in {log_file})")
         if target == "digest":  # what stands there is not of this run
             end_unrun(report, "", "digest", words)
     return code == 0
@@ -241,14 +277,26 @@ def arguments_of(target, config, cores, folder):
     return arguments, [line for line in forced.values() if line != "due"]
 
 
-def watched(arguments, log, quiet):
+def say_steps(report, begun):
+    """Say how each step of the night in `report` ended that began at `begun` or later, where lines are JSON."""
+    from nightshift.products import read_json
+
+    paths = [*report.glob("*/*.json"), *report.glob("*_run.json")] if speaks_json() else []
+    for record in map(read_json, sorted(paths)):
+        if record.get("outcome") and (record.get("started") or "") >= begun:
+            known = {name: record.get(name) for name in ("study", "step", "outcome", "seconds")}
+            name = " ".join(part for part in (known["study"], known["step"]) if part)
+            log.info(f"{name}: {known['outcome']}", extra=known | {"night": report.name})
+
+
+def watched(arguments, log_file, quiet):
     """Exit code of Snakemake with these arguments, in a process of its own; its lines of progress are shown
-    unless `quiet`, all else goes to `log`.
+    unless `quiet`, all else goes to `log_file`.
     """
     reading, writing = os.pipe()
     with forked(run_snakemake, arguments, reading, writing, quiet) as child:
         os.close(writing)
-        with open(reading, "rb") as messages, log.open("ab") as file:
+        with open(reading, "rb") as messages, log_file.open("ab") as file:
             for line in messages:  # ends with the child and its children
                 file.write(line)
                 file.flush()
@@ -406,14 +454,15 @@ def announce(root, day, config, *, tell=True):
 
     report, unsent = REPOSITORY / root / "reports" / day, []
     for line in lines_of(read_json(report / "digest.json")):
-        print(line, file=sys.stderr)
+        log.warning(line, extra={"night": day})
     if tell and any(map(config.get, TOLD_BY)):
         from nightshift.notify.policy import tell_night
 
         unsent = tell_night(REPOSITORY / root, day, config)
     for line in unsent:
-        print(line, file=sys.stderr)
-    print(f"Front page: {report / 'index.html'}", flush=True)
+        log.warning(line, extra={"night": day})
+    page = report / "index.html"
+    log.info(f"Front page: {page}", extra={"night": day, "path": str(page)})
     return unsent
 
 
@@ -477,8 +526,3 @@ def sweep(folder):
             with contextlib.suppress(OSError):  # it is somebody else's
                 if path.is_file() and path.stat().st_mtime < time.time() - 3600:
                     path.unlink()
-
-
-def print_line(line):
-    """Print `line`, a text or an error, as one line of our own where errors go."""
-    print(f"nightshift: {' '.join(str(line).split())}", file=sys.stderr, flush=True)

@@ -27,13 +27,15 @@ def post(url, content):
     return outcome_of(ends[0]) if ends else ("unclear", f"no whole answer within {WHOLE_S} s")
 
 
-def ask(method, url, **content):
-    """The status of an answer with the begin of its text, or the error in the place of both."""
+def ask(method, url, *, wait_s=None, **content):
+    """(status, begin of its text, headers) of an answer, or the error in the place of all.
+
+    wait_s : for the connection and for one answer, if not CONNECT_S and ANSWER_S.
+    """
+    wait = (wait_s or CONNECT_S, wait_s or ANSWER_S)
     try:
         with requests.Session() as session:
-            answer = session.request(
-                method, url, timeout=(CONNECT_S, ANSWER_S), allow_redirects=False, stream=True, **content
-            )
+            answer = session.request(method, url, timeout=wait, allow_redirects=False, stream=True, **content)
             return answer.status_code, answer.raw.read(500, decode_content=True), answer.headers
     except Exception as error:  # requests lets some of urllib3 and http.client through
         return error

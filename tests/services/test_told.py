@@ -3,6 +3,7 @@
 import json
 import threading
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -16,6 +17,7 @@ from nightshift.notify.alertmanager import LASTS
 from nightshift.notify.carried import carry_news
 from nightshift.notify.message import read_night
 from nightshift.notify.webhook import MAX_TEXT, safe
+from nightshift.surroundings import check_told
 
 BEFORE, LATER = "2026-01-30", ["2026-02-01", "2026-02-02", "2026-02-03", "2026-02-04"]
 HOOK, SECRET = "OPERATORS_WEBHOOK", "xoxo-secret"
@@ -180,6 +182,19 @@ def test_a_mistake_in_the_configuration_is_a_line_without_the_secret(section, se
     [said] = other_mistakes({"studies": STUDIES, section: settings})
     assert said.startswith(line)
     assert SECRET not in said
+
+
+def test_a_check_asks_servers_and_calls_no_webhook(hooks, server, monkeypatch):
+    away = f"http://127.0.0.1:{free_ports(1)[0]}"
+    monkeypatch.setenv("AWAY_WEBHOOK", f"{away}/{SECRET}")
+    config = settings("webhooks", HOOK, failures=["AWAY_WEBHOOK"]) | settings("alertmanager", server, f"{server}/nothing")
+    dates = []
+    (_, [hook], [no_hook]), (_, [alerts], [no_alerts]) = check_told(config, dates)
+    assert (hook.split(": ")[1].startswith("127.0.0.1:"), no_hook) == (True, "AWAY_WEBHOOK: connection refused")
+    assert (alerts, no_alerts) == (f"{server}: it answers", f"{server}/nothing: it says 404")
+    assert hooks.kept == []
+    assert all(abs(at - datetime.now(UTC)) < timedelta(minutes=1) for _, at in dates)
+    assert len(dates) == 3
 
 
 # ------------------------------------------------------------------------------------------------------------ Alertmanager
