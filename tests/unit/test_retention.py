@@ -30,7 +30,8 @@ def root(tmp_path):
         ran(tmp_path, night, *studies)
     for study in ("power", "power_grid", "oldest", "never"):
         touch(tmp_path, f"data/raw/{study}/part.parquet", f"data/clean/{study}.parquet", f"data/clean/{study}_rejected.parquet")
-        touch(tmp_path, f"data/findings/{study}.parquet", f"data/scores/.{study}_5_quality", f"models/{study}/metrics.json", f"encoders/{study}/a.json")
+        touch(tmp_path, f"data/findings/{study}.parquet", f"data/scores/.{study}_5_quality")
+        touch(tmp_path, f"models/{study}/metrics.json", f"encoders/{study}/a.json")
     touch(tmp_path, "data/incidents/2026-01-01.parquet", "feedback/feedback.csv", "data/clean/.power", "data/raw/README.md")
     return tmp_path
 
