@@ -9,6 +9,7 @@ first run ends with 1 or 2 and says one line that names the full disk. The secon
 """
 
 import contextlib
+import itertools
 import json
 import os
 import runpy
@@ -20,6 +21,7 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import yaml
 
@@ -47,12 +49,16 @@ def small_disk():
 
 
 def write_source(path):
-    """Two years of two VOs at a site, one of which stops a week before the end."""
+    """Seventy weeks of eight VOs at five sites, of which one is silent from the last three weeks on."""
+    rng, days = np.random.default_rng(1), pd.date_range(end=NIGHT, periods=490, tz="UTC")
+    silent = days[-1] - pd.Timedelta(weeks=3)
     with path.open("w") as file:
-        for day in pd.date_range(end=NIGHT, periods=730, tz="UTC"):
-            for vo, hours in (("atlas", 900.0), ("lumen", 0.0 if day > pd.Timestamp("2026-01-18", tz="UTC") else 400.0)):
-                row = RECORD | {"EndTime": f"{day:%Y-%m-%dT10:00:00Z}", "VOName": vo, "CoreHours": hours + day.day_of_week * 7}
-                file.write(json.dumps(row) + "\n")
+        for site, vo in itertools.product("ABCDE", "abcdefgh"):
+            hours = rng.uniform(200, 2000) * rng.lognormal(0, 0.1, len(days))
+            for day, value in zip(days, hours, strict=True):
+                if site != "C" or day < silent:
+                    row = RECORD | {"EndTime": f"{day:%Y-%m-%dT10:00:00Z}", "SiteName": f"SITE_{site}", "VOName": f"vo_{vo}"}
+                    file.write(json.dumps(row | {"CoreHours": round(value, 1)}) + "\n")
 
 
 def run(config, night):
@@ -111,11 +117,11 @@ def attempt(config, root, step, undisturbed):
     """Fill the disk in a step and run again: (lines of what is wrong, what the first run said of it)."""
     before = kept_of(root)
     code, lines = filled_run(config, root, step)
-    wrong, said = [], [line for line in lines if "No space left" in line or "disk" in line]
+    wrong, naming = [], [line for line in lines if "No space left" in line or "disk" in line]
     if code not in (1, 2):
         wrong.append(f"the first run ended with {code}")
-    if len(said) != 1:
-        wrong.append(f"{len(said)} lines name the full disk: {lines}")
+    if len(naming) != 1:
+        wrong.append(f"{len(naming)} lines name the full disk: {lines}")
     if "Traceback" in " ".join(lines):
         wrong.append("a traceback is shown")
     wrong += [f"cannot be read: {line}" for line in kill["broken"](root)]
@@ -125,7 +131,7 @@ def attempt(config, root, step, undisturbed):
     if code:
         wrong.append(f"the second run ended with {code}: {lines}")
     wrong += [f"not as of an undisturbed night: {name}" for name in kill["differing"](root, undisturbed)]
-    return wrong, (said or lines or [""])[0]
+    return wrong, (naming or lines or [""])[0]
 
 
 def prepared(folder):
@@ -155,9 +161,9 @@ def main(*steps):
         for step in steps or [*steps_of(STUDY), "digest", "site"]:
             shutil.rmtree(root)
             shutil.copytree(before, root, symlinks=True)
-            wrong, said = attempt(config, root, step, undisturbed)
+            wrong, first = attempt(config, root, step, undisturbed)
             bad += bool(wrong)
-            print(f"{step:<14} {'well' if not wrong else 'BADLY':<6} {said[:150]}", flush=True)
+            print(f"{step:<14} {'well' if not wrong else 'BADLY':<6} {first[:150]}", flush=True)
             print("".join(f"      {line}\n" for line in wrong), end="", flush=True)
     shutil.rmtree(before.parent)
     return int(bad > 0)

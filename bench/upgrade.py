@@ -2,7 +2,7 @@
 
 A night of the small sample of the tests is run by the code of that revision, in a worktree of its own, with its configuration, and somebody says
 what came of a proposal and silences an incident. The next night is run by this checkout on the same products and with the same configuration, as
-after an upgrade. It must end well, go on with the names of incidents, read what people said, and not train where no training is due. Prints what
+after an upgrade. It must end well, go on with the names of incidents, read what people printed, and not train where no training is due. Prints what
 it finds; the environment is that of this checkout for both.
 """
 
@@ -47,9 +47,9 @@ def say_something(tree, root):
     proposals = pd.read_parquet(root / f"data/incidents/{BEFORE}_proposals.parquet")
     first = proposals.iloc[0]
     id_of = first["remediation"] if "remediation" in first else first["solution"]
-    code, said = run(tree, "feedback", first["incident"], id_of, "worked", "--by", "bench", "--products", root)
+    code, printed = run(tree, "feedback", first["incident"], id_of, "worked", "--by", "bench", "--products", root)
     if code:
-        sys.exit(f"feedback ended with {code}: {said}")
+        sys.exit(f"feedback ended with {code}: {printed}")
     other = next(name for name in proposals.incident.unique() if name != first["incident"])
     code, _ = run(tree, "silence", other, "--until", "2026-03-31", "--why", "bench", "--products", root)
     return other if code == 0 else ""  # an early revision has no such command
@@ -73,20 +73,20 @@ def main(revision, *studies):
 def compare(folder, tree, studies):
     """Run both nights and print what the second made of the first; 1 where anything is wrong."""
     root, config = folder / "products", configuration(tree, folder, studies)
-    code, said = run(tree, "run", "--config", config, "--day", BEFORE, "--quiet")
+    code, printed = run(tree, "run", "--config", config, "--day", BEFORE, "--quiet")
     print(f"night of the earlier revision: exit code {code}", flush=True)
     if code:
-        sys.exit(said)
+        sys.exit(printed)
     silenced = say_something(tree, root)
     names = [path.parent.name for path in sorted(root.glob("models/*/metrics.json"))]
     models = {study: trained(root, study) for study in names}
-    code, said = run(REPOSITORY, "run", "--config", config, "--day", NIGHT, "--quiet")
+    code, printed = run(REPOSITORY, "run", "--config", config, "--day", NIGHT, "--quiet")
     earlier, later = (pd.read_parquet(root / f"data/incidents/{night}.parquet") for night in (BEFORE, NIGHT))
     shared = set(earlier.incident) & set(later.incident)
     again = [study for study in names if trained(root, study) != models[study]]
     feedback, trouble = read_feedback(root / FEEDBACK_FILE)
     silences, _ = read_recorded(root / SILENCES_FILE, NIGHT)
-    print(f"next night by this checkout:   exit code {code}\n{said}", end="")
+    print(f"next night by this checkout:   exit code {code}\n{printed}", end="")
     print(f"incidents                      {len(earlier)}, then {len(later)}, of which {len(shared)} have a name of the night before")
     print(f"trained anew                   {', '.join(again) or 'none'}")
     print(f"feedback read                  {len(feedback)} {trouble}")

@@ -81,8 +81,8 @@ def write_archive(file, entries):
 
 
 def read_backup(archive):
-    """The files of an archive that `write_backup` wrote, {name: bytes}, each as it was written; ValueError says
-    in one line what is wrong with it.
+    """The files of an archive that `write_backup` wrote, {name: bytes}, each as it was written; ValueError
+    says in one line what is wrong with it.
     """
     try:
         with tarfile.open(archive, "r:gz") as tar:

@@ -34,8 +34,8 @@ class Report:
 
 
 def check_all(path, day=""):
-    """Yield a Report of each study in the configuration at `path`, for the night `day` or its own, and of what
-    a night needs beside its sources.
+    """Yield a Report of each study in the configuration at `path`, for the night `day` or its own, and of
+    what a night needs beside its sources.
 
     ConfigError where the configuration is wrong. Must be called in the repository.
     """

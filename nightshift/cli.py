@@ -165,8 +165,8 @@ def restore(
     products: Annotated[str, typer.Option(help="the folder of products, an empty one")],
     config: Annotated[str, typer.Option(help="where to write the configuration; default: nowhere")] = "",
 ):
-    """Restore an archive to an empty folder of products. Nothing that is there and differs is replaced: then it
-    ends with 2, and nothing is written.
+    """Restore an archive to an empty folder of products. Nothing that is there and differs is replaced: then
+    it ends with 2, and nothing is written.
     """
     from nightshift.backup import restore
 

@@ -1,5 +1,5 @@
-"""What a command says while it runs: lines of text for people, or a JSON object a line for programs that collect
-logs.
+"""What a command says while it runs: lines of text for people, or a JSON object a line for programs that
+collect logs.
 
 What is said goes through the logger `nightshift`: information to standard output, warnings and errors to
 standard error. With `--quiet` only the latter are said.

@@ -98,7 +98,7 @@ def prune_products(root, config, *, dry_run=False):
 
 
 def prune(path, dry_run=False):
-    """Remove what the rules of the configuration at `path` let go, or say what that would be; the exit code."""
+    """Remove what the rules of the configuration at `path` let go, or say what would go; the exit code."""
     from nightshift.config import load
 
     try:
@@ -278,15 +278,17 @@ def arguments_of(target, config, cores, folder):
 
 
 def say_steps(report, begun):
-    """Say how each step of the night in `report` ended that began at `begun` or later, where lines are JSON."""
+    """Say how each step of the night in `report` ended that began at `begun` or later, where lines are
+    JSON.
+    """
     from nightshift.products import read_json
 
     paths = [*report.glob("*/*.json"), *report.glob("*_run.json")] if speaks_json() else []
     for record in map(read_json, sorted(paths)):
         if record.get("outcome") and (record.get("started") or "") >= begun:
-            known = {name: record.get(name) for name in ("study", "step", "outcome", "seconds")}
-            name = " ".join(part for part in (known["study"], known["step"]) if part)
-            log.info(f"{name}: {known['outcome']}", extra=known | {"night": report.name})
+            about = {name: record.get(name) for name in ("study", "step", "outcome", "seconds")}
+            name = " ".join(part for part in (about["study"], about["step"]) if part)
+            log.info(f"{name}: {about['outcome']}", extra=about | {"night": report.name})
 
 
 def watched(arguments, log_file, quiet):

@@ -1,4 +1,5 @@
-"""What is removed because it is old, by rules of the configuration: `nightshift prune`, and each night at its end.
+"""What is removed because it is old, by rules of the configuration: `nightshift prune`, and each night at its
+end.
 
 keep_nights : pages of nights (reporting/archive.py, when a night is published). keep_raw_days : raw and clean
 data, scores, findings and rows of studies that have not run for so many days. keep_model_days : their models,

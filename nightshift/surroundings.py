@@ -23,10 +23,10 @@ def check_surroundings(config):
     root = project_path(config.get("products") or "")
     yield "disk", *check_disk(root)
     dates = []
-    told = list(check_told(config, dates))
+    channels = list(check_told(config, dates))
     yield "clock", *check_clock(root, dates)
     yield "key", [key_in_words()], []
-    yield from told
+    yield from channels
 
 
 def check_disk(root):
@@ -40,8 +40,8 @@ def check_disk(root):
     if free < taken + LEAST_FREE:
         needed = (taken + LEAST_FREE) / 1e9
         problems.append(
-            f"{free / 1e9:.1f} GB are free at {there}, and {needed:.1f} GB are needed, since tables are written "
-            "beside those they replace: make room, or see `nightshift prune`"
+            f"{free / 1e9:.1f} GB are free at {there}, and {needed:.1f} GB are needed, since tables are "
+            "written beside those they replace: make room, or see `nightshift prune`"
         )
     if system.f_files and files < LEAST_FILES:
         problems.append(
@@ -84,8 +84,8 @@ def key_in_words():
 
 
 def check_told(config, dates):
-    """Yield (section, lines, problems) of those who are told of nights; what time their servers say is added to
-    `dates`.
+    """Yield (section, lines, problems) of those who are told of nights; what time their servers say is added
+    to `dates`.
     """
     from nightshift.notify import policy
 
@@ -107,8 +107,8 @@ def look_at_mail(settings, dates):
     _, host, port = settings.server
     try:
         with smtp.connected(settings, timeout_s=ANSWER_S):
-            known = "logged in" if settings.login else "without a login"
-            return [f"{host}:{port} takes mail from {settings.sender}, {known}"], []
+            login = "logged in" if settings.login else "without a login"
+            return [f"{host}:{port} takes mail from {settings.sender}, {login}"], []
     except smtp.NoWay as error:
         return [], [str(error)]
 

@@ -1,4 +1,5 @@
-"""The open incidents of a night as alerts of an Alertmanager (its API v2), which groups, routes and silences them.
+"""The open incidents of a night as alerts of an Alertmanager (its API v2), which groups, routes and silences
+them.
 
 An Alertmanager forgets an alert that nobody repeats, and all of them when it is started again. So it is told
 every night of all that is open, under labels that stay the same from night to night: it tells people once.

@@ -26,10 +26,10 @@ def carry_news(root, night, silent):
     earlier = {}
     for day in silent:
         try:
-            known = read_night(root, day).incidents or []
+            incidents = read_night(root, day).incidents or []
         except ValueError:
             continue
-        for one in known:
+        for one in incidents:
             news = NEWS.get((one["state"], state_after(one["state"])))
             earlier[one["id"]] = stronger(earlier.get(one["id"]), news)
     for one in night.incidents or []:

@@ -1,5 +1,5 @@
-"""How a night is handed to a server that takes JSON, with a known end: what was refused, what comes later, and
-what may have arrived.
+"""How a night is handed to a server that takes JSON, with a known end: what was refused, what comes later,
+and what may have arrived.
 """
 
 import threading

@@ -1,5 +1,5 @@
-"""Who is told of a night: a digest to those who may see its incidents, a message about failed studies to those
-who mend them.
+"""Who is told of a night: a digest to those who may see its incidents, a message about failed studies to
+those who mend them.
 
 There are several channels, each with a section of the configuration: `mail`, `webhooks` (chats) and
 `alertmanager`. Each tells what digest.json of the night says, and keeps in mail.json (webhooks.json,
@@ -62,8 +62,8 @@ def check_channels(config):
 
 
 def tell_night(root, day, config, dry_run=False):
-    """Tell of the night of `day` through all channels that the configuration has, one after the other; returns
-    a line for each thing that went wrong, which begins with the name of its section.
+    """Tell of the night of `day` through all channels that the configuration has, one after the other;
+    returns a line for each thing that went wrong, which begins with the name of its section.
     """
     more = {"dry_run": True} if dry_run else {}
     return [
@@ -268,8 +268,8 @@ def record(root, states, night, view, outcomes, settings, message=None):
 
 
 def remembered(before, message, outcome):
-    """What the channel remembers of a recipient after a message, a list: what it said, and unless it is sure to
-    have arrived, what was remembered `before` as well.
+    """What the channel remembers of a recipient after a message, a list: what it said, and unless it is sure
+    to have arrived, what was remembered `before` as well.
     """
     if message is None or message.memory is None:
         return before
@@ -300,8 +300,8 @@ def read_states(root, settings):
             states[night] = recipients_of(path)
         except (OSError, ValueError, KeyError, TypeError) as error:
             lines.append(
-                f"reports/{night}/{section}.json cannot be read ({type(error).__name__}): who has got the mail of "
-                "that night is not known, and "
+                f"reports/{night}/{section}.json cannot be read ({type(error).__name__}): who has got the mail "
+                "of that night is not known, and "
                 "none of it is sent again"
             )
             unclear = {

@@ -179,9 +179,9 @@ def test_a_name_calls_nobody_and_fetches_no_picture(tmp_path, hooks):
     ],
 )
 def test_a_mistake_in_the_configuration_is_a_line_without_the_secret(section, settings, line):
-    [said] = other_mistakes({"studies": STUDIES, section: settings})
-    assert said.startswith(line)
-    assert SECRET not in said
+    [sentence] = other_mistakes({"studies": STUDIES, section: settings})
+    assert sentence.startswith(line)
+    assert SECRET not in sentence
 
 
 def test_a_check_asks_servers_and_calls_no_webhook(hooks, server, monkeypatch):

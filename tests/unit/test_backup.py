@@ -147,9 +147,9 @@ def test_a_backup_that_cannot_be_written_leaves_the_last_one(site, tmp_path, mon
     config, _ = site
     archive = tmp_path / "kept.tar.gz"
     assert backup.backup(config, archive) == 0
-    said = capsys.readouterr()
-    assert "which only you can read" in said.out
-    assert said.err == "without the key of pseudonyms: NIGHTSHIFT_KEY is not set here\n"
+    printed = capsys.readouterr()
+    assert "which only you can read" in printed.out
+    assert printed.err == "without the key of pseudonyms: NIGHTSHIFT_KEY is not set here\n"
     before = archive.read_bytes()
 
     def full(file, entries):

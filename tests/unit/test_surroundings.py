@@ -18,8 +18,8 @@ def system(monkeypatch):
     """Make the file system say what room it has: free GB, files that it takes."""
 
     def room(gigabytes, files=10**6):
-        said = SimpleNamespace(f_bavail=int(gigabytes * 1e9), f_frsize=1, f_favail=files, f_files=10**7)
-        monkeypatch.setattr(surroundings.os, "statvfs", lambda _: said)
+        answer = SimpleNamespace(f_bavail=int(gigabytes * 1e9), f_frsize=1, f_favail=files, f_files=10**7)
+        monkeypatch.setattr(surroundings.os, "statvfs", lambda _: answer)
 
     return room
 
