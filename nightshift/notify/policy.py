@@ -300,9 +300,8 @@ def read_states(root, settings):
             states[night] = recipients_of(path)
         except (OSError, ValueError, KeyError, TypeError) as error:
             lines.append(
-                f"reports/{night}/{section}.json cannot be read ({type(error).__name__}): who has got the mail "
-                "of that night is not known, and "
-                "none of it is sent again"
+                f"reports/{night}/{section}.json cannot be read ({type(error).__name__}): "
+                "who has got the mail of that night is not known, and none of it is sent again"
             )
             unclear = {
                 "outcome": "unclear",

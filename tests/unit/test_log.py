@@ -10,7 +10,8 @@ import yaml
 from conftest import REPOSITORY
 from incident_tables import DAY, a_night, write_incidents, write_run
 
-from nightshift.log import print_line
+from nightshift.log import JsonLines, handler, print_line
+from nightshift.night import say_steps
 
 
 def nightshift(*arguments, **environment):
@@ -49,6 +50,24 @@ def test_lines_of_json_hold_time_level_and_message(site):
     assert problem["time"].endswith("Z")
     code, out, [line] = nightshift("status", "--config", site, "--quiet", NIGHTSHIFT_LOG="json")
     assert (code, out, json.loads(line)["level"]) == (1, [], "error")
+
+
+def test_in_json_each_step_of_the_night_says_how_it_ended(tmp_path, monkeypatch, capsys):
+    report = tmp_path / DAY
+    (report / "tickets").mkdir(parents=True)
+    steps = {"tickets/1_extract": "2026-02-01T03:00:00", "tickets/2_preprocess": "2026-02-01T03:40:00", "digest_run": "2026-02-01T03:50:00"}
+    for name, started in steps.items():
+        study, _, step = name.rpartition("/")
+        record = {"study": study, "step": step.removesuffix("_run"), "outcome": "ok", "started": started, "seconds": 2.5}
+        (report / f"{name}.json").write_text(json.dumps(record))
+    say_steps(report, "2026-02-01T03:30:00")
+    assert capsys.readouterr().out == "", "text has lines of progress instead"
+    monkeypatch.setattr(handler, "formatter", JsonLines())
+    say_steps(report, "2026-02-01T03:30:00")
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["message"] for line in lines] == ["digest: ok", "tickets 2_preprocess: ok"]
+    expected = {"level": "info", "night": DAY, "study": "tickets", "step": "2_preprocess", "outcome": "ok", "seconds": 2.5}
+    assert expected.items() <= lines[1].items()
 
 
 def test_an_error_is_one_line_with_the_name_of_the_program(capsys):
