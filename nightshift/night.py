@@ -189,7 +189,7 @@ def run_chain(config, root, cores, quiet=False, pages=True):
     """Run the steps of all studies and then the digest for the night of `config`, checked; WELL or FAILED.
     Without `pages`, notebooks that write no table of findings are left out.
     """
-    log_file = root / "reports" / config["day"] / "chain.log_file"
+    log_file = root / "reports" / config["day"] / "chain.log"
     log_file.parent.mkdir(parents=True, exist_ok=True)
     log_file.write_text("", encoding="utf-8")
     failed = []
