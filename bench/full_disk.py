@@ -79,19 +79,14 @@ def is_in(root, step):
 
 
 def fill(root, step, ended):
-    """Take all the room that is left as soon as the night is in a step."""
+    """Take all the room that is left as soon as the night is in a step, and what is freed later as well."""
     while not ended.is_set() and not is_in(root, step):
         time.sleep(0.005)
-    if not ended.is_set():
-        with (root / ".ballast").open("wb") as file, contextlib.suppress(OSError):
-            while True:
-                file.write(b"\0" * 65536)
-                file.flush()
-    while not ended.wait(0.05):  # what was freed meanwhile is taken as well
-        with (root / ".ballast").open("ab") as file, contextlib.suppress(OSError):
-            while True:
-                file.write(b"\0" * 4096)
-                file.flush()
+    while not ended.is_set():
+        with (root / ".ballast").open("ab", buffering=0) as file, contextlib.suppress(OSError):
+            while file.write(b"\0" * 65536) == 65536:
+                pass
+        ended.wait(0.05)
 
 
 def filled_run(config, root, step):
