@@ -35,6 +35,7 @@ from nightshift.reporting.settings import site_settings
 from nightshift.sources.addresses import is_server
 from nightshift.sources.files import matching_files
 from nightshift.wording import one_line
+from nightshift.workers import LOCAL, is_engine
 
 NOTEBOOKS = Path("notebooks")
 SIMULATE, DIGEST = str(NOTEBOOKS / "simulate.ipynb"), str(NOTEBOOKS / "digest.ipynb")
@@ -177,6 +178,13 @@ def as_whole(value):
 def as_text(value):
     """A day as text, nothing as the empty text; all else as it is."""
     return str(value) if isinstance(value, date) else "" if value is None else value
+
+
+def as_engine(text):
+    """An engine of `workers`; ValueError for another text."""
+    if not is_engine(text):
+        raise ValueError("no engine")
+    return text
 
 
 def plain(value):
@@ -332,6 +340,8 @@ class Settings(BaseModel):
     ] = 0.05
     retrain_days: Annotated[float, BeforeValidator(as_number), Field(gt=0, allow_inf_nan=False)] = 7
     catch_up: Whole = 7
+    engine: Annotated[str, BeforeValidator(as_text), AfterValidator(as_engine)] = LOCAL
+    engine_workers: Annotated[int, BeforeValidator(as_whole), Field(gt=0)] = 2
     keep_nights: Any = 0
     keep_raw_days: Whole = 0
     keep_model_days: Whole = 0
@@ -352,6 +362,8 @@ NEEDED = {
     "catch_up": "a whole number, 0 for none",
     "keep_raw_days": "a whole number, 0 to keep all",
     "keep_model_days": "a whole number, 0 to keep all",
+    "engine": "local, slurm, or the address of a scheduler of Dask, such as tcp://host:8786",
+    "engine_workers": "a whole number above 0",
 }
 
 

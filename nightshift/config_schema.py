@@ -12,6 +12,7 @@ from nightshift import catalog
 from nightshift.config import DIGEST, SIMULATE, bounds_of, element_of, notebook_of
 from nightshift.incidents.silences import KEYS
 from nightshift.parameters import Choice, declared_at
+from nightshift.workers import ADDRESS, LOCAL, SLURM
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 TYPES = {
@@ -55,6 +56,15 @@ def config_schema():
         | whole,
         "keep_model_days": {"description": "days that models stay after their study ran last; 0 keeps all"}
         | whole,
+        "engine": {
+            "description": "where heavy tables are worked on: local, slurm, or the address of a scheduler",
+            "anyOf": [{"enum": [LOCAL, SLURM]}, {"pattern": f"^{ADDRESS.pattern}$", "type": "string"}],
+        },
+        "engine_workers": {
+            "description": "jobs of Slurm that one heavy table takes at once",
+            "type": "integer",
+            "minimum": 1,
+        },
         "site_url": {"description": "where readers find reports/, for links in the feed and in mails"}
         | text(),
         "digest": digest,

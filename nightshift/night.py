@@ -17,7 +17,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from nightshift import forkserver
+from nightshift import forkserver, workers
 from nightshift.log import log, print_line, speaks_json
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -64,6 +64,7 @@ def run_nights(path, which, cores, quiet, *, day):
         config = load(path, day or None)
         check_cores(cores)
         root = Path(config.get("products") or ".").expanduser()
+        workers.choose(config.get("engine", workers.LOCAL), config.get("engine_workers", 2))
     except (ValueError, RuntimeError) as error:
         return refuse(error)
     signal.signal(signal.SIGTERM, stop)
