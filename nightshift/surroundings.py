@@ -133,21 +133,23 @@ def look_at_webhooks(settings, dates):
 
 def look_at_alertmanager(settings, dates):
     """(lines, problems) of Alertmanagers: whether they say how they are."""
+    from nightshift.notify.alertmanager import login
+
     lines, problems = [], []
     for url in sorted({*settings.people, *settings.failures}):
-        why = look_at_address(f"{url}/api/v2/status", url, dates, "GET", needs=200)
+        why = look_at_address(f"{url}/api/v2/status", url, dates, "GET", needs=200, auth=login())
         (problems if why else lines).append(f"{url}: {why or 'it answers'}")
     return lines, problems
 
 
-def look_at_address(address, shown, dates, method, needs=None):
+def look_at_address(address, shown, dates, method, *, needs=None, auth=None):
     """Why a server does not answer as it should, "" if it does; what time it says is added to `dates`.
 
-    needs : status of its answer; None is any.
+    needs : status of its answer; None is any. auth : as requests has it.
     """
     from nightshift.notify.http import ask, reason
 
-    end = ask(method, address, wait_s=ANSWER_S)
+    end = ask(method, address, wait_s=ANSWER_S, auth=auth)
     if isinstance(end, Exception):
         return reason(end)
     status, _, headers = end

@@ -7,6 +7,7 @@ What it was told and is open no more, is ended. Of several nights it needs the l
 """
 
 import hashlib
+import os
 import re
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -34,7 +35,7 @@ def read_settings(config):
 def checked_server(where, url):
     """The address of an Alertmanager without a slash at its end; ValueError where it is none."""
     if "@" in str(url):  # not shown: it may hold the password
-        raise ValueError(f"{where} holds a user or a password: they belong into the file that ~/.netrc is")
+        raise ValueError(f"{where} holds a user or a password: they belong into the environment")
     if not isinstance(url, str) or not re.fullmatch(r"https?://[^\s?#@/]+(/[^\s?#@]*)?", url):
         raise ValueError(
             f"{where}: {one_line(url, 80)!r} is no address such as http://alerts.example.org:9093"
@@ -122,6 +123,14 @@ def moment_of(at):
     return f"{at:%Y-%m-%dT%H:%M:%SZ}"
 
 
+def login():
+    """The login of Alertmanagers by the environment, as requests has it; None for that of netrc."""
+    if token := os.environ.get("ALERTMANAGER_TOKEN"):
+        return lambda request: request.headers.update(Authorization=f"Bearer {token}") or request
+    user = os.environ.get("ALERTMANAGER_USER")
+    return (user, os.environ.get("ALERTMANAGER_PASSWORD", "")) if user else None
+
+
 def deliver(message, urls, settings, before):
     """Hand `message` over: {address: (waiting, sent or refused; why)}; what may have arrived is told again,
     which changes nothing for an Alertmanager.
@@ -130,5 +139,5 @@ def deliver(message, urls, settings, before):
     """
     [url] = urls
     before({url: ("sending", "")})
-    outcome, words = post(f"{url}/api/v2/alerts", message.content)
+    outcome, words = post(f"{url}/api/v2/alerts", message.content, auth=login())
     return {url: ("waiting" if outcome == "unclear" else outcome, words)}

@@ -14,14 +14,18 @@ LATER = {401, 403, 407, 408, 425, 429, 500, 503}  # nothing was taken, and it ma
 ON_THE_WAY = {502, 504}  # a proxy does not know what became of it
 
 
-def post(url, content):
+def post(url, content, *, auth=None):
     """Send `content`, what JSON holds, to `url`: (sent, waiting, refused or unclear; why, in one line).
+
+    auth : as requests has it; without it, that of netrc.
 
     Certificates are verified and proxies followed as `requests` does; no redirection is followed, since the
     address may be a secret. No line names the address.
     """
     ends = []
-    work = threading.Thread(target=lambda: ends.append(ask("POST", url, json=content)), daemon=True)
+    work = threading.Thread(
+        target=lambda: ends.append(ask("POST", url, json=content, auth=auth)), daemon=True
+    )
     work.start()
     work.join(WHOLE_S)
     return outcome_of(ends[0]) if ends else ("unclear", f"no whole answer within {WHOLE_S} s")

@@ -30,6 +30,7 @@ def chat():
 
     class Chat(BaseHTTPRequestHandler):
         def do_POST(self):
+            self.server.login = self.headers["Authorization"]
             self.server.kept.append((self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
             status, text, headers = self.server.answer
             if status == "drop":
@@ -250,6 +251,23 @@ def without_digest(root, day):
     record = json.loads((root / "reports" / day / "digest.json").read_text())
     record["digest"] |= {"outcome": "failed", "error": "it ended"}
     return json.dumps(record | {"incidents": []})
+
+
+@pytest.mark.parametrize(
+    ("variables", "login"),
+    [
+        ({"ALERTMANAGER_TOKEN": "abc"}, "Bearer abc"),
+        ({"ALERTMANAGER_USER": "me", "ALERTMANAGER_PASSWORD": "x"}, "Basic bWU6eA=="),
+        ({"HOME": "/nowhere"}, None),
+    ],
+)
+def test_the_login_comes_from_the_environment(tmp_path, hooks, monkeypatch, variables, login):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    a_digest(tmp_path, [incident("slow storage")])
+    assert policy.tell_night(tmp_path, DAY, settings("alertmanager", hooks.url.partition("/hooks")[0])) == []
+    [(path, [alert])] = hooks.kept
+    assert (path, alert["annotations"]["summary"], hooks.login) == ("/api/v2/alerts", "slow storage", login)
 
 
 def test_an_alertmanager_that_was_away_is_told_of_the_latest_night_only(tmp_path, server):
