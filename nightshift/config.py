@@ -30,6 +30,7 @@ from pydantic import (
 from nightshift import catalog, former_names
 from nightshift.catalog import STEPS
 from nightshift.incidents.silences import check_silences
+from nightshift.notify.settings import check_channels
 from nightshift.parameters import Choice, Range, declared_at
 from nightshift.reporting.settings import site_settings
 from nightshift.sources.addresses import is_server
@@ -435,11 +436,7 @@ def other_mistakes(config):
         site_settings(config)
     except ValueError as error:
         lines.append(str(error))
-    if not lines and any(map(config.get, TOLD_BY)):
-        from nightshift.notify.policy import check_channels  # which imports what draws figures
-
-        lines = check_channels(config)
-    return lines
+    return lines or check_channels(config)
 
 
 def refused_names(where, settings, names, reason):

@@ -474,7 +474,8 @@ def mail(path, day="", dry_run=False):
     code.
     """
     from nightshift.config import TOLD_BY
-    from nightshift.notify.policy import check_channels, tell_night
+    from nightshift.notify.policy import tell_night
+    from nightshift.notify.settings import check_channels
 
     try:
         config, day, root = night_of(path, day)

@@ -8,39 +8,20 @@ What it was told and is open no more, is ended. Of several nights it needs the l
 
 import hashlib
 import os
-import re
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 from nightshift.notify.http import post
 from nightshift.notify.message import mail_view
-from nightshift.notify.settings import read_recipients
+from nightshift.notify.settings import read_alertmanager
 from nightshift.reporting.digests import going_on
 from nightshift.wording import one_line
 
 SECTION, MAX_TO, DRAFT, LATEST_ONLY = "alertmanager", 1, "json", True
+read_settings = read_alertmanager
 # after which an alert ends that no night repeats: three nights may be missed, and no alert ends for that
 LASTS = timedelta(hours=78)
 INCIDENT = "NightshiftIncident"
-
-
-def read_settings(config):
-    """What the configuration says under `alertmanager`, as `read_recipients`; None where it says nothing."""
-    settings = read_recipients(config, SECTION, checked_server, [])
-    if settings:
-        settings.only_changes = False
-    return settings
-
-
-def checked_server(where, url):
-    """The address of an Alertmanager without a slash at its end; ValueError where it is none."""
-    if "@" in str(url):  # not shown: it may hold the password
-        raise ValueError(f"{where} holds a user or a password: they belong into the environment")
-    if not isinstance(url, str) or not re.fullmatch(r"https?://[^\s?#@/]+(/[^\s?#@]*)?", url):
-        raise ValueError(
-            f"{where}: {one_line(url, 80)!r} is no address such as http://alerts.example.org:9093"
-        )
-    return url.rstrip("/")
 
 
 def view_for(night, settings, url, entry):

@@ -50,17 +50,6 @@ MEANS = {
 # ------------------------------------------------------------------------------------------ who knows of what
 
 
-def check_channels(config):
-    """Lines about what is wrong with the sections of the channels in a configuration."""
-    lines = []
-    for channel in CHANNELS:
-        try:
-            channel.read_settings(config)
-        except ValueError as error:
-            lines.append(str(error))
-    return lines
-
-
 def tell_night(root, day, config, dry_run=False):
     """Tell of the night of `day` through all channels that the configuration has, one after the other;
     returns a line for each thing that went wrong, which begins with the name of its section.

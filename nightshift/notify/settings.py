@@ -1,5 +1,5 @@
-"""What a configuration says of those who are told of a night: who gets what, and for mails from whom, through
-which server.
+"""What a configuration says of those who are told of a night, by mail, chat or Alertmanager: who gets what,
+and for mails from whom, through which server.
 """
 
 import contextlib
@@ -12,6 +12,7 @@ from nightshift.reporting.settings import site_settings
 from nightshift.wording import one_line
 
 SEVERITIES = ["low", "medium", "high"]
+VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{0,99}\Z")  # name of one of the environment
 ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 ADDRESS = re.compile(rf"(?=.{{3,254}}\Z)(?=[^@]{{1,64}}@){ATOM}(\.{ATOM})*@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*\Z")
 
@@ -33,6 +34,30 @@ def read_settings(config):
     settings.server = checked_server(config["mail"].get("server"))
     settings.login = (user, password) if user else None
     return settings
+
+
+def read_webhooks(config):
+    """What the configuration says under `webhooks`, as `read_recipients`; None where it says nothing."""
+    return read_recipients(config, "webhooks", checked_variable, ["only_changes"])
+
+
+def read_alertmanager(config):
+    """What the configuration says under `alertmanager`, as `read_recipients`; None where it says nothing."""
+    settings = read_recipients(config, "alertmanager", checked_alertmanager, [])
+    if settings:
+        settings.only_changes = False
+    return settings
+
+
+def check_channels(config):
+    """Lines about what is wrong with the sections of those who are told of a night."""
+    lines = []
+    for read in (read_settings, read_webhooks, read_alertmanager):
+        try:
+            read(config)
+        except ValueError as error:
+            lines.append(str(error))
+    return lines
 
 
 def read_recipients(config, section, checked, more):
@@ -93,6 +118,28 @@ def checked_address(where, address):
     if not isinstance(address, str) or not ADDRESS.match(address):
         raise ValueError(f"{where}: {one_line(address, 80)!r} is no mail address such as name@example.org")
     return address.lower()
+
+
+def checked_variable(where, name):
+    """The name of a variable that holds the address of a webhook; ValueError where it is none."""
+    if not isinstance(name, str) or not VARIABLE.match(name):
+        # not shown: it may be the secret itself
+        raise ValueError(
+            f"{where} must be the name of a variable of the environment that holds the address of the "
+            "webhook, such as OPERATORS_WEBHOOK"
+        )
+    return name
+
+
+def checked_alertmanager(where, url):
+    """The address of an Alertmanager without a slash at its end; ValueError where it is none."""
+    if "@" in str(url):  # not shown: it may hold the password
+        raise ValueError(f"{where} holds a user or a password: they belong into the environment")
+    if not isinstance(url, str) or not re.fullmatch(r"https?://[^\s?#@/]+(/[^\s?#@]*)?", url):
+        raise ValueError(
+            f"{where}: {one_line(url, 80)!r} is no address such as http://alerts.example.org:9093"
+        )
+    return url.rstrip("/")
 
 
 def checked_server(url):

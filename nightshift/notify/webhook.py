@@ -11,27 +11,11 @@ from types import SimpleNamespace
 
 from nightshift.notify.http import post
 from nightshift.notify.message import FEW, mail_templates, mail_view
-from nightshift.notify.settings import read_recipients
+from nightshift.notify.settings import read_webhooks
 
 SECTION, MAX_TO, DRAFT, LATEST_ONLY = "webhooks", 1, "json", False
+read_settings = read_webhooks
 MAX_TEXT = 3900  # characters: Slack cuts a message after 4,000, Mattermost after 16,383
-VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{0,99}\Z")
-
-
-def read_settings(config):
-    """What the configuration says under `webhooks`, as `read_recipients`; None where it says nothing."""
-    return read_recipients(config, SECTION, checked_variable, ["only_changes"])
-
-
-def checked_variable(where, name):
-    """The name of a variable that holds the address of a webhook; ValueError where it is none."""
-    if not isinstance(name, str) or not VARIABLE.match(name):
-        # not shown: it may be the secret itself
-        raise ValueError(
-            f"{where} must be the name of a variable of the environment that holds the address of the "
-            "webhook, such as OPERATORS_WEBHOOK"
-        )
-    return name
 
 
 def address_in(name):
