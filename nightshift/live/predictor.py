@@ -73,11 +73,12 @@ class RuntimePredictor:
         RuntimePredictor("models/telemetry").diagnose(samples)
 
     model : the folder that 3_train has written. rule : when flagged windows are an alarm. past : of servers;
-    without it they are judged by the healthy windows of the training, as jobs are.
+    without it their level is followed in their own samples, and they are judged by the healthy windows of the
+    training, as jobs are.
     """
 
     def __init__(self, model, rule=None, past=None):
-        self.detector, self.rule, self.past = load_detector(Path(model)), rule or Rule(), past or Past()
+        self.detector, self.rule, self.past = load_detector(Path(model)), rule or Rule(), past
         self.calibration = pd.read_parquet(Path(model) / "calibration.parquet")
         self.grid, self._fitted = grid_of(self.detector), {}
 
@@ -129,10 +130,11 @@ class RuntimePredictor:
         half of them later: the last ones of a run that goes on are not final. No window gives no row.
         """
         keys = windows[["node_id", "job_id", "start", "end"]].reset_index(drop=True)
+        keys = keys.astype(dict.fromkeys(["start", "end"], "datetime64[us, UTC]"))
         if not len(windows):
             empty = keys.assign(score=0.0, p_value=1.0, flagged=False, diagnosis="", confidence=0.0, probable="")
             return empty, pd.DataFrame(columns=self.classes, dtype=float)
-        detector, levels = self.detector, self.past.levels or None
+        detector, levels = self.detector, self.past.levels if self.past else None
         tests = node_tests(windows.reset_index(drop=True), detector, fitted=self._fitted, levels=levels)
         tests = tests.clip(-100, 100)
         scored, weights = keys.copy(), detector.weights
@@ -151,7 +153,7 @@ class RuntimePredictor:
         """Rank windows of a server among those of its last nights: (n,); None where these are too few to flag
         anything. Each test has its share of the alarms, and the stronger one counts (Bonferroni).
         """
-        past, weights = self.past.tests.get(node), self.detector.weights
+        past, weights = self.past and self.past.tests.get(node), self.detector.weights
         if past is None:
             return None
         p = np.ones(len(tests))
