@@ -12,7 +12,6 @@ which, so that none goes round in circles, and what is lifted on one side is lif
 import os
 import re
 from datetime import UTC, date, datetime, timedelta
-from fnmatch import translate
 
 import requests
 
@@ -83,10 +82,22 @@ def matchers_of(entry):
         matchers.append({"name": "incident", "value": entry["incident"], "isRegex": False, "isEqual": True})
     for name in PATTERNS:
         if pattern := entry.get(name):
-            # fnmatch writes (?s:PATTERN)\Z; an Alertmanager matches the whole value by itself
-            one = translate(pattern).removesuffix(r"\Z").removesuffix(r"\z")
+            one = re2_of(pattern)
             matchers.append({"name": name, "value": f"(?i){one}(,{one})*", "isRegex": True, "isEqual": True})
     return matchers
+
+
+def re2_of(pattern):
+    """Write a pattern such as T2-* as a regular expression of Go. What `fnmatch.translate` writes has atomic
+    groups since Python 3.11, which Go refuses.
+    """
+    wild = {"*": ".*", "?": "."}
+    parts = re.split(r"(\*|\?|\[!?.[^\]]*\])", pattern)
+    return "".join(
+        wild.get(part) or (f"[^{part[2:]}" if part[:2] == "[!" else part if part[0] == "[" and len(part) > 2 else re.escape(part))
+        for part in parts
+        if part
+    )
 
 
 def silence_of(entry, now):
@@ -169,6 +180,7 @@ def lift(alertmanager, root, pairs, held, entries):
         del pairs[number]
         if there:
             alertmanager.expire(number)
+            del held[number]  # nor is it taken for one that somebody has made there
             yield f"lifted in the Alertmanager: {pair['entry']['why']}"
         elif here and lift_silence(root / SILENCES_FILE, pair["entry"]):
             yield f"lifted here: {pair['entry']['why']}"
