@@ -110,16 +110,14 @@ def keep_looking(stream, *, looks, quiet):
     while not looks or done < looks:
         time.sleep(stream.step_s - time.time() % stream.step_s)
         try:
-            begun, ended = stream.look(time.time())
-            silent = ""
+            seen, silent = stream.look(time.time()), ""
         except (TimeoutError, ConnectionError) as error:
             if str(error) != silent:
                 night.print_line(error)
-            silent, (begun, ended) = str(error), (None, None)
-        for table, begins in ((ended, False), (begun, True)):
-            if table is not None and not quiet:
-                for alarm in table.itertuples():
-                    print(line_of(alarm, begins=begins), flush=True)
+            seen, silent = {}, str(error)
+        for what, table in seen.items() if not quiet else ():
+            for alarm in table.itertuples():
+                print(line_of(alarm, what), flush=True)
         done += 1
 
 
@@ -140,7 +138,7 @@ def diagnose_job(options, job, since, until):
         night.print_line(error)
         return night.FAILED
     for alarm in alarms.itertuples():
-        print(line_of(alarm, begins=True))
+        print(line_of(alarm, "ended"))
     if not len(alarms):
         nodes = samples.node_id.nunique()
         print(json.dumps({"alarm": None, "job": job, "nodes": nodes, "samples": len(samples)}))
