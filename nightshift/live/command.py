@@ -23,7 +23,9 @@ def telemetry(
     majority: Annotated[int, typer.Option(min=1, help="windows of which more than half must be flagged")] = 5,
     looks: Annotated[int, typer.Option(min=0, help="how often to look before it ends; 0: until Ctrl-C")] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", help="no line for each alarm")] = False,
-    job: Annotated[str, typer.Option(help="diagnose this job, which has ended, and end, as an epilog does")] = "",
+    job: Annotated[
+        str, typer.Option(help="diagnose this job, which has ended, and end, as an epilog does")
+    ] = "",
     since: Annotated[str, typer.Option(help="when it began, UTC, such as 2026-01-31T12:00")] = "",
     until: Annotated[str, typer.Option(help="when it ended; default: now")] = "",
 ):

@@ -96,7 +96,7 @@ def test_the_majority_counts_beside_what_is_in_a_row():
     assert followed("..x....xx..", Rule(consecutive=2, majority=5))[0] == [], "two of five"
     assert followed("..x.xx.....", Rule(consecutive=2, majority=5))[0] == [(2, 5, 5)], "three of five"
     for wrong in ({"consecutive": 6}, {"consecutive": 0}, {"alarm_rate": 1}):
-        with pytest.raises(ValueError, match="must be above 0|at least one window"):
+        with pytest.raises(ValueError, match=r"must be above 0|at least one window"):
             Rule(**wrong)
 
 
@@ -121,7 +121,8 @@ def watched(tmp_path_factory):
 
 
 def test_a_trouble_is_an_alarm_within_three_minutes_and_named(watched):
-    seen = {what: [(moment, one) for moment, look in watched.looks.items() for one in look[what].itertuples()] for what in ("begins", "changes", "ends")}
+    kinds = ("begins", "changes", "ends")
+    seen = {what: [(moment, one) for moment, look in watched.looks.items() for one in look[what].itertuples()] for what in kinds}
     [(moment, alarm)], [*_, (_, named)], [(_, ended)] = seen.values()
     assert (alarm.node_id, alarm.job_id, alarm.diagnosis) == ("x-n01", "7", "unknown"), "its first windows hold health as well"
     assert (named.diagnosis, named.probable) == ("cpuoccupy", "cpuoccupy")
@@ -201,9 +202,9 @@ def test_a_job_is_diagnosed_from_its_own_samples_after_its_end(products):
 def test_samples_that_the_models_cannot_read_are_refused_in_one_line(products):
     models = helpers.study_paths("telemetry", products).models
     predictor = RuntimePredictor(models)
-    with pytest.raises(ValueError, match="^the samples have no column timestamp$"):
+    with pytest.raises(ValueError, match=r"^the samples have no column timestamp$"):
         predictor.diagnose(pd.DataFrame({"node_id": ["n"], "cpu::a": [1.0]}))
-    with pytest.raises(ValueError, match="^the samples hold no metric that the models read, such as cpu::a$"):
+    with pytest.raises(ValueError, match=r"^the samples hold no metric that the models read, such as cpu::a$"):
         predictor.diagnose(pd.DataFrame({"node_id": ["n"], "timestamp": [at(0)]}))
     description = json.loads((models / "detector.json").read_text())
     description.pop("windows")
@@ -223,7 +224,7 @@ def provisional(*rows):
 
 
 def spans(findings):
-    return [(one.entity, round((one.start - at(0)).total_seconds() / STEP_S), round((one.end - at(0)).total_seconds() / STEP_S)) for one in findings.itertuples()]
+    return [(one.entity, *(round((time - at(0)).total_seconds() / STEP_S) for time in (one.start, one.end))) for one in findings.itertuples()]
 
 
 def test_what_a_night_has_judged_is_not_reported_twice():
