@@ -25,7 +25,7 @@ LAYERS = [  # rooms, the lowest first: a folder of the package, or a module at i
     {"chain", "config_schema"},
     {"unchanged"},
     {"night"},
-    {"backtest", "backup", "night_status", "serve", "sweeps"},
+    {"backtest", "backup", "live", "night_status", "serve", "sweeps"},
     {"cli"},
     {"__main__"},
 ]
