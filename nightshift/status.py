@@ -1,11 +1,11 @@
 """What an extraction leaves beside its tables: how the source was, and what did not parse."""
 
 import hashlib
-import re
 
 import pandas as pd
 
 from helpers import atomic, write_json
+from nightshift.credentials import masked
 
 
 def write_bad_lines(raw, bad_lines):
@@ -24,7 +24,7 @@ def write_status(raw, *, state, rows, newest, source, window, **more):
     digest = hashlib.sha256(
         b"".join(hashlib.sha256(path.read_bytes()).digest() for path in sorted(raw.rglob("*.parquet")))
     )
-    source = re.sub(r"://(?:[^/@]*@)?([^?#]*).*", r"://\1", source)
+    source = masked(source)
     # rows without any time have no newest one
     newest = newest if rows and newest not in ("NaT", "None", "nan") else None
     status = dict(
