@@ -51,7 +51,7 @@ def send_night(root, day, config, *, dry_run=False):
     line for each thing that went wrong.
 
     dry_run : nothing is sent or remembered; the messages, as if none had been sent for this night, are
-    written to reports/<day>/mail/*.eml.
+    written to data/mail/<day>/*.eml.
     """
     try:
         if not (settings := read_settings(config)):
@@ -291,8 +291,12 @@ def read_quietly(path):
 
 
 def write_drafts(root, day, settings):
-    """Write the messages of a night, as if none had been sent for it, to reports/<day>/mail/."""
-    folder, night = root / "reports" / day / "mail", read_night(root, day)
+    """Write the messages of a night, as if none had been sent for it, to data/mail/<day>/: they hold addresses,
+    and nobody but the owner may look into that folder.
+    """
+    folder, night = root / "data/mail" / day, read_night(root, day)
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.parent.chmod(0o700)
     for old in folder.glob("*.eml"):
         old.unlink()
     sent = {
@@ -302,6 +306,7 @@ def write_drafts(root, day, settings):
     for n, (view, to) in enumerate([one for one in views_of(night, settings, sent | {day: {}}) if one[0]], 1):
         path = folder / f"{n}-{'digest' if view['digest'] else 'failures'}.eml"
         with atomic(path) as temporary:
+            temporary.touch(0o600)
             temporary.write_bytes(message_of(root, view, settings, to).as_bytes())
         print(f"{path}: to {', '.join(to)}")
     return []

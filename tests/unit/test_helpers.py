@@ -400,3 +400,10 @@ def test_pseudonyms_last_with_a_key_and_only_then(monkeypatch):
     assert found["key"].equals(found["again"])
     assert len({pseudonym[0] for pseudonym in found.values()}) == 4
     assert pseudonyms(names[:0])[0].empty
+
+
+def test_raw_data_can_be_read_by_their_owner_alone(tmp_path):
+    raw = helpers.study_paths("tickets", tmp_path).raw
+    assert raw.parent.stat().st_mode & 0o777 == 0o700
+    raw.parent.chmod(0o755)  # as an earlier version left it
+    assert helpers.study_paths("transfers", tmp_path).raw.parent.stat().st_mode & 0o777 == 0o700
