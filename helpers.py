@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 
 from nightshift import catalog
+from nightshift.checksums import use_checksums
 from nightshift.evidence import build_rows
 from nightshift.figures import plain_text  # which turns off the parser of mathematical text
 from nightshift.products import git_revision
@@ -33,6 +34,7 @@ from nightshift.wording import skill_in_words
 
 # ------------------------------------------------------------------------------------------------------ Paths
 
+use_checksums()  # of all tables that this process reads and writes
 ROOT = Path(__file__).resolve().parent
 # 6 to 12 times the torch backend on LSTM training on 2 cores
 os.environ.setdefault("KERAS_BACKEND", "jax")

@@ -8,7 +8,7 @@ from conftest import REPOSITORY
 PACKAGE = REPOSITORY / "nightshift"
 LAYERS = [  # rooms, the lowest first: a folder of the package, or a module at its top
     {"yaml_files"},
-    {"catalog", "compiled", "credentials", "engine", "error_classes", "figures", "forkserver", "former_names", "kernel"}
+    {"catalog", "checksums", "compiled", "credentials", "engine", "error_classes", "figures", "forkserver", "former_names", "kernel"}
     | {"parameters", "processes", "schemas", "series", "statistics", "unspaced", "wording", "workers"},
     {"evidence", "privacy", "products", "new_study"},
     {"tryout"},

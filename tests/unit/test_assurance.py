@@ -263,7 +263,8 @@ def text_of_page(markup):
 def texts_of(root):
     """{name: all text that a person or a program finds in a product of the night, in lower case}, code of pages left out."""
     found = {}
-    for path in [*root.glob("reports/**/*.html"), root / "reports/feed.xml", *root.glob(f"reports/{DAY}/*.json"), *root.glob(f"data/mail/{DAY}/*.eml")]:
+    pages = [*root.glob("reports/**/*.html"), root / "reports/feed.xml", *root.glob(f"reports/{DAY}/*.json")]
+    for path in [*pages, *root.glob(f"data/mail/{DAY}/*.eml")]:
         text = path.read_text()
         if path.suffix == ".html":
             text = text_of_page(text)
