@@ -1,6 +1,6 @@
 """Shared science code of Nightshift, by layer, in the order of the chain.
 
-    Paths       where every product lives                    study_paths, project_path, atomic, write_parquet
+    Paths       where every product lives                    study_paths, project_path, atomic, write_...
     Clean       what its schema says                         check_schema
     Encoders    one code per name                            fit_categories, encode_categories, table_key
     Plots       one figure, one claim, saved and shown       show_figure
@@ -30,10 +30,11 @@ from nightshift.products import git_revision
 from nightshift.schemas import FINDING, FINDING_MAY_HAVE, NUMBER, TEXT, TIME, columns_of
 from nightshift.series import Picture, series_of
 from nightshift.tryout import is_by_hand, output_root
-from nightshift.wording import skill_in_words
+from nightshift.wording import SEQUENCES, skill_in_words
 
 # ------------------------------------------------------------------------------------------------------ Paths
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a cell begins with that a spreadsheet computes
 use_checksums()  # of all tables that this process reads and writes
 ROOT = Path(__file__).resolve().parent
 # 6 to 12 times the torch backend on LSTM training on 2 cores
@@ -94,6 +95,20 @@ def write_json(content, path):
     """Write `content` to `path` as indented JSON, atomically; NaN is refused (ValueError), it is not JSON."""
     with atomic(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def write_csv(table, path):
+    """Write a table as CSV, atomically, without its index, times in UTC as ISO 8601.
+
+    A text that a spreadsheet would take for a formula begins with an apostrophe, and what a terminal would
+    act on becomes U+FFFD, one for each sequence.
+    """
+    shown = table.copy()
+    for column in shown.select_dtypes(["object", "str"]):
+        texts = [SEQUENCES.sub("\ufffd", one) if isinstance(one, str) else one for one in shown[column]]
+        shown[column] = [f"'{text}" if str(text).startswith(FORMULA) else text for text in texts]
+    with atomic(path) as temporary:
+        shown.to_csv(temporary, index=False, date_format="%Y-%m-%dT%H:%M:%SZ")
 
 
 # ------------------------------------------------------------------------------------------------------ Clean

@@ -4,7 +4,7 @@ import hashlib
 
 import pandas as pd
 
-from helpers import atomic, write_json
+from helpers import write_csv, write_json
 from nightshift.credentials import masked
 
 
@@ -12,8 +12,7 @@ def write_bad_lines(raw, bad_lines):
     """Write `raw`/bad_lines.csv, atomically: what did not parse, as (file, line number, reason, text); no
     bad line leaves the header.
     """
-    with atomic(raw / "bad_lines.csv") as temporary:
-        pd.DataFrame(bad_lines, columns=["file", "line", "reason", "text"]).to_csv(temporary, index=False)
+    write_csv(pd.DataFrame(bad_lines, columns=["file", "line", "reason", "text"]), raw / "bad_lines.csv")
 
 
 def write_status(raw, *, state, rows, newest, source, window, **more):

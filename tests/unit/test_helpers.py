@@ -106,6 +106,9 @@ def test_bad_lines_come_back_whatever_they_hold_and_none_leaves_the_header(tmp_p
     read = pd.read_csv(tmp_path / "raw/bad_lines.csv")
     assert read.columns.tolist() == ["file", "line", "reason", "text"]
     assert list(read.itertuples(index=False, name=None)) == bad
+    write_bad_lines(tmp_path / "raw", [("=a.csv", 1, "no number", "=cmd|' /C x'!A0"), ("b", 2, "cut", "\x1b]0;title\x07\x1b[2Ja\x00")])
+    text = (tmp_path / "raw/bad_lines.csv").read_text()
+    assert text.splitlines()[1:] == ["'=a.csv,1,no number,'=cmd|' /C x'!A0", "b,2,cut,\ufffd\ufffda\ufffd"]
     write_bad_lines(tmp_path / "raw", [])  # the lines of an earlier night do not stay
     assert (tmp_path / "raw/bad_lines.csv").read_text().splitlines() == ["file,line,reason,text"]
     assert [path.name for path in (tmp_path / "raw").iterdir()] == ["bad_lines.csv"]
