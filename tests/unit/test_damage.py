@@ -117,6 +117,7 @@ def status(**changes):
 
 def times(path):
     found = pd.read_parquet(path)
+    found = found.astype(object)
     found.loc[0] = "soon"
     found.to_parquet(path)
 
