@@ -13,7 +13,7 @@ SHELL  := /bin/bash
 .PHONY: help reports test lab nightly backtest bench bench-scale lint clean
 
 help:
-	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
 
 reports: $(ENV)/.installed   ## run the chain and render the site: CONFIG=site.yaml DAY=2026-01-31
 	@python -m nightshift run --config "$$CONFIG" $${DAY:+--day "$$DAY"} --cores "$$CORES"
@@ -33,7 +33,7 @@ test: $(ENV)/.installed      ## run all tests, with up to four workers at once
 bench: $(ENV)/.installed     ## measure speed and memory against peers
 	python bench/bench.py
 
-bench-scale: $(ENV)/.installed  ## measure what each step costs as the data grow; about two hours
+bench-scale: $(ENV)/.installed  # what each step costs as the data grow; about two hours
 	python bench/scale.py
 
 # a file as argument would make its folder the root, where neither helpers.py nor the configuration is

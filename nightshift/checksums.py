@@ -44,8 +44,8 @@ def use_checksums():
             if DAMAGED not in str(error):
                 raise
             raise OSError(
-                f"{source} is damaged: a part of it is not as it was written, by its checksum; remove the file, "
-                "and the next run makes it again"
+                f"{source} is damaged: a part of it is not as it was written, by its checksum; "
+                "remove the file, and the next run makes it again"
             ) from None
 
     @functools.wraps(write)

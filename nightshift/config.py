@@ -32,7 +32,7 @@ from nightshift import catalog, former_names
 from nightshift.catalog import STEPS
 from nightshift.credentials import secret_in
 from nightshift.incidents.silences import check_silences
-from nightshift.notify.settings import read_settings
+from nightshift.notify.settings import check_channels
 from nightshift.parameters import Choice, Range, declared_at
 from nightshift.reporting.settings import site_settings
 from nightshift.sources.addresses import is_server
@@ -50,6 +50,7 @@ SHARED = [
     "false_discovery_rate",
 ]  # given to every notebook that declares them
 SHARE = Range(0.0, 1.0, False, False)
+TOLD_BY = ("mail", "webhooks", "alertmanager")  # sections about who is told of a night, and how
 RANGES = {"alarm_rate": SHARE, "false_discovery_rate": SHARE}  # wherever a notebook declares none
 
 
@@ -252,8 +253,13 @@ def refusal(where, value, one, *within):
 # ---------------------------------------------------------------------------------------- the whole of a file
 
 
+Whole = Annotated[int, BeforeValidator(as_whole), Field(ge=0)]
+
+
 class Settings(BaseModel):
-    """The settings of the uppermost level, but for the parameters of notebooks and what `mail` says."""
+    """The settings of the uppermost level, but for the parameters of notebooks and what is said of those who
+    are told of a night.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -264,14 +270,19 @@ class Settings(BaseModel):
         float, BeforeValidator(as_number), Field(gt=0, lt=1, allow_inf_nan=False)
     ] = 0.05
     retrain_days: Annotated[float, BeforeValidator(as_number), Field(gt=0, allow_inf_nan=False)] = 7
+    catch_up: Whole = 7
     engine: Annotated[str, BeforeValidator(as_text), AfterValidator(as_engine)] = LOCAL
     engine_workers: Annotated[int, BeforeValidator(as_whole), Field(gt=0)] = 2
     keep_nights: Any = 0
+    keep_raw_days: Whole = 0
+    keep_model_days: Whole = 0
     site_url: Any = ""
     simulate: Any = None
     digest: Any = None
     studies: Any = None
     mail: Any = None
+    webhooks: Any = None
+    alertmanager: Any = None
 
 
 NEEDED = {
@@ -279,6 +290,9 @@ NEEDED = {
     "alarm_rate": "a number above 0 and below 1",
     "false_discovery_rate": "a number above 0 and below 1",
     "retrain_days": "a number above 0",
+    "catch_up": "a whole number, 0 for none",
+    "keep_raw_days": "a whole number, 0 to keep all",
+    "keep_model_days": "a whole number, 0 to keep all",
     "engine": "local, slurm, or the address of a scheduler of Dask, such as tcp://host:8786",
     "engine_workers": "a whole number above 0",
 }
@@ -301,11 +315,7 @@ def check(config):
     lines, good = [], dict(config)
     try:
         settings = Settings.model_validate(config)
-        good |= {
-            name: getattr(settings, name)
-            for name in ("products", *SHARED[2:], "retrain_days", "engine", "engine_workers")
-            if name in config
-        }
+        good |= {name: getattr(settings, name) for name in NEEDED if name in config}
     except ValidationError as error:
         for one in error.errors():
             name = str(one["loc"][0])
@@ -377,12 +387,7 @@ def other_mistakes(config):
         site_settings(config)
     except ValueError as error:
         lines.append(str(error))
-    if config.get("mail") and not lines:
-        try:
-            read_settings(config)
-        except ValueError as error:
-            lines.append(str(error))
-    return lines
+    return lines or check_channels(config)
 
 
 def refused_names(where, settings, names, reason):

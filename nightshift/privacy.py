@@ -106,12 +106,13 @@ FOLDER = r"[^\s\\/:*?\"<>|]+"  # of Windows, whose names may hold blanks
 # word. A certificate subject is /C=.../CN=... or CN=..., O=...; the last of its values ends with its words in
 # capitals and its numbers, or with the second word of a name in small letters.
 VALUE = r"(?:\"[^\"\n]{1,80}\"|'[^'\n]{1,80}'|[^\s,;]{2,})"
-SECRETS = (r"(?:pass(?:word|wort|wd|phrase|code)|pwd|kennwort|(?:access|api|auth|bearer|refresh|id)[ _-]?(?:token|key)"
-           r"|token|secret(?:[ _-]?key)?|private[ _-]?key|one[ -]time code|pin)")
+SECRETS = (r"(?:pass(?:word|wort|wd|phrase|code)|pwd|kennwort"
+           r"|(?:access|api|auth|bearer|refresh|id)[ _-]?(?:token|key)|token|secret(?:[ _-]?key)?|private[ _-]?key|one[ -]time code|pin)")
 PART = r"(?:CN|DC|OU|O|C|L|ST|UID|USERID|SN|GN|E|EMAIL|EMAILADDRESS|SERIALNUMBER)"
 SUBJECT = r"(?:(?-i:[a-z])[^\s/,;\"'()]*[ ][a-z]+|[^\s/,;\"'()]+(?:[ ](?-i:[A-Z0-9(])[^\s/,;\"']*){0,5})"
 SECRET_FORMS = [
-    ("secret", "authorization|bearer|basic", r"(?P<keep>\b(?:authorization[ ]?:[ ]?)?(?:bearer|basic)[ ])[\w.+/=~-]{8,}"),
+    ("secret", "authorization|bearer|basic",
+     r"(?P<keep>\b(?:authorization[ ]?:[ ]?)?(?:bearer|basic)[ ])[\w.+/=~-]{8,}"),
     ("secret", "pass|pwd|kennwort|token|secret|key|code|pin",
      rf"(?P<keep>\b{SECRETS}\b\"?[ ]?[:=]+[ ]?)(?!secret\b){VALUE}"),
     ("secret", "pass|pwd|kennwort|token|secret|key|code|pin",
@@ -225,8 +226,8 @@ PLACES = [
 ]
 PLACES += [
     ("colleague|student|supervisor|advisor|postdoc|assistant|boss|user |users ",
-     r"(?P<keep>\b(?i:colleagues?|(?:phd |master |bachelor )?students?|supervisors?|advisors?|postdocs?|assistants?|"
-     rf"boss|users?)[ ]){CALLED}{{1,3}}{CAPITAL}"),
+     r"(?P<keep>\b(?i:colleagues?|(?:phd |master |bachelor )?students?|supervisors?|advisors?|postdocs?|"
+     rf"assistants?|boss|users?)[ ]){CALLED}{{1,3}}{CAPITAL}"),
     ("kolleg|doktorand|student|betreuer|mitarbeiter|chef|nutzer",
      r"(?P<keep>\b(?:Kolleg(?:e|in|en)|Doktorand(?:in|en)?|Student(?:in|en)?|Betreuer(?:in|s)?|"
      rf"Mitarbeiter(?:in|s)?|Chef(?:in)?|Nutzer(?:in|s)?)[ ]){NAME}"),
@@ -234,7 +235,8 @@ PLACES += [
      rf"(?P<keep>\b(?:jobs?|account|folders?|director(?:y|ies)|home)[ ](?:of|from|by)[ ]){CALLED}{{1,3}}"
      rf"{CAPITAL}"),
 ]
-PATTERNS = [*((kind, needs.split("|"), re.compile(form, re.I)) for kind, needs, form in SECRET_FORMS + NETWORK + PERSONAL),
+OF_ALL = SECRET_FORMS + NETWORK + PERSONAL
+PATTERNS = [*((kind, needs.split("|"), re.compile(form, re.I)) for kind, needs, form in OF_ALL),
             *(("name", needs.split("|"), re.compile(place)) for needs, place in PLACES)]
 # fmt: on
 NUMBER = re.compile(r"\d+")
@@ -458,13 +460,14 @@ OF_PEOPLE = [one for one in PATTERNS if one[0] in ("address", "phone", "secret",
 HOMES = re.compile(r"(?<![\w./])((?:/[\w.-]+)*?/(?:home|users?|people)/)[^\s/,;:\"']+", re.I)
 NUMBERS = re.compile(
     r"(?<![\w.:-])(?:\d{1,3}\.){3}\d{1,3}(?![\w.])"
-    r"|(?<![\w:.])(?=[0-9a-f:]*::|(?:[0-9a-f]+:){7})(?=[a-f:]*\d)(?:[0-9a-f]{0,4}:){2,7}[0-9a-f]{0,4}(?![\w:])",
+    r"|(?<![\w:.])(?=[0-9a-f:]*::|(?:[0-9a-f]+:){7})(?=[a-f:]*\d)"
+    r"(?:[0-9a-f]{0,4}:){2,7}[0-9a-f]{0,4}(?![\w:])",
     re.I,
 )
 # who is meant by a message: "user Jane Doe", "for Jane Doe (jdoe)"
 PERSONS = re.compile(
-    rf"(?P<keep>\b(?:[Uu]ser|USER|[Oo]wner|OWNER|[Aa]ccount|[Ii]dentity|[Cc]lient|[Ss]ubject|[Rr]equested by|[Ss]ubmitted by|"
-    rf"[Oo]n behalf of|[Ff]or user)[ ]+[\"'(]?){CALLED}{{0,3}}{CAPITAL}"
+    rf"(?P<keep>\b(?:[Uu]ser|USER|[Oo]wner|OWNER|[Aa]ccount|[Ii]dentity|[Cc]lient|[Ss]ubject|"
+    rf"[Rr]equested by|[Ss]ubmitted by|[Oo]n behalf of|[Ff]or user)[ ]+[\"'(]?){CALLED}{{0,3}}{CAPITAL}"
 )
 
 

@@ -20,6 +20,7 @@ ADDRESS = re.compile(r"(tcp|tls|ws|wss|ucx)://[^\s/]+:\d+")  # of a scheduler of
 ENGINE, COUNT = "NIGHTSHIFT_ENGINE", "NIGHTSHIFT_WORKERS"  # environment variables that hold the settings
 PROFILE = Path(__file__).resolve().parents[1] / "deploy/slurm/profile"  # steps as jobs, for Snakemake
 PATIENCE_S = 600  # for the first worker: queues of clusters are seldom empty
+LOGS = ".snakemake/slurm_logs"  # of workers, beside those of steps
 MEMORY = "4 GiB"  # of a worker, unless Dask's own configuration says `jobqueue.slurm.memory`
 
 
@@ -54,7 +55,7 @@ def results_of(calls, jobs, *, patience_s=PATIENCE_S):
         return
     with contextlib.ExitStack() as stack:
         client = connect(engine, stack, patience_s)
-        waiting = [client.submit(work, *given, pure=False, **named) for work, given, named in calls]
+        waiting = [client.submit(work, *values, pure=False, **named) for work, values, named in calls]
         while waiting:  # what has been returned is forgotten
             yield waiting.pop(0).result()
 
@@ -85,7 +86,7 @@ def slurm_cluster():
     import dask
     import dask_jobqueue  # which reads its defaults into Dask's configuration
 
-    settings = {"cores": 1, "memory": MEMORY, "processes": 1, "walltime": "02:00:00"}
+    settings = {"cores": 1, "memory": MEMORY, "processes": 1, "walltime": "02:00:00", "log-directory": LOGS}
     chosen = {
         name: dask.config.get(f"jobqueue.slurm.{name}", None) or value for name, value in settings.items()
     }
@@ -95,6 +96,7 @@ def slurm_cluster():
         f"export PYTHONPATH={shlex.quote(paths)} NUMBA_NUM_THREADS={chosen['cores']}",
         *(dask.config.get("jobqueue.slurm.job-script-prologue", None) or []),
     ]
+    chosen = {name.replace("-", "_"): value for name, value in chosen.items()}
     cluster = dask_jobqueue.SLURMCluster(python=sys.executable, job_script_prologue=prologue, **chosen)
     cluster.scale(jobs=int(os.environ.get(COUNT, 2)))
     return cluster

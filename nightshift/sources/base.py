@@ -66,6 +66,12 @@ class FileSource(Source):
     asked_last = False
     excerpt = staticmethod(excerpt_of_text)
 
+    def keep(self, path, extraction):
+        """Add what an earlier night extracted from the file `path`, where that still holds: whether it does,
+        without a look into the file.
+        """
+        return False
+
     def recognises(self, head):
         """Whether the file with this beginning, a Head, is of this kind; what is asked last takes whatever no
         other kind is, and refuses with one line what it cannot read.
@@ -272,4 +278,9 @@ def read_source(study, place, extraction, **settings):
         live.extract(place, extraction)
         return
     sources = file_sources(study, settings)
-    read_files(place, lambda path: source_of(sources, path).extract(path, extraction))
+
+    def read(path):
+        if not any(one.keep(path, extraction) for one in sources):
+            source_of(sources, path).extract(path, extraction)
+
+    read_files(place, read)

@@ -9,7 +9,7 @@ PACKAGE = REPOSITORY / "nightshift"
 LAYERS = [  # rooms, the lowest first: a folder of the package, or a module at its top
     {"yaml_files"},
     {"catalog", "checksums", "compiled", "credentials", "engine", "error_classes", "figures", "forkserver", "former_names", "kernel"}
-    | {"parameters", "processes", "schemas", "series", "statistics", "unspaced", "wording", "workers"},
+    | {"log", "parameters", "processes", "schemas", "series", "statistics", "unspaced", "wording", "workers"},
     {"evidence", "privacy", "products", "new_study"},
     {"tryout"},
     {"helpers"},
@@ -20,11 +20,12 @@ LAYERS = [  # rooms, the lowest first: a folder of the package, or a module at i
     {"analysis", "backtest_scores", "backtest_figures", "reporting"},
     {"notify"},
     {"config"},
+    {"missed", "retention", "surroundings"},
     {"check"},
     {"chain", "config_schema"},
     {"unchanged"},
     {"night"},
-    {"backtest", "night_status", "serve", "sweeps"},
+    {"backtest", "backup", "live", "night_status", "serve", "sweeps"},
     {"cli"},
     {"__main__"},
 ]

@@ -98,11 +98,11 @@ def test_what_is_not_known_is_named_with_its_reason():
 
 def test_counts_tell_what_goes_on_from_what_was_over_when_first_seen():
     counts = {"new": 14, "ended": 3, "unwatched": 20, "closed": 5}
-    assert assure({"a": "ok"}).in_words(counts) == "17 new (3 of them already ended), 20 ended before monitoring began"
+    assert assure({"a": "ok"}).in_words(counts) == "17 new (3 of them ended), 20 ended before monitoring began"
     assert assure({"a": "ok"}).in_words({"closed": 5}) == "no incident"
-    assert count_phrases({"new": 14, "ended": 2, "escalated": 1}) == ["16 new (2 of them already ended)", "1 escalated"]
-    assert count_phrases({"ended": 1}) == ["1 new (already ended)"]
-    assert count_phrases({"ended": 2, "new": 0}) == ["2 new (all of them already ended)"]
+    assert count_phrases({"new": 14, "ended": 2, "escalated": 1}) == ["16 new (2 of them ended)", "1 escalated"]
+    assert count_phrases({"ended": 1}) == ["1 new (ended)"]
+    assert count_phrases({"ended": 2, "new": 0}) == ["2 new (all of them ended)"]
     assert count_phrases({"new": 0, "closed": 3}) == count_phrases({}) == []
     assert not set(COUNTED) - {"new", "ended", "escalated", "ongoing", "resolved", "acknowledged", "silenced", "unwatched"}
 
