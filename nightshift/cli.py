@@ -116,7 +116,7 @@ def mail(
     config: Config = Path("config.yaml"),
     day: Day = "",
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="write the messages to reports/<day>/mail/ and send nothing")
+        bool, typer.Option("--dry-run", help="write the messages to data/mail/<day>/ and send nothing")
     ] = False,
 ):
     """Send the mail of a published night."""

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from nightshift.error_classes import error_class
+from nightshift.privacy import redact
 from nightshift.sources.transfers.rucio import TAPE
 
 ENTITIES = {
@@ -302,10 +303,10 @@ def best_possible(items, since, clump="link"):
 
 
 def error_words(text):
-    """The text of an error without what differs from file to file (hosts, paths, numbers that are no code),
-    at most 90 characters."""
+    """The text of an error without what it says of people, and what differs from file to file (hosts, paths,
+    numbers that are no code), at most 90 characters."""
     text = " ".join(text.rpartition("Last attempt: ")[2].split())
-    text = re.sub(r"\w+://\S+", "URL", text)
+    text = redact(re.sub(r"\w+://\S+", "URL", text))
     text = re.sub(r"(?<![\w.])(?:[\w-]+\.)+[a-z]{2,}(?::\d+)?(?![\w(])", "HOST", text)
     text = re.sub(r"(?<!\w)(?:/[\w.%=+-]+)+", "PATH", text)
     text = re.sub(

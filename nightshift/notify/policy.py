@@ -68,7 +68,7 @@ def send_night(root, day, config, channel=mail, *, dry_run=False):
     configuration says to whom; returns a line for each thing that went wrong.
 
     dry_run : nothing is sent or remembered; the messages, as if none had been sent for this night, are
-    written to reports/<day>/mail/.
+    written to data/mail/<day>/.
     """
     try:
         if not (settings := channel.read_settings(config)):
@@ -354,8 +354,13 @@ def read_quietly(path):
 
 
 def write_drafts(root, day, settings):
-    """Write the messages of a night, as if none had been sent for it, to reports/<day>/mail/."""
-    channel, folder, night = settings.channel, root / "reports" / day / "mail", read_night(root, day)
+    """Write the messages of a night, as if none had been sent for it, to data/mail/<day>/.
+
+    They hold addresses: nobody but the owner may look into that folder.
+    """
+    channel, folder, night = settings.channel, root / "data/mail" / day, read_night(root, day)
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.parent.chmod(0o700)
     for old in folder.glob(f"*.{channel.DRAFT}"):
         if channel.DRAFT == "eml" or old.name.startswith(f"{channel.SECTION}-"):
             old.unlink()
@@ -370,6 +375,7 @@ def write_drafts(root, day, settings):
         text = content.as_bytes() if channel is mail else json.dumps(content, indent=1).encode()
         path = folder / f"{name}.{channel.DRAFT}"
         with atomic(path) as temporary:
+            temporary.touch(0o600)
             temporary.write_bytes(text)
         print(f"{path}: to {', '.join(to)}")
     return []

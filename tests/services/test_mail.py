@@ -574,9 +574,11 @@ def test_the_command_says_what_went_wrong_and_writes_drafts(night, monkeypatch, 
         return commands.mail(config, day, dry_run), *capsys.readouterr()
 
     code, sentence, _ = run(dry_run=True)
-    assert (code, sentence.endswith("mail/1-digest.eml: to a@example.org\n")) == (0, True)
-    draft = email.message_from_bytes((night / "reports" / DAY / "mail/1-digest.eml").read_bytes(), policy=default)
+    assert (code, sentence.endswith(f"data/mail/{DAY}/1-digest.eml: to a@example.org\n")) == (0, True)
+    draft = email.message_from_bytes((night / "data/mail" / DAY / "1-digest.eml").read_bytes(), policy=default)
     assert draft["To"] == "a@example.org"
+    assert (night / "data/mail").stat().st_mode & 0o777 == 0o700
+    assert list((night / "reports").rglob("*.eml")) == []
     assert not (night / "reports" / DAY / "mail.json").exists()
     code, _, line = run()
     assert (code, line.count("\n"), line.startswith(f"nightshift: mail: {DAY} to a@example.org: localhost:")) == (1, 1, True)
