@@ -22,11 +22,13 @@ KINDS = {  # of entities, in the order of their index: how several are called
     "node": "Nodes",
     "VO": "VOs",
     "run": "Runs",
+    "primary dataset": "Primary datasets",
     "department": "Departments",
     "queue": "Queues",
     "topic": "Topics",
     "other": "Others",
 }
+FURTHER = {"sites": "site", "datasets": "primary dataset"}  # columns of findings that name several, and what
 MAX_NAME = 200  # characters
 
 
@@ -77,9 +79,11 @@ def naming_of(about, entity, site):
 
 def split_entity(about, entity, site):
     """Split the entity of a finding into what it names: tuple of Entity, the first is what it is about."""
-    if about == "link" and " -> " in entity:
+    if about in ("link", "link or storage") and " -> " in entity:
         ends = entity.split(" -> ", 1)
         return (Entity("link", entity), *(Entity("storage", end) for end in ends))
+    if about == "link or storage":
+        return (Entity("storage", entity),)
     if about == "VO at site":
         vo, at, place = entity.rpartition(" at ")
         return (Entity("VO", vo), Entity("site", place)) if at and vo and place else (Entity("VO", entity),)
@@ -113,11 +117,19 @@ def namings_of(incident):
     for one in incident.get("findings") or []:
         study, kind, entity, site = (text(one.get(key)) for key in ("study", "kind", "entity", "site"))
         naming = naming_of(about_of(study, kind, catalog.NOTEBOOKS), entity, site)
-        others = [
-            Entity("site", one_line(name, MAX_NAME)) for name in text(one.get("sites")).split(", ") if name
-        ]
-        pairs.append((one, naming._replace(entities=tuple(dict.fromkeys((*naming.entities, *others))))))
+        entities = tuple(dict.fromkeys((*naming.entities, *further_entities(one))))
+        pairs.append((one, naming._replace(entities=entities)))
     return [*pairs, (None, naming_of("site", text(incident["site"]), ""))]
+
+
+def further_entities(finding):
+    """List what a finding names beside its entity and its site, in the columns FURTHER: list of Entity."""
+    return [
+        Entity(kind, one_line(name, MAX_NAME))
+        for column, kind in FURTHER.items()
+        for name in text(finding.get(column)).split(", ")
+        if name
+    ]
 
 
 def text(value):

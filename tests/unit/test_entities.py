@@ -25,6 +25,8 @@ HOSTILE = ["../../etc/passwd", "<script>alert(1)</script>", 'a"b\'c', "CON", "x"
         ("VO at site", "quarry", "A", ["VO quarry", "site A"]),
         ("link", "A_DISK -> B_DISK", "B", ["link A_DISK -> B_DISK", "storage A_DISK", "storage B_DISK", "site B"]),
         ("link", "no arrow", "", ["link no arrow"]),
+        ("link or storage", "A_T (tape) -> B", "B", ["link A_T (tape) -> B", "storage A_T (tape)", "storage B", "site B"]),
+        ("link or storage", "A_T (tape)", "A", ["storage A_T (tape)", "site A"]),
         ("storage", "A_DISK", "A", ["storage A_DISK", "site A"]),
         ("GPU", "n01 gpu 3", "A", ["node n01", "site A"]),
         ("run", "run 400123, lumisections 1-51", "", ["run run 400123"]),
@@ -61,6 +63,13 @@ def test_a_finding_about_several_sites_is_on_the_page_of_each():
     dip = published_finding("accounting", "global_dip", "seismo.lab", "") | {"sites": "B, C"}
     names = [f"{one.kind} {one.name}" for one in entities_of(published_incident("i", [dip], site=""))]
     assert names == ["VO seismo.lab", "site B", "site C"]
+
+
+def test_a_run_is_on_the_page_of_each_primary_dataset_in_which_it_is_strange():
+    run = published_finding("certification", "bad_run", "run 7, lumisections 1-9", "") | {"datasets": "JetMET1, Muon0"}
+    histories = follow([Night(DAY, [published_incident("i", [run], site="")])])
+    assert [f"{one.kind}: {one.name}" for one in histories] == ["run: run 7", "primary dataset: JetMET1", "primary dataset: Muon0"]
+    assert "i" in histories[Entity("primary dataset", "Muon0")].courses
 
 
 @pytest.mark.parametrize("name", HOSTILE)
