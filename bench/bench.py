@@ -30,7 +30,7 @@ from nightshift.detectors.certification_autoencoders import VARIANTS, Training, 
 from nightshift.detectors.recurrent import CarriedLSTM, Pinball
 from nightshift.detectors.transfers_quantiles import QUANTILES, predict_quantiles
 
-N_NUMBERS, UNITS, WARMUP, LENGTH, BATCH, STREAMS = 18, 128, 100, 156, 256, 64
+N_NUMBERS, UNITS, WARMUP, LENGTH, BATCH, STREAMS = 18, 128, 100, 156, 256, 256
 MONTH = 36_000_000  # transfers of ATLAS in a month
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 torch.set_num_threads(os.cpu_count())

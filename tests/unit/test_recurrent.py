@@ -26,7 +26,7 @@ def network_of(units=UNITS, layers=1, layer=None, **options):
 
     keras.utils.set_random_seed(1)
     numbers, codes = keras.Input((None, FEATURES), name="numbers"), keras.Input((None, 2), name="codes", dtype="int32")
-    inputs = keras.layers.Concatenate()([numbers, keras.layers.Embedding(5, 2)(codes[..., 0])])
+    inputs = keras.layers.Concatenate()([numbers, keras.layers.Embedding(5, 2, embeddings_initializer="glorot_uniform")(codes[..., 0])])
     direct, context = keras.layers.Dense(4, activation="relu")(inputs), inputs
     for _ in range(layers if units else 0):
         context = (layer or keras.layers.LSTM)(units, **{"return_sequences": True} | options)(context)
