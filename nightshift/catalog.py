@@ -255,6 +255,27 @@ def finding_kind(study, name):
     return entry.kinds.get(name) or complete(FindingKind(), entry)
 
 
+def label_of(study, name):
+    """What people call a kind of finding, on every page and in every sentence: "dip" for global_dip; one that
+    its study does not list keeps its name, with spaces.
+    """
+    entry = study_of(study).kinds.get(name)
+    return entry.label if entry and entry.label else str(name).replace("_", " ")
+
+
+def labels_of(study, names):
+    """What people call several kinds of findings of a study, a list as by `label_of`."""
+    return [label_of(study, name) for name in names]
+
+
+def label_in_any(name):
+    """What people call a kind of finding, or a trouble, whose study is not known: "silence or silent node"
+    where several studies have it.
+    """
+    labels = {label_of(study, name): None for study, entry in studies().items() if name in entry.kinds}
+    return " or ".join(labels) or str(name).replace("_", " ")
+
+
 ABOUT = {  # what the entity of a finding names where neither its kind nor its study says so
     "site": "site",
     "service": "server",

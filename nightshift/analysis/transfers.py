@@ -3,6 +3,7 @@
     Items      slow, stuck and failing transfers        slow_items, stuck_items, failing_items
     Problems   what the items of one way share          find_problems
     Evidence   sentences of numbers, errors, probes     evidence_of, read_probes, too_few_to_tell
+    Probes     what perfSONAR saw, as a table           probes_table
     Rows       the transfers that made a finding        rows_of
     Figures    plot_problem, plot_waits
 
@@ -14,13 +15,16 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from nightshift.catalog import label_of
 from nightshift.detectors.transfers import (
     ENTITIES,
+    compare_probes,
     describe_errors,
     describe_probes,
     from_tape,
     of_entity,
     scan_incidents,
+    trouble_of_probes,
 )
 from nightshift.detectors.transfers_limits import ranks_among
 from nightshift.error_classes import error_class
@@ -180,14 +184,19 @@ def too_few_to_tell(n_calibration, alarm_rate):
     ]
 
 
+def attempts_during(finding, failing):
+    """Return the attempts, of `failing_items`, of a finding's entity in its time."""
+    here = of_entity(failing, finding.entity_kind, finding.entity)
+    return failing[here & failing.time.between(finding.start, finding.end)]
+
+
 def evidence_of(finding, failing, probes):
     """Write the sentence of one finding: its numbers, and what the errors and perfSONAR say of it; nothing
     where they say nothing.
 
     failing : of `failing_items`. probes : DataFrame of perfSONAR, see `describe_probes`.
     """
-    here = of_entity(failing, finding.entity_kind, finding.entity)
-    during = failing[here & failing.time.between(finding.start, finding.end)]
+    during = attempts_during(finding, failing)
     failed = during[during.flagged]
     errors, seen = describe_errors(failed, finding.entity_kind), ""
     if finding.way != "failing":  # what fails on every night says nothing of this one
@@ -211,27 +220,35 @@ def read_probes(path, sample):
     return probes.assign(time=pd.to_datetime(probes.time, utc=True))
 
 
-def compare_probes(finding, slow, probes):
-    """Compare median probe values during and outside one slow finding, for the host pairs of its transfers: a
-    dict of text for a table.
+def probes_table(findings, failing, probes):
+    """List what perfSONAR saw during findings, of the same probes as their evidence: DataFrame of text
+    kind, entity, probes, verdict, and loss, latency and throughput with what is usual.
 
-    slow : of `slow_items`. probes : DataFrame src_host, dst_host, time, loss_pct, latency_ms,
-    throughput_mbps.
+    findings : of `find_problems`, those of queues are left out. failing : of `failing_items`. probes : as in
+    `compare_probes`.
     """
-    here = of_entity(slow, finding.entity_kind, finding.entity)
-    rows = slow[here & slow.time.between(finding.start, finding.end)]
-    here = probes.merge(rows[["src_host", "dst_host"]].astype(str).drop_duplicates())
-    during = here.time.between(finding.start.floor("6h"), finding.end)
-    pick = {
-        "loss_pct": "loss, %",
-        "latency_ms": "latency, ms",
-        "throughput_mbps": "throughput, Mb/s",
+    heads = {
+        "loss_pct": ("mean loss, % (usually)", "{:,.1f}"),
+        "latency_ms": ("median latency, ms (usually)", "{:,.1f}"),
+        "throughput_mbps": ("median throughput, Mb/s (usually)", "{:,.0f}"),
     }
-    then, otherwise = here.loc[during, list(pick)].median(), here.loc[~during, list(pick)].median()
-    row = {"finding": finding.entity, "probes": int(during.sum())}
-    for name, a, b in zip(pick.values(), then, otherwise, strict=True):
-        row[f"{name} (usually)"] = f"{a:,.2f} ({b:,.2f})".replace("nan", "not measured")
-    return row
+    rows = []
+    for finding in findings[findings.way != "stuck"].itertuples():
+        n, then, usually = compare_probes(
+            probes, attempts_during(finding, failing), finding.start, finding.end
+        )
+        bad = [part.split()[1] for part in trouble_of_probes(then, usually)] if n else []
+        row = {
+            "kind": label_of("transfers", finding.kind),
+            "entity": finding.entity,
+            "probes": n,
+            "verdict": " and ".join(bad) or ("clean" if n else ""),
+        }
+        for name, (head, form) in heads.items():
+            numbers = (form.format(one).replace("nan", "not measured") for one in (then[name], usually[name]))
+            row[head] = "{} ({})".format(*numbers)
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 # ------------------------------------------------------------------------------------------------------- Rows

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from conftest import REPOSITORY
 
-from nightshift.analysis.transfers import evidence_of, failing_items, find_problems, size_of_files, stuck_items
+from nightshift.analysis.transfers import evidence_of, failing_items, find_problems, probes_table, size_of_files, stuck_items
 from nightshift.detectors.transfers import (
     ENTITIES,
     best_possible,
@@ -175,6 +175,32 @@ def test_the_evidence_says_what_perfsonar_saw(loss, rate, sentence):
     pairs = pd.DataFrame({"src_host": ["a", "a"], "dst_host": ["b", "b"]})
     assert describe_probes(probes, pairs, START + pd.Timedelta("49h"), START + pd.Timedelta("67h")) == sentence
     assert describe_probes(probes, pairs.assign(dst_host="c"), START, START + pd.Timedelta("67h")) == ""
+
+
+def test_the_table_of_probes_has_the_numbers_of_the_evidence_and_says_what_is_bad():
+    time = pd.date_range(START, periods=20, freq="6h")
+    during = (time >= START + pd.Timedelta("48h")) & (time <= START + pd.Timedelta("66h"))
+    loss = np.where(during, [0.0, 6.8, 0.0, 0.0] * 5, 0.0)  # one of four probes: their median is 0
+    probes = pd.DataFrame({"src_host": "a", "dst_host": "b", "time": time, "loss_pct": loss, "latency_ms": 9.0, "throughput_mbps": 900.0})
+    attempts = {"src_host": ["a", "c"], "dst_host": ["b", "d"], "src": ["A", "C"], "dst": ["B", "D"], "link": ["A -> B", "C -> D"]}
+    failing = pd.DataFrame(attempts | {"time": START + pd.Timedelta("50h"), "flagged": False, "expected": 0.0, "reason": ""})
+    about = {"entity_kind": "src", "start": START + pd.Timedelta("49h"), "end": START + pd.Timedelta("67h"), "flagged": 2, "items": 3}
+    about |= {"expected": 0.1, "observed": 20.0, "usual": 2.0}
+    found = pd.DataFrame([about | {"way": "slow", "kind": "slow_source", "entity": one} for one in "AC"])
+    found = pd.concat([found, found.head(1).assign(way="stuck", kind="stuck_queue")])
+    slow, unseen = probes_table(found, failing, probes).to_dict("records")
+    assert slow == {
+        "kind": "slow source",
+        "entity": "A",
+        "probes": 4,
+        "verdict": "loss",
+        "mean loss, % (usually)": "1.7 (0.0)",
+        "median latency, ms (usually)": "9.0 (9.0)",
+        "median throughput, Mb/s (usually)": "900 (900)",
+    }
+    assert "a loss of 1.7% (usually 0.0%)" in evidence_of(next(found.itertuples()), failing, probes)
+    assert (unseen["probes"], unseen["verdict"]) == (0, "")
+    assert unseen["mean loss, % (usually)"] == "not measured (not measured)"
 
 
 @pytest.mark.parametrize(
