@@ -482,8 +482,8 @@ def with_known(rows, carried, time_constant_s):
 
 
 def is_kept(day, days):
-    """Whether what is carried to a midnight is kept, where the table has `days`: it is one of the last DAILY
-    ones, or a WEEKLY-th.
+    """Whether what is carried to a midnight is kept, where the table has `days`: it is of the last DAILY
+    ones, and of each WEEKLY-th.
     """
     last = max((one for one in days if one != UNDATED), default=day)
     return day_number(last) - day_number(day) < DAILY or day_number(day) % WEEKLY == 0

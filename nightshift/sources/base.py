@@ -29,6 +29,7 @@ from pkgutil import iter_modules
 from types import MappingProxyType
 
 from nightshift.catalog import study_of
+from nightshift.credentials import secret_in
 from nightshift.sources.excerpts import excerpt_of_text
 from nightshift.sources.files import LayoutError, open_text
 from nightshift.sources.tables import read_files
@@ -214,11 +215,16 @@ def made(kind, settings):
 def live_source(study, address, *, settings, parameter="source"):
     """Return the source of a study that is asked at `address`; None where `address` is none but a path.
 
-    ValueError of one line for a URL that none of the kinds knows.
+    ValueError of one line for a URL that none of the kinds knows, or that holds a secret.
     """
     kinds = [one for one in sources_of(study) if issubclass(one, LiveSource) and one.parameter == parameter]
     for kind in kinds:
         if kind.answers(address):
+            if secret := secret_in(address):
+                raise ValueError(
+                    f"the {parameter} of {study} is an address with {secret}: credentials belong into the "
+                    "environment or a netrc file"
+                )
             return made(kind, settings)
     if "://" in address:
         shown = address.partition("://")[0] + "://"
