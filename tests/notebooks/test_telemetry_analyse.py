@@ -159,7 +159,7 @@ def test_servers_without_jobs_and_kinds_are_judged_by_their_own_past(tmp_path):
     night = analysed(tmp_path)
     assert set(night.findings.kind) == {"unknown"}
     assert night.scores.confidence.isna().all()
-    assert all(f.evidence.endswith("unknown: there were no labelled troubles to learn from") for f in night.findings.itertuples())
+    assert all(f.evidence.endswith("unknown trouble: there were no labelled troubles to learn from") for f in night.findings.itertuples())
     assert "(this node when healthy); since 2026-01-30 12:07" in night.of["s1"].evidence
     assert json.loads((tmp_path / "models/telemetry/detector.json").read_text())["classes"] == []
 
