@@ -23,7 +23,18 @@ Cadence = Literal["day", "week"]
 # what the entity of a finding names: a run is "run 400123, lumisections 1-51", a topic "t027: words", a GPU
 # "node gpu 3", a link "storage -> storage"
 About = Literal[
-    *("site", "site or VO", "VO at site", "storage", "link", "server", "node", "GPU", "run"),
+    *(
+        "site",
+        "site or VO",
+        "VO at site",
+        "storage",
+        "link",
+        "link or storage",
+        "server",
+        "node",
+        "GPU",
+        "run",
+    ),
     *("department", "queue", "topic", "other"),
 ]
 

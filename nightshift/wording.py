@@ -4,19 +4,29 @@ import re
 import unicodedata
 from datetime import date, timedelta
 
-COLOURS = re.compile("\x1b\\[[0-9;]*m")
+# whatever a terminal may act on: its sequences (ECMA-48), and control characters but ends of lines and tabs
+SEQUENCES = re.compile(
+    "(?:\x1b\\[|\x9b)[0-?]*[ -/]*[@-~]"
+    "|(?:\x1b[\\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\\\|\x9c)?"
+    "|\x1b[ -/]*[0-~]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"
+)
 NOTHING = "\N{EN DASH}"  # in a cell that has nothing to say: it does not apply, or is not known
 LEAST_SKILL = -10  # below it the exact number says no more than that the model is useless
 
 
 def one_line(value, most=300):
-    """Return `value` as one line of at most `most` characters, without the colours of a terminal, control
+    """Return `value` as one line of at most `most` characters, without sequences of a terminal, control
     characters, marks of direction and other invisible ones.
     """
-    text = COLOURS.sub("", str(value)[: 4 * most])
+    text = SEQUENCES.sub(" ", str(value)[: 4 * most])
     visible = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in text)
     line = " ".join(visible.split())
     return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def fold_site(name):
+    """`name` of a site as it is looked up: plain letters (NFKC), without case, one blank between words."""
+    return " ".join(unicodedata.normalize("NFKC", str(name)).casefold().split())
 
 
 def moment(time):

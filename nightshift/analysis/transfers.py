@@ -21,24 +21,28 @@ from nightshift.detectors.transfers import (
     compare_probes,
     describe_errors,
     describe_probes,
+    from_tape,
     of_entity,
     scan_incidents,
     trouble_of_probes,
 )
+from nightshift.detectors.transfers_limits import ranks_among
 from nightshift.error_classes import error_class
 from nightshift.sources.tables import read_optional
-from nightshift.statistics import calibration_needed, p_values
+from nightshift.statistics import calibration_needed
 
 ENTITY_WORDS = {"link": "link", "src": "source", "dst": "destination", "fts": "fts_server", "site": "site"}
 KINDS = {f"{way}_{what}" for way in ("slow", "failing") for what in ENTITY_WORDS.values()} | {"stuck_queue"}
+KINDS |= {f"{way}_stage_in" for way in ("slow", "failing", "stuck")}  # from tape
 SECONDS = "where {expected:.1f} are normal; median {observed:,.0f} s, usually {usual:,.0f} s"
 WORDING = {  # by way
-    "slow": "{flagged} of {items} transfers beyond their limit " + SECONDS,
-    "stuck": "{flagged} of {items} requests waited beyond the limit " + SECONDS,
-    "failing": "{flagged} of {items} transfers failed where {expected:.1f} are normal "
+    "slow": "{flagged} of {items} {noun}s beyond their limit " + SECONDS,
+    "stuck": "{flagged} of {items} {noun}s waited beyond the limit " + SECONDS,
+    "failing": "{flagged} of {items} {noun}s failed where {expected:.1f} are normal "
     "({observed:.0%}, usually {usual:.1%})",
 }
 ROW_COLUMNS = ["time", "link", "size_gb", "duration_s", "waited_s", "expected_s", "error", "request"]
+NOUNS = {"slow": "transfer", "stuck": "request", "failing": "transfer"}  # of what is no stage-in
 AXIS_LABELS = {
     "slow": "duration / usual duration",
     "stuck": "time in the queue / usual time",
@@ -61,7 +65,7 @@ def stuck_items(clean, calibration, *, earlier, now, alarm_rate):
     usual, s; a request that still waits counts with its age at `now`.
 
     calibration : DataFrame fts, queue_s. Each server has its own usual wait, and its limit where it has
-    enough calibration requests.
+    enough calibration requests; else those of its kind, stage-ins or other transfers.
     """
     asked = clean[clean.submitted >= earlier]
     asked = asked[asked.queue_s.notna() | (asked.state == "queued")]
@@ -69,9 +73,9 @@ def stuck_items(clean, calibration, *, earlier, now, alarm_rate):
     waits = asked.queue_s.fillna(age).astype(float)
     stuck = asked.assign(time=asked.submitted, value=waits, expected=alarm_rate)
     usual = stuck.fts.map(calibration.groupby("fts").queue_s.median()).astype(float)
-    stuck["usual"] = usual.fillna(calibration.queue_s.median())
-    at_least = int(2 / alarm_rate)
-    p = p_values(waits, calibration.queue_s, asked.fts, calibration.fts, min_calibration=at_least)
+    of_kind = calibration.queue_s.groupby(from_tape(calibration.fts)).median()
+    stuck["usual"] = usual.fillna(pd.Series(from_tape(stuck.fts), stuck.index).map(of_kind)).fillna(waits)
+    p = ranks_among(waits, calibration.queue_s, asked.fts, calibration.fts, least=int(2 / alarm_rate))
     stuck["flagged"] = p <= alarm_rate
     return stuck
 
@@ -94,15 +98,24 @@ def usual_failures(before):
 
 def failing_items(clean, *, earlier, since):
     """Take attempts from `earlier` on as items: DataFrame with value, 1 for a failure and 0 for a transfer
-    that is done, and usual, the share of failures that its link had before `since`.
+    that is done, and usual, the share of failures that its link had before `since`; of stage-ins and of other
+    transfers each by itself.
     """
     tried = clean[clean.state != "queued"]
     # failures may lack times
     time = tried.started.fillna(tried.finished).fillna(tried.submitted).fillna(tried.created)
     tried = tried.assign(time=time)
-    of_link, overall = usual_failures(tried[tried.time < since])
-    tried = tried[tried.time >= earlier]
-    failed, expected = tried.state == "failed", tried.link.map(of_link).astype(float).fillna(overall)
+    before, tried = tried[tried.time < since], tried[tried.time >= earlier]
+    expected, staged, staged_before = (
+        pd.Series(0.0, tried.index),
+        from_tape(tried.link),
+        from_tape(before.link),
+    )
+    for kind in (False, True):
+        of_link, overall = usual_failures(before[staged_before == kind])
+        of_kind = tried.link[staged == kind].map(of_link).astype(float).fillna(overall)
+        expected[staged == kind] = of_kind
+    failed = tried.state == "failed"
     failing = tried.assign(flagged=failed, value=failed.astype(float), expected=expected)
     failing["usual"] = failing.expected
     return failing
@@ -122,8 +135,8 @@ def size_of_files(items):
 
 def find_problems(items, way, *, since):
     """Find the incidents among the `items` of one way to be in trouble: DataFrame of `scan_incidents`, with
-    kind, observed, usual (median, or mean of failures), delayed_gb (see `size_of_files`), way, unit and
-    until, when it was over.
+    kind, that of stage-ins where most of what is flagged comes from tape, observed, usual (median, or mean of
+    failures), delayed_gb (see `size_of_files`), way, unit and until, when it was over.
 
     Items before `since` only tell when a problem began. Queues are those of servers, and no site has one. An
     item lies at its beginning; a queue was stuck until the last of those who waited got through.
@@ -137,6 +150,8 @@ def find_problems(items, way, *, since):
         items[of_entity(items, f.entity_kind, f.entity) & items.time.between(f.start, f.end)]
         for f in found.itertuples()
     ]
+    staged = pd.Series([from_tape(rows.link[rows.flagged]).mean() > 0.5 for rows in inside], dtype=bool)
+    found["kind"] = found.kind.mask(staged, f"{way}_stage_in")
     for count in ("flagged", "expected"):
         found[count] = [rows[count].sum() for rows in inside]
     found["items"] = [len(rows) for rows in inside]
@@ -189,7 +204,8 @@ def evidence_of(finding, failing, probes):
         errors = f"{len(failed)} others failed: {errors}" if errors and unusual else ""
     if finding.way != "stuck" and len(probes):
         seen = describe_probes(probes, during, finding.start, finding.end)
-    numbers = WORDING[finding.way].format(**finding._asdict())
+    noun = "stage-in" if finding.kind.endswith("stage_in") else NOUNS[finding.way]
+    numbers = WORDING[finding.way].format(noun=noun, **finding._asdict())
     return "; ".join(part for part in (numbers, errors, seen) if part)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from nightshift.error_classes import error_class
+from nightshift.privacy import redact
 from nightshift.sources.transfers.rucio import TAPE
 
 ENTITIES = {
@@ -47,6 +48,13 @@ def site_of(storages, pattern):
         raise ValueError(f"site_pattern {pattern!r} has no group, such as (.+), that names the site")
     names = storages.astype(str).str.removesuffix(TAPE)
     return names.str.extract(f"^(?:{pattern})$")[0].fillna(names)
+
+
+def from_tape(names):
+    """Which of the `names` of links, sources or servers (n,) are those of stage-ins from tape: bool (n,)."""
+    names = pd.Series(names).astype("category")
+    staged = names.cat.categories.astype(str).str.contains(rf"{re.escape(TAPE)}(?: -> |$)")
+    return np.append(staged, False)[names.cat.codes]
 
 
 def of_entity(items, kind, name):
@@ -295,10 +303,10 @@ def best_possible(items, since, clump="link"):
 
 
 def error_words(text):
-    """The text of an error without what differs from file to file (hosts, paths, numbers that are no code),
-    at most 90 characters."""
+    """The text of an error without what it says of people, and what differs from file to file (hosts, paths,
+    numbers that are no code), at most 90 characters."""
     text = " ".join(text.rpartition("Last attempt: ")[2].split())
-    text = re.sub(r"\w+://\S+", "URL", text)
+    text = redact(re.sub(r"\w+://\S+", "URL", text))
     text = re.sub(r"(?<![\w.])(?:[\w-]+\.)+[a-z]{2,}(?::\d+)?(?![\w(])", "HOST", text)
     text = re.sub(r"(?<!\w)(?:/[\w.%=+-]+)+", "PATH", text)
     text = re.sub(

@@ -263,7 +263,8 @@ def text_of_page(markup):
 def texts_of(root):
     """{name: all text that a person or a program finds in a product of the night, in lower case}, code of pages left out."""
     found = {}
-    for path in [*root.glob("reports/**/*.html"), root / "reports/feed.xml", *root.glob(f"reports/{DAY}/*.json"), *root.glob("reports/**/*.eml")]:
+    pages = [*root.glob("reports/**/*.html"), root / "reports/feed.xml", *root.glob(f"reports/{DAY}/*.json")]
+    for path in [*pages, *root.glob(f"data/mail/{DAY}/*.eml")]:
         text = path.read_text()
         if path.suffix == ".html":
             text = text_of_page(text)
@@ -271,7 +272,7 @@ def texts_of(root):
             message = message_from_bytes(path.read_bytes(), policy=default)
             parts = [message.get_body((kind,)).get_content() for kind in ("plain", "html")]
             text = f"{message['Subject']} {parts[0]} {BeautifulSoup(parts[1], 'html.parser').get_text(' ')}"
-        name = str(path.relative_to(root / "reports")).replace(f"{DAY}/", "")
+        name = str(path.relative_to(root)).removeprefix("reports/").removeprefix("data/").replace(f"{DAY}/", "")
         found[name] = re.sub(r"\s+", " ", html.unescape(text)).lower()
     return found
 
