@@ -35,8 +35,8 @@ class Rule:
             raise ValueError(f"alarm_rate is {self.alarm_rate}: it must be above 0 and below 1")
         if not 1 <= self.consecutive <= self.majority:
             raise ValueError(
-                f"consecutive is {self.consecutive} and majority {self.majority}: it takes at least one window "
-                "in a row, and at most as many as the majority is of"
+                f"consecutive is {self.consecutive} and majority {self.majority}: it takes at least one "
+                "window in a row, and at most as many as the majority is of"
             )
 
 
