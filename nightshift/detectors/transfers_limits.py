@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from nightshift.detectors.transfers import from_tape
 from nightshift.detectors.transfers_predictors import quiet_hours
 from nightshift.statistics import calibration_needed, p_values
 from nightshift.statistics.trailing import steered
@@ -41,9 +42,7 @@ def judge_transfers(transfers, calibration, alarm_rate):
     for first in range(0, len(transfers), size):
         block, here = transfers.iloc[first : first + size], slice(first, first + size)
         links = block.link.astype(str)
-        ranks = p_values(
-            block.score, reference.score, links, reference.link, min_calibration=int(2 / alarm_rate)
-        )
+        ranks = ranks_among(block.score, reference.score, links, reference.link, least=int(2 / alarm_rate))
         p_value[here] = np.minimum(ranks * alarm_rate / level, 1)
         quiet[here] = quiet_block(transfers, reference.score, first=first, size=size)
         judged = block.score[quiet[here]], links[quiet[here]]
@@ -55,6 +54,24 @@ def judge_transfers(transfers, calibration, alarm_rate):
     return pd.DataFrame(
         {"p_value": p_value, "flagged": p_value <= alarm_rate, "quiet": quiet}, transfers.index
     )
+
+
+def ranks_among(scores, calibration, names, calibration_names, *, least):
+    """Rank transfers among those that calibrate, as `p_values`: (n,), 1 where none of their kind does.
+
+    names : of the links or servers of both. With `least` calibration scores a name is judged by its own; the
+    others by those of all transfers of their kind: stage-ins from tape, which take hours, by stage-ins. Where
+    nothing calibrates at all, ValueError as of `p_values`.
+    """
+    scores, calibration = np.asarray(scores, float), np.asarray(calibration, float)
+    staged, calibrated = from_tape(names), from_tape(calibration_names)
+    p = np.ones(len(scores))
+    for kind in np.unique(staged) if len(calibration) else [False]:
+        here, there = staged == kind, calibrated == kind
+        if there.any() or not len(calibration):
+            of_kind = (np.asarray(names, str)[here], np.asarray(calibration_names, str)[there])
+            p[here] = p_values(scores[here], calibration[there], *of_kind, min_calibration=least)
+    return p
 
 
 def quiet_block(transfers, usual, *, first, size):
