@@ -123,7 +123,9 @@ def check_schema(frame, schema, name):
     try:
         return schema.validate(frame, lazy=True)
     except SchemaErrors as error:
-        (column, check), same = next(iter(error.failure_cases.groupby(["column", "check"], sort=False)))
+        cases = error.failure_cases
+        cases["column"] = cases.column.fillna(cases.failure_case)  # of a column that is not there
+        (column, check), same = next(iter(cases.groupby(["column", "check"], sort=False)))
         raise ValueError(
             f"{name}: column {column!r} fails {check!r} in {len(same)} rows, first "
             f"{same[['index', 'failure_case']].head(3).values.tolist()}"

@@ -1,7 +1,7 @@
 """Nodes between the nights: how fast a stream looks at many of them, and how soon it tells troubles of this machine.
 
     python bench/live_nodes.py load [NODES] [METRICS]        200 nodes x 60 metrics, a sample every 15 s, on one core
-    python bench/live_nodes.py troubles [RUNS] [TRIES] [REST]   of this machine: 40 labelled runs, their models, 10 tries, REST minutes without
+    python bench/live_nodes.py troubles [RUNS] [TRIES] [REST]  of this machine: 40 labelled runs, models, ten tries, a quiet time
 
 `load` fills a VictoriaMetrics with an hour of noise, and looks again and again as the hour goes by: first all nodes run jobs, and then each is a
 server, with a detector of its own. What a look costs does not depend on how good the models are, so they learn noise. The server of the metrics has

@@ -3,6 +3,7 @@ folder.
 """
 
 import contextlib
+import errno
 import importlib
 import io
 import json
@@ -23,6 +24,7 @@ from nightshift.log import log, print_line, speaks_json
 REPOSITORY = Path(__file__).resolve().parents[1]
 WELL, FAILED, WRONG, LOCKED = range(4)  # exit codes
 CATCH_UP = 7  # missed nights that are made up for, where the configuration does not say
+LEAST_ROOM = 2**20  # bytes, for records and pages of a night of which nothing else could be written
 PATIENCE_S = 10  # for a process that was asked to end
 # what Snakemake and the site take two seconds of a processor to import: once, and not for each of them again
 SLOW = ("snakemake.cli", "pandas", "smart_open", "nightshift.reporting.site")
@@ -204,10 +206,26 @@ def run_chain(config, root, cores, quiet=False, pages=True):
             try:
                 made = run_target(target, config, root, cores, log_file, quiet)
             except Exception as error:  # whatever it is, the rest of the night goes on and is published
+                if is_full(error):
+                    raise
                 print_line(f"{target}: {type(error).__name__}: {' '.join(str(error).split())[:250]}")
                 made = False
             failed += [] if made else [target]
     return FAILED if failed else WELL
+
+
+def is_full(error):
+    """Whether an error says that a disk is full."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def refuse_full_disk(root, made=False):
+    """Make sure that a target was `made`, or that there is room for what is written of one that was not; else
+    OSError, since neither its records nor its pages would say what happened.
+    """
+    system = os.statvfs(root)
+    if not made and system.f_bavail * system.f_frsize < LEAST_ROOM:
+        raise OSError(errno.ENOSPC, "No space left on device; make room and run the same command again")
 
 
 def elsewhere():
@@ -240,6 +258,7 @@ def run_target(target, config, root, cores, log_file, quiet=False):
             print_line(line)
         code = watched(arguments, log_file, quiet or speaks_json())
     say_steps(report, begun)
+    refuse_full_disk(report, made=code == 0)
     if code and not failed_since(report, begun):
         words = last_words(log_file.read_bytes()[size:].decode(errors="replace"))
         what = "the digest" if target == "digest" else "the chain"
@@ -389,7 +408,6 @@ def publish(path, day="", *, tell=True):
     """Render a night for the configuration at `path`, unless all is as it was after that had been done, and
     send its mail unless it is not to `tell`; returns the exit code.
     """
-    from nightshift import unchanged
     from nightshift.reporting.settings import site_settings
 
     try:
@@ -404,6 +422,21 @@ def publish(path, day="", *, tell=True):
     except (OSError, ValueError) as error:
         print_line(f"{root} cannot be written: {error}")
         return WRONG
+    try:
+        return publish_checked(root, day, config, last_days, settings, tell=tell)
+    except OSError as error:
+        if not is_full(error):
+            raise
+        print_line(f"{root} cannot be written: {error}; make room and run the same command again")
+        return FAILED
+
+
+def publish_checked(root, day, config, last_days, settings, *, tell):
+    """Publish a night as `publish`, its folder being there. Arguments and exit code as of
+    `render_and_announce`.
+    """
+    from nightshift import unchanged
+
     read = unchanged.what_a_site_reads(config, day)
     if unchanged.is_as_left(root, read, unchanged.SITE):
         code = FAILED if announce(root, day, config, tell=tell) else WELL

@@ -94,7 +94,7 @@ def watch(options):
         setting = setting_of(options)
         stream = Watch(setting.paths, setting.rule, setting.site_pattern, lambda one: pull_of(setting, one))
         stream.load()
-        with night.held(setting.paths.root / "data/live"):
+        with night.held(setting.paths.root / "data/live/.telemetry"):  # one stream of nodes at a time
             keep_looking(stream, looks=options.looks, quiet=options.quiet)
     except (ValueError, LookupError) as error:
         return night.refuse(error)

@@ -63,11 +63,15 @@ class Pull:
 class Samples:
     """The last `length` moments of all runs that go on, up to the number `end` (not included).
 
-    values : {run: float (length, M)}. first : {run: number of its first moment}, as far as that was seen.
+    values : {run: float (length, M)}. first : {run: number of its first moment}, as far as that was seen. lag :
+    of the newest moments, how many may still change, since the server repeats an older sample until it shows
+    the newer one; found out by asking again, and taken for AGAIN_S before that.
     """
 
     length: int
     end: int = 0
+    lag: int = 0
+    n_pulls: int = 0
     values: dict = field(default_factory=dict)
     first: dict = field(default_factory=dict)
 
@@ -77,7 +81,8 @@ class Samples:
         """
         again = int(np.ceil(AGAIN_S / pull.server.step_s))
         begin = max(now + 1 - self.length, self.end - again) if self.end else now + 1 - self.length
-        newest = pull.read(begin, now + 1 - begin)
+        newest, self.n_pulls = pull.read(begin, now + 1 - begin), self.n_pulls + 1
+        lag = again if self.n_pulls == 1 else 0
         self.shift(now + 1)
         at = begin - (self.end - self.length)
         for run, values in newest.items():
@@ -87,7 +92,12 @@ class Samples:
                 self.first[run] = seen if seen > self.end - self.length else None
                 self.values[run] = np.full((self.length, values.shape[1]), np.nan)
             kept = self.values[run][at:]
+            changed = (np.isfinite(kept) & np.isfinite(values) & (kept != values)).any(axis=1)
+            lag = max(lag, now - begin - int(changed.argmax())) if changed.any() else lag
             kept[:] = np.where(np.isfinite(values), values, kept)
+        self.lag = (
+            lag if self.n_pulls <= 2 else max(lag, self.lag)
+        )  # the second one asks again for the first time
         return now + 1 - begin
 
     def shift(self, end):
@@ -153,9 +163,9 @@ def windows_of_phase(samples, runs, metrics, *, grid, phase, n):
     present = np.isfinite(values).any(axis=2)
     counted = np.vstack([np.zeros((1, len(runs)), int), np.cumsum(present, axis=0)])
     enough = (counted[starts + width] - counted[starts]) / width >= grid.least_coverage  # (W, R)
-    newest = length - 1 - np.argmax(present[::-1], axis=0)
+    settled = length - 1 - np.maximum(np.argmax(present[::-1], axis=0), samples.lag)
     enough &= (
-        starts[:, None] + width - 1 <= newest
+        starts[:, None] + width - 1 <= settled
     )  # what has not come yet, or after its end, is no part of a run
     earliest = np.array(
         [-1 if samples.first[run] is None else samples.first[run] + grid.trim for run in runs]

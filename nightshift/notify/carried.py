@@ -31,7 +31,7 @@ def carry_news(root, night, silent):
             continue
         for one in incidents:
             news = NEWS.get((one["state"], state_after(one["state"])))
-            earlier[one["id"]] = stronger(earlier.get(one["id"]), news)
+            earlier[one["id"]] = news or earlier.get(one["id"])
     for one in night.incidents or []:
         before = earlier.get(one["id"])
         one["state"] = NEWS.get((before, one["state"]), one["state"])
@@ -43,9 +43,3 @@ def carry_news(root, night, silent):
 def state_after(state):
     """The state of an incident on the night after, where nothing has changed."""
     return "closed" if state == "resolved" else "ongoing"
-
-
-def stronger(one, other):
-    """Of two kinds of news the later stage: new, escalated, resolved; None is no news."""
-    stages = [None, "new", "escalated", "resolved"]
-    return max(one, other, key=stages.index)

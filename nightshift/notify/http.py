@@ -40,7 +40,9 @@ def ask(method, url, *, wait_s=None, **content):
     try:
         with requests.Session() as session:
             answer = session.request(method, url, timeout=wait, allow_redirects=False, stream=True, **content)
-            return answer.status_code, answer.raw.read(500, decode_content=True), answer.headers
+            # of an answer that is good nobody needs the text
+            text = b"" if answer.ok else answer.raw.read(500, decode_content=True)
+            return answer.status_code, text, answer.headers
     except Exception as error:  # requests lets some of urllib3 and http.client through
         return error
 

@@ -8,6 +8,7 @@ renders notebooks, digests.py reads the incidents, archive.py is about all night
 itself, and stays as it is when others come.
 """
 
+import errno
 import functools
 import platform
 from datetime import date
@@ -463,6 +464,8 @@ def careful(troubles, page, work, day):
     try:
         work()
     except Exception as error:  # whatever it is, what else there is must be published
+        if getattr(error, "errno", None) == errno.ENOSPC:  # a page that says so cannot be written either
+            raise
         where = page.name if page.parent.name == "reports" else f"{page.parent.name}/{page.name}"
         line = f"reports/{where} could not be made: {one_line(f'{type(error).__name__}: {error}')}"
         troubles.append(line)

@@ -309,6 +309,12 @@ def test_after_missed_nights_one_message_has_the_news_of_all_of_them(tmp_path, h
         "Resolved",
     ]
     assert f"With the news of {DAY} to {LATER[0]}, of which no message went out." in text
+    back = storage | {"state": "escalated"}  # it came back on the second of two silent nights, and goes on
+    for day, row in ((LATER[2], back), (LATER[3], storage | {"state": "ongoing"})):
+        a_digest(tmp_path, [row], day)
+    night = read_night(tmp_path, LATER[3])
+    carry_news(tmp_path, night, [DAY, LATER[2]])
+    assert [one["state"] for one in night.incidents] == ["escalated"]
     night = read_night(tmp_path, LATER[1])
     carry_news(tmp_path, night, [])
     assert sorted(one["state"] for one in night.incidents) == ["closed", "ongoing", "ongoing"], "that night alone has no news"

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 from conftest import REPOSITORY
@@ -69,6 +70,28 @@ def test_a_night_that_was_published_ends_with_0_or_1(published, chain, code, tmp
     unchanged.memo_of(tmp_path).write_text("{}")
     assert night.run_night(tmp_path / "site.yaml", "", "2") == code
     assert unchanged.memo_of(tmp_path).exists() == (code == 0)
+
+
+def test_a_disk_that_becomes_full_ends_the_night_with_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(REPOSITORY)
+    monkeypatch.setattr(night, "watched", lambda *_: 1)
+    monkeypatch.setattr(night.os, "statvfs", lambda _: SimpleNamespace(f_bavail=10, f_frsize=4096))
+    monkeypatch.setattr(night, "publish", None)  # is not come to
+    (tmp_path / "site.yaml").write_text(f"day: 2026-01-31\nproducts: {tmp_path}\nstudies:\n  tickets: {{}}\n")
+    assert night.run_night(tmp_path / "site.yaml", "", "2", True) == 2
+    why = "cannot be written: [Errno 28] No space left on device; make room and run the same command again"
+    assert capsys.readouterr().err == f"nightshift: {tmp_path} {why}\n"
+
+
+def test_a_site_for_which_there_is_no_room_is_one_line(tmp_path, monkeypatch, capsys):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device", "run.json")
+
+    monkeypatch.setattr(night, "render_and_announce", full)
+    (tmp_path / "site.yaml").write_text(f"day: 2026-01-31\nproducts: {tmp_path}\nstudies:\n  tickets: {{}}\n")
+    assert night.publish(tmp_path / "site.yaml") == 1
+    why = "cannot be written: [Errno 28] No space left on device: 'run.json'; make room and run the same command again"
+    assert capsys.readouterr().err == f"nightshift: {tmp_path} {why}\n"
 
 
 def test_missed_nights_are_made_up_for_in_order_and_told_with_the_last(tmp_path, monkeypatch, capsys):

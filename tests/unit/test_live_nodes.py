@@ -40,10 +40,13 @@ def judged_live(clock, products, moments, **how):
     return pd.concat(rows, ignore_index=True), alarms
 
 
-@pytest.mark.parametrize(("moments", "lag"), [(range(24, N), 0), (range(5, N + 3, 5), 2)], ids=["each step", "late looks and samples"])
-def test_a_stream_gives_windows_the_scores_of_a_night(products, moments, lag):
-    clock = Clock(RUNS)
-    clock.lag = lag
+@pytest.mark.parametrize(
+    ("moments", "server"),
+    [(range(30, N), {}), (range(5, N + 3, 5), {"lag": 2}), (range(21, N + 3, 3), {"repeats": 2})],
+    ids=["each step", "late looks and samples", "repeated samples"],
+)
+def test_a_stream_gives_windows_the_scores_of_a_night(products, moments, server):
+    clock = Clock(RUNS, **server)
     live, _ = judged_live(clock, products, moments)
     assert not live.duplicated(["node_id", "job_id", "start"]).any(), "no window is judged twice"
     predictor = RuntimePredictor(helpers.study_paths("telemetry", products).models)
@@ -116,7 +119,7 @@ def watched(tmp_path_factory):
     write_live_models(products)
     clock = Clock({("x-n01", "7"): run(N, 1, cpu=(18, 30, 70)), ("x-n02", "7"): run(N, 2)})
     watch = clock.watch(products)
-    looks = {moment: clock.look(watch, moment) for moment in range(14, N)}
+    looks = {moment: clock.look(watch, moment) for moment in range(14, N, 2)}
     return SimpleNamespace(products=products, clock=clock, watch=watch, looks=looks)
 
 
@@ -153,12 +156,12 @@ def test_a_stream_that_begins_again_goes_on_with_the_same_finding(tmp_path):
     write_live_models(tmp_path)
     clock = Clock({("x-n01", "7"): run(N, 1, cpu=(12, N, 70))})
     first = clock.watch(tmp_path)
-    for moment in range(14, 24):
+    for moment in range(14, 24, 3):
         clock.look(first, moment)
     [before] = read_provisional(tmp_path, "telemetry").itertuples()
     assert before.goes_on
     again = clock.watch(tmp_path)
-    for moment in range(26, 36):
+    for moment in range(26, 36, 3):
         clock.look(again, moment)
     [after] = read_provisional(tmp_path, "telemetry").itertuples()
     assert (after.start, after.goes_on) == (before.start, True)
