@@ -111,7 +111,7 @@ def scoring(n=1_000_000):
         lstm(True).save(Path(folder) / "lstm.keras")
         numbers, codes = rng.normal(size=(n, N_NUMBERS)).astype("float32"), np.zeros((n, 1), "int32")
         begun = time.perf_counter()
-        predict_quantiles(Path(folder) / "lstm.keras", pd.DataFrame(index=range(n)), numbers, codes, chunking=Chunking(WARMUP, LENGTH, BATCH))
+        predict_quantiles(Path(folder) / "lstm.keras", pd.DataFrame(index=range(n)), numbers, codes)
         taken = time.perf_counter() - begun
     yield f"scoring {n:,} transfers", f"{taken:.0f} s", f"{n / taken:,.0f} transfers/s"
 

@@ -126,13 +126,14 @@ def quantiles_of_tables(tables, frame):
     return out
 
 
-def predict_quantiles(path, frame, numbers, codes, *, chunking=None):
+def predict_quantiles(path, frame, numbers, codes):
     """Quantiles of the log target predicted by the stored model `path`: float (n, 3), increasing along the
     last axis.
 
     The suffix says how: .json a quantile table over columns of `frame`, or {"mean_of": files beside it}, the
     mean of their quantiles; .skops one scikit-learn regressor per quantile over [numbers, codes], by
-    `load_model`; .keras a sequence network. No rows: an empty array.
+    `load_model`; .keras a sequence network, which reads the rows in their order and remembers nothing before
+    the first. No rows: an empty array.
     """
     if not len(frame):
         return np.empty((0, len(QUANTILES)))
@@ -147,12 +148,24 @@ def predict_quantiles(path, frame, numbers, codes, *, chunking=None):
         table = np.hstack([numbers, np.where(codes < 250, codes, 0)])
         out = np.column_stack([model.predict(table) for model in load_model(path)])
     else:
-        zeros = np.zeros(len(frame), "float32")
-        chunking = chunking or Chunking()
-        chunks = chunk_batches(Sequence(numbers, codes, zeros), zeros, chunking=chunking)
-        out = load_model(path).predict(chunks, verbose=0)[:, chunking.warmup :]
-        out = out.reshape(-1, len(QUANTILES))[: len(frame)]
+        out, _ = continue_quantiles(path, numbers[None], codes[None])
+        return out[0]
     return np.sort(out, axis=1)
+
+
+def continue_quantiles(path, numbers, codes, memory=None):
+    """Quantiles predicted by the network in the file `path` (.keras) for rows that follow those of a
+    `memory`: (float (B, n, 3), increasing along the last axis; the memory after the last row).
+
+    numbers (B, n, F), codes (B, n, C) : B sequences of n rows. memory : a dict that JSON holds, as this
+    function has returned it for the rows before; by default that of no row. ValueError for the memory of
+    another model.
+    """
+    from nightshift.detectors.recurrent import fingerprint_of, load_network, predict_carried, recall, remember
+
+    network = load_network(path, fingerprint_of(path))
+    out, state = predict_carried(network, numbers, codes, recall(memory, path))
+    return np.sort(out, axis=-1), remember(state, path)
 
 
 def standard_score(target, predicted):
