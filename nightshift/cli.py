@@ -17,6 +17,7 @@ from typing import Annotated
 import typer
 
 from nightshift import night
+from nightshift.live.command import app as live
 
 CODES = (
     "Exit codes: 0 all is well; 1 published, but a study, the digest or the mail failed; "
@@ -34,6 +35,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     help=CODES,
 )
+app.add_typer(live, name="live")
 Config = Annotated[Path, typer.Option(help="the configuration, a YAML file")]
 Day = Annotated[str, typer.Option(help="the night, such as 2026-01-31; default: that of the configuration")]
 Cores = Annotated[str, typer.Option(help="processors to use at once: a number, or all")]

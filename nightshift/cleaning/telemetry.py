@@ -3,7 +3,7 @@
 Sources     parts of a node, their sampling periods      sorted_parts, read_sources, sampling_periods
 Rows        impossible and repeated ones, runs           Grid, read_rows, place_rows
 Counters    which metrics only grow, and how fast        is_counter, counter_rates
-Node        all of a node on its grid                    join_node
+Node        all of a node on its grid                    join_node, join_tables
 """
 
 import zlib
@@ -220,10 +220,18 @@ def join_node(parts, grid):
     """Join all sources of one node on its grid: (rows as `place_rows` gives them, runs, metrics, values
     float64 (M, T), number of wraps and of resets).
 
+    parts : of the node, paths of Parquet files. The rest is said of `join_tables`.
+    """
+    return join_tables(read_sources(parts), grid)
+
+
+def join_tables(tables, grid):
+    """Join the sources of one node, {samplers: Arrow table}, on its grid; gives what `join_node` does, and
+    empties `tables`.
+
     Each counter is turned into its rate in the order of its own source, and then laid on the grid; a cell
     that two sources fill has the value of the first one.
     """
-    tables = read_sources(parts)
     rows, filled = read_rows(tables, grid)
     extra = rows.pop("extra").eq(True) if "extra" in rows else pd.Series(False, rows.index)
     rows, runs = place_rows(rows, grid)

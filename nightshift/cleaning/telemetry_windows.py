@@ -1,7 +1,7 @@
 """Windows of a node with statistics of every metric, their labels, and clean rows of GPUs.
 
 Labels     which of them a window carries                 clean_labels, label_windows
-Windows    cut, described and written, node by node       cut_windows, covered, window_node
+Windows    cut, described and written, node by node       cut_windows, covered, describe_windows, window_node
 GPUs       impossible, repeated and contradicting rows    clean_gpus
 """
 
@@ -100,6 +100,23 @@ def covered(rows, windows, *, length, grid):
     return (rows.place >= 0) & (np.cumsum(edges)[rows.place] > 0)
 
 
+def describe_windows(joined, grid):
+    """Cut the windows of a node and describe them: (DataFrame as `cut_windows` gives it, names
+    "<metric>|<statistic>", their values, float32 (names, windows)).
+
+    joined : a node as `join_node` gives it.
+    """
+    rows, runs, metrics, values, _ = joined
+    windows = cut_windows(rows, runs, present=np.isfinite(values).any(axis=0), grid=grid)
+    # jobs may share a node: by place here, by start in the table
+    order = np.argsort(windows["first"], kind="stable")
+    statistics = np.empty((len(metrics), len(STATISTICS), len(windows)), "float32")
+    computed = window_statistics(values.T, grid.window, starts=windows["first"].iloc[order])
+    statistics[:, :, order] = computed.transpose(1, 2, 0)
+    names = [f"{metric}|{name}" for metric in metrics for name in STATISTICS]
+    return windows, names, statistics.reshape(len(names), -1)
+
+
 class NodeWindows(NamedTuple):
     """What all nodes together need to know of the windows of one.
 
@@ -124,17 +141,12 @@ def window_node(node, parts, *, labels, grid, target):
     Each window has its WINDOW_KEYS and, as "<metric>|<statistic>", float32, the STATISTICS of every metric.
     parts : of the node. labels : as `clean_labels` gives them.
     """
-    rows, runs, metrics, values, events = join_node(parts, grid)
-    windows = cut_windows(rows, runs, present=np.isfinite(values).any(axis=0), grid=grid)
+    joined = join_node(parts, grid)
+    rows, _, _, values, events = joined
+    windows, names, statistics = describe_windows(joined, grid)
     outside = (rows.place >= 0) & ~covered(rows, windows, length=values.shape[1], grid=grid)
     rows.loc[outside, "why"] = "in no whole window with enough samples"
-    # jobs may share a node: by place here, by start in the table
-    order = np.argsort(windows["first"], kind="stable")
-    statistics = np.empty((len(metrics), len(STATISTICS), len(windows)), "float32")
-    computed = window_statistics(values.T, grid.window, starts=windows["first"].iloc[order])
-    statistics[:, :, order] = computed.transpose(1, 2, 0)
-    names = [f"{metric}|{name}" for metric in metrics for name in STATISTICS]
-    columns = dict(zip(names, statistics.reshape(len(names), -1), strict=True))
+    columns = dict(zip(names, statistics, strict=True))
     keys = label_windows(windows, node, labels=labels).assign(node_id=node)[WINDOW_KEYS]
     table = pa.table({name: pa.array(column) for name, column in {**keys, **columns}.items()})
     feather.write_feather(table, target, compression="uncompressed")

@@ -33,19 +33,30 @@ def robust_z_scores(windows, usual):
     return np.nan_to_num(z).astype("float32"), group
 
 
-def without_level(z, windows):
+def without_level(z, windows, levels=None):
     """Take out of the deviations z (n, F) what each server has drifted by, and bound what is left by FAR.
 
     windows : DataFrame node_id, job_id, start, sorted by node and start. A server is a node without jobs; it
-    lives long, and its level drifts far from that of its training. Windows of jobs stay as they are.
+    lives long, and its level drifts far from that of its training. Windows of jobs stay as they are. levels :
+    {server: (F,)}, where what came before these windows is known already; then it is not followed in them.
     """
     followed, servers = z.copy(), np.flatnonzero(windows.job_id.to_numpy() == "")
     nodes = windows.node_id.to_numpy()[servers]
-    for rows in pd.Series(servers).groupby(nodes).agg(list):
-        step = windows.start.iloc[rows].diff().median() / pd.Timedelta(days=1)
-        half_life = LEVEL_DAYS / step if step > 0 else 1.0
-        followed[rows] = np.clip(z[rows] - follow_level(z[rows], half_life), -FAR, FAR)
+    for node, rows in pd.Series(servers).groupby(nodes).agg(list).items():
+        if levels is None:
+            level = follow_level(z[rows], level_half_life(windows.start.iloc[rows]))
+        else:
+            level = levels.get(node, 0.0)
+        followed[rows] = np.clip(z[rows] - level, -FAR, FAR)
     return followed
+
+
+def level_half_life(starts):
+    """Give the half-life of a level in windows, whose `starts` are a Series in the order of time: float, 1
+    for a single one.
+    """
+    step = starts.diff().median() / pd.Timedelta(days=1)
+    return LEVEL_DAYS / step if step > 0 else 1.0
 
 
 class Distance(Detector):
@@ -132,20 +143,24 @@ def network_errors(z, rows, network):
     return np.mean(network.predict(z[beside], batch_size=1024, verbose=0) ** 2, axis=2)
 
 
-def novelty_scores(z, group, reference, network):
+def novelty_scores(z, group, reference, network, fitted=None):
     """Five distances from health: DataFrame [window, (distance, whitened, pca, neighbours, autoencoder)] of
     mean squares, higher = stranger.
 
     z, group : of `robust_z_scores`. reference : {group: z of healthy windows (m, F)}, which the detectors of
-    a group learn from. network : of `network_errors`, with the groups in the order of `reference`.
+    a group learn from. network : of `network_errors`, with the groups in the order of `reference`. fitted :
+    {group: its detectors}, to which those are added that are fitted here: who keeps it fits each once.
     """
+    fitted = {} if fitted is None else fitted
     out = pd.DataFrame(0.0, range(len(z)), ["distance", "whitened", "pca", "neighbours", "autoencoder"])
     rows = {g: np.flatnonzero(group == g) for g in reference}
     errors = network_errors(z, rows, network)
     for i, (g, members) in enumerate(rows.items()):
         if len(members):
-            detectors = (Distance(), Whitened(0.02), Residual(0.9), Neighbours(5))
-            scores = [one.fit(reference[g]).score_samples(z[members]) for one in detectors]
+            if g not in fitted:
+                detectors = (Distance(), Whitened(0.02), Residual(0.9), Neighbours(5))
+                fitted[g] = [one.fit(reference[g]) for one in detectors]
+            scores = [one.score_samples(z[members]) for one in fitted[g]]
             out.iloc[members] = np.column_stack([*scores, errors[: len(members), i]])
     return out
 

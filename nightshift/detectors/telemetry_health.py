@@ -24,6 +24,7 @@ from nightshift.detectors.telemetry_distances import (
     without_level,
 )
 from nightshift.models import load_model, save_model
+from nightshift.products import read_json
 
 
 @dataclass(frozen=True)
@@ -146,13 +147,15 @@ def fit_health(healthy, settings, *, train_network):
     return Health(usual, reference, network)
 
 
-def health_of(health, windows, *, smoothing):
+def health_of(health, windows, *, smoothing, fitted=None, levels=None):
     """Measure smoothed distances from health of every window, and whose detector that is (column `group`).
 
-    health : a Health, or what `load_detector` gives. windows : sorted by node_id and start.
+    health : a Health, or what `load_detector` gives. windows : sorted by node_id and start. fitted : as for
+    `novelty_scores`. levels : as for `without_level`.
     """
     z, group = robust_z_scores(windows, health.usual)
-    distances = novelty_scores(without_level(z, windows), group, health.reference, health.network)
+    z = without_level(z, windows, levels)
+    distances = novelty_scores(z, group, health.reference, health.network, fitted)
     return smooth_runs(distances, windows, smoothing).assign(group=group)
 
 
@@ -212,14 +215,14 @@ def load_detector(folder):
     )
 
 
-def node_tests(windows, detector):
+def node_tests(windows, detector, *, fitted=None, levels=None):
     """Test windows, sorted by node_id and start: DataFrame `health`, `classifier` (log odds of not being
     healthy), "p <class>" and each distance; higher = stranger.
 
     detector : of `load_detector`; without labels there is neither classifier nor "p <class>". No window gives
-    no row. A metric that the windows lack counts as not sampled.
+    no row. A metric that the windows lack counts as not sampled. fitted, levels : as for `health_of`.
     """
-    distances = health_of(detector, windows, smoothing=detector.smoothing)
+    distances = health_of(detector, windows, smoothing=detector.smoothing, fitted=fitted, levels=levels)
     tests = normalise_scores(distances, distances.group.to_numpy(), detector.units)
     tests.insert(0, "health", tests[detector.in_use])
     if not detector.classes:
@@ -236,14 +239,15 @@ def node_tests(windows, detector):
 class Before(NamedTuple):
     """What an earlier training has stored.
 
-    models : rows of its metrics.json, [] without one. description : its detector.json. source : today's
-    source of the raw data, "" where nobody says. fits : whether its classifier is there and can serve. figure
-    : macro-F1 of the classifier in use, -1 without one.
+    models : rows of its metrics.json, [] without one. description : its detector.json. about_data : what a
+    training of today says there of its data: their `source`, "" where nobody says, and how their `windows`
+    were cut from samples, which is what 2_preprocess says of it in its metrics.json. fits : whether its
+    classifier is there and can serve. figure : macro-F1 of the classifier in use, -1 without one.
     """
 
     models: list
     description: dict
-    source: str
+    about_data: dict
     fits: bool
     figure: float
 
@@ -265,6 +269,9 @@ def stored_before(paths, features):
         paths.raw / "status.json",
     )
     source = json.loads(status.read_text())["source"] if status.exists() else ""
+    encoded = read_json(paths.encoders / "metrics.json")
+    counters = [name for name, is_a in encoded.get("metrics", {}).items() if is_a["kind"] == "counter"]
+    about_data = {"source": source, "windows": encoded.get("windows", {}) | {"counters": counters}}
     complete = detector.exists() and metrics.exists()
     models = json.loads(metrics.read_text())["models"] if complete else []
     description = json.loads(detector.read_text()) if models else {}
@@ -272,4 +279,4 @@ def stored_before(paths, features):
     same_source = description.get("source") == source
     fits = reads <= features and same_source and (paths.models / "classifier.skops").exists()
     figures = [m["model"] for m in models if m["in_use"] and m["metric"].startswith("macro-F1")]
-    return Before(models, description, source, fits, max(figures, default=-1.0))
+    return Before(models, description, about_data, fits, max(figures, default=-1.0))

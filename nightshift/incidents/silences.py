@@ -184,6 +184,35 @@ def record_silence(path, entry, newest=""):
     return silences[0]
 
 
+def lift_silence(path, entry):
+    """Remove the line of an entry from the YAML file at `path`; returns whether there was one, of its own.
+
+    entry : a dict, as `record_silence` keeps it. The rest of the text stays, and others wait meanwhile. A file
+    that is no plain list, an entry a line, stays as it is.
+    """
+    from filelock import FileLock
+
+    from helpers import atomic
+
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        try:
+            earlier = _list_at(path)
+        except ValueError:
+            return False
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        found = [number for number, line in enumerate(lines) if line == f"- {_in_a_line(entry)}"]
+        if not found:
+            return False
+        del lines[found[-1]]
+        earlier.reverse()
+        earlier.remove(entry)
+        with atomic(path) as temporary:
+            temporary.write_text("\n".join([*lines, ""]), encoding="utf-8")
+            if _list_at(temporary, path.name) != earlier[::-1]:
+                raise ValueError(f"{path.name} is no plain list, an entry a line; nothing was lifted")
+    return True
+
+
 def _in_a_line(entry):
     """Write a dict of texts as YAML in one line."""
     import yaml

@@ -272,7 +272,7 @@ def test_answers_and_times_are_read_as_a_person_says_them():
 
 
 def test_the_conclusion_of_a_training_says_what_serves_and_what_stands_against_it():
-    before = Before([], {"trained_day": "2026-01-24"}, "", fits=True, figure=0.9)
+    before = Before([], {"trained_day": "2026-01-24"}, {}, fits=True, figure=0.9)
     best = pd.Series({"macro_f1": 0.8, "false_alarms": 0.01, "misses": 0.1}, name="forest")
     sentence, values = classifier_sentence(best, ("tree", 0.5), before=before, stays=False, since="")
     assert "**forest diagnoses the night**: macro-F1 0.80 on unseen jobs (tree: 0.50), false alarms 1.00%" in sentence.format(**values)

@@ -1,0 +1,202 @@
+"""Silences of an Alertmanager and of Nightshift, each shown by the other (its API, version 2).
+
+What is silenced there becomes an entry of feedback/silences.yaml, which the digest reads; what is silenced here, in
+the configuration or by a reader, becomes a silence there. feedback/alertmanager.json remembers which belongs to
+which, so that none goes round in circles, and what is lifted on one side is lifted on the other.
+
+    matchers_of     an entry as matchers of alerts
+    entry_of        a silence of the Alertmanager as an entry
+    exchange        both ways, once
+"""
+
+import os
+import re
+from datetime import UTC, date, datetime, timedelta
+from fnmatch import translate
+
+import requests
+
+from helpers import write_json
+from nightshift.incidents.silences import (
+    PATTERNS,
+    SILENCES_FILE,
+    check_silences,
+    lift_silence,
+    read_recorded,
+    record_silence,
+)
+from nightshift.products import read_json
+from nightshift.wording import one_line
+
+PAIRS_FILE = "feedback/alertmanager.json"  # below the products folder: {id of a silence: {entry, made_by}}
+ALERTS = ("NightshiftIncident",)  # those that incidents raise: only their silences are silences of incidents
+ACKNOWLEDGED = "acknowledged: "  # how a comment there begins that is an acknowledgement here
+PATIENCE_S = 5.0
+
+
+class Alertmanager:
+    """An Alertmanager at an address. Credentials come from ALERTMANAGER_TOKEN, or ALERTMANAGER_USER and
+    ALERTMANAGER_PASSWORD, else netrc.
+    """
+
+    def __init__(self, address):
+        self.address, self.session, env = address.rstrip("/"), requests.Session(), os.environ
+        if token := env.get("ALERTMANAGER_TOKEN"):
+            self.session.auth = lambda request: request.headers.update(Authorization=f"Bearer {token}") or request
+        elif env.get("ALERTMANAGER_USER"):
+            self.session.auth = env["ALERTMANAGER_USER"], env.get("ALERTMANAGER_PASSWORD", "")
+
+    def ask(self, method, path, **how):
+        """Send a request; ConnectionError in one line where it is not answered, or refused."""
+        try:
+            answer = self.session.request(method, f"{self.address}/api/v2/{path}", timeout=PATIENCE_S, **how)
+        except requests.RequestException as error:
+            raise ConnectionError(f"{self.address} does not answer: {one_line(error)[:150]}") from None
+        if not answer.ok:
+            raise ConnectionError(f"{self.address} refuses {method} {path}: {one_line(answer.text)[:150]}")
+        return answer.json() if answer.content else None
+
+    def silences(self):
+        """List the silences that hold now, or will, as its API gives them, with those that have expired."""
+        return self.ask("GET", "silences")
+
+    def silence(self, silence):
+        """Make a silence; returns its id."""
+        return self.ask("POST", "silences", json=silence)["silenceID"]
+
+    def expire(self, number):
+        """End the silence with an id."""
+        self.ask("DELETE", f"silence/{number}")
+
+
+# --------------------------------------------------------------------------------------------------- Translated
+
+
+def matchers_of(entry):
+    """Write an entry, a dict as the configuration has it, as matchers of the alerts of incidents.
+
+    An entry holds for an incident all of whose findings match, and the labels of an alert list what its
+    findings are of, parted by commas: so each name in the list must match.
+    """
+    matchers = [{"name": "alertname", "value": ALERTS[0], "isRegex": False, "isEqual": True}]
+    if entry.get("incident"):
+        matchers.append({"name": "incident", "value": entry["incident"], "isRegex": False, "isEqual": True})
+    for name in PATTERNS:
+        if pattern := entry.get(name):
+            # fnmatch writes (?s:PATTERN)\Z; an Alertmanager matches the whole value by itself
+            one = translate(pattern).removesuffix(r"\Z").removesuffix(r"\z")
+            matchers.append({"name": name, "value": f"(?i){one}(,{one})*", "isRegex": True, "isEqual": True})
+    return matchers
+
+
+def silence_of(entry, now):
+    """Write an entry as a silence of the Alertmanager from `now` on, up to and including its day `until`."""
+    end = datetime.combine(date.fromisoformat(entry["until"]) + timedelta(1), datetime.min.time(), UTC)
+    comment = f"{ACKNOWLEDGED if entry['as'] == 'acknowledged' else ''}{entry['why']}"
+    return {
+        "matchers": matchers_of(entry),
+        "startsAt": now.isoformat(),
+        "endsAt": end.isoformat(),
+        "createdBy": entry["by"],
+        "comment": comment,
+    }
+
+
+def entry_of(silence):
+    """Read a silence of the Alertmanager as an entry; None for one that is not about incidents of Nightshift
+    alone, or that patterns of an entry cannot say: what it mutes there, it mutes there.
+
+    The last day of an entry is the one in which the silence ends.
+    """
+    named = {one["name"]: one for one in silence["matchers"]}
+    about = {name: one for name, one in named.items() if name not in ("alertname", "severity", "job", "instance")}
+    alert = named.get("alertname", {}).get("value", ALERTS[0])
+    if alert not in ALERTS or not about or not set(about) <= {"incident", *PATTERNS}:
+        return None
+    if len(named) < len(silence["matchers"]) or not all(one.get("isEqual", True) for one in named.values()):
+        return None
+    texts = {name: pattern_of(one) for name, one in about.items()}
+    if None in texts.values() or "severity" in named:
+        return None
+    comment = one_line(silence["comment"], 200) or "silenced in the Alertmanager"
+    end = datetime.fromisoformat(silence["endsAt"].replace("Z", "+00:00"))
+    return {
+        **texts,
+        "as": "acknowledged" if comment.startswith(ACKNOWLEDGED) else "silenced",
+        "by": one_line(silence["createdBy"], 80) or "Alertmanager",
+        "until": str((end - timedelta(microseconds=1)).date()),
+        "why": comment.removeprefix(ACKNOWLEDGED),
+    }
+
+
+def pattern_of(matcher):
+    """Write a matcher as a pattern such as T2-*; None where a regular expression says more than a pattern can."""
+    value = matcher["value"]
+    if matcher["isRegex"]:
+        plain = value.replace(".*", "*")
+        return None if re.search(r"[\\.+?()\[\]{}|^$]", plain) else plain
+    return re.sub(r"([*?[])", r"[\1]", value) if matcher["name"] in PATTERNS else value
+
+
+# --------------------------------------------------------------------------------------------------- Exchanged
+
+
+def exchange(alertmanager, root, configured, now):
+    """Exchange silences once; returns one line for each that was made or lifted on either side.
+
+    root : of the products. configured : entries of the configuration. now : datetime in UTC.
+    """
+    path, today = root / PAIRS_FILE, str(now.date())
+    pairs = read_json(path)
+    recorded, _ = read_recorded(root / SILENCES_FILE, today)
+    held = {silence["id"]: silence for silence in alertmanager.silences() if silence["status"]["state"] != "expired"}
+    lines = [*lift(alertmanager, root, pairs, held, [*configured, *recorded])]
+    lines += take(root, pairs, held, today)
+    recorded, _ = read_recorded(root / SILENCES_FILE, today)
+    lines += give(alertmanager, pairs, [one for one in [*configured, *recorded] if one["until"] >= today], now)
+    if pairs != read_json(path):
+        write_json(pairs, path)
+    return lines
+
+
+def lift(alertmanager, root, pairs, held, entries):
+    """Lift on one side what is gone on the other, and forget the pair."""
+    entries = [normal(entry) for entry in entries]
+    for number, pair in list(pairs.items()):
+        here, there = pair["entry"] in entries, number in held
+        if here and there:
+            continue
+        del pairs[number]
+        if there:
+            alertmanager.expire(number)
+            yield f"lifted in the Alertmanager: {pair['entry']['why']}"
+        elif here and lift_silence(root / SILENCES_FILE, pair["entry"]):
+            yield f"lifted here: {pair['entry']['why']}"
+
+
+def take(root, pairs, held, today):
+    """Record the silences that somebody has made in the Alertmanager, and that are about incidents."""
+    for number, silence in held.items():
+        entry = None if number in pairs else entry_of(silence)
+        checked, wrong = check_silences([entry] if entry else [])
+        if not checked or wrong or entry["until"] < today:
+            continue
+        record_silence(root / SILENCES_FILE, entry)
+        pairs[number] = {"entry": normal(entry), "made_by": "Alertmanager"}
+        yield f"silenced here, as in the Alertmanager: {entry['why']}"
+
+
+def give(alertmanager, pairs, entries, now):
+    """Make in the Alertmanager the silences that it does not have."""
+    there = [pair["entry"] for pair in pairs.values()]
+    for entry in map(normal, entries):
+        if entry not in there:
+            there.append(entry)
+            pairs[alertmanager.silence(silence_of(entry, now))] = {"entry": entry, "made_by": "Nightshift"}
+            yield f"silenced in the Alertmanager, as here: {entry['why']}"
+
+
+def normal(entry):
+    """Write an entry as `record_silence` keeps it: without what is empty, each value a text."""
+    [checked], _ = check_silences([entry])
+    return checked.model_dump(by_alias=True, exclude_defaults=True)
