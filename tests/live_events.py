@@ -88,7 +88,7 @@ def messages_of(transfers):
     return out
 
 
-def run_night(root, day, source, *, days=3, alarm_rate=0.01, train=False):
+def run_night(root, day, source, *, days=3, alarm_rate=0.01, train=False, rounds=20):
     """The steps 1_extract, 2_preprocess and 4_analyse of a night in the products `root`, but for its report and its findings; with `train`
     step 3 too, in brief.
     """
@@ -100,7 +100,8 @@ def run_night(root, day, source, *, days=3, alarm_rate=0.01, train=False):
     read_source("transfers", str(source), extraction)
     remove_old_parts(extraction)
     first = str(window[0].date())
-    write_status(paths.raw, state="ok", rows=extraction.counts["kept"], newest="", source=str(source), window=[first, day], missing_days=[], bad_lines=0)
+    about = {"state": "ok", "rows": extraction.counts["kept"], "newest": "", "source": str(source)}
+    write_status(paths.raw, **about, window=[first, day], missing_days=[], bad_lines=0)
     done = update(paths.raw, paths.clean, paths.rejected, begin=window[0], time_constant_s=TIME_CONSTANT_S)
     file = paths.encoders / "categories.json"
     names = count_names(paths.clean, done.days, ["activity", "src", "dst", "fts", "protocol"])
@@ -109,7 +110,7 @@ def run_night(root, day, source, *, days=3, alarm_rate=0.01, train=False):
     clean = pd.read_parquet(paths.clean)
     transfers = clean[(clean.state == "done") & clean.started.notna()].reset_index(drop=True)
     if train:
-        train_model(paths, transfers, categories)
+        train_model(paths, transfers, categories, rounds)
     inputs = json.loads((paths.encoders / "inputs.json").read_text())
     since = pd.Timestamp(inputs["calibration_end"])
     scored = transfers[transfers.started >= since].reset_index(drop=True)
@@ -123,8 +124,8 @@ def run_night(root, day, source, *, days=3, alarm_rate=0.01, train=False):
     return SimpleNamespace(paths=paths, scored=scored, clean=clean, rejected=pd.read_parquet(paths.rejected))
 
 
-def train_model(paths, transfers, categories):
-    """Leave a model that looks at what was known at the start, gradient boosting of few rounds, with what a night asks of it."""
+def train_model(paths, transfers, categories, rounds):
+    """Leave a model that looks at what was known at the start, gradient boosting, with what a night asks of it."""
     paths.models.mkdir(parents=True, exist_ok=True)
     vocabulary = {column: len(names) for column, names in categories.items()}
     hidden = [i for i, name in enumerate(NUMBERS) if name.endswith(RECENT)]
@@ -132,7 +133,7 @@ def train_model(paths, transfers, categories):
     inputs |= {"windows": {"warmup": 0, "length": 64, "batch": 8}, "calibration_end": str(transfers.started.max().floor("D"))}
     inputs["names_sha256"] = hashlib.sha256(json.dumps(categories).encode()).hexdigest()
     numbers, codes = encode_inputs(transfers, inputs["numbers"], vocabulary, categories)
-    boosting = partial(HistGradientBoostingRegressor, loss="quantile", max_iter=20, min_samples_leaf=20, random_state=1)
+    boosting = partial(HistGradientBoostingRegressor, loss="quantile", max_iter=rounds, min_samples_leaf=20, random_state=1)
     models = [boosting(quantile=q).fit(np.hstack([numbers, codes]), transfers.log_duration) for q in QUANTILES]
     save_model(models, paths.models / "boosting.skops")
     scores, _ = score_transfers(inputs | {"path": paths.models / "boosting.skops"}, transfers, categories)

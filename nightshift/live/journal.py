@@ -71,7 +71,7 @@ class Journal:
         latest = [name.removesuffix(".jsonl") for name in files_of(self.folder)[-1:]]
         self.day = max([day, *latest])  # a clock that was set back begins no earlier file
         folders = (self.folder, self.aside)
-        self.files = tuple(open(of / f"{self.day}.jsonl", "ab") for of in folders)
+        self.files = tuple((of / f"{self.day}.jsonl").open("ab") for of in folders)
         for of in folders:
             sync_folder(of)
 

@@ -7,9 +7,8 @@ start the same functions go on. What comes out is, to the bit, what a night woul
 """
 
 import numpy as np
-import pandas as pd
 
-from nightshift.cleaning.transfers import AT_START, ENTITIES, Ends, new_memory, recall_at_starts
+from nightshift.cleaning.transfers import AT_START, ENTITIES, Ends, enter_ends, new_memory, recall_at_starts
 from nightshift.cleaning.transfers_days import STATES
 
 SPACING = (
@@ -215,35 +214,13 @@ class Known:
                 starts, self.starts["group"][first:last, j], of, self.time_constant_s, memory, out
             )
             if until is not None:
-                enter(of, n, until, self.time_constant_s, memory)
+                enter_ends(of, n, until, self.time_constant_s, memory)
             out[:, 0] = np.log1p(out[:, 0])
             states[:, j] = out
             memories.append(memory)
         return states.reshape(len(starts), len(STATES)), memories
 
 
-def enter(ends, n_entered, before, time_constant_s, memory):
-    """Enter the Ends after the first `n_entered` that lie before a moment."""
-    from nightshift.cleaning.transfers import enter_ends
-
-    enter_ends(ends, n_entered, before, time_constant_s, memory)
-
-
 def grown(memory, n):
     """A memory with at least `n` groups, the new ones empty."""
     return memory if len(memory) >= n else np.concatenate([memory, new_memory(n - len(memory))])
-
-
-def as_states(rows, states):
-    """`rows` with the columns STATES, of `states` (n, len(STATES))."""
-    return rows.assign(**dict(zip(STATES, states.T, strict=True)))
-
-
-def categories_of(rows):
-    """`rows` with each of ENTITIES as a category."""
-    return rows.assign(**{name: rows[name].astype("category") for name in ENTITIES})
-
-
-def empty_rows():
-    """No transfer."""
-    return pd.DataFrame()

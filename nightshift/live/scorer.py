@@ -9,7 +9,7 @@ in flight at its start, and so do others: `settle` scores it again in its place,
 that the night gives it.
 """
 
-import logging
+import json
 from datetime import UTC, datetime
 
 import numpy as np
@@ -28,7 +28,6 @@ from nightshift.sources.transfers.rucio import MEASURED, clean_events, concat_ev
 MOST_BYTES = 2**22  # of the journal at once, about 4,000 events
 TOO_OLD = "started before the last day of the night: the next night scores it"
 COUNTS = ("read", "kept", "rejected", "of other kinds")
-log = logging.getLogger(__name__)
 
 
 class Scorer:
@@ -66,6 +65,7 @@ class Scorer:
             self.store.add(scored.assign(scored_at=pd.Timestamp(now, tz="UTC")))
             self.store.put_aside(refused, now)
             self.store.note("position", position)
+            self.store.note("memory", [self.night.stamp, self.memory])
             self.store.note("counts", {name: before[name] + counts[name] for name in COUNTS})
         return counts["read"]
 
@@ -128,12 +128,8 @@ class Scorer:
             scores["p_value"] = self.night.limits.p_values(scores.score, done.link.astype(str).to_numpy())
             scores["flagged"] = scores.p_value <= self.alarm_rate
             scores.index = done.index
-            for name in scores:
-                out[name] = (
-                    scores[name].reindex(out.index)
-                    if name != "flagged"
-                    else scores[name].reindex(out.index, fill_value=False)
-                )
+            flagged = scores.pop("flagged").reindex(out.index, fill_value=False)
+            out = out.assign(**{name: scores[name].reindex(out.index) for name in scores}, flagged=flagged)
         return out.drop(columns="first_score"), memory
 
     # ------------------------------------------------------------------------------------------- over the day
@@ -148,11 +144,14 @@ class Scorer:
         live = rows[~rows.of_night].reset_index(drop=True)
         scores, self.memory = self.scores_of(live, self.night.memory)
         live = live.assign(**{f"new_{name}": scores[name] for name in scores})
-        changed = live[(live.new_score != live.score) & live.new_score.notna()]
+        names = ["score", "forecast_s", "predicted_s"]
+        differs = (live[[f"new_{name}" for name in names]].to_numpy() != live[names].to_numpy()).any(axis=1)
+        changed = live[differs & live.new_score.notna()]
         with self.store.transaction():
             renamed = changed[["id", "of_night", *(f"new_{name}" for name in scores)]]
             self.store.update_scores(renamed.rename(columns=lambda name: name.removeprefix("new_")))
-        return len(changed), float((changed.new_score - changed.score).abs().max()) if len(changed) else 0.0
+        apart = (changed.new_score - changed.score).abs()
+        return len(apart), float(apart.max()) if len(apart) else 0.0
 
     def take_over(self):
         """Begin with the last night: its model, its limits, what it knew, and its scores in the place of those given
@@ -181,11 +180,12 @@ class Scorer:
         rows = ran_of(measured(self.store.read("where started is not null and finished is not null")))
         self.known = Known(self.night.carried, self.night.begin.timestamp(), self.night.time_constant_s)
         self.known.add(in_order(rows))
-        self.memory = self.night.memory
+        stamp, memory = self.store.noted("memory", [None, None])
+        goes_on = json.dumps(stamp) == json.dumps(self.night.stamp)  # this process, not the night, is new
+        self.memory = memory if goes_on else self.night.memory
         both = seam.score.notna() & seam.score_night.notna()
-        return int(both.sum()), float(
-            (seam.score - seam.score_night)[both].abs().max()
-        ) if both.any() else 0.0
+        apart = (seam.score - seam.score_night)[both].abs()
+        return len(apart), float(apart.max()) if len(apart) else 0.0
 
     def has_new_night(self):
         """Whether a night has ended since the one that scores."""

@@ -6,7 +6,6 @@ within its window is not among them.
 
 import numpy as np
 import pandas as pd
-from nightshift.live.provisional import build_provisional, write_provisional
 
 from nightshift.analysis.transfers import (
     evidence_of,
@@ -16,6 +15,7 @@ from nightshift.analysis.transfers import (
 )
 from nightshift.cleaning.transfers_days import UNDATED, DayFolder
 from nightshift.detectors.transfers import site_of
+from nightshift.live.provisional import build_provisional, write_provisional
 from nightshift.live.store import Store, measured
 from nightshift.statistics import benjamini_hochberg
 

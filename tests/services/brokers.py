@@ -17,7 +17,7 @@ PROGRAMS = {"activemq": ["java", "activemq"], "rabbitmq": ["rabbitmq-server", "e
 ACTIVEMQ = """<beans xmlns="http://www.springframework.org/schema/beans" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"
  xsi:schemaLocation="http://www.springframework.org/schema/beans http://www.springframework.org/schema/beans/spring-beans-2.0.xsd
  http://activemq.apache.org/schema/core http://activemq.apache.org/schema/core/activemq-core.xsd">
- <broker xmlns="http://activemq.apache.org/schema/core" useJmx="false" brokerName="localhost" dataDirectory="{folder}/data" schedulePeriodForDestinationPurge="0">
+ <broker xmlns="http://activemq.apache.org/schema/core" useJmx="false" brokerName="localhost" dataDirectory="{folder}/data">
   <persistenceAdapter><kahaDB directory="{folder}/data/kahadb" journalMaxFileLength="8mb"/></persistenceAdapter>
   <plugins><simpleAuthenticationPlugin><users>
    <authenticationUser username="nightshift" password="a secret" groups="users"/>
@@ -70,7 +70,7 @@ class Broker:
         folder = self.folder
         if self.kind == "activemq":
             options = [f"-Dactivemq.{name}={folder}" for name in ("base", "conf", "data")]
-            options += ["-Dactivemq.home=/usr/share/activemq", f"-Djava.io.tmpdir={folder}", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+            options += ["-Dactivemq.home=/usr/share/activemq", f"-Djava.io.tmpdir={folder}", "-Xmx512m", "-XX:+UseSerialGC"]
             return ["java", *options, "-jar", JARS, "start", f"xbean:file:{folder}/activemq.xml"], {"PATH": PATH, "HOME": str(folder)}
         home = next(RABBIT.glob("rabbitmq_server-*"))
         settings = {

@@ -24,7 +24,7 @@ LAYERS = [  # rooms, the lowest first: a folder of the package, or a module at i
     {"chain", "config_schema"},
     {"unchanged"},
     {"night"},
-    {"backtest", "night_status", "serve", "sweeps"},
+    {"backtest", "live", "night_status", "serve", "sweeps"},
     {"cli"},
     {"__main__"},
 ]

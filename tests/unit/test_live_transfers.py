@@ -152,7 +152,8 @@ def test_the_night_takes_over_without_a_seam(products, before):
     follow(*begin(products), twice[len(twice) // 2 :])
     one, _ = begin(products)
     n_changed, most = one.settle()
-    assert n_changed > 0 and most > 1e-3  # what was told later has told
+    assert n_changed > 0
+    assert most > 1e-3
     scored = one.store.read("where not of_night and score is not null")
     assert not scored.duplicated(["request_id", "attempt"]).any()
     ours = told[told.created >= 2 * DAY]
@@ -179,7 +180,8 @@ def test_flags_are_those_of_the_limits_that_the_night_left(products, before):
     one, journal = begin(products)
     follow(one, journal, before[1])
     scored = one.store.read("where not of_night and score is not null")
-    assert (scored.flagged == (scored.p_value <= 0.01)).all() and scored.flagged.any()
+    assert (scored.flagged == (scored.p_value <= 0.01)).all()
+    assert scored.flagged.any()
     np.testing.assert_allclose(scored.p_value, one.night.limits.p_values(scored.first_score, scored.link.astype(str)))
 
 
@@ -190,7 +192,8 @@ def test_what_fails_in_the_midst_of_a_batch_is_scored_when_it_comes_again(produc
         patch.setattr(one.store, "put_aside", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             one.step()
-    assert one.store.position == Position() and one.store.count("transfers") == one.store.count("transfers where of_night")
+    assert one.store.position == Position()
+    assert one.store.count("transfers") == one.store.count("transfers where of_night")
     one, _ = begin(products)
     assert one.step() == 100
     assert one.store.count("transfers where not of_night") == 100
@@ -264,7 +267,8 @@ def test_a_slow_source_is_a_provisional_finding_and_no_more_once_the_night_has_i
     found = table[table.kind == "slow_source"].iloc[0]
     assert (found.entity, found.site) == (SITES[0], "AURORA-T1")
     assert since + pd.Timedelta(hours=5) < found.start < found.end < since + pd.Timedelta(hours=19)
-    assert found.evidence.endswith("; provisional") and found.impact_unit == "GB delayed"
+    assert found.evidence.endswith("; provisional")
+    assert found.impact_unit == "GB delayed"
     pd.testing.assert_frame_equal(pd.read_parquet(products / "data/live/transfers.parquet"), table)
     assert find_provisional(one.paths, path, since + pd.Timedelta(days=1), **settings).empty
 
