@@ -12,7 +12,6 @@ which, so that none goes round in circles, and what is lifted on one side is lif
 import os
 import re
 from datetime import UTC, date, datetime, timedelta
-from fnmatch import translate
 
 import requests
 
@@ -42,9 +41,7 @@ class Alertmanager:
     def __init__(self, address):
         self.address, self.session, env = address.rstrip("/"), requests.Session(), os.environ
         if token := env.get("ALERTMANAGER_TOKEN"):
-            self.session.auth = lambda request: (
-                request.headers.update(Authorization=f"Bearer {token}") or request
-            )
+            self.session.auth = lambda request: request.headers.update(Authorization=f"Bearer {token}") or request
         elif env.get("ALERTMANAGER_USER"):
             self.session.auth = env["ALERTMANAGER_USER"], env.get("ALERTMANAGER_PASSWORD", "")
 
@@ -85,10 +82,22 @@ def matchers_of(entry):
         matchers.append({"name": "incident", "value": entry["incident"], "isRegex": False, "isEqual": True})
     for name in PATTERNS:
         if pattern := entry.get(name):
-            # fnmatch writes (?s:PATTERN)\Z; an Alertmanager matches the whole value by itself
-            one = translate(pattern).removesuffix(r"\Z").removesuffix(r"\z")
+            one = re2_of(pattern)
             matchers.append({"name": name, "value": f"(?i){one}(,{one})*", "isRegex": True, "isEqual": True})
     return matchers
+
+
+def re2_of(pattern):
+    """Write a pattern such as T2-* as a regular expression of Go. What `fnmatch.translate` writes has atomic
+    groups since Python 3.11, which Go refuses.
+    """
+    wild = {"*": ".*", "?": "."}
+    parts = re.split(r"(\*|\?|\[!?.[^\]]*\])", pattern)
+    return "".join(
+        wild.get(part) or (f"[^{part[2:]}" if part[:2] == "[!" else part if part[0] == "[" and len(part) > 2 else re.escape(part))
+        for part in parts
+        if part
+    )
 
 
 def silence_of(entry, now):
@@ -111,9 +120,7 @@ def entry_of(silence):
     The last day of an entry is the one in which the silence ends.
     """
     named = {one["name"]: one for one in silence["matchers"]}
-    about = {
-        name: one for name, one in named.items() if name not in ("alertname", "severity", "job", "instance")
-    }
+    about = {name: one for name, one in named.items() if name not in ("alertname", "severity", "job", "instance")}
     alert = named.get("alertname", {}).get("value", ALERTS[0])
     if alert not in ALERTS or not about or not set(about) <= {"incident", *PATTERNS}:
         return None
@@ -153,17 +160,11 @@ def exchange(alertmanager, root, configured, now):
     path, today = root / PAIRS_FILE, str(now.date())
     pairs = read_json(path)
     recorded, _ = read_recorded(root / SILENCES_FILE, today)
-    held = {
-        silence["id"]: silence
-        for silence in alertmanager.silences()
-        if silence["status"]["state"] != "expired"
-    }
+    held = {silence["id"]: silence for silence in alertmanager.silences() if silence["status"]["state"] != "expired"}
     lines = [*lift(alertmanager, root, pairs, held, [*configured, *recorded])]
     lines += take(root, pairs, held, today)
     recorded, _ = read_recorded(root / SILENCES_FILE, today)
-    lines += give(
-        alertmanager, pairs, [one for one in [*configured, *recorded] if one["until"] >= today], now
-    )
+    lines += give(alertmanager, pairs, [one for one in [*configured, *recorded] if one["until"] >= today], now)
     if pairs != read_json(path):
         write_json(pairs, path)
     return lines
@@ -179,6 +180,7 @@ def lift(alertmanager, root, pairs, held, entries):
         del pairs[number]
         if there:
             alertmanager.expire(number)
+            del held[number]  # nor is it taken for one that somebody has made there
             yield f"lifted in the Alertmanager: {pair['entry']['why']}"
         elif here and lift_silence(root / SILENCES_FILE, pair["entry"]):
             yield f"lifted here: {pair['entry']['why']}"

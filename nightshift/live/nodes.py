@@ -78,11 +78,7 @@ def parameters(of_night, step):
 
 def pull_of(setting, predictor):
     """Make a Pull that asks for the metrics of the models, at their sampling period."""
-    settings = setting.extract | {
-        "step_s": predictor.grid.sampling_s,
-        "timeout_s": PATIENCE_S,
-        "retry_wait_s": None,
-    }
+    settings = setting.extract | {"step_s": predictor.grid.sampling_s, "timeout_s": PATIENCE_S, "retry_wait_s": None}
     server = live_source(STUDY, setting.address, settings=settings)
     return Pull(server, server.connect(setting.address, set()), predictor.metrics)
 
@@ -114,16 +110,14 @@ def keep_looking(stream, *, looks, quiet):
     while not looks or done < looks:
         time.sleep(stream.step_s - time.time() % stream.step_s)
         try:
-            begun, ended = stream.look(time.time())
-            silent = ""
+            seen, silent = stream.look(time.time()), ""
         except (TimeoutError, ConnectionError) as error:
             if str(error) != silent:
                 night.print_line(error)
-            silent, (begun, ended) = str(error), (None, None)
-        for table, begins in ((ended, False), (begun, True)):
-            if table is not None and not quiet:
-                for alarm in table.itertuples():
-                    print(line_of(alarm, begins=begins), flush=True)
+            seen, silent = {}, str(error)
+        for what, table in seen.items() if not quiet else ():
+            for alarm in table.itertuples():
+                print(line_of(alarm, what), flush=True)
         done += 1
 
 
@@ -144,7 +138,7 @@ def diagnose_job(options, job, since, until):
         night.print_line(error)
         return night.FAILED
     for alarm in alarms.itertuples():
-        print(line_of(alarm, begins=True))
+        print(line_of(alarm, "ended"))
     if not len(alarms):
         nodes = samples.node_id.nunique()
         print(json.dumps({"alarm": None, "job": job, "nodes": nodes, "samples": len(samples)}))
@@ -154,9 +148,7 @@ def diagnose_job(options, job, since, until):
 def time_of(option, text):
     """Read a time in UTC, ISO 8601 or seconds since 1970; ValueError of one line names the option."""
     try:
-        time_ = (
-            pd.Timestamp(float(text), unit="s") if text.replace(".", "", 1).isdigit() else pd.Timestamp(text)
-        )
+        time_ = pd.Timestamp(float(text), unit="s") if text.replace(".", "", 1).isdigit() else pd.Timestamp(text)
         return time_.tz_localize("UTC") if time_.tz is None else time_.tz_convert("UTC")
     except ValueError:
         raise ValueError(f"{option} is {text!r}: it must be a time such as 2026-01-31T12:00") from None

@@ -1,9 +1,9 @@
 """The last minutes of all nodes, pulled from a Prometheus, and their newest windows.
 
-Pull       which metrics, which moments               Pull
-Samples    the last moments of all runs on one grid   Samples
-Windows    of runs that go on                         newest_windows
-A span     of one job, or of some nodes               read_span
+    Pull       which metrics, which moments               Pull
+    Samples    the last moments of all runs on one grid   Samples
+    Windows    of runs that go on                         newest_windows
+    A span     of one job, or of some nodes               read_span
 """
 
 from dataclasses import dataclass, field
@@ -15,9 +15,7 @@ from nightshift.cleaning.telemetry import counter_rates, is_counter
 from nightshift.compiled import STATISTICS, window_statistics
 from nightshift.sources.prometheus import merge_scrapes, node_of
 
-AGAIN_S = (
-    60.0  # so far back each pull asks again: VictoriaMetrics shows a sample after 30 s, remote writers lag
-)
+AGAIN_S = 60.0  # so far back each pull asks again: VictoriaMetrics shows a sample after 30 s, remote writers lag
 
 
 class Pull:
@@ -139,9 +137,7 @@ def windows_of_phase(samples, runs, metrics, *, grid, phase, n):
     """
     begin, length, width = samples.end - samples.length, samples.length, grid.window
     # the first moment of the samples has no rate
-    starts = np.array(
-        [at for at in range(1, length - width + 1) if (begin + at - phase) % grid.step == 0], int
-    )
+    starts = np.array([at for at in range(1, length - width + 1) if (begin + at - phase) % grid.step == 0], int)
     starts = starts[-n:]
     if not len(starts):
         return []
@@ -154,12 +150,8 @@ def windows_of_phase(samples, runs, metrics, *, grid, phase, n):
     counted = np.vstack([np.zeros((1, len(runs)), int), np.cumsum(present, axis=0)])
     enough = (counted[starts + width] - counted[starts]) / width >= grid.least_coverage  # (W, R)
     newest = length - 1 - np.argmax(present[::-1], axis=0)
-    enough &= (
-        starts[:, None] + width - 1 <= newest
-    )  # what has not come yet, or after its end, is no part of a run
-    earliest = np.array(
-        [-1 if samples.first[run] is None else samples.first[run] + grid.trim for run in runs]
-    )
+    enough &= starts[:, None] + width - 1 <= newest  # what has not come yet, or after its end, is no part of a run
+    earliest = np.array([-1 if samples.first[run] is None else samples.first[run] + grid.trim for run in runs])
     enough &= begin + starts[:, None] >= earliest
     if not enough.any():
         return []
@@ -169,11 +161,7 @@ def windows_of_phase(samples, runs, metrics, *, grid, phase, n):
     start = pd.to_datetime((begin + starts[window]) * grid.sampling_s, unit="s", utc=True).as_unit("us")
     nodes, jobs = ([one[part] for one in runs] for part in (0, 1))
     keys = {"node_id": np.take(np.array(nodes, object), run), "job_id": np.take(np.array(jobs, object), run)}
-    keys |= {
-        "start": start,
-        "end": start + pd.Timedelta(seconds=width * grid.sampling_s),
-        "at_edge": window == 0,
-    }
+    keys |= {"start": start, "end": start + pd.Timedelta(seconds=width * grid.sampling_s), "at_edge": window == 0}
     return [pd.concat([pd.DataFrame(keys), pd.DataFrame(described, columns=feature_names(metrics))], axis=1)]
 
 

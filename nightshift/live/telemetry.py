@@ -40,7 +40,8 @@ class Watch:
     """All that a stream of nodes remembers.
 
     paths : of the study. rule : when flagged windows are an alarm. site_pattern : as for `site_of`. pull_of :
-    makes a Pull of the metrics of a model, a Grid. last : {run: start of its last judged window}.
+    makes a Pull for a RuntimePredictor. filters, last : of each run, and the start of its last judged window.
+    telling, named : of each stretch, what tells of it, and how its alarm is called.
     """
 
     paths: object
@@ -50,6 +51,7 @@ class Watch:
     filters: dict = field(default_factory=dict)
     last: dict = field(default_factory=dict)
     telling: dict = field(default_factory=dict)
+    named: dict = field(default_factory=dict)
     counted: dict = field(default_factory=lambda: {"windows": 0, "flagged": 0})
     stamp: tuple = ()
 
@@ -78,8 +80,9 @@ class Watch:
         return self.predictor.grid.step * self.predictor.grid.sampling_s
 
     def look(self, now):
-        """Pull, judge and write once, at the time `now`, seconds since 1970; returns (alarms that have begun,
-        alarms that have ended), tables as `table_of_alarms` gives them.
+        """Pull, judge and write once, at the time `now`, seconds since 1970; returns {"begins", "changes", "ends":
+        alarms that do so}, tables as `table_of_alarms` gives them. An alarm changes when more of its windows
+        call it otherwise.
         """
         self.load()
         began, moment = time.monotonic(), int(now // self.predictor.grid.sampling_s)
@@ -91,10 +94,9 @@ class Watch:
         self.follow_levels(windows.loc[final])
         begun, ended = self.filter_rows(scored.loc[final], chances)
         self.tell(windows, scored.loc[final])
-        self.write(
-            begun, ended, scored.loc[final], pd.Timestamp(now, unit="s", tz="UTC"), time.monotonic() - began
-        )
-        return self.table(begun), self.table(ended)
+        changed = self.renamed()
+        self.write(ended, scored.loc[final], pd.Timestamp(now, unit="s", tz="UTC"), time.monotonic() - began)
+        return {"begins": self.table(begun), "changes": self.table(changed), "ends": self.table(ended)}
 
     def final_rows(self, scored, at_edge):
         """Choose the windows that are judged now: those that were not yet, and whose neighbours, over which
@@ -102,9 +104,7 @@ class Watch:
         """
         runs = scored.groupby(["node_id", "job_id"], sort=False)
         place, size = runs.cumcount(), runs.start.transform("size")
-        last = pd.Series(
-            [self.last.get(run) for run in zip(scored.node_id, scored.job_id, strict=True)], scored.index
-        )
+        last = pd.Series([self.last.get(run) for run in zip(scored.node_id, scored.job_id, strict=True)], scored.index)
         is_new = last.isna() | (scored.start > pd.to_datetime(last, utc=True))
         is_cut = at_edge.astype(bool).groupby([scored.node_id, scored.job_id], sort=False).transform("first")
         whole = (place >= self.behind) | ~is_cut
@@ -128,6 +128,18 @@ class Watch:
         self.counted["windows"] += len(rows)
         self.counted["flagged"] += int(rows.flagged.sum())
         return begun, ended
+
+    @property
+    def alarms(self):
+        """The alarms that go on, a list of Stretch."""
+        return [one.alarm for one in self.filters.values() if one.alarm]
+
+    def renamed(self):
+        """Note how the alarms that go on are called now; returns those that were called otherwise before."""
+        alarms, before = self.alarms, self.named
+        names = self.table(alarms).diagnosis
+        self.named = {id(alarm): name for alarm, name in zip(alarms, names, strict=True)}
+        return [one for one in alarms if before.get(id(one), self.named[id(one)]) != self.named[id(one)]]
 
     def follow_levels(self, windows):
         """Let the level of each server that has a past follow its new windows, as `follow_level` does."""
@@ -171,11 +183,7 @@ class Watch:
         for alarm, stretch in zip(self.table(stretches).itertuples(), stretches, strict=True):
             metric, far, observed, expected = self.telling.get(id(stretch), ("", 0.0, np.nan, np.nan))
             unit = "1/s" if metric in counters else ""
-            row = {
-                "kind": alarm.diagnosis,
-                "entity": alarm.node_id,
-                "site": site_of(alarm.node_id, self.site_pattern),
-            }
+            row = {"kind": alarm.diagnosis, "entity": alarm.node_id, "site": site_of(alarm.node_id, self.site_pattern)}
             row |= {name: getattr(alarm, name) for name in ("start", "end", "score", "p_value", "job_id")}
             row |= {"observed": observed, "expected": expected, "unit": unit, "impact": 1, "goes_on": goes_on}
             says = opinion(alarm, self.rule.least_confidence)
@@ -183,11 +191,11 @@ class Watch:
             rows.append(row)
         return rows
 
-    def write(self, begun, ended, rows, now, seconds):
+    def write(self, ended, rows, now, seconds):
         """Write what this look has found: findings where any began, went on or ended, the newest window of each
         run, and the state of the stream.
         """
-        goes_on = [one.alarm for one in self.filters.values() if one.alarm]
+        goes_on = self.alarms
         before = read_provisional(self.paths.root, STUDY)
         found = [*self.findings(ended, goes_on=False), *self.findings(goes_on, goes_on=True)]
         gap = pd.Timedelta(seconds=2 * self.rule.majority * self.step_s)
@@ -195,7 +203,7 @@ class Watch:
         merged = take_over(merged, judged_until(self.paths.root, STUDY))
         if not merged.equals(before):
             write_provisional(self.paths.root, STUDY, merged)
-        self.forget(goes_on)
+        self.forget()
         folder = self.paths.root / "data/live"
         self.write_nodes(folder / f"{STUDY}_nodes.parquet", rows, goes_on)
         state = {"looked": now.isoformat(), "seconds": round(seconds, 3), "step_s": self.step_s}
@@ -207,9 +215,9 @@ class Watch:
         """The night that trained the models in use."""
         return self.predictor.detector.trained_day
 
-    def forget(self, goes_on):
+    def forget(self):
         """Forget what told of stretches that are over."""
-        going = {id(one.stretch) for one in self.filters.values() if one.stretch} | set(map(id, goes_on))
+        going = {id(one.stretch) for one in self.filters.values() if one.stretch}
         self.telling = {key: value for key, value in self.telling.items() if key in going}
 
     def write_nodes(self, path, rows, goes_on):
@@ -220,9 +228,7 @@ class Watch:
             newest = pd.concat([pd.read_parquet(path).drop(columns="in_alarm"), newest], ignore_index=True)
             newest = newest.drop_duplicates(["node_id", "job_id"], keep="last")
         runs = list(zip(newest.node_id, newest.job_id, strict=True))
-        in_alarm, there = (
-            np.array([run in among for run in runs], bool) for among in (alarms, self.samples.values)
-        )
+        in_alarm, there = (np.array([run in among for run in runs], bool) for among in (alarms, self.samples.values))
         write_parquet(newest.assign(in_alarm=in_alarm)[there], path)
 
 
@@ -242,9 +248,9 @@ def evidence_of(alarm, metric, values, *, unit, far, says):
     )
 
 
-def line_of(alarm, *, begins):
-    """Write an alarm as one line of JSON."""
+def line_of(alarm, what):
+    """Write an alarm as one line of JSON; what : whether it begins, changes or ends."""
     times = {name: str(getattr(alarm, name)) for name in ("start", "end", "called_at")}
-    line = {"alarm": "begins" if begins else "ends", "node": alarm.node_id, "job": alarm.job_id}
+    line = {"alarm": what, "node": alarm.node_id, "job": alarm.job_id}
     line |= {"diagnosis": alarm.diagnosis, "confidence": round(float(alarm.confidence), 3), **times}
     return json.dumps(line | {"p_value": float(f"{alarm.p_value:.3g}"), "delay_s": alarm.delay_s})

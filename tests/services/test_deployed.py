@@ -24,6 +24,7 @@ from nightshift.runs import read_run
 
 DEPLOY = REPOSITORY / "deploy"
 SERVICES = ["nightshift-check.service", "nightshift-nightly.service", "nightshift-serve.service"]
+SERVICES += ["nightshift-live-export.service", "nightshift-live-telemetry.service"]
 TIMERS = ["nightshift-check.timer", "nightshift-nightly.timer"]
 NIGHT = str(datetime.now(UTC).date() - timedelta(1))
 # root without capabilities cannot write what is read-only, like any account
