@@ -174,12 +174,14 @@ class Clock:
         self.settings, self.scorer, self.finder = settings, scorer, finder
         now = time.monotonic()
         self.next = {"find": now + settings.finds_s, "settle": now + settings.settles_s, "say": now}
-        self.new = False
+        self.new, self.seconds = False, 0.0
 
     def run(self, stopped):
         """Go on until `stopped`, a threading.Event, is set."""
         while not stopped.is_set():
-            n = self.scorer.step()
+            began = time.monotonic()
+            if n := self.scorer.step():
+                self.seconds = time.monotonic() - began
             self.new = self.new or n > 0
             self.look_at_the_clock()
             if not n:
@@ -217,18 +219,12 @@ class Clock:
             self.finder.begin(scorer.night.end)
 
     def say(self):
-        """Write data/live/transfers.json: where the stream stands."""
-        store = self.scorer.store
-        newest = store.db.execute(
-            "select max(scored_at), max(created) from transfers where not of_night"
-        ).fetchone()
-        newest = [str(pd.Timestamp(one, unit="us", tz="UTC")) if one else "" for one in newest]
-        state = {
-            "at": f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}",
-            "night": str(self.scorer.night.end),
-            "events": store.noted("counts"),
-        }
-        write_json(
-            state | {"last_scored": newest[0], "newest": newest[1]},
-            self.settings.paths.root / "data/live/transfers.json",
-        )
+        """Write data/live/transfers.json: how the stream does."""
+        db, night = self.scorer.store.db, self.scorer.night
+        asked = "select count(score), sum(flagged), max(scored_at), max(created) from transfers where not of_night"
+        scored, flagged, *ends = db.execute(asked).fetchone()
+        last, newest = (str(pd.Timestamp(end, unit="us", tz="UTC")) if end else "" for end in ends)
+        state = {"looked": datetime.now(UTC).isoformat(), "seconds": round(self.seconds, 3), "step_s": SAYS_S}
+        state |= {"scored": scored, "flagged": flagged or 0, "last_scored": last, "newest": newest}
+        state |= {"night": str(night.end), "events": self.scorer.store.noted("counts", {})}
+        write_json(state, self.settings.paths.root / "data/live/transfers.json")
