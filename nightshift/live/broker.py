@@ -1,10 +1,11 @@
-"""Messages of a broker that speaks STOMP 1.2, such as ActiveMQ and RabbitMQ, each acknowledged once it is kept.
+"""Messages of a broker that speaks STOMP 1.2, such as ActiveMQ and RabbitMQ, each acknowledged once it is
+kept.
 
     Subscription    where to, as whom, how many at a time       read_address, login
     receive         deliver to a function until it is to stop, whatever happens to the broker
 
-Login from STOMP_USER and STOMP_PASSWORD, or the certificate of a client from STOMP_CERT and STOMP_KEY; servers are
-verified by STOMP_CA, else by SSL_CERT_FILE and what this machine trusts.
+Login from STOMP_USER and STOMP_PASSWORD, or the certificate of a client from STOMP_CERT and STOMP_KEY;
+servers are verified by STOMP_CA, else by SSL_CERT_FILE and what this machine trusts.
 """
 
 import contextlib
@@ -34,10 +35,11 @@ class Refused(ConnectionError):
 class Subscription:
     """One subscription at one broker.
 
-    host, port, is_tls, vhost : of the broker. destination : such as /queue/Consumer.nightshift.rucio or /topic/rucio.
-    name : of the subscriber, by which a broker keeps for it what comes while it is away. prefetch : messages that the
-    broker sends before one of them is acknowledged. heartbeat_s : after one and a half of which without a sign of the
-    other side the connection counts as lost; with TLS, stomp.py notices no other end of it.
+    host, port, is_tls, vhost : of the broker. destination : such as /queue/Consumer.nightshift.rucio or
+    /topic/rucio. name : of the subscriber, by which a broker keeps for it what comes while it is away.
+    prefetch : messages that the broker sends before one of them is acknowledged. heartbeat_s : after one
+    and a half of which without a sign of the other side the connection counts as lost; with TLS, stomp.py
+    notices no other end of it.
     """
 
     host: str
@@ -54,14 +56,14 @@ class Subscription:
 
 
 def read_address(address):
-    """Read the address of a broker, such as stomp+ssl://mq.example.org:61612/vhost: {host, port, is_tls, vhost}.
-    ValueError of one line for any other, and for a password in it.
+    """Read the address of a broker, such as stomp+ssl://mq.example.org:61612/vhost: {host, port, is_tls,
+    vhost}. ValueError of one line for any other, and for a password in it.
     """
     parts = urlsplit(address)
     scheme = f"{parts.scheme}://"
     if scheme not in SCHEMES or not parts.hostname or parts.query or parts.fragment:
         raise ValueError(
-            f"{address.rpartition('@')[2]!r} is no broker: it must be such as stomp+ssl://mq.example.org:61612"
+            f"{address.rpartition('@')[2]!r} is no broker, such as stomp+ssl://mq.example.org:61612"
         )
     if parts.username or parts.password:
         raise ValueError(
@@ -84,7 +86,8 @@ def login(environment=os.environ):
 
 
 class Inbox(stomp.ConnectionListener):
-    """What has arrived and is not yet kept, (id to acknowledge, body) each; full, it lets the connection wait.
+    """What has arrived and is not yet kept, (id to acknowledge, body) each; full, it lets the connection
+    wait.
 
     lost : set when the connection has ended, for a reason where there is one.
     """
@@ -179,7 +182,8 @@ def why_not(subscription):
                 with context.wrap_socket(plain, server_hostname=subscription.host):
                     pass
     except ssl.SSLCertVerificationError as error:
-        return f"its certificate is not trusted ({error.verify_message}): name the file of its authority in STOMP_CA"
+        why = f"its certificate is not trusted ({error.verify_message})"
+        return f"{why}: name the file of its authority in STOMP_CA"
     except OSError as error:
         return error.strerror or str(error)
     return ""
@@ -195,9 +199,10 @@ def hang_up(connection):
 def receive(subscription, keep, stopped, *, most=2000):
     """Deliver messages to `keep` until `stopped`, a threading.Event, is set.
 
-    keep : a function of a list of bytes, which returns when they are on disk; they are acknowledged after that, so that
-    what it raises, which ends all, leaves them to the broker. A broker that goes away is tried again, with waits that
-    double from half a second to a minute, drawn at random. most : messages kept at once.
+    keep : a function of a list of bytes, which returns when they are on disk; they are acknowledged after
+    that, so that what it raises, which ends all, leaves them to the broker. A broker that goes away is
+    tried again, with waits that double from half a second to a minute, drawn at random. most : messages
+    kept at once.
     """
     wait = tenacity.wait_random_exponential(FIRST_WAIT_S, max=LONGEST_WAIT_S)
     tries = tenacity.Retrying(

@@ -1,7 +1,7 @@
 """What a stream has delivered, as the night reads it: a file of lines a day, to which is only appended.
 
-A batch is on disk when `append` returns, and only then may its messages be acknowledged. A process that is killed
-leaves at most the beginning of a line, which nobody has acknowledged; the next one cuts it off.
+A batch is on disk when `append` returns, and only then may its messages be acknowledged. A process that is
+killed leaves at most the beginning of a line, which nobody has acknowledged; the next one cuts it off.
 
     Journal         lines and what was put aside, appended
     read_lines_at   what follows a position, in whole lines
@@ -76,8 +76,8 @@ class Journal:
             sync_folder(of)
 
     def append(self, bodies):
-        """Write messages, a list of bytes, to disk; what is no JSON object is put aside. OSError where the disk
-        takes them not, and none of them may be acknowledged.
+        """Write messages, a list of bytes, to disk; what is no JSON object is put aside. OSError where the
+        disk takes them not, and none of them may be acknowledged.
         """
         self.open()
         reasons = [why_refused(body) for body in bodies]
@@ -143,8 +143,8 @@ def sync_folder(folder):
 
 
 def read_lines_at(folder, position, most):
-    """Read whole lines after a Position, about `most` bytes of one file: (bytes, Position behind them), empty where
-    nothing follows.
+    """Read whole lines after a Position, about `most` bytes of one file: (bytes, Position behind them),
+    empty where nothing follows.
 
     A position behind the end of its file, after a loss of power, is its end.
     """

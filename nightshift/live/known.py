@@ -1,9 +1,10 @@
 """What is known at the starts of transfers that are told one after another, in the order in which they end.
 
-A night computes it in one pass over starts and ends. Here a transfer is told when it has ended, so that it comes
-amidst transfers that started after it: it adds to what was in flight at their starts, and enters its own end where that
-belongs in time. Checkpoints of the memory hold what the pass would have known at a moment; from the last one before a
-start the same functions go on. What comes out is, to the bit, what a night would compute of the same transfers.
+A night computes it in one pass over starts and ends. Here a transfer is told when it has ended, so that it
+comes amidst transfers that started after it: it adds to what was in flight at their starts, and enters its
+own end where that belongs in time. Checkpoints of the memory hold what the pass would have known at a
+moment; from the last one before a start the same functions go on. What comes out is, to the bit, what a
+night would compute of the same transfers.
 """
 
 import numpy as np
@@ -18,7 +19,8 @@ ID_BYTES = 38  # of a request by which transfers of one moment are in order; one
 
 
 def order_keys(rows):
-    """The keys of transfers whose order is that of the clean table, by start, request and attempt: bytes (n,).
+    """The keys of transfers whose order is that of the clean table, by start, request and attempt: bytes
+    (n,).
 
     rows : DataFrame started, request_id, attempt.
     """
@@ -65,8 +67,8 @@ class Table:
 class Known:
     """What is known of each of ENTITIES, from a midnight on.
 
-    carried : the Carried of that midnight, which is left as it is. begin : the midnight, seconds. time_constant_s : as
-    for the night.
+    carried : the Carried of that midnight, which is left as it is. begin : the midnight, seconds.
+    time_constant_s : as for the night.
     """
 
     def __init__(self, carried, begin, time_constant_s):
@@ -97,7 +99,8 @@ class Known:
         return [self.carried.memory[entity].copy() for entity in ENTITIES]
 
     def add(self, rows):
-        """Take in transfers that have ended, and return what was known at their starts: float32 (n, len(STATES)).
+        """Take in transfers that have ended, and return what was known at their starts: float32 (n,
+        len(STATES)).
 
         rows : DataFrame as the clean table has it, each started at or after the midnight.
         """
@@ -128,7 +131,9 @@ class Known:
         return self.states_at(keys)
 
     def places_of_ends(self, times, keys):
-        """Where ends belong among those that are there: by time, then by the order of their starts; int (n,)."""
+        """Where ends belong among those that are there: by time, then by the order of their starts; int
+        (n,).
+        """
         low, high = (np.searchsorted(self.ends["time"], times, side=side) for side in ("left", "right"))
         within = [
             a + np.searchsorted(self.ends["key"][a:b], key) for a, b, key in zip(low, high, keys, strict=True)
@@ -145,8 +150,8 @@ class Known:
         self.change_checkpoints(seconds_of(rows.started), seconds_of(rows.finished), group, -1)
 
     def change_checkpoints(self, started, finished, group, by):
-        """Let checkpoints hold transfers that have been added or removed: those within their time have one more in flight,
-        or one less; those behind their end are computed again.
+        """Let checkpoints hold transfers that have been added or removed: those within their time have one
+        more in flight, or one less; those behind their end are computed again.
         """
         keep = int(np.searchsorted(self.times, finished.min(), side="right"))
         self.times, self.memories = self.times[: max(keep, 1)], self.memories[: max(keep, 1)]
@@ -157,7 +162,9 @@ class Known:
                 np.add.at(memory["in_flight"], group[running, i], by)
 
     def states_at(self, keys):
-        """What is known at the starts with these `keys`, all of which have been added: float32 (n, len(STATES))."""
+        """What is known at the starts with these `keys`, all of which have been added: float32 (n,
+        len(STATES)).
+        """
         self.checkpoint()
         at = np.searchsorted(self.starts["key"], keys)
         edges = np.append(np.searchsorted(self.starts["time"], self.times, side="left"), len(self.starts))
@@ -192,8 +199,8 @@ class Known:
             self.memories.append(memories)
 
     def run(self, i, first, last, until=None):
-        """Pass over the starts [first, last) after checkpoint number i: (states float32 (n, len(STATES)), memories, with
-        what ends before `until`, seconds).
+        """Pass over the starts [first, last) after checkpoint number i: (states float32 (n, len(STATES)),
+        memories, with what ends before `until`, seconds).
         """
         time, starts = self.times[i], self.starts["time"][first:last]
         upper = until if until is not None else (starts[-1] if len(starts) else time)

@@ -1,4 +1,6 @@
-"""What the last night has left for the hours after it: its model, its limits, and what was known at its last midnight."""
+"""What the last night has left for the hours after it: its model, its limits, and what was known at its
+last midnight.
+"""
 
 import hashlib
 import json
@@ -10,23 +12,22 @@ import pandas as pd
 from nightshift.cleaning.transfers_days import CARRIED, STATES, UNDATED, Carried, DayFolder
 from nightshift.detectors.transfers_limits import Limits, judge_blocks
 from nightshift.detectors.transfers_predictors import score_transfers
+from nightshift.live.stamp import NoNight
+from nightshift.live.stamp import NoNight, check_night
 from nightshift.products import read_json
 
 MEMORY = "transfers_memory.json"
 ONE_DAY = pd.Timedelta(days=1)
 
 
-class NoNight(ValueError):
-    """There is no night whose model could score: one line that says what is missing."""
-
-
 @dataclass
 class LastNight:
     """What of the last night scores what comes after it.
 
-    begin : midnight from which transfers are followed, that before the last day of the night. end : midnight with which
-    its window ends, both UTC. carried : Carried of `begin`. time_constant_s : as in 2_preprocess. predictor, categories :
-    of the model. memory : of `score_transfers`, after the last transfer of the night. limits : Limits. stamp : of the files.
+    begin : midnight from which transfers are followed, that before the last day of the night. end :
+    midnight with which its window ends, both UTC. carried : Carried of `begin`. time_constant_s : as in
+    2_preprocess. predictor, categories : of the model. memory : of `score_transfers`, after the last
+    transfer of the night. limits : Limits. stamp : of the files.
     """
 
     begin: pd.Timestamp
@@ -40,25 +41,10 @@ class LastNight:
     stamp: tuple
 
     def score(self, rows, memory=None):
-        """Score transfers in the order of their starts: (DataFrame of `score_transfers`, memory after them)."""
+        """Score transfers in the order of their starts: (DataFrame of `score_transfers`, memory after
+        them).
+        """
         return score_transfers(self.predictor, rows, self.categories, memory)
-
-
-def stamp_of(paths):
-    """What tells one night from the next: sizes and times of the files that it leaves; empty where it is not complete.
-
-    paths : of `study_paths`.
-    """
-    files = [
-        paths.findings,
-        paths.scores,
-        paths.encoders / "inputs.json",
-        paths.clean / CARRIED / "made_of.json",
-    ]
-    try:
-        return tuple((one.stat().st_size, one.stat().st_mtime_ns) for one in files)
-    except FileNotFoundError:
-        return ()
 
 
 def read_night(paths, alarm_rate):
@@ -66,9 +52,7 @@ def read_night(paths, alarm_rate):
 
     alarm_rate : share of normal transfers that may be flagged, as the night has it.
     """
-    stamp = stamp_of(paths)
-    if not stamp:
-        raise NoNight(f"{paths.root} holds no night whose transfers were scored: run `nightshift run` first")
+    stamp = check_night(paths)
     inputs, categories = (
         json.loads((paths.encoders / f"{name}.json").read_text()) for name in ("inputs", "categories")
     )
@@ -106,8 +90,9 @@ def limits_after(paths, alarm_rate):
 
 
 def rows_of_night(paths, begin):
-    """The attempts that the night has of the days from `begin` on, in the order of their starts, with its scores:
-    DataFrame of the clean table with score, p_value, flagged, predicted_s and forecast_s, missing where it gave none.
+    """The attempts that the night has of the days from `begin` on, in the order of their starts, with its
+    scores: DataFrame of the clean table with score, p_value, flagged, predicted_s and forecast_s, missing
+    where it gave none.
     """
     days = [day for day in DayFolder(paths.clean).days if day != UNDATED and day >= f"{begin:%Y-%m-%d}"]
     rows = [pd.read_parquet(Path(paths.clean) / f"{day}.parquet").drop(columns=STATES) for day in days]

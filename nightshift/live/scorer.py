@@ -1,12 +1,13 @@
-"""Transfers scored as their events come: what the journal has, cleaned, featurised, scored and flagged as in the night.
+"""Transfers scored as their events come: what the journal has, cleaned, featurised, scored and flagged as
+in the night.
 
     Scorer      the events after a place in the journal, into the store
     settle      scores of what was scored before its past was complete
     take_over   a new night in the place of the one before
 
-An event is scored at once by what was known then. A transfer that started before it and is told later changes what was
-in flight at its start, and so do others: `settle` scores it again in its place, once more is known. In the end it has the score
-that the night gives it.
+An event is scored at once by what was known then. A transfer that started before it and is told later
+changes what was in flight at its start, and so do others: `settle` scores it again in its place, once more
+is known. In the end it has the score that the night gives it.
 """
 
 import json
@@ -19,7 +20,8 @@ import pyarrow.compute as pc
 from nightshift.cleaning.transfers_days import RAW, STATES
 from nightshift.live.journal import read_lines_at
 from nightshift.live.known import Known
-from nightshift.live.night import read_night, rows_of_night, stamp_of
+from nightshift.live.night import read_night, rows_of_night
+from nightshift.live.stamp import check_night, stamp_of
 from nightshift.live.store import KEYS, OF_SCORE, Store, in_order, measured, ran_of
 from nightshift.sources.transfers.event_lines import EventLines
 from nightshift.sources.transfers.parts import REQUESTED, rows_where, table_of
@@ -38,7 +40,7 @@ class Scorer:
 
     def __init__(self, paths, folder, alarm_rate):
         self.paths, self.folder, self.alarm_rate = paths, folder, alarm_rate
-        read_night(paths, alarm_rate)  # before anything is written
+        check_night(paths)  # before anything is written
         folder.mkdir(parents=True, exist_ok=True)
         self.store, self.lines = Store(folder / "scores.sqlite"), EventLines()
         self.take_over()
@@ -86,8 +88,8 @@ class Scorer:
         return type_events(transfers.select(RAW).to_pandas()), counts
 
     def judge(self, events):
-        """Judge the final events of a batch with what is there of their requests: (new attempts, attempts that they
-        correct, events that are not used with their reason).
+        """Judge the final events of a batch with what is there of their requests: (new attempts, attempts
+        that they correct, events that are not used with their reason).
         """
         known = self.store.of_requests(events.request_id.dropna().unique())
         again = np.isin(marks_of(events), marks_of(known))
@@ -120,7 +122,9 @@ class Scorer:
         return rows.join(scores).assign(first_score=scores.score, of_night=False, scored_at=pd.NaT)
 
     def scores_of(self, rows, memory):
-        """Score and judge the done ones of `rows`, sorted by their starts: (DataFrame of OF_SCORE by their index, memory)."""
+        """Score and judge the done ones of `rows`, sorted by their starts: (DataFrame of OF_SCORE by their
+        index, memory).
+        """
         out = pd.DataFrame(dict.fromkeys(OF_SCORE[:5], np.nan), rows.index).assign(flagged=False)
         done = rows[(rows.state == "done") & rows.started.notna()]
         if len(done):
@@ -135,8 +139,8 @@ class Scorer:
     # ------------------------------------------------------------------------------------------- over the day
 
     def settle(self):
-        """Score again, in their places, the transfers of which more is known than when they were scored: (how many have
-        another score, the largest difference).
+        """Score again, in their places, the transfers of which more is known than when they were scored:
+        (how many have another score, the largest difference).
         """
         rows = self.store.read("where started is not null and finished is not null")
         rows = in_order(measured(rows))
@@ -154,9 +158,9 @@ class Scorer:
         return len(apart), float(apart.max()) if len(apart) else 0.0
 
     def take_over(self):
-        """Begin with the last night: its model, its limits, what it knew, and its scores in the place of those given
-        meanwhile for the same transfers; what is older than its last day goes. Returns how many of them it has scored
-        too, and the largest difference, before it.
+        """Begin with the last night: its model, its limits, what it knew, and its scores in the place of
+        those given meanwhile for the same transfers; what is older than its last day goes. Returns how many
+        of them it has scored too, and the largest difference, before it.
         """
         self.night = read_night(self.paths, self.alarm_rate)
         night = in_order(rows_of_night(self.paths, self.night.begin))

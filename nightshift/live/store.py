@@ -1,7 +1,7 @@
 """What has been scored between the nights: SQLite in one file, with the place in the journal up to which.
 
-Scores and place are one transaction, so that what was killed in between is scored again and stands there once. Anybody
-may read the file meanwhile.
+Scores and place are one transaction, so that what was killed in between is scored again and stands there
+once. Anybody may read the file meanwhile.
 """
 
 import json
@@ -34,7 +34,8 @@ KEYS = ["request_id", "state", "started", "finished"]  # what tells one attempt 
 TABLES = f"""
 create table if not exists transfers ({", ".join(COLUMNS)});
 create unique index if not exists once on transfers
-    (request_id, state, coalesce(started, 0), coalesce(finished, 0), case when started is null then reason else '' end);
+    (request_id, state, coalesce(started, 0), coalesce(finished, 0),
+     case when started is null then reason else '' end);
 create index if not exists by_start on transfers (started);
 create table if not exists rejected (request_id, state, why, at);
 create table if not exists noted (name primary key, value);
@@ -109,7 +110,9 @@ class Store:
         return typed(pd.read_sql_query(asked, self.db, params=values, dtype_backend="numpy_nullable"))
 
     def update_scores(self, rows):
-        """Replace score, p_value, flagged, predicted_s and forecast_s of transfers, DataFrame of these and id."""
+        """Replace score, p_value, flagged, predicted_s and forecast_s of transfers, DataFrame of these and
+        id.
+        """
         names = ["score", "p_value", "flagged", "predicted_s", "forecast_s", "of_night"]
         settings = ", ".join(f"{name} = ?" for name in names)
         self.db.executemany(

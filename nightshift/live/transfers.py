@@ -1,10 +1,12 @@
-"""The stream of transfers: events of Rucio from brokers, on disk before they are acknowledged, scored within a second.
+"""The stream of transfers: events of Rucio from brokers, on disk before they are acknowledged, scored
+within a second.
 
     this process      a thread for each broker: messages to the journal, then the acknowledgement
       the scorer      a process: what the journal has to scores, in the store
         the finder    a process: flagged stretches to provisional findings, once a minute
 
-Whichever is killed, the journal and the store say where to go on. All lies in data/live/transfers/ of the products.
+Whichever is killed, the journal and the store say where to go on. All lies in data/live/transfers/ of the
+products.
 """
 
 import logging
@@ -24,9 +26,7 @@ from filelock import FileLock
 from helpers import study_paths, write_json
 from nightshift.live.broker import receive
 from nightshift.live.journal import Journal
-from nightshift.live.night import read_night
-from nightshift.live.scorer import Scorer
-from nightshift.live.transfers_findings import find_provisional
+from nightshift.live.stamp import check_night
 
 FINDS_S = 60.0  # between two looks for problems
 SETTLES_S = 3600.0  # between two times that scores follow what has become known
@@ -40,8 +40,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Settings:
-    """What scores, and how. products : the root, a path as text. alarm_rate, false_discovery_rate, site_pattern : as in
-    4_analyse. finds_s, settles_s : seconds between two times of each.
+    """What scores, and how. products : the root, a path as text. alarm_rate, false_discovery_rate,
+    site_pattern : as in 4_analyse. finds_s, settles_s : seconds between two times of each.
     """
 
     products: str
@@ -65,10 +65,10 @@ class Settings:
 def run(settings, subscriptions):
     """Receive and score until SIGTERM or SIGINT; returns whether it ended because of that.
 
-    subscriptions : list of Subscription, one for each broker. NoNight where no night has scored yet. The folder must be
-    held by this process.
+    subscriptions : list of Subscription, one for each broker. NoNight where no night has scored yet. The
+    folder must be held by this process.
     """
-    read_night(settings.paths, settings.alarm_rate)  # before anything is taken from a broker
+    check_night(settings.paths)  # before anything is taken from a broker
     stopped, asked = threading.Event(), threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: (asked.set(), stopped.set()))
@@ -89,8 +89,8 @@ def run(settings, subscriptions):
 
 
 def follow(subscriptions, journal, stopped):
-    """Receive from each broker, in a thread of its own, until `stopped` is set: list of these. What cannot be kept ends
-    all of it, unacknowledged.
+    """Receive from each broker, in a thread of its own, until `stopped` is set: list of these. What cannot
+    be kept ends all of it, unacknowledged.
     """
     lock = threading.Lock()
 
@@ -113,7 +113,11 @@ def follow(subscriptions, journal, stopped):
 
 
 def score_journal(settings):
-    """Score what the journal has, in a process of its own, until SIGTERM, or until the process that began it is gone."""
+    """Score what the journal has, in a process of its own, until SIGTERM, or until the process that began
+    it is gone.
+    """
+    from nightshift.live.scorer import Scorer  # which the process that receives has no need of
+
     logging.basicConfig(level=logging.INFO, format=FORM, stream=sys.stderr)
     stopped = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopped.set())
@@ -162,6 +166,8 @@ class Finder:
 
 def find(settings, since):
     """Find and write provisional findings; returns how many."""
+    from nightshift.live.transfers_findings import find_provisional
+
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     rates = {name: getattr(settings, name) for name in ("alarm_rate", "false_discovery_rate", "site_pattern")}
     return len(find_provisional(settings.paths, settings.folder / "scores.sqlite", since, **rates))
@@ -221,8 +227,8 @@ class Clock:
     def say(self):
         """Write data/live/transfers.json: how the stream does."""
         db, night = self.scorer.store.db, self.scorer.night
-        asked = "select count(score), sum(flagged), max(scored_at), max(created) from transfers where not of_night"
-        scored, flagged, *ends = db.execute(asked).fetchone()
+        numbers = "count(score), sum(flagged), max(scored_at), max(created)"
+        scored, flagged, *ends = db.execute(f"select {numbers} from transfers where not of_night").fetchone()
         last, newest = (str(pd.Timestamp(end, unit="us", tz="UTC")) if end else "" for end in ends)
         state = {"looked": datetime.now(UTC).isoformat(), "seconds": round(self.seconds, 3), "step_s": SAYS_S}
         state |= {"scored": scored, "flagged": flagged or 0, "last_scored": last, "newest": newest}

@@ -1,4 +1,6 @@
-"""The command `nightshift live transfers`: which brokers, by which settings of the configuration, and how it ends."""
+"""The command `nightshift live transfers`: which brokers, by which settings of the configuration, and how
+it ends.
+"""
 
 import logging
 import sys
@@ -15,8 +17,8 @@ STUDY = "transfers"
 
 
 class Options(NamedTuple):
-    """What is followed. config : path of the configuration. brokers : addresses. destination, name, prefetch : as for
-    Subscription.
+    """What is followed. config : path of the configuration. brokers : addresses. destination, name,
+    prefetch : as for Subscription.
     """
 
     config: object
@@ -27,8 +29,8 @@ class Options(NamedTuple):
 
 
 def settings_of(config):
-    """Read what the configuration at a path says of how transfers are judged: Settings. ValueError, with a line for each
-    mistake, where that is wrong.
+    """Read what the configuration at a path says of how transfers are judged: Settings. ValueError, with a
+    line for each mistake, where that is wrong.
     """
     of_night = Night(load(config.expanduser().resolve()))
     if STUDY not in of_night.studies:
@@ -40,7 +42,9 @@ def settings_of(config):
 
 
 def subscriptions_of(options):
-    """The subscriptions that the options name: list of Subscription; ValueError of one line where one is wrong."""
+    """The subscriptions that the options name: list of Subscription; ValueError of one line where one is
+    wrong.
+    """
     if not options.brokers:
         raise ValueError(
             "no broker is named: give --broker stomp+ssl://mq.example.org:61612, or STOMP_BROKERS"

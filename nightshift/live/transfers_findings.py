@@ -1,7 +1,8 @@
-"""Provisional findings: what flagged and failed transfers since the last night share, in the words of the night.
+"""Provisional findings: what flagged and failed transfers since the last night share, in the words of the
+night.
 
-They lie in data/live/transfers.parquet, see provisional.py. The night does not read them: it finds its own, and what ended
-within its window is not among them.
+They lie in data/live/transfers.parquet, see provisional.py. The night does not read them: it finds its own,
+and what ended within its window is not among them.
 """
 
 import numpy as np
@@ -27,8 +28,8 @@ NO_PROBES = pd.DataFrame(
 
 
 def find_provisional(paths, store_path, since, *, alarm_rate, false_discovery_rate, site_pattern):
-    """Find and write the problems that have gone on at or after `since`, the end of the last night, UTC; returns the
-    table, see `build_provisional`.
+    """Find and write the problems that have gone on at or after `since`, the end of the last night, UTC;
+    returns the table, see `build_provisional`.
 
     paths : of `study_paths`. store_path : file of the Store. The other settings are those of 4_analyse.
     """
@@ -52,7 +53,8 @@ def find_provisional(paths, store_path, since, *, alarm_rate, false_discovery_ra
 def table_of(found, failing, newest, site_pattern):
     """The table of `build_provisional` of problems, DataFrame of `find_problems`.
 
-    failing : of `failing_items`. newest : the latest end of a transfer; what lasted until GOES_ON before it goes on.
+    failing : of `failing_items`. newest : the latest end of a transfer; what lasted until GOES_ON before it
+    goes on.
     """
     found = found.astype({"items": int, "flagged": int})
     evidence = [f"{evidence_of(one, failing, NO_PROBES)}; provisional" for one in found.itertuples()]
@@ -71,7 +73,9 @@ def table_of(found, failing, newest, site_pattern):
 
 
 def failing_of(paths, rows, since):
-    """The attempts of the store as items of `failing_items`, with the usual failures of the nights before `since`."""
+    """The attempts of the store as items of `failing_items`, with the usual failures of the nights before
+    `since`.
+    """
     clean = DayFolder(paths.clean)
     begin = f"{since - pd.Timedelta(days=USUAL_DAYS):%Y-%m-%d}"
     first = rows.started.min() if len(rows) else since

@@ -16,8 +16,8 @@ from nightshift.live import known
 from nightshift.live.broker import login, read_address
 from nightshift.live.journal import Journal, Position, files_of, read_lines_at
 from nightshift.live.known import Known, order_keys
-from nightshift.live.night import NoNight
 from nightshift.live.scorer import TOO_OLD, Scorer
+from nightshift.live.stamp import NoNight
 from nightshift.live.transfers_findings import find_provisional
 
 DAY = 86_400
