@@ -23,8 +23,9 @@ def block_rows(n_calibration, alarm_rate):
 class Limits:
     """The limits by which the next block of transfers is judged; with each block they follow the grid.
 
-    calibration : DataFrame link, score, of quiet transfers before the first block. size : transfers of a block.
-    level : share of the latest quiet ones that are as strange as an alarm, `alarm_rate` if nothing drifts.
+    calibration : DataFrame link, score, of quiet transfers before the first block. size : transfers of a
+    block. level : share of the latest quiet ones that are as strange as an alarm, `alarm_rate` if nothing
+    drifts.
     """
 
     def __init__(self, calibration, alarm_rate):
@@ -33,7 +34,7 @@ class Limits:
         self.level, self.reference = alarm_rate, calibration[["link", "score"]].astype({"link": str})
 
     def p_values(self, scores, links):
-        """Return the p-values of transfers of the block, (n,), from their scores and the names of their links."""
+        """Return the p-values of transfers of the block, (n,), from their scores and names of links."""
         rate = self.alarm_rate
         at_least = int(2 / rate)
         reference = self.reference
@@ -41,7 +42,7 @@ class Limits:
         return np.minimum(ranks * rate / self.level, 1)
 
     def follow(self, quiet, p_value):
-        """Take in a block that has been judged: its quiet transfers, DataFrame link, score, and their p-values."""
+        """Take in a block that was judged: its quiet transfers, DataFrame link, score, and p-values."""
         if self.n >= calibration_needed(self.alarm_rate):
             self.level = steered(self.level, (p_value <= self.alarm_rate).mean(), self.alarm_rate)
         latest = quiet[["link", "score"]].astype({"link": str})
@@ -66,8 +67,8 @@ def judge_transfers(transfers, calibration, alarm_rate):
 
 
 def judge_blocks(transfers, limits):
-    """Judge transfers as `judge_transfers` does, from the Limits of their first block on; these are those of the
-    last block then, which may be in part still to come.
+    """Judge transfers as `judge_transfers` does, from the Limits of their first block on; these are those of
+    the last block then, which may be in part still to come.
     """
     size, alarm_rate = limits.size, limits.alarm_rate
     p_value, quiet = np.ones(len(transfers)), np.ones(len(transfers), bool)

@@ -35,11 +35,11 @@ class Refused(ConnectionError):
 class Subscription:
     """One subscription at one broker.
 
-    host, port, is_tls, vhost : of the broker. destination : such as /queue/Consumer.nightshift.rucio or
-    /topic/rucio. name : of the subscriber, by which a broker keeps for it what comes while it is away.
-    prefetch : messages that the broker sends before one of them is acknowledged. heartbeat_s : after one
-    and a half of which without a sign of the other side the connection counts as lost; with TLS, stomp.py
-    notices no other end of it.
+    host, port, is_tls, vhost : of the broker; "" is the virtual host /. destination : such as
+    /queue/Consumer.nightshift.rucio or /topic/rucio. name : of the subscriber, by which a broker keeps for it
+    what comes while it is away. prefetch : messages that the broker sends before one of them is acknowledged.
+    heartbeat_s : after one and a half of which without a sign of the other side the connection counts as
+    lost; with TLS, stomp.py notices no other end of it.
     """
 
     host: str
@@ -138,7 +138,7 @@ def connect(subscription):
         heartbeats=(beat, beat),
         reconnect_attempts_max=1,
         timeout=CONNECT_S,
-        vhost=one.vhost or None,
+        vhost=one.vhost or "/",
         auto_decode=False,  # of a body that is no text stomp.py would lose the frames read with it
     )
     if one.is_tls:

@@ -29,7 +29,7 @@ def transfers(
     name: Annotated[str, typer.Option(help="by which brokers keep messages while it is away")] = "nightshift",
     prefetch: Annotated[int, typer.Option(min=1, help="messages that a broker sends unacknowledged")] = 2000,
 ):
-    """Score transfers as Rucio announces them, by the model of the last night, and find what is in trouble."""
+    """Score transfers as Rucio announces them, by the model of the last night, and find troubles."""
     from nightshift.live import transfers_command
 
     options = transfers_command.Options(config, list(broker), destination, name, prefetch)

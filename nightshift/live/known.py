@@ -67,7 +67,7 @@ class Table:
 class Known:
     """What is known of each of ENTITIES, from a midnight on.
 
-    carried : the Carried of that midnight, which is left as it is. begin : the midnight, seconds.
+    carried : the Carried of that midnight, which new names are added to. begin : the midnight, seconds.
     time_constant_s : as for the night.
     """
 
@@ -86,7 +86,7 @@ class Known:
             group = self.groups_of(running)
         rank = np.array([b""] * len(group), f"S{ID_BYTES + 10}")  # they started before all that comes
         self.ends = Table(**columns, key=rank, group=group)
-        self.times, self.memories, self.stale = [begin], [self.memory_of_carried()], begin
+        self.times, self.memories = [begin], [self.memory_of_carried()]
 
     def groups_of(self, rows):
         """The groups of transfers, int64 (n, 4), one column for each of ENTITIES; new names get new ones."""

@@ -12,7 +12,6 @@ import pandas as pd
 from nightshift.cleaning.transfers_days import CARRIED, STATES, UNDATED, Carried, DayFolder
 from nightshift.detectors.transfers_limits import Limits, judge_blocks
 from nightshift.detectors.transfers_predictors import score_transfers
-from nightshift.live.stamp import NoNight
 from nightshift.live.stamp import NoNight, check_night
 from nightshift.products import read_json
 

@@ -91,15 +91,15 @@ class Scorer:
         """Judge the final events of a batch with what is there of their requests: (new attempts, attempts
         that they correct, events that are not used with their reason).
         """
-        known = self.store.of_requests(events.request_id.dropna().unique())
-        again = np.isin(marks_of(events), marks_of(known))
+        there = self.store.of_requests(events.request_id.dropna().unique())
+        again = np.isin(marks_of(events), marks_of(there))
         copies = events[again].assign(rejected_because="copy of another event")
         fresh = events[~again].assign(id=-1)
-        if len(known):
-            earlier = known.reindex(columns=events.columns).assign(unreadable=False, id=known.id)
+        if len(there):
+            earlier = there.reindex(columns=events.columns).assign(unreadable=False, id=there.id)
             fresh = concat_events([earlier, fresh])
         kept, rejected = clean_events(fresh)
-        gone, new = known[known.id.isin(rejected.id)], kept[kept.id < 0]
+        gone, new = there[there.id.isin(rejected.id)], kept[kept.id < 0]
         is_old = new.started < self.night.begin
         old = new[is_old].assign(rejected_because=TOO_OLD)
         refused = [copies, rejected[rejected.id < 0], old]

@@ -91,13 +91,13 @@ class Store:
 
     def put_aside(self, rows, at):
         """Keep of events, DataFrame request_id, state, rejected_because, that they are not used, and why."""
-        told = zip(
+        columns = zip(
             rows.request_id.astype(object).fillna(""),
             rows.state.astype(str),
             rows.rejected_because,
             strict=True,
         )
-        self.db.executemany("insert into rejected values (?, ?, ?, ?)", [(*one, at) for one in told])
+        self.db.executemany("insert into rejected values (?, ?, ?, ?)", [(*one, at) for one in columns])
 
     def of_requests(self, request_ids):
         """The transfers with one of these ids: DataFrame COLUMNS and id."""

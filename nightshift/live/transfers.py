@@ -11,6 +11,7 @@ products.
 
 import logging
 import multiprocessing
+import os
 import signal
 import sys
 import threading
@@ -72,6 +73,7 @@ def run(settings, subscriptions):
     stopped, asked = threading.Event(), threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: (asked.set(), stopped.set()))
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # batches are small, and the other processor receives
     context = multiprocessing.get_context("spawn")
     scorer = context.Process(target=score_journal, args=(settings,), name="scorer")
     scorer.start()

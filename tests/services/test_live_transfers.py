@@ -41,9 +41,9 @@ def broker(request):
 def before(tmp_path_factory):
     """(folder of a configuration and of products of a night, messages of the day after it)."""
     root = tmp_path_factory.mktemp("night")
-    told = make_transfers(1500, "2026-01-29", 3 * DAY)
-    told = told[told.created < 3 * DAY]
-    messages, n = messages_of(told), int((told.created < 2 * DAY).sum())
+    transfers = make_transfers(1500, "2026-01-29", 3 * DAY)
+    transfers = transfers[transfers.created < 3 * DAY]
+    messages, n = messages_of(transfers), int((transfers.created < 2 * DAY).sum())
     (root / "earlier.jsonl").write_bytes(b"\n".join(messages[:n]) + b"\n")
     run_night(root / "products", "2026-01-30", root / "earlier.jsonl", train=True)
     return root, messages[n:]

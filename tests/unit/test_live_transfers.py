@@ -55,11 +55,11 @@ def of_a_night(rows):
 def test_what_is_known_is_to_the_bit_that_of_a_night_in_whatever_order_transfers_are_told(seed, monkeypatch):
     monkeypatch.setattr(known, "SPACING", 20)
     rows, rng = attempts(400, seed), np.random.default_rng(seed)
-    told = np.argsort(rows.finished.astype("int64").to_numpy() / 1e6 + rng.exponential(100, len(rows)))
+    announced = np.argsort(rows.finished.astype("int64").to_numpy() / 1e6 + rng.exponential(100, len(rows)))
     one = Known(Carried(), pd.Timestamp("2026-01-31", tz="UTC").timestamp(), TIME_CONSTANT_S)
-    for at in np.array_split(told, 40):
+    for at in np.array_split(announced, 40):
         states = one.add(rows.iloc[at])
-        there = rows.iloc[np.sort(told[: np.flatnonzero(told == at[-1])[0] + 1])].reset_index(drop=True)
+        there = rows.iloc[np.sort(announced[: np.flatnonzero(announced == at[-1])[0] + 1])].reset_index(drop=True)
         of_all = pd.DataFrame(of_a_night(there), order_keys(there))
         np.testing.assert_array_equal(states, of_all.loc[order_keys(rows.iloc[at])])
     assert len(one.times) > 5
@@ -112,13 +112,13 @@ def test_a_line_that_a_kill_has_torn_is_cut_off_and_reading_goes_on_behind_it(tm
 def before(tmp_path_factory):
     """(products of a night, messages of the day after it, the transfers of all three days)."""
     root = tmp_path_factory.mktemp("night")
-    told = make_transfers(2400, "2026-01-29", 3 * DAY)
-    told = told[told.created < 3 * DAY]  # what is announced after midnight, the night of that day does not know
-    messages, n = messages_of(told), int((told.created < 2 * DAY).sum())
+    announced = make_transfers(2400, "2026-01-29", 3 * DAY)
+    announced = announced[announced.created < 3 * DAY]  # what is announced after midnight, the night of that day does not know
+    messages, n = messages_of(announced), int((announced.created < 2 * DAY).sum())
     (root / "earlier").mkdir()
     (root / "earlier/events.jsonl").write_bytes(b"\n".join(messages[:n]) + b"\n")
     run_night(root, "2026-01-30", root / "earlier/*.jsonl", train=True)
-    return root, messages[n:], told
+    return root, messages[n:], announced
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def follow(one, journal, messages, size=150):
 
 def test_the_night_takes_over_without_a_seam(products, before):
     """Every message twice, in batches that a new process goes on with: each is scored once, and as the night scores it."""
-    _, messages, told = before
+    _, messages, announced = before
     twice = [one for i in range(0, len(messages), 100) for one in 2 * messages[i : i + 100]]
     one, journal = begin(products)
     follow(one, journal, twice[: len(twice) // 2])
@@ -156,7 +156,7 @@ def test_the_night_takes_over_without_a_seam(products, before):
     assert most > 1e-3
     scored = one.store.read("where not of_night and score is not null")
     assert not scored.duplicated(["request_id", "attempt"]).any()
-    ours = told[told.created >= 2 * DAY]
+    ours = announced[announced.created >= 2 * DAY]
     assert set(scored.request_id) == set(ours.request[~ours.failed])
     assert one.store.noted("counts") == {"read": len(twice), "kept": len(messages), "rejected": len(messages), "of other kinds": 0}
     sources = "earlier/*.jsonl", "data/live/transfers/2*.jsonl"
