@@ -102,7 +102,7 @@ class Scorer:
         gone, new = there[there.id.isin(rejected.id)], kept[kept.id < 0]
         is_old = new.started < self.night.begin
         old = new[is_old].assign(rejected_because=TOO_OLD)
-        refused = [copies, rejected[rejected.id < 0], old]
+        refused = [copies, rejected, old]  # one that is corrected counted as kept until now
         why = pd.concat([one[["request_id", "state", "rejected_because"]].astype(object) for one in refused])
         return new[~is_old], gone, why
 
@@ -166,7 +166,8 @@ class Scorer:
         night = in_order(rows_of_night(self.paths, self.night.begin))
         with self.store.transaction():
             self.store.db.execute(
-                "delete from transfers where started < ?", (self.night.begin.value // 1000,)
+                "delete from transfers where coalesce(started, finished, created) < ?",
+                (self.night.begin.value // 1000,),
             )
             there = self.store.read("where started is not null")
             seam = there[~there.of_night].merge(night, on=KEYS, suffixes=("", "_night"))

@@ -220,8 +220,8 @@ def test_a_correction_takes_the_place_of_what_it_corrects_and_what_is_too_old_is
     assert rows.request_id.tolist() == [json.loads(done[0])["payload"]["request-id"]]
     assert rows.finished.astype(str).tolist() == ["2026-01-31 23:59:00+00:00"]
     why = [reason for (reason,) in one.store.db.execute("select why from rejected order by rowid")]
-    assert why == ["no request id", "copy of another event", TOO_OLD]
-    assert one.store.noted("counts") == {"read": 6, "kept": 2, "rejected": 3, "of other kinds": 1}
+    assert why == ["no request id", "corrected by a later event", "copy of another event", TOO_OLD]
+    assert one.store.noted("counts") == {"read": 6, "kept": 1, "rejected": 4, "of other kinds": 1}
 
 
 def test_without_a_night_nothing_can_be_scored(tmp_path):
