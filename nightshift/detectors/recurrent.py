@@ -1,8 +1,9 @@
 """Networks with a memory: an LSTM whose state is carried along one sequence, in however many parts it comes.
 
-LSTM      all steps of a layer, and the states after them       lstm
-Network   a Keras network taken apart around its LSTM           State, Network, run_network
-Carried   sequences, and the memory of what came before         predict_carried, remember, recall
+LSTM      all steps of a layer, its gradient, a layer of Keras   State, run_steps, lstm, CarriedLSTM
+Training  the state from epoch to epoch, the validation loss      CarryOver, CarriedLoss, copy_weights
+Network   a Keras network taken apart around its LSTM            Network, run_network
+Carried   sequences, and the memory of what came before          predict_carried, remember, recall
 """
 
 import hashlib
@@ -32,22 +33,178 @@ class State(NamedTuple):
 # ------------------------------------------------------------------------------------------------------- LSTM
 
 
-def lstm(projected, recurrent, state):
-    """Run all steps of an LSTM: State of (T, B, U) arrays, what it holds after each step.
+def gates_of(bent):
+    """Split the tanh of halved sums, (..., 4 U), into the gates of Keras: input, forget, candidate, output.
 
-    projected : (T, B, 4 U), inputs times kernel plus bias, the gates in the order of Keras: input, forget,
-    candidate, output. recurrent : (U, 4 U), the recurrent kernel. state : State (B, U) before the first step.
-    Activations are those of `keras.layers.LSTM` (Hochreiter & Schmidhuber 1997, with a forget gate).
+    The logistic function is a tanh of half its argument, so that one tanh serves all four.
     """
+    enter, keep, candidate, leave = jnp.split(bent, 4, axis=-1)
+    return (1 + enter) / 2, (1 + keep) / 2, candidate, (1 + leave) / 2
+
+
+def run_steps(projected, recurrent, state):
+    """Run all steps of an LSTM: (State of (T, B, U) arrays, what it holds after each step; (T, B, 4 U), of
+    which `gates_of` makes the gates of each step).
+
+    projected : (T, B, 4 U), inputs times kernel plus bias, the gates in the order of Keras. recurrent :
+    (U, 4 U), the recurrent kernel. state : State (B, U) before the first step. Activations are those of
+    `keras.layers.LSTM` (Hochreiter & Schmidhuber 1997, with a forget gate).
+    """
+    half = np.repeat(np.array([0.5, 0.5, 1, 0.5], "float32"), recurrent.shape[0])
 
     def step(before, drive):
-        gates = drive + before.hidden @ recurrent
-        enter, keep, candidate, leave = jnp.split(gates, 4, axis=-1)
-        cell = jax.nn.sigmoid(keep) * before.cell + jax.nn.sigmoid(enter) * jnp.tanh(candidate)
-        after = State(jax.nn.sigmoid(leave) * jnp.tanh(cell), cell)
-        return after, after
+        bent = jnp.tanh((drive + before.hidden @ recurrent) * half)
+        enter, keep, candidate, leave = gates_of(bent)
+        cell = keep * before.cell + enter * candidate
+        after = State(leave * jnp.tanh(cell), cell)
+        return after, (after, bent)
 
     return jax.lax.scan(step, state, projected)[1]
+
+
+@jax.custom_vjp
+def lstm(projected, recurrent, state):
+    """Run all steps of an LSTM, as `run_steps` does: (hidden (T, B, U), State (B, U) after the last step).
+
+    Its gradient is that of Keras. The product that gives the gradient of the recurrent kernel is taken once,
+    after the last step back; differentiation of a loop would take it, and add it up, at each step.
+    """
+    return lstm_forward(projected, recurrent, state)[0]
+
+
+def lstm_forward(projected, recurrent, state):
+    """Compute what `lstm` returns, and what `lstm_backward` needs."""
+    states, bent = run_steps(projected, recurrent, state)
+    last = State(states.hidden[-1], states.cell[-1])
+    return (states.hidden, last), (recurrent, state, states, bent)
+
+
+def lstm_backward(kept, slopes):
+    """Compute the gradients of `lstm` by its arguments from those by its results, `slopes`."""
+    recurrent, first, states, bent = kept
+    by_hidden, by_last = slopes
+    before = State(*(jnp.concatenate([x[None], xs[:-1]]) for x, xs in zip(first, states, strict=True)))
+
+    def step(back, here):
+        by_hidden, cell, cell_before, bent = here
+        enter, keep, candidate, leave = gates_of(bent)
+        by_hidden, out = by_hidden + back.hidden, jnp.tanh(cell)
+        by_cell = back.cell + by_hidden * leave * (1 - out**2)
+        by_gates = [
+            by_cell * candidate * enter * (1 - enter),
+            by_cell * cell_before * keep * (1 - keep),
+            by_cell * enter * (1 - candidate**2),
+            by_hidden * out * leave * (1 - leave),
+        ]
+        by_projected = jnp.concatenate(by_gates, axis=-1)
+        return State(by_projected @ recurrent.T, by_cell * keep), by_projected
+
+    steps = by_hidden, states.cell, before.cell, bent
+    by_state, by_projected = jax.lax.scan(step, by_last, steps, reverse=True)
+    n_units, n_gates = recurrent.shape
+    # as a product of two matrices it takes half the time that it takes of arrays with three axes
+    by_recurrent = before.hidden.reshape(-1, n_units).T @ by_projected.reshape(-1, n_gates)
+    return by_projected, by_recurrent, by_state
+
+
+lstm.defvjp(lstm_forward, lstm_backward)
+
+
+def project(rows, cell):
+    """Multiply rows (B, T, D) by the kernel of an LSTM and add its bias, for all steps in one product of two
+    matrices: (T, B, 4 U).
+    """
+    rows = jnp.swapaxes(rows, 0, 1)
+    projected = rows.reshape(-1, rows.shape[-1]) @ cell.kernel.value + cell.bias.value
+    return projected.reshape(*rows.shape[:2], -1)
+
+
+class CarriedLSTM(keras.layers.LSTM):
+    """An LSTM of Keras, with its weights, that computes by `lstm`: to train; what is stored is one of Keras.
+
+    streams : with it, the state of each of so many sequences goes on in the next batch, and gradients end
+    where a batch ends (truncated backpropagation through time, Williams & Peng 1990). The states are
+    variables of the layer: those of a `stateful` layer of Keras are lost in `fit` on JAX.
+    """
+
+    def __init__(self, units, *, streams=None, **options):
+        super().__init__(units, **options)
+        self.streams, self.carried = streams, None
+
+    def build(self, sequences_shape, initial_state_shape=None):
+        """Make the weights, and the states, which begin at zero."""
+        super().build(sequences_shape, initial_state_shape)
+        if self.streams:
+            zeros = {"shape": (self.streams, self.units), "initializer": "zeros", "trainable": False}
+            self.carried = [self.add_weight(name=name, **zeros) for name in State._fields]
+
+    def inner_loop(self, sequences, initial_state, mask, training=False):
+        """Run the layer on (B, T, D): (last hidden, all hidden (B, T, U), [hidden, cell])."""
+        first = [state.value for state in self.carried] if self.streams else initial_state
+        projected = project(sequences, self.cell)
+        hidden, last = lstm(projected, self.cell.recurrent_kernel.value, State(*first))
+        for state, now in zip(self.carried or [], last, strict=False):
+            state.assign(now)
+        return last.hidden, jnp.swapaxes(hidden, 0, 1), list(last)
+
+    def get_config(self):
+        """Return what makes the same layer."""
+        return super().get_config() | {"streams": self.streams}
+
+
+# --------------------------------------------------------------------------------------------------- Training
+
+
+class CarryOver(keras.callbacks.Callback):
+    """Begin each stream of an epoch with the state in which the stream before it ended the last epoch.
+
+    layer : a CarriedLSTM that reads the streams of `stream_batches`, each of which goes on where the one
+    before it ends. Nothing is read twice to warm up; the state is that of weights a few steps older.
+    """
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Move the states on by one stream; nothing comes before the first one."""
+        for state in self.layer.carried:
+            moved = np.roll(np.asarray(state.value), 1, axis=0)
+            moved[0] = 0
+            state.assign(moved)
+
+
+def copy_weights(source, target):
+    """Give a model the trainable weights of another one of the same layers."""
+    for old, new in zip(target.trainable_variables, source.trainable_variables, strict=True):
+        old.assign(new.value)
+
+
+class CarriedLoss(keras.callbacks.Callback):
+    """Write the validation loss of each epoch to its logs, measured as the night scores: along one sequence.
+    To be named before callbacks that read it.
+
+    network : a Network of the layers that are trained, which is given their weights. sequence : numbers
+    (n, F), codes (n, C), target (n,). counts : bool (n,), the rows in the loss. loss : (target (n,),
+    predicted (n, Q)) -> (n,). `warmup` rows before the first that counts are read as well. It is the mean
+    loss of the sequence as it is and with the columns `hide` of numbers at 0; without rows it is 0.
+    """
+
+    def __init__(self, network, sequence, counts, *, loss, warmup=0, hide=()):
+        super().__init__()
+        at = np.flatnonzero(counts)
+        read = slice(max(at[0] - warmup, 0), at[-1] + 1) if len(at) else slice(0)
+        self.network, self.loss, self.counts = network, loss, counts[read]
+        self.target, self.codes = sequence.target[read], np.stack([sequence.codes[read]] * 2)
+        self.numbers = np.stack([sequence.numbers[read]] * 2)
+        self.numbers[1][:, list(hide)] = 0
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Measure the loss with the weights of this epoch."""
+        copy_weights(self.model, self.network.model)
+        predicted, _ = predict_carried(self.network, self.numbers, self.codes)
+        losses = [self.loss(self.target, one)[self.counts] for one in predicted]
+        logs["val_loss"] = float(np.mean(losses)) if self.counts.any() else 0.0
 
 
 # ---------------------------------------------------------------------------------------------------- Network
@@ -99,8 +256,8 @@ def run_network(network, weights, inputs, state):
         if network.memory is None:
             return network.twin(inputs), State(*(x[None] for x in state))
         cell = network.memory.cell
-        rows = jnp.swapaxes(network.before(inputs), 0, 1)  # (T, B, D)
-        states = lstm(rows @ cell.kernel.value + cell.bias.value, cell.recurrent_kernel.value, state)
+        projected = project(network.before(inputs), cell)
+        states, _ = run_steps(projected, cell.recurrent_kernel.value, state)
         return network.after([*inputs, jnp.swapaxes(states.hidden, 0, 1)]), states
 
 

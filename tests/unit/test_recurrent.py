@@ -7,15 +7,16 @@ import pandas as pd
 import pytest
 
 import helpers
-from nightshift.detectors.recurrent import Network, State, predict_carried, recall, remember
+from nightshift.detectors.recurrent import CarriedLoss, CarriedLSTM, CarryOver, Network, State, predict_carried, recall, remember
 from nightshift.detectors.transfers_predictors import score_transfers
-from nightshift.models import save_model
+from nightshift.detectors.transfers_quantiles import Chunking, Sequence, pinball, stream_batches
+from nightshift.models import load_model, save_model
 
 pytestmark = pytest.mark.usefixtures("quick_compiler")
 UNITS, FEATURES = 6, 3
 
 
-def network_of(units=UNITS, layers=1, **options):
+def network_of(units=UNITS, layers=1, layer=None, **options):
     """A small network of the shape that 3_train builds; without units one that has no memory."""
     import keras  # after helpers, which say by what it computes
 
@@ -24,8 +25,8 @@ def network_of(units=UNITS, layers=1, **options):
     inputs = keras.layers.Concatenate()([numbers, keras.layers.Embedding(5, 2)(codes[..., 0])])
     direct, context = keras.layers.Dense(4, activation="relu")(inputs), inputs
     for _ in range(layers if units else 0):
-        context = keras.layers.LSTM(units, **{"return_sequences": True} | options)(context)
-    head = keras.layers.Dense(3, kernel_initializer="normal", bias_initializer=keras.initializers.Constant(2.0))
+        context = (layer or keras.layers.LSTM)(units, **{"return_sequences": True} | options)(context)
+    head = keras.layers.Dense(3, kernel_initializer="orthogonal", bias_initializer=keras.initializers.Constant(2.0))
     return keras.Model([numbers, codes], head(keras.layers.Concatenate()([direct, context])))
 
 
@@ -37,6 +38,31 @@ def rows(n, sequences=2):
 @pytest.fixture(scope="module")
 def network():
     return Network(network_of())
+
+
+def test_values_and_gradients_are_those_of_the_layer_of_keras():
+    import jax
+    import keras
+
+    rng = np.random.default_rng(2)
+    x, hidden, cell, pull = (rng.normal(size=size).astype("float32") for size in ((3, 40, 5), (3, UNITS), (3, UNITS), (3, 40, UNITS)))
+    of_keras, ours = (layer(UNITS, return_sequences=True, return_state=True) for layer in (keras.layers.LSTM, CarriedLSTM))
+    of_keras(x), ours(x)
+    weights = [rng.normal(size=v.shape).astype("float32") / 2 for v in of_keras.trainable_variables]
+
+    def results(layer, weights, x, hidden, cell):
+        return layer.stateless_call(weights, layer.non_trainable_variables, x, initial_state=[hidden, cell])[0]
+
+    def total(layer, *arguments):  # of all that the layer returns, each number with a weight of its own
+        outputs, *last = results(layer, *arguments)
+        return (outputs * pull).sum() + (last[0] * pull[:, 0]).sum() + (last[1] * pull[:, 1]).sum()
+
+    for one, other in zip(results(ours, weights, x, hidden, cell), results(of_keras, weights, x, hidden, cell), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+    slopes = [jax.jit(jax.grad(total, argnums=(1, 2, 3, 4)), static_argnums=0)(layer, weights, x, hidden, cell) for layer in (ours, of_keras)]
+    for one, other in zip(*map(jax.tree.leaves, slopes), strict=True):
+        assert np.abs(other).max() > 0.1
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
 
 
 def test_what_is_carried_predicts_as_keras_does(network):
@@ -141,3 +167,71 @@ def test_what_is_no_network_remembers_nothing(tmp_path):
     scores, memory = score_transfers(predictor, transfers(3), CATEGORIES)
     assert memory == {}
     np.testing.assert_allclose(scores.score, transfers(3).log_duration - 1)
+
+
+# ------------------------------------------------------------------------------------------------------------ training
+
+
+def test_streams_read_every_row_once_and_go_on_from_batch_to_batch():
+    n, streams, length = 45, 3, 4
+    table = Sequence(np.arange(1.0, n + 1)[:, None].repeat(2, axis=1), np.zeros((n, 1)), np.arange(n))
+    weight = np.r_[np.ones(40), np.zeros(5)]
+    batches = stream_batches(table, weight, chunking=Chunking(length, streams), seed=1, hide=[1])
+    read = [batches[k] for k in range(len(batches))]
+    assert len(read) == 4  # 40 rows, 12 in a batch
+    rows = np.concatenate([x["numbers"][..., 0] for x, _, _ in read], axis=1) - 1  # (streams, steps)
+    np.testing.assert_array_equal(rows, np.minimum(np.arange(48).reshape(3, 16), 44))  # a stream goes on where the one before it ends
+    np.testing.assert_array_equal(np.concatenate([y for _, y, _ in read], axis=1), rows)
+    counted = np.concatenate([w for _, _, w in read], axis=1) > 0
+    assert sorted(rows[counted]) == list(range(40))
+    halves = []
+    for _ in range(20):
+        hidden = np.concatenate([batches[k][0]["numbers"][..., 1] == 0 for k in range(4)], axis=1)
+        assert (hidden.all(axis=1) == hidden.any(axis=1)).all()  # a stream is hidden from end to end
+        halves.append(hidden[:, 0])
+        batches.on_epoch_end()
+    assert (np.sum(halves, axis=1) == 1).all()
+    assert np.any(halves, axis=0).all()
+
+
+def train(n=260, streams=4, epochs=1, learning_rate=0.03):
+    """A network trained on a sequence whose target is the number of the row before it: (losses, its memory, the network to store)."""
+    import keras
+
+    numbers, codes = (one[0] for one in rows(n, 1))
+    target = np.r_[0, numbers[:-1, 0]].astype("float32")
+    stored, model = network_of(), network_of(layer=CarriedLSTM, streams=streams)
+    sequence = Sequence(numbers, codes, target)
+    batches = stream_batches(sequence, np.ones(n), chunking=Chunking(13, streams), seed=1)
+    layer = next(one for one in model.layers if isinstance(one, CarriedLSTM))
+
+    class Pinball(keras.losses.Loss):
+        def call(self, actual, predicted):
+            return pinball(actual, predicted, maximum=keras.ops.maximum)
+
+    model.compile(keras.optimizers.Adam(learning_rate), loss=Pinball(reduction="mean_with_sample_weight"))
+    measure = CarriedLoss(Network(stored), sequence, np.ones(n, bool), loss=pinball)
+    fitted = model.fit(batches, epochs=epochs, callbacks=[CarryOver(layer), measure], verbose=0, shuffle=False)
+    return fitted.history, layer, stored
+
+
+def test_training_reads_a_stream_as_scoring_reads_it():
+    history, _, _ = train(streams=1, learning_rate=1e-12)  # the weights stay, so that only the state could differ
+    np.testing.assert_allclose(history["loss"], history["val_loss"], rtol=1e-6)
+    apart, _, _ = train(streams=4, learning_rate=1e-12)
+    assert abs(apart["loss"][0] / history["loss"][0] - 1) > 1e-5  # three streams began with nothing
+
+
+def test_the_next_epoch_begins_where_the_stream_before_has_ended():
+    both, layer, _ = train(streams=4, epochs=2, learning_rate=1e-12)
+    np.testing.assert_allclose(both["loss"][1], both["val_loss"][1], rtol=1e-6)  # now each of them knows what came before it
+    ended = np.asarray(layer.carried[1].value)
+    CarryOver(layer).on_epoch_begin(2)
+    np.testing.assert_array_equal(layer.carried[1].value, np.vstack([0 * ended[:1], ended[:-1]]))
+
+
+def test_a_network_learns_by_its_memory_and_is_stored_as_one_of_keras(tmp_path):
+    history, _, stored = train(epochs=25)
+    assert history["val_loss"][-1] < history["val_loss"][0] / 3  # only what is remembered tells the target
+    save_model(stored, tmp_path / "lstm.keras")
+    assert [type(one).__name__ for one in load_model(tmp_path / "lstm.keras").layers].count("LSTM") == 1
