@@ -8,10 +8,10 @@ export PATH := $(abspath $(ENV))/bin:$(PATH)
 SHELL  := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help reports test lab nightly backtest bench lint clean
+.PHONY: help reports test lab nightly backtest bench bench-scale lint clean
 
 help:
-	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
 reports: $(ENV)/.installed   ## run the chain and render the site: CONFIG=site.yaml DAY=2026-01-31
 	@python -m nightshift run --config "$(CONFIG)" $(if $(DAY),--day "$(DAY)") --cores "$(CORES)"
@@ -30,6 +30,9 @@ test: $(ENV)/.installed      ## run all tests, with up to four workers at once
 
 bench: $(ENV)/.installed     ## measure speed and memory against peers
 	python bench/bench.py
+
+bench-scale: $(ENV)/.installed  ## measure what each step costs as the data grow; about two hours
+	python bench/scale.py
 
 # a file as argument would make its folder the root, where neither helpers.py nor the configuration is
 lab: $(ENV)/.installed       ## open JupyterLab in the repository, at notebooks/start_here.ipynb

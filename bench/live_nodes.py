@@ -1,17 +1,20 @@
 """Nodes between the nights: how fast a stream looks at many of them, and how soon it tells troubles of this machine.
 
-    python bench/live_nodes.py load [NODES] [METRICS]       200 nodes x 60 metrics, a sample every 15 s, on one core; two minutes
-    python bench/live_nodes.py record FOLDER [RUNS]         labelled runs of this machine, by a real node exporter and Prometheus; 20 runs, 35 minutes
-    python bench/live_nodes.py tries FOLDER [TRIES] [REST]  models of these runs, then troubles while a stream looks; 10 tries, and REST minutes without
+    python bench/live_nodes.py load [NODES] [METRICS]        200 nodes x 60 metrics, a sample every 15 s, on one core
+    python bench/live_nodes.py troubles [RUNS] [TRIES] [REST]  of this machine: 40 labelled runs, models, ten tries, a quiet time
 
 `load` fills a VictoriaMetrics with an hour of noise, and looks again and again as the hour goes by: first all nodes run jobs, and then each is a
 server, with a detector of its own. What a look costs does not depend on how good the models are, so they learn noise. The server of the metrics has
-the other core. `record` and `tries` measure the machine as it is: whatever else runs on it is part of what is healthy.
+the other core.
+
+`troubles` has a real node exporter and a real Prometheus. Each run is a job of its own, in which a small workload runs alone or beside a program that
+wastes one resource (nightshift/generators.py); the notebooks of the study make models of them. Then a stream looks while troubles come in the midst of
+jobs, and REST minutes of the workload alone count false alarms. By default it takes four hours. It measures the machine as it is: leave it alone.
 """
 
 import json
+import multiprocessing
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,12 +27,15 @@ sys.path[:0] = [str(REPOSITORY / "tests/services"), str(REPOSITORY / "tests")]
 
 import numpy as np  # noqa: E402 - after the number of threads is set
 import pandas as pd  # noqa: E402
+import psutil  # noqa: E402
 import requests  # noqa: E402
-from daemons import free_ports, running  # noqa: E402
+from conftest import run_cells  # noqa: E402
+from daemons import free_ports, running, wait_until  # noqa: E402
 
-from helpers import study_paths, write_json, write_parquet  # noqa: E402
+from helpers import study_paths  # noqa: E402
 from nightshift.compiled import STATISTICS  # noqa: E402
 from nightshift.detectors.telemetry_health import Health, store_detector  # noqa: E402
+from nightshift.generators import GENERATORS, workload  # noqa: E402
 from nightshift.live.filters import Rule  # noqa: E402
 from nightshift.live.samples import Pull  # noqa: E402
 from nightshift.live.servers import Past  # noqa: E402
@@ -38,7 +44,12 @@ from nightshift.sources.telemetry.prometheus import Prometheus  # noqa: E402
 
 STEP_S, MINUTES, LOOKS = 15, 60, 20
 KINDS = ["none", "cpuoccupy", "memleak", "membw"]
-SCRAPE_S, RUN_S = 2, 70
+SCRAPE_S, RUN_S, WITHIN_S = 2, 70, 180
+TRAINED = {  # parameters of the steps
+    "2_preprocess": {"window_s": 30.0, "step_s": 2.0, "trim_s": 6.0},
+    "3_train": {"experiments": [], "folds": 4, "alarm_rate": 0.01},
+    "4_analyse": {"alarm_rate": 0.01},
+}
 
 
 # ------------------------------------------------------------------------------------------------------- Load
@@ -144,6 +155,125 @@ def load(n_nodes=200, n_metrics=60):
         )
 
 
+# --------------------------------------------------------------------------------------------------- Troubles
+
+
+class Machine:
+    """A node exporter of this machine and the Prometheus that scrapes it, the job of the node being one that can be changed."""
+
+    def __init__(self, folder):
+        self.folder, (self.exporter, port) = folder, free_ports(2)
+        self.url = f"http://127.0.0.1:{port}"
+
+    def set_job(self, job):
+        """Let the node run a job from now on; waits until Prometheus has a sample of it."""
+        target = [{"targets": [f"127.0.0.1:{self.exporter}"], "labels": {"slurm_job": job} if job else {}}]
+        (self.folder / "new.json").write_text(json.dumps(target))
+        (self.folder / "new.json").replace(self.folder / "targets.json")
+        query = {"query": f'count_over_time(node_load1{{slurm_job="{job}"}}[6s])'}
+        asked = f"{self.url}/api/v1/query"
+        assert wait_until(lambda: requests.get(asked, query, timeout=5).json()["data"]["result"], 30), "the job is not scraped"
+
+    @contextmanager
+    def scraped(self):
+        """Run both daemons."""
+        scrape = f"file_sd_configs: [{{files: ['{self.folder}/targets.json']}}]"
+        times = f"scrape_interval: {SCRAPE_S}s, scrape_timeout: {SCRAPE_S}s"
+        text = f"global: {{{times}}}\nscrape_configs:\n  - job_name: node\n    {scrape}\n"
+        (self.folder / "prometheus.yml").write_text(text)
+        (self.folder / "targets.json").write_text("[]")
+        node = ["prometheus-node-exporter", f"--web.listen-address=127.0.0.1:{self.exporter}"]
+        server = ["prometheus", f"--config.file={self.folder}/prometheus.yml", f"--storage.tsdb.path={self.folder}/data"]
+        server += [f"--web.listen-address={self.url.removeprefix('http://')}"]
+        page = f"http://127.0.0.1:{self.exporter}/metrics"
+        with running(node, self.folder, ready=lambda: answers(page)), running(server, self.folder, ready=lambda: answers(f"{self.url}/-/ready")):
+            yield self
+
+
+@contextmanager
+def working(*programs, seconds):
+    """Run programs of nightshift/generators.py, each in a process of its own, at most so many seconds."""
+    until, share = time.time() + seconds, psutil.virtual_memory().available // 10
+    processes = [multiprocessing.Process(target=one, args=(until, share)) for one in programs if one]
+    for one in processes:
+        one.start()
+    try:
+        yield
+    finally:
+        for one in processes:
+            one.terminate()
+            one.join()
+
+
+def record(machine, n_runs):
+    """Record labelled runs, half of them healthy, in a random order; writes labels.csv."""
+    kinds = np.resize(["none", "cpuoccupy", "none", "memleak", "none", "membw"], n_runs)
+    rows = ["job_id,app,anomaly"]
+    for number, kind in enumerate(np.random.default_rng(1).permutation(kinds)):
+        with working(workload, GENERATORS[kind], seconds=RUN_S + 60):
+            machine.set_job(f"record-{number:03}")
+            time.sleep(RUN_S)
+            machine.set_job("between")
+        rows.append(f"record-{number:03},workload,{kind}")
+        (machine.folder / "labels.csv").write_text("\n".join(rows) + "\n")
+        print(rows[-1], f"load {os.getloadavg()[0]:.1f}", flush=True)
+
+
+def train(machine, products):
+    """Train on what was recorded, by the notebooks of the study; returns the row of the classifier in use."""
+    day = str(pd.Timestamp.now("UTC").date())
+    extract = {"source": machine.url, "labels": str(machine.folder / "labels.csv"), "days": 1, "step_s": float(SCRAPE_S), "job_label": "slurm_job"}
+    for step, parameters in ({"1_extract": extract} | TRAINED).items():
+        run_cells(f"telemetry/{step}.ipynb", products, day=day, **parameters)
+    models = json.loads((study_paths("telemetry", products).models / "metrics.json").read_text())["models"]
+    return next(one for one in models if one["in_use"] and one["metric"].startswith("macro-F1"))
+
+
+def watched(machine, products):
+    """A stream that looks at this machine."""
+    server = Prometheus({}, "instance", "slurm_job", float(SCRAPE_S), 3600, 5.0, None)
+    watch = Watch(study_paths("telemetry", products), Rule(0.01), "", lambda one: Pull(server, server.connect(machine.url, set()), one.metrics))
+    watch.load()
+    return watch
+
+
+def looking(watch, seconds, name=""):
+    """Look again and again: (seconds until an alarm is called `name`, None where none is; number of alarms that begin)."""
+    began, n_alarms, told = time.monotonic(), 0, None
+    while time.monotonic() - began < seconds and told is None:
+        time.sleep(watch.step_s)
+        seen = watch.look(time.time())
+        n_alarms += len(seen["begins"])
+        names = [*seen["begins"].diagnosis, *seen["changes"].diagnosis]
+        told = time.monotonic() - began if name and name in names else None
+    return told, n_alarms
+
+
+def troubles(n_runs=40, n_tries=10, rest=120):
+    """Print what the models are worth, and how soon which trouble is told."""
+    with tempfile.TemporaryDirectory() as folder, Machine(Path(folder)).scraped() as machine:
+        record(machine, n_runs)
+        model = train(machine, f"{folder}/products")
+        print(f"{model['name']}: macro-F1 {model['model']:.2f} on unseen runs ({model['baseline_name']}: {model['baseline']:.2f})", flush=True)
+        watch, told = watched(machine, f"{folder}/products"), []
+        for number in range(n_tries):
+            kind = KINDS[1 + number % 3]
+            with working(workload, seconds=3600):
+                machine.set_job(f"try-{number:03}")
+                looking(watch, RUN_S)
+                with working(GENERATORS[kind], seconds=3600):
+                    seconds, n_alarms = looking(watch, WITHIN_S, kind)
+                machine.set_job("between")
+            told.append(seconds is not None)
+            print(
+                f"{kind}: {f'told after {seconds:.0f} s' if told[-1] else 'not told'}; {n_alarms} alarms, load {os.getloadavg()[0]:.1f}", flush=True
+            )
+        with working(workload, seconds=60 * rest + 60):
+            machine.set_job("rest")
+            _, n_false = looking(watch, 60 * rest)
+        print(f"told within {WITHIN_S} s: {sum(told)} of {n_tries}; false alarms in {rest} minutes: {n_false}")
+
+
 if __name__ == "__main__":
     mode, *words = sys.argv[1:] or ["load"]
-    {"load": load}[mode](*map(int, words))
+    {"load": load, "troubles": troubles}[mode](*map(int, words))

@@ -36,6 +36,7 @@ from nightshift.reporting.settings import site_settings
 from nightshift.sources.addresses import is_server
 from nightshift.sources.files import matching_files
 from nightshift.wording import one_line
+from nightshift.workers import LOCAL, is_engine
 
 NOTEBOOKS = Path("notebooks")
 SIMULATE, DIGEST = str(NOTEBOOKS / "simulate.ipynb"), str(NOTEBOOKS / "digest.ipynb")
@@ -177,6 +178,13 @@ def as_whole(value):
 def as_text(value):
     """A day as text, nothing as the empty text; all else as it is."""
     return str(value) if isinstance(value, date) else "" if value is None else value
+
+
+def as_engine(text):
+    """An engine of `workers`; ValueError for another text."""
+    if not is_engine(text):
+        raise ValueError("no engine")
+    return text
 
 
 def plain(value):
@@ -326,6 +334,8 @@ class Settings(BaseModel):
         float, BeforeValidator(as_number), Field(gt=0, lt=1, allow_inf_nan=False)
     ] = 0.05
     retrain_days: Annotated[float, BeforeValidator(as_number), Field(gt=0, allow_inf_nan=False)] = 7
+    engine: Annotated[str, BeforeValidator(as_text), AfterValidator(as_engine)] = LOCAL
+    engine_workers: Annotated[int, BeforeValidator(as_whole), Field(gt=0)] = 2
     keep_nights: Any = 0
     site_url: Any = ""
     simulate: Any = None
@@ -339,6 +349,8 @@ NEEDED = {
     "alarm_rate": "a number above 0 and below 1",
     "false_discovery_rate": "a number above 0 and below 1",
     "retrain_days": "a number above 0",
+    "engine": "local, slurm, or the address of a scheduler of Dask, such as tcp://host:8786",
+    "engine_workers": "a whole number above 0",
 }
 
 
@@ -361,7 +373,7 @@ def check(config):
         settings = Settings.model_validate(config)
         good |= {
             name: getattr(settings, name)
-            for name in ("products", *SHARED[2:], "retrain_days")
+            for name in ("products", *SHARED[2:], "retrain_days", "engine", "engine_workers")
             if name in config
         }
     except ValidationError as error:

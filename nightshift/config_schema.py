@@ -12,6 +12,7 @@ from nightshift import catalog
 from nightshift.config import DIGEST, SIMULATE, bounds_of, element_of, notebook_of
 from nightshift.incidents.silences import KEYS
 from nightshift.parameters import Choice, declared_at
+from nightshift.workers import ADDRESS, LOCAL, SLURM
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 TYPES = {
@@ -45,6 +46,15 @@ def config_schema():
             "description": "a model older than this is trained again, days",
             "type": "number",
             "exclusiveMinimum": 0,
+        },
+        "engine": {
+            "description": "where heavy tables are worked on: local, slurm, or the address of a scheduler",
+            "anyOf": [{"enum": [LOCAL, SLURM]}, {"pattern": f"^{ADDRESS.pattern}$", "type": "string"}],
+        },
+        "engine_workers": {
+            "description": "jobs of Slurm that one heavy table takes at once",
+            "type": "integer",
+            "minimum": 1,
         },
         "keep_nights": {
             "description": "nights whose pages stay; 0 keeps all",

@@ -16,7 +16,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from nightshift import forkserver
+from nightshift import forkserver, workers
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 WELL, FAILED, WRONG, LOCKED = range(4)  # exit codes
@@ -36,6 +36,7 @@ def run_night(path, day, cores="all", quiet=False):
         config = load(path, day or None)
         check_cores(cores)
         root = Path(config.get("products") or ".").expanduser()
+        workers.choose(config.get("engine", workers.LOCAL), config.get("engine_workers", 2))
     except (ValueError, RuntimeError) as error:
         return refuse(error)
     signal.signal(signal.SIGTERM, stop)

@@ -28,11 +28,12 @@ def write_live_models(products, smoothing=3):
 class Clock:
     """A Prometheus whose samples are made beforehand, and shown up to `now`, a number of moments after BEGIN.
 
-    samples : {(node, job): (number of its first moment after BEGIN, {query: values (n,)})}.
+    samples : {(node, job): (number of its first moment after BEGIN, {query: values (n,)})}. lag : so many of the newest are not there yet.
+    repeats : so many of the newest are as the one before them, as VictoriaMetrics has it.
     """
 
-    def __init__(self, samples):
-        self.samples, self.now, self.lag = samples, 0, 0
+    def __init__(self, samples, lag=0, repeats=0):
+        self.samples, self.now, self.lag, self.repeats = samples, 0, lag, repeats
 
     def ask(self, query, begin, n):
         """Answer as `nightshift.sources.prometheus.connect` does."""
@@ -43,7 +44,9 @@ class Clock:
             at = BEGIN + first + np.arange(len(values[query])) - round(begin / STEP_S)
             shown = (at >= 0) & (at < n) & (at + round(begin / STEP_S) <= BEGIN + self.now - self.lag) & np.isfinite(values[query])
             if shown.any():
-                answer.append(({"instance": f"{node}:9100", "slurm_job": job}, at[shown], values[query][shown]))
+                newest = max(self.now - self.repeats - first, 0)
+                repeated = np.where(np.arange(len(shown)) > newest, values[query][min(newest, len(shown) - 1)], values[query])
+                answer.append(({"instance": f"{node}:9100", "slurm_job": job}, at[shown], repeated[shown]))
         return answer
 
     def pull(self, metrics):

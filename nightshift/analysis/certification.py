@@ -236,7 +236,7 @@ def finding_of(strange, one, *, scored, lumi_known):
     could be flagged is a bad run, any other are bad lumisections; its impact is the luminosity that was
     recorded in its flagged lumisections.
 
-    scored : DataFrame run, lumisection, time, flagged, golden, amount, recorded_lumi.
+    scored : DataFrame run, lumisection, time, flagged, dataset, golden, amount, recorded_lumi.
     """
     rows = scored[(scored.run == one.run) & scored.lumisection.between(one.first, one.last)]
     return {
@@ -251,6 +251,7 @@ def finding_of(strange, one, *, scored, lumi_known):
         "unit": "times the usual error",
         "evidence": evidence_of(strange, one, rows=rows, lumi_known=lumi_known),
         "impact": rows.recorded_lumi[rows.flagged].sum(min_count=1),
+        "datasets": ", ".join(rows.dataset[rows.flagged].value_counts().index),
     }
 
 

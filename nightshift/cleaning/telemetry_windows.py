@@ -142,7 +142,7 @@ def window_node(node, parts, *, labels, grid, target):
     parts : of the node. labels : as `clean_labels` gives them.
     """
     joined = join_node(parts, grid)
-    rows, _, _, values, events = joined
+    rows, _, metrics, values, events = joined
     windows, names, statistics = describe_windows(joined, grid)
     outside = (rows.place >= 0) & ~covered(rows, windows, length=values.shape[1], grid=grid)
     rows.loc[outside, "why"] = "in no whole window with enough samples"

@@ -44,10 +44,11 @@ def without_level(z, windows, levels=None):
     nodes = windows.node_id.to_numpy()[servers]
     for node, rows in pd.Series(servers).groupby(nodes).agg(list).items():
         if levels is None:
-            level = follow_level(z[rows], level_half_life(windows.start.iloc[rows]))
+            half_life = level_half_life(windows.start.iloc[rows])
+            followed[rows] -= follow_level(z[rows], half_life)
         else:
-            level = levels.get(node, 0.0)
-        followed[rows] = np.clip(z[rows] - level, -FAR, FAR)
+            followed[rows] -= levels.get(node, 0.0)
+        followed[rows] = np.clip(followed[rows], -FAR, FAR)
     return followed
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 from scipy.sparse.csgraph import connected_components
 
 from nightshift import catalog
+from nightshift.schemas import FINDING_MAY_HAVE
 
 DAY_H, WEEK_H = 24.0, 168.0
 GROUND = ("site", "service")  # what lies at a site and is not about one user or machine of it
@@ -30,11 +31,10 @@ def describe_findings(findings, sites, kinds=None):
     described = findings.assign(**{field: [getattr(kind, field) for kind in meant] for field in OF_KIND})
     described["label"] = described.label.where(described.label != "", described.kind.str.replace("_", " "))
     described["site"] = [sites.get(site.casefold(), site) for site in described.site]
-    several = (
-        described.get("sites", pd.Series("", described.index)).fillna("").astype(str)
-    )  # not in older tables
+    for name in FINDING_MAY_HAVE:  # which not every table has
+        described[name] = described.get(name, pd.Series("", described.index)).fillna("").astype(str)
     described["sites"] = [
-        ", ".join(sites.get(site.casefold(), site) for site in names.split(", ")) for names in several
+        ", ".join(sites.get(site.casefold(), site) for site in names.split(", ")) for names in described.sites
     ]
     described["name"] = described.entity.str.split("[:,]").str[0].str.strip()
     described.loc[(described.scope == "site") & (described.site == ""), "scope"] = "community"

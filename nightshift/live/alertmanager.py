@@ -41,7 +41,9 @@ class Alertmanager:
     def __init__(self, address):
         self.address, self.session, env = address.rstrip("/"), requests.Session(), os.environ
         if token := env.get("ALERTMANAGER_TOKEN"):
-            self.session.auth = lambda request: request.headers.update(Authorization=f"Bearer {token}") or request
+            self.session.auth = lambda request: (
+                request.headers.update(Authorization=f"Bearer {token}") or request
+            )
         elif env.get("ALERTMANAGER_USER"):
             self.session.auth = env["ALERTMANAGER_USER"], env.get("ALERTMANAGER_PASSWORD", "")
 
@@ -94,7 +96,14 @@ def re2_of(pattern):
     wild = {"*": ".*", "?": "."}
     parts = re.split(r"(\*|\?|\[!?.[^\]]*\])", pattern)
     return "".join(
-        wild.get(part) or (f"[^{part[2:]}" if part[:2] == "[!" else part if part[0] == "[" and len(part) > 2 else re.escape(part))
+        wild.get(part)
+        or (
+            f"[^{part[2:]}"
+            if part[:2] == "[!"
+            else part
+            if part[0] == "[" and len(part) > 2
+            else re.escape(part)
+        )
         for part in parts
         if part
     )
@@ -120,7 +129,9 @@ def entry_of(silence):
     The last day of an entry is the one in which the silence ends.
     """
     named = {one["name"]: one for one in silence["matchers"]}
-    about = {name: one for name, one in named.items() if name not in ("alertname", "severity", "job", "instance")}
+    about = {
+        name: one for name, one in named.items() if name not in ("alertname", "severity", "job", "instance")
+    }
     alert = named.get("alertname", {}).get("value", ALERTS[0])
     if alert not in ALERTS or not about or not set(about) <= {"incident", *PATTERNS}:
         return None
@@ -160,11 +171,17 @@ def exchange(alertmanager, root, configured, now):
     path, today = root / PAIRS_FILE, str(now.date())
     pairs = read_json(path)
     recorded, _ = read_recorded(root / SILENCES_FILE, today)
-    held = {silence["id"]: silence for silence in alertmanager.silences() if silence["status"]["state"] != "expired"}
+    held = {
+        silence["id"]: silence
+        for silence in alertmanager.silences()
+        if silence["status"]["state"] != "expired"
+    }
     lines = [*lift(alertmanager, root, pairs, held, [*configured, *recorded])]
     lines += take(root, pairs, held, today)
     recorded, _ = read_recorded(root / SILENCES_FILE, today)
-    lines += give(alertmanager, pairs, [one for one in [*configured, *recorded] if one["until"] >= today], now)
+    lines += give(
+        alertmanager, pairs, [one for one in [*configured, *recorded] if one["until"] >= today], now
+    )
     if pairs != read_json(path):
         write_json(pairs, path)
     return lines

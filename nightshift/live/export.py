@@ -78,9 +78,15 @@ class Exporter:
         records = [*reports.glob(f"{day}/*/*.json"), *reports.glob(f"{day}/*_run.json")] if day else []
         seconds = sum(read_json(path).get("seconds") or 0 for path in records) if day else None
         ended = timestamp((digest.get("digest") or {}).get("ended"))
-        yield gauge("night_ended_timestamp_seconds", "When the digest of the last night ended.", [((), ended)])
-        yield gauge("night_day_timestamp_seconds", "Beginning of the day of the last night.", [((), timestamp(day))])
-        yield gauge("night_duration_seconds", "Time of all steps of the last night together.", [((), seconds)])
+        yield gauge(
+            "night_ended_timestamp_seconds", "When the digest of the last night ended.", [((), ended)]
+        )
+        yield gauge(
+            "night_day_timestamp_seconds", "Beginning of the day of the last night.", [((), timestamp(day))]
+        )
+        yield gauge(
+            "night_duration_seconds", "Time of all steps of the last night together.", [((), seconds)]
+        )
         counts = [((name,), coverage.get(name)) for name in ("reported", "expected")]
         yield gauge("night_studies", "Studies that reported, and that should have.", counts, ["state"])
 
@@ -97,16 +103,28 @@ class Exporter:
         def newest(study, about):
             return timestamp((about.get("data") or {}).get("newest"))
 
-        yield gauge("study_failed", "1 where a step of the study failed.", of(lambda _, it: bool(it.get("failed_step"))), ["study"])
-        yield gauge("study_findings", "Findings of the last night.", of(lambda _, it: it.get("findings")), ["study"])
+        yield gauge(
+            "study_failed",
+            "1 where a step of the study failed.",
+            of(lambda _, it: bool(it.get("failed_step"))),
+            ["study"],
+        )
+        yield gauge(
+            "study_findings", "Findings of the last night.", of(lambda _, it: it.get("findings")), ["study"]
+        )
         yield gauge("study_newest_timestamp_seconds", "Newest row of its source.", of(newest), ["study"])
         stated = "Share of ordinary items that may be flagged."
         yield gauge("study_alarm_share_stated", stated, rate("alarm_rate_stated"), ["study"])
         observed = "Share of ordinary items that its models in use flag, the largest."
         yield gauge("study_alarm_share_observed", observed, rate("alarm_rate_observed"), ["study"])
         scored = {study: self.scored(study) for study in studies}
-        for name, text in (("scored", "Items that the last night scored."), ("flagged", "Items that it flagged.")):
-            yield gauge(f"study_{name}", text, of(lambda study, _, name=name: scored[study].get(name)), ["study"])
+        for name, text in (
+            ("scored", "Items that the last night scored."),
+            ("flagged", "Items that it flagged."),
+        ):
+            yield gauge(
+                f"study_{name}", text, of(lambda study, _, name=name: scored[study].get(name)), ["study"]
+            )
 
     def alarm_rates(self, study):
         """Stated and observed alarm rate of the models in use, those that flag most."""
@@ -117,7 +135,9 @@ class Exporter:
     def scored(self, study):
         """How many items a study has scored and flagged; nothing where it has no table of scores."""
         try:
-            flagged = pq.read_table(self.root / f"data/scores/{study}.parquet", columns=["flagged"])["flagged"]
+            flagged = pq.read_table(self.root / f"data/scores/{study}.parquet", columns=["flagged"])[
+                "flagged"
+            ]
         except (OSError, ValueError, KeyError):
             return {}
         return {"scored": len(flagged), "flagged": flagged.to_pandas().fillna(False).astype(bool).sum()}
@@ -129,7 +149,9 @@ class Exporter:
         every = digest.get("incidents") or []
         silenced = [one for one in every if is_known(one)]
         is_open = [one for one in every if pressing(one)]
-        severities = {name: sum(one["severity"] == name for one in is_open) for name in ("high", "medium", "low")}
+        severities = {
+            name: sum(one["severity"] == name for one in is_open) for name in ("high", "medium", "low")
+        }
         rows = [((name,), n) for name, n in severities.items() if digest]
         yield gauge("incidents_open", "Incidents that go on and are not silenced.", rows, ["severity"])
         n_silenced = len(silenced) if digest else None
@@ -137,7 +159,9 @@ class Exporter:
         names = ["incident", "severity", "site", "study", "kind", "entity"]
         shown = [*is_open, *silenced][: MOST["incidents"]]
         rows = [(self.labels_of(one), not one.get("silence")) for one in shown]
-        yield gauge("incident_open", "1 for an incident that goes on, 0 for one that is silenced.", rows, names)
+        yield gauge(
+            "incident_open", "1 for an incident that goes on, 0 for one that is silenced.", rows, names
+        )
         left_out = len(is_open) + len(silenced) - len(shown)
         yield gauge("incidents_left_out", "Incidents that have no series of their own.", [((), left_out)])
 
@@ -151,19 +175,27 @@ class Exporter:
         """What scores between the nights: when each stream last looked, how long that took, what it found."""
         states = {path.stem: read_json(path) for path in (self.root / "data/live").glob("*.json")}
         families = [
-            ("looked_timestamp_seconds", "When the stream last looked.", lambda it: timestamp(it.get("looked"))),
+            (
+                "looked_timestamp_seconds",
+                "When the stream last looked.",
+                lambda it: timestamp(it.get("looked")),
+            ),
             ("look_duration_seconds", "How long that took.", lambda it: it.get("seconds")),
             ("step_seconds", "Time from one look to the next.", lambda it: it.get("step_s")),
             ("scored", "Items that it has scored since it began.", lambda it: it.get("scored", it.get("windows"))),
             ("flagged", "Items of those that it has flagged.", lambda it: it.get("flagged")),
         ]
         for name, text, value in families:
-            yield gauge(f"live_{name}", text, [((stream,), value(it)) for stream, it in states.items()], ["stream"])
+            yield gauge(
+                f"live_{name}", text, [((stream,), value(it)) for stream, it in states.items()], ["stream"]
+            )
         rows = []
         for stream in states:
             with contextlib.suppress(OSError, ValueError, KeyError):
                 findings = pd.read_parquet(provisional_path(self.root, stream), columns=["kind", "goes_on"])
-                rows += [((stream, kind), n) for kind, n in findings.kind[findings.goes_on].value_counts().items()]
+                rows += [
+                    ((stream, kind), n) for kind, n in findings.kind[findings.goes_on].value_counts().items()
+                ]
         yield gauge("live_findings", "Provisional findings that go on.", rows, ["stream", "kind"])
 
     def nodes(self):

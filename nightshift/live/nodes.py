@@ -78,7 +78,11 @@ def parameters(of_night, step):
 
 def pull_of(setting, predictor):
     """Make a Pull that asks for the metrics of the models, at their sampling period."""
-    settings = setting.extract | {"step_s": predictor.grid.sampling_s, "timeout_s": PATIENCE_S, "retry_wait_s": None}
+    settings = setting.extract | {
+        "step_s": predictor.grid.sampling_s,
+        "timeout_s": PATIENCE_S,
+        "retry_wait_s": None,
+    }
     server = live_source(STUDY, setting.address, settings=settings)
     return Pull(server, server.connect(setting.address, set()), predictor.metrics)
 
@@ -90,7 +94,7 @@ def watch(options):
         setting = setting_of(options)
         stream = Watch(setting.paths, setting.rule, setting.site_pattern, lambda one: pull_of(setting, one))
         stream.load()
-        with night.held(setting.paths.root / "data/live"):
+        with night.held(setting.paths.root / "data/live/.telemetry"):  # one stream of nodes at a time
             keep_looking(stream, looks=options.looks, quiet=options.quiet)
     except (ValueError, LookupError) as error:
         return night.refuse(error)
@@ -148,7 +152,9 @@ def diagnose_job(options, job, since, until):
 def time_of(option, text):
     """Read a time in UTC, ISO 8601 or seconds since 1970; ValueError of one line names the option."""
     try:
-        time_ = pd.Timestamp(float(text), unit="s") if text.replace(".", "", 1).isdigit() else pd.Timestamp(text)
+        time_ = (
+            pd.Timestamp(float(text), unit="s") if text.replace(".", "", 1).isdigit() else pd.Timestamp(text)
+        )
         return time_.tz_localize("UTC") if time_.tz is None else time_.tz_convert("UTC")
     except ValueError:
         raise ValueError(f"{option} is {text!r}: it must be a time such as 2026-01-31T12:00") from None

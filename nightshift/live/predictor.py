@@ -1,8 +1,8 @@
 """Diagnosis of nodes while they run, or of a job right after its end, by the models of the last training.
 
-    Cut          how samples become windows: as 2_preprocess cut those that the models know
-    Predictor    windows, scores, alarms                   RuntimePredictor
-    Servers      judged by their own last nights           Past
+Cut          how samples become windows: as 2_preprocess cut those that the models know
+Predictor    windows, scores, alarms                   RuntimePredictor
+Servers      judged by their own last nights           Past
 """
 
 from dataclasses import dataclass, field
@@ -132,14 +132,18 @@ class RuntimePredictor:
         keys = windows[["node_id", "job_id", "start", "end"]].reset_index(drop=True)
         keys = keys.astype(dict.fromkeys(["start", "end"], "datetime64[us, UTC]"))
         if not len(windows):
-            empty = keys.assign(score=0.0, p_value=1.0, flagged=False, diagnosis="", confidence=0.0, probable="")
+            empty = keys.assign(
+                score=0.0, p_value=1.0, flagged=False, diagnosis="", confidence=0.0, probable=""
+            )
             return empty, pd.DataFrame(columns=self.classes, dtype=float)
         detector, levels = self.detector, self.past.levels if self.past else None
         tests = node_tests(windows.reset_index(drop=True), detector, fitted=self._fitted, levels=levels)
         tests = tests.clip(-100, 100)
         scored, weights = keys.copy(), detector.weights
         scored["score"], scored["p_value"], _ = combine_tests(tests, self.calibration, weights)
-        for node, rows in scored.index[scored.job_id == ""].groupby(scored.node_id[scored.job_id == ""]).items():
+        for node, rows in (
+            scored.index[scored.job_id == ""].groupby(scored.node_id[scored.job_id == ""]).items()
+        ):
             p = self._by_own_past(node, tests.loc[rows])
             if p is not None:
                 scored.loc[rows, "p_value"] = p

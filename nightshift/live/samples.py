@@ -1,9 +1,9 @@
 """The last minutes of all nodes, pulled from a Prometheus, and their newest windows.
 
-    Pull       which metrics, which moments               Pull
-    Samples    the last moments of all runs on one grid   Samples
-    Windows    of runs that go on                         newest_windows
-    A span     of one job, or of some nodes               read_span
+Pull       which metrics, which moments               Pull
+Samples    the last moments of all runs on one grid   Samples
+Windows    of runs that go on                         newest_windows
+A span     of one job, or of some nodes               read_span
 """
 
 from dataclasses import dataclass, field
@@ -15,7 +15,9 @@ from nightshift.cleaning.telemetry import counter_rates, is_counter
 from nightshift.compiled import STATISTICS, window_statistics
 from nightshift.sources.prometheus import merge_scrapes, node_of
 
-AGAIN_S = 60.0  # so far back each pull asks again: VictoriaMetrics shows a sample after 30 s, remote writers lag
+AGAIN_S = (
+    60.0  # so far back each pull asks again: VictoriaMetrics shows a sample after 30 s, remote writers lag
+)
 
 
 class Pull:
@@ -61,11 +63,15 @@ class Pull:
 class Samples:
     """The last `length` moments of all runs that go on, up to the number `end` (not included).
 
-    values : {run: float (length, M)}. first : {run: number of its first moment}, as far as that was seen.
+    values : {run: float (length, M)}. first : {run: number of its first moment}, as far as that was seen. lag :
+    of the newest moments, how many may still change, since the server repeats an older sample until it shows
+    the newer one; found out by asking again, and taken for AGAIN_S before that.
     """
 
     length: int
     end: int = 0
+    lag: int = 0
+    n_pulls: int = 0
     values: dict = field(default_factory=dict)
     first: dict = field(default_factory=dict)
 
@@ -75,7 +81,8 @@ class Samples:
         """
         again = int(np.ceil(AGAIN_S / pull.server.step_s))
         begin = max(now + 1 - self.length, self.end - again) if self.end else now + 1 - self.length
-        newest = pull.read(begin, now + 1 - begin)
+        newest, self.n_pulls = pull.read(begin, now + 1 - begin), self.n_pulls + 1
+        lag = again if self.n_pulls == 1 else 0
         self.shift(now + 1)
         at = begin - (self.end - self.length)
         for run, values in newest.items():
@@ -85,7 +92,12 @@ class Samples:
                 self.first[run] = seen if seen > self.end - self.length else None
                 self.values[run] = np.full((self.length, values.shape[1]), np.nan)
             kept = self.values[run][at:]
+            changed = (np.isfinite(kept) & np.isfinite(values) & (kept != values)).any(axis=1)
+            lag = max(lag, now - begin - int(changed.argmax())) if changed.any() else lag
             kept[:] = np.where(np.isfinite(values), values, kept)
+        self.lag = (
+            lag if self.n_pulls <= 2 else max(lag, self.lag)
+        )  # the second one asks again for the first time
         return now + 1 - begin
 
     def shift(self, end):
@@ -137,7 +149,9 @@ def windows_of_phase(samples, runs, metrics, *, grid, phase, n):
     """
     begin, length, width = samples.end - samples.length, samples.length, grid.window
     # the first moment of the samples has no rate
-    starts = np.array([at for at in range(1, length - width + 1) if (begin + at - phase) % grid.step == 0], int)
+    starts = np.array(
+        [at for at in range(1, length - width + 1) if (begin + at - phase) % grid.step == 0], int
+    )
     starts = starts[-n:]
     if not len(starts):
         return []
@@ -149,9 +163,13 @@ def windows_of_phase(samples, runs, metrics, *, grid, phase, n):
     present = np.isfinite(values).any(axis=2)
     counted = np.vstack([np.zeros((1, len(runs)), int), np.cumsum(present, axis=0)])
     enough = (counted[starts + width] - counted[starts]) / width >= grid.least_coverage  # (W, R)
-    newest = length - 1 - np.argmax(present[::-1], axis=0)
-    enough &= starts[:, None] + width - 1 <= newest  # what has not come yet, or after its end, is no part of a run
-    earliest = np.array([-1 if samples.first[run] is None else samples.first[run] + grid.trim for run in runs])
+    settled = length - 1 - np.maximum(np.argmax(present[::-1], axis=0), samples.lag)
+    enough &= (
+        starts[:, None] + width - 1 <= settled
+    )  # what has not come yet, or after its end, is no part of a run
+    earliest = np.array(
+        [-1 if samples.first[run] is None else samples.first[run] + grid.trim for run in runs]
+    )
     enough &= begin + starts[:, None] >= earliest
     if not enough.any():
         return []
@@ -161,7 +179,11 @@ def windows_of_phase(samples, runs, metrics, *, grid, phase, n):
     start = pd.to_datetime((begin + starts[window]) * grid.sampling_s, unit="s", utc=True).as_unit("us")
     nodes, jobs = ([one[part] for one in runs] for part in (0, 1))
     keys = {"node_id": np.take(np.array(nodes, object), run), "job_id": np.take(np.array(jobs, object), run)}
-    keys |= {"start": start, "end": start + pd.Timedelta(seconds=width * grid.sampling_s), "at_edge": window == 0}
+    keys |= {
+        "start": start,
+        "end": start + pd.Timedelta(seconds=width * grid.sampling_s),
+        "at_edge": window == 0,
+    }
     return [pd.concat([pd.DataFrame(keys), pd.DataFrame(described, columns=feature_names(metrics))], axis=1)]
 
 

@@ -25,7 +25,10 @@ def past_of_servers(paths, detector):
     judged = calm_windows(judged[judged.job_id == ""], read_findings(paths.findings))
     by_node = judged.groupby("node_id")
     return Past(
-        {node: {name: rows[name].sort_values().to_numpy() for name in detector.weights} for node, rows in by_node},
+        {
+            node: {name: rows[name].sort_values().to_numpy() for name in detector.weights}
+            for node, rows in by_node
+        },
         {node: level_of(paths.clean, node, detector) for node, _ in by_node},
     )
 

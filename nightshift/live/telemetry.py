@@ -104,7 +104,9 @@ class Watch:
         """
         runs = scored.groupby(["node_id", "job_id"], sort=False)
         place, size = runs.cumcount(), runs.start.transform("size")
-        last = pd.Series([self.last.get(run) for run in zip(scored.node_id, scored.job_id, strict=True)], scored.index)
+        last = pd.Series(
+            [self.last.get(run) for run in zip(scored.node_id, scored.job_id, strict=True)], scored.index
+        )
         is_new = last.isna() | (scored.start > pd.to_datetime(last, utc=True))
         is_cut = at_edge.astype(bool).groupby([scored.node_id, scored.job_id], sort=False).transform("first")
         whole = (place >= self.behind) | ~is_cut
@@ -183,7 +185,11 @@ class Watch:
         for alarm, stretch in zip(self.table(stretches).itertuples(), stretches, strict=True):
             metric, far, observed, expected = self.telling.get(id(stretch), ("", 0.0, np.nan, np.nan))
             unit = "1/s" if metric in counters else ""
-            row = {"kind": alarm.diagnosis, "entity": alarm.node_id, "site": site_of(alarm.node_id, self.site_pattern)}
+            row = {
+                "kind": alarm.diagnosis,
+                "entity": alarm.node_id,
+                "site": site_of(alarm.node_id, self.site_pattern),
+            }
             row |= {name: getattr(alarm, name) for name in ("start", "end", "score", "p_value", "job_id")}
             row |= {"observed": observed, "expected": expected, "unit": unit, "impact": 1, "goes_on": goes_on}
             says = opinion(alarm, self.rule.least_confidence)
@@ -228,7 +234,9 @@ class Watch:
             newest = pd.concat([pd.read_parquet(path).drop(columns="in_alarm"), newest], ignore_index=True)
             newest = newest.drop_duplicates(["node_id", "job_id"], keep="last")
         runs = list(zip(newest.node_id, newest.job_id, strict=True))
-        in_alarm, there = (np.array([run in among for run in runs], bool) for among in (alarms, self.samples.values))
+        in_alarm, there = (
+            np.array([run in among for run in runs], bool) for among in (alarms, self.samples.values)
+        )
         write_parquet(newest.assign(in_alarm=in_alarm)[there], path)
 
 

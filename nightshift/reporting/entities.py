@@ -22,11 +22,13 @@ KINDS = {  # of entities, in the order of their index: how several are called
     "node": "Nodes",
     "VO": "VOs",
     "run": "Runs",
+    "primary dataset": "Primary datasets",
     "department": "Departments",
     "queue": "Queues",
     "topic": "Topics",
     "other": "Others",
 }
+FURTHER = {"sites": "site", "datasets": "primary dataset"}  # columns of findings that name several, and what
 MAX_NAME = 200  # characters
 
 
@@ -113,11 +115,19 @@ def namings_of(incident):
     for one in incident.get("findings") or []:
         study, kind, entity, site = (text(one.get(key)) for key in ("study", "kind", "entity", "site"))
         naming = naming_of(about_of(study, kind, catalog.NOTEBOOKS), entity, site)
-        others = [
-            Entity("site", one_line(name, MAX_NAME)) for name in text(one.get("sites")).split(", ") if name
-        ]
-        pairs.append((one, naming._replace(entities=tuple(dict.fromkeys((*naming.entities, *others))))))
+        entities = tuple(dict.fromkeys((*naming.entities, *further_entities(one))))
+        pairs.append((one, naming._replace(entities=entities)))
     return [*pairs, (None, naming_of("site", text(incident["site"]), ""))]
+
+
+def further_entities(finding):
+    """List what a finding names beside its entity and its site, in the columns FURTHER: list of Entity."""
+    return [
+        Entity(kind, one_line(name, MAX_NAME))
+        for column, kind in FURTHER.items()
+        for name in text(finding.get(column)).split(", ")
+        if name
+    ]
 
 
 def text(value):

@@ -121,6 +121,11 @@ def test_evidence_has_the_cost_the_histogram_its_number_and_the_official_verdict
     assert set(night.findings.impact_unit) == {"/pb"}
 
 
+def test_a_finding_names_the_primary_datasets_in_which_its_run_is_strange(night):
+    assert night.of["run 102, lumisections 5-13"].datasets == "ZeroBias"  # in which alone a is
+    assert set(night.of["run 103, lumisections 1-20"].datasets.split(", ")) == {"ZeroBias", "JetHT"}
+
+
 def test_the_difference_to_the_official_json_is_the_one_by_hand(night):
     got = {(d.run, d.lumisection): (d.side, d.verdict, d.why) for d in night.difference.itertuples()}
     assert {at: side for at, (side, _, _) in got.items()} == {(106, 3): "gained", (106, 4): "gained", (106, 5): "gained"} | {

@@ -13,13 +13,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import containerfile
+import joblib
+import numpy as np
+import pandas as pd
 import pytest
 import slurm_cluster
 import yaml
-from conftest import REPOSITORY
+from conftest import REPOSITORY, run_here
 from daemons import PATH, lacking, wait_until
 from kustomization import containers, render
+from telemetry_raw import DAY, SMALL, samples, write_raw
 
+from helpers import study_paths
+from nightshift import workers
 from nightshift.runs import read_run
 
 DEPLOY = REPOSITORY / "deploy"
@@ -255,3 +261,35 @@ def test_a_night_of_scrontab_lets_each_step_be_a_job_of_slurm(slurm, tmp_path):
     assert read_run(report, "", "digest")["outcome"] == "ok"
     assert log.startswith("accounting failed in 1_extract: FileNotFoundError")
     assert not list(report.glob("nightshift-*"))
+
+
+@pytest.fixture
+def engine(slurm, monkeypatch):
+    """Slurm as the engine of heavy tables, reached from this process on the loopback."""
+    for name, value in (slurm | {workers.ENGINE: workers.SLURM, workers.COUNT: "2"}).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("DASK_JOBQUEUE__SLURM__SCHEDULER_OPTIONS", "{'host': '127.0.0.1'}")
+
+
+def test_workers_of_slurm_window_nodes_as_this_machine_does(engine, monkeypatch, tmp_path):
+    x, written = np.random.default_rng(0).normal(size=(4, 600)), {}
+    for products in (tmp_path / "slurm", tmp_path / "local"):
+        nodes = {f"n{i}": [samples(range(600), Free__mem=values)] for i, values in enumerate(x)}
+        write_raw(products, nodes)
+        run_here("telemetry/2_preprocess.ipynb", products, day=DAY, n_jobs=2, **SMALL)
+        written[products.name] = pd.read_parquet(study_paths("telemetry", products).clean)
+        monkeypatch.setenv(workers.ENGINE, workers.LOCAL)
+    assert len(written["slurm"]) == 4 * 117
+    pd.testing.assert_frame_equal(written["slurm"], written["local"])
+    states = run("sacct", "--allocations", "--noheader", "--parsable2", "--format=JobName").stdout.split()
+    assert states.count("dask-worker") == 2
+
+
+def test_a_queue_that_starts_no_worker_is_one_line(engine):
+    run("scontrol", "update", "PartitionName=all", "State=DOWN")
+    try:
+        with pytest.raises(TimeoutError, match=r"^after 1 s Slurm has started no worker: see squeue$"):
+            list(workers.results_of([joblib.delayed(abs)(1), joblib.delayed(abs)(2)], -1, patience_s=1))
+    finally:
+        run("scontrol", "update", "PartitionName=all", "State=UP")
+    assert wait_until(lambda: run("squeue", "-h").stdout == "", 20), "a worker is left in the queue"

@@ -1,4 +1,4 @@
-"""What `nightshift live export` serves, in a real Prometheus with the rules of deploy/, whose alerts reach a real Alertmanager, and silences of both."""
+"""What `nightshift live export` serves, in a real Prometheus with the rules of deploy/; its alerts in a real Alertmanager; silences of both."""
 
 import json
 import subprocess
@@ -119,8 +119,9 @@ def test_promtool_finds_the_rules_right_and_their_unit_tests_pass():
         file = "nightshift.yml" if command == "check" else "nightshift_tests.yml"
         done = subprocess.run(["promtool", command, "rules", file], cwd=RULES, env={"PATH": PATH}, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stdout + done.stderr
-    alerts = {rule["alert"] for group in yaml.safe_load((RULES / "nightshift.yml").read_text())["groups"] for rule in group["rules"] if "alert" in rule}
-    tested = {one["alertname"] for test in yaml.safe_load((RULES / "nightshift_tests.yml").read_text())["tests"] for one in test["alert_rule_test"]}
+    rules, tests = (yaml.safe_load((RULES / name).read_text()) for name in ("nightshift.yml", "nightshift_tests.yml"))
+    alerts = {rule["alert"] for group in rules["groups"] for rule in group["rules"] if "alert" in rule}
+    tested = {one["alertname"] for test in tests["tests"] for one in test["alert_rule_test"]}
     assert tested == alerts, "each alert has a unit test"
 
 
@@ -167,7 +168,10 @@ def monitored(tmp_path_factory):
         found = requests.get(f"{address}/api/v2/alerts", timeout=5).json()
         return {one["labels"]["incident"]: one for one in found if one["labels"]["alertname"] == "NightshiftIncident"}
 
-    with running(am, folder, ready=lambda: answers(f"{address}/-/ready")), running(prom, folder, ready=lambda: answers(f"http://127.0.0.1:{prometheus}/-/ready")):
+    with (
+        running(am, folder, ready=lambda: answers(f"{address}/-/ready")),
+        running(prom, folder, ready=lambda: answers(f"http://127.0.0.1:{prometheus}/-/ready")),
+    ):
         assert wait_until(lambda: len(alerts()) == 2, 60), "no alert has arrived"
         yield SimpleNamespace(root=root, alertmanager=Alertmanager(address), alerts=alerts)
     server.shutdown()

@@ -14,7 +14,9 @@ import pytest
 import requests
 from conftest import run_cells
 
+from nightshift.live.samples import Pull, Samples, read_span
 from nightshift.sources.looks import look_at_source
+from nightshift.sources.telemetry.prometheus import Prometheus
 
 NOTEBOOK = "telemetry/1_extract.ipynb"
 DATA = "data/raw/telemetry"
@@ -84,6 +86,27 @@ def test_values_are_those_of_the_exporters(server, tmp_path):
     cores = rows[[f"cpu_{mode}_seconds_total::prometheus" for mode in modes]].sum(axis=1)
     rate = cores.diff().sum() / rows.timestamp.diff().dt.total_seconds().sum()
     assert rate == pytest.approx(os.cpu_count(), rel=0.35), "modes and processors are added up, jobs that scrape are not"
+
+
+def test_what_a_stream_pulls_is_what_an_extraction_reads(server, tmp_path):
+    url, _ = server
+    metrics = {"load": "node_load1", "user": 'node_cpu_seconds_total{mode="user"}', "free": "node_memory_MemFree_bytes"}
+    run_cells(NOTEBOOK, tmp_path, source=url, **EVERY_SECOND | {"metrics": metrics})
+    extracted = ds.dataset(tmp_path / DATA / "nodes", partitioning="hive").to_table().to_pandas().sort_values("timestamp")
+    extracted = extracted.iloc[:-2]  # VictoriaMetrics repeats a sample until it shows the next one
+    source = Prometheus(metrics, "instance", "", 1.0, 3600, 5.0, None)
+    pull = Pull(source, source.connect(url, set()), ["free::prometheus", "load::prometheus", "user::prometheus", "other::prometheus"])
+    begin, end = extracted.timestamp.iloc[[0, -1]]
+    span = read_span(pull, begin, end)
+    assert (set(span.node_id), set(span.job_id)) == ({"127.0.0.1"}, {""})
+    assert span.timestamp.astype("int64").tolist() == extracted.timestamp.astype("int64").tolist()
+    for name in ("free::prometheus", "load::prometheus", "user::prometheus"):
+        assert span[name].tolist() == extracted[name].tolist(), name
+    assert span["other::prometheus"].isna().all(), "no query gives it"
+    samples, last = Samples(length=len(span)), int(end.timestamp())
+    for now in (last - 3, last):
+        samples.update(pull, now)
+    assert samples.values[("127.0.0.1", "")][:, 1].tolist() == extracted["load::prometheus"].tolist(), "what came later is put behind"
 
 
 def test_a_look_says_how_many_nodes_there_are_now(server):

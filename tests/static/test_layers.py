@@ -9,7 +9,7 @@ PACKAGE = REPOSITORY / "nightshift"
 LAYERS = [  # rooms, the lowest first: a folder of the package, or a module at its top
     {"yaml_files"},
     {"catalog", "compiled", "engine", "error_classes", "figures", "forkserver", "former_names", "kernel"}
-    | {"parameters", "processes", "schemas", "series", "statistics", "unspaced", "wording"},
+    | {"parameters", "processes", "schemas", "series", "statistics", "unspaced", "wording", "workers"},
     {"evidence", "products", "new_study"},
     {"tryout"},
     {"helpers"},

@@ -63,6 +63,13 @@ def test_a_finding_about_several_sites_is_on_the_page_of_each():
     assert names == ["VO seismo.lab", "site B", "site C"]
 
 
+def test_a_run_is_on_the_page_of_each_primary_dataset_in_which_it_is_strange():
+    run = published_finding("certification", "bad_run", "run 7, lumisections 1-9", "") | {"datasets": "JetMET1, Muon0"}
+    histories = follow([Night(DAY, [published_incident("i", [run], site="")])])
+    assert [f"{one.kind}: {one.name}" for one in histories] == ["run: run 7", "primary dataset: JetMET1", "primary dataset: Muon0"]
+    assert "i" in histories[Entity("primary dataset", "Muon0")].courses
+
+
 @pytest.mark.parametrize("name", HOSTILE)
 def test_names_of_files_are_safe_and_stable(name):
     page = Entity("site", name).page

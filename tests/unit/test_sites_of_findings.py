@@ -7,6 +7,7 @@ from nightshift.analysis.accounting_quality import two_recalls
 from nightshift.incidents.correlation import describe_findings
 from nightshift.incidents.intake import check_findings
 from nightshift.incidents.wording import sites_of
+from nightshift.schemas import FINDING_MAY_HAVE
 from nightshift.wording import first_few
 
 TIME = pd.Timestamp("2026-01-26", tz="UTC")
@@ -26,7 +27,9 @@ def test_tables_without_sites_are_read_as_before():
     written = build_findings([DIP | {"site": "A"}], "accounting")
     assert "sites" not in written
     assert check_findings(written, "accounting.parquet").sites.tolist() == [""]
-    assert describe_findings(written, {}).sites.tolist() == [""]
+    described = describe_findings(written, {})
+    assert all(described[name].tolist() == [""] for name in FINDING_MAY_HAVE)
+    assert set(FINDING_MAY_HAVE) <= set(describe_findings(written[:0], {}))
     assert sites_of([{"site": "B"}, {"site": "C"}, {"site": "C"}, {"site": None}], "A") == ["A", "C", "B"]
 
 
