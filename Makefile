@@ -4,6 +4,8 @@ CONFIG ?= config.yaml
 CORES  ?= all
 PYTHON ?= python3
 ENV    ?= .venv
+# a shell reads them from its environment, where no letter of them is one of its own
+export CONFIG CORES DAY FROM TO TRUTH
 export PATH := $(abspath $(ENV))/bin:$(PATH)
 SHELL  := /bin/bash
 
@@ -11,17 +13,17 @@ SHELL  := /bin/bash
 .PHONY: help reports test lab nightly backtest bench bench-scale lint clean
 
 help:
-	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
 
 reports: $(ENV)/.installed   ## run the chain and render the site: CONFIG=site.yaml DAY=2026-01-31
-	@python -m nightshift run --config "$(CONFIG)" $(if $(DAY),--day "$(DAY)") --cores "$(CORES)"
+	@python -m nightshift run --config "$$CONFIG" $${DAY:+--day "$$DAY"} --cores "$$CORES"
 
 nightly: $(ENV)/.installed   ## the same for the night that has just ended (UTC), as cron calls it
-	@python -m nightshift nightly --config "$(CONFIG)" --cores "$(CORES)"
+	@python -m nightshift nightly --config "$$CONFIG" --cores "$$CORES"
 
 backtest: CONFIG := config.yaml tests/backtest.yaml
 backtest: $(ENV)/.installed  ## replay nights and score them: FROM=2026-01-02 TO=2026-01-31
-	@python -m nightshift backtest --from "$(FROM)" --to "$(TO)" $(CONFIG:%=--config %) --cores "$(CORES)" $(if $(TRUTH),--truth "$(TRUTH)")
+	@python -m nightshift backtest --from "$$FROM" --to "$$TO" $(CONFIG:%=--config '%') --cores "$$CORES" $${TRUTH:+--truth "$$TRUTH"}
 
 # a worker more than there are processors, since a tenth of the time goes into waiting for servers and browsers
 test: $(ENV)/.installed      ## run all tests, with up to four workers at once
@@ -31,7 +33,7 @@ test: $(ENV)/.installed      ## run all tests, with up to four workers at once
 bench: $(ENV)/.installed     ## measure speed and memory against peers
 	python bench/bench.py
 
-bench-scale: $(ENV)/.installed  ## measure what each step costs as the data grow; about two hours
+bench-scale: $(ENV)/.installed  # what each step costs as the data grow; about two hours
 	python bench/scale.py
 
 # a file as argument would make its folder the root, where neither helpers.py nor the configuration is

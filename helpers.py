@@ -1,6 +1,6 @@
 """Shared science code of Nightshift, by layer, in the order of the chain.
 
-    Paths       where every product lives                    study_paths, project_path, atomic, write_parquet
+    Paths       where every product lives                    study_paths, project_path, atomic, write_...
     Clean       what its schema says                         check_schema
     Encoders    one code per name                            fit_categories, encode_categories, table_key
     Plots       one figure, one claim, saved and shown       show_figure
@@ -23,16 +23,19 @@ import numpy as np
 import pandas as pd
 
 from nightshift import catalog
+from nightshift.checksums import use_checksums
 from nightshift.evidence import build_rows
 from nightshift.figures import plain_text  # which turns off the parser of mathematical text
 from nightshift.products import git_revision
 from nightshift.schemas import FINDING, FINDING_MAY_HAVE, NUMBER, TEXT, TIME, columns_of
 from nightshift.series import Picture, series_of
 from nightshift.tryout import is_by_hand, output_root
-from nightshift.wording import skill_in_words
+from nightshift.wording import SEQUENCES, skill_in_words
 
 # ------------------------------------------------------------------------------------------------------ Paths
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a cell begins with that a spreadsheet computes
+use_checksums()  # of all tables that this process reads and writes
 ROOT = Path(__file__).resolve().parent
 # 6 to 12 times the torch backend on LSTM training on 2 cores
 os.environ.setdefault("KERAS_BACKEND", "jax")
@@ -48,9 +51,13 @@ def study_paths(study, products=""):
     try-out does: nightshift/tryout.py.
 
     Returns a namespace of paths: root, sample, raw, encoders, models, plots (folders), clean, rejected,
-    scores, findings (files).
+    scores, findings (files). The folder of raw data, which may say anything of people, is made here, and
+    nobody but its owner may look into it.
     """
     root = output_root(project_path(products), show_sentence)
+    with contextlib.suppress(OSError):  # that of somebody else, or on a disk that is only read
+        (root / "data/raw").mkdir(parents=True, exist_ok=True)
+        (root / "data/raw").chmod(0o700)
     paths = {name: root / name / study for name in ("encoders", "models", "plots")}
     paths |= {name: root / "data" / name / f"{study}.parquet" for name in ("clean", "scores", "findings")}
     return SimpleNamespace(
@@ -90,6 +97,20 @@ def write_json(content, path):
         temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
+def write_csv(table, path):
+    """Write a table as CSV, atomically, without its index, times in UTC as ISO 8601.
+
+    A text that a spreadsheet would take for a formula begins with an apostrophe, and what a terminal would
+    act on becomes U+FFFD, one for each sequence.
+    """
+    shown = table.copy()
+    for column in shown.select_dtypes(["object", "str"]):
+        texts = [SEQUENCES.sub("\ufffd", one) if isinstance(one, str) else one for one in shown[column]]
+        shown[column] = [f"'{text}" if str(text).startswith(FORMULA) else text for text in texts]
+    with atomic(path) as temporary:
+        shown.to_csv(temporary, index=False, date_format="%Y-%m-%dT%H:%M:%SZ")
+
+
 # ------------------------------------------------------------------------------------------------------ Clean
 
 
@@ -102,7 +123,9 @@ def check_schema(frame, schema, name):
     try:
         return schema.validate(frame, lazy=True)
     except SchemaErrors as error:
-        (column, check), same = next(iter(error.failure_cases.groupby(["column", "check"], sort=False)))
+        cases = error.failure_cases
+        cases["column"] = cases.column.fillna(cases.failure_case)  # of a column that is not there
+        (column, check), same = next(iter(cases.groupby(["column", "check"], sort=False)))
         raise ValueError(
             f"{name}: column {column!r} fails {check!r} in {len(same)} rows, first "
             f"{same[['index', 'failure_case']].head(3).values.tolist()}"

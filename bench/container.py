@@ -102,7 +102,8 @@ def nights(container):
     os.chown(volume, *map(int, config["User"].split(":")))
     command = [*config["Entrypoint"], *config["Cmd"], "--cores", "1"]
     inside = [*IN_IT, container, "--", *command]
-    (FOLDER / "site.yaml").write_text((REPOSITORY / "config.yaml").read_text().replace('products: ""', f"products: {FOLDER}/outside"))
+    done = subprocess.run(["sed", "--file", "deploy/site.sed", "config.yaml"], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, check=True)
+    (FOLDER / "site.yaml").write_text(done.stdout.replace("/var/lib/nightshift", f"{FOLDER}/outside"))
     outside = [sys.executable, "-m", "nightshift", "nightly", "--config", str(FOLDER / "site.yaml"), "--cores", "1", "--quiet"]
     found = {"name": "inside"}, {"name": "outside"}
     works = [(inside, ISOLATED, found[0]), (outside, os.environ | {"PYTHONPATH": str(REPOSITORY)}, found[1])]

@@ -44,8 +44,8 @@ def run(notebook, products, **parameters):
     """Run a notebook by papermill: (seconds of processors, GiB)."""
     path = REPOSITORY / f"notebooks/{notebook}.ipynb"
     command = ["-m", "papermill", path, products / "executed.ipynb", "-k", "python3", "--no-progress-bar"]
-    given = ["-y", json.dumps({"products": str(products)} | parameters)]
-    watch = [sys.executable, "-c", WATCH, sys.executable, *map(str, command), *given]
+    settings = ["-y", json.dumps({"products": str(products)} | parameters)]
+    watch = [sys.executable, "-c", WATCH, sys.executable, *map(str, command), *settings]
     done = subprocess.run(watch, capture_output=True, text=True, cwd=REPOSITORY)
     if done.returncode:
         sys.exit(f"{notebook}: {done.stderr.strip().splitlines()[-1]}")

@@ -3,6 +3,7 @@
 # The table adds up the steps of a job into TotalCPU; JSON writes the seconds of the job itself, which nobody has ever filled, beside steps that have
 # theirs. Whoever reads time.total of the job finds an efficiency of 0%; the steps have to be added up. With SLURM_TIME_FORMAT=%s, which tables need
 # for times without zone, the same --json ends without a job: it prints its own default begin in that form and cannot read it back.
+# `sacct -X`, jobs without their steps, prints a TotalCPU of 0 as well, in the table: the sum of steps that it has not read.
 # Slurm 24.11.5 (Debian 13) fills the job. Needs Debian's slurm-wlm, slurmdbd, munge and mariadb-server; exits with 1 when JSON says what the table says.
 set -eu
 version=22.05.8-4+deb12u3
@@ -76,19 +77,20 @@ sbatch --parsable --output=/dev/null --chdir=/ --wrap="python3 -c 'for _ in rang
 until_done ended
 sacct --version
 table=$(sacct -nP -o TotalCPU -j 1 | head -n 1)
+alone=$(sacct -nPX -o TotalCPU -j 1)
 sacct --json -j 1 >"$folder/job.json"
 SLURM_TIME_FORMAT=%s sacct --json >"$folder/none.json" 2>/dev/null || true
-python3 - "$table" "$folder" <<'P'
+python3 - "$table" "$alone" "$folder" <<'P'
 import json
 import sys
 
-table, folder = sys.argv[1:]
+table, alone, folder = sys.argv[1:]
 job = json.load(open(f"{folder}/job.json"))["jobs"][0]
 none = json.load(open(f"{folder}/none.json"))
 steps = [step["time"]["total"] for step in job["steps"]]
-print("TotalCPU of the table:", table)
+print("TotalCPU of the table:", table, "with -X:", alone)
 print("JSON, the job:", job["time"]["total"], "its steps:", steps)
 print("JSON with SLURM_TIME_FORMAT=%s:", none["errors"] or f"{len(none['jobs'])} jobs")
 spent = any(step["seconds"] or step["microseconds"] for step in steps)
-sys.exit(not (job["time"]["total"] == {"seconds": 0, "microseconds": 0} and spent and none["errors"] and table.strip("0:.")))
+sys.exit(not (job["time"]["total"] == {"seconds": 0, "microseconds": 0} and spent and none["errors"] and table.strip("0:.") and not alone.strip("0:.")))
 P

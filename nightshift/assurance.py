@@ -200,7 +200,7 @@ COUNTED = {  # states of incidents in the order in which they are counted; what 
 
 
 def count_phrases(counts):
-    """Return counts of incidents {state: n} as phrases: ["16 new (2 of them already ended)", "1 ongoing"]; []
+    """Return counts of incidents {state: n} as phrases: ["16 new (2 of them ended)", "1 ongoing"]; []
     for none.
 
     An incident that is new and has ended is counted under "ended" alone; in words it is one of the new ones.
@@ -210,11 +210,11 @@ def count_phrases(counts):
     numbers = {**counts, "new": n_new}
     phrases = {state: f"{numbers[state]} {words}" for state, words in COUNTED.items() if numbers.get(state)}
     if n_ended and n_new == 1:
-        phrases["new"] += " (already ended)"
+        phrases["new"] += " (ended)"
     elif n_ended == n_new and n_new:
-        phrases["new"] += " (all of them already ended)"
+        phrases["new"] += " (all of them ended)"
     elif n_ended:
-        phrases["new"] += f" ({n_ended} of them already ended)"
+        phrases["new"] += f" ({n_ended} of them ended)"
     return list(phrases.values())
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from nightshift.catalog import label_in_any
 from nightshift.truth import ONE_DAY
 
 
@@ -30,6 +31,6 @@ def plot_time_line(incidents, false_nights, ax, *, kinds, window):
         ax.plot(of_kind.shown.dropna() + ONE_DAY, [-y] * int(of_kind.found.sum()), "v", color="0.15", ms=5)
     crosses = pd.to_datetime(false_nights, utc=True) + ONE_DAY
     ax.plot(crosses, [-len(kinds)] * len(crosses), "x", color="C3", ms=6)
-    ax.set_yticks(-np.arange(len(kinds) + 1), [*(kind.replace("_", " ") for kind in kinds), "false"])
+    ax.set_yticks(-np.arange(len(kinds) + 1), [*map(label_in_any, kinds), "false"])
     ax.set_xlim(window[0], window[1] + ONE_DAY / 4)
     return ax

@@ -6,6 +6,7 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 
+from nightshift.catalog import label_in_any
 from nightshift.statistics import percentile_interval, poisson_interval, share_interval
 from nightshift.truth import ONE_DAY, parts_of
 
@@ -224,4 +225,4 @@ def found_by_strength(incidents, *, stronger_is_higher):
 
 def kinds_in_words(kinds):
     """Write how many there are of each kind: "surge 2, slow link 1", or "none"."""
-    return ", ".join(f"{kind.replace('_', ' ')} {n}" for kind, n in Counter(kinds).most_common()) or "none"
+    return ", ".join(f"{label_in_any(kind)} {n}" for kind, n in Counter(kinds).most_common()) or "none"

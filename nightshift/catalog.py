@@ -23,7 +23,18 @@ Cadence = Literal["day", "week"]
 # what the entity of a finding names: a run is "run 400123, lumisections 1-51", a topic "t027: words", a GPU
 # "node gpu 3", a link "storage -> storage"
 About = Literal[
-    *("site", "site or VO", "VO at site", "storage", "link", "server", "node", "GPU", "run"),
+    *(
+        "site",
+        "site or VO",
+        "VO at site",
+        "storage",
+        "link",
+        "link or storage",
+        "server",
+        "node",
+        "GPU",
+        "run",
+    ),
     *("department", "queue", "topic", "other"),
 ]
 
@@ -242,6 +253,27 @@ def finding_kind(study, name):
             f"{study} has no kind of finding {name!r}: its study.yaml lists {', '.join(entry.kinds)}"
         )
     return entry.kinds.get(name) or complete(FindingKind(), entry)
+
+
+def label_of(study, name):
+    """What people call a kind of finding, on every page and in every sentence: "dip" for global_dip; one that
+    its study does not list keeps its name, with spaces.
+    """
+    entry = study_of(study).kinds.get(name)
+    return entry.label if entry and entry.label else str(name).replace("_", " ")
+
+
+def labels_of(study, names):
+    """What people call several kinds of findings of a study, a list as by `label_of`."""
+    return [label_of(study, name) for name in names]
+
+
+def label_in_any(name):
+    """What people call a kind of finding, or a trouble, whose study is not known: "silence or silent node"
+    where several studies have it.
+    """
+    labels = {label_of(study, name): None for study, entry in studies().items() if name in entry.kinds}
+    return " or ".join(labels) or str(name).replace("_", " ")
 
 
 ABOUT = {  # what the entity of a finding names where neither its kind nor its study says so

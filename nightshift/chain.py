@@ -8,7 +8,6 @@ chain (fingerprints in the records of the steps).
 
 import json
 import os
-import re
 from datetime import date
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +22,7 @@ from nightshift.catalog import (
     study_files,
 )
 from nightshift.config import DIGEST, SHARED, SIMULATE, notebook_of
+from nightshift.credentials import masked
 from nightshift.incidents.silences import SILENCES_FILE
 from nightshift.parameters import declared_at
 from nightshift.products import differing, read_json, read_notebook
@@ -46,7 +46,7 @@ DRIVES = {
     "unchanged",
 }
 DRIVES |= {"backtest_figures", "backtest_scores", "night_status", "parameters", "products", "truth"}
-DRIVES |= {"live", "serve", "sweeps"}
+DRIVES |= {"backup", "live", "log", "missed", "retention", "serve", "surroundings", "sweeps"}
 OF_SAMPLE = {"simulate"}  # folders of the package that only the simulation imports
 # and those that no notebook of a study imports
 OF_DIGEST = {"incidents", "notify", "remediation", "reporting"}
@@ -76,11 +76,6 @@ def day_in(text):
         return date.fromisoformat(str(text))
     except ValueError:
         return None
-
-
-def shown_source(source):
-    """A source as status.json names it."""
-    return re.split("[?#]", source)[0] if "://" in source else source
 
 
 class Night:
@@ -196,7 +191,7 @@ class Night:
                 run["given"]
                 and run["given"] != as_json(self.parameters(study, "3_train") | {"day": str(trained)})
             )
-            or (source is not None and source != shown_source(self.source(study)))
+            or (source is not None and source != masked(self.source(study)))
             or read_json(stored).get("too_little_history")  # a day more may be enough
         ):
             return "due"

@@ -1,4 +1,4 @@
-"""What a night would find of its sources, before it runs: `nightshift check`.
+"""What a night would find of its sources and around it, before it runs: `nightshift check`.
 
 Only the first and last rows of a source are read, a server is asked one or two cheap questions, and nothing
 is written. Every problem is one line that says what to do.
@@ -16,6 +16,7 @@ from nightshift.config import load, notebook_of
 from nightshift.parameters import declared_at
 from nightshift.sources.base import live_source, place_of, sources_of
 from nightshift.sources.looks import look_at_source
+from nightshift.surroundings import check_surroundings
 from nightshift.wording import one_line, plural
 
 SHOWN = 12  # columns that are named; of more, the number
@@ -23,19 +24,29 @@ SHOWN = 12  # columns that are named; of more, the number
 
 @dataclass
 class Report:
-    """What a look at one study gave: sentences, and problems, each a line."""
+    """What a look at one study gave, or at the disk, the clock or a server: sentences, and problems, each a
+    line.
+    """
 
     study: str
     lines: list = field(default_factory=list)
     problems: list = field(default_factory=list)
 
 
-def check_sources(path, day=""):
-    """Yield a Report of each study in the configuration at `path`, for the night `day` or its own.
+def check_all(path, day=""):
+    """Yield a Report of each study in the configuration at `path`, for the night `day` or its own, and of
+    what a night needs beside its sources.
 
     ConfigError where the configuration is wrong. Must be called in the repository.
     """
     config = load(path, day or None)
+    yield from check_sources(config)
+    for found in check_surroundings(config):
+        yield Report(*found)
+
+
+def check_sources(config):
+    """Yield a Report of each study of a checked configuration."""
     for study, steps in config["studies"].items():
         day = steps.get("day", config["day"])
         try:
@@ -169,15 +180,15 @@ def check_others(report, study, settings):
 def print_reports(path, day, quiet, *, show):
     """Check a configuration and show what was found, line by line; returns whether there is any problem.
 
-    show : what prints a line. quiet : only problems.
+    show : called with a line, whether it is a problem, and what it is about. quiet : only problems.
     """
     found = False
-    for report in check_sources(Path(path), day):
+    for report in check_all(Path(path), day):
         found |= bool(report.problems)
         if not quiet:
-            show(f"{report.study}: {'see below' if report.problems else 'well'}")
+            show(f"{report.study}: {'see below' if report.problems else 'well'}", False, report.study)
             for line in report.lines:
-                show(f"  {line}")
+                show(f"  {line}", False, report.study)
         for line in report.problems:
-            show(f"{report.study}: {line}" if quiet else f"  problem: {line}")
+            show(f"{report.study}: {line}" if quiet else f"  problem: {line}", True, report.study)
     return found

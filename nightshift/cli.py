@@ -18,6 +18,7 @@ import typer
 
 from nightshift import night
 from nightshift.live.command import app as live
+from nightshift.log import keep_quiet, print_line, speak_json
 
 CODES = (
     "Exit codes: 0 all is well; 1 published, but a study, the digest or the mail failed; "
@@ -39,7 +40,21 @@ app.add_typer(live, name="live")
 Config = Annotated[Path, typer.Option(help="the configuration, a YAML file")]
 Day = Annotated[str, typer.Option(help="the night, such as 2026-01-31; default: that of the configuration")]
 Cores = Annotated[str, typer.Option(help="processors to use at once: a number, or all")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="no lines of progress; what went wrong is still said")]
+
+
+def hear_quiet(is_quiet):
+    """Keep quiet where the option says so."""
+    if is_quiet:
+        keep_quiet()
+    return is_quiet
+
+
+Quiet = Annotated[
+    bool,
+    typer.Option(
+        "--quiet", callback=hear_quiet, help="say only what needs a person; nothing where all is well"
+    ),
+]
 
 
 class Outcome(StrEnum):
@@ -49,9 +64,22 @@ class Outcome(StrEnum):
     failed = "failed"
 
 
+class Form(StrEnum):
+    """How a command writes what it says."""
+
+    text = "text"
+    json = "json"
+
+
 @app.callback()
-def nightshift():
+def nightshift(
+    form: Annotated[
+        Form, typer.Option("--log", envvar="NIGHTSHIFT_LOG", help="lines of text, or a JSON object a line")
+    ] = Form.text,
+):
     """Nightly anomaly reports for research computing."""
+    if form == Form.json:
+        speak_json()
 
 
 @app.command(epilog=CODES)
@@ -62,14 +90,17 @@ def run(config: Config = Path("config.yaml"), day: Day = "", cores: Cores = "all
 
 @app.command(epilog=CODES)
 def nightly(config: Config = Path("config.yaml"), cores: Cores = "all", quiet: Quiet = False):
-    """Do the same for the night that has just ended (UTC), as cron calls it."""
-    raise typer.Exit(night.run_night(config, str(datetime.now(UTC).date() - timedelta(1)), cores, quiet))
+    """Do the same for the night that has just ended (UTC), as cron calls it, and before it for those that
+    were missed since the last one.
+    """
+    raise typer.Exit(night.run_nightly(config, str(datetime.now(UTC).date() - timedelta(1)), cores, quiet))
 
 
 @app.command(epilog=CODES)
 def check(config: Config = Path("config.yaml"), day: Day = "", quiet: Quiet = False):
-    """Look at the sources of a configuration, in seconds, and say what is there and what a night would lack;
-    nothing is written. It ends with 1 where a source has a problem.
+    """Look at the sources of a configuration, the disk, the clock and those who are told, in seconds, and say
+    what is there and what a night would lack; nothing is written or sent. It ends with 1 where there is a
+    problem.
     """
     raise typer.Exit(night.check(config, day, quiet))
 
@@ -85,7 +116,7 @@ def mail(
     config: Config = Path("config.yaml"),
     day: Day = "",
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="write the messages to reports/<day>/mail/ and send nothing")
+        bool, typer.Option("--dry-run", help="write the messages to data/mail/<day>/ and send nothing")
     ] = False,
 ):
     """Send the mail of a published night."""
@@ -106,16 +137,54 @@ def status(
     raise typer.Exit(status(config, nights, max_age, quiet, as_json))
 
 
+@app.command(epilog=CODES)
+def prune(
+    config: Config = Path("config.yaml"),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would go, and remove nothing")] = False,
+):
+    """Remove data and models of studies that have not run for long, by `keep_raw_days` and `keep_model_days`
+    of the configuration, as each night does at its end.
+    """
+    raise typer.Exit(night.prune(config, dry_run))
+
+
+@app.command(epilog=CODES)
+def backup(
+    archive: Annotated[Path, typer.Argument(help="the file to write, such as nightshift.tar.gz")],
+    config: Config = Path("config.yaml"),
+):
+    """Put what cannot be made again into one archive: feedback, silences, names of incidents, the history of
+    nights, who was told of what, the key of pseudonyms and the configuration.
+    """
+    from nightshift.backup import backup
+
+    raise typer.Exit(backup(config, archive))
+
+
+@app.command(epilog=CODES)
+def restore(
+    archive: Annotated[Path, typer.Argument(help="what `nightshift backup` has written")],
+    products: Annotated[str, typer.Option(help="the folder of products, an empty one")],
+    config: Annotated[str, typer.Option(help="where to write the configuration; default: nowhere")] = "",
+):
+    """Restore an archive to an empty folder of products. Nothing that is there and differs is replaced: then
+    it ends with 2, and nothing is written.
+    """
+    from nightshift.backup import restore
+
+    raise typer.Exit(restore(archive, products, config))
+
+
 @contextmanager
 def in_one_line():
     """End the command with one line where what was asked is wrong, or cannot be written."""
     try:
         yield
     except ValueError as error:
-        night.print_line(error)
+        print_line(error)
         raise typer.Exit(night.WRONG) from None
     except OSError as error:
-        night.print_line(error)
+        print_line(error)
         raise typer.Exit(night.FAILED) from None
 
 

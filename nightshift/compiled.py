@@ -5,6 +5,7 @@ them.
     window_statistics   STATISTICS of every metric in overlapping windows
     match_lines         where lines of JSON differ from each other in their values only, and what these are
     gather              pieces of a text, one after another
+    hash_texts          a number for each of many texts
 
 A file of their own, since numba keeps what it has compiled beside the file that holds it, and a loop does not
 fit into a cell of a notebook. Entry rule: a loop enters when the same in whole arrays was measured and is too
@@ -243,4 +244,25 @@ def gather(text, begins, ends):
         for at in range(np.uint64(begins[i]), np.uint64(ends[i])):
             out[to] = text[at]
             to += ONE
+    return out
+
+
+@numba.njit(cache=True)
+def hash_texts(text, ends):
+    """A hash of 64 bits of each of n texts, uint64 (n,); 0 for the empty one.
+
+    text : uint8, the texts one after another. ends : int64 (n + 1,), text i is text[ends[i] : ends[i + 1]].
+    Fowler, Noll and Vo's FNV-1a, then the last step of MurmurHash3, since FNV-1a leaves the higher
+    bits of short texts alike.
+    """
+    out = np.zeros(len(ends) - 1, np.uint64)
+    for i in range(len(out)):
+        if ends[i] == ends[i + 1]:
+            continue
+        number = np.uint64(0xCBF29CE484222325)
+        for at in range(np.uint64(ends[i]), np.uint64(ends[i + 1])):
+            number = (number ^ np.uint64(text[at])) * np.uint64(0x100000001B3)
+        number = (number ^ (number >> np.uint64(33))) * np.uint64(0xFF51AFD7ED558CCD)
+        number = (number ^ (number >> np.uint64(33))) * np.uint64(0xC4CEB9FE1A85EC53)
+        out[i] = number ^ (number >> np.uint64(33))
     return out

@@ -10,6 +10,7 @@ of them are said at once. Types and ranges of the parameters of notebooks are th
 
 import difflib
 import math
+import os
 import re
 from datetime import UTC, date, datetime
 from functools import cache
@@ -29,14 +30,16 @@ from pydantic import (
 
 from nightshift import catalog, former_names
 from nightshift.catalog import STEPS
+from nightshift.credentials import secret_in
 from nightshift.incidents.silences import check_silences
-from nightshift.notify.settings import read_settings
+from nightshift.notify.settings import check_channels
 from nightshift.parameters import Choice, Range, declared_at
 from nightshift.reporting.settings import site_settings
 from nightshift.sources.addresses import is_server
 from nightshift.sources.files import matching_files
 from nightshift.wording import one_line
 from nightshift.workers import LOCAL, is_engine
+from nightshift.yaml_files import FLOAT, read_safely
 
 NOTEBOOKS = Path("notebooks")
 SIMULATE, DIGEST = str(NOTEBOOKS / "simulate.ipynb"), str(NOTEBOOKS / "digest.ipynb")
@@ -47,7 +50,13 @@ SHARED = [
     "false_discovery_rate",
 ]  # given to every notebook that declares them
 SHARE = Range(0.0, 1.0, False, False)
+TOLD_BY = ("mail", "webhooks", "alertmanager")  # sections about who is told of a night, and how
 RANGES = {"alarm_rate": SHARE, "false_discovery_rate": SHARE}  # wherever a notebook declares none
+
+
+EARLIEST = date(1971, 1, 1)  # a year after the clock of Unix began, so that a year before a night is a date
+SHELL = re.compile(r"\$[A-Za-z_{(]|`|%[A-Za-z_]+%")  # what a shell would have replaced by something else
+LARGEST = 2**63  # whole numbers beyond it fit in no table
 
 
 class ConfigError(ValueError):
@@ -61,102 +70,22 @@ class ConfigError(ValueError):
 # ----------------------------------------------------------------------------------------------- reading YAML
 
 
-class Loader(yaml.SafeLoader):
-    """YAML whose numbers are those of version 1.2: `1e-3` and `5e-05` are numbers, `010` is ten, `12:30` is
-    text.
-    """
-
-
-Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":int", ":float"))]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-INT = re.compile(r"[-+]?[0-9][0-9_]*$|0o[0-7]+$|0x[0-9a-fA-F]+$")
-FLOAT = re.compile(
-    r"[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9]*)?)([eE][-+]?[0-9]+)?$|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$"
-)
-Loader.add_implicit_resolver("tag:yaml.org,2002:int", INT, list("-+0123456789"))
-Loader.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+.0123456789"))
-
-
-def construct_int(loader, node):
-    """A whole number, decimal unless it begins with 0o or 0x."""
-    text = node.value.replace("_", "")
-    return int(text, 0) if text[:2] in ("0o", "0x") else int(text, 10)
-
-
-def construct_float(loader, node):
-    """A number; .inf and .nan are read, so that they can be refused with their path."""
-    return float(node.value.replace("_", "").lower().replace(".inf", "inf").replace(".nan", "nan"))
-
-
-def construct_date(loader, node):
-    """A day or moment; what only looks like one, such as 2026-02-31, is text, so that it is refused with its
-    path.
-    """
-    try:
-        return loader.construct_yaml_timestamp(node)
-    except ValueError:
-        return node.value
-
-
-Loader.add_constructor("tag:yaml.org,2002:timestamp", construct_date)
-Loader.add_constructor("tag:yaml.org,2002:int", construct_int)
-Loader.add_constructor("tag:yaml.org,2002:float", construct_float)
-
-
 def read_yaml(path):
-    """The mapping in the YAML file at `path`; ConfigError names names that are no text or are given twice,
-    with their lines.
+    """The mapping in the YAML file at `path`; ConfigError has a line for each name or value that is refused:
+    tags, what cannot be seen, names that are no text or are given twice.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
-        node = yaml.compose(text, Loader)
-        lines = wrong_names(node, "")
-        content = {} if node is None or lines else Loader(text).get_single_data()
+        content, lines = read_safely(Path(path).read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError([f"there is no configuration {path}"]) from None
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise ConfigError([f"{path} cannot be read: {one_line(error)}"]) from None
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        reason = str(error).replace(' in "<unicode string>",', " on")
+        raise ConfigError([f"{path} cannot be read: {one_line(reason)}"]) from None
     if lines:
         raise ConfigError(lines)
-    if not isinstance(content, dict):
+    if not isinstance(content or {}, dict):
         raise ConfigError([f"{path} is no mapping of settings such as `day: 2026-01-31`"])
-    return content
-
-
-def wrong_names(node, where):
-    """One line for each name in the YAML `node`, whose path is `where`, that is no text or is given twice; at
-    any depth.
-    """
-    lines = []
-    if isinstance(node, yaml.SequenceNode):
-        for n, one in enumerate(node.value):
-            lines += wrong_names(one, f"{where}[{n}]")
-    if not isinstance(node, yaml.MappingNode):
-        return lines
-    first = {}
-    for key, value in node.value:
-        line, path = (
-            key.start_mark.line + 1,
-            f"{where}.{key.value}".lstrip(".") if isinstance(key, yaml.ScalarNode) else where,
-        )
-        if key.tag == "tag:yaml.org,2002:merge":
-            continue
-        if not isinstance(key, yaml.ScalarNode):
-            lines.append(f"{where or 'the configuration'}: a name on line {line} is no text")
-        elif key.tag != "tag:yaml.org,2002:str":
-            read = Loader("").construct_object(key, deep=True)
-            lines.append(
-                f"{where or 'the configuration'}: the name {key.value} is read as {read} by YAML: "
-                f'write "{key.value}" (line {line})'
-            )
-        elif key.value in first:
-            lines.append(f"{path} is given twice, on line {first[key.value]} and on line {line}")
-        else:
-            first[key.value] = line
-        lines += wrong_names(value, path)
-    return lines
+    return content or {}
 
 
 # ------------------------------------------------------------------------------------------- values and types
@@ -202,6 +131,8 @@ def of_range(bounds):
     """A check that a value lies within `bounds`."""
 
     def check(value):
+        if isinstance(value, int) and abs(value) >= LARGEST:
+            raise ValueError("too large")
         if bounds is not None and value not in bounds:
             raise ValueError("out of range")
         return value
@@ -322,8 +253,13 @@ def refusal(where, value, one, *within):
 # ---------------------------------------------------------------------------------------- the whole of a file
 
 
+Whole = Annotated[int, BeforeValidator(as_whole), Field(ge=0)]
+
+
 class Settings(BaseModel):
-    """The settings of the uppermost level, but for the parameters of notebooks and what `mail` says."""
+    """The settings of the uppermost level, but for the parameters of notebooks and what is said of those who
+    are told of a night.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -334,14 +270,19 @@ class Settings(BaseModel):
         float, BeforeValidator(as_number), Field(gt=0, lt=1, allow_inf_nan=False)
     ] = 0.05
     retrain_days: Annotated[float, BeforeValidator(as_number), Field(gt=0, allow_inf_nan=False)] = 7
+    catch_up: Whole = 7
     engine: Annotated[str, BeforeValidator(as_text), AfterValidator(as_engine)] = LOCAL
     engine_workers: Annotated[int, BeforeValidator(as_whole), Field(gt=0)] = 2
     keep_nights: Any = 0
+    keep_raw_days: Whole = 0
+    keep_model_days: Whole = 0
     site_url: Any = ""
     simulate: Any = None
     digest: Any = None
     studies: Any = None
     mail: Any = None
+    webhooks: Any = None
+    alertmanager: Any = None
 
 
 NEEDED = {
@@ -349,6 +290,9 @@ NEEDED = {
     "alarm_rate": "a number above 0 and below 1",
     "false_discovery_rate": "a number above 0 and below 1",
     "retrain_days": "a number above 0",
+    "catch_up": "a whole number, 0 for none",
+    "keep_raw_days": "a whole number, 0 to keep all",
+    "keep_model_days": "a whole number, 0 to keep all",
     "engine": "local, slurm, or the address of a scheduler of Dask, such as tcp://host:8786",
     "engine_workers": "a whole number above 0",
 }
@@ -371,11 +315,7 @@ def check(config):
     lines, good = [], dict(config)
     try:
         settings = Settings.model_validate(config)
-        good |= {
-            name: getattr(settings, name)
-            for name in ("products", *SHARED[2:], "retrain_days", "engine", "engine_workers")
-            if name in config
-        }
+        good |= {name: getattr(settings, name) for name in NEEDED if name in config}
     except ValidationError as error:
         for one in error.errors():
             name = str(one["loc"][0])
@@ -386,19 +326,38 @@ def check(config):
             )
     day, more = checked_day("day", config.get("day"))
     good["day"], lines = day, lines + more
-    if re.search("[{}]", str(config.get("products") or "")):
-        lines.append(
-            f"products is {str(config['products'])!r}: braces cannot be in the name of the folder, "
-            "since they are patterns of the chain"
-        )
+    lines += wrong_products(config.get("products"))
     lines += other_mistakes(config)
     good["simulate"], more = typed("simulate", config.get("simulate"), SIMULATE)
+    if last_day := good["simulate"].get("day"):
+        more += checked_day("simulate.day", last_day)[1]
     lines += more + refused_names("simulate", config.get("simulate"), ["products"], "it stands at the top")
     good["digest"], more = checked_digest(config.get("digest"))
     good["studies"], of_studies = checked_studies(config.get("studies"))
     if lines := lines + more + of_studies:
         raise ConfigError(lines)
     return good
+
+
+def wrong_products(products):
+    """Lines about the folder of products: what is no plain path of a folder that is there or can be made."""
+    text = "" if products is None else str(products)
+    shown = f"products is {one_line(text, 80)!r}: "
+    if re.search("[{}]", text):
+        return [f"{shown}braces cannot be in the name of the folder, since they are patterns of the chain"]
+    if text != one_line(text, 4096) or "://" in text or re.search("[*?]", text):
+        return [f"{shown}it must be the path of a folder, without ends of lines, *, ? and ://"]
+    if SHELL.search(text):
+        return [f"{shown}variables of a shell are not replaced; write the path itself, such as ~/nights"]
+    try:
+        folder = Path(text).expanduser().absolute()
+        while not folder.exists():
+            folder = folder.parent
+    except (OSError, RuntimeError) as error:
+        return [f"{shown}{one_line(error)}"]
+    if not folder.is_dir():
+        return [f"{shown}{folder} is no folder"]
+    return [] if os.access(folder, os.W_OK | os.X_OK) else [f"{shown}{folder} cannot be written to"]
 
 
 def unknown_setting(name):
@@ -414,6 +373,8 @@ def checked_day(where, value):
     except ValueError:
         return value, [f"{where} is {value!r}: it must be a date such as 2026-01-31"]
     today = datetime.now(UTC).date()
+    if night < EARLIEST:
+        return str(night), [f"{where} is {night}: no night is earlier than {EARLIEST}"]
     if night > today:
         return str(night), [f"{where} is {night}, in the future: today is {today} (UTC)"]
     return str(night), []
@@ -426,12 +387,7 @@ def other_mistakes(config):
         site_settings(config)
     except ValueError as error:
         lines.append(str(error))
-    if config.get("mail") and not lines:
-        try:
-            read_settings(config)
-        except ValueError as error:
-            lines.append(str(error))
-    return lines
+    return lines or check_channels(config)
 
 
 def refused_names(where, settings, names, reason):
@@ -549,7 +505,9 @@ def checked_study(study, steps):
         )
     if source is not None and not str(source).strip():
         lines.append(f"studies.{study}.extract.source is empty: it must be {SOURCES}")
-    lines += holds_password(f"the source of {study}", str(source or "sample"))
+    lines += holds_secret(f"studies.{study}.extract.source", str(source or "sample"))
+    if isinstance(source, str) and source != one_line(source, 4096):
+        lines.append(f"studies.{study}.extract.source is {one_line(source, 80)!r}: it must be one line")
     return good, lines
 
 
@@ -576,14 +534,14 @@ def notebook_of(study, step):
     return str(NOTEBOOKS / study / f"{step}.ipynb") if study else SIMULATE
 
 
-def holds_password(what, place):
-    """The line about a password in the name of a server, in a list; an empty one where there is none."""
-    if is_server(place) and "@" in place:
-        return [
-            f"{what} holds a password: credentials belong into the environment "
-            "(parameters are printed in the report)"
-        ]
-    return []
+def holds_secret(where, place):
+    """The line about a secret in an address, in a list; an empty one where there is none."""
+    if not (secret := secret_in(place)):
+        return []
+    return [
+        f"{where} is an address with {secret}: credentials belong into the environment or a netrc file "
+        "(parameters are printed in the report)"
+    ]
 
 
 def wrong_place(what, place):
@@ -591,5 +549,5 @@ def wrong_place(what, place):
     when its study runs.
     """
     if place == "sample" or is_server(place):
-        return holds_password(what, place)
+        return holds_secret(what, place)
     return [] if matching_files(place) else [f"{what}, {place}, does not exist or is no file"]

@@ -31,6 +31,7 @@ BY_CHAIN = ("nights", "missing")  # parameters of the digest that the chain find
 def config_schema():
     """Make the JSON Schema of the configurations that this checkout accepts, as a dict."""
     share = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
+    whole = {"type": "integer", "minimum": 0}
     digest = parameters_schema(DIGEST, leave=(*BESIDE, *BY_CHAIN))
     entry = {key: {"type": ["string", "integer"]} for key in KEYS} | {
         "as": {"enum": ["silenced", "acknowledged"]}
@@ -47,6 +48,14 @@ def config_schema():
             "type": "number",
             "exclusiveMinimum": 0,
         },
+        "catch_up": {"description": "missed nights that the next run makes up for, the latest"} | whole,
+        "keep_nights": {"description": "nights whose pages stay; 0 keeps all"} | whole,
+        "keep_raw_days": {
+            "description": "days that raw and clean data stay after their study ran last; 0 keeps all"
+        }
+        | whole,
+        "keep_model_days": {"description": "days that models stay after their study ran last; 0 keeps all"}
+        | whole,
         "engine": {
             "description": "where heavy tables are worked on: local, slurm, or the address of a scheduler",
             "anyOf": [{"enum": [LOCAL, SLURM]}, {"pattern": f"^{ADDRESS.pattern}$", "type": "string"}],
@@ -56,16 +65,13 @@ def config_schema():
             "type": "integer",
             "minimum": 1,
         },
-        "keep_nights": {
-            "description": "nights whose pages stay; 0 keeps all",
-            "type": "integer",
-            "minimum": 0,
-        },
         "site_url": {"description": "where readers find reports/, for links in the feed and in mails"}
         | text(),
         "digest": digest,
         "simulate": parameters_schema(SIMULATE, leave=("products",)),
         "mail": {"description": "who gets the digest by mail", "type": "object"},
+        "webhooks": {"description": "which chats get the digest", "type": "object"},
+        "alertmanager": {"description": "which Alertmanagers are told of what is open", "type": "object"},
         "studies": mapping({name: study_schema(name) for name in catalog.studies()}),
     }
     return {"$schema": DIALECT, "title": "Nightshift", "required": ["day", "studies"]} | mapping(top)

@@ -34,6 +34,7 @@ LIBRARIES = (
     "jax.numpy",
     "keras",
     "numba",
+    "awkward.numba",  # which numba imports where it is installed, when a process first compiles anything
     "papermill",
     "pandas",
     "pandera.backends.pandas.builtin_checks",

@@ -19,24 +19,29 @@ LOST = 0.1
 
 
 def lost_records(reasons):
-    """Those of `reasons`, a Series of text, with which something is lost."""
-    return reasons[~reasons.astype("str").str.startswith(HARMLESS)]
+    """How many records are lost for which reason, most first: {reason: number}.
+
+    reasons : Series of text, why each rejected record was left out, or a dict that counts them.
+    """
+    counts = reasons if isinstance(reasons, dict) else reasons.astype("str").value_counts().to_dict()
+    by_number = sorted(counts, key=counts.get, reverse=True)
+    return {reason: counts[reason] for reason in by_number if not reason.startswith(HARMLESS)}
 
 
 def loss_sentence(reasons, n, items):
     """One sentence about records that were rejected and are lost for the study; "" where they are at most
     LOST of all.
 
-    reasons : Series of text, why each rejected record was left out. n : number of all records. items : what
-    they are, in the plural.
+    reasons : as of `lost_records`. n : number of all records. items : what they are, in the plural.
     """
     lost = lost_records(reasons)
-    if len(lost) <= LOST * n:
+    n_lost = sum(lost.values())
+    if n_lost <= LOST * n:
         return ""
-    most = lost.value_counts()
+    most = next(iter(lost))
     return (
-        f"{len(lost):,} of {n:,} {items} ({len(lost) / n:.0%}) could not be used, {most.iloc[0]:,} of them "
-        f"for: {most.index[0]}; "
+        f"{n_lost:,} of {n:,} {items} ({n_lost / n:.0%}) could not be used, {lost[most]:,} of them "
+        f"for: {most}; "
         "what is said here is of the others alone."
     )
 
@@ -48,6 +53,6 @@ def report_losses(reasons, n, items):
     if not (sentence := loss_sentence(reasons, n, items)):
         return
     warn(sentence)
-    if len(lost_records(reasons)) > n / 2:
+    if sum(lost_records(reasons).values()) > n / 2:
         record("verdict", REJECTED)
         record("verdict_reason", sentence)

@@ -3,9 +3,11 @@ folder.
 """
 
 import contextlib
+import errno
 import importlib
 import io
 import json
+import logging
 import multiprocessing
 import os
 import re
@@ -17,9 +19,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from nightshift import forkserver, workers
+from nightshift.log import log, print_line, speaks_json
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 WELL, FAILED, WRONG, LOCKED = range(4)  # exit codes
+CATCH_UP = 7  # missed nights that are made up for, where the configuration does not say
+LEAST_ROOM = 2**20  # bytes, for records and pages of a night of which nothing else could be written
 PATIENCE_S = 10  # for a process that was asked to end
 # what Snakemake and the site take two seconds of a processor to import: once, and not for each of them again
 SLOW = ("snakemake.cli", "pandas", "smart_open", "nightshift.reporting.site")
@@ -27,6 +32,31 @@ SLOW = ("snakemake.cli", "pandas", "smart_open", "nightshift.reporting.site")
 
 def run_night(path, day, cores="all", quiet=False):
     """Run chain, digest and site of one night; returns the exit code of the command."""
+    return run_nights(path, lambda config, root: [config["day"]], cores, quiet, day=day)
+
+
+def run_nightly(path, day, cores="all", quiet=False):
+    """Do the same for the night `day` and those before it that were missed, the oldest first and with one
+    mail at the end; returns the exit code of the command.
+    """
+    return run_nights(path, due_nights, cores, quiet, day=day)
+
+
+def due_nights(config, root):
+    """Nights to run for that of `config`, in their order; says which missed ones are made up for."""
+    from nightshift.missed import nights_due, words_about
+
+    due = nights_due(root / "reports", config["day"], catch_up=config.get("catch_up", CATCH_UP))
+    for line in words_about(due):
+        log.info(line)
+    return due.nights
+
+
+def run_nights(path, which, cores, quiet, *, day):
+    """Run the nights that `which(config, root)` names while the folder `root` is held; the exit code.
+
+    day : of the configuration that is given to `which`; "" is its own.
+    """
     from nightshift.config import load
 
     try:
@@ -43,7 +73,11 @@ def run_night(path, day, cores="all", quiet=False):
     try:
         with held(root):
             sweep(root)
-            return run_held(path, config, root, cores, quiet)
+            *missed, last = which(config, root)
+            codes = [run_held(path, config | {"day": one}, root, cores, quiet, tell=False) for one in missed]
+            codes.append(run_held(path, config | {"day": last}, root, cores, quiet))
+            prune_products(root, config)
+            return max(codes)
     except Busy as error:
         print_line(str(error))
         return LOCKED
@@ -58,15 +92,46 @@ def run_night(path, day, cores="all", quiet=False):
         return 128 + (error.args[0] if error.args else signal.SIGINT)
 
 
+def prune_products(root, config, *, dry_run=False):
+    """Remove what the rules of a checked configuration let go below `root`, and say what that is."""
+    from nightshift.retention import prune, words_about
+
+    for line in words_about(*prune(root, config, dry_run=dry_run), dry_run=dry_run):
+        log.info(line)
+
+
+def prune(path, dry_run=False):
+    """Remove what the rules of the configuration at `path` let go, or say what would go; the exit code."""
+    from nightshift.config import load
+
+    try:
+        path = Path(path).expanduser().resolve()
+        os.chdir(REPOSITORY)
+        config = load(path)
+        root = Path(config.get("products") or ".").expanduser()
+        with held(root):
+            prune_products(root, config, dry_run=dry_run)
+    except Busy as error:
+        print_line(error)
+        return LOCKED
+    except (ValueError, RuntimeError, OSError) as error:
+        return refuse(error)
+    return WELL
+
+
 def check(path, day, quiet=False):
     """Look at the sources of a configuration and print what is there; returns the exit code."""
     with without_bars():
         from nightshift.check import print_reports
 
+    def show(line, is_problem, study):
+        level = logging.WARNING if is_problem else logging.INFO
+        log.log(level, line, extra={"study": study, "stream": sys.stdout})
+
     try:
         path = Path(path).expanduser().resolve()
         os.chdir(REPOSITORY)
-        return FAILED if print_reports(path, day, quiet, show=print) else WELL
+        return FAILED if print_reports(path, day, quiet, show=show) else WELL
     except (ValueError, RuntimeError) as error:
         return refuse(error)
 
@@ -93,9 +158,9 @@ def without_bars():
             os.environ["TQDM_DISABLE"] = before
 
 
-def run_held(path, config, root, cores, quiet):
+def run_held(path, config, root, cores, quiet, *, tell=True):
     """Run the night of `config`, checked, in the folder `root` that this process holds, unless a run would
-    change nothing; WELL or FAILED.
+    change nothing; WELL or FAILED. Without `tell`, nobody is told of it: a later night does that.
     """
     from nightshift import unchanged
     from nightshift.chain import Night
@@ -103,10 +168,10 @@ def run_held(path, config, root, cores, quiet):
     night = Night(config)
     read = unchanged.what_it_reads(night)
     if unchanged.is_unchanged(night, read):
-        return FAILED if announce(root, config["day"], config) else WELL
+        return FAILED if announce(root, config["day"], config, tell=tell) else WELL
     unchanged.forget(root)
     code = run_chain(config, root, cores, quiet)
-    if publish_night(path, config["day"]) or code:
+    if publish_night(path, config["day"], tell=tell) or code:
         return FAILED
     unchanged.remember(root, read)
     return WELL
@@ -127,9 +192,9 @@ def run_chain(config, root, cores, quiet=False, pages=True):
     """Run the steps of all studies and then the digest for the night of `config`, checked; WELL or FAILED.
     Without `pages`, notebooks that write no table of findings are left out.
     """
-    log = root / "reports" / config["day"] / "chain.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    log.write_text("", encoding="utf-8")
+    log_file = root / "reports" / config["day"] / "chain.log"
+    log_file.parent.mkdir(parents=True, exist_ok=True)
+    log_file.write_text("", encoding="utf-8")
     failed = []
     for name in SLOW:
         importlib.import_module(name)
@@ -139,12 +204,28 @@ def run_chain(config, root, cores, quiet=False, pages=True):
     with temporary_folder() as folder, fork_server(folder):
         for target in ("all" if pages else "findings", "digest"):
             try:
-                made = run_target(target, config, root, cores, log, quiet)
+                made = run_target(target, config, root, cores, log_file, quiet)
             except Exception as error:  # whatever it is, the rest of the night goes on and is published
+                if is_full(error):
+                    raise
                 print_line(f"{target}: {type(error).__name__}: {' '.join(str(error).split())[:250]}")
                 made = False
             failed += [] if made else [target]
     return FAILED if failed else WELL
+
+
+def is_full(error):
+    """Whether an error says that a disk is full."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def refuse_full_disk(root, made=False):
+    """Make sure that a target was `made`, or that there is room for what is written of one that was not; else
+    OSError, since neither its records nor its pages would say what happened.
+    """
+    system = os.statvfs(root)
+    if not made and system.f_bavail * system.f_frsize < LEAST_ROOM:
+        raise OSError(errno.ENOSPC, "No space left on device; make room and run the same command again")
 
 
 def elsewhere():
@@ -164,22 +245,24 @@ def temporary_folder(beside=None):
     return tempfile.TemporaryDirectory(prefix="nightshift-", dir=beside and beside.parent)
 
 
-def run_target(target, config, root, cores, log, quiet=False):
+def run_target(target, config, root, cores, log_file, quiet=False):
     """Let Snakemake make `target`, "all", "findings" or "digest"; whether it could. What it says goes to the
-    file `log`; it is shown where no record says more.
+    file `log_file`; it is shown where no record says more.
     """
     from nightshift.runs import end_unrun, failed_since, iso
 
-    report, begun, size = log.parent, iso(datetime.now(UTC)), log.stat().st_size
-    with temporary_folder(beside=log if elsewhere() else None) as folder:
+    report, begun, size = log_file.parent, iso(datetime.now(UTC)), log_file.stat().st_size
+    with temporary_folder(beside=log_file if elsewhere() else None) as folder:
         arguments, lines = arguments_of(target, config, cores, Path(folder))
         for line in lines:
             print_line(line)
-        code = watched(arguments, log, quiet)
+        code = watched(arguments, log_file, quiet or speaks_json())
+    say_steps(report, begun)
+    refuse_full_disk(report, made=code == 0)
     if code and not failed_since(report, begun):
-        words = last_words(log.read_bytes()[size:].decode(errors="replace"))
+        words = last_words(log_file.read_bytes()[size:].decode(errors="replace"))
         what = "the digest" if target == "digest" else "the chain"
-        print_line(f"{what} could not run: {words} (more in {log})")
+        print_line(f"{what} could not run: {words} (more in {log_file})")
         if target == "digest":  # what stands there is not of this run
             end_unrun(report, "", "digest", words)
     return code == 0
@@ -214,14 +297,28 @@ def arguments_of(target, config, cores, folder):
     return arguments, [line for line in forced.values() if line != "due"]
 
 
-def watched(arguments, log, quiet):
+def say_steps(report, begun):
+    """Say how each step of the night in `report` ended that began at `begun` or later, where lines are
+    JSON.
+    """
+    from nightshift.products import read_json
+
+    paths = [*report.glob("*/*.json"), *report.glob("*_run.json")] if speaks_json() else []
+    for record in map(read_json, sorted(paths)):
+        if record.get("outcome") and (record.get("started") or "") >= begun:
+            about = {name: record.get(name) for name in ("study", "step", "outcome", "seconds")}
+            name = " ".join(part for part in (about["study"], about["step"]) if part)
+            log.info(f"{name}: {about['outcome']}", extra=about | {"night": report.name})
+
+
+def watched(arguments, log_file, quiet):
     """Exit code of Snakemake with these arguments, in a process of its own; its lines of progress are shown
-    unless `quiet`, all else goes to `log`.
+    unless `quiet`, all else goes to `log_file`.
     """
     reading, writing = os.pipe()
     with forked(run_snakemake, arguments, reading, writing, quiet) as child:
         os.close(writing)
-        with open(reading, "rb") as messages, log.open("ab") as file:
+        with open(reading, "rb") as messages, log_file.open("ab") as file:
             for line in messages:  # ends with the child and its children
                 file.write(line)
                 file.flush()
@@ -240,9 +337,9 @@ def run_snakemake(arguments, reading, writing, quiet):
     snakemake.cli.main(arguments)
 
 
-def publish_night(path, day):
+def publish_night(path, day, *, tell=True):
     """Publish the night of the configuration at `path` in a process of its own, and return its exit code."""
-    with forked(lambda: sys.exit(publish(path, day))) as child:
+    with forked(lambda: sys.exit(publish(path, day, tell=tell))) as child:
         pass
     return child.exitcode
 
@@ -307,11 +404,10 @@ def night_of(path, day=""):
         raise ValueError(f"{path}: {error}") from None
 
 
-def publish(path, day=""):
+def publish(path, day="", *, tell=True):
     """Render a night for the configuration at `path`, unless all is as it was after that had been done, and
-    send its mail; returns the exit code.
+    send its mail unless it is not to `tell`; returns the exit code.
     """
-    from nightshift import unchanged
     from nightshift.reporting.settings import site_settings
 
     try:
@@ -326,19 +422,34 @@ def publish(path, day=""):
     except (OSError, ValueError) as error:
         print_line(f"{root} cannot be written: {error}")
         return WRONG
+    try:
+        return publish_checked(root, day, config, last_days, settings, tell=tell)
+    except OSError as error:
+        if not is_full(error):
+            raise
+        print_line(f"{root} cannot be written: {error}; make room and run the same command again")
+        return FAILED
+
+
+def publish_checked(root, day, config, last_days, settings, *, tell):
+    """Publish a night as `publish`, its folder being there. Arguments and exit code as of
+    `render_and_announce`.
+    """
+    from nightshift import unchanged
+
     read = unchanged.what_a_site_reads(config, day)
     if unchanged.is_as_left(root, read, unchanged.SITE):
-        code = FAILED if announce(root, day, config) else WELL
+        code = FAILED if announce(root, day, config, tell=tell) else WELL
     else:
         unchanged.memo_of(root, unchanged.SITE).unlink(missing_ok=True)
-        code = render_and_announce(root, day, config, last_days, settings)
+        code = render_and_announce(root, day, config, last_days, settings, tell=tell)
     if code == WELL:
         unchanged.remember(root, read, unchanged.SITE)
     return code
 
 
-def render_and_announce(root, day, config, last_days, settings):
-    """Render the night `day` and send its mail; returns the exit code.
+def render_and_announce(root, day, config, last_days, settings, *, tell=True):
+    """Render the night `day` and send its mail unless it is not to `tell`; returns the exit code.
 
     last_days : {study: last day of its data}; settings : as `site_settings` has them.
     """
@@ -349,7 +460,7 @@ def render_and_announce(root, day, config, last_days, settings):
         return WRONG
     keep_nights, site_url = settings
     _, studies, digest = render_night(root, day, last_days, keep_nights=keep_nights, site_url=site_url)
-    unsent = announce(root, day, config)
+    unsent = announce(root, day, config, tell=tell)
     failed = digest["outcome"] != "ok" or digest["damaged"] or digest["troubles"] or unsent
     return FAILED if failed or any(s["hinders"] for s in studies) else WELL
 
@@ -369,41 +480,48 @@ def publish_again(path, day=""):
     return publish(path, day)
 
 
-def announce(root, day, config):
-    """Say what the published night `day` says and where its front page is, and send its mail; returns lines
-    of what could not be sent, which changes nothing about the site.
+def announce(root, day, config, *, tell=True):
+    """Say what the published night `day` says and where its front page is, and send its mail unless it is
+    not to `tell`; returns lines of what could not be sent, which changes nothing about the site.
     """
+    from nightshift.config import TOLD_BY
     from nightshift.products import read_json
     from nightshift.reporting.summary_lines import lines_of
 
     report, unsent = REPOSITORY / root / "reports" / day, []
     for line in lines_of(read_json(report / "digest.json")):
-        print(line, file=sys.stderr)
-    if config.get("mail"):
-        from nightshift.notify.policy import send_night
+        log.warning(line, extra={"night": day})
+    if tell and any(map(config.get, TOLD_BY)):
+        from nightshift.notify.policy import tell_night
 
-        unsent = send_night(REPOSITORY / root, day, config)
+        unsent = tell_night(REPOSITORY / root, day, config)
     for line in unsent:
-        print(f"mail: {line}", file=sys.stderr)
-    print(f"Front page: {report / 'index.html'}", flush=True)
+        log.warning(line, extra={"night": day})
+    page = report / "index.html"
+    log.info(f"Front page: {page}", extra={"night": day, "path": str(page)})
     return unsent
 
 
 def mail(path, day="", dry_run=False):
-    """Send the mail of a published night, or write it as drafts; returns the exit code."""
-    from nightshift.notify.policy import send_night
-    from nightshift.notify.settings import read_settings
+    """Send the mail of a published night, and what else tells of it, or write it as drafts; returns the exit
+    code.
+    """
+    from nightshift.config import TOLD_BY
+    from nightshift.notify.policy import tell_night
+    from nightshift.notify.settings import check_channels
 
     try:
         config, day, root = night_of(path, day)
-        if not read_settings(config):
-            raise ValueError(f"{path}: it says nothing under `mail`")
+        if not any(map(config.get, TOLD_BY)):
+            raise ValueError(f"{path}: it says nothing under {', '.join(f'`{name}`' for name in TOLD_BY)}")
+        if lines := check_channels(config):
+            raise ValueError("; ".join(lines))
     except ValueError as error:
         print_line(error)
         return WRONG
-    troubles = send_night(root, day, config, dry_run=dry_run)
+    troubles = tell_night(root, day, config, dry_run)
     for line in troubles:
-        print_line(f"mail: {line}")
+        print_line(line)
     return FAILED if troubles else WELL
 
 
@@ -445,8 +563,3 @@ def sweep(folder):
             with contextlib.suppress(OSError):  # it is somebody else's
                 if path.is_file() and path.stat().st_mtime < time.time() - 3600:
                     path.unlink()
-
-
-def print_line(line):
-    """Print `line`, a text or an error, as one line of our own where errors go."""
-    print(f"nightshift: {' '.join(str(line).split())}", file=sys.stderr, flush=True)

@@ -1,11 +1,11 @@
 """What the last nights were, as `nightshift status` prints it, and whether the newest one is too old."""
 
 import json
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from nightshift.night import FAILED, WELL, WRONG, night_of, print_line
+from nightshift.log import print_line
+from nightshift.night import FAILED, WELL, WRONG, night_of
 from nightshift.products import read_json
 from nightshift.reporting.digests import pressing
 from nightshift.reporting.products import is_day
@@ -28,7 +28,7 @@ def status(path, nights=7, max_age=30.0, quiet=False, as_json=False):
             print(line)
     problem = too_old(seen, datetime.now(UTC), max_age)
     if problem:
-        print(f"nightshift: {problem}", file=sys.stderr)
+        print_line(problem)
     return FAILED if problem else WELL
 
 

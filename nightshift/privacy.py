@@ -3,11 +3,12 @@ r"""The privacy boundary: what of a text, an id or a group of people may be show
 Whatever masks or pseudonymises what people wrote is here. It reads no file and knows no notebook.
 
     Characters   what a reader sees, cut between words               visible, shorten, beginning
-    Patterns     addresses, hosts, paths, telephone numbers          searched, mask_patterns
+    Patterns     secrets, addresses, hosts, paths, phones            searched, mask_patterns
     Names        words that name somebody, when they are words       name_words, ordinary_words, Names,
                                                                      mask_names
     Sites        what is no person, and stays                        Sites
     Masking      all of it, until nothing changes                    mask, mask_within
+    Machines     what programs write about people                    redact
     Ids          of users and of tickets that are no plain ones      pseudonyms, is_plain, hash_ids
     Shown        words of enough users, groups of enough users       common_words, dotted, small_groups
 """
@@ -23,10 +24,11 @@ from itertools import permutations
 
 import pandas as pd
 
-from nightshift.sites import fold_site
 from nightshift.unspaced import RUN, partly_shown, words_in
+from nightshift.wording import fold_site
 
-MASKS = {"address", "host", "link", "name", "path", "phone", "user"}  # what stands for what nobody may read
+# what stands for what nobody may read
+MASKS = {"address", "host", "link", "name", "path", "phone", "secret", "user"}
 
 # ------------------------------------------------------------------------------------------------- Characters
 
@@ -100,6 +102,30 @@ FOLDER = r"[^\s\\/:*?\"<>|]+"  # of Windows, whose names may hold blanks
 # be tried at all, in small letters, with # for a number between blanks and 0 for any other, so that most
 # patterns cost nothing.
 # fmt: off
+# A secret stands behind its name: all that follows a colon or a sign of equality, and behind "is" what is no
+# word. A certificate subject is /C=.../CN=... or CN=..., O=...; the last of its values ends with its words in
+# capitals and its numbers, or with the second word of a name in small letters.
+VALUE = r"(?:\"[^\"\n]{1,80}\"|'[^'\n]{1,80}'|[^\s,;]{2,})"
+SECRETS = (r"(?:pass(?:word|wort|wd|phrase|code)|pwd|kennwort"
+           r"|(?:access|api|auth|bearer|refresh|id)[ _-]?(?:token|key)|token|secret(?:[ _-]?key)?|private[ _-]?key|one[ -]time code|pin)")
+PART = r"(?:CN|DC|OU|O|C|L|ST|UID|USERID|SN|GN|E|EMAIL|EMAILADDRESS|SERIALNUMBER)"
+SUBJECT = r"(?:(?-i:[a-z])[^\s/,;\"'()]*[ ][a-z]+|[^\s/,;\"'()]+(?:[ ](?-i:[A-Z0-9(])[^\s/,;\"']*){0,5})"
+SECRET_FORMS = [
+    ("secret", "authorization|bearer|basic",
+     r"(?P<keep>\b(?:authorization[ ]?:[ ]?)?(?:bearer|basic)[ ])[\w.+/=~-]{8,}"),
+    ("secret", "pass|pwd|kennwort|token|secret|key|code|pin",
+     rf"(?P<keep>\b{SECRETS}\b\"?[ ]?[:=]+[ ]?)(?!secret\b){VALUE}"),
+    ("secret", "pass|pwd|kennwort|token|secret|key|code|pin",
+     rf"(?P<keep>\b{SECRETS}\b[ ](?:(?:is|was|ist|war|lautet|to)[ ]|))(?!secret\b)"
+     r"(?:\"[^\"\n]{1,80}\"|'[^'\n]{1,80}'|(?=[^\s]*[\d!$%&?#*+])(?=[^\s]*[a-z])[^\s,;]{4,}"
+     r"|(?<=[Pp][Ii][Nn][ ])\d{4,8}\b)"),
+    ("secret", "ghp_|gho_|ghu_|ghs_|ghr_|github_pat_|glpat-|xox|akia|hvs.",
+     r"(?<![\w/.-])(?:gh[pousr]_|github_pat_|glpat-|xox[abprs]-|AKIA|hvs\.)[\w-]{10,}"),
+    ("secret", "eyj", r"\beyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?"),
+    ("user", "/", rf"(?<![\w/])(?:/{PART}=(?=[^/\n]{{1,90}}/)[^/\n]+)*/{PART}={SUBJECT}"),
+    ("user", "=", rf"(?<![\w/])(?:{PART}=[^,;/=\n]{{1,90}},[ ]?)*(?:CN|UID|DC|E|EMAIL|EMAILADDRESS)={SUBJECT}"
+     rf"(?:,[ ]?{PART}={SUBJECT})*"),
+]
 NETWORK = [
     ("link", "://|www.", r"(?<!\w)(?:[a-z][a-z0-9+.-]{1,15}://|www\.)[^\s<>\"]++"),
     ("address", "@|(at|[at|{at|<at| at)| at]|(ät|[ät|(a)|[a]|{a}|<a>",
@@ -135,10 +161,13 @@ NETWORK = [
 
 # A telephone number begins with a plus, with a nought and a separator, or behind a word such as "call"; a job
 # id, a size or a date does none of these. What stands behind "user:" is a user id, whoever it is.
-CALLS = "tel|phone|fon|fax|mobil|handy|durchwahl|call|ext"
+CALLS = "tel|phone|fon|fax|mobil|handy|durchwahl|call|ext|reach|erreich|dial"
 CALL = (r"\b(?:tel|phone|telephone|telefon|fon|fax|mobile|mobil|handy|durchwahl|"
-        r"call(?: me)?(?: on| at| under)?|ext|extension)\b[.:]*[ ]?")
+        r"call(?: me)?(?: on| at| under)?|ext|extension|dial|reach(?:able| me| us)?(?: on| at| under)|"
+        r"erreich(?:bar|en)(?: sie mich)?(?: unter)?)\b[.:]*[ ]?")
 DATE = r"\d{1,4}[./ -]\d{1,2}[./ -]\d{1,4}(?!\d)"
+MATRICULATION = (r"\b(?:matr(?:ikel|iculation)?\.?[ -]?(?:no|nr|num(?:mer|ber))?|"
+                 r"(?:student|staff|employee|personal|member(?:ship)?)[ -]?(?:id|no|nr|num(?:mer|ber)))\b\.?")
 LOGIN = (r"\b(?:user(?:[ ]?name|[ ]?id)?|uid|login|account|kennung|benutzer(?:name|kennung)?)"
          r"(?:[ ](?:is|ist))?")
 MASKED = rf"(?!(?:{'|'.join(sorted(MASKS))})\b)"  # not yet
@@ -149,6 +178,9 @@ PERSONAL = [
      r"(?![\w:]|[.,]\d)"),
     ("phone", "0)|0-0|0.0",
      r"(?<![\w.-])(?:1[-. ])?(?:\(\d{3}\)[ ]?|\d{3}[-.])\d{3}[-. ]\d{4}(?![\w.-]*\d)"),
+    ("phone", "0-0", r"(?<![\w.,:/#+-])(?<!job[ ])\d{3}-\d{4}(?![\w-]|[.,:]\d)"),
+    ("user", "matr|student|staff|employee|personal|member",
+     rf"(?P<keep>{MATRICULATION}[ ]?(?:is|ist|:|=|#)?[ ]?#?)\d{{4,12}}(?!\w)"),
     ("phone", CALLS,
      rf"(?P<keep>{CALL}(?:(?:no|nr|number|nummer)\b[.:]*[ ]?)?)\(?\d(?:[ ./()-]{{0,2}}\d){{2,14}}(?!\w)"),
     ("user", "user|uid|login|account|kennung|benutzer",
@@ -192,7 +224,19 @@ PLACES = [
     ("regards|wishes|greetings|cheers|sincerely|thank|danke|gru|grü", rf"(?P<keep>{GOODBYE}){NAME}"),
     ("prof|dr.|dr |dr-|mr|ms|miss|herr|frau", rf"(?P<keep>{TITLE}){NAME}"),
 ]
-PATTERNS = [*((kind, needs.split("|"), re.compile(form, re.I)) for kind, needs, form in NETWORK + PERSONAL),
+PLACES += [
+    ("colleague|student|supervisor|advisor|postdoc|assistant|boss|user |users ",
+     r"(?P<keep>\b(?i:colleagues?|(?:phd |master |bachelor )?students?|supervisors?|advisors?|postdocs?|"
+     rf"assistants?|boss|users?)[ ]){CALLED}{{1,3}}{CAPITAL}"),
+    ("kolleg|doktorand|student|betreuer|mitarbeiter|chef|nutzer",
+     r"(?P<keep>\b(?:Kolleg(?:e|in|en)|Doktorand(?:in|en)?|Student(?:in|en)?|Betreuer(?:in|s)?|"
+     rf"Mitarbeiter(?:in|s)?|Chef(?:in)?|Nutzer(?:in|s)?)[ ]){NAME}"),
+    ("job|account|folder|director|home",
+     rf"(?P<keep>\b(?:jobs?|account|folders?|director(?:y|ies)|home)[ ](?:of|from|by)[ ]){CALLED}{{1,3}}"
+     rf"{CAPITAL}"),
+]
+OF_ALL = SECRET_FORMS + NETWORK + PERSONAL
+PATTERNS = [*((kind, needs.split("|"), re.compile(form, re.I)) for kind, needs, form in OF_ALL),
             *(("name", needs.split("|"), re.compile(place)) for needs, place in PLACES)]
 # fmt: on
 NUMBER = re.compile(r"\d+")
@@ -407,6 +451,38 @@ def mask_within(text, limit, *, names, sites, tally=None):
     while (cut := shorten(masked, limit)) != masked:
         masked = mask(cut, names, sites=sites, tally=tally)
     return masked
+
+
+# --------------------------------------------------------------------------------------------------- Machines
+
+# what is said of people by programs; hosts and links are what they speak about, and stay
+OF_PEOPLE = [one for one in PATTERNS if one[0] in ("address", "phone", "secret", "user")]
+HOMES = re.compile(r"(?<![\w./])((?:/[\w.-]+)*?/(?:home|users?|people)/)[^\s/,;:\"']+", re.I)
+NUMBERS = re.compile(
+    r"(?<![\w.:-])(?:\d{1,3}\.){3}\d{1,3}(?![\w.])"
+    r"|(?<![\w:.])(?=[0-9a-f:]*::|(?:[0-9a-f]+:){7})(?=[a-f:]*\d)"
+    r"(?:[0-9a-f]{0,4}:){2,7}[0-9a-f]{0,4}(?![\w:])",
+    re.I,
+)
+# who is meant by a message: "user Jane Doe", "for Jane Doe (jdoe)"
+PERSONS = re.compile(
+    rf"(?P<keep>\b(?:[Uu]ser|USER|[Oo]wner|OWNER|[Aa]ccount|[Ii]dentity|[Cc]lient|[Ss]ubject|"
+    rf"[Rr]equested by|[Ss]ubmitted by|[Oo]n behalf of|[Ff]or user)[ ]+[\"'(]?){CALLED}{{0,3}}{CAPITAL}"
+)
+
+
+def redact(text):
+    """Return `text`, which a program wrote, without what it says of people: neutral words for mail addresses,
+    logins, certificate subjects, telephone numbers, passwords and tokens, addresses of the network, the names
+    of homes, and names behind "user" and the like. Names of hosts stay, as what it is about.
+    """
+    text, small = HOMES.sub(r"\1user", NUMBERS.sub("host", text)), None
+    for kind, needs, pattern in OF_PEOPLE:
+        small = small or searched(text)
+        if any(map(small.__contains__, needs)):
+            text, n = pattern.subn(rf"\g<keep>{kind}" if "keep" in pattern.groupindex else kind, text)
+            small = None if n else small
+    return TWICE.sub(r"\1", PERSONS.sub(r"\g<keep>name", text))
 
 
 # -------------------------------------------------------------------------------------------------------- Ids

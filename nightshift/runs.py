@@ -25,12 +25,13 @@ from pathlib import Path
 from nightshift.catalog import STEPS, is_mere_page, steps_of
 from nightshift.parameters import declared
 from nightshift.products import fingerprint, patterns_of, products_of, read_notebook
-from nightshift.wording import one_line
+from nightshift.wording import SEQUENCES, one_line
 
 HISTORY, REJECTED, UNCALIBRATED = "too little history", "most records rejected", "not calibrated"
 RESERVATIONS = (REJECTED, HISTORY, UNCALIBRATED)  # verdicts that a study records of itself, the gravest first
 MIME = "application/vnd.nightshift+json"
 VERSION = 1  # of a record: goes up when a key changes its meaning or goes away
+LONGEST_LOG = 10_000_000  # bytes; a night prints some thousands
 STOPPED = "it was stopped before it ended"
 
 
@@ -334,6 +335,7 @@ def execute(notebook, report, study, parameters, *, products, later=()):
     write_record(run, record_path(report, study, step))
     executed = notebook_path(report, study, step)
     error, cell, has_cell = failure_of(notebook, executed, parameters, f"{study}/{step}" if study else step)
+    error = keep_private(error, executed) if error else ""
     ended = datetime.now(UTC)
     patterns = [pattern.format(day=parameters.get("day", "")) for pattern in patterns_of(study, step)]
     since = (
@@ -412,6 +414,29 @@ def last_cell(notebook):
     return len(begun) or None
 
 
+def keep_private(error, executed):
+    """Return the line `error` without what it says of people, and take that out of the errors and printed
+    lines of the `executed` notebook and of its log: they lie where pages are published.
+    """
+    from nightshift.privacy import redact  # which needs pandas
+
+    def shown(text):
+        if isinstance(text, list):
+            return [shown(one) for one in text]
+        plain = SEQUENCES.sub("", text)
+        return text if (private := redact(plain)) == plain else private
+
+    if (notebook := read_notebook(executed)) is not None:
+        for output in (one for cell in notebook["cells"] for one in cell.get("outputs", [])):
+            output |= {key: shown(output[key]) for key in ("evalue", "traceback", "text") if key in output}
+        write_record(notebook, executed)
+    log = executed.with_suffix(".log")
+    if log.exists() and log.stat().st_size < LONGEST_LOG:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+        log.write_text("".join(map(shown, lines)), encoding="utf-8")
+    return redact(error)
+
+
 @contextlib.contextmanager
 def logged(path):
     """Send what this process, papermill and the kernel print to the file at `path`; yield where lines of
@@ -441,6 +466,21 @@ def logged(path):
         for number, file in zip((1, 2), kept, strict=True):
             os.dup2(file, number)
             os.close(file)
+        with contextlib.suppress(OSError):  # of a full disk, which the step has said itself
+            without_sequences(path)
+
+
+def without_sequences(path):
+    """Take out of the log at `path` what a terminal would act on: whoever shows it sees plain text. A longer
+    one than LONGEST_LOG keeps its end only.
+    """
+    with open(path, "rb") as log:
+        size = log.seek(0, os.SEEK_END)
+        log.seek(max(size - LONGEST_LOG, 0))
+        text = log.read().decode("utf-8", errors="replace")
+    plain = SEQUENCES.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+    if plain != text or size > LONGEST_LOG:
+        path.write_text(plain, encoding="utf-8")
 
 
 class Progress:

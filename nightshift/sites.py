@@ -1,14 +1,8 @@
 """What people call the sites: the file sites.yaml, which the tickets and the digest read."""
 
-import unicodedata
-
 from helpers import project_path
+from nightshift.wording import fold_site
 from nightshift.yaml_files import load_yaml
-
-
-def fold_site(name):
-    """`name` of a site as it is looked up: plain letters (NFKC), without case, one blank between words."""
-    return " ".join(unicodedata.normalize("NFKC", str(name)).casefold().split())
 
 
 def read_sites(path):

@@ -1,19 +1,18 @@
 """What an extraction leaves beside its tables: how the source was, and what did not parse."""
 
 import hashlib
-import re
 
 import pandas as pd
 
-from helpers import atomic, write_json
+from helpers import write_csv, write_json
+from nightshift.credentials import masked
 
 
 def write_bad_lines(raw, bad_lines):
     """Write `raw`/bad_lines.csv, atomically: what did not parse, as (file, line number, reason, text); no
     bad line leaves the header.
     """
-    with atomic(raw / "bad_lines.csv") as temporary:
-        pd.DataFrame(bad_lines, columns=["file", "line", "reason", "text"]).to_csv(temporary, index=False)
+    write_csv(pd.DataFrame(bad_lines, columns=["file", "line", "reason", "text"]), raw / "bad_lines.csv")
 
 
 def write_status(raw, *, state, rows, newest, source, window, **more):
@@ -24,7 +23,7 @@ def write_status(raw, *, state, rows, newest, source, window, **more):
     digest = hashlib.sha256(
         b"".join(hashlib.sha256(path.read_bytes()).digest() for path in sorted(raw.rglob("*.parquet")))
     )
-    source = re.sub(r"://(?:[^/@]*@)?([^?#]*).*", r"://\1", source)
+    source = masked(source)
     # rows without any time have no newest one
     newest = newest if rows and newest not in ("NaT", "None", "nan") else None
     status = dict(

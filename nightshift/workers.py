@@ -55,7 +55,7 @@ def results_of(calls, jobs, *, patience_s=PATIENCE_S):
         return
     with contextlib.ExitStack() as stack:
         client = connect(engine, stack, patience_s)
-        waiting = [client.submit(work, *given, pure=False, **named) for work, given, named in calls]
+        waiting = [client.submit(work, *values, pure=False, **named) for work, values, named in calls]
         while waiting:  # what has been returned is forgotten
             yield waiting.pop(0).result()
 

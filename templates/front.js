@@ -64,8 +64,3 @@ if (words) {
   words.addEventListener("input", filter);
   filter();
 }
-if (location.hash) {
-  const row = document.getElementById(location.hash.slice(1));
-  for (let one = row; one; one = one.parentElement) if (one.tagName === "DETAILS") one.open = true;
-  row?.scrollIntoView();
-}

@@ -1,4 +1,4 @@
-// Sorts the tables of a report by their columns, filters long ones by typing, and opens what a link leads to. Everything else works without.
+// Sorts the tables of a report by their columns, and filters long ones by typing. Everything else works without.
 "use strict";
 const LONG = 8; // rows from which on a table gets a filter
 
@@ -49,11 +49,3 @@ for (const region of document.querySelectorAll("main .scroll")) {
   }
   if (table.tBodies[0].rows.length >= LONG) addFilter(table, region);
 }
-
-function open() {
-  const there = document.getElementById(location.hash.slice(1));
-  for (let one = there; one; one = one.parentElement) if (one.tagName === "DETAILS") one.open = true;
-  there?.scrollIntoView();
-}
-addEventListener("hashchange", open);
-if (location.hash) open();

@@ -7,7 +7,7 @@ import pandas as pd
 from sklearn.tree import DecisionTreeClassifier
 
 import helpers
-from nightshift.models import save_skops
+from nightshift.models import save_model
 from nightshift.status import write_status
 
 DAY, NOON = "2026-01-31", pd.Timestamp("2026-01-30T12:00", tz="UTC")
@@ -99,7 +99,7 @@ def write_models(products, classes, folds=None):
     if classes:
         x = [point for point, counts in TREE.items() for _ in range(sum(counts))]
         y = [name for counts in TREE.values() for name, count in zip(classes, counts, strict=True) for _ in range(count)]
-        save_skops(DecisionTreeClassifier(random_state=1).fit(np.array(x, float), y), models / "classifier.skops")
+        save_model(DecisionTreeClassifier(random_state=1).fit(np.array(x, float), y), models / "classifier.skops")
         description |= {"temperature": 1.0, "features": ["cpu::a|mean", "mem::b|mean"]}
     helpers.write_json(description, models / "detector.json")
     calibration = pd.DataFrame({"job_id": "c", "node_id": "c", "classifier": -12.0, "health": HEALTH})[["job_id", "node_id", *weights]]

@@ -161,7 +161,7 @@ def findings_table(reported):
         "power_w": "power, W",
         "now": "now",
     }
-    now = np.where(reported.ongoing, "still held", "")
+    now = np.where(reported.ongoing, "still held", "ended")
     table = reported.assign(memory_gib=reported.memory_used_mib / 1024, now=now)
     return table.rename(columns=columns)[list(columns.values())]
 

@@ -65,8 +65,8 @@ def kind_of(grid, test, row, week):
 
 
 def event_of(grid, row, flagged, *, n_judged):
-    """Take the flagged weeks of one series as one event, a dict of EVENT_COLUMNS: from the first of them
-    until the series is as usual again.
+    """Take the flagged weeks of one series as one event, a dict of EVENT_COLUMNS: from the first to the last
+    of its kind with all between them; a silence lasts until the series computes again.
 
     flagged : its rows of the scores. n_judged : number of judged weeks, by which the p-value is multiplied.
     """
@@ -213,7 +213,8 @@ def follow_losses(grid, findings, alone):
 def rows_of(finding, grid, scored):
     """List the weeks of the series of a finding, the newest first, back to the long window before it, which
     says what is usual: DataFrame time (their starts), core_hours, expected, low, high (of core hours; eight
-    of ten weeks lie between the latter two), cpu_hours, jobs, flagged.
+    of ten weeks lie between the latter two), cpu_hours, jobs, counted (whether the change holds it), flagged
+    (whether it is rare by itself).
 
     scored : DataFrame row, week, flagged, one row per series and judged week.
     """
@@ -223,7 +224,8 @@ def rows_of(finding, grid, scored):
     columns = {"core_hours": grid.core[finding.row, inside]} | usual | counted
     rows = pd.DataFrame({"time": grid.weeks[inside]} | columns)
     flagged = scored.week[(scored.row == finding.row) & scored.flagged]
-    rows = rows.assign(flagged=rows.time.isin(flagged))
+    of_change = grid.weeks[finding.start : finding.end + 1]
+    rows = rows.assign(counted=rows.time.isin(of_change), flagged=rows.time.isin(flagged))
     return rows[rows.core_hours.notna()].sort_values("time", ascending=False)
 
 
@@ -233,18 +235,21 @@ def rows_of(finding, grid, scored):
 def changes_by_site(clean, weeks, *, n_judged, step=WEEK, n=10):
     """List the `n` sites whose core hours a week differ most from their usual: DataFrame site, now (mean of
     the `n_judged` last weeks), usual (sum of the medians of its series over the long window of the
-    `step` before them), difference.
+    `step` before them), difference, vo (of the series that differs most, in that direction) and idle (in how
+    many weeks of the long window this series computed nothing, where it is so in a judged week, else 0).
 
     clean : DataFrame site, vo, week, core_hours. weeks : all weeks; one without a row counts as 0.
     """
     wide = clean.pivot(index=["site", "vo"], columns="week", values="core_hours")
     wide, first = wide.reindex(columns=weeks).fillna(0), len(weeks) - n_judged
-    now, usual = (
-        wide.iloc[:, first:].mean(axis=1),
-        wide.iloc[:, max(first - step.long, 0) : first].median(axis=1),
-    )
-    table = pd.DataFrame({"now": now, "usual": usual}).groupby("site").sum()
-    table = table.assign(difference=table.now - table.usual)
+    judged, before = wide.iloc[:, first:], wide.iloc[:, max(first - step.long, 0) : first]
+    series = pd.DataFrame({"now": judged.mean(axis=1), "usual": before.median(axis=1)})
+    series["difference"] = series.now - series.usual
+    series["idle"] = (before == 0).sum(axis=1).where((judged == 0).any(axis=1), 0)
+    table = series.groupby("site")[["now", "usual", "difference"]].sum()
+    share = series.difference * np.sign(table.difference.reindex(series.index, level="site"))
+    most = series.loc[share.groupby("site").idxmax()].reset_index("vo").reindex(table.index)
+    table = table.assign(vo=most.vo, idle=most.idle.astype(int))
     return table.sort_values("difference", key=np.abs, ascending=False).head(n).reset_index()
 
 

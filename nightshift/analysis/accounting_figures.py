@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.ticker import EngFormatter
 
 from nightshift.analysis.accounting import SHAPES, quantity_of
+from nightshift.catalog import label_of
 
 
 def last_year(grid):
@@ -34,7 +35,7 @@ def plot_finding(ax, grid, finding):
     if finding.kind == "moved":
         entity = f"{entity}, {finding.site} to {finding.to}"
     who = shorten(entity, 44, placeholder=" ...")
-    title = f"{finding.kind.replace('_', ' ')}: {who[:44]}, {weeks[finding.start]:%Y-%m-%d}"
+    title = f"{label_of('accounting', finding.kind)}: {who[:44]}, {weeks[finding.start]:%Y-%m-%d}"
     ax.set_title(title, loc="left", fontsize="medium", parse_math=False)
     ax.set_ylabel(label, fontsize="small")
     ax.yaxis.set_major_formatter(EngFormatter(sep=""))

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from nightshift.analysis.accounting import SHAPES, quantity_of
+from nightshift.catalog import label_of, labels_of
 from nightshift.detectors.accounting import lone_limit
 from nightshift.sources.accounting.steps import WEEK
 from nightshift.statistics import share_interval
@@ -95,10 +96,33 @@ def described(grid, found):
 
 
 def table_to_read(found, status):
-    """List the findings of one `status`, as a table to read: DataFrame kind, entity, since, evidence."""
+    """List the findings of one `status`, as a table to read: DataFrame kind, entity, since, core hours, more
+    or less than usual ("" where other jobs fill as many), evidence.
+    """
     rows = found[found.status == status]
-    rows = rows.assign(kind=rows.kind.str.replace("_", " "), since=rows["from"])
-    return rows[["kind", "entity", "since", "evidence"]]
+    more = rows.change_hours.map("{:+,.0f}".format).mask(rows.kind.isin(SHAPES), "").astype(str)
+    kinds = labels_of("accounting", rows.kind)
+    rows = rows.assign(kind=kinds, since=rows["from"], **{"core hours": more})
+    return rows[["kind", "entity", "since", "core hours", "evidence"]]
+
+
+def finding_at(site, found, *, step):
+    """Say which findings are about a site, a row of `changes_by_site`, or why none is.
+
+    found : of `described`, with status. step : Step of the grid.
+    """
+    of_several = found.sites.fillna("").astype(str).str.split(", ").map(lambda names: site.site in names)
+    here = found[(found.site == site.site) | of_several]
+    if (kept := here[here.status == "reported"]).size:
+        return first_few(f"{label_of('accounting', one.kind)} of {one.entity}" for one in kept.itertuples())
+    if len(here):
+        return "none: what was flagged is no rarer than chance allows"
+    if site.idle:
+        return (
+            f"none: {site.vo}, which makes most of it, computed nothing in {site.idle} of the {step.long} "
+            f"{step.name}s before, too"
+        )
+    return "none: no series of the site is strange by itself"
 
 
 def weeks_without_anybody(grid, common):

@@ -88,13 +88,13 @@ def plot_losses(losses, axes, *, datasets, variants):
 
 
 def method_table(models, *, serves, chosen):
-    """List how good the methods are that competed: DataFrame method, AUC, skill with its interval, and which
-    one was chosen, and serves.
+    """List how good the methods are that competed: DataFrame method, AUC, skill with its interval, and use:
+    which one was chosen, and serves.
 
     models : as `gate` gives them.
     """
     table = pd.DataFrame(models)[["name", "model", "skill", "skill_low", "skill_high"]]
-    table[""] = np.where(table.name == serves, "serves", np.where(table.name == chosen, "chosen", ""))
+    table["use"] = np.where(table.name == serves, "serves", np.where(table.name == chosen, "chosen", ""))
     names = {"name": "method", "model": "AUC", "skill_low": "low", "skill_high": "high"}
     return table.rename(columns=names)
 

@@ -18,10 +18,14 @@ import pandas as pd
 from matplotlib.ticker import EngFormatter
 
 from helpers import FINDING_COLUMNS
-from nightshift.catalog import finding_kinds
+from nightshift.catalog import label_of
 from nightshift.detectors.telemetry_sites import site_of
 from nightshift.series import NUMBERS
-from nightshift.wording import moment, plural
+from nightshift.wording import from_to, last_moment, lasting, moment, plural
+
+STILL = pd.Timedelta(
+    hours=6
+)  # as the digest counts by default: what ended this long before the newest data is over
 
 # ----------------------------------------------------------------------------------------------------- Ranges
 
@@ -152,20 +156,25 @@ def amount(x, *, large, places, small):
     return f"{x:.{places}f}" if abs(x) >= 1 or x == 0 else format(x, small)
 
 
+def kind_in_words(kind):
+    """What people call a kind of trouble: "memory leak" for memleak; "healthy" for none."""
+    return "healthy" if kind == "none" else label_of("telemetry", kind)
+
+
 def opinion(incident, least_confidence):
     """Say what the classifier makes of an incident."""
     if not incident.probable:
-        return "unknown: there were no labelled troubles to learn from"
+        return "unknown trouble: there were no labelled troubles to learn from"
     if incident.diagnosis != "unknown":
-        return f"{incident.diagnosis} with {incident.confidence:.0%} confidence"
+        return f"{kind_in_words(incident.diagnosis)} with {incident.confidence:.0%} confidence"
     if incident.probable == "none":
         return (
-            f"unknown: the classifier says healthy with {incident.confidence:.0%}, the healthy-only detector "
-            "does not agree"
+            f"unknown trouble: the classifier says healthy with {incident.confidence:.0%}, the healthy-only "
+            "detector does not agree"
         )
     return (
-        f"unknown: the classifier says {incident.probable} with {incident.confidence:.0%}, below "
-        f"{least_confidence:.0%}"
+        f"unknown trouble: the classifier says {kind_in_words(incident.probable)} with "
+        f"{incident.confidence:.0%}, below {least_confidence:.0%}"
     )
 
 
@@ -214,7 +223,7 @@ def farthest_table(incidents, ranges):
     deviations.
     """
     farthest = [three_farthest(incident, ranges) for incident in incidents.itertuples()]
-    columns = {"kind": incidents.diagnosis, "node": incidents.node_id}
+    columns = {"kind": incidents.diagnosis.map(kind_in_words), "node": incidents.node_id}
     return pd.DataFrame(columns | {"farthest from healthy, standard deviations": farthest})
 
 
@@ -247,6 +256,19 @@ def finding_of(incident, ranges, *, setting):
         "unit": setting.units.get(metric.name, ""),
         "evidence": evidence_of(incident, metric, whose=whose, setting=setting),
     }
+
+
+def table_to_read(findings):
+    """List findings as a table to read: DataFrame of text, kind, entity, seen from, to, evidence."""
+    return pd.DataFrame(
+        {
+            "kind": findings.kind.map(kind_in_words),
+            "entity": findings.entity,
+            "seen from": findings.start.map(moment),
+            "to": list(map(last_moment, findings.end, findings.start)),
+            "evidence": findings.evidence,
+        }
+    )
 
 
 def silence_of(silent, spans, *, source_end):
@@ -293,7 +315,7 @@ def findings_of(reported, silent, *, ranges, setting, source_end):
 
 
 def answer_of(reported, by_chance, *, silent, judged, reason):
-    """Say in a sentence what the night brought: which nodes misbehave, none, or why nothing can be told.
+    """Say in a sentence what the night brought: which nodes misbehaved, none, or why nothing can be told.
 
     reported, by_chance : incidents that are findings, the strongest first, and others. silent : rows of
     `silent_entities`. judged : windows. reason : why there is too little history, "" where there is enough.
@@ -313,26 +335,30 @@ def answer_of(reported, by_chance, *, silent, judged, reason):
     return "No suspicion is certain enough to be a finding" if len(by_chance) else "No node misbehaved"
 
 
-def label_of(kind):
-    """What people call a kind of finding, memory leak for memleak; kinds that the study does not list keep
-    their name.
-    """
-    entry = finding_kinds().get(("telemetry", kind))
-    return entry.label if entry and entry.label else kind
-
-
 def misbehaviour_words(reported, judged):
-    """Say how many nodes misbehave, and how: "2 of 9 nodes misbehave (2 memory leak), most clearly n1
-    (memory leak from 2026-01-30 12:00 UTC)".
+    """Say how many nodes misbehaved, how and how long, and which still do: "2 of 9 nodes misbehaved (2 memory
+    leak), for 4 min to 11 h, most clearly n1 (memory leak, 2026-01-30 12:00 to 12:04 UTC)".
 
-    reported : incidents that are findings, the strongest first. judged : windows.
+    reported : incidents that are findings, the strongest first. judged : windows. An incident still goes on
+    where it ends less than STILL before the newest of them.
     """
     first, n, of = reported.iloc[0], reported.node_id.nunique(), judged.node_id.nunique()
-    kinds = ", ".join(f"{n_of} {label_of(kind)}" for kind, n_of in reported.diagnosis.value_counts().items())
-    verb = "misbehaves" if n == 1 else "misbehave"
+    kinds = ", ".join(
+        f"{n_of} {kind_in_words(kind)}" for kind, n_of in reported.diagnosis.value_counts().items()
+    )
+    goes_on = reported.end > judged.end.max() - STILL
+    n_still = reported.node_id[goes_on].nunique()
+    verb = "misbehaved"
+    if n_still == n:
+        verb = "misbehaves" if n == 1 else "misbehave"
+    lengths = (reported.end - reported.start).dt.total_seconds()
+    shortest, longest = lasting(lengths.min()), lasting(lengths.max())
+    how_long = f"for {shortest}" if shortest == longest else f"for {shortest} to {longest}"
+    still = f"; {n_still} still {'does' if n_still == 1 else 'do'}" if 0 < n_still < n else ""
+    when = f"since {moment(first.start)}" if goes_on.iloc[0] else from_to(first.start, first.end)
     return (
-        f"{n} of {plural(of, 'node')} {verb} ({kinds}), most clearly {first.node_id} "
-        f"({label_of(first.diagnosis)} from {moment(first.start)})"
+        f"{n} of {plural(of, 'node')} {verb} ({kinds}), {how_long}{still}, most clearly {first.node_id} "
+        f"({kind_in_words(first.diagnosis)}, {when})"
     )
 
 
@@ -492,7 +518,7 @@ def plot_map(table, edges, ax, *, incidents, darkest):
             ms=7,
             color=f"C{(0, 2, 4, 8, 9, 5)[number % 6]}",
             mec="white",
-            label=kind,
+            label=kind_in_words(kind),
         )
     ax.grid(False, axis="x")
     names = [shorten(node, 30, placeholder="...") for node in table.index]

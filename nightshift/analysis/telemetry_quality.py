@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import average_precision_score, confusion_matrix, f1_score, roc_auc_score
 
+from nightshift.analysis.telemetry import kind_in_words
 from nightshift.detectors.telemetry_diagnosis import confusion_rates
 from nightshift.detectors.telemetry_incidents import RUN, rule_of
 from nightshift.sources.tables import read_optional
@@ -56,7 +57,7 @@ def models_table(models, chance=np.nan):
 
 
 def kinds_table(experiments):
-    """Choose what each classifier makes of each kind: DataFrame model, macro f1, false alarms, misses, f1
+    """Choose what each classifier makes of each kind: DataFrame model, macro F1, false alarms, misses, F1
     <kind>; no row where there is no classifier.
 
     experiments : as `3_train` stores them; those of the experiment "default" are shown.
@@ -66,7 +67,8 @@ def kinds_table(experiments):
     by_default = experiments[experiments.experiment == "default"]
     columns = ["model", "macro_f1", "false_alarms", "misses"]
     table = by_default[[*columns, *(name for name in experiments if name.startswith("f1 "))]]
-    return table.rename(columns=lambda name: name.replace("_", " "))
+    f1 = {name: f"F1 {kind_in_words(name[3:])}" for name in table if name.startswith("f1 ")}
+    return table.rename(columns=f1 | {"macro_f1": "macro F1", "false_alarms": "false alarms"})
 
 
 def stated_and_observed(models, n_learned, flagged, alarm_rate):
@@ -141,8 +143,10 @@ def filter_table(folds, run, *, classes, kinds):
     table = pd.DataFrame(rows)
     published = {"macro_f1": 0.91, "false_alarms": 0.0009, "misses": 0.05}
     table.loc[len(table)] = {"filter": "E2EWatch, other data"} | published
-    names = {"macro_f1": "macro F1", "false_alarms": "false alarms"} | {f"f1 {c}": f"F1 {c}" for c in kinds}
-    shown = ["filter", "macro F1", "false alarms", "misses", *(f"F1 {c}" for c in kinds)]
+    names = {"macro_f1": "macro F1", "false_alarms": "false alarms"} | {
+        f"f1 {c}": f"F1 {kind_in_words(c)}" for c in kinds
+    }
+    shown = ["filter", "macro F1", "false alarms", "misses", *(f"F1 {kind_in_words(c)}" for c in kinds)]
     return table.rename(columns=names)[shown]
 
 
@@ -226,6 +230,21 @@ def plot_delays(curves, in_use, ax):
 # ----------------------------------------------------------------------------------------------------- Labels
 
 
+def plot_confusion(ax, counts, *, classes, kinds):
+    """Draw what windows of each true kind, a row, are called, a column, in shares of the row. Returns `ax`.
+
+    counts : int (n, n) of the `classes`. kinds : those of which there is a window.
+    """
+    import seaborn as sns
+
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    table = pd.DataFrame(shares, classes, list(map(kind_in_words, classes))).loc[kinds]
+    look = {"annot": True, "fmt": ".2f", "vmin": 0, "vmax": 1, "cmap": "Blues", "cbar": False}
+    sns.heatmap(table.rename(index=kind_in_words), ax=ax, **look)
+    ax.tick_params(axis="y", rotation=0)
+    return ax
+
+
 def kinds_against_health(folds, kinds):
     """Measure each kind against health alone, where found is whatever is not called healthy: DataFrame kind,
     windows, F1 against healthy.
@@ -234,7 +253,7 @@ def kinds_against_health(folds, kinds):
     for kind in [name for name in kinds if name != "none"]:
         pair = folds[folds.anomaly.isin([kind, "none"])]
         f1 = f1_score(pair.anomaly != "none", pair.diagnosis != "none", zero_division=0.0)
-        rows.append((kind, int((pair.anomaly == kind).sum()), f1))
+        rows.append((kind_in_words(kind), int((pair.anomaly == kind).sum()), f1))
     return pd.DataFrame(rows, columns=["kind", "windows", "F1 against healthy"])
 
 
@@ -314,7 +333,7 @@ def detector_table(folds, detectors):
         return f"{roc_auc_score(sick, rows[name]):.2f} ({average_precision_score(sick, rows[name]):.2f})"
 
     table = pd.DataFrame(
-        [{"detector": name} | {kind: seen(name, kind) for kind in kinds} for name in detectors]
+        [{"detector": name} | {kind_in_words(kind): seen(name, kind) for kind in kinds} for name in detectors]
     )
     counts = folds.anomaly.value_counts()
     healthy = counts.get("none", 0)
@@ -397,8 +416,8 @@ def called_as(true, reported, by_chance):
     """
     pairs = zip(meeting(true, reported), meeting(true, by_chance), strict=True)
     return [
-        ", ".join(reported.diagnosis[hit])
-        or ", ".join(by_chance.diagnosis[near] + ", not kept")
+        ", ".join(map(kind_in_words, reported.diagnosis[hit]))
+        or ", ".join(f"{kind_in_words(kind)}, not kept" for kind in by_chance.diagnosis[near])
         or "not found"
         for hit, near in pairs
     ]

@@ -5,6 +5,7 @@ from matplotlib import colormaps
 from matplotlib.ticker import PercentFormatter
 
 from nightshift.analysis.tickets_texts import drawn, font_path
+from nightshift.catalog import label_of
 from nightshift.figures import label_lines
 
 GREY = "0.85"  # what was to be expected
@@ -32,7 +33,7 @@ def plot_finding(ax, finding, *, week_ends, seen, expected):
     ax.plot(at[red], seen[red], color="C3", marker="o", ms=3, lw=1, label="of the finding")
     ax.set_ylabel(Y_LABELS.get(finding.unit, finding.unit), fontsize="small")
     ax.set_ylim(0, None)
-    title = f"{finding.kind.replace('_', ' ')}: {drawn(finding.entity, 38)}"
+    title = f"{label_of('tickets', finding.kind)}: {drawn(finding.entity, 38)}"
     ax.set_title(title, loc="left", fontsize="medium", parse_math=False)
     return ax
 

@@ -9,6 +9,7 @@ import pandas as pd
 from helpers import write_json, write_parquet
 from nightshift.analysis.tickets_texts import readable
 from nightshift.detectors.tickets_embeddings import assign_topics, embed_texts
+from nightshift.wording import plural
 
 WAITS = ["ticket_id", "topic", "resolution_h", "resolution_seen", "response_h", "response_seen"]
 
@@ -142,3 +143,8 @@ def read_night(paths):
     weeks = pd.read_parquet(paths.scores.with_name("tickets_weeks.parquet"))
     shared = json.loads(paths.scores.with_name("tickets_shared.json").read_text())
     return AnalysedNight(tickets, weeks, topics, called, **shared)
+
+
+def former_topics_in_words(n):
+    """Say at the end of a sentence how many topics there were that have no ticket any more; "" for none."""
+    return f"; {plural(n, 'former topic')} {'has' if n == 1 else 'have'} no ticket any more" if n else ""

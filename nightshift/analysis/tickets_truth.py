@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from nightshift.analysis.tickets import ALL_QUEUES, WEEK, first_week
+from nightshift.catalog import label_of
 from nightshift.detectors.tickets_surprises import GAP, night_tests
 from nightshift.sources.tables import read_optional
 from nightshift.statistics import percentile_interval, resampled_sums
@@ -118,7 +119,7 @@ def observed_rates(nights, unexplained, *, rng, resamples):
             observed, low, high = share_of_nights(
                 of_kind.p_value <= stated, of_kind.night, rng=rng, resamples=resamples
             )
-            row = {"test": kind.replace("_", " "), "stated": stated, "observed": observed, "low": low}
+            row = {"test": label_of("tickets", kind), "stated": stated, "observed": observed, "low": low}
             row |= {"high": high, "unexplained": np.nan, "tests": len(of_kind)}
             if unexplained is not None:
                 alarms = (unexplained.kind == kind) & (unexplained.p_value <= stated)

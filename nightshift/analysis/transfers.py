@@ -3,6 +3,7 @@
     Items      slow, stuck and failing transfers        slow_items, stuck_items, failing_items
     Problems   what the items of one way share          find_problems
     Evidence   sentences of numbers, errors, probes     evidence_of, read_probes, too_few_to_tell
+    Probes     what perfSONAR saw, as a table           probes_table
     Rows       the transfers that made a finding        rows_of
     Figures    plot_problem, plot_waits
 
@@ -14,27 +15,34 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from nightshift.catalog import label_of
 from nightshift.detectors.transfers import (
     ENTITIES,
+    compare_probes,
     describe_errors,
     describe_probes,
+    from_tape,
     of_entity,
     scan_incidents,
+    trouble_of_probes,
 )
+from nightshift.detectors.transfers_limits import ranks_among
 from nightshift.error_classes import error_class
 from nightshift.sources.tables import read_optional
-from nightshift.statistics import calibration_needed, p_values
+from nightshift.statistics import calibration_needed
 
 ENTITY_WORDS = {"link": "link", "src": "source", "dst": "destination", "fts": "fts_server", "site": "site"}
 KINDS = {f"{way}_{what}" for way in ("slow", "failing") for what in ENTITY_WORDS.values()} | {"stuck_queue"}
+KINDS |= {f"{way}_stage_in" for way in ("slow", "failing", "stuck")}  # from tape
 SECONDS = "where {expected:.1f} are normal; median {observed:,.0f} s, usually {usual:,.0f} s"
 WORDING = {  # by way
-    "slow": "{flagged} of {items} transfers beyond their limit " + SECONDS,
-    "stuck": "{flagged} of {items} requests waited beyond the limit " + SECONDS,
-    "failing": "{flagged} of {items} transfers failed where {expected:.1f} are normal "
+    "slow": "{flagged} of {items} {noun}s beyond their limit " + SECONDS,
+    "stuck": "{flagged} of {items} {noun}s waited beyond the limit " + SECONDS,
+    "failing": "{flagged} of {items} {noun}s failed where {expected:.1f} are normal "
     "({observed:.0%}, usually {usual:.1%})",
 }
 ROW_COLUMNS = ["time", "link", "size_gb", "duration_s", "waited_s", "expected_s", "error", "request"]
+NOUNS = {"slow": "transfer", "stuck": "request", "failing": "transfer"}  # of what is no stage-in
 AXIS_LABELS = {
     "slow": "duration / usual duration",
     "stuck": "time in the queue / usual time",
@@ -57,7 +65,7 @@ def stuck_items(clean, calibration, *, earlier, now, alarm_rate):
     usual, s; a request that still waits counts with its age at `now`.
 
     calibration : DataFrame fts, queue_s. Each server has its own usual wait, and its limit where it has
-    enough calibration requests.
+    enough calibration requests; else those of its kind, stage-ins or other transfers.
     """
     asked = clean[clean.submitted >= earlier]
     asked = asked[asked.queue_s.notna() | (asked.state == "queued")]
@@ -65,9 +73,9 @@ def stuck_items(clean, calibration, *, earlier, now, alarm_rate):
     waits = asked.queue_s.fillna(age).astype(float)
     stuck = asked.assign(time=asked.submitted, value=waits, expected=alarm_rate)
     usual = stuck.fts.map(calibration.groupby("fts").queue_s.median()).astype(float)
-    stuck["usual"] = usual.fillna(calibration.queue_s.median())
-    at_least = int(2 / alarm_rate)
-    p = p_values(waits, calibration.queue_s, asked.fts, calibration.fts, min_calibration=at_least)
+    of_kind = calibration.queue_s.groupby(from_tape(calibration.fts)).median()
+    stuck["usual"] = usual.fillna(pd.Series(from_tape(stuck.fts), stuck.index).map(of_kind)).fillna(waits)
+    p = ranks_among(waits, calibration.queue_s, asked.fts, calibration.fts, least=int(2 / alarm_rate))
     stuck["flagged"] = p <= alarm_rate
     return stuck
 
@@ -90,15 +98,24 @@ def usual_failures(before):
 
 def failing_items(clean, *, earlier, since):
     """Take attempts from `earlier` on as items: DataFrame with value, 1 for a failure and 0 for a transfer
-    that is done, and usual, the share of failures that its link had before `since`.
+    that is done, and usual, the share of failures that its link had before `since`; of stage-ins and of other
+    transfers each by itself.
     """
     tried = clean[clean.state != "queued"]
     # failures may lack times
     time = tried.started.fillna(tried.finished).fillna(tried.submitted).fillna(tried.created)
     tried = tried.assign(time=time)
-    of_link, overall = usual_failures(tried[tried.time < since])
-    tried = tried[tried.time >= earlier]
-    failed, expected = tried.state == "failed", tried.link.map(of_link).astype(float).fillna(overall)
+    before, tried = tried[tried.time < since], tried[tried.time >= earlier]
+    expected, staged, staged_before = (
+        pd.Series(0.0, tried.index),
+        from_tape(tried.link),
+        from_tape(before.link),
+    )
+    for kind in (False, True):
+        of_link, overall = usual_failures(before[staged_before == kind])
+        of_kind = tried.link[staged == kind].map(of_link).astype(float).fillna(overall)
+        expected[staged == kind] = of_kind
+    failed = tried.state == "failed"
     failing = tried.assign(flagged=failed, value=failed.astype(float), expected=expected)
     failing["usual"] = failing.expected
     return failing
@@ -118,8 +135,8 @@ def size_of_files(items):
 
 def find_problems(items, way, *, since):
     """Find the incidents among the `items` of one way to be in trouble: DataFrame of `scan_incidents`, with
-    kind, observed, usual (median, or mean of failures), delayed_gb (see `size_of_files`), way, unit and
-    until, when it was over.
+    kind, that of stage-ins where most of what is flagged comes from tape, observed, usual (median, or mean of
+    failures), delayed_gb (see `size_of_files`), way, unit and until, when it was over.
 
     Items before `since` only tell when a problem began. Queues are those of servers, and no site has one. An
     item lies at its beginning; a queue was stuck until the last of those who waited got through.
@@ -133,6 +150,8 @@ def find_problems(items, way, *, since):
         items[of_entity(items, f.entity_kind, f.entity) & items.time.between(f.start, f.end)]
         for f in found.itertuples()
     ]
+    staged = pd.Series([from_tape(rows.link[rows.flagged]).mean() > 0.5 for rows in inside], dtype=bool)
+    found["kind"] = found.kind.mask(staged, f"{way}_stage_in")
     for count in ("flagged", "expected"):
         found[count] = [rows[count].sum() for rows in inside]
     found["items"] = [len(rows) for rows in inside]
@@ -165,14 +184,19 @@ def too_few_to_tell(n_calibration, alarm_rate):
     ]
 
 
+def attempts_during(finding, failing):
+    """Return the attempts, of `failing_items`, of a finding's entity in its time."""
+    here = of_entity(failing, finding.entity_kind, finding.entity)
+    return failing[here & failing.time.between(finding.start, finding.end)]
+
+
 def evidence_of(finding, failing, probes):
     """Write the sentence of one finding: its numbers, and what the errors and perfSONAR say of it; nothing
     where they say nothing.
 
     failing : of `failing_items`. probes : DataFrame of perfSONAR, see `describe_probes`.
     """
-    here = of_entity(failing, finding.entity_kind, finding.entity)
-    during = failing[here & failing.time.between(finding.start, finding.end)]
+    during = attempts_during(finding, failing)
     failed = during[during.flagged]
     errors, seen = describe_errors(failed, finding.entity_kind), ""
     if finding.way != "failing":  # what fails on every night says nothing of this one
@@ -180,7 +204,8 @@ def evidence_of(finding, failing, probes):
         errors = f"{len(failed)} others failed: {errors}" if errors and unusual else ""
     if finding.way != "stuck" and len(probes):
         seen = describe_probes(probes, during, finding.start, finding.end)
-    numbers = WORDING[finding.way].format(**finding._asdict())
+    noun = "stage-in" if finding.kind.endswith("stage_in") else NOUNS[finding.way]
+    numbers = WORDING[finding.way].format(noun=noun, **finding._asdict())
     return "; ".join(part for part in (numbers, errors, seen) if part)
 
 
@@ -195,27 +220,35 @@ def read_probes(path, sample):
     return probes.assign(time=pd.to_datetime(probes.time, utc=True))
 
 
-def compare_probes(finding, slow, probes):
-    """Compare median probe values during and outside one slow finding, for the host pairs of its transfers: a
-    dict of text for a table.
+def probes_table(findings, failing, probes):
+    """List what perfSONAR saw during findings, of the same probes as their evidence: DataFrame of text
+    kind, entity, probes, verdict, and loss, latency and throughput with what is usual.
 
-    slow : of `slow_items`. probes : DataFrame src_host, dst_host, time, loss_pct, latency_ms,
-    throughput_mbps.
+    findings : of `find_problems`, those of queues are left out. failing : of `failing_items`. probes : as in
+    `compare_probes`.
     """
-    here = of_entity(slow, finding.entity_kind, finding.entity)
-    rows = slow[here & slow.time.between(finding.start, finding.end)]
-    here = probes.merge(rows[["src_host", "dst_host"]].astype(str).drop_duplicates())
-    during = here.time.between(finding.start.floor("6h"), finding.end)
-    pick = {
-        "loss_pct": "loss, %",
-        "latency_ms": "latency, ms",
-        "throughput_mbps": "throughput, Mb/s",
+    heads = {
+        "loss_pct": ("mean loss, % (usually)", "{:,.1f}"),
+        "latency_ms": ("median latency, ms (usually)", "{:,.1f}"),
+        "throughput_mbps": ("median throughput, Mb/s (usually)", "{:,.0f}"),
     }
-    then, otherwise = here.loc[during, list(pick)].median(), here.loc[~during, list(pick)].median()
-    row = {"finding": finding.entity, "probes": int(during.sum())}
-    for name, a, b in zip(pick.values(), then, otherwise, strict=True):
-        row[f"{name} (usually)"] = f"{a:,.2f} ({b:,.2f})".replace("nan", "not measured")
-    return row
+    rows = []
+    for finding in findings[findings.way != "stuck"].itertuples():
+        n, then, usually = compare_probes(
+            probes, attempts_during(finding, failing), finding.start, finding.end
+        )
+        bad = [part.split()[1] for part in trouble_of_probes(then, usually)] if n else []
+        row = {
+            "kind": label_of("transfers", finding.kind),
+            "entity": finding.entity,
+            "probes": n,
+            "verdict": " and ".join(bad) or ("clean" if n else ""),
+        }
+        for name, (head, form) in heads.items():
+            numbers = (form.format(one).replace("nan", "not measured") for one in (then[name], usually[name]))
+            row[head] = "{} ({})".format(*numbers)
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 # ------------------------------------------------------------------------------------------------------- Rows

@@ -2,7 +2,7 @@
 
 measure_durations, name_links    what a transfer took, and between which storages
 recall_at_starts                 what was known about its link, storages and server when it started
-SCHEMA                           the contract of the clean table
+check_transfers                  the contract of the clean table
 
 The table lies in a folder, a file per day: transfers_days.py brings it up to date.
 """
@@ -12,26 +12,59 @@ from typing import NamedTuple
 import numba
 import numpy as np
 import pandas as pd
-import pandera.pandas as pandera
 
-MOMENT = pandera.Column("datetime64[us, UTC]", nullable=True)
-SECONDS = pandera.Column("float32", pandera.Check.ge(0), nullable=True)
-SCHEMA = pandera.DataFrameSchema(
-    {
-        "request_id": pandera.Column(str),
-        "attempt": pandera.Column("int16", pandera.Check.ge(1)),
-        "file": pandera.Column("uint64"),  # the same in all attempts and requests for one file
-        "state": pandera.Column("category", pandera.Check(lambda s: s.notna(), name="a state is given")),
-        "submitted": MOMENT,
-        "started": MOMENT,
-        "finished": MOMENT,
-        "queue_s": SECONDS,
-        "duration_s": SECONDS,
-    },
-    unique=["request_id", "attempt"],
-)
+from helpers import check_schema
+from nightshift.sources.transfers.rucio import number_texts
+
+CONTRACT = {  # of the clean table: type of a column, its least value, whether it may be missing
+    "request_id": ("str", None, False),
+    "attempt": ("int16", 1, False),
+    "file": ("uint64", None, False),  # the same in all attempts and requests for one file
+    "state": ("category", None, False),
+    "submitted": ("datetime64[us, UTC]", None, True),
+    "started": ("datetime64[us, UTC]", None, True),
+    "finished": ("datetime64[us, UTC]", None, True),
+    "queue_s": ("float32", 0, True),
+    "duration_s": ("float32", 0, True),
+}
+KEY = ["request_id", "attempt"]  # no two rows have the same
 ENTITIES = ("link", "src", "dst", "fts")  # whose state is remembered
 AT_START = ("in_flight", "recent_log_rate", "last_log_duration", "failure_share")
+
+
+def clean_schema():
+    """CONTRACT and KEY as a schema of pandera, which says what of a table breaks them, and where."""
+    import pandera.pandas as pandera
+
+    columns = {
+        name: pandera.Column(dtype, [] if least is None else pandera.Check.ge(least), nullable=nullable)
+        for name, (dtype, least, nullable) in CONTRACT.items()
+    }
+    return pandera.DataFrameSchema(columns, unique=KEY)
+
+
+def check_transfers(rows, name):
+    """Return `rows` of the clean table; ValueError, as of `check_schema`, where they break CONTRACT or KEY.
+
+    Pandera is asked only of rows that may break them: importing it and asking it of each day took a fifth of
+    a night.
+    """
+    return rows if keeps_contract(rows) else check_schema(rows, clean_schema(), name)
+
+
+def keeps_contract(rows):
+    """Whether a frame keeps CONTRACT and KEY for certain; request ids are compared by their numbers, of
+    which two may be equal by chance.
+    """
+    for column, (dtype, least, nullable) in CONTRACT.items():
+        if column not in rows or rows[column].dtype != dtype:
+            return False
+        if not nullable and rows[column].isna().any():
+            return False
+        if least is not None and (rows[column] < least).any():
+            return False
+    key = number_texts(rows.request_id) + rows.attempt.to_numpy().astype(np.uint64)
+    return pd.Index(key).is_unique
 
 
 def measure_durations(kept):

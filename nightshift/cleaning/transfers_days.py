@@ -1,39 +1,56 @@
 """The clean transfers by day, brought up to date by what is new in the raw table.
 
 A table is a folder with a Parquet file for each day, DAY.parquet: clean ones by the day of their start, with
-unstarted.parquet for those without one, rejected events by the day of their last time. pandas reads such a
+undated.parquet for those without one, rejected events by the day of their last time. pandas reads such a
 folder as one table, in the order of the days.
 
 All events of a request of which one is new, or gone, are judged together once more: the tables are those that
 all events at once would give, in whatever order they came. What was known at the start of a transfer is
 computed again from the first day of which a transfer has changed, with what was known at its midnight.
 
+Each day is written once, whatever the order of the events: first they are sorted into buckets by their
+requests, so that all of a request are together and memory holds one bucket; what is clean of a bucket is put
+aside by its days; and of each day the pieces of all buckets are joined.
+
     update           the tables of this night from those of the night before
-    DayFolder        a table in its folder
+    DayTables        the clean and the rejected events, and which of them are touched
     follow_states    what was known at each start, from a day on
+
+Folders by day, and what is put aside, are in transfers_folders.py.
 """
 
 import shutil
-from collections import Counter
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from helpers import atomic, check_schema, write_json, write_parquet
+from helpers import write_json, write_parquet
 from nightshift.cleaning.transfers import (
     AT_START,
     ENTITIES,
-    SCHEMA,
     Ends,
+    check_transfers,
     enter_ends,
     measure_durations,
     name_links,
     new_memory,
     recall_at_starts,
+)
+from nightshift.cleaning.transfers_folders import (
+    UNDATED,
+    Aside,
+    DayFolder,
+    day_name,
+    day_number,
+    day_numbers,
+    frame_of,
+    table_of,
 )
 from nightshift.products import code_below, read_json
 from nightshift.sources.transfers.rucio import (
@@ -42,79 +59,19 @@ from nightshift.sources.transfers.rucio import (
     TIME_OF,
     clean_events,
     concat_events,
+    moments_of,
     type_events,
 )
 
-UNDATED = "undated"  # stands behind all days
 CARRIED = ".carried"  # pandas passes over what begins with a dot
-INDEX = ".index"
-ORIGIN = ["request", "part", "row"]  # what the index says of each row
 RAW = [*TEXT_OF.values(), *TIME_OF.values(), *FILE_OF, "bytes"]
-BATCH = 500_000  # events that are cleaned at once
+NAMES = [field for name, field in TEXT_OF.items() if name != "request_id"]  # of RAW, those that repeat
+PAGE = 200_000  # events that are typed at once
+BATCH = 1_000_000  # events that are cleaned at once
 MOMENTS = ["created", "submitted", "started", "finished"]
 STATES = [f"{entity}_{name}" for entity in ENTITIES for name in AT_START]
 KNOWN_LATER = ["request_id", "started", "finished", "state", "bytes", "src", "dst", "fts"]  # makes states
-
-
-# -------------------------------------------------------------------------------------------------- folders
-
-
-class DayFolder:
-    """A table in the folder `path`, by day, and beside it of each row the `request` as a number, the `part`
-    of the raw table that it came from and its `row` there. The file UNDATED is always there.
-    """
-
-    def __init__(self, path):
-        self.path = Path(path)
-        if self.path.is_file():  # of a version that kept the table in one file
-            self.path.unlink()
-        (self.path / INDEX).mkdir(parents=True, exist_ok=True)
-
-    @property
-    def days(self):
-        """Names of the days, the earliest first, UNDATED behind them: list."""
-        return sorted(path.stem for path in self.path.glob("*.parquet"))
-
-    def file(self, day):
-        """The path of the file of a day."""
-        return self.path / f"{day}.parquet"
-
-    def index(self, day):
-        """DataFrame ORIGIN of the rows of a day."""
-        return pd.read_parquet(self.path / INDEX / f"{day}.parquet")
-
-    def read(self, day):
-        """The rows of a day, with their ORIGIN."""
-        return pd.read_parquet(self.file(day)).assign(**dict(self.index(day)))
-
-    def write(self, day, frame):
-        """Put `frame`, which has ORIGIN, in the place of a day."""
-        index = self.path / INDEX / f"{day}.parquet"
-        if frame.empty and day != UNDATED:
-            self.file(day).unlink(missing_ok=True)
-            index.unlink(missing_ok=True)
-            return
-        table = pa.Table.from_pandas(frame.drop(columns=ORIGIN), preserve_index=False)
-        wide = pa.dictionary(pa.int32(), pa.string())  # of all days, so that they are one table
-        for i, field in enumerate(table.schema):
-            if pa.types.is_dictionary(field.type):
-                table = table.set_column(i, field.name, table.column(i).cast(wide))
-        with atomic(self.file(day)) as temporary:
-            pq.write_table(table, temporary)
-        write_parquet(frame[ORIGIN], index)
-
-
-def numbers_of(request_ids):
-    """The ids of requests as numbers, uint64 (n,); 0 where there is none."""
-    ids = request_ids.astype(object).fillna("").to_numpy()
-    return np.where(ids == "", np.uint64(0), pd.util.hash_array(ids, categorize=False))
-
-
-def days_of(times):
-    """The day of each of the `times`, a Series in UTC: object (n,) of text, UNDATED where there is none."""
-    days = times.dt.floor("D")
-    names = {day: f"{day:%Y-%m-%d}" for day in days.dropna().unique()}
-    return days.map(names).astype(object).fillna(UNDATED).to_numpy()
+DAILY, WEEKLY = 8, 7  # what was known is kept of the last 8 midnights, and of each 7th before
 
 
 # --------------------------------------------------------------------------------------------------- update
@@ -129,10 +86,7 @@ def update(raw, clean, rejected, *, begin, time_constant_s):
     """
     carried = Path(clean) / CARRIED
     made_of, before = carried / "made_of.json", read_json(carried / "made_of.json")
-    parts, left = (
-        files_below(raw, "*.parquet"),
-        {"clean": files_below(clean), "rejected": files_below(rejected)},
-    )
+    parts, left = marks_of_parts(raw), marks_of_tables(clean, rejected)
     settings = {"time_constant_s": time_constant_s, "code": code_below("sources", "cleaning")}
     goes_on = before.get("settings") == settings and before.get("left") == left
     earlier = before["parts"] if goes_on else {}
@@ -146,131 +100,193 @@ def update(raw, clean, rejected, *, begin, time_constant_s):
     tables = DayTables(DayFolder(clean), DayFolder(rejected), begin)
     carried.mkdir(exist_ok=True)
     new, gone = sorted(parts.keys() - same), sorted(earlier.keys() - same)
-    changed, n_events, leaving = set(), 0, gone
-    for events in typed_batches(Path(raw), new, at_least_one=bool(gone) or not earlier):
-        changed |= tables.merge(events, leaving)
-        n_events, leaving = n_events + len(events), []
-    days = follow_states(tables.clean, carried, min(changed, default=""), time_constant_s)
-    left = {"clean": files_below(clean), "rejected": files_below(rejected)}
+    n_new, n_gone = sum(parts[name][-1] for name in new), sum(earlier[name][-1] for name in gone)
+    days = []
+    if new or gone or not earlier:
+        with tempfile.TemporaryDirectory(dir=carried, prefix=".") as scratch:
+            tables.judge(Path(raw), new, gone, 1 + (n_new + n_gone) // BATCH, Path(scratch))
+            tables.write_rejected()
+            days = follow_states(tables, carried, float(time_constant_s))
+    left = marks_of_tables(clean, rejected)
     write_json({"settings": settings, "parts": parts, "left": left}, made_of)
-    numbers = {"parts": len(parts), "new": len(new), "gone": len(gone), "events": n_events}
+    numbers = {"parts": len(parts), "new": len(new), "gone": len(gone), "events": n_new}
     return SimpleNamespace(**numbers, days=[*days, UNDATED])
 
 
-def files_below(folder, pattern="**/*.parquet"):
+def marks_of_tables(clean, rejected):
+    """Size and time in ns of the files of both tables: {table: {path: list}}."""
+    return {"clean": files_below(clean, "**/*.parquet"), "rejected": files_below(rejected, "**/*.parquet")}
+
+
+def marks_of_parts(raw):
+    """Size, time in ns and rows of the parts of the raw table, {name: list}."""
+    return {
+        name: [*mark, pq.read_metadata(Path(raw) / name).num_rows]
+        for name, mark in files_below(raw, "*.parquet").items()
+    }
+
+
+def files_below(folder, pattern):
     """Size and time in ns of the files in a folder that match, {path below it: list}."""
     found = {path.relative_to(folder).as_posix(): path.stat() for path in Path(folder).glob(pattern)}
     return {name: [one.st_size, one.st_mtime_ns] for name, one in found.items()}
 
 
-def count_names(clean, days, columns):
-    """How often each name stands in `columns` of the `days` of the clean table: {column: Counter}."""
-    counts = {column: Counter() for column in columns}
-    for day in days:
-        rows = pd.read_parquet(Path(clean) / f"{day}.parquet", columns=columns)
-        for column in columns:
-            counts[column].update({name: n for name, n in rows[column].value_counts().items() if n})
-    return counts
-
-
-def typed_batches(raw, parts, *, at_least_one):
-    """Yield the events of `parts` of the raw table, typed, with their ORIGIN, about BATCH at once;
-    at_least_one : yield an empty frame where there is none.
+def typed_events(raw, part):
+    """Yield the events of a part of the raw table, typed, with their ORIGIN, about PAGE at once; an empty
+    part yields one empty frame.
     """
-    pages, n = [], 0
-    for part in parts:
-        row = 0
-        for page in pq.ParquetFile(raw / part).iter_batches(BATCH, columns=RAW):
-            events = type_events(page.to_pandas())
-            named = pd.Categorical.from_codes(np.zeros(len(events), "int8"), [part])
-            rows = np.arange(row, row + len(page))
-            pages.append(events.assign(request=numbers_of(events.request_id), part=named, row=rows))
-            n, row = n + len(page), row + len(page)
-            if n >= BATCH:
-                yield concat_events(pages)
-                pages, n = [], 0
-    if n or at_least_one:
-        nothing = type_events(pd.DataFrame(columns=RAW, dtype="str"))
-        of_none = {"request": numbers_of(nothing.request_id), "part": pd.Categorical([]), "row": range(0)}
-        none = nothing.assign(**of_none)
-        yield concat_events(pages or [none])
+    file, row, groups = pq.ParquetFile(raw / part, read_dictionary=NAMES), 0, []
+    rows = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+    for i in range(max(len(rows), 1)):
+        groups += [i] if rows else []
+        if i + 1 < len(rows) and sum(rows[one] for one in groups) < PAGE:
+            continue
+        page = file.read_row_groups(groups, columns=RAW).unify_dictionaries().to_pandas()
+        named = pd.Categorical.from_codes(np.zeros(len(page), "int8"), [part])
+        yield type_events(page).assign(part=named, row=np.arange(row, row + len(page)))
+        row, groups = row + len(page), []
 
 
 class DayTables:
-    """The clean and the rejected events of a window that begins at `begin`, UTC, both as DayFolder."""
+    """The clean and the rejected events of a window that begins at `begin`, UTC, both as DayFolder.
+
+    touched : the requests that were judged once more, a Requests. gone : parts whose events are left out.
+    judged : {folder: Aside}, by day, what the judgement was.
+    """
 
     def __init__(self, clean, rejected, begin):
         self.clean, self.rejected, self.begin = clean, rejected, begin
 
-    def merge(self, events, gone):
-        """Take in typed `events`, and leave out those of the parts `gone`; returns the days of which a
-        transfer has changed, a set.
+    def judge(self, raw, new, gone, n, scratch):
+        """Judge the events of the parts `new` of the raw table, and all others of their requests, and of
+        those of the parts `gone`, in n buckets; what is put aside lies in the folder `scratch` if n > 1.
         """
-        touched = events.request.unique()
-        if gone:
-            leaving = [index.request[index.part.isin(gone)] for _, _, index in self.indices()]
-            touched = pd.unique(np.concatenate([touched, *leaving]))
-        lookup, pieces, before = pd.Index(touched[touched != 0]), [events], {}
-        for folder, day, index in self.indices():
-            chosen = (lookup.get_indexer(index.request) >= 0) | index.part.isin(gone).to_numpy()
-            if chosen.any():
-                rows = folder.read(day)
-                before[folder, day] = rows[chosen], rows[~chosen]
-                stays = rows[chosen & ~rows.part.isin(gone).to_numpy()]
-                pieces.append(as_events(stays, events.columns))
-        kept, rejected = clean_events(as_read(concat_events(pieces)))
-        kept = measure_durations(kept).reset_index(drop=True)
-        kept["link"] = name_links(kept.src, kept.dst)
-        at = rejected[MOMENTS].max(axis=1)
-        after = {self.clean: dict(list(kept.groupby(days_of(kept.started))))}
-        after[self.rejected] = dict(list(rejected.groupby(days_of(at))))
-        for folder, rows in ((self.clean, kept), (self.rejected, rejected)):
-            if not folder.file(UNDATED).exists():
-                after[folder].setdefault(UNDATED, rows[:0])
-        places = before.keys() | {(folder, day) for folder, pieces in after.items() for day in pieces}
-        changed = [
-            self.replace(folder, day, after[folder].get(day), before.get((folder, day)))
-            for folder, day in places
-        ]
-        return set(filter(None, changed))
+        folder = scratch if n > 1 else None
+        buckets, requests, self.gone = Aside(folder), [], gone
+        for events in (events for part in new for events in typed_events(raw, part)):
+            requests.append(pd.unique(events.request.to_numpy()))
+            buckets.add(table_of(events), events.request.to_numpy() % np.uint64(n))
+        for of_day in self.leaving():
+            requests.append(of_day)
+        self.touched = Requests(np.concatenate([np.empty(0, np.uint64), *requests]))
+        events = type_events(pd.DataFrame(columns=RAW, dtype="str"))
+        nothing = events.assign(part=pd.Categorical([]), row=np.empty(0, int))
+        self.collect(buckets, nothing.columns, n)
+        self.judged = {self.clean: Aside(folder), self.rejected: Aside(folder)}
+        for bucket in range(n):
+            pieces = buckets.take(bucket)
+            kept, refused = clean_events(as_read(frame_of([table_of(nothing), *pieces])))
+            self.judged[self.clean].add(table_of(kept), day_numbers(moments_of(kept.started)))
+            self.judged[self.rejected].add(table_of(refused), day_numbers(latest_moment(refused)))
+        self.nothing = {self.clean: kept[:0], self.rejected: refused[:0]}
 
-    def indices(self):
-        """Yield (folder, day, index) of all that is there."""
-        for folder in (self.clean, self.rejected):
+    def leaving(self):
+        """Yield the requests of the parts that are gone, of each day that has any."""
+        for folder in (self.clean, self.rejected) if self.gone else ():
             for day in folder.days:
-                yield folder, day, folder.index(day)
+                index = folder.index(day, ["request", "part"])
+                if index.part.cat.categories.isin(self.gone).any():
+                    yield index.request[index.part.isin(self.gone)].to_numpy()
 
-    def replace(self, folder, day, piece, before):
-        """Put the rows `piece` of a day in the place of those `before`, (replaced, staying); returns the day
-        where that changes a transfer, else "".
+    def collect(self, buckets, columns, n):
+        """Add to the buckets, as the events that they were, with `columns`, what the tables have of the
+        requests that are touched; what is gone stays away."""
+        self.chosen = {self.clean: {}, self.rejected: {}}
+        for folder in self.chosen:
+            for day in folder.days:
+                chosen = self.are_touched(folder, day)
+                if not chosen.any():
+                    continue
+                self.chosen[folder][day] = chosen
+                rows = folder.read(day)[chosen]
+                events = as_events(rows[~rows.part.isin(self.gone)], columns)
+                buckets.add(table_of(events), events.request.to_numpy() % np.uint64(n))
+
+    def are_touched(self, folder, day):
+        """Which rows of a day are of requests that are touched, or of parts that are gone: bool (n,)."""
+        index = folder.index(day, ["request", "part"] if self.gone else ["request"])
+        chosen = self.touched.among(index.request.to_numpy())
+        return chosen | index.part.isin(self.gone).to_numpy() if self.gone else chosen
+
+    def days_of(self, folder):
+        """Names of the days that the table has, or is to have, UNDATED behind them: list."""
+        return sorted({*folder.days, *map(day_name, self.judged[folder].keys()), UNDATED})
+
+    def compose(self, folder, day):
+        """(rows of a day as they are to be, whether that changes what is known at later starts); (None,
+        False) where nothing changes.
         """
-        there = folder.read(day) if before is None and folder.file(day).exists() else None
-        replaced, stay = before or (None, there)
+        pieces, chosen = self.judged[folder].take(day_number(day)), self.chosen[folder].get(day)
+        piece = frame_of(pieces) if pieces else None
+        if piece is None and chosen is None:
+            if folder.file(day).exists():
+                return None, False
+            piece = self.nothing[folder]
+        there = folder.read(day) if folder.file(day).exists() else None
+        replaced, stay = (None, there) if chosen is None else (there[chosen], there[~chosen])
+        if piece is not None and folder is self.clean:
+            piece = measure_durations(piece)
+            piece["link"] = name_links(piece.src, piece.dst)
         if are_same(piece, replaced):
-            return ""
+            return None, False
         if folder is self.rejected:
-            folder.write(day, joined([stay, piece]))
-            return ""
-        if piece is not None:
-            piece = with_states(piece, replaced)
-        rows = joined([stay, piece]).sort_values(
-            ["started", "request_id", "attempt"], na_position="last", ignore_index=True
-        )
-        folder.write(day, check_schema(rows, SCHEMA, f"{folder.path.name}/{day}"))
-        if day == UNDATED:
-            return ""
-        if piece is None or replaced is None:
-            return day if piece is not None or self.are_within(replaced).any() else ""
-        return day if marks_of(replaced[self.are_within(replaced)]) != marks_of(piece) else ""
+            return joined([stay, piece]), False
+        changes = day != UNDATED and self.changes_states(piece, replaced)
+        rows = joined([stay, None if piece is None else with_states(piece, replaced)])
+        return in_order(rows), changes
 
-    def are_within(self, rows):
-        """Which of these rows lie in the window: bool Series."""
-        return rows[MOMENTS].max(axis=1) >= self.begin
+    def write_rejected(self):
+        """Write the days of the rejected events of which something has changed."""
+        for day in self.days_of(self.rejected):
+            rows, _ = self.compose(self.rejected, day)
+            if rows is not None:
+                self.rejected.write(day, rows)
+
+    def changes_states(self, piece, replaced):
+        """Whether `piece` in the place of the rows `replaced` changes what was known at any later start."""
+        if replaced is None:
+            return piece is not None
+        within = replaced[latest_moment(replaced) >= self.begin.value // 1000]
+        return len(within) > 0 if piece is None else marks_of(within) != marks_of(piece)
+
+
+class Requests:
+    """A set of requests, of which one asks which of many others are in it.
+
+    numbers : uint64 (n,), 0 for none. Most of others are seen not to be in it by their first bits.
+    """
+
+    def __init__(self, numbers):
+        numbers = pd.unique(numbers[numbers != 0])
+        self.index, self.first_bits = pd.Index(numbers), np.zeros(2**22, bool)
+        self.first_bits[numbers >> np.uint64(42)] = True
+
+    def among(self, others):
+        """Which of `others`, uint64 (m,), are in it: bool (m,)."""
+        found = self.first_bits[others >> np.uint64(42)]
+        found[found] = self.index.get_indexer(others[found]) >= 0
+        return found
 
 
 def joined(frames):
     """Frames one after the other, as one; None among them is nothing."""
     return concat_events([frame for frame in frames if frame is not None])
+
+
+def in_order(rows):
+    """`rows` of the clean table by their start, their request and their attempt; what has not started is
+    last.
+    """
+    keys = ["started", "request_id", "attempt"]
+    table = pa.table({name: pa.array(rows[name]) for name in keys})
+    order = pc.sort_indices(table, sort_keys=[(name, "ascending") for name in keys]).to_numpy()
+    return rows.take(order).reset_index(drop=True)
+
+
+def latest_moment(rows):
+    """The latest of the MOMENTS of each of `rows`, int64 (n,) as `moments_of` has them."""
+    return np.maximum.reduce([moments_of(rows[moment]) for moment in MOMENTS])  # missing is the smallest
 
 
 def as_read(events):
@@ -279,6 +295,9 @@ def as_read(events):
     """
     parts = events.part.cat.categories.to_numpy(object)
     ranks = np.argsort(np.argsort(parts))[events.part.cat.codes]
+    later = (np.diff(ranks) > 0) | ((np.diff(ranks) == 0) & (np.diff(events.row) > 0))
+    if later.all():
+        return events
     return events.iloc[np.lexsort([events.row, ranks])].reset_index(drop=True)
 
 
@@ -316,73 +335,80 @@ def are_same(piece, before):
 
 
 class Carried:
-    """What goes from day to day: of each of ENTITIES its names and MEMORY, and the transfers that run.
+    """What goes from day to day: of each of ENTITIES the numbers of its names and the MEMORY by number, and
+    the transfers that run.
 
-    running : DataFrame [time (seconds of the end), log_rate, log_duration, failed, ENTITIES], by time.
+    running : DataFrame [time (seconds of the end), log_rate, log_duration, failed, ENTITIES (numbers)], by
+    time.
     """
 
     def __init__(self):
-        self.names = {entity: [] for entity in ENTITIES}
+        self.numbers = {entity: {} for entity in ENTITIES}
         self.memory = {entity: new_memory(0) for entity in ENTITIES}
-        self.running = pd.DataFrame()
+        self.running = None
 
     @classmethod
     def load(cls, folder, day):
         """Read what was carried to the midnight with which a day begins."""
         carried, table = cls(), pd.read_parquet(folder / f"{day}-memory.parquet")
         for entity, rows in table.groupby("entity"):
-            carried.names[entity] = rows.name.tolist()
+            carried.numbers[entity] = {name: number for number, name in enumerate(rows.name)}
             carried.memory[entity] = new_memory(len(rows))
             for field in carried.memory[entity].dtype.names:
                 carried.memory[entity][field] = rows[field]
-        carried.running = pd.read_parquet(folder / f"{day}-running.parquet")
+        running = pd.read_parquet(folder / f"{day}-running.parquet")
+        carried.running = running if len(running) else None
         return carried
 
     def save(self, folder, day):
         """Write what is carried to the midnight with which a day begins."""
         memories = [
-            pd.DataFrame(self.memory[entity]).assign(entity=entity, name=self.names[entity])
+            pd.DataFrame(self.memory[entity]).assign(entity=entity, name=list(self.numbers[entity]))
             for entity in ENTITIES
         ]
         write_parquet(pd.concat(memories, ignore_index=True), folder / f"{day}-memory.parquet")
-        write_parquet(self.running, folder / f"{day}-running.parquet")
+        running = pd.DataFrame() if self.running is None else self.running
+        write_parquet(running, folder / f"{day}-running.parquet")
 
     def groups(self, entity, names):
         """The groups of `names`, a categorical Series, int64 (n,); new ones begin with an empty memory."""
-        names = names.cat.remove_unused_categories()
-        found = names.cat.categories
-        new = found.difference(self.names[entity], sort=False)
-        self.names[entity] += new.tolist()
-        self.memory[entity] = np.concatenate([self.memory[entity], new_memory(len(new))])
-        return pd.Index(self.names[entity]).get_indexer(found)[names.cat.codes]
+        numbers, codes, categories = self.numbers[entity], names.cat.codes.to_numpy(), names.cat.categories
+        used = np.flatnonzero(np.bincount(codes, minlength=len(categories)))
+        group = np.zeros(len(categories), np.int64)
+        found = categories[used].to_numpy(object).tolist()
+        group[used] = [numbers.setdefault(name, len(numbers)) for name in found]
+        new = len(numbers) - len(self.memory[entity])
+        self.memory[entity] = np.concatenate([self.memory[entity], new_memory(new)])
+        return group[codes]
 
-    def come_to(self, day, folder, time_constant_s):
-        """Let end what ends before a day begins, and write to `folder` what is carried to this midnight."""
+    def come_to(self, day, time_constant_s):
+        """Let end what ends before a day begins."""
+        if self.running is None:
+            return
         midnight, n = pd.Timestamp(day, tz="UTC").timestamp(), 0
-        for entity in ENTITIES if len(self.running) else ():
-            groups = self.groups(entity, self.running[entity])
-            n = enter_ends(ends_of(self.running, groups), 0, midnight, time_constant_s, self.memory[entity])
+        for entity in ENTITIES:
+            n = enter_ends(ends_of(self.running, entity), 0, midnight, time_constant_s, self.memory[entity])
         self.running = self.running.iloc[n:].reset_index(drop=True)
-        self.save(folder, day)
 
     def pass_day(self, ran, time_constant_s):
         """What was known at each start of the transfers of a day that have ended, by their starts: float32
         (n, len(STATES)).
         """
-        seconds = {name: ran[name].astype("int64").to_numpy() / 1e6 for name in ("started", "finished")}
+        seconds = {name: moments_of(ran[name]) / 1e6 for name in ("started", "finished")}
+        groups = {entity: self.groups(entity, ran[entity]) for entity in ENTITIES}
         about = {
-            "log_rate": ran.log_rate.fillna(0),
-            "log_duration": ran.log_duration,
-            "failed": ran.state == "failed",
+            "log_rate": ran.log_rate.fillna(0).to_numpy(float),
+            "log_duration": ran.log_duration.to_numpy(float),
         }
-        theirs = pd.DataFrame({"time": seconds["finished"], **about, **ran[list(ENTITIES)]})
-        ends = concat_events([self.running, theirs]) if len(self.running) else theirs
-        ends = ends.iloc[np.argsort(ends.time.to_numpy(), kind="stable")].reset_index(drop=True)
+        theirs = pd.DataFrame(
+            {"time": seconds["finished"], **about, "failed": (ran.state == "failed").to_numpy(), **groups}
+        )
+        ends = theirs if self.running is None else pd.concat([self.running, theirs], ignore_index=True)
+        ends = ends.take(np.argsort(ends.time.to_numpy(), kind="stable")).reset_index(drop=True)
         states, n = np.empty((len(ran), len(ENTITIES), len(AT_START)), np.float32), 0
         for i, entity in enumerate(ENTITIES):
-            groups, of_ends = self.groups(entity, ran[entity]), self.groups(entity, ends[entity])
             out = np.empty((len(ran), len(AT_START)), np.float32)
-            args = seconds["started"], groups, ends_of(ends, of_ends), time_constant_s
+            args = seconds["started"], groups[entity], ends_of(ends, entity), time_constant_s
             n = recall_at_starts(*args, self.memory[entity], out)
             out[:, 0] = np.log1p(out[:, 0])
             states[:, i] = out
@@ -390,39 +416,86 @@ class Carried:
         return states.reshape(len(ran), len(STATES))
 
 
-def ends_of(table, groups):
-    """The Ends of a table of transfers that run."""
+def ends_of(table, entity):
+    """The Ends of a table of transfers that run, grouped by an entity."""
     numbers = [table[name].to_numpy(float) for name in ("log_rate", "log_duration")]
-    return Ends(table.time.to_numpy(float), groups, *numbers, table.failed.to_numpy(bool))
+    return Ends(
+        table.time.to_numpy(float), table[entity].to_numpy(np.int64), *numbers, table.failed.to_numpy(bool)
+    )
 
 
-def follow_states(clean, folder, first, time_constant_s):
-    """Compute what was known at each start, from the day `first` on, "" for no day; returns the days of which
-    it was computed.
+def follow_states(tables, folder, time_constant_s):
+    """Write the days of the clean table of which something has changed, with what was known at each start,
+    from the first day on of which that changes; returns the days of which it was computed.
 
     The count enters as its logarithm. Requests that never ran, or whose times are unknown, have no state.
-    clean : DayFolder. folder : where what is carried lies.
+    tables : DayTables. folder : where what is carried lies.
     """
-    days = [day for day in clean.days if day != UNDATED]
-    kept = sorted(path.name.removesuffix("-memory.parquet") for path in folder.glob("*-memory.parquet"))
-    for day in kept:
-        if day > first > "" or day < min(days, default=""):
-            for path in folder.glob(f"{day}-*.parquet"):
-                path.unlink()
-    if not first:
-        return []
-    begin = max((day for day in kept if day <= first and day >= days[0]), default="")
+    carried, followed, clean = None, [], tables.clean
+    days = tables.days_of(clean)
+    for day in days:
+        rows, changes = tables.compose(clean, day)
+        if carried is None and changes:
+            carried = resume(clean, folder, day, time_constant_s)
+        if carried and day != UNDATED and (rows is None or len(rows)):
+            rows = clean.read(day) if rows is None else rows
+            carried.come_to(day, time_constant_s)
+            if is_kept(day, days):
+                carried.save(folder, day)
+            rows = with_known(rows, carried, time_constant_s)
+            followed.append(day)
+        if rows is not None:
+            clean.write(day, check_transfers(rows, f"{clean.path.name}/{day}"))
+    if followed:
+        midnight = day_name(day_number(followed[-1]) + 1)
+        carried.come_to(midnight, time_constant_s)
+        carried.save(folder, midnight)
+    forget_midnights(folder, lambda day: day < min(clean.days) or not is_kept(day, clean.days))
+    return followed
+
+
+def resume(clean, folder, first, time_constant_s):
+    """The Carried of the midnight with which the day `first` begins; what was carried to later ones is
+    forgotten.
+
+    Days since the latest midnight that is kept are passed once more. Where none is kept, that is all of them,
+    and they are written as a table built from nothing would have them.
+    """
+    forget_midnights(folder, lambda day: day > first)
+    days = [day for day in clean.days if day < first]
+    begin = max((day for day in midnights(folder) if day >= min(days, default="")), default="")
     carried = Carried.load(folder, begin) if begin else Carried()
-    following, time_constant_s = [day for day in days if day >= begin], float(time_constant_s)
-    for day in following:
-        carried.come_to(day, folder, time_constant_s)
-        rows = clean.read(day)
-        ran = rows.finished.notna().to_numpy()
-        states = np.full((len(rows), len(STATES)), np.nan, np.float32)
-        states[ran] = carried.pass_day(rows[ran], time_constant_s)
-        clean.write(day, rows.assign(**dict(zip(STATES, states.T, strict=True))))
-    if following:
-        carried.come_to(
-            f"{pd.Timestamp(following[-1]) + pd.Timedelta(days=1):%Y-%m-%d}", folder, time_constant_s
-        )
-    return following
+    for day in (day for day in days if day >= begin):
+        carried.come_to(day, time_constant_s)
+        rows = with_known(clean.read(day), carried, time_constant_s)
+        if not begin:
+            clean.write(day, rows)
+    return carried
+
+
+def with_known(rows, carried, time_constant_s):
+    """The `rows` of the day to which Carried has come, with their STATES; Carried passes the day."""
+    ran = rows.finished.notna().to_numpy() & rows.started.notna().to_numpy()
+    states = np.full((len(rows), len(STATES)), np.nan, np.float32)
+    states[ran] = carried.pass_day(rows[ran], time_constant_s)
+    return rows.assign(**dict(zip(STATES, states.T, strict=True)))
+
+
+def is_kept(day, days):
+    """Whether what is carried to a midnight is kept, where the table has `days`: it is of the last DAILY
+    ones, and of each WEEKLY-th.
+    """
+    last = max((one for one in days if one != UNDATED), default=day)
+    return day_number(last) - day_number(day) < DAILY or day_number(day) % WEEKLY == 0
+
+
+def midnights(folder):
+    """The days to whose midnights something is carried, the earliest first: list."""
+    return sorted(path.name.removesuffix("-memory.parquet") for path in folder.glob("*-memory.parquet"))
+
+
+def forget_midnights(folder, are_forgotten):
+    """Remove what is carried to the days of which `are_forgotten`, a function of a day, is true."""
+    for day in filter(are_forgotten, midnights(folder)):
+        for path in folder.glob(f"{day}-*.parquet"):
+            path.unlink()

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from nightshift.error_classes import error_class
+from nightshift.privacy import redact
 from nightshift.sources.transfers.rucio import TAPE
 
 ENTITIES = {
@@ -47,6 +48,13 @@ def site_of(storages, pattern):
         raise ValueError(f"site_pattern {pattern!r} has no group, such as (.+), that names the site")
     names = storages.astype(str).str.removesuffix(TAPE)
     return names.str.extract(f"^(?:{pattern})$")[0].fillna(names)
+
+
+def from_tape(names):
+    """Which of the `names` of links, sources or servers (n,) are those of stage-ins from tape: bool (n,)."""
+    names = pd.Series(names).astype("category")
+    staged = names.cat.categories.astype(str).str.contains(rf"{re.escape(TAPE)}(?: -> |$)")
+    return np.append(staged, False)[names.cat.codes]
 
 
 def of_entity(items, kind, name):
@@ -295,10 +303,10 @@ def best_possible(items, since, clump="link"):
 
 
 def error_words(text):
-    """The text of an error without what differs from file to file (hosts, paths, numbers that are no code),
-    at most 90 characters."""
+    """The text of an error without what it says of people, and what differs from file to file (hosts, paths,
+    numbers that are no code), at most 90 characters."""
     text = " ".join(text.rpartition("Last attempt: ")[2].split())
-    text = re.sub(r"\w+://\S+", "URL", text)
+    text = redact(re.sub(r"\w+://\S+", "URL", text))
     text = re.sub(r"(?<![\w.])(?:[\w-]+\.)+[a-z]{2,}(?::\d+)?(?![\w(])", "HOST", text)
     text = re.sub(r"(?<!\w)(?:/[\w.%=+-]+)+", "PATH", text)
     text = re.sub(
@@ -351,28 +359,47 @@ def describe_errors(failures, kind=""):
     return "; ".join(parts)
 
 
-def describe_probes(probes, pairs, start, end):
-    """Part of a sentence about what perfSONAR saw between the hosts `pairs` (src_host, dst_host) from
-    `start` to `end`; "" without probes then.
+PROBED = {
+    "loss_pct": "mean",
+    "latency_ms": "median",
+    "throughput_mbps": "median",
+}  # a few probes hold all losses
 
-    probes : DataFrame src_host, dst_host, time, loss_pct, latency_ms, throughput_mbps. What is compared are
-    mean losses and median throughputs of the same pairs at other times.
+
+def compare_probes(probes, pairs, start, end):
+    """Compare what perfSONAR saw between the hosts `pairs` (src_host, dst_host) from `start` to `end` with
+    the same pairs at other times: (number of probes then, Series of PROBED then, the same otherwise); NaN
+    where there is no probe.
+
+    probes : DataFrame src_host, dst_host, time, loss_pct, latency_ms, throughput_mbps. Probes come every few
+    hours, so those of the six hours in which it began count.
     """
     here = probes.merge(pairs[["src_host", "dst_host"]].astype(str).drop_duplicates())
     during = here.time.between(start.floor("6h"), end)
-    if not during.any():
-        return ""
-    (loss, before), (rate, usually) = (
-        ((here.loc[during, c]).agg(how), here.loc[~during, c].agg(how))
-        for c, how in (("loss_pct", "mean"), ("throughput_mbps", "median"))
-    )
-    parts = []
+    return int(during.sum()), here.loc[during].agg(PROBED), here.loc[~during].agg(PROBED)
+
+
+def trouble_of_probes(then, usually):
+    """Name what is bad in probes, as `compare_probes` gives them, with its numbers, in a list: a mean loss
+    above 0.5% and three times the usual, a median throughput below half of the usual; [] for clean ones.
+    """
+    parts, loss, before = [], then.loss_pct, usually.loss_pct
     if loss > 0.5 and not loss <= 3 * before:
         parts.append(f"a loss of {loss:.1f}%" + ("" if np.isnan(before) else f" (usually {before:.1f}%)"))
-    if rate < 0.5 * usually:
-        parts.append(f"a throughput of {rate:,.0f} Mb/s (usually {usually:,.0f})")
+    if then.throughput_mbps < 0.5 * usually.throughput_mbps:
+        usual = f"(usually {usually.throughput_mbps:,.0f})"
+        parts.append(f"a throughput of {then.throughput_mbps:,.0f} Mb/s {usual}")
+    return parts
+
+
+def describe_probes(probes, pairs, start, end):
+    """Part of a sentence about what perfSONAR saw between the hosts `pairs` (src_host, dst_host) from
+    `start` to `end`; "" without probes then. probes : as in `compare_probes`.
+    """
+    n, then, usually = compare_probes(probes, pairs, start, end)
+    if not n:
+        return ""
+    parts = trouble_of_probes(then, usually)
     return (
-        f"perfSONAR saw {' and '.join(parts)}"
-        if parts
-        else f"{int(during.sum())} perfSONAR probes clean, as at other times"
+        f"perfSONAR saw {' and '.join(parts)}" if parts else f"{n} perfSONAR probes clean, as at other times"
     )

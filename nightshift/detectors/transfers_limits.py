@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from nightshift.detectors.transfers import from_tape
 from nightshift.detectors.transfers_predictors import quiet_hours
 from nightshift.statistics import calibration_needed, p_values
 from nightshift.statistics.trailing import steered
@@ -35,10 +36,8 @@ class Limits:
 
     def p_values(self, scores, links):
         """Return the p-values of transfers of the block, (n,), from their scores and names of links."""
-        rate = self.alarm_rate
-        at_least = int(2 / rate)
-        reference = self.reference
-        ranks = p_values(scores, reference.score, links, reference.link, min_calibration=at_least)
+        rate, reference = self.alarm_rate, self.reference
+        ranks = ranks_among(scores, reference.score, links, reference.link, least=int(2 / rate))
         return np.minimum(ranks * rate / self.level, 1)
 
     def follow(self, quiet, p_value):
@@ -81,6 +80,24 @@ def judge_blocks(transfers, limits):
     return pd.DataFrame(
         {"p_value": p_value, "flagged": p_value <= alarm_rate, "quiet": quiet}, transfers.index
     )
+
+
+def ranks_among(scores, calibration, names, calibration_names, *, least):
+    """Rank transfers among those that calibrate, as `p_values`: (n,), 1 where none of their kind does.
+
+    names : of the links or servers of both. With `least` calibration scores a name is judged by its own; the
+    others by those of all transfers of their kind: stage-ins from tape, which take hours, by stage-ins. Where
+    nothing calibrates at all, ValueError as of `p_values`.
+    """
+    scores, calibration = np.asarray(scores, float), np.asarray(calibration, float)
+    staged, calibrated = from_tape(names), from_tape(calibration_names)
+    p = np.ones(len(scores))
+    for kind in np.unique(staged) if len(calibration) else [False]:
+        here, there = staged == kind, calibrated == kind
+        if there.any() or not len(calibration):
+            of_kind = (np.asarray(names, str)[here], np.asarray(calibration_names, str)[there])
+            p[here] = p_values(scores[here], calibration[there], *of_kind, min_calibration=least)
+    return p
 
 
 def quiet_block(transfers, usual, *, first, size):

@@ -6,6 +6,7 @@ import pandas as pd
 from nightshift.incidents.tracking import PAST_STATES
 from nightshift.wording import joined
 
+MAX_ADVISED = 60  # incidents with proposals; each takes some 10 ms
 RULES = """Of the evidence:
 
 - surprise: {decade:g} per factor of ten that the combined p-value lies below 1, of which {decades:g} count;
@@ -77,6 +78,13 @@ def rank_incidents(incidents, weights, scales, limits, max_incidents):
     ranked["rank"] = np.arange(1, len(ranked) + 1)
     ranked["shown"] = (ranked["last"] == 0) & (ranked["rank"] <= max_incidents)
     return ranked.drop(columns=["last", "down"])
+
+
+def needs_advice(ranked):
+    """Return the incidents of `rank_incidents` for which something is to be proposed: those shown in full,
+    and whatever else has not ended before, up to MAX_ADVISED in all; they are as many as a front page lists.
+    """
+    return ranked[ranked.shown | ~ranked.state.isin(PAST_STATES)].head(MAX_ADVISED)
 
 
 def amounts_in_words(scales):

@@ -69,10 +69,13 @@ def summarise_incidents(findings, label, still_h=6.0, newest=None):
     the last day that its daily sources know), p_value, impacts, impact, scope, benign.
 
     findings : as `describe_findings` gives it, with `night`, the night (date text) that each is of. newest :
-    {study: newest time in its source}, if that may be earlier than the end of the night. A finding has ended
-    when it ends `still_h` or more hours before what its source knows, a weekly one when it ends a week or
-    more before; without times it goes on as long as it is found. Where a daily source sees an incident, its
-    word on the end counts.
+    {study: newest time in its source}, if that may be earlier than the end of the night.
+
+    One rule says what has ended. A finding has when it ends `still_h` or more hours before what its source
+    knows, a weekly one when it ends a week or more before: at the edge of what is known nothing has ended,
+    since nobody has seen what came after. Without times it goes on as long as it is found. An incident has
+    ended when all its findings have; where a daily source sees it, those of daily sources decide, since they
+    know of later days than those of weekly ones.
     """
     weekly = (findings.cadence == "week").to_numpy()
     known_h = hours_of(findings.night) + DAY_H

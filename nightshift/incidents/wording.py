@@ -4,49 +4,46 @@ from collections import Counter
 
 import pandas as pd
 
+from nightshift.assurance import UNWATCHED
+from nightshift.catalog import label_in_any
 from nightshift.incidents import NOT_WATCHED
-from nightshift.wording import first_few, joined, moment, plural
+from nightshift.wording import first_few, from_to, joined, last_moment, moment, plural
 
-# words by which incidents are counted; ended: new, but ended when it was first seen; unwatched: ended before
+# words by which incidents are counted; ended: new, and has ended; unwatched: closed, since it ended before
 # anybody looked
 COUNTED_STATES = ("new", "ended", "escalated", "ongoing", "resolved", "closed", "unwatched")
 
 
-def status_in_words(state, age_nights, ended=False, *, end=None, first_seen=""):
-    """Say the state of an incident with its nights: "new", "new, ended", "ongoing, night 3", "resolved, seen
-    in 4 nights", "over when first seen".
+def status_in_words(state, age_nights, ended=False, *, change=""):
+    """Say the state of an incident in the words of the glossary, with its nights: "new", "new, ended",
+    "ongoing, night 3", "resolved, seen in 4 nights", "closed, ended before monitoring began".
 
-    end : its end, None or missing where it is not known. first_seen : the first night that reported it, date
-    as text, "" where that is not known.
+    change : what has changed since the night before, as `track_incidents` says it.
     """
     if state in ("escalated", "ongoing"):
         return f"{state}, night {age_nights}"
-    if state == "closed" and age_nights == 1 and is_over_before(end, first_seen):
-        return "over when first seen"
+    if counted_as(state, change, ended) == "unwatched":
+        return f"{state}, {UNWATCHED}"
     if state in ("resolved", "closed"):
         return f"{state}, seen in {plural(age_nights, 'night')}"
     return f"{state}, ended" if ended else state
 
 
-def is_over_before(end, night):
-    """Tell whether a moment is known and lies before a night.
-
-    end : Timestamp in UTC or its text in ISO 8601; None or missing is not known. night : date as text.
-    """
-    return bool(night) and bool(end) and end == end and str(end)[:10] < night
-
-
 def when_in_words(row, day):
-    """Say since when an incident lasts.
+    """Say since when an incident lasts; of one that goes on, though nothing of the night shows it, up to
+    which day it was judged.
 
     row : start, end, ended; its start may be missing. day : the night that is reported, date as text.
     """
     if pd.isna(row.start):
         return "at times that the source does not know"
     if row.ended:
-        return f"seen from {moment(row.start)} to {moment(row.end)}"
+        when = from_to(row.start, row.end)
+        return f"seen {'from' if ' to ' in when else 'on'} {when}"
     began = f"since {moment(row.start)}"
-    return f"{began}, last seen {row.end:%Y-%m-%d}" if row.end < pd.Timestamp(day, tz="UTC") else began
+    if row.end > pd.Timestamp(day, tz="UTC"):
+        return began
+    return f"{began}, seen to {last_moment(row.end, row.start)[:10]}, the last day that is judged"
 
 
 def sites_of(findings, first=""):
@@ -73,17 +70,17 @@ def where_in_words(title, sites):
 def incident_sentence(row, n_findings, day, sites=()):
     """Describe one incident in one sentence. Names are those of its findings, not yet escaped.
 
-    row : title, start, end, ended, state, age_nights, first_seen, p_value, studies, description, kinds,
+    row : title, start, end, ended, state, change, age_nights, p_value, studies, description, kinds,
     impact. The description of what has ended stands in quotes, since it was true then. day : the night that
     is reported, date as text. sites : of its findings, as `sites_of` gives them.
     """
     p_value = "below 1e-12" if row.p_value < 1e-12 else f"{row.p_value:.1g}"
     measure = "combined p-value" if n_findings > 1 else "p-value"
     seen_by = f"{plural(n_findings, 'finding')} of {joined(row.studies)}, {measure} {p_value}"
-    description = row.description or row.kinds[0].replace("_", " ")
+    description = row.description or label_in_any(row.kinds[0])
     if row.ended:
         description = f"“{description}”"
-    status = status_in_words(row.state, row.age_nights, end=row.end, first_seen=row.first_seen)
+    status = status_in_words(row.state, row.age_nights, bool(row.ended), change=row.change)
     where = where_in_words(row.title, sites)
     comma = "," if where.startswith(",") else ""
     subject = f"{row.title[:1].upper()}{row.title[1:]}{where}{comma} {when_in_words(row, day)} ({status})"
@@ -127,7 +124,7 @@ def count_incidents(incidents):
 def listed(incidents):
     """Return incidents as a table for people: DataFrame of text, one row per incident, empty for none."""
     status = [
-        status_in_words(row.state, row.age_nights, bool(row.ended), end=row.end, first_seen=row.first_seen)
+        status_in_words(row.state, row.age_nights, bool(row.ended), change=row.change)
         for row in incidents.itertuples()
     ]
     return pd.DataFrame(

@@ -1,9 +1,10 @@
-"""A night by mail: a digest to those who may see its incidents, a mail about failed studies to those who mend
-them.
+"""Who is told of a night: a digest to those who may see its incidents, a message about failed studies to
+those who mend them.
 
-Who gets what stands under `mail` in the configuration, SMTP_USER and SMTP_PASSWORD in the environment. It
-tells what digest.json of the night says, and keeps in mail.json beside it what became of each recipient's
-mail, before and after it is handed over. message.py writes messages and smtp.py hands them over. The rules:
+There are several channels, each with a section of the configuration: `mail`, `webhooks` (chats) and
+`alertmanager`. Each tells what digest.json of the night says, and keeps in mail.json (webhooks.json,
+alertmanager.json) beside it what became of each recipient's message, before and after it is handed over. A
+channel is a module that writes messages and hands them over; the rules are the same for all:
 
 - At most one mail a night for each recipient. It is sent when something that they may see is new (it may
   have ended), escalated or resolved, or goes on and was never in a mail to them, as after a mail that was
@@ -16,6 +17,8 @@ mail, before and after it is handed over. message.py writes messages and smtp.py
 - A night that is rendered again after a later one was published and mailed sends nothing; a night after
   today is refused, and none counts as later. A mail.json that cannot be read is put aside: what became of
   that night's mail is not known then, and none of it is sent again. One run mails at a time.
+- What was new, escalated or resolved on nights of which nothing was sent counts as such on the next one.
+- An Alertmanager is told of all that is open every night, and of the latest night only (alertmanager.py).
 """
 
 import contextlib
@@ -27,14 +30,15 @@ from functools import partial
 
 from helpers import atomic, write_json
 from nightshift import former_names
-from nightshift.notify.message import mail_view, message_of, read_night
-from nightshift.notify.settings import read_settings
-from nightshift.notify.smtp import NoWay, deliver
+from nightshift.notify import alertmanager, mail, webhook
+from nightshift.notify.carried import carry_news, silent_nights
+from nightshift.notify.message import read_night
+from nightshift.notify.smtp import NoWay
 from nightshift.reporting.products import refuse_future
 from nightshift.wording import one_line
 
 RETRY_NIGHTS = 3  # a mail older than this is no news
-MAX_TO = 50  # recipients of one message; servers take 100 (RFC 5321, 4.5.3.1.8), many less
+CHANNELS = (mail, webhook, alertmanager)
 MAX_STATES = 30  # nights that are looked back on for what a recipient knows of
 MEANS = {
     "waiting": "tried again at the next run",
@@ -46,23 +50,37 @@ MEANS = {
 # ------------------------------------------------------------------------------------------ who knows of what
 
 
-def send_night(root, day, config, *, dry_run=False):
-    """Mail the night of `day` and what waits of earlier nights, if the configuration says to whom; returns a
-    line for each thing that went wrong.
+def tell_night(root, day, config, dry_run=False):
+    """Tell of the night of `day` through all channels that the configuration has, one after the other;
+    returns a line for each thing that went wrong, which begins with the name of its section.
+    """
+    more = {"dry_run": True} if dry_run else {}
+    return [
+        f"{channel.SECTION}: {line}"
+        for channel in CHANNELS
+        if config.get(channel.SECTION)
+        for line in send_night(root, day, config, channel, **more)
+    ]
+
+
+def send_night(root, day, config, channel=mail, *, dry_run=False):
+    """Tell of the night of `day`, and of what waits of earlier nights, through one channel, if the
+    configuration says to whom; returns a line for each thing that went wrong.
 
     dry_run : nothing is sent or remembered; the messages, as if none had been sent for this night, are
-    written to reports/<day>/mail/*.eml.
+    written to data/mail/<day>/.
     """
     try:
-        if not (settings := read_settings(config)):
+        if not (settings := channel.read_settings(config)):
             return []
+        settings.channel = channel
         refuse_future(day)
         if not (root / "reports" / day / "digest.json").exists():
             return [
                 f"the night of {day} has not been published: there is no "
                 f"{root / 'reports' / day / 'digest.json'}"
             ]
-        with (root / "reports/.mail.lock").open("a") as lock:
+        with (root / f"reports/.{channel.SECTION}.lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return write_drafts(root, day, settings) if dry_run else send_all(root, day, settings)
     except BlockingIOError:
@@ -74,7 +92,7 @@ def send_night(root, day, config, *, dry_run=False):
 
 
 def send_all(root, day, settings):
-    """Mail all that is due up to the night of `day`; returns lines of what went wrong."""
+    """Tell of all that is due up to the night of `day`; returns lines of what went wrong."""
     states, lines = read_states(root, settings)
     today = str(datetime.now(UTC).date())
     if any(
@@ -84,6 +102,7 @@ def send_all(root, day, settings):
         return lines
     states = {night: state for night, state in states.items() if night <= day}
     since = str(date.fromisoformat(day) - timedelta(RETRY_NIGHTS))
+    silent = silent_nights(root, day, states)
     troubles, way = end_old(root, states, since, settings), ""  # way: why nothing can be sent any more
     due = {
         night: [key for key, entry in state.items() if entry["outcome"] == "waiting"]
@@ -99,24 +118,34 @@ def send_all(root, day, settings):
         except ValueError as error:  # it must not cost the other nights their mail
             lines.append(str(error))
             continue
+        if night_day == day:
+            carry_news(root, night, silent)
         for view, to in views_of(night, settings, states, due[night_day]):
             if not view:
-                record(root, states, night, view, dict.fromkeys(to, ("quiet", "")))
+                record(root, states, night, view, dict.fromkeys(to, ("quiet", "")), settings)
                 continue
-            message = message_of(root, view, settings, to)
-            keep = partial(record, root, states, night, view, message_id=message["Message-ID"])
-            outcomes = dict.fromkeys(to, ("waiting", way))
-            keep(outcomes)
-            try:
-                outcomes = outcomes if way else deliver(message, to, settings, keep)
-            except NoWay as error:
-                way = str(error)
-                outcomes = dict.fromkeys(to, ("waiting", way))
-            keep(outcomes)
+            outcomes, way = hand_over(root, states, night, view, to, settings, way)
             for address, (outcome, words) in outcomes.items():
                 if outcome != "sent":
                     troubles.setdefault((night_day, outcome, words), []).append(address)
     return lines + [line_of(*what, to) for what, to in troubles.items()]
+
+
+def hand_over(root, states, night, view, to, settings, way):
+    """Hand one message to its recipients `to`, and write down what became of it: ({address: (outcome, why)},
+    why nothing can be sent any more, "" if it can). way : the same from before.
+    """
+    message = settings.channel.compose(root, view, settings, to)
+    keep = partial(record, root, states, night, view, settings=settings, message=message)
+    outcomes = dict.fromkeys(to, ("waiting", way))
+    keep(outcomes)
+    try:
+        outcomes = outcomes if way else settings.channel.deliver(message, to, settings, keep)
+    except NoWay as error:
+        way = str(error)
+        outcomes = dict.fromkeys(to, ("waiting", way))
+    keep(outcomes)
+    return outcomes, way
 
 
 def end_old(root, states, since, settings):
@@ -129,6 +158,9 @@ def end_old(root, states, since, settings):
         {},
         {key_of(address): address for address in {*settings.people, *settings.failures}},
     )
+    if settings.channel.LATEST_ONLY:
+        supersede(root, states, settings)
+        return {}
     for night, state in states.items():
         for key, entry in state.items():
             if entry["outcome"] == "sending":
@@ -140,8 +172,18 @@ def end_old(root, states, since, settings):
             troubles.setdefault((night, entry["outcome"], entry["reason"]), []).append(
                 address_of.get(key, f"recipient {key}")
             )
-            write_state(root, night, state)
+            write_state(root, night, state, settings.channel.SECTION)
     return troubles
+
+
+def supersede(root, states, settings):
+    """Let what a channel of the latest night alone has not told yet be told no more."""
+    for night, state in states.items():
+        waiting = [entry for entry in state.values() if entry["outcome"] in ("waiting", "sending")]
+        for entry in waiting:
+            entry["outcome"] = "superseded"
+        if waiting:
+            write_state(root, night, state, settings.channel.SECTION)
 
 
 def line_of(night, outcome, words, to):
@@ -153,23 +195,21 @@ def line_of(night, outcome, words, to):
 
 def views_of(night, settings, states, due=None):
     """[(view, recipients)] of those whose mail of this night is not settled: who may see the same gets one
-    message, MAX_TO at a time.
+    message, the channel's MAX_TO at a time.
 
     A view that is None: no mail is due. due : keys of the only recipients that count, None for all.
     """
-    groups, settled = (
-        {},
-        {
-            key
-            for key, entry in states.get(night.day, {}).items()
-            if entry["outcome"] not in ("waiting", "quiet")
-        },
-    )
+    groups, state, channel = {}, states.get(night.day, {}), settings.channel
+    settled = {key for key, entry in state.items() if entry["outcome"] not in ("waiting", "quiet")}
     for address in sorted({*settings.people, *settings.failures}):
-        if (key := key_of(address)) not in settled and (due is None or key in due):
-            view = mail_view(night, settings, address, notified_before(states, night.day, key))
+        key = key_of(address)
+        if (channel.LATEST_ONLY or key not in settled) and (due is None or key in due):
+            entry = {"notified": notified_before(states, night.day, key)}
+            entry["memory"] = memory_of(states, night.day, key)
+            view = channel.view_for(night, settings, address, entry)
             groups.setdefault(json.dumps(view, default=str), (view, []))[1].append(address)
-    return [(view, to[at : at + MAX_TO]) for view, to in groups.values() for at in range(0, len(to), MAX_TO)]
+    most = channel.MAX_TO
+    return [(view, to[at : at + most]) for view, to in groups.values() for at in range(0, len(to), most)]
 
 
 def notified_before(states, day, key):
@@ -186,24 +226,45 @@ def notified_before(states, day, key):
     )
 
 
-def record(root, states, night, view, outcomes, message_id=""):
-    """Write down what became of a night's mail to the recipients of `outcomes` {address: (outcome, why)},
+def memory_of(states, day, key):
+    """What the channel remembers of a recipient on the night of `day` or the last one before it; None where
+    that is nothing.
+    """
+    entries = [states[night][key] for night in sorted(states) if night <= day and key in states[night]]
+    return entries[-1].get("memory") if entries else None
+
+
+def record(root, states, night, view, outcomes, settings, message=None):
+    """Write down what became of a night's message to the recipients of `outcomes` {address: (outcome, why)},
     and what they know of now.
     """
-    state = states.setdefault(night.day, {})
+    state, concerns = states.setdefault(night.day, {}), {one["id"] for one in night.concerns}
     for address, (outcome, words) in outcomes.items():
         knew = notified_before(states, night.day, key_of(address))
-        concerns = {one["id"] for one in night.concerns}
         # what is past is forgotten
         knew &= concerns | (knew if night.incidents is None else {one["id"] for one in night.incidents})
         knew |= {*view["seen"]} if view and outcome == "sent" else set()
+        before = memory_of(states, night.day, key_of(address))
         state[key_of(address)] = {
             "outcome": outcome,
             "reason": words,
-            "message_id": message_id,
+            "message_id": message.id if message else "",
             "notified": sorted(knew),
         }
-    write_state(root, night.day, state)
+        memory = remembered(before, message, outcome)
+        state[key_of(address)] |= {"memory": memory} if memory else {}
+    write_state(root, night.day, state, settings.channel.SECTION)
+
+
+def remembered(before, message, outcome):
+    """What the channel remembers of a recipient after a message, a list: what it said, and unless it is sure
+    to have arrived, what was remembered `before` as well.
+    """
+    if message is None or message.memory is None:
+        return before
+    if outcome == "sent":
+        return message.memory
+    return [*(before or []), *(one for one in message.memory if one not in (before or []))]
 
 
 def key_of(address):
@@ -219,16 +280,17 @@ def read_states(root, settings):
     than twice. The file is put aside as mail.damaged.json, and another takes its place.
     """
     states, lines, today = {}, [], str(datetime.now(UTC).date())
-    paths = [path for path in sorted(root.glob("reports/????-??-??/mail.json")) if path.parent.name <= today]
+    section = settings.channel.SECTION
+    there = sorted(root.glob(f"reports/????-??-??/{section}.json"))
+    paths = [path for path in there if path.parent.name <= today]
     for path in paths[-MAX_STATES:]:
         night = path.parent.name
         try:
             states[night] = recipients_of(path)
         except (OSError, ValueError, KeyError, TypeError) as error:
             lines.append(
-                f"reports/{night}/mail.json cannot be read ({type(error).__name__}): who has got the mail of "
-                "that night is not known, and "
-                "none of it is sent again"
+                f"reports/{night}/{section}.json cannot be read ({type(error).__name__}): "
+                "who has got the mail of that night is not known, and none of it is sent again"
             )
             unclear = {
                 "outcome": "unclear",
@@ -240,8 +302,8 @@ def read_states(root, settings):
                 key: unclear | {"notified": sorted(notified_before(states, night, key))} for key in keys
             }
             with contextlib.suppress(OSError):
-                path.replace(path.with_name("mail.damaged.json"))
-                write_state(root, night, states[night])
+                path.replace(path.with_name(f"{section}.damaged.json"))
+                write_state(root, night, states[night], section)
     return states, lines
 
 
@@ -270,7 +332,8 @@ def checked_state(state):
     return state
 
 
-def write_state(root, night, state):
+def write_state(root, night, state, section="mail"):
+    """Write what became of a night's messages beside its digest."""
     write_json(
         {
             "version": 2,
@@ -278,7 +341,7 @@ def write_state(root, night, state):
             "written": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
             "recipients": state,
         },
-        root / "reports" / night / "mail.json",
+        root / "reports" / night / f"{section}.json",
     )
 
 
@@ -291,17 +354,28 @@ def read_quietly(path):
 
 
 def write_drafts(root, day, settings):
-    """Write the messages of a night, as if none had been sent for it, to reports/<day>/mail/."""
-    folder, night = root / "reports" / day / "mail", read_night(root, day)
-    for old in folder.glob("*.eml"):
-        old.unlink()
+    """Write the messages of a night, as if none had been sent for it, to data/mail/<day>/.
+
+    They hold addresses: nobody but the owner may look into that folder.
+    """
+    channel, folder, night = settings.channel, root / "data/mail" / day, read_night(root, day)
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.parent.chmod(0o700)
+    for old in folder.glob(f"*.{channel.DRAFT}"):
+        if channel.DRAFT == "eml" or old.name.startswith(f"{channel.SECTION}-"):
+            old.unlink()
     sent = {
         path.parent.name: read_quietly(path)
-        for path in sorted(root.glob("reports/????-??-??/mail.json"))[-MAX_STATES:]
+        for path in sorted(root.glob(f"reports/????-??-??/{channel.SECTION}.json"))[-MAX_STATES:]
     }
     for n, (view, to) in enumerate([one for one in views_of(night, settings, sent | {day: {}}) if one[0]], 1):
-        path = folder / f"{n}-{'digest' if view['digest'] else 'failures'}.eml"
+        content = channel.compose(root, view, settings, to).content
+        kind = "digest" if view.get("digest", True) else "failures"
+        name = f"{n}-{kind}" if channel is mail else f"{channel.SECTION}-{n}"
+        text = content.as_bytes() if channel is mail else json.dumps(content, indent=1).encode()
+        path = folder / f"{name}.{channel.DRAFT}"
         with atomic(path) as temporary:
-            temporary.write_bytes(message_of(root, view, settings, to).as_bytes())
+            temporary.touch(0o600)
+            temporary.write_bytes(text)
         print(f"{path}: to {', '.join(to)}")
     return []

@@ -1,4 +1,6 @@
-"""What a configuration says under `mail`: who gets what, from whom, through which server."""
+"""What a configuration says of those who are told of a night, by mail, chat or Alertmanager: who gets what,
+and for mails from whom, through which server.
+"""
 
 import contextlib
 import os
@@ -10,6 +12,7 @@ from nightshift.reporting.settings import site_settings
 from nightshift.wording import one_line
 
 SEVERITIES = ["low", "medium", "high"]
+VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{0,99}\Z")  # name of one of the environment
 ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 ADDRESS = re.compile(rf"(?=.{{3,254}}\Z)(?=[^@]{{1,64}}@){ATOM}(\.{ATOM})*@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*\Z")
 
@@ -18,49 +21,82 @@ def read_settings(config):
     """What the configuration says under `mail`, checked, None where it says nothing; ValueError says in one
     line what is wrong.
 
-    Returns a namespace: sender, server (scheme, host, port), login (user, password) or None, people {address:
-    [(studies or None for all, position of the least severity), ...]}, failures (set of addresses),
-    only_changes, site_url.
+    Returns what `read_recipients` does, with sender, server (scheme, host, port) and login (user, password)
+    or None.
     """
-    section = config.get("mail") or {}
-    if not section:
+    settings = read_recipients(config, "mail", checked_address, ["from", "server", "only_changes"])
+    if not settings:
         return None
-    check_names("mail", section, ["from", "server", "only_changes", "to", "failures"])
-    people, failures = (
-        {},
-        [
-            checked_address(f"mail.failures[{n}]", a)
-            for n, a in enumerate(list_of("mail.failures", section.get("failures")))
-        ],
-    )
-    for n, one in enumerate(list_of("mail.to", section.get("to"))):
-        check_names(f"mail.to[{n}]", one, ["address", "studies", "severity"])
-        studies, severity = one.get("studies"), one.get("severity", "low")
-        configured = config.get("studies") or {}
-        if unknown := [
-            study for study in list_of(f"mail.to[{n}].studies", studies) if study not in configured
-        ]:
-            raise ValueError(f"mail.to[{n}]: unknown study {unknown[0]!r}; known are {', '.join(configured)}")
-        if severity not in SEVERITIES:
-            raise ValueError(f"mail.to[{n}]: severity {severity!r} is none of {', '.join(SEVERITIES)}")
-        rule = (None if studies is None else set(studies), SEVERITIES.index(severity))
-        people.setdefault(checked_address(f"mail.to[{n}].address", one.get("address")), []).append(rule)
-    if not people and not failures:
-        raise ValueError("mail names no recipient, neither under `to` nor under `failures`")
-    if not isinstance(only_changes := section.get("only_changes", True), bool):
-        raise ValueError(f"mail.only_changes is {only_changes!r}, neither true nor false")
     user, password = (os.environ.get(name, "") for name in ("SMTP_USER", "SMTP_PASSWORD"))
     if bool(user) != bool(password) or not (user + password).isascii():
         raise ValueError("SMTP_USER and SMTP_PASSWORD must both be set, or neither, in ASCII")
+    settings.sender = checked_address("mail.from", config["mail"].get("from"))
+    settings.server = checked_server(config["mail"].get("server"))
+    settings.login = (user, password) if user else None
+    return settings
+
+
+def read_webhooks(config):
+    """What the configuration says under `webhooks`, as `read_recipients`; None where it says nothing."""
+    return read_recipients(config, "webhooks", checked_variable, ["only_changes"])
+
+
+def read_alertmanager(config):
+    """What the configuration says under `alertmanager`, as `read_recipients`; None where it says nothing."""
+    settings = read_recipients(config, "alertmanager", checked_alertmanager, [])
+    if settings:
+        settings.only_changes = False
+    return settings
+
+
+def check_channels(config):
+    """Lines about what is wrong with the sections of those who are told of a night."""
+    lines = []
+    for read in (read_settings, read_webhooks, read_alertmanager):
+        try:
+            read(config)
+        except ValueError as error:
+            lines.append(str(error))
+    return lines
+
+
+def read_recipients(config, section, checked, more):
+    """Who is told what, by a section of the configuration, `mail` or another way; None where it is empty.
+
+    checked : called with (path of a setting, address), returns the address or raises ValueError. more : names
+    of settings beside `to` and `failures`.
+
+    Returns a namespace: people {address: [(studies or None for all, position of the least severity), ...]},
+    failures (set of addresses), only_changes, site_url.
+    """
+    settings = config.get(section) or {}
+    if not settings:
+        return None
+    check_names(section, settings, [*more, "to", "failures"])
+    people, listed = {}, list_of(f"{section}.failures", settings.get("failures"))
+    failures = {checked(f"{section}.failures[{n}]", address) for n, address in enumerate(listed)}
+    for n, one in enumerate(list_of(f"{section}.to", settings.get("to"))):
+        where = f"{section}.to[{n}]"
+        check_names(where, one, ["address", "studies", "severity"])
+        rule = checked_rule(where, one, config.get("studies") or {})
+        people.setdefault(checked(f"{where}.address", one.get("address")), []).append(rule)
+    if not people and not failures:
+        raise ValueError(f"{section} names no recipient, neither under `to` nor under `failures`")
+    if not isinstance(only_changes := settings.get("only_changes", True), bool):
+        raise ValueError(f"{section}.only_changes is {only_changes!r}, neither true nor false")
     return SimpleNamespace(
-        sender=checked_address("mail.from", section.get("from")),
-        server=checked_server(section.get("server")),
-        people=people,
-        login=(user, password) if user else None,
-        failures=set(failures),
-        only_changes=only_changes,
-        site_url=site_settings(config)[1],
+        people=people, failures=failures, only_changes=only_changes, site_url=site_settings(config)[1]
     )
+
+
+def checked_rule(where, one, configured):
+    """(studies or None for all, position of the least severity) of an entry `one` of `to`."""
+    studies, severity = one.get("studies"), one.get("severity", "low")
+    if unknown := [study for study in list_of(f"{where}.studies", studies) if study not in configured]:
+        raise ValueError(f"{where}: unknown study {unknown[0]!r}; known are {', '.join(configured)}")
+    if severity not in SEVERITIES:
+        raise ValueError(f"{where}: severity {severity!r} is none of {', '.join(SEVERITIES)}")
+    return None if studies is None else set(studies), SEVERITIES.index(severity)
 
 
 def check_names(where, section, allowed):
@@ -82,6 +118,28 @@ def checked_address(where, address):
     if not isinstance(address, str) or not ADDRESS.match(address):
         raise ValueError(f"{where}: {one_line(address, 80)!r} is no mail address such as name@example.org")
     return address.lower()
+
+
+def checked_variable(where, name):
+    """The name of a variable that holds the address of a webhook; ValueError where it is none."""
+    if not isinstance(name, str) or not VARIABLE.match(name):
+        # not shown: it may be the secret itself
+        raise ValueError(
+            f"{where} must be the name of a variable of the environment that holds the address of the "
+            "webhook, such as OPERATORS_WEBHOOK"
+        )
+    return name
+
+
+def checked_alertmanager(where, url):
+    """The address of an Alertmanager without a slash at its end; ValueError where it is none."""
+    if "@" in str(url):  # not shown: it may hold the password
+        raise ValueError(f"{where} holds a user or a password: they belong into the environment")
+    if not isinstance(url, str) or not re.fullmatch(r"https?://[^\s?#@/]+(/[^\s?#@]*)?", url):
+        raise ValueError(
+            f"{where}: {one_line(url, 80)!r} is no address such as http://alerts.example.org:9093"
+        )
+    return url.rstrip("/")
 
 
 def checked_server(url):

@@ -48,16 +48,16 @@ def expect(code, reply):
 
 
 @contextlib.contextmanager
-def connected(settings):
+def connected(settings, *, timeout_s=None):
     """A session with the mail server: encrypted, its certificate verified, logged in, our sender taken;
-    NoWay says why there is none.
+    NoWay says why there is none. timeout_s : for one answer, if not TIMEOUT_S.
     """
     scheme, host, port = settings.server
-    context = ssl.create_default_context()
+    context, timeout_s = ssl.create_default_context(), timeout_s or TIMEOUT_S
     server = (
-        smtplib.SMTP_SSL(timeout=TIMEOUT_S, context=context)
+        smtplib.SMTP_SSL(timeout=timeout_s, context=context)
         if scheme == "smtps"
-        else smtplib.SMTP(timeout=TIMEOUT_S)
+        else smtplib.SMTP(timeout=timeout_s)
     )
     # whose certificate it must be; smtplib sets it only where it connects at once, and then nothing could end
     # that

@@ -14,6 +14,7 @@ import pandas as pd
 from scipy import stats
 
 from helpers import project_path
+from nightshift.catalog import label_in_any
 from nightshift.remediation.feedback import COLUMNS, FEEDBACK_FILE, as_cell, read_feedback
 from nightshift.remediation.knowledge import offered, read_remediations
 
@@ -177,7 +178,7 @@ def chance_now(row, products=""):
     place = f" at {row['site']}" if row["site"] else ""
     trials = "1 trial" if now.trials == 1 else f"{now.trials} trials"
     return (
-        f"For {row['kind'].replace('_', ' ')}, {row['remediation']} worked in {now.worked} of {trials}; its "
+        f"For {label_in_any(row['kind'])}, {row['remediation']} worked in {now.worked} of {trials}; its "
         f"chance{place} is "
         f"now {now.chance:.0%} ({now.low:.0%} to {now.high:.0%})."
     )

@@ -20,8 +20,8 @@ from nightshift.wording import one_line, skill_in_words
 
 MAX_HISTORY = 30  # nights in the small pictures
 MAX_ENTRIES = 30  # nights in the feed
-# of a night that is removed: its history, what links to it find, and that its mail was sent
-STAYS = {"run.json", "index.html", "mail.json"}
+# of a night that is removed: its history, what links to it find, and of what people were told
+STAYS = {"run.json", "index.html", "mail.json", "webhooks.json", "alertmanager.json"}
 # keys of an incident of digest.json without which it cannot be shown
 NEEDED = {
     *("id", "rank", "title", "severity", "state", "age_nights", "ended", "start", "end", "first_seen"),

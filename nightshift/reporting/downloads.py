@@ -4,7 +4,7 @@ the files that the study offers. They lie beside the page, so that a copied fold
 
 import shutil
 
-from helpers import atomic, write_parquet
+from helpers import atomic, write_csv, write_parquet
 from nightshift import catalog
 from nightshift.catalog import STEPS, finding_tables
 from nightshift.evidence import MAX_ROWS
@@ -16,7 +16,6 @@ RUN = {
     ".json": "record of the run, for programs",
     ".log": "log of the run",
 }
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would compute
 
 
 def downloads_of(root, s, step, folder):
@@ -86,15 +85,6 @@ def offered(root, s, folder):
                 shutil.copyfile(source, temporary)
             files[target.name] = what
     return files
-
-
-def write_csv(table, path):
-    """Write a table as CSV. A text that a spreadsheet would take for a formula begins with an apostrophe."""
-    shown = table.copy()
-    for column in shown.select_dtypes(["object", "str"]):
-        shown[column] = [f"'{text}" if str(text).startswith(FORMULA) else text for text in shown[column]]
-    with atomic(path) as temporary:
-        shown.to_csv(temporary, index=False, date_format="%Y-%m-%dT%H:%M:%SZ")
 
 
 def size_of(path):

@@ -79,9 +79,11 @@ def naming_of(about, entity, site):
 
 def split_entity(about, entity, site):
     """Split the entity of a finding into what it names: tuple of Entity, the first is what it is about."""
-    if about == "link" and " -> " in entity:
+    if about in ("link", "link or storage") and " -> " in entity:
         ends = entity.split(" -> ", 1)
         return (Entity("link", entity), *(Entity("storage", end) for end in ends))
+    if about == "link or storage":
+        return (Entity("storage", entity),)
     if about == "VO at site":
         vo, at, place = entity.rpartition(" at ")
         return (Entity("VO", vo), Entity("site", place)) if at and vo and place else (Entity("VO", entity),)

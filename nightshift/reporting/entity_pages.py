@@ -17,7 +17,7 @@ from nightshift.reporting.entity_history import RANK
 from nightshift.reporting.incident_view import clock, severity_of, silence_in_words, status_of
 from nightshift.reporting.nights import day_before, days_between, runs_of
 from nightshift.reporting.pages import TEMPLATES, is_current, write_page
-from nightshift.wording import one_line, plural
+from nightshift.wording import last_moment, one_line, plural
 
 FOLDER = "entities"
 MAX_COURSES = 60  # incidents on one page, the latest
@@ -39,7 +39,13 @@ def course_row(course):
     """The values that templates/entity.html.j2 shows of one incident."""
     one, first, last = course.incident, course.nights[0].day, course.last
     evidence = list(dict.fromkeys(one_line(each.get("evidence") or "", 600) for each in course.findings))
-    until = clock(one["end"]) if one["ended"] else "open" if last.is_open else "not known"
+    until = (
+        last_moment(one["end"], one["start"]).removesuffix(" UTC")
+        if one["ended"]
+        else "open"
+        if last.is_open
+        else "not known"
+    )
     return {
         "id": one_line(one["id"], 60),
         "title": one_line(one["title"], 120),

@@ -13,18 +13,19 @@ from markupsafe import Markup
 
 from helpers import ROOT
 from nightshift import catalog
-from nightshift.assurance import assure, simulated_in_words
+from nightshift.assurance import UNWATCHED, assure, simulated_in_words
 from nightshift.evidence import ids_of
 from nightshift.reporting.archive import history, kept
-from nightshift.reporting.digests import is_known, pressing, rest_in_words
+from nightshift.reporting.digests import pressing, rest_in_words
 from nightshift.reporting.entity_pages import entity_links
 from nightshift.reporting.incident_view import SEVERITIES, view_of
 from nightshift.reporting.rows import places_of
 from nightshift.reporting.strips import strip_of
-from nightshift.wording import moment, plural, skill_in_words
+from nightshift.wording import last_moment, moment, plural, skill_in_words
 
 MAX_FINDINGS = 8  # rows of findings per study; the analysis page has all
 COMMAND = ".venv/bin/nightshift"
+REASON = "YOUR REASON"
 SILENCE = timedelta(days=14)  # as long as the page proposes
 MAX_ROWS = 60  # incidents of one group; the digest has all
 STATES = {"escalated": 0, "new": 1, "ongoing": 2}  # others follow, as they come
@@ -58,12 +59,12 @@ class Group(NamedTuple):
 
 
 def in_group(incident):
-    """Tell which group of the front page an incident is in: pressing, resolved, known or over."""
+    """Tell which group of the front page an incident is in: pressing, resolved, known or closed."""
     if pressing(incident):
         return "pressing"
-    if is_known(incident):
-        return "known"
-    return "resolved" if incident["state"] == "resolved" and not incident["silence"] else "over"
+    if incident["state"] == "closed":
+        return "closed"
+    return "known" if incident["silence"] else "resolved"
 
 
 def incident_groups(root, incidents, day, *, hrefs, pictures, rows):
@@ -77,7 +78,7 @@ def incident_groups(root, incidents, day, *, hrefs, pictures, rows):
         "pressing": "",
         "resolved": "resolved since the night before",
         "known": "silenced or acknowledged",
-        "over": "over: ended before monitoring began, or closed",
+        "closed": f"closed: {UNWATCHED}, or reported as ended on an earlier night",
     }
     groups = []
     for name, heading in headings.items():
@@ -92,9 +93,12 @@ def incident_groups(root, incidents, day, *, hrefs, pictures, rows):
         for row in views:
             row["until"] = str(date.fromisoformat(day) + SILENCE)
             row["silence_command"] = silence_command(root, row["id"], row["until"])
-            row["commands"] = [
-                feedback_command(root, row["id"], one["remediation"]) for one in row["proposals"]
-            ]
+            row["commands"] = {
+                outcome: [
+                    feedback_command(root, row["id"], one["remediation"], outcome) for one in row["proposals"]
+                ]
+                for outcome in ("worked", "failed")
+            }
         groups.append(Group(name, words, views, rest_in_words(members[MAX_ROWS:])))
     return groups
 
@@ -148,16 +152,18 @@ def filter_rules(filters):
     )
 
 
-def feedback_command(root, incident, remediation):
-    """Give the command that notes that a proposal worked for an incident of a night below `root`, as a plain
-    shell runs it in the folder of the repository.
+def feedback_command(root, incident, remediation, outcome):
+    """Give the command that notes what came of a proposal for an incident of a night below `root`, as a plain
+    shell runs it in the folder of the repository. outcome : "worked" or "failed".
     """
-    return shlex.join([COMMAND, "feedback", incident, remediation, "worked", *products_option(root)])
+    return shlex.join([COMMAND, "feedback", incident, remediation, outcome, *products_option(root)])
 
 
 def silence_command(root, incident, until):
-    """Give the command that silences an incident of a night below `root` up to the day `until`."""
-    wish = ["--until", until, "--why", "known and harmless"]
+    """Give the command that silences an incident of a night below `root` up to the day `until`, with REASON
+    in the place of the reason, which only the reader knows.
+    """
+    wish = ["--until", until, "--why", REASON]
     return shlex.join([COMMAND, "silence", incident, *wish, *products_option(root)])
 
 
@@ -253,11 +259,11 @@ def study_row(root, s, runs, pictures):
     rows, places = list(s["findings"].itertuples()), places_of([s])
     findings = [
         {
-            "kind": f.kind.replace("_", " "),
+            "kind": catalog.label_of(s["study"], f.kind),
             "entity": f.entity,
             "evidence": f.evidence,
             "start": moment(f.start),
-            "end": moment(f.end),
+            "end": last_moment(f.end, f.start),
             "rows": places.get(name, ("", "")),
         }
         for name, f in zip(ids_of(s["findings"]) if rows else [], rows[:MAX_FINDINGS], strict=False)
@@ -289,5 +295,5 @@ def study_row(root, s, runs, pictures):
         "data": data_line(s),
         "model": model_line(s["in_use"], s["models"]),
         "figure": pictures.get(path, ""),
-        "figure_alt": f"{of.kind.replace('_', ' ')} {of.entity}: {of.evidence}" if of else "",
+        "figure_alt": f"{catalog.label_of(s['study'], of.kind)}, {of.entity}: {of.evidence}" if of else "",
     }

@@ -17,22 +17,23 @@ def write_glossary(reports):
         title="Glossary",
         up="",
         terms=terms,
-        studies=[described_study(study) for study in catalog.studies().values()],
+        studies=[described_study(name) for name in catalog.studies()],
         units=described_units(),
     )
 
 
-def described_study(study):
-    """Describe a Study and its kinds of findings, by label."""
+def described_study(name):
+    """Describe the study `name` and its kinds of findings, by label."""
+    study = catalog.study_of(name)
     kinds = [
         {
-            "label": label_of(name, kind),
+            "label": catalog.label_of(name, kind_name),
             "description": kind.description,
             "scope": kind.scope,
             "cadence": kind.cadence,
             "benign": kind.benign,
         }
-        for name, kind in study.kinds.items()
+        for kind_name, kind in study.kinds.items()
     ]
     by_label = sorted(kinds, key=lambda kind: kind["label"])
     return {"title": study.title, "question": study.question, "kinds": by_label}
@@ -46,19 +47,15 @@ def described_units():
     ]
 
 
-def label_of(name, kind):
-    """What a kind of finding is called, a FindingKind."""
-    return kind.label or name.replace("_", " ")
-
-
-def reading_of(study):
-    """Say how the report of a Study is read: what a finding is, what its severity counts, and what may be by
-    chance; a list of sentences.
+def reading_of(name):
+    """Say how the report of the study `name` is read: what a finding is, what its severity counts, and what
+    may be by chance; a list of sentences.
     """
-    kinds = list(dict.fromkeys(label_of(name, kind) for name, kind in study.kinds.items()))
+    study = catalog.study_of(name)
+    kinds = list(dict.fromkeys(catalog.label_of(name, kind) for kind in study.kinds))
     kinds += ["what its source names itself"] if study.open_kinds else []
     costs = joined(unit.label or name for name, unit in study.impact_units.items())
-    wanted = [label_of(name, kind) for name, kind in study.kinds.items() if kind.benign]
+    wanted = [catalog.label_of(name, kind) for kind, entry in study.kinds.items() if entry.benign]
     benign = f"; what most often somebody wanted ({joined(wanted)}) counts less" if wanted else ""
     sentences = [
         "A finding is one thing that stands out among all that was judged, with its time and a sentence of "

@@ -1,11 +1,11 @@
 """What is shown of one incident: prepared here, drawn by the macro of templates/incident.html.j2, wherever an
 incident appears (front page, page of the digest, feed, mail)."""
 
-from helpers import show_sentence
 from nightshift.incidents import NOT_WATCHED
+from nightshift.incidents.tracking import PAST_STATES
 from nightshift.incidents.wording import sites_of, status_in_words
 from nightshift.reporting.digests import as_incident, chance_in_words, plain
-from nightshift.wording import first_few, joined, moment, one_line
+from nightshift.wording import first_few, from_to, joined, moment, one_line
 
 SEVERITIES = ("high", "medium", "low")
 MAX_EVIDENCE = 3  # sentences of an incident that no other page shows
@@ -22,7 +22,7 @@ def view_of(incident, *, href="", figure="", n_proposals=None):
     (the first of them, in words), affected (its impact), site and impact ("" where title or summary have
     them), summary, change, href, evidence and more_evidence (of its findings, where no page has them),
     figure, figure_alt, ranked, proposals (proposal, reason, verify, note, remediation), proposals_heading,
-    silence ("" where nobody has silenced it).
+    nothing_to_try (why there are none), silence ("" where nobody has silenced it).
     """
     title, summary = one_line(incident["title"], 120), one_line(incident["summary"], 600)
     impact, change = (one_line(incident[name]) for name in ("impact", "change"))
@@ -54,16 +54,15 @@ def view_of(incident, *, href="", figure="", n_proposals=None):
         "ranked": ranked,
         "proposals": [proposal_view(one, ranked) for one in incident["proposals"][:most]],
         "proposals_heading": proposals_heading(ranked, incident["proposals"]),
+        "nothing_to_try": "" if n_proposals == 0 else why_nothing_is_proposed(incident),
         "silence": silence_in_words(incident["silence"]),
     }
 
 
 def status_of(incident):
     """The state of an incident of digest.json with its nights, in words."""
-    about = {name: incident[name] for name in ("end", "first_seen")}
-    return one_line(
-        status_in_words(incident["state"], incident["age_nights"] or 1, incident["ended"], **about), 60
-    )
+    nights, ended = incident["age_nights"] or 1, incident["ended"]
+    return one_line(status_in_words(incident["state"], nights, ended, change=incident["change"]), 60)
 
 
 def evidence_view(findings):
@@ -92,7 +91,7 @@ def since(incident):
     start, end = incident["start"], incident["end"]
     if not start:
         return f"first reported on {incident['first_seen']}" if incident["first_seen"] else "start not known"
-    return f"{moment(start)} to {moment(end)}" if incident["ended"] and end else f"since {moment(start)}"
+    return from_to(start, end) if incident["ended"] and end else f"since {moment(start)}"
 
 
 def proposal_view(proposal, ranked):
@@ -121,6 +120,15 @@ def proposals_heading(ranked, proposals):
     return "To try, none tried yet, in no particular order:"
 
 
+def why_nothing_is_proposed(incident):
+    """Say why an incident has no proposals; "" where it has some."""
+    if incident["proposals"]:
+        return ""
+    if incident["state"] in PAST_STATES:
+        return "Nothing is proposed, since it has ended."
+    return "No proposal for it is known; remediations.yaml takes some for its kind."
+
+
 def silence_in_words(silence):
     """Say who has silenced an incident: "silenced by the operator until 2026-02-07: known leak"; "" for
     None.
@@ -146,8 +154,6 @@ def show_incident(row, findings, proposals):
     rows = [
         plain(table.assign(incident=row["incident"]).to_dict("records")) for table in (findings, proposals)
     ]
-    view = view_of(as_incident(plain(row) | {"figure": ""}, *rows), n_proposals=len(proposals))
+    view = view_of(as_incident(plain(row) | {"figure": ""}, *rows), n_proposals=len(proposals) or None)
     macro = templates().get_template("incident.html.j2").module.incident
     display(HTML(str(macro(view))))
-    if not len(proposals):
-        show_sentence("What to try is not known for this kind; `remediations.yaml` takes it.")

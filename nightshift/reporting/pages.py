@@ -236,7 +236,7 @@ def publish(path, shown, run, render, places=()):
                 **frame,
                 parameters=parameters,
                 run=run_line(run),
-                script=script("tables.js", *(CHARTS.scripts if zooms else ()))
+                script=script("tables.js", "open.js", *(CHARTS.scripts if zooms else ()))
                 if frame["is_report"]
                 else None,
             )

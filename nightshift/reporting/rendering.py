@@ -17,7 +17,7 @@ from typing import NamedTuple
 from helpers import ROOT
 from nightshift.runs import MIME
 from nightshift.series import MIME as SERIES
-from nightshift.wording import plural
+from nightshift.wording import NOTHING, plural
 
 TEMPLATES = ROOT / "templates"
 # pixels: a picture up to this was drawn to be read on a phone, and shrinks with its page where others scroll
@@ -450,7 +450,8 @@ def sections_of(page):
 
 def mark_columns(table):
     """Mark the columns whose cells all read as numbers, to align on the right, or as times, to stay on one
-    line. A table with sentences becomes one card per row where the screen is narrow.
+    line. A table with sentences becomes one card per row where the screen is narrow. An empty cell gets a
+    NOTHING, but for those of the first column, whose row belongs to the one above.
     """
     heads = table.thead.find_all("th") if table.thead else []
     rows = [row.find_all("td") for row in table.find_all("tr") if row.parent.name == "tbody"]
@@ -471,6 +472,8 @@ def mark_columns(table):
             table["class"] = "cards"
             for cell in cells:
                 cell["class"] = "prose"
+    for cell in (cell for row in rows for cell in row[1:] if not cell.get_text().strip() and not cell.find()):
+        cell.string = NOTHING
     for row in rows if "cards" in table.get_attribute_list("class") else []:
         for head, cell in zip(heads, row, strict=False):
             cell["data-of"] = head.get_text().strip()

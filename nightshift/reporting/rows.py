@@ -13,7 +13,7 @@ from nightshift import catalog
 from nightshift.catalog import finding_tables
 from nightshift.evidence import ROW, finding_id, ids_of
 from nightshift.reporting.products import Damaged, lacking, reading
-from nightshift.wording import moment, one_line, plural
+from nightshift.wording import NOTHING, moment, one_line, plural
 
 MOST, LEAST = 50, 10  # rows of one finding on a page
 ON_A_PAGE = 250  # rows of all findings, as long as each has LEAST
@@ -85,7 +85,7 @@ def sections_of(findings, rows):
             part = of_finding[name]
             noun = catalog.rows_of(finding.study, finding.kind)
             heads, lines = table_of(part.head(n_shown))
-            title = f"{named(finding.kind, finding.entity)}, since {moment(finding.start)}"
+            title = f"{named(finding.study, finding.kind, finding.entity)}, since {moment(finding.start)}"
             about = {"id": anchor(name), "words": plural(int(part["of"].iloc[0]), noun), "title": title}
             marks = " ".join(f"n{place}" for place, (_, is_numeric) in enumerate(heads, 1) if is_numeric)
             content = {"heads": heads, "lines": lines, "marks": marks}
@@ -93,9 +93,9 @@ def sections_of(findings, rows):
     return sections
 
 
-def named(kind, entity):
+def named(study, kind, entity):
     """Name a finding for people: "slow link: A -> B"."""
-    return one_line(f"{kind.replace('_', ' ')}: {entity}", 120)
+    return one_line(f"{catalog.label_of(study, kind)}: {entity}", 120)
 
 
 def anchor(name):
@@ -135,15 +135,15 @@ def heading_of(name, column):
 
 
 def texts_of(column):
-    """Write a column as texts, "" for what is missing: times without the zone, numbers to three digits."""
+    """Write a column as texts, NOTHING for a gap: times without the zone, numbers to three digits."""
     if isinstance(column.dtype, pd.DatetimeTZDtype):
         return clocks_of(column.dt.tz_convert("UTC"))
     if pd.api.types.is_bool_dtype(column):
-        return ["yes" if one else "" for one in column]
+        return ["yes" if one else "no" for one in column]
     if is_number(column):
         write = str if pd.api.types.is_integer_dtype(column) else amount
-        return ["" if pd.isna(one) else write(one) for one in column]
-    return ["" if pd.isna(one) else one_line(one, 120) for one in column]
+        return [NOTHING if pd.isna(one) else write(one) for one in column]
+    return [NOTHING if pd.isna(one) or one == "" else one_line(one, 120) for one in column]
 
 
 def clocks_of(times):
@@ -154,7 +154,7 @@ def clocks_of(times):
     per_minute = seen.dt.floor("min").nunique() == seen.nunique()
     form = "%Y-%m-%d %H:%M" if per_minute else "%Y-%m-%d %H:%M:%S"
     form = "%Y-%m-%d" if (seen == seen.dt.floor("D")).all() else form
-    return ["" if pd.isna(one) else f"{one:{form}}" for one in times]
+    return [NOTHING if pd.isna(one) else f"{one:{form}}" for one in times]
 
 
 def amount(number):
@@ -191,5 +191,9 @@ def row_links(incident, places):
         name = finding_id(*(str(one.get(key) or "") for key in ("study", "kind", "entity")), one.get("start"))
         if name in places:
             words, href = places[name]
-            links[name] = {"words": words, "about": named(one["kind"], one["entity"]), "href": href}
+            links[name] = {
+                "words": words,
+                "about": named(one["study"], one["kind"], one["entity"]),
+                "href": href,
+            }
     return list(links.values())[:MAX_LINKS]

@@ -2,6 +2,8 @@
 
 import re
 
+from nightshift.credentials import masked
+
 
 def site_settings(config):
     """(keep_nights, site_url) of a configuration, the latter with a slash at its end; ValueError says in
@@ -12,8 +14,7 @@ def site_settings(config):
         raise ValueError(f"keep_nights is {keep!r}: it must be a whole number, 0 to keep all")
     if url and not re.fullmatch(r"https?://[^\s@\"'<>?#]+", str(url)):
         raise ValueError(
-            f"site_url is {url!r}: it must be an address such as https://host/nightshift/, without a "
-            "password, "
-            "a question mark or #"
+            f"site_url is {masked(str(url))!r}: it must be an address such as https://host/nightshift/, "
+            "without a password, a question mark or #"
         )
     return keep, f"{str(url).rstrip('/')}/" if url else ""

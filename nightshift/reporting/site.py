@@ -8,6 +8,7 @@ renders notebooks, digests.py reads the incidents, archive.py is about all night
 itself, and stays as it is when others come.
 """
 
+import errno
 import functools
 import platform
 from datetime import date
@@ -16,7 +17,7 @@ from importlib.metadata import version
 
 from helpers import write_json
 from nightshift.assurance import assure, simulated_in_words, verdict_in_words
-from nightshift.catalog import STEPS, study_of
+from nightshift.catalog import STEPS
 from nightshift.processes import each_in_a_process
 from nightshift.products import read_json
 from nightshift.reporting.archive import (
@@ -255,7 +256,7 @@ def publish_study(root, day, studies, others, which):
     """
     s, failed = studies[which], {}
     ran = [step for step in s["steps"] if step["outcome"] != "not run" or step.get("of")]
-    menus = {"study": s["title"], "steps": steps_menu(ran), "studies": menu_of(studies, s, others)}
+    menus = {"study": s["title"], "steps": steps_menu(ran), "studies": menu_of(studies, others, s["study"])}
     for step in ran:
         trouble = publish_step(root, day, s | failed, step, menus)
         if trouble and (s | failed)["verdict"] != "failed":  # what failed first is said
@@ -301,7 +302,7 @@ def publish_step(root, day, s, step, menus):
     }
     if name == STEPS[-1]:
         frame |= dict.fromkeys(("title", "report_title"), f"{s['title']}: report of {day}")
-        frame["reading"] = reading_of(study_of(s["study"]))
+        frame["reading"] = reading_of(s["study"])
     return publish_report(source, page, run=run, frame=frame)
 
 
@@ -336,16 +337,19 @@ def steps_menu(ran):
     return [{"name": words, "href": f"{name}.html"} for name, words in names.items()]
 
 
-def menu_of(studies, current, others):
+def menu_of(studies, others, current, up="../"):
     """Names and hrefs of the reports of all studies, from a page of the study `current`, and of the pages
-    `others`; a study without a report leads to its place on the front page.
+    `others` {title: href from the folder of the night}, of which it may be one; a study without a report
+    leads to its place on the front page. up : the way from the page to the folder of the night.
     """
     menu = []
     for s in studies:
         has_report = any(step["name"] == STEPS[-1] and step["outcome"] != "not run" for step in s["steps"])
-        href = f"../{s['study']}/{STEPS[-1]}.html" if has_report else f"../index.html#{s['study']}"
-        menu.append({"name": s["title"], "href": href, "current": s is current})
-    return menu + [{"name": name, "href": f"../{href}", "current": False} for name, href in others.items()]
+        href = f"{up}{s['study']}/{STEPS[-1]}.html" if has_report else f"{up}index.html#{s['study']}"
+        menu.append({"name": s["title"], "href": href, "current": s["study"] == current})
+    return menu + [
+        {"name": name, "href": f"{up}{href}", "current": name == current} for name, href in others.items()
+    ]
 
 
 def withdraw(page, day, line, up=""):
@@ -360,24 +364,25 @@ def bare_frame(day, title, up=""):
     return frame_of(day, f"{up}index.html", title=title)
 
 
-def publish_single(root, day, digest, simulated, studies):
-    """Write the pages of the digest and of the simulation, which an earlier night may have run; returns
-    lines of what went wrong.
+def publish_single(root, day, digest, simulated, studies, others):
+    """Write the pages of the digest and of the simulation, which an earlier night may have run, each with
+    links to the pages `others`; returns lines of what went wrong.
     """
     reports, report = root / "reports", root / "reports" / day
-    menu = [one | {"href": one["href"].removeprefix("../")} for one in menu_of(studies, None, {})]
     assurance, troubles = assurance_of(studies, digest), []
     if simulated:
         source, of = notebook_path(reports / simulated, "", "simulate"), simulated * (simulated != day)
         run, title = read_run(reports / simulated, "", "simulate"), f"Simulated data of {day}"
-        frame = frame_of(day, "index.html", title=title, of=of, studies=menu)
+        frame = frame_of(day, "index.html", title=title, of=of)
+        frame["studies"] = menu_of(studies, others, "Simulation", up="")
         troubles.append(publish_notebook(source, report / "simulate.html", run=run, frame=frame))
     source, page = notebook_path(report, "", "digest"), report / "digest.html"
     if source.exists() and digest["outcome"] != "not run":
         run, notices = read_run(report, "", "digest"), [] if assurance.complete else [assurance.sentence]
         if digest["error"] and not run["error"]:
             notices = [f"This digest is not used: {digest['error']}.", *notices]
-        frame = frame_of(day, "index.html", title=f"Digest of {day}", studies=menu, notices=notices)
+        frame = frame_of(day, "index.html", title=f"Digest of {day}", notices=notices)
+        frame["studies"] = menu_of(studies, others, "Digest", up="")
         frame["sample"] = simulated_in_words(s["status"].get("source") for s in studies)
         rows = places_of(studies)
         places = [(one["id"], one["rank"], row_links(one, rows)) for one in digest["incidents"]]
@@ -417,8 +422,9 @@ def render_night(root, day, last_days, *, keep_nights=0, site_url=""):
     simulated = latest_with(reports, day, "simulate.ipynb") if of_sample else ""
     digest = read_digest(root, day, expected_of(studies, last_days))
     others = {"Digest": "digest.html"} if digest["outcome"] != "not run" else {}
-    publish_studies(root, day, studies, others | ({"Simulation": "simulate.html"} if simulated else {}))
-    troubles = digest["troubles"] = publish_single(root, day, digest, simulated, studies)
+    others |= {"Simulation": "simulate.html"} if simulated else {}
+    publish_studies(root, day, studies, others)
+    troubles = digest["troubles"] = publish_single(root, day, digest, simulated, studies, others)
     runs, damaged = read_nights(reports)
     incidents, lines = read_others(reports, day, runs, damaged)
     troubles += lines
@@ -431,7 +437,7 @@ def render_night(root, day, last_days, *, keep_nights=0, site_url=""):
     careful(
         troubles,
         front,
-        lambda: write_front(root, day, studies, digest, every, troubles, of_sample, simulated),
+        lambda: write_front(root, day, studies, digest, every, troubles, others, of_sample),
         day,
     )
     careful(troubles, reports / "index.html", lambda: write_index(reports, every, damaged), day)
@@ -458,6 +464,8 @@ def careful(troubles, page, work, day):
     try:
         work()
     except Exception as error:  # whatever it is, what else there is must be published
+        if getattr(error, "errno", None) == errno.ENOSPC:  # a page that says so cannot be written either
+            raise
         where = page.name if page.parent.name == "reports" else f"{page.parent.name}/{page.name}"
         line = f"reports/{where} could not be made: {one_line(f'{type(error).__name__}: {error}')}"
         troubles.append(line)
@@ -474,8 +482,10 @@ def frame_at(page, day):
     return frame_of(day, f"{up}{day}/index.html", title=title) | {"up": up}
 
 
-def write_front(root, day, studies, digest, every, troubles, of_sample, simulated):
-    """Write the front page of the night, every : the nights as run.json has them, tonight among them."""
+def write_front(root, day, studies, digest, every, troubles, others, of_sample):
+    """Write the front page of the night, every : the nights as run.json has them, tonight among them. others
+    : pages beside those of the studies, {title: href}.
+    """
     nights, before = [run["day"] for run in kept(every)], [run for run in every if run["day"] <= day]
     at, assurance = nights.index(day), assurance_of(studies, digest)
     page = root / "reports" / day / "index.html"
@@ -492,11 +502,12 @@ def write_front(root, day, studies, digest, every, troubles, of_sample, simulate
         state=state_line(studies, assurance),
         lead=assurance.findings_line(sum(len(s["findings"]) for s in studies)),
         of_sample=of_sample,
-        simulated=simulated,
+        simulated="Simulation" in others,
+        pages=menu_of(studies, others, "", up=""),
         digest=front_digest(root, day, digest, pictures, studies),
         troubles=troubles,
         studies=[study_row(root, s, before, pictures) for s in studies],
-        script=script("front.js"),
+        script=script("front.js", "open.js"),
         previous=nights[at - 1] if at else "",
     )
 

@@ -170,7 +170,9 @@ def resolved_section(days, figures):
 
 
 def alarm_section(days, runs):
-    """Show which share of what should be ordinary each study flagged, against the share that it states."""
+    """Show which share of the ordinary held-out items of its training each study flagged, against the share
+    that it states. What a study flags of the items of one night stands in its report alone.
+    """
     stated, observed = by_study(runs, "alarm_rate_stated"), by_study(runs, "alarm_rate_observed")
     figures, columns, ratios = [], {}, []
     for study, shares in observed.items():
@@ -178,22 +180,25 @@ def alarm_section(days, runs):
         if at is None or not stated[study][at]:
             continue
         ratios.append((last / stated[study][at], study))
-        caption = f"{title_of(study)}: {last:.2%} flagged, {stated[study][at]:.2%} stated"
+        shown = f"{last:.2%} flagged in the test of the training, {stated[study][at]:.2%} stated"
+        caption = f"{title_of(study)}: {shown}"
         series = [
             Series("stated", percent(stated[study]), "stated", is_level=True),
-            Series("observed", percent(shares), "c0"),
+            Series("test of the training", percent(shares), "c0"),
         ]
-        unit = "% of ordinary items"
+        unit = "% of ordinary held-out items"
         svg = lines(days, series, unit=unit, label=caption, size=SMALL)
         figures.append(figure_of(svg, numbers_of(days, series, unit), caption))
-        columns[f"{title_of(study)}, observed"] = as_texts(shares, "{:.2%}")
+        columns[f"{title_of(study)}, test of the training"] = as_texts(shares, "{:.2%}")
         columns[f"{title_of(study)}, stated"] = as_texts(stated[study], "{:.2%}")
     return section(
-        "Alarms",
+        "Alarms in the test of the training",
         alarm_claim(ratios),
         figures,
-        key=[("c0", "observed"), ("stated", "stated")] if figures else [],
-        note="Measured on held-out data when the model in use was trained; older nights did not record it.",
+        key=[("c0", "flagged in the test of the training"), ("stated", "stated")] if figures else [],
+        note="Measured on held-out items when the model in use was trained, so it changes with a training; "
+        "older nights did not record it. The observed share of the items of one night stands in the report "
+        "of its study, under How sure.",
         table=table_of(days, columns),
     )
 

@@ -26,6 +26,8 @@ from nightshift.serve.forms import HEAD, NOTHING, policy_of, with_forms
 from nightshift.serve.replies import replies, say_outcome, say_silence
 from nightshift.wording import one_line
 
+# of a night: who was told of what
+UNSEEN = {"mail", "mail.json", "webhooks.json", "alertmanager.json"}
 MAX_BODY = 16_384  # bytes; the longest form has a reason of 200 characters
 TYPES = {".ipynb": "application/json", ".log": "text/plain", ".parquet": "application/vnd.apache.parquet"}
 LINES = {404: "There is no such page.", 405: "This address takes no such request.", 500: "The server failed."}
@@ -137,7 +139,7 @@ def is_public(path):
     """
     parts = path.split("/")
     is_hidden = any(part.startswith(".") for part in parts) or "\0" in path
-    return not is_hidden and not {"mail", "mail.json"} & set(parts)
+    return not is_hidden and not UNSEEN & set(parts)
 
 
 class Files(Handler, StaticFileHandler):

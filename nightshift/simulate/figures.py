@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from helpers import show_figure
+from nightshift.catalog import label_in_any
 from nightshift.simulate import accounting, certification, telemetry, tickets, transfers
 
 TROUBLED, USUAL = {"color": "C3", "zorder": 2}, {"color": "0.75", "zorder": 1}
@@ -130,7 +131,7 @@ def plot_tickets(per_week, ax, *, kinds, incidents, span):
         of_kind, color, y = incidents[incidents.kind == kind], f"C{i}", -6 - 6 * i
         lasts = of_kind.end - of_kind.start
         ax.barh(y, lasts, left=of_kind.start, height=4, color=color, edgecolor=color)
-        label = f"  {kind.replace('_', ' ')}"
+        label = f"  {label_in_any(kind)}"
         ax.annotate(label, (span[1], y), color=color, va="center", fontsize=8, annotation_clip=False)
     ax.set_yticks(np.arange(0, per_week.max() + 20, 20))
     ax.set_xlim(*span)
@@ -194,7 +195,7 @@ def plot_timeline(incidents, ax, *, kinds, span):
         of_kind, color = incidents[incidents.kind == kind], f"C{y % 10}"
         lasts = of_kind.end - of_kind.start
         ax.barh(y, lasts, left=of_kind.start, height=0.6, color=color, edgecolor=color, lw=0.8)
-    ax.set_yticks(range(len(rows)), [kind.replace("_", " ") for kind in rows])
+    ax.set_yticks(range(len(rows)), list(map(label_in_any, rows)))
     ax.set_xlim(*span)
     return ax
 

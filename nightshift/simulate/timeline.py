@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from helpers import atomic
+from nightshift.catalog import label_in_any
 
 SITE_NAMES = ["AURORA", "BOREAS", "CIRRUS", "DELTA", "EMBER", "FJORD", "GLACIER"]
 SITE_NAMES += ["HARBOR", "ISTHMUS", "JUNIPER", "KESTREL", "LAGOON", "MERIDIAN", "NIMBUS"]
@@ -156,7 +157,7 @@ def join_incidents(parts):
 
 def list_kinds(kinds):
     """Return kinds of incidents, DataFrame [kind], as a table for people."""
-    table = kinds.reset_index().assign(kind=lambda t: t.kind.str.replace("_", " "))
+    table = kinds.reset_index().assign(kind=lambda t: t.kind.map(label_in_any))
     names = {"least_days": "least days", "most_days": "most days", "strength": "meaning of strength"}
     return table.rename(columns=names)
 

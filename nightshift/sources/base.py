@@ -29,6 +29,7 @@ from pkgutil import iter_modules
 from types import MappingProxyType
 
 from nightshift.catalog import study_of
+from nightshift.credentials import secret_in
 from nightshift.sources.excerpts import excerpt_of_text
 from nightshift.sources.files import LayoutError, open_text
 from nightshift.sources.tables import read_files
@@ -64,6 +65,12 @@ class FileSource(Source):
 
     asked_last = False
     excerpt = staticmethod(excerpt_of_text)
+
+    def keep(self, path, extraction):
+        """Add what an earlier night extracted from the file `path`, where that still holds: whether it does,
+        without a look into the file.
+        """
+        return False
 
     def recognises(self, head):
         """Whether the file with this beginning, a Head, is of this kind; what is asked last takes whatever no
@@ -208,11 +215,16 @@ def made(kind, settings):
 def live_source(study, address, *, settings, parameter="source"):
     """Return the source of a study that is asked at `address`; None where `address` is none but a path.
 
-    ValueError of one line for a URL that none of the kinds knows.
+    ValueError of one line for a URL that none of the kinds knows, or that holds a secret.
     """
     kinds = [one for one in sources_of(study) if issubclass(one, LiveSource) and one.parameter == parameter]
     for kind in kinds:
         if kind.answers(address):
+            if secret := secret_in(address):
+                raise ValueError(
+                    f"the {parameter} of {study} is an address with {secret}: credentials belong into the "
+                    "environment or a netrc file"
+                )
             return made(kind, settings)
     if "://" in address:
         shown = address.partition("://")[0] + "://"
@@ -266,4 +278,9 @@ def read_source(study, place, extraction, **settings):
         live.extract(place, extraction)
         return
     sources = file_sources(study, settings)
-    read_files(place, lambda path: source_of(sources, path).extract(path, extraction))
+
+    def read(path):
+        if not any(one.keep(path, extraction) for one in sources):
+            source_of(sources, path).extract(path, extraction)
+
+    read_files(place, read)

@@ -18,6 +18,8 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BLOCK = 2**20  # characters that JSON is read by
+PAGE_LETTERS = 2**24  # of a page of records: parsed, they take some thirteen times as many bytes
+PAGE_CELLS = 2**21  # of a page of a table: 130 MB as texts
 SEPARATORS = ",;\t|"  # of the columns of a table
 BETWEEN = re.compile(r"[\s,]*")
 PACKED = {
@@ -193,29 +195,108 @@ def iter_documents(path, opening):
     Memory holds the value that is being read, and a block. ValueError where the text breaks off, with the
     number of values before.
     """
-    decoder, n, size, at = json.JSONDecoder(), 0, BLOCK, len(opening)
-    with open_text(path) as file:
-        text = file.read(BLOCK).lstrip()
+    yield from (value for value, _ in sized_documents(path, opening))
+
+
+def sized_documents(path, opening):
+    """Yield (value, number of its letters) of the JSON values of a file, as `iter_documents` does."""
+    reader = JsonReader(path, opening)
+    with reader.file:
         while True:
-            at = BETWEEN.match(text, at).end()
-            if opening and text.startswith("]", at):  # a page of an API may follow, and be another array
-                rest = (text[at + 1 :] + file.read(BLOCK)).lstrip()
-                if not rest.startswith("["):
+            reader.skip()
+            if opening and reader.text.startswith(
+                "]", reader.at
+            ):  # a page of an API may follow, another array
+                if not reader.follows("["):
                     return
-                text, at = rest, 1
+            elif reader.at_end() and not opening:
+                return
+            else:
+                yield reader.value()
+
+
+def iter_elements(path, name):
+    """Yield (document, element) of JSON documents after one another whose elements are in the first array
+    that is called `name`: one after another, so that memory holds one of them.
+
+    The document is what stands before the array, closed where the text is still open; after its last element
+    it comes once more with None, all of it but the elements. ValueError as of `iter_documents`.
+    """
+    reader, array = JsonReader(path, ""), re.compile(rf'"{name}"\s*:\s*\[')
+    with reader.file:
+        while True:
+            reader.skip()
+            if reader.at_end():
+                return
+            found = array.search(reader.text, reader.at)
+            before = reader.text[reader.at : found.end()] if found else ""
+            if not (closing := brackets_open(before)):
+                yield reader.value()[0], None
                 continue
+            document, reader.at = json.loads(before + closing), found.end()
+            while reader.skip() != "]":
+                yield document, reader.value()[0]
+            reader.text, reader.at = before + reader.text[reader.at :], 0
+            yield reader.value()[0], None
+
+
+def brackets_open(text):
+    """The brackets that close what is open at the end of `text`, the beginning of JSON; "" where nothing is,
+    or was before.
+    """
+    closing = []
+    for one in re.sub(r'"(?:[^"\\]|\\.)*"', "", text):
+        if one in "[{":
+            closing.append("]" if one == "[" else "}")
+        elif one in "]}":
+            closing.pop()
+            if not closing:
+                return ""
+    return "".join(reversed(closing))
+
+
+class JsonReader:
+    """The text of a file of JSON from the position `at` of a block on, of which more is read as it is
+    needed.
+    """
+
+    def __init__(self, path, opening):
+        self.file, self.decoder, self.n, self.at = open_text(path), json.JSONDecoder(), 0, len(opening)
+        self.text = self.file.read(BLOCK).lstrip()
+
+    def skip(self):
+        """Go on to what follows blanks and commas: its first letter, "" where the file ends."""
+        self.at = BETWEEN.match(self.text, self.at).end()
+        while self.at == len(self.text) and (more := self.file.read(BLOCK)):
+            self.text, self.at = more, 0
+            self.at = BETWEEN.match(self.text, self.at).end()
+        return self.text[self.at : self.at + 1]
+
+    def at_end(self):
+        """Whether nothing follows."""
+        return self.skip() == ""
+
+    def follows(self, opening):
+        """Whether `opening` follows the bracket at which the reader is; if so, go on behind it."""
+        rest = (self.text[self.at + 1 :] + self.file.read(BLOCK)).lstrip()
+        if rest.startswith(opening):
+            self.text, self.at = rest, len(opening)
+        return rest.startswith(opening)
+
+    def value(self):
+        """Read one value: (value, number of its letters)."""
+        size = BLOCK
+        while True:
             try:
-                value, at = decoder.raw_decode(text, at)
+                value, end = self.decoder.raw_decode(self.text, self.at)
             except DAMAGE as error:
-                more = file.read(size)
-                if not more and at == len(text) and not opening:
-                    return
+                more = self.file.read(size)
                 if not more:
-                    raise ValueError(f"its JSON breaks off after {n:,} records: {error}") from None
-                text, at, size = text[at:] + more, 0, 2 * size
+                    raise ValueError(f"its JSON breaks off after {self.n:,} records: {error}") from None
+                self.text, self.at, size = self.text[self.at :] + more, 0, 2 * size
                 continue
-            n, size = n + 1, BLOCK
-            yield value
+            letters, self.at, self.n = end - self.at, end, self.n + 1
+            return value, letters
 
 
 def read_table(path, chunk_rows):
@@ -227,6 +308,7 @@ def read_table(path, chunk_rows):
         separator = max(SEPARATORS, key=header.count)
         names = [name.strip() for name in next(csv.reader([header], delimiter=separator), [])]
         rows = csv.reader(lines, delimiter=separator)
+        chunk_rows = max(1, min(chunk_rows, PAGE_CELLS // max(len(names), 1)))
         while chunk := [(rows.line_num + 1, row) for row in itertools.islice(rows, chunk_rows)]:
             good = [row for _, row in chunk if len(row) == len(names)]
             bad = [
@@ -240,9 +322,24 @@ def read_table(path, chunk_rows):
 def read_lines(path, chunk_rows, keep_hits=False):
     """Yield (records, bad) of JSON lines, each record unwrapped."""
     with open_text(path) as lines:
-        numbered = enumerate((line.rstrip("\n") for line in lines), 1)
-        while chunk := list(itertools.islice(numbered, chunk_rows)):
+        numbered = ((number, line.rstrip("\n")) for number, line in enumerate(lines, 1))
+        for chunk in pages_of(numbered, chunk_rows, size=lambda one: len(one[1])):
             yield parse_lines(chunk, keep_hits)
+
+
+def pages_of(items, most, *, size):
+    """Yield lists of at most `most` of the items, and of about PAGE_LETTERS letters; size(item) is how many
+    it has.
+    """
+    page, letters = [], 0
+    for item in items:
+        page.append(item)
+        letters += size(item)
+        if len(page) >= most or letters >= PAGE_LETTERS:
+            yield page
+            page, letters = [], 0
+    if page:
+        yield page
 
 
 def parse_lines(numbered, keep_hits=False):
@@ -291,9 +388,9 @@ def read_documents(path, opening, chunk_rows, keep_hits=False):
     """Yield (records, bad) of one JSON array, or of JSON documents after one another; a bad one is named
     by its position.
     """
-    values = enumerate(iter_documents(path, opening), 1)
-    while chunk := list(itertools.islice(values, chunk_rows)):
-        each = [(number, record) for number, value in chunk for record in unwrap(value, keep_hits)]
+    values = enumerate(sized_documents(path, opening), 1)
+    for chunk in pages_of(values, chunk_rows, size=lambda one: one[1][1]):
+        each = [(number, record) for number, (value, _) in chunk for record in unwrap(value, keep_hits)]
         yield (
             [record for _, record in each if isinstance(record, dict)],
             [

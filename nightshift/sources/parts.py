@@ -37,6 +37,7 @@ class Extraction:
     identities} of jobs left out that a source may name several times. bad_lines : (file, line number, reason,
     text) of what did not parse. missing : what the source should have and has not. ends : moments of which
     the first and the last are those of what lies within. parts : files that belong to this extraction.
+    notes : {part: note} of those that were looked at.
     """
 
     raw: Path
@@ -48,6 +49,7 @@ class Extraction:
     missing: list = field(default_factory=list)
     ends: list = field(default_factory=list)
     parts: set = field(default_factory=set)
+    notes: dict = field(default_factory=dict)
 
     def put_aside(self, path, bad):
         """Note the lines `bad`, (number, reason, text) each, of the file `path` that did not parse."""
@@ -160,19 +162,28 @@ class PartFile(FileSource):
         raise NotImplementedError(f"{type(self).__name__} has no `rows_of`")
 
     def extract(self, path, extraction):
-        """Write the part of one file; an empty file is an empty part. The part stays as it is where neither
-        the file nor what reads it has changed, and the window would leave out nothing else.
-        """
-        part = extraction.raw / part_name("file", path)
-        extraction.parts.add(part)
-        made_of, noted = self.made_of(path), read_note(part)
-        if noted.get("made_of") == made_of and extraction.still_holds(noted["of"]):
-            extraction.add(noted["of"])
+        """Write the part of one file; an empty file is an empty part."""
+        if self.keep(path, extraction):
             return
+        part, made_of = extraction.raw / part_name("file", path), self.made_of(path)
         one = extraction.of_part()
         rows = self.rows_of(self.read(path, one) if os.path.getsize(path) else [], one)
         write_rows(rows, part, self.schema, one, made_of)
         extraction.add(one.note())
+
+    def keep(self, path, extraction):
+        """Count the part of the file `path` as it is, where neither the file nor what reads it has changed,
+        and the window would leave out nothing else; returns whether that is so.
+        """
+        part = extraction.raw / part_name("file", path)
+        extraction.parts.add(part)
+        if part not in extraction.notes:
+            extraction.notes[part] = read_note(part)
+        noted = extraction.notes[part]
+        if noted.get("made_of") != self.made_of(path) or not extraction.still_holds(noted["of"]):
+            return False
+        extraction.add(noted["of"])
+        return True
 
     def made_of(self, path):
         """What the part of the file `path` follows from, but for the window: JSON."""

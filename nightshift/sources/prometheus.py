@@ -141,16 +141,28 @@ def numbers_of_series(result, warned):
     """[(labels, [(time, value)])] of the result of an answer, a range or one moment; native histograms, which
     are no numbers, are left out, and named in the set `warned`.
     """
-    histograms = sorted({str(one["metric"].get("__name__", "")) for one in result if has_histograms(one)})
-    if histograms:
-        warned.add(
-            f"{', '.join(filter(None, histograms)) or 'an expression'} gives native histograms, which are no "
-            "numbers: ask for histogram_count, histogram_sum or histogram_quantile of it"
-        )
-    with_numbers = [
-        (one["metric"], one.get("values") or ([one["value"]] if "value" in one else [])) for one in result
+    warned.update(histograms_left_out({name_of(one) for one in result if has_histograms(one)}))
+    return [(one["metric"], values) for one in result if (values := values_of(one))]
+
+
+def values_of(series):
+    """[(time, value)] of a series of an answer, of a range or of one moment."""
+    return series.get("values") or ([series["value"]] if "value" in series else [])
+
+
+def name_of(series):
+    """The name of the metric of a series, "" where it has none."""
+    return str(series["metric"].get("__name__", ""))
+
+
+def histograms_left_out(names):
+    """What to say of the native histograms of these metrics, a list: of one line, or empty as they are."""
+    if not names:
+        return []
+    return [
+        f"{', '.join(filter(None, sorted(names))) or 'an expression'} gives native histograms, which are no "
+        "numbers: ask for histogram_count, histogram_sum or histogram_quantile of it"
     ]
-    return [(labels, values) for labels, values in with_numbers if values]
 
 
 def has_histograms(series):

@@ -271,8 +271,11 @@ def is_missing(text):
 
 def is_unreadable(text, at):
     """Where the Series `text` holds something that `at`, as `read_times` gives it, lacks: bool (n,)."""
-    wrong = pd.Series(at.isna())
-    wrong[wrong] = ~is_missing(pd.Series(text)[wrong].astype(object))
+    text = pd.Series(text)
+    wrong = pd.Series(at.isna()) & text.notna()
+    if wrong.any():
+        codes, different = pd.factorize(text[wrong].astype(object))  # a table says "none" in one way or two
+        wrong[wrong] = ~is_missing(different).to_numpy()[codes]
     return wrong
 
 

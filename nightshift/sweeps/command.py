@@ -10,6 +10,7 @@ from nightshift import night
 from nightshift.catalog import steps_of
 from nightshift.chain import Night
 from nightshift.config import load, nearest_of, notebook_of, read_yaml
+from nightshift.log import print_line
 from nightshift.sweeps.execute import Runner
 from nightshift.sweeps.plan import INPUTS, copy_inputs, default_name, make_plan, night_files, open_sweep
 from nightshift.sweeps.runs import find_runs, runs_of_sweep
@@ -72,19 +73,19 @@ def sweep(study, step, words, options):
             copy_inputs(root, night_files(root, plan["day"], study, step), folder / INPUTS)
             return run_sweep(made, options, search)
     except night.Busy as error:
-        night.print_line(error)
+        print_line(error)
         return night.LOCKED
     except (ValueError, OSError) as error:
         return refuse(error)
     except KeyboardInterrupt as error:
-        night.print_line("stopped; the same command goes on with the runs that are not complete")
+        print_line("stopped; the same command goes on with the runs that are not complete")
         return 128 + (error.args[0] if error.args else signal.SIGINT)
 
 
 def refuse(error):
     """Print each line of an error; returns the exit code of a wrong command."""
     for line in str(error).splitlines():
-        night.print_line(line)
+        print_line(line)
     return night.WRONG
 
 
@@ -170,9 +171,7 @@ def conclude(made):
         print_comparison(comparison.compare(runs), made.folder)
     if failed:
         whom = "it" if len(failed) == 1 else "them"
-        night.print_line(
-            f"{plural(len(failed), 'run')} failed: {joined(failed)}; the same command repeats {whom}"
-        )
+        print_line(f"{plural(len(failed), 'run')} failed: {joined(failed)}; the same command repeats {whom}")
     return night.FAILED if failed else night.WELL
 
 

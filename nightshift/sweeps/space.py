@@ -15,9 +15,10 @@ from typing import NamedTuple
 import numpy as np
 import yaml
 
-from nightshift.config import Loader, as_number, typed
+from nightshift.config import as_number, typed
 from nightshift.parameters import declared_at
 from nightshift.wording import one_line
+from nightshift.yaml_files import read_safely
 
 SPACINGS = {"log": np.geomspace, "lin": np.linspace}
 MOST_RUNS = 1000  # of one sweep: a slip such as log:1e-4:1e-2:50000 is refused before it fills a disk
@@ -111,9 +112,11 @@ def range_axis(name, parts, whole):
 def read_values(text):
     """The values in `text`, separated by commas, as YAML reads them; ValueError where it cannot."""
     try:
-        values = yaml.load(f"[{text}]", Loader)  # a safe loader, that of the configuration
+        values, refused = read_safely(f"[{text}]")  # as the configuration is read
     except yaml.YAMLError as error:
         raise ValueError(f"{text!r} cannot be read: {one_line(getattr(error, 'problem', error))}") from None
+    if refused:
+        raise ValueError(f"{text!r} cannot be read: {refused[0]}")
     if None in values:
         raise ValueError(f"{text!r} has an empty value")
     return values

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from helpers import atomic, write_parquet
+from helpers import write_csv, write_parquet
 from nightshift.statistics import percentile_interval, resampled_sums
 
 OF_MODEL = {"name": "model", "model": "value"}  # keys of metrics.json that a column calls otherwise
@@ -43,8 +43,7 @@ def write_results(frame, folder):
     ]:
         frame[column] = frame[column].astype(str)
     write_parquet(frame, Path(folder) / "results.parquet")
-    with atomic(Path(folder) / "results.csv") as temporary:
-        frame.to_csv(temporary, index=False)
+    write_csv(frame, Path(folder) / "results.csv")
 
 
 def differing_parameters(runs):

@@ -11,7 +11,7 @@ from conftest import refused, run_cells
 import helpers
 from nightshift.detectors import certification
 from nightshift.detectors.certification_autoencoders import VARIANTS, network_of
-from nightshift.models import load_skops
+from nightshift.models import load_model
 
 pytestmark = pytest.mark.usefixtures("quick_compiler")
 
@@ -209,7 +209,7 @@ def test_whole_bad_runs_teach_a_classifier_of_runs(tmp_path):
     features = [c for c in clean if "|" in c]
     clean.loc[ill, features] += 3
     limits = train(tmp_path, clean).detector["runs"]
-    model = load_skops(tmp_path / "models/certification/runs.skops")
+    model = load_model(tmp_path / "models/certification/runs.skops")
     assert limits["features"] == [f"{d}: {d}/{i // 3}|q{i % 3}" for d in ("JetHT", "SingleMuon") for i in range(6)]
     bad, good = (np.full((1, 12), level) for level in (3.0, 0.0))
     assert model.predict_proba(bad)[0, 1] <= limits["low"] < limits["high"] <= model.predict_proba(good)[0, 1]

@@ -76,7 +76,7 @@ def test_a_first_night_is_all_new_and_its_headline_is_the_most_pressing(first):
     assert (str(shown.start.dtype), shown.start[0]) == ("datetime64[us, UTC]", DIP["start"])
     assert shown.ended.tolist() == [False, True, False]
     assert names["headline"].startswith("Site trouble at A since 2026-01-19 (new): most of its series fell together; 2 findings of accounting and")
-    assert "Incidents tonight: 3 new (1 of them already ended)." in page
+    assert "Incidents tonight: 3 new (1 of them ended)." in page
     assert "No earlier night is known" in page
     kept = json.loads((products / "data/incidents/2026-01-31.json").read_text())
     assert kept["counts"] == {"new": 2, "ended": 1, "escalated": 0, "ongoing": 0, "resolved": 0, "closed": 0, "unwatched": 0}
@@ -100,6 +100,16 @@ def test_each_shown_incident_has_a_small_picture_and_proposals(first):
     proposals = pd.read_parquet(products / "data/incidents/2026-01-31_proposals.parquet")
     assert set(proposals.incident) == set(shown.incident)
     assert proposals.groupby("incident")["rank"].min().eq(1).all()
+
+
+def test_what_goes_on_beyond_those_shown_in_full_has_proposals_too_and_what_ended_has_none(tmp_path):
+    ended = finding("transfers", "failing_source", "E_DISK", "E", "2026-01-20", "2026-01-21")
+    night(tmp_path, DIP, DISK, SURGE, ended, max_incidents=1)
+    shown = incidents(tmp_path).set_index("title")
+    assert shown.shown.sum() == 1
+    proposals = pd.read_parquet(tmp_path / "data/incidents/2026-01-31_proposals.parquet")
+    assert set(proposals.incident) == set(shown.incident[shown.state == "new"])
+    assert shown.incident["failing source E_DISK"] not in set(proposals.incident)
 
 
 def test_the_same_night_again_says_the_same_and_the_next_one_knows_it(first):

@@ -69,7 +69,7 @@ def test_evidence_names_the_metric_its_direction_the_range_and_whose_it_is(night
     found = night.of["x-n01"]
     assert found.evidence == (
         f"cpu (a) above the healthy range: 70.00 per s, healthy {low:.2f} to {high:.2f} (the job's 3 other nodes); from 120 s into job 1 "
-        "(2026-01-30 12:02 UTC); cpuoccupy with 90% confidence"
+        "(2026-01-30 12:02 UTC); occupied CPU with 90% confidence"
     )
     assert (found.observed, found.unit) == (70, "1/s")
     assert found.expected == pytest.approx(usual)
@@ -101,8 +101,8 @@ def test_without_three_neighbours_the_range_is_the_nodes_own_past_or_that_of_all
 def test_unknown_is_what_the_two_disagree_about(night):
     unsure, healthy = night.of["y-n02"], night.of["y-n03"]
     assert unsure.kind == healthy.kind == "unknown"
-    assert unsure.evidence.endswith("unknown: the classifier says cpuoccupy with 40%, below 50%")
-    assert healthy.evidence.endswith("unknown: the classifier says healthy with 100%, the healthy-only detector does not agree")
+    assert unsure.evidence.endswith("unknown trouble: the classifier says occupied CPU with 40%, below 50%")
+    assert healthy.evidence.endswith("unknown trouble: the classifier says healthy with 100%, the healthy-only detector does not agree")
     assert "inside the healthy range, yet farthest from usual: " in healthy.evidence  # it is the spread that is odd
 
 
@@ -121,7 +121,7 @@ def test_scores_keep_their_contract(night):
 def test_what_so_many_runs_bring_about_by_chance_is_listed_and_not_reported(night):
     assert "Suspicions that are no findings: 1." in night.page
     assert cells(night.page, "<b>v01", "5", "2026-01-30 12:01 UTC", "2", "0.021")  # 7 / 2001 times six windows: not below 0.05 times 7 / 51
-    assert "8 findings: 6 of 15 nodes misbehave (3 memory leak, 2 unknown trouble, 1 occupied CPU), most clearly " in night.page
+    assert "8 findings: 6 of 15 nodes misbehaved (3 memory leak, 2 unknown trouble, 1 occupied CPU), for " in night.page
     escaped = run_here(NOTEBOOK, night.products, day=DAY, false_discovery_rate=0.5, max_pictures=0)
     assert "<b>v01" not in escaped
     assert "&lt;b&gt;v01" in escaped

@@ -47,7 +47,7 @@ def test_alarms_are_stated_and_observed_of_the_training_and_of_the_night(quality
 
 def test_known_incidents_are_counted_as_found_and_as_rightly_named(quality):
     assert "**3 of 4 known incidents are found, 3 of them with the right name; 3 of 6 reported incidents are one.**" in quality.page
-    assert cells(quality.page, "D", "memleak", "y-n04", "2026-01-30 12:01:00 UTC", "2026-01-30 12:03:20 UTC", "not found")
+    assert cells(quality.page, "D", "memory leak", "y-n04", "2026-01-30 12:01:00 UTC", "2026-01-30 12:03:20 UTC", "not found")
     # of x-n01 the second flagged window ends 195 s after noon, of y-n01 120 s, of y-n03 150 s
     assert "Median delay 60 s." in quality.page
 

@@ -427,7 +427,7 @@ def test_what_was_told_wrong_is_one_line(tmp_path, parameters, message):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("t.csv", b"ticket_id,title\n1,a\n", "t.csv cannot be read: ValueError: of its 2 columns none is subject, and 1 are known (ticket_id): does"),
+        ("t.csv", b"ticket_id,title\n1,a\n", "none is subject, and 1 are known (ticket_id): is it title? Then set `columns: {subject: title}`"),
         ("t.csv", "ticket_id,subject\n1,Grüße\n".encode("latin-1"), "t.csv cannot be read: ValueError: it is no text in UTF-8: save it as such"),
         ("t.parquet", b"no parquet", "t.parquet cannot be read: ArrowInvalid"),
         ("t.sqlite", b"SQLite format 3\0" + b"damaged" * 99, "t.sqlite cannot be read: ValueError: file is not a database"),

@@ -80,6 +80,24 @@ def test_an_interrupted_run_keeps_whole_days_only_and_goes_on_at_the_first_missi
     assert len(raw(tmp_path)[1]) == 75
 
 
+def test_a_source_that_returns_after_a_gap_is_filled(indices, tmp_path):
+    """Two nights nobody answers, nor has the first one been asked again: the third has all days, and asks for those that it lacks only."""
+
+    def night(day, url):
+        run_here("transfers/1_extract.ipynb", tmp_path, source=url, day=day, days=3, page_rows=10, timeout_s=1.0, retry_wait_s=0.02)
+
+    with standin({name: docs for name, docs in indices.items() if name == name_of(DAYS[0])}) as (url, _):
+        night(DAYS[0], url)
+    assert len(raw(tmp_path)[1]) == 25
+    assert "does not answer" in refused(night, DAYS[1], url)
+    assert len(raw(tmp_path)[1]) == 25, "what was there stays"
+    with standin(indices, port=int(url.rsplit(":", 1)[1])) as (url, log):
+        night(DAYS[2], url)
+    assert sorted(raw(tmp_path)[1]) == sorted(d["payload"]["request-id"] for docs in indices.values() for d in docs)
+    assert json.loads((tmp_path / "data/raw/transfers/status.json").read_text())["state"] == "ok"
+    assert {path.split("/")[1] for command, path, _ in log if "_pit" in path and command == "POST"} == {name_of(day) for day in DAYS[1:]}
+
+
 def test_a_missing_day_is_named_and_the_rest_is_kept(indices, tmp_path):
     del indices[name_of(DAYS[1])]
     with standin(indices) as (url, _):

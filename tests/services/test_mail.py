@@ -22,6 +22,7 @@ from incident_tables import DAY, a_night, incident, proposal, write_incidents, w
 
 from nightshift import night as commands
 from nightshift.notify import policy, smtp
+from nightshift.surroundings import check_told
 
 # it means a login without STARTTLS, and does not see that all is TLS from the start
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
@@ -200,6 +201,22 @@ def test_a_night_arrives_once_encrypted_and_logged_in(night, trusted, monkeypatc
     assert outcomes(night, "reader@example.org") == ["sent"]
     assert SECRET not in (night / "reports" / DAY / "mail.json").read_text()
     assert "reader@example.org" not in (night / "reports" / DAY / "mail.json").read_text()
+
+
+def test_a_check_logs_in_and_sends_nothing(night, trusted, monkeypatch):
+    monkeypatch.setenv("SMTP_USER", "nightshift")
+    monkeypatch.setenv("SMTP_PASSWORD", SECRET)
+    with serve("smtp", trusted, ("nightshift", SECRET)) as (url, inbox):
+        config = settings(url, "reader@example.org")
+        [(section, [line], problems)] = check_told(config, [])
+        assert (section, problems) == ("mail", [])
+        assert line.endswith(" takes mail from nightshift@example.org, logged in")
+        monkeypatch.setenv("SMTP_PASSWORD", "another")
+        [(_, lines, [problem])] = check_told(config, [])
+        assert (lines, "it says 535" in problem) == ([], True)
+        monkeypatch.delenv("SMTP_PASSWORD")
+        assert list(check_told(config, [])) == [("mail", [], ["SMTP_USER and SMTP_PASSWORD must both be set, or neither, in ASCII"])]
+    assert inbox.kept == []
 
 
 def test_each_sees_what_they_may_and_who_sees_the_same_gets_one_message(night, trusted):
@@ -460,10 +477,10 @@ def test_where_the_state_cannot_be_written_nothing_is_sent(night, trusted, monke
     with serve("smtps", trusted) as (url, inbox):
         write = policy.write_state
 
-        def full(root, day, state):
+        def full(root, day, state, section):
             if any(entry["outcome"] == "sending" for entry in state.values()):
                 raise OSError(28, "No space left on device")
-            write(root, day, state)
+            write(root, day, state, section)
 
         monkeypatch.setattr(policy, "write_state", full)
         [line] = policy.send_night(night, DAY, settings(url, "a@example.org"))
@@ -557,13 +574,15 @@ def test_the_command_says_what_went_wrong_and_writes_drafts(night, monkeypatch, 
         return commands.mail(config, day, dry_run), *capsys.readouterr()
 
     code, sentence, _ = run(dry_run=True)
-    assert (code, sentence.endswith("mail/1-digest.eml: to a@example.org\n")) == (0, True)
-    draft = email.message_from_bytes((night / "reports" / DAY / "mail/1-digest.eml").read_bytes(), policy=default)
+    assert (code, sentence.endswith(f"data/mail/{DAY}/1-digest.eml: to a@example.org\n")) == (0, True)
+    draft = email.message_from_bytes((night / "data/mail" / DAY / "1-digest.eml").read_bytes(), policy=default)
     assert draft["To"] == "a@example.org"
+    assert (night / "data/mail").stat().st_mode & 0o777 == 0o700
+    assert list((night / "reports").rglob("*.eml")) == []
     assert not (night / "reports" / DAY / "mail.json").exists()
     code, _, line = run()
     assert (code, line.count("\n"), line.startswith(f"nightshift: mail: {DAY} to a@example.org: localhost:")) == (1, 1, True)
     code, _, line = run("2026-03-01")
     assert (code, "the night of 2026-03-01 has not been published" in line) == (1, True)
     code, _, line = run(mail={})
-    assert (code, line.endswith("site.yaml: it says nothing under `mail`\n")) == (2, True)
+    assert (code, line.endswith("site.yaml: it says nothing under `mail`, `webhooks`, `alertmanager`\n")) == (2, True)

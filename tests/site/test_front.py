@@ -92,7 +92,7 @@ def test_incidents_are_found_by_typing_sorted_and_remembered(browser, front):
 
 def test_a_filter_opens_the_fold_that_holds_matches_and_no_other(browser, front):
     show(browser, front, 1400)
-    over = browser.find_element("id", "over")
+    over = browser.find_element("id", "closed")
     for where, is_open in (("A", True), ("B", False), ("A", True), ("all", False)):
         choose(browser, "site", where)
         assert bool(over.get_attribute("open")) is is_open, where
@@ -110,4 +110,4 @@ def browser_id(front):
     """The name of the incident that is over."""
     from bs4 import BeautifulSoup
 
-    return BeautifulSoup(front.read_text(), "html.parser").select_one("#over details")["id"]
+    return BeautifulSoup(front.read_text(), "html.parser").select_one("#closed details")["id"]

@@ -68,7 +68,7 @@ def pages(tmp_path_factory):
 def mailed(pages):
     """The HTML of the night's mail."""
 
-    message = email.message_from_bytes((pages / DAY / "mail/1-digest.eml").read_bytes(), policy=default)
+    message = email.message_from_bytes((pages.parent / "data/mail" / DAY / "1-digest.eml").read_bytes(), policy=default)
     path = pages / "mail.html"
     path.write_text(message.get_body(("html",)).get_content())
     return path

@@ -20,7 +20,7 @@ return [...document.querySelectorAll('script:not([type="application/json"]), img
     .filter(one => !arguments[0].includes(one.textContent)).map(one => one.outerHTML)
 """  # all but the scripts of front page, reports, trends and search, and the index that the latter reads
 
-SETS = [["front.js"], ["tables.js"], ["tables.js", *CHARTS.scripts], CHARTS.scripts, ["search.js"]]
+SETS = [["front.js", "open.js"], ["tables.js", "open.js"], ["tables.js", "open.js", *CHARTS.scripts], CHARTS.scripts, ["search.js"]]
 SCRIPTS = [script(*names).text for names in SETS]
 DAY = "2026-01-31"
 HOSTILE = {

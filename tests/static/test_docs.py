@@ -55,13 +55,14 @@ def test_the_settings_that_operations_shows_pass_the_check_together(tmp_path):
     without_digest = re.sub(r"^digest:.*\n( .*\n)*", "", (REPOSITORY / "config.yaml").read_text(), flags=re.M)
     path.write_text(without_digest.replace('\nsite_url: ""', "\n") + "\n".join(blocks))
     config = load(path)
-    assert (len(blocks), len(config["digest"]["silences"]), len(config["mail"]["to"])) == (2, 3, 2)
+    assert (len(blocks), len(config["digest"]["silences"]), len(config["mail"]["to"])) == (3, 3, 2)
+    assert (len(config["webhooks"]["to"]), len(config["alertmanager"]["to"])) == (2, 1)
 
 
 def test_operations_lists_the_settings_of_the_uppermost_level():
     section = (REPOSITORY / "docs/operations.md").read_text().partition("## Settings of the whole run")[2].partition("\n## ")[0]
     rows = {name for row in re.findall(r"^\| (`.*?) \|", section, re.M) for name in re.findall(r"`(\w+)`", row)}
-    assert rows | {"studies"} == set(yaml.safe_load((REPOSITORY / "config.yaml").read_text())) | {"mail"}
+    assert rows | {"studies"} == set(yaml.safe_load((REPOSITORY / "config.yaml").read_text())) | {"mail", "webhooks", "alertmanager"}
 
 
 def test_the_exit_codes_are_those_of_the_command():

@@ -8,23 +8,24 @@ from conftest import REPOSITORY
 PACKAGE = REPOSITORY / "nightshift"
 LAYERS = [  # rooms, the lowest first: a folder of the package, or a module at its top
     {"yaml_files"},
-    {"catalog", "compiled", "engine", "error_classes", "figures", "forkserver", "former_names", "kernel"}
-    | {"parameters", "processes", "schemas", "series", "statistics", "unspaced", "wording", "workers"},
-    {"evidence", "products", "new_study"},
+    {"catalog", "checksums", "compiled", "credentials", "engine", "error_classes", "figures", "forkserver", "former_names", "kernel"}
+    | {"log", "parameters", "processes", "schemas", "series", "statistics", "unspaced", "wording", "workers"},
+    {"evidence", "privacy", "products", "new_study"},
     {"tryout"},
     {"helpers"},
     {"generators", "models", "runs", "sites", "status"},
-    {"alarms", "assurance", "early_end", "losses", "privacy", "sources"},
+    {"alarms", "assurance", "early_end", "losses", "sources"},
     {"detectors"},
     {"cleaning", "incidents", "remediation", "simulate", "truth"},
     {"analysis", "backtest_scores", "backtest_figures", "reporting"},
     {"notify"},
     {"config"},
+    {"missed", "retention", "surroundings"},
     {"check"},
     {"chain", "config_schema"},
     {"unchanged"},
     {"night"},
-    {"backtest", "live", "night_status", "serve", "sweeps"},
+    {"backtest", "backup", "live", "night_status", "serve", "sweeps"},
     {"cli"},
     {"__main__"},
 ]

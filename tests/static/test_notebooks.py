@@ -9,6 +9,8 @@ import papermill
 import pytest
 from conftest import REPOSITORY, VAGUE
 
+from nightshift import catalog
+
 NOTEBOOKS = sorted([*(REPOSITORY / "notebooks").rglob("*.ipynb"), *(REPOSITORY / "templates/study").glob("*.ipynb")])  # the latter of a new study
 SECTIONS = {
     "3_train": ["Data", "Baseline", "Model", "Fit", "Threshold", "Check", "Conclusion"],
@@ -154,6 +156,15 @@ def test_values_have_names_that_say_what_they_are(path):
     nodes = [one for code in code_of(path) for one in ast.walk(ast.parse(code))]
     names = {one.id for one in nodes if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)}
     assert not (names | {one.arg for one in nodes if isinstance(one, ast.arg)}) & VAGUE
+
+
+def test_kinds_of_findings_are_called_by_their_labels(path):
+    kinds = catalog.study_of(path.parent.name).kinds if path.parent.parent.name == "notebooks" else {}
+    named = {name.replace("_", " ") for name in kinds} - {catalog.label_of(path.parent.name, name) for name in kinds}
+    prose = "\n".join("".join(c["source"]) for c in cells_of(path) if c["cell_type"] == "markdown").lower()
+    assert [name for name in named if f"**{name}**" in prose] == []
+    of_kinds = re.compile(r"kind\w*(\.iloc\[\d\]|\[\d\]|\.str)?\.replace\(.?_")
+    assert not kinds or [code for code in code_of(path) if of_kinds.search(code)] == [], "label_of of nightshift.catalog has the name"
 
 
 def test_every_table_of_findings_is_written_with_the_rows_that_made_it(path):

@@ -9,7 +9,7 @@ import pytest
 from conftest import REPOSITORY
 
 from nightshift.cleaning.accounting_efficiency import COLUMNS, efficiency_by_vo
-from nightshift.sources.accounting.htcondor import wall_of
+from nightshift.sources.accounting.htcondor import read_long, wall_of
 from nightshift.sources.accounting.pbs import cores_in, seconds
 from nightshift.sources.accounting.sacct_json import name_of, state_of
 from nightshift.sources.accounting.swf import parse_block
@@ -174,3 +174,13 @@ def test_auditor_measures_a_run_by_its_times_where_it_does_not_say_how_long_it_t
     assert rows[["RecordId", "EndTime", "WallDuration"]].to_numpy().tolist() == [["a", "2026-01-31T12:30:00Z", "9000.5"], ["b", None, None]]
     assert rows[["CoreHours", "GpuHours", "SiteName", "VOName"]].to_numpy().tolist()[0] == ["10.000555555555556", "5.000277777777778", None, None]
     assert [reason for _, _, reason, _ in extraction.bad_lines] == ["no record_id"]
+
+
+def test_a_string_of_a_classad_may_go_on_in_the_next_lines(tmp_path):
+    """As HTCondor 25.14.1 prints it: quotes within are escaped, line breaks are not."""
+    text = 'ClusterId = 21\nEnvironment = "A=1\nB=\\"2\\"\n\nC=3"\nOwner = "user1"\n\nClusterId = 22\nno attribute\n\n'
+    (tmp_path / "history.txt").write_text(text)
+    [(jobs, bad)] = read_long(tmp_path / "history.txt")
+    assert [job["ClusterId"] for job in jobs] == [21, 22]
+    assert jobs[0]["Owner"] == "user1"
+    assert bad == [(9, "no attribute of a ClassAd", "no attribute\n")]

@@ -7,7 +7,8 @@ import pytest
 from nightshift.analysis.accounting import changes_by_site
 from nightshift.analysis.accounting_importance import with_priorities
 from nightshift.analysis.accounting_quality import UNMEASURED, alarms_outside, doubts_about, method_in_use, read_incidents, weeks_outside
-from nightshift.analysis.accounting_wording import silent_source_words
+from nightshift.analysis.accounting_wording import finding_at, silent_source_words
+from nightshift.sources.accounting.steps import WEEK
 from nightshift.statistics import check_shares
 
 WEEKS = pd.date_range("2025-06-02", periods=30, freq="7D", tz="UTC")
@@ -93,9 +94,27 @@ def test_sites_are_listed_by_how_much_they_changed_against_their_usual():
     rows = [(*who, week, x) for who, xs in hours.items() for week, x in zip(WEEKS, xs, strict=True)]
     clean = pd.DataFrame(rows, columns=["site", "vo", "week", "core_hours"])
     table = changes_by_site(clean, WEEKS, n_judged=3, n=2)
-    assert table.to_dict("list") == {"site": ["S", "T"], "now": [60, 50], "usual": [150, 20], "difference": [-90, 30]}
+    numbers = {"site": ["S", "T"], "now": [60, 50], "usual": [150, 20], "difference": [-90, 30]}
+    assert table.to_dict("list") == numbers | {"vo": ["a", "a"], "idle": [0, 0]}
     gone = changes_by_site(clean[clean.week < BEGIN], WEEKS, n_judged=3)
     assert gone.now.tolist() == [0, 0, 0]  # a week without a row counts as nothing
+
+
+def test_a_site_that_changed_much_is_told_with_its_finding_or_why_it_has_none():
+    hours = {("S", "a"): [100] * 20 + [0] * 4 + [100] * 3 + [0] * 3, ("T", "a"): [70] * 30, ("U", "b"): [7] * 27 + [1] * 3}
+    rows = [(*who, week, x) for who, xs in hours.items() for week, x in zip(WEEKS, xs, strict=True)]
+    by_site = changes_by_site(pd.DataFrame(rows, columns=["site", "vo", "week", "core_hours"]), WEEKS, n_judged=3)
+    assert by_site[["site", "vo", "idle"]].values.tolist() == [["S", "a", 4], ["U", "b", 0], ["T", "a", 0]]
+    found = pd.DataFrame({"site": ["U", ""], "kind": ["drop", "global_dip"], "entity": ["b at U", "c"], "sites": [None, "T, V"]})
+
+    def finding_words(found):
+        return [finding_at(site, found, step=WEEK) for site in by_site.itertuples()]
+
+    burst = "none: a, which makes most of it, computed nothing in 4 of the 26 weeks before, too"
+    assert finding_words(found.assign(status="reported")) == [burst, "drop of b at U", "dip of c"]
+    by_chance = "none: what was flagged is no rarer than chance allows"
+    assert finding_words(found.assign(status="by chance")) == [burst, by_chance, by_chance]
+    assert finding_words(found[:0].assign(status=""))[2] == "none: no series of the site is strange by itself"
 
 
 def test_what_matters_more_moves_up_and_other_jobs_for_as_many_hours_come_last():

@@ -98,11 +98,11 @@ def test_what_is_not_known_is_named_with_its_reason():
 
 def test_counts_tell_what_goes_on_from_what_was_over_when_first_seen():
     counts = {"new": 14, "ended": 3, "unwatched": 20, "closed": 5}
-    assert assure({"a": "ok"}).in_words(counts) == "17 new (3 of them already ended), 20 ended before monitoring began"
+    assert assure({"a": "ok"}).in_words(counts) == "17 new (3 of them ended), 20 ended before monitoring began"
     assert assure({"a": "ok"}).in_words({"closed": 5}) == "no incident"
-    assert count_phrases({"new": 14, "ended": 2, "escalated": 1}) == ["16 new (2 of them already ended)", "1 escalated"]
-    assert count_phrases({"ended": 1}) == ["1 new (already ended)"]
-    assert count_phrases({"ended": 2, "new": 0}) == ["2 new (all of them already ended)"]
+    assert count_phrases({"new": 14, "ended": 2, "escalated": 1}) == ["16 new (2 of them ended)", "1 escalated"]
+    assert count_phrases({"ended": 1}) == ["1 new (ended)"]
+    assert count_phrases({"ended": 2, "new": 0}) == ["2 new (all of them ended)"]
     assert count_phrases({"new": 0, "closed": 3}) == count_phrases({}) == []
     assert not set(COUNTED) - {"new", "ended", "escalated", "ongoing", "resolved", "acknowledged", "silenced", "unwatched"}
 
@@ -263,7 +263,8 @@ def text_of_page(markup):
 def texts_of(root):
     """{name: all text that a person or a program finds in a product of the night, in lower case}, code of pages left out."""
     found = {}
-    for path in [*root.glob("reports/**/*.html"), root / "reports/feed.xml", *root.glob(f"reports/{DAY}/*.json"), *root.glob("reports/**/*.eml")]:
+    pages = [*root.glob("reports/**/*.html"), root / "reports/feed.xml", *root.glob(f"reports/{DAY}/*.json")]
+    for path in [*pages, *root.glob(f"data/mail/{DAY}/*.eml")]:
         text = path.read_text()
         if path.suffix == ".html":
             text = text_of_page(text)
@@ -271,7 +272,7 @@ def texts_of(root):
             message = message_from_bytes(path.read_bytes(), policy=default)
             parts = [message.get_body((kind,)).get_content() for kind in ("plain", "html")]
             text = f"{message['Subject']} {parts[0]} {BeautifulSoup(parts[1], 'html.parser').get_text(' ')}"
-        name = str(path.relative_to(root / "reports")).replace(f"{DAY}/", "")
+        name = str(path.relative_to(root)).removeprefix("reports/").removeprefix("data/").replace(f"{DAY}/", "")
         found[name] = re.sub(r"\s+", " ", html.unescape(text)).lower()
     return found
 

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 from conftest import REPOSITORY
@@ -63,12 +64,61 @@ def test_a_digest_that_could_not_run_is_no_digest_of_an_earlier_run(tmp_path, mo
 def test_a_night_that_was_published_ends_with_0_or_1(published, chain, code, tmp_path, monkeypatch):
     monkeypatch.chdir(REPOSITORY)
     monkeypatch.setattr(night, "run_chain", lambda *_: chain)
-    monkeypatch.setattr(night, "publish", lambda path, day: published)
+    monkeypatch.setattr(night, "publish", lambda path, day, tell: published)
     (tmp_path / "site.yaml").write_text(f"day: 2026-01-31\nproducts: {tmp_path}\nstudies:\n  tickets: {{}}\n")
     (tmp_path / "data").mkdir()
     unchanged.memo_of(tmp_path).write_text("{}")
     assert night.run_night(tmp_path / "site.yaml", "", "2") == code
     assert unchanged.memo_of(tmp_path).exists() == (code == 0)
+
+
+def test_a_disk_that_becomes_full_ends_the_night_with_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(REPOSITORY)
+    monkeypatch.setattr(night, "watched", lambda *_: 1)
+    monkeypatch.setattr(night.os, "statvfs", lambda _: SimpleNamespace(f_bavail=10, f_frsize=4096))
+    monkeypatch.setattr(night, "publish", None)  # is not come to
+    (tmp_path / "site.yaml").write_text(f"day: 2026-01-31\nproducts: {tmp_path}\nstudies:\n  tickets: {{}}\n")
+    assert night.run_night(tmp_path / "site.yaml", "", "2", True) == 2
+    why = "cannot be written: [Errno 28] No space left on device; make room and run the same command again"
+    assert capsys.readouterr().err == f"nightshift: {tmp_path} {why}\n"
+
+
+def test_a_site_for_which_there_is_no_room_is_one_line(tmp_path, monkeypatch, capsys):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device", "run.json")
+
+    monkeypatch.setattr(night, "render_and_announce", full)
+    (tmp_path / "site.yaml").write_text(f"day: 2026-01-31\nproducts: {tmp_path}\nstudies:\n  tickets: {{}}\n")
+    assert night.publish(tmp_path / "site.yaml") == 1
+    why = "cannot be written: [Errno 28] No space left on device: 'run.json'; make room and run the same command again"
+    assert capsys.readouterr().err == f"nightshift: {tmp_path} {why}\n"
+
+
+def test_missed_nights_are_made_up_for_in_order_and_told_with_the_last(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(REPOSITORY)
+    done = []
+
+    def publish(path, day, tell):
+        done.append(("published", day, tell))
+        (tmp_path / "reports" / day).mkdir(parents=True)
+        (tmp_path / "reports" / day / "run.json").write_text("{}")
+        return int(day == "2026-01-29")
+
+    monkeypatch.setattr(night, "run_chain", lambda config, *_: done.append(("ran", config["day"])))
+    monkeypatch.setattr(night, "publish_night", lambda path, day, *, tell: publish(path, day, tell))
+    (tmp_path / "site.yaml").write_text(f"day: 2026-01-31\nproducts: {tmp_path}\nstudies:\n  tickets: {{}}\n")
+    assert night.run_nightly(tmp_path / "site.yaml", "2026-01-27") == 0, "the first night ever"
+    assert night.run_nightly(tmp_path / "site.yaml", "2026-01-30") == 1, "one of them had a failure"
+    assert done == [
+        *[("ran", "2026-01-27"), ("published", "2026-01-27", True)],
+        *[("ran", "2026-01-28"), ("published", "2026-01-28", False)],
+        *[("ran", "2026-01-29"), ("published", "2026-01-29", False)],
+        *[("ran", "2026-01-30"), ("published", "2026-01-30", True)],
+    ]
+    assert capsys.readouterr().out == "2 missed nights first: 2026-01-28, 2026-01-29\n"
+    done.clear()
+    assert night.run_night(tmp_path / "site.yaml", "2026-02-04") == 0, "a night that is asked for makes up for none"
+    assert done == [("ran", "2026-02-04"), ("published", "2026-02-04", True)]
 
 
 def test_a_night_that_was_stopped_is_not_passed_over(tmp_path, monkeypatch):

@@ -2,9 +2,14 @@
 
 import re
 import subprocess
+from datetime import date
 
+import yaml
 from conftest import REPOSITORY
 from containerfile import command, copied, entry, environment, stages
+
+from nightshift.config import SIMULATE
+from nightshift.parameters import declared_at
 
 TEXT = (REPOSITORY / "deploy/Containerfile").read_text()
 TOOLS = ("gcc", "g++", "build-essential", "make", "cmake", "python3-dev", "python3-venv", "pip", "git")
@@ -61,6 +66,14 @@ def test_the_build_copies_what_is_there_and_git_does_not_ignore():
     for name in copied():
         tracked = subprocess.run(["git", "ls-files", "--error-unmatch", name], cwd=REPOSITORY, capture_output=True)
         assert tracked.returncode == 0, name
+
+
+def test_a_service_reports_the_sample_of_the_day_on_which_it_ends():
+    done = subprocess.run(["sed", "--file", "deploy/site.sed", "config.yaml"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    site, config = yaml.safe_load(done.stdout), yaml.safe_load((REPOSITORY / "config.yaml").read_text())
+    ends = [date.fromisoformat(declared_at(REPOSITORY / SIMULATE)["day"].default)] * len(config["studies"])
+    assert [study.pop("day") for study in site["studies"].values()] == ends
+    assert site == config | {"products": "/var/lib/nightshift"}, "else it is the same"
 
 
 def test_the_container_starts_a_night_and_its_health_is_the_age_of_the_last_one():

@@ -53,7 +53,7 @@ def published(root, monkeypatch, capsys):
     lines = capsys.readouterr().err.splitlines()
     assert policy.send_night(root, DAY, yaml.safe_load(config.read_text()), dry_run=True) == []
     capsys.readouterr()
-    drafts = [message_from_bytes(path.read_bytes(), policy=default) for path in sorted((root / f"reports/{DAY}/mail").glob("*.eml"))]
+    drafts = [message_from_bytes(path.read_bytes(), policy=default) for path in sorted((root / f"data/mail/{DAY}").glob("*.eml"))]
     texts = [f"{one['Subject']} to {one['To']}: {one.get_body(('plain',)).get_content()}" for one in drafts]
     front = " ".join(BeautifulSoup((root / f"reports/{DAY}/index.html").read_text(), "html.parser").get_text().split())
     return code, lines, front, json.loads((root / f"reports/{DAY}/digest.json").read_text(), parse_constant=pytest.fail), "\n".join(texts)
@@ -117,6 +117,7 @@ def status(**changes):
 
 def times(path):
     found = pd.read_parquet(path)
+    found = found.astype(object)
     found.loc[0] = "soon"
     found.to_parquet(path)
 

@@ -25,6 +25,8 @@ HOSTILE = ["../../etc/passwd", "<script>alert(1)</script>", 'a"b\'c', "CON", "x"
         ("VO at site", "quarry", "A", ["VO quarry", "site A"]),
         ("link", "A_DISK -> B_DISK", "B", ["link A_DISK -> B_DISK", "storage A_DISK", "storage B_DISK", "site B"]),
         ("link", "no arrow", "", ["link no arrow"]),
+        ("link or storage", "A_T (tape) -> B", "B", ["link A_T (tape) -> B", "storage A_T (tape)", "storage B", "site B"]),
+        ("link or storage", "A_T (tape)", "A", ["storage A_T (tape)", "site A"]),
         ("storage", "A_DISK", "A", ["storage A_DISK", "site A"]),
         ("GPU", "n01 gpu 3", "A", ["node n01", "site A"]),
         ("run", "run 400123, lumisections 1-51", "", ["run run 400123"]),

@@ -9,6 +9,7 @@ from nightshift.assurance import COUNTED, STATES
 from nightshift.reporting.glossary import reading_of, write_glossary
 from nightshift.reporting.incident_view import SEVERITIES
 from nightshift.reporting.site import render_night
+from nightshift.wording import NOTHING
 
 
 @pytest.fixture
@@ -19,8 +20,9 @@ def page(tmp_path):
 
 def test_states_and_verdicts_are_terms(page):
     terms = {head.get_text() for head in page.select("#terms + div tbody th")}
-    assert terms >= {*COUNTED.values(), "closed", *set(STATES) - {"ok"}, "too little history", "not calibrated", "nothing judged"}
+    assert terms >= {*COUNTED.values(), "closed", "ended", "open", *set(STATES) - {"ok"}, "too little history", "not calibrated", "nothing judged"}
     assert terms >= {"finding", "incident", "flagged", "severity", "p-value", "stated alarm rate", "observed alarm rate", "baseline", "skill"}
+    assert terms >= {"VO", "lumisection", "DCS", "FTS", "series", "core hours", "pinball loss", "perfSONAR", NOTHING}
     severity = page.find(string="severity").find_next("td").get_text().casefold()
     assert all(name in severity for name in SEVERITIES)
     assert len(terms) == len(page.select("#terms + div tbody tr")), "a term stands there twice"
@@ -28,10 +30,10 @@ def test_states_and_verdicts_are_terms(page):
 
 def test_every_kind_of_every_study_and_every_unit_is_described(page):
     rows = {" ".join(row.get_text(" ").split()) for row in page.select("#kinds ~ div tbody tr")}
-    for study in catalog.studies().values():
+    for name_of_study, study in catalog.studies().items():
         assert page.find("h3", string=study.title)
         for name, kind in study.kinds.items():
-            label = kind.label or name.replace("_", " ")
+            label = catalog.label_of(name_of_study, name)
             assert any(row.startswith(label) and kind.description in row and kind.scope in row for row in rows)
     assert [row.th.get_text() for row in page.select("#units + div tbody tr")] == sorted(catalog.impact_units())
 
@@ -64,7 +66,7 @@ def test_every_report_says_folded_how_it_is_read(tmp_path):
 @pytest.mark.parametrize("study", catalog.studies())
 def test_how_a_report_is_read_is_three_to_five_sentences_of_what_its_study_says(study):
     described = catalog.studies()[study]
-    sentences = reading_of(described)
+    sentences = reading_of(study)
     assert 3 <= len(sentences) <= 4, "the page adds where to see how sure it is"
     assert all(kind.label in sentences[0] for kind in described.kinds.values())
     assert all((unit.label or name) in sentences[1] for name, unit in described.impact_units.items())

@@ -106,6 +106,9 @@ def test_bad_lines_come_back_whatever_they_hold_and_none_leaves_the_header(tmp_p
     read = pd.read_csv(tmp_path / "raw/bad_lines.csv")
     assert read.columns.tolist() == ["file", "line", "reason", "text"]
     assert list(read.itertuples(index=False, name=None)) == bad
+    write_bad_lines(tmp_path / "raw", [("=a.csv", 1, "no number", "=cmd|' /C x'!A0"), ("b", 2, "cut", "\x1b]0;title\x07\x1b[2Ja\x00")])
+    text = (tmp_path / "raw/bad_lines.csv").read_text()
+    assert text.splitlines()[1:] == ["'=a.csv,1,no number,'=cmd|' /C x'!A0", "b,2,cut,\ufffd\ufffda\ufffd"]
     write_bad_lines(tmp_path / "raw", [])  # the lines of an earlier night do not stay
     assert (tmp_path / "raw/bad_lines.csv").read_text().splitlines() == ["file,line,reason,text"]
     assert [path.name for path in (tmp_path / "raw").iterdir()] == ["bad_lines.csv"]
@@ -400,3 +403,10 @@ def test_pseudonyms_last_with_a_key_and_only_then(monkeypatch):
     assert found["key"].equals(found["again"])
     assert len({pseudonym[0] for pseudonym in found.values()}) == 4
     assert pseudonyms(names[:0])[0].empty
+
+
+def test_raw_data_can_be_read_by_their_owner_alone(tmp_path):
+    raw = helpers.study_paths("tickets", tmp_path).raw
+    assert raw.parent.stat().st_mode & 0o777 == 0o700
+    raw.parent.chmod(0o755)  # as an earlier version left it
+    assert helpers.study_paths("transfers", tmp_path).raw.parent.stat().st_mode & 0o777 == 0o700

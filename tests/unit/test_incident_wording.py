@@ -4,7 +4,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
+from nightshift.assurance import UNWATCHED
 from nightshift.incidents import NOT_WATCHED
 from nightshift.incidents.chance import count_links, links_by_chance, links_in_words, shuffle_sites
 from nightshift.incidents.correlation import describe_findings
@@ -23,6 +25,7 @@ from nightshift.incidents.wording import (
     when_in_words,
     where_in_words,
 )
+from nightshift.reporting.rendering import TEMPLATES
 
 DAY = "2026-01-31"
 INCIDENT = {
@@ -31,6 +34,7 @@ INCIDENT = {
     "end": pd.Timestamp("2026-01-31 23:00", tz="UTC"),
     "ended": False,
     "state": "escalated",
+    "change": "",
     "age_nights": 2,
     "first_seen": "2026-01-30",
     "site": "A",
@@ -42,6 +46,10 @@ INCIDENT = {
 }
 
 
+def at(time):
+    return pd.Timestamp(time, tz="UTC")
+
+
 def row(**changes):
     return next(pd.DataFrame([INCIDENT | changes]).itertuples())
 
@@ -50,8 +58,11 @@ def row(**changes):
     ("changes", "words"),
     [
         ({}, "since 2026-01-30 12:00 UTC"),
-        ({"start": pd.Timestamp("2026-01-19", tz="UTC"), "end": pd.Timestamp("2026-01-26", tz="UTC")}, "since 2026-01-19, last seen 2026-01-26"),
+        ({"start": at("2026-01-19"), "end": at("2026-01-26")}, "since 2026-01-19, seen to 2026-01-25, the last day that is judged"),
         ({"ended": True}, "seen from 2026-01-30 12:00 UTC to 2026-01-31 23:00 UTC"),
+        ({"ended": True, "start": at("2026-01-12"), "end": at("2026-01-19")}, "seen from 2026-01-12 to 2026-01-18"),
+        ({"ended": True, "end": at("2026-01-30 12:05")}, "seen from 2026-01-30 12:00 to 12:05 UTC"),
+        ({"ended": True, "end": at("2026-01-30 12:00:09")}, "seen on 2026-01-30 12:00 UTC"),
         ({"start": pd.NaT}, "at times that the source does not know"),
     ],
 )
@@ -63,7 +74,7 @@ def test_a_sentence_names_all_that_is_known_and_leaves_out_what_is_not():
     began = "Failing source A_DISK since 2026-01-30 12:00 UTC (escalated, night 2): its transfers fail; "
     assert incident_sentence(row(), 2, DAY) == f"{began}2 findings of transfers and tickets, combined p-value 3e-05; 5 GB delayed."
     alone = incident_sentence(row(studies=["transfers"], impact="", p_value=0.0, description="", ended=True, state="new"), 1, DAY)
-    assert alone.endswith("(new): “failing source”; 1 finding of transfers, p-value below 1e-12.")
+    assert alone.endswith("(new, ended): “failing source”; 1 finding of transfers, p-value below 1e-12.")
 
 
 def test_each_incident_gets_the_sentence_of_its_number_of_findings():
@@ -86,19 +97,22 @@ def test_a_sentence_names_the_sites_of_an_incident_that_its_title_leaves_out():
 
 
 @pytest.mark.parametrize(
-    ("state", "age_nights", "end", "words"),
+    ("state", "age_nights", "ended", "change", "words"),
     [
-        ("closed", 1, "2026-01-19T10:00:00Z", "over when first seen"),
-        ("closed", 1, pd.Timestamp("2026-01-29 23:00", tz="UTC"), "over when first seen"),
-        ("closed", 1, "2026-01-30T00:10:00Z", "closed, seen in 1 night"),
-        ("closed", 2, "2026-01-19T10:00:00Z", "closed, seen in 2 nights"),
-        ("resolved", 1, "2026-01-19T10:00:00Z", "resolved, seen in 1 night"),
-        ("closed", 1, None, "closed, seen in 1 night"),
-        ("closed", 1, pd.NaT, "closed, seen in 1 night"),
+        ("new", 1, False, "", "new"),
+        ("new", 1, True, "", "new, ended"),
+        ("ongoing", 3, False, "", "ongoing, night 3"),
+        ("escalated", 2, False, "it is back", "escalated, night 2"),
+        ("resolved", 1, True, "", "resolved, seen in 1 night"),
+        ("closed", 2, True, "", "closed, seen in 2 nights"),
+        ("closed", 1, True, NOT_WATCHED, f"closed, {UNWATCHED}"),
     ],
 )
-def test_what_ended_before_anybody_looked_is_said_to_have_been_over_then(state, age_nights, end, words):
-    assert status_in_words(state, age_nights, True, end=end, first_seen="2026-01-30") == words
+def test_a_state_is_said_in_the_words_by_which_it_is_counted(state, age_nights, ended, change, words):
+    assert status_in_words(state, age_nights, ended, change=change) == words
+    parts = [part for part in words.split(", ") if "night" not in part or part == UNWATCHED]
+    terms = {one["term"] for one in yaml.safe_load((TEMPLATES / "glossary.yaml").read_text())}
+    assert terms.issuperset(parts), "each is in the glossary"
 
 
 def test_what_has_changed_is_listed_with_the_newest_first_and_without_what_was_closed():

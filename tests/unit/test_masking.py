@@ -427,3 +427,56 @@ def test_every_kind_of_mask_is_counted():
     tally = Counter()
     privacy.mask("Dear Kora, kora@x.example or node017 or tel. 4711, Kora", names(), sites=SITES, tally=tally)
     assert tally == {"name": 2, "address": 1, "host": 1, "phone": 1}
+
+
+
+
+@pytest.mark.parametrize(
+    ("text", "after"),
+    [
+        ("my password is hunter2!x please", "my password is secret please"),
+        ("password: hunter, and now", "password: secret, and now"),
+        ("Passwort lautet Winter2026", "Passwort lautet secret"),
+        ("change my password to 'a b c' now", "change my password to secret now"),
+        ("token=eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc", "token=secret"),
+        ("with eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc", "with secret"),
+        ("git clone with ghp_abcdefghijklmnopqrstuvwxyz0123", "git clone with secret"),
+        ("Authorization: Bearer abcdef0123456789", "Authorization: Bearer secret"),
+        ("my PIN 1234 is", "my PIN secret is"),
+        ("the password is expired, password reset please", "the password is expired, password reset please"),
+        ("token expired, secret key missing, pin cpu cores", "token expired, secret key missing, pin cpu cores"),
+        ("my /DC=org/DC=grid/O=Uni X/CN=Kora Lumbe 12345 has expired", "my user has expired"),
+        ("/C=DE/O=GermanGrid/CN=kora lumbe has no access", "user has no access"),
+        ("CN=Kora Lumbe, OU=Physics, O=Uni, C=DE is refused", "user is refused"),
+        ("key=value and a=b/c=d", "key=value and a=b/c=d"),
+        ("my matriculation number 4711234", "my matriculation number user"),
+        ("Matrikelnummer: 4711234", "Matrikelnummer: user"),
+        ("Matr.-Nr. 4711234", "Matr.-Nr. user"),
+        ("my number 463-1234 here", "my number phone here"),
+        ("reach me at 34567", "reach me at phone"),
+        ("job 123-4567 of 463 tasks", "job 123-4567 of 463 tasks"),
+        ("the job of Kora Lumbe failed", "the job of name failed"),
+        ("my colleague Kora Lumbe cannot", "my colleague name cannot"),
+        ("meine Kollegin Kora Lumbe kann nicht", "meine Kollegin name kann nicht"),
+        ("students need access, users of Slurm", "students need access, users of Slurm"),
+    ],
+)
+def test_secrets_subjects_numbers_and_people_in_sentences_are_masked(text, after):
+    assert masked(text, people=[], words=()) == after
+
+
+@pytest.mark.parametrize(
+    ("text", "after"),
+    [
+        ("SOURCE [13] user Kora Lumbe has no permission", "SOURCE [13] user name has no permission"),
+        ("password=hunter2 rejected at 10.1.2.3:1094", "password=secret rejected at host:1094"),
+        ("/DC=org/CN=Kora Lumbe 123 not authorized on [2001:db8::8a2e:370:7334]", "user not authorized on [host]"),
+        ("/home/klumbe/x.root not found", "/home/user/x.root not found"),
+        ("kora@x.example denied", "address denied"),
+        ("connect to se01.harbor.example:1094 at 00:11:22: Connection refused",) * 2,
+        ("std::runtime_error: checksums do not match 1a2b3c4d != 00ff00aa",) * 2,
+    ],
+)
+def test_what_programs_write_of_people_is_masked_and_hosts_stay(text, after):
+    assert privacy.redact(text) == after
+    assert privacy.redact(after) == after

@@ -51,7 +51,7 @@ def settings(**more):
 def drafts(products, config):
     """The messages of a night, as a mail program reads them."""
     assert policy.send_night(products, DAY, config, dry_run=True) == []
-    return [email.message_from_bytes(path.read_bytes(), policy=default) for path in sorted((products / "reports" / DAY / "mail").glob("*.eml"))]
+    return [email.message_from_bytes(path.read_bytes(), policy=default) for path in sorted((products / "data/mail" / DAY).glob("*.eml"))]
 
 
 def parts(message):

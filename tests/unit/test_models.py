@@ -1,32 +1,83 @@
 """Models come back from their files as they were, and nothing else does."""
 
+import datetime
 import functools
-import os
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
+import sklearn
+import skops.io
 from conftest import REPOSITORY
+from sklearn.cluster import KMeans
 from sklearn.ensemble import IsolationForest
 from sklearn.preprocessing import FunctionTransformer
-from skops.io.exceptions import UntrustedTypesFoundException
 
-from nightshift.models import load_model, load_skops, save_model, save_skops
+from nightshift.models import load_model, save_model
 
 
 def test_a_forest_comes_back_as_it_was(tmp_path):
     inputs = np.random.default_rng(1).normal(size=(200, 9))
     forest = IsolationForest(n_estimators=5, random_state=1).fit(inputs)
-    save_skops(forest, tmp_path / "forest.skops")
-    np.testing.assert_array_equal(load_skops(tmp_path / "forest.skops").score_samples(inputs), forest.score_samples(inputs))
+    save_model(forest, tmp_path / "forest.skops")
+    np.testing.assert_array_equal(load_model(tmp_path / "forest.skops").score_samples(inputs), forest.score_samples(inputs))
 
 
-@pytest.mark.parametrize("function", [os.system, np.genfromtxt])
-def test_a_function_that_is_not_of_scikit_learn_is_refused(tmp_path, function):
-    save_skops(FunctionTransformer(functools.partial(function)), tmp_path / "foreign.skops")  # named in the file, not stored
-    with pytest.raises(UntrustedTypesFoundException, match=function.__name__):
-        load_skops(tmp_path / "foreign.skops")
+@pytest.mark.parametrize(
+    ("model", "foreign"),
+    [
+        (KMeans(2), "sklearn.cluster._kmeans.KMeans"),  # skops itself would trust all estimators of scikit-learn
+        (FunctionTransformer(np.log1p), "numpy.log1p"),
+        (FunctionTransformer(functools.partial(np.genfromtxt)), "numpy.genfromtxt"),
+        ({"a": [datetime.timedelta(1)]}, "datetime.timedelta"),
+    ],
+)
+def test_a_model_of_types_that_are_not_listed_is_neither_stored_nor_loaded(tmp_path, model, foreign):
+    with pytest.raises(ValueError, match=f"^model.skops holds .*{foreign}, and is refused: .*models.py"):
+        save_model(model, tmp_path / "model.skops")
+    assert list(tmp_path.iterdir()) == []
+    skops.io.dump(model, tmp_path / "model.skops")
+    with pytest.raises(ValueError, match=f"^model.skops holds .*{foreign}, and is refused: .*models.py") as refused:
+        load_model(tmp_path / "model.skops")
+    assert "\n" not in str(refused.value)
+
+
+def test_a_network_of_layers_that_are_not_listed_is_neither_stored_nor_loaded(tmp_path):
+    import keras
+
+    network = keras.Sequential([keras.Input((2,)), keras.layers.Softmax()])
+    network.save(tmp_path / "network.keras")
+    for do in (lambda path: save_model(network, path), load_model):
+        with pytest.raises(ValueError, match=r"^network.keras holds keras.layers.Softmax, and is refused: .*LAYERS"):
+            do(tmp_path / "network.keras")
+
+
+def changed_file(path, name, old, new):
+    """Rewrite the archive `path` with `old` replaced in its file `name`."""
+    with zipfile.ZipFile(path) as file:
+        content = {one: file.read(one) for one in file.namelist()}
+    assert old in content[name]
+    content[name] = content[name].replace(old, new)
+    with zipfile.ZipFile(path, "w") as file:
+        for one, text in content.items():
+            file.writestr(one, text)
+
+
+@pytest.mark.parametrize("harm", ["another version", "no archive", "cut", "no schema"])
+def test_a_model_that_cannot_be_read_is_refused_in_a_line_that_says_what_to_do(tmp_path, harm):
+    path = tmp_path / "models/forest.skops"
+    save_model(IsolationForest(n_estimators=2, random_state=1).fit([[0.0], [1.0]]), path)
+    if harm == "another version":
+        changed_file(path, "schema.json", sklearn.__version__.encode(), b"1.0.0")
+    elif harm == "no schema":
+        changed_file(path, "schema.json", b"{", b"[")
+    else:
+        path.write_bytes(path.read_bytes()[:1000] if harm == "cut" else b"no archive")
+    with pytest.raises(ValueError, match=rf"forest.skops cannot be read as a model.*: remove {path.parent}/metrics.json, and") as refused:
+        load_model(path)
+    assert "\n" not in str(refused.value)
 
 
 def test_storing_models_does_not_import_pytorch_and_hides_it_from_nobody():

@@ -2,16 +2,18 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from nightshift.sources.base import file_sources, source_of
+from nightshift.sources.telemetry import long_rows
 from nightshift.sources.telemetry.exposition import Exposition, parsed
 from nightshift.sources.telemetry.opening import EVER
 from nightshift.sources.telemetry.parts import extraction_into
-from nightshift.sources.telemetry.series import extract_series, metric_in, without_copies
+from nightshift.sources.telemetry.series import extract_series, metric_in
 from nightshift.sources.telemetry.sysstat import seconds_of
 from nightshift.sources.times import microseconds
 
@@ -38,19 +40,50 @@ def extract(extraction, path):
     return source.label
 
 
-def test_the_longer_copy_counts_and_the_others_where_it_has_nothing():
-    step = np.arange(4) * 15.0
-    long = ({"job": "node"}, T0 + step, np.array([1.0, 2, 3, 4]))
-    early = ({"job": "pods"}, T0 - 33 + 15 * np.arange(3), np.array([7.0, 8, 9]))
-    at, values, differ = without_copies([early, long])
-    assert dict(zip(at - T0, values, strict=True)) == {0: 1, 15: 2, 30: 3, 45: 4, -33: 7, -18: 8}
-    assert differ == ["job"]
+def load_of(extraction, *pieces):
+    """The rows of load on n1 after its series, (labels of who scrapes, times after T0, values) each: {time after T0: value}."""
+    series = [({"__name__": "load", "host": "n1", **labels}, T0 + np.array(at, float), np.array(values, float)) for labels, at, values in pieces]
+    extract_series(extraction, series, where="here", sampler="x", server=Exposition({}, "instance", ""))
+    rows = rows_of(extraction)
+    return dict(zip((rows.timestamp - pd.Timestamp(T0, unit="s", tz="UTC")).dt.total_seconds(), rows["load::x"], strict=True))
 
 
-def test_answers_of_one_series_are_one_series_and_no_copies():
-    pieces = [({"job": "node"}, np.array([T0 + t]), np.array([t])) for t in (30.0, 0.0, 15.0, 15.0)]
-    at, values, differ = without_copies(pieces)
-    assert ((at - T0).tolist(), values.tolist(), differ) == ([0, 15, 30], [0, 15, 30], [])
+def test_the_longer_copy_counts_and_the_others_where_it_has_nothing(extraction):
+    long = ({"job": "node"}, 15 * np.arange(4), [1, 2, 3, 4])
+    early = ({"job": "pods"}, -33 + 15 * np.arange(3), [7, 8, 9])
+    assert load_of(extraction, early, long) == {0: 1, 15: 2, 30: 3, 45: 4, -33: 7, -18: 8}
+    assert extraction.asked_twice == {"n1": ["job"]}
+
+
+def test_answers_of_one_series_are_one_series_and_no_copies(extraction):
+    pieces = [({"job": "node"}, [t], [t + n / 4]) for n, t in enumerate((30, 0, 15, 15))]
+    assert load_of(extraction, *pieces) == {0: 0.25, 15: 15.5, 30: 30}, "of one moment the first value counts"
+    assert extraction.asked_twice == {}
+
+
+def test_a_file_that_is_read_in_many_parts_gives_the_rows_of_one_that_is_read_at_once(extraction, monkeypatch):
+    """Copies, several devices, moments without a value, and values that stand for none; in runs of 64 rows and parts of about 32."""
+    rng, pieces = np.random.default_rng(0), []
+    for n in range(40):
+        labels = {"__name__": ["load", "disk_ops"][n % 2], "host": f"n{n % 3}", "device": f"d{n % 4}", "job": "ab"[n % 5 == 0]}
+        at = T0 + 15.0 * rng.permutation(60)[:50]
+        pieces.append((labels, at, np.where(rng.random(50) < 0.1, -1, rng.integers(0, 99, 50).astype(float))))
+    frames = []
+    for name, size in (("whole", 2**20), ("parts", 32)):
+        monkeypatch.setattr(long_rows, "RUN", 2 * size)
+        monkeypatch.setattr(long_rows, "PART", size)
+        monkeypatch.setattr(long_rows, "STRIDE", min(size // 4, 2**10))
+        monkeypatch.setattr(long_rows, "CELLS", size)
+        extract_series(extraction, pieces, where=name, sampler="x", server=Exposition({}, "instance", ""))
+        parts = sorted(extraction.folder.glob("nodes/*/*.parquet"))
+        frames.append(pd.concat([pd.read_parquet(part).assign(node=part.parent.name) for part in parts]).reset_index(drop=True))
+        shutil.rmtree(extraction.folder / "nodes")
+        (extraction.folder / "nodes").mkdir()
+    assert len(frames[0]) > 150
+    assert frames[0].filter(like="::x").isna().any().any()
+    pd.testing.assert_frame_equal(*frames)
+    assert extraction.counts["placed"] == 2 * 40 * 50
+    assert set(extraction.blanks) == {f"{name}.d{i}::x" for i, name in enumerate(["load", "disk_ops"] * 2)}
 
 
 def test_devices_are_in_the_name_and_who_scrapes_and_processors_are_not():
@@ -147,6 +180,44 @@ def test_rows_of_json_with_other_columns_are_parts_of_their_own_and_none_is_lost
     assert found.job_id.fillna("none").tolist() == ["none", "7"], "job 0 is none"
     assert found.big.tolist()[1] == 2**60
     assert [line[1] for line in extraction.bad_lines] == [3]
+
+
+@pytest.mark.parametrize("zone", ['"utc": 1', '"tz": "UTC"'])
+def test_a_document_of_sadf_is_read_of_every_version(extraction, tmp_path, zone):
+    """12.6 says whether a time is UTC, 12.7 of which zone it is."""
+    stamp = '{"date": "2026-01-31", "time": "10:00:00", ' + zone + ', "interval": 60}'
+    load = '"cpu-load": [{"cpu": "all", "user": 2.5}, {"cpu": "0", "user": 9}]'
+    moment = f'{{"timestamp": {stamp}, "memory": {{"memfree": 7, "memused-percent": 50.5}}, {load}}}'
+    text = '{"sysstat": {"hosts": [{"nodename": "n1", "statistics": [\nMOMENTS\n], "restarts": []}]}}'
+    path = tmp_path / "sar.json"
+    path.write_text(text.replace("MOMENTS", f"{moment},\n{moment.replace('10:00:00', '10:01:00').replace('7,', '8,')}"))
+    assert extract(extraction, path) == "a document of sysstat (sadf -j)"
+    rows = rows_of(extraction)
+    assert rows["memory_memfree_kb::sar"].tolist() == [7, 8]
+    assert rows["cpu-load_user::sar"].tolist() == [2.5, 2.5]
+    assert rows.timestamp.astype(str).tolist() == ["2026-01-31 10:00:00+00:00", "2026-01-31 10:01:00+00:00"]
+    path.write_text(text.replace("MOMENTS", moment.replace("UTC", "EST").replace('"utc": 1', '"utc": 0')))
+    with pytest.raises(ValueError, match="its times are local, such as 2026-01-31 10:00:00"):
+        extract(extraction, path)
+
+
+def test_an_answer_may_say_what_it_is_behind_its_series_and_others_may_follow(extraction, tmp_path):
+    """Two answers one after another; the first with native histograms and warnings at its end, the second in many lines."""
+    one = [{"metric": {"__name__": "load", "host": "n1", "x": 'a"result":[b'}, "values": [[T0, "1"], [T0 + 15, "NaN"]]}]
+    one += [{"metric": {"__name__": name, "host": "n1"}, "histograms": [[T0, {}]]} for name in ("b_seconds", "a_seconds")]
+    first = {"status": "success", "data": {"resultType": "matrix", "result": one, "stats": {"n": [1]}}, "warnings": ["store b is down"]}
+    second = {"data": {"result": [{"metric": {"__name__": "load", "host": "n2"}, "value": [T0, "3"]}], "resultType": "vector"}, "status": "success"}
+    path = tmp_path / "answers.json"
+    path.write_text(json.dumps(first) + "\n" + json.dumps(second, indent=1))
+    assert extract(extraction, path) == "a saved answer of a Prometheus"
+    rows = rows_of(extraction)
+    assert sorted(rows["load::prometheus"].dropna().tolist() + rows['load.a"result":[b::prometheus'].dropna().tolist()) == [1, 3]
+    assert "store b is down" in extraction.warned
+    [histograms] = extraction.warned - {"store b is down"}
+    assert histograms.startswith("a_seconds, b_seconds gives native histograms")
+    path.write_text(json.dumps(first)[:-40])
+    with pytest.raises(ValueError, match="its JSON breaks off after 3 records"):
+        extract(extraction, path)
 
 
 def test_times_are_read_in_every_unit():

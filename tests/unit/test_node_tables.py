@@ -13,7 +13,7 @@ from nightshift.detectors.telemetry_history import little_history
 from nightshift.sources import prometheus
 from nightshift.sources.base import Head, file_sources, source_of
 from nightshift.sources.files import LayoutError
-from nightshift.sources.telemetry import cells, dcgm, ldms, tables
+from nightshift.sources.telemetry import cells, dcgm, ldms, opening, tables
 from nightshift.sources.telemetry.advice import advice_on
 
 T0 = 1769853600  # 2026-01-31 10:00 UTC
@@ -361,3 +361,18 @@ def test_another_form_of_a_known_producer_is_refused_with_the_form_that_is_read(
 def test_what_is_read_is_not_taken_for_another_form(tmp_path, first):
     (tmp_path / "a.txt").write_text(first + "\n")
     assert advice_on(Head(tmp_path / "a.txt")) is None
+
+
+@pytest.mark.parametrize(("form", "texts"), [("fixed", False), ("table", False), ("fixed", True)])
+def test_a_long_file_of_hdf5_is_read_by_pages(tmp_path, form, texts):
+    """70,000 rows: two pages of numbers; with text, of which pandas reads all for each page, one."""
+    table = pd.DataFrame({"load": np.arange(70_000.0), "free": 1.5}, index=pd.Index(np.arange(70_000), name="#Time"))
+    table = table.assign(host="n1") if texts else table
+    table.to_hdf(tmp_path / "run.h5", key="data", format=form)
+    names, pages = opening.read_hdf(tmp_path / "run.h5")
+    assert names == ["#Time", *table]
+    pages = list(pages)
+    assert [(first, len(page)) for first, page in pages] == ([(1, 70_000)] if texts else [(1, 65_536), (65_537, 4_464)])
+    assert np.concatenate([page["load"].to_numpy() for _, page in pages]).tolist() == table.load.tolist()
+    assert opening.read_hdf(tmp_path / "run.h5", 3)[0] == names
+    assert [len(page) for _, page in opening.read_hdf(tmp_path / "run.h5", 3)[1]] == [3]

@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from nightshift.sources import parts
+from nightshift.sources import base, parts
 from nightshift.sources.parts import Extraction, read_note
 from nightshift.sources.transfers.files import RucioFiles
 
@@ -52,6 +52,13 @@ def test_an_unchanged_file_is_not_read_again_and_counts_the_same(night):
     assert first.tallies == {"event type": {"transfer-done": 2}, "day": {"2026-01-10": 1, "2026-01-11": 1}}
     assert [line[1:3] for line in again.bad_lines] == [(4, first.bad_lines[0][2])]
     assert (min(again.ends), max(again.ends)) == tuple(pd.to_datetime(["2026-01-10", "2026-01-11"], utc=True))
+
+
+def test_an_unchanged_file_is_not_even_looked_into(night, tmp_path, monkeypatch):
+    first, again = night.extract(), Extraction(tmp_path / "raw", WINDOW)
+    monkeypatch.setattr(base, "source_of", None)
+    base.read_source("transfers", str(night.path), again, index="", page_rows=1, timeout_s=1.0, retry_wait_s=0.0)
+    assert counted(again) == counted(first)
 
 
 @pytest.mark.parametrize("change", ["longer", "touched", "replaced", "code", "damaged"])

@@ -23,6 +23,7 @@ import helpers
 from nightshift import catalog
 from nightshift import night as commands
 from nightshift.catalog import STEPS
+from nightshift.incidents import NOT_WATCHED
 from nightshift.products import read_json
 from nightshift.remediation.feedback import read_feedback
 from nightshift.remediation.knowledge import read_remediations
@@ -32,6 +33,7 @@ from nightshift.reporting import front as front_page
 from nightshift.reporting.settings import site_settings
 from nightshift.schemas import FINDING, PUBLISHED
 from nightshift.status import write_status
+from nightshift.wording import NOTHING
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 
@@ -284,11 +286,30 @@ def test_titles_differ_and_the_menu_leads_to_the_reports_of_all_studies(night):
     assert titles[folder / "4_analyse.html"] == "Transfers: report of 2026-01-31 · Nightshift"
     assert titles[folder / "4_analyse_notebook.html"] == "Transfers: 4 analyse, notebook, 2026-01-31 · Nightshift"
     assert titles[folder / "3_train.html"] == "Transfers: 3 train, 2026-01-31 · Nightshift"
-    menu = {one.get_text(): one["href"] for one in page(folder / "3_train.html").select("header nav a")}
+    menu = {one.get_text(): one["href"] for one in page(folder / "3_train.html").select("header nav.night a")}
     assert menu == {"2026-01-31": "../index.html", "Accounting": "../accounting/4_analyse.html", "Transfers": "../transfers/4_analyse.html"}
     steps = {one.get_text(): one["href"] for one in page(folder / "3_train.html").select("nav.steps a")}
     assert steps == {"report": "4_analyse.html", "1 extract": "1_extract.html", "2 preprocess": "2_preprocess.html", "3 train": "3_train.html"}
     assert dead_links(night / "reports") == []
+
+
+def test_every_page_has_the_same_menus_and_marks_itself(night):
+    digested(night, [incident("an outage", site="A")])
+    front, _, _ = site.render_night(night, "2026-01-31", {"transfers": "2026-01-31"})
+    reports = night / "reports"
+    of_site, of_night = {}, {}
+    for path in reports.rglob("*.html"):
+        of_site[path] = [one.get_text() for one in page(path).select('header nav[aria-label="Site"] a')]
+        of_night[path] = [one.get_text() for one in page(path).select("header nav.night a")]
+    assert set(map(tuple, of_site.values())) == {("All nights", "Entities", "Trends", "Search", "Glossary")}
+    assert {tuple(names) for path, names in of_night.items() if front.parent in path.parents} == {("2026-01-31", "Transfers", "Digest")}
+    assert {tuple(names) for path, names in of_night.items() if front.parent not in path.parents} == {()}
+    marked = {path: [one.get_text() for one in page(path).select("header nav [aria-current]")] for path in of_site}
+    assert marked[front] == ["2026-01-31"]
+    assert marked[front.parent / "digest.html"] == ["Digest"]
+    assert marked[front.parent / "transfers/4_analyse.html"] == ["Transfers"]
+    assert marked[reports / "trends.html"] == ["Trends"]
+    assert marked[reports / "glossary.html"] == ["Glossary"]
 
 
 def test_a_report_gives_its_findings_and_the_files_of_its_run_with_their_sizes(night):
@@ -332,6 +353,7 @@ def test_columns_are_marked_by_what_they_hold_and_sentences_make_cards():
     assert [cell.get("class") for cell in soup.select_one("tbody tr").select("td")] == ["number", "date", "time", "prose", None]
     assert soup.table["class"] == "cards"
     assert [cell["data-of"] for cell in soup.select("tbody tr")[1].select("td")] == ["n", "day", "at", "why", "who"]
+    assert [cell.get_text() for cell in soup.select("tbody tr")[1].select("td")][3:] == [NOTHING, "b"]
 
 
 def test_a_complete_night_says_what_was_found(night):
@@ -547,7 +569,7 @@ def foreign_parts(path):
     """What a page holds that could run or load, apart from the scripts of the site, which its policy names."""
     content = page(path)
     policy = content.select_one("meta[http-equiv=Content-Security-Policy]")["content"]
-    allowed = {one.text for one in map(pages.script, ("front.js", "tables.js")) if one.source in policy}
+    allowed = {one.text for one in (pages.script(name, "open.js") for name in ("front.js", "tables.js")) if one.source in policy}
     return [one for one in content.select("script, img[src=x], [onerror]") if one.name != "script" or one.get_text() not in allowed]
 
 
@@ -572,9 +594,10 @@ def test_the_front_page_begins_with_the_incidents(night):
     assert "Ask the site (chance 62% (31% to 81%), 8 of 13 trials worked, takes 10 min; ask)" in text
     assert "Wait (chance 30% (15% to 65%), not tried yet, takes 10 min; wait)" in text
     assert "Third" in text
-    commands, silence = (one.get_text() for one in first.select("pre"))
+    worked, failed, silence = (one.get_text() for one in first.select("pre"))
     command = f".venv/bin/nightshift feedback {rows[0]['incident']} ask worked --products {night}"
-    assert commands.splitlines()[0] == command
+    assert worked.splitlines()[0] == command
+    assert failed == worked.replace(" worked ", " failed "), "the reader chooses"
     assert silence.startswith(f".venv/bin/nightshift silence {rows[0]['incident']} --until 2026-02-14 --why ")
     assert "Fourth" not in text
     assert "escalated, night 3" in in_text(second)
@@ -588,7 +611,7 @@ def test_the_front_page_begins_with_the_incidents(night):
 
 
 def test_what_no_page_of_the_digest_shows_has_its_evidence_on_the_front_page_and_no_link_beside_it(night):
-    over = incident("bad run 1", "closed", age_nights=1, first_seen="2026-01-31", end=pd.Timestamp("2026-01-20 10:00", tz="UTC"))
+    over = incident("bad run 1", "closed", change=NOT_WATCHED, age_nights=1, first_seen="2026-01-31", end=pd.Timestamp("2026-01-20 10:00", tz="UTC"))
     digested(night, [incident("an outage"), over | {"summary": "Bad run 1 was bad."}])
     front, _ = published(night)
     shown, folded = front.select("details.incident")
@@ -596,7 +619,8 @@ def test_what_no_page_of_the_digest_shows_has_its_evidence_on_the_front_page_and
     assert not shown.select(".evidence")
     assert "findings and evidence" not in in_text(folded)
     assert [in_text(one) for one in folded.select(".evidence li")] == ["Bad run 1 was bad."]
-    assert in_text(folded.select_one(".status")) == "over when first seen"
+    assert in_text(folded.select_one(".status")) == "closed"
+    assert in_text(front.select_one("#closed > summary")) == "1 closed: ended before monitoring began, or reported as ended on an earlier night"
     assert not front.select('a[href="digest.html"]:not(header a)')
 
 
@@ -625,6 +649,16 @@ def test_each_proposal_says_how_to_verify_that_it_helped_where_that_is_known(nig
     front, shown = published(night)
     assert [in_text(one) for one in front.select(".try .verify")] == ["Verify: A test job ends."]
     assert [one["verify"] for one in shown["incidents"][0]["proposals"]] == ["A test job ends.", ""]
+
+
+def test_an_incident_without_proposals_says_why_it_has_none(night):
+    digested(night, [incident("an outage", site="A"), incident("a dip", "closed"), incident("a surge")], proposals={"a surge": [proposal("Ask")]})
+    front, _ = published(night)
+    unknown, advised, ended = front.select("details.incident")
+    nothing = "No proposal for it is known; remediations.yaml takes some for its kind."
+    assert [in_text(one) for one in unknown.select(".try")] == [nothing]
+    assert nothing not in in_text(advised)
+    assert [in_text(one) for one in ended.select(".try")] == ["Nothing is proposed, since it has ended."]
 
 
 def test_every_page_of_the_sample_says_that_the_data_are_simulated(night):
@@ -656,7 +690,7 @@ def test_known_incidents_are_folded_with_who_until_and_why_and_resolved_ones_are
     assert "backlog of Accounts" in in_text(folded)
     assert "1 resolved since the night before" in in_text(front.select_one("#resolved summary"))
     assert "bad run 400461" in in_text(front.select_one("#resolved"))
-    assert "aerosol" in in_text(front.select_one("#over")), "it was over before"
+    assert "aerosol" in in_text(front.select_one("#closed")), "it had ended before"
     assert shown["counts"] == {"new": 1, "escalated": 1, "ongoing": 1, "silenced": 1, "acknowledged": 1, "resolved": 1, "closed": 1}
 
 
@@ -732,7 +766,8 @@ def test_a_proposal_for_which_the_evidence_speaks_comes_first_and_says_why(night
     [(helpers.ROOT, ""), (helpers.ROOT / "products/my site", " --products 'products/my site'"), (Path("/srv/night"), " --products /srv/night")],
 )
 def test_the_command_for_feedback_runs_in_a_plain_shell(root, more):
-    assert front_page.feedback_command(root, "20260131-db7a", "ask") == f".venv/bin/nightshift feedback 20260131-db7a ask worked{more}"
+    commands = [front_page.feedback_command(root, "20260131-db7a", "ask", outcome) for outcome in ("worked", "failed")]
+    assert commands == [f".venv/bin/nightshift feedback 20260131-db7a ask {outcome}{more}" for outcome in ("worked", "failed")]
 
 
 def test_what_ended_before_it_was_seen_is_counted_apart(night):
@@ -740,7 +775,7 @@ def test_what_ended_before_it_was_seen_is_counted_apart(night):
     digested(night, rows)
     front, shown = published(night)
     assert shown["counts"] == {"new": 1, "ended": 1, "unwatched": 1, "closed": 1}
-    assert in_text(front.select_one("#incidents")) == "Incidents 2 new (1 of them already ended), 1 ended before monitoring began"
+    assert in_text(front.select_one("#incidents")) == "Incidents 2 new (1 of them ended), 1 ended before monitoring began"
 
 
 def test_the_chance_of_a_new_installation_is_not_tried_yet(tmp_path):

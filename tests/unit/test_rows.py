@@ -14,6 +14,7 @@ from nightshift import catalog
 from nightshift.evidence import MAX_ROWS, ROW, build_rows, finding_id, ids_of
 from nightshift.reporting import site
 from nightshift.reporting.rows import LEAST, MOST, amount, heading_of, read_rows, sections_of, texts_of
+from nightshift.wording import NOTHING
 
 AT = pd.Timestamp("2026-01-31 04:10:20.5", tz="UTC")
 SAME_MINUTE = ["2026-01-31 05:10:07", "2026-01-31 05:10:22"]
@@ -81,13 +82,13 @@ def test_names_differ_with_what_they_name_and_missing_starts_are_one():
 @pytest.mark.parametrize(
     ("name", "values", "heading", "texts"),
     [
-        ("size_gb", [0.12345, 12345.6, np.nan], "size, GB", ["0.123", "12,346", ""]),
+        ("size_gb", [0.12345, 12345.6, np.nan], "size, GB", ["0.123", "12,346", NOTHING]),
         ("core_hours", [1e-9], "core hours", ["1e-09"]),
         ("run", [400123], "run", ["400123"]),
-        ("flagged", [True, False], "flagged", ["yes", ""]),
-        ("error", ["timed out", None], "error", ["timed out", ""]),
+        ("flagged", [True, False], "flagged", ["yes", "no"]),
+        ("error", ["timed out", None], "error", ["timed out", NOTHING]),
         ("time", pd.to_datetime(["2026-01-31", "2026-01-24"], utc=True), "time, UTC", ["2026-01-31", "2026-01-24"]),
-        ("closed", pd.to_datetime(["2026-01-31 05:10", None], utc=True), "closed, UTC", ["2026-01-31 05:10", ""]),
+        ("closed", pd.to_datetime(["2026-01-31 05:10", None], utc=True), "closed, UTC", ["2026-01-31 05:10", NOTHING]),
         ("time", pd.to_datetime(SAME_MINUTE, utc=True), "time, UTC", SAME_MINUTE),
     ],
 )

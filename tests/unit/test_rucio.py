@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from rucio_events import GOOD, UNSTARTED
 
@@ -227,3 +228,12 @@ def test_a_file_is_the_same_in_all_its_requests_and_without_a_name_that_of_its_r
     files = rucio.type_events(raw).file
     assert files.dtype == "uint64"
     assert pd.factorize(files)[0].tolist() == [0, 0, 1, 2, 2, 3]
+
+
+def test_texts_have_numbers_of_their_own_and_none_has_zero():
+    texts = pd.Series([f"request-{i}" for i in range(50_000)] + ["", None, "request-7"])
+    numbers = rucio.number_texts(texts)
+    assert len(set(numbers[:50_000])) == 50_000
+    assert numbers[50_000:].tolist() == [0, 0, numbers[7]]
+    assert (rucio.number_texts(pa.array(texts)[7:9]) == numbers[7:9]).all(), "a slice has other numbers"
+    assert abs(np.mean(numbers[:50_000] >> np.uint64(63)) - 0.5) < 0.02, "the first bits are not even"

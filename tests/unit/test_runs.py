@@ -108,7 +108,10 @@ WORK = """from nightshift.runs import record
 import os, signal, sys
 record("rate", [rate, type(rate).__name__])
 record("python", sys.executable)
-record("not a number", float("nan"))"""
+record("not a number", float("nan"))
+print("\\x1b]0;title\\x07mail of kora@x.example")
+print("\\x1b[31mpassword=hunter2", file=sys.stderr)
+os.system("printf '\\x1b[2J/home/klumbe/x of kora@x.example'")"""
 DIES = "os.kill(os.getpid(), signal.SIGKILL)"
 
 
@@ -138,6 +141,9 @@ def test_a_kernel_that_is_killed_failed_whatever_papermill_says_and_ran_with_our
     assert (run["given"], run["parameters"]) == ({"rate": 5e-05}, {"rate": 5e-05})
     assert not later.exists(), "what was made from an earlier run of this step is not of tonight"
     executed = json.loads((tmp_path / "report/left/1_extract.ipynb").read_text())
+    shown = json.dumps(executed["cells"][2]["outputs"]) + (tmp_path / "report/left/1_extract.log").read_text()
+    assert ("mail of address" in shown, "password=secret" in shown, "/home/user/x of address" in shown) == (True, True, True)
+    assert [one for one in ("kora@", "hunter2", "klumbe", "\x1b", "\x07") if one in shown] == []
     assert executed["metadata"]["papermill"]["end_time"], "papermill counts it as complete"
 
 

@@ -167,3 +167,15 @@ def test_sizes_counts_and_json_of_columns():
     assert np.isnan(gpus_of(pa.array(["cpu=1,gres/gpumem=3", ""]))).all()
     texts = json_texts({"State": pa.array(['a "b" \\c\t', None]), "User": pa.array(["u", "v"])})
     assert [json.loads(text) for text in texts.to_pylist()] == [{"State": 'a "b" \\c ', "User": "u"}, {"State": None, "User": "v"}]
+
+
+def test_jobs_without_their_steps_say_nothing_of_processor_time(tmp_path):
+    """sacct -X reads no steps, of which TotalCPU is the sum, and prints 0 for every job; a job among others with steps may have used none."""
+    zero = [line.replace("01:50:00", "00:00:00").replace("00:55:00", "00:00:00") for line in RUNS if not line.startswith("101.batch")]
+    rows, _ = runs(saved(tmp_path, ["|".join(BEFORE), *zero]), tmp_path)
+    assert len(rows) == 6
+    assert rows.CpuDuration.isna().all()
+    assert rows.CoreHours.astype(float).tolist() == [20, 20, 10, 10, 10, 2], "all else is as with them"
+    idle = "106|alpine|bio|FAILED|1768570000|1768571200|1768571210|10|100|00:00:00|10"
+    rows, _ = runs(saved(tmp_path, ["|".join(BEFORE), *RUNS, idle]), tmp_path)
+    assert rows.CpuDuration.tolist()[-2:] == ["3300", "0"]

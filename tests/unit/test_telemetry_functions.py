@@ -256,13 +256,20 @@ def test_the_windows_of_a_run_and_day_share_their_luck():
 
 def test_answers_and_times_are_read_as_a_person_says_them():
     assert [elapsed(s) for s in (45, 720, 39_600)] == ["45 s", "12 min", "11 h"]
-    judged = pd.DataFrame({"node_id": ["a", "b"]})
-    reported = pd.DataFrame({"node_id": ["a"], "diagnosis": ["membw"], "start": [NOON]})
+    judged = pd.DataFrame({"node_id": ["a", "b"], "end": NOON + pd.Timedelta(days=1)})
+    reported = pd.DataFrame({"node_id": ["a"], "diagnosis": ["membw"], "start": [NOON], "end": [NOON + pd.Timedelta(minutes=5)]})
     none, silent = reported[:0], pd.DataFrame({"nodes": [2, 1]})
     quiet = {"judged": judged, "silent": silent[:0], "reason": ""}
-    found = "1 of 2 nodes misbehaves (1 memory bandwidth contention), most clearly a (memory bandwidth contention from 2026-01-30 12:00 UTC)"
+    what = "memory bandwidth contention"
+    found = f"1 of 2 nodes misbehaved (1 {what}), for 5 min, most clearly a ({what}, 2026-01-30 12:00 to 12:05 UTC)"
     assert answer_of(reported, none, **quiet) == f"1 finding: {found}"
     assert answer_of(reported, none, **quiet | {"silent": silent}) == f"3 findings: {found}; 3 nodes fell silent"
+    goes_on = reported.assign(end=NOON + pd.Timedelta(hours=20))
+    answer = answer_of(goes_on, none, **quiet)
+    assert answer == f"1 finding: 1 of 2 nodes misbehaves (1 {what}), for 20 h, most clearly a ({what}, since 2026-01-30 12:00 UTC)"
+    both = pd.concat([reported, goes_on.assign(node_id="b", diagnosis="memleak")])
+    words = f"2 of 2 nodes misbehaved (1 {what}, 1 memory leak), for 5 min to 20 h; 1 still does, most clearly a"
+    assert answer_of(both, none, **quiet).startswith(f"2 findings: {words}")
     assert answer_of(none, none, **quiet | {"silent": silent}) == "2 findings: 3 nodes fell silent, and no other node misbehaved"
     assert answer_of(none, none, **quiet | {"silent": silent[1:], "reason": "few"}) == "1 finding: 1 node fell silent"
     assert answer_of(none, reported, **quiet) == "No suspicion is certain enough to be a finding"

@@ -123,6 +123,14 @@ def test_users_have_the_organisation_of_their_account_and_its_school():
         read_schools({"physics": ["x"]})
 
 
+@pytest.mark.parametrize("first", ["-- MySQL dump 10.13  Distrib 8.0.36", "/*M!999999\\- enable the sandbox mode */ \n-- MariaDB dump 10.19"])
+def test_a_dump_of_a_database_is_refused_with_what_to_do(tmp_path, first):
+    path = tmp_path / "osticket.sql"
+    path.write_text(first + "\n--\nCREATE TABLE `ost_ticket` (`ticket_id` int);\n")
+    with pytest.raises(ValueError, match=r"load it into a MySQL or MariaDB .* and name mysql://HOST:PORT/DATABASE"):
+        source_of(file_sources("tickets", {}), path).extract(path, None)
+
+
 def test_columns_are_found_by_our_names_or_by_those_of_the_parameter():
     assert layout_of(["Ticket_ID", "Subject", "state.name"], {}) == {"ticket_id": "Ticket_ID", "subject": "Subject", "state": "state.name"}
     assert layout_of(["key", "subject"], {"ticket_id": "key", "queue": ""}) == {"ticket_id": "key", "subject": "subject"}

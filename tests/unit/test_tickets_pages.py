@@ -8,7 +8,7 @@ import pytest
 import helpers
 from nightshift.analysis.tickets import score_tickets
 from nightshift.analysis.tickets_figures import plot_departments, plot_remaining
-from nightshift.analysis.tickets_pages import called_by, models_table, read_night, weekly, write_night
+from nightshift.analysis.tickets_pages import called_by, former_topics_in_words, models_table, read_night, weekly, write_night
 from nightshift.analysis.tickets_waiting import clock_words, spans_of
 from nightshift.detectors.tickets_surprises import WeeklyTest
 
@@ -113,3 +113,11 @@ def test_bars_show_what_is_left_and_departments_that_are_none_are_grey():
     plot_departments(ax, pd.Series({"physics": 5, "unknown": 2}))
     assert [bar.get_facecolor()[:3] == (0.7, 0.7, 0.7) for bar in ax.patches] == [False, True]
     plt.close("all")
+
+
+@pytest.mark.parametrize(
+    ("n", "words"),
+    [(0, ""), (1, "; 1 former topic has no ticket any more"), (2, "; 2 former topics have no ticket any more")],
+)
+def test_topics_that_are_gone_are_told_where_there_are_any(n, words):
+    assert former_topics_in_words(n) == words

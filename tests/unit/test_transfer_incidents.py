@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from conftest import REPOSITORY
 
-from nightshift.analysis.transfers import find_problems, size_of_files
+from nightshift.analysis.transfers import evidence_of, failing_items, find_problems, probes_table, size_of_files, stuck_items
 from nightshift.detectors.transfers import (
     ENTITIES,
     best_possible,
@@ -177,6 +177,32 @@ def test_the_evidence_says_what_perfsonar_saw(loss, rate, sentence):
     assert describe_probes(probes, pairs.assign(dst_host="c"), START, START + pd.Timedelta("67h")) == ""
 
 
+def test_the_table_of_probes_has_the_numbers_of_the_evidence_and_says_what_is_bad():
+    time = pd.date_range(START, periods=20, freq="6h")
+    during = (time >= START + pd.Timedelta("48h")) & (time <= START + pd.Timedelta("66h"))
+    loss = np.where(during, [0.0, 6.8, 0.0, 0.0] * 5, 0.0)  # one of four probes: their median is 0
+    probes = pd.DataFrame({"src_host": "a", "dst_host": "b", "time": time, "loss_pct": loss, "latency_ms": 9.0, "throughput_mbps": 900.0})
+    attempts = {"src_host": ["a", "c"], "dst_host": ["b", "d"], "src": ["A", "C"], "dst": ["B", "D"], "link": ["A -> B", "C -> D"]}
+    failing = pd.DataFrame(attempts | {"time": START + pd.Timedelta("50h"), "flagged": False, "expected": 0.0, "reason": ""})
+    about = {"entity_kind": "src", "start": START + pd.Timedelta("49h"), "end": START + pd.Timedelta("67h"), "flagged": 2, "items": 3}
+    about |= {"expected": 0.1, "observed": 20.0, "usual": 2.0}
+    found = pd.DataFrame([about | {"way": "slow", "kind": "slow_source", "entity": one} for one in "AC"])
+    found = pd.concat([found, found.head(1).assign(way="stuck", kind="stuck_queue")])
+    slow, unseen = probes_table(found, failing, probes).to_dict("records")
+    assert slow == {
+        "kind": "slow source",
+        "entity": "A",
+        "probes": 4,
+        "verdict": "loss",
+        "mean loss, % (usually)": "1.7 (0.0)",
+        "median latency, ms (usually)": "9.0 (9.0)",
+        "median throughput, Mb/s (usually)": "900 (900)",
+    }
+    assert "a loss of 1.7% (usually 0.0%)" in evidence_of(next(found.itertuples()), failing, probes)
+    assert (unseen["probes"], unseen["verdict"]) == (0, "")
+    assert unseen["mean loss, % (usually)"] == "not measured (not measured)"
+
+
 @pytest.mark.parametrize(
     ("lstm", "boosting", "scores"),
     [((0.2, 0.1, 0.3), (0.3, 0.2, 0.4), "lstm"), ((0.2, -0.1, 0.3), (0.1, 0.05, 0.2), "boosting"), ((0.1, -0.1, 0.3), (-1.0, -2.0, 0.0), "log_size")],
@@ -238,3 +264,42 @@ def test_a_file_counts_once_as_delayed_however_often_it_was_tried():
     assert problem.flagged == 36
     assert problem.delayed_gb == pytest.approx(16.0)
     assert np.isnan(size_of_files(items[items.file == 8]))
+
+
+WORDS = {"slow": "stage-ins beyond their limit", "stuck": "stage-ins waited beyond", "failing": "stage-ins failed"}
+
+
+@pytest.mark.parametrize(("way", "noun"), WORDS.items())
+def test_a_problem_of_what_comes_from_tape_is_one_of_stage_ins(way, noun):
+    """For nine hours every stage-in to B is in trouble, and no transfer from disk to B is."""
+    start = pd.Timestamp("2026-01-25", tz="UTC")
+    times = np.repeat(start + pd.to_timedelta(np.arange(0, 7 * 24, 0.25), unit="h"), 2)
+    tape = np.arange(len(times)) % 2 == 0
+    caught = tape & (times >= start + pd.Timedelta(days=4)) & (times < start + pd.Timedelta(days=4, hours=9))
+    items = pd.DataFrame({"time": times, "value": caught * 9.0, "usual": 0.02, "expected": 0.02, "flagged": caught, "file": np.arange(len(times))})
+    names = {"src": np.where(tape, "A (tape)", "A"), "fts": np.where(tape, "f (tape)", "f"), "link": np.where(tape, "A (tape) -> B", "A -> B")}
+    items = items.assign(**names, dst="B", src_site="A", dst_site="B", bytes=1e9, reason="")
+    [problem] = find_problems(items, way, since=start).itertuples()
+    assert (problem.kind, problem.flagged) == (f"{way}_stage_in", 36)
+    assert "(tape)" in problem.entity
+    assert noun in evidence_of(problem, items, pd.DataFrame())
+    items["link"] = "A -> B"
+    assert not find_problems(items, way, since=start).kind.str.contains("stage_in").any()
+
+
+def test_stage_ins_have_their_own_usual_wait_and_share_of_failures():
+    """From disk 10 s in the queue and 1% of failures, from tape three hours and 10%; the servers and links of the night are new."""
+    rng, n = np.random.default_rng(0), 4000
+    tape, time = np.arange(n) % 4 == 0, START + pd.to_timedelta(np.arange(n) * 60, unit="s")
+    mark = np.where(tape, " (tape)", "")
+    calibration = pd.DataFrame({"fts": "f" + pd.Series(mark), "queue_s": np.where(tape, 10_800.0, 10.0) * rng.uniform(0.5, 2, n)})
+    new = pd.DataFrame({"fts": ["g", "g (tape)", "g (tape)"], "submitted": time[-1], "queue_s": [10_000.0, 10_000.0, 50_000.0], "state": "done"})
+    stuck = stuck_items(new, calibration, earlier=START, now=time[-1], alarm_rate=0.005)
+    assert stuck.flagged.tolist() == [True, False, True]
+    assert stuck.usual.tolist() == [calibration.queue_s[~tape].median(), *[calibration.queue_s[tape].median()] * 2]
+    state = np.where(rng.random(n) < np.where(tape, 0.1, 0.01), "failed", "done")
+    tried = pd.DataFrame({"link": "A" + pd.Series(mark) + " -> B", "state": state, "started": time})
+    tonight, since = tried.tail(2).assign(link=["N -> B", "N (tape) -> B"], started=time[-1] + pd.Timedelta("1h")), time[-1] + pd.Timedelta("1min")
+    tried = pd.concat([tried, tonight], ignore_index=True).assign(finished=pd.NaT, submitted=pd.NaT, created=pd.NaT)
+    failing = failing_items(tried, earlier=since, since=since)
+    assert failing.expected.tolist() == pytest.approx([0.01, 0.1], abs=0.02)

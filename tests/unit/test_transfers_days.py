@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import helpers
 from nightshift.cleaning import transfers_days
-from nightshift.cleaning.transfers import FORGOTTEN
-from nightshift.cleaning.transfers_days import RAW, STATES, UNDATED, count_names, update
+from nightshift.cleaning.transfers import FORGOTTEN, check_transfers, clean_schema
+from nightshift.cleaning.transfers_days import RAW, STATES, UNDATED, update
+from nightshift.cleaning.transfers_folders import count_names
 
 HOUR = 3600.0
 BEGIN = pd.Timestamp("2026-01-01", tz="UTC")
@@ -55,7 +57,7 @@ def night(folders, parts, **settings):
             path.unlink()
     for name, frame in parts.items():
         if not (path := raw / f"{name}.parquet").exists() or not pd.read_parquet(path).equals(frame.reset_index(drop=True)):
-            frame.to_parquet(path, index=False)
+            frame.to_parquet(path, index=False, row_group_size=20)
     done = update(*folders, **{"begin": BEGIN, "time_constant_s": 4 * HOUR} | settings)
     return pd.read_parquet(clean), pd.read_parquet(rejected), done
 
@@ -77,6 +79,7 @@ def at_once(tmp_path, parts, **settings):
 @pytest.mark.parametrize(("seed", "batch"), [(0, 40), (1, 40), (2, 10**6)])
 def test_night_after_night_is_all_at_once(folders, tmp_path, monkeypatch, seed, batch):
     monkeypatch.setattr(transfers_days, "BATCH", batch)
+    monkeypatch.setattr(transfers_days, "PAGE", 30)
     rng = np.random.default_rng(seed)
     events = events_of(rng, 50, days=4)
     order = rng.permutation(len(events)) if seed % 2 else np.argsort(events.created_at.to_numpy(str), kind="stable")
@@ -193,3 +196,45 @@ def test_a_table_of_one_file_gives_way_and_no_event_is_a_table_too(folders):
     assert (len(clean), len(rejected)) == (0, 0)
     assert {"request_id", "link", *STATES} <= set(clean.columns)
     assert "rejected_because" in rejected
+
+
+def test_a_late_word_about_an_old_day_counts_from_its_midnight_on(folders, tmp_path):
+    """Of old midnights few are kept: days since the latest one before are passed once more, and not written."""
+    events = events_of(np.random.default_rng(7), 120, days=16)
+    at = events[["created_at", "transferred_at"]].fillna("").max(axis=1)
+    parts = {day: piece.reset_index(drop=True) for day, piece in events.groupby(at.str[:10])}
+    night(folders, parts)
+    kept = sorted(path.name[:10] for path in (folders[1] / ".carried").glob("*-memory.parquet"))
+    assert len(kept) < len(parts) - 3, "what was known is kept of every midnight"
+    times = {path.name: path.stat().st_mtime_ns for path in folders[1].glob("*.parquet")}
+    late = events[events.transferred_at.notna() & events.started_at.str.startswith("2026-01-06", na=False)].iloc[:1]
+    parts["late"] = late.assign(**{"request-id": "late"}).reset_index(drop=True)
+    clean, _, done = night(folders, parts)
+    assert done.days[0] == "2026-01-06"
+    assert (folders[1] / "2026-01-05.parquet").stat().st_mtime_ns == times["2026-01-05.parquet"]
+    whole, _, _ = at_once(tmp_path, parts)
+    pd.testing.assert_frame_equal(by_key(clean), by_key(whole), rtol=1e-6)
+
+
+BROKEN = {
+    "request_id": lambda rows: rows.request_id.where(rows.index > 0),
+    "attempt": lambda rows: rows.attempt.where(rows.index > 0, np.int16(0)).astype("int16"),
+    "file": lambda rows: rows.file.astype("int64"),
+    "state": lambda rows: rows.state.where(rows.index > 0),
+    "started": lambda rows: rows.started.dt.tz_localize(None),
+    "queue_s": lambda rows: rows.queue_s.where(rows.index > 0, np.float32(-1)),
+    "duration_s": lambda rows: rows.duration_s.astype(float),
+}
+
+
+def test_a_day_that_breaks_the_contract_is_refused_as_pandera_words_it(folders, monkeypatch):
+    clean, _, _ = night(folders, {"a": events_of(np.random.default_rng(8), 20, days=2)})
+    broken = {column: clean.assign(**{column: change(clean)}) for column, change in BROKEN.items()}
+    for rows in [*broken.values(), clean.drop(columns="file"), pd.concat([clean, clean], ignore_index=True)]:
+        with pytest.raises(ValueError, match=r"^day: column") as refused:
+            check_transfers(rows, "day")
+        with pytest.raises(ValueError, match=r"^day: column") as by_pandera:
+            helpers.check_schema(rows, clean_schema(), "day")
+        assert str(refused.value) == str(by_pandera.value)
+    monkeypatch.setattr("nightshift.cleaning.transfers.clean_schema", None)
+    assert check_transfers(clean, "day") is clean

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nightshift.detectors.transfers_limits import block_rows, judge_transfers
+from nightshift.detectors.transfers_limits import block_rows, judge_transfers, ranks_among
 from nightshift.statistics.trailing import steered
 
 NOON = pd.Timestamp("2026-01-30 12:00", tz="UTC")
@@ -73,3 +73,23 @@ def test_a_calibration_that_is_too_short_flags_nothing_however_long_nothing_is_f
 def test_transfers_are_not_judged_without_any_that_calibrate():
     with pytest.raises(ValueError, match="needs at least one calibration score"):
         judge_transfers(scored([1.0]), scored([]), 0.01)
+
+
+def test_stage_ins_are_ranked_among_stage_ins_and_others_among_others():
+    """Scores of stage-ins are far above those from disk; no name has enough calibration of its own."""
+    disk, tape = ["A -> B", "C -> B"], ["A (tape) -> B", "C (tape) -> B"]
+    among = [name for name in (*disk, *tape) for _ in range(50)], np.concatenate([np.arange(100), 1000 + np.arange(100)])
+    ranks = ranks_among([50, 1050, 99.5, 1099.5], among[1], [disk[0], tape[0], "new -> B", "new (tape) -> B"], among[0], least=100)
+    assert ranks == pytest.approx([51 / 101, 51 / 101, 1 / 101, 1 / 101])
+    own = ranks_among([1099.5], among[1], [tape[1]], among[0], least=50)
+    assert own == pytest.approx([1 / 51]), "of the 50 of its own link"
+    assert ranks_among([9999.0], among[1][:100], tape[:1], among[0][:100], least=50).tolist() == [1], "no stage-in calibrates"
+
+
+def test_a_stage_in_is_flagged_by_the_limit_of_stage_ins():
+    rng = np.random.default_rng(3)
+    disk, tape = scored(rng.normal(0, 1, 1000)), scored(rng.normal(20, 1, 1000), link="A (tape) -> B")
+    late = scored([20.0] * 20 + [30.0] * 3, link="A (tape) -> B")
+    calibration = pd.concat([disk, tape], ignore_index=True)
+    assert judge_transfers(late, calibration, 0.01).flagged.tolist() == [False] * 20 + [True] * 3
+    assert not judge_transfers(late, disk, 0.01).flagged.any(), "without stage-ins that calibrate none can be told"

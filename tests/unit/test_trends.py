@@ -127,7 +127,7 @@ def test_the_page_shows_all_nights_the_removed_ones_too(tmp_path):
         "6 incidents were open in the night of 2026-02-01.",
         "Shaded: not all is known of the night",
         "4 incidents ended, after 6 h on average.",
-        "Transfers: 2.00% flagged, 1.00% stated",
+        "Transfers: 2.00% flagged in the test of the training, 1.00% stated",
         "Skill over the baseline is 0.40 (Transfers).",
         "The notebooks of the night of 2026-02-01 ran for 42 s together, longest 3 train of Transfers: 30 s.",
         "3 train took 72% of all nights together",
@@ -176,4 +176,4 @@ def test_a_night_records_what_the_trends_need(tmp_path):
     assert run["studies"]["transfers"]["alarm_rate_stated"] == 0.005
     assert run["studies"]["transfers"]["alarm_rate_observed"] == 0.0074
     assert run["digest"]["open"] == {"high": 1, "medium": 0, "low": 0, "unknown": 0}
-    assert "Transfers: 0.74% flagged, 0.50% stated" in text_of(tmp_path / "reports")
+    assert "Transfers: 0.74% flagged in the test of the training, 0.50% stated" in text_of(tmp_path / "reports")

@@ -96,11 +96,14 @@ def literal(text):
 
 def read_long(path):
     """Yield (jobs, bad) of condor_history -long: paragraphs of `Attribute = value`, a job each."""
-    jobs, bad, job = [], [], {}
+    jobs, bad, job, unfinished = [], [], {}, False
     with open_text(path) as lines:
         for number, line in enumerate(lines, 1):
-            if match := LINE.match(line):
-                job[match[1]] = literal(match[2].rstrip())
+            if unfinished:  # a string with line breaks, which ClassAds write as they are
+                unfinished = not re.search(r'(^|[^\\])"$', line.rstrip())
+            elif match := LINE.match(line):
+                job[match[1]] = literal(text := match[2].rstrip())
+                unfinished = text.startswith('"') and (len(text) == 1 or not text.endswith('"'))
             elif line.strip() and not line.startswith("***"):  # the last line of a job in a schedd's own file
                 bad.append((number, "no attribute of a ClassAd", line))
             elif job:

@@ -185,10 +185,24 @@ def rows_of(table, memory, gpu_hours_used):
     return pa.table([fields.get(name, pa.nulls(n, pa.string())) for name in SCHEMA.names], schema=SCHEMA)
 
 
-def rows_of_lines(table):
+def says_cpu(table):
+    """Whether lines of sacct say what processor time was used: there are steps, or a job has any.
+
+    The total of a job is that of its steps, and `sacct -X` reads none, so that it prints 0 for every job
+    (Slurm 22.05.8, run).
+    """
+    used = seconds(column(table, "TotalCPU")) > 0
+    return bool(used.any() or pc.any(pc.match_substring(column(table, "JobID"), ".")).as_py())
+
+
+def rows_of_lines(table, *, with_cpu=True):
     """Make the rows of whole runs, lines of jobs with those of their steps after them: (Arrow table with the
     columns of SCHEMA, {reason: names of the jobs that are left out for it}).
+
+    with_cpu : whether the processor time of jobs is known.
     """
+    if not with_cpu and "TotalCPU" in table.column_names:
+        table = table.drop_columns("TotalCPU")
     table = table.filter(
         pc.not_equal(column(table, "State"), "State")
     )  # the header of a file that was appended
@@ -208,12 +222,13 @@ def rows_of_tables(tables):
     """Yield what `rows_of_lines` makes of `tables` of lines, one after the other; the last run of a table
     waits for its steps in the next.
     """
-    rest = None
+    rest, with_cpu = None, False
     for table in tables:
+        with_cpu = with_cpu or says_cpu(table)
         table = pa.concat_tables([rest, table]) if rest is not None else table
         is_job = ~mask(pc.match_substring(column(table, "JobID"), "."))
         last = int(np.flatnonzero(is_job)[-1]) if is_job.any() else 0
         rest = table.slice(last)
-        yield rows_of_lines(table.slice(0, last))
+        yield rows_of_lines(table.slice(0, last), with_cpu=with_cpu)
     if rest is not None:
-        yield rows_of_lines(rest)
+        yield rows_of_lines(rest, with_cpu=with_cpu)

@@ -84,6 +84,11 @@ def read_brilcalc(path, bad_lines):
                         "needed are those of "
                         "lumisections (brilcalc lumi --byls)"
                     )
+                if "hltpath" in columns:
+                    raise ValueError(
+                        "its luminosities are those of trigger paths, divided by their prescales: needed are "
+                        "those of lumisections (brilcalc lumi --byls without --hltpath)"
+                    )
                 if unit_names not in (None, columns[2:]):
                     raise ValueError(
                         f"line {number}: its columns are {', '.join(header)[:100]!r}, those before are others"

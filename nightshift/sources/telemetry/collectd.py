@@ -8,7 +8,7 @@ import numpy as np
 
 from nightshift.sources.excerpts import excerpt_of_text
 from nightshift.sources.tables import read_csv_pages
-from nightshift.sources.telemetry.series_file import SeriesFile, numbered_records
+from nightshift.sources.telemetry.series_file import Pieces, SeriesFile, as_arrays, numbered_records
 
 
 def identity(labels, name, instance="device"):
@@ -28,16 +28,15 @@ def identity(labels, name, instance="device"):
 
 
 def add_values(found, record):
-    """Add the values of one record to {labels: [(time, value)]}; counts of single processors get the label
-    cpu, percentages are devices of their own.
+    """Add the values of one record to Pieces; counts of single processors get the label cpu, percentages are
+    devices of their own.
     """
     columns = zip(record["dsnames"], record["dstypes"], record["values"], strict=False)
     for name, kind, value in columns:
         counts = kind in ("derive", "counter")
         labels = identity(record, name, "cpu" if counts and record["plugin"] == "cpu" else "device")
         labels["__name__"] += "_total" if counts else ""
-        number = np.nan if value is None else float(value)
-        found.setdefault(tuple(labels.items()), []).append((float(record["time"]), number))
+        found.add(tuple(labels.items()), float(record["time"]), np.nan if value is None else float(value))
 
 
 @dataclass
@@ -55,15 +54,14 @@ class CollectdJson(SeriesFile):
 
     def series(self, path, extraction):
         """Yield the series of every value; a record that is none becomes a bad line."""
-        found = {}
+        found = Pieces()
         for n, record in numbered_records(path, extraction):
             if {"values", "dsnames", "dstypes", "time", "host", "plugin", "type"} <= set(record):
                 add_values(found, record)
+                yield from map(as_arrays, found.full())
             else:
                 extraction.bad_lines.append((path, n, "no values of collectd", str(record)[:500]))
-        for labels, pairs in found.items():
-            at, values = np.array(pairs, float).T
-            yield dict(labels), at, values
+        yield from map(as_arrays, found.rest())
 
 
 @dataclass

@@ -5,11 +5,9 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 
-import numpy as np
-
 from nightshift.sources.excerpts import excerpt_of_text
 from nightshift.sources.files import open_text
-from nightshift.sources.telemetry.series_file import SeriesFile
+from nightshift.sources.telemetry.series_file import Pieces, SeriesFile, as_arrays
 
 LINE = re.compile(
     r'(?P<name>[a-zA-Z_:][\w:]*)?(?:\{(?P<labels>(?:[^"}]|"(?:[^"\\]|\\.)*")*)\})?\s+(?P<value>\S+)'
@@ -43,19 +41,19 @@ class Exposition(SeriesFile):
         """Yield the series of all pages; what is no line of them becomes a bad line. ValueError where no
         value has a time.
         """
-        found, n_timeless = {}, 0
+        found, n_timeless, any_time = Pieces(), 0, False
         for number, labels, at, value in read_lines(path, extraction):
             if at is None:
                 n_timeless += 1
                 if n_timeless == 1:
                     extraction.bad_lines.append((path, number, "no time", str(labels)[:500]))
                 continue
-            found.setdefault(labels, []).append((at, value))
-        if n_timeless and not found:
+            found.add(labels, at, value)
+            any_time = True
+            yield from map(as_arrays, found.full())
+        if n_timeless and not any_time:
             raise ValueError(ADVICE)
-        for labels, pairs in found.items():
-            at, values = np.array(pairs, float).T
-            yield dict(labels), at, values
+        yield from map(as_arrays, found.rest())
 
 
 def read_lines(path, extraction):

@@ -15,9 +15,9 @@ from nightshift.sources.telemetry.parts import (
     add_sampler,
     as_numbers,
     without_contradiction,
-    write_long,
     write_parts,
 )
+from nightshift.sources.telemetry.turning import write_long
 
 
 def extract_nodes(extraction, pages, *, layout, metric_names, where, path):

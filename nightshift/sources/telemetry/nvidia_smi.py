@@ -17,7 +17,7 @@ from nightshift.sources.telemetry.tables import partitions_of
 # each cell
 QUERIED = {
     "timestamp": ["timestamp"],
-    "gpu": ["index", "pci.bus_id", "gpu_bus_id", "uuid", "gpu_uuid"],
+    "gpu": ["gpu", "index", "pci.bus_id", "gpu_bus_id", "uuid", "gpu_uuid"],
     "utilisation_pct": ["utilization.gpu"],
     "memory_used_mib": ["memory.used"],
     "memory_free_mib": ["memory.free"],
@@ -34,6 +34,8 @@ MONITORED = {
 }
 HOST_FOLDERS = ["host", "hostname", "node", "node_id", "instance"]
 NO_VALUE = r"^\s*(\[.*\]|N/A|-|)\s*$"  # [N/A], [Not Supported], [Unknown Error]
+NO_TIMES = "its lines have no times: write them with nvidia-smi dmon -o DT"
+PAGE_ROWS = 2**15
 UNIT = r"\s*(%|MiB|W|C|MHz)\s*$"
 
 
@@ -127,24 +129,40 @@ class SmiMonitor(NodeFile):
     def extract(self, path, extraction):
         """Add the lines of one file; ValueError of one line where they have no times, or no node."""
         _, host = host_of_file([], path)
-        rows, names = [], []
-        with open_text(path) as lines:
-            for number, line in enumerate(lines, 1):
-                cells = line.lstrip(" #").split()
-                if line.lstrip().startswith("#"):
-                    names = cells if "gpu" in cells else names
-                elif cells and len(cells) != len(names):
-                    extraction.bad_lines.append(
-                        (path, number, f"{len(cells)} columns, not {len(names)}", line[:500])
-                    )
-                elif cells:
-                    rows.append(dict(zip(names, cells, strict=True)))
-        if not rows or not {"Date", "Time"} <= set(names):
-            raise ValueError("its lines have no times: write them with nvidia-smi dmon -o DT")
-        there = {what: name for name, what in MONITORED.items() if name in names}
-        columns = {name: [row.get(name) for row in rows] for name in there.values()}
-        columns["timestamp"] = [
-            f"{row['Date'][:4]}-{row['Date'][4:6]}-{row['Date'][6:]} {row['Time']}" for row in rows
-        ]
-        page = readable(pa.table(columns), there | {"timestamp": "timestamp"}, host=host)
-        write_gpus(extraction, [(1, page)], layout={name: name for name in page.column_names}, where=path)
+        n = 0
+        for names, rows in rows_of_monitor(path, extraction.bad_lines):
+            if not {"Date", "Time"} <= set(names):
+                raise ValueError(NO_TIMES)
+            there = {what: name for name, what in MONITORED.items() if name in names}
+            columns = {name: [row.get(name) for row in rows] for name in there.values()}
+            columns["timestamp"] = [
+                f"{row['Date'][:4]}-{row['Date'][4:6]}-{row['Date'][6:]} {row['Time']}" for row in rows
+            ]
+            page = readable(pa.table(columns), there | {"timestamp": "timestamp"}, host=host)
+            layout = {name: name for name in page.column_names}
+            write_gpus(extraction, [(n + 1, page)], layout=layout, where=path)
+            n += len(rows)
+        if not n:
+            raise ValueError(NO_TIMES)
+
+
+def rows_of_monitor(path, bad_lines):
+    """Yield (names, rows) of the lines of a monitor, PAGE_ROWS with the same names at most; a line of another
+    length becomes a bad one.
+    """
+    rows, names = [], []
+    with open_text(path) as lines:
+        for number, line in enumerate(lines, 1):
+            cells = line.lstrip(" #").split()
+            if line.lstrip().startswith("#"):
+                other = "gpu" in cells and cells != names
+                if (other and rows) or len(rows) >= PAGE_ROWS:
+                    yield names, rows
+                    rows = []
+                names = cells if other else names
+            elif cells and len(cells) != len(names):
+                bad_lines.append((path, number, f"{len(cells)} columns, not {len(names)}", line[:500]))
+            elif cells:
+                rows.append(dict(zip(names, cells, strict=True)))
+    if rows:
+        yield names, rows

@@ -30,14 +30,37 @@ def read_parquet(path):
 
 
 def read_hdf(path, n_rows=None):
-    """Read the one table in an HDF5 file of pandas, or its first `n_rows`: (names of the columns, pages); a
-    named index counts as columns.
+    """Open the one table in an HDF5 file of pandas, or its first `n_rows`: (names of the columns, pages), as
+    `read_parquet` gives them; a named index counts as columns.
+
+    Errors are those of `hdf_rows`. Where a column is text, pages are sixteen times as long, since pandas reads
+    all of it for each.
+    """
+    first = hdf_rows(path, 0, n_rows or 2**16)
+    others = first.select_dtypes(exclude=["number", "datetime", "datetimetz"])
+    names, is_text = list(first.columns), bool(others.shape[1])
+    size = 2**20 if is_text and not n_rows else 2**16
+
+    def pages():
+        start, rows = 0, first if size == 2**16 else hdf_rows(path, 0, size)
+        while len(rows):
+            yield start + 1, pa.Table.from_pandas(rows, preserve_index=False)
+            start += size
+            if n_rows or len(rows) < size:
+                return
+            rows = hdf_rows(path, start, start + size)
+
+    return names, pages()
+
+
+def hdf_rows(path, start, stop):
+    """Read rows of the one table in an HDF5 file of pandas: DataFrame, empty behind its end.
 
     ValueError of one line for what is damaged or was not written by pandas. Such a file can carry Python
     objects: only those that are trusted are to be read.
     """
     try:
-        table = pd.read_hdf(path, stop=n_rows)
+        table = pd.read_hdf(path, start=start, stop=stop)
     except ModuleNotFoundError as error:
         # objects in the file, such as zones of time, are of classes that Python must find
         raise ValueError(
@@ -48,10 +71,7 @@ def read_hdf(path, n_rows=None):
         what = f"{type(error).__name__}: {one_line(error, 100)}"
         raise ValueError(f"it is damaged, or no HDF5 file that pandas wrote ({what})") from None
     table = table.reset_index([name for name in table.index.names if name])
-    table.columns = table.columns.astype(str)
-    starts = range(0, len(table), 2**16)
-    pages = ((i + 1, pa.Table.from_pandas(table.iloc[i : i + 2**16], preserve_index=False)) for i in starts)
-    return list(table.columns), pages
+    return table.set_axis(table.columns.astype(str), axis=1)
 
 
 def open_table(path, bad_lines):

@@ -3,7 +3,7 @@ them.
 
     Folder      a new folder takes the place of the last one    extraction_into
     Rows        time and names, Parquet parts                   place, as_parts, write_parts
-    Tables      long ones, contradictions, GPUs                 write_long, without_contradiction, write_gpus
+    Tables      contradictions, GPUs                            without_contradiction, write_gpus
 """
 
 import os
@@ -13,7 +13,7 @@ from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -26,6 +26,7 @@ from nightshift.sources.telemetry import dcgm, ldms, tables
 from nightshift.sources.telemetry.cells import names_of, numbers_of, times_of
 from nightshift.sources.telemetry.tables import ROLES
 
+NO_ROW = "none of its rows has both a time and a node in the columns {timestamp} and {node_id}"
 GPU_TEXTS = ["node_id", "gpu", "job_id", "user"]
 GPU_SCHEMA = pa.schema(
     [
@@ -157,9 +158,8 @@ def as_parts(extraction, pages, *, layout, metric_names, where, schema):
         keys, kept = place(extraction, page, layout=layout, where=where, first_row=first_row)
         keys, page, n_rows = keys[kept], page.filter(pa.array(kept)), n_rows + len(page)
         numbers = [as_numbers(extraction, page[column], metric) for column, metric in metric_names.items()]
-        if "metric" not in layout:
-            values = [len(column) - column.null_count for column in numbers]
-            note(extraction, keys, have=dict(zip(metric_names.values(), values, strict=True)))
+        values = [len(column) - column.null_count for column in numbers]
+        note(extraction, keys, have=dict(zip(metric_names.values(), values, strict=True)))
         if "anomaly" in layout:
             extraction.points.append(keys)
         texts = [
@@ -168,10 +168,7 @@ def as_parts(extraction, pages, *, layout, metric_names, where, schema):
         rows = pa.Table.from_arrays([pa.array(keys.timestamp), *texts, *numbers], schema=schema)
         yield from rows.to_batches()
     if n_rows and extraction.counts["placed"] == placed:
-        raise ValueError(
-            f"none of its rows has both a time and a node in the columns {layout['timestamp']} and "
-            f"{layout['node_id']}"
-        )
+        raise ValueError(NO_ROW.format(**layout))
 
 
 def digest_of(where):
@@ -179,22 +176,22 @@ def digest_of(where):
     return uuid.uuid5(uuid.NAMESPACE_URL, where).hex[:12]
 
 
-def write_parts(extraction, pages, *, layout, metric_names, where, folder=None):
-    """Write the pages of one source as one part per node below `folder`, by default that of the nodes.
+def write_parts(extraction, pages, *, layout, metric_names, where):
+    """Write the pages of one source as one part per node below the folder of the nodes.
 
     metric_names : {column: name of the metric}. A part holds the metrics of its own source only. The memory
     is that of a page and of 2 MB per node. Measured values hardly repeat: without a dictionary of them a part
     takes a third less space and half the time to write. Names of nodes are percent-encoded, so that `../x` is
     a name and no path.
     """
-    texts = ["job_id", "node_id", *(["metric"] if "metric" in layout else [])]
+    texts = ["job_id", "node_id"]
     fields = [("timestamp", pa.timestamp("us", "UTC")), *((name, pa.string()) for name in texts)]
     fields += [(name, pa.float64()) for name in metric_names.values()]
     schema = pa.schema(fields)
     group = max(128, 250_000 // (len(metric_names) + 1))  # rows that wait in memory for each node, about 2 MB
     ds.write_dataset(
         as_parts(extraction, pages, layout=layout, metric_names=metric_names, where=where, schema=schema),
-        folder or extraction.folder / "nodes",
+        extraction.folder / "nodes",
         schema=schema,
         format="parquet",
         partitioning=ds.partitioning(pa.schema([("node_id", pa.string())]), flavor="hive"),
@@ -237,44 +234,6 @@ def without_contradiction(extraction, pages, *, layout, metric_names, path):
                 )
             unnamed[path] = pd.concat([unnamed[path], rows]) if path in unnamed else rows
         yield first_row, page
-
-
-def turn_node(extraction, folder, *, part, how=""):
-    """Make one row per moment of the long rows of one node in `folder`, in the order in which the moments
-    come first, and write them as `part`.
-
-    A metric that comes twice at one moment makes a second row: that is a duplicate of the source, and the
-    next step's to reject. `how` "sum" adds up what comes twice.
-    """
-    rows = pd.concat([pq.ParquetFile(path).read().to_pandas() for path in sorted(folder.glob("*.parquet"))])
-    key = ["timestamp", "job_id", "copy"]
-    rows["job_id"] = rows.job_id.fillna("")
-    if how == "sum":
-        cells = rows.groupby(["timestamp", "job_id", "metric"], sort=False, as_index=False)
-        rows = cells.value.sum(min_count=1)  # by `agg` of a function, 5.3 s for 116,000 values; so, 1.8 s
-    rows["copy"] = rows.groupby(["timestamp", "job_id", "metric"]).cumcount()
-    in_order = pd.MultiIndex.from_frame(rows[key].drop_duplicates())
-    wide = rows.pivot(index=key, columns="metric", values="value").loc[in_order]
-    wide.columns = list(add_sampler({name: name for name in wide.columns}, extraction.sampler).values())
-    wide = wide.reset_index().drop(columns="copy").replace({"job_id": {"": None}})
-    node = unquote(folder.name.removeprefix("node_id="))
-    keys = wide[["timestamp", "job_id"]].assign(node_id=node)
-    note(extraction, keys, have=wide.iloc[:, 2:].count().to_dict())
-    target = extraction.folder / "nodes" / folder.name / part
-    target.parent.mkdir(parents=True, exist_ok=True)
-    wide.to_parquet(target, index=False)
-
-
-def write_long(extraction, pages, *, layout, where, how=""):
-    """Write the pages of a long table, one row per metric and moment in any order, as one part per node.
-
-    The rows are first sorted into the folders of their nodes and then turned, one node at a time.
-    """
-    long, names = extraction.folder / "long", {layout["value"]: "value"}
-    write_parts(extraction, pages, layout=layout, metric_names=names, where=where, folder=long)
-    for folder in sorted(long.iterdir()):
-        turn_node(extraction, folder, part=f"{digest_of(where)}-0.parquet", how=how)
-    shutil.rmtree(long)
 
 
 def add_sampler(metric_names, sampler):

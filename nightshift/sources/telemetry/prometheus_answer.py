@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from nightshift.sources.excerpts import whole_file
-from nightshift.sources.files import iter_documents
-from nightshift.sources.prometheus import numbers_of_series
+from nightshift.sources.files import iter_elements
+from nightshift.sources.prometheus import has_histograms, histograms_left_out, name_of, values_of
 from nightshift.sources.telemetry.series_file import SeriesFile
 
 
@@ -25,15 +25,29 @@ class PrometheusAnswer(SeriesFile):
         """Yield the series of every answer; ValueError of one line for an error, or for a result of another
         type.
         """
-        for answer in iter_documents(path, ""):
-            if answer.get("status") != "success":
-                raise ValueError(f"it is no answer but an error: {str(answer.get('error'))[:150]}")
-            extraction.warned.update(answer.get("warnings") or [])
-            data = answer["data"]
-            if data["resultType"] not in ("matrix", "vector"):
-                raise ValueError(
-                    f"its result is a {data['resultType']}: needed is one of /api/v1/query_range"
-                )
-            for labels, values in numbers_of_series(data["result"], extraction.warned):
-                pairs = np.array(values, dtype=object).reshape(-1, 2)
-                yield labels, pairs[:, 0].astype(float), pairs[:, 1].astype(float)
+        histograms = set()
+        for answer, one in iter_elements(path, "result"):
+            if one is None:
+                check_answer(answer)
+                extraction.warned.update(answer.get("warnings") or [])
+            check_result(answer)
+            for series in answer["data"]["result"] if one is None else [one]:
+                if has_histograms(series):
+                    histograms.add(name_of(series))
+                if values := values_of(series):
+                    at, numbers = zip(*values, strict=True)
+                    yield series["metric"], np.array(at, float), np.array(numbers, float)
+        extraction.warned.update(histograms_left_out(histograms))
+
+
+def check_answer(answer):
+    """ValueError of one line for an answer that is an error."""
+    if answer.get("status") != "success":
+        raise ValueError(f"it is no answer but an error: {str(answer.get('error'))[:150]}")
+
+
+def check_result(answer):
+    """ValueError of one line for an answer whose result is no range and no moment of series."""
+    kind = answer["data"].get("resultType", "matrix")
+    if kind not in ("matrix", "vector"):
+        raise ValueError(f"its result is a {kind}: needed is one of /api/v1/query_range")

@@ -2,11 +2,13 @@
 and what becomes of them in an extraction.
 
 Labels    the node, the job, and the name of a metric         node_in, job_in, metric_in
-Copies    one series of each metric, however often scraped    without_copies
 Rows      of nodes and of GPUs                                extract_series
 """
 
+import shutil
 from collections import Counter
+from functools import partial
+from sys import intern
 
 import numpy as np
 import pandas as pd
@@ -15,8 +17,11 @@ import pyarrow as pa
 from nightshift.runs import warn
 from nightshift.sources.prometheus import SCRAPE_LABELS, node_of
 from nightshift.sources.telemetry import dcgm
-from nightshift.sources.telemetry.parts import GPU_TEXTS, write_gpus, write_long
+from nightshift.sources.telemetry.long_rows import turned
+from nightshift.sources.telemetry.parts import write_gpus
+from nightshift.sources.telemetry.series_rows import SeriesRows
 from nightshift.sources.telemetry.tables import MANY_INSTANCES
+from nightshift.sources.telemetry.turning import write_turned
 
 NODE_LABELS = ["nodename", "node", "hostname", "Hostname", "host"]  # where there is no `node_label`
 JOB_LABELS = ["hpc_job", "slurm_job_id", "slurmjobid", "jobid", "job_id"]  # where there is no `job_label`
@@ -53,46 +58,6 @@ def metric_in(labels, keys):
     return name.replace("::", ":"), device.replace("::", ":").replace("|", "_")[:80]
 
 
-def without_copies(members):
-    """Put the copies of one series together: (times, values, labels in which they differ, none where there is
-    one).
-
-    members : [(labels, times float (n,), values float (n,))]. Two who scrape one node do so at different
-    moments, so the copy with most values counts, and of the others what lies a step or more before its first
-    or after its last moment.
-    """
-    members = sorted(
-        joined(members), key=lambda one: (-len(one[1]), len(one[0]), str(sorted(one[0].items())))
-    )
-    _, at, values = members[0]
-    step = np.median(np.diff(np.sort(at))) if len(at) > 1 else 0.0
-    for _, later, more in members[1:]:
-        outside = (later < at.min() - step) | (later > at.max() + step)
-        at, values = np.concatenate([at, later[outside]]), np.concatenate([values, more[outside]])
-    names = sorted({name for labels, _, _ in members for name in labels})
-    differ = [name for name in names if len({labels.get(name) for labels, _, _ in members}) > 1]
-    return at, values, differ
-
-
-def joined(members):
-    """Join what has the same labels, such as one series in several answers: [(labels, times, values)], each
-    time once.
-    """
-    pieces = {}
-    for labels, at, values in members:
-        pieces.setdefault(tuple(sorted(labels.items())), []).append((at, values))
-    whole = []
-    for labels, parts in pieces.items():
-        at, first = np.unique(np.concatenate([at for at, _ in parts]), return_index=True)
-        whole.append((dict(labels), at, np.concatenate([values for _, values in parts])[first]))
-    return whole
-
-
-def copies_apart(labels):
-    """What a series is, apart from who scrapes it: a key of the same for all its copies."""
-    return tuple(sorted((name, value) for name, value in labels.items() if name not in SCRAPE_LABELS))
-
-
 def why_left_out(labels):
     """Why a series is none of a node, "" where it is one."""
     if HISTOGRAM & set(labels):
@@ -105,66 +70,63 @@ def why_left_out(labels):
 def extract_series(extraction, series, *, where, sampler, server):
     """Add series to an extraction: metrics of nodes, and those of GPUs that `dcgm` knows.
 
-    series : iterable of (labels, times in s since 1970, values), "__name__" among the labels. server : names
-    the labels, `node_label` and `job_label`. Buckets of histograms, the loopback interface and other metrics
-    of GPUs are left out. ValueError where there is none, or one names no node.
+    series : iterable of (labels, times in s since 1970, values), "__name__" among the labels; a series may
+    come in several pieces. server : names the labels, `node_label` and `job_label`. Buckets of histograms,
+    the loopback interface and other metrics of GPUs are left out. ValueError where there is none, or one
+    names no node.
     """
-    of_nodes, of_gpus, n_left_out = {}, {}, 0
+    folder, left_out = extraction.folder, set()
+    nodes = SeriesRows(folder / "series", partial(series_of_node, server=server))
+    gpus = SeriesRows(folder / "series of gpus", partial(series_of_gpu, server=server))
+    window = [moment.value // 1000 for moment in extraction.window]
     for labels, at, values in series:
         if labels.get("__name__") in dcgm.SERIES:
-            of_gpus.setdefault(copies_apart(labels), []).append((labels, at, values))
+            gpus.add(labels, at, values, window=(-np.inf, np.inf))
         elif why := why_left_out(labels):
-            extraction.left_out[why] += 1
-            n_left_out += 1
+            left_out.add((why, hash(tuple(sorted(labels.items())))))
         else:
-            of_nodes.setdefault(copies_apart(labels), []).append((labels, at, values))
-    if not (of_nodes or of_gpus or n_left_out):
+            add_values(extraction, nodes, labels, at, values=values, window=window, where=where)
+    if not (nodes.of or gpus.of or left_out):
         raise ValueError("it holds no series: ask for a range of time in which there are values")
-    if of_nodes:
-        long = long_frame(extraction, of_nodes, sampler=sampler, server=server)
-        write_series(extraction, long, where=where)
-    if of_gpus:
-        write_gpu_series(extraction, of_gpus, where=where, server=server)
+    extraction.left_out.update(why for why, _ in left_out)
+    nodes.check_times()
+    write_series(extraction, nodes, where=where, sampler=sampler)
+    write_gpu_series(extraction, gpus, where=where)
 
 
-def long_frame(extraction, groups, *, sampler, server):
-    """Make a DataFrame timestamp, node_id, job_id, name, value of the copies in `groups`; of metrics with
-    more than MANY_INSTANCES devices on a node, the sum is kept.
+def series_of_node(labels, *, server):
+    """(node, (job, name of the metric, device)) of a series of a node."""
+    node, job = node_in(labels, server.node_label), job_in(labels, server.job_label)
+    metric, device = metric_in(labels, {server.node_label, server.job_label})
+    return intern(node), (job and intern(job), intern(metric), intern(device))
+
+
+def series_of_gpu(labels, *, server):
+    """(host, (GPU, job, user, metric)) of a series of a GPU."""
+    host = dcgm.host_of(labels) or node_in(labels, server.node_label)
+    job = dcgm.first_label(labels, "job_id") or labels.get(server.job_label)
+    return host, (dcgm.number_of(labels), job, dcgm.first_label(labels, "user"), labels["__name__"])
+
+
+def add_values(extraction, nodes, labels, at, *, values, window, where):
+    """Add values of a series to the SeriesRows `nodes`, and count them; times that are none become a bad
+    line.
     """
-    pieces, keys = [], {server.node_label, server.job_label}
-    for members in groups.values():
-        at, values, differ = without_copies(members)
-        labels = members[0][0]
-        node, job = node_in(labels, server.node_label), job_in(labels, server.job_label)
-        if differ:
-            extraction.asked_twice[node] = differ
-        pieces.append((node, job, *metric_in(labels, keys), at, values))
-    crowded = crowded_metrics(pieces)
-    frames = [
-        {
-            "timestamp": at,
-            "node_id": node,
-            "job_id": job,
-            "name": (metric if metric in crowded or not device else f"{metric}.{device}") + f"::{sampler}",
-            "value": values,
-        }
-        for node, job, metric, device, at, values in pieces
-    ]
-    length = [len(one["timestamp"]) for one in frames]
-    repeated = {
-        name: np.repeat(np.array([one[name] for one in frames], object), length)
-        for name in ("node_id", "job_id", "name")
-    }
-    numbers = {name: np.concatenate([one[name] for one in frames]) for name in ("timestamp", "value")}
-    return pd.DataFrame(repeated | numbers)
+    values = np.asarray(values, float)
+    infinite = np.isinf(values)
+    extraction.counts["unreadable"] += int(infinite.sum())
+    n_timed, outside = nodes.add(labels, at, np.where(infinite, np.nan, values), window=window)
+    extraction.counts["placed"] += n_timed
+    extraction.counts["outside"] += outside
+    if n_timed < len(values):
+        extraction.bad_lines.append((where, 0, f"{len(values) - n_timed} without time", str(labels)[:500]))
 
 
-def crowded_metrics(pieces):
-    """Find the metrics with more than MANY_INSTANCES devices on a node, a set, and say so.
-
-    pieces : (node, job, metric, device, ...) each.
-    """
-    devices = Counter(one[:2] for one in {(node, metric, device) for node, _, metric, device, *_ in pieces})
+def crowded_metrics(nodes):
+    """Find the metrics with more than MANY_INSTANCES devices on a node, a set, and say so."""
+    devices = Counter()
+    for node, metric, _ in {(node, *of[1:]) for node, of in zip(nodes.rows.node, nodes.of, strict=True)}:
+        devices[node, metric] += 1
     crowded = {metric for (_, metric), n in devices.items() if n > MANY_INSTANCES}
     if crowded:
         named = ", ".join(sorted(crowded)[:4])
@@ -172,47 +134,62 @@ def crowded_metrics(pieces):
     return crowded
 
 
-def write_series(extraction, long, *, where):
-    """Write the long frame of nodes as parts, one row per moment; values of one name at one moment are added
-    up.
+def write_series(extraction, nodes, *, where, sampler):
+    """Write the SeriesRows of nodes as parts, one row per moment; values of one name at one moment are added
+    up, and so are all devices of a metric that has more than MANY_INSTANCES on a node.
     """
-    page = pa.Table.from_pandas(long, preserve_index=False)
-    layout = {"timestamp": "timestamp", "node_id": "node_id", "job_id": "job_id"}
-    write_long(
-        extraction, [(1, page)], layout=layout | {"metric": "name", "value": "value"}, where=where, how="sum"
-    )
-
-
-def write_gpu_series(extraction, gpus, *, where, server):
-    """Write the series of GPUs, {key: copies}, as rows of GPUs in the units of `dcgm`."""
-    rows = []
-    for members in gpus.values():
-        at, values, _ = without_copies(members)
-        labels = members[0][0]
-        quantity, factor, rank = dcgm.SERIES[labels["__name__"]]
-        host = dcgm.host_of(labels) or node_in(labels, server.node_label)
-        gpu, job = dcgm.number_of(labels), dcgm.first_label(labels, "job_id") or labels.get(server.job_label)
-        rows.append(
-            pd.DataFrame(
-                {
-                    "timestamp": at,
-                    "node_id": host,
-                    "gpu": gpu,
-                    "job_id": job,
-                    "user": dcgm.first_label(labels, "user"),
-                    "quantity": quantity,
-                    "rank": rank,
-                    "value": values * factor,
-                }
-            )
+    crowded, names = crowded_metrics(nodes), list(nodes.rows.nodes)
+    series = [
+        (
+            names[node],
+            job,
+            (metric if metric in crowded or not device else f"{metric}.{device}") + f"::{sampler}",
         )
-    keys = ["timestamp", *GPU_TEXTS]
-    long = (
-        pd.concat(rows, ignore_index=True)
-        .fillna({"job_id": "", "user": ""})
-        .sort_values("rank", kind="stable")
-    )
-    wide = long.drop_duplicates([*keys, "quantity"]).pivot(index=keys, columns="quantity", values="value")
-    page = pa.Table.from_pandas(wide.reset_index(), preserve_index=False)
-    layout = {name: name for name in page.column_names}
-    write_gpus(extraction, [(1, page)], layout=layout, where=where)
+        for node, (job, metric, device) in zip(nodes.rows.node, nodes.of, strict=True)
+    ]
+    for number in nodes.copies:
+        extraction.asked_twice[series[number][0]] = nodes.differ(number)
+    write_turned(extraction, nodes.rows, series, where=where, how="sum", clean=nodes.which_count())
+
+
+def write_gpu_series(extraction, gpus, *, where):
+    """Write the SeriesRows of GPUs as rows of GPUs in the units of `dcgm`; of several metrics for one
+    quantity the best counts.
+    """
+    quantities, keys = list(dcgm.EXPORTED), {}
+    found = [(*dcgm.SERIES[metric], keys.setdefault((*of,), len(keys))) for *of, metric in gpus.of]
+    found = pd.DataFrame(found, columns=["quantity", "factor", "rank", "key"])
+    found["quantity"] = found.quantity.map(quantities.index)
+    texts = pd.DataFrame(list(keys), columns=["gpu", "job_id", "user"], dtype=object)
+    layout = {name: name for name in ["timestamp", "node_id", *texts, *quantities]}
+    counting = gpus.which_count()
+    for host in gpus.rows.nodes:
+        pages = (
+            (1, gpu_page(host, at, texts.iloc[some], dict(zip(quantities, table.T, strict=True))))
+            for rows in map(counting, gpus.rows.parts(host))
+            for at, some, table in turned_gpus(rows, found, len(quantities))
+        )
+        write_gpus(extraction, pages, layout=layout, where=where)
+    shutil.rmtree(gpus.rows.folder)
+
+
+def turned_gpus(rows, found, n):
+    """Yield what `turned` does of rows of GPUs, n quantities in their units.
+
+    found : DataFrame quantity (its number), factor, rank, key by the number of the series.
+    """
+    of = found.iloc[rows["series"]].reset_index(drop=True)
+    rows["value"] *= of.factor.to_numpy(float)
+    order = np.argsort(of["rank"].to_numpy(), kind="stable")
+    rows, of = rows[order], of.iloc[order]
+    return turned(rows, of.key.to_numpy(int), of.quantity.to_numpy(int), n_columns=n, how="first")
+
+
+def gpu_page(host, at, texts, values):
+    """An Arrow table of GPUs of one host: times in us since 1970, texts (DataFrame), {quantity: values}."""
+    columns = {
+        "timestamp": pa.array(at, pa.timestamp("us", "UTC")),
+        "node_id": pa.array([host] * len(at), pa.string()),
+    }
+    columns |= {name: pa.array(texts[name], pa.string(), from_pandas=True) for name in texts}
+    return pa.table(columns | values)

@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from nightshift.sources.excerpts import excerpt_of_records
 from nightshift.sources.files import read_records
 from nightshift.sources.telemetry.opening import NodeFile
 from nightshift.sources.telemetry.series import extract_series
 from nightshift.sources.telemetry.tables import partitions_of
+
+PIECE_VALUES = 2**19  # some 60 MB as objects of Python
 
 
 def numbered_records(path, extraction, **how):
@@ -19,6 +23,37 @@ def numbered_records(path, extraction, **how):
         extraction.bad_lines += [(path, *one) for one in bad]
         yield from enumerate(records, n + 1)
         n += len(records)
+
+
+class Pieces:
+    """Values of series in the order in which a file has them, given away from time to time: pieces of series,
+    so that memory holds PIECE_VALUES of them.
+    """
+
+    def __init__(self):
+        self.found, self.n = {}, 0
+
+    def add(self, labels, at, value):
+        """Add one value of the series with these labels, a tuple of pairs."""
+        times, values = self.found.setdefault(labels, ([], []))
+        times.append(at)
+        values.append(value)
+        self.n += 1
+
+    def full(self):
+        """The pieces as `rest` gives them, once there are PIECE_VALUES values; else none."""
+        return self.rest() if self.n >= PIECE_VALUES else ()
+
+    def rest(self):
+        """Give away all that is there: [(labels as a dict, times, values)]."""
+        found, self.found, self.n = self.found, {}, 0
+        return [(dict(labels), times, values) for labels, (times, values) in found.items()]
+
+
+def as_arrays(piece):
+    """A piece of a series with its times and values as arrays, float (n,)."""
+    labels, at, values = piece
+    return labels, np.array(at, float), np.array(values, float)
 
 
 @dataclass
@@ -34,7 +69,7 @@ class SeriesFile(NodeFile):
     job_label: str
 
     def series(self, path, extraction):
-        """Yield (labels, times in s since 1970, values) of every series in the file."""
+        """Yield (labels, times in s since 1970, values) of every series in the file, in one piece or more."""
         raise NotImplementedError(f"{type(self).__name__} has no `series`")
 
     def extract(self, path, extraction):

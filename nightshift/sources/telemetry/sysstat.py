@@ -1,6 +1,5 @@
 """What sysstat's sadf prints of the files that sar keeps."""
 
-import json
 import re
 from dataclasses import dataclass
 
@@ -8,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from nightshift.sources.excerpts import excerpt_of_text, whole_file
-from nightshift.sources.files import open_text
-from nightshift.sources.telemetry.series_file import SeriesFile
+from nightshift.sources.files import iter_elements, open_text
+from nightshift.sources.telemetry.series_file import Pieces, SeriesFile
 from nightshift.sources.times import read_times
 
 FIRST = ["hostname", "interval", "timestamp"]
@@ -33,12 +32,12 @@ class SadfTable(SeriesFile):
     sampler = "sar"
 
     def recognises(self, head):
-        """By its header."""
-        return head.line.lstrip("# ").startswith(";".join(FIRST))
+        """By its header, before which a restart of the machine may stand."""
+        return any(line.lstrip("# ").startswith(";".join(FIRST)) for line in head.lines)
 
     def series(self, path, extraction):
         """Yield the series of every column and device; ValueError of one line for times without a zone."""
-        found, names = {}, []
+        found, names = Pieces(), []
         with open_text(path) as lines:
             for number, line in enumerate(lines, 1):
                 cells = line.strip().split(";")
@@ -55,21 +54,25 @@ class SadfTable(SeriesFile):
                     extraction.bad_lines.append((path, number, reason, line[:500]))
                 else:
                     add_row(found, dict(zip(names, cells, strict=True)))
-        for labels, pairs in found.items():
-            texts, values = zip(*pairs, strict=True)
-            numbers = pd.to_numeric(pd.Series(values), errors="coerce").to_numpy(float)
-            yield dict(labels), seconds_of(texts), numbers
+                    yield from map(numbers_of_piece, found.full())
+        yield from map(numbers_of_piece, found.rest())
+
+
+def numbers_of_piece(piece):
+    """(labels, times in s since 1970, values) of a piece of a series whose times and values are texts."""
+    labels, texts, values = piece
+    return labels, seconds_of(texts), pd.to_numeric(pd.Series(values), errors="coerce").to_numpy(float)
 
 
 def add_row(found, row):
-    """Add the values of one row of `sadf -d` to {labels: [(time, value)]}."""
+    """Add the values of one row of `sadf -d` to Pieces."""
     device = next((row[name] for name in row if DEVICE.fullmatch(name) and row[name] not in EVERY), None)
     if device and "CPU" in row:
         return
     for name, value in row.items():
         if name not in FIRST and not DEVICE.fullmatch(name):
             labels = {"__name__": name, "host": row["hostname"], "device": device or ""}
-            found.setdefault(tuple(labels.items()), []).append((row["timestamp"], value))
+            found.add(tuple(labels.items()), row["timestamp"], value)
 
 
 def seconds_of(texts):
@@ -78,7 +81,8 @@ def seconds_of(texts):
     """
     local = next((text for text in texts if not text.endswith("UTC") and not text.isdigit()), None)
     if local is not None:
-        raise ValueError(f"its times name no zone, such as {local!r}: {ADVICE}")
+        what = "are not in UTC" if local[-1:].isalpha() else "name no zone"
+        raise ValueError(f"its times {what}, such as {local!r}: {ADVICE}")
     if texts and texts[0].isdigit():
         return np.array(texts, float)
     at = read_times(pd.Series(texts))
@@ -99,23 +103,24 @@ class SadfJson(SeriesFile):
 
     def series(self, path, extraction):
         """Yield the series of every value and device; ValueError of one line for times that are not UTC."""
-        with open_text(path) as file:
-            document = json.load(file)
-        found = {}
-        for host in document["sysstat"]["hosts"]:
-            for moment in host.get("statistics", []):
-                at = moment.pop("timestamp", None)
-                if at is None:
-                    continue
-                if not at.get("utc"):
-                    raise ValueError(f"its times are local, such as {at['date']} {at['time']}: {ADVICE}")
-                text = f"{at['date']} {at['time']} UTC"
-                for labels, value in values_in(moment):
-                    key = tuple({**labels, "host": host["nodename"]}.items())
-                    found.setdefault(key, []).append((text, value))
-        for labels, pairs in found.items():
-            texts, values = zip(*pairs, strict=True)
-            yield dict(labels), seconds_of(texts), np.array(values, float)
+        found = Pieces()
+        for document, one in iter_elements(path, "statistics"):
+            for host in document["sysstat"]["hosts"]:
+                for moment in host.get("statistics", []) if one is None else [one]:
+                    add_moment(found, moment, host["nodename"])
+            yield from map(numbers_of_piece, found.full())
+        yield from map(numbers_of_piece, found.rest())
+
+
+def add_moment(found, moment, host):
+    """Add the values of one moment of a host to Pieces; ValueError of one line where its time is not UTC."""
+    at = moment.pop("timestamp", None)
+    if at is None:
+        return
+    if not at.get("utc") and at.get("tz") not in ("UTC", "GMT"):  # of 12.6, and of 12.7
+        raise ValueError(f"its times are local, such as {at['date']} {at['time']}: {ADVICE}")
+    for labels, value in values_in(moment):
+        found.add(tuple({**labels, "host": host}.items()), f"{at['date']} {at['time']} UTC", value)
 
 
 def values_in(group, prefix=""):

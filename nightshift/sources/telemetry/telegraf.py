@@ -2,10 +2,7 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from nightshift.sources.telemetry.series_file import SeriesFile, numbered_records
-from nightshift.sources.times import microseconds
+from nightshift.sources.telemetry.series_file import Pieces, SeriesFile, as_arrays, numbered_records
 
 ALL = "cpu-total"  # of all processors; those of one are left out, as percentages do not add
 
@@ -27,19 +24,18 @@ class Telegraf(SeriesFile):
 
     def series(self, path, extraction):
         """Yield the series of every field that holds numbers; a record that is none becomes a bad line."""
-        found = {}
+        found = Pieces()
         for n, record in numbered_records(path, extraction):
             if isinstance(record.get("fields"), dict) and "timestamp" in record:
                 add_fields(found, record, extraction)
+                yield from map(as_arrays, found.full())
             else:
                 extraction.bad_lines.append((path, n, "no metric", str(record)[:500]))
-        for (name, tags), pairs in found.items():
-            at, values = np.array(pairs, float).T
-            yield {"__name__": name, **dict(tags)}, microseconds(at) / 1e6, values
+        yield from map(as_arrays, found.rest())
 
 
 def add_fields(found, record, extraction):
-    """Add the numbers of one record to {(metric, tags): [(time, value)]}."""
+    """Add the numbers of one record to Pieces."""
     tags = record.get("tags") or {}
     if tags.get("cpu", ALL) != ALL:
         extraction.left_out["single processors"] += 1
@@ -47,5 +43,5 @@ def add_fields(found, record, extraction):
     key = tuple(sorted((name, tags[name]) for name in tags if name != "cpu"))
     for name, value in record["fields"].items():
         if isinstance(value, int | float) and not isinstance(value, bool):
-            pairs = found.setdefault((f"{record.get('name', '')}_{name}", key), [])
-            pairs.append((record["timestamp"], value))
+            metric = ("__name__", f"{record.get('name', '')}_{name}")
+            found.add((metric, *key), record["timestamp"], value)

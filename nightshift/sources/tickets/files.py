@@ -34,6 +34,8 @@ from nightshift.sources.tickets.rows import (
 from nightshift.sources.tickets.tables import newest_rows, tell_desks
 from nightshift.sources.tickets.times import is_time_column, shown_value, time_reader
 
+TITLES = ("title", "summary", "short_description", "betreff", "titre")  # what others call a subject
+
 
 def as_text(column):
     """Return an Arrow column as a Series of text.
@@ -73,10 +75,15 @@ def layout_of(names, columns, of_kind=MappingProxyType({})):
         if theirs not in names and ours != "subject"
     ]
     subject = f"subject ({columns['subject']!r} by `columns`)" if "subject" in named else "subject"
+    likely = next((name for name in names if name.lower() in TITLES), None)
+    what = (
+        f"is it {likely}? Then set `columns: {{subject: {likely}}}`"
+        if likely
+        else ("does its first line, in UTF-8, name the columns? `columns` says which is which")
+    )
     raise ValueError(
         f"of its {len(names)} columns none is {', '.join([subject, *lacking])}, and {len(layout)} are known "
-        f"({', '.join(layout) or 'none'}): does its first line, in UTF-8, name the columns? `columns` "
-        "says which is which"
+        f"({', '.join(layout) or 'none'}): {what}"
     )
 
 

@@ -12,8 +12,11 @@ import re
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from pandas.api.types import union_categoricals
 
+from nightshift.compiled import hash_texts
 from nightshift.sources.files import LayoutError, as_text
 from nightshift.sources.times import FORMS, is_unreadable, read_times
 
@@ -265,28 +268,32 @@ TIME_OF = {
 FILE_OF = ["scope", "name"]  # what names a file
 TAPE = " (tape)"  # after the names of the source and of the server of a stage-in
 NAMED = ["activity", "kind", "src", "dst", "protocol", "fts", "src_host", "dst_host", "reason", "state"]
+MOMENTS_OF = list(TIME_OF)
+COMPARED = ["state", "src", "dst", *MOMENTS_OF, "bytes", "reason"]
 MEASURED = ["state", "src", "dst", "submitted", "started", "finished", "bytes", "reason"]
 
 
 def type_events(raw):
     """The raw table `raw` (text, FIELDS) with types: times in UTC, bytes as number, names as categories.
 
-    Returns DataFrame TEXT_OF but src_type, TIME_OF, bytes, file (see `number_files`), kind (see `set_apart`),
-    unreadable (bool, a time of the transfer itself holds something that is no time). Times that contradict
+    Returns DataFrame TEXT_OF but src_type, TIME_OF, bytes, file and request (see `number_files` and
+    `number_texts`), kind (see `set_apart`), unreadable (bool, a time of the transfer itself holds something
+    that is no time). Times that contradict
     each other by less than a second are made equal (see `whole_seconds`); what is missing of who and where is
     "unknown". A creation before the submission is that of the request, which a bare payload names, and no
     announcement.
     """
     frame = pd.DataFrame({"request_id": raw[TEXT_OF["request_id"]], "unreadable": False})
-    for name in TEXT_OF.keys() - {"request_id"}:
+    for name in list(TEXT_OF)[1:]:
         frame[name] = raw[TEXT_OF[name]].astype("category")
     for name, field in TIME_OF.items():
         frame[name] = read_times(raw[field])
         if name != "created":
             frame["unreadable"] |= is_unreadable(raw[field], frame[name])
     frame["created"] = frame.created.mask(frame.created < frame.submitted)
-    frame["bytes"] = pd.to_numeric(raw["bytes"], errors="coerce").astype("float64")
+    frame["bytes"] = read_numbers(raw["bytes"])
     frame["file"] = number_files(raw)
+    frame["request"] = number_texts(frame.request_id)
     frame["staged"] = is_stage_in(frame)
     frame["state"] = renamed(frame.state, states, missing="unknown")
     for column in ("fts", "src_host", "dst_host"):
@@ -301,6 +308,15 @@ def type_events(raw):
         unchosen, "unknown"
     )
     return whole_seconds(set_apart(frame))
+
+
+def read_numbers(texts):
+    """The numbers that a Series of text holds, float64; NaN where it holds none."""
+    try:
+        numbers = pc.cast(arrow_texts(texts), pa.float64()).to_numpy(zero_copy_only=False)
+        return pd.Series(numbers, texts.index)
+    except pa.ArrowInvalid:  # one of them is no number
+        return pd.to_numeric(texts, errors="coerce").astype("float64")
 
 
 def renamed(column, rename=lambda names: names, missing=None):
@@ -322,14 +338,31 @@ def number_files(raw):
     """The file that each event of the raw table `raw` is about, as a number: uint64 (n,), equal for all
     events of one file, whatever the request or the attempt.
 
-    A hash of 64 bits of scope and name, since names of 10 million files are not to be in memory; of the
-    request where the source names no file.
+    That of scope and name, since names of 10 million files are not to be in memory; of the request where the
+    source names no file.
     """
-    scope, name = (raw[field].fillna("").astype(object) for field in FILE_OF)
-    is_named, requests = (name != "").to_numpy(), raw["request-id"].fillna("").astype(object).to_numpy()
-    files = pd.util.hash_array(requests, hash_key="request, no name", categorize=False)
-    files[is_named] = pd.util.hash_array((scope + ":" + name).to_numpy(object)[is_named], categorize=False)
-    return files
+    scope, name = (pc.fill_null(arrow_texts(raw[field]), "") for field in FILE_OF)
+    blank, colon, request = (pa.scalar(text, pa.large_string()) for text in (" ", ":", "request"))
+    requests = pc.binary_join_element_wise(request, arrow_texts(raw["request-id"]), blank)
+    named = pc.binary_join_element_wise(scope, name, colon)
+    return number_texts(pc.if_else(pc.equal(name, ""), requests, named))
+
+
+def number_texts(texts):
+    """Each of the `texts`, a Series or an Arrow array, as a number, a hash of 64 bits: uint64 (n,); 0 where
+    there is none.
+    """
+    column = pc.fill_null(arrow_texts(texts), "")
+    _, offsets, text = column.buffers()
+    ends = np.frombuffer(offsets, np.int64)[column.offset : column.offset + len(column) + 1]
+    return hash_texts(np.frombuffer(text or b"", np.uint8), ends)
+
+
+def arrow_texts(texts):
+    """The `texts`, a Series or an Arrow array, as one Arrow array of large strings."""
+    column = texts if isinstance(texts, pa.Array) else pa.array(texts, from_pandas=True)
+    column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    return column.cast(pa.large_string())
 
 
 def set_apart(events):
@@ -378,10 +411,10 @@ def whole_seconds(events):
     microseconds, FTS start and end in whole seconds."""
     events = events.copy()
     for earlier, later in (("started", "finished"), ("submitted", "started")):
-        same = (events[later] < events[earlier]) & (
-            events[later].dt.floor("s") == events[earlier].dt.floor("s")
-        )
-        events[earlier] = events[earlier].mask(same, events[later])
+        wrong = events[later] < events[earlier]
+        if wrong.any():
+            same = wrong & (events[later].dt.floor("s") == events[earlier].dt.floor("s"))
+            events[earlier] = events[earlier].mask(same, events[later])
     return events
 
 
@@ -430,16 +463,43 @@ def attempts(events, request):
     return keys.groupby(list(keys.columns), sort=False).ngroup().to_numpy()
 
 
+AGAIN = [  # why an event is no row of its own, by falling weight
+    "the transfer has ended since",
+    "copy of another event",
+    "announced again later",
+    "corrected by a later event",
+]
+
+
 def superseded(events, possible, request):
-    """Why each of `events` is no row of its own: object (n,), "" where it is one.
+    """Why each of `events` is no row of its own: int (n,), the place in AGAIN, len(AGAIN) where it is one.
 
     request : as in `attempts`. possible : bool (n,), False for what contradicts itself. Any final event,
-    possible or not, ends the wait of its request, whenever either was announced. Of the events of one attempt
-    the newest possible one stays, by its own time, then by its announcement; what equals it in all that is
-    measured is a copy. Attempts of one request that were measured differently stay beside each other.
+    possible or not, ends the wait of its request, whenever either was announced. Of the others only those are
+    compared of which a request has several that wait, or several that do not.
+    """
+    waits = (events.state == "queued").to_numpy()
+    final = events.state.isin(["done", "failed"]).to_numpy()
+    ended = np.bincount(request + 1, final, minlength=1)[request + 1] > 0
+    has_ended = waits & ended & (request >= 0)
+    why = np.where(has_ended, 0, len(AGAIN))
+    kind = 2 * request + waits
+    several = np.bincount(kind[request >= 0], minlength=1) > 1
+    rest = np.flatnonzero((request >= 0) & ~has_ended)
+    rest = rest[several[kind[rest]]]
+    why[rest] = said_again(events[COMPARED].take(rest), possible[rest], request[rest])
+    return why
+
+
+def said_again(events, possible, request):
+    """`superseded` of events that do not wait for an end that is known.
+
+    Of the events of one attempt the newest possible one stays, by its own time, then by its announcement;
+    what equals it in all that is measured is a copy. Attempts of one request that were measured differently
+    stay beside each other.
     """
     if not len(events):
-        return np.empty(0, object)
+        return np.empty(0, int)
     group, waits = attempts(events, request), (events.state == "queued").to_numpy()
     own_time = events.finished.fillna(events.created).fillna(events.started).fillna(events.submitted)
     own_time = own_time.where(~waits, events.created.fillna(events.submitted))
@@ -448,19 +508,8 @@ def superseded(events, possible, request):
     same = np.logical_and.reduce(
         [code == code[newest] for code in (codes_of(events[name]) for name in MEASURED)]
     )
-    final = events.state.isin(["done", "failed"]).to_numpy()
-    ended = np.bincount(request + 1, final)[request + 1] > 0
     other = newest != np.arange(len(events))
-    return np.select(
-        [waits & ended & (request >= 0), other & same, other & waits, other],
-        [
-            "the transfer has ended since",
-            "copy of another event",
-            "announced again later",
-            "corrected by a later event",
-        ],
-        "",
-    ).astype(object)
+    return np.select([other & same, other & waits, other], [1, 2, 3], len(AGAIN))
 
 
 def codes_of(column):
@@ -475,22 +524,34 @@ def moments_of(times):
 
 def clean_events(events):
     """(one row for each attempt, with its number `attempt`; the other events with `rejected_because`) of
-    typed `events`; none is lost."""
-    reasons = impossible(events)
-    possible = ~np.logical_or.reduce([bad.to_numpy(bool) for bad in reasons.values()])
-    request = pd.factorize(events.request_id.replace("", None))[0]
+    typed `events`; none is lost. Both are in the order of `events`."""
+    reasons = {reason: bad.to_numpy(bool) for reason, bad in impossible(events).items()}
+    possible = ~np.logical_or.reduce(list(reasons.values()))
+    request = numbered(events)
     again = superseded(events, possible, request)
-    why = np.select([bad.to_numpy(bool) for bad in reasons.values()], list(reasons), default=again).astype(
-        object
-    )
-    kept, rejected = (
-        events[why == ""].drop(columns="unreadable"),
-        events[why != ""].assign(rejected_because=why[why != ""]),
-    )
-    at = kept.started.fillna(kept.finished).fillna(kept.created).fillna(kept.submitted)
-    order = np.lexsort([kept.request_id, moments_of(at)])
-    kept, request = kept.iloc[order], request[why == ""][order]
-    return kept.assign(attempt=(kept.groupby(request).cumcount() + 1).astype("int16")), rejected
+    texts = [*reasons, *AGAIN]
+    why = np.select(list(reasons.values()), range(len(reasons)), len(reasons) + again)
+    stays = why == len(texts)
+    kept, bad = events[stays].drop(columns="unreadable"), why[~stays]
+    rejected = events[~stays].assign(rejected_because=pd.array(texts, dtype="str").take(bad))
+    return kept.assign(attempt=number_attempts(kept, request[stays])), rejected
+
+
+def numbered(events):
+    """Number of the request of each of typed `events`, int (n,) from 0 on; -1 for none."""
+    request = pd.factorize(events.request.to_numpy())[0]
+    return np.where(events.request == 0, -1, request)
+
+
+def number_attempts(kept, request):
+    """Number of each attempt among those of its request, by time, from 1 on: int16 (n,)."""
+    number = np.ones(len(kept), "int16")
+    several = np.flatnonzero(np.bincount(request, minlength=1)[request] > 1)
+    some = kept[MOMENTS_OF].take(several)
+    at = some.started.fillna(some.finished).fillna(some.created).fillna(some.submitted)
+    order = several[np.argsort(moments_of(at), kind="stable")]
+    number[order] = pd.Series(request[order]).groupby(request[order]).cumcount() + 1
+    return number
 
 
 def concat_events(frames):

@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# brilcalc (brilws 3.9.4) offers --cerntime, "Show time in CERN local time", and prints seconds since 1970 instead, as --tssec does: it asks dateutil for the
+# zone "CEST", an abbreviation that is none, and takes the None that it gets for the wish to have seconds. Whoever reads its CSV with a fixed form of times
+# finds none; whoever expects local times of a column of seconds is one or two hours off. Default times are UTC, and safe.
+set -euo pipefail
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+python3 -m venv "$work/v" && "$work/v/bin/pip" install -q brilws==3.9.4 docopt 'sqlalchemy<1.4' schema prettytable numpy pandas pyyaml pytz tables python-dateutil
+seen=$("$work/v/bin/python" - <<'P'
+import sys, types
+from importlib.metadata import version
+import sqlalchemy.dialects.oracle as oracle
+oracle.frontier = sys.modules["sqlalchemy.dialects.oracle.frontier"] = types.ModuleType("frontier")  # CERN's own, for the database alone
+import brilws.cli.brilcalc_main
+from brilws import api
+main = sys.modules["brilws.cli.brilcalc_main"]
+# what the database would answer: one lumisection of 31 January 2026, 10:00:23 UTC
+row = {"fillnum": 9001, "runnum": 400123, "lsnum": 1, "timestampsec": 1769853623, "cmson": True, "beamstatusid": 11, "targetegev": 6800}
+main.create_engine, main.findtagname = lambda *a, **k: None, lambda *a: ("tag", 1)
+api.locate_shards, api.table_exists = lambda *a, **k: [1], lambda *a, **k: True
+api.online_resultIter = lambda *a, **k: iter([{**row, "delivered": 100.0, "recorded": 90.0, "avgpu": 40.0, "datasource": "HFET"}])
+print("brilws", version("brilws"))
+for option in ([], ["--cerntime"], ["--tssec"]):
+    sys.argv = ["brilcalc", "lumi", "--byls", "-r", "400123", "--output-style", "csv", *option]
+    print(" ".join(["brilcalc", *option]), end=": ", flush=True)
+    main.brilcalc_main()
+P
+)
+times=$(grep -E '^(bril|4001)' <<<"$seen" | cut -d, -f1-3)
+echo "$times"
+[[ $seen == *"01/31/26 10:00:23"* && $(grep -c 1769853623 <<<"$seen") == 2 ]]

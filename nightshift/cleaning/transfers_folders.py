@@ -1,0 +1,204 @@
+"""Tables by day in folders, and rows that are put aside until all of a day or a bucket are there.
+
+DayFolder                   a table in its folder
+Aside                       rows put aside, by a key
+table_of, frame_of          frames as Arrow tables that fit together, and back
+day_numbers, day_name       the days of moments
+count_names, are_in_order   what is asked of a folder without all rows of it in memory
+"""
+
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from helpers import atomic
+
+UNDATED = "undated"  # stands behind all days
+NO_DAY = np.iinfo("int64").max // 2  # number of UNDATED
+INDEX = ".index"  # pandas passes over what begins with a dot
+ORIGIN = ["request", "part", "row"]  # what the index says of each row
+NAME = pa.dictionary(pa.int32(), pa.string())  # of all tables, so that those of several days fit together
+US_OF_DAY = 86_400_000_000
+
+
+class DayFolder:
+    """A table in the folder `path`, by day, and beside it of each row the `request` as a number, the `part`
+    of the raw table that it came from and its `row` there. The file UNDATED is always there.
+    """
+
+    def __init__(self, path):
+        self.path = Path(path)
+        if self.path.is_file():  # of a version that kept the table in one file
+            self.path.unlink()
+        (self.path / INDEX).mkdir(parents=True, exist_ok=True)
+
+    @property
+    def days(self):
+        """Names of the days, the earliest first, UNDATED behind them: list."""
+        return days_in(self.path)
+
+    def file(self, day):
+        """The path of the file of a day."""
+        return self.path / f"{day}.parquet"
+
+    def index(self, day, columns=ORIGIN):
+        """DataFrame of some columns of ORIGIN, of the rows of a day."""
+        return read_rows(self.path / INDEX / f"{day}.parquet", columns)
+
+    def read(self, day):
+        """The rows of a day, with their ORIGIN."""
+        return read_rows(self.file(day)).assign(**dict(self.index(day)))
+
+    def write(self, day, frame):
+        """Put `frame`, which has ORIGIN, in the place of a day."""
+        index = self.path / INDEX / f"{day}.parquet"
+        if frame.empty and day != UNDATED:
+            self.file(day).unlink(missing_ok=True)
+            index.unlink(missing_ok=True)
+            return
+        write_rows(frame.drop(columns=ORIGIN), self.file(day), compression="lz4")
+        write_rows(frame[ORIGIN], index, compression="none")
+
+
+def days_in(folder):
+    """Names of the days of a table in a folder, the earliest first, UNDATED behind them: list."""
+    return sorted(path.stem for path in Path(folder).glob("*.parquet"))
+
+
+def read_rows(path, columns=None):
+    """DataFrame of some columns of a Parquet file, by one processor: those of one day are soon read."""
+    return pq.ParquetFile(path).read(columns, use_threads=False).to_pandas(split_blocks=True)
+
+
+def write_rows(frame, path, *, compression):
+    """Write a frame to `path`, names with the dictionary of those that are there alone. Nobody asks for the
+    smallest and the largest of a column but that of `started`, nor do numbers repeat."""
+    table = table_of(frame.assign(**{name: used_only(frame[name]) for name in names_in(frame)}))
+    statistics = [name for name in ("started",) if name in frame]
+    options = {"use_dictionary": names_in(frame), "write_statistics": statistics or False}
+    with atomic(path) as temporary:
+        pq.write_table(table, temporary, compression=compression, **options)
+
+
+def names_in(frame):
+    """The columns of a frame that are categories: list."""
+    return [name for name in frame if frame[name].dtype == "category"]
+
+
+def used_only(names):
+    """A categorical Series without the categories that it does not use."""
+    codes, categories = names.cat.codes.to_numpy(), names.cat.categories
+    used = np.bincount(codes[codes >= 0], minlength=len(categories)) > 0
+    if used.all():
+        return names
+    place = np.append(np.cumsum(used) - 1, -1)
+    return pd.Series(pd.Categorical.from_codes(place[codes], categories[used]), names.index)
+
+
+def table_of(frame):
+    """A frame as an Arrow table, with categories as NAME."""
+    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+    for i, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            table = table.set_column(i, field.name, table.column(i).cast(NAME))
+    return table
+
+
+def frame_of(tables):
+    """Arrow tables of `table_of`, at least one, one after the other as a frame."""
+    return pa.concat_tables(tables).unify_dictionaries().to_pandas(split_blocks=True)
+
+
+def day_numbers(moments):
+    """The day of each of the `moments`, int64 (n,) of microseconds since 1970 as `moments_of` gives them:
+    int64 (n,), NO_DAY where there is none.
+    """
+    return np.where(moments == np.iinfo("int64").min, NO_DAY, moments // US_OF_DAY)
+
+
+def day_name(number):
+    """The name of a day that has a number of `day_numbers`, "2026-01-31"; UNDATED for NO_DAY."""
+    return UNDATED if number == NO_DAY else str(np.datetime64(int(number), "D"))
+
+
+def day_number(name):
+    """The number of the day that has a name, as `day_name` gives it."""
+    return NO_DAY if name == UNDATED else int(np.datetime64(name, "D").astype(int))
+
+
+class Aside:
+    """Rows that are put aside by a key, a number, until they are asked for, each once.
+
+    folder : where they lie till then, in files of Arrow that memory maps; None keeps them in memory.
+    """
+
+    def __init__(self, folder=None):
+        self.folder, self.pieces = folder, defaultdict(list)
+
+    def keys(self):
+        """The keys of what is there."""
+        return self.pieces.keys()
+
+    def add(self, table, keys):
+        """Put the rows of a table aside by the `keys`, int (n,), each piece in the order of the table."""
+        if not len(table):
+            return
+        order = np.argsort(keys, kind="stable")
+        table = table if (np.diff(order) > 0).all() else table.take(order)
+        found, begins = np.unique(keys[order], return_index=True)
+        sizes = np.diff(begins, append=len(table))
+        [batch] = table.combine_chunks().to_batches()
+        slices = [batch.slice(begin, size) for begin, size in zip(begins, sizes, strict=True)]
+        if self.folder:
+            slices = put_aside(slices, self.folder)
+        for key, piece in zip(found.tolist(), slices, strict=True):
+            self.pieces[key].append(piece)
+
+    def take(self, key):
+        """The rows that were put aside with a key, a list of Arrow tables in the order in which they came."""
+        pieces = self.pieces.pop(key, [])
+        return [pa.Table.from_batches([get_back(*piece) if self.folder else piece]) for piece in pieces]
+
+
+def put_aside(batches, folder):
+    """Write batches of one schema and the same dictionaries to a new file in the folder: [(path, place)]."""
+    path = folder / f"{len(list(folder.iterdir()))}.arrow"
+    with pa.ipc.new_file(path, batches[0].schema) as out:
+        for batch in batches:
+            out.write_batch(batch)
+    return [(path, i) for i in range(len(batches))]
+
+
+def get_back(path, place):
+    """One of the batches that `put_aside` wrote."""
+    return pa.ipc.open_file(pa.memory_map(str(path))).get_batch(place)
+
+
+def count_names(folder, days, columns):
+    """How often each name stands in `columns` of the `days` of a table: {column: Counter}."""
+    counts = {column: Counter() for column in columns}
+    for day in days:
+        file = pq.ParquetFile(Path(folder) / f"{day}.parquet", read_dictionary=columns)
+        rows = file.read(columns, use_threads=False)
+        for column in columns:
+            for one in pc.value_counts(rows[column]).to_pylist():
+                counts[column].update({one["values"]: one["counts"]} if one["values"] is not None else {})
+    return counts
+
+
+def are_in_order(folder):
+    """Whether the days of the clean table follow each other by the first and the last start of each."""
+    moments = []
+    for day in days_in(folder):
+        file = pq.read_metadata(Path(folder) / f"{day}.parquet")
+        started = [
+            file.row_group(i).column(file.schema.names.index("started")) for i in range(file.num_row_groups)
+        ]
+        ends = [one.statistics for one in started if one.statistics and one.statistics.has_min_max]
+        moments += [moment for one in ends for moment in (one.min, one.max)]
+    return moments == sorted(moments)

@@ -1,0 +1,68 @@
+"""What a command says while it runs: lines of text for people, or a JSON object a line for programs that
+collect logs.
+
+What is said goes through the logger `nightshift`: information to standard output, warnings and errors to
+standard error. With `--quiet` only the latter are said.
+"""
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+
+log = logging.getLogger("nightshift")
+# of a record: what a line of JSON has beside its message
+FIELDS = ("night", "study", "step", "outcome", "seconds", "path")
+
+
+class Text(logging.Formatter):
+    """A line as it is; an error says whose it is, since other programs write beside it."""
+
+    def format(self, record):
+        line = record.getMessage()
+        return f"nightshift: {line}" if record.levelno >= logging.ERROR else line
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object: time in UTC, level, message, and what is known beside it."""
+
+    def format(self, record):
+        at = datetime.fromtimestamp(record.created, UTC)
+        line = {"time": f"{at:%Y-%m-%dT%H:%M:%S.%f}Z", "level": record.levelname.lower()}
+        line["message"] = record.getMessage()
+        return json.dumps(line | {name: getattr(record, name) for name in FIELDS if hasattr(record, name)})
+
+
+class Streams(logging.Handler):
+    """Standard output for information, standard error for the rest, as they are when a line is said."""
+
+    def emit(self, record):
+        stream = sys.stdout if record.levelno < logging.WARNING else sys.stderr
+        print(self.format(record), file=getattr(record, "stream", stream), flush=True)
+
+
+handler = Streams()
+handler.setFormatter(Text())
+log.addHandler(handler)
+log.propagate = False
+log.setLevel(logging.INFO)
+
+
+def speak_json():
+    """Say everything as lines of JSON from now on."""
+    handler.setFormatter(JsonLines())
+
+
+def speaks_json():
+    """Whether lines are JSON."""
+    return isinstance(handler.formatter, JsonLines)
+
+
+def keep_quiet():
+    """Say only warnings and errors from now on."""
+    log.setLevel(logging.WARNING)
+
+
+def print_line(line, **fields):
+    """Say an error, a text or an exception, as one line. fields : of FIELDS."""
+    log.error(" ".join(str(line).split()), extra=fields)

@@ -1,0 +1,158 @@
+"""What a night needs beside its sources, as `nightshift check` looks at it: room on the disk, a clock that is
+right, a key, and servers that take what it tells. Nothing is written, and nobody is told anything.
+"""
+
+import os
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+from helpers import project_path
+from nightshift.products import read_json
+from nightshift.reporting.products import is_day
+
+LEAST_FREE = (
+    1_000_000_000  # bytes beyond what the products take now: tables are written beside those they replace
+)
+LEAST_FILES = 20_000  # that the file system must still take
+CLOCK_OFF = timedelta(minutes=5)
+ANSWER_S = 5  # the longest wait for an answer
+
+
+def check_surroundings(config):
+    """Yield (what was looked at, lines of what was seen, lines of problems) for a checked configuration."""
+    root = project_path(config.get("products") or "")
+    yield "disk", *check_disk(root)
+    dates = []
+    channels = list(check_told(config, dates))
+    yield "clock", *check_clock(root, dates)
+    yield "key", [key_in_words()], []
+    yield from channels
+
+
+def check_disk(root):
+    """(lines, problems) about the room for products below the folder `root`."""
+    there = next(path for path in (root, *root.absolute().parents) if path.exists())
+    system = os.statvfs(there)
+    free, files = system.f_bavail * system.f_frsize, system.f_favail
+    taken = size_of(root / "data")
+    line = f"{free / 1e9:.1f} GB free at {there}, the tables of the last night take {taken / 1e9:.1f} GB"
+    problems = []
+    if free < taken + LEAST_FREE:
+        needed = (taken + LEAST_FREE) / 1e9
+        problems.append(
+            f"{free / 1e9:.1f} GB are free at {there}, and {needed:.1f} GB are needed, since tables are "
+            "written beside those they replace: make room, or see `nightshift prune`"
+        )
+    if system.f_files and files < LEAST_FILES:
+        problems.append(
+            f"the file system of {there} takes {files:,} more files, and {LEAST_FILES:,} are needed"
+        )
+    if not os.access(there, os.W_OK):
+        problems.append(f"{there} cannot be written by the user that runs this")
+    return [line], problems
+
+
+def size_of(folder):
+    """Bytes of the files below `folder`."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def check_clock(root, dates):
+    """(lines, problems) about the clock: it goes on since the last night, and says what other clocks say.
+
+    dates : [(whose clock, its moment)].
+    """
+    now, problems = datetime.now(UTC), []
+    for path in sorted(root.glob("reports/*/digest.json"))[-1:]:
+        ended = (read_json(path).get("digest") or {}).get("ended")
+        if is_day(path.parent.name) and ended and datetime.fromisoformat(ended) > now + CLOCK_OFF:
+            problems.append(f"it says {now:%Y-%m-%d %H:%M} UTC, and the last night ended at {ended}: set it")
+    for whose, at in dates:
+        if abs(at - now) > CLOCK_OFF:
+            problems.append(
+                f"it says {now:%Y-%m-%d %H:%M:%S} UTC, and that of {whose} {at:%Y-%m-%d %H:%M:%S}: set it"
+            )
+    compared = f", as {', '.join(whose for whose, _ in dates)}" if dates and not problems else ""
+    return [f"{now:%Y-%m-%d %H:%M} UTC{compared}"], problems
+
+
+def key_in_words():
+    """Say whether there is a key of pseudonyms."""
+    if os.environ.get("NIGHTSHIFT_KEY"):
+        return "pseudonyms stay from night to night"
+    return "NIGHTSHIFT_KEY is not set: users get other pseudonyms every night"
+
+
+def check_told(config, dates):
+    """Yield (section, lines, problems) of those who are told of nights; what time their servers say is added
+    to `dates`.
+    """
+    from nightshift.notify import policy
+
+    looks = {"mail": look_at_mail, "webhooks": look_at_webhooks, "alertmanager": look_at_alertmanager}
+    for channel in policy.CHANNELS:
+        try:
+            settings = channel.read_settings(config)
+        except ValueError as error:
+            yield channel.SECTION, [], [str(error)]
+            continue
+        if settings:
+            yield channel.SECTION, *looks[channel.SECTION](settings, dates)
+
+
+def look_at_mail(settings, dates):
+    """(lines, problems) of a mail server: a session with login, up to where a message would begin."""
+    from nightshift.notify import smtp
+
+    _, host, port = settings.server
+    try:
+        with smtp.connected(settings, timeout_s=ANSWER_S):
+            login = "logged in" if settings.login else "without a login"
+            return [f"{host}:{port} takes mail from {settings.sender}, {login}"], []
+    except smtp.NoWay as error:
+        return [], [str(error)]
+
+
+def look_at_webhooks(settings, dates):
+    """(lines, problems) of webhooks: whether their server answers; the webhook itself is not called."""
+    from urllib.parse import urlsplit
+
+    from nightshift.notify.webhook import address_in
+
+    lines, problems = [], []
+    for name in sorted({*settings.people, *settings.failures}):
+        try:
+            parts = urlsplit(address_in(name))
+        except ValueError as error:
+            problems.append(str(error))
+            continue
+        why = look_at_address(f"{parts.scheme}://{parts.netloc}/", parts.netloc, dates, "HEAD")
+        (problems if why else lines).append(f"{name}: {why or f'{parts.netloc} answers'}")
+    return lines, problems
+
+
+def look_at_alertmanager(settings, dates):
+    """(lines, problems) of Alertmanagers: whether they say how they are."""
+    from nightshift.notify.alertmanager import login
+
+    lines, problems = [], []
+    for url in sorted({*settings.people, *settings.failures}):
+        why = look_at_address(f"{url}/api/v2/status", url, dates, "GET", needs=200, auth=login())
+        (problems if why else lines).append(f"{url}: {why or 'it answers'}")
+    return lines, problems
+
+
+def look_at_address(address, shown, dates, method, *, needs=None, auth=None):
+    """Why a server does not answer as it should, "" if it does; what time it says is added to `dates`.
+
+    needs : status of its answer; None is any. auth : as requests has it.
+    """
+    from nightshift.notify.http import ask, reason
+
+    end = ask(method, address, wait_s=ANSWER_S, auth=auth)
+    if isinstance(end, Exception):
+        return reason(end)
+    status, _, headers = end
+    if "Date" in headers:
+        dates.append((shown, parsedate_to_datetime(headers["Date"]).astimezone(UTC)))
+    return f"it says {status}" if needs and status != needs else ""
