@@ -100,7 +100,7 @@ class Sender:
     def confirmed(self, part):
         try:
             if not self.connection or not self.connection.is_connected():
-                self.connection = stomp.Connection12([("127.0.0.1", self.broker.port)], reconnect_attempts_max=1)
+                self.connection = stomp.Connection12([("127.0.0.1", self.broker.port)], vhost="/", reconnect_attempts_max=1)
                 self.connection.connect(*brokers.LOGIN, wait=True)
             waits = stomp.listener.WaitingListener("last")
             self.connection.set_listener("waits", waits)

@@ -10,7 +10,8 @@ import pandas as pd
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 from helpers import extend_categories, study_paths, write_findings, write_json, write_parquet
-from nightshift.cleaning.transfers_days import count_names, update
+from nightshift.cleaning.transfers_days import update
+from nightshift.cleaning.transfers_folders import count_names
 from nightshift.detectors.transfers_limits import judge_transfers
 from nightshift.detectors.transfers_predictors import NUMBERS, RECENT, fit_scaling, score_transfers
 from nightshift.detectors.transfers_quantiles import QUANTILES, encode_inputs

@@ -76,14 +76,14 @@ class Known:
         self.starts = Table(
             key=np.empty(0, f"S{ID_BYTES + 10}"), time=np.empty(0), group=np.empty((0, 4), "int64")
         )
-        running = carried.running if len(carried.running) else None
-        numbers = ("time", "log_rate", "log_duration", "failed")
-        kinds = (float, float, float, bool)
-        columns = {name: np.empty(0, kind) for name, kind in zip(numbers, kinds, strict=True)}
-        group = np.empty((0, 4), "int64")
-        if running is not None:
-            columns = {name: running[name].to_numpy(kind) for name, kind in zip(numbers, kinds, strict=True)}
-            group = self.groups_of(running)
+        numbers = {"time": float, "log_rate": float, "log_duration": float, "failed": bool}
+        columns, group = (
+            {name: np.empty(0, kind) for name, kind in numbers.items()},
+            np.empty((0, 4), "int64"),
+        )
+        if carried.running is not None:
+            columns = {name: carried.running[name].to_numpy(kind) for name, kind in numbers.items()}
+            group = carried.running[list(ENTITIES)].to_numpy("int64")
         rank = np.array([b""] * len(group), f"S{ID_BYTES + 10}")  # they started before all that comes
         self.ends = Table(**columns, key=rank, group=group)
         self.times, self.memories = [begin], [self.memory_of_carried()]
@@ -158,7 +158,7 @@ class Known:
         for time, memories in zip(self.times[1:], self.memories[1:], strict=True):
             running = (started < time) & (finished >= time)
             for i, memory in enumerate(memories):
-                memory = memories[i] = grown(memory, len(self.carried.names[ENTITIES[i]]))
+                memory = memories[i] = grown(memory, len(self.carried.numbers[ENTITIES[i]]))
                 np.add.at(memory["in_flight"], group[running, i], by)
 
     def states_at(self, keys):
@@ -208,7 +208,7 @@ class Known:
         ends = {name: self.ends[name][low:high] for name in ("time", "log_rate", "log_duration", "failed")}
         states, memories = np.empty((len(starts), len(ENTITIES), len(AT_START)), np.float32), []
         for j, entity in enumerate(ENTITIES):
-            memory = grown(self.memories[i][j], len(self.carried.names[entity])).copy()
+            memory = grown(self.memories[i][j], len(self.carried.numbers[entity])).copy()
             of = Ends(
                 ends["time"],
                 self.ends["group"][low:high, j],

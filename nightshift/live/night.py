@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from nightshift.cleaning.transfers_days import CARRIED, STATES, UNDATED, Carried, DayFolder
+from nightshift.cleaning.transfers_days import CARRIED, STATES, Carried
+from nightshift.cleaning.transfers_folders import UNDATED, DayFolder
 from nightshift.detectors.transfers_limits import Limits, judge_blocks
 from nightshift.detectors.transfers_predictors import score_transfers
 from nightshift.live.stamp import NoNight, check_night

@@ -25,7 +25,13 @@ from nightshift.live.stamp import check_night, stamp_of
 from nightshift.live.store import KEYS, OF_SCORE, Store, in_order, measured, ran_of
 from nightshift.sources.transfers.event_lines import EventLines
 from nightshift.sources.transfers.parts import REQUESTED, rows_where, table_of
-from nightshift.sources.transfers.rucio import MEASURED, clean_events, concat_events, type_events
+from nightshift.sources.transfers.rucio import (
+    MEASURED,
+    clean_events,
+    concat_events,
+    number_texts,
+    type_events,
+)
 
 MOST_BYTES = 2**22  # of the journal at once, about 4,000 events
 TOO_OLD = "started before the last day of the night: the next night scores it"
@@ -96,7 +102,8 @@ class Scorer:
         copies = events[again].assign(rejected_because="copy of another event")
         fresh = events[~again].assign(id=-1)
         if len(there):
-            earlier = there.reindex(columns=events.columns).assign(unreadable=False, id=there.id)
+            numbers = number_texts(there.request_id)
+            earlier = there.assign(unreadable=False, request=numbers)[fresh.columns]
             fresh = concat_events([earlier, fresh])
         kept, rejected = clean_events(fresh)
         gone, new = there[there.id.isin(rejected.id)], kept[kept.id < 0]

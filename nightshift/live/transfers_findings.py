@@ -14,7 +14,7 @@ from nightshift.analysis.transfers import (
     find_problems,
     slow_items,
 )
-from nightshift.cleaning.transfers_days import UNDATED, DayFolder
+from nightshift.cleaning.transfers_folders import UNDATED, DayFolder
 from nightshift.detectors.transfers import site_of
 from nightshift.live.provisional import build_provisional, write_provisional
 from nightshift.live.store import Store, measured

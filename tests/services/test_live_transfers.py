@@ -61,7 +61,7 @@ def site(before, tmp_path):
 
 def publish(broker, messages):
     """Send messages as hermes does, each kept by the broker when this returns."""
-    connection = stomp.Connection12([("127.0.0.1", broker.port)])
+    connection = stomp.Connection12([("127.0.0.1", broker.port)], vhost="/")
     waits = stomp.listener.WaitingListener("last")
     connection.set_listener("waits", waits)
     connection.connect(*brokers.LOGIN, wait=True)
