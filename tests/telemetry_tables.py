@@ -85,7 +85,8 @@ def write_models(products, classes, folds=None):
     healthy = pd.DataFrame(np.random.default_rng(2).normal(size=(50, 4)), columns=FEATURES).assign(detector="all")
     helpers.write_parquet(healthy, models / "reference.parquet")
     inputs = keras.Input((1, 4))
-    keras.Model(inputs, keras.layers.Rescaling(1.0)(inputs)).save(models / "network.keras")
+    as_it_is = keras.layers.Normalization(axis=None, mean=0.0, variance=1.0)
+    save_model(keras.Model(inputs, as_it_is(inputs)), models / "network.keras")
     weights = dict.fromkeys(["classifier", "health"], 0.5) if classes else {"health": 1.0}
     description = {
         "classes": classes,

@@ -42,7 +42,7 @@ def judged_live(clock, products, moments, **how):
 
 @pytest.mark.parametrize(
     ("moments", "server"),
-    [(range(30, N), {}), (range(5, N + 3, 5), {"lag": 2}), (range(21, N + 3, 3), {"repeats": 2})],
+    [(range(24, N), {}), (range(5, N + 3, 5), {"lag": 2}), (range(21, N + 3, 3), {"repeats": 2})],
     ids=["each step", "late looks and samples", "repeated samples"],
 )
 def test_a_stream_gives_windows_the_scores_of_a_night(products, moments, server):
