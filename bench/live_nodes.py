@@ -1,15 +1,14 @@
 """Nodes between the nights: how fast a stream looks at many of them, and how soon it tells troubles of this machine.
 
-    python bench/live_nodes.py load [NODES] [METRICS]        200 nodes x 60 metrics, a sample every 15 s, on one core
-    python bench/live_nodes.py troubles [RUNS] [TRIES] [REST]  of this machine: 40 labelled runs, models, ten tries, a quiet time
+    python bench/live_nodes.py load [NODES] [METRICS]            200 nodes x 60 metrics, a sample every 15 s, on one core
+    python bench/live_nodes.py troubles [RUNS] [TRIES] [REST]    40 labelled runs, models of them, ten tries, two hours of REST
 
-`load` fills a VictoriaMetrics with an hour of noise, and looks again and again as the hour goes by: first all nodes run jobs, and then each is a
-server, with a detector of its own. What a look costs does not depend on how good the models are, so they learn noise. The server of the metrics has
-the other core.
+`load` fills a VictoriaMetrics with minutes of noise, and looks again and again as they go by: first all nodes run jobs, and then each is a
+server, with a detector of its own. What a look costs does not depend on how good the models are, so they learn noise. The server has the other core.
 
 `troubles` has a real node exporter and a real Prometheus. Each run is a job of its own, in which a small workload runs alone or beside a program that
-wastes one resource (nightshift/generators.py); the notebooks of the study make models of them. Then a stream looks while troubles come in the midst of
-jobs, and REST minutes of the workload alone count false alarms. By default it takes four hours. It measures the machine as it is: leave it alone.
+wastes one resource (nightshift/generators.py); the notebooks of the study make models of them. Then a stream looks while troubles come in the midst
+of jobs, and REST minutes of the workload alone count false alarms. By default it takes four hours. It measures the machine as it is: leave it alone.
 """
 
 import json
@@ -42,7 +41,7 @@ from nightshift.live.servers import Past  # noqa: E402
 from nightshift.live.telemetry import Watch  # noqa: E402
 from nightshift.sources.telemetry.prometheus import Prometheus  # noqa: E402
 
-STEP_S, MINUTES, LOOKS = 15, 60, 20
+STEP_S, MINUTES, LOOKS = 15, 20, 12
 KINDS = ["none", "cpuoccupy", "memleak", "membw"]
 SCRAPE_S, RUN_S, WITHIN_S = 2, 70, 180
 TRAINED = {  # parameters of the steps
@@ -74,7 +73,7 @@ def victoria(folder):
 
 
 def fill(url, nodes, metrics, end, job):
-    """Store an hour of noise up to the time `end`, ms, every third metric a counter."""
+    """Store MINUTES of noise up to the time `end`, ms, every third metric a counter."""
     rng, moments = np.random.default_rng(1), end - 1000 * STEP_S * np.arange(60 * MINUTES // STEP_S)[::-1]
     for node in nodes:
         lines = []
@@ -150,7 +149,7 @@ def load(n_nodes=200, n_metrics=60):
             os.sched_setaffinity(0, range(os.cpu_count()))
         print(
             f"{n_nodes} {what} x {n_metrics} metrics: a look takes {np.median(seconds):.2f} s (longest {max(seconds):.2f}, first {first:.1f}), "
-            f"{np.median(used):.2f} s of a core, of {STEP_S} s: headroom {STEP_S / np.median(seconds):.1f}; {judged:.0f} windows judged a look",
+            f"{np.median(used):.2f} s of a core, of {STEP_S} s: headroom {STEP_S / np.median(used):.1f} of that; {judged:.0f} windows judged a look",
             flush=True,
         )
 
@@ -239,14 +238,14 @@ def watched(machine, products):
 
 def looking(watch, seconds, name=""):
     """Look again and again: (seconds until an alarm is called `name`, None where none is; number of alarms that begin)."""
-    began, n_alarms, told = time.monotonic(), 0, None
-    while time.monotonic() - began < seconds and told is None:
+    began, n_alarms, after = time.monotonic(), 0, None
+    while time.monotonic() - began < seconds and after is None:
         time.sleep(watch.step_s)
         seen = watch.look(time.time())
         n_alarms += len(seen["begins"])
         names = [*seen["begins"].diagnosis, *seen["changes"].diagnosis]
-        told = time.monotonic() - began if name and name in names else None
-    return told, n_alarms
+        after = time.monotonic() - began if name and name in names else None
+    return after, n_alarms
 
 
 def troubles(n_runs=40, n_tries=10, rest=120):
@@ -255,23 +254,24 @@ def troubles(n_runs=40, n_tries=10, rest=120):
         record(machine, n_runs)
         model = train(machine, f"{folder}/products")
         print(f"{model['name']}: macro-F1 {model['model']:.2f} on unseen runs ({model['baseline_name']}: {model['baseline']:.2f})", flush=True)
-        watch, told = watched(machine, f"{folder}/products"), []
+        watch, is_told = watched(machine, f"{folder}/products"), []
         for number in range(n_tries):
             kind = KINDS[1 + number % 3]
             with working(workload, seconds=3600):
                 machine.set_job(f"try-{number:03}")
                 looking(watch, RUN_S)
-                with working(GENERATORS[kind], seconds=3600):
+                with working(GENERATORS[kind], seconds=WITHIN_S):
                     seconds, n_alarms = looking(watch, WITHIN_S, kind)
                 machine.set_job("between")
-            told.append(seconds is not None)
+            is_told.append(seconds is not None)
             print(
-                f"{kind}: {f'told after {seconds:.0f} s' if told[-1] else 'not told'}; {n_alarms} alarms, load {os.getloadavg()[0]:.1f}", flush=True
+                f"{kind}: {f'told after {seconds:.0f} s' if is_told[-1] else 'not told'}; {n_alarms} alarms, load {os.getloadavg()[0]:.1f}",
+                flush=True,
             )
         with working(workload, seconds=60 * rest + 60):
             machine.set_job("rest")
             _, n_false = looking(watch, 60 * rest)
-        print(f"told within {WITHIN_S} s: {sum(told)} of {n_tries}; false alarms in {rest} minutes: {n_false}")
+        print(f"told within {WITHIN_S} s: {sum(is_told)} of {n_tries}; false alarms in {rest} minutes: {n_false}")
 
 
 if __name__ == "__main__":

@@ -6,9 +6,8 @@ set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/v" && "$work/v/bin/pip" install -q brilws==3.9.4 docopt 'sqlalchemy<1.4' schema prettytable numpy pandas pyyaml pytz tables python-dateutil
-seen=$("$work/v/bin/python" - <<'P'
+cat >"$work/run.py" <<'P'
 import sys, types
-from importlib.metadata import version
 import sqlalchemy.dialects.oracle as oracle
 oracle.frontier = sys.modules["sqlalchemy.dialects.oracle.frontier"] = types.ModuleType("frontier")  # CERN's own, for the database alone
 import brilws.cli.brilcalc_main
@@ -19,13 +18,13 @@ row = {"fillnum": 9001, "runnum": 400123, "lsnum": 1, "timestampsec": 1769853623
 main.create_engine, main.findtagname = lambda *a, **k: None, lambda *a: ("tag", 1)
 api.locate_shards, api.table_exists = lambda *a, **k: [1], lambda *a, **k: True
 api.online_resultIter = lambda *a, **k: iter([{**row, "delivered": 100.0, "recorded": 90.0, "avgpu": 40.0, "datasource": "HFET"}])
-print("brilws", version("brilws"))
-for option in ([], ["--cerntime"], ["--tssec"]):
-    sys.argv = ["brilcalc", "lumi", "--byls", "-r", "400123", "--output-style", "csv", *option]
-    print(" ".join(["brilcalc", *option]), end=": ", flush=True)
-    main.brilcalc_main()
+sys.argv = ["brilcalc", "lumi", "--byls", "-r", "400123", "--output-style", "csv", *sys.argv[1:]]
+main.brilcalc_main()
 P
-)
-times=$(grep -E '^(bril|4001)' <<<"$seen" | cut -d, -f1-3)
-echo "$times"
-[[ $seen == *"01/31/26 10:00:23"* && $(grep -c 1769853623 <<<"$seen") == 2 ]]
+time_of() { "$work/v/bin/python" "$work/run.py" "$@" | grep ^400123 | cut -d, -f3; }
+plain=$(time_of) local=$(time_of --cerntime) seconds=$(time_of --tssec)
+echo "brilws $("$work/v/bin/python" -c 'from importlib.metadata import version; print(version("brilws"))')"
+echo "brilcalc lumi --byls             $plain"
+echo "brilcalc lumi --byls --cerntime  $local"
+echo "brilcalc lumi --byls --tssec     $seconds"
+[[ $plain == "01/31/26 10:00:23" && $local == 1769853623 && $seconds == "$local" ]]

@@ -46,7 +46,7 @@ DRIVES = {
     "unchanged",
 }
 DRIVES |= {"backtest_figures", "backtest_scores", "night_status", "parameters", "products", "truth"}
-DRIVES |= {"backup", "log", "missed", "retention", "serve", "surroundings", "sweeps"}
+DRIVES |= {"backup", "live", "log", "missed", "retention", "serve", "surroundings", "sweeps"}
 OF_SAMPLE = {"simulate"}  # folders of the package that only the simulation imports
 # and those that no notebook of a study imports
 OF_DIGEST = {"incidents", "notify", "remediation", "reporting"}

@@ -107,7 +107,8 @@ FOLDER = r"[^\s\\/:*?\"<>|]+"  # of Windows, whose names may hold blanks
 # capitals and its numbers, or with the second word of a name in small letters.
 VALUE = r"(?:\"[^\"\n]{1,80}\"|'[^'\n]{1,80}'|[^\s,;]{2,})"
 SECRETS = (r"(?:pass(?:word|wort|wd|phrase|code)|pwd|kennwort"
-           r"|(?:access|api|auth|bearer|refresh|id)[ _-]?(?:token|key)|token|secret(?:[ _-]?key)?|private[ _-]?key|one[ -]time code|pin)")
+           r"|(?:access|api|auth|bearer|refresh|id)[ _-]?(?:token|key)|token|secret(?:[ _-]?key)?"
+           r"|private[ _-]?key|one[ -]time code|pin)")
 PART = r"(?:CN|DC|OU|O|C|L|ST|UID|USERID|SN|GN|E|EMAIL|EMAILADDRESS|SERIALNUMBER)"
 SUBJECT = r"(?:(?-i:[a-z])[^\s/,;\"'()]*[ ][a-z]+|[^\s/,;\"'()]+(?:[ ](?-i:[A-Z0-9(])[^\s/,;\"']*){0,5})"
 SECRET_FORMS = [

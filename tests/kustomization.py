@@ -3,7 +3,7 @@
 import yaml
 
 CLUSTER_WIDE = {"Namespace"}
-ORDER = ["Namespace", "ConfigMap", "PersistentVolumeClaim", "CronJob", "NetworkPolicy"]
+ORDER = ["Namespace", "ConfigMap", "PersistentVolumeClaim", "Deployment", "CronJob", "NetworkPolicy"]
 KNOWN = {"apiVersion", "kind", "namespace", "resources", "images", "configMapGenerator", "generatorOptions", "patches"}
 
 
@@ -43,10 +43,10 @@ def append(target, *, op, path, value):
 
 
 def containers(objects):
-    """The containers of all jobs among the objects."""
-    return [one for job in objects if job["kind"] == "CronJob" for one in pod_of(job)["containers"]]
+    """The containers of all jobs and deployments among the objects."""
+    return [one for job in objects if job["kind"] in ("CronJob", "Deployment") for one in pod_of(job)["containers"]]
 
 
 def pod_of(job):
-    """What a pod of a CronJob is like."""
-    return job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    """What a pod of a CronJob or of a Deployment is like."""
+    return job["spec"].get("jobTemplate", job)["spec"]["template"]["spec"]

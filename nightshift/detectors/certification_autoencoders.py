@@ -2,13 +2,15 @@
 
 Network    the layers, and the terms of the loss              autoencoder, terms_of
 Many       what is common to all, one epoch of many at once   prepare, epoch_of, first_weights, fill_up
-Training   groups of networks until they rest                 fit_group, fit_networks
+Training   groups of networks until they rest                 fit_group, groups_of, fit_networks
 Result     errors of a trained network, a file to keep        network_errors, network_of
 """
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
+from itertools import zip_longest
 from types import SimpleNamespace
 
 os.environ.setdefault("KERAS_BACKEND", "jax")  # as in helpers.py, before Keras is there
@@ -121,13 +123,14 @@ def terms_of(network, weights, x, *, noise, sign):
 # ------------------------------------------------------------------------------------------------------- many
 
 
-def epoch_of(network, optimizer, *, n_code):
+def epoch_of(network, optimizer, *, n_code, contractive):
     """Compile one epoch of many networks: a function that returns (weights, slots, mean loss, validation
     error), each with the networks first.
 
-    n_code : numbers of the code. `vmap` makes of the step of one network the step of many, and `scan` runs
-    the batches of an epoch without returning to Python. The validation error is that of rebuilding alone,
-    without penalties and noise, so that variants can be compared.
+    n_code : numbers of the code. contractive : whether any of them has that penalty, which costs the others
+    a third of their time. The program trains one network after the other, so that the weights of one stay in
+    the cache, and `scan` runs the batches of an epoch without returning to Python. The validation error is
+    that of rebuilding alone, without penalties and noise, so that variants can be compared.
     """
 
     def loss(weights, factors, x, share, key):
@@ -135,9 +138,11 @@ def epoch_of(network, optimizer, *, n_code):
         noise = jax.random.normal(normal, (len(x), n_code)) * (factors[2] > 0)
         sign = jax.random.rademacher(coin, noise.shape, x.dtype)
         errors, absolute, slope, divergence = terms_of(network, weights, x, noise=noise, sign=sign)
-        return jnp.mean(errors @ share) + factors @ jnp.stack([absolute, slope.mean(), divergence.mean()])
+        slope = slope.mean() if contractive else 0.0  # what nobody uses is not computed
+        return jnp.mean(errors @ share) + factors @ jnp.stack([absolute, slope, divergence.mean()])
 
-    def epoch(weights, slots, factors, key, order, check, of_task, data):
+    def epoch(one, data):
+        weights, slots, factors, key, order, check, of_task = one
         which, low, scale, share = of_task  # share (F,): 1 / features, 0 for those that only fill up
 
         def step(state, batch):
@@ -152,10 +157,10 @@ def epoch_of(network, optimizer, *, n_code):
         error = ((rebuilt - x) ** 2 @ share) @ (check >= 0) / (check >= 0).sum()
         return weights, slots, values.mean(), error
 
-    return jax.jit(jax.vmap(epoch, in_axes=(0,) * 7 + (None,)))
+    return jax.jit(lambda data, *networks: jax.lax.map(lambda one: epoch(one, data), networks))
 
 
-@lru_cache
+@cache
 def first_weights(n_features, widths, random_state):
     """Draw the first weights of a network, a list of arrays; the same for the same random_state."""
     keras.utils.set_random_seed(random_state)
@@ -199,7 +204,7 @@ def prepare(tables, tasks, *, training):
         training=training,
         data=jnp.asarray(data),
         optimizer=optimizer,
-        epoch=epoch_of(network, optimizer, n_code=n_code),
+        epochs={has: epoch_of(network, optimizer, n_code=n_code, contractive=has) for has in (False, True)},
         of_task=[dataset, *[bound.astype("float32") for bound in bounds]],
         check=fill_up([one.check for one in tasks], -1),
         steps=-(-longest // training.batch_size),
@@ -235,11 +240,12 @@ def fit_group(common, jobs):
     slots = [jnp.stack([v.value] * len(jobs)) for v in common.optimizer.variables]
     penalties = [training.l1, training.contractive, training.variational]
     factors = jnp.asarray(np.array([VARIANTS[name] for name in variants]) * penalties, "float32")
-    fixed = common.check[list(of)], [a[list(of)] for a in common.of_task], common.data
+    epoch = common.epochs[any(map(is_contractive, variants))]
+    fixed = common.check[list(of)], [a[list(of)] for a in common.of_task]
     best, least, since, history = weights, np.full(len(jobs), np.inf), np.zeros(len(jobs), int), []
     for number in range(training.epochs):
         order, keys = epoch_inputs(common, jobs, number)
-        weights, slots, value, error = common.epoch(weights, slots, factors, keys, order, *fixed)
+        weights, slots, value, error = epoch(common.data, weights, slots, factors, keys, order, *fixed)
         trains = since < training.patience
         better = trains & (np.asarray(error) < least)
         best = [
@@ -264,15 +270,43 @@ def fit_group(common, jobs):
     ]
 
 
-def fit_networks(common, jobs):
-    """Train all networks of the jobs, as `fit_group` does, in groups of `together`; the last group is filled
-    up, so that all are compiled once. No job gives an empty list.
+def is_contractive(variant):
+    """Check whether a variant has the contractive penalty, which alone is dear."""
+    return VARIANTS[variant][1] > 0
+
+
+def groups_of(jobs, *, together, workers):
+    """Cut jobs, (task, variant, seed), into groups that train at once: list of lists of their numbers.
+
+    A group is either contractive or not; of either kind, all have the same size, at most `together`, and
+    there are as many as keep the `workers` equally busy. The last ones are filled up with their last job.
     """
-    out, together = [], common.training.together
-    for first in tqdm(range(0, len(jobs), together), desc="autoencoders", unit="group"):
-        group = [jobs[min(i, len(jobs) - 1)] for i in range(first, first + together)]
-        out += fit_group(common, group)
-    return out[: len(jobs)]
+    of_kind = []
+    for kind in (False, True):
+        numbers = [i for i, (_, variant, _) in enumerate(jobs) if is_contractive(variant) == kind]
+        n_groups = -(-len(numbers) // (together * workers)) * workers
+        size = max(-(-len(numbers) // max(n_groups, 1)), 1)
+        groups = [numbers[first : first + size] for first in range(0, len(numbers), size)]
+        of_kind.append([group + group[-1:] * (size - len(group)) for group in groups])
+    # in turn, so that the two programs compile at once
+    return [group for pair in zip_longest(*of_kind, fillvalue=[]) for group in pair if group]
+
+
+def fit_networks(common, jobs):
+    """Train all networks of the jobs, as `fit_group` does, in groups of at most `together`, a group on each
+    processor: list of fits in the order of the jobs. No job gives an empty list.
+    """
+    workers = len(os.sched_getaffinity(0))
+    groups = groups_of(jobs, together=common.training.together, workers=workers)
+    out = [None] * len(jobs)
+    for _, _, s in jobs:  # kept from here on: to draw them sets the seed of all threads
+        first_weights(common.data.shape[2], common.training.widths, s)
+    with ThreadPoolExecutor(workers) as pool:  # threads will do: what is compiled runs outside of Python
+        fits = pool.map(lambda group: fit_group(common, [jobs[i] for i in group]), groups)
+        for group, done in zip(groups, tqdm(fits, "autoencoders", len(groups), unit="group"), strict=True):
+            for i, fit in zip(group, done, strict=True):
+                out[i] = fit
+    return out
 
 
 # ----------------------------------------------------------------------------------------------------- result

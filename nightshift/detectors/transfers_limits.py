@@ -21,6 +21,33 @@ def block_rows(n_calibration, alarm_rate):
     return max(int(np.ceil(ALARMS / alarm_rate)), n_calibration // BLOCKS)
 
 
+class Limits:
+    """The limits by which the next block of transfers is judged; with each block they follow the grid.
+
+    calibration : DataFrame link, score, of quiet transfers before the first block. size : transfers of a
+    block. level : share of the latest quiet ones that are as strange as an alarm, `alarm_rate` if nothing
+    drifts.
+    """
+
+    def __init__(self, calibration, alarm_rate):
+        self.n, self.alarm_rate = len(calibration), alarm_rate
+        self.size = block_rows(self.n, alarm_rate)
+        self.level, self.reference = alarm_rate, calibration[["link", "score"]].astype({"link": str})
+
+    def p_values(self, scores, links):
+        """Return the p-values of transfers of the block, (n,), from their scores and names of links."""
+        rate, reference = self.alarm_rate, self.reference
+        ranks = ranks_among(scores, reference.score, links, reference.link, least=int(2 / rate))
+        return np.minimum(ranks * rate / self.level, 1)
+
+    def follow(self, quiet, p_value):
+        """Take in a block that was judged: its quiet transfers, DataFrame link, score, and p-values."""
+        if self.n >= calibration_needed(self.alarm_rate):
+            self.level = steered(self.level, (p_value <= self.alarm_rate).mean(), self.alarm_rate)
+        latest = quiet[["link", "score"]].astype({"link": str})
+        self.reference = pd.concat([self.reference, latest]).tail(self.n)
+
+
 def judge_transfers(transfers, calibration, alarm_rate):
     """Judge scored transfers, block by block: DataFrame p_value, flagged, quiet, a row per row of
     `transfers`; none gives none.
@@ -35,22 +62,21 @@ def judge_transfers(transfers, calibration, alarm_rate):
 
     Errors of `p_values`.
     """
-    size = block_rows(len(calibration), alarm_rate)
-    can_alarm = len(calibration) >= calibration_needed(alarm_rate)
-    level, reference = alarm_rate, calibration[["link", "score"]].astype({"link": str})
+    return judge_blocks(transfers, Limits(calibration, alarm_rate))
+
+
+def judge_blocks(transfers, limits):
+    """Judge transfers as `judge_transfers` does, from the Limits of their first block on; these are those of
+    the last block then, which may be in part still to come.
+    """
+    size, alarm_rate = limits.size, limits.alarm_rate
     p_value, quiet = np.ones(len(transfers)), np.ones(len(transfers), bool)
     for first in range(0, len(transfers), size):
         block, here = transfers.iloc[first : first + size], slice(first, first + size)
-        links = block.link.astype(str)
-        ranks = ranks_among(block.score, reference.score, links, reference.link, least=int(2 / alarm_rate))
-        p_value[here] = np.minimum(ranks * alarm_rate / level, 1)
-        quiet[here] = quiet_block(transfers, reference.score, first=first, size=size)
-        judged = block.score[quiet[here]], links[quiet[here]]
-        if can_alarm:
-            share = (p_value[here] <= alarm_rate)[quiet[here]].mean()
-            level = steered(level, share, alarm_rate)
-        latest = pd.DataFrame({"link": judged[1], "score": judged[0]})
-        reference = pd.concat([reference, latest]).tail(len(calibration))
+        p_value[here] = limits.p_values(block.score, block.link.astype(str))
+        quiet[here] = quiet_block(transfers, limits.reference.score, first=first, size=size)
+        if len(block) == size:
+            limits.follow(block[quiet[here]], p_value[here][quiet[here]])
     return pd.DataFrame(
         {"p_value": p_value, "flagged": p_value <= alarm_rate, "quiet": quiet}, transfers.index
     )

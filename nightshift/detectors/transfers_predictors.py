@@ -8,7 +8,13 @@ import numpy as np
 import pandas as pd
 
 from helpers import table_key
-from nightshift.detectors.transfers_quantiles import QUANTILES, Chunking, encode_inputs, predict_quantiles
+from nightshift.detectors.transfers_quantiles import (
+    QUANTILES,
+    continue_quantiles,
+    encode_inputs,
+    predict_quantiles,
+    standard_score,
+)
 from nightshift.statistics import skill_interval
 
 TRIVIAL = {  # what a person would guess, and the file that keeps it
@@ -95,14 +101,46 @@ def predict_durations(predictor, transfers, categories, *, usual=False):
     """Predict quantiles of the log duration of `transfers` by a stored predictor, float (n, 3): the forecast,
     or the `usual` duration, without the numbers of the last hours.
 
-    predictor : {"path", "numbers", "vocabulary", "hidden", "windows"}, as `inputs.json` has it, with the path
-    of its file.
+    predictor : {"path", "numbers", "vocabulary", "hidden"}, as `inputs.json` has it, with the path of its
+    file. A network reads the transfers in their order, and knows of none before the first.
     """
+    inputs = inputs_of(predictor, transfers, categories, usual=usual)
+    return predict_quantiles(Path(predictor["path"]), transfers, *inputs)
+
+
+def inputs_of(predictor, transfers, categories, *, usual):
+    """Encode `transfers` as a stored predictor reads them, with or without the numbers of the last hours."""
     hide = predictor["hidden"] if usual else ()
-    vocabulary = predictor["vocabulary"]
-    inputs = encode_inputs(transfers, predictor["numbers"], vocabulary, categories, hide=hide)
-    chunking = Chunking(**predictor["windows"])
-    return predict_quantiles(Path(predictor["path"]), transfers, *inputs, chunking=chunking)
+    return encode_inputs(transfers, predictor["numbers"], predictor["vocabulary"], categories, hide=hide)
+
+
+def score_transfers(predictor, transfers, categories, memory=None):
+    """Score transfers that follow those of a `memory`: (DataFrame score, forecast_s, predicted_s by the index
+    of `transfers`; the memory after the last of them).
+
+    transfers : DataFrame sorted by `started`, none of them before those of the memory, with log_duration and
+    what `predict_durations` reads; ValueError when it is not sorted. memory : a dict that JSON holds, what
+    this function has returned for the transfers before; by default that of none. A score depends on the
+    transfer and on those before it alone, so that a sequence which comes in parts, each with the memory of
+    the part before, has the scores that it has at once, to rounding. What is no network remembers nothing:
+    its memory is empty. ValueError for the memory of another model. score : `standard_score` above the usual
+    duration; forecast_s, predicted_s : forecast and usual median, s.
+    """
+    if not transfers.started.is_monotonic_increasing:
+        raise ValueError("score_transfers: the transfers must be sorted by their starts")
+    path = Path(predictor["path"])
+    if path.suffix == ".keras":
+        inputs = [inputs_of(predictor, transfers, categories, usual=usual) for usual in (False, True)]
+        numbers, codes = map(np.stack, zip(*inputs, strict=True))  # the two are sequences of their own
+        (forecast, usual), memory = continue_quantiles(path, numbers, codes, memory)
+    else:
+        forecast, usual = (
+            predict_durations(predictor, transfers, categories, usual=of) for of in (False, True)
+        )
+        memory = {}
+    score = standard_score(transfers.log_duration.to_numpy(), usual)
+    seconds = {"forecast_s": np.expm1(forecast[:, 0]), "predicted_s": np.expm1(usual[:, 0])}
+    return pd.DataFrame({"score": score, **seconds}, index=transfers.index), memory
 
 
 def skill_against(losses, name, other, *, time, rng, least):

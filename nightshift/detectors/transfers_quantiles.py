@@ -41,62 +41,99 @@ class Sequence:
 
 @dataclass(frozen=True)
 class Chunking:
-    """How a sequence is cut: rows that a chunk reads first, rows that it predicts, chunks per batch."""
+    """How a sequence is cut for a gradient step: rows of a chunk, chunks of a batch."""
 
-    warmup: int = 0
     length: int = 512
     batch: int = 32
 
 
-def chunk_batches(sequence, weight, *, chunking, seed=None, hide=()):
-    """A Keras dataset over a Sequence, cut into chunks with a loss at many steps and no window held in
-    memory.
+def batch_of(sequence, weight, rows, *, hide=()):
+    """Gather rows (B, T) of a Sequence as what Keras trains on: ({"numbers": (B, T, F), "codes": (B, T, C)},
+    target (B, T), weight (B, T)).
 
-    weight (n,) : of each row in the loss. Chunk k predicts rows [k * length, (k + 1) * length) after reading
-    the `warmup` rows before them, so that every target sees at least `warmup` predecessors and a row costs
-    1 + warmup / length steps. What is missing, or before the first row, is 0, the mean. Batches are
-    ({"numbers": (B, T, F), "codes": (B, T, C)}, (B, T), (B, T)) with T = warmup + length; the weight of
-    warm-up steps is 0. With `seed` (training) chunks are shuffled, those without weight left out, and the
-    columns `hide` are 0 in a random half of them. Else in order.
+    Rows after the last only fill up: they have weight 0. What is missing is 0, the mean. hide : (which of
+    the B chunks, which columns of numbers) are made 0.
+    """
+    inside, at = rows < len(sequence.target), np.minimum(rows, len(sequence.target) - 1)
+    numbers = np.nan_to_num(sequence.numbers[at]).astype("float32")
+    if len(hide):
+        chunks, columns = hide
+        numbers[np.ix_(chunks, range(rows.shape[1]), columns)] = 0
+    x = {"numbers": numbers, "codes": sequence.codes[at].astype("int32")}
+    return x, sequence.target[at].astype("float32"), (weight[at] * inside).astype("float32")
+
+
+def chunk_batches(sequence, weight, *, chunking, seed, hide=()):
+    """A Keras dataset over a Sequence, cut into chunks in random order, for a network that remembers nothing.
+
+    weight (n,) : of each row in the loss. Chunk k holds rows [k * length, (k + 1) * length); those without
+    weight are left out. Batches are those of `batch_of`; the columns `hide` are 0 in a random half of the
+    chunks.
     """
     from keras.utils import PyDataset
 
-    numbers, codes, target = sequence.numbers, sequence.codes, sequence.target
-    warmup, length, batch = chunking.warmup, chunking.length, chunking.batch
+    length, batch, n = chunking.length, chunking.batch, len(sequence.target)
 
     class Chunks(PyDataset):
         rng = np.random.default_rng(seed)
 
         def __init__(self):
             super().__init__()
-            firsts = np.arange(0, len(target), length)
-            has_loss = np.add.reduceat(weight, firsts) > 0 if len(target) else firsts
-            self.firsts = firsts if seed is None else self.rng.permutation(firsts[has_loss])
+            firsts = np.arange(0, n, length)
+            self.firsts = firsts[np.add.reduceat(weight, firsts) > 0] if n else firsts
+            self.on_epoch_end()
 
         def __len__(self):
             return -(-len(self.firsts) // batch)
 
         def __getitem__(self, b):
             # the last batch is filled up with empty chunks: one shape, one compilation
-            firsts = np.full(batch, len(target))
+            firsts = np.full(batch, n)
             part = self.firsts[b * batch : (b + 1) * batch]
             firsts[: len(part)] = part
-            rows = firsts[:, None] + np.arange(-warmup, length)  # (B, T)
-            inside = (rows >= 0) & (rows < len(target)) & (firsts < len(target))[:, None]
-            at = np.where(inside, rows, 0)
-            w = np.where(inside & (np.arange(-warmup, length) >= 0), weight[at], 0).astype("float32")
-            x = {
-                "numbers": np.nan_to_num(np.where(inside[..., None], numbers[at], 0)).astype("float32"),
-                "codes": np.where(inside[..., None], codes[at], 0).astype("int32"),
-            }
-            if seed is not None and len(hide):
-                x["numbers"][np.ix_(self.rng.random(batch) < 0.5, range(warmup + length), hide)] = 0
-            return x, target[at].astype("float32"), w
+            rows = firsts[:, None] + np.arange(length)
+            return batch_of(sequence, weight, rows, hide=(self.rng.random(batch) < 0.5, hide))
 
         def on_epoch_end(self):
-            self.firsts = self.firsts if seed is None else self.rng.permutation(self.firsts)
+            self.firsts = self.rng.permutation(self.firsts)
 
     return Chunks()
+
+
+def stream_batches(sequence, weight, *, chunking, seed, hide=()):
+    """A Keras dataset over a Sequence, cut into parallel streams that a stateful network reads in step.
+
+    weight (n,) : of each row in the loss. The rows up to the last one with weight are cut into `batch`
+    streams of equal length, one after the other in time; batch k holds steps [k * length, (k + 1) * length)
+    of each. So a row costs one step, and what a network remembers of a stream goes on in the next batch,
+    whose order must stay: `shuffle=False`. What the last stream lacks is filled up with rows of weight 0.
+    Batches are those of `batch_of`. In each epoch, the columns `hide` are 0 in another half of the
+    streams, from end to end, so that nothing else is remembered of them.
+    """
+    from keras.utils import PyDataset
+
+    n_streams, length = chunking.batch, chunking.length
+    n_batches = -(-(int(np.flatnonzero(weight)[-1]) + 1) // (n_streams * length))
+    firsts = np.arange(n_streams)[:, None] * n_batches * length
+
+    class Streams(PyDataset):
+        rng = np.random.default_rng(seed)
+
+        def __init__(self):
+            super().__init__()
+            self.on_epoch_end()
+
+        def __len__(self):
+            return n_batches
+
+        def __getitem__(self, k):
+            rows = firsts + k * length + np.arange(length)  # (streams, length)
+            return batch_of(sequence, weight, rows, hide=(self.hidden, hide))
+
+        def on_epoch_end(self):
+            self.hidden = self.rng.permutation(n_streams)[: n_streams // 2]
+
+    return Streams()
 
 
 QUANTILES = (0.5, 0.9, 0.99)  # the typical case, the edge of the usual, the edge of the possible
@@ -126,13 +163,14 @@ def quantiles_of_tables(tables, frame):
     return out
 
 
-def predict_quantiles(path, frame, numbers, codes, *, chunking=None):
+def predict_quantiles(path, frame, numbers, codes):
     """Quantiles of the log target predicted by the stored model `path`: float (n, 3), increasing along the
     last axis.
 
     The suffix says how: .json a quantile table over columns of `frame`, or {"mean_of": files beside it}, the
     mean of their quantiles; .skops one scikit-learn regressor per quantile over [numbers, codes], by
-    `load_model`; .keras a sequence network. No rows: an empty array.
+    `load_model`; .keras a sequence network, which reads the rows in their order and remembers nothing before
+    the first. No rows: an empty array.
     """
     if not len(frame):
         return np.empty((0, len(QUANTILES)))
@@ -147,12 +185,24 @@ def predict_quantiles(path, frame, numbers, codes, *, chunking=None):
         table = np.hstack([numbers, np.where(codes < 250, codes, 0)])
         out = np.column_stack([model.predict(table) for model in load_model(path)])
     else:
-        zeros = np.zeros(len(frame), "float32")
-        chunking = chunking or Chunking()
-        chunks = chunk_batches(Sequence(numbers, codes, zeros), zeros, chunking=chunking)
-        out = load_model(path).predict(chunks, verbose=0)[:, chunking.warmup :]
-        out = out.reshape(-1, len(QUANTILES))[: len(frame)]
+        out, _ = continue_quantiles(path, numbers[None], codes[None])
+        return out[0]
     return np.sort(out, axis=1)
+
+
+def continue_quantiles(path, numbers, codes, memory=None):
+    """Quantiles predicted by the network in the file `path` (.keras) for rows that follow those of a
+    `memory`: (float (B, n, 3), increasing along the last axis; the memory after the last row).
+
+    numbers (B, n, F), codes (B, n, C) : B sequences of n rows. memory : a dict that JSON holds, as this
+    function has returned it for the rows before; by default that of no row. ValueError for the memory of
+    another model.
+    """
+    from nightshift.detectors.recurrent import fingerprint_of, load_network, predict_carried, recall, remember
+
+    network = load_network(path, fingerprint_of(path))
+    out, state = predict_carried(network, numbers, codes, recall(memory, path))
+    return np.sort(out, axis=-1), remember(state, path)
 
 
 def standard_score(target, predicted):

@@ -187,8 +187,8 @@ def record_silence(path, entry, newest=""):
 def lift_silence(path, entry):
     """Remove the line of an entry from the YAML file at `path`; returns whether there was one, of its own.
 
-    entry : a dict, as `record_silence` keeps it. The rest of the text stays, and others wait meanwhile. A file
-    that is no plain list, an entry a line, stays as it is.
+    entry : a dict, as `record_silence` keeps it. The rest of the text stays, and others wait meanwhile. A
+    file that is no plain list, an entry a line, stays as it is.
     """
     from filelock import FileLock
 

@@ -1,8 +1,8 @@
 """Silences of an Alertmanager and of Nightshift, each shown by the other (its API, version 2).
 
-What is silenced there becomes an entry of feedback/silences.yaml, which the digest reads; what is silenced here, in
-the configuration or by a reader, becomes a silence there. feedback/alertmanager.json remembers which belongs to
-which, so that none goes round in circles, and what is lifted on one side is lifted on the other.
+What is silenced there becomes an entry of feedback/silences.yaml, which the digest reads; what is silenced
+here, in the configuration or by a reader, becomes a silence there. feedback/alertmanager.json remembers which
+belongs to which, so that none goes round in circles, and what is lifted on one side is lifted on the other.
 
     matchers_of     an entry as matchers of alerts
     entry_of        a silence of the Alertmanager as an entry
@@ -70,7 +70,7 @@ class Alertmanager:
         self.ask("DELETE", f"silence/{number}")
 
 
-# --------------------------------------------------------------------------------------------------- Translated
+# ------------------------------------------------------------------------------------------------- Translated
 
 
 def matchers_of(entry):
@@ -152,7 +152,7 @@ def entry_of(silence):
 
 
 def pattern_of(matcher):
-    """Write a matcher as a pattern such as T2-*; None where a regular expression says more than a pattern can."""
+    """Write a matcher as a pattern such as T2-*; None where it says more than a pattern can."""
     value = matcher["value"]
     if matcher["isRegex"]:
         plain = value.replace(".*", "*")
@@ -160,7 +160,7 @@ def pattern_of(matcher):
     return re.sub(r"([*?[])", r"[\1]", value) if matcher["name"] in PATTERNS else value
 
 
-# --------------------------------------------------------------------------------------------------- Exchanged
+# -------------------------------------------------------------------------------------------------- Exchanged
 
 
 def exchange(alertmanager, root, configured, now):

@@ -14,6 +14,29 @@ Config = Annotated[Path, typer.Option(help="the configuration, a YAML file")]
 
 
 @app.command(epilog=CODES)
+def transfers(
+    config: Config = Path("config.yaml"),
+    broker: Annotated[
+        list[str],
+        typer.Option(
+            envvar="STOMP_BROKERS",
+            help="address, such as stomp+ssl://mq.example.org:61612; once for each of several",
+        ),
+    ] = (),
+    destination: Annotated[
+        str, typer.Option(envvar="STOMP_DESTINATION", help="topic or queue, such as /topic/rucio.events")
+    ] = "",
+    name: Annotated[str, typer.Option(help="by which brokers keep messages while it is away")] = "nightshift",
+    prefetch: Annotated[int, typer.Option(min=1, help="messages that a broker sends unacknowledged")] = 2000,
+):
+    """Score transfers as Rucio announces them, by the model of the last night, and find troubles."""
+    from nightshift.live import transfers_command
+
+    options = transfers_command.Options(config, list(broker), destination, name, prefetch)
+    raise typer.Exit(transfers_command.follow(options))
+
+
+@app.command(epilog=CODES)
 def telemetry(
     config: Config = Path("config.yaml"),
     address: Annotated[

@@ -1,11 +1,11 @@
-"""The command `nightshift live export`: what a Prometheus shall know of the last night, of the streams, and of
-Nightshift itself.
+"""The command `nightshift live export`: what a Prometheus shall know of the last night, of the streams, and
+of Nightshift itself.
 
     Exporter     reads the products at each scrape, and makes families of metrics of them
     serve        until a signal ends it; silences are exchanged with an Alertmanager meanwhile
 
-Labels are bounded: studies, severities and streams are few; of incidents and nodes the first MOST are shown, and
-how many were left out is a metric of its own. Names come from outside and are cut to LONGEST characters.
+Labels are bounded: studies, severities and streams are few; of incidents and nodes the first MOST are shown,
+and how many were left out is a metric of its own. Names come from outside and are cut to LONGEST characters.
 """
 
 import contextlib
@@ -47,7 +47,7 @@ def label(*names):
 
 
 def gauge(name, text, rows, labels=()):
-    """Make a family of gauges `nightshift_<name>`; rows : [(values of the labels, value)], None is left out."""
+    """Make a family of gauges `nightshift_<name>` of rows [(values of the labels, value)], but for None."""
     family = GaugeMetricFamily(f"nightshift_{name}", text, labels=labels)
     for values, value in rows:
         if value is not None:
@@ -91,7 +91,7 @@ class Exporter:
         yield gauge("night_studies", "Studies that reported, and that should have.", counts, ["state"])
 
     def studies(self, digest):
-        """Each study: its failure, findings, the age of its data, alarms beside what is stated, scored items."""
+        """Each study: its failure, findings, newest row, alarms beside what is stated, scored items."""
         studies = digest.get("studies") or {}
 
         def of(value):
@@ -143,8 +143,8 @@ class Exporter:
         return {"scored": len(flagged), "flagged": flagged.to_pandas().fillna(False).astype(bool).sum()}
 
     def incidents(self, digest):
-        """Incidents that go on: counted by severity, and the first ones as alerts see them, by what an entry of
-        `silences` may match; 0 where one is silenced here.
+        """Incidents that go on: counted by severity, and the first ones as alerts see them, by what an entry
+        of `silences` may match; 0 where one is silenced here.
         """
         every = digest.get("incidents") or []
         silenced = [one for one in every if is_known(one)]
@@ -182,7 +182,7 @@ class Exporter:
             ),
             ("look_duration_seconds", "How long that took.", lambda it: it.get("seconds")),
             ("step_seconds", "Time from one look to the next.", lambda it: it.get("step_s")),
-            ("scored", "Items that it has scored since it began.", lambda it: it.get("windows")),
+            ("scored", "Items that it has scored since it began.", lambda it: it.get("scored", it.get("windows"))),
             ("flagged", "Items of those that it has flagged.", lambda it: it.get("flagged")),
         ]
         for name, text, value in families:
@@ -199,7 +199,7 @@ class Exporter:
         yield gauge("live_findings", "Provisional findings that go on.", rows, ["stream", "kind"])
 
     def nodes(self):
-        """Nodes that a stream watches: the newest score of each, and which is in alarm; the strangest first."""
+        """Nodes that a stream watches, the strangest first: their newest scores, and which are in alarm."""
         try:
             nodes = pd.read_parquet(self.root / "data/live/telemetry_nodes.parquet")
         except (OSError, ValueError):
@@ -243,15 +243,15 @@ def exchange_until(ended, address, root, configured):
     """Exchange silences every EXCHANGE_S until the event `ended`; without an address, only wait for it. An
     Alertmanager that does not answer is one line, until it answers otherwise.
     """
-    alertmanager, said = Alertmanager(address) if address else None, ""
+    alertmanager, trouble = Alertmanager(address) if address else None, ""
     while not ended.is_set():
         if alertmanager:
             try:
                 for line in exchange(alertmanager, root, configured, datetime.now(UTC)):
                     night.print_line(line)
-                said = ""
+                trouble = ""
             except (ConnectionError, OSError, ValueError) as error:
-                if str(error) != said:
+                if str(error) != trouble:
                     night.print_line(error)
-                said = str(error)
+                trouble = str(error)
         ended.wait(EXCHANGE_S if alertmanager else None)

@@ -35,8 +35,8 @@ class Rule:
             raise ValueError(f"alarm_rate is {self.alarm_rate}: it must be above 0 and below 1")
         if not 1 <= self.consecutive <= self.majority:
             raise ValueError(
-                f"consecutive is {self.consecutive} and majority {self.majority}: it takes at least one window "
-                "in a row, and at most as many as the majority is of"
+                f"consecutive is {self.consecutive} and majority {self.majority}: it takes at least one "
+                "window in a row, and at most as many as the majority is of"
             )
 
 
@@ -60,7 +60,7 @@ class Stretch:
     chances: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     def add(self, window, chances):
-        """Add a flagged window: a row of `RuntimePredictor.judge`, and its class probabilities, (classes,)."""
+        """Add a flagged window, a row of `RuntimePredictor.judge`, with its probabilities, (classes,)."""
         self.chances = chances if not self.windows else self.chances + chances
         self.windows += 1
         self.end = window.end
@@ -74,7 +74,7 @@ class RunFilter:
         self.rule, self.recent, self.stretch = rule, deque(maxlen=rule.majority), None
 
     def add(self, window, chances):
-        """Follow one more window, as `Stretch.add` takes it; returns the alarm that ends with it, else None."""
+        """Follow one more window, as `Stretch.add` takes it; returns the alarm that it ends, else None."""
         self.recent.append(bool(window.flagged))
         if window.flagged:
             self.stretch = self.stretch or Stretch(window.node_id, window.job_id, window.start, window.end)

@@ -1,5 +1,5 @@
-"""The command `nightshift live telemetry`: which Prometheus is asked with which parameters, and when; a job on
-its own after its end.
+"""The command `nightshift live telemetry`: which Prometheus is asked with which parameters, and when; a job
+on its own after its end.
 """
 
 import json
@@ -39,8 +39,8 @@ class Options(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """What a configuration says of nodes. paths : of the study. extract : all parameters of 1_extract. address
-    : of the Prometheus. site_pattern : as for `site_of`.
+    """What a configuration says of nodes. paths : of the study. extract : all parameters of 1_extract.
+    address : of the Prometheus. site_pattern : as for `site_of`.
     """
 
     paths: object
@@ -107,8 +107,8 @@ def watch(options):
 
 
 def keep_looking(stream, *, looks, quiet):
-    """Look at whole multiples of the step, `looks` times or, for 0, without end. A server that does not answer
-    is one line, and is asked again at the next step.
+    """Look at whole multiples of the step, `looks` times or, for 0, without end. A server that does not
+    answer is one line, and is asked again at the next step.
     """
     done, silent = 0, ""
     while not looks or done < looks:

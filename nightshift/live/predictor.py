@@ -31,8 +31,8 @@ def grid_of(detector):
     cut = getattr(detector, "windows", {})
     if "sampling_s" not in cut:
         raise ValueError(
-            "models/telemetry does not say how its windows were cut: delete the folder, so that the next night "
-            "trains anew"
+            "models/telemetry does not say how its windows were cut: delete the folder, so that the next "
+            "night trains anew"
         )
     sampling_s, counters = cut["sampling_s"], set(cut["counters"])
     return Grid(
@@ -96,9 +96,9 @@ class RuntimePredictor:
         """Cut runs that have ended into windows, exactly as a night does: DataFrame node_id, job_id, start,
         end and features, sorted by node and start.
 
-        samples : DataFrame node_id, timestamp (UTC), metrics as the source counts them, and job_id where there
-        are jobs; a run is one job on one node. No row gives no window. ValueError where a column lacks, or
-        no metric of the model is there.
+        samples : DataFrame node_id, timestamp (UTC), metrics as the source counts them, and job_id where
+        there are jobs; a run is one job on one node. No row gives no window. ValueError where a column lacks,
+        or no metric of the model is there.
         """
         check_samples(samples, self.metrics)
         parts = [self._node_windows(node, rows) for node, rows in samples.groupby("node_id", sort=True)]

@@ -1,7 +1,8 @@
-"""Findings between the nights: data/live/<study>.parquet, a table that streams write and the night never reads.
+"""Findings between the nights: data/live/<study>.parquet, a table that streams write and the night never
+reads.
 
-It has the columns of findings, `job_id`, "" where there is none, and `goes_on`. What the last night has judged
-is the night's to say: it leaves this table, so that no stretch of time is reported twice.
+It has the columns of findings, `job_id`, "" where there is none, and `goes_on`. What the last night has
+judged is the night's to say: it leaves this table, so that no stretch of time is reported twice.
 
     judged_until     how far the last night has judged
     take_over        what is left to a stream after it

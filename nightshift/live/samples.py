@@ -33,8 +33,8 @@ class Pull:
         self.queries = {metric: queries[metric] for metric in metrics if metric in queries}
         if not self.queries:
             raise ValueError(
-                f"the models read {metrics[0]} and others, and no query gives any of them: were they trained on "
-                "this source?"
+                f"the models read {metrics[0]} and others, and no query gives any of them: were they trained "
+                "on this source?"
             )
 
     def key_of(self, labels):
@@ -63,9 +63,9 @@ class Pull:
 class Samples:
     """The last `length` moments of all runs that go on, up to the number `end` (not included).
 
-    values : {run: float (length, M)}. first : {run: number of its first moment}, as far as that was seen. lag :
-    of the newest moments, how many may still change, since the server repeats an older sample until it shows
-    the newer one; found out by asking again, and taken for AGAIN_S before that.
+    values : {run: float (length, M)}. first : {run: number of its first moment}, as far as that was seen. lag
+    : of the newest moments, how many may still change, since the server repeats an older sample until it
+    shows the newer one; found out by asking again, and taken for AGAIN_S before that.
     """
 
     length: int
@@ -113,8 +113,8 @@ class Samples:
 
 
 def newest_windows(samples, metrics, grid, *, n):
-    """Describe the windows of all runs at the `n` newest places: DataFrame node_id, job_id, start, end, at_edge
-    (it lies at the oldest of these places, so that earlier ones of its run may be left out) and
+    """Describe the windows of all runs at the `n` newest places: DataFrame node_id, job_id, start, end,
+    at_edge (it lies at the oldest of these places, so that earlier ones of its run may be left out) and
     "<metric>|<statistic>", float32, sorted by node, job and start.
 
     samples : a Samples. metrics : of its columns. grid : of the model. The windows of a run lie where a night
@@ -134,7 +134,7 @@ def newest_windows(samples, metrics, grid, *, n):
 
 
 def phase_of(first, grid):
-    """Number of the step in which a run's windows begin; `first` is the number of its first moment, or None."""
+    """Tell in which moment of a step a run's windows begin; `first` : number of its first one, or None."""
     return 0 if first is None else (first + grid.trim) % grid.step
 
 
@@ -144,8 +144,8 @@ def feature_names(metrics):
 
 
 def windows_of_phase(samples, runs, metrics, *, grid, phase, n):
-    """Describe the newest windows of runs that begin in the same step: a list with one DataFrame, unsorted, or
-    none.
+    """Describe the newest windows of runs that begin in the same step: a list with one DataFrame, unsorted,
+    or none.
     """
     begin, length, width = samples.end - samples.length, samples.length, grid.window
     # the first moment of the samples has no rate

@@ -80,9 +80,9 @@ class Watch:
         return self.predictor.grid.step * self.predictor.grid.sampling_s
 
     def look(self, now):
-        """Pull, judge and write once, at the time `now`, seconds since 1970; returns {"begins", "changes", "ends":
-        alarms that do so}, tables as `table_of_alarms` gives them. An alarm changes when more of its windows
-        call it otherwise.
+        """Pull, judge and write once, at the time `now`, seconds since 1970; returns {"begins", "changes",
+        "ends": alarms that do so}, tables as `table_of_alarms` gives them. An alarm changes when more of its
+        windows call it otherwise.
         """
         self.load()
         began, moment = time.monotonic(), int(now // self.predictor.grid.sampling_s)
@@ -156,8 +156,8 @@ class Watch:
     # ----------------------------------------------------------------------------------------------- Findings
 
     def tell(self, windows, rows):
-        """Note for each run with a flagged window the metric whose mean lies farthest from usual: the farthest
-        of all windows of the stretch counts.
+        """Note for each run with a flagged window the metric whose mean lies farthest from usual: the
+        farthest of all windows of the stretch counts.
         """
         hit = windows.loc[rows.index[rows.flagged]]
         means = [name for name in self.predictor.detector.inputs if name.endswith("|mean")]
@@ -198,8 +198,8 @@ class Watch:
         return rows
 
     def write(self, ended, rows, now, seconds):
-        """Write what this look has found: findings where any began, went on or ended, the newest window of each
-        run, and the state of the stream.
+        """Write what this look has found: findings where any began, went on or ended, the newest window of
+        each run, and the state of the stream.
         """
         goes_on = self.alarms
         before = read_provisional(self.paths.root, STUDY)
@@ -241,8 +241,8 @@ class Watch:
 
 
 def evidence_of(alarm, metric, values, *, unit, far, says):
-    """Say in one sentence what an alarm shows: the telling metric, where it lies and where it usually does, by
-    how many usual spreads, since when, and what the classifier makes of it.
+    """Say in one sentence what an alarm shows: the telling metric, where it lies and where it usually does,
+    by how many usual spreads, since when, and what the classifier makes of it.
     """
     since = f"since {alarm.start:%Y-%m-%d %H:%M} UTC"
     if not metric:
@@ -251,8 +251,8 @@ def evidence_of(alarm, metric, values, *, unit, far, says):
     unit = " per s" if unit else ""
     where = "above" if far > 0 else "below"
     return (
-        f"{name_of(metric)} {where} what is usual: {observed}{unit}, usually {expected} ({far:+.0f} spreads); "
-        f"{since}; {says}"
+        f"{name_of(metric)} {where} what is usual: {observed}{unit}, usually {expected} ({far:+.0f} "
+        f"spreads); {since}; {says}"
     )
 
 

@@ -121,7 +121,7 @@ def test_scores_keep_their_contract(night):
 def test_what_so_many_runs_bring_about_by_chance_is_listed_and_not_reported(night):
     assert "Suspicions that are no findings: 1." in night.page
     assert cells(night.page, "<b>v01", "5", "2026-01-30 12:01 UTC", "2", "0.021")  # 7 / 2001 times six windows: not below 0.05 times 7 / 51
-    assert "8 findings: 6 of 15 nodes misbehaved (3 memory leak, 2 unknown trouble, 1 occupied CPU), for " in night.page
+    assert "8 findings: 6 of 15 nodes misbehave (3 memory leak, 2 unknown trouble, 1 occupied CPU), for 105 s to 4 min, most clearly " in night.page
     escaped = run_here(NOTEBOOK, night.products, day=DAY, false_discovery_rate=0.5, max_pictures=0)
     assert "<b>v01" not in escaped
     assert "&lt;b&gt;v01" in escaped
@@ -159,7 +159,7 @@ def test_servers_without_jobs_and_kinds_are_judged_by_their_own_past(tmp_path):
     night = analysed(tmp_path)
     assert set(night.findings.kind) == {"unknown"}
     assert night.scores.confidence.isna().all()
-    assert all(f.evidence.endswith("unknown: there were no labelled troubles to learn from") for f in night.findings.itertuples())
+    assert all(f.evidence.endswith("unknown trouble: there were no labelled troubles to learn from") for f in night.findings.itertuples())
     assert "(this node when healthy); since 2026-01-30 12:07" in night.of["s1"].evidence
     assert json.loads((tmp_path / "models/telemetry/detector.json").read_text())["classes"] == []
 

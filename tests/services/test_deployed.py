@@ -30,7 +30,7 @@ from nightshift.runs import read_run
 
 DEPLOY = REPOSITORY / "deploy"
 SERVICES = ["nightshift-check.service", "nightshift-nightly.service", "nightshift-serve.service"]
-SERVICES += ["nightshift-live-export.service", "nightshift-live-telemetry.service"]
+SERVICES += ["nightshift-live-export.service", "nightshift-live-telemetry.service", "nightshift-live-transfers.service"]
 TIMERS = ["nightshift-check.timer", "nightshift-nightly.timer"]
 NIGHT = str(datetime.now(UTC).date() - timedelta(1))
 # root without capabilities cannot write what is read-only, like any account
@@ -198,7 +198,7 @@ def in_image(installed, command):
 
 
 def test_the_command_lines_of_the_container_and_of_kubernetes_run_the_same_night(installed):
-    [container] = containers(render(DEPLOY / "kubernetes/overlays/example"))
+    [container] = [one for one in containers(render(DEPLOY / "kubernetes/overlays/example")) if one["name"] == "nightly"]
     for arguments in (containerfile.command(), container["args"]):
         assert in_image(installed, [*containerfile.entry(), *arguments])[:2] == (0, "")
     assert (installed / "root/var/lib/nightshift/.cache/tmp").is_dir()

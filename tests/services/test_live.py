@@ -71,8 +71,8 @@ def scraped(root):
 
 
 def test_metrics_say_what_the_night_and_the_streams_left(tmp_path):
-    known = incident(2, severity="low", silence={"as": "silenced"})
-    write_night(tmp_path, [incident(1, entity='evil"\n{x="y"} ' + "a" * 300), known, incident(3, severity="low") | {"state": "closed"}])
+    silenced = incident(2, severity="low", silence={"as": "silenced"})
+    write_night(tmp_path, [incident(1, entity='evil"\n{x="y"} ' + "a" * 300), silenced, incident(3, severity="low") | {"state": "closed"}])
     series = scraped(tmp_path)
     expected = {
         "nightshift_night_duration_seconds": 100,

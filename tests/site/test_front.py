@@ -4,6 +4,7 @@ import pytest
 from conftest import show
 from incident_tables import DAY, incident, write_incidents, write_study
 from selenium.webdriver.support.select import Select
+from selenium.webdriver.support.ui import WebDriverWait
 
 from nightshift.reporting import site
 
@@ -104,6 +105,17 @@ def test_a_link_to_an_incident_opens_it_also_where_it_is_folded(browser, front):
     browser.get(f"{front.as_uri()}#{over}")
     assert browser.find_element("id", over).get_attribute("open")
     assert "Over." in browser.find_element("id", over).text
+
+
+def test_a_link_followed_on_the_open_page_opens_its_target_again_and_again(browser, front):
+    show(browser, front, 1400)
+    name = browser_id(front)
+    follow = "const link = document.createElement('a'); link.href = '#' + arguments[0]; document.body.append(link); link.click();"
+    for _ in range(2):  # the second time the address is there already
+        browser.execute_script(follow, name)
+        WebDriverWait(browser, 10).until(lambda browser: browser.find_element("id", name).get_attribute("open"))
+        assert browser.find_element("id", "closed").get_attribute("open")
+        browser.execute_script("for (const one of document.querySelectorAll('details')) one.open = false")
 
 
 def browser_id(front):

@@ -44,7 +44,7 @@ def objects():
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_object_fits_the_schema_of_kubernetes(renderer, version):
     found = renderer(OVERLAY)
-    assert [one["kind"] for one in found] == ["Namespace", "ConfigMap", "PersistentVolumeClaim", "CronJob", "NetworkPolicy"]
+    assert [one["kind"] for one in found] == ["Namespace", "ConfigMap", "PersistentVolumeClaim", "Deployment", "CronJob", "NetworkPolicy"]
     for one in found:
         kubernetes_validate.validate(one, version, strict=True)
 
@@ -72,10 +72,11 @@ def test_one_night_at_a_time_starts_when_the_timer_of_systemd_does(objects):
     assert spec["jobTemplate"]["spec"]["backoffLimit"] == 0
 
 
-def test_the_pod_keeps_to_the_restricted_standard(objects):
+@pytest.mark.parametrize("kind", ["CronJob", "Deployment"])
+def test_the_pod_keeps_to_the_restricted_standard(objects, kind):
     """What https://kubernetes.io/docs/concepts/security/pod-security-standards/ asks of "restricted", which the namespace enforces, and more."""
     assert objects["Namespace"]["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
-    pod = pod_of(objects["CronJob"])
+    pod = pod_of(objects[kind])
     security, [container] = pod["securityContext"], pod["containers"]
     assert (security["runAsNonRoot"], security["seccompProfile"]["type"]) == (True, "RuntimeDefault")
     own = container["securityContext"]
@@ -85,9 +86,10 @@ def test_the_pod_keeps_to_the_restricted_standard(objects):
     assert pod["automountServiceAccountToken"] is False
 
 
-def test_the_pod_is_that_of_the_image(objects):
+@pytest.mark.parametrize(("kind", "command"), [("CronJob", ["nightly"]), ("Deployment", ["live", "transfers"])])
+def test_the_pod_is_that_of_the_image(objects, kind, command):
     containerfile = (REPOSITORY / "deploy/Containerfile").read_text()
-    pod = pod_of(objects["CronJob"])
+    pod = pod_of(objects[kind])
     [container] = pod["containers"]
     user, group = re.search(r"^USER (\d+):(\d+)$", containerfile, re.M).groups()
     security = pod["securityContext"]
@@ -95,15 +97,17 @@ def test_the_pod_is_that_of_the_image(objects):
     mounts = {mount["name"]: mount for mount in container["volumeMounts"]}
     assert re.findall(r"^VOLUME (.*)$", containerfile, re.M) == [mounts["products"]["mountPath"]]
     assert [name for name, mount in mounts.items() if not mount.get("readOnly")] == ["products"]
-    assert container["args"][:3] == ["nightly", "--config", f"{mounts['configuration']['mountPath']}/site.yaml"]
+    words = [*command, "--config", f"{mounts['configuration']['mountPath']}/site.yaml"]
+    assert container["args"][: len(words)] == words
 
 
-def test_what_the_pod_refers_to_is_there(objects):
-    pod = pod_of(objects["CronJob"])
+@pytest.mark.parametrize("kind", ["CronJob", "Deployment"])
+def test_what_the_pod_refers_to_is_there(objects, kind):
+    pod = pod_of(objects[kind])
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
     assert volumes["products"]["persistentVolumeClaim"]["claimName"] == objects["PersistentVolumeClaim"]["metadata"]["name"]
     assert volumes["configuration"]["configMap"]["name"] == objects["ConfigMap"]["metadata"]["name"]
-    labels = objects["CronJob"]["spec"]["jobTemplate"]["spec"]["template"]["metadata"]["labels"]
+    labels = objects[kind]["spec"].get("jobTemplate", objects[kind])["spec"]["template"]["metadata"]["labels"]
     assert objects["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
 
 
@@ -112,7 +116,9 @@ def test_the_configuration_is_right_and_the_network_lets_out_to_what_it_names_an
     path.write_text(objects["ConfigMap"]["data"]["site.yaml"])
     config = load(path)
     assert config["products"] == "/var/lib/nightshift"
+    arguments = pod_of(objects["Deployment"])["containers"][0]["args"]
     named = [study["extract"]["source"] for study in config["studies"].values()] + [config["mail"]["server"]]
+    named = [address for address in named if "://" in address] + [arguments[arguments.index("--broker") + 1]]
     policy = objects["NetworkPolicy"]["spec"]
     names, *others = policy["egress"]
     assert {port["port"] for port in names["ports"]} == {53}
@@ -120,3 +126,12 @@ def test_the_configuration_is_right_and_the_network_lets_out_to_what_it_names_an
     assert all(peer["ipBlock"]["cidr"].endswith("/32") for one in others for peer in one["to"])
     assert sorted(policy["policyTypes"]) == ["Egress", "Ingress"]
     assert "ingress" not in policy
+
+
+def test_one_process_receives_what_the_night_reads(objects):
+    """Two would not get the lock of the folder, and the nights read the files that it writes."""
+    spec = objects["Deployment"]["spec"]
+    assert (spec["replicas"], spec["strategy"]["type"]) == (1, "Recreate")
+    assert spec["selector"]["matchLabels"].items() <= spec["template"]["metadata"]["labels"].items()
+    config = yaml.safe_load(objects["ConfigMap"]["data"]["site.yaml"])
+    assert config["studies"]["transfers"]["extract"]["source"] == f"{config['products']}/data/live/transfers/*.jsonl"

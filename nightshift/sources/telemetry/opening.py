@@ -33,8 +33,8 @@ def read_hdf(path, n_rows=None):
     """Open the one table in an HDF5 file of pandas, or its first `n_rows`: (names of the columns, pages), as
     `read_parquet` gives them; a named index counts as columns.
 
-    Errors are those of `hdf_rows`. Where a column is text, pages are sixteen times as long, since pandas reads
-    all of it for each.
+    Errors are those of `hdf_rows`. Where a column is text, pages are sixteen times as long, since pandas
+    reads all of it for each.
     """
     first = hdf_rows(path, 0, n_rows or 2**16)
     others = first.select_dtypes(exclude=["number", "datetime", "datetimetz"])

@@ -1,0 +1,74 @@
+"""The command `nightshift live transfers`: which brokers, by which settings of the configuration, and how
+it ends.
+"""
+
+import logging
+import sys
+from typing import NamedTuple
+
+from nightshift import night
+from nightshift.chain import Night
+from nightshift.config import load, notebook_of
+from nightshift.live.broker import Subscription, login, read_address
+from nightshift.live.transfers import FORM, Settings, run
+from nightshift.parameters import declared_at
+
+STUDY = "transfers"
+
+
+class Options(NamedTuple):
+    """What is followed. config : path of the configuration. brokers : addresses. destination, name,
+    prefetch : as for Subscription.
+    """
+
+    config: object
+    brokers: list
+    destination: str
+    name: str = "nightshift"
+    prefetch: int = 2000
+
+
+def settings_of(config):
+    """Read what the configuration at a path says of how transfers are judged: Settings. ValueError, with a
+    line for each mistake, where that is wrong.
+    """
+    of_night = Night(load(config.expanduser().resolve()))
+    if STUDY not in of_night.studies:
+        raise ValueError(f"{config} does not name the study {STUDY}")
+    declared = {name: one.default for name, one in declared_at(notebook_of(STUDY, "4_analyse")).items()}
+    analyse = declared | of_night.parameters(STUDY, "4_analyse")
+    rates = {name: analyse[name] for name in ("alarm_rate", "false_discovery_rate", "site_pattern")}
+    return Settings(str(of_night.config.get("products") or ""), **rates)
+
+
+def subscriptions_of(options):
+    """The subscriptions that the options name: list of Subscription; ValueError of one line where one is
+    wrong.
+    """
+    if not options.brokers:
+        raise ValueError(
+            "no broker is named: give --broker stomp+ssl://mq.example.org:61612, or STOMP_BROKERS"
+        )
+    if not options.destination.startswith("/"):
+        raise ValueError(f"--destination is {options.destination!r}: it must be such as /topic/rucio.events")
+    login()
+    more = {"destination": options.destination, "name": options.name, "prefetch": options.prefetch}
+    return [Subscription(**read_address(one), **more) for one in options.brokers]
+
+
+def follow(options):
+    """Follow the stream until a signal ends it; returns the exit code."""
+    logging.basicConfig(level=logging.INFO, format=FORM, stream=sys.stderr)
+    logging.getLogger("stomp.py").setLevel(
+        logging.CRITICAL
+    )  # why a broker cannot be had, broker.py says in a line
+    try:
+        settings, subscriptions = settings_of(options.config), subscriptions_of(options)
+        settings.folder.mkdir(parents=True, exist_ok=True)
+        with night.held(settings.folder):
+            return night.WELL if run(settings, subscriptions) else night.FAILED
+    except ValueError as error:
+        return night.refuse(error)
+    except night.Busy as error:
+        night.print_line(error)
+        return night.LOCKED
