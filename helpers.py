@@ -51,13 +51,9 @@ def study_paths(study, products=""):
     try-out does: nightshift/tryout.py.
 
     Returns a namespace of paths: root, sample, raw, encoders, models, plots (folders), clean, rejected,
-    scores, findings (files). The folder of raw data, which may say anything of people, is made here, and
-    nobody but its owner may look into it.
+    scores, findings (files).
     """
     root = output_root(project_path(products), show_sentence)
-    with contextlib.suppress(OSError):  # that of somebody else, or on a disk that is only read
-        (root / "data/raw").mkdir(parents=True, exist_ok=True)
-        (root / "data/raw").chmod(0o700)
     paths = {name: root / name / study for name in ("encoders", "models", "plots")}
     paths |= {name: root / "data" / name / f"{study}.parquet" for name in ("clean", "scores", "findings")}
     return SimpleNamespace(

@@ -164,12 +164,14 @@ def run_held(path, config, root, cores, quiet, *, tell=True):
     """
     from nightshift import unchanged
     from nightshift.chain import Night
+    from nightshift.status import keep_private
 
     night = Night(config)
     read = unchanged.what_it_reads(night)
     if unchanged.is_unchanged(night, read):
         return FAILED if announce(root, config["day"], config, tell=tell) else WELL
     unchanged.forget(root)
+    keep_private(root / "data/raw")
     code = run_chain(config, root, cores, quiet)
     if publish_night(path, config["day"], tell=tell) or code:
         return FAILED

@@ -1,11 +1,21 @@
 """What an extraction leaves beside its tables: how the source was, and what did not parse."""
 
+import contextlib
 import hashlib
 
 import pandas as pd
 
 from helpers import write_csv, write_json
 from nightshift.credentials import masked
+
+
+def keep_private(folder):
+    """Make `folder`, that of the raw data of all studies, which may say anything of people, and let nobody
+    but its owner look into it.
+    """
+    with contextlib.suppress(OSError):  # that of somebody else, or on a disk that is only read
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
 
 
 def write_bad_lines(raw, bad_lines):
@@ -18,8 +28,9 @@ def write_bad_lines(raw, bad_lines):
 def write_status(raw, *, state, rows, newest, source, window, **more):
     """Write `raw`/status.json: state (ok, partial, stale, empty, failed), rows, newest timestamp, source
     without secrets, window (first day, last day) and a sha256 over those of the Parquet files below `raw`,
-    by name.
+    by name. The folder above is kept private, as a night has done before the first extraction.
     """
+    keep_private(raw.parent)
     digest = hashlib.sha256(
         b"".join(hashlib.sha256(path.read_bytes()).digest() for path in sorted(raw.rglob("*.parquet")))
     )

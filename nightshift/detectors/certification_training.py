@@ -146,7 +146,7 @@ def classical(name, n_features, *, settings, random_state):
         "distance": RobustScaler(),
         "PCA": PCA(components, random_state=random_state),
         "isolation forest": make_pipeline(RobustScaler(), forest),
-        "neighbours": make_pipeline(RobustScaler(), NearestNeighbors(n_neighbors=NEAREST)),
+        "neighbours": make_pipeline(RobustScaler(), NearestNeighbors(n_neighbors=NEAREST, algorithm="brute")),
         "one-class SVM": make_pipeline(RobustScaler(), OneClassSVM(nu=0.01)),
     }[name]
 

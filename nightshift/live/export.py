@@ -182,7 +182,7 @@ class Exporter:
             ),
             ("look_duration_seconds", "How long that took.", lambda it: it.get("seconds")),
             ("step_seconds", "Time from one look to the next.", lambda it: it.get("step_s")),
-            ("scored", "Items that it has scored since it began.", lambda it: it.get("scored", it.get("windows"))),
+            ("scored", "Items it has scored since it began.", lambda it: it.get("scored", it.get("windows"))),
             ("flagged", "Items of those that it has flagged.", lambda it: it.get("flagged")),
         ]
         for name, text, value in families:
