@@ -288,9 +288,9 @@ def test_a_sentence_says_what_has_ended_when_it_was_last_seen_and_no_p_value_of_
     night(tmp_path, LEAK, old | {"impact": 5.0}, DIP, day="2026-01-30")
     _, page = night(tmp_path, LEAK, DIP | {"site": "D", "entity": "D"}, old | {"impact": 50.0})
     says = incidents(tmp_path).set_index("title").summary
-    leak = "Memory leak on n1 seen from 2026-01-31 12:00 UTC to 2026-01-31 12:05 UTC (resolved, seen in 1 night): “"
+    leak = "Memory leak on n1 seen from 2026-01-31 12:00 to 12:05 UTC (resolved, seen in 1 night): “"
     assert says["memory leak on n1"].startswith(leak)
-    assert " since 2026-01-19, last seen 2026-01-26 (new): " in next(text for title, text in says.items() if title.endswith("D"))
+    assert " since 2026-01-19, seen to 2026-01-25, the last day that is judged (new): " in next(text for title, text in says.items() if title.endswith("D"))
     grown = says["failing source A_DISK"]
     assert "p-value below 1e-12; 50 GB delayed" in grown
     assert "since 2026-01-12 (escalated, night 2)" in grown
@@ -365,7 +365,7 @@ def test_a_kind_that_nobody_knows_and_findings_without_times_are_reported_all_th
     assert pd.isna(shown.start["gremlins: X"])
     assert not shown.ended["gremlins: X"]
     assert "Gremlins: X at times that the source does not know (new): gremlins;" in page
-    assert "What to try is not known for this kind" in page
+    assert "No proposal for it is known" in page
     assert incidents(tmp_path).state.tolist() == ["new", "new"]
     night(tmp_path, strange, day="2026-02-01")
     assert incidents(tmp_path, "2026-02-01").set_index("title").state.to_dict() == {"gremlins: X": "ongoing", "failing source A_DISK": "resolved"}
