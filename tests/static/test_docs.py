@@ -88,8 +88,8 @@ def test_the_modules_that_no_folder_stands_for_are_in_the_architecture():
     assert [path for path in [*modules, *folders] if f"`{path}`" not in text] == []
 
 
-def test_every_file_of_deploy_that_operations_names_exists():
-    text = (REPOSITORY / "docs/operations.md").read_text()
+def test_every_file_of_deploy_that_the_documents_name_exists():
+    text = "".join(path.read_text() for path in sorted((REPOSITORY / "docs").glob("*.md")))
     named = set(re.findall(r"\bdeploy/[\w./-]*\w", text)) - {"deploy/kubernetes/overlays/yours"}
     assert len(named) >= 6
     assert [path for path in sorted(named) if not (REPOSITORY / path).exists()] == []
