@@ -539,8 +539,8 @@ def holds_secret(where, place):
     if not (secret := secret_in(place)):
         return []
     return [
-        f"{where} is an address with {secret}: credentials belong into the environment or a netrc file "
-        "(parameters are printed in the report)"
+        f"{where} is an address with {secret}: credentials belong into the environment (parameters are "
+        "printed in the report)"
     ]
 
 

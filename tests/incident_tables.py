@@ -178,7 +178,7 @@ def published_finding(study="telemetry", kind="memleak", entity="n01", place="A"
 def published_incident(name, findings, state="new", **more):
     """An incident as digest.json has it."""
     row = {"id": name, "title": f"trouble {name}", "severity": "medium", "state": state, "age_nights": 1, "site": "", "summary": f"{name} goes on."}
-    row |= {"start": "2026-01-30T04:00:00Z", "end": None, "ended": state in ("resolved", "closed"), "first_seen": DAY, "silence": None}
+    row |= {"start": "2026-01-30T04:00:00Z", "end": None, "ended": state in ("resolved", "closed"), "first_seen": DAY, "silence": None, "change": ""}
     return row | {"studies": ["telemetry"], "findings": findings} | more
 
 

@@ -248,6 +248,7 @@ def changes_by_site(clean, weeks, *, n_judged, step=WEEK, n=10):
     series["idle"] = (before == 0).sum(axis=1).where((judged == 0).any(axis=1), 0)
     table = series.groupby("site")[["now", "usual", "difference"]].sum()
     share = series.difference * np.sign(table.difference.reindex(series.index, level="site"))
+    share = share.fillna(-np.inf)  # of a series without a week before
     most = series.loc[share.groupby("site").idxmax()].reset_index("vo").reindex(table.index)
     table = table.assign(vo=most.vo, idle=most.idle.astype(int))
     return table.sort_values("difference", key=np.abs, ascending=False).head(n).reset_index()

@@ -13,8 +13,9 @@ def site_settings(config):
     if isinstance(keep, bool) or not isinstance(keep, int) or keep < 0:
         raise ValueError(f"keep_nights is {keep!r}: it must be a whole number, 0 to keep all")
     if url and not re.fullmatch(r"https?://[^\s@\"'<>?#]+", str(url)):
+        shown = masked(url) if isinstance(url, str) else url
         raise ValueError(
-            f"site_url is {masked(str(url))!r}: it must be an address such as https://host/nightshift/, "
+            f"site_url is {shown!r}: it must be an address such as https://host/nightshift/, "
             "without a password, a question mark or #"
         )
     return keep, f"{str(url).rstrip('/')}/" if url else ""

@@ -223,7 +223,7 @@ def live_source(study, address, *, settings, parameter="source"):
             if secret := secret_in(address):
                 raise ValueError(
                     f"the {parameter} of {study} is an address with {secret}: credentials belong into the "
-                    "environment or a netrc file"
+                    "environment"
                 )
             return made(kind, settings)
     if "://" in address:

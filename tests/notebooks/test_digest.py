@@ -290,7 +290,8 @@ def test_a_sentence_says_what_has_ended_when_it_was_last_seen_and_no_p_value_of_
     says = incidents(tmp_path).set_index("title").summary
     leak = "Memory leak on n1 seen from 2026-01-31 12:00 to 12:05 UTC (resolved, seen in 1 night): “"
     assert says["memory leak on n1"].startswith(leak)
-    assert " since 2026-01-19, seen to 2026-01-25, the last day that is judged (new): " in next(text for title, text in says.items() if title.endswith("D"))
+    [at_d] = [text for title, text in says.items() if title.endswith("D")]
+    assert " since 2026-01-19, seen to 2026-01-25, the last day that is judged (new): " in at_d
     grown = says["failing source A_DISK"]
     assert "p-value below 1e-12; 50 GB delayed" in grown
     assert "since 2026-01-12 (escalated, night 2)" in grown

@@ -14,7 +14,7 @@ def test_what_is_found_and_missed_is_counted_against_the_truth(ticket_night):
 
 
 def test_stated_and_observed_rates_of_every_kind_are_printed(ticket_night):
-    for kind in ("growing topic", "department surge", "slow topic", "backlog"):
+    for kind in ("growing topic", "surge of a department", "slow topic", "backlog"):
         row = re.search(rf"<td>{kind}</td>\s*<td>5.00%</td>\s*<td>([\d.]+)%</td>", ticket_night.pages["5_quality"])
         assert 0 <= float(row[1]) < 12
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from conftest import REPOSITORY, asked_outside, console_errors, set_width, show
 
-from nightshift.catalog import STEPS, steps_of, studies
+from nightshift.catalog import STEPS, label_of, steps_of, studies
 
 AXE = REPOSITORY / "tests/site/node_modules/axe-core/axe.min.js"
 WIDTHS = [380, 1600]
@@ -151,7 +151,7 @@ def test_a_report_shows_findings_first_and_no_code_and_its_tables_can_be_sorted_
     table = browser.find_element("css selector", "main h2 + section table")
     kinds = [row.text for row in table.find_elements("css selector", "tbody td:first-child")]
     findings = pd.read_csv(sample_chain["report"] / "accounting/accounting_findings.csv")
-    assert kinds == list(findings.kind.str.replace("_", " "))
+    assert kinds == [label_of("accounting", kind) for kind in findings.kind]
     table.find_element("css selector", "thead button").click()
     assert [row.text for row in table.find_elements("css selector", "tbody td:first-child")] == sorted(kinds)
     words = browser.find_element("css selector", ".filters input")

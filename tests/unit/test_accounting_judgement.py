@@ -98,6 +98,8 @@ def test_sites_are_listed_by_how_much_they_changed_against_their_usual():
     assert table.to_dict("list") == numbers | {"vo": ["a", "a"], "idle": [0, 0]}
     gone = changes_by_site(clean[clean.week < BEGIN], WEEKS, n_judged=3)
     assert gone.now.tolist() == [0, 0, 0]  # a week without a row counts as nothing
+    new = changes_by_site(clean, WEEKS[-3:], n_judged=3)
+    assert new.now.tolist() == [60, 50, 7], "without a week before nothing is usual, and all is shown"
 
 
 def test_a_site_that_changed_much_is_told_with_its_finding_or_why_it_has_none():

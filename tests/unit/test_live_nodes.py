@@ -143,7 +143,7 @@ def test_its_provisional_finding_has_the_columns_and_the_words_of_a_finding(watc
     assert found.p_value <= 0.005
     assert found.observed == pytest.approx(70, abs=2)
     assert found.evidence.startswith("cpu (a) above what is usual: ")
-    assert f"since {found.start:%Y-%m-%d %H:%M} UTC; cpuoccupy with " in found.evidence
+    assert f"since {found.start:%Y-%m-%d %H:%M} UTC; occupied CPU with " in found.evidence
     nodes = pd.read_parquet(watched.products / "data/live/telemetry_nodes.parquet")
     assert nodes.node_id.tolist() == ["x-n01", "x-n02"] or nodes.node_id.tolist() == ["x-n02", "x-n01"]
     assert not nodes.in_alarm.any()

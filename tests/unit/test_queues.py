@@ -395,7 +395,7 @@ def test_cells_of_few_tickets_are_masked_and_never_alone_in_their_line():
 def test_words_in_clouds_were_written_by_five_users_of_the_group():
     rows = pd.DataFrame(
         [("math", f"user-{i}", "gpu broken") for i in range(5)]
-        + [("math", f"user-{i % 4}", "secret plan") for i in range(20)]
+        + [("math", f"user-{i % 4}", "hidden plan") for i in range(20)]
         + [("bio", "", "gpu")] * 9,
         columns=["department", "user", "subject"],
     ).assign(ticket_id=lambda t: t.index.astype(str))
@@ -406,4 +406,4 @@ def test_words_in_clouds_were_written_by_five_users_of_the_group():
     assert {name: set(words) for name, words in weights(rows, "department", ["math", "bio"]).items()} == {"math": {"gpu", "broken"}}
     nobody = weights(rows.assign(user=""), "department", ["math", "bio"])
     assert set(nobody["bio"]) == {"gpu"}
-    assert set(nobody["math"]) == {"gpu", "broken", "secret", "plan"}
+    assert set(nobody["math"]) == {"gpu", "broken", "hidden", "plan"}

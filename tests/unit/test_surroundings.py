@@ -10,8 +10,6 @@ import pytest
 from nightshift import surroundings
 from nightshift.surroundings import check_clock, check_disk, check_surroundings
 
-NOW = datetime.now(UTC)
-
 
 @pytest.fixture
 def system(monkeypatch):
@@ -37,7 +35,6 @@ def test_a_disk_needs_room_for_the_tables_of_a_night_beside_those_of_the_last(tm
     assert problem == f"the file system of {tmp_path} takes 100 more files, and 20,000 are needed"
 
 
-
 def test_a_folder_that_cannot_be_written_is_a_problem(tmp_path, monkeypatch):
     monkeypatch.setattr(surroundings.os, "access", lambda path, mode: mode != os.W_OK)  # root may write everywhere
     assert check_disk(tmp_path)[1] == [f"{tmp_path} cannot be written by the user that runs this"]
@@ -46,15 +43,16 @@ def test_a_folder_that_cannot_be_written_is_a_problem(tmp_path, monkeypatch):
 def test_a_clock_goes_on_since_the_last_night_and_agrees_with_others(tmp_path):
     report = tmp_path / "reports/2026-01-31"
     report.mkdir(parents=True)
-    near = ("mail.example", NOW + timedelta(seconds=20))
+    now = datetime.now(UTC)
+    near = ("mail.example", now + timedelta(seconds=20))
     for hours, expected in ((-5, 0), (5, 1)):
-        ended = (NOW + timedelta(hours=hours)).isoformat()
+        ended = (now + timedelta(hours=hours)).isoformat()
         (report / "digest.json").write_text(json.dumps({"digest": {"ended": ended}}))
         lines, problems = check_clock(tmp_path, [near])
         assert len(problems) == expected
         assert lines[0].endswith("as mail.example") == (not problems)
     assert "UTC, and the last night ended at" in problems[0]
-    _, problems = check_clock(tmp_path / "none", [near, ("alerts.example", NOW - timedelta(hours=1))])
+    _, problems = check_clock(tmp_path / "none", [near, ("alerts.example", now - timedelta(hours=1))])
     assert len(problems) == 1
     assert "that of alerts.example" in problems[0]
 

@@ -46,7 +46,7 @@ def extract_nodes(extraction, pages, *, layout, metric_names, where, path):
         layout = {role: layout[role] for role in layout if role not in ("metric", "value")}
         layout |= {"metric": "metric name", "value": "metric value"}
     if "metric" in layout:
-        write_long(extraction, pages, layout=layout, where=where, how=how)
+        write_long(extraction, pages, layout=layout, where=where, how="sum" if how == "sum" else "")
         return
     pages = without_contradiction(extraction, pages, layout=layout, metric_names=metric_names, path=path)
     write_parts(extraction, pages, layout=layout, metric_names=metric_names, where=where)

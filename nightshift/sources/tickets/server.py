@@ -66,12 +66,7 @@ def login():
 
 
 def address_of(url):
-    """Return (host, port, database) of a source; ValueError when it is something else, or holds a login."""
-    if "@" in url:
-        raise ValueError(
-            "the source holds a login: credentials belong into the environment or an option file (parameters "
-            "are printed in the report)"
-        )
+    """Return (host, port, database) of a source; ValueError when it is something else."""
     parts = re.fullmatch(r"(?:mysql|mariadb)://(\[[^]/]+\]|[^:/?#\[\]]+)(?::(\d{1,5}))?/([^/?#]+)", url)
     if not parts:
         raise ValueError("the source is no address of a database such as mysql://host:3306/osticket")
