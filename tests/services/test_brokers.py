@@ -143,7 +143,8 @@ def test_nothing_is_lost_and_nothing_scored_twice_whatever_is_killed(broker, bef
     broker.start()
     publish(broker, messages[last:] + twice)
     try:
-        assert wait_until(lambda: n_scored(site) >= n, 240), (n_scored(site), n, len(journal_lines(site)), (site.parent / "live.log").read_text()[-2000:])
+        settled = wait_until(lambda: n_scored(site) >= n and len(journal_lines(site)) >= n + len(twice), 240)
+        assert settled, (n_scored(site), len(journal_lines(site)), n, (site.parent / "live.log").read_text()[-2000:])
     finally:
         process.terminate()
         assert process.wait(60) == 0

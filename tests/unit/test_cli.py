@@ -169,7 +169,12 @@ def test_a_night_that_is_asked_to_end_waits_for_nobody(monkeypatch):
 
 @pytest.mark.parametrize(
     ("products", "line"),
-    [("~nobody9/x", "Could not determine home directory"), ('"a\\0b"', "products holds U+0000"), ("/proc/nope", "cannot be written"), ("[a]", "products is ['a']")],
+    [
+        ("~nobody9/x", "Could not determine home directory"),
+        ('"a\\0b"', "products holds U+0000"),
+        ("/proc/nope", "cannot be written"),
+        ("[a]", "products is ['a']"),
+    ],
 )
 @pytest.mark.parametrize("command", [night.run_night, night.publish])
 def test_a_folder_that_cannot_be_is_one_line(command, products, line, tmp_path, monkeypatch, capsys):
