@@ -89,11 +89,17 @@ class Inbox(stomp.ConnectionListener):
     """What has arrived and is not yet kept, (id to acknowledge, body) each; full, it lets the connection
     wait.
 
-    lost : set when the connection has ended, for a reason where there is one.
+    lost : set when the connection has ended, for a reason where there is one. subscribed : set when the
+    broker has the subscription: what is published to a topic before that is not for us.
     """
 
     def __init__(self, size):
         self.messages, self.lost, self.reason = queue.Queue(size), threading.Event(), ""
+        self.subscribed = threading.Event()
+
+    def on_receipt(self, frame):
+        """Note that the broker has the subscription, the only thing for which it is asked for a receipt."""
+        self.subscribed.set()
 
     def on_message(self, frame):
         """Take in a message, unless nobody waits for it any more."""
@@ -162,10 +168,13 @@ def connect(subscription):
                 "durable": "true",  # as these do in RabbitMQ
                 "auto-delete": "false",
                 "prefetch-count": str(one.prefetch),
+                "receipt": one.name,
             },
         )
-    except (stomp.exception.StompException, OSError) as error:
-        why = inbox.reason or why_not(one) or type(error).__name__
+        if not inbox.subscribed.wait(CONNECT_S):
+            raise stomp.exception.StompException
+    except (stomp.exception.StompException, OSError):
+        why = inbox.reason or why_not(one) or "no answer to the subscription"
         hang_up(connection)
         raise Refused(f"{one} cannot be had: {why}") from None
     return connection, inbox
