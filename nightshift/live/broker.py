@@ -162,14 +162,7 @@ def connect(subscription):
             one.destination,
             id=one.name,
             ack="client-individual",
-            headers={
-                "activemq.subscriptionName": one.name,  # keeps a topic for us while we are away,
-                "activemq.prefetchSize": str(one.prefetch),
-                "durable": "true",  # as these do in RabbitMQ
-                "auto-delete": "false",
-                "prefetch-count": str(one.prefetch),
-                "receipt": one.name,
-            },
+            headers=subscription_headers(one),
         )
         if not inbox.subscribed.wait(CONNECT_S):
             raise stomp.exception.StompException
@@ -178,6 +171,18 @@ def connect(subscription):
         hang_up(connection)
         raise Refused(f"{one} cannot be had: {why}") from None
     return connection, inbox
+
+
+def subscription_headers(subscription):
+    """How a broker is asked for a destination: so many messages at a time, and a topic for as long as we are
+    away. A queue keeps its messages by itself, and ActiveMQ subscribes to none durably.
+    """
+    most = str(subscription.prefetch)
+    headers = {"activemq.prefetchSize": most, "prefetch-count": most, "receipt": subscription.name}
+    if subscription.destination.startswith("/queue/"):
+        return headers
+    of_activemq = {"activemq.subscriptionName": subscription.name}
+    return headers | of_activemq | {"durable": "true", "auto-delete": "false"}  # these two in RabbitMQ
 
 
 def why_not(subscription):

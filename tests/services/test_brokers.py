@@ -1,5 +1,6 @@
 """Transfers live, from a real ActiveMQ and a real RabbitMQ: what is killed loses nothing and does nothing twice, whom nobody trusts is refused."""
 
+import contextlib
 import json
 import os
 import signal
@@ -59,7 +60,7 @@ def site(before, tmp_path):
     return tmp_path / "site.yaml"
 
 
-def publish(broker, messages):
+def publish(broker, messages, destination=TOPIC):
     """Send messages as hermes does, each kept by the broker when this returns."""
     connection = stomp.Connection12([("127.0.0.1", broker.port)], vhost="/")
     waits = stomp.listener.WaitingListener("last")
@@ -67,7 +68,7 @@ def publish(broker, messages):
     connection.connect(*brokers.LOGIN, wait=True)
     for i, message in enumerate(messages):
         last = {"receipt": "last"} if i == len(messages) - 1 else {}
-        connection.send(TOPIC, message, headers={"persistent": "true"} | last)
+        connection.send(destination, message, headers={"persistent": "true"} | last)
     waits.wait_on_receipt()
     connection.disconnect()
 
@@ -99,9 +100,9 @@ def n_scored(site):
         return 0
 
 
-def subscribe(broker):
+def subscribe(broker, subscription=None):
     """Let the broker know the subscriber, for which it keeps messages from then on."""
-    connection, _ = connect(Subscription("127.0.0.1", broker.port, False, "", TOPIC))
+    connection, _ = connect(subscription or Subscription("127.0.0.1", broker.port, False, "", TOPIC))
     hang_up(connection)
 
 
@@ -123,6 +124,33 @@ def test_whom_nobody_vouches_for_is_refused_and_so_is_a_wrong_password(broker, l
     monkeypatch.setenv("STOMP_PASSWORD", "wrong")
     with pytest.raises(Refused, match=rf"127.0.0.1:{broker.tls} cannot be had: .+"):
         connect(secure)
+
+
+def test_a_queue_keeps_what_nobody_has_acknowledged(broker, login):
+    queued = Subscription("127.0.0.1", broker.port, False, "", "/queue/rucio.events")
+    subscribe(broker, queued)
+    publish(broker, [b"1", b"2"], queued.destination)
+    connection, inbox = connect(queued)
+    assert wait_until(lambda: inbox.messages.qsize() == 2, 20)
+    [(first, body), _] = inbox.take(2)
+    connection.ack(first)
+    assert body == b"1"
+    hang_up(connection)
+    bodies = []
+
+    def receives(acknowledged):
+        with contextlib.suppress(Refused):  # the broker still has the connection before
+            connection, inbox = connect(queued)
+            taken = inbox.take(2)
+            bodies.extend(body for _, body in taken)
+            for ack, _ in taken if acknowledged else []:
+                connection.ack(ack)
+            hang_up(connection)
+            return bool(taken)
+
+    assert wait_until(lambda: receives(False), 20)
+    assert wait_until(lambda: receives(True), 20)
+    assert bodies == [b"2", b"2"], "it comes until it is acknowledged"
 
 
 def test_nothing_is_lost_and_nothing_scored_twice_whatever_is_killed(broker, before, site, login):
