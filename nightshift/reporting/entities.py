@@ -46,7 +46,8 @@ class Entity:
         plain = unicodedata.normalize("NFKD", self.name).encode("ascii", "ignore").decode().lower()
         slug = re.sub("[^a-z0-9]+", "-", plain)[:40].strip("-")
         mark = hashlib.sha256(f"{self.kind}\0{self.name}".encode("utf-8", "replace")).hexdigest()[:10]
-        kind = "" if slug.startswith(self.kind.lower()) else self.kind.lower()
+        kind = self.kind.lower().replace(" ", "-")
+        kind = "" if slug.startswith(kind) else kind
         return "-".join(part for part in (kind, slug, mark) if part) + ".html"
 
     @property

@@ -75,6 +75,7 @@ def test_a_run_is_on_the_page_of_each_primary_dataset_in_which_it_is_strange():
 @pytest.mark.parametrize("name", HOSTILE)
 def test_names_of_files_are_safe_and_stable(name):
     page = Entity("site", name).page
+    assert re.fullmatch(r"[a-z0-9][a-z0-9-]{0,70}\.html", Entity("primary dataset", name).page)
     assert re.fullmatch(r"[a-z0-9][a-z0-9-]{0,70}\.html", page)
     assert page == Entity("site", name, "other words").page != Entity("node", name).page
 
