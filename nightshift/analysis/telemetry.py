@@ -357,8 +357,8 @@ def misbehaviour_words(reported, judged):
     still = f"; {n_still} still {'does' if n_still == 1 else 'do'}" if 0 < n_still < n else ""
     when = f"since {moment(first.start)}" if goes_on.iloc[0] else from_to(first.start, first.end)
     return (
-        f"{n} of {plural(of, 'node')} {verb} ({kinds}), {how_long}{still}, most clearly {first.node_id} "
-        f"({kind_in_words(first.diagnosis)}, {when})"
+        f"{n} of {plural(of, 'node')} {verb} ({kinds}), {how_long}, most clearly {first.node_id} "
+        f"({kind_in_words(first.diagnosis)}, {when}){still}"
     )
 
 
