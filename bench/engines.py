@@ -1,4 +1,4 @@
-"""What a second worker of Slurm is worth: `python bench/engines.py [NODES]`, 8 unless stated, on a Slurm of its own, which needs two processors.
+"""What a second worker of Slurm is worth: `python bench/engines.py [NODES]`, 32 unless stated, on a Slurm of its own, which needs two processors.
 
 Every node has 200 metrics once a second for eight hours. Its windows are made by one worker, by two, and by this machine alone with two processes;
 seconds of all nodes less those of a quarter of them, so that how long a queue, imports and compilers take is left out.
@@ -51,7 +51,7 @@ def main():
     sys.path.insert(0, str(SERVICES))
     import slurm_cluster
 
-    n, rng = int((sys.argv[1:] or ["8"])[0]), np.random.default_rng(1)
+    n, rng = int((sys.argv[1:] or ["32"])[0]), np.random.default_rng(1)
     with tempfile.TemporaryDirectory(dir="/tmp", prefix="engines-") as name:
         folder = Path(name)
         (folder / "slurm").mkdir()
