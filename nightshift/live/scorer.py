@@ -18,8 +18,8 @@ import pandas as pd
 import pyarrow.compute as pc
 
 from nightshift.cleaning.transfers_days import RAW, STATES
+from nightshift.live.at_starts import AtStarts
 from nightshift.live.journal import read_lines_at
-from nightshift.live.known import Known
 from nightshift.live.night import read_night, rows_of_night
 from nightshift.live.stamp import check_night, stamp_of
 from nightshift.live.store import KEYS, OF_SCORE, Store, in_order, measured, ran_of
@@ -116,14 +116,14 @@ class Scorer:
     def score(self, new, gone):
         """Score the attempts `new`, once those that are gone are out of what is known: rows of the store."""
         if len(gone):
-            self.known.remove(ran_of(measured(gone)))
+            self.at_starts.remove(ran_of(measured(gone)))
         rows = measured(new).sort_values(
             ["started", "request_id", "attempt"], na_position="last", ignore_index=True
         )
         states = np.full((len(rows), len(STATES)), np.nan, np.float32)
         ran = (rows.started.notna() & rows.finished.notna()).to_numpy()
         if ran.any():
-            states[ran] = self.known.add(rows[ran])
+            states[ran] = self.at_starts.add(rows[ran])
         rows = rows.assign(**dict(zip(STATES, states.T, strict=True)))
         scores, self.memory = self.scores_of(rows, self.memory)
         return rows.join(scores).assign(first_score=scores.score, of_night=False, scored_at=pd.NaT)
@@ -151,7 +151,7 @@ class Scorer:
         """
         rows = self.store.read("where started is not null and finished is not null")
         rows = in_order(measured(rows))
-        rows = rows.assign(**dict(zip(STATES, self.known.states_of_all().T, strict=True)))
+        rows = rows.assign(**dict(zip(STATES, self.at_starts.states_of_all().T, strict=True)))
         live = rows[~rows.of_night].reset_index(drop=True)
         scores, self.memory = self.scores_of(live, self.night.memory)
         live = live.assign(**{f"new_{name}": scores[name] for name in scores})
@@ -190,8 +190,9 @@ class Scorer:
                 )
             )
         rows = ran_of(measured(self.store.read("where started is not null and finished is not null")))
-        self.known = Known(self.night.carried, self.night.begin.timestamp(), self.night.time_constant_s)
-        self.known.add(in_order(rows))
+        night = self.night
+        self.at_starts = AtStarts(night.carried, night.begin.timestamp(), night.time_constant_s)
+        self.at_starts.add(in_order(rows))
         stamp, memory = self.store.noted("memory", [None, None])
         goes_on = json.dumps(stamp) == json.dumps(self.night.stamp)  # this process, not the night, is new
         self.memory = memory if goes_on else self.night.memory

@@ -12,10 +12,10 @@ from rucio_events import states_at_starts
 from nightshift.cleaning.transfers import ENTITIES
 from nightshift.cleaning.transfers_days import Carried
 from nightshift.detectors.transfers_limits import Limits, judge_blocks, judge_transfers
-from nightshift.live import known
+from nightshift.live import at_starts
+from nightshift.live.at_starts import AtStarts, order_keys
 from nightshift.live.broker import login, read_address
 from nightshift.live.journal import Journal, Position, files_of, read_lines_at
-from nightshift.live.known import Known, order_keys
 from nightshift.live.scorer import TOO_OLD, Scorer
 from nightshift.live.stamp import NoNight
 from nightshift.live.transfers_findings import find_provisional
@@ -23,7 +23,7 @@ from nightshift.live.transfers_findings import find_provisional
 DAY = 86_400
 
 
-# ------------------------------------------------------------------------------------------------------ known
+# -------------------------------------------------------------------------------------------------- at_starts
 
 
 def attempts(n, seed):
@@ -53,10 +53,10 @@ def of_a_night(rows):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_what_is_known_is_to_the_bit_that_of_a_night_in_whatever_order_transfers_are_told(seed, monkeypatch):
-    monkeypatch.setattr(known, "SPACING", 20)
+    monkeypatch.setattr(at_starts, "SPACING", 20)
     rows, rng = attempts(400, seed), np.random.default_rng(seed)
     announced = np.argsort(rows.finished.astype("int64").to_numpy() / 1e6 + rng.exponential(100, len(rows)))
-    one = Known(Carried(), pd.Timestamp("2026-01-31", tz="UTC").timestamp(), TIME_CONSTANT_S)
+    one = AtStarts(Carried(), pd.Timestamp("2026-01-31", tz="UTC").timestamp(), TIME_CONSTANT_S)
     for at in np.array_split(announced, 40):
         states = one.add(rows.iloc[at])
         there = rows.iloc[np.sort(announced[: np.flatnonzero(announced == at[-1])[0] + 1])].reset_index(drop=True)

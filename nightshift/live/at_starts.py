@@ -64,8 +64,8 @@ class Table:
         self.columns = {name: np.delete(values, at, axis=0) for name, values in self.columns.items()}
 
 
-class Known:
-    """What is known of each of ENTITIES, from a midnight on.
+class AtStarts:
+    """What is known of each of ENTITIES at the starts of transfers, from a midnight on.
 
     carried : the Carried of that midnight, which new names are added to. begin : the midnight, seconds.
     time_constant_s : as for the night.
