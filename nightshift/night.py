@@ -52,20 +52,29 @@ def due_nights(config, root):
     return due.nights
 
 
+def opened(path, day=""):
+    """Go to the repository, from which notebooks and products count, and read a configuration: (its absolute
+    path, the checked configuration, root of its products). ConfigError, or RuntimeError for a home of
+    nobody.
+
+    path : from where the caller was. day : replaces its night unless it is "".
+    """
+    from nightshift.config import load
+
+    path = Path(path).expanduser().resolve()
+    os.chdir(REPOSITORY)
+    config = load(path, day or None)
+    return path, config, Path(config.get("products") or ".").expanduser()
+
+
 def run_nights(path, which, cores, quiet, *, day):
     """Run the nights that `which(config, root)` names while the folder `root` is held; the exit code.
 
     day : of the configuration that is given to `which`; "" is its own.
     """
-    from nightshift.config import load
-
     try:
-        # before the folder changes: notebooks and products count from the repository
-        path = Path(path).expanduser().resolve()
-        os.chdir(REPOSITORY)
-        config = load(path, day or None)
+        path, config, root = opened(path, day)
         check_cores(cores)
-        root = Path(config.get("products") or ".").expanduser()
         workers.choose(config.get("engine", workers.LOCAL), config.get("engine_workers", 2))
     except (ValueError, RuntimeError) as error:
         return refuse(error)
@@ -102,13 +111,8 @@ def prune_products(root, config, *, dry_run=False):
 
 def prune(path, dry_run=False):
     """Remove what the rules of the configuration at `path` let go, or say what would go; the exit code."""
-    from nightshift.config import load
-
     try:
-        path = Path(path).expanduser().resolve()
-        os.chdir(REPOSITORY)
-        config = load(path)
-        root = Path(config.get("products") or ".").expanduser()
+        _, config, root = opened(path)
         with held(root):
             prune_products(root, config, dry_run=dry_run)
     except Busy as error:
