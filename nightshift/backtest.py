@@ -23,7 +23,7 @@ from helpers import ROOT, atomic, project_path, write_json
 from nightshift.config import SIMULATE, ConfigError, load, read_yaml
 from nightshift.config import check as check_config
 from nightshift.night import Busy, check_cores, held, run_chain
-from nightshift.parameters import declared_at
+from nightshift.parameters import completed
 from nightshift.products import read_json, read_notebook
 from nightshift.reporting.pages import frame_of, publish_notebook
 from nightshift.reporting.studies import read_study
@@ -74,7 +74,7 @@ def nights_of_sample(settings):
     """First and last night on which every source of the sample has data; `settings`: the parameters of
     simulate.ipynb that are set.
     """
-    parameters = {name: one.default for name, one in declared_at(ROOT / SIMULATE).items()} | settings
+    parameters = completed(ROOT / SIMULATE, settings)
     last = date.fromisoformat(parameters["day"])
     return last - timedelta(
         min(parameters["days"], parameters["nights"], parameters["certification_days"]) - 1

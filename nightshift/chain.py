@@ -24,7 +24,7 @@ from nightshift.catalog import (
 from nightshift.config import DIGEST, SHARED, SIMULATE, notebook_of
 from nightshift.credentials import masked
 from nightshift.incidents.silences import SILENCES_FILE
-from nightshift.parameters import declared_at
+from nightshift.parameters import completed, declared_at
 from nightshift.products import differing, read_json, read_notebook
 from nightshift.runs import notebook_path, outcomes_of, read_run, record_path, steps_of_tonight
 from nightshift.sources.addresses import is_server
@@ -146,7 +146,7 @@ class Night:
         """The files that parameters of a notebook name beside the source, by default or as `parameters`:
         labels, certificates, lists.
         """
-        values = {name: one.default for name, one in declared_at(notebook).items()} | parameters
+        values = completed(notebook, parameters)
         named = [
             value
             for name, value in values.items()

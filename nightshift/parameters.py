@@ -122,3 +122,8 @@ def _declared_at(path, stamp):
 def declared_at(path):
     """{name: Parameter} that the notebook at `path` declares."""
     return _declared_at(str(path), Path(path).stat().st_mtime_ns)
+
+
+def completed(path, settings):
+    """All parameters of the notebook at `path`, {name: value}: `settings`, over the declared defaults."""
+    return {name: one.default for name, one in declared_at(path).items()} | settings

@@ -9,7 +9,6 @@ belongs to which, so that none goes round in circles, and what is lifted on one 
     exchange        both ways, once
 """
 
-import os
 import re
 from datetime import UTC, date, datetime, timedelta
 
@@ -24,28 +23,22 @@ from nightshift.incidents.silences import (
     read_recorded,
     record_silence,
 )
+from nightshift.notify.alertmanager import INCIDENT, login
 from nightshift.products import read_json
 from nightshift.wording import one_line
 
 PAIRS_FILE = "feedback/alertmanager.json"  # below the products folder: {id of a silence: {entry, made_by}}
-ALERTS = ("NightshiftIncident",)  # those that incidents raise: only their silences are silences of incidents
+ALERTS = (INCIDENT,)  # those that incidents raise: only their silences are silences of incidents
 ACKNOWLEDGED = "acknowledged: "  # how a comment there begins that is an acknowledgement here
 PATIENCE_S = 5.0
 
 
 class Alertmanager:
-    """An Alertmanager at an address. Credentials come from ALERTMANAGER_TOKEN, or ALERTMANAGER_USER and
-    ALERTMANAGER_PASSWORD, else netrc.
-    """
+    """An Alertmanager at an address, with the `login` of the one that is told of nights."""
 
     def __init__(self, address):
-        self.address, self.session, env = address.rstrip("/"), requests.Session(), os.environ
-        if token := env.get("ALERTMANAGER_TOKEN"):
-            self.session.auth = lambda request: (
-                request.headers.update(Authorization=f"Bearer {token}") or request
-            )
-        elif env.get("ALERTMANAGER_USER"):
-            self.session.auth = env["ALERTMANAGER_USER"], env.get("ALERTMANAGER_PASSWORD", "")
+        self.address, self.session = address.rstrip("/"), requests.Session()
+        self.session.auth = login()
 
     def ask(self, method, path, **how):
         """Send a request; ConnectionError in one line where it is not answered, or refused."""

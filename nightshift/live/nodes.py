@@ -11,14 +11,12 @@ import pandas as pd
 
 from helpers import study_paths
 from nightshift import night
-from nightshift.chain import Night
-from nightshift.config import load, notebook_of
+from nightshift.live.configured import all_parameters, night_of_study
 from nightshift.live.filters import Rule
 from nightshift.live.predictor import RuntimePredictor
 from nightshift.live.samples import Pull, read_span
 from nightshift.live.servers import past_of_servers
 from nightshift.live.telemetry import STUDY, Watch, line_of
-from nightshift.parameters import declared_at
 from nightshift.sources.base import live_source
 
 PATIENCE_S = 5.0  # for one answer: a step is a few seconds, and the next one asks again
@@ -54,11 +52,8 @@ def setting_of(options):
     """Read what a configuration says; ValueError, with a line for each mistake, where that is wrong or names
     no Prometheus.
     """
-    path = options.config.expanduser().resolve()
-    of_night = Night(load(path))
-    if STUDY not in of_night.studies:
-        raise ValueError(f"{options.config} does not name the study {STUDY}")
-    extract, analyse = (parameters(of_night, step) for step in ("1_extract", "4_analyse"))
+    of_night = night_of_study(options.config, STUDY)
+    extract, analyse = (all_parameters(of_night, STUDY, step) for step in ("1_extract", "4_analyse"))
     address = options.address or extract["source"]
     if not address.startswith(("http://", "https://")):
         raise ValueError(
@@ -68,12 +63,6 @@ def setting_of(options):
     rule = Rule(analyse["alarm_rate"], options.consecutive, options.majority, analyse["least_confidence"])
     paths = study_paths(STUDY, of_night.config.get("products") or "")
     return Setting(paths, extract, address, rule, analyse["site_pattern"])
-
-
-def parameters(of_night, step):
-    """Give all parameters of a step: those of the night over the declared defaults."""
-    declared = {name: one.default for name, one in declared_at(notebook_of(STUDY, step)).items()}
-    return declared | of_night.parameters(STUDY, step)
 
 
 def pull_of(setting, predictor):

@@ -7,11 +7,9 @@ import sys
 from typing import NamedTuple
 
 from nightshift import night
-from nightshift.chain import Night
-from nightshift.config import load, notebook_of
 from nightshift.live.broker import Subscription, login, read_address
+from nightshift.live.configured import all_parameters, night_of_study
 from nightshift.live.transfers import FORM, Settings, run
-from nightshift.parameters import declared_at
 
 STUDY = "transfers"
 
@@ -32,11 +30,8 @@ def settings_of(config):
     """Read what the configuration at a path says of how transfers are judged: Settings. ValueError, with a
     line for each mistake, where that is wrong.
     """
-    of_night = Night(load(config.expanduser().resolve()))
-    if STUDY not in of_night.studies:
-        raise ValueError(f"{config} does not name the study {STUDY}")
-    declared = {name: one.default for name, one in declared_at(notebook_of(STUDY, "4_analyse")).items()}
-    analyse = declared | of_night.parameters(STUDY, "4_analyse")
+    of_night = night_of_study(config, STUDY)
+    analyse = all_parameters(of_night, STUDY, "4_analyse")
     rates = {name: analyse[name] for name in ("alarm_rate", "false_discovery_rate", "site_pattern")}
     return Settings(str(of_night.config.get("products") or ""), **rates)
 
