@@ -450,7 +450,8 @@ def plot_incident(incident, windows, ax, *, metric, column):
 
 def label_incident(finding, ax, *, metric, unit):
     """Write above a picture what it shows of which node, and at its axis the `metric` with its unit."""
-    title = f"{finding.kind} {shorten(finding.entity, 30)}, {finding.start:%Y-%m-%d %H:%M} UTC"
+    what = f"{kind_in_words(finding.kind)}: {shorten(finding.entity, 30)}"
+    title = f"{what}, {finding.start:%Y-%m-%d %H:%M} UTC"
     ax.set_title(title, loc="left", fontsize="medium", parse_math=False)
     name = shorten(name_of(metric), 32, placeholder=" ...")
     ax.set_ylabel(name + (f", {unit}" if unit else ""), fontsize="small", parse_math=False)

@@ -5,9 +5,10 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from nightshift.analysis import accelerators
-from nightshift.analysis.telemetry import answer_of, elapsed, node_map
+from nightshift.analysis.telemetry import answer_of, elapsed, label_incident, node_map
 from nightshift.analysis.telemetry_night import (
     headline_notes,
     healthy_past,
@@ -252,6 +253,13 @@ def test_the_windows_of_a_run_and_day_share_their_luck():
 
 
 # ------------------------------------------------------------------------------------------------------------ analysis
+
+
+def test_a_picture_calls_its_trouble_as_the_page_does():
+    finding = pd.Series({"kind": "memleak", "entity": "n1", "start": NOON})
+    ax = label_incident(finding, Figure().subplots(), metric="MemFree::meminfo", unit="kB")
+    assert ax.get_title(loc="left") == "memory leak: n1, 2026-01-30 12:00 UTC"
+    assert ax.get_ylabel() == "MemFree (meminfo), kB"
 
 
 def test_answers_and_times_are_read_as_a_person_says_them():
