@@ -7,8 +7,6 @@ own, of which seconds of processors and the largest memory are counted; papermil
 
 import json
 import os
-import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -16,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from steps import run
 
-NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks/transfers"
 FIRST = pd.Timestamp("2026-01-01")
 STORAGES = np.array([f"SITE{i:03d}_DATADISK" for i in range(300)])
 
@@ -34,7 +32,12 @@ def write_day(path, day, n, rng):
     sizes, lines = rng.integers(1, 10**10, n), []
     for i in range(n):
         payload = {"request-id": f"{day:08x}{i:024x}", "activity": "Production Output", "src-rse": src[i], "src-type": "DISK", "dst-rse": dst[i]}
-        payload |= {"protocol": "davs", "transfer-endpoint": "https://fts.example:8446", "src-url": "davs://a.example/x", "dst-url": "davs://b.example/x"}
+        payload |= {
+            "protocol": "davs",
+            "transfer-endpoint": "https://fts.example:8446",
+            "src-url": "davs://a.example/x",
+            "dst-url": "davs://b.example/x",
+        }
         payload |= {"bytes": int(sizes[i]), "submitted_at": text["q"][i], "started_at": None, "transferred_at": None, "reason": None}
         lines.append((submitted[i], {"event_type": "transfer-queued", "created_at": text["q"][i], "payload": payload}))
         payload = payload | {"started_at": text["s"][i], "transferred_at": text["f"][i]}
@@ -43,30 +46,11 @@ def write_day(path, day, n, rng):
         file.writelines(json.dumps(event) + "\n" for _, event in sorted(lines, key=lambda line: line[0]))
 
 
-def run(step, products, **parameters):
-    """Run a step by papermill: (seconds of processors, GiB)."""
-    command = [sys.executable, "-m", "papermill", NOTEBOOKS / f"{step}.ipynb", Path(products) / "out.ipynb", "-k", "python3", "--no-progress-bar"]
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    watch = [sys.executable, "-c", WATCH, *map(str, command), "-y", json.dumps({"products": str(products)} | parameters)]
-    done = subprocess.run(watch, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"{step}: {done.stderr.strip().splitlines()[-1]}")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, int(done.stdout.split()[-1]) / 2**20
-
-
-# prints the largest process among those that it starts
-WATCH = """import resource, subprocess, sys
-done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL)
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
-sys.exit(done.returncode)"""
-
-
 def night(folder, day, days):
     """Extract and preprocess the window that ends with `day`: {step: (seconds of processors, GiB)}."""
     asked = {"source": str(folder / "events/*.jsonl"), "day": str((FIRST + pd.Timedelta(days=day)).date()), "days": days}
-    cost = {"1_extract": run("1_extract", folder, **asked)}
-    return cost | {"2_preprocess": run("2_preprocess", folder, day=asked["day"])}
+    cost = {"1_extract": run("transfers/1_extract", folder, **asked)}
+    return cost | {"2_preprocess": run("transfers/2_preprocess", folder, day=asked["day"])}
 
 
 def main():

@@ -10,20 +10,18 @@ table calls the exponent. It says nothing where the cost hardly grew.
 
 import argparse
 import gzip
-import json
 import math
 import re
 import resource
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import yaml
+from steps import REPOSITORY, run
 
 from nightshift.catalog import steps_of, studies
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 SIZES = {"transfers_per_day": 1000, "certification_days": 35, "certification_runs": 70, "tickets_per_week": 23}  # that grow, of simulate.ipynb
 # which text of a line of the sample is a name that copies change, and how many there are where names are numbered
 COPIED = {
@@ -31,25 +29,6 @@ COPIED = {
     "telemetry/*.csv*": (re.compile(r"(?<=-n)(\d\d)\b"), 12),
 }
 LEAST_GROWTH = {"s": 2.0, "GiB": 0.05}  # below which an exponent would be noise
-
-# prints what a command took: seconds of processors, and the largest process among those that it starts
-WATCH = """import resource, subprocess, sys
-done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL)
-used = resource.getrusage(resource.RUSAGE_CHILDREN)
-print(used.ru_utime + used.ru_stime, used.ru_maxrss / 2**20)
-sys.exit(done.returncode)"""
-
-
-def run(notebook, products, **parameters):
-    """Run a notebook by papermill: (seconds of processors, GiB)."""
-    path = REPOSITORY / f"notebooks/{notebook}.ipynb"
-    command = ["-m", "papermill", path, products / "executed.ipynb", "-k", "python3", "--no-progress-bar"]
-    settings = ["-y", json.dumps({"products": str(products)} | parameters)]
-    watch = [sys.executable, "-c", WATCH, sys.executable, *map(str, command), *settings]
-    done = subprocess.run(watch, capture_output=True, text=True, cwd=REPOSITORY)
-    if done.returncode:
-        sys.exit(f"{notebook}: {done.stderr.strip().splitlines()[-1]}")
-    return tuple(map(float, done.stdout.split()))
 
 
 def copy_lines(path, name, step, factor):
