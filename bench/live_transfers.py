@@ -14,6 +14,7 @@ Broker, sender and our three processes share the processors of the machine; the 
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -68,9 +69,10 @@ class Live:
         return sum(sum(one.cpu_times()[:2]) for one in [ours, *ours.children(recursive=True)])
 
     def count(self):
-        if not self.store.exists():
+        try:
+            return Store(self.store, read_only=True).count("transfers where not of_night") if self.store.exists() else 0
+        except sqlite3.OperationalError:  # it is being made
             return 0
-        return Store(self.store, read_only=True).count("transfers where not of_night")
 
     def wait_for(self, n, seconds):
         until = time.monotonic() + seconds
@@ -81,11 +83,25 @@ class Live:
         return time.time()
 
 
+class Receipts(stomp.ConnectionListener):
+    """Tells whether the broker confirmed what was sent, and does not wait for one that went away."""
+
+    def __init__(self):
+        self.answered, self.confirmed = threading.Event(), False
+
+    def on_receipt(self, frame):
+        self.confirmed = True
+        self.answered.set()
+
+    def on_disconnected(self):
+        self.answered.set()
+
+
 class Sender:
     """Sends messages as hermes does, those again that the broker had not confirmed when it went away."""
 
     def __init__(self, broker):
-        self.broker, self.connection, self.sent_at = broker, None, []
+        self.broker, self.connection, self.sent_at = broker, None, []  # sent_at : of each message that is confirmed, s since 1970
 
     def send(self, messages, rate=0, chunk=500):
         """Send all, `rate` a second, 0 as fast as it goes; a chunk is confirmed before the next one."""
@@ -102,14 +118,15 @@ class Sender:
             if not self.connection or not self.connection.is_connected():
                 self.connection = stomp.Connection12([("127.0.0.1", self.broker.port)], vhost="/", reconnect_attempts_max=1)
                 self.connection.connect(*brokers.LOGIN, wait=True)
-            waits = stomp.listener.WaitingListener("last")
-            self.connection.set_listener("waits", waits)
+            receipts = Receipts()
+            self.connection.set_listener("receipts", receipts)
             now = time.time()
             for i, message in enumerate(part):
                 last = {"receipt": "last"} if i == len(part) - 1 else {}
                 self.connection.send(TOPIC, message, headers={"persistent": "true"} | last)
-            waits.wait_on_receipt()
-            if not waits.received:
+            receipts.answered.wait(30)
+            if not receipts.confirmed:
+                self.connection = None
                 return False
             self.sent_at += [now] * len(part)
             return True
@@ -198,7 +215,7 @@ def compare(folder, live, transfers):
     both = rows.merge(night.scored, on=["request_id", "attempt"], suffixes=("", "_night"))
     apart, first = (both.score - both.score_night).abs(), (both.first_score - both.score_night).abs()
     print(f"night: {lost} lost, {twice} scored twice; {counts['read'] - len(rows):,} of {counts['read']:,} deliveries were repeated and put aside")
-    print(f"       {len(both):,} scored by both, at most {apart.max():.2g} apart, once settled")
+    print(f"       {len(both):,} scored by both, at most {apart.max():.2g} apart, once settled; {(apart > 1e-6).sum():,} more than 1e-6")
     print(f"       {n_changed:,} had been scored before all was known; to settle them took {took:.0f} s")
     print(f"       first scores: {(first <= 1e-6).mean():.1%} the same, 95% within {first.quantile(0.95):.3f}, at most {first.max():.2f} apart")
 

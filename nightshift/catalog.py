@@ -56,6 +56,7 @@ class FindingKind(Entry):
     description: str = ""  # the same as a sentence, without its subject
     keywords: list[str] = []  # words by which users speak of it in tickets, singular
     impact_unit: str = ""  # one of the study's impact_units; by default its first
+    impact_label: str = ""  # what stands behind the number; by default as the unit says
     cadence: Cadence = "day"  # how often its source can change its mind; by default as often as the study's
     benign: bool = False  # most often somebody wanted it so; it ranks lower
     is_loss: bool = False  # a community does less, which trouble of its site may explain
@@ -305,6 +306,22 @@ def rows_of(study, name):
 def impact_units():
     """{unit: ImpactUnit} of all studies."""
     return {unit: one for entry in studies().values() for unit, one in entry.impact_units.items()}
+
+
+def impact_labels(kinds):
+    """{unit: what stands behind an amount of it} of findings of `kinds`, a set of (study, kind): that of the
+    kinds, where they agree, else that of the unit.
+    """
+    units, labels = impact_units(), {}
+    for study, name in kinds:
+        kind = study_of(study).kinds.get(name) or complete(FindingKind(), study_of(study))
+        default = units[kind.impact_unit].label if kind.impact_unit in units else ""
+        labels.setdefault(kind.impact_unit, set()).add(kind.impact_label or default)
+    return {
+        unit: next(iter(found)) if len(found) == 1 else units[unit].label
+        for unit, found in labels.items()
+        if unit in units
+    }
 
 
 def troubles():

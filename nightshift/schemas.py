@@ -31,14 +31,16 @@ FINDING_MAY_HAVE = {
 }
 # data/incidents/<day>_findings.parquet: the same, with what the digest adds, and FINDING_MAY_HAVE
 INCIDENT_FINDING = [*FINDING, "incident", "table", "night", "kept"]
-# data/incidents/<day>.parquet: one row per incident of a night; digest.json publishes all but the last three
+# data/incidents/<day>.parquet: one row per incident of a night; digest.json publishes all but the last
+# three, and standing where it is there
 INCIDENT = [
     *("incident", "state", "age_nights", "rank", "shown"),
     *("silenced_as", "silenced_by", "silenced_until", "silenced_why"),
     *("severity", "priority", "site", "title", "summary", "kinds", "studies", "start", "end", "ended"),
-    *("first_seen", "p_value", "impact", "impacts", "figure", "change", "description", "scope", "benign"),
+    *("first_seen", "p_value", "impact", "impacts", "figure", "change"),
+    *("standing", "description", "scope", "benign"),
 ]
-PUBLISHED = INCIDENT[:-3]
+PUBLISHED = INCIDENT[:-4]
 # what must be there of an incident of an earlier night, to follow it
 FOLLOWED = ["incident", "state", "age_nights", "first_seen", "start", "end", "ended", "studies", "impacts"]
 # data/incidents/<day>_proposals.parquet: one row per proposal for an incident

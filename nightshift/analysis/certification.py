@@ -16,6 +16,7 @@ import pandas as pd
 
 from nightshift.detectors.certification import KEY, feature_errors, members_of, scale_features
 from nightshift.models import load_model
+from nightshift.wording import first_few
 
 LS_SECONDS = 23.31  # 2**18 orbits of 88.9 microseconds
 WHOLE = 0.9  # share of a run's lumisections from which on it is bad as a whole
@@ -227,7 +228,8 @@ def evidence_of(strange, one, *, rows, lumi_known):
     reasons[0] += f" times its usual squared error ({number_of(number.name)} {number.observed:.4g}, "
     reasons[0] += f"usually {number.low:.4g} to {number.high:.4g})"
     cost = f", {rows.amount[rows.flagged].sum():.3g} /pb recorded in them" if lumi_known else ""
-    share = f"{one.flagged} of {len(rows)} lumisections flagged{cost}"
+    of = first_few(strange_datasets(rows))
+    share = f"{one.flagged} of {len(rows)} lumisections flagged{f' in {of}' if of else ''}{cost}"
     return f"{share}: {', '.join(reasons)}; {official_words(rows)}"
 
 
@@ -251,8 +253,16 @@ def finding_of(strange, one, *, scored, lumi_known):
         "unit": "times the usual error",
         "evidence": evidence_of(strange, one, rows=rows, lumi_known=lumi_known),
         "impact": rows.recorded_lumi[rows.flagged].sum(min_count=1),
-        "datasets": ", ".join(rows.dataset[rows.flagged].value_counts().index),
+        "datasets": ", ".join(strange_datasets(rows)),
     }
+
+
+def strange_datasets(rows):
+    """Names of the primary datasets in which lumisections are flagged, those with most of them first: list.
+
+    rows : DataFrame dataset, flagged, one row per lumisection and dataset.
+    """
+    return list(rows.dataset[rows.flagged].value_counts().index)
 
 
 # ------------------------------------------------------------------------------------------------------- rows

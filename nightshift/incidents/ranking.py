@@ -24,8 +24,8 @@ Of the night:
 
 
 def rank_incidents(incidents, weights, scales, limits, max_incidents):
-    """`incidents` sorted by rank with the points of which `priority` is the sum, severity, rank from 1, and
-    shown (the first `max_incidents`).
+    """`incidents` sorted by rank with the points of which `priority` is the sum, standing (the same in
+    words), severity, rank from 1, and shown (the first `max_incidents`).
 
     weights : {"decade", "decades", "tenfold", "study", "site", "new", "going_on", "tonight", "benign"}:
     points per decade of p, how many decades count, per factor of ten of impact above its scale, per further
@@ -65,7 +65,8 @@ def rank_incidents(incidents, weights, scales, limits, max_incidents):
         + 0.0
     )
     ranked = incidents.join(points.rename(columns="points {}".format)).assign(
-        priority=points.sum(axis=1).round(3)
+        priority=points.sum(axis=1).round(3),
+        standing=[standing_in_words(row) for _, row in points.iterrows()],
     )
     gravity = evidence.sum(axis=1).round(3)
     ranked["severity"] = np.select(
@@ -78,6 +79,16 @@ def rank_incidents(incidents, weights, scales, limits, max_incidents):
     ranked["rank"] = np.arange(1, len(ranked) + 1)
     ranked["shown"] = (ranked["last"] == 0) & (ranked["rank"] <= max_incidents)
     return ranked.drop(columns=["last", "down"])
+
+
+def standing_in_words(points):
+    """Say what an incident owes its place to, the most first: "7.4 points: impact 3.2, surprise 2.3, news 1".
+
+    points : Series of the points of `rank_incidents`, by what they are for.
+    """
+    counted = points[points.abs() >= 0.05].sort_values(key=abs, ascending=False, kind="stable")
+    parts = ", ".join(f"{name} {value:.2g}" for name, value in counted.items())
+    return f"{points.sum():.1f} points" + (f": {parts}" if parts else "")
 
 
 def needs_advice(ranked):

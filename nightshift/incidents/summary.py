@@ -49,16 +49,19 @@ def add_impacts(findings):
     return [{"study": study, "value": value, "unit": unit} for (study, unit), value in sorted(sums.items())]
 
 
-def impact_text(impacts):
-    """Write impacts as text such as "103,178 core hours affected, 1 node"; "" for none."""
-    sums = {}
+def impact_text(impacts, labels=None):
+    """Write impacts as text such as "103,178 core hours lost, 1 node"; "" for none.
+
+    labels : {unit: what stands behind its number}, of catalog.impact_labels; None as the units say.
+    """
+    sums, labels = {}, labels or {}
     for one in impacts:
         sums[one["unit"]] = sums.get(one["unit"], 0.0) + one["value"]
     units, texts = catalog.impact_units(), []
     for name, value in sums.items():
         unit = units.get(name)
         number = f"{value:,.0f}" if value >= 100 or (unit and unit.whole) else f"{value:.3g}"
-        label = unit.label if unit and unit.label else name
+        label = labels.get(name) or (unit.label if unit else "") or name
         texts.append(f"{number} {label.replace(name, name.removesuffix('s')) if number == '1' else label}")
     return ", ".join(texts)
 
@@ -110,7 +113,9 @@ def summarise_incidents(findings, label, still_h=6.0, newest=None):
                 "active_last_day": bool(group.active_last_day.any()),
                 "p_value": combine_p_values(group.p_value),
                 "impacts": impacts,
-                "impact": impact_text(impacts),
+                "impact": impact_text(
+                    impacts, catalog.impact_labels(set(zip(group.study, group.kind, strict=True)))
+                ),
                 "scope": lead.scope,
                 "benign": bool(group.benign.all()),
             }

@@ -15,8 +15,8 @@ COUNTED_STATES = ("new", "ended", "escalated", "ongoing", "resolved", "closed", 
 
 
 def status_in_words(state, age_nights, ended=False, *, change=""):
-    """Say the state of an incident in the words of the glossary, with its nights: "new", "new, ended",
-    "ongoing, night 3", "resolved, seen in 4 nights", "closed, ended before monitoring began".
+    """Say the state of an incident in the words of the glossary, with its nights: "new, open",
+    "new, ended", "ongoing, night 3", "resolved, seen in 4 nights", "closed, ended before monitoring began".
 
     change : what has changed since the night before, as `track_incidents` says it.
     """
@@ -26,7 +26,7 @@ def status_in_words(state, age_nights, ended=False, *, change=""):
         return f"{state}, {UNWATCHED}"
     if state in ("resolved", "closed"):
         return f"{state}, seen in {plural(age_nights, 'night')}"
-    return f"{state}, ended" if ended else state
+    return f"{state}, {'ended' if ended else 'open'}"
 
 
 def when_in_words(row, day):
@@ -151,7 +151,9 @@ def listed_changes(incidents):
     )
     return pd.DataFrame(
         {
-            "state": list(map(status_in_words, changed.state, changed.age_nights)),
+            "state": list(
+                map(status_in_words, changed.state, changed.age_nights, changed.ended.astype(bool))
+            ),
             "incident": changed.title,
             "change": changed.change,
             "severity": changed.severity,
@@ -171,7 +173,7 @@ def severities_in_words(incidents):
 
 def listed_silences(incidents):
     """Return silenced and acknowledged incidents as a table for people: by whom, until when, and why."""
-    status = map(status_in_words, incidents.state, incidents.age_nights)
+    status = map(status_in_words, incidents.state, incidents.age_nights, incidents.ended.astype(bool))
     return pd.DataFrame(
         {
             "incident": incidents.title,

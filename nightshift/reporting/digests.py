@@ -25,8 +25,9 @@ MAY_HAVE = [
     "reason",
     "ranked",
     "verify",
+    "standing",
     *FINDING_MAY_HAVE,
-]  # columns of the tables of proposals and findings that older versions lack
+]  # columns of the tables of incidents, proposals and findings that older versions lack
 # width of an interval that says nothing: that of a proposal that nobody has tried for anything, 0% to 100%
 ALL_OPEN = 0.99
 UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")

@@ -190,6 +190,8 @@ def model_line(model, models=()):
             f"{name}, skill {skill_in_words(model['skill'], model['skill_low'], model['skill_high'])} "
             f"against {baseline}"
         )
+        if model["skill_low"] <= 0 <= model["skill"]:
+            line += ", so it is not shown to be better"
     same = [
         one
         for one in models

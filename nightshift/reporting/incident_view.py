@@ -19,10 +19,11 @@ def view_of(incident, *, href="", figure="", n_proposals=None):
     n_proposals : at most so many; None is MAX_PROPOSALS of those that are ranked, and all of others.
 
     Keys: id, rank, title, severity (high, medium, low or unknown), state, status, since, began, sites, place
-    (the first of them, in words), affected (its impact), site and impact ("" where title or summary have
-    them), summary, change, href, evidence and more_evidence (of its findings, where no page has them),
-    figure, figure_alt, ranked, proposals (proposal, reason, verify, note, remediation), proposals_heading,
-    nothing_to_try (why there are none), silence ("" where nobody has silenced it).
+    (the first of them, in words), standing (what it owes its rank to), affected (its impact), site and impact
+    ("" where title or summary have them), summary, change, href, evidence and more_evidence (of its findings,
+    where no page has them), figure, figure_alt, ranked, proposals (proposal, reason, verify, note,
+    remediation), proposals_heading, nothing_to_try (why there are none), silence ("" where nobody has
+    silenced it).
     """
     title, summary = one_line(incident["title"], 120), one_line(incident["summary"], 600)
     impact, change = (one_line(incident[name]) for name in ("impact", "change"))
@@ -46,6 +47,7 @@ def view_of(incident, *, href="", figure="", n_proposals=None):
         "summary": summary,
         "change": "" if change in summary or change == NOT_WATCHED else change,  # which its status says
         "impact": "" if impact in summary else impact,
+        "standing": one_line(incident.get("standing") or ""),
         "affected": impact.replace(" affected", ""),
         "href": href,
         **evidence_view([] if href else incident.get("findings") or []),

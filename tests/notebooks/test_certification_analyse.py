@@ -105,7 +105,7 @@ def test_flagged_lumisections_become_ranges_with_small_gaps_joined(night, tmp_pa
 
 def test_evidence_has_the_cost_the_histogram_its_number_and_the_official_verdict(night):
     found = night.of["run 102, lumisections 5-13"]
-    what = r"7 of 9 lumisections flagged, 3\.5 /pb recorded in them: a (\d+) times its usual squared error "
+    what = r"7 of 9 lumisections flagged in ZeroBias, 3\.5 /pb recorded in them: a (\d+) times its usual squared error "
     what += r"\(q50 3\.5, usually (0\.3\d*) to (0\.6\d*)\); "  # b and c are as usual and not named
     times, low, high = re.match(what, found.evidence).groups()
     good = clean_table().query("dataset == 'ZeroBias' and part == 'validation'")
@@ -115,7 +115,7 @@ def test_evidence_has_the_cost_the_histogram_its_number_and_the_official_verdict
     assert found.observed == pytest.approx(by_hand, rel=0.01)
     assert float(times) == pytest.approx(found.observed, rel=0.01)
     assert found.evidence.endswith("officially bad")
-    assert night.of["run 103, lumisections 1-20"].evidence.startswith("20 of 20 lumisections flagged, 10 /pb recorded in them: b ")
+    assert night.of["run 103, lumisections 1-20"].evidence.startswith("20 of 20 lumisections flagged in ZeroBias and JetHT, 10 /pb recorded in them: b ")
     assert found.impact == pytest.approx(3.5)
     assert night.of["run 103, lumisections 1-20"].impact == pytest.approx(10)
     assert set(night.findings.impact_unit) == {"/pb"}
@@ -331,7 +331,7 @@ def test_a_wide_table_without_times_and_luminosity_is_judged_alike(tmp_path):
     assert night.findings.start.isna().all()
     assert night.findings.impact.isna().all()  # an unknown luminosity, not none
     assert str(night.findings.start.dtype) == "datetime64[us, UTC]"
-    assert night.of["run 102, lumisections 5-13"].evidence.startswith("7 of 9 lumisections flagged: a_$x$<b>q50 ")
+    assert night.of["run 102, lumisections 5-13"].evidence.startswith("7 of 9 lumisections flagged in wide: a_$x$<b>q50 ")
     assert "/pb" not in night.page
     assert "The source gives no luminosity, so lumisections are counted." in night.page
     assert night.golden == GOLDEN | {105: [[1, LS]]}

@@ -71,11 +71,12 @@ def test_a_first_night_is_all_new_and_its_headline_is_the_most_pressing(first):
     assert list(shown.title) == ["site trouble at A", "memory leak on n1", "surge of vo at C"]
     assert shown[["state", "age_nights", "silenced_as", "shown"]].drop_duplicates().values.tolist() == [["new", 1, "", True]]
     assert shown.studies[0].tolist() == ["accounting", "transfers"]
-    assert shown.impact[0] == "5,000 core hours affected, 5 GB delayed"
+    assert shown.impact[0] == "5,000 core hours lost, 5 GB delayed"
     assert [dict(one) for one in shown.impacts[1]] == [{"study": "telemetry", "unit": "nodes", "value": 1.0}]
     assert (str(shown.start.dtype), shown.start[0]) == ("datetime64[us, UTC]", DIP["start"])
     assert shown.ended.tolist() == [False, True, False]
-    assert names["headline"].startswith("Site trouble at A since 2026-01-19 (new): most of its series fell together; 2 findings of accounting and")
+    began = "Site trouble at A since 2026-01-19 (new, open): most of its series fell together; "
+    assert names["headline"].startswith(f"{began}2 findings of accounting and")
     assert "Incidents tonight: 3 new (1 of them ended)." in page
     assert "No earlier night is known" in page
     kept = json.loads((products / "data/incidents/2026-01-31.json").read_text())
@@ -291,7 +292,7 @@ def test_a_sentence_says_what_has_ended_when_it_was_last_seen_and_no_p_value_of_
     leak = "Memory leak on n1 seen from 2026-01-31 12:00 to 12:05 UTC (resolved, seen in 1 night): “"
     assert says["memory leak on n1"].startswith(leak)
     [at_d] = [text for title, text in says.items() if title.endswith("D")]
-    assert " since 2026-01-19, seen to 2026-01-25, the last day that is judged (new): " in at_d
+    assert " since 2026-01-19, seen to 2026-01-25, the last day that is judged (new, open): " in at_d
     grown = says["failing source A_DISK"]
     assert "p-value below 1e-12; 50 GB delayed" in grown
     assert "since 2026-01-12 (escalated, night 2)" in grown
@@ -365,7 +366,7 @@ def test_a_kind_that_nobody_knows_and_findings_without_times_are_reported_all_th
     assert set(shown.index) == {"failing source A_DISK", "gremlins: X"}
     assert pd.isna(shown.start["gremlins: X"])
     assert not shown.ended["gremlins: X"]
-    assert "Gremlins: X at times that the source does not know (new): gremlins;" in page
+    assert "Gremlins: X at times that the source does not know (new, open): gremlins;" in page
     assert "No proposal for it is known" in page
     assert incidents(tmp_path).state.tolist() == ["new", "new"]
     night(tmp_path, strange, day="2026-02-01")

@@ -13,7 +13,7 @@ from nightshift.incidents.correlation import describe_findings
 from nightshift.incidents.display import MAX_FINDINGS, show_evidence, show_folded, show_pictures, show_shared_pictures, split_pictures
 from nightshift.incidents.figures import bar_labels, finish_time_axis
 from nightshift.incidents.intake import gather_findings, newest_rows, nights_of_tables
-from nightshift.incidents.ranking import RULES, amounts_in_words
+from nightshift.incidents.ranking import RULES, amounts_in_words, standing_in_words
 from nightshift.incidents.wording import (
     count_incidents,
     counted_as,
@@ -99,7 +99,7 @@ def test_a_sentence_names_the_sites_of_an_incident_that_its_title_leaves_out():
 @pytest.mark.parametrize(
     ("state", "age_nights", "ended", "change", "words"),
     [
-        ("new", 1, False, "", "new"),
+        ("new", 1, False, "", "new, open"),
         ("new", 1, True, "", "new, ended"),
         ("ongoing", 3, False, "", "ongoing, night 3"),
         ("escalated", 2, False, "it is back", "escalated, night 2"),
@@ -118,13 +118,20 @@ def test_a_state_is_said_in_the_words_by_which_it_is_counted(state, age_nights, 
 def test_what_has_changed_is_listed_with_the_newest_first_and_without_what_was_closed():
     states = ["resolved", "closed", "ongoing", "new"]
     some = pd.DataFrame({"state": states, "title": list("abcd"), "incident": list("wxyz"), "age_nights": 3, "change": "", "severity": "low"})
+    some["ended"] = [True, True, False, False]
     assert listed_changes(some).incident.tolist() == ["d", "c", "a"]
-    assert listed_changes(some).state.tolist() == ["new", "ongoing, night 3", "resolved, seen in 3 nights"]
+    assert listed_changes(some).state.tolist() == ["new, open", "ongoing, night 3", "resolved, seen in 3 nights"]
     assert listed_changes(some.head(0)).empty
     assert severities_in_words(some) == "4 of low severity"
     mixed = some.assign(severity=["low", "high", "low", "medium"])
     assert severities_in_words(mixed) == "1 of high severity, 1 of medium severity and 2 of low severity"
     assert severities_in_words(some.head(0)) == ""
+
+
+def test_an_incident_says_what_it_owes_its_place_to_with_the_most_first():
+    points = pd.Series({"surprise": 1.2, "impact": 3.21, "sources": 0.0, "site": 0.0, "benign": -1.5, "news": 1.0})
+    assert standing_in_words(points) == "3.9 points: impact 3.2, benign -1.5, surprise 1.2, news 1"
+    assert standing_in_words(points * 0) == "0.0 points"
 
 
 def test_the_rules_of_the_ranking_name_every_weight_with_its_value():

@@ -488,6 +488,7 @@ def test_a_night_without_training_has_a_page_of_the_training_of_an_earlier_night
         ({"name": "log_size", "baseline_name": "log_size"}, "log size, a trivial baseline"),
         (MODEL, "lstm, skill 0.40 (0.35 to 0.45) against log size"),
         (MODEL | {"skill": -8.5e8, "skill_low": -9e8}, "lstm, skill below -10, far worse than the baseline against log size"),
+        (MODEL | {"skill_low": -0.1}, "lstm, skill 0.40 (-0.10 to 0.45) against log size, so it is not shown to be better"),
         (MODEL | {"skill": -3, "skill_low": -9e8, "skill_high": -1}, "lstm, skill -3.00 (below -10 to -1.00) against log size"),
     ],
 )
@@ -587,7 +588,7 @@ def test_the_front_page_begins_with_the_incidents(night):
     assert "First:" not in in_text(front), "the first row says it"
     text = in_text(first)
     row = "high site outage at ISTHMUS-T2 ISTHMUS-T2 2026-01-30 19:40 accounting, transfers, tickets"
-    assert in_text(first.summary) == f"{row} 103,178 core hours, 12 GB delayed, 18 tickets new"
+    assert in_text(first.summary) == f"{row} 103,178 core hours, 12 GB delayed, 18 tickets new, open"
     assert "ISTHMUS-T2 fails or is idle since 30 Jan 2026 19:40 UTC" in text
     assert f"{rows[0]['incident']} · findings and evidence" in text
     assert text.count("since") == 1
