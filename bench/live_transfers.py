@@ -23,6 +23,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import psutil
 import stomp
 import yaml
@@ -136,7 +137,9 @@ class Sender:
 
 
 def prepare(folder, n):
-    """Run the night before; returns (messages of the day after it, table of their transfers)."""
+    """Run the night before; returns (messages that come after it, table of their transfers): what began before midnight and ended after it,
+    then those of the day.
+    """
     night = make_transfers(NIGHT_EVENTS, "2026-01-30", DAY - 3600, seed=1, sites=SITES)
     (folder / "earlier.jsonl").write_bytes(b"\n".join(messages_of(night)) + b"\n")
     run_night(folder / "products", "2026-01-30", folder / "earlier.jsonl", days=1, train=True, rounds=ROUNDS)
@@ -144,8 +147,8 @@ def prepare(folder, n):
     config["studies"] = {"transfers": {"extract": {"source": str(folder / "earlier.jsonl")}}}
     (folder / "site.yaml").write_text(yaml.safe_dump(config))
     transfers = make_transfers(n, "2026-01-31", DAY - 4 * 3600, seed=2, sites=SITES)
-    transfers = transfers[transfers.created < DAY].reset_index(drop=True)
-    return messages_of(transfers), transfers
+    late, transfers = night[night.created >= DAY], transfers[transfers.created < DAY]
+    return messages_of(late) + messages_of(transfers), pd.concat([late, transfers], ignore_index=True)
 
 
 def measure_age(live, sender, messages, transfers):

@@ -9,6 +9,7 @@ import json
 import sys
 import warnings
 import zipfile
+from functools import lru_cache
 
 from helpers import atomic
 from nightshift.wording import one_line
@@ -152,6 +153,22 @@ def load_model(path):
         return read_network(path) if path.suffix == ".keras" else read_estimator(path)
     except Exception as error:  # of whatever kind its library raises for a file that it cannot read
         raise unreadable(path, error) from None
+
+
+def stored_model(path):
+    """Return `load_model` of `path`, which is read once while the file is the same: to predict only, since
+    all who ask share it. Gradient boosting of 200 rounds takes 0.4 s to read, and ms to predict.
+    """
+    try:
+        state = path.stat()
+    except OSError:
+        return load_model(path)  # which says what is wrong
+    return _read_once(path, state.st_ino, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=4)
+def _read_once(path, *_state):
+    return load_model(path)
 
 
 def unreadable(path, error):

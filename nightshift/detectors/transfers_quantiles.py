@@ -9,7 +9,7 @@ import numpy as np
 
 from helpers import encode_categories, table_key
 from nightshift.detectors.base import check_scores
-from nightshift.models import load_model
+from nightshift.models import stored_model
 
 
 def encode_inputs(frame, scaling, vocabulary, categories, hide=()):
@@ -169,8 +169,8 @@ def predict_quantiles(path, frame, numbers, codes):
 
     The suffix says how: .json a quantile table over columns of `frame`, or {"mean_of": files beside it}, the
     mean of their quantiles; .skops one scikit-learn regressor per quantile over [numbers, codes], by
-    `load_model`; .keras a sequence network, which reads the rows in their order and remembers nothing before
-    the first. No rows: an empty array.
+    `stored_model`; .keras a sequence network, which reads the rows in their order and remembers nothing
+    before the first. No rows: an empty array.
     """
     if not len(frame):
         return np.empty((0, len(QUANTILES)))
@@ -183,7 +183,7 @@ def predict_quantiles(path, frame, numbers, codes):
     elif path.suffix == ".skops":
         # gradient boosting takes 255 categories per column at most
         table = np.hstack([numbers, np.where(codes < 250, codes, 0)])
-        out = np.column_stack([model.predict(table) for model in load_model(path)])
+        out = np.column_stack([model.predict(table) for model in stored_model(path)])
     else:
         out, _ = continue_quantiles(path, numbers[None], codes[None])
         return out[0]

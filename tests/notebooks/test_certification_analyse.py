@@ -115,7 +115,8 @@ def test_evidence_has_the_cost_the_histogram_its_number_and_the_official_verdict
     assert found.observed == pytest.approx(by_hand, rel=0.01)
     assert float(times) == pytest.approx(found.observed, rel=0.01)
     assert found.evidence.endswith("officially bad")
-    assert night.of["run 103, lumisections 1-20"].evidence.startswith("20 of 20 lumisections flagged in ZeroBias and JetHT, 10 /pb recorded in them: b ")
+    whole = night.of["run 103, lumisections 1-20"].evidence
+    assert whole.startswith("20 of 20 lumisections flagged in ZeroBias and JetHT, 10 /pb recorded in them: b ")
     assert found.impact == pytest.approx(3.5)
     assert night.of["run 103, lumisections 1-20"].impact == pytest.approx(10)
     assert set(night.findings.impact_unit) == {"/pb"}

@@ -15,7 +15,7 @@ from sklearn.cluster import KMeans
 from sklearn.ensemble import IsolationForest
 from sklearn.preprocessing import FunctionTransformer
 
-from nightshift.models import load_model, save_model
+from nightshift.models import load_model, save_model, stored_model
 
 
 def test_a_forest_comes_back_as_it_was(tmp_path):
@@ -23,6 +23,18 @@ def test_a_forest_comes_back_as_it_was(tmp_path):
     forest = IsolationForest(n_estimators=5, random_state=1).fit(inputs)
     save_model(forest, tmp_path / "forest.skops")
     np.testing.assert_array_equal(load_model(tmp_path / "forest.skops").score_samples(inputs), forest.score_samples(inputs))
+
+
+def test_a_stored_model_is_read_once_until_its_file_changes(tmp_path):
+    path, rows = tmp_path / "model.skops", np.arange(12.0).reshape(6, 2)
+    save_model(IsolationForest(n_estimators=2, random_state=1).fit(rows), path)
+    first = stored_model(path)
+    assert stored_model(path) is first
+    save_model(IsolationForest(n_estimators=3, random_state=1).fit(rows), path)
+    assert len(stored_model(path).estimators_) == 3
+    path.unlink()
+    with pytest.raises(ValueError, match="cannot be read as a model"):
+        stored_model(path)
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,15 @@ def test_one_moment_in_every_form(text):
     assert pd.isna(at[1])
 
 
+@pytest.mark.parametrize("other", [None, "1 Feb 2026 00:00:01 GMT", "Sat, 31 Jan 2026 11:00:00 +0100", "Sat, 31 Feb 2026 10:00:00 UTC", "noon"])
+def test_a_column_of_rfc_2822_is_read_as_its_texts_are_one_by_one(other):
+    texts = pd.Series(["Sat, 31 Jan 2026 10:00:00 UTC", other, "Fri, 2 Jan 2026 00:00:00 GMT"], index=[4, 2, 7], dtype="string")
+    by_column = times.read_iso(texts)
+    assert (by_column is None) == (other not in (None, "1 Feb 2026 00:00:01 GMT"))
+    singly = pd.concat([read_times(texts.iloc[[i]].astype(object)) for i in range(3)])
+    pd.testing.assert_series_equal(read_times(texts), singly, check_names=False)
+
+
 def test_a_mixed_column_keeps_its_index_and_fractions():
     at = read_times(pd.Series(["2026-01-31", "20260131", "1769853600123", "2026-01-31 10:00:00.123456", "31.01.2026 10:00"], index=[5, 3, 9, 1, 0]))
     assert [str(one)[:26] for one in at] == [
