@@ -97,8 +97,12 @@ def write_events(path, n):
 
 
 def read(tree, small, path, folder):
-    """Read a file by the code in the folder `tree` in a process of its own: {"s": processor time, "gib": memory}."""
-    folder.mkdir(exist_ok=True)
+    """Read a file by the code in the folder `tree` in a process of its own: {"s": processor time, "gib": memory}.
+
+    What an earlier reading left in `folder` goes, since days that are there and unchanged are not read again.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
     command = [sys.executable, "-c", READ, str(small), str(path), str(folder)]
     done = subprocess.run(command, cwd=tree, env={**os.environ, "PYTHONPATH": str(tree)}, check=True, capture_output=True, text=True)
     return json.loads(done.stdout.splitlines()[-1])
