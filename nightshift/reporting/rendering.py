@@ -369,13 +369,13 @@ def name_places(page, places):
             heading["id"] = name
             if links:
                 *_, last = [heading, *heading.find_next_siblings("p", limit=2)]  # its marks and its summary
-                last.insert_after(seen_in(page, links))
+                last.insert_after(rows_behind(page, links))
 
 
-def seen_in(page, links):
+def rows_behind(page, links):
     """A paragraph that leads to the rows of findings; links : as `row_links` gives them."""
     line = page.new_tag("p")
-    line.append("Seen in ")
+    line.append("Rows behind it: ")
     for number, one in enumerate(links):
         link = page.new_tag("a", href=one["href"])
         link.string = one["words"]

@@ -177,7 +177,7 @@ def test_each_incident_leads_to_the_days_that_made_its_finding(checkout):
     assert rows.time.dt.tz is not None
     assert sorted(rows.groupby("finding").entity.first()) == ["sensor-04", "sensor-07"]
     places = set("rows-" + rows.finding)
-    leading = re.findall(r'<p>Seen in <a href="demo/4_analyse.html#([^"]+)">(\d days?)', (reports / DAY / "index.html").read_text())
+    leading = re.findall(r'<p>Rows behind it: <a href="demo/4_analyse.html#([^"]+)">(\d days?)', (reports / DAY / "index.html").read_text())
     assert {place for place, _ in leading} == places
     assert sorted(words for _, words in leading) == ["1 day", "3 days"]
     report = (reports / DAY / "demo/4_analyse.html").read_text()
