@@ -8,7 +8,7 @@ from nightshift.catalog import label_of, labels_of
 from nightshift.detectors.accounting import lone_limit
 from nightshift.sources.accounting.steps import WEEK
 from nightshift.statistics import share_interval
-from nightshift.wording import first_few, plural
+from nightshift.wording import first_few, last_moment, plural
 
 USUAL = "usually {expected:,.0f} ({low:,.0f} to {high:,.0f})"
 IN_SHAPE = "{now} {shape}, usually {then}; {observed:,.0f} core hours a {step}, " + USUAL  # of SHAPES
@@ -96,14 +96,15 @@ def described(grid, found):
 
 
 def table_to_read(found, status):
-    """List the findings of one `status`, as a table to read: DataFrame kind, entity, since, core hours, more
-    or less than usual ("" where other jobs fill as many), evidence.
+    """List the findings of one `status`, as a table to read: DataFrame kind, entity, since, until (the last
+    day), core hours, more or less than usual ("" where other jobs fill as many), evidence.
     """
     rows = found[found.status == status]
     more = rows.change_hours.map("{:+,.0f}".format).mask(rows.kind.isin(SHAPES), "").astype(str)
     kinds = labels_of("accounting", rows.kind)
-    rows = rows.assign(kind=kinds, since=rows["from"], **{"core hours": more})
-    return rows[["kind", "entity", "since", "core hours", "evidence"]]
+    until = list(map(last_moment, rows.until, rows["from"]))
+    rows = rows.assign(kind=kinds, since=rows["from"], until=until, **{"core hours": more})
+    return rows[["kind", "entity", "since", "until", "core hours", "evidence"]]
 
 
 def finding_at(site, found, *, step):

@@ -8,9 +8,10 @@ import pandas as pd
 
 from nightshift.analysis.tickets_texts import UNNAMED, examples, readable
 from nightshift.analysis.tickets_waiting import in_hours, median_wait
+from nightshift.catalog import labels_of
 from nightshift.detectors.tickets_surprises import PAST, earlier, tail_p_values
 from nightshift.statistics import p_values
-from nightshift.wording import plural
+from nightshift.wording import last_moment, plural
 
 WEEK = pd.Timedelta(days=7)
 ALL_QUEUES = "all queues"
@@ -338,3 +339,13 @@ def candidates(rows, by_topic, *, called, min_group, hour):
     ]
     table = pd.DataFrame(table, columns=columns)
     return table.sort_values("tickets x median, h", ascending=False, ignore_index=True)
+
+
+def table_to_read(findings):
+    """List findings, FINDING_COLUMNS, as a table to read: DataFrame kind, entity, since, until (the last
+    day), p-value, evidence.
+    """
+    until = list(map(last_moment, findings.end, findings.start))
+    table = findings.assign(kind=labels_of("tickets", findings.kind), until=until)
+    table = table.rename(columns={"start": "since", "p_value": "p-value"})
+    return table[["kind", "entity", "since", "until", "p-value", "evidence"]]

@@ -125,15 +125,15 @@ def move_inside(labels, ax):
 def show_strip(row, findings, *, day, path):
     """Draw the strip of one incident, save it to `path` and show it.
 
-    row : title, severity, state, age_nights, ended of the incident. findings : its findings, not empty. day :
-    the night that is reported, date as text.
+    row : title, severity, state, age_nights, ended, change of the incident. findings : its findings, not
+    empty. day : the night that is reported, date as text.
     """
     n_bars = int((findings.start.notna() & findings.end.notna()).sum())
     height = 0.9 + 0.42 * min(max(n_bars, 1), MAX_BARS)
     _, ax = plt.subplots(figsize=(5.2, height), gridspec_kw={"left": 0.01, "right": 0.99})
     plot_strip(findings, ax, day=day)
     what = shorten(row.title, 60, placeholder=" ...")
-    status = status_in_words(row.state, row.age_nights)
+    status = status_in_words(row.state, row.age_nights, bool(row.ended), change=row.change)
     title = f"{what}: {plural(len(findings), 'finding')}, {row.severity}, {status}"
     show_figure(ax, path, title, "", "")
     reduce_colours(path)

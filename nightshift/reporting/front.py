@@ -16,19 +16,19 @@ from nightshift import catalog
 from nightshift.assurance import UNWATCHED, assure, simulated_in_words
 from nightshift.evidence import ids_of
 from nightshift.reporting.archive import history, kept
-from nightshift.reporting.digests import pressing, rest_in_words
+from nightshift.reporting.digests import count_word, pressing, rest_in_words
 from nightshift.reporting.entity_pages import entity_links
 from nightshift.reporting.incident_view import SEVERITIES, view_of
 from nightshift.reporting.rows import places_of
 from nightshift.reporting.strips import strip_of
-from nightshift.wording import last_moment, moment, plural, skill_in_words
+from nightshift.wording import last_moment, moment, one_line, plural, skill_in_words
 
 MAX_FINDINGS = 8  # rows of findings per study; the analysis page has all
 COMMAND = ".venv/bin/nightshift"
 REASON = "YOUR REASON"
 SILENCE = timedelta(days=14)  # as long as the page proposes
 MAX_ROWS = 60  # incidents of one group; the digest has all
-STATES = {"escalated": 0, "new": 1, "ongoing": 2}  # others follow, as they come
+STATES = {"escalated": 0, "new, open": 1, "new, ended": 2, "ongoing": 3}  # others follow, as they come
 
 
 # ------------------------------------------------------------------------------------------------------ State
@@ -78,7 +78,7 @@ def incident_groups(root, incidents, day, *, hrefs, pictures, rows):
         "pressing": "",
         "resolved": "resolved since the night before",
         "known": "silenced or acknowledged",
-        "closed": f"closed: {UNWATCHED}, or reported as ended on an earlier night",
+        "closed": "closed",
     }
     groups = []
     for name, heading in headings.items():
@@ -90,6 +90,7 @@ def incident_groups(root, incidents, day, *, hrefs, pictures, rows):
             for one in members[:MAX_ROWS]
         ]
         words = f"{len(members)} {heading}" if heading and members else ""
+        words = closed_in_words(members) if name == "closed" else words
         for row in views:
             row["until"] = str(date.fromisoformat(day) + SILENCE)
             row["silence_command"] = silence_command(root, row["id"], row["until"])
@@ -101,6 +102,21 @@ def incident_groups(root, incidents, day, *, hrefs, pictures, rows):
             }
         groups.append(Group(name, words, views, rest_in_words(members[MAX_ROWS:])))
     return groups
+
+
+def closed_in_words(incidents):
+    """Say how many incidents are closed and why, and which of them is the gravest, if that is of high
+    severity; "" for none.
+    """
+    if not incidents:
+        return ""
+    n_unwatched = sum(count_word(one) == "unwatched" for one in incidents)
+    why = [UNWATCHED] if n_unwatched else []
+    why += ["reported as ended on an earlier night"] if n_unwatched < len(incidents) else []
+    words = f"{len(incidents)} closed: {', or '.join(why)}"
+    grave = [one for one in incidents if one["severity"] == "high"]
+    first = max(grave, key=lambda one: one["priority"] or 0, default=None)
+    return f"{words}; the gravest: {one_line(first['title'], 80)}" if first else words
 
 
 class Filter(NamedTuple):
@@ -119,7 +135,9 @@ def filters_of(groups):
     rows = [row for group in groups for row in group.rows]
     names = sorted({site for row in rows for site in row["sites"] or [""]})
     sites = {site: f"s{number}" for number, site in enumerate(names)}
-    states = sorted({row["state"] for row in rows}, key=lambda state: (STATES.get(state, 9), state))
+    for row in rows:  # of a new one also whether it has ended; of others the state says so
+        row["kept_by"] = row["status"] if row["state"] == "new" else row["state"]
+    states = sorted({row["kept_by"] for row in rows}, key=lambda state: (STATES.get(state, 9), state))
     studies = sorted({study for row in rows for study in row["studies"]})
     marks = {study: f"t{number}" for number, study in enumerate(studies)}
     state_marks = {state: f"z{number}" for number, state in enumerate(states)}
@@ -128,7 +146,7 @@ def filters_of(groups):
             "severity": row["severity"],
             "study": " ".join(marks[study] for study in row["studies"]),
             "site": " ".join(sites[site] for site in row["sites"] or [""]),
-            "state": state_marks[row["state"]],
+            "state": state_marks[row["kept_by"]],
         }
     there = {row["severity"] for row in rows}
     severities = {one: one for one in (*SEVERITIES, "unknown") if one in there}

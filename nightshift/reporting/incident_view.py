@@ -48,14 +48,14 @@ def view_of(incident, *, href="", figure="", n_proposals=None):
         "change": "" if change in summary or change == NOT_WATCHED else change,  # which its status says
         "impact": "" if impact in summary else impact,
         "standing": one_line(incident.get("standing") or ""),
-        "affected": impact.replace(" affected", ""),
+        "affected": impact,
         "href": href,
         **evidence_view([] if href else incident.get("findings") or []),
         "figure": figure,
         "figure_alt": f"Times of the findings of {title}, seen by {studies}",
         "ranked": ranked,
         "proposals": [proposal_view(one, ranked) for one in incident["proposals"][:most]],
-        "proposals_heading": proposals_heading(ranked, incident["proposals"]),
+        "proposals_heading": proposals_heading(ranked, incident["proposals"], incident["ended"]),
         "nothing_to_try": "" if n_proposals == 0 else why_nothing_is_proposed(incident),
         "silence": silence_in_words(incident["silence"]),
     }
@@ -111,15 +111,16 @@ def proposal_view(proposal, ranked):
     }
 
 
-def proposals_heading(ranked, proposals):
-    """Say above proposals whether they are in any order."""
+def proposals_heading(ranked, proposals, ended):
+    """Say above proposals whether they are in any order, and what for where the incident has `ended`."""
+    to_try = "It has ended. To try should it come back" if ended else "To try"
     if ranked:
-        return "To try, in this order:" if len(proposals) > 1 else "To try:"
+        return f"{to_try}, in this order:" if len(proposals) > 1 else f"{to_try}:"
     if len(proposals) < 2:
-        return "To try, not tried yet:"
+        return f"{to_try}, not tried yet:"
     if any(one.get("reason") for one in proposals):
-        return "To try, none tried yet; those with a reason come first:"
-    return "To try, none tried yet, in no particular order:"
+        return f"{to_try}, none tried yet; those with a reason come first:"
+    return f"{to_try}, none tried yet, in no particular order:"
 
 
 def why_nothing_is_proposed(incident):

@@ -139,7 +139,7 @@ def test_a_message_tells_what_changed_what_to_try_and_who_silenced(tmp_path):
     digest, failure = drafts(tmp_path, settings())
     text, page = parts(digest)
     cards = [[in_text(part) for part in card.select("h3, .marks span")] for card in page.select("article")]
-    assert cards[0][:3] == ["1. site outage at ISTHMUS-T2", "high severity", "new"]
+    assert cards[0][:3] == ["1. site outage at ISTHMUS-T2", "high severity", "new, open"]
     assert [card[0][:2] for card in cards] == ["1.", "2.", "3."]
     changes = [in_text(item) for item in page.select("ul")[0].select("li")]
     assert changes == [

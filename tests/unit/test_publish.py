@@ -611,6 +611,27 @@ def test_the_front_page_begins_with_the_incidents(night):
     assert page(night / "reports/2026-01-31/transfers/4_analyse.html").select_one('header a[href="../digest.html"]')
 
 
+def test_what_is_closed_says_why_and_which_of_it_is_the_gravest():
+    unwatched = {"title": "a", "state": "closed", "severity": "low", "priority": 3.0, "change": NOT_WATCHED, "ended": True, "silence": None}
+    grave = unwatched | {"title": "an outage", "severity": "high", "priority": 8.0}
+    assert front_page.closed_in_words([]) == ""
+    assert front_page.closed_in_words([unwatched]) == "1 closed: ended before monitoring began"
+    assert front_page.closed_in_words([grave, unwatched | {"change": ""}]) == (
+        "2 closed: ended before monitoring began, or reported as ended on an earlier night; the gravest: an outage"
+    )
+
+
+def test_what_is_new_is_chosen_by_whether_it_is_open(night):
+    digested(night, [incident("an outage"), incident("a queue", ended=True), incident("a leak", "ongoing")])
+    front, _ = published(night)
+    options = {in_text(one): one["value"] for one in front.select("#by-state option")}
+    assert list(options) == ["all", "new, open", "new, ended", "ongoing"]
+    shown = {in_text(one.select_one(".title")): one["data-state"] for one in front.select(".rows > li")}
+    assert shown == {"an outage": options["new, open"], "a queue": options["new, ended"], "a leak": options["ongoing"]}
+    headings = {in_text(one.select_one(".title")): in_text(one) for one in front.select("details.incident")}
+    assert "It has ended." not in headings["an outage"]
+
+
 def test_what_no_page_of_the_digest_shows_has_its_evidence_on_the_front_page_and_no_link_beside_it(night):
     over = incident("bad run 1", "closed", change=NOT_WATCHED, age_nights=1, first_seen="2026-01-31", end=pd.Timestamp("2026-01-20 10:00", tz="UTC"))
     digested(night, [incident("an outage"), over | {"summary": "Bad run 1 was bad."}])
@@ -621,7 +642,7 @@ def test_what_no_page_of_the_digest_shows_has_its_evidence_on_the_front_page_and
     assert "findings and evidence" not in in_text(folded)
     assert [in_text(one) for one in folded.select(".evidence li")] == ["Bad run 1 was bad."]
     assert in_text(folded.select_one(".status")) == "closed"
-    assert in_text(front.select_one("#closed > summary")) == "1 closed: ended before monitoring began, or reported as ended on an earlier night"
+    assert in_text(front.select_one("#closed > summary")) == "1 closed: ended before monitoring began"
     assert not front.select('a[href="digest.html"]:not(header a)')
 
 
