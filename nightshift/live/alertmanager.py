@@ -85,8 +85,11 @@ def matchers_of(entry):
 def re2_of(pattern):
     """Write a pattern such as T2-* as a regular expression of Go. What `fnmatch.translate` writes has atomic
     groups since Python 3.11, which Go refuses.
+
+    A wildcard stays within one name of a list: it takes a comma only where a blank follows, as in "run 7,
+    lumisections 1-51". Otherwise T2-* would hold for "T2-A,T1-B", too.
     """
-    wild = {"*": ".*", "?": "."}
+    wild = {"*": "([^,]|, )*", "?": "([^,]|, )"}
     parts = re.split(r"(\*|\?|\[!?.[^\]]*\])", pattern)
     return "".join(
         wild.get(part)

@@ -21,15 +21,16 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import GaugeMetricFamily
 
 from nightshift import night
+from nightshift.incidents.silences import PATTERNS
 from nightshift.live.alertmanager import Alertmanager, exchange
 from nightshift.live.provisional import provisional_path
+from nightshift.notify.alertmanager import LONGEST, labels_of
 from nightshift.products import read_json
 from nightshift.reporting.digests import is_known, pressing
 from nightshift.reporting.products import is_day
 from nightshift.wording import one_line
 
 MOST = {"incidents": 100, "nodes": 1000}  # series of each kind
-LONGEST = 120  # characters of a label
 EXCHANGE_S = 30.0  # between two exchanges of silences
 
 
@@ -39,11 +40,6 @@ def timestamp(text):
         time = pd.Timestamp(text)
         return None if pd.isna(time) else (time if time.tz else time.tz_localize("UTC")).timestamp()
     return None
-
-
-def label(*names):
-    """One label of some names: sorted, parted by commas, on one line and of bounded length."""
-    return one_line(",".join(sorted({str(name) for name in names if name})), LONGEST)
 
 
 def gauge(name, text, rows, labels=()):
@@ -156,20 +152,14 @@ class Exporter:
         yield gauge("incidents_open", "Incidents that go on and are not silenced.", rows, ["severity"])
         n_silenced = len(silenced) if digest else None
         yield gauge("incidents_silenced", "Silenced or acknowledged incidents.", [((), n_silenced)])
-        names = ["incident", "severity", "site", "study", "kind", "entity"]
+        names = ["incident", "severity", *PATTERNS]
         shown = [*is_open, *silenced][: MOST["incidents"]]
-        rows = [(self.labels_of(one), not one.get("silence")) for one in shown]
+        rows = [([labels_of(one)[name] for name in names], not one.get("silence")) for one in shown]
         yield gauge(
             "incident_open", "1 for an incident that goes on, 0 for one that is silenced.", rows, names
         )
         left_out = len(is_open) + len(silenced) - len(shown)
         yield gauge("incidents_left_out", "Incidents that have no series of their own.", [((), left_out)])
-
-    def labels_of(self, incident):
-        """Labels of an incident; what its findings are of stands in one label, parted by commas."""
-        findings = incident.get("findings") or []
-        parts = [label(*(one.get(name) for one in findings)) for name in ("site", "study", "kind", "entity")]
-        return [incident["id"], incident["severity"], *parts]
 
     def streams(self):
         """What scores between the nights: when each stream last looked, how long that took, what it found."""

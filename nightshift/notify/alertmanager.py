@@ -2,8 +2,9 @@
 them.
 
 An Alertmanager forgets an alert that nobody repeats, and all of them when it is started again. So it is told
-every night of all that is open, under labels that stay the same from night to night: it tells people once.
-What it was told and is open no more, is ended. Of several nights it needs the latest alone.
+every night of all that is open, under labels that stay the same as long as an incident does: it tells people
+once, and again when a finding of another study, kind, site or entity joins. What it was told and is open no
+more, is ended. Of several nights it needs the latest alone.
 """
 
 import hashlib
@@ -11,6 +12,7 @@ import os
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
+from nightshift.incidents.silences import PATTERNS
 from nightshift.notify.http import post
 from nightshift.notify.message import mail_view
 from nightshift.notify.settings import read_alertmanager
@@ -22,6 +24,7 @@ read_settings = read_alertmanager
 # after which an alert ends that no night repeats: three nights may be missed, and no alert ends for that
 LASTS = timedelta(hours=78)
 INCIDENT = "NightshiftIncident"
+LONGEST = 120  # characters of a label
 
 
 def view_for(night, settings, url, entry):
@@ -71,11 +74,24 @@ def alerts_of(night, view, settings):
 def incident_alert(one, page):
     """The alert of an incident of digest.json."""
     proposals = [one_line(proposal["proposal"]) for proposal in one["proposals"][:1]]
-    labels = {"incident": one["id"], "severity": one["severity"], "site": one["site"]}
     texts = {"summary": one["title"], "description": one["summary"], "impact": one["impact"]}
     texts |= {"proposal": proposals[0]} if proposals else {}
     start = one["start"] or f"{one['first_seen']}T00:00:00Z"
-    return alert_of(INCIDENT, labels, texts, f"{page}index.html") | {"startsAt": start}
+    return alert_of(INCIDENT, labels_of(one), texts, f"{page}index.html") | {"startsAt": start}
+
+
+def labels_of(incident):
+    """Name what tells an incident of digest.json from others and what an entry of `silences` may match: its
+    incident, severity, and site, study, kind and entity of all its findings, parted by commas.
+
+    These are the labels of its alert, whoever raises it, and silences are written on them.
+    """
+    findings = incident.get("findings") or []
+    lists = {
+        name: ",".join(sorted({str(one[name]) for one in findings if one.get(name)})) for name in PATTERNS
+    }
+    labels = {"incident": incident["id"], "severity": incident["severity"]} | lists
+    return {name: one_line(value, LONGEST) for name, value in labels.items()}
 
 
 def alert_of(name, labels, texts, address):

@@ -224,7 +224,7 @@ def test_a_silence_made_in_the_alertmanager_is_one_of_the_digest_until_it_is_lif
 
 def test_silences_of_readers_and_of_the_configuration_mute_the_alerts_until_they_are_lifted_here(monitored):
     path = monitored.root / SILENCES_FILE
-    entry = {"site": "glacier-*", "study": "*s*", "as": "silenced", "by": "storage", "until": UNTIL, "why": "it moves"}
+    entry = {"site": "glacier-*", "study": "*n*", "as": "silenced", "by": "storage", "until": UNTIL, "why": "it moves"}
     record_silence(path, entry)
     configured = {"incident": "20260119-0001", "as": "acknowledged", "by": "ops", "until": UNTIL, "why": "a disk"}
     before = path.read_text()

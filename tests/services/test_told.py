@@ -7,11 +7,13 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+import requests
 from alertmanager_server import PROGRAM, alertmanager, alerts_at
 from daemons import free_ports, lacking
 from incident_tables import DAY, a_night, incident, proposal, write_incidents, write_run
 
 from nightshift.config import other_mistakes
+from nightshift.live.alertmanager import Alertmanager, exchange
 from nightshift.notify import http, policy
 from nightshift.notify.alertmanager import LASTS
 from nightshift.notify.carried import carry_news
@@ -228,7 +230,8 @@ def test_what_is_open_is_an_alert_and_what_has_ended_is_none(tmp_path, server):
         named = [labels.get("site") or labels.get("study") for labels, _ in alerts_at(server)]
         assert sorted(named) == ["AURORA-T1", "ISTHMUS-T2", "JUNIPER-T2", "tickets"]
         [(labels, texts)] = [pair for pair in alerts_at(server) if pair[0].get("site") == "ISTHMUS-T2"]
-        assert labels == {"alertname": "NightshiftIncident", "incident": labels["incident"], "severity": "high", "site": "ISTHMUS-T2"}
+        about = {"study": "accounting,tickets,transfers", "kind": "global_dip", "entity": "site outage at ISTHMUS-T2", "site": "ISTHMUS-T2"}
+        assert labels == {"alertname": "NightshiftIncident", "incident": labels["incident"], "severity": "high"} | about
         assert texts["summary"] == "site outage at ISTHMUS-T2"
         assert texts["impact"] == "103,178 core hours, 12 GB delayed, 18 tickets"
 
@@ -244,6 +247,26 @@ def test_what_is_open_is_an_alert_and_what_has_ended_is_none(tmp_path, server):
         a_digest(tmp_path, [outage | {"state": "resolved", "ended": True}], LATER[2])
         assert policy.tell_night(tmp_path, LATER[2], config) == []
         assert alerts_at(server) == []
+
+
+def test_a_silence_of_the_digest_mutes_the_alerts_of_a_night(tmp_path, server):
+    """Those that the night itself has sent have the labels on which silences are written; one that holds for some of its names mutes none."""
+    config = settings("alertmanager", server, {"address": server, "studies": ["transfers"]})
+    entry = {"as": "silenced", "by": "storage", "until": str(datetime.now(UTC).date() + timedelta(1))}
+    entries = [entry | {"study": "tr*", "why": "one of three"}, entry | {"kind": "slow_*", "entity": "slow storage *", "why": "it moves"}]
+    with cleared(server):
+        a_digest(tmp_path, a_night())
+        assert policy.tell_night(tmp_path, DAY, config) == []
+        made = exchange(Alertmanager(server), tmp_path, entries, datetime.now(UTC))
+        assert made == ["silenced in the Alertmanager, as here: one of three", "silenced in the Alertmanager, as here: it moves"]
+        found = requests.get(f"{server}/api/v2/alerts", timeout=5).json()
+        assert {one["labels"]["site"]: one["status"]["state"] for one in found if "site" in one["labels"]} == {
+            "AURORA-T1": "suppressed",
+            "ISTHMUS-T2": "active",
+            "JUNIPER-T2": "active",
+        }
+        lifted = ["lifted in the Alertmanager: one of three", "lifted in the Alertmanager: it moves"]
+        assert exchange(Alertmanager(server), tmp_path, [], datetime.now(UTC)) == lifted
 
 
 def without_digest(root, day):
