@@ -26,13 +26,15 @@ QUANTITIES = {  # of the figure of ranges, with their units
 }
 
 
-def weigh_samples(gpus, *, window_end, gap_periods, idle_pct):
+def weigh_samples(gpus, *, window_end, gap_periods, idle_pct, stall_pct):
     """Give each sample the time until the next one of its GPU: DataFrame sorted by device and timestamp, with
-    gap (one follows it), until, hours, held, idle, kwh.
+    gap (one follows it), until, hours, held, stalled, idle, kwh.
 
-    gpus : DataFrame device, timestamp, job_id ("" is free), utilisation_pct, power_w. After a gap, of more
-    than `gap_periods` sampling periods, a sample stands for one period only: what was not seen is neither use
-    nor idleness. A sample without utilisation is none.
+    gpus : DataFrame device, timestamp, job_id ("" is free), utilisation_pct, power_w, and loader_wait_pct
+    where trainings were watched. After a gap, of more than `gap_periods` sampling periods, a sample stands
+    for one period only: what was not seen is neither use nor idleness. A sample without utilisation is none.
+    Stalled is one whose training waits for data at least `stall_pct` of the time and whose GPU computes no
+    longer than the rest of it; where a loader works while the GPU computes, both shares are high.
     """
     seen = gpus.utilisation_pct.notna()
     samples = gpus[seen].sort_values(["device", "timestamp"], ignore_index=True)
@@ -42,37 +44,49 @@ def weigh_samples(gpus, *, window_end, gap_periods, idle_pct):
     gap = ~(ahead <= gap_periods * period)  # the last sample of a GPU has one behind it too
     until = (samples.timestamp + ahead.where(~gap, period)).clip(upper=window_end)
     hours, held = (until - samples.timestamp) / ONE_HOUR, samples.job_id != ""
-    idle = held & (samples.utilisation_pct <= idle_pct)
-    samples = samples.assign(period=period, gap=gap, until=until, hours=hours, held=held, idle=idle)
+    waits = samples.get("loader_wait_pct", pd.Series(np.nan, samples.index)) >= stall_pct
+    stalled = held & waits & (samples.utilisation_pct <= 100 - stall_pct)
+    idle = held & (samples.utilisation_pct <= idle_pct) | stalled
+    samples = samples.assign(period=period, gap=gap, until=until, hours=hours)
+    samples = samples.assign(held=held, stalled=stalled, idle=idle)
     return samples.assign(kwh=samples.power_w * hours / 1000)
 
 
 def mark_stretches(samples, idle_hours):
-    """Cut samples into stretches: (the samples with stretch, its number, and wasted; DataFrame of idle
+    """Cut samples into stretches: (the samples with stretch, its number, wasted, wasted_h; DataFrame of idle
     stretches).
 
     samples : as `weigh_samples` gives them. A stretch is what one allocation, a job on a GPU, does without a
-    break: all of it idle or all of it used, and no gap inside. Wasted are idle ones of `idle_hours` or more.
+    break: all of it idle, stalled or used, and no gap inside. Wasted are idle and stalled ones of
+    `idle_hours` or more; of a stalled one, the share of the time in which the GPU did not compute.
     """
-    before = samples.groupby("device", sort=False)[["job_id", "idle", "gap"]].shift()
-    other = (samples.job_id != before.job_id) | (samples.idle != before.idle)
+    free = samples.hours * (1 - samples.utilisation_pct / 100)
+    samples = samples.assign(unused_h=free.where(samples.stalled, samples.hours))
+    before = samples.groupby("device", sort=False)[["job_id", "idle", "stalled", "gap"]].shift()
+    other = samples.job_id != before.job_id
+    other |= (samples.idle != before.idle) | (samples.stalled != before.stalled)
     samples = samples.assign(stretch=(other | ~before.gap.eq(False)).cumsum())
     # one and the same each, or not known in some samples
     names = {name: (name, "max") for name in ("device", "node_id", "job_id", "user")}
     stretches = samples[samples.idle].groupby("stretch", as_index=False)
+    waits = {"waits_pct": ("loader_wait_pct", "mean")} if "loader_wait_pct" in samples else {}
     stretches = stretches.agg(
         start=("timestamp", "min"),
         end=("until", "max"),
+        stalled=("stalled", "max"),
+        unused_h=("unused_h", "sum"),
         kwh=("kwh", "sum"),
         utilisation_pct=("utilisation_pct", "mean"),
         memory_used_mib=("memory_used_mib", "median"),
         memory_total_mib=("memory_total_mib", "median"),
         power_w=("power_w", "mean"),
         **names,
+        **waits,
     )
     stretches["hours"] = (stretches.end - stretches.start) / ONE_HOUR
     long = stretches.stretch[stretches.hours >= idle_hours]
-    return samples.assign(wasted=samples.stretch.isin(long)), stretches
+    wasted = samples.stretch.isin(long)
+    return samples.assign(wasted=wasted, wasted_h=samples.unused_h.where(wasted, 0.0)), stretches
 
 
 def allocations_of(samples, stretches):
@@ -106,7 +120,7 @@ def idle_findings(judged, allocations, *, false_discovery_rate):
     judged = judged.merge(allocations.drop(columns="longest_h"))
     of_one = judged.groupby(["device", "job_id"])
     judged["stretches"] = of_one.stretch.transform("size")
-    judged["wasted_h"] = of_one.hours.transform("sum")
+    judged["wasted_h"] = of_one.unused_h.transform("sum")
     longest = judged.sort_values(["hours", "start"], ascending=[False, True])
     longest = longest.drop_duplicates(["device", "job_id"]).reset_index(drop=True)
     longest["p_value"] = p_values(longest.hours, used.longest_h) if len(used) else 1.0
@@ -126,12 +140,17 @@ def amount(value, text):
 
 
 def evidence_of(finding):
-    """Say in one sentence, with its numbers, how long a GPU was held and not used.
+    """Say in one sentence, with its numbers, how long a GPU was held and not used, or waited for data.
 
     finding : row of the idle stretches, with before_h, stretches, ongoing.
     """
     since = f"after {finding.before_h:.1f} h" if finding.before_h else "from its start"
     held = f"{finding.hours:.1f} GPU hours held and not used, {since}"
+    if finding.stalled:
+        held = (
+            f"{finding.hours:.1f} GPU hours held by a training that waits for data {finding.waits_pct:.0f}% "
+        )
+        held += f"of the time, {since}"
     if finding.stretches > 1:
         held += f", the longest of {finding.stretches} such stretches"
     use = f"mean utilisation {finding.utilisation_pct:.1f}%"
@@ -213,7 +232,6 @@ def usage_by(held, key):
     rows = held[held[key] != ""]
     rows = rows.assign(
         computed=rows.utilisation_pct * rows.hours,
-        wasted_h=rows.hours * rows.wasted,
         wasted_kwh=rows.kwh * rows.wasted,
     )
     columns = {

@@ -18,6 +18,7 @@ from nightshift.cleaning.telemetry import join_node
 from nightshift.compiled import STATISTICS, window_statistics
 from nightshift.detectors.telemetry_diagnosis import select_features
 from nightshift.sources.telemetry.dcgm import blank_impossible
+from nightshift.sources.telemetry.trainings import WAIT
 
 LABELS = ["app", "input", "anomaly", "part"]
 WINDOW_KEYS = ["job_id", "node_id", *LABELS, "start", "end", "coverage"]
@@ -252,10 +253,11 @@ def clean_gpus(gpus, window_end):
     """Clean rows of GPUs: (clean rows, sorted; rejected ones, counted by node_id, job_id and reason;
     {quantity: number of impossible values, which are missing now}).
 
-    gpus : DataFrame timestamp, node_id, gpu, job_id, user and GPU_NUMBERS. Rows without time, node or number
+    gpus : DataFrame timestamp, node_id, gpu, job_id, user, GPU_NUMBERS, and WAIT if the source has it. Rows without time, node or number
     of the GPU, after `window_end`, or of a moment of which there is one already are rejected.
     """
-    gpus = gpus.astype({"timestamp": "datetime64[us, UTC]"} | dict.fromkeys(GPU_NUMBERS, float))
+    gpus = gpus.assign(**{WAIT: gpus.get(WAIT, np.nan)})
+    gpus = gpus.astype({"timestamp": "datetime64[us, UTC]"} | dict.fromkeys([*GPU_NUMBERS, WAIT], float))
     for name in ("node_id", "gpu", "job_id", "user"):
         gpus[name] = gpus[name].astype("str").where(gpus[name].notna(), "")
     gpus, blanked = blank_impossible(gpus)

@@ -31,7 +31,8 @@ def gpu(*stretches, name="site-a-g01", number="0", start="2026-01-31", user="ada
 def page(products, *tables, source="hand", **parameters):
     """(findings, text of the page) of the GPUs in `tables`."""
     text = dict.fromkeys(["node_id", "gpu", "job_id", "user"], "str") | {"timestamp": "datetime64[us, UTC]"}
-    clean = pd.concat([pd.DataFrame(columns=COLUMNS), *tables]).astype(text | dict.fromkeys(COLUMNS[5:], float))
+    clean = pd.concat([pd.DataFrame(columns=COLUMNS), *tables])
+    clean = clean.astype(text | dict.fromkeys([name for name in clean if name not in text], float))
     paths = helpers.study_paths("telemetry", products)
     helpers.write_parquet(clean.sort_values(["node_id", "gpu", "timestamp"]), paths.clean.with_name("telemetry_gpus.parquet"))
     write_status(paths.raw, state="ok", rows=len(clean), newest="2026-01-31", source=source, window=["2026-01-31", "2026-01-31"])
@@ -62,6 +63,25 @@ def test_an_allocation_that_was_never_used_is_found_with_its_hours(tmp_path):
     assert (tmp_path / found.figure).exists()
     assert "41 GPUs were held for 84 GPU hours" in text
     assert "; 4.0 GPU hours were wasted (4.8%, 0.2 kWh)" in text
+
+
+def test_a_training_that_waits_for_its_data_is_told_from_a_gpu_that_nothing_uses(tmp_path):
+    """Its GPU may compute a little; one that computes while the loader works is used, and one that waits for nothing is idle."""
+    waits = {"0": (3, 96), "1": (30, 60), "2": (45, 90), "3": (70, 90), "4": (3, 2), "5": (3, np.nan)}
+    held = [gpu((4, number, pct), number=number).assign(loader_wait_pct=wait) for number, (pct, wait) in waits.items()]
+    findings, text = page(tmp_path, *held, *busy(60))
+    found = findings.set_index("entity")
+    assert {name[-1]: kind for name, kind in found.kind.items()} == {
+        **dict.fromkeys("012", "stalled_loader"),
+        **dict.fromkeys("45", "idle_gpu"),
+    }
+    assert found.loc["site-a-g01 gpu 1", ["score", "observed", "impact"]].tolist() == [4.0, 30.0, pytest.approx(2.8)]
+    assert found.loc["site-a-g01 gpu 4", "impact"] == pytest.approx(4.0)
+    begins = "4.0 GPU hours held by a training that waits for data 60% of the time, from its start; mean utilisation 30.0%"
+    assert found.loc["site-a-g01 gpu 1", "evidence"].startswith(begins)
+    assert "5 findings of a job that held a GPU for 2 h or more without using it, 3 of them since its training waits for data" in text
+    stricter, _ = page(tmp_path, *held, *busy(60), stall_pct=95.0)
+    assert {one.entity[-1]: one.kind for one in stricter.itertuples()} == {"0": "stalled_loader", "4": "idle_gpu", "5": "idle_gpu"}
 
 
 def test_a_gpu_that_no_job_holds_is_not_idle_but_free(tmp_path):

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from nightshift.sources.telemetry.cells import is_blank
+from nightshift.sources.telemetry.trainings import WAIT
 
 HOSTS = ["Hostname", "hostname"]  # dcgm-exporter renamed the label after 4.5.3-4.8.2 (commit d5e5f51)
 COLUMNS = {
@@ -69,6 +70,7 @@ LIMITS = {
     "memory_total_mib": (0, 10 * 2**20),
     "power_w": (0, 10_000),
     "temperature_c": (-50, 200),
+    WAIT: (0, 100),
 }
 
 
@@ -96,7 +98,7 @@ def layout_of_gpus(names):
             f"{', '.join(names)[:150]}"
         )
     return {what: name for what, name in layout.items() if name} | {
-        what: name for what, name in NUMBERS.items() if name in names
+        what: name for what, name in [*NUMBERS.items(), (WAIT, WAIT)] if name in names
     }
 
 

@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 from nightshift.sources.telemetry import dcgm, ldms, tables
 from nightshift.sources.telemetry.cells import names_of, numbers_of, times_of
 from nightshift.sources.telemetry.tables import ROLES
+from nightshift.sources.telemetry.trainings import WAIT
 
 NO_ROW = "none of its rows has both a time and a node in the columns {timestamp} and {node_id}"
 GPU_TEXTS = ["node_id", "gpu", "job_id", "user"]
@@ -32,7 +33,7 @@ GPU_SCHEMA = pa.schema(
     [
         ("timestamp", pa.timestamp("us", "UTC")),
         *((name, pa.string()) for name in GPU_TEXTS),
-        *((name.replace("free", "total"), pa.float64()) for name in dcgm.NUMBERS),
+        *((name.replace("free", "total"), pa.float64()) for name in [*dcgm.NUMBERS, WAIT]),
     ]
 )
 
@@ -263,7 +264,7 @@ def write_gpus(extraction, pages, *, layout, where):
         for name in [*GPU_TEXTS, "slice"]:
             table[name] = names_of(page[layout[name]]) if name in layout else None
         table["gpu"] = table.gpu.str.cat("/" + table.pop("slice").astype(object)).fillna(table.gpu)
-        for name in [*dcgm.NUMBERS, "memory_total_mib"]:
+        for name in [*dcgm.NUMBERS, "memory_total_mib", WAIT]:
             has = name in layout
             table[name] = as_numbers(extraction, page[layout[name]], name).to_pandas() if has else np.nan
         table, impossible = dcgm.blank_impossible(table)

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from nightshift.sources.base import LiveSource, Look
 from nightshift.sources.prometheus import connect, merge_scrapes, node_of, summed
-from nightshift.sources.telemetry import dcgm
+from nightshift.sources.telemetry import dcgm, trainings
 from nightshift.sources.telemetry.opening import OPTIONAL
 from nightshift.sources.telemetry.parts import GPU_TEXTS, write_gpus, write_parts
 from nightshift.sources.telemetry.tables import ROLES
@@ -71,10 +71,11 @@ class Prometheus(LiveSource):
         }
 
     def extract(self, address, extraction):
-        """Add metrics of the nodes, then of their GPUs. Series that differ only in who scrapes them are
-        copies and never added: of those the largest value counts.
+        """Add metrics of the nodes, then of their GPUs and of trainings on these. Series that differ only in
+        who scrapes them are copies and never added: of those the largest value counts.
         """
-        read = partial(read_series, extraction, self.connect(address, extraction.warned), server=self)
+        ask = self.connect(address, extraction.warned)
+        read = partial(read_series, extraction, ask, server=self)
         queries = self.queries
 
         def node_and_job(labels):
@@ -88,10 +89,12 @@ class Prometheus(LiveSource):
             where=address,
         )
         gpus = partial(gpu_of, extraction, server=self)
+        waits = trainings.read_waits(ask, chunks(extraction.window, self), self.step_s)
+        pages = read(queries=dcgm.queries(), names=GPU_TEXTS, key_of=gpus)
         write_gpus(
             extraction,
-            read(queries=dcgm.queries(), names=GPU_TEXTS, key_of=gpus),
-            layout={name: name for name in ["timestamp", *GPU_TEXTS, *dcgm.NUMBERS]},
+            trainings.with_waits(pages, waits),
+            layout={name: name for name in ["timestamp", *GPU_TEXTS, *dcgm.NUMBERS, trainings.WAIT]},
             where=address,
         )
 
