@@ -1,0 +1,8 @@
+#!/bin/sh
+# Epilog of Slurm on each node of a job: its GPUs are free, and it is nobody's.
+set -eu
+IFS=,
+for gpu in ${SLURM_JOB_GPUS:-}; do
+  : >"${MONITORING_JOBS:-/var/lib/monitoring-jobs}/$gpu"
+done
+rm -f "${MONITORING_TEXTFILES:-/var/lib/monitoring-textfiles}/nightshift_job-$SLURM_JOB_ID.prom"
