@@ -253,8 +253,9 @@ def clean_gpus(gpus, window_end):
     """Clean rows of GPUs: (clean rows, sorted; rejected ones, counted by node_id, job_id and reason;
     {quantity: number of impossible values, which are missing now}).
 
-    gpus : DataFrame timestamp, node_id, gpu, job_id, user, GPU_NUMBERS, and WAIT if the source has it. Rows without time, node or number
-    of the GPU, after `window_end`, or of a moment of which there is one already are rejected.
+    gpus : DataFrame timestamp, node_id, gpu, job_id, user, GPU_NUMBERS, and WAIT if the source has it. Rows
+    without time, node or number of the GPU, after `window_end`, or of a moment of which there is one already
+    are rejected.
     """
     gpus = gpus.assign(**{WAIT: gpus.get(WAIT, np.nan)})
     gpus = gpus.astype({"timestamp": "datetime64[us, UTC]"} | dict.fromkeys([*GPU_NUMBERS, WAIT], float))

@@ -11,13 +11,13 @@ because nothing runs".
                   callbacks=[watched.keras_callback()])
 
 It serves them at a port of this machine, and writes them to a file for the textfile collector of a node
-exporter, which keeps what a job says that ends before it is scraped. It never stops a training: what it cannot
-serve or write is one warning.
+exporter, which keeps what a job says that ends before it is scraped. It never stops a training: what it
+cannot serve or write is one warning.
 
 A step reaches from the request for its data to the next such request, or to the end that Keras reports. No
-step waits for the GPU on account of this module: the loss is read when somebody asks for it. Where steps are
-dispatched without waiting for the GPU, as JAX and PyTorch do, time spent in the loader may be time in which the
-GPU computes: look at its utilisation as well.
+step waits for the GPU on account of this module: the loss is read when somebody asks for it. Where steps
+are dispatched without waiting for the GPU, as JAX and PyTorch do, time spent in the loader may be time in
+which the GPU computes: look at its utilisation as well.
 """
 
 import os
@@ -48,13 +48,13 @@ END = object()  # what follows the last batch
 
 
 def labels_of(run):
-    """Tell trainings apart, {label: text}: by the name that the user gives, and by what Slurm says of the job.
-    The job has the label of the DCGM exporter, so that both are joined by it.
+    """Tell trainings apart, {label: text}: by the name that the user gives, and by what Slurm says of the
+    job. The job has the label of the DCGM exporter, so that both are joined by it.
     """
-    said = os.environ.get
-    node = said("SLURMD_NODENAME") or socket.gethostname()
-    rank = said("SLURM_PROCID") or said("RANK") or "0"
-    about = (run, node, said("SLURM_JOB_ID", ""), said("SLURM_JOB_USER", ""), rank)
+    setting = os.environ.get
+    node = setting("SLURMD_NODENAME") or socket.gethostname()
+    rank = setting("SLURM_PROCID") or setting("RANK") or "0"
+    about = (run, node, setting("SLURM_JOB_ID", ""), setting("SLURM_JOB_USER", ""), rank)
     return {name: " ".join(str(text).split())[:120] for name, text in zip(LABELS, about, strict=True)}
 
 
@@ -116,8 +116,7 @@ class Training:
         self.epoch = self.metric(Gauge, "epoch", "Epochs that have ended.")
         self.last = self.metric(Gauge, "last_step_timestamp_seconds", "When a step last ended.")
         self.waited = self.losses = None  # not known is no series, and not 0
-        self.begun = None  # of the step that goes on: (its number, when)
-        self.number = 0
+        self.begun, self.by_keras = None, False  # when the step that goes on began
 
     def metric(self, kind, name, text, **more):
         """Make a metric `nightshift_training_<name>` with the labels of this training."""
@@ -135,7 +134,8 @@ class Training:
             self.registry.register(self.waited)
         iterator = None  # begun within the first step, since workers start then
         while True:
-            number = self.begin_step()
+            if not self.by_keras:
+                self.begin_step()
             with self.waited.waiting():
                 iterator = iter(loader) if iterator is None else iterator
                 batch = next(iterator, END)
@@ -143,24 +143,20 @@ class Training:
                     iterator = iter(loader)
                     batch = next(iterator, END)
             if batch is END:
-                self.begun = None  # the end of an epoch is no step
+                self.begun = None  # the end of a loader is no step
                 return
             self.samples.inc(samples_of(batch))
             yield batch
-            self.end_step(number)
+            if not self.by_keras:
+                self.end_step()
 
     def begin_step(self):
-        """Begin a step, unless one goes on; returns its number."""
-        if self.begun is None:
-            self.number += 1
-            self.begun = self.number, self.clock()
-        return self.begun[0]
+        """Begin a step."""
+        self.begun = self.clock()
 
-    def end_step(self, number=None):
-        """End the step that goes on; of a `number`, only if it is that one."""
-        if self.begun is None or number not in (None, self.begun[0]):
-            return
-        self.step_s.observe(self.clock() - self.begun[1])
+    def end_step(self):
+        """End the step that goes on."""
+        self.step_s.observe(self.clock() - self.begun)
         self.steps.inc()
         self.last.set_to_current_time()
         self.begun = None
@@ -174,11 +170,6 @@ class Training:
             self.losses = self.metric(Gauge, "loss", "Loss of the last step.")
         self.losses.set_function(lambda: number_of(value))
 
-    def epoch_ended(self):
-        """Count an epoch; what comes before the next step, such as a validation, is no part of a step."""
-        self.epoch.inc()
-        self.begun = None
-
     def keras_callback(self):
         """Make a callback of Keras, which reports steps, epochs and loss. How long steps wait for data, Keras
         does not say: it reads them within a step. Give it `batches`.
@@ -186,6 +177,7 @@ class Training:
         import keras
 
         watched = self
+        self.by_keras = True  # it asks for batches before they are due: its steps are not those of `batches`
 
         class Watched(keras.callbacks.Callback):
             def on_train_batch_begin(self, batch, logs=None):
@@ -197,7 +189,7 @@ class Training:
                     watched.loss(logs["loss"])
 
             def on_epoch_end(self, epoch, logs=None):
-                watched.epoch_ended()
+                watched.epoch.inc()  # a validation, which came before, is no part of a step
 
         return Watched()
 
@@ -227,7 +219,9 @@ def watch_training(run, *, port=PORT, folder=None):
 
 
 def serve(registry, port):
-    """Serve a registry at 127.0.0.1: (server, port); (None, None) where it is not to be, or no port is free."""
+    """Serve a registry at 127.0.0.1: (server, port); (None, None) where it is not to be served, or no port is
+    free.
+    """
     if port is None:
         return None, None
     for one in range(port, min(port + N_PORTS, 65536)) if port else [0]:

@@ -227,7 +227,7 @@ def test_gpus_are_typed_impossible_values_missing_and_impossible_rows_rejected_b
     assert kept.job_id.tolist() == ["7", "", "7", "7", "7"]
     assert kept.power_w.dtype == float
     assert kept[kept.gpu == "2"][list(blank)].isna().all(axis=None)
-    assert kept[kept.gpu == "3"].notna().sum(axis=1).tolist() == [kept.shape[1] - 3], "power, and memory that is more than there is"
+    assert kept[kept.gpu == "3"].notna().sum(axis=1).tolist() == [kept.shape[1] - 4], "power, memory that is more than there is, and no waits"
     assert "5 rows of 4 GPUs are kept, 6 rejected" in page
     counted = "1 of utilisation_pct, 2 of memory_used_mib, 2 of power_w, 1 of temperature_c"
     assert f"6 values of GPUs are impossible and count as missing: {counted}." in page

@@ -452,7 +452,7 @@ def test_a_gap_ends_a_stretch_and_stands_for_one_period_only():
     minutes = np.array([0, 5, 10, 60, 65, 70])
     gpus = pd.DataFrame({"device": "g", "node_id": "n", "user": "u", "job_id": "1", "timestamp": NOON + minutes * pd.Timedelta("1min")})
     gpus = gpus.assign(utilisation_pct=[0, 0, 0, 0, 0, 90], power_w=60.0, memory_used_mib=1.0, memory_total_mib=2.0)
-    weighed = accelerators.weigh_samples(gpus, window_end=NOON + pd.Timedelta("1D"), gap_periods=3.0, idle_pct=5.0)
+    weighed = accelerators.weigh_samples(gpus, window_end=NOON + pd.Timedelta("1D"), gap_periods=3.0, idle_pct=5.0, stall_pct=50.0)
     assert weighed.hours.mul(60).round(6).tolist() == [5, 5, 5, 5, 5, 5]
     samples, idle = accelerators.mark_stretches(weighed, 0.2)
     assert idle.hours.mul(60).round(6).tolist() == [15, 10]

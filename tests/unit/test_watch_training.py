@@ -81,20 +81,25 @@ def test_what_nobody_measured_is_no_series():
     assert not {"loss", "loader_wait_seconds_total"} & set(series)
 
 
-def test_what_comes_between_epochs_is_no_part_of_a_step_and_a_loader_begins_anew():
+def test_steps_of_keras_are_those_that_it_reports_whenever_it_asks_for_data(monkeypatch):
+    """It asks for two batches before the first step, and what comes between epochs is no part of a step."""
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
     clock = Clock()
-    training, batches = Training("resnet", clock), [[np.zeros((4, 1))], [np.zeros((2, 1))]]
-    endless = training.batches(batches, repeat=True)
-    for _ in range(2):
-        for _ in batches:
-            training.begin_step()
-            next(endless)
+    training = Training("resnet", clock)
+    callback = training.keras_callback()
+    batches = training.batches([np.zeros((4, 1)), np.zeros((2, 1))], repeat=True)
+    next(batches), next(batches)
+    for epoch in range(2):
+        for n in range(2):
+            callback.on_train_batch_begin(n)
             clock.now += 1
-            training.end_step()
-        training.epoch_ended()
+            callback.on_train_batch_end(n, {"loss": 0.25})
+            next(batches)
         clock.now += 100  # a validation
+        callback.on_epoch_end(epoch)
     series = told(training)
-    assert (series["steps_total"], series["step_seconds_sum"], series["samples_total"], series["epoch"]) == (4, 4, 12, 2)
+    expected = {"steps_total": 4, "step_seconds_sum": 4, "step_seconds_count": 4, "samples_total": 18, "epoch": 2, "loss": 0.25}
+    assert {name: series[name] for name in expected} == expected
 
 
 @pytest.mark.parametrize(

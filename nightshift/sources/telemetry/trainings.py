@@ -1,5 +1,5 @@
-"""How long the trainings of a job wait for their data, as `nightshift.live.watch_training` tells a Prometheus,
-beside the GPUs that the job holds.
+"""How long the trainings of a job wait for their data, as `nightshift.live.watch_training` tells a
+Prometheus, beside the GPUs that the job holds.
 """
 
 import numpy as np
