@@ -275,7 +275,13 @@ def prometheus(tmp_path_factory):
         running(command, folder, ready=lambda: answers(f"{url}/-/ready")),
     ):
         stack = SimpleNamespace(url=url, texts=folder / "texts", training=training, end=end)
-        assert wait_until(lambda: value(stack, "count(gpu:nightshift_idle:bool)"), 20), "no rule was evaluated"
+        of_groups = (
+            "gpu:nightshift_idle:bool",
+            'ALERTS{alertname="GpuMemoryFails"}',
+            "nightshift:night_age:seconds",
+            'ALERTS{alertname="NightshiftNode"}',
+        )
+        assert wait_until(lambda: all(value(stack, f"count({name})") for name in of_groups), 20), "a group of rules was not evaluated"
         yield stack
 
 
