@@ -14,10 +14,10 @@ It serves them at a port of this machine, and writes them to a file for the text
 exporter, which keeps what a job says that ends before it is scraped. It never stops a training: what it
 cannot serve or write is one warning.
 
-A step reaches from the request for its data to the next such request, or to the end that Keras reports. No
-step waits for the GPU on account of this module: the loss is read when somebody asks for it. Where steps
-are dispatched without waiting for the GPU, as JAX and PyTorch do, time spent in the loader may be time in
-which the GPU computes: look at its utilisation as well.
+A step reaches from the request for its data to the next such request, or to the end of an epoch. No step
+waits for the GPU on account of this module: the loss is read when somebody asks for it. Where steps are
+dispatched without waiting for the GPU, as JAX and PyTorch do, time spent in the loader may be time in which
+the GPU computes: look at its utilisation as well.
 """
 
 import os
@@ -143,7 +143,8 @@ class Training:
                     iterator = iter(loader)
                     batch = next(iterator, END)
             if batch is END:
-                self.begun = None  # the end of a loader is no step
+                self.begun = None  # the end of a loader is that of an epoch, and no step
+                self.epoch.inc()
                 return
             self.samples.inc(samples_of(batch))
             yield batch
@@ -155,7 +156,9 @@ class Training:
         self.begun = self.clock()
 
     def end_step(self):
-        """End the step that goes on."""
+        """End the step that goes on, if one does."""
+        if self.begun is None:
+            return
         self.step_s.observe(self.clock() - self.begun)
         self.steps.inc()
         self.last.set_to_current_time()
@@ -171,8 +174,10 @@ class Training:
         self.losses.set_function(lambda: number_of(value))
 
     def keras_callback(self):
-        """Make a callback of Keras, which reports steps, epochs and loss. How long steps wait for data, Keras
-        does not say: it reads them within a step. Give it `batches`.
+        """Make a callback of Keras, which reports steps, epochs and the loss of epochs. How long steps wait
+        for data, Keras does not say: it reads them within a step. Give it `batches`.
+
+        It has no hook for the end of a step, for which Keras would wait for the GPU each time.
         """
         import keras
 
@@ -181,15 +186,17 @@ class Training:
 
         class Watched(keras.callbacks.Callback):
             def on_train_batch_begin(self, batch, logs=None):
+                watched.end_step()
                 watched.begin_step()
 
-            def on_train_batch_end(self, batch, logs=None):
+            def on_test_begin(self, logs=None):  # a validation is no part of a step
                 watched.end_step()
-                if "loss" in (logs or {}):
-                    watched.loss(logs["loss"])
 
             def on_epoch_end(self, epoch, logs=None):
-                watched.epoch.inc()  # a validation, which came before, is no part of a step
+                watched.end_step()
+                watched.epoch.inc()
+                if "loss" in (logs or {}):
+                    watched.loss(logs["loss"])
 
         return Watched()
 
