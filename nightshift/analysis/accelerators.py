@@ -198,7 +198,7 @@ def energy_words(held, wasted):
 
 def rows_of(finding, samples):
     """List the samples of the idle stretch of a finding, the latest first: DataFrame time, gpu, job,
-    utilisation_pct, memory_gib, power_w, temperature_c.
+    utilisation_pct, memory_gib, power_w, temperature_c; loader_wait_pct of a stalled one.
 
     samples : as `mark_stretches` gives them.
     """
@@ -206,7 +206,8 @@ def rows_of(finding, samples):
     rows = rows.assign(memory_gib=rows.memory_used_mib / 1024)
     rows = rows.rename(columns={"timestamp": "time", "job_id": "job"}).drop(columns="gpu")
     rows = rows.rename(columns={"device": "gpu"}).sort_values("time", ascending=False)
-    return rows[["time", "gpu", "job", "utilisation_pct", "memory_gib", "power_w", "temperature_c"]]
+    columns = ["time", "gpu", "job", "utilisation_pct", "memory_gib", "power_w", "temperature_c"]
+    return rows[[*columns, "loader_wait_pct"] if finding.stalled else columns]
 
 
 # -------------------------------------------------------------------------------------------------------- Use

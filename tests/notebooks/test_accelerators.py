@@ -80,6 +80,9 @@ def test_a_training_that_waits_for_its_data_is_told_from_a_gpu_that_nothing_uses
     begins = "4.0 GPU hours held by a training that waits for data 60% of the time, from its start; mean utilisation 30.0%"
     assert found.loc["site-a-g01 gpu 1", "evidence"].startswith(begins)
     assert "5 findings of a job that held a GPU for 2 h or more without using it, 3 of them since its training waits for data" in text
+    rows = pd.read_parquet(tmp_path / "data/rows/telemetry_gpus.parquet")
+    assert rows[rows.gpu == "site-a-g01 gpu 1"].loader_wait_pct.tolist() == [60.0] * 48
+    assert rows[rows.gpu == "site-a-g01 gpu 4"].loader_wait_pct.isna().all()
     stricter, _ = page(tmp_path, *held, *busy(60), stall_pct=95.0)
     assert {one.entity[-1]: one.kind for one in stricter.itertuples()} == {"0": "stalled_loader", "4": "idle_gpu", "5": "idle_gpu"}
 
