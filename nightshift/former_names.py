@@ -31,6 +31,7 @@ SETTINGS = {
     "worse_factor": "it is called digest.escalation_factor",
     "false_discovery_rate": "findings are held against ordinary runs or days now, by `finding_rate`",
     "semesters": "it stands under `asking` now",
+    "show_users": "it stands under `preprocess` now",
     "urgent": "it stands under `asking` now",
     "log_bins": "it stands under `waiting` now",
 }

@@ -17,6 +17,7 @@ from helpers import atomic
 from nightshift.cleaning.telemetry import join_node
 from nightshift.compiled import STATISTICS, window_statistics
 from nightshift.detectors.telemetry_diagnosis import select_features
+from nightshift.privacy import pseudonyms
 from nightshift.sources.telemetry.dcgm import blank_impossible
 from nightshift.sources.telemetry.trainings import WAIT
 
@@ -249,13 +250,13 @@ def first_of(names, n):
 # ------------------------------------------------------------------------------------------------------- GPUs
 
 
-def clean_gpus(gpus, window_end):
+def clean_gpus(gpus, window_end, *, show_users=False):
     """Clean rows of GPUs: (clean rows, sorted; rejected ones, counted by node_id, job_id and reason;
     {quantity: number of impossible values, which are missing now}).
 
-    gpus : DataFrame timestamp, node_id, gpu, job_id, user, GPU_NUMBERS, and WAIT if the source has it. Rows
-    without time, node or number of the GPU, after `window_end`, or of a moment of which there is one already
-    are rejected.
+    gpus : DataFrame timestamp, node_id, gpu, job_id, user, GPU_NUMBERS, and WAIT if the source has it. Users
+    become `pseudonyms`, unless they are to be shown. Rows without time, node or number of the GPU, after
+    `window_end`, or of a moment of which there is one already are rejected.
     """
     gpus = gpus.assign(**{WAIT: gpus.get(WAIT, np.nan)})
     gpus = gpus.astype({"timestamp": "datetime64[us, UTC]"} | dict.fromkeys([*GPU_NUMBERS, WAIT], float))
@@ -282,6 +283,7 @@ def clean_gpus(gpus, window_end):
     why = np.select(list(reasons.values()), list(reasons), "")
     by_reason = gpus[why != ""].assign(reason=why[why != ""]).groupby(["node_id", "job_id", "reason"])
     rejected = by_reason.timestamp.agg(rows="size", first="min", last="max").reset_index()
-    clean = gpus[why == ""].sort_values(["node_id", "gpu", "timestamp"], ignore_index=True)
+    clean = gpus[why == ""] if show_users else gpus[why == ""].assign(user=pseudonyms(gpus.user)[0])
+    clean = clean.sort_values(["node_id", "gpu", "timestamp"], ignore_index=True)
     assert rejected.rows.sum() + len(clean) == len(gpus), "a row of a GPU is lost"
     return clean, rejected, blanked

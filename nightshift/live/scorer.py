@@ -32,6 +32,7 @@ from nightshift.sources.transfers.rucio import (
     number_texts,
     type_events,
 )
+from nightshift.status import keep_private
 
 MOST_BYTES = 2**22  # of the journal at once, about 4,000 events
 TOO_OLD = "started before the last day of the night: the next night scores it"
@@ -47,7 +48,7 @@ class Scorer:
     def __init__(self, paths, folder, alarm_rate):
         self.paths, self.folder, self.alarm_rate = paths, folder, alarm_rate
         check_night(paths)  # before anything is written
-        folder.mkdir(parents=True, exist_ok=True)
+        keep_private(folder)
         self.store, self.lines = Store(folder / "scores.sqlite"), EventLines()
         self.take_over()
 

@@ -10,6 +10,7 @@ from nightshift import night
 from nightshift.live.broker import Subscription, login, read_address
 from nightshift.live.configured import all_parameters, night_of_study
 from nightshift.live.transfers import FORM, Settings, run
+from nightshift.status import keep_private
 
 STUDY = "transfers"
 
@@ -59,7 +60,7 @@ def follow(options):
     )  # why a broker cannot be had, broker.py says in a line
     try:
         settings, subscriptions = settings_of(options.config), subscriptions_of(options)
-        settings.folder.mkdir(parents=True, exist_ok=True)
+        keep_private(settings.folder)  # messages as they came
         with night.held(settings.folder):
             return night.WELL if run(settings, subscriptions) else night.FAILED
     except ValueError as error:

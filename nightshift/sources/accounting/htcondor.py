@@ -9,7 +9,13 @@ ran has used its hours as well, so all that ran and left the queue count: JobSta
 import json
 import re
 
-from nightshift.sources.accounting.records import AccountingFile, amount_of, frame_of, row_of_job
+from nightshift.sources.accounting.records import (
+    NO_GROUP,
+    AccountingFile,
+    amount_of,
+    frame_of,
+    row_of_job,
+)
 from nightshift.sources.excerpts import excerpt_of_records, whole_file
 from nightshift.sources.files import LayoutError, open_text, read_records
 
@@ -38,9 +44,15 @@ def site_of(job):
 
 
 def vo_of(job):
-    """Return the VO of a job: that of its certificate or token, else its accounting group, else its owner."""
-    names = ("x509userproxyvoname", "acctgroup", "accountinggroup", "owner")
-    return next((job[name] for name in names if job.get(name)), None)
+    """Return the VO of a job: that of its certificate or token, else its accounting group, without the user
+    who stands behind that of a group. A user alone is none: what belongs to no group is together.
+    """
+    if named := job.get("x509userproxyvoname") or job.get("acctgroup"):
+        return named
+    users = {str(job[name]) for name in ("owner", "acctgroupuser") if job.get(name)}
+    group, _, user = str(job.get("accountinggroup") or "").rpartition(".")
+    group = group if user in users else job.get("accountinggroup")
+    return NO_GROUP if not group or group in users else group
 
 
 def row_of(job):

@@ -8,7 +8,7 @@ Read are the lines of jobs that ended (E). The server is the site; the account, 
 import itertools
 import re
 
-from nightshift.sources.accounting.records import AccountingFile, frame_of, row_of_job
+from nightshift.sources.accounting.records import NO_GROUP, AccountingFile, frame_of, row_of_job
 from nightshift.sources.files import LayoutError, open_text
 
 LINE = re.compile(r"(\d\d/\d\d/\d{4} \d\d:\d\d:\d\d);([A-Za-z]+);([^;]*);(.*)")
@@ -67,6 +67,9 @@ def row_of(name, job):
     }
     more = {key: job[key] for key in ("user", "queue", "Exit_status") if key in job}
     vo = job.get("account", "").strip('"') or job.get("group")
+    vo = (
+        NO_GROUP if vo == job.get("user") else vo
+    )  # a user has a group of the same name where groups are private
     identity = "/".join([name, *(job[key] for key in ("ctime", "start", "end") if key in job)])
     return row_of_job(
         identity, name.partition(".")[2], vo, end=whole(job.get("end")), amounts=amounts, more=more

@@ -35,6 +35,7 @@ FIELDS = [
     "MemoryAskedGiB",
     "MemoryUsedGiB",
 ]
+NO_GROUP = "no group"  # the VO of jobs of which a source knows a user alone
 NEEDED = ["EndTime", "SiteName", "VOName", "CoreHours"]
 SCHEMA = pa.schema([(field, pa.string()) for field in [*FIELDS, "more"]])  # more : all other fields, JSON
 OPTIONAL = {

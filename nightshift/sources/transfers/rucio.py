@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from pandas.api.types import union_categoricals
 
 from nightshift.compiled import hash_texts
+from nightshift.privacy import redact
 from nightshift.sources.files import LayoutError, as_text
 from nightshift.sources.times import FORMS, is_unreadable, read_times
 
@@ -300,6 +301,9 @@ def type_events(raw):
         frame[column] = renamed(frame[column], host_of, missing="unknown")
     for column in ("activity", "protocol"):
         frame[column] = renamed(frame[column], missing="unknown")
+    frame["reason"] = renamed(
+        frame.reason, lambda texts: texts.map(redact)
+    )  # before anything leaves the raw table
     for column in ("src", "dst"):
         frame[column] = renamed(frame[column], lambda names: names.where(names != ""))
     chosen = (frame.state == "done") | frame.started.notna()
