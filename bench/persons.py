@@ -102,7 +102,7 @@ def plant(products, persons):
             file.rename(folder / file.name)
         (folder / f"{persons[7].name} {persons[8].login}.csv").write_text(f"of,{persons[9].name}\n{persons[9].email},{persons[9].phone}\n")
     print(", ".join(f"{n:,} texts in {study}" for study, n in counts.items()), flush=True)
-    return {study: str(sources / study) for study in ("transfers", "accounting", "telemetry", "certification")} | {
+    return {study: f"{sources / study}/*" for study in ("transfers", "accounting", "telemetry", "certification")} | {
         "tickets": str(sources / "tickets/osticket.sqlite")
     }
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib import font_manager
 
-from nightshift.privacy import MASKS
+from nightshift.personal import MASKS
 from nightshift.unspaced import words_in
 
 LETTERS = re.compile(r"[^\W\d_]{3,}")

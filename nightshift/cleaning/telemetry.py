@@ -130,8 +130,11 @@ def read_rows(tables, grid):
     reasons = ["no time", "after the window"]
     rows["why"] = np.select([rows.time.isna(), rows.time >= grid.end], reasons, "").astype(object)
     good = rows[rows.why == ""]
-    own = good.groupby(["job", "source"]).time.transform("min")
-    start = good.groupby("job").time.transform("min").dt.round(pd.Timedelta(seconds=min(grid.sampling_s, 1)))
+    by_job = good.groupby("job").time
+    own = (
+        good.groupby(["job", "source"]).time.transform("min") if len(tables) > 1 else by_job.transform("min")
+    )
+    start = by_job.transform("min").dt.round(pd.Timedelta(seconds=min(grid.sampling_s, 1)))
     period = pd.Timedelta(seconds=grid.sampling_s)
     rows["start"] = start
     rows["index"] = np.rint((good.time - own) / period) + np.rint((own - start) / period)
@@ -156,26 +159,38 @@ def place_rows(rows, grid):
     A long gap is shortened by whole steps to the length of a window: no window with a sample changes, and a
     month of silence costs no memory.
     """
-    used, trim = rows[rows.why == ""], grid.trim
-    first, last = (used.groupby("job")["index"].transform(name) for name in ("min", "max"))
-    short = last - first + 1 - 2 * trim < grid.window
-    trimmed = ~short & ((used["index"] < first + trim) | (used["index"] > last - trim))
-    why = rows.why.copy()
+    used, why = rows[rows.why == ""], rows.why.to_numpy(object, copy=True)
+    (job, names), index = pd.factorize(used.job, sort=True), used["index"].to_numpy(float)
+    first, last = (extremes(job, index, len(names), pick)[job] for pick in (np.fmin, np.fmax))
+    short = last - first + 1 - 2 * grid.trim < grid.window
+    trimmed = ~short & ((index < first + grid.trim) | (index > last - grid.trim))
     why[used.index[short]] = "run too short for a window"
     why[used.index[trimmed]] = f"first or last {grid.trim_s:g} s of a run"
-    inside = used.assign(first=first + trim)[~short & ~trimmed].sort_values(["start", "job", "index"])
-    cells = inside.drop_duplicates(["job", "index"])[["job", "index", "first", "start"]]
-    ahead = cells["index"] - cells.groupby("job")["index"].shift().fillna(cells["first"])
-    # of what is longer than a window, whole steps are cut
-    cells["ahead"] = ahead - ((ahead - grid.window) // grid.step * grid.step).clip(lower=0)
-    cells["place"] = cells.groupby("job").ahead.cumsum().astype(int)
-    by_job = cells.groupby("job", sort=False)
-    runs = by_job.agg(start=("start", "first"), length=("place", "max")).reset_index()
-    runs["length"] += 1
-    runs["offset"] = runs.length.cumsum() - runs.length
-    cells["place"] += cells.job.map(runs.set_index("job").offset).astype(int)
-    placed = rows.assign(why=why).merge(cells[["job", "index", "place"]], how="left", on=["job", "index"])
-    return placed.assign(place=placed.place.where(placed.why == "", -1).fillna(-1).astype(int)), runs
+    inside = np.flatnonzero(~short & ~trimmed)
+    inside = inside[np.lexsort((index[inside], job[inside], used.start.to_numpy("datetime64[us]")[inside]))]
+    job, index = job[inside], index[inside]
+    new_job = np.append(True, job[1:] != job[:-1])[: len(job)]
+    new = new_job | np.append(True, index[1:] != index[:-1])[: len(job)]  # other rows share a cell
+    ahead = index - np.where(new_job, first[inside] + grid.trim, np.append(0, index[:-1])[: len(job)])
+    # of what is longer than a window, whole steps are cut; from one run to the next it is one step
+    ahead -= np.maximum((ahead - grid.window) // grid.step * grid.step, 0)
+    place = np.full(len(rows), -1)
+    cells = np.cumsum(np.where(new, ahead + new_job, 0)).astype(int) - 1
+    place[used.index[inside]] = cells
+    begins = np.flatnonzero(new_job)
+    offset = cells[begins] - ahead[begins].astype(int)
+    runs = pd.DataFrame({"job": names[job[begins]], "start": used.start.array[inside[begins]]})
+    length = np.diff(np.append(offset, cells[-1:] + 1))
+    return rows.assign(why=why, place=place), runs.assign(length=length, offset=offset)
+
+
+def extremes(group, values, n, pick):
+    """Find the least or largest of `values` (N,) in each of `n` groups, by `pick`, np.fmin or np.fmax: float
+    (n,), NaN where a group has none. group : int (N,).
+    """
+    found = np.full(n, np.nan)
+    pick.at(found, group, values)
+    return found
 
 
 # --------------------------------------------------------------------------------------------------- Counters

@@ -54,7 +54,7 @@ def label_windows(windows, node, *, labels):
     # arrays: in columns of a frame, hundreds of labels took a fifth of the time of a node
     cells = {name: np.full(len(windows), "", object) for name in LABELS}
     of_node = labels.node_id.isin([node, ""]) & labels.job_id.isin([*windows.job_id.unique(), ""])
-    for label in labels[of_node].itertuples():
+    for label in labels[of_node].itertuples() if of_node.any() else ():
         of_job = (job == label.job_id) | (label.job_id == "")
         labelled = of_job & (last >= label.start) & (last < label.end)
         for name in [name for name in LABELS if getattr(label, name)]:
@@ -152,8 +152,10 @@ def window_node(node, parts, *, labels, grid, target):
     keys = label_windows(windows, node, labels=labels).assign(node_id=node)[WINDOW_KEYS]
     table = pa.table({name: pa.array(column) for name, column in {**keys, **columns}.items()})
     feather.write_feather(table, target, compression="uncompressed")
-    labelled = table.filter(pa.array(keys.anomaly != "")).to_pandas()
-    medians = labelled.groupby(["job_id", "node_id", "app", "anomaly"])[names].median().reset_index()
+    medians = pd.DataFrame()  # of most nodes: no window of theirs has a label
+    if len(labelled := table.filter(pa.array(keys.anomaly != ""))):
+        by_run = labelled.to_pandas().groupby(["job_id", "node_id", "app", "anomaly"])
+        medians = by_run[names].median().reset_index()
     rejected = rows[rows.why != ""].rename(columns={"job": "job_id", "why": "reason"})
     rejected = rejected.groupby(["job_id", "reason"]).time.agg(rows="size", first="min", last="max")
     low, high = (np.array([pick.reduce(x, initial=np.nan) for x in values]) for pick in (np.fmin, np.fmax))

@@ -22,7 +22,8 @@ import pyarrow.parquet as pq
 from bs4 import BeautifulSoup, MarkupResemblesLocatorWarning
 from bs4.builder import ParserRejectedMarkup
 
-from nightshift.privacy import GREETS, WORD
+from nightshift.personal import GREETS
+from nightshift.privacy import WORD
 from nightshift.sources.tickets.tables import meanings_of
 from nightshift.unspaced import words_in
 

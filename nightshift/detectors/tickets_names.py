@@ -12,7 +12,7 @@ from scipy.stats import binom
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, CountVectorizer
 
 from nightshift.detectors.tickets_topics import TextGraph, centres_of, cluster_texts, topics_in
-from nightshift.privacy import MASKS
+from nightshift.personal import MASKS
 from nightshift.unspaced import words_in
 
 SURE = 0.01  # chance at or below which a topic grows or shrinks

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from nightshift import privacy
 from nightshift.cleaning.tickets import html_text, own_subject, own_words, read_patterns
-from nightshift.privacy import MASKS
+from nightshift.personal import MASKS
 
 SITES = privacy.Sites({"harbor-t2": "HARBOR-T2", "harbor": "HARBOR-T2", "delta": "DELTA-T1"})
 PEOPLE = ["Anna Müller-Käben", "Lo O'Tam", "May Long", "Sören Ångström", "Łukasz Źbik", "Weiß, Kora"]

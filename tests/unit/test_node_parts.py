@@ -1,0 +1,36 @@
+"""Raw rows of many nodes at once, and their places on the grid."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nightshift.cleaning.telemetry import Grid, place_rows, read_rows
+from nightshift.sources.telemetry.parts import extraction_into, write_parts
+
+
+def test_six_hundred_nodes_at_once_leave_one_part_each(tmp_path):
+    """Rows of all nodes take turns, page by page: with 500 open files each page began other parts."""
+    names = [f"n{i:03d}" for i in range(600)]
+    tables = [{"at": [f"2026-01-31T00:0{k}:00Z"] * 600, "host": names, "load": [float(k)] * 600} for k in range(4)]
+    pages = [(1 + 600 * k, pa.table(table)) for k, table in enumerate(tables)]
+    window = pd.to_datetime(["2026-01-31", "2026-02-01"], utc=True)
+    with extraction_into(tmp_path, window) as extraction:
+        layout, metric_names = {"timestamp": "at", "node_id": "host"}, {"load": "load"}
+        write_parts(extraction, iter(pages), layout=layout, metric_names=metric_names, where="here")
+        (extraction.folder / "labels.parquet").touch()
+    parts = sorted((tmp_path / "nodes").rglob("*.parquet"))
+    assert len(parts) == 600
+    assert {tuple(pq.ParquetFile(part).read(["load"])["load"].to_pylist()) for part in parts} == {(0.0, 1.0, 2.0, 3.0)}
+
+
+def test_runs_of_a_node_are_placed_one_after_another_without_long_gaps():
+    at = pd.Timestamp("2026-01-31", tz="UTC") + pd.to_timedelta([0, 1, 2, 3, 100, 101, 102, 9, 200, 201, 202, 203], unit="s")
+    jobs = ["j10"] * 7 + ["alone"] + ["j9"] * 4
+    table = pa.table({"timestamp": pa.array(at, pa.timestamp("us", "UTC")), "job_id": jobs, "x": np.ones(12)})
+    grid = Grid(1.0, {"s": 1.0}, 3, 2, 0.0, 0.5, pd.Timestamp("2026-02-01", tz="UTC"), (), ())
+    rows, runs = place_rows(read_rows({"s": table}, grid)[0], grid)
+    # of the 96 s without a row, whole steps of two samples are cut, down to the length of a window
+    assert rows.place.tolist() == [0, 1, 2, 3, 6, 7, 8, -1, 9, 10, 11, 12]
+    assert rows.why[7] == "run too short for a window"
+    assert runs.to_dict("list") == {"job": ["j10", "j9"], "start": [at[0], at[8]], "length": [9, 4], "offset": [0, 9]}
