@@ -15,6 +15,7 @@ import html
 import json
 import numbers
 import os
+import re
 import uuid
 from pathlib import Path
 from types import SimpleNamespace
@@ -97,12 +98,14 @@ def write_csv(table, path):
     """Write a table as CSV, atomically, without its index, times in UTC as ISO 8601.
 
     A text that a spreadsheet would take for a formula begins with an apostrophe, and what a terminal would
-    act on becomes U+FFFD, one for each sequence.
+    act on becomes U+FFFD, one for each sequence. A carriage return becomes a newline: pandas would write it
+    without quotes, and what stands behind it would be the first cell of a row.
     """
     shown = table.copy()
     for column in shown.select_dtypes(["object", "str"]):
         texts = [SEQUENCES.sub("\ufffd", one) if isinstance(one, str) else one for one in shown[column]]
-        shown[column] = [f"'{text}" if str(text).startswith(FORMULA) else text for text in texts]
+        texts = [f"'{text}" if str(text).startswith(FORMULA) else text for text in texts]
+        shown[column] = [re.sub(r"\r\n?", "\n", one) if isinstance(one, str) else one for one in texts]
     with atomic(path) as temporary:
         shown.to_csv(temporary, index=False, date_format="%Y-%m-%dT%H:%M:%SZ")
 
@@ -260,9 +263,10 @@ def write_findings(rows, path, study, made_by=None):
 
 
 def escape(value):
-    """`value` as text that neither Markdown nor HTML reads as markup."""
+    """`value` as text that neither Markdown nor HTML reads as markup, nor an address in it as a link."""
     text = html.escape(" ".join(str(value).split()), quote=False)  # "&#x27;" holds a sign that follows
-    return "".join(f"&#{ord(c)};" if c in "\\`*_{}[]()#+!|~$" else c for c in text)
+    text = "".join(f"&#{ord(c)};" if c in "\\`*_{}[]()#+!|~$" else c for c in text)
+    return text.replace("://", "&#58;//")
 
 
 def show_sentence(sentence, /, **values):

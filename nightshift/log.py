@@ -10,16 +10,18 @@ import logging
 import sys
 from datetime import UTC, datetime
 
+from nightshift.wording import SEQUENCES
+
 log = logging.getLogger("nightshift")
 # of a record: what a line of JSON has beside its message
 FIELDS = ("night", "study", "step", "outcome", "seconds", "path")
 
 
 class Text(logging.Formatter):
-    """A line as it is; an error says whose it is, since other programs write beside it."""
+    """A line without sequences of a terminal; an error says whose it is: other programs write beside it."""
 
     def format(self, record):
-        line = record.getMessage()
+        line = SEQUENCES.sub("", record.getMessage())
         return f"nightshift: {line}" if record.levelno >= logging.ERROR else line
 
 

@@ -120,7 +120,8 @@ LOGIN = (r"\b(?:user(?:[ ]?name|[ ]?id)?|uid|login|owner|account(?:[ ]?name)?|ke
          r"benutzer(?:name|kennung)?)(?:[ ](?:is|ist))?")
 # a street with its number, and the town behind it; space on a disk and a place at work are no streets
 TOWN = rf"(?:[ ]?,?[ ](?:[A-Z]{{1,2}}-)?\d{{4,5}}[ ]{CAPITAL})?"
-NUMBERED = r"(?:[Ss]tra(?:ß|ss)e|[Ss]tr\.|[Ww]eg|[Pp]latz|[Aa]llee|[Gg]asse|[Uu]fer|[Dd]amm)[ ]\d{1,4}[a-z]?(?!\w)"
+NUMBERED = (r"(?:[Ss]tra(?:ß|ss)e|[Ss]tr\.|[Ww]eg|[Pp]latz|[Aa]llee|[Gg]asse|[Uu]fer|[Dd]amm)"
+            r"[ ]\d{1,4}[a-z]?(?!\w)")
 ROAD = r"(?:Street|St|Road|Rd|Avenue|Ave|Boulevard|Blvd|Square)\b\.?"
 STREETS = [
     rf"(?-i:(?<!\w)(?!Speicher|Arbeits|Steck|Park|Stell)(?:{CAPITAL}[ -]){{0,2}}(?=[{UPPER}])[^\W\d_-]*"

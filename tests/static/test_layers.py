@@ -7,9 +7,9 @@ from conftest import REPOSITORY
 
 PACKAGE = REPOSITORY / "nightshift"
 LAYERS = [  # rooms, the lowest first: a folder of the package, or a module at its top
-    {"yaml_files"},
+    {"wording", "yaml_files"},
     {"catalog", "checksums", "compiled", "credentials", "engine", "error_classes", "figures", "forkserver", "former_names", "kernel"}
-    | {"log", "parameters", "personal", "processes", "schemas", "series", "statistics", "unspaced", "wording", "workers"},
+    | {"log", "parameters", "personal", "processes", "schemas", "series", "statistics", "unspaced", "workers"},
     {"evidence", "privacy", "products", "new_study"},
     {"tryout"},
     {"helpers"},

@@ -5,6 +5,7 @@ import re
 
 import pytest
 from bs4 import BeautifulSoup
+from hostile import HEADERS, LETTERS, PATHS
 from incident_tables import DAY, data_of, incident, published_finding, published_incident, write_digest, write_study
 
 from nightshift.reporting import entity_pages, site
@@ -72,7 +73,7 @@ def test_a_run_is_on_the_page_of_each_primary_dataset_in_which_it_is_strange():
     assert "i" in histories[Entity("primary dataset", "Muon0")].courses
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("name", [*HOSTILE, *PATHS, *LETTERS, *HEADERS])
 def test_names_of_files_are_safe_and_stable(name):
     page = Entity("site", name).page
     assert re.fullmatch(r"[a-z0-9][a-z0-9-]{0,70}\.html", Entity("primary dataset", name).page)

@@ -5,6 +5,7 @@ import itertools
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from hostile import TEXTS
 from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 
@@ -125,3 +126,13 @@ def test_the_style_is_that_of_the_file_and_its_first_colours_differ_for_the_colo
         seen = np.clip(linear @ np.array(matrix).T, 0, 1) ** (1 / 2.2)
         apart = [np.abs(a - b).sum() for a, b in itertools.combinations(seen, 2)]
         assert min(apart) > 0.25
+
+
+def test_every_hostile_text_can_label_a_bar_and_none_is_a_formula(tmp_path, monkeypatch):
+    monkeypatch.setattr("matplotlib.mathtext.MathTextParser.parse", lambda *arguments, **more: pytest.fail("a text was parsed"))
+    drawn, draw = [], Text.draw
+    monkeypatch.setattr(Text, "draw", lambda self, renderer: (drawn.append(self.get_text()), draw(self, renderer)))
+    _, ax = plt.subplots(figsize=(4, 30))
+    ax.barh([f"{n}: {text}" for n, text in enumerate(TEXTS)], 1)
+    helpers.show_figure(ax, tmp_path / "f.png", "bars", "x", "y")
+    assert {n for n in range(len(TEXTS)) if any(text.startswith(f"{n}: ") for text in drawn)} == set(range(len(TEXTS)))

@@ -1,5 +1,6 @@
 """Helpers, and functions of single studies, on hand-made records whose answer is known."""
 
+import csv
 import gzip
 import json
 import re
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pandera.pandas as pandera
 import pytest
+from hostile import MARKDOWN, MARKUP, TEXTS
 from rucio_events import states_at_starts
 
 import helpers
@@ -306,7 +308,7 @@ def test_scan_of_nothing_is_an_empty_table():
     assert len(empty) == 0
 
 
-@pytest.mark.parametrize("hostile", ["<script>alert(1)</script>", "[x](javascript:alert(1))", "a\n# b", "`x` *y* |z|", "&lt;"])
+@pytest.mark.parametrize("hostile", ["a\n# b", "`x` *y* |z|", "&lt;", *MARKUP, *MARKDOWN])
 def test_escape_leaves_no_markup(hostile):
     from nbconvert.filters import markdown2html
 
@@ -413,3 +415,13 @@ def test_raw_data_can_be_read_by_their_owner_alone(tmp_path):
         write_status(raw, **status)
         assert raw.parent.stat().st_mode & 0o777 == 0o700
         raw.parent.chmod(0o755)  # as an earlier version left it
+
+
+def test_a_table_of_hostile_texts_has_their_rows_and_no_formula(tmp_path):
+    """Also for Python's reader, to which a carriage return ends a row where no quotes are around it."""
+    table = pd.DataFrame({"text": TEXTS, "again": [f"x\r{text}" for text in TEXTS], "n": range(len(TEXTS))})
+    helpers.write_csv(table, tmp_path / "t.csv")
+    with (tmp_path / "t.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    assert [row[2] for row in rows] == ["n", *map(str, range(len(TEXTS)))]
+    assert not [cell for row in rows for cell in row if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]

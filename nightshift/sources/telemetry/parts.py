@@ -198,9 +198,9 @@ def write_parts(extraction, pages, *, layout, metric_names, where):
     metric_names : {column: name of the metric}. A part holds the metrics of its own source only. The memory
     is that of a page and of the rows that wait for each node, WAITING in all nodes of the first page
     together, up to 2 MB each. A node whose file was closed, since too many were open, would begin another
-    part with every page: 1,000 nodes made 10,000 parts, in four times the time. Measured values hardly repeat: without a dictionary of them a part
-    takes a third less space and half the time to write. Names of nodes are percent-encoded, so that `../x` is
-    a name and no path.
+    part with every page: 1,000 nodes made 10,000 parts, in four times the time. Measured values hardly
+    repeat: without a dictionary of them a part takes a third less space and half the time to write. Names of
+    nodes are percent-encoded, so that `../x` is a name and no path.
     """
     texts = ["job_id", "node_id"]
     fields = [("timestamp", pa.timestamp("us", "UTC")), *((name, pa.string()) for name in texts)]

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from helpers import atomic
+from helpers import write_csv
 from nightshift.runs import warn
 from nightshift.sources.base import FileSource, read_source
 from nightshift.sources.excerpts import excerpt_of_prose
@@ -228,8 +228,8 @@ class TicketRun:
         shutil.rmtree(self.raw / "pages", ignore_errors=True)
         page = ordered.drop(columns=["length", "file", "row"])
         write_tickets([page], self.raw / "tickets.parquet", asked=self.asked, labels=self.labels)
-        with atomic(self.raw / "superseded.csv") as temporary:
-            others.loc[differs, ["ticket_id", "file", "row", "differs"]].to_csv(temporary, index=False)
+        superseded = others.loc[differs, ["ticket_id", "file", "row", "differs"]]
+        write_csv(superseded, self.raw / "superseded.csv")
         if desks:
             warn(desks + ".")
 
