@@ -56,8 +56,14 @@ SECRETS = (r"(?:pass(?:word|wort|wd|phrase|code)|pwd|kennwort"
            r"|(?:access|api|auth|bearer|refresh|id)[ _-]?(?:token|key)|token|secret(?:[ _-]?key)?"
            r"|private[ _-]?key|one[ -]time code|pin)")
 PART = r"(?:CN|DC|OU|O|C|L|ST|UID|USERID|SN|GN|E|EMAIL|EMAILADDRESS|SERIALNUMBER)"
-SUBJECT = r"(?:(?-i:[a-z])[^\s/,;\"'()]*[ ][a-z]+|[^\s/,;\"'()]+(?:[ ](?-i:[A-Z0-9(])[^\s/,;\"']*){0,5})"
+ENDLESS = r"(?:(?-i:[A-Z])\.|[^\s/,;\"']*[^\s/,;\"'.:!?])"  # a word without the end of its sentence
+SUBJECT = (r"(?:(?-i:[a-z])[^\s/,;\"'()]*[ ][a-z]+"
+           rf"|(?![()]){ENDLESS}(?:[ ](?=(?-i:[A-Z0-9(]))(?!(?-i:I)\b){ENDLESS}){{0,5}})")
 SECRET_FORMS = [
+    # before the secrets: the mask "secret" with a colon behind it would take the beginning of a subject
+    ("user", "/", rf"(?<![\w/])(?:/{PART}=(?=[^/\n]{{1,90}}/)[^/\n]+)*/{PART}={SUBJECT}"),
+    ("user", "=", rf"(?<![\w/])(?:{PART}=[^,;/=\n]{{1,90}},[ ]?)*(?:CN|UID|DC|E|EMAIL|EMAILADDRESS)={SUBJECT}"
+     rf"(?:,[ ]?{PART}={SUBJECT})*"),
     ("secret", "authorization|bearer|basic",
      r"(?P<keep>\b(?:authorization[ ]?:[ ]?)?(?:bearer|basic)[ ])[\w.+/=~-]{8,}"),
     ("secret", "pass|pwd|kennwort|token|secret|key|code|pin",
@@ -70,9 +76,6 @@ SECRET_FORMS = [
      r"(?<![\w/.-])(?:gh[pousr]_|github_pat_|glpat-|xox[abprs]-|AKIA|hvs\.)[\w-]{10,}"),
     ("secret", "eyj", r"\beyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?"),
     ("secret", "aaaa", r"(?<![\w+/=])AAAA[\w+/=]{20,}"),  # a key of ssh
-    ("user", "/", rf"(?<![\w/])(?:/{PART}=(?=[^/\n]{{1,90}}/)[^/\n]+)*/{PART}={SUBJECT}"),
-    ("user", "=", rf"(?<![\w/])(?:{PART}=[^,;/=\n]{{1,90}},[ ]?)*(?:CN|UID|DC|E|EMAIL|EMAILADDRESS)={SUBJECT}"
-     rf"(?:,[ ]?{PART}={SUBJECT})*"),
 ]
 NETWORK = [
     ("link", "://|www.", r"(?<!\w)(?:[a-z][a-z0-9+.-]{1,15}://|www\.)[^\s<>\"]++"),
