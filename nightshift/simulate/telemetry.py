@@ -345,7 +345,7 @@ def draw_clock(rng, runs, *, nodes):
         gap = rng.integers(60, RUN_S - 100)
         missing[run, gap : gap + rng.integers(5, 25)] = True
     there = ~missing.ravel()
-    began = runs.start.to_numpy().astype("datetime64[us]").astype("int64")
+    began = runs.start.dt.tz_convert(None).to_numpy("datetime64[us]").astype("int64")
     micro = began[:, None] + 1_000_000 * np.arange(RUN_S) + rng.integers(0, 3000, shape)
     up_s = (began / 1e6 - began.min() / 1e6 + runs.node.map(since_boot).to_numpy())[:, None]
     return Clock(there, micro.ravel()[there], up_s)
