@@ -1,8 +1,8 @@
 """Whether the unit tests would notice a wrong line: `python bench/mutations.py [MUTATIONS] [SEED] [ROOM ...]`; by default 60, 1 and all of TESTS.
 
 A room is a module of the package or a folder of it. One operator or constant of one of its lines is changed, in a copy of the repository: a
-comparison, `and` and `or`, a sign of arithmetic, a number, a truth value, or a `not` that goes. Then the room's own unit tests run. What they do not notice is
-printed with its line, to be looked at one by one: some change nothing that anybody could see. At most a tenth should pass.
+comparison, `and` and `or`, a sign of arithmetic, a number, a truth value, or a `not` that goes. Then the room's own unit tests run. What they do
+not notice is printed with its line, to be looked at one by one: some change nothing that anybody could see. At most a tenth should pass.
 """
 
 import ast
@@ -14,21 +14,18 @@ import tempfile
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-TESTS = {  # of each room, names below tests/unit
-    "incidents": ["test_incidents.py", "test_incident_wording.py", "test_silences.py"],
-    "remediation": ["test_remediation.py"],
-    "statistics": ["test_statistics.py", "test_trailing.py", "test_properties.py"],
-    "detectors": ["test_detectors.py", "test_recurrent.py", "test_transfers_limits.py", "test_transfers_judgement.py", "test_health.py",
-                  "test_topics.py", "test_accounting_judgement.py", "test_telemetry_functions.py", "test_helpers.py", "test_certification_autoencoders.py",
-                  "test_telemetry_streams.py", "test_tickets_training.py", "test_transfer_incidents.py"],
-    "sources": ["test_accounting_formats.py", "test_accounting_steps.py", "test_event_lines.py", "test_files.py", "test_node_tables.py",
-                "test_parts.py", "test_series.py", "test_node_series.py", "test_rucio.py", "test_ticket_sources.py", "test_ticket_tables.py", "test_slurm_text.py",
-                "test_sources_base.py", "test_times.py", "test_histograms.py", "test_luminosity.py", "test_golden.py", "test_node_parts.py",
-                "test_certification.py", "test_counters.py", "test_queues.py"],
-    "privacy": ["test_masking.py", "test_persons.py", "test_unspaced.py"],
-    "personal": ["test_masking.py", "test_persons.py"],
-    "notify": ["test_message.py"],
-}  # fmt: skip
+TESTS = {  # of each room, names below tests/unit, without test_
+    "incidents": "incidents incident_wording silences",
+    "remediation": "remediation",
+    "statistics": "statistics trailing properties",
+    "detectors": "detectors recurrent transfers_limits transfers_judgement health topics accounting_judgement telemetry_functions helpers "
+    "certification_autoencoders telemetry_streams tickets_training transfer_incidents",
+    "sources": "accounting_formats accounting_steps event_lines files node_tables parts series node_series rucio ticket_sources "
+    "ticket_tables slurm_text sources_base times histograms luminosity golden node_parts certification counters queues",
+    "privacy": "masking persons unspaced",
+    "personal": "masking persons",
+    "notify": "message",
+}
 COMPARED = {ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq}
 COMPARED |= {ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In}
 COMPUTED = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Div}
@@ -72,7 +69,7 @@ def candidates(rooms):
 
 def noticed(copy, room):
     """Whether a test of the room fails in the copy, or does not end."""
-    tests = [str(copy / "tests/unit" / name) for name in TESTS[room]]
+    tests = [str(copy / f"tests/unit/test_{name}.py") for name in TESTS[room].split()]
     command = [sys.executable, "-m", "pytest", "-n", "0", "-x", "-q", "-p", "no:cacheprovider", *tests]
     try:
         return subprocess.run(command, cwd=copy, env=of_copy(copy), capture_output=True, timeout=600).returncode != 0
