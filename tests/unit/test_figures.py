@@ -128,7 +128,6 @@ def test_the_style_is_that_of_the_file_and_its_first_colours_differ_for_the_colo
         assert min(apart) > 0.25
 
 
-@pytest.mark.filterwarnings("ignore:Glyph .* missing from font:UserWarning")  # a box is drawn for what no font has
 def test_every_hostile_text_can_label_a_bar_and_none_is_a_formula(tmp_path, monkeypatch):
     monkeypatch.setattr("matplotlib.mathtext.MathTextParser.parse", lambda *arguments, **more: pytest.fail("a text was parsed"))
     drawn, draw = [], Text.draw
