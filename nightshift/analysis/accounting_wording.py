@@ -112,7 +112,8 @@ def finding_at(site, found, *, step):
 
     found : of `described`, with status. step : Step of the grid.
     """
-    of_several = found.sites.astype(object).fillna("").astype(str).str.split(", ").map(lambda names: site.site in names)
+    several = found.sites.astype(object).fillna("").astype(str).str.split(", ")
+    of_several = several.map(lambda names: site.site in names)
     here = found[(found.site == site.site) | of_several]
     if (kept := here[here.status == "reported"]).size:
         return first_few(f"{label_of('accounting', one.kind)} of {one.entity}" for one in kept.itertuples())
