@@ -3,10 +3,11 @@
     python bench/persons.py [PERSONS]
 
 The sample is simulated, small, and its sources are given persons: half of them write tickets, the others are written about, in every form of
-tests/persons.py; programs name them in errors of transfers, they hold GPUs, run jobs and own records of accounting, and files that no study can read
-are called after them. Then a night runs, publishes, and writes its mail. What of any person stands in a product, a log, a message or what the
-commands print is counted by folder and by kind; `data/raw` may hold all of it, and is asked for its mode. Hosts that are named after a person, and
-surnames alone in mid-sentence that are in no list, cannot be told: the latter are counted apart, as the share that was masked.
+tests/persons.py; programs name them in errors of transfers, they hold GPUs, run jobs and own records of accounting, and two files are called after
+them. Then a night runs, publishes, and writes its mail. What of any person stands in a product, a log, a message or what the commands print is
+counted by folder and by kind; `data/raw` may hold all of it, and is asked for its mode. What is found of names of files is found: no rule can tell
+whose they are, and who runs the night must read them. Surnames alone in mid-sentence that are in no list cannot be told either; of these, the share
+that was masked is counted apart.
 """
 
 import gzip
@@ -99,8 +100,7 @@ def plant(products, persons):
         folder = sources / study
         folder.mkdir(exist_ok=True)
         if (file := sources / f"{study}.jsonl.gz").exists():
-            file.rename(folder / file.name)
-        (folder / f"{persons[7].name} {persons[8].login}.csv").write_text(f"of,{persons[9].name}\n{persons[9].email},{persons[9].phone}\n")
+            file.rename(folder / f"{persons[7].name} {persons[8].login}.jsonl.gz")
     print(", ".join(f"{n:,} texts in {study}" for study, n in counts.items()), flush=True)
     return {study: f"{sources / study}/*" for study in ("transfers", "accounting", "telemetry", "certification")} | {
         "tickets": str(sources / "tickets/osticket.sqlite")
