@@ -48,11 +48,14 @@ QUICK = {  # settings of 3_train that cost a test of the chain less; what each s
 OF_RUNS = ["GpuHours", "GpuHoursUsed", "MemoryAskedGiB", "MemoryUsedGiB"]  # what accounting of single jobs may say
 ACCOUNTING_FIELDS = ["RecordId", *GRACC_RECORD, *OF_RUNS, "more"]  # of the raw table
 
-LONGEST = [  # groups of tests that begin before all others, the longest one first
+LONGEST = [  # groups of tests that begin before all others, the longest one first; the services mostly wait, so that others compute meanwhile
     "sample_chain",
+    "tests/services/test_deployed.py",
+    "tests/notebooks/test_real_chain.py::test_real_data_run_through_the_chain_and_say_who_scores",
+    "tests/services/test_brokers.py",
     "tests/notebooks/test_chain.py",
-    "tests/notebooks/test_accounting.py",
     "tests/site/test_tickets_site.py",
+    "tests/notebooks/test_accounting.py",
     "tests/notebooks/test_simulate.py",
 ]
 

@@ -145,19 +145,19 @@ def test_a_part_that_changes_or_goes_takes_its_events_with_it(folders, tmp_path)
 
 
 def test_a_window_that_moves_on_changes_no_state_of_later_days(folders, tmp_path):
-    """The day that has left was known all the same; after a fortnight nobody can tell any more."""
-    events = events_of(np.random.default_rng(3), 400, days=40)
+    """The day that has left was known all the same; once that is forgotten nobody can tell any more: here in days, since an hour is the constant."""
+    settings, events = {"time_constant_s": HOUR}, events_of(np.random.default_rng(3), 200, days=15)
     at = events[["created_at", "transferred_at"]].fillna("").max(axis=1)
     parts = {day: piece.reset_index(drop=True) for day, piece in events.groupby(at.str[:10])}
-    clean, _, _ = night(folders, parts)
+    clean, _, _ = night(folders, parts, **settings)
     later = list(parts)[1:]
-    moved, _, done = night(folders, {day: parts[day] for day in later}, begin=pd.Timestamp(later[0], tz="UTC"))
+    moved, _, done = night(folders, {day: parts[day] for day in later}, begin=pd.Timestamp(later[0], tz="UTC"), **settings)
     assert (done.new, done.gone, done.days) == (0, 1, [UNDATED])
     same = moved.merge(clean, on=["request_id", "started", "finished", "state"], suffixes=("", "_before"))
     for name in STATES:
         np.testing.assert_array_equal(same[name], same[f"{name}_before"])
-    whole, _, _ = at_once(tmp_path, {day: parts[day] for day in later})
-    late = [frame[frame.started >= pd.Timestamp(later[0], tz="UTC") + pd.Timedelta(hours=FORGOTTEN * 4 + 48)] for frame in (moved, whole)]
+    whole, _, _ = at_once(tmp_path, {day: parts[day] for day in later}, **settings)
+    late = [frame[frame.started >= pd.Timestamp(later[0], tz="UTC") + pd.Timedelta(hours=FORGOTTEN + 48)] for frame in (moved, whole)]
     assert len(late[0]) > 50
     pd.testing.assert_frame_equal(by_key(late[0]), by_key(late[1]), rtol=1e-6)
 
