@@ -251,7 +251,7 @@ def test_a_night_of_scrontab_lets_each_step_be_a_job_of_slurm(slurm, tmp_path):
     script = REPOSITORY / command.removeprefix("/opt/nightshift/")
     job = run("sbatch", "--parsable", *options, script, env=slurm | nightshift).stdout.strip()
     states = ["sacct", "--allocations", "--noheader", "--parsable2", "--format=JobName,State,ReqMem"]
-    assert wait_until(lambda: re.search("nightshift.(COMPLETED|FAILED)", run(*states, env=slurm).stdout), 240)
+    assert wait_until(lambda: re.search("nightshift.(COMPLETED|FAILED)", run(*states, env=slurm).stdout), 480)
     jobs = sorted(row.split("|")[1:] for row in run(*states, env=slurm).stdout.split() if not row.startswith("nightshift"))
     log = (tmp_path / f"nightshift-{job}.log").read_text()
     assert jobs == [["COMPLETED", "2000M"], ["FAILED", "2000M"]], log
@@ -291,4 +291,4 @@ def test_a_queue_that_starts_no_worker_is_one_line(engine):
             list(workers.results_of([joblib.delayed(abs)(1), joblib.delayed(abs)(2)], -1, patience_s=1))
     finally:
         run("scontrol", "update", "PartitionName=all", "State=UP")
-    assert wait_until(lambda: run("squeue", "-h").stdout == "", 20), "a worker is left in the queue"
+    assert wait_until(lambda: run("squeue", "-h").stdout == "", 60), "a worker is left in the queue"
