@@ -48,15 +48,15 @@ def small_disk():
         folder.rmdir()
 
 
-def write_source(path):
-    """Seventy weeks of eight VOs at five sites, of which one is silent from the last three weeks on."""
+def write_source(path, silent=(("C", "2026-01-10"),)):
+    """Seventy weeks of eight VOs at five sites, of which those in `silent` write nothing from a day on."""
     rng, days = np.random.default_rng(1), pd.date_range(end=NIGHT, periods=490, tz="UTC")
-    silent = days[-1] - pd.Timedelta(weeks=3)
+    last = {site: pd.Timestamp(day, tz="UTC") for site, day in silent}
     with path.open("w") as file:
         for site, vo in itertools.product("ABCDE", "abcdefgh"):
             hours = rng.uniform(200, 2000) * rng.lognormal(0, 0.1, len(days))
             for day, value in zip(days, hours, strict=True):
-                if site != "C" or day < silent:
+                if site not in last or day < last[site]:
                     row = RECORD | {"EndTime": f"{day:%Y-%m-%dT10:00:00Z}", "SiteName": f"SITE_{site}", "VOName": f"vo_{vo}"}
                     file.write(json.dumps(row | {"CoreHours": round(value, 1)}) + "\n")
 

@@ -1,12 +1,14 @@
 """What three nights without power cost: `python bench/missed.py`.
 
-A site of accounting is reported on five nights, once every night as it should be, and once with three of them missed: then the run of the fifth night
-makes up for them. Both must leave the same incidents, findings and proposals of every night, under the same names, and the chat that is told of
-nights must get one message after the missed ones, which names what all of them had to say. Prints what it finds.
+Accounting is reported on five nights, once every night as it should be, and once with three of them missed: then the run of the fifth night makes up
+for them. One site is silent before the first night, another from a week on that ends in a missed one. Both must leave the same incidents, findings
+and proposals of every night, under the same names, and the chat that is told of nights must get one message after the missed ones, which names the
+incidents of all messages that it would have got. Prints what it finds.
 """
 
 import json
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -20,7 +22,8 @@ import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 disk = runpy.run_path(str(REPOSITORY / "bench/full_disk.py"))
-NIGHTS = [str(day.date()) for day in pd.date_range("2026-01-27", "2026-01-31")]
+NIGHTS = [str(day.date()) for day in pd.date_range("2026-01-24", "2026-01-28")]  # a week ends on the second one
+SILENT = [("C", "2026-01-10"), ("E", "2026-01-19")]
 
 TEXTS = []  # what the chat has got
 
@@ -64,13 +67,18 @@ def tables(root):
     return {path.name: pd.read_parquet(path) for path in sorted((root / "data/incidents").glob("*.parquet"))}
 
 
+def named(texts):
+    """Titles of the incidents that messages name, each in a line with its severity and its start."""
+    return {line.split(",")[0] for text in texts for line in text.splitlines() if re.match(r"- .+, (low|medium|high), since ", line)}
+
+
 def main():
     server = HTTPServer(("127.0.0.1", 0), Chat)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     hook = f"http://127.0.0.1:{server.server_port}/"
     with tempfile.TemporaryDirectory(prefix="nightshift-missed-") as folder:
         folder = Path(folder)
-        disk["write_source"](folder / "gracc.jsonl")
+        disk["write_source"](folder / "gracc.jsonl", SILENT)
         root, each = nights_of(folder, "each", NIGHTS, hook)
         missing, made_up = nights_of(folder, "missed", [NIGHTS[0], NIGHTS[-1]], hook)
         expected, found = tables(root), tables(missing)
@@ -78,10 +86,11 @@ def main():
         ages = found[f"{NIGHTS[-1]}.parquet"].age_nights.tolist()
     print(f"tables of nights       {len(expected)}, of which {len(different)} differ: {sorted(different)}")
     print(f"ages on the last night {ages}")
+    later, made_up_for = named(each[1:]), named(made_up[1:])
     print(f"messages               {len(each)} of every night, {len(made_up)} with three missed")
-    print(made_up[-1])
+    print(f"named after the first  {sorted(later)}, then {sorted(made_up_for)}")
     server.shutdown()
-    return int(bool(different) or len(found) != 3 * len(NIGHTS) or len(made_up) > 2)
+    return int(bool(different) or len(found) != 3 * len(NIGHTS) or len(made_up) != 2 or not later or later != made_up_for)
 
 
 if __name__ == "__main__":
