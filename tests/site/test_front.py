@@ -62,7 +62,7 @@ def visible(browser):
         ("severity", "high", ["a leak"]),
         ("study", "Accounting", ["an outage", "a dip"]),
         ("site", "B", ["a leak", "a dip"]),
-        ("state", "new", ["an outage", "a dip"]),
+        ("state", "new, open", ["an outage", "a dip"]),
     ],
 )
 def test_incidents_are_filtered_without_any_script(unscripted, front, name, words, shown):
