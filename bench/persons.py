@@ -96,13 +96,14 @@ def plant(products, persons):
         "accounting": in_accounting(sources / "accounting.jsonl.gz", persons),
         "telemetry": in_telemetry(sources / "telemetry", persons),
     }
-    for study in ("transfers", "accounting", "certification", "telemetry"):
+    for study in ("transfers", "accounting"):
         folder = sources / study
         folder.mkdir(exist_ok=True)
         if (file := sources / f"{study}.jsonl.gz").exists():
             file.rename(folder / f"{persons[7].name} {persons[8].login}.jsonl.gz")
     print(", ".join(f"{n:,} texts in {study}" for study, n in counts.items()), flush=True)
-    return {study: f"{sources / study}/*" for study in ("transfers", "accounting", "telemetry", "certification")} | {
+    return {study: f"{sources / study}/*" for study in ("transfers", "accounting", "telemetry")} | {
+        "certification": f"{sources}/certification/*.csv*",
         "tickets": str(sources / "tickets/osticket.sqlite")
     }
 

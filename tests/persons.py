@@ -133,19 +133,23 @@ def planted(template, one):
 
 
 # what of a person is searched for; the rest holds one of these
+WORDS = re.compile(r"[^\W_]+")
 SOUGHT = ["given", "family", "login", "phone", "street", "town", "ipv4", "ipv6", "password", "token", "number"]
 
 
 class Search:
-    """Finds what of `persons` a text holds, in any case and spelling: one pattern for all of them."""
+    """Finds what of `persons` a text holds, in any case and spelling; digits may follow."""
 
     def __init__(self, persons):
         self.of = {fold(getattr(one, what)): what for one in persons for what in SOUGHT}
         # of telephone numbers the part that nobody else has
         self.of |= {part: "phone" for one in persons for part in (one.phone.partition("351 ")[2], one.extension)}
-        either = "|".join(map(re.escape, sorted(self.of, key=len, reverse=True)))
-        self.pattern = re.compile(rf"(?<![^\W_])(?:{either})(?![^\W\d_])")
+        self.words = {value: set(WORDS.findall(value)) for value in self.of}
 
     def __call__(self, text):
         """[(what it is, the value)] of all that is found, each once."""
-        return sorted({(self.of[found], found) for found in self.pattern.findall(fold(text))})
+        text = fold(text)
+        there = set(WORDS.findall(text))
+        there |= {word.rstrip("0123456789") for word in there}
+        likely = [value for value, words in self.words.items() if words <= there]
+        return sorted((self.of[one], one) for one in likely if re.search(rf"(?<![^\W_]){re.escape(one)}(?![^\W\d_])", text))
