@@ -103,7 +103,7 @@ def plant(products, persons):
             file.rename(folder / f"{persons[7].name} {persons[8].login}.jsonl.gz")
     print(", ".join(f"{n:,} texts in {study}" for study, n in counts.items()), flush=True)
     return {study: f"{sources / study}/*" for study in ("transfers", "accounting", "telemetry")} | {
-        "certification": f"{sources}/certification/*.csv*",
+        "certification": f"{sources}/certification/histograms.csv.gz",
         "tickets": str(sources / "tickets/osticket.sqlite")
     }
 
