@@ -144,5 +144,6 @@ def reduce_colours(path):
     the colour of a short bar.
     """
     with atomic(path) as smaller:
-        few = Image.open(path).convert("RGB").quantize(64, method=Image.Quantize.FASTOCTREE)
+        with Image.open(path) as picture:
+            few = picture.convert("RGB").quantize(64, method=Image.Quantize.FASTOCTREE)
         few.save(smaller, "PNG", optimize=True)

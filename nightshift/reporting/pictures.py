@@ -97,7 +97,8 @@ class Album(NamedTuple):
         name = f"{hashlib.sha256(drawn_by() + content).hexdigest()[:20]}.webp"
         path, address = self.path / name, self.href + name
         if path.exists():
-            return Shown(encoders().submit(str, address), *Image.open(path).size)
+            with Image.open(path) as there:
+                return Shown(encoders().submit(str, address), *there.size)
         if (picture := small_picture(io.BytesIO(content))) is None:
             return None
         return Shown(encoders().submit(write_webp, picture, path, address), *picture.size)
