@@ -111,7 +111,8 @@ def plant(products, persons):
 def texts_of(path):
     """All text of a product."""
     if path.suffix == ".parquet":
-        return pd.read_parquet(path).to_csv()
+        table = pd.read_parquet(path).select_dtypes(exclude=["number", "bool", "datetime", "datetimetz"])
+        return "\n".join(str(one) for name in table for one in {str(value) for value in table[name]})
     content = path.read_bytes()
     content = gzip.decompress(content) if path.suffix == ".gz" else content
     return html.unescape(content.decode("utf-8", "replace"))
