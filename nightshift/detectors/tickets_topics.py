@@ -288,14 +288,14 @@ def judge_clusters(found, x, *, label):
     """Judge the clusters of some tickets: dict of clusters, tickets, silhouette, ARI and NMI.
 
     found : int (n,). x : (n, d). label : object (n,), "" where a ticket has none; ARI and NMI are NaN where
-    none has one.
+    none has one, and all of them without tickets.
     """
     labelled = label != ""
     scores = {"ARI": np.nan, "NMI": np.nan}
     if labelled.any():
         scores["ARI"] = adjusted_rand_score(label[labelled], found[labelled])
         scores["NMI"] = normalized_mutual_info_score(label[labelled], found[labelled])
-    silhouette = float(silhouettes(x, found).mean())
+    silhouette = float(silhouettes(x, found).mean()) if len(found) else np.nan
     return {"clusters": len(np.unique(found)), "tickets": len(found), "silhouette": silhouette} | scores
 
 
