@@ -47,7 +47,7 @@ def test_entities_and_incidents_of_all_nights_are_in_the_page_the_latest_first(t
         ("n01", "node, 1 incident, last named 2026-01-31"),
         ("n02", "node, 1 incident, last named 2026-01-30"),
         ("trouble a", "medium severity, resolved, seen in 2 nights, night of 2026-01-31"),
-        ("trouble old", "medium severity, new, night of 2026-01-30"),
+        ("trouble old", "medium severity, new, open, night of 2026-01-30"),
     ]
     assert [href.partition("#")[2] for _, _, href in index["entries"]][3:] == ["a", "old"]
     assert index["words"]["n02"] == [4]
