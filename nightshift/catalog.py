@@ -253,6 +253,14 @@ def finding_kind(study, name):
         raise ValueError(
             f"{study} has no kind of finding {name!r}: its study.yaml lists {', '.join(entry.kinds)}"
         )
+    return kind_of(study, name)
+
+
+def kind_of(study, name):
+    """Return the FindingKind of this name; of a name or a study that is not there any more, one without a
+    label, with what its study says.
+    """
+    entry = study_of(study)
     return entry.kinds.get(name) or complete(FindingKind(), entry)
 
 
@@ -299,8 +307,7 @@ def about_of(study, name):
 
 def rows_of(study, name):
     """What a row is that shows a finding of this kind, singular: "transfer"."""
-    entry = study_of(study)
-    return (entry.kinds.get(name) or complete(FindingKind(), entry)).rows
+    return kind_of(study, name).rows
 
 
 def impact_units():
@@ -314,7 +321,7 @@ def impact_labels(kinds):
     """
     units, labels = impact_units(), {}
     for study, name in kinds:
-        kind = study_of(study).kinds.get(name) or complete(FindingKind(), study_of(study))
+        kind = kind_of(study, name)
         default = units[kind.impact_unit].label if kind.impact_unit in units else ""
         labels.setdefault(kind.impact_unit, set()).add(kind.impact_label or default)
     return {

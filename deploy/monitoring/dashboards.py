@@ -1,14 +1,14 @@
 """What the dashboards show: per panel its queries, as data. `generate.py` makes Grafana's JSON of it; tests parse each query and ask a
 Prometheus.
 
-All series have a label `node`, which the scrape configurations in prometheus/ give them. Of a quantity of GPUs whichever exporter there is
+All series have a label `node`, which the configurations prometheus-*.yml give them. Of a quantity of GPUs whichever exporter there is
 answers: NVIDIA's DCGM exporter, or nvidia_gpu_exporter on a PC.
 """
 
 from dataclasses import dataclass, field
 
-NODE, GPU, JOB, RUN = 'node=~"$node"', 'node=~"$node"', 'hpc_job=~"$job"', 'run=~"$run"'
-OVER = "[$__rate_interval]"
+NODE, JOB, RUN = 'node=~"$node"', 'hpc_job=~"$job"', 'run=~"$run"'
+IDLE, NOT_IDLE, WIRED = 'mode="idle"', 'mode!="idle"', 'device!="lo"'
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,12 @@ def panel(title, *queries, **more):
     return Panel(title, queries, **more)
 
 
+def rate(metric, *selectors):
+    """PromQL for how fast a counter grows, a second."""
+    chosen = ",".join(filter(None, selectors))
+    return f"rate({metric}{{{chosen}}}[$__rate_interval])" if chosen else f"rate({metric}[$__rate_interval])"
+
+
 def utilisation(selector):
     """PromQL for the utilisation of GPUs, %."""
     return f"(DCGM_FI_DEV_GPU_UTIL{{{selector}}} or 100 * nvidia_smi_utilization_gpu_ratio{{{selector}}})"
@@ -58,21 +64,21 @@ def power(selector):
 
 def slowed(bit, reason):
     """PromQL for 1 where the clocks of a GPU are lowered for a reason, a bit of DCGM's mask, and 0 elsewhere."""
-    mask = f"DCGM_FI_DEV_CLOCKS_EVENT_REASONS{{{GPU}}}"
-    return f"floor({mask} / {bit}) % 2 or nvidia_smi_clocks_event_reasons_{reason}{{{GPU}}}"
+    mask = f"DCGM_FI_DEV_CLOCKS_EVENT_REASONS{{{NODE}}}"
+    return f"floor({mask} / {bit}) % 2 or nvidia_smi_clocks_event_reasons_{reason}{{{NODE}}}"
 
 
 def waiting(selector):
     """PromQL for the share of the time that trainings wait for their data."""
-    return f"rate(nightshift_training_loader_wait_seconds_total{{{selector}}}{OVER})"
+    return rate("nightshift_training_loader_wait_seconds_total", selector)
 
 
 def quantile_of_steps(q):
     """PromQL for a quantile of the durations of steps, s."""
-    return f"histogram_quantile({q}, sum by (run, le) (rate(nightshift_training_step_seconds_bucket{{{RUN}}}{OVER})))"
+    return f"histogram_quantile({q}, sum by (run, le) ({rate('nightshift_training_step_seconds_bucket', RUN)}))"
 
 
-BUSY = f'1 - avg by (node) (rate(node_cpu_seconds_total{{mode="idle",{NODE}}}{OVER}))'
+BUSY = f"1 - avg by (node) ({rate('node_cpu_seconds_total', IDLE, NODE)})"
 AVAILABLE = f"node_memory_MemAvailable_bytes{{{NODE}}} / node_memory_MemTotal_bytes{{{NODE}}}"
 OF_GPU, OF_RUN = "{{node}} gpu {{gpu}}{{uuid}}", "{{run}} rank {{rank}}"
 REAL = 'fstype!~"tmpfs|overlay|ramfs|squashfs"'
@@ -97,7 +103,7 @@ OVERVIEW = Dashboard(
         "Nodes and GPUs": (
             panel(
                 "Busiest processors",
-                ('topk(10, 1 - avg by (node) (rate(node_cpu_seconds_total{mode="idle"}[$__rate_interval])))', "{{node}}"),
+                (f"topk(10, 1 - avg by (node) ({rate('node_cpu_seconds_total', IDLE)}))", "{{node}}"),
                 unit="percentunit",
                 top=1,
             ),
@@ -122,7 +128,7 @@ OF_NODES = Dashboard(
             panel("Busy", (BUSY, "{{node}}"), unit="percentunit", top=1),
             panel(
                 "By mode",
-                (f'avg by (node, mode) (rate(node_cpu_seconds_total{{mode!="idle",{NODE}}}{OVER}))', "{{node}} {{mode}}"),
+                (f"avg by (node, mode) ({rate('node_cpu_seconds_total', NOT_IDLE, NODE)})", "{{node}} {{mode}}"),
                 unit="percentunit",
                 stacked=True,
                 top=1,
@@ -132,9 +138,9 @@ OF_NODES = Dashboard(
             ),
             panel(
                 "Waiting for processors, memory, disks",
-                (f"rate(node_pressure_cpu_waiting_seconds_total{{{NODE}}}{OVER})", "{{node}} processors"),
-                (f"rate(node_pressure_memory_waiting_seconds_total{{{NODE}}}{OVER})", "{{node}} memory"),
-                (f"rate(node_pressure_io_waiting_seconds_total{{{NODE}}}{OVER})", "{{node}} disks"),
+                (rate("node_pressure_cpu_waiting_seconds_total", NODE), "{{node}} processors"),
+                (rate("node_pressure_memory_waiting_seconds_total", NODE), "{{node}} memory"),
+                (rate("node_pressure_io_waiting_seconds_total", NODE), "{{node}} disks"),
                 unit="percentunit",
                 about="Share of the time in which some process waits (pressure stall information of Linux).",
             ),
@@ -147,7 +153,7 @@ OF_NODES = Dashboard(
                 (f"node_memory_Cached_bytes{{{NODE}}}", "{{node}} cached"),
                 unit="bytes",
             ),
-            panel("Major page faults", (f"rate(node_vmstat_pgmajfault{{{NODE}}}{OVER})", "{{node}}"), unit="ops"),
+            panel("Major page faults", (rate("node_vmstat_pgmajfault", NODE), "{{node}}"), unit="ops"),
             panel("Killed for want of memory", (f"increase(node_vmstat_oom_kill{{{NODE}}}[1h])", "{{node}}"), about="Processes in the last hour."),
         ),
         "System": (
@@ -167,16 +173,20 @@ OF_GPUS = Dashboard(
     {
         "Use": (
             panel(
-                "Utilisation", (utilisation(GPU), OF_GPU), unit="percent", top=100, about="Share of the time in which any kernel runs, however small."
+                "Utilisation",
+                (utilisation(NODE), OF_GPU),
+                unit="percent",
+                top=100,
+                about="Share of the time in which any kernel runs, however small.",
             ),
-            panel("Memory", (memory_used(GPU), OF_GPU), unit="bytes"),
-            panel("Power", (power(GPU), OF_GPU), unit="watt"),
-            panel("Temperature", (f"DCGM_FI_DEV_GPU_TEMP{{{GPU}}} or nvidia_smi_temperature_gpu{{{GPU}}}", OF_GPU), unit="celsius"),
+            panel("Memory", (memory_used(NODE), OF_GPU), unit="bytes"),
+            panel("Power", (power(NODE), OF_GPU), unit="watt"),
+            panel("Temperature", (f"DCGM_FI_DEV_GPU_TEMP{{{NODE}}} or nvidia_smi_temperature_gpu{{{NODE}}}", OF_GPU), unit="celsius"),
         ),
         "Clocks": (
             panel(
                 "Clock of the processors",
-                (f"1e6 * DCGM_FI_DEV_SM_CLOCK{{{GPU}}} or nvidia_smi_clocks_current_sm_clock_hz{{{GPU}}}", OF_GPU),
+                (f"1e6 * DCGM_FI_DEV_SM_CLOCK{{{NODE}}} or nvidia_smi_clocks_current_sm_clock_hz{{{NODE}}}", OF_GPU),
                 unit="hertz",
             ),
             panel("Slowed by the limit of power", (slowed(4, "sw_power_cap"), OF_GPU), top=1),
@@ -188,16 +198,16 @@ OF_GPUS = Dashboard(
         "Faults": (
             panel(
                 "Last Xid",
-                (f"DCGM_FI_DEV_XID_ERRORS{{{GPU}}} > 0", OF_GPU + " {{err_msg}}"),
+                (f"DCGM_FI_DEV_XID_ERRORS{{{NODE}}} > 0", OF_GPU + " {{err_msg}}"),
                 kind="table",
                 about="The number of the last fault that the driver reported; 0 is none. nvidia_gpu_exporter has none.",
             ),
-            panel("Errors of memory that could not be corrected", (f"increase(DCGM_FI_DEV_ECC_DBE_VOL_TOTAL{{{GPU}}}[1h])", OF_GPU)),
-            panel("Errors of memory that were corrected", (f"increase(DCGM_FI_DEV_ECC_SBE_VOL_TOTAL{{{GPU}}}[1h])", OF_GPU)),
+            panel("Errors of memory that could not be corrected", (f"increase(DCGM_FI_DEV_ECC_DBE_VOL_TOTAL{{{NODE}}}[1h])", OF_GPU)),
+            panel("Errors of memory that were corrected", (f"increase(DCGM_FI_DEV_ECC_SBE_VOL_TOTAL{{{NODE}}}[1h])", OF_GPU)),
             panel(
                 "Remapped rows",
-                (f"DCGM_FI_DEV_UNCORRECTABLE_REMAPPED_ROWS{{{GPU}}}", OF_GPU),
-                (f"DCGM_FI_DEV_ROW_REMAP_FAILURE{{{GPU}}}", OF_GPU + " failed"),
+                (f"DCGM_FI_DEV_UNCORRECTABLE_REMAPPED_ROWS{{{NODE}}}", OF_GPU),
+                (f"DCGM_FI_DEV_ROW_REMAP_FAILURE{{{NODE}}}", OF_GPU + " failed"),
             ),
         ),
     },
@@ -223,14 +233,14 @@ OF_JOBS = Dashboard(
         "Nodes": (
             panel(
                 "Processors",
-                (f'(1 - avg by (node) (rate(node_cpu_seconds_total{{mode="idle"}}{OVER}))) {ON_NODES}', "{{node}}"),
+                (f"(1 - avg by (node) ({rate('node_cpu_seconds_total', IDLE)})) {ON_NODES}", "{{node}}"),
                 unit="percentunit",
                 top=1,
             ),
             panel("Memory used", (f"(node_memory_MemTotal_bytes - node_memory_MemAvailable_bytes) {ON_NODES}", "{{node}}"), unit="bytes"),
             panel(
                 "Received from the network",
-                (f'sum by (node) (rate(node_network_receive_bytes_total{{device!="lo"}}{OVER})) {ON_NODES}', "{{node}}"),
+                (f"sum by (node) ({rate('node_network_receive_bytes_total', WIRED)}) {ON_NODES}", "{{node}}"),
                 unit="Bps",
             ),
             panel("In alarm by Nightshift", (f"nightshift_live_node_alarm {ON_NODES}", "{{node}}: {{diagnosis}}"), kind="table"),
@@ -271,8 +281,8 @@ OF_TRAININGS = Dashboard(
         ),
         "Steps": (
             panel("Duration of a step", *((quantile_of_steps(q), f"{{{{run}}}} {name}") for q, name in ((0.5, "median"), (0.99, "99%"))), unit="s"),
-            panel("Samples per second", (f"sum by (run) (rate(nightshift_training_samples_total{{{RUN}}}{OVER}))", "{{run}}"), unit="ops"),
-            panel("Steps per second", (f"rate(nightshift_training_steps_total{{{RUN}}}{OVER})", OF_RUN), unit="ops"),
+            panel("Samples per second", (f"sum by (run) ({rate('nightshift_training_samples_total', RUN)})", "{{run}}"), unit="ops"),
+            panel("Steps per second", (rate("nightshift_training_steps_total", RUN), OF_RUN), unit="ops"),
             panel("Time since the last step", (f"time() - nightshift_training_last_step_timestamp_seconds{{{RUN}}}", OF_RUN), unit="s"),
         ),
         "Progress": (
@@ -289,13 +299,13 @@ OF_STORAGE = Dashboard(
     "Disks, file systems and interfaces.",
     {
         "Disks": (
-            panel("Read", (f"rate(node_disk_read_bytes_total{{{NODE}}}{OVER})", "{{node}} {{device}}"), unit="Bps"),
-            panel("Written", (f"rate(node_disk_written_bytes_total{{{NODE}}}{OVER})", "{{node}} {{device}}"), unit="Bps"),
-            panel("Busy", (f"rate(node_disk_io_time_seconds_total{{{NODE}}}{OVER})", "{{node}} {{device}}"), unit="percentunit", top=1),
+            panel("Read", (rate("node_disk_read_bytes_total", NODE), "{{node}} {{device}}"), unit="Bps"),
+            panel("Written", (rate("node_disk_written_bytes_total", NODE), "{{node}} {{device}}"), unit="Bps"),
+            panel("Busy", (rate("node_disk_io_time_seconds_total", NODE), "{{node}} {{device}}"), unit="percentunit", top=1),
             panel(
                 "Time of a read",
                 (
-                    f"rate(node_disk_read_time_seconds_total{{{NODE}}}{OVER}) / (rate(node_disk_reads_completed_total{{{NODE}}}{OVER}) > 0)",
+                    f"{rate('node_disk_read_time_seconds_total', NODE)} / ({rate('node_disk_reads_completed_total', NODE)} > 0)",
                     "{{node}} {{device}}",
                 ),
                 unit="s",
@@ -323,22 +333,22 @@ OF_STORAGE = Dashboard(
                 unit="percentunit",
                 top=1,
             ),
-            panel("Calls to NFS", (f"sum by (node, method) (rate(node_nfs_requests_total{{{NODE}}}{OVER}))", "{{node}} {{method}}"), unit="ops"),
+            panel("Calls to NFS", (f"sum by (node, method) ({rate('node_nfs_requests_total', NODE)})", "{{node}} {{method}}"), unit="ops"),
         ),
         "Network": (
-            panel("Received", (f'rate(node_network_receive_bytes_total{{device!="lo",{NODE}}}{OVER})', "{{node}} {{device}}"), unit="Bps"),
-            panel("Sent", (f'rate(node_network_transmit_bytes_total{{device!="lo",{NODE}}}{OVER})', "{{node}} {{device}}"), unit="Bps"),
+            panel("Received", (rate("node_network_receive_bytes_total", WIRED, NODE), "{{node}} {{device}}"), unit="Bps"),
+            panel("Sent", (rate("node_network_transmit_bytes_total", WIRED, NODE), "{{node}} {{device}}"), unit="Bps"),
             panel(
                 "Errors and drops",
-                (f'rate(node_network_receive_errs_total{{device!="lo",{NODE}}}{OVER})', "{{node}} {{device}} errors"),
-                (f'rate(node_network_receive_drop_total{{device!="lo",{NODE}}}{OVER})', "{{node}} {{device}} drops"),
+                (rate("node_network_receive_errs_total", WIRED, NODE), "{{node}} {{device}} errors"),
+                (rate("node_network_receive_drop_total", WIRED, NODE), "{{node}} {{device}} drops"),
                 unit="pps",
             ),
-            panel("TCP segments sent again", (f"rate(node_netstat_Tcp_RetransSegs{{{NODE}}}{OVER})", "{{node}}"), unit="pps"),
+            panel("TCP segments sent again", (rate("node_netstat_Tcp_RetransSegs", NODE), "{{node}}"), unit="pps"),
             panel(
                 "InfiniBand",
-                (f"rate(node_infiniband_port_data_received_bytes_total{{{NODE}}}{OVER})", "{{node}} {{device}} received"),
-                (f"rate(node_infiniband_port_data_transmitted_bytes_total{{{NODE}}}{OVER})", "{{node}} {{device}} sent"),
+                (rate("node_infiniband_port_data_received_bytes_total", NODE), "{{node}} {{device}} received"),
+                (rate("node_infiniband_port_data_transmitted_bytes_total", NODE), "{{node}} {{device}} sent"),
                 unit="Bps",
             ),
         ),
@@ -371,7 +381,7 @@ OF_NIGHTSHIFT = Dashboard(
         "Streams": (
             panel("Since the last look", ("time() - nightshift_live_looked_timestamp_seconds", "{{stream}}"), unit="s"),
             panel("Share of its step that a look takes", ("stream:nightshift_live_look_load:ratio", "{{stream}}"), unit="percentunit"),
-            panel("Items scored", ("rate(nightshift_live_scored[$__rate_interval])", "{{stream}}"), unit="ops"),
+            panel("Items scored", (rate("nightshift_live_scored"), "{{stream}}"), unit="ops"),
             panel("Findings that go on", ("nightshift_live_findings", "{{stream}} {{kind}}")),
             panel("Strangest nodes", ("topk(10, nightshift_live_node_score)", "{{node}}")),
             panel("Nodes in alarm", ("nightshift_live_node_alarm", "{{node}}: {{diagnosis}}"), kind="table"),

@@ -145,12 +145,10 @@ def evidence_of(finding):
     finding : row of the idle stretches, with before_h, stretches, ongoing.
     """
     since = f"after {finding.before_h:.1f} h" if finding.before_h else "from its start"
-    held = f"{finding.hours:.1f} GPU hours held and not used, {since}"
+    how = "and not used"
     if finding.stalled:
-        held = (
-            f"{finding.hours:.1f} GPU hours held by a training that waits for data {finding.waits_pct:.0f}% "
-        )
-        held += f"of the time, {since}"
+        how = f"by a training that waits for data {finding.waits_pct:.0f}% of the time"
+    held = f"{finding.hours:.1f} GPU hours held {how}, {since}"
     if finding.stretches > 1:
         held += f", the longest of {finding.stretches} such stretches"
     use = f"mean utilisation {finding.utilisation_pct:.1f}%"

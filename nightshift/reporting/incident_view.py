@@ -113,14 +113,15 @@ def proposal_view(proposal, ranked):
 
 def proposals_heading(ranked, proposals, ended):
     """Say above proposals whether they are in any order, and what for where the incident has `ended`."""
-    to_try = "It has ended. To try should it come back" if ended else "To try"
+    if ended:
+        return f"It has ended; this is for when it comes back. {proposals_heading(ranked, proposals, False)}"
     if ranked:
-        return f"{to_try}, in this order:" if len(proposals) > 1 else f"{to_try}:"
+        return "To try, in this order:" if len(proposals) > 1 else "To try:"
     if len(proposals) < 2:
-        return f"{to_try}, not tried yet:"
+        return "To try, not tried yet:"
     if any(one.get("reason") for one in proposals):
-        return f"{to_try}, none tried yet; those with a reason come first:"
-    return f"{to_try}, none tried yet, in no particular order:"
+        return "To try, none tried yet; those with a reason come first:"
+    return "To try, none tried yet, in no particular order:"
 
 
 def why_nothing_is_proposed(incident):

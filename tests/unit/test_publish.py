@@ -622,14 +622,16 @@ def test_what_is_closed_says_why_and_which_of_it_is_the_gravest():
 
 
 def test_what_is_new_is_chosen_by_whether_it_is_open(night):
-    digested(night, [incident("an outage"), incident("a queue", ended=True), incident("a leak", "ongoing")])
+    rows = [incident("an outage"), incident("a queue", ended=True), incident("a leak", "ongoing")]
+    digested(night, rows, proposals={name: [proposal("Wait", 0.5)] for name in ("an outage", "a queue")})
     front, _ = published(night)
     options = {in_text(one): one["value"] for one in front.select("#by-state option")}
     assert list(options) == ["all", "new, open", "new, ended", "ongoing"]
     shown = {in_text(one.select_one(".title")): one["data-state"] for one in front.select(".rows > li")}
     assert shown == {"an outage": options["new, open"], "a queue": options["new, ended"], "a leak": options["ongoing"]}
-    headings = {in_text(one.select_one(".title")): in_text(one) for one in front.select("details.incident")}
-    assert "It has ended." not in headings["an outage"]
+    shown = {in_text(one.select_one(".title")): in_text(one) for one in front.select("details.incident")}
+    assert "It has ended; this is for when it comes back. To try" in shown["a queue"]
+    assert "It has ended" not in shown["an outage"]
 
 
 def test_what_no_page_of_the_digest_shows_has_its_evidence_on_the_front_page_and_no_link_beside_it(night):

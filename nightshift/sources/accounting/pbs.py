@@ -67,9 +67,8 @@ def row_of(name, job):
     }
     more = {key: job[key] for key in ("user", "queue", "Exit_status") if key in job}
     vo = job.get("account", "").strip('"') or job.get("group")
-    vo = (
-        NO_GROUP if vo == job.get("user") else vo
-    )  # a user has a group of the same name where groups are private
+    # where groups are private, each user has one of the same name
+    vo = NO_GROUP if vo == job.get("user") else vo
     identity = "/".join([name, *(job[key] for key in ("ctime", "start", "end") if key in job)])
     return row_of_job(
         identity, name.partition(".")[2], vo, end=whole(job.get("end")), amounts=amounts, more=more

@@ -301,9 +301,8 @@ def type_events(raw):
         frame[column] = renamed(frame[column], host_of, missing="unknown")
     for column in ("activity", "protocol"):
         frame[column] = renamed(frame[column], missing="unknown")
-    frame["reason"] = renamed(
-        frame.reason, lambda texts: texts.map(redact)
-    )  # before anything leaves the raw table
+    # what an error says of people stays in the raw table
+    frame["reason"] = renamed(frame.reason, lambda texts: texts.map(redact))
     for column in ("src", "dst"):
         frame[column] = renamed(frame[column], lambda names: names.where(names != ""))
     chosen = (frame.state == "done") | frame.started.notna()
