@@ -133,10 +133,15 @@ def test_users_of_gpus_are_pseudonyms_in_the_clean_table_unless_they_are_to_be_s
     assert SEARCH(clean.to_csv()) == []
     assert privacy.are_pseudonyms(clean.user) == (True, True)
     assert clean.user.nunique() == 601
+    again, _, _ = clean_gpus(gpus, pd.Timestamp("2026-02-01", tz="UTC"))
+    assert again.user.tolist() == clean.user.tolist(), "the key keeps them"
     shown, _, _ = clean_gpus(gpus, pd.Timestamp("2026-02-01", tz="UTC"), show_users=True)
     assert set(shown.user) == set(users)
     monkeypatch.delenv("NIGHTSHIFT_KEY")
     assert privacy.are_pseudonyms(shown.user) == (False, False)
+    without, other = (set(clean_gpus(gpus, pd.Timestamp("2026-02-01", tz="UTC"))[0].user) - {""} for _ in range(2))
+    assert not without & other, "each draws its own"
+    assert not (without | other) & set(clean.user)
 
 
 def test_the_error_of_a_step_its_notebook_and_its_log_say_nothing_of_people(tmp_path):
