@@ -231,7 +231,9 @@ def test_impacts_are_summed_by_unit_and_nothing_counts_twice():
     ]
     assert impact_text(add_impacts(found)) == "12,346 core hours affected, 1 node, 113 GB delayed"
     assert impact_text([]) == ""
-    assert catalog.impact_labels({("accounting", "surge"), ("accounting", "returned")}) == {"core hours": "core hours more than usual"}
+    assert catalog.impact_labels({("accounting", "surge")}) == {"core hours": "core hours more than usual"}
+    assert catalog.impact_labels({("accounting", "drop"), ("accounting", "silent")}) == {"core hours": "core hours lost"}
+    assert catalog.impact_labels({("accounting", "returned")}) == {"core hours": "core hours affected"}, "it may return with less than usual"
     assert catalog.impact_labels({("accounting", "surge"), ("accounting", "drop")}) == {"core hours": "core hours affected"}, "they disagree"
     assert catalog.impact_labels({("telemetry", "idle_gpu"), ("accounting", "nobody_knows")})["GPU hours"] == "GPU hours unused"
     assert impact_text(add_impacts(found), {"core hours": "core hours lost"}) == "12,346 core hours lost, 1 node, 113 GB delayed"
