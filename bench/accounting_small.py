@@ -19,7 +19,7 @@ from nightshift.statistics import share_interval
 
 MONDAY = pd.Timestamp("2025-04-07", tz="UTC")
 REST = {"drop": 2, "surge": 2, "returned": 1, "efficiency_drop": 1, "longer_jobs": 1, "more_jobs": 1, "unusual": 1}
-WEIGHTS = {"silent": 0.95} | {kind: 0.05 * part / sum(REST.values()) for kind, part in REST.items()}      # as 3_train has them
+WEIGHTS = {"silent": 0.95} | {kind: 0.05 * part / sum(REST.values()) for kind, part in REST.items()}  # as 3_train has them
 REPORT_WEEKS, MIN_AGE, TRAIN_WEEKS = 3, 8, 78
 
 
@@ -28,9 +28,9 @@ def simulate_jobs(rng, n_series, n_weeks=43, pauses=(0.0,)):
     mean = np.exp(rng.uniform(np.log(12), np.log(3000), (n_series, 1)))
     trend = np.exp(rng.normal(0, 0.4, (n_series, 1)) * np.linspace(-0.5, 0.5, n_weeks))
     season = np.ones(n_weeks)
-    if rng.random() < 0.6:      # a fortnight in which few people are there
+    if rng.random() < 0.6:  # a fortnight in which few people are there
         begin = rng.integers(0, n_weeks - 1)
-        season[begin:begin + 2] = rng.uniform(0.25, 0.7)
+        season[begin : begin + 2] = rng.uniform(0.25, 0.7)
     noise = np.exp(rng.normal(0, rng.uniform(0.05, 0.4, (n_series, 1)), (n_series, n_weeks)))
     rate = mean * trend * season * noise
     size = rng.uniform(3, 30, (n_series, 1))
@@ -44,8 +44,17 @@ def weekly_table(rng, jobs):
     length = np.exp(rng.normal(1, 0.8, (len(jobs), 1)) + rng.normal(0, 0.1, jobs.shape))
     row, week = np.nonzero(np.cumsum(jobs, axis=1) > 0)
     wall = (jobs * length)[row, week]
-    return pd.DataFrame({"site": "centre", "vo": np.char.add("account", row.astype(str)), "week": MONDAY + pd.to_timedelta(7 * week, unit="D"),
-                         "core_hours": wall * 4, "wall_hours": wall, "cpu_hours": wall * 3.2, "jobs": jobs[row, week].astype(float)})
+    return pd.DataFrame(
+        {
+            "site": "centre",
+            "vo": np.char.add("account", row.astype(str)),
+            "week": MONDAY + pd.to_timedelta(7 * week, unit="D"),
+            "core_hours": wall * 4,
+            "wall_hours": wall,
+            "cpu_hours": wall * 3.2,
+            "jobs": jobs[row, week].astype(float),
+        }
+    )
 
 
 def judge_night(clean, alarm_rate=0.01, trees=8, blocks=2, **finding_rates):

@@ -51,9 +51,7 @@ def quiet_transfers(rng, chance, per_day, n):
 def add_outage(items, rng):
     """(items with an outage, kind of its entity, name, start, end)."""
     length = pd.Timedelta(hours=24 * float(np.exp(rng.uniform(0, np.log(14)))))
-    end = (
-        BEGIN + pd.Timedelta(days=DAYS) - pd.Timedelta(hours=float(rng.choice([0, rng.uniform(0, 48)])))
-    )  # it goes on, or has just ended
+    end = BEGIN + pd.Timedelta(days=DAYS) - pd.Timedelta(hours=float(rng.choice([0, rng.uniform(0, 48)])))  # it goes on, or has just ended
     kind = str(rng.choice(["src", "dst", "site", "link"], p=[0.3, 0.3, 0.3, 0.1]))
     counts = items[COLUMN[kind]].value_counts() / DAYS
     busy = counts.index[counts >= LEAST]
@@ -81,9 +79,7 @@ def one_seed(seed, *, per_day=3000, storages=30, quiet=True):
     """What the scan made of one outage: its kind and days, hours from its true start to the found one (NaN
     where it was missed), and with `quiet` how many findings the same nights have without it."""
     rng = np.random.default_rng(seed)
-    items = quiet_transfers(
-        rng, rng.choice([0.005, 0.03]), per_day, storages
-    )  # as slow, as failing transfers
+    items = quiet_transfers(rng, rng.choice([0.005, 0.03]), per_day, storages)  # as slow, as failing transfers
     with_outage, kind, name, start, end = add_outage(items, rng)
     at, _ = found_start(with_outage, kind, name, start, end, True)
     return {

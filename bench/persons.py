@@ -104,7 +104,7 @@ def plant(products, persons):
     print(", ".join(f"{n:,} texts in {study}" for study, n in counts.items()), flush=True)
     return {study: f"{sources / study}/*" for study in ("transfers", "accounting", "telemetry")} | {
         "certification": f"{sources}/certification/histograms.csv.gz",
-        "tickets": str(sources / "tickets/osticket.sqlite")
+        "tickets": str(sources / "tickets/osticket.sqlite"),
     }
 
 

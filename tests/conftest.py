@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import hypothesis  # noqa: F401 - before the libraries: it looks through all objects that there are, 4 s of each worker once these are
@@ -95,6 +96,11 @@ def pytest_runtest_makereport(item, call):
         report.outcome = "failed"
         report.longrepr = f"skipped, which CI=true forbids: {report.longrepr[-1]}"
     return report
+
+
+def today():
+    """The date in UTC, asked when it is needed: what was true when a module was loaded, midnight may have changed."""
+    return datetime.now(UTC).date()
 
 
 def run_chain(config, folder=REPOSITORY, *more):

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from datetime import UTC, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import containerfile
@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 import slurm_cluster
 import yaml
-from conftest import REPOSITORY, run_here
+from conftest import REPOSITORY, run_here, today
 from daemons import PATH, lacking, wait_until
 from kustomization import containers, render
 from telemetry_raw import DAY, SMALL, samples, write_raw
@@ -32,7 +32,6 @@ DEPLOY = REPOSITORY / "deploy"
 SERVICES = ["nightshift-check.service", "nightshift-nightly.service", "nightshift-serve.service"]
 SERVICES += ["nightshift-live-export.service", "nightshift-live-telemetry.service", "nightshift-live-transfers.service"]
 TIMERS = ["nightshift-check.timer", "nightshift-nightly.timer"]
-NIGHT = str(datetime.now(UTC).date() - timedelta(1))
 # root without capabilities cannot write what is read-only, like any account
 UNPRIVILEGED = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.getuid() == 0 else []
 
@@ -153,14 +152,21 @@ def command_of(installed, service):
     return [*UNPRIVILEGED, *command], {"PATH": PATH, "PYTHONPATH": str(installed / "opt/nightshift")} | environment
 
 
+def report_of(products, begun):
+    """The folder of the only night that was reported, which is the day before the run began, on the day `begun` or just behind it."""
+    [report] = (products / "reports").glob("20??-??-??")
+    assert begun - timedelta(1) <= date.fromisoformat(report.name) < today()
+    return report
+
+
 def test_the_nightly_service_publishes_a_night_and_writes_nothing_to_the_repository(installed):
     root = installed / "root"
     configure(root / "etc/nightshift", root / "var/lib/nightshift")
     before = sorted(path for path in (installed / "opt").rglob("*") if path.is_file())
     command, environment = command_of(installed, "nightshift-nightly.service")
-    done = run(*command, env=environment, cwd="/")
+    begun, done = today(), run(*command, env=environment, cwd="/")
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
-    digest = json.loads((root / f"var/lib/nightshift/reports/{NIGHT}/digest.json").read_text())
+    digest = json.loads((report_of(root / "var/lib/nightshift", begun) / "digest.json").read_text())
     assert digest["digest"]["outcome"] == "ok"
     assert sorted(path for path in (installed / "opt").rglob("*") if path.is_file()) == before
 
@@ -249,13 +255,13 @@ def test_a_night_of_scrontab_lets_each_step_be_a_job_of_slurm(slurm, tmp_path):
     (tmp_path / ".venv").symlink_to(sys.prefix)
     nightshift = {"NIGHTSHIFT": str(tmp_path), "SNAKEMAKE_PROFILE": str(DEPLOY / "slurm/profile"), "PYTHONPATH": str(REPOSITORY)}
     script = REPOSITORY / command.removeprefix("/opt/nightshift/")
-    job = run("sbatch", "--parsable", *options, script, env=slurm | nightshift).stdout.strip()
+    begun, job = today(), run("sbatch", "--parsable", *options, script, env=slurm | nightshift).stdout.strip()
     states = ["sacct", "--allocations", "--noheader", "--parsable2", "--format=JobName,State,ReqMem"]
     assert wait_until(lambda: re.search("nightshift.(COMPLETED|FAILED)", run(*states, env=slurm).stdout), 480)
     jobs = sorted(row.split("|")[1:] for row in run(*states, env=slurm).stdout.split() if not row.startswith("nightshift"))
     log = (tmp_path / f"nightshift-{job}.log").read_text()
     assert jobs == [["COMPLETED", "2000M"], ["FAILED", "2000M"]], log
-    report = tmp_path / "products/reports" / NIGHT
+    report = report_of(tmp_path / "products", begun)
     assert read_run(report, "accounting", "1_extract")["error"].endswith(f"no file matches {tmp_path}/gracc.jsonl")
     assert read_run(report, "", "digest")["outcome"] == "ok"
     assert log.startswith("accounting failed in 1_extract: FileNotFoundError")

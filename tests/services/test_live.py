@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import requests
 import yaml
-from conftest import REPOSITORY
+from conftest import REPOSITORY, today
 from daemons import PATH, free_ports, lacking, running, wait_until
 from prometheus_client import CollectorRegistry, generate_latest, start_http_server
 
@@ -19,8 +19,6 @@ from nightshift.live.export import MOST, Exporter
 from nightshift.live.provisional import build_provisional, write_provisional
 
 RULES = REPOSITORY / "deploy/monitoring/rules"
-TODAY = datetime.now(UTC).date()
-UNTIL = str(TODAY + timedelta(3))
 SCRAPES = """
 global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}
 rule_files: ["{rules}"]
@@ -40,13 +38,13 @@ def incident(number, *, severity="high", silence=None, entity="HARBOR-T2", site=
 
 def write_night(root, incidents):
     """What a night of today and a stream leave, as far as metrics are made of it."""
-    report = root / "reports" / str(TODAY)
+    report = root / "reports" / str(today())
     (report / "transfers").mkdir(parents=True, exist_ok=True)
     (report / "transfers/3_train.json").write_text('{"seconds": 90.5}')
     (report / "digest_run.json").write_text('{"seconds": 9.5}')
     newest = str(datetime.now(UTC) - timedelta(hours=2))
     studies = {"transfers": {"failed_step": "", "findings": 5, "data": {"newest": newest}}, "tickets": {"failed_step": "3_train"}}
-    digest = {"version": 3, "day": str(TODAY), "coverage": {"reported": 1, "expected": 2}, "digest": {"ended": str(datetime.now(UTC))}}
+    digest = {"version": 3, "day": str(today()), "coverage": {"reported": 1, "expected": 2}, "digest": {"ended": str(datetime.now(UTC))}}
     (report / "digest.json").write_text(json.dumps(digest | {"studies": studies, "incidents": incidents}))
     for name in ("models/transfers", "data/scores", "data/live"):
         (root / name).mkdir(parents=True, exist_ok=True)
@@ -185,12 +183,12 @@ def exchanged(monitored, configured=()):
 
 def silenced_in_the_digest(root):
     """{incident: who silenced it} as the digest of tonight would set apart."""
-    recorded, wrong = read_recorded(root / SILENCES_FILE, str(TODAY))
+    recorded, wrong = read_recorded(root / SILENCES_FILE, str(today()))
     assert wrong == []
     incidents = pd.DataFrame({"incident": ["20260119-0001", "20260119-0002"]})
     sites = ["HARBOR-T2", "GLACIER-T2"]
     findings = incidents.assign(study="transfers", kind="slow_site", site=sites, entity=sites)
-    apart, _ = apply_silences(incidents, findings, read_silences(recorded), str(TODAY))
+    apart, _ = apply_silences(incidents, findings, read_silences(recorded), str(today()))
     return {one.incident: (one.silenced_as, one.silenced_by) for one in apart.itertuples() if one.silenced_as}
 
 
@@ -207,14 +205,15 @@ def test_an_alert_that_fires_reaches_the_alertmanager_with_what_it_is_about(moni
 
 
 def test_a_silence_made_in_the_alertmanager_is_one_of_the_digest_until_it_is_lifted_there(monitored):
-    end = datetime.combine(TODAY + timedelta(2), datetime.min.time(), UTC) + timedelta(hours=12)
+    until = today() + timedelta(2)
+    end = datetime.combine(until, datetime.min.time(), UTC) + timedelta(hours=12)
     matchers = [{"name": "incident", "value": "20260119-0001", "isRegex": False, "isEqual": True}]
     silence = {"matchers": matchers, "startsAt": str(datetime.now(UTC)).replace(" ", "T"), "endsAt": end.isoformat()}
     number = monitored.alertmanager.silence(silence | {"createdBy": "night shift", "comment": "acknowledged: cooling\nis repaired"})
     assert exchanged(monitored) == ["silenced here, as in the Alertmanager: cooling is repaired"]
     assert silenced_in_the_digest(monitored.root) == {"20260119-0001": ("acknowledged", "night shift")}
-    recorded, _ = read_recorded(monitored.root / SILENCES_FILE, str(TODAY))
-    assert recorded[0]["until"] == str(TODAY + timedelta(2))
+    recorded, _ = read_recorded(monitored.root / SILENCES_FILE, str(today()))
+    assert recorded[0]["until"] == str(until)
     assert exchanged(monitored) == [], "it does not come back as another one"
     assert len([one for one in monitored.alertmanager.silences() if one["status"]["state"] == "active"]) == 1
     monitored.alertmanager.expire(number)
@@ -224,15 +223,16 @@ def test_a_silence_made_in_the_alertmanager_is_one_of_the_digest_until_it_is_lif
 
 def test_silences_of_readers_and_of_the_configuration_mute_the_alerts_until_they_are_lifted_here(monitored):
     path = monitored.root / SILENCES_FILE
-    entry = {"site": "glacier-*", "study": "*n*", "as": "silenced", "by": "storage", "until": UNTIL, "why": "it moves"}
+    until = today() + timedelta(3)
+    entry = {"site": "glacier-*", "study": "*n*", "as": "silenced", "by": "storage", "until": str(until), "why": "it moves"}
     record_silence(path, entry)
-    configured = {"incident": "20260119-0001", "as": "acknowledged", "by": "ops", "until": UNTIL, "why": "a disk"}
+    configured = {"incident": "20260119-0001", "as": "acknowledged", "by": "ops", "until": str(until), "why": "a disk"}
     before = path.read_text()
     assert exchanged(monitored, [configured]) == ["silenced in the Alertmanager, as here: a disk", "silenced in the Alertmanager, as here: it moves"]
     assert wait_until(lambda: {state_of(monitored, f"20260119-000{i}") for i in (1, 2)} == {"suppressed"}, 30)
     made = {one["comment"]: one for one in monitored.alertmanager.silences() if one["status"]["state"] == "active"}
     assert made["acknowledged: a disk"]["createdBy"] == "ops"
-    assert made["it moves"]["endsAt"].startswith(str(TODAY + timedelta(4)))
+    assert made["it moves"]["endsAt"].startswith(str(until + timedelta(1)))
     assert exchanged(monitored, [configured]) == []
     assert path.read_text() == before, "what came from here is not recorded again"
     path.write_text("".join(line for line in before.splitlines(True) if "it moves" not in line))

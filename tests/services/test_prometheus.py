@@ -6,6 +6,7 @@ import json
 import os
 import re
 import socket
+import time
 
 import pandas as pd
 import prometheus_server
@@ -20,9 +21,7 @@ from nightshift.sources.telemetry.prometheus import Prometheus
 
 NOTEBOOK = "telemetry/1_extract.ipynb"
 DATA = "data/raw/telemetry"
-NOW = pd.Timestamp.now("UTC")
-QUICK = {"day": str(NOW.date()), "days": 1, "retry_wait_s": 0.01, "step_s": 600.0}
-EVERY_SECOND = QUICK | {"step_s": 1.0, "chunk_points": 11000, "days": 2 if NOW.hour == 0 else 1}
+EVERY_SECOND = {"step_s": 1.0, "chunk_points": 11000}
 EMPTY = json.dumps({"status": "success", "data": {"resultType": "matrix", "result": []}, "warnings": ["store b is down"]})
 
 
@@ -45,6 +44,12 @@ def server(request, tmp_path_factory):
         yield urls
 
 
+def window(**parameters):
+    """The parameters of a look at today, in few steps; in the first hour of a day at the day before as well, where servers may have begun."""
+    now = pd.Timestamp.now("UTC")
+    return {"day": str(now.date()), "days": 2 if now.hour == 0 else 1, "retry_wait_s": 0.01, "step_s": 600.0} | parameters
+
+
 def exported(page):
     """{name: sum over all series, without loopback} of what the exporter says now."""
     lines = [line for line in requests.get(page, timeout=5).text.splitlines() if not line.startswith("#") and 'device="lo"' not in line]
@@ -57,7 +62,7 @@ def test_values_are_those_of_the_exporters(server, tmp_path):
     url, page = server
     first = requests.get(f"{url}/api/v1/query", {"query": "min_over_time(timestamp(node_load1)[1m:1s])"}, timeout=5).json()
     began = float(first["data"]["result"][0]["value"][1])
-    names, shown = run_cells(NOTEBOOK, tmp_path, source=url, **EVERY_SECOND)
+    names, shown = run_cells(NOTEBOOK, tmp_path, source=url, **window(**EVERY_SECOND))
     after = exported(page)
     rows = ds.dataset(tmp_path / DATA / "nodes", partitioning="hive").to_table().to_pandas().sort_values("timestamp")
     assert set(rows.node_id) == {"127.0.0.1"}, "the port is cut off"
@@ -91,7 +96,7 @@ def test_values_are_those_of_the_exporters(server, tmp_path):
 def test_what_a_stream_pulls_is_what_an_extraction_reads(server, tmp_path):
     url, _ = server
     metrics = {"load": "node_load1", "user": 'node_cpu_seconds_total{mode="user"}', "free": "node_memory_MemFree_bytes"}
-    run_cells(NOTEBOOK, tmp_path, source=url, **EVERY_SECOND | {"metrics": metrics})
+    run_cells(NOTEBOOK, tmp_path, source=url, **window(metrics=metrics, **EVERY_SECOND))
     extracted = ds.dataset(tmp_path / DATA / "nodes", partitioning="hive").to_table().to_pandas().sort_values("timestamp")
     extracted = extracted.iloc[:-5]  # what is scraped late, and what VictoriaMetrics repeats until it shows the next sample
     source = Prometheus(metrics, "instance", "", 1.0, 3600, 5.0, None)
@@ -111,13 +116,13 @@ def test_what_a_stream_pulls_is_what_an_extraction_reads(server, tmp_path):
 
 def test_a_look_says_how_many_nodes_there_are_now(server):
     settings = {"metrics": {}, "node_label": "instance", "job_label": "", "chunk_points": 3600, "timeout_s": 5.0, "columns": {}}
-    [(_, seen)] = look_at_source("telemetry", server[0], EVERY_SECOND | settings)
+    [(_, seen)] = look_at_source("telemetry", server[0], window(**EVERY_SECOND | settings))
     assert (seen.problems, seen.notes) == ([], ["1 node"])
     assert pd.Timestamp.now("UTC") - seen.newest < pd.Timedelta("1min")
 
 
 def test_gpus_of_all_kinds_of_exporter_become_one_table(server, tmp_path):
-    names, _ = run_cells(NOTEBOOK, tmp_path, source=server[0], **EVERY_SECOND | {"metrics": {"load": "node_load1"}})
+    names, _ = run_cells(NOTEBOOK, tmp_path, source=server[0], **window(metrics={"load": "node_load1"}, **EVERY_SECOND))
     gpus = pd.read_parquet(tmp_path / DATA / "gpus.parquet")
     assert gpus.groupby("gpu").size().min() >= 4
     last = gpus.drop_duplicates("gpu", keep="last").set_index("gpu")
@@ -147,7 +152,7 @@ def test_gpus_of_all_kinds_of_exporter_become_one_table(server, tmp_path):
 )
 def test_what_a_prometheus_refuses_is_said_in_its_words(prometheus, tmp_path, parameters, message):
     with pytest.raises((ConnectionError, LookupError), match=message) as error:
-        run_cells(NOTEBOOK, tmp_path, source=prometheus[0], **EVERY_SECOND | parameters)
+        run_cells(NOTEBOOK, tmp_path, source=prometheus[0], **window(**EVERY_SECOND | parameters))
     assert len(str(error.value).splitlines()) == 1
     assert not list((tmp_path / DATA).iterdir())
 
@@ -164,17 +169,17 @@ def test_what_a_prometheus_refuses_is_said_in_its_words(prometheus, tmp_path, pa
 def test_an_answer_that_is_none_is_one_line(tmp_path, status, text, kind, message):
     asked = []
     with prometheus_server.answering(lambda headers: asked.append(1) or (status, text)) as port, pytest.raises(kind) as error:
-        run_cells(NOTEBOOK, tmp_path, source=f"http://127.0.0.1:{port}", **QUICK)
+        run_cells(NOTEBOOK, tmp_path, source=f"http://127.0.0.1:{port}", **window())
     assert str(error.value) == f"127.0.0.1:{port} {message}" + (", or PROMETHEUS_USER and _PASSWORD" if status == 401 else "")
     assert len(asked) == (6 if status == 503 else 1)
 
 
 def test_native_histograms_are_named_and_left_out(tmp_path):
     """As the documentation of Prometheus 2.40 and later gives them: no Prometheus of Debian 12 has one of its own."""
-    series = {"metric": {"instance": "n1:9100"}, "histograms": [[NOW.timestamp(), {"count": "2", "sum": "3", "buckets": []}]]}
+    series = {"metric": {"instance": "n1:9100"}, "histograms": [[time.time(), {"count": "2", "sum": "3", "buckets": []}]]}
     answer = json.dumps({"status": "success", "data": {"resultType": "matrix", "result": [series]}})
     with prometheus_server.answering(lambda headers: (200, answer)) as port:
-        _, shown = run_cells(NOTEBOOK, tmp_path, source=f"http://127.0.0.1:{port}", **QUICK | {"metrics": {"duration": "request_duration_seconds"}})
+        _, shown = run_cells(NOTEBOOK, tmp_path, source=f"http://127.0.0.1:{port}", **window(metrics={"duration": "request_duration_seconds"}))
     assert "an expression gives native histograms, which are no numbers: ask for" in shown
     assert json.loads((tmp_path / DATA / "status.json").read_text())["state"] == "empty"
 
@@ -184,10 +189,10 @@ def test_refused_and_silent_servers_are_one_line(tmp_path):
         silent.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(TimeoutError, match=r"^127\.0\.0\.1:\d+ does not answer: .*refused"):
-            run_cells(NOTEBOOK, tmp_path, source=url, **QUICK)
+            run_cells(NOTEBOOK, tmp_path, source=url, **window())
         silent.listen()
         with pytest.raises(TimeoutError, match=r"^127\.0\.0\.1:\d+ gives no answer within 0\.05 s"):
-            run_cells(NOTEBOOK, tmp_path, source=url, **QUICK | {"timeout_s": 0.05})
+            run_cells(NOTEBOOK, tmp_path, source=url, **window(timeout_s=0.05))
 
 
 @pytest.mark.parametrize(
@@ -206,7 +211,7 @@ def test_credentials_come_from_the_environment_or_netrc_and_failures_that_pass_a
         return (503, "") if len(asked) < 3 else (200, EMPTY)
 
     with prometheus_server.answering(answer) as port:
-        _, shown = run_cells(NOTEBOOK, tmp_path, source=f"http://127.0.0.1:{port}", **QUICK | {"metrics": {"load": "node_load1"}})
+        _, shown = run_cells(NOTEBOOK, tmp_path, source=f"http://127.0.0.1:{port}", **window(metrics={"load": "node_load1"}))
     assert set(asked) == {sent}
     assert len(asked) == 2 + 1 + 1 + 5, "two failures, one metric of nodes, what trainings wait, five of GPUs"
     assert "1 answers came with a warning that something is missing: store b is down" in shown

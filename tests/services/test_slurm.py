@@ -10,12 +10,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import slurm_cluster
-from conftest import REPOSITORY, execute, refused, run_here, shown
+from conftest import REPOSITORY, execute, refused, run_here, shown, today
 from daemons import wait_until
 
 from nightshift.sources.looks import look_at_source
 
-TODAY = datetime.now(UTC).date()
 BURN = "sh -c 'ulimit -c 0; ulimit -t {}; while :; do :; done'"  # for so many seconds of a processor, however long a busy machine takes to give them
 # options of sbatch, command; the last three: one runs, is requeued and waits (its first run counts), one will not end, one waits for all processors
 # until it is cancelled
@@ -58,25 +57,25 @@ def slurm():
 
 def extract(products, source, run=run_here, **parameters):
     """(raw table by RecordId, what running the notebook gives)"""
-    page = run("accounting/1_extract.ipynb", products, source=str(source), day=str(TODAY), **{"weeks": 2} | parameters)
+    page = run("accounting/1_extract.ipynb", products, source=str(source), day=str(today()), **{"weeks": 2} | parameters)
     parts = sorted((products / "data/raw/accounting").glob("*.parquet"))
     return pd.concat([pd.read_parquet(part) for part in parts]).sort_values("RecordId", ignore_index=True), page
 
 
 def test_a_look_asks_for_the_runs_of_two_days_and_for_all_users(slurm, monkeypatch):
     monkeypatch.setenv("SLURM_CONF", slurm["SLURM_CONF"])
-    settings = {"day": str(TODAY), "weeks": 2, "sacct_options": "", "timeout_s": 20.0}
+    settings = {"day": str(today()), "weeks": 2, "sacct_options": "", "timeout_s": 20.0}
     [(_, seen)] = look_at_source("accounting", "sacct", settings)
     assert (seen.problems, seen.bad) == ([], 0)
     assert seen.rows > 0
-    assert str(seen.newest.date()) >= str(TODAY - timedelta(days=1))
+    assert str(seen.newest.date()) >= str(today() - timedelta(days=1))
 
 
 def documented_command():
     """The shell command with which the notebook tells people to save a file, for the days around today."""
     [text] = re.findall(r"TZ=UTC SLURM_TIME_FORMAT.*?>sacct.txt", (REPOSITORY / "notebooks/accounting/1_extract.ipynb").read_text(), re.S)
     lines = text.replace('\\n",', "").replace('"', "").replace("\\\\", "")
-    dates = iter([TODAY - timedelta(days=14), TODAY + timedelta(days=1)])
+    dates = iter([today() - timedelta(days=14), today() + timedelta(days=1)])
     return re.sub(r"\d{4}-\d\d-\d\d", lambda _: str(next(dates)), " ".join(lines.split()))
 
 

@@ -82,3 +82,12 @@ def test_values_of_modules_and_tests_have_names_that_say_what_they_are(module):
     names = [(one.id, one.lineno) for one in nodes if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)]
     names += [(one.arg, one.lineno) for one in nodes if isinstance(one, ast.arg)]
     assert not [f"{name} on line {line}" for name, line in names if name in VAGUE]
+
+
+def test_no_module_of_the_tests_asks_the_clock_when_it_is_loaded():
+    """A suite that begins before midnight ends behind it: what a test holds for today must be asked by the test."""
+    clock = re.compile(r"\b(now|today|utcnow|time|monotonic)\(")
+    for path in REPOSITORY.glob("tests/**/*.py"):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.Assign | ast.AnnAssign):
+                assert not clock.search(ast.unparse(node)), f"{path.relative_to(REPOSITORY)}:{node.lineno}"

@@ -86,7 +86,7 @@ TOP = {  # what stands above a good configuration: the line that says what is wr
     "site_url: javascript:alert(1)": "site_url is 'javascript:alert",
     "site_url: https://me:pw@host/": "site_url is .* without a password",
     "site_url: https://host/?token=x": "site_url is .* question mark",
-    "site_url: https://host/\"><b>": "site_url is ",
+    'site_url: https://host/"><b>': "site_url is ",
     f"{SENDER}, colour: red}}": "mail: unknown setting 'colour'",
     f"{SENDER.replace('a@example.org', 'a')}}}": "mail.from: 'a' is no mail address",
     SENDER.replace("a@example.org", '"a@example.org\\nBcc: c@example.org"') + "}": "mail.from: .* is no mail address",

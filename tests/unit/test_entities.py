@@ -13,7 +13,7 @@ from nightshift.reporting.entities import Entity, entities_of, naming_of
 from nightshift.reporting.entity_history import Night, follow
 from nightshift.reporting.entity_pages import entity_view, index_groups, state_of, timeline
 
-HOSTILE = ["../../etc/passwd", "<script>alert(1)</script>", 'a"b\'c', "CON", "x" * 5000, "", " ", "\u202eevil", "Ω-T2", "a\nb", "%2e%2e", "a/b\\c:d"]
+HOSTILE = ["../../etc/passwd", "<script>alert(1)</script>", "a\"b'c", "CON", "x" * 5000, "", " ", "\u202eevil", "Ω-T2", "a\nb", "%2e%2e", "a/b\\c:d"]
 
 
 @pytest.mark.parametrize(

@@ -429,8 +429,6 @@ def test_every_kind_of_mask_is_counted():
     assert tally == {"name": 2, "address": 1, "host": 1, "phone": 1}
 
 
-
-
 @pytest.mark.parametrize(
     ("text", "after"),
     [

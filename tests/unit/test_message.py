@@ -258,9 +258,7 @@ def test_without_proposals_the_digest_goes_and_says_so(tmp_path):
 
 
 def test_settings_are_read():
-    shown = read_settings(
-        settings(to=[{"address": "A@Example.org", "studies": ["transfers"], "severity": "medium"}, {"address": "a@example.org"}])
-    )
+    shown = read_settings(settings(to=[{"address": "A@Example.org", "studies": ["transfers"], "severity": "medium"}, {"address": "a@example.org"}]))
     assert shown.server == ("smtp", "mail.example.org", 587)
     assert shown.people == {"a@example.org": [({"transfers"}, 1), (None, 0)]}
     assert (shown.failures, shown.only_changes, shown.login) == ({"ops@example.org"}, True, None)

@@ -128,7 +128,7 @@ def test_what_a_notebook_recorded_is_on_no_page_and_no_warning_is_printed(tmp_pa
     [
         ("for x in y: pass", "<k>for</i> x <k>in</i> y: <k>pass</i>"),
         ("x1 = 1e-5 + 5j - 0x1F", "x1 = <n>1e-5</i> + <n>5j</i> - <n>0x1F</i>"),
-        (r'''f"if {1}\"" # "not"''', r'''<s>f"if {1}\""</i> <c># "not"</i>'''),
+        (r'''f"if {1}\"" # "not"''', r"""<s>f"if {1}\""</i> <c># "not"</i>"""),
         ('"""a\n# b""" if r\'n\' else None_', '<s>"""a\n# b"""</i> <k>if</i> <s>r\'n\'</i> <k>else</i> None_'),
         ("'no end\nprint(a < b & c)", "<s>'no end</i>\nprint(a &lt; b &amp; c)"),
     ],
