@@ -64,7 +64,8 @@ def costs_of(factor, wanted):
         for study in wanted:
             for step in steps_of(study):
                 costs[f"{study}/{step}"] = run(f"{study}/{step}", products, **(configured[study].get(step[2:]) or {}))
-                print(f"{factor:3d}x {study}/{step}: {costs[f'{study}/{step}'][0]:.0f} s", file=sys.stderr, flush=True)
+                seconds, gib = costs[f"{study}/{step}"]
+                print(f"{factor:3d}x {study}/{step}: {seconds:.0f} s, {gib:.2f} GiB", file=sys.stderr, flush=True)
     return costs
 
 

@@ -178,7 +178,8 @@ def findings_table(reported):
         "power_w": "power, W",
         "now": "now",
     }
-    now = np.where(reported.ongoing, "still held", "ended")
+    # "ended" is said of incidents, which wait some hours for the next such stretch
+    now = np.where(reported.ongoing, "still idle", "in use or released")
     table = reported.assign(memory_gib=reported.memory_used_mib / 1024, now=now)
     return table.rename(columns=columns)[list(columns.values())]
 

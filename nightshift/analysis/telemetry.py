@@ -23,9 +23,8 @@ from nightshift.detectors.telemetry_sites import site_of
 from nightshift.series import NUMBERS
 from nightshift.wording import from_to, last_moment, lasting, moment, plural
 
-STILL = pd.Timedelta(
-    hours=6
-)  # as the digest counts by default: what ended this long before the newest data is over
+# as the digest counts by default: what ended this long before the newest data is over
+STILL = pd.Timedelta(hours=6)
 
 # ----------------------------------------------------------------------------------------------------- Ranges
 
@@ -314,16 +313,17 @@ def findings_of(reported, silent, *, ranges, setting, source_end):
     return findings.sort_values("p_value", kind="stable", ignore_index=True)
 
 
-def answer_of(reported, by_chance, *, silent, judged, reason):
+def answer_of(reported, by_chance, *, silent, judged, newest, reason):
     """Say in a sentence what the night brought: which nodes misbehaved, none, or why nothing can be told.
 
     reported, by_chance : incidents that are findings, the strongest first, and others. silent : rows of
-    `silent_entities`. judged : windows. reason : why there is too little history, "" where there is enough.
+    `silent_entities`. judged : windows. newest : end of the newest window of any node. reason : why there is
+    too little history, "" where there is enough.
     """
     quiet = f"{plural(int(silent.nodes.sum()), 'node')} fell silent" if len(silent) else ""
     findings = plural(len(reported) + len(silent), "finding")
     if len(reported):
-        return "; ".join(filter(None, [f"{findings}: {misbehaviour_words(reported, judged)}", quiet]))
+        return "; ".join(filter(None, [f"{findings}: {misbehaviour_words(reported, judged, newest)}", quiet]))
     if quiet and len(judged) and not reason:
         return f"{findings}: {quiet}, and no other node misbehaved"
     if quiet:
@@ -335,18 +335,18 @@ def answer_of(reported, by_chance, *, silent, judged, reason):
     return "No suspicion is certain enough to be a finding" if len(by_chance) else "No node misbehaved"
 
 
-def misbehaviour_words(reported, judged):
+def misbehaviour_words(reported, judged, newest):
     """Say how many nodes misbehaved, how and how long, and which still do: "2 of 9 nodes misbehaved (2 memory
     leak), for 4 min to 11 h, most clearly n1 (memory leak, 2026-01-30 12:00 to 12:04 UTC)".
 
     reported : incidents that are findings, the strongest first. judged : windows. An incident still goes on
-    where it ends less than STILL before the newest of them.
+    where it ends less than STILL before `newest`, the end of the newest window, judged or not.
     """
     first, n, of = reported.iloc[0], reported.node_id.nunique(), judged.node_id.nunique()
     kinds = ", ".join(
         f"{n_of} {kind_in_words(kind)}" for kind, n_of in reported.diagnosis.value_counts().items()
     )
-    goes_on = reported.end > judged.end.max() - STILL
+    goes_on = reported.end > newest - STILL
     n_still = reported.node_id[goes_on].nunique()
     verb = "misbehaved"
     if n_still == n:

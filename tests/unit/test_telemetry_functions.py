@@ -267,7 +267,7 @@ def test_answers_and_times_are_read_as_a_person_says_them():
     judged = pd.DataFrame({"node_id": ["a", "b"], "end": NOON + pd.Timedelta(days=1)})
     reported = pd.DataFrame({"node_id": ["a"], "diagnosis": ["membw"], "start": [NOON], "end": [NOON + pd.Timedelta(minutes=5)]})
     none, silent = reported[:0], pd.DataFrame({"nodes": [2, 1]})
-    quiet = {"judged": judged, "silent": silent[:0], "reason": ""}
+    quiet = {"judged": judged, "newest": NOON + pd.Timedelta(days=1), "silent": silent[:0], "reason": ""}
     what = "memory bandwidth contention"
     found = f"1 of 2 nodes misbehaved (1 {what}), for 5 min, most clearly a ({what}, 2026-01-30 12:00 to 12:05 UTC)"
     assert answer_of(reported, none, **quiet) == f"1 finding: {found}"
@@ -275,6 +275,8 @@ def test_answers_and_times_are_read_as_a_person_says_them():
     goes_on = reported.assign(end=NOON + pd.Timedelta(hours=20))
     answer = answer_of(goes_on, none, **quiet)
     assert answer == f"1 finding: 1 of 2 nodes misbehaves (1 {what}), for 20 h, most clearly a ({what}, since 2026-01-30 12:00 UTC)"
+    later = answer_of(goes_on, none, **quiet | {"newest": NOON + pd.Timedelta(days=2)})
+    assert later.endswith("2026-01-30 12:00 UTC to 2026-01-31 08:00 UTC)"), "the newest data count, which models may have learned from"
     both = pd.concat([reported, goes_on.assign(node_id="b", diagnosis="memleak")])
     words = f"2 of 2 nodes misbehaved (1 {what}, 1 memory leak), for 5 min to 20 h, most clearly a ({what}, 2026-01-30 12:00 to 12:05 UTC)"
     assert answer_of(both, none, **quiet) == f"2 findings: {words}; 1 still does"
