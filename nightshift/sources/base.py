@@ -31,7 +31,7 @@ from types import MappingProxyType
 from nightshift.catalog import study_of
 from nightshift.credentials import secret_in
 from nightshift.sources.excerpts import excerpt_of_text
-from nightshift.sources.files import LayoutError, open_text
+from nightshift.sources.files import LayoutError, beginning_of, open_text
 from nightshift.sources.tables import read_files
 
 
@@ -250,7 +250,7 @@ def source_of(sources, path):
             return one
     labels = [one.label for one in reversed(sources)]
     neither = f"neither {', nor '.join(labels)}" if len(labels) > 1 else f"not {', '.join(labels)}"
-    raise LayoutError(f"it begins {head.line[:60]!r} and is {neither}")
+    raise LayoutError(f"it begins with {beginning_of(head.line)} and is {neither}")
 
 
 def place_of(study, source, sample):

@@ -5,6 +5,7 @@ open_text        plain or .gz, UTF-8 with or without a mark, UTF-16 with one
 line_blocks      a file of lines in UTF-8, as bytes
 read_records     pages of records, whatever the layout, and what did not parse
 require_kind     the same pages; one line where none of the records is of a kind
+names_in_words   what an error may say of the columns of a table; beginning_of: of a line
 """
 
 import csv
@@ -22,6 +23,7 @@ PAGE_LETTERS = 2**24  # of a page of records: parsed, they take some thirteen ti
 PAGE_CELLS = 2**21  # of a page of a table: 130 MB as texts
 SEPARATORS = ",;\t|"  # of the columns of a table
 BETWEEN = re.compile(r"[\s,]*")
+VALUE = re.compile(r"[-+\s\d.,:;/TZe]*\d[-+\s\d.,:;/TZe]*")  # a number, a time
 PACKED = {
     b"\x1f\x8b": "packed by gzip and not called .gz",
     b"BZh": "packed by bzip2",
@@ -421,10 +423,30 @@ def read_records(path, chunk_rows=100_000, keep_hits=False):
         yield from read_documents(path, "[" if layout == "array" else "", chunk_rows, keep_hits)
 
 
-def shorten(names, n=8):
-    """The first `n` of `names` as text."""
+def values_in(*cells):
+    """How many cells there are, parted by a separator or already, if a value is among them: else 0."""
+    parts = [part.strip() for cell in cells for part in re.split(f"[{SEPARATORS}]", cell)]
+    return len(parts) if any(map(VALUE.fullmatch, parts)) else 0
+
+
+def names_in_words(names, n=8):
+    """List the first `n` names of columns or keys, as an error says what a table has.
+
+    Where a value is among them, a number or a time, they are the cells of a row, since the line of names is
+    missing; they may name people, and are counted.
+    """
     names = [str(name)[:60] for name in names]
+    if n_values := values_in(*names):
+        return f"{n_values} values where names of columns should be"
     return ", ".join(names[:n]) + (" ..." if len(names) > n else "") if names else "nothing"
+
+
+def beginning_of(line):
+    """Quote the beginning of a line, as an error shows what a file begins with; of a row of values, as in
+    `names_in_words`, say how many there are.
+    """
+    n_values = values_in(line)
+    return f"a row of {n_values} values" if n_values > 1 else repr(" ".join(line.split())[:60])
 
 
 def require_kind(pages, *, kind, needed, fits, place=""):
@@ -438,9 +460,9 @@ def require_kind(pages, *, kind, needed, fits, place=""):
     for records, bad in pages:
         for record in records if not n_fitting else ():
             n_fitting += bool(fits(record))
-            found = found or f"the first has {shorten(record)}"
+            found = found or f"the first has {names_in_words(record)}"
         if bad and not found:
-            found = f"the first begins {' '.join(bad[0][2].split())[:60]!r}"
+            found = f"the first begins with {beginning_of(bad[0][2])}"
         n, n_bad = n + len(records), n_bad + len(bad)
         yield records, bad
     if n + n_bad and not n_fitting:

@@ -8,7 +8,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from helpers import project_path
-from nightshift.sources.files import LayoutError, matching_files, no_file, open_text
+from nightshift.sources.files import LayoutError, matching_files, names_in_words, no_file, open_text
 from nightshift.wording import one_line
 
 
@@ -116,7 +116,7 @@ def read_column_pages(path, columns, bad_lines):
     """
     names, pages = read_csv_pages(path, bad_lines)
     if lacking := [column for column in columns if column not in names]:
-        raise LayoutError(f"it has no column {', '.join(lacking)}; it has {', '.join(names)[:150] or 'none'}")
+        raise LayoutError(f"it has no column {', '.join(lacking)}; it has {names_in_words(names)}")
     for _, page in pages:
         yield page.select(columns).to_pandas()
 

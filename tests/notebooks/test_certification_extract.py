@@ -318,9 +318,9 @@ def test_a_column_of_which_no_cell_can_be_read_is_one_line_and_no_silence(tmp_pa
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ('{"runs": {"1": 2}}', "it has no column for run, lumisection, but 'runs': name its columns"),
+        ('{"runs": {"1": 2}}', "it has no column for run, lumisection, but runs: name its columns"),
         ("[1, 2]", "it holds '1' where a record such as"),
-        ('[{"run": 1, "rate": 2}]', "it has no column for lumisection, but 'run, rate'"),
+        ('[{"run": 1, "rate": 2}]', "it has no column for lumisection, but run, rate"),
         ('[{"run": 1', "a.json cannot be read"),
     ],
 )

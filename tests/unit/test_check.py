@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import sqlite3
 from pathlib import Path
 
@@ -72,7 +73,7 @@ def test_a_source_with_enough_history_is_well_and_says_what_a_missing_column_cos
         ("a.jsonl", gracc(2).replace("2026-01", "2027-01"), "its oldest row is of 2027-01-30, after the night: check day"),
         ("a.csv", "EndTime,SiteName,VOName,CoreHours\n", "there is no row in it: export it again"),
         ("a.jsonl", "", "every file is empty: export the source again"),
-        ("a.txt", "Dear reader,\nhello.\n", "it begins 'Dear reader,' and is neither GRACC records"),
+        ("a.txt", "Dear reader,\nhello.\n", "it begins with 'Dear reader,' and is neither GRACC records"),
         ("a.jsonl.gz", "no archive", "a.jsonl.gz cannot be read: BadGzipFile"),
     ],
 )
@@ -82,6 +83,16 @@ def test_a_bad_source_is_one_line_that_says_what_to_do(tmp_path, checked, name, 
     assert code == night.FAILED
     assert line.startswith("accounting: ")
     assert problem in line
+
+
+@pytest.mark.parametrize("study", ["accounting", "transfers", "telemetry", "certification", "tickets"])
+@pytest.mark.parametrize("separator", [",", "|"])
+def test_no_study_says_what_the_first_row_of_a_table_without_names_holds(tmp_path, checked, study, separator):
+    rows = [["Kora Lumbe", "kora.lumbe", "2026-01-31 10:00", "17", "ok"], ["Milo Zud", "milo.zud", "2026-01-31 11:00", "18", "ok"]]
+    (tmp_path / "people.csv").write_text("".join(separator.join(row) + "\n" for row in rows))
+    code, lines = checked(study, source=str(tmp_path / "people.csv"))
+    assert code == night.FAILED, lines
+    assert not re.search("(?i)kora|lumbe|milo|zud", "\n".join(lines)), lines
 
 
 def test_a_folder_no_file_and_no_sample_are_said(tmp_path, checked):

@@ -8,6 +8,7 @@ import lzma
 import pytest
 
 from nightshift.sources import files
+from nightshift.sources.files import beginning_of, names_in_words
 from nightshift.sources.tables import read_csv_pages, read_files
 
 RECORDS = [{"id": str(i), "text": "a, b; [c] {d} \u00e9" * (i % 3), "inner": {"data": i}} for i in range(50)]
@@ -88,7 +89,7 @@ def test_tables_of_text_by_any_separator(tmp_path, separator, name):
     [
         (lines({"lfn": "/a", "size": i} for i in range(3)), "none of its 3 records is a transfer event: the first has lfn, size; needed: request-id"),
         ('{"meta": 1, "other": 2}', "its only record is no transfer event: the first has meta, other; needed: request-id"),
-        ("<html>\n<body>\n", "none of its 2 lines is a record: the first begins '<html>'; needed: request-id"),
+        ("<html>\n<body>\n", "none of its 2 lines is a record: the first begins with '<html>'; needed: request-id"),
         ("a;b;c\n1;2;3\n", "its only record is no transfer event: the first has a, b, c; needed: request-id"),
     ],
 )
@@ -157,3 +158,13 @@ def test_a_table_is_read_in_the_encoding_that_its_mark_says(tmp_path, encoding):
     assert (names, first) == (["node", "text"], 1)
     assert page.to_pydict() == {"node": ["n1", "n2"], "text": ["gr\u00fc\u00dfe \u2603", None]}
     assert [(line, reason) for _, line, reason, _ in bad] == [(3, "3 columns, not 2")]
+
+
+def test_names_of_columns_are_said_and_values_that_stand_in_their_place_are_counted():
+    assert names_in_words(["node", "time", "cpu user"]) == "node, time, cpu user"
+    assert names_in_words([*"abcdefghij"], 3) == "a, b, c ..."
+    for value in ("17", "-1.5e3", "2026-01-31T10:00:00Z", "31/01/2026 10:00"):
+        assert names_in_words(["Kora Lumbe", value, "kora@x.example"]) == "3 values where names of columns should be"
+        assert beginning_of(f"Kora Lumbe|{value}|kora@x.example") == "a row of 3 values"
+    assert beginning_of("Dear reader,\n") == "'Dear reader,'"
+    assert beginning_of("JobID|User|Elapsed") == "'JobID|User|Elapsed'"

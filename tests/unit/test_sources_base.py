@@ -99,7 +99,7 @@ def test_where_the_user_names_the_columns_every_table_is_one_of_nodes(tmp_path):
 
 def test_a_file_and_an_address_of_no_kind_are_one_line_that_names_all_kinds(tmp_path):
     (tmp_path / "x.txt").write_text("Dear reader,\nnothing.\n")
-    with pytest.raises(LayoutError, match=r"it begins 'Dear reader,' and is neither GRACC .*, nor sacct .*, nor a \.swf log"):
+    with pytest.raises(LayoutError, match=r"it begins with 'Dear reader,' and is neither GRACC .*, nor sacct .*, nor a \.swf log"):
         source_of(base.file_sources("accounting", {}), tmp_path / "x.txt")
     with pytest.raises(ValueError, match=r"ftp://\.\.\. is no source of accounting: what can be asked is .*GRACC .*https://.*; sacct"):
         live_source("accounting", "ftp://user:secret@host", settings={})

@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 
 from nightshift.sources.base import Look
-from nightshift.sources.files import LayoutError, shorten
+from nightshift.sources.files import LayoutError, names_in_words
 from nightshift.sources.parts import Extraction, PartFile
 from nightshift.sources.times import read_times
 
@@ -110,7 +110,7 @@ def require_columns(columns, present, place):
     """Raise a LayoutError, one line, when `place` lacks one of the `columns` altogether."""
     if missing := [column for column in columns if column not in present]:
         raise LayoutError(
-            f"{place} has no {' and no '.join(missing)}; it has {shorten(present)}; "
+            f"{place} has no {' and no '.join(missing)}; it has {names_in_words(present)}; "
             f"needed are {', '.join(columns)}"
         )
 

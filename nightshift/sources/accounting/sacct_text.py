@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
-from nightshift.sources.files import LayoutError, blocks_of, open_text, shorten
+from nightshift.sources.files import LayoutError, beginning_of, blocks_of, names_in_words, open_text
 
 NEEDED = {  # what is needed: the columns that hold it, the best first
     "JobID": ("JobID", "JobIDRaw"),
@@ -91,7 +91,7 @@ def layout_of(first):
             return Layout(delimiter, names, bar, False)
     widths = ", ".join(str(len(names)) for names in HEADERLESS)
     raise LayoutError(
-        f"it has no header, and its first line {' '.join(first.split())[:60]!r} is not of the {widths} "
+        f"it has no header, and its first line, {beginning_of(first)}, is not of the {widths} "
         f"columns of a known format; {HINT}"
     )
 
@@ -103,7 +103,7 @@ def header_names(first, delimiter):
     names = [name.split("%")[0] for name in first.split(delimiter)]
     lacking = [" or ".join(columns) for columns in NEEDED.values() if not {*columns} & {*names}]
     if lacking:
-        raise LayoutError(f"it has no {' and no '.join(lacking)}; it has {shorten(names, 20)}; {HINT}")
+        raise LayoutError(f"it has no {' and no '.join(lacking)}; it has {names_in_words(names, 20)}; {HINT}")
     return names
 
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nightshift.sources.certification.luminosity import picobarns
+from nightshift.sources.files import names_in_words
 from nightshift.sources.times import read_times
 
 # Our name first, then the names that CMS uses, in small letters; any other name is given by the parameter
@@ -77,7 +78,7 @@ def require(layout, names, wanted):
     """ValueError of one line when a role of `wanted` is missing that cannot be done without."""
     if missing := [role for role in wanted if role not in layout]:
         raise ValueError(
-            f"it has no column for {', '.join(missing)}, but {', '.join(names)[:150]!r}: "
+            f"it has no column for {', '.join(missing)}, but {names_in_words(names)}: "
             "name its columns by `columns`"
         )
 

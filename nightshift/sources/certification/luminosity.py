@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from nightshift.sources.files import open_text
+from nightshift.sources.files import names_in_words, open_text
 from nightshift.sources.times import read_times
 
 # of a barn, in /pb
@@ -80,7 +80,7 @@ def read_brilcalc(path, bad_lines):
                 columns = [name.lower() for name in header]
                 if "ls" not in columns or "time" not in columns:
                     raise ValueError(
-                        f"it has the columns {', '.join(header)[:100]!r}, luminosities of whole runs: "
+                        f"it has the columns {names_in_words(header)}, luminosities of whole runs: "
                         "needed are those of "
                         "lumisections (brilcalc lumi --byls)"
                     )
@@ -91,7 +91,7 @@ def read_brilcalc(path, bad_lines):
                     )
                 if unit_names not in (None, columns[2:]):
                     raise ValueError(
-                        f"line {number}: its columns are {', '.join(header)[:100]!r}, those before are others"
+                        f"line {number}: its columns are {names_in_words(header)}, those before are others"
                     )
                 unit_names = columns[2:]
             elif line.lstrip().startswith("#"):

@@ -34,6 +34,7 @@ from nightshift.sources.certification.histograms import (
 )
 from nightshift.sources.certification.luminosity import contradictions
 from nightshift.sources.certification.root import NoLumisectionError
+from nightshift.sources.files import names_in_words
 
 KEY = ["run", "lumisection"]
 HISTOGRAM_SCHEMA = pa.schema(
@@ -131,7 +132,7 @@ class Extraction:
         require(layout, names, KEY)
         if not set(layout) & set(KINDS):
             raise ValueError(
-                f"it has none of {', '.join(KINDS)}, but {', '.join(names)[:150]!r}: "
+                f"it has none of {', '.join(KINDS)}, but {names_in_words(names)}: "
                 "name its columns by `columns`"
             )
         for first_row, page in pages:

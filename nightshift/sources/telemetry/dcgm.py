@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pandas as pd
 
+from nightshift.sources.files import names_in_words
 from nightshift.sources.telemetry.cells import is_blank
 from nightshift.sources.telemetry.trainings import WAIT
 
@@ -95,7 +96,7 @@ def layout_of_gpus(names):
     ]:
         raise ValueError(
             f"it is a table of a GPU exporter, and lacks {' and '.join(lacking)}; it has "
-            f"{', '.join(names)[:150]}"
+            f"{names_in_words(names)}"
         )
     return {what: name for what, name in layout.items() if name} | {
         what: name for what, name in [*NUMBERS.items(), (WAIT, WAIT)] if name in names

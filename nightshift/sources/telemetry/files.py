@@ -9,6 +9,7 @@ from pathlib import Path
 from helpers import project_path
 from nightshift.runs import warn
 from nightshift.sources.base import read_source
+from nightshift.sources.files import names_in_words
 from nightshift.sources.telemetry import cells, tables
 from nightshift.sources.telemetry.opening import NodeFile, open_table
 from nightshift.sources.telemetry.parts import (
@@ -34,7 +35,7 @@ def extract_nodes(extraction, pages, *, layout, metric_names, where, path):
     extraction.text_left_out.update(set(texts) - set(instances))
     metric_names = {name: metric for name, metric in metric_names.items() if name not in {*texts, *instances}}
     if names and "metric" not in layout and not metric_names:
-        raise ValueError(f"none of its columns holds numbers; it has {', '.join(names)[:150]}")
+        raise ValueError(f"none of its columns holds numbers; it has {names_in_words(names)}")
     if how == "sum":
         warn(
             f"{Path(path).name} has more than {tables.MANY_INSTANCES} rows for each node and moment, "

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from nightshift.sources.excerpts import excerpt_of_records
-from nightshift.sources.files import as_text, read_records, shorten
+from nightshift.sources.files import as_text, names_in_words, read_records
 from nightshift.sources.telemetry import ldms, tables
 from nightshift.sources.telemetry.files import extract_nodes
 from nightshift.sources.telemetry.opening import NodeFile
@@ -90,7 +90,7 @@ def layout_of(names):
     """{role: column} of rows with these names; ValueError of one line where a time or a node lacks."""
     if not is_row(names):
         raise ValueError(
-            f"a row has no time and no node, but {shorten(names)}: name them by the parameter columns"
+            f"a row has no time and no node, but {names_in_words(names)}: name them by the parameter columns"
         )
     layout = {"timestamp": next(name for name in TIMES if name in names)}
     layout["node_id"] = next(name for name in NODES if name in names)

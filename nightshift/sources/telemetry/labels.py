@@ -5,6 +5,7 @@ anomalies.
 import pandas as pd
 import pyarrow as pa
 
+from nightshift.sources.files import names_in_words
 from nightshift.sources.telemetry.cells import names_of, times_of
 
 LABEL_COLUMNS = ["job_id", "node_id", "app", "input", "anomaly", "part"]
@@ -22,7 +23,7 @@ def read_labels(names, pages):
     names = [short.get(name, name) for name in names]
     if "anomaly" not in names or not {"job_id", "node_id"} & set(names):
         raise ValueError(
-            f"labels need the columns anomaly, and job_id or node_id; it has {', '.join(names)[:150]}"
+            f"labels need the columns anomaly, and job_id or node_id; it has {names_in_words(names)}"
         )
     empty = pa.table({name: pa.array([], pa.string()) for name in names})
     table = pa.concat_tables([page.rename_columns(names) for _, page in pages] or [empty])

@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from nightshift.sources.files import names_in_words
 from nightshift.sources.tables import read_csv_pages
 from nightshift.sources.telemetry.tables import NO_JOB
 
@@ -180,7 +181,7 @@ def layout_of_store(names):
     if node is None:
         raise ValueError(
             f"it is an LDMS store without a column of nodes: it needs one of {', '.join(NODES[:4])}; it has "
-            f"{', '.join(names)[:150]}"
+            f"{names_in_words(names)}"
         )
     layout = {"timestamp": next(name for name in TIMES if name in names), "node_id": node}
     if job := next((job for job in JOBS if job in names), None):

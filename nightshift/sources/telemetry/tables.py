@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from nightshift.sources.files import names_in_words
 from nightshift.sources.telemetry.cells import names_of
 
 ROLES = ["timestamp", "node_id", "job_id", "app", "input", "anomaly", "part"]
@@ -162,10 +163,10 @@ def named_layout(names, columns):
         raise ValueError(
             f"it lacks the columns {lacking}, which the parameter columns can name; it is no LDMS store and "
             "no table of a GPU exporter "
-            f"either, and has {', '.join(names)[:120]!r}"
+            f"either, and has {names_in_words(names)}"
         )
     if missing := [column for column in layout.values() if column not in names]:
-        raise ValueError(f"it has no column {missing[0]!r}, but {', '.join(names)[:150]}")
+        raise ValueError(f"it has no column {missing[0]!r}, but {names_in_words(names)}")
     return layout
 
 
