@@ -23,6 +23,9 @@ from nightshift.wording import one_line
 
 # what a page loads: names that Album and shared_style give
 SHOWN = re.compile(r'(?:src|href)="((?:\.\./)?(?:pictures/[0-9a-f]+\.webp|style-[0-9a-f]+\.css))"')
+# what stays as it is when dates are kept whole: tags, cells of tables, whose columns are marked, and no prose
+NO_PROSE = r"(?s:<(?:script|style|pre|textarea|title|option|svg)\b.*?</|<td\b[^>]*>[^<]*|<[^>]*>)"
+DATED = re.compile(rf"{NO_PROSE}|(?<![\w/.-])(\d{{4}}-\d\d-\d\d)(?![\w/-])")
 RENDERERS = [Path(__file__).with_name(f"{name}.py") for name in ("pages", "pictures", "rendering")]
 
 # --------------------------------------------------------------------------------------- what a notebook says
@@ -132,8 +135,14 @@ def write_page(path, template, *, style=("style", "front", "print"), home="", **
     """
     values = {"up": "../", "script": None, "footer": f"Nightshift {revision()}."} | values
     values["style"] = home + shared_style(path.parent / home, style)
+    text = dates_kept_whole(templates().get_template(template).render(**values))
     with atomic(path) as temporary:
-        temporary.write_text(templates().get_template(template).render(**values), encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
+
+
+def dates_kept_whole(markup):
+    """HTML in which no line ends within a date of its prose: browsers would break it at its hyphens."""
+    return DATED.sub(lambda one: f"<time>{one[1]}</time>" if one[1] else one[0], markup)
 
 
 def bare_page(template, *, title, **values):
@@ -193,19 +202,20 @@ def publish_notebook(path, page, *, run, frame, places=()):
     return publish(path, {page: frame}, run, lambda *of: [render_notebook(*of, places)], places)
 
 
-def publish_report(path, page, *, run, frame):
+def publish_report(path, page, *, run, frame, places=()):
     """Write `page`, the report that the executed notebook at `path` makes, and beside it the page of its
     code; returns what hindered it, as `publish_notebook` does.
 
     frame : of the report; beside what `frame_of` says it has `report_title`, "" for that of the notebook,
     `code_title`, that of the page of the code, which is its `other`, and whether its figures are to `zoom`.
+    places : as in `render_notebook`.
     """
     code = page.with_name(frame["other"]["href"])
     back = {"name": "Report without code", "href": page.name}
     of_code = frame | {"title": frame["code_title"], "other": back, "files": [], "rows": [], "current": ""}
     shown = {page: frame | {"is_report": True}, code: of_code}
-    how = {"title": frame["report_title"], "href": page.name, "zooms": frame["zoom"]}
-    return publish(path, shown, run, lambda *of: render_report(*of, **how))
+    how = {"title": frame["report_title"], "href": page.name, "zooms": frame["zoom"], "places": places}
+    return publish(path, shown, run, lambda *of: render_report(*of, **how), places)
 
 
 def publish(path, shown, run, render, places=()):

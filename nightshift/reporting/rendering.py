@@ -23,6 +23,7 @@ TEMPLATES = ROOT / "templates"
 # pixels: a picture up to this was drawn to be read on a phone, and shrinks with its page where others scroll
 NARROW = 640
 DATE = re.compile(r"\d{4}-\d\d-\d\d")
+NAME = re.compile(r"[^\s-]\S{0,19}")  # of a node, an incident: browsers would break it at its hyphens
 NUMBER = re.compile(r"[-+]?[\d,.]*(e[-+]?\d+)?%?|nan|inf")
 TIME = re.compile(r"[\d-]{5,10} \d\d:\d\d(:\d\d)?( UTC)?")
 LARGE = 1000  # characters of HTML: a smaller table is not worth a link
@@ -229,12 +230,13 @@ def render_notebook(notebook, album, places=()):
     return finished(page, aside)
 
 
-def render_report(notebook, album, *, title, href, zooms=True):
+def render_report(notebook, album, *, title, href, zooms=True, places=()):
     """Render an executed notebook twice, as (report, notebook), each Rendered; its pictures go to `album`.
 
     The report has the `title`, "" for that of the notebook, answers first, no code and no log. The notebook
     has all in its order; its pictures and larger tables stand in the report, at `href`, and it leads to them.
-    zooms : whether figures keep their numbers, which takes a library of 60 kB to draw.
+    zooms : whether figures keep their numbers, which takes a library of 60 kB to draw. places : of the
+    report, as in `render_notebook`.
     """
     markup, aside = converted(notebook, album)
     report, code = parsed(markup), parsed(markup)
@@ -246,6 +248,7 @@ def render_report(notebook, album, *, title, href, zooms=True):
     if report.h1 and title:
         report.h1.string = title
     move_answer(report, headline)
+    name_places(report, places)
     opening = arrange(report)
     return finished(report, aside)._replace(opening=opening), finished(code, aside)
 
@@ -449,9 +452,9 @@ def sections_of(page):
 
 
 def mark_columns(table):
-    """Mark the columns whose cells all read as numbers, to align on the right, or as times, to stay on one
-    line. A table with sentences becomes one card per row where the screen is narrow. An empty cell gets a
-    NOTHING, but for those of the first column, whose row belongs to the one above.
+    """Mark the columns whose cells all read as numbers, to align on the right, or as times or short names, to
+    stay on one line. A table with sentences becomes one card per row where the screen is narrow. An empty
+    cell gets a NOTHING, but for those of the first column, whose row belongs to the one above.
     """
     heads = table.thead.find_all("th") if table.thead else []
     rows = [row.find_all("td") for row in table.find_all("tr") if row.parent.name == "tbody"]
@@ -468,6 +471,12 @@ def mark_columns(table):
         elif cells and all(map(TIME.fullmatch, texts)):
             for cell in cells:
                 cell["class"] = "time"
+        elif cells and all(DATE.fullmatch(text) or TIME.fullmatch(text) for text in texts):
+            for cell in cells:
+                cell["class"] = "day"
+        elif any("-" in text for text in texts) and all(map(NAME.fullmatch, texts)):
+            for cell in cells:
+                cell["class"] = "name"
         elif cells and max(map(len, texts)) > SENTENCE:
             table["class"] = "cards"
             for cell in cells:

@@ -263,8 +263,9 @@ def publish_study(root, day, studies, others, which):
             failed = {"verdict": "failed", "error": trouble, "failed_step": step["name"], "hinders": True}
     for step in [step for step in s["steps"] if step not in ran]:
         line = f"{step['name']} did not run, and this page was from an earlier run."
-        for name in (f"{step['name']}.html", code_page(step)):
-            withdraw(root / "reports" / day / s["study"] / name, day, line, "../")
+        page = root / "reports" / day / s["study"] / f"{step['name']}.html"
+        for one in (page, page.with_name(code_page(page))):
+            withdraw(one, day, line, "../")
     return failed
 
 
@@ -290,15 +291,12 @@ def publish_step(root, day, s, step, menus):
     run = read_run(reports / of, s["study"], name) if of else step
     if name in STEPS[:-1]:
         return publish_notebook(source, page, run=run, frame=frame)
-    frame |= {
-        "report_title": "",
-        "code_title": f"{words}, notebook, {day}",
-        "other": {"name": "Notebook with the code", "href": code_page(step)},
+    frame |= beside_code(page, f"{words}, notebook, {day}") | {
         "elsewhere": found_elsewhere(s, name),
         "files": downloads_of(root, s, step, folder),
         "rows": s["rows"].get(name, []),
-        "zoom": can_zoom()
-        and name == STEPS[-1],  # figures of findings: a library in every report would weigh too much
+        # figures of findings: a library in every report would weigh too much
+        "zoom": can_zoom() and name == STEPS[-1],
     }
     if name == STEPS[-1]:
         frame |= dict.fromkeys(("title", "report_title"), f"{s['title']}: report of {day}")
@@ -319,9 +317,15 @@ def found_elsewhere(s, name):
     ]
 
 
-def code_page(step):
-    """Name of the page that shows the code of a step which has a report, too."""
-    return f"{step['name']}_notebook.html"
+def code_page(page):
+    """Name of the page that shows the code of a notebook whose report is `page`."""
+    return f"{page.stem}_notebook.html"
+
+
+def beside_code(page, title):
+    """What the frame of the report `page` says of the page of its code, called `title`."""
+    other = {"name": "Notebook with the code", "href": code_page(page)}
+    return {"report_title": "", "code_title": title, "other": other, "zoom": False}
 
 
 def page_in_words(step):
@@ -384,11 +388,13 @@ def publish_single(root, day, digest, simulated, studies, others):
         frame = frame_of(day, "index.html", title=f"Digest of {day}", notices=notices)
         frame["studies"] = menu_of(studies, others, "Digest", up="")
         frame["sample"] = simulated_in_words(s["status"].get("source") for s in studies)
+        frame |= beside_code(page, f"Digest of {day}, notebook") | {"report_title": f"Digest of {day}"}
         rows = places_of(studies)
         places = [(one["id"], one["rank"], row_links(one, rows)) for one in digest["incidents"]]
-        troubles.append(publish_notebook(source, page, run=run, frame=frame, places=places))
+        troubles.append(publish_report(source, page, run=run, frame=frame, places=places))
     else:
-        withdraw(page, day, "The digest did not run, and this page was from an earlier run.")
+        for one in (page, page.with_name(code_page(page))):
+            withdraw(one, day, "The digest did not run, and this page was from an earlier run.")
     return [line for line in troubles if line]
 
 

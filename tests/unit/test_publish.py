@@ -347,13 +347,32 @@ def test_a_study_offers_its_files_on_the_night_that_made_them(night):
 
 def test_columns_are_marked_by_what_they_hold_and_sentences_make_cards():
     columns = {"n": ["3e-07", "1,200"], "day": ["2026-01-12"] * 2, "at": ["2026-01-12 04:00 UTC"] * 2}
+    columns |= {"since": ["2026-01-12", "2026-01-12 04:00 UTC"], "node": ["ember-t2-n01", "n2"]}
     table = pd.DataFrame(columns | {"why": ["x" * 61, ""], "who": ["a", "b"]})
     soup = BeautifulSoup(table.to_html(index=False), "html.parser")
     rendering.mark_columns(soup.table)
-    assert [cell.get("class") for cell in soup.select_one("tbody tr").select("td")] == ["number", "date", "time", "prose", None]
+    assert [cell.get("class") for cell in soup.select_one("tbody tr").select("td")] == ["number", "date", "time", "day", "name", "prose", None]
     assert soup.table["class"] == "cards"
-    assert [cell["data-of"] for cell in soup.select("tbody tr")[1].select("td")] == ["n", "day", "at", "why", "who"]
-    assert [cell.get_text() for cell in soup.select("tbody tr")[1].select("td")][3:] == [NOTHING, "b"]
+    assert [cell["data-of"] for cell in soup.select("tbody tr")[1].select("td")] == [*columns, "why", "who"]
+    assert [cell.get_text() for cell in soup.select("tbody tr")[1].select("td")][-2:] == [NOTHING, "b"]
+
+
+def test_a_date_of_prose_is_kept_whole_and_nothing_else_is_touched():
+    tags = '<p title="2026-01-31">2026-01-31 04:00, 17-2026-01-31, <a href="2026-01-31/">2026-01-30</a></p>'
+    others = "<td>2026-01-31</td><pre>2026-01-31</pre><script>'2026-01-31'</script><title>2026-01-31</title>reports/2026-01-31"
+    kept = pages.dates_kept_whole(tags + others)
+    shown = '<p title="2026-01-31"><time>2026-01-31</time> 04:00, 17-2026-01-31, <a href="2026-01-31/"><time>2026-01-30</time></a></p>'
+    assert kept == shown + others
+
+
+def test_the_digest_is_a_report_whose_code_is_a_page_of_its_own(night):
+    executed(night / "reports/2026-01-31/digest.ipynb", ("x = 1", None))
+    site.render_night(night, "2026-01-31", {"certification": "2026-01-31"})
+    report, code = (page(night / f"reports/2026-01-31/{name}.html") for name in ("digest", "digest_notebook"))
+    assert report.h1.get_text() == "Digest of 2026-01-31"
+    assert not report.select("details.code")
+    assert code.select("details.code")
+    assert (report.select_one("aside a")["href"], code.select_one("aside a")["href"]) == ("digest_notebook.html", "digest.html")
 
 
 def test_a_complete_night_says_what_was_found(night):
