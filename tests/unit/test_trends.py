@@ -124,7 +124,7 @@ def test_the_page_shows_all_nights_the_removed_ones_too(tmp_path):
     text = text_of(tmp_path)
     for sentence in (
         "3 nights, 2026-01-29 to 2026-02-01",
-        "6 incidents were open in the night of 2026-02-01.",
+        "6 incidents were open in the night of 2026-02-01",
         "Shaded: not all is known of the night",
         "4 incidents ended, after 6 h on average.",
         "Transfers: 2.00% flagged in the test of the training, 1.00% stated",
