@@ -64,7 +64,7 @@ def plot_tonight(timed, ax, *, height, day):
     timed : the findings of the incident that have times. day : the night, date as text.
     """
     night = pd.Timestamp(day)
-    ax.axvspan(night, night + pd.Timedelta(days=1), color="0.85", lw=0, zorder=0)
+    ax.axvspan(night, night + pd.Timedelta(days=1), color="0.92", lw=0, zorder=0)
     last = timed.end.max().tz_localize(None) if len(timed) else night
     quiet_days, n_more = (night - last).days, len(timed) - MAX_BARS
     words = "tonight"
