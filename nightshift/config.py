@@ -500,8 +500,7 @@ def checked_study(study, steps):
     ):  # its settings were made for other data than the sample
         lines.append(
             f"studies.{study} has settings and no source: name it under extract, or write `source: sample` "
-            "for the "
-            "simulated sample"
+            "for the simulated sample"
         )
     if source is not None and not str(source).strip():
         lines.append(f"studies.{study}.extract.source is empty: it must be {SOURCES}")

@@ -40,9 +40,8 @@ def loss_sentence(reasons, n, items):
         return ""
     most = next(iter(lost))
     return (
-        f"{n_lost:,} of {n:,} {items} ({n_lost / n:.0%}) could not be used, {lost[most]:,} of them "
-        f"for: {most}; "
-        "what is said here is of the others alone."
+        f"{n_lost:,} of {n:,} {items} ({n_lost / n:.0%}) could not be used, {lost[most]:,} of them for: "
+        f"{most}; what is said here is of the others alone."
     )
 
 

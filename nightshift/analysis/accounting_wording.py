@@ -190,9 +190,8 @@ def resolution_sentence(can, n_series, n_ordinary, *, alarm_rate, **finding_rate
         )
     return (
         f"No change of a single series can be found: {why} at an alarm rate of {alarm_rate:.2%}, and "
-        f"{limit}; "
-        "the silence of a series that is always active needs about "
-        f"{can.silence_weeks} {unit} of history, other changes need {can.other_weeks}."
+        f"{limit}; the silence of a series that is always active needs about {can.silence_weeks} {unit} of "
+        f"history, other changes need {can.other_weeks}."
     )
 
 

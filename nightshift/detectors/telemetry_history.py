@@ -21,9 +21,8 @@ def little_history(n_calibration, alarm_rate, alone, nodes):
     if nodes and alone > max(nodes / 2, 1):
         return (
             f"no trouble of one node can be told from chance: with {n_calibration:,} healthy windows to "
-            f"compare with, {alone:,} incidents must "
-            f"be as strange at once on {nodes:,} node{'s' if nodes > 1 else ''}; about "
-            f"{n_calibration * alone:,} healthy windows would be enough"
+            f"compare with, {alone:,} incidents must be as strange at once on {nodes:,} "
+            f"node{'s' if nodes > 1 else ''}; about {n_calibration * alone:,} healthy windows would be enough"
         )
     return ""
 

@@ -117,6 +117,5 @@ def history_verdict(n_tickets, timed, n_weeks, tested, *, least_weeks, least_val
     )
     return "too little history", (
         f"{what}: a past of {weeks} with {count} is too short; a test needs {least_weeks} weeks of memory, "
-        "and after them at least "
-        f"{least_values} earlier values to know how rare a surprise is."
+        f"and after them at least {least_values} earlier values to know how rare a surprise is."
     )

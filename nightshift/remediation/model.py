@@ -179,6 +179,5 @@ def chance_now(row, products=""):
     trials = "1 trial" if now.trials == 1 else f"{now.trials} trials"
     return (
         f"For {label_in_any(row['kind'])}, {row['remediation']} worked in {now.worked} of {trials}; its "
-        f"chance{place} is "
-        f"now {now.chance:.0%} ({now.low:.0%} to {now.high:.0%})."
+        f"chance{place} is now {now.chance:.0%} ({now.low:.0%} to {now.high:.0%})."
     )

@@ -68,10 +68,8 @@ def scraped_twice_sentence(twice):
     names = sorted({name for labels in twice.values() for name in labels})
     return (
         f"{len(twice)} node{'s are' if len(twice) > 1 else ' is'} scraped more than once "
-        f"({', '.join(sorted(twice)[:3])}"
-        f"{' and others' if len(twice) > 3 else ''}; the series differ in {', '.join(names) or 'nothing'}): "
-        "they are not added, the largest "
-        "value of each moment is taken."
+        f"({', '.join(sorted(twice)[:3])}{' and others' if len(twice) > 3 else ''}; the series differ in "
+        f"{', '.join(names) or 'nothing'}): they are not added, the largest value of each moment is taken."
     )
 
 

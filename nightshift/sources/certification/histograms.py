@@ -202,8 +202,7 @@ class Cells:
             if self.unreadable[key] and not self.read[key]:
                 raise ValueError(
                     f"its column {key[1]!r} holds {self.example[key][:60]!r}, and in none of its rows "
-                    f"{self.need[key]}, "
-                    f"as {role} needs it"
+                    f"{self.need[key]}, as {role} needs it"
                 )
 
 

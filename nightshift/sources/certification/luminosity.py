@@ -80,9 +80,8 @@ def read_brilcalc(path, bad_lines):
                 columns = [name.lower() for name in header]
                 if "ls" not in columns or "time" not in columns:
                     raise ValueError(
-                        f"it has the columns {names_in_words(header)}, luminosities of whole runs: "
-                        "needed are those of "
-                        "lumisections (brilcalc lumi --byls)"
+                        f"it has the columns {names_in_words(header)}, luminosities of whole runs: needed "
+                        "are those of lumisections (brilcalc lumi --byls)"
                     )
                 if "hltpath" in columns:
                     raise ValueError(

@@ -162,8 +162,7 @@ def no_lumisection(whole, several):
         what = f"of whole runs, such as run {WHOLE_RUN.search(whole[0])['run']}"
     return (
         f"its {len(whole) + len(several):,} histograms are {what}, and lumisections are judged: needed are "
-        "paths "
-        f"such as Run 400123/Tracker/By Lumi Section 12-12/hit_eta, not {(whole or several)[0][:100]}"
+        f"paths such as Run 400123/Tracker/By Lumi Section 12-12/hit_eta, not {(whole or several)[0][:100]}"
     )
 
 

@@ -175,8 +175,7 @@ def refuse_decimal_commas(name, column):
         if odd and all(re.fullmatch(r"[-+]?\d+,\d+", cell) for cell in odd):
             raise ValueError(
                 f"its column {name} holds {odd[0][:40]!r}, a number with a decimal comma or an array of two: "
-                "needed are numbers with a "
-                "point, and arrays as 3:5 or [3,5]"
+                "needed are numbers with a point, and arrays as 3:5 or [3,5]"
             )
 
 

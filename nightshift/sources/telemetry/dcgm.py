@@ -95,8 +95,8 @@ def layout_of_gpus(names):
         if layout[what] is None
     ]:
         raise ValueError(
-            f"it is a table of a GPU exporter, and lacks {' and '.join(lacking)}; it has "
-            f"{names_in_words(names)}"
+            f"it is a table of a GPU exporter, and lacks {' and '.join(lacking)}; "
+            f"it has {names_in_words(names)}"
         )
     return {what: name for what, name in layout.items() if name} | {
         what: name for what, name in [*NUMBERS.items(), (WAIT, WAIT)] if name in names

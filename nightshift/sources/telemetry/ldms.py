@@ -180,8 +180,8 @@ def layout_of_store(names):
     node = next((name for name in NODES if name in names), None)
     if node is None:
         raise ValueError(
-            f"it is an LDMS store without a column of nodes: it needs one of {', '.join(NODES[:4])}; it has "
-            f"{names_in_words(names)}"
+            f"it is an LDMS store without a column of nodes: it needs one of {', '.join(NODES[:4])}; "
+            f"it has {names_in_words(names)}"
         )
     layout = {"timestamp": next(name for name in TIMES if name in names), "node_id": node}
     if job := next((job for job in JOBS if job in names), None):

@@ -144,8 +144,7 @@ def check_names(names):
     if names and (list(names) in (["{"], ["["]) or str(names[0]).lstrip().startswith(('{"', "[{", "{'"))):
         raise ValueError(
             "it is JSON, not a table: needed are columns of nodes, times and metrics in CSV, Parquet or HDF5 "
-            "(a Prometheus is "
-            "asked by its URL)"
+            "(a Prometheus is asked by its URL)"
         )
     if len(set(names)) < len(names):
         raise ValueError(
@@ -162,8 +161,7 @@ def named_layout(names, columns):
         lacking = " and ".join(role for role in ("node_id", "timestamp") if role not in layout)
         raise ValueError(
             f"it lacks the columns {lacking}, which the parameter columns can name; it is no LDMS store and "
-            "no table of a GPU exporter "
-            f"either, and has {names_in_words(names)}"
+            f"no table of a GPU exporter either, and has {names_in_words(names)}"
         )
     if missing := [column for column in layout.values() if column not in names]:
         raise ValueError(f"it has no column {missing[0]!r}, but {names_in_words(names)}")

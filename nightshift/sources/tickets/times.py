@@ -97,8 +97,7 @@ def time_reader(rows, names, timezone, counts, order="auto"):
             ours, example = unsure[0]
             raise ValueError(
                 f"column {names[ours]!r} holds dates such as {shown_value(example)}, and the file does not "
-                "tell whether the day or the month comes "
-                "first: set dates to day first or month first"
+                "tell whether the day or the month comes first: set dates to day first or month first"
             )
 
     def read(ours, text):
