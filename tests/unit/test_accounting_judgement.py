@@ -7,7 +7,7 @@ import pytest
 from nightshift.analysis.accounting import changes_by_site
 from nightshift.analysis.accounting_importance import with_priorities
 from nightshift.analysis.accounting_quality import UNMEASURED, alarms_outside, doubts_about, method_in_use, read_incidents, weeks_outside
-from nightshift.analysis.accounting_wording import finding_at, silent_source_words
+from nightshift.analysis.accounting_wording import finding_at, silent_source_words, table_to_read
 from nightshift.sources.accounting.steps import WEEK
 from nightshift.statistics import check_shares
 
@@ -145,3 +145,14 @@ def test_a_share_that_is_none_is_refused_by_name(wrong):
 def test_the_end_of_a_source_with_one_site_is_the_silence_of_that_site(state, sites, sentences):
     status = {"state": state, "newest": "2006-01-16 19:29:52+00:00"}
     assert silent_source_words(status, sites, "2006-02-05") == sentences
+
+
+def test_a_table_to_read_says_once_since_when():
+    begin, end = pd.Timestamp("2026-01-12", tz="UTC"), pd.Timestamp("2026-01-26", tz="UTC")
+    found = {"status": ["kept", "kept"], "kind": ["drop", "longer_jobs"], "entity": ["a at B", "c at D"], "change_hours": [-1200.4, 7.0]}
+    found |= {"from": begin, "until": end, "evidence": ["848 core hours a week; 1,200 lost; since 2026-01-12", "13 h per job; since 2026-01-12"]}
+    table = table_to_read(pd.DataFrame(found), "kept")
+    assert table.evidence.tolist() == ["848 core hours a week; 1,200 lost", "13 h per job"]
+    assert table["core hours"].tolist() == ["-1,200", ""]
+    assert table.until.astype(str).str[:10].tolist() == ["2026-01-25"] * 2
+    assert table.since.tolist() == [begin] * 2
