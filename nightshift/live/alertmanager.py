@@ -7,6 +7,10 @@ belongs to which, so that none goes round in circles, and what is lifted on one 
     matchers_of     an entry as matchers of alerts
     entry_of        a silence of the Alertmanager as an entry
     exchange        both ways, once
+
+A label lists what all findings of an incident are of, site="HARBOR-T2,PRAIRIE-T1" say. There ".*" runs across
+such a list, so that HARBOR-.* mutes that alert as well, of which here only a part is silenced. Such incidents
+are found, told in a line and kept in feedback/alertmanager.json, of which a metric is made.
 """
 
 import re
@@ -25,11 +29,12 @@ from nightshift.incidents.silences import (
 )
 from nightshift.notify.alertmanager import INCIDENT, login
 from nightshift.products import read_json
-from nightshift.wording import one_line
+from nightshift.wording import joined, one_line
 
 PAIRS_FILE = "feedback/alertmanager.json"  # below the products folder: {id of a silence: {entry, made_by}}
 ALERTS = (INCIDENT,)  # those that incidents raise: only their silences are silences of incidents
 ACKNOWLEDGED = "acknowledged: "  # how a comment there begins that is an acknowledgement here
+WITHIN = "([^,]|, )"  # a character of one name of a list
 PATIENCE_S = 5.0
 
 
@@ -53,6 +58,10 @@ class Alertmanager:
     def silences(self):
         """List the silences that hold now, or will, as its API gives them, with those that have expired."""
         return self.ask("GET", "silences")
+
+    def alerts(self):
+        """List the alerts of incidents, those included that are muted, as its API gives them."""
+        return self.ask("GET", "alerts", params={"filter": f'alertname="{INCIDENT}"'})
 
     def silence(self, silence):
         """Make a silence; returns its id."""
@@ -89,7 +98,7 @@ def re2_of(pattern):
     A wildcard stays within one name of a list: it takes a comma only where a blank follows, as in "run 7,
     lumisections 1-51". Otherwise T2-* would hold for "T2-A,T1-B", too.
     """
-    wild = {"*": "([^,]|, )*", "?": "([^,]|, )"}
+    wild = {"*": f"{WITHIN}*", "?": WITHIN}
     parts = re.split(r"(\*|\?|\[!?.[^\]]*\])", pattern)
     return "".join(
         wild.get(part)
@@ -148,12 +157,36 @@ def entry_of(silence):
 
 
 def pattern_of(matcher):
-    """Write a matcher as a pattern such as T2-*; None where it says more than a pattern can."""
+    """Write a matcher as a pattern such as T2-*; None where it says more than a pattern can, such as a list
+    of several names.
+    """
     value = matcher["value"]
+    if matcher["name"] not in PATTERNS:
+        return None if matcher["isRegex"] and re.search(r"\W", value.replace("-", "")) else value
     if matcher["isRegex"]:
-        plain = value.replace(".*", "*")
-        return None if re.search(r"[\\.+?()\[\]{}|^$]", plain) else plain
-    return re.sub(r"([*?[])", r"[\1]", value) if matcher["name"] in PATTERNS else value
+        return pattern_of_expression(value)
+    return None if re.search(",(?! )", value) else quoted(value)
+
+
+def pattern_of_expression(value):
+    """Write a regular expression for one name, or for a list of which each name matches it, as
+    `matchers_of` writes it or by hand, T2-[^,]*(,T2-[^,]*)*, as a pattern; None where no pattern says it.
+    """
+    value = value.removeprefix("(?i)")
+    listed = re.fullmatch(r"(.+)\(,\1\)\*", value)
+    wild = {r".*": "*", r"[^,]*": "*", r"[^,]": "?", WITHIN + "*": "*", WITHIN: "?"}
+    token = "|".join([*map(re.escape, sorted(wild, key=len, reverse=True)), r"\\\W"])
+    parts = re.split(f"({token})", listed[1] if listed else value)
+    if any(re.search(r"[\\.+*?()\[\]{}|^$]", part) for part in parts[::2]):
+        return None
+    return "".join(
+        [wild.get(part) or quoted(part.removeprefix("\\")) if i % 2 else part for i, part in enumerate(parts)]
+    )
+
+
+def quoted(text):
+    """Write a text as a pattern that matches nothing else."""
+    return re.sub(r"([*?[])", r"[\1]", text)
 
 
 # -------------------------------------------------------------------------------------------------- Exchanged
@@ -167,6 +200,7 @@ def exchange(alertmanager, root, configured, now):
     path, today = root / PAIRS_FILE, str(now.date())
     pairs = read_json(path)
     recorded, _ = read_recorded(root / SILENCES_FILE, today)
+    alerts = alertmanager.alerts()  # whatever is asked for comes before anything is recorded
     held = {
         silence["id"]: silence
         for silence in alertmanager.silences()
@@ -178,6 +212,7 @@ def exchange(alertmanager, root, configured, now):
     lines += give(
         alertmanager, pairs, [one for one in [*configured, *recorded] if one["until"] >= today], now
     )
+    lines += widened(alerts, pairs)
     if pairs != read_json(path):
         write_json(pairs, path)
     return lines
@@ -219,6 +254,38 @@ def give(alertmanager, pairs, entries, now):
             there.append(entry)
             pairs[alertmanager.silence(silence_of(entry, now))] = {"entry": entry, "made_by": "Nightshift"}
             yield f"silenced in the Alertmanager, as here: {entry['why']}"
+
+
+def widened(alerts, pairs):
+    """Keep with each silence that somebody has made there which incidents it mutes beyond its entry, and
+    yield a line for each that has new ones.
+
+    alerts : of incidents, as the API gives them.
+    """
+    made_there = {number: pair for number, pair in pairs.items() if pair["made_by"] == "Alertmanager"}
+    for number, pair in made_there.items():
+        before, matchers = pair.pop("mutes_too", []), matchers_of(pair["entry"])
+        muted = [one["labels"] for one in alerts if number in one["status"]["silencedBy"]]
+        beyond = sorted(one["incident"] for one in muted if not all(fits(it, one) for it in matchers))
+        if beyond:
+            pair["mutes_too"] = beyond
+        if new := sorted(set(beyond) - set(before)):
+            yield line_about(pair["entry"], new, matchers)
+
+
+def fits(matcher, labels):
+    """Whether a matcher of `matchers_of` holds for the labels of an alert."""
+    value = labels.get(matcher["name"], "")
+    return bool(re.fullmatch(matcher["value"], value)) if matcher["isRegex"] else value == matcher["value"]
+
+
+def line_about(entry, incidents, matchers):
+    """Say that a silence there mutes `incidents` of which not all findings match, and what to write there."""
+    instead = ", ".join(f'{one["name"]}=~"{one["value"]}"' for one in matchers if one["isRegex"])
+    return (
+        f"The silence “{entry['why']}” of {entry['by']} in the Alertmanager mutes more than it names, "
+        f"{joined(incidents)}: write {instead} there"
+    )
 
 
 def normal(entry):

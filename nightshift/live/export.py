@@ -22,7 +22,7 @@ from prometheus_client.core import GaugeMetricFamily
 
 from nightshift import night
 from nightshift.incidents.silences import PATTERNS
-from nightshift.live.alertmanager import Alertmanager, exchange
+from nightshift.live.alertmanager import PAIRS_FILE, Alertmanager, exchange
 from nightshift.live.provisional import provisional_path
 from nightshift.notify.alertmanager import LONGEST, labels_of
 from nightshift.products import read_json
@@ -160,6 +160,18 @@ class Exporter:
         )
         left_out = len(is_open) + len(silenced) - len(shown)
         yield gauge("incidents_left_out", "Incidents that have no series of their own.", [((), left_out)])
+        yield self.wide_silences()
+
+    def wide_silences(self):
+        """Silences of the Alertmanager that mute incidents there which are not silenced here by them."""
+        pairs = read_json(self.root / PAIRS_FILE)
+        rows = [
+            ((number, pair["entry"]["by"], pair["entry"]["why"]), len(pair["mutes_too"]))
+            for number, pair in pairs.items()
+            if pair.get("mutes_too")
+        ]
+        text = "Incidents that a silence of the Alertmanager mutes beyond what it names."
+        return gauge("silence_mutes_too", text, rows, ["silence", "by", "why"])
 
     def streams(self):
         """What scores between the nights: when each stream last looked, how long that took, what it found."""

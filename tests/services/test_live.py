@@ -14,7 +14,7 @@ from daemons import PATH, free_ports, lacking, running, wait_until
 from prometheus_client import CollectorRegistry, generate_latest, start_http_server
 
 from nightshift.incidents.silences import SILENCES_FILE, apply_silences, read_recorded, read_silences, record_silence
-from nightshift.live.alertmanager import Alertmanager, exchange
+from nightshift.live.alertmanager import PAIRS_FILE, Alertmanager, exchange
 from nightshift.live.export import MOST, Exporter
 from nightshift.live.provisional import build_provisional, write_provisional
 
@@ -125,6 +125,10 @@ def test_promtool_finds_the_rules_right_and_their_unit_tests_pass():
 
 def test_every_metric_that_the_rules_name_is_served(tmp_path):
     write_night(tmp_path, [incident(1)])
+    (tmp_path / PAIRS_FILE).parent.mkdir()
+    pairs = {"5f1c": {"entry": {"by": "storage", "why": "it moves"}, "mutes_too": ["20260119-0001"]}, "77aa": {"entry": {}}}
+    (tmp_path / PAIRS_FILE).write_text(json.dumps(pairs))
+    assert scraped(tmp_path)['nightshift_silence_mutes_too{by="storage",silence="5f1c",why="it moves"}'] == 1
     served = {name.partition("{")[0] for name in scraped(tmp_path)}
     text = (RULES / "nightshift.yml").read_text()
     words = {word.strip("(),\"'") for line in text.splitlines() if "expr:" in line for word in line.replace("[", " ").replace("(", " ").split()}

@@ -13,12 +13,14 @@ from daemons import free_ports, lacking
 from incident_tables import DAY, a_night, incident, proposal, write_incidents, write_run
 
 from nightshift.config import other_mistakes
-from nightshift.live.alertmanager import Alertmanager, exchange
+from nightshift.incidents.silences import SILENCES_FILE, read_recorded
+from nightshift.live.alertmanager import PAIRS_FILE, Alertmanager, exchange
 from nightshift.notify import http, policy
 from nightshift.notify.alertmanager import LASTS
 from nightshift.notify.carried import carry_news
 from nightshift.notify.message import read_night
 from nightshift.notify.webhook import MAX_TEXT, safe
+from nightshift.products import read_json
 from nightshift.surroundings import check_told
 
 BEFORE, LATER = "2026-01-30", ["2026-02-01", "2026-02-02", "2026-02-03", "2026-02-04"]
@@ -267,6 +269,46 @@ def test_a_silence_of_the_digest_mutes_the_alerts_of_a_night(tmp_path, server):
         }
         lifted = ["lifted in the Alertmanager: one of three", "lifted in the Alertmanager: it moves"]
         assert exchange(Alertmanager(server), tmp_path, [], datetime.now(UTC)) == lifted
+
+
+def test_a_silence_made_there_that_mutes_more_than_it_names_is_a_line_with_what_to_write(tmp_path, server):
+    """ISTHMUS-T2 is seen by three studies: `.*` of the label of one runs on across the names of the others."""
+    with cleared(server):
+        a_digest(tmp_path, a_night())
+        assert policy.tell_night(tmp_path, DAY, settings("alertmanager", server)) == []
+        [outage] = [labels["incident"] for labels, _ in alerts_at(server) if labels["site"] == "ISTHMUS-T2"]
+        there, now = Alertmanager(server), datetime.now(UTC)
+
+        def silence(value):
+            matchers = [{"name": "study", "value": value, "isRegex": True, "isEqual": True}]
+            times = {"startsAt": now.isoformat(), "endsAt": (now + timedelta(hours=1)).isoformat()}
+            return there.silence({"matchers": matchers, "createdBy": "storage", "comment": "it moves"} | times)
+
+        def found():
+            lines = exchange(there, tmp_path, [], now)
+            entries, _ = read_recorded(tmp_path / SILENCES_FILE, str(now.date()))
+            states = {one["labels"].get("incident"): one["status"]["state"] for one in there.alerts()}
+            return lines, [one["study"] for one in entries], states[outage], read_json(tmp_path / PAIRS_FILE)
+
+        wide = silence("acc.*")
+        lines, entries, state, pairs = found()
+        instead = 'study=~"(?i)acc([^,]|, )*(,acc([^,]|, )*)*"'
+        assert lines == [
+            "silenced here, as in the Alertmanager: it moves",
+            f"The silence “it moves” of storage in the Alertmanager mutes more than it names, {outage}: write {instead} there",
+        ]
+        assert (entries, state, pairs[wide]["mutes_too"]) == (["acc*"], "suppressed", [outage])
+        assert found()[0] == [], "said once"
+        there.expire(wide)
+        assert found()[:2] == (["lifted here: it moves"], [])
+        for value in ("acc[^,]*(,acc[^,]*)*", instead.split('"')[1]):
+            whole = silence(value)
+            lines, entries, state, pairs = found()
+            assert lines == ["silenced here, as in the Alertmanager: it moves"]
+            assert (entries, state) == (["acc*"], "active")
+            assert "mutes_too" not in pairs[whole]
+            there.expire(whole)
+            assert found()[:3] == (["lifted here: it moves"], [], "active")
 
 
 def without_digest(root, day):

@@ -14,6 +14,7 @@ from nightshift.incidents.silences import (
     reasons_of,
     record_silence,
 )
+from nightshift.live.alertmanager import matchers_of, pattern_of
 
 GOOD = {"site": "T2-*", "as": "silenced", "by": "b", "until": "2026-02-28", "why": "w"}
 
@@ -164,3 +165,30 @@ def test_a_file_that_cannot_be_read_is_one_line_and_no_silence(tmp_path):
     recorded, [line] = read_recorded(path, "2026-02-01")
     assert recorded == []
     assert line.endswith("; no silence in silences.yaml counts")
+
+
+@pytest.mark.parametrize("pattern", ["T2-*", "*", "biology at NORTH", "grid.example (a), b", "run 7, lumisections 1-5?", "[*]x"])
+def test_what_is_written_for_an_alertmanager_is_read_back(pattern):
+    for name in ("study", "entity"):
+        if "[" not in pattern:  # a class of characters of a pattern comes back as none
+            assert pattern_of(matchers_of({name: pattern})[1]) == pattern
+    assert pattern_of({"name": "site", "value": pattern, "isRegex": False}) == pattern.replace("[", "[[]").replace("*", "[*]").replace("?", "[?]")
+
+
+@pytest.mark.parametrize(
+    ("value", "is_regex", "pattern"),
+    [
+        ("T2-.*", True, "T2-*"),
+        ("T2-[^,]*(,T2-[^,]*)*", True, "T2-*"),
+        (r"(?i)grid\.example[^,]", True, "grid.example?"),
+        ("T2-[^,]*(,T1-[^,]*)*", True, None),
+        ("grid.example", True, None),
+        ("A|B", True, None),
+        (r"T\d", True, None),
+        ("A,B", False, None),
+        ("run 7, lumisections 1-51", False, "run 7, lumisections 1-51"),
+    ],
+)
+def test_a_matcher_is_a_pattern_only_where_a_pattern_says_the_same(value, is_regex, pattern):
+    assert pattern_of({"name": "entity", "value": value, "isRegex": is_regex}) == pattern
+    assert pattern_of({"name": "incident", "value": "20260119-.*", "isRegex": True}) is None
