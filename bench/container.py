@@ -1,8 +1,9 @@
 """Build the image of deploy/Containerfile and run the sample's night in it and outside, both at once: `python bench/container.py [--keep]`.
 
 As root on Debian with the packages buildah and mmdebstrap: no registry is asked, since the base is a minimal Debian of mmdebstrap. Measured are the
-size of the image, time and memory of both nights, of which each has one core, and whether the container wrote anything but its volume: it runs as its
-user, to whom no file belongs. With --keep, the storage of buildah stays below /tmp, and the next run begins with its image.
+size of the image, time, seconds of processors and memory of both nights, of which each has one core, and whether the container wrote anything but its
+volume: it runs as its user, to whom no file belongs. Where the machine has other work, the seconds of processors are those to compare. With --keep,
+the storage of buildah stays below /tmp, and the next run begins with its image.
 """
 
 import contextlib
@@ -74,14 +75,17 @@ def size_of(folder):
 
 
 def watched(command, environment, measured):
-    """Run a night, and put its exit code, time, the largest sum of its memory and what it prints into `measured`."""
-    begun, log, peak = time.monotonic(), FOLDER / f"{measured['name']}.log", 0
+    """Run a night, and put its exit code, time, seconds of processors, the largest sum of its memory and what it prints into `measured`."""
+    begun, log, peak, ended = time.monotonic(), FOLDER / f"{measured['name']}.log", 0, 0
     with log.open("w") as file:
         process = psutil.Popen(command, cwd=REPOSITORY, env=environment, stdout=file, stderr=subprocess.STDOUT)
-        while process.poll() is None:
+        while not ended:
             peak = max(peak, memory_of(process))
             time.sleep(1)
-    measured |= {"code": process.returncode, "seconds": time.monotonic() - begun, "peak": peak, "printed": log.read_text()}
+            ended, status, used = os.wait4(process.pid, os.WNOHANG)  # used: by all that it has started and waited for
+    process.returncode = os.waitstatus_to_exitcode(status)
+    measured |= {"code": process.returncode, "seconds": time.monotonic() - begun, "processors": used.ru_utime + used.ru_stime}
+    measured |= {"peak": peak, "printed": log.read_text()}
 
 
 def memory_of(process):
@@ -131,8 +135,10 @@ def main():
         written = [path for path in image.rglob("*") if path.is_file() and not path.is_symlink() and path.stat().st_mtime > begun]
         print(f"image, GB                 {size / 1e9:6.2f}   bar 2.0")
         for one in (inside, outside):
-            print(f"night {one['name']:<8} exit code {one['code']}, {one['seconds']:.0f} s, peak of memory {one['peak'] / 2**30:.2f} GiB")
-        print(f"time inside / outside     {inside['seconds'] / outside['seconds']:6.2f}")
+            used = f"{one['seconds']:.0f} s, {one['processors']:.0f} s of processors, peak of memory {one['peak'] / 2**30:.2f} GiB"
+            print(f"night {one['name']:<8} exit code {one['code']}, {used}")
+        print(f"time inside / outside     {inside['seconds'] / outside['seconds']:6.2f}   bar 1.1")
+        print(f"the same of processors    {inside['processors'] / outside['processors']:6.2f}   (load of the machine {os.getloadavg()[1]:.1f})")
         print(f"health, exit code         {health.returncode:6}")
         print(f"files written beside      {len(written):6}   {[str(path.relative_to(image)) for path in written[:5]]}")
         print(inside["printed"].strip())

@@ -14,6 +14,7 @@ import json
 import os
 import runpy
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -44,7 +45,7 @@ def small_disk():
     try:
         yield folder
     finally:
-        subprocess.run(["umount", folder], check=True)
+        subprocess.run(["umount", "--lazy", folder], check=True)  # a process that is still ending may hold a file there
         folder.rmdir()
 
 
@@ -62,10 +63,19 @@ def write_source(path, silent=(("C", "2026-01-10"),)):
 
 
 def run(config, night):
-    """The command of a night: (exit code, lines on standard error)."""
+    """The command of a night: (exit code, lines on standard error). Where this program is stopped, it stops the night first."""
     command = [sys.executable, "-m", "nightshift", "run", "--config", str(config), "--day", night, "--quiet", "--cores", "1"]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(REPOSITORY)})
-    return done.returncode, done.stderr.splitlines()
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    # a session of its own: Ctrl-C reaches the night once, from here
+    with subprocess.Popen(command, cwd=REPOSITORY, env=environment, start_new_session=True, **streams) as night_run:
+        try:
+            _, errors = night_run.communicate()
+        except BaseException:
+            night_run.send_signal(signal.SIGINT)
+            night_run.communicate()
+            raise
+    return night_run.returncode, errors.splitlines()
 
 
 def is_in(root, step):
@@ -129,8 +139,9 @@ def attempt(config, root, step, undisturbed):
     return wrong, (naming or lines or [""])[0]
 
 
-def prepared(folder):
-    """Run the night before and an undisturbed one on the small disk: (configuration, products, a copy from between the two, findings)."""
+def prepared(folder, before):
+    """Run the night before and an undisturbed one on the small disk, and copy to `before` what was there between the two: (configuration, products,
+    findings)."""
     root, config = folder / "products", folder / "site.yaml"
     write_source(folder / "gracc.jsonl")
     train = {"origins": 1, "injections": 30, "trees": 40, "sites_2021": 5}
@@ -143,15 +154,16 @@ def prepared(folder):
         if night == BEFORE:
             first = pd.read_parquet(root / f"data/incidents/{BEFORE}.parquet").incident.iloc[0]
             record_feedback(first, "check-downtime", True, by="bench", products=root)
-            kept = Path(tempfile.mkdtemp(prefix="nightshift-before-"))
-            shutil.copytree(root, kept / "products", symlinks=True)
-    return config, root, kept / "products", kill["findings"](root)
+            shutil.copytree(root, before, symlinks=True)
+    return config, root, kill["findings"](root)
 
 
 def main(*steps):
     bad = 0
-    with small_disk() as folder:
-        config, root, before, undisturbed = prepared(folder)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # as Ctrl-C: nothing stays mounted
+    with small_disk() as folder, tempfile.TemporaryDirectory(prefix="nightshift-before-") as elsewhere:
+        before = Path(elsewhere) / "products"
+        config, root, undisturbed = prepared(folder, before)
         print(f"undisturbed: {sum(map(len, undisturbed.values()))} findings and incidents", flush=True)
         for step in steps or [*steps_of(STUDY), "digest", "site"]:
             shutil.rmtree(root)
@@ -160,7 +172,6 @@ def main(*steps):
             bad += bool(wrong)
             print(f"{step:<14} {'well' if not wrong else 'BADLY':<6} {first[:150]}", flush=True)
             print("".join(f"      {line}\n" for line in wrong), end="", flush=True)
-    shutil.rmtree(before.parent)
     return int(bad > 0)
 
 
