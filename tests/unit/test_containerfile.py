@@ -26,7 +26,8 @@ def requirements():
 def test_the_image_has_what_a_night_needs_and_no_tools_of_tests():
     installed = requirements()
     assert {"papermill", "snakemake", "keras", "jax", "sentence-transformers", "tornado", "snakemake-executor-plugin-slurm"} <= set(installed)
-    assert set(installed) & {"pytest", "hypothesis", "selenium", "aiosmtpd", "ruff", "jupyterlab", "kubernetes-validate"} == set()
+    tools = {"pytest", "hypothesis", "selenium", "pyte", "aiosmtpd", "ruff", "jupyterlab", "kubernetes-validate", "grafana-foundation-sdk"}
+    assert set(installed) & tools == set()
 
 
 def test_every_installation_is_pinned():
