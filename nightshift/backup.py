@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+import shlex
 import tarfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,7 +56,7 @@ def write_backup(config, root, archive, *, now=None):
     }
     entries[CONFIG] = Path(config).read_bytes()
     if key := os.environ.get("NIGHTSHIFT_KEY"):
-        entries[KEY] = f"NIGHTSHIFT_KEY={key}\n".encode()
+        entries[KEY] = f"NIGHTSHIFT_KEY={shlex.quote(key)}\n".encode()  # a shell reads site.env
     at = (now or datetime.now(UTC)).isoformat(timespec="seconds")
     contents = {"version": VERSION, "at": at, "revision": git_revision()}
     contents["sha256"] = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(entries.items())}

@@ -81,6 +81,8 @@ def run_nights(path, which, cores, quiet, *, day):
     signal.signal(signal.SIGTERM, stop)
     try:
         with held(root):
+            if line := trouble_with_notes(root):
+                return refuse(line)
             sweep(root)
             *missed, last = which(config, root)
             codes = [run_held(path, config | {"day": one}, root, cores, quiet, tell=False) for one in missed]
@@ -187,6 +189,19 @@ def check_cores(cores):
     """Make sure that `cores`, a text, is a number of processors or all; ValueError says so in one line."""
     if not re.fullmatch(r"all|[1-9][0-9]*", cores):
         raise ValueError(f"cores is {cores!r}: it must be a number of processors, or all")
+
+
+def trouble_with_notes(root):
+    """One line on how to let `.snakemake` of the repository, where Snakemake keeps its notes, lead to the
+    folder of products `root`, where this account cannot write to it; "" where it can.
+    """
+    link, notes = REPOSITORY / ".snakemake", Path(".snakemake").resolve()
+    with contextlib.suppress(OSError):
+        notes.mkdir(parents=True, exist_ok=True)
+    if os.access(notes, os.W_OK):
+        return ""
+    command = f"rm -rf {link} && ln -s {root.resolve()}/.snakemake {link}"
+    return f"{notes} cannot be written by this account; as the owner of the repository: {command}"
 
 
 def stop(number, frame):

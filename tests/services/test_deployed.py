@@ -3,6 +3,7 @@
 import configparser
 import json
 import os
+import pwd
 import re
 import shlex
 import shutil
@@ -188,6 +189,39 @@ def test_the_line_of_cron_runs_the_same_night(installed):
     _, environment = command_of(installed, "nightshift-nightly.service")
     done = run("/bin/sh", "-c", command, env=environment | {"HOME": "/root"})
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
+def test_a_repository_of_somebody_else_without_a_link_is_one_line_that_makes_it(installed, tmp_path):
+    """As for cron or Slurm where `deploy/install` has not run."""
+    tree = installed / "opt/nightshift"
+    configure(tmp_path, tmp_path / "products")
+    command = [*UNPRIVILEGED, tree / ".venv/bin/python", "-m", "nightshift", "run", "--config", tmp_path / "site.yaml"]
+    environment = {"PATH": PATH, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
+    tree.chmod(0o755)
+    before = os.readlink(tree / ".snakemake")
+    (tree / ".snakemake").unlink()
+    tree.chmod(0o555)
+    done = run(*command, env=environment, cwd="/")
+    makes = f"rm -rf {tree}/.snakemake && ln -s {tmp_path}/products/.snakemake {tree}/.snakemake"
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"nightshift: {tree}/.snakemake cannot be written by this account; as the owner of the repository: {makes}\n"
+    assert run("/bin/sh", "-c", f"chmod u+w {tree} && {makes}").returncode == 0
+    assert os.readlink(tree / ".snakemake") == f"{tmp_path}/products/.snakemake"
+    (tree / ".snakemake").unlink()
+    (tree / ".snakemake").symlink_to(before)
+    tree.chmod(0o555)
+
+
+def test_root_has_the_command_as_the_services_run_it(installed):
+    """With the user replaced, of whom a user of this machine is no copy."""
+    text = (installed / "root/usr/local/sbin/nightshift").read_text()
+    assert "--reuid nightshift --regid nightshift" in text
+    root, me = installed / "root", pwd.getpwuid(os.getuid()).pw_name
+    text = re.sub("/(etc|var/lib|var/cache)/nightshift", rf"{root}/\1/nightshift", text.replace("setpriv ", "setpriv --bounding-set=-all "))
+    text = text.replace("-o nightshift -g nightshift ", "").replace("--reuid nightshift --regid nightshift --clear-groups", f"--reuid {me}")
+    done = run("/bin/sh", "-c", text, "nightshift", "status", "--config", root / "etc/nightshift/site.yaml", env={"PATH": PATH})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "of 1" in done.stdout
 
 
 def in_image(installed, command):

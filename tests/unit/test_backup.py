@@ -71,7 +71,7 @@ def test_an_empty_machine_knows_all_that_people_said_and_all_names(site, tmp_pat
     assert (sorted(nights), notes) == ([BEFORE, DAY], [])
     assert list(nights[DAY][0].incident) == [one["incident"] for one in a_night()]
     assert (empty / "reports" / DAY / "mail.json").read_text() == '{"recipients": {}}'
-    assert (empty / "keys.env").read_text() == "NIGHTSHIFT_KEY=a secret of two words\n"
+    assert (empty / "keys.env").read_text() == "NIGHTSHIFT_KEY='a secret of two words'\n"
     assert (empty / "keys.env").stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "new/site.yaml").read_bytes() == config.read_bytes()
     runs, damaged = read_runs(empty / "reports")
