@@ -69,7 +69,11 @@ def export(
     host: Annotated[str, typer.Option(help="address to listen at")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one")] = 9793,
     alertmanager: Annotated[
-        str, typer.Option(help="address of an Alertmanager, with which silences are exchanged")
+        str,
+        typer.Option(
+            envvar="ALERTMANAGER_ADDRESS",
+            help="address of an Alertmanager, with which silences are exchanged",
+        ),
     ] = "",
 ):
     """Serve scores, incidents and the health of Nightshift itself as metrics for a Prometheus."""

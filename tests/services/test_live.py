@@ -12,7 +12,9 @@ import yaml
 from conftest import REPOSITORY, today
 from daemons import PATH, free_ports, lacking, running, wait_until
 from prometheus_client import CollectorRegistry, generate_latest, start_http_server
+from typer.testing import CliRunner
 
+from nightshift.cli import app
 from nightshift.incidents.silences import SILENCES_FILE, apply_silences, read_recorded, read_silences, record_silence
 from nightshift.live.alertmanager import PAIRS_FILE, Alertmanager, exchange
 from nightshift.live.export import MOST, Exporter
@@ -254,6 +256,14 @@ def test_silences_of_other_alerts_and_those_that_no_entry_can_say_are_left_alone
     monitored.alertmanager.silence(other | {"matchers": [{"name": "site", "value": "A", "isRegex": False, "isEqual": False}]})
     assert exchanged(monitored) == ["lifted in the Alertmanager: a disk"], "which the configuration names no more"
     assert (monitored.root / SILENCES_FILE).read_text() == before
+
+
+def test_a_service_has_the_address_of_its_alertmanager_from_the_environment(monkeypatch):
+    asked = []
+    monkeypatch.setattr("nightshift.live.export.serve", lambda *arguments: asked.append(arguments) or 0)
+    for environment in ({}, {"ALERTMANAGER_ADDRESS": "http://127.0.0.1:9093"}):
+        assert CliRunner().invoke(app, ["live", "export", "--port", "0"], env=environment).exit_code == 0
+    assert [address for *_, address in asked] == ["", "http://127.0.0.1:9093"]
 
 
 def test_an_alertmanager_that_is_not_there_is_one_line(tmp_path):
