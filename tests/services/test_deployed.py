@@ -27,6 +27,7 @@ from telemetry_raw import DAY, SMALL, samples, write_raw
 
 from helpers import study_paths
 from nightshift import workers
+from nightshift.backup import read_backup
 from nightshift.runs import read_run
 
 DEPLOY = REPOSITORY / "deploy"
@@ -212,16 +213,19 @@ def test_a_repository_of_somebody_else_without_a_link_is_one_line_that_makes_it(
     tree.chmod(0o555)
 
 
-def test_root_has_the_command_as_the_services_run_it(installed):
-    """With the user replaced, of whom a user of this machine is no copy."""
-    text = (installed / "root/usr/local/sbin/nightshift").read_text()
-    assert "--reuid nightshift --regid nightshift" in text
+def test_root_has_the_command_as_the_services_run_it(installed, tmp_path):
+    """By their user, for whom this test takes its own, and with their credentials."""
     root, me = installed / "root", pwd.getpwuid(os.getuid()).pw_name
-    text = re.sub("/(etc|var/lib|var/cache)/nightshift", rf"{root}/\1/nightshift", text.replace("setpriv ", "setpriv --bounding-set=-all "))
-    text = text.replace("-o nightshift -g nightshift ", "").replace("--reuid nightshift --regid nightshift --clear-groups", f"--reuid {me}")
-    done = run("/bin/sh", "-c", text, "nightshift", "status", "--config", root / "etc/nightshift/site.yaml", env={"PATH": PATH})
+    configure(root / "etc/nightshift", root / "var/lib/nightshift")
+    text = (root / "usr/local/sbin/nightshift").read_text()
+    assert "-o nightshift -g nightshift " in text
+    assert "--reuid nightshift --regid nightshift --clear-groups" in text
+    text = re.sub("/(etc|var/lib|var/cache)/nightshift", rf"{root}/\1/nightshift", text.replace("-o nightshift -g nightshift ", ""))
+    text = text.replace("--reuid nightshift --regid nightshift --clear-groups", f"--reuid {me}")
+    command = ["backup", tmp_path / "kept.tar.gz", "--config", root / "etc/nightshift/site.yaml"]
+    done = run("/bin/sh", "-c", text, "nightshift", *command, env={"PATH": PATH, "PYTHONPATH": str(installed / "opt/nightshift")}, cwd="/")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "of 1" in done.stdout
+    assert read_backup(tmp_path / "kept.tar.gz")["keys.env"] == b"NIGHTSHIFT_KEY='a secret of two words'\n"
 
 
 def in_image(installed, command):
