@@ -1,9 +1,13 @@
 """Reading files of node metrics, this revision against an earlier one in one run: seconds of a processor, their ratio, and the peak of memory.
 
     python -m bench.series_files [REVISION [FACTOR]]    # from the repository; by default the revision before series were read by parts
+    python -m bench.series_files whole [FACTOR]         # sources of many values through 1_extract as it is; FACTOR 0.01 is for a try
 
 Each file is read by a process of its own, in turn by both revisions, the earlier one in a worktree of git; the rows must be equal. Then this
 revision reads files FACTOR times longer (10 by default), whose peak must stay below 1 GiB. Ratios are comparable, seconds are this machine's.
+
+`whole` takes partitions of ExaMon with 20 million values of 500 nodes, a CSV of nvidia-smi of 1 GB and one of LDMS of 1 GB, each through the
+notebook 1_extract in a process of its own, and prints what it peaked at, and how much more that is than for a file of two rows.
 """
 
 import json
@@ -95,6 +99,81 @@ FILES = {
     "plugin=ipmi_pub/metric=p0_power/a_0.parquet": write_examon,
 }
 
+WHOLE = """
+import json, resource, sys, time
+from pathlib import Path
+import IPython.display
+source, products = sys.argv[1:3]
+IPython.display.display = lambda *what, **how: None
+names, begun = {}, time.process_time()
+for cell in json.loads(Path("notebooks/telemetry/1_extract.ipynb").read_text())["cells"]:
+    if cell["cell_type"] == "code":
+        exec("".join(cell["source"]), names)
+        if "parameters" in cell["metadata"].get("tags", []):
+            names |= {"source": source, "products": products, "day": "2026-03-01", "labels": ""}
+seconds, peak = time.process_time() - begun, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(names["n_rows"] + names["n_gpu_rows"], sum(n for n, _ in names["measured"].values()), seconds, peak / 1024)
+"""
+
+
+def write_partitions(folder, factor, rng):
+    """Write partitions of ExaMon: 20 metrics of 500 nodes, 2,000 moments at factor 1, a file each."""
+    moments = max(int(2000 * factor), 2)
+    for metric in range(20):
+        path = folder / f"year_month=26-01/plugin=ganglia_pub/metric=metric_{metric:02d}/a_0.parquet"
+        path.parent.mkdir(parents=True)
+        at = (T0 + 20 * np.repeat(np.arange(moments), 500)).astype("datetime64[s]").astype("datetime64[ms]")
+        value = rng.normal(50, 5, len(at)).round(3).astype(str)
+        pq.write_table(pa.table({"timestamp": at, "value": value, "node": np.tile(np.arange(500), moments).astype(str)}), path)
+
+
+def write_smi(folder, factor, rng):
+    """Write what nvidia-smi writes of eight GPUs of one node, 1 GB at factor 1."""
+    path = folder / "host=gpu01/gpus.csv"
+    path.parent.mkdir(parents=True)
+    names = "timestamp, index, utilization.gpu [%], memory.used [MiB], memory.total [MiB], power.draw [W], temperature.gpu"
+    lines = [f", {gpu}, {rng.integers(100)} %, {rng.integers(80_000)} MiB, 81559 MiB, {rng.normal(300, 50):.2f} W, 55\n" for gpu in range(8)]
+    with open(path, "w") as out:
+        out.write(names + "\n")
+        for moment in range(max(int(1_600_000 * factor), 2)):
+            at = np.datetime_as_string(np.datetime64(T0 + moment, "s")).replace("-", "/").replace("T", " ")
+            out.writelines(f"{at}.000{line}" for line in lines)
+
+
+def write_ldms(folder, factor, rng):
+    """Write what store_csv of LDMS writes of 200 nodes and 50 metrics in the order of times, 1 GB at factor 1."""
+    rows = [",".join(f"{number}" for number in rng.integers(0, 2**30, 50)) for _ in range(200)]
+    with open(folder / "meminfo.csv", "w") as out:
+        out.write("#Time,Time_usec,ProducerName,component_id,job_id,app_id," + ",".join(f"metric_{n}" for n in range(50)) + "\n")
+        for moment in range(max(int(9_400 * factor), 2)):
+            at = T0 + 15 * moment
+            out.writelines(f"{at}.001001,1001,nid{node:05d},{node},0,0,{row}\n" for node, row in enumerate(rows))
+
+
+SOURCES = {"partitions": (write_partitions, "**/*.parquet"), "nvidia-smi": (write_smi, "**/*.csv"), "LDMS": (write_ldms, "*.csv")}
+
+
+def extract_whole(write, pattern, factor):
+    """Write a source and take it through 1_extract: (MB of its files, rows, values, seconds, MiB)."""
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as products:
+        write(Path(folder), factor, np.random.default_rng(0))
+        size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file()) / 1e6
+        command = [sys.executable, "-c", WHOLE, f"{folder}/{pattern}", products]
+        done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(done.stderr[-2000:])
+    return size, *map(float, done.stdout.split()[-4:])
+
+
+def measure_whole(factor):
+    """Print the peak of memory of 1_extract on each of SOURCES."""
+    print(f"{'source':<14}{'MB':>7}{'rows':>13}{'values':>13}{'seconds':>9}{'MiB':>7}{'more, MiB':>11}", flush=True)
+    for name, (write, pattern) in SOURCES.items():
+        least = extract_whole(write, pattern, 0)[-1]
+        size, rows, values, seconds, mib = extract_whole(write, pattern, factor)
+        line = f"{name:<14}{size:>7,.0f}{rows:>13,.0f}{values:>13,.0f}{seconds:>9.0f}{mib:>7,.0f}{mib - least:>11,.0f}"
+        print(f"{line}  {'below' if mib < BAR_MIB else 'ABOVE'} 1 GiB", flush=True)
+
 
 def measure(tree, path, *, compare=True):
     """Read the file `path` with the revision in the folder `tree`: (rows, values, seconds, MiB, digest of the rows)."""
@@ -133,4 +212,7 @@ def main(revision=REVISION, factor=10):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2], *map(int, sys.argv[2:3]))
+    if sys.argv[1:2] == ["whole"]:
+        measure_whole(float((sys.argv[2:] or [1])[0]))
+    else:
+        main(*sys.argv[1:2], *map(int, sys.argv[2:3]))

@@ -2,7 +2,8 @@
 
     MM/DD/YYYY HH:MM:SS;E;1234.server;user=... group=... resources_used.walltime=01:00:00 ...
 
-Read are the lines of jobs that ended (E). The server is the site; the account, else the group, is the VO.
+Read are the lines of jobs that ended (E). The server is the site; the account, else the project, else the
+group, is the VO.
 """
 
 import itertools
@@ -15,6 +16,7 @@ LINE = re.compile(r"(\d\d/\d\d/\d{4} \d\d:\d\d:\d\d);([A-Za-z]+);([^;]*);(.*)")
 PAIR = re.compile(r'([^\s=]+)=("[^"]*"|\S*)')
 SIZES = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 PAGE = 50_000  # lines
+NO_PROJECT = "_pbs_project_default"  # what PBS writes of jobs without one
 
 
 def seconds(text):
@@ -66,7 +68,9 @@ def row_of(name, job):
         "MemoryUsedGiB": gibibytes(job.get("resources_used.mem")),
     }
     more = {key: job[key] for key in ("user", "queue", "Exit_status") if key in job}
-    vo = job.get("account", "").strip('"') or job.get("group")
+    project = job.get("project", "").strip('"')
+    project = "" if project == NO_PROJECT else project
+    vo = job.get("account", "").strip('"') or project or job.get("group")
     # where groups are private, each user has one of the same name
     vo = NO_GROUP if vo == job.get("user") else vo
     identity = "/".join([name, *(job[key] for key in ("ctime", "start", "end") if key in job)])

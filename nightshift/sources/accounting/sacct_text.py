@@ -10,6 +10,7 @@ people wrote, the cells too many are its own.
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
@@ -18,7 +19,6 @@ from nightshift.sources.files import LayoutError, beginning_of, blocks_of, names
 
 NEEDED = {  # what is needed: the columns that hold it, the best first
     "JobID": ("JobID", "JobIDRaw"),
-    "Cluster": ("Cluster",),
     "Account": ("Account",),
     "State": ("State",),
     "End": ("End",),
@@ -168,8 +168,18 @@ def read_tables(path):
     column per column of sacct, and (line number, reason, text) of what does not fit.
 
     Read are --parsable2 and --parsable with any --delimiter, with a header or, if the columns are of
-    HEADERLESS, without. LayoutError, one line, for anything else.
+    HEADERLESS, without. Where no column says the cluster, it is the name of the file up to the first "-" or
+    ".", as of logs in the Standard Workload Format. LayoutError, one line, for anything else.
     """
+    cluster = re.split(r"[-.]", Path(path).name)[0]
+    for table, bad in text_tables(path):
+        if "Cluster" not in table.column_names:
+            table = table.append_column("Cluster", pa.repeat(cluster, len(table)))
+        yield table, bad
+
+
+def text_tables(path):
+    """Yield (table, bad) as the file has them, see `read_tables`."""
     with open_text(path) as file:
         number, first = 1, file.readline()
         while first and not first.strip():

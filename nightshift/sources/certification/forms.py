@@ -82,7 +82,25 @@ class CsvTable(LumisectionFile):
 
     def open(self, path, bad_lines, left_out):
         """Open it, see `read_csv_pages`."""
-        return read_csv_pages(path, bad_lines)
+        return without_copies(*read_csv_pages(path, bad_lines))
+
+
+def without_copies(names, pages):
+    """(names, pages) without columns that repeat one of the same name, such as an index that pandas wrote
+    beside it; ValueError of one line from the pages where the two differ.
+    """
+    first = [at for at, name in enumerate(names) if name not in names[:at]]
+    if len(first) == len(names):
+        return names, pages
+
+    def whole():
+        for first_row, page in pages:
+            for at, name in enumerate(names):
+                if not page.column(at).equals(page.column(names.index(name))):
+                    raise ValueError(f"two of its columns are called {name!r} and differ: rename one of them")
+            yield first_row, page.select(first)
+
+    return [names[at] for at in first], whole()
 
 
 def open_table(path, bad_lines, left_out=None, *, dataset="", root_pattern=""):

@@ -50,6 +50,7 @@ HISTOGRAM_SCHEMA = pa.schema(
         ("version", pa.string()),
     ]
 )
+UNNAMED = ("", "Unnamed: 0")  # the column of row numbers of DataFrame.to_csv, as it is and read again
 TYPES = {"fill": "Int64", "time": "datetime64[us, UTC]", "dcs": "boolean", "golden": "boolean"}
 
 # ---------------------------------------------------------------------------------------------------- reading
@@ -229,7 +230,8 @@ class Extraction:
         kept = self.put_aside(page, layout, where=where, first_row=first_row, why=why)
         names = self.feature_names[where]
         values = {name: self.cells.column(page, name, as_numbers, where) for name in names}
-        self.wide_parts.append(keys.assign(**values)[kept].drop(columns="element"))
+        whole = pd.concat([keys.drop(columns="element"), pd.DataFrame(values, keys.index)], axis=1)
+        self.wide_parts.append(whole[kept])
         self.note(page, layout, where=where, keys=keys, kept=kept)
 
     def wide(self):
@@ -258,7 +260,7 @@ def untaken_rows(page, layout):
 
 def features_of(page, layout, features):
     """Name the columns of a page that are features: `features`, or every column of numbers that is
-    nothing else, not a key, not a time, not a flag.
+    nothing else, not a key, not a time, not a flag, nor the numbers of rows that pandas writes without a name.
 
     A CSV file does not say which of its columns hold numbers; there it is those whose cells mostly do.
     ValueError when one that is asked for is missing.
@@ -267,7 +269,7 @@ def features_of(page, layout, features):
         raise ValueError(
             f"it has no column {missing[0]!r}, which features names, but {', '.join(page.column_names)[:150]}"
         )
-    others = {*layout.values(), "dataset", *KEY}
+    others = {*layout.values(), "dataset", *KEY, *UNNAMED}
     if features:
         return list(features)
     return [name for name in page.column_names if name not in others and is_number(page[name])]

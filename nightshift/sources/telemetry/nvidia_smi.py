@@ -136,7 +136,8 @@ class SmiMonitor(NodeFile):
             there = {what: name for name, what in MONITORED.items() if name in names}
             columns = {name: [row.get(name) for row in rows] for name in there.values()}
             columns["timestamp"] = [
-                f"{row['Date'][:4]}-{row['Date'][4:6]}-{row['Date'][6:]} {row['Time']}" for row in rows
+                re.sub(r"^(\d{4})\W?(\d\d)\W?(\d\d)$", r"\1-\2-\3", row["Date"]) + f" {row['Time']}"
+                for row in rows
             ]
             page = readable(pa.table(columns), there | {"timestamp": "timestamp"}, host=host)
             layout = {name: name for name in page.column_names}

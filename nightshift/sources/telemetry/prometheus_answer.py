@@ -1,11 +1,12 @@
 """Saved answers of a Prometheus, or of whatever speaks as one does."""
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
 
 from nightshift.sources.excerpts import whole_file
-from nightshift.sources.files import iter_elements
+from nightshift.sources.files import iter_documents, iter_elements
 from nightshift.sources.prometheus import has_histograms, histograms_left_out, name_of, values_of
 from nightshift.sources.telemetry.series_file import SeriesFile
 
@@ -38,6 +39,25 @@ class PrometheusAnswer(SeriesFile):
                     at, numbers = zip(*values, strict=True)
                     yield series["metric"], np.array(at, float), np.array(numbers, float)
         extraction.warned.update(histograms_left_out(histograms))
+
+
+@dataclass
+class PromtoolAnswer(SeriesFile):
+    """What `promtool query range -o json` prints: the array of series alone."""
+
+    label = "an answer that promtool printed"
+    excerpt = staticmethod(whole_file)
+
+    def recognises(self, head):
+        """By the names of its first series."""
+        return bool(re.match(r'\[\s*\{\s*"metric"\s*:\s*\{', head.text[:200]))
+
+    def series(self, path, extraction):
+        """Yield the series of every array."""
+        for series in iter_documents(path, "["):
+            if values := values_of(series):
+                at, numbers = zip(*values, strict=True)
+                yield series["metric"], np.array(at, float), np.array(numbers, float)
 
 
 def check_answer(answer):

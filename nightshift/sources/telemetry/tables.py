@@ -15,6 +15,7 @@ from nightshift.sources.telemetry.cells import names_of
 ROLES = ["timestamp", "node_id", "job_id", "app", "input", "anomaly", "part"]
 # interfaces or disks of a node are metrics of their own; processes are not, they are added up
 MANY_INSTANCES = 64
+MOMENT = re.compile(r"[12]\d{9,18}(\.\d+)?|\d{4}-\d\d-\d\d[ T].*")  # no name of a column
 # share of rows that contradict another one of their moment, above which a table is not understood
 TOO_MANY_CONFLICTS = 0.25
 NO_JOB = ["0", "-1", "none", "None", "null", "N/A", str(2**32 - 1), str(2**64 - 1)]
@@ -140,11 +141,16 @@ def metric_in_path(path, partitions):
 
 
 def check_names(names):
-    """ValueError of one line where two columns have one name, or the first line of the file is JSON."""
+    """ValueError of one line where two columns have one name, or the first line is JSON or holds values."""
     if names and (list(names) in (["{"], ["["]) or str(names[0]).lstrip().startswith(('{"', "[{", "{'"))):
         raise ValueError(
             "it is JSON, not a table: needed are columns of nodes, times and metrics in CSV, Parquet or HDF5 "
             "(a Prometheus is asked by its URL)"
+        )
+    if any(MOMENT.fullmatch(str(name)) for name in names):
+        raise ValueError(
+            f"its first line {', '.join(names)[:80]!r} holds values and names no columns: export it with its "
+            "header; from a VictoriaMetrics take the lines of /api/v1/export"
         )
     if len(set(names)) < len(names):
         raise ValueError(

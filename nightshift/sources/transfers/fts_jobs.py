@@ -1,0 +1,79 @@
+"""Jobs of FTS3 as its REST interface and `fts-rest-transfer-status -j` answer: a job with its files.
+
+Unlike its messages, a job says when it was submitted, so that its wait is seen; its storages are hosts. Files
+that have not ended are counted, and left out.
+
+Source: the answers in the documentation of fts-rest (docs/api-curl.md, docs/cli.md).
+"""
+
+from urllib.parse import urlsplit
+
+from nightshift.sources.excerpts import excerpt_of_records
+from nightshift.sources.files import read_records, require_kind
+from nightshift.sources.transfers.files import EventFile
+from nightshift.sources.transfers.fts import OF_RUCIO, first_of, metadata_of
+from nightshift.sources.transfers.parts import table_of
+
+STATES = {"FINISHED": "done", "FAILED": "failed", "CANCELED": "cancelled"}  # file_state
+KIND = {
+    "kind": "job of FTS with its files",
+    "needed": "job_id, submit_time and files with source_surl, dest_surl, file_state, start_time and "
+    "finish_time, the answer of /jobs/ID?files=...",
+}
+
+
+def is_job(record):
+    """Whether `record` is a job of FTS that says its files."""
+    return isinstance(record.get("files"), list) and {"job_id", "submit_time"} <= set(record)
+
+
+def events_of(job):
+    """Write the files of a job that have ended as events that Rucio would announce, by its names of fields.
+
+    A file that never began, since its job was cancelled before or needed tape alone, has no start.
+    """
+    for one in job["files"]:
+        if one.get("file_state") in STATES:
+            metadata = metadata_of(one)
+            event = {field: first_of(metadata, names) for field, names in OF_RUCIO.items()}
+            for side, field in (("source", "src"), ("dest", "dst")):
+                url = one.get(f"{side}_surl")
+                event |= {f"{field}-url": url}
+                event[f"{field}-rse"] = event[f"{field}-rse"] or urlsplit(url or "").hostname
+            ended = one.get("finish_time") or job.get("finish_time")
+            yield event | {
+                "event_type": f"transfer-{STATES[one['file_state']]}",
+                "request-id": event["request-id"] or f"{job['job_id']}/{one.get('file_id')}",
+                "transfer-id": job["job_id"],
+                "activity": event["activity"] or one.get("activity"),
+                "bytes": first_of(one, ("filesize", "user_filesize")),
+                "protocol": str(one.get("dest_surl")).partition("://")[0],
+                "reason": one.get("reason"),
+                "submitted_at": job["submit_time"],
+                "started_at": one.get("start_time"),
+                "transferred_at": ended,
+                "created_at": ended,
+                "vo": job.get("vo_name"),
+                "retry": one.get("retry"),
+            }
+
+
+class FtsJobs(EventFile):
+    """JSON in any layout, jobs with their files."""
+
+    label = "jobs of FTS (JSON)"
+    excerpt = staticmethod(excerpt_of_records)
+
+    def recognises(self, head):
+        """By names that a job of FTS alone has."""
+        return head.line[:1] in ("[", "{") and all(n in head.text for n in ('"job_id"', '"source_se"'))
+
+    def read(self, path, extraction):
+        """Yield pages of rows; LayoutError where the file has no job with its files."""
+        for page, bad in require_kind(read_records(path), **KIND, fits=is_job):
+            extraction.put_aside(path, bad)
+            jobs = [record for record in page if is_job(record)]
+            events = [event for job in jobs for event in events_of(job)]
+            extraction.counts["other kinds"] += sum(len(job["files"]) for job in jobs) - len(events)
+            extraction.counts["other kinds"] += len(page) - len(jobs)
+            yield table_of(events)

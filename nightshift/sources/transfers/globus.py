@@ -1,0 +1,72 @@
+"""Tasks of Globus as its Transfer API lists them: a task of one or more files between two collections.
+
+A task is one transfer here, with the bytes of all its files. When it began they do not say: it counts as begun
+when it was asked for, so that its wait is part of how long it took. Tasks that have not ended, and those that
+delete, are counted and left out.
+
+Source: the documents `task` and `task_list` of the Transfer API, v0.10.
+"""
+
+from nightshift.sources.excerpts import excerpt_of_records
+from nightshift.sources.files import read_records, require_kind
+from nightshift.sources.transfers.files import EventFile
+from nightshift.sources.transfers.parts import table_of
+
+STATES = {"SUCCEEDED": "done", "FAILED": "failed"}
+KIND = {
+    "kind": "task of Globus",
+    "needed": "task_id, source_endpoint_display_name, destination_endpoint_display_name, status, "
+    "request_time, completion_time and bytes_transferred",
+}
+
+
+def tasks_of(record):
+    """The tasks of a list, or a task that stands alone; [] for anything else."""
+    listed = record.get("DATA") if record.get("DATA_TYPE") == "task_list" else [record]
+    return [one for one in listed or [] if isinstance(one, dict) and {"task_id", "request_time"} <= set(one)]
+
+
+def as_event(task):
+    """Write a task that has ended as an event that Rucio would announce, by its names of fields."""
+    ends = {
+        field: task.get(f"{side}_endpoint_display_name") or task.get(f"{side}_endpoint_id")
+        for side, field in (("source", "src-rse"), ("destination", "dst-rse"))
+    }
+    error = task.get("fatal_error")
+    return ends | {
+        "event_type": f"transfer-{STATES[task['status']]}",
+        "request-id": task["task_id"],
+        "bytes": task.get("bytes_transferred"),
+        "name": task.get("label"),
+        "reason": (error or {}).get("description") or task.get("nice_status"),
+        "submitted_at": task["request_time"],
+        "started_at": task["request_time"],
+        "transferred_at": task.get("completion_time"),
+        "created_at": task.get("completion_time"),
+        "protocol": "globus",
+    }
+
+
+class GlobusTasks(EventFile):
+    """JSON in any layout, lists of tasks or tasks."""
+
+    label = "tasks of Globus (JSON)"
+    excerpt = staticmethod(excerpt_of_records)
+
+    def recognises(self, head):
+        """By names that a task of Globus alone has."""
+        names = ('"task_id"', '"destination_endpoint')
+        return head.line[:1] in ("[", "{") and all(name in head.text for name in names)
+
+    def read(self, path, extraction):
+        """Yield pages of rows; LayoutError where the file has no task."""
+        for page, bad in require_kind(read_records(path), **KIND, fits=tasks_of):
+            extraction.put_aside(path, bad)
+            tasks = [task for record in page for task in tasks_of(record)]
+            ended = [
+                task
+                for task in tasks
+                if task.get("status") in STATES and task.get("type", "TRANSFER") == "TRANSFER"
+            ]
+            extraction.counts["other kinds"] += len(tasks) - len(ended)
+            yield table_of([as_event(task) for task in ended])

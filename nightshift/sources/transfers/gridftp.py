@@ -1,0 +1,91 @@
+"""Logs of transfers of a GridFTP server, a line each:
+
+    DATE=20260131100100.5 HOST=dtn01.example PROG=globus-gridftp-server NL.EVNT=FTP_INFO START=... NBYTES=...
+
+The server that logs a transfer is its one end, and DEST its other, whatever the direction: TYPE is RETR where
+the server sends and STOR where it receives. The log tells no wait, so that a transfer counts as submitted
+when it began. CODE 226 is that of a transfer that went well. Times are in UTC.
+
+Source: `globus_i_gfs_log_transfer` of the server, which the Grid Community Toolkit keeps: it writes by gmtime.
+"""
+
+import itertools
+import re
+
+from nightshift.sources.files import LayoutError, open_text
+from nightshift.sources.transfers.files import EventFile
+from nightshift.sources.transfers.parts import table_of
+
+PAIR = re.compile(r"(\b[A-Z][A-Z.]*)=(.*?)(?=\s[A-Z][A-Z.]*=|\s*$)")  # a path may hold blanks
+ADDRESS = re.compile(r"\[([^\]]*)\]")  # of DEST, which older servers begin with a number
+TIME = re.compile(r"(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d(?:\.\d+)?)")
+NEEDED = ("DATE", "HOST", "START", "NBYTES", "DEST", "TYPE", "CODE")
+PAGE = 50_000  # lines
+
+
+def moment(text):
+    """Write 20260131100100.5 as 2026-01-31 10:01:00.5; ValueError for anything else."""
+    match = TIME.fullmatch(text)
+    if not match:
+        raise ValueError(f"{text[:30]!r} is no time")
+    year, month, day, hour, minute, second = match.groups()
+    return f"{year}-{month}-{day} {hour}:{minute}:{second}"
+
+
+def as_event(line):
+    """Write one line as an event that Rucio would announce, by its names of fields; ValueError or KeyError
+    where it is none.
+    """
+    log = dict(PAIR.findall(line))
+    if log["TYPE"] not in ("RETR", "STOR"):
+        raise ValueError("it is no transfer")
+    address = ADDRESS.search(log["DEST"])
+    ends = [log["HOST"], address[1] if address else log["DEST"]]
+    source, destination = ends if log["TYPE"] == "RETR" else ends[::-1]
+    begun, ended = moment(log["START"]), moment(log["DATE"])
+    name = log.get("FILE", "")
+    return {
+        "event_type": "transfer-done" if log["CODE"] == "226" else "transfer-failed",
+        "request-id": "/".join([log["HOST"], log["START"], log["DATE"], name]),
+        "src-rse": source,
+        "dst-rse": destination,
+        "bytes": int(log["NBYTES"]),
+        "name": name,
+        "protocol": "gsiftp",
+        "transfer-endpoint": log["HOST"],
+        "reason": "" if log["CODE"] == "226" else f"code {log['CODE']}",
+        "submitted_at": begun,
+        "started_at": begun,
+        "transferred_at": ended,
+        "created_at": ended,
+    }
+
+
+class GridFtpLog(EventFile):
+    """Logs of transfers of a GridFTP server."""
+
+    label = "a log of transfers of GridFTP"
+
+    def recognises(self, head):
+        """By the names before its first values."""
+        return head.line.startswith("DATE=") and "NL.EVNT=FTP_INFO" in head.line
+
+    def read(self, path, extraction):
+        """Yield pages of rows; what is no transfer is put aside. LayoutError where no line is one."""
+        n_events, n_lines = 0, 0
+        with open_text(path) as lines:
+            numbered = enumerate(lines, 1)
+            while page := [(n, line) for n, line in itertools.islice(numbered, PAGE) if line.strip()]:
+                events, bad = [], []
+                for number, line in page:
+                    try:
+                        events.append(as_event(line))
+                    except KeyError as error:
+                        bad.append((number, f"no {error.args[0]}", line))
+                    except ValueError as error:
+                        bad.append((number, str(error), line))
+                extraction.put_aside(path, bad)
+                n_events, n_lines = n_events + len(events), n_lines + len(page)
+                yield table_of(events)
+        if n_lines and not n_events:
+            raise LayoutError(f"none of its lines is a transfer: needed are {', '.join(NEEDED)}")
