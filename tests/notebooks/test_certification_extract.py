@@ -494,7 +494,7 @@ def test_hostile_names_stay_names(tmp_path):
         ("a.root", b"no ROOT file" * 99, "it is damaged, or no ROOT file"),
         ("a.csv", b"run,hname,histo\n5,x,[1]\n", "it has no column for lumisection, x_min, x_max"),
         ("a.csv", b"node,value\n1,2\n", "it has no column for run, lumisection"),
-        ("a.csv", b"run,run,lumisection\n1,2,3\n", "two of its columns are called 'run'"),
+        ("a.csv", b"run,run,lumisection\n1,2,3\n", "two of its columns are called 'run' and differ: rename one of them"),
         ("a.csv", b"run,lumisection,rate\nx,1,2\n,1,2\n", "none of its rows can be used; of the first: no run (run: x, lumisection: 1)"),
     ],
 )

@@ -10,6 +10,7 @@ from conftest import REPOSITORY
 
 from nightshift.cleaning.accounting_efficiency import COLUMNS, efficiency_by_vo
 from nightshift.sources.accounting.htcondor import read_long, wall_of
+from nightshift.sources.accounting.lsf import slots_of
 from nightshift.sources.accounting.pbs import cores_in, seconds
 from nightshift.sources.accounting.sacct_json import name_of, state_of
 from nightshift.sources.accounting.swf import parse_block
@@ -129,6 +130,26 @@ def test_one_bad_record_ends_no_file(tmp_path):
 ])  # fmt: skip
 def test_cores_are_counted_in_every_form_of_exec_host(exec_host, cores):
     assert cores_in(exec_host) == cores
+
+
+def test_hosts_of_lsf_are_slots_one_by_one_or_with_their_number():
+    assert slots_of(["n1", "n1", "4*n2"]) == 6
+    assert slots_of([]) == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "vo"),
+    [
+        ("user=ada group=ada project=muon", "muon"),
+        ("user=ada group=physics project=_pbs_project_default", "physics"),
+        ("user=ada group=ada project=_pbs_project_default", "no group"),
+        ('user=ada group=ada account="biology" project=muon', "biology"),
+    ],
+)
+def test_a_job_of_pbs_counts_for_its_account_its_project_or_its_group(tmp_path, fields, vo):
+    path = tmp_path / "20260126"
+    path.write_text(f"01/26/2026 12:00:00;E;21.pbs;{fields} start=1769425200 end=1769428800 resources_used.walltime=01:00:00 exec_host=n1/0*2\n")
+    assert read(path, tmp_path)[0].VOName.tolist() == [vo]
 
 
 def test_small_parts_of_formats():

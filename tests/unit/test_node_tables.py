@@ -126,6 +126,22 @@ def test_an_index_without_a_name_is_no_metric_and_json_is_no_table():
         tables.check_names(['{"status": "success"', '"data": {'])
 
 
+@pytest.mark.parametrize("first", ["node_load1,nid00001:9100,4.5,1769853600", "nid00001,2026-01-31 10:00:00,4.5"])
+def test_a_first_line_of_values_is_no_header(first):
+    with pytest.raises(ValueError, match="holds values and names no columns: export it with its header"):
+        tables.check_names(first.split(","))
+    tables.check_names(["0", "1", "2026", "node_id"])  # short numbers may be names
+
+
+@pytest.mark.parametrize("date", ["20260131", "2026/01/31", "2026-01-31"])
+def test_a_monitor_of_gpus_writes_dates_with_and_without_strokes(tmp_path, date):
+    (tmp_path / "host=gpu06").mkdir()
+    path = lines(tmp_path / "host=gpu06/dmon.txt", "#Date Time gpu pwr sm", f"{date} 10:00:00 0 301 97")
+    settings = {"columns": {}, "sampler": "", "counters": None, "node_label": "instance", "job_label": ""}
+    look = source_of(file_sources("telemetry", settings), str(path)).look(str(path), settings=settings, folder=tmp_path)
+    assert (look.newest, look.rows) == (pd.Timestamp("2026-01-31 10:00", tz="UTC"), 1)
+
+
 def test_a_store_without_nodes_is_one_line():
     with pytest.raises(ValueError, match="without a column of nodes: it needs one of ProducerName"):
         ldms.layout_of_store(["Time", "MemFree"])
@@ -333,6 +349,7 @@ def test_too_little_history_is_said_with_what_would_be_enough():
         (b'<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE sysstat PUBLIC "x">\n', "it is XML, which is not read: of sysstat, sadf -d and sadf -j"),
         (b"\x96\xd5\x75\x21\x0c\x06\x01\x00" + bytes(400), "it is a data file of sysstat, which is not read: print it with sadf -d"),
         (b"AAA,progname,nmon\nAAA,version,16n\n", "it is a recording of nmon"),
+        (b'"dool 1.3.8 CSV output"\n"Author:","Scott Baker"\n', "it is the CSV of dool or dstat"),
         (b"RESET\nCPU n1 1769853600 2026/01/31 10:00:00 855 100 2\n", "it is the output of atop -P"),
         (b"cpu,cpu=cpu0,host=n1 usage_idle=98.5,usage_user=1 1769853600000000000\n", 'set data_format = "json" in the [[outputs.file]] of Telegraf'),
     ],
