@@ -40,9 +40,9 @@ def cpu_time(durations):
 
     durations : [(usageType, seconds)], which may hold the sum (`all`) beside its parts.
     """
-    known = [(what, length) for what, length in durations if length is not None]
-    whole = [length for what, length in known if what in ("all", "")]
-    return whole[0] if whole else sum(length for _, length in known) if known else None
+    measured = [(what, length) for what, length in durations if length is not None]
+    whole = [length for what, length in measured if what in ("all", "")]
+    return whole[0] if whole else sum(length for _, length in measured) if measured else None
 
 
 def first_of(fields, *names):

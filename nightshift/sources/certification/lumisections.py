@@ -260,7 +260,7 @@ def untaken_rows(page, layout):
 
 def features_of(page, layout, features):
     """Name the columns of a page that are features: `features`, or every column of numbers that is
-    nothing else, not a key, not a time, not a flag, nor the numbers of rows that pandas writes without a name.
+    nothing else, not a key, not a time, not a flag, nor the row numbers that pandas writes without a name.
 
     A CSV file does not say which of its columns hold numbers; there it is those whose cells mostly do.
     ValueError when one that is asked for is missing.

@@ -1,8 +1,8 @@
 """Tasks of Globus as its Transfer API lists them: a task of one or more files between two collections.
 
-A task is one transfer here, with the bytes of all its files. When it began they do not say: it counts as begun
-when it was asked for, so that its wait is part of how long it took. Tasks that have not ended, and those that
-delete, are counted and left out.
+A task is one transfer here, with the bytes of all its files. When it began they do not say: it counts as
+begun when it was asked for, so that its wait is part of how long it took. Tasks that have not ended, and
+those that delete, are counted and left out.
 
 Source: the documents `task` and `task_list` of the Transfer API, v0.10.
 """

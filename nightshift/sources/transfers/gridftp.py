@@ -6,7 +6,8 @@ The server that logs a transfer is its one end, and DEST its other, whatever the
 the server sends and STOR where it receives. The log tells no wait, so that a transfer counts as submitted
 when it began. CODE 226 is that of a transfer that went well. Times are in UTC.
 
-Source: `globus_i_gfs_log_transfer` of the server, which the Grid Community Toolkit keeps: it writes by gmtime.
+Source: `globus_i_gfs_log_transfer` of the server, which the Grid Community Toolkit keeps: it writes by
+gmtime.
 """
 
 import itertools
