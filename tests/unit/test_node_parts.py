@@ -6,7 +6,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nightshift.cleaning.telemetry import Grid, place_rows, read_rows
+from nightshift.sources.telemetry import parts
 from nightshift.sources.telemetry.parts import extraction_into, write_parts
+from nightshift.sources.telemetry.summary import summarise_rows
 
 
 def test_six_hundred_nodes_at_once_leave_one_part_each(tmp_path):
@@ -19,9 +21,27 @@ def test_six_hundred_nodes_at_once_leave_one_part_each(tmp_path):
         layout, metric_names = {"timestamp": "at", "node_id": "host"}, {"load": "load"}
         write_parts(extraction, iter(pages), layout=layout, metric_names=metric_names, where="here")
         (extraction.folder / "labels.parquet").touch()
-    parts = sorted((tmp_path / "nodes").rglob("*.parquet"))
-    assert len(parts) == 600
-    assert {tuple(pq.ParquetFile(part).read(["load"])["load"].to_pylist()) for part in parts} == {(0.0, 1.0, 2.0, 3.0)}
+    files = sorted((tmp_path / "nodes").rglob("*.parquet"))
+    assert len(files) == 600
+    assert {tuple(pq.ParquetFile(file).read(["load"])["load"].to_pylist()) for file in files} == {(0.0, 1.0, 2.0, 3.0)}
+
+
+def test_counts_of_very_many_pages_are_added_up_on_the_way(tmp_path, monkeypatch):
+    """Else the memory grows with the pages of a source: a row for each of its nodes per page."""
+    monkeypatch.setattr(parts, "MANY_COUNTS", 4)
+    at = pd.Timestamp("2026-01-31", tz="UTC")
+    with extraction_into(tmp_path, [at, at + pd.Timedelta(days=1)]) as extraction:
+        for page in range(30):
+            times = at + pd.to_timedelta([page, page + 0.5, page], unit="s")
+            keys = pd.DataFrame({"timestamp": times, "node_id": ["n1", "n1", "n2"], "job_id": [None, None, "j1"]})
+            parts.note(extraction, keys, have={"load": 3})
+            assert len(extraction.seen) < 4
+        rows = summarise_rows(extraction.seen).groupby("node_id").agg({"rows": "sum", "first": "min", "last": "max"})
+        (extraction.folder / "labels.parquet").touch()
+    assert rows.rows.to_dict() == {"n1": 60, "n2": 30}
+    assert rows["first"].eq(at).all()
+    assert rows.loc["n1", "last"] == at + pd.Timedelta(seconds=29.5)
+    assert extraction.measured == {"load": (90, 90)}
 
 
 def test_runs_of_a_node_are_placed_one_after_another_without_long_gaps():

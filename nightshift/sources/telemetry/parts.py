@@ -32,6 +32,7 @@ from nightshift.sources.telemetry.trainings import WAIT
 NO_ROW = "none of its rows has both a time and a node in the columns {timestamp} and {node_id}"
 MOST_FILES = 10_000
 WAITING = 2**28  # bytes
+WHO, MANY_COUNTS = ["node_id", "job_id", "day"], 500  # frames of counts that are added up at once
 GPU_TEXTS = ["node_id", "gpu", "job_id", "user"]
 GPU_SCHEMA = pa.schema(
     [
@@ -145,10 +146,17 @@ def place(extraction, page, *, layout, where, first_row):
 
 
 def note(extraction, keys, *, have):
-    """Count kept rows by node, job and day, and by metric: have {metric: number of its values}."""
+    """Count kept rows by node, job and day, and by metric: have {metric: number of its values}.
+
+    Every page adds a row of counts for each of its nodes; of many pages they are added up, so that the memory
+    is that of the nodes, jobs and days, whatever the number of pages.
+    """
     days = keys.assign(day=keys.timestamp.dt.floor("D"))
-    counted = days.groupby(["node_id", "job_id", "day"], dropna=False).timestamp
+    counted = days.groupby(WHO, dropna=False).timestamp
     extraction.seen.append(counted.agg(rows="size", first="min", last="max").reset_index())
+    if len(extraction.seen) >= MANY_COUNTS:
+        counts = pd.concat(extraction.seen, ignore_index=True).groupby(WHO, dropna=False)
+        extraction.seen[:] = [counts.agg({"rows": "sum", "first": "min", "last": "max"}).reset_index()]
     for name, n in have.items():
         values, rows = extraction.measured.get(name, (0, 0))
         extraction.measured[name] = values + n, rows + len(keys)
