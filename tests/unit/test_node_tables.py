@@ -13,7 +13,7 @@ from nightshift.detectors.telemetry_history import little_history
 from nightshift.sources import prometheus
 from nightshift.sources.base import Head, file_sources, source_of
 from nightshift.sources.files import LayoutError
-from nightshift.sources.telemetry import cells, dcgm, ldms, opening, tables
+from nightshift.sources.telemetry import cells, dcgm, dstat, ldms, opening, tables
 from nightshift.sources.telemetry.advice import advice_on
 
 T0 = 1769853600  # 2026-01-31 10:00 UTC
@@ -140,6 +140,19 @@ def test_a_monitor_of_gpus_writes_dates_with_and_without_strokes(tmp_path, date)
     settings = {"columns": {}, "sampler": "", "counters": None, "node_label": "instance", "job_label": ""}
     look = source_of(file_sources("telemetry", settings), str(path)).look(str(path), settings=settings, folder=tmp_path)
     assert (look.newest, look.rows) == (pd.Timestamp("2026-01-31 10:00", tz="UTC"), 1)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (['"Host:","n1"', '"system"', '"time"', '"31-01 10:00:00"'], "record with dool -T --output FILE"),
+        (['"epoch"', '"epoch"', "1769853600"], "breaks off before its names of columns"),
+    ],
+)
+def test_a_recording_of_dool_without_epochs_or_host_is_one_line(tmp_path, rows, message):
+    path = lines(tmp_path / "dool.csv", '"dool 1.3.8 CSV output"', *rows)
+    with pytest.raises(LayoutError, match=message):
+        dstat.read_dstat(path, [])
 
 
 def test_a_store_without_nodes_is_one_line():
@@ -349,7 +362,6 @@ def test_too_little_history_is_said_with_what_would_be_enough():
         (b'<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE sysstat PUBLIC "x">\n', "it is XML, which is not read: of sysstat, sadf -d and sadf -j"),
         (b"\x96\xd5\x75\x21\x0c\x06\x01\x00" + bytes(400), "it is a data file of sysstat, which is not read: print it with sadf -d"),
         (b"AAA,progname,nmon\nAAA,version,16n\n", "it is a recording of nmon"),
-        (b'"dool 1.3.8 CSV output"\n"Author:","Scott Baker"\n', "it is the CSV of dool or dstat"),
         (b"RESET\nCPU n1 1769853600 2026/01/31 10:00:00 855 100 2\n", "it is the output of atop -P"),
         (b"cpu,cpu=cpu0,host=n1 usage_idle=98.5,usage_user=1 1769853600000000000\n", 'set data_format = "json" in the [[outputs.file]] of Telegraf'),
     ],

@@ -15,11 +15,6 @@ TEXTS = (  # what the first line is, what wrote it, what to do
     (r"\d\d:\d\d:\d\d(?: UTC)?; [\w/%-]+; ", "the output of sadf -r", SADF),
     (r"<\?xml|<!DOCTYPE sysstat|<sysstat", "XML", "of sysstat, sadf -d and sadf -j are read, not sadf -x"),
     (r"AAA,progname,", "a recording of nmon", "record with sysstat or collectd, or ask a Prometheus"),
-    (
-        r'"?(?:dool|Dstat) .*CSV output',
-        "the CSV of dool or dstat",
-        "record with sysstat or collectd, or ask a Prometheus",
-    ),
     (r"RESET$", "the output of atop -P", "record with sysstat or collectd, or ask a Prometheus"),
     (
         r"[^\s,]+(?:,[^\s,=]+=[^\s,]+)+ [^\s,=]+=\S+(?: \d{10,19})?$",
