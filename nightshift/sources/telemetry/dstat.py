@@ -54,20 +54,21 @@ def read_dstat(path, bad_lines):
         raise LayoutError("it breaks off before its names of columns: record it again")
     names = [*names_of_columns(head[at], head[at + 1]), "host"]
 
+    width = len(names) - 1
+
     def pages():
         with open_text(path) as lines:
-            rows = itertools.islice(csv.reader(lines), at + 3, None)
-            number = 1
-            while page := list(itertools.islice(rows, PAGE_ROWS)):
-                wrong = [(n, row) for n, row in enumerate(page, number) if row and len(row) != len(names) - 1]
-                text = "columns, not"
+            rows = itertools.islice(enumerate(csv.reader(lines), -at - 2), at + 3, None)
+            while page := [(number, row) for number, row in itertools.islice(rows, PAGE_ROWS) if row]:
                 bad_lines.extend(
-                    (path, n, f"{len(row)} {text} {len(names) - 1}", ",".join(row)[:500]) for n, row in wrong
+                    (path, number, f"{len(row)} columns, not {width}", ",".join(row)[:500])
+                    for number, row in page
+                    if len(row) != width
                 )
-                whole = [[*row, host] for row in page if len(row) == len(names) - 1]
+                whole = [[*row, host] for _, row in page if len(row) == width]
                 columns = zip(*whole, strict=True) if whole else [[] for _ in names]
-                yield number, pa.table([pa.array(column, pa.string()) for column in columns], names=names)
-                number += len(page)
+                arrays = [pa.array(column, pa.string()) for column in columns]
+                yield page[0][0], pa.table(arrays, names=names)
 
     return names, pages()
 
