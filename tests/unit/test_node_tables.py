@@ -128,7 +128,7 @@ def test_an_index_without_a_name_is_no_metric_and_json_is_no_table():
 
 @pytest.mark.parametrize("first", ["node_load1,nid00001:9100,4.5,1769853600", "nid00001,2026-01-31 10:00:00,4.5"])
 def test_a_first_line_of_values_is_no_header(first):
-    with pytest.raises(ValueError, match="a row of [34] values, names no columns: export it with its header"):
+    with pytest.raises(ValueError, match=r"a row of [34] values, names no columns: export it with its header"):
         tables.check_names(first.split(","))
     tables.check_names(["0", "1", "2026", "node_id"])  # short numbers may be names
 
