@@ -16,14 +16,14 @@ from nightshift.wording import one_line
 
 
 class Hidden:
-    """A finder of modules, first of all others, that finds no `package` within the block."""
+    """A finder of modules, first of all others, that finds none of these `packages` within the block."""
 
-    def __init__(self, package):
-        self.package = package
+    def __init__(self, *packages):
+        self.packages = packages
 
     def find_spec(self, name, path=None, target=None):
-        """Say of the package that there is none, and nothing of any other."""
-        if name == self.package:
+        """Say of these packages that there are none, and nothing of any other."""
+        if name in self.packages:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
     def __enter__(self):
@@ -34,8 +34,9 @@ class Hidden:
 
 
 # skops asks scikit-learn for all its estimators, and scikit-learn looks for them by importing every part of
-# itself, its adapter of PyTorch too: 2.6 s of a processor, of which 0.4 s are left where there is no PyTorch
-with Hidden("torch"):
+# itself, its adapters of PyTorch and Dask and what it tests itself with too: without these it takes 2.0 s of a
+# processor, 2.9 s with the latter two, and 2 s more with PyTorch
+with Hidden("torch", "dask", "pytest"):
     import skops.io
 
 

@@ -92,11 +92,17 @@ def test_a_model_that_cannot_be_read_is_refused_in_a_line_that_says_what_to_do(t
     assert "\n" not in str(refused.value)
 
 
-def test_storing_models_does_not_import_pytorch_and_hides_it_from_nobody():
-    """Tickets import PyTorch after it."""
-    code = "import sys, nightshift.models; assert 'torch' not in sys.modules; import torch; print(torch.add(1, 2).item())"
+def test_storing_models_imports_neither_pytorch_nor_dask_and_hides_them_from_nobody():
+    """Tickets import PyTorch after it, and heavy tables Dask, which scikit-learn then knows all the same."""
+    code = """if True:
+    import sys, nightshift.models
+    assert not {"torch", "dask", "pytest"} & set(sys.modules)
+    import dask.array, torch
+    from sklearn.preprocessing import scale
+    print(torch.add(1, 2).item(), scale(dask.array.arange(3)).sum())
+    """
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (0, "3\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "3 0.0\n"), done.stderr
 
 
 def test_a_network_and_a_list_of_estimators_are_stored_by_their_suffix(tmp_path):
