@@ -7,6 +7,7 @@ Links      which findings are one incident      correlate_findings, carry_over_t
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 from nightshift import catalog
@@ -58,56 +59,85 @@ def hours_of(times):
 # ---------------------------------------------------------------------------------------------------- Links
 
 
-def within_gap(one, other):
-    """Whether findings of `one` (n,) and `other` (m,) are less than a day apart, or a week if one is
-    weekly: bool (n, m). Unknown times are near.
+def pairs_alike(one, other, columns):
+    """(rows of `one`, rows of `other`), int, of all pairs that agree in all `columns`, ordered by both.
+
+    Only such pairs are ever looked at: of 5,000 findings and 20,000 of earlier nights a matrix of hours would
+    take 0.8 GB.
     """
-    apart = np.maximum(
-        one.first_h.to_numpy()[:, None] - other.last_h.to_numpy(),
-        other.first_h.to_numpy() - one.last_h.to_numpy()[:, None],
-    )
-    weekly = (one.cadence == "week").to_numpy()[:, None] | (other.cadence == "week").to_numpy()
-    return ~(apart >= np.where(weekly, WEEK_H, DAY_H))
+    both = pd.concat([one[columns], other[columns]], ignore_index=True)
+    code = both.groupby(columns, sort=False, dropna=False).ngroup().to_numpy()
+    here, there = code[: len(one)], code[len(one) :]
+    order = np.argsort(there, kind="stable")
+    first, last = (np.searchsorted(there[order], here, side) for side in ("left", "right"))
+    n = last - first
+    place = np.arange(n.sum()) - np.repeat(np.cumsum(n) - n, n) + np.repeat(first, n)
+    return np.repeat(np.arange(len(one)), n), order[place]
 
 
-def same(one, other, columns):
-    """Whether rows of `one` (n,) and `other` (m,) agree in all `columns`: bool (n, m)."""
-    codes, keys = {}, [list(zip(*(rows[c] for c in columns), strict=True)) for rows in (one, other)]
-    first, second = (np.array([codes.setdefault(key, len(codes)) for key in each], int) for each in keys)
-    return first[:, None] == second
+def pairs_among(one, other, columns, chosen, chosen_other):
+    """`pairs_alike` of the rows that are `chosen`, bool (n,), with those of the other that are, bool (m,)."""
+    rows, others = np.flatnonzero(chosen), np.flatnonzero(chosen_other)
+    here, there = pairs_alike(one.iloc[rows], other.iloc[others], columns)
+    return rows[here], others[there]
+
+
+def hours_shared(one, here, other, there):
+    """Hours in which rows `here` of `one` and `there` of `other` overlap, negative for those between them, NaN
+    where a time is not known: float (pairs,).
+    """
+    first, last = (np.asarray(rows, float) for rows in (one.first_h, one.last_h))
+    first_other, last_other = (np.asarray(rows, float) for rows in (other.first_h, other.last_h))
+    return np.minimum(last[here], last_other[there]) - np.maximum(first[here], first_other[there])
+
+
+def within_gap(one, here, other, there):
+    """Whether rows `here` of `one` and `there` of `other` are less than a day apart, or a week if one is
+    weekly: bool (pairs,). Unknown times are near.
+    """
+    weekly = [(rows.cadence == "week").to_numpy() for rows in (one, other)]
+    allowed = np.where(weekly[0][here] | weekly[1][there], WEEK_H, DAY_H)
+    return ~(-hours_shared(one, here, other, there) >= allowed)
+
+
+def relation(one, other, pairs):
+    """Pairs of rows as a sparse matrix of counts (n, m)."""
+    return csr_array((np.ones(len(pairs[0]), np.int32), pairs), shape=(len(one), len(other)))
+
+
+def near_ones(findings, earlier_findings, pairs):
+    """The `relation` of those pairs that are `within_gap`."""
+    near = within_gap(findings, pairs[0], earlier_findings, pairs[1])
+    return relation(findings, earlier_findings, (pairs[0][near], pairs[1][near]))
 
 
 def same_entity(findings, earlier_findings):
-    """Whether findings (n,) continue those of earlier nights (m,): same study, scope and name, in time as
-    `within_gap` says. bool (n, m)
+    """Which findings (n,) continue which of earlier nights (m,): same study, scope and name, in time as
+    `within_gap` says. Sparse (n, m)
     """
-    return same(findings, earlier_findings, ["study", "scope", "name"]) & within_gap(
-        findings, earlier_findings
-    )
+    pairs = pairs_alike(findings, earlier_findings, ["study", "scope", "name"])
+    return near_ones(findings, earlier_findings, pairs)
 
 
 def same_place(findings, earlier_findings):
     """The same for a whole site and what lies at it, of one study: trouble of a storage may turn out to be
-    the site's. bool (n, m)
+    the site's. Sparse (n, m)
     """
-    here, there = (
-        (rows.scope.isin(GROUND) & (rows.site != "")).to_numpy() for rows in (findings, earlier_findings)
-    )
-    whole = (findings.scope == "site").to_numpy()[:, None] | (earlier_findings.scope == "site").to_numpy()
-    return (
-        here[:, None]
-        & there
-        & whole
-        & same(findings, earlier_findings, ["study", "site"])
-        & within_gap(findings, earlier_findings)
-    )
+    here, there = (is_placed(rows) for rows in (findings, earlier_findings))
+    pairs = pairs_among(findings, earlier_findings, ["study", "site"], here, there)
+    whole, whole_then = ((rows.scope == "site").to_numpy() for rows in (findings, earlier_findings))
+    about_it = whole[pairs[0]] | whole_then[pairs[1]]
+    return near_ones(findings, earlier_findings, (pairs[0][about_it], pairs[1][about_it]))
+
+
+def is_placed(findings):
+    """Which findings are about a site, or a service of it, that they name: bool (n,)."""
+    return (findings.scope.isin(GROUND) & (findings.site != "")).to_numpy(bool)
 
 
 def continues(findings, earlier_findings):
-    """Whether findings (n,) are the same thing or of the same place as those of earlier nights (m,): bool
-    (n, m).
-    """
-    return same_entity(findings, earlier_findings) | same_place(findings, earlier_findings)
+    """Which findings are the same thing or of the same place as which of earlier nights: sparse (n, m)."""
+    return same_entity(findings, earlier_findings).maximum(same_place(findings, earlier_findings))
 
 
 def correlate_findings(findings):
@@ -121,36 +151,44 @@ def correlate_findings(findings):
     """
     if not len(findings):
         return np.zeros(0, int)
-    scope, first, last = (
-        findings.scope.to_numpy(object),
-        findings.first_h.to_numpy(),
-        findings.last_h.to_numpy(),
-    )
-    shared = np.minimum(last[:, None], last) - np.maximum(
-        first[:, None], first
-    )  # hours; NaN where a time is not known
-    same_site = same(findings, findings, ["site"]) & (findings.site != "").to_numpy()
-    overlap = same_site & (shared > 0)
-    ground, gpu, run = np.isin(scope, GROUND), scope == "gpu", scope == "detector"
-    named, close = same(findings, findings, ["study", "name"]), within_gap(findings, findings)
-    linked = (
-        named & (close | run & run[:, None])
-        | gpu & gpu[:, None] & same_site & close
-        | ground & ground[:, None] & overlap
-    )
+    linked = relation(findings, findings, linked_pairs(findings))
     label = in_order(connected_components(linked, directed=False)[1])
-    losing = (scope == "community") & findings.is_loss.to_numpy(bool)
-    other_study = ~same(findings, findings, ["study"])
+    return in_order(attach_topics(findings, attach_losses(findings, label)))
+
+
+def linked_pairs(findings):
+    """(rows, rows) of the pairs of findings that are of one incident whatever else there is."""
+    run, gpu = ((findings.scope == name).to_numpy() for name in ("detector", "gpu"))
+    here, there = pairs_alike(findings, findings, ["study", "name"])
+    named = within_gap(findings, here, findings, there) | run[here] & run[there]
+    idle, idle_too = pairs_among(findings, findings, ["site"], *[gpu & (findings.site != "").to_numpy()] * 2)
+    near = within_gap(findings, idle, findings, idle_too)
+    ground, ground_too = pairs_among(findings, findings, ["site"], *[is_placed(findings)] * 2)
+    overlap = hours_shared(findings, ground, findings, ground_too) > 0
+    return (
+        np.concatenate([here[named], idle[near], ground[overlap]]),
+        np.concatenate([there[named], idle_too[near], ground_too[overlap]]),
+    )
+
+
+def attach_losses(findings, label):
+    """`label` (n,) with each incident of communities that do less at a site joined to what overlaps it most
+    there, of another study.
+
+    By incident, since a community that went down twice must not bridge two strangers.
+    """
+    losing = ((findings.scope == "community") & findings.is_loss.astype(bool)).to_numpy()
+    loss, other = pairs_among(findings, findings, ["site"], losing, is_placed(findings))
+    hours, study = hours_shared(findings, loss, findings, other), findings.study.to_numpy(object)
+    meets = pd.DataFrame({"one": label[loss], "hours": hours, "other": other})
+    meets = meets[(hours > 0) & (study[loss] != study[other])]
+    meets = meets.sort_values(["one", "hours", "other"], ascending=[True, False, True])
+    met = meets.drop_duplicates("one").set_index("one").other  # of equals, the first
     joined = label.copy()
-    for one in pd.unique(
-        label[losing]
-    ):  # by incident, since a community that went down twice must not bridge two strangers
-        meets = np.where(
-            (losing & (label == one))[:, None] & ground & overlap & other_study, shared, 0.0
-        ).max(axis=0)
-        if meets.max() > 0:
-            joined[joined == one] = label[meets.argmax()]  # of equals, the first
-    return in_order(attach_topics(findings, joined))
+    for one in pd.unique(label[losing]):
+        if one in met.index:
+            joined[joined == one] = label[met[one]]
+    return joined
 
 
 def attach_topics(findings, label):
@@ -160,24 +198,24 @@ def attach_topics(findings, label):
     that begin less than a week from the topic's first week; the nearest is taken. Only sites and services:
     few users ask about a node, and many things happen to nodes.
     """
-    label = label.copy()
-    others = {
-        number: rows
-        for number in np.unique(label)
-        if len(rows := np.flatnonzero((label == number) & findings.scope.isin(GROUND).to_numpy()))
+    topics, label = np.flatnonzero(findings.follows_incident.to_numpy(bool)), label.copy()
+    if not len(topics):
+        return label
+    rows = np.flatnonzero(findings.scope.isin(GROUND))
+    ground, number_of, first = findings.iloc[rows], label[rows], findings.first_h.to_numpy()
+    others, sites = ground.first_h.groupby(number_of).min(), ground.site.groupby(number_of).agg(set)
+    keywords = {
+        number: {singular(word) for words in lists for word in words}
+        for number, lists in ground.keywords.groupby(number_of)
+        if not any(sites[number])
     }
-    site, first, meant = (
-        findings.site.to_numpy(object),
-        findings.first_h.to_numpy(),
-        findings.keywords.to_numpy(object),
-    )
-    for topic in np.flatnonzero(findings.follows_incident.to_numpy(bool)):
-        words, fits = {singular(word) for word in findings.entity[topic].partition(":")[2].split(",")}, []
-        for number, rows in others.items():
-            away = abs(np.nanmin(first[rows], initial=np.inf) - first[topic])
-            named = {singular(word) for row in rows for word in meant[row]} if not any(site[rows]) else set()
-            if away < WEEK_H and (site[topic] in site[rows] if site[topic] else len(words & named) >= 2):
-                fits.append((away, number))
+    for topic in topics:
+        words = {singular(word) for word in findings.entity[topic].partition(":")[2].split(",")}
+        away, site, fits = (others - first[topic]).abs(), findings.site[topic], []
+        for number, hours in away[away < WEEK_H].items():
+            shared = set() if any(sites[number]) else words & keywords[number]
+            if site in sites[number] if site else len(shared) >= 2:
+                fits.append((hours, number))
         if fits:
             label[label == label[topic]] = min(fits)[1]
     return label
@@ -194,11 +232,11 @@ def carry_over_topic_links(findings, label, earlier_findings):
     if not len(findings) or not len(earlier_findings):
         return label
     goes_on = continues(findings, earlier_findings)
-    ground, before = findings.scope.isin(GROUND).to_numpy(), earlier_findings.incident.to_numpy(object)
+    ground, before = findings.scope.isin(GROUND).to_numpy(), pd.factorize(earlier_findings.incident)[0]
     for topic in np.flatnonzero(findings.follows_incident.to_numpy(bool)):
         if not (ground & (label == label[topic])).any():
-            same_incident = goes_on & np.isin(before, before[goes_on[topic]])
-            meets = pd.Series(label[ground & same_incident.any(axis=1)])
+            followed = np.isin(before, before[goes_on[[topic]].indices])
+            meets = pd.Series(label[ground & (goes_on @ followed > 0)])
             if len(meets):
                 label[label == label[topic]] = meets.mode().iloc[0]
     return in_order(label)
@@ -219,22 +257,17 @@ def match_retrospective(findings, label, earlier_findings):
     A weekly study tells of what daily ones may have forgotten. What would be linked within a night is linked,
     but only to one incident, since a week overlaps many things that have nothing to do with each other.
     """
-    overlap = np.minimum(findings.last_h.to_numpy()[:, None], earlier_findings.last_h.to_numpy())
-    overlap = overlap - np.maximum(
-        findings.first_h.to_numpy()[:, None], earlier_findings.first_h.to_numpy()
-    )  # hours; NaN where a time is not known
-    possible = (
-        is_retrospective(findings)[:, None]
-        & earlier_findings.scope.isin(GROUND).to_numpy()
-        & same(findings, earlier_findings, ["site"])
-    )
-    hours = np.where(possible & ~same(findings, earlier_findings, ["study"]) & (overlap > 0), overlap, 0.0)
-    goes_on, met = continues(findings, earlier_findings).any(axis=1), {}
-    for number in np.unique(label):
-        members = np.asarray(label) == number
-        if not goes_on[members].any() and hours[members].any():
-            met[number] = earlier_findings.incident.iloc[hours[members].max(axis=0).argmax()]
-    return met
+    label, before = np.asarray(label), earlier_findings.scope.isin(GROUND).to_numpy(bool)
+    here, there = pairs_among(findings, earlier_findings, ["site"], is_retrospective(findings), before)
+    hours = hours_shared(findings, here, earlier_findings, there)
+    study, study_then = (rows.study.to_numpy(object) for rows in (findings, earlier_findings))
+    met = pd.DataFrame({"number": label[here], "hours": hours, "there": there})
+    met = met[(hours > 0) & (study[here] != study_then[there])]
+    known = np.unique(label[continues(findings, earlier_findings).nonzero()[0]])
+    met = met[~met.number.isin(known)]
+    met = met.sort_values(["number", "hours", "there"], ascending=[True, False, True])
+    met = met.drop_duplicates("number")
+    return dict(zip(met.number, earlier_findings.incident.iloc[met.there], strict=True))
 
 
 def attach_delayed(findings, label, earlier_findings):
@@ -245,14 +278,18 @@ def attach_delayed(findings, label, earlier_findings):
     seen: its weeks may have moved on.
     """
     label, before = np.asarray(label).copy(), earlier_findings.incident.to_numpy(object)
-    goes_on, late = continues(findings, earlier_findings), is_retrospective(findings)
-    whose = match_retrospective(findings, label, earlier_findings)
-    for number in set(label[late]) - set(label[~late]) - set(whose):
-        if (goes := goes_on[label == number].any(axis=0)).any():
-            whose[number] = pd.Series(before[goes]).mode().iloc[0]
+    here, there = continues(findings, earlier_findings).nonzero()
+    late, whose = is_retrospective(findings), match_retrospective(findings, label, earlier_findings)
+    all_late = set(label[late]) - set(label[~late]) - set(whose)
+    goes_on = pd.DataFrame({"number": label[here], "name": before[there], "here": here, "there": there})
+    goes_on = goes_on.astype({"name": object})
+    of_late = goes_on[goes_on.number.isin(all_late)].drop_duplicates(["number", "there"])
+    whose |= {number: names.mode().iloc[0] for number, names in of_late.name.groupby(of_late.number)}
+    rows_of = {name: pd.unique(rows) for name, rows in goes_on.here.groupby(goes_on.name)}
     whose = pd.Series(whose, dtype=object)
     for name, numbers in whose.groupby(whose).groups.items():
-        there = pd.Series(label[goes_on[:, before == name].any(axis=1) & ~np.isin(label, numbers)])
+        rows = rows_of.get(name, np.zeros(0, int))
+        there = pd.Series(label[rows[~np.isin(label[rows], numbers)]])
         label[np.isin(label, numbers)] = there.mode().iloc[0] if len(there) else numbers[0]
     return in_order(label)
 

@@ -1,5 +1,8 @@
 """One row per incident: its place and times, what it costs, how surprising it is. All is pure."""
 
+from collections import Counter, defaultdict
+from functools import cache
+
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -21,6 +24,10 @@ COLUMNS = [
     *("key", "site", "title", "description", "kinds", "studies", "start", "end", "ended", "active_last_day"),
     *("p_value", "impacts", "impact", "scope", "benign"),
 ]
+READ = [  # of a finding, to say what its incident is
+    *("study", "scope", "name", "site", "kind", "entity", "label", "description", "p_value"),
+    *("impact", "impact_unit", "first_h", "last_h"),
+]
 
 
 def combine_p_values(p_values):
@@ -33,20 +40,32 @@ def combine_p_values(p_values):
 
 
 def add_impacts(findings):
-    """What some findings cost: [{"study", "value", "unit"}], by study and unit.
+    """What some findings, dicts, cost: [{"study", "value", "unit"}], by study and unit.
 
     Findings of one study and name that overlap count the same thing, so the largest counts; a node counts
     once, however often it is found.
     """
+    costing = [one for one in findings if one["impact"] == one["impact"] and one["impact_unit"]]
+    of_name = defaultdict(list)
+    for one in sorted(costing, key=lambda one: (np.isnan(one["first_h"]), one["first_h"])):
+        of_name[one["study"], one["impact_unit"], one["name"]].append(one)
     sums = {}
-    with_impact = findings[findings.impact.notna() & (findings.impact_unit != "")].sort_values(
-        "first_h", kind="stable"
-    )
-    for (study, unit, _), group in with_impact.groupby(["study", "impact_unit", "name"]):
-        ends = group.last_h.cummax().shift().fillna(-np.inf)
-        parts = (group.first_h >= ends).cumsum() if unit != "nodes" else pd.Series(0, group.index)
-        sums[study, unit] = sums.get((study, unit), 0.0) + float(group.impact.groupby(parts).max().sum())
+    for (study, unit, _), ones in sorted(of_name.items()):
+        value = max(one["impact"] for one in ones) if unit == "nodes" else largest_of_parts(ones)
+        sums[study, unit] = sums.get((study, unit), 0.0) + float(value)
     return [{"study": study, "value": value, "unit": unit} for (study, unit), value in sorted(sums.items())]
+
+
+def largest_of_parts(findings):
+    """The sum of the largest impacts of each part in time of `findings`, dicts by their start: those that
+    overlap are one part.
+    """
+    parts, end = [], -np.inf
+    for one in findings:
+        if one["first_h"] >= end or not parts:
+            parts.append(one["impact"])
+        parts[-1], end = max(parts[-1], one["impact"]), max(end, one["last_h"])
+    return np.sum(parts)
 
 
 def impact_text(impacts, labels=None):
@@ -80,6 +99,33 @@ def summarise_incidents(findings, label, still_h=6.0, newest=None):
     ended when all its findings have; where a daily source sees it, those of daily sources decide, since they
     know of later days than those of weekly ones.
     """
+    label = np.asarray(label)
+    has_ended, active_last_day = states_of(findings, still_h, newest)
+    start, end = findings.start.fillna(findings.end), findings.end.fillna(findings.start)
+    daily = ((findings.cadence == "day") & findings.last_h.notna()).groupby(label)
+    decides = ~daily.transform("any") | daily.obj
+    of_label = {
+        "start": start.groupby(label).min(),
+        "end": end.groupby(label).max(),
+        "ended": (has_ended | ~decides).groupby(label).all(),
+        "active_last_day": active_last_day.groupby(label).any(),
+        "benign": findings.benign.astype(bool).groupby(label).all(),
+    }
+    records, labels = findings[READ].to_dict("records"), cache(catalog.impact_labels)
+    groups = findings.groupby(label, sort=True).indices
+    rows = [summary_of([records[row] for row in groups[number]], labels) for number in sorted(groups)]
+    made = pd.DataFrame(rows, columns=COLUMNS)
+    if rows:
+        made = made.assign(**{name: column.to_list() for name, column in of_label.items()})
+    for time in ("start", "end"):
+        made[time] = pd.to_datetime(made[time], utc=True).astype("datetime64[us, UTC]")
+    return made
+
+
+def states_of(findings, still_h, newest):
+    """(which findings have ended, which were seen in the last day that their daily source knows), Series of
+    bool; arguments as of `summarise_incidents`.
+    """
     weekly = (findings.cadence == "week").to_numpy()
     known_h = hours_of(findings.night) + DAY_H
     last_row = hours_of(findings.study.map(newest or {}).astype("datetime64[us, UTC]")).where(
@@ -89,55 +135,42 @@ def summarise_incidents(findings, label, still_h=6.0, newest=None):
         known_h, np.where(weekly, np.floor(last_row / DAY_H + 1) * DAY_H, last_row)
     )  # of a weekly source its whole last day
     has_ended = findings.last_h <= known_h - np.where(weekly, WEEK_H, still_h)
-    active_last_day = ~weekly & (findings.last_h > known_h - DAY_H)
-    rows = []
-    for _, group in findings.assign(has_ended=has_ended, active_last_day=active_last_day).groupby(
-        np.asarray(label), sort=True
-    ):
-        grave = group.scope.map(list(TITLES).index)
-        lead = group.loc[group.assign(grave=grave).sort_values(["grave", "p_value"], kind="stable").index[0]]
-        sites = group.site[group.site != ""].value_counts()
-        first, impacts = group.iloc[0], add_impacts(group)
-        daily = group[(group.cadence == "day") & group.last_h.notna()]
-        rows.append(
-            {
-                "key": (first.study, first.scope, first["name"]),
-                "site": sites.index[0] if len(sites) else "",
-                "title": title_of(group, lead),
-                "description": lead.description,
-                "kinds": list(pd.unique(group.kind)),
-                "studies": sorted(set(group.study)),
-                "start": group.start.fillna(group.end).min(),
-                "end": group.end.fillna(group.start).max(),
-                "ended": bool((daily if len(daily) else group).has_ended.all()),
-                "active_last_day": bool(group.active_last_day.any()),
-                "p_value": combine_p_values(group.p_value),
-                "impacts": impacts,
-                "impact": impact_text(
-                    impacts, catalog.impact_labels(set(zip(group.study, group.kind, strict=True)))
-                ),
-                "scope": lead.scope,
-                "benign": bool(group.benign.all()),
-            }
-        )
-    made = pd.DataFrame(rows, columns=COLUMNS)
-    for time in ("start", "end"):
-        made[time] = pd.to_datetime(made[time], utc=True).astype("datetime64[us, UTC]")
-    return made
+    return has_ended, ~weekly & (findings.last_h > known_h - DAY_H)
+
+
+def summary_of(group, labels):
+    """What `summarise_incidents` says of one incident but for its times, as a dict. group : its findings,
+    dicts in their order. labels : catalog.impact_labels, asked once for each set of kinds.
+
+    As dicts, since of 2,000 incidents a table for each would take 20 s.
+    """
+    grave = {scope: place for place, scope in enumerate(TITLES)}
+    lead = min(group, key=lambda one: (grave[one["scope"]], np.nan_to_num(one["p_value"], nan=np.inf)))
+    sites, impacts = Counter(one["site"] for one in group if one["site"]), add_impacts(group)
+    return {
+        "key": tuple(group[0][name] for name in ("study", "scope", "name")),
+        "site": sites.most_common(1)[0][0] if sites else "",
+        "title": title_of(group, lead),
+        "description": lead["description"],
+        "kinds": list(dict.fromkeys(one["kind"] for one in group)),
+        "studies": sorted({one["study"] for one in group}),
+        "p_value": combine_p_values([one["p_value"] for one in group]),
+        "impacts": impacts,
+        "impact": impact_text(impacts, labels(frozenset((one["study"], one["kind"]) for one in group))),
+        "scope": lead["scope"],
+    }
 
 
 def title_of(group, lead):
     """What an incident is called: by its gravest finding, or, where several things or several troubles of
-    a site come together, by the site.
+    a site come together, by the site. group : its findings, dicts; lead : the gravest.
     """
-    names, troubles = (
-        group[group.scope.isin([*GROUND, "community"])].name.nunique(),
-        group[group.scope == "site"].kind.nunique(),
-    )
-    if lead.scope in GROUND and lead.site and (names > 1 or troubles > 1):
-        return f"site trouble at {lead.site}"
-    entity = lead.entity.partition(": ")[2] or lead.entity  # of a topic its keywords
-    title = TITLES[lead.scope].format(
-        label=lead.label, site=lead.site or lead["name"], name=lead["name"], entity=entity
+    names = {one["name"] for one in group if one["scope"] in (*GROUND, "community")}
+    troubles = {one["kind"] for one in group if one["scope"] == "site"}
+    if lead["scope"] in GROUND and lead["site"] and (len(names) > 1 or len(troubles) > 1):
+        return f"site trouble at {lead['site']}"
+    entity = lead["entity"].partition(": ")[2] or lead["entity"]  # of a topic its keywords
+    title = TITLES[lead["scope"]].format(
+        label=lead["label"], site=lead["site"] or lead["name"], name=lead["name"], entity=entity
     )
     return title.replace("run, run", "run")[:120]  # of a bad run, the run is the name

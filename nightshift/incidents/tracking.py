@@ -10,8 +10,9 @@ from nightshift.incidents.correlation import (
     DAY_H,
     WEEK_H,
     hours_of,
+    hours_shared,
     match_retrospective,
-    same,
+    pairs_alike,
     same_entity,
     same_place,
 )
@@ -51,11 +52,15 @@ def track_incidents(
     taken, matches = match_identities(findings, label, before, compared)
     ids_then, reserved = ids_of_earlier_run(findings, label, taken, stored, day)
     names, rows, used = [], [], set(before.index) | set(taken.values()) | reserved
+    of_number, of_name = (
+        findings.groupby(np.asarray(label)).indices,
+        earlier_findings.groupby("incident").indices,
+    )
     for number, one in enumerate(made.to_dict("records")):
-        members = findings[np.asarray(label) == number]
+        members = findings.iloc[of_number[number]]
         if number in taken:
             name = taken[number]
-            past = earlier_findings[earlier_findings.incident == name]
+            past = earlier_findings.iloc[of_name.get(name, [])]
             rows.append(
                 {"incident": name} | row_continued(one, before.loc[name], members, past, escalation_factor)
             )
@@ -154,12 +159,9 @@ def ids_of_earlier_run(findings, label, taken, stored, day):
     if stored is None or not len(stored) or not len(findings):
         return {}, set() if stored is None else set(stored.incident)
     then = stored[(stored.first_seen == day) & ~stored.incident.isin(list(taken.values()))]
-    apart = np.maximum(
-        findings.first_h.to_numpy()[:, None] - then.last_h.to_numpy(),
-        then.first_h.to_numpy() - findings.last_h.to_numpy()[:, None],
-    )
-    same_finding = same(findings, then, ["study", "scope", "name"]) & ~(apart > 0)  # unknown times overlap
-    here, there = np.nonzero(same_finding)
+    here, there = pairs_alike(findings, then, ["study", "scope", "name"])
+    overlap = ~(hours_shared(findings, here, then, there) < 0)  # unknown times overlap
+    here, there = here[overlap], there[overlap]
     met = pd.DataFrame(
         {"number": np.asarray(label)[here], "name": then.incident.to_numpy(object)[there], "finding": here}
     ).drop_duplicates()
@@ -188,7 +190,7 @@ def match_identities(findings, label, before, earlier_findings):
         return taken, matches
     order = before.reset_index().sort_values(["first_seen", "start", "incident"]).incident
     for relation in (same_entity, same_place):
-        here, there = np.nonzero(relation(findings, earlier_findings))
+        here, there = relation(findings, earlier_findings).nonzero()
         met = pd.DataFrame(
             {
                 "number": np.asarray(label)[here],

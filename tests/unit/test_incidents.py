@@ -224,19 +224,19 @@ def test_impacts_are_summed_by_unit_and_nothing_counts_twice():
         finding("global_dip", "A", "A", 1, 8, impact=12345.6, impact_unit="core hours"),
         finding("surge", "vo at A", "A", 1, 8),  # nobody can say
     )
-    assert add_impacts(found) == [
+    assert add_impacts(found.to_dict("records")) == [
         {"study": "accounting", "value": 12345.6, "unit": "core hours"},
         {"study": "telemetry", "value": 1.0, "unit": "nodes"},
         {"study": "transfers", "value": 113.0, "unit": "GB delayed"},
     ]
-    assert impact_text(add_impacts(found)) == "12,346 core hours affected, 1 node, 113 GB delayed"
+    assert impact_text(add_impacts(found.to_dict("records"))) == "12,346 core hours affected, 1 node, 113 GB delayed"
     assert impact_text([]) == ""
     assert catalog.impact_labels({("accounting", "surge")}) == {"core hours": "core hours more than usual"}
     assert catalog.impact_labels({("accounting", "drop"), ("accounting", "silent")}) == {"core hours": "core hours lost"}
     assert catalog.impact_labels({("accounting", "returned")}) == {"core hours": "core hours affected"}, "it may return with less than usual"
     assert catalog.impact_labels({("accounting", "surge"), ("accounting", "drop")}) == {"core hours": "core hours affected"}, "they disagree"
     assert catalog.impact_labels({("telemetry", "idle_gpu"), ("accounting", "nobody_knows")})["GPU hours"] == "GPU hours unused"
-    assert impact_text(add_impacts(found), {"core hours": "core hours lost"}) == "12,346 core hours lost, 1 node, 113 GB delayed"
+    assert impact_text(add_impacts(found.to_dict("records")), {"core hours": "core hours lost"}) == "12,346 core hours lost, 1 node, 113 GB delayed"
     assert impact_text([{"study": "tickets", "value": 16.1, "unit": "tickets"}]) == "16 tickets beyond the usual"
     assert impact_text([{"study": "tickets", "value": 1.2, "unit": "tickets"}]) == "1 ticket beyond the usual"
 
