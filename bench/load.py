@@ -1,7 +1,7 @@
 """What a digest costs where much is wrong: `python bench/load.py [FINDINGS] [INCIDENTS] [SITES] [NIGHTS]`; by default 5000, 2000, 1000 and 400.
 
-Findings of four studies are drawn, most of them of troubles that go on from night to night, and a tenth of them new each night. The first digest makes
-the tables that stand for the nights before, whose names and dates are changed in each copy. Then the digest of the last night runs as the chain runs
+Findings of four studies are drawn, most of them of troubles that go on from night to night, and a tenth of them new each night. The first digest
+makes the tables that stand for the nights before, whose names and dates are changed in each copy. Then the digest of the last night runs as the chain runs
 it, and its site is published. Prints seconds, seconds of processors and the memory of the largest process of both, and the sizes of pages.
 
 Bars: the digest in 30 s and 1 GiB, a front page of 0.35 MB.
@@ -124,7 +124,7 @@ def main(*asked):
     nights = [str(date.fromisoformat(DAY) - timedelta(days=n)) for n in range(n_nights)]
     with tempfile.TemporaryDirectory(prefix="nightshift-load-") as folder:
         root, config = Path(folder) / "products", Path(folder) / "site.yaml"
-        config.write_text(yaml.safe_dump({"day": DAY, "products": str(root), "studies": {study: None for study in KINDS}}))
+        config.write_text(yaml.safe_dump({"day": DAY, "products": str(root), "studies": dict.fromkeys(KINDS)}))
         publish = ["-m", "nightshift", "publish", "--config", config]
         last = nights[1]
         write_night(root, last, sizes)

@@ -12,7 +12,9 @@ from small_nights import BEFORE, NIGHT, STUDY, remove
 
 CLEAN, SCORES, FINDINGS, ROWS = (f"data/{name}/{STUDY}.parquet" for name in ("clean", "scores", "findings", "rows"))
 KNOWN, STATUS = f"data/scores/{STUDY}_incidents.parquet", f"data/raw/{STUDY}/status.json"
-FOREST, DETECTOR, METRICS, CALIBRATION = (f"models/{STUDY}/{name}" for name in ("forest.skops", "detector.json", "metrics.json", "calibration.parquet"))
+FOREST, DETECTOR, METRICS, CALIBRATION = (
+    f"models/{STUDY}/{name}" for name in ("forest.skops", "detector.json", "metrics.json", "calibration.parquet")
+)
 FEEDBACK, SILENCES = "feedback/feedback.csv", "feedback/silences.yaml"
 
 
@@ -233,32 +235,60 @@ PRODUCTS = [
     Kind("what is noted of the site is spoilt", at("data/.published.json", empty)),
     Kind("a dead process is said to hold the lock", at(".lock.holder", lambda path: path.write_text("999999"))),
     Kind("the folder of scores is a file", at("data/scores", into_file), line=r"data/scores", mend=gone("data/scores")),
-    Kind("the log of the chain is a folder", at(f"reports/{NIGHT}/chain.log", into_folder), line="chain.log", mend=gone(f"reports/{NIGHT}/chain.log")),
+    Kind(
+        "the log of the chain is a folder", at(f"reports/{NIGHT}/chain.log", into_folder), line="chain.log", mend=gone(f"reports/{NIGHT}/chain.log")
+    ),
     Kind("the folder of the night is a file", at(f"reports/{NIGHT}", into_file), line=rf"reports/{NIGHT}", mend=gone(f"reports/{NIGHT}")),
 ]
 MODELS = [
     Kind("a bit of the model is flipped", at(FOREST, rot), "before", line=r"cannot be read as a model.*remove .*metrics\.json", mend=gone(METRICS)),
-    Kind("the model is of another version", at(FOREST, of_other_version), "before", line="cannot be read as a model.*of another version", mend=gone(METRICS)),
+    Kind(
+        "the model is of another version",
+        at(FOREST, of_other_version),
+        "before",
+        line="cannot be read as a model.*of another version",
+        mend=gone(METRICS),
+    ),
     Kind("the model holds other types", at(FOREST, of_foreign_types), "before", line=r"subprocess\.Popen, and is refused", mend=gone(METRICS)),
     Kind("the settings of the detector are spoilt", at(DETECTOR, spoil), "before", line=r"detector\.json"),
     Kind("the calibration is gone", at(CALIBRATION, remove), "before", line=r"calibration\.parquet"),
 ]
 PEOPLE = [
-    Kind("the incidents of last night are cut", at(f"data/incidents/{BEFORE}.parquet", cut), "before", line=rf"{BEFORE}\.parquet cannot be read",
-         mend=back(f"data/incidents/{BEFORE}.parquet")),
-    Kind("a bit of them is flipped", at(f"data/incidents/{BEFORE}.parquet", rot_values), "before", line=rf"{BEFORE}\.parquet cannot be read",
-         mend=back(f"data/incidents/{BEFORE}.parquet")),
-    Kind("their findings are gone", at(f"data/incidents/{BEFORE}_findings.parquet", remove), "before", line=rf"{BEFORE}_findings\.parquet cannot be",
-         mend=back(f"data/incidents/{BEFORE}_findings.parquet")),
-    Kind("the record of last night is spoilt", at(f"reports/{BEFORE}/run.json", spoil), "before", line=rf"{BEFORE}/run\.json",
-         mend=back(f"reports/{BEFORE}/run.json")),
+    Kind(
+        "the incidents of last night are cut",
+        at(f"data/incidents/{BEFORE}.parquet", cut),
+        "before",
+        line=rf"{BEFORE}\.parquet cannot be read",
+        mend=back(f"data/incidents/{BEFORE}.parquet"),
+    ),
+    Kind(
+        "a bit of them is flipped",
+        at(f"data/incidents/{BEFORE}.parquet", rot_values),
+        "before",
+        line=rf"{BEFORE}\.parquet cannot be read",
+        mend=back(f"data/incidents/{BEFORE}.parquet"),
+    ),
+    Kind(
+        "their findings are gone",
+        at(f"data/incidents/{BEFORE}_findings.parquet", remove),
+        "before",
+        line=rf"{BEFORE}_findings\.parquet cannot be",
+        mend=back(f"data/incidents/{BEFORE}_findings.parquet"),
+    ),
+    Kind(
+        "the record of last night is spoilt",
+        at(f"reports/{BEFORE}/run.json", spoil),
+        "before",
+        line=rf"{BEFORE}/run\.json",
+        mend=back(f"reports/{BEFORE}/run.json"),
+    ),
     Kind("somebody changed a row of feedback", at(FEEDBACK, edit_feedback), "before", line=r"feedback\.csv line 2 was changed", mend=back(FEEDBACK)),
     Kind("the last line of feedback is torn", at(FEEDBACK, tear_feedback), "before"),
     Kind("the feedback is gone", at(FEEDBACK, remove), "before", line=r"feedback\.csv", mend=back(FEEDBACK)),
     Kind("the feedback is a folder", at(FEEDBACK, into_folder), "before", line=r"feedback\.csv", mend=back(FEEDBACK)),
     Kind("the silences are cut", at(SILENCES, cut), "before", line=r"silences\.yaml", mend=back(SILENCES)),
     Kind("the silences are zeros", at(SILENCES, without_values), "before", line=r"silences\.yaml", mend=back(SILENCES)),
-]  # fmt: skip
+]
 SOURCES = [
     Kind("the source is gone", lambda nights: remove(nights.source), "before", line="no file matches|is not there|no such file", mend=source_back),
     Kind("the source is empty", lambda nights: empty(nights.source), "before", line="accounting", mend=source_back),
@@ -269,24 +299,55 @@ SOURCES = [
     Kind("the source is a folder", lambda nights: into_folder(nights.source), "before", line="accounting", mend=source_back),
 ]
 WITHIN = [
-    Kind("a bit of the raw table is flipped before it is read", at(raw, rot_values), "before", ("1_extract", "ok"), line="damaged: a part", mend=gone(raw)),
-    Kind("a bit of the clean table is flipped before it is read", at(CLEAN, rot_values), "before", ("2_preprocess", "ok"), line="damaged: a part",
-         mend=gone(CLEAN)),
+    Kind(
+        "a bit of the raw table is flipped before it is read",
+        at(raw, rot_values),
+        "before",
+        ("1_extract", "ok"),
+        line="damaged: a part",
+        mend=gone(raw),
+    ),
+    Kind(
+        "a bit of the clean table is flipped before it is read",
+        at(CLEAN, rot_values),
+        "before",
+        ("2_preprocess", "ok"),
+        line="damaged: a part",
+        mend=gone(CLEAN),
+    ),
     Kind("the findings are cut before the digest", at(FINDINGS, cut), "before", ("4_analyse", "ok"), line=r"findings|accounting\.parquet"),
     Kind("the scores are gone before the digest", at(SCORES, remove), "before", ("4_analyse", "ok"), line=r"scores"),
-    Kind("the incidents are cut before they are published", at(f"data/incidents/{NIGHT}.parquet", cut), "before", ("digest", "ok"), line=rf"{NIGHT}\.parquet"),
-]  # fmt: skip
+    Kind(
+        "the incidents are cut before they are published",
+        at(f"data/incidents/{NIGHT}.parquet", cut),
+        "before",
+        ("digest", "ok"),
+        line=rf"{NIGHT}\.parquet",
+    ),
+]
 SURROUNDINGS = [
     Kind("the clock was a day ahead", moved_clock(86_400)),
     Kind("the clock was a day ahead last night", moved_clock(86_400), "before"),
     Kind("the clock was a day behind", moved_clock(-86_400)),
     Kind("the clock was a day behind last night", moved_clock(-86_400), "before"),
     Kind("products may not be written", mode("data", 0o500), "before", line="data", mend=mode("data", 0o700), how="unprivileged"),
-    Kind("incidents may not be written", mode("data/incidents", 0o500), "before", line="incidents", mend=mode("data/incidents", 0o700), how="unprivileged"),
+    Kind(
+        "incidents may not be written",
+        mode("data/incidents", 0o500),
+        "before",
+        line="incidents",
+        mend=mode("data/incidents", 0o700),
+        how="unprivileged",
+    ),
     Kind("pages may not be written", mode("reports", 0o500), "before", line="reports", mend=mode("reports", 0o755), how="unprivileged"),
     Kind("the model may not be read", mode(FOREST, 0), "before", line=r"forest\.skops", mend=mode(FOREST, 0o644), how="unprivileged"),
     Kind("the source may not be read", mode("", 0), "before", line=r"gracc\.jsonl|Permission", mend=mode("", 0o644), how="unprivileged"),
-    Kind("feedback may not be read", mode(FEEDBACK, 0), "before", line=r"feedback\.csv cannot be read", mend=mode(FEEDBACK, 0o644), how="unprivileged"),
-    *[Kind(f"the disk is full in {step}", fill_disk, "before", (step, "running"), line="No space left|disk", how="disk") for step in ("4_analyse", "digest")],
+    Kind(
+        "feedback may not be read", mode(FEEDBACK, 0), "before", line=r"feedback\.csv cannot be read", mend=mode(FEEDBACK, 0o644), how="unprivileged"
+    ),
+    *[
+        Kind(f"the disk is full in {step}", fill_disk, "before", (step, "running"), line="No space left|disk", how="disk")
+        for step in ("4_analyse", "digest")
+    ],
 ]
 KINDS = [*PRODUCTS, *MODELS, *PEOPLE, *SOURCES, *WITHIN, *SURROUNDINGS]

@@ -1,7 +1,7 @@
 """Two nights of a small study, accounting, which can be put back, run, disturbed and compared as often as a campaign likes.
 
-Twelve series of seventy weeks, one site of which falls silent. On the first night somebody says what came of a proposal, and silences an incident; the
-second one must go on with the names of its incidents. A night takes some seconds of a processor.
+Twelve series of seventy weeks, one site of which falls silent. On the first night somebody says what came of a proposal, and silences an incident;
+the second one must go on with the names of its incidents. A night takes some seconds of a processor.
 """
 
 import contextlib
