@@ -1,8 +1,8 @@
 """What a digest costs where much is wrong: `python bench/load.py [FINDINGS] [INCIDENTS] [SITES] [NIGHTS]`; by default 5000, 2000, 1000 and 400.
 
 Findings of four studies are drawn, most of them of troubles that go on from night to night, and a tenth of them new each night. The first digest
-makes the tables that stand for the nights before, whose names and dates are changed in each copy. Then the digest of the last night runs as the chain runs
-it, and its site is published. Prints seconds, seconds of processors and the memory of the largest process of both, and the sizes of pages.
+makes the tables that stand for the nights before, whose names and dates are changed in each copy. Then the digest of the last night runs as the chain
+runs it, and its site is published. Prints seconds, seconds of processors and the memory of the largest process of both, and the sizes of pages.
 
 Bars: the digest in 30 s and 1 GiB, a front page of 0.35 MB.
 """
@@ -105,7 +105,7 @@ def copy_night(root, source, night):
         if name == "digest.json":
             shown = json.loads(text)
             for one in shown["incidents"]:
-                one["incident"] = names.get(one["incident"], one["incident"])
+                one["id"] = names.get(one["id"], one["id"])
             text = json.dumps(shown)
         (report / name).write_text(text)
 
