@@ -1,4 +1,4 @@
-"""A whole night with several faults at once and a kill at a random moment; bench/chaos.py has all kinds of fault, one after the other, and many kills."""
+"""A whole night with several faults at once and a kill at a random moment; bench/chaos.py has all kinds of fault, one by one, and many kills."""
 
 import os
 import random
@@ -9,13 +9,7 @@ from campaign import kill_when_there
 from faults import KINDS
 from small_nights import NIGHT, Nights, Runner, falsehoods, tables, unread
 
-AT_ONCE = [
-    "the clean table is cut",
-    "the findings are cut",
-    "the incidents of tonight are cut",
-    "the record of a step is spoilt",
-    "the feed is spoilt",
-]
+AT_ONCE = ["the clean table is cut", "the findings are cut", "the incidents of tonight are cut", "the front page is empty", "the feed is spoilt"]
 INCIDENTS = f"data/incidents/{NIGHT}.parquet"
 
 
