@@ -149,8 +149,8 @@ def check_names(names):
         )
     if any(MOMENT.fullmatch(str(name)) for name in names):
         raise ValueError(
-            f"its first line, a row of {len(names)} values, names no columns: export it with its header; from a "
-            "VictoriaMetrics take the lines of /api/v1/export"
+            f"its first line, a row of {len(names)} values, names no columns: export it with its header; "
+            "from a VictoriaMetrics take the lines of /api/v1/export"
         )
     if len(set(names)) < len(names):
         raise ValueError(
