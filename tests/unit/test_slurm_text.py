@@ -124,7 +124,7 @@ def test_any_delimiter_with_and_without_header_gives_the_same_jobs(tmp_path, col
 @pytest.mark.parametrize(("lines", "message"), [
     (["JobID|Cluster|Account|State|End", RUNS[0]], "it has no ElapsedRaw or Elapsed and no AllocCPUS or NCPUS; it has JobID, Cluster"),
     (["       JobID    Cluster    Account      State ", "--- --- --- ---"], "it is sacct's table for people, whose columns are cut"),
-    (["101|alpine|bio|COMPLETED|3600"], "it has no header, and its first line '101|alpine|bio|COMPLETED|3600' is not of the 16, 11, 9, 26, 25"),
+    (["101|alpine|bio|COMPLETED|3600"], "it has no header, and its first line, a row of 5 values, is not of the 16, 11, 9, 26, 25"),
     (["101|alpine|COMPLETED|bio|a|b|c|d|e|f|g"], "it has no header"),
 ])  # fmt: skip
 def test_another_layout_is_one_line_that_says_what_is_needed(tmp_path, lines, message):
