@@ -1,5 +1,6 @@
 """Whoever starts a process through the server sees what it would see without one."""
 
+import json
 import os
 import signal
 import subprocess
@@ -128,11 +129,31 @@ def test_a_fork_ends_with_whoever_asked_for_it_and_all_end_with_the_parent_of_th
         process.wait(5)
 
 
-def test_what_the_server_imports_starts_no_thread_that_a_fork_would_lack():
-    """OpenBLAS, told here to need none, and the allocator of pyarrow start theirs again after a fork."""
-    code = "from pathlib import Path; from nightshift import forkserver; forkserver.import_libraries(); "
-    code += "print(*sorted({path.read_text().strip() for path in Path('/proc/self/task').glob('*/comm')} - {'jemalloc_bg_thd'}))"
+@pytest.fixture(scope="module")
+def as_the_server():
+    """Of a process that imports what the server does: its threads then, packages that are not imported by then, and a sum by PyTorch after that."""
+    code = """if True:
+    import json, sys
+    from pathlib import Path
+    from nightshift import forkserver
+    forkserver.import_libraries()
+    threads = {path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")}
+    absent = {"dask", "pytest", "torch"} - set(sys.modules)
+    import dask, torch
+    print(json.dumps([sorted(threads - {"jemalloc_bg_thd"}), sorted(absent), torch.add(1, 2).item()]))
+    """
     alone = os.environ | dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, env=alone, capture_output=True, text=True)
-    assert done.stdout.startswith("python"), done.stderr
-    assert len(done.stdout.split()) == 1
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_what_the_server_imports_starts_no_thread_that_a_fork_would_lack(as_the_server):
+    """OpenBLAS, told here to need none, and the allocator of pyarrow start theirs again after a fork."""
+    [name] = as_the_server[0]
+    assert name.startswith("python")
+
+
+def test_storing_models_imports_neither_pytorch_nor_dask_and_hides_them_from_nobody(as_the_server):
+    """Tickets import PyTorch after it, and heavy tables Dask."""
+    assert as_the_server[1:] == [["dask", "pytest", "torch"], 3]

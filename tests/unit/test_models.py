@@ -2,15 +2,12 @@
 
 import datetime
 import functools
-import subprocess
-import sys
 import zipfile
 
 import numpy as np
 import pytest
 import sklearn
 import skops.io
-from conftest import REPOSITORY
 from sklearn.cluster import KMeans
 from sklearn.ensemble import IsolationForest
 from sklearn.preprocessing import FunctionTransformer
@@ -90,19 +87,6 @@ def test_a_model_that_cannot_be_read_is_refused_in_a_line_that_says_what_to_do(t
     with pytest.raises(ValueError, match=rf"forest.skops cannot be read as a model.*: remove {path.parent}/metrics.json, and") as refused:
         load_model(path)
     assert "\n" not in str(refused.value)
-
-
-def test_storing_models_imports_neither_pytorch_nor_dask_and_hides_them_from_nobody():
-    """Tickets import PyTorch after it, and heavy tables Dask, which scikit-learn then knows all the same."""
-    code = """if True:
-    import sys, nightshift.models
-    assert not {"torch", "dask", "pytest"} & set(sys.modules)
-    import dask.array, torch
-    from sklearn.preprocessing import scale
-    print(torch.add(1, 2).item(), scale(dask.array.arange(3)).sum())
-    """
-    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (0, "3 0.0\n"), done.stderr
 
 
 def test_a_network_and_a_list_of_estimators_are_stored_by_their_suffix(tmp_path):
