@@ -34,8 +34,8 @@ class Hidden:
 
 
 # skops asks scikit-learn for all its estimators, and scikit-learn looks for them by importing every part of
-# itself, its adapters of PyTorch and Dask and what it tests itself with too: without these it takes 2.0 s of a
-# processor, 2.9 s with the latter two, and 2 s more with PyTorch
+# itself, its adapters of PyTorch and Dask and what it tests itself with too. Without these that takes 2.0 s
+# of a processor, 2.9 s with Dask and pytest, and 2 s more with PyTorch
 with Hidden("torch", "dask", "pytest"):
     import skops.io
 
