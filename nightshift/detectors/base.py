@@ -5,11 +5,43 @@ To add one, derive from Detector, write `fit` and `measure`, and hold it against
 detector must beat.
 """
 
+import json
 from abc import ABC, abstractmethod
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from nightshift.models import load_model, save_model
+from nightshift.runs import warn
+
+READ = {  # how a file that a training leaves proves to be whole
+    ".skops": load_model,
+    ".keras": load_model,
+    ".parquet": pd.read_parquet,
+    ".json": lambda path: json.loads(path.read_text(encoding="utf-8")),
+}
+
+
+def is_whole(folder, *names):
+    """Whether an earlier training has left the files `names` in `folder`, and all models, tables and JSON
+    there can be read: only then is a new model compared with the stored one.
+
+    Where one is damaged, the new one takes its place whatever it is worth, and a warning says so. A training
+    that failed on it would never replace it.
+    """
+    if not all((folder / name).exists() for name in names):
+        return False
+    for path in sorted(folder.glob("*.*")):
+        try:
+            READ.get(path.suffix, Path.stat)(path)
+        except Exception as error:  # of whatever kind its library raises for a file that it cannot read
+            warn(
+                f"The stored model cannot be read ({path.name}: {type(error).__name__}), so the new one takes "
+                "its place without a comparison."
+            )
+            return False
+    return True
 
 
 def check_scores(scores, n, *, name):

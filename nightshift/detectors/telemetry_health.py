@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from helpers import write_json, write_parquet
+from nightshift.detectors.base import is_whole
 from nightshift.detectors.telemetry_diagnosis import temperature_scale
 from nightshift.detectors.telemetry_distances import (
     normalise_scores,
@@ -272,9 +273,8 @@ def stored_before(paths, features):
     encoded = read_json(paths.encoders / "metrics.json")
     counters = [name for name, is_a in encoded.get("metrics", {}).items() if is_a["kind"] == "counter"]
     about_data = {"source": source, "windows": encoded.get("windows", {}) | {"counters": counters}}
-    complete = detector.exists() and metrics.exists()
-    models = json.loads(metrics.read_text())["models"] if complete else []
-    description = json.loads(detector.read_text()) if models else {}
+    models = read_json(metrics).get("models", []) if is_whole(paths.models, detector.name) else []
+    description = read_json(detector) if models else {}
     reads = {*description.get("inputs", []), *description.get("features", [])}
     same_source = description.get("source") == source
     fits = reads <= features and same_source and (paths.models / "classifier.skops").exists()

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from helpers import table_key
+from nightshift.detectors.base import is_whole
 from nightshift.detectors.transfers_quantiles import (
     QUANTILES,
     continue_quantiles,
@@ -15,6 +16,7 @@ from nightshift.detectors.transfers_quantiles import (
     predict_quantiles,
     standard_score,
 )
+from nightshift.products import read_json
 from nightshift.statistics import skill_interval
 
 TRIVIAL = {  # what a person would guess, and the file that keeps it
@@ -95,6 +97,20 @@ def fit_scaling(transfers, columns):
         c: {"mean": float(moments.loc["mean", c]), "std": float(moments.loc["std", c]) or 1.0}
         for c in columns
     }
+
+
+def stored_predictor(paths, before):
+    """The predictor of an earlier training as {"stored": its description}, as `predict_durations` takes it;
+    {} where there is none that may be compared on data of `before`, a time as text, and later: it knows them,
+    reads other numbers, or is damaged.
+
+    paths : helpers.study_paths of the study.
+    """
+    old = read_json(paths.encoders / "inputs.json")
+    fits = list(old.get("numbers", {})) == NUMBERS and old["training_window"][1] < before
+    if not fits or not is_whole(paths.models, old["file"]):
+        return {}
+    return {"stored": old | {"path": str(paths.models / old["file"])}}
 
 
 def predict_durations(predictor, transfers, categories, *, usual=False):

@@ -203,7 +203,7 @@ def attach_topics(findings, label):
         return label
     rows = np.flatnonzero(findings.scope.isin(GROUND))
     ground, number_of, first = findings.iloc[rows], label[rows], findings.first_h.to_numpy()
-    others, sites = ground.first_h.groupby(number_of).min(), ground.site.groupby(number_of).agg(set)
+    others, sites = ground.first_h.groupby(number_of).min(), ground.site.groupby(number_of).agg(set).to_dict()
     keywords = {
         number: {singular(word) for words in lists for word in words}
         for number, lists in ground.keywords.groupby(number_of)

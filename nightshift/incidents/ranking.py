@@ -66,7 +66,7 @@ def rank_incidents(incidents, weights, scales, limits, max_incidents):
     )
     ranked = incidents.join(points.rename(columns="points {}".format)).assign(
         priority=points.sum(axis=1).round(3),
-        standing=[standing_in_words(row) for _, row in points.iterrows()],
+        standing=list(map(standing_in_words, points.to_dict("records"))),
     )
     gravity = evidence.sum(axis=1).round(3)
     ranked["severity"] = np.select(
@@ -84,11 +84,11 @@ def rank_incidents(incidents, weights, scales, limits, max_incidents):
 def standing_in_words(points):
     """Say what an incident owes its place to, the most first: "7.4 points: impact 3.2, surprise 2.3, news 1".
 
-    points : Series of the points of `rank_incidents`, by what they are for.
+    points : those of `rank_incidents`, {what they are for: number}.
     """
-    counted = points[points.abs() >= 0.05].sort_values(key=abs, ascending=False, kind="stable")
-    parts = ", ".join(f"{name} {value:.2g}" for name, value in counted.items())
-    return f"{points.sum():.1f} points" + (f": {parts}" if parts else "")
+    counted = sorted(points.items(), key=lambda item: -abs(item[1]))
+    parts = ", ".join(f"{name} {value:.2g}" for name, value in counted if abs(value) >= 0.05)
+    return f"{sum(points.values()):.1f} points" + (f": {parts}" if parts else "")
 
 
 def needs_advice(ranked):

@@ -52,17 +52,14 @@ def track_incidents(
     taken, matches = match_identities(findings, label, before, compared)
     ids_then, reserved = ids_of_earlier_run(findings, label, taken, stored, day)
     names, rows, used = [], [], set(before.index) | set(taken.values()) | reserved
-    of_number, of_name = (
-        findings.groupby(np.asarray(label)).indices,
-        earlier_findings.groupby("incident").indices,
-    )
+    of_number, of_name = rows_by(findings, np.asarray(label)), rows_by(earlier_findings, "incident")
     for number, one in enumerate(made.to_dict("records")):
-        members = findings.iloc[of_number[number]]
+        members = of_number(number)
         if number in taken:
             name = taken[number]
-            past = earlier_findings.iloc[of_name.get(name, [])]
             rows.append(
-                {"incident": name} | row_continued(one, before.loc[name], members, past, escalation_factor)
+                {"incident": name}
+                | row_continued(one, before.loc[name], members, of_name(name), escalation_factor)
             )
         else:
             name = ids_then.get(number) or new_incident_id(one["key"], day, used)
@@ -81,6 +78,17 @@ def track_incidents(
         tonight,
         earlier_findings[earlier_findings.incident.isin(resolved)],
     )
+
+
+def rows_by(findings, key):
+    """A function that returns the findings of one value of `key`, with their times in hours and `night_h`,
+    when their night begins.
+
+    Nothing else of them tells what has become of an incident, and of 2,000 incidents whole rows take 10 s.
+    """
+    times = findings[["cadence", "first_h", "last_h", "kept"]].assign(night_h=hours_of(findings.night))
+    places = findings.groupby(key).indices
+    return lambda value: times.iloc[places.get(value, [])]
 
 
 def with_older(earlier_findings, remembered, before):
@@ -145,7 +153,7 @@ def ended_unwatched(one, findings, watched):
         (findings.cadence == "day") & findings.last_h.notna()
     ]  # where a daily source sees it, its word on the end counts
     seen = daily if len(daily) else findings
-    return bool((seen.last_h <= hours_of(seen.night)).all())
+    return bool((seen.last_h <= seen.night_h).all())
 
 
 def ids_of_earlier_run(findings, label, taken, stored, day):

@@ -1,6 +1,6 @@
 """Sentences and tables that say of incidents what people read: when, in which state, how sure, how many."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 
 import pandas as pd
 
@@ -95,10 +95,12 @@ def incident_sentences(incidents, findings, day):
     date as text.
     """
     columns = [name for name in ("site", "sites") if name in findings]
-    of_incident = {name: group[columns].to_dict("records") for name, group in findings.groupby("incident")}
+    of_incident = defaultdict(list)
+    for name, finding in zip(findings.incident, findings[columns].to_dict("records"), strict=True):
+        of_incident[name].append(finding)
     sentences = []
     for row in incidents.itertuples():
-        theirs = of_incident.get(row.incident, [])
+        theirs = of_incident[row.incident]
         sentences.append(incident_sentence(row, len(theirs), day, sites_of(theirs, row.site)))
     return sentences
 

@@ -85,7 +85,8 @@ def read_csv_pages(path, bad_lines, *, prose=False, names=None, header=True):
                 yield first_row, pa.Table.from_batches([batch])
                 first_row += len(batch)
         except pa.ArrowInvalid as error:
-            if "UTF8" not in str(error):
+            # of a row with too many columns, Arrow only asks what is to be done where it can decode the row
+            if "UTF8" not in str(error) and "CSV parse error" not in str(error):
                 raise
             raise ValueError("it is no text in UTF-8: save it as such") from None
         note_skipped(path, skipped, bad_lines, n_before, header)

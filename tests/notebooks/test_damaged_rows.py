@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import pandas as pd
+import pytest
 import yaml
 from conftest import REPOSITORY, run_here
 from hypothesis import HealthCheck, given, note, settings
@@ -60,6 +61,7 @@ def read_and_put_aside(study, products):
     return status["rows"] + status.get("gpu_rows", 0), int(aside["rows"].sum()) if "rows" in aside else len(aside)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Arrow's own, of a row that it cannot decode
 @settings(
     max_examples=int(DRAWN or 24),
     derandomize=not DRAWN,

@@ -1,11 +1,12 @@
 """The contract of detectors: higher is stranger, scores are finite, and what is stored scores alike."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.ensemble import IsolationForest
 from sklearn.metrics import roc_auc_score
 
-from nightshift.detectors.base import Detector, EstimatorDetector, NullDetector, check_scores
+from nightshift.detectors.base import Detector, EstimatorDetector, NullDetector, check_scores, is_whole
 from nightshift.detectors.telemetry_distances import Distance, Neighbours, Residual
 from nightshift.statistics import p_values
 
@@ -54,3 +55,20 @@ def test_a_score_that_is_no_number_names_its_detector():
         check_scores([1, 2], 3, name="d.skops")
     with pytest.raises(TypeError, match="abstract"):
         Detector()
+
+
+@pytest.mark.parametrize(("name", "content"), [("forest.skops", b"PK"), ("calibration.parquet", b"PAR1"), ("detector.json", b"{"), ("a.keras", b"")])
+def test_a_stored_model_that_is_damaged_is_compared_with_none_and_replaced(tmp_path, monkeypatch, name, content):
+    said = []
+    monkeypatch.setattr("nightshift.detectors.base.warn", said.append)
+    assert not is_whole(tmp_path, "detector.json"), "there is none"
+    (tmp_path / "detector.json").write_text("{}")
+    pd.DataFrame({"score": [1.0]}).to_parquet(tmp_path / "calibration.parquet")
+    (tmp_path / ".trained").touch()
+    assert is_whole(tmp_path, "detector.json", "calibration.parquet")
+    assert said == []
+    (tmp_path / name).write_bytes(content)
+    assert not is_whole(tmp_path, "detector.json")
+    [line] = said
+    assert line.startswith(f"The stored model cannot be read ({name}: ")
+    assert line.endswith("the new one takes its place without a comparison.")
