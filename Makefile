@@ -10,7 +10,7 @@ export PATH := $(abspath $(ENV))/bin:$(PATH)
 SHELL  := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help reports test lab nightly backtest bench bench-scale lint clean
+.PHONY: help reports test lab nightly backtest bench bench-scale release lint clean
 
 help:
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
@@ -40,6 +40,12 @@ bench-scale: $(ENV)/.installed  # what each step costs as the data grow; about t
 # a file as argument would make its folder the root, where neither helpers.py nor the configuration is
 lab: $(ENV)/.installed       ## open JupyterLab in the repository, at notebooks/start_here.ipynb
 	jupyter lab --LabApp.default_url=/lab/tree/notebooks/start_here.ipynb
+
+# the tool has packages of its own, so it stands beside the environment that it looks at
+release: $(ENV)/.installed   # what a release takes along: pins held against advisories, and a CycloneDX bill of materials, bom.json
+	python deploy/advisories.py
+	@[ -x .release/bin/cyclonedx-py ] || { $(PYTHON) -m venv .release && .release/bin/pip install --quiet cyclonedx-bom==7.5.0; }
+	.release/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-file bom.json $(ENV)/bin/python
 
 lint: $(ENV)/.installed      ## check style of code and notebooks
 	ruff check . && nbstripout --verify $$(git ls-files '*.ipynb')
