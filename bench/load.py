@@ -23,9 +23,10 @@ from steps import WATCH
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests")]
 
-from incident_tables import write_study  # noqa: E402
+from incident_tables import executed, write_study  # noqa: E402
 
 from helpers import write_findings  # noqa: E402
+from nightshift.catalog import extra_notebooks, finding_tables  # noqa: E402
 
 DAY = "2026-01-31"
 KINDS = {  # of each study: kind of finding, name of what it is about, unit of impact
@@ -64,6 +65,10 @@ def write_night(root, night, sizes):
     for study, rows in draw_findings(night, *sizes).items():
         write_study(root, study, night)
         write_findings(rows, root / f"data/findings/{study}.parquet", study)
+        for step in extra_notebooks(study):
+            executed(root / f"reports/{night}/{study}/{step}.ipynb", ended=f"{night}T05:00:00+00:00")
+            for table in finding_tables(study, step):
+                write_findings([], root / f"data/findings/{table}.parquet", study)
 
 
 def watched(*command):

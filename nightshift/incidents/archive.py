@@ -5,9 +5,9 @@ import json
 
 import pandas as pd
 
-from nightshift import former_names
+from nightshift import catalog, former_names
 from nightshift.incidents.tracking import PAST_STATES
-from nightshift.schemas import FOLLOWED, INCIDENT_FINDING
+from nightshift.schemas import FOLLOWED, INCIDENT, INCIDENT_FINDING
 from nightshift.wording import one_line
 
 GAP = 3  # nights: a digest that runs on working days has not looked away over a week-end
@@ -48,7 +48,8 @@ def _check_types(table):
 
 def read_nights(folder, first, before):
     """Read the nights from `first` up to the one before `before` (date texts): ({night: [incidents,
-    findings]}, what cannot be read, one line each)."""
+    findings]}, what cannot be read, one line each). Of a night with a damaged table, what it published counts.
+    """
     nights, notes = {}, []
     for night in [
         path.stem for path in sorted(folder.glob("????-??-??.parquet")) if first <= path.stem < before
@@ -56,11 +57,38 @@ def read_nights(folder, first, before):
         try:
             nights[night] = read_night(folder, night)
         except ValueError as error:
-            notes.append(
-                f"The night {night} is left out, since {error}: its incidents are known from the other "
-                "nights, or begin anew"
-            )
+            published = folder.parents[1] / "reports" / night / "digest.json"
+            try:
+                nights[night] = read_published(published, night)
+            except (OSError, ValueError, LookupError, TypeError):
+                what = "left out", "its incidents are known from the other nights, or begin anew"
+            else:
+                what = "read as it was published", "its incidents keep their names"
+            notes.append(f"The night {night} is {what[0]}, since {error}: {what[1]}")
     return nights, notes
+
+
+def read_published(path, night):
+    """Read [incidents with `of`, findings] of the `night` (date text) as its digest.json at `path` has them,
+    which takes the place of tables that cannot be read.
+
+    What it does not say is as of an incident of its first finding. OSError, ValueError, LookupError or
+    TypeError where it cannot be read either.
+    """
+    incidents = json.loads(path.read_text(encoding="utf-8"))["incidents"]
+    rows, findings = [], []
+    for one in incidents:
+        kind = catalog.kind_of(one["findings"][0]["study"], one["findings"][0]["kind"])
+        said = {"incident": one["id"], "description": kind.description, "scope": kind.scope}
+        rows.append(dict.fromkeys(INCIDENT, "") | {"benign": kind.benign} | one | said)
+        of_it = {"incident": one["id"], "night": night, "kept": False}
+        findings += [finding | of_it | {"table": finding["study"]} for finding in one["findings"]]
+    tables = [pd.DataFrame(rows, columns=[*INCIDENT]), pd.DataFrame(findings, columns=INCIDENT_FINDING)]
+    for table in tables:
+        for time in ("start", "end"):
+            table[time] = pd.to_datetime(table[time], utc=True).astype("datetime64[us, UTC]")
+        _check_types(table)
+    return [tables[0].assign(of=night), tables[1]]
 
 
 def newest_of(pairs):

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import REPOSITORY, refused, run_cells
+from incident_tables import write_run
 from PIL import Image
 
 from helpers import FINDING_COLUMNS, write_findings
@@ -19,6 +20,7 @@ from nightshift.incidents.intake import check_findings, read_verdicts
 from nightshift.incidents.silences import record_silence
 from nightshift.remediation.feedback import record_feedback
 from nightshift.runs import VERSION
+from nightshift.schemas import FOLLOWED
 
 NOTEBOOK = "digest.ipynb"
 STUDIES = ["accounting", "certification", "telemetry", "tickets", "transfers"]
@@ -253,6 +255,24 @@ def test_a_damaged_table_of_a_night_leaves_that_night_out_and_says_why(two_night
     assert why in note
     assert str(tmp_path) not in note
     assert len(names_since(archive, "2026-01-31")) == 0
+
+
+@pytest.mark.parametrize("table", ["2026-01-31.parquet", "2026-01-31_findings.parquet"])
+def test_a_damaged_table_of_a_published_night_is_read_as_it_was_published(two_nights, tmp_path, table):
+    root = shutil.copytree(two_nights, tmp_path, dirs_exist_ok=True)
+    write_run(root, day="2026-01-31", studies=STUDIES)
+    archive = root / "data/incidents"
+    incidents, findings = read_nights(archive, "2026-01-31", "2026-02-01")[0]["2026-01-31"]
+    cut(archive / table)
+    nights, [note] = read_nights(archive, "2026-01-31", "2026-02-01")
+    assert note.startswith(f"The night 2026-01-31 is read as it was published, since data/incidents/{table} cannot be read (")
+    assert note.endswith("): its incidents keep their names")
+    columns = [*FOLLOWED, "of", "site", "title", "scope", "benign", "description"]
+    by_name = [table.sort_values("incident", ignore_index=True)[columns] for table in (nights["2026-01-31"][0], incidents)]
+    pd.testing.assert_frame_equal(*by_name, check_dtype=False)
+    of_findings = ["incident", "study", "kind", "entity", "site", "start", "end", "impact", "impact_unit", "night", "kept", "table"]
+    by_name = [table.sort_values(of_findings[:4], ignore_index=True)[of_findings] for table in (nights["2026-01-31"][1], findings)]
+    pd.testing.assert_frame_equal(*by_name, check_dtype=False)
 
 
 def test_studies_are_watched_that_reported_on_the_last_night_unless_it_is_long_ago(two_nights, tmp_path):
