@@ -250,11 +250,12 @@ def test_behind_a_proxy_its_reader_is_named_and_only_there(tmp_path):
         (["--config", "nowhere.yaml"], "nowhere.yaml"),
     ],
 )
-def test_a_server_that_may_not_start_says_so_in_a_line(published, options, words):
-    command = [sys.executable, "-m", "nightshift", "serve", "--config", str(published), "--port", "0", *options]
-    ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
-    assert (ended.returncode, len(ended.stderr.splitlines()), ended.stdout) == (2, 1, "")
-    assert words in ended.stderr
+def test_a_server_that_may_not_start_says_so_in_a_line(published, capsys, options, words):
+    with pytest.raises(SystemExit) as ended:
+        app(["serve", "--config", str(published), "--port", "0", *options])
+    printed = capsys.readouterr()
+    assert (ended.value.code, len(printed.err.splitlines()), printed.out) == (2, 1, "")
+    assert words in printed.err
 
 
 def test_a_port_that_is_taken_is_one_line(published, address):
