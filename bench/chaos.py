@@ -24,9 +24,9 @@ from full_disk import small_disk  # noqa: E402
 from small_nights import BEFORE, UNPRIVILEGED, Nights, Runner  # noqa: E402
 
 
-def tell(name, wrong, said):
+def tell(name, wrong, line_of_night):
     """Print what came of a fault; whether it came out well."""
-    print(f"{'well' if not wrong else 'BADLY':<6} {name:<56} {said[:140]}", flush=True)
+    print(f"{'well' if not wrong else 'BADLY':<6} {name:<56} {line_of_night[:140]}", flush=True)
     print("".join(f"       {line[:300]}\n" for line in wrong), end="", flush=True)
     return not wrong
 

@@ -37,8 +37,8 @@ def is_whole(folder, *names):
             READ.get(path.suffix, Path.stat)(path)
         except Exception as error:  # of whatever kind its library raises for a file that it cannot read
             warn(
-                f"The stored model cannot be read ({path.name}: {type(error).__name__}), so the new one takes "
-                "its place without a comparison."
+                f"The stored model cannot be read ({path.name}: {type(error).__name__}), so the new one "
+                "takes its place without a comparison."
             )
             return False
     return True

@@ -48,7 +48,8 @@ def _check_types(table):
 
 def read_nights(folder, first, before):
     """Read the nights from `first` up to the one before `before` (date texts): ({night: [incidents,
-    findings]}, what cannot be read, one line each). Of a night with a damaged table, what it published counts.
+    findings]}, what cannot be read, one line each). Of a night with a damaged table, what it published
+    counts.
     """
     nights, notes = {}, []
     for night in [
@@ -79,8 +80,8 @@ def read_published(path, night):
     rows, findings = [], []
     for one in incidents:
         kind = catalog.kind_of(one["findings"][0]["study"], one["findings"][0]["kind"])
-        said = {"incident": one["id"], "description": kind.description, "scope": kind.scope}
-        rows.append(dict.fromkeys(INCIDENT, "") | {"benign": kind.benign} | one | said)
+        of_kind = {"incident": one["id"], "description": kind.description, "scope": kind.scope}
+        rows.append(dict.fromkeys(INCIDENT, "") | {"benign": kind.benign} | one | of_kind)
         of_it = {"incident": one["id"], "night": night, "kept": False}
         findings += [finding | of_it | {"table": finding["study"]} for finding in one["findings"]]
     tables = [pd.DataFrame(rows, columns=[*INCIDENT]), pd.DataFrame(findings, columns=INCIDENT_FINDING)]

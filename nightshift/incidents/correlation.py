@@ -83,8 +83,8 @@ def pairs_among(one, other, columns, chosen, chosen_other):
 
 
 def hours_shared(one, here, other, there):
-    """Hours in which rows `here` of `one` and `there` of `other` overlap, negative for those between them, NaN
-    where a time is not known: float (pairs,).
+    """Hours in which rows `here` of `one` and `there` of `other` overlap, negative for those between them,
+    NaN where a time is not known: float (pairs,).
     """
     first, last = (np.asarray(rows, float) for rows in (one.first_h, one.last_h))
     first_other, last_other = (np.asarray(rows, float) for rows in (other.first_h, other.last_h))
@@ -263,8 +263,8 @@ def match_retrospective(findings, label, earlier_findings):
     study, study_then = (rows.study.to_numpy(object) for rows in (findings, earlier_findings))
     met = pd.DataFrame({"number": label[here], "hours": hours, "there": there})
     met = met[(hours > 0) & (study[here] != study_then[there])]
-    known = np.unique(label[continues(findings, earlier_findings).nonzero()[0]])
-    met = met[~met.number.isin(known)]
+    going_on = np.unique(label[continues(findings, earlier_findings).nonzero()[0]])
+    met = met[~met.number.isin(going_on)]
     met = met.sort_values(["number", "hours", "there"], ascending=[True, False, True])
     met = met.drop_duplicates("number")
     return dict(zip(met.number, earlier_findings.incident.iloc[met.there], strict=True))

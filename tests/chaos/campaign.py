@@ -9,10 +9,10 @@ from faults import MODELS
 from small_nights import NIGHT, differing, falsehoods, lost, unread
 
 
-def judge_first(nights, kind, outcome, said):
+def judge_first(nights, kind, outcome, spoken):
     """What is wrong with the night in which the fault was, a line each."""
     wrong = [f"a bare traceback: {line}" for line in outcome.lines if line.startswith(("Traceback", "  File "))]
-    wrong += falsehoods(nights.root, nights.undisturbed, outcome) + lost(nights, said)
+    wrong += falsehoods(nights.root, nights.undisturbed, outcome) + lost(nights, spoken)
     if not kind.line:
         wrong += ended_badly(nights, outcome)
     elif not any(re.search(kind.line, line) for line in outcome.lines):
@@ -35,13 +35,13 @@ def judge(nights, kind, runner):
     """Let a fault happen and judge the nights after it: (lines of what is wrong, what the first of them said)."""
     nights.put_back(kind.begin)
     if kind.at:
-        said = nights.said()
+        spoken = nights.spoken()
         first = nights.run_disturbed(*kind.at, lambda: kind.make(nights), runner=runner)
     else:
         kind.make(nights)
-        said = nights.said()
+        spoken = nights.spoken()
         first = nights.run(runner=runner)
-    wrong = judge_first(nights, kind, first, said)
+    wrong = judge_first(nights, kind, first, spoken)
     if kind.line or kind.at:
         kind.mend(nights)
         second = nights.run()
@@ -85,12 +85,12 @@ def judge_kill(nights, who, rng, took):
     before. took : seconds of an undisturbed night.
     """
     nights.put_back("before")
-    said, night = nights.said(), nights.start()
+    spoken, night = nights.spoken(), nights.start()
     if not kill_when_there(nights, night[0], who, rng.uniform(0, took)):
         nights.end(night)
         return None
     first = nights.end(night)
-    wrong = falsehoods(nights.root, nights.undisturbed, first) + lost(nights, said)
+    wrong = falsehoods(nights.root, nights.undisturbed, first) + lost(nights, spoken)
     if first.code == 0 and who != "publisher":
         wrong += ended_badly(nights, first)
     if who not in ("command", "all") and not first.lines:
@@ -119,7 +119,7 @@ def judge_older_night(nights, before):
     """Run the night before once more after the second one, whose pages stay; then the second one again."""
     nights.put_back("after")
     pages = (nights.root / f"reports/{NIGHT}/index.html").read_bytes()
-    said, older = nights.said(), nights.run(before)
+    spoken, older = nights.spoken(), nights.run(before)
     wrong = [] if (nights.root / f"reports/{NIGHT}/index.html").read_bytes() == pages else ["the pages of the newer night changed"]
-    wrong += lost(nights, said) + [f"the next run: {line}" for line in ended_badly(nights, nights.run())]
+    wrong += lost(nights, spoken) + [f"the next run: {line}" for line in ended_badly(nights, nights.run())]
     return wrong, f"{older.code} {(older.lines or ['(no line)'])[0]}"

@@ -181,7 +181,7 @@ class Nights:
             return {name: found[0] for name, found in {"kernel": kernels, "step": steps, "chain": children[1:]}.items() if found}
         return {}
 
-    def said(self):
+    def spoken(self):
         """What people said: {name: content} of feedback and silences."""
         return {path.name: path.read_bytes() for path in (self.feedback, self.silences) if path.is_file()}
 
@@ -249,10 +249,10 @@ def falsehoods(root, undisturbed, outcome):
     return wrong
 
 
-def lost(nights, said):
-    """What of feedback and silences is not as it was `said`, a line each."""
-    now = nights.said()
-    return [f"{name} was changed or removed by a run" for name, content in said.items() if now.get(name) != content]
+def lost(nights, spoken):
+    """What of feedback and silences is not as people had `spoken`, a line each."""
+    now = nights.spoken()
+    return [f"{name} was changed or removed by a run" for name, content in spoken.items() if now.get(name) != content]
 
 
 def unread(nights):

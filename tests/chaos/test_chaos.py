@@ -1,5 +1,6 @@
 """A whole night with several faults at once and a kill at a random moment; bench/chaos.py has all kinds of fault, one by one, and many kills."""
 
+import contextlib
 import os
 import random
 import re
@@ -15,11 +16,10 @@ INCIDENTS = f"data/incidents/{NIGHT}.parquet"
 
 @pytest.fixture(scope="module")
 def nights(tmp_path_factory):
-    runner = Runner()
-    nights = Nights(tmp_path_factory.mktemp("chaos"), runner)
-    nights.prepare(alone=True)
-    yield nights
-    runner.close()
+    with contextlib.closing(Runner()) as runner:
+        nights = Nights(tmp_path_factory.mktemp("chaos"), runner)
+        nights.prepare(alone=True)
+        yield nights
 
 
 def test_a_damaged_night_whose_kernel_is_killed_is_made_again_by_the_same_command(nights):
@@ -27,7 +27,7 @@ def test_a_damaged_night_whose_kernel_is_killed_is_made_again_by_the_same_comman
     kinds = [kind for kind in KINDS if kind.name in AT_ONCE]
     for kind in kinds:
         kind.make(nights)
-    said, seed = nights.said(), int(os.environ.get("NIGHTSHIFT_SEED") or random.randrange(10**6))
+    spoken, seed = nights.spoken(), int(os.environ.get("NIGHTSHIFT_SEED") or random.randrange(10**6))
     night = nights.start()
     killed = kill_when_there(nights, night[0], "kernel", random.Random(seed).uniform(0, 6))
     first = nights.end(night)
@@ -44,4 +44,4 @@ def test_a_damaged_night_whose_kernel_is_killed_is_made_again_by_the_same_comman
     assert found["data/findings/accounting.parquet"].equals(nights.undisturbed["data/findings/accounting.parquet"])
     assert list(found[INCIDENTS].incident) == list(nights.undisturbed[INCIDENTS].incident), "names stay"
     assert list(found[INCIDENTS].silenced_as) == ["", "silenced"]
-    assert (nights.said(), unread(nights)) == (said, [])
+    assert (nights.spoken(), unread(nights)) == (spoken, [])

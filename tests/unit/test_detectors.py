@@ -59,16 +59,16 @@ def test_a_score_that_is_no_number_names_its_detector():
 
 @pytest.mark.parametrize(("name", "content"), [("forest.skops", b"PK"), ("calibration.parquet", b"PAR1"), ("detector.json", b"{"), ("a.keras", b"")])
 def test_a_stored_model_that_is_damaged_is_compared_with_none_and_replaced(tmp_path, monkeypatch, name, content):
-    said = []
-    monkeypatch.setattr("nightshift.detectors.base.warn", said.append)
+    warnings = []
+    monkeypatch.setattr("nightshift.detectors.base.warn", warnings.append)
     assert not is_whole(tmp_path, "detector.json"), "there is none"
     (tmp_path / "detector.json").write_text("{}")
     pd.DataFrame({"score": [1.0]}).to_parquet(tmp_path / "calibration.parquet")
     (tmp_path / ".trained").touch()
     assert is_whole(tmp_path, "detector.json", "calibration.parquet")
-    assert said == []
+    assert warnings == []
     (tmp_path / name).write_bytes(content)
     assert not is_whole(tmp_path, "detector.json")
-    [line] = said
+    [line] = warnings
     assert line.startswith(f"The stored model cannot be read ({name}: ")
     assert line.endswith("the new one takes its place without a comparison.")
