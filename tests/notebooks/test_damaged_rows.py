@@ -28,7 +28,7 @@ EXAMPLES = [
     if (path.parent / one["source"]).is_file() and not one["source"].endswith(BINARY)
 ]
 DRAWN = os.environ.get("NIGHTSHIFT_EXAMPLES")
-VALUES = [b"", b"null", b"nan", b"-1", b"9" * 20, b"9" * 400, b"1e308", b"-0", b"\xff\xfe", b"\\ud800", b"\x1b]0;x\x07", b"{", b"[[", b"\"", b"=1+1"]
+VALUES = [b"", b"null", b"nan", b"-1", b"9" * 20, b"9" * 400, b"1e308", b"-0", b"\xff\xfe", b"\\ud800", b"\x1b]0;x\x07", b"{", b"[[", b'"', b"=1+1"]
 
 
 @st.composite
