@@ -103,7 +103,7 @@ def table_to_read(found, status):
     more = rows.change_hours.map("{:+,.0f}".format).mask(rows.kind.isin(SHAPES), "").astype(str)
     kinds = labels_of("accounting", rows.kind)
     until = list(map(last_moment, rows.until, rows["from"]))
-    evidence = rows.evidence.str.replace(r"; since [\d-]{10}$", "", regex=True)  # the table has it already
+    evidence = rows.evidence.astype(str).str.replace(r"; since [\d-]{10}$", "", regex=True)  # told beside it
     rows = rows.assign(kind=kinds, since=rows["from"], until=until, evidence=evidence)
     rows = rows.assign(**{"core hours": more})
     return rows[["kind", "entity", "since", "until", "core hours", "evidence"]]

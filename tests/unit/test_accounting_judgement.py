@@ -156,3 +156,5 @@ def test_a_table_to_read_says_once_since_when():
     assert table["core hours"].tolist() == ["-1,200", ""]
     assert table.until.astype(str).str[:10].tolist() == ["2026-01-25"] * 2
     assert table.since.tolist() == [begin] * 2
+    nothing = table_to_read(pd.DataFrame(found | {"evidence": [float("nan")] * 2}), "by chance")
+    assert (len(nothing), list(nothing)) == (0, ["kind", "entity", "since", "until", "core hours", "evidence"])
