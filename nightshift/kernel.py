@@ -10,6 +10,8 @@ from typing import ClassVar
 from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec
 
+ENDED_WELL = "it ended with exit code 0"  # in the words of Kernel.death
+
 
 def launch():
     """Run a kernel, which ends this process. It has no debugger: nobody steps through a night, and importing

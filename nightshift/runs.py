@@ -363,7 +363,7 @@ def failure_of(notebook, executed, parameters, title):
     import papermill
 
     from nightshift import engine
-    from nightshift.kernel import Kernel
+    from nightshift.kernel import ENDED_WELL, Kernel
 
     Kernel.processes.clear()
     try:
@@ -389,6 +389,8 @@ def failure_of(notebook, executed, parameters, title):
         return f"{STOPPED}: {error}", None, False
     except Exception as error:  # of nbclient, zmq or the disk: whatever it is, it ends this step and no other
         died = Kernel.death()
+        if died == ENDED_WELL and type(error).__name__ != "DeadKernelError":
+            died = ""  # it was told to end, and what went wrong came then
         cell = last_cell(read_notebook(executed)) if died else None
         at = f" in cell {cell}" if cell else ""
         return (

@@ -59,26 +59,39 @@ def hours_of(times):
 # ---------------------------------------------------------------------------------------------------- Links
 
 
+def codes_alike(one, other, columns):
+    """Numbers that are equal where rows agree in all `columns`: (of `one` (n,), of `other` (m,)), int."""
+    code = np.zeros(len(one) + len(other), int)
+    for column in columns:
+        both = np.concatenate([one[column].to_numpy(object), other[column].to_numpy(object)])
+        values = pd.factorize(both, use_na_sentinel=False)[0]
+        code = pd.factorize(code * (len(both) + 1) + values)[0]
+    return code[: len(one)], code[len(one) :]
+
+
+def pairs_of_equals(here, there):
+    """(places in `here`, places in `there`), int, of all pairs of equal numbers, ordered by both."""
+    order = np.argsort(there, kind="stable")
+    first, last = (np.searchsorted(there[order], here, side) for side in ("left", "right"))
+    n = last - first
+    place = np.arange(n.sum()) - np.repeat(np.cumsum(n) - n, n) + np.repeat(first, n)
+    return np.repeat(np.arange(len(here)), n), order[place]
+
+
 def pairs_alike(one, other, columns):
     """(rows of `one`, rows of `other`), int, of all pairs that agree in all `columns`, ordered by both.
 
     Only such pairs are ever looked at: of 5,000 findings and 20,000 of earlier nights a matrix of hours would
     take 0.8 GB.
     """
-    both = pd.concat([one[columns], other[columns]], ignore_index=True)
-    code = both.groupby(columns, sort=False, dropna=False).ngroup().to_numpy()
-    here, there = code[: len(one)], code[len(one) :]
-    order = np.argsort(there, kind="stable")
-    first, last = (np.searchsorted(there[order], here, side) for side in ("left", "right"))
-    n = last - first
-    place = np.arange(n.sum()) - np.repeat(np.cumsum(n) - n, n) + np.repeat(first, n)
-    return np.repeat(np.arange(len(one)), n), order[place]
+    return pairs_of_equals(*codes_alike(one, other, columns))
 
 
 def pairs_among(one, other, columns, chosen, chosen_other):
     """`pairs_alike` of the rows that are `chosen`, bool (n,), with those of the other that are, bool (m,)."""
     rows, others = np.flatnonzero(chosen), np.flatnonzero(chosen_other)
-    here, there = pairs_alike(one.iloc[rows], other.iloc[others], columns)
+    code, code_other = codes_alike(one, other, columns)
+    here, there = pairs_of_equals(code[rows], code_other[others])
     return rows[here], others[there]
 
 
@@ -180,13 +193,14 @@ def attach_losses(findings, label):
     losing = ((findings.scope == "community") & findings.is_loss.astype(bool)).to_numpy()
     loss, other = pairs_among(findings, findings, ["site"], losing, is_placed(findings))
     hours, study = hours_shared(findings, loss, findings, other), findings.study.to_numpy(object)
-    meets = pd.DataFrame({"one": label[loss], "hours": hours, "other": other})
-    meets = meets[(hours > 0) & (study[loss] != study[other])]
-    meets = meets.sort_values(["one", "hours", "other"], ascending=[True, False, True])
-    met = meets.drop_duplicates("one").set_index("one").other  # of equals, the first
+    meets = (hours > 0) & (study[loss] != study[other])
+    loss, other, hours = loss[meets], other[meets], hours[meets]
+    order = np.lexsort((other, -hours, label[loss]))  # of equals, the first
+    joining, first = np.unique(label[loss][order], return_index=True)
+    met = dict(zip(joining, other[order][first], strict=True))
     joined = label.copy()
     for one in pd.unique(label[losing]):
-        if one in met.index:
+        if one in met:
             joined[joined == one] = label[met[one]]
     return joined
 
