@@ -25,11 +25,11 @@ backtest: CONFIG := config.yaml tests/backtest.yaml
 backtest: $(ENV)/.installed  ## replay nights and score them: FROM=2026-01-02 TO=2026-01-31
 	@python -m nightshift backtest --from "$$FROM" --to "$$TO" $(CONFIG:%=--config '%') --cores "$$CORES" $${TRUTH:+--truth "$$TRUTH"}
 
-# two workers more than there are processors, since a sixth of the time goes into waiting for servers and browsers; and Python keeps
+# a worker more than there are processors, since a tenth of the time goes into waiting for servers and browsers; and Python keeps
 # what it compiled even where the environment says not to: else each of some hundred processes compiles the package anew, 0.2 to 0.5 s
 test: $(ENV)/.installed      ## run all tests, with up to four workers at once
 	@[ -d tests/site/node_modules ] || ! command -v npm >/dev/null || npm ci --prefix tests/site --silent --no-fund --no-audit
-	PYTHONDONTWRITEBYTECODE= python -m pytest -n "$$(python -c 'import os; print(min(4, os.cpu_count() + 2))')" --dist loadscope
+	PYTHONDONTWRITEBYTECODE= python -m pytest -n "$$(python -c 'import os; print(min(4, os.cpu_count() + 1))')" --dist loadscope
 
 bench: $(ENV)/.installed     ## measure speed and memory against peers
 	python bench/bench.py

@@ -48,6 +48,7 @@ LIBRARIES = (
 INLINE = "module://matplotlib_inline.backend_inline"
 PATIENCE_S = 2  # for a process that was asked to end
 FORK = multiprocessing.get_context("fork")
+PASSED_ON = {signal.SIGTERM, signal.SIGINT}
 
 
 def call(arguments):
@@ -65,10 +66,12 @@ def call(arguments):
 def main():
     """Call what the command line names, in a fork of the server if there is one."""
     arguments, connection = sys.argv[1:], socket.socket(socket.AF_UNIX)
+    signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)  # what comes before there is a fork reaches it, too
     try:
         connection.connect(os.environ.get(ADDRESS, ""))
         child, answers = ask(connection, arguments)
     except (OSError, ValueError):  # there is none, or it is about to end
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_ON)
         call(arguments)
     status = watch(child, connection, answers)
     if status < 0:  # ended by a signal: whoever waits for this process shall see the same
@@ -107,6 +110,7 @@ def watch(child, connection, answers):
     signal.signal(signal.SIGTERM, pass_on)
     # an interrupt from the keyboard reaches a fork by itself, unless it leads a group of its own
     signal.signal(signal.SIGINT, pass_on if leads else signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_ON)
     while not select.select([connection], [], [], 1)[0]:
         if os.getppid() != parent:  # nobody waits for the fork any more: this connection ends, and so does it
             return 1

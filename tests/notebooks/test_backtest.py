@@ -6,6 +6,7 @@ import sys
 
 import pandas as pd
 import pytest
+from bs4 import BeautifulSoup
 from conftest import REPOSITORY, refused, run_cells
 
 import helpers
@@ -269,7 +270,7 @@ def test_a_backtest_goes_on_where_it_was_stopped_and_ends_with_its_page(nights, 
     assert "incidents that are right: 0.86 (0.49 to 0.97), 6 of 7; bar 0.8: yes." in printed.out
     assert printed.out.endswith(f"Backtest: {tmp_path}/reports/backtest.html\n")
     page = (tmp_path / "reports/backtest.html").read_text()
-    assert "3 nights, 2026-01-05 to 2026-01-07: precision 0.86" in page
+    assert "3 nights, 2026-01-05 to 2026-01-07: precision 0.86" in BeautifulSoup(page, "html.parser").get_text()
     assert 'index.html"' not in page  # it belongs to no night, and none has pages
     write_truth(tmp_path, [(*OUTAGE[:-1], "I99")])
     assert called(*asked(tmp_path)) == 1

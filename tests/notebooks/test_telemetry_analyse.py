@@ -121,7 +121,7 @@ def test_scores_keep_their_contract(night):
 def test_what_so_many_runs_bring_about_by_chance_is_listed_and_not_reported(night):
     assert "Suspicions that are no findings: 1." in night.page
     assert cells(night.page, "<b>v01", "5", "2026-01-30 12:01 UTC", "2", "0.021")  # 7 / 2001 times six windows: not below 0.05 times 7 / 51
-    assert "8 findings: 6 of 15 nodes misbehave (3 memory leak, 2 unknown trouble, 1 occupied CPU), for 105 s to 4 min, most clearly " in night.page
+    assert "8 findings: 6 of 15 nodes misbehaved (3 memory leak, 2 unknown trouble, 1 occupied CPU), for 105 s to 4 min, most clearly " in night.page
     escaped = run_here(NOTEBOOK, night.products, day=DAY, false_discovery_rate=0.5, max_pictures=0)
     assert "<b>v01" not in escaped
     assert "&lt;b&gt;v01" in escaped

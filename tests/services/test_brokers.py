@@ -100,6 +100,15 @@ def n_scored(site):
         return 0
 
 
+def n_read(site):
+    """How many lines of the journal the scorer has read."""
+    try:
+        store = Store(site.parent / "products/data/live/transfers/scores.sqlite", read_only=True)
+        return store.noted("counts", {}).get("read", 0)
+    except Exception:  # there is none yet
+        return 0
+
+
 def subscribe(broker, subscription=None):
     """Let the broker know the subscriber, for which it keeps messages from then on."""
     connection, _ = connect(subscription or Subscription("127.0.0.1", broker.port, False, "", TOPIC))
@@ -171,7 +180,7 @@ def test_nothing_is_lost_and_nothing_scored_twice_whatever_is_killed(broker, bef
     broker.start()
     publish(broker, messages[last:] + twice)
     try:
-        settled = wait_until(lambda: n_scored(site) >= n and len(journal_lines(site)) >= n + len(twice), 240)
+        settled = wait_until(lambda: n_scored(site) >= n and n_read(site) == len(journal_lines(site)) >= n + len(twice), 240)
         assert settled, (n_scored(site), len(journal_lines(site)), n, (site.parent / "live.log").read_text()[-2000:])
     finally:
         process.terminate()
