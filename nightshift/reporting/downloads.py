@@ -33,6 +33,18 @@ def downloads_of(root, s, step, folder):
     if step["name"] == STEPS[-1]:
         files |= offered(root, s, folder)
     files |= {f"{step['name']}{suffix}": what for suffix, what in RUN.items()}
+    return listed(files, folder)
+
+
+def downloads_of_digest(folder):
+    """List the files of the run of the digest in `folder`, as `downloads_of` does."""
+    return listed(
+        {f"digest{'_run' * (suffix == '.json')}{suffix}": what for suffix, what in RUN.items()}, folder
+    )
+
+
+def listed(files, folder):
+    """List those of `files`, {name: what it is}, that are in `folder`: dicts of name, what and size."""
     there = {name: folder / name for name in files if (folder / name).exists()}
     return [{"name": name, "what": files[name], "size": size_of(path)} for name, path in there.items()]
 

@@ -37,7 +37,7 @@ from nightshift.reporting.digests import (
     pressing,
     read_digest,
 )
-from nightshift.reporting.downloads import downloads_of
+from nightshift.reporting.downloads import downloads_of, downloads_of_digest
 from nightshift.reporting.entity_pages import FOLDER
 from nightshift.reporting.front import (
     figure_of,
@@ -389,6 +389,7 @@ def publish_single(root, day, digest, simulated, studies, others):
         frame["studies"] = menu_of(studies, others, "Digest", up="")
         frame["sample"] = simulated_in_words(s["status"].get("source") for s in studies)
         frame |= beside_code(page, f"Digest of {day}, notebook") | {"report_title": f"Digest of {day}"}
+        frame["files"] = downloads_of_digest(report)
         rows = places_of(studies)
         places = [(one["id"], one["rank"], row_links(one, rows)) for one in digest["incidents"]]
         troubles.append(publish_report(source, page, run=run, frame=frame, places=places))
