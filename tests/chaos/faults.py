@@ -248,41 +248,25 @@ MODELS = [  # that are trained anew, so that scores are others
     Kind("the settings of the detector are spoilt", at(DETECTOR, spoil), "before", line=r"detector\.json"),
     Kind("the calibration is gone", at(CALIBRATION, remove), "before", line=r"calibration\.parquet"),
 ]
+
+
+def kept_file(name, path, change, line):
+    """A kind of damage, before the second night, to a file that no run makes again: it is put back by hand."""
+    return Kind(name, at(path, change), "before", line=line, mend=back(path))
+
+
+TABLE, FINDINGS_THEN, RECORD = f"data/incidents/{BEFORE}.parquet", f"data/incidents/{BEFORE}_findings.parquet", f"reports/{BEFORE}/run.json"
 PEOPLE = [
-    Kind(
-        "the incidents of last night are cut",
-        at(f"data/incidents/{BEFORE}.parquet", cut),
-        "before",
-        line=rf"{BEFORE}\.parquet cannot be read",
-        mend=back(f"data/incidents/{BEFORE}.parquet"),
-    ),
-    Kind(
-        "a bit of them is flipped",
-        at(f"data/incidents/{BEFORE}.parquet", rot_values),
-        "before",
-        line=rf"{BEFORE}\.parquet cannot be read",
-        mend=back(f"data/incidents/{BEFORE}.parquet"),
-    ),
-    Kind(
-        "their findings are gone",
-        at(f"data/incidents/{BEFORE}_findings.parquet", remove),
-        "before",
-        line=rf"{BEFORE}_findings\.parquet cannot be",
-        mend=back(f"data/incidents/{BEFORE}_findings.parquet"),
-    ),
-    Kind(
-        "the record of last night is spoilt",
-        at(f"reports/{BEFORE}/run.json", spoil),
-        "before",
-        line=rf"{BEFORE}/run\.json",
-        mend=back(f"reports/{BEFORE}/run.json"),
-    ),
-    Kind("somebody changed a row of feedback", at(FEEDBACK, edit_feedback), "before", line=r"feedback\.csv line 2 was changed", mend=back(FEEDBACK)),
+    kept_file("the incidents of last night are cut", TABLE, cut, rf"{BEFORE}\.parquet cannot be read"),
+    kept_file("a bit of them is flipped", TABLE, rot_values, rf"{BEFORE}\.parquet cannot be read"),
+    kept_file("their findings are gone", FINDINGS_THEN, remove, rf"{BEFORE}_findings\.parquet cannot be"),
+    kept_file("the record of last night is spoilt", RECORD, spoil, rf"{BEFORE}/run\.json"),
+    kept_file("somebody changed a row of feedback", FEEDBACK, edit_feedback, r"feedback\.csv line 2 was changed"),
     Kind("the last line of feedback is torn", at(FEEDBACK, tear_feedback), "before"),
-    Kind("the feedback is gone", at(FEEDBACK, remove), "before", line=r"feedback\.csv", mend=back(FEEDBACK)),
-    Kind("the feedback is a folder", at(FEEDBACK, into_folder), "before", line=r"feedback\.csv", mend=back(FEEDBACK)),
-    Kind("the silences are cut", at(SILENCES, cut), "before", line=r"silences\.yaml", mend=back(SILENCES)),
-    Kind("the silences are zeros", at(SILENCES, without_values), "before", line=r"silences\.yaml", mend=back(SILENCES)),
+    kept_file("the feedback is gone", FEEDBACK, remove, r"feedback\.csv"),
+    kept_file("the feedback is a folder", FEEDBACK, into_folder, r"feedback\.csv"),
+    kept_file("the silences are cut", SILENCES, cut, r"silences\.yaml"),
+    kept_file("the silences are zeros", SILENCES, without_values, r"silences\.yaml"),
 ]
 SOURCES = [
     Kind("the source is gone", lambda nights: remove(nights.source), "before", line="no file matches|is not there|no such file", mend=source_back),

@@ -1,6 +1,7 @@
 """Events of Rucio in files."""
 
 from pathlib import Path
+from types import MappingProxyType
 
 import pyarrow as pa
 
@@ -32,6 +33,38 @@ class EventFile(PartFile):
         rows = pa.concat_tables([SCHEMA.empty_table(), *transfer_rows(self.read(path, scratch), scratch)])
         rows = rows.to_pandas()
         return Look.of_rows(self.label, rows, event_times(rows), scratch.bad_lines)
+
+
+class JsonFile(EventFile):
+    """JSON in any layout, with names that its producer alone writes; a kind of it says which records are its
+    own, and what events they are.
+    """
+
+    names = ()  # as they stand in the text
+    wanted = MappingProxyType({})  # kind and needed, see `require_kind`
+    excerpt = staticmethod(excerpt_of_records)
+
+    def recognises(self, head):
+        """By its names."""
+        return head.line[:1] in ("[", "{") and all(name in head.text for name in self.names)
+
+    def fits(self, record):
+        """Whether a record is of this kind."""
+        raise NotImplementedError
+
+    def events_of(self, page):
+        """(events of the records of a page, how many are of other kinds)."""
+        raise NotImplementedError
+
+    def read(self, path, extraction):
+        """Yield pages of rows; those of other kinds are counted. LayoutError where the file has no record of
+        this one.
+        """
+        for page, bad in require_kind(read_records(path), **self.wanted, fits=self.fits):
+            extraction.put_aside(path, bad)
+            events, n_others = self.events_of(page)
+            extraction.counts["other kinds"] += n_others
+            yield table_of(events)
 
 
 class RucioFiles(EventFile):

@@ -11,10 +11,7 @@ transfertool/fts3.py, `FTS3CompletionMessageTransferStatusReport` and the metada
 
 import json
 
-from nightshift.sources.excerpts import excerpt_of_records
-from nightshift.sources.files import read_records, require_kind
-from nightshift.sources.transfers.files import EventFile
-from nightshift.sources.transfers.parts import table_of
+from nightshift.sources.transfers.files import JsonFile
 
 STATES = {"ok": "done", "error": "failed", "abort": "cancelled"}  # t_final_transfer_state
 SAME = {  # our field: its names in a message, the first that says anything counts
@@ -98,23 +95,15 @@ def as_event(record):
     return event | {name: record[name] for name in KEPT if name in record}
 
 
-class FtsMessages(EventFile):
-    """JSON in any layout, with the names of FTS."""
+class FtsMessages(JsonFile):
+    """Messages about the ends of transfers, with the names of FTS."""
 
     label = "messages of FTS (JSON)"
-    excerpt = staticmethod(excerpt_of_records)
+    names = ('"tr_id"', '"t_final_transfer_state"')
+    wanted = KIND
+    fits = staticmethod(has_ended)
 
-    def recognises(self, head):
-        """By names that a message about the end of a transfer alone has."""
-        names = ('"tr_id"', '"t_final_transfer_state"')
-        return head.line[:1] in ("[", "{") and all(name in head.text for name in names)
-
-    def read(self, path, extraction):
-        """Yield pages of rows; other messages are counted. LayoutError where the file has none of the
-        kind.
-        """
-        for page, bad in require_kind(read_records(path), **KIND, fits=has_ended):
-            ended = [as_event(record) for record in page if has_ended(record)]
-            extraction.put_aside(path, bad)
-            extraction.counts["other kinds"] += len(page) - len(ended)
-            yield table_of(ended)
+    def events_of(self, page):
+        """(an event of each transfer that has ended, how many other messages there are)."""
+        ended = [as_event(record) for record in page if has_ended(record)]
+        return ended, len(page) - len(ended)

@@ -8,11 +8,8 @@ Source: the answers in the documentation of fts-rest (docs/api-curl.md, docs/cli
 
 from urllib.parse import urlsplit
 
-from nightshift.sources.excerpts import excerpt_of_records
-from nightshift.sources.files import read_records, require_kind
-from nightshift.sources.transfers.files import EventFile
+from nightshift.sources.transfers.files import JsonFile
 from nightshift.sources.transfers.fts import OF_RUCIO, first_of, metadata_of
-from nightshift.sources.transfers.parts import table_of
 
 STATES = {"FINISHED": "done", "FAILED": "failed", "CANCELED": "cancelled"}  # file_state
 KIND = {
@@ -58,22 +55,16 @@ def events_of(job):
             }
 
 
-class FtsJobs(EventFile):
-    """JSON in any layout, jobs with their files."""
+class FtsJobs(JsonFile):
+    """Jobs of FTS with their files."""
 
     label = "jobs of FTS (JSON)"
-    excerpt = staticmethod(excerpt_of_records)
+    names = ('"job_id"', '"source_se"')
+    wanted = KIND
+    fits = staticmethod(is_job)
 
-    def recognises(self, head):
-        """By names that a job of FTS alone has."""
-        return head.line[:1] in ("[", "{") and all(n in head.text for n in ('"job_id"', '"source_se"'))
-
-    def read(self, path, extraction):
-        """Yield pages of rows; LayoutError where the file has no job with its files."""
-        for page, bad in require_kind(read_records(path), **KIND, fits=is_job):
-            extraction.put_aside(path, bad)
-            jobs = [record for record in page if is_job(record)]
-            events = [event for job in jobs for event in events_of(job)]
-            extraction.counts["other kinds"] += sum(len(job["files"]) for job in jobs) - len(events)
-            extraction.counts["other kinds"] += len(page) - len(jobs)
-            yield table_of(events)
+    def events_of(self, page):
+        """(events of the files of jobs, how many files have none and how many records are no jobs)."""
+        jobs = [record for record in page if is_job(record)]
+        events = [event for job in jobs for event in events_of(job)]
+        return events, sum(len(job["files"]) for job in jobs) - len(events) + len(page) - len(jobs)

@@ -7,10 +7,7 @@ those that delete, are counted and left out.
 Source: the documents `task` and `task_list` of the Transfer API, v0.10.
 """
 
-from nightshift.sources.excerpts import excerpt_of_records
-from nightshift.sources.files import read_records, require_kind
-from nightshift.sources.transfers.files import EventFile
-from nightshift.sources.transfers.parts import table_of
+from nightshift.sources.transfers.files import JsonFile
 
 STATES = {"SUCCEEDED": "done", "FAILED": "failed"}
 KIND = {
@@ -47,26 +44,20 @@ def as_event(task):
     }
 
 
-class GlobusTasks(EventFile):
-    """JSON in any layout, lists of tasks or tasks."""
+class GlobusTasks(JsonFile):
+    """Lists of tasks, or tasks."""
 
     label = "tasks of Globus (JSON)"
-    excerpt = staticmethod(excerpt_of_records)
+    names = ('"task_id"', '"destination_endpoint')
+    wanted = KIND
+    fits = staticmethod(tasks_of)
 
-    def recognises(self, head):
-        """By names that a task of Globus alone has."""
-        names = ('"task_id"', '"destination_endpoint')
-        return head.line[:1] in ("[", "{") and all(name in head.text for name in names)
-
-    def read(self, path, extraction):
-        """Yield pages of rows; LayoutError where the file has no task."""
-        for page, bad in require_kind(read_records(path), **KIND, fits=tasks_of):
-            extraction.put_aside(path, bad)
-            tasks = [task for record in page for task in tasks_of(record)]
-            ended = [
-                task
-                for task in tasks
-                if task.get("status") in STATES and task.get("type", "TRANSFER") == "TRANSFER"
-            ]
-            extraction.counts["other kinds"] += len(tasks) - len(ended)
-            yield table_of([as_event(task) for task in ended])
+    def events_of(self, page):
+        """(an event of each transfer that has ended, how many other tasks there are)."""
+        tasks = [task for record in page for task in tasks_of(record)]
+        ended = [
+            task
+            for task in tasks
+            if task.get("status") in STATES and task.get("type", "TRANSFER") == "TRANSFER"
+        ]
+        return [as_event(task) for task in ended], len(tasks) - len(ended)
