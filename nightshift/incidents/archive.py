@@ -1,12 +1,11 @@
 """The archive of the digest, data/incidents: what earlier nights knew, and what a night that runs again was
 said to hold."""
 
-import json
-
 import pandas as pd
 
 from nightshift import catalog, former_names
 from nightshift.incidents.tracking import PAST_STATES
+from nightshift.products import read_json
 from nightshift.schemas import FOLLOWED, INCIDENT, INCIDENT_FINDING
 from nightshift.wording import one_line
 
@@ -48,47 +47,67 @@ def _check_types(table):
 
 def read_nights(folder, first, before):
     """Read the nights from `first` up to the one before `before` (date texts): ({night: [incidents,
-    findings]}, what cannot be read, one line each). Of a night with a damaged table, what it published
-    counts.
+    findings]}, what cannot be read, one line each). Of a night whose tables are damaged or gone, what it
+    published counts.
     """
     nights, notes = {}, []
-    for night in [
-        path.stem for path in sorted(folder.glob("????-??-??.parquet")) if first <= path.stem < before
-    ]:
+    for night in [night for night in known_nights(folder) if first <= night < before]:
         try:
             nights[night] = read_night(folder, night)
         except ValueError as error:
-            published = folder.parents[1] / "reports" / night / "digest.json"
-            try:
-                nights[night] = read_published(published, night)
-            except (OSError, ValueError, LookupError, TypeError):
-                what = "left out", "its incidents are known from the other nights, or begin anew"
-            else:
+            what = "left out", "its incidents are known from the other nights, or begin anew"
+            if as_published := read_published(folder, night):
+                nights[night] = as_published
                 what = "read as it was published", "its incidents keep their names"
             notes.append(f"The night {night} is {what[0]}, since {error}: {what[1]}")
     return nights, notes
 
 
-def read_published(path, night):
-    """Read [incidents with `of`, findings] of the `night` (date text) as its digest.json at `path` has them,
-    which takes the place of tables that cannot be read.
+def known_nights(folder):
+    """Date texts of the nights with a table of incidents in `folder`, and of those that published incidents
+    and have lost it, the earliest first."""
+    there = {path.stem for path in folder.glob("????-??-??.parquet")}
+    reports = {path.parent.name for path in reports_of(folder).glob("????-??-??/digest.json")}
+    return sorted(there | {night for night in reports - there if had_digest(published_by(folder, night))})
 
-    What it does not say is as of an incident of its first finding. OSError, ValueError, LookupError or
-    TypeError where it cannot be read either.
+
+def reports_of(folder):
+    """The folder of reports beside data/incidents, which is `folder`."""
+    return folder.parents[1] / "reports"
+
+
+def published_by(folder, night):
+    """What the digest.json of the `night` (date text) holds, {} where it cannot be read."""
+    return read_json(reports_of(folder) / night / "digest.json")
+
+
+def had_digest(shown):
+    """Whether a digest.json is of a night whose digest ended well."""
+    digest = shown.get("digest")
+    return isinstance(digest, dict) and digest.get("outcome") == "ok"
+
+
+def read_published(folder, night):
+    """Read [incidents with `of`, findings] of the `night` (date text) as its digest.json has them, which
+    takes the place of tables in `folder` that cannot be read; None where it cannot be read either.
+
+    What it does not say is as of an incident of its first finding.
     """
-    incidents = json.loads(path.read_text(encoding="utf-8"))["incidents"]
     rows, findings = [], []
-    for one in incidents:
-        kind = catalog.kind_of(one["findings"][0]["study"], one["findings"][0]["kind"])
-        of_kind = {"incident": one["id"], "description": kind.description, "scope": kind.scope}
-        rows.append(dict.fromkeys(INCIDENT, "") | {"benign": kind.benign} | one | of_kind)
-        of_it = {"incident": one["id"], "night": night, "kept": False}
-        findings += [finding | of_it | {"table": finding["study"]} for finding in one["findings"]]
-    tables = [pd.DataFrame(rows, columns=[*INCIDENT]), pd.DataFrame(findings, columns=INCIDENT_FINDING)]
-    for table in tables:
-        for time in ("start", "end"):
-            table[time] = pd.to_datetime(table[time], utc=True).astype("datetime64[us, UTC]")
-        _check_types(table)
+    try:
+        for one in published_by(folder, night)["incidents"]:
+            kind = catalog.kind_of(one["findings"][0]["study"], one["findings"][0]["kind"])
+            of_kind = {"incident": one["id"], "description": kind.description, "scope": kind.scope}
+            rows.append(dict.fromkeys(INCIDENT, "") | {"benign": kind.benign} | one | of_kind)
+            of_it = {"incident": one["id"], "night": night, "kept": False}
+            findings += [finding | of_it | {"table": finding["study"]} for finding in one["findings"]]
+        tables = [pd.DataFrame(rows, columns=[*INCIDENT]), pd.DataFrame(findings, columns=INCIDENT_FINDING)]
+        for table in tables:
+            for time in ("start", "end"):
+                table[time] = pd.to_datetime(table[time], utc=True).astype("datetime64[us, UTC]")
+            _check_types(table)
+    except (ValueError, LookupError, TypeError):
+        return None
     return [tables[0].assign(of=night), tables[1]]
 
 
@@ -135,15 +154,18 @@ def names_since(folder, day):
     """What the night `day` and later ones were said to hold when they ran: their findings with `incident` and
     `first_seen`, those of `day` first.
 
-    A night that cannot be read has no say; no night gives no row.
+    Of a night whose tables cannot be read, what it published counts; without that it has no say. No night
+    gives no row.
     """
     parts = [pd.DataFrame(columns=[*INCIDENT_FINDING, "first_seen"])]
-    for night in [path.stem for path in sorted(folder.glob("????-??-??.parquet")) if path.stem >= day]:
+    for night in [night for night in known_nights(folder) if night >= day]:
         try:
-            incidents, findings = read_night(folder, night)
+            tables = read_night(folder, night)
         except ValueError:
-            continue
-        parts.append(findings[INCIDENT_FINDING].merge(incidents[["incident", "first_seen"]], on="incident"))
+            tables = read_published(folder, night)
+        if tables:
+            incidents, findings = tables
+            parts.append(findings[INCIDENT_FINDING].merge(incidents[["incident", "first_seen"]], on="incident"))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -154,10 +176,11 @@ def watched_studies(folder, day):
     What one of these finds tonight for the first time is news. Of any other study it may be weeks old, see
     `incidents.ended_unwatched`.
     """
-    last = max((path for path in folder.glob("????-??-??.json") if path.stem < day), default=None)
-    if last is None or (pd.Timestamp(day) - pd.Timestamp(last.stem)).days > GAP:
+    counted = {path.stem for path in folder.glob("????-??-??.json")} | {*known_nights(folder)}
+    last = max((night for night in counted if night < day), default=None)
+    if last is None or (pd.Timestamp(day) - pd.Timestamp(last)).days > GAP:
         return set()
-    try:
-        return set(json.loads(last.read_text(encoding="utf-8"))["studies"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    if isinstance(studies := read_json(folder / f"{last}.json").get("studies"), dict):
+        return set(studies)
+    shown = published_by(folder, last)
+    return set(shown["studies"]) - set(shown["digest"]["missing"]) if had_digest(shown) else None

@@ -258,6 +258,8 @@ def kept_file(name, path, change, line):
 TABLE, FINDINGS_THEN, RECORD = f"data/incidents/{BEFORE}.parquet", f"data/incidents/{BEFORE}_findings.parquet", f"reports/{BEFORE}/run.json"
 PEOPLE = [
     kept_file("the incidents of last night are cut", TABLE, cut, rf"{BEFORE}\.parquet cannot be read"),
+    kept_file("the incidents of last night are gone", TABLE, remove, rf"{BEFORE}\.parquet cannot be read \(it is missing\)"),
+    kept_file("all incidents of all nights are gone", "data/incidents", remove, rf"{BEFORE}\.parquet cannot be read \(it is missing\)"),
     kept_file("a bit of them is flipped", TABLE, rot_values, rf"{BEFORE}\.parquet cannot be read"),
     kept_file("their findings are gone", FINDINGS_THEN, remove, rf"{BEFORE}_findings\.parquet cannot be"),
     kept_file("the record of last night is spoilt", RECORD, spoil, rf"{BEFORE}/run\.json"),

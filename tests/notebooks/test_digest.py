@@ -257,16 +257,36 @@ def test_a_damaged_table_of_a_night_leaves_that_night_out_and_says_why(two_night
     assert len(names_since(archive, "2026-01-31")) == 0
 
 
+def remove(path):
+    path.unlink()
+
+
+def remove_all_of_that_night(path):
+    for one in path.parent.glob("2026-01-31*"):
+        one.unlink()
+
+
+def rename_away(path):
+    path.parent.rename(path.parent.with_name("lost"))
+
+
+@pytest.mark.parametrize("damage", [cut, remove, remove_all_of_that_night, rename_away])
 @pytest.mark.parametrize("table", ["2026-01-31.parquet", "2026-01-31_findings.parquet"])
-def test_a_damaged_table_of_a_published_night_is_read_as_it_was_published(two_nights, tmp_path, table):
+def test_a_damaged_table_of_a_published_night_is_read_as_it_was_published(two_nights, tmp_path, table, damage):
     root = shutil.copytree(two_nights, tmp_path, dirs_exist_ok=True)
     write_run(root, day="2026-01-31", studies=STUDIES)
     archive = root / "data/incidents"
     incidents, findings = read_nights(archive, "2026-01-31", "2026-02-01")[0]["2026-01-31"]
-    cut(archive / table)
+    names, watched = names_since(archive, "2026-01-31"), watched_studies(archive, "2026-02-01")
+    damage(archive / table)
     nights, [note] = read_nights(archive, "2026-01-31", "2026-02-01")
-    assert note.startswith(f"The night 2026-01-31 is read as it was published, since data/incidents/{table} cannot be read (")
+    unread = table if (archive / "2026-01-31.parquet").exists() or damage is remove else "2026-01-31.parquet"
+    assert note.startswith(f"The night 2026-01-31 is read as it was published, since data/incidents/{unread} cannot be read (")
     assert note.endswith("): its incidents keep their names")
+    assert watched_studies(archive, "2026-02-01") == watched
+    of_names = ["incident", "first_seen", "study", "kind", "entity", "start"]
+    by_name = [one.sort_values(of_names, ignore_index=True)[of_names] for one in (names_since(archive, "2026-01-31"), names)]
+    pd.testing.assert_frame_equal(*by_name, check_dtype=False)
     columns = [*FOLLOWED, "of", "site", "title", "scope", "benign", "description"]
     by_name = [table.sort_values("incident", ignore_index=True)[columns] for table in (nights["2026-01-31"][0], incidents)]
     pd.testing.assert_frame_equal(*by_name, check_dtype=False)
@@ -286,6 +306,22 @@ def test_studies_are_watched_that_reported_on_the_last_night_unless_it_is_long_a
     cut(archive / "2026-01-31.json")
     (archive / "2026-01-31.json").write_text("{")
     assert watched_studies(archive, "2026-02-01") is None  # nobody knows, so all is news
+
+
+def test_a_night_without_a_table_whose_digest_failed_is_no_night(two_nights, tmp_path):
+    root = shutil.copytree(two_nights, tmp_path, dirs_exist_ok=True)
+    write_run(root, day="2026-01-31", studies=STUDIES)
+    archive, path = root / "data/incidents", root / "reports/2026-01-31/digest.json"
+    remove_all_of_that_night(archive / "2026-01-31.parquet")
+    shown = json.loads(path.read_text())
+    for digest in ({"outcome": "failed", "missing": []}, {"outcome": "not run", "missing": []}, None):
+        path.write_text(json.dumps(shown | {"digest": digest, "incidents": []}))
+        nights, notes = read_nights(archive, "2026-01-01", "2026-02-01")
+        assert (list(nights), notes) == (["2026-01-30"], [])
+        assert len(names_since(archive, "2026-01-31")) == 0
+        assert watched_studies(archive, "2026-02-02") == set(STUDIES)  # of the night before, which is near enough
+    path.write_text("{")
+    assert list(read_nights(archive, "2026-01-01", "2026-02-01")[0]) == ["2026-01-30"]
 
 
 def test_an_earlier_night_with_a_damaged_table_is_left_out_and_noted(two_nights, tmp_path):
