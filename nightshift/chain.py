@@ -8,7 +8,7 @@ chain (fingerprints in the records of the steps).
 
 import json
 import os
-from datetime import date
+from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from nightshift.config import DIGEST, SHARED, SIMULATE, notebook_of
 from nightshift.credentials import masked
 from nightshift.incidents.silences import SILENCES_FILE
 from nightshift.parameters import completed, declared_at
-from nightshift.products import differing, read_json, read_notebook
+from nightshift.products import differing, read_json, read_notebook, state_of
 from nightshift.runs import notebook_path, outcomes_of, read_run, record_path, steps_of_tonight
 from nightshift.sources.addresses import is_server
 from nightshift.sources.files import REPOSITORY, matching_files
@@ -158,6 +158,16 @@ class Night:
         """The files that a step of a study reads beside the source."""
         return self.named_files(notebook_of(study, step), self.parameters(study, step))
 
+    def files_of_source(self, study):
+        """The files of a study's source; none of the sample, of a server, and where none is there."""
+        source = self.source(study)
+        return [] if source == "sample" or is_server(source) else files_of(source)
+
+    def state_read(self, study, step):
+        """A hash of the files that a step of a study reads beside products, as they are, see `state_of`."""
+        of_source = self.files_of_source(study) if step == "1_extract" else []
+        return state_of([*of_source, *self.read_beside(study, step)])
+
     # ------------------------------------------------------------------------------------- training is weekly
 
     @cached_property
@@ -237,6 +247,8 @@ class Night:
             run["given"] and run["given"] != as_json(self.step_parameters(study, step))
         ):
             return "due"
+        if ended_in_future(run):
+            return f"the record of {step} is dated in the future"
         if read_notebook(notebook_path(self.report, study, step)) is None:  # without it no page can be made
             return f"the executed notebook {step}.ipynb cannot be read"
         if step == "1_extract":
@@ -254,6 +266,8 @@ class Night:
         run = read_run(self.report, "", "digest")
         if run["outcome"] != "ok" or (run["given"] and run["given"] != as_json(self.digest_parameters())):
             return "due"
+        if ended_in_future(run):
+            return "its record is dated in the future"
         if read_notebook(notebook_path(self.report, "", "digest")) is None:
             return "the executed notebook digest.ipynb cannot be read"
         ended = [
@@ -351,6 +365,17 @@ class Night:
 def has_run(report, study, step):
     """Whether a step ran on the night of `report`."""
     return record_path(report, study, step).exists() or notebook_path(report, study, step).exists()
+
+
+def ended_in_future(run):
+    """Whether the record of a `run` says that it ended later than now, as by a clock that was ahead: what
+    comes after it would seem to be from before it.
+    """
+    try:
+        ended = datetime.fromisoformat(run["ended"] or "")
+    except ValueError:
+        return False
+    return (ended if ended.tzinfo else ended.replace(tzinfo=UTC)) > datetime.now(UTC)
 
 
 def as_json(value):

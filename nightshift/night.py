@@ -20,6 +20,8 @@ from pathlib import Path
 
 from nightshift import forkserver, workers
 from nightshift.log import log, print_line, speaks_json
+from nightshift.products import correct_times
+from nightshift.wording import plural
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 WELL, FAILED, WRONG, LOCKED = range(4)  # exit codes
@@ -84,6 +86,10 @@ def run_nights(path, which, cores, quiet, *, day):
             if line := trouble_with_notes(root):
                 return refuse(line)
             sweep(root)
+            if n_ahead := correct_times(root):
+                print_line(
+                    f"{plural(n_ahead, 'product')} dated in the future, by a clock that was ahead: now counts"
+                )
             *missed, last = which(config, root)
             codes = [run_held(path, config | {"day": one}, root, cores, quiet, tell=False) for one in missed]
             codes.append(run_held(path, config | {"day": last}, root, cores, quiet))

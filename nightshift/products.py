@@ -2,16 +2,19 @@
 recognised.
 """
 
+import contextlib
 import functools
 import hashlib
 import json
 import os
 import subprocess
+import time
 from pathlib import Path
 
 from nightshift.catalog import STEPS, finding_tables
 
 MEBIBYTE = 2**20
+SMALL = 100_000  # bytes of a file up to which its content is read to tell whether it is the same
 
 
 def read_json(path):
@@ -108,6 +111,54 @@ def differing(root, products, below=""):
         for name, recorded in sorted(products.items())
         if name.startswith(below) and not is_same(Path(root) / name, recorded)
     ]
+
+
+def state_of(paths):
+    """A hash of the files at `paths` as they are: of their sizes, and of the content of small ones, of others
+    of the time. One that is put back from a copy has its old time, by which Snakemake takes it for read.
+    """
+    states = [[str(path), *_size_and_content(Path(path))] for path in paths]
+    return hashlib.sha256(json.dumps(states).encode()).hexdigest()
+
+
+def _size_and_content(path):
+    """[size, hash of a small file or time of another one] of what is at `path`; none where it cannot be
+    read.
+    """
+    try:
+        stat = path.stat()
+        return [
+            stat.st_size,
+            sha256(path) if path.is_file() and stat.st_size <= SMALL else stat.st_mtime_ns,
+        ]
+    except OSError:
+        return []
+
+
+def is_ahead(path):
+    """Whether a file is dated in the future, as by a clock that was ahead; not one that is not there."""
+    try:
+        return Path(path).stat().st_mtime > time.time()
+    except OSError:
+        return False
+
+
+def correct_times(root):
+    """Date products below `root` that are dated in the future as written now; returns how many there were.
+
+    Snakemake ends a run in which something is made that is older than what it was made of, which would be
+    every run until that future has come.
+    """
+    ahead = [
+        path
+        for name in ("data", "encoders", "models")
+        for path in (Path(root) / name).rglob("*")
+        if path.is_file() and is_ahead(path)
+    ]
+    for path in ahead:
+        with contextlib.suppress(OSError):  # it is somebody else's
+            os.utime(path)
+    return len(ahead)
 
 
 @functools.cache

@@ -13,9 +13,7 @@ import sysconfig
 from pathlib import Path
 
 from nightshift.catalog import steps_of
-from nightshift.chain import files_of
 from nightshift.products import git_revision, read_json
-from nightshift.sources.addresses import is_server
 from nightshift.sources.files import REPOSITORY
 
 CODE = ("helpers.py", "nightshift", "notebooks", "templates", "workflow", "sites.yaml", "remediations.yaml")
@@ -84,9 +82,8 @@ def what_it_reads(night):
 
 def files_of_study(night, study):
     """Paths of the files that the steps of a study read beside products of the chain."""
-    source = night.source(study)
-    of_source = [] if source == "sample" or is_server(source) else files_of(source)
-    return of_source + [path for step in steps_of(study) for path in night.read_beside(study, step)]
+    beside = [path for step in steps_of(study) for path in night.read_beside(study, step)]
+    return [*night.files_of_source(study), *beside]
 
 
 def what_it_left(root):

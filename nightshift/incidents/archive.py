@@ -165,7 +165,9 @@ def names_since(folder, day):
             tables = read_published(folder, night)
         if tables:
             incidents, findings = tables
-            parts.append(findings[INCIDENT_FINDING].merge(incidents[["incident", "first_seen"]], on="incident"))
+            parts.append(
+                findings[INCIDENT_FINDING].merge(incidents[["incident", "first_seen"]], on="incident")
+            )
     return pd.concat(parts, ignore_index=True)
 
 

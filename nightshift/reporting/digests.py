@@ -75,7 +75,7 @@ def read_digest(root, day, expected=None):
 
     expected : what it should have been made of, as `expected_of` in nightshift/reporting/studies.py says; a
     digest of anything else has failed. outcome : "ok", "failed" (then `error` is one line) or "not run";
-    notes : lines about what could not be read, those of the digest among them; damaged : whether a table of
+    notes : lines about what could not be read, and all of which the digest warned; damaged : whether a table of
     the night is; headline; missing : studies without findings of the night; counts : {state: number}, those
     silenced or acknowledged apart, new ones that have ended as "ended", what nobody watched as "unwatched";
     incidents : dicts in the order of their rank, with id, silence (None, or as, by, until, why), findings and
@@ -106,7 +106,8 @@ def read_digest(root, day, expected=None):
                     f"data/incidents/{day}.parquet holds what it should not: {one_line(wrong, 150)}",
                 )
     damaged = bool(notes)
-    notes += texts(about.get("notes"))
+    warned = run["values"]["warnings"] if outcome == "ok" else []
+    notes += dict.fromkeys([*texts(about.get("notes")), *texts(warned)])
     headline = plain(about.get("headline"))
     return {
         "outcome": outcome,

@@ -6,7 +6,7 @@ import time
 
 import psutil
 from faults import MODELS
-from small_nights import NIGHT, differing, falsehoods, lost, unread
+from small_nights import NIGHT, differing, falsehoods, lost, tables, unread
 
 
 def judge_first(nights, kind, outcome, spoken):
@@ -116,10 +116,15 @@ def judge_two_at_once(nights):
 
 
 def judge_older_night(nights, before):
-    """Run the night before once more after the second one, whose pages stay; then the second one again."""
+    """Run the night before once more after the second one, whose pages stay; then the second one again. What people said since counts in both,
+    so of the night before only the names of its incidents stay.
+    """
     nights.put_back("after")
     pages = (nights.root / f"reports/{NIGHT}/index.html").read_bytes()
     spoken, older = nights.spoken(), nights.run(before)
     wrong = [] if (nights.root / f"reports/{NIGHT}/index.html").read_bytes() == pages else ["the pages of the newer night changed"]
-    wrong += lost(nights, spoken) + [f"the next run: {line}" for line in ended_badly(nights, nights.run())]
+    table = f"data/incidents/{before}.parquet"
+    if list(tables(nights.root)[table].incident) != list(nights.undisturbed[table].incident):
+        wrong.append("the older night has other incidents")
+    wrong += lost(nights, spoken) + [f"the next run: {line}" for line in ended_badly(nights, nights.run()) if before not in line]
     return wrong, f"{older.code} {(older.lines or ['(no line)'])[0]}"

@@ -1,11 +1,13 @@
 """Kinds of fault between nights, within one and after it: what is done to whom, and what the next run must say or do."""
 
+import json
 import os
 import shutil
 import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import sklearn
 from small_nights import BEFORE, NIGHT, STUDY, remove
@@ -120,19 +122,30 @@ def rewrite_schema(path, change):
 
 
 def moved_clock(seconds):
-    """Shift the times of all products, as a clock leaves them that is corrected afterwards."""
+    """Shift the times of all products, and those that records name, as a clock leaves them that is corrected afterwards."""
 
     def shift(nights):
         for path in [nights.source, *nights.root.rglob("*")]:
             if path.is_file() and not path.is_symlink():
                 stat = path.stat()
+                if path.is_relative_to(nights.root / "reports") and path.suffix == ".json":
+                    move_record(path, seconds)
                 os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns + int(seconds * 1e9)))
 
     return shift
 
 
+def move_record(path, seconds):
+    """Shift when the run of a record began and ended; other JSON stays."""
+    run = json.loads(path.read_text())
+    if "outcome" in run and run.get("ended"):
+        moved = {name: datetime.fromisoformat(run[name]) + timedelta(seconds=seconds) for name in ("started", "ended")}
+        path.write_text(json.dumps(run | {name: at.isoformat(timespec="milliseconds") for name, at in moved.items()}))
+
+
 def edit_feedback(path):
-    path.write_text(path.read_text().replace(",worked,", ",failed,"))
+    header, *rows = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([header, *(row.replace(",worked,", ",failed,") for row in rows)]))
 
 
 def tear_feedback(path):
@@ -242,7 +255,7 @@ REPLACED = r"stored model cannot be read \(forest\.skops: ValueError\), so the n
 MODELS = [  # that are trained anew, so that scores are others
     Kind("the metrics of the model are empty", at(METRICS, empty), line=r"metrics\.json cannot be read, so it is made again"),
     Kind("the model is cut", at(FOREST, cut), line=r"forest\.skops is not as training left it, so it is made again"),
-    Kind("a bit of the model is flipped", at(FOREST, rot), "before", line=REPLACED),
+    Kind("a bit of the model is flipped", at(FOREST, rot), "before", line=r"forest\.skops cannot be read as a model", mend=gone(METRICS)),
     Kind("the model is of another version", at(FOREST, of_other_version), "before", line=REPLACED),
     Kind("the model holds other types", at(FOREST, of_foreign_types), "before", line=REPLACED),
     Kind("the settings of the detector are spoilt", at(DETECTOR, spoil), "before", line=r"detector\.json"),

@@ -138,11 +138,11 @@ class Nights:
     def run(self, day=NIGHT, function="run_night", runner=None):
         return self.end(self.start(day, function, runner), runner)
 
-    def run_disturbed(self, step, disturb, until=None, runner=None):
+    def run_disturbed(self, step, until, disturb, runner=None):
         """Run the second night, and call `disturb()` when the record of `step` says that it is `until`, "running" or "ok"; then its outcome."""
         night = self.start(runner=runner)
         done = threading.Event()
-        watcher = threading.Thread(target=self.watch, args=(step, until or "running", disturb, done))
+        watcher = threading.Thread(target=self.watch, args=(step, until, disturb, done))
         watcher.start()
         try:
             return self.end(night, runner)

@@ -9,8 +9,9 @@ from functools import partial
 from pathlib import Path
 
 from nightshift.catalog import STEPS, extra_notebooks, finding_tables, is_mere_page, output_of, steps_after, studies, study_of
-from nightshift.chain import CODE_OF_DIGEST, CODE_OF_STUDIES, Night, files_of
-from nightshift.config import DIGEST, SIMULATE, ConfigError, check, is_server, read_yaml
+from nightshift.chain import CODE_OF_DIGEST, CODE_OF_STUDIES, Night
+from nightshift.config import DIGEST, SIMULATE, ConfigError, check, read_yaml
+from nightshift.products import is_ahead, state_of
 
 try:
     NIGHT = Night(check(config or read_yaml("config.yaml")))
@@ -40,8 +41,15 @@ wildcard_constraints:
 
 def source_files(wildcards):
     """The files of the source; none where it is a server, or not there: then its study fails, and no other."""
-    source = NIGHT.source(wildcards.study)
-    return rules.simulate.output if source == "sample" else [] if is_server(source) else files_of(source)
+    of_sample = NIGHT.source(wildcards.study) == "sample"
+    return rules.simulate.output if of_sample else watched(NIGHT.files_of_source(wildcards.study))
+
+
+def watched(paths):
+    """The files that Snakemake can watch: one that it may not read or that is dated in the future ends every run of
+    it. Of those, the parameter `sees` tells when they are others.
+    """
+    return [path for path in paths if os.access(path, os.R_OK) and not is_ahead(path)]
 
 
 def train_reads(wildcards):
@@ -61,6 +69,13 @@ def later(wildcards, step):
 def is_marker(path):
     """Whether a path is that of an empty file that says that a step ended well."""
     return os.path.basename(path).startswith(".")
+
+
+def sees(wildcards, step):
+    """What a step reads beside products, so that another file starts it whatever its time; training decides by
+    itself.
+    """
+    return "" if step == "3_train" else NIGHT.state_read(wildcards.study, step)
 
 
 def parameters_of(wildcards, step):

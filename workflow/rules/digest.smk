@@ -7,7 +7,7 @@ INCIDENTS = [
 
 rule digest:
     input:
-        lambda wildcards: NIGHT.digest_reads(),
+        lambda wildcards: watched(NIGHT.digest_reads()),
         notebook=DIGEST,
         code=CODE_OF_DIGEST,
     output:
@@ -18,7 +18,7 @@ rule digest:
         **FIXED,
         study="",
         parameters=lambda wildcards: json.dumps(NIGHT.digest_parameters()),
-        sees=lambda wildcards: NIGHT.findings_seen(),
+        sees=lambda wildcards: [NIGHT.findings_seen(), state_of(NIGHT.digest_reads())],
         later=[],
     shell:
         RUN

@@ -26,7 +26,7 @@ for name, step, files in RULES:
             name
         input:
             files["reads"],
-            lambda wildcards, step=step: NIGHT.read_beside(wildcards.study, step),
+            lambda wildcards, step=step: watched(NIGHT.read_beside(wildcards.study, step)),
             notebook=f"notebooks/{{study}}/{step}.ipynb",
             code=map(ancient, CODE_OF_STUDIES) if step == "3_train" else CODE_OF_STUDIES,
         output:
@@ -37,6 +37,7 @@ for name, step, files in RULES:
             **FIXED,
             study=lambda wildcards: wildcards.study,
             parameters=partial(parameters_of, step=step),
+            sees=partial(sees, step=step),
             later=partial(later, step=step),
         # Early steps first, so that no long training is left to run alone: reckoned from their times, five
         # studies on two cores need 200 s and not 240 in the worst order.
