@@ -7,18 +7,67 @@ asked to, in each of its calls, so it is asked here once for the whole process, 
 without checksums, from elsewhere or an earlier version, are read as before.
 """
 
+import contextlib
 import functools
 
 import pyarrow.parquet as pq
 
 DAMAGED = "CRC checksum verification failed"  # the words of pyarrow, which do not name the file
+OF_COLUMN = {"name", "pandas_type", "numpy_type"}  # what pandas has written of each column
 
 
 class VerifiedFile(pq.ParquetFile):
     """A file that is read in parts, each page of which is verified."""
 
     def __init__(self, source, **options):
-        super().__init__(source, **{"page_checksum_verification": True} | options)
+        self.named = source
+        with naming(source):
+            super().__init__(source, **{"page_checksum_verification": True} | options)
+
+    def read(self, *which, **options):
+        with naming(self.named):
+            return super().read(*which, **options)
+
+    def read_row_group(self, *which, **options):
+        with naming(self.named):
+            return super().read_row_group(*which, **options)
+
+    def iter_batches(self, *which, **options):
+        with naming(self.named):
+            yield from super().iter_batches(*which, **options)
+
+
+@contextlib.contextmanager
+def naming(source):
+    """Let errors of pyarrow about what is in the file `source`, which do not name it, be one that does; those
+    of the system, such as of a file that is not there, stay.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None or str(source) in str(error):
+            raise
+        raise damaged(source, error) from None
+
+
+def damaged(source, error):
+    """OSError that names the file `source`, which pyarrow cannot read because of an `error`."""
+    reason = "by its checksum" if DAMAGED in str(error) else f"since {' '.join(str(error).split())[:100]}"
+    return OSError(
+        f"{source} is damaged: a part of it is not as it was written, {reason}; where it is a product, remove it, "
+        "and the next run makes it again"
+    )
+
+
+def check_metadata(table):
+    """Make sure that what pandas has written of a table is whole, of which pandas makes it again; else
+    ValueError.
+    """
+    written = table.schema.pandas_metadata
+    if written is not None and not (
+        "index_columns" in written and all(set(one) >= OF_COLUMN for one in written["columns"])
+    ):
+        raise ValueError("what pandas has written of it is not whole")
 
 
 class CheckedWriter(pq.ParquetWriter):
@@ -39,14 +88,17 @@ def use_checksums():
     @functools.wraps(read)
     def read_verified(source, **options):
         try:
-            return read(source, **{"page_checksum_verification": True} | options)
-        except OSError as error:
-            if DAMAGED not in str(error):
+            with naming(source):
+                table = read(source, **{"page_checksum_verification": True} | options)
+                check_metadata(table)
+                return table
+        except (ValueError, LookupError, TypeError) as error:
+            if str(source) in str(error):
                 raise
-            raise OSError(
-                f"{source} is damaged: a part of it is not as it was written, by its checksum; "
-                "remove the file, and the next run makes it again"
-            ) from None
+            if not options.keys() & {"columns", "filters"}:
+                raise damaged(source, error) from None
+            read_verified(source)  # else a column that is not there is what is wrong
+            raise
 
     @functools.wraps(write)
     def write_checked(table, where, **options):
