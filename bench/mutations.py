@@ -1,19 +1,34 @@
 """Whether the unit tests would notice a wrong line: `python bench/mutations.py [MUTATIONS] [SEED] [ROOM ...]`; by default 60, 1 and all of TESTS.
 
 A room is a module of the package or a folder of it. One operator or constant of one of its lines is changed, in a copy of the repository: a
-comparison, `and` and `or`, a sign of arithmetic, a number, a truth value, or a `not` that goes. Then the room's own unit tests run. What they do
-not notice is printed with its line, to be looked at one by one: some change nothing that anybody could see. At most a tenth should pass.
+comparison, `and` and `or`, a sign of arithmetic, a number, a truth value, or a `not` that goes. Then those of the room's own unit tests run that
+execute the line, by a trace of all of them; all where none does, since compiled lines leave no trace. They run in forks of a process that has
+imported the libraries. What they do not notice is printed with its line, to be looked at one by one: some change nothing that anybody could see.
+Prints the share that was noticed with its 95% interval (Wilson). At most a tenth should pass.
 """
 
 import ast
+import importlib
+import json
+import multiprocessing
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
+from collections import defaultdict
 from pathlib import Path
 
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # no thread that a fork would not have
+    os.environ[name] = "1"
+
+import pytest  # noqa: E402
+
 REPOSITORY = Path(__file__).resolve().parents[1]
+FORK = multiprocessing.get_context("fork")
+LIBRARIES = ["pandas", "pyarrow.parquet", "scipy.stats", "sklearn.ensemble", "numba", "pandera.pandas", "pydantic", "seaborn", "bs4", "hypothesis"]
 TESTS = {  # of each room, names below tests/unit, without test_
     "incidents": "incidents incident_wording silences",
     "remediation": "remediation",
@@ -67,43 +82,122 @@ def candidates(rooms):
     return found
 
 
-def noticed(copy, room):
-    """Whether a test of the room fails in the copy, or does not end."""
-    tests = [str(copy / f"tests/unit/test_{name}.py") for name in TESTS[room].split()]
-    command = [sys.executable, "-m", "pytest", "-n", "0", "-x", "-q", "-p", "no:cacheprovider", *tests]
-    try:
-        return subprocess.run(command, cwd=copy, env=of_copy(copy), capture_output=True, timeout=600).returncode != 0
-    except subprocess.TimeoutExpired:
-        return True
+class Trace:
+    """A plugin of pytest that notes which tests execute which lines of a folder or module: {"path:line": [test, ...]}, in a file at the end.
+
+    What runs while a file of tests is collected, or prepared for one of its tests, counts for all of its tests, under the name of the file.
+    """
+
+    def __init__(self, room, path):
+        self.room, self.path, self.now, self.lines = str(room), path, "", defaultdict(set)
+
+    def calls(self, frame, event, argument):
+        return self.steps if frame.f_code.co_filename.startswith(self.room) else None
+
+    def steps(self, frame, event, argument):
+        if event == "line":
+            self.lines[f"{frame.f_code.co_filename}:{frame.f_lineno}"].add(self.now)
+        return self.steps
+
+    def pytest_collectstart(self, collector):
+        self.now = collector.nodeid.partition("::")[0]
+
+    def pytest_runtest_setup(self, item):
+        self.now = item.nodeid.partition("::")[0]
+
+    def pytest_runtest_call(self, item):
+        self.now = item.nodeid
+
+    def pytest_runtest_teardown(self, item):
+        self.now = item.nodeid.partition("::")[0]
+
+    def pytest_sessionstart(self):
+        threading.settrace(self.calls)
+        sys.settrace(self.calls)
+
+    def pytest_sessionfinish(self):
+        sys.settrace(None)
+        self.path.write_text(json.dumps({line: sorted(tests - {""}) for line, tests in self.lines.items()}))
 
 
-def of_copy(copy):
-    """The environment in which the modules of the copy are imported."""
-    return os.environ | {"PYTHONPATH": f"{copy}:{os.environ.get('PYTHONPATH', '')}", "PYTHONDONTWRITEBYTECODE": "1"}
+def tested(copy, tests, *plugins):
+    """Run pytest on `tests` in this process, a fork, and end it with its exit code."""
+    os.setsid()
+    os.chdir(copy)
+    sys.path.insert(0, str(copy))
+    os.environ["PYTHONPATH"] = f"{copy}:{os.environ.get('PYTHONPATH', '')}"
+    for stream in (1, 2):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+    sys.exit(int(pytest.main(["-n", "0", "-x", "-q", "-p", "no:cacheprovider", *tests], plugins=list(plugins))))
+
+
+def pass_all(copy, tests, *plugins, patience_s=300):
+    """Whether `tests` pass in the copy, in a fork; those that do not end in `patience_s` do not."""
+    fork = FORK.Process(target=tested, args=(copy, tests, *plugins))
+    fork.start()
+    fork.join(patience_s)
+    if fork.exitcode is None:
+        os.killpg(fork.pid, signal.SIGKILL)
+        fork.join()
+    return fork.exitcode == 0
+
+
+def traced(copy, room, folder):
+    """{"path:line" below the copy: tests that execute it} of a room; SystemExit where a test fails as it is."""
+    found = folder / f"{room}.json"
+    if not pass_all(copy, tests_of(room), Trace(copy / "nightshift" / room, found), patience_s=1800):
+        sys.exit(f"the tests of {room} fail as they are")
+    return {line.removeprefix(f"{copy}/"): tests for line, tests in json.loads(found.read_text()).items()}
+
+
+def tests_of(room):
+    return [f"tests/unit/test_{name}.py" for name in TESTS[room].split()]
+
+
+def noticing(lines, path, room, node):
+    """The tests that execute a line of `node`, or all of the room where none is known to: of a file, or single ones."""
+    there = {test for line in range(node.lineno, node.end_lineno + 1) for test in lines.get(f"{path}:{line}", [])}
+    files = {test for test in there if "::" not in test}
+    return [*sorted(files), *sorted(test for test in there - files if test.partition("::")[0] not in files)] or tests_of(room)
+
+
+def draw(rooms, n, drawn):
+    """(`n` mutations of `rooms`, which take turns, since sources are half of the package; how many there are)."""
+    every = candidates(rooms)
+    of_room = {room: [one for one in every if one[1] == room] for room in rooms}
+    by_room = {room: drawn.sample(there, min(len(there), n)) for room, there in of_room.items()}
+    return [one for place in range(n) for room in rooms for one in by_room[room][place : place + 1]][:n], len(every)
 
 
 def main(n=60, seed=1, *rooms):
-    drawn, rooms = random.Random(int(seed)), rooms or tuple(TESTS)
+    rooms = rooms or tuple(TESTS)
+    chosen, n_all = draw(rooms, int(n), random.Random(int(seed)))
+    for name in LIBRARIES:
+        importlib.import_module(name)
     with tempfile.TemporaryDirectory(prefix="nightshift-mutations-") as folder:
-        copy = Path(folder, "copy")
+        copy, passed = Path(folder).resolve() / "copy", []
         subprocess.run(["git", "clone", "--quiet", "--shared", REPOSITORY, copy], check=True)
-        for room in rooms:
-            if noticed(copy, room):
-                sys.exit(f"the tests of {room} fail as they are")
-        passed, all_of = [], candidates(rooms)
-        # rooms take turns: sources are half of the package
-        by_room = {room: drawn.sample(of_room, min(len(of_room), int(n))) for room in rooms if (of_room := [one for one in all_of if one[1] == room])}
-        chosen = [one for place in range(int(n)) for room in rooms for one in by_room[room][place : place + 1]][: int(n)]
+        lines = {room: traced(copy, room, Path(folder)) for room in rooms}
         for number, (path, room, node, instead) in enumerate(chosen, 1):
             text = (REPOSITORY / path).read_text()
             (copy / path).write_text(changed(text, node, instead))
-            if not noticed(copy, room):
+            tests = noticing(lines[room], path, room, node)
+            if pass_all(copy, tests):
                 passed.append(path)
-                print(f"{path}:{node.lineno}: {ast.unparse(node)[:90]} -> {ast.unparse(instead)[:90]}", flush=True)
+                print(f"{path}:{node.lineno}: {ast.unparse(node)[:90]} -> {ast.unparse(instead)[:90]} ({len(tests)} tests or files)", flush=True)
             (copy / path).write_text(text)
             print(f"{number} of {len(chosen)}, {len(passed)} not noticed", end="\r", flush=True)
-    print(f"{len(chosen)} of {len(all_of):,} mutations in {', '.join(rooms)}, seed {seed}: {len(chosen) - len(passed)} noticed")
+    report(len(chosen), len(chosen) - len(passed), n_all, rooms, seed)
     return int(len(passed) > len(chosen) / 10)
+
+
+def report(n, n_noticed, n_all, rooms, seed):
+    """Print the share that was noticed."""
+    sys.path.insert(0, str(REPOSITORY))
+    from nightshift.statistics.intervals import share_interval
+
+    low, high = share_interval(n_noticed, n)
+    print(f"{n} of {n_all:,} mutations in {', '.join(rooms)}, seed {seed}: {n_noticed} noticed, {n_noticed / n:.0%} ({low:.0%} to {high:.0%})")
 
 
 if __name__ == "__main__":
