@@ -29,7 +29,7 @@ import pytest  # noqa: E402
 REPOSITORY = Path(__file__).resolve().parents[1]
 FORK = multiprocessing.get_context("fork")
 LIBRARIES = ["pandas", "pyarrow.parquet", "scipy.stats", "sklearn.ensemble", "numba", "pandera.pandas", "pydantic", "seaborn", "bs4", "hypothesis"]
-TESTS = {  # of each room, names below tests/unit, without test_
+TESTS = {  # of each room, names below tests/unit or another folder, without test_
     "incidents": "incidents incident_wording silences sites_of_findings former_names",
     "remediation": "remediation",
     "statistics": "statistics trailing properties alarms",
@@ -39,7 +39,7 @@ TESTS = {  # of each room, names below tests/unit, without test_
     "ticket_tables slurm_text sources_base times histograms luminosity golden node_parts certification counters queues root",
     "privacy": "masking persons unspaced ticket_cleaning helpers",
     "personal": "masking persons",
-    "notify": "message damage assurance former_names",
+    "notify": "message damage assurance former_names services/told",
 }
 COMPARED = {ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq}
 COMPARED |= {ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In}
@@ -158,7 +158,9 @@ def traced(copy, room, folder):
 
 
 def tests_of(room):
-    return [f"tests/unit/test_{name}.py" for name in TESTS[room].split()]
+    """The files of tests of a room, below the repository."""
+    paths = [Path("tests/unit") / name if "/" not in name else Path("tests") / name for name in TESTS[room].split()]
+    return [str(path.with_name(f"test_{path.name}.py")) for path in paths]
 
 
 def noticing(lines, path, room, node):
