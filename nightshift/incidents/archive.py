@@ -184,4 +184,7 @@ def watched_studies(folder, day):
     if isinstance(studies := read_json(folder / f"{last}.json").get("studies"), dict):
         return set(studies)
     shown = published_by(folder, last)
-    return set(shown["studies"]) - set(shown["digest"]["missing"]) if had_digest(shown) else None
+    try:
+        return set(shown["studies"]) - set(shown["digest"]["missing"]) if had_digest(shown) else None
+    except (LookupError, TypeError):
+        return None

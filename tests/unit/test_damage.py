@@ -17,7 +17,7 @@ from nightshift import night
 from nightshift.assurance import REASSURING
 from nightshift.notify import policy
 from nightshift.reporting import archive, pages, products, site, studies
-from nightshift.runs import RESERVATIONS
+from nightshift.runs import RESERVATIONS, VERSION, read_run, record_path, write_record
 
 BEFORE = "2026-01-30"
 CONFIG = f"""day: {DAY}
@@ -219,6 +219,16 @@ def test_a_damaged_record_of_an_earlier_night_is_one_line(nights, monkeypatch, c
     index, feed = ((nights / "reports" / page).read_text() for page in ("index.html", "feed.xml"))
     assert BEFORE in index
     assert DAY in feed
+
+
+def test_what_the_digest_warned_of_is_said_everywhere(nights, monkeypatch, capsys):
+    path, warning = record_path(nights / "reports" / DAY, "", "digest"), "Some feedback is left out: feedback.csv line 2 was changed"
+    run = read_run(nights / "reports" / DAY, "", "digest")
+    write_record(run | {"version": VERSION, "study": "", "step": "digest", "values": {"warnings": [warning, warning, 3]}}, path)
+    code, lines, front, shown, mailed = published(nights, monkeypatch, capsys)
+    assert (code, lines, shown["digest"]["notes"]) == (0, [warning], [warning])
+    assert warning in front
+    assert warning in " ".join(mailed.split())
 
 
 def test_a_page_that_cannot_be_rendered_is_replaced_and_is_a_failure(nights, monkeypatch, capsys):
