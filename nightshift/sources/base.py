@@ -59,11 +59,13 @@ class Source:
 class FileSource(Source):
     """Files of one kind.
 
-    asked_last : whether it takes what no other kind recognises, and empty files. excerpt : a function of
-    excerpts.py that takes the first and the last rows of a file.
+    asked_last : whether it takes what no other kind recognises, and empty files. is_database : whether others
+    may write into the file while it is read. excerpt : a function of excerpts.py that takes the first and the
+    last rows of a file.
     """
 
     asked_last = False
+    is_database = False
     excerpt = staticmethod(excerpt_of_text)
 
     def keep(self, path, extraction):
@@ -281,6 +283,17 @@ def read_source(study, place, extraction, **settings):
 
     def read(path):
         if not any(one.keep(path, extraction) for one in sources):
-            source_of(sources, path).extract(path, extraction)
+            before, kind = os.stat(path), source_of(sources, path)
+            kind.extract(path, extraction)
+            if not kind.is_database and was_rewritten(before, os.stat(path)):
+                raise ValueError("it was written anew while it was read: run again when it is whole")
 
     read_files(place, read)
+
+
+def was_rewritten(before, after):
+    """Whether the same file was written anew between two of its `os.stat`, and not only grew, as a log does; what
+    takes its place by its name leaves what is being read as it was.
+    """
+    written = before.st_ino == after.st_ino and before.st_mtime_ns != after.st_mtime_ns
+    return written and not 0 < before.st_size < after.st_size

@@ -165,20 +165,28 @@ def zeros_in_source(nights):
 
 
 def rewrite_source(nights):
-    """Empty the source while it is read, and write it anew, piece by piece."""
+    """Empty the source, and write it anew, piece by piece, again and again while it is read."""
     content = nights.source.read_bytes()
     size = len(content) // 20 + 1
-    with nights.source.open("wb", buffering=0) as file:
-        for begin in range(0, len(content), size):
-            file.write(content[begin : begin + size])
-            time.sleep(0.05)
+    for _ in while_extracted(nights):
+        with nights.source.open("wb", buffering=0) as file:
+            for begin in range(0, len(content), size):
+                file.write(content[begin : begin + size])
+                time.sleep(0.01)
+
+
+def while_extracted(nights):
+    """Yield until the extraction of the night has ended, a minute at most."""
+    begun = time.monotonic()
+    while time.monotonic() - begun < 60 and nights.has_come_to("1_extract", "running"):
+        yield
 
 
 def append_to_source(nights):
     """Append a record again, as the probe does that sends once more what it has sent."""
     last = nights.source.read_bytes().splitlines(keepends=True)[-1]
     with nights.source.open("ab", buffering=0) as file:
-        for _ in range(20):
+        for _ in while_extracted(nights):
             file.write(last)
             time.sleep(0.02)
 
@@ -288,7 +296,7 @@ SOURCES = [
     Kind("the source is empty", lambda nights: empty(nights.source), "before", line="accounting", mend=source_back),
     Kind("the source ends in half a record", cut_source, "before", line="1 line|1 record|one line|put aside|No warning", mend=source_back),
     Kind("the source holds zeros", zeros_in_source, "before", line="1 line|1 record|one line|put aside", mend=source_back),
-    Kind("the source is written anew while it is read", rewrite_source, "before", ("1_extract", "running"), mend=source_back),
+    Kind("the source is written anew while it is read", rewrite_source, "before", ("1_extract", "running"), "accounting", source_back),
     Kind("the source grows while it is read", append_to_source, "before", ("1_extract", "running"), mend=source_back),
     Kind("the source is a folder", lambda nights: into_folder(nights.source), "before", line="accounting", mend=source_back),
 ]

@@ -3,10 +3,12 @@
 import ast
 import gzip
 import json
+import os
 import re
 import subprocess
 import sys
 from dataclasses import make_dataclass
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -168,3 +170,53 @@ def test_a_kind_with_a_field_that_is_no_parameter_is_named():
     kind = make_dataclass("Toy", [("colour", str)], bases=(FileSource,))
     with pytest.raises(ValueError, match="Toy has colour, which 1_extract does not declare"):
         made(kind, {"source": "x"})
+
+
+def written_anew(path):
+    path.write_text("a")
+    path.write_text("a whole file")
+
+
+def appended(path):
+    with path.open("a") as file:
+        file.write(" and a line")
+
+
+def replaced(path):
+    other = path.with_suffix(".new")
+    other.write_text("b")
+    other.replace(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "meanwhile", "is_database", "is_refused"),
+    [
+        ("a whole file", written_anew, False, True),
+        ("a whole file", written_anew, True, False),
+        ("a whole file", lambda path: path.write_text("half"), False, True),
+        ("", written_anew, False, True),
+        ("a whole file", appended, False, False),
+        ("a whole file", replaced, False, False),
+        ("a whole file", lambda path: None, False, False),
+    ],
+)
+def test_a_file_that_is_written_anew_while_it_is_read_is_refused(tmp_path, monkeypatch, text, meanwhile, is_database, is_refused):
+    """Of two files, the second one is written to: a log grows, a database is written to, and what is replaced by its name is read to its end."""
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / name).write_text(text)
+        os.utime(tmp_path / name, (1e9, 1e9))
+
+    def extract(path, read):
+        read.append(Path(path).name)
+        if path.endswith("b.csv"):
+            meanwhile(tmp_path / "b.csv")
+
+    kind, read = FileSource(), []
+    kind.asked_last, kind.is_database, kind.extract = True, is_database, extract
+    monkeypatch.setattr(base, "file_sources", lambda study, settings: [kind])
+    if is_refused:
+        with pytest.raises(ValueError, match=r"b\.csv cannot be read: ValueError: it was written anew while it was read: run again"):
+            base.read_source("accounting", f"{tmp_path}/*.csv", read)
+    else:
+        base.read_source("accounting", f"{tmp_path}/*.csv", read)
+    assert read == ["a.csv", "b.csv"]

@@ -63,6 +63,7 @@ class ArcDatabase(AccountingFile):
     """The accounting database of an ARC computing element."""
 
     label = "the accounting database of an ARC computing element (SQLite)"
+    is_database = True
     excerpt = staticmethod(whole_file)
 
     def recognises(self, head):

@@ -11,6 +11,7 @@ class OsticketFile(TicketFile):
 
     excerpt = staticmethod(whole_file)
     label = "the database of an osTicket (SQLite)"
+    is_database = True
 
     def recognises(self, head):
         """By its first letters."""
