@@ -391,6 +391,8 @@ def forked(work, *arguments):
 
 def last_words(text):
     """What Snakemake says of an error in its output `text`, as one line."""
+    if gone := re.search(r"--latency-wait:\s+(\S+)", text):
+        return f"{gone[1]} was gone as soon as it was written; run the same command again"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     at = next((i for i, line in enumerate(lines) if re.search(r"\w*(Error|Exception)\b", line)), None)
     from nightshift.wording import one_line

@@ -42,6 +42,9 @@ def test_an_error_of_snakemake_itself_is_said_and_its_text_is_kept(tmp_path, mon
     assert printed.startswith("WildcardError in rule all")
     assert "Wildcards in input files cannot be determined" in printed
     assert night.last_words("") == "it said nothing"
+    latency = "consider to increase the wait time with --latency-wait:\n/p/data/scores/x.parquet (missing locally, parent dir contents: y)\n"
+    waited = f"MissingOutputException in rule 4_analyse:\nJob 1 completed successfully, but some output files are missing. {latency}"
+    assert night.last_words(waited) == "/p/data/scores/x.parquet was gone as soon as it was written; run the same command again"
 
 
 def test_a_digest_that_could_not_run_is_no_digest_of_an_earlier_run(tmp_path, monkeypatch, capsys):
