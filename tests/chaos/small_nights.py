@@ -83,7 +83,7 @@ class Nights:
         self.started = 0
 
     def prepare(self, *, alone=False):
-        """Run both nights, or the second one `alone`; what it finds is that of an undisturbed one."""
+        """Run both nights, or the second one `alone`; what it finds is that of an undisturbed one, and `took` its seconds."""
         write_source(self.source)
         study = {"extract": {"source": str(self.source)}, "train": QUICK, "analyse": {"max_pictures": 0}}
         self.config.write_text(yaml.safe_dump({"day": NIGHT, "products": str(self.root), "studies": {STUDY: study}}))
@@ -92,7 +92,9 @@ class Nights:
             self.must_end_well(self.run(BEFORE))
             self.speak(BEFORE)
             self.keep("before")
+        begun = time.monotonic()
         self.must_end_well(self.run())
+        self.took = time.monotonic() - begun
         self.keep("after")
         self.undisturbed = tables(self.root)
 
