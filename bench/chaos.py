@@ -35,9 +35,7 @@ def run_kinds(nights, runners, pattern):
     more = {"two runs at once": lambda: judge_two_at_once(nights), "an older night after a newer one": lambda: judge_older_night(nights, BEFORE)}
     well = [tell(name, *run()) for name, run in more.items() if re.search(pattern, name)]
     for kind in [kind for kind in KINDS if re.search(pattern, kind.name)]:
-        well.append(tell(kind.name, *judge(nights, kind, runners.get(kind.how))))
-        for name in ("enough", "ballast"):
-            (nights.folder / name).unlink(missing_ok=True)
+        well.append(tell(kind.name, *judge(nights, kind, runners[kind.how])))
     return well
 
 

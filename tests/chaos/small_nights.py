@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from dataclasses import dataclass
@@ -80,7 +81,7 @@ class Nights:
         self.folder, self.runner = folder, runner
         self.root, self.source, self.config = folder / "products", folder / "gracc.jsonl", folder / "site.yaml"
         self.feedback, self.silences = self.root / FEEDBACK_FILE, self.root / SILENCES_FILE
-        self.started = 0
+        self.logs, self.started, self.done = tempfile.TemporaryDirectory(prefix="nightshift-chaos-"), 0, threading.Event()
 
     def prepare(self, *, alone=False):
         """Run both nights, or the second one `alone`; what it finds is that of an undisturbed one, and `took` its seconds."""
@@ -127,7 +128,7 @@ class Nights:
     def start(self, day=NIGHT, function="run_night", runner=None):
         """(number of the process of a night, the file of its standard error)."""
         self.started += 1
-        errors = self.folder / f"{self.started}.log"
+        errors = Path(self.logs.name, f"{self.started}.log")  # not on a disk that may be full
         more = ["1", True] if function == "run_night" else []
         return (runner or self.runner).ask("start", str(errors), function, str(self.config), day, *more), errors
 
@@ -143,20 +144,20 @@ class Nights:
     def run_disturbed(self, step, until, disturb, runner=None):
         """Run the second night, and call `disturb()` when the record of `step` says that it is `until`, "running" or "ok"; then its outcome."""
         night = self.start(runner=runner)
-        done = threading.Event()
-        watcher = threading.Thread(target=self.watch, args=(step, until, disturb, done))
+        self.done.clear()
+        watcher = threading.Thread(target=self.watch, args=(step, until, disturb))
         watcher.start()
         try:
             return self.end(night, runner)
         finally:
-            done.set()
+            self.done.set()
             watcher.join()
 
-    def watch(self, step, outcome, disturb, done):
+    def watch(self, step, outcome, disturb):
         """Call `disturb()` once `step` has come to this outcome, unless the night is `done` before."""
-        while not done.is_set() and not self.has_come_to(step, outcome):
+        while not self.done.is_set() and not self.has_come_to(step, outcome):
             time.sleep(0.003)
-        if not done.is_set():
+        if not self.done.is_set():
             disturb()
 
     def has_come_to(self, step, outcome):
