@@ -176,9 +176,8 @@ def rewrite_source(nights):
 
 
 def while_extracted(nights):
-    """Yield until the extraction of the night has ended, a minute at most."""
-    begun = time.monotonic()
-    while time.monotonic() - begun < 60 and nights.has_come_to("1_extract", "running"):
+    """Yield until the extraction of the night has ended."""
+    while not nights.done.is_set() and nights.has_come_to("1_extract", "running"):
         yield
 
 
