@@ -50,7 +50,7 @@ def read_nights(folder, first, before):
     published counts.
     """
     nights, notes = {}, []
-    for night in [night for night in known_nights(folder) if first <= night < before]:
+    for night in known_nights(folder, first, before):
         try:
             nights[night] = read_night(folder, night)
         except ValueError as error:
@@ -62,12 +62,17 @@ def read_nights(folder, first, before):
     return nights, notes
 
 
-def known_nights(folder):
-    """Date texts of the nights with a table of incidents in `folder`, and of those that published incidents
-    and have lost it, the earliest first."""
+def known_nights(folder, first="", before="9999"):
+    """Date texts of the nights from `first` up to the one before `before` with a table of incidents in
+    `folder`, and of those that published incidents and have lost it, the earliest first.
+    """
     there = {path.stem for path in folder.glob("????-??-??.parquet")}
     reports = {path.parent.name for path in reports_of(folder).glob("????-??-??/digest.json")}
-    return sorted(there | {night for night in reports - there if had_digest(published_by(folder, night))})
+    return sorted(
+        night
+        for night in there | reports
+        if first <= night < before and (night in there or had_digest(published_by(folder, night)))
+    )
 
 
 def reports_of(folder):
@@ -157,7 +162,7 @@ def names_since(folder, day):
     gives no row.
     """
     parts = [pd.DataFrame(columns=[*INCIDENT_FINDING, "first_seen"])]
-    for night in [night for night in known_nights(folder) if night >= day]:
+    for night in known_nights(folder, day):
         try:
             tables = read_night(folder, night)
         except ValueError:
@@ -177,7 +182,7 @@ def watched_studies(folder, day):
     What one of these finds tonight for the first time is news. Of any other study it may be weeks old, see
     `incidents.ended_unwatched`.
     """
-    counted = {path.stem for path in folder.glob("????-??-??.json")} | {*known_nights(folder)}
+    counted = {path.stem for path in folder.glob("????-??-??.json")} | {*known_nights(folder, before=day)}
     last = max((night for night in counted if night < day), default=None)
     if last is None or (pd.Timestamp(day) - pd.Timestamp(last)).days > GAP:
         return set()
