@@ -1,10 +1,11 @@
 """Whether the unit tests would notice a wrong line: `python bench/mutations.py [MUTATIONS] [SEED] [ROOM ...]`; by default 60, 1 and all of TESTS.
 
 A room is a module of the package or a folder of it. One operator or constant of one of its lines is changed, in a copy of the repository: a
-comparison, `and` and `or`, a sign of arithmetic, a number, a truth value, or a `not` that goes. Then those of the room's own unit tests run that
-execute the line, by a trace of all of them; all where none does, since compiled lines leave no trace. They run in forks of a process that has
-imported the libraries. What they do not notice is printed with its line, to be looked at one by one: some change nothing that anybody could see.
-Prints the share that was noticed with its 95% interval (Wilson). At most a tenth should pass.
+comparison, `and` and `or`, a sign of arithmetic, a number, a truth value, or a `not` that goes. Then those of the room's own tests run that execute
+the line, by a trace of all of them; where none does, those of any line of the module. They run in forks of a process that has imported the libraries. What they do not notice is printed with its line, to be looked at one by one: some change nothing that anybody could
+see. Prints the share that was noticed with its 95% interval (Wilson). At most a tenth should pass.
+
+Traces take minutes. They are kept in the folder that the environment names as NIGHTSHIFT_TRACES, and hold for that revision.
 """
 
 import ast
@@ -36,7 +37,7 @@ TESTS = {  # of each room, names below tests/unit or another folder, without tes
     "detectors": "detectors recurrent transfers_limits transfers_judgement health topics accounting_judgement telemetry_functions helpers "
     "certification_autoencoders telemetry_streams tickets_training transfer_incidents windows certification tickets_findings queues",
     "sources": "accounting_formats accounting_steps event_lines files node_tables parts series node_series rucio ticket_sources "
-    "ticket_tables slurm_text sources_base times histograms luminosity golden node_parts certification counters queues root",
+    "ticket_tables slurm_text sources_base times histograms luminosity golden node_parts certification counters queues root notebooks/layouts",
     "privacy": "masking persons unspaced ticket_cleaning helpers",
     "personal": "masking persons",
     "notify": "message damage assurance former_names services/told",
@@ -136,7 +137,7 @@ def tested(copy, tests, *plugins):
     sys.exit(int(pytest.main(["-n", "0", *first, "-q", "-p", "no:cacheprovider", *tests], plugins=list(plugins))))
 
 
-def pass_all(copy, tests, *plugins, patience_s=300):
+def pass_all(copy, tests, *plugins, patience_s=1800):
     """Whether `tests` pass in the copy, in a fork; those that do not end in `patience_s` do not."""
     fork = FORK.Process(target=tested, args=(copy, tests, *plugins))
     fork.start()
@@ -149,12 +150,13 @@ def pass_all(copy, tests, *plugins, patience_s=300):
 
 def traced(copy, room, folder):
     """{"path:line" below the copy: tests that execute it} of a room; SystemExit where a test fails as it is."""
-    found = folder / f"{room}.json"
-    pass_all(copy, tests_of(room), Trace(copy / "nightshift" / room, found), patience_s=1800)
+    found = Path(os.environ.get("NIGHTSHIFT_TRACES") or folder) / f"{room}.json"
+    if not found.exists():
+        pass_all(copy, tests_of(room), Trace(copy / "nightshift" / room, found))
     lines, failed = json.loads(found.read_text())
     if failed and not pass_all(copy, failed):  # a bound of time may be missed while lines are traced
         sys.exit(f"the tests of {room} fail as they are: {failed}")
-    return {line.removeprefix(f"{copy}/"): tests for line, tests in lines.items()}
+    return {line[line.index("nightshift/" + room) :]: tests for line, tests in lines.items()}
 
 
 def tests_of(room):
@@ -163,11 +165,13 @@ def tests_of(room):
     return [str(path.with_name(f"test_{path.name}.py")) for path in paths]
 
 
-def noticing(lines, path, room, node):
-    """The tests that execute a line of `node`, or all of the room where none is known to: of a file, or single ones."""
-    there = {test for line in range(node.lineno, node.end_lineno + 1) for test in lines.get(f"{path}:{line}", [])}
+def noticing(lines, path, node):
+    """The tests that execute a line of `node`, of a file or single ones; where none does, as in another process, those of any line of its module."""
+    of_node = [f"{path}:{line}" for line in range(node.lineno, node.end_lineno + 1)]
+    there = {test for line in of_node for test in lines.get(line, [])}
+    there = there or {test for line, tests in lines.items() if line.startswith(f"{path}:") for test in tests}
     files = {test for test in there if "::" not in test}
-    return [*sorted(files), *sorted(test for test in there - files if test.partition("::")[0] not in files)] or tests_of(room)
+    return [*sorted(files), *sorted(test for test in there - files if test.partition("::")[0] not in files)]
 
 
 def draw(rooms, n, drawn):
@@ -190,8 +194,8 @@ def main(n=60, seed=1, *rooms):
         for number, (path, room, node, instead) in enumerate(chosen, 1):
             text = (REPOSITORY / path).read_text()
             (copy / path).write_text(changed(text, node, instead))
-            tests = noticing(lines[room], path, room, node)
-            if pass_all(copy, tests):
+            tests = noticing(lines[room], path, node)
+            if not tests or pass_all(copy, tests):
                 passed.append(path)
                 print(f"{path}:{node.lineno}: {ast.unparse(node)[:90]} -> {ast.unparse(instead)[:90]} ({len(tests)} tests or files)", flush=True)
             (copy / path).write_text(text)
