@@ -2,8 +2,9 @@
 
 A room is a module of the package or a folder of it. One operator or constant of one of its lines is changed, in a copy of the repository: a
 comparison, `and` and `or`, a sign of arithmetic, a number, a truth value, or a `not` that goes. Then those of the room's own tests run that execute
-the line, by a trace of all of them; where none does, those of any line of the module. They run in forks of a process that has imported the libraries. What they do not notice is printed with its line, to be looked at one by one: some change nothing that anybody could
-see. Prints the share that was noticed with its 95% interval (Wilson). At most a tenth should pass.
+the line, by a trace of all of them; where none does, those of any line of the module. They run in forks of a process that has imported the
+libraries. What they do not notice is printed with its line, to be looked at one by one: some change nothing that anybody could see. Prints the share
+that was noticed with its 95% interval (Wilson). At most a tenth should pass.
 
 Traces take minutes. They are kept in the folder that the environment names as NIGHTSHIFT_TRACES, and hold for that revision.
 """
