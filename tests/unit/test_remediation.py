@@ -584,6 +584,13 @@ def test_one_more_success_never_lowers_a_chance(trials, elsewhere):
     assert after.chance > before.chance - 1e-9 if elsewhere else after.chance > before.chance
 
 
+def test_pairs_are_proposals_for_kinds_and_kinds_may_have_fewer_than_others():
+    choices = choices_of([{"kinds": ["a", "b"]}, {"kinds": ["b"]}, {"kinds": ["b", "c"]}])
+    assert (choices.n_proposals, choices.n_kinds, choices.most) == (3, 3, 3)
+    assert list(choices.proposal_of) == [0, 0, 1, 2, 2]
+    assert choices.of_kind.tolist() == [[0, -1, -1], [1, 2, 3], [4, -1, -1]]
+
+
 def test_the_simulated_worlds_have_the_model_that_ranks():
     some = [one for one in KNOWN if {"membw", "cachecopy", "cpuoccupy"} & set(one["kinds"])]
     choices = choices_of([one | {"kinds": [kind for kind in one["kinds"] if kind in ("membw", "cachecopy", "cpuoccupy")]} for one in some])
