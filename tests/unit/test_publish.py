@@ -962,6 +962,22 @@ def test_hostile_incidents_stay_text_everywhere(night):
     assert HOSTILE in content.get_text()
 
 
+def test_a_picture_of_the_night_before_is_the_same_file_until_it_changes(tmp_path):
+    def added(night, content):
+        album = pictures.Album.of(tmp_path / night / "transfers/3_train.html", "../")
+        return album.path / Path(album.add(content).address.result()).name
+
+    contents = {colour: io.BytesIO() for colour in ("red", "blue")}
+    for colour, content in contents.items():
+        Image.new("RGB", (40, 40), colour).save(content, "PNG")
+    first, second, third = (added(f"2026-01-{day}", contents["red"].getvalue()) for day in (29, 30, 31))
+    assert first.samefile(second)
+    assert first.samefile(third)
+    assert not first.samefile(added("2026-01-31", contents["blue"].getvalue()))
+    second.unlink()
+    assert Image.open(third).convert("RGB").getpixel((0, 0)) == (255, 0, 0), "what one night loses, the others keep"
+
+
 def test_pictures_are_shared_described_and_left_out_when_they_are_none(night):
     path = night / "plots/digest/2026-01-31/one.png"
     path.parent.mkdir(parents=True)
