@@ -360,6 +360,7 @@ def test_columns_are_marked_by_what_they_hold_and_sentences_make_cards():
 def test_a_date_of_prose_is_kept_whole_and_nothing_else_is_touched():
     tags = '<p title="2026-01-31">2026-01-31 04:00, 17-2026-01-31, <a href="2026-01-31/">2026-01-30</a></p>'
     others = "<td>2026-01-31</td><pre>2026-01-31</pre><script>'2026-01-31'</script><title>2026-01-31</title>reports/2026-01-31"
+    others += "<svg><title>a</title><text>2026-01-31</text></svg><pre><i>a</i> 2026-01-31</pre>"
     kept = pages.dates_kept_whole(tags + others)
     shown = '<p title="2026-01-31"><time>2026-01-31</time> 04:00, 17-2026-01-31, <a href="2026-01-31/"><time>2026-01-30</time></a></p>'
     assert kept == shown + others
