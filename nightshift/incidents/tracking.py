@@ -86,7 +86,9 @@ def rows_by(findings, key):
 
     Nothing else of them tells what has become of an incident, and of 2,000 incidents whole rows take 10 s.
     """
-    times = findings[["cadence", "scope", "first_h", "last_h", "kept"]].assign(night_h=hours_of(findings.night))
+    times = findings[["cadence", "scope", "first_h", "last_h", "kept"]].assign(
+        night_h=hours_of(findings.night)
+    )
     places = findings.groupby(key).indices
     return lambda value: times.iloc[places.get(value, [])]
 
@@ -278,9 +280,9 @@ def seen_after(end, findings, told_late):
     told_late : whether none of their studies knew the incident, which then may name whole weeks.
     """
     weekly = (findings.cadence == "week").to_numpy()
-    known = findings.last_h.to_numpy(float) - WEEK_H * (weekly | told_late)
+    last_h = findings.last_h.to_numpy(float) - WEEK_H * (weekly | told_late)
     end_h = hours_of(pd.Series([end])).iloc[0]
-    return not ((known < end_h) | ~weekly & (known == end_h)).all()
+    return not ((last_h < end_h) | ~weekly & (last_h == end_h)).all()
 
 
 def growth(now, then):
