@@ -54,8 +54,8 @@ def damaged(source, error):
     """OSError that names the file `source`, which pyarrow cannot read because of an `error`."""
     reason = "by its checksum" if DAMAGED in str(error) else f"since {' '.join(str(error).split())[:100]}"
     return OSError(
-        f"{source} is damaged: a part of it is not as it was written, {reason}; where it is a product, remove it, "
-        "and the next run makes it again"
+        f"{source} is damaged: a part of it is not as it was written, {reason}; where it is a product, "
+        "remove it, and the next run makes it again"
     )
 
 

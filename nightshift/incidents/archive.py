@@ -26,9 +26,9 @@ def read_night(folder, night):
         except FileNotFoundError:
             raise ValueError(f"data/incidents/{name} cannot be read (it is missing)") from None
         except Exception as error:  # whatever Arrow, pandas or the disk say of a damaged file
-            said = getattr(error, "strerror", None) or one_line(error)
+            words = getattr(error, "strerror", None) or one_line(error)
             # of the night before nothing is made again: no word of removing its table
-            reason = said.partition("; where it")[0].replace(str(folder), "data/incidents")[:150]
+            reason = words.partition("; where it")[0].replace(str(folder), "data/incidents")[:150]
             raise ValueError(f"data/incidents/{name} cannot be read ({reason.rstrip('.')})") from None
     return [tables[0].assign(of=night), tables[1]]
 

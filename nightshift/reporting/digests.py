@@ -75,9 +75,10 @@ def read_digest(root, day, expected=None):
 
     expected : what it should have been made of, as `expected_of` in nightshift/reporting/studies.py says; a
     digest of anything else has failed. outcome : "ok", "failed" (then `error` is one line) or "not run";
-    notes : lines about what could not be read, and all of which the digest warned; damaged : whether a table of
-    the night is; headline; missing : studies without findings of the night; counts : {state: number}, those
-    silenced or acknowledged apart, new ones that have ended as "ended", what nobody watched as "unwatched";
+    notes : lines about what could not be read, and all of which the digest warned; damaged : whether a table
+    of the night is; headline; missing : studies without findings of the night; counts : {state: number},
+    those silenced or acknowledged apart, new ones that have ended as "ended", what nobody watched as
+    "unwatched";
     incidents : dicts in the order of their rank, with id, silence (None, or as, by, until, why), findings and
     proposals; `ranked` says whether anything is known of the order of these. ended, seconds : of the
     notebook's run.

@@ -292,8 +292,8 @@ def read_source(study, place, extraction, **settings):
 
 
 def was_rewritten(before, after):
-    """Whether the same file was written anew between two of its `os.stat`, and not only grew, as a log does; what
-    takes its place by its name leaves what is being read as it was.
+    """Whether the same file was written anew between two of its `os.stat`, and not only grew, as a log does;
+    what takes its place by its name leaves what is being read as it was.
     """
     written = before.st_ino == after.st_ino and before.st_mtime_ns != after.st_mtime_ns
     return written and not 0 < before.st_size < after.st_size
