@@ -10,6 +10,7 @@ own, so that it can be filled. Kills of what scores between the nights are in be
 import contextlib
 import random
 import re
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -52,6 +53,7 @@ def run_kills(nights, n, rng, took):
 
 
 def main(kills=100, seed=1, pattern=""):
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing stays mounted
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(small_disk()) if UNPRIVILEGED else Path(stack.enter_context(tempfile.TemporaryDirectory()))
         runners = {"": Runner(), "unprivileged": Runner(*UNPRIVILEGED)}
