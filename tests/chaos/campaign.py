@@ -93,7 +93,7 @@ def judge_kill(nights, who, rng, took):
     wrong = falsehoods(nights.root, nights.undisturbed, first) + lost(nights, spoken)
     if first.code == 0 and who != "publisher":
         wrong += ended_badly(nights, first)
-    if who not in ("command", "all") and not first.lines:
+    if who not in ("command", "all") and first.code and not first.lines:  # 0 is of a step that had left all that it leaves
         wrong.append(f"it ended with {first.code} and said nothing")
     wrong += [f"a bare traceback: {line}" for line in first.lines if line.startswith(("Traceback", "  File "))]
     second = nights.run()

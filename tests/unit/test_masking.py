@@ -478,3 +478,7 @@ def test_secrets_subjects_numbers_and_people_in_sentences_are_masked(text, after
 def test_what_programs_write_of_people_is_masked_and_hosts_stay(text, after):
     assert privacy.redact(text) == after
     assert privacy.redact(after) == after
+
+
+def test_names_of_two_letters_are_names_and_initials_are_none():
+    assert privacy.name_words(["Bo Li", "X Ypsilon"], ["ab@x.org", "abc@x.org"]) == {"bo", "li", "boli", "libo", "ypsilon", "abc"}

@@ -15,8 +15,9 @@ from PIL import Image
 
 from nightshift import wording
 from nightshift.assurance import REASSURING
+from nightshift.notify import message as messages
 from nightshift.notify import policy
-from nightshift.notify.message import Folding
+from nightshift.notify.message import Folding, figures_of, png
 from nightshift.notify.settings import read_settings
 from nightshift.reporting import digests
 
@@ -309,3 +310,11 @@ def test_half_a_login_is_refused(monkeypatch, user, password):
     monkeypatch.setenv("SMTP_PASSWORD", password)
     with pytest.raises(ValueError, match=r"^SMTP_USER and SMTP_PASSWORD must both be set, or neither, in ASCII$"):
         read_settings(settings())
+
+
+def test_figures_fill_all_that_a_message_may_hold(tmp_path, monkeypatch):
+    Image.new("RGB", (40, 30), "red").save(tmp_path / "one.png")
+    monkeypatch.setattr(messages, "MAX_FIGURES", 2 * len(png(tmp_path / "one.png")))
+    shown = [{"rank": rank, "figure": "one.png"} for rank in (1, 2, 3)]
+    assert list(figures_of(tmp_path, {"day": DAY, "shown": shown})) == [f"figure{n}.{DAY}@nightshift" for n in (1, 2)]
+    assert [one["figure"] for one in shown] == [f"cid:figure1.{DAY}@nightshift", f"cid:figure2.{DAY}@nightshift", ""]

@@ -225,3 +225,12 @@ def test_times_are_read_in_every_unit():
         assert (microseconds(np.array([T0 * unit])) / 1e6).tolist() == [T0]
     assert seconds_of(("2026-01-31 10:00:00 UTC",)).tolist() == seconds_of((str(int(T0)),)).tolist() == [T0]
     assert np.isnan(seconds_of(("2026-01-31 10:00:00 UTC", "2026-13-31 10:00:00 UTC"))).tolist() == [False, True]
+
+
+def test_a_record_of_collectd_with_more_values_than_names_is_put_aside(extraction, tmp_path):
+    record = {"dsnames": ["value"], "dstypes": ["gauge"], "values": [3], "time": T0, "host": "n1", "plugin": "load", "type": "load"}
+    wrong = [record | {"values": [3, 4]}, record | {"dsnames": []}, record | {"dstypes": "gauge"}, {"values": [3]}, record | {"values": 3}]
+    (tmp_path / "values.json").write_text(json.dumps([*wrong, record]))
+    assert extract(extraction, tmp_path / "values.json") == "values of collectd in JSON"
+    assert [(line, reason) for _, line, reason, _ in extraction.bad_lines] == [(n, "no values of collectd") for n in range(1, 6)]
+    assert rows_of(extraction)["load::collectd"].tolist() == [3]

@@ -24,7 +24,7 @@ from nightshift.remediation import model
 from nightshift.remediation.feedback import COLUMNS, _append, as_cell, read_feedback, record_feedback
 from nightshift.remediation.knowledge import holds, offered, read_remediations
 from nightshift.remediation.model import chances, first_choices, rank, table_of_proposals
-from nightshift.remediation.worlds import Record, belief, choices_of
+from nightshift.remediation.worlds import Record, belief, choices_of, estimate
 
 INCIDENTS = [
     {"incident": "20260119-3f2a", "kinds": ["stuck_queue", "slow_fts_server"], "studies": ["transfers"], "site": "", "age_nights": 2},
@@ -589,6 +589,11 @@ def test_pairs_are_proposals_for_kinds_and_kinds_may_have_fewer_than_others():
     assert (choices.n_proposals, choices.n_kinds, choices.most) == (3, 3, 3)
     assert list(choices.proposal_of) == [0, 0, 1, 2, 2]
     assert choices.of_kind.tolist() == [[0, -1, -1], [1, 2, 3], [4, -1, -1]]
+
+
+def test_an_estimate_is_the_mean_over_worlds_with_its_interval():
+    half = 1.96 / np.sqrt(3)  # the spread of 1, 2 and 3 is 1
+    np.testing.assert_allclose(estimate(np.array([1, np.nan, 2, 3])), (2, 2 - half, 2 + half), rtol=1e-12)
 
 
 def test_the_simulated_worlds_have_the_model_that_ranks():

@@ -10,6 +10,9 @@ from nightshift.sources.excerpts import excerpt_of_text
 from nightshift.sources.tables import read_csv_pages
 from nightshift.sources.telemetry.series_file import Pieces, SeriesFile, as_arrays, numbered_records
 
+LISTS = ("dsnames", "dstypes", "values")
+NEEDED = (*LISTS, "time", "host", "plugin", "type")
+
 
 def identity(labels, name, instance="device"):
     """Labels of a value: a metric such as interface_if_octets_rx, with what tells its device apart.
@@ -27,12 +30,21 @@ def identity(labels, name, instance="device"):
     }
 
 
+def is_whole(record):
+    """Whether a record has all that tells its values apart, and as many names and types as values."""
+    lists = [record.get(name) for name in LISTS]
+    return (
+        set(NEEDED) <= set(record)
+        and all(isinstance(one, list) for one in lists)
+        and len({*map(len, lists)}) == 1
+    )
+
+
 def add_values(found, record):
     """Add the values of one record to Pieces; counts of single processors get the label cpu, percentages are
     devices of their own.
     """
-    columns = zip(record["dsnames"], record["dstypes"], record["values"], strict=False)
-    for name, kind, value in columns:
+    for name, kind, value in zip(*(record[name] for name in LISTS), strict=True):
         counts = kind in ("derive", "counter")
         labels = identity(record, name, "cpu" if counts and record["plugin"] == "cpu" else "device")
         labels["__name__"] += "_total" if counts else ""
@@ -56,7 +68,7 @@ class CollectdJson(SeriesFile):
         """Yield the series of every value; a record that is none becomes a bad line."""
         found = Pieces()
         for n, record in numbered_records(path, extraction):
-            if {"values", "dsnames", "dstypes", "time", "host", "plugin", "type"} <= set(record):
+            if is_whole(record):
                 add_values(found, record)
                 yield from map(as_arrays, found.full())
             else:
