@@ -368,6 +368,9 @@ def publish_night(path, day, *, tell=True):
     """Publish the night of the configuration at `path` in a process of its own, and return its exit code."""
     with forked(lambda: sys.exit(publish(path, day, tell=tell))) as child:
         pass
+    if child.exitcode < 0:
+        name = signal.Signals(-child.exitcode).name
+        print_line(f"the site is not finished: its process was killed ({name}); the same command makes it")
     return child.exitcode
 
 

@@ -171,14 +171,15 @@ class Nights:
     def parts_of(self, number):
         """{"kernel", "step", "chain", "publisher": process} of the second night as far as they run; `number` is that of its process.
 
-        It has up to two children: the server of forks, whose children are steps and kernels (which lead sessions of their own), and Snakemake. After
-        the digest, the only child is what publishes.
+        It has up to two children: the server of forks, whose children are steps and kernels (which lead sessions of their own), and Snakemake. What
+        publishes is a child that is younger than the digest.
         """
         with contextlib.suppress(psutil.Error, OSError):
             children = sorted(psutil.Process(number).children(), key=lambda one: one.create_time())
             forks = children[0].children() if children else []
-            if len(children) == 1 and not forks and self.has_come_to("digest", "ok"):
-                return {"publisher": children[0]}
+            ended = (self.root / "reports" / NIGHT / "digest_run.json").stat().st_mtime if self.has_come_to("digest", "ok") else float("inf")
+            if children and children[-1].create_time() > ended:
+                return {"publisher": children[-1]}
             kernels = [one for one in forks if os.getsid(one.pid) == one.pid]
             steps = [one for one in forks if one not in kernels]
             return {name: found[0] for name, found in {"kernel": kernels, "step": steps, "chain": children[1:]}.items() if found}

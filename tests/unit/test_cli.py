@@ -63,6 +63,13 @@ def test_a_digest_that_could_not_run_is_no_digest_of_an_earlier_run(tmp_path, mo
     assert printed[1].startswith("nightshift: the digest could not run: WorkflowError: no space left (more in ")
 
 
+def test_a_site_whose_process_is_killed_is_said_not_to_be_finished(monkeypatch, capsys):
+    monkeypatch.setattr(night, "publish", lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
+    assert night.publish_night("site.yaml", "2026-01-31") == -signal.SIGKILL
+    [line] = capsys.readouterr().err.splitlines()
+    assert line == "nightshift: the site is not finished: its process was killed (SIGKILL); the same command makes it"
+
+
 @pytest.mark.parametrize(("published", "chain", "code"), [(0, 0, 0), (1, 0, 1), (0, 1, 1), (2, 0, 1)])
 def test_a_night_that_was_published_ends_with_0_or_1(published, chain, code, tmp_path, monkeypatch):
     monkeypatch.chdir(REPOSITORY)
