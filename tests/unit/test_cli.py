@@ -1,5 +1,6 @@
 """The command: who may write to a folder, what it says where Snakemake says little, and its exit codes."""
 
+import os
 import signal
 import subprocess
 import sys
