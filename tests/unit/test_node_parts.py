@@ -1,5 +1,6 @@
 """Raw rows of many nodes at once, and their places on the grid."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -8,7 +9,7 @@ import pyarrow.parquet as pq
 from nightshift.cleaning.telemetry import Grid, place_rows, read_rows
 from nightshift.sources.telemetry import parts
 from nightshift.sources.telemetry.parts import extraction_into, write_parts
-from nightshift.sources.telemetry.summary import summarise_rows
+from nightshift.sources.telemetry.summary import plot_rows_per_day, rows_per_day, summarise_rows
 
 
 def test_six_hundred_nodes_at_once_leave_one_part_each(tmp_path):
@@ -54,3 +55,15 @@ def test_runs_of_a_node_are_placed_one_after_another_without_long_gaps():
     assert rows.place.tolist() == [0, 1, 2, 3, 6, 7, 8, -1, 9, 10, 11, 12]
     assert rows.why[7] == "run too short for a window"
     assert runs.to_dict("list") == {"job": ["j10", "j9"], "start": [at[0], at[8]], "length": [9, 4], "offset": [0, 9]}
+
+
+def test_rows_of_a_day_without_any_are_none_and_names_are_no_formulas():
+    days = pd.to_datetime(["2026-01-29", "2026-01-31", "2026-01-31"], utc=True)
+    per_day, sums = rows_per_day(pd.DataFrame({"node_id": ["$n_{1$", "$n_{1$", "n2"], "day": days, "rows": [5, 6, 7]}))
+    assert per_day.to_numpy().tolist() == [[5, 0, 6], [0, 0, 7]]
+    assert sums.to_dict() == {"n2": 7, "$n_{1$": 11}
+    figure, ax = plt.subplots()
+    plot_rows_per_day(per_day, ax)
+    figure.canvas.draw()
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["$n_{1$", "n2"]
+    plt.close(figure)

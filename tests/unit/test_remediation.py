@@ -24,7 +24,7 @@ from nightshift.remediation import model
 from nightshift.remediation.feedback import COLUMNS, _append, as_cell, read_feedback, record_feedback
 from nightshift.remediation.knowledge import holds, offered, read_remediations
 from nightshift.remediation.model import chances, first_choices, rank, table_of_proposals
-from nightshift.remediation.worlds import Record, belief, choices_of, estimate
+from nightshift.remediation.worlds import Record, belief, choices_of, draw_around, estimate
 
 INCIDENTS = [
     {"incident": "20260119-3f2a", "kinds": ["stuck_queue", "slow_fts_server"], "studies": ["transfers"], "site": "", "age_nights": 2},
@@ -589,6 +589,12 @@ def test_pairs_are_proposals_for_kinds_and_kinds_may_have_fewer_than_others():
     assert (choices.n_proposals, choices.n_kinds, choices.most) == (3, 3, 3)
     assert list(choices.proposal_of) == [0, 0, 1, 2, 2]
     assert choices.of_kind.tolist() == [[0, -1, -1], [1, 2, 3], [4, -1, -1]]
+
+
+def test_chances_are_drawn_around_their_mean_by_their_strength():
+    drawn = draw_around(np.full((20_000, 2), [0.1, 0.9]), 2.0, np.random.default_rng(1))
+    np.testing.assert_allclose(drawn.mean(axis=0), [0.1, 0.9], atol=0.01)
+    np.testing.assert_allclose(drawn.var(axis=0), 0.1 * 0.9 / 3, atol=0.002)
 
 
 def test_an_estimate_is_the_mean_over_worlds_with_its_interval():
