@@ -37,6 +37,9 @@ def read(path, folder):
     ("sacct_parsable2.txt", "MemoryAskedGiB", [16, 2, 4, 4, 2, 2]),
     ("sacct_before_2108.txt", "MemoryAskedGiB", [8, 6]),
     ("xdmod_shredder.log", "GpuHours", [4, None]),
+    ("slurm_jobcomp.log", "GpuHours", [4, None]),
+    ("harbor.accounting", "WallDuration", [7200, 3600]),
+    ("ember.flux.json", "WallDuration", [7200, 3600]),
     ("condor_history.json", "GpuHours", [4, None]),
     ("condor_history_long.txt", "MemoryUsedGiB", [2, 1]),
     ("torque_20260126", "Processors", [6, 2]),
@@ -205,3 +208,24 @@ def test_a_string_of_a_classad_may_go_on_in_the_next_lines(tmp_path):
     assert [job["ClusterId"] for job in jobs] == [21, 22]
     assert jobs[0]["Owner"] == "user1"
     assert bad == [(9, "no attribute of a ClassAd", "no attribute\n")]
+
+
+def test_jobs_of_flux_and_of_the_log_of_slurm_that_have_no_hours_are_named(tmp_path):
+    _, of_flux = read(EXAMPLES / "ember.flux.json", tmp_path)
+    assert {reason: sorted(jobs) for reason, jobs in of_flux.items.items()} == {"never ran": ["ember/19"], "not ended": ["ember/20"]}
+    rows, of_slurm = read(EXAMPLES / "slurm_jobcomp.log", tmp_path)
+    assert dict(of_slurm.items) == {"never ran": {"slurm_jobcomp/19"}}
+    assert rows.RecordId[0] == "north/17/2026-01-26T10:00:00/2026-01-26T12:00:00"
+
+
+def test_records_of_gratia_that_are_no_batch_jobs_say_so(tmp_path):
+    rows, _ = read(EXAMPLES / "gratia.xml", tmp_path)
+    assert rows[["VOName", "ResourceType"]].to_numpy().tolist() == [["physics", "Batch"], ["biology", "Batch"], ["physics", "BatchPilot"]]
+
+
+def test_a_colon_in_the_name_of_a_job_moves_no_field_of_grid_engine(tmp_path):
+    line = (EXAMPLES / "harbor.accounting").read_text().splitlines()[0]
+    path = tmp_path / "north.accounting"
+    path.write_text("\n".join([line, line.replace(":fit:", ":fit:all:"), line.replace(":-q all.q:", ":-l host=a:b:")]))
+    rows, extraction = read(path, tmp_path)
+    assert (len(rows), [bad[1] for bad in extraction.bad_lines]) == (1, [2, 3])
