@@ -8,7 +8,7 @@ from nightshift.sources.telemetry.line_protocol import record_of
 @pytest.mark.parametrize(
     ("line", "name", "tags", "fields", "at"),
     [
-        ("cpu,host=n1 u=1.5,n=10i,m=7u,e=-1e3 1769853600000000000", "cpu", {"host": "n1"}, {"u": 1.5, "n": 10, "m": 7, "e": -1000}, 1769853600 * 10**9),
+        ("cpu,host=n1 u=1.5,n=10i,m=7u,e=-1e3 1769853600000", "cpu", {"host": "n1"}, {"u": 1.5, "n": 10, "m": 7, "e": -1000}, 1769853600000),
         ("> mem,host=n1 free=1i 1769853600", "mem", {"host": "n1"}, {"free": 1}, 1769853600),
         (r"my\ disk,path=/a\,b\ c,k\=k=v used=1 1", "my disk", {"path": "/a,b c", "k=k": "v"}, {"used": 1}, 1),
         (r'sys,host=n1 text="a, b=2 \" 3 c=4",up=true,load=0.5 1769853600', "sys", {"host": "n1"}, {"load": 0.5}, 1769853600),

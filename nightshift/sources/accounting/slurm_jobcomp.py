@@ -1,6 +1,6 @@
 """The log of Slurm's plugin jobcomp/filetxt: a line per job that ended, in pairs NAME=VALUE.
 
-    JobId=17 UserId=user1(1001) GroupId=physics(2001) Name=fit JobState=COMPLETED ... ProcCnt=8 Account=physics
+    JobId=17 UserId=user1(1001) GroupId=physics(2001) Name=fit JobState=COMPLETED ... ProcCnt=8
 
 The account is the VO, which older versions do not write: then it is the group. Where no cluster is named, the
 site is the name of the file up to the first "-" or ".". Times are those of the controller's clock, without
@@ -41,7 +41,9 @@ def vo_of(job):
 
 
 def row_of(site, job):
-    """Make the row of one job, a dict with the columns of SCHEMA; ValueError or KeyError where it breaks off."""
+    """Make the row of one job, a dict with the columns of SCHEMA; ValueError or KeyError where its line
+    breaks off.
+    """
     start, end = np.datetime64(job["StartTime"], "s"), np.datetime64(job["EndTime"], "s")
     gpus = GPUS.search(job.get("Tres", ""))
     amounts = {

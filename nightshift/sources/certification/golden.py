@@ -1,5 +1,5 @@
-"""Golden and DCS-only JSON: which lumisections of which runs are certified, {"run": [[first, last], ...]}; and
-the Good Run Lists of ATLAS, which say the same of luminosity blocks in XML.
+"""Golden and DCS-only JSON: which lumisections of which runs are certified, {"run": [[first, last], ...]};
+and the Good Run Lists of ATLAS, which say the same of luminosity blocks in XML.
 
 A range may be open, to the end of its run, which nobody knew when it was written. LumiList of CMSSW
 (FWCore/PythonUtilities) writes 268435455 as the end of whole runs and takes 0 for one; configurations for
@@ -32,9 +32,10 @@ def read_golden(path):
     """The lumisections that the Golden or DCS-only JSON `path`, or a Good Run List, names, {run: [[first,
     last], ...]}, by run; a glob reads several files as one.
 
-    ValueError, one line with the file and the run: no JSON object of runs and no such list, a run that is no integer from 1 to
-    2**31 - 1, a range that is no pair of such integers, runs backwards or begins at or before the end of the
-    one before it, a run that is named twice, in one file or in two. FileNotFoundError when no file matches.
+    ValueError, one line with the file and the run: no JSON object of runs and no such list, a run that is no
+    integer from 1 to 2**31 - 1, a range that is no pair of such integers, runs backwards or begins at or
+    before the end of the one before it, a run that is named twice, in one file or in two. FileNotFoundError
+    when no file matches.
     The end of an open range becomes OPEN.
     """
     ranges = {}
@@ -74,8 +75,8 @@ def read_golden(path):
 
 
 def named_ranges(content):
-    """The runs and their ranges, [(name, pairs)], as the bytes of a file name them; ValueError of one line for
-    anything but a JSON object or a Good Run List.
+    """The runs and their ranges, [(name, pairs)], as the bytes of a file name them; ValueError of one line
+    for anything but a JSON object or a Good Run List.
     """
     if content.lstrip().startswith(b"<"):
         return good_runs(content.decode(errors="replace"))

@@ -32,7 +32,7 @@ from nightshift.sources.telemetry.trainings import WAIT
 
 NO_ROW = "none of its rows has both a time and a node in the columns {timestamp} and {node_id}"
 MOST_FILES = 10_000
-WAITING = 2**28  # bytes
+WAITING = 2**27  # bytes; with twice as many, 1 GB of LDMS peaks at 1,069 MiB and not at 891
 WHO, MANY_COUNTS = ["node_id", "job_id", "day"], 500  # frames of counts that are added up at once
 GPU_TEXTS = ["node_id", "gpu", "job_id", "user"]
 GPU_SCHEMA = pa.schema(

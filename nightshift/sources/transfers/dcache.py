@@ -81,8 +81,8 @@ class DcacheBilling(EventFile):
         return any(ANY.match(line) for line in head.lines)
 
     def read(self, path, extraction):
-        """Yield pages of rows; lines of other kinds (requests, removals, restores) are counted, and what is no
-        line of such a file is put aside. LayoutError where no line is a transfer.
+        """Yield pages of rows; lines of other kinds (requests, removals) are counted, and what is no line of
+        such a file is put aside. LayoutError where no line is a transfer.
         """
         year, n_events, n_lines = year_of(path), 0, 0
         with open_text(path) as lines:
