@@ -84,6 +84,7 @@ def test_a_total_of_a_month_ends_with_it_and_replaces_an_earlier_one(tmp_path):
     ("01/26/2026 12:00:00;Q;21.pbs;queue=long\n", "none of its lines is of a job that ended"),
     ('[{"ClusterId": 1, "ProcId": 0}]\n', "none of its jobs has a GlobalJobId"),
     ("ClusterId = 1\nProcId = 0\nOwner = \"a\"\n", "none of its jobs has a GlobalJobId"),
+    ('{"job": {"t_submit": 1, "t_inactive": 2, "ntasks": 1}}\n', "its only record is no job of Flux: the first has job; needed: id, t_submit"),
     ('{"meta": {"Slurm": {}}, "errors": [{"error": "Unable to parse time format"}]}\n', "it has no jobs: Slurm 22.05 needs sacct --json without"),
 ])  # fmt: skip
 def test_a_file_without_a_job_is_one_line_that_says_what_is_needed(tmp_path, text, message):

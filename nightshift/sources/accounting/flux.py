@@ -15,8 +15,9 @@ from pathlib import Path
 
 from nightshift.sources.accounting.records import NO_GROUP, AccountingFile, amount_of, frame_of, row_of_job
 from nightshift.sources.excerpts import excerpt_of_records
-from nightshift.sources.files import read_records
+from nightshift.sources.files import read_records, require_kind
 
+NEEDED = "id, t_submit, t_run, t_cleanup and ncores, as flux jobs --json prints them"
 PAGE = 20_000  # jobs
 
 
@@ -31,6 +32,11 @@ def row_of(site, job):
     return row_of_job(f"{site}/{job['id']}/{start}", site, vo, end=end, amounts=amounts, more=more)
 
 
+def is_job(record):
+    """Whether a record is a job of Flux."""
+    return {"id", "t_submit"} <= set(record)
+
+
 def why_left_out(job):
     """Tell why a job has no row: "not ended", "never ran" or ""."""
     if not amount_of(job.get("t_inactive")):
@@ -40,12 +46,13 @@ def why_left_out(job):
 
 def read_jobs(path, extraction):
     """Yield pages of rows of jobs in any layout of JSON; what is no job is put aside, jobs that have not
-    ended or never ran are named in the extraction's items.
+    ended or never ran are named in the extraction's items. LayoutError where there is no job.
     """
     site = re.split(r"[-.]", Path(path).name)[0]
-    for records, bad in read_records(path, PAGE):
-        jobs = [record for record in records if "id" in record and "t_submit" in record]
-        others = [record for record in records if "id" not in record or "t_submit" not in record]
+    pages = require_kind(read_records(path, PAGE), kind="job of Flux", needed=NEEDED, fits=is_job)
+    for records, bad in pages:
+        jobs = [record for record in records if is_job(record)]
+        others = [record for record in records if not is_job(record)]
         extraction.put_aside(path, [*bad, *((0, "no job of Flux", json.dumps(one)) for one in others)])
         for job in jobs:
             if why := why_left_out(job):
