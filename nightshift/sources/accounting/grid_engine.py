@@ -51,11 +51,6 @@ def job_of(line):
     return job if amounts and not NUMBER.fullmatch(job["pe_task"]) else None
 
 
-def seconds_of(text):
-    """Return the seconds since 1970 of a time, which Univa's file has in milliseconds."""
-    return int(text) / 1000 if int(text) >= MILLISECONDS else int(text)
-
-
 def vo_of(job):
     """Return the project of a job, else its department, else its group."""
     named = (job["project"], job["department"].replace("defaultdepartment", "NONE"), job["group"])
@@ -68,11 +63,18 @@ def row_of(site, job):
     Wall time is the end less the start, since that of the field is rounded; virtual memory is no measure of
     what a job used, so memory stays empty.
     """
-    start, end = seconds_of(job["started"]), seconds_of(job["ended"])
+    start, end = int(job["started"]), int(job["ended"])
+    second = 1000 if end >= MILLISECONDS else 1
     task = "" if job["task"] == "0" else f".{job['task']}"
-    amounts = {"WallDuration": end - start, "CpuDuration": float(job["cpu"]), "Processors": int(job["slots"])}
+    amounts = {
+        "WallDuration": (end - start) / second,
+        "CpuDuration": float(job["cpu"]),
+        "Processors": int(job["slots"]),
+    }
     identity = "/".join([site, job["job"] + task, job["submitted"], job["started"], job["ended"]])
-    return row_of_job(identity, site, vo_of(job), end=end, amounts=amounts, more={"owner": job["owner"]})
+    return row_of_job(
+        identity, site, vo_of(job), end=end / second, amounts=amounts, more={"owner": job["owner"]}
+    )
 
 
 def read_accounting(path, extraction):
