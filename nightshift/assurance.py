@@ -132,7 +132,7 @@ class Assurance:
             if verdict.startswith("anomalies")
         ]
         text = self.chip
-        text += f"; nothing is known of {joined(unknown)}" if unknown else ""
+        text += f"; nothing new is known of {joined(unknown)}" if unknown else ""
         text += f"; not all is known of {joined(partly)}" if partly else ""
         if self.digest != "ok":
             ended = "failed" if self.digest == "failed" else "did not run"

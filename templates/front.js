@@ -1,7 +1,7 @@
-// Sorts incidents, filters them by typing, and remembers what was chosen. Everything else works without.
+// Sorts incidents, filters them by typing, and remembers what was chosen; a link to an incident shows it whatever was. Everything else works without.
 "use strict";
 const select = [...document.querySelectorAll(".filters select")];
-const words = document.getElementById("by-words"), matching = document.getElementById("matching");
+const words = document.getElementById("by-words"), matching = document.getElementById("matching"), all = document.getElementById("show-all");
 const memory = "nightshift front page";
 const text = (row, key) => row.querySelector("summary ." + key)?.textContent.trim() ?? "";
 const rank = { high: 0, medium: 1, low: 2, unknown: 3 };
@@ -12,22 +12,36 @@ const chosen = (one) => (one.options ? one.selectedOptions[0].text : one.value);
 
 function filter() {
   const asked = words.value.toLowerCase().split(/\s+/).filter(Boolean);
-  let shown = 0, all = 0;
+  let shown = 0, rows = 0;
   for (const row of document.querySelectorAll(".rows > li")) {
     const about = row.textContent.toLowerCase();
     row.hidden = !asked.every((one) => about.includes(one));
-    all += 1;
+    rows += 1;
     shown += getComputedStyle(row).display !== "none";
   }
-  matching.textContent = shown < all ? `${shown} of ${all} match` : "";
+  matching.textContent = shown < rows ? `${shown} of ${rows} match` : "";
+  all.hidden = shown === rows;
   for (const fold of document.querySelectorAll("details:has(> .rows)")) {
     const matches = [...fold.querySelectorAll(":scope > .rows > li")].some((row) => getComputedStyle(row).display !== "none");
-    fold.open = shown < all ? matches : fold.open && fold.dataset.opened !== "by filter";
-    fold.dataset.opened = shown < all && matches ? "by filter" : "";
+    fold.open = shown < rows ? matches : fold.open && fold.dataset.opened !== "by filter";
+    fold.dataset.opened = shown < rows && matches ? "by filter" : "";
   }
+}
+
+function choose() {
+  filter();
   try {
     localStorage.setItem(memory, JSON.stringify(Object.fromEntries([...select, words].map((one) => [one.id, chosen(one)]))));
   } catch { /* no memory here */ }
+}
+
+function showAll() {
+  for (const one of [...select, words]) one.value = "";
+}
+
+function linked() {
+  const there = document.getElementById(location.hash.slice(1))?.closest(".rows > li");
+  return there && getComputedStyle(there).display === "none";
 }
 
 function sort(by, button) {
@@ -60,7 +74,11 @@ if (words) {
       for (const option of one?.options ?? []) option.selected = option.text === value;
     }
   } catch { /* no memory here */ }
-  for (const one of select) one.addEventListener("change", filter);
-  words.addEventListener("input", filter);
+  for (const one of select) one.addEventListener("change", choose);
+  words.addEventListener("input", choose);
+  all.addEventListener("click", () => { showAll(); choose(); });
   filter();
+  const show = () => { if (linked()) { showAll(); filter(); } };
+  addEventListener("hashchange", show);
+  show();
 }

@@ -97,7 +97,7 @@ def write_study(products, clean, learned=None, metrics=None, **more):
     trials = {"topics": [10, 10], "kept": [9, 9], "stays": [True, False], "new_share": 0.02}
     helpers.write_parquet(pd.DataFrame(trials), paths.models / "trials.parquet")
     paths.raw.mkdir(parents=True, exist_ok=True)
-    status = {"state": "ok", "newest": DAY, "source": "hand"} | more
+    status = {"state": "ok", "newest": f"{DAY} 23:00:00+00:00", "source": "hand"} | more
     write_status(paths.raw, rows=len(clean), window=[DAY, DAY], **status)
 
 

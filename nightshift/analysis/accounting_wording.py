@@ -174,8 +174,8 @@ def resolution_sentence(can, n_series, n_ordinary, *, alarm_rate, **finding_rate
     why = f"{ordinary} of {n_series:,} series give no rank below {can.least_p:.2g}"
     longer = f"about {can.other_weeks} {unit} of history are enough"
     silence = (
-        f"The first silence of {can.watched:,} series that {'was' if can.watched == 1 else 'were'} "
-        "never silent can be found"
+        f"Of {can.watched:,} series that {'was' if can.watched == 1 else 'were'} never silent, the first "
+        "silence can be found"
     )
     n_chance = lone_limit(n_series, **finding_rates) * n_series
     by_chance = f"expect at most {n_chance:.2g} of the findings of a report to be chance"

@@ -98,7 +98,8 @@ def shares_in_words(rates):
         f"In training {trained.observed:.2%} of the healthy windows were flagged, each judged by models that "
         "had never seen its job (of a server, its days so far); of those judged tonight it is "
         f"{judged.observed:.2%}, by models that have learned from the whole training: the first share holds "
-        "for work that is new to the models, the second for work like tonight's."
+        "for work that is new to the models, the second for work like tonight's. A warning of the first "
+        "stands: nobody knows which of tonight's work is new."
     )
 
 

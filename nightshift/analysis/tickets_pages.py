@@ -103,8 +103,12 @@ class AnalysedNight:
 
     @property
     def end(self):
-        """End of the night, UTC, of the last day of a source that is stale; None without times."""
+        """End of the night, UTC, or of the last day on which a ticket was written; None without times."""
         return self.weeks.week_end.iloc[-1] if self.timed else None
+
+    def last_day(self, day):
+        """The day, as text, that ends with `end`; `day`, the night, without times."""
+        return str((self.end - pd.Timedelta(days=1)).date()) if self.timed else day
 
     @property
     def last_year(self):

@@ -54,19 +54,21 @@ def rank_incidents(incidents, weights, scales, limits, max_incidents):
         ).astype(float)
         + 0.0
     )  # no -0
-    points = (
-        evidence.assign(
-            **{
+    night = (
+        pd.DataFrame(
+            {
                 "news": w["new"] * incidents.state.isin(["new", "escalated"]),
                 "going on": w["going_on"] * ~incidents.ended.astype(bool),
                 "tonight": w["tonight"] * incidents.active_last_day.eq(True),
-            }
+            },
+            index=incidents.index,
         ).astype(float)
         + 0.0
     )
+    points = evidence.join(night)
+    standing = map(standing_in_words, evidence.to_dict("records"), night.to_dict("records"))
     ranked = incidents.join(points.rename(columns="points {}".format)).assign(
-        priority=points.sum(axis=1).round(3),
-        standing=list(map(standing_in_words, points.to_dict("records"))),
+        priority=points.sum(axis=1).round(3), standing=list(standing)
     )
     gravity = evidence.sum(axis=1).round(3)
     ranked["severity"] = np.select(
@@ -81,14 +83,19 @@ def rank_incidents(incidents, weights, scales, limits, max_incidents):
     return ranked.drop(columns=["last", "down"])
 
 
-def standing_in_words(points):
-    """Say what an incident owes its place to, the most first: "7.4 points: impact 3.2, surprise 2.3, news 1".
+def standing_in_words(evidence, night):
+    """Say what an incident owes its place to, the most first: "7.4 points: 5.4 of the evidence (impact 3.2,
+    surprise 2.2), 2.0 of the night (news 1, going on 1)".
 
-    points : those of `rank_incidents`, {what they are for: number}.
+    evidence, night : points of `rank_incidents`, {what they are for: number}; those of the evidence make an
+    incident grave.
     """
-    counted = sorted(points.items(), key=lambda item: -abs(item[1]))
-    parts = ", ".join(f"{name} {value:.2g}" for name, value in counted if abs(value) >= 0.05)
-    return f"{sum(points.values()):.1f} points" + (f": {parts}" if parts else "")
+    total, parts = sum(evidence.values()) + sum(night.values()), []
+    for what, points in (("evidence", evidence), ("night", night)):
+        counted = sorted(points.items(), key=lambda item: -abs(item[1]))
+        if named := ", ".join(f"{name} {value:.2g}" for name, value in counted if abs(value) >= 0.05):
+            parts.append(f"{sum(points.values()):.1f} of the {what} ({named})")
+    return f"{total:.1f} points" + (f": {', '.join(parts)}" if parts else "")
 
 
 def needs_advice(ranked):

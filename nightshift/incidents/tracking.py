@@ -86,7 +86,9 @@ def rows_by(findings, key):
 
     Nothing else of them tells what has become of an incident, and of 2,000 incidents whole rows take 10 s.
     """
-    times = findings[["cadence", "first_h", "last_h", "kept"]].assign(night_h=hours_of(findings.night))
+    times = findings[["cadence", "scope", "first_h", "last_h", "kept"]].assign(
+        night_h=hours_of(findings.night)
+    )
     places = findings.groupby(key).indices
     return lambda value: times.iloc[places.get(value, [])]
 
@@ -145,9 +147,12 @@ def ended_unwatched(one, findings, watched):
 
     one : its row. findings : its findings. watched : studies that reported on the night before, None for all.
     Of those, what is first seen tonight is news, whenever it was. Of a study that reports for the first time,
-    or again after nights without it, news is what goes on, or was there on its night.
+    or again after nights without it, news is what goes on, or was there on its night, and data of a detector:
+    whether they are good for physics has to be decided, however old they are.
     """
     if watched is None or set(one["studies"]) & set(watched) or not one["ended"]:
+        return False
+    if (findings.scope == "detector").any():
         return False
     daily = findings[
         (findings.cadence == "day") & findings.last_h.notna()
@@ -240,11 +245,12 @@ def continued(one, then, findings, past, escalation_factor):
         sorted(set(one["studies"]) - set(then.studies)),
     )
     also = [f"now also seen by {', '.join(further)}"] * bool(further)
-    known_until = then.end + pd.Timedelta(
-        hours=0 if set(one["studies"]) & set(then.studies) else WEEK_H
-    )  # what is told late names whole weeks
-    if had_ended and (one["ended"] or one["end"] <= known_until):
-        return {"state": "closed", "age_nights": int(then.age_nights), "change": "".join(also), "ended": True}
+    told_late = not set(one["studies"]) & set(then.studies)
+    stays_closed = {"state": "closed", "age_nights": int(then.age_nights), "change": "".join(also)}
+    if had_ended and one["ended"]:
+        return stays_closed
+    if had_ended and not seen_after(then.end, findings, told_late):
+        return stays_closed | {"ended": True, "end": then.end}
     if one["ended"]:
         return {"state": "resolved", "age_nights": int(then.age_nights), "change": ""}
     if findings.kept.all() and not had_ended:
@@ -265,6 +271,18 @@ def continued(one, then, findings, past, escalation_factor):
         "age_nights": int(then.age_nights) + 1,
         "change": "; ".join(changes),
     }
+
+
+def seen_after(end, findings, told_late):
+    """Whether any of the findings was there after `end`, UTC, or may have been, without times.
+
+    What is found by the week was there in some part of its last week, which also nights without news move on;
+    told_late : whether none of their studies knew the incident, which then may name whole weeks.
+    """
+    weekly = (findings.cadence == "week").to_numpy()
+    last_h = findings.last_h.to_numpy(float) - WEEK_H * (weekly | told_late)
+    end_h = hours_of(pd.Series([end])).iloc[0]
+    return not ((last_h < end_h) | ~weekly & (last_h == end_h)).all()
 
 
 def growth(now, then):

@@ -41,6 +41,13 @@ class Size(NamedTuple):
 
 LARGE, SMALL = Size(960, 230), Size(340, 170)
 SHARES = SMALL._replace(top=1)
+NIGHT = 40  # pixels that a night takes at most in a large figure
+
+
+def large(days):
+    """The Size of a figure that stands alone: as wide as its nights need, from SMALL to LARGE."""
+    needed = LEFT + RIGHT + NIGHT * (days_between(days[0], days[-1]) + 1)
+    return LARGE._replace(wide=min(max(needed, SMALL.wide), LARGE.wide))
 
 
 class Frame(NamedTuple):
@@ -139,7 +146,7 @@ def stacked_bars(days, series, *, unit, label, shaded=()):
     """
     totals = [sum(one.values[i] or 0 for one in series) for i in range(len(days))]
     ticks = ticks_of(max(totals))
-    frame = Frame(LARGE, days, ticks[-1])
+    frame = Frame(large(days), days, ticks[-1])
     wide, drawn = min(max(frame.per_night * 0.8, 1), 40), ""
     for i, day in enumerate(days):
         low = 0
@@ -152,11 +159,13 @@ def stacked_bars(days, series, *, unit, label, shaded=()):
     return picture(frame, label, bands(frame, shaded) + axes(frame, unit, ticks) + drawn)
 
 
-def lines(days, series, *, unit, label, size=LARGE):
+def lines(days, series, *, unit, label, size=None):
     """Draw a line per series over the nights, with a dot per night, and gaps where nothing is known: Markup.
 
-    days : the nights, the earliest first, at least one. series : list of Series.
+    days : the nights, the earliest first, at least one. series : list of Series. size : Size; None is
+    `large`.
     """
+    size = size or large(days)
     highest = max((value for one in series for value in one.values if value is not None), default=0)
     ticks = ticks_of(size.top or highest)
     frame = Frame(size, days, ticks[-1])

@@ -234,6 +234,14 @@ def data_line(s):
     return f"{s['state']}; {plural(status['rows'], 'row')}, newest {newest}{ends}"
 
 
+def reach_of(s, day):
+    """Until when the data of a study reach, beside the night `day`: "to 23:57", "to 2026-01-25", "" where
+    nobody knows.
+    """
+    newest = str((s["status"] or {}).get("newest") or "")
+    return f"to {newest[11:16] if newest.startswith(day) else newest[:10]}" if newest else ""
+
+
 def figure_of(root, s):
     """The first finding of a study with a picture, and its path; (None, None) where there is none."""
     return next(
@@ -313,6 +321,7 @@ def study_row(root, s, runs, pictures):
         "last_good": good[-1] if good else "",
         "history": history(runs, s["study"]),
         "data": data_line(s),
+        "reach": reach_of(s, runs[-1]["day"]),
         "model": model_line(s["in_use"], s["models"]),
         "figure": pictures.get(path, ""),
         "figure_alt": f"{catalog.label_of(s['study'], of.kind)}, {of.entity}: {of.evidence}" if of else "",

@@ -24,8 +24,8 @@ from nightshift.wording import one_line
 # what a page loads: names that Album and shared_style give
 SHOWN = re.compile(r'(?:src|href)="((?:\.\./)?(?:pictures/[0-9a-f]+\.webp|style-[0-9a-f]+\.css))"')
 # what stays as it is when dates are kept whole: tags, cells of tables, whose columns are marked, and no prose
-NO_PROSE = r"(?s:<(?:script|style|pre|textarea|title|option|svg)\b.*?</|<td\b[^>]*>[^<]*|<[^>]*>)"
-DATED = re.compile(rf"{NO_PROSE}|(?<![\w/.-])(\d{{4}}-\d\d-\d\d)(?![\w/-])")
+NO_PROSE = r"(?s:<(script|style|pre|textarea|title|option|svg)\b.*?</\1|<td\b[^>]*>[^<]*|<[^>]*>)"
+DATED = re.compile(rf"{NO_PROSE}|(?<![\w/.-])(?P<date>\d{{4}}-\d\d-\d\d)(?![\w/-])")
 RENDERERS = [Path(__file__).with_name(f"{name}.py") for name in ("pages", "pictures", "rendering")]
 
 # --------------------------------------------------------------------------------------- what a notebook says
@@ -142,7 +142,7 @@ def write_page(path, template, *, style=("style", "front", "print"), home="", **
 
 def dates_kept_whole(markup):
     """HTML in which no line ends within a date of its prose: browsers would break it at its hyphens."""
-    return DATED.sub(lambda one: f"<time>{one[1]}</time>" if one[1] else one[0], markup)
+    return DATED.sub(lambda one: f"<time>{one['date']}</time>" if one["date"] else one[0], markup)
 
 
 def bare_page(template, *, title, **values):

@@ -92,11 +92,12 @@ class Album(NamedTuple):
 
     def add(self, content):
         """Put the picture `content`, bytes, small into the album, as WebP without loss, which takes four
-        fifths of a PNG; returns it as Shown, None where it is none. One that is there already stays.
+        fifths of a PNG; returns it as Shown, None where it is none. One that is there already stays, and one
+        of the night before, as most of a training are, is the same file in both nights.
         """
         name = f"{hashlib.sha256(drawn_by() + content).hexdigest()[:20]}.webp"
         path, address = self.path / name, self.href + name
-        if path.exists():
+        if path.exists() or linked(album_before(self.path) / name, path):
             with Image.open(path) as there:
                 return Shown(encoders().submit(str, address), *there.size)
         if (picture := small_picture(io.BytesIO(content))) is None:
@@ -113,6 +114,26 @@ class Album(NamedTuple):
         """
         added = {path: self.add(path.read_bytes()) for path in dict.fromkeys(paths) if path.is_file()}
         return {path: shown.address.result() for path, shown in added.items() if shown}
+
+
+@functools.cache
+def album_before(folder):
+    """The album of the latest night before that of the album at `folder`; a folder that does not exist where
+    there is none.
+    """
+    night = folder.resolve().parent
+    earlier = (path.name for path in night.parent.glob("????-??-??") if path.name < night.name)
+    return night.with_name(max(earlier, default=night.name)) / folder.name
+
+
+def linked(source, path):
+    """Whether `path` is now another name of the file at `source`, which is never changed, only replaced."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.hardlink_to(source)
+    except OSError:  # there is none, or it lies on another disk, or belongs to another account
+        return False
+    return True
 
 
 def write_webp(picture, path, address):

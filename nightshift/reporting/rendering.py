@@ -27,6 +27,7 @@ NAME = re.compile(r"[^\s-]\S{0,19}")  # of a node, an incident: browsers would b
 NUMBER = re.compile(r"[-+]?[\d,.]*(e[-+]?\d+)?%?|nan|inf")
 TIME = re.compile(r"[\d-]{5,10} \d\d:\d\d(:\d\d)?( UTC)?")
 LARGE = 1000  # characters of HTML: a smaller table is not worth a link
+WORDY = 3  # columns of words that a narrow screen holds
 SENTENCE = 60  # characters: a longer cell is read as a sentence
 JUDGING = ("How sure", "How good", "Limits", "Conclusion")  # sections that come after how it was found
 PANDAS = r'<(table|tr)(?: border="1"| style="text-align: right;")'  # its attributes that no page keeps
@@ -451,36 +452,38 @@ def sections_of(page):
     return intro, sections
 
 
+def look_of(texts):
+    """The class of a column by the texts of its cells: "number", to align on the right; "date", "time", "day"
+    (some of either) and "name", short, to stay on one line; "prose"; "" for other words or no cell.
+    """
+    if not texts:
+        return ""
+    if all(map(NUMBER.fullmatch, texts)):
+        return "number"
+    dates, times = ([one.fullmatch(text) for text in texts] for one in (DATE, TIME))
+    if all(a or b for a, b in zip(dates, times, strict=True)):
+        return "date" if all(dates) else "time" if all(times) else "day"
+    if any("-" in text for text in texts) and all(map(NAME.fullmatch, texts)):
+        return "name"
+    return "prose" if max(map(len, texts)) > SENTENCE else ""
+
+
 def mark_columns(table):
-    """Mark the columns whose cells all read as numbers, to align on the right, or as times or short names, to
-    stay on one line. A table with sentences becomes one card per row where the screen is narrow. An empty
+    """Give the cells of each column the class of its look. A table with sentences, or with more than WORDY
+    columns that are neither numbers nor times, becomes one card per row where the screen is narrow. An empty
     cell gets a NOTHING, but for those of the first column, whose row belongs to the one above.
     """
     heads = table.thead.find_all("th") if table.thead else []
     rows = [row.find_all("td") for row in table.find_all("tr") if row.parent.name == "tbody"]
+    looks = []
     for column, head in enumerate(heads):
         head["scope"] = "col"
         cells = [row[column] for row in rows if column < len(row)]
-        texts = [cell.get_text().strip() for cell in cells]
-        if cells and all(map(NUMBER.fullmatch, texts)):
-            for cell in [head, *cells]:
-                cell["class"] = "number"
-        elif cells and all(map(DATE.fullmatch, texts)):
-            for cell in cells:
-                cell["class"] = "date"
-        elif cells and all(map(TIME.fullmatch, texts)):
-            for cell in cells:
-                cell["class"] = "time"
-        elif cells and all(DATE.fullmatch(text) or TIME.fullmatch(text) for text in texts):
-            for cell in cells:
-                cell["class"] = "day"
-        elif any("-" in text for text in texts) and all(map(NAME.fullmatch, texts)):
-            for cell in cells:
-                cell["class"] = "name"
-        elif cells and max(map(len, texts)) > SENTENCE:
-            table["class"] = "cards"
-            for cell in cells:
-                cell["class"] = "prose"
+        looks.append(look_of([cell.get_text().strip() for cell in cells]))
+        for cell in [head] * (looks[-1] == "number") + cells if looks[-1] else []:
+            cell["class"] = looks[-1]
+    if rows and ("prose" in looks or sum(look in ("name", "") for look in looks) > WORDY):
+        table["class"] = "cards"
     for cell in (cell for row in rows for cell in row[1:] if not cell.get_text().strip() and not cell.find()):
         cell.string = NOTHING
     for row in rows if "cards" in table.get_attribute_list("class") else []:

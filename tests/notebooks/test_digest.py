@@ -207,14 +207,14 @@ def test_without_news_of_a_study_its_incidents_stay_and_the_page_says_so(tmp_pat
     shown = incidents(tmp_path, "2026-02-01")
     assert shown[["title", "state", "age_nights"]].values.tolist() == [["failing source A_DISK", "ongoing", 1]]
     assert "as it was, since there is no news of transfers" in page
-    silent = "4 of 5 studies reported; nothing is known of transfers (failed)."
+    silent = "4 of 5 studies reported; nothing new is known of transfers (failed)."
     assert silent in page
     kept = json.loads((tmp_path / "data/incidents/2026-02-01.json").read_text())
     assert kept["headline"].endswith(silent)
     assert kept["unknown"] == {"transfers": "failed"}
     none = tmp_path / "none"
     names, page = night(none, nights={}, missing=STUDIES)
-    assert names["headline"].startswith("0 of 5 studies reported; nothing is known of accounting (failed), certification (")
+    assert names["headline"].startswith("0 of 5 studies reported; nothing new is known of accounting (failed), certification (")
     assert not re.search("nothing to report|no incident|incidents tonight: none", page.lower())
 
 
@@ -521,16 +521,18 @@ def test_one_study_does_not_stop_the_others(tmp_path):
     assert "Findings are left out, as of a study that failed: certification.parquet is not there" in names["RECORDED"]["warnings"]
     assert any("accounting.parquet has no column" in warning for warning in names["RECORDED"]["warnings"])
     assert all(study in " ".join(names["RECORDED"]["warnings"]) for study in STUDIES)
-    sentence = "0 of 5 studies reported; nothing is known of accounting (failed), certification (failed), telemetry (failed), tickets (failed) and"
+    sentence = (
+        "0 of 5 studies reported; nothing new is known of accounting (failed), certification (failed), telemetry (failed), tickets (failed) and"
+    )
     assert f"{sentence} transfers (failed)." in html.unescape(page)
 
 
 @pytest.mark.parametrize(
     ("status", "verdict", "says"),
     [
-        ("stale", "ok", "nothing is known of telemetry (stale)"),
-        ("empty", "ok", "nothing is known of telemetry (empty)"),
-        ("ok", "too little history", "nothing is known of telemetry (too little history)"),
+        ("stale", "ok", "nothing new is known of telemetry (stale)"),
+        ("empty", "ok", "nothing new is known of telemetry (empty)"),
+        ("ok", "too little history", "nothing new is known of telemetry (too little history)"),
         ("ok", "ok", ""),
     ],
 )

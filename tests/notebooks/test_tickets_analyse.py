@@ -77,11 +77,14 @@ def test_a_ticket_that_was_held_out_counts_by_the_distance_that_it_had_then(tick
     assert np.array_equal(scores.score[others], members[others])
 
 
-def test_a_stale_source_is_judged_as_of_when_it_last_wrote(ticket_night, tmp_path):
-    write_study(tmp_path, ticket_night.clean, state="stale", newest=str(END - pd.Timedelta(hours=3)))
-    late = analysed(tmp_path, day=str((END + pd.Timedelta(days=20)).date()), truth=str(ticket_night.paths.root / "truth.csv"))
+@pytest.mark.parametrize(("state", "days", "why"), [("stale", 20, "The source is stale"), ("ok", 2, "Nothing was written on {}")])
+def test_a_source_that_is_silent_is_judged_as_of_when_it_last_wrote(ticket_night, tmp_path, state, days, why):
+    write_study(tmp_path, ticket_night.clean, state=state, newest=str(END - pd.Timedelta(hours=3)))
+    day = str((END + pd.Timedelta(days=days)).date())
+    late = analysed(tmp_path, day=day, truth=str(ticket_night.paths.root / "truth.csv"))
     pd.testing.assert_frame_equal(late.findings, ticket_night.findings)
-    assert "The source is stale: all below is said as of " + DAY in late.page
+    assert f"{why.format(day)}: all below is said as of {DAY}, when it last wrote." in late.page
+    assert f"topics up to {DAY}, " in late.page
 
 
 def test_tickets_closed_nobody_knows_when_are_neither_open_nor_waiting(tmp_path):

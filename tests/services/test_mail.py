@@ -555,7 +555,7 @@ def test_what_is_to_be_known_is_mailed_once_and_repeated_with_any_other_mail(tmp
         f"Nightshift {LATER[0]}: accounting: too little history, tickets: warning",
     ]
     text = inbox.messages[0].get_body(("plain",)).get_content()
-    assert "4 of 5 studies reported; nothing is known of accounting (too little history)." in text
+    assert "4 of 5 studies reported; nothing new is known of accounting (too little history)." in text
     assert "- transfers: warning: Observed 6.99% of 1200, stated 2.00%." in text
 
 

@@ -87,8 +87,21 @@ def test_incidents_are_found_by_typing_sorted_and_remembered(browser, front):
     assert browser.execute_script(SHOWN) == ["a leak", "a dip"]
     show(browser, front, 1400)
     assert browser.execute_script(SHOWN) == ["a leak", "a dip"], "the choice is remembered"
-    choose(browser, "site", "all")
+    outage = next(
+        one.get_attribute("id") for one in browser.find_elements("css selector", ".pressing [id]") if "an outage" in one.get_property("textContent")
+    )
+    browser.get(f"{front.as_uri()}#{outage}")
+    browser.refresh()
+    assert browser.execute_script(SHOWN) == ["a leak", "an outage", "a dip"], "a link shows where it leads"
+    show(browser, front, 1400)
+    assert browser.execute_script(SHOWN) == ["a leak", "a dip"], "and changes no choice"
+    browser.find_element("id", "show-all").click()
     assert browser.execute_script(SHOWN) == ["a leak", "an outage", "a dip"]
+    assert not browser.find_element("id", "show-all").is_displayed()
+    choose(browser, "site", "A")
+    browser.execute_script("location.hash = document.querySelector('.pressing [id]').id")
+    WebDriverWait(browser, 5).until(lambda _: browser.execute_script(SHOWN) == ["a leak", "an outage", "a dip"])
+    choose(browser, "site", "all")
 
 
 def test_a_filter_opens_the_fold_that_holds_matches_and_no_other(browser, front):

@@ -84,13 +84,13 @@ def test_only_a_night_of_which_all_is_known_is_complete():
 
 def test_what_is_not_known_is_named_with_its_reason():
     reference = assure({"transfers": "ok", "accounting": "failed", "telemetry": "anomalies 2", "certification": "ok", "tickets": "stale"})
-    assert reference.sentence == "3 of 5 studies reported; nothing is known of accounting (failed) and tickets (stale)."
+    assert reference.sentence == "3 of 5 studies reported; nothing new is known of accounting (failed) and tickets (stale)."
     assert reference.headline(n_pressing=1, headline="An outage.") == f"An outage. {reference.sentence}"
     assert reference.headline(n_pressing=1, headline=f"An outage. {reference.sentence}") == f"An outage. {reference.sentence}", "not twice"
     assert reference.in_words({"new": 2}) == "2 new; 3 of 5 studies reported"
     assert reference.findings_line(7) == "3 of 5 studies reported, with 7 findings."
     partly = assure({"transfers": "anomalies 1, too little history", "tickets": "empty", "accounting": "ok"})
-    unknown = "nothing is known of tickets (empty); not all is known of transfers (1 finding, too little history)"
+    unknown = "nothing new is known of tickets (empty); not all is known of transfers (1 finding, too little history)"
     assert partly.sentence == f"1 of 3 studies reported; {unknown}."
     digest = assure({"transfers": "ok"}, "failed").sentence
     assert digest == "1 of 1 study reported. The digest failed, so findings were not joined into incidents."
@@ -307,7 +307,7 @@ def test_nothing_reassures_unless_both_studies_reported(tmp_path, monkeypatch, c
         assert (shown["counts"], [name for name in front if "nothing to report: all 2 studies reported" not in texts[name]]) == ({}, [])
         return
     assert {name: phrase for name, text in (texts | {"stderr": stderr}).items() for phrase in REASSURING if phrase in text} == {}
-    sentence = f"{good} of 2 studies reported; nothing is known of "
+    sentence = f"{good} of 2 studies reported; nothing new is known of "
     assert [name for name in [*front, "digest.html"] if sentence not in texts[name]] == []
     assert shown["counts"] is None
 

@@ -180,7 +180,7 @@ def test_a_damaged_product_is_the_failure_of_its_study(nights, monkeypatch, caps
     assert any(bad["error"] in line for line in lines)
     assert "c@example.org" in mailed
     assert bad["error"][:60] in " ".join(mailed.split())
-    assert "1 of 2 studies reported; nothing is known of transfers (failed)" in outcome["headline"]
+    assert "1 of 2 studies reported; nothing new is known of transfers (failed)" in outcome["headline"]
     assert not [phrase for phrase in REASSURING if phrase in (front + mailed + outcome["headline"]).lower()]
     for name in ("transfers/4_analyse", "accounting/4_analyse", "digest"):
         assert (nights / f"reports/{DAY}/{name}.html").exists()
@@ -276,7 +276,7 @@ def test_data_of_another_night_are_stale_whatever_ran(nights, monkeypatch, capsy
     code, _, front, shown, mailed = published(nights, monkeypatch, capsys)
     line = f"its data end on {BEFORE}, not on {DAY}, so nothing is known of tonight"
     assert (code, shown["studies"]["transfers"]["verdict"], shown["studies"]["transfers"]["error"]) == (1, "stale", line)
-    assert shown["headline"] == "1 of 2 studies reported; nothing is known of transfers (stale)."
+    assert shown["headline"] == "1 of 2 studies reported; nothing new is known of transfers (stale)."
     assert line in front
     assert line in " ".join(mailed.split())
 

@@ -234,7 +234,7 @@ def test_an_incomplete_night_reassures_nobody(tmp_path):
     write_study(tmp_path, "transfers")
     (tmp_path / "data/raw/transfers/status.json").unlink()
     site.render_night(tmp_path, DAY, {"transfers": DAY})
-    sentence = "nothing is known of transfers (failed)"
+    sentence = "nothing new is known of transfers (failed)"
     for page in ("entities/index.html", "search.html", "trends.html"):
         assert sentence in (tmp_path / "reports" / page).read_text()
     trends = (tmp_path / "reports/trends.html").read_text()

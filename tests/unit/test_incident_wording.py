@@ -129,9 +129,12 @@ def test_what_has_changed_is_listed_with_the_newest_first_and_without_what_was_c
 
 
 def test_an_incident_says_what_it_owes_its_place_to_with_the_most_first():
-    points = {"surprise": 1.2, "impact": 3.21, "sources": 0.0, "site": 0.0, "benign": -1.5, "news": 1.0}
-    assert standing_in_words(points) == "3.9 points: impact 3.2, benign -1.5, surprise 1.2, news 1"
-    assert standing_in_words(dict.fromkeys(points, 0.0)) == "0.0 points"
+    points = {"surprise": 1.2, "impact": 3.21, "sources": 0.0, "site": 0.0, "benign": -1.5}
+    night = {"news": 1.0, "going on": 0.0, "tonight": 1.0}
+    shown = "4.9 points: 2.9 of the evidence (impact 3.2, benign -1.5, surprise 1.2), 2.0 of the night (news 1, tonight 1)"
+    assert standing_in_words(points, night) == shown
+    assert standing_in_words(points, dict.fromkeys(night, 0.0)) == "2.9 points: 2.9 of the evidence (impact 3.2, benign -1.5, surprise 1.2)"
+    assert standing_in_words(dict.fromkeys(points, 0.0), {}) == "0.0 points"
 
 
 def test_the_rules_of_the_ranking_name_every_weight_with_its_value():

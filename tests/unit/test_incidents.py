@@ -357,6 +357,19 @@ def test_what_is_gone_is_resolved_once_unless_it_had_ended_and_what_comes_back_s
     assert back[["incident", "state", "change", "age_nights"]].values.tolist() == [[gone.incident[0], "escalated", "it is back", 2]]
 
 
+def test_a_week_that_only_moved_on_with_the_night_brings_nothing_back():
+    nights = Nights()
+    topic = {"kind": "growing_topic", "entity": "t001: slow, A", "site": "A"}
+    seen = nights.night(8, finding("slow_site", "A", "A", at(2), at(5, 3)), finding(start=at(1), end=at(8), **topic))
+    assert (len(seen), seen.ended.item()) == (1, True)
+    later = [nights.night(day, finding(start=at(day - 14), end=at(day), **topic)) for day in (10, 14, 15)]
+    assert [one[["incident", "state", "change"]].values.tolist() for one in later] == [
+        [[seen.incident.item(), "closed", ""]],
+        [[seen.incident.item(), "closed", ""]],
+        [[seen.incident.item(), "escalated", "it is back"]],  # the week after the one in which it was seen last
+    ]
+
+
 def test_another_study_makes_it_worse_and_joins_what_were_two():
     nights = Nights()
     two = nights.night(8, DIP, finding("slow_source", "A_DISK", "A", 13, 14))
@@ -586,6 +599,7 @@ def test_what_had_ended_before_anybody_looked_is_no_news_and_is_listed(watched):
         finding("slow_source", "C_DISK", "C", at(3), at(8, 23)),  # goes on
         finding("drop", "vo at D", "D", -13, -6),  # a week that ended two weeks ago
         finding("bad_run", "run 7, lumisections 1-9", "", None, None),  # no time, no end
+        finding("bad_run", "run 5, lumisections 1-9", "", at(3), at(3, 9)),  # has to be decided on, though it ended days ago
         watched=watched,
     ).set_index("title")
     was_watched = watched is None or "transfers" in watched
@@ -596,6 +610,7 @@ def test_what_had_ended_before_anybody_looked_is_no_news_and_is_listed(watched):
         "slow source C_DISK": ("new", ""),
         "drop of vo at D": old,
         "bad run 7": ("new", ""),
+        "bad run 5": ("new", ""),
     }
     again = nights.night(9, finding("slow_source", "A_DISK", "A", at(7, 1), at(7, 9)), watched=None).set_index("title")
     assert (again.state["slow source A_DISK"], again.change["slow source A_DISK"]) == ("closed", "")  # listed apart once

@@ -30,4 +30,4 @@ def test_a_study_that_lost_more_than_half_of_its_records_reassures_nobody(monkey
     assert recorded_verdict([run, good])[0] == recorded_verdict([good, run])[0] == recorded["verdict"]
     verdict = verdict_of(complete=True, state="ok", of_tonight=True, n_findings=0, n_judged=49, history=recorded["verdict"])
     night = assure({"transfers": verdict, "tickets": "ok"})
-    assert night.headline(n_pressing=0) == "1 of 2 studies reported; nothing is known of transfers (most records rejected)."
+    assert night.headline(n_pressing=0) == "1 of 2 studies reported; nothing new is known of transfers (most records rejected)."

@@ -360,6 +360,7 @@ def test_columns_are_marked_by_what_they_hold_and_sentences_make_cards():
 def test_a_date_of_prose_is_kept_whole_and_nothing_else_is_touched():
     tags = '<p title="2026-01-31">2026-01-31 04:00, 17-2026-01-31, <a href="2026-01-31/">2026-01-30</a></p>'
     others = "<td>2026-01-31</td><pre>2026-01-31</pre><script>'2026-01-31'</script><title>2026-01-31</title>reports/2026-01-31"
+    others += "<svg><title>a</title><text>2026-01-31</text></svg><pre><i>a</i> 2026-01-31</pre>"
     kept = pages.dates_kept_whole(tags + others)
     shown = '<p title="2026-01-31"><time>2026-01-31</time> 04:00, 17-2026-01-31, <a href="2026-01-31/"><time>2026-01-30</time></a></p>'
     assert kept == shown + others
@@ -960,6 +961,22 @@ def test_hostile_incidents_stay_text_everywhere(night):
     content = BeautifulSoup(entry.find(f"{{{archive.ATOM}}}content").text, "html.parser")
     assert not content.select("script, img")
     assert HOSTILE in content.get_text()
+
+
+def test_a_picture_of_the_night_before_is_the_same_file_until_it_changes(tmp_path):
+    def added(night, content):
+        album = pictures.Album.of(tmp_path / night / "transfers/3_train.html", "../")
+        return album.path / Path(album.add(content).address.result()).name
+
+    contents = {colour: io.BytesIO() for colour in ("red", "blue")}
+    for colour, content in contents.items():
+        Image.new("RGB", (40, 40), colour).save(content, "PNG")
+    first, second, third = (added(f"2026-01-{day}", contents["red"].getvalue()) for day in (29, 30, 31))
+    assert first.samefile(second)
+    assert first.samefile(third)
+    assert not first.samefile(added("2026-01-31", contents["blue"].getvalue()))
+    second.unlink()
+    assert Image.open(third).convert("RGB").getpixel((0, 0)) == (255, 0, 0), "what one night loses, the others keep"
 
 
 def test_pictures_are_shared_described_and_left_out_when_they_are_none(night):

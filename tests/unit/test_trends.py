@@ -106,7 +106,13 @@ def test_a_bar_is_as_high_as_its_number_and_a_night_that_is_not_known_is_shaded(
     assert heights[1:] == [(mark, pytest.approx(share * full, abs=0.1)) for mark, share in expected]
     assert soup["aria-label"] == "<10 things>"
     assert "things" in soup.get_text()
-    assert {"2026-02-01", "2026-01-29"} <= {one.get_text() for one in soup.select("text")}
+    assert {"2026-02-01", "2026-01-30"} <= {one.get_text() for one in soup.select("text")}
+
+
+@pytest.mark.parametrize(("last", "wide"), [("2026-01-03", 340), ("2026-01-10", 466), ("2026-03-01", 960)])
+def test_a_figure_is_as_wide_as_its_nights_need(last, wide):
+    svg = lines(["2026-01-01", last], [Series("a", [1, 2], "c0")], unit="h", label="a")
+    assert BeautifulSoup(svg, "html.parser").svg["width"] == str(wide)
 
 
 def test_a_line_has_a_gap_where_nothing_is_known():
