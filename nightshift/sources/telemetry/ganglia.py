@@ -65,7 +65,7 @@ class GangliaPages(SeriesFile):
 
 
 def add_metric(found, attributes, host, at):
-    """Add a metric that is a number to Pieces; ValueError or KeyError where it is of no host, or says none."""
+    """Add a metric that is a number to Pieces; ValueError or KeyError where it is of no host or has none."""
     if attributes.get("TYPE") not in NO_NUMBERS:
         if not host:
             raise ValueError("no host")
