@@ -374,9 +374,9 @@ def test_what_is_closed_stays_as_it_was_though_its_source_forgets_how_it_began()
     nights, cost = Nights(), {"impact_unit": "GB delayed"}
     seen = nights.night(3, finding("slow_source", "A_DISK", "A", at(1), at(2, 3), impact=50.0, **cost))
     later = nights.night(4, finding("slow_source", "A_DISK", "A", at(2), at(2, 3), impact=9.0, **cost))
-    told = ["start", "impact", "impacts"]
+    columns = ["start", "impact", "impacts"]
     assert later.state.item() == "closed"
-    assert later[told].values.tolist() == seen[told].values.tolist()
+    assert later[columns].values.tolist() == seen[columns].values.tolist()
     assert seen.impact.item() == "50 GB delayed"
 
 
