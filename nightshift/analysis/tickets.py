@@ -105,10 +105,9 @@ def growth_evidence(rows, counts):
     """
     o, e, weeks = counts
     users = rows.user[rows.user != ""].nunique()
-    who = f" from {users} users" if users else ""
+    who, window = f" from {users} users" if users else "", f"{weeks} weeks" if weeks > 1 else "week"
     sentence = (
-        f"{o:.0f} tickets in {plural(weeks, 'week')}{who}, {e:.1f} expected by its share before, "
-        "and its season"
+        f"{o:.0f} tickets in the last {window}{who}, {e:.1f} expected by its share before, and its season"
     )
     return Evidence(o / weeks, e / weeks, "tickets per week", sentence, max(o - e, 0))
 

@@ -108,8 +108,15 @@ def row_continued(one, then, findings, past, escalation_factor):
     `continued`.
     """
     state = continued(one, then, findings, past, escalation_factor)
-    if one["start"] > then.start and not then.ended:  # its source may have forgotten how it began
-        one = one | {"start": then.start}
+    if one["start"] > then.start:  # its source may have forgotten how it began
+        stays = (
+            ["start"]
+            if not then.ended
+            else ["start", "impact", "impacts"]
+            if state["state"] == "closed"
+            else []
+        )
+        one = one | {name: then[name] for name in stays if name in then}
     return one | {"first_seen": then.first_seen} | state
 
 

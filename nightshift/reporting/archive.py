@@ -199,13 +199,14 @@ def write_index(reports, runs, damaged=None):
     for run in nights:
         assurance, counts = assurance_of(run), (run.get("digest") or {}).get("counts") or {}
         assured = "" if assurance.complete else plain(assurance.sentence)
+        lead = headline_of(run).partition(" Incidents tonight: ")[0]  # whose numbers stand before it
         days.append(
             {
                 "day": run["day"],
                 # a long one is cut, what is not known is not
-                "headline": headline_of(run).replace(assured, "").strip(),
+                "headline": lead.replace(assured, "").strip(),
                 "assured": assured,
-                "counts": assurance.in_words(counts) if counts or assurance.complete else "",
+                "counts": assurance.in_words(counts, chip=False) if counts or assurance.complete else "",
                 "studies": {name: run["studies"].get(name) for name in every},
             }
         )

@@ -1,6 +1,6 @@
 """The front page of a night: one line of state, a row per incident that opens in place, a row per study.
 
-State       what is known of the night, and of which data    state_line
+State       what is known of the night, and of which data    state_line, silence_line
 Incidents   rows in groups, and what they are filtered by    incident_groups, filters_of
 Studies     model, data, findings and steps of each          study_row
 """
@@ -42,6 +42,16 @@ def state_line(studies, assurance):
     parts += [f"newest data {moment(max(newest).replace(' ', 'T'))}"] if newest else []
     sample = simulated_in_words(s["status"].get("source") for s in studies)
     return [*parts, sample] if sample else parts
+
+
+def silence_line(studies, day):
+    """Say that no study has data of the night `day`, where all say when their newest row is of and none is of
+    it or later; "" otherwise.
+    """
+    newest = [str((s["status"] or {}).get("newest") or "")[:10] for s in studies]
+    if not all(newest) or not newest or max(newest) >= day:
+        return ""
+    return f"No study has data of {day}, the newest are of {max(newest)}: what follows was known before."
 
 
 # -------------------------------------------------------------------------------------------------- Incidents
@@ -239,7 +249,9 @@ def reach_of(s, day):
     nobody knows.
     """
     newest = str((s["status"] or {}).get("newest") or "")
-    return f"to {newest[11:16] if newest.startswith(day) else newest[:10]}" if newest else ""
+    if not newest.startswith(day) or newest[11:16] in ("", "00:00"):  # another day, or known by the day
+        return f"to {newest[:10]}" if newest else ""
+    return f"to {newest[11:16]}"
 
 
 def figure_of(root, s):

@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 
+from nightshift import catalog
 from nightshift.reporting.entity_history import is_open
 from nightshift.reporting.incident_view import SEVERITIES, severity_of
 
@@ -30,11 +31,18 @@ def hours_to_end(incident):
     return max(lasted / HOUR, 0.0)
 
 
+def is_decided_on(incident):
+    """Whether an incident is about data of a detector."""
+    findings = incident.get("findings") or []
+    return any(catalog.kind_of(one["study"], one["kind"]).scope == "detector" for one in findings)
+
+
 def resolved(incidents):
     """Say how many incidents ended since the night before and how long they lasted on average:
-    {"n": 2, "mean_h": 30.5}, the latter None for none.
+    {"n": 2, "mean_h": 30.5}, the latter None for none. Data of a detector are decided on, and do not end.
     """
-    hours = [one for one in map(hours_to_end, incidents) if one is not None]
+    ended = map(hours_to_end, (one for one in incidents if not is_decided_on(one)))
+    hours = [one for one in ended if one is not None]
     return {"n": len(hours), "mean_h": sum(hours) / len(hours) if hours else None}
 
 

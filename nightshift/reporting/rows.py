@@ -184,7 +184,8 @@ def places_of(studies):
 def row_links(incident, places):
     """List what leads from an incident to the rows of its findings: dicts of words, about and href.
 
-    incident : as digest.json has it. places : {name of a finding: (words, where)} of the night.
+    incident : as digest.json has it. places : {name of a finding: (words, where)} of the night. Beyond
+    MAX_LINKS they are one, that leads to the first of the rest.
     """
     links = {}
     for one in incident["findings"]:
@@ -196,4 +197,7 @@ def row_links(incident, places):
                 "about": named(one["study"], one["kind"], one["entity"]),
                 "href": href,
             }
-    return list(links.values())[:MAX_LINKS]
+    shown, rest = list(links.values())[:MAX_LINKS], list(links.values())[MAX_LINKS:]
+    return shown + [
+        {"words": f"{len(rest)} more", "about": "beside them", "href": one["href"]} for one in rest[:1]
+    ]

@@ -44,6 +44,7 @@ from nightshift.reporting.front import (
     filter_rules,
     filters_of,
     incident_groups,
+    silence_line,
     state_line,
     study_row,
 )
@@ -512,7 +513,7 @@ def write_front(root, day, studies, digest, every, troubles, others, of_sample):
         simulated="Simulation" in others,
         pages=menu_of(studies, others, "", up=""),
         digest=front_digest(root, day, digest, pictures, studies),
-        troubles=troubles,
+        troubles=[line for line in [silence_line(studies, day), *troubles] if line],
         studies=[study_row(root, s, before, pictures) for s in studies],
         script=script("front.js", "open.js"),
         previous=nights[at - 1] if at else "",

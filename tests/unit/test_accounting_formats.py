@@ -37,6 +37,9 @@ def read(path, folder):
     ("sacct_parsable2.txt", "MemoryAskedGiB", [16, 2, 4, 4, 2, 2]),
     ("sacct_before_2108.txt", "MemoryAskedGiB", [8, 6]),
     ("xdmod_shredder.log", "GpuHours", [4, None]),
+    ("slurm_jobcomp.log", "GpuHours", [4, None]),
+    ("harbor.accounting", "WallDuration", [7200, 3600]),
+    ("ember.flux.json", "WallDuration", [7200, 3600]),
     ("condor_history.json", "GpuHours", [4, None]),
     ("condor_history_long.txt", "MemoryUsedGiB", [2, 1]),
     ("torque_20260126", "Processors", [6, 2]),
@@ -81,6 +84,7 @@ def test_a_total_of_a_month_ends_with_it_and_replaces_an_earlier_one(tmp_path):
     ("01/26/2026 12:00:00;Q;21.pbs;queue=long\n", "none of its lines is of a job that ended"),
     ('[{"ClusterId": 1, "ProcId": 0}]\n', "none of its jobs has a GlobalJobId"),
     ("ClusterId = 1\nProcId = 0\nOwner = \"a\"\n", "none of its jobs has a GlobalJobId"),
+    ('{"job": {"t_submit": 1, "t_inactive": 2, "ntasks": 1}}\n', "its only record is no job of Flux: the first has job; needed: id, t_submit"),
     ('{"meta": {"Slurm": {}}, "errors": [{"error": "Unable to parse time format"}]}\n', "it has no jobs: Slurm 22.05 needs sacct --json without"),
 ])  # fmt: skip
 def test_a_file_without_a_job_is_one_line_that_says_what_is_needed(tmp_path, text, message):
@@ -205,3 +209,24 @@ def test_a_string_of_a_classad_may_go_on_in_the_next_lines(tmp_path):
     assert [job["ClusterId"] for job in jobs] == [21, 22]
     assert jobs[0]["Owner"] == "user1"
     assert bad == [(9, "no attribute of a ClassAd", "no attribute\n")]
+
+
+def test_jobs_of_flux_and_of_the_log_of_slurm_that_have_no_hours_are_named(tmp_path):
+    _, of_flux = read(EXAMPLES / "ember.flux.json", tmp_path)
+    assert {reason: sorted(jobs) for reason, jobs in of_flux.items.items()} == {"never ran": ["ember/19"], "not ended": ["ember/20"]}
+    rows, of_slurm = read(EXAMPLES / "slurm_jobcomp.log", tmp_path)
+    assert dict(of_slurm.items) == {"never ran": {"slurm_jobcomp/19"}}
+    assert rows.RecordId[0] == "north/17/2026-01-26T10:00:00/2026-01-26T12:00:00"
+
+
+def test_records_of_gratia_that_are_no_batch_jobs_say_so(tmp_path):
+    rows, _ = read(EXAMPLES / "gratia.xml", tmp_path)
+    assert rows[["VOName", "ResourceType"]].to_numpy().tolist() == [["physics", "Batch"], ["biology", "Batch"], ["physics", "BatchPilot"]]
+
+
+def test_a_colon_in_the_name_of_a_job_moves_no_field_of_grid_engine(tmp_path):
+    line = (EXAMPLES / "harbor.accounting").read_text().splitlines()[0]
+    path = tmp_path / "north.accounting"
+    path.write_text("\n".join([line, line.replace(":fit:", ":fit:all:"), line.replace(":-q all.q:", ":-l host=a:b:")]))
+    rows, extraction = read(path, tmp_path)
+    assert (len(rows), [bad[1] for bad in extraction.bad_lines]) == (1, [2, 3])

@@ -69,6 +69,10 @@ def test_what_is_written_is_a_run_per_line_by_number(tmp_path):
     [
         ("", "it is empty; a file that certifies nothing holds {}"),
         ('{"1": [[1, 2]]', "Expecting"),
+        ("run,first,last", "no JSON object"),
+        ("<html/>", "it is XML without runs"),
+        ("<LumiBlockCollection><Run>7</Run><LBRange Start='1' End='2'/></LumiBlockCollection>", "a run without number or ranges"),
+        ('<LumiBlockCollection><Run>7</Run><LBRange Start="3" End="2"/></LumiBlockCollection>', "ends before it begins"),
         ("[[1, 2]]", "no JSON object"),
         ("[" * 100_000, "RecursionError"),
         ('{"run": [[1, 2]]}', "run 'run' is no positive integer"),

@@ -370,6 +370,16 @@ def test_a_week_that_only_moved_on_with_the_night_brings_nothing_back():
     ]
 
 
+def test_what_is_closed_stays_as_it_was_though_its_source_forgets_how_it_began():
+    nights, cost = Nights(), {"impact_unit": "GB delayed"}
+    seen = nights.night(3, finding("slow_source", "A_DISK", "A", at(1), at(2, 3), impact=50.0, **cost))
+    later = nights.night(4, finding("slow_source", "A_DISK", "A", at(2), at(2, 3), impact=9.0, **cost))
+    columns = ["start", "impact", "impacts"]
+    assert later.state.item() == "closed"
+    assert later[columns].values.tolist() == seen[columns].values.tolist()
+    assert seen.impact.item() == "50 GB delayed"
+
+
 def test_another_study_makes_it_worse_and_joins_what_were_two():
     nights = Nights()
     two = nights.night(8, DIP, finding("slow_source", "A_DISK", "A", 13, 14))

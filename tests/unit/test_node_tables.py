@@ -359,11 +359,12 @@ def test_too_little_history_is_said_with_what_would_be_enough():
         ),
         (b"n1\t60\t2026-01-31 10:00:00 UTC\tall\t%user\t84.58\n", "it is the output of sadf -p, which is not read: print it with sadf -d"),
         (b"10:00:00 UTC; CPU; -1; %user; 100245; 100414;\n", "it is the output of sadf -r"),
-        (b'<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE sysstat PUBLIC "x">\n', "it is XML, which is not read: of sysstat, sadf -d and sadf -j"),
+        (b'<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE sysstat PUBLIC "x">\n', "it is the output of sadf -x, which is not read"),
         (b"\x96\xd5\x75\x21\x0c\x06\x01\x00" + bytes(400), "it is a data file of sysstat, which is not read: print it with sadf -d"),
         (b"AAA,progname,nmon\nAAA,version,16n\n", "it is a recording of nmon"),
         (b"RESET\nCPU n1 1769853600 2026/01/31 10:00:00 855 100 2\n", "it is the output of atop -P"),
-        (b"cpu,cpu=cpu0,host=n1 usage_idle=98.5,usage_user=1 1769853600000000000\n", 'set data_format = "json" in the [[outputs.file]] of Telegraf'),
+        (b"cpu,cpu=cpu0,host=n1 usage_idle=98.5,usage_user=1\n", "it is InfluxDB's line protocol without times, which is not read: write it"),
+        (b"<html><body>Log in</body></html>\n", "it is XML, which is not read: of XML, pages of Ganglia are read"),
     ],
 )
 def test_another_form_of_a_known_producer_is_refused_with_the_form_that_is_read(tmp_path, content, advice):

@@ -366,6 +366,25 @@ def test_a_date_of_prose_is_kept_whole_and_nothing_else_is_touched():
     assert kept == shown + others
 
 
+@pytest.mark.parametrize(
+    ("newest", "line", "reach"),
+    [
+        (["2026-01-31 23:57:00+00:00", "2026-01-30 08:00:00+00:00"], "", ["to 23:57", "to 2026-01-30"]),
+        (["2026-01-31", "2026-01-31 00:00:00+00:00"], "", ["to 2026-01-31", "to 2026-01-31"]),
+        (["2026-01-30 23:57:00+00:00", None], "", ["to 2026-01-30", ""]),  # of one nobody knows
+        (
+            ["2026-01-30 23:57:00+00:00", "2026-01-29 08:00:00+00:00"],
+            "No study has data of 2026-01-31, the newest are of 2026-01-30: what follows was known before.",
+            ["to 2026-01-30", "to 2026-01-29"],
+        ),
+    ],
+)
+def test_a_front_page_says_until_when_data_reach_and_whether_any_is_of_the_night(newest, line, reach):
+    studies = [{"status": {"newest": one}} for one in newest]
+    assert front_page.silence_line(studies, "2026-01-31") == line
+    assert [front_page.reach_of(one, "2026-01-31") for one in studies] == reach
+
+
 def test_the_digest_is_a_report_whose_code_is_a_page_of_its_own(night):
     executed(night / "reports/2026-01-31/digest.ipynb", ("x = 1", None))
     site.render_night(night, "2026-01-31", {"certification": "2026-01-31"})

@@ -80,10 +80,10 @@ def test_a_label_without_rows_and_a_job_without_label_are_counted_and_a_label_of
 
 
 def test_the_older_of_nodes_and_gpus_makes_the_data_stale_and_nothing_makes_them_empty():
-    rows, gpus = pd.DataFrame({"last": [NOON]}), pd.DataFrame({"timestamp": [NOON - pd.Timedelta("3D")]})
-    assert newest_rows(rows, gpus, old_before=NOON - pd.Timedelta("4D")) == (NOON, False)
-    assert newest_rows(rows, gpus, old_before=NOON - pd.Timedelta("1D")) == (gpus.timestamp[0], True)
-    assert newest_rows(rows[:0], gpus[:0], old_before=NOON) == (None, False)
+    rows, older = pd.DataFrame({"last": [NOON]}), NOON - pd.Timedelta("3D")
+    assert newest_rows(rows, older, old_before=NOON - pd.Timedelta("4D")) == (NOON, False)
+    assert newest_rows(rows, older, old_before=NOON - pd.Timedelta("1D")) == (older, True)
+    assert newest_rows(rows[:0], None, old_before=NOON) == (None, False)
     whole = SimpleNamespace(bad_lines=[], counts={"unreadable": 0}, warned=set())
     assert state_of(whole, empty=False, stale=False) == "ok"
     assert state_of(SimpleNamespace(**vars(whole) | {"warned": {"x"}}), empty=False, stale=False) == "partial"

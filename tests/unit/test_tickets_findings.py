@@ -57,9 +57,11 @@ def test_a_finding_names_a_site_when_most_of_its_tickets_do(sites, site):
 
 def test_the_evidence_counts_weeks_and_users():
     rows = pd.DataFrame({"user": ["a", "b", "b", ""]})
-    assert growth_evidence(rows, (4.0, 1.5, 1)).sentence == "4 tickets in 1 week from 2 users, 1.5 expected by its share before, and its season"
+    assert (
+        growth_evidence(rows, (4.0, 1.5, 1)).sentence == "4 tickets in the last week from 2 users, 1.5 expected by its share before, and its season"
+    )
     nobody = growth_evidence(rows.assign(user=""), (4.0, 8.0, 2))
-    assert nobody.sentence.startswith("4 tickets in 2 weeks, 8.0 expected")
+    assert nobody.sentence.startswith("4 tickets in the last 2 weeks, 8.0 expected")
     assert (nobody.observed, nobody.expected, nobody.impact) == (2, 4, 0)
 
 

@@ -1,8 +1,9 @@
-"""The file `accounting` of Grid Engine: 45 fields a line, separated by colons.
+"""The file `accounting` of Grid Engine: 45 fields a line, separated by colons, and more behind them in that
+of Univa, which counts its times in milliseconds.
 
-Source: accounting(5) of Son of Grid Engine 8.1.9. The file says no name of a cluster, so the site is the name
-of the file up to the first "-" or ".", as of logs in the Standard Workload Format; the VO is the project,
-else the department, else the group.
+Source: accounting(5) of Son of Grid Engine 8.1.9; lines of Univa Grid Engine in the tests of Open XDMoD. The
+file says no name of a cluster, so the site is the name of the file up to the first "-" or ".", as of logs in
+the Standard Workload Format; the VO is the project, else the department, else the group.
 """
 
 import itertools
@@ -29,16 +30,25 @@ FIELDS = {  # of the 45, by position
     42: "max_memory",
 }
 N_FIELDS, PAGE = 45, 50_000
+NUMBER = re.compile(r"\d+(\.\d+)?")
+NO_LINE = "not the 45 fields of Grid Engine"
+MILLISECONDS = 10**11  # as seconds they would be of the year 5138
 
 
 def job_of(line):
-    """Return the fields of one line, {name: text}; None where it has not 45, or amounts are no numbers."""
+    """Return the fields of one line, {name: text}; None where it has fewer than 45, or amounts are no
+    numbers.
+
+    A colon in the name of a job, or in what was asked for, moves all fields behind it: a number then stands
+    where the task of a parallel job should, or a word where a number should.
+    """
     cells = line.rstrip("\n").split(":")
-    if len(cells) != N_FIELDS:
+    if len(cells) < N_FIELDS:
         return None
     job = {name: cells[at] for at, name in FIELDS.items()}
     whole = all(job[of].isdecimal() for of in ("started", "ended", "slots"))
-    return job if whole and all(re.fullmatch(r"\d+(\.\d+)?", job[of]) for of in ("wall", "cpu")) else None
+    amounts = whole and all(NUMBER.fullmatch(job[of]) for of in ("wall", "cpu", "max_memory"))
+    return job if amounts and not NUMBER.fullmatch(job["pe_task"]) else None
 
 
 def vo_of(job):
@@ -54,14 +64,21 @@ def row_of(site, job):
     what a job used, so memory stays empty.
     """
     start, end = int(job["started"]), int(job["ended"])
+    second = 1000 if end >= MILLISECONDS else 1
     task = "" if job["task"] == "0" else f".{job['task']}"
-    amounts = {"WallDuration": end - start, "CpuDuration": float(job["cpu"]), "Processors": int(job["slots"])}
+    amounts = {
+        "WallDuration": (end - start) / second,
+        "CpuDuration": float(job["cpu"]),
+        "Processors": int(job["slots"]),
+    }
     identity = "/".join([site, job["job"] + task, job["submitted"], job["started"], job["ended"]])
-    return row_of_job(identity, site, vo_of(job), end=end, amounts=amounts, more={"owner": job["owner"]})
+    return row_of_job(
+        identity, site, vo_of(job), end=end / second, amounts=amounts, more={"owner": job["owner"]}
+    )
 
 
 def read_accounting(path, extraction):
-    """Yield pages of rows from the file `accounting` of Grid Engine; lines of other widths are put aside, and
+    """Yield pages of rows from the file `accounting` of Grid Engine; lines of other fields are put aside, and
     jobs that never started are named in the extraction's items.
 
     A task of a parallel job with a line of its own (pe_taskid) holds the slots of its job, and is passed
@@ -73,7 +90,7 @@ def read_accounting(path, extraction):
         while page := list(itertools.islice(numbered, PAGE)):
             page = [(number, line) for number, line in page if line.strip() and not line.startswith("#")]
             jobs = [(number, line, job_of(line)) for number, line in page]
-            extraction.put_aside(path, [(n, "not 45 fields", line) for n, line, job in jobs if not job])
+            extraction.put_aside(path, [(n, NO_LINE, line) for n, line, job in jobs if not job])
             whole = [job for _, _, job in jobs if job and job["pe_task"] == "NONE"]
             ran = [job for job in whole if job["started"] != "0"]
             extraction.items["never ran"].update(
@@ -86,12 +103,12 @@ def read_accounting(path, extraction):
 
 
 class GridEngineAccounting(AccountingFile):
-    """The file `accounting` of Sun, Son of and Open Grid Engine."""
+    """The file `accounting` of Sun, Son of, Open and Univa Grid Engine."""
 
     label = "the accounting file of Grid Engine"
 
     def recognises(self, head):
-        """By a line of 45 fields with times where they should be."""
+        """By a line of its fields, with times where they should be."""
         return any(job_of(line) for line in head.lines[:10])
 
     def read(self, path, extraction):

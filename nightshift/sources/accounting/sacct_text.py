@@ -19,7 +19,7 @@ from nightshift.sources.files import LayoutError, beginning_of, blocks_of, names
 
 NEEDED = {  # what is needed: the columns that hold it, the best first
     "JobID": ("JobID", "JobIDRaw"),
-    "Account": ("Account",),
+    "Account": ("Account", "Group"),
     "State": ("State",),
     "End": ("End",),
     "ElapsedRaw": ("ElapsedRaw", "Elapsed"),
@@ -73,8 +73,10 @@ def find_delimiter(header):
 
 
 def looks_like_sacct(first):
-    """Tell whether the first line of a file, header or none, is of sacct."""
-    named = len(set(re.findall(r"\w+", first)) & {*FORMAT, *XDMOD}) >= 3
+    """Tell whether the first line of a file, header or none, is of sacct; names with values (Account=physics)
+    are of other logs of Slurm.
+    """
+    named = len(set(re.findall(r"\w++(?!=)", first)) & {*FORMAT, *XDMOD}) >= 3
     return named or bool(JOB.match(first) and STATES.search(first))
 
 

@@ -1,8 +1,9 @@
 """Usage records in XML, a job each: CAR 1.2 of EMI, as ARC and others write it for APEL, and the Usage Record
 of the OGF (GFD.98), which Gratia and older computing elements write.
 
-Names of elements are taken without their namespace. The VO is the group of the user, else the project. A
-record without a number of processors has no core hours, which the next step rejects by name.
+Names of elements are taken without their namespace. The VO is the group of the user, else the project; of
+/cms/Role=production it is cms. Gratia says of what kind of resource a record is, as GRACC does. A record
+without a number of processors has no core hours, which the next step rejects by name.
 
 Source: CAR 1.2 (EMI, 2013) and GFD.98; a record as ARC 3 writes it is in the tests of apel.
 """
@@ -57,7 +58,9 @@ def row_of(record):
         name, text = local(element.tag), (element.text or "").strip()
         attributes = {local(key): value for key, value in element.attrib.items()}
         fields |= attributes if name == "RecordIdentity" else {}
-        if name == "CpuDuration":
+        if name == "Resource" and attributes.get("description") == "ResourceType":
+            fields["ResourceType"] = text
+        elif name == "CpuDuration":
             cpu.append((attributes.get("usageType", ""), seconds(text)))
         elif text:
             fields.setdefault(name, text)
@@ -70,11 +73,12 @@ def row_of(record):
     more = {
         name: fields[name] for name in ("LocalUserId", "Queue", "MachineName", "Status") if name in fields
     }
-    vo = first_of(fields, "Group", "VOName", "ProjectName") or (NO_GROUP if "LocalUserId" in fields else None)
+    vo = first_of(fields, "Group", "ReportableVOName", "VOName", "ProjectName")
+    vo = vo.strip("/").partition("/")[0] if vo else NO_GROUP if "LocalUserId" in fields else None
     identity = first_of(fields, "recordId", "GlobalJobId", "LocalJobId")
     site = first_of(fields, "Site", "SiteName", "MachineName")
     row = row_of_job(identity, site, vo, end=None, amounts=amounts, more=more)
-    return row | {"EndTime": fields.get("EndTime")}
+    return row | {"EndTime": fields.get("EndTime"), "ResourceType": fields.get("ResourceType", "Batch")}
 
 
 def read_usage_records(path):

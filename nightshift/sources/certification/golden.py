@@ -1,11 +1,14 @@
-"""Golden and DCS-only JSON: which lumisections of which runs are certified, {"run": [[first, last], ...]}.
+"""Golden and DCS-only JSON: which lumisections of which runs are certified, {"run": [[first, last], ...]};
+and the Good Run Lists of ATLAS, which say the same of luminosity blocks in XML.
 
 A range may be open, to the end of its run, which nobody knew when it was written. LumiList of CMSSW
 (FWCore/PythonUtilities) writes 268435455 as the end of whole runs and takes 0 for one; configurations for
-single runs say 9999. In `ranges` as the functions here take and give them, the end of an open range is OPEN.
+single runs say 9999; GoodRunsLists of ATLAS (athena) leaves the end out, or writes 2147483647. In `ranges` as
+the functions here take and give them, the end of an open range is OPEN.
 """
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -18,15 +21,21 @@ KEY = ["run", "lumisection"]
 LONGEST = 100_000  # lumisections of about 23 s: 27 days, where fills last hours
 OPEN = 0xFFFFFFF  # 268435455
 OPEN_ENDS = (0, 9999, OPEN)
+OPEN_IN_XML = ("", str(2**31 - 1))
+EXAMPLE = '{"400123": [[1, 30]]}'
+RUN = re.compile(r"<LumiBlockCollection>(.*?)</LumiBlockCollection>", re.DOTALL)
+NUMBER = re.compile(r"<Run>\s*(\d+)\s*</Run>")
+BLOCKS = re.compile(r'<LBRange\s+Start="(\d+)"(?:\s+End="(\d+)")?\s*/>')
 
 
 def read_golden(path):
-    """The lumisections that the Golden or DCS-only JSON `path` names, {run: [[first, last], ...]}, by run; a
-    glob reads several files as one.
+    """The lumisections that the Golden or DCS-only JSON `path`, or a Good Run List, names, {run: [[first,
+    last], ...]}, by run; a glob reads several files as one.
 
-    ValueError, one line with the file and the run: no JSON object of runs, a run that is no integer from 1 to
-    2**31 - 1, a range that is no pair of such integers, runs backwards or begins at or before the end of the
-    one before it, a run that is named twice, in one file or in two. FileNotFoundError when no file matches.
+    ValueError, one line with the file and the run: no JSON object of runs and no such list, a run that is no
+    integer from 1 to 2**31 - 1, a range that is no pair of such integers, runs backwards or begins at or
+    before the end of the one before it, a run that is named twice, in one file or in two. FileNotFoundError
+    when no file matches.
     The end of an open range becomes OPEN.
     """
     ranges = {}
@@ -38,11 +47,7 @@ def read_golden(path):
         content = Path(file).read_bytes()
         if not content.strip():
             raise ValueError("it is empty; a file that certifies nothing holds {}")
-        # a dict would keep the last of two equal runs in silence
-        named = json.loads(content, object_pairs_hook=tuple)
-        if not isinstance(named, tuple):
-            raise ValueError('it holds no JSON object such as {"400123": [[1, 30]]}')
-        for name, pairs in named:
+        for name, pairs in named_ranges(content):
             if not (name.isascii() and name.isdigit() and is_number(int(name))):
                 raise ValueError(f"run {name!r} is no positive integer")
             if (run := int(name)) in ranges:
@@ -67,6 +72,36 @@ def read_golden(path):
 
     read_files(path, read)
     return dict(sorted(ranges.items()))
+
+
+def named_ranges(content):
+    """The runs and their ranges, [(name, pairs)], as the bytes of a file name them; ValueError of one line
+    for anything but a JSON object or a Good Run List.
+    """
+    if content.lstrip().startswith(b"<"):
+        return good_runs(content.decode(errors="replace"))
+    is_json = content.lstrip().startswith((b"{", b"[", b"\xef\xbb\xbf"))
+    # a dict would keep the last of two equal runs in silence
+    named = json.loads(content, object_pairs_hook=tuple) if is_json else None
+    if not isinstance(named, tuple):
+        raise ValueError(f"it holds no JSON object such as {EXAMPLE}, and no Good Run List (XML)")
+    return named
+
+
+def good_runs(text):
+    """The runs and their ranges, [(name, pairs)], of a Good Run List of ATLAS; ValueError of one line where
+    it has none. Of several lists in one file all count.
+    """
+    runs = []
+    for run in RUN.findall(re.sub("<!--.*?-->", "", text, flags=re.DOTALL)):
+        number, ranges = NUMBER.search(run), BLOCKS.findall(run)
+        if not number or not ranges or len(ranges) != run.count("<LBRange"):
+            raise ValueError(f"it has a run without number or ranges: {' '.join(run.split())[:80]}")
+        pairs = [[int(first), OPEN if last in OPEN_IN_XML else int(last)] for first, last in ranges]
+        runs.append((number[1], pairs))
+    if not runs:
+        raise ValueError(f"it is XML without runs: needed is a Good Run List, or JSON such as {EXAMPLE}")
+    return runs
 
 
 def with_open_end(pair):

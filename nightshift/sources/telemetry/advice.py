@@ -13,13 +13,14 @@ TEXTS = (  # what the first line is, what wrote it, what to do
     (r"Linux \S+ \(.+\)\s+\S+\s+_\S+_\s+\(\d+ CPU\)", "sar's table for people", SADF),
     (r"\S+\t-?\d+\t\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?: UTC)?\t", "the output of sadf -p", SADF),
     (r"\d\d:\d\d:\d\d(?: UTC)?; [\w/%-]+; ", "the output of sadf -r", SADF),
-    (r"<\?xml|<!DOCTYPE sysstat|<sysstat", "XML", "of sysstat, sadf -d and sadf -j are read, not sadf -x"),
+    (r"(?:<\?xml[^>]*>\s*)?(?:<!DOCTYPE sysstat|<sysstat)", "the output of sadf -x", SADF),
+    (r"<", "XML", "of XML, pages of Ganglia are read; save anything else as CSV or JSON"),
     (r"AAA,progname,", "a recording of nmon", "record with sysstat or collectd, or ask a Prometheus"),
     (r"RESET$", "the output of atop -P", "record with sysstat or collectd, or ask a Prometheus"),
     (
-        r"[^\s,]+(?:,[^\s,=]+=[^\s,]+)+ [^\s,=]+=\S+(?: \d{10,19})?$",
-        "InfluxDB's line protocol",
-        'set data_format = "json" in the [[outputs.file]] of Telegraf',
+        r"(?:> )?[^\s,]+(?:,[^\s,=]+=[^\s,]+)+ [^\s,=]+=\S+\s*$",
+        "InfluxDB's line protocol without times",
+        "write it with them, as the [[outputs.file]] of Telegraf does",
     ),
 )
 
@@ -30,7 +31,8 @@ def advice_on(head):
         return "a data file of sysstat", SADF
     if head.suffix in (*PARQUET, *HDF):
         return None
-    return next((more for form, *more in TEXTS if re.match(form, head.line)), None)
+    beginning = "\n".join([head.line, *head.lines[1:3]])
+    return next((more for form, *more in TEXTS if re.match(form, beginning, re.MULTILINE)), None)
 
 
 @dataclass

@@ -4,6 +4,8 @@ values, samplers, days without rows.
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from nightshift.sources.prometheus import scraped_twice_sentence
 from nightshift.sources.telemetry.dcgm import HOSTS
@@ -15,15 +17,22 @@ def summarise_rows(seen):
     return pd.concat(seen or [empty], ignore_index=True)
 
 
-def newest_rows(rows, gpu_times, *, old_before):
+def gpu_rows(path):
+    """Count the rows of gpus.parquet, and find the newest time in it: (number, Timestamp or None), in the
+    memory of a page.
+    """
+    file = pq.ParquetFile(path)
+    newest = [pc.max(page["timestamp"]).as_py() for page in file.iter_batches(2**20, columns=["timestamp"])]
+    return file.metadata.num_rows, max(map(pd.Timestamp, filter(None, newest)), default=None)
+
+
+def newest_rows(rows, newest_gpu, *, old_before):
     """Find the newest row: (its time, whether it is older than `old_before`); (None, False) without any row.
 
-    rows : as `summarise_rows` gives them. gpu_times : DataFrame timestamp. Where either the nodes or their
-    GPUs are too old, the time is that of the older.
+    rows : as `summarise_rows` gives them. newest_gpu : as `gpu_rows` gives it. Where either the nodes or
+    their GPUs are too old, the time is that of the older.
     """
-    newest = [
-        pd.Timestamp(last) for last in (rows["last"].max(), gpu_times.timestamp.max()) if pd.notna(last)
-    ]
+    newest = [pd.Timestamp(last) for last in (rows["last"].max(), newest_gpu) if pd.notna(last)]
     too_old = any(last < old_before for last in newest)
     return (min(newest) if too_old else max(newest, default=None)), too_old
 

@@ -328,14 +328,3 @@ def split_metrics(metric_names, split_names):
             metric, colons, own = metric_names[base].partition("::")
             named[name] = f"{metric}.{number}{colons}{own}"
     return named
-
-
-def contradiction(rows, others):
-    """Find the file among `others` whose values differ from `rows` (both DataFrame node, time, value) at
-    the same node and moment; None is none.
-    """
-    for path, theirs in others.items():
-        both = rows.merge(theirs, on=["node", "time"], suffixes=("", "_other"))
-        if (both.value != both.value_other).any():
-            return path
-    return None

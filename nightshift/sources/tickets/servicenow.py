@@ -1,8 +1,19 @@
-"""Incidents of ServiceNow: the list of a table, exported as CSV."""
+"""Incidents of ServiceNow: the list of a table, exported as CSV, and what its interface answers."""
 
 from types import MappingProxyType
 
 from nightshift.sources.tickets.files import DeskExport
+from nightshift.sources.tickets.json_files import DeskAnswer
+
+STATES = {  # of incidents alone: other tables have other numbers
+    "1": "New",
+    "2": "In Progress",
+    "3": "On Hold",
+    "6": "Resolved",
+    "7": "Closed",
+    "8": "Canceled",
+}
+TIMES = ("opened_at", "closed_at", "resolved_at", "sys_updated_on")
 
 
 class ServiceNowCsv(DeskExport):
@@ -23,3 +34,34 @@ class ServiceNowCsv(DeskExport):
             "help_topic": ("category",),
         }
     )
+
+
+class ServiceNowRest(DeskAnswer):
+    """What `/api/now/table/incident` answers, with any `sysparm_display_value`.
+
+    As it is asked by default, states are numbers and times are in UTC; where it is asked for what people see,
+    both are those of the user who asks.
+    """
+
+    label = "incidents of ServiceNow (REST)"
+    keys = ("sys_id", "number", "short_description", "opened_at")
+    columns = ServiceNowCsv.columns
+
+    def ticket_of(self, record):
+        """Take what is shown of each field, else its value; name states, and say of which zone times are."""
+        is_raw = not isinstance(record.get("state"), dict) and str(record.get("state")).isdecimal()
+        ticket = {name: shown(value) for name, value in record.items()}
+        if is_raw:
+            ticket |= {name: f"{ticket[name]} UTC" for name in TIMES if ticket.get(name)}
+            if ticket.get("sys_class_name") == "incident":
+                ticket["state"] = STATES.get(ticket["state"], ticket["state"])
+        return ticket
+
+
+def shown(value):
+    """Return what people see of the value of a field, which may be a text, or an object of several forms of
+    it; None for an empty one.
+    """
+    if isinstance(value, dict):
+        value = value.get("display_value") or value.get("value")
+    return value or None
