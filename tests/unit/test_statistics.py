@@ -167,3 +167,10 @@ def test_the_robust_spread_is_that_of_scipy():
     expected = stats.median_abs_deviation(values, scale="normal", nan_policy="omit")
     assert robust_spread(values) == pytest.approx(expected, rel=1e-5)
     assert np.isnan(robust_spread([]))
+
+
+def test_beyond_all_calibration_the_statistic_breaks_ties():
+    calibration, far = pd.DataFrame({"a": np.arange(99.0)}), pd.DataFrame({"a": [200.0, 1000.0, -5.0]})
+    score, p, _ = combine_tests(far, calibration, {"a": 1.0})
+    assert list(np.argsort(score)) == [2, 0, 1]
+    np.testing.assert_allclose(p[:2], 0.01)
