@@ -463,3 +463,13 @@ def test_a_change_of_the_jobs_is_measured_in_its_own_unit_and_others_in_core_hou
     assert measured_in(grid, finding) == (5.0, 1.0, "h per job")  # (4 + 6) / 2, and the median of 1, 2 and 1
     finding.kind = "drop"
     assert measured_in(grid, finding) == (80.0, 70.0, "core hours a week")
+
+
+def test_a_change_of_level_needs_both_trailing_levels_to_agree_and_is_the_nearer_one():
+    names = ["silent_before", "share_before", "share", "usual_jobs", "absent", "efficiency", "job_length", "jobs"]
+    features = {name: np.zeros((1, 5)) for name in names} | {"active": np.ones((1, 5))}
+    features |= {"level_short": np.array([[3.0, -3, 3, -2, 3]]), "level_long": np.array([[2.0, -5, -2, 4, 2]])}
+    features["silent_before"][0, 4] = 1  # back after a silence: no steady week
+    changes = weekly_series.directed_changes(features)
+    np.testing.assert_array_equal(changes["surge"], [[2, -3, 0, 0, 0]])
+    np.testing.assert_array_equal(changes["drop"], [[-2, 3, 0, 0, 0]])
