@@ -287,7 +287,8 @@ def run_target(target, config, root, cores, log_file, quiet=False):
     say_steps(report, begun)
     refuse_full_disk(report, made=code == 0)
     if code and not failed_since(report, begun):
-        words = last_words(log_file.read_bytes()[size:].decode(errors="replace"))
+        text = log_file.read_bytes()[size:].decode(errors="replace")
+        words = last_words(text) if code > 0 else f"Snakemake was killed ({signal.Signals(-code).name})"
         what = "the digest" if target == "digest" else "the chain"
         print_line(f"{what} could not run: {words} (more in {log_file})")
         if target == "digest":  # what stands there is not of this run

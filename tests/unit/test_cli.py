@@ -62,6 +62,10 @@ def test_a_digest_that_could_not_run_is_no_digest_of_an_earlier_run(tmp_path, mo
     printed = capsys.readouterr().err.splitlines()
     assert printed[0] == "nightshift: left: x is not as 4_analyse left it, so it is made again"
     assert printed[1].startswith("nightshift: the digest could not run: WorkflowError: no space left (more in ")
+    monkeypatch.setattr(night, "watched", lambda arguments, log, quiet: log.write_text("resources: tmpdir=/tmp\n") and -signal.SIGKILL)
+    (report / "digest_run.json").unlink()
+    assert not night.run_target("digest", {}, tmp_path, "1", report / "chain.log")
+    assert "nightshift: the digest could not run: Snakemake was killed (SIGKILL) (more in " in capsys.readouterr().err
 
 
 def test_a_site_whose_process_is_killed_is_said_not_to_be_finished(monkeypatch, capsys):
