@@ -103,7 +103,8 @@ class Whitened(Detector):
 
     def fit(self, x):
         """Find the axes and their spreads."""
-        variance = self.axes.fit(x).explained_variance_
+        with np.errstate(invalid="ignore"):  # of windows that never vary, the axes have no shares of variance
+            variance = self.axes.fit(x).explained_variance_
         self.spread = np.sqrt(np.maximum(variance, self.least * max(variance.max(initial=0), 1e-12)))
         return self
 

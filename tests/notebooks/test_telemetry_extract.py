@@ -358,6 +358,7 @@ def test_generators_waste_what_they_are_named_after_and_end_in_time():
     assert spent["cpuoccupy"][0] > 2 * spent["memleak"][0]
 
 
+@pytest.mark.filterwarnings("ignore:.*tasks which were still being processed:UserWarning")  # as it should be
 def test_an_interrupted_measurement_leaves_no_process(monkeypatch):
     def interrupt():
         assert len(children()) >= 2
