@@ -22,11 +22,15 @@ from steps import REPOSITORY, run
 
 from nightshift.catalog import steps_of, studies
 
-SIZES = {"transfers_per_day": 1000, "certification_days": 35, "certification_runs": 70, "tickets_per_week": 23}  # that grow, of simulate.ipynb
+SIZES = {  # that grow, of simulate.ipynb
+    "transfers": {"transfers_per_day": 1000},
+    "certification": {"certification_days": 35, "certification_runs": 70},
+    "tickets": {"tickets_per_week": 23},
+}
 # which text of a line of the sample is a name that copies change, and how many there are where names are numbered
 COPIED = {
-    "accounting.jsonl.gz": (re.compile(r'(?<="VOName":")([^"]+)'), None),
-    "telemetry/*.csv*": (re.compile(r"(?<=-n)(\d\d)\b"), 12),
+    "accounting": ("accounting.jsonl.gz", re.compile(r'(?<="VOName":")([^"]+)'), None),
+    "telemetry": ("telemetry/*.csv*", re.compile(r"(?<=-n)(\d\d)\b"), 12),
 }
 LEAST_GROWTH = {"s": 2.0, "GiB": 0.05}  # below which an exponent would be noise
 
@@ -46,10 +50,11 @@ def copy_lines(path, name, step, factor):
             file.writelines(changed for line in lines if (changed := name.sub(renamed(copy), line)) != line)
 
 
-def grow(products, factor):
-    """Draw the sample, so many times as large, below a folder: (seconds of processors, GiB) of drawing it."""
-    cost = run("simulate", products, **{name: size * factor for name, size in SIZES.items()})
-    for pattern, (name, step) in COPIED.items():
+def grow(products, factor, wanted):
+    """Draw the sample below a folder, so many times as large for the studies that are wanted: (seconds of processors, GiB) of drawing it."""
+    sizes = {name: size * factor for study in wanted for name, size in SIZES.get(study, {}).items()}
+    cost = run("simulate", products, **sizes)
+    for pattern, name, step in [COPIED[study] for study in wanted if study in COPIED]:
         for path in sorted((products / "data/sample").glob(pattern)):
             copy_lines(path, name, step, factor)
     return cost
@@ -60,7 +65,7 @@ def costs_of(factor, wanted):
     configured = yaml.safe_load((REPOSITORY / "config.yaml").read_text())["studies"]
     with tempfile.TemporaryDirectory() as folder:
         products = Path(folder)
-        costs = {"simulate": grow(products, factor)}
+        costs = {"simulate": grow(products, factor, wanted)}
         for study in wanted:
             for step in steps_of(study):
                 costs[f"{study}/{step}"] = run(f"{study}/{step}", products, **(configured[study].get(step[2:]) or {}))
