@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pandas as pd
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from helpers import study_paths, write_json
 from nightshift.live.broker import receive
@@ -125,7 +125,13 @@ def score_journal(settings):
     signal.signal(signal.SIGTERM, lambda *_: stopped.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     watch_parent(stopped)
-    with FileLock(settings.folder / ".scorer.lock", timeout=HANDS_OVER_S):
+    try:  # of several that were killed while one still ended, only the last has something to do
+        lock = FileLock(settings.folder / ".scorer.lock").acquire(HANDS_OVER_S, cancel_check=stopped.is_set)
+    except Timeout:
+        if stopped.is_set():
+            return
+        raise
+    with lock:
         scorer = Scorer(settings.paths, settings.folder, settings.alarm_rate)
         log.info("scoring what comes after the night up to %s", scorer.night.end)
         with Finder(settings) as finder:
@@ -155,6 +161,8 @@ class Finder:
         return self
 
     def __exit__(self, *_):
+        for process in multiprocessing.active_children():  # of a million transfers a look takes a minute
+            process.terminate()
         self.pool.shutdown(cancel_futures=True)
 
     def begin(self, since):

@@ -2,6 +2,10 @@
 
 import json
 import shutil
+import subprocess
+import sys
+import threading
+import time
 
 import numpy as np
 import pandas as pd
@@ -12,7 +16,7 @@ from rucio_events import states_at_starts
 from nightshift.cleaning.transfers import ENTITIES
 from nightshift.cleaning.transfers_days import Carried
 from nightshift.detectors.transfers_limits import Limits, judge_blocks, judge_transfers
-from nightshift.live import at_starts
+from nightshift.live import at_starts, transfers
 from nightshift.live.at_starts import AtStarts, order_keys
 from nightshift.live.broker import login, read_address
 from nightshift.live.journal import Journal, Position, files_of, read_lines_at
@@ -306,3 +310,18 @@ def test_a_login_needs_both_of_its_halves():
     assert login({}) == (None, None)
     with pytest.raises(ValueError, match="both be set, or neither"):
         login({"STOMP_USER": "a"})
+
+
+def test_a_scorer_that_waits_for_another_ends_when_the_process_that_began_it_is_gone(tmp_path, monkeypatch):
+    """Of processes that were killed one after the other, each would have begun in its turn, and the last one waited too long."""
+    settings = transfers.Settings(str(tmp_path), 0.01, 0.05, "(.+)_[^_]+")
+    settings.folder.mkdir(parents=True)
+    monkeypatch.setattr(transfers.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(transfers, "watch_parent", lambda stopped: threading.Timer(0.3, stopped.set).start())
+    code = "import sys, filelock; lock = filelock.FileLock(sys.argv[1]); lock.acquire(); print('held', flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", code, str(settings.folder / ".scorer.lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout.readline() == b"held\n"
+        began = time.monotonic()
+        transfers.score_journal(settings)  # NoNight, had it gone on
+        assert 0.3 <= time.monotonic() - began < transfers.HANDS_OVER_S / 2
