@@ -136,6 +136,9 @@ class Look:
         return cls(label, len(frame), frozenset(filled), *ends, bad=len(bad))
 
 
+KEY = re.compile(r'"(\w+)"\s*:')  # of an object of JSON
+
+
 class Head:
     """The beginning of the file `path`, for all kinds that are asked whether it is theirs; each part is read
     when it is first asked for.
@@ -156,6 +159,11 @@ class Head:
         """The first 2**20 letters of a text file, plain or .gz."""
         with open_text(self.path) as file:
             return file.read(2**20)
+
+    @cached_property
+    def keys(self):
+        """Names of values in the text, where it begins as JSON; a set, empty for anything else."""
+        return set(KEY.findall(self.text)) if self.line[:1] in ("[", "{") else set()
 
     @cached_property
     def lines(self):

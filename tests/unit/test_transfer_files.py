@@ -48,3 +48,11 @@ def test_a_transfer_of_dcache_has_the_year_of_its_file(tmp_path, name):
         ("192.0.2.7", "pool1", "2026-01-31 10:00:59", "2026-01-31 10:01:00")
     ]
     assert len(extraction.bad_lines) == 1, "the 30th of February"
+
+
+def test_a_page_of_blank_lines_ends_no_log(tmp_path, monkeypatch):
+    monkeypatch.setattr("nightshift.sources.transfers.parts.PAGE", 2)
+    line = "DATE=20260131100100.5 HOST=a PROG=p NL.EVNT=FTP_INFO START=20260131100000.5 FILE=/a NBYTES=2 DEST=[b] TYPE={} CODE=226\n"
+    (tmp_path / "gridftp.log").write_text(line.format("RETR") + "\n" * 5 + line.format("STOR"))
+    rows, _ = read(tmp_path / "gridftp.log", tmp_path)
+    assert [(row["src-rse"], row["dst-rse"]) for row in rows] == [("a", "b"), ("b", "a")]

@@ -11,7 +11,6 @@ unit.
 """
 
 import json
-import re
 from urllib.parse import unquote
 
 import numpy as np
@@ -94,8 +93,7 @@ class AuditorRecords(AccountingFile):
 
     def recognises(self, head):
         """By names that stand together in no other accounting."""
-        names = set(re.findall(r'"(\w+)"\s*:', head.text)) if head.line[:1] in ("[", "{") else set()
-        return {"record_id", "components", "start_time"} <= names
+        return {"record_id", "components", "start_time"} <= head.keys
 
     def read(self, path, extraction):
         """Yield pages of rows, see `read_auditor`."""

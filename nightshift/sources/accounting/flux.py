@@ -68,8 +68,7 @@ class FluxJobs(AccountingFile):
 
     def recognises(self, head):
         """By names that stand together in no other accounting."""
-        names = set(re.findall(r'"(\w+)"\s*:', head.text)) if head.line[:1] in ("[", "{") else set()
-        return {"t_submit", "t_inactive", "ntasks"} <= names
+        return {"t_submit", "t_inactive", "ntasks"} <= head.keys
 
     def read(self, path, extraction):
         """Yield pages of rows, see `read_jobs`."""

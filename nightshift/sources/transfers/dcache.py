@@ -10,15 +10,14 @@ which the name of the file has (billing-2026.01.31), and no zone: the servers' c
 Source: the dCache Book ("Configuring the billing service", and lines of a file in its first steps).
 """
 
-import itertools
 import re
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from nightshift.sources.excerpts import excerpt_of_text
-from nightshift.sources.files import LayoutError, open_text
+from nightshift.sources.files import LayoutError
 from nightshift.sources.transfers.files import EventFile
-from nightshift.sources.transfers.parts import table_of
+from nightshift.sources.transfers.parts import tables_of_lines
 
 ANY = re.compile(r"\d\d\.\d\d \d\d:\d\d:\d\d \[\w+:[^\]]+:\w+\] ")
 TRANSFER = re.compile(
@@ -29,7 +28,6 @@ TRANSFER = re.compile(
 )
 CLIENT = re.compile(r"([\w.]+-[\d.]+):((?:[\da-fA-F]+:){7}[\da-fA-F]+|[^:]+)(?::|$)")  # protocol, host
 YEAR = re.compile(r"(?<!\d)((?:19|20)\d\d)(?=[.-]?\d\d[.-]?\d\d(?!\d))")
-PAGE = 50_000  # lines
 
 
 def year_of(path):
@@ -70,6 +68,20 @@ def as_event(match, year):
     }
 
 
+def event_of(line, year):
+    """The event of a line, None for one of another kind; ValueError where it is no line of such a file."""
+    if match := TRANSFER.fullmatch(line):
+        return as_event(match, year)
+    if ANY.match(line) and ":transfer] " not in line:
+        return None
+    raise ValueError("no whole line of a transfer")
+
+
+def is_no_comment(line):
+    """Whether a line holds anything but a comment."""
+    return bool(line.strip()) and line[0] != "#"
+
+
 class DcacheBilling(EventFile):
     """Billing files of dCache."""
 
@@ -84,23 +96,7 @@ class DcacheBilling(EventFile):
         """Yield pages of rows; lines of other kinds (requests, removals) are counted, and what is no line of
         such a file is put aside. LayoutError where no line is a transfer.
         """
-        year, n_events, n_lines = year_of(path), 0, 0
-        with open_text(path) as lines:
-            numbered = ((n, line) for n, line in enumerate(lines, 1) if line.strip() and line[0] != "#")
-            while page := list(itertools.islice(numbered, PAGE)):
-                events, bad = [], []
-                for number, line in page:
-                    try:
-                        if match := TRANSFER.fullmatch(line):
-                            events.append(as_event(match, year))
-                        elif ANY.match(line) and ":transfer] " not in line:
-                            extraction.counts["other kinds"] += 1
-                        else:
-                            bad.append((number, "no whole line of a transfer", line))
-                    except ValueError as error:
-                        bad.append((number, str(error), line))
-                extraction.put_aside(path, bad)
-                n_events, n_lines = n_events + len(events), n_lines + len(page)
-                yield table_of(events)
-        if n_lines and not n_events:
-            raise LayoutError("none of its lines is a transfer of a pool, [pool:NAME:transfer]")
+        year, needed = year_of(path), " of a pool, [pool:NAME:transfer]"
+        return tables_of_lines(
+            path, extraction, lambda line: event_of(line, year), needed=needed, holds=is_no_comment
+        )

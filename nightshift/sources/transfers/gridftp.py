@@ -10,18 +10,15 @@ Source: `globus_i_gfs_log_transfer` of the server, which the Grid Community Tool
 gmtime.
 """
 
-import itertools
 import re
 
-from nightshift.sources.files import LayoutError, open_text
 from nightshift.sources.transfers.files import EventFile
-from nightshift.sources.transfers.parts import table_of
+from nightshift.sources.transfers.parts import tables_of_lines
 
 PAIR = re.compile(r"(\b[A-Z][A-Z.]*)=(.*?)(?=\s[A-Z][A-Z.]*=|\s*$)")  # a path may hold blanks
 ADDRESS = re.compile(r"\[([^\]]*)\]")  # of DEST, which older servers begin with a number
 TIME = re.compile(r"(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d(?:\.\d+)?)")
 NEEDED = ("DATE", "HOST", "START", "NBYTES", "DEST", "TYPE", "CODE")
-PAGE = 50_000  # lines
 
 
 def moment(text):
@@ -73,20 +70,5 @@ class GridFtpLog(EventFile):
 
     def read(self, path, extraction):
         """Yield pages of rows; what is no transfer is put aside. LayoutError where no line is one."""
-        n_events, n_lines = 0, 0
-        with open_text(path) as lines:
-            numbered = enumerate(lines, 1)
-            while page := [(n, line) for n, line in itertools.islice(numbered, PAGE) if line.strip()]:
-                events, bad = [], []
-                for number, line in page:
-                    try:
-                        events.append(as_event(line))
-                    except KeyError as error:
-                        bad.append((number, f"no {error.args[0]}", line))
-                    except ValueError as error:
-                        bad.append((number, str(error), line))
-                extraction.put_aside(path, bad)
-                n_events, n_lines = n_events + len(events), n_lines + len(page)
-                yield table_of(events)
-        if n_lines and not n_events:
-            raise LayoutError(f"none of its lines is a transfer: needed are {', '.join(NEEDED)}")
+        needed = f": needed are {', '.join(NEEDED)}"
+        return tables_of_lines(path, extraction, as_event, needed=needed)

@@ -4,10 +4,13 @@ Events of other kinds (deletions, rules) and of other days are counted and left 
 are kept: the next step rejects them by name. A source whose times cannot be read is refused.
 """
 
+import itertools
+
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from nightshift.sources.files import LayoutError, open_text
 from nightshift.sources.transfers.rucio import (
     FIELDS,
     MOMENTS,
@@ -26,6 +29,7 @@ OPTIONAL = {
     "activity": "all transfers count as one kind of work",
     "reason": "failures are counted and not explained",
 }
+PAGE = 50_000  # lines of a log
 EVER = pd.Timestamp("1970-01-01", tz="UTC"), pd.Timestamp("2200-01-01", tz="UTC")  # a window for all events
 
 
@@ -33,6 +37,36 @@ def table_of(records):
     """The raw rows of records, dicts as `read_event` takes them: Arrow table of SCHEMA."""
     rows = [read_event(record) for record in records]
     return pa.table([pa.array([row[name] for row in rows], pa.string()) for name in SCHEMA.names], SCHEMA)
+
+
+def tables_of_lines(path, extraction, event_of, *, needed, holds=str.strip):
+    """Yield pages of raw rows of a log with a line for each transfer, as tables of SCHEMA; a bad line is put
+    aside.
+
+    event_of : of a line, the event that Rucio would announce, by its names of fields; None for a line of
+    another kind, which is counted; ValueError, or KeyError for a name that is missing, where it is none.
+    holds : whether a line holds anything. LayoutError, of one line that ends with `needed`, where no line is
+    a transfer.
+    """
+    n_events, n_lines = 0, 0
+    with open_text(path) as lines:
+        numbered = ((n, line) for n, line in enumerate(lines, 1) if holds(line))
+        while page := list(itertools.islice(numbered, PAGE)):
+            events, bad = [], []
+            for number, line in page:
+                try:
+                    events.append(event_of(line))
+                except KeyError as error:
+                    bad.append((number, f"no {error.args[0]}", line))
+                except ValueError as error:
+                    bad.append((number, str(error), line))
+            extraction.put_aside(path, bad)
+            transfers = [event for event in events if event is not None]
+            extraction.counts["other kinds"] += len(events) - len(transfers)
+            n_events, n_lines = n_events + len(transfers), n_lines + len(page)
+            yield table_of(transfers)
+    if n_lines and not n_events:
+        raise LayoutError(f"none of its lines is a transfer{needed}")
 
 
 def transfer_rows(pages, extraction):
