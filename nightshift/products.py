@@ -114,8 +114,9 @@ def differing(root, products, below=""):
 
 
 def state_of(paths):
-    """A hash of the files at `paths` as they are: of their sizes, and of the content of small ones, of others
-    of the time. One that is put back from a copy has its old time, by which Snakemake takes it for read.
+    """A hash of the files at `paths` as they are: of their sizes, and of their contents up to SMALL bytes, of
+    larger ones of their times. A file that is put back from a copy has its old time, by which Snakemake alone
+    would not notice it.
     """
     states = [[str(path), *_size_and_content(Path(path))] for path in paths]
     return hashlib.sha256(json.dumps(states).encode()).hexdigest()
