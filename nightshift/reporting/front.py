@@ -51,7 +51,7 @@ def silence_line(studies, day):
     newest = [str((s["status"] or {}).get("newest") or "")[:10] for s in studies]
     if not all(newest) or not newest or max(newest) >= day:
         return ""
-    return f"No study has data of {day}, the newest are of {max(newest)}: what follows was known before."
+    return f"No study has data of {day}; the newest are from {max(newest)}, so what follows was known before."
 
 
 # -------------------------------------------------------------------------------------------------- Incidents

@@ -374,7 +374,7 @@ def test_a_date_of_prose_is_kept_whole_and_nothing_else_is_touched():
         (["2026-01-30 23:57:00+00:00", None], "", ["to 2026-01-30", ""]),  # of one nobody knows
         (
             ["2026-01-30 23:57:00+00:00", "2026-01-29 08:00:00+00:00"],
-            "No study has data of 2026-01-31, the newest are of 2026-01-30: what follows was known before.",
+            "No study has data of 2026-01-31; the newest are from 2026-01-30, so what follows was known before.",
             ["to 2026-01-30", "to 2026-01-29"],
         ),
     ],
