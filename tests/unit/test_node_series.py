@@ -227,6 +227,26 @@ def test_times_are_read_in_every_unit():
     assert np.isnan(seconds_of(("2026-01-31 10:00:00 UTC", "2026-13-31 10:00:00 UTC"))).tolist() == [False, True]
 
 
+def test_a_row_of_sadf_that_is_none_is_put_aside(extraction, tmp_path):
+    row, more = "n1;10;2026-01-31 10:00:{:02} UTC;-1;{}", ["# a heading;10;x;-1;5", "n1;10;=1+1;-1;5", "n1;10;;-1;5", "# heading"]
+    (tmp_path / "s.csv").write_text("\n".join([SADF.splitlines()[0], row.format(0, 5), *more, row.format(10, 6), row.format(20, "$x$")]))
+    assert extract(extraction, tmp_path / "s.csv") == "a table of sysstat (sadf -d)"
+    reasons = [(line, reason) for _, line, reason, _ in extraction.bad_lines]
+    assert reasons == [(3, "no time"), (4, "no time"), (5, "no time"), (6, "1 columns, not 5")]
+    assert rows_of(extraction)["%user::sar"].fillna(-1).tolist() == [5, 6, -1]
+
+
+def test_a_row_of_a_file_of_collectd_that_is_none_is_put_aside(extraction, tmp_path):
+    path = tmp_path / "n1/load/load-2026-01-31"
+    path.parent.mkdir(parents=True)
+    path.write_text(f"epoch,value\n{T0},1\n<b>,2\n ,3\n{T0 + 10}, \n{T0 + 20},=1+1\n{T0 + 30},4,5\n{T0 + 40},6\n")
+    assert extract(extraction, path) == "a file of collectd (plugin csv)"
+    reasons = [(line, reason) for _, line, reason, _ in extraction.bad_lines]
+    assert sorted(reasons) == [(2, "no time"), (3, "no time"), (6, "3 columns, not 2")]
+    [column] = [name for name in rows_of(extraction) if name.endswith("::collectd")]
+    assert rows_of(extraction)[column].fillna(-1).tolist() == [1, -1, -1, 6]
+
+
 def test_a_record_of_collectd_with_more_values_than_names_is_put_aside(extraction, tmp_path):
     record = {"dsnames": ["value"], "dstypes": ["gauge"], "values": [3], "time": T0, "host": "n1", "plugin": "load", "type": "load"}
     wrong = [record | {"values": [3, 4]}, record | {"dsnames": []}, record | {"dstypes": "gauge"}, {"values": [3]}, record | {"values": 3}]
