@@ -3,9 +3,9 @@
     python bench/hostile_rows.py [PATTERN]
 
 Each example of tests/examples that is text and whose layout matches the regular expression PATTERN, all by default, gets a row more for each of the
-texts: a copy of one of its own in which the text stands in place of one value, each value in its turn, written as the format writes it (as JSON, quoted
-in CSV, escaped in XML; where values stand between blanks or bars, without these and without line breaks). Then it is extracted and cleaned as a
-night does it. A line says of each layout how many rows were read, put aside, kept and left out, and before it
+texts: a copy of one of its own in which the text stands in place of one value, each value in its turn, written as the format writes it (as JSON,
+quoted in CSV, escaped in XML; where values stand between blanks or bars, without these and without line breaks). Then it is extracted and cleaned as
+a night does it. A line says of each layout how many rows were read, put aside, kept and left out, and before it
 
     ENDED      the study would not run; as it must where a document is none any more. The error follows
     UNCLEAN    a control character is left in the error or in bad_lines.csv

@@ -86,6 +86,21 @@ def in_telemetry(folder, persons):
     return len(called)
 
 
+def in_names(folder, persons):
+    """Call nodes and monitoring elements after `persons`, in the forms that rules can tell: a mail address, a home and a certificate subject."""
+    forms = [planted(form, one) for one in persons for form in ("{email}", "{home}/x", "{subject}")]
+    names = dict(zip(sorted(pd.read_csv(folder / "telemetry/labels.csv").node_id.unique())[:6], forms, strict=False))
+    for path in (folder / "telemetry").iterdir():
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        column = next(name for name in ("node_id", "ProducerName", "Hostname", "hostname") if name in table)
+        table.assign(**{column: table[column].replace(names)}).to_csv(path, index=False)
+    path = folder / "certification/histograms.csv.gz"
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    elements = dict(zip(sorted(table.hname.unique())[:3], (f"{one}/hit" for one in forms[6:]), strict=False))
+    table.assign(hname=table.hname.replace(elements)).to_csv(path, index=False)
+    return len(names) + len(elements)
+
+
 def plant(products, persons):
     """Move the sample out of the products and plant `persons` in it: {study: its source}."""
     sample, sources = products / "data/sample", products.parent / "sources"
@@ -95,6 +110,7 @@ def plant(products, persons):
         "transfers": in_transfers(sources / "transfers.jsonl.gz", persons),
         "accounting": in_accounting(sources / "accounting.jsonl.gz", persons),
         "telemetry": in_telemetry(sources / "telemetry", persons),
+        "names of nodes and elements": in_names(sources, persons[20:]),
     }
     for study in ("transfers", "accounting"):
         folder = sources / study
