@@ -86,7 +86,7 @@ def identified(record, n):
 
 def more_records(records, texts):
     """A copy of one of the records of JSON for each of `texts`, with one of its texts replaced and an identity of its own."""
-    more = []
+    more, records = [], [record for record in records if any(leaves(record))]
     for n, text in enumerate(texts):
         record = records[n % len(records)]
         paths = list(leaves(record))
@@ -157,7 +157,9 @@ def spoiled(path, texts):
     if path.suffix in (".parquet", ".root", ".db", ".sqlite", ".hdf"):
         return None
     if content[:1] == b"<":
-        return in_xml(content, texts)
+        with contextlib.suppress(ET.ParseError):  # page after page
+            return in_xml(content, texts)
+        return None
     with contextlib.suppress(ValueError, AttributeError, TypeError):
         return in_json(content, texts)
     with contextlib.suppress(ValueError):

@@ -55,6 +55,13 @@ def test_the_longer_copy_counts_and_the_others_where_it_has_nothing(extraction):
     assert extraction.asked_twice == {"n1": ["job"]}
 
 
+def test_a_node_whose_name_could_be_no_folder_costs_no_other(extraction):
+    series = [({"__name__": "load", "host": name}, [T0], [n]) for n, name in enumerate(("n" * 201, "n" * 200, "<" * 67, "<" * 66))]
+    extract_series(extraction, series, where="here", sampler="x", server=Exposition({}, "instance", ""))
+    assert sorted(rows_of(extraction)["load::x"]) == [1, 3]
+    assert [reason for _, _, reason, _ in extraction.bad_lines] == ["the name of its node is too long"] * 2
+
+
 def test_answers_of_one_series_are_one_series_and_no_copies(extraction):
     pieces = [({"job": "node"}, [t], [t + n / 4]) for n, t in enumerate((30, 0, 15, 15))]
     assert load_of(extraction, *pieces) == {0: 0.25, 15: 15.5, 30: 30}, "of one moment the first value counts"

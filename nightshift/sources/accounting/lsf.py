@@ -17,7 +17,7 @@ from nightshift.sources.files import LayoutError, open_text
 FIELD = re.compile(r'"((?:[^"]|"")*)"|(\S+)')
 EVENT, ENDED, JOB, SUBMITTED, STARTED, USER, QUEUE, HOSTS = 0, 2, 3, 7, 10, 11, 12, 22  # before the hosts
 USER_CPU, SYSTEM_CPU, PROJECT = 4, 5, 24  # counted from the status, behind the hosts
-NAMED = re.compile(r'"[A-Z0-9_]+" ')  # a line of an event, of which others than jobs that ended are passed over
+NAMED = re.compile(r'"[A-Z0-9_]+" ')  # a line of an event; others than jobs that ended are passed over
 NO_LINE = "no whole line of lsb.acct"
 PAGE = 20_000  # lines
 
