@@ -1,6 +1,7 @@
 """Tables by day in folders, and rows that are put aside until all of a day or a bucket are there.
 
 DayFolder                   a table in its folder
+CleanTable                  one of which rows are read where they are needed
 Aside                       rows put aside, by a key
 table_of, frame_of          frames as Arrow tables that fit together, and back
 day_numbers, day_name       the days of moments
@@ -129,6 +130,53 @@ def day_name(number):
 def day_number(name):
     """The number of the day that has a name, as `day_name` gives it."""
     return NO_DAY if name == UNDATED else int(np.datetime64(name, "D").astype(int))
+
+
+class CleanTable:
+    """The clean table in `folder`, whose rows are read when they are needed, so that no step holds all of it.
+
+    A row is known by its place: its number in the whole table, the days in their order, UNDATED last. days :
+    {name of a day: RangeIndex of the places of its rows}.
+    """
+
+    def __init__(self, folder):
+        self.folder, self.days, first = Path(folder), {}, 0
+        for day in days_in(folder):
+            n_rows = pq.read_metadata(self.path(day)).num_rows
+            self.days[day] = pd.RangeIndex(first, first := first + n_rows)
+
+    def path(self, day):
+        """The file of a day."""
+        return self.folder / f"{day}.parquet"
+
+    def read(self, columns, *, days=None, keep=None):
+        """DataFrame of `columns` by place, of all days or those named. keep : a function from the rows of a
+        day, a DataFrame of all columns that are asked for, to bool (n,): which of them are to be read.
+        """
+        tables = [self.rows_of(day, columns, keep) for day in (self.days if days is None else days)]
+        if not tables:
+            tables = [self.rows_of(UNDATED, columns, lambda rows: np.zeros(len(rows), bool))]
+        together = pa.concat_tables(tables).unify_dictionaries()
+        del tables  # each column is given up as soon as pandas has it: no two copies of the table at once
+        return together.to_pandas(split_blocks=True, self_destruct=True).set_index("place")
+
+    def rows_of(self, day, columns, keep=None):
+        """Arrow table of `columns` and the place of the rows of a day, as `read` takes them."""
+        table = pq.ParquetFile(self.path(day)).read(columns, use_threads=False)
+        places = pa.array(np.asarray(self.days[day]))
+        table = table_of(table.to_pandas(split_blocks=True)).append_column("place", places)
+        return table if keep is None else table.filter(pa.array(np.asarray(keep(table.to_pandas()), bool)))
+
+    def take(self, places, columns):
+        """DataFrame of `columns` of the rows at `places`, int (n,), in their order, by place."""
+        places, tables = np.asarray(places), []
+        for day, of_day in self.days.items():
+            here = np.unique(places[(places >= of_day.start) & (places < of_day.stop)])
+            if len(here):
+                tables.append(self.rows_of(day, columns).take(here - of_day.start))
+        if not tables:
+            return self.read(columns, days=[])
+        return frame_of(tables).set_index("place").loc[places]
 
 
 class Aside:
