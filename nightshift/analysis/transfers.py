@@ -17,16 +17,15 @@ from scipy import stats
 
 from nightshift.catalog import label_of
 from nightshift.detectors.transfers import (
-    ENTITIES,
     compare_probes,
     describe_errors,
     describe_probes,
     from_tape,
     of_entity,
-    scan_incidents,
     trouble_of_probes,
 )
 from nightshift.detectors.transfers_limits import ranks_among
+from nightshift.detectors.transfers_scan import ENTITIES, scan_incidents
 from nightshift.error_classes import error_class
 from nightshift.sources.tables import read_optional
 from nightshift.statistics import calibration_needed
@@ -143,8 +142,7 @@ def find_problems(items, way, *, since):
     """
     average = np.mean if way == "failing" else np.median
     entities = {kind: columns for kind, columns in ENTITIES.items() if way != "stuck" or kind != "site"}
-    history, late = items[items.time < since], items[items.time >= since]
-    found = scan_incidents(late, entities, clump="link", history=history).fillna({"entity": "unknown"})
+    found = scan_incidents(items, entities, clump="link", since=since).fillna({"entity": "unknown"})
     found["kind"] = "stuck_queue" if way == "stuck" else way + "_" + found.entity_kind.map(ENTITY_WORDS)
     inside = [
         items[of_entity(items, f.entity_kind, f.entity) & items.time.between(f.start, f.end)]

@@ -11,7 +11,8 @@ import pandas as pd
 import seaborn as sns
 
 from nightshift.analysis.transfers import KINDS
-from nightshift.detectors.transfers import ENTITIES, meets, of_entity
+from nightshift.detectors.transfers import meets, of_entity
+from nightshift.detectors.transfers_scan import ENTITIES
 from nightshift.sources.tables import read_optional
 from nightshift.statistics import AlarmShare
 

@@ -10,19 +10,16 @@ from conftest import REPOSITORY
 
 from nightshift.analysis.transfers import evidence_of, failing_items, find_problems, probes_table, size_of_files, stuck_items
 from nightshift.detectors.transfers import (
-    ENTITIES,
-    best_possible,
     choose_predictor,
     describe_errors,
     describe_probes,
     error_table,
     error_words,
-    extend_window,
     meets,
     of_entity,
-    scan_incidents,
     site_of,
 )
+from nightshift.detectors.transfers_scan import ENTITIES, best_possible, extend_window, scan_incidents
 from nightshift.error_classes import error_class
 
 START = pd.Timestamp("2026-01-03", tz="UTC")
@@ -35,11 +32,16 @@ def hourly(flagged_share, per_hour=2, seed=0):
     return hour, rng.random(len(hour)) < np.asarray(flagged_share)[hour]
 
 
+def counts(flagged):
+    """What `extend_window` reads of items of which one in a hundred is flagged on a normal night."""
+    return np.ones(len(flagged)), flagged, np.full(len(flagged), 0.01)
+
+
 @pytest.mark.parametrize(("begin", "length", "share"), [(200, 40, 0.9), (40, 336, 0.9), (40, 336, 0.4), (0, 200, 0.9), (100, 400, 0.5)])
 def test_an_incident_is_followed_to_its_start_and_end(begin, length, share):
     hour, flagged = hourly(np.where((np.arange(500) >= begin) & (np.arange(500) < begin + length), share, 0.01), seed=1)
     middle = begin + length // 2
-    low, high = extend_window(hour, flagged, np.full(len(hour), 0.01), np.ones(len(hour)), middle - 6, middle + 6)
+    low, high = extend_window(hour, counts(flagged), middle - 6, middle + 6)
     assert abs(low - begin) <= 4
     assert abs(high - begin - length) <= 4
 
@@ -48,14 +50,14 @@ def test_a_day_of_health_between_two_incidents_keeps_them_apart():
     at = np.arange(300)
     shares = np.where(((at >= 100) & (at < 124)) | ((at >= 148) & (at < 172)), 0.9, 0.01)
     hour, flagged = hourly(shares)
-    assert extend_window(hour, flagged, np.full(600, 0.01), np.ones(600), 150, 170) == (148, 172)
+    assert extend_window(hour, counts(flagged), 150, 170) == (148, 172)
     gap = (hour < 124) | (hour >= 148)  # hours without transfers say nothing
-    assert extend_window(hour[gap], flagged[gap], np.full(gap.sum(), 0.01), np.ones(gap.sum()), 150, 170) == (100, 172)
+    assert extend_window(hour[gap], counts(flagged[gap]), 150, 170) == (100, 172)
 
 
 def test_a_window_of_normal_hours_stays_as_it_is():
     hour, flagged = hourly(np.full(100, 0.01))
-    assert extend_window(hour, flagged, np.full(200, 0.01), np.ones(200), 40, 50) == (40, 50)
+    assert extend_window(hour, counts(flagged), 40, 50) == (40, 50)
 
 
 def test_the_start_of_an_outage_of_days_is_found_within_six_hours():
@@ -74,10 +76,9 @@ def items_at(hours, **columns):
 def test_what_began_before_the_scanned_transfers_began_then_and_is_no_finding_by_itself():
     hours = np.arange(0, 240, 0.5)
     items = items_at(hours, flagged=(hours >= 60) & (hours < 200))
-    early, late = items[items.time < START + pd.Timedelta("100h")], items[items.time >= START + pd.Timedelta("100h")]
-    [found] = scan_incidents(late, ENTITIES, clump="link", history=early).itertuples()
+    [found] = scan_incidents(items, ENTITIES, clump="link", since=START + pd.Timedelta("100h")).itertuples()
     assert (found.start, found.end, found.flagged) == (START + pd.Timedelta("60h"), START + pd.Timedelta("199.5h"), 280)
-    assert not len(scan_incidents(late[late.time >= START + pd.Timedelta("201h")], ENTITIES, clump="link", history=items[hours < 201]))
+    assert not len(scan_incidents(items, ENTITIES, clump="link", since=START + pd.Timedelta("201h")))
 
 
 @pytest.mark.parametrize(("per_day", "possible"), [(1, False), (2, False), (12, True)])
