@@ -153,8 +153,8 @@ class Windows:
     """The window of each entity of one kind that has the largest gain: the Poisson log-likelihood ratio of
     its flagged items (Kulldorff 2001).
 
-    codes : int (cells, k); bins : int (cells,); n_entities, n_bins : of both. best : DataFrame [entity, (gain,
-    width, bin, n, flagged, expected)]; searched : int (entities,), windows that hold anything.
+    codes : int (cells, k); bins : int (cells,); n_entities, n_bins : of both. best : float (entities, 6),
+    gain, width, first bin, n, flagged, expected; searched : int (entities,), windows that hold anything.
     """
 
     codes: np.ndarray
@@ -259,8 +259,8 @@ def chance_of(window, searched):
 
 
 def search_incidents(cells, weight, *, bin_hours, level):
-    """One greedy search of Cells with the item weights (cells,): (rows of SCAN_COLUMNS, with the places of the
-    first and the last flagged item as start and end; the Rest).
+    """One greedy search of Cells with the item weights (cells,): (rows of SCAN_COLUMNS, with the places of
+    the first and the last flagged item as start and end; the Rest).
     """
     rest, rows, back = Rest.of(cells), [], -min(cells.hour.min(), 0)  # hours of history
     scanned = np.flatnonzero(cells.scanned)
@@ -325,9 +325,9 @@ def scan_incidents(items, entities, *, clump, since=None, bin_hours=3, level=1.0
     items : DataFrame with `time` (datetime), `flagged` (bool), `expected` (chance of a flag on a normal
     night), `clump` (the column whose items of one hour share their luck) and the columns of `entities`,
     {kind: columns}: an item belongs to what is named in any of them. since : items before it are not
-    searched; an incident that is found may have begun among them. Returns one row per incident: entity_kind,
-    entity, start, end (first, last flagged item), items, flagged, expected (counts), score (gain), p_value (at
-    most `level`). Of kinds with equal gain the first is taken.
+    searched; an incident that is found may have begun among them. Returns one row per incident:
+    entity_kind, entity, start, end (first, last flagged item), items, flagged, expected (counts), score
+    (gain), p_value (at most `level`). Of kinds with equal gain the first is taken.
 
     Files that share a link and an hour share their luck: m of them count as m / (1 + (m - 1) r), where r is
     their intraclass correlation (Kish 1965). A first search takes them as one (r = 1); on what it leaves

@@ -8,7 +8,16 @@ import pandas as pd
 import pytest
 from conftest import REPOSITORY
 
-from nightshift.analysis.transfers import evidence_of, failing_items, find_problems, probes_table, size_of_files, stuck_items
+from nightshift.analysis.transfers import (
+    attempts_of,
+    evidence_of,
+    failing_items,
+    find_problems,
+    probes_table,
+    requests_of,
+    size_of_files,
+    stuck_items,
+)
 from nightshift.detectors.transfers import (
     choose_predictor,
     describe_errors,
@@ -295,12 +304,12 @@ def test_stage_ins_have_their_own_usual_wait_and_share_of_failures():
     mark = np.where(tape, " (tape)", "")
     calibration = pd.DataFrame({"fts": "f" + pd.Series(mark), "queue_s": np.where(tape, 10_800.0, 10.0) * rng.uniform(0.5, 2, n)})
     new = pd.DataFrame({"fts": ["g", "g (tape)", "g (tape)"], "submitted": time[-1], "queue_s": [10_000.0, 10_000.0, 50_000.0], "state": "done"})
-    stuck = stuck_items(new, calibration, earlier=START, now=time[-1], alarm_rate=0.005)
+    stuck = stuck_items(requests_of(new, earlier=START), calibration, now=time[-1], alarm_rate=0.005)
     assert stuck.flagged.tolist() == [True, False, True]
     assert stuck.usual.tolist() == [calibration.queue_s[~tape].median(), *[calibration.queue_s[tape].median()] * 2]
     state = np.where(rng.random(n) < np.where(tape, 0.1, 0.01), "failed", "done")
     tried = pd.DataFrame({"link": "A" + pd.Series(mark) + " -> B", "state": state, "started": time})
     tonight, since = tried.tail(2).assign(link=["N -> B", "N (tape) -> B"], started=time[-1] + pd.Timedelta("1h")), time[-1] + pd.Timedelta("1min")
     tried = pd.concat([tried, tonight], ignore_index=True).assign(finished=pd.NaT, submitted=pd.NaT, created=pd.NaT)
-    failing = failing_items(tried, earlier=since, since=since)
+    failing = failing_items(attempts_of(tried), earlier=since, since=since)
     assert failing.expected.tolist() == pytest.approx([0.01, 0.1], abs=0.02)
