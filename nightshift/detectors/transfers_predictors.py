@@ -165,7 +165,8 @@ def predict_along(candidates, pieces, categories, *, since, usual=False):
     """
     memories = dict.fromkeys(candidates)
     for piece in pieces:
-        late, predicted = (piece.index >= since), {}
+        late, predicted = piece.index >= since, {}
+        rows = piece[late]
         for name, predictor in candidates.items():
             path = Path(predictor["path"])
             if path.suffix == ".keras":
@@ -173,9 +174,9 @@ def predict_along(candidates, pieces, categories, *, since, usual=False):
                 [out], memories[name] = continue_quantiles(path, numbers[None], codes[None], memories[name])
                 predicted[name] = out[late]
             else:
-                predicted[name] = predict_durations(predictor, piece[late], categories, usual=usual)
-        if late.any():
-            yield piece[late], predicted
+                predicted[name] = predict_durations(predictor, rows, categories, usual=usual)
+        if len(rows):
+            yield rows, predicted
 
 
 def inputs_of(predictor, transfers, categories, *, usual):

@@ -46,7 +46,8 @@ def rows_by_number(numbers):
     """The rows of each number in `numbers`, int (n,): {number: int (rows,)}, each in their order."""
     order = np.argsort(numbers, kind="stable")
     found, begins = np.unique(numbers[order], return_index=True)
-    return dict(zip(found.tolist(), np.split(order, begins[1:]), strict=True))
+    ends = np.append(begins[1:], len(order))
+    return {int(one): order[i:j] for one, i, j in zip(found, begins, ends[: len(found)], strict=True)}
 
 
 def combine_tests(tests, calibration, weights):

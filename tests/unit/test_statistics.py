@@ -52,6 +52,7 @@ def test_groups_are_the_same_by_category_by_text_or_missing():
     by_category = p_values([5, 5, 5], calibration, pd.Categorical(["quiet", None, "new"]), pd.Series(groups, dtype="category"))
     assert by_category == pytest.approx([1 / 101, 1, 101 / 201])
     assert p_values([5, 5, 5], calibration, ["quiet", None, "new"], groups) == pytest.approx(by_category)
+    assert len(p_values([], calibration, [], groups)) == 0
     assert p_values([5, 5], calibration, [1, 2], np.repeat([1, 2], 100)) == pytest.approx([1 / 101, 1])
 
 
