@@ -151,24 +151,33 @@ class CleanTable:
         """The file of a day."""
         return self.folder / f"{day}.parquet"
 
-    def read(self, columns, *, days=None, keep=None):
-        """DataFrame of `columns` by place, of all days or those named. keep : a function from the rows of a
-        day, a DataFrame of all columns that are asked for, to bool (n,): which of them are to be read.
+    def read(self, columns, *, days=None, keep=None, change=None):
+        """DataFrame of `columns` by place, of all days or those named.
+
+        keep : a function from the rows of a day, a DataFrame of all columns that are asked for, to bool (n,):
+        which of them are wanted. change : one from these to the DataFrame that is to be had of them.
         """
-        tables = [self.rows_of(day, columns, keep) for day in (self.days if days is None else days)]
+        tables = [self.rows_of(day, columns, keep, change) for day in (self.days if days is None else days)]
         if not tables:
-            tables = [self.rows_of(UNDATED, columns, lambda rows: np.zeros(len(rows), bool))]
+            tables = [self.rows_of(UNDATED, columns, lambda rows: np.zeros(len(rows), bool), change)]
         together = pa.concat_tables(tables).unify_dictionaries()
         del tables  # each column is given up as soon as pandas has it: no two copies of the table at once
-        return together.to_pandas(split_blocks=True, self_destruct=True).set_index("place")
+        frame = together.to_pandas(split_blocks=True, self_destruct=True).set_index("place")
+        pa.default_memory_pool().release_unused()  # what Arrow would keep, 10 bytes a row of a large table
+        return frame
 
     def pieces(self, columns, *, begin=0, end=None, keep=None, rows=PIECE):
         """Yield the rows from the place `begin` on, up to before `end`, by default all, as DataFrames that
         `read` gives, of at most so many `rows`: the days one after the other, small ones together.
         """
+        end = self.n_rows if end is None else end
+
+        def wanted(rows):
+            inside = (rows.index >= begin) & (rows.index < end)
+            return inside if keep is None else inside & keep(rows)
+
         for days in self.together(self.days_between(begin, end), rows):
-            frame = self.read(columns, days=days, keep=keep)
-            frame = frame[(frame.index >= begin) & (frame.index < (self.n_rows if end is None else end))]
+            frame = self.read(columns, days=days, keep=wanted)
             for first in range(0, len(frame), rows):
                 yield frame.iloc[first : first + rows]
 
@@ -188,12 +197,12 @@ class CleanTable:
         end = self.n_rows if end is None else end
         return [day for day, of in self.days.items() if len(of) and of.start < end and begin < of.stop]
 
-    def rows_of(self, day, columns, keep=None):
+    def rows_of(self, day, columns, keep=None, change=None):
         """Arrow table of `columns` and the place of the rows of a day, as `read` takes them."""
-        table = pq.ParquetFile(self.path(day)).read(columns, use_threads=False)
-        places = pa.array(np.asarray(self.days[day]))
-        table = table_of(table.to_pandas(split_blocks=True)).append_column("place", places)
-        return table if keep is None else table.filter(pa.array(np.asarray(keep(table.to_pandas()), bool)))
+        rows = read_rows(self.path(day), columns).set_index(self.days[day])
+        rows = rows if keep is None else rows[np.asarray(keep(rows), bool)]
+        rows = rows if change is None else change(rows)
+        return table_of(rows).append_column("place", pa.array(rows.index.to_numpy()))
 
     def take(self, places, columns):
         """DataFrame of `columns` of the rows at `places`, int (n,), in their order, by place."""

@@ -278,7 +278,7 @@ def quiet_hours(transfers, score, rows, *, usual=None, least=3):
     return quiet
 
 
-def in_whole_days(started, rows, most=1_000_000):
+def in_whole_days(started, rows, most=250_000):
     """Part those of `rows`, bool (n,), by days, of which each part holds as many whole ones as have `most`
     transfers on average, or one: int arrays. What groups them in hours or days needs memory for a part.
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from nightshift.analysis.transfers import (
+    attempts_of,
     evidence_of,
     failing_items,
     find_problems,
@@ -85,4 +86,4 @@ def failing_of(paths, rows, since):
     before = [pd.read_parquet(clean.file(day), columns=columns) for day in days]
     tried = pd.concat([*before, rows], ignore_index=True)
     tried["link"] = tried.link.astype(str)
-    return failing_items(tried, earlier=first if pd.notna(first) else since, since=since)
+    return failing_items(attempts_of(tried), earlier=first if pd.notna(first) else since, since=since)

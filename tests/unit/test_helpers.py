@@ -15,9 +15,9 @@ from rucio_events import states_at_starts
 
 import helpers
 from nightshift.detectors.accounting_trials import mean_recall
-from nightshift.detectors.transfers import SCAN_COLUMNS, scan_incidents
 from nightshift.detectors.transfers_predictors import fit_quantile_table, split_by_time
 from nightshift.detectors.transfers_quantiles import encode_inputs, pinball, predict_quantiles
+from nightshift.detectors.transfers_scan import SCAN_COLUMNS, scan_incidents
 from nightshift.privacy import pseudonyms
 from nightshift.sources import files
 from nightshift.sources.tables import read_optional
