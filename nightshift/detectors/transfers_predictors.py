@@ -11,11 +11,9 @@ import pandas as pd
 from nightshift.detectors.base import is_whole
 from nightshift.detectors.transfers_quantiles import (
     QUANTILES,
-    Sequence,
     continue_quantiles,
     encode_inputs,
     number_combinations,
-    pinball,
     predict_quantiles,
     standard_score,
 )
@@ -81,25 +79,6 @@ def is_done(transfers):
     return (transfers.state == "done") & transfers.started.notna()
 
 
-def stack_inputs(pieces, n, vocabulary, categories):
-    """Put the model inputs of `n` transfers, which come in `pieces`, into one Sequence, its numbers not yet
-    scaled; ValueError when they are not so many.
-
-    pieces : DataFrames of NUMBERS, log_duration and the columns of `vocabulary` and `categories`, which are
-    as in `encode_inputs`.
-    """
-    as_they_are = {name: {"mean": 0.0, "std": 1.0} for name in NUMBERS}
-    numbers, codes = np.empty((n, len(NUMBERS)), "float32"), np.empty((n, len(vocabulary)), "int32")
-    target, first = np.empty(n, "float32"), 0
-    for piece in pieces:
-        here = slice(first, first := first + len(piece))
-        numbers[here], codes[here] = encode_inputs(piece, as_they_are, vocabulary, categories)
-        target[here] = piece.log_duration
-    if first != n:
-        raise ValueError(f"stack_inputs: {first} transfers came where {n} were expected")
-    return Sequence(numbers, codes, target)
-
-
 def fit_quantile_table(frame, target, keys, min_rows=5):
     """Fit quantiles per combination of `keys`, then of `keys[1:]`, ..., then of all rows, as a readable list
     of {"keys", "quantiles": {combination: list}}.
@@ -155,30 +134,6 @@ def predict_durations(predictor, transfers, categories, *, usual=False):
     return predict_quantiles(Path(predictor["path"]), transfers, *inputs)
 
 
-def predict_along(candidates, pieces, categories, *, since, usual=False):
-    """Predict the durations of transfers that come in `pieces`, DataFrames in the order of their starts:
-    yields of each piece those transfers whose index is `since` or above, as a DataFrame, and {name: float
-    (n, 3)}, their quantiles as `predict_durations` has them, by each of the `candidates`, {name: predictor}.
-
-    What a network remembers goes on from piece to piece, so that they may be cut anywhere; those before
-    `since` are read for this alone.
-    """
-    memories = dict.fromkeys(candidates)
-    for piece in pieces:
-        late, predicted = piece.index >= since, {}
-        rows = piece[late]
-        for name, predictor in candidates.items():
-            path = Path(predictor["path"])
-            if path.suffix == ".keras":
-                numbers, codes = inputs_of(predictor, piece, categories, usual=usual)
-                [out], memories[name] = continue_quantiles(path, numbers[None], codes[None], memories[name])
-                predicted[name] = out[late]
-            else:
-                predicted[name] = predict_durations(predictor, rows, categories, usual=usual)
-        if len(rows):
-            yield rows, predicted
-
-
 def inputs_of(predictor, transfers, categories, *, usual):
     """Encode `transfers` as a stored predictor reads them, with or without the numbers of the last hours."""
     hide = predictor["hidden"] if usual else ()
@@ -212,47 +167,6 @@ def score_transfers(predictor, transfers, categories, memory=None):
     score = standard_score(transfers.log_duration.to_numpy(), usual)
     seconds = {"forecast_s": np.expm1(forecast[:, 0]), "predicted_s": np.expm1(usual[:, 0])}
     return pd.DataFrame({"score": score, **seconds}, index=transfers.index), memory
-
-
-def losses_of(transfers, predicted):
-    """The pinball losses of the predictions of some transfers, DataFrame float32 [transfer, predictor].
-
-    transfers : DataFrame with log_duration. predicted : {name: float (n, 3)}.
-    """
-    target = transfers.log_duration.to_numpy("float32")
-    losses = {name: pinball(target, quantiles) for name, quantiles in predicted.items()}
-    return pd.DataFrame(losses, transfers.index, dtype="float32")
-
-
-def half_second_losses(transfers):
-    """The losses of predictions that are half a second too short, (n,).
-
-    transfers : DataFrame with duration_s and log_duration.
-    """
-    later = np.log1p(transfers.duration_s.to_numpy() + 0.5)
-    return pinball(later, transfers.log_duration.to_numpy("float32")[:, None].repeat(len(QUANTILES), axis=1))
-
-
-def quantile_seconds(predicted):
-    """The quantiles of predictors, s: {"lstm_q50": (n,), ...}. predicted : {name: float (n, 3)} in log."""
-    return {
-        f"{name}_q{int(100 * q)}": np.expm1(quantiles[:, i])
-        for name, quantiles in predicted.items()
-        for i, q in enumerate(QUANTILES)
-    }
-
-
-def score_usual(predictor, pieces, categories, *, since):
-    """Score transfers that come in pieces by how long they usually take: (their scores by `standard_score`,
-    (n,); the losses of the predictions, float32 (n,)).
-
-    predictor, pieces, categories, since : as for `predict_along`.
-    """
-    scores, losses = [], []
-    for piece, predicted in predict_along({"usual": predictor}, pieces, categories, since=since, usual=True):
-        scores.append(standard_score(piece.log_duration.to_numpy("float32"), predicted["usual"]))
-        losses.append(losses_of(piece, predicted).usual)
-    return np.concatenate(scores), np.concatenate(losses)
 
 
 def quiet_hours(transfers, score, rows, *, usual=None, least=3):

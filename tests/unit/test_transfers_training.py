@@ -5,21 +5,18 @@ import pandas as pd
 import pytest
 
 import helpers
-from nightshift.detectors.transfers_predictors import (
-    NUMBERS,
-    fit_quantile_table,
-    fit_scaling,
+from nightshift.detectors.transfers_predictors import NUMBERS, fit_quantile_table, fit_scaling, in_whole_days, predict_durations, quiet_hours
+from nightshift.detectors.transfers_quantiles import QUANTILES, encode_inputs, quantiles_of_tables, scale_numbers, standard_score
+from nightshift.detectors.transfers_training import (
     half_second_losses,
-    in_whole_days,
     losses_of,
+    measure_losses,
     predict_along,
-    predict_durations,
     quantile_seconds,
-    quiet_hours,
     score_usual,
     stack_inputs,
+    write_test_tables,
 )
-from nightshift.detectors.transfers_quantiles import QUANTILES, encode_inputs, quantiles_of_tables, scale_numbers, standard_score
 
 BEGIN = pd.Timestamp("2026-01-28", tz="UTC")
 NAMES = ["A -> B", "C -> B", "C -> D"]
@@ -90,6 +87,28 @@ def test_transfers_in_pieces_are_predicted_scored_and_measured_as_all_at_once(pr
     np.testing.assert_array_equal(score, standard_score(late.log_duration.to_numpy(), predicted))
     np.testing.assert_array_equal(losses, losses_of(late, {"table": predicted}).table)
     assert losses.dtype == "float32"
+
+
+def test_losses_and_tables_of_the_test_transfers_are_those_of_all_at_once(predictor, tmp_path):
+    rows, categories = transfers_of().assign(attempt=1), {"link": NAMES}
+    rows["request_id"] = [f"r{i}" for i in rows.index]
+    late, test = rows[100:], np.arange(300) >= 180
+    measured = {"late": late.index, "test": test, "path": tmp_path / "test_predictions.parquet"}
+    losses, half_second = measure_losses({"table": predictor}, in_pieces(rows, 90, 130, 300), categories, **measured)
+    predicted = predict_durations(predictor, late, categories)
+    pd.testing.assert_frame_equal(losses, losses_of(late, {"table": predicted}))
+    np.testing.assert_allclose(half_second, half_second_losses(late), rtol=1e-6)
+    written = pd.read_parquet(tmp_path / "test_predictions.parquet")
+    assert written.request_id.tolist() == late.request_id[test].tolist()
+    np.testing.assert_allclose(written.table_q90, np.expm1(predicted[test, 1]))
+    scores = pd.DataFrame({"score": np.arange(300.0), "flagged": np.arange(300) > 290, "quiet": True}, late.index)
+    write_test_tables(tmp_path, in_pieces(late, 170, 230), losses=losses, scores=scores, test=test)
+    back, errors = (pd.read_parquet(tmp_path / f"test_{what}.parquet") for what in ("scores", "errors"))
+    assert list(back) == ["request_id", "started", "score", "flagged", "quiet"]
+    assert (back.score.tolist(), back.flagged.sum()) == (list(range(180, 300)), 9)
+    assert errors.attrs == {"measure": "pinball loss"}
+    assert errors.row.tolist() == [f"r{i}|1" for i in range(280, 400)]
+    np.testing.assert_array_equal(errors.table, losses.table[test])
 
 
 def test_losses_and_seconds_by_hand():
