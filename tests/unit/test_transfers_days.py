@@ -258,3 +258,19 @@ def test_rows_of_the_clean_table_are_read_by_their_place(folders):
     assert taken.request_id.tolist() == whole.request_id.loc[places].tolist()
     for none in (table.read(columns, days=[]), table.take([], columns)):
         pd.testing.assert_frame_equal(none, done[:0], check_categorical=False)
+
+
+@pytest.mark.parametrize("rows", [7, 60, 10_000])
+def test_rows_of_the_clean_table_are_read_in_pieces_none_twice(folders, rows):
+    night(folders, {"one": events_of(np.random.default_rng(5), 200, 4)})
+    table, columns = CleanTable(folders[1]), ["request_id", "state", "link"]
+    expected = table.read(columns, keep=lambda rows: rows.state == "done")
+    pieces = list(table.pieces(columns, keep=lambda rows: rows.state == "done", rows=rows))
+    assert max(map(len, pieces)) <= rows
+    assert len(pieces) < 2 * len(expected) / rows + len(table.days)
+    pd.testing.assert_frame_equal(pd.concat([piece.astype(str) for piece in pieces]), expected.astype(str))
+    begin, end = expected.index[[30, -9]]
+    between = table.pieces(columns, begin=begin, end=end, keep=lambda rows: rows.state == "done", rows=rows)
+    pd.testing.assert_series_equal(pd.concat([piece.request_id for piece in between]), expected.request_id[30:-9])
+    assert table.days_between(begin, end)[0] == next(day for day, places in table.days.items() if begin in places)
+    assert list(table.pieces(columns, begin=table.n_rows)) == []
