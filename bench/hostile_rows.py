@@ -173,8 +173,8 @@ def spoiled(path, texts):
 
 def left_out(page):
     """How many rows an extraction says that it left out, of other kinds or days."""
-    said = re.search(r"left out: .*|[^,]* of other kinds and .* left out", page)
-    return sum(int(one.replace(",", "")) for one in re.findall(r"\b\d[\d,]*", said[0])) if said else 0
+    sentence = re.search(r"left out: .*|[^,]* of other kinds and .* left out", page)
+    return sum(int(one.replace(",", "")) for one in re.findall(r"\b\d[\d,]*", sentence[0])) if sentence else 0
 
 
 def extract(study, one, source, products):

@@ -35,8 +35,8 @@ def test_windows_to_compare_with_must_make_a_p_value_as_small_as_the_alarm_rate(
 
 def test_the_trouble_of_one_node_must_not_need_more_than_half_of_all():
     assert little_history(500, 0.01, 3, 6) == ""
-    said = little_history(500, 0.01, 4, 6)
-    assert "4 incidents must be as strange at once on 6 nodes; about 2,000 healthy windows" in said
+    line = little_history(500, 0.01, 4, 6)
+    assert "4 incidents must be as strange at once on 6 nodes; about 2,000 healthy windows" in line
     assert little_history(500, 0.01, 1, 1) == ""
     assert "on 1 node;" in little_history(500, 0.01, 2, 1)
     assert little_history(500, 0.01, 9, 0) == ""
@@ -55,9 +55,9 @@ def test_the_trouble_of_one_node_must_not_need_more_than_half_of_all():
 )
 def test_why_nothing_can_be_learned_from_windows(truth, jobs, unlabelled, says):
     windows = pd.DataFrame({"truth": truth, "job_id": jobs})
-    said = too_few_to_train(windows, windows, unlabelled=unlabelled, day="2026-01-31", judged_days=3.0)
-    assert said.startswith(says)
-    assert bool(said) == bool(says)
+    line = too_few_to_train(windows, windows, unlabelled=unlabelled, day="2026-01-31", judged_days=3.0)
+    assert line.startswith(says)
+    assert bool(line) == bool(says)
 
 
 def test_a_site_is_the_first_group_of_a_pattern_in_capitals():
@@ -107,8 +107,8 @@ X = np.column_stack([np.arange(18.0), np.full(18, 7.0)])
 def test_what_lacks_for_a_training_is_counted_in_lumisections_of_older_runs():
     twice = pd.concat([OLDER, OLDER.assign(dataset="b")])
     twice.loc[twice.run == 3, "measured"] = False
-    said = too_little_reason(twice, 50)
-    assert said.startswith("no dataset has 50 good lumisections to train on and two to validate; of 14 in older runs 10 are good and measured")
+    line = too_little_reason(twice, 50)
+    assert line.startswith("no dataset has 50 good lumisections to train on and two to validate; of 14 in older runs 10 are good and measured")
 
 
 def test_a_task_scales_by_what_it_fits_and_a_constant_to_nothing():
@@ -201,9 +201,9 @@ def test_values_out_of_fold_are_those_of_the_folds_of_one_method():
     ],
 )
 def test_why_nothing_can_be_certified(n, columns, alarm_rate, says):
-    said = why_refused(pd.DataFrame(1.0, range(n), columns), alarm_rate)
-    assert said.startswith(says)
-    assert bool(said) == bool(says)
+    line = why_refused(pd.DataFrame(1.0, range(n), columns), alarm_rate)
+    assert line.startswith(says)
+    assert bool(line) == bool(says)
 
 
 def test_what_fails_dcs_is_dcs_whatever_else_and_what_nobody_measured_is_undecided():
@@ -280,10 +280,10 @@ def test_means_of_logarithms_are_compared_as_a_ratio():
 
 def test_a_night_of_tickets_says_what_lacks_for_a_test():
     assert history_verdict(0, False, 0, {"growth"}, least_weeks=8) == ("ok", "")
-    said = [history_verdict(*of, set(), least_weeks=8) for of in ((0, True, 5), (9, False, 5), (1, True, 1), (2000, True, 5))]
-    assert {verdict for verdict, _ in said} == {"too little history"}
-    assert said[0][1].endswith("there is no ticket.")
-    assert "no times of creation" in said[1][1]
-    assert "a past of 1 week with 1 ticket is too short; a test needs 8 weeks" in said[2][1]
-    assert "a past of 5 weeks with 2,000 tickets" in said[3][1]
-    assert "at least 100 earlier values" in said[3][1]
+    lines = [history_verdict(*of, set(), least_weeks=8) for of in ((0, True, 5), (9, False, 5), (1, True, 1), (2000, True, 5))]
+    assert {verdict for verdict, _ in lines} == {"too little history"}
+    assert lines[0][1].endswith("there is no ticket.")
+    assert "no times of creation" in lines[1][1]
+    assert "a past of 1 week with 1 ticket is too short; a test needs 8 weeks" in lines[2][1]
+    assert "a past of 5 weeks with 2,000 tickets" in lines[3][1]
+    assert "at least 100 earlier values" in lines[3][1]

@@ -71,8 +71,8 @@ def test_odd_values_are_named_where_there_are_any():
 def test_settings_that_fit_nothing_are_named():
     labels, measured = pd.DataFrame({"anomaly": ["memleak", "none"]}), {"load::x": (3, 9), "temperature::x": (0, 9)}
     names = {"1": "memleak", "2": "membw"}
-    said = vain_settings(names, labels, metrics={"load::prometheus": "up", "temperature::x": "t"}, measured=measured)
-    assert said == ["anomaly_names fits no value '2' in a column of anomalies.", "metrics: no node has a value of temperature::x."]
+    lines = vain_settings(names, labels, metrics={"load::prometheus": "up", "temperature::x": "t"}, measured=measured)
+    assert lines == ["anomaly_names fits no value '2' in a column of anomalies.", "metrics: no node has a value of temperature::x."]
     assert vain_settings({"1": "memleak"}, labels, metrics={"load::x": "up"}, measured=measured) == []
 
 
