@@ -169,12 +169,15 @@ def tests_of(room):
 
 
 def noticing(lines, path, node):
-    """The tests that execute a line of `node`, of a file or single ones; where none does, as in another process, those of any line of its module."""
+    """The tests that execute a line of `node`, of a file or single ones, the quick ones first; where none does, as in another process, those of any
+    line of its module.
+    """
     of_node = [f"{path}:{line}" for line in range(node.lineno, node.end_lineno + 1)]
     there = {test for line in of_node for test in lines.get(line, [])}
     there = there or {test for line, tests in lines.items() if line.startswith(f"{path}:") for test in tests}
     files = {test for test in there if "::" not in test}
-    return [*sorted(files), *sorted(test for test in there - files if test.partition("::")[0] not in files)]
+    single = {test for test in there - files if test.partition("::")[0] not in files}
+    return sorted(single | files, key=lambda test: (not test.startswith("tests/unit"), test in files, test))
 
 
 def draw(rooms, n, drawn):
