@@ -201,7 +201,7 @@ def main(n=60, seed=1, *rooms):
             text = (REPOSITORY / path).read_text()
             (copy / path).write_text(changed(text, node, instead))
             tests = noticing(lines[room], path, node)
-            if not tests or pass_all(copy, tests):
+            if not tests or pass_all(copy, tests, patience_s=600):  # some never end
                 passed.append(path)
                 print(f"{path}:{node.lineno}: {ast.unparse(node)[:90]} -> {ast.unparse(instead)[:90]} ({len(tests)} tests or files)", flush=True)
             (copy / path).write_text(text)

@@ -153,6 +153,8 @@ def main(n=300):
         run_here("simulate.ipynb", products, **settings.pop("simulate"))
         for study, source in plant(products, persons, named).items():
             settings["studies"][study]["extract"]["source"] = source
+        beside = {"golden": "golden.json", "dcs": "dcs.json", "luminosity": "lumisections.csv"}
+        settings["studies"]["certification"]["extract"] |= {name: str(Path(folder, "sources/certification", file)) for name, file in beside.items()}
         settings["mail"] = {"from": "a@example.org", "server": "smtp://mail.example.org"}
         settings["mail"] |= {"to": [{"address": "b@example.org"}], "failures": ["c@example.org"]}
         config.write_text(yaml.safe_dump(settings))

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from nightshift.remediation import worlds
+from nightshift.remediation.figures import plot_orders
 from nightshift.remediation.worlds import (
     ORDERS,
     Record,
@@ -117,3 +119,17 @@ def test_shares_of_the_best_and_blocks_leave_out_what_is_no_first_try():
     values[0, 30] = np.nan
     assert in_block(values, 25)[0] == pytest.approx((sum(range(25, 50)) - 30) / 24)
     assert as_text((0.5, 0.25, 0.75)) == "50.0% (25.0% to 75.0%)"
+
+
+def test_each_order_is_drawn_from_the_middle_of_its_blocks_with_its_name_apart_from_the_others():
+    curves = {"random": np.array([[0.2, 0.1, 0.3], [0.30, 0.2, 0.4]]), "as written": np.array([[0.4, 0.3, 0.5], [0.31, 0.2, 0.4]])}
+    curves |= {"by feedback": np.array([[0.5, 0.4, 0.6], [0.7, 0.6, 0.8]])}
+    ax = plot_orders(curves, Figure().subplots(), starts=np.array([0, 100]), bar=0.6)
+    lines = {line.get_color(): line for line in ax.lines}
+    assert lines["0.7"].get_xdata().tolist() == [12.5, 112.5]
+    assert lines["0.7"].get_ydata().tolist() == [0.2, 0.3]
+    assert list(ax.lines[-1].get_ydata()) == [0.6, 0.6]
+    names = [(text.get_text(), round(float(text.xy[1]), 3)) for text in ax.texts]
+    assert names == [("by feedback", 0.7), ("as written", 0.31), ("random", 0.285)], "the best first, and none on another"
+    edges = [collection.get_paths()[0].get_extents() for collection in ax.collections]
+    assert [(round(edge.y0, 3), round(edge.y1, 3)) for edge in edges] == [(0.4, 0.8), (0.2, 0.5), (0.1, 0.4)]
