@@ -1,6 +1,6 @@
 """From the scored transfers to findings: three ways to be in trouble, problems, their evidence and figures.
 
-    Items      requests and attempts, by their times    requests_of, attempts_of
+    Items      requests and attempts, by their times    requests_of, attempts_of, failures_by_hour
                slow, stuck and failing transfers        slow_items, stuck_items, failing_items
     Problems   what the items of one way share          find_problems
     Evidence   sentences of numbers, errors, probes     evidence_of, read_probes, too_few_to_tell
@@ -87,21 +87,6 @@ def stuck_items(asked, calibration, *, now, alarm_rate):
     return stuck.drop(columns="queue_s")
 
 
-def usual_failures(before):
-    """Compute the usual failures: (share of failures that is usual on each link, Series; that of all links),
-    from attempts `before`, DataFrame link, time, flagged (whether it failed).
-
-    An hour in which most of a link failed is nothing usual, and is left out. Each link counts as if 20
-    transfers with the overall share were known too; overall it is 5% where nothing has been seen yet.
-    """
-    by_hour = before.groupby(["link", before.time.dt.floor("h")], observed=True).flagged
-    incident = (by_hour.transform("size") >= 5) & (by_hour.transform("mean") > 0.5)
-    before = before[~incident]
-    of_link = before.groupby("link", observed=True).flagged.agg(["sum", "count"])
-    overall = max((before.flagged.sum() + 0.5) / (len(before) + 10), 0.001)
-    return (of_link["sum"] + 20 * overall) / (of_link["count"] + 20), overall
-
-
 def attempts_of(clean):
     """Take of the `clean` transfers those that were tried, with the time of each, which failures may lack in
     part: DataFrame as `failing_items` takes it.
@@ -112,17 +97,37 @@ def attempts_of(clean):
     return tried.assign(time=time, flagged=tried.state == "failed").drop(columns=others)
 
 
-def failing_items(tried, *, earlier, since):
-    """Take attempts, of `attempts_of`, from `earlier` on as items: DataFrame with value, 1 for a failure and
-    0 for a transfer that is done, and usual, the share of failures that its link had before `since`; of
-    stage-ins and of other transfers each by itself.
+def failures_by_hour(tried, *, until):
+    """Count attempts, of `attempts_of`, before `until` by link and hour: DataFrame link, hour, tried, failed."""
+    before = tried.loc[tried.time < until, ["link", "flagged"]]
+    hour = tried.time[before.index].dt.floor("h").rename("hour")
+    counts = before.groupby(["link", hour], observed=True).flagged.agg(["size", "sum"]).reset_index()
+    return counts.rename(columns={"size": "tried", "sum": "failed"})
+
+
+def usual_failures(hours):
+    """Compute the usual failures: (share of failures that is usual on each link, Series; that of all links),
+    from the counts of `failures_by_hour`.
+
+    An hour in which most of a link failed is nothing usual, and is left out. Each link counts as if 20
+    transfers with the overall share were known too; overall it is 5% where nothing has been seen yet.
     """
-    before = tried.loc[tried.time < since, ["link", "time", "flagged"]]
-    tried = tried[tried.time >= earlier]
-    staged, staged_before = from_tape(tried.link), from_tape(before.link)
+    hours = hours.groupby(["link", "hour"], observed=True)[["tried", "failed"]].sum().reset_index()
+    hours = hours[~((hours.tried >= 5) & (hours.failed > hours.tried / 2))]
+    of_link = hours.groupby("link", observed=True)[["tried", "failed"]].sum()
+    overall = max((hours.failed.sum() + 0.5) / (hours.tried.sum() + 10), 0.001)
+    return (of_link.failed + 20 * overall) / (of_link.tried + 20), overall
+
+
+def failing_items(tried, hours):
+    """Take attempts, of `attempts_of`, as items: DataFrame with value, 1 for a failure and 0 for a transfer
+    that is done, and usual, the share of failures that its link had before, by the counts of
+    `failures_by_hour`; of stage-ins and of other transfers each by itself.
+    """
+    staged, staged_before = from_tape(tried.link), from_tape(hours.link)
     expected = np.zeros(len(tried))
     for kind in (False, True):
-        of_link, overall = usual_failures(before[staged_before == kind])
+        of_link, overall = usual_failures(hours[staged_before == kind])
         expected[staged == kind] = tried.link[staged == kind].map(of_link).astype(float).fillna(overall)
     return tried.assign(value=tried.flagged.astype(float), expected=expected, usual=expected)
 

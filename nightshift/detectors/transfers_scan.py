@@ -62,16 +62,16 @@ class Cells:
 
 
 def coded(names):
-    """Code the names of items, a missing one too: (int64 (n,), the names as an Index)."""
+    """Code the names of items, a missing one too: (int32 (n,), the names as an Index)."""
     codes, found = pd.factorize(names, use_na_sentinel=False)
-    return codes.astype("int64"), pd.Index(found, dtype=object)
+    return codes.astype("int32"), pd.Index(found, dtype=object)
 
 
 def together(columns):
     """Code the combinations of several coded columns that there are: (int64 (n,), the codes of each column,
     one per combination).
 
-    columns : [(int64 (n,), number of codes)].
+    columns : [(int (n,), number of codes)].
     """
     both, found = np.zeros(len(columns[0][0]), "int64"), []
     for codes, size in columns:
@@ -90,7 +90,7 @@ def count_cells(items, entities, *, clump, since):
     back, span = hour.min(), int(hour.max() - hour.min()) + 1
     sizes = {column: len(found) for column, (_, found) in columns.items()}
     places = [(codes, sizes[column]) for column, (codes, _) in columns.items()]
-    of_item, found = together([*places, (hour - back, span), (scanned.astype("int64"), 2)])
+    of_item, found = together([*places, (hour - back, span), (scanned, 2)])
     of_column, hours, scanned = dict(zip(columns, found, strict=False)), found[-2], found[-1] == 1
     counts = [np.bincount(of_item, x) for x in (np.ones(len(items)), items.flagged, items.expected)]
     clumps, _ = together([(of_column[clump], sizes[clump]), (hours, span)])

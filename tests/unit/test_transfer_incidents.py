@@ -12,11 +12,13 @@ from nightshift.analysis.transfers import (
     attempts_of,
     evidence_of,
     failing_items,
+    failures_by_hour,
     find_problems,
     probes_table,
     requests_of,
     size_of_files,
     stuck_items,
+    usual_failures,
 )
 from nightshift.detectors.transfers import (
     choose_predictor,
@@ -311,5 +313,22 @@ def test_stage_ins_have_their_own_usual_wait_and_share_of_failures():
     tried = pd.DataFrame({"link": "A" + pd.Series(mark) + " -> B", "state": state, "started": time})
     tonight, since = tried.tail(2).assign(link=["N -> B", "N (tape) -> B"], started=time[-1] + pd.Timedelta("1h")), time[-1] + pd.Timedelta("1min")
     tried = pd.concat([tried, tonight], ignore_index=True).assign(finished=pd.NaT, submitted=pd.NaT, created=pd.NaT)
-    failing = failing_items(attempts_of(tried), earlier=since, since=since)
+    tried = attempts_of(tried)
+    failing = failing_items(tried[tried.time >= since], failures_by_hour(tried, until=since))
     assert failing.expected.tolist() == pytest.approx([0.01, 0.1], abs=0.02)
+
+
+def test_an_hour_in_which_most_of_a_link_failed_is_nothing_usual_however_its_counts_come():
+    """100 hours of ten attempts, one of which fails; in the last hour nine do."""
+    hour = np.repeat(np.arange(100), 10)
+    failed = (np.arange(1000) % 10 == 0) | ((hour == 99) & (np.arange(1000) % 10 < 9))
+    clean = pd.DataFrame({"link": "A -> B", "state": np.where(failed, "failed", "done"), "started": START + pd.to_timedelta(hour, unit="h")})
+    tried = attempts_of(clean.assign(finished=pd.NaT, submitted=pd.NaT, created=pd.NaT))
+    hours = failures_by_hour(tried, until=START + pd.Timedelta("200h"))
+    assert (hours.tried.sum(), hours.failed.sum(), len(hours)) == (1000, 108, 100)
+    of_link, overall = usual_failures(hours)
+    assert overall == pytest.approx(99.5 / 1000)  # of 990 attempts
+    assert of_link["A -> B"] == pytest.approx((99 + 20 * overall) / 1010)
+    parts = pd.concat([failures_by_hour(tried[part::3], until=START + pd.Timedelta("200h")) for part in range(3)])
+    assert usual_failures(parts)[1] == overall, "counts of days that share an hour are those of the hour"
+    assert failures_by_hour(tried, until=START).empty
