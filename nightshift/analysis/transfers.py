@@ -99,7 +99,9 @@ def attempts_of(clean):
 
 
 def failures_by_hour(tried, *, until):
-    """Count attempts, of `attempts_of`, before `until` by link and hour: DataFrame link, hour, tried, failed."""
+    """Count attempts, of `attempts_of`, before `until` by link and hour: DataFrame link, hour, tried,
+    failed.
+    """
     before = tried.loc[tried.time < until, ["link", "flagged"]]
     hour = tried.time[before.index].dt.floor("h").rename("hour")
     counts = before.groupby(["link", hour], observed=True).flagged.agg(["size", "sum"]).reset_index()
