@@ -16,17 +16,12 @@ import pyarrow.parquet as pq
 
 from helpers import atomic, write_json, write_parquet
 from nightshift.cleaning.transfers_folders import UNDATED, table_of
-from nightshift.detectors.transfers_predictors import score_transfers
+from nightshift.detectors.transfers_predictors import DONE, is_done, score_transfers
 from nightshift.products import code_below, read_json
 
 KEPT = ".transfers"  # folder beside the scores; pandas passes over what begins with a dot
 SCORES = ["request_id", "attempt", "started", "link", "duration_s", "predicted_s", "forecast_s", "score"]
 SCORES += ["p_value", "flagged"]  # columns of data/scores/transfers.parquet
-
-
-def is_done(rows):
-    """Which rows of the clean table, DataFrame state, started, are finished transfers: bool Series."""
-    return (rows.state == "done") & rows.started.notna()
 
 
 def first_day(clean, moment, warmup):
@@ -39,7 +34,7 @@ def first_day(clean, moment, warmup):
     until = [day for day in days if day <= f"{moment:%Y-%m-%d}"]
     read = 0
     for day in reversed(until):
-        rows = clean.read(["state", "started"], days=[day], keep=is_done)
+        rows = clean.read(DONE, days=[day], keep=is_done)
         read += int((rows.started < moment).sum())
         if read >= warmup:
             return day
@@ -87,17 +82,36 @@ def scores_of(clean, day, of, kept, scorer):
     """
     predictor, categories, memory = scorer
     note, table = kept / f"{day}.json", kept / f"{day}.parquet"
-    columns = ["state", "started", "log_duration", *predictor["numbers"], *predictor["vocabulary"]]
-    if (noted := read_json(note)).get("of") == of and table.exists():
-        places = clean.read(["state", "started"], days=[day], keep=is_done).index
-        return pd.read_parquet(table).set_index(places), noted["memory"]
+    columns = [*DONE, "log_duration", *predictor["numbers"], *predictor["vocabulary"]]
+    places = clean.read(DONE, days=[day], keep=is_done).index
+    if before := kept_scores(note, table, of, len(places)):
+        return before[0].set_index(places), before[1]
     columns += ["link", "size_bin"]  # of the trivial predictors
     rows = clean.read(list(dict.fromkeys(columns)), days=[day], keep=is_done)
     scores, memory = score_transfers(predictor, rows, categories, memory)
     note.unlink(missing_ok=True)  # first away, last back: what is cut off in between is scored again
     write_parquet(scores, table)
-    write_json({"of": of, "memory": memory}, note)
+    write_json({"of": of, "memory": memory, "check": check_of(of, memory)}, note)
     return scores, memory
+
+
+def kept_scores(note, table, of, n_rows):
+    """The scores in the file `table` and the memory in `note`, where these are whole, `of` what is wanted and
+    of so many rows; else None: what is damaged is computed again.
+    """
+    noted = read_json(note)
+    if noted.get("of") != of or noted.get("check") != check_of(of, noted.get("memory")):
+        return None
+    try:
+        scores = pd.read_parquet(table)
+    except (OSError, ValueError):
+        return None
+    return (scores, noted["memory"]) if len(scores) == n_rows else None
+
+
+def check_of(of, memory):
+    """A hash of what a note says, by which a change of a digit of the memory is seen."""
+    return hashlib.sha256(json.dumps([of, memory]).encode()).hexdigest()
 
 
 def write_scores(scored, clean, path):

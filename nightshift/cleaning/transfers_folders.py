@@ -182,7 +182,7 @@ class CleanTable:
                 yield frame.iloc[first : first + rows]
 
     def together(self, days, rows):
-        """Put days together that have at most so many rows in all, larger ones alone: lists of their names."""
+        """Put days together of at most so many rows in all, larger ones alone: lists of their names."""
         groups, n = [], rows
         for day in days:
             n += len(self.days[day])

@@ -30,7 +30,7 @@ def encode_inputs(frame, scaling, vocabulary, categories, hide=()):
 
 
 def scale_numbers(numbers, scaling):
-    """Scale the columns of `numbers`, float32 (n, F), in place, as `encode_inputs` scales those of a frame."""
+    """Scale the columns of `numbers`, float32 (n, F), in place, as `encode_inputs` does those of a frame."""
     for column, moments in zip(numbers.T, scaling.values(), strict=True):
         column -= moments["mean"]
         column /= moments["std"]

@@ -6,7 +6,7 @@ the transfers, sorted.
     Inputs      of the transfers that are learned from                stack_inputs
     Predictions of pieces, whose networks remember the one before     predict_along, score_usual
     Losses      of the predictions                                    measure_losses, losses_of
-    Tables      of the test transfers                                 write_test_tables
+    Tables      of the test transfers, and others                     write_test_tables, write_in_parts
 """
 
 from pathlib import Path
@@ -127,6 +127,15 @@ def quantile_seconds(predicted):
         for name, quantiles in predicted.items()
         for i, q in enumerate(QUANTILES)
     }
+
+
+def write_in_parts(frame, path, rows=250_000):
+    """Write a frame with categories to a Parquet file of texts, so many rows at a time: as texts, names of
+    millions of rows would take ten times their memory.
+    """
+    with parquet_in_parts(path) as write:
+        for first in range(0, max(len(frame), 1), rows):
+            write(frame.iloc[first : first + rows])
 
 
 def write_test_tables(folder, pieces, *, losses, scores, test):

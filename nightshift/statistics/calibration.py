@@ -35,9 +35,9 @@ def number_names(*several):
     """
     coded = [pd.Categorical(names) for names in several]
     texts = [np.append(np.asarray(names.categories, str), "nan") for names in coded]
-    known = np.unique(np.concatenate(texts))
+    distinct = np.unique(np.concatenate(texts))
     return [
-        np.searchsorted(known, text).astype("int32")[names.codes]  # the code of a missing name is -1
+        np.searchsorted(distinct, text).astype("int32")[names.codes]  # the code of a missing name is -1
         for text, names in zip(texts, coded, strict=True)
     ]
 

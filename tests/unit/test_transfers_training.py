@@ -15,6 +15,7 @@ from nightshift.detectors.transfers_training import (
     quantile_seconds,
     score_usual,
     stack_inputs,
+    write_in_parts,
     write_test_tables,
 )
 
@@ -109,6 +110,9 @@ def test_losses_and_tables_of_the_test_transfers_are_those_of_all_at_once(predic
     assert errors.attrs == {"measure": "pinball loss"}
     assert errors.row.tolist() == [f"r{i}|1" for i in range(280, 400)]
     np.testing.assert_array_equal(errors.table, losses.table[test])
+    write_in_parts(late[["link", "started"]], tmp_path / "names.parquet", rows=70)
+    names = late[["link", "started"]].astype({"link": "str"}).reset_index(drop=True)
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "names.parquet"), names)
 
 
 def test_losses_and_seconds_by_hand():
