@@ -37,7 +37,7 @@ TESTS = {  # of each room, names below tests/unit or another folder, without tes
     "statistics": "statistics trailing properties alarms accounting_judgement",
     "detectors": "detectors recurrent transfers_limits transfers_judgement health topics accounting_judgement accounting_steps accounting_trials "
     "telemetry_functions node_health few_data helpers certification_autoencoders telemetry_streams tickets_training transfer_incidents windows "
-    "certification tickets_findings tickets_pages queues transfers_training",
+    "certification tickets_findings tickets_pages queues transfers_training series",
     "sources": "accounting_formats accounting_steps event_lines files node_tables parts series node_series node_summary rucio ticket_sources "
     "ticket_tables slurm_text sources_base times histograms luminosity golden node_parts certification counters queues root check ganglia "
     "telemetry_functions validity_generators notebooks/layouts services/elastic",

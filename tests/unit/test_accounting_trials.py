@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nightshift.detectors.accounting_trials import Copies, busy_weeks, delays, draw_trials, inject, recall_skill, skill_between
+from nightshift.detectors.accounting import activity_features
+from nightshift.detectors.accounting_trials import Copies, busy_weeks, delays, draw_trials, inject, judge_by, recall_skill, skill_between
+from nightshift.sources.accounting.steps import WEEK
 
 WEEKS = pd.date_range("2025-11-03", periods=12, freq="7D", tz="UTC")
 CODES = np.array([[1, 1], [1, 2], [2, 1], [1, 0]])  # sites A and B; the last is the total of A
@@ -124,3 +126,30 @@ def test_skill_is_the_share_of_what_the_other_misses_or_of_what_is_lost():
     resampled = pd.DataFrame({"ours": np.linspace(0.7, 0.9, 201), "plain": 0.6})
     skill, low, high = recall_skill(merit, resampled, "ours", "plain")
     assert (skill, low, high) == (pytest.approx(0.5), pytest.approx(0.2625), pytest.approx(0.7375))
+
+
+def test_a_silence_is_counted_from_the_last_week_in_which_a_series_was_active_be_it_its_first():
+    core = np.array([[5.0, 0, 0, 0, 0, 0, 5], [np.nan, np.nan, 5, 5, 0, 5, 5]])
+    features = activity_features(core, WEEK)
+    assert np.nan_to_num(features["silent_before"], nan=-1).tolist() == [[-1, 0, 1, 2, 3, 4, 5], [-1, -1, -1, 0, 0, 1, 0]]
+    assert np.nan_to_num(features["weeks_silent"], nan=-1).tolist() == [[0, 1, 2, 3, 4, 5, 0], [-1, -1, 0, 0, 1, 0, 0]]
+    assert features["absent"][0].tolist() == [0, 0, 0, 0, 0, 1, 1]
+    assert features["age"].tolist() == [[0, 1, 2, 3, 4, 5, 6], [0, 0, 0, 1, 2, 3, 4]]
+    assert features["weeks_active"][0, 6] == 1
+    assert np.isnan(features["active"][1, 0])
+
+
+def test_a_method_of_one_test_is_calibrated_without_incidents_and_one_of_several_with_them(monkeypatch):
+    calibrated = []
+    monkeypatch.setattr(
+        "nightshift.detectors.accounting_trials.judge_weeks",
+        lambda tests, calibrating, *others: calibrated.append(len(calibrating)) or tests.assign(**NOTHING)[list(NOTHING)].reset_index(drop=True),
+    )
+    tests = pd.DataFrame({"drop": [1.0, np.nan], "surge": [1.0, 2.0]})
+    calibration = pd.DataFrame({"drop": [1.0, 2, 3, np.nan], "surge": 1.0, "incident": [True, False, False, False]})
+    one, both = (judge_by(weights, tests, calibration, np.zeros(2, bool), pool=None) for weights in ({"drop": 1}, {"drop": 1, "surge": 1}))
+    assert calibrated == [2, 3]
+    assert one.p_value.tolist() == both.p_value.tolist() == [0.5, 1.0], "it says nothing of what it lacks"
+
+
+NOTHING = {"score": 3.0, "p_value": 0.5, "p_ranked": 0.5, "test": "drop", "early": False}

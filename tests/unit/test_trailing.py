@@ -134,6 +134,7 @@ def test_nothing_is_judged_by_too_short_a_past():
     scores[100:110] += 50  # on the first day, which has nothing before it
     stream = judge_streams(windows_of(scores), SETTINGS)
     assert (stream.p_value[:PER_DAY] == 1).all()
+    assert ((stream.p_value > 0) & (stream.p_value <= 1)).all()
     assert not stream.flagged[:PER_DAY].any()
     assert (stream.stretch == -1).all()  # two daily maxima fit no distribution
     assert judge_streams(windows_of(scores).head(0), SETTINGS).empty
