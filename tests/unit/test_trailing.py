@@ -58,6 +58,7 @@ def test_the_share_of_alarms_is_the_stated_one_whatever_drifts(drift):
         }[drift]
         days_after_steps = np.arange(days * PER_DAY) % (15 * PER_DAY) < PER_DAY  # a change is seen, for a day
         judged = judge_streams(windows_of(scores), SETTINGS)
+        assert judged.p_value.between(0, 1, inclusive="right").all()
         shares.append(judged.flagged[~days_after_steps][14 * PER_DAY :].mean())
     assert 0.01 / 2 <= np.mean(shares) <= 0.01 * 1.5  # after a step the past is mixed, and less is flagged
     assert max(shares) < 0.05
@@ -134,7 +135,6 @@ def test_nothing_is_judged_by_too_short_a_past():
     scores[100:110] += 50  # on the first day, which has nothing before it
     stream = judge_streams(windows_of(scores), SETTINGS)
     assert (stream.p_value[:PER_DAY] == 1).all()
-    assert ((stream.p_value > 0) & (stream.p_value <= 1)).all()
     assert not stream.flagged[:PER_DAY].any()
     assert (stream.stretch == -1).all()  # two daily maxima fit no distribution
     assert judge_streams(windows_of(scores).head(0), SETTINGS).empty
