@@ -6,7 +6,7 @@
     Evidence   sentences of numbers, errors, probes     evidence_of, read_probes, too_few_to_tell
     Probes     what perfSONAR saw, as a table           probes_table
     Rows       the transfers that made a finding        rows_of
-    Figures    plot_problem, plot_waits
+    Figures    what is drawn, and how                   drawn_of, plot_problem, plot_waits
 
 Items are transfers with time (UTC), value, usual (what is compared), expected (the chance of a flag on a
 normal night) and flagged. What is asked of the flagged ones alone (size, file, request, error) may stand in a
@@ -44,6 +44,7 @@ WORDING = {  # by way
 }
 ROW_COLUMNS = ["time", "link", "size_gb", "duration_s", "waited_s", "expected_s", "error", "request"]
 NOUNS = {"slow": "transfer", "stuck": "request", "failing": "transfer"}  # of what is no stage-in
+MOST_DRAWN = 10_000  # points of each colour in a figure: one takes 5 µs to draw, and 20 bytes of a page
 AXIS_LABELS = {
     "slow": "duration / usual duration",
     "stuck": "time in the queue / usual time",
@@ -98,7 +99,9 @@ def attempts_of(clean):
 
 
 def failures_by_hour(tried, *, until):
-    """Count attempts, of `attempts_of`, before `until` by link and hour: DataFrame link, hour, tried, failed."""
+    """Count attempts, of `attempts_of`, before `until` by link and hour: DataFrame link, hour, tried,
+    failed.
+    """
     before = tried.loc[tried.time < until, ["link", "flagged"]]
     hour = tried.time[before.index].dt.floor("h").rename("hour")
     counts = before.groupby(["link", hour], observed=True).flagged.agg(["size", "sum"]).reset_index()
@@ -301,6 +304,15 @@ def heights_of(group, way, *, rng):
     if way == "failing":
         return group.value + rng.uniform(-0.06, 0.06, len(group))
     return group.value.clip(lower=1) / group.usual.clip(lower=1)
+
+
+def drawn_of(group, *, rng, most=MOST_DRAWN):
+    """Choose what a figure shows of the items `group`: at most so many flagged ones and so many others, drawn
+    by `rng`; more of them would be one spot.
+    """
+    rows = [np.flatnonzero(group.flagged), np.flatnonzero(~group.flagged)]
+    chosen = [rng.choice(one, most, replace=False) if len(one) > most else one for one in rows]
+    return group.iloc[np.sort(np.concatenate(chosen))]
 
 
 def plot_problem(ax, group, heights, finding):

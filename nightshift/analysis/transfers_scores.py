@@ -88,16 +88,35 @@ def scores_of(clean, day, of, kept, scorer):
     predictor, categories, memory = scorer
     note, table = kept / f"{day}.json", kept / f"{day}.parquet"
     columns = ["state", "started", "log_duration", *predictor["numbers"], *predictor["vocabulary"]]
-    if (noted := read_json(note)).get("of") == of and table.exists():
-        places = clean.read(["state", "started"], days=[day], keep=is_done).index
-        return pd.read_parquet(table).set_index(places), noted["memory"]
+    places = clean.read(["state", "started"], days=[day], keep=is_done).index
+    if before := kept_scores(note, table, of, len(places)):
+        return before[0].set_index(places), before[1]
     columns += ["link", "size_bin"]  # of the trivial predictors
     rows = clean.read(list(dict.fromkeys(columns)), days=[day], keep=is_done)
     scores, memory = score_transfers(predictor, rows, categories, memory)
     note.unlink(missing_ok=True)  # first away, last back: what is cut off in between is scored again
     write_parquet(scores, table)
-    write_json({"of": of, "memory": memory}, note)
+    write_json({"of": of, "memory": memory, "check": check_of(of, memory)}, note)
     return scores, memory
+
+
+def kept_scores(note, table, of, n_rows):
+    """The scores in the file `table` and the memory in `note`, where these are whole, `of` what is wanted and
+    of so many rows; else None: what is damaged is computed again.
+    """
+    noted = read_json(note)
+    if noted.get("of") != of or noted.get("check") != check_of(of, noted.get("memory")):
+        return None
+    try:
+        scores = pd.read_parquet(table)
+    except (OSError, ValueError):
+        return None
+    return (scores, noted["memory"]) if len(scores) == n_rows else None
+
+
+def check_of(of, memory):
+    """A hash of what a note says, by which a change of a digit of the memory is seen."""
+    return hashlib.sha256(json.dumps([of, memory]).encode()).hexdigest()
 
 
 def write_scores(scored, clean, path):

@@ -313,6 +313,29 @@ def test_days_are_scored_once_and_as_all_of_them_at_once(predictor, tmp_path, re
     assert not (tmp_path / "scores/.transfers/2026-01-01.parquet").exists()
 
 
+def flip(path):
+    """Change one digit of the last number in a file."""
+    text = path.read_text()
+    at = max(text.rindex(digit) for digit in "13579")
+    path.write_text(text[:at] + "2" + text[at + 1 :])
+
+
+DAMAGES = {"2026-01-02.json": [flip, lambda path: path.write_text("{"), lambda path: path.write_text("[]"), lambda path: path.unlink()]}
+DAMAGES["2026-01-02.parquet"] = [lambda path: path.write_bytes(path.read_bytes()[:-40]), lambda path: path.unlink()]
+
+
+@pytest.mark.parametrize(("file", "damage"), [(file, damage) for file, damages in DAMAGES.items() for damage in damages])
+def test_scores_that_are_damaged_are_computed_again(predictor, tmp_path, read_anew, file, damage):
+    write_days(tmp_path / "clean", transfers(60).assign(started=pd.date_range("2026-01-01", periods=60, freq="1h", tz="UTC")))
+    clean, how = CleanTable(tmp_path / "clean"), {"predictor": predictor, "categories": CATEGORIES, "kept": tmp_path / "kept"}
+    whole, memory = score_days(clean, "2026-01-01", **how)
+    damage(tmp_path / "kept" / file)
+    scores, after = score_days(clean, "2026-01-01", **how)
+    assert len(read_anew) == 4
+    pd.testing.assert_frame_equal(scores, whole)
+    assert after == memory
+
+
 @pytest.mark.parametrize("changed", ["predictor", "names", "table"])
 def test_what_scores_are_made_of_makes_them_anew_when_it_changes(predictor, tmp_path, read_anew, changed):
     write_days(tmp_path / "clean", table := transfers(60).assign(started=pd.date_range("2026-01-01", periods=60, freq="1h", tz="UTC")))

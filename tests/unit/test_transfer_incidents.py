@@ -10,6 +10,7 @@ from conftest import REPOSITORY
 
 from nightshift.analysis.transfers import (
     attempts_of,
+    drawn_of,
     evidence_of,
     failing_items,
     failures_by_hour,
@@ -316,6 +317,14 @@ def test_stage_ins_have_their_own_usual_wait_and_share_of_failures():
     tried = attempts_of(tried)
     failing = failing_items(tried[tried.time >= since], failures_by_hour(tried, until=since))
     assert failing.expected.tolist() == pytest.approx([0.01, 0.1], abs=0.02)
+
+
+def test_a_figure_draws_no_more_points_than_can_be_told_apart():
+    items = pd.DataFrame({"time": START + pd.to_timedelta(np.arange(500), unit="h"), "flagged": np.arange(500) % 10 == 0})
+    pd.testing.assert_frame_equal(drawn_of(items, rng=np.random.default_rng(0), most=450), items)
+    drawn = drawn_of(items, rng=np.random.default_rng(0), most=60)
+    assert (drawn.flagged.sum(), (~drawn.flagged).sum()) == (50, 60)
+    assert drawn.time.is_monotonic_increasing
 
 
 def test_an_hour_in_which_most_of_a_link_failed_is_nothing_usual_however_its_counts_come():
