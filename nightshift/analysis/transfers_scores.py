@@ -16,17 +16,12 @@ import pyarrow.parquet as pq
 
 from helpers import atomic, write_json, write_parquet
 from nightshift.cleaning.transfers_folders import UNDATED, table_of
-from nightshift.detectors.transfers_predictors import score_transfers
+from nightshift.detectors.transfers_predictors import DONE, is_done, score_transfers
 from nightshift.products import code_below, read_json
 
 KEPT = ".transfers"  # folder beside the scores; pandas passes over what begins with a dot
 SCORES = ["request_id", "attempt", "started", "link", "duration_s", "predicted_s", "forecast_s", "score"]
 SCORES += ["p_value", "flagged"]  # columns of data/scores/transfers.parquet
-
-
-def is_done(rows):
-    """Which rows of the clean table, DataFrame state, started, are finished transfers: bool Series."""
-    return (rows.state == "done") & rows.started.notna()
 
 
 def first_day(clean, moment, warmup):
@@ -39,7 +34,7 @@ def first_day(clean, moment, warmup):
     until = [day for day in days if day <= f"{moment:%Y-%m-%d}"]
     read = 0
     for day in reversed(until):
-        rows = clean.read(["state", "started"], days=[day], keep=is_done)
+        rows = clean.read(DONE, days=[day], keep=is_done)
         read += int((rows.started < moment).sum())
         if read >= warmup:
             return day
@@ -87,8 +82,8 @@ def scores_of(clean, day, of, kept, scorer):
     """
     predictor, categories, memory = scorer
     note, table = kept / f"{day}.json", kept / f"{day}.parquet"
-    columns = ["state", "started", "log_duration", *predictor["numbers"], *predictor["vocabulary"]]
-    places = clean.read(["state", "started"], days=[day], keep=is_done).index
+    columns = [*DONE, "log_duration", *predictor["numbers"], *predictor["vocabulary"]]
+    places = clean.read(DONE, days=[day], keep=is_done).index
     if before := kept_scores(note, table, of, len(places)):
         return before[0].set_index(places), before[1]
     columns += ["link", "size_bin"]  # of the trivial predictors
