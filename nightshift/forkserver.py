@@ -29,7 +29,8 @@ from multiprocessing.connection import wait
 
 ADDRESS = "NIGHTSHIFT_FORKSERVER"  # environment variable that holds the path of the server's socket
 LIBRARIES = (
-    "nightshift.models",  # first: skops looks through all modules that are there, 0.4 s or 2 s
+    "scipy.special",  # first, see SLOW of nightshift/night.py
+    "nightshift.models",
     "ipykernel.kernelapp",
     "jax.numpy",
     "keras",

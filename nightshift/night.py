@@ -29,7 +29,15 @@ CATCH_UP = 7  # missed nights that are made up for, where the configuration does
 LEAST_ROOM = 2**20  # bytes, for records and pages of a night of which nothing else could be written
 PATIENCE_S = 10  # for a process that was asked to end
 # what Snakemake and the site take two seconds of a processor to import: once, and not for each of them again
-SLOW = ("snakemake.cli", "pandas", "smart_open", "nightshift.reporting.site")
+SLOW = (
+    # first: skops, which the fork server imports, looks for each function of it through all modules from the
+    # first that was imported on: 3.6 s, or 2.2
+    "scipy.special",
+    "snakemake.cli",
+    "pandas",
+    "smart_open",
+    "nightshift.reporting.site",
+)
 
 
 def run_night(path, day, cores="all", quiet=False):
