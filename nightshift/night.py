@@ -18,7 +18,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from nightshift import forkserver, workers
+from nightshift import catalog, forkserver, workers
 from nightshift.log import log, print_line, speaks_json
 from nightshift.products import correct_times
 from nightshift.wording import plural
@@ -236,7 +236,7 @@ def run_chain(config, root, cores, quiet=False, pages=True):
     sys.modules["snakemake.cli"].get_argument_parser()  # finds the plugins, a quarter of a second
     # a link where the repository is read-only: Snakemake makes the folder, but not where a link leads
     Path(".snakemake").resolve().mkdir(parents=True, exist_ok=True)
-    with temporary_folder() as folder, fork_server(folder):
+    with temporary_folder() as folder, fork_server(folder, config):
         for target in ("all" if pages else "findings", "digest"):
             try:
                 made = run_target(target, config, root, cores, log_file, quiet)
@@ -268,11 +268,15 @@ def elsewhere():
     return bool(os.environ.get("SNAKEMAKE_PROFILE"))
 
 
-def fork_server(folder):
-    """A fork server with its socket in `folder`, while the block runs; none where steps run elsewhere: there
-    they do not find it, and from here it would do their work outside of the jobs that are charged for it.
+def fork_server(folder, config):
+    """A fork server for the night of `config` with its socket in `folder`, while the block runs; none where
+    steps run elsewhere: there they do not find it, and from here it would do their work outside of the jobs
+    that are charged for it.
     """
-    return contextlib.nullcontext() if elsewhere() else forkserver.running(folder)
+    if elsewhere():
+        return contextlib.nullcontext()
+    networks = any(catalog.study_of(study).networks for study in config["studies"])
+    return forkserver.running(folder, networks=networks)
 
 
 def temporary_folder(beside=None):
