@@ -88,6 +88,31 @@ def write_parquet(frame, path):
         frame.to_parquet(temporary, index=False)
 
 
+@contextlib.contextmanager
+def parquet_in_parts(path):
+    """Yield a function that appends a frame to the Parquet file at `path`, which gets its name when the block
+    ends well: for tables of which memory holds a part only.
+
+    At least one frame, and all with the columns of the first; indices are not written, categories as texts.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with atomic(path) as temporary, contextlib.ExitStack() as stack:
+        writers = []
+
+        def write(frame):
+            names = frame.select_dtypes("category").columns
+            part = pa.Table.from_pandas(frame.astype(dict.fromkeys(names, "str")), preserve_index=False)
+            if not writers:
+                writers.append(stack.enter_context(pq.ParquetWriter(temporary, part.schema)))
+            writers[0].write_table(part)
+
+        yield write
+        if not writers:
+            raise ValueError(f"parquet_in_parts: no part of {path} was written")
+
+
 def write_json(content, path):
     """Write `content` to `path` as indented JSON, atomically; NaN is refused (ValueError), it is not JSON."""
     with atomic(path) as temporary:
@@ -334,12 +359,18 @@ def write_test_errors(folder, errors, *, row, group, measure):
     same index: what a row is called in every run, and whose rows share their luck. measure : what an error
     is, a noun. Rows of one name are numbered in their order; those without a finite error are left out.
     """
+    table = table_of_errors(errors, row=row, group=group, measure=measure)
+    write_parquet(table, Path(folder) / "test_errors.parquet")
+
+
+def table_of_errors(errors, *, row, group, measure):
+    """The table that `write_test_errors` writes; a part of it, where no two rows have one name."""
     finite = errors[np.isfinite(errors).all(axis=1)]
     table = finite.assign(row=row.astype(str), group=group.astype(str))
     again = table.groupby("row").cumcount()
     table["row"] = table.row.where(again == 0, table.row + " #" + (again + 1).astype(str))
     table.attrs["measure"] = measure  # pandas keeps it in the file
-    write_parquet(table.reset_index(drop=True), Path(folder) / "test_errors.parquet")
+    return table.reset_index(drop=True)
 
 
 def lines_on_models(models):

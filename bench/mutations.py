@@ -36,7 +36,8 @@ TESTS = {  # of each room, names below tests/unit or another folder, without tes
     "remediation": "remediation",
     "statistics": "statistics trailing properties alarms",
     "detectors": "detectors recurrent transfers_limits transfers_judgement health topics accounting_judgement telemetry_functions helpers "
-    "certification_autoencoders telemetry_streams tickets_training transfer_incidents windows certification tickets_findings queues",
+    "certification_autoencoders telemetry_streams tickets_training transfer_incidents windows certification tickets_findings queues "
+    "transfers_training",
     "sources": "accounting_formats accounting_steps event_lines files node_tables parts series node_series rucio ticket_sources "
     "ticket_tables slurm_text sources_base times histograms luminosity golden node_parts certification counters queues root notebooks/layouts",
     "privacy": "masking persons unspaced ticket_cleaning helpers",

@@ -13,7 +13,8 @@ import sys
 import numpy as np
 import pandas as pd
 
-from nightshift.detectors.transfers import ENTITIES, of_entity, scan_incidents
+from nightshift.detectors.transfers import of_entity
+from nightshift.detectors.transfers_scan import ENTITIES, scan_incidents
 
 BEGIN, DAYS, LEAST = pd.Timestamp("2026-01-03", tz="UTC"), 28, 100
 COLUMN = {"link": "link", "src": "src", "dst": "dst", "site": "src_site"}
@@ -64,13 +65,7 @@ def add_outage(items, rng):
 def found_start(items, kind, name, start, end, history):
     """The start of what the scan found of the outage, or None."""
     middle = BEGIN + pd.Timedelta(days=DAYS // 2)
-    found = scan_incidents(
-        items[items.time >= middle],
-        ENTITIES,
-        clump="link",
-        level=0.05,
-        history=items[items.time < middle] if history else None,
-    )
+    found = scan_incidents(items if history else items[items.time >= middle], ENTITIES, clump="link", level=0.05, since=middle)
     met = found[(found.entity == name) & (found.start <= end) & (found.end >= start)]
     return (met.start.min() if len(met) else None), found
 

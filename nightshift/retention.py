@@ -19,7 +19,7 @@ from nightshift.runs import record_path
 RAW = ["data/raw/{}"] + [
     f"data/{name}/{end}" for name in ("clean", "scores", "findings", "rows") for end in ("{}.*", "{}_*")
 ]
-RAW += ["data/clean/.{}", "data/scores/.{}_*"]
+RAW += ["data/clean/.{}", "data/scores/.{}", "data/scores/.{}_*"]
 MODELS = ["models/{}", "encoders/{}", "plots/{}"]
 RULES = {"keep_raw_days": RAW, "keep_model_days": MODELS}
 

@@ -1,14 +1,16 @@
 """From the scored transfers to findings: three ways to be in trouble, problems, their evidence and figures.
 
-    Items      slow, stuck and failing transfers        slow_items, stuck_items, failing_items
+    Items      requests and attempts, by their times    requests_of, attempts_of, failures_by_hour
+               slow, stuck and failing transfers        slow_items, stuck_items, failing_items
     Problems   what the items of one way share          find_problems
     Evidence   sentences of numbers, errors, probes     evidence_of, read_probes, too_few_to_tell
     Probes     what perfSONAR saw, as a table           probes_table
     Rows       the transfers that made a finding        rows_of
-    Figures    plot_problem, plot_waits
+    Figures    what is drawn, and how                   drawn_of, plot_problem, plot_waits
 
 Items are transfers with time (UTC), value, usual (what is compared), expected (the chance of a flag on a
-normal night) and flagged.
+normal night) and flagged. What is asked of the flagged ones alone (size, file, request, error) may stand in a
+table of its own, `about`, by the index of the items, since it is most of what a transfer takes.
 """
 
 import numpy as np
@@ -17,16 +19,15 @@ from scipy import stats
 
 from nightshift.catalog import label_of
 from nightshift.detectors.transfers import (
-    ENTITIES,
     compare_probes,
     describe_errors,
     describe_probes,
     from_tape,
     of_entity,
-    scan_incidents,
     trouble_of_probes,
 )
 from nightshift.detectors.transfers_limits import ranks_among
+from nightshift.detectors.transfers_scan import ENTITIES, scan_incidents
 from nightshift.error_classes import error_class
 from nightshift.sources.tables import read_optional
 from nightshift.statistics import calibration_needed
@@ -43,6 +44,7 @@ WORDING = {  # by way
 }
 ROW_COLUMNS = ["time", "link", "size_gb", "duration_s", "waited_s", "expected_s", "error", "request"]
 NOUNS = {"slow": "transfer", "stuck": "request", "failing": "transfer"}  # of what is no stage-in
+MOST_DRAWN = 10_000  # points of each colour in a figure: one takes 5 µs to draw, and 20 bytes of a page
 AXIS_LABELS = {
     "slow": "duration / usual duration",
     "stuck": "time in the queue / usual time",
@@ -60,65 +62,77 @@ def slow_items(judged, *, alarm_rate):
     )
 
 
-def stuck_items(clean, calibration, *, earlier, now, alarm_rate):
-    """Take requests that were submitted from `earlier` on as items: DataFrame with value, the wait, and
-    usual, s; a request that still waits counts with its age at `now`.
+def requests_of(clean, *, earlier):
+    """Take of the `clean` transfers the requests that were submitted from `earlier` on and either wait or say
+    how long they waited: DataFrame as `stuck_items` takes it.
+    """
+    asked = (clean.submitted >= earlier) & (clean.queue_s.notna() | (clean.state == "queued"))
+    return clean[asked].drop(columns="state")
+
+
+def stuck_items(asked, calibration, *, now, alarm_rate):
+    """Take requests, of `requests_of`, as items: DataFrame with value, the wait, and usual, s; a request that
+    still waits counts with its age at `now`.
 
     calibration : DataFrame fts, queue_s. Each server has its own usual wait, and its limit where it has
     enough calibration requests; else those of its kind, stage-ins or other transfers.
     """
-    asked = clean[clean.submitted >= earlier]
-    asked = asked[asked.queue_s.notna() | (asked.state == "queued")]
     age = (now - asked.submitted).dt.total_seconds().clip(lower=0)
     waits = asked.queue_s.fillna(age).astype(float)
-    stuck = asked.assign(time=asked.submitted, value=waits, expected=alarm_rate)
+    stuck = asked.rename(columns={"submitted": "time"}).assign(value=waits, expected=alarm_rate)
     usual = stuck.fts.map(calibration.groupby("fts").queue_s.median()).astype(float)
     of_kind = calibration.queue_s.groupby(from_tape(calibration.fts)).median()
     stuck["usual"] = usual.fillna(pd.Series(from_tape(stuck.fts), stuck.index).map(of_kind)).fillna(waits)
     p = ranks_among(waits, calibration.queue_s, asked.fts, calibration.fts, least=int(2 / alarm_rate))
     stuck["flagged"] = p <= alarm_rate
-    return stuck
+    return stuck.drop(columns="queue_s")
 
 
-def usual_failures(before):
+def attempts_of(clean):
+    """Take of the `clean` transfers those that were tried, with the time of each, which failures may lack in
+    part: DataFrame as `failing_items` takes it.
+    """
+    tried = clean[clean.state != "queued"]
+    time = tried.started.fillna(tried.finished).fillna(tried.submitted).fillna(tried.created)
+    others = ["started", "finished", "submitted", "created", "state"]
+    return tried.assign(time=time, flagged=tried.state == "failed").drop(columns=others)
+
+
+def failures_by_hour(tried, *, until):
+    """Count attempts, of `attempts_of`, before `until` by link and hour: DataFrame link, hour, tried,
+    failed.
+    """
+    before = tried.loc[tried.time < until, ["link", "flagged"]]
+    hour = tried.time[before.index].dt.floor("h").rename("hour")
+    counts = before.groupby(["link", hour], observed=True).flagged.agg(["size", "sum"]).reset_index()
+    return counts.rename(columns={"size": "tried", "sum": "failed"})
+
+
+def usual_failures(hours):
     """Compute the usual failures: (share of failures that is usual on each link, Series; that of all links),
-    from attempts `before`, DataFrame link, state, time.
+    from the counts of `failures_by_hour`.
 
     An hour in which most of a link failed is nothing usual, and is left out. Each link counts as if 20
     transfers with the overall share were known too; overall it is 5% where nothing has been seen yet.
     """
-    by_hour = (before.state == "failed").groupby([before.link.astype(str), before.time.dt.floor("h")])
-    incident = (by_hour.transform("size") >= 5) & (by_hour.transform("mean") > 0.5)
-    before = before[~incident]
-    failed = before.state == "failed"
-    counts = failed.groupby(before.link, observed=True).agg(["sum", "count"])
-    overall = max((failed.sum() + 0.5) / (len(before) + 10), 0.001)
-    return (counts["sum"] + 20 * overall) / (counts["count"] + 20), overall
+    hours = hours.groupby(["link", "hour"], observed=True)[["tried", "failed"]].sum().reset_index()
+    hours = hours[~((hours.tried >= 5) & (hours.failed > hours.tried / 2))]
+    of_link = hours.groupby("link", observed=True)[["tried", "failed"]].sum()
+    overall = max((hours.failed.sum() + 0.5) / (hours.tried.sum() + 10), 0.001)
+    return (of_link.failed + 20 * overall) / (of_link.tried + 20), overall
 
 
-def failing_items(clean, *, earlier, since):
-    """Take attempts from `earlier` on as items: DataFrame with value, 1 for a failure and 0 for a transfer
-    that is done, and usual, the share of failures that its link had before `since`; of stage-ins and of other
-    transfers each by itself.
+def failing_items(tried, hours):
+    """Take attempts, of `attempts_of`, as items: DataFrame with value, 1 for a failure and 0 for a transfer
+    that is done, and usual, the share of failures that its link had before, by the counts of
+    `failures_by_hour`; of stage-ins and of other transfers each by itself.
     """
-    tried = clean[clean.state != "queued"]
-    # failures may lack times
-    time = tried.started.fillna(tried.finished).fillna(tried.submitted).fillna(tried.created)
-    tried = tried.assign(time=time)
-    before, tried = tried[tried.time < since], tried[tried.time >= earlier]
-    expected, staged, staged_before = (
-        pd.Series(0.0, tried.index),
-        from_tape(tried.link),
-        from_tape(before.link),
-    )
+    staged, staged_before = from_tape(tried.link), from_tape(hours.link)
+    expected = np.zeros(len(tried))
     for kind in (False, True):
-        of_link, overall = usual_failures(before[staged_before == kind])
-        of_kind = tried.link[staged == kind].map(of_link).astype(float).fillna(overall)
-        expected[staged == kind] = of_kind
-    failed = tried.state == "failed"
-    failing = tried.assign(flagged=failed, value=failed.astype(float), expected=expected)
-    failing["usual"] = failing.expected
-    return failing
+        of_link, overall = usual_failures(hours[staged_before == kind])
+        expected[staged == kind] = tried.link[staged == kind].map(of_link).astype(float).fillna(overall)
+    return tried.assign(value=tried.flagged.astype(float), expected=expected, usual=expected)
 
 
 # --------------------------------------------------------------------------------------------------- Problems
@@ -133,18 +147,19 @@ def size_of_files(items):
     return float(items.groupby("file").bytes.max().sum(min_count=1)) / 1e9
 
 
-def find_problems(items, way, *, since):
+def find_problems(items, way, *, since, about=None):
     """Find the incidents among the `items` of one way to be in trouble: DataFrame of `scan_incidents`, with
     kind, that of stage-ins where most of what is flagged comes from tape, observed, usual (median, or mean of
     failures), delayed_gb (see `size_of_files`), way, unit and until, when it was over.
 
     Items before `since` only tell when a problem began. Queues are those of servers, and no site has one. An
-    item lies at its beginning; a queue was stuck until the last of those who waited got through.
+    item lies at its beginning; a queue was stuck until the last of those who waited got through. about :
+    DataFrame bytes, file of the flagged items, by default these themselves.
     """
+    about = items if about is None else about
     average = np.mean if way == "failing" else np.median
     entities = {kind: columns for kind, columns in ENTITIES.items() if way != "stuck" or kind != "site"}
-    history, late = items[items.time < since], items[items.time >= since]
-    found = scan_incidents(late, entities, clump="link", history=history).fillna({"entity": "unknown"})
+    found = scan_incidents(items, entities, clump="link", since=since).fillna({"entity": "unknown"})
     found["kind"] = "stuck_queue" if way == "stuck" else way + "_" + found.entity_kind.map(ENTITY_WORDS)
     inside = [
         items[of_entity(items, f.entity_kind, f.entity) & items.time.between(f.start, f.end)]
@@ -157,7 +172,7 @@ def find_problems(items, way, *, since):
     found["items"] = [len(rows) for rows in inside]
     found["observed"] = [average(rows.value) for rows in inside]
     found["usual"] = [average(rows.usual) for rows in inside]
-    found["delayed_gb"] = [size_of_files(rows[rows.flagged]) for rows in inside]
+    found["delayed_gb"] = [size_of_files(about.loc[rows.index[rows.flagged]]) for rows in inside]
     found["p_value"] = found.p_value.astype(float)
     found["until"] = found.end
     if way == "stuck" and len(found):
@@ -190,14 +205,16 @@ def attempts_during(finding, failing):
     return failing[here & failing.time.between(finding.start, finding.end)]
 
 
-def evidence_of(finding, failing, probes):
+def evidence_of(finding, failing, probes, about=None):
     """Write the sentence of one finding: its numbers, and what the errors and perfSONAR say of it; nothing
     where they say nothing.
 
-    failing : of `failing_items`. probes : DataFrame of perfSONAR, see `describe_probes`.
+    failing : of `failing_items`. probes : DataFrame of perfSONAR, see `describe_probes`. about : DataFrame
+    reason of what failed, by default in `failing`.
     """
     during = attempts_during(finding, failing)
     failed = during[during.flagged]
+    failed = failed if about is None else failed.join(about.reason)
     errors, seen = describe_errors(failed, finding.entity_kind), ""
     if finding.way != "failing":  # what fails on every night says nothing of this one
         unusual = len(failed) >= 5 and stats.poisson.sf(len(failed) - 1, during.expected.sum()) < 0.01
@@ -254,15 +271,17 @@ def probes_table(findings, failing, probes):
 # ------------------------------------------------------------------------------------------------------- Rows
 
 
-def rows_of(finding, items):
+def rows_of(finding, items, about=None):
     """List the flagged transfers of a finding, one of `find_problems`: DataFrame of ROW_COLUMNS, what does
     not apply missing; error is a class of errors, request the id by which the source knows it.
 
     items : of the finding's way. Those that took most times as long as usual come first; of failures, the
-    latest.
+    latest. about : DataFrame bytes, request_id, reason and duration_s of them, by default in `items`.
     """
     of_finding = of_entity(items, finding.entity_kind, finding.entity)
     hit = items[of_finding & items.flagged & items.time.between(finding.start, finding.end)]
+    if about is not None:
+        hit = hit.join(about[about.columns.difference(hit.columns)])
     about = {"time": hit.time, "link": hit.link.astype(str), "size_gb": hit.bytes / 1e9}
     rows = pd.DataFrame(about | {"request": hit.request_id}).reindex(columns=ROW_COLUMNS)
     if finding.way == "failing":
@@ -285,6 +304,15 @@ def heights_of(group, way, *, rng):
     if way == "failing":
         return group.value + rng.uniform(-0.06, 0.06, len(group))
     return group.value.clip(lower=1) / group.usual.clip(lower=1)
+
+
+def drawn_of(group, *, rng, most=MOST_DRAWN):
+    """Choose what a figure shows of the items `group`: at most so many flagged ones and so many others, drawn
+    by `rng`; more of them would be one spot.
+    """
+    rows = [np.flatnonzero(group.flagged), np.flatnonzero(~group.flagged)]
+    chosen = [rng.choice(one, most, replace=False) if len(one) > most else one for one in rows]
+    return group.iloc[np.sort(np.concatenate(chosen))]
 
 
 def plot_problem(ax, group, heights, finding):

@@ -11,7 +11,8 @@ import pandas as pd
 import seaborn as sns
 
 from nightshift.analysis.transfers import KINDS
-from nightshift.detectors.transfers import ENTITIES, meets, of_entity
+from nightshift.detectors.transfers import meets, of_entity
+from nightshift.detectors.transfers_scan import ENTITIES
 from nightshift.sources.tables import read_optional
 from nightshift.statistics import AlarmShare
 
@@ -84,14 +85,14 @@ def found_transfers(scored, found):
 
 
 def transfers_touched(scored, incidents, found):
-    """List the `scored` transfers that are not normal: DataFrame request_id, attempt, slowed (whether by what
-    makes transfers slow), one row per transfer that the known `incidents` touch, or, where none is known,
-    that belongs to one of the problems `found`.
+    """List the `scored` transfers that are not normal: DataFrame row (the number of its row), slowed (whether
+    by what makes transfers slow), one row per transfer that the known `incidents` touch, or, where none is
+    known, that belongs to one of the problems `found`.
     """
     touched, slowed = touched_transfers(scored, incidents)
     if not len(incidents):
         touched = found_transfers(scored, found)
-    return scored.loc[touched, ["request_id", "attempt"]].assign(slowed=slowed[touched])
+    return pd.DataFrame({"row": np.flatnonzero(touched), "slowed": slowed[touched]})
 
 
 def alarms_outside(alarm_rate, normal, incidents):

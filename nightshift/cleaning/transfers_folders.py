@@ -1,6 +1,7 @@
 """Tables by day in folders, and rows that are put aside until all of a day or a bucket are there.
 
 DayFolder                   a table in its folder
+CleanTable                  one of which rows are read where they are needed
 Aside                       rows put aside, by a key
 table_of, frame_of          frames as Arrow tables that fit together, and back
 day_numbers, day_name       the days of moments
@@ -24,6 +25,7 @@ INDEX = ".index"  # pandas passes over what begins with a dot
 ORIGIN = ["request", "part", "row"]  # what the index says of each row
 NAME = pa.dictionary(pa.int32(), pa.string())  # of all tables, so that those of several days fit together
 US_OF_DAY = 86_400_000_000
+PIECE = 250_000  # rows that are worked on at once, some 100 MB with all columns
 
 
 class DayFolder:
@@ -129,6 +131,89 @@ def day_name(number):
 def day_number(name):
     """The number of the day that has a name, as `day_name` gives it."""
     return NO_DAY if name == UNDATED else int(np.datetime64(name, "D").astype(int))
+
+
+class CleanTable:
+    """The clean table in `folder`, whose rows are read when they are needed, so that no step holds all of it.
+
+    A row is known by its place: its number in the whole table, the days in their order, UNDATED last. days :
+    {name of a day: RangeIndex of the places of its rows}. n_rows : of all days.
+    """
+
+    def __init__(self, folder):
+        self.folder, self.days, first = Path(folder), {}, 0
+        for day in days_in(folder):
+            n_rows = pq.read_metadata(self.path(day)).num_rows
+            self.days[day] = pd.RangeIndex(first, first := first + n_rows)
+        self.n_rows = first
+
+    def path(self, day):
+        """The file of a day."""
+        return self.folder / f"{day}.parquet"
+
+    def read(self, columns, *, days=None, keep=None, change=None):
+        """DataFrame of `columns` by place, of all days or those named.
+
+        keep : a function from the rows of a day, a DataFrame of all columns that are asked for, to bool (n,):
+        which of them are wanted. change : one from these to the DataFrame that is to be had of them.
+        """
+        tables = [self.rows_of(day, columns, keep, change) for day in (self.days if days is None else days)]
+        if not tables:
+            tables = [self.rows_of(UNDATED, columns, lambda rows: np.zeros(len(rows), bool), change)]
+        together = pa.concat_tables(tables).unify_dictionaries()
+        del tables  # each column is given up as soon as pandas has it: no two copies of the table at once
+        frame = together.to_pandas(split_blocks=True, self_destruct=True).set_index("place")
+        pa.default_memory_pool().release_unused()  # what Arrow would keep, 10 bytes a row of a large table
+        return frame
+
+    def pieces(self, columns, *, begin=0, end=None, keep=None, rows=PIECE):
+        """Yield the rows from the place `begin` on, up to before `end`, by default all, as DataFrames that
+        `read` gives, of at most so many `rows`: the days one after the other, small ones together.
+        """
+        end = self.n_rows if end is None else end
+
+        def wanted(rows):
+            inside = (rows.index >= begin) & (rows.index < end)
+            return inside if keep is None else inside & keep(rows)
+
+        for days in self.together(self.days_between(begin, end), rows):
+            frame = self.read(columns, days=days, keep=wanted)
+            for first in range(0, len(frame), rows):
+                yield frame.iloc[first : first + rows]
+
+    def together(self, days, rows):
+        """Put days together of at most so many rows in all, larger ones alone: lists of their names."""
+        groups, n = [], rows
+        for day in days:
+            n += len(self.days[day])
+            if n > rows or not groups:
+                groups.append([])
+                n = len(self.days[day])
+            groups[-1].append(day)
+        return groups
+
+    def days_between(self, begin=0, end=None):
+        """Names of the days that have rows from the place `begin` on, up to before `end`: list."""
+        end = self.n_rows if end is None else end
+        return [day for day, of in self.days.items() if len(of) and of.start < end and begin < of.stop]
+
+    def rows_of(self, day, columns, keep=None, change=None):
+        """Arrow table of `columns` and the place of the rows of a day, as `read` takes them."""
+        rows = read_rows(self.path(day), columns).set_index(self.days[day])
+        rows = rows if keep is None else rows[np.asarray(keep(rows), bool)]
+        rows = rows if change is None else change(rows)
+        return table_of(rows).append_column("place", pa.array(rows.index.to_numpy()))
+
+    def take(self, places, columns):
+        """DataFrame of `columns` of the rows at `places`, int (n,), in their order, by place."""
+        places, tables = np.asarray(places), []
+        for day, of_day in self.days.items():
+            here = np.unique(places[(places >= of_day.start) & (places < of_day.stop)])
+            if len(here):
+                tables.append(self.rows_of(day, columns).take(here - of_day.start))
+        if not tables:
+            return self.read(columns, days=[])
+        return frame_of(tables).set_index("place").loc[places]
 
 
 class Aside:

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
+import pyarrow.parquet as pq
 
 from nightshift.models import load_model, save_model
 from nightshift.runs import warn
@@ -18,7 +18,7 @@ from nightshift.runs import warn
 READ = {  # how a file that a training leaves proves to be whole
     ".skops": load_model,
     ".keras": load_model,
-    ".parquet": pd.read_parquet,
+    ".parquet": lambda path: [None for _ in pq.ParquetFile(path).iter_batches()],  # never the whole of it
     ".json": lambda path: json.loads(path.read_text(encoding="utf-8")),
 }
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import union_categoricals
 
 from nightshift.detectors.transfers import from_tape
 from nightshift.detectors.transfers_predictors import quiet_hours
@@ -32,7 +33,7 @@ class Limits:
     def __init__(self, calibration, alarm_rate):
         self.n, self.alarm_rate = len(calibration), alarm_rate
         self.size = block_rows(self.n, alarm_rate)
-        self.level, self.reference = alarm_rate, calibration[["link", "score"]].astype({"link": str})
+        self.level, self.reference = alarm_rate, links_and_scores(calibration)
 
     def p_values(self, scores, links):
         """Return the p-values of transfers of the block, (n,), from their scores and names of links."""
@@ -44,8 +45,20 @@ class Limits:
         """Take in a block that was judged: its quiet transfers, DataFrame link, score, and p-values."""
         if self.n >= calibration_needed(self.alarm_rate):
             self.level = steered(self.level, (p_value <= self.alarm_rate).mean(), self.alarm_rate)
-        latest = quiet[["link", "score"]].astype({"link": str})
-        self.reference = pd.concat([self.reference, latest]).tail(self.n)
+        self.reference = one_after_the_other(self.reference, links_and_scores(quiet)).tail(self.n)
+
+
+def links_and_scores(transfers):
+    """DataFrame link, a category of texts, and score of transfers."""
+    link = transfers.link.astype("category")
+    link = link.cat.rename_categories(link.cat.categories.astype(str))
+    return pd.DataFrame({"link": link, "score": transfers.score})
+
+
+def one_after_the_other(earlier, later):
+    """Two frames of `links_and_scores` as one, whose links are those of both."""
+    links = union_categoricals([earlier.link, later.link])
+    return pd.DataFrame({"link": links, "score": np.concatenate([earlier.score, later.score])})
 
 
 def judge_transfers(transfers, calibration, alarm_rate):
@@ -73,7 +86,7 @@ def judge_blocks(transfers, limits):
     p_value, quiet = np.ones(len(transfers)), np.ones(len(transfers), bool)
     for first in range(0, len(transfers), size):
         block, here = transfers.iloc[first : first + size], slice(first, first + size)
-        p_value[here] = limits.p_values(block.score, block.link.astype(str))
+        p_value[here] = limits.p_values(block.score, block.link)
         quiet[here] = quiet_block(transfers, limits.reference.score, first=first, size=size)
         if len(block) == size:
             limits.follow(block[quiet[here]], p_value[here][quiet[here]])
@@ -90,12 +103,13 @@ def ranks_among(scores, calibration, names, calibration_names, *, least):
     nothing calibrates at all, ValueError as of `p_values`.
     """
     scores, calibration = np.asarray(scores, float), np.asarray(calibration, float)
+    names, calibration_names = pd.Categorical(names), pd.Categorical(calibration_names)
     staged, calibrated = from_tape(names), from_tape(calibration_names)
     p = np.ones(len(scores))
     for kind in np.unique(staged) if len(calibration) else [False]:
         here, there = staged == kind, calibrated == kind
         if there.any() or not len(calibration):
-            of_kind = (np.asarray(names, str)[here], np.asarray(calibration_names, str)[there])
+            of_kind = names[here], calibration_names[there]
             p[here] = p_values(scores[here], calibration[there], *of_kind, min_calibration=least)
     return p
 

@@ -2,22 +2,23 @@
 which calibration transfers are quiet enough to judge the others.
 """
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from helpers import table_key
 from nightshift.detectors.base import is_whole
 from nightshift.detectors.transfers_quantiles import (
     QUANTILES,
     continue_quantiles,
     encode_inputs,
+    number_combinations,
     predict_quantiles,
     standard_score,
 )
 from nightshift.products import read_json
-from nightshift.statistics import skill_interval
+from nightshift.statistics import rows_by_number
 
 TRIVIAL = {  # what a person would guess, and the file that keeps it
     "constant": "constant.json",
@@ -32,10 +33,11 @@ NUMBERS = [  # what a predictor looks at: the size, the wait, and the state of a
     "log_queue",
     *(f"{who}_{what}" for who in ("link", "src", "dst", "fts") for what in ("in_flight", *RECENT)),
 ]
+DONE = ["state", "started"]  # what tells whether a transfer is one to learn from or to score
 
 
 def split_by_time(start, end, shares):
-    """Split rows in the order of time: the part of each, object (n,), one of the keys of `shares` or
+    """Split rows in the order of time: the part of each, Categorical (n,), one of the keys of `shares` or
     "purged".
 
     start, end : datetime64 (n,), `start` sorted. shares : ordered {part: share of rows}, summing to 1. A row
@@ -46,10 +48,10 @@ def split_by_time(start, end, shares):
     if not start.is_monotonic_increasing or abs(sum(shares.values()) - 1) > 1e-9:
         raise ValueError("split_by_time: start must be sorted and the shares must sum to 1")
     edges = np.round(np.cumsum([0, *shares.values()]) * len(start)).astype(int)
-    part = np.full(len(start), "purged", object)
-    for name, low, high in zip(shares, edges, edges[1:], strict=False):
-        part[low:high][end[low:high] < start[high] if high < len(start) else slice(None)] = name
-    return part
+    part = np.zeros(len(start), "int8")
+    for code, (low, high) in enumerate(pairwise(edges), start=1):
+        part[low:high][end[low:high] < start[high] if high < len(start) else slice(None)] = code
+    return pd.Categorical.from_codes(part, ["purged", *shares])
 
 
 def split_transfers(transfers, shares, *, least, day):
@@ -72,6 +74,11 @@ def split_transfers(transfers, shares, *, least, day):
     return part
 
 
+def is_done(transfers):
+    """Which of `transfers`, DataFrame with the columns DONE, are finished and have a start: bool (n,)."""
+    return (transfers.state == "done") & transfers.started.notna()
+
+
 def fit_quantile_table(frame, target, keys, min_rows=5):
     """Fit quantiles per combination of `keys`, then of `keys[1:]`, ..., then of all rows, as a readable list
     of {"keys", "quantiles": {combination: list}}.
@@ -79,24 +86,27 @@ def fit_quantile_table(frame, target, keys, min_rows=5):
     frame : DataFrame with the columns `keys`. target : (n,). A combination with fewer than `min_rows` rows is
     left to the coarser tables.
     """
-    tables, values = [], pd.Series(target, index=frame.index)
+    tables, values = [], pd.Series(target)
     for used in (list(keys[i:]) for i in range(len(keys) + 1)):
-        groups = values.groupby(table_key(frame, used))
+        number, texts = number_combinations(frame, used)
+        groups = values.groupby(number)
         found = groups.quantile(list(QUANTILES)).unstack()[groups.size() >= (min_rows if used else 1)]
-        rows = zip(found.index, found.to_numpy(), strict=True)
+        rows = ((texts[i], row) for i, row in zip(found.index, found.to_numpy(), strict=True) if i >= 0)
         tables.append({"keys": used, "quantiles": {key: list(map(float, row)) for key, row in rows}})
     return tables
 
 
-def fit_scaling(transfers, columns):
+def fit_scaling(transfers, columns, rows=slice(None)):
     """Fit mean and standard deviation of `columns`: {column: {"mean", "std"}}; a deviation of 0 is written as
     1, and nothing but missing values have mean 0.
+
+    rows : bool (n,) or a slice, those that count.
     """
-    moments = transfers[columns].agg(["mean", "std"]).fillna(0)
-    return {
-        c: {"mean": float(moments.loc["mean", c]), "std": float(moments.loc["std", c]) or 1.0}
-        for c in columns
-    }
+    scaling = {}
+    for column in columns:  # one at a time: a copy of all may be as large as what a training holds
+        mean, std = transfers[column][rows].agg(["mean", "std"]).fillna(0)
+        scaling[column] = {"mean": float(mean), "std": float(std) or 1.0}
+    return scaling
 
 
 def stored_predictor(paths, before):
@@ -159,15 +169,6 @@ def score_transfers(predictor, transfers, categories, memory=None):
     return pd.DataFrame({"score": score, **seconds}, index=transfers.index), memory
 
 
-def skill_against(losses, name, other, *, time, rng, least):
-    """Compute the skill of one predictor against another, with its interval, as `skill_interval` has it:
-    (skill, low, high).
-
-    losses : DataFrame [transfer, predictor] of the test days. time, rng, least : of `skill_interval`.
-    """
-    return skill_interval(losses[name], losses[other], time, rng=rng, least=least)
-
-
 def quiet_hours(transfers, score, rows, *, usual=None, least=3):
     """Find those of `rows` (bool (n,)) in no stretch of a link, source or destination (of at least `least`
     transfers) with a median score beyond the 99% point of the bulk: bool (n,).
@@ -179,13 +180,28 @@ def quiet_hours(transfers, score, rows, *, usual=None, least=3):
     low, middle, high = np.quantile(score[rows] if usual is None else usual, [0.1, 0.5, 0.9])
     # 2.33 and 2.56 standard deviations are the 99% point and the 80% range of a normal law
     limit = middle + 2.33 * (high - low) / 2.56
-    here = transfers.loc[rows, ["link", "src", "dst"]].astype(str)
-    here = here.assign(score=score[rows], started=transfers.started[rows])
-    incident = np.zeros(len(here), bool)
-    for whose, stretch in (("link", "1h"), ("link", "6h"), ("src", "1D"), ("dst", "1D")):
-        together = here.groupby([whose, here.started.dt.floor(stretch)]).score
-        many, late = together.transform("size") >= least, together.transform("median") > limit
-        incident |= (many & late).to_numpy()
-    quiet = rows.copy()
-    quiet[np.flatnonzero(rows)[incident]] = False
+    names, quiet = transfers[["link", "src", "dst"]].astype("category"), rows.copy()
+    for some in in_whole_days(transfers.started, rows):
+        here = names.iloc[some].assign(score=score[some], started=transfers.started.iloc[some])
+        incident = np.zeros(len(here), bool)
+        for whose, stretch in (("link", "1h"), ("link", "6h"), ("src", "1D"), ("dst", "1D")):
+            together = here.groupby([whose, here.started.dt.floor(stretch)], observed=True).score
+            many, late = together.transform("size") >= least, together.transform("median") > limit
+            incident |= (many & late).to_numpy()
+        quiet[some[incident]] = False
     return quiet
+
+
+def in_whole_days(started, rows, most=250_000):
+    """Part those of `rows`, bool (n,), by days, of which each part holds as many whole ones as have `most`
+    transfers on average, or one: int arrays. What groups them in hours or days needs memory for a part.
+
+    started : Series of UTC datetimes (n,).
+    """
+    number = started.dt.tz_localize(None).to_numpy().astype("datetime64[D]").astype(int)[rows]
+    if not len(number):
+        return []
+    number -= number.min()
+    n_days = number.max() + 1
+    number //= np.clip(n_days * most // len(number), 1, n_days)
+    return [np.flatnonzero(rows)[part] for part in rows_by_number(number).values()]

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from helpers import encode_categories, table_key
 from nightshift.detectors.base import check_scores
@@ -26,6 +27,20 @@ def encode_inputs(frame, scaling, vocabulary, categories, hide=()):
     return scaled, encode_categories(
         frame, {c: categories[c][:size] for c, size in vocabulary.items()}
     ).to_numpy()
+
+
+def scale_numbers(numbers, scaling):
+    """Scale the columns of `numbers`, float32 (n, F), in place, as `encode_inputs` does those of a frame."""
+    for column, moments in zip(numbers.T, scaling.values(), strict=True):
+        column -= moments["mean"]
+        column /= moments["std"]
+
+
+def tabular_inputs(numbers, codes):
+    """Model inputs as one table (n, F + C) for models of scikit-learn: boosting takes 255 categories per
+    column at most.
+    """
+    return np.hstack([numbers, np.where(codes < 250, codes, 0)])
 
 
 @dataclass(frozen=True)
@@ -155,12 +170,28 @@ def quantiles_of_tables(tables, frame):
     """Look up the quantiles of the rows of `frame` in the tables that `fit_quantile_table` wrote, in the
     first that has their combination: float (n, 3), NaN where none has.
     """
+    nothing = [np.nan] * len(QUANTILES)
     out = np.full((len(frame), len(QUANTILES)), np.nan)
     for table in tables:
-        found = table_key(frame, table["keys"]).map(table["quantiles"])
-        fill = np.isnan(out[:, 0]) & found.notna().to_numpy()
-        out[fill] = found[fill].tolist() or out[fill]
+        number, texts = number_combinations(frame, table["keys"])
+        found = np.array([*(table["quantiles"].get(text, nothing) for text in texts), nothing])
+        left = np.isnan(out[:, 0])
+        out[left] = found[number[left]]
     return out
+
+
+def number_combinations(frame, keys):
+    """Number the combinations of the columns `keys`: (int (n,), the number of that of each row, -1 where a
+    name is missing; their texts, as `table_key` has them, sorted). No keys: one combination, the empty text.
+
+    Only a row of each combination becomes a text, so that millions of rows stay small.
+    """
+    if not keys:
+        return np.zeros(len(frame), int), [""]
+    same = frame.groupby(keys, observed=True, dropna=False, sort=False).ngroup()
+    firsts = np.flatnonzero(~same.duplicated())
+    number, texts = pd.factorize(table_key(frame.iloc[firsts], keys), sort=True)
+    return number[same.to_numpy()], list(texts)
 
 
 def predict_quantiles(path, frame, numbers, codes):
@@ -181,8 +212,7 @@ def predict_quantiles(path, frame, numbers, codes):
     elif content is not None:
         out = quantiles_of_tables(content, frame)
     elif path.suffix == ".skops":
-        # gradient boosting takes 255 categories per column at most
-        table = np.hstack([numbers, np.where(codes < 250, codes, 0)])
+        table = tabular_inputs(numbers, codes)
         out = np.column_stack([model.predict(table) for model in stored_model(path)])
     else:
         out, _ = continue_quantiles(path, numbers[None], codes[None])

@@ -84,8 +84,8 @@ def limits_after(paths, alarm_rate):
     """The Limits that hold after the transfers that a night has scored."""
     limits = Limits(pd.read_parquet(paths.models / "calibration.parquet"), alarm_rate)
     scored = pd.read_parquet(paths.scores, columns=["link", "started", "score"])
-    ends = scored.link.astype(str).str.split(" -> ", n=1, expand=True).reindex(columns=[0, 1])
-    judge_blocks(scored.assign(src=ends[0], dst=ends[1]), limits)
+    ends = scored.link.astype("category").cat.categories.to_series().str.split(" -> ", n=1)
+    judge_blocks(scored.assign(src=scored.link.map(ends.str[0]), dst=scored.link.map(ends.str[1])), limits)
     return limits
 
 
@@ -96,7 +96,8 @@ def rows_of_night(paths, begin):
     """
     days = [day for day in DayFolder(paths.clean).days if day != UNDATED and day >= f"{begin:%Y-%m-%d}"]
     rows = [pd.read_parquet(Path(paths.clean) / f"{day}.parquet").drop(columns=STATES) for day in days]
-    scores = pd.read_parquet(paths.scores).drop(columns=["started", "link", "duration_s"])
+    scores = pd.read_parquet(paths.scores, filters=[("started", ">=", begin)])
+    scores = scores.drop(columns=["started", "link", "duration_s"])
     rows = pd.concat(rows, ignore_index=True)
     rows = rows[rows.state != "queued"]
     return rows.merge(scores, "left", ["request_id", "attempt"]).reset_index(drop=True)

@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 
 from nightshift.analysis.transfers import (
+    attempts_of,
     evidence_of,
     failing_items,
+    failures_by_hour,
     find_problems,
     slow_items,
 )
@@ -83,6 +85,6 @@ def failing_of(paths, rows, since):
     wanted = [name for name in rows if name not in ("id", "src_site", "dst_site")]
     columns = [name for name in wanted if name in clean.read(days[0])] if days else []
     before = [pd.read_parquet(clean.file(day), columns=columns) for day in days]
-    tried = pd.concat([*before, rows], ignore_index=True)
-    tried["link"] = tried.link.astype(str)
-    return failing_items(tried, earlier=first if pd.notna(first) else since, since=since)
+    tried = attempts_of(pd.concat([*before, rows], ignore_index=True).astype({"link": str}))
+    hours = failures_by_hour(tried, until=since)
+    return failing_items(tried[tried.time >= (first if pd.notna(first) else since)], hours)

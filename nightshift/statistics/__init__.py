@@ -19,6 +19,7 @@ from nightshift.statistics.calibration import (
     flags_of_unseen,
     judge_across_folds,
     p_values,
+    rows_by_number,
     score_limit,
 )
 from nightshift.statistics.intervals import (
@@ -57,6 +58,7 @@ __all__ = [
     "poisson_interval",
     "resampled_sums",
     "robust_spread",
+    "rows_by_number",
     "score_limit",
     "share_interval",
     "skill_interval",

@@ -18,9 +18,7 @@ def effective_number(hits, group):
     """
     hits = np.asarray(hits, float)
     residual = (
-        pd.Series(hits - hits.mean()).groupby(np.asarray(group)).sum()
-        if len(hits)
-        else pd.Series(dtype=float)
+        pd.Series(hits - hits.mean()).groupby(pd.Index(group)).sum() if len(hits) else pd.Series(dtype=float)
     )
     n_groups, share = len(residual), hits.mean() if len(hits) else 0.0
     if n_groups < 2 or share in (0.0, 1.0):

@@ -23,13 +23,31 @@ def p_values(scores, calibration, groups=None, calibration_groups=None, *, min_c
 
     p = against(calibration, scores)
     if groups is not None:
-        rows, samples = (
-            pd.Series(np.asarray(g, str)).groupby(np.asarray(g, str)).indices
-            for g in (groups, calibration_groups)
-        )
+        rows, samples = map(rows_by_number, number_names(groups, calibration_groups))
         for group in [g for g in rows if len(samples.get(g, ())) >= min_calibration]:
             p[rows[group]] = against(calibration[samples[group]], scores[rows[group]])
     return p
+
+
+def number_names(*several):
+    """Number the names in several arrays alike, by the texts that they are: a list of int32 arrays. A missing
+    name is "nan". Only categories become texts, so that millions of rows with a few names stay small.
+    """
+    coded = [pd.Categorical(names) for names in several]
+    texts = [np.append(np.asarray(names.categories, str), "nan") for names in coded]
+    distinct = np.unique(np.concatenate(texts))
+    return [
+        np.searchsorted(distinct, text).astype("int32")[names.codes]  # the code of a missing name is -1
+        for text, names in zip(texts, coded, strict=True)
+    ]
+
+
+def rows_by_number(numbers):
+    """The rows of each number in `numbers`, int (n,): {number: int (rows,)}, each in their order."""
+    order = np.argsort(numbers, kind="stable")
+    found, begins = np.unique(numbers[order], return_index=True)
+    ends = np.append(begins[1:], len(order))
+    return {int(one): order[i:j] for one, i, j in zip(found, begins, ends[: len(found)], strict=True)}
 
 
 def combine_tests(tests, calibration, weights):

@@ -174,7 +174,7 @@ def test_a_window_without_transfers_is_a_page_and_no_reassurance(sample_chain, t
     shutil.copytree(sample_chain["products"], products, ignore=shutil.ignore_patterns("reports", "sample"))
     clean = pd.read_parquet(products / "data/clean/transfers.parquet")
     shutil.rmtree(products / "data/clean/transfers.parquet")
-    helpers.write_parquet(clean.iloc[:0], products / "data/clean/transfers.parquet")
+    helpers.write_parquet(clean.iloc[:0], products / "data/clean/transfers.parquet/undated.parquet")
     calibration = pd.read_parquet(products / "models/transfers/calibration.parquet")
     helpers.write_parquet(calibration.head(50), products / "models/transfers/calibration.parquet")
     names, page = run_cells("transfers/4_analyse.ipynb", products, day="2026-01-31", truth="", perfsonar="")

@@ -44,7 +44,7 @@ def write_measured(products, *, stated=True, incidents=True, limit=3.0):
     hit = pd.DataFrame({"incident": [1, 2], "kind": "slow_link", "entity": ["A -> B", "C -> D"], "start": NOON, "end": NOON + 3 * HOUR})
     problems = pd.DataFrame({"kind": "slow_link", "entity": ["A -> B", "A -> B", "E"], "start": NOON + HOUR, "end": NOON + 2 * HOUR})
     problems.loc[1, ["start", "end"]] = [NOON + 4 * HOUR, NOON + 5 * HOUR]  # when the incident has ended
-    touched = scored.loc[late, ["request_id", "attempt"]].assign(slowed=True)
+    touched = pd.DataFrame({"row": np.flatnonzero(late), "slowed": True})
     outside = "known incidents" if incidents else "the findings"
     counts = {"stated": 0.005, "n_flagged": 3, "n": 360, "n_independent": 360.0, "items": f"transfers outside {outside}"}
     helpers.write_json(counts, paths.scores.with_name("transfers_alarms.json"))

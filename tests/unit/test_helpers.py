@@ -1,5 +1,6 @@
 """Helpers, and functions of single studies, on hand-made records whose answer is known."""
 
+import contextlib
 import csv
 import gzip
 import json
@@ -14,9 +15,9 @@ from rucio_events import states_at_starts
 
 import helpers
 from nightshift.detectors.accounting_trials import mean_recall
-from nightshift.detectors.transfers import SCAN_COLUMNS, scan_incidents
 from nightshift.detectors.transfers_predictors import fit_quantile_table, split_by_time
 from nightshift.detectors.transfers_quantiles import encode_inputs, pinball, predict_quantiles
+from nightshift.detectors.transfers_scan import SCAN_COLUMNS, scan_incidents
 from nightshift.privacy import pseudonyms
 from nightshift.sources import files
 from nightshift.sources.tables import read_optional
@@ -167,6 +168,25 @@ def test_codes_newer_than_the_model_read_as_unseen_and_the_frame_is_untouched():
     assert np.isnan(numbers[1, 0])
     assert codes[:, 0].tolist() == [0, 1]
     pd.testing.assert_frame_equal(frame, before)
+
+
+def test_a_table_in_parts_is_the_table_at_once_and_none_where_writing_it_fails(tmp_path):
+    frame = pd.DataFrame({"name": pd.Categorical(["a", None, "b", "a"]), "number": [1.0, 2, 3, 4]}, index=[4, 5, 6, 7])
+    frame.attrs["measure"] = "loss"
+    with helpers.parquet_in_parts(tmp_path / "parts.parquet") as write:
+        write(frame[:1])
+        write(frame[1:])
+    helpers.write_parquet(frame.astype({"name": "str"}), tmp_path / "once.parquet")
+    back, once = (pd.read_parquet(tmp_path / f"{name}.parquet") for name in ("parts", "once"))
+    pd.testing.assert_frame_equal(back, once)
+    assert back.attrs == {"measure": "loss"}
+    with contextlib.suppress(RuntimeError), helpers.parquet_in_parts(tmp_path / "parts.parquet") as write:
+        write(frame[:1])
+        raise RuntimeError
+    with pytest.raises(ValueError, match="no part"), helpers.parquet_in_parts(tmp_path / "none.parquet"):
+        pass
+    assert len(pd.read_parquet(tmp_path / "parts.parquet")) == 4
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_split_purges_what_ends_after_its_part():

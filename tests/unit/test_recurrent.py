@@ -11,6 +11,9 @@ import pytest
 from conftest import REPOSITORY
 
 import helpers
+from nightshift.analysis import transfers_scores
+from nightshift.analysis.transfers_scores import first_day, score_days, write_scores
+from nightshift.cleaning.transfers_folders import UNDATED, CleanTable
 from nightshift.detectors.recurrent import CarriedLoss, CarriedLSTM, CarryOver, Network, Pinball, State, predict_carried, recall, remember
 from nightshift.detectors.transfers_predictors import score_transfers
 from nightshift.detectors.transfers_quantiles import Chunking, Sequence, pinball, stream_batches
@@ -259,3 +262,121 @@ def test_several_devices_that_share_each_batch_have_the_losses_of_one():
     for run in (two, four):
         np.testing.assert_allclose(run[2:], one[2:], rtol=1e-4)
     assert one[2][-1] < one[2][0]
+
+
+# ------------------------------------------------------------------------------------------------------------ day by day
+
+
+def write_days(folder, table):
+    """The clean table of transfers in a folder: a file per day, every seventh of them failed, and one that still waits."""
+    table = table.assign(state=np.where(np.arange(len(table)) % 7 == 3, "failed", "done"), size_bin=1, attempt=1)
+    table = table.assign(request_id=[f"r{i}" for i in range(len(table))], link=table.link.astype("category"))
+    for day, rows in table.groupby(table.started.dt.strftime("%Y-%m-%d")):
+        helpers.write_parquet(rows, folder / f"{day}.parquet")
+    waits = table[:1].assign(state="queued", started=table.started[:0].reindex([0]))
+    helpers.write_parquet(waits, folder / f"{UNDATED}.parquet")
+    return table[table.state == "done"]
+
+
+@pytest.fixture
+def read_anew(monkeypatch):
+    """How many transfers were scored anew, in a list of its own for each day that was."""
+    counts = []
+
+    def score(predictor, rows, *others):
+        counts.append(len(rows))
+        return score_transfers(predictor, rows, *others)
+
+    monkeypatch.setattr(transfers_scores, "score_transfers", score)
+    return counts
+
+
+def test_days_are_scored_once_and_as_all_of_them_at_once(predictor, tmp_path, read_anew):
+    table = transfers(60).assign(started=pd.date_range("2026-01-01", periods=60, freq="90min", tz="UTC"))  # 16 a day
+    done = write_days(tmp_path / "clean", table[:40])
+    how = {"predictor": predictor, "categories": CATEGORIES, "kept": tmp_path / "scores/.transfers"}
+    score_days(CleanTable(tmp_path / "clean"), "2026-01-01", **how)
+    assert len(read_anew) == 3
+    done = write_days(tmp_path / "clean", table)  # the third day goes on, and a fourth begins
+    scores, memory = score_days(clean := CleanTable(tmp_path / "clean"), "2026-01-01", **how)
+    assert read_anew[3:] == [len(done[done.started.dt.day == day]) for day in (3, 4)]
+    whole, last = score_transfers(predictor, done, CATEGORIES)
+    assert scores.index.tolist() == done.index.tolist()
+    pd.testing.assert_frame_equal(scores, whole, atol=1e-6, rtol=1e-6, check_names=False)
+    np.testing.assert_allclose(memory["cell"], last["cell"], atol=1e-6)
+    again, same = score_days(clean, "2026-01-01", **how)
+    assert len(read_anew) == 5
+    pd.testing.assert_frame_equal(again, scores)
+    assert same == memory
+    score_days(clean, "2026-01-02", **how)  # what came before is not remembered any more
+    assert read_anew[5:] == [len(done[done.started.dt.day == day]) for day in (2, 3, 4)]
+    assert not (tmp_path / "scores/.transfers/2026-01-01.parquet").exists()
+
+
+def flip(path):
+    """Change one digit of the last number in a file."""
+    text = path.read_text()
+    at = max(text.rindex(digit) for digit in "13579")
+    path.write_text(text[:at] + "2" + text[at + 1 :])
+
+
+DAMAGES = {"2026-01-02.json": [flip, lambda path: path.write_text("{"), lambda path: path.write_text("[]"), lambda path: path.unlink()]}
+DAMAGES["2026-01-02.parquet"] = [lambda path: path.write_bytes(path.read_bytes()[:-40]), lambda path: path.unlink()]
+
+
+@pytest.mark.parametrize(("file", "damage"), [(file, damage) for file, damages in DAMAGES.items() for damage in damages])
+def test_scores_that_are_damaged_are_computed_again(predictor, tmp_path, read_anew, file, damage):
+    write_days(tmp_path / "clean", transfers(60).assign(started=pd.date_range("2026-01-01", periods=60, freq="1h", tz="UTC")))
+    clean, how = CleanTable(tmp_path / "clean"), {"predictor": predictor, "categories": CATEGORIES, "kept": tmp_path / "kept"}
+    whole, memory = score_days(clean, "2026-01-01", **how)
+    damage(tmp_path / "kept" / file)
+    scores, after = score_days(clean, "2026-01-01", **how)
+    assert len(read_anew) == 4
+    pd.testing.assert_frame_equal(scores, whole)
+    assert after == memory
+
+
+@pytest.mark.parametrize("changed", ["predictor", "names", "table"])
+def test_what_scores_are_made_of_makes_them_anew_when_it_changes(predictor, tmp_path, read_anew, changed):
+    write_days(tmp_path / "clean", table := transfers(60).assign(started=pd.date_range("2026-01-01", periods=60, freq="1h", tz="UTC")))
+    how = {"predictor": predictor, "categories": CATEGORIES, "kept": tmp_path / "kept"}
+    score_days(CleanTable(tmp_path / "clean"), "2026-01-01", **how)
+    if changed == "predictor":
+        how["predictor"] = predictor | {"hidden": [0]}
+    if changed == "names":
+        how["categories"] = CATEGORIES | {"fts": list("dcba")}
+    if changed == "table":  # the second day alone
+        write_days(tmp_path / "clean", table.assign(x0=np.where(table.started.dt.day == 2, 0.5, table.x0)))
+    scores, _ = score_days(CleanTable(tmp_path / "clean"), "2026-01-01", **how)
+    assert len(read_anew) == 3 + (2 if changed == "table" else 3)
+    anew, _ = score_days(CleanTable(tmp_path / "clean"), "2026-01-01", **how | {"kept": tmp_path / "other"})
+    pd.testing.assert_frame_equal(scores, anew)
+
+
+def test_the_predictor_reads_enough_transfers_before_the_first_that_counts(tmp_path):
+    done = write_days(tmp_path, transfers(90).assign(started=pd.date_range("2026-01-01", periods=90, freq="1h", tz="UTC")))
+    clean, noon = CleanTable(tmp_path), pd.Timestamp("2026-01-03 12:00", tz="UTC")
+    assert first_day(clean, noon, 0) == first_day(clean, noon, 9) == "2026-01-03"
+    assert first_day(clean, noon, int((done.started < noon).sum())) == "2026-01-01"
+    assert first_day(clean, noon, 10**6) == "2026-01-01"
+    assert first_day(clean, pd.Timestamp("2025-12-01", tz="UTC"), 1) == "2026-01-01"
+    (tmp_path / "none").mkdir()
+    assert first_day(CleanTable(tmp_path / "none"), noon, 1) == ""
+
+
+def test_scores_are_written_with_the_ids_of_their_transfers_and_each_once(tmp_path):
+    done = write_days(tmp_path / "clean", transfers(60).assign(started=pd.date_range("2026-01-01", periods=60, freq="1h", tz="UTC")))
+    clean = CleanTable(tmp_path / "clean")
+    scored = done[["started", "link"]].assign(**dict.fromkeys(["duration_s", "predicted_s", "forecast_s", "score", "p_value"], 0.5))
+    scored = scored.assign(score=np.arange(len(done)), flagged=False)[20:]
+    write_scores(scored, clean, tmp_path / "scores.parquet")
+    written = pd.read_parquet(tmp_path / "scores.parquet")
+    assert list(written) == transfers_scores.SCORES
+    assert written.request_id.tolist() == done.request_id[20:].tolist()
+    assert written.score.tolist() == list(range(20, len(done)))
+    assert written.link.astype(str).tolist() == done.link[20:].astype(str).tolist()
+    twice = pd.read_parquet(clean.path("2026-01-02"))
+    helpers.write_parquet(twice.assign(request_id="r"), clean.path("2026-01-02"))
+    with pytest.raises(ValueError, match="scored twice"):
+        write_scores(scored, clean, tmp_path / "scores.parquet")
+    assert pd.read_parquet(tmp_path / "scores.parquet").equals(written)

@@ -30,7 +30,7 @@ def root(tmp_path):
         ran(tmp_path, night, *studies)
     for study in ("power", "power_grid", "oldest", "never"):
         touch(tmp_path, f"data/raw/{study}/part.parquet", f"data/clean/{study}.parquet", f"data/clean/{study}_rejected.parquet")
-        touch(tmp_path, f"data/findings/{study}.parquet", f"data/scores/.{study}_5_quality")
+        touch(tmp_path, f"data/findings/{study}.parquet", f"data/scores/.{study}_5_quality", f"data/scores/.{study}")
         touch(tmp_path, f"models/{study}/metrics.json", f"encoders/{study}/a.json")
     touch(tmp_path, "data/incidents/2026-01-01.parquet", "feedback/feedback.csv", "data/clean/.power", "data/raw/README.md")
     return tmp_path
@@ -47,7 +47,7 @@ def test_only_studies_that_do_not_run_any_more_lose_what_is_old(root):
     ends = [".parquet", "_rejected.parquet"]
     expected = {f"data/clean/{study}{end}" for study in ("power", "oldest") for end in ends} | {"data/clean/.power"}
     expected |= {f"data/{path}" for study in ("power", "oldest") for path in (f"raw/{study}/part.parquet", f"findings/{study}.parquet")}
-    expected |= {f"data/scores/.{study}_5_quality" for study in ("power", "oldest")}
+    expected |= {f"data/scores/.{study}{end}" for study in ("power", "oldest") for end in ("", "_5_quality")}
     expected |= {"models/oldest/metrics.json", "encoders/oldest/a.json"}
     assert gone == expected
     assert taken == 1000 * len(gone)

@@ -47,6 +47,15 @@ def test_p_values_use_the_group_where_it_is_large_enough():
     assert p == pytest.approx([1 / 101, 1, 101 / 201])
 
 
+def test_groups_are_the_same_by_category_by_text_or_missing():
+    calibration, groups = np.r_[np.zeros(100), np.full(100, 10.0)], ["quiet"] * 100 + [None] * 100
+    by_category = p_values([5, 5, 5], calibration, pd.Categorical(["quiet", None, "new"]), pd.Series(groups, dtype="category"))
+    assert by_category == pytest.approx([1 / 101, 1, 101 / 201])
+    assert p_values([5, 5, 5], calibration, ["quiet", None, "new"], groups) == pytest.approx(by_category)
+    assert len(p_values([], calibration, [], groups)) == 0
+    assert p_values([5, 5], calibration, [1, 2], np.repeat([1, 2], 100)) == pytest.approx([1 / 101, 1])
+
+
 @pytest.mark.parametrize(("scores", "calibration"), [([1.0], []), ([np.nan], [1.0]), ([1.0], [np.inf])])
 def test_p_values_refuse_what_has_no_answer(scores, calibration):
     with pytest.raises(ValueError, match="p_values"):

@@ -8,21 +8,30 @@ import pandas as pd
 import pytest
 from conftest import REPOSITORY
 
-from nightshift.analysis.transfers import evidence_of, failing_items, find_problems, probes_table, size_of_files, stuck_items
+from nightshift.analysis.transfers import (
+    attempts_of,
+    drawn_of,
+    evidence_of,
+    failing_items,
+    failures_by_hour,
+    find_problems,
+    probes_table,
+    requests_of,
+    size_of_files,
+    stuck_items,
+    usual_failures,
+)
 from nightshift.detectors.transfers import (
-    ENTITIES,
-    best_possible,
     choose_predictor,
     describe_errors,
     describe_probes,
     error_table,
     error_words,
-    extend_window,
     meets,
     of_entity,
-    scan_incidents,
     site_of,
 )
+from nightshift.detectors.transfers_scan import ENTITIES, best_possible, extend_window, scan_incidents
 from nightshift.error_classes import error_class
 
 START = pd.Timestamp("2026-01-03", tz="UTC")
@@ -35,11 +44,16 @@ def hourly(flagged_share, per_hour=2, seed=0):
     return hour, rng.random(len(hour)) < np.asarray(flagged_share)[hour]
 
 
+def counts(flagged):
+    """What `extend_window` reads of items of which one in a hundred is flagged on a normal night."""
+    return np.ones(len(flagged)), flagged, np.full(len(flagged), 0.01)
+
+
 @pytest.mark.parametrize(("begin", "length", "share"), [(200, 40, 0.9), (40, 336, 0.9), (40, 336, 0.4), (0, 200, 0.9), (100, 400, 0.5)])
 def test_an_incident_is_followed_to_its_start_and_end(begin, length, share):
     hour, flagged = hourly(np.where((np.arange(500) >= begin) & (np.arange(500) < begin + length), share, 0.01), seed=1)
     middle = begin + length // 2
-    low, high = extend_window(hour, flagged, np.full(len(hour), 0.01), np.ones(len(hour)), middle - 6, middle + 6)
+    low, high = extend_window(hour, counts(flagged), middle - 6, middle + 6)
     assert abs(low - begin) <= 4
     assert abs(high - begin - length) <= 4
 
@@ -48,14 +62,14 @@ def test_a_day_of_health_between_two_incidents_keeps_them_apart():
     at = np.arange(300)
     shares = np.where(((at >= 100) & (at < 124)) | ((at >= 148) & (at < 172)), 0.9, 0.01)
     hour, flagged = hourly(shares)
-    assert extend_window(hour, flagged, np.full(600, 0.01), np.ones(600), 150, 170) == (148, 172)
+    assert extend_window(hour, counts(flagged), 150, 170) == (148, 172)
     gap = (hour < 124) | (hour >= 148)  # hours without transfers say nothing
-    assert extend_window(hour[gap], flagged[gap], np.full(gap.sum(), 0.01), np.ones(gap.sum()), 150, 170) == (100, 172)
+    assert extend_window(hour[gap], counts(flagged[gap]), 150, 170) == (100, 172)
 
 
 def test_a_window_of_normal_hours_stays_as_it_is():
     hour, flagged = hourly(np.full(100, 0.01))
-    assert extend_window(hour, flagged, np.full(200, 0.01), np.ones(200), 40, 50) == (40, 50)
+    assert extend_window(hour, counts(flagged), 40, 50) == (40, 50)
 
 
 def test_the_start_of_an_outage_of_days_is_found_within_six_hours():
@@ -74,10 +88,9 @@ def items_at(hours, **columns):
 def test_what_began_before_the_scanned_transfers_began_then_and_is_no_finding_by_itself():
     hours = np.arange(0, 240, 0.5)
     items = items_at(hours, flagged=(hours >= 60) & (hours < 200))
-    early, late = items[items.time < START + pd.Timedelta("100h")], items[items.time >= START + pd.Timedelta("100h")]
-    [found] = scan_incidents(late, ENTITIES, clump="link", history=early).itertuples()
+    [found] = scan_incidents(items, ENTITIES, clump="link", since=START + pd.Timedelta("100h")).itertuples()
     assert (found.start, found.end, found.flagged) == (START + pd.Timedelta("60h"), START + pd.Timedelta("199.5h"), 280)
-    assert not len(scan_incidents(late[late.time >= START + pd.Timedelta("201h")], ENTITIES, clump="link", history=items[hours < 201]))
+    assert not len(scan_incidents(items, ENTITIES, clump="link", since=START + pd.Timedelta("201h")))
 
 
 @pytest.mark.parametrize(("per_day", "possible"), [(1, False), (2, False), (12, True)])
@@ -294,12 +307,37 @@ def test_stage_ins_have_their_own_usual_wait_and_share_of_failures():
     mark = np.where(tape, " (tape)", "")
     calibration = pd.DataFrame({"fts": "f" + pd.Series(mark), "queue_s": np.where(tape, 10_800.0, 10.0) * rng.uniform(0.5, 2, n)})
     new = pd.DataFrame({"fts": ["g", "g (tape)", "g (tape)"], "submitted": time[-1], "queue_s": [10_000.0, 10_000.0, 50_000.0], "state": "done"})
-    stuck = stuck_items(new, calibration, earlier=START, now=time[-1], alarm_rate=0.005)
+    stuck = stuck_items(requests_of(new, earlier=START), calibration, now=time[-1], alarm_rate=0.005)
     assert stuck.flagged.tolist() == [True, False, True]
     assert stuck.usual.tolist() == [calibration.queue_s[~tape].median(), *[calibration.queue_s[tape].median()] * 2]
     state = np.where(rng.random(n) < np.where(tape, 0.1, 0.01), "failed", "done")
     tried = pd.DataFrame({"link": "A" + pd.Series(mark) + " -> B", "state": state, "started": time})
     tonight, since = tried.tail(2).assign(link=["N -> B", "N (tape) -> B"], started=time[-1] + pd.Timedelta("1h")), time[-1] + pd.Timedelta("1min")
     tried = pd.concat([tried, tonight], ignore_index=True).assign(finished=pd.NaT, submitted=pd.NaT, created=pd.NaT)
-    failing = failing_items(tried, earlier=since, since=since)
+    tried = attempts_of(tried)
+    failing = failing_items(tried[tried.time >= since], failures_by_hour(tried, until=since))
     assert failing.expected.tolist() == pytest.approx([0.01, 0.1], abs=0.02)
+
+
+def test_a_figure_draws_no_more_points_than_can_be_told_apart():
+    items = pd.DataFrame({"time": START + pd.to_timedelta(np.arange(500), unit="h"), "flagged": np.arange(500) % 10 == 0})
+    pd.testing.assert_frame_equal(drawn_of(items, rng=np.random.default_rng(0), most=450), items)
+    drawn = drawn_of(items, rng=np.random.default_rng(0), most=60)
+    assert (drawn.flagged.sum(), (~drawn.flagged).sum()) == (50, 60)
+    assert drawn.time.is_monotonic_increasing
+
+
+def test_an_hour_in_which_most_of_a_link_failed_is_nothing_usual_however_its_counts_come():
+    """100 hours of ten attempts, one of which fails; in the last hour nine do."""
+    hour = np.repeat(np.arange(100), 10)
+    failed = (np.arange(1000) % 10 == 0) | ((hour == 99) & (np.arange(1000) % 10 < 9))
+    clean = pd.DataFrame({"link": "A -> B", "state": np.where(failed, "failed", "done"), "started": START + pd.to_timedelta(hour, unit="h")})
+    tried = attempts_of(clean.assign(finished=pd.NaT, submitted=pd.NaT, created=pd.NaT))
+    hours = failures_by_hour(tried, until=START + pd.Timedelta("200h"))
+    assert (hours.tried.sum(), hours.failed.sum(), len(hours)) == (1000, 108, 100)
+    of_link, overall = usual_failures(hours)
+    assert overall == pytest.approx(99.5 / 1000)  # of 990 attempts
+    assert of_link["A -> B"] == pytest.approx((99 + 20 * overall) / 1010)
+    parts = pd.concat([failures_by_hour(tried[part::3], until=START + pd.Timedelta("200h")) for part in range(3)])
+    assert usual_failures(parts)[1] == overall, "counts of days that share an hour are those of the hour"
+    assert failures_by_hour(tried, until=START).empty

@@ -10,7 +10,7 @@ import helpers
 from nightshift.cleaning import transfers_days
 from nightshift.cleaning.transfers import FORGOTTEN, check_transfers, clean_schema
 from nightshift.cleaning.transfers_days import RAW, STATES, UNDATED, update
-from nightshift.cleaning.transfers_folders import count_names
+from nightshift.cleaning.transfers_folders import CleanTable, count_names
 
 HOUR = 3600.0
 BEGIN = pd.Timestamp("2026-01-01", tz="UTC")
@@ -238,3 +238,39 @@ def test_a_day_that_breaks_the_contract_is_refused_as_pandera_words_it(folders, 
         assert str(refused.value) == str(by_pandera.value)
     monkeypatch.setattr("nightshift.cleaning.transfers.clean_schema", None)
     assert check_transfers(clean, "day") is clean
+
+
+def test_rows_of_the_clean_table_are_read_by_their_place(folders):
+    night(folders, {"one": events_of(np.random.default_rng(5), 60, 4)})
+    whole, table = pd.read_parquet(folders[1]), CleanTable(folders[1])
+    assert list(table.days) == [*sorted(set(table.days) - {UNDATED}), UNDATED]
+    assert sum(map(len, table.days.values())) == len(whole)
+    columns = ["request_id", "attempt", "link", "state", "started"]
+    done = table.read(columns, keep=lambda rows: rows.state == "done")
+    expected = whole[whole.state == "done"][columns]
+    assert len(expected) > 20
+    pd.testing.assert_frame_equal(done.astype({"link": str, "state": str}), expected.astype({"link": str, "state": str}), check_names=False)
+    day = list(table.days)[1]
+    assert table.read(["started"], days=[day]).index.tolist() == list(table.days[day])
+    places = [expected.index[-1], 0, len(whole) - 1, 0]
+    taken = table.take(places, ["request_id", "reason"])
+    assert taken.index.tolist() == places
+    assert taken.request_id.tolist() == whole.request_id.loc[places].tolist()
+    for none in (table.read(columns, days=[]), table.take([], columns)):
+        pd.testing.assert_frame_equal(none, done[:0], check_categorical=False)
+
+
+@pytest.mark.parametrize("rows", [7, 60, 10_000])
+def test_rows_of_the_clean_table_are_read_in_pieces_none_twice(folders, rows):
+    night(folders, {"one": events_of(np.random.default_rng(5), 200, 4)})
+    table, columns = CleanTable(folders[1]), ["request_id", "state", "link"]
+    expected = table.read(columns, keep=lambda rows: rows.state == "done")
+    pieces = list(table.pieces(columns, keep=lambda rows: rows.state == "done", rows=rows))
+    assert max(map(len, pieces)) <= rows
+    assert len(pieces) < 2 * len(expected) / rows + len(table.days)
+    pd.testing.assert_frame_equal(pd.concat([piece.astype(str) for piece in pieces]), expected.astype(str))
+    begin, end = expected.index[[30, -9]]
+    between = table.pieces(columns, begin=begin, end=end, keep=lambda rows: rows.state == "done", rows=rows)
+    pd.testing.assert_series_equal(pd.concat([piece.request_id for piece in between]), expected.request_id[30:-9])
+    assert table.days_between(begin, end)[0] == next(day for day, places in table.days.items() if begin in places)
+    assert list(table.pieces(columns, begin=table.n_rows)) == []

@@ -69,16 +69,16 @@ def scored():
     links = [("A_X", "B_X"), ("C_X", "D_X"), ("E_X", "F_X")]
     rows = pd.DataFrame([(src, dst, f"{src} -> {dst}") for src, dst in links], columns=["src", "dst", "link"])
     rows = rows.assign(src_site=rows.src.str[0], dst_site=rows.dst.str[0], fts="fts", started=NOON, finished=NOON + HOUR)
-    return rows.assign(request_id=["a", "b", "c"], attempt=1, flagged=[True, False, False])
+    return rows.assign(flagged=[True, False, False])
 
 
 def test_what_incidents_touch_is_not_normal_nor_what_findings_hold_where_none_is_known(scored):
     incidents = pd.DataFrame({"kind": ["slow_link", "failing_source"], "entity": ["A_X -> B_X", "C_X"], "start": NOON, "end": NOON + HOUR})
     problems = pd.DataFrame({"entity_kind": ["link"], "entity": ["E_X -> F_X"], "start": [NOON], "end": [NOON]})
     touched = transfers_touched(scored, incidents, problems)
-    assert touched.set_index("request_id").slowed.to_dict() == {"a": True, "b": False}
-    assert transfers_touched(scored, incidents.iloc[:0], problems).to_dict("records") == [{"request_id": "c", "attempt": 1, "slowed": False}]
-    normal = scored.drop(index=touched.index)
+    assert touched.set_index("row").slowed.to_dict() == {0: True, 1: False}
+    assert transfers_touched(scored, incidents.iloc[:0], problems).to_dict("records") == [{"row": 2, "slowed": False}]
+    normal = scored.drop(index=touched.row)
     counts = {"stated": 0.005, "n_flagged": 0, "n": 1, "n_independent": 1.0}
     assert vars(alarms_outside(0.005, normal, incidents)) == counts | {"items": "transfers outside known incidents"}
     assert vars(alarms_outside(0.005, normal, incidents.iloc[:0])) == counts | {"items": "transfers outside the findings"}
