@@ -26,7 +26,7 @@ import pandas as pd
 from nightshift import catalog
 from nightshift.checksums import use_checksums
 from nightshift.evidence import build_rows
-from nightshift.figures import plain_text  # which turns off the parser of mathematical text
+from nightshift.figures import plain_text, save_figure  # which turn off the parser of mathematical text
 from nightshift.products import git_revision
 from nightshift.schemas import FINDING, FINDING_MAY_HAVE, NUMBER, TEXT, TIME, columns_of
 from nightshift.series import Picture, series_of
@@ -222,7 +222,7 @@ def show_figure(ax, path, title, xlabel, ylabel):
         ax.set_title(title, loc="left", wrap=True)
     for file in [path, path.with_suffix(".pdf")] if is_by_hand() else [path]:
         with atomic(file) as temporary:
-            plain_text(figure).savefig(temporary, dpi=110, bbox_inches="tight")  # a $ in a name is a $
+            save_figure(plain_text(figure), temporary)  # a $ in a name is a $
     series = series_of(figure)
     plt.close(figure)
     png = path.read_bytes()

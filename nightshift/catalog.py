@@ -126,6 +126,7 @@ class Study(Entry):
     least_history: LeastHistory = LeastHistory()
     sample_source: str = ""  # those of them that are its source, a pattern; by default the first
     extra_notebooks: dict[str, ExtraNotebook] = {}
+    networks: bool = False  # whether its notebooks import Keras, which is then done once and not in each
     kinds: dict[str, FindingKind]
     open_kinds: bool = False  # whether labels of its source are kinds, too
     troubles: dict[str, Trouble] = {}

@@ -19,6 +19,7 @@ matplotlib.rcParams.update(
 )
 matplotlib.rcParams["text.parse_math"] = False
 
+DOTS_PER_INCH = 110
 TIMES = "\N{MULTIPLICATION SIGN}"
 RAISED = str.maketrans("0123456789+-\N{MINUS SIGN}", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻")
 
@@ -90,12 +91,12 @@ def artists_of(parent):
 
 
 def plain_text(figure):
-    """Show every text of `figure` as it is written, and number its logarithmic axes in plain characters;
-    returns `figure`.
+    """Show every text of `figure` as it is written, and number its logarithmic axes in plain characters; a
+    factor of all numbers of an axis, such as 1e6, stands above them. Returns `figure`.
 
     A second call changes nothing. Formatters that show names, such as those of categories, are left alone.
     """
-    from matplotlib.axis import Axis
+    from matplotlib.axis import Axis, YAxis
     from matplotlib.text import Text
 
     for artist in artists_of(figure):
@@ -106,6 +107,11 @@ def plain_text(figure):
             ):
                 if isinstance(numbers, LogFormatter | LogitFormatter):
                     set_numbers(PlainNumbers(numbers))
+            factor = artist.get_offset_text()
+            if isinstance(artist, YAxis) and factor.get_horizontalalignment() == "left":
+                factor.set_horizontalalignment(
+                    "right"
+                )  # above the numbers that it stands for, beside the title
         elif isinstance(artist, Text):
             wraps = artist.get_wrap()
             if wraps:  # matplotlib 3.11 breaks lines by the width of the formula, whatever is said of parsing
@@ -114,3 +120,16 @@ def plain_text(figure):
             # the parser, finding no dollar but those with a backslash, then does nothing
             artist.set_parse_math(wraps)
     return figure
+
+
+def save_figure(figure, path):
+    """Write the `figure` to `path`, cut to what it shows: pixel for pixel savefig(bbox_inches="tight"), which
+    goes over all of it once more to find out how large that is, a twelfth of the time.
+    """
+    figure.set_dpi(DOTS_PER_INCH)
+    if (layout := figure.get_layout_engine()) is not None:
+        layout.execute(figure)
+        figure.set_layout_engine("none")
+    shown = figure.get_tightbbox(figure.canvas.get_renderer())
+    area = shown.padded(matplotlib.rcParams["savefig.pad_inches"])
+    figure.savefig(path, dpi=DOTS_PER_INCH, bbox_inches=area)

@@ -29,10 +29,9 @@ from multiprocessing.connection import wait
 
 ADDRESS = "NIGHTSHIFT_FORKSERVER"  # environment variable that holds the path of the server's socket
 LIBRARIES = (
-    "nightshift.models",  # first: skops looks through all modules that are there, 0.4 s or 2 s
+    "scipy.special",  # first, see SLOW of nightshift/night.py
+    "nightshift.models",
     "ipykernel.kernelapp",
-    "jax.numpy",
-    "keras",
     "numba",
     "awkward.numba",  # which numba imports where it is installed, when a process first compiles anything
     "papermill",
@@ -44,6 +43,7 @@ LIBRARIES = (
     "sklearn.ensemble",
     "tqdm",
 )  # none that starts threads of its own, which no fork would have: JAX does so only when it first computes
+NETWORKS = ("jax.numpy", "keras")  # 1.7 s of a processor, for those studies whose study.yaml says so
 # how kernels draw: what ipykernel tells a matplotlib that it imports itself
 INLINE = "module://matplotlib_inline.backend_inline"
 PATIENCE_S = 2  # for a process that was asked to end
@@ -121,9 +121,9 @@ def watch(child, connection, answers):
 
 
 @contextlib.contextmanager
-def running(folder):
+def running(folder, *, networks=True):
     """Let a server run while the block runs, with its socket in `folder`; without one where its path is too
-    long for a socket. It is a fork of this process, and ends with it.
+    long for a socket. It is a fork of this process, and ends with it. networks : whether it imports NETWORKS.
     """
     path = os.path.join(folder, "forkserver")
     with socket.socket(socket.AF_UNIX) as listener:
@@ -133,7 +133,7 @@ def running(folder):
             yield
             return
         listener.listen(64)
-        server = FORK.Process(target=serve, args=(listener,))
+        server = FORK.Process(target=serve, args=(listener, networks))
         server.start()
     os.environ[ADDRESS] = path
     try:
@@ -144,7 +144,7 @@ def running(folder):
         server.join()
 
 
-def serve(listener):
+def serve(listener, networks):
     """Fork for whoever connects to the socket `listener`, until the parent of this process ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it outlives those who ask
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit())
@@ -160,7 +160,7 @@ def serve(listener):
             if listener in ready:
                 with contextlib.suppress(OSError, ValueError):  # whoever asked has gone
                     connection, _ = listener.accept()
-                    children[connection] = fork(connection, [listener, *children, connection])
+                    children[connection] = fork(connection, [listener, *children, connection], networks)
             for connection, child in list(children.items()):
                 if child.exitcode is not None:
                     with contextlib.suppress(OSError):
@@ -177,11 +177,11 @@ def serve(listener):
             child.kill()
 
 
-def fork(connection, inherited):
+def fork(connection, inherited, networks):
     """Read what is asked on `connection` and start it; returns the process. inherited : sockets that it must
-    not keep.
+    not keep. networks : as of `running`.
     """
-    import_libraries()
+    import_libraries(networks=networks)
     _, streams, *_ = socket.recv_fds(connection, 1, 3)
     request = json.loads(connection.makefile().readline())
     child = FORK.Process(target=become, args=(request, streams, inherited))
@@ -192,11 +192,11 @@ def fork(connection, inherited):
     return child
 
 
-def import_libraries():
-    """Import what the forks need."""
+def import_libraries(*, networks=True):
+    """Import what the forks need; networks : as of `running`."""
     # pandera imports it where it is installed, to make up tables for tests: an eighth of all these imports
     sys.modules.setdefault("hypothesis", None)
-    for name in LIBRARIES:
+    for name in (*LIBRARIES, *NETWORKS) if networks else LIBRARIES:
         importlib.import_module(name)
     import matplotlib
 

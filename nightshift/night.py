@@ -18,7 +18,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from nightshift import forkserver, workers
+from nightshift import catalog, forkserver, workers
 from nightshift.log import log, print_line, speaks_json
 from nightshift.products import correct_times
 from nightshift.wording import plural
@@ -29,7 +29,15 @@ CATCH_UP = 7  # missed nights that are made up for, where the configuration does
 LEAST_ROOM = 2**20  # bytes, for records and pages of a night of which nothing else could be written
 PATIENCE_S = 10  # for a process that was asked to end
 # what Snakemake and the site take two seconds of a processor to import: once, and not for each of them again
-SLOW = ("snakemake.cli", "pandas", "smart_open", "nightshift.reporting.site")
+SLOW = (
+    # first: skops, which the fork server imports, looks for each function of it through all modules from the
+    # first that was imported on: 3.6 s, or 2.2
+    "scipy.special",
+    "snakemake.cli",
+    "pandas",
+    "smart_open",
+    "nightshift.reporting.site",
+)
 
 
 def run_night(path, day, cores="all", quiet=False):
@@ -228,7 +236,7 @@ def run_chain(config, root, cores, quiet=False, pages=True):
     sys.modules["snakemake.cli"].get_argument_parser()  # finds the plugins, a quarter of a second
     # a link where the repository is read-only: Snakemake makes the folder, but not where a link leads
     Path(".snakemake").resolve().mkdir(parents=True, exist_ok=True)
-    with temporary_folder() as folder, fork_server(folder):
+    with temporary_folder() as folder, fork_server(folder, config):
         for target in ("all" if pages else "findings", "digest"):
             try:
                 made = run_target(target, config, root, cores, log_file, quiet)
@@ -260,11 +268,15 @@ def elsewhere():
     return bool(os.environ.get("SNAKEMAKE_PROFILE"))
 
 
-def fork_server(folder):
-    """A fork server with its socket in `folder`, while the block runs; none where steps run elsewhere: there
-    they do not find it, and from here it would do their work outside of the jobs that are charged for it.
+def fork_server(folder, config):
+    """A fork server for the night of `config` with its socket in `folder`, while the block runs; none where
+    steps run elsewhere: there they do not find it, and from here it would do their work outside of the jobs
+    that are charged for it.
     """
-    return contextlib.nullcontext() if elsewhere() else forkserver.running(folder)
+    if elsewhere():
+        return contextlib.nullcontext()
+    networks = any(catalog.study_of(study).networks for study in config["studies"])
+    return forkserver.running(folder, networks=networks)
 
 
 def temporary_folder(beside=None):
@@ -309,6 +321,8 @@ def arguments_of(target, config, cores, folder):
         str(typed),
         "--cores",
         cores,
+        "--scheduler",
+        "greedy",  # the default one asks a solver of integer programs, a process each time
         "--keep-going",
         "--rerun-incomplete",
         "--nolock",
@@ -355,14 +369,24 @@ def watched(arguments, log_file, quiet):
 
 def run_snakemake(arguments, reading, writing, quiet):
     """Call Snakemake, which ends this process; its standard error goes to `writing`, an end of a pipe."""
-    import snakemake.cli
+    from snakemake.cli import args_to_api, parse_args
+    from snakemake.exceptions import print_exception
 
     os.close(reading)
     os.dup2(writing, 2)
     if quiet:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sys.stdout, sys.stderr = (io.TextIOWrapper(io.FileIO(n, "w"), line_buffering=True) for n in (1, 2))
-    snakemake.cli.main(arguments)
+    try:
+        parser, options = parse_args(arguments)
+        # the command line knows no way to say so. A limit lets Snakemake 9.27 look again a second after each
+        # look, and one more a second after each job: of a night of 160 s it took 14 s of a processor
+        options.max_jobs_per_timespan = None
+        ended_well = args_to_api(options, parser)
+    except Exception as error:
+        print_exception(error)
+        ended_well = False
+    sys.exit(0 if ended_well else 1)
 
 
 def publish_night(path, day, *, tell=True):

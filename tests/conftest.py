@@ -161,7 +161,7 @@ def tables_of(page):
 ONE_PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg==")
 
 
-def sketch(figure, path, **how):
+def sketch(figure, path):
     """Save one pixel in place of a figure after its titles, labels, legends and notes were laid out: a tenth of the work of drawing it.
 
     What else can go wrong in a figure goes wrong where the chains of the tests draw every one of them.
@@ -202,7 +202,7 @@ def run_cells(notebook, products, *, drawn=False, **parameters):
     names, displayed, recorded = {}, [], []
     with matplotlib.rc_context(), pytest.MonkeyPatch.context() as patch:
         if not drawn:
-            patch.setattr("matplotlib.figure.Figure.savefig", sketch)
+            patch.setattr("helpers.save_figure", sketch)
         patch.setattr("IPython.display.display", lambda what, raw=False: (recorded if raw else displayed).append(what))
         for code, declares in cells_of(notebook):
             try:

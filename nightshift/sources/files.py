@@ -13,6 +13,7 @@ import glob
 import gzip
 import itertools
 import json
+import math
 import os
 import re
 from pathlib import Path
@@ -109,8 +110,12 @@ def as_text(value):
     """The JSON `value` as the source wrote it; missing stays missing. Half of a surrogate pair, which no file
     of ours can hold, becomes a question mark.
     """
-    if value is None or not isinstance(value, str):
-        return value if value is None else json.dumps(value)
+    if value is None:
+        return None
+    if type(value) is int or (type(value) is float and math.isfinite(value)):
+        return repr(value)  # as json.dumps has it, which takes ten times as long to begin
+    if not isinstance(value, str):
+        return json.dumps(value)
     return value if value.isascii() else value.encode(errors="replace").decode()
 
 

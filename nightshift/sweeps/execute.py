@@ -15,6 +15,7 @@ import time
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 
 from nightshift import forkserver
+from nightshift.catalog import study_of
 from nightshift.config import notebook_of
 from nightshift.products import read_json
 from nightshift.runs import is_alive
@@ -45,7 +46,7 @@ class Runner:
         pending = set()
         with (
             tempfile.TemporaryDirectory(prefix="nightshift-") as folder,
-            forkserver.running(folder),
+            forkserver.running(folder, networks=study_of(self.sweep.plan["study"]).networks),
             ThreadPoolExecutor(self.jobs) as pool,
         ):
             try:

@@ -10,7 +10,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 
 import helpers
-from nightshift.figures import PlainNumbers, label_lines, plain_number, plain_text, spread
+from nightshift.figures import DOTS_PER_INCH, PlainNumbers, label_lines, plain_number, plain_text, save_figure, spread
 
 HOSTILE = "$a_{ {x} $$ \\frac{<b> \\$ _^% #~&$"
 
@@ -99,6 +99,32 @@ def test_lines_are_named_at_their_ends_in_their_colours_and_no_name_hides_anothe
 )
 def test_positions_are_moved_apart_and_stay_inside(at, apart):
     assert spread(at, 0.1, 1.0) == pytest.approx(apart)
+
+
+@pytest.mark.parametrize("layout", ["constrained", None])
+def test_a_saved_figure_is_that_of_matplotlib_pixel_for_pixel(tmp_path, layout):
+    def drawn():
+        figure, axes = plt.subplots(1, 2, layout=layout, figsize=(6, 3))
+        for ax, size in zip(axes, [1, 1e7], strict=True):
+            ax.plot([0, size], label="a line beyond the axes")
+            ax.set_title("a title that is too long for its axes", loc="left")
+            label_lines(ax)
+        return plain_text(figure)
+
+    save_figure(drawn(), tmp_path / "ours.png")
+    drawn().savefig(tmp_path / "theirs.png", dpi=DOTS_PER_INCH, bbox_inches="tight")
+    assert (tmp_path / "ours.png").read_bytes() == (tmp_path / "theirs.png").read_bytes()
+
+
+def test_a_factor_of_all_numbers_stands_beside_the_title_and_not_in_it(tmp_path):
+    figure, ax = plt.subplots()
+    ax.plot([0, 2e7])
+    title = ax.set_title("A claim", loc="left")
+    save_figure(plain_text(figure), tmp_path / "f.png")
+    factor = ax.yaxis.get_offset_text()
+    assert factor.get_text() == "1e7"
+    assert not factor.get_window_extent().overlaps(title.get_window_extent())
+    plt.close(figure)
 
 
 def test_what_is_run_by_hand_is_saved_for_a_paper_too(tmp_path, monkeypatch):

@@ -40,7 +40,7 @@ def imported():
 DRIVER = """import sys
 from nightshift import forkserver
 forkserver.LIBRARIES = ("first",)
-with forkserver.running(sys.argv[1]):
+with forkserver.running(sys.argv[1], networks=False):
     print("ready", flush=True)
     sys.stdin.read()
 """
