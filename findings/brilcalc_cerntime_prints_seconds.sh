@@ -5,7 +5,8 @@
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-python3 -m venv "$work/v" && "$work/v/bin/pip" install -q brilws==3.9.4 docopt 'sqlalchemy<1.4' schema prettytable numpy pandas pyyaml pytz tables python-dateutil
+{ python3 -m venv "$work/venv" && "$work/venv/bin/pip" install -qq brilws==3.9.4 docopt==0.6.2 sqlalchemy==1.3.24 schema==0.7.8 prettytable==3.18.0 \
+  numpy==2.4.6 pandas==3.1.1 pyyaml==6.0.3 pytz==2026.6 tables==3.11.1 python-dateutil==4.0.0; } || { echo "cannot install brilws 3.9.4"; exit 2; }
 cat >"$work/run.py" <<'P'
 import sys, types
 import sqlalchemy.dialects.oracle as oracle
@@ -21,9 +22,9 @@ api.online_resultIter = lambda *a, **k: iter([{**row, "delivered": 100.0, "recor
 sys.argv = ["brilcalc", "lumi", "--byls", "-r", "400123", "--output-style", "csv", *sys.argv[1:]]
 main.brilcalc_main()
 P
-time_of() { "$work/v/bin/python" "$work/run.py" "$@" | grep ^400123 | cut -d, -f3; }
+time_of() { "$work/venv/bin/python" "$work/run.py" "$@" | grep ^400123 | cut -d, -f3; }
 plain=$(time_of) local=$(time_of --cerntime) seconds=$(time_of --tssec)
-echo "brilws $("$work/v/bin/python" -c 'from importlib.metadata import version; print(version("brilws"))')"
+echo "brilws $("$work/venv/bin/python" -c 'from importlib.metadata import version; print(version("brilws"))')"
 echo "brilcalc lumi --byls             $plain"
 echo "brilcalc lumi --byls --cerntime  $local"
 echo "brilcalc lumi --byls --tssec     $seconds"

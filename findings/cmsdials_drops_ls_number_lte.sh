@@ -4,8 +4,9 @@
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-python3 -m venv "$work/v" && "$work/v/bin/pip" install -q cmsdials==2.4.1
-seen=$("$work/v/bin/python" - <<'P'
+{ python3 -m venv "$work/venv" && "$work/venv/bin/pip" install -qq cmsdials==2.4.1; } ||
+  { echo "cannot install cmsdials 2.4.1"; exit 2; }
+seen=$("$work/venv/bin/python" - <<'P'
 from importlib.metadata import version
 from cmsdials.filters import LumisectionFilters, LumisectionHistogram1DFilters
 print("cmsdials", version("cmsdials"))

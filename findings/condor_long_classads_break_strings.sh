@@ -5,8 +5,9 @@
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-python3 -m venv "$work/v" && "$work/v/bin/pip" install -q htcondor==25.14.1
-seen=$("$work/v/bin/python" - <<'P'
+{ python3 -m venv "$work/venv" && "$work/venv/bin/pip" install -qq htcondor==25.14.1; } ||
+  { echo "cannot install htcondor 25.14.1"; exit 2; }
+seen=$("$work/venv/bin/python" - <<'P'
 import classad2
 import htcondor2
 print(htcondor2.version())

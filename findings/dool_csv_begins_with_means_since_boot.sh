@@ -4,15 +4,17 @@
 # the mean of weeks for the load of a moment. The times of -t lack the year, so that only -T (the epoch) can be placed.
 # Exits with 1 when the first row is one of the moment.
 set -euo pipefail
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-cd "$folder"
-python3 -m venv v
-v/bin/pip install -q dool==1.3.8 2>/dev/null || { echo "no such package here"; exit 2; }
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+{ python3 -m venv "$work/venv" && "$work/venv/bin/pip" install -qq dool==1.3.8; } ||
+  { echo "cannot install dool 1.3.8"; exit 2; }
 read -r _ user nice system idle wait irq soft steal _ </proc/stat
-v/bin/dool -T -c --output dool.csv 1 3 >/dev/null 2>&1
-python3 - "$idle" $((user + nice + system + idle + wait + irq + soft + steal)) <<'P'
+venv/bin/dool -T -c --output dool.csv 1 3 >/dev/null 2>&1
+venv/bin/python - "$idle" $((user + nice + system + idle + wait + irq + soft + steal)) <<'P'
 import csv, sys
+from importlib.metadata import version
+print("dool", version("dool"))
 rows = [row for row in csv.reader(open("dool.csv")) if row and row[0].replace(".", "").isdigit()]
 idle = [float(row[3]) for row in rows]
 since_boot = 100 * int(sys.argv[1]) / int(sys.argv[2])

@@ -5,10 +5,10 @@
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-python3 -m venv "$work/v"
-"$work/v/bin/pip" install -q 'grafana-foundation-sdk>=11' 2>/dev/null
-newest=$("$work/v/bin/python" -c 'from importlib.metadata import version; print(version("grafana-foundation-sdk"))')
-"$work/v/bin/pip" install -q 'grafana-foundation-sdk==1769699379!11.6.0' 2>/dev/null
-pinned=$("$work/v/bin/python" -c 'from importlib.metadata import version; print(version("grafana-foundation-sdk"))')
+{ python3 -m venv "$work/venv" && "$work/venv/bin/pip" install -qq 'grafana-foundation-sdk>=11'; } ||
+  { echo "cannot install grafana-foundation-sdk>=11"; exit 2; }
+newest=$("$work/venv/bin/python" -c 'from importlib.metadata import version; print(version("grafana-foundation-sdk"))')
+"$work/venv/bin/pip" install -qq 'grafana-foundation-sdk==1769699379!11.6.0' || { echo "cannot install grafana-foundation-sdk 1769699379!11.6.0"; exit 2; }
+pinned=$("$work/venv/bin/python" -c 'from importlib.metadata import version; print(version("grafana-foundation-sdk"))')
 echo "asked for at least 11: $newest; pinned: $pinned"
 [[ ${newest#*!} == 10.* && $pinned == '1769699379!11.6.0' ]]

@@ -4,8 +4,8 @@
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-python3 -m venv "$work/old" && "$work/old/bin/pip" install -q pandas==2.3.3 numpy==2.2.6 tables==3.10.2
-python3 -m venv "$work/new" && "$work/new/bin/pip" install -q pandas==3.1.1 tables==3.11.1
+{ python3 -m venv "$work/old" && "$work/old/bin/pip" install -qq pandas==2.3.3 numpy==2.2.6 tables==3.10.2; } || { echo "cannot install pandas 2.3.3"; exit 2; }
+{ python3 -m venv "$work/new" && "$work/new/bin/pip" install -qq pandas==3.1.1 numpy==2.4.6 tables==3.11.1; } || { echo "cannot install pandas 3.1.1"; exit 2; }
 "$work/old/bin/python" - "$work/zoned.h5" <<'P'
 import sys
 import pandas as pd
@@ -24,7 +24,7 @@ except Exception as error:
 P
 }
 without=$(read)
-"$work/new/bin/pip" install -q pytz==2026.6
+"$work/new/bin/pip" install -qq pytz==2026.6 || { echo "cannot install pytz 2026.6"; exit 2; }
 with=$(read)
 echo "without pytz: $without"
 echo "with pytz:    $with"

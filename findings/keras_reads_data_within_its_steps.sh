@@ -5,10 +5,12 @@
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-python3 -m venv "$work/venv" && "$work/venv/bin/pip" install -q keras==3.15.1 jax==0.10.2 numpy
+{ python3 -m venv "$work/venv" && "$work/venv/bin/pip" install -qq keras==3.15.1 jax==0.10.2 jaxlib==0.10.2 numpy==2.4.6; } ||
+  { echo "cannot install keras 3.15.1 and jax 0.10.2"; exit 2; }
 KERAS_BACKEND=jax "$work/venv/bin/python" - <<'P'
 import time
 
+import jax
 import keras
 import numpy as np
 
@@ -43,7 +45,8 @@ model, watch = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]), Wat
 model.compile("sgd", "mse")
 model.fit(slow(), steps_per_epoch=STEPS, epochs=1, verbose=0, shuffle=False, callbacks=[watch])
 waited = WAIT_S * STEPS
-print(f"keras {keras.__version__}: a loader that takes {waited:.1f} s shows as {watch.between:.2f} s between steps and {watch.within:.2f} s within them;")
+print(f"keras {keras.__version__}, jax {jax.__version__}")
+print(f"a loader that takes {waited:.1f} s shows as {watch.between:.2f} s between steps and {watch.within:.2f} s within them;")
 print(f"batches read before the first step: {watch.read_before}")
 assert watch.between < 0.2 * waited and watch.within > 0.6 * waited and watch.read_before == 2
 P

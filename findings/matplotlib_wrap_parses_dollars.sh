@@ -4,11 +4,11 @@
 # asks only whether the dollars are even: "copied to $HOME_$USER today" ends savefig with ValueError of the parser, and "$5 or $6" is broken at the wrong width.
 # Not wrapped, the same text is drawn as it is written. Exit code 1 when that changes.
 set -eu
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install --quiet "matplotlib==3.11.2"
-MPLBACKEND=agg "$folder/venv/bin/python" - "$folder" <<'PY'
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+{ python3 -m venv "$work/venv" && "$work/venv/bin/pip" install -qq matplotlib==3.11.2; } ||
+  { echo "cannot install matplotlib 3.11.2"; exit 2; }
+MPLBACKEND=agg "$work/venv/bin/python" - "$work" <<'PY'
 import sys
 
 import matplotlib

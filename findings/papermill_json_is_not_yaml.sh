@@ -2,11 +2,11 @@
 # papermill -y reads JSON by a parser of YAML 1.1, in which a number such as 5e-05 has no dot and is text: what Python's
 # json.dumps writes for 0.00005 reaches the notebook as a str. Exits with 1 when it arrives as a number.
 set -euo pipefail
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-cd "$folder"
-python3 -m venv env
-env/bin/pip install --quiet papermill==2.7.0 PyYAML==6.0.3 nbformat==5.10.4
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+{ python3 -m venv "$work/venv" && "$work/venv/bin/pip" install -qq papermill==2.7.0 PyYAML==6.0.3 nbformat==5.11.1; } ||
+  { echo "cannot install papermill 2.7.0"; exit 2; }
 cat > write.py <<'PYTHON'
 import nbformat
 
@@ -14,11 +14,11 @@ cell = nbformat.v4.new_code_cell("rate: float = 0.5", metadata={"tags": ["parame
 kernel = {"name": "python3", "language": "python", "display_name": "Python 3"}
 nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata={"kernelspec": kernel}), "in.ipynb")
 PYTHON
-env/bin/python write.py
-given=$(env/bin/python -c 'import json; print(json.dumps({"rate": 0.00005}))')
-env/bin/papermill in.ipynb out.ipynb --prepare-only -y "$given" 2> log || { cat log; exit 2; }
-echo "papermill $(env/bin/python -c 'from importlib.metadata import version; print(version("papermill"))') was given $given"
-env/bin/python - <<'PYTHON'
+venv/bin/python write.py
+given=$(venv/bin/python -c 'import json; print(json.dumps({"rate": 0.00005}))')
+venv/bin/papermill in.ipynb out.ipynb --prepare-only -y "$given" 2> log || { cat log; exit 2; }
+echo "papermill $(venv/bin/python -c 'from importlib.metadata import version; print(version("papermill"))') was given $given"
+venv/bin/python - <<'PYTHON'
 import json
 import sys
 

@@ -5,12 +5,12 @@
 # nothing at all when the kernel dies; an engine whose manager passes over most saves keeps both.
 # Exits with 1 when the number of writes is another.
 set -euo pipefail
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-python3 -m venv "$folder/env"
-"$folder/env/bin/pip" install --quiet papermill==2.7.0 ipykernel==7.4.0
-cd "$folder"
-"$folder/env/bin/python" - <<'PY'
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+{ python3 -m venv "$work/venv" && "$work/venv/bin/pip" install -qq papermill==2.7.0 nbformat==5.11.1 ipykernel==7.4.0; } ||
+  { echo "cannot install papermill 2.7.0"; exit 2; }
+cd "$work"
+"$work/venv/bin/python" - <<'PY'
 import sys
 from importlib.metadata import version
 

@@ -4,9 +4,9 @@
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-python3 -m venv "$work/v" && "$work/v/bin/pip" install -q setuptools==84.2.1
-"$work/v/bin/pip" install -q --no-build-isolation parallelworkloads==0.1.3
-seen=$("$work/v/bin/python" - <<'P'
+{ python3 -m venv "$work/venv" && "$work/venv/bin/pip" install -qq setuptools==84.2.1 &&
+  "$work/venv/bin/pip" install -qq --no-build-isolation parallelworkloads==0.1.3; } || { echo "cannot install parallelworkloads 0.1.3"; exit 2; }
+seen=$("$work/venv/bin/python" - <<'P'
 from importlib.metadata import files, version
 print("parallelworkloads", version("parallelworkloads"), "holds", [path.name for path in files("parallelworkloads") if "info" not in path.parts[0]])
 try:

@@ -3,21 +3,19 @@
 # of a table stand in the footer, which has none: with `write_page_checksum=True` and `page_checksum_verification=True`, pyarrow 26 reads 37 of 12,568
 # tables of which one bit of the footer is flipped as other ones, without a word: a column of another name, values of another type, or fewer rows behind
 # a filter. 5,627 are read as they are, since much of a footer is never asked for, and the others are errors.
-# Needs pyarrow==26.* and pandas==3.*; exits with 1 when no flipped bit is read as other values.
+# pyarrow 26.0.1 and pandas 3.1.1; exits with 1 when no flipped bit is read as other values.
 set -eu
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-python3 - "$folder/table.parquet" <<'P'
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+{ python3 -m venv "$work/venv" && "$work/venv/bin/pip" install -qq pyarrow==26.0.1 pandas==3.1.1 numpy==2.4.6; } ||
+  { echo "cannot install pyarrow 26.0.1 and pandas 3.1.1"; exit 2; }
+"$work/venv/bin/python" - "$work/table.parquet" <<'P'
 import collections
 import sys
 
-try:
-    import pandas as pd
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-except ModuleNotFoundError as error:
-    print(f"install {error.name} first")
-    sys.exit(2)
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 path = sys.argv[1]
 times = pd.date_range("2026-01-31", periods=40, freq="h", tz="UTC").as_unit("us")

@@ -4,12 +4,14 @@
 # "timezone", so the two cannot be told apart, and time and zone together give a wrong moment. Times without options are UTC, and safe.
 # Exits with 1 when the zone is that of the times.
 set -euo pipefail
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-cd "$folder"
-apt-get download -q sysstat=12.6.1-1 >/dev/null 2>&1 || { echo "no such package here"; exit 2; }
-dpkg -x sysstat_*.deb root
-TZ=UTC LC_ALL=C root/usr/lib/sysstat/sadc 1 2 "$folder/sa" >/dev/null
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+apt-get download -q sysstat=12.6.1-1 libsensors5=1:3.6.0-7.1 >/dev/null 2>&1 || { echo "no such package here"; exit 2; }
+for package in *.deb; do dpkg -x "$package" root; done
+LD_LIBRARY_PATH=$(echo "$PWD"/root/usr/lib/*-linux-gnu)
+export LD_LIBRARY_PATH
+TZ=UTC LC_ALL=C root/usr/lib/sysstat/sadc 1 2 "$work/sa" >/dev/null
 root/usr/bin/sadf -V | head -1
 said() { TZ=$1 root/usr/bin/sadf -j "${@:2}" sa -- -u | tr -d '\n\t' | sed -E 's/.*"timezone": "([^"]*)".*"time": "([0-9:]*)", "utc": ([01]).*/\2 utc=\3 timezone=\1/'; }
 plain=$(said America/New_York)

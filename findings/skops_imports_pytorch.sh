@@ -5,12 +5,11 @@
 # Where PyTorch cannot be imported, the walk passes over the adapter in silence, and skops finds the same estimators.
 # Exits with 1 when PyTorch stays out.
 set -euo pipefail
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-python3 -m venv "$folder/env"
-"$folder/env/bin/pip" install --quiet torch==2.13.0
-"$folder/env/bin/pip" install --quiet skops==0.16.0 scikit-learn==1.9.1
-"$folder/env/bin/python" - <<'PY'
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+{ python3 -m venv "$work/venv" && "$work/venv/bin/pip" install -qq skops==0.16.0 scikit-learn==1.9.1 torch==2.13.0; } ||
+  { echo "cannot install skops 0.16.0 and torch 2.13.0"; exit 2; }
+"$work/venv/bin/python" - <<'PY'
 import subprocess
 import sys
 from importlib.metadata import version

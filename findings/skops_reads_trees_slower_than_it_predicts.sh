@@ -5,8 +5,8 @@
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-python3 -m venv "$work/venv"
-"$work/venv/bin/pip" install -q skops==0.16.0 scikit-learn==1.9.1 2>/dev/null
+{ python3 -m venv "$work/venv" && "$work/venv/bin/pip" install -qq skops==0.16.0 scikit-learn==1.9.1 numpy==2.4.6; } ||
+  { echo "cannot install skops 0.16.0"; exit 2; }
 "$work/venv/bin/python" - "$work" <<'PY'
 import sys
 import time

@@ -5,26 +5,28 @@
 # with two warnings in each log; where Slurm demands one, it is refused. slurm-no-account: true in the profile is silent and does the same.
 # Here a sacct of our own prints two jobs where it is asked rightly. Exit code 1 when the guess comes out.
 set -eu
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install --quiet "snakemake-executor-plugin-slurm==2.8.0" "snakemake-interface-executor-plugins==9.4.0"
-cat >"$folder/sacct" <<'S'
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+{ python3 -m venv "$work/venv" && "$work/venv/bin/pip" install -qq snakemake-executor-plugin-slurm==2.8.0 snakemake-interface-executor-plugins==9.4.0; } ||
+  { echo "cannot install snakemake-executor-plugin-slurm 2.8.0"; exit 2; }
+cat >"$work/sacct" <<'S'
 #!/bin/sh
 echo "arguments: $*" >>"$SEEN"
 case "$*" in *"| tail -1"*) echo "sacct: invalid option -- '1'" >&2; exit 1 ;; esac
 printf 'physics\nchemistry\n'
 S
-chmod +x "$folder/sacct"
-SEEN=$folder/seen PATH=$folder:$PATH "$folder/venv/bin/python" - <<'PY'
+chmod +x "$work/sacct"
+SEEN=$work/seen PATH=$work:$PATH "$work/venv/bin/python" - <<'PY'
 import logging
 import sys
+from importlib.metadata import version
 
 from snakemake_executor_plugin_slurm.accounts import get_account
 
+print("snakemake-executor-plugin-slurm", version("snakemake-executor-plugin-slurm"))
 logging.basicConfig(format="%(levelname)s: %(message)s")
 account = get_account(logging.getLogger("slurm"))
 print("account:", account)
 sys.exit(account is not None)
 PY
-cat "$folder/seen"
+cat "$work/seen"

@@ -6,11 +6,11 @@
 # `rsync -a`, starts nothing. A parameter that holds the state of the file does, and then the file need be no input.
 # Exits with 1 when Snakemake makes something of a file of the future and is content, or notices the old time.
 set -euo pipefail
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-python3 -m venv "$folder/env"
-"$folder/env/bin/pip" install --quiet snakemake==9.27.1
-cd "$folder"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+{ python3 -m venv "$work/venv" && "$work/venv/bin/pip" install -qq snakemake==9.27.1; } ||
+  { echo "cannot install snakemake 9.27.1"; exit 2; }
+cd "$work"
 cat > Snakefile <<'RULES'
 rule all:
     input:
@@ -31,8 +31,8 @@ rule back:
     output: "back.out"
     shell: "cp {input} {output}"
 RULES
-run() { "$folder/env/bin/snakemake" --cores 1 -- "$1" > log 2>&1 && echo well || echo "failed"; }
-"$folder/env/bin/snakemake" --version
+run() { "$work/venv/bin/snakemake" --cores 1 -- "$1" > log 2>&1 && echo well || echo "failed"; }
+"$work/venv/bin/snakemake" --version
 echo one > other.txt
 touch -d yesterday other.txt
 back=$(run back.out)

@@ -6,11 +6,11 @@
 # `max_jobs_per_timespan` of its SchedulingSettings is None, and so may be that of the options between `parse_args` and `args_to_api` of its cli.
 # Exits with 1 when Snakemake uses less than twice the processor time with the limit.
 set -euo pipefail
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-python3 -m venv "$folder/env"
-"$folder/env/bin/pip" install --quiet snakemake==9.27.1
-cd "$folder"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+{ python3 -m venv "$work/venv" && "$work/venv/bin/pip" install -qq snakemake==9.27.1; } ||
+  { echo "cannot install snakemake 9.27.1"; exit 2; }
+cd "$work"
 mkdir in && touch in/{1..400}
 cat > Snakefile <<'RULES'
 rule all:
@@ -31,10 +31,10 @@ if sys.argv[1] == "none":
 assert args_to_api(options, parser)
 print(sum(os.times()[:2]))
 RUN
-"$folder/env/bin/snakemake" --version
+"$work/venv/bin/snakemake" --version
 for limit in default none; do
     rm -rf out .snakemake
-    seconds=$("$folder/env/bin/python" run.py "$limit" 2>/dev/null | tail -1)
+    seconds=$("$work/venv/bin/python" run.py "$limit" 2>/dev/null | tail -1)
     echo "limit of jobs per timespan $limit: $seconds s of a processor"
     eval "$limit=$seconds"
 done

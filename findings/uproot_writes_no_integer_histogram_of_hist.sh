@@ -3,19 +3,17 @@
 # TArray must have signed integer or floating-point type, not dtype('>i8')", which is a signed integer of 64 bits. Its counts are of C's long long, which
 # NumPy keeps apart from int64 on Linux though both are printed as int64, and uproot's `to_TArray` asks for the type and not for the dtype.
 # The same counts as a NumPy array are written, as TH1D, and so is the storage Double: whoever moves from np.histogram to hist stumbles here.
-# Needs uproot==5.7.7 and hist==2.*; exits with 1 when the histogram is written.
+# hist 2.12.1; exits with 1 when the histogram is written.
 set -euo pipefail
-file=$(mktemp --suffix=.root)
-trap 'rm -f "$file"' EXIT
-python3 - "$file" <<'P'
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+{ python3 -m venv "$work/venv" && "$work/venv/bin/pip" install -qq uproot==5.7.7 hist==2.12.1 numpy==2.4.6; } ||
+  { echo "cannot install uproot 5.7.7 and hist 2.12.1"; exit 2; }
+"$work/venv/bin/python" - "$work/counts.root" <<'P'
 import sys
 
-try:
-    import hist
-    import uproot
-except ModuleNotFoundError as error:
-    print(f"install {error.name} first")
-    sys.exit(2)
+import hist
+import uproot
 
 print("uproot", uproot.__version__, "hist", hist.__version__)
 

@@ -4,14 +4,14 @@
 # Whoever turns times into positions by (time - start) / step must ask at multiples of the step.
 # Exits with 1 when the moments are those asked for.
 set -euo pipefail
-folder=$(mktemp -d)
-cd "$folder"
+work=$(mktemp -d) server=
+trap '[[ -z $server ]] || { kill "$server" && wait "$server"; } 2>/dev/null || true; rm -rf "$work"' EXIT
+cd "$work"
 apt-get download -q victoria-metrics=1.79.5+ds1-2+b5 >/dev/null 2>&1 || { echo "no such package here"; exit 2; }
 dpkg -x victoria-metrics_*.deb root
 port=$((20000 + RANDOM % 20000))
 root/usr/bin/victoria-metrics -storageDataPath=data -httpListenAddr=127.0.0.1:$port -retentionPeriod=100y >log 2>&1 &
 server=$!
-trap 'kill $server; wait $server 2>/dev/null; rm -rf "$folder"' EXIT
 url=http://127.0.0.1:$port
 for _ in $(seq 100); do curl -s "$url/health" >/dev/null && break; sleep 0.1; done
 echo "victoria-metrics $(dpkg-deb -f victoria-metrics_*.deb Version)"
