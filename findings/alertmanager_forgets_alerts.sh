@@ -1,5 +1,5 @@
 #!/bin/bash
-# An Alertmanager keeps silences over a restart, and no alert, however far its end lies ahead: alerts are in memory only, and who posts one by its API
+# Alertmanager 0.25.0 keeps silences over a restart, and no alert, however far its end lies ahead: alerts are in memory only, and who posts one by its API
 # must repeat it. What tells of nights, once a day, is therefore forgotten until the next night where the Alertmanager was started again meanwhile.
 set -eu
 work=$(mktemp -d) server=

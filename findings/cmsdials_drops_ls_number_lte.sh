@@ -1,5 +1,5 @@
 #!/bin/bash
-# cmsdials takes ls_number__lte as a filter of lumisections, and of histograms without a word, too; but there it sends nothing: the field is called
+# cmsdials 2.4.1 takes ls_number__lte as a filter of lumisections, and of histograms without a word, too; but there it sends nothing: the field is called
 # ls_numbet__lte, and what a model does not know is dropped. Who asks for the first ten lumisections of a run gets the histograms of all of them.
 set -eu
 work=$(mktemp -d)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Python 3.11 and later: fnmatch.translate("*a*") writes an atomic group, (?s:(?>.*?a).*)\Z. Go's regular expressions (RE2), and so Prometheus and
-# Alertmanager, have none and refuse it; (?s:...) alone they read, so a pattern with one star passes and one with two does not.
+# Python 3.11 and later: fnmatch.translate("*a*") writes an atomic group, (?s:(?>.*?a).*)\Z. Go's regular expressions (RE2), and so Prometheus 2.42.0
+# and Alertmanager, have none and refuse it; (?s:...) alone they read, so a pattern with one star passes and one with two does not.
 # Exits with 1 when promtool takes both.
 set -euo pipefail
 work=$(mktemp -d)

@@ -1,6 +1,6 @@
 #!/bin/bash
-# An HDF5 table with a zoned index that pandas 2 wrote is a valid file, and pandas 3 reads it, but only where pytz is installed, which pandas 3 no longer
-# requires. Without it nothing names pytz: PyTables gives the pickled zone back as bytes, and reading ends in an AttributeError about them.
+# An HDF5 table with a zoned index that pandas 2.3.3 wrote is a valid file, and pandas 3.1.1 reads it, but only where pytz is installed, which pandas 3
+# no longer requires. Without it nothing names pytz: PyTables gives the pickled zone back as bytes, and reading ends in an AttributeError about them.
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# In fit() of Keras 3.15 on JAX, the next batch is read after on_train_batch_begin, within the step: a callback that takes the time between
-# on_train_batch_end and the next on_train_batch_begin for the wait for data, as with other trainers, sees none, however slow the loader is. Of a generator two
-# batches are read before the first step. Who wants to know how long a fit waits for its data has to wrap the data.
+# In fit() of Keras 3.15.1 on JAX, the next batch is read after on_train_batch_begin, within the step: a callback that takes the time between
+# on_train_batch_end and the next on_train_batch_begin for the wait for data, as with other trainers, sees none, however slow the loader is. Of a
+# generator two batches are read before the first step. Who wants to know how long a fit waits for its data has to wrap the data.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -1,7 +1,8 @@
 #!/bin/bash
-# `LSTM(stateful=True)` of Keras 3 carries its state from call to call, as documented, but not in `fit` and `predict` on the JAX backend: its states are
-# variables that the layer does not track (they are made under `no_automatic_dependency_tracking`), so that each compiled call begins with zeros again.
-# Nothing is said. The same layer called by hand gives two halves the values of the whole; `predict` gives the second half those of a sequence of its own.
+# `LSTM(stateful=True)` of Keras 3.15.1 carries its state from call to call, as documented, but not in `fit` and `predict` on the JAX backend: its
+# states are variables that the layer does not track (they are made under `no_automatic_dependency_tracking`), so that each compiled call begins with
+# zeros again. Nothing is said. The same layer called by hand gives two halves the values of the whole; `predict` gives the second half those of a
+# sequence of its own.
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

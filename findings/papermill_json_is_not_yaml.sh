@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# papermill -y reads JSON by a parser of YAML 1.1, in which a number such as 5e-05 has no dot and is text: what Python's
+# papermill 2.7.0: -y reads JSON by a parser of YAML 1.1, in which a number such as 5e-05 has no dot and is text: what Python's
 # json.dumps writes for 0.00005 reaches the notebook as a str. Exits with 1 when it arrives as a number.
 set -euo pipefail
 work=$(mktemp -d)

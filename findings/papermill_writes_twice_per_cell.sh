@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# papermill writes the whole executed notebook before and after each cell, also where `autosave_cell_every` is 0.
+# papermill 2.7.0 writes the whole executed notebook before and after each cell, also where `autosave_cell_every` is 0.
 # That setting only concerns writes while a cell runs. Each write checks the notebook against its schema and holds every output so far, so that a
 # notebook of n cells with a figure each writes about n squared figures. `request_save_on_cell_execute=False` writes at the end alone, and then
 # nothing at all when the kernel dies; an engine whose manager passes over most saves keeps both.

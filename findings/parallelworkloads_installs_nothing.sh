@@ -1,6 +1,7 @@
 #!/bin/bash
-# parallelworkloads, the package of the workload model of Lublin & Feitelson, installs without a word, and no model is in it: its only distribution is
-# a source archive without its Cython files, and where Cython is absent its setup.py builds no extension and says so to nobody. With Cython it fails.
+# parallelworkloads 0.1.3, the package of the workload model of Lublin & Feitelson, installs without a word, and no model is in it: its only
+# distribution is a source archive without its Cython files, and where Cython is absent its setup.py builds no extension and says so to nobody. With
+# Cython it fails.
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

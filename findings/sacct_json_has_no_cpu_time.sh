@@ -7,10 +7,12 @@
 # Slurm 24.11.5 (Debian 13) fills the job. Needs Debian's slurm-wlm, slurmdbd, munge and mariadb-server; exits with 1 when JSON says what the table says.
 set -eu
 version=22.05.8-4+deb12u3
+export PATH=/usr/sbin:$PATH
+{ command -v munged && command -v mariadbd; } >/dev/null || { echo "apt-get install munge mariadb-server first"; exit 2; }
 for package in slurm-wlm slurmdbd slurm-client; do
     [ "$(dpkg-query -W -f '${Version}' $package 2>/dev/null)" = $version ] || { echo "apt-get install $package=$version first"; exit 2; }
 done
-export PATH=/usr/sbin:$PATH folder host user
+export folder host user
 folder=$(mktemp -d /tmp/f-XXXXXX) host=$(hostname -s) user=$(id -un)
 chmod 755 "$folder"
 stop() { kill $(jobs -p) 2>/dev/null; wait 2>/dev/null; rm -rf "$folder"; }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Loading a stored scikit-learn model by skops imports PyTorch, where that is installed, although neither library needs it.
+# Loading a stored scikit-learn model by skops 0.16.0 imports PyTorch, where that is installed, although neither library needs it.
 # skops asks scikit-learn for all its estimators; scikit-learn walks its packages, leaving out those below `externals`, but the walk itself imports
 # every package that it passes, the adapter of PyTorch among them. Each process that loads a model pays for that: five times the import without it.
 # Where PyTorch cannot be imported, the walk passes over the adapter in silence, and skops finds the same estimators.

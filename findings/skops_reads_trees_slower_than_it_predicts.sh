@@ -1,5 +1,5 @@
 #!/bin/bash
-# skops writes each array of each tree as a file of its own within its archive, and reads each with the reader of npy headers: gradient boosting of
+# skops 0.16.0 writes each array of each tree as a file of its own within its archive, and reads each with the reader of npy headers: gradient boosting of
 # 200 rounds is 600 members, and to load it takes tens of times as long as to predict a hundred rows. What scores in small batches must keep
 # the model that it has loaded.
 set -eu

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Snakemake fails every run in which something is made of a file that is dated in the future, `ancient` or not, after the job has ended well.
+# Snakemake 9.27.1 fails every run in which something is made of a file that is dated in the future, `ancient` or not, after the job has ended well.
 # A clock that was ahead for a night, and was set right, leaves such files: each job runs, its output is touched, is older than its input, and the run
 # ends with 1 and "could indicate a clock skew problem", until that future has come. A file that cannot be read ends it as well, after the job, if it
 # is small, since Snakemake then keeps a checksum of it. And a file of another content that comes back with its old time, as from `cp -p` or

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Snakemake looks for jobs to start more and more often while one runs. Its command line always has a limit of jobs per timespan, 100/1s where none is
-# given. With a limit, each look at what is ready lets another one follow a timespan later, and the end of each job is one more look, which goes on
-# like the others: after thirty jobs there are thirty looks a second until all are done, each over all inputs of all jobs that are ready. Of a night
+# Snakemake 9.27.1 looks for jobs to start more and more often while one runs. Its command line always has a limit of jobs per timespan, 100/1s where
+# none is given. With a limit, each look at what is ready lets another one follow a timespan later, and the end of each job is one more look, which goes
+# on like the others: after thirty jobs there are thirty looks a second until all are done, each over all inputs of all jobs that are ready. Of a night
 # with 400 modules as inputs of each job that took more of a processor than most of its jobs. Called from Python, Snakemake knows no limit:
 # `max_jobs_per_timespan` of its SchedulingSettings is None, and so may be that of the options between `parse_args` and `args_to_api` of its cli.
 # Exits with 1 when Snakemake uses less than twice the processor time with the limit.
