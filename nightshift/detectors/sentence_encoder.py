@@ -41,7 +41,7 @@ class SentenceEncoder:
         return np.array([found[i] for i in range(len(texts))], "float32")
 
     def vectors(self, tokens, there):
-        """Vectors of texts given as tokens, int (n, t). there : float (n, t), 1 for a token, 0 for padding."""
+        """Vectors, float32 (n, d), of tokens, int (n, t); there : 1 for a token, 0 for padding."""
         embedded = [self.weights[f"embeddings.{what}_embeddings.weight"] for what in ("word", "position")]
         x = embedded[0][tokens] + embedded[1][: tokens.shape[1]]
         x = self.normalised(x + self.weights["embeddings.token_type_embeddings.weight"][0], "embeddings")
