@@ -6,8 +6,9 @@ The sample is simulated, small, and its sources are given persons: half of them 
 tests/persons.py; programs name them in errors of transfers, they hold GPUs, run jobs and own records of accounting, and two files are called after
 them. Then a night runs, publishes, and writes its mail. What of any person stands in a product, a log, a message or what the commands print is
 counted by folder and by kind; `data/raw` may hold all of it, and is asked for its mode. What is found of names of files is found: no rule can tell
-whose they are, and who runs the night must read them. Surnames alone in mid-sentence that are in no list cannot be told either; of these, the share
-that was masked is counted apart.
+whose they are, and who runs the night must read them. Nodes and monitoring elements that are called after three more persons are counted apart: their
+names are what a finding is about, and stay. Surnames alone in mid-sentence that are in no list cannot be told; of these, the share that was masked is
+counted apart, too.
 """
 
 import gzip
@@ -86,8 +87,23 @@ def in_telemetry(folder, persons):
     return len(called)
 
 
-def plant(products, persons):
-    """Move the sample out of the products and plant `persons` in it: {study: its source}."""
+def in_names(folder, persons):
+    """Call nodes and monitoring elements after `persons`: by a mail address, a home and a certificate subject of each."""
+    forms = [planted(form, one) for one in persons for form in ("{email}", "{home}/x", "{subject}")]
+    nodes = dict(zip(sorted(pd.read_csv(folder / "telemetry/labels.csv").node_id.unique()), forms[:6], strict=False))
+    for path in (folder / "telemetry").iterdir():
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        column = next(name for name in ("node_id", "ProducerName", "Hostname") if name in table)
+        table.assign(**{column: table[column].replace(nodes)}).to_csv(path, index=False)
+    path = folder / "certification/histograms.csv.gz"
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    more = [table[table.hname == table.hname[0]].assign(hname=f"{one}/hit") for one in forms[6:]]  # all others are needed
+    pd.concat([table, *more]).to_csv(path, index=False)
+    return len(forms)
+
+
+def plant(products, persons, named):
+    """Move the sample out of the products and plant `persons` in it, and in names those that are `named`: {study: its source}."""
     sample, sources = products / "data/sample", products.parent / "sources"
     sample.rename(sources)
     counts = {
@@ -95,6 +111,7 @@ def plant(products, persons):
         "transfers": in_transfers(sources / "transfers.jsonl.gz", persons),
         "accounting": in_accounting(sources / "accounting.jsonl.gz", persons),
         "telemetry": in_telemetry(sources / "telemetry", persons),
+        "names of nodes and elements": in_names(sources, named),
     }
     for study in ("transfers", "accounting"):
         folder = sources / study
@@ -128,23 +145,26 @@ def night(config, *command):
 
 
 def main(n=300):
-    persons = people(int(n))
+    persons = people(int(n) + 3)
+    persons, named = persons[:-3], persons[-3:]
     with tempfile.TemporaryDirectory(prefix="nightshift-persons-") as folder:
         products, config = Path(folder, "products"), Path(folder, "site.yaml")
         settings = small_config(products)
         run_here("simulate.ipynb", products, **settings.pop("simulate"))
-        for study, source in plant(products, persons).items():
+        for study, source in plant(products, persons, named).items():
             settings["studies"][study]["extract"]["source"] = source
+        beside = {"golden": "golden.json", "dcs": "dcs.json", "luminosity": "lumisections.csv"}
+        settings["studies"]["certification"]["extract"] |= {name: str(Path(folder, "sources/certification", file)) for name, file in beside.items()}
         settings["mail"] = {"from": "a@example.org", "server": "smtp://mail.example.org"}
         settings["mail"] |= {"to": [{"address": "b@example.org"}], "failures": ["c@example.org"]}
         config.write_text(yaml.safe_dump(settings))
         printed = night(config, "check") + night(config, "run", "--cores", "2") + night(config, "mail", "--dry-run")
-        return report(products, printed, persons)
+        return report(products, printed, persons, named)
 
 
-def report(products, printed, persons):
-    """Print what of `persons` is where, and return 1 where any is that rules can tell."""
-    search, found, examples = Search(persons), Counter(), {}
+def report(products, printed, persons, named):
+    """Print what of `persons` is where, and return 1 where any is that rules can tell; what is of those who are `named` is counted apart."""
+    search, found, examples, names = Search(persons), Counter(), {}, Search(named)
     untold = {(search.of[text], text) for one in persons[1::2] for text in (one.given.lower(), one.family.lower(), one.login)}
     texts = {"what the commands print": printed}
     texts |= {str(path.relative_to(products)): texts_of(path) for path in sorted(products.rglob("*"))
@@ -160,6 +180,8 @@ def report(products, printed, persons):
             examples.setdefault((Path(name).parent.as_posix() if "/" in name else name, what), (name, value))
     for (where, what), number in sorted(found.items()):
         print(f"{where}: {number} {what}, such as {examples[where, what][1]} in {examples[where, what][0]}")
+    of_names = Counter(Path(name).parts[0] for name, text in texts.items() for _ in names(text))
+    print("called after persons, nodes and elements keep their names: " + (", ".join(f"{n} in {where}" for where, n in of_names.items()) or "0"))
     size, mode = sum(map(len, texts.values())), (products / "data/raw").stat().st_mode & 0o777
     print(f"{len(texts):,} products, {size:,} characters searched for {len(search.of):,} data of {len(persons)} persons: {sum(found.values())} found")
     share = 1 - left.total() / max(len(untold), 1)

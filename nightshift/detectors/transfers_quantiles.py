@@ -89,11 +89,12 @@ def chunk_batches(sequence, weight, *, chunking, seed, hide=()):
 
     length, batch, n = chunking.length, chunking.batch, len(sequence.target)
 
-    class Chunks(PyDataset):
+    class Chunks(PyDataset):  # a class lives until garbage is collected: what is large belongs to the object
         rng = np.random.default_rng(seed)
 
-        def __init__(self):
+        def __init__(self, sequence, weight):
             super().__init__()
+            self.sequence, self.weight = sequence, weight
             firsts = np.arange(0, n, length)
             self.firsts = firsts[np.add.reduceat(weight, firsts) > 0] if n else firsts
             self.on_epoch_end()
@@ -107,12 +108,13 @@ def chunk_batches(sequence, weight, *, chunking, seed, hide=()):
             part = self.firsts[b * batch : (b + 1) * batch]
             firsts[: len(part)] = part
             rows = firsts[:, None] + np.arange(length)
-            return batch_of(sequence, weight, rows, hide=(self.rng.random(batch) < 0.5, hide))
+            hidden = self.rng.random(batch) < 0.5, hide
+            return batch_of(self.sequence, self.weight, rows, hide=hidden)
 
         def on_epoch_end(self):
             self.firsts = self.rng.permutation(self.firsts)
 
-    return Chunks()
+    return Chunks(sequence, weight)
 
 
 def stream_batches(sequence, weight, *, chunking, seed, hide=()):
@@ -131,11 +133,12 @@ def stream_batches(sequence, weight, *, chunking, seed, hide=()):
     n_batches = -(-(int(np.flatnonzero(weight)[-1]) + 1) // (n_streams * length))
     firsts = np.arange(n_streams)[:, None] * n_batches * length
 
-    class Streams(PyDataset):
+    class Streams(PyDataset):  # as Chunks
         rng = np.random.default_rng(seed)
 
-        def __init__(self):
+        def __init__(self, sequence, weight):
             super().__init__()
+            self.sequence, self.weight = sequence, weight
             self.on_epoch_end()
 
         def __len__(self):
@@ -143,12 +146,12 @@ def stream_batches(sequence, weight, *, chunking, seed, hide=()):
 
         def __getitem__(self, k):
             rows = firsts + k * length + np.arange(length)  # (streams, length)
-            return batch_of(sequence, weight, rows, hide=(self.hidden, hide))
+            return batch_of(self.sequence, self.weight, rows, hide=(self.hidden, hide))
 
         def on_epoch_end(self):
             self.hidden = self.rng.permutation(n_streams)[: n_streams // 2]
 
-    return Streams()
+    return Streams(sequence, weight)
 
 
 QUANTILES = (0.5, 0.9, 0.99)  # the typical case, the edge of the usual, the edge of the possible

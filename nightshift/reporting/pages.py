@@ -227,8 +227,10 @@ def publish(path, shown, run, render, places=()):
         frame = frame | {"error": run["error"], "has_cell": run["has_cell"]}
         stated = json.dumps([frame, run["parameters"], list(places)], default=str)
         frames[page] = frame | {"made": hashlib.sha256(stated.encode()).hexdigest()[:24]}
-    newest = max(p.stat().st_mtime for p in [path, *RENDERERS, *TEMPLATES.rglob("*.*")])
     try:
+        if not path.exists():
+            raise ValueError(f"{path.name} is not there: its run was stopped before it wrote anything")
+        newest = max(p.stat().st_mtime for p in [path, *RENDERERS, *TEMPLATES.rglob("*.*")])
         if all(is_current(page, frame["made"], newest) for page, frame in frames.items()):
             return ""
         if (notebook := read_notebook(path)) is None:

@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
 import helpers
+from bench import hostile_rows
 
 FOLDER = REPOSITORY / "tests/examples"
 BINARY = (".json", ".parquet", ".root", ".db", ".sqlite")  # a JSON document is one value, of which no row can be damaged alone
@@ -88,3 +89,20 @@ def test_a_damaged_row_costs_no_other_row_and_no_study_without_a_line(example, d
             return
         read, aside = read_and_put_aside(study, products)
     assert read + aside >= one["read"] + sum((one.get("put_aside") or {}).values())
+
+
+COUNTED = [  # a layout or two of each study whose rows are what is counted; bench/hostile_rows.py has them all
+    *("accounting: flux jobs --json", "accounting: GRACC summary records", "certification: DIALS, a page of its API"),
+    *("telemetry: LDMS store_csv, milliseconds", "telemetry: nvidia-smi, CSV of a query", "tickets: GitLab issues, CSV"),
+    *("tickets: Jira, answer of a search", "transfers: Rucio events, one JSON object a line"),
+]
+
+
+@pytest.mark.parametrize("layout", COUNTED)
+def test_a_hundred_hostile_texts_are_a_row_each(layout):
+    study, _, name = layout.partition(": ")
+    [one] = [one for one in yaml.safe_load((FOLDER / study / "layouts.yaml").read_text()) if one["layout"] == name]
+    written, read, aside, _, left, is_clean = hostile_rows.counts(study, one)
+    assert written > 100
+    assert read + aside + left >= written
+    assert is_clean

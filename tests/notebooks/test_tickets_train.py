@@ -44,7 +44,7 @@ class ByWords:
 @pytest.fixture(autouse=True)
 def model(monkeypatch):
     stand_in = ByWords()
-    monkeypatch.setattr("nightshift.detectors.tickets_embeddings.load_embedding", lambda _, few: stand_in)
+    monkeypatch.setattr("nightshift.detectors.tickets_embeddings.load_embedding", lambda _: stand_in)
     return stand_in
 
 
@@ -84,7 +84,7 @@ def train(products, clean, **parameters):
 def done(tmp_path_factory):
     """One training on the usual table, which several tests read."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("nightshift.detectors.tickets_embeddings.load_embedding", lambda _, few: ByWords())
+        patch.setattr("nightshift.detectors.tickets_embeddings.load_embedding", lambda _: ByWords())
         return train(tmp_path_factory.mktemp("usual"), table(), nights=2)
 
 

@@ -141,6 +141,15 @@ def test_hosts_of_lsf_are_slots_one_by_one_or_with_their_number():
     assert slots_of([]) == 0
 
 
+def test_a_line_of_lsf_that_names_no_event_is_put_aside_and_other_events_are_not(tmp_path):
+    whole = (EXAMPLES / "north.lsb.acct").read_text().splitlines()[0]
+    other = '"JOB_RESIZE" "10.1" 1769853650 13'
+    (tmp_path / "north.lsb.acct").write_text("\n".join([whole, other, "", whole.replace('"JOB_FINISH"', "<b>", 1), "=1+1", whole]))
+    rows, extraction = read(tmp_path / "north.lsb.acct", tmp_path)
+    assert len(rows) == 2
+    assert [(line, reason) for _, line, reason, _ in extraction.bad_lines] == [(4, "no whole line of lsb.acct"), (5, "no whole line of lsb.acct")]
+
+
 @pytest.mark.parametrize(
     ("fields", "vo"),
     [

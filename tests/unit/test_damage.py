@@ -280,6 +280,18 @@ def test_a_step_that_did_not_run_leaves_no_older_page(nights, monkeypatch, capsy
     assert "The digest did not run" in front
 
 
+def test_a_step_that_was_killed_before_its_notebook_was_written_is_one_line(nights, monkeypatch, capsys):
+    (nights / NOTEBOOK).unlink()
+    run = read_run(nights / "reports" / DAY, "transfers", "4_analyse")
+    write_record(run | {"version": VERSION, "study": "transfers", "step": "4_analyse", "outcome": "running", "process": {}}, nights / RECORD)
+    code, lines, front, shown, _ = published(nights, monkeypatch, capsys)
+    assert (code, shown["studies"]["transfers"]["verdict"]) == (1, "failed")
+    assert "transfers failed in 4_analyse: it was stopped before it ended" in lines
+    assert "it was stopped before it ended" in front
+    page = (nights / f"reports/{DAY}/transfers/4_analyse.html").read_text()
+    assert "4_analyse.ipynb is not there: its run was stopped before it wrote anything" in page
+
+
 def test_data_of_another_night_are_stale_whatever_ran(nights, monkeypatch, capsys):
     status(window=["2026-01-01", BEFORE])(nights / STATUS)
     write_digest(nights, [], ["accounting"], ["transfers"])

@@ -5,13 +5,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from PIL import Image
 
 from nightshift.assurance import UNWATCHED
 from nightshift.incidents import NOT_WATCHED
 from nightshift.incidents.chance import count_links, links_by_chance, links_in_words, shuffle_sites
 from nightshift.incidents.correlation import describe_findings
 from nightshift.incidents.display import MAX_FINDINGS, show_evidence, show_folded, show_pictures, show_shared_pictures, split_pictures
-from nightshift.incidents.figures import bar_labels, finish_time_axis
+from nightshift.incidents.figures import MAX_BARS, bar_labels, finish_time_axis, move_inside, plot_strip, plot_tonight, reduce_colours
 from nightshift.incidents.intake import gather_findings, newest_rows, nights_of_tables
 from nightshift.incidents.ranking import RULES, amounts_in_words, standing_in_words
 from nightshift.incidents.wording import (
@@ -165,6 +166,76 @@ def test_a_bar_is_called_by_its_study_or_by_its_name_where_another_bar_has_both(
     assert bar_labels(finding, has_twin=True) == [f"A_DISK: {numbers}", "A_DISK"]
     assert bar_labels(finding._replace(observed=np.nan), has_twin=True)[0] == "A_DISK"
     assert len(bar_labels(finding._replace(name="EMBER " * 30), has_twin=True)[-1]) <= 50
+
+
+def findings_on(*days):
+    """Findings of one incident, each from the first to the second of its days of January, the first one the most surprising."""
+    rows = [{"start": pd.Timestamp(2026, 1, first, tz="UTC"), "end": pd.Timestamp(2026, 1, last, tz="UTC")} for first, last in days]
+    more = {"study": "transfers", "label": "slow link", "observed": np.nan, "expected": np.nan, "unit": ""}
+    table = pd.DataFrame(rows, columns=["start", "end"]).astype("datetime64[us, UTC]").assign(**more)
+    return table.assign(name=[f"link {n}" for n in range(len(table))], p_value=np.arange(len(table)) / 100)
+
+
+@pytest.fixture
+def ax():
+    with plt.rc_context({"date.converter": "concise"}):
+        figure, ax = plt.subplots(figsize=(5.2, 3))
+        yield ax
+    plt.close(figure)
+
+
+def bars_of(ax):
+    """[(first day, last day, height)] of the bars of a strip, and its texts."""
+    days = [[pd.Timestamp(at).day for at in line.get_xdata()] for line in ax.lines if line.get_linewidth() == 6]
+    heights = [line.get_ydata()[0] for line in ax.lines if line.get_linewidth() == 6]
+    return [(*day, height) for day, height in zip(days, heights, strict=True)], [text.get_text() for text in ax.texts]
+
+
+def test_a_strip_has_a_bar_of_each_finding_from_its_start_to_its_end_in_their_order(ax):
+    plot_strip(findings_on((20, 25), (10, 12), (15, 9)), ax, day="2026-01-31")
+    bars, texts = bars_of(ax)
+    assert bars == [(10, 12, 0), (15, 15, 1), (20, 25, 2)], "what ends before it begins is a moment"
+    assert texts == ["link 1", "link 2", "link 0", "6 days later: tonight"]
+    assert ax.get_ylim() == (3.15, -0.8)
+    [night] = [patch for patch in ax.patches if patch.get_width() > 0]
+    assert pd.Timestamp(night.get_x(), unit="D").strftime("%m-%d") == "01-31"
+    assert night.get_width() == 1
+    [quiet] = [line for line in ax.lines if line.get_linewidth() == 1]
+    assert [pd.Timestamp(at).day for at in quiet.get_xdata()] == [25, 31]
+
+
+def test_more_findings_than_bars_are_counted_and_the_most_surprising_are_drawn(ax):
+    plot_strip(findings_on(*[(20 - n, 31) for n in range(MAX_BARS + 2)]), ax, day="2026-01-31")
+    bars, texts = bars_of(ax)
+    assert [first for first, _, _ in bars] == list(range(14, 21))
+    assert texts[-1] == "2 more, not drawn; tonight"
+
+
+def test_a_strip_without_times_says_so_and_exactly_as_many_findings_as_bars_need_no_word(ax):
+    plot_strip(findings_on(), ax, day="2026-01-31")
+    assert bars_of(ax) == ([], ["tonight", "its source knows no times"])
+    plot_tonight(findings_on(*[(1, 31)] * MAX_BARS), ax, height=0, day="2026-01-31")
+    assert bars_of(ax)[1][-1] == "tonight"
+
+
+def test_labels_that_would_leave_a_strip_are_moved_into_it(ax):
+    ax.set_xlim(0, 1)
+    texts = [ax.text(at, 0.5, "a label") for at in (-0.5, 0.2, 0.99)]
+    move_inside(texts, ax)
+    edges = [text.get_window_extent().transformed(ax.transAxes.inverted()) for text in texts]
+    assert edges[0].x0 == pytest.approx(0, abs=0.01)
+    assert edges[1].x0 == pytest.approx(0.2, abs=0.01)
+    assert edges[2].x1 == pytest.approx(0.98, abs=0.01)
+
+
+def test_a_picture_has_64_colours_and_those_of_short_bars(tmp_path):
+    pixels = np.random.default_rng(1).integers(0, 255, (50, 50, 3), dtype=np.uint8)
+    pixels[:, 10:], pixels[20, 20:25] = 255, (200, 30, 30)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    reduce_colours(tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as picture:
+        assert len(picture.getcolors(10_000)) <= 64
+        assert np.abs(np.array(picture.convert("RGB"))[20, 22].astype(int) - [200, 30, 30]).max() < 40
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import email.message
 import re
+from datetime import UTC, datetime, timedelta
 from email.policy import default
 
 import numpy as np
@@ -318,3 +319,19 @@ def test_figures_fill_all_that_a_message_may_hold(tmp_path, monkeypatch):
     shown = [{"rank": rank, "figure": "one.png"} for rank in (1, 2, 3)]
     assert list(figures_of(tmp_path, {"day": DAY, "shown": shown})) == [f"figure{n}.{DAY}@nightshift" for n in (1, 2)]
     assert [one["figure"] for one in shown] == [f"cid:figure1.{DAY}@nightshift", f"cid:figure2.{DAY}@nightshift", ""]
+
+
+def test_what_was_sent_today_counts_and_what_is_dated_in_the_future_does_not(tmp_path):
+    """A record of a night that is to come would say of nothing that it is news."""
+    today = datetime.now(UTC).date()
+    for night in (today - timedelta(1), today, today + timedelta(2)):
+        path = tmp_path / f"reports/{night}/mail.json"
+        path.parent.mkdir(parents=True)
+        path.write_text('{"recipients": {"x": {"outcome": "sent", "reason": "", "notified": []}}}')
+    to = read_settings(settings())
+    to.channel = policy.mail
+    states, lines = policy.read_states(tmp_path, to)
+    assert lines == []
+    assert set(states) >= {str(today - timedelta(1))}
+    assert str(today + timedelta(2)) not in states
+    assert (str(today) in states) or datetime.now(UTC).date() > today  # a suite may run past midnight

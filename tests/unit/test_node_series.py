@@ -55,6 +55,13 @@ def test_the_longer_copy_counts_and_the_others_where_it_has_nothing(extraction):
     assert extraction.asked_twice == {"n1": ["job"]}
 
 
+def test_a_node_whose_name_could_be_no_folder_costs_no_other(extraction):
+    series = [({"__name__": "load", "host": name}, [T0], [n]) for n, name in enumerate(("n" * 201, "n" * 200, "<" * 67, "<" * 66))]
+    extract_series(extraction, series, where="here", sampler="x", server=Exposition({}, "instance", ""))
+    assert sorted(rows_of(extraction)["load::x"]) == [1, 3]
+    assert [reason for _, _, reason, _ in extraction.bad_lines] == ["the name of its node is too long"] * 2
+
+
 def test_answers_of_one_series_are_one_series_and_no_copies(extraction):
     pieces = [({"job": "node"}, [t], [t + n / 4]) for n, t in enumerate((30, 0, 15, 15))]
     assert load_of(extraction, *pieces) == {0: 0.25, 15: 15.5, 30: 30}, "of one moment the first value counts"
@@ -225,6 +232,26 @@ def test_times_are_read_in_every_unit():
         assert (microseconds(np.array([T0 * unit])) / 1e6).tolist() == [T0]
     assert seconds_of(("2026-01-31 10:00:00 UTC",)).tolist() == seconds_of((str(int(T0)),)).tolist() == [T0]
     assert np.isnan(seconds_of(("2026-01-31 10:00:00 UTC", "2026-13-31 10:00:00 UTC"))).tolist() == [False, True]
+
+
+def test_a_row_of_sadf_that_is_none_is_put_aside(extraction, tmp_path):
+    row, more = "n1;10;2026-01-31 10:00:{:02} UTC;-1;{}", ["# a heading;10;x;-1;5", "n1;10;=1+1;-1;5", "n1;10;;-1;5", "# heading"]
+    (tmp_path / "s.csv").write_text("\n".join([SADF.splitlines()[0], row.format(0, 5), *more, row.format(10, 6), row.format(20, "$x$")]))
+    assert extract(extraction, tmp_path / "s.csv") == "a table of sysstat (sadf -d)"
+    reasons = [(line, reason) for _, line, reason, _ in extraction.bad_lines]
+    assert reasons == [(3, "no time"), (4, "no time"), (5, "no time"), (6, "1 columns, not 5")]
+    assert rows_of(extraction)["%user::sar"].fillna(-1).tolist() == [5, 6, -1]
+
+
+def test_a_row_of_a_file_of_collectd_that_is_none_is_put_aside(extraction, tmp_path):
+    path = tmp_path / "n1/load/load-2026-01-31"
+    path.parent.mkdir(parents=True)
+    path.write_text(f"epoch,value\n{T0},1\n<b>,2\n ,3\n{T0 + 10}, \n{T0 + 20},=1+1\n{T0 + 30},4,5\n{T0 + 40},6\n")
+    assert extract(extraction, path) == "a file of collectd (plugin csv)"
+    reasons = [(line, reason) for _, line, reason, _ in extraction.bad_lines]
+    assert sorted(reasons) == [(2, "no time"), (3, "no time"), (6, "3 columns, not 2")]
+    [column] = [name for name in rows_of(extraction) if name.endswith("::collectd")]
+    assert rows_of(extraction)[column].fillna(-1).tolist() == [1, -1, -1, 6]
 
 
 def test_a_record_of_collectd_with_more_values_than_names_is_put_aside(extraction, tmp_path):

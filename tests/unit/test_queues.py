@@ -288,6 +288,15 @@ def test_a_topic_is_no_slower_than_a_queue_that_piles_up(desk):
     assert shared < alone / 2
 
 
+def test_a_topic_is_not_slow_since_the_others_are_quicker_than_ever(desk):
+    (unit, opened, closed, ends), one = desk, np.zeros(2, int)
+    quick = np.where((opened > ends[-5]) & (unit == 1), opened + 0.1 * (closed - opened), closed)
+    found, _, expected = slow_surprise(spans(opened, quick), unit, family=one, week_ends=ends, window=4)
+    as_ever = slow_surprise(spans(opened, closed), unit, family=one, week_ends=ends, window=4)
+    assert found[0, -1] < 6
+    assert expected[0, -1] <= 1.2 * as_ever[2][0, -1]
+
+
 def waits(hours, seen):
     return pd.DataFrame({"resolution_h": np.array(hours, float), "resolution_seen": np.array(seen, bool)})
 

@@ -62,6 +62,13 @@ def test_every_run_of_a_job_is_a_row_of_its_own(tmp_path):
     assert json.loads(rows.more[1]) == {"State": "REQUEUED"}
 
 
+def test_a_name_with_a_point_is_no_step_and_no_run_is_lost(tmp_path):
+    """A step is the number of a job and what stands behind the point; all else is a run, whatever it is called."""
+    line = "|alpine|bio|COMPLETED|1|2|1767578400|60|60|00:55|1|1||2G||"
+    rows, _ = runs(saved(tmp_path, ["|".join(FORMAT), *(name + line for name in ("7", "7.batch", "..", "../../hit", "a.b"))]), tmp_path)
+    assert [one.removesuffix("/1/2/1767578400") for one in rows.RecordId] == ["alpine/7", "alpine/..", "alpine/../../hit", "alpine/a.b"]
+
+
 def test_the_last_job_of_a_block_waits_for_its_steps(tmp_path, monkeypatch):
     lines = [f"{n}{step}|alpine|bio|COMPLETED|1|2|1767578400|60|60|00:55|1|1||{rss}||" for n in range(9) for step, rss in (("", ""), (".0", f"{n}G"))]
     path = saved(tmp_path, ["|".join(FORMAT), *lines])

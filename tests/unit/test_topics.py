@@ -1,14 +1,11 @@
 """Topics of tickets: what texts say as vectors, who is near whom, the clustering, its resolution, keywords, and who is who over nights."""
 
 import importlib.util
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import REPOSITORY
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
@@ -61,7 +58,7 @@ class StandIn:
 @pytest.fixture
 def model(monkeypatch):
     stand_in = StandIn()
-    monkeypatch.setattr("nightshift.detectors.tickets_embeddings.load_embedding", lambda _, few: stand_in)
+    monkeypatch.setattr("nightshift.detectors.tickets_embeddings.load_embedding", lambda _: stand_in)
     return stand_in
 
 
@@ -154,24 +151,6 @@ def test_the_real_model_knows_what_means_alike(tmp_path, capfd):
     assert method == EMBEDDING
     assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2] + 0.1
     assert capfd.readouterr() == ("", "")
-
-
-def test_a_few_texts_get_the_vectors_of_the_library_without_pytorch():
-    """In a process of its own, where nothing else has imported PyTorch."""
-    texts = ["", "a", "I cannot log in to node7.", "voll: k\u00e4se \u4e2d\u6587 \U0001f600 " * 30, "my job is killed " * 99, "quota\n\tfull"]
-    code = f"""
-import sys
-import numpy as np
-from nightshift.detectors.tickets_embeddings import load_embedding
-ours = load_embedding(64, few=True).encode({texts!r})
-assert "torch" not in sys.modules
-theirs = load_embedding(64)
-theirs = type(theirs).encode(theirs, {texts!r}, normalize_embeddings=True)  # in full precision, whatever the processor can do
-print(ours.dtype, np.abs(ours - theirs).max())
-"""
-    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True)
-    dtype, apart = done.stdout.split()
-    assert (dtype, float(apart) < 1e-5) == ("float32", True), done.stderr
 
 
 # -------------------------------------------------------------------------------------------------------- without the model

@@ -58,6 +58,7 @@ def test_the_share_of_alarms_is_the_stated_one_whatever_drifts(drift):
         }[drift]
         days_after_steps = np.arange(days * PER_DAY) % (15 * PER_DAY) < PER_DAY  # a change is seen, for a day
         judged = judge_streams(windows_of(scores), SETTINGS)
+        assert judged.p_value.between(0, 1, inclusive="right").all()
         shares.append(judged.flagged[~days_after_steps][14 * PER_DAY :].mean())
     assert 0.01 / 2 <= np.mean(shares) <= 0.01 * 1.5  # after a step the past is mixed, and less is flagged
     assert max(shares) < 0.05
@@ -187,3 +188,11 @@ def test_stretches_join_what_lies_close():
     marked = np.array([0, 1, 1, 0, 1, 0, 0, 0, 1, 0], bool)
     assert stretches_of(marked, starts, np.timedelta64(2, "h")) == [(1, 4), (8, 8)]
     assert stretches_of(np.zeros(10, bool), starts, np.timedelta64(2, "h")) == []
+
+
+@pytest.mark.parametrize(("least", "has_past"), [(PER_DAY + 1, True), (PER_DAY + 2, False)])
+def test_a_past_is_enough_when_its_least_p_value_reaches_the_alarm_rate(least, has_past):
+    """The second day has the 288 windows of the first one behind it, whose least p-value is 1 in 289."""
+    stream = judge_streams(windows_of(noise(2, 1)), replace(SETTINGS, alarm_rate=1 / least))
+    assert not stream.has_past[:PER_DAY].any()
+    assert (stream.has_past[PER_DAY:] == has_past).all()

@@ -1,12 +1,26 @@
 """Training on more transfers than memory holds: pieces give what all give at once, names are counted and not copied."""
 
+import gc
+import weakref
+from importlib import import_module
+
 import numpy as np
 import pandas as pd
 import pytest
 
 import helpers
 from nightshift.detectors.transfers_predictors import NUMBERS, fit_quantile_table, fit_scaling, in_whole_days, predict_durations, quiet_hours
-from nightshift.detectors.transfers_quantiles import QUANTILES, encode_inputs, quantiles_of_tables, scale_numbers, standard_score
+from nightshift.detectors.transfers_quantiles import (
+    QUANTILES,
+    Chunking,
+    Sequence,
+    chunk_batches,
+    encode_inputs,
+    quantiles_of_tables,
+    scale_numbers,
+    standard_score,
+    stream_batches,
+)
 from nightshift.detectors.transfers_training import (
     half_second_losses,
     losses_of,
@@ -69,6 +83,22 @@ def test_inputs_that_come_in_pieces_are_scaled_in_place_as_those_of_all():
     np.testing.assert_array_equal(sequence.target, rows.log_duration)
     with pytest.raises(ValueError, match="150 transfers came where 400 were expected"):
         stack_inputs([rows[:150]], 400, {"link": 2}, categories)
+
+
+@pytest.mark.parametrize("cut", [chunk_batches, stream_batches])
+def test_inputs_are_given_up_with_the_batches_that_were_cut_from_them(cut):
+    import_module("keras.utils")  # errors that are caught when it is first imported hold on to what asked for it
+    sequence = Sequence(np.ones((40, 2), "float32"), np.ones((40, 1), "int32"), np.ones(40, "float32"))
+    batches = cut(sequence, np.arange(40) < 30, chunking=Chunking(4, 2), seed=1)
+    inputs, targets, weights = batches[0]
+    assert (inputs["numbers"].shape, targets.shape, weights.dtype) == ((2, 4, 2), (2, 4), "float32")
+    held = weakref.ref(sequence.numbers)
+    gc.disable()
+    try:
+        del sequence, batches
+        assert held() is None, "only the collection of garbage would free it"
+    finally:
+        gc.enable()
 
 
 @pytest.fixture

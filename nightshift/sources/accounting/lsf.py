@@ -17,6 +17,8 @@ from nightshift.sources.files import LayoutError, open_text
 FIELD = re.compile(r'"((?:[^"]|"")*)"|(\S+)')
 EVENT, ENDED, JOB, SUBMITTED, STARTED, USER, QUEUE, HOSTS = 0, 2, 3, 7, 10, 11, 12, 22  # before the hosts
 USER_CPU, SYSTEM_CPU, PROJECT = 4, 5, 24  # counted from the status, behind the hosts
+NAMED = re.compile(r'"[A-Z0-9_]+" ')  # a line of an event; others than jobs that ended are passed over
+NO_LINE = "no whole line of lsb.acct"
 PAGE = 20_000  # lines
 
 
@@ -55,8 +57,8 @@ def row_of(site, job):
 
 
 def read_accounting(path, extraction):
-    """Yield pages of rows from a file lsb.acct; lines that break off are put aside, jobs that never started
-    are named in the extraction's items.
+    """Yield pages of rows from a file lsb.acct; lines that break off or name no event are put aside,
+    jobs that never started are named in the extraction's items.
     """
     site, n_jobs, n_lines = re.split(r"[-.]", Path(path).name)[0], 0, 0
     with open_text(path) as lines:
@@ -68,7 +70,9 @@ def read_accounting(path, extraction):
                     try:
                         jobs.append(job_of(line))
                     except (ValueError, IndexError):
-                        bad.append((number, "no whole line of lsb.acct", line))
+                        bad.append((number, NO_LINE, line))
+                elif line.strip() and not NAMED.match(line):
+                    bad.append((number, NO_LINE, line))
             extraction.put_aside(path, bad)
             never = [job for job in jobs if not job["started"]]
             extraction.items["never ran"].update(f"{site}/{job['job']}" for job in never)

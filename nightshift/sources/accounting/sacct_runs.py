@@ -61,7 +61,7 @@ def why_left_out(table):
     waits = pc.match_substring_regex(state, NOT_ENDED)
     withdrawn = mask(pc.match_substring_regex(state, WITHDRAWN)) & (seconds(column(table, "ElapsedRaw")) == 0)
     reasons = {
-        "step": mask(pc.match_substring(job, ".")),
+        "step": mask(pc.match_substring_regex(job, r"^\d.*\.")),
         "not ended": mask(no_end) | mask(waits),
         "never ran": withdrawn | (numbers(column(table, "AllocCPUS")) == 0),
     }

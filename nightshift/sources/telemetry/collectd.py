@@ -8,6 +8,7 @@ import numpy as np
 
 from nightshift.sources.excerpts import excerpt_of_text
 from nightshift.sources.tables import read_csv_pages
+from nightshift.sources.telemetry.cells import finite_numbers
 from nightshift.sources.telemetry.series_file import Pieces, SeriesFile, as_arrays, numbered_records
 
 LISTS = ("dsnames", "dstypes", "values")
@@ -91,13 +92,18 @@ class CollectdCsv(SeriesFile):
         return head.line.startswith("epoch,") and not self.columns
 
     def series(self, path, extraction):
-        """Yield the series of every column."""
-        labels = labels_of(path)
-        names, pages = read_csv_pages(path, extraction.bad_lines)
-        for _, page in pages:
-            at = page["epoch"].cast("float64").to_numpy()
-            for name in names[1:]:
-                yield identity(labels, name), at, page[name].cast("float64").to_numpy()
+        """Yield the series of every column; a row without a time becomes a bad line."""
+        labels, bad = labels_of(path), []
+        names, pages = read_csv_pages(path, bad)
+        for first, page in pages:
+            at, *values = (finite_numbers(page[name])[0].to_numpy() for name in names)
+            timed = ~np.isnan(at)
+            rows = zip(*(page[name].to_pylist() for name in names), strict=True)
+            lines = [",".join(cell or "" for cell in row) for row in rows] if not timed.all() else []
+            bad += [(path, first + n, "no time", lines[n][:500]) for n in np.flatnonzero(~timed)]
+            for name, one in zip(names[1:], values, strict=True):
+                yield identity(labels, name), at[timed], one[timed]
+        extraction.bad_lines += bad
 
 
 def labels_of(path):

@@ -31,6 +31,7 @@ from nightshift.sources.telemetry.tables import ROLES
 from nightshift.sources.telemetry.trainings import WAIT
 
 NO_ROW = "none of its rows has both a time and a node in the columns {timestamp} and {node_id}"
+TOO_LONG = "the name of its node is too long"
 MOST_FILES = 10_000
 WAITING = 2**27  # bytes; with twice as many, 1 GB of LDMS peaks at 1,069 MiB and not at 891
 WHO, MANY_COUNTS = ["node_id", "job_id", "day"], 500  # frames of counts that are added up at once
@@ -111,14 +112,19 @@ def as_numbers(extraction, column, metric=""):
 # ------------------------------------------------------------------------------------------------------- Rows
 
 
+def is_too_long(node):
+    """Whether the name of a node has more than two hundred letters, and could not be the name of a folder."""
+    return len(quote(node, safe="")) > 200
+
+
 def place(extraction, page, *, layout, where, first_row):
     """Read time and names of the rows of a page: (frame of the columns ROLES, bool (n,), which of them lie in
     the window).
 
     page : Arrow table, whose columns `layout` {role: column} explains. A row whose time or node cannot be
     read belongs nowhere: it becomes a bad line of the file `where`, counted from `first_row`. An LDMS store
-    has the exact fraction of its seconds in Time_usec, and its job 0 is no job. A name of more than two
-    hundred letters could not be the name of a folder. ValueError where most times cannot be read.
+    has the exact fraction of its seconds in Time_usec, and its job 0 is no job. ValueError where most times
+    cannot be read.
     """
     roles = [*ROLES[1:], *(["metric"] if "metric" in layout else [])]
     names = {role: names_of(page[layout[role]]) if role in layout else None for role in roles}
@@ -132,8 +138,8 @@ def place(extraction, page, *, layout, where, first_row):
         keys["timestamp"] = ldms.exact_times(keys.timestamp, page, layout)
         keys["job_id"] = ldms.without_no_job(keys.job_id)
     nodes = keys.node_id.dropna().unique()
-    too_long = keys.node_id.isin([name for name in nodes if len(quote(name, safe="")) > 200])
-    reasons = ["no time", "no node", "the name of its node is too long"]
+    too_long = keys.node_id.isin([*filter(is_too_long, nodes)])
+    reasons = ["no time", "no node", TOO_LONG]
     why = np.select([keys.timestamp.isna(), keys.node_id.isna(), too_long], reasons, "")
     for i in np.flatnonzero((why != "") & ~header):
         text = f"{page[layout['timestamp']][i]}, {keys.node_id[i]}"[:500]

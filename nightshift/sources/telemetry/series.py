@@ -18,7 +18,7 @@ from nightshift.runs import warn
 from nightshift.sources.prometheus import SCRAPE_LABELS, node_of
 from nightshift.sources.telemetry import dcgm
 from nightshift.sources.telemetry.long_rows import turned
-from nightshift.sources.telemetry.parts import write_gpus
+from nightshift.sources.telemetry.parts import TOO_LONG, is_too_long, write_gpus
 from nightshift.sources.telemetry.series_rows import SeriesRows
 from nightshift.sources.telemetry.tables import MANY_INSTANCES
 from nightshift.sources.telemetry.turning import write_turned
@@ -84,6 +84,8 @@ def extract_series(extraction, series, *, where, sampler, server):
             gpus.add(labels, at, values, window=(-np.inf, np.inf))
         elif why := why_left_out(labels):
             left_out.add((why, hash(tuple(sorted(labels.items())))))
+        elif is_too_long(node_in(labels, server.node_label)):
+            extraction.bad_lines.append((where, 0, TOO_LONG, str(labels)[:500]))
         else:
             add_values(extraction, nodes, labels, at, values=values, window=window, where=where)
     if not (nodes.of or gpus.of or left_out):

@@ -12,6 +12,7 @@ from nightshift.sources.telemetry.series_file import Pieces, SeriesFile
 from nightshift.sources.times import read_times
 
 FIRST = ["hostname", "interval", "timestamp"]
+TIME = re.compile(r"\d{4}-\d\d-\d\d .*|\d+")  # a date with a zone or without one, or seconds
 DEVICE = re.compile("[A-Z]+")  # CPU, DEV, IFACE: what a row is of; the names of values have small letters
 EVERY = {
     "-1",
@@ -41,8 +42,9 @@ class SadfTable(SeriesFile):
         with open_text(path) as lines:
             for number, line in enumerate(lines, 1):
                 cells = line.strip().split(";")
-                if line.startswith("#"):
-                    names = line.strip("# \n").split(";")
+                header = line.strip("# \n").split(";") if line.startswith("#") else []
+                if header[: len(FIRST)] == FIRST:
+                    names = header
                     if "[...]" in line:
                         raise ValueError("its lines hold all activities side by side: print them without -h")
                 elif len(cells) > len(FIRST) and cells[3].startswith(("LINUX-RESTART", "COM")):
@@ -52,6 +54,8 @@ class SadfTable(SeriesFile):
                 elif len(cells) != len(names):
                     reason = f"{len(cells)} columns, not {len(names)}"
                     extraction.bad_lines.append((path, number, reason, line[:500]))
+                elif not TIME.fullmatch(cells[names.index("timestamp")]):
+                    extraction.bad_lines.append((path, number, "no time", line[:500]))
                 else:
                     add_row(found, dict(zip(names, cells, strict=True)))
                     yield from map(numbers_of_piece, found.full())
