@@ -109,9 +109,8 @@ def plain_text(figure):
                     set_numbers(PlainNumbers(numbers))
             factor = artist.get_offset_text()
             if isinstance(artist, YAxis) and factor.get_horizontalalignment() == "left":
-                factor.set_horizontalalignment(
-                    "right"
-                )  # above the numbers that it stands for, beside the title
+                # above the numbers that it stands for, beside the title
+                factor.set(ha="right", x=-0.01)
         elif isinstance(artist, Text):
             wraps = artist.get_wrap()
             if wraps:  # matplotlib 3.11 breaks lines by the width of the formula, whatever is said of parsing

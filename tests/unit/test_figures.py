@@ -116,11 +116,11 @@ def test_a_saved_figure_is_that_of_matplotlib_pixel_for_pixel(tmp_path, layout):
     assert (tmp_path / "ours.png").read_bytes() == (tmp_path / "theirs.png").read_bytes()
 
 
-def test_a_factor_of_all_numbers_stands_beside_the_title_and_not_in_it(tmp_path):
+def test_a_factor_of_all_numbers_stands_beside_the_title_and_not_in_it():
     figure, ax = plt.subplots()
     ax.plot([0, 2e7])
     title = ax.set_title("A claim", loc="left")
-    save_figure(plain_text(figure), tmp_path / "f.png")
+    plain_text(figure).canvas.draw()
     factor = ax.yaxis.get_offset_text()
     assert factor.get_text() == "1e7"
     assert not factor.get_window_extent().overlaps(title.get_window_extent())
