@@ -1,6 +1,6 @@
 #!/bin/bash
 # The checksums of Parquet are of pages alone. Names and types of columns, the statistics by which rows are passed over, and what pandas has written
-# of a table stand in the footer, which has none: with `write_page_checksum=True` and `page_checksum_verification=True`, pyarrow 26 reads 37 of 12,568
+# of a table stand in the footer, which has none: with `write_page_checksum=True` and `page_checksum_verification=True`, pyarrow 26 reads 36 of 12,568
 # tables of which one bit of the footer is flipped as other ones, without a word: a column of another name, values of another type, or fewer rows behind
 # a filter. 5,627 are read as they are, since much of a footer is never asked for, and the others are errors.
 # pyarrow 26.0.1 and pandas 3.1.1; exits with 1 when no flipped bit is read as other values.
