@@ -108,6 +108,15 @@ def test_plain_text_is_one_visible_line_of_limited_length(text, most):
     assert wording.one_line(line, most) == line
 
 
+def test_a_subject_counts_names_the_first_of_what_is_new_and_says_once_what_is_not_known():
+    new, old = ({"id": name, "title": f"slow storage {name}"} for name in ("b", "a"))
+    view = {"digest": True, "day": DAY, "counts": "1 new, 1 ongoing", "chip": "not all is known", "shown": [old, new], "news": {"new": [new]}}
+    view["failed"] = [{"how": "failed", "study": "tickets"}, {"how": "failed", "study": "tickets"}, {"how": "failed", "study": "telemetry"}]
+    assert messages.subject_of(view) == f"Nightshift {DAY}: 1 new, 1 ongoing; slow storage b; not all is known; 2 failed"
+    assert messages.subject_of(view | {"chip": "1 new, 1 ongoing", "failed": []}) == f"Nightshift {DAY}: 1 new, 1 ongoing; slow storage b"
+    assert messages.subject_of(view | {"chip": "", "news": {}, "failed": []}) == f"Nightshift {DAY}: 1 new, 1 ongoing"
+
+
 def test_a_message_has_text_markup_and_small_figures_of_its_incidents_only(tmp_path):
     rng = np.random.default_rng(1)
     for n in range(4):  # noise, which compresses worst
