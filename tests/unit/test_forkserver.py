@@ -32,6 +32,10 @@ def rest():
     print(os.getpid(), os.getpgrp(), flush=True)
     time.sleep(60)
 
+def threads():
+    import sklearn.utils, threadpoolctl
+    print(sorted({one["num_threads"] for one in threadpoolctl.threadpool_info() if one["user_api"] == "openmp"}))
+
 def imported():
     import atexit
     atexit.register(print, "the end", flush=True)
@@ -51,10 +55,11 @@ def server(tmp_path_factory):
     """The folder of a server's socket, and its parent."""
     folder = tmp_path_factory.mktemp("server")
     (folder / "targets.py").write_text(TARGETS)
-    (folder / "first.py").write_text("")
+    (folder / "first.py").write_text("import sklearn.utils")  # which loads OpenMP
     path = os.pathsep.join([str(folder), str(REPOSITORY)])
     command = [sys.executable, "-c", DRIVER, str(folder)]
-    parent = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": path}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"} | {"PYTHONPATH": path}
+    parent = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert parent.stdout.readline() == "ready\n"
     yield folder, parent
     parent.stdin.close()
@@ -65,7 +70,7 @@ def server(tmp_path_factory):
 def start(request, server, tmp_path):
     """A function that starts a process, by the server and without one."""
     address = str(server[0] / "forkserver") if request.param == "a fork" else str(tmp_path / "nobody")
-    environment = os.environ | {ADDRESS: address, "PYTHONPATH": f"{server[0]}{os.pathsep}{REPOSITORY}", "COLOUR": "grün"}
+    environment = os.environ | {ADDRESS: address, "PYTHONPATH": f"{server[0]}{os.pathsep}{REPOSITORY}", "COLOUR": "grün", "OMP_NUM_THREADS": "1"}
 
     def started(target, *arguments, **more):
         command = [sys.executable, "-m", "nightshift.forkserver", f"targets:{target}", *arguments]
@@ -106,6 +111,11 @@ def test_a_fork_finds_imported_what_the_server_has_imported_and_ends_as_a_proces
     process = start("imported")
     found, parent = process.communicate()[0].split()[:2]
     assert (found == "True") == (int(parent) != os.getpid())
+
+
+def test_openmp_has_one_thread_as_snakemake_tells_each_step_though_the_server_has_loaded_it(start):
+    printed, errors = start("threads").communicate()
+    assert printed == "[1]\n", errors
 
 
 def test_a_fork_ends_with_whoever_asked_for_it_and_all_end_with_the_parent_of_the_server(server, tmp_path):
