@@ -147,8 +147,8 @@ def running(folder, *, networks=True):
 def serve(listener, networks):
     """Fork for whoever connects to the socket `listener`, until the parent of this process ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it outlives those who ask
-    # OpenMP asks how many threads it may use when it is loaded, which is here and not in a fork. A step has one
-    # processor: two steps of two threads each wait for one another, and boosting took ten times as long
+    # OpenMP asks how many threads it may use when it is loaded, which is here and not in a fork. A step has
+    # one processor: steps of two threads wait for one another, and boosting took ten times as long
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit())
     parent = multiprocessing.parent_process().sentinel
