@@ -22,6 +22,14 @@ def test_nbstripout_finds_nothing_in_any_notebook():
     assert (done.returncode, done.stdout) == (0, ""), done.stdout
 
 
+def test_nothing_lies_at_the_top_but_what_the_architecture_names_and_tools_look_for():
+    tracked = subprocess.run(["git", "ls-files"], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout.splitlines()
+    top = {path.partition("/")[0] for path in tracked}
+    of_tools = {".gitignore", "LICENSE", "README.md", "config.schema.json", "constraints.txt", "environment.yml", "pyproject.toml"}
+    layout = (REPOSITORY / "docs/architecture.md").read_text()
+    assert [name for name in sorted(top - of_tools - {"requirements.txt"}) if f"`{name}" not in layout] == []
+
+
 def test_helpers_stay_small_and_every_public_name_is_used():
     text = (REPOSITORY / "helpers.py").read_text()
     assert len(text.splitlines()) < 640  # more, and the next thing to do is to move what serves one study into the package
