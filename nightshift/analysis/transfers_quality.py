@@ -161,12 +161,15 @@ def plot_losses(ax, losses):
     """Draw the losses of both networks by epoch: DataFrame network, epoch, loss (dotted), validation_loss
     (solid). Returns `ax`.
     """
+    last = losses.groupby("network").validation_loss.last()
     for name, label, color in (("feed_forward", "feed-forward", "C1"), ("lstm", "LSTM", "C0")):
         curve = losses[losses.network == name]
         ax.plot(curve.epoch, curve.loss, color=color, lw=1, ls=":")
         ax.plot(curve.epoch, curve.validation_loss, color=color)
+        # the name of the upper curve above its end, that of the lower one below: they end close to each other
+        side = {"xytext": (0, 8)} if name == last.idxmax() else {"xytext": (0, -8), "va": "top"}
         end = curve.epoch.iloc[-1], curve.validation_loss.iloc[-1]
-        ax.annotate(label, end, xytext=(0, 8), textcoords="offset points", color=color, ha="right")
+        ax.annotate(label, end, textcoords="offset points", color=color, ha="right", **side)
     # the first epochs are far above
     ax.set_ylim(top=1.8 * losses.validation_loss[losses.network == "lstm"].min())
     return ax

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from nightshift.analysis.transfers import read_probes
-from nightshift.analysis.transfers_quality import alarms_of, alarms_outside, models_table, overlaps, read_incidents, transfers_touched
+from nightshift.analysis.transfers_quality import alarms_of, alarms_outside, models_table, overlaps, plot_losses, read_incidents, transfers_touched
 from nightshift.detectors.transfers import site_of
 from nightshift.detectors.transfers_predictors import split_transfers
 
@@ -112,3 +112,19 @@ def test_probes_have_times_in_utc_also_without_any(tmp_path):
     table.assign(loss_pct=0.1, latency_ms=1.0, throughput_mbps=9.0).to_csv(tmp_path / "probes.csv", index=False)
     assert read_probes(str(tmp_path / "probes.csv"), None).time.tolist() == [NOON - HOUR]
     assert str(read_probes("", None).time.dt.tz) == "UTC"
+
+
+@pytest.mark.parametrize("apart", [0.001, -0.001])
+def test_names_of_two_curves_that_end_close_to_each_other_lie_apart(apart):
+    import matplotlib.pyplot as plt
+
+    epoch = np.arange(1, 17)
+    curve = pd.DataFrame({"epoch": epoch, "loss": 0.08 + 0.1 / epoch, "validation_loss": 0.08 + 0.05 / epoch})
+    other = curve[:15].assign(validation_loss=lambda rows: rows.validation_loss + apart)
+    losses = pd.concat([curve.assign(network="lstm"), other.assign(network="feed_forward")], ignore_index=True)
+    figure, ax = plt.subplots(figsize=(8, 3.2))
+    plot_losses(ax, losses)
+    figure.canvas.draw()
+    first, second = (text.get_window_extent() for text in ax.texts)
+    plt.close(figure)
+    assert not first.overlaps(second)
