@@ -248,14 +248,14 @@ class RunSamples(NamedTuple):
     span: int
 
 
-def most_measured(joined, job, *, metrics, sampling_s):
+def most_measured(sources, run, grid, *, metrics):
     """Choose the metric of which a run has most samples: its RunSamples.
 
-    joined : a node as `join_tables` gives it, with one run of the job. metrics : those that are chosen from.
-    sampling_s : step of the grid, s.
+    sources : of its node, as `sources_of` gives them. run : pair of job and day. metrics : those that are
+    chosen from.
     """
-    rows, _, names, values = joined
-    of_job = rows[(rows.job == job) & (rows.place >= 0) & ~rows.ahead]
+    rows, _, names, values = join_tables(read_sources(sources, [run]), grid, [run])
+    of_job = rows[(rows.place >= 0) & ~rows.ahead]
     of_job = of_job.drop_duplicates("index").set_index("index").sort_index()
     shared = {*metrics} & {*names}
     counts = {name: np.isfinite(values[names.index(name), of_job.place]).sum() for name in shared}
@@ -264,7 +264,7 @@ def most_measured(joined, job, *, metrics, sampling_s):
     seen, span = int(samples.count()), int(of_job.index[-1] - of_job.index[0]) + 1
     gaps = samples.index[np.diff(samples.index, append=np.inf) > 1] + 1
     samples = samples.reindex(samples.index.union(gaps))
-    samples.index = of_job.start.iloc[0] + pd.to_timedelta(samples.index * sampling_s, unit="s")
+    samples.index = of_job.start.iloc[0] + pd.to_timedelta(samples.index * grid.sampling_s, unit="s")
     return RunSamples(metric, samples, seen, span)
 
 
