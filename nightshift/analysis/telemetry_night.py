@@ -1,6 +1,6 @@
 """What a night of the telemetry study reads, and what its page says beside the findings.
 
-Windows      with their labels, of the judged days       recent_windows, healthy_past
+Windows      with their labels, of the judged days       recent_windows, read_spans, healthy_past
 Metrics      units, those that tell                      units_of, telling_columns
 Words        of the headline                             headline_notes, watched_words
 Warnings     of what cannot be told                      lone_node_words, lacking_words
@@ -11,7 +11,8 @@ import json
 
 import pandas as pd
 
-from nightshift.cleaning.telemetry_days import read_windows
+from nightshift.cleaning.telemetry_days import days_of_table, read_windows
+from nightshift.detectors.telemetry_incidents import spans_of
 from nightshift.detectors.telemetry_streams import NIGHTS_READ
 from nightshift.wording import plural
 
@@ -33,6 +34,17 @@ def recent_windows(path, judged_from, window_end, *, days, features=None):
     recent = read_windows(path, features=features, filters=[judged_time, nights_of_servers])
     unlearned = (recent.part == "test") | ((recent.anomaly == "") & (recent.part != "train"))
     return recent.assign(is_judged=unlearned & (recent.end > judged_from))
+
+
+def read_spans(path, window_end):
+    """Find when each run began and ended, and the pause before it, as `spans_of` does, of all windows of the
+    clean table up to `window_end`. Memory holds the windows of one day.
+    """
+    keys, of_days = ["job_id", "node_id", "start", "end"], []
+    for file in days_of_table(path):
+        windows = read_windows(file, columns=keys)
+        of_days.append(spans_of(windows[windows.end <= window_end])[keys])
+    return spans_of(pd.concat(of_days, ignore_index=True))
 
 
 def healthy_past(path, nodes, *, judged, columns, judged_from):

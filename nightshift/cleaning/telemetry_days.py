@@ -145,8 +145,7 @@ def read_windows(path, *, features=None, columns=None, filters=None):
     path : its folder, or a file of an earlier version. features : those that are read beside the keys, as far
     as a node has them; or columns : all that is read. filters : as of `pandas.read_parquet`.
     """
-    path = Path(path)
-    files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
+    files = days_of_table(path)
     schema = pa.unify_schemas([pq.read_schema(file).remove_metadata() for file in files])
     if features is not None:
         columns = [name for name in (*WINDOW_KEYS, *features) if name in schema.names]
@@ -154,6 +153,14 @@ def read_windows(path, *, features=None, columns=None, filters=None):
     frame = frame.fillna(dict.fromkeys([name for name in ("job_id", *LABELS) if name in frame], ""))
     order = [name for name in ("node_id", "start", "job_id") if name in frame]
     return frame.sort_values(order, ignore_index=True, kind="stable") if order else frame
+
+
+def days_of_table(path):
+    """List the files of the clean table, the earliest day first. path : its folder, or a file of an earlier
+    version, which is the only one.
+    """
+    path = Path(path)
+    return sorted(path.glob("*.parquet")) if path.is_dir() else [path]
 
 
 def run_of(window):
