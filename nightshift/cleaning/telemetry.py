@@ -35,7 +35,7 @@ def sorted_parts(folder):
         first = pc.min(pq.ParquetFile(part).read(["timestamp"])["timestamp"])
         return str(first.as_py()), zlib.crc32(part.read_bytes())
 
-    return sorted(folder.glob("*.parquet"), key=begins)
+    return sorted(folder.rglob("*.parquet"), key=begins)
 
 
 def read_sources(parts, columns=None):
