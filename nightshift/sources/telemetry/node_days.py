@@ -39,15 +39,14 @@ def write_part(extraction, tables, *, node, day, schema, where):
     changed. Measured values hardly repeat: without a dictionary of them a part takes a third less space and
     half the time to write. Names of nodes are percent-encoded, so that `../x` is a name and no path.
     """
-    digest, date = digest_of(where), np.datetime64(day, "D")
-    name = WHERE.format(node=quote(node, safe=""), day=date, digest=digest)
+    date = np.datetime64(day, "D")
+    name = WHERE.format(node=quote(node, safe=""), day=date, digest=digest_of(where))
     path = extraction.folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
     options = {"compression": "zstd", "use_dictionary": ["job_id"], "write_statistics": ["timestamp"]}
     with pq.ParquetWriter(path, schema, **options) as writer:
         for table in regrouped(tables, size=max(1, GROUP // len(schema))):
             writer.write_table(table, row_group_size=len(table))
-    extraction.digests.add(digest)
     extraction.parts.append(name)
 
 

@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 from functools import cached_property
+from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
@@ -22,6 +23,7 @@ import pyarrow.parquet as pq
 from helpers import write_json
 from nightshift.products import read_json
 from nightshift.runs import warn
+from nightshift.status import sha256_of
 
 NOTE = b"nightshift"  # key of the metadata of a note
 MOST_LINES = 1000  # lines put aside that a note names: of more the file is read again
@@ -48,12 +50,16 @@ class Earlier:
 
     @cached_property
     def parts(self):
-        """{digest: [(path below `raw`, size, time in ns)]} of all parts of nodes."""
+        """{(digest, "day=2026-01-31"): [(path below `raw`, size, time in ns)]} of all parts of nodes."""
         found = {}
         for path in sorted((self.raw / "nodes").glob("node_id=*/day=*/*.parquet")):
             one = (path.relative_to(self.raw).as_posix(), *size_and_time(path))
-            found.setdefault(path.stem, []).append(one)
+            found.setdefault((path.stem, path.parent.name), []).append(one)
         return found
+
+    def parts_of(self, noted):
+        """List the parts that a note is of: days of a server have parts of one name."""
+        return [part for one in noted["parts_of"] for part in self.parts.get(tuple(one), [])]
 
     @cached_property
     def gpus(self):
@@ -100,7 +106,8 @@ def what_holds(noted, window):
 def nothing_within(counted):
     """What would have been counted had no row been in the window."""
     counts = {"unreadable": 0, "placed": counted["counts"]["placed"], "outside": counted["counts"]["placed"]}
-    return counted | {"counts": counts, "blanks": {}, "gpu_blanks": {}, "measured": {}}
+    none = {"blanks": {}, "gpu_blanks": {}, "measured": {}, "sha256": sha256_of([])}
+    return counted | {"counts": counts} | none
 
 
 def keep(extraction, name, made_of):
@@ -114,14 +121,14 @@ def keep(extraction, name, made_of):
     noted, seen = earlier.note(name)
     if noted.get("made_of") != made_of or not (holds := what_holds(noted, extraction.window)):
         return False
-    parts = [part for digest in noted["digests"] for part in earlier.parts.get(digest, [])]
+    parts = earlier.parts_of(noted)
     groups = range(*noted["gpu_groups"])
     if holds == "all" and (state_of_parts(parts) != noted["parts"] or (groups and earlier.gpus is None)):
         return False
     one = extraction.of_source(extraction.window)
     if holds == "all":
         link_parts(earlier.raw, extraction.folder, [path for path, *_ in parts])
-        one.parts, one.digests = [path for path, *_ in parts], set(noted["digests"])
+        one.parts = [path for path, *_ in parts]
         for group in groups:
             extraction.gpu_table.write(earlier.gpus.read_row_group(group))
     counted = noted["counted"] if holds == "all" else nothing_within(noted["counted"])
@@ -152,13 +159,18 @@ def add_source(extraction, one, name, *, made_of, asked=""):
     other sources is not noted, and so is read again: points of labels, which are cut into stretches over all
     files; labels, which are few; values without a name, which are held against those of other files.
     """
-    counted, seen = one.counted(), seen_of(one)
+    counted, seen = one.counted() | {"sha256": sha256_of_parts(one)}, seen_of(one)
     stands_alone = not (one.points or one.labels or one.compared)
     if stands_alone and len(one.bad_lines) <= MOST_LINES and len(seen) <= MOST_COUNTS:
         write_note(extraction, name, one, counted=counted, seen=seen, made_of=made_of, asked=asked)
     extraction.add(counted, seen.to_pandas())
     extraction.points += one.points
     extraction.labels += one.labels
+
+
+def sha256_of_parts(one):
+    """A sha256 over those of the parts of an Extraction, by name."""
+    return sha256_of(one.folder / part for part in sorted(one.parts))
 
 
 def seen_of(one):
@@ -178,7 +190,7 @@ def write_note(extraction, name, one, *, counted, seen, made_of, asked):
         "asked": asked,
         "window": list(map(str, one.window)),
         "counted": counted,
-        "digests": sorted(one.digests),
+        "parts_of": sorted({(Path(part).stem, Path(part).parent.name) for part in one.parts}),
         "parts": state_of_parts(parts),
         "gpu_groups": [one.first_group, extraction.gpu_table.n_groups],
     }
@@ -188,6 +200,12 @@ def write_note(extraction, name, one, *, counted, seen, made_of, asked):
     )
 
 
-def note_gpus(folder):
-    """Note the table of GPUs in the `folder` as it is left."""
+def note_whole(extraction):
+    """Note the table of GPUs of a whole extraction as it is left, and take a sha256 over those of all that it
+    wrote: what was kept is not read for it.
+    """
+    folder = extraction.folder
     write_json({"left": size_and_time(folder / "gpus.parquet")}, folder / "notes/gpus.json")
+    tables = sha256_of([folder / "gpus.parquet", folder / "labels.parquet"])
+    of_all = "".join([*extraction.sha256s, sha256_of_parts(extraction), tables])
+    extraction.sha256 = hashlib.sha256(of_all.encode()).hexdigest()

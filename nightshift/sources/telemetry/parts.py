@@ -26,7 +26,7 @@ from nightshift.sources.telemetry import dcgm, ldms, tables
 from nightshift.sources.telemetry.cells import names_of, numbers_of, times_of
 from nightshift.sources.telemetry.nameless import Nameless
 from nightshift.sources.telemetry.node_days import WideRows
-from nightshift.sources.telemetry.notes import Earlier, note_gpus
+from nightshift.sources.telemetry.notes import Earlier, note_whole
 from nightshift.sources.telemetry.tables import ROLES
 from nightshift.sources.telemetry.trainings import WAIT
 
@@ -93,8 +93,9 @@ class Extraction:
     nameless_gpus: set = field(default_factory=set)  # nodes of GPUs whose series name no host
     ends: list = field(default_factory=list)  # first and last moment of what has a time and a node
     parts: list = field(default_factory=list)  # paths of parts below the folder
-    digests: set = field(default_factory=set)  # names of these
     first_group: int = 0  # number of the first row group of its GPUs
+    sha256s: list = field(default_factory=list)  # of the parts of each source that was added
+    sha256: str = ""  # over all of these, in the end
 
     def of_source(self, window=None):
         """Begin to count what is of one file, or of one day of a server, apart from what is of others."""
@@ -137,6 +138,7 @@ class Extraction:
         for name in ("text_left_out", "warned", "nameless_gpus", "asked_twice"):
             getattr(self, name).update(counted[name])
         self.bad_lines.extend(map(tuple, counted["bad_lines"]))
+        self.sha256s.append(counted["sha256"])
         if len(seen):
             self.seen.append(seen)
             self.add_up()
@@ -164,8 +166,9 @@ def extraction_into(raw, window, *, columns=None, sampler=""):
     try:
         gpus = GpuRows(staging / "gpus.parquet")
         with gpus.writer:
-            yield Extraction(staging, window, gpus, columns or {}, sampler, Earlier(raw))
-        note_gpus(staging)
+            extraction = Extraction(staging, window, gpus, columns or {}, sampler, Earlier(raw))
+            yield extraction
+        note_whole(extraction)
         for name in ("nodes", "notes"):
             if (raw / name).exists():
                 os.replace(raw / name, staging / f"old {name}")
