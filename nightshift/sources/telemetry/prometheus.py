@@ -21,9 +21,9 @@ from nightshift.sources.telemetry.parts import GPU_TEXTS, write_gpus, write_part
 from nightshift.sources.telemetry.tables import ROLES
 from nightshift.wording import plural
 
-# What is scraped late, or written by a remote that had no connection, comes after the end of its day: an agent
-# of Prometheus keeps it for four hours unless told otherwise. Nights are an hour or some after their day, so
-# that with a day and a half the last two of the night before are asked for again.
+# What is scraped late, or written by a remote that had no connection, comes after the end of its day: an
+# agent of Prometheus keeps it for four hours unless told otherwise. Nights are an hour or some after their
+# day, so that with a day and a half the last two of the night before are asked for again.
 SETTLED = pd.Timedelta(hours=36)
 MODES = ["user", "system", "nice", "iowait", "irq", "softirq", "steal", "idle"]
 MEMORY = ["MemFree", "MemAvailable", "Buffers", "Cached", "Active", "Inactive", "AnonPages", "Mapped", "Slab"]
@@ -170,8 +170,8 @@ def days_of(window):
 
 def is_settled(noted, seen, end):
     """Whether what a note tells of the day that ends at `end` is all that there will be: it was asked for
-    SETTLED after its end, came without a warning, and had rows. A store that has forgotten a day, or cannot be
-    reached behind the server, has none.
+    SETTLED after its end, came without a warning, and had rows. A store that has forgotten a day, or cannot
+    be reached behind the server, has none.
     """
     if not noted or noted["counted"]["warned"] or not len(seen):
         return False
