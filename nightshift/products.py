@@ -163,11 +163,13 @@ def correct_times(root):
 
 
 @functools.cache
-def code_below(*folders):
-    """A hash of the modules of the package that lie in `folders` of it, in whatever depth."""
+def code_below(*places):
+    """A hash of the modules of the package at some places of it: those of a folder, in whatever depth, or a
+    file.
+    """
     digest = hashlib.sha256()
-    for folder in folders:
-        for path in sorted((Path(__file__).parent / folder).rglob("*.py")):
+    for place in (Path(__file__).parent / place for place in places):
+        for path in [place] if place.is_file() else sorted(place.rglob("*.py")):
             digest.update(path.read_bytes())
     return digest.hexdigest()
 

@@ -123,6 +123,13 @@ def write_models(products, classes, folds=None):
     helpers.record_metrics(models / "metrics.json", study="telemetry", day=DAY, models=[model, distance] if classes else [])
 
 
+def write_windows(paths, windows):
+    """The clean table, and the names of its metrics, as 2_preprocess leaves them."""
+    helpers.write_parquet(windows, paths.clean)
+    metrics = sorted({name.rpartition("|")[0] for name in windows if "|" in name})
+    helpers.write_json({"metrics": {metric: {"kind": "gauge", "unit": ""} for metric in metrics}}, paths.encoders / "metrics.json")
+
+
 def write_clean(products, windows):
     """The clean table, the metrics' units and the state of the source."""
     paths = helpers.study_paths("telemetry", products)

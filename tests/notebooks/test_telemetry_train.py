@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from conftest import refused, run_cells
 from sklearn.metrics import average_precision_score, f1_score
+from telemetry_tables import write_windows
 
 import helpers
 from nightshift.detectors.telemetry_diagnosis import fit_classifier, predict, temperature_scale, tune
@@ -51,7 +52,7 @@ def table(kinds, *, luck=0.2, seed=0):
 def train(products, windows, **parameters):
     """Paths, the names that the notebook leaves, what it shows, metrics.json and detector.json."""
     paths = helpers.study_paths("telemetry", products)
-    helpers.write_parquet(windows, paths.clean)
+    write_windows(paths, windows)
     names, page = run_cells("telemetry/3_train.ipynb", products, **QUICK | parameters)
     metrics, detector = (json.loads((paths.models / f"{name}.json").read_text()) for name in ("metrics", "detector"))
     return SimpleNamespace(products=products, paths=paths, names=names, page=page, metrics=metrics, detector=detector, windows=windows)
@@ -388,7 +389,7 @@ def test_what_cannot_be_trained_is_one_line_and_no_model(tmp_path, windows, line
 )
 def test_too_little_history_ends_well_with_its_reason_and_empty_tables(tmp_path, windows, reason):
     paths = helpers.study_paths("telemetry", tmp_path)
-    helpers.write_parquet(windows, paths.clean)
+    write_windows(paths, windows)
     helpers.write_json({"source": "hand"}, paths.raw / "status.json")
     for step in ("3_train", "4_analyse", "5_quality"):
         parameters = QUICK if step == "3_train" else {"day": DAY}
