@@ -31,7 +31,7 @@ def write_node(folder, name, rng):
     """Write the raw samples of a node: its sources, of one part."""
     times = pd.date_range("2026-01-31", periods=SECONDS, freq="s", tz="UTC", unit="us")
     metrics = {f"m{i}::meminfo": rng.normal(size=SECONDS) for i in range(N_METRICS)}
-    path = folder / f"node_id={quote(name, safe='')}" / "part.parquet"
+    path = folder / f"node_id={quote(name, safe='')}" / "day=2026-01-31/part.parquet"
     write_parquet(pd.DataFrame({"timestamp": times, "job_id": pd.Series(["1"] * SECONDS, dtype="str"), **metrics}), path)
     return sources_of([describe_part(path)])
 

@@ -74,6 +74,10 @@ class FileSource(Source):
         """
         return False
 
+    def add(self, path, extraction):
+        """Add a file that `keep` did not: by `extract`, and what else a study does then."""
+        self.extract(path, extraction)
+
     def recognises(self, head):
         """Whether the file with this beginning, a Head, is of this kind; what is asked last takes whatever no
         other kind is, and refuses with one line what it cannot read.
@@ -292,7 +296,7 @@ def read_source(study, place, extraction, **settings):
     def read(path):
         if not any(one.keep(path, extraction) for one in sources):
             before, kind = os.stat(path), source_of(sources, path)
-            kind.extract(path, extraction)
+            kind.add(path, extraction)
             if not kind.is_database and was_rewritten(before, os.stat(path)):
                 raise ValueError("it was written anew while it was read: run again when it is whole")
 

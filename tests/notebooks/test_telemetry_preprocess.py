@@ -263,7 +263,7 @@ def test_what_cannot_be_is_one_line(tmp_path, parameters, message):
 
 def test_metrics_of_another_kind_of_number_are_read(tmp_path):
     part = pa.Table.from_pandas(samples(range(30), None, Free__mem=np.arange(30.0)), preserve_index=False)
-    folder = helpers.study_paths("telemetry", tmp_path).raw / "nodes/node_id=n"
+    folder = helpers.study_paths("telemetry", tmp_path).raw / "nodes/node_id=n/day=2026-01-30"
     folder.mkdir(parents=True)
     whole = part.set_column(2, "Free::mem", part["Free::mem"].cast(pa.int64())).set_column(1, "job_id", pa.nulls(30))
     write_raw(tmp_path, {})

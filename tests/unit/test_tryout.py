@@ -24,8 +24,8 @@ def night(root):
     write_parquet(pd.DataFrame({"x": [1, 2]}), root / "data/clean/left.parquet")
     write_parquet(pd.DataFrame({"x": [1]}), root / "data/findings/left.parquet")
     write_json({"day": "2026-01-31"}, root / "models/left/metrics.json")
-    (root / "data/raw/left/nodes/node_id=a").mkdir(parents=True)
-    (root / "data/raw/left/nodes/node_id=a/part.parquet").write_bytes(b"raw")
+    (root / "data/raw/left/nodes/node_id=a/day=2026-01-31").mkdir(parents=True)
+    (root / "data/raw/left/nodes/node_id=a/day=2026-01-31/part.parquet").write_bytes(b"raw")
     (root / "data/raw/left/.0a1b2c3d-half").touch()
     write_json({}, root / "reports/2026-01-31/run.json")
     return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in root.rglob("*") if path.is_file()}
@@ -38,7 +38,7 @@ def test_a_try_out_reads_the_night_and_writes_elsewhere(tmp_path, sentences, mon
     paths = study_paths("left", tmp_path)
     assert paths.root == tmp_path / "try"
     assert pd.read_parquet(paths.clean).x.tolist() == [1, 2]
-    assert (paths.raw / "nodes/node_id=a/part.parquet").read_bytes() == b"raw"
+    assert (paths.raw / "nodes/node_id=a/day=2026-01-31/part.parquet").read_bytes() == b"raw"
     assert not list(paths.root.rglob(".*half")), "no half-written file is a product"
     assert paths.findings.is_symlink() == (copied_bytes == 4)
     if copied_bytes > 4:

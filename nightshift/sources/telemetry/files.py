@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 
 from helpers import project_path
-from nightshift.runs import warn
 from nightshift.sources.base import read_source
 from nightshift.sources.files import names_in_words
 from nightshift.sources.telemetry import cells, tables
@@ -37,7 +36,7 @@ def extract_nodes(extraction, pages, *, layout, metric_names, where, path):
     if names and "metric" not in layout and not metric_names:
         raise ValueError(f"none of its columns holds numbers; it has {names_in_words(names)}")
     if how == "sum":
-        warn(
+        extraction.warn(
             f"{Path(path).name} has more than {tables.MANY_INSTANCES} rows for each node and moment, "
             f"told apart by {', '.join(instances)}: its metrics are added up over these."
         )
