@@ -127,8 +127,10 @@ def test_what_has_changed_or_is_partly_outside_is_read_again(tmp_path):
     assert read() == []
     assert read(days=3, sampler="x") == every, "which is in the names of the metrics"
     assert read() == every
+    times = {path: path.stat().st_mtime_ns for path in (products / DATA / "nodes").rglob("*.parquet")}
     os.utime(files[30])
     assert read() == ["30.csv"], "of another time"
+    assert times == {path: path.stat().st_mtime_ns for path in times}, "and what is made of it is the same file as before"
     files[31].write_text(files[31].read_text().replace(",9", ",8"))
     assert read() == ["31.csv"], "of other content"
     for part in (products / DATA).glob("nodes/*/day=2026-01-29/*"):
