@@ -37,7 +37,7 @@ def write_stores(folder, day, n):
     lines = [f"{at},0,n1,1,0,fast,{at % 7}" for at in seconds(day, 5)]
     write(folder / f"lustre.{int(day.timestamp())}", "\n".join([*lines, ""]))
     write(folder / f"lustre.HEADER.{int(day.timestamp())}", "#Time,Time_usec,ProducerName,component_id,job_id,how,reads\n")
-    many = [f"{at},n1,p{i},{i}" for at in seconds(day, 3) for i in range(65)]
+    many = [f"{at},n1,p{i},{ {7: 'ERR', 8: 2**32 - 1}.get(i, i) }" for at in seconds(day, 3) for i in range(65)]
     write(folder / f"top_{day:%Y-%m-%d}.csv", "\n".join(["timestamp,node_id,name,rss", *many, ""]))
 
 

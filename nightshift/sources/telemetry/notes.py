@@ -105,9 +105,10 @@ def what_holds(noted, window):
 
 def nothing_within(counted):
     """What would have been counted had no row been in the window."""
-    counts = {"unreadable": 0, "placed": counted["counts"]["placed"], "outside": counted["counts"]["placed"]}
-    none = {"blanks": {}, "gpu_blanks": {}, "measured": {}, "sha256": sha256_of([])}
-    return counted | {"counts": counts} | none
+    of_whole, placed = counted["of_whole"], counted["counts"]["placed"]
+    counts = {"unreadable": of_whole["unreadable"], "placed": placed, "outside": placed}
+    none = {"gpu_blanks": {}, "measured": {}, "sha256": sha256_of([])}
+    return counted | {"counts": counts, "blanks": of_whole["blanks"]} | none
 
 
 def keep(extraction, name, made_of):
