@@ -78,7 +78,9 @@ def products_of(root, patterns, *, since=0.0):
 
 
 def is_of_nodes(parts):
-    """Whether a product, by the parts of its path, is one of very many in a folder: data/raw/<study>/nodes."""
+    """Whether a product, by the parts of its path, is one of very many in a folder:
+    data/raw/<study>/nodes.
+    """
     return parts[:2] == ("data", "raw") and parts[3:4] == ("nodes",)
 
 
