@@ -64,12 +64,12 @@ def tables_of(study, step):
 
 def products_of(root, patterns, *, since=0.0):
     """Files below `root` that match `patterns` and were written at `since` (seconds of the epoch) or later,
-    as sorted paths; no hidden ones. Raw parts of nodes, a file for each day of each, are their folder.
+    as sorted paths; no hidden ones. Raw tables in many files are their folder.
     """
     root = Path(root)
     paths = {path for pattern in patterns for path in root.glob(pattern) if path.is_file()}
     paths = {
-        root / Path(*one[:4]) if is_of_nodes(one := path.relative_to(root).parts) else path for path in paths
+        root / Path(*one[:4]) if is_part(one := path.relative_to(root).parts) else path for path in paths
     }
     visible = [
         path for path in paths if not any(part.startswith(".") for part in path.relative_to(root).parts)
@@ -77,11 +77,12 @@ def products_of(root, patterns, *, since=0.0):
     return sorted(path for path in visible if path.stat().st_mtime >= since)
 
 
-def is_of_nodes(parts):
-    """Whether a product, by the parts of its path, is one of very many in a folder:
-    data/raw/<study>/nodes.
+def is_part(parts):
+    """Whether a product, by the parts of its path, is one of very many in a folder, of data/raw/<study>/nodes
+    or of a table such as data/raw/<study>/histograms.parquet.
     """
-    return parts[:2] == ("data", "raw") and parts[3:4] == ("nodes",)
+    is_table = parts[3:4] == ("nodes",) or (len(parts) > 4 and parts[3].endswith(".parquet"))
+    return parts[:2] == ("data", "raw") and is_table
 
 
 def fingerprint(path):

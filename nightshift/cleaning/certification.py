@@ -9,7 +9,7 @@ Features    numbers of the table, which rows are measured, ranges      fill_feat
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
+import pyarrow.dataset as ds
 
 from helpers import project_path
 from nightshift.cleaning.certification_histograms import IMPOSSIBLE, SEVEN, find_copies, merge_rows
@@ -49,7 +49,7 @@ def check_raw(folder, columns):
     for name, needed in columns.items():
         file = folder / f"{name}.parquet"
         assert file.exists(), f"{folder} holds no {name}.parquet: run 1_extract first"
-        lacking = [column for column in needed if column not in pq.read_schema(file).names]
+        lacking = [column for column in needed if column not in ds.dataset(file).schema.names]
         assert not lacking, f"{file} lacks the columns {', '.join(lacking)}: run 1_extract again"
 
 

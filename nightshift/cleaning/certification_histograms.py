@@ -94,15 +94,18 @@ def describe(batch):
 COUNTS, COPY, OLDER, DIFFERS = range(4)
 
 
-def describe_file(path, columns):
-    """Describe the histograms of a Parquet file without their bins: DataFrame, the rows of `describe`.
+def describe_table(path, columns):
+    """Describe the histograms of a table without their bins: DataFrame, the rows of `describe`.
 
-    columns : those that are read; version, too, where there is one. The bins of a year do not fit into
-    memory, so that they are read in batches. A file without rows gives an empty frame.
+    path : of a Parquet file, or of a folder of them, whose names give their order. columns : those that are
+    read; version, too, where there is one. The bins of a year do not fit into memory, so that they are read
+    in batches. A table without rows gives an empty frame.
     """
-    source = pq.ParquetFile(path)
-    wanted = [*columns, *(["version"] if "version" in source.schema_arrow.names else [])]
-    batches = [describe(batch) for batch in source.iter_batches(BATCH, columns=wanted)]
+    batches = []
+    for part in sorted(path.glob("*.parquet")) if path.is_dir() else [path]:
+        source = pq.ParquetFile(part)
+        wanted = [*columns, *(["version"] if "version" in source.schema_arrow.names else [])]
+        batches += [describe(batch) for batch in source.iter_batches(BATCH, columns=wanted)]
     if not batches:
         batches = [describe(pa.RecordBatch.from_pylist([], source.schema_arrow))]
     return pa.concat_tables(batches).unify_dictionaries().to_pandas(self_destruct=True)

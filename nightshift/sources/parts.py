@@ -4,6 +4,7 @@ Extraction      where parts go, of which window, and what was left out
 PartFile        a file that becomes one part
 part_name       the name of a part by what it was read from
 write_rows      one part, page by page
+link            an earlier file under another name
 
 A part holds a note, JSON in its metadata: what it was made of, and what was counted on the way. By it a file
 that has not changed since an earlier night is not read again.
@@ -12,6 +13,7 @@ that has not changed since an earlier night is not read again.
 import hashlib
 import json
 import os
+import shutil
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -142,6 +144,29 @@ def read_note(path):
         return json.loads(noted.get(NOTE, b"{}"))
     except (OSError, ValueError, pa.ArrowInvalid):
         return {}
+
+
+def size_and_time(path):
+    """[size, time of its content in ns] of the file at `path`."""
+    there = os.stat(path)
+    return [there.st_size, there.st_mtime_ns]
+
+
+def state_of_file(path):
+    """[path, size, times in ns of its content and of its last change of any kind] of a file: a copy may have
+    the time of another one, but not its time of change.
+    """
+    there = os.stat(path)
+    return [str(path), there.st_size, there.st_mtime_ns, there.st_ctime_ns]
+
+
+def link(old, new):
+    """Make the path `new` the file at `old`, a copy of the same times where the disk has no links."""
+    there = os.path.realpath(old) if os.path.islink(old) else old  # as try-outs have them
+    try:
+        os.link(there, new)
+    except OSError:
+        shutil.copy2(there, new)
 
 
 class PartFile(FileSource):

@@ -61,7 +61,8 @@ def write_raw(products, histograms=(), listed=None, wide=None):
     """The raw folder, as the extraction would leave it."""
     raw = helpers.study_paths("certification", products).raw
     raw.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pylist(list(histograms), HISTOGRAM), raw / "histograms.parquet")
+    (raw / "histograms.parquet").mkdir(exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(list(histograms), HISTOGRAM), raw / "histograms.parquet/part.parquet")
     listed = described(histograms) if listed is None else listed
     helpers.write_parquet(listed, raw / "lumisections.parquet")
     no_rows = pd.DataFrame({"dataset": pd.Series(dtype="str"), "run": pd.Series(dtype="int64"), "lumisection": pd.Series(dtype="int64")})

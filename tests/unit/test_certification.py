@@ -48,7 +48,8 @@ from nightshift.detectors.certification_verdicts import (
     why_refused,
 )
 from nightshift.sources.certification.golden import LONGEST, flags_of, listed, read_labels, write_golden
-from nightshift.sources.certification.lumisections import keep_runs, runs_kept, staged
+from nightshift.sources.certification.lumisections import runs_kept, staged
+from nightshift.sources.certification.notes import keep_runs
 from nightshift.wording import plural
 
 # ------------------------------------------------------------------------------------------------------------ extract

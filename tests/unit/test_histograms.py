@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 
 from nightshift.cleaning import certification_histograms
 from nightshift.cleaning.certification import split_runs
-from nightshift.cleaning.certification_histograms import describe, describe_file, find_copies, fingerprints, merge_rows, seven_numbers
+from nightshift.cleaning.certification_histograms import describe, describe_table, find_copies, fingerprints, merge_rows, seven_numbers
 
 SHARES = [0.1, 0.3, 0.5, 0.7, 0.9]
 counts_of_some = hnp.arrays(np.int64, st.tuples(st.integers(1, 6), st.integers(1, 12)), elements=st.integers(0, 50))
@@ -144,11 +144,11 @@ def test_a_file_is_described_batch_by_batch_and_an_empty_one_has_the_same_column
     table = pd.DataFrame(rows).assign(contents=[[1.0, 2.0, float(n)] for n in range(5)])
     table.to_parquet(tmp_path / "all.parquet")
     table[:0].to_parquet(tmp_path / "none.parquet", schema=pq.read_schema(tmp_path / "all.parquet"))
-    at_once = describe_file(tmp_path / "all.parquet", columns)
+    at_once = describe_table(tmp_path / "all.parquet", columns)
     monkeypatch.setattr(certification_histograms, "BATCH", 2)
-    pd.testing.assert_frame_equal(describe_file(tmp_path / "all.parquet", columns), at_once)
+    pd.testing.assert_frame_equal(describe_table(tmp_path / "all.parquet", columns), at_once)
     assert at_once.element.tolist() == list("abcab")
-    assert list(describe_file(tmp_path / "none.parquet", columns)) == list(at_once)
+    assert list(describe_table(tmp_path / "none.parquet", columns)) == list(at_once)
 
 
 @settings(max_examples=100, deadline=None)

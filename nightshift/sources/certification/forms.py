@@ -43,6 +43,22 @@ class LumisectionFile(FileSource):
         """Add one file of the source to the raw tables; an empty file adds nothing."""
         extraction.read_source(path, self.open)
 
+    def reader(self, path, role):
+        """Return what reads the file `path`, a function of an Extraction. role : "source", or "luminosity" of
+        a table of luminosities.
+        """
+        if role == "luminosity":
+            return lambda one: one.read_luminosity(path, self.open)
+        return lambda one: self.extract(path, one)
+
+    def keep(self, path, night, role="source"):
+        """Add what the last night noted of the file, where that still holds, see `Night.keep`."""
+        return night.keep(path, self, role)
+
+    def add(self, path, night, role="source"):
+        """Add the file, and note what was counted of it."""
+        night.add(path, self, role)
+
     def look(self, path, *, settings, folder):
         """Extract the file, and sum up its lumisections."""
         wanted = Settings(settings["columns"], self.dataset, settings["features"])

@@ -1,7 +1,7 @@
 """Extraction of lumisections: a source of histograms or of a wide table, a table of luminosities.
 
 Reading     files of the source and of luminosities, page by page     Settings, Extraction, extract, staged
-Table       what is known of each lumisection, runs of a window       gather, runs_kept, keep_runs
+Table       what is known of each lumisection, runs of a window       gather, runs_kept
 Warnings    settings that fit nothing, contradictions                 setting_lines, contradiction_lines
 """
 
@@ -15,8 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from nightshift.sources.certification.golden import flags_of, listed
@@ -93,8 +91,8 @@ class Extraction:
         open_file : of its kind, see `LumisectionFile.open`.
 
         What a file holds shows in its columns: a table with bin contents holds histograms, any other with run
-        and lumisection is a wide one. ValueError of one line when the two are mixed, when columns are
-        missing, or when none of its rows can be used.
+        and lumisection is a wide one. ValueError of one line when columns are missing, or when none of its
+        rows can be used.
         """
         if not os.path.getsize(path):
             return
@@ -107,9 +105,6 @@ class Extraction:
         is_histogram = "contents" in layout
         require(layout, names, [*KEY, *(["element", "x_min", "x_max"] if is_histogram else [])])
         self.are_histograms.add(is_histogram)
-        if len(self.are_histograms) > 1:
-            kind = "histograms" if is_histogram else "a wide table"
-            raise ValueError(f"it holds {kind}, and files before it do not: extract the two apart")
         keep, n_kept, n_bad = self.keep_wide, sum(map(len, self.placed)), len(self.bad_lines)
         if is_histogram:
             keep = self.keep_histograms
@@ -234,6 +229,33 @@ class Extraction:
         self.wide_parts.append(whole[kept])
         self.note(page, layout, where=where, keys=keys, kept=kept)
 
+    def counted(self):
+        """Return what has been counted but by lumisection, as JSON can hold it."""
+        counts = self.counts | {"unreadable": sum(self.cells.unreadable.values())}
+        sets = {name: sorted(getattr(self, name)) for name in ("are_histograms", "found_columns")}
+        return sets | {"counts": counts, "left_out": self.left_out, "no_lumisections": self.no_lumisections}
+
+    def add(self, path, counted, rows, wide):
+        """Add what was `counted` of the file `path`, {name: frame} of its lumisections, elements and bad
+        lines, and its wide table or None. ValueError where it holds histograms and others do not, or the
+        other way round.
+        """
+        for is_histogram in counted["are_histograms"]:
+            self.are_histograms.add(is_histogram)
+            if len(self.are_histograms) > 1:
+                kind = "histograms" if is_histogram else "a wide table"
+                raise ValueError(f"it holds {kind}, and files before it do not: extract the two apart")
+        self.counts.update(counted["counts"])
+        self.left_out.update(counted["left_out"])
+        self.no_lumisections += counted["no_lumisections"]
+        self.found_columns.update(counted["found_columns"])
+        self.elements.update(rows["elements"].itertuples(index=False, name=None))
+        self.bad_lines += [(path, *line) for line in rows["bad_lines"].itertuples(index=False, name=None)]
+        self.wide_parts += [wide] if wide is not None else []
+        for name in ("placed", "about_rows", "about_lumi", "about_untaken"):
+            if len(rows[name]):
+                getattr(self, name).append(rows[name])
+
     def wide(self):
         """Put together the wide table: DataFrame dataset, run, lumisection and features; without rows where
         the source is none.
@@ -284,8 +306,11 @@ def staged(folder):
     staging.mkdir(parents=True)
     try:
         yield staging
-        for path in staging.iterdir():
-            os.replace(path, folder / path.name)
+        for path in list(staging.iterdir()):
+            there = folder / path.name
+            if path.is_dir() and there.exists():  # nothing takes the place of a folder at once
+                os.replace(there, staging / f"old {path.name}")
+            os.replace(path, there)
     finally:
         shutil.rmtree(staging)
 
@@ -338,16 +363,6 @@ def runs_kept(table, *, days, edge):
             "or set days to 0"
         )
     return newest.index[newest.between(edge - pd.Timedelta(days=days), edge, inclusive="left")]
-
-
-def keep_runs(path, runs):
-    """Leave only rows of `runs` in the Parquet file `path`, a row group at a time."""
-    whole, part = pq.ParquetFile(path), path.with_suffix(".part")
-    with pq.ParquetWriter(part, whole.schema_arrow, compression="zstd") as out:
-        for batch in whole.iter_batches(2**14):
-            page = pa.Table.from_batches([batch])
-            out.write_table(page.filter(pc.is_in(page["run"], pa.array(runs, pa.int64()))))
-    os.replace(part, path)
 
 
 # --------------------------------------------------------------------------------------------------- warnings

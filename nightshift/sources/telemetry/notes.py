@@ -11,8 +11,6 @@ tells the same as one from nothing.
 
 import hashlib
 import json
-import os
-import shutil
 from functools import cached_property
 from pathlib import Path
 
@@ -23,9 +21,9 @@ import pyarrow.parquet as pq
 from helpers import write_json
 from nightshift.products import read_json
 from nightshift.runs import warn
+from nightshift.sources.parts import NOTE, link, size_and_time
 from nightshift.status import sha256_of
 
-NOTE = b"nightshift"  # key of the metadata of a note
 MOST_LINES = 1000  # lines put aside that a note names: of more the file is read again
 MOST_COUNTS = 200_000  # rows of a note, of a node, job and day each: 2 MB
 TIME, NAME = pa.timestamp("us", "UTC"), pa.string()
@@ -76,12 +74,6 @@ def read_note(path):
         return json.loads(table.schema.metadata[NOTE]), table
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
         return {}, None
-
-
-def size_and_time(path):
-    """[size, time of its content in ns] of the file at `path`."""
-    there = os.stat(path)
-    return [there.st_size, there.st_mtime_ns]
 
 
 def state_of_parts(parts):
@@ -147,15 +139,6 @@ def link_parts(raw, folder, parts):
         path.mkdir(parents=True, exist_ok=True)
     for part in parts:
         link(raw / part, folder / part)
-
-
-def link(old, new):
-    """Make the path `new` the file at `old`, a copy of the same times where the disk has no links."""
-    there = os.path.realpath(old) if os.path.islink(old) else old  # as try-outs have them
-    try:
-        os.link(there, new)
-    except OSError:
-        shutil.copy2(there, new)
 
 
 def keep_equal_parts(extraction, one):

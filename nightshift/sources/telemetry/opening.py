@@ -1,6 +1,5 @@
 """Files of node metrics: how tables of every form are opened, and what all kinds of them share."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pyarrow.parquet as pq
 from nightshift.products import code_below
 from nightshift.sources.base import FileSource, Look
 from nightshift.sources.excerpts import excerpt_of_parquet, excerpt_of_text, whole_file
+from nightshift.sources.parts import state_of_file
 from nightshift.sources.tables import read_csv_pages
 from nightshift.sources.telemetry import ldms, tables
 from nightshift.sources.telemetry.node_days import digest_of
@@ -157,14 +157,6 @@ class NodeFile(FileSource):
             self.extract(path, extraction)
             pd.DataFrame().to_parquet(extraction.folder / "labels.parquet")
         return look_at(self.label, extraction, pd.read_parquet(raw / "gpus.parquet"))
-
-
-def state_of_file(path):
-    """[path, size, times in ns of its content and of its last change of any kind] of a file: a copy may have
-    the time of another one, but not its time of change.
-    """
-    there = os.stat(path)
-    return [str(path), there.st_size, there.st_mtime_ns, there.st_ctime_ns]
 
 
 def look_at(label, extraction, gpus):
