@@ -178,9 +178,9 @@ def place_parts(night, runs):
     A part of the last night is linked; where it lacks a run that is asked for now, its file is read again.
     """
     placed, kept = {}, set(runs)
-    for number, (name, of_file, read) in enumerate(night.files):
+    for name, of_file, read in night.files:
         if wanted := sorted(of_file & kept):
-            there = night.folder / HISTOGRAMS / f"{number:06d}-{name}"
+            there = night.folder / HISTOGRAMS / f"{len(placed):06d}-{name}"
             held = place_part(night, name, wanted, there) or read_again(night, name, there, of_file, read)
             if held["runs"] != wanted:
                 keep_runs(there, wanted)
