@@ -89,10 +89,12 @@ def link_products(root, folder):
     long as the night's own file is not newer. What the night no longer has goes, unless a try-out wrote it.
     """
     notes = folder / ".copied.json"  # {path: time in ns} of the copies, to tell them from what was tried
-    copied = read_json(notes)
+    copied, tables = read_json(notes), folder / ".tables.json"
     present = {
         path.relative_to(root).as_posix(): path for name in PRODUCTS for path in files_below(root / name)
     }
+    tried = tables_tried(root, folder, read_json(tables))
+    present = {name: path for name, path in present.items() if folder_of(name) not in tried}
     sizes = Counter()  # of tables in many files, such as data/raw/telemetry, as a whole
     for name, path in present.items():
         sizes[table_of(name)] += path.stat().st_size
@@ -103,11 +105,35 @@ def link_products(root, folder):
             copied[name] = stat.st_mtime_ns
     for name in copied.keys() - present.keys():
         there = folder / name
-        if there.is_symlink() or (there.exists() and there.stat().st_mtime_ns == copied[name]):
+        is_copy = there.is_symlink() or (there.exists() and there.stat().st_mtime_ns == copied[name])
+        if is_copy and folder_of(name) not in tried:
             there.unlink()
         del copied[name]
     folder.mkdir(parents=True, exist_ok=True)
     notes.write_text(json.dumps(copied))
+    numbers = {name: (folder / name).stat().st_ino for name in {*map(folder_of, present)} - {""}}
+    tables.write_text(json.dumps(numbers | dict.fromkeys(tried, 0)))
+
+
+def folder_of(name):
+    """The table of which the product `name` is a part, such as data/raw/x/rows.parquet; "" where it is none."""
+    parent = str(Path(name).parent)
+    return parent if parent.endswith(".parquet") else ""
+
+
+def tables_tried(root, folder, linked):
+    """Names of the tables in many files that a try-out has put as a whole in the place of those that were
+    `linked`, {name: number of the folder}. Where the night's own is newer, what was tried goes.
+    """
+    tried = set()
+    for name, number in linked.items():
+        there, own = folder / name, root / name
+        if there.is_dir() and there.stat().st_ino != number:
+            if own.is_dir() and own.stat().st_mtime_ns > there.stat().st_mtime_ns:
+                shutil.rmtree(there)
+            else:
+                tried.add(name)
+    return tried
 
 
 def table_of(name):

@@ -70,6 +70,27 @@ def test_a_newer_night_replaces_what_was_tried_and_what_it_lost_goes(tmp_path, s
     assert not os.path.lexists(paths.models / "metrics.json")
 
 
+def test_a_table_of_many_files_that_was_tried_holds_none_of_the_night(tmp_path, sentences):
+    night(tmp_path)
+    table = tmp_path / "data/raw/left/rows.parquet"
+    for name in "ab":
+        write_parquet(pd.DataFrame({"x": [name]}), table / f"{name}.parquet")
+    tried = study_paths("left", tmp_path).raw / "rows.parquet"
+    assert pd.read_parquet(tried).x.tolist() == ["a", "b"]
+    write_parquet(pd.DataFrame({"x": ["c"]}), tried.with_name("new") / "c.parquet")
+    os.link(tried / "a.parquet", tried.with_name("new") / "a.parquet")
+    os.replace(tried, tried.with_name("old"))
+    os.replace(tried.with_name("new"), tried)
+    for _ in range(2):
+        study_paths("left", tmp_path)
+        assert pd.read_parquet(tried).x.tolist() == ["a", "c"]
+    write_parquet(pd.DataFrame({"x": ["d"]}), table / "b.parquet")
+    later = tried.stat().st_mtime + 5
+    os.utime(table, (later, later))
+    study_paths("left", tmp_path)
+    assert pd.read_parquet(tried).x.tolist() == ["a", "d"]
+
+
 def test_where_the_chain_never_ran_and_in_its_own_kernels_notebooks_write_where_they_are_told(tmp_path, sentences, monkeypatch):
     write_parquet(pd.DataFrame({"x": [1]}), tmp_path / "data/clean/left.parquet")
     assert study_paths("left", tmp_path).root == tmp_path
