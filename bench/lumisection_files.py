@@ -24,7 +24,7 @@ def write_day(folder, day, n_elements):
     section = np.arange(LUMISECTIONS)
     keys = {"run": 400_000 + day * RUNS + section * RUNS // LUMISECTIONS, "lumisection": 1 + section % (LUMISECTIONS // RUNS)}
     times = date + pd.to_timedelta(section * 23.31, unit="s")
-    pd.DataFrame(keys | {"time": times, "recorded": 0.3}).to_csv(folder / f"lumi-{date:%Y-%m-%d}.csv", index=False)
+    pd.DataFrame(keys | {"time": times, "recorded": 0.3, "dcs": True, "golden": True}).to_csv(folder / f"lumi-{date:%Y-%m-%d}.csv", index=False)
     names = pa.array([f"Tracker/element_{n}" for n in range(n_elements)] * LUMISECTIONS)
     counts = rng.poisson(50, LUMISECTIONS * n_elements * BINS).astype(float)
     columns = {name: np.repeat(values, n_elements) for name, values in keys.items()}

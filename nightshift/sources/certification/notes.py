@@ -25,6 +25,7 @@ from helpers import write_json
 from nightshift.products import code_below, read_json
 from nightshift.sources.certification.lumisections import HISTOGRAM_SCHEMA, TYPES, Extraction
 from nightshift.sources.parts import NOTE, link, part_name, size_and_time, state_of_file
+from nightshift.sources.tables import reading
 from nightshift.status import sha256_of
 
 HISTOGRAMS, PARTS = "histograms.parquet", "notes/parts.json"
@@ -48,8 +49,8 @@ class Night:
     """An extraction that goes on from what the last one left.
 
     whole : the Extraction of all files. folder : where parts and notes are written. raw : the folder that the
-    last one left. files : (name of the note, runs of the histograms, function that reads the file into an
-    Extraction) of each file of the source, in their order.
+    last one left. files : (path, runs of its histograms, function that reads it into an Extraction) of each
+    file of histograms, in their order. latest : (name, what `read_note` gives) of the note that was read last.
     """
 
     whole: Extraction
@@ -88,20 +89,15 @@ class Night:
     def count(self, path, kind, role, noted):
         """Add what a note says to the whole extraction."""
         self.whole.add(path, noted["counted"], noted["rows"], noted["wide"])
-        is_histogram = True in noted["counted"]["are_histograms"]
-        runs = set(noted["rows"]["placed"].run.tolist()) if is_histogram else set()
-        self.files.append((part_name(role, path), runs, kind.reader(path, role)))
+        if True in noted["counted"]["are_histograms"]:
+            runs = set(noted["rows"]["placed"].run.tolist())
+            self.files.append((path, runs, kind.reader(path, role)))
 
     def made_of(self, path, kind):
         """What is extracted from a file follows from, as JSON has it."""
         settings = [vars(kind), vars(self.whole.settings)]
-        kind = type(kind).__name__
-        return {
-            "kind": kind,
-            "file": state_of_file(path),
-            "settings": settings,
-            "code": code_below("sources"),
-        }
+        made_of = {"kind": type(kind).__name__, "file": state_of_file(path), "settings": settings}
+        return made_of | {"code": code_below("sources")}
 
 
 # ---------------------------------------------------------------------------------------------------- notes
@@ -178,10 +174,15 @@ def place_parts(night, runs):
     A part of the last night is linked; where it lacks a run that is asked for now, its file is read again.
     """
     placed, kept = {}, set(runs)
-    for name, of_file, read in night.files:
+    for path, of_file, read in night.files:
+        name = part_name("source", path)
         if wanted := sorted(of_file & kept):
             there = night.folder / HISTOGRAMS / f"{len(placed):06d}-{name}"
-            held = place_part(night, name, wanted, there) or read_again(night, name, there, of_file, read)
+            held = place_part(night, name, wanted, there)
+            if not held:
+                with reading(path):
+                    read_anew(night, name, there, read)
+                held = {"runs": sorted(of_file), "sha256": sha256_of([there])}
             if held["runs"] != wanted:
                 keep_runs(there, wanted)
                 held = {"runs": wanted, "sha256": sha256_of([there])}
@@ -206,13 +207,12 @@ def place_part(night, name, wanted, there):
     return held
 
 
-def read_again(night, name, there, runs, read):
-    """Put the part that was made of a file tonight at `there`, or make it now."""
+def read_anew(night, name, there, read):
+    """Put the part that was made of a file tonight at `there`, or make it now by the function `read`."""
     new = night.folder / "new" / name
     if not new.exists():
         read_part(night.whole.settings, new, read)
     os.replace(new, there)
-    return {"runs": sorted(runs), "sha256": sha256_of([there])}
 
 
 def keep_runs(path, runs):
