@@ -116,7 +116,7 @@ def link_products(root, folder):
 
 
 def folder_of(name):
-    """The table of which the product `name` is a part, such as data/raw/x/rows.parquet; "" where it is none."""
+    """The table of which the product `name` is a part, such as data/raw/x/rows.parquet; "" if it is none."""
     parent = str(Path(name).parent)
     return parent if parent.endswith(".parquet") else ""
 

@@ -2,6 +2,7 @@
 
 import html
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -510,8 +511,7 @@ def test_raw_tables_that_break_the_contract_are_refused_with_column_and_row(tmp_
     assert "histograms.parquet: column 'lumisection' fails" in refused(preprocessed, tmp_path, [*rows, histogram(1, 0)], listed)
     assert "histograms.parquet: column 'element' fails" in refused(preprocessed, tmp_path, [*rows, histogram(1, 1, element=None)], listed)
     assert "lacks the columns golden: run 1_extract again" in refused(preprocessed, tmp_path, rows, listed.drop(columns="golden"))
-    for path in helpers.study_paths("certification", tmp_path).raw.glob("*.parquet"):
-        path.unlink()
+    shutil.rmtree(helpers.study_paths("certification", tmp_path).raw)
     assert "run 1_extract first" in refused(run_here, "certification/2_preprocess.ipynb", tmp_path)
 
 

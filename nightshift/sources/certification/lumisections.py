@@ -249,12 +249,14 @@ class Extraction:
         self.left_out.update(counted["left_out"])
         self.no_lumisections += counted["no_lumisections"]
         self.found_columns.update(counted["found_columns"])
-        self.elements.update(rows["elements"].itertuples(index=False, name=None))
-        self.bad_lines += [(path, *line) for line in rows["bad_lines"].itertuples(index=False, name=None)]
         self.wide_parts += [wide] if wide is not None else []
-        for name in ("placed", "about_rows", "about_lumi", "about_untaken"):
-            if len(rows[name]):
-                getattr(self, name).append(rows[name])
+        for name, frame in rows.items():
+            if name == "elements":
+                self.elements.update(frame.itertuples(index=False, name=None))
+            elif name == "bad_lines":
+                self.bad_lines += [(path, *line) for line in frame.itertuples(index=False, name=None)]
+            else:
+                getattr(self, name).append(frame)
 
     def wide(self):
         """Put together the wide table: DataFrame dataset, run, lumisection and features; without rows where
@@ -337,6 +339,8 @@ def gather(extraction, labels):
         "the source": extraction.about_rows,
         "sections not taken": extraction.about_untaken,
     }
+    # the frames of many files are put together once, not for each role
+    sources = {who: [pd.concat(parts, ignore_index=True)] if parts else [] for who, parts in sources.items()}
     for role in KINDS:
         column = pd.Series(index=index, dtype=TYPES.get(role, "float64"))
         for who, parts in sources.items():

@@ -50,7 +50,7 @@ class Night:
 
     whole : the Extraction of all files. folder : where parts and notes are written. raw : the folder that the
     last one left. files : (path, runs of its histograms, function that reads it into an Extraction) of each
-    file of histograms, in their order. latest : (name, what `read_note` gives) of the note that was read last.
+    file of histograms, in their order. latest : (name, content) of the note that was read last.
     """
 
     whole: Extraction
@@ -90,7 +90,7 @@ class Night:
         """Add what a note says to the whole extraction."""
         self.whole.add(path, noted["counted"], noted["rows"], noted["wide"])
         if True in noted["counted"]["are_histograms"]:
-            runs = set(noted["rows"]["placed"].run.tolist())
+            runs = set(noted["rows"]["placed"].run.tolist()) if "placed" in noted["rows"] else set()
             self.files.append((path, runs, kind.reader(path, role)))
 
     def made_of(self, path, kind):
@@ -135,13 +135,13 @@ def noted_rows(what, frames):
 
 
 def read_note(path):
-    """Read the note at `path`: what it was made of, its files, what was counted, rows {of ROWS: DataFrame}
-    and a wide table, None where there is none; {} where there is no note, or it is damaged.
+    """Read the note at `path`: what it was made of, its files, what was counted, rows {those of
+    ROWS that there are: DataFrame} and a wide table, None where there is none; {} where there is no note, or it is damaged.
     """
     try:
         table = pq.read_table(path, partitioning=None)
         noted = json.loads(table.schema.metadata[NOTE])
-        rows = {what: rows_of(table, what) for what in ROWS}
+        rows = {what: rows_of(table, what) for what in table["what"].unique().to_pylist()}
         wide = [pd.read_parquet(path.with_name(name)) for name in noted["files"][1:]]
         return noted | {"rows": rows, "wide": wide[0] if wide else None}
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
