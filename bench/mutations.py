@@ -40,7 +40,7 @@ TESTS = {  # of each room, names below tests/unit or another folder, without tes
     "certification tickets_findings tickets_pages queues transfers_training series",
     "sources": "accounting_formats accounting_steps event_lines files node_tables parts series node_series node_summary rucio ticket_sources "
     "ticket_tables slurm_text sources_base times histograms luminosity golden node_parts certification counters queues root check ganglia "
-    "telemetry_functions validity_generators notebooks/layouts services/elastic",
+    "telemetry_functions validity_generators transfer_files line_protocol nameless notebooks/layouts services/elastic",
     "privacy": "masking persons unspaced ticket_cleaning helpers",
     "personal": "masking persons",
     "notify": "message damage assurance former_names services/told services/mail",
