@@ -208,7 +208,9 @@ def test_the_strongest_of_several_tests_is_ranked_among_the_strongest_of_the_cal
     calibration = pd.DataFrame({"a": [0.0, 1, 2, 3], "b": [5.0, 1, 0, 2]})
     weights = {"a": 0.3, "b": 0.7}
     score, p, name = combine_tests(pd.DataFrame({"a": [2.5, 3.5, -1], "b": [-1.0, -1, 6]}), calibration, weights)
-    assert score == pytest.approx([np.log(0.3 / 0.4) + 1e-3 * np.log(3.5), np.log(0.3 / 0.2) + 1e-3 * np.log(4.5), np.log(0.7 / 0.2) + 1e-3 * np.log(7)])
+    assert score == pytest.approx(
+        [np.log(0.3 / 0.4) + 1e-3 * np.log(3.5), np.log(0.3 / 0.2) + 1e-3 * np.log(4.5), np.log(0.7 / 0.2) + 1e-3 * np.log(7)]
+    )
     assert p == pytest.approx([5 / 5, 3 / 5, 1 / 5])
     assert name.tolist() == ["a", "a", "b"]
     score, p, name = combine_tests(calibration, calibration, weights)
