@@ -32,7 +32,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 FORK = multiprocessing.get_context("fork")
 LIBRARIES = ["pandas", "pyarrow.parquet", "scipy.stats", "sklearn.ensemble", "numba", "pandera.pandas", "pydantic", "seaborn", "bs4", "hypothesis"]
 TESTS = {  # of each room, names below tests/unit or another folder, without test_
-    "incidents": "incidents incident_values incident_archive incident_wording silences sites_of_findings former_names assurance damage backup notebooks/digest",
+    "incidents": "incidents incident_values incident_archive incident_wording silences sites_of_findings former_names assurance damage "
+    "backup notebooks/digest",
     "remediation": "remediation chances worlds notebooks/feedback_study",
     "statistics": "statistics trailing properties alarms accounting_judgement truth",
     "detectors": "detectors recurrent transfers_limits transfers_judgement health topics accounting_judgement accounting_steps accounting_trials "

@@ -1,4 +1,4 @@
-"""Edges of what makes an incident: parts in time, ends, growth, points of its place, labels of its picture. By hand, each on one side and the other."""
+"""Edges of what makes an incident, by hand and on both sides: parts in time, ends, growth, points of its place, labels of its picture."""
 
 from types import SimpleNamespace
 
@@ -86,7 +86,8 @@ def test_an_incident_is_as_long_as_its_findings_and_benign_only_if_all_are():
     ("kind", "last", "told_late", "seen"),
     [
         ("slow_source", at(8, 1), False, True), ("slow_source", at(8), False, False), ("slow_source", at(7, 23), False, False),
-        ("drop", at(15), False, True), ("drop", at(14, 23), False, False), ("slow_source", at(15, 1), True, True), ("slow_source", at(14), True, False),
+        ("drop", at(15), False, True), ("drop", at(14, 23), False, False), ("slow_source", at(15, 1), True, True),
+        ("slow_source", at(14), True, False),
     ],
 )  # fmt: skip
 def test_a_finding_of_a_week_was_there_after_an_end_if_it_ends_a_week_later(kind, last, told_late, seen):
