@@ -114,7 +114,7 @@ def test_levels_are_logarithms_of_core_hours_and_of_what_a_job_takes():
     assert features["trend"][6] == pytest.approx(0, abs=1e-12)
     assert [features[name][6] for name in ("job_length", "cores_per_job", "efficiency")] == pytest.approx([0, 0, 0], abs=1e-12)
     years = np.r_[np.full(52, 10.0), 20.0, 40.0][None]
-    season = level_features({name: years for name in panel}, WEEK)["season"][0]
+    season = level_features(dict.fromkeys(panel, years), WEEK)["season"][0]
     assert season[52:] == pytest.approx([np.log(21 / 11), np.log(41 / 11)])
 
 
