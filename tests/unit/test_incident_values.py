@@ -8,11 +8,14 @@ import pandas as pd
 import pytest
 from test_incidents import LIMITS, SCALES, WEIGHTS, at, finding, table
 
+from nightshift.incidents import chance, figures
 from nightshift.incidents.correlation import correlate_findings, hours_of, hours_shared, pairs_alike, within_gap
-from nightshift.incidents.figures import LONGEST_LABEL, MAX_BARS, bar_labels, plot_strip
+from nightshift.incidents.figures import LONGEST_LABEL, MAX_BARS, bar_labels, plot_strip, show_strip
 from nightshift.incidents.ranking import MAX_ADVISED, amounts_in_words, needs_advice, rank_incidents, standing_in_words
+from nightshift.incidents.silences import apply_silences, lift_silence, read_recorded, read_silences, record_silence
 from nightshift.incidents.summary import combine_p_values, impact_text, largest_of_parts, states_of, summarise_incidents
 from nightshift.incidents.tracking import continued, ended_unwatched, growth, new_incident_id, rows_gone, seen_after
+from nightshift.incidents.wording import incident_sentence, severities_in_words, sites_of, when_in_words, where_in_words
 
 
 def part(first_h, last_h, impact):
@@ -271,3 +274,86 @@ def test_labels_stay_within_the_strip():
     assert all(edge.x0 >= 0 and edge.x1 <= 0.985 for edge in edges)
     assert edges[1].x1 == pytest.approx(0.98, abs=0.005)
     plt.close(figure)
+
+
+@pytest.mark.parametrize(("timed", "untimed", "height"), [(1, 0, 1.32), (0, 2, 1.32), (3, 1, 2.16), (MAX_BARS + 2, 0, 3.84)])
+def test_a_strip_is_as_high_as_it_has_bars(tmp_path, monkeypatch, timed, untimed, height):
+    shown = []
+    monkeypatch.setattr(figures, "reduce_colours", lambda path: None)
+    monkeypatch.setattr(figures, "show_figure", lambda ax, path, title, *labels: shown.append((ax.figure.get_size_inches().tolist(), title)))
+    rows = [finding("slow_source", f"D{n}", "A", at(8), at(9)) for n in range(timed)]
+    rows += [finding("slow_source", f"E{n}", "A") for n in range(untimed)]
+    one = SimpleNamespace(title="t", severity="high", state="ongoing", age_nights=3, ended=False, change="")
+    show_strip(one, table(*rows), day="2026-01-08", path=tmp_path / "x.png")
+    n = timed + untimed
+    assert shown == [([5.2, pytest.approx(height)], f"t: {n} finding{'s' if n > 1 else ''}, high, ongoing, night 3")]
+    plt.close("all")
+
+
+# ------------------------------------------------------------------------------------------------- words and silences
+
+
+def told(**more):
+    one = {"title": "slow A", "start": at(7), "end": at(8), "ended": False, "state": "new", "change": "", "age_nights": 1, "p_value": 1e-12}
+    return SimpleNamespace(**(one | {"studies": ["transfers"], "description": "It is slow", "kinds": ["slow_source"], "impact": ""} | more))
+
+
+def test_a_sentence_says_how_sure_and_until_when():
+    assert incident_sentence(told(), 1, "2026-01-07").endswith("(new, open): It is slow; 1 finding of transfers, p-value 1e-12.")
+    end = ": “It is slow”; 2 findings of transfers, combined p-value below 1e-12; 5 GB."
+    assert incident_sentence(told(p_value=9e-13, ended=True, impact="5 GB"), 2, "2026-01-07").endswith(end)
+    assert when_in_words(told(), "2026-01-07").startswith("since ")
+    assert "the last day that is judged" not in when_in_words(told(), "2026-01-07")
+    assert "the last day that is judged" in when_in_words(told(), "2026-01-08"), "it ends as the night begins"
+    assert when_in_words(told(start=pd.NaT), "2026-01-08") == "at times that the source does not know"
+    assert where_in_words("slow A", ["A"]) == where_in_words("slow A and B", ["A", "B"]) == ""
+    assert (where_in_words("slow", ["A", "B"]), where_in_words("slow A", ["A", "B"])) == (" at A and B", ", also at B")
+    assert sites_of([{"site": "B"}, {"site": "C", "sites": "C, D"}, {"site": "C"}, {"site": None}], "A") == ["A", "C", "B", "D"]
+    assert severities_in_words(pd.DataFrame({"severity": ["low", "high", "low"]})) == "1 of high severity and 2 of low severity"
+
+
+ENTRY = {"site": "A", "as": "silenced", "by": "somebody", "until": "2026-01-31", "why": "it moves"}
+
+
+@pytest.mark.parametrize(("night", "holds"), [("2026-01-31", True), ("2026-02-01", False)])
+def test_a_silence_holds_up_to_and_including_its_last_day(tmp_path, night, holds):
+    incidents, found = pd.DataFrame({"incident": ["x"]}), pd.DataFrame({"incident": ["x"], "study": "s", "kind": "k", "site": "A", "entity": "e"})
+    marked, used = apply_silences(incidents, found, read_silences([ENTRY]), night)
+    assert (marked.silenced_as.tolist(), used.used.tolist()) == (["silenced" if holds else ""], [int(holds)])
+    path = tmp_path / "silences.yaml"
+    if not holds:
+        with pytest.raises(ValueError, match="until is 2026-01-31, which is before 2026-02-01, the newest night"):
+            record_silence(path, ENTRY, night)
+        record_silence(path, ENTRY)
+    else:
+        record_silence(path, ENTRY, night)
+    assert read_recorded(path, night) == ([ENTRY | dict.fromkeys(("incident", "study", "kind", "entity"), "")] if holds else [], [])
+
+
+def test_of_equal_entries_the_last_is_lifted(tmp_path):
+    path = tmp_path / "silences.yaml"
+    for entry in (ENTRY, ENTRY | {"by": "else"}, ENTRY):
+        record_silence(path, entry)
+    assert lift_silence(path, ENTRY)
+    assert [one["by"] for one in read_recorded(path, "2026-01-01")[0]] == ["else", "somebody"]
+    assert lift_silence(path, ENTRY)
+    assert not lift_silence(path, ENTRY)
+    assert not lift_silence(tmp_path / "none.yaml", ENTRY)
+
+
+@pytest.mark.parametrize(
+    ("pairs_drawn", "permutations", "says"),
+    [
+        (36 * 20, 500, "% of 20 drawings"), (36 * 20 - 1, 500, "leave 19 drawings of 500, too few"), (1e9, 7, "% of 7 drawings"),
+        (36 * 5, 5, "% of 5 drawings"), (35, 1, "leave 0 drawings of 1"),
+    ],
+)  # fmt: skip
+def test_chance_needs_twenty_drawings_or_as_many_as_are_asked_for(pairs_drawn, permutations, says):
+    rows = [finding("slow_source", f"{site}_DISK", site, 7, 8) for site in "ABC"] + [finding("global_dip", site, site, 7, 8) for site in "ABD"]
+    found = table(*rows)
+    sentence = chance.links_in_words(found, "ABCDEF", permutations=permutations, pairs_drawn=pairs_drawn, rng=np.random.default_rng(1))
+    assert says in sentence
+    assert chance.count_links(found) == 2
+    assert ("**Studies meet 2 times at a site; " in sentence) == ("% of" in sentence)
+    nobody = chance.links_in_words(found[found.study == "transfers"], "AB", permutations=9, pairs_drawn=1e9, rng=np.random.default_rng(1))
+    assert nobody.startswith("Fewer than two studies")
