@@ -107,25 +107,25 @@ def with_incident(products, **more):
 
 @pytest.mark.parametrize(("site", "place"), [("", ""), ("A", " at A")])
 def test_a_sentence_says_what_is_known_after_each_feedback(tmp_path, site, place):
-    mine, said = with_incident(tmp_path, site=site), []
+    options, sentences = with_incident(tmp_path, site=site), []
     for worked in (True, False):
-        said.append(chance_now(record_feedback("20260119-3f2a", "try-it", worked, **mine), tmp_path))
+        sentences.append(chance_now(record_feedback("20260119-3f2a", "try-it", worked, **options), tmp_path))
         pd.read_parquet(tmp_path / "data/incidents/2026-01-20.parquet").assign(incident="20260119-bbbb").to_parquet(
             tmp_path / "data/incidents/2026-01-21.parquet"
         )
     one = chances([ONE], FEEDBACK[:1].assign(site=site), "drop", site).iloc[0]
-    assert said[0] == f"For drop, try-it worked in 1 of 1 trial; its chance{place} is now {one.chance:.0%} ({one.low:.0%} to {one.high:.0%})."
-    said.append(chance_now(record_feedback("20260119-bbbb", "try-it", True, **mine), tmp_path))
-    assert said[1].startswith("For drop, try-it worked in 0 of 1 trial; "), "one corrects oneself"
-    assert said[2].startswith("For drop, try-it worked in 1 of 2 trials; ")
+    assert sentences[0] == f"For drop, try-it worked in 1 of 1 trial; its chance{place} is now {one.chance:.0%} ({one.low:.0%} to {one.high:.0%})."
+    sentences.append(chance_now(record_feedback("20260119-bbbb", "try-it", True, **options), tmp_path))
+    assert sentences[1].startswith("For drop, try-it worked in 0 of 1 trial; "), "one corrects oneself"
+    assert sentences[2].startswith("For drop, try-it worked in 1 of 2 trials; ")
 
 
 def test_unknown_names_are_repeated_as_far_as_sixty_characters(tmp_path):
-    mine = with_incident(tmp_path)
+    options = with_incident(tmp_path)
     with pytest.raises(UnknownIncident, match=f"no incident '{'x' * 60}'; the nearest: 20260119-3f2a$"):
         find_incident(tmp_path / "data/incidents", "x" * 70)
     with pytest.raises(ValueError, match=f"no remediation '{'y' * 60}'; the nearest: try-it$"):
-        record_feedback("20260119-3f2a", "y" * 70, True, **mine)
+        record_feedback("20260119-3f2a", "y" * 70, True, **options)
 
 
 def test_a_cell_holds_eighty_characters_of_one_line():

@@ -68,8 +68,8 @@ def test_a_week_is_compared_with_those_before_it_in_robust_spreads():
     mad = 1.4826 * 1.0  # of 1, 3, 2, 6 about 2.5: 1.5, 0.5, 0.5, 3.5
     assert spread[0, 4] == pytest.approx(np.sqrt((4 * mad**2 + 2 * 0.25) / 6))
     assert distance[0, 4] == pytest.approx((4 - 2.5) / spread[0, 4])
-    known = np.isfinite(deviation(np.arange(8.0)[None], 26)[0][0])
-    assert known.tolist() == [False] * 4 + [True] * 4, "of a long window four weeks are enough"
+    is_known = np.isfinite(deviation(np.arange(8.0)[None], 26)[0][0])
+    assert is_known.tolist() == [False] * 4 + [True] * 4, "of a long window four weeks are enough"
 
 
 def test_weeks_ago_begins_with_what_is_missing():

@@ -62,8 +62,8 @@ def test_an_amount_has_three_figures_below_a_hundred_and_none_behind_the_point_a
 )
 def test_what_has_ended_is_told_by_hours_or_by_a_week(kind, end, newest, has_ended, was_seen):
     found = table(finding(kind, "A_DISK", "A", at(1), end))
-    known = {found.study[0]: newest} if newest is not None else None
-    ended, seen = states_of(found, 6.0, known)
+    newest_of = {found.study[0]: newest} if newest is not None else None
+    ended, seen = states_of(found, 6.0, newest_of)
     assert (bool(ended[0]), bool(seen[0])) == (has_ended, was_seen)
 
 

@@ -71,9 +71,9 @@ def test_what_becomes_of_a_recipient_follows_from_the_answer(monkeypatch, code, 
     ],
 )  # fmt: skip
 def test_what_becomes_of_a_message_follows_from_the_last_answer(monkeypatch, data, content, outcome):
-    said = []
-    assert delivered(monkeypatch, Server({"a": 250, "b": 250}, data, content), said.append)[0] == dict.fromkeys("ab", outcome)
-    assert said == ([dict.fromkeys("ab", ("sending", ""))] if data == 354 else [])
+    before = []
+    assert delivered(monkeypatch, Server({"a": 250, "b": 250}, data, content), before.append)[0] == dict.fromkeys("ab", outcome)
+    assert before == ([dict.fromkeys("ab", ("sending", ""))] if data == 354 else [])
 
 
 def test_lines_that_begin_with_a_dot_get_another_and_the_message_ends_with_one(monkeypatch):
@@ -238,9 +238,9 @@ def test_nights_are_silent_that_were_published_since_the_last_message(tmp_path):
     for night in NIGHTS:
         (tmp_path / f"reports/{night}").mkdir(parents=True)
         (tmp_path / f"reports/{night}/digest.json").touch()
-    told = {NIGHTS[0]: {"k": state_of()}, NIGHTS[1]: {}, NIGHTS[3]: {"k": state_of()}}
-    assert silent_nights(tmp_path, NIGHTS[3], told) == NIGHTS[1:3]
-    assert silent_nights(tmp_path, NIGHTS[2], told) == NIGHTS[1:2]
+    states = {NIGHTS[0]: {"k": state_of()}, NIGHTS[1]: {}, NIGHTS[3]: {"k": state_of()}}
+    assert silent_nights(tmp_path, NIGHTS[3], states) == NIGHTS[1:3]
+    assert silent_nights(tmp_path, NIGHTS[2], states) == NIGHTS[1:2]
     assert silent_nights(tmp_path, NIGHTS[3], {}) == []
 
 
@@ -302,10 +302,12 @@ def test_an_incident_is_told_with_the_labels_of_all_its_findings():
     assert len(alertmanager.labels_of(one | {"findings": [{"entity": "x" * 200}]})["entity"]) == alertmanager.LONGEST
 
 
-@pytest.mark.parametrize(("outcome", "told"), [("sent", "sent"), ("unclear", "waiting"), ("waiting", "waiting"), ("refused", "refused")])
-def test_what_may_have_arrived_at_an_alertmanager_is_told_again(monkeypatch, outcome, told):
+@pytest.mark.parametrize(("outcome", "recorded"), [("sent", "sent"), ("unclear", "waiting"), ("waiting", "waiting"), ("refused", "refused")])
+def test_what_may_have_arrived_at_an_alertmanager_is_told_again(monkeypatch, outcome, recorded):
     monkeypatch.setattr(alertmanager, "post", lambda url, content, auth: (outcome, url))
-    assert alertmanager.deliver(SimpleNamespace(content=[]), ["http://x"], None, lambda what: None) == {"http://x": (told, "http://x/api/v2/alerts")}
+    assert alertmanager.deliver(SimpleNamespace(content=[]), ["http://x"], None, lambda what: None) == {
+        "http://x": (recorded, "http://x/api/v2/alerts")
+    }
 
 
 def test_a_chat_reads_texts_as_they_are_and_no_more_than_a_message_holds(monkeypatch):

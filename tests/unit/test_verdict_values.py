@@ -132,8 +132,8 @@ def test_ten_healthy_windows_of_two_jobs_can_teach(n_windows, healthy, jobs, wor
     sentence = too_few_to_train(np.zeros(n_windows), usable, unlabelled=False, day="d", judged_days=2)
     assert words in sentence
     assert bool(words) == bool(sentence)
-    told = too_few_to_train(np.zeros(5), usable, unlabelled=True, day="d", judged_days=2.0)
-    assert told.startswith("all 5 windows lie in the 2 days")
+    sentence = too_few_to_train(np.zeros(5), usable, unlabelled=True, day="d", judged_days=2.0)
+    assert sentence.startswith("all 5 windows lie in the 2 days")
 
 
 # -------------------------------------------------------------------------------------------------------- lumisections
