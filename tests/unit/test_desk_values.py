@@ -27,7 +27,8 @@ def database(path, script):
 @pytest.mark.parametrize(
     ("tables", "prefix"),
     [
-        (["ost_ticket", "ost_thread", "ost_ticket_status"], "ost_"), (["x_ticket", "x_thread", "x_ticket_status", "y_ticket_status"], "x_"), (["a"], "ost_"),
+        (["ost_ticket", "ost_thread", "ost_ticket_status"], "ost_"), (["x_ticket", "x_thread", "x_ticket_status", "y_ticket_status"], "x_"),
+        (["a"], "ost_"),
         (["ticket", "thread", "ticket_status"], ""), (["a_ticket", "a_thread", "a_ticket_status", "b_ticket", "b_thread", "b_ticket_status"], None),
     ],
 )  # fmt: skip
@@ -106,10 +107,10 @@ def test_the_login_is_that_of_the_environment_and_else_that_of_the_option_file(t
     file.write_text("[mysqld]\nuser=x\n")
     assert login() == {"user": "other", "password": ""}
     monkeypatch.delenv("OSTICKET_USER")
-    with pytest.raises(ValueError, match="^no login: set OSTICKET_USER"):
+    with pytest.raises(ValueError, match=r"^no login: set OSTICKET_USER"):
         login()
     file.write_text("secret\n")
-    with pytest.raises(ValueError, match="cannot be read: MissingSectionHeaderError$"):
+    with pytest.raises(ValueError, match=r"cannot be read: MissingSectionHeaderError$"):
         login()
     monkeypatch.delenv("OSTICKET_OPTION_FILE")
     assert read_option_file(tmp_path / "none") == {}
