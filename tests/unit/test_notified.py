@@ -1,6 +1,7 @@
 """What becomes of messages, without a server: answers and what they mean, what is remembered of a recipient, news of silent nights, alerts."""
 
 import contextlib
+import fcntl
 import json
 import smtplib
 import ssl
@@ -10,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 import requests
+from incident_tables import incident, write_incidents, write_run
 
 from nightshift.notify import alertmanager, http, policy, smtp, webhook
 from nightshift.notify.carried import carry_news, silent_nights
@@ -362,3 +364,131 @@ def test_addresses_of_servers_have_the_port_of_their_scheme_unless_they_name_one
     for wrong in ("ftp://h", "http://", "http://h?x", 5):
         with pytest.raises(ValueError, match=r"^x: '.*' is no address such as"):
             checked_alertmanager("x", wrong)
+
+
+# ------------------------------------------------------------------------------------------------------ a channel
+
+
+class Channel:
+    """A channel that hands messages over to a list; `answers` says what becomes of them, one after the other, "sent" at the end."""
+
+    SECTION, MAX_TO, DRAFT, LATEST_ONLY = "webhooks", 50, "json", False
+
+    def __init__(self, *answers):
+        self.answers, self.handed, self.kept = list(answers), [], []
+
+    def read_settings(self, config):
+        return some_settings(*config["to"])
+
+    def view_for(self, night, settings, address, entry):
+        return None if address == "quiet" else {"day": night.day, "seen": [one["id"] for one in night.incidents or []]}
+
+    def compose(self, root, view, settings, to):
+        return SimpleNamespace(id=f"<{view['day']}>", content={"day": view["day"], "to": to}, memory=None)
+
+    def deliver(self, message, to, settings, keep):
+        answer = self.answers.pop(0) if self.answers else "sent"
+        if answer == "no way":
+            raise smtp.NoWay("there is none")
+        keep(dict.fromkeys(to, ("sending", "")))
+        self.handed.append((message.content["day"], *to))
+        return dict.fromkeys(to, (answer, "" if answer == "sent" else "why"))
+
+
+def published(root, *nights):
+    for night in nights:
+        write_incidents(root, [incident("slow storage", day=night)], night)
+        write_run(root, day=night)
+    return root
+
+
+def send(root, night, channel, *to, **more):
+    return policy.send_night(root, night, {"to": to or ("a", "b", "quiet")}, channel, **more)
+
+
+def outcomes_of(root, night):
+    return {entry["outcome"] for entry in json.loads((root / f"reports/{night}/webhooks.json").read_text())["recipients"].values()}
+
+
+def test_a_night_is_told_once(tmp_path):
+    channel = Channel()
+    published(tmp_path, NIGHTS[0])
+    assert send(tmp_path, NIGHTS[0], channel) == send(tmp_path, NIGHTS[0], channel) == []
+    assert channel.handed == [(NIGHTS[0], "a", "b")]
+    assert outcomes_of(tmp_path, NIGHTS[0]) == {"sent", "quiet"}
+    [line] = send(tmp_path, NIGHTS[1], channel)
+    assert line.startswith(f"the night of {NIGHTS[1]} has not been published: there is no ")
+    assert send(tmp_path, "2999-01-01", channel)[0].count("\n") == 0
+
+
+def test_what_waits_goes_first_with_the_next_night_up_to_three_nights_later(tmp_path):
+    nights = [f"2026-01-{day}" for day in range(25, 30)]
+    published(tmp_path, *nights)
+    waits = "2026-01-25 to a, b: why; tried again at the next run"
+    assert send(tmp_path, nights[0], Channel("waiting")) == [waits]
+    channel = Channel("waiting")
+    assert send(tmp_path, nights[3], channel) == [waits]
+    assert channel.handed == [(nights[0], "a", "b"), (nights[3], "a", "b")]
+    channel = Channel()
+    assert send(tmp_path, nights[4], channel) == ["2026-01-25 to a, b: why; given up after 3 nights"]
+    assert channel.handed == [(nights[4], "a", "b")]
+    assert send(tmp_path, nights[3], channel) == [], "an older night says nothing after a newer one was told"
+    assert len(channel.handed) == 1
+
+
+def test_without_a_way_nothing_more_is_tried_and_all_waits(tmp_path):
+    channel = Channel("no way")
+    published(tmp_path, *NIGHTS[:2])
+    channel.MAX_TO = 1
+    assert send(tmp_path, NIGHTS[0], channel, "a", "b") == ["2026-01-28 to a, b: there is none; tried again at the next run"]
+    assert (channel.handed, outcomes_of(tmp_path, NIGHTS[0])) == ([], {"waiting"})
+    assert send(tmp_path, NIGHTS[0], channel, "a", "b") == []
+    assert channel.handed == [(NIGHTS[0], "a"), (NIGHTS[0], "b")]
+
+
+def test_what_is_refused_or_unclear_is_not_tried_again(tmp_path):
+    published(tmp_path, NIGHTS[0])
+    channel = Channel("refused", "unclear")
+    channel.MAX_TO = 1
+    lines = send(tmp_path, NIGHTS[0], channel, "a", "b")
+    assert lines == [
+        "2026-01-28 to a: why; not tried again for this night", "2026-01-28 to b: why; may have been delivered and is not sent again"
+    ]  # fmt: skip
+    assert send(tmp_path, NIGHTS[0], channel, "a", "b") == []
+    assert len(channel.handed) == 2
+
+
+def test_another_run_that_sends_leaves_nothing_to_do_and_an_error_is_a_line(tmp_path, monkeypatch):
+    published(tmp_path, NIGHTS[0])
+    with (tmp_path / "reports/.webhooks.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert send(tmp_path, NIGHTS[0], Channel()) == ["another run is sending mail, and this one leaves it to that"]
+    monkeypatch.setattr(policy, "send_all", lambda *args: 1 / 0)
+    assert send(tmp_path, NIGHTS[0], Channel()) == ["ZeroDivisionError: division by zero"]
+
+
+def test_a_damaged_record_is_put_aside_and_its_night_is_not_told_again(tmp_path):
+    published(tmp_path, *NIGHTS[:2])
+    record, channel = tmp_path / f"reports/{NIGHTS[0]}/webhooks.json", Channel()
+    for damage in ("{", '{"recipients": []}', '{"recipients": {"k": {"outcome": "sent", "reason": "", "notified": 5}}}', '{"recipients": {"k": 5}}'):
+        record.write_text(damage)
+        [line] = send(tmp_path, NIGHTS[0], channel)
+        assert line.startswith(f"reports/{NIGHTS[0]}/webhooks.json cannot be read (")
+        assert (outcomes_of(tmp_path, NIGHTS[0]), channel.handed) == ({"unclear"}, [])
+        assert record.with_name("webhooks.damaged.json").read_text() == damage
+    assert send(tmp_path, NIGHTS[1], channel) == []
+    assert channel.handed == [(NIGHTS[1], "a", "b")]
+
+
+def test_drafts_are_what_would_be_sent_and_for_nobody_else_to_read(tmp_path, capsys):
+    published(tmp_path, NIGHTS[0])
+    folder = tmp_path / f"data/mail/{NIGHTS[0]}"
+    folder.mkdir(parents=True)
+    for name in ("webhooks-9.json", "alertmanager-1.json"):
+        (folder / name).touch()
+    assert send(tmp_path, NIGHTS[0], Channel(), dry_run=True) == []
+    assert sorted(path.name for path in folder.iterdir()) == ["alertmanager-1.json", "webhooks-1.json"]
+    assert json.loads((folder / "webhooks-1.json").read_text()) == {"day": NIGHTS[0], "to": ["a", "b"]}
+    assert (folder.parent.stat().st_mode & 0o777, (folder / "webhooks-1.json").stat().st_mode & 0o777) == (0o700, 0o600)
+    assert capsys.readouterr().out == f"{folder / 'webhooks-1.json'}: to a, b\n"
+    assert not (tmp_path / f"reports/{NIGHTS[0]}/webhooks.json").exists()
