@@ -334,6 +334,8 @@ def test_items_that_share_their_luck_are_correlated_wholly_or_not_at_all():
     cells = count_cells(mixed, KINDS, clump="link", since=None)
     within, variance = 0.1875 * 4 / 3, 0.25 * 40 / 39  # 3 or 1 of four; half of all
     assert correlation_of(cells, Rest.of(cells)) == pytest.approx(1 - within / variance)
+    single = count_cells(mixed.assign(flagged=np.arange(40) == 5), KINDS, clump="link", since=None)
+    assert correlation_of(single, Rest.of(single)) == 0, "one that is flagged tells too"
     quiet = count_cells(mixed.assign(flagged=False), KINDS, clump="link", since=None)
     assert correlation_of(quiet, Rest.of(quiet)) == 1
 
