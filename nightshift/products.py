@@ -68,18 +68,19 @@ def products_of(root, patterns, *, since=0.0):
     """
     root = Path(root)
     paths = {path for pattern in patterns for path in root.glob(pattern) if path.is_file()}
-    paths = {
-        root / Path(*one[:4]) if is_of_nodes(one := path.relative_to(root).parts) else path for path in paths
-    }
+    paths = {whole_of(root, path) for path in paths}
     visible = [
         path for path in paths if not any(part.startswith(".") for part in path.relative_to(root).parts)
     ]
     return sorted(path for path in visible if path.stat().st_mtime >= since)
 
 
-def is_of_nodes(parts):
-    """Whether a product, by the parts of its path, is one of very many in a folder: data/raw/<study>/nodes."""
-    return parts[:2] == ("data", "raw") and parts[3:4] == ("nodes",)
+def whole_of(root, path):
+    """The path of a product below `root`, or of its folder where that holds very many:
+    data/raw/<study>/nodes.
+    """
+    parts = path.relative_to(root).parts
+    return Path(root, *parts[:4]) if parts[:2] == ("data", "raw") and parts[3:4] == ("nodes",) else path
 
 
 def fingerprint(path):
