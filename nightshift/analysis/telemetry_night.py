@@ -1,6 +1,6 @@
 """What a night of the telemetry study reads, and what its page says beside the findings.
 
-Windows      with their labels, of the judged days       recent_windows, read_spans, healthy_past
+Windows      with their labels, of the judged days       read_spans, healthy_past
 Metrics      units, those that tell                      units_of, telling_columns
 Words        of the headline                             headline_notes, watched_words
 Warnings     of what cannot be told                      lone_node_words, lacking_words
@@ -11,29 +11,12 @@ import json
 
 import pandas as pd
 
+from nightshift.analysis.telemetry_scores import ABOUT
 from nightshift.cleaning.telemetry_days import days_of_table, read_windows
 from nightshift.detectors.telemetry_incidents import spans_of
-from nightshift.detectors.telemetry_streams import NIGHTS_READ
 from nightshift.wording import plural
 
-ABOUT = ["job_id", "node_id", "app", "anomaly", "part", "start", "end"]
 ONE_DAY = pd.Timedelta(days=1)
-
-
-def recent_windows(path, judged_from, window_end, *, days, features=None):
-    """Read the windows that a night looks at: those of the judged time, and of servers, which have no jobs,
-    the nights before, which say what is usual there; with `is_judged`, whether one is judged.
-
-    days : nights that calibrate a server. features : columns that are read beside the keys, all by default.
-    Judged is what the models have not learned from: windows of the judged time without a label, or those that
-    the source itself sets aside for testing.
-    """
-    judged_time = [("end", ">", judged_from), ("end", "<=", window_end)]
-    read_from = judged_from - NIGHTS_READ * days * ONE_DAY
-    nights_of_servers = [("job_id", "==", ""), ("end", ">", read_from), ("end", "<=", window_end)]
-    recent = read_windows(path, features=features, filters=[judged_time, nights_of_servers])
-    unlearned = (recent.part == "test") | ((recent.anomaly == "") & (recent.part != "train"))
-    return recent.assign(is_judged=unlearned & (recent.end > judged_from))
 
 
 def read_spans(path, window_end):

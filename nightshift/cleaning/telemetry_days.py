@@ -198,7 +198,7 @@ def marks_of(node, sources, *, grid, labels):
     rows of the run, how they are read and which labels may fall on it.
     """
     parts, end = [part for of_source in sources.values() for part in of_source], grid.end.isoformat()
-    cut = [grid.sampling_s, grid.window, grid.step, grid.trim_s, grid.least_coverage]
+    cut = [grid.sampling_s, grid.window, grid.step, float(grid.trim_s), float(grid.least_coverage)]
     marks = {}
     for run in sorted({run for part in parts for run in part.runs}):
         touched = {name: touching(of_source, [run]) for name, of_source in sources.items()}

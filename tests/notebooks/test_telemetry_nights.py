@@ -37,7 +37,7 @@ def write_stores(folder, day, n):
     lines = [f"{at},0,n1,1,0,fast,{at % 7}" for at in seconds(day, 5)]
     write(folder / f"lustre.{int(day.timestamp())}", "\n".join([*lines, ""]))
     write(folder / f"lustre.HEADER.{int(day.timestamp())}", "#Time,Time_usec,ProducerName,component_id,job_id,how,reads\n")
-    many = [f"{at},n1,p{i},{i}" for at in seconds(day, 3) for i in range(65)]
+    many = [f"{at},n1,p{i},{ {7: 'ERR', 8: 2**32 - 1}.get(i, i) }" for at in seconds(day, 3) for i in range(65)]
     write(folder / f"top_{day:%Y-%m-%d}.csv", "\n".join(["timestamp,node_id,name,rss", *many, ""]))
 
 
@@ -127,8 +127,10 @@ def test_what_has_changed_or_is_partly_outside_is_read_again(tmp_path):
     assert read() == []
     assert read(days=3, sampler="x") == every, "which is in the names of the metrics"
     assert read() == every
+    times = {path: path.stat().st_mtime_ns for path in (products / DATA / "nodes").rglob("*.parquet")}
     os.utime(files[30])
     assert read() == ["30.csv"], "of another time"
+    assert times == {path: path.stat().st_mtime_ns for path in times}, "and what is made of it is the same file as before"
     files[31].write_text(files[31].read_text().replace(",9", ",8"))
     assert read() == ["31.csv"], "of other content"
     for part in (products / DATA).glob("nodes/*/day=2026-01-29/*"):

@@ -13,6 +13,7 @@ from sklearn.metrics import average_precision_score, f1_score
 from telemetry_tables import write_windows
 
 import helpers
+from nightshift.analysis.telemetry_training import read_teaching
 from nightshift.detectors.telemetry_diagnosis import fit_classifier, predict, temperature_scale, tune
 from nightshift.detectors.telemetry_distances import normalise_scores
 from nightshift.detectors.telemetry_health import health_of, load_detector, node_tests
@@ -346,6 +347,19 @@ def test_a_trouble_labelled_in_one_job_measures_the_detector_and_teaches_no_clas
     assert of_models(done)["distance"]["model"] > 0.95
     assert all(not set(done.names["job"][a]) & set(done.names["job"][b]) for a, b in done.names["by_job"])
     assert sorted(pd.read_parquet(done.paths.models / "folds.parquet").anomaly.unique()) == ["memleak", "none"]
+
+
+def test_of_too_many_windows_without_a_label_whole_days_teach_the_newest_first(tmp_path):
+    paths, windows = helpers.study_paths("telemetry", tmp_path), table([""] * 10).assign(job_id="")
+    write_windows(paths, windows)
+    read = {"judged_from": START + pd.Timedelta(days=4), "most_windows": 64}
+    teaching, about, every = read_teaching(paths.clean, [f"{METRICS[0]}|mean"], **read)
+    assert (len(about), every) == (len(windows), 2), "128 windows end in time, 32 on each of four days"
+    assert sorted(teaching.start.dt.floor("D").unique()) == [START, START + pd.Timedelta(days=2)]
+    assert [name for name in teaching if "|" in name] == [f"{METRICS[0]}|mean"]
+    write_windows(paths, windows.assign(anomaly=np.where(windows.start < START + pd.Timedelta("12h"), "membw", "")))
+    teaching, _, _ = read_teaching(paths.clean, [], **read)
+    assert (teaching.anomaly == "membw").all(), "where something is labelled, nothing else teaches"
 
 
 def test_healthy_windows_alone_train_a_detector_that_nothing_measures(tmp_path):

@@ -14,7 +14,6 @@ from nightshift.analysis.telemetry_night import (
     healthy_past,
     lacking_words,
     lone_node_words,
-    recent_windows,
     waiting_nodes,
     watched_words,
 )
@@ -319,15 +318,6 @@ def nights():
     """A server and a job on another node at noon of three days, of which the last one is judged."""
     rows = [{"node_id": node, "job_id": job, "end": NOON - pd.Timedelta(days=n)} for n in range(3) for node, job in (("s", ""), ("n", "1"))]
     return pd.DataFrame(rows).assign(app="", anomaly="", part="", start=lambda t: t.end - 60 * SECOND, **{"x|mean": 1.0})
-
-
-def test_a_night_reads_the_judged_days_and_of_servers_those_before(tmp_path):
-    nights().assign(app=None).to_parquet(tmp_path / "clean.parquet")
-    recent = recent_windows(tmp_path / "clean.parquet", NOON - pd.Timedelta("12h"), NOON, days=1)
-    assert sorted(zip(recent.node_id, recent.is_judged, strict=True)) == [("n", True), ("s", False), ("s", False), ("s", True)]
-    assert set(recent.app) == {""}
-    nights().assign(part="train").to_parquet(tmp_path / "clean.parquet")
-    assert not recent_windows(tmp_path / "clean.parquet", NOON - pd.Timedelta("12h"), NOON, days=1).is_judged.any()
 
 
 def test_the_healthy_past_of_a_node_ends_before_the_judged_days(tmp_path):

@@ -40,13 +40,15 @@ def extract_nodes(extraction, pages, *, layout, metric_names, where, path):
             f"{Path(path).name} has more than {tables.MANY_INSTANCES} rows for each node and moment, "
             f"told apart by {', '.join(instances)}: its metrics are added up over these."
         )
+    whole = extraction.of_source()
     if how:
-        read = partial(as_numbers, extraction)
+        read = partial(as_numbers, whole)
         pages = tables.long_pages(pages, layout, metric_names, instances, how, read)
         layout = {role: layout[role] for role in layout if role not in ("metric", "value")}
         layout |= {"metric": "metric name", "value": "metric value"}
     if "metric" in layout:
         write_long(extraction, pages, layout=layout, where=where, how="sum" if how == "sum" else "")
+        extraction.add_whole(whole.counts["unreadable"], whole.blanks)
         return
     pages = without_contradiction(extraction, pages, layout=layout, metric_names=metric_names, path=path)
     write_parts(extraction, pages, layout=layout, metric_names=metric_names, where=where)

@@ -105,9 +105,10 @@ def what_holds(noted, window):
 
 def nothing_within(counted):
     """What would have been counted had no row been in the window."""
-    counts = {"unreadable": 0, "placed": counted["counts"]["placed"], "outside": counted["counts"]["placed"]}
-    none = {"blanks": {}, "gpu_blanks": {}, "measured": {}, "sha256": sha256_of([])}
-    return counted | {"counts": counts} | none
+    of_whole, placed = counted["of_whole"], counted["counts"]["placed"]
+    counts = {"unreadable": of_whole["unreadable"], "placed": placed, "outside": placed}
+    none = {"gpu_blanks": {}, "measured": {}, "sha256": sha256_of([])}
+    return counted | {"counts": counts, "blanks": of_whole["blanks"]} | none
 
 
 def keep(extraction, name, made_of):
@@ -142,13 +143,30 @@ def keep(extraction, name, made_of):
 
 def link_parts(raw, folder, parts):
     """Link `parts`, paths below the folder `raw`, to the same paths below `folder`."""
+    for path in {(folder / part).parent for part in parts}:
+        path.mkdir(parents=True, exist_ok=True)
     for part in parts:
-        (folder / part).parent.mkdir(parents=True, exist_ok=True)
-        there = os.path.realpath(raw / part)
-        try:
-            os.link(there, folder / part)
-        except OSError:
-            shutil.copy2(there, folder / part)
+        link(raw / part, folder / part)
+
+
+def link(old, new):
+    """Make the path `new` the file at `old`, a copy of the same times where the disk has no links."""
+    there = os.path.realpath(old) if os.path.islink(old) else old  # as try-outs have them
+    try:
+        os.link(there, new)
+    except OSError:
+        shutil.copy2(there, new)
+
+
+def keep_equal_parts(extraction, one):
+    """Put earlier parts in the place of those of the Extraction `one` that are equal to them, so that the
+    next step sees by size and time that they have not changed: of a file that has only grown, say.
+    """
+    for part in one.parts:
+        old, new = extraction.earlier.raw / part, extraction.folder / part
+        if old.exists() and old.stat().st_size == new.stat().st_size and old.read_bytes() == new.read_bytes():
+            new.unlink()
+            link(old, new)
 
 
 def add_source(extraction, one, name, *, made_of, asked=""):
@@ -159,6 +177,7 @@ def add_source(extraction, one, name, *, made_of, asked=""):
     other sources is not noted, and so is read again: points of labels, which are cut into stretches over all
     files; labels, which are few; values without a name, which are held against those of other files.
     """
+    keep_equal_parts(extraction, one)
     counted, seen = one.counted() | {"sha256": sha256_of_parts(one)}, seen_of(one)
     stands_alone = not (one.points or one.labels or one.compared)
     if stands_alone and len(one.bad_lines) <= MOST_LINES and len(seen) <= MOST_COUNTS:

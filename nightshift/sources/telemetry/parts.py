@@ -91,6 +91,7 @@ class Extraction:
     warnings: list = field(default_factory=list)  # what was said on the way
     asked_twice: dict = field(default_factory=dict)  # {node: labels in which its series differ}
     nameless_gpus: set = field(default_factory=set)  # nodes of GPUs whose series name no host
+    of_whole: dict = field(default_factory=lambda: {"unreadable": 0, "blanks": {}})  # whatever the window
     ends: list = field(default_factory=list)  # first and last moment of what has a time and a node
     parts: list = field(default_factory=list)  # paths of parts below the folder
     first_group: int = 0  # number of the first row group of its GPUs
@@ -115,6 +116,14 @@ class Extraction:
         warn(sentence)
         self.warnings.append(sentence)
 
+    def add_whole(self, unreadable, blanks):
+        """Count cells of all rows of a source, those of other days too."""
+        self.counts["unreadable"] += unreadable
+        self.of_whole["unreadable"] += unreadable
+        for of in (self.blanks, self.of_whole["blanks"]):
+            for metric, n in blanks.items():
+                of[metric] = of.get(metric, 0) + n
+
     def reaches(self, first, last):
         """Take in the first and the last moment of some rows, whether in the window or not."""
         self.ends = [min([*self.ends[:1], first]), max([*self.ends[1:], last])]
@@ -122,7 +131,16 @@ class Extraction:
     def counted(self):
         """Return what has been counted but by node, as JSON can hold it."""
         sets = {name: sorted(getattr(self, name)) for name in ("text_left_out", "warned", "nameless_gpus")}
-        plain = ("counts", "blanks", "gpu_blanks", "measured", "left_out", "asked_twice", "warnings")
+        plain = (
+            "counts",
+            "blanks",
+            "gpu_blanks",
+            "measured",
+            "left_out",
+            "asked_twice",
+            "warnings",
+            "of_whole",
+        )
         counted = sets | {name: getattr(self, name) for name in plain}
         return counted | {"bad_lines": self.bad_lines, "ends": [str(moment) for moment in self.ends]}
 
@@ -337,7 +355,7 @@ def write_gpus(extraction, pages, *, layout, where):
             has = name in layout
             table[name] = as_numbers(extraction, page[layout[name]], name).to_pandas() if has else np.nan
         table, impossible = dcgm.blank_impossible(table)
-        for name in {**impossible, **dict.fromkeys(set(blanks) & set(dcgm.NUMBERS))}:
+        for name in {**impossible, **dict.fromkeys(name for name in dcgm.NUMBERS if name in blanks)}:
             gpu_blanks[name] = gpu_blanks.get(name, 0) + impossible.get(name, 0) + blanks.pop(name, 0)
         total = (table.memory_used_mib + table.memory_free_mib).fillna(table.memory_total_mib)
         table = table.assign(memory_total_mib=total)[GPU_SCHEMA.names]
