@@ -43,7 +43,7 @@ TESTS = {  # of each room, names below tests/unit or another folder, without tes
     "sources": "source_values desk_values accounting_formats accounting_steps event_lines files node_tables parts series node_series node_summary "
     "rucio ticket_sources ticket_tables slurm_text sources_base times histograms luminosity golden node_parts certification counters queues root "
     "check ganglia telemetry_functions validity_generators transfer_files line_protocol nameless notebooks/layouts services/elastic "
-    "services/osticket services/prometheus services/slurm",
+    "notebooks/telemetry_nights services/osticket services/prometheus services/slurm",
     "privacy": "masking persons unspaced ticket_cleaning helpers",
     "personal": "masking persons",
     "notify": "message notified damage assurance former_names services/told services/mail",

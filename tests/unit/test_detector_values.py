@@ -22,6 +22,7 @@ from nightshift.detectors.accounting import (
     silences_of,
     weeks_ago,
 )
+from nightshift.detectors.accounting_trials import judge_by
 from nightshift.detectors.telemetry_distances import (
     Distance,
     Neighbours,
@@ -184,6 +185,14 @@ def test_weeks_have_the_chance_of_their_rank_and_first_silences_that_of_their_po
     assert (early.test[2], early.early.tolist()) == ("silent", [False, False, True, False])
     nothing = judge_weeks(tests, calibration.head(0), weights, np.zeros(4, bool), pool._replace(usable=False))
     assert (nothing.p_value.tolist(), nothing.early.any(), nothing.test[0]) == ([1.0] * 4, False, "silent")
+
+
+def test_a_method_that_says_nothing_of_a_week_finds_nothing_there():
+    tests = pd.DataFrame({"drop": [3.0, nan], "habit": [False, False]})
+    calibration = pd.DataFrame({"drop": [0.0, 1, 2, 9], "incident": [False, False, False, True]})
+    judged = judge_by({"drop": 1.0}, tests, calibration, np.zeros(2, bool), pool=None)
+    assert judged.p_value.tolist() == judged.p_ranked.tolist() == [0.25, 1.0]
+    assert (judged.score[1], judged.test[1], judged.early.tolist()) == (0, "", [False, False])
 
 
 def test_a_change_is_a_finding_alone_or_among_many():

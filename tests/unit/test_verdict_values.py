@@ -9,6 +9,7 @@ import pytest
 
 from nightshift.detectors import certification_verdicts as verdicts_of
 from nightshift.detectors.certification import own_scores, range_strength, run_medians, scale_features, shortest_range
+from nightshift.detectors.certification_training import fold_task
 from nightshift.detectors.telemetry_history import little_history, too_few_to_train
 from nightshift.detectors.telemetry_incidents import (
     diagnose,
@@ -214,3 +215,14 @@ def test_words_of_lumisections_and_of_runs(monkeypatch):
     assert verdicts_of.run_verdicts(None, detector, folder=Path("x")).tolist() == [
         "good", "grey", "bad", "grey"
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("n_validation", "check"), [(3, [6, 7, 8]), (2, [6, 7]), (1, [0, 5])])
+def test_a_fold_is_stopped_by_two_rows_of_validation_or_more_and_else_by_every_fifth_run(n_validation, check):
+    part = ["train"] * 6 + ["validation"] * n_validation + ["train"] * (6 - n_validation)
+    frame = pd.DataFrame({"run": np.arange(12), "label": ["good"] * 11 + ["bad"], "part": part})
+    fold = np.array([1] * 9 + [0] * 3)
+    task = fold_task(frame, np.arange(12.0)[:, None], dataset="A", fold=fold, number=0)
+    assert task.check.tolist() == check
+    assert task.fit.tolist() == [row for row in range(9) if row not in check]
+    assert task.score.tolist() == [9, 10, 11]
