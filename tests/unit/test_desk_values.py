@@ -11,6 +11,7 @@ from nightshift.sources.tickets import changes
 from nightshift.sources.tickets.osticket import find_prefix, has_flags, lacking, moved_words, open_sqlite, origin_of, plain, with_own_words
 from nightshift.sources.tickets.rows import FIRST, Extraction, as_tickets
 from nightshift.sources.tickets.server import login, read_option_file
+from nightshift.sources.tickets.tables import flat
 
 ASKED = Extraction(day="2026-01-31", table_prefix="ost_", page_rows=2)
 
@@ -195,3 +196,8 @@ def test_an_interrupted_run_goes_on_and_asks_what_changed_since_it_began(tmp_pat
     assert later.ticket_id.tolist() == ["1"]
     assert changes.read_changes(ask, {"source": "t"}, raw=tmp_path, asked=asked)[0]["source"] == "t"
     assert asked.counts["resumed"] == 0
+
+
+def test_objects_within_a_record_give_names_and_lists_their_text():
+    record = {"id": 5, "state": {"name": "é", "of": {"x": None}}, "tags": ["é", 1], "empty": {}}
+    assert flat(record) == {"id": "5", "state.name": "é", "state.of.x": None, "tags": '["é", 1]', "empty": "{}"}
