@@ -30,6 +30,7 @@ from types import MappingProxyType
 
 from nightshift.catalog import study_of
 from nightshift.credentials import secret_in
+from nightshift.runs import READ_WHILE_WRITTEN, record
 from nightshift.sources.excerpts import excerpt_of_text
 from nightshift.sources.files import LayoutError, beginning_of, open_text
 from nightshift.sources.tables import read_files
@@ -297,8 +298,11 @@ def read_source(study, place, extraction, **settings):
         if not any(one.keep(path, extraction) for one in sources):
             before, kind = os.stat(path), source_of(sources, path)
             kind.add(path, extraction)
-            if not kind.is_database and was_rewritten(before, os.stat(path)):
+            after = os.stat(path)
+            if not kind.is_database and was_rewritten(before, after):
                 raise ValueError("it was written anew while it was read: run again when it is whole")
+            if before.st_mtime_ns != after.st_mtime_ns:
+                record(READ_WHILE_WRITTEN, str(path))
 
     read_files(place, read)
 

@@ -51,6 +51,18 @@ def test_raw_data_whose_last_day_is_not_tonight_are_read_again(night, status, re
     assert night.again("tickets", "1_extract") == reason
 
 
+def test_a_source_that_grew_while_it_was_read_is_read_again(night):
+    ended_well(night, "tickets", "1_extract", night.step_parameters("tickets", "1_extract"))
+    notebook_path(night.report, "tickets", "1_extract").write_text(json.dumps({"cells": [], "metadata": {}}))
+    path = night.root / "data/raw/tickets/status.json"
+    path.parent.mkdir(parents=True)
+    path.write_text('{"window": ["", "2026-01-31"]}')
+    assert night.again("tickets", "1_extract") == ""
+    record = record_path(night.report, "tickets", "1_extract")
+    write_record(json.loads(record.read_text()) | {"values": {"read_while_written": "none.csv"}}, record)
+    assert night.again("tickets", "1_extract") == "due"
+
+
 def test_a_replayed_night_makes_no_mere_page(night):
     whole, findings = (set(night.outputs(target)) for target in ("all", "findings"))
     assert whole - findings == {("tickets", step) for step in ("5_quality", "6_waiting", "7_asking")}
