@@ -141,6 +141,15 @@ def state_of(paths):
     return hashlib.sha256(json.dumps(states).encode()).hexdigest()
 
 
+def size_and_time(path):
+    """[size, time of its content in ns] of the file at `path`; none where it cannot be had."""
+    try:
+        there = os.stat(path)
+    except OSError:
+        return []
+    return [there.st_size, there.st_mtime_ns]
+
+
 def _size_and_content(path):
     """[size, hash of a small file or time of another one] of what is at `path`; none where it cannot be
     read.

@@ -10,7 +10,7 @@ import pytest
 from nightshift.catalog import STEPS
 from nightshift.chain import Night
 from nightshift.config import check
-from nightshift.products import SMALL, correct_times, differing, fingerprint, is_ahead, products_of, state_of
+from nightshift.products import SMALL, correct_times, differing, fingerprint, is_ahead, products_of, size_and_time, state_of
 from nightshift.runs import NOTHING, VERSION, notebook_path, record_path, write_record
 
 
@@ -51,15 +51,18 @@ def test_raw_data_whose_last_day_is_not_tonight_are_read_again(night, status, re
     assert night.again("tickets", "1_extract") == reason
 
 
-def test_a_source_that_grew_while_it_was_read_is_read_again(night):
+def test_a_source_that_was_not_whole_when_it_was_read_is_read_again(night, tmp_path):
     ended_well(night, "tickets", "1_extract", night.step_parameters("tickets", "1_extract"))
     notebook_path(night.report, "tickets", "1_extract").write_text(json.dumps({"cells": [], "metadata": {}}))
-    path = night.root / "data/raw/tickets/status.json"
+    path, source = night.root / "data/raw/tickets/status.json", tmp_path / "tickets.csv"
     path.parent.mkdir(parents=True)
     path.write_text('{"window": ["", "2026-01-31"]}')
-    assert night.again("tickets", "1_extract") == ""
+    source.write_text("half of it")
     record = record_path(night.report, "tickets", "1_extract")
-    write_record(json.loads(record.read_text()) | {"values": {"read_while_written": "none.csv"}}, record)
+    values = {"just_written": {str(source): size_and_time(source)}}
+    write_record(json.loads(record.read_text()) | {"values": values}, record)
+    assert night.again("tickets", "1_extract") == ""
+    source.write_text("all of it, with the rest")
     assert night.again("tickets", "1_extract") == "due"
 
 

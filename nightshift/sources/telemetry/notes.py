@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from helpers import write_json
-from nightshift.products import read_json
+from nightshift.products import read_json, size_and_time
 from nightshift.runs import warn
 from nightshift.status import sha256_of
 
@@ -76,12 +76,6 @@ def read_note(path):
         return json.loads(table.schema.metadata[NOTE]), table
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
         return {}, None
-
-
-def size_and_time(path):
-    """[size, time of its content in ns] of the file at `path`."""
-    there = os.stat(path)
-    return [there.st_size, there.st_mtime_ns]
 
 
 def state_of_parts(parts):
