@@ -223,7 +223,7 @@ def windows(n_metrics=800, seconds=86400, window=60, step=15):
         node["job_id"] = pd.Series([None] * seconds, dtype="str")
         drawn = {f"m{i}::{'vmstat' if i % 2 else 'meminfo'}": rng.integers(0, 1000, seconds).astype(float) for i in range(n_metrics)}
         metrics = {name: np.cumsum(x) if name.endswith("vmstat") else x for name, x in drawn.items()}
-        write_parquet(pd.concat([node, pd.DataFrame(metrics)], axis=1), raw / "nodes/node_id=n1/part.parquet")
+        write_parquet(pd.concat([node, pd.DataFrame(metrics)], axis=1), raw / "nodes/node_id=n1/day=2026-01-31/part.parquet")
         empty = {name: pd.Series(dtype="str") for name in ("job_id", "node_id", "app", "input", "anomaly", "part", "gpu", "user")}
         times = {name: pd.Series(dtype="datetime64[us, UTC]") for name in ("start", "end", "timestamp")}
         amounts = dict.fromkeys(["utilisation_pct", "memory_used_mib", "memory_total_mib", "power_w", "temperature_c"], pd.Series(dtype=float))

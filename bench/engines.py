@@ -18,6 +18,7 @@ from joblib import delayed
 from helpers import write_parquet
 from nightshift import workers
 from nightshift.cleaning.telemetry import Grid
+from nightshift.cleaning.telemetry_parts import describe_part, sources_of
 from nightshift.cleaning.telemetry_windows import clean_labels, window_node
 
 SERVICES = Path(__file__).resolve().parents[1] / "tests/services"
@@ -27,22 +28,22 @@ LABELS = ["job_id", "node_id", "app", "input", "anomaly", "part", "start", "end"
 
 
 def write_node(folder, name, rng):
-    """Write the raw samples of a node: list of the paths of its parts."""
+    """Write the raw samples of a node: its sources, of one part."""
     times = pd.date_range("2026-01-31", periods=SECONDS, freq="s", tz="UTC", unit="us")
     metrics = {f"m{i}::meminfo": rng.normal(size=SECONDS) for i in range(N_METRICS)}
-    path = folder / f"node_id={quote(name, safe='')}" / "part.parquet"
+    path = folder / f"node_id={quote(name, safe='')}" / "day=2026-01-31/part.parquet"
     write_parquet(pd.DataFrame({"timestamp": times, "job_id": pd.Series(["1"] * SECONDS, dtype="str"), **metrics}), path)
-    return [path]
+    return sources_of([describe_part(path)])
 
 
 def seconds(nodes, folder, engine, count):
-    """Seconds in which an engine windows nodes, {name: paths}."""
+    """Seconds in which an engine windows nodes, {name: its sources}."""
     workers.choose(engine, count)
     labels, targets = clean_labels(pd.DataFrame(columns=LABELS)), {node: folder / f"{node}.arrow" for node in nodes}
     grid = Grid(1.0, periods={"meminfo": 1.0}, window=60, step=15, trim_s=30, least_coverage=0.8, end=END, counters=(), gauges=(), behaviour={})
-    calls = [delayed(window_node)(node, parts, labels=labels, grid=grid, target=targets[node]) for node, parts in nodes.items()]
+    calls = [delayed(window_node)(node, sources, labels=labels, grid=grid, target=targets[node]) for node, sources in nodes.items()]
     begun = time.perf_counter()
-    kept = sum(result.kept for result in workers.results_of(calls, 2))
+    kept = sum(result.runs.kept.sum() for result in workers.results_of(calls, 2))
     assert kept == len(nodes) * (SECONDS - 60), kept
     return time.perf_counter() - begun
 

@@ -26,7 +26,14 @@ from nightshift.credentials import masked
 from nightshift.incidents.silences import SILENCES_FILE
 from nightshift.parameters import completed, declared_at
 from nightshift.products import differing, read_json, read_notebook, state_of
-from nightshift.runs import notebook_path, outcomes_of, read_run, record_path, steps_of_tonight
+from nightshift.runs import (
+    READ_WHILE_WRITTEN,
+    notebook_path,
+    outcomes_of,
+    read_run,
+    record_path,
+    steps_of_tonight,
+)
 from nightshift.sources.addresses import is_server
 from nightshift.sources.files import REPOSITORY, matching_files
 
@@ -255,6 +262,8 @@ class Night:
             status = read_json(self.root / "data/raw" / study / "status.json")
             if not status:
                 return f"data/raw/{study}/status.json cannot be read"
+            if run["values"].get(READ_WHILE_WRITTEN):  # a part of a file, perhaps, that is whole now
+                return "due"
             if is_server(self.source(study)) and status.get("state") != "ok":  # it had not everything yet
                 return "due"
             if not run["products"] and self.window_end(study) != str(self.day_of(study)):

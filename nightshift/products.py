@@ -64,18 +64,35 @@ def tables_of(study, step):
 
 def products_of(root, patterns, *, since=0.0):
     """Files below `root` that match `patterns` and were written at `since` (seconds of the epoch) or later,
-    as sorted paths; no hidden ones.
+    as sorted paths; no hidden ones. Raw parts of nodes, a file for each day of each, are their folder.
     """
     root = Path(root)
     paths = {path for pattern in patterns for path in root.glob(pattern) if path.is_file()}
+    paths = {whole_of(root, path) for path in paths}
     visible = [
         path for path in paths if not any(part.startswith(".") for part in path.relative_to(root).parts)
     ]
     return sorted(path for path in visible if path.stat().st_mtime >= since)
 
 
+def whole_of(root, path):
+    """The path of a product below `root`, or of its folder where that holds very many:
+    data/raw/<study>/nodes.
+    """
+    parts = path.relative_to(root).parts
+    return Path(root, *parts[:4]) if parts[:2] == ("data", "raw") and parts[3:4] == ("nodes",) else path
+
+
 def fingerprint(path):
-    """{"size", "mtime_ns", "sha256"} of the file at `path`."""
+    """{"size", "mtime_ns", "sha256"} of the file at `path`; of a folder the sum, the newest time, and a hash
+    of names, sizes and times.
+    """
+    if path.is_dir():
+        stats = [(one.relative_to(path).as_posix(), one.stat()) for one in sorted(path.rglob("*.parquet"))]
+        states = [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
+        newest = max((mtime_ns for *_, mtime_ns in states), default=0)
+        hashed = hashlib.sha256(json.dumps(states).encode()).hexdigest()
+        return {"size": sum(size for _, size, _ in states), "mtime_ns": newest, "sha256": hashed}
     stat = path.stat()
     return {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": sha256(path)}
 
@@ -90,9 +107,11 @@ def sha256(path):
 
 
 def is_same(path, recorded):
-    """Whether the file at `path` is the one whose `fingerprint` was `recorded`; its content is read only
-    where size and time do not tell.
+    """Whether the file or folder at `path` is the one whose `fingerprint` was `recorded`; the content of a
+    file is read only where size and time do not tell.
     """
+    if path.is_dir():
+        return fingerprint(path) == recorded
     try:
         stat = path.stat()
         if stat.st_size != recorded["size"]:
@@ -163,11 +182,13 @@ def correct_times(root):
 
 
 @functools.cache
-def code_below(*folders):
-    """A hash of the modules of the package that lie in `folders` of it, in whatever depth."""
+def code_below(*places):
+    """A hash of the modules of the package at some places of it: those of a folder, in whatever depth, or a
+    file.
+    """
     digest = hashlib.sha256()
-    for folder in folders:
-        for path in sorted((Path(__file__).parent / folder).rglob("*.py")):
+    for place in (Path(__file__).parent / place for place in places):
+        for path in [place] if place.is_file() else sorted(place.rglob("*.py")):
             digest.update(path.read_bytes())
     return digest.hexdigest()
 

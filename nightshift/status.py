@@ -25,15 +25,20 @@ def write_bad_lines(raw, bad_lines):
     write_csv(pd.DataFrame(bad_lines, columns=["file", "line", "reason", "text"]), raw / "bad_lines.csv")
 
 
-def write_status(raw, *, state, rows, newest, source, window, **more):
+def sha256_of(paths):
+    """A sha256 over those of the files at `paths`, in their order, as text."""
+    digests = (hashlib.sha256(path.read_bytes()).digest() for path in paths)
+    return hashlib.sha256(b"".join(digests)).hexdigest()
+
+
+def write_status(raw, *, state, rows, newest, source, window, sha256=None, **more):
     """Write `raw`/status.json: state (ok, partial, stale, empty, failed), rows, newest timestamp, source
-    without secrets, window (first day, last day) and a sha256 over those of the Parquet files below `raw`,
-    by name. The folder above is kept private, as a night has done before the first extraction.
+    without secrets, window (first day, last day) and a sha256, unless it is known, over those of the Parquet
+    files below `raw`, by name. The folder above is kept private, as a night has done before the first
+    extraction.
     """
     keep_private(raw.parent)
-    digest = hashlib.sha256(
-        b"".join(hashlib.sha256(path.read_bytes()).digest() for path in sorted(raw.rglob("*.parquet")))
-    )
+    sha256 = sha256 or sha256_of(sorted(raw.rglob("*.parquet")))
     source = masked(source)
     # rows without any time have no newest one
     newest = newest if rows and newest not in ("NaT", "None", "nan") else None
@@ -43,7 +48,7 @@ def write_status(raw, *, state, rows, newest, source, window, **more):
         newest=newest,
         source=source,
         window=list(window),
-        sha256=digest.hexdigest(),
+        sha256=sha256,
         **more,
     )
     write_json(status, raw / "status.json")

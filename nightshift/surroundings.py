@@ -13,7 +13,7 @@ from nightshift.reporting.products import is_day
 LEAST_FREE = (
     1_000_000_000  # bytes beyond what the products take now: tables are written beside those they replace
 )
-LEAST_FILES = 20_000  # that the file system must still take
+LEAST_FILES = 20_000  # that the file system must still take beyond those that there are now
 CLOCK_OFF = timedelta(minutes=5)
 ANSWER_S = 5  # the longest wait for an answer
 
@@ -34,7 +34,8 @@ def check_disk(root):
     there = next(path for path in (root, *root.absolute().parents) if path.exists())
     system = os.statvfs(there)
     free, files = system.f_bavail * system.f_frsize, system.f_favail
-    taken = size_of(root / "data")
+    sizes = sizes_below(root / "data")
+    taken, wanted = sum(sizes), len(sizes) + LEAST_FILES
     line = f"{free / 1e9:.1f} GB free at {there}, the tables of the last night take {taken / 1e9:.1f} GB"
     problems = []
     if free < taken + LEAST_FREE:
@@ -43,18 +44,16 @@ def check_disk(root):
             f"{free / 1e9:.1f} GB are free at {there}, and {needed:.1f} GB are needed, since tables are "
             "written beside those they replace: make room, or see `nightshift prune`"
         )
-    if system.f_files and files < LEAST_FILES:
-        problems.append(
-            f"the file system of {there} takes {files:,} more files, and {LEAST_FILES:,} are needed"
-        )
+    if system.f_files and files < wanted:
+        problems.append(f"the file system of {there} takes {files:,} more files, and {wanted:,} are needed")
     if not os.access(there, os.W_OK):
         problems.append(f"{there} cannot be written by the user that runs this")
     return [line], problems
 
 
-def size_of(folder):
-    """Bytes of the files below `folder`."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+def sizes_below(folder):
+    """Bytes of each file below `folder`, a list."""
+    return [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
 
 
 def check_clock(root, dates):

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import uuid
+from collections import Counter
 from pathlib import Path
 
 from nightshift.products import read_json
@@ -92,10 +93,13 @@ def link_products(root, folder):
     present = {
         path.relative_to(root).as_posix(): path for name in PRODUCTS for path in files_below(root / name)
     }
+    sizes = Counter()  # of tables in many files, such as data/raw/telemetry, as a whole
+    for name, path in present.items():
+        sizes[table_of(name)] += path.stat().st_size
     for name, path in present.items():
         there, stat = folder / name, path.stat()
         if not os.path.lexists(there) or there.lstat().st_mtime_ns < stat.st_mtime_ns:
-            place(path, there, stat.st_size)
+            place(path, there, sizes[table_of(name)])
             copied[name] = stat.st_mtime_ns
     for name in copied.keys() - present.keys():
         there = folder / name
@@ -106,9 +110,16 @@ def link_products(root, folder):
     notes.write_text(json.dumps(copied))
 
 
+def table_of(name):
+    """What a product is a part of, by its path below the products folder: a folder such as
+    data/raw/telemetry, or itself.
+    """
+    return "/".join(name.split("/")[:3])
+
+
 def place(path, there, size):
-    """Put the night's file at `path`, of `size` bytes, at `there`, whatever is there: a copy, or a link to
-    it.
+    """Put the night's file at `path`, of a table of `size` bytes, at `there`, whatever is there: a copy, or a
+    link to it.
     """
     if there.parent.is_file():  # of a version that kept in one file what is a folder now
         there.parent.unlink()

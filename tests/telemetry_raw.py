@@ -27,7 +27,10 @@ def write_raw(products, nodes, labels=(), gpus=()):
     raw = helpers.study_paths("telemetry", products).raw
     for node, parts in nodes.items():
         for number, part in enumerate(parts):
-            helpers.write_parquet(part, raw / "nodes" / f"node_id={quote(node, safe='')}" / f"part-{number}.parquet")
+            days = part.timestamp.dt.floor("D").ffill().fillna(START.floor("D"))
+            for day, rows in part.groupby(days):
+                folder = raw / "nodes" / f"node_id={quote(node, safe='')}" / f"day={day:%Y-%m-%d}"
+                helpers.write_parquet(rows.reset_index(drop=True), folder / f"part-{number}.parquet")
     written = pd.DataFrame([LABEL | label for label in labels], columns=list(LABEL))
     for name in ("start", "end"):
         written[name] = pd.to_datetime(written[name], utc=True).astype("datetime64[us, UTC]")

@@ -1,6 +1,7 @@
 """Hand-made windows of nodes, labelled windows and models of the telemetry study, as its earlier steps would leave them."""
 
 import re
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -123,13 +124,27 @@ def write_models(products, classes, folds=None):
     helpers.record_metrics(models / "metrics.json", study="telemetry", day=DAY, models=[model, distance] if classes else [])
 
 
+def write_days(paths, windows):
+    """The clean table, a file for each day on which windows begin."""
+    shutil.rmtree(paths.clean, ignore_errors=True)
+    for day, of_day in windows.groupby(windows.start.dt.strftime("%Y-%m-%d")) if len(windows) else [(DAY, windows)]:
+        helpers.write_parquet(of_day, paths.clean / f"{day}.parquet")
+
+
+def write_windows(paths, windows):
+    """The clean table, a file per day, and the names of its metrics, as 2_preprocess leaves them."""
+    write_days(paths, windows)
+    metrics = sorted({name.rpartition("|")[0] for name in windows if "|" in name})
+    helpers.write_json({"metrics": {metric: {"kind": "gauge", "unit": ""} for metric in metrics}}, paths.encoders / "metrics.json")
+
+
 def write_clean(products, windows):
     """The clean table, the metrics' units and the state of the source."""
     paths = helpers.study_paths("telemetry", products)
     windows = windows.sort_values(["node_id", "start"]).astype(
         dict.fromkeys(["start", "end"], "datetime64[us, UTC]") | dict.fromkeys(FEATURES, "float32")
     )
-    helpers.write_parquet(windows, paths.clean)
+    write_days(paths, windows)
     encoded = {"cpu::a": {"kind": "counter", "unit": "1/s"}, "mem::b": {"kind": "gauge", "unit": ""}}
     helpers.write_json({"metrics": encoded, "constant": [], "sampling_s": 1.0}, paths.encoders / "metrics.json")
     paths.raw.mkdir(parents=True, exist_ok=True)

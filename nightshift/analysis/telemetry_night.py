@@ -1,6 +1,6 @@
 """What a night of the telemetry study reads, and what its page says beside the findings.
 
-Windows      with their labels, of the judged days       read_windows, recent_windows, healthy_past
+Windows      with their labels, of the judged days       read_spans, healthy_past
 Metrics      units, those that tell                      units_of, telling_columns
 Words        of the headline                             headline_notes, watched_words
 Warnings     of what cannot be told                      lone_node_words, lacking_words
@@ -11,32 +11,23 @@ import json
 
 import pandas as pd
 
-from nightshift.detectors.telemetry_streams import NIGHTS_READ
+from nightshift.analysis.telemetry_scores import ABOUT
+from nightshift.cleaning.telemetry_days import days_of_table, read_windows
+from nightshift.detectors.telemetry_incidents import spans_of
 from nightshift.wording import plural
 
-ABOUT = ["job_id", "node_id", "app", "anomaly", "part", "start", "end"]
-LABELS = ["job_id", "app", "anomaly", "part"]
 ONE_DAY = pd.Timedelta(days=1)
 
 
-def read_windows(path, **how):
-    """Read windows of the clean table, "" where a label is missing; `how` as for `pandas.read_parquet`."""
-    return pd.read_parquet(path, **how).fillna(dict.fromkeys(LABELS, ""))
-
-
-def recent_windows(path, judged_from, window_end, *, days):
-    """Read the windows that a night looks at: those of the judged time, and of servers, which have no jobs,
-    the nights before, which say what is usual there; with `is_judged`, whether one is judged.
-
-    days : nights that calibrate a server. Judged is what the models have not learned from: windows of the
-    judged time without a label, or those that the source itself sets aside for testing.
+def read_spans(path, window_end):
+    """Find when each run began and ended, and the pause before it, as `spans_of` does, of all windows of the
+    clean table up to `window_end`. Memory holds the windows of one day.
     """
-    judged_time = [("end", ">", judged_from), ("end", "<=", window_end)]
-    read_from = judged_from - NIGHTS_READ * days * ONE_DAY
-    nights_of_servers = [("job_id", "==", ""), ("end", ">", read_from), ("end", "<=", window_end)]
-    recent = read_windows(path, filters=[judged_time, nights_of_servers])
-    unlearned = (recent.part == "test") | ((recent.anomaly == "") & (recent.part != "train"))
-    return recent.assign(is_judged=unlearned & (recent.end > judged_from))
+    keys, of_days = ["job_id", "node_id", "start", "end"], []
+    for file in days_of_table(path):
+        windows = read_windows(file, columns=keys)
+        of_days.append(spans_of(windows[windows.end <= window_end])[keys])
+    return spans_of(pd.concat(of_days, ignore_index=True))
 
 
 def healthy_past(path, nodes, *, judged, columns, judged_from):
@@ -46,7 +37,7 @@ def healthy_past(path, nodes, *, judged, columns, judged_from):
     past = judged
     if len(nodes):
         of_nodes = [("node_id", "in", list(nodes))]
-        past = pd.read_parquet(path, columns=[*ABOUT, *columns.values()], filters=of_nodes)
+        past = read_windows(path, columns=[*ABOUT, *columns.values()], filters=of_nodes)
     trusted = (past.anomaly == "") & (past.end <= judged_from)
     return past[(past.anomaly == "none") | (past.part == "train") | trusted]
 

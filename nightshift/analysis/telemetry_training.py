@@ -1,9 +1,50 @@
-"""What a training of the telemetry study stores for the pages after it, and says in its conclusion."""
+"""What a training of the telemetry study reads, stores for the pages after it, and says in its conclusion."""
 
 import numpy as np
 import pandas as pd
 
+from nightshift.analysis.telemetry import kind_in_words
+from nightshift.cleaning.telemetry_days import days_of_table, read_windows
+from nightshift.cleaning.telemetry_windows import WINDOW_KEYS
+
 ABOUT = ["job_id", "node_id", "app", "input", "anomaly", "start", "end"]
+
+
+def read_teaching(path, features, *, judged_from, most_windows):
+    """Read the windows that can teach or measure: (DataFrame as of `read_windows`; the keys of all windows;
+    every how many days one teaches that nobody has labelled).
+
+    path : of the clean table. Windows with a label, or of which the source says what they are for, are read
+    whole. Where none of them teaches, all windows that end by `judged_from` are taken for healthy, of more
+    than `most_windows` those of each second day, each third and so on, the newest first: memory holds these.
+    """
+    about = read_windows(path, columns=WINDOW_KEYS)
+    are_labelled = bool(((about.anomaly != "") & (about.part != "test")).any())
+    n_healthy = int(((about.anomaly == "") & (about.part == "") & (about.end <= judged_from)).sum())
+    every, named = max(1, -(-n_healthy // most_windows)), [[("anomaly", "!=", "")], [("part", "!=", "")]]
+    of_days = []
+    for number, file in enumerate(reversed(days_of_table(path))):
+        healthy = [] if are_labelled or number % every else [[("end", "<=", judged_from)]]
+        of_days.append(read_windows(file, features=features, filters=[*named, *healthy]))
+    windows = pd.concat(of_days, ignore_index=True)
+    order = ["node_id", "start", "job_id"]
+    return windows.sort_values(order, ignore_index=True, kind="stable"), about, every
+
+
+def what_is_taught(classes, rare, *, folds, every_days):
+    """Say which kinds the windows teach, and what is left out.
+
+    classes : the kinds, none where health and a trouble are not both labelled. rare : those in fewer jobs
+    than `folds`. every_days : of windows that nobody has labelled, every how many days one teaches.
+    """
+    taught = f"Health and a trouble are not both labelled in {folds} jobs: only a detector is trained."
+    if classes:
+        taught = f"Kinds: {', '.join(map(kind_in_words, classes))}."
+        if len(rare):
+            taught += f" Left out, in fewer than {folds} jobs: {', '.join(map(kind_in_words, rare))}."
+    if every_days > 1:
+        taught += f" Of what has no label, one day of {every_days} teaches: see most_windows."
+    return taught
 
 
 def labelled_rows(windows, tests, p, classes):

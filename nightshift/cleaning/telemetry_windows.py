@@ -10,11 +10,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pyarrow import feather
 
-from helpers import atomic
-from nightshift.cleaning.telemetry import join_node
+from nightshift.cleaning.telemetry import NO_DAY, US_OF_DAY, join_tables
+from nightshift.cleaning.telemetry_parts import read_sources
 from nightshift.compiled import STATISTICS, window_statistics
 from nightshift.detectors.telemetry_diagnosis import select_features
 from nightshift.privacy import pseudonyms
@@ -22,7 +21,11 @@ from nightshift.sources.telemetry.dcgm import blank_impossible
 from nightshift.sources.telemetry.trainings import WAIT
 
 LABELS = ["app", "input", "anomaly", "part"]
+RUN = ["job_id", "day"]  # of one node
+OF_MEDIANS = ["job_id", "node_id", "app", "anomaly"]
 WINDOW_KEYS = ["job_id", "node_id", *LABELS, "start", "end", "coverage"]
+KEY_TYPES = dict.fromkeys(WINDOW_KEYS, pa.string()) | {"coverage": pa.float64()}
+KEY_TYPES |= dict.fromkeys(["start", "end"], pa.timestamp("us", "UTC"))
 GPU_NUMBERS = ["utilisation_pct", "memory_used_mib", "memory_total_mib", "power_w", "temperature_c"]
 
 # ----------------------------------------------------------------------------------------------------- Labels
@@ -66,10 +69,11 @@ def label_windows(windows, node, *, labels):
 
 
 def cut_windows(rows, runs, *, present, grid):
-    """Cut windows with enough samples: DataFrame job_id, start, end, coverage, last (time of the last
+    """Cut windows with enough samples: DataFrame job_id, day, start, end, coverage, last (time of the last
     sample), first (position on the grid), sorted by start.
 
     rows, runs : as `place_rows` gives them. present : bool (T,), which cells of the grid hold a sample.
+    Those of a day, without a job, begin on it and may reach into the next one.
     """
     starts = [
         np.arange(0, n - grid.window + 1, grid.step) + at
@@ -89,9 +93,18 @@ def cut_windows(rows, runs, *, present, grid):
     since = pd.to_timedelta((final["index"] - (final.place - first)) * grid.sampling_s, unit="s")
     start = final.start + since
     end = start + pd.Timedelta(seconds=grid.window * grid.sampling_s)
-    cut = pd.DataFrame({"job_id": final.job, "start": start, "end": end, "last": final.time})
+    cut = pd.DataFrame(
+        {"job_id": final.job, "day": final.day, "start": start, "end": end, "last": final.time}
+    )
     cut = cut.astype(dict.fromkeys(["start", "end", "last"], "datetime64[us, UTC]"))
-    return cut.assign(coverage=coverage, first=first).sort_values(["start", "job_id"], ignore_index=True)
+    cut = cut.assign(coverage=coverage, first=first)
+    cut = cut[(cut.day == NO_DAY) | (day_of(cut.start) == cut.day)]
+    return cut.sort_values(["start", "job_id"], ignore_index=True)
+
+
+def day_of(moments):
+    """The days of a Series of moments, since 1970: int (n,)."""
+    return moments.astype("datetime64[us, UTC]").astype("int64").to_numpy() // US_OF_DAY
 
 
 def covered(rows, windows, *, length, grid):
@@ -106,9 +119,9 @@ def describe_windows(joined, grid):
     """Cut the windows of a node and describe them: (DataFrame as `cut_windows` gives it, names
     "<metric>|<statistic>", their values, float32 (names, windows)).
 
-    joined : a node as `join_node` gives it.
+    joined : a node as `join_tables` gives it.
     """
-    rows, runs, metrics, values, _ = joined
+    rows, runs, metrics, values = joined
     windows = cut_windows(rows, runs, present=np.isfinite(values).any(axis=0), grid=grid)
     # jobs may share a node: by place here, by start in the table
     order = np.argsort(windows["first"], kind="stable")
@@ -120,95 +133,106 @@ def describe_windows(joined, grid):
 
 
 class NodeWindows(NamedTuple):
-    """What all nodes together need to know of the windows of one.
+    """What all nodes together need to know of the windows of one, run by run: each table has node_id, job_id
+    and day of the run, day NO_DAY for that of a job.
 
-    keys : DataFrame of WINDOW_KEYS. rejected : node_id, job_id, reason, rows, first, last. kept : rows that
-    are used. jobs : names of its jobs. events : wraps and resets of counters. medians : of each labelled run.
-    ranges : DataFrame [metric] low, high.
+    runs : kept (rows that are used), wraps and resets of counters, first_day and last_day on which windows
+    begin (NO_DAY where there is none). rejected : reason, rows, first, last. medians : of each labelled run,
+    with app and anomaly. ranges : metric, low, high.
     """
 
-    keys: pd.DataFrame
+    runs: pd.DataFrame
     rejected: pd.DataFrame
-    kept: int
-    jobs: set
-    events: np.ndarray
     medians: pd.DataFrame
     ranges: pd.DataFrame
 
 
-def window_node(node, parts, *, labels, grid, target):
+def window_node(node, sources, runs=None, *, labels, grid, target):
     """Write the windows of one node to the arrow file `target`, and give what all nodes together need to
     know: NodeWindows.
 
     Each window has its WINDOW_KEYS and, as "<metric>|<statistic>", float32, the STATISTICS of every metric.
-    parts : of the node. labels : as `clean_labels` gives them.
+    sources : of the node, as `sources_of` gives them. runs : those that are cut, pairs of job and day; all by
+    default. labels : as `clean_labels` gives them.
     """
-    joined = join_node(parts, grid)
-    rows, _, metrics, values, events = joined
+    joined = join_tables(read_sources(sources, runs), grid, runs)
+    rows, _, _, values = joined
     windows, names, statistics = describe_windows(joined, grid)
     outside = (rows.place >= 0) & ~covered(rows, windows, length=values.shape[1], grid=grid)
     rows.loc[outside, "why"] = "in no whole window with enough samples"
-    columns = dict(zip(names, statistics, strict=True))
-    keys = label_windows(windows, node, labels=labels).assign(node_id=node)[WINDOW_KEYS]
-    table = pa.table({name: pa.array(column) for name, column in {**keys, **columns}.items()})
+    keys = label_windows(windows, node, labels=labels).assign(node_id=node)
+    columns = {name: pa.array(keys[name], kind) for name, kind in KEY_TYPES.items()}
+    table = pa.table(columns | dict(zip(names, map(pa.array, statistics), strict=True)))
     feather.write_feather(table, target, compression="uncompressed")
-    medians = pd.DataFrame()  # of most nodes: no window of theirs has a label
-    if len(labelled := table.filter(pa.array(keys.anomaly != ""))):
-        by_run = labelled.to_pandas().groupby(["job_id", "node_id", "app", "anomaly"])
-        medians = by_run[names].median().reset_index()
-    rejected = rows[rows.why != ""].rename(columns={"job": "job_id", "why": "reason"})
-    rejected = rejected.groupby(["job_id", "reason"]).time.agg(rows="size", first="min", last="max")
-    low, high = (np.array([pick.reduce(x, initial=np.nan) for x in values]) for pick in (np.fmin, np.fmax))
-    return NodeWindows(
-        keys=keys,
-        rejected=rejected.reset_index().assign(node_id=node),
-        kept=int((rows.why == "").sum()),
-        jobs=set(rows.job.unique()),
-        events=events,
-        medians=medians,
-        ranges=pd.DataFrame({"low": low, "high": high}, metrics),
+    rows = rows[~rows.ahead].rename(columns={"job": "job_id", "why": "reason"})
+    rejected = rows[rows.reason != ""].groupby([*RUN, "reason"], as_index=False)
+    found = NodeWindows(
+        runs=summarise_runs(rows, windows),
+        rejected=rejected.time.agg(rows="size", first="min", last="max"),
+        medians=medians_of_runs(table, keys, names),
+        ranges=ranges_of_runs(joined),
+    )
+    return NodeWindows(*(frame.assign(node_id=node) for frame in found))
+
+
+def summarise_runs(rows, windows):
+    """Count what became of each run: DataFrame job_id, day, kept, wraps, resets, first_day, last_day."""
+    begin = windows.assign(begin=day_of(windows.start)).groupby(RUN).begin.agg(["min", "max"])
+    counted = rows.assign(kept=rows.reason == "").groupby(RUN)[["kept", "wraps", "resets"]].sum()
+    begin = begin.reindex(counted.index).fillna(NO_DAY).astype(int)
+    return counted.assign(first_day=begin["min"], last_day=begin["max"]).reset_index()
+
+
+def medians_of_runs(table, keys, names):
+    """Find the median of each labelled run: DataFrame job_id, day, app, anomaly and the features `names`.
+
+    table, keys : the windows, as Arrow table and as DataFrame with their day.
+    """
+    labelled = keys.anomaly != ""
+    if not labelled.any():  # on most nodes
+        return pd.DataFrame(columns=[*RUN, "app", "anomaly"])
+    features = table.select(names).filter(pa.array(labelled)).to_pandas()
+    by_run = [keys.loc[labelled, name].to_numpy() for name in (*RUN, "app", "anomaly")]
+    medians = features.groupby(by_run).median()
+    return medians.rename_axis([*RUN, "app", "anomaly"]).copy().reset_index()
+
+
+def ranges_of_runs(joined):
+    """Find the least and largest value of each metric in each run: DataFrame job_id, day, metric, low, high;
+    no row where it has none. joined : a node as `join_tables` gives it.
+    """
+    _, runs, metrics, values = joined
+    if not len(runs) or not metrics:
+        return pd.DataFrame(columns=[*RUN, "metric", "low", "high"])
+    low, high = (pick.reduceat(values, runs.offset, axis=1) for pick in (np.fmin, np.fmax))  # (M, R)
+    metric, run = np.nonzero(~np.isnan(low))
+    found = runs.iloc[run].rename(columns={"job": "job_id"})[RUN].reset_index(drop=True)
+    return found.assign(
+        metric=np.array(metrics, object)[metric], low=low[metric, run], high=high[metric, run]
     )
 
 
-def join_files(files, target, *, keys, features):
-    """Join the windows of all nodes in one Parquet file, `target`, written atomically, one node at a time.
-
-    files : arrow files of `window_node`. keys : DataFrame whose columns come first. features : those that are
-    kept, float32; a node that lacks one has it missing.
+def ranges_of_metrics(ranges):
+    """Put the ranges of all runs together: DataFrame [metric] low, high, nodes (that have it), sorted by
+    metric. ranges : DataFrame node_id, metric, low, high.
     """
-    schema = pa.Table.from_pandas(keys.head(0), preserve_index=False).schema.remove_metadata()
-    schema = pa.schema([*schema, *(pa.field(name, pa.float32()) for name in features)])
-    with atomic(target) as temporary, pq.ParquetWriter(temporary, schema) as writer:
-        for file in files:
-            windows = feather.read_table(file, memory_map=True)
-            absent = pa.array(np.full(len(windows), np.nan, "float32"))
-            there = set(windows.column_names)
-            columns = [windows[name] if name in there else absent for name in schema.names]
-            writer.write_table(pa.table(columns, schema.names).cast(schema))
-
-
-def ranges_of_nodes(ranges):
-    """Put the ranges of all nodes together: DataFrame [metric] low, high, nodes (that have it), sorted by
-    metric.
-
-    ranges : one DataFrame [metric] low, high per node. No node gives no row.
-    """
-    none = pd.DataFrame(columns=["low", "high"], dtype=float)
-    together = pd.concat([none, *ranges]).rename_axis("metric")
-    return together.groupby(level=0).agg(low=("low", "min"), high=("high", "max"), nodes=("low", "count"))
+    return ranges.groupby("metric").agg(
+        low=("low", "min"), high=("high", "max"), nodes=("node_id", "nunique")
+    )
 
 
 def telling_features(medians, features, false_discovery_rate):
-    """Select the features that tell an anomaly from healthy runs, as `select_features` does, which all nodes
-    together show: DataFrame [feature, (app, anomaly)].
+    """Select the features that tell an anomaly from healthy runs, as `select_features` does: DataFrame
+    [feature, (app, anomaly)].
 
-    medians : one DataFrame per node, of its labelled runs. Without runs or features there is no column.
+    medians : of labelled runs, DataFrame job_id, node_id, app, anomaly and features; of a node without jobs,
+    the days are one run. Without runs or features there is no column.
     """
-    together = pd.concat(medians, ignore_index=True) if medians else pd.DataFrame()
-    if not len(together) or not features:
+    if not len(medians) or not features:
         return pd.DataFrame(index=features)
-    together = together.reindex(columns=["job_id", "node_id", "app", "anomaly", *features])
-    return select_features(together, features, false_discovery_rate)
+    by_run = medians.reindex(columns=[*OF_MEDIANS, *features]).groupby(OF_MEDIANS)
+    runs = by_run.median().copy().reset_index()  # a copy, whose columns are one block
+    return select_features(runs, features, false_discovery_rate)
 
 
 class RunSamples(NamedTuple):
@@ -224,14 +248,14 @@ class RunSamples(NamedTuple):
     span: int
 
 
-def most_measured(joined, job, *, metrics, sampling_s):
+def most_measured(sources, run, grid, *, metrics):
     """Choose the metric of which a run has most samples: its RunSamples.
 
-    joined : a node as `join_node` gives it. metrics : those that are chosen from. sampling_s : step of the
-    grid, s.
+    sources : of its node, as `sources_of` gives them. run : pair of job and day. metrics : those that are
+    chosen from.
     """
-    rows, _, names, values, _ = joined
-    of_job = rows[(rows.job == job) & (rows.place >= 0)]
+    rows, _, names, values = join_tables(read_sources(sources, [run]), grid, [run])
+    of_job = rows[(rows.place >= 0) & ~rows.ahead]
     of_job = of_job.drop_duplicates("index").set_index("index").sort_index()
     shared = {*metrics} & {*names}
     counts = {name: np.isfinite(values[names.index(name), of_job.place]).sum() for name in shared}
@@ -240,7 +264,7 @@ def most_measured(joined, job, *, metrics, sampling_s):
     seen, span = int(samples.count()), int(of_job.index[-1] - of_job.index[0]) + 1
     gaps = samples.index[np.diff(samples.index, append=np.inf) > 1] + 1
     samples = samples.reindex(samples.index.union(gaps))
-    samples.index = of_job.start.iloc[0] + pd.to_timedelta(samples.index * sampling_s, unit="s")
+    samples.index = of_job.start.iloc[0] + pd.to_timedelta(samples.index * grid.sampling_s, unit="s")
     return RunSamples(metric, samples, seen, span)
 
 

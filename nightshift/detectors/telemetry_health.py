@@ -148,14 +148,17 @@ def fit_health(healthy, settings, *, train_network):
     return Health(usual, reference, network)
 
 
-def health_of(health, windows, *, smoothing, fitted=None, levels=None):
+def health_of(health, windows, *, smoothing, fitted=None, levels=None, wanted=None):
     """Measure smoothed distances from health of every window, and whose detector that is (column `group`).
 
     health : a Health, or what `load_detector` gives. windows : sorted by node_id and start. fitted : as for
-    `novelty_scores`. levels : as for `without_level`.
+    `novelty_scores`. levels : as for `without_level`. wanted : bool (n,), which windows are measured; the
+    others only say how the level of a server came to be.
     """
     z, group = robust_z_scores(windows, health.usual)
     z = without_level(z, windows, levels)
+    if wanted is not None:
+        z, group, windows = z[wanted], group[wanted], windows[wanted]
     distances = novelty_scores(z, group, health.reference, health.network, fitted)
     return smooth_runs(distances, windows, smoothing).assign(group=group)
 
@@ -216,14 +219,17 @@ def load_detector(folder):
     )
 
 
-def node_tests(windows, detector, *, fitted=None, levels=None):
+def node_tests(windows, detector, *, fitted=None, levels=None, wanted=None):
     """Test windows, sorted by node_id and start: DataFrame `health`, `classifier` (log odds of not being
     healthy), "p <class>" and each distance; higher = stranger.
 
     detector : of `load_detector`; without labels there is neither classifier nor "p <class>". No window gives
-    no row. A metric that the windows lack counts as not sampled. fitted, levels : as for `health_of`.
+    no row. A metric that the windows lack counts as not sampled. fitted, levels : as for `health_of`. wanted
+    : bool (n,), which windows are tested, all by default; there is a row for each of them.
     """
-    distances = health_of(detector, windows, smoothing=detector.smoothing, fitted=fitted, levels=levels)
+    how = {"fitted": fitted, "levels": levels, "wanted": wanted}
+    distances = health_of(detector, windows, smoothing=detector.smoothing, **how)
+    windows = windows if wanted is None else windows[wanted]
     tests = normalise_scores(distances, distances.group.to_numpy(), detector.units)
     tests.insert(0, "health", tests[detector.in_use])
     if not detector.classes:

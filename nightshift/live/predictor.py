@@ -97,8 +97,8 @@ class RuntimePredictor:
         end and features, sorted by node and start.
 
         samples : DataFrame node_id, timestamp (UTC), metrics as the source counts them, and job_id where
-        there are jobs; a run is one job on one node. No row gives no window. ValueError where a column lacks,
-        or no metric of the model is there.
+        there are jobs; a run is one job on one node, or a day of one without jobs. No row gives no window.
+        ValueError where a column lacks, or no metric of the model is there.
         """
         check_samples(samples, self.metrics)
         parts = [self._node_windows(node, rows) for node, rows in samples.groupby("node_id", sort=True)]

@@ -117,12 +117,13 @@ def newest_windows(samples, metrics, grid, *, n):
     at_edge (it lies at the oldest of these places, so that earlier ones of its run may be left out) and
     "<metric>|<statistic>", float32, sorted by node, job and start.
 
-    samples : a Samples. metrics : of its columns. grid : of the model. The windows of a run lie where a night
-    cuts them, from its first sample and the seconds that are left out there on; of a run whose beginning was
-    not seen, on whole multiples of the step. No window with enough samples gives no row.
+    samples : a Samples. metrics : of its columns. grid : of the model. The windows of a job lie where a night
+    cuts them, from its first sample and the seconds that are left out there on; those of a server, which a
+    night cuts from midnight on, and of a job whose beginning was not seen, on whole multiples of the step. No
+    window with enough samples gives no row.
     """
     runs, parts = sorted(samples.values), []
-    phases = np.array([phase_of(samples.first[run], grid) for run in runs], int)
+    phases = np.array([phase_of(samples.first[run] if run[1] else None, grid) for run in runs], int)
     for phase in np.unique(phases):
         of_phase = [run for run, its in zip(runs, phases, strict=True) if its == phase]
         parts += windows_of_phase(samples, of_phase, metrics, grid=grid, phase=phase, n=n)

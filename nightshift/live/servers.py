@@ -1,8 +1,8 @@
 """What the last nights say of servers, nodes without jobs, which are judged by their own past."""
 
 import pandas as pd
-import pyarrow.parquet as pq
 
+from nightshift.cleaning.telemetry_days import read_windows
 from nightshift.detectors.telemetry_distances import level_half_life, robust_z_scores
 from nightshift.live.predictor import Past
 from nightshift.statistics import follow_level
@@ -53,9 +53,9 @@ def level_of(clean, node, detector):
     clean : table of windows, in which the rows of a node lie together, so that one node is read at a time.
     """
     of_node = [("node_id", "==", node), ("job_id", "==", "")]
-    there = [name for name in detector.inputs if name in pq.read_schema(clean).names]
-    windows = pd.read_parquet(clean, columns=["node_id", "job_id", "start", "end", *there], filters=of_node)
-    windows = windows[windows.end > windows.end.max() - LEVEL_NIGHTS].sort_values("start")
+    newest = read_windows(clean, columns=["end"], filters=of_node).end.max()
+    last = [*of_node, ("end", ">", newest - LEVEL_NIGHTS)]
+    windows = read_windows(clean, features=detector.inputs, filters=last)
     z, _ = robust_z_scores(windows, detector.usual)
     # the level before one more window, whatever that holds
     return follow_level([*z, z[-1]], level_half_life(windows.start))[-1]

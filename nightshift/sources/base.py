@@ -30,6 +30,7 @@ from types import MappingProxyType
 
 from nightshift.catalog import study_of
 from nightshift.credentials import secret_in
+from nightshift.runs import READ_WHILE_WRITTEN, record
 from nightshift.sources.excerpts import excerpt_of_text
 from nightshift.sources.files import LayoutError, beginning_of, open_text
 from nightshift.sources.tables import read_files
@@ -73,6 +74,10 @@ class FileSource(Source):
         without a look into the file.
         """
         return False
+
+    def add(self, path, extraction):
+        """Add a file that `keep` did not: by `extract`, and what else a study does then."""
+        self.extract(path, extraction)
 
     def recognises(self, head):
         """Whether the file with this beginning, a Head, is of this kind; what is asked last takes whatever no
@@ -292,9 +297,12 @@ def read_source(study, place, extraction, **settings):
     def read(path):
         if not any(one.keep(path, extraction) for one in sources):
             before, kind = os.stat(path), source_of(sources, path)
-            kind.extract(path, extraction)
-            if not kind.is_database and was_rewritten(before, os.stat(path)):
+            kind.add(path, extraction)
+            after = os.stat(path)
+            if not kind.is_database and was_rewritten(before, after):
                 raise ValueError("it was written anew while it was read: run again when it is whole")
+            if before.st_mtime_ns != after.st_mtime_ns:
+                record(READ_WHILE_WRITTEN, str(path))
 
     read_files(place, read)
 

@@ -292,7 +292,7 @@ def test_a_file_that_cannot_be_used_is_one_line_and_the_last_night_stays(tmp_pat
     assert len(str(error.value).splitlines()) == 1
     pd.testing.assert_frame_equal(raw_rows(tmp_path), before)
     assert json.loads((tmp_path / DATA / "status.json").read_text()) == status
-    assert {path.name for path in (tmp_path / DATA).iterdir()} == {"nodes", "gpus.parquet", "labels.parquet", "status.json", "bad_lines.csv"}
+    assert {path.name for path in (tmp_path / DATA).iterdir()} == {"nodes", "notes", "gpus.parquet", "labels.parquet", "status.json", "bad_lines.csv"}
 
 
 def test_no_file_and_no_sample_are_said(tmp_path):

@@ -13,6 +13,7 @@ from telemetry_raw import DAY, SMALL, START, samples, write_raw
 
 import helpers
 from nightshift import compiled
+from nightshift.cleaning.telemetry_days import features_of, read_windows
 
 
 def preprocessed(products, nodes, labels=(), gpus=(), **parameters):
@@ -27,7 +28,8 @@ def preprocessed(products, nodes, labels=(), gpus=(), **parameters):
     assert f"; {raw_rows - of_nodes.rows.sum():,} of {raw_rows:,} raw rows are used." in page
     assert len(pd.read_parquet(paths.clean.with_name("telemetry_gpus.parquet"))) + rejected.rows.sum() - of_nodes.rows.sum() == len(gpus)
     assert not list(paths.clean.parent.glob(".*")), "a temporary file is left behind"
-    return pd.read_parquet(paths.clean), rejected.groupby(["node_id", "reason"]).rows.sum().to_dict(), page
+    clean = read_windows(paths.clean, features=features_of(encoder(products, "metrics")["metrics"]))
+    return clean, rejected.groupby(["node_id", "reason"]).rows.sum().to_dict(), page
 
 
 def encoder(products, name):
@@ -98,7 +100,10 @@ def test_names_and_order_of_the_part_files_change_no_byte(tmp_path):
     assert [c.partition("|")[0] for c in clean if c.endswith("|max")] == ["alpha::mem", "busy::cpu", "heat::rack", "zeta::mem"]
     odd = clean["zeta::mem|max"] > 10
     assert (odd == ((clean.start <= START + pd.Timedelta("29s")) & (START + pd.Timedelta("29s") < clean.end))).all(), "what begins first counts"
-    written = [p.relative_to(products[0]) for folder in ("data/clean", "encoders") for p in sorted((products[0] / folder).rglob("*")) if p.is_file()]
+    written = [
+        p.relative_to(products[0]) for folder in ("data/clean", "encoders") for p in sorted((products[0] / folder).rglob("[!.]*")) if p.is_file()
+    ]
+    written = [path for path in written if ".made_of" not in path.parts]  # where the parts are called by their names
     assert len(written) == 5
     for name in written:
         assert len({(folder / name).read_bytes() for folder in products}) == 1, name
@@ -139,13 +144,12 @@ def test_gaps_and_windows_of_nothing_are_left_out_by_name(tmp_path):
 def test_a_long_silence_costs_no_memory_and_moves_no_window(tmp_path):
     month = 30 * 86400 + 3
     times = np.r_[0:40, month : month + 40]
-    clean, rejected, _ = preprocessed(tmp_path, {"n": [samples(times, None, START - pd.Timedelta(days=40), Free__mem=times)]}, trim_s=0)
+    clean, rejected, _ = preprocessed(tmp_path, {"n": [samples(times, "7", START - pd.Timedelta(days=40), Free__mem=times)]}, trim_s=0)
     start = (clean.start - START + pd.Timedelta(days=40)).dt.total_seconds().to_numpy()
     assert (start % 5 == 0).all()
     assert len(clean) == 8 + 7  # at both ends of the silence a window has at least half of its samples
     np.testing.assert_allclose(clean["Free::mem|max"], np.minimum(start + 9, np.where(start < 40, 39, month + 39)), rtol=1e-6)
     assert sum(rejected.values()) == 3  # after the last whole window
-    assert (clean.job_id == "").all()
 
 
 def test_short_runs_late_rows_and_unknown_times_are_rejected_by_name(tmp_path):
@@ -259,13 +263,13 @@ def test_what_cannot_be_is_one_line(tmp_path, parameters, message):
 
 def test_metrics_of_another_kind_of_number_are_read(tmp_path):
     part = pa.Table.from_pandas(samples(range(30), None, Free__mem=np.arange(30.0)), preserve_index=False)
-    folder = helpers.study_paths("telemetry", tmp_path).raw / "nodes/node_id=n"
+    folder = helpers.study_paths("telemetry", tmp_path).raw / "nodes/node_id=n/day=2026-01-30"
     folder.mkdir(parents=True)
     whole = part.set_column(2, "Free::mem", part["Free::mem"].cast(pa.int64())).set_column(1, "job_id", pa.nulls(30))
     write_raw(tmp_path, {})
     pq.write_table(whole, folder / "part.parquet")
     page = run_here("telemetry/2_preprocess.ipynb", tmp_path, day=DAY, **SMALL)
-    assert "**3 windows of 1 runs on 1 nodes" in page
+    assert "**5 windows of 1 runs on 1 nodes" in page, "without a job nothing starts, and no end is left out"
 
 
 def test_real_servers_with_point_labels_and_no_jobs(tmp_path):

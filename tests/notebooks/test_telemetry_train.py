@@ -10,8 +10,10 @@ import pandas as pd
 import pytest
 from conftest import refused, run_cells
 from sklearn.metrics import average_precision_score, f1_score
+from telemetry_tables import write_windows
 
 import helpers
+from nightshift.analysis.telemetry_training import read_teaching
 from nightshift.detectors.telemetry_diagnosis import fit_classifier, predict, temperature_scale, tune
 from nightshift.detectors.telemetry_distances import normalise_scores
 from nightshift.detectors.telemetry_health import health_of, load_detector, node_tests
@@ -51,7 +53,7 @@ def table(kinds, *, luck=0.2, seed=0):
 def train(products, windows, **parameters):
     """Paths, the names that the notebook leaves, what it shows, metrics.json and detector.json."""
     paths = helpers.study_paths("telemetry", products)
-    helpers.write_parquet(windows, paths.clean)
+    write_windows(paths, windows)
     names, page = run_cells("telemetry/3_train.ipynb", products, **QUICK | parameters)
     metrics, detector = (json.loads((paths.models / f"{name}.json").read_text()) for name in ("metrics", "detector"))
     return SimpleNamespace(products=products, paths=paths, names=names, page=page, metrics=metrics, detector=detector, windows=windows)
@@ -347,6 +349,19 @@ def test_a_trouble_labelled_in_one_job_measures_the_detector_and_teaches_no_clas
     assert sorted(pd.read_parquet(done.paths.models / "folds.parquet").anomaly.unique()) == ["memleak", "none"]
 
 
+def test_of_too_many_windows_without_a_label_whole_days_teach_the_newest_first(tmp_path):
+    paths, windows = helpers.study_paths("telemetry", tmp_path), table([""] * 10).assign(job_id="")
+    write_windows(paths, windows)
+    read = {"judged_from": START + pd.Timedelta(days=4), "most_windows": 64}
+    teaching, about, every = read_teaching(paths.clean, [f"{METRICS[0]}|mean"], **read)
+    assert (len(about), every) == (len(windows), 2), "128 windows end in time, 32 on each of four days"
+    assert sorted(teaching.start.dt.floor("D").unique()) == [START, START + pd.Timedelta(days=2)]
+    assert [name for name in teaching if "|" in name] == [f"{METRICS[0]}|mean"]
+    write_windows(paths, windows.assign(anomaly=np.where(windows.start < START + pd.Timedelta("12h"), "membw", "")))
+    teaching, _, _ = read_teaching(paths.clean, [], **read)
+    assert (teaching.anomaly == "membw").all(), "where something is labelled, nothing else teaches"
+
+
 def test_healthy_windows_alone_train_a_detector_that_nothing_measures(tmp_path):
     done = train(tmp_path, table([""] * 4), epochs=1, folds=2)
     assert done.metrics["models"] == []
@@ -388,7 +403,7 @@ def test_what_cannot_be_trained_is_one_line_and_no_model(tmp_path, windows, line
 )
 def test_too_little_history_ends_well_with_its_reason_and_empty_tables(tmp_path, windows, reason):
     paths = helpers.study_paths("telemetry", tmp_path)
-    helpers.write_parquet(windows, paths.clean)
+    write_windows(paths, windows)
     helpers.write_json({"source": "hand"}, paths.raw / "status.json")
     for step in ("3_train", "4_analyse", "5_quality"):
         parameters = QUICK if step == "3_train" else {"day": DAY}

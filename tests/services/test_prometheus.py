@@ -213,6 +213,6 @@ def test_credentials_come_from_the_environment_or_netrc_and_failures_that_pass_a
     with prometheus_server.answering(answer) as port:
         _, shown = run_cells(NOTEBOOK, tmp_path, source=f"http://127.0.0.1:{port}", **window(metrics={"load": "node_load1"}))
     assert set(asked) == {sent}
-    assert len(asked) == 2 + 1 + 1 + 5, "two failures, one metric of nodes, what trainings wait, five of GPUs"
+    assert len(asked) == 2 + window()["days"] * (1 + 1 + 5), "two failures; of each day one metric of nodes, what trainings wait, five of GPUs"
     assert "1 answers came with a warning that something is missing: store b is down" in shown
     assert json.loads((tmp_path / DATA / "status.json").read_text())["state"] == "empty"

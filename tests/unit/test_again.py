@@ -10,7 +10,7 @@ import pytest
 from nightshift.catalog import STEPS
 from nightshift.chain import Night
 from nightshift.config import check
-from nightshift.products import SMALL, correct_times, is_ahead, state_of
+from nightshift.products import SMALL, correct_times, differing, fingerprint, is_ahead, products_of, state_of
 from nightshift.runs import NOTHING, VERSION, notebook_path, record_path, write_record
 
 
@@ -49,6 +49,18 @@ def test_raw_data_whose_last_day_is_not_tonight_are_read_again(night, status, re
     path.parent.mkdir(parents=True)
     path.write_text(status)
     assert night.again("tickets", "1_extract") == reason
+
+
+def test_a_source_that_grew_while_it_was_read_is_read_again(night):
+    ended_well(night, "tickets", "1_extract", night.step_parameters("tickets", "1_extract"))
+    notebook_path(night.report, "tickets", "1_extract").write_text(json.dumps({"cells": [], "metadata": {}}))
+    path = night.root / "data/raw/tickets/status.json"
+    path.parent.mkdir(parents=True)
+    path.write_text('{"window": ["", "2026-01-31"]}')
+    assert night.again("tickets", "1_extract") == ""
+    record = record_path(night.report, "tickets", "1_extract")
+    write_record(json.loads(record.read_text()) | {"values": {"read_while_written": "none.csv"}}, record)
+    assert night.again("tickets", "1_extract") == "due"
 
 
 def test_a_replayed_night_makes_no_mere_page(night):
@@ -114,6 +126,28 @@ def test_what_a_clock_dated_in_the_future_runs_again(night, study, hours, zone, 
     reason = night.again(study, step) if study else night.digest_again()
     words = "the record of 4_analyse is dated in the future" if study else "its record is dated in the future"
     assert reason == (words if is_due else "")
+
+
+def test_parts_of_nodes_are_one_product_and_any_of_them_that_is_another_is_seen(tmp_path):
+    raw = tmp_path / "data/raw/telemetry"
+    parts = [raw / f"nodes/node_id=n{n}/day=2026-01-31/x.parquet" for n in range(3)]
+    for path in parts:
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"part")
+        os.utime(path, (10**9, 10**9))  # kept from an earlier night
+    (raw / "status.json").write_text("{}")
+    found = products_of(tmp_path, ["data/raw/telemetry/**/*"], since=parts[0].parent.stat().st_mtime - 1)
+    assert found == [raw / "nodes", raw / "status.json"]
+    left = {path.relative_to(tmp_path).as_posix(): fingerprint(path) for path in found}
+    assert left["data/raw/telemetry/nodes"]["size"] == 12
+    assert differing(tmp_path, left) == []
+    parts[1].write_bytes(b"trap")
+    assert differing(tmp_path, left) == ["data/raw/telemetry/nodes"]
+    parts[1].write_bytes(b"part")
+    os.utime(parts[1], (10**9, 10**9))
+    assert differing(tmp_path, left) == []
+    parts[2].unlink()
+    assert differing(tmp_path, left) == ["data/raw/telemetry/nodes"]
 
 
 def test_products_of_the_future_count_as_written_now(tmp_path):

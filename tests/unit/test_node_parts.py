@@ -6,7 +6,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nightshift.cleaning.telemetry import Grid, place_rows, read_rows
+from nightshift.cleaning.telemetry import NO_DAY, Grid, place_rows, read_rows
 from nightshift.sources.telemetry import parts
 from nightshift.sources.telemetry.parts import extraction_into, write_parts
 from nightshift.sources.telemetry.summary import plot_rows_per_day, rows_per_day, summarise_rows
@@ -54,7 +54,7 @@ def test_runs_of_a_node_are_placed_one_after_another_without_long_gaps():
     # of the 96 s without a row, whole steps of two samples are cut, down to the length of a window
     assert rows.place.tolist() == [0, 1, 2, 3, 6, 7, 8, -1, 9, 10, 11, 12]
     assert rows.why[7] == "run too short for a window"
-    assert runs.to_dict("list") == {"job": ["j10", "j9"], "start": [at[0], at[8]], "length": [9, 4], "offset": [0, 9]}
+    assert runs.to_dict("list") == {"job": ["j10", "j9"], "day": [NO_DAY] * 2, "start": [at[0], at[8]], "length": [9, 4], "offset": [0, 9]}
 
 
 def test_rows_of_a_day_without_any_are_none_and_names_are_no_formulas():

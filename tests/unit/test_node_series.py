@@ -30,7 +30,7 @@ def extraction(tmp_path):
 
 def rows_of(extraction):
     """All rows of nodes that an extraction has written so far."""
-    return pd.concat([pd.read_parquet(part) for part in sorted(extraction.folder.glob("nodes/*/*.parquet"))], ignore_index=True)
+    return pd.concat([pd.read_parquet(part) for part in sorted(extraction.folder.glob("nodes/*/*/*.parquet"))], ignore_index=True)
 
 
 def extract(extraction, path):
@@ -82,10 +82,11 @@ def test_a_file_that_is_read_in_many_parts_gives_the_rows_of_one_that_is_read_at
         monkeypatch.setattr(long_rows, "STRIDE", min(size // 4, 2**10))
         monkeypatch.setattr(long_rows, "CELLS", size)
         extract_series(extraction, pieces, where=name, sampler="x", server=Exposition({}, "instance", ""))
-        parts = sorted(extraction.folder.glob("nodes/*/*.parquet"))
-        frames.append(pd.concat([pd.read_parquet(part).assign(node=part.parent.name) for part in parts]).reset_index(drop=True))
+        parts = sorted(extraction.folder.glob("nodes/*/*/*.parquet"))
+        frames.append(pd.concat([pd.read_parquet(part).assign(node=part.parent.parent.name) for part in parts]).reset_index(drop=True))
         shutil.rmtree(extraction.folder / "nodes")
         (extraction.folder / "nodes").mkdir()
+        extraction.parts.clear()
     assert len(frames[0]) > 150
     assert frames[0].filter(like="::x").isna().any().any()
     pd.testing.assert_frame_equal(*frames)

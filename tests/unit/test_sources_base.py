@@ -214,9 +214,13 @@ def test_a_file_that_is_written_anew_while_it_is_read_is_refused(tmp_path, monke
     kind, read = FileSource(), []
     kind.asked_last, kind.is_database, kind.extract = True, is_database, extract
     monkeypatch.setattr(base, "file_sources", lambda study, settings: [kind])
+    recorded = {}
+    monkeypatch.setattr(base, "record", recorded.__setitem__)
     if is_refused:
         with pytest.raises(ValueError, match=r"b\.csv cannot be read: ValueError: it was written anew while it was read: run again"):
             base.read_source("accounting", f"{tmp_path}/*.csv", read)
     else:
         base.read_source("accounting", f"{tmp_path}/*.csv", read)
+        written_to = os.stat(tmp_path / "b.csv").st_mtime_ns != 10**18
+        assert recorded == ({"read_while_written": f"{tmp_path}/b.csv"} if written_to else {}), "the next run reads again"
     assert read == ["a.csv", "b.csv"]

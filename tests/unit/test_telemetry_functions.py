@@ -14,7 +14,6 @@ from nightshift.analysis.telemetry_night import (
     healthy_past,
     lacking_words,
     lone_node_words,
-    recent_windows,
     waiting_nodes,
     watched_words,
 )
@@ -29,7 +28,7 @@ from nightshift.analysis.telemetry_quality import (
     stated_and_observed,
 )
 from nightshift.analysis.telemetry_training import classifier_sentence, labelled_rows, limit_of, metrics_rows, others_in_words
-from nightshift.cleaning.telemetry_windows import clean_gpus, clean_labels, label_windows, ranges_of_nodes, telling_features
+from nightshift.cleaning.telemetry_windows import clean_gpus, clean_labels, label_windows, ranges_of_metrics, telling_features
 from nightshift.detectors.telemetry_diagnosis import Examples, fit_on_all, fold_numbers, label_curves, write_diagnosis_errors
 from nightshift.detectors.telemetry_health import Before, side_by_side
 from nightshift.detectors.telemetry_incidents import diagnose, keep_findings, rule_of
@@ -128,19 +127,21 @@ def test_rows_of_gpus_are_kept_or_rejected_by_the_first_reason_that_holds():
 
 def test_the_range_of_a_metric_is_that_of_all_nodes_that_have_it():
     one, other = pd.DataFrame({"low": [1.0, 0.0], "high": [2.0, 0.0]}, ["b", "a"]), pd.DataFrame({"low": [0.5], "high": [9.0]}, ["b"])
-    overall = ranges_of_nodes([one, other])
+    overall = ranges_of_metrics(
+        pd.concat([one.assign(node_id="n1"), one.assign(node_id="n1"), other.assign(node_id="n2")]).reset_index(names="metric")
+    )
     assert overall.reset_index().to_numpy().tolist() == [["a", 0.0, 0.0, 1], ["b", 0.5, 9.0, 2]]
-    assert len(ranges_of_nodes([])) == 0
+    assert len(ranges_of_metrics(pd.DataFrame(columns=["node_id", "metric", "low", "high"]))) == 0
 
 
 def test_features_are_selected_from_the_runs_of_all_nodes_together():
     runs = pd.DataFrame({"job_id": [str(i) for i in range(20)], "app": "", "anomaly": ["none", "membw"] * 10, "x|mean": [0.0, 9.0] * 10})
-    of_nodes = [runs.assign(node_id="a"), runs.assign(node_id="b", **{"x|mean": np.nan})]
+    of_nodes = pd.concat([runs.assign(node_id="a"), runs.assign(node_id="b", **{"x|mean": np.nan})])
     together = telling_features(of_nodes, ["x|mean", "y|mean"], 0.05)
     assert list(together.index) == ["x|mean"]
     assert together.columns.tolist() == [("", "membw")]
-    assert telling_features([], ["x|mean"], 0.05).shape == (1, 0)
-    assert telling_features([runs], [], 0.05).shape == (0, 0)
+    assert telling_features(runs.head(0), ["x|mean"], 0.05).shape == (1, 0)
+    assert telling_features(runs.assign(node_id="a"), [], 0.05).shape == (0, 0)
 
 
 # ----------------------------------------------------------------------------------------------------------- detection
@@ -317,15 +318,6 @@ def nights():
     """A server and a job on another node at noon of three days, of which the last one is judged."""
     rows = [{"node_id": node, "job_id": job, "end": NOON - pd.Timedelta(days=n)} for n in range(3) for node, job in (("s", ""), ("n", "1"))]
     return pd.DataFrame(rows).assign(app="", anomaly="", part="", start=lambda t: t.end - 60 * SECOND, **{"x|mean": 1.0})
-
-
-def test_a_night_reads_the_judged_days_and_of_servers_those_before(tmp_path):
-    nights().assign(app=None).to_parquet(tmp_path / "clean.parquet")
-    recent = recent_windows(tmp_path / "clean.parquet", NOON - pd.Timedelta("12h"), NOON, days=1)
-    assert sorted(zip(recent.node_id, recent.is_judged, strict=True)) == [("n", True), ("s", False), ("s", False), ("s", True)]
-    assert set(recent.app) == {""}
-    nights().assign(part="train").to_parquet(tmp_path / "clean.parquet")
-    assert not recent_windows(tmp_path / "clean.parquet", NOON - pd.Timedelta("12h"), NOON, days=1).is_judged.any()
 
 
 def test_the_healthy_past_of_a_node_ends_before_the_judged_days(tmp_path):

@@ -24,8 +24,9 @@ def night(root):
     write_parquet(pd.DataFrame({"x": [1, 2]}), root / "data/clean/left.parquet")
     write_parquet(pd.DataFrame({"x": [1]}), root / "data/findings/left.parquet")
     write_json({"day": "2026-01-31"}, root / "models/left/metrics.json")
-    (root / "data/raw/left/nodes/node_id=a").mkdir(parents=True)
-    (root / "data/raw/left/nodes/node_id=a/part.parquet").write_bytes(b"raw")
+    for day in ("2026-01-30", "2026-01-31"):  # of three bytes each, and six together
+        (root / f"data/raw/left/nodes/node_id=a/day={day}").mkdir(parents=True)
+        (root / f"data/raw/left/nodes/node_id=a/day={day}/part.parquet").write_bytes(b"raw")
     (root / "data/raw/left/.0a1b2c3d-half").touch()
     write_json({}, root / "reports/2026-01-31/run.json")
     return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in root.rglob("*") if path.is_file()}
@@ -38,9 +39,10 @@ def test_a_try_out_reads_the_night_and_writes_elsewhere(tmp_path, sentences, mon
     paths = study_paths("left", tmp_path)
     assert paths.root == tmp_path / "try"
     assert pd.read_parquet(paths.clean).x.tolist() == [1, 2]
-    assert (paths.raw / "nodes/node_id=a/part.parquet").read_bytes() == b"raw"
+    assert (paths.raw / "nodes/node_id=a/day=2026-01-31/part.parquet").read_bytes() == b"raw"
     assert not list(paths.root.rglob(".*half")), "no half-written file is a product"
     assert paths.findings.is_symlink() == (copied_bytes == 4)
+    assert (paths.raw / "nodes/node_id=a/day=2026-01-31/part.parquet").is_symlink() == (copied_bytes == 4), "a table of many parts is as large as all"
     if copied_bytes > 4:
         paths.findings.write_bytes(b"in place, as somebody's own cell may do it")
     write_parquet(pd.DataFrame({"x": [7]}), paths.findings)

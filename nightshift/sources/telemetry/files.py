@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 
 from helpers import project_path
-from nightshift.runs import warn
 from nightshift.sources.base import read_source
 from nightshift.sources.files import names_in_words
 from nightshift.sources.telemetry import cells, tables
@@ -37,17 +36,19 @@ def extract_nodes(extraction, pages, *, layout, metric_names, where, path):
     if names and "metric" not in layout and not metric_names:
         raise ValueError(f"none of its columns holds numbers; it has {names_in_words(names)}")
     if how == "sum":
-        warn(
+        extraction.warn(
             f"{Path(path).name} has more than {tables.MANY_INSTANCES} rows for each node and moment, "
             f"told apart by {', '.join(instances)}: its metrics are added up over these."
         )
+    whole = extraction.of_source()
     if how:
-        read = partial(as_numbers, extraction)
+        read = partial(as_numbers, whole)
         pages = tables.long_pages(pages, layout, metric_names, instances, how, read)
         layout = {role: layout[role] for role in layout if role not in ("metric", "value")}
         layout |= {"metric": "metric name", "value": "metric value"}
     if "metric" in layout:
         write_long(extraction, pages, layout=layout, where=where, how="sum" if how == "sum" else "")
+        extraction.add_whole(whole.counts["unreadable"], whole.blanks)
         return
     pages = without_contradiction(extraction, pages, layout=layout, metric_names=metric_names, path=path)
     write_parts(extraction, pages, layout=layout, metric_names=metric_names, where=where)

@@ -21,11 +21,16 @@ def json_of(path):
         return json.load(file)
 
 
+def meta_beside(path):
+    """Paths of what says of which job the file `path` is, a list."""
+    return sorted(Path(path).parent.glob("meta.json*"))
+
+
 def job_beside(path):
     """(begin in s since 1970, number) of the job whose metrics the file `path` holds, from meta.json beside
     it; LayoutError of one line where that is not there, or says no begin.
     """
-    beside = sorted(Path(path).parent.glob("meta.json*"))
+    beside = meta_beside(path)
     meta = json_of(beside[0]) if beside else {}
     if not isinstance(meta.get("startTime"), int | float):
         raise LayoutError(
@@ -46,6 +51,10 @@ class JobArchive(SeriesFile):
         """By the names of the first metric."""
         begin = head.text[:20_000]
         return head.line.startswith("{") and all(f'"{name}"' in begin for name in ("timestep", "series"))
+
+    def files_beside(self, path):
+        """Return the paths of meta.json beside the file `path`."""
+        return meta_beside(path)
 
     def series(self, path, extraction):
         """Yield the series of every metric and node."""

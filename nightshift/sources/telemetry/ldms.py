@@ -6,8 +6,10 @@ import csv
 import gzip
 import io
 import itertools
+import os
 import re
 import tempfile
+from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
@@ -75,14 +77,22 @@ def header_beside(path):
     """
     path = Path(path)
     name, when = re.fullmatch(r"(.*?)((?:\.\d+)?)(?:\.gz)?", path.name).groups()
-    found = {}
-    for file in path.parent.glob("*.HEADER*"):
-        named = re.fullmatch(r"(.*)\.HEADER((?:\.\d+)?)(?:\.gz)?", file.name)
-        if named and named[1] == name:
-            found[int(named[2][1:] or 0)] = file
+    found = headers_in_folder(path.parent, os.stat(path.parent).st_mtime_ns).get(name, {})
     moment = int(when[1:] or 0)
     before = [at for at in found if at <= moment]
     return found[max(before) if before else min(found)] if found else None
+
+
+@lru_cache(maxsize=64)
+def headers_in_folder(folder, changed_ns):
+    """{name of a store: {time: path}} of the header files in a folder, which was last changed at this time:
+    it is looked through once, and not for each of its stores.
+    """
+    found = {}
+    for file in folder.glob("*.HEADER*"):
+        if named := re.fullmatch(r"(.*)\.HEADER((?:\.\d+)?)(?:\.gz)?", file.name):
+            found.setdefault(named[1], {})[int(named[2][1:] or 0)] = file
+    return found
 
 
 def headers_in(path):

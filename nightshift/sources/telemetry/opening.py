@@ -1,5 +1,6 @@
 """Files of node metrics: how tables of every form are opened, and what all kinds of them share."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,10 +8,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from nightshift.products import code_below
 from nightshift.sources.base import FileSource, Look
 from nightshift.sources.excerpts import excerpt_of_parquet, excerpt_of_text, whole_file
 from nightshift.sources.tables import read_csv_pages
-from nightshift.sources.telemetry import tables
+from nightshift.sources.telemetry import ldms, tables
+from nightshift.sources.telemetry.node_days import digest_of
+from nightshift.sources.telemetry.notes import add_source, keep
 from nightshift.sources.telemetry.parts import extraction_into
 from nightshift.wording import one_line
 
@@ -114,6 +118,37 @@ class NodeFile(FileSource):
         names = read_hdf(head.path, 1)[0] if head.suffix in HDF else head.names
         return [*names, *tables.partitions_of(head.path)]
 
+    def keep(self, path, extraction):
+        """Add what an earlier night noted of the file `path`, where it is of this kind, neither it nor what
+        reads it has changed, and the note holds in the window: whether that is so.
+        """
+        name = digest_of(path)
+        noted, _ = extraction.earlier.note(name)
+        is_of_kind = noted.get("made_of", {}).get("kind") == type(self).__name__
+        return is_of_kind and keep(extraction, name, self.made_of(path, extraction))
+
+    def add(self, path, extraction):
+        """Add the file `path`, and note what was counted of it."""
+        one, made_of = extraction.of_source(), self.made_of(path, extraction)
+        self.extract(path, one)
+        add_source(extraction, one, digest_of(path), made_of=made_of)
+
+    def made_of(self, path, extraction):
+        """Return what is extracted from the file `path` follows from, but for the window: JSON."""
+        return {
+            "kind": type(self).__name__,
+            "files": [state_of_file(one) for one in (path, *self.files_beside(path))],
+            "settings": [vars(self), extraction.columns, extraction.sampler, sorted(extraction.repeated)],
+            "code": code_below("sources"),
+        }
+
+    def files_beside(self, path):
+        """Return the paths of files that say what the file `path` is: the header of a store, which makes one
+        of a table.
+        """
+        binary = Path(path).suffix.lower() in (*PARQUET, *HDF)
+        return [] if binary else [one for one in [ldms.header_beside(path)] if one]
+
     def look(self, path, *, settings, folder):
         """Extract the file into the folder, and sum up the rows of its nodes and GPUs."""
         raw = Path(folder) / "raw"
@@ -122,6 +157,14 @@ class NodeFile(FileSource):
             self.extract(path, extraction)
             pd.DataFrame().to_parquet(extraction.folder / "labels.parquet")
         return look_at(self.label, extraction, pd.read_parquet(raw / "gpus.parquet"))
+
+
+def state_of_file(path):
+    """[path, size, times in ns of its content and of its last change of any kind] of a file: a copy may have
+    the time of another one, but not its time of change.
+    """
+    there = os.stat(path)
+    return [str(path), there.st_size, there.st_mtime_ns, there.st_ctime_ns]
 
 
 def look_at(label, extraction, gpus):

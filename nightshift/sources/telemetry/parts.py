@@ -1,19 +1,17 @@
-"""Raw rows of node metrics on their way into Parquet parts, one per node and file, and what is counted of
-them.
+"""Raw rows of node metrics on their way into Parquet parts, one per source, node and day, and what is counted
+of them.
 
     Folder      a new folder takes the place of the last one    extraction_into
-    Rows        time and names, Parquet parts                   place, as_parts, write_parts
+    Rows        time and names, Parquet parts                   place, kept_rows, write_parts
     Tables      contradictions, GPUs                            without_contradiction, write_gpus
 """
 
 import os
-import resource
 import shutil
 import uuid
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from urllib.parse import quote
 
@@ -21,19 +19,19 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
+from nightshift.runs import warn
 from nightshift.sources.telemetry import dcgm, ldms, tables
 from nightshift.sources.telemetry.cells import names_of, numbers_of, times_of
 from nightshift.sources.telemetry.nameless import Nameless
+from nightshift.sources.telemetry.node_days import WideRows
+from nightshift.sources.telemetry.notes import Earlier, note_whole
 from nightshift.sources.telemetry.tables import ROLES
 from nightshift.sources.telemetry.trainings import WAIT
 
 NO_ROW = "none of its rows has both a time and a node in the columns {timestamp} and {node_id}"
 TOO_LONG = "the name of its node is too long"
-MOST_FILES = 10_000
-WAITING = 2**27  # bytes; with twice as many, 1 GB of LDMS peaks at 1,069 MiB and not at 891
 WHO, MANY_COUNTS = ["node_id", "job_id", "day"], 500  # frames of counts that are added up at once
 GPU_TEXTS = ["node_id", "gpu", "job_id", "user"]
 GPU_SCHEMA = pa.schema(
@@ -45,21 +43,37 @@ GPU_SCHEMA = pa.schema(
 )
 
 
+class GpuRows:
+    """The table of GPUs in the file `path`, of row groups that are counted, so that those of one source can
+    be found again.
+    """
+
+    def __init__(self, path):
+        self.writer, self.n_groups = pq.ParquetWriter(path, GPU_SCHEMA, compression="zstd"), 0
+
+    def write(self, table):
+        """Add the rows of an Arrow table, those of one page, as a row group."""
+        if len(table):
+            self.writer.write_table(table, row_group_size=len(table))
+            self.n_groups += 1
+
+
 @dataclass
 class Extraction:
     """The folder that an extraction fills, and what it counts on the way.
 
-    folder : where nodes/ (hive partitions node_id=NAME, one part per source) and gpus.parquet are written.
-    window : [begin, end) of the rows that are kept, UTC. columns : {role: column} of a table whose columns
-    the user names; empty for formats that are recognized. sampler : added as ::sampler to metrics without
-    one.
+    folder : where nodes/ (hive partitions node_id=NAME/day=DATE, one part per source), gpus.parquet and
+    notes/ are written. window : [begin, end) of the rows that are kept, UTC. columns : {role: column} of a
+    table whose columns the user names; empty for formats that are recognized. sampler : added as ::sampler to
+    metrics without one. earlier : what the last extraction has left.
     """
 
     folder: Path
     window: list
-    gpu_table: pq.ParquetWriter
+    gpu_table: GpuRows
     columns: dict = field(default_factory=dict)
     sampler: str = ""
+    earlier: Earlier | None = None
     counts: dict = field(default_factory=lambda: {"unreadable": 0, "placed": 0, "outside": 0})
     blanks: dict = field(default_factory=dict)  # {metric: cells that stand for no value}
     gpu_blanks: dict = field(default_factory=dict)  # {quantity: blank or impossible values}
@@ -72,9 +86,88 @@ class Extraction:
     left_out: Counter = field(default_factory=Counter)  # {what: series of files that are none of a node}
     repeated: set = field(default_factory=set)  # metrics under two plugins
     nameless: Nameless = field(default_factory=Nameless)  # values of metrics without a name
+    compared: bool = False  # whether values were held against those of other files
     warned: set = field(default_factory=set)  # warnings of a Prometheus
+    warnings: list = field(default_factory=list)  # what was said on the way
     asked_twice: dict = field(default_factory=dict)  # {node: labels in which its series differ}
     nameless_gpus: set = field(default_factory=set)  # nodes of GPUs whose series name no host
+    of_whole: dict = field(default_factory=lambda: {"unreadable": 0, "blanks": {}})  # whatever the window
+    ends: list = field(default_factory=list)  # first and last moment of what has a time and a node
+    parts: list = field(default_factory=list)  # paths of parts below the folder
+    first_group: int = 0  # number of the first row group of its GPUs
+    sha256s: list = field(default_factory=list)  # of the parts of each source that was added
+    sha256: str = ""  # over all of these, in the end
+
+    def of_source(self, window=None):
+        """Begin to count what is of one file, or of one day of a server, apart from what is of others."""
+        return Extraction(
+            self.folder,
+            window or self.window,
+            self.gpu_table,
+            self.columns,
+            self.sampler,
+            repeated=self.repeated,
+            nameless=self.nameless,
+            first_group=self.gpu_table.n_groups,
+        )
+
+    def warn(self, sentence):
+        """Say a sentence, and keep it for nights that do not read its source again."""
+        warn(sentence)
+        self.warnings.append(sentence)
+
+    def add_whole(self, unreadable, blanks):
+        """Count cells of all rows of a source, those of other days too."""
+        self.counts["unreadable"] += unreadable
+        self.of_whole["unreadable"] += unreadable
+        for of in (self.blanks, self.of_whole["blanks"]):
+            for metric, n in blanks.items():
+                of[metric] = of.get(metric, 0) + n
+
+    def reaches(self, first, last):
+        """Take in the first and the last moment of some rows, whether in the window or not."""
+        self.ends = [min([*self.ends[:1], first]), max([*self.ends[1:], last])]
+
+    def counted(self):
+        """Return what has been counted but by node, as JSON can hold it."""
+        sets = {name: sorted(getattr(self, name)) for name in ("text_left_out", "warned", "nameless_gpus")}
+        plain = (
+            "counts",
+            "blanks",
+            "gpu_blanks",
+            "measured",
+            "left_out",
+            "asked_twice",
+            "warnings",
+            "of_whole",
+        )
+        counted = sets | {name: getattr(self, name) for name in plain}
+        return counted | {"bad_lines": self.bad_lines, "ends": [str(moment) for moment in self.ends]}
+
+    def add(self, counted, seen):
+        """Add what was `counted` of one source; seen : DataFrame of its nodes, jobs and days."""
+        for name in ("counts", "blanks", "gpu_blanks", "left_out"):
+            totals = getattr(self, name)
+            for what, n in counted[name].items():
+                totals[what] = totals.get(what, 0) + n
+        for name, (have, of) in counted["measured"].items():
+            values, rows = self.measured.get(name, (0, 0))
+            self.measured[name] = values + have, rows + of
+        for name in ("text_left_out", "warned", "nameless_gpus", "asked_twice"):
+            getattr(self, name).update(counted[name])
+        self.bad_lines.extend(map(tuple, counted["bad_lines"]))
+        self.sha256s.append(counted["sha256"])
+        if len(seen):
+            self.seen.append(seen)
+            self.add_up()
+
+    def add_up(self):
+        """Add up frames of counts where there are many, so that the memory is that of the nodes, jobs and
+        days, whatever the number of pages and sources.
+        """
+        if len(self.seen) >= MANY_COUNTS:
+            counts = pd.concat(self.seen, ignore_index=True).groupby(WHO, dropna=False)
+            self.seen[:] = [counts.agg({"rows": "sum", "first": "min", "last": "max"}).reset_index()]
 
 
 @contextmanager
@@ -86,13 +179,18 @@ def extraction_into(raw, window, *, columns=None, sampler=""):
     was.
     """
     staging = raw / f".{uuid.uuid4().hex[:8]}"
-    (staging / "nodes").mkdir(parents=True)
+    for name in ("nodes", "notes"):
+        (staging / name).mkdir(parents=True)
     try:
-        with pq.ParquetWriter(staging / "gpus.parquet", GPU_SCHEMA, compression="zstd") as gpu_table:
-            yield Extraction(staging, window, gpu_table, columns or {}, sampler)
-        if (raw / "nodes").exists():
-            os.replace(raw / "nodes", staging / "old")
-        for name in ("nodes", "gpus.parquet", "labels.parquet"):
+        gpus = GpuRows(staging / "gpus.parquet")
+        with gpus.writer:
+            extraction = Extraction(staging, window, gpus, columns or {}, sampler, Earlier(raw))
+            yield extraction
+        note_whole(extraction)
+        for name in ("nodes", "notes"):
+            if (raw / name).exists():
+                os.replace(raw / name, staging / f"old {name}")
+        for name in ("nodes", "gpus.parquet", "labels.parquet", "notes"):
             os.replace(staging / name, raw / name)
     finally:
         shutil.rmtree(staging)
@@ -144,6 +242,8 @@ def place(extraction, page, *, layout, where, first_row):
     for i in np.flatnonzero((why != "") & ~header):
         text = f"{page[layout['timestamp']][i]}, {keys.node_id[i]}"[:500]
         extraction.bad_lines.append((where, first_row + i, why[i], text))
+    if (why == "").any():
+        extraction.reaches(*keys.timestamp[why == ""].agg(["min", "max"]))
     inside = keys.timestamp.between(*extraction.window, inclusive="left").to_numpy()
     extraction.counts["placed"] += int((why == "").sum())
     extraction.counts["outside"] += int((~inside & (why == "")).sum())
@@ -151,25 +251,23 @@ def place(extraction, page, *, layout, where, first_row):
 
 
 def note(extraction, keys, *, have):
-    """Count kept rows by node, job and day, and by metric: have {metric: number of its values}.
-
-    Every page adds a row of counts for each of its nodes; of many pages they are added up, so that the memory
-    is that of the nodes, jobs and days, whatever the number of pages.
+    """Count kept rows by node, job and day, and by metric: have {metric: number of its values}. No rows count
+    for nothing: a file of other days names no metric in vain.
     """
+    if keys.empty:
+        return
     days = keys.assign(day=keys.timestamp.dt.floor("D"))
     counted = days.groupby(WHO, dropna=False).timestamp
     extraction.seen.append(counted.agg(rows="size", first="min", last="max").reset_index())
-    if len(extraction.seen) >= MANY_COUNTS:
-        counts = pd.concat(extraction.seen, ignore_index=True).groupby(WHO, dropna=False)
-        extraction.seen[:] = [counts.agg({"rows": "sum", "first": "min", "last": "max"}).reset_index()]
+    extraction.add_up()
     for name, n in have.items():
         values, rows = extraction.measured.get(name, (0, 0))
         extraction.measured[name] = values + n, rows + len(keys)
 
 
-def as_parts(extraction, pages, *, layout, metric_names, where, schema):
-    """Give Arrow batches of raw rows from pages of a source, (number of the first row, table) each;
-    ValueError where no row of it has a time and a node.
+def kept_rows(extraction, pages, *, layout, metric_names, where):
+    """Give (frame of the columns ROLES, Arrow numbers of each metric) of the rows to keep, from pages of a
+    source, (number of the first row, table) each; ValueError where no row of it has a time and a node.
     """
     placed, n_rows = extraction.counts["placed"], 0
     for first_row, page in pages:
@@ -180,65 +278,22 @@ def as_parts(extraction, pages, *, layout, metric_names, where, schema):
         note(extraction, keys, have=dict(zip(metric_names.values(), values, strict=True)))
         if "anomaly" in layout:
             extraction.points.append(keys)
-        texts = [
-            pa.array(keys[role], pa.string(), from_pandas=True) for role in schema.names[1:] if role in keys
-        ]
-        rows = pa.Table.from_arrays([pa.array(keys.timestamp), *texts, *numbers], schema=schema)
-        yield from rows.to_batches()
+        yield keys, numbers
     if n_rows and extraction.counts["placed"] == placed:
         raise ValueError(NO_ROW.format(**layout))
 
 
-def digest_of(where):
-    """Name the parts of the source `where`: 12 hexadecimal digits."""
-    return uuid.uuid5(uuid.NAMESPACE_URL, where).hex[:12]
-
-
-def open_files():
-    """Return how many files may be open at once besides a few hundred others: this process is allowed what
-    its machine allows, up to 10,000, where the usual limit is 1,024.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    allowed = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
-    if soft != resource.RLIM_INFINITY and soft < allowed:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-    return allowed // 2
-
-
 def write_parts(extraction, pages, *, layout, metric_names, where):
-    """Write the pages of one source as one part per node below the folder of the nodes.
+    """Write the pages of one source as one part per node and day below the folder of the nodes.
 
     metric_names : {column: name of the metric}. A part holds the metrics of its own source only. The memory
-    is that of a page and of the rows that wait for each node, WAITING in all nodes of the first page
-    together, up to 2 MB each. A node whose file was closed, since too many were open, would begin another
-    part with every page: 1,000 nodes made 10,000 parts, in four times the time. Measured values hardly
-    repeat: without a dictionary of them a part takes a third less space and half the time to write. Names of
-    nodes are percent-encoded, so that `../x` is a name and no path.
+    is that of a page and of what `WideRows` holds.
     """
-    texts = ["job_id", "node_id"]
-    fields = [("timestamp", pa.timestamp("us", "UTC")), *((name, pa.string()) for name in texts)]
-    fields += [(name, pa.float64()) for name in metric_names.values()]
-    schema = pa.schema(fields)
-    first = next(iter(pages := iter(pages)), None)
-    nodes = 1 if first is None else max(pc.count_distinct(first[1][layout["node_id"]]).as_py(), 1)
-    values = min(250_000, WAITING // 8 // nodes)  # of each node
-    group = max(128, values // (len(metric_names) + 1))
-    pages = pages if first is None else chain([first], pages)
-    ds.write_dataset(
-        as_parts(extraction, pages, layout=layout, metric_names=metric_names, where=where, schema=schema),
-        extraction.folder / "nodes",
-        schema=schema,
-        format="parquet",
-        partitioning=ds.partitioning(pa.schema([("node_id", pa.string())]), flavor="hive"),
-        use_threads=False,
-        basename_template=digest_of(where) + "-{i}.parquet",
-        existing_data_behavior="overwrite_or_ignore",
-        max_partitions=100_000,
-        max_open_files=open_files(),
-        min_rows_per_group=group,
-        max_rows_per_group=max(group, 2**17),
-        file_options=ds.ParquetFileFormat().make_write_options(compression="zstd", use_dictionary=texts),
-    )
+    rows = WideRows(extraction.folder / "wide", len(metric_names))
+    kept = kept_rows(extraction, pages, layout=layout, metric_names=metric_names, where=where)
+    for keys, numbers in kept:
+        rows.add(keys, numbers)
+    rows.write(extraction, metrics=list(metric_names.values()), where=where)
 
 
 # ----------------------------------------------------------------------------------------------------- Tables
@@ -255,6 +310,7 @@ def without_contradiction(extraction, pages, *, layout, metric_names, path):
         for column, metric in metric_names.items()
         if metric.partition("::")[0].lower() in tables.UNNAMED
     ]
+    extraction.compared = extraction.compared or bool(nameless)
     for first_row, page in pages:
         for column in nameless[:1]:
             values = pd.to_numeric(page[column].to_pandas(), errors="coerce")
@@ -299,8 +355,8 @@ def write_gpus(extraction, pages, *, layout, where):
             has = name in layout
             table[name] = as_numbers(extraction, page[layout[name]], name).to_pandas() if has else np.nan
         table, impossible = dcgm.blank_impossible(table)
-        for name in {**impossible, **dict.fromkeys(set(blanks) & set(dcgm.NUMBERS))}:
+        for name in {**impossible, **dict.fromkeys(name for name in dcgm.NUMBERS if name in blanks)}:
             gpu_blanks[name] = gpu_blanks.get(name, 0) + impossible.get(name, 0) + blanks.pop(name, 0)
         total = (table.memory_used_mib + table.memory_free_mib).fillna(table.memory_total_mib)
         table = table.assign(memory_total_mib=total)[GPU_SCHEMA.names]
-        extraction.gpu_table.write_table(pa.Table.from_pandas(table, GPU_SCHEMA, preserve_index=False))
+        extraction.gpu_table.write(pa.Table.from_pandas(table, GPU_SCHEMA, preserve_index=False))

@@ -1,4 +1,6 @@
-"""Nodes and GPUs of a Prometheus: what is asked for, and how its series become rows of an extraction."""
+"""Nodes and GPUs of a Prometheus: what is asked for, day by day, and how its series become rows of an
+extraction.
+"""
 
 from dataclasses import dataclass
 from functools import partial
@@ -8,14 +10,21 @@ import pandas as pd
 import pyarrow as pa
 from tqdm import tqdm
 
+from nightshift.products import code_below
 from nightshift.sources.base import LiveSource, Look
 from nightshift.sources.prometheus import connect, merge_scrapes, node_of, summed
 from nightshift.sources.telemetry import dcgm, trainings
+from nightshift.sources.telemetry.node_days import digest_of
+from nightshift.sources.telemetry.notes import add_source, keep
 from nightshift.sources.telemetry.opening import OPTIONAL
 from nightshift.sources.telemetry.parts import GPU_TEXTS, write_gpus, write_parts
 from nightshift.sources.telemetry.tables import ROLES
 from nightshift.wording import plural
 
+# What is scraped late, or written by a remote that had no connection, comes after the end of its day: an
+# agent of Prometheus keeps it for four hours unless told otherwise. Nights are an hour or some after their
+# day, so that with a day and a half the last two of the night before are asked for again.
+SETTLED = pd.Timedelta(hours=36)
 MODES = ["user", "system", "nice", "iowait", "irq", "softirq", "steal", "idle"]
 MEMORY = ["MemFree", "MemAvailable", "Buffers", "Cached", "Active", "Inactive", "AnonPages", "Mapped", "Slab"]
 MEMORY += ["Dirty", "Writeback", "SwapFree"]
@@ -71,10 +80,36 @@ class Prometheus(LiveSource):
         }
 
     def extract(self, address, extraction):
-        """Add metrics of the nodes, then of their GPUs and of trainings on these. Series that differ only in
-        who scrapes them are copies and never added: of those the largest value counts.
+        """Add metrics of the nodes, of their GPUs and of trainings on these, day by day. A day that had
+        settled when it was asked for is not asked for again.
         """
-        ask = self.connect(address, extraction.warned)
+        warned = set()
+        ask = self.connect(address, warned)
+        for begin, end in tqdm(days_of(extraction.window), desc="days", unit="day"):
+            name, made_of = digest_of(f"{address} {begin:%Y-%m-%d}"), self.made_of(address, begin, end)
+            noted, seen = extraction.earlier.note(name)
+            if is_settled(noted, seen, end) and keep(extraction, name, made_of):
+                continue
+            one, asked = extraction.of_source([begin, end]), pd.Timestamp.now("UTC")
+            warned.clear()
+            self.extract_day(address, one, ask)
+            one.warned |= warned
+            add_source(extraction, one, name, made_of=made_of, asked=str(asked))
+
+    def made_of(self, address, begin, end):
+        """Return what the answers of a day, or a piece of one, follow from: JSON."""
+        asked = [self.queries, self.node_label, self.job_label, self.step_s]
+        return {
+            "address": address,
+            "span": [str(begin), str(end)],
+            "asked": asked,
+            "code": code_below("sources"),
+        }
+
+    def extract_day(self, address, extraction, ask):
+        """Add the window of an extraction. Series that differ only in who scrapes them are copies and never
+        added: of those the largest value counts.
+        """
         read = partial(read_series, extraction, ask, server=self)
         queries = self.queries
 
@@ -126,6 +161,23 @@ class Prometheus(LiveSource):
         return look
 
 
+def days_of(window):
+    """Cut a window [begin, end), up to now, where a UTC day ends: [(begin, end)]."""
+    begin, end = window[0], min(window[1], pd.Timestamp.now("UTC"))
+    days = pd.date_range(begin.floor("D"), end, freq="D", inclusive="left")
+    return [(max(day, begin), min(day + pd.Timedelta(days=1), window[1])) for day in days]
+
+
+def is_settled(noted, seen, end):
+    """Whether what a note tells of the day that ends at `end` is all that there will be: it was asked for
+    SETTLED after its end, came without a warning, and had rows. A store that has forgotten a day, or cannot
+    be reached behind the server, has none.
+    """
+    if not noted or noted["counted"]["warned"] or not len(seen):
+        return False
+    return pd.Timestamp(noted["asked"]) >= end + SETTLED
+
+
 def ask_once(extraction, ask, *, query, begin, n, key_of):
     """Ask for one series of each key: {key: (positions, values)}; nodes that are scraped more than once are
     noted in the extraction.
@@ -150,7 +202,7 @@ def read_series(extraction, ask, *, queries, names, key_of, server):
     The window is asked for in chunks, so that neither the server nor this process has to hold all of it.
     """
     first_row = 1
-    for begin, n in tqdm(chunks(extraction.window, server), desc="chunks", unit="chunk"):
+    for begin, n in chunks(extraction.window, server):
         rows = {}
         for i, query in enumerate(queries.values()):
             answer = ask_once(extraction, ask, query=query, begin=begin, n=n, key_of=key_of)

@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from nightshift.runs import warn
 from nightshift.sources.prometheus import SCRAPE_LABELS, node_of
 from nightshift.sources.telemetry import dcgm
 from nightshift.sources.telemetry.long_rows import turned
@@ -92,6 +91,9 @@ def extract_series(extraction, series, *, where, sampler, server):
         raise ValueError("it holds no series: ask for a range of time in which there are values")
     extraction.left_out.update(why for why, _ in left_out)
     nodes.check_times()
+    extraction.counts["unreadable"] += nodes.n_infinite
+    if nodes.n_timed:
+        extraction.reaches(*(pd.Timestamp(int(us), unit="us", tz="UTC") for us in (nodes.first, nodes.last)))
     write_series(extraction, nodes, where=where, sampler=sampler)
     write_gpu_series(extraction, gpus, where=where)
 
@@ -114,17 +116,14 @@ def add_values(extraction, nodes, labels, at, *, values, window, where):
     """Add values of a series to the SeriesRows `nodes`, and count them; times that are none become a bad
     line.
     """
-    values = np.asarray(values, float)
-    infinite = np.isinf(values)
-    extraction.counts["unreadable"] += int(infinite.sum())
-    n_timed, outside = nodes.add(labels, at, np.where(infinite, np.nan, values), window=window)
+    n_timed, outside = nodes.add(labels, at, values, window=window)
     extraction.counts["placed"] += n_timed
     extraction.counts["outside"] += outside
     if n_timed < len(values):
         extraction.bad_lines.append((where, 0, f"{len(values) - n_timed} without time", str(labels)[:500]))
 
 
-def crowded_metrics(nodes):
+def crowded_metrics(extraction, nodes):
     """Find the metrics with more than MANY_INSTANCES devices on a node, a set, and say so."""
     devices = Counter()
     for node, metric, _ in {(node, *of[1:]) for node, of in zip(nodes.rows.node, nodes.of, strict=True)}:
@@ -132,7 +131,9 @@ def crowded_metrics(nodes):
     crowded = {metric for (_, metric), n in devices.items() if n > MANY_INSTANCES}
     if crowded:
         named = ", ".join(sorted(crowded)[:4])
-        warn(f"There are more than {MANY_INSTANCES} devices on a node in {named}: these are added up.")
+        extraction.warn(
+            f"There are more than {MANY_INSTANCES} devices on a node in {named}: these are added up."
+        )
     return crowded
 
 
@@ -140,7 +141,7 @@ def write_series(extraction, nodes, *, where, sampler):
     """Write the SeriesRows of nodes as parts, one row per moment; values of one name at one moment are added
     up, and so are all devices of a metric that has more than MANY_INSTANCES on a node.
     """
-    crowded, names = crowded_metrics(nodes), list(nodes.rows.nodes)
+    crowded, names = crowded_metrics(extraction, nodes), list(nodes.rows.nodes)
     series = [
         (
             names[node],

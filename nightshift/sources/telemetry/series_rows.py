@@ -31,6 +31,7 @@ class SeriesRows:
         self.rows, self.describe = LongRows(folder), describe
         self.of, self.scraped, self.copies, self.numbers = [], [], {}, {}
         self.n_times, self.n_lost, self.lost = 0, 0, None
+        self.n_timed, self.first, self.last, self.n_infinite = 0, np.inf, -np.inf, 0
 
     def add(self, labels, at, values, *, window):
         """Add values (n,) of a series at the times `at` (n,), counted since 1970: (number of times that can
@@ -43,8 +44,13 @@ class SeriesRows:
         if early.any():
             self.n_lost, self.lost = self.n_lost + int(early.sum()), np.asarray(at, float)[early][0]
         inside = (us >= window[0]) & (us < window[1])
-        self.rows.add(number, us[inside].astype(np.int64), np.asarray(values, float)[inside])
+        values = np.asarray(values, float)[inside]
+        infinite = np.isinf(values)
+        self.n_infinite += int(infinite.sum())
+        self.rows.add(number, us[inside].astype(np.int64), np.where(infinite, np.nan, values))
         n_timed = int((~np.isnan(us)).sum())
+        self.n_timed += n_timed
+        self.first, self.last = np.fmin.reduce(us, initial=self.first), np.fmax.reduce(us, initial=self.last)
         return n_timed, n_timed - int(inside.sum())
 
     def number_of(self, labels):

@@ -3,22 +3,23 @@ of a part of the rows of one node, and of the names of all series.
 """
 
 import shutil
-from urllib.parse import quote
+from itertools import groupby, pairwise
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from nightshift.sources.telemetry.cells import LARGE, finite_numbers, is_blank
-from nightshift.sources.telemetry.long_rows import LongRows, turned
-from nightshift.sources.telemetry.parts import NO_ROW, add_sampler, digest_of, note, place
+from nightshift.sources.telemetry.long_rows import LongRows, begins, turned
+from nightshift.sources.telemetry.node_days import DAY_US, part_schema, write_part
+from nightshift.sources.telemetry.parts import NO_ROW, add_sampler, note, place
 
 LARGEST_BESIDE = 10  # what a metric must reach for its -1 to stand for no value
 
 
 def write_long(extraction, pages, *, layout, where, how=""):
-    """Write the pages of a long table, one row per metric and moment in any order, as one part per node.
+    """Write the pages of a long table, one row per metric and moment in any order, as one part per node and
+    day.
 
     how : "sum" adds up what comes twice at one moment. Else it makes a second row: that is a duplicate of the
     source, and the next step's to reject. ValueError where no row has a time and a node.
@@ -58,16 +59,17 @@ def add_page(long, series, keys, values):
 
 
 def write_turned(extraction, long, series, *, where, how, clean=lambda rows: rows):
-    """Write LongRows as one part per node, a row per job and moment, and remove their folder.
+    """Write LongRows as one part per node and day, a row per job and moment, and remove their folder.
 
     series : [(node, job, metric)] by their numbers. clean : what is done to the rows of a node, part by part.
+    Jobs and metrics of a node are sorted: which of them comes first in a source says nothing, and changes
+    when older days leave the window.
     """
     sampled = add_sampler({metric: metric for *_, metric in series}, extraction.sampler)
-    key, column = np.zeros((2, len(series)), np.int32)
-    jobs, metrics = {}, {}
-    for number, (node, job, metric) in enumerate(series):
-        key[number] = code_of(job, jobs.setdefault(node, {}))
-        column[number] = code_of(sampled[metric], metrics.setdefault(node, {}))
+    jobs = numbered((node, job) for node, job, _ in series)
+    metrics = numbered((node, sampled[metric]) for node, _, metric in series)
+    key = np.array([jobs[node][job] for node, job, _ in series], np.int32)
+    column = np.array([metrics[node][sampled[metric]] for node, _, metric in series], np.int32)
     unset = never_negative(long, [sampled[metric] for *_, metric in series])
     for node in long.nodes:
         names = list(metrics[node])
@@ -83,30 +85,44 @@ def write_turned(extraction, long, series, *, where, how, clean=lambda rows: row
     shutil.rmtree(long.folder)
 
 
-def code_of(name, codes):
-    """The code of a name in {name: code}, which grows by it."""
-    return codes.setdefault(name, len(codes))
+def numbered(pairs):
+    """{node: {name: number}} of pairs of a node and a name, in the order of the names; None comes first."""
+    names = {}
+    for node, name in pairs:
+        names.setdefault(node, set()).add(name)
+    ordered = {
+        node: sorted(some, key=lambda one: (one is not None, one or "")) for node, some in names.items()
+    }
+    return {node: {name: number for number, name in enumerate(some)} for node, some in ordered.items()}
 
 
 def write_node(extraction, tables, *, node, names, where):
-    """Write (times in us since 1970, jobs, values (rows, names)) of one node as a part; none is no part."""
-    fields = [("timestamp", pa.timestamp("us", "UTC")), ("job_id", pa.string())]
-    schema = pa.schema(fields + [(name, pa.float64()) for name in names])
-    folder, writer = extraction.folder / "nodes" / f"node_id={quote(node, safe='')}", None
+    """Write (times in us since 1970, jobs, values (rows, names)), in the order of the times, of one node as a
+    part per day; none is no part.
+    """
+    schema = part_schema(names)
+    for day, pieces in groupby(pieces_of_days(tables), key=lambda piece: piece[0]):
+        rows = (counted_rows(extraction, *piece, node=node, schema=schema) for _, *piece in pieces)
+        write_part(extraction, rows, node=node, day=day, schema=schema, where=where)
+
+
+def pieces_of_days(tables):
+    """Yield (day, times, jobs, values) of tables (times, jobs, values), cut where a day ends."""
     for at, jobs, values in tables:
-        if writer is None:
-            folder.mkdir(parents=True, exist_ok=True)
-            part = folder / f"{digest_of(where)}-0.parquet"
-            writer = pq.ParquetWriter(part, schema, compression="zstd", use_dictionary=["job_id"])
-        times = pd.to_datetime(pd.Series(at), unit="us", utc=True)
-        keys = pd.DataFrame({"timestamp": times, "node_id": node, "job_id": jobs})
-        have = (~np.isnan(values)).sum(axis=0).tolist()
-        note(extraction, keys, have=dict(zip(names, have, strict=True)))
-        columns = [pa.array(column, from_pandas=True) for column in values.T]
-        texts = [pa.array(at, fields[0][1]), pa.array(jobs, pa.string(), from_pandas=True)]
-        writer.write_table(pa.Table.from_arrays([*texts, *columns], schema=schema))
-    if writer is not None:
-        writer.close()
+        days = at // DAY_US
+        for begin, end in pairwise([*np.flatnonzero(begins(days)).tolist(), len(at)]):
+            yield int(days[begin]), at[begin:end], jobs[begin:end], values[begin:end]
+
+
+def counted_rows(extraction, at, jobs, values, *, node, schema):
+    """Make an Arrow table of some rows of a node, which are counted."""
+    times = pd.to_datetime(pd.Series(at), unit="us", utc=True)
+    keys = pd.DataFrame({"timestamp": times, "node_id": node, "job_id": jobs})
+    have = (~np.isnan(values)).sum(axis=0).tolist()
+    note(extraction, keys, have=dict(zip(schema.names[2:], have, strict=True)))
+    columns = [pa.array(column, from_pandas=True) for column in values.T]
+    texts = [pa.array(at, schema.types[0]), pa.array(jobs, pa.string(), from_pandas=True)]
+    return pa.Table.from_arrays([*texts, *columns], schema=schema)
 
 
 def never_negative(long, names):

@@ -1,0 +1,155 @@
+"""Raw parts of node metrics: what stands in each, and which of them are one source.
+
+Parts       what is known of one without its values     Part, find_parts, paths_of
+Sources     of a node, how often they sample            sources_of, read_sources, sampling_periods
+"""
+
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import unquote
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nightshift.cleaning.telemetry import KEYS, NO_DAY, moments
+from nightshift.cleaning.telemetry_repeats import group_parts
+
+WHOLE = 0.004  # of a period, by which it may differ from whole seconds
+
+
+class Part(NamedTuple):
+    """A Parquet file with rows of one node.
+
+    size, mtime_ns, crc : of the file, which tell whether it has changed. rows : how many. first, last : ISO
+    8601, "" where no row has a time. period_s : median step between successive rows of a run, None where
+    there is none. metrics : names of its columns. runs : pairs of job and day, as `moments` gives them.
+    """
+
+    path: Path
+    size: int
+    mtime_ns: int
+    crc: int
+    rows: int
+    first: str
+    last: str
+    period_s: float | None
+    metrics: tuple
+    runs: tuple
+
+
+def find_parts(folder, earlier=None):
+    """Find the parts of all nodes below a folder: {node: list of Part}, sorted by node, and of one node by
+    their first moment and, where two have the same one, by their checksum.
+
+    That order decides later between two rows of the same moment. What the parts are called decides nothing,
+    since that changes with the folder that the source lies in. earlier : {path: Part} of another night; a
+    part whose size and time are the same is not read.
+    """
+    folder, earlier, found = Path(folder), earlier or {}, {}
+    for of_node in sorted(folder.glob("node_id=*")):
+        parts = found.setdefault(unquote(of_node.name.partition("=")[2]), [])
+        for path in of_node.rglob("*.parquet"):
+            part, stat = earlier.get(str(path)), path.stat()
+            same = part and (part.size, part.mtime_ns) == (stat.st_size, stat.st_mtime_ns)
+            parts.append(part if same else describe_part(path))
+    return {
+        node: sorted(found[node], key=lambda part: (part.first or "~", part.crc)) for node in sorted(found)
+    }
+
+
+def describe_part(path):
+    """Read what stands in the file at `path`: Part."""
+    stat, file = path.stat(), pq.ParquetFile(path)
+    rows = moments(file.read(list(KEYS)))
+    runs = rows[["job", "day"]].drop_duplicates().sort_values(["job", "day"])
+    steps = rows.sort_values(["job", "time"]).groupby("job").time.diff().dt.total_seconds()
+    steps, times = steps[steps > 0], rows.time.dropna()
+    return Part(
+        path=path,
+        size=stat.st_size,
+        mtime_ns=stat.st_mtime_ns,
+        crc=zlib.crc32(path.read_bytes()),
+        rows=len(rows),
+        first=times.min().isoformat() if len(times) else "",
+        last=times.max().isoformat() if len(times) else "",
+        period_s=float(steps.median()) if len(steps) else None,
+        metrics=tuple(name for name in file.schema_arrow.names if name not in KEYS),
+        runs=tuple(zip(runs.job.tolist(), runs.day.tolist(), strict=True)),
+    )
+
+
+def paths_of(parts):
+    """Paths of the parts of all nodes, {node: list of Part}: {node: list}."""
+    return {node: [part.path for part in of_node] for node, of_node in parts.items()}
+
+
+def sources_of(parts):
+    """Put the parts of a node together to its sources: {samplers: list of Part, in their order}, sorted.
+
+    Parts with the same samplers that share a metric are one source, whatever file or day they came from;
+    files that hold one metric each are sources of their own.
+    """
+    of_metrics = {}
+    for part in parts:
+        of_metrics.setdefault(part.metrics, []).append(part)
+    grouped = group_parts([(metrics, metrics) for metrics in of_metrics])
+    return {name: [part for part in parts if part.metrics in {*of}] for name, of in sorted(grouped.items())}
+
+
+def touching(parts, runs):
+    """List the parts that have rows of some runs, pairs of job and day, or of the day after one, into which
+    its last windows reach.
+    """
+    needed = {*runs, *((job, day + 1) for job, day in runs if day != NO_DAY)}
+    return [part for part in parts if not needed.isdisjoint(part.runs)]
+
+
+def read_sources(sources, runs=None):
+    """Read the sources of a node, as `sources_of` gives them: {samplers: Arrow table of timestamp, job_id and
+    its metrics}; of the parts that are `touching` some runs, where these are named.
+    """
+    tables = {}
+    for name, parts in sources.items():
+        files = [pq.ParquetFile(part.path) for part in (parts if runs is None else touching(parts, runs))]
+        if files:
+            tables[name] = pa.concat_tables([file.read() for file in files], promote_options="permissive")
+    return tables
+
+
+def bytes_touched(sources, todo):
+    """Add up the sizes of the parts that hold rows of some runs: int. sources : {node: its sources}. todo :
+    {node: runs}.
+    """
+    parts = {
+        part
+        for node, runs in todo.items()
+        for of_source in sources[node].values()
+        for part in touching(of_source, runs)
+    }
+    return sum(part.size for part in parts)
+
+
+def sampling_periods(parts):
+    """Find how often each source samples: DataFrame samplers, nodes, rows, period_s, the median over its
+    parts of the median step between successive rows of a run.
+
+    parts : {node: list of Part}. What is within 0.4% of whole seconds is taken for these: clocks jitter, and
+    a period that differed from night to night would have all windows cut anew. A source with one row alone
+    has no step, and is taken for as fast as the fastest other one, or for one sample a second.
+    """
+    steps = [
+        (samplers, node, part.rows, part.period_s)
+        for node, of_node in parts.items()
+        for samplers, of_source in sources_of(of_node).items()
+        for part in of_source
+    ]
+    sources = pd.DataFrame(steps, columns=["samplers", "nodes", "rows", "period_s"]).astype(
+        {"period_s": float}
+    )
+    sources = sources.groupby("samplers", as_index=False)
+    sources = sources.agg({"nodes": "nunique", "rows": "sum", "period_s": "median"})
+    periods = sources.period_s.fillna(sources.period_s.min()).fillna(1.0)
+    whole = (periods - periods.round()).abs() <= WHOLE * periods
+    return sources.assign(period_s=periods.round().where(whole, periods.round(2)).clip(lower=0.01))
