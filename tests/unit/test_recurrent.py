@@ -245,7 +245,7 @@ import json, sys
 import keras
 sys.path[:0] = sys.argv[1:]
 from test_recurrent import train
-for n in (1, 4):
+for n in (1, 2, 4):
     devices = keras.distribution.list_devices()[:n]
     keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices))
     history, layer, _ = train(epochs=3)
@@ -257,9 +257,10 @@ def test_several_devices_that_share_each_batch_have_the_losses_of_one():
     quick = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "KERAS_BACKEND": "jax", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
     command = [sys.executable, "-W", "ignore", "-c", DEVICES, str(REPOSITORY / "tests/unit"), str(REPOSITORY / "tests")]
     done = subprocess.run(command, env=os.environ | quick, cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    one, four = map(json.loads, done.stdout.splitlines())
-    assert [run[:2] for run in (one, four)] == [[1, 1], [4, 4]]
-    np.testing.assert_allclose(four[2:], one[2:], rtol=1e-4)
+    one, two, four = map(json.loads, done.stdout.splitlines())
+    assert [run[:2] for run in (one, two, four)] == [[1, 1], [2, 2], [4, 4]]
+    for run in (two, four):
+        np.testing.assert_allclose(run[2:], one[2:], rtol=1e-4)
     assert one[2][-1] < one[2][0]
 
 
