@@ -1,6 +1,7 @@
 """What one notebook costs: no measurement by itself, but a part of bench/nights.py and bench/scale.py."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +22,8 @@ def run(notebook, products, **parameters):
     command = ["-m", "papermill", path, Path(products) / "executed.ipynb", "-k", "python3", "--no-progress-bar"]
     settings = ["-y", json.dumps({"products": str(products)} | parameters)]
     watch = [sys.executable, "-c", WATCH, sys.executable, *map(str, command), *settings]
-    done = subprocess.run(watch, capture_output=True, text=True, cwd=REPOSITORY)
+    one_thread = os.environ | {"OMP_NUM_THREADS": "1"}  # as a step of a night has
+    done = subprocess.run(watch, capture_output=True, text=True, cwd=REPOSITORY, env=one_thread)
     if done.returncode:
         sys.exit(f"{notebook}: {done.stderr.strip().splitlines()[-1]}")
     seconds, kib = done.stdout.split()

@@ -25,8 +25,15 @@ from nightshift.config import DIGEST, SHARED, SIMULATE, notebook_of
 from nightshift.credentials import masked
 from nightshift.incidents.silences import SILENCES_FILE
 from nightshift.parameters import completed, declared_at
-from nightshift.products import differing, read_json, read_notebook, state_of
-from nightshift.runs import notebook_path, outcomes_of, read_run, record_path, steps_of_tonight
+from nightshift.products import differing, read_json, read_notebook, size_and_time, state_of
+from nightshift.runs import (
+    JUST_WRITTEN,
+    notebook_path,
+    outcomes_of,
+    read_run,
+    record_path,
+    steps_of_tonight,
+)
 from nightshift.sources.addresses import is_server
 from nightshift.sources.files import REPOSITORY, matching_files
 
@@ -255,6 +262,9 @@ class Night:
             status = read_json(self.root / "data/raw" / study / "status.json")
             if not status:
                 return f"data/raw/{study}/status.json cannot be read"
+            just_written = run["values"].get(JUST_WRITTEN, {})
+            if any(size_and_time(path) != noted for path, noted in just_written.items()):
+                return "due"
             if is_server(self.source(study)) and status.get("state") != "ok":  # it had not everything yet
                 return "due"
             if not run["products"] and self.window_end(study) != str(self.day_of(study)):

@@ -54,7 +54,10 @@ def visible(text):
 
 def shorten(text, limit):
     """Cut `text` to at most `limit` characters, between words where there are any."""
-    return text if len(text) <= limit else text[: limit + 1].rsplit(None, 1)[0][:limit]
+    if len(text) <= limit:
+        return text
+    words = re.match(r"(?s:.*\S)(?=\s)", text[: limit + 1])
+    return words[0] if words else text[:limit]
 
 
 def beginning(text, limit):

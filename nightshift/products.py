@@ -68,21 +68,20 @@ def products_of(root, patterns, *, since=0.0):
     """
     root = Path(root)
     paths = {path for pattern in patterns for path in root.glob(pattern) if path.is_file()}
-    paths = {
-        root / Path(*one[:4]) if is_part(one := path.relative_to(root).parts) else path for path in paths
-    }
+    paths = {whole_of(root, path) for path in paths}
     visible = [
         path for path in paths if not any(part.startswith(".") for part in path.relative_to(root).parts)
     ]
     return sorted(path for path in visible if path.stat().st_mtime >= since)
 
 
-def is_part(parts):
-    """Whether a product, by the parts of its path, is one of very many in a folder, of data/raw/<study>/nodes
-    or of a table such as data/raw/<study>/histograms.parquet.
+def whole_of(root, path):
+    """The path of a product below `root`, or of its folder where that holds very many:
+    data/raw/<study>/nodes, or a table such as data/raw/<study>/histograms.parquet.
     """
-    is_table = parts[3:4] == ("nodes",) or (len(parts) > 4 and parts[3].endswith(".parquet"))
-    return parts[:2] == ("data", "raw") and is_table
+    parts = path.relative_to(root).parts
+    is_one_of_many = parts[3:4] == ("nodes",) or (len(parts) > 4 and parts[3].endswith(".parquet"))
+    return Path(root, *parts[:4]) if parts[:2] == ("data", "raw") and is_one_of_many else path
 
 
 def fingerprint(path):
@@ -141,6 +140,15 @@ def state_of(paths):
     """
     states = [[str(path), *_size_and_content(Path(path))] for path in paths]
     return hashlib.sha256(json.dumps(states).encode()).hexdigest()
+
+
+def size_and_time(path):
+    """[size, time of its content in ns] of the file at `path`; none where it cannot be had."""
+    try:
+        there = os.stat(path)
+    except OSError:
+        return []
+    return [there.st_size, there.st_mtime_ns]
 
 
 def _size_and_content(path):

@@ -30,6 +30,7 @@ from nightshift.wording import SEQUENCES, one_line
 HISTORY, REJECTED, UNCALIBRATED = "too little history", "most records rejected", "not calibrated"
 RESERVATIONS = (REJECTED, HISTORY, UNCALIBRATED)  # verdicts that a study records of itself, the gravest first
 MIME = "application/vnd.nightshift+json"
+JUST_WRITTEN = "just_written"  # files of the source that may not have been whole, {path: [size, time in ns]}
 VERSION = 1  # of a record: goes up when a key changes its meaning or goes away
 LONGEST_LOG = 10_000_000  # bytes; a night prints some thousands
 STOPPED = "it was stopped before it ended"

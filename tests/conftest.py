@@ -245,8 +245,8 @@ def quick_compiler():
     jax.config.update("jax_disable_most_optimizations", False)
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory):
     """A real Chromium without a window, which writes down what it asks for and what goes wrong."""
     from selenium import webdriver
 
@@ -272,13 +272,29 @@ def browser(tmp_path_factory):
     chrome.quit()
 
 
+@pytest.fixture(scope="module")
+def browser(chromium):
+    """That Chromium, which takes 2 s of a processor to start, without what the tests of another file have left in it."""
+    chromium.get("about:blank")
+    chromium.execute_cdp_cmd("Network.clearBrowserCookies", {})
+    chromium.execute_cdp_cmd("Storage.clearDataForOrigin", {"origin": "file://", "storageTypes": "all"})
+    for kind in chromium.log_types:
+        chromium.get_log(kind)
+    return chromium
+
+
 def show(browser, page, width, dark=False):
     """Open a page of the site in a window of that width."""
     set_width(browser, width)
+    set_scheme(browser, dark)
+    browser.get(page.as_uri())
+
+
+def set_scheme(browser, dark):
+    """Let pages, that which is open among them, see a person who likes the dark, or does not, and does not like motion."""
     scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
     still = {"name": "prefers-reduced-motion", "value": "reduce"}  # a click would come while the page still scrolls smoothly
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme, still]})
-    browser.get(page.as_uri())
 
 
 def set_width(browser, width):

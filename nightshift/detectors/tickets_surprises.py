@@ -23,6 +23,7 @@ WINDOWS = (1, 2, 4, 8)  # weeks over which tickets are counted; that with the la
 SLOW_WINDOWS = (4, 8)  # weeks whose tickets are asked for their closings
 LEAST_CLOSINGS = 20  # of a unit, from which its hazards are learned
 LEAST_EARLIER = 100  # surprises of earlier weeks, from which a p-value is read
+MOST = -np.log(np.finfo(float).tiny)  # 708: a burst of hundreds has a chance that is 0 in floating point
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ class WeeklyTest:
 
 
 def surprise(observed, expected, *, spread, below=False):
-    """Compute minus the log of the chance of `observed` or more (or fewer, with `below`): float (U, W).
+    """Compute minus the log of the chance of `observed` or more (or fewer, with `below`), MOST at most: float
+    (U, W).
 
     expected (U, W) : mean of the law; the surprise is NaN where it is not above 0. spread (U, W) : squared
     relative error of that mean. The variance also holds the overdispersion, pooled over the units and learned
@@ -72,7 +74,9 @@ def surprise(observed, expected, *, spread, below=False):
     overdispersion = np.divide(more, weight, out=np.zeros_like(more), where=weight > 0)
     variance = luck + np.maximum(overdispersion, 1e-3) * e**2
     law = stats.nbinom(e**2 / (variance - e), e / variance)
-    return np.where(testable, -(law.logcdf(o) if below else law.logsf(o - 1)), np.nan)
+    with np.errstate(divide="ignore"):
+        log_chance = law.logcdf(o) if below else law.logsf(o - 1)
+    return np.where(testable, np.minimum(-log_chance, MOST), np.nan)
 
 
 # ------------------------------------------------------------------------------------------ Counts and shares

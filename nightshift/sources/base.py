@@ -21,6 +21,7 @@ nowhere. Its instances are made as estimators of scikit-learn are: the construct
 
 import os
 import re
+import time
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cached_property
 from importlib import import_module
@@ -30,9 +31,13 @@ from types import MappingProxyType
 
 from nightshift.catalog import study_of
 from nightshift.credentials import secret_in
+from nightshift.products import size_and_time
+from nightshift.runs import JUST_WRITTEN, record
 from nightshift.sources.excerpts import excerpt_of_text
 from nightshift.sources.files import LayoutError, beginning_of, open_text
 from nightshift.sources.tables import read_files
+
+JUST_S = 600  # a file that was written so many seconds ago may not be whole: if it changes, it is read again
 
 
 class Source:
@@ -291,16 +296,21 @@ def read_source(study, place, extraction, **settings):
     if live := live_source(study, place, settings=settings):
         live.extract(place, extraction)
         return
-    sources = file_sources(study, settings)
+    sources, just_written = file_sources(study, settings), {}
 
     def read(path):
+        before = os.stat(path)
+        if before.st_mtime > time.time() - JUST_S:
+            just_written[str(path)] = size_and_time(path)
         if not any(one.keep(path, extraction) for one in sources):
-            before, kind = os.stat(path), source_of(sources, path)
+            kind = source_of(sources, path)
             kind.add(path, extraction)
             if not kind.is_database and was_rewritten(before, os.stat(path)):
                 raise ValueError("it was written anew while it was read: run again when it is whole")
 
     read_files(place, read)
+    if just_written:
+        record(JUST_WRITTEN, just_written)
 
 
 def was_rewritten(before, after):

@@ -146,12 +146,6 @@ def read_note(path):
         return {}
 
 
-def size_and_time(path):
-    """[size, time of its content in ns] of the file at `path`."""
-    there = os.stat(path)
-    return [there.st_size, there.st_mtime_ns]
-
-
 def state_of_file(path):
     """[path, size, times in ns of its content and of its last change of any kind] of a file: a copy may have
     the time of another one, but not its time of change.

@@ -65,7 +65,7 @@ def combine_tests(tests, calibration, weights):
         return np.stack(
             [
                 np.log(weight / (p_values(of[name], calibration[name]) - itself))
-                + 1e-3 * np.log1p(np.maximum(of[name], 0))
+                + 1e-3 * np.log1p(np.maximum(of[name].to_numpy(), 0))
                 for name, weight in weights.items()
             ]
         )

@@ -5,7 +5,7 @@ import re
 
 import pandas as pd
 import pytest
-from conftest import REPOSITORY, asked_outside, console_errors, set_width, show
+from conftest import REPOSITORY, asked_outside, console_errors, set_scheme, set_width, show
 
 from nightshift.catalog import STEPS, label_of, steps_of, studies
 
@@ -38,20 +38,44 @@ def is_report(page):
     return page.with_name(f"{page.stem}_notebook.html").exists()
 
 
+# The scheme changes colours only and the width places only: each of the four is looked at once. All pages share one style sheet: every page is
+# looked at in one of the two ways in turn, and in both ways those that hold what the others do not.
+WAYS = {"1600-light": (1600, False), "380-dark": (380, True)}
+OPEN_ALL = "document.querySelectorAll('details').forEach(d => d.open = true)"
+# without preload, by which axe asks for the style sheet once more, which the content security policy denies it
+RUN_AXE = "const done = arguments[0]; axe.run(document, {resultTypes: ['violations'], preload: false}).then(done)"
+
+
 @pytest.fixture(scope="module")
 def seen(browser, pages):
-    """{page: what a look at it in each of WIDTHS tells}, loaded once; and what was asked of the network meanwhile."""
+    """{page: what a look at it in each of WIDTHS tells, and what axe finds in some of WAYS}, loaded once; and what was asked of the network."""
     looks = {}
     asked_outside(browser)
-    for page in pages:
+    for i, page in enumerate(pages):
         show(browser, page, WIDTHS[0])
         errors, widths = console_errors(browser), {}
         for width in WIDTHS:
             set_width(browser, width)
             widths[width] = browser.execute_script("return document.documentElement.scrollWidth")
+        assert browser.find_element("css selector", "h1").is_displayed()
         alts = browser.execute_script("return [...document.images].map(i => i.alt)")
-        looks[page] = {"errors": errors + console_errors(browser), "widths": widths, "alts": alts}
+        looks[page] = {"errors": errors + console_errors(browser), "widths": widths, "alts": alts, "serious": {}}
+        for way in WAYS if page.stem in ("index", "digest") else [list(WAYS)[i % 2]]:
+            looks[page]["serious"][way] = serious(browser, *WAYS[way])
     return looks, asked_outside(browser)
+
+
+def serious(browser, width, dark):
+    """What axe finds of serious or critical in the page that is open, all of it unfolded, at a width and in a scheme; None without axe."""
+    if not AXE.exists():
+        return None
+    set_width(browser, width)
+    set_scheme(browser, dark)
+    browser.execute_script(OPEN_ALL)
+    browser.execute_script(THIN_CODE)
+    browser.execute_cdp_cmd("Runtime.evaluate", {"expression": AXE.read_text()})  # past the pages' content security policy
+    found = browser.execute_async_script(RUN_AXE)["violations"]
+    return [(one["id"], one["nodes"][0]["html"][:120]) for one in found if one["impact"] in ("serious", "critical")]
 
 
 def test_pages_load_from_disk_without_request_or_console_error(seen):
@@ -64,9 +88,11 @@ def test_only_front_page_and_reports_hold_a_script_and_all_work_without(browser,
     browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
     try:
         for page in pages:
-            assert page.read_text().lower().count("<script") == (page == sample_chain["report"] / "index.html" or is_report(page))
-            show(browser, page, 1600)
-            assert browser.find_element("css selector", "h1").is_displayed()
+            scripts = page.read_text().lower().count("<script")
+            assert scripts == (page == sample_chain["report"] / "index.html" or is_report(page))
+            if scripts:  # others are the same without
+                show(browser, page, 1600)
+                assert browser.find_element("css selector", "h1").is_displayed()
         show(browser, next(p for p in pages if p.stem == "4_analyse_notebook"), 1600)
         first, other = browser.find_elements("css selector", "details.code pre")[:2]
         assert not visible(browser, first)
@@ -89,20 +115,13 @@ def test_nothing_is_wider_than_the_window(seen, width):
     assert {page.name: one["widths"][width] for page, one in seen[0].items() if one["widths"][width] > width} == {}
 
 
-# The scheme changes colours only and the width places only: each of the four is looked at once. All pages share one style sheet: every page is
-# looked at in one of the two ways in turn, and in both ways those that hold what the others do not.
-@pytest.mark.parametrize(("width", "dark"), [(380, True), (1600, False)], ids=["380-dark", "1600-light"])
-def test_axe_finds_nothing_serious(browser, pages, width, dark):
+@pytest.mark.parametrize("way", WAYS)
+def test_axe_finds_nothing_serious(seen, pages, way):
     if not AXE.exists():
         pytest.skip(f"no axe-core at {AXE}: `make test` installs it where npm is present")
-    for page in [page for i, page in enumerate(pages) if i % 2 == dark or page.stem in ("index", "digest")]:
-        show(browser, page, width, dark)
-        browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
-        browser.execute_script(THIN_CODE)
-        browser.execute_cdp_cmd("Runtime.evaluate", {"expression": AXE.read_text()})  # past the pages' content security policy
-        result = browser.execute_async_script("const done = arguments[0]; axe.run(document, {resultTypes: ['violations']}).then(done)")
-        serious = [(v["id"], v["nodes"][0]["html"][:120]) for v in result["violations"] if v["impact"] in ("serious", "critical")]
-        assert serious == [], f"{page.name} at {width}"
+    found = {page: one["serious"][way] for page, one in seen[0].items() if way in one["serious"]}
+    assert len(found) > len(pages) // 2, "every other page, and those that are looked at in both ways"
+    assert {page.name: one for page, one in found.items() if one} == {}
 
 
 def test_every_internal_link_leads_somewhere(pages):

@@ -10,7 +10,7 @@ import pytest
 from nightshift.catalog import STEPS
 from nightshift.chain import Night
 from nightshift.config import check
-from nightshift.products import SMALL, correct_times, differing, fingerprint, is_ahead, products_of, state_of
+from nightshift.products import SMALL, correct_times, differing, fingerprint, is_ahead, products_of, size_and_time, state_of
 from nightshift.runs import NOTHING, VERSION, notebook_path, record_path, write_record
 
 
@@ -49,6 +49,21 @@ def test_raw_data_whose_last_day_is_not_tonight_are_read_again(night, status, re
     path.parent.mkdir(parents=True)
     path.write_text(status)
     assert night.again("tickets", "1_extract") == reason
+
+
+def test_a_source_that_was_not_whole_when_it_was_read_is_read_again(night, tmp_path):
+    ended_well(night, "tickets", "1_extract", night.step_parameters("tickets", "1_extract"))
+    notebook_path(night.report, "tickets", "1_extract").write_text(json.dumps({"cells": [], "metadata": {}}))
+    path, source = night.root / "data/raw/tickets/status.json", tmp_path / "tickets.csv"
+    path.parent.mkdir(parents=True)
+    path.write_text('{"window": ["", "2026-01-31"]}')
+    source.write_text("half of it")
+    record = record_path(night.report, "tickets", "1_extract")
+    values = {"just_written": {str(source): size_and_time(source)}}
+    write_record(json.loads(record.read_text()) | {"values": values}, record)
+    assert night.again("tickets", "1_extract") == ""
+    source.write_text("all of it, with the rest")
+    assert night.again("tickets", "1_extract") == "due"
 
 
 def test_a_replayed_night_makes_no_mere_page(night):
@@ -136,6 +151,10 @@ def test_parts_of_nodes_are_one_product_and_any_of_them_that_is_another_is_seen(
     assert differing(tmp_path, left) == []
     parts[2].unlink()
     assert differing(tmp_path, left) == ["data/raw/telemetry/nodes"]
+    table = tmp_path / "data/raw/certification/histograms.parquet"
+    table.mkdir(parents=True)
+    (table / "0.parquet").write_bytes(b"part")
+    assert products_of(tmp_path, ["data/raw/certification/**/*"]) == [table]
 
 
 def test_products_of_the_future_count_as_written_now(tmp_path):

@@ -16,12 +16,16 @@ def test_the_effective_number_is_that_of_groups_where_groups_share_their_luck():
     assert 800 < effective_number(independent, RUN) <= 2000
     assert effective_number(np.zeros(2000, bool), RUN) == 40, "nothing tells their variance"
     assert (effective_number([True, False], [1, 1]), effective_number([], [])) == (1, 0)
+    # of four groups of two, two differ from the mean by one: a variance of 2 * 4 / 3 / 8^2, and 0.25 / 0.0417 items
+    assert effective_number([1, 0, 1, 0, 1, 1, 0, 0], [1, 1, 2, 2, 3, 3, 4, 4]) == pytest.approx(6)
+    assert effective_number([1, 0, 1, 0], [1, 1, 2, 2]) == 4, "no more than there are items"
 
 
 def test_a_stated_rate_is_exceeded_beyond_the_interval_only():
     assert AlarmShare.of(0.01, np.arange(1000) < 30).is_exceeded
     assert not AlarmShare.of(0.01, np.arange(1000) < 12).is_exceeded
     assert not AlarmShare.of(0.01, []).is_exceeded
+    assert (AlarmShare.of(0.01, []).observed, AlarmShare.of(0.01, []).interval) == (0, (0, 1))
     assert AlarmShare.of(0.01, ALIKE, RUN).is_exceeded
     assert not AlarmShare.of(0.01, np.arange(2000) < 25, RUN).is_exceeded, "one run of forty may have them all"
 

@@ -110,6 +110,11 @@ def test_a_staged_folder_is_swapped_in_only_when_all_went_well(tmp_path):
     with staged(tmp_path) as staging:
         (staging / "one").write_text("after")
     assert [path.read_text() for path in tmp_path.iterdir()] == ["after"]
+    for content in ("a folder", "another"):  # first in the place of a file, as earlier versions left it
+        with staged(tmp_path) as staging:
+            (staging / "one").mkdir()
+            (staging / "one" / content).touch()
+        assert [path.name for path in tmp_path.rglob("*")] == ["one", content]
 
 
 # --------------------------------------------------------------------------------------------------------- preprocess

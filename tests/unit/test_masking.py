@@ -2,6 +2,7 @@
 
 import re
 import time
+import unicodedata
 from collections import Counter
 
 import numpy as np
@@ -331,6 +332,49 @@ def test_texts_are_cut_between_words():
     assert privacy.shorten("one two three", 9) == "one two"
     assert privacy.shorten("one two", 7) == "one two"
     assert privacy.shorten("x" * 100, 10) == "x" * 10
+    assert privacy.shorten("one two three", 7) == "one two"  # a word that just fits stays
+    assert privacy.shorten("one two three", 6) == "one"
+    assert privacy.beginning("aa bb", 1) == "aa"  # of four characters
+    assert privacy.beginning("aa b", 1) == "aa b"
+
+
+def test_of_names_words_of_two_letters_count_and_pairs_of_the_first_four_and_of_addresses_words_of_three():
+    first = ["bo", "dax", "ef", "gh"]
+    pairs = {one + other for one in first for other in first if one != other}
+    assert privacy.name_words(["Bo C Dax Ef Gh Ij"], ["uv.xyz.123@x.example"]) == {*first, "ij", "xyz"} | pairs
+    assert privacy.name_words(["Kora 42"], []) == {"kora", "kora42", "42kora"}
+
+
+@pytest.mark.parametrize(
+    ("text", "stands"),
+    [
+        ("a May", True), ("May", False), ("a" + " " * 11 + "May", True), ("a" + " " * 12 + "May", False), ("a MAY", False), ("a may", False),
+        ("a\n May", False), ("Stop. May", False), ("a, \"May", True), ("May name", True), ("May-name", True), ("May names", False),
+    ],
+)  # fmt: skip
+def test_a_word_stands_as_a_name_behind_what_is_close_to_it(text, stands):
+    assert privacy.stands_as_name(text, re.search("may", text, re.I)) == stands
+
+
+def test_of_words_with_a_capital_one_of_a_letter_may_be_a_name_and_one_of_two_capitals_is_none():
+    assert privacy.stands_as_name("a M", re.search("M", "a M"))
+    assert not privacy.stands_as_name("a BO", re.search("BO", "a BO"))
+
+
+def test_only_patterns_whose_needs_are_there_are_tried():
+    forms = privacy.Forms([("host", ["ab"], re.compile("ab")), ("user", ["cd", "ab"], re.compile("(?P<keep>c)d")), ("name", ["z"], re.compile("z"))])
+    assert [forms.tried(text) for text in ("ab", "cd", "z", "cdz", "x")] == [3, 2, 4, 6, 0]
+    tally = Counter()
+    assert forms.mask("ab ab cd", tally) == "host host cuser"
+    assert tally == {"host": 2, "user": 1}
+
+
+def test_sites_are_put_aside_under_private_characters_of_their_own():
+    sites = privacy.Sites({"harbor": "HARBOR-T2", "delta": "DELTA"})
+    aside = sites.put_aside("Harbor, delta, Harbor")
+    assert (len(aside), aside[0], len({aside[0], aside[3]})) == (7, aside[6], 2)
+    assert {unicodedata.category(sign) for sign in aside[::3]} == {"Co"}
+    assert sites.put_back(aside) == "Harbor, delta, Harbor"
 
 
 @pytest.mark.parametrize("bad", ["(", "[a", "*x", 5, None])

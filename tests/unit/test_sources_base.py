@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from dataclasses import make_dataclass
 from pathlib import Path
 
@@ -214,9 +215,24 @@ def test_a_file_that_is_written_anew_while_it_is_read_is_refused(tmp_path, monke
     kind, read = FileSource(), []
     kind.asked_last, kind.is_database, kind.extract = True, is_database, extract
     monkeypatch.setattr(base, "file_sources", lambda study, settings: [kind])
+    recorded = {}
+    monkeypatch.setattr(base, "record", recorded.__setitem__)
     if is_refused:
         with pytest.raises(ValueError, match=r"b\.csv cannot be read: ValueError: it was written anew while it was read: run again"):
             base.read_source("accounting", f"{tmp_path}/*.csv", read)
     else:
         base.read_source("accounting", f"{tmp_path}/*.csv", read)
+        assert recorded == {}, "both were written long before"
     assert read == ["a.csv", "b.csv"]
+
+
+def test_a_file_that_was_written_just_before_it_was_read_is_recorded_as_it_was(tmp_path, monkeypatch):
+    for name, at in (("old.csv", 1e9), ("new.csv", time.time() - 5)):
+        (tmp_path / name).write_text("half")
+        os.utime(tmp_path / name, (at, at))
+    kind, recorded, before = FileSource(), {}, os.stat(tmp_path / "new.csv")
+    kind.asked_last, kind.extract = True, lambda path, read: appended(Path(path))
+    monkeypatch.setattr(base, "file_sources", lambda study, settings: [kind])
+    monkeypatch.setattr(base, "record", recorded.__setitem__)
+    base.read_source("accounting", f"{tmp_path}/*.csv", [])
+    assert recorded == {"just_written": {f"{tmp_path}/new.csv": [4, before.st_mtime_ns]}}

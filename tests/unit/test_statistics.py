@@ -14,6 +14,7 @@ from nightshift.statistics import (
     draw_groups,
     flags_across_folds,
     flags_of_unseen,
+    judge_across_folds,
     p_values,
     percentile_interval,
     resampled_sums,
@@ -30,6 +31,7 @@ def test_the_interval_of_a_share_is_that_of_scipy(n_hits, n):
     """With 1.96 for the quantile, as it was until the functions were one, the ends were off by up to 2e-5."""
     interval = stats.binomtest(n_hits, n).proportion_ci(method="wilson")
     assert share_interval(n_hits, n) == pytest.approx((interval.low, interval.high), abs=1e-12)
+    assert share_interval(0, 0) == (0, 1)
 
 
 def test_p_values_and_limit_agree():
@@ -124,7 +126,11 @@ def test_unseen_groups_are_granted_what_brings_their_alarms_to_the_stated_share(
     allowance = allowance_for_unseen(tests, fold, weights, 0.01)
     shares = [flags_across_folds(tests, fold, weights, 0.01, allowance=one).mean() for one in (allowance, 0.95 * allowance)]
     assert shares[0] <= 0.01 < shares[1]
+    step = (np.ptp(tests.to_numpy()) + 1) / 2**14
+    assert allowance / step == pytest.approx(round(allowance / step)), "it is found by halves"
+    assert flags_across_folds(tests, fold, weights, 0.01, allowance=allowance - step).mean() > 0.01
     assert allowance_for_unseen(tests, np.zeros(2000), weights, 0.01) == 0, "a single fold says nothing"
+    assert allowance_for_unseen(tests, group % 2, weights, 0.01) > 0, "two judge each other"
     unseen = flags_of_unseen(tests, fold, weights, 0.01)
     rest = fold != 2
     granted = allowance_for_unseen(tests[rest], fold[rest], weights, 0.01)
@@ -146,7 +152,7 @@ def test_the_chance_of_a_maximum_is_kept_and_few_groups_promise_little():
     assert chance_of_maximum([0.0, 5.0], []).tolist() == [1, 1]
     assert chance_of_maximum([0.0], [1.0, 2.0])[0] == 1
     more = chance_of_maximum([5.0, 10.0, 20.0], [0.0, 1.0, 2.0, 3.0])
-    assert (np.diff(more) < 0).all()
+    assert more == pytest.approx([4 / 6 * (1 + x / 6) ** -3 for x in (5, 10, 20)])
 
 
 def test_whole_groups_are_drawn_and_first_all_of_them_once():
@@ -169,6 +175,18 @@ def test_a_skill_has_a_floor_where_one_is_asked_for():
     assert skill_score(0.9, 0.8) == pytest.approx(0.5)
     assert skill_score(0.5, 0.9) == pytest.approx(-4)
     assert skill_score(0.5, 0.9, least=-1) == -1
+    assert skill_score(0.9998, 0.9996) == pytest.approx(0.2), "a baseline lacks at least a thousandth"
+    assert skill_score(1.2, 0.8) == 1
+
+
+@pytest.mark.parametrize(("every", "stretch"), [("2h", "6h"), ("30min", "150min"), ("100ms", "1s")])
+def test_losses_of_six_hours_or_of_a_twentieth_of_the_span_are_drawn_together(every, stretch):
+    time, rng = pd.date_range("2026-01-01", periods=101, freq=every, tz="UTC"), np.random.default_rng(5)
+    losses = pd.DataFrame({"model": rng.gamma(2, 1, 101), "baseline": rng.gamma(2, 2, 101)})
+    sums = resampled_sums(losses, (time - time[0]) // pd.Timedelta(stretch), rng=np.random.default_rng(6), resamples=1000)
+    skill = 1 - sums[:, 0] / sums[:, 1]
+    expected = (1 - losses.model.mean() / losses.baseline.mean(), *percentile_interval(skill[1:]))
+    assert skill_interval(losses.model, losses.baseline, time, rng=np.random.default_rng(6)) == pytest.approx(expected, rel=1e-12)
 
 
 def test_the_robust_spread_is_that_of_scipy():
@@ -183,3 +201,25 @@ def test_beyond_all_calibration_the_statistic_breaks_ties():
     score, p, _ = combine_tests(far, calibration, {"a": 1.0})
     assert list(np.argsort(score)) == [2, 0, 1]
     np.testing.assert_allclose(p[:2], 0.01)
+
+
+def test_the_strongest_of_several_tests_is_ranked_among_the_strongest_of_the_calibration():
+    """The items that calibrate have the evidence 1.25 and 0.56 (b), 0.15 (b) and -0.13 (b), each counted without itself."""
+    calibration = pd.DataFrame({"a": [0.0, 1, 2, 3], "b": [5.0, 1, 0, 2]})
+    weights = {"a": 0.3, "b": 0.7}
+    score, p, name = combine_tests(pd.DataFrame({"a": [2.5, 3.5, -1], "b": [-1.0, -1, 6]}), calibration, weights)
+    assert score == pytest.approx(
+        [np.log(0.3 / 0.4) + 1e-3 * np.log(3.5), np.log(0.3 / 0.2) + 1e-3 * np.log(4.5), np.log(0.7 / 0.2) + 1e-3 * np.log(7)]
+    )
+    assert p == pytest.approx([5 / 5, 3 / 5, 1 / 5])
+    assert name.tolist() == ["a", "a", "b"]
+    score, p, name = combine_tests(calibration, calibration, weights)
+    assert score[0] == pytest.approx(np.log(0.7 / 0.2) + 1e-3 * np.log(6))
+    assert (p.tolist(), name.tolist()) == (pytest.approx([2 / 5, 4 / 5, 5 / 5, 3 / 5]), ["b"] * 4)
+
+
+def test_items_that_may_not_calibrate_judge_no_others():
+    tests, fold = pd.DataFrame({"a": [1.0, 2, 3, 4, 5, 6]}), np.array([0, 0, 0, 1, 1, 1])
+    calibrates = np.array([1, 1, 0, 0, 1, 1], bool)
+    assert judge_across_folds(tests, fold, {"a": 1.0})[1] == pytest.approx([1, 1, 1, 1 / 4, 1 / 4, 1 / 4])
+    assert judge_across_folds(tests, fold, {"a": 1.0}, calibrates=calibrates)[1] == pytest.approx([1, 1, 1, 1 / 3, 1 / 3, 1 / 3])

@@ -5,13 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import norm
+from scipy.stats import norm, t
 
 from nightshift.statistics.trailing import (
     Maxima,
+    Stream,
     StreamSettings,
+    fit_maxima,
     follow_level,
     judge_streams,
+    steered,
     stretches_of,
 )
 
@@ -46,15 +49,15 @@ def test_a_level_follows_a_lasting_change_and_hardly_an_outage():
 @pytest.mark.parametrize("drift", ["none", "level", "spread", "steps"])
 def test_the_share_of_alarms_is_the_stated_one_whatever_drifts(drift):
     days = 60
-    t = np.arange(days * PER_DAY) / (days * PER_DAY)
+    part = np.arange(days * PER_DAY) / (days * PER_DAY)
     shares = []
     for seed in range(6):
         scores = noise(days, seed)
         scores = {
             "none": scores,
-            "level": scores + 3 * t,  # nine spreads in two months
-            "spread": scores * (1 + 3 * t),
-            "steps": scores + np.floor(4 * t),  # three spreads, every fortnight
+            "level": scores + 3 * part,  # nine spreads in two months
+            "spread": scores * (1 + 3 * part),
+            "steps": scores + np.floor(4 * part),  # three spreads, every fortnight
         }[drift]
         days_after_steps = np.arange(days * PER_DAY) % (15 * PER_DAY) < PER_DAY  # a change is seen, for a day
         judged = judge_streams(windows_of(scores), SETTINGS)
@@ -196,3 +199,137 @@ def test_a_past_is_enough_when_its_least_p_value_reaches_the_alarm_rate(least, h
     stream = judge_streams(windows_of(noise(2, 1)), replace(SETTINGS, alarm_rate=1 / least))
     assert not stream.has_past[:PER_DAY].any()
     assert (stream.has_past[PER_DAY:] == has_past).all()
+
+
+# ----------------------------------------------------------------------------------------------- by hand
+
+
+def stream_of(scores, every, **settings):
+    """A stream of one score each `every` from the beginning of a year on, of which nothing is averaged unless the settings say so."""
+    starts = pd.date_range("2026-01-01", periods=len(scores), freq=every)
+    return Stream(scores, starts, StreamSettings(**{"alarm_rate": 0.45, "scales": ()} | settings))
+
+
+def test_a_level_is_the_weighted_mean_of_what_was_before_each_within_five_spreads():
+    level = follow_level(np.array([[0.0], [100], [0], [-100], [0]]), half_life=1)
+    assert level.ravel().tolist() == [0, 0, 2.5, 1.25, -1.875]
+
+
+def test_the_level_of_alarms_is_steered_within_its_bounds():
+    assert steered(0.01, 0.01, 0.01) == pytest.approx(0.01)
+    assert steered(0.01, 0.02, 0.01) == pytest.approx(0.01 * np.exp(-0.4))
+    assert steered(0.01, 0.0, 0.01) == pytest.approx(0.01 * np.exp(0.4))
+    assert steered(0.0006, 0.5, 0.01) == pytest.approx(0.0005)
+    assert steered(0.029, 0.0, 0.01) == pytest.approx(0.03)
+
+
+def test_maxima_are_fitted_by_median_and_third_quartile():
+    assert fit_maxima([1.0, 2, 3, 4, 5]) == pytest.approx((5 / 6.4, 3, 1 / norm.ppf(0.75)))
+    assert fit_maxima([2.0, 2, 2]) == pytest.approx((3 / 6.4, 2, 0.05))
+
+
+@pytest.mark.parametrize(("usual", "fitted"), [([1, 1, 1, 0], [1.0, 2, 4]), ([1, 1, 0, 0], [1.0, 2, 4, 9]), ([1, 0, 0, 0], [1.0, 2, 4, 9])])
+def test_three_usual_days_are_enough_and_of_fewer_all_days_count(usual, fitted):
+    maxima = Maxima({"a": np.array([1.0, 2, 4, 9])}, {"a": np.array(usual, bool)}, 0.02)
+    assert maxima.limit("a") == pytest.approx(t.isf(0.02, *fit_maxima(fitted)))
+    assert maxima.chance("a", np.array([1.0, 30])) == pytest.approx(t.sf([1.0, 30], *fit_maxima(fitted)))
+
+
+def test_an_entity_of_three_days_is_judged_and_one_of_two_is_not():
+    maxima = {"three": np.array([1.0, 2, 3]), "two": np.array([1.0, 2])}
+    judged = Maxima(maxima, {name: np.ones(len(days), bool) for name, days in maxima.items()}, 0.02)
+    assert judged.limit("three") == pytest.approx(t.isf(0.02, *fit_maxima(maxima["three"])))
+    assert judged.limit("two") is None
+
+
+def test_stretches_end_where_the_pause_is_longer_than_the_gap_and_not_where_it_is_as_long():
+    starts = np.array(["2026-01-01T00:00", "2026-01-01T02:00", "2026-01-01T04:01"], "datetime64[m]")
+    assert stretches_of(np.ones(3, bool), starts, np.timedelta64(2, "h")) == [(0, 1), (2, 2)]
+
+
+def test_scores_are_averaged_over_hours_on_both_sides():
+    scores = stream_of([0.0, 0, 6, 0, 0, 3], "h", scales=(pd.Timedelta(hours=3),)).scores
+    np.testing.assert_allclose(scores, [[0, 0, 6, 0, 0, 3], [0, 2, 2, 2, 1, 1.5]])
+
+
+def test_a_night_is_ranked_among_those_before_it():
+    stream = stream_of([0.0, 1, 2, 3, 1.5, 10, 0, 3, 4, 4, 4, 4], "6h", days=1)
+    day = np.datetime64("2026-01-02")
+    assert stream.rows_of(day).tolist() == [4, 8]
+    stream.rank_night(0, 4)  # nothing is before it
+    assert (stream.p_value[:4].tolist(), stream.nights) == ([1, 1, 1, 1], [])
+    stream.rank_night(*stream.rows_of(day))
+    assert stream.p_value[4:8] == pytest.approx([3 / 5, 1 / 5, 1, 2 / 5])
+    assert stream.flagged[4:8].tolist() == [False, True, False, True]
+    assert stream.strength[4:8] == pytest.approx((np.array([1.5, 10, 0, 3]) - 1.5) / (2.85 - 1.5))  # median 1.5, 95th percentile 2.85
+    assert stream.has_past.tolist() == [False] * 4 + [True] * 4 + [False] * 4
+    assert stream.level == pytest.approx(steered(0.45, 0.5, 0.45))
+    level = stream.level
+    stream.rank_night(8, 12)  # one day calibrates, in which one of four was higher
+    assert stream.p_value[8:] == pytest.approx(np.full(4, 2 / 5 * 0.45 / level))
+    assert stream.nights == [slice(4, 8), slice(8, 12)]
+
+
+def test_a_night_without_trouble_calibrates_unless_trouble_leaves_too_little():
+    stream = stream_of(np.arange(24.0), "6h", days=4)
+    for n_troubled, n_calm in ((0, 16), (12, 4), (13, 16)):  # a fourth of four days is one
+        stream.is_trouble[:] = False
+        stream.is_trouble[4 : 4 + n_troubled] = True
+        past, calm = stream.past_of(20)
+        assert (past[0], past[-1], len(past), len(calm)) == (4, 19, 16, n_calm)
+
+
+def test_three_times_the_nights_that_calibrate_say_what_a_usual_day_holds():
+    stream = stream_of(np.zeros(5), "D", days=1)
+    stream.nights, stream.strength[:] = [slice(n, n + 1) for n in range(5)], [9, 1, 2, 3, 4]
+    stream.is_trouble[3] = True
+    maxima, is_usual = stream.days_before()
+    assert (maxima.tolist(), is_usual.tolist()) == ([2, 3, 4], [True, False, True])
+
+
+class Stated:
+    """Stands for Maxima: the limit of every entity, and a chance that can be told apart."""
+
+    def __init__(self, limit):
+        self.of_every = limit
+
+    def limit(self, name):
+        return self.of_every
+
+    def chance(self, name, strengths):
+        return strengths / 100
+
+
+def found(strength, limit=2.0, begin=24, **settings):
+    """A stream of hours with these strengths, of which the stretches of the day that begins with row `begin` were sought."""
+    stream = stream_of(np.zeros(48), "h", **settings)
+    stream.strength[list(strength)] = list(strength.values())
+    stream.find_stretches(begin, begin + 24, Stated(limit), "a")
+    return stream
+
+
+def test_a_stretch_is_kept_that_passes_the_limit_and_reaches_into_the_night():
+    stream = found({22: 0.8, 23: 1.0, 24: 3.0, 26: 0.71, 30: 2.0, 34: 2.1, 35: 0.7})
+    numbers = {row: number for row, number in enumerate(stream.stretch) if number >= 0}
+    assert numbers == {22: 0, 23: 0, 24: 0, 25: 0, 26: 0, 34: 1}  # 30 only reaches the limit; 35 only where a stretch begins
+    assert stream.chance[22:27] == pytest.approx([0.008, 0.01, 0.03, 0, 0.0071])
+    assert (np.delete(stream.chance, [22, 23, 24, 25, 26, 34]) == 1).all()
+    assert np.flatnonzero(stream.is_trouble).tolist() == [22, 23, 24, 25, 26, 34]
+    assert (found({23: 3.0}).stretch == -1).all(), "it ended the night before"
+    assert found({24: 3.0}).stretch[24] == 0
+    assert (found({24: 3.0}, limit=None).stretch == -1).all()
+
+
+def test_a_stretch_that_goes_on_keeps_its_number():
+    stream = found({2: 3.0, 23: 3.0, 24: 3.0}, begin=0)
+    assert (stream.stretch[2], stream.stretch[23], stream.stretch[24]) == (0, 1, -1)
+    stream.strength[30] = 5.0
+    stream.find_stretches(24, 48, Stated(2.0), "a")
+    assert (stream.stretch[2], stream.stretch[23], stream.stretch[24], stream.stretch[30]) == (0, 1, 1, 2)
+
+
+@pytest.mark.parametrize(("hours", "is_trouble"), [(6, True), (7, False)])
+def test_a_stretch_longer_than_the_longest_is_the_new_usual(hours, is_trouble):
+    stream = found(dict.fromkeys(range(25, 26 + hours), 3.0), longest=pd.Timedelta(hours=6))
+    assert (stream.stretch[25 : 26 + hours] == 0).all()
+    assert (stream.is_trouble[25 : 26 + hours] == is_trouble).all()

@@ -81,9 +81,9 @@ def test_night_after_night_is_all_at_once(folders, tmp_path, monkeypatch, seed, 
     monkeypatch.setattr(transfers_days, "BATCH", batch)
     monkeypatch.setattr(transfers_days, "PAGE", 30)
     rng = np.random.default_rng(seed)
-    events = events_of(rng, 50, days=4)
+    events = events_of(rng, 50, days=3)
     order = rng.permutation(len(events)) if seed % 2 else np.argsort(events.created_at.to_numpy(str), kind="stable")
-    pieces = np.array_split(order, 4)
+    pieces = np.array_split(order, 3)
     parts = {f"part{i}": events.iloc[piece].reset_index(drop=True) for i, piece in enumerate(pieces)}
     for i in range(1, len(parts) + 1):
         clean, rejected, done = night(folders, dict(list(parts.items())[:i]))
@@ -99,7 +99,7 @@ def test_night_after_night_is_all_at_once(folders, tmp_path, monkeypatch, seed, 
 
 
 def test_of_two_words_of_one_moment_the_later_counts_on_whichever_night_either_came(folders, tmp_path):
-    events = events_of(np.random.default_rng(6), 40, days=3)
+    events = events_of(np.random.default_rng(6), 40, days=2)
     ended = events[events.transferred_at.notna()].drop_duplicates("request-id")
     corrected = ended.assign(bytes="7", activity="Corrected")
     parts = {"a": events.reset_index(drop=True), "b": corrected.reset_index(drop=True)}
@@ -132,7 +132,7 @@ def test_nothing_new_computes_nothing_and_a_new_day_only_its_own(folders):
 
 
 def test_a_part_that_changes_or_goes_takes_its_events_with_it(folders, tmp_path):
-    events = events_of(np.random.default_rng(2), 80, days=5)
+    events = events_of(np.random.default_rng(2), 80, days=3)
     parts = {f"part{i}": events.iloc[rows] for i, rows in enumerate(np.array_split(np.arange(len(events)), 5))}
     night(folders, parts)
     changed = parts | {"part1": parts["part1"].iloc[::2]}
@@ -146,7 +146,7 @@ def test_a_part_that_changes_or_goes_takes_its_events_with_it(folders, tmp_path)
 
 def test_a_window_that_moves_on_changes_no_state_of_later_days(folders, tmp_path):
     """The day that has left was known all the same; once that is forgotten nobody can tell any more: here in days, since an hour is the constant."""
-    settings, events = {"time_constant_s": HOUR}, events_of(np.random.default_rng(3), 200, days=15)
+    settings, events = {"time_constant_s": HOUR}, events_of(np.random.default_rng(3), 200, days=10)
     at = events[["created_at", "transferred_at"]].fillna("").max(axis=1)
     parts = {day: piece.reset_index(drop=True) for day, piece in events.groupby(at.str[:10])}
     clean, _, _ = night(folders, parts, **settings)
@@ -200,7 +200,7 @@ def test_a_table_of_one_file_gives_way_and_no_event_is_a_table_too(folders):
 
 def test_a_late_word_about_an_old_day_counts_from_its_midnight_on(folders, tmp_path):
     """Of old midnights few are kept: days since the latest one before are passed once more, and not written."""
-    events = events_of(np.random.default_rng(7), 120, days=16)
+    events = events_of(np.random.default_rng(7), 120, days=13)
     at = events[["created_at", "transferred_at"]].fillna("").max(axis=1)
     parts = {day: piece.reset_index(drop=True) for day, piece in events.groupby(at.str[:10])}
     night(folders, parts)

@@ -133,3 +133,5 @@ def test_each_order_is_drawn_from_the_middle_of_its_blocks_with_its_name_apart_f
     assert names == [("by feedback", 0.7), ("as written", 0.31), ("random", 0.285)], "the best first, and none on another"
     edges = [collection.get_paths()[0].get_extents() for collection in ax.collections]
     assert [(round(edge.y0, 3), round(edge.y1, 3)) for edge in edges] == [(0.4, 0.8), (0.2, 0.5), (0.1, 0.4)]
+    assert {(edge.x0, edge.x1) for edge in edges} == {(12.5, 112.5)}
+    assert {float(text.xy[0]) for text in ax.texts} == {worlds.N_FEEDBACKS - 10}

@@ -22,9 +22,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from helpers import write_json
-from nightshift.products import code_below, read_json
+from nightshift.products import code_below, read_json, size_and_time
 from nightshift.sources.certification.lumisections import HISTOGRAM_SCHEMA, TYPES, Extraction
-from nightshift.sources.parts import NOTE, link, part_name, size_and_time, state_of_file
+from nightshift.sources.parts import NOTE, link, part_name, state_of_file
 from nightshift.sources.tables import reading
 from nightshift.status import sha256_of
 
@@ -135,8 +135,9 @@ def noted_rows(what, frames):
 
 
 def read_note(path):
-    """Read the note at `path`: what it was made of, its files, what was counted, rows {those of
-    ROWS that there are: DataFrame} and a wide table, None where there is none; {} where there is no note, or it is damaged.
+    """Read the note at `path`: what it was made of, its files, what was counted, its rows ({those of ROWS
+    that there are: DataFrame}) and a wide table, None where there is none; {} where there is no note, or it
+    is damaged.
     """
     try:
         table = pq.read_table(path, partitioning=None)

@@ -19,9 +19,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from helpers import write_json
-from nightshift.products import read_json
+from nightshift.products import read_json, size_and_time
 from nightshift.runs import warn
-from nightshift.sources.parts import NOTE, link, size_and_time
+from nightshift.sources.parts import NOTE, link
 from nightshift.status import sha256_of
 
 MOST_LINES = 1000  # lines put aside that a note names: of more the file is read again
