@@ -64,7 +64,7 @@ def tables_of(study, step):
 
 def products_of(root, patterns, *, since=0.0):
     """Files below `root` that match `patterns` and were written at `since` (seconds of the epoch) or later,
-    as sorted paths; no hidden ones. Raw tables in many files are their folder.
+    as sorted paths; no hidden ones. Raw tables in many files, and notes, are their folder.
     """
     root = Path(root)
     paths = {path for pattern in patterns for path in root.glob(pattern) if path.is_file()}
@@ -77,10 +77,10 @@ def products_of(root, patterns, *, since=0.0):
 
 def whole_of(root, path):
     """The path of a product below `root`, or of its folder where that holds very many:
-    data/raw/<study>/nodes, or a table such as data/raw/<study>/histograms.parquet.
+    data/raw/<study>/nodes, notes, or a table such as data/raw/<study>/histograms.parquet.
     """
     parts = path.relative_to(root).parts
-    is_one_of_many = parts[3:4] == ("nodes",) or (len(parts) > 4 and parts[3].endswith(".parquet"))
+    is_one_of_many = len(parts) > 4 and (parts[3] in ("nodes", "notes") or parts[3].endswith(".parquet"))
     return Path(root, *parts[:4]) if parts[:2] == ("data", "raw") and is_one_of_many else path
 
 

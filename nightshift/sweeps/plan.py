@@ -135,8 +135,10 @@ def night_files(root, day, study, step):
         )  # training is weekly, and not always of this night
         if other := differing(root, listed):
             raise ValueError(f"{other[0]} is not as {one} of {day} left it: run that night again")
-        written = products_of(root, patterns_of(owner, one))
-        names |= set(listed or [path.relative_to(root).as_posix() for path in written])
+        there = products_of(root, patterns_of(owner, one))
+        written = {path.relative_to(root).as_posix() for path in there}
+        # parts of tables that were kept from an earlier night are in no record
+        names |= set(listed) | {name for name in written if not listed or name.startswith("data/")}
     if "3_train" in before:  # scalings that go with the models
         names |= {path.relative_to(root).as_posix() for path in products_of(root, [f"encoders/{study}/**/*"])}
     of_steps = {one: output_of(study, one) for one in before if one in steps_of(study) and one != "3_train"}
@@ -149,7 +151,9 @@ def night_files(root, day, study, step):
 
 
 def copy_inputs(root, names, folder):
-    """Copy the files `names` below `root` to `folder`, all or nothing; whatever is there already stays."""
+    """Copy the files and folders `names` below `root` to `folder`, all or nothing; whatever is there already
+    stays.
+    """
     if folder.exists():
         return
     half = folder.with_name(f".{folder.name}")
@@ -157,7 +161,8 @@ def copy_inputs(root, names, folder):
     half.mkdir(parents=True)
     for name in names:
         (half / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(root / name, half / name)
+        copy = shutil.copytree if (root / name).is_dir() else shutil.copy2
+        copy(root / name, half / name)
     os.replace(half, folder)
 
 

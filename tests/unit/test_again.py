@@ -152,9 +152,10 @@ def test_parts_of_nodes_are_one_product_and_any_of_them_that_is_another_is_seen(
     parts[2].unlink()
     assert differing(tmp_path, left) == ["data/raw/telemetry/nodes"]
     table = tmp_path / "data/raw/certification/histograms.parquet"
-    table.mkdir(parents=True)
-    (table / "0.parquet").write_bytes(b"part")
-    assert products_of(tmp_path, ["data/raw/certification/**/*"]) == [table]
+    for folder in (table, table.with_name("notes")):
+        folder.mkdir(parents=True)
+        (folder / "0.parquet").write_bytes(b"part")
+    assert products_of(tmp_path, ["data/raw/certification/**/*"]) == [table, table.with_name("notes")]
 
 
 def test_products_of_the_future_count_as_written_now(tmp_path):

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,7 +16,7 @@ from nightshift.night import held
 from nightshift.parameters import declared_at
 from nightshift.runs import write_record
 from nightshift.sweeps import charts, command, comparison, results, tracking
-from nightshift.sweeps.plan import default_name, make_plan, night_files, open_sweep, read_sweep, steps_before
+from nightshift.sweeps.plan import INPUTS, begin_run, copy_inputs, default_name, make_plan, night_files, open_sweep, read_sweep, steps_before
 from nightshift.sweeps.runs import Run, find_runs, point_in_words
 from nightshift.sweeps.search import Search
 from nightshift.sweeps.space import Axis, grid_points, random_points, read_axes
@@ -215,6 +216,18 @@ def test_training_begins_without_what_an_earlier_training_left(tmp_path):
     assert night_files(tmp_path, DAY, "transfers", "3_train") == read
     later = {*read, "encoders/transfers/inputs.json", "models/transfers/metrics.json"}
     assert set(night_files(tmp_path, DAY, "transfers", "4_analyse")) == later
+
+
+def test_parts_that_were_kept_and_tables_in_folders_are_read_too(tmp_path):
+    raw = night(tmp_path / "night") / "data/raw/transfers"
+    for name in ("file-0.parquet", "rows.parquet/0.parquet"):  # the record names neither
+        write_parquet(pd.DataFrame({"x": [1]}), raw / name)
+    names = night_files(tmp_path / "night", DAY, "transfers", "3_train")
+    assert [Path(name).name for name in names if "raw" in name] == ["file-0.parquet", "rows.parquet", "status.json"]
+    sweep = SimpleNamespace(folder=tmp_path, run_folder=lambda run: tmp_path / run)
+    copy_inputs(tmp_path / "night", names, tmp_path / INPUTS)
+    begin_run(sweep, "001")
+    assert pd.read_parquet(tmp_path / "001/data/raw/transfers/rows.parquet").x.tolist() == [1]
 
 
 def test_a_night_that_is_no_input_is_refused_in_one_line(tmp_path):
