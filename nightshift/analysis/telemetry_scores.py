@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from helpers import write_json, write_parquet
 from nightshift.cleaning.telemetry_days import days_of_table, read_windows
+from nightshift.detectors.telemetry_distances import LEVEL_NIGHTS
 from nightshift.detectors.telemetry_health import node_tests
 from nightshift.detectors.telemetry_streams import NIGHTS_READ
 from nightshift.products import code_below, read_json, sha256
@@ -24,7 +25,6 @@ KEPT = ".telemetry"  # folder beside the scores; pandas passes over what begins 
 ABOUT = ["job_id", "node_id", "app", "anomaly", "part", "start", "end"]
 MODELS = ["detector.json", "usual.parquet", "units.parquet", "reference.parquet", "network.keras"]
 MODELS += ["classifier.skops"]
-LEVEL_DAYS = 4  # half-lives of the level of a server: what was before weighs 6%
 ONE_DAY, RUN, ORDER = pd.Timedelta(days=1), ["node_id", "job_id"], ["node_id", "start", "job_id"]
 
 
@@ -95,7 +95,7 @@ class DayTests:
         self.files = {file.stem: file for file in days_of_table(paths.clean)}
         self.features = [*dict.fromkeys([*detector.inputs, *getattr(detector, "features", [])])]
         self.models = [sha256(paths.models / name) for name in MODELS if (paths.models / name).exists()]
-        self.hash_of, self.read = lru_cache(None)(sha256), lru_cache(LEVEL_DAYS + 2)(self.read_day)
+        self.hash_of, self.read = lru_cache(None)(sha256), lru_cache(LEVEL_NIGHTS + 2)(self.read_day)
         self.fitted = {}
         self.kept.mkdir(parents=True, exist_ok=True)
         for file in self.kept.iterdir():
@@ -114,7 +114,7 @@ class DayTests:
     def tests_of(self, day):
         """The tests of the windows of a day that a night may look at, in their order."""
         number = pd.Timestamp(day)
-        before = self.days_between(number - LEVEL_DAYS * ONE_DAY, number - ONE_DAY)
+        before = self.days_between(number - LEVEL_NIGHTS * ONE_DAY, number - ONE_DAY)
         after = self.days_between(number + ONE_DAY, number + ONE_DAY)
         made_of = [self.hash_of(self.files[one]) for one in (*before, day, *after)]
         of = hashlib.sha256(json.dumps([made_of, len(before), self.models, code()]).encode()).hexdigest()

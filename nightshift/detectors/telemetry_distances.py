@@ -11,6 +11,7 @@ from nightshift.statistics import follow_level
 # usual spreads: beyond, one metric of a server counts no more, or a single wild one hides all others
 FAR = 10.0
 LEVEL_DAYS = 1.0  # half-life with which the level of a server is followed
+LEVEL_NIGHTS = 4  # nights that are read for it, as many half-lives: what was before weighs 6%
 
 
 def robust_z_scores(windows, usual):

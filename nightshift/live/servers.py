@@ -3,11 +3,9 @@
 import pandas as pd
 
 from nightshift.cleaning.telemetry_days import read_windows
-from nightshift.detectors.telemetry_distances import level_half_life, robust_z_scores
+from nightshift.detectors.telemetry_distances import LEVEL_NIGHTS, level_half_life, robust_z_scores
 from nightshift.live.predictor import Past
 from nightshift.statistics import follow_level
-
-LEVEL_NIGHTS = pd.Timedelta(days=4)  # four half-lives of a level: what was before weighs 6%
 
 
 def past_of_servers(paths, detector):
@@ -54,7 +52,7 @@ def level_of(clean, node, detector):
     """
     of_node = [("node_id", "==", node), ("job_id", "==", "")]
     newest = read_windows(clean, columns=["end"], filters=of_node).end.max()
-    last = [*of_node, ("end", ">", newest - LEVEL_NIGHTS)]
+    last = [*of_node, ("end", ">", newest - pd.Timedelta(days=LEVEL_NIGHTS))]
     windows = read_windows(clean, features=detector.inputs, filters=last)
     z, _ = robust_z_scores(windows, detector.usual)
     # the level before one more window, whatever that holds
