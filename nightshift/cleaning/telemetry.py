@@ -15,11 +15,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from nightshift.cleaning.days import US_OF_DAY
 from nightshift.cleaning.telemetry_counters import by_name
 from nightshift.cleaning.telemetry_repeats import resolve_repeats
 
 KEYS = ("timestamp", "job_id")  # columns of a part that are no metrics
-US_OF_DAY = 86_400_000_000
 NO_DAY = -1  # of a job, whose days are one run, and of a row without a time
 
 # ------------------------------------------------------------------------------------------------------- Rows

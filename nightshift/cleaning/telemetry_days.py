@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from pyarrow import feather
 
 from helpers import atomic, write_json, write_parquet
+from nightshift.cleaning.days import day_name, files_below
 from nightshift.cleaning.telemetry import NO_DAY, is_counter
 from nightshift.cleaning.telemetry_parts import Part, sources_of, touching
 from nightshift.cleaning.telemetry_windows import KEY_TYPES, LABELS, RUN, WINDOW_KEYS, day_of
@@ -76,7 +77,9 @@ class WindowTable:
             self.path.unlink()
         before = read_json(self.made_of)
         self.earlier_parts = unpacked(before.get("parts", {}))
-        self.goes_on = before.get("code") == code_of_windows() and before.get("left") == files_in(self.path)
+        self.goes_on = before.get("code") == code_of_windows() and before.get("left") == files_below(
+            self.path, "*.parquet"
+        )
         for name, types in TABLES.items():
             empty = pd.DataFrame(columns=[*OF_RUN, *types]).astype(OF_RUN | types)
             file = self.made_of.with_name(f"{name}.parquet")
@@ -135,7 +138,7 @@ class WindowTable:
 
         parts : of the raw table, as `find_parts` gives them.
         """
-        left = files_in(self.path)
+        left = files_below(self.path, "*.parquet")
         write_json({"code": code_of_windows(), "left": left, "parts": packed(parts)}, self.made_of)
 
 
@@ -261,12 +264,6 @@ def code_of_windows():
     return code_below("cleaning", "compiled.py")
 
 
-def files_in(folder):
-    """Size and time in ns of the days of a table, {name: list}."""
-    found = {path.name: path.stat() for path in Path(folder).glob("*.parquet")}
-    return {name: [one.st_size, one.st_mtime_ns] for name, one in found.items()}
-
-
 def packed(parts):
     """Bring parts, {node: list of Part}, in the form of JSON: names of metrics stand there once."""
     of_metrics = {}
@@ -285,11 +282,6 @@ def unpacked(noted):
 
 
 # ------------------------------------------------------------------------------------------------------- Days
-
-
-def day_name(number):
-    """Write a day since 1970 as YYYY-MM-DD."""
-    return str(np.datetime64(int(number), "D"))
 
 
 def nodes_by_day(runs):

@@ -12,7 +12,8 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import feather
 
-from nightshift.cleaning.telemetry import NO_DAY, US_OF_DAY, join_tables
+from nightshift.cleaning.days import US_OF_DAY
+from nightshift.cleaning.telemetry import NO_DAY, join_tables
 from nightshift.cleaning.telemetry_parts import read_sources
 from nightshift.compiled import STATISTICS, window_statistics
 from nightshift.detectors.telemetry_diagnosis import select_features

@@ -31,6 +31,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from helpers import write_json, write_parquet
+from nightshift.cleaning.days import files_below
 from nightshift.cleaning.transfers import (
     AT_START,
     ENTITIES,
@@ -124,12 +125,6 @@ def marks_of_parts(raw):
         name: [*mark, pq.read_metadata(Path(raw) / name).num_rows]
         for name, mark in files_below(raw, "*.parquet").items()
     }
-
-
-def files_below(folder, pattern):
-    """Size and time in ns of the files in a folder that match, {path below it: list}."""
-    found = {path.relative_to(folder).as_posix(): path.stat() for path in Path(folder).glob(pattern)}
-    return {name: [one.st_size, one.st_mtime_ns] for name, one in found.items()}
 
 
 def typed_events(raw, part):

@@ -18,13 +18,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from helpers import atomic
+from nightshift.cleaning import days as utc_days
+from nightshift.cleaning.days import US_OF_DAY
 
 UNDATED = "undated"  # stands behind all days
 NO_DAY = np.iinfo("int64").max // 2  # number of UNDATED
 INDEX = ".index"  # pandas passes over what begins with a dot
 ORIGIN = ["request", "part", "row"]  # what the index says of each row
 NAME = pa.dictionary(pa.int32(), pa.string())  # of all tables, so that those of several days fit together
-US_OF_DAY = 86_400_000_000
 PIECE = 250_000  # rows that are worked on at once, some 100 MB with all columns
 
 
@@ -125,7 +126,7 @@ def day_numbers(moments):
 
 def day_name(number):
     """The name of a day that has a number of `day_numbers`, "2026-01-31"; UNDATED for NO_DAY."""
-    return UNDATED if number == NO_DAY else str(np.datetime64(int(number), "D"))
+    return UNDATED if number == NO_DAY else utc_days.day_name(number)
 
 
 def day_number(name):
