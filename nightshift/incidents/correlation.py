@@ -65,7 +65,7 @@ def codes_alike(one, other, columns):
     for column in columns:
         both = np.concatenate([one[column].to_numpy(object), other[column].to_numpy(object)])
         values = pd.factorize(both, use_na_sentinel=False)[0]
-        code = pd.factorize(code * (len(both) + 1) + values)[0]
+        code = pd.factorize(code * len(both) + values)[0]
     return code[: len(one)], code[len(one) :]
 
 

@@ -35,7 +35,7 @@ def carry_news(root, night, silent):
     for one in night.incidents or []:
         before = earlier.get(one["id"])
         one["state"] = NEWS.get((before, one["state"]), one["state"])
-    if silent and any(earlier.values()):
+    if any(earlier.values()):
         names = silent[0] if len(silent) == 1 else f"{silent[0]} to {silent[-1]}"
         night.headline = f"{night.headline} With the news of {names}, of which no message went out."
 

@@ -17,11 +17,12 @@ def effective_number(hits, group):
     hits are alike, since then nothing tells their variance.
     """
     hits = np.asarray(hits, float)
-    residual = (
-        pd.Series(hits - hits.mean()).groupby(pd.Index(group)).sum() if len(hits) else pd.Series(dtype=float)
-    )
-    n_groups, share = len(residual), hits.mean() if len(hits) else 0.0
-    if n_groups < 2 or share in (0.0, 1.0):
+    if not len(hits):
+        return 0.0
+    share = hits.mean()
+    residual = pd.Series(hits - share).groupby(pd.Index(group)).sum()
+    n_groups = len(residual)
+    if n_groups < 2:
         return float(n_groups)
     variance = float((residual**2).sum()) * n_groups / (n_groups - 1) / len(hits) ** 2
     return float(np.clip(share * (1 - share) / max(variance, 1e-12), n_groups, len(hits)))

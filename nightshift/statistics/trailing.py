@@ -216,7 +216,8 @@ def judge_streams(windows, settings, *, entity="node_id", score="score"):
     row per row of `windows`.
 
     windows : DataFrame entity, start, score, sorted by entity and start. Numbers of stretches count per
-    entity; -1 is none. No window gives no row. ValueError where a score is not finite.
+    entity; -1 is none. A window without an entity is judged by nothing, and raises no alarm. No window gives
+    no row. ValueError where a score is not finite.
 
     Sources: conformal p-values of a trailing window with a level that corrects itself, after Gibbs & Candes
     2021 (adaptive conformal inference), here nightly and on a logarithmic scale, so that it never leaves its

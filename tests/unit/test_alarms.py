@@ -35,6 +35,13 @@ def test_an_item_of_which_nobody_knows_whether_it_was_flagged_is_refused():
         AlarmShare.of(0.01, np.array([True, np.nan], object))
 
 
+@pytest.mark.parametrize("end", [0, 1])
+def test_a_stated_share_at_an_end_of_the_interval_is_as_stated(end):
+    share = AlarmShare.of(AlarmShare.of(0.01, np.arange(100) < 5).interval[end], np.arange(100) < 5)
+    assert share.sentence.endswith(": as stated.")
+    assert not share.is_exceeded
+
+
 @pytest.mark.parametrize(
     ("flags", "end"),
     [

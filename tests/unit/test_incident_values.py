@@ -6,10 +6,19 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from test_incidents import LIMITS, SCALES, WEIGHTS, at, finding, table
+from test_incidents import LIMITS, SCALES, WEIGHTS, at, finding, table, told_by_studies
 
+from nightshift import catalog
 from nightshift.incidents import chance, figures
-from nightshift.incidents.correlation import correlate_findings, hours_of, hours_shared, pairs_alike, within_gap
+from nightshift.incidents.correlation import (
+    correlate_findings,
+    describe_findings,
+    hours_of,
+    hours_shared,
+    is_retrospective,
+    pairs_alike,
+    within_gap,
+)
 from nightshift.incidents.figures import LONGEST_LABEL, MAX_BARS, bar_labels, plot_strip, show_strip
 from nightshift.incidents.ranking import MAX_ADVISED, amounts_in_words, needs_advice, rank_incidents, standing_in_words
 from nightshift.incidents.silences import apply_silences, lift_silence, read_recorded, read_silences, record_silence
@@ -151,6 +160,15 @@ def test_what_had_ended_before_its_night_began_is_no_news(kinds, ended, watched,
     assert ended_unwatched({"studies": [found.study[0]], "ended": ended}, found, watched) == unwatched
 
 
+def test_the_word_of_a_daily_source_on_the_end_counts_for_what_had_ended():
+    found = table(finding("slow_source", "A_DISK", "A", at(7), at(8)), finding("global_dip", "A", "A", at(7), at(9)))
+    found["night_h"] = hours_of(found.night)
+    one = {"studies": ["accounting", "transfers"], "ended": True}
+    assert ended_unwatched(one, found, set()), "the week goes on, the daily source has seen the end"
+    assert not ended_unwatched(one, found.assign(cadence="week"), set())
+    assert not ended_unwatched(one, found.assign(last_h=np.nan), set()), "nobody knows when it ended"
+
+
 def test_names_hold_the_day_and_four_digits_and_the_next_hash_where_one_is_taken():
     first = new_incident_id(("a", "site", "A"), "2026-01-31", set())
     second = new_incident_id(("a", "site", "A"), "2026-01-31", {first})
@@ -182,6 +200,29 @@ def test_hours_that_two_findings_share_and_how_near_they_are():
     weekly = found.assign(cadence=["day", "week"])
     assert within_gap(weekly, here, weekly, there).all()
     assert table(finding("slow_source", "A_DISK", "A", at(1), at(1))).eval("last_h - first_h")[0] == pytest.approx(1 / 3600)
+
+
+def test_a_node_that_is_called_as_its_site_is_the_site_and_nothing_else_is():
+    rows = [
+        ("node", "A", "A"),
+        ("node", "A-n1", "A"),
+        ("node", "", ""),
+        ("gpu", "A", "A"),
+        ("site", "A", "A"),
+        ("site", "vo", ""),
+        ("desk", "A", "A"),
+    ]
+    kinds = {("s", f"k{n}"): catalog.FindingKind(scope=scope) for n, (scope, *_) in enumerate(rows)}
+    found = [finding(f"k{n}", entity, site, at(1), at(2), study="s") for n, (_, entity, site) in enumerate(rows)]
+    described = describe_findings(told_by_studies(*found), {}, kinds).set_index("kind").scope
+    assert described.sort_index().tolist() == ["site", "node", "node", "gpu", "site", "community", "desk"]
+
+
+def test_what_a_weekly_study_says_of_a_site_or_of_a_loss_there_is_told_late():
+    rows = [("site", False, "A", "week"), ("service", False, "A", "week"), ("community", True, "A", "week")]
+    rows += [("community", False, "A", "week"), ("node", True, "A", "week"), ("site", False, "A", "day"), ("site", False, "", "week")]
+    found = pd.DataFrame(rows, columns=["scope", "is_loss", "site", "cadence"])
+    assert is_retrospective(found).tolist() == [True, True, True, False, False, False, False]
 
 
 @pytest.mark.parametrize(("words", "is_one"), [("quota, disk", True), ("quota, login", False), ("Quotas, DISKS ", True)])
@@ -218,7 +259,10 @@ def test_an_incident_is_grave_from_its_limit_on(studies, severity):
 def test_silenced_and_past_ones_come_last_and_only_the_first_are_shown():
     one = {"p_value": 1e-3, "studies": ["a"], "scope": "node", "benign": False, "state": "new", "ended": False, "silenced_as": "", "title": "x"}
     one |= {"active_last_day": True, "impacts": []}
-    rows = [one | {"incident": "past", "state": "closed", "silenced_as": "x"}, one | {"incident": "silent", "silenced_as": "x", "p_value": 1e-6}]
+    rows = [
+        one | {"incident": "past", "state": "closed", "silenced_as": "x", "p_value": 1e-9},
+        one | {"incident": "silent", "silenced_as": "x", "p_value": 1e-6},
+    ]
     rows += [one | {"incident": name, "p_value": p} for name, p in (("third", 1e-2), ("second", 1e-3), ("first", 1e-4))]
     ranked = rank_incidents(pd.DataFrame(rows), WEIGHTS, SCALES, LIMITS, 2)
     assert ranked.incident.tolist() == ["first", "second", "third", "silent", "past"]
@@ -327,6 +371,7 @@ def test_a_silence_holds_up_to_and_including_its_last_day(tmp_path, night, holds
         record_silence(path, ENTRY)
     else:
         record_silence(path, ENTRY, night)
+    assert path.read_text().splitlines()[-1] == "- {site: A, as: silenced, by: somebody, until: '2026-01-31', why: it moves}"
     assert read_recorded(path, night) == ([ENTRY | dict.fromkeys(("incident", "study", "kind", "entity"), "")] if holds else [], [])
 
 

@@ -202,6 +202,7 @@ def test_a_strip_has_a_bar_of_each_finding_from_its_start_to_its_end_in_their_or
     assert night.get_width() == 1
     [quiet] = [line for line in ax.lines if line.get_linewidth() == 1]
     assert [pd.Timestamp(at).day for at in quiet.get_xdata()] == [25, 31]
+    assert quiet.get_ydata() == pytest.approx([2.5, 2.5]), "between the last bar and the word for the night"
 
 
 def test_more_findings_than_bars_are_counted_and_the_most_surprising_are_drawn(ax):
@@ -214,6 +215,7 @@ def test_more_findings_than_bars_are_counted_and_the_most_surprising_are_drawn(a
 def test_a_strip_without_times_says_so_and_exactly_as_many_findings_as_bars_need_no_word(ax):
     plot_strip(findings_on(), ax, day="2026-01-31")
     assert bars_of(ax) == ([], ["tonight", "its source knows no times"])
+    assert ax.get_ylim() == (1.15, -0.8), "it is as high as a strip with one bar"
     plot_tonight(findings_on(*[(1, 31)] * MAX_BARS), ax, height=0, day="2026-01-31")
     assert bars_of(ax)[1][-1] == "tonight"
 
@@ -338,13 +340,18 @@ def test_pictures_of_several_incidents_come_with_their_numbers_the_foremost_firs
     shown = []
     monkeypatch.setattr("IPython.display.display", shown.append)
     figures = ["own.png", "late.png", "late.png", "early.png", "early.png", "early.png", "hidden.png", "hidden.png", ""]
-    findings = pd.DataFrame({"incident": list("abcacdeda"), "figure": figures, "study": "transfers"})
+    findings = pd.DataFrame(
+        {"incident": list("abcacdeda"), "figure": figures, "study": ["tickets", *["transfers"] * 4, "accounting"] + ["tickets"] * 3}
+    )
     own, shared = split_pictures(findings)
     assert own == {"a": ["own.png"]}
     assert shared == {"late.png": {"b", "c"}, "early.png": {"a", "c", "d"}, "hidden.png": {"e", "d"}}
     incidents = pd.DataFrame({"incident": list("abcde"), "rank": range(1, 6), "shown": [True, True, True, False, False]})
     assert show_shared_pictures(findings, incidents, {}, root=tmp_path, max_mb=1) == {}
     sentences = [one.data for one in shown if one.data.startswith("**")]
-    assert sentences == ["**Incidents 1 and 3, and 1 that is not shown in full**, by transfers:", "**Incidents 2 and 3**, by transfers:"]
+    assert sentences == [
+        "**Incidents 1 and 3, and 1 that is not shown in full**, by accounting and transfers:",
+        "**Incidents 2 and 3**, by transfers:",
+    ]
     show_shared_pictures(findings.head(1), incidents, {}, root=tmp_path, max_mb=1)
     assert shown[-1].data == "No picture shows more than one incident."

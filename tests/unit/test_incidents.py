@@ -655,6 +655,16 @@ def test_a_night_that_runs_again_takes_the_names_it_had():
     assert shown.startswith("20260108-")
 
 
+def test_what_begins_anew_gets_no_name_that_the_night_gave_to_something_else_before():
+    nights = Nights()
+    first = nights.night(8, finding("slow_source", "A_DISK", "A", at(1), at(2)))
+    stored = nights.found[0][1].merge(first[["incident", "first_seen"]], on="incident")
+    again = Nights().night(8, finding("slow_source", "A_DISK", "A", at(7), at(8, 23)), stored=stored)  # the same storage, five days later
+    assert again.incident.item() != first.incident.item()
+    same = Nights().night(8, finding("slow_source", "A_DISK", "A", at(1), at(2)), stored=stored)
+    assert same.incident.item() == first.incident.item()
+
+
 def test_the_earliest_start_of_its_findings_is_that_of_the_incident_and_stays():
     nights = Nights()
     two = [finding("slow_source", "A_DISK", "A", at(4), at(8, 23)), finding("failing_source", "A_DISK", "A", at(2), at(8, 23))]

@@ -130,6 +130,7 @@ def test_a_message_has_text_markup_and_small_figures_of_its_incidents_only(tmp_p
     write_run(tmp_path)
     [message] = drafts(tmp_path, settings())
     page = parts(message)[1]
+    assert re.fullmatch(rf"<{DAY}\.[0-9a-f]{{24}}@example\.org>", message["Message-ID"])
     assert 500_000 < len(message.as_bytes()) < 1_000_000
     assert len(message.get_body(("html",)).get_content()) < 102_000  # more than this, and Gmail cuts it off
     pictures = {part["Content-ID"][1:-1]: part for part in message.walk() if part.get_content_type() == "image/png"}

@@ -4,18 +4,21 @@ import contextlib
 import fcntl
 import json
 import smtplib
+import socket
 import ssl
+import threading
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from types import SimpleNamespace
 
 import pytest
 import requests
-from incident_tables import incident, write_incidents, write_run
+from incident_tables import incident, published_finding, published_incident, write_incidents, write_run
 
+from nightshift.assurance import assure
 from nightshift.notify import alertmanager, http, policy, smtp, webhook
 from nightshift.notify.carried import carry_news, silent_nights
-from nightshift.notify.message import concerns_of, subject_of
+from nightshift.notify.message import concerns_of, mail_view, read_night, subject_of
 from nightshift.notify.settings import checked_alertmanager, checked_server
 
 NIGHTS = ["2026-01-28", "2026-01-29", "2026-01-30", "2026-01-31"]
@@ -138,6 +141,115 @@ def test_what_becomes_of_a_post_follows_from_its_status(status, outcome):
 )  # fmt: skip
 def test_what_failed_before_anything_was_sent_waits(error, end):
     assert http.outcome_of(error) == end
+
+
+class Session:
+    """A session of requests that answers as it is told, and keeps what it was asked."""
+
+    def __init__(self, status=200, body=b"x" * 900):
+        self.status, self.body, self.asked = status, body, []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *args):
+        return None
+
+    def request(self, method, url, **how):
+        self.asked.append((method, url, how))
+        raw = SimpleNamespace(read=lambda n, decode_content: self.body[:n] if decode_content else b"packed")
+        return SimpleNamespace(status_code=self.status, ok=self.status < 400, raw=raw, headers={"a": "b"})
+
+
+def test_a_server_has_ten_seconds_to_connect_and_thirty_to_answer_and_only_a_refusal_is_read(monkeypatch):
+    session = Session()
+    monkeypatch.setattr(requests, "Session", lambda: session)
+    assert http.ask("POST", "https://h", json=[1]) == (200, b"", {"a": "b"})
+    assert session.asked == [("POST", "https://h", {"timeout": (10, 30), "allow_redirects": False, "stream": True, "json": [1]})]
+    session.status = 404
+    assert http.ask("GET", "https://h", wait_s=2) == (404, b"x" * 500, {"a": "b"})
+    assert session.asked[1][2]["timeout"] == (2, 2)
+    assert http.post("https://h", [1], auth=("me", "secret")) == ("refused", f"it says 404 {'x' * 199}…")
+    assert session.asked[2][2] | {"json": [1], "auth": ("me", "secret")} == session.asked[2][2]
+    monkeypatch.setattr(session, "request", lambda *args, **how: 1 / 0)
+    assert isinstance(http.ask("GET", "https://h"), ZeroDivisionError)
+
+
+def test_a_server_that_never_ends_its_answer_keeps_nobody_waiting(monkeypatch):
+    threads, end = [], threading.Event()
+    monkeypatch.setattr(http, "WHOLE_S", 0.01)
+    monkeypatch.setattr(http, "ask", lambda *args, **how: (threads.append(threading.current_thread()), end.wait(5)))
+    assert http.post("https://h", []) == ("unclear", "no whole answer within 0.01 s")
+    assert threads[0].daemon, "the run ends though the answer does not"
+    end.set()
+
+
+class Post:
+    """A mail server as smtplib has it; `takes` are its answers to a connection and to the sender."""
+
+    def __init__(self, takes=(220, 250), sock=None):
+        self.takes, self.sock, self.done = takes, sock, []
+
+    def connect(self, *address):
+        self.done.append(address)
+        return self.takes[0], b"hello"
+
+    def starttls(self, context):
+        self.done.append(("starttls", context.verify_mode, context.check_hostname))
+
+    def mail(self, sender):
+        return self.takes[1], b"nobody"
+
+    def __getattr__(self, name):
+        return lambda *args: self.done.append((name, *args))
+
+
+def met(monkeypatch, server, scheme="smtp", **more):
+    """What a mail server was asked while a message could be handed over, and how it was made."""
+    made = []
+    for name in ("SMTP", "SMTP_SSL"):
+        monkeypatch.setattr(smtplib, name, lambda name=name, **how: (made.append((name, how)), server)[1])
+    settings = SimpleNamespace(server=(scheme, "h", 25), login=None, sender="n@example.org")
+    with smtp.connected(SimpleNamespace(**(vars(settings) | more)), timeout_s=more.get("timeout_s")):
+        assert server.done[-1][0] != "close"
+    return server.done, made[0]
+
+
+def test_a_mail_server_is_met_encrypted_and_by_the_name_in_its_certificate(monkeypatch):
+    done, (name, how) = met(monkeypatch, Post())
+    assert done == [("h", 25), ("starttls", ssl.CERT_REQUIRED, True), ("ehlo_or_helo_if_needed",), ("quit",), ("close",)]
+    assert (name, how) == ("SMTP", {"timeout": 30})
+    server = Post()
+    done, (name, how) = met(monkeypatch, server, "smtps", login=("me", "secret"), timeout_s=2)
+    assert done == [("h", 25), ("login", "me", "secret"), ("ehlo_or_helo_if_needed",), ("quit",), ("close",)]
+    assert (name, how["timeout"], how["context"].verify_mode, server._host) == ("SMTP_SSL", 2, ssl.CERT_REQUIRED, "h")
+
+
+@pytest.mark.parametrize(("takes", "words"), [((554, 250), "h:25: it says 554 hello"), ((220, 550), "h:25: it says 550 nobody")])
+def test_a_server_that_takes_no_connection_or_no_sender_is_no_way(monkeypatch, takes, words):
+    server = Post(takes)
+    with pytest.raises(smtp.NoWay, match=f"^{words}$"):
+        met(monkeypatch, server)
+    assert server.done[-1] == ("close",)
+
+
+def test_a_goodbye_that_fails_costs_nothing_and_a_session_has_an_end(monkeypatch):
+    ours, theirs = socket.socketpair()
+    server, timers = Post(sock=ours), []
+    monkeypatch.setattr(server, "quit", lambda: expect_closed(theirs), raising=False)
+    monkeypatch.setattr(smtp, "SESSION_S", 0.01)
+    monkeypatch.setattr(threading, "Timer", lambda *how, timer=threading.Timer: (timers.append(timer(*how)), timers[-1])[1])
+    assert met(monkeypatch, server)[0][-1] == ("close",)
+    assert (timers[0].daemon, timers[0].interval) == (True, 0.01)
+    for end in (ours, theirs):
+        end.close()
+
+
+def expect_closed(sock):
+    """Wait until the other end of a socket was shut down, and fail as a connection that is lost does."""
+    sock.settimeout(5)
+    assert sock.recv(1) == b""
+    raise ConnectionError("lost")
 
 
 # -------------------------------------------------------------------------------------------------- what is remembered
@@ -324,6 +436,117 @@ def test_a_chat_reads_texts_as_they_are_and_no_more_than_a_message_holds(monkeyp
     assert (message.content["text"], len(message.id)) == (text, len("2026-01-31.") + 24)
 
 
+# ------------------------------------------------------------------------------------------ what a recipient may see
+
+
+def shown_incident(name, state="new", **more):
+    more = {"impact": "", "rank": 1, "proposals": [], "figure": "", "studies": ["transfers"]} | more
+    return published_incident(name, [published_finding()], state, **more)
+
+
+SILENCE = {"as": "silenced", "by": "x", "until": DAY, "why": "y"}
+ALL_OF_IT = [
+    shown_incident("low", severity="low"),
+    shown_incident("jobs", "ongoing", studies=["accounting", "tickets"]),
+    shown_incident("high", "escalated", severity="high", studies=["tickets"]),
+    shown_incident("over", "resolved"),
+    shown_incident("silent", severity="high", silence=SILENCE),
+    shown_incident("past", "closed", silence=SILENCE),
+]
+
+
+def night_of(incidents=ALL_OF_IT, room=2, verdicts=None, digest="ok", **more):
+    verdicts = verdicts or dict.fromkeys(["accounting", "tickets", "transfers"], "ok")
+    night = {"day": DAY, "headline": "All of it.", "sample": "", "missing": [], "failed": [], "concerns": [], "incidents": incidents, "room": room}
+    return SimpleNamespace(**(night | {"assurance": assure(verdicts, digest)} | more))
+
+
+def view_of(*rules, night=None, notified=(), failures=(), only_changes=True):
+    settings = SimpleNamespace(people={"a": list(rules)} if rules else {}, failures={*failures}, only_changes=only_changes)
+    return mail_view(night or night_of(), settings, "a", {*notified})
+
+
+def ids(ones):
+    return [one["id"] for one in ones]
+
+
+def test_who_asks_for_all_sees_all_and_reads_the_headline():
+    view = view_of((None, 0))
+    assert view["seen"] == ["low", "jobs", "high", "over"]
+    assert {name: ids(ones) for name, ones in view["news"].items()} == {
+        "New": ["low"], "Escalated": ["high"], "Resolved": ["over"], "Ongoing, new to you": ["jobs"]
+    }  # fmt: skip
+    assert [(one["id"], one["rank"]) for one in view["shown"]] == [("low", 1), ("jobs", 2)]
+    assert (view["more"], ids(view["silenced"])) == ("Less urgent: 1 open", ["silent"])
+    assert (view["headline"], view["lead"]) == ("All of it.", "1 new, 1 escalated, 1 ongoing, 1 resolved.")
+    assert (view["chip"], view["assured"]) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("rules", "seen"),
+    [
+        ([({"tickets"}, 0)], ["jobs", "high"]), ([({"accounting", "transfers"}, 0)], ["low", "jobs", "over"]),
+        ([(None, 1)], ["jobs", "high", "over"]), ([(None, 2)], ["high"]),
+        ([({"accounting"}, 0), ({"tickets"}, 2)], ["jobs", "high"]), ([({"certification"}, 0)], None),
+    ],
+)  # fmt: skip
+def test_who_asks_for_a_part_sees_that_part_and_not_the_headline(rules, seen):
+    view = view_of(*rules)
+    assert (view and view["seen"]) == seen
+    assert view is None or (view["headline"], view["digest"]) == ("", True)
+
+
+def test_a_mail_is_due_for_what_is_new_to_its_reader_or_every_night_where_that_is_asked_for():
+    quiet = night_of([shown_incident("jobs", "ongoing"), shown_incident("done", "ongoing", ended=True), shown_incident("s", silence=SILENCE)])
+    assert ids(view_of((None, 0), night=quiet)["news"]["Ongoing, new to you"]) == ["jobs"]
+    assert view_of((None, 0), night=quiet, notified=["jobs"]) is None
+    every = view_of((None, 0), night=quiet, notified=["jobs"], only_changes=False)
+    assert (every["news"], every["seen"]) == ({}, ["jobs", "done"])
+    assert view_of(night=quiet, only_changes=False) is None, "who asks for nothing"
+    assert view_of((None, 0), night=night_of(None, digest="failed"), only_changes=False) is None, "without a digest there is none to send"
+
+
+FAILED = [{"study": study, "how": "failed", "step": "3_train", "error": "E", "page": ""} for study in ("tickets", "transfers")]
+CONCERNS = [{"study": study, "how": "warning", "text": "T", "id": f"c-{study}"} for study in ("tickets", "transfers")]
+
+
+def test_who_mends_is_told_of_failures_and_of_concerns_that_are_not_known_yet():
+    night = night_of(None, digest="failed", failed=FAILED)
+    view = view_of(night=night, failures=["a"])
+    assert (view["digest"], view["shown"], view["headline"], view["failed"]) == (False, [], "", FAILED)
+    assert view_of(night=night, failures=["b"]) is None
+    night = night_of([], concerns=CONCERNS)
+    assert view_of(night=night, failures=["a"], notified=["c-tickets"])["seen"] == ["c-tickets", "c-transfers"]
+    assert view_of(night=night, failures=["a"], notified=["c-tickets", "c-transfers"]) is None
+
+
+@pytest.mark.parametrize(
+    ("rules", "failures", "studies"),
+    [
+        ([({"tickets"}, 0)], [], ["tickets"]), ([(None, 0)], [], ["tickets", "transfers"]), ([({"tickets"}, 0)], ["a"], ["tickets", "transfers"]),
+        ([({"tickets"}, 0), (None, 2)], [], ["tickets", "transfers"]), ([({"accounting"}, 0)], [], []),
+    ],
+)  # fmt: skip
+def test_a_reader_is_told_what_failed_and_what_is_missing_of_the_studies_they_ask_for(rules, failures, studies):
+    view = view_of(*rules, failures=failures, night=night_of(failed=FAILED, concerns=CONCERNS, missing=["tickets", "transfers"]))
+    assert [one["study"] for one in view["failed"]] == [one["study"] for one in view["concerns"]] == view["missing"] == studies
+
+
+def test_what_is_not_known_is_said_of_the_studies_that_a_reader_asks_for():
+    night = night_of(verdicts={"accounting": "ok", "tickets": "failed", "transfers": "ok"})
+    assert view_of((None, 0), night=night)["assured"] == "2 of 3 studies reported; nothing new is known of tickets (failed)."
+    assert view_of(({"tickets"}, 0), night=night)["assured"] == "2 of 3 studies reported; not all is known of tickets (failed)."
+    assert view_of(({"transfers"}, 0), night=night)["assured"] == "2 of 3 studies reported."
+    assert view_of((None, 0), night=night)["chip"] == "2 of 3 studies reported"
+    late = view_of((None, 0), night=night_of(verdicts={"tickets": "failed"}, headline=f"Late. {assure({'tickets': 'failed'}).sentence}"))
+    assert late["assured"] == "", "the headline says it"
+    nothing = view_of(({"certification"}, 0), only_changes=False)
+    assert (nothing["counts"], nothing["lead"]) == ("nothing for you", "Nothing for you.")
+    assert view_of((None, 0), only_changes=False, night=night_of([]))["counts"] == "no incident"
+    lone = view_of((None, 0), only_changes=False, night=night_of([], verdicts={"tickets": "failed"}))
+    assert (lone["counts"], lone["lead"]) == ("0 of 1 study reported", "All of it."), "the headline stands where the counts say nothing else"
+
+
 # ------------------------------------------------------------------------------------------------ words and settings
 
 
@@ -342,6 +565,33 @@ def test_a_subject_says_what_is_new_and_what_is_not_known_once():
     concerns = [{"study": "c", "how": "warning"}] * 2
     assert subject(digest=False, failed=failed[:1], concerns=concerns) == "a failed in 3_train, c: warning"
     assert subject(digest=False, failed=[{"how": "failed", "study": "a", "step": ""}]) == "a failed"
+
+
+def test_what_went_wrong_in_a_night_is_read_with_its_page_each_in_a_line(tmp_path):
+    published(tmp_path, DAY)
+    path = tmp_path / f"reports/{DAY}/digest.json"
+    record = json.loads(path.read_text()) | {"headline": "h" * 600, "problems": ["no\nroom"]}
+    record["digest"] |= {"notes": ["a table is gone"], "missing": ["jobs"]}
+    record["studies"]["tickets"] |= {"error": "E" * 600, "failed_step": "3_train", "verdict": "failed"}
+    record["studies"]["transfers"] |= {"warnings": ["w" * 700, ""], "data": {"source": "sample"}}
+    path.write_text(json.dumps(record))
+    (path.parent / "tickets").mkdir()
+    (path.parent / "tickets/3_train.html").touch()
+    night = read_night(tmp_path, DAY)
+    assert [(one["study"], one["how"], one["step"], one["page"]) for one in night.failed] == [
+        ("tickets", "failed", "3_train", f"{DAY}/tickets/3_train.html"), ("digest", "incomplete", "", ""), ("site", "incomplete", "", "")
+    ]  # fmt: skip
+    assert [one["error"] for one in night.failed[1:]] == ["a table is gone", "no room"]
+    assert (night.headline, night.missing, night.sample, night.room) == (f"{'h' * 499}…", ["jobs"], "simulated data", 1)
+    assert [one["text"] for one in night.concerns] == [f"{'w' * 599}…", "warning"], "a warning without words is one"
+    assert night.assurance.lacking == {"tickets": "failed"}
+    record["digest"] |= {"outcome": "failed", "error": ""}
+    path.write_text(json.dumps(record | {"problems": None}))
+    night = read_night(tmp_path, DAY)
+    assert (night.incidents, night.failed[1]["how"], night.failed[1]["error"], len(night.failed)) == (None, "failed", "it did not run", 3)
+    path.write_text(json.dumps({"digest": "x" * 200}))
+    with pytest.raises(ValueError, match=rf"^reports/{DAY}/digest.json cannot be read \(\w+: .{{1,120}}\), so nothing of that night is sent$"):
+        read_night(tmp_path, DAY)
 
 
 def test_a_warning_is_the_same_concern_whatever_its_numbers_are():
@@ -364,6 +614,8 @@ def test_addresses_of_servers_have_the_port_of_their_scheme_unless_they_name_one
     for wrong in ("ftp://h", "http://", "http://h?x", 5):
         with pytest.raises(ValueError, match=r"^x: '.*' is no address such as"):
             checked_alertmanager("x", wrong)
+    with pytest.raises(ValueError, match=rf"^x: 'http://{'x' * 72}…' is no address"):
+        checked_alertmanager("x", f"http://{'x' * 99}?")
 
 
 # ------------------------------------------------------------------------------------------------------ a channel
@@ -434,6 +686,18 @@ def test_what_waits_goes_first_with_the_next_night_up_to_three_nights_later(tmp_
     assert channel.handed == [(nights[4], "a", "b")]
     assert send(tmp_path, nights[3], channel) == [], "an older night says nothing after a newer one was told"
     assert len(channel.handed) == 1
+
+
+def test_a_night_tells_the_news_of_nights_of_which_no_message_went_out(tmp_path):
+    published(tmp_path, *NIGHTS[:3])
+    channel, headlines = Channel("waiting"), []
+    channel.view_for = lambda night, settings, address, entry: (headlines.append((night.day, night.headline)), {"day": night.day, "seen": []})[1]
+    assert len(send(tmp_path, NIGHTS[0], channel, "a")) == 1
+    assert send(tmp_path, NIGHTS[2], channel, "a") == []
+    (first, _), (again, earlier), (last, late) = headlines
+    assert (first, again, last) == (NIGHTS[0], NIGHTS[0], NIGHTS[2])
+    assert late.endswith(f" With the news of {NIGHTS[1]}, of which no message went out.")
+    assert "With the news of" not in earlier, "what waits is told as it was"
 
 
 def test_without_a_way_nothing_more_is_tried_and_all_waits(tmp_path):

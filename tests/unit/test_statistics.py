@@ -10,6 +10,7 @@ from nightshift.statistics import (
     benjamini_hochberg,
     calibration_needed,
     chance_of_maximum,
+    check_shares,
     combine_tests,
     draw_groups,
     flags_across_folds,
@@ -17,6 +18,7 @@ from nightshift.statistics import (
     judge_across_folds,
     p_values,
     percentile_interval,
+    poisson_interval,
     resampled_sums,
     robust_spread,
     score_limit,
@@ -34,6 +36,30 @@ def test_the_interval_of_a_share_is_that_of_scipy(n_hits, n):
     assert share_interval(0, 0) == (0, 1)
 
 
+def test_the_interval_of_all_and_of_none_ends_at_one_and_at_nought():
+    """Rounding must not pass them: a share beyond 100% is none."""
+    for n in range(1, 200):
+        of_none, of_all = share_interval(0, n), share_interval(n, n)
+        assert (of_none[0], of_all[1]) == pytest.approx((0, 1), abs=1e-12)
+        assert of_none[0] >= 0
+        assert of_all[1] <= 1
+
+
+@pytest.mark.parametrize("n", [1, 2, 10])
+def test_the_interval_of_a_count_is_that_of_garwood(n):
+    """At its low end so many or more are seen with a chance of 1 in 40, at its high end so many or fewer."""
+    low, high = poisson_interval(n)
+    assert (stats.poisson.sf(n - 1, low), stats.poisson.cdf(n, high)) == pytest.approx((0.025, 0.025))
+    assert poisson_interval(0) == pytest.approx((0, np.log(40)))
+
+
+@pytest.mark.parametrize("share", [0, 1, -0.1, 1.5, np.nan])
+def test_a_stated_share_lies_between_nought_and_one(share):
+    check_shares(alarm_rate=0.01, finding_rate=0.999)
+    with pytest.raises(ValueError, match=f"^finding_rate is {share}: it must lie between 0 and 1$"):
+        check_shares(alarm_rate=0.01, finding_rate=share)
+
+
 def test_p_values_and_limit_agree():
     calibration = np.arange(1, 200)  # 199 scores
     assert p_values([199, 199.5, 0], calibration) == pytest.approx([2 / 200, 1 / 200, 1])
@@ -41,6 +67,7 @@ def test_p_values_and_limit_agree():
     assert p_values([limit], calibration)[0] > 0.01
     assert p_values([limit + 1e-9], calibration)[0] <= 0.01
     assert score_limit(calibration[:50], 0.01) == np.inf
+    assert (score_limit(calibration[:98], 0.01), score_limit(calibration[:99], 0.01)) == (np.inf, 99), "1 in 100 needs 99 beside it"
 
 
 def test_p_values_use_the_group_where_it_is_large_enough():
@@ -72,6 +99,7 @@ def test_skill_interval_covers_and_says_when_it_cannot():
     assert low < skill < high
     with pytest.raises(ValueError, match="one stretch"):
         skill_interval([1.0, 1.0], [2.0, 2.0], time[[0, 0]], rng=rng)
+    assert skill_interval([1.0, 1.0], [2.0, 2.0], time[[0, 1]], rng=rng) == (0.5, 0.5, 0.5), "two stretches are enough"
 
 
 def test_a_skill_against_a_baseline_without_loss_stays_a_number():
@@ -117,6 +145,21 @@ def test_each_fold_is_judged_by_the_others():
     assert flags.mean() == pytest.approx(0.05, abs=0.02)
 
 
+def test_an_item_at_the_alarm_rate_is_flagged():
+    """Each is judged by three others, so that the strangest of all has a p-value of 1 in 4."""
+    tests, fold = pd.DataFrame({"a": [1.0, 2, 3, 4, 5, 6]}), np.array([0, 0, 0, 1, 1, 1])
+    assert flags_across_folds(tests, fold, {"a": 1.0}, 0.25).tolist() == [False] * 3 + [True] * 3
+    assert not flags_across_folds(tests, fold, {"a": 1.0}, 0.249).any()
+
+
+@pytest.mark.parametrize("unit", [1, 0.1])
+def test_an_allowance_is_the_first_of_16384_steps_that_is_enough(unit):
+    """Both of the second fold are flagged, half of all at a stated 40%, until 4 is taken from 5, which is then no more than the 1 that judges it."""
+    tests = pd.DataFrame({"a": np.array([0.0, 1, 5, 6]) * unit})
+    step = (6 * unit + 1) / 2**14
+    assert allowance_for_unseen(tests, [0, 0, 1, 1], {"a": 1.0}, 0.4) == pytest.approx(np.ceil(4 * unit / step) * step, rel=1e-12)
+
+
 def test_unseen_groups_are_granted_what_brings_their_alarms_to_the_stated_share():
     rng = np.random.default_rng(3)
     level = rng.normal(0, 2, 20)  # of each of twenty groups, which lie apart
@@ -151,6 +194,7 @@ def test_the_chance_of_a_maximum_is_kept_and_few_groups_promise_little():
     assert chance_of_maximum([1e9], [0.0] * 8)[0] == pytest.approx(1 / 10)
     assert chance_of_maximum([0.0, 5.0], []).tolist() == [1, 1]
     assert chance_of_maximum([0.0], [1.0, 2.0])[0] == 1
+    assert chance_of_maximum([0.5], [0.5, 0.0]) == pytest.approx([2 / 4 * (1 + 0.5 / 0.5) ** -1]), "whatever the unit is"
     more = chance_of_maximum([5.0, 10.0, 20.0], [0.0, 1.0, 2.0, 3.0])
     assert more == pytest.approx([4 / 6 * (1 + x / 6) ** -3 for x in (5, 10, 20)])
 
@@ -201,6 +245,8 @@ def test_beyond_all_calibration_the_statistic_breaks_ties():
     score, p, _ = combine_tests(far, calibration, {"a": 1.0})
     assert list(np.argsort(score)) == [2, 0, 1]
     np.testing.assert_allclose(p[:2], 0.01)
+    small, _, _ = combine_tests(pd.DataFrame({"a": [0.2, 0.5]}), pd.DataFrame({"a": [0.1]}), {"a": 1.0})
+    assert small[0] < small[1]
 
 
 def test_the_strongest_of_several_tests_is_ranked_among_the_strongest_of_the_calibration():

@@ -201,6 +201,20 @@ def test_a_past_is_enough_when_its_least_p_value_reaches_the_alarm_rate(least, h
     assert (stream.has_past[PER_DAY:] == has_past).all()
 
 
+def test_an_entity_that_was_silent_for_a_day_is_judged_by_the_days_that_it_has():
+    alone, other = windows_of(noise(12, 1), "a"), windows_of(noise(12, 2), "b")
+    alone = alone[alone.start.dt.day != 6]
+    both = judge_streams(pd.concat([alone, other], ignore_index=True), replace(SETTINGS, finding_rate=1e-9)).head(len(alone))
+    only = judge_streams(alone, replace(SETTINGS, finding_rate=1e-9))
+    pd.testing.assert_frame_equal(both[["p_value", "strength", "has_past"]], only[["p_value", "strength", "has_past"]].reset_index(drop=True))
+
+
+def test_a_window_of_no_entity_is_judged_by_nothing():
+    windows = windows_of(noise(4, 1)).assign(node_id=lambda table: table.node_id.where(table.index != len(table) - 1))
+    last = judge_streams(windows, SETTINGS).iloc[-1]
+    assert last.to_dict() == {"p_value": 1, "flagged": False, "strength": 0, "chance": 1, "stretch": -1, "has_past": False}
+
+
 # ----------------------------------------------------------------------------------------------- by hand
 
 
