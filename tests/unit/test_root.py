@@ -56,6 +56,12 @@ def test_of_both_those_of_lumisections_are_used_and_the_others_counted(tmp_path)
     assert (left_out["whole runs"], left_out["several lumisections"]) == (2, 1)
 
 
+def test_names_may_hold_line_breaks(tmp_path):
+    rows, left_out = read(write(tmp_path / "a.root", [LUMI.format(3) + "\nof pions", LUMI.format(4).replace("Tracking", "a\nb"), RUN]))
+    assert [(row["lumisection"], row["element"]) for row in rows] == [("3", "Tracking/hit_eta\nof pions"), ("4", "a\nb/hit_eta")]
+    assert (left_out["whole runs"], left_out["several lumisections"]) == (1, 0)
+
+
 def profile(sums, entries, edges):
     """A TProfile as uproot writes it: sums of y and entries of each bin, without what lies beside the axis."""
     from uproot.writing.identify import to_TAxis, to_TProfile

@@ -9,9 +9,9 @@ import pyarrow as pa
 from tqdm import tqdm
 
 # `ZeroBias/Run 400123/LS 12/Tracker/hit_eta`, or `DQMData/Run 400123/Tracker/By Lumi Section 12-12/hit_eta`,
-# whose element is `Tracker/hit_eta`.
+# whose element is `Tracker/hit_eta`. Names may hold line breaks: (?s) lets a dot stand for one.
 MANNERS = (
-    r"^(?:DQMData/|(?P<dataset>[^/]+)/)?Run (?P<run>\d+)/(?:(?P<folder>.+)/)?"
+    r"(?s)^(?:DQMData/|(?P<dataset>[^/]+)/)?Run (?P<run>\d+)/(?:(?P<folder>.+)/)?"
     r"(?:LS |By Lumi Section )(?P<lumisection>\d+)"
     r"(?:-(?P=lumisection))?/(?P<element>.+)$"
 )
