@@ -1,11 +1,16 @@
 """What tables of node metrics say, in every form that LDMS, DCGM and a Prometheus give, with values asserted."""
 
+import datetime
 import gzip
+import os
+from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+import tables as pytables
 
 from nightshift.cleaning import telemetry_repeats
 from nightshift.detectors import telemetry_sites
@@ -406,3 +411,49 @@ def test_a_long_file_of_hdf5_is_read_by_pages(tmp_path, form, texts):
     assert np.concatenate([page["load"].to_numpy() for _, page in pages]).tolist() == table.load.tolist()
     assert opening.read_hdf(tmp_path / "run.h5", 3)[0] == names
     assert [len(page) for _, page in opening.read_hdf(tmp_path / "run.h5", 3)[1]] == [3]
+
+
+class Named:
+    """What pickle writes as a call of `function` by its name."""
+
+    def __init__(self, function, *positional):
+        self.call = function, positional
+
+    def __reduce__(self):
+        return self.call
+
+
+@pytest.mark.filterwarnings("ignore::pandas.errors.PerformanceWarning")
+@pytest.mark.parametrize("where", ["a column", "an attribute", "a part of a class"])
+def test_no_program_in_hdf5_is_run(tmp_path, where):
+    path, made = tmp_path / "run.h5", tmp_path / "made"
+    object_ = Named(getattr, datetime.date, "today") if where == "a part of a class" else Named(os.mkdir, str(made))
+    table = pd.DataFrame({"#Time": [0, 1], "load": [1.0, 2.0]})
+    if where != "an attribute":
+        table["x"] = pd.Series([object_, object_], dtype=object)
+    table.to_hdf(path, key="data")
+    if where == "an attribute":
+        with pytables.open_file(path, "a") as file:
+            file.root.data._v_attrs.info = object_
+    with pytest.raises(ValueError, match=r"it holds Python objects that may be programs, and are not read \((posix\.mkdir|getattr of today)\)"):
+        opening.read_hdf(path)
+    assert not made.exists()
+    path.unlink()  # and it is not left open
+    table[["load"]].to_hdf(path, key="data")
+    assert opening.read_hdf(path)[0] == ["load"]
+
+
+@pytest.mark.filterwarnings("ignore::pandas.errors.PerformanceWarning")
+def test_numbers_texts_and_times_in_objects_of_hdf5_are_read(tmp_path):
+    path, at = tmp_path / "run.h5", pd.date_range("2026-01-31", periods=3, freq="h", tz=ZoneInfo("Europe/Berlin"))
+    mixed = pd.Series(["n1", datetime.date(2026, 1, 31), Decimal("1.5")], dtype=object)
+    table = pd.DataFrame(
+        {"mixed": mixed, "array": pd.Series([np.float64(1), np.arange(2), pd.NaT], dtype=object), "at": pd.Series(list(at), dtype=object)}
+    )
+    table.to_hdf(path, key="data")
+    read = opening.hdf_rows(path, 0, 3)
+    assert read.mixed.tolist() == mixed.tolist()
+    assert read["at"].tolist() == list(at)
+    assert read.array[1].tolist() == [0, 1]
+    pd.DataFrame({"load": 1.0}, index=at).to_hdf(path, key="data", format="table", mode="w")
+    assert opening.hdf_rows(path, 0, 3).index.equals(at)

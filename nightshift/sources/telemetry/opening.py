@@ -1,5 +1,6 @@
 """Files of node metrics: how tables of every form are opened, and what all kinds of them share."""
 
+import pickle
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,17 +61,32 @@ def read_hdf(path, n_rows=None):
 def hdf_rows(path, start, stop):
     """Read rows of the one table in an HDF5 file of pandas: DataFrame, empty behind its end.
 
-    ValueError of one line for what is damaged or was not written by pandas. Such a file can carry Python
-    objects: only those that are trusted are to be read.
+    ValueError of one line for what is damaged or was not written by pandas, and for Python objects other
+    than numbers, texts and times: what a file names could be any program.
     """
+    # importing PyTables takes a third of a second
+    from nightshift.sources.telemetry.hdf_objects import RefusedError, guard
+
+    guard()
     try:
-        table = pd.read_hdf(path, start=start, stop=stop)
+        with pd.HDFStore(path, mode="r") as store:
+            table = pd.read_hdf(store, start=start, stop=stop)
+    except RefusedError as error:
+        raise ValueError(
+            f"it holds Python objects that may be programs, and are not read ({error})"
+        ) from None
     except ModuleNotFoundError as error:
         # objects in the file, such as zones of time, are of classes that Python must find
         raise ValueError(
             f"it holds objects of the package {error.name}, which is not installed here"
         ) from None
-    except (RuntimeError, NotImplementedError, AttributeError, TypeError) as error:
+    except (
+        RuntimeError,
+        NotImplementedError,
+        AttributeError,
+        TypeError,
+        pickle.UnpicklingError,
+    ) as error:
         # what PyTables raises differs with what is wrong
         what = f"{type(error).__name__}: {one_line(error, 100)}"
         raise ValueError(f"it is damaged, or no HDF5 file that pandas wrote ({what})") from None
