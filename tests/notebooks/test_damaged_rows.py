@@ -95,6 +95,10 @@ COUNTED = [  # a layout or two of each study whose rows are what is counted; ben
     *("accounting: flux jobs --json", "accounting: GRACC summary records", "certification: DIALS, a page of its API"),
     *("telemetry: LDMS store_csv, milliseconds", "telemetry: nvidia-smi, CSV of a query", "tickets: GitLab issues, CSV"),
     *("tickets: Jira, answer of a search", "transfers: Rucio events, one JSON object a line"),
+    # and one of each that is no text
+    *("accounting: accounting database of an ARC computing element", "tickets: osTicket, copy of its database in SQLite"),
+    *("certification: DIALS, to_pandas saved as Parquet", "certification: histograms in ROOT files of the DQM GUI"),
+    *("telemetry: Taxonomist runs", "transfers: Parquet with hits of a search as structs"),
 ]
 
 
