@@ -65,9 +65,11 @@ def steps_use(job):
         total = step["time"]["total"]
         cpu += (total.get("seconds") or 0) + (total.get("microseconds") or 0) / 1e6
         used = (step.get("tres") or {}).get("requested") or {}
-        peak = max(count_of(used.get(of), "mem") or 0 for of in ("max", "total"))
+        peaks = [count_of(used.get(of), "mem") for of in ("max", "total")]
         load = count_of(used.get("total"), "gres", "gpuutil")
-        memory = max(memory or 0, peak * BYTE)
+        for peak in peaks:
+            if peak is not None:  # a step that says no memory has not used none
+                memory = max(memory or 0.0, peak * BYTE)
         if load is not None:
             gpu_hours = (gpu_hours or 0.0) + load / 100 * step["time"]["elapsed"] / 3600
     return cpu, memory, gpu_hours

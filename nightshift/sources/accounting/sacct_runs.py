@@ -130,7 +130,9 @@ def number_runs(table, is_step):
     run = np.cumsum(~is_step) - 1
     base = pc.replace_substring_regex(column(table, "JobID"), r"\..*", "")
     jobs = base.filter(pa.array(~is_step))
-    follows = mask(pc.equal(base, jobs.take(pa.array(np.where(run >= 0, run, 0))))) if len(jobs) else False
+    if not len(jobs):
+        return run
+    follows = mask(pc.equal(base, jobs.take(pa.array(np.maximum(run, 0)))))
     return np.where((run >= 0) & follows, run, -1)
 
 

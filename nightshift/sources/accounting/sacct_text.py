@@ -67,7 +67,7 @@ class Layout:
 def find_delimiter(header):
     """Find what stands between the columns of the first line of a file, "" where it is no header of sacct."""
     names = {*FORMAT, *XDMOD, "CPUTime", "UserCPU", "SystemCPU", "NTasks", "AveRSS", "ReqGRES"}
-    name = "|".join(sorted(names, key=len, reverse=True))
+    name = "|".join(sorted(names))
     found = re.search(rf"(?:^|\W)(?:{name})(\W+?)(?:{name})(?:\W|$)", header)
     return found[1] if found else ""
 
