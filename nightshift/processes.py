@@ -15,7 +15,7 @@ def each_in_a_process(work, items):
     A fork holds all that this process holds: nothing but an item and what is returned is pickled. Threads do
     not survive a fork, so `work` starts its own. Where a fork is killed, all is done here once more.
     """
-    items, n = list(items), len(os.sched_getaffinity(0))
+    items, n = list(items), processors()
     if min(n, len(items)) < 2:
         return list(map(work, items))
     forks = {"mp_context": multiprocessing.get_context("fork"), "initializer": keep, "initargs": (work,)}
@@ -24,6 +24,11 @@ def each_in_a_process(work, items):
             return list(pool.map(do, items))
     except BrokenProcessPool:
         return list(map(work, items))
+
+
+def processors():
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def keep(work):

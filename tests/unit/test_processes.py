@@ -11,7 +11,7 @@ from nightshift.processes import each_in_a_process
 
 @pytest.fixture(params=[1, 2])
 def n_processors(request, monkeypatch):
-    monkeypatch.setattr(processes.os, "sched_getaffinity", lambda _: set(range(request.param)))
+    monkeypatch.setattr(processes, "processors", lambda: request.param)
     return request.param
 
 
@@ -29,7 +29,7 @@ def test_what_goes_wrong_in_one_is_raised_here(n_processors):
 
 
 def test_a_fork_that_is_killed_costs_nothing_but_time(monkeypatch):
-    monkeypatch.setattr(processes.os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr(processes, "processors", lambda: 2)
     here = os.getpid()
 
     def work(item):
