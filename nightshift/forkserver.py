@@ -202,7 +202,10 @@ def import_libraries(*, networks=True):
     for name in (*LIBRARIES, *NETWORKS) if networks else LIBRARIES:
         importlib.import_module(name)
     import matplotlib
+    import nbformat
 
+    # the schema of notebooks is compiled when the first one is checked, which takes 0.07 s of each step
+    nbformat.reads(nbformat.writes(nbformat.v4.new_notebook()), as_version=4)
     matplotlib.rcParams["backend"] = os.environ.get("MPLBACKEND", INLINE)
     gc.freeze()  # no fork looks for garbage there: a kernel does when it ends, for half a second
 

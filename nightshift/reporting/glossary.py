@@ -1,16 +1,15 @@
 """The glossary of the site, and how the report of a study is read: terms stand in templates/glossary.yaml,
 kinds of findings and units in the study.yaml of each study."""
 
-import yaml
-
 from nightshift import catalog
 from nightshift.reporting.pages import TEMPLATES, write_page
 from nightshift.wording import joined
+from nightshift.yaml_files import load_yaml
 
 
 def write_glossary(reports):
     """Write glossary.html below `reports`, a path."""
-    terms = yaml.safe_load((TEMPLATES / "glossary.yaml").read_text(encoding="utf-8"))
+    terms = load_yaml(TEMPLATES / "glossary.yaml")
     write_page(
         reports / "glossary.html",
         "glossary.html.j2",

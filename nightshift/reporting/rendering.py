@@ -127,6 +127,14 @@ def exporter():
     return made, aside
 
 
+def prepare():
+    """Import and compile what renders notebooks, which else each fork that does so begins with."""
+    import bs4  # noqa: F401
+    import mistune  # noqa: F401
+
+    _ = exporter()[0].template
+
+
 def is_harmless(markup):
     """Whether all tags of HTML are of those that a notebook may show, with nothing in them that could run or
     lead astray, and none ends a box that it did not begin.

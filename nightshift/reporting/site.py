@@ -63,6 +63,7 @@ from nightshift.reporting.pages import (
 )
 from nightshift.reporting.pictures import Album
 from nightshift.reporting.products import Damaged, is_day, refuse_future
+from nightshift.reporting.rendering import prepare
 from nightshift.reporting.rows import places_of, row_links
 from nightshift.reporting.studies import expected_of, latest_with, read_study
 from nightshift.runs import notebook_path, read_run
@@ -246,6 +247,7 @@ def publish_studies(root, day, studies, others):
     the folder of the night}, of several studies at once. A page that cannot be made is the failure of its
     study.
     """
+    prepare()
     failures = each_in_a_process(partial(publish_study, root, day, studies, others), range(len(studies)))
     for s, failed in zip(studies, failures, strict=True):
         s |= failed
