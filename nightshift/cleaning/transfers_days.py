@@ -94,7 +94,8 @@ def update(raw, clean, rejected, *, begin, time_constant_s):
     same = {name for name, mark in earlier.items() if parts.get(name) == mark}
     if made_of.exists():  # before any other file goes: nobody goes on from what was cut off
         made_of.unlink()
-    if len(same) <= len(earlier) / 2:  # also after a run that did not end, or what is not as it was left
+    n_same, n_earlier = (sum(earlier[name][-1] for name in names) for names in (same, earlier))
+    if n_same <= n_earlier / 2:  # also after a run that did not end, or what is not as it was left
         earlier, same = {}, set()
         for folder in (clean, rejected):
             shutil.rmtree(folder, ignore_errors=True)

@@ -15,7 +15,8 @@ import pyarrow as pa
 
 from nightshift.sources.base import Look
 from nightshift.sources.files import LayoutError, names_in_words
-from nightshift.sources.parts import Extraction, PartFile
+from nightshift.sources.part_files import PartFile
+from nightshift.sources.parts import Extraction
 from nightshift.sources.times import read_times
 
 FIELDS = [
@@ -125,7 +126,6 @@ def batch_rows(pages, extraction, begin=None, end=None):
         inside = extraction.within(times_of(batch.EndTime), begin, end)
         kept = batch if inside.all() else batch[inside]
         extraction.counts["other kinds"] += len(page) - len(batch)
-        extraction.counts["other weeks"] += len(batch) - len(kept)
         yield kept
 
 
@@ -141,6 +141,10 @@ class AccountingFile(PartFile):
         put aside in the extraction.
         """
         raise NotImplementedError
+
+    def rows_in(self, part):
+        """Yield the rows of a part, frames as `read` gives them."""
+        return (page.to_pandas() for page in super().rows_in(part))
 
     def look(self, path, *, settings, folder):
         """Read the rows of the file, as they are before any is left out."""

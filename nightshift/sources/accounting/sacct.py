@@ -108,7 +108,7 @@ class Sacct(LiveSource):
                 end = min(begin + ONE_WEEK, extraction.window[1])
                 self.ask(command, begin, end, answer)
                 write_rows(batch_rows(read_runs(answer, extraction), extraction, begin, end), part, SCHEMA)
-        extraction.counts["other weeks"] = 0  # they were only the neighbours of each week
+        extraction.counts["outside"] = 0  # they were only the neighbours of each week
 
     @staticmethod
     def weeks(name, extraction):

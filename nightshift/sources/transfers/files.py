@@ -8,7 +8,8 @@ import pyarrow as pa
 from nightshift.sources.base import Look
 from nightshift.sources.excerpts import excerpt_of_records
 from nightshift.sources.files import read_records, require_kind, sniff_layout
-from nightshift.sources.parts import Extraction, PartFile
+from nightshift.sources.part_files import PartFile
+from nightshift.sources.parts import Extraction
 from nightshift.sources.transfers.event_lines import read_event_lines
 from nightshift.sources.transfers.parts import EVER, KIND, OPTIONAL, SCHEMA, table_of, transfer_rows
 from nightshift.sources.transfers.rucio import event_times
@@ -19,6 +20,7 @@ class EventFile(PartFile):
 
     optional = OPTIONAL
     schema = SCHEMA
+    in_any_order = True
     rows_of = staticmethod(transfer_rows)
 
     def read(self, path, extraction):

@@ -74,7 +74,7 @@ def transfer_rows(pages, extraction):
 
     LayoutError, after the last page, where the times of most cannot be read.
     """
-    check, counts = TimeCheck(), extraction.counts
+    check = TimeCheck()
     for page in pages:
         transfers = rows_where(page, pc.match_substring_regex(page["event_type"], REQUESTED))
         moments = transfers.select(list(MOMENTS)).to_pandas()
@@ -83,12 +83,10 @@ def transfer_rows(pages, extraction):
         at = latest(times)
         within = extraction.within(at)
         kept = rows_where(transfers, pa.array(within))
-        counts["kept"] += len(kept)
         kinds, days = pc.value_counts(kept["event_type"]).to_pylist(), at[within].dt.floor("D").value_counts()
         extraction.tallies["event type"].update({one["values"]: one["counts"] for one in kinds})
         extraction.tallies["day"].update({str(day.date()): n for day, n in days.items()})
-        counts["other kinds"] += len(page) - len(transfers)
-        counts["other days"] += len(transfers) - len(kept)
+        extraction.counts["other kinds"] += len(page) - len(transfers)
         yield kept
     check.refuse()
 

@@ -55,7 +55,7 @@ class RucioServer(DocumentServer):
             part = extraction.raw / (f"{tag}-{day.date()}.parquet" if day else f"{tag}.parquet")
             extraction.parts.add(part)
             if day and is_complete(part, day):
-                extraction.add(read_note(part).get("of") or count_part(part, extraction))
+                extraction.add(read_note(part) or count_part(part, extraction))
                 there.append(name)
                 continue
             one = extraction.of_part()

@@ -1,0 +1,221 @@
+"""Files that become parts of the raw table, and what is noted of each: a night reads no file again that has
+not changed, while its window moves on.
+
+PartFile      a kind of file, of which each file is a part or several
+Noted         what the last extraction noted of a file, and what of it holds in the window of this one
+
+A note is JSON in the folder NOTES beside the parts: what the file and its reader were, what was counted of
+the whole file, and of each of its parts the size, the time, and what was counted of its rows. Rows that the
+window leaves behind are taken out of the parts that have them. Rows that came too late for the window before,
+as a daily log holds some of the minutes after midnight, become a part of their own: those that are there
+stay as they are, and nothing is made of them once more.
+"""
+
+import os
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from helpers import write_json
+from nightshift.products import code_below, read_json, size_and_time
+from nightshift.sources.base import FileSource
+from nightshift.sources.files import LayoutError
+from nightshift.sources.parts import NOTES, part_name, write_rows
+
+MOST_NOTED = 1000  # bad lines and items that a note names: of more the file is read again
+PAGE = 100_000  # rows of a part that are looked at once more
+
+
+class PartFile(FileSource):
+    """A file that becomes a part of the raw table, or several.
+
+    schema : of the part, an Arrow schema. rows_of(pages, extraction) : which rows of what `read` yields
+    belong to it, as frames or tables; the others are counted in the extraction. in_any_order : whether what
+    is made of the rows does not depend on their order, so that those that a later window lets in may be a
+    part of their own.
+    """
+
+    schema = None
+    in_any_order = False
+
+    def read(self, path, extraction):
+        """Yield what is in the file `path`, page by page; what does not parse is put aside."""
+        raise NotImplementedError(f"{type(self).__name__} has no `read`")
+
+    def rows_of(self, pages, extraction):
+        """Yield the frames that are written."""
+        raise NotImplementedError(f"{type(self).__name__} has no `rows_of`")
+
+    def extract(self, path, extraction):
+        """Write the part of one file; an empty file is an empty part."""
+        if self.keep(path, extraction) or self.add_later(path, extraction):
+            return
+        noted = Noted.of(path, extraction)
+        noted.forget()
+        one, part = extraction.of_part(), noted.new_part()
+        made_of = self.made_of(path)
+        self.write(path, one, part)
+        noted.begin(made_of, one)
+        noted.add(part, one)
+        noted.count()
+
+    def write(self, path, one, part):
+        """Write the rows of the file `path` that belong to the Extraction `one` as a part."""
+        pages = self.read(path, one) if os.path.getsize(path) else []
+        write_rows(self.rows_of(pages, one), part, self.schema)
+
+    def keep(self, path, extraction):
+        """Count the parts of the file `path` as they are, where neither the file nor what reads it has
+        changed, and the window lets nothing more of it in; what the window leaves out is taken out of them.
+        Returns whether that is so.
+        """
+        noted = Noted.of(path, extraction)
+        if noted.made_of != self.made_of(path) or noted.lets_in():
+            return False
+        for part in noted.parts_to_cut():
+            one = extraction.of_part()
+            try:
+                write_rows(self.rows_of(self.rows_in(part), one), part, self.schema)
+            except LayoutError:  # most times of what is left cannot be read; of the whole file they may be
+                return False
+            noted.cut(part, one)
+        noted.count()
+        return True
+
+    def rows_in(self, part):
+        """Yield the rows of a part, page by page, as `read` gives them."""
+        with pq.ParquetFile(part) as file:
+            for batch in file.iter_batches(PAGE):
+                yield pa.Table.from_batches([batch])
+
+    def add_later(self, path, extraction):
+        """Write the rows of the file that came too late for the window before as a part of their own, where
+        nothing else has changed: whether that is so.
+        """
+        noted = Noted.of(path, extraction)
+        is_as_noted = self.in_any_order and noted.made_of == self.made_of(path)
+        if not is_as_noted or noted.lets_in() != "later":
+            return False
+        one, part = extraction.of_part(begin=noted.end, dated=True), noted.new_part()
+        self.write(path, one, part)
+        noted.add_later(part, one)
+        return self.keep(path, extraction)  # it may have left other rows behind
+
+    def made_of(self, path):
+        """What the parts of the file `path` follow from, but for the window: JSON."""
+        there = os.stat(path)  # a copy may have the time of another file, but no time of change
+        of_file = {"size": there.st_size, "mtime_ns": there.st_mtime_ns, "ctime_ns": there.st_ctime_ns}
+        return of_file | {"reader": f"{type(self).__name__} {vars(self)}", "code": code_below("sources")}
+
+
+class Noted:
+    """What is noted of a file whose parts are called `stem`, for an extraction.
+
+    made_of : what the parts follow from, None where nothing is noted. of_file : the note of an Extraction, of
+    all that does not belong to a part. parts : {name: {"state": size and time, "of": note of its rows}}.
+    """
+
+    def __init__(self, extraction, stem):
+        self.extraction, self.stem = extraction, stem
+        self.path = extraction.raw / NOTES / f"{stem}.json"
+        content = read_json(self.path)
+        parts = content.get("parts", {})
+        is_there = all(one["state"] == size_and_time(extraction.raw / name) for name, one in parts.items())
+        content = content if parts and is_there else {}
+        self.made_of, self.of_file = content.get("made_of"), content.get("of_file")
+        self.parts = content.get("parts", {})
+
+    @classmethod
+    def of(cls, path, extraction):
+        """What is noted of the file `path`, read once for an extraction."""
+        stem = part_name("file", path).removesuffix(".parquet")
+        if stem not in extraction.notes:
+            extraction.notes[stem] = cls(extraction, stem)
+        return extraction.notes[stem]
+
+    @property
+    def end(self):
+        """The end of the window that the parts are of."""
+        return pd.Timestamp(self.of_file["window"][1])
+
+    def lets_in(self):
+        """What the window of the extraction has that the one before left out: "", "later" rows, or
+        "earlier" ones, and perhaps later ones beside them.
+        """
+        begin, end = self.extraction.window
+        before, after = map(pd.Timestamp, (self.of_file["before"], self.of_file["after"]))  # NaT for none
+        return "earlier" if before >= begin else "later" if after < end else ""
+
+    def parts_to_cut(self):
+        """The paths of parts of which some rows do not lie in the window any more."""
+        begin, end = self.extraction.window
+        ends = {name: map(pd.Timestamp, one["of"]["ends"]) for name, one in self.parts.items()}
+        cut = [name for name, moments in ends.items() if not all(begin <= moment < end for moment in moments)]
+        return [self.extraction.raw / name for name in cut]
+
+    def new_part(self):
+        """The path of another part: stem.parquet, and behind it stem_1.parquet, stem_2.parquet."""
+        numbers = [int(name.removesuffix(".parquet").rpartition("_")[2]) for name in self.later_parts()]
+        number = f"_{max(numbers, default=0) + 1}" if self.parts else ""
+        return self.extraction.raw / f"{self.stem}{number}.parquet"
+
+    def later_parts(self):
+        """The names of all parts but the first."""
+        return [name for name in self.parts if name != f"{self.stem}.parquet"]
+
+    def forget(self):
+        """Remove the note, and all parts but the first, which will be written anew."""
+        self.path.unlink(missing_ok=True)
+        for part in self.extraction.raw.glob(f"{self.stem}_*.parquet"):
+            part.unlink()
+        self.made_of, self.of_file, self.parts = None, None, {}
+
+    def begin(self, made_of, one):
+        """Begin a note with what the Extraction `one` has counted of a whole file."""
+        noted = one.note()
+        counts = {name: n for name, n in noted["counts"].items() if name != "kept"}
+        self.made_of, self.of_file = made_of, noted | {"counts": counts, "tallies": {}, "ends": []}
+
+    def add(self, part, one):
+        """Note a part, whose rows are those that the Extraction `one` has kept."""
+        noted = one.note()
+        of_rows = {"counts": {"kept": one.counts["kept"]}, "tallies": noted["tallies"], "ends": noted["ends"]}
+        self.parts[part.name] = {"state": size_and_time(part), "of": of_rows}
+        self.write()
+
+    def add_later(self, part, one):
+        """Note a part of rows that were left out before."""
+        noted = one.note()
+        self.of_file["counts"]["outside"] -= one.counts["kept"]
+        self.of_file |= {"window": noted["window"], "after": noted["after"]}
+        self.add(part, one)
+
+    def cut(self, part, one):
+        """Note a part once more, of whose rows the Extraction `one` has left some out; a later part without
+        any row goes.
+        """
+        noted, counts = one.note(), self.of_file["counts"]
+        counts["outside"] = counts.get("outside", 0) + one.counts["outside"]
+        for name, nearest in (("before", max), ("after", min)):
+            moments = [moment for moment in (self.of_file[name], noted[name]) if moment]
+            self.of_file[name] = nearest(moments, key=pd.Timestamp, default=None)
+        self.of_file["window"] = noted["window"]
+        if one.counts["kept"] or part.name not in self.later_parts():
+            self.add(part, one)
+        else:
+            del self.parts[part.name]
+            self.write()
+            part.unlink()
+
+    def write(self):
+        """Write the note, unless it would name too much."""
+        if len(self.of_file["bad_lines"]) + sum(map(len, self.of_file["items"].values())) <= MOST_NOTED:
+            write_json({"made_of": self.made_of, "of_file": self.of_file, "parts": self.parts}, self.path)
+
+    def count(self):
+        """Add all of it to the extraction."""
+        self.extraction.add(self.of_file)
+        for name, one in self.parts.items():
+            self.extraction.add(one["of"])
+            self.extraction.parts.add(self.extraction.raw / name)
