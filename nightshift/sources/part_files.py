@@ -11,6 +11,8 @@ as a daily log holds some of the minutes after midnight, become a part of their 
 stay as they are, and nothing is made of them once more.
 """
 
+import hashlib
+import json
 import os
 
 import pandas as pd
@@ -22,6 +24,7 @@ from nightshift.products import code_below, read_json, size_and_time
 from nightshift.sources.base import FileSource
 from nightshift.sources.files import LayoutError
 from nightshift.sources.parts import NOTES, part_name, write_rows
+from nightshift.status import digest_of
 
 MOST_NOTED = 1000  # bad lines and items that a note names: of more the file is read again
 PAGE = 100_000  # rows of a part that are looked at once more
@@ -113,18 +116,14 @@ class Noted:
     """What is noted of a file whose parts are called `stem`, for an extraction.
 
     made_of : what the parts follow from, None where nothing is noted. of_file : the note of an Extraction, of
-    all that does not belong to a part. parts : {name: {"state": size and time, "of": note of its rows}}.
+    all that does not belong to a part. parts : {name: {"state": size and time, "sha256": text, "of": note
+    of its rows}}.
     """
 
     def __init__(self, extraction, stem):
         self.extraction, self.stem = extraction, stem
         self.path = extraction.raw / NOTES / f"{stem}.json"
-        content = read_json(self.path)
-        parts = content.get("parts", {})
-        is_there = all(one["state"] == size_and_time(extraction.raw / name) for name, one in parts.items())
-        content = content if parts and is_there else {}
-        self.made_of, self.of_file = content.get("made_of"), content.get("of_file")
-        self.parts = content.get("parts", {})
+        self.made_of, self.of_file, self.parts = self.read() or (None, None, {})
 
     @classmethod
     def of(cls, path, extraction):
@@ -133,6 +132,18 @@ class Noted:
         if stem not in extraction.notes:
             extraction.notes[stem] = cls(extraction, stem)
         return extraction.notes[stem]
+
+    def read(self):
+        """(made_of, of_file, parts) as they were noted; None where the note is damaged, or a part has
+        changed.
+        """
+        content = read_json(self.path)
+        if content.pop("sha256", "") != sha256_of_json(content):
+            return None
+        parts = content["parts"]
+        states = {name: size_and_time(self.extraction.raw / name) for name in parts}
+        are_there = all(one["state"] == states[name] for name, one in parts.items())
+        return (content["made_of"], content["of_file"], parts) if are_there else None
 
     @property
     def end(self):
@@ -181,7 +192,8 @@ class Noted:
         """Note a part, whose rows are those that the Extraction `one` has kept."""
         noted = one.note()
         of_rows = {"counts": {"kept": one.counts["kept"]}, "tallies": noted["tallies"], "ends": noted["ends"]}
-        self.parts[part.name] = {"state": size_and_time(part), "of": of_rows}
+        about = {"state": size_and_time(part), "sha256": digest_of(part).hex()}
+        self.parts[part.name] = about | {"of": of_rows}
         self.write()
 
     def add_later(self, part, one):
@@ -211,11 +223,19 @@ class Noted:
     def write(self):
         """Write the note, unless it would name too much."""
         if len(self.of_file["bad_lines"]) + sum(map(len, self.of_file["items"].values())) <= MOST_NOTED:
-            write_json({"made_of": self.made_of, "of_file": self.of_file, "parts": self.parts}, self.path)
+            content = {"made_of": self.made_of, "of_file": self.of_file, "parts": self.parts}
+            write_json(content | {"sha256": sha256_of_json(content)}, self.path)
 
     def count(self):
         """Add all of it to the extraction."""
         self.extraction.add(self.of_file)
         for name, one in self.parts.items():
+            part = self.extraction.raw / name
             self.extraction.add(one["of"])
-            self.extraction.parts.add(self.extraction.raw / name)
+            self.extraction.parts.add(part)
+            self.extraction.sha256s[part] = one["sha256"]
+
+
+def sha256_of_json(content):
+    """A sha256 of `content` as JSON has it."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

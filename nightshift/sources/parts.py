@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from helpers import atomic
+from nightshift.status import sha256_of
 
 NOTE = b"nightshift"  # key of the note in the metadata of a part
 NOTES = "notes"  # folder beside the parts
@@ -36,7 +37,8 @@ class Extraction:
     (file, line number, reason, text) of what did not parse. missing : what the source should have and has
     not. ends, before, after : moments, of which the first and the last are those of what lies within, the
     last that of what lies before, the first that of what lies after. parts : files that belong to this
-    extraction. notes : of files, by the names of their parts. dated : whether what has no time is left out.
+    extraction, sha256s : {path: text} of those for which it is known. notes : of files, by the names of their
+    parts. dated : whether what has no time is left out.
     """
 
     raw: Path
@@ -50,6 +52,7 @@ class Extraction:
     before: list = field(default_factory=list)
     after: list = field(default_factory=list)
     parts: set = field(default_factory=set)
+    sha256s: dict = field(default_factory=dict)
     notes: dict = field(default_factory=dict)
     dated: bool = False
 
@@ -75,6 +78,10 @@ class Extraction:
         `begin` on.
         """
         return Extraction(self.raw, (begin or self.window[0], self.window[1]), dated=dated)
+
+    def sha256(self):
+        """A sha256 over those of the parts, by their names, as text; what is known is not read for it."""
+        return sha256_of(sorted(self.parts), hashes=self.sha256s)
 
     def note(self):
         """What has been counted, as JSON can hold it."""

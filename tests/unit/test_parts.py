@@ -9,9 +9,11 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from nightshift import status
 from nightshift.sources import base, part_files
 from nightshift.sources.parts import Extraction, remove_old_parts
 from nightshift.sources.transfers.files import RucioFiles
+from nightshift.status import sha256_of
 
 WINDOW = tuple(pd.to_datetime(["2026-01-01", "2026-02-01"], utc=True))
 
@@ -143,6 +145,23 @@ def test_a_window_that_slides_over_one_file_keeps_what_a_first_night_would(night
         assert counted(extraction) | {"parts": 0} == counted(read_anew(night, begin, end)) | {"parts": 0}
         assert len(extraction.parts) <= 5, "parts from which all has gone are removed"
     assert len(list((night.raw / "notes").iterdir())) == 1
+
+
+def test_the_hash_of_all_parts_is_known_from_their_notes(night, monkeypatch):
+    first = night.extract()
+    assert first.sha256() == sha256_of(sorted(first.parts))
+    again = night.extract()
+    monkeypatch.setattr(status, "digest_of", None)
+    assert again.sha256() == first.sha256()
+
+
+@pytest.mark.parametrize(("old", "new"), [('"kept": 2', '"kept": 3'), ('"of"', '"on"'), ("}", ""), ("2026-01-10", "2026-01-1x")])
+def test_a_note_with_another_letter_is_none(night, old, new):
+    (part,) = night.extract().parts
+    note = night.raw / "notes" / f"{part.stem}.json"
+    note.write_text(note.read_text().replace(old, new, 1))
+    assert night.extract().counts["kept"] == 2
+    assert len(night.reads) == 2
 
 
 @pytest.mark.parametrize("gone", ["part", "note"])
