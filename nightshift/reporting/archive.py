@@ -8,6 +8,8 @@ night's, and are not written again when later nights come.
 import shutil
 import uuid
 import xml.etree.ElementTree as ET
+from dataclasses import dataclass
+from pathlib import Path
 
 from helpers import atomic, write_json
 from nightshift import former_names
@@ -299,6 +301,21 @@ def read_incidents(reports, day):
     if not all(map(is_readable, incidents)):
         raise lacking(reports.parent, path, "its incidents hold what cannot be shown")
     return incidents
+
+
+@dataclass(frozen=True)
+class StoredIncidents:
+    """The incidents of a night, read from its digest.json whenever somebody goes through them, without their
+    proposals: pages that span the nights need no two nights at once, and 400 with 3,000 each take 7 GB.
+    """
+
+    reports: Path
+    day: str
+
+    def __iter__(self):
+        """Read them; errors are those of `read_incidents`."""
+        for one in read_incidents(self.reports, self.day):
+            yield {key: value for key, value in one.items() if key != "proposals"}
 
 
 def is_readable(incident):

@@ -4,6 +4,7 @@ histories = follow([Night("2026-01-31", incidents), ...])
 histories[Entity("site", "JUNIPER-T2")].courses
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -15,12 +16,12 @@ RANK = {severity: place for place, severity in enumerate(reversed(SEVERITIES), 1
 
 
 class Night(NamedTuple):
-    """The incidents of one night. assured : a sentence on what is not known of it, "" where all is. run : its
-    run.json, None where nothing else of it is known.
+    """The incidents of one night, a list or archive.StoredIncidents. assured : a sentence on what is not
+    known of it, "" where all is. run : its run.json, None where nothing else of it is known.
     """
 
     day: str
-    incidents: list
+    incidents: Iterable
     assured: str = ""
     run: dict | None = None
 

@@ -21,6 +21,7 @@ from nightshift.catalog import STEPS
 from nightshift.processes import each_in_a_process
 from nightshift.products import read_json
 from nightshift.reporting.archive import (
+    StoredIncidents,
     clear_removed,
     kept,
     mark_removed,
@@ -403,7 +404,7 @@ def publish_single(root, day, digest, simulated, studies, others):
 
 
 def read_others(reports, day, runs, damaged):
-    """Read the incidents of all nights but `day`: ({night: incidents}, lines about what cannot be read).
+    """Try the incidents of all nights but `day`: ({night: StoredIncidents}, lines about what cannot be read).
 
     damaged : {night: why its run.json cannot be read}.
     """
@@ -411,7 +412,8 @@ def read_others(reports, day, runs, damaged):
     for run in kept(runs):
         try:
             if run["day"] != day:
-                incidents[run["day"]] = read_incidents(reports, run["day"])
+                read_incidents(reports, run["day"])
+                incidents[run["day"]] = StoredIncidents(reports, run["day"])
         except Damaged as error:
             lines.append(str(error))
     return incidents, lines

@@ -766,6 +766,12 @@ def test_what_is_not_shown_in_full_is_counted(night):
     digested(night, [incident(f"trouble {i}", ended=i > front_page.MAX_ROWS) for i in range(front_page.MAX_ROWS + 5)], max_incidents=1)
     front, _ = published(night)
     assert "Less urgent: 1 open, 4 ended; the digest lists all." in in_text(front)
+    silence = {"as": "acknowledged", "by": "somebody", "until": "2026-02-07", "why": "known"}
+    incidents = [incident(f"trouble {i}", "ongoing") | {f"silenced_{key}": words for key, words in silence.items()} for i in range(20)]
+    digested(night, incidents, max_incidents=1)
+    front, _ = published(night)
+    assert len(front.select("#known details.incident")) == front_page.MAX_FOLDED
+    assert f"{20 - front_page.MAX_FOLDED} more; the digest lists all." in in_text(front.select_one("#known"))
 
 
 def test_what_changed_is_said_once_and_is_not_called_worse_where_it_is_not(night):
