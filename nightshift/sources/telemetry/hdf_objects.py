@@ -9,8 +9,6 @@ import pickle
 from types import SimpleNamespace
 from zoneinfo import ZoneInfo
 
-import tables.atom
-import tables.attributeset
 from pandas.tseries import offsets
 
 OF_PYTHON_2 = {"__builtin__": "builtins", "copy_reg": "copyreg"}
@@ -64,5 +62,9 @@ def loads(content, **how):
 
 def guard():
     """Let PyTables read no other objects, in this process from now on."""
+    # importing it takes a third of a second, and only files of HDF5 need it
+    import tables.atom
+    import tables.attributeset
+
     guarded = SimpleNamespace(loads=loads, dumps=pickle.dumps, HIGHEST_PROTOCOL=pickle.HIGHEST_PROTOCOL)
     tables.atom.pickle = tables.attributeset.pickle = guarded

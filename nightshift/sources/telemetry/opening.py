@@ -14,6 +14,7 @@ from nightshift.sources.excerpts import excerpt_of_parquet, excerpt_of_text, who
 from nightshift.sources.parts import state_of_file
 from nightshift.sources.tables import read_csv_pages
 from nightshift.sources.telemetry import ldms, tables
+from nightshift.sources.telemetry.hdf_objects import RefusedError, guard
 from nightshift.sources.telemetry.node_days import digest_of
 from nightshift.sources.telemetry.notes import add_source, keep
 from nightshift.sources.telemetry.parts import extraction_into
@@ -64,9 +65,6 @@ def hdf_rows(path, start, stop):
     ValueError of one line for what is damaged or was not written by pandas, and for Python objects other
     than numbers, texts and times: what a file names could be any program.
     """
-    # importing PyTables takes a third of a second
-    from nightshift.sources.telemetry.hdf_objects import RefusedError, guard
-
     guard()
     try:
         with pd.HDFStore(path, mode="r") as store:
