@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import pace
+from conftest import within
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -416,7 +416,7 @@ def test_hostile_texts_take_no_time(hostile):
     own_subject(privacy.visible(hostile))
     own_words(hostile)
     privacy.mask_within(hostile, 400, names=names(), sites=SITES)
-    assert time.process_time() - began < 3 * pace()
+    assert within(time.process_time() - began, 3)
 
 
 def test_a_hundred_thousand_tickets_would_take_less_than_a_minute():
@@ -432,7 +432,7 @@ def test_a_hundred_thousand_tickets_would_take_less_than_a_minute():
         for text in part.tolist():
             privacy.mask_within(text, 400, names=listed, sites=SITES)
         taken.append(time.process_time() - began)
-    assert min(taken) * 500 < 60 * pace()
+    assert within(min(taken) * 500, 60)
 
 
 @pytest.mark.parametrize("ticket_id", ["4711", "#4711", "INC-004711", "INC0012345", "REQ_17", "17-A", "2026-000017", "20260131-17#2"])
