@@ -19,13 +19,11 @@ import contextlib
 import gc
 import importlib
 import json
-import multiprocessing
 import os
 import select
 import signal
 import socket
 import sys
-from multiprocessing.connection import wait
 
 ADDRESS = "NIGHTSHIFT_FORKSERVER"  # environment variable that holds the path of the server's socket
 LIBRARIES = (
@@ -47,7 +45,6 @@ NETWORKS = ("jax.numpy", "keras")  # 1.7 s of a processor, for those studies who
 # how kernels draw: what ipykernel tells a matplotlib that it imports itself
 INLINE = "module://matplotlib_inline.backend_inline"
 PATIENCE_S = 2  # for a process that was asked to end
-FORK = multiprocessing.get_context("fork")
 PASSED_ON = {signal.SIGTERM, signal.SIGINT}
 
 
@@ -125,6 +122,9 @@ def running(folder, *, networks=True):
     """Let a server run while the block runs, with its socket in `folder`; without one where its path is too
     long for a socket. It is a fork of this process, and ends with it. networks : whether it imports NETWORKS.
     """
+    # not above: a caller, of which each step has two, takes 0.05 s of a processor without it, 0.075 s with it
+    import multiprocessing
+
     path = os.path.join(folder, "forkserver")
     with socket.socket(socket.AF_UNIX) as listener:
         try:
@@ -133,7 +133,7 @@ def running(folder, *, networks=True):
             yield
             return
         listener.listen(64)
-        server = FORK.Process(target=serve, args=(listener, networks))
+        server = multiprocessing.get_context("fork").Process(target=serve, args=(listener, networks))
         server.start()
     os.environ[ADDRESS] = path
     try:
@@ -146,6 +146,9 @@ def running(folder, *, networks=True):
 
 def serve(listener, networks):
     """Fork for whoever connects to the socket `listener`, until the parent of this process ends."""
+    import multiprocessing
+    from multiprocessing.connection import wait
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it outlives those who ask
     # OpenMP asks how many threads it may use when it is loaded, which is here and not in a fork. A step has
     # one processor: steps of two threads wait for one another, and boosting took ten times as long
@@ -184,10 +187,12 @@ def fork(connection, inherited, networks):
     """Read what is asked on `connection` and start it; returns the process. inherited : sockets that it must
     not keep. networks : as of `running`.
     """
+    import multiprocessing
+
     import_libraries(networks=networks)
     _, streams, *_ = socket.recv_fds(connection, 1, 3)
     request = json.loads(connection.makefile().readline())
-    child = FORK.Process(target=become, args=(request, streams, inherited))
+    child = multiprocessing.get_context("fork").Process(target=become, args=(request, streams, inherited))
     child.start()
     for stream in streams:
         os.close(stream)
