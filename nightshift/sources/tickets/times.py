@@ -63,9 +63,14 @@ def is_time_column(name, values):
     Mere numbers count where the `name` of the column speaks of a time, too.
     """
     values = pd.Series(list(values), dtype="string").str.strip()
-    some = values[~is_missing(values)]
-    either = [read_times(some, order=order, short_years=True).notna() for order in ORDERS[1:]]
-    if some.empty or not (either[0] | either[1]).all():
+    values = values[~is_missing(values)]
+    # most columns hold words, of which the first says so
+    if values.empty or not all(re.search(r"\d", value) for value in values):
+        return False
+    rest = values
+    for order in ORDERS[1:]:
+        rest = rest[read_times(rest, order=order, short_years=True).isna()]
+    if not rest.empty:
         return False
     speaks = re.search(
         r"creat|open|clos|resol|solv|updat|time|date|answer|respon|"
@@ -73,7 +78,7 @@ def is_time_column(name, values):
         name,
         re.I,
     )
-    return bool(speaks) or not all(re.fullmatch(r"[\d.]+", value) for value in some)
+    return bool(speaks) or not all(re.fullmatch(r"[\d.]+", value) for value in values)
 
 
 def time_reader(rows, names, timezone, counts, order="auto"):
