@@ -34,6 +34,9 @@ NIGHT = str(datetime.now(UTC).date() - timedelta(1))
 
 
 IN_IT = ["buildah", *STORAGE, "run", "--volume", f"{FOLDER}/volume:/var/lib/nightshift"]
+EXAMPLES = REPOSITORY / "tests/examples/telemetry/taxonomist"
+# what no night of the sample needs: files of HDF5
+READ_HDF = "import sys; from nightshift.sources.telemetry.opening import read_hdf; print(read_hdf(sys.argv[1])[0])"
 
 
 def buildah(*arguments, capture=True):
@@ -120,7 +123,7 @@ def nights(container):
 
 
 def main():
-    """Build, run, print; it ends with 1 where the night inside failed or the image is larger than 2 GB."""
+    """Build, run, print; it ends with 1 where the night inside or HDF5 failed, or the image is larger than 2 GB."""
     build()
     shutil.rmtree(FOLDER / "volume", ignore_errors=True)
     shutil.rmtree(FOLDER / "outside", ignore_errors=True)
@@ -132,6 +135,8 @@ def main():
         inside, outside = nights(container)
         status = ["nightshift", "status", "--config", "/etc/nightshift/site.yaml"]
         health = subprocess.run([*IN_IT, container, "--", *status], env=ISOLATED)
+        mounted = [*IN_IT, "--volume", f"{EXAMPLES}:/examples:ro", container, "--"]
+        hdf = subprocess.run([*mounted, "python", "-c", READ_HDF, f"/examples/{next(EXAMPLES.glob('*.hdf')).name}"], env=ISOLATED)
         written = [path for path in image.rglob("*") if path.is_file() and not path.is_symlink() and path.stat().st_mtime > begun]
         print(f"image, GB                 {size / 1e9:6.2f}   bar 2.0")
         for one in (inside, outside):
@@ -140,10 +145,11 @@ def main():
         print(f"time inside / outside     {inside['seconds'] / outside['seconds']:6.2f}   bar 1.1")
         print(f"the same of processors    {inside['processors'] / outside['processors']:6.2f}   (load of the machine {os.getloadavg()[1]:.1f})")
         print(f"health, exit code         {health.returncode:6}")
+        print(f"HDF5 read, exit code      {hdf.returncode:6}")
         print(f"files written beside      {len(written):6}   {[str(path.relative_to(image)) for path in written[:5]]}")
         print(inside["printed"].strip())
         published = FOLDER / "volume/reports" / NIGHT / "index.html"
-        good = inside["code"] == outside["code"] == health.returncode == 0 and published.exists() and not written and size <= 2e9
+        good = inside["code"] == outside["code"] == health.returncode == hdf.returncode == 0 and published.exists() and not written and size <= 2e9
     finally:
         buildah("rm", container)
         if "--keep" not in sys.argv[1:]:
