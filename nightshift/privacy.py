@@ -62,7 +62,7 @@ def shorten(text, limit):
 
 def beginning(text, limit):
     """Return the first words of `text`, four times `limit` characters: masking makes it shorter."""
-    return text if len(text) <= 4 * limit else shorten(text, 4 * limit)
+    return shorten(text, 4 * limit)
 
 
 # --------------------------------------------------------------------------------------------------- Patterns
@@ -129,6 +129,7 @@ def mask_patterns(text, tally=None):
 # ------------------------------------------------------------------------------------------------------ Names
 
 WORD = re.compile(r"[^\W_]+")
+BESIDE = re.compile(r"[ -]name\b")  # what stands behind the first of two names, of which the second is masked
 SPECIAL = str.maketrans(
     {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "æ": "ae", "œ": "oe", "\u0131": "i", "þ": "th"}
 )
@@ -217,10 +218,10 @@ def stands_as_name(text, match):
     word = match[0]
     if not word[0].isupper() or (len(word) > 1 and word.isupper()):
         return False
-    before, after = text[max(match.start() - 12, 0) : match.start()], text[match.end() : match.end() + 6]
+    before = text[max(match.start() - 12, 0) : match.start()]
     clause = before.rstrip(" \"'([")
     inside = bool(clause) and "\n" not in before and clause[-1] not in ".!?:;-*…"
-    return inside or bool(re.match(r"[ -]name\b", after))
+    return inside or bool(BESIDE.match(text, match.end()))
 
 
 def mask_names(text, names, tally=None):
@@ -279,7 +280,7 @@ class Sites:
 
     def put_back(self, text):
         """Undo `put_aside`."""
-        if text.isascii() or not self.signs:
+        if text.isascii():  # no sign is
             return text
         return text.translate({ord(sign): mention for mention, sign in self.signs.items()})
 

@@ -126,6 +126,8 @@ def test_few_ordinary_weeks_rank_in_the_set_that_each_makes_with_them():
     assert score == pytest.approx([np.log(0.5 * 4 / 2) + 1e-3 * np.log(2.5), np.log(0.5 * 4 / 1) + 1e-3 * np.log(10)])
     assert name.tolist() == ["a", "a"]
     assert p == pytest.approx([3 / 4, 1 / 4])  # 2 of a and 3 of b lie alone above
+    small = judge_exactly(pd.DataFrame({"a": [0.2, 0.5]}), pd.DataFrame({"a": [0.1]}), {"a": 1.0})[0]
+    assert small[0] < small[1]
 
 
 def test_first_silences_are_those_of_a_life():

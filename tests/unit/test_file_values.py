@@ -278,6 +278,7 @@ def test_small_files_are_read_as_they_are_and_long_ones_by_their_ends(tmp_path, 
     array.write_text(json.dumps([{"n": n} for n in range(6)]))
     kept, has_end = excerpts.excerpt_of_records(array, folder)
     assert [json.loads(line)["n"] for line in Path(kept).read_text().splitlines()] == [0, 1, 4, 5]
+    monkeypatch.setattr(excerpts, "ROWS", 3)
     prose = tmp_path / "d.csv"
     prose.write_text('a,b\n1,"x\ny"\n2,z\n' + "3,z\n" * 9)
     kept, has_end = excerpts.excerpt_of_prose(prose, folder)
@@ -326,6 +327,10 @@ def test_the_first_the_last_and_the_newest_file_are_looked_at_and_empty_ones_cou
     [(source, look)] = looks.look_at_files([Kind()], paths, {"day": "x"})
     assert (sorted(looked), source.label, look.n_files, look.rows, look.total) == (["a", "b", "d"], "lines", 4, 9, None)
     assert look.notes == ["1 of 5 files are empty"]
+    times = count()
+    monkeypatch.setattr(looks.time, "monotonic", lambda: 9 * next(times))
+    [(source, look)] = looks.look_at_files([Kind()], paths, {"day": "x"})
+    assert look.n_files == 3, "those that are looked at, and no other once the time is over"
     [(source, look)] = looks.look_at_files([Kind()], paths[-1:], {})
     assert (source, look.problems) == (None, ["every file is empty: export the source again"])
 

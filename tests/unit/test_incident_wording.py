@@ -311,10 +311,10 @@ def test_pictures_are_shown_as_long_as_there_is_room(tmp_path, monkeypatch):
     shown = []
     monkeypatch.setattr("IPython.display.display", shown.append)
     for name in ("a.png", "b.png"):
-        (tmp_path / name).write_bytes(b"\x89PNG" + bytes(600_000))
-    first = {"z.png": 300_000}
-    sizes = show_pictures(["a.png", "b.png", "none.png"], first, root=tmp_path, max_mb=1, alt="a picture")
-    assert (list(sizes), first) == (["z.png", "a.png"], {"z.png": 300_000})
+        (tmp_path / name).write_bytes(b"\x89PNG" + bytes(1_199_996))
+    first = {"z.png": 800_000}
+    sizes = show_pictures(["a.png", "b.png", "none.png"], first, root=tmp_path, max_mb=2, alt="a picture")
+    assert (sizes, first) == ({"z.png": 800_000, "a.png": 1_200_000}, {"z.png": 800_000}), "two million bytes are full"
     assert "Pictures that are not on this page: b.png and none.png." in shown[-1].data
 
 

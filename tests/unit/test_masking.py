@@ -336,6 +336,7 @@ def test_texts_are_cut_between_words():
     assert privacy.shorten("one two three", 6) == "one"
     assert privacy.beginning("aa bb", 1) == "aa"  # of four characters
     assert privacy.beginning("aa b", 1) == "aa b"
+    assert (privacy.beginning("aa bb cc", 2), privacy.beginning("aa bb cc d", 2)) == ("aa bb cc", "aa bb cc")
 
 
 def test_of_names_words_of_two_letters_count_and_pairs_of_the_first_four_and_of_addresses_words_of_three():
@@ -367,6 +368,18 @@ def test_only_patterns_whose_needs_are_there_are_tried():
     tally = Counter()
     assert forms.mask("ab ab cd", tally) == "host host cuser"
     assert tally == {"host": 2, "user": 1}
+
+
+def test_of_names_and_sites_that_begin_alike_the_longest_is_found():
+    """The rest of a name that is masked in part would still say who it is."""
+    assert privacy.mask_names("王小明说", privacy.Names({"王小", "王小明"})) == "name说"
+    sites = privacy.Sites({"delta": "DELTA", "delta west": "DELTA-WEST"})
+    assert [sites.of(text) for text in ("at Delta West", "at Delta, west")] == ["DELTA-WEST", "DELTA"]
+
+
+def test_a_word_with_digits_is_a_name_with_them_or_without():
+    names = privacy.Names({"anna", "r2d2", "jo7"}, words={"anna"})
+    assert [names[word] for word in ("anna", "Anna42", "7anna", "r2d2", "jo7", "jo8", "jo", "other")] == [2, 2, 2, 1, 1, 0, 0, 0]
 
 
 def test_sites_are_put_aside_under_private_characters_of_their_own():

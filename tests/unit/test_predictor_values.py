@@ -184,4 +184,5 @@ def test_what_holds_half_of_the_time_is_no_incident():
     assert quiet_block(rows, usual, first=0, size=6).tolist() == [True] * 6
     rows = scored(*[(0, "a", 9.0)] * 3, *[(0, "b", 0.0)] * 4)
     assert quiet_block(rows, usual, first=0, size=7).tolist() == [False] * 3 + [True] * 4
+    assert len(quiet_block(rows, usual, first=4, size=2)) == 2, "a row for each of the block, wherever it begins"
     assert quiet_block(rows, usual, first=2, size=5).tolist() == [False] + [True] * 4, "the block before is looked at too"

@@ -58,6 +58,17 @@ def test_the_end_of_a_finding_of_earlier_days_is_no_other_finding():
     assert stretch_incidents(windows.iloc[6:], chances.iloc[6:], **how).empty
 
 
+def test_stretches_go_on_over_a_pause_as_long_as_the_gap_and_the_strongest_of_equal_chance_comes_first():
+    windows = servers(1, "n1").assign(score=np.arange(PER_DAY), flagged=True, chance=0.001)
+    chances = pd.DataFrame({"p none": 1.0}, index=windows.index)
+    marked = windows.assign(in_stretch=windows.index.isin([1, 5, 10]))  # two hours, and two and a half
+    found = stretch_incidents(marked, chances, gap=pd.Timedelta(hours=2), finding_rate=0.02, least_confidence=0.5)
+    assert found[["windows", "score"]].to_numpy().tolist() == [[1, 10], [2, 5]]
+    marked.loc[10, "chance"] = 0.01
+    found = stretch_incidents(marked, chances, gap=pd.Timedelta(hours=2), finding_rate=0.02, least_confidence=0.5)
+    assert found.p_value.tolist() == [0.001, 0.01]
+
+
 @pytest.mark.parametrize(("flagged", "shown"), [([], [3, 4, 5, 6, 7]), ([4, 5], [4, 5])])
 def test_a_stretch_that_is_strange_by_its_length_alone_is_shown_by_all_its_windows(flagged, shown):
     """None of its windows need be flagged; the temperature rises within the stretch, so that its windows differ."""

@@ -98,12 +98,26 @@ def test_what_a_unit_should_have_is_its_share_of_all_others():
     assert first == LEAST + window - 1
 
 
+def test_a_burst_elsewhere_is_no_growth_of_the_whole():
+    """Of a unit with half of all tickets, ten a week, fifty times as many are expected where the other's burst counts in full."""
+    counts = np.full((2, LEAST + 10), 10.0)
+    _, _, usual = share_surprise(counts, 1)
+    counts[1, -1] = 500
+    _, _, expected = share_surprise(counts, 1)
+    assert usual[0, -1] == pytest.approx(10, rel=0.05)
+    assert expected[0, -1] == pytest.approx(10 + 3 * np.sqrt(10) + 1, rel=0.05)
+
+
 def test_all_tickets_of_a_week_are_compared_with_half_a_year_and_with_last_year():
     counts = np.random.default_rng(2).poisson(20, PAST + LEAST + 10).astype(float)
     w = PAST + LEAST + 5
     level, level_ago = counts[w - LEAST : w].sum() / LEAST, counts[w - PAST - LEAST : w - PAST].sum() / LEAST
-    season = counts[w - PAST - 1 : w - PAST + 2].sum() / 3
     p, expected = whole_weeks(counts)
+    first = PAST + LEAST  # the first week with a half year behind it a year ago
+    season, level_ago_first = counts[LEAST - 1 : LEAST + 2].sum() / 3, counts[:LEAST].sum() / LEAST
+    assert expected[first] == pytest.approx(counts[PAST:first].sum() / LEAST * (season + 5) / (level_ago_first + 5))
+    assert expected[first - 1] == pytest.approx(counts[PAST - 1 : first - 1].sum() / LEAST)
+    season = counts[w - PAST - 1 : w - PAST + 2].sum() / 3
     assert expected[w] == pytest.approx(level * (season + 5) / (level_ago + 5))
     assert expected[LEAST + 3] == pytest.approx(counts[3 : LEAST + 3].sum() / LEAST), "without a year, as the half year"
     assert (np.isnan(expected[:LEAST]).all(), np.isfinite(expected[LEAST])) == (True, True)

@@ -111,6 +111,51 @@ def test_a_moment_without_zone_is_of_the_zone_that_is_named_and_one_with_its_own
     assert has_zone(pd.Series(texts)).tolist() == [False, False, False, True, True, True]
 
 
+@pytest.mark.parametrize(
+    ("clock", "hour"),
+    [("12:30 AM", "00"), ("1:30 am", "01"), ("11:30 A.M.", "11"), ("12:30 PM", "12"), ("1:30 p.m.", "13"), ("11:30 PM", "23"), ("0:30 AM", None),
+     ("13:30 PM", None), ("13:30", "13")],
+)  # fmt: skip
+def test_hours_before_and_after_noon_are_from_one_to_twelve(clock, hour):
+    assert times.as_iso(f"1/31/2026 {clock}", "month first") == (f"2026-01-31T{hour}:30:00" if hour else "")
+
+
+@pytest.mark.parametrize(
+    ("text", "order", "iso"),
+    [
+        ("01/02/2026", "day first", "2026-02-01T00:00:00"), ("01/02/2026", "month first", "2026-01-02T00:00:00"), ("01/02/2026", None, ""),
+        ("02/2/2026", None, "2026-02-02T00:00:00"), ("01.02.2026", "month first", "2026-02-01T00:00:00"), ("1 Mai 2026", None, "2026-05-01T00:00:00"),
+        ("31.12.69", None, "2069-12-31T00:00:00"), ("31.12.70", None, "1970-12-31T00:00:00"), ("31.12.99", None, "1999-12-31T00:00:00"),
+        ("31.01.2026 9:05:07,5 MEZ", None, "2026-01-31T09:05:07.5+01:00"), ("31.01.2026 9:05 CEST", None, "2026-01-31T09:05:00+02:00"),
+        ("31.01.2026 09:05 Uhr", None, "2026-01-31T09:05:00"), ("Sat Jan 31 10:00:00 UTC 2026", None, "2026-01-31T10:00:00Z"), ("nothing", None, ""),
+    ],
+)  # fmt: skip
+def test_a_date_is_written_as_iso_8601_where_it_can_only_be_one(text, order, iso):
+    assert times.as_iso(text, order) == iso
+
+
+@pytest.mark.parametrize(
+    ("texts", "order"),
+    [(["12/12/2026"], None), (["12/13/2026"], "month first"), (["13/12/2026"], "day first"), (["13/12/2026", "12/13/2026"], "both"),
+     (["13.12.2026", "x"], None), ([], None)],
+)  # fmt: skip
+def test_a_number_above_twelve_is_a_day(texts, order):
+    assert times.day_order(texts) == order
+
+
+def test_numbers_that_may_be_dates_are_of_the_years_1900_to_2099():
+    numbers = pd.Series([19_000_101.0, 20_991_231, 21_000_000, 18_991_231, 20_260_131.5, 20_261_301, 202601311030])
+    found = times.digits_of(numbers)
+    assert {at: str(moment)[:16] for at, moment in found.dropna().items()} == {
+        0: "1900-01-01 00:00", 1: "2099-12-31 00:00", 6: "2026-01-31 10:30"
+    }  # fmt: skip
+
+
+def test_a_week_begins_on_its_monday():
+    at = pd.Series(pd.to_datetime(["2026-01-26 00:00", "2026-02-01 23:59", None, "2026-02-02 00:00"], utc=True))
+    assert times.week_of(at).dt.strftime("%m-%d").fillna("").tolist() == ["01-26", "01-26", "", "02-02"]
+
+
 def test_the_hours_in_which_a_clock_changes():
     local = pd.Series(pd.to_datetime(["2025-10-26 02:30", "2025-03-30 02:30"]))
     assert in_utc(local, "Europe/Berlin").dt.strftime("%H:%M").tolist() == ["00:30", "01:00"]
