@@ -12,20 +12,20 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import yaml
 from conftest import REPOSITORY, run_here
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
 import helpers
 from bench import hostile_rows
+from nightshift.yaml_files import load_yaml
 
 FOLDER = REPOSITORY / "tests/examples"
 BINARY = (".json", ".parquet", ".root", ".db", ".sqlite")  # a JSON document is one value, of which no row can be damaged alone
 EXAMPLES = [
     (path.parent.name, one)
     for path in sorted(FOLDER.glob("*/layouts.yaml"))
-    for one in yaml.safe_load(path.read_text())
+    for one in load_yaml(path)
     if (path.parent / one["source"]).is_file() and not one["source"].endswith(BINARY)
 ]
 DRAWN = os.environ.get("NIGHTSHIFT_EXAMPLES")
@@ -105,7 +105,7 @@ COUNTED = [  # a layout or two of each study whose rows are what is counted; ben
 @pytest.mark.parametrize("layout", COUNTED)
 def test_a_hundred_hostile_texts_are_a_row_each(layout):
     study, _, name = layout.partition(": ")
-    [one] = [one for one in yaml.safe_load((FOLDER / study / "layouts.yaml").read_text()) if one["layout"] == name]
+    [one] = [one for one in load_yaml(FOLDER / study / "layouts.yaml") if one["layout"] == name]
     written, read, aside, _, left, is_clean = hostile_rows.counts(study, one)
     assert written > 100
     assert read + aside + left >= written

@@ -21,14 +21,14 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from conftest import REPOSITORY, run_here
 
 import helpers
 from nightshift.check import check_study
+from nightshift.yaml_files import load_yaml
 
 FOLDER = REPOSITORY / "tests/examples"
-LAYOUTS = [(path.parent.name, one) for path in sorted(FOLDER.glob("*/layouts.yaml")) for one in yaml.safe_load(path.read_text())]
+LAYOUTS = [(path.parent.name, one) for path in sorted(FOLDER.glob("*/layouts.yaml")) for one in load_yaml(path)]
 
 
 @pytest.fixture(params=LAYOUTS, ids=[f"{study}: {one['layout']}" for study, one in LAYOUTS])
