@@ -199,6 +199,9 @@ def test_hours_that_two_findings_share_and_how_near_they_are():
     assert within_gap(found, here, found, there).tolist() == [True, False, False, True]
     weekly = found.assign(cadence=["day", "week"])
     assert within_gap(weekly, here, weekly, there).all()
+    whole_weeks = found.assign(cadence="week")
+    assert within_gap(whole_weeks, here, found, there).all(), "a week, if one of both is weekly, whichever it is"
+    assert within_gap(found, here, whole_weeks, there).all()
     assert table(finding("slow_source", "A_DISK", "A", at(1), at(1))).eval("last_h - first_h")[0] == pytest.approx(1 / 3600)
 
 
@@ -348,7 +351,8 @@ def test_a_sentence_says_how_sure_and_until_when():
     assert incident_sentence(told(p_value=9e-13, ended=True, impact="5 GB"), 2, "2026-01-07").endswith(end)
     assert when_in_words(told(), "2026-01-07").startswith("since ")
     assert "the last day that is judged" not in when_in_words(told(), "2026-01-07")
-    assert "the last day that is judged" in when_in_words(told(), "2026-01-08"), "it ends as the night begins"
+    ends = "since 2026-01-07, seen to 2026-01-07, the last day that is judged"
+    assert when_in_words(told(), "2026-01-08") == ends, "it ends as the night begins"
     assert when_in_words(told(start=pd.NaT), "2026-01-08") == "at times that the source does not know"
     assert where_in_words("slow A", ["A"]) == where_in_words("slow A and B", ["A", "B"]) == ""
     assert (where_in_words("slow", ["A", "B"]), where_in_words("slow A", ["A", "B"])) == (" at A and B", ", also at B")

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from nightshift.detectors import transfers_predictors
 from nightshift.detectors.transfers_limits import Limits, block_rows, quiet_block, ranks_among
 from nightshift.detectors.transfers_predictors import fit_quantile_table, fit_scaling, in_whole_days, quiet_hours, split_by_time, split_transfers
 from nightshift.detectors.transfers_quantiles import (
@@ -186,3 +187,20 @@ def test_what_holds_half_of_the_time_is_no_incident():
     assert quiet_block(rows, usual, first=0, size=7).tolist() == [False] * 3 + [True] * 4
     assert len(quiet_block(rows, usual, first=4, size=2)) == 2, "a row for each of the block, wherever it begins"
     assert quiet_block(rows, usual, first=2, size=5).tolist() == [False] + [True] * 4, "the block before is looked at too"
+
+
+def test_a_duration_is_foretold_by_the_median_and_judged_by_what_is_usual(monkeypatch):
+    """The columns are the median and two quantiles above it."""
+    quantiles = {False: [1.0, 1.5, 3.0], True: [2.0, 2.5, 4.0]}
+    monkeypatch.setattr(
+        transfers_predictors, "predict_durations", lambda predictor, rows, categories, usual: np.array([quantiles[usual]] * len(rows))
+    )
+    started = pd.date_range("2026-01-31", periods=2, freq="h", tz="UTC")
+    table = pd.DataFrame({"started": started, "log_duration": [2.0, 4.0]}, index=[7, 9])
+    scored_table, memory = transfers_predictors.score_transfers({"path": "trees.skops"}, table, {})
+    assert scored_table.forecast_s.tolist() == pytest.approx(np.expm1([1.0, 1.0]))
+    assert scored_table.predicted_s.tolist() == pytest.approx(np.expm1([2.0, 2.0]))
+    assert scored_table.score.tolist() == transfers_predictors.standard_score(np.array([2.0, 4.0]), np.array([quantiles[True]] * 2)).tolist()
+    assert (scored_table.index.tolist(), memory) == ([7, 9], {})
+    with pytest.raises(ValueError, match="sorted by their starts"):
+        transfers_predictors.score_transfers({"path": "trees.skops"}, table[::-1], {})

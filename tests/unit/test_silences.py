@@ -159,6 +159,14 @@ def test_a_file_to_which_nothing_can_be_added_stays_as_it_is(tmp_path, text, wor
     assert {one.name for one in tmp_path.iterdir()} <= {".silences.yaml.lock", "silences.yaml"}
 
 
+def test_a_recorded_entry_that_is_wrong_is_named_by_its_place_and_what_it_says(tmp_path):
+    path = tmp_path / "silences.yaml"
+    path.write_text("- {site: A, as: silenced, by: x, until: 2026-03-01, why: y}\n- {site: A, as: silenced, by: x, until: '[0]', why: y}\n")
+    recorded, wrong = read_recorded(path, "2026-02-01")
+    assert [one["until"] for one in recorded] == ["2026-03-01"]
+    assert wrong == ["A silence does not count: silences.yaml[1].until is '[0]': it must be a date such as 2026-03-31"]
+
+
 def test_a_file_that_cannot_be_read_is_one_line_and_no_silence(tmp_path):
     path = tmp_path / "silences.yaml"
     path.write_text("- {site: A")

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from nightshift.sources.base import file_sources, source_of
+from nightshift.sources.tickets import files
 from nightshift.sources.tickets.changes import an_hour_before, merge, read_progress
 from nightshift.sources.tickets.files import layout_of, told_apart
 from nightshift.sources.tickets.jira import with_answers
@@ -157,3 +158,12 @@ def test_a_comment_of_jira_is_an_answer_only_where_its_people_have_the_names_of_
 
 def test_a_name_of_a_column_that_comes_again_gets_a_number():
     assert told_apart(["Key", "Comment", "Comment", "Comment"]) == ["Key", "Comment", "Comment (2)", "Comment (3)"]
+
+
+@pytest.mark.parametrize(("of_server", "written"), [(False, [True]), (True, [])])
+def test_tickets_of_files_are_written_at_the_end_and_a_server_writes_its_own(tmp_path, monkeypatch, of_server, written):
+    ends = []
+    monkeypatch.setattr(files.TicketRun, "write", lambda run: ends.append(run.raw == tmp_path))
+    monkeypatch.setattr(files, "read_source", lambda study, place, run: run.__dict__.update({"of_server": True} if of_server else {}))
+    assert files.extract_source("x.csv", tmp_path, asked=None, labels=None).of_server is of_server
+    assert ends == written

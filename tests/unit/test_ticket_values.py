@@ -256,6 +256,16 @@ def test_a_kind_is_tested_with_enough_earlier_surprises(n_units, is_tested):
         assert table.adjusted.tolist() == pytest.approx(stats.false_discovery_control(table.p_value))
 
 
+def test_each_unit_and_week_keeps_what_its_own_strongest_window_saw():
+    first = np.array([[5.0, 1, np.nan], [1, 7, 2]])
+    second = np.array([[4.0, 3, 6], [2, 6, np.nan]])
+    best = best_window([(first, first + 10, first + 20), (second, second + 30, second + 40)], [4, 8], names=["a", "b"])
+    assert best.surprise.tolist() == [[5, 3, 6], [2, 7, 2]]
+    assert best.window.tolist() == [[4, 8, 8], [8, 4, 4]]
+    assert best.observed.tolist() == [[15, 33, 36], [32, 17, 12]]
+    assert best.expected.tolist() == [[25, 43, 46], [42, 27, 22]]
+
+
 def test_the_window_of_the_largest_surprise_is_kept():
     tried = [tuple(np.array([row], float) for row in rows) for rows in ([[1, np.nan], [10, 11], [5, 6]], [[2, np.nan], [20, 21], [7, 8]])]
     best = best_window(tried, [4, 8], names=["a"])

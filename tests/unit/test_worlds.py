@@ -109,6 +109,15 @@ def test_nobody_tries_more_often_than_they_would_or_than_there_are_proposals(mon
     assert played(9, [0.0, 0.0, 0.0, 0.0], monkeypatch)[2].sums[3][1, 0, :, 0].tolist() == [2, 1, 1, 0]
 
 
+def test_the_first_proposal_of_all_is_tried_too_where_others_come_before_it(monkeypatch):
+    monkeypatch.setattr(worlds, "N_FEEDBACKS", 3)
+    chances = np.zeros((1, 4, worlds.N_SITES))
+    incidents = (np.zeros((1, 3), int), np.zeros((1, 3), int), np.full((1, 3, 3), 0.5))
+    last_first = np.array([[0.1, 0.2, 0.9]])
+    record = play("as written by a sage", CHOICES, (chances, last_first), incidents, np.array([9]), np.random.default_rng(1))[2]
+    assert record.sums[3][1, 0, :, 0].tolist() == [1, 1, 1, 0]
+
+
 def test_shares_of_the_best_and_blocks_leave_out_what_is_no_first_try():
     hit, best = np.array([0.2, 0.4, np.nan]), np.array([0.4, 0.8, np.nan])
     assert share_of_best(hit, best) == pytest.approx((0.5, 0.5, 0.5))
