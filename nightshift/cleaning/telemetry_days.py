@@ -26,7 +26,7 @@ from pyarrow import feather
 from helpers import atomic, write_json, write_parquet
 from nightshift.cleaning.days import day_name, files_below
 from nightshift.cleaning.telemetry import NO_DAY, is_counter
-from nightshift.cleaning.telemetry_parts import Part, sources_of, touching
+from nightshift.cleaning.telemetry_parts import Part, batches_of, sources_of, touching
 from nightshift.cleaning.telemetry_windows import KEY_TYPES, LABELS, RUN, WINDOW_KEYS, day_of
 from nightshift.compiled import STATISTICS
 from nightshift.products import code_below, read_json
@@ -62,6 +62,14 @@ class Changes(NamedTuple):
     marks: dict
     todo: dict
     dropped: dict
+
+    def batches(self):
+        """Runs that are cut at once, by their nodes: list of (node, runs)."""
+        return [
+            (node, runs)
+            for node, of_node in self.todo.items()
+            for runs in batches_of(self.sources[node], of_node)
+        ]
 
 
 class WindowTable:
@@ -105,7 +113,7 @@ class WindowTable:
     def replace(self, changes, results, files, *, day):
         """Put the windows of a night in the place of those that go, one day after the other.
 
-        results : NodeWindows of each node with runs to cut. files : {node: arrow file of its windows}. day :
+        results : NodeWindows of each batch of runs. files : node and arrow file of the windows of each. day :
         the newest, DAY; a table without any window has its file. The memory is that of some nodes' windows on
         one day.
         """
@@ -117,7 +125,7 @@ class WindowTable:
         new = pd.concat([result.runs for result in results], ignore_index=True) if results else gone.head(0)
         nodes_on = nodes_by_day(new)
         for number in sorted({*nodes_on, *nodes_by_day(gone)}):
-            of_day = {node: files[node] for node in nodes_on.get(number, ())}
+            of_day = [(node, file) for node, file in files if node in nodes_on.get(number, ())]
             write_day(self.path / f"{day_name(number)}.parquet", number, changes.dropped, of_day)
         days = sorted(self.path.glob("*.parquet"))
         if not any(pq.read_metadata(file).num_rows for file in days):
@@ -299,13 +307,13 @@ def nodes_by_day(runs):
 
 def write_day(path, day, dropped, files):
     """Write the file of a day anew, node by node: what it held, without the runs that are dropped, and what
-    new files, {node: path}, hold of that day. A day without any window has no file.
+    new files, pairs of node and path, hold of that day. A day without any window has no file.
 
     dropped : {node: set of (job, day)}. A group of rows holds whole nodes.
     """
-    old, new = nodes_in(path, dropped), ((node, windows_on(files[node], day)) for node in sorted(files))
+    old, new = nodes_in(path, dropped), ((node, windows_on(file, day)) for node, file in files)
     in_order = [("start", "ascending"), ("job_id", "ascending")]
-    schema = joint_schema([*([path] if path.exists() else []), *files.values()])
+    schema = joint_schema([*([path] if path.exists() else []), *(file for _, file in files)])
     n_rows, waiting = 0, [schema.empty_table()]
     with atomic(path) as temporary, pq.ParquetWriter(temporary, schema, **WRITTEN) as writer:
         for _, of_node in groupby(heapq.merge(old, new, key=itemgetter(0)), itemgetter(0)):

@@ -2,6 +2,7 @@
 
 Parts       what is known of one without its values     Part, find_parts, paths_of
 Sources     of a node, how often they sample            sources_of, read_sources, sampling_periods
+Batches     runs that are cut into windows at once      batches_of
 """
 
 import zlib
@@ -16,6 +17,7 @@ import pyarrow.parquet as pq
 from nightshift.cleaning.telemetry import KEYS, NO_DAY, moments
 from nightshift.cleaning.telemetry_repeats import group_parts
 
+MOST_VALUES = 70_000_000  # of a node that are joined at once, a day of 800 metrics at 1 Hz: 2.5 GiB in all
 WHOLE = 0.004  # of a period, by which it may differ from whole seconds
 
 
@@ -116,6 +118,26 @@ def read_sources(sources, runs=None):
         if files:
             tables[name] = pa.concat_tables([file.read() for file in files], promote_options="permissive")
     return tables
+
+
+def batches_of(sources, runs):
+    """Divide runs of a node, pairs of job and day, into lists that are cut one after the other: each touches
+    parts of MOST_VALUES values at most, unless it is one run alone. They follow each other by their first
+    moments, so that few parts are read twice.
+    """
+    touched = {run: [part for of in sources.values() for part in touching(of, [run])] for run in runs}
+    firsts = {
+        run: min((part.first or "~" for part in of_run), default="~") for run, of_run in touched.items()
+    }
+    batches, held = [[]], {}
+    for run in sorted(runs, key=lambda run: (firsts[run], run)):
+        values = {part.path: part.rows * len(part.metrics) for part in touched[run]}
+        if batches[-1] and sum((held | values).values()) > MOST_VALUES:
+            batches.append([])
+            held = {}
+        batches[-1].append(run)
+        held |= values
+    return batches
 
 
 def bytes_touched(sources, todo):

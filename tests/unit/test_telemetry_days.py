@@ -6,6 +6,7 @@ import pytest
 from telemetry_raw import samples
 
 import helpers
+from nightshift.cleaning import telemetry_parts
 from nightshift.cleaning.telemetry import NO_DAY, Grid
 from nightshift.cleaning.telemetry_days import WindowTable, read_windows
 from nightshift.cleaning.telemetry_parts import find_parts, sampling_periods
@@ -54,8 +55,12 @@ def night(tmp_path, table, days=3, labels=LABELS, **settings):
     grid = Grid(300.0, periods=periods, least_coverage=0.5, end=end, counters=("ctxt*",), gauges=(), **settings)
     labels = clean_labels(labels)
     changes = clean.compare(parts, grid=grid, labels=labels)
-    files = {node: tmp_path / f"{number}.arrow" for number, node in enumerate(changes.todo)}
-    results = [window_node(node, changes.sources[node], runs, labels=labels, grid=grid, target=files[node]) for node, runs in changes.todo.items()]
+    batches = changes.batches()
+    files = [(node, tmp_path / f"{number}.arrow") for number, (node, _) in enumerate(batches)]
+    results = [
+        window_node(node, changes.sources[node], runs, labels=labels, grid=grid, target=file)
+        for (node, runs), (_, file) in zip(batches, files, strict=True)
+    ]
     clean.replace(changes, results, files, day="2026-01-30")
     clean.note(parts)
     assert clean.runs.kept.sum() + clean.rejected.rows.sum() == sum(part.rows for of_node in parts.values() for part in of_node)
@@ -91,6 +96,19 @@ def test_night_after_night_gives_what_all_at_once_gives(tmp_path):
     night(tmp_path, "at once")
     assert_same(tmp_path, "nightly", "at once")
     assert night(tmp_path, "nightly") == {}
+
+
+@pytest.mark.parametrize(("most", "batches"), [(0, [[0], [1], [2]]), (1200, [[0], [1, 2]]), (1668, [[0, 1, 2]])])
+def test_runs_cut_in_batches_give_what_all_at_once_gives(tmp_path, monkeypatch, most, batches):
+    """The parts of the server have 556 values a day, and a day needs the next one: a batch holds at most so many, or one run."""
+    write_days(tmp_path, 3)
+    night(tmp_path, "at once")
+    monkeypatch.setattr(telemetry_parts, "MOST_VALUES", most)
+    sources = telemetry_parts.sources_of(find_parts(tmp_path / "raw")["server"])
+    found = telemetry_parts.batches_of(sources, [("", FIRST + day) for day in (2, 0, 1)])
+    assert found == [[("", FIRST + day) for day in batch] for batch in batches]
+    night(tmp_path, "batches")
+    assert_same(tmp_path, "batches", "at once")
 
 
 def test_windows_of_a_server_pass_midnight_without_a_gap(tmp_path):
