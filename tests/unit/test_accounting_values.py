@@ -475,7 +475,7 @@ def test_a_job_of_pbs_has_used_what_pbs_counted_else_what_it_was_given():
     assert pbs.row_of("21.pbs", job | {"total_execution_slots": "6", "resources_used.ncpus": "7"})["Processors"] == "6"
     assert pbs.row_of("21.pbs", job | {"resources_used.ncpus": "7"})["Processors"] == "7"
     assert pbs.row_of("21.pbs", job | {"exec_host": ""})["Processors"] == "9"
-    assert [pbs.gibibytes(text) for text in ("1tb", "512mb", "2048b", "x", None)] == [1024, 0.5, 2048 / GIB, None, None]
+    assert [pbs.gibibytes(text) for text in ("1tb", "512mb", "2048b", "2kw", "x", None)] == [1024, 0.5, 2048 / GIB, None, None, None]
 
 
 def test_grid_engine_of_univa_counts_milliseconds(tmp_path):

@@ -29,8 +29,10 @@ def seconds(text):
 
 
 def gibibytes(text):
-    """Return the GiB of a size such as 2031040kb, None for anything else."""
-    match = re.fullmatch(r"(\d+)([kmgt]?)[bw]", text or "")
+    """Return the GiB of a size such as 2031040kb, None for anything else: a size in words (kw) too, since how
+    many bytes these have only the host knows.
+    """
+    match = re.fullmatch(r"(\d+)([kmgt]?)b", text or "")
     return int(match[1]) * SIZES[match[2]] / 2**30 if match else None
 
 
