@@ -89,7 +89,7 @@ def test_other_kinds_and_other_weeks_are_counted_and_left_out(tmp_path):
     page = frame_of([{"RecordId": str(n), "ResourceType": kind, "EndTime": time} for n, (kind, time) in enumerate(zip(kinds, times, strict=True))])
     [kept] = batch_rows([page], extraction)
     assert kept.RecordId.tolist() == ["0", "1", "2"]
-    assert {name: extraction.counts[name] for name in ("other kinds", "other weeks")} == {"other kinds": 1, "other weeks": 2}
+    assert {name: extraction.counts[name] for name in ("kept", "other kinds", "outside")} == {"kept": 3, "other kinds": 1, "outside": 2}
 
 
 def test_sizes_durations_and_numbers_of_columns():
@@ -746,7 +746,7 @@ def test_a_week_that_is_over_is_asked_once_and_the_running_one_every_night(tmp_p
     assert [part.name[-18:] for part in parts] == [first.name[-18:], second.name[-18:]] == ["2026-01-05.parquet", "2026-01-12.parquet"]
     ends = [pd.read_parquet(part).EndTime.tolist() for part in parts]
     assert ends == [["2026-01-05T10:00:00"], ["2026-01-12T10:00:00", "2026-01-15T10:00:00"]], "each run in the week in which it ended"
-    assert (extraction.counts["other weeks"], extraction.parts) == (0, set(parts))
+    assert (extraction.counts["outside"], extraction.parts) == (0, set(parts))
     over = pd.Timestamp("2026-01-12 01:00", tz="UTC").timestamp()
     for written, again in ((over, 1), (over + 1, 0)):
         asked.clear()
