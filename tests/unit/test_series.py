@@ -473,3 +473,20 @@ def test_a_change_of_level_needs_both_trailing_levels_to_agree_and_is_the_nearer
     changes = weekly_series.directed_changes(features)
     np.testing.assert_array_equal(changes["surge"], [[2, -3, 0, 0, 0]])
     np.testing.assert_array_equal(changes["drop"], [[-2, 3, 0, 0, 0]])
+
+
+def test_of_equally_regular_series_the_one_with_many_jobs_is_missed_most():
+    """A series is `silent` by its share, 0.02 more at most for its jobs: with 10 a week half of it; never in a week that was active, or irregular."""
+    names = ["silent_before", "share_before", "absent", "efficiency", "job_length", "jobs", "level_short", "level_long"]
+    features = {name: np.zeros((1, 6)) for name in names}
+    features |= {"active": np.array([[0.0, 0, 0, 1, 0, np.nan]]), "share": np.array([[0.9, 0.9, 0.9, 0.9, weekly_series.REGULAR, 0.9]])}
+    features["usual_jobs"] = np.array([[0.0, 10, 990, 990, 990, 990]])
+    np.testing.assert_allclose(weekly_series.directed_changes(features)["silent"], [[0.9, 0.91, 0.9198, 0, 0, 0]], atol=1e-12)
+
+
+def test_who_returns_counts_by_how_regular_it_had_been():
+    names = ["silent_before", "share", "usual_jobs", "efficiency", "job_length", "jobs", "level_short", "level_long"]
+    features = {name: np.zeros((1, 5)) for name in names}
+    features |= {"active": np.array([[1.0, 1, 0, 1, 1]]), "absent": np.array([[6.0, 0, 6, 6, 1]])}
+    features["share_before"] = np.array([[0.9, 0.9, 0.9, weekly_series.REGULAR, 0.7]])
+    np.testing.assert_array_equal(weekly_series.directed_changes(features)["returned"], [[0.9, 0, 0, 0, 0.7]])
