@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from nightshift.cleaning.telemetry import KEYS, NO_DAY, moments
+from nightshift.cleaning.days import US_OF_DAY
+from nightshift.cleaning.telemetry import KEYS, NO_DAY
 from nightshift.cleaning.telemetry_repeats import group_parts
 
 MOST_VALUES = 70_000_000  # of a node that are joined at once, a day of 800 metrics at 1 Hz: 2.5 GiB in all
@@ -62,24 +65,43 @@ def find_parts(folder, earlier=None):
 
 
 def describe_part(path):
-    """Read what stands in the file at `path`: Part."""
+    """Read what stands in the file at `path`: Part. A sample of a month has thousands of small ones, so this
+    is NumPy: 0.9 ms each, where pandas took 8.
+    """
     stat, file = path.stat(), pq.ParquetFile(path)
-    rows = moments(file.read(list(KEYS)))
-    runs = rows[["job", "day"]].drop_duplicates().sort_values(["job", "day"])
-    steps = rows.sort_values(["job", "time"]).groupby("job").time.diff().dt.total_seconds()
-    steps, times = steps[steps > 0], rows.time.dropna()
+    table = file.read(list(KEYS))
+    time = table["timestamp"].cast(pa.timestamp("us", "UTC"))
+    at, has_time = pc.fill_null(time.cast(pa.int64()), 0).to_numpy(), time.is_valid().to_numpy()
+    job = pc.fill_null(table["job_id"].cast(pa.string()), "").combine_chunks().dictionary_encode()
+    runs = runs_among(at, has_time, job.indices.to_numpy(), job.dictionary.to_pylist())
+    at, of_job = at[has_time], job.indices.to_numpy()[has_time]
+    order = np.lexsort([at, of_job])
+    steps = np.diff(at[order])
+    steps = steps[(np.diff(of_job[order]) == 0) & (steps > 0)] / 1e6
+    ends = (at.min(), at.max()) if len(at) else ()
+    first, last = (pd.Timestamp(end, unit="us", tz="UTC").isoformat() for end in ends) if ends else ("", "")
     return Part(
         path=path,
         size=stat.st_size,
         mtime_ns=stat.st_mtime_ns,
         crc=zlib.crc32(path.read_bytes()),
-        rows=len(rows),
-        first=times.min().isoformat() if len(times) else "",
-        last=times.max().isoformat() if len(times) else "",
-        period_s=float(steps.median()) if len(steps) else None,
+        rows=len(table),
+        first=first,
+        last=last,
+        period_s=float(np.median(steps)) if len(steps) else None,
         metrics=tuple(name for name in file.schema_arrow.names if name not in KEYS),
-        runs=tuple(zip(runs.job.tolist(), runs.day.tolist(), strict=True)),
+        runs=tuple(runs),
     )
+
+
+def runs_among(at, has_time, of_job, names):
+    """List the runs of rows, pairs of job and day, sorted: a job is one, without a job each day is.
+
+    at : microseconds since 1970, int (n,), where `has_time`, bool (n,). of_job : index of `names`, int (n,).
+    """
+    free = of_job == names.index("") if "" in names else np.zeros(len(at), bool)
+    days = np.unique(np.where(has_time, at // US_OF_DAY, NO_DAY)[free])
+    return [*(("", day) for day in days.tolist()), *((name, NO_DAY) for name in sorted(names) if name)]
 
 
 def paths_of(parts):

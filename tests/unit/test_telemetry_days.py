@@ -150,3 +150,19 @@ def test_what_changes_is_cut_again_and_nothing_else(tmp_path, monkeypatch, what)
     assert night(tmp_path, "clean", labels=labels, **settings) == expected
     night(tmp_path, "anew", labels=labels, **settings)
     assert_same(tmp_path, "clean", "anew")
+
+
+def test_what_is_known_of_a_part(tmp_path):
+    """In any order, with rows without a time or a job: two jobs, one of them without any time, and two days of the node."""
+    minutes, jobs = [60, 0, 20, None, 30, 1450, None, 10], ["", "", "9", "", "9", None, "10", "9"]
+    times = pd.Series([pd.NaT if one is None else MIDNIGHT + pd.Timedelta(minutes=one) for one in minutes], dtype="datetime64[us, UTC]")
+    rows = pd.DataFrame({"timestamp": times, "job_id": pd.Series(jobs, dtype="str"), "load::node": 1.0})
+    path = tmp_path / "part.parquet"
+    rows.to_parquet(path, index=False)
+    part = telemetry_parts.describe_part(path)
+    day = MIDNIGHT.value // (86400 * 10**9)
+    assert part.runs == (*(("", one) for one in sorted([day, day + 1, NO_DAY])), ("10", NO_DAY), ("9", NO_DAY))
+    assert (part.rows, part.period_s, part.metrics) == (8, 2100.0, ("load::node",)), "steps of 60 and 1390 min without a job, of 10 and 10 in job 9"
+    assert (part.first, part.last) == (MIDNIGHT.isoformat(), (MIDNIGHT + pd.Timedelta(minutes=1450)).isoformat())
+    rows.head(0).to_parquet(path, index=False)
+    assert telemetry_parts.describe_part(path)[4:] == (0, "", "", None, ("load::node",), ())
