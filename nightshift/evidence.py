@@ -5,6 +5,7 @@ A table of rows, data/rows/<table>.parquet, stands beside the table of findings 
 the columns of ROW; the others are what the study judges by, named with their unit: `duration_s`, `size_gb`.
 """
 
+import functools
 import hashlib
 
 import pandas as pd
@@ -24,10 +25,18 @@ def finding_id(study, kind, entity, start):
 
     study, kind, entity : text. start : Timestamp, text in ISO 8601 in UTC, or what is no time.
     """
-    began = pd.to_datetime(start, utc=True)
-    at = "" if pd.isna(began) else f"{began:%Y-%m-%dT%H:%M:%SZ}"
+    at = time_in_words(start) if isinstance(start, str) else time_in_words.__wrapped__(start)
     words = "\0".join([study, kind, one_line(entity), at])
     return hashlib.sha256(words.encode("utf-8", "replace")).hexdigest()[:10]
+
+
+@functools.lru_cache(20_000)
+def time_in_words(time):
+    """Write a time, as `finding_id` takes it, to the second; "" for what is none. Pandas guesses how each
+    text is written, and several pages of a night ask for the same.
+    """
+    began = pd.to_datetime(time, utc=True)
+    return "" if pd.isna(began) else f"{began:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def ids_of(findings):

@@ -151,6 +151,17 @@ def size_and_time(path):
     return [there.st_size, there.st_mtime_ns]
 
 
+def stamp(path):
+    """(size, time of its content in ns, time of its last change of any kind in ns) of a file; none where it
+    is not there.
+    """
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return ()
+    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+
+
 def _size_and_content(path):
     """[size, hash of a small file or time of another one] of what is at `path`; none where it cannot be
     read.

@@ -13,7 +13,7 @@ import sysconfig
 from pathlib import Path
 
 from nightshift.catalog import steps_of
-from nightshift.products import git_revision, read_json
+from nightshift.products import git_revision, read_json, stamp
 from nightshift.sources.files import REPOSITORY
 
 CODE = ("helpers.py", "nightshift", "notebooks", "templates", "workflow", "sites.yaml", "remediations.yaml")
@@ -112,14 +112,3 @@ def files_below(path):
         names[:] = [name for name in names if name not in BY_THE_WAY]
         files += [os.path.join(folder, name) for name in found]
     return [file for file in files if os.path.basename(file) not in MEMOS]
-
-
-def stamp(path):
-    """(size, time of its content in ns, time of its last change of any kind in ns) of a file; none where it
-    is not there.
-    """
-    try:
-        stat = os.stat(path)
-    except OSError:
-        return ()
-    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns

@@ -5,6 +5,7 @@ A night is a folder of reports/ that is called by its date and holds run.json. I
 night's, and are not written again when later nights come.
 """
 
+import functools
 import shutil
 import uuid
 import xml.etree.ElementTree as ET
@@ -16,6 +17,7 @@ from nightshift import former_names
 from nightshift.assurance import assure, class_of, simulated_in_words
 from nightshift.reporting.digests import plain, pressing
 from nightshift.reporting.incident_view import view_of
+from nightshift.reporting.memos import remembered
 from nightshift.reporting.pages import templates, write_page
 from nightshift.reporting.products import Damaged, is_day, lacking, read_object
 from nightshift.wording import one_line, skill_in_words
@@ -29,6 +31,12 @@ NEEDED = {
     *("id", "rank", "title", "severity", "state", "age_nights", "ended", "start", "end", "first_seen"),
     *("summary", "site", "impact", "change", "studies", "proposals", "silence"),
 }
+# keys of an incident, and of its findings, that pages which span the nights show or count
+SPANNING = {
+    *("id", "title", "severity", "state", "age_nights", "ended", "start", "end", "summary", "site"),
+    *("change", "studies", "silence"),
+}
+SPANNING_FINDING = {"study", "kind", "entity", "site", "sites", "datasets", "evidence"}
 TEXTS = ("id", "title", "severity", "state", "summary", "first_seen", "site")  # of an incident
 ATOM = "http://www.w3.org/2005/Atom"
 
@@ -280,7 +288,10 @@ def write_feed(reports, runs, site_url=""):
         add(entry, "id", uuid.uuid5(site, run["day"]).urn)  # follows from site and night: the same for ever
         add(entry, "updated", updated(run))
         add(entry, "link", rel="alternate", type="text/html", href=f"{site_url}{run['day']}/index.html")
-        add(entry, "content", as_html(reports, run), type="html")
+        report = reports / run["day"]
+        files = [report / "run.json", report / "digest.json"]
+        shown = remembered(report / ".entry.json", files, functools.partial(as_html, reports, run))
+        add(entry, "content", shown, type="html")
     ET.indent(feed)
     with atomic(reports / "feed.xml") as temporary:
         ET.ElementTree(feed).write(temporary, encoding="utf-8", xml_declaration=True)
@@ -303,10 +314,33 @@ def read_incidents(reports, day):
     return incidents
 
 
+def spanning(reports, day):
+    """What pages that span the nights need of the incidents of a night, half of what digest.json holds of
+    them, kept beside it; errors are those of `read_incidents`.
+    """
+    report = reports / day
+    return remembered(
+        report / ".incidents.json",
+        [report / "digest.json"],
+        lambda: list(map(spanning_part, read_incidents(reports, day))),
+    )
+
+
+def spanning_part(incident):
+    """The keys SPANNING of an incident, and SPANNING_FINDING of its findings."""
+    part = {key: incident[key] for key in SPANNING}
+    return part | {
+        "findings": [
+            {key: value for key, value in one.items() if key in SPANNING_FINDING}
+            for one in incident.get("findings") or []
+        ]
+    }
+
+
 @dataclass(frozen=True)
 class StoredIncidents:
-    """The incidents of a night, read from its digest.json whenever somebody goes through them, without their
-    proposals: pages that span the nights need no two nights at once, and 400 with 3,000 each take 7 GB.
+    """The incidents of a night, as `spanning` reads them whenever somebody goes through them: pages that span
+    the nights need no two nights at once.
     """
 
     reports: Path
@@ -314,8 +348,7 @@ class StoredIncidents:
 
     def __iter__(self):
         """Read them; errors are those of `read_incidents`."""
-        for one in read_incidents(self.reports, self.day):
-            yield {key: value for key, value in one.items() if key != "proposals"}
+        return iter(spanning(self.reports, self.day))
 
 
 def is_readable(incident):

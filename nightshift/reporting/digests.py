@@ -97,8 +97,11 @@ def read_digest(root, day, expected=None):
             findings = read_rows(folder / f"{day}_findings.parquet", ["incident", *FINDING], notes)
             proposals = read_rows(folder / f"{day}_proposals.parquet", ["incident", *PROPOSAL], notes)
             try:
+                of_findings, of_proposals = by_incident(findings), by_incident(proposals)
                 incidents = [
-                    as_incident(row, findings, proposals)
+                    as_incident(
+                        row, of_findings.get(row["incident"], []), of_proposals.get(row["incident"], [])
+                    )
                     for row in sorted(rows, key=lambda row: row["rank"] or math.inf)
                 ]
             except (TypeError, ValueError, KeyError) as wrong:
@@ -160,6 +163,14 @@ def count_word(incident):
 def texts(values):
     """The texts of a list, fit to be shown; none where it is no list."""
     return [plain(one) for one in values if isinstance(one, str)] if isinstance(values, list) else []
+
+
+def by_incident(rows):
+    """Group rows, dicts, by the incident that they belong to: {incident: list}."""
+    groups = {}
+    for row in rows:
+        groups.setdefault(row["incident"], []).append(row)
+    return groups
 
 
 def as_incident(row, findings, proposals):

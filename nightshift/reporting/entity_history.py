@@ -4,15 +4,17 @@ histories = follow([Night("2026-01-31", incidents), ...])
 histories[Entity("site", "JUNIPER-T2")].courses
 """
 
+import functools
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from nightshift.reporting.digests import GOING_ON
-from nightshift.reporting.entities import Entity, namings_of
+from nightshift.reporting.entities import FURTHER, Entity, namings_of
 from nightshift.reporting.incident_view import SEVERITIES
 
 RANK = {severity: place for place, severity in enumerate(reversed(SEVERITIES), 1)}  # the gravest is highest
+NAMED_BY = ("study", "kind", "entity", "site", *FURTHER)  # keys of a finding that say what it names
 
 
 class Night(NamedTuple):
@@ -35,7 +37,7 @@ class Seen(NamedTuple):
     is_open: bool
 
 
-@dataclass
+@dataclass(slots=True)
 class Course:
     """One incident over the nights in which it names one entity. incident : as it last stood. findings :
     those of them that name the entity.
@@ -54,7 +56,7 @@ class Course:
 @dataclass
 class History:
     """All courses {id: Course} of one entity, what it is a part of or consists of, and how often other
-    entities are named with it.
+    entities are named with it. Complete when all nights are followed: what is worked out of it then stays.
     """
 
     entity: Entity
@@ -62,7 +64,7 @@ class History:
     close: set = field(default_factory=set)
     together: dict = field(default_factory=dict)  # {Entity: ids of incidents}
 
-    @property
+    @functools.cached_property
     def last_day(self):
         """The last night that names it."""
         return max(course.last.day for course in self.courses.values())
@@ -72,7 +74,7 @@ class History:
         """The first night that names it."""
         return min(course.nights[0].day for course in self.courses.values())
 
-    @property
+    @functools.cached_property
     def n_nights(self):
         """In how many nights it is named."""
         return len({one.day for course in self.courses.values() for one in course.nights})
@@ -91,33 +93,65 @@ def is_open(incident):
 def follow(nights):
     """Follow every entity through the nights: {Entity: History}.
 
-    nights : list of Night, the earliest first, with incidents as archive.read_incidents gives them.
+    nights : list of Night, the earliest first, with incidents as archive.StoredIncidents gives them.
     """
-    histories = {}
+    histories, before = {}, {}
     for night in nights:
+        now = {}
         for incident in night.incidents:
-            add_incident(histories, night.day, incident)
+            name = incident["id"]
+            now[name] = add_incident(histories, night.day, incident, before.get(name))
+        before = now
     return histories
 
 
-def add_incident(histories, day, incident):
-    """Add what one incident of a night names to the histories {Entity: History}."""
-    findings, name = {}, incident["id"]
-    pairs = namings_of(incident)
-    for finding, naming in pairs:
-        for entity in naming.entities:
-            findings.setdefault(entity, []).extend([finding] if finding else [])
+def add_incident(histories, day, incident, before=None):
+    """Add what one incident of a night names to the histories {Entity: History}; returns (incident, list of
+    (Entity, its Course, places of the findings that name it)).
+
+    before : what this returned of the incident as another night had it. Where it names the same, as most that
+    go on do, only how it stands is new.
+    """
+    if before and is_named_alike(before[0], incident):
+        _, places = before
+    else:
+        places = add_names(histories, incident)
     seen = Seen(day, incident["severity"], incident["state"], is_open(incident))
+    found = incident.get("findings") or []
+    for entity, course, at in places:
+        history = histories[entity]
+        history.entity = entity if entity.label else history.entity
+        course.nights.append(seen)
+        course.incident, course.findings = incident, [found[place] for place in at]
+    return incident, places
+
+
+def is_named_alike(one, other):
+    """Whether two incidents of one id name the same, by their site and what their findings are about."""
+    names = [
+        (incident["site"], [[of.get(key) for key in NAMED_BY] for of in incident.get("findings") or []])
+        for incident in (one, other)
+    ]
+    return names[0] == names[1]
+
+
+def add_names(histories, incident):
+    """Add the entities that an incident names, with what they are a part of and named with; returns list of
+    (Entity, Course of the incident, places of the findings that name it).
+    """
+    pairs, findings, places = namings_of(incident), {}, []
+    for place, (finding, naming) in enumerate(pairs):
+        for entity in naming.entities:
+            findings.setdefault(entity, []).extend([place] if finding is not None else [])
     for entity, about in findings.items():
         history = histories.setdefault(entity, History(entity))
-        history.entity = entity if entity.label else history.entity
-        course = history.courses.setdefault(name, Course())
-        course.nights.append(seen)
-        course.incident, course.findings = incident, about
+        course = history.courses.setdefault(incident["id"], Course())
+        places.append((entity, course, about))
         for other in findings:
             if other != entity:
-                history.together.setdefault(other, set()).add(name)
+                history.together.setdefault(other, set()).add(incident["id"])
     for _, naming in pairs:
         for whole, part in naming.parts:
             histories[whole].close.add(part)
             histories[part].close.add(whole)
+    return places

@@ -11,7 +11,8 @@ from urllib.parse import quote
 
 from markupsafe import Markup, escape
 
-from nightshift.reporting.archive import sample_of
+from nightshift.assurance import simulated_in_words
+from nightshift.reporting.archive import sample_of, source_of
 from nightshift.reporting.entities import KINDS, entities_of
 from nightshift.reporting.entity_history import RANK
 from nightshift.reporting.incident_view import clock, severity_of, silence_in_words, status_of
@@ -200,6 +201,11 @@ def sample_of_nights(nights):
     return sample_of([night.run for night in nights if night.run])
 
 
+def sources_of(night):
+    """Where the data of a Night came from, a set of texts."""
+    return {source_of(record) for record in night.run["studies"].values()} if night.run else set()
+
+
 def newest_source():
     """When the latest of the files changed by which pages are drawn, a moment."""
     files = [*Path(__file__).parent.glob("*.py"), *TEMPLATES.rglob("*.*")]
@@ -216,12 +222,13 @@ def write_entities(reports, nights, histories, *, keep=False):
     latest = nights[-1].day if nights else ""
     assured = {one.day: one.assured for one in nights}
     pages = {folder / entity.page: history for entity, history in histories.items()}
+    sources = {one.day: sources_of(one) for one in nights}
     written = 0
     for path, history in pages.items():
         view = entity_view(history, histories, latest=latest, assured=assured)
         title = f"{view['name']}, {view['kind']}"
         named = {seen.day for course in history.courses.values() for seen in course.nights}
-        sample = sample_of_nights([night for night in nights if night.day in named])
+        sample = simulated_in_words(source for day in named for source in sources[day])
         written += write_current(path, "entity.html.j2", newest, title=title, sample=sample, **view)
     values = {
         "groups": index_groups(histories, latest),

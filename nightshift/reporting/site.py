@@ -25,9 +25,9 @@ from nightshift.reporting.archive import (
     clear_removed,
     kept,
     mark_removed,
-    read_incidents,
     read_nights,
     site_of,
+    spanning,
     write_feed,
     write_index,
 )
@@ -412,7 +412,7 @@ def read_others(reports, day, runs, damaged):
     for run in kept(runs):
         try:
             if run["day"] != day:
-                read_incidents(reports, run["day"])
+                spanning(reports, run["day"])
                 incidents[run["day"]] = StoredIncidents(reports, run["day"])
         except Damaged as error:
             lines.append(str(error))

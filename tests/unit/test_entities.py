@@ -1,14 +1,16 @@
 """Entities: what a finding names, what became of it over the nights, and its page."""
 
 import json
+import os
 import re
+import shutil
 
 import pytest
 from bs4 import BeautifulSoup
 from hostile import HEADERS, LETTERS, PATHS
 from incident_tables import DAY, data_of, incident, published_finding, published_incident, write_digest, write_study
 
-from nightshift.reporting import entity_pages, site
+from nightshift.reporting import archive, entity_pages, site
 from nightshift.reporting.entities import Entity, entities_of, naming_of
 from nightshift.reporting.entity_history import Night, follow
 from nightshift.reporting.entity_pages import entity_view, index_groups, state_of, timeline
@@ -193,6 +195,48 @@ def test_entities_of_removed_nights_go_with_them(two_nights):
     assert pages_of(two_nights).keys() == {Entity("storage", "B_DISK").page, Entity("site", "B").page, "index.html"}
     assert dead_links(two_nights / "reports") == []
     assert "2026-01-30" not in (two_nights / "reports/search.html").read_text()
+
+
+def test_an_old_night_is_read_once_and_again_when_its_digest_has_changed(two_nights, monkeypatch):
+    read, read_incidents = [], archive.read_incidents
+    monkeypatch.setattr(archive, "read_incidents", lambda reports, day: read.append(day) or read_incidents(reports, day))
+    tonight = [incident("B_DISK", "ongoing", site="B", first_seen="2026-01-30", **AT)]
+    night_of(two_nights, DAY, tonight)
+    assert read.count("2026-01-30") == 1, "for the pages that span the nights; the feed has its entry from the night before"
+    read.clear()
+    night_of(two_nights, DAY, tonight)
+    assert "2026-01-30" not in read
+    path = two_nights / "reports/2026-01-30/digest.json"
+    times = path.stat()
+    path.write_text(path.read_text().replace("A_DISK", "C_DISK"))
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))  # as by one who puts a copy back: size and time as before
+    night_of(two_nights, DAY, tonight)
+    assert read.count("2026-01-30") == 2, "for the pages and for the feed"
+    assert "C_DISK" in (two_nights / "reports/feed.xml").read_text()
+    pages = [two_nights / "reports" / name for name in ("entities/index.html", "search.html")]
+    assert [page.name for page in pages if "C_DISK" not in page.read_text() or "A_DISK" in page.read_text()] == []
+    assert {Entity("storage", name).page in pages_of(two_nights) for name in ("A_DISK", "C_DISK")} == {False, True}
+
+
+def test_a_night_whose_folder_is_gone_is_on_no_page(two_nights):
+    tonight = [incident("B_DISK", "ongoing", site="B", **AT)]
+    night_of(two_nights, DAY, tonight)
+    shutil.rmtree(two_nights / "reports/2026-01-30")
+    night_of(two_nights, DAY, tonight)
+    reports = two_nights / "reports"
+    pages = [*reports.glob("*.html"), *reports.glob("entities/*.html"), reports / "feed.xml"]
+    assert [page.name for page in pages if "A_DISK" in page.read_text() or "2026-01-30/" in page.read_text()] == []
+    assert Entity("storage", "A_DISK").page not in pages_of(two_nights)
+
+
+def test_an_incident_that_names_something_else_in_a_later_night_is_followed_there():
+    found = [published_finding(), published_finding(entity="n02", place="B")]
+    nights = [Night(f"2026-01-{day}", [published_incident("a", found[:n])]) for day, n in ((28, 1), (29, 1), (30, 2), (31, 2))]
+    histories = follow(nights)
+    days = {entity.name: [seen.day[-2:] for seen in history.courses["a"].nights] for entity, history in histories.items()}
+    assert days["n01"] == ["28", "29", "30", "31"]
+    assert days["n02"] == days["B"] == ["30", "31"]
+    assert histories[Entity("node", "n01")].together.keys() >= {Entity("node", "n02"), Entity("site", "B")}
 
 
 @pytest.mark.parametrize(
