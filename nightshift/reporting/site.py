@@ -8,6 +8,7 @@ renders notebooks, digests.py reads the incidents, archive.py is about all night
 itself, and stays as it is when others come.
 """
 
+import contextlib
 import errno
 import functools
 import platform
@@ -460,6 +461,8 @@ def render_night(root, day, last_days, *, keep_nights=0, site_url=""):
     careful(troubles, reports / "feed.xml", lambda: write_feed(reports, every, site_url), day)
     if len(troubles) > before:
         record_digest(root, day, studies, digest, troubles)
+    with contextlib.suppress(Damaged):
+        spanning(reports, day)  # kept now, so that the night stays as it is when others come
     clear_unused(report)
     clear_removed(
         root,
