@@ -80,8 +80,11 @@ class Extraction:
         return Extraction(self.raw, (begin or self.window[0], self.window[1]), dated=dated)
 
     def sha256(self):
-        """A sha256 over those of the parts, by their names, as text; what is known is not read for it."""
-        return sha256_of(sorted(self.parts), hashes=self.sha256s)
+        """A sha256 over those of the parts that there are, by their names, as text: a missing day has none.
+        What is known is not read for it.
+        """
+        there = sorted(part for part in self.parts if part.exists())
+        return sha256_of(there, hashes=self.sha256s)
 
     def note(self):
         """What has been counted, as JSON can hold it."""

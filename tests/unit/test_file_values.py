@@ -208,13 +208,12 @@ def test_a_window_takes_its_begin_and_leaves_its_end(tmp_path):
     assert extraction.within(at).tolist() == [True, True, False, False, True]
     assert (extraction.counts["outside"], extraction.ends) == (2, [at[0], at[1]])
     assert extraction.within(at, window[1], pd.Timestamp("2026-01-13", tz="UTC")).tolist() == [False, False, True, False, True]
-    note = {"window": list(map(str, window)), "counts": {"outside": 1}, "ends": []}
-    assert extraction.still_holds(note)
-    other = Extraction(tmp_path, (window[0], pd.Timestamp("2026-01-13", tz="UTC")))
-    assert not other.still_holds(note), "what was outside may be inside now"
-    within = {"window": note["window"], "counts": {"outside": 0}, "ends": [str(window[0]), str(window[1])]}
-    assert other.still_holds(within)
-    assert not Extraction(tmp_path, (window[0], window[1])).still_holds(within | {"window": []}), "the end is outside"
+    dated = extraction.of_part(begin=at[1], dated=True)
+    assert dated.within(at).tolist() == [False, True, False, False, False]
+    assert dated.window == (at[1], window[1])
+    noted = dated.note()
+    assert (noted["counts"], noted["ends"]) == ({"kept": 1, "outside": 4}, [str(at[1]), str(at[1])])
+    assert (noted["before"], noted["after"]) == (str(at[0]), str(at[2])), "the nearest of those outside"
     extraction.put_aside("f", [(3, "why", "x" * 600 + "\n")])
     assert extraction.bad_lines == [("f", 3, "why", "x" * 500)]
 
