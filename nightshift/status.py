@@ -8,6 +8,7 @@ import pandas as pd
 
 from helpers import write_csv, write_json
 from nightshift.credentials import masked
+from nightshift.products import sha256
 
 
 def keep_private(folder):
@@ -30,14 +31,8 @@ def sha256_of(paths, hashes=MappingProxyType({})):
     """A sha256 over those of the files at `paths`, in their order, as text. hashes : {path: text} of those
     that need not be read.
     """
-    digests = (bytes.fromhex(hashes[path]) if path in hashes else digest_of(path) for path in paths)
+    digests = (bytes.fromhex(hashes[path] if path in hashes else sha256(path)) for path in paths)
     return hashlib.sha256(b"".join(digests)).hexdigest()
-
-
-def digest_of(path):
-    """The sha256 of the file at `path`, 32 bytes."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
 
 
 def write_status(raw, *, state, rows, newest, source, window, sha256=None, **more):

@@ -20,11 +20,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from helpers import write_json
-from nightshift.products import code_below, read_json, size_and_time
+from nightshift.products import code_below, read_json, sha256, size_and_time
 from nightshift.sources.base import FileSource
 from nightshift.sources.files import LayoutError
-from nightshift.sources.parts import NOTES, part_name, write_rows
-from nightshift.status import digest_of
+from nightshift.sources.parts import NOTES, part_name, state_of_file, write_rows
 
 MOST_NOTED = 1000  # bad lines and items that a note names: of more the file is read again
 PAGE = 100_000  # rows of a part that are looked at once more
@@ -107,9 +106,8 @@ class PartFile(FileSource):
 
     def made_of(self, path):
         """What the parts of the file `path` follow from, but for the window: JSON."""
-        there = os.stat(path)  # a copy may have the time of another file, but no time of change
-        of_file = {"size": there.st_size, "mtime_ns": there.st_mtime_ns, "ctime_ns": there.st_ctime_ns}
-        return of_file | {"reader": f"{type(self).__name__} {vars(self)}", "code": code_below("sources")}
+        reader = f"{type(self).__name__} {vars(self)}"
+        return {"file": state_of_file(path), "reader": reader, "code": code_below("sources")}
 
 
 class Noted:
@@ -192,7 +190,7 @@ class Noted:
         """Note a part, whose rows are those that the Extraction `one` has kept."""
         noted = one.note()
         of_rows = {"counts": {"kept": one.counts["kept"]}, "tallies": noted["tallies"], "ends": noted["ends"]}
-        about = {"state": size_and_time(part), "sha256": digest_of(part).hex()}
+        about = {"state": size_and_time(part), "sha256": sha256(part)}
         self.parts[part.name] = about | {"of": of_rows}
         self.write()
 
