@@ -1,10 +1,8 @@
-"""Tables in folders with a file per day (UTC): names of days, and by what a changed file is seen."""
+"""Tables in folders with a file per day (UTC): names of days, and how a changed file is recognised."""
 
 from pathlib import Path
 
 import numpy as np
-
-US_OF_DAY = 86_400_000_000
 
 
 def day_name(number):
@@ -13,6 +11,6 @@ def day_name(number):
 
 
 def files_below(folder, pattern):
-    """Size and time in ns of the files in a folder that match, {path below it: list}."""
+    """Read the states of the files in a folder that match a pattern: {path below it: [size, time in ns]}."""
     found = {path.relative_to(folder).as_posix(): path.stat() for path in Path(folder).glob(pattern)}
     return {name: [one.st_size, one.st_mtime_ns] for name, one in found.items()}

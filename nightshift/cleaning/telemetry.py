@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from nightshift.cleaning.days import US_OF_DAY
 from nightshift.cleaning.telemetry_counters import by_name
 from nightshift.cleaning.telemetry_repeats import resolve_repeats
+from nightshift.sources.times import DAY_US
 
 KEYS = ("timestamp", "job_id")  # columns of a part that are no metrics
 NO_DAY = -1  # of a job, whose days are one run, and of a row without a time
@@ -60,7 +60,7 @@ def moments(table):
     time = table["timestamp"].cast(pa.timestamp("us", "UTC")).to_pandas()
     job = table["job_id"].cast(pa.string()).to_pandas()
     job = job.astype("str").where(job.notna(), "")
-    day = time.astype("int64").to_numpy() // US_OF_DAY
+    day = time.astype("int64").to_numpy() // DAY_US
     return pd.DataFrame({"time": time, "job": job, "day": np.where((job == "") & time.notna(), day, NO_DAY)})
 
 

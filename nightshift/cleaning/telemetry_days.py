@@ -1,12 +1,12 @@
-"""Windows of nodes kept day by day: a night cuts the runs of which rows have changed, and no others.
+"""Windows of nodes, kept day by day: a night cuts only the runs whose rows have changed.
 
 Table       a file of each day on which windows begin       WindowTable, read_windows, features_of
 Changes     which runs a night cuts                         Changes, marks_of
 Days        the file of a day, node by node                 write_day, nodes_in
 
-A run of which no part, no label and no setting has changed keeps its windows. What is known of all runs and
-parts lies in .made_of/ beside the days and is written last: after a night that did not end, and where
-somebody has touched a file, all is made anew.
+A run of which no part, no label and no setting has changed keeps its windows. The folder .made_of/ beside the
+days says what all of them were made of, and is written last: where a night did not end, or somebody has
+touched a file, everything is made anew.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ from nightshift.products import code_below, read_json
 
 MADE_OF = ".made_of"  # pandas passes over what begins with a dot
 ROWS_OF_GROUP = 20_000  # of a Parquet file, at least: 26 MB with 30 metrics
-# of statistics no value comes twice, and nobody asks for the least and the largest of one
+# the statistics hardly repeat a value, and nobody filters by their smallest and largest ones
 WRITTEN = {
     "compression": "zstd",
     "use_dictionary": ["job_id", "node_id", *LABELS],
@@ -53,9 +53,9 @@ TABLES = {
 class Changes(NamedTuple):
     """What a night has to do.
 
-    sources : {node: as `sources_of` gives them}. marks : {(node, job, day): text by which a change is seen}
-    of all runs. todo : {node: runs that are cut}, pairs of job and day. dropped : {node: runs whose windows
-    go}.
+    sources : {node: as `sources_of` gives them}. marks : {(node, job, day): text, as of `marks_of`} of all
+    runs. todo : {node: runs that are to be cut}, pairs of job and day. dropped : {node: runs whose windows
+    are to be removed}.
     """
 
     sources: dict
@@ -64,7 +64,7 @@ class Changes(NamedTuple):
     dropped: dict
 
     def batches(self):
-        """Runs that are cut at once, by their nodes: list of (node, runs)."""
+        """List the batches of runs that are cut in one go: (node, runs) each."""
         return [
             (node, runs)
             for node, of_node in self.todo.items()
@@ -111,14 +111,14 @@ class WindowTable:
         return Changes(sources, marks, todo, {node: set(runs) for node, runs in dropped.items()})
 
     def replace(self, changes, results, files, *, day):
-        """Put the windows of a night in the place of those that go, one day after the other.
+        """Replace the windows of the runs that are dropped by those of a night, one day after the other, so
+        that memory holds some nodes' windows of one day.
 
         results : NodeWindows of each batch of runs. files : node and arrow file of the windows of each. day :
-        the newest, DAY; a table without any window has its file. The memory is that of some nodes' windows on
-        one day.
+        the newest one, as text; where there is no window at all, the table is an empty file of this day.
         """
         self.made_of.parent.mkdir(parents=True, exist_ok=True)
-        self.made_of.unlink(missing_ok=True)  # before anything goes: nobody goes on from what was cut off
+        self.made_of.unlink(missing_ok=True)  # first of all, so that no night continues from half a table
         for old in [] if self.goes_on else self.path.glob("*.parquet"):
             old.unlink()
         gone = self.runs[are_among(self.runs, changes.dropped)]
@@ -142,7 +142,7 @@ class WindowTable:
             write_parquet(getattr(self, name), self.made_of.with_name(f"{name}.parquet"))
 
     def note(self, parts):
-        """Write down what the table was made of: the next night goes on from here.
+        """Write down what the table was made of, from which the next night continues.
 
         parts : of the raw table, as `find_parts` gives them.
         """
@@ -203,10 +203,10 @@ def no_windows():
 
 
 def marks_of(node, sources, *, grid, labels):
-    """Give each run of a node a text by which a change is seen: {(job, day): text}.
+    """Hash what the windows of each run of a node follow from: {(job, day): text}, which changes with them.
 
-    sources : as `sources_of` gives them. labels : as `summed_up` gives them. The text says which parts hold
-    rows of the run, how they are read and which labels may fall on it.
+    sources : as `sources_of` gives them. labels : as `summed_up` gives them. What is hashed are the parts
+    that hold rows of the run, how they are read and which labels may apply to it.
     """
     parts, end = [part for of_source in sources.values() for part in of_source], grid.end.isoformat()
     cut = [grid.sampling_s, grid.window, grid.step, float(grid.trim_s), float(grid.least_coverage)]
@@ -228,8 +228,8 @@ def marks_of(node, sources, *, grid, labels):
 
 
 def summed_up(labels):
-    """Bring labels, as `clean_labels` gives them, in a form in which those of a run are soon found: {(node,
-    job): list of (number, start, end, hash)}, "" for any node or job.
+    """Index labels, as `clean_labels` gives them, so that those of a run are found quickly: {(node, job):
+    list of (number, start, end, hash)}, "" for any node or job.
     """
     found, hashes = {}, pd.util.hash_pandas_object(labels, index=False)
     rows = zip(labels.node_id, labels.job_id, labels.start, labels.end, hashes, strict=True)
@@ -239,10 +239,10 @@ def summed_up(labels):
 
 
 def labels_on(labels, node, job, day, *, window):
-    """List the hashes of the labels that may fall on a run, the first label first.
+    """List the hashes of the labels that may apply to a run, the first label first.
 
-    labels : as `summed_up` gives them. window : its length, by which the windows of a day reach into the next
-    one.
+    labels : as `summed_up` gives them. window : length of a window, by which those of a day reach into the
+    next one.
     """
     on = [label for key in {(a, b) for a in (node, "") for b in (job, "")} for label in labels.get(key, ())]
     if day != NO_DAY and on:
@@ -268,12 +268,12 @@ def are_among(frame, runs):
 
 
 def code_of_windows():
-    """A hash of the code that makes windows."""
+    """Hash the code that makes windows."""
     return code_below("cleaning", "compiled.py")
 
 
 def packed(parts):
-    """Bring parts, {node: list of Part}, in the form of JSON: names of metrics stand there once."""
+    """Bring parts, {node: list of Part}, into a form for JSON, in which each list of metrics stands once."""
     of_metrics = {}
     for part in (part for of_node in parts.values() for part in of_node):
         of_metrics.setdefault(part.metrics, []).append([str(part.path), *part[1:8], part.runs])
@@ -281,7 +281,7 @@ def packed(parts):
 
 
 def unpacked(noted):
-    """Bring back what `packed` gave: {path: Part}."""
+    """Undo `packed`: {path: Part}."""
     return {
         path: Part(Path(path), *values, tuple(metrics), tuple(map(tuple, runs)))
         for metrics, found in noted
@@ -319,7 +319,7 @@ def write_day(path, day, dropped, files):
         for _, of_node in groupby(heapq.merge(old, new, key=itemgetter(0)), itemgetter(0)):
             tables = [with_columns(table, schema) for _, table in of_node if len(table)]
             windows = pa.concat_tables(tables) if tables else schema.empty_table()
-            # to sort 900 columns takes as long as to write them, and one table is in order
+            # sorting 900 columns takes as long as writing them, and a single table is in order already
             waiting.append(windows.sort_by(in_order) if len(tables) > 1 else windows)
             n_rows += len(windows)
             if sum(map(len, waiting)) >= ROWS_OF_GROUP:
@@ -332,7 +332,7 @@ def write_day(path, day, dropped, files):
 
 def with_columns(table, schema):
     """Give an Arrow table all columns of a schema, those that it lacks without a value."""
-    if table.schema.names == schema.names:  # of most nodes: 3 ms less
+    if table.schema.names == schema.names:  # as for most nodes, which saves 3 ms
         return table
     return pa.concat_tables([schema.empty_table(), table], promote_options="default")
 

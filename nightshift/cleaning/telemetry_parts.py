@@ -1,8 +1,8 @@
-"""Raw parts of node metrics: what stands in each, and which of them are one source.
+"""Raw parts of node metrics: what each holds, and which of them are one source.
 
 Parts       what is known of one without its values     Part, find_parts, paths_of
-Sources     of a node, how often they sample            sources_of, read_sources, sampling_periods
-Batches     runs that are cut into windows at once      batches_of
+Sources     of a node, and how often they sample        sources_of, read_sources, sampling_periods
+Batches     runs that are cut into windows together     batches_of
 """
 
 import zlib
@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from nightshift.cleaning.days import US_OF_DAY
 from nightshift.cleaning.telemetry import KEYS, NO_DAY
 from nightshift.cleaning.telemetry_repeats import group_parts
+from nightshift.sources.times import DAY_US
 
 MOST_VALUES = 70_000_000  # of a node that are joined at once, a day of 800 metrics at 1 Hz: 2.5 GiB in all
 WHOLE = 0.004  # of a period, by which it may differ from whole seconds
@@ -48,9 +48,9 @@ def find_parts(folder, earlier=None):
     """Find the parts of all nodes below a folder: {node: list of Part}, sorted by node, and of one node by
     their first moment and, where two have the same one, by their checksum.
 
-    That order decides later between two rows of the same moment. What the parts are called decides nothing,
-    since that changes with the folder that the source lies in. earlier : {path: Part} of another night; a
-    part whose size and time are the same is not read.
+    That order later decides between two rows of the same moment. The names of the parts must not, since they
+    change with the folder of the source. earlier : {path: Part} of another night; a part whose size and time
+    are the same is not read.
     """
     folder, earlier, found = Path(folder), earlier or {}, {}
     for of_node in sorted(folder.glob("node_id=*")):
@@ -65,8 +65,8 @@ def find_parts(folder, earlier=None):
 
 
 def describe_part(path):
-    """Read what stands in the file at `path`: Part. A sample of a month has thousands of small ones, so this
-    is NumPy: 0.9 ms each, where pandas took 8.
+    """Read what the file at `path` holds: Part. By NumPy in 0.9 ms, where pandas took 8: a month of the
+    sample has thousands of small ones.
     """
     stat, file = path.stat(), pq.ParquetFile(path)
     table = file.read(list(KEYS))
@@ -95,12 +95,12 @@ def describe_part(path):
 
 
 def runs_among(at, has_time, of_job, names):
-    """List the runs of rows, pairs of job and day, sorted: a job is one, without a job each day is.
+    """List the runs of some rows, pairs of job and day, sorted: a job is one run; without a job, each day is.
 
     at : microseconds since 1970, int (n,), where `has_time`, bool (n,). of_job : index of `names`, int (n,).
     """
     free = of_job == names.index("") if "" in names else np.zeros(len(at), bool)
-    days = np.unique(np.where(has_time, at // US_OF_DAY, NO_DAY)[free])
+    days = np.unique(np.where(has_time, at // DAY_US, NO_DAY)[free])
     return [*(("", day) for day in days.tolist()), *((name, NO_DAY) for name in sorted(names) if name)]
 
 
@@ -110,7 +110,7 @@ def paths_of(parts):
 
 
 def sources_of(parts):
-    """Put the parts of a node together to its sources: {samplers: list of Part, in their order}, sorted.
+    """Join the parts of a node into its sources: {samplers: list of Part, in their order}, sorted.
 
     Parts with the same samplers that share a metric are one source, whatever file or day they came from;
     files that hold one metric each are sources of their own.
@@ -143,8 +143,8 @@ def read_sources(sources, runs=None):
 
 
 def batches_of(sources, runs):
-    """Divide runs of a node, pairs of job and day, into lists that are cut one after the other: each touches
-    parts of MOST_VALUES values at most, unless it is one run alone. They follow each other by their first
+    """Divide runs of a node, pairs of job and day, into batches that are cut one after the other: each
+    touches parts of MOST_VALUES values at most, unless it is a single run. Runs are taken by their first
     moments, so that few parts are read twice.
     """
     touched = {run: [part for of in sources.values() for part in touching(of, [run])] for run in runs}
@@ -179,9 +179,9 @@ def sampling_periods(parts):
     """Find how often each source samples: DataFrame samplers, nodes, rows, period_s, the median over its
     parts of the median step between successive rows of a run.
 
-    parts : {node: list of Part}. What is within 0.4% of whole seconds is taken for these: clocks jitter, and
-    a period that differed from night to night would have all windows cut anew. A source with one row alone
-    has no step, and is taken for as fast as the fastest other one, or for one sample a second.
+    parts : {node: list of Part}. A period within 0.4% of whole seconds is rounded to them: clocks jitter, and
+    a period that differed from night to night would have all windows cut anew. A source with a single row has
+    no step, and is taken to be as fast as the fastest other one, or to sample once a second.
     """
     steps = [
         (samplers, node, part.rows, part.period_s)

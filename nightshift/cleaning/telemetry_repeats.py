@@ -1,5 +1,5 @@
-"""Rows of one moment of a node that several sources, or one source twice, have given: what repeats, what
-contradicts, and which files are one source.
+"""Several rows for one moment of a node, from several sources or twice from one: which only repeat, which
+contradict each other, and which files are one source.
 """
 
 import numpy as np

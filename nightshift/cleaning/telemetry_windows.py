@@ -12,7 +12,6 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import feather
 
-from nightshift.cleaning.days import US_OF_DAY
 from nightshift.cleaning.telemetry import NO_DAY, join_tables
 from nightshift.cleaning.telemetry_parts import read_sources
 from nightshift.compiled import STATISTICS, window_statistics
@@ -20,6 +19,7 @@ from nightshift.detectors.telemetry_diagnosis import select_features
 from nightshift.privacy import pseudonyms
 from nightshift.sources.telemetry.dcgm import blank_impossible
 from nightshift.sources.telemetry.trainings import WAIT
+from nightshift.sources.times import DAY_US
 
 LABELS = ["app", "input", "anomaly", "part"]
 RUN = ["job_id", "day"]  # of one node
@@ -36,7 +36,7 @@ def clean_labels(labels):
     """Sort labels, DataFrame job_id, node_id, app, input, anomaly, part, start, end, so that later ones beat
     earlier ones: those of whole runs first, then those of stretches.
 
-    What is open becomes "" or a time before or after all others.
+    A missing text becomes "", a missing start or end a time before or after all others.
     """
     texts = ["job_id", "node_id", *LABELS]
     labels = labels.copy()
@@ -50,12 +50,13 @@ def clean_labels(labels):
 def label_windows(windows, node, *, labels):
     """Add app, input, anomaly and part to the windows of a node, DataFrame job_id, last; "" is unknown.
 
-    labels : as `clean_labels` gives them. A label speaks of a job, of a node, of both, or of a stretch of
-    time. A window carries the label of its last sample, since an alarm can be raised no earlier. A stretch
-    beats the whole run, and a later label an earlier one; what a label leaves open, others may say.
+    labels : as `clean_labels` gives them. A label is about a job, a node, both, or a stretch of time. A
+    window carries the label of its last sample, since an alarm can be raised no earlier. The label of a
+    stretch beats that of a whole run, and a later label an earlier one; what a label leaves open is taken
+    from others.
     """
     job, last = windows.job_id.to_numpy(object), windows["last"].array
-    # arrays: in columns of a frame, hundreds of labels took a fifth of the time of a node
+    # as arrays, since setting columns of a frame for hundreds of labels took a fifth of the time of a node
     cells = {name: np.full(len(windows), "", object) for name in LABELS}
     of_node = labels.node_id.isin([node, ""]) & labels.job_id.isin([*windows.job_id.unique(), ""])
     for label in labels[of_node].itertuples() if of_node.any() else ():
@@ -74,7 +75,7 @@ def cut_windows(rows, runs, *, present, grid):
     sample), first (position on the grid), sorted by start.
 
     rows, runs : as `place_rows` gives them. present : bool (T,), which cells of the grid hold a sample.
-    Those of a day, without a job, begin on it and may reach into the next one.
+    Windows without a job begin on their day, and may reach into the next one.
     """
     starts = [
         np.arange(0, n - grid.window + 1, grid.step) + at
@@ -89,7 +90,7 @@ def cut_windows(rows, runs, *, present, grid):
     samples = (
         placed[present[placed.place]].sort_values(["place", "time"]).drop_duplicates("place", keep="last")
     )
-    # the last sample knows its time, whether gaps are cut or not
+    # times are counted from the last sample, so that they are right where gaps were shortened, too
     final = samples.iloc[np.searchsorted(samples.place, first + grid.window) - 1].reset_index(drop=True)
     since = pd.to_timedelta((final["index"] - (final.place - first)) * grid.sampling_s, unit="s")
     start = final.start + since
@@ -105,7 +106,7 @@ def cut_windows(rows, runs, *, present, grid):
 
 def day_of(moments):
     """The days of a Series of moments, since 1970: int (n,)."""
-    return moments.astype("datetime64[us, UTC]").astype("int64").to_numpy() // US_OF_DAY
+    return moments.astype("datetime64[us, UTC]").astype("int64").to_numpy() // DAY_US
 
 
 def covered(rows, windows, *, length, grid):
@@ -270,7 +271,7 @@ def most_measured(sources, run, grid, *, metrics):
 
 
 def first_of(names, n):
-    """Write the first `n` names, and whether there are others."""
+    """Write the first `n` of `names`, and whether there are others, as text."""
     return ", ".join(list(names)[:n]) + (" and others" if len(names) > n else "")
 
 

@@ -104,9 +104,9 @@ MEMORY = np.dtype(
         for name in ("in_flight", "clock", "good", "rate_sum", "rate_weight", "fail_sum", "weight", "last")
     ]
 )
-FORGOTTEN = (
-    84  # time constants: a fortnight, where one is four hours, after which exp(-84) is left of a weight
-)
+# time constants after which a speed is forgotten: a fortnight where one is four hours, and exp(-84) of its
+# weight is left
+FORGOTTEN = 84
 
 
 class Ends(NamedTuple):
@@ -126,8 +126,8 @@ def remember(memory, end, log_rate, log_duration, failed, time_constant):
     """Enter a transfer that has ended into the memory of its group.
 
     What the memory holds fades with the time since the end before, and the new end enters with weight one; a
-    failure tells nothing of speed. Speeds that are FORGOTTEN are so altogether, and not left as the mean of
-    what has faded: what is known at a start does not depend on how long ago the table begins.
+    failure says nothing about speed. A speed that is FORGOTTEN is dropped, instead of staying the mean of
+    what has faded: so what is known at a start does not depend on how long ago the table begins.
     """
     decay = np.exp((memory.clock - end) / time_constant)
     memory.clock = end
@@ -172,8 +172,8 @@ def recall_at_starts(starts, groups, ends, time_constant, memory, out):
     """Fill `out` (n, 4), in one pass over time, with what `memory` (n_groups,) recalls at each of the sorted
     `starts` (n,), in seconds; returns how many of the Ends it has entered.
 
-    Only what ended strictly before a start may speak to it: what ends in the same second may have ended
-    after it, which a clock of whole seconds cannot tell.
+    Only what ended strictly before a start counts for it: what ends in the same second may have ended after
+    it, which a clock of whole seconds cannot tell.
     """
     n_entered = 0
     for i in range(len(starts)):
@@ -184,7 +184,7 @@ def recall_at_starts(starts, groups, ends, time_constant, memory, out):
 
 
 def new_memory(n):
-    """A memory of `n` groups that holds nothing yet: MEMORY (n,)."""
+    """Make a memory of `n` groups that holds nothing yet: array of MEMORY (n,)."""
     memory = np.zeros(n, MEMORY)
     memory["last"] = np.nan
     memory["clock"] = memory["good"] = -np.inf

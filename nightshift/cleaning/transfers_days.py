@@ -4,17 +4,18 @@ A table is a folder with a Parquet file for each day, DAY.parquet: clean ones by
 undated.parquet for those without one, rejected events by the day of their last time. pandas reads such a
 folder as one table, in the order of the days.
 
-All events of a request of which one is new, or gone, are judged together once more: the tables are those that
-all events at once would give, in whatever order they came. What was known at the start of a transfer is
-computed again from the first day of which a transfer has changed, with what was known at its midnight.
+Where an event of a request is new, or gone, all events of that request are judged together again: so the
+tables are those that all events at once would give, in whatever order they came. What was known at the start
+of a transfer is computed again from the first day with a changed transfer, with what was known at its
+midnight.
 
-Each day is written once, whatever the order of the events: first they are sorted into buckets by their
-requests, so that all of a request are together and memory holds one bucket; what is clean of a bucket is put
-aside by its days; and of each day the pieces of all buckets are joined.
+Each day is written once, whatever the order of the events. First these are sorted into buckets by their
+requests, so that all events of a request are together and memory holds one bucket; the clean rows of a bucket
+are put aside by their days; then the pieces of each day are joined.
 
-    update           the tables of this night from those of the night before
+    update           makes the tables of this night from those of the night before
     DayTables        the clean and the rejected events, and which of them are touched
-    follow_states    what was known at each start, from a day on
+    follow_states    computes what was known at each start, from a day on
 
 Folders by day, and what is put aside, are in transfers_folders.py.
 """
@@ -71,8 +72,9 @@ PAGE = 200_000  # events that are typed at once
 BATCH = 1_000_000  # events that are cleaned at once
 MOMENTS = ["created", "submitted", "started", "finished"]
 STATES = [f"{entity}_{name}" for entity in ENTITIES for name in AT_START]
-KNOWN_LATER = ["request_id", "started", "finished", "state", "bytes", "src", "dst", "fts"]  # makes states
-DAILY, WEEKLY = 8, 7  # what was known is kept of the last 8 midnights, and of each 7th before
+# what STATES at later starts follow from
+KNOWN_LATER = ["request_id", "started", "finished", "state", "bytes", "src", "dst", "fts"]
+DAILY, WEEKLY = 8, 7  # what was known is kept for the last 8 midnights, and for every 7th before
 
 
 # --------------------------------------------------------------------------------------------------- update
@@ -81,9 +83,10 @@ DAILY, WEEKLY = 8, 7  # what was known is kept of the last 8 midnights, and of e
 def update(raw, clean, rejected, *, begin, time_constant_s):
     """Bring the clean table and the rejected events up to date with the parts of the raw table.
 
-    raw, clean, rejected : folders. begin : of the window, UTC: that a transfer before it is gone changes
-    nothing of what was known at a later start. Returns a namespace: parts, new, gone (numbers of parts),
-    events (how many were cleaned) and days (of the clean table, of which anything was computed).
+    raw, clean, rejected : folders. begin : of the window, UTC; a transfer that is gone because it lies before
+    changes nothing of what was known at later starts. time_constant_s : of the memory, in which what was
+    known fades. Returns a namespace: parts, new, gone (numbers of parts), events (how many were cleaned) and
+    days (of the clean table, of which anything was computed).
     """
     carried = Path(clean) / CARRIED
     made_of, before = carried / "made_of.json", read_json(carried / "made_of.json")
@@ -92,7 +95,7 @@ def update(raw, clean, rejected, *, begin, time_constant_s):
     goes_on = before.get("settings") == settings and before.get("left") == left
     earlier = before["parts"] if goes_on else {}
     same = {name for name, mark in earlier.items() if parts.get(name) == mark}
-    if made_of.exists():  # before any other file goes: nobody goes on from what was cut off
+    if made_of.exists():  # removed first, so that no night continues from half a table
         made_of.unlink()
     n_same, n_earlier = (sum(earlier[name][-1] for name in names) for names in (same, earlier))
     if n_same <= n_earlier / 2:  # also after a run that did not end, or what is not as it was left
@@ -116,12 +119,12 @@ def update(raw, clean, rejected, *, begin, time_constant_s):
 
 
 def marks_of_tables(clean, rejected):
-    """Size and time in ns of the files of both tables: {table: {path: list}}."""
+    """Read the states of the files of both tables: {table: {path: [size, time in ns]}}."""
     return {"clean": files_below(clean, "**/*.parquet"), "rejected": files_below(rejected, "**/*.parquet")}
 
 
 def marks_of_parts(raw):
-    """Size, time in ns and rows of the parts of the raw table, {name: list}."""
+    """Read the states of the parts of the raw table: {name: [size, time in ns, rows]}."""
     return {
         name: [*mark, pq.read_metadata(Path(raw) / name).num_rows]
         for name, mark in files_below(raw, "*.parquet").items()
@@ -147,16 +150,16 @@ def typed_events(raw, part):
 class DayTables:
     """The clean and the rejected events of a window that begins at `begin`, UTC, both as DayFolder.
 
-    touched : the requests that were judged once more, a Requests. gone : parts whose events are left out.
-    judged : {folder: Aside}, by day, what the judgement was.
+    touched : the Requests that are judged again. gone : parts whose events are left out. judged : {folder:
+    Aside}, the judged rows by day.
     """
 
     def __init__(self, clean, rejected, begin):
         self.clean, self.rejected, self.begin = clean, rejected, begin
 
     def judge(self, raw, new, gone, n, scratch):
-        """Judge the events of the parts `new` of the raw table, and all others of their requests, and of
-        those of the parts `gone`, in n buckets; what is put aside lies in the folder `scratch` if n > 1.
+        """Judge the events of the parts `new` of the raw table, and all other events of their requests and of
+        those in the parts `gone`, in `n` buckets, which lie in the folder `scratch` where n > 1.
         """
         folder = scratch if n > 1 else None
         buckets, requests, self.gone = Aside(folder), [], gone
@@ -186,8 +189,9 @@ class DayTables:
                     yield index.request[index.part.isin(self.gone)].to_numpy()
 
     def collect(self, buckets, columns, n):
-        """Add to the buckets, as the events that they were, with `columns`, what the tables have of the
-        requests that are touched; what is gone stays away."""
+        """Turn the rows that the tables have of touched requests back into events with these `columns`, and
+        add them to the buckets; those of parts that are gone are left out.
+        """
         self.chosen = {self.clean: {}, self.rejected: {}}
         for folder in self.chosen:
             for day in folder.days:
@@ -200,18 +204,18 @@ class DayTables:
                 buckets.add(table_of(events), events.request.to_numpy() % np.uint64(n))
 
     def are_touched(self, folder, day):
-        """Which rows of a day are of requests that are touched, or of parts that are gone: bool (n,)."""
+        """Tell which rows of a day are of touched requests, or of parts that are gone: bool (n,)."""
         index = folder.index(day, ["request", "part"] if self.gone else ["request"])
         chosen = self.touched.among(index.request.to_numpy())
         return chosen | index.part.isin(self.gone).to_numpy() if self.gone else chosen
 
     def days_of(self, folder):
-        """Names of the days that the table has, or is to have, UNDATED behind them: list."""
+        """List the names of the days that the table has, or is to have, with UNDATED last."""
         return sorted({*folder.days, *map(day_name, self.judged[folder].keys()), UNDATED})
 
     def compose(self, folder, day):
-        """(rows of a day as they are to be, whether that changes what is known at later starts); (None,
-        False) where nothing changes.
+        """Return (the new rows of a day, whether they change what was known at later starts); (None, False)
+        where nothing changes.
         """
         pieces, chosen = self.judged[folder].take(day_number(day)), self.chosen[folder].get(day)
         piece = frame_of(pieces) if pieces else None
@@ -233,14 +237,14 @@ class DayTables:
         return in_order(rows), changes
 
     def write_rejected(self):
-        """Write the days of the rejected events of which something has changed."""
+        """Write those days of the rejected events that have changed."""
         for day in self.days_of(self.rejected):
             rows, _ = self.compose(self.rejected, day)
             if rows is not None:
                 self.rejected.write(day, rows)
 
     def changes_states(self, piece, replaced):
-        """Whether `piece` in the place of the rows `replaced` changes what was known at any later start."""
+        """Tell whether replacing the rows `replaced` by `piece` changes what was known at any later start."""
         if replaced is None:
             return piece is not None
         within = replaced[latest_moment(replaced) >= self.begin.value // 1000]
@@ -248,9 +252,9 @@ class DayTables:
 
 
 class Requests:
-    """A set of requests, of which one asks which of many others are in it.
+    """A set of requests that answers quickly which of many others are in it.
 
-    numbers : uint64 (n,), 0 for none. Most of others are seen not to be in it by their first bits.
+    numbers : uint64 (n,), 0 for none. Most others are excluded by their first bits alone.
     """
 
     def __init__(self, numbers):
@@ -259,21 +263,19 @@ class Requests:
         self.first_bits[numbers >> np.uint64(42)] = True
 
     def among(self, others):
-        """Which of `others`, uint64 (m,), are in it: bool (m,)."""
+        """Tell which of `others`, uint64 (m,), are in it: bool (m,)."""
         found = self.first_bits[others >> np.uint64(42)]
         found[found] = self.index.get_indexer(others[found]) >= 0
         return found
 
 
 def joined(frames):
-    """Frames one after the other, as one; None among them is nothing."""
+    """Join frames, one after the other; None among them is skipped."""
     return concat_events([frame for frame in frames if frame is not None])
 
 
 def in_order(rows):
-    """`rows` of the clean table by their start, their request and their attempt; what has not started is
-    last.
-    """
+    """Sort `rows` of the clean table by start, request and attempt; what has not started comes last."""
     keys = ["started", "request_id", "attempt"]
     table = pa.table({name: pa.array(rows[name]) for name in keys})
     order = pc.sort_indices(table, sort_keys=[(name, "ascending") for name in keys]).to_numpy()
@@ -281,13 +283,13 @@ def in_order(rows):
 
 
 def latest_moment(rows):
-    """The latest of the MOMENTS of each of `rows`, int64 (n,) as `moments_of` has them."""
+    """Find the latest of the MOMENTS of each of `rows`: int64 (n,), as `moments_of` gives them."""
     return np.maximum.reduce([moments_of(rows[moment]) for moment in MOMENTS])  # missing is the smallest
 
 
 def as_read(events):
-    """`events` in the order of the raw table: where two words about one attempt have the same time, the later
-    one counts, on whichever night either came.
+    """Sort `events` as in the raw table: of two events about one attempt with the same time the later one
+    counts, on whichever night either came.
     """
     parts = events.part.cat.categories.to_numpy(object)
     ranks = np.argsort(np.argsort(parts))[events.part.cat.codes]
@@ -298,12 +300,12 @@ def as_read(events):
 
 
 def marks_of(rows):
-    """What tells the rows of transfers from each other, as far as it makes states: a set of numbers."""
+    """Hash what STATES follow from in each of the rows of transfers: a set of numbers."""
     return set(pd.util.hash_pandas_object(rows[KNOWN_LATER], index=False))
 
 
 def with_states(rows, before):
-    """`rows` with the STATES of those `before`, None for none, that are the same transfers, else missing."""
+    """Give `rows` the STATES of the same transfers in `before`, a frame or None; missing for new ones."""
     if before is None:
         return rows.assign(**dict.fromkeys(STATES, np.float32(np.nan)))
     marks = [pd.util.hash_pandas_object(frame[KNOWN_LATER], index=False) for frame in (rows, before)]
@@ -313,13 +315,13 @@ def with_states(rows, before):
 
 
 def as_events(rows, columns):
-    """Rows of the clean or of the rejected table as the events that they were, with their `columns`."""
+    """Turn rows of the clean or the rejected table back into events with these `columns`."""
     events = rows.reindex(columns=columns)
     return events.assign(unreadable=events.unreadable.astype("boolean").fillna(False).astype(bool))
 
 
 def are_same(piece, before):
-    """Whether the rows `piece` are those `before`, but for their states; None is no rows."""
+    """Tell whether the rows `piece` and `before`, frames or None, are the same except for their STATES."""
     if piece is None or before is None or len(piece) != len(before):
         return False
     columns = sorted(piece.columns.difference(STATES))
@@ -331,8 +333,8 @@ def are_same(piece, before):
 
 
 class Carried:
-    """What goes from day to day: of each of ENTITIES the numbers of its names and the MEMORY by number, and
-    the transfers that run.
+    """What is carried from day to day: for each of ENTITIES the numbers of its names and the MEMORY by
+    number, and the transfers in flight.
 
     running : DataFrame [time (seconds of the end), log_rate, log_duration, failed, ENTITIES (numbers)], by
     time.
@@ -378,7 +380,7 @@ class Carried:
         return group[codes]
 
     def come_to(self, day, time_constant_s):
-        """Let end what ends before a day begins."""
+        """Enter the ends of all transfers that end before a day begins."""
         if self.running is None:
             return
         midnight, n = pd.Timestamp(day, tz="UTC").timestamp(), 0
@@ -387,8 +389,8 @@ class Carried:
         self.running = self.running.iloc[n:].reset_index(drop=True)
 
     def pass_day(self, ran, time_constant_s):
-        """What was known at each start of the transfers of a day that have ended, by their starts: float32
-        (n, len(STATES)).
+        """Pass over the transfers `ran` of a day, which have ended, by their starts, and return what was
+        known at each start: float32 (n, len(STATES)).
         """
         seconds = {name: moments_of(ran[name]) / 1e6 for name in ("started", "finished")}
         groups = {entity: self.groups(entity, ran[entity]) for entity in ENTITIES}
@@ -413,7 +415,7 @@ class Carried:
 
 
 def ends_of(table, entity):
-    """The Ends of a table of transfers that run, grouped by an entity."""
+    """Make the Ends of a table of transfers in flight, grouped by an entity."""
     numbers = [table[name].to_numpy(float) for name in ("log_rate", "log_duration")]
     return Ends(
         table.time.to_numpy(float), table[entity].to_numpy(np.int64), *numbers, table.failed.to_numpy(bool)
@@ -421,8 +423,8 @@ def ends_of(table, entity):
 
 
 def follow_states(tables, folder, time_constant_s):
-    """Write the days of the clean table of which something has changed, with what was known at each start,
-    from the first day on of which that changes; returns the days of which it was computed.
+    """Write those days of the clean table that have changed, with what was known at each start, and all days
+    after the first on which that changes; returns the days for which it was computed.
 
     The count enters as its logarithm. Requests that never ran, or whose times are unknown, have no state.
     tables : DayTables. folder : where what is carried lies.
@@ -451,11 +453,11 @@ def follow_states(tables, folder, time_constant_s):
 
 
 def resume(clean, folder, first, time_constant_s):
-    """The Carried of the midnight with which the day `first` begins; what was carried to later ones is
-    forgotten.
+    """Return the Carried of the midnight at which the day `first` begins; what was carried to later ones is
+    removed.
 
-    Days since the latest midnight that is kept are passed once more. Where none is kept, that is all of them,
-    and they are written as a table built from nothing would have them.
+    Days since the latest midnight that was kept are passed over again. Where none was kept, these are all
+    days, and they are written as in a table that is built from nothing.
     """
     forget_midnights(folder, lambda day: day > first)
     days = [day for day in clean.days if day < first]
@@ -470,7 +472,7 @@ def resume(clean, folder, first, time_constant_s):
 
 
 def with_known(rows, carried, time_constant_s):
-    """The `rows` of the day to which Carried has come, with their STATES; Carried passes the day."""
+    """Give the `rows` of the day that Carried has reached their STATES; Carried passes over the day."""
     ran = rows.finished.notna().to_numpy() & rows.started.notna().to_numpy()
     states = np.full((len(rows), len(STATES)), np.nan, np.float32)
     states[ran] = carried.pass_day(rows[ran], time_constant_s)
@@ -478,20 +480,20 @@ def with_known(rows, carried, time_constant_s):
 
 
 def is_kept(day, days):
-    """Whether what is carried to a midnight is kept, where the table has `days`: it is of the last DAILY
-    ones, and of each WEEKLY-th.
+    """Tell whether what is carried to a midnight is kept, where the table has these `days`: for the last
+    DAILY ones, and for every WEEKLY-th before.
     """
     last = max((one for one in days if one != UNDATED), default=day)
     return day_number(last) - day_number(day) < DAILY or day_number(day) % WEEKLY == 0
 
 
 def midnights(folder):
-    """The days to whose midnights something is carried, the earliest first: list."""
+    """List the days for whose midnights something is kept, the earliest first."""
     return sorted(path.name.removesuffix("-memory.parquet") for path in folder.glob("*-memory.parquet"))
 
 
 def forget_midnights(folder, are_forgotten):
-    """Remove what is carried to the days of which `are_forgotten`, a function of a day, is true."""
+    """Remove what is kept for the days for which `are_forgotten`, a function of a day, is true."""
     for day in filter(are_forgotten, midnights(folder)):
         for path in folder.glob(f"{day}-*.parquet"):
             path.unlink()

@@ -1,11 +1,11 @@
 """Tables by day in folders, and rows that are put aside until all of a day or a bucket are there.
 
 DayFolder                   a table in its folder
-CleanTable                  one of which rows are read where they are needed
+CleanTable                  the clean table, of which only the rows that are asked for are read
 Aside                       rows put aside, by a key
 table_of, frame_of          frames as Arrow tables that fit together, and back
 day_numbers, day_name       the days of moments
-count_names, are_in_order   what is asked of a folder without all rows of it in memory
+count_names, are_in_order   questions to a folder that need not hold all its rows in memory
 """
 
 from collections import Counter, defaultdict
@@ -19,9 +19,9 @@ import pyarrow.parquet as pq
 
 from helpers import atomic
 from nightshift.cleaning import days as utc_days
-from nightshift.cleaning.days import US_OF_DAY
+from nightshift.sources.times import DAY_US
 
-UNDATED = "undated"  # stands behind all days
+UNDATED = "undated"  # name of the day of rows without a time, which sorts after all days
 NO_DAY = np.iinfo("int64").max // 2  # number of UNDATED
 INDEX = ".index"  # pandas passes over what begins with a dot
 ORIGIN = ["request", "part", "row"]  # what the index says of each row
@@ -30,8 +30,8 @@ PIECE = 250_000  # rows that are worked on at once, some 100 MB with all columns
 
 
 class DayFolder:
-    """A table in the folder `path`, by day, and beside it of each row the `request` as a number, the `part`
-    of the raw table that it came from and its `row` there. The file UNDATED is always there.
+    """A table by day in the folder `path`, and beside it the ORIGIN of each row: its `request` as a number,
+    the `part` of the raw table that it came from and its `row` there. The file UNDATED is always there.
     """
 
     def __init__(self, path):
@@ -42,7 +42,7 @@ class DayFolder:
 
     @property
     def days(self):
-        """Names of the days, the earliest first, UNDATED behind them: list."""
+        """List the names of the days, the earliest first and UNDATED last."""
         return days_in(self.path)
 
     def file(self, day):
@@ -50,15 +50,15 @@ class DayFolder:
         return self.path / f"{day}.parquet"
 
     def index(self, day, columns=ORIGIN):
-        """DataFrame of some columns of ORIGIN, of the rows of a day."""
+        """Read some `columns` of the ORIGIN of the rows of a day: DataFrame."""
         return read_rows(self.path / INDEX / f"{day}.parquet", columns)
 
     def read(self, day):
-        """The rows of a day, with their ORIGIN."""
+        """Read the rows of a day, with their ORIGIN: DataFrame."""
         return read_rows(self.file(day)).assign(**dict(self.index(day)))
 
     def write(self, day, frame):
-        """Put `frame`, which has ORIGIN, in the place of a day."""
+        """Replace the rows of a day by `frame`, with ORIGIN; an empty one removes any day but UNDATED."""
         index = self.path / INDEX / f"{day}.parquet"
         if frame.empty and day != UNDATED:
             self.file(day).unlink(missing_ok=True)
@@ -69,18 +69,20 @@ class DayFolder:
 
 
 def days_in(folder):
-    """Names of the days of a table in a folder, the earliest first, UNDATED behind them: list."""
+    """List the names of the days of a table in a folder, the earliest first and UNDATED last."""
     return sorted(path.stem for path in Path(folder).glob("*.parquet"))
 
 
 def read_rows(path, columns=None):
-    """DataFrame of some columns of a Parquet file, by one processor: those of one day are soon read."""
+    """Read some `columns` of a Parquet file: DataFrame. On one processor, since one day is read quickly."""
     return pq.ParquetFile(path).read(columns, use_threads=False).to_pandas(split_blocks=True)
 
 
 def write_rows(frame, path, *, compression):
-    """Write a frame to `path`, names with the dictionary of those that are there alone. Nobody asks for the
-    smallest and the largest of a column but that of `started`, nor do numbers repeat."""
+    """Write a frame to `path`, its categories without those that it does not use. Statistics are written of
+    `started` alone, by which alone rows are filtered, and numbers get no dictionary, since they hardly
+    repeat.
+    """
     table = table_of(frame.assign(**{name: used_only(frame[name]) for name in names_in(frame)}))
     statistics = [name for name in ("started",) if name in frame]
     options = {"use_dictionary": names_in(frame), "write_statistics": statistics or False}
@@ -89,12 +91,12 @@ def write_rows(frame, path, *, compression):
 
 
 def names_in(frame):
-    """The columns of a frame that are categories: list."""
+    """List the columns of a frame that are categorical."""
     return [name for name in frame if frame[name].dtype == "category"]
 
 
 def used_only(names):
-    """A categorical Series without the categories that it does not use."""
+    """Return a categorical Series without the categories that it does not use."""
     codes, categories = names.cat.codes.to_numpy(), names.cat.categories
     used = np.bincount(codes[codes >= 0], minlength=len(categories)) > 0
     if used.all():
@@ -104,7 +106,7 @@ def used_only(names):
 
 
 def table_of(frame):
-    """A frame as an Arrow table, with categories as NAME."""
+    """Turn a frame into an Arrow table, with categories of the type NAME."""
     table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
     for i, field in enumerate(table.schema):
         if pa.types.is_dictionary(field.type):
@@ -113,7 +115,7 @@ def table_of(frame):
 
 
 def frame_of(tables):
-    """Arrow tables of `table_of`, at least one, one after the other as a frame."""
+    """Join Arrow tables, as `table_of` gives them, at least one, to a frame."""
     return pa.concat_tables(tables).unify_dictionaries().to_pandas(split_blocks=True)
 
 
@@ -121,7 +123,7 @@ def day_numbers(moments):
     """The day of each of the `moments`, int64 (n,) of microseconds since 1970 as `moments_of` gives them:
     int64 (n,), NO_DAY where there is none.
     """
-    return np.where(moments == np.iinfo("int64").min, NO_DAY, moments // US_OF_DAY)
+    return np.where(moments == np.iinfo("int64").min, NO_DAY, moments // DAY_US)
 
 
 def day_name(number):
@@ -155,21 +157,21 @@ class CleanTable:
     def read(self, columns, *, days=None, keep=None, change=None):
         """DataFrame of `columns` by place, of all days or those named.
 
-        keep : a function from the rows of a day, a DataFrame of all columns that are asked for, to bool (n,):
-        which of them are wanted. change : one from these to the DataFrame that is to be had of them.
+        keep : function of the rows of a day, a DataFrame of all `columns`, that returns which of them are
+        wanted: bool (n,). change : function of these rows that returns the DataFrame that is wanted of them.
         """
         tables = [self.rows_of(day, columns, keep, change) for day in (self.days if days is None else days)]
         if not tables:
             tables = [self.rows_of(UNDATED, columns, lambda rows: np.zeros(len(rows), bool), change)]
         together = pa.concat_tables(tables).unify_dictionaries()
-        del tables  # each column is given up as soon as pandas has it: no two copies of the table at once
+        del tables  # so that each column is freed as soon as pandas has it, and memory holds one copy
         frame = together.to_pandas(split_blocks=True, self_destruct=True).set_index("place")
         pa.default_memory_pool().release_unused()  # what Arrow would keep, 10 bytes a row of a large table
         return frame
 
     def pieces(self, columns, *, begin=0, end=None, keep=None, rows=PIECE):
-        """Yield the rows from the place `begin` on, up to before `end`, by default all, as DataFrames that
-        `read` gives, of at most so many `rows`: the days one after the other, small ones together.
+        """Yield the rows with places in [begin, end), by default all, as DataFrames like those of `read` with
+        at most `rows` rows: the days one after the other, small ones together.
         """
         end = self.n_rows if end is None else end
 
@@ -183,7 +185,7 @@ class CleanTable:
                 yield frame.iloc[first : first + rows]
 
     def together(self, days, rows):
-        """Put days together of at most so many rows in all, larger ones alone: lists of their names."""
+        """Group consecutive days of at most `rows` rows in all, larger ones alone: lists of their names."""
         groups, n = [], rows
         for day in days:
             n += len(self.days[day])
@@ -194,7 +196,7 @@ class CleanTable:
         return groups
 
     def days_between(self, begin=0, end=None):
-        """Names of the days that have rows from the place `begin` on, up to before `end`: list."""
+        """List the names of the days that have rows with places in [begin, end)."""
         end = self.n_rows if end is None else end
         return [day for day, of in self.days.items() if len(of) and of.start < end and begin < of.stop]
 
@@ -220,7 +222,7 @@ class CleanTable:
 class Aside:
     """Rows that are put aside by a key, a number, until they are asked for, each once.
 
-    folder : where they lie till then, in files of Arrow that memory maps; None keeps them in memory.
+    folder : where they lie until then, in memory-mapped files of Arrow; None keeps them in memory.
     """
 
     def __init__(self, folder=None):
@@ -266,7 +268,7 @@ def get_back(path, place):
 
 
 def count_names(folder, days, columns):
-    """How often each name stands in `columns` of the `days` of a table: {column: Counter}."""
+    """Count how often each name stands in `columns` of the `days` of a table: {column: Counter}."""
     counts = {column: Counter() for column in columns}
     for day in days:
         file = pq.ParquetFile(Path(folder) / f"{day}.parquet", read_dictionary=columns)

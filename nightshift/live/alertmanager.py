@@ -1,4 +1,4 @@
-"""Silences of an Alertmanager and of Nightshift, each shown by the other (its API, version 2).
+"""Silences exchanged between an Alertmanager (its API, version 2) and Nightshift.
 
 What is silenced there becomes an entry of feedback/silences.yaml, which the digest reads; what is silenced
 here, in the configuration or by a reader, becomes a silence there. feedback/alertmanager.json remembers which
@@ -8,9 +8,10 @@ belongs to which, so that none goes round in circles, and what is lifted on one 
     entry_of        a silence of the Alertmanager as an entry
     exchange        both ways, once
 
-A label lists what all findings of an incident are of, site="HARBOR-T2,PRAIRIE-T1" say. There ".*" runs across
-such a list, so that HARBOR-.* mutes that alert as well, of which here only a part is silenced. Such incidents
-are found, told in a line and kept in feedback/alertmanager.json, of which a metric is made.
+A label lists the values of all findings of an incident, as in site="HARBOR-T2,PRAIRIE-T1". In an Alertmanager
+".*" runs across such a list, so that HARBOR-.* mutes that alert, although a silence of Nightshift would hold
+for a part of its findings only. Such incidents are reported in a line, and recorded in
+feedback/alertmanager.json, from which a metric is made.
 """
 
 import re
@@ -32,8 +33,8 @@ from nightshift.products import read_json
 from nightshift.wording import joined, one_line
 
 PAIRS_FILE = "feedback/alertmanager.json"  # below the products folder: {id of a silence: {entry, made_by}}
-ALERTS = (INCIDENT,)  # those that incidents raise: only their silences are silences of incidents
-ACKNOWLEDGED = "acknowledged: "  # how a comment there begins that is an acknowledgement here
+ALERTS = (INCIDENT,)  # the alerts of incidents: no other silences are exchanged
+ACKNOWLEDGED = "acknowledged: "  # beginning of a comment there that makes a silence an acknowledgement here
 WITHIN = "([^,]|, )"  # a character of one name of a list
 PATIENCE_S = 5.0
 
@@ -79,7 +80,7 @@ def matchers_of(entry):
     """Write an entry, a dict as the configuration has it, as matchers of the alerts of incidents.
 
     An entry holds for an incident all of whose findings match, and the labels of an alert list what its
-    findings are of, parted by commas: so each name in the list must match.
+    findings are of, separated by commas: so each name in the list must match.
     """
     matchers = [{"name": "alertname", "value": ALERTS[0], "isRegex": False, "isEqual": True}]
     if entry.get("incident"):

@@ -1,10 +1,10 @@
-"""What is known at the starts of transfers that are told one after another, in the order in which they end.
+"""What is known at the starts of transfers that are announced one after another, in the order of their ends.
 
-A night computes it in one pass over starts and ends. Here a transfer is told when it has ended, so that it
-comes amidst transfers that started after it: it adds to what was in flight at their starts, and enters its
-own end where that belongs in time. Checkpoints of the memory hold what the pass would have known at a
-moment; from the last one before a start the same functions go on. What comes out is, to the bit, what a
-night would compute of the same transfers.
+A night computes it in one pass over starts and ends. Here a transfer is announced when it has ended, so that
+it comes after transfers that started later: it was in flight at their starts, and its end belongs where it
+was in time. Checkpoints of the memory hold what the pass would have known at a moment; from the last one
+before a start the same functions go on. The result is, to the bit, what a night would compute from the same
+transfers.
 """
 
 import numpy as np
@@ -12,15 +12,13 @@ import numpy as np
 from nightshift.cleaning.transfers import AT_START, ENTITIES, Ends, enter_ends, new_memory, recall_at_starts
 from nightshift.cleaning.transfers_days import STATES
 
-SPACING = (
-    5_000  # starts between two checkpoints: at once about 2 ms of pass, and 2 MB of memory for 2,000 links
-)
+# starts between two checkpoints: about 2 ms to pass over again, and 2 MB of memory for 2,000 links
+SPACING = 5_000
 ID_BYTES = 38  # of a request by which transfers of one moment are in order; one of Rucio has 32
 
 
 def order_keys(rows):
-    """The keys of transfers whose order is that of the clean table, by start, request and attempt: bytes
-    (n,).
+    """Make keys by which transfers sort as in the clean table, by start, request and attempt: bytes (n,).
 
     rows : DataFrame started, request_id, attempt.
     """
@@ -84,7 +82,7 @@ class AtStarts:
         if carried.running is not None:
             columns = {name: carried.running[name].to_numpy(kind) for name, kind in numbers.items()}
             group = carried.running[list(ENTITIES)].to_numpy("int64")
-        rank = np.array([b""] * len(group), f"S{ID_BYTES + 10}")  # they started before all that comes
+        rank = np.array([b""] * len(group), f"S{ID_BYTES + 10}")  # carried ones started before all that come
         self.ends = Table(**columns, key=rank, group=group)
         self.times, self.memories = [begin], [self.memory_of_carried()]
 
@@ -150,8 +148,8 @@ class AtStarts:
         self.change_checkpoints(seconds_of(rows.started), seconds_of(rows.finished), group, -1)
 
     def change_checkpoints(self, started, finished, group, by):
-        """Let checkpoints hold transfers that have been added or removed: those within their time have one
-        more in flight, or one less; those behind their end are computed again.
+        """Bring the checkpoints up to date with transfers that have been added (`by` is 1) or removed (-1):
+        a checkpoint within their time has one more or one fewer in flight; those after their end are dropped.
         """
         keep = int(np.searchsorted(self.times, finished.min(), side="right"))
         self.times, self.memories = self.times[: max(keep, 1)], self.memories[: max(keep, 1)]

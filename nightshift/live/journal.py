@@ -1,7 +1,8 @@
-"""What a stream has delivered, as the night reads it: a file of lines a day, to which is only appended.
+"""What a stream has delivered, in the form that the night reads: a file of lines per day, only appended to.
 
 A batch is on disk when `append` returns, and only then may its messages be acknowledged. A process that is
-killed leaves at most the beginning of a line, which nobody has acknowledged; the next one cuts it off.
+killed leaves at most the beginning of a line, of a message that was not acknowledged; the next process
+removes it.
 
     Journal         lines and what was put aside, appended
     read_lines_at   what follows a position, in whole lines
@@ -14,9 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 LINES = "*.jsonl"
-CLOSES = timedelta(
-    minutes=10
-)  # after midnight: brokers deliver what was announced just before it a little later
+CLOSES = timedelta(minutes=10)  # after midnight: brokers deliver late what was announced just before it
 LONGEST = 2**20  # bytes of a message; events of Rucio have about 1,000
 SHOWN = 2**12  # letters of a message that is put aside
 DAY = re.compile(r"\d{4}-\d\d-\d\d\.jsonl")
@@ -76,8 +75,8 @@ class Journal:
             sync_folder(of)
 
     def append(self, bodies):
-        """Write messages, a list of bytes, to disk; what is no JSON object is put aside. OSError where the
-        disk takes them not, and none of them may be acknowledged.
+        """Write messages, a list of bytes, to disk; what is no JSON object is put aside. OSError where they
+        cannot be written, and then none of them may be acknowledged.
         """
         self.open()
         reasons = [why_refused(body) for body in bodies]

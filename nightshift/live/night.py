@@ -22,12 +22,12 @@ ONE_DAY = pd.Timedelta(days=1)
 
 @dataclass
 class LastNight:
-    """What of the last night scores what comes after it.
+    """What the last night provides for scoring the transfers after it.
 
-    begin : midnight from which transfers are followed, that before the last day of the night. end :
-    midnight with which its window ends, both UTC. carried : Carried of `begin`. time_constant_s : as in
-    2_preprocess. predictor, categories : of the model. memory : of `score_transfers`, after the last
-    transfer of the night. limits : Limits. stamp : of the files.
+    begin : midnight from which transfers are followed, the one before the last day of the night. end :
+    midnight at which its window ends; both UTC. carried : Carried of `begin`. time_constant_s : as in
+    2_preprocess. predictor, categories : of the model. memory : of `score_transfers`, after the last transfer
+    of the night; None where that has none. limits : Limits. stamp : `stamp_of` its files.
     """
 
     begin: pd.Timestamp
@@ -81,7 +81,7 @@ def read_night(paths, alarm_rate):
 
 
 def limits_after(paths, alarm_rate):
-    """The Limits that hold after the transfers that a night has scored."""
+    """Compute the Limits that hold after the transfers that a night has scored."""
     limits = Limits(pd.read_parquet(paths.models / "calibration.parquet"), alarm_rate)
     scored = pd.read_parquet(paths.scores, columns=["link", "started", "score"])
     ends = scored.link.astype("category").cat.categories.to_series().str.split(" -> ", n=1)
@@ -90,9 +90,8 @@ def limits_after(paths, alarm_rate):
 
 
 def rows_of_night(paths, begin):
-    """The attempts that the night has of the days from `begin` on, in the order of their starts, with its
-    scores: DataFrame of the clean table with score, p_value, flagged, predicted_s and forecast_s, missing
-    where it gave none.
+    """Read the attempts of the days from `begin` on, by their starts, with the scores of the night: DataFrame
+    of the clean table with score, p_value, flagged, predicted_s and forecast_s, missing where it gave none.
     """
     days = [day for day in DayFolder(paths.clean).days if day != UNDATED and day >= f"{begin:%Y-%m-%d}"]
     rows = [pd.read_parquet(Path(paths.clean) / f"{day}.parquet").drop(columns=STATES) for day in days]

@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 
 from nightshift.cleaning.telemetry import counter_rates, is_counter
-from nightshift.compiled import STATISTICS, window_statistics
+from nightshift.cleaning.telemetry_days import features_of
+from nightshift.compiled import window_statistics
 from nightshift.sources.prometheus import merge_scrapes, node_of
 
-AGAIN_S = (
-    60.0  # so far back each pull asks again: VictoriaMetrics shows a sample after 30 s, remote writers lag
-)
+# how far back each pull asks again: VictoriaMetrics shows a sample after 30 s, and remote writers lag
+AGAIN_S = 60.0
 
 
 class Pull:
@@ -63,9 +63,9 @@ class Pull:
 class Samples:
     """The last `length` moments of all runs that go on, up to the number `end` (not included).
 
-    values : {run: float (length, M)}. first : {run: number of its first moment}, as far as that was seen. lag
-    : of the newest moments, how many may still change, since the server repeats an older sample until it
-    shows the newer one; found out by asking again, and taken for AGAIN_S before that.
+    values : {run: float (length, M)}. first : {run: number of its first moment, None where it was not seen}.
+    lag : how many of the newest moments may still change, since the server repeats an older sample until it
+    shows the newer one; measured by asking again, and AGAIN_S before that.
     """
 
     length: int
@@ -95,9 +95,8 @@ class Samples:
             changed = (np.isfinite(kept) & np.isfinite(values) & (kept != values)).any(axis=1)
             lag = max(lag, now - begin - int(changed.argmax())) if changed.any() else lag
             kept[:] = np.where(np.isfinite(values), values, kept)
-        self.lag = (
-            lag if self.n_pulls <= 2 else max(lag, self.lag)
-        )  # the second one asks again for the first time
+        # the first lag is assumed, the second one measured, as that pull asks again; then it only grows
+        self.lag = lag if self.n_pulls <= 2 else max(lag, self.lag)
         return now + 1 - begin
 
     def shift(self, end):
@@ -128,7 +127,7 @@ def newest_windows(samples, metrics, grid, *, n):
         of_phase = [run for run, its in zip(runs, phases, strict=True) if its == phase]
         parts += windows_of_phase(samples, of_phase, metrics, grid=grid, phase=phase, n=n)
     if not parts:
-        names = feature_names(metrics)
+        names = features_of(metrics)
         return pd.DataFrame(columns=["node_id", "job_id", "start", "end", "at_edge", *names])
     windows = pd.concat(parts, ignore_index=True)
     return windows.sort_values(["node_id", "job_id", "start"], ignore_index=True)
@@ -137,11 +136,6 @@ def newest_windows(samples, metrics, grid, *, n):
 def phase_of(first, grid):
     """Tell in which moment of a step a run's windows begin; `first` : number of its first one, or None."""
     return 0 if first is None else (first + grid.trim) % grid.step
-
-
-def feature_names(metrics):
-    """Names of the statistics of all metrics, in the order in which `windows_of_phase` has them."""
-    return [f"{metric}|{name}" for metric in metrics for name in STATISTICS]
 
 
 def windows_of_phase(samples, runs, metrics, *, grid, phase, n):
@@ -165,9 +159,8 @@ def windows_of_phase(samples, runs, metrics, *, grid, phase, n):
     counted = np.vstack([np.zeros((1, len(runs)), int), np.cumsum(present, axis=0)])
     enough = (counted[starts + width] - counted[starts]) / width >= grid.least_coverage  # (W, R)
     settled = length - 1 - np.maximum(np.argmax(present[::-1], axis=0), samples.lag)
-    enough &= (
-        starts[:, None] + width - 1 <= settled
-    )  # what has not come yet, or after its end, is no part of a run
+    # a window must not reach into what has not come yet, or beyond the end of its run
+    enough &= starts[:, None] + width - 1 <= settled
     earliest = np.array(
         [-1 if samples.first[run] is None else samples.first[run] + grid.trim for run in runs]
     )
@@ -185,7 +178,7 @@ def windows_of_phase(samples, runs, metrics, *, grid, phase, n):
         "end": start + pd.Timedelta(seconds=width * grid.sampling_s),
         "at_edge": window == 0,
     }
-    return [pd.concat([pd.DataFrame(keys), pd.DataFrame(described, columns=feature_names(metrics))], axis=1)]
+    return [pd.concat([pd.DataFrame(keys), pd.DataFrame(described, columns=features_of(metrics))], axis=1)]
 
 
 def read_span(pull, begin, end, *, job=None, nodes=()):

@@ -1,13 +1,13 @@
-"""Transfers scored as their events come: what the journal has, cleaned, featurised, scored and flagged as
+"""Transfers scored as their events arrive: what the journal has is cleaned, featurised, scored and flagged as
 in the night.
 
-    Scorer      the events after a place in the journal, into the store
-    settle      scores of what was scored before its past was complete
-    take_over   a new night in the place of the one before
+    Scorer      scores the events after a place in the journal, and writes them to the store
+    settle      scores again what was scored before its past was complete
+    take_over   replaces the last night by a new one
 
-An event is scored at once by what was known then. A transfer that started before it and is told later
-changes what was in flight at its start, and so do others: `settle` scores it again in its place, once more
-is known. In the end it has the score that the night gives it.
+An event is scored at once, by what is known then. A transfer that started before it and is announced later
+changes what was in flight at its start: when more is known, `settle` scores it again. In the end it has the
+score that the night gives it.
 """
 
 import json
@@ -17,12 +17,12 @@ import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
 
-from nightshift.cleaning.transfers_days import RAW, STATES
+from nightshift.cleaning.transfers_days import RAW, STATES, in_order
 from nightshift.live.at_starts import AtStarts
 from nightshift.live.journal import read_lines_at
 from nightshift.live.night import read_night, rows_of_night
 from nightshift.live.stamp import check_night, stamp_of
-from nightshift.live.store import KEYS, OF_SCORE, Store, in_order, measured, ran_of
+from nightshift.live.store import KEYS, OF_SCORE, Store, measured, ran_of
 from nightshift.sources.transfers.event_lines import EventLines
 from nightshift.sources.transfers.parts import REQUESTED, rows_where, table_of
 from nightshift.sources.transfers.rucio import (
@@ -40,9 +40,10 @@ COUNTS = ("read", "kept", "rejected", "of other kinds")
 
 
 class Scorer:
-    """What follows the journal in a folder.
+    """Follows the journal in a folder.
 
-    paths : of `study_paths`, the products of the nights. folder : of the journal and of the store.
+    paths : as `study_paths` gives them, of the products of the nights. folder : of the journal and of the
+    store. alarm_rate : share of normal transfers that may be flagged.
     """
 
     def __init__(self, paths, folder, alarm_rate):
@@ -55,7 +56,7 @@ class Scorer:
     # ---------------------------------------------------------------------------------------------- one batch
 
     def step(self):
-        """Score what follows in the journal, up to MOST_BYTES; returns how many events there were."""
+        """Score what follows in the journal, up to MOST_BYTES of it; returns how many events there were."""
         block, position = read_lines_at(self.folder, self.store.position, MOST_BYTES)
         if not block:
             return 0
@@ -79,7 +80,7 @@ class Scorer:
         return counts["read"]
 
     def events_of(self, block):
-        """The typed events of a block of lines, and how many there were of which sort."""
+        """Type the events of a block of lines: (DataFrame of events, how many lines of each of COUNTS)."""
         if self.lines.templates:
             table, bad = self.lines.read(block)
         else:
@@ -95,8 +96,8 @@ class Scorer:
         return type_events(transfers.select(RAW).to_pandas()), counts
 
     def judge(self, events):
-        """Judge the final events of a batch with what is there of their requests: (new attempts, attempts
-        that they correct, events that are not used with their reason).
+        """Judge the final events of a batch together with what the store has of their requests: (new
+        attempts, attempts that they correct, events that are not used with the reason why).
         """
         there = self.store.of_requests(events.request_id.dropna().unique())
         again = np.isin(marks_of(events), marks_of(there))
@@ -115,7 +116,7 @@ class Scorer:
         return new[~is_old], gone, why
 
     def score(self, new, gone):
-        """Score the attempts `new`, once those that are gone are out of what is known: rows of the store."""
+        """Score the attempts `new`, with those in `gone` removed from what is known: rows of the store."""
         if len(gone):
             self.at_starts.remove(ran_of(measured(gone)))
         rows = measured(new).sort_values(
@@ -147,8 +148,8 @@ class Scorer:
     # ------------------------------------------------------------------------------------------- over the day
 
     def settle(self):
-        """Score again, in their places, the transfers of which more is known than when they were scored:
-        (how many have another score, the largest difference).
+        """Score again the transfers of which more is known than when they were scored: (how many have another
+        score now, the largest difference).
         """
         rows = self.store.read("where started is not null and finished is not null")
         rows = in_order(measured(rows))
@@ -166,9 +167,9 @@ class Scorer:
         return len(apart), float(apart.max()) if len(apart) else 0.0
 
     def take_over(self):
-        """Begin with the last night: its model, its limits, what it knew, and its scores in the place of
-        those given meanwhile for the same transfers; what is older than its last day goes. Returns how many
-        of them it has scored too, and the largest difference, before it.
+        """Continue from the last night: with its model, its limits, what it knew, and its scores in the place
+        of those given meanwhile to the same transfers; what is older than its last day is removed. Returns
+        (how many transfers both have scored, the largest difference between their scores).
         """
         self.night = read_night(self.paths, self.alarm_rate)
         night = in_order(rows_of_night(self.paths, self.night.begin))
@@ -207,7 +208,7 @@ class Scorer:
 
 
 def as_of_night(ids, rows, suffix):
-    """The scores that a night has given, as `Store.update_scores` takes them."""
+    """Take the scores that a night has given, in the form that `Store.update_scores` takes."""
     names = ["score", "p_value", "flagged", "predicted_s", "forecast_s"]
     found = {name: rows[f"{name}{suffix}"] for name in names}
     found["flagged"] = found["flagged"].fillna(False).astype(bool)

@@ -1,15 +1,15 @@
-"""Whether a night has left what scores transfers, and which one, without the libraries that score."""
+"""Which night has left what scores transfers, if any has, found without the libraries that score."""
 
 
 class NoNight(ValueError):
-    """There is no night whose model could score: one line that says what is missing."""
+    """No night has left a model that could score; the text says in one line what is missing."""
 
 
 def stamp_of(paths):
-    """What tells one night from the next: sizes and times of the files that it leaves; empty where it is
-    not complete.
+    """List what distinguishes one night from the next: sizes and times of the files that it leaves; empty
+    where it is not complete.
 
-    paths : of `study_paths`.
+    paths : as `study_paths` gives them.
     """
     files = [
         paths.findings,

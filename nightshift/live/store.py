@@ -183,8 +183,3 @@ def measured(rows):
 def ran_of(rows):
     """Those that have started and ended."""
     return rows[rows.started.notna() & rows.finished.notna()]
-
-
-def in_order(rows):
-    """Attempts in the order of the clean table."""
-    return rows.sort_values(["started", "request_id", "attempt"], na_position="last", ignore_index=True)

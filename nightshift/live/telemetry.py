@@ -40,8 +40,10 @@ class Watch:
     """All that a stream of nodes remembers.
 
     paths : of the study. rule : when flagged windows are an alarm. site_pattern : as for `site_of`. pull_of :
-    makes a Pull for a RuntimePredictor. filters, last : of each run, and the start of its last judged window.
-    telling, named : of each stretch, what tells of it, and how its alarm is called.
+    makes a Pull for a RuntimePredictor. filters : {run: RunFilter}. last : {run: start of its last judged
+    window}. farthest : {id of a stretch: (the metric that lies farthest from usual, by how many spreads, what
+    it is, what is usual)}. named : {id of a stretch: diagnosis of its alarm}. counted : windows judged and
+    flagged since the start. stamp : when the loaded files were written, ns since 1970.
     """
 
     paths: object
@@ -50,7 +52,7 @@ class Watch:
     pull_of: object
     filters: dict = field(default_factory=dict)
     last: dict = field(default_factory=dict)
-    telling: dict = field(default_factory=dict)
+    farthest: dict = field(default_factory=dict)
     named: dict = field(default_factory=dict)
     counted: dict = field(default_factory=lambda: {"windows": 0, "flagged": 0})
     stamp: tuple = ()
@@ -93,7 +95,7 @@ class Watch:
         final = self.final_rows(scored, windows.at_edge)
         self.follow_levels(windows.loc[final])
         begun, ended = self.filter_rows(scored.loc[final], chances)
-        self.tell(windows, scored.loc[final])
+        self.note_farthest(windows, scored.loc[final])
         changed = self.renamed()
         self.write(ended, scored.loc[final], pd.Timestamp(now, unit="s", tz="UTC"), time.monotonic() - began)
         return {"begins": self.table(begun), "changes": self.table(changed), "ends": self.table(ended)}
@@ -155,9 +157,10 @@ class Watch:
 
     # ----------------------------------------------------------------------------------------------- Findings
 
-    def tell(self, windows, rows):
-        """Note for each run with a flagged window the metric whose mean lies farthest from usual: the
-        farthest of all windows of the stretch counts.
+    def note_farthest(self, windows, rows):
+        """Note for each stretch the metric whose mean lies farthest from usual in any of its windows.
+
+        windows : features of the new windows. rows : their judgements, with the same index.
         """
         hit = windows.loc[rows.index[rows.flagged]]
         means = [name for name in self.predictor.detector.inputs if name.endswith("|mean")]
@@ -169,10 +172,10 @@ class Watch:
         farthest = np.abs(z[:, at]).argmax(axis=1)
         for row, (one, best) in enumerate(zip(hit.itertuples(), farthest, strict=True)):
             stretch, name, far = self.filters[one.node_id, one.job_id].stretch, means[best], z[row, at[best]]
-            if stretch is None or abs(far) <= abs(self.telling.get(id(stretch), (None, 0))[1]):
+            if stretch is None or abs(far) <= abs(self.farthest.get(id(stretch), (None, 0))[1]):
                 continue
             observed, spread = hit[name].iloc[row], usual.loc[(group[row], "spread"), name]
-            self.telling[id(stretch)] = name.rpartition("|")[0], far, observed, observed - far * spread
+            self.farthest[id(stretch)] = name.rpartition("|")[0], far, observed, observed - far * spread
 
     def table(self, stretches):
         """Make a table of alarms."""
@@ -183,7 +186,7 @@ class Watch:
         """Turn alarms into provisional findings, as `build_provisional` takes them: a list of dicts."""
         counters, rows = self.predictor.detector.windows["counters"], []
         for alarm, stretch in zip(self.table(stretches).itertuples(), stretches, strict=True):
-            metric, far, observed, expected = self.telling.get(id(stretch), ("", 0.0, np.nan, np.nan))
+            metric, far, observed, expected = self.farthest.get(id(stretch), ("", 0.0, np.nan, np.nan))
             unit = "1/s" if metric in counters else ""
             row = {
                 "kind": alarm.diagnosis,
@@ -222,9 +225,9 @@ class Watch:
         return self.predictor.detector.trained_day
 
     def forget(self):
-        """Forget what told of stretches that are over."""
+        """Forget the farthest metrics of stretches that are over."""
         going = {id(one.stretch) for one in self.filters.values() if one.stretch}
-        self.telling = {key: value for key, value in self.telling.items() if key in going}
+        self.farthest = {key: value for key, value in self.farthest.items() if key in going}
 
     def write_nodes(self, path, rows, goes_on):
         """Write the newest judged window of each run that is still there."""

@@ -55,9 +55,8 @@ def subscriptions_of(options):
 def follow(options):
     """Follow the stream until a signal ends it; returns the exit code."""
     logging.basicConfig(level=logging.INFO, format=FORM, stream=sys.stderr)
-    logging.getLogger("stomp.py").setLevel(
-        logging.CRITICAL
-    )  # why a broker cannot be had, broker.py says in a line
+    # broker.py says in one line why a broker cannot be reached
+    logging.getLogger("stomp.py").setLevel(logging.CRITICAL)
     try:
         settings, subscriptions = settings_of(options.config), subscriptions_of(options)
         keep_private(settings.folder)  # messages as they came

@@ -18,6 +18,7 @@ MISSING = re.compile(  # what stands for none: words, where clocks begin, empty 
     r"|(?:0000|0001-|1970-01-01).*)\s*",
     re.IGNORECASE,
 )
+DAY_US = 86_400_000_000  # microseconds of a day
 SMALLEST = 1e8  # seconds since 1970 that are taken for a time, of 1973
 UNITS = (
     (SMALLEST, 1e11, 1e6),

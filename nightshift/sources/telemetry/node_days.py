@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-DAY_US = 86_400_000_000
+from nightshift.sources.times import DAY_US
+
 GROUP = 2**21  # values of a row group of a part, 16 MB: a day of 60 metrics at 15 s has a sixth of them
 RUN = 2**26  # bytes of rows that are sorted at once, and about as many again meanwhile
 DAYS, FIRST_DAY = 2**20, 2**19  # a number of a node and a day in one: of days since 1970, before it too
