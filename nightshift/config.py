@@ -183,7 +183,7 @@ def bounds_of(one):
 
 
 def needed(kind, bounds):
-    """What a value of this kind must be, in words."""
+    """Say in words what a value of this kind and within these bounds must be."""
     if isinstance(bounds, Choice):
         return f"one of {bounds}"
     words = {name: words for name, (_, _, words) in SCALARS.items()}
@@ -200,7 +200,9 @@ def needed(kind, bounds):
 
 @cache
 def model_of(notebook, stamp):
-    """The pydantic model of the parameters that a notebook declares; `stamp` is the moment it was written."""
+    """The pydantic model of the parameters that a notebook declares. stamp : when the notebook was written,
+    so that the cache holds no model of an earlier version.
+    """
     fields = {name: (field_of(one), one.default) for name, one in declared_at(notebook).items()}
     return create_model("Parameters", __config__=ConfigDict(extra="forbid"), **fields)
 
@@ -219,10 +221,9 @@ def typed(where, settings, notebook):
         if name not in declared and name in former_names.SETTINGS:
             lines.append(f"{where}.{name} is no setting any more: {former_names.SETTINGS[name]}")
         elif name not in declared:
-            nearest = difflib.get_close_matches(str(name), declared, 1, 0.6)
-            more = f"; the nearest is {nearest[0]}" if nearest else ""
+            nearest = nearest_of(name, declared)
             lines.append(
-                f"{where}: {notebook} declares no parameter {name!r}, only {', '.join(declared)}{more}"
+                f"{where}: {notebook} declares no parameter {name!r}, only {', '.join(declared)}{nearest}"
             )
     try:
         model = model_of(notebook, Path(notebook).stat().st_mtime_ns).model_validate(
@@ -257,8 +258,8 @@ Whole = Annotated[int, BeforeValidator(as_whole), Field(ge=0)]
 
 
 class Settings(BaseModel):
-    """The settings of the uppermost level, but for the parameters of notebooks and what is said of those who
-    are told of a night.
+    """The settings of the uppermost level. Those of type Any are checked elsewhere: parameters of notebooks,
+    and the sections about who is told of a night.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -362,8 +363,7 @@ def wrong_products(products):
 
 def unknown_setting(name):
     """The line about a setting of the uppermost level that does not exist."""
-    nearest = difflib.get_close_matches(name, Settings.model_fields, 1, 0.6)
-    return f"unknown setting {name!r}" + (f"; the nearest is {nearest[0]}" if nearest else "")
+    return f"unknown setting {name!r}{nearest_of(name, Settings.model_fields)}"
 
 
 def checked_day(where, value):
@@ -436,7 +436,7 @@ def unknown_studies(studies):
 
 
 def nearest_of(name, names):
-    """The end of a line about an unknown name: "; the nearest is ...", "" where none is near."""
+    """End a line about an unknown name: "; the nearest is ...", "" where none of `names` is near."""
     nearest = difflib.get_close_matches(str(name), names, 1, 0.6)
     return f"; the nearest is {nearest[0]}" if nearest else ""
 
@@ -476,9 +476,8 @@ def checked_study(study, steps):
         if step == "day":
             continue
         if step not in notebooks:
-            nearest = difflib.get_close_matches(str(step), notebooks, 1, 0.6)
-            more = f"; the nearest is {nearest[0]}" if nearest else ""
-            lines.append(f"unknown step {step!r} of {study}; known are {', '.join(notebooks)}{more}")
+            nearest = nearest_of(step, notebooks)
+            lines.append(f"unknown step {step!r} of {study}; known are {', '.join(notebooks)}{nearest}")
             continue
         good[step], more = typed(where, settings, notebooks[step])
         lines += more + refused_names(
@@ -495,9 +494,8 @@ def checked_study(study, steps):
         if isinstance(steps.get("extract") or {}, dict)
         else "sample"
     )
-    if (
-        any(steps.values()) and source is None and not lines
-    ):  # its settings were made for other data than the sample
+    # settings without a source were made for other data than the sample
+    if any(steps.values()) and source is None and not lines:
         lines.append(
             f"studies.{study} has settings and no source: name it under extract, or write `source: sample` "
             "for the simulated sample"
@@ -544,8 +542,8 @@ def holds_secret(where, place):
 
 
 def wrong_place(what, place):
-    """Lines about what is not the sample's and neither a server nor there. The source itself is looked for
-    when its study runs.
+    """Lines about a file, `place`, that is not there, unless it is of the sample or asked of a server. Files
+    of the source are looked for only when its study runs.
     """
     if place == "sample" or is_server(place):
         return holds_secret(what, place)

@@ -1,5 +1,5 @@
-"""What a night needs beside its sources, as `nightshift check` looks at it: room on the disk, a clock that is
-right, a key, and servers that take what it tells. Nothing is written, and nobody is told anything.
+"""What `nightshift check` looks at besides the sources of a night: room on the disk, a clock that is right, a
+key of pseudonyms, and the servers by which people are told of it. Nothing is written, and nothing is sent.
 """
 
 import os
@@ -10,16 +10,15 @@ from helpers import project_path
 from nightshift.products import read_json
 from nightshift.reporting.products import is_day
 
-LEAST_FREE = (
-    1_000_000_000  # bytes beyond what the products take now: tables are written beside those they replace
-)
-LEAST_FILES = 20_000  # that the file system must still take beyond those that there are now
-CLOCK_OFF = timedelta(minutes=5)
+# bytes beyond what the tables of the last night take: tables are written beside those they replace
+LEAST_FREE = 1_000_000_000
+LEAST_FILES = 20_000  # that the file system must still take, beyond as many as there are now
+CLOCK_OFF = timedelta(minutes=5)  # the largest difference from other clocks that is no problem
 ANSWER_S = 5  # the longest wait for an answer
 
 
 def check_surroundings(config):
-    """Yield (what was looked at, lines of what was seen, lines of problems) for a checked configuration."""
+    """Yield (what was looked at, lines on what was seen, lines on problems) for a checked configuration."""
     root = project_path(config.get("products") or "")
     yield "disk", *check_disk(root)
     dates = []
@@ -30,7 +29,7 @@ def check_surroundings(config):
 
 
 def check_disk(root):
-    """(lines, problems) about the room for products below the folder `root`."""
+    """Return (lines, problems) about the room for products below the folder `root`."""
     there = next(path for path in (root, *root.absolute().parents) if path.exists())
     system = os.statvfs(there)
     free, files = system.f_bavail * system.f_frsize, system.f_favail
@@ -52,14 +51,15 @@ def check_disk(root):
 
 
 def sizes_below(folder):
-    """Bytes of each file below `folder`, a list."""
+    """List the sizes of all files below `folder`, bytes."""
     return [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
 
 
 def check_clock(root, dates):
-    """(lines, problems) about the clock: it goes on since the last night, and says what other clocks say.
+    """Return (lines, problems) about the clock: it must be past the end of the last night, and agree with
+    other clocks.
 
-    dates : [(whose clock, its moment)].
+    dates : list of (whose clock, what it said), as `look_at_address` adds to it.
     """
     now, problems = datetime.now(UTC), []
     for path in sorted(root.glob("reports/*/digest.json"))[-1:]:
@@ -83,12 +83,12 @@ def key_in_words():
 
 
 def check_told(config, dates):
-    """Yield (section, lines, problems) of those who are told of nights; what time their servers say is added
-    to `dates`.
+    """Yield (section, lines, problems) for each channel by which people are told of nights; the time that a
+    server says is added to `dates`.
     """
     from nightshift.config import TOLD_BY
 
-    if not any(map(config.get, TOLD_BY)):  # what tells of nights takes a fifth of a look to import
+    if not any(map(config.get, TOLD_BY)):  # importing the channels takes a fifth of the time of a check
         return
     from nightshift.notify import policy
 
@@ -104,7 +104,9 @@ def check_told(config, dates):
 
 
 def look_at_mail(settings, dates):
-    """(lines, problems) of a mail server: a session with login, up to where a message would begin."""
+    """Return (lines, problems) about a mail server, from a session with login up to where a message would
+    begin.
+    """
     from nightshift.notify import smtp
 
     _, host, port = settings.server
@@ -117,7 +119,7 @@ def look_at_mail(settings, dates):
 
 
 def look_at_webhooks(settings, dates):
-    """(lines, problems) of webhooks: whether their server answers; the webhook itself is not called."""
+    """Return (lines, problems) about webhooks: whether their servers answer; no webhook is called."""
     from urllib.parse import urlsplit
 
     from nightshift.notify.webhook import address_in
@@ -129,26 +131,32 @@ def look_at_webhooks(settings, dates):
         except ValueError as error:
             problems.append(str(error))
             continue
-        why = look_at_address(f"{parts.scheme}://{parts.netloc}/", parts.netloc, dates, "HEAD")
-        (problems if why else lines).append(f"{name}: {why or f'{parts.netloc} answers'}")
+        if why := look_at_address(f"{parts.scheme}://{parts.netloc}/", parts.netloc, dates, "HEAD"):
+            problems.append(f"{name}: {why}")
+        else:
+            lines.append(f"{name}: {parts.netloc} answers")
     return lines, problems
 
 
 def look_at_alertmanager(settings, dates):
-    """(lines, problems) of Alertmanagers: whether they say how they are."""
+    """Return (lines, problems) about Alertmanagers: whether they answer a request for their status."""
     from nightshift.notify.alertmanager import login
 
     lines, problems = [], []
     for url in sorted({*settings.people, *settings.failures}):
-        why = look_at_address(f"{url}/api/v2/status", url, dates, "GET", needs=200, auth=login())
-        (problems if why else lines).append(f"{url}: {why or 'it answers'}")
+        if why := look_at_address(f"{url}/api/v2/status", url, dates, "GET", needs=200, auth=login()):
+            problems.append(f"{url}: {why}")
+        else:
+            lines.append(f"{url}: it answers")
     return lines, problems
 
 
 def look_at_address(address, shown, dates, method, *, needs=None, auth=None):
-    """Why a server does not answer as it should, "" if it does; what time it says is added to `dates`.
+    """Say why a server does not answer as it should, "" if it does; the time that it says is added to
+    `dates`, a list of (`shown`, datetime in UTC).
 
-    needs : status of its answer; None is any. auth : as requests has it.
+    shown : its name, which holds no secret. method : of HTTP. needs : the status that its answer must have;
+    None is any. auth : as requests takes it.
     """
     from nightshift.notify.http import ask, reason
 

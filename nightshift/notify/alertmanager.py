@@ -82,7 +82,7 @@ def incident_alert(one, page):
 
 def labels_of(incident):
     """Name what tells an incident of digest.json from others and what an entry of `silences` may match: its
-    incident, severity, and site, study, kind and entity of all its findings, parted by commas.
+    incident, severity, and site, study, kind and entity of all its findings, separated by commas.
 
     These are the labels of its alert, whoever raises it, and silences are written on them.
     """

@@ -1,16 +1,16 @@
-"""News of nights of which no message went out, as after nights that were missed and made up for together."""
+"""Carry news over from nights on which no message went out, as when missed nights were made up for."""
 
 from nightshift.notify.message import read_night
 
-# what an incident was on such a night and is tonight, and as what it is news tonight
+# {(state of an incident on such a night, tonight): the state in which it is news tonight}
 NEWS = {("new", "ongoing"): "new", ("escalated", "ongoing"): "escalated", ("resolved", "closed"): "resolved"}
 
 
 def silent_nights(root, day, states):
-    """Nights between the last one of which messages are known and `day` that were published, in their order;
-    none where no messages are known.
+    """List the published nights after the last one with known messages and before `day`, the oldest first; an
+    empty list where no messages are known.
 
-    states : {night: what became of its messages}.
+    root : of the products. states : {night: {recipient: what became of their message}}.
     """
     last = max((night for night, state in states.items() if state and night < day), default="")
     digests = root.glob("reports/????-??-??/digest.json") if last else []
@@ -18,10 +18,10 @@ def silent_nights(root, day, states):
 
 
 def carry_news(root, night, silent):
-    """Let what was new, escalated or resolved on nights without a message be so tonight, and say so in the
-    headline; a night that cannot be read has no say.
+    """Make what was new, escalated or resolved on nights without a message news tonight, and say so in the
+    headline; a night that cannot be read is passed over.
 
-    night : as `read_night` gives it; changed in place. silent : such nights, the oldest first.
+    night : as `read_night` gives it; changed in place. silent : as `silent_nights` gives them.
     """
     earlier = {}
     for day in silent:
@@ -41,5 +41,5 @@ def carry_news(root, night, silent):
 
 
 def state_after(state):
-    """The state of an incident on the night after, where nothing has changed."""
+    """Return the state of an incident on the following night, if nothing changes."""
     return "closed" if state == "resolved" else "ongoing"

@@ -1,5 +1,5 @@
-"""How a night is handed to a server that takes JSON, with a known end: what was refused, what comes later,
-and what may have arrived.
+"""Hand a message to a server that takes JSON, and tell how that ended: whether it was sent, refused, is to be
+tried again, or may have arrived.
 """
 
 import threading
@@ -10,7 +10,7 @@ from nightshift.wording import one_line
 
 # for the connection, for one answer, and for all: a server may answer byte by byte for ever
 CONNECT_S, ANSWER_S, WHOLE_S = 10, 30, 60
-LATER = {401, 403, 407, 408, 425, 429, 500, 503}  # nothing was taken, and it may be another time
+LATER = {401, 403, 407, 408, 425, 429, 500, 503}  # the message was not taken, and may be another time
 ON_THE_WAY = {502, 504}  # a proxy does not know what became of it
 
 
@@ -32,15 +32,16 @@ def post(url, content, *, auth=None):
 
 
 def ask(method, url, *, wait_s=None, **content):
-    """(status, begin of its text, headers) of an answer, or the error in the place of all.
+    """Ask a server: (status, beginning of the text, headers) of its answer, or instead the error.
 
-    wait_s : for the connection and for one answer, if not CONNECT_S and ANSWER_S.
+    wait_s : the longest wait for the connection and for one answer; by default CONNECT_S and ANSWER_S.
+    content : as `requests` takes it.
     """
     wait = (wait_s or CONNECT_S, wait_s or ANSWER_S)
     try:
         with requests.Session() as session:
             answer = session.request(method, url, timeout=wait, allow_redirects=False, stream=True, **content)
-            # of an answer that is good nobody needs the text
+            # nobody needs the text of a good answer
             text = b"" if answer.ok else answer.raw.read(500, decode_content=True)
             return answer.status_code, text, answer.headers
     except Exception as error:  # requests lets some of urllib3 and http.client through
@@ -67,7 +68,7 @@ def is_before(error):
 
 
 def chain_of(error):
-    """Names and texts of an error and of what it is made of."""
+    """Join the names and texts of an error and of those that it wraps."""
     parts = [error, *getattr(error, "args", ()), getattr(error, "reason", None)]
     parts += [getattr(part, "reason", None) for part in parts]
     return " ".join(f"{type(part).__name__} {part}" for part in parts if part is not None)

@@ -58,16 +58,6 @@ def read_night(root, day):
     try:
         record = former_names.rename_night(json.loads(path.read_text(encoding="utf-8")))
         digest, studies = record["digest"], record["studies"]
-        failed = [
-            (study, one["verdict"], one["failed_step"], one["error"], f"{study}/{one['failed_step']}.html")
-            for study, one in studies.items()
-            if one["error"]
-        ]
-        failed += [("digest", "failed", "", digest["error"] or "it did not run", "digest.html")] * (
-            digest["outcome"] != "ok"
-        )
-        failed += [("digest", "incomplete", "", note, "digest.html") for note in digest["notes"]]
-        failed += [("site", "incomplete", "", line, "index.html") for line in record.get("problems") or []]
         return SimpleNamespace(
             day=day,
             headline=one_line(record["headline"], 500),
@@ -81,7 +71,7 @@ def read_night(root, day):
                     "error": one_line(error),
                     "page": page_of(root, day, page),
                 }
-                for study, how, step, error, page in failed
+                for study, how, step, error, page in failures_of(record)
             ],
             concerns=[concern for study, one in studies.items() for concern in concerns_of(study, one)],
             assurance=assure({study: one["verdict"] for study, one in studies.items()}, digest["outcome"]),
@@ -97,17 +87,35 @@ def read_night(root, day):
         ) from None
 
 
+def failures_of(record):
+    """List what failed on a night, from the content of its digest.json: tuples of what (a study, "digest" or
+    "site"), how, step, error and page.
+    """
+    digest = record["digest"]
+    failed = [
+        (study, one["verdict"], one["failed_step"], one["error"], f"{study}/{one['failed_step']}.html")
+        for study, one in record["studies"].items()
+        if one["error"]
+    ]
+    if digest["outcome"] != "ok":
+        failed.append(("digest", "failed", "", digest["error"] or "it did not run", "digest.html"))
+    failed += [("digest", "incomplete", "", note, "digest.html") for note in digest["notes"]]
+    failed += [("site", "incomplete", "", line, "index.html") for line in record.get("problems") or []]
+    return failed
+
+
 def page_of(root, day, page):
-    return f"{day}/{page}" * (root / "reports" / day / page).exists()
+    """Return the path of a page of a night, below reports/; "" where there is none."""
+    return f"{day}/{page}" if (root / "reports" / day / page).exists() else ""
 
 
 def concerns_of(study, one):
     """What is to be known of a study that did not fail: that it does not report and why, and its warnings;
     equal ones have equal ids every night.
     """
-    lacks = assure({study: one["verdict"]}).lacking and not one["error"]
-    reasons = [(one["verdict"].split(", ")[-1], one.get("reason") or one["headline"])] * bool(lacks)
-    reasons += [("warning", warning) for warning in one.get("warnings") or []]
+    reasons = [("warning", warning) for warning in one.get("warnings") or []]
+    if assure({study: one["verdict"]}).lacking and not one["error"]:
+        reasons.insert(0, (one["verdict"].split(", ")[-1], one.get("reason") or one["headline"]))
     concerns = [{"study": study, "how": how, "text": one_line(text, 600) or how} for how, text in reasons]
     for concern in concerns:
         # its numbers change every night
@@ -133,22 +141,14 @@ def checked_incident(incident):
 
 
 def mail_view(night, settings, address, notified):
-    """Prepare what `address` may see of a night for the templates, or None where no mail is due; notified :
-    ids of the incidents that earlier mails to them named.
+    """Prepare what `address` may see of a night for the templates, or None where no mail is due.
+
+    night : as `read_night` gives it. settings : as `read_settings`. notified : set of ids of the incidents
+    and concerns that earlier mails to them named.
     """
     rules = settings.people.get(address, [])
-    seen = [
-        one
-        for one in night.incidents or []
-        if any(
-            (studies is None or studies & {*one["studies"]}) and one["severity"] not in SEVERITIES[:least]
-            for studies, least in rules
-        )
-    ]
-    news = {state: [one for one in seen if not one["silence"] and one["state"] == state] for state in NEWS}
-    news["not yet notified"] = [
-        one for one in seen if going_on(one) and one["state"] == "ongoing" and one["id"] not in notified
-    ]
+    seen = [one for one in night.incidents or [] if may_see(rules, one)]
+    news = news_of(seen, notified)
     digest = bool(rules) and night.incidents is not None and (any(news.values()) or not settings.only_changes)
     mends = address in settings.failures
     if not digest and not (mends and (night.failed or {one["id"] for one in night.concerns} - notified)):
@@ -186,6 +186,27 @@ def mail_view(night, settings, address, notified):
         "concerns": concerns,
         "missing": [study for study in night.missing if mends or study in subscribed or None in subscribed],
     }
+
+
+def may_see(rules, incident):
+    """Tell whether one of the rules of a recipient, (studies or None, position of the least severity) each,
+    lets them see an incident of digest.json.
+    """
+    seen_by, severity = {*incident["studies"]}, incident["severity"]
+    return any(
+        (studies is None or studies & seen_by) and severity not in SEVERITIES[:least]
+        for studies, least in rules
+    )
+
+
+def news_of(incidents, notified):
+    """Sort incidents that are news by the reason why: {one of NEWS: list}. notified : as for `mail_view`."""
+    heard = [one for one in incidents if not one["silence"]]
+    news = {state: [one for one in heard if one["state"] == state] for state in NEWS}
+    news["not yet notified"] = [
+        one for one in incidents if going_on(one) and one["state"] == "ongoing" and one["id"] not in notified
+    ]
+    return news
 
 
 def numbered_views(incidents):

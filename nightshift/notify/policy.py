@@ -39,7 +39,7 @@ from nightshift.wording import one_line
 
 RETRY_NIGHTS = 3  # a mail older than this is no news
 CHANNELS = (mail, webhook, alertmanager)
-MAX_STATES = 30  # nights that are looked back on for what a recipient knows of
+MAX_STATES = 30  # how many nights are read to find out what a recipient knows
 MEANS = {
     "waiting": "tried again at the next run",
     "refused": "not tried again for this night",
@@ -149,18 +149,16 @@ def hand_over(root, states, night, view, to, settings, way):
 
 
 def end_old(root, states, since, settings):
-    """End what a run that was killed left open, and what has waited since before the night `since`; returns
-    {(night, outcome, why): recipients}.
+    """Give up what has waited since before the night `since`, and settle what a run that was killed left
+    open: {(night, outcome, why): recipients}.
 
     A recipient whom the configuration no longer names is called by the hash that stands in mail.json.
     """
-    troubles, address_of = (
-        {},
-        {key_of(address): address for address in {*settings.people, *settings.failures}},
-    )
     if settings.channel.LATEST_ONLY:
         supersede(root, states, settings)
         return {}
+    address_of = {key_of(address): address for address in {*settings.people, *settings.failures}}
+    troubles = {}
     for night, state in states.items():
         for key, entry in state.items():
             if entry["outcome"] == "sending":
@@ -177,7 +175,7 @@ def end_old(root, states, since, settings):
 
 
 def supersede(root, states, settings):
-    """Let what a channel of the latest night alone has not told yet be told no more."""
+    """Mark messages that still wait as superseded, in a channel for which only the latest night counts."""
     for night, state in states.items():
         waiting = [entry for entry in state.values() if entry["outcome"] in ("waiting", "sending")]
         for entry in waiting:
@@ -187,6 +185,7 @@ def supersede(root, states, settings):
 
 
 def line_of(night, outcome, words, to):
+    """Say in one line what became of a night's message to the recipients `to`: `words`, and what follows."""
     return (
         f"{night} to {', '.join(to[:3])}{f' and {len(to) - 3} more' if len(to) > 3 else ''}: {words}; "
         f"{MEANS[outcome]}"

@@ -100,21 +100,24 @@ def checked_rule(where, one, configured):
 
 
 def check_names(where, section, allowed):
-    if not isinstance(section, dict) or (unknown := [name for name in section if name not in allowed]):
-        raise ValueError(
-            f"{where}: unknown setting {unknown[0]!r}; known are {', '.join(allowed)}"
-            if isinstance(section, dict)
-            else f"{where} must be a mapping of {', '.join(allowed)}"
-        )
+    """Make sure that a section of the configuration is a mapping with no other names than `allowed`; else
+    ValueError says in one line what is wrong. where : the path of the section.
+    """
+    if not isinstance(section, dict):
+        raise ValueError(f"{where} must be a mapping of {', '.join(allowed)}")
+    if unknown := [name for name in section if name not in allowed]:
+        raise ValueError(f"{where}: unknown setting {unknown[0]!r}; known are {', '.join(allowed)}")
 
 
 def list_of(where, value):
+    """Return a list of the configuration, an empty one for None; ValueError for anything else."""
     if not isinstance(value, list | None):
         raise ValueError(f"{where} must be a list, such as [{one_line(value, 60)}]")
     return value or []
 
 
 def checked_address(where, address):
+    """Return a mail address in small letters; ValueError where it is none."""
     if not isinstance(address, str) or not ADDRESS.match(address):
         raise ValueError(f"{where}: {one_line(address, 80)!r} is no mail address such as name@example.org")
     return address.lower()

@@ -43,6 +43,7 @@ def answer(code, text):
 
 
 def expect(code, reply):
+    """Make sure that the `reply` of a server, (code, text), has this code; else SMTPResponseException."""
     if reply[0] != code:
         raise smtplib.SMTPResponseException(*reply)
 

@@ -100,61 +100,67 @@ def kept(runs):
 
 
 def history(runs, study):
-    """Two small pictures of a study's last nights, and what they are of: findings per night as bars, skill of
-    the model in use as a line.
+    """Draw a study's last nights in two small pictures: findings per night as bars, and the skill of the
+    model in use as a line.
 
-    Each has its numbers as text. A night of which nothing is known is a frame without a bar: it must not look
-    like one without findings.
+    runs : run.json of the nights, dicts, the earliest first. Returns a dict: nights (how many are shown),
+    most (findings of one night, at least 1), findings and skill (text of an SVG, labelled with its numbers;
+    "" without any skill).
     """
     nights = [(run["day"], run["studies"][study]) for run in runs if study in run["studies"]][-MAX_HISTORY:]
-    found, skills = (
-        [record.get("findings") or 0 for _, record in nights],
-        [record.get("skill") for _, record in nights],
-    )
-    most, wide = max([*found, 1]), max(8 * len(nights), 8)
-    bars, line, spoken, pen = "", "", [], "M"
-    for i, ((night, record), n, skill) in enumerate(zip(nights, found, skills, strict=True)):
-        verdict = plain(str(record.get("verdict", ""))) or "unknown"
-        colour = class_of(verdict)
-        kind, high = (
-            ("bar", 2 + round(22 * n / most))
-            if colour in ("ok", "anomalies")
-            else ("failed" if colour == "failed" else "empty", 24)
-        )
-        bars += f'<rect class="{kind}" x="{8 * i + 1}" width="5" y="{25 - high}" height="{high}"/>'
-        spoken.append(f"{night} {verdict if kind != 'bar' else n}")
-        if skill is None:
-            pen = "M"
-        else:
-            line += f"{pen}{8 * i + 3.5} {25 - 23 * min(max(skill, 0), 1):.1f}"
-            pen = "L"
-    last = next((i for i in reversed(range(len(nights))) if skills[i] is not None), None)
-    dot = (
-        ""
-        if last is None
-        else f'<circle cx="{8 * last + 3.5}" cy="{25 - 23 * min(max(skills[last], 0), 1):.1f}" r="2"/>'
-    )
-    with_skill = [
-        f"{night} {skill_in_words(skill)}"
-        for (night, _), skill in zip(nights, skills, strict=True)
-        if skill is not None
-    ]
+    wide = max(8 * len(nights), 8)
+    most = max([1, *(record.get("findings") or 0 for _, record in nights)])
+    bars, found = bars_of(nights, most)
+    line, skills = line_of(nights)
+    base = f'<path class="base" d="M0 26H{wide}"/>'
 
     def picture(label, inside):
         return (
             f'<svg class="history" role="img" aria-label="{label}" width="{wide}" height="27">{inside}</svg>'
         )
 
-    base = f'<path class="base" d="M0 26H{wide}"/>'
-    drawn = f'<path class="line" d="{line}"/>{dot}{base}'
+    with_skill = picture(f"Skill of the model in use, from 0 to 1: {', '.join(skills)}", line + base)
     return {
         "nights": len(nights),
         "most": most,
-        "findings": picture(f"Findings per night: {', '.join(spoken)}", bars + base),
-        "skill": picture(f"Skill of the model in use, from 0 to 1: {', '.join(with_skill)}", drawn)
-        if with_skill
-        else "",
+        "findings": picture(f"Findings per night: {', '.join(found)}", bars + base),
+        "skill": with_skill if skills else "",
     }
+
+
+def bars_of(nights, most):
+    """Draw a bar for the findings of each of the `nights`, (day, record) each: (SVG, the same in words).
+
+    A night of which nothing is known is a frame without a bar: it must not look like one without findings.
+    """
+    bars, words = "", []
+    for i, (day, record) in enumerate(nights):
+        verdict, n = plain(str(record.get("verdict", ""))) or "unknown", record.get("findings") or 0
+        colour = class_of(verdict)
+        if colour in ("ok", "anomalies"):
+            kind, high = "bar", 2 + round(22 * n / most)
+        else:
+            kind, high = "failed" if colour == "failed" else "empty", 24
+        bars += f'<rect class="{kind}" x="{8 * i + 1}" width="5" y="{25 - high}" height="{high}"/>'
+        words.append(f"{day} {n if kind == 'bar' else verdict}")
+    return bars, words
+
+
+def line_of(nights):
+    """Draw the skills of the `nights`, (day, record) each, as a line with gaps, and a dot on the last one:
+    (SVG, the same in words, without nights that have none).
+    """
+    line, dot, words, pen = "", "", [], "M"
+    for i, (day, record) in enumerate(nights):
+        if (skill := record.get("skill")) is None:
+            pen = "M"
+            continue
+        x, y = f"{8 * i + 3.5}", f"{25 - 23 * min(max(skill, 0), 1):.1f}"
+        line += f"{pen}{x} {y}"
+        dot = f'<circle cx="{x}" cy="{y}" r="2"/>'
+        words.append(f"{day} {skill_in_words(skill)}")
+        pen = "L"
+    return f'<path class="line" d="{line}"/>{dot}', words
 
 
 # --------------------------------------------------------------------------------------------- index and feed
@@ -241,6 +247,7 @@ def site_of(runs):
 
 
 def is_uuid(uri):
+    """Whether a value of run.json is the URI of a UUID, as `site_of` draws it."""
     try:
         return uuid.UUID(uri).urn == uri
     except (TypeError, ValueError, AttributeError):

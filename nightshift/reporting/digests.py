@@ -2,7 +2,7 @@
 
 The pages, digest.json and the feed are made of the dict that `read_digest` returns. Times are ISO 8601 in
 UTC, what is not known is None, and no number is NaN. A table that is missing, cut off or of another version
-costs one line in `notes`, and what it would have told.
+costs its content and one line in `notes`.
 """
 
 import math
@@ -71,17 +71,17 @@ def read_rows(path, columns, notes):
 
 
 def read_digest(root, day, expected=None):
-    """What the digest of `day` says, as a dict.
+    """Read what the digest of `day` says: a dict.
 
     expected : what it should have been made of, as `expected_of` in nightshift/reporting/studies.py says; a
-    digest of anything else has failed. outcome : "ok", "failed" (then `error` is one line) or "not run";
-    notes : lines about what could not be read, and all of which the digest warned; damaged : whether a table
-    of the night is; headline; missing : studies without findings of the night; counts : {state: number},
-    those silenced or acknowledged apart, new ones that have ended as "ended", what nobody watched as
-    "unwatched";
-    incidents : dicts in the order of their rank, with id, silence (None, or as, by, until, why), findings and
-    proposals; `ranked` says whether anything is known of the order of these. ended, seconds : of the
-    notebook's run.
+    digest of anything else has failed. Keys:
+
+    outcome : "ok", "failed" (then `error` is one line) or "not run". notes : lines about what could not be
+    read, and all of which the digest warned. damaged : whether a table of the night is. headline : text.
+    missing : studies without findings of the night. counts : {state: number}, those silenced or acknowledged
+    apart, new ones that have ended as "ended", what nobody watched as "unwatched". incidents : dicts in the
+    order of their rank, with id, silence (None, or as, by, until, why), findings and proposals; `ranked` says
+    whether anything is known of the order of these. ended, seconds : of the notebook's run.
     """
     run, folder = read_run(root / "reports" / day, "", "digest"), root / "data/incidents"
     outcome, error, notes, incidents, about = run["outcome"], run["error"], [], [], {}
@@ -90,25 +90,10 @@ def read_digest(root, day, expected=None):
     if outcome == "ok":
         if not (about := read_json(folder / f"{day}.json")):
             notes.append(f"data/incidents/{day}.json is not there or cannot be read")
-        rows = read_rows(folder / f"{day}.parquet", PUBLISHED, notes)
-        if notes and not rows:  # the table itself: nothing is known of the night
-            outcome, error = "failed", notes.pop()
-        else:
-            findings = read_rows(folder / f"{day}_findings.parquet", ["incident", *FINDING], notes)
-            proposals = read_rows(folder / f"{day}_proposals.parquet", ["incident", *PROPOSAL], notes)
-            try:
-                of_findings, of_proposals = by_incident(findings), by_incident(proposals)
-                incidents = [
-                    as_incident(
-                        row, of_findings.get(row["incident"], []), of_proposals.get(row["incident"], [])
-                    )
-                    for row in sorted(rows, key=lambda row: row["rank"] or math.inf)
-                ]
-            except (TypeError, ValueError, KeyError) as wrong:
-                outcome, error = (
-                    "failed",
-                    f"data/incidents/{day}.parquet holds what it should not: {one_line(wrong, 150)}",
-                )
+        try:
+            incidents = incidents_of(folder, day, notes)
+        except ValueError as wrong:
+            outcome, error = "failed", str(wrong)
     damaged = bool(notes)
     warned = run["values"]["warnings"] if outcome == "ok" else []
     notes += dict.fromkeys([*texts(about.get("notes")), *texts(warned)])
@@ -125,6 +110,26 @@ def read_digest(root, day, expected=None):
         "ended": run["ended"],
         "seconds": run["seconds"],
     }
+
+
+def incidents_of(folder, day, notes):
+    """Read the incidents of a night from its tables in `folder`, by rank: list of dicts. ValueError of one
+    line where nothing of the night is known; a table beside theirs that cannot be read is a line in `notes`.
+    """
+    rows = read_rows(folder / f"{day}.parquet", PUBLISHED, notes)
+    if notes and not rows:  # the table itself cannot be read
+        raise ValueError(notes.pop())
+    findings = read_rows(folder / f"{day}_findings.parquet", ["incident", *FINDING], notes)
+    proposals = read_rows(folder / f"{day}_proposals.parquet", ["incident", *PROPOSAL], notes)
+    try:
+        of_findings, of_proposals = by_incident(findings), by_incident(proposals)
+        return [
+            as_incident(row, of_findings.get(row["incident"], []), of_proposals.get(row["incident"], []))
+            for row in sorted(rows, key=lambda row: row["rank"] or math.inf)
+        ]
+    except (TypeError, ValueError, KeyError) as wrong:
+        what = f"data/incidents/{day}.parquet holds what it should not"
+        raise ValueError(f"{what}: {one_line(wrong, 150)}") from None
 
 
 def out_of_date(run, expected):
@@ -223,6 +228,7 @@ def open_wide(proposal):
 
 
 def without_incident(row):
+    """Drop from a row, a dict, the name of the incident that it is listed under."""
     return {name: value for name, value in row.items() if name != "incident"}
 
 

@@ -1,5 +1,5 @@
-"""What a report gives to take along: its findings as tables, the executed notebook, its record and log, and
-the files that the study offers. They lie beside the page, so that a copied folder is whole.
+"""The downloads of a report: its findings as tables, the executed notebook with its record and log, and the
+files that the study offers. They lie beside the page, so that a copied folder is complete.
 """
 
 import shutil
@@ -22,7 +22,8 @@ def downloads_of(root, s, step, folder):
     """Write the findings of a step of a study, the rows that made them, and what the study offers, to
     `folder`, and list all files there that belong to its report: dicts of name, what and size, in words.
 
-    s : as `read_study` gives it; step : of its steps. What an earlier run of the night left there goes.
+    root : of the products. s : as `read_study` gives it; step : one of its steps. What an earlier run of the
+    night left there is removed.
     """
     files = {}
     for table in finding_tables(s["study"], step["name"]):
@@ -38,9 +39,8 @@ def downloads_of(root, s, step, folder):
 
 def downloads_of_digest(folder):
     """List the files of the run of the digest in `folder`, as `downloads_of` does."""
-    return listed(
-        {f"digest{'_run' * (suffix == '.json')}{suffix}": what for suffix, what in RUN.items()}, folder
-    )
+    names = {suffix: f"digest{suffix}" for suffix in RUN} | {".json": "digest_run.json"}
+    return listed({names[suffix]: what for suffix, what in RUN.items()}, folder)
 
 
 def listed(files, folder):
@@ -56,7 +56,7 @@ def findings_of(root, s, step, path):
     wrote = step["products"].get(path)
     try:
         return read_findings(root, path, wrote if isinstance(wrote, dict) else {})
-    except Damaged:  # which the front page says
+    except Damaged:  # the front page says so
         return None
 
 
@@ -66,14 +66,14 @@ def rows_of(root, s, step, table):
         return None
     try:
         rows = read_rows(root, table, step["products"])
-    except Damaged:  # which is a warning of the study
+    except Damaged:  # the study warns of it
         return None
     return rows if rows is not None and len(rows) else None
 
 
 def write_both(table, folder, name, what):
-    """Write a table to `folder` as CSV and as Parquet: {name of the file: what it is}; without a table, those
-    of an earlier run go.
+    """Write a table to `folder` as CSV and as Parquet: {name of the file: what it is}; where it is None, the
+    files of an earlier run are removed.
     """
     files = {f"{name}.csv": f"{what}, for a spreadsheet", f"{name}.parquet": f"{what}, for programs"}
     if table is None:
@@ -86,7 +86,7 @@ def write_both(table, folder, name, what):
 
 
 def offered(root, s, folder):
-    """Copy the files that a study offers to `folder`: {name: what it is}; one that is not of tonight goes."""
+    """Copy the files that a study offers to `folder`: {name: what it is}; one not of tonight is removed."""
     files = {}
     for path, what in catalog.study_of(s["study"]).downloads.items():
         source = root / path

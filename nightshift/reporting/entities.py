@@ -1,7 +1,7 @@
 """What incidents name: sites, storages, links, nodes, VOs and whatever else has a page of its own.
 
-What the entity of a finding names is said by its kind, `about` in the study.yaml of its study. Names are
-foreign text: the file of a page is called by a short form of the name and a hash of all of it.
+The kind of a finding says what its entity names, by `about` in the study.yaml of its study. Names are foreign
+text, so the file of a page is called by a short form of the name and a hash of the whole.
 """
 
 import functools

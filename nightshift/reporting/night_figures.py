@@ -18,8 +18,8 @@ def open_by_severity(incidents):
 
 
 def hours_to_end(incident):
-    """Return how many hours an incident lasted that is news as ended, None for any other and where its times
-    are not known.
+    """Return how many hours an incident lasted whose end is news; None for any other, and where its times are
+    not known.
     """
     is_news = incident["state"] == "resolved" or (incident["state"] == "new" and incident["ended"])
     if not is_news or not incident["start"] or not incident["end"]:
@@ -31,17 +31,17 @@ def hours_to_end(incident):
     return max(lasted / HOUR, 0.0)
 
 
-def is_decided_on(incident):
-    """Whether an incident is about data of a detector."""
+def is_of_detector(incident):
+    """Whether an incident is about data of a detector: these are certified, and their incidents never end."""
     findings = incident.get("findings") or []
     return any(catalog.kind_of(one["study"], one["kind"]).scope == "detector" for one in findings)
 
 
 def resolved(incidents):
-    """Say how many incidents ended since the night before and how long they lasted on average:
-    {"n": 2, "mean_h": 30.5}, the latter None for none. Data of a detector are decided on, and do not end.
+    """Count the incidents that ended since the night before, those of detectors left out, and average how
+    long they lasted: {"n": 2, "mean_h": 30.5}, with None for the mean of none.
     """
-    ended = map(hours_to_end, (one for one in incidents if not is_decided_on(one)))
+    ended = map(hours_to_end, (one for one in incidents if not is_of_detector(one)))
     hours = [one for one in ended if one is not None]
     return {"n": len(hours), "mean_h": sum(hours) / len(hours) if hours else None}
 

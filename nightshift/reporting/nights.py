@@ -1,4 +1,4 @@
-"""Nights as days of the calendar, and as runs of what stays the same."""
+"""Arithmetic of nights: days between them, and runs of consecutive nights that share a property."""
 
 from datetime import date, timedelta
 from itertools import groupby
@@ -17,8 +17,8 @@ def day_before(day, n):
 
 
 def runs_of(nights, key):
-    """Split things with a `day` into runs of nights that follow each other and have the same key: list of
-    lists.
+    """Split `nights`, things with a `day` in its order, into runs of consecutive days with the same `key`, a
+    function of a thing: list of lists.
     """
     numbered = enumerate(nights)
     groups = groupby(

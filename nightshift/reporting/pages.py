@@ -1,8 +1,9 @@
 """Pages of the site: templates, the small scripts that may run in them, and the pages of executed notebooks.
 
-A page needs the folder of its night and nothing else: style sheets and pictures lie there, each once, called
-by their content. No request to a host, no script but one that its content security policy names by its hash.
-A page is written atomically, and again only when its notebook or the code that renders it is newer.
+A page needs nothing but the folder of its night, where style sheets and pictures lie, each once, named by a
+hash of its content. It sends no request to any host, and runs only scripts that its content security policy
+names by their hash. It is written atomically, and again only when its notebook or the code that renders it is
+newer.
 """
 
 import base64
@@ -59,6 +60,7 @@ def parameters_of(notebook, values):
 
 @functools.cache
 def templates():
+    """Make the Jinja2 environment of templates/: all values are escaped, and an undefined one is an error."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     made = Environment(
@@ -107,6 +109,7 @@ def script(*names):
 
 @functools.cache
 def revision():
+    """Return `git_revision`, asked once for all pages."""
     return git_revision()  # takes 50 ms, and a night has 25 pages
 
 

@@ -1,4 +1,4 @@
-"""Pictures small enough for a page: few colours, no loss of sharpness, each a file that the pages of a night
+"""Pictures made small enough for a page: with few colours, still sharp, each a file that the pages of a night
 share.
 """
 
@@ -23,11 +23,11 @@ FOLDER = "pictures"
 
 
 def small_picture(path, widest=WIDEST):
-    """The picture at `path`, a path or a file, with the fewest colours that come close to its own, at most
-    32, and `widest` pixels across, a seventh of its size; None where it is none.
+    """Reduce the picture at `path`, a path or a file, to the fewest colours that come close to its own, at
+    most 32, and to `widest` pixels across: a seventh of its size. None where it is no picture.
 
-    By octree, which keeps a rare red that the default, median cut, turns brown. Not made smaller where it
-    need not be: that would add colours, weight and blur.
+    The colours come from an octree, which keeps a rare red that the default, median cut, turns brown. A
+    picture that is narrow enough is not scaled, since that would add colours, bytes and blur.
     """
     try:
         picture = Image.open(path).convert("RGB")
@@ -43,17 +43,18 @@ def small_picture(path, widest=WIDEST):
 
 
 def quantised(picture, colours):
-    """A picture with a palette of at most so many `colours`, in which what is nearly white is white: as the
-    mean of its shades it would be grey, and show as a card around the picture.
+    """Give a picture a palette of at most so many `colours`, in which what is nearly white is white: as the
+    mean of its shades it would be grey, and look like a frame around the picture.
     """
     small = picture.quantize(colours, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
-    palette = [255 if min(colour) >= 249 else one for colour in batches(small.getpalette()) for one in colour]
+    shades = triples_of(small.getpalette())
+    palette = [255 if min(shade) >= 249 else one for shade in shades for one in shade]
     small.putpalette(palette)
     return small
 
 
-def batches(palette):
-    """The colours of a palette, three numbers each."""
+def triples_of(palette):
+    """Yield the colours of a palette, a flat list of numbers, as triples."""
     return zip(*[iter(palette)] * 3, strict=True)
 
 
@@ -127,7 +128,7 @@ def album_before(folder):
 
 
 def linked(source, path):
-    """Whether `path` is now another name of the file at `source`, which is never changed, only replaced."""
+    """Make `path` a hard link to the file at `source`, which is never changed in place: whether it is one."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.hardlink_to(source)

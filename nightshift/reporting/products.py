@@ -41,6 +41,7 @@ def reading(root, path, error):
 
 
 def lacking(root, path, what):
+    """Return the Damaged that says `what` is wrong with the content of the file at `path`, below `root`."""
     return Damaged(f"{path.relative_to(root)}: {what}; it is damaged, or another version wrote it")
 
 

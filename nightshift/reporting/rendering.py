@@ -419,7 +419,11 @@ def arrange(page):
     heading.string = "How it was found" if "Findings" in sections else "How this page was made"
     if any(one.get_text(strip=True) for one in how):
         place = next((sections[name][0] for name in JUDGING if name in sections), None)
-        (place.insert_before if place else page.append)(wrapped(page, heading, how))
+        section = wrapped(page, heading, how)
+        if place:
+            place.insert_before(section)
+        else:
+            page.append(section)
     return "".join(
         str(one.extract()) for one in page.find_all(["h1", "p"], recursive=False) if is_opening(one)
     )
@@ -456,7 +460,8 @@ def sections_of(page):
         if one.name == "h2":
             at = sections.setdefault(" ".join(one.get_text().split()), [])
         if one.name or str(one).strip():
-            (intro if at is None else at).append(one)
+            below = intro if at is None else at
+            below.append(one)
     return intro, sections
 
 
@@ -487,9 +492,10 @@ def mark_columns(table):
     for column, head in enumerate(heads):
         head["scope"] = "col"
         cells = [row[column] for row in rows if column < len(row)]
-        looks.append(look_of([cell.get_text().strip() for cell in cells]))
-        for cell in [head] * (looks[-1] == "number") + cells if looks[-1] else []:
-            cell["class"] = looks[-1]
+        look = look_of([cell.get_text().strip() for cell in cells])
+        looks.append(look)
+        for cell in [head, *cells] if look == "number" else cells if look else []:
+            cell["class"] = look
     if rows and ("prose" in looks or sum(look in ("name", "") for look in looks) > WORDY):
         table["class"] = "cards"
     for cell in (cell for row in rows for cell in row[1:] if not cell.get_text().strip() and not cell.find()):

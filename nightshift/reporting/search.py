@@ -1,7 +1,7 @@
 """Search over incidents and entities of all nights: an index that is built here and bundled in its page.
 
-The page needs no request: templates/search.js looks words up in the index, whole, by their beginning and, for
-words that nothing begins with, by the letters they share.
+The page sends no request: templates/search.js looks words up in the index, as a whole, by their beginning
+and, where nothing begins with a word, by the letters that it shares with others.
 """
 
 import re

@@ -380,7 +380,7 @@ def publish_single(root, day, digest, simulated, studies, others):
     reports, report = root / "reports", root / "reports" / day
     assurance, troubles = assurance_of(studies, digest), []
     if simulated:
-        source, of = notebook_path(reports / simulated, "", "simulate"), simulated * (simulated != day)
+        source, of = notebook_path(reports / simulated, "", "simulate"), "" if simulated == day else simulated
         run, title = read_run(reports / simulated, "", "simulate"), f"Simulated data of {day}"
         frame = frame_of(day, "index.html", title=title, of=of)
         frame["studies"] = menu_of(studies, others, "Simulation", up="")

@@ -6,9 +6,9 @@ from markupsafe import Markup
 
 from nightshift.wording import plural
 
-DAYS = 28  # that the axis shows, up to the end of the night
+DAYS = 28  # length of the axis, which ends with the night
 WIDE, HIGH = 112, 18  # pixels
-ROW = 5  # of one study
+ROW = 5  # pixels for the bars of one study
 
 
 def strip_of(incident, day):
@@ -37,6 +37,8 @@ def strip_of(incident, day):
 
 
 def share_of(moment, end):
-    """Find where a moment, ISO 8601 in UTC, lies on the axis that ends with `end`: from 0 to 1 there."""
+    """Find where a moment, ISO 8601 in UTC, lies on the axis that ends at `end`: from 0 to 1, and 0 for
+    whatever is earlier.
+    """
     passed = (end - datetime.fromisoformat(moment)) / timedelta(days=DAYS)
     return min(max(1 - passed, 0.0), 1.0)

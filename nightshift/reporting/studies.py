@@ -65,13 +65,14 @@ def latest_with(reports, day, notebook):
 
 
 def read_study(root, day, study, last_day):
-    """Everything that is said of one study on `day`, as a dict; its data should end with `last_day`.
-    Whatever is wrong with it is its `error`.
+    """Collect everything that pages say of one study on `day`: a dict. Its data should end with `last_day`;
+    whatever is wrong with it is its `error`.
 
-    verdict : see `verdict_of`; `reason`, one sentence, where it is too little history. found_by : number of
-    the findings of each step that has any. warnings : sentences that its notebooks recorded. findings : of
-    tonight. tonight : names of the steps whose findings these are. rows : what its reports show of the rows
-    of these, {name of a step: list}. hinders : whether the night counts as failed for it.
+    verdict : see `verdict_of`. reason : one sentence on a verdict that is no failure, "" where it says all.
+    found_by : {step: number of its findings}. warnings : sentences that its notebooks recorded, and what else
+    is to be known. findings : of tonight. tonight : names of the steps whose findings these are. rows : what
+    its reports show of the rows of these, {name of a step: list}. hinders : whether it makes the night count
+    as failed.
     """
     try:
         return study_of(root, day, study, last_day)
@@ -165,9 +166,10 @@ def study_of(root, day, study, last_day):
     if verdict != "failed" and by_name["3_train"]["outcome"] == "not run":
         # the training that made the model has a page in this night too
         by_name["3_train"]["of"] = latest_with(root / "reports", day, f"{study}/3_train.ipynb")
-    counted = [step for step in steps if step["name"] in outcomes]
-    failed_step, error = what_failed(counted, troubles) if verdict == "failed" else ("", "")
-    if verdict == "stale" and not of_tonight:
+    failed_step, error = "", ""
+    if verdict == "failed":
+        failed_step, error = what_failed([step for step in steps if step["name"] in outcomes], troubles)
+    elif verdict == "stale" and not of_tonight:
         failed_step = "1_extract"
         error = f"its data end on {night}, not on {last_day}, so nothing is known of tonight"
     entry, failed_pages = catalog.study_of(study), failures_of_pages(study, steps)

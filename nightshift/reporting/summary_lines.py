@@ -1,10 +1,12 @@
-"""What the shell says of a published night, by its digest.json."""
+"""What a command prints about a published night, from its digest.json."""
 
 from nightshift.assurance import assure
 
 
 def lines_of(night):
-    """Lines about a published `night`, the content of its digest.json: what failed, what is not known."""
+    """List lines about a published `night`, the content of its digest.json: what failed, what was warned of,
+    and what is not known; empty where all is well.
+    """
     lines, digest = [], night["digest"]
     for name, study in night["studies"].items():
         if study["error"]:

@@ -209,8 +209,8 @@ def percent(shares):
 
 
 def alarm_claim(ratios):
-    """Say which studies flag clearly more than they state, over MANY times as much: a night keeps no interval
-    by which less could be told from chance. ratios : list of (observed over stated, study).
+    """Say which studies flag clearly more than they state, over MANY times as much: run.json has no interval
+    by which less could be distinguished from chance. ratios : list of (observed over stated, study).
     """
     if not ratios:
         return "No night has recorded which share of ordinary items its models flag"
@@ -270,7 +270,7 @@ def cost_sections(days, runs):
                 claim if place == 0 else f"The same by step; {share_claim(sums)}",
                 [figure_of(svg, numbers_of(days, series, unit))],
                 key=[(one.mark, words[one.name]) for one in series],
-                note=note * (place == 0),
+                note=note if place == 0 else "",
                 table=table_of(
                     days, {words[one]: as_texts(values, "{:,.1f}") for one, values in sums.items()}
                 ),

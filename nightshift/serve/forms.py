@@ -1,7 +1,7 @@
-"""A published page with forms in the place of the commands that it prints.
+"""A published page with forms instead of the commands that it prints.
 
-The page on the disk stays as it is: it needs no server, and prints commands. What is served has the forms, a
-script that sends them without leaving the page, and a policy that allows both, for this page alone.
+The page on disk stays as it is: it needs no server, and prints commands. The page that is served has the
+forms, a script that sends them without leaving the page, and a content security policy that allows both.
 """
 
 import html
@@ -21,16 +21,16 @@ NOTHING = "default-src 'none'; sandbox"  # of files that have no policy
 
 
 def policy_of(page):
-    """The content security policy of a page, that which allows nothing where it has none."""
+    """Return the content security policy of a page; where it has none, one that allows nothing."""
     named = POLICY.search(page, 0, HEAD)
     return html.unescape(named[1]) if named else NOTHING
 
 
 def with_forms(page, messages, *, token, opened=""):
-    """Put forms in the place of the commands of a page.
+    """Replace the commands of a page, text of HTML, by forms.
 
-    messages : {incident: [sentence]}, as of `replies`. token : hidden field of each form, as HTML. opened :
-    the incident whose row is open.
+    messages : {incident: [sentence]}, as `replies` gives them. token : the hidden field of each form, HTML.
+    opened : id of the incident whose row is open, "" for none.
     """
 
     def form(commands):
@@ -52,10 +52,10 @@ def with_forms(page, messages, *, token, opened=""):
 
 
 def with_script(page):
-    """Let the forms of a page be sent: its policy, style and script.
+    """Add to a page the policy, the style and the script by which its forms can be sent.
 
-    A page that names no referrer sends none with a form, and then no origin either, by which a form of
-    another site is told apart.
+    The referrer of the same origin is allowed, since a page without it sends no origin with a form either,
+    by which the server recognises the forms of other sites.
     """
     small = script("tell.js")
     policy = policy_of(page).replace("form-action 'none'", "form-action 'self'; connect-src 'self'")

@@ -14,9 +14,9 @@ LONGEST = {"by": 80, "why": 200}  # characters
 def say_outcome(root, fields, *, by):
     """Note below `root` what came of a proposal for an incident; returns a sentence.
 
-    fields : texts `incident`, `remediation` and `outcome`, worked or failed; one that is not there is empty.
-    UnknownIncident, or ValueError in one line for anything else that is wrong; OSError where it cannot be
-    written. Nothing is written then.
+    root : of the products. fields : dict of the texts `incident`, `remediation` and `outcome`, worked or
+    failed; a missing one counts as empty. by : who says so. Raises UnknownIncident, ValueError in one line
+    for anything else that is wrong, and OSError where it cannot be written; nothing is written then.
     """
     outcome = fields.get("outcome", "")
     if outcome not in OUTCOMES:
@@ -30,8 +30,8 @@ def say_outcome(root, fields, *, by):
 def say_silence(root, fields, *, by):
     """Note below `root` that an incident is silenced or acknowledged; returns a sentence.
 
-    fields : texts `incident`, `as`, `until`, the last day on which it holds, and `why`. Errors as of
-    `say_outcome`.
+    fields : dict of the texts `incident`, `as`, `until`, the last day on which it holds, and `why`. by : who
+    says so. Raises what `say_outcome` does.
     """
     folder = root / "data/incidents"
     about = find_incident(folder, fields.get("incident", ""))
@@ -46,10 +46,10 @@ def say_silence(root, fields, *, by):
 
 
 def replies(root, day):
-    """Say what was said of incidents, for the pages of the night `day`: {incident: [sentence]}.
+    """Write the replies to incidents as sentences for the pages of the night `day`: {incident: [sentence]}.
 
-    Of several outcomes of the same proposal the last counts, of several silences the last one. A table that
-    cannot be read says nothing here; the digest warns of it.
+    The last of several outcomes of a proposal counts, and the last of several silences. Nothing is taken from
+    a table that cannot be read; the digest warns of it.
     """
     feedback, _ = read_feedback(root / FEEDBACK_FILE)
     by_incident = {}
