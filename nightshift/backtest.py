@@ -1,10 +1,9 @@
-"""The chain replayed night by night, and its incidents scored against the troubles that are known.
+"""Replay the chain night by night, and score its incidents against the troubles that are known.
 
-A night is what `make reports` does, digest included, without its pages. All of it goes below
+A night is what `make reports` does, digest included, without its pages. Everything is written below
 products/backtest, whatever folder the configuration names. A night that is complete is not run again, so that
-a backtest goes on where it was stopped; since an incident's life depends on the nights before, a night is
-only complete when those before it are, and all with the same settings. At the end notebooks/backtest.ipynb
-compares.
+a backtest continues where it was stopped. Since incidents live on from night to night, a night is complete
+only if those before it are, all with the same settings. At the end notebooks/backtest.ipynb compares.
 """
 
 import hashlib
@@ -71,8 +70,8 @@ def reads_sample(config):
 
 
 def nights_of_sample(settings):
-    """First and last night on which every source of the sample has data; `settings`: the parameters of
-    simulate.ipynb that are set.
+    """Find the first and the last night on which every source of the sample has data. settings : the
+    parameters of simulate.ipynb that are set.
     """
     parameters = completed(ROOT / SIMULATE, settings)
     last = date.fromisoformat(parameters["day"])
@@ -126,8 +125,8 @@ def failures(root, day, studies):
 
 
 def complete_nights(root, days, settings):
-    """How many of `days`, from the first on, are complete with these `settings` (a hash). What is there of
-    other nights is forgotten: their incidents had other settings, or other nights before them.
+    """Count how many of `days`, from the first on, are complete with these `settings` (a hash), and forget
+    what is there of other nights: their incidents had other settings, or other nights before them.
     """
     replayed = {
         path.parent.name: read_json(path).get("settings") for path in root.glob("reports/*/replayed.json")
@@ -143,8 +142,8 @@ def complete_nights(root, days, settings):
 
 
 def replay(root, days, config, cores):
-    """Run the nights `days` that are not complete, telling of each how long it took, what failed and how
-    much is left.
+    """Run those of the nights `days` that are not complete, and print of each how long it took, what failed
+    and how much is left.
     """
     text = yaml.safe_dump(config)
     settings = hashlib.sha256(text.encode()).hexdigest()

@@ -64,8 +64,8 @@ def last_reports(nights, studies):
 
 
 def when_told(true_incidents, findings, hits):
-    """Return `true_incidents` with `shown`, the night of the first finding that shows each, missing for none,
-    `found`, and `delay`, the nights to it from the day of the start.
+    """Return `true_incidents` with `shown`, the night of the first finding that shows each (missing for
+    none), `found`, and `delay`, the nights from the day of its start to that night.
 
     hits : bool (findings, true incidents).
     """
@@ -88,9 +88,7 @@ def chain_findings(findings, keys, gap):
 
 
 def alone(findings):
-    """Put every finding into an incident of its own: Series of text. It stays one thing over the nights by
-    its name.
-    """
+    """Put every finding into an incident of its own: Series of text, names that last over the nights."""
     named = findings.assign(name=[parts_of(entity)[0] for entity in findings.entity])
     return chain_findings(named, ["study", "kind", "name"], ONE_DAY).astype(str)
 
@@ -120,7 +118,7 @@ def seen_by_several(findings, hits):
 
 def troubles_of_mixed(mixed, findings, hits, *, true_incidents):
     """Name the troubles that each of the `mixed` incidents (names) holds: list of texts such as "memleak n01,
-    dead_sector run 7", none for none.
+    dead_sector run 7", empty for none.
 
     hits : bool (findings, true incidents). true_incidents : with kind and entity, in the order of `hits`.
     """

@@ -119,8 +119,8 @@ def members_of(grid, total):
 
 def common_cause(grid, total):
     """Tell what the fall of a total is, if most of its members fell with it: a dict of kind, members, share
-    (of them that fell) and sites (of those of a VO, the largest loss first, parted by ", "; "" for those of
-    one site), else None, also where one member explains it.
+    (of them that fell) and sites (of those of a VO, the largest loss first, separated by ", "; "" for those
+    of one site), else None, also where one member explains it.
     """
     rows = members_of(grid, total)
     rows = rows[grid.features["weeks_active"][rows, total.start] > 0]

@@ -1,4 +1,4 @@
-"""Findings of the telemetry study: the metric that tells most of an incident, a sentence of evidence,
+"""Findings of the telemetry study: the metric that shows an incident most clearly, a sentence of evidence,
 pictures.
 
     Ranges      what is healthy for an incident              Ranges, reference_of, deviations
@@ -23,7 +23,7 @@ from nightshift.detectors.telemetry_sites import site_of
 from nightshift.series import NUMBERS
 from nightshift.wording import from_to, last_moment, lasting, moment, plural
 
-# as the digest counts by default: what ended this long before the newest data is over
+# as in the digest by default: what ended this long before the newest data has ended for good
 STILL = pd.Timedelta(hours=6)
 
 # ----------------------------------------------------------------------------------------------------- Ranges
@@ -56,10 +56,11 @@ class Ranges:
 
 
 def reference_of(incident, ranges):
-    """Choose the windows that tell what is healthy for one incident: (DataFrame, whose they are, in words).
+    """Choose the windows that show what is healthy for one incident: (DataFrame, whose they are, in words).
 
-    The other nodes of the same job, which compute the same at the same time; where there are fewer than three
-    of them, or fewer than ten windows, the node's own healthy past; where it has none, what all nodes do.
+    These are the windows of the other nodes of the same job, which compute the same at the same time. Where
+    there are fewer than three such nodes, or ten such windows, it is the node's own healthy past; where it
+    has none, what all nodes do.
     """
     same_job = ranges.unflagged.job_id == incident.job_id
     others = ranges.unflagged[same_job & (ranges.unflagged.node_id != incident.node_id)]
@@ -75,9 +76,9 @@ def deviations(incident, ranges):
     """Measure how far each metric was from its healthy range in one incident: (DataFrame [metric] observed,
     expected, low, high, z, the farthest first; whose range it is).
 
-    The healthy range is where nine of ten values of `reference_of` lie; z counts robust standard deviations.
-    Spreads below a tenth of what the metric varies over all nodes count as that tenth: three nodes in step
-    would make a trifle look enormous.
+    The healthy range holds nine of ten values of `reference_of`; z counts robust standard deviations. A
+    spread below a tenth of the metric's spread over all nodes counts as that tenth: else three nodes in step
+    would make a tiny difference look enormous.
     """
     healthy, whose = healthy_range(incident, ranges)
     hit = is_hit(incident, ranges)
@@ -230,7 +231,7 @@ def farthest_table(incidents, ranges):
 
 
 def finding_of(incident, ranges, *, setting):
-    """Turn one incident into a finding, a dictionary, told by the metric that is farthest from its healthy
+    """Turn one incident into a finding, a dictionary, shown by the metric that is farthest from its healthy
     range.
     """
     table, whose = deviations(incident, ranges)
@@ -314,7 +315,7 @@ def findings_of(reported, silent, *, ranges, setting, source_end):
 
 
 def answer_of(reported, by_chance, *, silent, judged, newest, reason):
-    """Say in a sentence what the night brought: which nodes misbehaved, none, or why nothing can be told.
+    """Say in a sentence what the night brought: which nodes misbehaved, that none did, or why it cannot say.
 
     reported, by_chance : incidents that are findings, the strongest first, and others. silent : rows of
     `silent_entities`. judged : windows. newest : end of the newest window of any node. reason : why there is
@@ -459,7 +460,7 @@ def label_incident(finding, ax, *, metric, unit):
 
 
 def plot_findings(findings, ax, *, incidents, ranges, units):
-    """Draw the telling metric of each finding on an axis of its own, and hide the axes that are left.
+    """Draw the telling metric of each finding on an axis of its own, and hide the remaining axes.
 
     findings : rows of the table of findings; incidents : those that they report, by node_id and start. ranges
     : the Ranges that say what is healthy. ax : array of axes, at least one per finding. units : {metric:

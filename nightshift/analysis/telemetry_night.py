@@ -3,7 +3,7 @@
 Windows      with their labels, of the judged days       read_spans, healthy_past
 Metrics      units, those that tell                      units_of, telling_columns
 Words        of the headline                             headline_notes, watched_words
-Warnings     of what cannot be told                      lone_node_words, lacking_words
+Warnings     of what cannot be found                     lone_node_words, lacking_words
 Silence      nodes that have paused, but not too long    waiting_nodes
 """
 
@@ -52,8 +52,8 @@ def units_of(encoders):
 
 
 def telling_columns(judged, encoders):
-    """Choose the metrics that told a trouble apart before, all where none did: {metric: column of its mean in
-    `judged`}. encoders : folder of the study.
+    """Choose the metrics that distinguished labelled troubles, or all where none did: {metric: column of its
+    mean in `judged`}. encoders : folder of the study.
     """
     path = encoders / "features.json"
     selected = json.loads(path.read_text())["features"] if path.exists() else {}
@@ -105,7 +105,7 @@ def watched_words(scored, *, n_runs, days, day):
 
 
 def lone_node_words(n_calibration, alone):
-    """Warn that the trouble of one node is not told from chance; "" where it is."""
+    """Warn that the trouble of a single node cannot be distinguished from chance; "" where it can."""
     if alone <= 1:
         return ""
     return (

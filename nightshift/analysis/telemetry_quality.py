@@ -200,9 +200,7 @@ def delays_and_alarms(p_value, runs, *, limit, n):
     sick = (windows.anomaly != "none").to_numpy()
     first = windows.start[sick].groupby(run[sick]).min()
     alarmed = windows.end[sick & alarm].groupby(run[sick & alarm]).min().reindex(first.index)
-    last = (
-        windows.end[sick].groupby(run[sick]).max()
-    )  # a run that is never alarmed counts with its whole length
+    last = windows.end[sick].groupby(run[sick]).max()  # a run without an alarm counts with its whole length
     delay = (alarmed + runs.ahead).fillna(last) - first
     watched = (~sick).sum() * (runs.step / pd.Timedelta(days=1))  # node-days
     return (

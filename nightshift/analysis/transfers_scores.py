@@ -1,9 +1,9 @@
 """Scores of the transfers, day by day: what a night has scored, the next one does not score again.
 
-The score of a transfer depends on it and on those before it alone, of which the predictor's memory is all
-that counts. So each day is scored from the memory of the day before, and kept with its own. Where a day of
+The score of a transfer depends only on itself and on the transfers before it, by way of the predictor's
+memory. So each day is scored from the memory of the day before, and kept with its own memory. Where a day of
 the clean table, the predictor, the names that it knows or the code has changed since, that day and those
-after it are scored anew.
+after it are scored again.
 """
 
 import hashlib
@@ -64,7 +64,7 @@ def score_days(clean, begin, *, predictor, categories, kept):
 
 
 def made_by(predictor, categories):
-    """A hash of all but transfers that scores depend on: the predictor, its files, names and the code."""
+    """Hash what scores depend on besides transfers: the predictor, its files, names and the code."""
     path = Path(predictor["path"])
     described = {key: value for key, value in predictor.items() if key != "path"}
     names = {column: categories[column][:size] for column, size in predictor["vocabulary"].items()}
@@ -77,8 +77,8 @@ def made_by(predictor, categories):
 
 
 def scores_of(clean, day, of, kept, scorer):
-    """The scores of a day by place, and the memory after it: those that are `kept` where they are `of` the
-    same, else anew. scorer : predictor, categories and memory before, as `score_transfers` takes them.
+    """Return the scores of a day by place, and the memory after it: the `kept` ones where they are `of` the
+    same, else computed. scorer : predictor, categories and memory before, as `score_transfers` takes them.
     """
     predictor, categories, memory = scorer
     note, table = kept / f"{day}.json", kept / f"{day}.parquet"
@@ -89,15 +89,16 @@ def scores_of(clean, day, of, kept, scorer):
     columns += ["link", "size_bin"]  # of the trivial predictors
     rows = clean.read(list(dict.fromkeys(columns)), days=[day], keep=is_done)
     scores, memory = score_transfers(predictor, rows, categories, memory)
-    note.unlink(missing_ok=True)  # first away, last back: what is cut off in between is scored again
+    # removed first and written last, so that a day that was cut off in between is scored again
+    note.unlink(missing_ok=True)
     write_parquet(scores, table)
     write_json({"of": of, "memory": memory, "check": check_of(of, memory)}, note)
     return scores, memory
 
 
 def kept_scores(note, table, of, n_rows):
-    """The scores in the file `table` and the memory in `note`, where these are whole, `of` what is wanted and
-    of so many rows; else None: what is damaged is computed again.
+    """Read the scores in the file `table` and the memory in `note`, where both are whole, `of` what is wanted
+    and have `n_rows` rows; None for anything else, so that what is damaged is computed again.
     """
     noted = read_json(note)
     if noted.get("of") != of or noted.get("check") != check_of(of, noted.get("memory")):
@@ -110,13 +111,13 @@ def kept_scores(note, table, of, n_rows):
 
 
 def check_of(of, memory):
-    """A hash of what a note says, by which a change of a digit of the memory is seen."""
+    """Hash what a note says, so that the change of a single digit of the memory is noticed."""
     return hashlib.sha256(json.dumps([of, memory]).encode()).hexdigest()
 
 
 def write_scores(scored, clean, path):
-    """Write scored transfers to `path`, the columns SCORES, day by day: request ids are read and written, and
-    not held. ValueError when a transfer is scored twice.
+    """Write scored transfers to `path`, the columns SCORES, day by day, so that memory does not hold their
+    request ids. ValueError where a transfer is scored twice.
 
     scored : DataFrame of SCORES but request_id and attempt, by place in `clean`, a CleanTable, in their
     order.

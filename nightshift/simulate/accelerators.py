@@ -1,6 +1,5 @@
-"""The simulated accelerators: allocations of GPUs, some never used, and what DCGM writes.
-
-DCGM is the exporter of the vendor.
+"""The simulated accelerators: allocations of GPUs, some of them never used, and what DCGM, the monitoring of
+NVIDIA, writes of them.
 
 make_devices, draw_allocations    GPUs, and who holds which when
 gpu_incidents                     allocations that are never used
@@ -13,7 +12,7 @@ import pandas as pd
 from nightshift.simulate.timeline import write_gzip
 
 SPAN = pd.Timedelta(days=14)  # before the end of the sample
-JOBS_PER_GPU = 60  # more than fit into the span: five hours each in the mean
+JOBS_PER_GPU = 60  # more than fit into the span, at five hours each on average
 IDLE_SHARE = 1 / 8  # of the allocations
 MEMORY_MIB = 81920
 

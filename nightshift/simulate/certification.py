@@ -109,8 +109,8 @@ EFFECTS = {  # parts of the size of a failure that move and that widen an elemen
 def take_runs(rng, settings):
     """Take the runs, fill by fill: DataFrame run, fill, rises, start, burnt_h, lumisections, by start.
 
-    rises : lumisections at the begin of a fill in which the high voltage is not up yet. burnt_h : hours
-    since the begin of the fill. The last run begins four hours before the end of the sample. Between two
+    rises : lumisections at the start of a fill in which the high voltage is not up yet. burnt_h : hours
+    since the start of the fill. The last run begins four hours before the end of the sample. Between two
     runs of a fill one to three hours are left out, between two fills 18 to 40, before all is squeezed into
     `certification_days`.
     """

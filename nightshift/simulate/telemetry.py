@@ -20,7 +20,8 @@ from helpers import atomic
 from nightshift.simulate.timeline import write_csv
 
 RUN_S, N_CORES, NODES_PER_CLUSTER = 420, 32, 4
-KIB, TOTAL_KIB = 2.0**20, 128 * 2.0**20  # KiB in a GiB; memory of a node
+KIB_PER_GIB = 2.0**20
+TOTAL_KIB = 128 * KIB_PER_GIB  # memory of a node
 SAMPLERS = ["meminfo", "procstat", "vmstat", "procnetdev", "perfevent"]
 CAMPAIGN_DAYS = 20  # before the nights
 LABELLED_KINDS = [
@@ -121,7 +122,7 @@ def draw_jobs(rng, settings, *, nodes, outages):
 def draw_runs(rng, settings, *, runs):
     """Return `runs`, of `draw_jobs`, with anomaly ("none" or one of KINDS), strength and onset_s.
 
-    In the campaign two of the four nodes of a job have its trouble, from the begin. Of the nights, the last
+    In the campaign two of the four nodes of a job have its trouble, from the start. Of the nights, the last
     five hold one run of each kind, earlier ones one in two nights; it begins 60 to 180 s after the job.
     Strengths lie between 0.4 and 1, 0 without trouble.
     """
@@ -248,9 +249,9 @@ def compute_gauges(chance, work, *, load, trouble):
     """Compute the metrics that go up and down: {sampler: {metric: (runs, seconds) or a number}}, memory in
     KiB.
     """
-    anonymous = (work["memory_gib"] + load["leaked_gib"] + 1.2) * KIB
-    cached = 6 * KIB * chance.about_one(0.002, of_run=0.1)
-    free = np.maximum(TOTAL_KIB - anonymous - cached - 3 * KIB, 0.5 * KIB)
+    anonymous = (work["memory_gib"] + load["leaked_gib"] + 1.2) * KIB_PER_GIB
+    cached = 6 * KIB_PER_GIB * chance.about_one(0.002, of_run=0.1)
+    free = np.maximum(TOTAL_KIB - anonymous - cached - 3 * KIB_PER_GIB, 0.5 * KIB_PER_GIB)
     queue = load["user"] + 2.5 * trouble["cpuoccupy"] + 0.8 * chance.rng.normal(size=chance.shape)
     memory = {
         "MemTotal": TOTAL_KIB,
@@ -262,7 +263,7 @@ def compute_gauges(chance, work, *, load, trouble):
         "Inactive": 0.1 * anonymous + 0.5 * cached,
         "SwapFree": 0.0,
         "HugePages_Total": 0.0,
-        "Slab": 0.9 * KIB * chance.about_one(0.002),
+        "Slab": 0.9 * KIB_PER_GIB * chance.about_one(0.002),
         "Dirty": 900 * chance.rng.gamma(1, 1, chance.shape),
     }
     processes = {
@@ -391,7 +392,7 @@ def examples_of_trouble(runs, gauges, *, rates):
     """
     events = rates["perfevent"]
     metrics = {
-        "memleak": ("MemFree, GiB", gauges["meminfo"]["MemFree"], KIB),
+        "memleak": ("MemFree, GiB", gauges["meminfo"]["MemFree"], KIB_PER_GIB),
         "cpuoccupy": ("procs_running, processes", gauges["procstat"]["procs_running"], 1),
         "membw": ("llc_misses, million/s", events["llc_misses"], 1e6),
         "cachecopy": ("l2_misses, million/s", events["l2_misses"], 1e6),

@@ -282,7 +282,7 @@ def draw_machines(requests, settings, *, n_machines):
 def draw_handling(rng, tickets, *, intents, incidents, since):
     """Return `tickets` with priority, queue, topic, asked_h, reply_work_h and solve_work_h.
 
-    asked_h : hours since the begin of the span. The working hours to the first reply and from there to the
+    asked_h : hours since the start of the span. The working hours to the first reply and from there to the
     end are log-normal around the medians of the intent: shorter for what is urgent, longer in a slow topic,
     much longer for the one ticket in twenty that nobody wants. One ticket in 25 lies in any queue, and one
     in five has another topic than its own. Priority is a wish of the user.

@@ -1,7 +1,7 @@
-"""What simulated tickets say: a grammar of phrases, other words for the same, and the mistakes of people.
+"""What simulated tickets say: a grammar of phrases, synonyms, and the mistakes of people.
 
 Writer            draws staff, and composes every message and reply
-write_messages    subject, body and format of each ticket; what is sent twice says twice the same
+write_messages    subject, body and format of each ticket; one that is sent twice has the same text twice
 """
 
 import html
@@ -11,9 +11,8 @@ from nightshift.simulate.tickets_desk import invent_name
 from nightshift.simulate.timeline import SITE_NAMES
 
 CHOICE = re.compile(r"\(([^()]*)\)|\{(\w+)\}")  # (this|that) or {word}
-LEFT_OVER = re.compile(
-    r" +(?=[ .,?\n])(?<!\n-- )|(?<=\n) +"
-)  # spaces of what was left out; "-- " opens a signature
+# spaces around what was left out; "-- " opens a signature
+LEFT_OVER = re.compile(r" +(?=[ .,?\n])(?<!\n-- )|(?<=\n) +")
 WORD = re.compile(r"(?<![\w/.@-])[a-z]+(?![\w/@-])")  # but within addresses, names of hosts and paths
 OWN_WORDS = ("package", "library", "commercial", "course")  # the same in all that a ticket says
 HOSTS = ["login1", "login2", "n014", "n103", "gpu07"]

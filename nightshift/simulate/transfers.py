@@ -113,7 +113,7 @@ def draw_rules(rng, settings, *, storages):
 def draw_files(rng, settings, *, rules, storages):
     """Draw the files of all rules, by time: DataFrame of the columns of `rules`, rule, bytes, asked_s, fts.
 
-    asked_s : seconds since the begin of the sample, within five minutes of the rule. fts : of the
+    asked_s : seconds since the start of the sample, within five minutes of the rule. fts : of the
     destination.
     """
     files = rules.loc[rules.index.repeat(rules.files)].reset_index(names="rule").drop(columns="files")

@@ -22,9 +22,9 @@ FOLDER = "sweeps"  # below the products folder
 
 
 class Options(NamedTuple):
-    """How `nightshift sweep` shall vary the values. config, day : the configuration and the night, "" for its
-    own. random, optuna : numbers of runs, 0 for a grid. model : whose skill Optuna looks at, "" for the model
-    in use.
+    """How `nightshift sweep` is to vary the values. config, day : the configuration and the night, "" for its
+    own. name : of the sweep, "" for one by what it varies. jobs : runs at once. random, optuna : numbers of
+    runs, 0 for a grid. seed : of both. model : whose skill Optuna looks at, "" for the model in use.
     """
 
     config: Path
@@ -38,10 +38,10 @@ class Options(NamedTuple):
 
 
 class Choices(NamedTuple):
-    """What `nightshift compare` shall show. config : where the sweeps are. study : which one, where a folder
+    """What `nightshift compare` is to show. config : where the sweeps are. study : which one, where a folder
     has several. model : which one is shown, "" for the one in use of each run. reference : the run that
     others are held against, "" for the best. folder : where the page and the tables go, "" for below the
-    sweeps. mlflow : whether MLflow shall log the runs.
+    sweeps. mlflow : whether to log the runs to MLflow.
     """
 
     config: Path
@@ -115,7 +115,7 @@ def points_of(axes, options):
 
 
 def asked_of(study, step, options, night_of_config):
-    """What makes a sweep the one that it is, but for its axes: study, step, night, parameters of all runs."""
+    """Collect what identifies a sweep besides its axes: study, step, night, common parameters and search."""
     kind = "random" if options.random else "optuna" if options.optuna else "grid"
     parameters = night_of_config.parameters(study, step)
     day = str(night_of_config.day)
@@ -151,7 +151,7 @@ def run_sweep(made, options, search):
 
 
 def learner(made, search):
-    """A function that lets `search` learn from the run of a name; one that does nothing without a search."""
+    """Make a function that lets `search` learn from the run that it names; without one it does nothing."""
 
     def learn(run):
         if search is not None:
@@ -200,7 +200,7 @@ def compare(names, chosen):
 
 
 def products_of_config(path):
-    """The products folder that a configuration names; it is read and not checked."""
+    """Return the products folder that a configuration names, which is read but not checked."""
     return project_path(read_yaml(path).get("products") or "")
 
 

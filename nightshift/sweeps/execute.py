@@ -1,7 +1,7 @@
 """The runs of a sweep: each notebook in processes of its own, by the runner of the night, some at a time.
 
-A run that ended well is never repeated. One that was killed in its midst, or that failed, begins anew when
-the same command is given again.
+A run that ended well is never repeated. One that was killed or failed starts again when the same command is
+given once more.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from nightshift.sweeps.runs import point_in_words
 from nightshift.wording import plural
 
 PATIENCE_S = 15  # for a run whose sweep was killed: its processes end by themselves within seconds
-# as in the chain: more would wait for one another
+# as in the chain: with more threads, runs would wait for one another
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
@@ -40,8 +40,8 @@ class Runner:
         self.seconds = []  # of the runs that this process executed
 
     def run_all(self, ask, answer):
-        """Execute what `ask` gives, names of runs, until it gives None; `answer` is called with the name and
-        the record of each.
+        """Execute runs until there are no more. ask : function that returns the name of the next run, or
+        None. answer : function that is called with the name and the record of each run that has ended.
         """
         pending = set()
         with (
@@ -114,7 +114,7 @@ class Runner:
                     process.terminate()
 
     def line_after(self, run, record):
-        """The line of progress after a run ended."""
+        """Write the line of progress after a run has ended."""
         words = f"{self.n_ended} of {self.n} runs: {run} ({point_in_words(self.sweep.plan['runs'][run])})"
         if record["outcome"] != "ok":
             return f"{words} failed: {record['error'] or 'it left no record'}"

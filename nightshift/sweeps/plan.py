@@ -1,8 +1,8 @@
 """What a sweep is: a step of a study, the parameters that all runs share, and the point of each run.
 
 A sweep is a folder. `sweep.json` holds its plan, `inputs/` what the night left for the step, and each run
-has a products folder of its own, `001/` and on, that links to the inputs. Nothing of it lies in the night's
-folders, and a night that runs meanwhile changes nothing of what the runs read.
+has a products folder of its own, `001/` and on, that links to the inputs. Nothing is written to the night's
+folders, and a night that runs meanwhile does not change what the runs read.
 """
 
 import hashlib
@@ -69,8 +69,10 @@ class Sweep(NamedTuple):
 
 
 def make_plan(asked, axes, points):
-    """The plan of a sweep as JSON has it. asked : {study, step, day, parameters, search, seed}; axes :
-    [Axis]; points : [{name: value}] of the runs that are certain before the first one ends.
+    """Make the plan of a sweep, as JSON has it.
+
+    asked : {study, step, day, parameters, search, seed}. axes : [Axis]. points : [{name: value}], those that
+    are certain before the first run ends.
     """
     runs = {f"{number:03}": point for number, point in enumerate(points, 1)}
     axes = {axis.name: list(axis[1:]) for axis in axes}
@@ -78,15 +80,16 @@ def make_plan(asked, axes, points):
 
 
 def default_name(plan):
-    """The name of a sweep that was given none: the same for the same plan, whatever its number of runs."""
+    """Name a sweep that was given no name: the same for the same plan, whatever its number of runs."""
     text = json.dumps([plan[key] for key in SEARCH], sort_keys=True)
     return f"{plan['study']}-{plan['step']}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
 
 def open_sweep(folder, plan):
-    """The sweep of this `plan` in `folder`, begun or gone on with; ValueError where another one is there.
+    """Begin the sweep of this `plan` in `folder`, or continue it: a Sweep. ValueError where another one is
+    there.
 
-    A random search or one of Optuna may grow: its runs stay and more follow.
+    A random search, or one by Optuna, may grow: its runs stay, and more follow.
     """
     before = read_json(folder / PLAN)
     if before:
@@ -103,7 +106,7 @@ def open_sweep(folder, plan):
 
 
 def read_sweep(folder):
-    """The sweep in `folder`; None where there is none."""
+    """Read the sweep in `folder`: a Sweep, None where there is none."""
     plan = read_json(Path(folder) / PLAN)
     return Sweep(Path(folder), plan) if plan.get("version") == VERSION else None
 
@@ -112,17 +115,17 @@ def read_sweep(folder):
 
 
 def steps_before(study, step):
-    """The steps whose products a step of a study may read, in their order; of the first one, the sample."""
+    """List the steps whose products a step of a study may read, in order; for the first one, the sample."""
     last = step if step in STEPS else study_of(study).extra_notebooks[step].reads
     position = STEPS.index(last) + (step not in STEPS)
     return STEPS[:position] or ["simulate"]
 
 
 def night_files(root, day, study, step):
-    """What the night `day` below `root` left for a step of `study`: paths relative to `root`, sorted.
+    """List what the night `day` below `root` left for a step of `study`: paths relative to `root`, sorted.
 
-    Training begins without what an earlier training left, so that each run is judged by itself. ValueError
-    says in one line which step of the night is missing, failed or was overtaken by another night.
+    What an earlier training left is no input of a training, so that each run is judged by itself. ValueError
+    says in one line which step of the night is missing, failed or was replaced by that of another night.
     """
     names, before = set(), steps_before(study, step)
     for one in before:
@@ -130,9 +133,8 @@ def night_files(root, day, study, step):
         run = read_run(root / "reports" / day, owner, one)
         if run["outcome"] == "failed":
             raise ValueError(f"{study}/{one} of {day} is no input, since it failed: {run['error']}")
-        listed = (
-            {} if one == "3_train" else run["products"]
-        )  # training is weekly, and not always of this night
+        # training is weekly, so its products need not be of this night
+        listed = {} if one == "3_train" else run["products"]
         if other := differing(root, listed):
             raise ValueError(f"{other[0]} is not as {one} of {day} left it: run that night again")
         there = products_of(root, patterns_of(owner, one))

@@ -1,6 +1,6 @@
-"""Points that Optuna asks for, one after another, each by what the runs before have shown.
+"""Points that Optuna chooses one after another, each by the results of the runs before.
 
-The records of the runs are its storage: after a kill it is shown what is complete, and goes on.
+The records of the runs serve as its storage: after a kill it is given those that are complete, and continues.
 """
 
 
@@ -21,21 +21,21 @@ class Search:
         self.asked = {}  # the trial of each run that was asked for and has not been answered
 
     def begin(self, n_runs):
-        """Begin, or go on after `n_runs` runs: with the same seed the sampler would ask for the same first
-        points once more.
+        """Begin, or continue after `n_runs` runs, which enter the seed: with the same seed the sampler would
+        choose the same first points again.
         """
         sampler = self.optuna.samplers.TPESampler(seed=self.seed + n_runs)
         self.study = self.optuna.create_study(direction="maximize", sampler=sampler)
 
     def ask(self, run):
-        """The point, {name: value}, of the next run, which will be called `run`."""
+        """Choose the point, {name: value}, of the next run, which will be called `run`."""
         self.asked[run] = self.study.ask(self.spaces)
         chosen = self.asked[run].params.items()
         return {name: self.lists[name][value] if name in self.lists else value for name, value in chosen}
 
     def answer(self, run, point, models):
-        """Let it learn from a `run` that has ended, whoever asked for it: its `point` and the models of its
-        metrics. One without the skill counts as failed.
+        """Let the search learn from a `run` that has ended, even if this process did not ask for it. point :
+        of the run. models : of its metrics; where none has the skill, the run counts as failed.
         """
         skill, trial = skill_of(models, self.model), self.asked.pop(run, None)
         state = self.optuna.trial.TrialState
@@ -52,8 +52,8 @@ class Search:
 
 
 def distribution(axis, made):
-    """The distribution of an `axis`, one of those of the module `made` of Optuna; of a list, that of the
-    places in it, since Optuna takes no lists as values.
+    """Make the distribution of an `axis`, one of those in Optuna's module `made`; for a list of values, that
+    of the positions in it, since a value may be a list itself, which Optuna does not take.
     """
     if not axis.spacing:
         return made.CategoricalDistribution(list(range(len(axis.values))))
@@ -63,6 +63,6 @@ def distribution(axis, made):
 
 
 def skill_of(models, name):
-    """The skill of the model called `name`, or of the first one in use where `name` is ""; None without."""
+    """Return the skill of the model `name`, or, where that is "", of the first one in use; None for none."""
     skills = [one["skill"] for one in models if (one["name"] == name if name else one["in_use"])]
     return skills[0] if skills else None

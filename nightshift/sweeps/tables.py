@@ -9,21 +9,14 @@ import pandas as pd
 from helpers import write_csv, write_parquet
 from nightshift.statistics import percentile_interval, resampled_sums
 
-OF_MODEL = {"name": "model", "model": "value"}  # keys of metrics.json that a column calls otherwise
-ALWAYS = (
-    "model",
-    "metric",
-    "value",
-    "skill",
-    "skill_low",
-    "skill_high",
-    "in_use",
-)  # columns, even without runs
+OF_MODEL = {"name": "model", "model": "value"}  # keys of metrics.json whose columns have other names
+# columns of the table of results, even where there are no runs
+ALWAYS = ("model", "metric", "value", "skill", "skill_low", "skill_high", "in_use")
 RESAMPLES = 1000
 
 
 def results_of(runs):
-    """The results of `runs`, [Run], as `nightshift.sweeps.results` describes them."""
+    """Collect the results of `runs`, [Run], as `nightshift.sweeps.results` describes them: DataFrame."""
     rows = []
     for run in runs:
         ending = run.ending
@@ -47,8 +40,8 @@ def write_results(frame, folder):
 
 
 def differing_parameters(runs):
-    """Names of the parameters that are not the same in all `runs`, in the order of the notebook; a run of
-    which none are recorded counts for nothing.
+    """Name the parameters that are not the same in all `runs`, in the order of the notebook; a run without
+    recorded parameters is left out.
     """
     recorded = [run.parameters for run in runs if run.parameters]
     names = list(dict.fromkeys(name for parameters in recorded for name in parameters))
@@ -57,7 +50,7 @@ def differing_parameters(runs):
 
 class Difference(NamedTuple):
     """How much larger the mean error of a run is than that of the reference, as a share of the latter, with
-    its 95% interval; on `n` test rows that both have.
+    its 95% interval, on the `n` test rows that both have.
     """
 
     share: float
@@ -72,8 +65,8 @@ class Difference(NamedTuple):
 
 
 def paired_difference(run, reference, model, other):
-    """The Difference of `model` in a run from the model `other` in the reference, on the test rows of both;
-    None where one has no errors of it, no row is in both, or the reference makes none.
+    """Measure the Difference of `model` in a run from the model `other` in the reference, on the test rows of
+    both; None where one has no errors of its model, they share no row, or the reference makes no error.
 
     Groups of rows that share their luck, such as hours or jobs, are drawn together (paired bootstrap, Efron &
     Tibshirani 1993, chapter 8). Another metric needs no other care: an error is any number that is smaller
@@ -95,8 +88,8 @@ def paired_difference(run, reference, model, other):
 
 
 def varying_models(runs):
-    """Names of the models whose errors or metrics differ between `runs`; the others are the same in all, such
-    as baselines without the parameters that vary.
+    """Name the models whose errors or metrics differ between `runs`; the others, such as baselines without
+    the parameters that vary, are the same in all.
     """
     values = {}
     for run in runs:

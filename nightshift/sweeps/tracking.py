@@ -4,7 +4,7 @@ server gets them.
 
 from nightshift.wording import plural
 
-TAG = "nightshift.run"  # by which a run is recognised that was logged before
+TAG = "nightshift.run"  # by which runs that were logged before are recognised
 NUMBERS = ("model", "baseline", "skill", "skill_low", "skill_high", "alarm_rate_observed")
 
 
@@ -30,7 +30,7 @@ def log_runs(runs):
 
 
 def identity(run):
-    """What tells one execution of a run from all others."""
+    """Identify one execution of a run among all others: its folder and its start, as text."""
     return f"{run.folder.resolve()} {run.ending['started']}"
 
 
