@@ -6,8 +6,8 @@
     Plots       one figure, one claim, saved and shown       show_figure
     Records     sentences, tables, metrics, findings         show_sentence, record_metrics, write_findings
 
-A function enters when a second study needs it, or several would err by a silent error in it. All is pure but
-`write_`, `record_`, `show_`. All else is in nightshift/.
+A function belongs here when a second study needs it, or when a silent error in it would spoil several. All
+functions are pure except `write_`, `record_` and `show_`. Everything else is in nightshift/.
 """
 
 import contextlib
@@ -48,11 +48,11 @@ def project_path(path):
 
 
 def study_paths(study, products=""):
-    """Where `study` keeps its products below the folder `products` (empty: the repository), or where a
-    try-out does: nightshift/tryout.py.
+    """Return where `study` keeps its products below the folder `products` (empty: the repository), or where
+    its try-outs do, see nightshift/tryout.py.
 
-    Returns a namespace of paths: root, sample, raw, encoders, models, plots (folders), clean, rejected,
-    scores, findings (files).
+    A namespace of paths: root, sample, raw, encoders, models, plots (folders), clean, rejected, scores,
+    findings (files, or folders of files for large tables).
     """
     root = output_root(project_path(products), show_sentence)
     paths = {name: root / name / study for name in ("encoders", "models", "plots")}
@@ -160,12 +160,13 @@ def check_schema(frame, schema, name):
 
 
 def fit_categories(frame, columns, earlier=None):
-    """Category lists of `columns` of a frame, as `extend_categories` makes them."""
+    """List the categories of `columns` of a frame, as `extend_categories` does."""
     return extend_categories({c: frame[c].value_counts().to_dict() for c in columns}, earlier)
 
 
 def extend_categories(counts, earlier=None):
-    """Category lists: {column: [value, ...]}; position + 1 is the code, 0 is reserved for unseen values.
+    """List the categories of columns: {column: [value, ...]}; position + 1 is the code, and 0 is reserved for
+    values never seen.
 
     counts : {column: {value: rows}}. What is in `earlier`, an earlier result, keeps its codes; new values are
     appended by falling count, so that stored models stay valid.
@@ -179,7 +180,7 @@ def extend_categories(counts, earlier=None):
 
 
 def encode_categories(frame, categories):
-    """Codes of the columns of `categories` as a new int32 frame [row, column]; unseen and missing values
+    """Encode the columns of `categories`: a new int32 frame [row, column]; values never seen and missing ones
     get 0.
     """
     # names are looked up once each, not once per row
@@ -192,7 +193,7 @@ def encode_categories(frame, categories):
 
 
 def table_key(frame, keys):
-    """One text key per row from the columns `keys` (no keys: the empty text)."""
+    """Join the columns `keys` to one text key per row: Series; without keys, the empty text."""
     first, *others = [frame[key].astype(str) for key in keys] or [pd.Series("", index=frame.index)]
     return first.str.cat(others, sep="|")
 
@@ -206,8 +207,8 @@ def show_figure(ax, path, title, xlabel, ylabel):
 
     `ax` may be an array of axes, small multiples: the title and the labels are then those of the whole
     figure. A figure over time keeps its numbers, by which its report lets readers zoom: nightshift/series.py.
-    What somebody runs by hand is saved as a PDF too, for a paper; the chain saves the time, a tenth of
-    a second each.
+    A figure of a run by hand is saved as a PDF too, for a paper; the chain does not, which saves a tenth of a
+    second for each.
     """
     import matplotlib.pyplot as plt
     from IPython.display import Image, display
@@ -288,7 +289,7 @@ def write_findings(rows, path, study, made_by=None):
 
 
 def escape(value):
-    """`value` as text that neither Markdown nor HTML reads as markup, nor an address in it as a link."""
+    """Write `value` as text in which Markdown and HTML find no markup, and no address becomes a link."""
     text = html.escape(" ".join(str(value).split()), quote=False)  # "&#x27;" holds a sign that follows
     text = "".join(f"&#{ord(c)};" if c in "\\`*_{}[]()#+!|~$" else c for c in text)
     return text.replace("://", "&#58;//")
@@ -356,15 +357,16 @@ def write_test_errors(folder, errors, *, row, group, measure):
     other parameters are compared row by row (nightshift/sweeps/).
 
     errors : DataFrame [test row, model], smaller where a prediction is better. row, group : Series by the
-    same index: what a row is called in every run, and whose rows share their luck. measure : what an error
-    is, a noun. Rows of one name are numbered in their order; those without a finite error are left out.
+    same index: what a row is called in every run, and the group whose rows share their luck. measure : what
+    an error is, a noun. Rows of the same name are numbered in their order; those without a finite error are
+    left out.
     """
     table = table_of_errors(errors, row=row, group=group, measure=measure)
     write_parquet(table, Path(folder) / "test_errors.parquet")
 
 
 def table_of_errors(errors, *, row, group, measure):
-    """The table that `write_test_errors` writes; a part of it, where no two rows have one name."""
+    """Make the table that `write_test_errors` writes; in parts only where all rows have different names."""
     finite = errors[np.isfinite(errors).all(axis=1)]
     table = finite.assign(row=row.astype(str), group=group.astype(str))
     again = table.groupby("row").cumcount()

@@ -1,13 +1,15 @@
-"""More alarms than were stated: each means less than it says, and so does the quiet of the others."""
+"""Compare the share of alarms with the stated one: where more of what should be ordinary was flagged, neither
+an alarm nor its absence means what it says.
+"""
 
 from nightshift.runs import UNCALIBRATED, record, warn
 
 
 def report_alarms(alarms, *, verdict):
-    """Show what share of the ordinary items of a night was flagged; where it is more than stated, beyond
-    chance, warn of it, and record the verdict "not calibrated".
+    """Show what share of a night's ordinary items was flagged; where it exceeds the stated share beyond
+    chance, warn and record the verdict "not calibrated".
 
-    alarms : AlarmShare. verdict : what the notebook has recorded so far; one that is not "ok" is graver and
+    alarms : AlarmShare. verdict : what the notebook has recorded so far; any other than "ok" is graver, and
     stays.
     """
     from helpers import show_sentence

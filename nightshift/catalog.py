@@ -49,16 +49,14 @@ class FindingKind(Entry):
     """What one kind of finding is."""
 
     scope: Scope = "other"  # what it is about: site is a whole site, community a VO, desk what users ask
-    about: About | None = (
-        None  # what its entity names; by default what the study says, or what its scope tells
-    )
-    label: str = ""  # what an incident is called that holds nothing graver
+    about: About | None = None  # what its entity names; by default as the study says, or as its scope tells
+    label: str = ""  # what an incident is called in which this kind is the gravest
     description: str = ""  # the same as a sentence, without its subject
     keywords: list[str] = []  # words by which users speak of it in tickets, singular
     impact_unit: str = ""  # one of the study's impact_units; by default its first
-    impact_label: str = ""  # what stands behind the number; by default as the unit says
+    impact_label: str = ""  # what follows the number; by default as the unit says
     cadence: Cadence = "day"  # how often its source can change its mind; by default as often as the study's
-    benign: bool = False  # most often somebody wanted it so; it ranks lower
+    benign: bool = False  # mostly intended by somebody, so it ranks lower
     is_loss: bool = False  # a community does less, which trouble of its site may explain
     follows_incident: bool = False  # users ask because of an incident; it is joined to one
     rows: str = ""  # what a row is that shows it, singular; by default as the study says
@@ -67,7 +65,7 @@ class FindingKind(Entry):
 class ImpactUnit(Entry):
     """What one unit of impact means."""
 
-    label: str = ""  # what stands behind the number; by default the unit
+    label: str = ""  # what follows the number; by default the unit
     noticeable: float = Field(gt=0)  # an amount that somebody would notice, for ranking
     whole: bool = False  # counts whole things
 
@@ -117,19 +115,17 @@ class Study(Entry):
     cadence: Cadence = "day"
     about: About | None = None  # what entities name where neither the kind nor its scope tells
     rows: str = "row"  # what a row is that shows a finding, such as a transfer, singular
-    reports_after: Literal["day", "week", "calendar_week"] = (
-        "day"  # how long it takes until it can see a trouble
-    )
+    reports_after: Literal["day", "week", "calendar_week"] = "day"  # how long until it can see a trouble
     colour: str = "C7"  # of its strips, as matplotlib names it
     impact_units: Annotated[dict[str, ImpactUnit], BeforeValidator(whole_as_float)] = {}
     sample: list[str] = []  # files that the simulation writes for it, below data/sample
     least_history: LeastHistory = LeastHistory()
     sample_source: str = ""  # those of them that are its source, a pattern; by default the first
     extra_notebooks: dict[str, ExtraNotebook] = {}
-    networks: bool = False  # whether its notebooks import Keras, which is then done once and not in each
+    networks: bool = False  # whether its notebooks import Keras, which the fork server then does once for all
     kinds: dict[str, FindingKind]
     open_kinds: bool = False  # whether labels of its source are kinds, too
-    troubles: dict[str, Trouble] = {}
+    troubles: dict[str, Trouble] = {}  # that the simulation makes in its source
     downloads: dict[str, str] = {}  # files of its analysis that its report offers: path, what it is
 
 
@@ -317,7 +313,7 @@ def impact_units():
 
 
 def impact_labels(kinds):
-    """{unit: what stands behind an amount of it} of findings of `kinds`, a set of (study, kind): that of the
+    """{unit: what follows an amount of it} for findings of `kinds`, a set of (study, kind): the label of the
     kinds, where they agree, else that of the unit.
     """
     units, labels = impact_units(), {}

@@ -1,5 +1,5 @@
-"""One night of a configuration as the chain sees it: what each step is told and reads, and which steps must
-run again whatever Snakemake remembers.
+"""One night of a configuration as the chain sees it: which parameters each step gets, which files it reads,
+and which steps must run again whatever Snakemake remembers.
 
 Snakemake orders the steps and repeats what files and parameters make out of date. What it cannot know stands
 here: that training is weekly, which studies have findings of tonight, and that a product was not made by the
@@ -69,8 +69,8 @@ TOUCHED = "touched"  # a reason to train that Snakemake finds by itself: a file 
 
 
 def files_of(pattern):
-    """Paths of the files that `pattern` names, as Snakemake shall see them: relative to the repository where
-    the pattern is.
+    """Paths of the files that `pattern` names, as Snakemake is to see them: relative to the repository where
+    the pattern is relative.
     """
     paths = matching_files(pattern)
     absolute = os.path.isabs(os.path.expanduser(pattern))
@@ -95,7 +95,7 @@ class Night:
         self.report = self.root / "reports" / config["day"]
         self.studies = config["studies"]
 
-    # --------------------------------------------------------------------------------- what each step is told
+    # -------------------------------------------------------------------------------- what each step is given
 
     def day_of(self, study):
         """Last day of a study's data: the night, or the study's own `day` where its source ended long ago."""
@@ -131,13 +131,11 @@ class Night:
         return str(self.parameters(study, "1_extract")["source"])
 
     def step_parameters(self, study, step):
-        """What the notebook of a step is told, as JSON has it; training is told its own day."""
+        """Parameters of the notebook of a step, as JSON has them; training gets a day of its own."""
         return self.parameters(study, step) | ({"day": self.train_day(study)} if step == "3_train" else {})
 
     def digest_parameters(self):
-        """What the digest is told: the shared parameters, its own, and which studies have findings of
-        tonight.
-        """
+        """Parameters of the digest: the shared ones, its own, and which studies have findings of tonight."""
         tables = {study: self.tables_of_tonight(study) for study in self.studies}
         nights = {study: str(self.day_of(study)) for study, (there, _) in tables.items() if there}
         missing = [
@@ -179,14 +177,12 @@ class Night:
 
     @cached_property
     def trains(self):
-        """{study: why its training must run; "" where it must not}, each reason a line that is worth saying
-        or "due".
-        """
+        """{study: why its training must run, as `reason_to_train` says}."""
         return {study: self.reason_to_train(study) for study in self.studies}
 
     def reason_to_train(self, study):
-        """Why 3_train must run: no model, one older than `retrain_days` or of a later night, another
-        notebook, parameters, source or file.
+        """Why 3_train must run, as `again` says it, or TOUCHED: there is no model, it is older than
+        `retrain_days` or of a later night, or the notebook, its parameters, the source or a file is another.
         """
         stored = self.root / "models" / study / "metrics.json"
         if not stored.exists():
@@ -197,10 +193,8 @@ class Night:
         run = read_run(
             self.root / "reports" / str(trained + (self.day - self.day_of(study))), study, "3_train"
         )
-        named = [
-            *self.read_beside(study, "2_preprocess"),
-            *self.read_beside(study, "3_train"),
-        ]  # the former may say which features there are
+        # those of 2_preprocess too: they may say which features there are
+        named = [*self.read_beside(study, "2_preprocess"), *self.read_beside(study, "3_train")]
         source = read_json(self.root / "data/raw" / study / "status.json").get("source")
         if (
             not 0 <= (self.day_of(study) - trained).days < self.config.get("retrain_days", 7)
@@ -209,7 +203,7 @@ class Night:
                 and run["given"] != as_json(self.parameters(study, "3_train") | {"day": str(trained)})
             )
             or (source is not None and source != masked(self.source(study)))
-            or read_json(stored).get("too_little_history")  # a day more may be enough
+            or read_json(stored).get("too_little_history")  # one more day may be enough
         ):
             return "due"
         files = [notebook_of(study, "3_train"), *named]
@@ -244,8 +238,8 @@ class Night:
         return None if window is None else str(window[-1]) if isinstance(window, list) and window else ""
 
     def again(self, study, step):
-        """Why a step must run whatever Snakemake remembers: "" for no reason, "due" for one that needs no
-        word, else words that name the product.
+        """Why a step must run whatever Snakemake remembers: "" where it need not, "due" for a reason that
+        need not be printed, else words that name the product.
         """
         if step == "3_train":
             return self.trains[study]
@@ -316,8 +310,8 @@ class Night:
         return paths
 
     def forced(self, target):
-        """{output: reason} of all that must run again for `target`, as `again` says; a reason that is worth
-        saying is a whole line.
+        """{output: reason} of all that must run again for `target`, as `again` says; a reason that is to be
+        printed is a whole line.
         """
         reasons = {}
         for (study, step), path in self.outputs(target).items():

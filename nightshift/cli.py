@@ -2,9 +2,9 @@
 
     nightshift run --config site.yaml --day 2026-01-31
 
-Exit codes, the same for every command: 0 all is well; 1 the site is published, but a study, the digest or the
-mail failed; 2 the configuration or the command is wrong, and nothing ran; 3 another run writes to the same
-folder, and this one did nothing.
+Exit codes, unless `--help` of a command says otherwise: 0 all is well; 1 the site is published, but a study,
+the digest or the mail failed; 2 the configuration or the command is wrong, and nothing ran; 3 another run
+writes to the same folder, and this one did nothing.
 """
 
 import sys
@@ -43,7 +43,7 @@ Cores = Annotated[str, typer.Option(help="processors to use at once: a number, o
 
 
 def hear_quiet(is_quiet):
-    """Keep quiet where the option says so."""
+    """Print only warnings and errors from now on, where the option --quiet is given."""
     if is_quiet:
         keep_quiet()
     return is_quiet
@@ -65,7 +65,7 @@ class Outcome(StrEnum):
 
 
 class Form(StrEnum):
-    """How a command writes what it says."""
+    """The form of the lines that a command prints."""
 
     text = "text"
     json = "json"
@@ -90,17 +90,17 @@ def run(config: Config = Path("config.yaml"), day: Day = "", cores: Cores = "all
 
 @app.command(epilog=CODES)
 def nightly(config: Config = Path("config.yaml"), cores: Cores = "all", quiet: Quiet = False):
-    """Do the same for the night that has just ended (UTC), as cron calls it, and before it for those that
-    were missed since the last one.
+    """Do the same as `run` for the night that has just ended (UTC), for cron, after the nights that were
+    missed since the last one.
     """
     raise typer.Exit(night.run_nightly(config, str(datetime.now(UTC).date() - timedelta(1)), cores, quiet))
 
 
 @app.command(epilog=CODES)
 def check(config: Config = Path("config.yaml"), day: Day = "", quiet: Quiet = False):
-    """Look at the sources of a configuration, the disk, the clock and those who are told, in seconds, and say
-    what is there and what a night would lack; nothing is written or sent. It ends with 1 where there is a
-    problem.
+    """Look at the sources of a configuration, the disk, the clock and the servers of mail and chats, in
+    seconds, and say what is there and what a night would lack; nothing is written or sent. It ends with 1
+    where there is a problem.
     """
     raise typer.Exit(night.check(config, day, quiet))
 
@@ -154,7 +154,7 @@ def backup(
     config: Config = Path("config.yaml"),
 ):
     """Put what cannot be made again into one archive: feedback, silences, names of incidents, the history of
-    nights, who was told of what, the key of pseudonyms and the configuration.
+    nights, records of sent messages, the key of pseudonyms and the configuration.
     """
     from nightshift.backup import backup
 
@@ -167,8 +167,8 @@ def restore(
     products: Annotated[str, typer.Option(help="the folder of products, an empty one")],
     config: Annotated[str, typer.Option(help="where to write the configuration; default: nowhere")] = "",
 ):
-    """Restore an archive to an empty folder of products. Nothing that is there and differs is replaced: then
-    it ends with 2, and nothing is written.
+    """Restore an archive to a folder of products. No file is replaced: where one is there and differs, it
+    ends with 2, and nothing is written.
     """
     from nightshift.backup import restore
 
@@ -177,7 +177,9 @@ def restore(
 
 @contextmanager
 def in_one_line():
-    """End the command with one line where what was asked is wrong, or cannot be written."""
+    """End the command with one line: code 2 for a ValueError, what was asked for is wrong, and 1 for an
+    OSError, it cannot be written.
+    """
     try:
         yield
     except ValueError as error:
@@ -296,7 +298,7 @@ def sweep(
     model: Annotated[str, typer.Option(help="whose skill Optuna looks at; default: the one in use")] = "",
 ):
     """Run a notebook with other parameters, on what the night left and in folders of its own, and compare.
-    The same command goes on where it was stopped.
+    After an interruption, the same command continues.
     """
     from nightshift.sweeps import command
 

@@ -1,15 +1,15 @@
-"""Compiled loops of Nightshift: what NumPy and pandas cannot say in whole arrays, in numba, tested against
-them.
+"""Loops compiled by numba: what NumPy and pandas cannot express in whole arrays, tested against them.
 
     trailing_median     median, spread and number of the weeks before each week
     window_statistics   STATISTICS of every metric in overlapping windows
-    match_lines         where lines of JSON differ from each other in their values only, and what these are
+    keep_nearest        the nearest neighbours of many rows, from blocks of their cosines
+    match_lines         lines of JSON that differ in their values only, and where these are
     gather              pieces of a text, one after another
     hash_texts          a number for each of many texts
 
-A file of their own, since numba keeps what it has compiled beside the file that holds it, and a loop does not
-fit into a cell of a notebook. Entry rule: a loop enters when the same in whole arrays was measured and is too
-slow (`make bench` says by how much). All is pure.
+They have a file of their own, since numba caches what it has compiled beside the source file, and a loop does
+not fit into a cell of a notebook. A loop belongs here when the same in whole arrays was measured and is too
+slow (`make bench` says by how much). All is pure, except that some fill arrays that the caller passes.
 """
 
 import numba
@@ -144,14 +144,14 @@ def _insert(nearest, cosine, row, other, value):
 
 @numba.njit(cache=True)
 def keep_nearest(block, first, second, nearest, cosine):
-    """Remember what a block of cosines says of the nearest neighbours of its rows and of its columns, both at
-    once; in place.
+    """Update the nearest neighbours of rows by a block of their cosines, those of its rows and of its columns
+    at once; in place.
 
     block : float32 (a, b), cosines between the rows first, first + 1, ... and second, second + 1, ...; only
-    pairs with the smaller row first count. nearest, cosine : int32 and float32 (n, k), the k largest so far,
-    in descending order; -1 and -1 where there is none yet.
+    pairs with the smaller row first count. nearest, cosine : int32 and float32 (n, k), the numbers and the
+    cosines of the k nearest rows so far, in descending order; -1 and -1 where there is none yet.
     """
-    # side by side: beside their rows, each would be a walk in memory
+    # copied side by side: read from the rows of `cosine`, each would be a jump in memory
     least, last = cosine[:, -1].copy(), cosine.shape[1] - 1
     for i in range(block.shape[0]):
         row = first + i
@@ -165,8 +165,8 @@ def keep_nearest(block, first, second, nearest, cosine):
                 least[other] = cosine[other, last]
 
 
-NULL, PLAIN, ESCAPED = 0, 1, 2  # what a value of JSON is: nothing, text to be taken as it stands, any other
-ONE = np.uint64(1)  # a place in a text is without sign, else each letter costs a test whether it is negative
+NULL, PLAIN, ESCAPED = 0, 1, 2  # a value of JSON: null; text or a whole number, taken as it stands; any other
+ONE = np.uint64(1)  # positions are unsigned, since a signed one costs each letter a test for negative values
 IS_SPECIAL = np.array([byte < 32 or byte in b'"\\' or byte > 126 for byte in range(256)])  # in a text of JSON
 
 
@@ -209,12 +209,13 @@ def _end_of_value(text, at):
 
 @numba.njit(cache=True)
 def match_lines(text, starts, fixed, fixed_ends, spans, kinds):
-    """Match lines with a template: `fixed` text, of which piece k ends at fixed_ends[k], and a scalar of JSON
-    after each piece but the last.
+    """Match lines with a template of `fixed` text, of which piece k ends at fixed_ends[k], and a scalar of
+    JSON after each piece but the last: bool (L,), which lines fit.
 
-    text : uint8 (n,), lines that end with a line feed each, which is nowhere in `fixed`. starts : uint64 (L,)
-    of the lines; fixed_ends : uint64 (fields + 1,). spans : int32 (fields, 2, L), filled with begin and end
-    of each value; kinds : int8 (fields, L). Returns bool (L,), which lines fit.
+    text : uint8 (n,), lines that each end with a line feed, which is nowhere in `fixed`. starts : uint64
+    (L,), where the lines begin. fixed : uint8. fixed_ends : uint64 (fields + 1,). spans : int32 (fields, 2,
+    L), filled with the begin and end of each value. kinds : int8 (fields, L), filled with NULL, PLAIN or
+    ESCAPED for each.
     """
     fits = np.zeros(len(starts), np.bool_)
     for i in range(len(starts)):
@@ -238,7 +239,7 @@ def match_lines(text, starts, fixed, fixed_ends, spans, kinds):
 
 @numba.njit(cache=True)
 def gather(text, begins, ends):
-    """The pieces [begin, end) of `text`, uint8 (n,), one after another."""
+    """Join the pieces [begin, end) of `text`, uint8 (n,): uint8. begins, ends : integers (pieces,)."""
     out, to = np.empty((ends - begins).sum(), np.uint8), np.uint64(0)
     for i in range(len(begins)):
         for at in range(np.uint64(begins[i]), np.uint64(ends[i])):
@@ -249,11 +250,11 @@ def gather(text, begins, ends):
 
 @numba.njit(cache=True)
 def hash_texts(text, ends):
-    """A hash of 64 bits of each of n texts, uint64 (n,); 0 for the empty one.
+    """Hash each of n texts to 64 bits: uint64 (n,), 0 for an empty one.
 
     text : uint8, the texts one after another. ends : int64 (n + 1,), text i is text[ends[i] : ends[i + 1]].
-    Fowler, Noll and Vo's FNV-1a, then the last step of MurmurHash3, since FNV-1a leaves the higher
-    bits of short texts alike.
+    Fowler, Noll and Vo's FNV-1a, then the last step of MurmurHash3, since FNV-1a leaves the higher bits of
+    short texts alike.
     """
     out = np.zeros(len(ends) - 1, np.uint64)
     for i in range(len(out)):

@@ -1,15 +1,15 @@
-"""A notebook that ends well before its last cell, since the night holds too little for what follows."""
+"""End a notebook before its last cell and without an error, where the night holds too little for the rest."""
 
 
 class EndOfNotebook(Exception):
-    """Raised outside of a Jupyter kernel, where nothing else can leave out the cells that follow."""
+    """Raised outside a Jupyter kernel, where only an exception can keep the later cells from running."""
 
 
 def end_notebook():
-    """Leave out all later cells of this notebook, which so ends well: each runs as an empty one, until the
-    kernel is started again.
+    """Skip all later cells of this notebook, so that it ends without an error: each runs as if it were empty,
+    until the kernel is restarted.
 
-    Whatever follows in the same cell still runs. Outside of a Jupyter kernel, EndOfNotebook is raised.
+    What follows in the same cell still runs. Outside a Jupyter kernel, EndOfNotebook is raised.
     """
     from IPython import get_ipython
 
@@ -20,8 +20,8 @@ def end_notebook():
 
 
 def end_with_too_little(reason):
-    """Record the verdict "too little history" with its `reason`, one sentence, show it, and leave out all
-    later cells.
+    """Record the verdict "too little history" with its `reason`, one sentence, show it, and skip all later
+    cells.
     """
     from helpers import show_sentence
     from nightshift.runs import HISTORY, record

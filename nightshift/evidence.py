@@ -14,16 +14,17 @@ from nightshift.wording import one_line
 
 ROW = {  # columns that every table of rows has
     "finding": "str",  # which one, see `finding_id`
-    "of": "int64",  # rows that the finding has; more than the table holds of it where it was cut
+    "of": "int64",  # how many rows the finding has: more than are in the table where these were cut
     "time": "datetime64[us, UTC]",  # when it began; missing where the source has no times
 }
-MAX_ROWS = 200  # of one finding, the most telling ones
+MAX_ROWS = 200  # of one finding, the most telling ones; the others are left out
 
 
 def finding_id(study, kind, entity, start):
-    """Name a finding by what it says, in ten letters: the same in its table, in digest.json and on a page.
+    """Name a finding by what it is about, in ten hexadecimal digits: the same in its table, in digest.json
+    and on a page.
 
-    study, kind, entity : text. start : Timestamp, text in ISO 8601 in UTC, or what is no time.
+    study, kind, entity : text. start : Timestamp, text in ISO 8601 in UTC, or a missing value.
     """
     at = time_in_words(start) if isinstance(start, str) else time_in_words.__wrapped__(start)
     words = "\0".join([study, kind, one_line(entity), at])
@@ -32,8 +33,8 @@ def finding_id(study, kind, entity, start):
 
 @functools.lru_cache(20_000)
 def time_in_words(time):
-    """Write a time, as `finding_id` takes it, to the second; "" for what is none. Pandas guesses how each
-    text is written, and several pages of a night ask for the same.
+    """Write a time, as `finding_id` takes it, to the second; "" where it is missing. Cached, since pandas
+    guesses the format of each text anew, and several pages of a night ask for the same.
     """
     began = pd.to_datetime(time, utc=True)
     return "" if pd.isna(began) else f"{began:%Y-%m-%dT%H:%M:%SZ}"
@@ -51,7 +52,7 @@ def build_rows(findings, rows):
     findings : DataFrame, as `build_findings` of helpers.py gives it. rows : a DataFrame per finding, in their
     order, with `time` in UTC and whatever its study judges by, the most telling row first; of more than
     MAX_ROWS, the last ones are left out. No finding gives an empty table. ValueError where a finding has no
-    row, a time no zone, or two findings one name.
+    row, a time has no zone, or two findings have the same name.
     """
     names = ids_of(findings) if len(findings) else []
     if len(set(names)) < len(names):

@@ -1,17 +1,17 @@
 """Start the processes of a night as forks of one that has imported what all of them need.
 
-Each step takes two processes, one that runs the notebook and its kernel, and on their own they import
+Each step takes two processes, one that runs the notebook and its kernel. On their own, both would import
 Jupyter, pandas, seaborn and scikit-learn before they begin. A server does that once, when the first of them
 asks:
 
     python -m nightshift.forkserver MODULE:FUNCTION ARGUMENT ...
 
-calls a function as the whole of a process, in a fork of the server; where there is no server, in its own
-process. Whoever starts that command sees no difference. Standard streams, working folder and environment are
-those of the caller, signals reach the fork, and its exit code, or the signal that ended it, comes back.
+calls a function as a whole program, in a fork of the server; where there is no server, in its own process.
+The caller sees no difference: standard streams, working folder and environment are its own, signals reach the
+fork, and the exit code of the fork, or the signal that ended it, is passed back.
 
-multiprocessing has such a server as well, but for the children of one process only; between the command and
-its steps stand Snakemake and a shell.
+multiprocessing has such a server as well, but only for the children of one process; here Snakemake and a
+shell stand between the command and its steps.
 """
 
 import atexit
@@ -31,7 +31,7 @@ LIBRARIES = (
     "nightshift.models",
     "ipykernel.kernelapp",
     "numba",
-    "awkward.numba",  # which numba imports where it is installed, when a process first compiles anything
+    "awkward.numba",  # numba imports it, where it is installed, when a process first compiles anything
     "papermill",
     "pandas",
     "pandera.backends.pandas.builtin_checks",
@@ -40,11 +40,11 @@ LIBRARIES = (
     "seaborn",
     "sklearn.ensemble",
     "tqdm",
-)  # none that starts threads of its own, which no fork would have: JAX does so only when it first computes
-NETWORKS = ("jax.numpy", "keras")  # 1.7 s of a processor, for those studies whose study.yaml says so
-# how kernels draw: what ipykernel tells a matplotlib that it imports itself
+)  # none that starts threads when it is imported, since a fork loses them: JAX does when it first computes
+NETWORKS = ("jax.numpy", "keras")  # 1.7 s of a processor, if the study.yaml of a study says so
+# how kernels draw: the backend that ipykernel sets where it imports matplotlib itself
 INLINE = "module://matplotlib_inline.backend_inline"
-PATIENCE_S = 2  # for a process that was asked to end
+PATIENCE_S = 2  # the longest wait for a process that was asked to end
 PASSED_ON = {signal.SIGTERM, signal.SIGINT}
 
 
@@ -63,7 +63,7 @@ def call(arguments):
 def main():
     """Call what the command line names, in a fork of the server if there is one."""
     arguments, connection = sys.argv[1:], socket.socket(socket.AF_UNIX)
-    signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)  # what comes before there is a fork reaches it, too
+    signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)  # signals that arrive before the fork wait for it
     try:
         connection.connect(os.environ.get(ADDRESS, ""))
         child, answers = ask(connection, arguments)
@@ -71,7 +71,7 @@ def main():
         signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_ON)
         call(arguments)
     status = watch(child, connection, answers)
-    if status < 0:  # ended by a signal: whoever waits for this process shall see the same
+    if status < 0:  # ended by a signal, as whoever waits for this process must see
         with contextlib.suppress(OSError):  # SIGKILL has no handler
             signal.signal(-status, signal.SIG_DFL)
         os.kill(os.getpid(), -status)
@@ -109,7 +109,7 @@ def watch(child, connection, answers):
     signal.signal(signal.SIGINT, pass_on if leads else signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_ON)
     while not select.select([connection], [], [], 1)[0]:
-        if os.getppid() != parent:  # nobody waits for the fork any more: this connection ends, and so does it
+        if os.getppid() != parent:  # nobody waits any more: the connection closes, which ends the fork
             return 1
     return int(answers.readline() or 1)
 
@@ -119,10 +119,10 @@ def watch(child, connection, answers):
 
 @contextlib.contextmanager
 def running(folder, *, networks=True):
-    """Let a server run while the block runs, with its socket in `folder`; without one where its path is too
-    long for a socket. It is a fork of this process, and ends with it. networks : whether it imports NETWORKS.
+    """Run a server while the block runs, with its socket in `folder`; none where that path is too long for a
+    socket. It is a fork of this process, and ends with it. networks : whether it imports NETWORKS.
     """
-    # not above: a caller, of which each step has two, takes 0.05 s of a processor without it, 0.075 s with it
+    # imported here, since callers, of which each step has two, take 0.05 s without it and 0.075 s with it
     import multiprocessing
 
     path = os.path.join(folder, "forkserver")
@@ -149,22 +149,23 @@ def serve(listener, networks):
     import multiprocessing
     from multiprocessing.connection import wait
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it outlives those who ask
-    # OpenMP asks how many threads it may use when it is loaded, which is here and not in a fork. A step has
-    # one processor: steps of two threads wait for one another, and boosting took ten times as long
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it outlives its callers
+    # OpenMP reads how many threads it may use when it is loaded, which is here and not in a fork. A step has
+    # one processor: where steps had two threads they waited for one another, and boosting took ten times as
+    # long
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit())
     parent = multiprocessing.parent_process().sentinel
     children = {}  # connection: process
     try:
         while True:
-            # a second at most, since the end of a process is not seen while one of its own still holds its
-            # files
+            # for a second at most, since the end of a child goes unnoticed while a child of its own still
+            # holds its files
             ready = wait([parent, listener, *children, *(child.sentinel for child in children.values())], 1)
             if parent in ready:
                 return
             if listener in ready:
-                with contextlib.suppress(OSError, ValueError):  # whoever asked has gone
+                with contextlib.suppress(OSError, ValueError):  # the caller has gone
                     connection, _ = listener.accept()
                     children[connection] = fork(connection, [listener, *children, connection], networks)
             for connection, child in list(children.items()):
@@ -177,7 +178,7 @@ def serve(listener, networks):
                     child.kill()
     finally:
         for child in children.values():
-            child.terminate()  # a step then writes in its record that it was stopped
+            child.terminate()  # so that a step can note in its record that it was stopped
         wait([child.sentinel for child in children.values()], PATIENCE_S)
         for child in children.values():
             child.kill()
@@ -202,7 +203,7 @@ def fork(connection, inherited, networks):
 
 def import_libraries(*, networks=True):
     """Import what the forks need; networks : as of `running`."""
-    # pandera imports it where it is installed, to make up tables for tests: an eighth of all these imports
+    # pandera imports it, where it is installed, to generate tables for tests: an eighth of all these imports
     sys.modules.setdefault("hypothesis", None)
     for name in (*LIBRARIES, *NETWORKS) if networks else LIBRARIES:
         importlib.import_module(name)
@@ -212,7 +213,7 @@ def import_libraries(*, networks=True):
     # the schema of notebooks is compiled when the first one is checked, which takes 0.07 s of each step
     nbformat.reads(nbformat.writes(nbformat.v4.new_notebook()), as_version=4)
     matplotlib.rcParams["backend"] = os.environ.get("MPLBACKEND", INLINE)
-    gc.freeze()  # no fork looks for garbage there: a kernel does when it ends, for half a second
+    gc.freeze()  # so that no fork searches it for garbage, which takes half a second when a kernel ends
 
 
 def become(request, streams, inherited):
@@ -229,7 +230,7 @@ def become(request, streams, inherited):
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["environment"])
-    atexit._clear()  # multiprocessing ends without them; what the server's parent registered is not for here
+    atexit._clear()  # those of the server's parent must not run here; multiprocessing itself runs none
     try:
         call(request["arguments"])
     finally:

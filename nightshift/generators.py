@@ -1,9 +1,9 @@
 """Programs that waste one resource each, as their namesakes in the HPC Performance Anomaly Suite do (Ates et
 al. 2019), and a small workload to run beside them.
 
-Each has the arguments until, the time (seconds since 1970) at which it stops by itself, and n_bytes, the
-memory that it may take, which only `memleak` takes. The module imports little, since each runs in a process
-of its own.
+Each takes the arguments until, the time (seconds since 1970) at which it stops by itself, and n_bytes, the
+memory that it may take, which only `memleak` does. The module imports little, since each program runs in a
+process of its own.
 """
 
 import time
@@ -21,7 +21,7 @@ def workload(until, n_bytes):
 
 
 def memleak(until, n_bytes):
-    """Ask for memory five times a second, write to it and keep it: `n_bytes` in all."""
+    """Allocate memory five times a second, write to it and keep it: `n_bytes` in all."""
     kept, pause = [], 0.2
     piece = int(n_bytes * pause / max(until - time.time(), pause))
     while time.time() < until:
@@ -38,7 +38,7 @@ def cpuoccupy(until, n_bytes):
 
 
 def membw(until, n_bytes):
-    """Copy 128 MB to and fro: more than a cache holds, so that memory has to move."""
+    """Copy 128 MB back and forth: more than a cache holds, so that all of it passes through memory."""
     a, b = np.ones((2, 2**24))
     while time.time() < until:
         np.copyto(b, a)
@@ -46,7 +46,7 @@ def membw(until, n_bytes):
 
 
 def cachecopy(until, n_bytes):
-    """Copy 512 kB to and fro, within the cache, so that what a workload keeps there is driven out."""
+    """Copy 512 kB back and forth, within the cache, so that the data of a workload are evicted from it."""
     a, b = np.ones((2, 2**16))
     while time.time() < until:
         np.copyto(b, a)

@@ -1,5 +1,5 @@
-"""The kernel in which the chain runs notebooks: the Python that runs the chain, whatever else is installed
-under the name python3.
+"""The kernel in which the chain runs notebooks: the Python that runs the chain, whatever kernel Jupyter knows
+as python3.
 """
 
 import os
@@ -14,8 +14,8 @@ ENDED_WELL = "it ended with exit code 0"  # in the words of Kernel.death
 
 
 def launch():
-    """Run a kernel, which ends this process. It has no debugger: nobody steps through a night, and importing
-    one takes a quarter of a second.
+    """Run a kernel until it ends, and this process with it. It has no debugger, since nobody steps through a
+    night, and importing one takes a quarter of a second.
     """
     sys.modules["debugpy"] = None
     from ipykernel.kernelapp import launch_new_instance
@@ -43,9 +43,7 @@ class Kernel(AsyncKernelManager):
 
     @classmethod
     def death(cls):
-        """How the last kernel ended by itself, in words; "" where it still runs, never began, or nobody
-        knows.
-        """
+        """Say how the last kernel ended by itself; "" where it runs, never began, or that is unknown."""
         process = cls.processes[-1] if cls.processes else None
         code = process.poll() if process else None
         if code is None:

@@ -1,8 +1,8 @@
-"""What a command says while it runs: lines of text for people, or a JSON object a line for programs that
+"""What a command prints while it runs: lines of text for people, or a JSON object a line for programs that
 collect logs.
 
-What is said goes through the logger `nightshift`: information to standard output, warnings and errors to
-standard error. With `--quiet` only the latter are said.
+Everything goes through the logger `nightshift`: information to standard output, warnings and errors to
+standard error. With `--quiet` only warnings and errors are printed.
 """
 
 import json
@@ -13,12 +13,12 @@ from datetime import UTC, datetime
 from nightshift.wording import SEQUENCES
 
 log = logging.getLogger("nightshift")
-# of a record: what a line of JSON has beside its message
+# of a record: what a line of JSON has besides its message
 FIELDS = ("night", "study", "step", "outcome", "seconds", "path")
 
 
 class Text(logging.Formatter):
-    """A line without sequences of a terminal; an error says whose it is: other programs write beside it."""
+    """A line without terminal sequences; an error begins with our name, as other programs print there too."""
 
     def format(self, record):
         line = SEQUENCES.sub("", record.getMessage())
@@ -26,7 +26,7 @@ class Text(logging.Formatter):
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object: time in UTC, level, message, and what is known beside it."""
+    """One JSON object: time in UTC, level, message, and those of FIELDS that are known."""
 
     def format(self, record):
         at = datetime.fromtimestamp(record.created, UTC)
@@ -36,7 +36,7 @@ class JsonLines(logging.Formatter):
 
 
 class Streams(logging.Handler):
-    """Standard output for information, standard error for the rest, as they are when a line is said."""
+    """Standard output for information, standard error for the rest, as they are when a line is printed."""
 
     def emit(self, record):
         stream = sys.stdout if record.levelno < logging.WARNING else sys.stderr
@@ -51,7 +51,7 @@ log.setLevel(logging.INFO)
 
 
 def speak_json():
-    """Say everything as lines of JSON from now on."""
+    """Print everything as lines of JSON from now on."""
     handler.setFormatter(JsonLines())
 
 
@@ -61,10 +61,10 @@ def speaks_json():
 
 
 def keep_quiet():
-    """Say only warnings and errors from now on."""
+    """Print only warnings and errors from now on."""
     log.setLevel(logging.WARNING)
 
 
 def print_line(line, **fields):
-    """Say an error, a text or an exception, as one line. fields : of FIELDS."""
+    """Print an error, a text or an exception, as one line. fields : those of FIELDS that are known."""
     log.error(" ".join(str(line).split()), extra=fields)

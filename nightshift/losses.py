@@ -1,25 +1,26 @@
-"""Records that a study could not use: how many are lost, and when what is left says too little of the
-night.
-"""
+"""Records that a study could not use: how many are lost, and when the rest says too little of a night."""
 
 from nightshift.runs import REJECTED, record, warn
 
-HARMLESS = (  # reasons for which a record is left out though nothing is lost with it
-    *(
-        "same record again",
-        "replaced by a later record",
-        "the transfer has ended since",
-        "copy of another event",
-    ),
-    *("announced again later", "corrected by a later event", "duplicate", "deleted", "merged into another"),
-    *("automatic sender", "after the window", "after the day"),
+HARMLESS = (  # beginnings of reasons for which a record is left out although nothing is lost with it
+    "same record again",
+    "replaced by a later record",
+    "the transfer has ended since",
+    "copy of another event",
+    "announced again later",
+    "corrected by a later event",
+    "duplicate",
+    "deleted",
+    "merged into another",
+    "automatic sender",
+    "after the window",
+    "after the day",
 )
-# share of records above which their loss is worth a warning; a site without any such record does not exist
-LOST = 0.1
+LOST = 0.1  # share of records above which their loss is worth a warning; every site loses a few
 
 
 def lost_records(reasons):
-    """How many records are lost for which reason, most first: {reason: number}.
+    """Count the records that are lost by reason, the most frequent first: {reason: number}.
 
     reasons : Series of text, why each rejected record was left out, or a dict that counts them.
     """
@@ -29,8 +30,8 @@ def lost_records(reasons):
 
 
 def loss_sentence(reasons, n, items):
-    """One sentence about records that were rejected and are lost for the study; "" where they are at most
-    LOST of all.
+    """Write one sentence about the records that were rejected and are lost; "" where they are at most the
+    share LOST of all.
 
     reasons : as of `lost_records`. n : number of all records. items : what they are, in the plural.
     """
@@ -46,8 +47,8 @@ def loss_sentence(reasons, n, items):
 
 
 def report_losses(reasons, n, items):
-    """Warn of records that are lost, as `loss_sentence` has it; more than half of `n` make the verdict
-    "most records rejected".
+    """Warn with the `loss_sentence` of these arguments; where more than half of the `n` records are lost,
+    record the verdict "most records rejected".
     """
     if not (sentence := loss_sentence(reasons, n, items)):
         return

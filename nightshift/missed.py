@@ -1,7 +1,7 @@
-"""Nights that were missed, as after days without power: which ones the next run makes up for.
+"""Which missed nights the next run makes up for, as after days without power.
 
-Missed is what lies between the last night that was published and the one to report. A night that was cut off
-before it was published counts as missed, and goes on where it stopped.
+Every night between the last published one and the one to report was missed. A night that was cut off before
+it was published counts as missed too, and continues where it stopped.
 """
 
 from dataclasses import dataclass
@@ -13,16 +13,20 @@ from nightshift.wording import plural
 
 @dataclass
 class Due:
-    """Nights to run, the oldest first and the one to report last; nights that are too many, and left out."""
+    """What to run. nights : the oldest first, the one to report last. left_out : missed nights beyond the
+    limit, the oldest ones.
+    """
 
     nights: list[str]
     left_out: list[str]
 
 
 def nights_due(reports, day, *, catch_up):
-    """Find what is Due when the night `day` is to be reported: that alone where nothing was published before.
+    """Find the nights that are Due when the night `day` is to be reported: only that one where nothing was
+    published before.
 
-    reports : folder of the published nights. catch_up : how many missed nights to make up for, the latest.
+    reports : Path of the folder of published nights. day : as text, such as "2026-01-31". catch_up : how many
+    missed nights to make up for at most, the latest ones.
     """
     published = [path.parent.name for path in reports.glob("*/run.json") if is_day(path.parent.name)]
     earlier = [night for night in published if night < day]
@@ -35,7 +39,7 @@ def nights_due(reports, day, *, catch_up):
 
 
 def words_about(due):
-    """Say in lines which missed nights are made up for, and which are not; none where none was missed."""
+    """Say which missed nights are made up for and which are not: list of lines, empty where none was."""
     lines, missed = [], due.nights[:-1]
     if missed:
         lines.append(f"{plural(len(missed), 'missed night')} first: {', '.join(missed)}")

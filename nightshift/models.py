@@ -41,7 +41,7 @@ with Hidden("torch", "dask", "pytest"):
 
 
 def names_of(module, names):
-    """Return the full names of what `names` names, parted by blanks, in `module`."""
+    """Return the full names of what `names` names, separated by blanks, in `module`."""
     return {f"{module}.{name}" for name in names.split()}
 
 

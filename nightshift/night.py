@@ -26,12 +26,12 @@ from nightshift.wording import plural
 REPOSITORY = Path(__file__).resolve().parents[1]
 WELL, FAILED, WRONG, LOCKED = range(4)  # exit codes
 CATCH_UP = 7  # missed nights that are made up for, where the configuration does not say
-LEAST_ROOM = 2**20  # bytes, for records and pages of a night of which nothing else could be written
+LEAST_ROOM = 2**20  # bytes for the records and pages that say how a night failed
 PATIENCE_S = 10  # for a process that was asked to end
-# what Snakemake and the site take two seconds of a processor to import: once, and not for each of them again
+# imported once, before the forks: Snakemake and the site take two seconds of a processor to import
 SLOW = (
-    # first: skops, which the fork server imports, looks for each function of it through all modules from the
-    # first that was imported on: 3.6 s, or 2.2
+    # first, since skops, which the fork server imports, searches all modules in the order of their import for
+    # each function of this one: 2.2 s where it comes first, else 3.6
     "scipy.special",
     "snakemake.cli",
     "pandas",
@@ -53,7 +53,7 @@ def run_nightly(path, day, cores="all", quiet=False):
 
 
 def due_nights(config, root):
-    """Nights to run for that of `config`, in their order; says which missed ones are made up for."""
+    """List the nights to run for that of `config`, in their order, and print which missed ones these are."""
     from nightshift.missed import nights_due, words_about
 
     due = nights_due(root / "reports", config["day"], catch_up=config.get("catch_up", CATCH_UP))
@@ -63,11 +63,11 @@ def due_nights(config, root):
 
 
 def opened(path, day=""):
-    """Go to the repository, from which notebooks and products count, and read a configuration: (its absolute
-    path, the checked configuration, root of its products). ConfigError, or RuntimeError for a home of
-    nobody.
+    """Change to the repository, where relative paths of notebooks and products begin, and read a
+    configuration: (its absolute path, the checked configuration, root of its products).
 
-    path : from where the caller was. day : replaces its night unless it is "".
+    path : relative to the working folder of the caller. day : replaces its night unless it is "". Raises
+    ConfigError, and RuntimeError for a path such as ~name/x where no user has that name.
     """
     from nightshift.config import load
 
@@ -78,9 +78,9 @@ def opened(path, day=""):
 
 
 def run_nights(path, which, cores, quiet, *, day):
-    """Run the nights that `which(config, root)` names while the folder `root` is held; the exit code.
+    """Run the nights that `which(config, root)` lists while the folder `root` is held; returns the exit code.
 
-    day : of the configuration that is given to `which`; "" is its own.
+    day : replaces the night of the configuration that is passed to `which`, unless it is "".
     """
     try:
         path, config, root = opened(path, day)
@@ -118,7 +118,7 @@ def run_nights(path, which, cores, quiet, *, day):
 
 
 def prune_products(root, config, *, dry_run=False):
-    """Remove what the rules of a checked configuration let go below `root`, and say what that is."""
+    """Remove what is old by the rules of a checked configuration below `root`, and print what that is."""
     from nightshift.retention import prune, words_about
 
     for line in words_about(*prune(root, config, dry_run=dry_run), dry_run=dry_run):
@@ -126,7 +126,9 @@ def prune_products(root, config, *, dry_run=False):
 
 
 def prune(path, dry_run=False):
-    """Remove what the rules of the configuration at `path` let go, or say what would go; the exit code."""
+    """Remove what is old by the rules of the configuration at `path`, or print what would be removed; returns
+    the exit code.
+    """
     try:
         _, config, root = opened(path)
         with held(root):
@@ -157,8 +159,8 @@ def check(path, day, quiet=False):
 
 
 def refuse(error):
-    """Print what is wrong with a configuration, a line for each mistake, or with a path, such as a home of
-    nobody; returns the exit code.
+    """Print what is wrong with a configuration, a line for each mistake, or with a path; returns the exit
+    code. error : a ConfigError, another error, or a line of text.
     """
     for line in getattr(error, "lines", [error]):
         print_line(line)
@@ -167,7 +169,7 @@ def refuse(error):
 
 @contextlib.contextmanager
 def without_bars():
-    """Import what shows progress so that it shows none: tqdm reads its settings when it is imported."""
+    """Import tqdm so that it shows no progress bars: it reads its settings when it is imported."""
     before = os.environ.get("TQDM_DISABLE")
     os.environ["TQDM_DISABLE"] = "1"
     try:
@@ -180,7 +182,8 @@ def without_bars():
 
 def run_held(path, config, root, cores, quiet, *, tell=True):
     """Run the night of `config`, checked, in the folder `root` that this process holds, unless a run would
-    change nothing; WELL or FAILED. Without `tell`, nobody is told of it: a later night does that.
+    change nothing; returns WELL or FAILED. tell : whether to send its mail and messages, which else a later
+    night does.
     """
     from nightshift import unchanged
     from nightshift.chain import Night
@@ -206,8 +209,8 @@ def check_cores(cores):
 
 
 def trouble_with_notes(root):
-    """One line on how to let `.snakemake` of the repository, where Snakemake keeps its notes, lead to the
-    folder of products `root`, where this account cannot write to it; "" where it can.
+    """Say in one line how to make `.snakemake` of the repository, where Snakemake keeps its notes, a link to
+    the folder of products `root`; "" where this account can write there.
     """
     link, notes = REPOSITORY / ".snakemake", Path(".snakemake").resolve()
     with contextlib.suppress(OSError):
@@ -255,8 +258,8 @@ def is_full(error):
 
 
 def refuse_full_disk(root, made=False):
-    """Make sure that a target was `made`, or that there is room for what is written of one that was not; else
-    OSError, since neither its records nor its pages would say what happened.
+    """Make sure that a target was `made`, or else that the disk has LEAST_ROOM; OSError where it has not,
+    since then neither records nor pages could say what happened.
     """
     system = os.statvfs(root)
     if not made and system.f_bavail * system.f_frsize < LEAST_ROOM:
@@ -269,9 +272,9 @@ def elsewhere():
 
 
 def fork_server(folder, config):
-    """A fork server for the night of `config` with its socket in `folder`, while the block runs; none where
-    steps run elsewhere: there they do not find it, and from here it would do their work outside of the jobs
-    that are charged for it.
+    """Run a fork server for the night of `config`, with its socket in `folder`, while the block runs; none
+    where steps run elsewhere: on other machines they would not find it, and on this one it would do their
+    work outside the jobs that are charged for it.
     """
     if elsewhere():
         return contextlib.nullcontext()
@@ -280,13 +283,15 @@ def fork_server(folder, config):
 
 
 def temporary_folder(beside=None):
-    """A folder that is there while the block runs; beside the file `beside`, which other machines see."""
+    """Make a folder that exists while the block runs; where `beside` is given, beside that file, so that
+    other machines see it.
+    """
     return tempfile.TemporaryDirectory(prefix="nightshift-", dir=beside and beside.parent)
 
 
 def run_target(target, config, root, cores, log_file, quiet=False):
-    """Let Snakemake make `target`, "all", "findings" or "digest"; whether it could. What it says goes to the
-    file `log_file`; it is shown where no record says more.
+    """Let Snakemake make `target`, "all", "findings" or "digest"; returns whether it could. Its output goes
+    to the file `log_file`, and is shown where no record says more.
     """
     from nightshift.runs import end_unrun, failed_since, iso
 
@@ -303,14 +308,14 @@ def run_target(target, config, root, cores, log_file, quiet=False):
         words = last_words(text) if code > 0 else f"Snakemake was killed ({signal.Signals(-code).name})"
         what = "the digest" if target == "digest" else "the chain"
         print_line(f"{what} could not run: {words} (more in {log_file})")
-        if target == "digest":  # what stands there is not of this run
+        if target == "digest":  # the record that stands there is not of this run
             end_unrun(report, "", "digest", words)
     return code == 0
 
 
 def arguments_of(target, config, cores, folder):
-    """(arguments with which Snakemake makes `target` for the checked `config`, which is written to `folder`;
-    lines about products that it makes again).
+    """Return (arguments with which Snakemake makes `target` for the checked `config`, lines about products
+    that it makes again). folder : where the configuration is written for the rules.
     """
     from nightshift.chain import Night
 
@@ -322,7 +327,7 @@ def arguments_of(target, config, cores, folder):
         "--cores",
         cores,
         "--scheduler",
-        "greedy",  # the default one asks a solver of integer programs, a process each time
+        "greedy",  # the default scheduler starts a solver of integer programs each time
         "--keep-going",
         "--rerun-incomplete",
         "--nolock",
@@ -354,8 +359,8 @@ def say_steps(report, begun):
 
 
 def watched(arguments, log_file, quiet):
-    """Exit code of Snakemake with these arguments, in a process of its own; its lines of progress are shown
-    unless `quiet`, all else goes to `log_file`.
+    """Run Snakemake with these arguments in a process of its own, and return its exit code. Its lines of
+    progress are shown unless `quiet`; everything else goes to `log_file`.
     """
     reading, writing = os.pipe()
     with forked(run_snakemake, arguments, reading, writing, quiet) as child:
@@ -379,8 +384,8 @@ def run_snakemake(arguments, reading, writing, quiet):
     sys.stdout, sys.stderr = (io.TextIOWrapper(io.FileIO(n, "w"), line_buffering=True) for n in (1, 2))
     try:
         parser, options = parse_args(arguments)
-        # the command line knows no way to say so. A limit lets Snakemake 9.27 look again a second after each
-        # look, and one more a second after each job: of a night of 160 s it took 14 s of a processor
+        # the command line has no option for this. With a limit, Snakemake 9.27 looks for jobs again a second
+        # after each look, and once more a second after each job: 14 s of a processor in a night of 160 s
         options.max_jobs_per_timespan = None
         ended_well = args_to_api(options, parser)
     except Exception as error:
@@ -401,8 +406,8 @@ def publish_night(path, day, *, tell=True):
 
 @contextlib.contextmanager
 def forked(work, *arguments):
-    """A process that calls `work(*arguments)` and has ended when the block ends. It is a fork of this one, so
-    that it finds imported what this one has imported.
+    """Start a process that calls `work(*arguments)` and has ended when the block ends. It is a fork of this
+    one, so that it need not import again what this one has imported.
     """
     child = multiprocessing.get_context("fork").Process(target=work, args=arguments)
     child.start()
@@ -429,13 +434,13 @@ def last_words(text):
     return one_line(" ".join(words))[:250] or "it said nothing"
 
 
-# ------------------------------------------------------------------------------------ what it has left behind
+# ----------------------------------------------------------------------------------- publishing what it left
 
 
 def night_of(path, day=""):
     """Read which night a command is about: (configuration, night as text, root of its products).
 
-    The configuration is read and not checked, so that a mistake in one study hinders no page and no mail of
+    The configuration is read but not checked, so that a mistake in one study prevents no page and no mail of
     the others. ValueError says in one line what is wrong.
     """
     from helpers import project_path
@@ -457,13 +462,13 @@ def night_of(path, day=""):
         if not isinstance(products := config.get("products") or "", str):
             raise ValueError(f"products is {products!r}: it must be a path")
         return config, day, project_path(products)
-    except (ValueError, RuntimeError) as error:  # the latter of a home of nobody
+    except (ValueError, RuntimeError) as error:  # the latter for a path in the home of an unknown user
         raise ValueError(f"{path}: {error}") from None
 
 
 def publish(path, day="", *, tell=True):
-    """Render a night for the configuration at `path`, unless all is as it was after that had been done, and
-    send its mail unless it is not to `tell`; returns the exit code.
+    """Render a night for the configuration at `path`, unless nothing has changed since that was done, and
+    send its mail if it is to `tell`; returns the exit code.
     """
     from nightshift.reporting.settings import site_settings
 
@@ -506,7 +511,7 @@ def publish_checked(root, day, config, last_days, settings, *, tell):
 
 
 def render_and_announce(root, day, config, last_days, settings, *, tell=True):
-    """Render the night `day` and send its mail unless it is not to `tell`; returns the exit code.
+    """Render the night `day` and send its mail if it is to `tell`; returns the exit code.
 
     last_days : {study: last day of its data}; settings : as `site_settings` has them.
     """
@@ -538,8 +543,8 @@ def publish_again(path, day=""):
 
 
 def announce(root, day, config, *, tell=True):
-    """Say what the published night `day` says and where its front page is, and send its mail unless it is
-    not to `tell`; returns lines of what could not be sent, which changes nothing about the site.
+    """Print what the published night `day` says and where its front page is, and send its mail if it is to
+    `tell`; returns lines about what could not be sent, which changes nothing about the site.
     """
     from nightshift.config import TOLD_BY
     from nightshift.products import read_json
@@ -560,9 +565,7 @@ def announce(root, day, config, *, tell=True):
 
 
 def mail(path, day="", dry_run=False):
-    """Send the mail of a published night, and what else tells of it, or write it as drafts; returns the exit
-    code.
-    """
+    """Send mail and messages of a published night, or write them as drafts; returns the exit code."""
     from nightshift.config import TOLD_BY
     from nightshift.notify.policy import tell_night
     from nightshift.notify.settings import check_channels
@@ -591,8 +594,8 @@ class Busy(Exception):
 
 @contextlib.contextmanager
 def held(folder):
-    """Let one run at a time write below `folder`; Busy names the process that does. The system releases it,
-    however this process ends.
+    """Hold the lock of `folder` while the block runs, so that one run at a time writes there; Busy names the
+    process that holds it. The system releases it, however this process ends.
     """
     from filelock import FileLock, Timeout
 

@@ -26,7 +26,7 @@ DOMAINS = (
     "ac|at|au|be|br|ca|ch|cl|cn|cz|de|dk|ee|es|fi|fr|gr|hk|hr|hu|ie|il|in|ir|is|it|jp|kr|lt|lu|lv|mx|my|nl|"
     "no|nz|pk|pl|pt|ro|rs|ru|se|sg|si|sk|tr|tw|ua|uk|us|za"
 )
-ENDING = f"(?-i:{DOMAINS}|{DOMAINS.upper()})"  # "job.It" is a full stop without a blank behind it
+ENDING = f"(?-i:{DOMAINS}|{DOMAINS.upper()})"  # "job.It" is a full stop without a blank after it
 FILES = (
     r"(?:py|sh|so|c|cc|cpp|h|hpp|f90|o|a|r|m|md|txt|log|out|err|csv|tsv|gz|zip|tar|tgz|bz2|xz|h5|nc|dat|data|"
     r"json|ya?ml|toml|xml|html?|pdf|png|jpe?g)\b"
@@ -44,11 +44,11 @@ STEP = r"[\w.@%+~:$,{}*'()-]+"  # of a path
 FOLDER = r"[^\s\\/:*?\"<>|]+"  # of Windows, whose names may hold blanks
 
 # (mask, needs, pattern) in the order in which they are tried: links before the hosts in them, addresses of
-# networks before telephone numbers. The needs, parted by bars, say what a text must hold for the pattern to
-# be tried at all, in small letters, with # for a number between blanks and 0 for any other, so that most
+# networks before telephone numbers. The needs, separated by bars, say what a text must hold for the pattern
+# to be tried at all, in small letters, with # for a number between blanks and 0 for any other, so that most
 # patterns cost nothing.
 # fmt: off
-# A secret stands behind its name: all that follows a colon or a sign of equality, and behind "is" what is no
+# A secret follows its name: all that follows a colon or an equals sign, and after "is" anything that is no
 # word. A certificate subject is /C=.../CN=... or CN=..., O=...; the last of its values ends with its words in
 # capitals and its numbers, or with the second word of a name in small letters.
 VALUE = r"(?:\"[^\"\n]{1,80}\"|'[^'\n]{1,80}'|[^\s,;]{2,})"
@@ -60,7 +60,7 @@ ENDLESS = r"(?:(?-i:[A-Z])\.|[^\s/,;\"']*[^\s/,;\"'.:!?])"  # a word without the
 SUBJECT = (r"(?:(?-i:[a-z])[^\s/,;\"'()]*[ ][a-z]+"
            rf"|(?![()]){ENDLESS}(?:[ ](?=(?-i:[A-Z0-9(]))(?!(?-i:I)\b){ENDLESS}){{0,5}})")
 SECRET_FORMS = [
-    # before the secrets: the mask "secret" with a colon behind it would take the beginning of a subject
+    # before the secrets: the mask "secret" with a colon after it would take the beginning of a subject
     ("user", "/", rf"(?<![\w/])(?:/{PART}=(?=[^/\n]{{1,90}}/)[^/\n]+)*/{PART}={SUBJECT}"),
     ("user", "=", rf"(?<![\w/])(?:{PART}=[^,;/=\n]{{1,90}},[ ]?)*(?:CN|UID|DC|E|EMAIL|EMAILADDRESS)={SUBJECT}"
      rf"(?:,[ ]?{PART}={SUBJECT})*"),
@@ -110,8 +110,8 @@ NETWORK = [
      r"[a-z]{1,2}\d{1,5}[a-z]{1,2}\d{1,5}(?![\w-]))"),
 ]
 
-# A telephone number begins with a plus, with a nought and a separator, or behind a word such as "call"; a job
-# id, a size or a date does none of these. What stands behind "user:" is a user id, whoever it is.
+# A telephone number begins with a plus, with a zero and a separator, or after a word such as "call"; a job
+# id, a size or a date does none of these. What follows "user:" is a user id, whoever it is.
 CALLS = "tel|phone|fon|fax|mobil|handy|durchwahl|call|ext|reach|erreich|dial"
 CALL = (r"\b(?:tel|phone|telephone|telefon|fon|fax|mobile|mobil|handy|durchwahl|"
         r"call(?: me)?(?: on| at| under)?|ext|extension|dial|reach(?:able| me| us)?(?: on| at| under)|"
@@ -121,7 +121,7 @@ MATRICULATION = (r"\b(?:matr(?:ikel|iculation)?\.?[ -]?(?:no|nr|num(?:mer|ber))?
                  r"(?:student|staff|employee|personal|member(?:ship)?)[ -]?(?:id|no|nr|num(?:mer|ber)))\b\.?")
 LOGIN = (r"\b(?:user(?:[ ]?name|[ ]?id)?|uid|login|owner|account(?:[ ]?name)?|kennung|"
          r"benutzer(?:name|kennung)?)(?:[ ](?:is|ist))?")
-# a street with its number, and the town behind it; space on a disk and a place at work are no streets
+# a street with its number, and the town after it; space on a disk and a place at work are no streets
 TOWN = rf"(?:[ ]?,?[ ](?:[A-Z]{{1,2}}-)?\d{{4,5}}[ ]{CAPITAL})?"
 NUMBERED = (r"(?:[Ss]tra(?:ß|ss)e|[Ss]tr\.|[Ww]eg|[Pp]latz|[Aa]llee|[Gg]asse|[Uu]fer|[Dd]amm)"
             r"[ ]\d{1,4}[a-z]?(?!\w)")
@@ -160,7 +160,7 @@ PERSONAL = [
 
 
 def any_case(words):
-    r"""Return a pattern of `words`, parted by bars, in any case.
+    r"""Return a pattern of `words`, separated by bars, in any case.
 
     It begins with a set of letters: re finds one in half the time that a leading \b takes.
     """
@@ -169,9 +169,9 @@ def any_case(words):
     return rf"[{''.join(sorted({word[0] + word[0].upper() for word in words}))}](?<!\w.)(?i:{rest})"
 
 
-# A name that no list knows stands where names stand: behind a salutation, a title or "my name is". There a
-# capital is required, but for salutations that end with a comma, which people write small; "Dear all" and the
-# like are nobody.
+# A name that is in no list is found where names stand: after a salutation, a title or "my name is". There a
+# capital is required, except after salutations that end with a comma, since people write such names in small
+# letters; "Dear all" and the like are nobody.
 # fmt: off
 HAIL = any_case("dear|hi|hello|hallo|hey|moin|liebe[rs]?|guten tag|good morning|sehr geehrte[rs]?") + "[ ]"
 I_AM = any_case("i am|i'm|this is|ich bin|hier ist|here is")

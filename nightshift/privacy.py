@@ -73,7 +73,9 @@ TWICE = re.compile(rf"\b({'|'.join(sorted(MASKS))})(?:[ -]\1\b)+")
 
 
 def searched(text):
-    """Return `text` as the needs of PATTERNS are sought in it; a full stop is none of the dots of a host."""
+    """Return `text` in the form in which the needs of PATTERNS are searched; the dot of a full stop goes,
+    since it is none of a host's.
+    """
     return NUMBER.sub("0", f"{text} ".lower().replace(". ", "  ")).replace(" 0 ", " # ")
 
 
@@ -129,7 +131,7 @@ def mask_patterns(text, tally=None):
 # ------------------------------------------------------------------------------------------------------ Names
 
 WORD = re.compile(r"[^\W_]+")
-BESIDE = re.compile(r"[ -]name\b")  # what stands behind the first of two names, of which the second is masked
+BESIDE = re.compile(r"[ -]name\b")  # what follows the first of two names once the second is masked
 SPECIAL = str.maketrans(
     {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "æ": "ae", "œ": "oe", "\u0131": "i", "þ": "th"}
 )
@@ -340,8 +342,8 @@ PERSONS = re.compile(
 
 def redact(text):
     """Return `text`, which a program wrote, without what it says of people: neutral words for mail addresses,
-    logins, certificate subjects, telephone numbers, passwords and tokens, addresses of the network, the names
-    of homes, and names behind "user" and the like. Names of hosts stay, as what it is about.
+    logins, certificate subjects, telephone numbers, passwords and tokens, network addresses, the names of
+    home directories, and names after "user" and the like. Names of hosts stay, since the text is about them.
     """
     text = ASKING.sub(lambda one: "" if one[0].endswith("@") else "secret", text)
     text = OF_PEOPLE.mask(HOMES.sub(r"\1user", NUMBERS.sub("host", text)))
@@ -356,8 +358,8 @@ PLAIN = re.compile(r"(?=.{1,20}$)(?=.*[0-9])[0-9_#-]*(?:[A-Za-z]+[0-9_#-]*)?")
 def is_plain(ticket_id, listed):
     """Whether `ticket_id` may be shown: it is short, with a digit and at most one run of letters.
 
-    Neither PATTERNS nor a name of `listed` (folded) may be found in it. Noughts that fill up a number are
-    left out before the patterns are tried, since with them such an id looks like a host.
+    Neither PATTERNS nor a name of `listed` (folded) may be found in it. Leading zeros of a number are left
+    out before the patterns are tried, since with them such an id looks like a host.
     """
     unfilled = re.sub(r"(?<=[A-Za-z])([_#-]?)0+(?=[0-9])", r"\1", ticket_id)
     folded = {fold(word) for word in WORD.findall(ticket_id.replace("_", " "))}
@@ -416,8 +418,8 @@ def mask_strangers(text, common):
     """Return `text` with the word "name" for two or more words beside each other that begin with a capital
     and are not in `common`, as `common_words` gives it: a name that nobody has listed.
 
-    A surname alone cannot be told from the name of a program. Titles of few words that few people wrote
-    ("Advanced Rendering") go as well.
+    A surname alone cannot be distinguished from the name of a program. Titles of few words that few people
+    wrote ("Advanced Rendering") are masked as well.
     """
 
     def instead(match):

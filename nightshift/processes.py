@@ -5,15 +5,15 @@ import os
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
-_work = None  # of a fork: what its process has been given to do
+_work = None  # in a fork: the function that it was made for
 
 
 def each_in_a_process(work, items):
-    """Do `work(item)` for each of `items`, as many at once as there are processors; returns what it returns,
-    in their order, and raises what it raises first.
+    """Call `work(item)` for each of `items`, as many at once as there are processors; returns the list of its
+    results, in the order of the items, and raises the first error that it raises.
 
-    A fork holds all that this process holds: nothing but an item and what is returned is pickled. Threads do
-    not survive a fork, so `work` starts its own. Where a fork is killed, all is done here once more.
+    A fork inherits the memory of this process: only items and results are pickled. Threads do not survive a
+    fork, so `work` must start its own. Where a fork is killed, everything is done again in this process.
     """
     items, n = list(items), processors()
     if min(n, len(items)) < 2:
@@ -27,16 +27,16 @@ def each_in_a_process(work, items):
 
 
 def processors():
-    """How many processors this process may use."""
+    """Return how many processors this process may use."""
     return len(os.sched_getaffinity(0))
 
 
 def keep(work):
-    """Keep what this fork is to do."""
+    """Keep the function that this fork is to call."""
     global _work
     _work = work
 
 
 def do(item):
-    """Do in this fork what it was made for."""
+    """Call the function that this fork was made for."""
     return _work(item)

@@ -1,6 +1,4 @@
-"""What each step writes below the products folder, how JSON of it is read, and fingerprints by which it is
-recognised.
-"""
+"""What each step writes below the products folder, and fingerprints by which its files are recognised."""
 
 import contextlib
 import functools
@@ -18,7 +16,7 @@ SMALL = 100_000  # bytes of a file up to which its content is read to tell wheth
 
 
 def read_json(path):
-    """The JSON object at `path`; an empty one where there is none that can be read."""
+    """Read the JSON object at `path`: dict, an empty one where there is none that can be read."""
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -27,7 +25,7 @@ def read_json(path):
 
 
 def read_notebook(path):
-    """The notebook at `path` as a dict; None when it does not exist, is no notebook or was cut off while
+    """Read the notebook at `path`: dict, None where it does not exist, is no notebook or was cut off while
     being written.
     """
     notebook = read_json(path)
@@ -36,10 +34,10 @@ def read_notebook(path):
 
 
 def patterns_of(study, step):
-    """Patterns of the products of a step, relative to the products folder.
+    """List the patterns of the products of a step, relative to the products folder.
 
-    Pictures are none: they stand in the executed notebook. Nor is what several steps of a study share, such
-    as the embeddings of tickets, once the second step has ended.
+    Pictures do not count, since the executed notebook holds them, nor does what several steps of a study
+    write, such as the embeddings of tickets, in any but the second step.
     """
     if step == "simulate":
         return ["data/sample/**/*"]
@@ -57,14 +55,14 @@ def patterns_of(study, step):
 
 
 def tables_of(study, step):
-    """Paths of the tables of findings that a step of a study writes, and of the rows that made them."""
+    """List the paths of the tables of findings that a step of a study writes, and of their rows."""
     names = finding_tables(study, step)
     return [f"data/{folder}/{name}.parquet" for name in names for folder in ("findings", "rows")]
 
 
 def products_of(root, patterns, *, since=0.0):
-    """Files below `root` that match `patterns` and were written at `since` (seconds of the epoch) or later,
-    as sorted paths; no hidden ones. Raw tables in many files, and notes, are their folder.
+    """List the files below `root` that match `patterns` and were written at `since` (seconds since 1970) or
+    later: sorted paths, without hidden files. Raw tables in many files, and notes, count as their folder.
     """
     root = Path(root)
     paths = {path for pattern in patterns for path in root.glob(pattern) if path.is_file()}
@@ -76,7 +74,7 @@ def products_of(root, patterns, *, since=0.0):
 
 
 def whole_of(root, path):
-    """The path of a product below `root`, or of its folder where that holds very many:
+    """Return the path of a product below `root`, or of its folder where that counts as one product:
     data/raw/<study>/nodes, notes, or a table such as data/raw/<study>/histograms.parquet.
     """
     parts = path.relative_to(root).parts
@@ -85,8 +83,8 @@ def whole_of(root, path):
 
 
 def fingerprint(path):
-    """{"size", "mtime_ns", "sha256"} of the file at `path`; of a folder the sum, the newest time, and a hash
-    of names, sizes and times.
+    """Make the fingerprint of the file at `path`: {"size", "mtime_ns", "sha256"}; of a folder the sum of
+    sizes, the newest time, and a hash of names, sizes and times.
     """
     if path.is_dir():
         stats = [(one.relative_to(path).as_posix(), one.stat()) for one in sorted(path.rglob("*.parquet"))]
@@ -99,7 +97,7 @@ def fingerprint(path):
 
 
 def sha256(path):
-    """Hash of the file at `path` as text."""
+    """Hash the file at `path`: hexadecimal text."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while part := file.read(MEBIBYTE):
@@ -109,7 +107,7 @@ def sha256(path):
 
 def is_same(path, recorded):
     """Whether the file or folder at `path` is the one whose `fingerprint` was `recorded`; the content of a
-    file is read only where size and time do not tell.
+    file is read only where its size is the same and its time is not.
     """
     if path.is_dir():
         return fingerprint(path) == recorded
@@ -123,8 +121,8 @@ def is_same(path, recorded):
 
 
 def differing(root, products, below=""):
-    """Paths of `products` {path below `root`: fingerprint} that are missing or another file now; only those
-    whose path begins with `below`.
+    """List the paths of `products` {path below `root`: fingerprint} that are missing or have changed, of
+    those that begin with `below`.
     """
     return [
         name
@@ -134,16 +132,15 @@ def differing(root, products, below=""):
 
 
 def state_of(paths):
-    """A hash of the files at `paths` as they are: of their sizes, and of their contents up to SMALL bytes, of
-    larger ones of their times. A file that is put back from a copy has its old time, by which Snakemake alone
-    would not notice it.
+    """Hash the files at `paths` as they are: their sizes, and their contents up to SMALL bytes or else their
+    times. A file that is put back from a copy has its old time, so that Snakemake alone would not notice it.
     """
     states = [[str(path), *_size_and_content(Path(path))] for path in paths]
     return hashlib.sha256(json.dumps(states).encode()).hexdigest()
 
 
 def size_and_time(path):
-    """[size, time of its content in ns] of the file at `path`; none where it cannot be had."""
+    """Return [size, time of its content in ns] of the file at `path`; an empty list where there is none."""
     try:
         there = os.stat(path)
     except OSError:
@@ -152,8 +149,8 @@ def size_and_time(path):
 
 
 def stamp(path):
-    """(size, time of its content in ns, time of its last change of any kind in ns) of a file; none where it
-    is not there.
+    """Return (size, time of its content in ns, time of its last change of any kind in ns) of a file; an empty
+    tuple where it is not there.
     """
     try:
         stat = os.stat(path)
@@ -177,7 +174,7 @@ def _size_and_content(path):
 
 
 def is_ahead(path):
-    """Whether a file is dated in the future, as by a clock that was ahead; not one that is not there."""
+    """Whether a file is there and dated in the future, as by a clock that was ahead."""
     try:
         return Path(path).stat().st_mtime > time.time()
     except OSError:
@@ -187,8 +184,8 @@ def is_ahead(path):
 def correct_times(root):
     """Date products below `root` that are dated in the future as written now; returns how many there were.
 
-    Snakemake ends a run in which something is made that is older than what it was made of, which would be
-    every run until that future has come.
+    Snakemake fails where a product is older than what it was made of, which would be in every run until that
+    future time has come.
     """
     ahead = [
         path
@@ -204,9 +201,7 @@ def correct_times(root):
 
 @functools.cache
 def code_below(*places):
-    """A hash of the modules of the package at some places of it: those of a folder, in whatever depth, or a
-    file.
-    """
+    """Hash modules of the package: those below each of the folders `places`, or the files there."""
     digest = hashlib.sha256()
     for place in (Path(__file__).parent / place for place in places):
         for path in [place] if place.is_file() else sorted(place.rglob("*.py")):
@@ -215,8 +210,8 @@ def code_below(*places):
 
 
 def git_revision():
-    """Short revision of the code that runs, "+" when files differ from it; outside a git checkout what
-    NIGHTSHIFT_REVISION says, as in a container, or "unknown".
+    """Return the short revision of the code that runs, with a "+" where files differ from it; outside a git
+    checkout, as in a container, what NIGHTSHIFT_REVISION says, or "unknown".
     """
     folder = Path(__file__).resolve().parents[1]
     # safe.directory: a service runs code that belongs to another account

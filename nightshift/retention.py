@@ -1,12 +1,12 @@
-"""What is removed because it is old, by rules of the configuration: `nightshift prune`, and each night at its
-end.
+"""What is removed because it is old, by rules of the configuration: by `nightshift prune`, and at the end of
+each night.
 
 keep_nights : pages of nights (reporting/archive.py, when a night is published). keep_raw_days : raw and clean
 data, scores, findings and rows of studies that have not run for so many days. keep_model_days : their models,
 encoders and pictures. 0 keeps all.
 
-A study that runs has nothing removed: its next night needs what lies there. Nor is feedback ever removed, nor
-what gives incidents their names, nor anything of the last night.
+Nothing of a study that the configuration names is removed, since its next night needs it. Feedback, the names
+of incidents and everything of the last night always stay.
 """
 
 import shutil
@@ -25,10 +25,10 @@ RULES = {"keep_raw_days": RAW, "keep_model_days": MODELS}
 
 
 def old_products(root, config):
-    """Paths below `root` that the rules of a checked configuration let go, sorted.
+    """List the paths below `root` that are old by the rules of a checked configuration, sorted.
 
     A study is old when the configuration does not name it and its last record is more days before the newest
-    night than a rule says; without a record nothing of it goes.
+    night than a rule says; without a record, it keeps everything.
     """
     nights = sorted(path.name for path in root.glob("reports/*") if is_day(path.name))
     if not nights:
@@ -45,8 +45,8 @@ def old_products(root, config):
 
 
 def owner_of(path, studies):
-    """The study among `studies` that a product belongs to: with the longest name that its name begins with,
-    since `a_b` may be a table of `a` or a study.
+    """Find the study among `studies` that a product belongs to: the one with the longest name with which its
+    name begins, since `a_b` may be a table of the study `a`, or of a study `a_b`.
     """
     name = path.name.lstrip(".")
     owners = [study for study in studies if name == study or name.startswith((f"{study}.", f"{study}_"))]
@@ -54,12 +54,14 @@ def owner_of(path, studies):
 
 
 def studies_below(root):
-    """Names of the studies that have raw data or models below `root`."""
+    """List the names of the studies that have raw data or models below `root`."""
     return {path.name for name in ("data/raw", "models") for path in root.glob(f"{name}/*") if path.is_dir()}
 
 
 def age_of(root, study, nights):
-    """Days from the last night on which a study left a record to the newest of `nights`; None without one."""
+    """Count the days from the last night on which a study left a record to the newest of `nights`; None
+    without a record.
+    """
     ran = [night for night in nights if has_record(root / "reports" / night, study)]
     return (date.fromisoformat(nights[-1]) - date.fromisoformat(ran[-1])).days if ran else None
 
@@ -71,7 +73,7 @@ def has_record(report, study):
 
 
 def prune(root, config, *, dry_run=False):
-    """Remove what the rules let go; returns its paths, and how many bytes it has or had."""
+    """Remove `old_products`, or only find them in a `dry_run`: (their paths, how many bytes they take)."""
     paths = old_products(root, config)
     taken = sum(size_of(path) for path in paths)
     for path in [] if dry_run else paths:
@@ -83,12 +85,12 @@ def prune(root, config, *, dry_run=False):
 
 
 def size_of(path):
-    """Bytes of a file, or of all files below a folder."""
+    """Add up the bytes of a file, or of all files below a folder."""
     files = path.rglob("*") if path.is_dir() and not path.is_symlink() else [path]
     return sum(one.lstat().st_size for one in files if not one.is_dir())
 
 
 def words_about(paths, taken, *, dry_run=False):
-    """Say in lines what `prune` gave: each path, and how much it has; none where nothing goes."""
+    """Say in lines what `prune` returned: each path, and how many bytes; no line where there is nothing."""
     lines = [f"{'would remove' if dry_run else 'removed'} {path}" for path in paths]
     return [*lines, f"{taken / 1e6:.1f} MB of studies that have not run for long"] if paths else []

@@ -30,7 +30,8 @@ from nightshift.wording import SEQUENCES, one_line
 HISTORY, REJECTED, UNCALIBRATED = "too little history", "most records rejected", "not calibrated"
 RESERVATIONS = (REJECTED, HISTORY, UNCALIBRATED)  # verdicts that a study records of itself, the gravest first
 MIME = "application/vnd.nightshift+json"
-JUST_WRITTEN = "just_written"  # files of the source that may not have been whole, {path: [size, time in ns]}
+# name under which files of the source are recorded that may not have been whole, {path: [size, time in ns]}
+JUST_WRITTEN = "just_written"
 VERSION = 1  # of a record: goes up when a key changes its meaning or goes away
 LONGEST_LOG = 10_000_000  # bytes; a night prints some thousands
 STOPPED = "it was stopped before it ended"
@@ -61,8 +62,8 @@ def warn(sentence):
 
 
 def recorded_verdict(runs):
-    """Return (verdict, reason) that a study recorded of itself, the gravest of its `runs`, as `read_run`
-    gives them; ("", "") where none recorded one.
+    """Return the (verdict, reason) that a study recorded of itself, the gravest one of its `runs`, which are
+    as `read_run` gives them; ("", "") where none recorded one.
     """
     recorded = [
         (one.get("verdict"), one.get("verdict_reason") or "") for one in (run["values"] for run in runs)
@@ -75,8 +76,8 @@ def recorded_verdict(runs):
 
 
 def recorded(notebook):
-    """Values that the executed `notebook`, a dict, recorded: {name: value}; `warnings` is the list of all of
-    them.
+    """Collect what the executed `notebook`, a dict, recorded: {name: value}; `warnings` is the list of all
+    warnings.
     """
     values = {"warnings": []}
     for cell in notebook["cells"]:
@@ -109,7 +110,7 @@ def notebook_path(report, study, step):
 
 
 def read_run(report, study, step):
-    """How the run of a step ended, as a dict; the one reader of records.
+    """Read how the run of a step ended: a dict. This is the one reader of records.
 
     outcome : "ok", "failed" or "not run". error : one line of at most 300 characters, "" unless it failed.
     cell : number of the cell that failed, as in `In [7]`, or None; has_cell : whether that cell shows the
@@ -310,11 +311,13 @@ def execute(notebook, report, study, parameters, *, products, later=()):
     """Execute the notebook at the path `notebook` and write its record; returns the record, whose outcome is
     "ok" or "failed".
 
-    report : folder of the night. study : "" for the sample and the digest. parameters : {name: value} of what
-    the notebook is told, as JSON has it. products : folder below which it writes. later : names of the steps
-    that this one makes out of date; their notebooks and records are removed. Its kernel is the Python that
-    runs this, whatever Jupyter knows as python3, and everything that papermill and the kernel say goes to a
-    .log file beside the executed notebook; one line of progress every few seconds goes to standard output.
+    report : folder of the night. study : "" for the sample and the digest. parameters : {name: value} that
+    the notebook is given, as JSON has them. products : folder below which it writes. later : names of the
+    steps that this one makes out of date; their notebooks and records are removed.
+
+    Its kernel is the Python that runs this, whatever Jupyter knows as python3. Everything that papermill and
+    the kernel print goes to a .log file beside the executed notebook, and a line of progress every few
+    seconds to standard output.
     """
     report, step = Path(report), Path(notebook).stem
     for name in [step, *later]:
@@ -339,9 +342,8 @@ def execute(notebook, report, study, parameters, *, products, later=()):
     error = keep_private(error, executed) if error else ""
     ended = datetime.now(UTC)
     patterns = [pattern.format(day=parameters.get("day", "")) for pattern in patterns_of(study, step)]
-    since = (
-        0.0 if step == "3_train" else started.timestamp() - 2
-    )  # a kept model is that of the step; some disks round times to two seconds
+    # a model that was kept counts as the step's, however old it is; some disks round times to two seconds
+    since = 0.0 if step == "3_train" else started.timestamp() - 2
     written = products_of(products, patterns, since=since)
     run |= {
         "outcome": "failed" if error else "ok",
@@ -358,8 +360,8 @@ def execute(notebook, report, study, parameters, *, products, later=()):
 
 
 def failure_of(notebook, executed, parameters, title):
-    """(one line, number of the cell, whether the cell shows it) after executing `notebook` to the path
-    `executed`; ("", None, False) if it ended well.
+    """Execute `notebook` to the path `executed` and say what failed: (one line, number of the cell, whether
+    the cell shows it); ("", None, False) if it ended well.
     """
     import papermill
 
@@ -388,10 +390,10 @@ def failure_of(notebook, executed, parameters, title):
         return one_line(f"{error.ename}: {error.evalue}"), error.exec_count, True
     except Stopped as error:
         return f"{STOPPED}: {error}", None, False
-    except Exception as error:  # of nbclient, zmq or the disk: whatever it is, it ends this step and no other
+    except Exception as error:  # whatever nbclient, zmq or the disk raises ends this step, and no other
         died = Kernel.death()
         if died == ENDED_WELL and type(error).__name__ != "DeadKernelError":
-            died = ""  # it was told to end, and what went wrong came then
+            died = ""  # the kernel was asked to end, and the error came while it did
         cell = last_cell(read_notebook(executed)) if died else None
         at = f" in cell {cell}" if cell else ""
         return (
@@ -509,7 +511,7 @@ class Progress:
 
 
 def iso(at):
-    """The datetime `at`, in UTC, as ISO 8601."""
+    """Write the datetime `at`, in UTC, as ISO 8601 to the millisecond."""
     return at.isoformat(timespec="milliseconds")
 
 
@@ -518,9 +520,8 @@ def write_record(run, path):
     becomes text.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(
-        f".{uuid.uuid4().hex[:8]}-{path.name}"
-    )  # as `atomic` of helpers.py names it, so that it is swept as well
+    # named as by `atomic` of helpers.py, so that what a crash leaves is swept away with the rest
+    temporary = path.with_name(f".{uuid.uuid4().hex[:8]}-{path.name}")
     try:
         text = json.dumps(run, indent=1, allow_nan=False, default=str)
     except ValueError:  # a recorded value is NaN

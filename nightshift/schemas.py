@@ -26,7 +26,7 @@ FINDING = {
 }
 # columns that a table of findings may have as well: "" where it does not
 FINDING_MAY_HAVE = {
-    "sites": TEXT,  # of a finding about several sites their names, the most affected first, parted by ", "
+    "sites": TEXT,  # of a finding about several sites their names, the most affected first, separated by ", "
     "datasets": TEXT,  # the primary datasets in which a run is strange, in the same form
 }
 # data/incidents/<day>_findings.parquet: the same, with what the digest adds, and FINDING_MAY_HAVE

@@ -1,11 +1,13 @@
-"""What a figure over time shows as numbers, so that its page can let readers zoom and read values.
+"""The numbers that a figure over time shows, by which its page lets readers zoom and read values.
 
-    { "panels": [{"title", "y", "log", "unit", "x", "series", "across", "along", "of"}] }
+    {"panels": [{"title", "y", "log", "unit", "x", "series", "across", "along", "of"}]}
 
-x and the numbers of a series are texts, which take half of what lists take: x are seconds of the epoch, the
-first and then the steps; a number that is missing at an x is empty, a gap in a line is "n". unit : of x where
-that is no time. across, along : marked stretches of y and of x. of : how many points there were, 0 where none
-is left out.
+title, y : the title and the label of the y axis. log : whether that is logarithmic. x : text of numbers
+separated by commas, seconds since 1970, the first one and then the steps from one to the next. unit : of x
+where it is no time, else "". series : of each its name, "c" its colour, "k" its kind and "y" its values, for
+an area also "low", as text: empty where the series has no point at an x, "n" for a gap in its line. across,
+along : marked stretches of y and of x. of : how many points there were, 0 where none was left out. Texts take
+half the room of lists.
 """
 
 import math
@@ -19,11 +21,11 @@ from matplotlib.container import BarContainer
 MIME = "application/vnd.nightshift.series+json"
 MOST = 1000  # points of a figure; the rest are thinned, the farthest from their neighbours kept
 LEAST = 3  # points of a panel, below which there is nothing to zoom into
-NUMBERS = "time in "  # gid of an axis whose numbers stand for time, with their unit: "time in minutes"
+NUMBERS = "time in "  # how the gid begins of an axis whose numbers stand for time: "time in minutes"
 
 
 def series_of(figure):
-    """Take what the axes of a figure over time show, as an object of JSON; None where none is over time."""
+    """Take the numbers of all axes of a figure that are over time: dict as above; None where none is."""
     axes = [ax for ax in figure.axes if ax.get_visible() and is_over_time(ax)]
     panels = [panel for ax in axes if (panel := panel_of(ax, MOST // len(axes)))]
     return {"panels": panels} if panels else None
@@ -42,7 +44,7 @@ def unit_of(ax):
 
 
 def panel_of(ax, most):
-    """Take what one `ax` shows, at most `most` points; None where that is next to nothing."""
+    """Take the numbers of one `ax`, at most `most` points: dict of a panel; None for fewer than LEAST."""
     is_time = not unit_of(ax)
     scale = 86_400 if is_time else 1  # matplotlib counts days
     drawn = [*areas_of(ax), *bars_of(ax), *lines_of(ax), *points_of(ax)]  # as they lie on each other
@@ -74,13 +76,13 @@ def panel_of(ax, most):
 
 
 def about(artist, colour, kind):
-    """What is said of one series: name, "" for none, colour, and kind: line, points, area or bars."""
+    """Describe one series: dict of name ("" for none), c (its colour) and k (line, points, area or bars)."""
     label = str(artist.get_label())
     return {"name": "" if label.startswith("_") else label, "c": colors.to_hex(colour), "k": kind}
 
 
 def lines_of(ax):
-    """List the lines in the units of `ax`: (what is said of it, float (n, 2))."""
+    """List the lines in the units of `ax`: (dict of `about`, float (n, 2) of x and y) each."""
     lines = [line for line in ax.lines if line.get_transform() == ax.transData]
     kinds = ["points" if line.get_linestyle() == "None" else "line" for line in lines]
     return [
@@ -99,7 +101,7 @@ def points_of(ax):
 
 
 def areas_of(ax):
-    """List the filled areas between two lines: (what is said of it, float (n, 3) of x, low and high)."""
+    """List the filled areas between two lines: (dict of `about`, float (n, 3) of x, low and high) each."""
     areas = []
     for one in ax.collections:
         if isinstance(one, PolyCollection) and one.get_paths():
@@ -125,7 +127,7 @@ def bars_of(ax):
 
 
 def spans(ax, axis):
-    """List the stretches of an axis, "x" or "y", that are marked over the whole of the other: pairs."""
+    """List the stretches of an `axis`, "x" or "y", that are marked across the whole other axis: pairs."""
     along = {"x": ax.get_xaxis_transform(which="grid"), "y": ax.get_yaxis_transform(which="grid")}[axis]
     marked = [one for one in ax.patches if one.get_data_transform() == along and hasattr(one, "get_width")]
     if axis == "x":
@@ -137,7 +139,7 @@ def spans(ax, axis):
 
 
 def rooms(sizes, most):
-    """Share `most` points among series of these `sizes`: small ones are kept whole."""
+    """Share `most` points among series of these `sizes`, small ones whole: list of how many each may have."""
     left, kept = most, dict.fromkeys(range(len(sizes)), 0)
     for n_open, at in zip(range(len(sizes), 0, -1), sorted(kept, key=sizes.__getitem__), strict=True):
         kept[at] = min(sizes[at], max(left // n_open, 1))
@@ -158,8 +160,8 @@ def thinned(points, most):
 
 
 def columns(x, at, values):
-    """Write the `values` (n, 1 or 2) of a series that stand `at` some of the `x` as texts: y, and low of an
-    area.
+    """Write the `values` (n, 1 or 2) of a series, which stand `at` (n,) some of the `x`, as texts: dict of y,
+    and of low for an area.
     """
     texts = [[""] * len(x) for _ in range(values.shape[1])]
     for place, row in zip(np.searchsorted(x, at), values, strict=True):
@@ -184,8 +186,8 @@ def short(number):
 class Picture:
     """A picture that an executed notebook keeps together with the numbers in it, of `series_of`.
 
-    data : bytes of the PNG. It is no IPython.display.Image, but becomes one when it is shown: to import
-    IPython takes a sixth of the time with which a command begins.
+    data : bytes of the PNG. It becomes an IPython.display.Image only when it is shown, since importing
+    IPython takes a sixth of the time that a command needs to start.
     """
 
     def __init__(self, png, *, alt, series):

@@ -12,10 +12,10 @@ from nightshift.products import sha256
 
 
 def keep_private(folder):
-    """Make `folder`, that of the raw data of all studies, which may say anything of people, and let nobody
-    but its owner look into it.
+    """Make `folder`, that of the raw data of all studies, which may hold anything about people, and let only
+    its owner look into it.
     """
-    with contextlib.suppress(OSError):  # that of somebody else, or on a disk that is only read
+    with contextlib.suppress(OSError):  # it belongs to somebody else, or the disk is read-only
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)
 
@@ -28,7 +28,7 @@ def write_bad_lines(raw, bad_lines):
 
 
 def sha256_of(paths, hashes=MappingProxyType({})):
-    """A sha256 over those of the files at `paths`, in their order, as text. hashes : {path: text} of those
+    """Hash the sha256 of the files at `paths`, in their order, to one: text. hashes : {path: text} of those
     that need not be read.
     """
     digests = (bytes.fromhex(hashes[path] if path in hashes else sha256(path)) for path in paths)

@@ -1,4 +1,4 @@
-"""Try-outs: what is executed outside the chain reads the products of the night and writes elsewhere.
+"""Try-outs: a notebook that runs outside the chain reads the products of the night and writes elsewhere.
 
 A products folder that the chain writes to is published: its pages and mails say what its tables hold. A
 notebook that somebody opens there, or runs with papermill, gets a folder of its own below it, `products/try`
@@ -19,19 +19,18 @@ from nightshift.products import read_json
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PRODUCTS = ("data", "encoders", "models", "plots", "feedback")
-COPIED_BYTES = (
-    16 * 2**20
-)  # tables of findings and scores, models and encoders are smaller; raw data may not be
+COPIED_BYTES = 16 * 2**20  # findings, scores, models and encoders are smaller; raw data may not be
 CHAIN_RUNS = "NIGHTSHIFT_RUN"  # environment variable that the chain sets for its kernels
 shown = set()  # folders that this process has named
 
 
 def output_root(root, show):
-    """The folder below which a notebook reads and writes whose products folder is `root`: `root` itself, or
-    that of its try-outs.
+    """Return the folder below which a notebook with the products folder `root` reads and writes: `root`
+    itself, or that of its try-outs.
 
     The chain writes to `root`, and so does everything where the chain has never run. show : function of a
-    sentence with places and their values, which is called once, with where a try-out writes.
+    sentence with placeholders and of their values, such as `show_sentence`; called once, to say where a
+    try-out writes.
     """
     root = Path(root)
     if not is_by_hand() or not is_published(root):
@@ -55,11 +54,10 @@ def is_by_hand():
 
 
 def usual(name, value, left, *, in_night, by_hand, show):
-    """Return the value of a parameter of a training: as it was set, or where it was left as it is, `in_night`
-    in the chain and the shorter `by_hand` elsewhere, which a sentence then says.
+    """Return the value of a parameter of a training: `value` where it was set; where it still has its default
+    `left`, `in_night` in the chain, and by hand the shorter `by_hand`, which a sentence then says.
 
-    name : of the parameter. left : its default. value, left, in_night, by_hand : lists. show : function of a
-    sentence with places and their values.
+    name : of the parameter. value, left, in_night, by_hand : lists. show : as for `output_root`.
     """
     if value != left:
         return value
@@ -85,8 +83,8 @@ def tryout_folder(root):
 
 
 def link_products(root, folder):
-    """Let `folder` hold every product below `root`, copied or linked; what a try-out wrote there stays as
-    long as the night's own file is not newer. What the night no longer has goes, unless a try-out wrote it.
+    """Let `folder` hold every product below `root`, copied or linked. What a try-out wrote there stays until
+    the night's own file is newer; what the night no longer has is removed, unless a try-out wrote it.
     """
     notes = folder / ".copied.json"  # {path: time in ns} of the copies, to tell them from what was tried
     copied, tables = read_json(notes), folder / ".tables.json"
@@ -116,14 +114,18 @@ def link_products(root, folder):
 
 
 def folder_of(name):
-    """The table of which the product `name` is a part, such as data/raw/x/rows.parquet; "" if it is none."""
+    """Name the table in many files of which the product `name` is a part, such as data/raw/x/rows.parquet; ""
+    where it is a part of none.
+    """
     parent = str(Path(name).parent)
     return parent if parent.endswith(".parquet") else ""
 
 
 def tables_tried(root, folder, linked):
-    """Names of the tables in many files that a try-out has put as a whole in the place of those that were
-    `linked`, {name: number of the folder}. Where the night's own is newer, what was tried goes.
+    """Name the tables in many files that a try-out has replaced as a whole: a set. Where the night's own
+    table is newer, that of the try-out is removed.
+
+    linked : {name: inode of the folder} of the tables that the last `link_products` left there.
     """
     tried = set()
     for name, number in linked.items():
@@ -137,15 +139,15 @@ def tables_tried(root, folder, linked):
 
 
 def table_of(name):
-    """What a product is a part of, by its path below the products folder: a folder such as
-    data/raw/telemetry, or itself.
+    """Name what is copied or linked as one with a product, by its path below the products folder: a folder
+    such as data/raw/telemetry, or the product itself.
     """
     return "/".join(name.split("/")[:3])
 
 
 def place(path, there, size):
-    """Put the night's file at `path`, of a table of `size` bytes, at `there`, whatever is there: a copy, or a
-    link to it.
+    """Replace what is at `there` by the night's file at `path`: a copy where the table that it belongs to has
+    at most COPIED_BYTES of its `size` in bytes, else a link.
     """
     if there.parent.is_file():  # of a version that kept in one file what is a folder now
         there.parent.unlink()

@@ -1,9 +1,9 @@
-"""Words of scripts that put no blanks between them: Chinese, Japanese, Thai, Lao, Khmer and Burmese.
+"""Words in scripts that put no blanks between them: Chinese, Japanese, Thai, Lao, Khmer and Burmese.
 
-Without a dictionary, which none of the packages here has, a word is what is short and comes again: of Han
-letters every two that stand together, since most words of Chinese have two, and so have most of Japanese in
-Han letters; of Katakana and Hiragana a whole run; of the scripts of South-East Asia every three letters with
-their marks. Pairs are how search engines index these languages (Nie, Gao, Zhang & Zhou 2000).
+None of the packages here has a dictionary, so short pieces that recur stand for words: every two adjacent Han
+letters, since most Chinese words have two, and so have most Japanese ones written in Han letters; a whole run
+of Katakana or Hiragana; every three adjacent letters, with their marks, of the scripts of South-East Asia.
+Search engines index these languages by pairs as well (Nie, Gao, Zhang & Zhou 2000).
 
     words_in        all words of a text, whatever its scripts
     in_spaced_form  a text with blanks around them, for what takes words by blanks
@@ -22,7 +22,7 @@ SIZE = {"pairs": 2, "threes": 3}  # letters of a word
 
 
 def words_of(match):
-    """List where the words of a run begin and end in it, [(begin, end)], for a match of RUN; they overlap."""
+    """List where the words of a run, a match of RUN, begin and end in it: [(begin, end)]; they overlap."""
     run = match[0]
     letters = [letter.span() for letter in LETTER.finditer(run)]
     size = SIZE.get(match.lastgroup, len(letters))
@@ -32,8 +32,8 @@ def words_of(match):
 
 
 def words_in(text, plain, least=1):
-    """List the words of a text: what the compiled pattern `plain` finds, and in scripts without blanks those
-    of at least so many characters.
+    """List the words of a text: what the compiled pattern `plain` finds, and in scripts without blanks the
+    words of at least `least` characters.
     """
     if not RUN.search(text):
         return plain.findall(text)
@@ -44,8 +44,8 @@ def words_in(text, plain, least=1):
 
 
 def in_spaced_form(text):
-    """Put blanks around the words of scripts without them; these lose their marks, which are no letters to
-    most programs.
+    """Put blanks around the words of scripts without blanks. The words lose their marks, which most programs
+    do not take for letters.
     """
     if not RUN.search(text):
         return text
@@ -58,7 +58,9 @@ def bare_words(match):
 
 
 def partly_shown(match, common):
-    """Write a run, a match of RUN, with three dots for all letters that are in none of the words `common`."""
+    """Write a run, a match of RUN, with three dots in the place of letters that no word of the set `common`
+    holds.
+    """
     run = match[0]
     seen = [False] * len(run)
     for begin, end in words_of(match):

@@ -1,11 +1,11 @@
-"""Where the parts of a heavy table are worked on: by the processors of this machine, or by workers of Dask.
+"""Where the parts of a heavy table are computed: by the processors of this machine, or by workers of Dask.
 
     for result in results_of([joblib.delayed(work)(part) for part in parts], jobs):
         ...
 
-`engine` of the configuration says which, and reaches the steps of a night by the environment, since what they
-write does not depend on it. All workers read and write the same files: they see the folders of this machine
-by the same paths. Of a worker that is killed, another one does the part anew.
+The setting `engine` says which. It reaches the steps of a night by the environment and not as a parameter,
+since what they write does not depend on it. All workers read and write the same files, so they must see the
+folders of this machine by the same paths. Where a worker is killed, another one computes its part again.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ ENGINE, COUNT = "NIGHTSHIFT_ENGINE", "NIGHTSHIFT_WORKERS"  # environment variabl
 PROFILE = Path(__file__).resolve().parents[1] / "deploy/slurm/profile"  # steps as jobs, for Snakemake
 PATIENCE_S = 600  # for the first worker: queues of clusters are seldom empty
 LOGS = ".snakemake/slurm_logs"  # of workers, beside those of steps
-MEMORY = "4 GiB"  # of a worker, unless Dask's own configuration says `jobqueue.slurm.memory`
+MEMORY = "4 GiB"  # of a worker, unless Dask's own configuration sets `jobqueue.slurm.memory`
 
 
 def is_engine(text):
@@ -30,9 +30,9 @@ def is_engine(text):
 
 
 def choose(engine, count):
-    """Let all steps that this process starts use an engine, and `count` workers where it starts them.
+    """Let all steps that this process starts use an `engine`, with `count` workers where it starts these.
 
-    Steps themselves become jobs of Slurm where it is the engine, unless SNAKEMAKE_PROFILE says otherwise.
+    With the engine slurm, the steps themselves become jobs of Slurm, unless SNAKEMAKE_PROFILE is set.
     """
     os.environ |= {ENGINE: engine, COUNT: str(count)}
     if engine == SLURM:
@@ -40,29 +40,29 @@ def choose(engine, count):
 
 
 def results_of(calls, jobs, *, patience_s=PATIENCE_S):
-    """Make `calls`, as joblib.delayed gives them, by the engine, and yield what they return, in their order,
-    as soon as it is there; on this machine by `jobs` processes, -1 for one per processor. What one process
-    is to do is always done by this one.
+    """Run `calls`, as joblib.delayed makes them, on the engine, and yield their results in their order, each
+    as soon as it is there.
 
-    Raises what a call raises first, and TimeoutError of one line where no scheduler can be reached or no
-    worker has come after `patience_s` seconds.
+    jobs : processes on this machine, -1 for one per processor; with 1, this process does all of it, whatever
+    the engine. Raises the first error of a call, and TimeoutError of one line where no scheduler can be
+    reached or no worker has started after `patience_s` seconds.
     """
     engine = os.environ.get(ENGINE, LOCAL)
     if engine == LOCAL or jobs == 1:
-        import joblib  # a third of a second, for which only those wait who use it
+        import joblib  # a third of a second, which only callers of this should wait for
 
         yield from joblib.Parallel(n_jobs=jobs, return_as="generator")(calls)
         return
     with contextlib.ExitStack() as stack:
         client = connect(engine, stack, patience_s)
         waiting = [client.submit(work, *values, pure=False, **named) for work, values, named in calls]
-        while waiting:  # what has been returned is forgotten
+        while waiting:  # popped, so that the scheduler may forget each result once it has been yielded
             yield waiting.pop(0).result()
 
 
 def connect(engine, stack, patience_s):
-    """A client of Dask with a worker at least, closed by the ExitStack `stack` together with what this
-    process started.
+    """Connect to Dask and wait for a first worker: its client, which the ExitStack `stack` closes together
+    with the cluster that this process started, if any.
     """
     from distributed import Client  # half a second
 
@@ -80,8 +80,8 @@ def connect(engine, stack, patience_s):
 
 
 def slurm_cluster():
-    """A scheduler of Dask in this process and its workers in the queue of Slurm, with this Python and this
-    working folder; what Dask's configuration says of `jobqueue.slurm` counts before what is set here.
+    """Start a scheduler of Dask in this process, and its workers in the queue of Slurm, with this Python and
+    this working folder; what Dask's configuration says under `jobqueue.slurm` overrides what is set here.
     """
     import dask
     import dask_jobqueue  # which reads its defaults into Dask's configuration
