@@ -123,7 +123,7 @@ def newest_of(pairs):
     incident that had it last).
     """
     rows = [incidents for incidents, _ in pairs if len(incidents)]
-    newest = pd.concat(rows or [pd.DataFrame(columns=["incident", "state", "of"])], ignore_index=True)
+    newest = pd.concat(rows or [pd.DataFrame(columns=["incident", "state", "of"])])
     newest = newest.drop_duplicates("incident", keep="last", ignore_index=True)
     for column in {"studies", "kinds", "impacts"} & set(newest):
         newest[column] = newest[column].map(list)
@@ -134,9 +134,7 @@ def newest_of(pairs):
         if len(incidents)
     ]
     nothing = pd.DataFrame(columns=INCIDENT_FINDING)
-    every = pd.concat(
-        [nothing, *(findings for _, findings in pairs)] if pairs else [nothing], ignore_index=True
-    )
+    every = pd.concat([nothing, *(findings for _, findings in pairs)])
     every = every.drop_duplicates(["study", "kind", "entity"], keep="last", ignore_index=True)
     return newest, pd.concat(parts, ignore_index=True) if parts else nothing, every
 

@@ -48,9 +48,9 @@ def links_in_words(findings, sites, *, permutations, pairs_drawn, rng):
     LEAST_DRAWINGS, the sentence says so.
     """
     placed = findings[(findings.site != "") & findings.scope.isin(WITH_SITE)].reset_index(drop=True)
-    drawings = int(min(permutations, pairs_drawn / max(len(placed), 1) ** 2))
     if placed.study.nunique() < 2:
         return "Fewer than two studies name a site tonight, so nothing can be joined by site."
+    drawings = int(min(permutations, pairs_drawn / len(placed) ** 2))
     if drawings < min(permutations, LEAST_DRAWINGS) or not drawings:
         return (
             f"What chance would give is left out: {len(placed):,} findings at sites leave {drawings} "

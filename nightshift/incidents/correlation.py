@@ -115,7 +115,8 @@ def within_gap(one, here, other, there):
 
 def relation(one, other, pairs):
     """Pairs of rows as a sparse matrix of counts (n, m)."""
-    return csr_array((np.ones(len(pairs[0]), np.int32), pairs), shape=(len(one), len(other)))
+    rows, others = pairs
+    return csr_array((np.ones_like(rows, np.int32), (rows, others)), shape=(len(one), len(other)))
 
 
 def near_ones(findings, earlier_findings, pairs):

@@ -234,7 +234,7 @@ def apply_silences(incidents, findings, silences, day):
     columns = ["silenced_as", "silenced_by", "silenced_until", "silenced_why"]
     marked = incidents.assign(**dict.fromkeys(columns, ""))
     used = []
-    for silence in silences.itertuples(index=False):
+    for silence in silences.itertuples():
         held = holds_for(silence, marked, findings) & (silence.until >= day)
         used.append(int(held.sum()))
         first = held & (marked.silenced_as == "")

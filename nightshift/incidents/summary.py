@@ -112,7 +112,7 @@ def summarise_incidents(findings, label, still_h=6.0, newest=None):
         "benign": findings.benign.astype(bool).groupby(label).all(),
     }
     records, labels = findings[READ].to_dict("records"), cache(catalog.impact_labels)
-    groups = findings.groupby(label, sort=True).indices
+    groups = findings.groupby(label).indices
     rows = [summary_of([records[row] for row in groups[number]], labels) for number in sorted(groups)]
     made = pd.DataFrame(rows, columns=COLUMNS)
     if rows:
@@ -149,7 +149,7 @@ def summary_of(group, labels):
     sites, impacts = Counter(one["site"] for one in group if one["site"]), add_impacts(group)
     return {
         "key": tuple(group[0][name] for name in ("study", "scope", "name")),
-        "site": sites.most_common(1)[0][0] if sites else "",
+        "site": max(sites, key=sites.get, default=""),
         "title": title_of(group, lead),
         "description": lead["description"],
         "kinds": list(dict.fromkeys(one["kind"] for one in group)),

@@ -51,7 +51,7 @@ def track_incidents(
     compared = with_older(earlier_findings, remembered, before)
     taken, matches = match_identities(findings, label, before, compared)
     ids_then, reserved = ids_of_earlier_run(findings, label, taken, stored, day)
-    names, rows, used = [], [], set(before.index) | set(taken.values()) | reserved
+    names, rows, used = [], [], {*before.index, *reserved}
     of_number, of_name = rows_by(findings, np.asarray(label)), rows_by(earlier_findings, "incident")
     for number, one in enumerate(made.to_dict("records")):
         members = of_number(number)

@@ -179,7 +179,7 @@ def _append(path, texts):
     """Seal and append a row, all or nothing: it is on the disk when this returns. A torn last line moves
     to feedback.torn.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(exist_ok=True)
     with open(path, "ab", buffering=0) as file:
         # others wait; the system ends the lock however this process ends
         fcntl.flock(file, fcntl.LOCK_EX)

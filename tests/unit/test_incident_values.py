@@ -16,14 +16,28 @@ from nightshift.incidents.correlation import (
     hours_of,
     hours_shared,
     is_retrospective,
+    match_retrospective,
     pairs_alike,
+    same_entity,
+    same_place,
     within_gap,
 )
-from nightshift.incidents.figures import LONGEST_LABEL, MAX_BARS, bar_labels, plot_strip, show_strip
-from nightshift.incidents.ranking import MAX_ADVISED, amounts_in_words, needs_advice, rank_incidents, standing_in_words
+from nightshift.incidents.figures import LONGEST_LABEL, MAX_BARS, bar_labels, plot_bar, plot_strip, show_strip
+from nightshift.incidents.ranking import MAX_ADVISED, amounts_in_words, listed_points, needs_advice, rank_incidents, standing_in_words
 from nightshift.incidents.silences import apply_silences, lift_silence, read_recorded, read_silences, record_silence
-from nightshift.incidents.summary import combine_p_values, impact_text, largest_of_parts, states_of, summarise_incidents
-from nightshift.incidents.tracking import continued, ended_unwatched, growth, new_incident_id, rows_gone, seen_after
+from nightshift.incidents.summary import add_impacts, combine_p_values, impact_text, largest_of_parts, states_of, summarise_incidents
+from nightshift.incidents.tracking import (
+    continued,
+    ended_unwatched,
+    growth,
+    ids_of_earlier_run,
+    match_identities,
+    new_incident_id,
+    row_continued,
+    rows_gone,
+    seen_after,
+    with_older,
+)
 from nightshift.incidents.wording import incident_sentence, severities_in_words, sites_of, when_in_words, where_in_words
 
 
@@ -35,6 +49,18 @@ def test_of_findings_that_overlap_the_largest_counts_and_of_those_that_touch_bot
     assert largest_of_parts([part(0, 2, 5.0), part(1, 9, 3.0), part(8, 9, 4.0), part(9, 10, 7.0)]) == 5 + 7
     assert largest_of_parts([part(0, 9, 5.0), part(1, 2, 3.0), part(8, 9, 6.0)]) == 6
     assert largest_of_parts([part(np.nan, np.nan, 5.0), part(np.nan, np.nan, 6.0)]) == 6, "unknown times overlap"
+
+
+def test_what_nobody_can_say_in_numbers_or_in_a_unit_is_no_impact():
+    found = table(finding("slow_source", "A_DISK", "A", 1, 3, impact=np.nan), finding("gremlins", "x", "A", 1, 3, impact=5.0))
+    assert found.impact_unit.tolist() == ["", "GB delayed"]
+    assert add_impacts(found.to_dict("records")) == []
+
+
+@pytest.mark.parametrize(("sites", "site"), [(["A", "B", "B"], "B"), (["A", "B"], "A"), (["", "", "B"], "B"), (["", ""], "")])
+def test_an_incident_is_at_the_site_of_most_of_its_findings_and_of_equals_at_the_first(sites, site):
+    found = table(*[finding("memleak", f"n{n}", place, at(1, n), at(2)) for n, place in enumerate(sites)])
+    assert summarise_incidents(found, [0] * len(sites)).site.tolist() == [site]
 
 
 def test_p_values_are_combined_within_what_can_be_told():
@@ -115,6 +141,7 @@ def test_growth_is_by_day_and_of_less_than_a_day_by_a_whole_one():
     assert growth(costing(12, 40.0), costing(6, 10.0)) == {"GB": 4.0}
     assert growth(costing(24, 40.0, 10.0), costing(24, 20.0, 2.0)) == {"GB": 5.0}
     assert growth(costing(24, 40.0), costing(24, 0.0)) == growth(costing(24, 40.0), costing(np.nan, 1.0)) == {}
+    assert growth(costing(24, 5.0), costing(24, 10.0)) == {"GB": 0.5}
 
 
 def then(**more):
@@ -148,6 +175,26 @@ def test_what_had_ended_is_back_only_if_it_was_there_after_its_end():
 
 
 @pytest.mark.parametrize(
+    ("last", "state", "change"), [(at(8), "closed", "now also seen by telemetry"), (at(14, 1), "escalated", "it is back; now also seen by telemetry")]
+)
+def test_a_study_that_did_not_know_what_had_ended_may_name_a_whole_week_of_it(last, state, change):
+    one, found = {"studies": ["telemetry"], "ended": False, "impacts": []}, table(finding("silent", "A", "A", at(6), last, study="telemetry"))
+    row = continued(one, then(ended=True, state="closed"), found, found, 1.5)
+    assert (row["state"], row["change"]) == (state, change)
+
+
+@pytest.mark.parametrize(
+    ("start", "n_gb", "shown"), [(at(1), 60.0, (at(1), "60 GB")), (at(2), 9.0, (at(1), "50 GB")), (at(0), 70.0, (at(0), "70 GB"))]
+)
+def test_what_is_closed_stays_as_it_was_where_its_source_has_forgotten_how_it_began(start, n_gb, shown):
+    found = table(finding("slow_source", "A_DISK", "A", start, at(2, 3)))
+    past = pd.Series(vars(then(ended=True, start=at(1), impact="50 GB", first_seen="2026-01-01")))
+    one = {"studies": ["transfers"], "ended": True, "start": start, "impact": f"{n_gb:.0f} GB", "impacts": []}
+    row = row_continued(one, past, found, found, 1.5)
+    assert (row["state"], (row["start"], row["impact"]), row["first_seen"]) == ("closed", shown, "2026-01-01")
+
+
+@pytest.mark.parametrize(
     ("kinds", "ended", "watched", "last", "unwatched"),
     [
         (["slow_source"], True, set(), at(8), True), (["slow_source"], True, set(), at(8, 1), False), (["slow_source"], False, set(), at(8), False),
@@ -172,7 +219,7 @@ def test_the_word_of_a_daily_source_on_the_end_counts_for_what_had_ended():
 def test_names_hold_the_day_and_four_digits_and_the_next_hash_where_one_is_taken():
     first = new_incident_id(("a", "site", "A"), "2026-01-31", set())
     second = new_incident_id(("a", "site", "A"), "2026-01-31", {first})
-    assert (first[:9], len(first), second[:9], first != second) == ("20260131-", 13, "20260131-", True)
+    assert (first, second) == ("20260131-8822", "20260131-fb44"), "SHA-256 of a|site|A| and of a|site|A|1: silences and links hold over upgrades"
 
 
 def test_of_what_is_gone_the_last_night_is_told_once():
@@ -180,12 +227,77 @@ def test_of_what_is_gone_the_last_night_is_told_once():
         [
             ("a", "2026-01-30", "ongoing", False, ""), ("b", "2026-01-30", "ongoing", True, ""), ("c", "2026-01-30", "resolved", True, ""),
             ("d", "2026-01-29", "ongoing", False, ""), ("e", "2026-01-30", "new", False, ""), ("f", "2026-01-30", "closed", True, "now part of x"),
-            ("g", "2026-01-30", "new", False, ""),
+            ("g", "2026-01-30", "new", False, ""), ("h", "2026-01-30", "closed", True, ""),
         ],
         columns=["incident", "of", "state", "ended", "change"],
     ).set_index("incident")  # fmt: skip
-    gone = {row["incident"]: (row["state"], row["change"]) for row in rows_gone(before, ["g"], {"e": [0], "f": [0]})}
-    assert gone == {"a": ("resolved", ""), "e": ("closed", "now part of g")}
+    gone = {row["incident"]: (row["state"], row["change"], row["ended"]) for row in rows_gone(before, ["g"], {"e": [0], "f": [0], "h": [0]})}
+    part = ("closed", "now part of g", True)
+    assert gone == {"a": ("resolved", "", True), "e": part, "h": part}
+
+
+def as_then(*rows, incidents, **more):
+    """Findings, in the order of `table`, each of its incident."""
+    return table(*rows).assign(incident=list(incidents), **more)
+
+
+def test_of_what_sources_have_forgotten_counts_what_the_same_incidents_held_but_not_what_users_asked():
+    last = as_then(finding("slow_source", "A_DISK", "A", 7, 8), incidents="a")
+    older = [finding("global_dip", "A", "A", 1, 8), finding("growing_topic", "t1: down", "A", 1, 8), finding("stuck_queue", "fts", "", 1, 2)]
+    remembered, before = as_then(*older, incidents="aac"), pd.DataFrame({"state": "new"}, index=["a"])
+    assert with_older(last, remembered, before).entity.tolist() == ["A_DISK", "A"]
+    assert with_older(last, remembered[1:], before).entity.tolist() == with_older(last, None, before).entity.tolist() == ["A_DISK"]
+
+
+NIGHT = "2026-01-08"
+AGAIN = [finding(kind, name, name[0], 7, 8) for kind, name in (("failing_source", "A_DISK"), ("slow_source", "A_DISK"), ("slow_source", "B_DISK"))]
+
+
+@pytest.mark.parametrize(
+    ("label", "names", "names_of"),
+    [
+        ([0, 0, 1], "xxx", {0: "x"}), ([1, 1, 0], "xxx", {1: "x"}), ([0, 0, 0], "xxy", {0: "x"}), ([0, 0, 0], "yxx", {0: "x"}),
+        ([0, 0, 1], "xxy", {0: "x", 1: "y"}),
+    ],
+)  # fmt: skip
+def test_when_a_night_runs_again_a_name_goes_to_what_holds_most_of_its_findings(label, names, names_of):
+    stored = as_then(*AGAIN, incidents=names, first_seen=NIGHT)
+    assert ids_of_earlier_run(table(*AGAIN), label, {}, stored, NIGHT) == (names_of, set(names))
+
+
+@pytest.mark.parametrize(
+    ("start", "first_seen", "taken", "names_of"),
+    [
+        (at(8), NIGHT, {}, {0: "x"}), (at(8, 1), NIGHT, {}, {}), (at(7), "2026-01-07", {}, {}), (at(7), NIGHT, {5: "x"}, {}),
+        (at(7), NIGHT, {0: "y"}, {}),
+    ],
+)  # fmt: skip
+def test_a_name_of_the_night_is_given_again_to_what_overlaps_or_touches_and_once(start, first_seen, taken, names_of):
+    stored = as_then(AGAIN[1], incidents="x", first_seen=first_seen)
+    assert ids_of_earlier_run(table(finding("slow_source", "A_DISK", "A", start, at(9))), [0], taken, stored, NIGHT)[0] == names_of
+
+
+@pytest.mark.parametrize(
+    ("past", "lost", "met"),
+    [
+        ([("slow_site", 5, 6)], [at(5, 23.5)], {0: "x"}), ([("slow_site", 5, 6)], [at(6)], {}),
+        ([("slow_site", 5, 6), ("slow_source", 6, 8)], [at(5)], {0: "y"}), ([("slow_site", 5, 6), ("slow_source", 7, 8)], [at(5)], {0: "x"}),
+        ([("slow_site", 5, 6)], [at(4), at(5)], {0: "x", 1: "x"}), ([("drop", 4, 11), ("slow_site", 5, 6)], [at(4, 1), at(5)], {0: "y"}),
+    ],
+)  # fmt: skip
+def test_what_a_weekly_study_tells_late_is_of_the_incident_that_it_overlaps_most_and_of_equals_the_first(past, lost, met):
+    """Weekly losses v0 and v1 at A begin at `lost`; each finding of earlier nights is an incident, x or y. The drop of then is that of v1."""
+    names = {"slow_site": "A", "slow_source": "A_DISK", "drop": "v1 at A"}
+    earlier = as_then(*[finding(kind, names[kind], "A", *days) for kind, *days in past], incidents="xy"[: len(past)])
+    tonight = table(*[finding("drop", f"v{n} at A", "A", start, 12) for n, start in enumerate(lost)])
+    assert list(match_retrospective(tonight, range(len(lost)), earlier).items()) == list(met.items())
+
+
+def test_of_two_that_are_told_late_of_one_incident_the_first_takes_its_name():
+    earlier = as_then(finding("slow_site", "A", "A", 5, 6), incidents="x")
+    tonight = table(finding("drop", "v0 at A", "A", 4, 12), finding("drop", "v1 at A", "A", 5, 12))
+    before = pd.DataFrame({"incident": ["x"], "first_seen": ["2026-01-06"], "start": [at(5)]}).set_index("incident")
+    assert match_identities(tonight, [0, 1], before, earlier) == ({0: "x"}, {})
 
 
 # -------------------------------------------------------------------------------------------------------------- linking
@@ -205,6 +317,18 @@ def test_hours_that_two_findings_share_and_how_near_they_are():
     assert table(finding("slow_source", "A_DISK", "A", at(1), at(1))).eval("last_h - first_h")[0] == pytest.approx(1 / 3600)
 
 
+def test_which_findings_go_on_and_which_are_about_the_site_of_earlier_ones():
+    """Storages at A and B and the site A tonight; then the storage at A, twice, a tape there, and the site B. The first is three days too old."""
+    tonight = table(
+        *[finding(kind, name, name[0], 5, 6) for kind, name in (("slow_source", "A_DISK"), ("slow_source", "B_DISK"), ("slow_site", "A"))]
+    )
+    then = [("slow_source", "A_DISK", 1, 2), ("slow_source", "A_DISK", 4, 5), ("slow_source", "A_TAPE", 4, 5), ("slow_site", "B", 4, 5)]
+    earlier = table(*[finding(kind, name, name[0], *days) for kind, name, *days in then])
+    assert tonight.name.tolist() + earlier.name.tolist() == ["A_DISK", "B_DISK", "A", "A_DISK", "A_DISK", "A_TAPE", "B"]
+    pairs = [[*zip(*map(list, relation(tonight, earlier).nonzero()), strict=True)] for relation in (same_entity, same_place)]
+    assert pairs == [[(0, 1)], [(1, 3), (2, 1), (2, 2)]]
+
+
 def test_a_node_that_is_called_as_its_site_is_the_site_and_nothing_else_is():
     rows = [
         ("node", "A", "A"),
@@ -219,6 +343,18 @@ def test_a_node_that_is_called_as_its_site_is_the_site_and_nothing_else_is():
     found = [finding(f"k{n}", entity, site, at(1), at(2), study="s") for n, (_, entity, site) in enumerate(rows)]
     described = describe_findings(told_by_studies(*found), {}, kinds).set_index("kind").scope
     assert described.sort_index().tolist() == ["site", "node", "node", "gpu", "site", "community", "desk"]
+
+
+@pytest.mark.parametrize(("hours", "joined"), [(23.5, True), (24, False)])
+def test_a_loss_joins_what_it_overlaps_by_half_an_hour_and_not_what_begins_where_it_ends(hours, joined):
+    found = table(finding("drop", "vo at A", "A", 5, 12), finding("slow_source", "A_DISK", "A", at(11, hours), 13))
+    assert (len(set(correlate_findings(found))) == 1) == joined
+
+
+@pytest.mark.parametrize(("scopes", "n"), [(["detector"] * 2, 1), (["detector", "other"], 2), (["other", "detector"], 2)])
+def test_findings_of_a_run_belong_together_whenever_they_are_and_with_nothing_else_of_its_name(scopes, n):
+    found = table(finding("bad_run", "run 1, lumisections 1-9", "", 1, 1), finding("bad_lumisections", "run 1, lumisections 30-40", "", 19, 19))
+    assert len(set(correlate_findings(found.assign(scope=scopes)))) == n
 
 
 def test_what_a_weekly_study_says_of_a_site_or_of_a_loss_there_is_told_late():
@@ -257,6 +393,14 @@ def test_an_incident_is_grave_from_its_limit_on(studies, severity):
     one = {"p_value": 1e-3, "studies": ["a"] * studies, "scope": "node", "benign": False, "state": "new", "ended": False, "silenced_as": ""}
     one |= {"active_last_day": True, "impacts": [], "incident": "a", "title": "x"}  # the evidence is 1.5 and 1 for each further study
     assert rank_incidents(pd.DataFrame([one]), WEIGHTS, SCALES, LIMITS, 1).severity.tolist() == [severity]
+
+
+def test_points_are_rounded_to_thousandths_before_they_are_held_against_a_limit_and_none_is_less_than_nought():
+    one = {"p_value": 10**-4.9992, "studies": ["a"], "scope": "node", "benign": False, "state": "ongoing", "ended": True, "silenced_as": ""}
+    one |= {"active_last_day": False, "impacts": [], "incident": "a", "title": "x"}
+    ranked = rank_incidents(pd.DataFrame([one]), WEIGHTS | {"new": -1.0, "tonight": -1.0}, SCALES, LIMITS, 1)
+    assert (ranked.severity.tolist(), ranked.priority.tolist()) == (["medium"], [2.5]), "half of 4.9992 decades"
+    assert "-" not in listed_points(ranked).to_csv()
 
 
 def test_silenced_and_past_ones_come_last_and_only_the_first_are_shown():
@@ -313,6 +457,43 @@ def test_a_strip_has_the_most_surprising_bars_by_their_starts_and_counts_the_res
     plt.close(figure)
 
 
+def texts_of_strip(*rows):
+    """The texts of a strip of these findings, drawn, each with its place."""
+    figure, ax = plt.subplots(figsize=(5.2, 1.5))
+    plot_strip(table(*rows), ax, day="2026-01-08")
+    figure.canvas.draw()
+    plt.close(figure)
+    return {text.get_text(): text.get_position() for text in ax.texts}
+
+
+def test_a_bar_alone_is_called_by_its_study_and_what_has_no_end_has_no_bar():
+    assert list(texts_of_strip(finding("slow_source", "D1", "A", at(7), at(8, 12)))) == ["transfers, slow source: 2, usually 1 s", "tonight"]
+    without = texts_of_strip(finding("slow_source", "D1", "A", at(7), None))
+    assert (list(without), without["its source knows no times"]) == (["tonight", "its source knows no times"], (0.01, 0.5))
+
+
+def test_names_are_drawn_as_they_are_written_though_they_look_like_formulae():
+    rows = [finding("slow_source", name, "A", at(7), at(8, 12)) for name in ("$^$", "D2")]
+    assert "$^$: 2, usually 1 s" in texts_of_strip(*rows)
+
+
+def test_a_label_leaves_a_fiftieth_of_its_strip_free_and_becomes_shorter_where_it_has_no_room():
+    figure, ax = plt.subplots(figsize=(5.2, 1.5))
+    [row], widths = table(finding("slow_source", "D1", "A", at(7), at(8))).itertuples(), {}
+    for n in range(60):
+        text = plot_bar(row._replace(unit="i" * n), ax, height=0, has_twin=False)
+        widths[text.get_text()] = text.get_window_extent().width / ax.bbox.width
+    plt.close(figure)
+    assert max(widths.values()) <= 0.98
+    assert list(dict.fromkeys(text.partition(": ")[0] for text in widths)) == ["transfers, slow source", "slow source"]
+    assert list(widths)[-1] == "transfers, slow source", "at last without numbers"
+
+
+def test_of_equally_surprising_findings_those_that_ended_last_have_bars():
+    rows = [finding("slow_source", f"D{n}", "A", at(2, n), at(6, n)) for n in range(MAX_BARS + 1)]
+    assert [text.partition(":")[0] for text in texts_of_strip(*rows)][:MAX_BARS] == [f"D{n}" for n in range(1, MAX_BARS + 1)]
+
+
 def test_labels_stay_within_the_strip():
     figure, ax = plt.subplots(figsize=(5.2, 1.5))
     plot_strip(table(finding("slow_source", "D1", "A", at(1), at(2)), finding("slow_source", "D2", "A", at(8, 20), at(9))), ax, day="2026-01-08")
@@ -334,6 +515,19 @@ def test_a_strip_is_as_high_as_it_has_bars(tmp_path, monkeypatch, timed, untimed
     show_strip(one, table(*rows), day="2026-01-08", path=tmp_path / "x.png")
     n = timed + untimed
     assert shown == [([5.2, pytest.approx(height)], f"t: {n} finding{'s' if n > 1 else ''}, high, ongoing, night 3")]
+    plt.close("all")
+
+
+def test_a_strip_fills_its_picture_and_its_title_has_sixty_characters_of_that_of_the_incident(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(figures, "reduce_colours", lambda path: None)
+    monkeypatch.setattr(figures, "show_figure", lambda ax, path, title, *labels: shown.append((ax, title)))
+    one = SimpleNamespace(title=f"{'a' * 56} bbbb", severity="high", state="ongoing", age_nights=3, ended=False, change="")
+    rows = [finding("slow_source", f"D{n}", "A", at(8), None if n == 2 else at(9)) for n in range(3)]
+    show_strip(one, table(*rows), day="2026-01-08", path=tmp_path / "x.png")
+    [(ax, title)] = shown
+    assert title == f"{'a' * 56} ...: 3 findings, high, ongoing, night 3"
+    assert (ax.get_position().x0, ax.get_position().x1, ax.figure.get_figheight()) == pytest.approx((0.01, 0.99, 1.74)), "as high as two bars"
     plt.close("all")
 
 
@@ -406,3 +600,14 @@ def test_chance_needs_twenty_drawings_or_as_many_as_are_asked_for(pairs_drawn, p
     assert ("**Studies meet 2 times at a site; " in sentence) == ("% of" in sentence)
     nobody = chance.links_in_words(found[found.study == "transfers"], "AB", permutations=9, pairs_drawn=1e9, rng=np.random.default_rng(1))
     assert nobody.startswith("Fewer than two studies")
+
+
+def test_what_lies_at_a_site_and_is_not_about_it_is_no_link_and_what_chance_gives_as_well_is_no_surprise():
+    rows = [finding("slow_source", "A_DISK", "A", 7, 8), finding("global_dip", "A", "A", 7, 8), finding("memleak", "a-n1", "A", 7, 8)]
+
+    def said(pairs_drawn):
+        return chance.links_in_words(table(*rows), ["A"], permutations=20, pairs_drawn=pairs_drawn, rng=np.random.default_rng(1))
+
+    by_chance = "by chance alone they would 1.0 times, and as often or more in 100.0% of 20 drawings.**"
+    assert said(4 * 20) == f"**Studies meet 1 times at a site; {by_chance}"
+    assert said(4 * 20 - 1).startswith("What chance would give is left out: 2 findings at sites leave 19 drawings of 20")

@@ -60,6 +60,7 @@ def row(**changes):
     [
         ({}, "since 2026-01-30 12:00 UTC"),
         ({"start": at("2026-01-19"), "end": at("2026-01-26")}, "since 2026-01-19, seen to 2026-01-25, the last day that is judged"),
+        ({"end": at("2026-01-30 18:00")}, "since 2026-01-30 12:00 UTC, seen to 2026-01-30, the last day that is judged"),
         ({"ended": True}, "seen from 2026-01-30 12:00 UTC to 2026-01-31 23:00 UTC"),
         ({"ended": True, "start": at("2026-01-12"), "end": at("2026-01-19")}, "seen from 2026-01-12 to 2026-01-18"),
         ({"ended": True, "end": at("2026-01-30 12:05")}, "seen from 2026-01-30 12:00 to 12:05 UTC"),
@@ -199,7 +200,7 @@ def test_a_strip_has_a_bar_of_each_finding_from_its_start_to_its_end_in_their_or
     assert ax.get_ylim() == (3.15, -0.8)
     [night] = [patch for patch in ax.patches if patch.get_width() > 0]
     assert pd.Timestamp(night.get_x(), unit="D").strftime("%m-%d") == "01-31"
-    assert night.get_width() == 1
+    assert (night.get_width(), night.get_linewidth()) == (1, 0)
     [quiet] = [line for line in ax.lines if line.get_linewidth() == 1]
     assert [pd.Timestamp(at).day for at in quiet.get_xdata()] == [25, 31]
     assert quiet.get_ydata() == pytest.approx([2.5, 2.5]), "between the last bar and the word for the night"
@@ -218,6 +219,14 @@ def test_a_strip_without_times_says_so_and_exactly_as_many_findings_as_bars_need
     assert ax.get_ylim() == (1.15, -0.8), "it is as high as a strip with one bar"
     plot_tonight(findings_on(*[(1, 31)] * MAX_BARS), ax, height=0, day="2026-01-31")
     assert bars_of(ax)[1][-1] == "tonight"
+
+
+@pytest.mark.parametrize(
+    ("n", "last", "words"), [(1, 30, "1 day later: tonight"), (1, 31, "tonight"), (MAX_BARS + 1, 31, "1 more, not drawn; tonight")]
+)
+def test_one_day_and_one_finding_are_told_too(ax, n, last, words):
+    plot_tonight(findings_on(*[(1, last)] * n), ax, height=0, day="2026-01-31")
+    assert bars_of(ax)[1] == [words]
 
 
 def test_labels_that_would_leave_a_strip_are_moved_into_it(ax):
@@ -242,7 +251,12 @@ def test_a_picture_has_64_colours_and_those_of_short_bars(tmp_path):
 
 @pytest.mark.parametrize(
     ("days", "labels", "offset"),
-    [(20, ["01-15", "01-22", "02-01"], "2026, UTC"), (1, ["01-31", "12:00", "02-01"], "2026, UTC")],
+    [
+        (20, ["01-15", "01-22", "02-01"], "2026, UTC"),
+        (5, ["01-29", "01-31"], "2026, UTC"),
+        (2, ["01-30", "01-31", "02-01"], "2026, UTC"),
+        (1, ["01-31", "12:00", "02-01"], "2026, UTC"),
+    ],
 )
 def test_the_axis_of_a_strip_names_each_day_once_and_the_year_below(days, labels, offset):
     end = pd.Timestamp("2026-02-01")
@@ -254,6 +268,8 @@ def test_the_axis_of_a_strip_names_each_day_once_and_the_year_below(days, labels
     drawn = [label.get_text() for label in ax.get_xticklabels() if label.get_text()]
     plt.close(figure)
     assert set(labels) <= set(drawn)
+    assert 2 <= len(drawn) <= 5, "they have room on a phone"
+    assert not ax.spines.left.get_visible()
     assert ax.xaxis.get_offset_text().get_text() == offset
 
 
@@ -301,7 +317,8 @@ def test_tables_name_their_studies_and_statuses_the_newest_time(tmp_path):
 
 def test_findings_are_gathered_and_none_gives_an_empty_table_with_times():
     one = findings_at("A").assign(kept=False)
-    assert len(gather_findings([one, one.head(0), one])) == 4
+    both = gather_findings([one, one.head(0), one])
+    assert (len(both), both.index.is_unique) == (4, True)
     empty = gather_findings([one.head(0)])
     assert (len(empty), str(empty.start.dtype)) == (0, "datetime64[us, UTC]")
     assert {"table", "night", "kept"} <= set(empty)
@@ -316,6 +333,8 @@ def test_pictures_are_shown_as_long_as_there_is_room(tmp_path, monkeypatch):
     sizes = show_pictures(["a.png", "b.png", "none.png"], first, root=tmp_path, max_mb=2, alt="a picture")
     assert (sizes, first) == ({"z.png": 800_000, "a.png": 1_200_000}, {"z.png": 800_000}), "two million bytes are full"
     assert "Pictures that are not on this page: b.png and none.png." in shown[-1].data
+    full = {"z.png": 800_001}
+    assert show_pictures(["a.png"], full, root=tmp_path, max_mb=2, alt="a picture") == full, "a byte too much"
 
 
 def test_an_empty_table_is_not_folded_and_many_findings_are_counted(monkeypatch):
@@ -327,6 +346,7 @@ def test_an_empty_table_is_not_folded_and_many_findings_are_counted(monkeypatch)
     show_folded("1 <thing>", pd.DataFrame({"a": [1]}), none="No thing: none.")
     assert shown[0].data == "No thing: none."
     assert "<summary>1 &lt;thing&gt;</summary>" in shown[1].data
+    assert (shown[1].data.count("<th>"), shown[1].data.count("border=")) == (1, 0), "no number of the row, no frame"
     many = pd.DataFrame({"study": "s", "label": "slow", "kind": "k", "entity": [f"e{i}" for i in range(MAX_FINDINGS + 2)], "evidence": "x"})
     show_evidence(many)
     assert shown[-2].data.count("<tr>") == MAX_FINDINGS
@@ -345,6 +365,7 @@ def test_pictures_of_several_incidents_come_with_their_numbers_the_foremost_firs
     )
     own, shared = split_pictures(findings)
     assert own == {"a": ["own.png"]}
+    assert split_pictures(pd.DataFrame({"incident": "a", "figure": ["z.png", "a.png", "z.png"]}))[0] == {"a": ["z.png", "a.png"]}
     assert shared == {"late.png": {"b", "c"}, "early.png": {"a", "c", "d"}, "hidden.png": {"e", "d"}}
     incidents = pd.DataFrame({"incident": list("abcde"), "rank": range(1, 6), "shown": [True, True, True, False, False]})
     assert show_shared_pictures(findings, incidents, {}, root=tmp_path, max_mb=1) == {}
@@ -355,3 +376,6 @@ def test_pictures_of_several_incidents_come_with_their_numbers_the_foremost_firs
     ]
     show_shared_pictures(findings.head(1), incidents, {}, root=tmp_path, max_mb=1)
     assert shown[-1].data == "No picture shows more than one incident."
+    (tmp_path / "early.png").write_bytes(b"\x89PNG" + bytes(9))
+    assert show_shared_pictures(findings, incidents, {}, root=tmp_path, max_mb=1) == {"early.png": 13}
+    assert [one.alt for one in shown if hasattr(one, "alt")] == ["accounting and transfers: incidents 1 and 3, and 1 that is not shown in full"]

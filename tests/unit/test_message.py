@@ -1,6 +1,7 @@
 """What a mail says, to whom, and which settings are refused; how it is sent is in tests/services/test_mail.py."""
 
 import email.message
+import io
 import re
 from datetime import UTC, datetime, timedelta
 from email.policy import default
@@ -288,6 +289,9 @@ def test_settings_are_read():
         ({"server": "smtp://mail.example.org/path"}, "it must be smtp://host:587"),
         ({"server": "smtp://a\r\nb"}, "it must be smtp://host:587"),
         ({"server": None}, "mail.server is ''"),
+        ({"server": "x" * 99}, f"mail.server is '{'x' * 79}…': it must be"),
+        ({"from": "x" * 99}, f"mail.from: '{'x' * 79}…' is no mail address"),
+        ({"to": "x" * 99}, f"mail.to must be a list, such as [{'x' * 59}…]"),
         ({"from": None}, "mail.from: 'None' is no mail address"),
         ({"from": "Nightshift <a@example.org>"}, "is no mail address"),
         ({"to": [{"address": "a@example.org\r\nBcc: b@example.org"}]}, "mail.to[0].address: 'a@example.org Bcc: b@example.org' is no mail address"),
@@ -321,6 +325,12 @@ def test_half_a_login_is_refused(monkeypatch, user, password):
     monkeypatch.setenv("SMTP_PASSWORD", password)
     with pytest.raises(ValueError, match=r"^SMTP_USER and SMTP_PASSWORD must both be set, or neither, in ASCII$"):
         read_settings(settings())
+
+
+def test_a_figure_is_a_thousand_pixels_wide_at_most(tmp_path):
+    for width, shown in ((1400, 1000), (900, 900)):
+        Image.new("RGB", (width, 14), "red").save(tmp_path / "one.png")
+        assert Image.open(io.BytesIO(png(tmp_path / "one.png"))).width == shown
 
 
 def test_figures_fill_all_that_a_message_may_hold(tmp_path, monkeypatch):

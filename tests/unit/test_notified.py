@@ -19,7 +19,7 @@ from nightshift.assurance import assure
 from nightshift.notify import alertmanager, http, policy, smtp, webhook
 from nightshift.notify.carried import carry_news, silent_nights
 from nightshift.notify.message import concerns_of, mail_view, read_night, subject_of
-from nightshift.notify.settings import checked_alertmanager, checked_server
+from nightshift.notify.settings import checked_alertmanager, checked_server, read_alertmanager, read_webhooks
 
 NIGHTS = ["2026-01-28", "2026-01-29", "2026-01-30", "2026-01-31"]
 DAY = NIGHTS[3]
@@ -107,6 +107,10 @@ def test_where_a_connection_is_lost_before_the_content_the_rest_waits(monkeypatc
 )  # fmt: skip
 def test_what_went_wrong_with_a_mail_server_is_one_line(error, words):
     assert smtp.reason(error) == words
+
+
+def test_of_the_answer_of_a_server_two_hundred_characters_are_told():
+    assert smtp.answer(550, b"x" * 300) == f"it says 550 {'x' * 199}…"
 
 
 def test_a_certificate_that_is_refused_is_told():
@@ -268,6 +272,11 @@ def test_a_recipient_knows_what_was_known_after_the_night_before():
     assert [policy.memory_of(states, night, "k") for night in NIGHTS[:3]] == [None, ["m"], ["m"]]
 
 
+def test_recipients_are_called_alike_in_the_records_of_all_versions():
+    """By the first 64 bits of SHA-256: by another name, who has got a mail of a night would get it again after an upgrade."""
+    assert policy.key_of("a") == "ca978112ca1bbdca"
+
+
 def test_what_may_not_have_arrived_is_remembered_beside_what_was_before():
     message = SimpleNamespace(memory=["b", "c"])
     assert policy.remembered(["a", "b"], message, "sent") == ["b", "c"]
@@ -416,6 +425,27 @@ def test_an_incident_is_told_with_the_labels_of_all_its_findings():
     assert len(alertmanager.labels_of(one | {"findings": [{"entity": "x" * 200}]})["entity"]) == alertmanager.LONGEST
 
 
+def test_alerts_are_of_what_a_reader_sees_and_is_open_and_of_what_else_is_to_be_known():
+    view = {"seen": ["low", "over", "silent"], "failed": FAILED[:1], "concerns": CONCERNS[1:]}
+    settings = SimpleNamespace(site_url="https://x/")
+
+    def told(night):
+        return [(one["labels"]["alertname"], one["annotations"]["summary"]) for one in alertmanager.alerts_of(night, view, settings)]
+
+    others = [("NightshiftStudyFailed", "tickets failed"), ("NightshiftConcern", "transfers: warning")]
+    assert told(night_of()) == [("NightshiftIncident", "trouble low"), *others]
+    assert told(night_of(None, digest="failed")) == others
+    long = alertmanager.alert_of("x", {"study": "s"}, {"description": "w" * 700, "summary": ""}, "no address")
+    assert long == {"labels": {"alertname": "x", "study": "s"}, "annotations": {"description": f"{'w' * 599}…"}}
+
+
+def test_an_alertmanager_is_told_every_night_and_a_chat_of_changes_unless_it_asks_for_more():
+    config = {"site_url": "https://x/", "alertmanager": {"to": [{"address": "http://h"}]}, "webhooks": {"to": [{"address": "HOOK"}]}}
+    assert (read_alertmanager(config).only_changes, read_webhooks(config).only_changes) == (False, True)
+    config["webhooks"]["only_changes"] = False
+    assert not read_webhooks(config).only_changes
+
+
 @pytest.mark.parametrize(("outcome", "recorded"), [("sent", "sent"), ("unclear", "waiting"), ("waiting", "waiting"), ("refused", "refused")])
 def test_what_may_have_arrived_at_an_alertmanager_is_told_again(monkeypatch, outcome, recorded):
     monkeypatch.setattr(alertmanager, "post", lambda url, content, auth: (outcome, url))
@@ -538,6 +568,7 @@ def test_what_is_not_known_is_said_of_the_studies_that_a_reader_asks_for():
     assert view_of(({"tickets"}, 0), night=night)["assured"] == "2 of 3 studies reported; not all is known of tickets (failed)."
     assert view_of(({"transfers"}, 0), night=night)["assured"] == "2 of 3 studies reported."
     assert view_of((None, 0), night=night)["chip"] == "2 of 3 studies reported"
+    assert view_of((None, 0), night=night)["counts"] == "1 new, 1 escalated, 1 ongoing, 1 resolved", "the chip stands beside it"
     late = view_of((None, 0), night=night_of(verdicts={"tickets": "failed"}, headline=f"Late. {assure({'tickets': 'failed'}).sentence}"))
     assert late["assured"] == "", "the headline says it"
     nothing = view_of(({"certification"}, 0), only_changes=False)
@@ -565,6 +596,7 @@ def test_a_subject_says_what_is_new_and_what_is_not_known_once():
     concerns = [{"study": "c", "how": "warning"}] * 2
     assert subject(digest=False, failed=failed[:1], concerns=concerns) == "a failed in 3_train, c: warning"
     assert subject(digest=False, failed=[{"how": "failed", "study": "a", "step": ""}]) == "a failed"
+    assert subject(counts="x" * 300) == "x" * (149 - len(f"Nightshift {DAY}: ")) + "…"
 
 
 def test_what_went_wrong_in_a_night_is_read_with_its_page_each_in_a_line(tmp_path):
@@ -592,6 +624,13 @@ def test_what_went_wrong_in_a_night_is_read_with_its_page_each_in_a_line(tmp_pat
     path.write_text(json.dumps({"digest": "x" * 200}))
     with pytest.raises(ValueError, match=rf"^reports/{DAY}/digest.json cannot be read \(\w+: .{{1,120}}\), so nothing of that night is sent$"):
         read_night(tmp_path, DAY)
+
+
+def test_why_a_digest_cannot_be_read_is_said_in_120_characters(tmp_path):
+    root = tmp_path / ("x" * 120)
+    (root / f"reports/{DAY}/digest.json").mkdir(parents=True)
+    with pytest.raises(ValueError, match=rf"^reports/{DAY}/digest.json cannot be read \(IsADirectoryError: .{{119}}…\), so nothing"):
+        read_night(root, DAY)
 
 
 def test_a_warning_is_the_same_concern_whatever_its_numbers_are():
@@ -700,6 +739,15 @@ def test_a_night_tells_the_news_of_nights_of_which_no_message_went_out(tmp_path)
     assert "With the news of" not in earlier, "what waits is told as it was"
 
 
+def test_a_waiting_night_whose_report_was_removed_costs_the_others_nothing(tmp_path):
+    published(tmp_path, *NIGHTS[:2])
+    assert len(send(tmp_path, NIGHTS[0], Channel("waiting"))) == 1
+    (tmp_path / f"reports/{NIGHTS[0]}/digest.json").unlink()
+    channel = Channel()
+    assert send(tmp_path, NIGHTS[1], channel) == []
+    assert channel.handed == [(NIGHTS[1], "a", "b")]
+
+
 def test_without_a_way_nothing_more_is_tried_and_all_waits(tmp_path):
     channel = Channel("no way")
     published(tmp_path, *NIGHTS[:2])
@@ -742,6 +790,20 @@ def test_a_damaged_record_is_put_aside_and_its_night_is_not_told_again(tmp_path)
         assert record.with_name("webhooks.damaged.json").read_text() == damage
     assert send(tmp_path, NIGHTS[1], channel) == []
     assert channel.handed == [(NIGHTS[1], "a", "b")]
+
+
+def test_a_night_is_told_by_all_channels_of_the_configuration_and_by_none_for_a_trial(tmp_path, monkeypatch):
+    published(tmp_path, NIGHTS[0])
+    channels = [Channel("refused", "refused"), Channel()]
+    channels[1].SECTION = "alertmanager"
+    monkeypatch.setattr(policy, "CHANNELS", channels)
+    config = {"to": ["a"], "webhooks": {"to": ["a"]}}
+    assert policy.tell_night(tmp_path, NIGHTS[0], config, dry_run=True) == []
+    assert not (tmp_path / f"reports/{NIGHTS[0]}/webhooks.json").exists()
+    assert policy.tell_night(tmp_path, NIGHTS[0], config) == [f"webhooks: {NIGHTS[0]} to a: why; not tried again for this night"]
+    assert [channel.handed for channel in channels] == [[(NIGHTS[0], "a")], []]
+    assert policy.tell_night(tmp_path, NIGHTS[0], config | {"alertmanager": {"to": ["a"]}}) == []
+    assert channels[1].handed == [(NIGHTS[0], "a")]
 
 
 def test_drafts_are_what_would_be_sent_and_for_nobody_else_to_read(tmp_path, capsys):

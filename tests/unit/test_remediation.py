@@ -21,9 +21,9 @@ from nightshift import catalog
 from nightshift.cli import app
 from nightshift.error_classes import ERRORS, errors_named
 from nightshift.remediation import model
-from nightshift.remediation.feedback import COLUMNS, _append, as_cell, read_feedback, record_feedback
+from nightshift.remediation.feedback import COLUMNS, UnknownIncident, _append, as_cell, find_incident, read_feedback, record_feedback
 from nightshift.remediation.knowledge import holds, offered, read_remediations
-from nightshift.remediation.model import chances, first_choices, rank, table_of_proposals
+from nightshift.remediation.model import SHOWN, chances, first_choices, rank, table_of_proposals
 from nightshift.remediation.worlds import Record, belief, choices_of, draw_around, estimate
 
 INCIDENTS = [
@@ -303,6 +303,12 @@ def test_a_torn_last_line_is_set_aside_by_the_next_feedback(five, torn):
     assert five.with_suffix(".torn").read_bytes() == torn
 
 
+def test_a_changed_row_is_named_though_another_is_being_written_behind_it(five):
+    five.write_bytes(five.read_bytes().replace(b"storage-space", b"fewer-streams") + b"2026-01")
+    feedback, trouble = read_feedback(five)
+    assert (len(feedback), trouble.startswith("feedback.csv line 6 was changed")) == (4, True)
+
+
 def test_a_torn_first_line_is_no_obstacle(products):
     path = products / "feedback/feedback.csv"
     path.parent.mkdir()
@@ -443,6 +449,27 @@ def test_a_night_that_cannot_be_read_is_skipped_in_one_line(products, capsys, na
     assert len(read_feedback(products / "feedback/feedback.csv")[0]) == 1
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith(f"nightshift: the night {name[:10]} is skipped, it cannot be read: ")
+
+
+def test_why_a_night_is_skipped_is_said_in_150_characters(products, capsys, monkeypatch):
+    def damaged(path):
+        raise OSError("x" * 200)
+
+    monkeypatch.setattr(pd, "read_parquet", damaged)
+    with pytest.raises(UnknownIncident, match="the digest left none in"):
+        find_incident(products / "data/incidents", "20260119-3f2a")
+    reasons = [line.partition("cannot be read: ")[2] for line in capsys.readouterr().err.splitlines()]
+    assert reasons == ["x" * 150] * 2
+
+
+def test_an_incident_has_the_site_and_age_of_its_newest_night_and_kinds_and_studies_of_all(products):
+    later = INCIDENTS[0] | {"kinds": ["slow_link", "stuck_queue"], "studies": ["tickets"], "site": "B", "age_nights": 5}
+    pd.DataFrame([INCIDENTS[2], later]).to_parquet(products / "data/incidents/2026-01-22.parquet")
+    assert find_incident(products / "data/incidents", "20260119-3f2a") == later | {
+        "kinds": ["slow_link", "stuck_queue", "slow_fts_server"],
+        "studies": ["tickets", "transfers"],
+        "remediations": "remediations.yaml",
+    }
 
 
 def test_a_night_that_lacks_a_column_is_skipped_in_one_line(products, capsys):
@@ -628,6 +655,7 @@ def test_the_best_is_first_and_each_proposal_is_there_once():
     ranked = rank(KNOWN, feedback_of(*rows), STUCK, "2026-01-31")
     assert ranked.remediation[0] == "fts-database"
     assert list(ranked["rank"]) == [1, 2, 3, 4]
+    assert list(ranked) == [*SHOWN, "elsewhere", "kind", "a", "b", "reason", "rank", "ranked"]
     assert sorted(ranked.remediation) == ["fewer-streams", "fts-database", "other-fts", "restart-fts"]
     assert dict(zip(ranked.remediation, ranked.kind, strict=True))["fewer-streams"] == "slow_fts_server"
 
@@ -822,6 +850,8 @@ def test_an_order_of_which_nothing_was_tried_is_no_ranking():
     assert not rank(KNOWN, feedback_of(*shown(3, 1, "membw", "", "end-strays")), STUCK, "d").ranked.any()  # tried for something else
     assert rank(KNOWN, feedback_of(*shown(1, 0, "stuck_queue", "", "restart-fts")), STUCK, "d").ranked.all()
     assert rank(KNOWN, feedback_of(*shown(1, 0, "failing_fts_server", "", "restart-fts")), STUCK, "d").ranked.all()
+    both = shown(1, 0, "failing_fts_server", "", "restart-fts") + shown(1, 0, "stuck_queue", "", "restart-fts")
+    assert rank(KNOWN, feedback_of(*both), STUCK, "d").ranked.all(), "as often here as elsewhere"
     assert rank(KNOWN, feedback_of(), STUCK | {"kinds": ["strange"]}, "d").ranked.dtype == bool
 
 

@@ -8,6 +8,7 @@ import pytest
 from nightshift.incidents.silences import (
     apply_silences,
     check_silences,
+    lift_silence,
     never_matched,
     read_recorded,
     read_silences,
@@ -32,6 +33,7 @@ def test_good_silences_are_text_whatever_yaml_made_of_them():
     ("entries", "lines"),
     [
         ("all", ["digest.silences is 'all': it must be a list of entries"]),
+        ("x" * 100, [f"digest.silences is '{'x' * 79}: it must be a list of entries"]),
         ({"site": "A"}, ["digest.silences is {'site': 'A'}: it must be a list of entries"]),
         (["all"], ["digest.silences[0] is 'all': it needs an incident or patterns of study, kind, site, entity"]),
         ([GOOD, {**GOOD, "site": ""}], ["digest.silences[1] is {'site': '', "]),
@@ -126,7 +128,10 @@ def test_recorded_silences_come_back_the_last_one_first_until_their_day(tmp_path
     recorded, wrong = read_recorded(path, "2026-02-28")
     assert ([one["why"] for one in recorded], wrong) == (["later", "“#1”: {a}, [b] - 'c' \\ ü"], [])
     assert len(read_silences(recorded)) == 2
+    assert "“#1”" in path.read_text(encoding="utf-8"), "people read that file"
     assert read_recorded(path, "2026-03-01") == ([], [])
+    record_silence(tmp_path / "new/feedback/silences.yaml", GOOD)
+    assert [one["site"] for one in read_recorded(tmp_path / "new/feedback/silences.yaml", "2026-02-28")[0]] == ["T2-*"]
 
 
 def test_a_file_that_somebody_edited_keeps_its_text(tmp_path):
@@ -157,6 +162,17 @@ def test_a_file_to_which_nothing_can_be_added_stays_as_it_is(tmp_path, text, wor
     assert "\n" not in str(error.value)
     assert path.read_bytes() == before
     assert {one.name for one in tmp_path.iterdir()} <= {".silences.yaml.lock", "silences.yaml"}
+
+
+IN_LINES = "- site: T2-*\n  as: silenced\n  by: b\n  until: '2026-02-28'\n  why: w\n"
+
+
+@pytest.mark.parametrize("text", ["- {site: A", "site: A\n", "# nothing\n", IN_LINES])
+def test_nothing_is_lifted_from_a_file_that_has_no_line_of_it(tmp_path, text):
+    path = tmp_path / "silences.yaml"
+    path.write_text(text)
+    assert lift_silence(path, GOOD) is False
+    assert path.read_text() == text
 
 
 def test_a_recorded_entry_that_is_wrong_is_named_by_its_place_and_what_it_says(tmp_path):

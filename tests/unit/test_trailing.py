@@ -284,6 +284,13 @@ def test_a_night_is_ranked_among_those_before_it():
     assert stream.nights == [slice(4, 8), slice(8, 12)]
 
 
+def test_a_window_whose_p_value_is_the_alarm_rate_is_flagged():
+    stream = stream_of([0.0, 1, 2, 1.5, 0.5, 9], "8h", days=1, alarm_rate=0.5)
+    stream.rank_night(3, 6)
+    assert stream.p_value[3:] == pytest.approx([2 / 4, 3 / 4, 1 / 4])
+    assert stream.flagged[3:].tolist() == [True, False, True]
+
+
 def test_a_night_without_trouble_calibrates_unless_trouble_leaves_too_little():
     stream = stream_of(np.arange(24.0), "6h", days=4)
     for n_troubled, n_calm in ((0, 16), (12, 4), (13, 16)):  # a fourth of four days is one
@@ -340,6 +347,14 @@ def test_a_stretch_that_goes_on_keeps_its_number():
     stream.strength[30] = 5.0
     stream.find_stretches(24, 48, Stated(2.0), "a")
     assert (stream.stretch[2], stream.stretch[23], stream.stretch[24], stream.stretch[30]) == (0, 1, 1, 2)
+
+
+def test_the_first_stretch_of_all_keeps_its_number_too():
+    stream = found({23: 3.0}, begin=0)
+    assert stream.stretch[23] == 0
+    stream.strength[24] = 3.0
+    stream.find_stretches(24, 48, Stated(2.0), "a")
+    assert stream.stretch[22:26].tolist() == [-1, 0, 0, -1]
 
 
 @pytest.mark.parametrize(("hours", "is_trouble"), [(6, True), (7, False)])

@@ -144,3 +144,16 @@ def test_each_order_is_drawn_from_the_middle_of_its_blocks_with_its_name_apart_f
     assert [(round(edge.y0, 3), round(edge.y1, 3)) for edge in edges] == [(0.4, 0.8), (0.2, 0.5), (0.1, 0.4)]
     assert {(edge.x0, edge.x1) for edge in edges} == {(12.5, 112.5)}
     assert {float(text.xy[0]) for text in ax.texts} == {worlds.N_FEEDBACKS - 10}
+
+
+def test_names_stand_in_the_order_of_the_ends_of_their_curves():
+    first_best, last_best = np.array([[0.9] * 3, [0.2] * 3]), np.array([[0.1] * 3, [0.8] * 3])
+    ax = plot_orders({"random": first_best, "as written": last_best}, Figure().subplots(), starts=np.array([0, 100]), bar=0.6)
+    assert [(text.get_text(), float(text.xy[1])) for text in ax.texts] == [("as written", 0.8), ("random", 0.2)]
+
+
+def test_of_proposals_of_which_nothing_is_known_any_may_be_the_first():
+    record, pair, rng = Record(60, CHOICES), np.tile([0, 1, 2], (60, 1)), np.random.default_rng(1)
+    values = value_of("mean throughout", record, pair, np.zeros(60, int), np.ones(60, bool), None, rng)
+    assert set(values.argmax(axis=1)) == {0, 1, 2}
+    assert np.ptp(values) < 1e-8, "what decides weighs nothing"
