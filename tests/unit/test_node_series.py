@@ -3,17 +3,25 @@
 import json
 import re
 import shutil
+from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from nightshift.sources.base import file_sources, source_of
-from nightshift.sources.telemetry import long_rows
+from nightshift.sources.base import Head, file_sources, source_of
+from nightshift.sources.files import LayoutError
+from nightshift.sources.telemetry import collectd, json_rows, long_rows, series_file, telegraf
+from nightshift.sources.telemetry import series as series_of_nodes
 from nightshift.sources.telemetry.exposition import Exposition, parsed
+from nightshift.sources.telemetry.job_archive import JobArchive
+from nightshift.sources.telemetry.line_protocol import LineProtocol
 from nightshift.sources.telemetry.opening import EVER
 from nightshift.sources.telemetry.parts import extraction_into
-from nightshift.sources.telemetry.series import extract_series, metric_in
+from nightshift.sources.telemetry.prometheus_answer import check_answer
+from nightshift.sources.telemetry.series import extract_series, job_in, metric_in
+from nightshift.sources.telemetry.series_rows import ends_of
 from nightshift.sources.telemetry.sysstat import seconds_of
 from nightshift.sources.times import microseconds
 
@@ -53,6 +61,45 @@ def test_the_longer_copy_counts_and_the_others_where_it_has_nothing(extraction):
     early = ({"job": "pods"}, -33 + 15 * np.arange(3), [7, 8, 9])
     assert load_of(extraction, early, long) == {0: 1, 15: 2, 30: 3, 45: 4, -33: 7, -18: 8}
     assert extraction.asked_twice == {"n1": ["job"]}
+
+
+def test_copies_that_are_asked_for_at_the_same_moments_lose_none_of_them(extraction):
+    """Answers of a query_range have moments in common, so that a copy goes on a step after the last value of another one."""
+    copies = ({"job": "pods"}, [-30, -15, 0], [7, 8, 9]), ({"job": "node"}, [0, 15, 30, 45], [1, 2, 3, 4]), ({"job": "late"}, [45, 60, 75], [5, 6, 7])
+    assert load_of(extraction, *copies) == {-30: 7, -15: 8, 0: 1, 15: 2, 30: 3, 45: 4, 60: 6, 75: 7}
+
+
+def test_of_copies_with_one_value_each_that_of_one_moment_counts_once(extraction):
+    assert load_of(extraction, ({"job": "a"}, [0], [1]), ({"job": "b"}, [0], [9]), ({"job": "c"}, [20], [5])) == {0: 1, 20: 5}
+
+
+def test_how_long_each_series_of_a_node_lasts_is_told_over_all_parts():
+    parts = [(0, 0, 1), (1, 5, 1), (0, 10, 1), (0, 20, 1), (0, 20, 2)], [(1, 45, 1), (0, 50, 1), (1, 65, 1)], []
+    found = ends_of(np.array(part, long_rows.ROW) for part in parts)
+    assert found == {0: (4, 0, 50, 10), 1: (3, 5, 65, 20)}, "a moment that comes twice counts once"
+
+
+def test_a_window_of_series_takes_its_begin_and_leaves_its_end(tmp_path):
+    window = [pd.Timestamp(T0 + s, unit="s", tz="UTC") for s in (0, 60)]
+    with extraction_into(tmp_path / "raw", window) as one:
+        rows = load_of(one, ({}, [-15, 0, 30, 45, 60, np.nan], [1, 2, np.inf, 3, 4, 5]))
+        pd.DataFrame().to_parquet(one.folder / "labels.parquet")
+    assert {at: None if np.isnan(value) else value for at, value in rows.items()} == {0: 2, 30: None, 45: 3}
+    assert one.counts == {"unreadable": 1, "placed": 5, "outside": 2}
+    assert [line[:3] for line in one.bad_lines] == [("here", 0, "1 without time")]
+
+
+@pytest.mark.parametrize(
+    ("times", "message"),
+    [([0, -T0], ""), ([0, -T0, 5 - T0], "2 of 3 times cannot be read or lie before 1990, such as 0.0: a time is"), ([631152000 - T0], ""),
+     ([631151999 - T0], "1 of 1 times cannot be read or lie before 1990")],
+)  # fmt: skip
+def test_half_of_the_times_of_series_may_be_none_and_the_first_of_1990_is_one(extraction, times, message):
+    if message:
+        with pytest.raises(ValueError, match=message):
+            load_of(extraction, ({}, times, times))
+    else:
+        assert sorted(load_of(extraction, ({}, times, times))) == sorted(times)
 
 
 def test_a_node_whose_name_could_be_no_folder_costs_no_other(extraction):
@@ -203,6 +250,8 @@ def test_a_document_of_sadf_is_read_of_every_version(extraction, tmp_path, zone)
     rows = rows_of(extraction)
     assert rows["memory_memfree_kb::sar"].tolist() == [7, 8]
     assert rows["cpu-load_user::sar"].tolist() == [2.5, 2.5]
+    assert rows["memory_memused-percent::sar"].tolist() == [50.5, 50.5]
+    assert rows.shape[1] == 5
     assert rows.timestamp.astype(str).tolist() == ["2026-01-31 10:00:00+00:00", "2026-01-31 10:01:00+00:00"]
     path.write_text(text.replace("MOMENTS", moment.replace("UTC", "EST").replace('"utc": 1', '"utc": 0')))
     with pytest.raises(ValueError, match="its times are local, such as 2026-01-31 10:00:00"):
@@ -228,11 +277,19 @@ def test_an_answer_may_say_what_it_is_behind_its_series_and_others_may_follow(ex
         extract(extraction, path)
 
 
+def test_an_answer_that_is_an_error_says_so_in_a_line():
+    with pytest.raises(ValueError, match=f"^it is no answer but an error: {'x' * 150}$"):
+        check_answer({"status": "error", "error": "x" * 200})
+    check_answer({"status": "success"})
+
+
 def test_times_are_read_in_every_unit():
     for unit in (1, 1e3, 1e6, 1e9):
         assert (microseconds(np.array([T0 * unit])) / 1e6).tolist() == [T0]
     assert seconds_of(("2026-01-31 10:00:00 UTC",)).tolist() == seconds_of((str(int(T0)),)).tolist() == [T0]
     assert np.isnan(seconds_of(("2026-01-31 10:00:00 UTC", "2026-13-31 10:00:00 UTC"))).tolist() == [False, True]
+    with pytest.raises(ValueError, match="its times are not in UTC, such as '2026-01-31 10:00:00 EST': print them in UTC"):
+        seconds_of(("2026-01-31 10:00:00 UTC", "2026-01-31 10:00:00 EST"))
 
 
 def test_a_row_of_sadf_that_is_none_is_put_aside(extraction, tmp_path):
@@ -262,3 +319,184 @@ def test_a_record_of_collectd_with_more_values_than_names_is_put_aside(extractio
     assert extract(extraction, tmp_path / "values.json") == "values of collectd in JSON"
     assert [(line, reason) for _, line, reason, _ in extraction.bad_lines] == [(n, "no values of collectd") for n in range(1, 6)]
     assert rows_of(extraction)["load::collectd"].tolist() == [3]
+
+
+LONG = "x" * 600
+PAGE = "HTTP/1.1 200 OK\nDate:Sat, 31 Jan 2026 10:00:00 GMT\n\n# TYPE load1 gauge\nload1 2\n"
+VICTORIA = '{"metric":{"__name__":"load","node":"n1"},"values":[1],"timestamps":[1769853600000]}\n{"metric":{"a":"LONG"},"timestamps":[]}'
+COLLECTD = {"dsnames": ["value"], "dstypes": ["gauge"], "values": [3], "time": T0, "host": "n1", "plugin": "load", "type": "load"}
+TELEGRAF = '{"fields":{"user":1},"name":"cpu","tags":{"host":"n1"},"timestamp":1769853600}\n{"tags":"LONG"}'
+GANGLIA = '<GANGLIA_XML VERSION="3"><HOST NAME="n1" REPORTED="1769853600"><METRIC NAME="a" VAL="1" TYPE="float"/>'
+ODD = {  # path, text, number of the odd line, reason
+    "an exporter": ("instance=n1/p.txt", PAGE + LONG, 6, "no metric"),
+    "VictoriaMetrics": ("a.jsonl", VICTORIA.replace("LONG", LONG), 2, "no series"),
+    "collectd": ("a.json", json.dumps([COLLECTD, {"dsnames": LONG}]), 2, "no values of collectd"),
+    "a file of collectd": ("n1/load/load-2026-01-31", f"epoch,value\n{T0},1\n{LONG},2\n", 2, "no time"),
+    "Telegraf": ("a.jsonl", TELEGRAF.replace("LONG", LONG), 2, "no metric"),
+    "InfluxDB": ("a.txt", f"# x\n\ncpu,host=n1 user=1 1769853600\n{LONG}\n", 4, "no line of InfluxDB's protocol"),
+    "sadf, no row": ("s.csv", f"{SADF.replace(':00;', ':00 UTC;')}{LONG}\n", 3, "1 columns, not 5"),
+    "sadf, no time": ("s.csv", f"{SADF.replace(':00;', ':00 UTC;')}n1;10;{LONG};-1;5\n", 3, "no time"),
+    "Ganglia": ("g.xml", f'{GANGLIA}<METRIC NAME="b" VAL="{LONG}" TYPE="float"/>', 3, f"could not convert string to float: '{LONG}"[:100]),
+    "a table": ("a.csv", f"timestamp,node_id,load\n{T0},n1,1\n{LONG},n1,2\n", 2, "no time"),
+}
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_an_odd_line_is_put_aside_by_its_number_with_five_hundred_letters_and_the_others_count(extraction, tmp_path, case):
+    name, text, number, reason = ODD[case]
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_text(text)
+    extract(extraction, tmp_path / name)
+    assert [(line, why, len(shown)) for _, line, why, shown in extraction.bad_lines] == [(number, reason, 500)]
+    assert len(rows_of(extraction)) == 1
+
+
+def test_of_values_without_a_time_the_first_is_named_where_others_have_one(extraction, tmp_path):
+    (tmp_path / "instance=n1").mkdir()
+    (tmp_path / "instance=n1/p.txt").write_text(PAGE + "HTTP/1.1 200 OK\n\nload1 3\nload1 4\n")
+    extract(extraction, tmp_path / "instance=n1/p.txt")
+    assert [(line, reason) for _, line, reason, _ in extraction.bad_lines] == [(8, "no time")]
+    rows = rows_of(extraction)
+    assert (rows["load1::prometheus"].tolist(), rows.timestamp.tolist()) == ([2], [pd.Timestamp(T0, unit="s", tz="UTC")])
+
+
+@pytest.mark.parametrize(
+    ("text", "source", "is_one"),
+    [
+        ("HTTP/1.1 200 OK\n\n# HELP up x\n", Exposition, True), ("HTTP/1.1 200 OK\n\n<html>\n", Exposition, False),
+        ("# TYPE up gauge\n", Exposition, True), ('up{a="b"} 1 2\n', Exposition, True), ('up{a="b"} = x y\n', Exposition, False),
+        ("up 2\n", Exposition, False), ("# x\ncpu,host=n1 user=1 17\n", LineProtocol, True), ("cpu,host=n1 user=1\n", LineProtocol, False),
+        ("cpu user=1 17\n", LineProtocol, False),
+    ],
+)  # fmt: skip
+def test_metrics_of_an_exporter_and_of_telegraf_are_told_by_their_first_lines(tmp_path, text, source, is_one):
+    (tmp_path / "a.txt").write_text(text)
+    assert source({}, "instance", "").recognises(Head(tmp_path / "a.txt")) is is_one
+
+
+def test_the_folders_of_a_file_of_collectd_say_whose_values_it_holds():
+    labels = {"host": "n1", "plugin": "interface", "plugin_instance": "eth0", "type": "if_octets", "type_instance": "tx"}
+    assert collectd.labels_of("/data/n1/interface-eth0/if_octets-tx-2026-01-31.gz") == labels
+    for path in ("load/load-2026-01-31", "/load/load-2026-01-31"):
+        with pytest.raises(ValueError, match="leave it in its folders, HOST/PLUGIN/FILE"):
+            collectd.labels_of(path)
+
+
+def test_counts_of_processors_are_added_up_and_their_percentages_are_devices(extraction, tmp_path):
+    records = []
+    for n in ("0", "1"):
+        of = COLLECTD | {"plugin": "cpu", "plugin_instance": n, "type_instance": "idle"}
+        records += [of | {"type": "cpu", "dstypes": ["derive"]}, of | {"type": "percent"}]
+    bytes_of = {"dsnames": ["rx", "tx"], "dstypes": ["counter"] * 2, "values": [5, None], "plugin": "interface", "type": "if_octets"}
+    (tmp_path / "a.json").write_text(json.dumps([*records, COLLECTD | bytes_of | {"plugin_instance": "eth0"}]))
+    extract(extraction, tmp_path / "a.json")
+    [row] = rows_of(extraction).drop(columns=["timestamp", "job_id"]).fillna(-1).to_dict("records")
+    assert row == {
+        "cpu_total.idle::collectd": 6,
+        "cpu_percent.0/idle::collectd": 3,
+        "cpu_percent.1/idle::collectd": 3,
+        "interface_if_octets_rx_total.eth0::collectd": 5,
+        "interface_if_octets_tx_total.eth0::collectd": -1,
+    }
+
+
+def test_the_metrics_of_a_job_begin_with_it_and_those_of_parts_of_nodes_are_counted(extraction, tmp_path):
+    one = {"hostname": "n1", "data": [1, None, 3]}
+    load = {"node": {"timestep": 60, "series": [one, one | {"hostname": "n2"}]}, "socket": {"timestep": 60, "series": [one] * 2}, "core": {}}
+    (tmp_path / "data.json").write_text(json.dumps({"load": load, "flops": {"core": {"timestep": 60, "series": [one] * 3}}}))
+    archive = JobArchive({}, "instance", "")
+    with pytest.raises(LayoutError, match=r"keep meta\.json, with startTime, beside it"):
+        list(archive.series(tmp_path / "data.json", extraction))
+    (tmp_path / "meta.json").write_text(json.dumps({"startTime": T0, "jobId": 7}))
+    found = list(archive.series(tmp_path / "data.json", extraction))
+    assert [labels for labels, *_ in found] == [{"__name__": "load", "host": node, "jobid": "7"} for node in ("n1", "n2")]
+    assert found[0][1].tolist() == [T0, T0 + 60, T0 + 120]
+    assert np.isnan(found[0][2]).tolist() == [False, True, False]
+    assert extraction.left_out == {"parts of nodes": 5}
+
+
+def test_fields_that_are_numbers_of_a_whole_node_are_values():
+    found, counts = series_file.Pieces(), SimpleNamespace(left_out=Counter())
+    record = {"name": "cpu", "timestamp": T0, "fields": {"idle": 1, "user": 2.5, "up": True, "text": "x"}, "tags": {"host": "n1", "cpu": "cpu-total"}}
+    telegraf.add_fields(found, record, counts)
+    telegraf.add_fields(found, record | {"tags": {"host": "n1", "cpu": "cpu0"}}, counts)
+    telegraf.add_fields(found, {"timestamp": T0, "fields": {"x": 3}, "tags": None}, counts)
+    idle, user = ({"__name__": f"cpu_{name}", "host": "n1"} for name in ("idle", "user"))
+    assert found.rest() == [(idle, [T0], [1]), (user, [T0], [2.5]), ({"__name__": "_x"}, [T0], [3])]
+    assert counts.left_out == {"single processors": 1}
+
+
+def test_pieces_are_given_away_as_soon_as_there_are_enough(monkeypatch):
+    monkeypatch.setattr(series_file, "PIECE_VALUES", 2)
+    found = series_file.Pieces()
+    for _ in range(2):
+        found.add((("a", "b"),), 1, 2)
+        assert found.full() == ()
+        found.add((("a", "b"),), 3, 4)
+        assert found.full() == [({"a": "b"}, [1, 3], [2, 4])]
+    assert found.rest() == []
+
+
+def test_records_are_numbered_from_one_over_all_pages_of_a_file(extraction, tmp_path):
+    (tmp_path / "a.jsonl").write_text("".join(f'{{"n": {n}}}\n' for n in range(1, 6)))
+    found = series_file.numbered_records(tmp_path / "a.jsonl", extraction, chunk_rows=2)
+    assert [(number, record["n"]) for number, record in found] == [(n, n) for n in range(1, 6)]
+
+
+def test_the_label_that_is_named_comes_first_and_an_empty_one_names_no_job():
+    assert job_in({"batch": "9", "jobid": "8"}, "batch") == "9"
+    assert job_in({"hpc_job": "", "jobid": "8"}, "") == "8"
+    assert job_in({"x": "1"}, "batch") is None
+    assert metric_in({"__name__": "a", "device": "x" * 90}, set()) == ("a", "x" * 80)
+    assert metric_in({"__name__": "a", "device": "", "mode": "idle"}, set()) == ("a", "idle")
+
+
+def test_devices_are_added_up_where_there_are_more_than_the_most_and_four_such_metrics_are_named(extraction, monkeypatch):
+    monkeypatch.setattr(series_of_nodes, "MANY_INSTANCES", 2)
+    names = [("two", n) for n in range(2)] + [(f"m{i}", n) for i in range(5) for n in range(3)]
+    series = [({"__name__": name, "device": f"d{n}", "host": "n1"}, np.array([T0]), np.array([1.0])) for name, n in names]
+    extract_series(extraction, series, where="here", sampler="x", server=Exposition({}, "instance", ""))
+    [row] = rows_of(extraction).drop(columns=["timestamp", "job_id"]).to_dict("records")
+    assert row == {"two.d0::x": 1, "two.d1::x": 1} | {f"m{i}::x": 3 for i in range(5)}
+    assert extraction.warnings == ["There are more than 2 devices on a node in m0, m1, m2, m3: these are added up."]
+
+
+def test_of_two_metrics_for_one_quantity_of_a_gpu_the_better_counts(tmp_path):
+    of = {"gpu": "0", "GPU_I_ID": "3", "Hostname": "g1:9400", "hpc_job": "7", "job": "dcgm"}
+    values = {"DCGM_FI_PROF_GR_ENGINE_ACTIVE": [0.25, 0.5], "DCGM_FI_DEV_GPU_UTIL": [7.0]}
+    values |= {"nvidia_smi_memory_used_bytes": [3 * 2**20], "nvidia_smi_memory_total_bytes": [2**23]}
+    series = [({"__name__": name, **of}, T0 + 15.0 * np.arange(len(numbers)), np.array(numbers)) for name, numbers in values.items()]
+    with extraction_into(tmp_path / "raw", EVER) as one:
+        extract_series(one, series, where="here", sampler="x", server=Exposition({}, "instance", ""))
+        pd.DataFrame().to_parquet(one.folder / "labels.parquet")
+    gpus = pd.read_parquet(tmp_path / "raw/gpus.parquet")
+    assert gpus[["node_id", "gpu", "job_id"]].to_numpy().tolist() == [["g1", "0/3", "7"]] * 2
+    assert gpus[["utilisation_pct", "memory_used_mib", "memory_total_mib"]].fillna(-1).to_numpy().tolist() == [[7, 3, 8], [50, -1, -1]]
+
+
+def test_rows_of_one_processor_and_interrupts_are_left_out_of_sadf(extraction, tmp_path):
+    at, first = "2026-01-31 10:00:00 UTC", "# hostname;interval;timestamp;"
+    text = [f"{first}CPU;%user", f"n1;10;{at};-1;5", f"n1;10;{at};0;9", f"n1;-1;{at};LINUX-RESTART\t(2 CPU)", f"{first}IFACE;rxkB/s"]
+    text += [f"n1;10;{at};eth0;1.5", f"{first}INTR;CPU*", f"n1;10;{at};9;1;2;3", f"{first}kbmemfree", f"n1;10;{at};7", "n1;10;5"]
+    (tmp_path / "s.csv").write_text("\n".join(text))
+    extract(extraction, tmp_path / "s.csv")
+    [row] = rows_of(extraction).drop(columns=["timestamp", "job_id"]).to_dict("records")
+    assert row == {"%user::sar": 5, "rxkB/s.eth0::sar": 1.5, "kbmemfree::sar": 7}
+    assert extraction.left_out == {"interrupts": 1}
+    assert [(line, reason) for _, line, reason, _ in extraction.bad_lines] == [(11, "3 columns, not 4")]
+
+
+def test_rows_of_json_of_every_page_and_shape_are_kept(extraction, tmp_path, monkeypatch):
+    rows = [{"ts": T0 + n, "node": "n1", ["load", "free"][n % 2]: n} for n in range(4)]
+    monkeypatch.setattr(json_rows, "read_records", lambda path: iter([(rows[:2], []), (rows[2:], [])]))
+    json_rows.JsonRows({}).extract(str(tmp_path / "a.jsonl"), extraction)
+    found = rows_of(extraction).sort_values("timestamp")
+    assert found.load.fillna(found.free).tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("names", "is_row"), [(["ts", "node"], True), (["ts", "load"], False), (["node", "load"], False), (["time", "host", "dsnames"], False)]
+)
+def test_a_row_of_json_says_when_and_on_which_node(names, is_row):
+    assert json_rows.is_row(names) is is_row
+    assert json_rows.sampler_of("/d/meminfo.2026-01-31.jsonl.gz") == "meminfo"

@@ -112,14 +112,16 @@ class SeriesRows:
 
         def counting(rows):
             rows = once_each(rows)
-            return rows[(rows["at"] < low[rows["series"]]) | (rows["at"] > high[rows["series"]])]
+            return rows[(rows["at"] <= low[rows["series"]]) | (rows["at"] >= high[rows["series"]])]
 
         return counting
 
     def spans_left(self, among, ends):
-        """Yield (number, (low, high)) of each copy but the best, whose rows before and after these count.
+        """Yield (number, (low, high)) of each copy but the best, whose rows up to the one and from the other
+        on count.
 
-        ends : {number: (rows, first, last, step)}.
+        ends : {number: (rows, first, last, step)}. Of a best copy with one row no step is known: then all
+        other moments count.
         """
         among = sorted(
             (one for one in among if one in ends),
@@ -128,11 +130,12 @@ class SeriesRows:
         if not among:
             return
         _, first, last, step = ends[among[0]]
+        step = max(step, 1)
         for number in among[1:]:
             low, high = first - step, last + step
             yield number, (low, high)
             _, begin, end, _ = ends[number]
-            first, last = min(first, begin if begin < low else first), max(last, end if end > high else last)
+            first, last = begin if begin <= low else first, end if end >= high else last
 
 
 def ends_of(parts):
