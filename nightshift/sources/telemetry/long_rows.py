@@ -64,6 +64,12 @@ class LongRows:
         spans = zip(nodes.tolist(), pairwise([*begins.tolist(), len(rows)]), strict=True)
         self.runs.append((path, {one: (span, rows["at"][slice(*span, STRIDE)]) for one, span in spans}))
 
+    def ends(self):
+        """Give `low` and `high` of all rows that were added, those that wait among them."""
+        if self.waiting:
+            self.write_run()
+        return self.low, self.high
+
     def parts(self, node):
         """Yield the rows of a node, about PART at a time, in the order of their times; a moment is in one
         part.

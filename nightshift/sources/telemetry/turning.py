@@ -131,7 +131,8 @@ def never_negative(long, names):
 
     names : of the metric of each series. As in `is_blank`, but of all values that a source has of a metric.
     """
-    ends = pd.DataFrame({"metric": names, "low": long.low, "high": long.high}, dtype=object)
+    low, high = long.ends()
+    ends = pd.DataFrame({"metric": names, "low": low, "high": high}, dtype=object)
     ends = (
         ends.astype({"low": float, "high": float})
         .groupby("metric")
