@@ -50,6 +50,9 @@ def test_a_desk_may_say_what_its_own_words_mean_and_others_are_counted():
     assert meanings_of(tickets, read_states({"wibble": "open"})).tolist() == ["open", "open", "closed", "", ""]
     assert unknown_states(tickets).startswith("2 of 5 tickets have a state of unknown meaning (“Wibble” 1, a longer text 1): of these the closing")
     assert unknown_states(tickets.head(3), read_states({"Wibble": "open"})) == ""
+    six = pd.DataFrame({"state": [*"abcde", "f" * 30, "f" * 30]})
+    assert unknown_states(six).startswith(f"7 of 7 tickets have a state of unknown meaning (“{'f' * 30}” 2, ")
+    assert [" and 1 more): of these" in unknown_states(some) for some in (six, six.head(5))] == [True, False]
     for wrong in (["a"], {"a": "ajar"}, {1: "open"}, {" ": "open"}):
         with pytest.raises(ValueError, match="states must say of each state"):
             read_states(wrong)
@@ -104,6 +107,22 @@ def test_a_column_of_times_is_utc_and_what_is_none_is_counted():
     assert times[:3].tolist() == [pd.Timestamp(f"2026-01-31T{hour}:00Z") for hour in ("09", "10", "10")]
     assert times[3:].isna().all()
     assert counts["unreadable"] == 2
+
+
+def test_the_hour_that_autumn_shows_twice_and_the_one_that_spring_leaves_out_are_counted():
+    counts = Counter()
+    times = ticket_times(pd.Series(["2026-10-25 02:30", "2026-03-29 02:30", "2026-01-31 10:00", None], dtype="string"), "Europe/Berlin", counts)
+    assert times[:3].dt.strftime("%m-%d %H:%M").tolist() == ["10-25 00:30", "03-29 01:00", "01-31 09:00"]
+    assert counts == {"doubled": 1, "skipped": 1, "unreadable": 0}
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("31 Jan 2026 10:00 UTC", "31 Jan 2026 10:00 UTC"), ("31 Lumbe 2026", "99 xxxxx 9999"), ("Jan 2026", "xxx 9999"), ("1" * 30, "1" * 30),
+     ("1" * 31, "9" * 31), ("y" * 50, "x" * 40)],
+)  # fmt: skip
+def test_a_date_is_shown_as_it_is_and_of_anything_else_its_form(text, shown):
+    assert shown_value(text) == repr(shown)
 
 
 def reader(frame, order="auto"):
@@ -162,6 +181,15 @@ def test_json_that_holds_no_ticket_is_refused_or_named():
     assert len(read_json_tickets('[{"subject": "a"}, 5]', bad)) == 1
     assert bad == [(2, "no JSON object")]
     assert read_json_tickets('{"tickets": []}', []).empty
+    assert read_json_tickets('{"total": 0, "issues": [], "isLast": true}', []).empty
+
+
+@pytest.mark.parametrize("name", ["subject", "Title", "short_description"])
+@pytest.mark.parametrize("tags", ["[]", '["x"]', "null"])
+def test_one_ticket_alone_is_one_whatever_lists_it_has(name, tags):
+    """GitHub, Zammad and Freshdesk answer so where one of them is asked for; tags that it has not are an empty list."""
+    rows = read_json_tickets(f'{{"id": 1, "{name}": "a", "tags": {tags}, "cc_emails": []}}', [])
+    assert rows[["id", name]].to_numpy().tolist() == [["1", "a"]]
 
 
 def rows_of(file, ids, day, **more):
@@ -177,6 +205,18 @@ def test_ids_of_two_desks_are_told_apart_and_two_exports_of_one_are_not():
     same, nothing = tell_desks(rows[rows.file != "b"])
     assert nothing == ""
     assert same.equals(rows[rows.file != "b"])
+
+
+def test_three_desks_have_a_mark_each_and_half_of_the_ids_in_common_make_one():
+    three, sentence = tell_desks(pd.concat([rows_of(file, range(2), day) for file, day in (("a", 5), ("b", 9), ("c", 12))], ignore_index=True))
+    assert three.ticket_id.tolist() == ["0", "1", "d2-0", "d2-1", "d3-0", "d3-1"]
+    assert sentence.startswith("2 ids of tickets stand in files of 3 desks")
+    assert sentence.endswith("the ids of the second desk begin with d2- here, and so on")
+    half = pd.concat([rows_of("a", range(2), 5), rows_of("b", range(2), 5)], ignore_index=True)
+    half.loc[3, "created"] += pd.Timedelta(days=1)
+    assert tell_desks(half)[1] == "", "one of two ids names tickets created at the same time"
+    half.loc[2, "created"] += pd.Timedelta(days=1)
+    assert tell_desks(half)[0].ticket_id.tolist() == ["0", "1", "d2-0", "d2-1"]
 
 
 def test_of_two_rows_the_newer_stays_and_the_older_is_named_with_what_differs():

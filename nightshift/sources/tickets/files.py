@@ -31,10 +31,8 @@ from nightshift.sources.tickets.rows import (
     look_at,
     write_tickets,
 )
-from nightshift.sources.tickets.tables import newest_rows, tell_desks
+from nightshift.sources.tickets.tables import TITLES, newest_rows, tell_desks
 from nightshift.sources.tickets.times import is_time_column, shown_value, time_reader
-
-TITLES = ("title", "summary", "short_description", "betreff", "titre")  # what others call a subject
 
 
 def as_text(column):

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 BLANKS = re.compile(r"\s*")
+TITLES = ("title", "summary", "short_description", "betreff", "titre")  # what others call a subject
 
 # ----------------------------------------------------------------------------------------------------- States
 
@@ -236,7 +237,9 @@ def read_json_tickets(text, bad, ticket_of=None):
             raise ValueError(
                 f"it is a JSON object with {len(lists)} lists of objects: it needs one list of tickets"
             )
-        content = lists[0] if lists else [] if any(value == [] for value in content.values()) else [content]
+        # a ticket alone may have no tags, and an answer without tickets is none
+        is_ticket = any(name.lower() in ("subject", *TITLES) for name in content)
+        content = lists[0] if lists else [content] if is_ticket or [] not in content.values() else []
     rows = []
     for number, record in enumerate(content, 1):
         if not isinstance(record, dict):
