@@ -41,8 +41,8 @@ TESTS = {  # of each room, names below tests/unit or another folder, without tes
     "telemetry_streams tickets_training ticket_values verdict_values transfer_incidents windows certification tickets_findings tickets_pages "
     "queues transfers_training series",
     "sources": "source_values desk_values accounting_values accounting_formats accounting_steps event_lines files file_values node_tables parts "
-    "series node_series node_summary rucio ticket_sources ticket_tables slurm_text sources_base times histograms luminosity golden node_parts "
-    "certification counters queues root check ganglia telemetry_functions validity_generators transfer_files line_protocol nameless "
+    "series node_series node_summary rucio ticket_sources ticket_tables slurm_text sources_base times histograms luminosity lumisections golden "
+    "node_parts certification counters queues root check ganglia telemetry_functions validity_generators transfer_files line_protocol nameless "
     "notebooks/layouts services/elastic notebooks/telemetry_nights services/osticket services/prometheus services/slurm",
     "privacy": "masking persons unspaced ticket_cleaning helpers",
     "personal": "masking persons",

@@ -1,13 +1,17 @@
-"""What is asked of the database of an osTicket and what its answers become, by hand: prefixes, merged tickets, logins, progress, changes."""
+"""What is asked of the database of an osTicket and what its answers become, by hand: prefixes, merged tickets, logins, progress, changes; and what
+other desks call a ticket.
+"""
 
 import json
 import sqlite3
 from contextlib import closing
+from types import SimpleNamespace
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
-from nightshift.sources.tickets import changes
+from nightshift.sources.tickets import changes, files, freshdesk, jira, json_files, request_tracker, sacctmgr, server, servicenow
 from nightshift.sources.tickets.osticket import find_prefix, has_flags, lacking, moved_words, open_sqlite, origin_of, plain, with_own_words
 from nightshift.sources.tickets.rows import FIRST, Extraction, as_tickets
 from nightshift.sources.tickets.server import login, read_option_file
@@ -201,3 +205,154 @@ def test_an_interrupted_run_goes_on_and_asks_what_changed_since_it_began(tmp_pat
 def test_objects_within_a_record_give_names_and_lists_their_text():
     record = {"id": 5, "state": {"name": "é", "of": {"x": None}}, "tags": ["é", 1], "empty": {}}
     assert flat(record) == {"id": "5", "state.name": "é", "state.of.x": None, "tags": '["é", 1]', "empty": "{}"}
+
+
+# --------------------------------------------------------------------------------------------------- faults of a server
+
+FAULTS = [
+    *((code, "x", "refuses this login: check OSTICKET_USER") for code in (1045, 1698, 1130)),
+    *((code, "x", "has no database desk for this login") for code in (1044, 1049)),
+    *(
+        (code, "SELECT command denied for table 'ost_user'", "does not let this account read ost_user: GRANT SELECT ON desk.ost_user")
+        for code in (1142, 1143)
+    ),
+    *((code, "x", "cannot be reached: check host and port") for code in (2003, 2005)),
+    (1146, "Table 'desk.ost_ticket__cdata' doesn't exist", "has no table ost_ticket__cdata: osTicket makes it when"),
+    (1054, "Unknown column 'c.subject' in 'field list'", "has no column c.subject: c are the fields"),
+    *((code, "x", "does not stay: check whether the database is up") for code in (2006, 2013, 2055, 1040, 1205, 1213)),
+    (2013, "timed out", "gave no answer within 5 s: check whether the database is busy"),
+    (2026, "SSL connection error", "has no certificate that is trusted: check ssl-ca"),
+    (9999, "y" * 300, f"fails: {'y' * 200} (9999)"),
+]
+
+
+@pytest.mark.parametrize(("code", "text", "line"), FAULTS)
+def test_a_fault_of_a_database_says_what_to_do(code, text, line):
+    shown = server.explained(SimpleNamespace(errno=code, msg=text), ("h", 3306, "desk"), timeout_s=5.0)
+    assert shown.startswith(f"h:3306 {line}")
+    assert shown.endswith(f"({code})") is ("timed out" not in text)
+
+
+def test_accounts_of_slurm_need_both_of_its_tables(tmp_path):
+    for text, table in (("User|Def Acct\nada|chem\n", "account"), ("Account|Org\nchem|chemistry\n", "user")):
+        (tmp_path / "a.txt").write_text(text)
+        with pytest.raises(ValueError, match=f"a.txt names no {table}: it needs both tables"):
+            sacctmgr.ask_accounts(str(tmp_path / "a.txt"), timeout_s=1.0)
+    (tmp_path / "b.txt").write_text("User|Def Acct\nada|chem\nbroken\n")
+    assert sacctmgr.ask_accounts(str(tmp_path / "*.txt"), timeout_s=1.0) == (
+        {"ada": "chem"},
+        {"chem": "chemistry"},
+        [(str(tmp_path / "b.txt"), 3, "1 columns, not 2", "")],
+    )
+    assert sacctmgr.ask_accounts("", timeout_s=1.0) == ({}, {}, [])
+
+
+# ---------------------------------------------------------------------------------------------------------- other desks
+
+
+def test_a_document_of_jira_is_its_text_with_a_line_for_each_paragraph():
+    words = [{"type": "text", "text": one} for one in ("a", "b", "c")]
+    items = {"type": "bulletList", "content": [{"type": "listItem", "content": [one]} for one in words[:2]]}
+    document = {"type": "doc", "content": [{"type": "paragraph", "content": words[:2]}, items, {"type": "rule"}, words[2]]}
+    assert jira.plain_text(document) == "ab\na\nb\n\nc"
+    assert [jira.plain_text(one) for one in ("x", None)] == ["x", None]
+    assert [jira.person(one) for one in ({"accountId": "5", "name": "n"}, {"name": "n"}, {}, None)] == ["5", "n", None, None]
+
+
+@pytest.mark.parametrize(
+    ("comments", "asker", "answered"),
+    [
+        ([("b", "2"), ("a", "1"), ("c", "3")], "a", "2"),
+        ([("b", "2")], None, None),
+        ([(None, "1"), ("b", None), ("b", "2")], "a", "2"),
+        ([], "a", None),
+    ],
+)
+def test_the_first_answer_is_the_earliest_of_somebody_else(comments, asker, answered):
+    assert json_files.first_answer(comments, asker) == answered
+
+
+def test_who_asks_in_request_tracker_is_the_first_of_a_list():
+    lists = [[{"EmailAddress": "a@x"}, {"id": "b"}], [{"id": "b"}], ["no object", {"id": "c"}], [], "x", None]
+    assert [request_tracker.names_of(one) for one in lists] == ["a@x", "b", "c", None, None, None]
+
+
+def test_numbers_of_states_are_named_where_they_mean_the_same_everywhere():
+    incident = {"state": "6", "sys_class_name": "incident", "opened_at": "2026-01-31 10:00:00", "closed_at": ""}
+    desk = servicenow.ServiceNowRest()
+    found = desk.ticket_of(incident)
+    assert (found["state"], found["opened_at"], found["closed_at"]) == ("Resolved", "2026-01-31 10:00:00 UTC", None)
+    assert desk.ticket_of(incident | {"sys_class_name": "change"})["state"] == "6"
+    assert desk.ticket_of(incident | {"state": "42"})["state"] == "42"
+    shown = desk.ticket_of(incident | {"state": {"display_value": "Neu", "value": "1"}})
+    assert (shown["state"], shown["opened_at"]) == ("Neu", "2026-01-31 10:00:00"), "what people see is in the zone of who asks"
+    assert [servicenow.shown(value) for value in ({"display_value": "", "value": "v"}, "", "x")] == ["v", None, "x"]
+    assert freshdesk.FreshdeskRest().ticket_of({"status": 2, "priority": 9}) == {"status": "Open", "priority": 9}
+
+
+# -------------------------------------------------------------------------------------------------------- tables of tickets
+
+
+def test_a_column_is_text_and_whole_numbers_are_whole():
+    assert files.as_text(pa.array([1.0, 1.5, None])).fillna("none").tolist() == ["1", "1.5", "none"]
+    assert files.as_text(pa.array([7, None])).fillna("none").tolist() == ["7", "none"]
+    with pytest.raises(ValueError, match=r"^a column of it holds list<.*>, which is no text$"):
+        files.as_text(pa.array([[1]]))
+
+
+def test_the_names_of_a_desk_count_in_their_order_and_the_parameter_before_them():
+    kind = {"user_name": ("Author Username", "Author")}
+    assert files.layout_of(["Author", "Author Username", "subject"], {}, kind) == {"subject": "subject", "user_name": "Author Username"}
+    assert files.layout_of(["Author", "subject"], {}, kind)["user_name"] == "Author"
+    assert files.layout_of(["Author", "subject", "who"], {"user_name": "who"}, kind)["user_name"] == "who"
+    assert "user_name" not in files.layout_of(["Author", "subject"], {"user_name": ""}, kind)
+    with pytest.raises(
+        ValueError, match=r"^of its 2 columns none is subject, ticket_id \('nr' by `columns`\), and 1 are known \(state\): is it Title\?"
+    ):
+        files.layout_of(["Title", "state"], {"ticket_id": "nr"})
+    with pytest.raises(ValueError, match=r"none is subject \('topic' by `columns`\), and 0 are known \(none\): does its first line"):
+        files.layout_of(["x"], {"subject": "topic"})
+
+
+def test_a_column_of_times_that_nobody_reads_is_named_and_without_one_for_creation_refused():
+    page = pa.table({"subject": ["a"], "created": ["2026-01-31"], "when": ["2026-01-30 10:00"], "tags": pa.array([["2026-01-30"]])})
+    layout = {"subject": "subject", "created": "created"}
+    assert files.unread_times(page, layout, columns={}) == ["when"]
+    page, layout = page.drop_columns("created"), {"subject": "subject"}
+    assert files.unread_times(page, layout, columns={"created": ""}) == ["when"]
+    with pytest.raises(ValueError, match="no column is `created`, though 'when' holds times such as '2026-01-30 10:00': name it in `columns`"):
+        files.unread_times(page, layout, columns={})
+
+
+def test_rows_without_an_id_are_put_aside_by_their_number():
+    bad, rows = [], pd.DataFrame({"ticket_id": [" 1 ", "", None, "2"]})
+    kept = files.numbered_rows(rows, "f", first_row=5, bad=bad)
+    assert kept.to_numpy().tolist() == [["1", "f", 5], ["2", "f", 8]]
+    assert bad == [("f", 6, "no ticket_id", ""), ("f", 7, "no ticket_id", "")]
+
+
+def run_over(folder, *texts, **asked):
+    """A TicketRun that has read CSV files with these texts."""
+    run = files.TicketRun(folder, asked=Extraction(day="2026-01-31", **asked), labels=pd.Series(dtype="str"))
+    for number, text in enumerate(texts):
+        (folder / f"{number}.csv").write_text(text)
+        files.CsvTickets().extract(str(folder / f"{number}.csv"), run)
+    return run
+
+
+def test_tickets_without_ids_are_numbered_over_all_files(tmp_path):
+    run = run_over(tmp_path, "subject\na\nb\n", "", "subject\nc\n")
+    assert [frame.ticket_id.tolist() for frame in run.frames] == [["1", "2"], ["3"]]
+    with pytest.raises(ValueError, match="it has ids of tickets and other files have none, or the other way round"):
+        run_over(tmp_path, "subject\na\n", "ticket_id,subject\n1,a\n")
+
+
+def test_of_equal_ids_the_newest_row_is_written_in_the_order_of_numbers(tmp_path):
+    rows = ["10,a,2026-01-30,2026-01-30", "9,b,2026-01-29,2026-01-29", "9,c,2026-01-29,2026-01-30", "9,c,2026-01-29,2026-01-30"]
+    run = run_over(tmp_path, "\n".join(["ticket_id,subject,created,lastupdate", *rows, "8,old,2026-01-24,2026-01-24"]), days=7)
+    run.write()
+    table = pd.read_parquet(tmp_path / "tickets.parquet")
+    assert table[["ticket_id", "subject"]].to_numpy().tolist() == [["9", "c"], ["10", "a"]]
+    assert {name: run.asked.counts[name] for name in ("copies", "older", "outside")} == {"copies": 2, "older": 1, "outside": 1}
+    older = pd.read_csv(tmp_path / "superseded.csv")
+    assert older[["ticket_id", "row", "differs"]].to_numpy().tolist() == [[9, 2, "subject, lastupdate"]]

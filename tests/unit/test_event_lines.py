@@ -74,6 +74,13 @@ def test_columns_are_what_json_and_single_records_give(tmp_path, texts, end, siz
     assert by_columns(path, size) == one_by_one(path)
 
 
+def test_pages_are_given_as_soon_as_they_are_long_enough(tmp_path):
+    (tmp_path / "events.jsonl").write_text("".join(json.dumps(FULL | {"bytes": i}) + "\n" for i in range(8)))
+    one_line = partial(line_blocks, first=1, size=1)
+    with mock.patch.object(event_lines, "line_blocks", one_line), mock.patch.object(event_lines, "PAGE_ROWS", 3):
+        assert [len(page) for page, _ in event_lines.read_event_lines(tmp_path / "events.jsonl")] == [1, 3, 3, 1]
+
+
 @pytest.mark.parametrize("name", ["events.jsonl", "events.jsonl.gz"])
 def test_most_lines_are_read_by_columns(tmp_path, name):
     path, text = tmp_path / name, "".join(json.dumps(WRAPPED[1](FULL | {"bytes": i})) + "\n" for i in range(2000))

@@ -2,6 +2,9 @@
 
 from types import SimpleNamespace
 
+import pytest
+
+from nightshift.sources.telemetry import ganglia
 from nightshift.sources.telemetry.ganglia import GangliaPages
 
 PAGE = """<GANGLIA_XML VERSION="3.7.2" SOURCE="gmond"><CLUSTER NAME="north" LOCALTIME="1769853600">
@@ -34,3 +37,11 @@ def test_metrics_of_a_host_that_is_not_whole_go_to_no_other_one(tmp_path):
         assert bad[0] == reason
     series, bad = read(tmp_path, PAGE.replace('VAL="1.5"', 'VAL="high"'))
     assert (list(series), len(bad)) == ([("n&2", "load_one")], 1)
+
+
+@pytest.mark.parametrize("block", [1, 2, 3, 5, 7, 64])
+def test_pages_are_read_however_they_are_cut_into_blocks(tmp_path, monkeypatch, block):
+    monkeypatch.setattr(ganglia, "BLOCK", block)
+    series, bad = read(tmp_path, PAGE.replace("\n", ""))
+    assert series == {("n1", "load_one"): [(1769853600, 1.5)], ("n&2", "load_one"): [(1769853601, 2.5)]}
+    assert bad == []

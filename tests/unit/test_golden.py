@@ -118,6 +118,13 @@ def test_an_open_range_reaches_to_the_end_of_its_run(tmp_path, end):
     assert read_golden(path) == ranges
 
 
+def test_a_good_run_list_names_runs_and_blocks_with_open_ends(tmp_path):
+    one, comment = '<LumiBlockCollection><Run>9</Run><LBRange Start="5" End="6"/><LBRange Start="8"/></LumiBlockCollection>', "<!-- {} -->"
+    other = '<LumiBlockCollection>\n<Run> 7 </Run>\n<LBRange Start="3" End="2147483647" />\n</LumiBlockCollection>'
+    (tmp_path / "runs.xml").write_text(comment.format(one) + "<LumiRangeCollection>" + one + other + "</LumiRangeCollection>")
+    assert read_golden(tmp_path / "runs.xml") == {7: [[3, 268435455]], 9: [[5, 6], [8, 268435455]]}
+
+
 def test_a_glob_joins_files_and_a_run_in_two_of_them_is_refused(tmp_path):
     (tmp_path / "golden_b.json").write_text('{"3": [[1, 2]]}')
     (tmp_path / "golden_a.json").write_text('{"12": [[4, 5]], "5": []}')

@@ -8,7 +8,7 @@ import pytest
 
 from nightshift.sources.certification.forms import open_table
 from nightshift.sources.certification.histograms import Cells, layout_of
-from nightshift.sources.certification.luminosity import contradictions, is_brilcalc, picobarns, read_brilcalc
+from nightshift.sources.certification.luminosity import contradictions, differ, is_brilcalc, picobarns, read_brilcalc
 
 COLUMNS = ["run:fill", "ls", "time", "beamstatus", "E(GeV)", "delivered(/ub)", "recorded(/ub)", "avgpu", "source"]
 ROWS = [
@@ -116,3 +116,22 @@ def test_what_contradicts_an_earlier_row_is_named_and_rounding_is_no_contradicti
     begins = pd.to_datetime(["2026-01-01T00:00:00Z", "2026-01-01T00:00:20Z", "2026-01-01T00:01:00Z"])
     times = pd.DataFrame({"run": 1, "lumisection": 1, "time": begins})
     assert len(contradictions([times], "time", index)[1]) == 1
+
+
+@pytest.mark.parametrize(
+    ("first", "other", "is_other"), [(0.0, 0.0, False), (100.0, 100.1, False), (100.0, 100.2, True), (-100.0, 100.0, True), (0.0, 1e-9, True)]
+)
+def test_a_thousandth_is_rounding_and_nothing_twice_is_no_contradiction(first, other, is_other):
+    assert differ(pd.Series([first]), pd.Series([other])).tolist() == [is_other]
+
+
+def test_half_a_minute_is_no_contradiction_and_what_is_missing_is_none():
+    begin = pd.Series(pd.to_datetime(["2026-01-01T00:00:30Z"] * 2))
+    assert differ(begin, begin + pd.to_timedelta([-30, -31], unit="s")).tolist() == [False, True]
+    assert differ(pd.Series([8, 8, None], dtype="Int64"), pd.Series([8, 9, 9], dtype="Int64")).tolist() == [False, True, False]
+
+
+def test_outputs_of_other_columns_in_one_file_are_one_line(tmp_path):
+    (tmp_path / "a.csv").write_text("#run:fill,ls,time,delivered(/ub)\n1:2,1:1,07/09/22 00:00:00,5\n#run:fill,ls,time,delivered(/nb)\n")
+    with pytest.raises(ValueError, match=r"^line 3: its columns are run:fill, ls, time, delivered\(/nb\), those before are others$"):
+        read_brilcalc(tmp_path / "a.csv", [])

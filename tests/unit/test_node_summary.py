@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 from matplotlib.figure import Figure
 
-from nightshift.sources.telemetry.labels import read_labels
+from nightshift.sources.telemetry import dcgm
+from nightshift.sources.telemetry.labels import read_labels, stretches
 from nightshift.sources.telemetry.summary import (
     gpu_rows,
     oddities,
@@ -113,3 +114,43 @@ def test_a_file_of_labels_says_what_it_can_and_names_what_it_lacks():
     for names in (["job_id", "app"], ["anomaly", "app"]):
         with pytest.raises(ValueError, match=r"^labels need the columns anomaly, and job_id or node_id; it has \w+, app$"):
             read_labels(names, [])
+
+
+def test_of_many_that_fit_nothing_the_first_are_named():
+    labels, names = pd.DataFrame({"anomaly": ["none"]}), {str(n): f"a{n}" for n in range(4)}
+    lines = vain_settings(names, labels, metrics={f"m{n}": "up" for n in range(5)}, measured={})
+    assert lines == ["anomaly_names fits no value '0', '1', '2' in a column of anomalies.", "metrics: no node has a value of m0, m1, m2, m3."]
+    [nameless] = oddities(extraction(nameless_gpus={f"10.0.0.{n}" for n in range(4)}), set(), node_label="instance")
+    assert "The series of 4 GPU exporters" in nameless
+    assert "as on 10.0.0.0, 10.0.0.1, 10.0.0.2, and" in nameless
+
+
+def test_seven_days_of_many_are_named_below_the_picture_and_thirty_letters_of_a_node_beside_it():
+    days = pd.date_range("2026-01-19", periods=13, tz="UTC")
+    ax = plot_rows_per_day(pd.DataFrame(5, ["n" * 31], days), Figure().subplots())
+    assert ax.get_xticks().tolist() == [0.5, 2.5, 4.5, 6.5, 8.5, 10.5, 12.5]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["n" * 30]
+
+
+@pytest.mark.parametrize(("seconds", "end"), [([0], 1), ([0, 10], 20), ([0, 10, 20], 30), ([0, 5, 20], 30)])
+def test_the_last_stretch_of_a_run_ends_a_step_after_its_last_row(seconds, end):
+    rows = pd.DataFrame({"timestamp": NOON + pd.to_timedelta(seconds, unit="s"), "node_id": "n1", "job_id": "7", "anomaly": "membw"})
+    rows = pd.concat([rows, rows.head(1).assign(job_id="8", timestamp=NOON + pd.Timedelta("1h"))], ignore_index=True).assign(
+        app=None, input=None, part=None
+    )
+    cut = stretches(rows)
+    assert (cut.end - NOON).dt.total_seconds().tolist() == [end, 3601]
+    assert cut.job_id.tolist() == ["7", "8"]
+
+
+@pytest.mark.parametrize(
+    ("names", "is_one"),
+    [
+        (["x", "DCGM_FI_DEV_GPU_UTIL"], True),
+        (["timestamp", "gpu", "hostname"], True),
+        (["timestamp", "gpu"], False),
+        (["timestamp", "Hostname"], False),
+    ],
+)
+def test_a_table_of_gpus_has_a_metric_of_dcgm_or_says_when_on_which_host_and_which_gpu(names, is_one):
+    assert dcgm.is_gpu_table(names) is is_one

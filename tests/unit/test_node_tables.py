@@ -18,7 +18,7 @@ from nightshift.detectors.telemetry_history import little_history
 from nightshift.sources import prometheus
 from nightshift.sources.base import Head, file_sources, source_of
 from nightshift.sources.files import LayoutError
-from nightshift.sources.telemetry import cells, dcgm, dstat, ldms, opening, tables
+from nightshift.sources.telemetry import cells, dcgm, dstat, ldms, nvidia_smi, opening, tables
 from nightshift.sources.telemetry.advice import advice_on
 
 T0 = 1769853600  # 2026-01-31 10:00 UTC
@@ -54,6 +54,7 @@ def lines(path, *text):
 
 FORMS = {
     "classic": [HEADER, f"{T0}.000250,250,n1,1,41,0,7"],
+    "with a mark of its encoding": ["\ufeff" + HEADER, f"{T0}.000250,250,n1,1,41,0,7"],
     "milliseconds": [HEADER.replace("#Time,", "#Time_msec,"), f"{T0}000,250,n1,1,41,0,7"],
     "quoted": ["#" + ",".join(f'"{name}"' for name in HEADER[1:].split(",")), f'{T0}.000250,250,"n1",1,41,0,7'],
     "quoted with its sign": [",".join(f'"{name}"' for name in HEADER.split(",")), f'{T0}.000250,250,"n1",1,41,0,7'],
@@ -152,6 +153,7 @@ def test_a_monitor_of_gpus_writes_dates_with_and_without_strokes(tmp_path, date)
     [
         (['"Host:","n1"', '"system"', '"time"', '"31-01 10:00:00"'], "record with dool -T --output FILE"),
         (['"epoch"', '"epoch"', "1769853600"], "breaks off before its names of columns"),
+        (['"Host:","n1"', '"epoch","total cpu usage"'], "breaks off before its names of columns"),
     ],
 )
 def test_a_recording_of_dool_without_epochs_or_host_is_one_line(tmp_path, rows, message):
@@ -457,3 +459,262 @@ def test_numbers_texts_and_times_in_objects_of_hdf5_are_read(tmp_path):
     assert read.array[1].tolist() == [0, 1]
     pd.DataFrame({"load": 1.0}, index=at).to_hdf(path, key="data", format="table", mode="w")
     assert opening.hdf_rows(path, 0, 3).index.equals(at)
+
+
+# ------------------------------------------------------------------------------------------------------ cells at their edges
+
+
+def test_a_clock_that_was_never_set_is_told_from_what_is_no_time():
+    assert cells.times_of(column(-5, 0, T0)).isna().tolist() == [True, False, False]
+    assert cells.times_of(column(0.0, T0 + 0.5)).dt.year.tolist() == [1970, 2026]
+
+
+def test_names_that_are_numbers_are_whole_where_the_numbers_are():
+    assert cells.names_of(column(12.0, 1.5, None)).tolist() == ["12", "1.5", None]
+    assert cells.names_of(column(" n1 ", "", None)).tolist() == ["n1", None, None]
+
+
+@pytest.mark.parametrize(
+    ("values", "numbers", "unreadable"),
+    [(["1", None, "x"], [1, None, None], 1), (["x", "y"], [None, None], 2), ([1.0, np.nan, np.inf, None], [1, None, None, None], 1),
+     ([None, None], [None, None], 0), ([], [], 0)],
+)  # fmt: skip
+def test_cells_that_are_no_number_are_counted_and_empty_ones_are_not(values, numbers, unreadable):
+    found, n = cells.finite_numbers(column(*values))
+    assert (found.to_pylist(), n) == (numbers, unreadable)
+
+
+@pytest.mark.parametrize(
+    ("values", "name", "blank"),
+    [([2.0**31 - 16], "", [True]), ([2.0**31 - 17], "", [False]), ([2.0**63 - 2.0**12], "", [True]), ([2.0**63 - 2.0**12 - 2.0**10], "", [False]),
+     ([2.0**50], "MemFree", [True]), ([2.0**50 - 1], "MemFree", [False]), ([2.0**50], "rx", [False]),
+     ([-1, 0, 10], "", [True, False, False]), ([-1, 9.5], "", [False, False]), ([-1, -2, 10], "", [False] * 3), ([], "", [])],
+)  # fmt: skip
+def test_what_stands_for_no_value_is_told_by_its_size_its_name_and_the_others(values, name, blank):
+    assert cells.is_blank(np.array(values, float), name).tolist() == blank
+
+
+@pytest.mark.parametrize("kind", [pa.list_(pa.int64()), pa.large_list(pa.int64()), pa.list_(pa.int64(), 2)])
+def test_lists_of_every_kind_become_metrics(kind):
+    page = pa.table({"x": pa.array([[1, 2], [3, None], None], kind), "whole": pa.array([[1, 2]] * 3, kind)})
+    pages, names = cells.split_arrays([(1, page)], whole={"whole"})
+    assert names == ["x.0", "x.1", "whole"]
+    [(_, split)] = pages
+    assert [split[name].to_pylist() for name in names[:2]] == [["1", "3", None], ["2", "", None]]
+    assert cells.split_arrays([(1, page.slice(0, 0))])[1] == ["x", "whole"]
+
+
+def test_forty_letters_of_a_decimal_comma_are_shown():
+    with pytest.raises(ValueError, match=f"column x holds '1,{'2' * 38}', a number with a decimal comma"):
+        cells.refuse_decimal_commas("x", column("1," + "2" * 50))
+
+
+# ----------------------------------------------------------------------------------------------------- tables at their edges
+
+
+@pytest.mark.parametrize(
+    ("values", "is_text"),
+    [(["a", "b"], True), (["a", "1"], False), (["a", None], True), (["ERR", "NA", None], False), (["ERR", "a"], True), ([None, None], False)],
+)
+def test_a_column_of_words_is_text_however_they_are_kept(values, is_text):
+    texts = pa.array(values, pa.string())
+    page = pa.table(
+        {"plain": texts, "long": texts.cast(pa.large_string()), "categories": texts.dictionary_encode(), "numbers": [1, 2, 3][: len(texts)]}
+    )
+    assert tables.text_columns(page, page.column_names) == (["plain", "long", "categories"] if is_text else [])
+
+
+def test_as_few_columns_as_suffice_tell_rows_apart():
+    page = pa.table({"t": ["1"] * 4, "device": ["x", "x", "y", "y"], "of": ["z"] * 4, "port": ["0", "1"] * 2, "v": ["1", "2", "3", "4"]})
+    assert tables.tell_apart(page.select(["t"]).to_pandas(), page, ["device", "of", "port"]) == (["device", "port"], 0.75)
+
+
+def test_an_instance_is_called_by_eighty_letters_without_marks_of_names():
+    page = pa.table({"a": ["x" * 90, "a::b|c", None], "b": ["1", "2", "3"]})
+    assert tables.instance_names(page, ["a"]).tolist() == ["x" * 80, "a:b_c", "none"]
+    assert tables.instance_names(page, ["a", "b"])[2] == "none/3"
+
+
+def test_a_quarter_of_rows_that_nothing_tells_apart_is_let_through_and_sixty_four_instances_are_metrics():
+    rows = [(0, "n1", "a", 1), (0, "n1", "a", 2), (1, "n1", "a", 1), (2, "n1", "a", 3)]
+    assert instances(*rows)[:2] == ([], "")
+    with pytest.raises(ValueError, match=r"^33% of its rows"):
+        instances(*rows[:3])
+    assert instances(*((0, "n1", f"task{i}", i) for i in range(64)))[:2] == (["name"], "instance")
+
+
+@pytest.mark.parametrize(
+    ("path", "columns", "names", "metrics"),
+    [("/d/cpu_idle.csv", {}, ["timestamp", "node_id", "value", "load"], {"value": "value", "load": "load"}),
+     ("/d/metric=idle/a_0.csv", {}, ["timestamp", "node_id", "value", "quality", "metric"], {"value": "idle", "quality": "quality"}),
+     ("/d/cpu_idle.csv", {"timestamp": "t", "node_id": "n", "value": "v"}, ["t", "n", "v", "w"], {"v": "cpu_idle"}),
+     ("/d/cpu_idle.csv", {}, ["timestamp", "node_id", "value", "data"], {"value": "value", "data": "data"})],
+)  # fmt: skip
+def test_one_column_without_a_name_is_called_after_the_folder_and_after_the_file_where_it_is_alone(path, columns, names, metrics):
+    assert tables.layout_of_table(names, columns, path)[1] == metrics
+
+
+def test_a_column_that_is_named_and_not_there_is_one_line():
+    with pytest.raises(ValueError, match=r"it has no column 'when', but t, n$"):
+        tables.named_layout(["t", "n"], {"timestamp": "when", "node_id": "n"})
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [(["a", "b", "b"], "two of its columns are called 'b'"), (["{"], "it is JSON"), (["["], "it is JSON"), (["[{'a'"], "it is JSON"),
+     (["1769853600"], "a row of 1 values")],
+)  # fmt: skip
+def test_names_that_are_none_are_refused(names, message):
+    with pytest.raises(ValueError, match=message):
+        tables.check_names(names)
+
+
+def test_half_of_the_times_may_be_odd_and_the_first_of_1990_is_a_time():
+    def check(*texts):
+        tables.check_times(cells.times_of(column(*texts)), "when", list(texts))
+
+    check("0.5", str(T0))
+    check("1990-01-01")
+    with pytest.raises(ValueError, match="lie before 1990, such as '1989-12-31'"):
+        check("1989-12-31")
+    with pytest.raises(ValueError, match=f"1 of 1 times in the column when cannot be read, such as '{'x' * 60}': a time is"):
+        check("x" * 70)
+
+
+def test_folders_say_what_the_file_does_not():
+    assert tables.partitions_of("/d/a=1/b=/=c/x=%2F/file=1.csv") == {"a": "1", "x": "/"}
+    page = pa.table({"host": ["n1"], "load": [1]})
+    names, pages = tables.add_partitions(["host", "load"], [(4, page)], {"host": "x", "rack": "r"})
+    [(first, whole)] = pages
+    assert (names, first, whole.to_pydict()) == (["host", "load", "rack"], 4, {"host": ["n1"], "load": [1], "rack": ["r"]})
+    assert tables.add_partitions(["a"], [], {"a": "1"}) == (["a"], [])
+
+
+def test_files_without_a_folder_of_their_metric_do_not_share_one():
+    assert tables.metrics_in_several_places(["/d/rack=a/cpu.csv", "/d/rack=b/cpu.csv"]) == set()
+
+
+# ---------------------------------------------------------------------------------------------------------- rarer forms
+
+
+def test_rows_before_a_header_within_have_that_beside_or_the_first_that_there_is(tmp_path):
+    row = f"{T0}.0,0,n1,1,41,0,"
+    lines(tmp_path / "meminfo.HEADER.100", HEADER)
+    lines(tmp_path / "meminfo.50", row + "1")
+    lines(tmp_path / "meminfo.100", row + "1", row + "2", HEADER, row + "3")
+    lines(tmp_path / "meminfo.200", row + "1", row + "2", HEADER + ",Slab", row + "3,9")
+    assert [one[3] for one in store(tmp_path / "meminfo.50")] == [{"MemFree": 1}]
+    assert [one[3] for one in store(tmp_path / "meminfo.100")] == [{"MemFree": 1}, {"MemFree": 2}, {"MemFree": 3}]
+    assert [one[3] for one in store(tmp_path / "meminfo.200")] == [{"MemFree": 1}, {"MemFree": 2}, {"MemFree": 3, "Slab": 9}]
+    assert not ldms.is_store(lines(tmp_path / "meminfo.300", "# a remark", row + "1"))
+
+
+def test_an_unreadable_fraction_leaves_the_time_as_it_is():
+    page = pa.table({"Time": [f"{T0}.5"] * 2, "Time_usec": ["250", None]})
+    exact = ldms.exact_times(cells.times_of(page["Time"]), page, {"timestamp": "Time", "Time_usec": "Time_usec"})
+    assert [at.microsecond for at in exact] == [250, 500_000]
+
+
+def test_a_recording_of_dool_is_read_row_by_row_by_both_lines_of_names(tmp_path, monkeypatch):
+    monkeypatch.setattr(dstat, "PAGE_ROWS", 2)
+    names = ['"Host:","n1",,,,"User:","root"', '"epoch","total cpu usage",,"memory usage"', '"epoch","usr","sys","used"']
+    rows = ["1,0,0,0", f"{T0},1,2,3", f"{T0 + 1},4,5", f"{T0 + 2},6,7,8", f"{T0 + 3},9", f"{T0 + 4},{'x' * 600}"]
+    path, bad = lines(tmp_path / "dool.csv", '"dool 1.3.8 CSV output"', *names, *rows), []
+    names, pages = dstat.read_dstat(path, bad)
+    assert names == ["epoch", "total_cpu_usage_usr", "total_cpu_usage_sys", "memory_usage_used", "host"]
+    pages = list(pages)
+    assert [(first, page["epoch"].to_pylist()) for first, page in pages] == [(1, [str(T0)]), (3, [str(T0 + 2)]), (5, [])]
+    assert pages[1][1]["host"].to_pylist() == ["n1"]
+    assert [(row, why) for _, row, why, _ in bad] == [(2, "3 columns, not 4"), (4, "2 columns, not 4"), (5, "2 columns, not 4")]
+    assert [len(text) for *_, text in bad] == [len(f"{T0},4,5"), len(f"{T0},9"), 500]
+
+
+def test_cells_of_nvidia_smi_lose_their_units_and_what_says_no_value():
+    cells_of = {"timestamp": ["2026/01/31 10:00:00.0"] * 3, "power.draw [W]": ["61.25 W", "[N/A]", "[Unknown Error]"], "index": ["0", "1", "2"]}
+    found = {"timestamp": "timestamp", "gpu": "index", "power_w": "power.draw [W]", "memory_used_mib": "memory.used", "temperature_c": None}
+    assert nvidia_smi.readable(pa.table(cells_of | {"memory.used": ["5 MiB", "-", "N/A"]}), found, host="g1").to_pydict() == {
+        "timestamp": ["2026-01-31 10:00:00.0"] * 3,
+        "gpu": ["0", "1", "2"],
+        "power_w": ["61.25", None, None],
+        "memory_used_mib": ["5", None, None],
+        "node_id": ["g1"] * 3,
+    }
+    assert nvidia_smi.host_of_file(["timestamp", "Host"], "/d/a.csv") == ("Host", None)
+    assert nvidia_smi.host_of_file(["timestamp"], "/d/host=g1/a.csv") == (None, "g1")
+
+
+def test_a_monitor_repeats_its_header_and_may_change_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(nvidia_smi, "PAGE_ROWS", 2)
+    header, row, bad = ("#Date Time gpu pwr", "# YYYYMMDD HH:MM:SS Idx W"), "20260131 10:00:0{0} 0 {0}", []
+    path = lines(tmp_path / "dmon.txt", *header, row.format(1), row.format(2), *header, row.format(3), "broken", "#Date Time gpu sm", row.format(9))
+    pages = [(names[-1], [one[names[-1]] for one in rows]) for names, rows in nvidia_smi.rows_of_monitor(path, bad)]
+    assert pages == [("pwr", ["1", "2"]), ("pwr", ["3"]), ("sm", ["9"])]
+    assert bad == [(path, 8, "1 columns, not 4", "broken\n")]
+
+
+@pytest.mark.parametrize(
+    ("first", "is_one"),
+    [("# gpu pwr sm", True), ("# gpu sm", True), ("# gpu pid type sm", False), ("gpu pwr sm", False), ("# gpu fb", False), ("# pwr sm", False)],
+)
+def test_a_monitor_of_devices_is_none_of_processes(tmp_path, first, is_one):
+    assert nvidia_smi.SmiMonitor({}).recognises(Head(lines(tmp_path / "dmon.txt", first))) is is_one
+
+
+KINDS = [
+    ("n1/load/load-2026-01-31", "epoch,value", "a file of collectd (plugin csv)"),
+    ("a.csv", 'Time,"kernel.all.load-1 minute"', "the CSV of pmrep (PCP)"),
+    ("host=g1/a.csv", "timestamp, index, utilization.gpu [%]", "a table of nvidia-smi"),
+    ("a.csv", "timestamp,gpu,Hostname,x", "a table of a GPU exporter (DCGM)"),
+    ("a.csv", "job_id,anomaly", "a table of labels"),
+    ("meminfo.csv", HEADER, "a store of LDMS (store_csv)"),
+    ("a.csv", "when,host,load", "a table of nodes (CSV, Parquet or HDF5)"),
+    ("a.csv", "timestamp,gpu,load", "a table of nodes (CSV, Parquet or HDF5)"),
+    ("a.csv", "timestamp,Hostname,load", "a table of nodes (CSV, Parquet or HDF5)"),
+    ("plugin=ipmi/metric=fan/a_0.parquet", ["timestamp", "value", "node"], "a partition of ExaMon (one metric)"),
+    ("metric=fan/a_0.parquet", ["timestamp", "value", "node"], "a table of nodes (CSV, Parquet or HDF5)"),
+    ("a.parquet", ["timestamp", "producer", "MemFree"], "rows of LDMS in Parquet"),
+    ("a.parquet", ["timestamp", "producer", "node_id", "MemFree"], "a table of nodes (CSV, Parquet or HDF5)"),
+    ("a.parquet", ["producer", "MemFree"], "a table of nodes (CSV, Parquet or HDF5)"),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "label"), KINDS)
+def test_a_file_is_of_the_kind_that_it_shows_and_of_nodes_where_the_user_names_its_columns(tmp_path, name, content, label):
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(content, list):
+        pd.DataFrame({one: ["1"] for one in content}).to_parquet(path)
+    else:
+        lines(path, content)
+
+    def kind_of(columns):
+        return source_of(file_sources("telemetry", {"columns": columns, "node_label": "instance", "job_label": ""}), str(path)).label
+
+    assert kind_of({}) == label
+    assert kind_of({"timestamp": "t"}) == "a table of nodes (CSV, Parquet or HDF5)"
+
+
+def test_a_long_parquet_file_is_read_by_pages(tmp_path):
+    pd.DataFrame({"load": np.arange(70_000.0)}).to_parquet(tmp_path / "a.parquet")
+    names, pages = opening.read_parquet(tmp_path / "a.parquet")
+    assert (names, [(first, len(page)) for first, page in pages]) == (["load"], [(1, 65_536), (65_537, 4_464)])
+
+
+# ----------------------------------------------------------------------------------------------------------------- GPUs
+
+
+def test_memory_that_is_all_used_is_possible_and_a_slice_is_a_gpu_of_its_own():
+    full = pd.DataFrame({"memory_used_mib": [5.0], "memory_total_mib": [5.0]})
+    assert dcgm.blank_impossible(full)[0].to_numpy().tolist() == [[5, 5]]
+    assert [dcgm.number_of(labels) for labels in ({"gpu": "0", "GPU_I_ID": "3"}, {"gpu": "", "UUID": "u"}, {})] == ["0/3", "u", ""]
+    assert dcgm.first_label({"user": "", "account_user": "u"}, "user") == "u"
+
+
+def test_a_server_is_asked_for_every_name_of_a_quantity_in_its_unit():
+    asked = dcgm.queries()
+    activity = '{__name__=~"(amd_)?gpu_gfx_activity",gpu_id!=""}'
+    ratios = "100 * nvidia_smi_utilization_gpu_ratio", "100 * DCGM_FI_PROF_GR_ENGINE_ACTIVE"
+    assert asked["utilisation_pct"] == f"DCGM_FI_DEV_GPU_UTIL or {ratios[0]} or {activity} or {ratios[1]}"
+    total, used = (f"9.5367431640625e-07 * nvidia_smi_memory_{which}_bytes" for which in ("total", "used"))
+    vram, used_vram = ('{__name__=~"(amd_)?' + name + '",gpu_id!=""}' for name in ("gpu_total_vram", "gpu_used_vram"))
+    assert asked["memory_free_mib"] == f"DCGM_FI_DEV_FB_FREE or ({total} - {used}) or ({vram} - {used_vram})"

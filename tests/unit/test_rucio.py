@@ -11,6 +11,7 @@ from rucio_events import GOOD, UNSTARTED
 
 from nightshift.detectors.transfers import site_of
 from nightshift.sources import files
+from nightshift.sources.times import read_times
 from nightshift.sources.transfers import rucio
 
 
@@ -170,6 +171,49 @@ def test_a_column_of_times_that_cannot_be_read_is_one_line():
     mixed = pd.concat([page.head(3), pd.DataFrame([rucio.read_event(GOOD) for _ in range(9)])], ignore_index=True)
     few.add(mixed, rucio.moments_read(mixed))
     few.refuse()  # these three are rejected by name
+
+
+@pytest.mark.parametrize(("n", "wrong", "is_refused"), [(9, 5, True), (10, 5, False), (4, 4, False), (11, 6, True)])
+def test_a_column_is_refused_from_five_unreadable_times_on_that_are_more_than_half(n, wrong, is_refused):
+    check = rucio.TimeCheck(["started_at"])
+    check.counts["started_at"] = [n, wrong, "x" * 70]
+    if is_refused:
+        with pytest.raises(files.LayoutError, match=f"^{wrong} of {n} times in started_at cannot be read, such as '{'x' * 60}'; needed"):
+            check.refuse()
+    else:
+        check.refuse()
+
+
+def test_times_are_counted_where_there_are_some_and_the_first_that_is_none_is_the_example():
+    page = pd.DataFrame({"started_at": ["2026-01-31 10:00:00", "", None, "soon", "later", "0"]})
+    check = rucio.TimeCheck(["started_at"])
+    for _ in range(2):
+        check.add(page, pd.DataFrame({"started_at": read_times(page.started_at)}))
+    assert check.counts == {"started_at": [8, 4, "soon"]}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"submitted_at": "2025-01-30 10:00:00"}, None), ({"submitted_at": "2025-01-30 09:59:59"}, "more than a year in the queue"),
+        ({"submitted_at": "2026-01-31 10:00:00"}, None), ({"transferred_at": "2026-01-31 10:00:00"}, None),
+        ({"bytes": 1}, None), ({"bytes": 0}, "unknown size"), ({"bytes": "inf"}, "unknown size"), ({"bytes": None}, "unknown size"),
+    ],
+)  # fmt: skip
+def test_a_transfer_that_is_just_possible_is_kept(change, reason):
+    kept, rejected = clean([GOOD | change])
+    assert (len(kept), rejected) == ((0, {0: reason}) if reason else (1, {}))
+
+
+@pytest.mark.parametrize(
+    ("row", "state", "kind"),
+    [({"event_type": " Transfer_Done "}, None, "transfer-done"), ({"event_type": "stagein.queued"}, None, "stagein-queued"),
+     ({"event_type": "Done"}, "f", "transfer-done"), ({"event_type": "deletion-done"}, None, "deletion-done"), ({}, " G ", "transfer-submitting"),
+     ({"reason": " "}, None, "transfer-queued"), ({"reason": "x", "transferred_at": "2026"}, "", "transfer-failed"),
+     ({"transferred_at": "-1"}, None, "transfer-queued"), ({"transferred_at": "2026"}, None, "transfer-done")],
+)  # fmt: skip
+def test_what_a_row_announces(row, state, kind):
+    assert rucio.event_type({"event_type": None, "reason": None, "transferred_at": None} | row, state) == kind
 
 
 @pytest.mark.parametrize(

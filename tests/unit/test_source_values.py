@@ -4,12 +4,13 @@ import gzip
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from nightshift.sources import excerpts, looks
+from nightshift.sources import excerpts, looks, prometheus
 from nightshift.sources.addresses import is_server, live_words
 from nightshift.sources.base import Look
 from nightshift.sources.retries import TRIES, patient
@@ -139,6 +140,50 @@ def test_a_server_is_asked_six_times_at_most(monkeypatch):
         with pytest.raises(TimeoutError):
             ask_again()
         assert len(asked) == n
+
+
+def answered(status, content, text=""):
+    """What `requests` gives for an answer of a Prometheus; content None is no JSON."""
+    return SimpleNamespace(status_code=status, text=text, json=lambda: content if content is not None else json.loads(text))
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "line"),
+    [
+        (answered(401, {}), ConnectionError, r"^h refuses these credentials \(401\): check PROMETHEUS_TOKEN"),
+        (answered(403, None, "no"), ConnectionError, r"^h refuses these credentials \(403\)"),
+        (answered(429, {}), TimeoutError, r"^h does not answer: 429:$"),
+        (answered(500, {"errorType": "internal", "error": "x"}), TimeoutError, r"^h does not answer: internal: x$"),
+        (answered(499, {"errorType": "bad_data", "error": "y" * 300}), ConnectionError, f"^h refuses this: bad_data: {'y' * 240}$"),
+        (answered(200, None, "<html>\n  hello"), ConnectionError, r"^h is no Prometheus: 200: <html> hello$"),
+    ],
+)  # fmt: skip
+def test_what_is_no_answer_of_a_prometheus_is_one_line(answer, kind, line):
+    with pytest.raises(kind, match=line):
+        prometheus.series_of(answer, "h", set())
+
+
+def test_moments_of_an_answer_are_counted_from_the_first_that_was_asked_for(monkeypatch):
+    asked, warned = [], set()
+    result = [{"metric": {"a": "b"}, "values": [[100, "1"], [130.2, "NaN"]]}, {"metric": {"__name__": "h"}, "histograms": [[100, {}]]}]
+
+    def post(session, url, data, timeout):
+        asked.append((url, data, timeout))
+        return answered(200, {"status": "success", "warnings": ["w"], "data": {"result": result}})
+
+    monkeypatch.setattr("requests.Session.post", post)
+    ask = prometheus.connect("http://h:9090/", step_s=15.0, timeout_s=7.0, retry_wait_s=None, warned=warned)
+    [(labels, at, values)] = ask("up", 100, 3)
+    assert asked == [("http://h:9090/api/v1/query_range", {"query": "up", "start": 100, "end": 130, "step": 15}, 7)]
+    assert (labels, at.tolist(), np.nan_to_num(values, nan=-1).tolist()) == ({"a": "b"}, [0, 2], [1, -1])
+    assert sorted(warned)[0].startswith("h gives native histograms")
+    assert sorted(warned)[1:] == ["w"]
+
+
+def test_three_nodes_that_are_scraped_twice_are_named():
+    sentences = [prometheus.scraped_twice_sentence({f"n{i}": ["job"] for i in range(n)}) for n in (3, 4)]
+    assert sentences[0].startswith("3 nodes are scraped more than once (n0, n1, n2; the series differ in job)")
+    assert sentences[1].startswith("4 nodes are scraped more than once (n0, n1, n2 and others; the series differ in job)")
 
 
 # ------------------------------------------------------------------------------------------------------------- moments

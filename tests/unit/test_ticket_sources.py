@@ -64,6 +64,8 @@ def test_counts_are_whole_numbers_or_missing():
     texts = pd.Series(["1", "2.0", "", None, "-1", "1.5", "9999999999", "x"], dtype="string")
     assert as_counts(texts, counts).fillna(-1).tolist() == [1, 2, -1, -1, -1, -1, -1, -1]
     assert counts == {"unreadable": 4}
+    ends = pd.Series(["0", "2147483647", "2147483648"], dtype="string")
+    assert as_counts(ends, counts).fillna(-1).tolist() == [0, 2147483647, -1]
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,19 @@
 
 import gzip
 import json
+import os
 
+import pandas as pd
+import pyarrow as pa
 import pytest
+from rucio_events import GOOD
 
-from nightshift.sources.base import file_sources, source_of
+from nightshift.sources.base import Head, file_sources, source_of
 from nightshift.sources.files import LayoutError
 from nightshift.sources.parts import Extraction
-from nightshift.sources.transfers.parts import EVER
+from nightshift.sources.transfers import advice, fts, parquet_files
+from nightshift.sources.transfers.parts import EVER, table_of, transfer_rows
+from nightshift.sources.transfers.server import RucioServer, is_complete
 
 LINE = '01.31 10:01:00 [pool:pool1:transfer] [0000AA11,20] [/a] g:s@osm 20 1000 true {Http-1.1:192.0.2.7:0:d:e:/a} [door:W@d:A:1] {0:""}\n'
 ACCESS = {"file_lfn": "/a", "server_host": "s1", "client_host": "c1", "read_bytes": 7, "start_time": 1769853600, "end_time": 1769853700}
@@ -56,3 +62,72 @@ def test_a_page_of_blank_lines_ends_no_log(tmp_path, monkeypatch):
     (tmp_path / "gridftp.log").write_text(line.format("RETR") + "\n" * 5 + line.format("STOR"))
     rows, _ = read(tmp_path / "gridftp.log", tmp_path)
     assert [(row["src-rse"], row["dst-rse"]) for row in rows] == [("a", "b"), ("b", "a")]
+
+
+def test_lines_of_other_kinds_are_counted_and_what_is_none_has_its_number(tmp_path):
+    (tmp_path / "billing-2026.01.31").write_text("# a remark\n" + LINE + LINE.replace(":transfer]", ":remove]") + "garbage\n" + LINE)
+    rows, extraction = read(tmp_path / "billing-2026.01.31", tmp_path)
+    assert (len(rows), extraction.counts["other kinds"]) == (2, 1)
+    assert [(number, why) for _, number, why, _ in extraction.bad_lines] == [(4, "no whole line of a transfer")]
+
+
+@pytest.mark.parametrize(
+    ("record", "has_ended"),
+    [({"tr_id": "x", "t_final_transfer_state": "Ok"}, True), ({"tr_id": "x", "t_final_transfer_state": "ok", "is_archiving": True}, False),
+     ({"tr_id": "x", "t_final_transfer_state": "Error", "is_archiving": True}, True), ({"tr_id": "", "t_final_transfer_state": "Ok"}, False),
+     ({"tr_id": "x", "t_final_transfer_state": "?"}, False), ({"tr_id": "x"}, False)],
+)  # fmt: skip
+def test_a_transfer_of_fts_has_ended_when_its_file_need_not_go_to_tape(record, has_ended):
+    assert fts.has_ended(record) is has_ended
+
+
+def test_values_of_fts_that_say_nothing_give_way_to_the_next():
+    assert fts.first_of({"a": 0, "b": "-1", "c": "", "d": "0", "e": -1, "f": 7, "g": 8}, "abcdefg") == 7
+    assert fts.first_of({"a": 0}, "ab") is None
+    metadata = ['{"x": 1}', "{", "[1]", None, {"y": 2}]
+    assert [fts.metadata_of({"file_metadata": one}) for one in metadata] == [{"x": 1}, {}, {}, {}, {"y": 2}]
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"), [(json.dumps(STATE), True), (json.dumps(STATE | {"files": []}), False), ("x" + json.dumps(STATE), False), ('{"a": 1}', False)]
+)
+def test_states_of_files_are_refused_and_jobs_with_their_files_are_not(tmp_path, text, is_one):
+    (tmp_path / "a").write_text(text)
+    assert advice.OtherTransfers().recognises(Head(tmp_path / "a")) is is_one
+
+
+def test_times_decimals_and_categories_of_parquet_become_text_within_structs_too():
+    kinds = {"t": pa.timestamp("us"), "d": pa.decimal128(5, 2), "c": pa.dictionary(pa.int32(), pa.string()), "n": pa.int64()}
+    texts = {"t": pa.string(), "d": pa.string(), "c": pa.string(), "n": pa.int64()}
+    assert parquet_files.as_json(pa.schema({"s": pa.struct(kinds), **kinds})) == pa.schema({"s": pa.struct(texts), **texts})
+
+
+DAY = pd.Timestamp("2026-01-31", tz="UTC")
+
+
+@pytest.mark.parametrize(("hours", "is_whole"), [(25, False), (25.001, True), (24, False)])
+def test_a_part_is_whole_that_was_written_an_hour_after_its_day(tmp_path, hours, is_whole):
+    assert not is_complete(tmp_path / "part", DAY)
+    (tmp_path / "part").touch()
+    os.utime(tmp_path / "part", (DAY.timestamp() + 3600 * hours,) * 2)
+    assert is_complete(tmp_path / "part", DAY) is is_whole
+
+
+def test_an_index_is_one_for_each_day_or_one_for_all_and_what_is_not_there_is_named():
+    daily, whole = (RucioServer(index, 1, 1.0, 1.0) for index in ("rucio-{day}", "rucio"))
+    assert daily.indices([DAY]) == {"rucio-2026.01.31": DAY}
+    assert whole.indices([DAY, DAY - pd.Timedelta(days=1)]) == {"rucio": None}
+    with pytest.raises(LookupError, match=r"^rucio-\{day\} exists for no day from 2026-01-25 to 2026-01-31: check the parameter index$"):
+        daily.refuse(DAY - pd.Timedelta(days=6), DAY + pd.Timedelta(days=1))
+    with pytest.raises(LookupError, match=r"^there is no index rucio: check the parameter index$"):
+        whole.refuse(DAY, DAY)
+
+
+def test_events_of_other_kinds_and_of_other_days_are_counted_and_left_out(tmp_path):
+    late = {name: GOOD[name].replace("01-31", "02-01") for name in ("submitted_at", "started_at", "transferred_at")}
+    others = [GOOD | {"event_type": "deletion-done"}, GOOD | late, GOOD | {"event_type": "stagein-failed"}]
+    extraction = Extraction(tmp_path, (DAY, DAY + pd.Timedelta(days=1)))
+    pages = list(transfer_rows([table_of([GOOD, *others]), table_of([GOOD])], extraction))
+    assert [page["event_type"].to_pylist() for page in pages] == [["transfer-done", "stagein-failed"], ["transfer-done"]]
+    assert (extraction.counts["other kinds"], extraction.counts["outside"]) == (1, 1)
+    assert extraction.tallies == {"event type": {"transfer-done": 2, "stagein-failed": 1}, "day": {"2026-01-31": 3}}
