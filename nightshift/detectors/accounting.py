@@ -139,7 +139,8 @@ def level_features(panel, step):
     core, wall = panel["core_hours"], panel["wall_hours"]
 
     def logged(x):
-        return np.log(np.where((core > 0) & (x > 0), x, np.nan))
+        # a ratio to nothing, such as hours per job without a job, is unknown
+        return np.log(np.where((core > 0) & (x > 0) & np.isfinite(x), x, np.nan))
 
     level_long, median, spread = deviation(logged(core), step.long)
     jobs, median_jobs, _ = deviation(logged(panel["jobs"]), step.long)

@@ -1,22 +1,29 @@
 """What detectors compute, by hand and at the edges: series of an accounting, deviations of nodes, cells and windows of a scan, errors and probes."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import special
+from scipy import special, stats
 
 from nightshift.detectors import accounting
 from nightshift.detectors.accounting import (
+    FOREST_INPUTS,
     activity_features,
+    change_tests,
     deviation,
     findings_among,
     first_silences,
+    forest_inputs,
     is_habit,
     judge_exactly,
     judge_weeks,
     level_features,
     lone_limit,
     report_chances,
+    resolution,
+    series_features,
     silence_chance,
     silence_pool,
     silences_of,
@@ -51,7 +58,9 @@ from nightshift.detectors.transfers_scan import (
     chance_of,
     correlation_of,
     count_cells,
+    extend_window,
     reach,
+    scan_incidents,
     together,
 )
 from nightshift.sources.accounting.steps import WEEK
@@ -71,6 +80,7 @@ def test_a_week_is_compared_with_those_before_it_in_robust_spreads():
     assert distance[0, 4] == pytest.approx((4 - 2.5) / spread[0, 4])
     is_known = np.isfinite(deviation(np.arange(8.0)[None], 26)[0][0])
     assert is_known.tolist() == [False] * 4 + [True] * 4, "of a long window four weeks are enough"
+    assert np.isfinite(deviation(np.arange(8.0)[None], 6)[0][0]).tolist() == [False] * 3 + [True] * 5, "of six weeks three are enough"
 
 
 def test_weeks_ago_begins_with_what_is_missing():
@@ -102,6 +112,20 @@ def test_activity_counts_the_weeks_before():
     assert long["share"][29] == pytest.approx((7 + 2.4) / (26 + 8))
 
 
+def test_the_fourth_silence_and_the_fourth_return_in_78_weeks_are_habits():
+    every_fifth = np.where(np.arange(27) % 5 == 0, 5.0, 0.0)[None]
+    assert np.flatnonzero(activity_features(every_fifth, WEEK)["habit"][0]).tolist() == [16, 20, 21, 25, 26]
+    often = np.where(np.arange(40) % 4 == 3, 0.0, 5.0)[None]  # back after a week: no return that anybody would tell
+    assert np.flatnonzero(activity_features(often, WEEK)["habit"][0]).tolist() == list(range(15, 40, 4))
+
+
+def test_how_regular_a_series_had_been_is_a_share_however_long_it_has_been_silent():
+    silent = activity_features(np.r_[np.ones(10), np.zeros(40)][None], WEEK)
+    assert silent["share_before"][0, 49] == pytest.approx(0.3), "nothing is known of the weeks before"
+    unknown = activity_features(np.r_[np.ones(13), np.full(13, nan), 1.0][None], WEEK)
+    assert unknown["share_before"][0, 26] == 1
+
+
 def test_levels_are_logarithms_of_core_hours_and_of_what_a_job_takes():
     core = np.array([[100.0, 200, 100, 200, 100, 200, 400]])
     panel = {"core_hours": core, "wall_hours": core / 2, "cpu_hours": core / 4, "jobs": core / 10}
@@ -114,9 +138,35 @@ def test_levels_are_logarithms_of_core_hours_and_of_what_a_job_takes():
     assert features["change"][6] == features["season"][6] == pytest.approx(np.log(401 / 201))
     assert features["trend"][6] == pytest.approx(0, abs=1e-12)
     assert [features[name][6] for name in ("job_length", "cores_per_job", "efficiency")] == pytest.approx([0, 0, 0], abs=1e-12)
+    zeros = np.log(101), np.log(201)
+    spread = np.sqrt((6 * (1.4826 * (zeros[1] - zeros[0]) / 2) ** 2 + 0.5) / 8)
+    assert features["zero_level"][6] == pytest.approx((np.log(401) - np.mean(zeros)) / spread)
     years = np.r_[np.full(52, 10.0), 20.0, 40.0][None]
     season = level_features(dict.fromkeys(panel, years), WEEK)["season"][0]
     assert season[52:] == pytest.approx([np.log(21 / 11), np.log(41 / 11)])
+
+
+def test_jobs_and_ratios_are_those_of_active_weeks_and_nothing_is_infinitely_long():
+    core, jobs = np.array([[100.0, 0] * 7]), np.array([[10.0, 50] * 7])
+    jobs[0, 12] = 0  # core hours of no job, as a source may say
+    panel = {"core_hours": core, "wall_hours": core / 2, "cpu_hours": core / 4, "jobs": jobs}
+    features = {name: x[0] for name, x in level_features(panel, WEEK).items()}
+    assert features["usual_jobs"][13] == pytest.approx(10), "what is counted in silent weeks is no job"
+    assert (features["jobs"][10], features["job_length"][10]) == (0, 0)
+    assert np.isnan(features["jobs"][11:]).all()
+    assert np.isnan(features["job_length"][12])
+
+
+def test_what_is_unknown_is_usual_to_the_forest_and_nothing_counts_more_than_eight():
+    features = dict.fromkeys(FOREST_INPUTS, np.array([[nan, 9.0, -9.0, 7.5]]))
+    assert forest_inputs(features, np.ones((1, 4), bool)).tolist() == [[value] * 9 for value in (0.0, 8.0, -8.0, 7.5)]
+    core = np.array([[100.0, 100, 100, 100, 50, 0]])
+    of_series = series_features({"core_hours": core, "wall_hours": core, "cpu_hours": core, "jobs": core / 10})
+    forest = SimpleNamespace(score_samples=lambda x: np.array([-0.5, 0.25]))
+    tests = change_tests(of_series, np.arange(6)[None] >= 4, forest)
+    assert tests.unusual.tolist() == [0, 0.25], "less strange than usual is no change"
+    assert tests.season.tolist() == pytest.approx([np.log(101 / 51), np.log(51)])
+    assert tests.robust_z[0] == pytest.approx(np.log(101 / 51) / np.sqrt(0.5 / 6))
 
 
 def test_few_ordinary_weeks_rank_in_the_set_that_each_makes_with_them():
@@ -144,6 +194,15 @@ def test_the_chance_of_a_first_silence_is_bounded_by_the_share_that_makes_it_mos
     assert silence_chance([99, 99], 1) == pytest.approx(2 * 0.01 * 0.99**99, rel=2e-3)
     assert silence_chance([99, 99], 0) < 2 * 0.01 * 0.99**99
     assert silence_chance([49], 0) == pytest.approx(0.02 * 0.98**49, rel=2e-3)
+    assert silence_chance([1], 0) == pytest.approx(0.5 * 0.5, rel=2e-3), "nobody is silent in more than half of the weeks"
+
+
+@pytest.mark.parametrize(("n", "breaks"), [(2, 0), (3, 0), (3, 1), (4, 1), (6, 2)])
+def test_the_chance_of_a_first_silence_is_the_largest_over_shares_and_over_how_many_series_have_them(n, breaks):
+    share, w = np.linspace(1e-5, 0.05, 5000), 99
+    once = w * share * (1 - share) ** (w - 1)
+    by_hand = max((m * share * (1 - share) ** w * stats.binom.cdf(breaks, m - 1, once)).max() for m in range(1, n + 1))
+    assert silence_chance([w] * n, breaks) == pytest.approx(by_hand, rel=5e-3)
 
 
 def test_the_past_of_all_series_says_how_often_one_falls_silent_first():
@@ -171,6 +230,40 @@ def test_the_past_of_all_series_says_how_often_one_falls_silent_first():
     assert np.argwhere(first).tolist() == ([[0, 43]] if pool.usable else [])
 
 
+def test_a_silence_of_two_weeks_is_one_and_a_series_alone_is_not_everybody():
+    core, rates = np.full((3, 120), 5.0), {"alarm_rate": 0.01, "finding_rate": 0.05, "false_discovery_rate": 0.05}
+    core[0, 30:32] = 0
+    judged = np.broadcast_to(np.arange(120) >= 117, core.shape)
+    pool = silence_pool(core, np.ones(3, bool), judged, **rates)
+    assert (pool.breaks, pool.common.any()) == (1, False)
+    core[1, [50, 60]] = 0
+    assert silence_pool(core, np.ones(3, bool), judged, **rates).breaks == 1, "who was silent twice is no such series"
+    alone = np.full((1, 43), 5.0)
+    alone[0, 41] = 0
+    pool = silence_pool(alone, np.ones(1, bool), np.arange(43)[None] >= 40, **rates)
+    assert not pool.common.any()
+    assert np.argwhere(silences_of(alone, pool, np.array([0]))).tolist() == [[0, 41]]
+    assert pool.budget == pool.p_value == pytest.approx(silence_chance([40], 0)), "no other series could have been silent"
+    two = silence_pool(np.repeat(alone, 2, axis=0), np.ones(2, bool), np.arange(43)[None].repeat(2, axis=0) >= 40, **rates)
+    assert np.flatnonzero(two.common).tolist() == [41]
+
+
+def test_what_a_night_can_find_counts_series_that_were_never_silent_before_it():
+    core, rates = np.full((5, 120), 5.0), {"alarm_rate": 0.05, "finding_rate": 0.5, "false_discovery_rate": 0.05}
+    core[0, 30] = core[1, 118] = 0  # of these, one was silent before
+    core[2, :100] = nan  # too young
+    judged = np.broadcast_to(np.arange(120) >= 117, core.shape).copy()
+    judged[3] = False
+    pool = silence_pool(core, np.ones(5, bool), judged, **rates)
+    can = resolution(core, pool, judged, 99, min_age=8, **rates)
+    assert (can.silence, can.watched, can.least_p) == (True, 2, 0.01)
+    assert (can.silence_weeks, can.other_weeks) == (30 + 3, 6 + 8 + 3), "24 ordinary weeks, 3 / 0.125, of four series"
+    strict = resolution(core, pool, judged, 99, min_age=8, **rates | {"alarm_rate": 0.01})
+    assert (strict.silence_weeks, strict.other_weeks) == (33, 68), "1 / (4 x 57 + 1) and 1 / (2.718 x 65.5), kept for silences, make a hundredth"
+    assert not resolution(core, pool, judged & False, 99, min_age=8, **rates).silence
+    assert not resolution(core, pool, judged, 2, min_age=8, **rates).alone
+
+
 def test_weeks_have_the_chance_of_their_rank_and_first_silences_that_of_their_pool():
     tests = pd.DataFrame({"silent": [5.0, 5, 0, 0], "drop": [0.0, 0, 2.5, 0], "habit": [True, False, False, False]})
     calibration = pd.DataFrame({"silent": [0.0] * 3, "drop": [0.0, 1, 2]})
@@ -181,12 +274,14 @@ def test_weeks_have_the_chance_of_their_rank_and_first_silences_that_of_their_po
     assert judged.test.tolist()[:3] == ["silent", "silent", "drop"]
     strength = judge_exactly(tests, calibration, weights)[0]
     assert judged.score.to_numpy() == pytest.approx(-np.log(judged.p_value) + 1e-6 * strength)
+    assert judged.score[0] > judged.score[2], "of equal chances the stronger one comes first"
     pool = accounting.SilencePool(WEEK, None, None, 1, 0.1, 0.01, 0.05, True)
     early = judge_weeks(tests, calibration, weights, [False, False, True, False], pool)
     assert early.p_value.tolist() == pytest.approx([0.3, 0.3, 0.01, 1.0])
     assert (early.test[2], early.early.tolist()) == ("silent", [False, False, True, False])
     nothing = judge_weeks(tests, calibration.head(0), weights, np.zeros(4, bool), pool._replace(usable=False))
     assert (nothing.p_value.tolist(), nothing.early.any(), nothing.test[0]) == ([1.0] * 4, False, "silent")
+    assert nothing.score.tolist() == [0] * 4
 
 
 def test_a_method_that_says_nothing_of_a_week_finds_nothing_there():
@@ -312,6 +407,8 @@ def test_the_best_window_is_that_of_the_largest_likelihood_ratio():
     assert best[0] == pytest.approx([4 * np.log(4 / 0.4) - 3.6, 2, 1, 4, 4, 0.4])
     assert searched.tolist() == [4 + 3 + 2 + 1]
     assert best_windows(n, flagged * 0, expected)[0][0, 0] == 0
+    sparse = np.array([[0.0, 1, 1, 2]])
+    assert best_windows(sparse, sparse, sparse / 10)[1].tolist() == [2 + 2 + 1], "a window with a single item is searched, an empty one is not"
 
 
 def test_entities_are_looked_at_by_what_holds_their_names():
@@ -359,6 +456,37 @@ def test_the_strongest_thing_that_could_be_found_is_that_all_of_the_busiest_fail
     assert (p, n) == (pytest.approx(searched * 0.1**7), 8)  # of the destination: seven clumps of eight transfers
     assert best_possible(table, AT + pd.Timedelta(days=1)) == (1.0, 0)
     assert best_possible(table.head(2), AT) == (1.0, 2)
+
+
+def test_a_trouble_is_extended_where_it_has_half_as_many_flags_again_as_usual():
+    hour, n, mu = np.arange(10), np.full(10, 100.0), np.full(10, 10.0)
+    for flagged, reached in ((16.0, (3, 8)), (13.0, (5, 6))):  # the odds of a flag are 1.7 and 1.3 times the usual ones
+        k = np.where((hour >= 3) & (hour < 8), flagged, 10.0)
+        assert extend_window(hour, (n, k, mu), 5, 6) == reached
+
+
+def test_a_trouble_is_extended_by_hours_that_speak_for_it_and_by_no_empty_one():
+    whole, one = np.full(5, 1.0), np.arange(10, 15)
+    assert extend_window(one, (whole, whole, whole / 100), 12, 13) == (10, 15), "all are flagged, and before them is nothing"
+    hour = np.arange(10)
+    k = np.where((hour >= 3) & (hour < 8), 1.0, 0.0)
+    assert extend_window(hour, (np.full(10, 100.0), k, np.full(10, 0.01)), 5, 6) == (3, 8), "one of a hundred, where one of ten thousand is usual"
+
+
+def test_an_incident_has_the_gain_and_the_chance_of_its_window_among_all_that_were_searched():
+    """A day with an item an hour, one in ten of them flagged usually, and three in a row now: eight bins make 30 windows of up to eight bins."""
+    hours = np.arange(24)
+    table = items(*[(60 * hour, "A -> B", 9 <= hour < 12) for hour in hours])
+    [found] = scan_incidents(table, {"link": ["link"]}, clump="link", level=0.05).itertuples()
+    assert (found.entity_kind, found.entity, found.items, found.flagged) == ("link", "A -> B", 3, 3)
+    assert (found.start, found.end) == (AT + pd.Timedelta(hours=9), AT + pd.Timedelta(hours=11))
+    assert found.expected == pytest.approx(0.3)
+    assert found.score == pytest.approx(3 * np.log(10) - 2.7 - np.log(30))
+    assert found.p_value == pytest.approx(30 * 0.1**3)
+    assert len(scan_incidents(table, {"link": ["link"]}, clump="link", level=0.02)) == 0
+    both = scan_incidents(table, {"link": ["link"], "src": ["src"]}, clump="link", level=0.2)
+    assert both.p_value.tolist() == pytest.approx([60 * 0.1**3]), "each of two kinds has half of the level, and the first is named"
+    assert both.entity_kind.tolist() == ["link"]
 
 
 # ---------------------------------------------------------------------------------------------------- errors and probes
