@@ -120,7 +120,9 @@ def share_surprise(counts, window):
     # as if 50 other tickets of that season had been as usual
     in_season = (season + 50 * usual) / (others_season + 50)
     expected = others * np.maximum(usual, in_season) * (t - window >= LEAST)
-    spread = 1 / (np.where(in_season > usual, season, past) + 0.5)
+    # where the season counts; not `in_season > usual`, which rounding makes true of a season without a ticket
+    counts_season = season > others_season * usual
+    spread = 1 / (np.where(counts_season, season, past) + 0.5)
     return surprise(now, expected, spread=spread), now, expected
 
 

@@ -13,6 +13,7 @@ from nightshift.detectors.tickets_surprises import (
     LEAST_EARLIER,
     MOST,
     PAST,
+    all_tests,
     backlog_surprise,
     backlog_tests,
     best_window,
@@ -20,6 +21,7 @@ from nightshift.detectors.tickets_surprises import (
     counts_in,
     cumulative_hazard,
     earlier,
+    growth_tests,
     judge_weeks,
     night_tests,
     share_surprise,
@@ -96,6 +98,18 @@ def test_what_a_unit_should_have_is_its_share_of_all_others():
     assert expected[:, w] == pytest.approx(by_hand)
     first = np.flatnonzero(expected.any(axis=0))[0]
     assert first == LEAST + window - 1
+
+
+@pytest.mark.parametrize("counts", [(10, 10), (9, 11), (3, 17), (7, 13), (1, 40)])
+def test_without_a_year_behind_it_a_burst_is_as_surprising_by_its_own_past_whatever_that_rounds_to(counts):
+    """Half a year of the unit's own tickets tells its share to a few hundredths; a season that nobody has seen says nothing."""
+    tickets = np.repeat(np.array(counts, float)[:, None], LEAST + 6, axis=1)
+    tickets[0, -1] = 5 * counts[0] + 20
+    for window in (1, 2, 4):
+        found, observed, expected = (part[0, -1] for part in share_surprise(tickets, window))
+        variance = expected + expected**2 / (counts[0] * (LEAST + 6 - window) + 0.5) + 1e-3 * expected**2
+        law = stats.nbinom(expected**2 / (variance - expected), expected / variance)
+        assert found == pytest.approx(-law.logsf(observed - 1), rel=1e-6)
 
 
 def test_a_burst_elsewhere_is_no_growth_of_the_whole():
@@ -199,8 +213,11 @@ def test_a_backlog_is_compared_with_what_hazards_leave_open(desk):
         assert observed[one, w] == (~(spans.closed[theirs] <= now)).sum()
         assert expected[one, w] == pytest.approx(sum(np.exp(-hazard(now - at)) for at in spans.opened[theirs]))
     assert np.flatnonzero(observed.any(axis=0))[0] == LEAST + GAP
-    names = backlog_tests((["a", "b"], np.minimum(unit, 1)), spans, week_ends=week_ends).names
-    assert list(names) == ["all queues", "a", "b"]
+    tests = backlog_tests((["a", "b"], np.minimum(unit, 1)), spans, week_ends=week_ends)
+    assert list(tests.names) == ["all queues", "a", "b"]
+    assert tests.observed[0].tolist() == tests.observed[1:].sum(axis=0).tolist() == observed.sum(axis=0).tolist()
+    assert tests.observed[1].tolist() == observed[0].tolist()
+    assert tests.expected[1] == pytest.approx(expected[0])
     assert list(backlog_tests((["a"], np.zeros(900, int)), spans, week_ends=week_ends).names) == ["all queues"]
 
 
@@ -222,6 +239,33 @@ def test_a_topic_is_as_slow_as_its_hazards_promise_cut_to_the_pace_of_the_others
     assert expected[:, w] == pytest.approx(np.where(by_hand < 1, 0, by_hand))
     tests = slow_tests({"topic": (["t", "u", "v"], unit), "queue": (["p", "q"], (unit == 2).astype(int))}, spans, week_ends=week_ends)
     assert list(tests.names) == ["t", "u", "v"]
+    tried = [slow_surprise(spans, unit, family=family, week_ends=week_ends, window=weeks) for weeks in (4, 8)]
+    by_hand = best_window(tried, (4, 8), names=tests.names)
+    np.testing.assert_allclose(tests.surprise, by_hand.surprise)
+    assert tests.window.tolist() == by_hand.window.tolist()
+
+
+def test_the_four_questions_are_asked_of_their_own_units(desk):
+    spans, unit, week_ends = desk
+    groups = {"topic": (["t", "u", "v"], unit), "department": (["d"], np.where(unit == 1, -1, 0)), "queue": (["p", "q"], (unit == 2).astype(int))}
+    asked = all_tests(groups, spans, week=np.searchsorted(week_ends, spans.opened), week_ends=week_ends)
+    names = {"growing_topic": ["t", "u", "v"], "department_surge": ["d"], "backlog": ["all queues", "p", "q"], "slow_topic": ["t", "u", "v"]}
+    assert {kind: list(test.names) for kind, test in asked.items()} == names
+    assert {test.surprise.shape for test in asked.values()} == {(3, len(week_ends)), (1, len(week_ends))}
+    assert asked["growing_topic"].by_week.sum() == 900
+    assert asked["department_surge"].by_week.sum() == (unit != 1).sum()
+    assert asked["backlog"].by_week is asked["slow_topic"].by_week is None
+
+
+def test_growth_in_one_week_is_told_of_that_week_and_growth_in_two_of_both():
+    weeks = LEAST + 10
+    counts = np.full((2, weeks), 10)
+    counts[0, -1], counts[1, [-6, -5]] = 40, 30
+    unit, week = (np.repeat(numbers, counts.ravel()) for numbers in (np.repeat([0, 1], weeks), np.tile(np.arange(weeks), 2)))
+    test = growth_tests((["a", "b"], np.append(unit, -1)), np.append(week, 0), n_weeks=weeks)
+    assert test.by_week.tolist() == counts.tolist()
+    assert (test.window[0, -1], test.observed[0, -1], test.window[1, -5], test.observed[1, -5]) == (1, 40, 2, 60)
+    assert test.surprise[0, -1] > 15
 
 
 # --------------------------------------------------------------------------------------------------- tests of a night
