@@ -6,8 +6,25 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nightshift.detectors.accounting import activity_features
-from nightshift.detectors.accounting_trials import Copies, busy_weeks, delays, draw_trials, inject, judge_by, recall_skill, skill_between
+from nightshift.detectors.accounting import SeriesGrid, activity_features
+from nightshift.detectors.accounting_trials import (
+    SIZED,
+    Copies,
+    Nights,
+    all_tests,
+    backtest,
+    busy_weeks,
+    delays,
+    draw_trials,
+    fit_detector,
+    inject,
+    judge_by,
+    ordinary_alarms,
+    recall_skill,
+    skill_between,
+    without_incidents,
+)
+from nightshift.detectors.base import NullDetector
 from nightshift.sources.accounting.steps import WEEK
 
 WEEKS = pd.date_range("2025-11-03", periods=12, freq="7D", tz="UTC")
@@ -153,3 +170,95 @@ def test_a_method_of_one_test_is_calibrated_without_incidents_and_one_of_several
 
 
 NOTHING = {"score": 3.0, "p_value": 0.5, "p_ranked": 0.5, "test": "drop", "early": False}
+
+
+# ------------------------------------------------------------------------------------------------------- whole nights
+
+
+@pytest.fixture(scope="module")
+def steady():
+    """Nights over 140 weeks of four series that compute 100 core hours a week, give or take 5% but in the last three, and of their totals."""
+    rng, weeks = np.random.default_rng(5), pd.date_range("2023-05-08", periods=140, freq="7D", tz="UTC")
+    tables = []
+    for site, vo in (("A", "x"), ("A", "y"), ("B", "x"), ("B", "z")):
+        hours = 100 * np.exp(rng.normal(0, 0.05, 140) * (np.arange(140) < 137))
+        amounts = {"core_hours": hours, "wall_hours": hours, "cpu_hours": 0.8 * hours, "jobs": hours / 10}
+        tables.append(pd.DataFrame({"site": site, "vo": vo, "week": weeks} | amounts))
+    grid = SeriesGrid.of_table(pd.concat(tables))
+    codes = np.array([[1, 1], [1, 2], [2, 1], [2, 3], [1, 0], [2, 0], [0, 1]])
+    return Nights(grid, codes, train_weeks=78, report_weeks=3, min_age=8, alarm_rate=0.01, finding_rate=0.2, false_discovery_rate=0.05)
+
+
+def test_a_night_judges_its_last_weeks_by_those_before_them_that_are_old_enough(steady):
+    assert steady.grid.series.to_numpy().tolist() == [["A", "x"], ["A", "y"], ["B", "x"], ["B", "z"], ["A", ""], ["B", ""], ["", "x"]]
+    assert steady.grid.single.tolist() == [True] * 4 + [False] * 3
+    for end, ordinary_weeks in ((100, range(19, 97)), (20, range(8, 17))):
+        ordinary, judged = steady.parts(end)
+        assert (ordinary == np.isin(np.arange(140), ordinary_weeks)).all()
+        assert (judged == np.isin(np.arange(140), range(end - 3, end))).all()
+
+
+@pytest.mark.parametrize(("end", "can_find"), [(140, (True, True)), (43, (True, False)), (20, (False, False))])
+def test_a_night_can_find_first_silences_before_other_changes(steady, end, can_find):
+    """After 40 weeks a first silence is rare enough, while the ranks of 224 ordinary weeks are not beside what is kept for such silences."""
+    assert steady.can_find(end) == can_find
+
+
+def test_the_method_of_2021_judges_pairs_of_its_own_sites_and_no_totals(steady):
+    grid = steady.grid
+    detector = SimpleNamespace(forest=NullDetector(), of_2021={1: SimpleNamespace(score_samples=lambda pairs: pairs @ [1000, 1])})
+    tests = all_tests(grid.features, steady.codes, grid.panel, np.broadcast_to(np.arange(140) == 139, grid.core.shape), detector)
+    assert tests.method_2021.fillna(-1).tolist() == pytest.approx([1100, 2100, -1, -1, -1, -1, -1])
+
+
+def test_what_an_exponential_tail_holds_once_in_a_thousand_weeks_is_ordinary_and_beyond_it_is_an_incident():
+    """Of 40 weeks with a drop the 90% point is 1; three times as much is still ordinary."""
+    drop = np.r_[np.zeros(400), np.ones(38), 3.0, 3.5]
+    kept = without_incidents(pd.DataFrame(dict.fromkeys(SIZED, 0.0), range(440)).assign(drop=drop))
+    assert np.flatnonzero(kept["incident"]).tolist() == [439]
+    assert kept["drop"].tolist() == [*drop[:-1], 0]
+    assert kept["surge"].tolist() == [0] * 440
+
+
+def test_each_block_of_ordinary_weeks_is_scored_by_a_forest_of_the_others(steady):
+    learned = []
+
+    def fit_forest(rows):
+        learned.append(np.flatnonzero(rows.any(axis=0)).tolist())
+        return NullDetector()
+
+    ordinary = (np.arange(7) == 2)[:, None] & (np.arange(140) >= 134)
+    calibration = fit_detector(steady, ordinary, fit_forest, lambda rows: {}, blocks=3).calibration
+    assert learned == [[136, 137, 138, 139], [134, 135, 138, 139], [134, 135, 136, 137], list(range(134, 140))]
+    assert calibration.block.tolist() == [0, 0, 1, 1, 2, 2]
+    assert calibration[["site", "vo"]].drop_duplicates().to_numpy().tolist() == [["B", "x"]]
+    assert calibration.week.tolist() == list(steady.grid.weeks[134:])
+    learned.clear()
+    fit_detector(steady, ordinary & (np.arange(140) == 139), fit_forest, lambda rows: {}, blocks=3)
+    assert learned == [[139], [139]], "where there are no others, of itself"
+
+
+def test_ordinary_weeks_are_judged_block_by_block_and_incidents_are_none():
+    drop = [*range(1, 11), *range(1, 10), 100.0, 1000.0]
+    calibration = pd.DataFrame({"site": "A", "vo": "x", "block": [0] * 10 + [1] * 10 + [0], "drop": drop, "habit": False})
+    calibration["incident"] = calibration["drop"] == 1000
+    alarms = ordinary_alarms({"drop": 1.0}, calibration, 1 / 11)
+    assert (alarms.n_flagged, alarms.n, alarms.n_independent) == (1, 20, 1), "100, above all ten of the other block"
+    assert ordinary_alarms({"drop": 1.0}, calibration, 0.09).n_flagged == 0
+
+
+def test_troubles_of_steady_series_are_found_at_once_by_what_can_see_them(steady):
+    """A first silence is told by the pool alone, also where only drops are tested; what triples is no drop. The pool says nothing where all fall
+    silent, and a plain method has none.
+    """
+    ordinary, _ = steady.parts(140)
+    detector = fit_detector(steady, ordinary, lambda rows: NullDetector(), lambda rows: {}, blocks=4)
+    trials = draw_trials(steady, 137, steady.grid.single, injections=4, rng=np.random.default_rng(1))
+    whole = pd.DataFrame({"kind": ["site_silent"], "rows": [list(range(7))]})
+    trials = pd.concat([trials, whole], ignore_index=True)
+    found, raised = backtest(steady, 140, trials, detector, {"drops": {"drop": 1.0}, "robust_z": {"robust_z": 1.0}})
+    assert raised.equals(found)
+    assert (found.robust_z == 0).all()
+    is_found = found.drops.iloc[:-1].eq(0).groupby(trials.kind[:-1]).agg(["all", "any"])
+    assert is_found.to_numpy().tolist() == [[kind != "tripled"] * 2 for kind in ("halved", "renamed", "silent", "site_silent", "tripled")]
+    assert np.isnan(found.drops.iloc[-1])
