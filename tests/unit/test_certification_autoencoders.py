@@ -12,7 +12,20 @@ from sklearn.preprocessing import RobustScaler
 
 from nightshift.detectors import certification
 from nightshift.detectors.certification import scale_features
-from nightshift.detectors.certification_autoencoders import VARIANTS, Training, autoencoder, fit_networks, prepare, terms_of, variants_to_train
+from nightshift.detectors.certification_autoencoders import (
+    VARIANTS,
+    Training,
+    autoencoder,
+    fill_up,
+    fit_networks,
+    groups_of,
+    is_contractive,
+    network_errors,
+    network_of,
+    prepare,
+    terms_of,
+    variants_to_train,
+)
 from nightshift.detectors.certification_choice import area, area_of
 from nightshift.detectors.certification_training import run_limits
 from nightshift.statistics import skill_score
@@ -20,7 +33,7 @@ from nightshift.statistics import skill_score
 pytestmark = pytest.mark.usefixtures("quick_compiler")
 
 WIDTHS = (7, 5, 3)
-SETTINGS = {"widths": WIDTHS, "epochs": 4, "patience": 2, "batch_size": 16, "together": 4, "learning_rate": 0.01, "beta_1": 0.9, "beta_2": 0.999}
+SETTINGS = {"widths": WIDTHS, "epochs": 4, "patience": 2, "batch_size": 20, "together": 4, "learning_rate": 0.01, "beta_1": 0.9, "beta_2": 0.999}
 SETTINGS |= {"l1": 1e-4, "contractive": 1e-2, "variational": 1e-3}
 
 
@@ -75,6 +88,21 @@ def test_the_variational_divergence_is_that_of_the_textbook(network, weights):
     np.testing.assert_allclose(terms(network, [0 * w for w in weights])[3], 0)  # a standard normal code
 
 
+def test_a_code_is_drawn_about_its_mean_by_the_square_root_of_its_variance(network, weights):
+    """With a mean of 1 and a variance of 4, noise of 1 gives what a mean of 3 gives without noise."""
+    kernels = [i for i, w in enumerate(weights) if w.shape == (5, 3)]
+    biases = [i for i, v in enumerate(network.trainable_variables) if v.shape == (3,) and v.name == "bias"]
+
+    def rebuilt(mean, noise):
+        fixed = [0 * w if i in kernels else w for i, w in enumerate(weights)]
+        fixed[biases[0]], fixed[biases[1]] = np.full(3, np.log(4), "float32"), np.full(3, mean, "float32")
+        return np.asarray(network.stateless_call(fixed, [], [X, ZEROS + noise])[0][0])
+
+    np.testing.assert_allclose(rebuilt(1.0, 1.0), rebuilt(3.0, 0.0), rtol=1e-5)
+    assert np.abs(rebuilt(3.0, 0.0) - rebuilt(1.0, 0.0)).max() > 1e-3
+    np.testing.assert_allclose(terms(network, weights)[0], (np.asarray(network([X, ZEROS])[0]) - X) ** 2, atol=1e-6)
+
+
 def test_the_sparse_penalty_counts_every_weight_of_every_layer_and_no_bias(network, weights):
     kernels = [w for w in weights if w.ndim == 2]
     assert sorted(w.shape for w in kernels) == sorted([(6, 7), (7, 5), (5, 3), (5, 3), (3, 5), (5, 7), (7, 6)])
@@ -86,6 +114,8 @@ def test_noise_moves_the_code_by_its_standard_deviation_and_the_kept_network_use
     rebuilt, _, _ = to_train([X, ZEROS])
     np.testing.assert_allclose(to_keep(X), rebuilt, rtol=1e-6)
     assert not np.allclose(to_train([X, ZEROS + 1])[0], rebuilt)
+    slopes = np.concatenate([v.numpy().ravel() for v in to_train.trainable_variables if v.name == "alpha"])
+    assert slopes == pytest.approx(0.1), "those of the original below zero"
     assert np.asarray(rebuilt).min() >= 0
     assert np.asarray(rebuilt).max() <= 1
 
@@ -94,15 +124,22 @@ def test_noise_moves_the_code_by_its_standard_deviation_and_the_kept_network_use
 
 
 def made(spoil=0.0):
-    """Two tables of different widths, and a task of each; rows 50 and later are in no task."""
+    """Two tables of different widths, and a task of each, which takes 0.2 off and doubles; rows 50 and later are in no task."""
     rng, tables, tasks = np.random.default_rng(1), {}, []
     for name, n_features, n in (("a", 6, 60), ("b", 4, 55)):
         hidden = rng.random((n, 2))
-        tables[name] = np.clip(hidden @ rng.random((2, n_features)) / 2, 0, 1).astype("float32")
+        tables[name] = (0.2 + np.clip(hidden @ rng.random((2, n_features)) / 2, 0, 1) / 2).astype("float32")
         tables[name][50:] += spoil
-        fit, check = np.arange(40 if name == "a" else 30), np.arange(40, 50)
-        tasks.append(SimpleNamespace(dataset=name, split="run and time", fit=fit, check=check, low=np.zeros(n_features), scale=np.ones(n_features)))
+        fit, check = np.arange(40 if name == "a" else 30), np.arange(40, 50 if name == "a" else 47)
+        low, scale = np.full(n_features, 0.2), np.full(n_features, 2.0)
+        tasks.append(SimpleNamespace(dataset=name, split="run and time", fit=fit, check=check, low=low, scale=scale))
     return tables, tasks
+
+
+def scaled(task, tables, rows):
+    """Rows of the dataset of a task as its networks see them, with zeros for features that other datasets have."""
+    x = (tables[task.dataset][rows] - task.low) * task.scale
+    return np.pad(x, ((0, 0), (0, 6 - x.shape[1]))).astype("float32")
 
 
 def fit(jobs, spoil=0.0, **settings):
@@ -145,17 +182,34 @@ def test_rows_of_no_task_teach_nothing(trained):
 def test_the_weights_of_the_best_epoch_are_kept(trained):
     tables, _ = made()
     network = autoencoder(6, WIDTHS)[0]
-    for job in JOBS[:4]:
-        x = tables["a"][trained[job].task.check]
+    for job in (*JOBS[:4], JOBS[-1]):
+        task = trained[job].task
+        x = scaled(task, tables, task.check)
         rebuilt = network.stateless_call(trained[job].weights, [], [x, np.zeros((len(x), 3), "float32")])[0][0]
-        assert np.mean((np.asarray(rebuilt) - x) ** 2) == pytest.approx(np.nanmin(trained[job].validation_losses), rel=1e-3)
+        error = np.mean((np.asarray(rebuilt) - x)[:, : len(task.low)] ** 2)
+        assert error == pytest.approx(np.nanmin(trained[job].validation_losses), rel=1e-3)
+
+
+def test_a_trained_network_is_kept_without_the_room_for_wider_datasets(trained):
+    tables, tasks = made()
+    one = trained[JOBS[-1]]
+    x = scaled(one.task, tables, slice(None))[:, :4]
+    errors = network_errors(one, prepare(tables, tasks, training=Training(**SETTINGS)))
+    assert errors.shape == (55, 4)
+    np.testing.assert_allclose((np.asarray(network_of(one, WIDTHS)(x)) - x) ** 2, errors, atol=1e-5)
+    assert errors[one.task.check].mean() == pytest.approx(np.nanmin(one.validation_losses), rel=1e-3)
 
 
 def test_a_network_rests_after_epochs_without_a_better_one():
     done = fit([(0, "vanilla", 1), (0, "sparse", 1)], learning_rate=0.0, epochs=9, patience=3)
     for one in done:  # nothing is learned: the first epoch stays the best
-        assert np.isfinite(one.validation_losses).sum() == 4
-    assert done[0].losses[0] < done[1].losses[0]  # the same errors, and a penalty
+        assert np.isfinite(one.validation_losses).sum() == len(one.validation_losses) == 4
+    (tables, tasks), network = made(), autoencoder(6, WIDTHS)[0]
+    x = scaled(tasks[0], tables, tasks[0].fit)  # two batches of 20
+    rebuilt = network.stateless_call(done[0].weights, [], [x, np.zeros((len(x), 3), "float32")])[0][0]
+    assert done[0].losses[0] == pytest.approx(np.mean((np.asarray(rebuilt) - x) ** 2), rel=1e-3)
+    size = sum(np.abs(w).sum() for w in done[1].weights if w.ndim == 2)
+    assert done[1].losses[0] - done[0].losses[0] == pytest.approx(SETTINGS["l1"] * size, rel=0.01)  # the same errors, and a penalty
 
 
 def test_a_heavy_penalty_shrinks_what_it_weighs():
@@ -163,6 +217,26 @@ def test_a_heavy_penalty_shrinks_what_it_weighs():
     for name in ("vanilla", "sparse"):
         size[name] = sum(np.abs(w).sum() for w in fit([(0, name, 1)], l1=0.1, epochs=6, patience=6)[0].weights if w.ndim == 2)
     assert size["sparse"] < 0.9 * size["vanilla"]
+
+
+def test_networks_are_cut_into_groups_of_one_kind_and_of_equal_size_that_keep_all_workers_busy():
+    contractive = [name for name in VARIANTS if is_contractive(name)]
+    assert contractive == ["contractive", "sparse + contractive", "contractive + variational", "all three"]
+
+    def cut(n_plain, n_contractive, together):
+        return groups_of([(0, "vanilla", 1)] * n_plain + [(0, "contractive", 1)] * n_contractive, together=together, workers=2)
+
+    assert cut(5, 3, 4) == [[0, 1, 2], [5, 6], [3, 4, 4], [7, 7]], "in turn, the last ones filled up"
+    assert cut(2, 0, 4) == [[0], [1]]
+    assert cut(0, 1, 4) == [[0]]
+    assert cut(9, 0, 2) == [[0, 1], [2, 3], [4, 5], [6, 7], [8, 8]]
+    assert cut(8, 0, 4) == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert cut(0, 0, 4) == []
+
+
+def test_arrays_of_several_sizes_are_filled_up_at_their_ends():
+    assert fill_up([np.array([1, 2]), np.array([3])], -1).tolist() == [[1, 2], [3, -1]]
+    assert fill_up([np.ones((1, 2)), np.ones((2, 1))]).tolist() == [[[1, 1], [0, 0]], [[1, 0], [1, 0]]]
 
 
 # ------------------------------------------------------------------------------------------------------------ figures

@@ -6,10 +6,36 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.neighbors import NearestNeighbors
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import RobustScaler
 
+from nightshift.detectors import certification_training
 from nightshift.detectors import certification_verdicts as verdicts_of
-from nightshift.detectors.certification import own_scores, range_strength, run_medians, scale_features, shortest_range
-from nightshift.detectors.certification_training import fold_task
+from nightshift.detectors.certification import own_scores, range_strength, run_medians, scale_features, shortest_range, worst_error
+from nightshift.detectors.certification_choice import (
+    OutOfFold,
+    all_together,
+    area_of,
+    experiments_of,
+    gate,
+    held_out_by_folds,
+    measure_fit,
+    nested_scores,
+    together_of,
+    upright,
+)
+from nightshift.detectors.certification_training import (
+    Methods,
+    classical,
+    combine_fits,
+    combined_fits,
+    fit_classical,
+    fold_task,
+    judge_fit,
+    make_task,
+    store_fit,
+)
 from nightshift.detectors.telemetry_history import little_history, too_few_to_train
 from nightshift.detectors.telemetry_incidents import (
     diagnose,
@@ -166,6 +192,14 @@ def test_own_scores_are_logarithms_of_distances_or_per_weight_of_vectors():
     assert own_scores(weighed, np.array([[2.0]])).tolist() == [-0.5]
 
 
+def test_what_is_rebuilt_wholly_or_has_a_twin_is_as_usual_as_a_millionth():
+    model = make_pipeline(RobustScaler(), NearestNeighbors(n_neighbors=2)).fit(np.arange(5.0)[:, None])
+    assert own_scores(model, np.array([[2.0]])).tolist() == pytest.approx([np.log((0 + 1 / 2) / 2 + 1e-6)], abs=1e-9), "in ranges of two"
+    model = make_pipeline(RobustScaler(), NearestNeighbors(n_neighbors=1)).fit(np.arange(5.0)[:, None])
+    assert own_scores(model, np.array([[2.0]])).tolist() == pytest.approx([np.log(1e-6)])
+    assert worst_error(np.zeros((1, 3)), [1, 1, 1], 0.5).tolist() == pytest.approx([np.log(1e-6)])
+
+
 def test_medians_of_a_run_are_those_of_its_measured_lumisections():
     rows = pd.DataFrame({"run": [1, 1, 1, 2], "dataset": ["A", "A", "A", "B"], "measured": [True, True, False, True], "f": [1.0, 2, 99, 5]})
     medians = run_medians(rows, {"A": {"f": {}}, "B": {"f": {}}})
@@ -226,3 +260,213 @@ def test_a_fold_is_stopped_by_two_rows_of_validation_or_more_and_else_by_every_f
     assert task.check.tolist() == check
     assert task.fit.tolist() == [row for row in range(9) if row not in check]
     assert task.score.tolist() == [9, 10, 11]
+
+
+def test_a_table_of_decisions_has_every_lumisection_once_and_every_dataset(monkeypatch):
+    monkeypatch.setattr(verdicts_of, "decision_values", lambda part, detector, folder: part.x.to_numpy() * detector["times"])
+    rows = pd.DataFrame({"run": [1, 1, 1, 0], "lumisection": [2, 1, 2, 5], "dataset": ["A", "A", "B", "B"], "x": [1.0, 2, 3, 4]})
+    detector = {"datasets": {"B": {"times": 10}, "A": {"times": 1}, "C": {"times": 1}}}
+    table = verdicts_of.decision_table(rows, detector, folder=None)
+    assert table.index.tolist() == [(0, 5), (1, 1), (1, 2)]
+    assert table.fillna(-1).to_dict("list") == {"B": [40, -1, 30], "A": [-1, 2, 1], "C": [-1, -1, -1]}
+
+
+def test_the_interval_of_an_area_is_that_of_drawn_runs_and_what_is_not_measured_is_left_out():
+    values, bad = np.array([0.0, 2, 1, 3, np.nan]), np.array([False, False, True, True, True])
+    area, low, high = verdicts_of.auc_interval(values, bad, run=np.arange(5), rng=np.random.default_rng(1), resamples=200)
+    assert area == 0.75
+    assert 0 <= low < 0.75 < high <= 1
+    assert np.isnan(verdicts_of.auc_interval(values[:2], bad[:2], run=np.arange(2), rng=np.random.default_rng(1), resamples=9)).all()
+
+
+def lumisections(run, verdict, flagged, *, score, p=0.01):
+    """Lumisections of a run from the first on, of which the dcs fail DCS and the others are good."""
+    rows = pd.DataFrame({"run": run, "lumisection": np.arange(1, len(verdict) + 1), "verdict": verdict, "flagged": flagged})
+    return rows.assign(label=np.where(rows.verdict == "dcs", "trivial", "good"), score=score, p_value=np.where(rows.flagged, p, 0.9))
+
+
+def test_a_range_counts_what_could_be_flagged_and_the_strongest_and_then_the_strangest_comes_first():
+    verdict, flagged = ["good", "undecided", "undecided", "dcs", "good", "good"], [False, True, False, True, True, False]
+    scored = [lumisections(1, verdict, flagged, score=1.0), lumisections(2, ["grey"], [True], score=0.0, p=1e-4)]
+    scored = pd.concat([*scored, lumisections(3, verdict, flagged, score=9.0)], ignore_index=True)
+    ranges = verdicts_of.bad_ranges(scored, gap=2, alarm_rate=0.01)
+    assert ranges[["run", "first", "last", "flagged", "looked_at"]].to_numpy().tolist() == [[2, 1, 1, 1, 1], [3, 2, 5, 2, 4], [1, 2, 5, 2, 4]]
+    assert ranges.strength.tolist() == pytest.approx([1 + np.log(100), 2, 2])
+    assert ranges.score.tolist() == [0, 9, 1]
+
+
+def test_two_good_runs_judge_each_other_and_one_alone_or_no_dataset_nothing():
+    """The second run has five values beyond all of the first one's 150, the first one none beyond those."""
+    index = pd.MultiIndex.from_product([[7, 8], range(150)], names=["run", "lumisection"])
+    good = pd.DataFrame({"A": np.tile(np.arange(150.0), 2)}, index)
+    good.loc[(8, slice(145, 149)), "A"] = 999.0
+    how = {"allowance": 0.0, "gap": 2, "alarm_rate": 0.01}
+    strongest = verdicts_of.strongest_of_good_runs(good, {"A": 1.0}, **how)
+    assert strongest.to_dict() == {7: 0, 8: pytest.approx(5 * (1 + np.log(1.51)))}
+    assert verdicts_of.strongest_of_good_runs(good.loc[[8]], {"A": 1.0}, **how).to_dict() == {8: 0}
+    assert verdicts_of.strongest_of_good_runs(good, {}, **how).to_dict() == {7: 0, 8: 0}
+
+
+# ------------------------------------------------------------------------------------------------ methods of a dataset
+
+
+def fit_of(method, scores, rows, *, split="fold 0", dataset="A", seed=1):
+    """A judged fit whose task scores these rows."""
+    task = SimpleNamespace(dataset=dataset, split=split, score=np.array(rows))
+    return SimpleNamespace(method=method, seed=seed, scores=np.array(scores, float), task=task)
+
+
+def test_fits_are_measured_on_what_their_split_scores_and_random_scores_beside_them():
+    frame = pd.DataFrame({"run": [1, 1, 2, 2, 3], "label": ["good", "good", "expert", "good", "expert"]})
+    fits = [fit_of("m", [9, 1, 2, 3, 0], [1, 2, 3, 4], split="run and time"), fit_of("m", [9, 1, 2, 3, 0], [0, 1])]
+    table = experiments_of(fits, {"A": frame}, seeds=[5, 6])
+    assert table[["model", "seed", "split", "dataset", "bad", "n_good", "n_bad"]].to_numpy().tolist() == [
+        ["m", 1, "run and time", "A", "expert", 2, 2],
+        ["random", 5, "run and time", "A", "expert", 2, 2],
+        ["random", 6, "run and time", "A", "expert", 2, 2],
+    ]
+    assert table.auc[0] == 0.25, "of four pairs one is in order"
+    trivial, expert = measure_fit(fits[0], frame.assign(label="expert"))
+    assert [(row["bad"], row["n_good"], row["n_bad"]) for row in (trivial, expert)] == [("trivial", 0, 0), ("expert", 0, 4)]
+    assert np.isnan([trivial["auc"], expert["auc"]]).all()
+
+
+def test_an_area_is_that_of_one_kind_against_the_good_ones_that_have_a_score():
+    frame = pd.DataFrame({"run": [1, 2, 3, 4], "label": ["good", "expert", "good", "trivial"]})
+    score = np.array([2.0, 1, np.nan, 5])
+    assert [area_of(frame, score, kind=kind)[0] for kind in ("expert", "trivial")] == [0, 1]
+    assert area_of(frame, score, kind="expert", draws=5).shape == area_of(frame[:1], score[:1], kind="expert", draws=5).shape == (6,)
+
+
+def test_methods_are_compared_on_lumisections_of_learned_runs_by_models_that_had_not_seen_them():
+    columns = ["run", "lumisection", "label", "fold", "part"]
+    a = pd.DataFrame([(2, 1, "good", 0, "train"), (1, 1, "expert", 0, "train"), (3, 1, "good", -1, "test")], columns=columns)
+    b = pd.DataFrame([(1, 2, "good", 0, "validation"), (1, 1, "expert", 0, "train")], columns=columns)
+    fits = [fit_of("m", [5, 6, 7], [0, 1]), fit_of("m", [8, 9], [0], dataset="B")]
+    held_out = held_out_by_folds(fits, {"A": a, "B": b}, methods=["m"], min_bad_runs=2)
+    assert held_out.rows.index.tolist() == [(1, 1), (1, 2), (2, 1)]
+    assert held_out.rows.to_numpy().tolist() == [["expert", 0], ["good", 0], ["good", 0]]
+    assert held_out.values["m"].fillna(-1).to_numpy().tolist() == [[6, -1], [-1, 8], [5, -1]]
+
+
+def held_out_of(values, label, fold, *, min_bad_runs=1):
+    """What methods, {name: {dataset: values}}, say of runs of one lumisection each."""
+    index = pd.MultiIndex.from_arrays([np.arange(len(fold)), np.ones(len(fold), int)], names=["run", "lumisection"])
+    tables = {name: pd.DataFrame(of, index, dtype=float) for name, of in values.items()}
+    return OutOfFold(pd.DataFrame({"label": label, "fold": fold}, index), tables, min_bad_runs)
+
+
+def strange(times, value):
+    """The strength of a value whose chance among good ones is one in `times`, with the least bit more for a larger value."""
+    return np.log(times) + 1e-3 * np.log1p(value)
+
+
+def test_a_lumisection_is_as_strange_as_to_the_dataset_that_finds_it_strangest_among_good_ones_of_other_folds():
+    label, fold = ["good", "good", "expert"] * 2, [0, 0, 0, 1, 1, 1]
+    values = {"m": {"A": [0, 1, 5, 2, 3, np.nan], "B": [0, 0, 0, 0, 0, 7]}}
+    held_out = held_out_of(values, label, fold)
+    alone = [strange(1, 0), strange(1, 1), strange(3, 5), strange(3, 2), strange(3, 3), strange(1, 0)]
+    assert together_of(held_out, "m", ("A",)) == pytest.approx(alone), "what is not measured is as usual as can be"
+    both = together_of(held_out, "m", ("A", "B"))
+    assert both[[2, 5]] == pytest.approx([strange(1.5, 5), strange(1.5, 7)])
+    assert together_of(held_out, "m", ()).tolist() == [0] * 6
+
+
+def test_a_dataset_is_upright_that_tells_nothing_and_where_nothing_measures_it():
+    label, every = ["good", "expert"] * 2, np.ones(4, bool)
+    values = {"m": {"flat": [1, 1, 1, 1], "inverted": [1, 0, 1, 0]}}
+    assert upright(held_out_of(values, label, [0, 0, 1, 1], min_bad_runs=2), "m", rows=every) == ("flat",)
+    assert upright(held_out_of(values, label, [0, 0, 1, 1], min_bad_runs=3), "m", rows=every) == ("flat", "inverted")
+
+
+def test_the_method_that_scores_a_fold_is_chosen_by_the_others():
+    """P tells good from bad in the second fold only, so it is chosen for the first one, where it tells nothing; and Q the other way round."""
+    flat, apart = [1, 1, 1, 1], [0, 1, 8, 9]
+    values = {"P": {"A": [*flat, *apart]}, "Q": {"A": [*apart, *flat]}}
+    held_out = held_out_of(values, ["good", "good", "expert", "expert"] * 2, [0] * 4 + [1] * 4)
+    nested = nested_scores(held_out, candidates=["P", "Q"], otherwise="P")
+    assert nested == pytest.approx([strange(1.5, 1)] * 8)
+    seen = [strange(1, 0), strange(1, 1), strange(3, 8), strange(3, 9)]
+    assert all_together(held_out, "P") == pytest.approx([strange(1.5, 1)] * 4 + seen)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "combined", "baseline", "serves"),
+    [
+        ([0.5] * 3, [0.45] * 3, [0.3] * 3, "m"),  # a half is no worse than a coin
+        ([0.49] * 3, [0.45] * 3, [0.3] * 3, "distance"),
+        ([0.49] * 3, [0.5] * 3, [0.3] * 3, "mean"),
+        ([0.7, 0.6, 0.9], [0.8] * 3, [0.8] * 3, "mean"),  # as good as the baseline is not worse
+        ([0.7, 0.6, 0.9], [0.79] * 3, [0.8] * 3, "distance"),
+    ],
+)
+def test_what_serves_is_surely_better_than_the_baseline_and_no_worse_than_a_coin(chosen, combined, baseline, serves):
+    areas = {"m": np.array(chosen), "mean": np.array(combined), "distance": np.array(baseline)}
+    name, models = gate(areas, "m", kind="expert", baselines=["distance"], combined="mean")
+    assert name == serves
+    first = models[0]
+    assert (first["name"], first["model"], first["baseline_name"], first["baseline"]) == ("m", chosen[0], "distance", baseline[0])
+    assert first["skill"] == pytest.approx((chosen[0] - baseline[0]) / (1 - baseline[0]))
+
+
+def settings_of(**changes):
+    return Methods(**{"components": 2, "trees": 2, "svm_rows": 100, "worst": 0.5} | changes)
+
+
+def test_principal_components_are_a_third_of_the_features_at_most_and_one_at_least():
+    sizes = [(2, 5), (9, 2), (9, 5)]
+    made = [classical("PCA", n, settings=settings_of(components=most), random_state=1).n_components for n, most in sizes]
+    assert made == [1, 2, 3]
+
+
+def test_a_decision_value_is_the_logarithm_of_the_worst_errors_in_usual_ones_less_that_of_the_median_good_one():
+    errors, task = np.array([[1.0, 2], [3, 4], [10, 20], [0, 0]]), SimpleNamespace(check=np.array([0, 1]))
+    fit = judge_fit(SimpleNamespace(task=task, method="PCA", usual=None), errors, worst=0.5)
+    assert (fit.usual.tolist(), fit.worst) == ([2, 3], 0.5)
+    centre = (np.log(2 / 3) + np.log(3 / 2)) / 2  # of 1/2 and 2/3, 3/2 and 4/3 the worse
+    assert fit.centre == pytest.approx(centre, abs=1e-5)
+    assert fit.scores == pytest.approx([np.log(2 / 3), np.log(3 / 2), np.log(20 / 3), np.log(1e-6)], abs=1e-5)
+    fit = judge_fit(SimpleNamespace(task=task, method="distance", usual=None), errors, worst=0.5)
+    assert (fit.usual.tolist(), fit.worst) == ([1, 1], 1.0)
+    assert fit.scores[2] == pytest.approx(np.log(15) - (np.log(1.5) + np.log(3.5)) / 2, abs=1e-5)
+    fit = judge_fit(SimpleNamespace(task=task, method="PCA", usual=None), 0 * errors, worst=0.5)
+    assert fit.usual.tolist() == [1e-5] * 2, "what is rebuilt wholly is not divided by nothing"
+    fit = judge_fit(SimpleNamespace(task=task, method="neighbours", usual=None), None, worst=0.5, own=np.array([1.0, 3, 9, 0]))
+    assert (fit.scores.tolist(), fit.centre, fit.usual) == ([-1, 1, 7, -2], 2, None)
+
+
+@pytest.mark.parametrize(("name", "most", "learned"), [("one-class SVM", 5, 5), ("one-class SVM", 99, 20), ("PCA", 5, 20)])
+def test_a_one_class_svm_alone_learns_from_some_of_the_rows_only(name, most, learned):
+    x = np.random.default_rng(1).random((24, 3))
+    task = make_task(x, np.arange(20), check=np.arange(20, 24), score=np.arange(4), name=("A", "fold 0"))
+    fit = fit_classical(task, name, table=x, random_state=1, settings=settings_of(svm_rows=most))
+    rows = fit.model.n_samples_ if name == "PCA" else fit.model[-1].shape_fit_[0]
+    assert rows == learned
+    assert np.median(fit.scores[20:]) == pytest.approx(0, abs=1e-6)
+
+
+def test_fits_of_a_task_and_a_seed_are_combined_in_units_of_their_spread_and_of_no_less_than_a_thousandth():
+    tasks = [SimpleNamespace(fit=np.array([0, 1]), check=np.array([2])) for _ in range(2)]
+    made = [(0, "distance", 1), (0, "PCA", 1), (0, "distance", 2), (0, "vanilla", 1), (1, "neighbours", 1)]
+    fits = [SimpleNamespace(task=tasks[of], method=name, seed=seed, scores=np.array([0.0, 1, 2, 9])) for of, name, seed in made]
+    both = combined_fits(fits, tasks, seed=1)
+    assert [[one.method for one in fit.members] for fit in both] == [["distance", "PCA"], ["neighbours"]]
+    assert [(fit.method, fit.seed, fit.task) for fit in both] == [("combined", 1, task) for task in tasks]
+    fits[0].scores = np.array([0.0, 0, 0, 1])
+    combined = combine_fits(fits[:2])
+    assert combined.spreads == pytest.approx([1e-3, 1.4826])
+    assert combined.scores[3] == pytest.approx((1000 + 9 / 1.4826) / 2)
+
+
+def test_a_stored_model_is_of_its_kind_and_takes_the_place_of_what_judged_the_same_dataset(tmp_path, monkeypatch):
+    monkeypatch.setattr(certification_training, "save_model", lambda model, path: path.write_text(model))
+    for name in ("A.skops", "A-PCA.skops", "AB.skops"):
+        (tmp_path / name).touch()
+    network = SimpleNamespace(task=SimpleNamespace(dataset="A"), method="vanilla", worst=0.5, centre=0.1, usual=np.array([0.2, 0.3]))
+    stored = store_fit(network, tmp_path, scaling={"x": 1}, network_of=lambda fit: "network")
+    assert stored == {"scaling": {"x": 1}, "file": "A.keras", "worst": 0.5, "centre": 0.1, "usual": [0.2, 0.3]}
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"A.keras": "network", "AB.skops": ""}
+    forest = SimpleNamespace(task=network.task, method="isolation forest", model="forest", worst=0.5, centre=0.1, usual=None)
+    stored = store_fit(forest, tmp_path, scaling={"x": 1}, network_of=None)
+    assert (stored["file"], stored["usual"]) == ("A.skops", None)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"A.skops": "forest", "AB.skops": ""}
