@@ -39,7 +39,7 @@ TESTS = {  # of each room, names below tests/unit or another folder, without tes
     "detectors": "detectors detector_values predictor_values recurrent transfers_limits transfers_judgement health topics "
     "accounting_judgement accounting_steps accounting_trials telemetry_functions node_health few_data helpers certification_autoencoders "
     "telemetry_streams tickets_training ticket_values verdict_values transfer_incidents windows certification tickets_findings tickets_pages "
-    "queues transfers_training series",
+    "queues transfers_training series training_values",
     "sources": "source_values desk_values accounting_values accounting_formats accounting_steps event_lines files file_values node_tables parts "
     "series node_series node_summary rucio ticket_sources ticket_tables slurm_text sources_base times histograms luminosity lumisections golden "
     "node_parts certification counters queues root check ganglia telemetry_functions validity_generators transfer_files line_protocol nameless "

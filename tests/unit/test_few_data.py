@@ -261,6 +261,9 @@ def test_why_groups_cannot_be_compared(hours, seen, group, says, left_out):
 
 def test_a_median_wait_that_is_not_reached_is_infinite():
     assert kaplan_meier_median([1, 2, 3, 4, 5], [1, 1, 1, 1, 1])[0] == 3
+    median, low, high = kaplan_meier_median(range(1, 102), np.ones(101))
+    assert median == 51
+    assert 36 < low < 51 < high < 66, "ten to either side: 1.96 times five hundredths"
     assert kaplan_meier_median([1, 2], [0, 0]) == (np.inf, np.inf, np.inf)
     assert kaplan_meier_median([1, 2, 9, 9, 9], [1, 0, 0, 0, 0])[0] == np.inf
 

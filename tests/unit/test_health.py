@@ -129,6 +129,25 @@ def test_neighbours_are_the_nearest_of_the_own_group(network):
         assert got == pytest.approx(squares.mean() / 2, rel=1e-5)
 
 
+def test_axes_along_which_windows_hardly_vary_count_in_a_fiftieth_of_the_widest(network):
+    line = rng.normal(size=(60, 1)) * [3, 1] + rng.normal(0, 0.05, (60, 2))
+    z = np.array([[1, 3], [0.5, 0.2]], "float32")
+    _, singular, axes = np.linalg.svd(line - line.mean(axis=0))
+    variance = singular**2 / 59
+    assert variance[1] < variance[0] / 50
+    along = (z - line.mean(axis=0)) @ axes.T / np.sqrt([variance[0], variance[0] / 50])
+    scores = scored(network, z, ["all"] * 2, {"all": line, "n1": line})
+    np.testing.assert_allclose(scores.whitened, np.mean(along**2, axis=1), rtol=1e-4)
+
+
+def test_detectors_that_are_kept_are_fitted_once(network):
+    z, group, fitted = np.array([[1, 3], [0, 2]], "float32"), np.array(["all", "n1"], object), {}
+    reference = {name: rng.normal(size=(30, 2)) for name in ("all", "n1")}
+    once = novelty_scores(z, group, reference, network, fitted)
+    again = novelty_scores(z, group, {name: 9 * healthy for name, healthy in reference.items()}, network, fitted)
+    pd.testing.assert_frame_equal(again, once)
+
+
 def test_no_window_has_no_score(network):
     scores = scored(network, np.zeros((0, 2)), [])
     assert scores.shape == (0, 5)

@@ -54,8 +54,9 @@ def test_a_half_hour_has_a_median_of_its_own_where_it_comes_closer_and_no_spread
     """x0 is 10 in the first half hour and 20 in the second; x1 hardly varies on this node, but does on the other; x2 nowhere."""
     rows = [("a", "", 30 * n, 10.0 + 10 * (n % 2) + 0.01 * (n % 3), 5.0, 200.0) for n in range(48 * 10)]
     other = [("b", str(n), 30 * n, 15.0, float(n % 2), 200.0) for n in range(40)]
-    usual = fit_usual(windows_of(*rows, *other), ["x0", "x1", "x2"], min_healthy=100)
+    usual = fit_usual(windows_of(*rows, *other).assign(x3=0.5), ["x0", "x1", "x2", "x3"], min_healthy=100)
     assert set(usual.index.get_level_values(0)) == {"all", "a"}
+    assert usual.loc["all"].index.tolist() == ["", "spread"], "nodes that share a detector share no half hour"
     of_a = usual.loc["a"]
     assert of_a.x0[["24", "25"]].round(1).tolist() == [10.0, 20.0]
     assert of_a.x1.drop("spread").dropna().tolist() == [5.0], "the half hour tells nothing of what never changes"
@@ -63,6 +64,7 @@ def test_a_half_hour_has_a_median_of_its_own_where_it_comes_closer_and_no_spread
     everywhere = usual.loc[("all", "spread")]
     assert of_a.x1["spread"] == pytest.approx(0.05 * everywhere.x1 / np.hypot(1, 0.05))
     assert of_a.x2["spread"] == pytest.approx(0.05 * 0.01 * 200)
+    assert of_a.x3["spread"] == pytest.approx(0.05 * 0.01), "of what is smaller than one, as of one"
 
 
 def test_a_unit_is_the_median_of_its_detector_or_that_of_all():
@@ -93,13 +95,15 @@ def test_a_stored_classifier_serves_where_its_features_and_source_are_those_of_t
     assert (before.fits, before.figure) == (True, 0.8)
     assert before.about_data == {"source": "ldms", "windows": {"window_s": 60, "counters": ["b"]}}
     assert [row["name"] for row in before.rows_in_use()] == ["stored trees"]
+    assert stored_before(stored(tmp_path), {"x0", "x1"}).fits
     assert not stored_before(stored(tmp_path), {"x0"}).fits
     assert not stored_before(stored(tmp_path, source="prometheus"), {"x0", "x1"}).fits
     paths = stored(tmp_path)
     (paths.models / "classifier.skops").unlink()
     assert not stored_before(paths, {"x0", "x1"}).fits
     (paths.models / "detector.json").unlink()
-    assert stored_before(paths, {"x0", "x1"})[:2] == ([], {})
+    nothing = stored_before(paths, {"x0", "x1"})
+    assert (nothing.models, nothing.description, nothing.figure) == ([], {}, -1)
 
 
 # ----------------------------------------------------------------------------------------------------------- incidents

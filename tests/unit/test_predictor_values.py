@@ -1,12 +1,26 @@
 """Durations of transfers by hand and at the edges: parts in time, tables of quantiles, losses, batches, quiet hours, blocks."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from nightshift.detectors import transfers_predictors
+import helpers
+from nightshift.detectors import transfers_predictors, transfers_quantiles
 from nightshift.detectors.transfers_limits import Limits, block_rows, quiet_block, ranks_among
-from nightshift.detectors.transfers_predictors import fit_quantile_table, fit_scaling, in_whole_days, quiet_hours, split_by_time, split_transfers
+from nightshift.detectors.transfers_predictors import (
+    NUMBERS,
+    fit_quantile_table,
+    fit_scaling,
+    in_whole_days,
+    is_done,
+    quiet_hours,
+    split_by_time,
+    split_transfers,
+    stored_predictor,
+)
 from nightshift.detectors.transfers_quantiles import (
     Chunking,
     Sequence,
@@ -14,6 +28,7 @@ from nightshift.detectors.transfers_quantiles import (
     chunk_batches,
     number_combinations,
     pinball,
+    predict_quantiles,
     quantiles_of_tables,
     standard_score,
     stream_batches,
@@ -53,6 +68,30 @@ def test_too_few_transfers_are_not_split():
         split_transfers(rows.assign(finished=hours(*[99] * 20)), shares, least=20, day="d")
 
 
+def test_a_transfer_is_done_that_has_a_start():
+    table = pd.DataFrame({"state": ["done", "done", "failed"], "started": [AT, pd.NaT, AT]})
+    assert is_done(table).tolist() == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("change", "before", "is_compared"),
+    [
+        ({}, "2026-01-21", True),
+        ({}, "2026-01-20", False),  # it has learned of that day
+        ({"numbers": dict.fromkeys(NUMBERS[1:], 0)}, "2026-01-21", False),
+        ({"file": "gone.json"}, "2026-01-21", False),
+    ],
+)
+def test_a_stored_predictor_is_compared_that_reads_the_same_numbers_and_does_not_know_the_days(tmp_path, change, before, is_compared):
+    paths = SimpleNamespace(encoders=tmp_path / "encoders", models=tmp_path / "models")
+    assert stored_predictor(paths, before) == {}
+    inputs = {"numbers": dict.fromkeys(NUMBERS, 0), "training_window": ["2026-01-01", "2026-01-20"], "file": "table.json"} | change
+    helpers.write_json(inputs, paths.encoders / "inputs.json")
+    helpers.write_json([], paths.models / "table.json")
+    stored = {"stored": inputs | {"path": str(paths.models / "table.json")}}
+    assert stored_predictor(paths, before) == (stored if is_compared else {})
+
+
 # -------------------------------------------------------------------------------------------------------------- tables
 
 
@@ -70,6 +109,18 @@ def test_a_combination_of_five_rows_has_quantiles_of_its_own():
     number, texts = number_combinations(frame, ["link", "src"])
     assert (number.tolist(), len(texts)) == ([0] * 5 + [1] * 4 + [-1], 2)
     assert [part if isinstance(part, list) else part.tolist() for part in number_combinations(frame, [])] == [[0] * 10, [""]]
+
+
+def test_a_single_transfer_is_the_table_of_all():
+    assert [table["quantiles"] for table in fit_quantile_table(pd.DataFrame({"link": ["a"]}), np.array([7.0]), ["link"])] == [{}, {"": [7.0] * 3}]
+
+
+def test_quantiles_of_three_regressors_never_cross(monkeypatch):
+    models = [SimpleNamespace(predict=lambda table, times=times: times * table[:, 0] + table[:, 1]) for times in (3, 1, 2)]
+    monkeypatch.setattr(transfers_quantiles, "stored_model", lambda path: models)
+    numbers, codes = np.array([[1.0], [2]]), np.array([[10], [999]])
+    assert predict_quantiles(Path("trees.skops"), pd.DataFrame(index=[0, 1]), numbers, codes).tolist() == [[11, 12, 13], [2, 4, 6]]
+    assert predict_quantiles(Path("trees.skops"), pd.DataFrame(), numbers[:0], codes[:0]).shape == (0, 3)
 
 
 def test_numbers_are_scaled_by_those_that_count_and_a_constant_by_one():
@@ -107,6 +158,13 @@ def test_chunks_without_weight_are_left_out_and_the_last_batch_is_filled_up():
     assert (x["numbers"].shape, shown.sum()) == ((2, 2, 2), 2)
     assert len(chunk_batches(SEQUENCE, np.ones(5), chunking=Chunking(length=2, batch=2), seed=1)) == 2
     assert (Chunking().length, Chunking().batch) == (512, 32)
+
+
+def test_of_about_half_of_the_chunks_what_is_to_be_hidden_is_hidden():
+    sequence = Sequence(np.ones((64, 2)), np.zeros((64, 1)), np.zeros(64))
+    x, _, _ = chunk_batches(sequence, np.ones(64), chunking=Chunking(length=1, batch=64), seed=1, hide=[0])[0]
+    assert 0.25 < (x["numbers"][..., 0] == 0).mean() < 0.75
+    assert (x["numbers"][..., 1] == 1).all()
 
 
 def test_streams_end_with_the_last_row_that_has_weight():

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ import helpers
 from nightshift.analysis import transfers_scores
 from nightshift.analysis.transfers_scores import first_day, score_days, write_scores
 from nightshift.cleaning.transfers_folders import UNDATED, CleanTable
+from nightshift.detectors import recurrent
 from nightshift.detectors.recurrent import CarriedLoss, CarriedLSTM, CarryOver, Network, Pinball, State, predict_carried, recall, remember
 from nightshift.detectors.transfers_predictors import score_transfers
 from nightshift.detectors.transfers_quantiles import Chunking, Sequence, pinball, stream_batches
@@ -238,6 +240,23 @@ def test_a_network_learns_by_its_memory_and_is_stored_as_one_of_keras(tmp_path):
     assert history["val_loss"][-1] < history["val_loss"][0] / 3  # only what is remembered tells the target
     save_model(stored, tmp_path / "lstm.keras")
     assert [type(one).__name__ for one in load_model(tmp_path / "lstm.keras").layers].count("LSTM") == 1
+
+
+@pytest.mark.parametrize(("warmup", "first"), [(0, 4), (2, 2), (9, 0)])
+def test_a_validation_reads_rows_to_warm_up_and_counts_others_with_and_without_what_is_hidden(monkeypatch, warmup, first):
+    seen = []
+    monkeypatch.setattr(recurrent, "copy_weights", lambda source, target: None)
+    monkeypatch.setattr(recurrent, "predict_carried", lambda network, numbers, codes: seen.extend([numbers, codes]) or (numbers[..., :1], None))
+    sequence = Sequence(np.arange(1.0, 11)[:, None].repeat(2, axis=1), np.arange(10)[:, None], np.zeros(10))
+    how = {"loss": lambda target, predicted: predicted[:, 0], "warmup": warmup, "hide": [0]}
+    counts, logs = np.isin(np.arange(10), [4, 6]), {}
+    CarriedLoss(SimpleNamespace(model=None), sequence, counts, **how).on_epoch_end(0, logs)
+    assert logs == {"val_loss": (5 + 7 + 0 + 0) / 4}
+    numbers, codes = seen
+    assert codes[..., 0].tolist() == [list(range(first, 7))] * 2
+    assert (numbers[..., 1] == codes[..., 0] + 1).all()
+    CarriedLoss(SimpleNamespace(model=None), sequence, counts & False, **how).on_epoch_end(1, logs)
+    assert logs == {"val_loss": 0}
 
 
 DEVICES = """

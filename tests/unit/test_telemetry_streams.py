@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from nightshift.analysis.telemetry import Ranges, Setting, findings_of, rows_of
+from nightshift.detectors import telemetry_streams
 from nightshift.detectors.telemetry_distances import FAR, Whitened, without_level
 from nightshift.detectors.telemetry_streams import judge_servers, stretch_incidents
 from nightshift.statistics import StreamSettings
@@ -46,6 +47,28 @@ def test_a_trouble_that_one_of_two_tests_sees_is_a_stretch_and_an_incident():
     nothing = stretch_incidents(scored[~scored.in_stretch], chances[~scored.in_stretch], **how)
     assert nothing.empty
     assert list(nothing) == list(incidents)
+
+
+def test_each_of_two_tests_has_its_share_of_alarms_and_findings_and_the_stronger_counts(monkeypatch):
+    """The first test is sure of the first window, the second one of the second; the last one has too short a past by the second."""
+    p = {"classifier": [0.01, 0.4, 0.3], "health": [0.5, 0.02, 0.3]}
+    rates = []
+
+    def judge(streams, settings):
+        rates.append((settings.alarm_rate, settings.finding_rate))
+        name = streams.score[0]
+        in_stretch = {"classifier": [0, -1, -1], "health": [-1, -1, 3]}[name]
+        return pd.DataFrame({"p_value": p[name], "chance": p[name], "stretch": in_stretch, "has_past": [True, True, name == "classifier"]})
+
+    monkeypatch.setattr(telemetry_streams, "judge_streams", judge)
+    names = pd.DataFrame({name: [name] * 3 for name in p})  # a score that says whose it is
+    settings = StreamSettings(alarm_rate=0.08, finding_rate=0.04)
+    verdicts = judge_servers(servers(1, "n1").head(3), names, settings, {"classifier": 0.75, "health": 0.25})
+    assert np.array(rates) == pytest.approx(np.array([[0.06, 0.03], [0.02, 0.01]]))
+    assert verdicts.p_value.tolist() == verdicts.chance.tolist() == pytest.approx([0.01 / 0.75, 0.08, 0.4])
+    assert verdicts.flagged.tolist() == [True, True, False]
+    assert verdicts.in_stretch.tolist() == [True, False, True]
+    assert verdicts.has_past.tolist() == [True, True, False]
 
 
 def test_the_end_of_a_finding_of_earlier_days_is_no_other_finding():

@@ -197,6 +197,12 @@ def test_a_topic_grows_when_it_takes_more_of_the_new_tickets_than_it_had():
     assert states_of(np.array([0, 1, -1]), topic, sizes_before=np.array([10, 90]), is_fresh=np.zeros(88, bool))[:2] == ["steady"] * 2
 
 
+def test_of_three_new_tickets_all_make_a_topic_of_a_tenth_grow_and_two_do_not():
+    """Three of three have a chance of 0.001, two or more of 0.028."""
+    for topic, states in (([0, 0, 1], ["steady", "steady"]), ([0, 0, 0], ["growing", "shrinking"])):
+        assert states_of(np.array([0, 1]), np.array(topic), sizes_before=np.array([1, 9]), is_fresh=np.ones(3, bool)) == states
+
+
 def test_a_name_stays_while_half_of_its_keywords_do_and_all_may_be_shown():
     present = pd.DataFrame({"name": ["disk, full", "gpu, idle"], "keywords": [["disk", "full", "quota", "home"], ["gpu", "idle"]]})
     keywords = [["disk", "full", "scratch"], ["gpu", "busy", "slow"], ["login"]]
@@ -204,3 +210,6 @@ def test_a_name_stays_while_half_of_its_keywords_do_and_all_may_be_shown():
     assert stored_names(match, keywords, present=present, words=words) == ["disk, full", "gpu, idle", ""]
     assert stored_names(match, keywords, present=present, words=["disk"]) == ["", "", ""]
     assert stored_names(match, [["disk"], ["x"], []], present=present, words=words) == ["", "", ""]
+    of_three = pd.DataFrame({"name": ["gpu"], "keywords": [["gpu", "idle", "busy"]]})
+    for keywords, name in ((["gpu", "slow"], ""), (["gpu", "busy"], "gpu")):
+        assert stored_names(match[1:2] - 1, [keywords], present=of_three, words=["gpu"]) == [name]

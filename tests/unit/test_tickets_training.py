@@ -16,7 +16,7 @@ NONE = LastNight(pd.DataFrame({"topic": [], "state": []}), pd.DataFrame({"ticket
 
 def test_a_night_reads_what_earlier_ones_learned_and_forgets_later_ones(tmp_path):
     assert tickets_training.read_detector(tmp_path, day="2026-01-31") == ({}, "")
-    helpers.write_json({"trained_day": "2026-01-24", "learned_until": "2026-01-23 10:00"}, tmp_path / "detector.json")
+    helpers.write_json({"trained_day": "2026-01-24", "learned_until": "2026-01-24 10:00"}, tmp_path / "detector.json")
     (tmp_path / "words.skops").write_bytes(b"")
     assert tickets_training.read_detector(tmp_path, day="2026-01-24")[0]["trained_day"] == "2026-01-24"
     assert tickets_training.read_detector(tmp_path, day="2026-01-23") == ({}, "2026-01-24")
@@ -55,6 +55,7 @@ def test_the_earlier_half_judges_the_later_one_where_both_are_large_enough():
     is_earlier = np.arange(198) < 99
     assert count_beyond(distance, is_earlier, alarm_rate=0.01) == (1, 99)
     assert count_beyond(distance, is_earlier, alarm_rate=0.001) == (None, 99)
+    assert count_beyond(distance[1:], is_earlier[1:], alarm_rate=0.01) == (None, 99), "98 make no rank of one hundredth"
 
 
 def test_a_model_stands_beside_the_better_baseline():
@@ -96,6 +97,7 @@ def test_topics_keep_their_ids_and_names_and_those_that_nobody_asks_are_gone():
         ["t001", "quota", 2, "new", "2026-01-24"],
         ["t002", "login", 2, "new", "2026-01-24"],
     ]
+    assert first.size_before.tolist() == [0, 0]
     members = pd.DataFrame({"ticket_id": list("abcd"), "topic": ["t001", "t001", "t002", "t002"]})
     last = LastNight(first, members, first.topic.tolist())
     second = topics_table(found_topics(list("cde"), [0, 0, 0], [["login"]]), last, day="2026-01-31", min_group=2)
@@ -103,3 +105,10 @@ def test_topics_keep_their_ids_and_names_and_those_that_nobody_asks_are_gone():
         ["t002", "steady", 3, 2, "2026-01-24"],
         ["t001", "gone", 0, 2, "2026-01-24"],
     ]
+
+
+def test_the_radius_of_a_topic_is_that_of_its_own_members():
+    found = found_topics(list("abcde"), [0, 1, 0, 1, -1], [["quota"], ["login"]])
+    found.distance[:] = [0.1, 0.2, 0.3, 0.2, 0.9]
+    table = topics_table(found, NONE, day="2026-01-24", min_group=2)
+    assert np.array(table.radius.tolist()) == pytest.approx(np.array([[0.2, 0.28, 0.298], [0.2, 0.2, 0.2]]))

@@ -2,6 +2,7 @@
 
 import importlib.util
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -10,23 +11,31 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 from sklearn.cluster import AgglomerativeClustering
-from sklearn.metrics import adjusted_rand_score
+from sklearn.metrics import adjusted_rand_score, silhouette_samples
 
+from nightshift.detectors import tickets_topics
 from nightshift.detectors.tickets_embeddings import EMBEDDING, FALLBACK_EMBEDDING, VECTOR, assign_topics, embed_texts, read_vectors, write_vectors
-from nightshift.detectors.tickets_names import keywords_of, match_topics, names_of, shared_words
+from nightshift.detectors.tickets_names import TwoNights, keywords_of, match_topics, names_of, shared_words, try_identities
 from nightshift.detectors.tickets_topics import (
     BEYOND,
     TopicSettings,
     agreement,
+    agreements,
     centres_of,
     choose_resolution,
+    cluster_texts,
     consensus,
     exact_match,
     finest_stable,
     graph_of,
+    graph_of_texts,
+    judge_clusters,
     k_means,
     leiden,
     nearest_tickets,
+    sampled,
+    silhouettes,
+    stability_of,
     string_similarity,
     topics_in,
     ward,
@@ -238,6 +247,8 @@ def test_the_graph_joins_both_ways_and_neither_itself_nor_opposites():
     assert graph.diagonal().max() == 0
     assert graph.data.min() > 0
     assert (np.diff(graph.indptr) >= 5).all()
+    one_way = np.array([[1, 0, 0], [0.9, 0.19**0.5, 0], [0.8, 0, 0.6]], "float32")  # the last is near the first, which is nearer to the second
+    assert graph_of(one_way, 1).toarray() == pytest.approx(np.array([[0, 0.9, 0.8], [0.9, 0, 0], [0.8, 0, 0]]))
     opposites = np.array([[1, 0], [-1, 0]], "float32")
     assert graph_of(opposites, 5).nnz == 0
     assert leiden(graph_of(opposites, 5), 1, random_state=0).tolist() == [0, 1]
@@ -282,6 +293,38 @@ def test_stability_is_compared_sample_by_sample():
     stability = pd.DataFrame([0.8 + noise, 0.78 + noise], [1.0, 2.0])
     assert finest_stable(stability) == 1.0, "two hundredths less on every sample is less"
     assert finest_stable(pd.DataFrame([0.8 + noise, 0.79 - noise], [1.0, 2.0])) == 2.0
+    assert finest_stable(pd.DataFrame([[0.8], [0.8], [0.7]], [1.0, 2.0, 3.0])) == 2.0, "of a single sample nothing tells the error"
+
+
+@pytest.mark.parametrize(("tickets", "runs"), [(100, 6), (80_000, 5), (100_000, 4), (400_000, 4)])
+def test_of_many_tickets_few_samples_are_enough_and_five_times_as_fine_is_the_finest(monkeypatch, tickets, runs):
+    monkeypatch.setattr(tickets_topics, "stability_of", lambda *_, runs, **__: np.full(runs, 0.5))
+    resolution, stability = choose_resolution(SimpleNamespace(shape=(tickets, tickets)), replace(SETTINGS, resolutions=[2, 1]), seed=1)
+    assert stability.index.tolist() == [1, 2, 3, 4.5, 6.75, 10.125]
+    assert (resolution, stability.shape[1]) == (10.125, runs)
+
+
+@pytest.mark.parametrize(
+    ("before", "memory", "weights"),
+    [
+        (None, 1.0, [0.9 / 2, 0.8 / 2, 0.7]),
+        ([0, 0, 1, -1], 1.0, [0.9 * (0.5 + 1) / 2, 0.8 * (0.5 + 0) / 2, 0.7]),
+        ([0, 0, 1, -1], 3.0, [0.9 * (0.5 + 3) / 4, 0.8 * (0.5 + 0) / 4, 0.7]),
+        ([-1, 5, 5, 0], 1.0, [0.9 / 2, 0.8 * (0.5 + 1) / 2, 0.7 * (1 + 0) / 2]),
+    ],
+)
+def test_a_joint_weighs_as_often_as_samples_and_last_night_keep_its_ends_together(monkeypatch, before, memory, weights):
+    """Of two samples the first has nodes 0 and 1 together, the second one 1 and 2; the last node is in neither, so that its joint stays."""
+    parted = []
+    monkeypatch.setattr(tickets_topics, "sampled", lambda *_, **__: np.array([[0, 0, 1, -1], [0, 1, 1, -1]]))
+    monkeypatch.setattr(tickets_topics, "leiden", lambda graph, *_, **__: parted.append(graph.toarray()))
+    one_way = csr_matrix((np.array([0.9, 0.8, 0.7]), ([0, 1, 2], [1, 2, 3])), (4, 4))
+    before = before and np.array(before)
+    consensus((one_way + one_way.T).tocsr(), 1, settings=replace(SETTINGS, memory=memory), seed=1, before=before)
+    [weighed] = parted
+    assert (weighed == weighed.T).all()
+    assert np.diag(weighed, 1) == pytest.approx(weights)
+    assert np.count_nonzero(weighed) == 6
 
 
 def test_last_nights_topics_hold_where_the_tickets_say_nothing():
@@ -293,6 +336,38 @@ def test_last_nights_topics_hold_where_the_tickets_say_nothing():
     assert np.array_equal(forgetful, consensus(graph, 4, settings=SETTINGS, seed=2))
     assert adjusted_rand_score(first, mindful) > adjusted_rand_score(first, forgetful) + 0.1
     assert np.array_equal(consensus(graph, 4, settings=SETTINGS, seed=2, before=np.full(120, -1)), forgetful)
+
+
+def test_copies_of_a_text_are_one_node_of_the_graph_and_follow_it():
+    x, cloud = clouds([8, 8])
+    copied = np.append(np.arange(16), [0, 8])
+    joined = graph_of_texts([f"text {i}" for i in copied], x[copied], rows=np.arange(18), neighbours=5)
+    assert (joined.graph.shape, joined.first.tolist(), joined.copy.tolist()) == ((16, 16), list(range(16)), copied.tolist())
+    found = cluster_texts(joined, 1, settings=SETTINGS, seed=1)
+    assert adjusted_rand_score(cloud[copied], found) == 1
+    some = graph_of_texts(list("abac"), np.eye(4), rows=np.array([3, 2, 0]), neighbours=2)
+    assert (some.first.tolist(), some.copy.tolist()) == ([3, 2], [0, 1, 1])
+
+
+@pytest.mark.parametrize(("share", "drawn"), [(0.8, 8), (0.84, 8), (0.001, 1), (3, 10)])
+def test_a_sample_holds_its_share_of_the_nodes_and_one_at_least(share, drawn):
+    found = sampled(graph_of(clouds([5, 5])[0], 3), 1, settings=replace(SETTINGS, sample_share=share), seed=1, runs=3)
+    assert (found >= 0).sum(axis=1).tolist() == [drawn] * 3
+
+
+def test_where_there_is_nothing_to_part_all_samples_agree():
+    assert stability_of(csr_matrix((1, 1)), 1, settings=SETTINGS, seed=1, runs=3).tolist() == [1, 1, 1]
+    assert stability_of(csr_matrix((0, 0)), 1, settings=SETTINGS, seed=1, runs=2).tolist() == [1, 1]
+
+
+def test_topics_find_themselves_again_when_new_tickets_come():
+    x, _ = clouds([8, 8, 8])
+    older = np.flatnonzero(np.arange(24) % 8 < 6)
+    texts = [f"text {i}" for i in range(24)]
+    graphs = [graph_of_texts(texts, x, rows=rows, neighbours=4) for rows in (older, np.arange(24))]
+    how = {"settings": replace(SETTINGS, bootstraps=3), "seed": 1}
+    assert try_identities(TwoNights(older, x, *graphs), (1, 1), min_group=3, **how) == (3, 3)
+    assert try_identities(TwoNights(older, x, *graphs), (1, 1), min_group=7, **how)[0] == 0, "six tickets of each are none"
 
 
 def test_topics_are_numbered_by_size_and_small_clusters_are_none():
@@ -317,6 +392,8 @@ def test_k_means_finds_no_more_clusters_than_there_are_points():
     vectors = np.eye(3, dtype="float32")[[0, 1, 0, 1, 0]]
     assert adjusted_rand_score([0, 1, 0, 1, 0], k_means(vectors, 4, seed=1)) == 1
     assert k_means(vectors[[0, 0]], 2, seed=1).tolist() == [0, 0]
+    assert k_means(vectors[:0], 2, seed=1).tolist() == []
+    assert [len(set(ward(vectors[:n], 0.5).tolist())) for n in (0, 1, 2)] == [0, 1, 2]
 
 
 def test_exact_match_and_string_similarity_by_hand():
@@ -369,6 +446,7 @@ def test_a_word_is_shown_when_enough_users_wrote_it_however_often_one_did():
     assert list(shared(texts, np.array([""] * 6, object))[1]) == ["quota"]  # no users: every ticket is one ("alone" is a stop word)
     assert list(shared(texts, np.array(["", "", "", "a", "b", "c"], object))[1]) == []  # the unknown count as one
     assert list(shared(texts, np.array([""] * 6, object), 1)[1]) == ["quota"]
+    assert list(shared(["db x"] * 3, np.array(list("abc"), object))[1]) == ["db"]  # two letters are a word, one is none
     counts, words = shared(["?", ""], np.array(["", ""], object))
     assert (counts.shape, len(words)) == ((2, 0), 0)
 
@@ -409,6 +487,8 @@ def test_where_no_member_is_left_the_centre_decides():
     assert matched(nobody, [0] * 3 + [1] * 3, old_centre, -near) == [-1, -1]
     assert matched(nobody, [0] * 6, old_centre, near[:1], radius=0.005) == [-1]  # beyond half of a usual member's distance
     assert matched([0] * 6, [1] * 3 + [-1] * 3, old_centre[:1], near)[0] == -1  # many members are here, and they went elsewhere
+    for members, match in ((2, 0), (3, -1)):  # three are enough to know
+        assert matched([0] * members + [-1] * 3, [-1] * members + [0] * 3, old_centre[:1], near[:1]) == [match]
 
 
 # ------------------------------------------------------------------------------------------------------------- agreement
@@ -425,3 +505,27 @@ def test_agreement_is_the_adjusted_rand_index_with_weights(n, a, b, seed):
     used = rng.integers(0, 2, n)
     if used.sum() > 1 and not trivial and 1 < len(set(truth[used > 0])) < used.sum():
         assert agreement(truth, found, weight=used.astype(float)) == pytest.approx(adjusted_rand_score(truth[used > 0], found[used > 0]))
+
+
+def test_silhouettes_are_those_of_scikit_learn_by_cosine_and_nothing_where_nothing_is_parted():
+    x, cloud = clouds([3, 4], spread=0.6)
+    expected = silhouette_samples(x, cloud, metric="cosine")
+    np.testing.assert_allclose(silhouettes(x, cloud), expected, atol=1e-5)
+    assert silhouettes(x, cloud, most=5).shape == (5,)
+    assert silhouettes(x, 0 * cloud).tolist() == silhouettes(x, np.arange(7)).tolist() == [0] * 7
+    weights = np.array([[1.0] * 7, [1, 0, 0, 0, 0, 0, 3], [0] * 7])
+    shares = agreements(cloud, weights, truth=None, vectors=x)
+    assert shares == pytest.approx([expected.mean(), (expected[0] + 3 * expected[6]) / 4, 0], abs=1e-5)
+    assert agreements(cloud, weights[:1], truth=cloud, vectors=None).tolist() == [1]
+
+
+def test_clusters_are_judged_by_tickets_that_have_a_label():
+    x, cloud = clouds([3, 4], spread=0.6)
+    label = np.array(["a", "a", "", "b", "b", "", "b"], object)
+    judged = judge_clusters(cloud, x, label=label)
+    assert (judged["clusters"], judged["tickets"], judged["ARI"], judged["NMI"]) == (2, 7, 1, pytest.approx(1))
+    assert judged["silhouette"] == pytest.approx(silhouettes(x, cloud).mean())
+    unlabelled = judge_clusters(cloud, x, label=np.full(7, "", object))
+    assert np.isnan([unlabelled["ARI"], unlabelled["NMI"]]).all()
+    nothing = judge_clusters(cloud[:0], x[:0], label=label[:0])
+    assert (nothing["clusters"], nothing["tickets"], np.isnan(nothing["silhouette"])) == (0, 0, True)
