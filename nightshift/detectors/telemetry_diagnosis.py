@@ -325,7 +325,7 @@ def labels_needed(examples, split, *, forest, order, draw, steps=(6, 10, 15, 22,
     """
     (pool, unseen), rows, job = split, [], examples.job
     jobs = draw.permutation(np.unique(job[pool]))
-    for n, following in zip(steps, [*steps[1:], len(jobs)], strict=True):
+    for n in steps:
         fitted = fit_classifier(examples, pool[np.isin(job[pool], jobs[:n])], estimator=forest)
         p = np.full((len(examples.windows), len(examples.classes)), np.nan)
         p[unseen] = predict(examples, fitted, unseen)
@@ -336,9 +336,7 @@ def labels_needed(examples, split, *, forest, order, draw, steps=(6, 10, 15, 22,
         if order == "active":
             rest = pool[np.isin(job[pool], jobs[n:])]
             sure = pd.Series(predict(examples, fitted, rest).max(axis=1)).groupby(job[rest]).mean()
-            unsure = sure.sort_values().index.to_numpy()
-            first = unsure[: following - n]
-            jobs = np.concatenate([jobs[:n], first, np.setdiff1d(unsure, first)])
+            jobs = np.concatenate([jobs[:n], sure.sort_values().index.to_numpy()])
     return rows
 
 
