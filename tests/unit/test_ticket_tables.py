@@ -215,6 +215,8 @@ def test_three_desks_have_a_mark_each_and_half_of_the_ids_in_common_make_one():
     half = pd.concat([rows_of("a", range(2), 5), rows_of("b", range(2), 5)], ignore_index=True)
     half.loc[3, "created"] += pd.Timedelta(days=1)
     assert tell_desks(half)[1] == "", "one of two ids names tickets created at the same time"
+    with_other = pd.concat([rows_of("0", range(2), 12), half], ignore_index=True)
+    assert tell_desks(with_other)[0].ticket_id.tolist() == ["0", "1", *["d2-0", "d2-1"] * 2], "beside another desk, too"
     half.loc[2, "created"] += pd.Timedelta(days=1)
     assert tell_desks(half)[0].ticket_id.tolist() == ["0", "1", "d2-0", "d2-1"]
 
