@@ -7,13 +7,16 @@
 server, with a detector of its own. What a look costs does not depend on how good the models are, so they learn noise. The server has the other core.
 
 `troubles` has a real node exporter and a real Prometheus. Each run is a job of its own, in which a small workload runs alone or beside a program that
-wastes one resource (nightshift/generators.py); the notebooks of the study make models of them. Then a stream looks while troubles come in the midst
-of jobs, and REST minutes of the workload alone count false alarms. By default it takes four hours. It measures the machine as it is: leave it alone.
+wastes one resource (nightshift/generators.py); the notebooks of the study make models of them. `nightshift live telemetry` looks all the while, at
+first by models of noise, since what it takes of this machine must be part of what is usual there. Then troubles come in the midst of jobs, and REST
+minutes of the workload alone count false alarms. By default it takes four hours. It measures the machine as it is: leave it alone.
 """
 
 import json
 import multiprocessing
 import os
+import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -28,6 +31,7 @@ import numpy as np  # noqa: E402 - after the number of threads is set
 import pandas as pd  # noqa: E402
 import psutil  # noqa: E402
 import requests  # noqa: E402
+import yaml  # noqa: E402
 from conftest import run_cells  # noqa: E402
 from daemons import free_ports, running, wait_until  # noqa: E402
 
@@ -44,10 +48,11 @@ from nightshift.sources.telemetry.prometheus import Prometheus  # noqa: E402
 STEP_S, MINUTES, LOOKS = 15, 20, 12
 KINDS = ["none", "cpuoccupy", "memleak", "membw"]
 SCRAPE_S, RUN_S, WITHIN_S = 2, 70, 180
+ALARM_RATE = 0.01
 TRAINED = {  # parameters of the steps
     "2_preprocess": {"window_s": 30.0, "step_s": 2.0, "trim_s": 6.0},
-    "3_train": {"experiments": [], "folds": 4, "alarm_rate": 0.01},
-    "4_analyse": {"alarm_rate": 0.01},
+    "3_train": {"experiments": [], "folds": 4, "alarm_rate": ALARM_RATE},
+    "4_analyse": {"alarm_rate": ALARM_RATE},
 }
 
 
@@ -98,8 +103,11 @@ def noise_network(groups, n):
     return keras.Model(z, layers.Subtract()([z, layer]))
 
 
-def write_noise_models(paths, metrics, servers):
-    """Models of the sizes that 3_train gives them, of noise: four statistics of each metric for the detector, all for boosting of 50 rounds."""
+def write_noise_models(paths, metrics, servers, cut):
+    """Models of the sizes that 3_train gives them, of noise: four statistics of each metric for the detector, all for boosting of 50 rounds.
+
+    cut : how windows are cut, as detector.json says it.
+    """
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     rng, features = np.random.default_rng(2), [f"{metric}::prometheus|{name}" for metric in metrics for name in STATISTICS]
@@ -112,7 +120,6 @@ def write_noise_models(paths, metrics, servers):
     distances = ["distance", "whitened", "pca", "neighbours", "autoencoder"]
     units = pd.DataFrame(1.0, names, distances)
     calibration = pd.DataFrame(rng.normal(size=(4000, 2)), columns=["classifier", "health"]).assign(job_id="1", node_id="n")
-    cut = {"sampling_s": STEP_S, "window_s": 300, "step_s": STEP_S, "trim_s": 60, "least_coverage": 0.5}
     counters = [f"{metric}::prometheus" for metric in metrics[::3]]
     description = {"classes": list(booster.classes_), "inputs": inputs, "features": features, "temperature": 1.0, "smoothing": 7}
     description |= {"weights": {"classifier": 0.5, "health": 0.5}, "in_use": "together", "detectors": names, "trained_day": "2026-01-31"}
@@ -129,7 +136,9 @@ def load(n_nodes=200, n_metrics=60):
         with tempfile.TemporaryDirectory() as folder, victoria(Path(folder)) as url:
             fill(url, nodes, metrics, end, job)
             paths = study_paths("telemetry", folder)
-            write_noise_models(paths, metrics, servers)
+            write_noise_models(
+                paths, metrics, servers, {"sampling_s": STEP_S, "window_s": 300, "step_s": STEP_S, "trim_s": 60, "least_coverage": 0.5}
+            )
             server = Prometheus({name: name for name in metrics}, "instance", "slurm_job", STEP_S, 3600, 30.0, None)
             watch = Watch(paths, Rule(), "", lambda predictor, s=server, u=url: Pull(s, s.connect(u, set()), predictor.metrics))
             os.sched_setaffinity(0, {0})
@@ -204,12 +213,24 @@ def working(*programs, seconds):
             one.join()
 
 
+def sized_workload(rng):
+    """A workload that holds up to a GB of memory as well, since jobs are not all alike."""
+    size = int(rng.integers(2**30))
+
+    def program(until, n_bytes):
+        kept = np.ones(size, "uint8")
+        workload(until, n_bytes)
+        del kept
+
+    return program
+
+
 def record(machine, n_runs):
     """Record labelled runs, half of them healthy, in a random order; writes labels.csv."""
     kinds = np.resize(["none", "cpuoccupy", "none", "memleak", "none", "membw"], n_runs)
-    rows = ["job_id,app,anomaly"]
-    for number, kind in enumerate(np.random.default_rng(1).permutation(kinds)):
-        with working(workload, GENERATORS[kind], seconds=RUN_S + 60):
+    rows, rng = ["job_id,app,anomaly"], np.random.default_rng(1)
+    for number, kind in enumerate(rng.permutation(kinds)):
+        with working(sized_workload(rng), GENERATORS[kind], seconds=RUN_S + 60):
             machine.set_job(f"record-{number:03}")
             time.sleep(RUN_S)
             machine.set_job("between")
@@ -218,62 +239,104 @@ def record(machine, n_runs):
         print(rows[-1], f"load {os.getloadavg()[0]:.1f}", flush=True)
 
 
-def train(machine, products):
-    """Train on what was recorded, by the notebooks of the study; returns the row of the classifier in use."""
+def train(url, folder):
+    """Train on what was recorded, by the notebooks of the study; writes metrics.json below `folder`/trained."""
     day = str(pd.Timestamp.now("UTC").date())
-    extract = {"source": machine.url, "labels": str(machine.folder / "labels.csv"), "days": 1, "step_s": float(SCRAPE_S), "job_label": "slurm_job"}
+    extract = {"source": url, "labels": f"{folder}/labels.csv", "days": 1, "step_s": float(SCRAPE_S), "job_label": "slurm_job"}
     for step, parameters in ({"1_extract": extract} | TRAINED).items():
-        run_cells(f"telemetry/{step}.ipynb", products, day=day, **parameters)
-    models = json.loads((study_paths("telemetry", products).models / "metrics.json").read_text())["models"]
-    return next(one for one in models if one["in_use"] and one["metric"].startswith("macro-F1"))
+        run_cells(f"telemetry/{step}.ipynb", f"{folder}/trained", day=day, **parameters)
 
 
-def watched(machine, products):
-    """A stream that looks at this machine."""
-    server = Prometheus({}, "instance", "slurm_job", float(SCRAPE_S), 3600, 5.0, None)
-    watch = Watch(study_paths("telemetry", products), Rule(0.01), "", lambda one: Pull(server, server.connect(machine.url, set()), one.metrics))
-    watch.load()
-    return watch
+class Stream:
+    """`nightshift live telemetry` in a process of its own, and the lines that it prints."""
 
+    def __init__(self, machine):
+        self.folder, self.paths = machine.folder, study_paths("telemetry", f"{machine.folder}/products")
+        extract = {"source": machine.url, "job_label": "slurm_job", "step_s": SCRAPE_S}
+        study = {"extract": extract, "analyse": {"alarm_rate": ALARM_RATE}}
+        config = {"day": str(pd.Timestamp.now("UTC").date()), "products": str(self.paths.root), "studies": {"telemetry": study}}
+        (self.folder / "site.yaml").write_text(yaml.safe_dump(config))
+        metrics = [name.removesuffix("::prometheus") for name in Prometheus({}, "instance", "", SCRAPE_S, 60, 5.0, None).queries]
+        cut = {"sampling_s": SCRAPE_S, "least_coverage": 0.5, **TRAINED["2_preprocess"]}
+        process = multiprocessing.Process(target=write_noise_models, args=(self.paths, metrics, [], cut))  # JAX stays out of this one, which forks
+        process.start()
+        process.join()
 
-def looking(watch, seconds, name=""):
-    """Look again and again: (seconds until an alarm is called `name`, None where none is; number of alarms that begin)."""
-    began, n_alarms, after = time.monotonic(), 0, None
-    while time.monotonic() - began < seconds and after is None:
-        time.sleep(watch.step_s)
-        seen = watch.look(time.time())
-        n_alarms += len(seen["begins"])
-        names = [*seen["begins"].diagnosis, *seen["changes"].diagnosis]
-        after = time.monotonic() - began if name and name in names else None
-    return after, n_alarms
+    @contextmanager
+    def looking(self):
+        """Look from now on."""
+        command = [sys.executable, "-m", "nightshift", "live", "telemetry", "--config", str(self.folder / "site.yaml")]
+        with open(self.folder / "alarms.jsonl", "w") as lines, open(self.folder / "stream.log", "w") as log:
+            self.process = subprocess.Popen(command, cwd=REPOSITORY, stdout=lines, stderr=log, env=os.environ | {"PYTHONPATH": str(REPOSITORY)})
+        try:
+            assert wait_until(self.state, 120), "the stream does not look"
+            yield self
+        finally:
+            self.process.terminate()
+            self.process.wait()
+
+    def state(self):
+        """What it says of itself; {} before it has looked."""
+        assert self.process.poll() is None, (self.folder / "stream.log").read_text()[-500:]
+        path = self.paths.root / "data/live/telemetry.json"
+        return json.loads(path.read_text()) if path.exists() else {}
+
+    def take(self, models):
+        """Let it take the models in a folder in the place of its own."""
+        own, last = self.paths.models, "detector.json"  # without that one it waits for a training to end
+        before = json.loads((own / last).read_text())["trained_day"]
+        (own / last).unlink()
+        for path in sorted(models.iterdir(), key=lambda one: one.name == last):
+            shutil.copy(path, own / path.name)
+        assert wait_until(lambda: self.state().get("trained_day") != before, 60), "the models are not taken"
+
+    def follow(self, job, seconds, name=""):
+        """Wait for an alarm of a job that is called `name`: (seconds until then, None where there is none; number of alarms that begin)."""
+        began, path, after, n_alarms = time.monotonic(), self.folder / "alarms.jsonl", None, 0
+        read = len(path.read_bytes())
+        while time.monotonic() - began < seconds and after is None:
+            time.sleep(1)
+            assert self.state(), "the stream has ended"
+            text = path.read_bytes()[read:].rpartition(b"\n")[0]
+            read += len(text)
+            alarms = [alarm for alarm in map(json.loads, filter(None, text.split(b"\n"))) if alarm["job"] == job]
+            n_alarms += sum(alarm["alarm"] == "begins" for alarm in alarms)
+            if name and any(alarm["diagnosis"] == name and alarm["alarm"] != "ends" for alarm in alarms):
+                after = time.monotonic() - began
+        return after, n_alarms
 
 
 def troubles(n_runs=40, n_tries=10, rest=120):
     """Print what the models are worth, and how soon which trouble is told."""
-    with tempfile.TemporaryDirectory() as folder, Machine(Path(folder)).scraped() as machine:
+    with tempfile.TemporaryDirectory() as folder, Machine(Path(folder)).scraped() as machine, Stream(machine).looking() as stream:
         record(machine, n_runs)
-        model = train(machine, f"{folder}/products")
-        print(f"{model['name']}: macro-F1 {model['model']:.2f} on unseen runs ({model['baseline_name']}: {model['baseline']:.2f})", flush=True)
-        watch, is_told = watched(machine, f"{folder}/products"), []
+        subprocess.run([sys.executable, __file__, "train", machine.url, folder], check=True)  # of which nothing stays in memory
+        trained = study_paths("telemetry", f"{folder}/trained").models
+        models = json.loads((trained / "metrics.json").read_text())["models"]
+        for one in models:
+            used = "in use" if one["in_use"] else "not in use"
+            print(f"{one['name']}, {used}: {one['metric']} {one['model']:.2f} ({one['baseline_name']}: {one['baseline']:.2f})", flush=True)
+        stream.take(trained)
+        is_told, n_false, rng = [], 0, np.random.default_rng(2)
         for number in range(n_tries):
-            kind = KINDS[1 + number % 3]
-            with working(workload, seconds=3600):
-                machine.set_job(f"try-{number:03}")
-                looking(watch, RUN_S)
+            kind, job = KINDS[1 + number % 3], f"try-{number:03}"
+            with working(sized_workload(rng), seconds=3600):
+                machine.set_job(job)
+                n_before = stream.follow(job, RUN_S)[1]
                 with working(GENERATORS[kind], seconds=WITHIN_S):
-                    seconds, n_alarms = looking(watch, WITHIN_S, kind)
+                    seconds, n_alarms = stream.follow(job, WITHIN_S, kind)
                 machine.set_job("between")
             is_told.append(seconds is not None)
-            print(
-                f"{kind}: {f'told after {seconds:.0f} s' if is_told[-1] else 'not told'}; {n_alarms} alarms, load {os.getloadavg()[0]:.1f}",
-                flush=True,
-            )
-        with working(workload, seconds=60 * rest + 60):
+            n_false += n_before
+            told = f"told after {seconds:.0f} s" if is_told[-1] else "not told"
+            print(f"{kind}: {told}; {n_before} alarms before it, {n_alarms} in it, load {os.getloadavg()[0]:.1f}", flush=True)
+        with working(sized_workload(rng), seconds=60 * rest + 60):
             machine.set_job("rest")
-            _, n_false = looking(watch, 60 * rest)
-        print(f"told within {WITHIN_S} s: {sum(is_told)} of {n_tries}; false alarms in {rest} minutes: {n_false}")
+            n_resting = stream.follow("rest", 60 * rest)[1]
+        print(f"told within {WITHIN_S} s: {sum(is_told)} of {n_tries}")
+        print(f"false alarms: {n_resting} in {rest} minutes of rest, {n_false} in {n_tries * RUN_S / 60:.0f} minutes before the troubles")
 
 
 if __name__ == "__main__":
     mode, *words = sys.argv[1:] or ["load"]
-    {"load": load, "troubles": troubles}[mode](*map(int, words))
+    train(*words) if mode == "train" else {"load": load, "troubles": troubles}[mode](*map(int, words))
