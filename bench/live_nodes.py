@@ -328,8 +328,8 @@ def troubles(n_runs=40, n_tries=10, rest=120):
                 machine.set_job("between")
             is_told.append(seconds is not None)
             n_false += n_before
-            told = f"told after {seconds:.0f} s" if is_told[-1] else "not told"
-            print(f"{kind}: {told}; {n_before} alarms before it, {n_alarms} in it, load {os.getloadavg()[0]:.1f}", flush=True)
+            outcome = f"told after {seconds:.0f} s" if is_told[-1] else "not told"
+            print(f"{kind}: {outcome}; {n_before} alarms before it, {n_alarms} in it, load {os.getloadavg()[0]:.1f}", flush=True)
         with working(sized_workload(rng), seconds=60 * rest + 60):
             machine.set_job("rest")
             n_resting = stream.follow("rest", 60 * rest)[1]
