@@ -156,7 +156,7 @@ def test_a_file_to_which_nothing_can_be_added_stays_as_it_is(tmp_path, text, wor
     path = tmp_path / "silences.yaml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     before = path.read_bytes()
-    with pytest.raises(ValueError, match=words) as error:
+    with pytest.raises(ValueError, match=f"^{words}") as error:
         record_silence(path, GOOD)
     assert str(error.value).endswith("; nothing was recorded")
     assert "\n" not in str(error.value)
@@ -188,6 +188,7 @@ def test_a_file_that_cannot_be_read_is_one_line_and_no_silence(tmp_path):
     path.write_text("- {site: A")
     recorded, [line] = read_recorded(path, "2026-02-01")
     assert recorded == []
+    assert line.startswith("silences.yaml is no YAML: ")
     assert line.endswith("; no silence in silences.yaml counts")
 
 
