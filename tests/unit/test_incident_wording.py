@@ -374,9 +374,9 @@ def test_pictures_of_several_incidents_come_with_their_numbers_the_foremost_firs
         "**Incidents 1 and 3, and 1 that is not shown in full**, by accounting and transfers:",
         "**Incidents 2 and 3**, by transfers:",
     ]
+    assert shown[-1].data.startswith("Pictures that are not on this page")
     show_shared_pictures(findings.head(1), incidents, {}, root=tmp_path, max_mb=1)
     assert shown[-1].data == "No picture shows more than one incident."
-    assert [one.data for one in shown].count(shown[-1].data) == 1, "only where there is none"
     (tmp_path / "early.png").write_bytes(b"\x89PNG" + bytes(9))
     assert show_shared_pictures(findings, incidents, {}, root=tmp_path, max_mb=1) == {"early.png": 13}
     assert [one.alt for one in shown if hasattr(one, "alt")] == ["accounting and transfers: incidents 1 and 3, and 1 that is not shown in full"]
