@@ -536,7 +536,7 @@ def holds_secret(where, place):
     if not (secret := secret_in(place)):
         return []
     return [
-        f"{where} is an address with {secret}: credentials belong into the environment (parameters are "
+        f"{where} is an address with {secret}: credentials belong in the environment (parameters are "
         "printed in the report)"
     ]
 

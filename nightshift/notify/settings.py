@@ -137,7 +137,7 @@ def checked_variable(where, name):
 def checked_alertmanager(where, url):
     """The address of an Alertmanager without a slash at its end; ValueError where it is none."""
     if "@" in str(url):  # not shown: it may hold the password
-        raise ValueError(f"{where} holds a user or a password: they belong into the environment")
+        raise ValueError(f"{where} holds a user or a password: they belong in the environment")
     if not isinstance(url, str) or not re.fullmatch(r"https?://[^\s?#@/]+(/[^\s?#@]*)?", url):
         raise ValueError(
             f"{where}: {one_line(url, 80)!r} is no address such as http://alerts.example.org:9093"
@@ -150,7 +150,7 @@ def checked_server(url):
     url = str(url or "")
     if "@" in url:  # not shown: it may hold the password
         raise ValueError(
-            "mail.server holds a user or a password: they belong into the environment, as SMTP_USER and "
+            "mail.server holds a user or a password: they belong in the environment, as SMTP_USER and "
             "SMTP_PASSWORD"
         )
     with contextlib.suppress(ValueError):  # a port that is none

@@ -241,7 +241,7 @@ def live_source(study, address, *, settings, parameter="source"):
         if kind.answers(address):
             if secret := secret_in(address):
                 raise ValueError(
-                    f"the {parameter} of {study} is an address with {secret}: credentials belong into the "
+                    f"the {parameter} of {study} is an address with {secret}: credentials belong in the "
                     "environment"
                 )
             return made(kind, settings)

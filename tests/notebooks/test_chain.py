@@ -206,7 +206,7 @@ WRONG = [
     ({"studies": {"left": {"extract": {"sauce": 1}}}}, "declares no parameter 'sauce', only source, table, day"),
     ({"studies": {"left": {"cook": {}}}}, "unknown step 'cook' of left; known are extract, preprocess, train, analyse"),
     ({"studies": {"right": {"extra": {"colour": 1}}}}, "studies.right.extra: notebooks/right/5_extra.ipynb declares no parameter 'colour'"),
-    ({"studies": {"left": {"extract": {"source": "https://me:pw@host"}}}}, "credentials belong into the environment"),
+    ({"studies": {"left": {"extract": {"source": "https://me:pw@host"}}}}, "credentials belong in the environment"),
     ({"studies": {"left": {"extract": {"source": "mysql://me:pw@host:3306/desk"}}}}, "left.extract.source is an address with a user or"),
     ({"studies": {"left": {"extract": {"source": "sacct", "table": "https://me:pw@host"}}}}, "left.extract.table is an address with a user"),
     ({"studies": {"left": {"preprocess": {"wait_s": 1}}}}, "studies.left has settings and no source: name it under extract, or write"),

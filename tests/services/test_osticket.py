@@ -377,7 +377,7 @@ def test_the_login_may_stand_in_an_option_file_and_is_never_shown(server, tmp_pa
 
 def test_a_login_in_the_source_is_refused_before_anything_is_asked(tmp_path):
     line = no_line(tmp_path, f"mysql://ro:{PASSWORD}@127.0.0.1:3306/osticket")
-    assert line.endswith("an address with a user or a password before its host: credentials belong into the environment")
+    assert line.endswith("an address with a user or a password before its host: credentials belong in the environment")
     assert "no address of a database" in no_line(tmp_path, "mysql://127.0.0.1:3306")
 
 

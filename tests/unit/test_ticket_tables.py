@@ -180,6 +180,9 @@ def test_json_that_holds_no_ticket_is_refused_or_named():
     bad = []
     assert len(read_json_tickets('[{"subject": "a"}, 5]', bad)) == 1
     assert bad == [(2, "no JSON object")]
+    bad = []
+    assert len(read_json_tickets('{"subject": "a"}\n\n5\n{"subj\n{"subject": "b"}\n', bad)) == 2
+    assert bad == [(3, "no JSON object"), (4, "no JSON object")], "lines are numbered as an editor does, empty ones too"
     assert read_json_tickets('{"tickets": []}', []).empty
     assert read_json_tickets('{"total": 0, "issues": [], "isLast": true}', []).empty
 

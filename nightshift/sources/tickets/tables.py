@@ -196,37 +196,31 @@ def read_arrays(text):
     return found if at == len(text) else None
 
 
-def read_value_or_lines(text):
-    """Return the one JSON value `text`, or a list of those of its lines, with the number of each line that is
-    none; ValueError of one line where no line is an object.
+def read_lines(text):
+    """Return (number, value) of each line of `text` that is not empty, the value None where it is no JSON;
+    ValueError of one line where no line is an object.
     """
-    try:
-        return json.loads(text)
-    except ValueError:
-        records = []
+    records = []
     for number, line in enumerate(text.splitlines(), 1):
         try:
-            records.append(json.loads(line) if line.strip() else ...)
+            records += [(number, json.loads(line))] if line.strip() else []
         except ValueError:
-            records.append(number)
-    if not any(isinstance(record, dict) for record in records):
+            records.append((number, None))
+    if not any(isinstance(record, dict) for _, record in records):
         raise ValueError(
             "it begins like JSON and is none: it needs an array of objects, or one object per line"
         )
-    return [record for record in records if record is not ...]
+    return records
 
 
-def read_json_tickets(text, bad, ticket_of=None):
-    """Read JSON `text` into a DataFrame of text, one row per ticket.
-
-    It is an array of objects, or of arrays of them as pages of an interface come; several such arrays after
-    one another; an object that holds one; or one object per line.
-
-    What is no object is added to the list `bad` as (row or line, reason), and so is an object that
-    `ticket_of`, where it is there, takes for none: it gives a ticket as it is to be read, or a ValueError
-    with the reason. ValueError of one line when there is no ticket in the text.
+def records_of(text):
+    """Return (number, value) of all that JSON `text` lists: rows of an array or of an object that holds one,
+    else lines; ValueError of one line as `read_json_tickets`.
     """
-    content = read_arrays(text) or read_value_or_lines(text)
+    try:
+        content = read_arrays(text) or json.loads(text)
+    except ValueError:
+        return read_lines(text)
     if isinstance(content, dict):
         lists = [
             value
@@ -240,8 +234,21 @@ def read_json_tickets(text, bad, ticket_of=None):
         # a ticket alone may have no tags, and an answer without tickets is none
         is_ticket = any(name.lower() in ("subject", *TITLES) for name in content)
         content = lists[0] if lists else [content] if is_ticket or [] not in content.values() else []
+    return list(enumerate(content, 1))
+
+
+def read_json_tickets(text, bad, ticket_of=None):
+    """Read JSON `text` into a DataFrame of text, one row per ticket.
+
+    It is an array of objects, or of arrays of them as pages of an interface come; several such arrays after
+    one another; an object that holds one; or one object per line.
+
+    What is no object is added to the list `bad` as (row or line, reason), and so is an object that
+    `ticket_of`, where it is there, takes for none: it gives a ticket as it is to be read, or a ValueError
+    with the reason. ValueError of one line when there is no ticket in the text.
+    """
     rows = []
-    for number, record in enumerate(content, 1):
+    for number, record in records_of(text):
         if not isinstance(record, dict):
             bad.append((number, "no JSON object"))
             continue
