@@ -16,9 +16,9 @@ import pandas as pd
 
 from nightshift.detectors.certification import KEY, feature_errors, members_of, scale_features
 from nightshift.models import load_model
+from nightshift.sources.certification.luminosity import LUMISECTION_S
 from nightshift.wording import first_few
 
-LS_SECONDS = 23.31  # 2**18 orbits of 88.9 microseconds
 WHOLE = 0.9  # share of a run's lumisections from which on it is bad as a whole
 MIN_USUAL = 50  # good validation lumisections: with fewer, those of all learned runs say what is usual
 
@@ -247,7 +247,7 @@ def finding_of(strange, one, *, scored, lumi_known):
         "start": rows.time.min(),
         "score": one.score,
         "p_value": one.p_value,
-        "end": rows.time.max() + pd.Timedelta(seconds=LS_SECONDS),
+        "end": rows.time.max() + pd.Timedelta(seconds=LUMISECTION_S),
         "observed": 1 + range_reasons(strange, one).iloc[0],
         "expected": 1.0,
         "unit": "times the usual error",

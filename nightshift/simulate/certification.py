@@ -11,8 +11,8 @@ import pandas as pd
 
 from nightshift.simulate.timeline import write_csv, write_gzip
 from nightshift.sources.certification.golden import golden_ranges, write_golden
+from nightshift.sources.certification.luminosity import LUMISECTION_S
 
-LUMISECTION_S = 23.31
 WHOLE_RUN = 5  # one failure in so many lasts for its whole run
 
 # Three shapes serve for all elements. `flat`: where particles go, seen as far as `width`; `falling`:

@@ -10,6 +10,7 @@ import pyarrow as pa
 from nightshift.sources.files import names_in_words, open_text
 from nightshift.sources.times import read_times
 
+LUMISECTION_S = 23.31  # how long one lasts in CMS: 2**18 orbits of 88.9 microseconds
 # of a barn, in /pb
 PREFIXES = {"a": 1e6, "f": 1e3, "p": 1.0, "n": 1e-3, "u": 1e-6, "µ": 1e-6, "m": 1e-9, "": 1e-12, "k": 1e-15}
 INVERSE_BARN = re.compile(
