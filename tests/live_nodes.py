@@ -16,9 +16,9 @@ STEP_S, BEGIN = 15, 117_990_720  # number of the moment with which the samples b
 QUERIES = {"cpu::a": "cpu", "mem::b": "mem"}
 
 
-def write_live_models(products, smoothing=3):
+def write_live_models(products, smoothing=3, classes=CLASSES):
     """The hand-made models, which say how their windows are cut: a minute of four samples, each 15 s; cpu::a is a counter."""
-    write_models(products, CLASSES)
+    write_models(products, classes)
     path = helpers.study_paths("telemetry", products).models / "detector.json"
     cut = {"sampling_s": 15.0, "window_s": 60.0, "step_s": 15.0, "trim_s": 30.0, "least_coverage": 0.5, "counters": ["cpu::a"]}
     helpers.write_json(json.loads(path.read_text()) | {"smoothing": smoothing, "windows": cut}, path)

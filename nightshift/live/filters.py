@@ -96,6 +96,14 @@ class RunFilter:
         """The alarm that goes on, a Stretch; None without."""
         return self.stretch if self.stretch and self.stretch.called_at is not None else None
 
+    def rename_classes(self, before, after):
+        """Take the probabilities of the stretch from the classes `before` to those `after`, lists of names;
+        one that a stretch has not known had no probability in it.
+        """
+        if self.stretch:
+            known = dict(zip(before, self.stretch.chances, strict=True))
+            self.stretch.chances = np.array([known.get(name, 0.0) for name in after])
+
     def close(self):
         """End the stretch, as the run does; returns the alarm that it was, else None."""
         alarm, self.stretch = self.alarm, None

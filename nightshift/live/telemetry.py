@@ -43,7 +43,8 @@ class Watch:
     makes a Pull for a RuntimePredictor. filters : {run: RunFilter}. last : {run: start of its last judged
     window}. farthest : {id of a stretch: (the metric that lies farthest from usual, by how many spreads, what
     it is, what is usual)}. named : {id of a stretch: diagnosis of its alarm}. counted : windows judged and
-    flagged since the start. stamp : when the loaded files were written, ns since 1970.
+    flagged since the start. stamp : when the loaded files were written, ns since 1970. predictor : the
+    RuntimePredictor in use.
     """
 
     paths: object
@@ -56,6 +57,7 @@ class Watch:
     named: dict = field(default_factory=dict)
     counted: dict = field(default_factory=lambda: {"windows": 0, "flagged": 0})
     stamp: tuple = ()
+    predictor: object = None
 
     def load(self):
         """Load the models and what the last night says of servers, where a night has written them anew since;
@@ -67,7 +69,10 @@ class Watch:
             return
         if not stamp[0]:
             raise ValueError(f"{files[0]} is not there: nodes are judged by models that a night has trained")
-        self.predictor = RuntimePredictor(self.paths.models, self.rule)
+        before, self.predictor = self.predictor, RuntimePredictor(self.paths.models, self.rule)
+        if before:  # alarms go on, although the new models may know other kinds of trouble
+            for follow in self.filters.values():
+                follow.rename_classes(before.classes, self.predictor.classes)
         self.predictor.past = past_of_servers(self.paths, self.predictor.detector)
         grid = self.predictor.grid
         self.pull = self.pull_of(self.predictor)

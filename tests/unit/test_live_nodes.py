@@ -1,6 +1,7 @@
 """Nodes between the nights: scores as those of a night, alarms by their filters, provisional findings that a night takes over."""
 
 import json
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -166,6 +167,35 @@ def test_a_stream_that_begins_again_goes_on_with_the_same_finding(tmp_path):
     [after] = read_provisional(tmp_path, "telemetry").itertuples()
     assert (after.start, after.goes_on) == (before.start, True)
     assert after.end > before.end
+
+
+def test_an_alarm_goes_on_by_models_that_know_other_kinds_of_trouble(tmp_path):
+    """Here none, as where the labelled days have left the window."""
+    write_live_models(tmp_path)
+    clock = Clock({("x-n01", "7"): run(N, 1, cpu=(12, N, 70))})
+    watch = clock.watch(tmp_path)
+    before = [clock.look(watch, moment) for moment in range(14, 26, 3)]
+    assert watch.table(watch.alarms).diagnosis.tolist() == ["cpuoccupy"]
+    shutil.rmtree(tmp_path / "models")
+    write_live_models(tmp_path, classes=[])
+    after = [clock.look(watch, moment) for moment in range(26, 38, 3)]
+    assert sum(len(look["begins"]) for look in [*before, *after]) == 1
+    assert not any(len(look["ends"]) for look in after)
+    [alarm] = watch.table(watch.alarms).itertuples()
+    assert alarm.diagnosis == "unknown"
+    assert alarm.windows > 8, "those from before count as well"
+
+
+def test_the_probabilities_of_a_stretch_follow_their_classes():
+    rule = Rule(consecutive=1, majority=1)
+    follow = RunFilter(rule)
+    follow.rename_classes(["p a"], ["p b"])
+    window = SimpleNamespace(node_id="n", job_id="7", start=at(0), end=at(4), flagged=True, score=5.0, p_value=0.001)
+    follow.add(window, np.array([0.7, 0.2, 0.1]))
+    follow.rename_classes(["p a", "p b", "p none"], ["p none", "p new", "p a"])
+    assert follow.stretch.chances.tolist() == [0.1, 0.0, 0.7]
+    follow.add(window, np.array([0.5, 0.5, 0.0]))
+    assert follow.stretch.chances.tolist() == [0.6, 0.5, 0.7]
 
 
 def test_a_server_that_does_not_answer_costs_no_window(tmp_path):
