@@ -101,8 +101,8 @@ class RunFilter:
         one that a stretch has not known had no probability in it.
         """
         if self.stretch:
-            known = dict(zip(before, self.stretch.chances, strict=True))
-            self.stretch.chances = np.array([known.get(name, 0.0) for name in after])
+            chance_of = dict(zip(before, self.stretch.chances, strict=True))
+            self.stretch.chances = np.array([chance_of.get(name, 0.0) for name in after])
 
     def close(self):
         """End the stretch, as the run does; returns the alarm that it was, else None."""
