@@ -136,9 +136,8 @@ def load(n_nodes=200, n_metrics=60):
         with tempfile.TemporaryDirectory() as folder, victoria(Path(folder)) as url:
             fill(url, nodes, metrics, end, job)
             paths = study_paths("telemetry", folder)
-            write_noise_models(
-                paths, metrics, servers, {"sampling_s": STEP_S, "window_s": 300, "step_s": STEP_S, "trim_s": 60, "least_coverage": 0.5}
-            )
+            cut = {"sampling_s": STEP_S, "window_s": 300, "step_s": STEP_S, "trim_s": 60, "least_coverage": 0.5}
+            write_noise_models(paths, metrics, servers, cut)
             server = Prometheus({name: name for name in metrics}, "instance", "slurm_job", STEP_S, 3600, 30.0, None)
             watch = Watch(paths, Rule(), "", lambda predictor, s=server, u=url: Pull(s, s.connect(u, set()), predictor.metrics))
             os.sched_setaffinity(0, {0})
@@ -338,5 +337,5 @@ def troubles(n_runs=40, n_tries=10, rest=120):
 
 
 if __name__ == "__main__":
-    mode, *words = sys.argv[1:] or ["load"]
+    mode, *words = sys.argv[1:] or ["load"]  # "train" is for a process of `troubles`
     train(*words) if mode == "train" else {"load": load, "troubles": troubles}[mode](*map(int, words))

@@ -96,9 +96,9 @@ class RunFilter:
         """The alarm that goes on, a Stretch; None without."""
         return self.stretch if self.stretch and self.stretch.called_at is not None else None
 
-    def rename_classes(self, before, after):
-        """Take the probabilities of the stretch from the classes `before` to those `after`, lists of names;
-        one that a stretch has not known had no probability in it.
+    def change_classes(self, before, after):
+        """Let the probabilities of the stretch, in the order of the classes `before`, be in that of `after`,
+        both lists of names: 0 for a class that was not there, and none for one that is gone.
         """
         if self.stretch:
             chance_of = dict(zip(before, self.stretch.chances, strict=True))

@@ -72,7 +72,7 @@ class Watch:
         before, self.predictor = self.predictor, RuntimePredictor(self.paths.models, self.rule)
         if before:  # alarms go on, although the new models may know other kinds of trouble
             for follow in self.filters.values():
-                follow.rename_classes(before.classes, self.predictor.classes)
+                follow.change_classes(before.classes, self.predictor.classes)
         self.predictor.past = past_of_servers(self.paths, self.predictor.detector)
         grid = self.predictor.grid
         self.pull = self.pull_of(self.predictor)

@@ -189,10 +189,10 @@ def test_an_alarm_goes_on_by_models_that_know_other_kinds_of_trouble(tmp_path):
 def test_the_probabilities_of_a_stretch_follow_their_classes():
     rule = Rule(consecutive=1, majority=1)
     follow = RunFilter(rule)
-    follow.rename_classes(["p a"], ["p b"])
+    follow.change_classes(["p a"], ["p b"])
     window = SimpleNamespace(node_id="n", job_id="7", start=at(0), end=at(4), flagged=True, score=5.0, p_value=0.001)
     follow.add(window, np.array([0.7, 0.2, 0.1]))
-    follow.rename_classes(["p a", "p b", "p none"], ["p none", "p new", "p a"])
+    follow.change_classes(["p a", "p b", "p none"], ["p none", "p new", "p a"])
     assert follow.stretch.chances.tolist() == [0.1, 0.0, 0.7]
     follow.add(window, np.array([0.5, 0.5, 0.0]))
     assert follow.stretch.chances.tolist() == [0.6, 0.5, 0.7]

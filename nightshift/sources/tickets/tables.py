@@ -231,9 +231,12 @@ def records_of(text):
             raise ValueError(
                 f"it is a JSON object with {len(lists)} lists of objects: it needs one list of tickets"
             )
-        # a ticket alone may have no tags, and an answer without tickets is none
-        is_ticket = any(name.lower() in ("subject", *TITLES) for name in content)
-        content = lists[0] if lists else [content] if is_ticket or [] not in content.values() else []
+        # an answer without tickets is none, but a ticket alone may have an empty list, such as of tags
+        is_ticket = [] not in content.values() or any(
+            name.lower() in ("subject", *TITLES) for name in content
+        )
+        alone = [content] if is_ticket else []
+        content = lists[0] if lists else alone
     return list(enumerate(content, 1))
 
 
