@@ -196,7 +196,7 @@ def read_arrays(text):
     return found if at == len(text) else None
 
 
-def read_lines(text):
+def read_json_lines(text):
     """Return (number, value) of each line of `text` that is not empty, the value None where it is no JSON;
     ValueError of one line where no line is an object.
     """
@@ -220,7 +220,7 @@ def records_of(text):
     try:
         content = read_arrays(text) or json.loads(text)
     except ValueError:
-        return read_lines(text)
+        return read_json_lines(text)
     if isinstance(content, dict):
         lists = [
             value
