@@ -23,7 +23,7 @@ from nightshift.detectors.telemetry_sites import site_of
 from nightshift.series import NUMBERS
 from nightshift.wording import from_to, last_moment, lasting, moment, plural
 
-# as in the digest by default: what ended this long before the newest data has ended for good
+# the default of the digest: what ended so long before the newest data does not go on
 STILL = pd.Timedelta(hours=6)
 
 # ----------------------------------------------------------------------------------------------------- Ranges
@@ -58,9 +58,9 @@ class Ranges:
 def reference_of(incident, ranges):
     """Choose the windows that show what is healthy for one incident: (DataFrame, whose they are, in words).
 
-    These are the windows of the other nodes of the same job, which compute the same at the same time. Where
-    there are fewer than three such nodes, or ten such windows, it is the node's own healthy past; where it
-    has none, what all nodes do.
+    These are the unflagged windows of the other nodes of the same job, which compute the same at the same
+    time. Where there are fewer than three such nodes, or ten such windows, it is the node's own healthy past;
+    where that has fewer than ten windows, all unflagged windows.
     """
     same_job = ranges.unflagged.job_id == incident.job_id
     others = ranges.unflagged[same_job & (ranges.unflagged.node_id != incident.node_id)]
@@ -272,8 +272,8 @@ def table_to_read(findings):
 
 
 def silence_of(silent, spans, *, source_end):
-    """Turn one silent node, or site, into a finding, a dictionary; its p-value is that of the longest of all
-    pauses of all nodes.
+    """Turn one silent node, or site, into a finding, a dictionary; its p-value is the share of the pauses of
+    all nodes that lasted as long or longer.
 
     silent : a row of `silent_entities`. spans : runs, as `spans_of` gives them. source_end : the newest
     window.
@@ -432,8 +432,8 @@ def plot_incident(incident, windows, ax, *, metric, column):
     """Draw the telling metric of an incident over its run: red the node, with dots where it was flagged, grey
     the other nodes of its job, the band what is healthy.
 
-    windows : as `windows_around` gives them, with `flagged`. metric : the row of `deviations`. column : of
-    it.
+    windows : as `windows_around` gives them, with `flagged`. metric : the row of `deviations`. column : that
+    of the metric in `windows`.
     """
     ax.axhspan(metric.low, metric.high, color="0.9", zorder=0)
     for node, rows in windows.groupby("node_id"):
@@ -484,8 +484,9 @@ def node_map(scored, reported, *, judged_from, days, max_nodes):
     n - 1] of -log10 of the p-value, NaN where it did not run; the n + 1 moments between the stretches,
     without zone; hours of one).
 
-    days : length of the judged time, which is cut into at most 84 stretches of whole hours. The strangest
-    nodes come first: those with most findings, then with the strongest window; at most `max_nodes`.
+    days : length of the judged time, which is cut into at most 84 stretches of whole hours. A window belongs
+    to the stretch in which it ends. The strangest nodes come first: those with most findings, then with the
+    strongest window; at most `max_nodes`.
     """
     hours = np.clip(np.ceil(days * 24 / 84), 1, None)
     n_columns = int(np.ceil(days * 24 / hours))
@@ -494,6 +495,7 @@ def node_map(scored, reported, *, judged_from, days, max_nodes):
     column = scored.score
     if len(scored):
         column = ((scored.end - judged_from) / pd.Timedelta(hours=hours)).astype(int)
+        column = column.clip(upper=n_columns - 1)  # the judged time holds its end
     table = strength.groupby([scored.node_id, column]).max().unstack()
     order = pd.DataFrame({"findings": reported.node_id.value_counts(), "strength": table.max(axis=1)}).fillna(
         0
@@ -526,7 +528,7 @@ def plot_map(table, edges, ax, *, incidents, darkest):
     names = [shorten(node, 30, placeholder="...") for node in table.index]
     ax.set_yticks(np.arange(len(table)) + 0.5, names, fontsize="small", parse_math=False)
     ax.figure.colorbar(mesh, ax=ax, label="-log10 of the p-value", pad=0.01)
-    if len(incidents):
+    if len(marked):
         ax.legend(loc="upper left", bbox_to_anchor=(1.13, 1))
     ax.invert_yaxis()
     return ax

@@ -31,15 +31,15 @@ def read_spans(path, window_end):
 
 
 def healthy_past(path, nodes, *, judged, columns, judged_from):
-    """Read the healthy windows of `nodes`: labelled so, for training, or without a label before the judged
-    days; of `judged`, the judged windows, where there is no node. columns : {metric: its column}.
+    """Read the healthy windows of `nodes`: labelled so, or without a label and for training or before the
+    judged days; of `judged`, the judged windows, where there is no node. columns : {metric: its column}.
     """
     past = judged
     if len(nodes):
         of_nodes = [("node_id", "in", list(nodes))]
         past = read_windows(path, columns=[*ABOUT, *columns.values()], filters=of_nodes)
-    trusted = (past.anomaly == "") & (past.end <= judged_from)
-    return past[(past.anomaly == "none") | (past.part == "train") | trusted]
+    trusted = (past.part == "train") | (past.end <= judged_from)
+    return past[(past.anomaly == "none") | (past.anomaly == "") & trusted]
 
 
 # ---------------------------------------------------------------------------------------------------- Metrics
@@ -130,8 +130,8 @@ def lacking_words(lacking):
 
 
 def waiting_nodes(nodes, gone):
-    """List the nodes without a sample for half a day or more that are not called silent, longest first:
-    DataFrame node, last seen, silent, days, allowed, days.
+    """List the nodes without a sample for more than half a day that are not called silent, longest first:
+    DataFrame node, "last seen", "silent, days", "allowed, days".
 
     nodes : as `node_rhythms` gives them. gone : the silent rows of them.
     """

@@ -328,6 +328,14 @@ def test_the_healthy_past_of_a_node_ends_before_the_judged_days(tmp_path):
     assert len(healthy_past(tmp_path / "clean.parquet", [], **more)) == 0
 
 
+def test_a_labelled_trouble_is_no_healthy_past_even_where_it_is_for_training(tmp_path):
+    training = nights().assign(part="train")
+    more = {"columns": {"x": "x|mean"}, "judged_from": NOON - pd.Timedelta("12h")}
+    assert len(healthy_past(tmp_path, [], judged=training, **more)) == len(training)
+    assert len(healthy_past(tmp_path, [], judged=training.assign(anomaly="memleak"), **more)) == 0
+    assert len(healthy_past(tmp_path, [], judged=training.assign(anomaly="none", part=""), **more)) == len(training)
+
+
 def test_what_was_watched_is_said_by_runs_of_jobs_or_by_nodes():
     windows = pd.DataFrame({"node_id": ["a", "b", "b", "b"], "job_id": "7", "start": NOON, "flagged": [True, False, False, False]})
     windows["end"] = windows.start + 60 * SECOND
@@ -373,6 +381,9 @@ def test_the_map_has_a_column_per_stretch_and_the_nodes_with_findings_first():
     assert (table.index.tolist(), table.shape, hours, len(edges)) == (["b", "a"], (2, 84), 2, 85)
     assert table[0].tolist() == pytest.approx([1, 3])
     assert node_map(scored[:0], scored[:0], judged_from=NOON, days=1, max_nodes=40)[0].shape == (0, 24)
+    at_the_end = scored[:1].assign(end=NOON + pd.Timedelta(days=7))
+    table, _, _ = node_map(at_the_end, scored[:0], judged_from=NOON, days=7, max_nodes=40)
+    assert table[83].tolist() == pytest.approx([3]), "the judged time holds its end"
 
 
 def test_models_stand_beside_their_baselines_and_a_coin_has_a_line():
