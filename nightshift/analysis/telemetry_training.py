@@ -15,12 +15,13 @@ def read_teaching(path, features, *, judged_from, most_windows):
     every how many days one teaches that nobody has labelled).
 
     path : of the clean table. Windows with a label, or of which the source says what they are for, are read
-    whole. Where none of them teaches, all windows that end by `judged_from` are taken for healthy, of more
-    than `most_windows` those of each second day, each third and so on, the newest first: memory holds these.
+    whole. Where no label teaches, all windows that end by `judged_from` are taken for healthy, of more than
+    `most_windows` those of each second day, each third and so on, the newest first: memory holds these.
     """
     about = read_windows(path, columns=WINDOW_KEYS)
     are_labelled = bool(((about.anomaly != "") & (about.part != "test")).any())
-    n_healthy = int(((about.anomaly == "") & (about.part == "") & (about.end <= judged_from)).sum())
+    healthy = (about.anomaly == "") & (about.part == "") & (about.end <= judged_from)
+    n_healthy = 0 if are_labelled else int(healthy.sum())  # beside labels, what has none teaches nothing
     every, named = max(1, -(-n_healthy // most_windows)), [[("anomaly", "!=", "")], [("part", "!=", "")]]
     of_days = []
     for number, file in enumerate(reversed(days_of_table(path))):

@@ -358,8 +358,9 @@ def test_of_too_many_windows_without_a_label_whole_days_teach_the_newest_first(t
     assert sorted(teaching.start.dt.floor("D").unique()) == [START, START + pd.Timedelta(days=2)]
     assert [name for name in teaching if "|" in name] == [f"{METRICS[0]}|mean"]
     write_windows(paths, windows.assign(anomaly=np.where(windows.start < START + pd.Timedelta("12h"), "membw", "")))
-    teaching, _, _ = read_teaching(paths.clean, [], **read)
+    teaching, _, every = read_teaching(paths.clean, [], **read)
     assert (teaching.anomaly == "membw").all(), "where something is labelled, nothing else teaches"
+    assert every == 1, "nor is it said of any days that they do"
 
 
 def test_healthy_windows_alone_train_a_detector_that_nothing_measures(tmp_path):
