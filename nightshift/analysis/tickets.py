@@ -62,12 +62,12 @@ def first_week(kind, tested, *, unit, week):
 
     tested : WeeklyTest of the kind. It is that week of its window from which most tickets are beyond the
     expected ones; where no tickets are counted, the first of the window; of a backlog, the first of the weeks
-    in a row whose surprise has a p-value of 0.05 or less.
+    in a row up to `week` whose surprise has a p-value of 0.05 or less, `week` itself where it has none.
     """
     if kind == "backlog":
         surprises = np.nan_to_num(tested.surprise[unit, : week + 1])
         usual = tail_p_values(surprises, earlier(tested.surprise, week)) > 0.05
-        return int(np.flatnonzero(usual)[-1]) + 1 if usual.any() else 0
+        return min(int(np.flatnonzero(usual)[-1]) + 1, week) if usual.any() else 0
     window = int(tested.window[unit, week])
     first = week + 1 - window
     if tested.by_week is None:
@@ -105,29 +105,33 @@ def growth_evidence(rows, counts):
     """
     o, e, weeks = counts
     users = rows.user[rows.user != ""].nunique()
-    who, window = f" from {users} users" if users else "", f"{weeks} weeks" if weeks > 1 else "week"
+    who = f" from {plural(users, 'user')}" if users else ""
+    window = f"{weeks} weeks" if weeks > 1 else "week"
     sentence = (
         f"{o:.0f} tickets in the last {window}{who}, {e:.1f} expected by its share before, and its season"
     )
     return Evidence(o / weeks, e / weeks, "tickets per week", sentence, max(o - e, 0))
 
 
-def backlog_evidence(rows, counts):
-    """Write the Evidence of a backlog: open tickets beside those that would be open as usual; as above."""
+def backlog_evidence(rows, counts, *, hour="h"):
+    """Write the Evidence of a backlog: open tickets beside those that would be open as usual.
+
+    rows, counts : as for `growth_evidence`. hour : what an hour is called.
+    """
     o, e, _ = counts
     waits = rows[rows.open].resolution_h.median()
     sentence = (
         f"{o:.0f} tickets of the last {PAST} weeks are open, {e:.0f} would be if resolved as fast as usual; "
-        f"half of them have waited for {waits:,.0f} h or longer"
+        f"half of them have waited for {waits:,.0f} {hour} or longer"
     )
     return Evidence(o, e, "open tickets", sentence, max(o - e, 0))
 
 
 def slow_evidence(rows, before, *, counts, hour):
-    """Write the Evidence of a slow topic: its median wait beside that of its tickets `before`; as above.
+    """Write the Evidence of a slow topic: its median wait beside that of its tickets `before`.
 
-    A median that is not reached counts as the longest time seen, which is too little. The impact is in the
-    tickets that still wait.
+    rows, counts, hour : as for `backlog_evidence`; counts are of closings. A median that is not reached
+    counts as the longest time seen, which is too little. The impact is the number of tickets that still wait.
     """
     o, e, weeks = counts
     now, usual = median_wait(rows), median_wait(before)
@@ -141,7 +145,7 @@ def slow_evidence(rows, before, *, counts, hour):
 
 def counted_tickets(night, kind, *, name, weeks):
     """Select the tickets that a finding counts: those of its unit and of the last `weeks`; of a backlog, of
-    all that are remembered.
+    the last PAST weeks.
     """
     weeks = PAST if kind == "backlog" else weeks
     return tickets_of(night.tickets, kind, name=name, since=night.end - weeks * WEEK)
@@ -151,7 +155,7 @@ def evidence_of(night, kind, *, name, since, counts):
     """Select the tickets of a finding that began at `since`, and write its Evidence: (rows, Evidence)."""
     rows = counted_tickets(night, kind, name=name, weeks=counts[2])
     if kind == "backlog":
-        return rows, backlog_evidence(rows, counts)
+        return rows, backlog_evidence(rows, counts, hour=night.hour)
     if kind != "slow_topic":
         return rows, growth_evidence(rows, counts)
     before = tickets_of(night.tickets, kind, name=name, since=since - PAST * WEEK)

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from nightshift.analysis.tickets import (
+    backlog_evidence,
     finding_series,
     first_week,
     growth_evidence,
@@ -62,7 +63,19 @@ def test_the_evidence_counts_weeks_and_users():
     )
     nobody = growth_evidence(rows.assign(user=""), (4.0, 8.0, 2))
     assert nobody.sentence.startswith("4 tickets in the last 2 weeks, 8.0 expected")
+    assert growth_evidence(rows[:1], (4.0, 1.5, 1)).sentence.startswith("4 tickets in the last week from 1 user, ")
     assert (nobody.observed, nobody.expected, nobody.impact) == (2, 4, 0)
+
+
+def test_the_wait_of_a_backlog_is_in_the_hours_of_its_clock():
+    rows = pd.DataFrame({"open": [True, True, False], "resolution_h": [30.0, 50, 9]})
+    sentence = backlog_evidence(rows, (2.0, 1.0, 1), hour="h of work").sentence
+    assert sentence.endswith("half of them have waited for 40 h of work or longer")
+
+
+def test_a_backlog_begins_no_later_than_the_week_in_which_it_is_found():
+    alike = of_one_unit([0] * 40, window=1, expected=1)  # no week has a p-value of 0.05 or less
+    assert first_week("backlog", alike, unit=0, week=39) == 39
 
 
 def test_the_headline_says_nothing_that_is_not_known():
