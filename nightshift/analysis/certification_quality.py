@@ -65,12 +65,12 @@ def auc_rows(values, labels, *, where, weights, interval):
 
 
 def bad_run_rows(experts, strange, *, interval):
-    """Compute the AUC of whole bad runs and of isolated bad lumisections, those that lie in runs good
-    otherwise: one dict for each of the two that there is.
+    """Compute the AUC of bad lumisections in whole bad runs and of isolated ones, in all other runs: one dict
+    for each of the two that there is.
 
     experts : DataFrame run, label (good or expert), score. strange : bool, whether the first threshold flags
-    the lumisections to which the index of experts points. A run is whole bad when experts rejected WHOLE of
-    its lumisections.
+    a lumisection, by the index of `experts`. A run is whole bad when experts rejected WHOLE of its
+    lumisections or more.
     """
     bad_share = (experts.label == "expert").groupby(experts.run).mean()
     in_bad_run, rows = experts.run.isin(bad_share.index[bad_share >= WHOLE]), []
@@ -259,13 +259,15 @@ def failure_rows(failures, scored, *, inside, reference, interval):
     """Count what is found of each strength and kind of known failures, strongest first: DataFrame strength,
     kind, failures, found, lumisections, flagged, AUC.
 
-    failures : as `parse_failures` gives them, with found. scored : DataFrame run, score, failure (see
-    `failure_of`), strange (whether the first threshold flags it). inside : bool (n,), lumisections of
-    failures that count. reference : bool (n,), good ones that they are held against.
+    failures : as `parse_failures` gives them, at least one, with found; those of unknown strength come last.
+    scored : DataFrame run, score, failure (see `failure_of`), strange (whether the first threshold flags it).
+    inside : bool (n,), lumisections of failures that count. reference : bool (n,), good ones that they are
+    held against.
     """
-    by_strength = ((strength, group) for strength, group in failures.groupby("strength"))
+    failures = failures.assign(words=failures.words.astype(object).fillna("unknown"))
+    by_strength = ((strength, group) for strength, group in failures.groupby("strength", dropna=False))
     groups = [
-        *failures.groupby(["strength", "kind"]),
+        *failures.groupby(["strength", "kind"], dropna=False),
         *(((strength, "all kinds"), group) for strength, group in by_strength),
     ]
     rows = []
@@ -307,7 +309,7 @@ def named_by_strength(named, failures):
     all.
     """
     each = named.groupby("failure").agg(one=("one", "mean"), all=("all", "mean"), flagged=("one", "size"))
-    each = each.join(failures[["words", "strength"]])
+    each = each.join(failures[["words", "strength"]].fillna({"words": "unknown"}))
     each = each.sort_values("strength", ascending=False, kind="stable").groupby("words", sort=False)
     table = each.agg(
         failures=("one", "size"), flagged=("flagged", "sum"), one=("one", "mean"), all=("all", "mean")

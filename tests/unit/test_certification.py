@@ -22,7 +22,18 @@ from nightshift.analysis.certification_night import (
     resolution_words,
     verdict_title,
 )
-from nightshift.analysis.certification_quality import as_text, failure_of, overlapped, parse_failures, ranges_of, step_rows, steps_in_words, why_lost
+from nightshift.analysis.certification_quality import (
+    as_text,
+    failure_of,
+    failure_rows,
+    named_by_strength,
+    overlapped,
+    parse_failures,
+    ranges_of,
+    step_rows,
+    steps_in_words,
+    why_lost,
+)
 from nightshift.analysis.certification_training import area_table, area_words
 from nightshift.cleaning.certification import label_of, list_pairs, mark_measured, usual_binning, with_gaps
 from nightshift.detectors.certification import decision_values, own_scores
@@ -312,6 +323,19 @@ def test_known_failures_are_parsed_placed_and_met():
     assert overlapped(failures, ranges).tolist() == [True]
     assert overlapped(ranges, failures).tolist() == [False, True]
     assert overlapped(failures, ranges[:0]).tolist() == [False]
+
+
+def test_known_failures_of_unknown_strength_are_counted_too():
+    truth = pd.DataFrame({"entity": ["run 7: 2-3: a"], "strength": [np.nan], "kind": "dead_cells"})
+    failures = parse_failures(truth, [7]).assign(found=True)
+    scored = pd.DataFrame({"run": [7, 7], "lumisection": [1, 2], "score": [0.1, 0.9], "strange": [False, True]})
+    scored["failure"] = failure_of(scored, failures)
+    inside = (scored.failure >= 0).to_numpy()
+    table = failure_rows(failures, scored, inside=inside, reference=~inside, interval=lambda values, bad, run: (1.0, np.nan, np.nan))
+    rows = table[["strength", "kind", "failures", "found", "lumisections", "flagged", "AUC"]].to_numpy().tolist()
+    assert rows == [["unknown", kind, 1, 1, 1, 1.0, "1.000"] for kind in ("all kinds", "dead cells")]
+    named = pd.DataFrame({"failure": [0], "one": [True], "all": [False]})
+    assert named_by_strength(named, failures).strength.tolist() == ["unknown"]
 
 
 def test_what_is_lost_and_let_through_is_counted():
