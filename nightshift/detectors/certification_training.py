@@ -72,7 +72,7 @@ def fold_task(frame, x, *, dataset, fold, number):
     """Make the task of one fold: it learns from good older runs outside of it and scores its rows.
 
     frame : DataFrame run, label, part of the rows of x. fold : int (n,), -1 for the test. Validation runs
-    outside of the fold stop it; where all are in the fold, every fifth run of the others.
+    outside of the fold stop it, or, where these have fewer than two good lumisections, every fifth run there.
     """
     part = frame.part.to_numpy()
     others = (frame.label == "good").to_numpy() & ~np.isin(fold, [number, -1])
@@ -92,7 +92,7 @@ def tasks_of(frame, x, *, dataset, rng):
     """Make the tasks of a dataset: "run and time", "random", and one per fold.
 
     frame : DataFrame run, label, part and fold of the labelled measured lumisections x (n, F). The random
-    split has as many rows to fit, to stop by and to score as that by run and time.
+    split has about as many good rows to fit, to stop by and to score as that by run and time.
     """
     flat, good, part = np.flatnonzero, (frame.label == "good").to_numpy(), frame.part.to_numpy()
     fold = frame.fold.where(frame.part != "test", -1).to_numpy()
@@ -158,7 +158,8 @@ def judge_fit(fit, errors, *, worst, own=None):
     errors : squared errors (n, F), or None beside a score of its own (n,). A decision value is the logarithm
     of the mean over the worst share of the errors, each in units of its median on good validation
     lumisections, less the median good one: failures touch few histograms, so that a mean over all would
-    dilute them, and the maximum alone follows the noise.
+    dilute them, and the maximum alone follows the noise. The distance, which is in usual units already,
+    takes the mean over all.
     """
     check, is_distance = fit.task.check, fit.method == "distance"
     fit.worst = 1.0 if is_distance else worst
@@ -310,16 +311,22 @@ def store_fit(fit, folder, *, scaling, network_of):
     scaling : {feature: its range}. network_of : gives the Keras model of a fit that is a network.
     """
     name = fit.task.dataset
-    for path in [*folder.glob(f"{name}.*"), *folder.glob(f"{name}-*")]:
-        path.unlink()
+    for stem in [name, *(member_name(name, method) for method in JOINED)]:
+        for suffix in (".skops", ".keras"):  # by whole names: another dataset may begin with the same letters
+            (folder / f"{stem}{suffix}").unlink(missing_ok=True)
     if fit.method != COMBINED:
         return {"scaling": scaling} | store_model(fit, folder / name, network_of=network_of)
     members = [
-        store_model(one, folder / f"{name}-{one.method.replace(' ', '_')}", network_of=network_of)
+        store_model(one, folder / member_name(name, one.method), network_of=network_of)
         | {"name": one.method, "spread": float(spread)}
         for one, spread in zip(fit.members, fit.spreads, strict=True)
     ]
     return {"scaling": scaling, "members": members}
+
+
+def member_name(dataset, method):
+    """Name the file, without suffix, of a method that judges a dataset together with others."""
+    return f"{dataset}-{method.replace(' ', '_')}"
 
 
 def store_model(fit, path, *, network_of):
