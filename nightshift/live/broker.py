@@ -14,6 +14,7 @@ import os
 import queue
 import ssl
 import threading
+import time
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
@@ -21,7 +22,7 @@ import stomp
 import tenacity
 
 SCHEMES = {"stomp://": 61613, "stomp+ssl://": 61612}  # and the ports at which ActiveMQ offers them
-LINGER_S = 0.05  # that a batch waits for more: one fsync then serves many messages
+LINGER_S = 0.05  # that a batch waits for more at most, a tenth for each: one fsync then serves many messages
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 60.0  # between two tries to reach a broker
 CONNECT_S = 10.0
 log = logging.getLogger(__name__)
@@ -124,12 +125,16 @@ class Inbox(stomp.ConnectionListener):
         self.lost.set()
 
     def take(self, most):
-        """Return the messages that are there, up to `most`, after a short wait for the first; [] for none."""
+        """Return the messages that are there, up to `most`, after a short wait for the first, and for more
+        within LINGER_S; [] for none.
+        """
         taken = []
         try:
             taken.append(self.messages.get(timeout=0.2))
-            while len(taken) < most:
-                taken.append(self.messages.get(timeout=LINGER_S / 10))
+            end = time.monotonic() + LINGER_S
+            while len(taken) < most:  # beyond the end, only what is there already
+                left = max(end - time.monotonic(), 0)
+                taken.append(self.messages.get(timeout=min(left, LINGER_S / 10)))
         except queue.Empty:
             pass
         return taken
@@ -174,8 +179,8 @@ def connect(subscription):
 
 
 def subscription_headers(subscription):
-    """How a broker is asked for a destination: so many messages at a time, and a topic for as long as we are
-    away. A queue keeps its messages by itself, and ActiveMQ subscribes to none durably.
+    """How a broker is asked for a destination: for so many messages at a time, and to keep those of a topic
+    while we are away. A queue keeps its messages by itself, and ActiveMQ subscribes to none durably.
     """
     most = str(subscription.prefetch)
     headers = {"activemq.prefetchSize": most, "prefetch-count": most, "receipt": subscription.name}
@@ -214,9 +219,9 @@ def receive(subscription, keep, stopped, *, most=2000):
     """Deliver messages to `keep` until `stopped`, a threading.Event, is set.
 
     keep : a function of a list of bytes, which returns when they are on disk; they are acknowledged after
-    that, so that what it raises, which ends all, leaves them to the broker. A broker that goes away is
-    tried again, with waits that double from half a second to a minute, drawn at random. most : messages
-    kept at once.
+    that. What it raises ends all and leaves them to the broker. A broker that goes away is tried again, after
+    waits drawn at random up to a limit that doubles from half a second to a minute. most : messages kept at
+    once.
     """
     wait = tenacity.wait_random_exponential(FIRST_WAIT_S, max=LONGEST_WAIT_S)
     tries = tenacity.Retrying(

@@ -1,11 +1,13 @@
 """Transfers between the nights: what is known at a start, the journal, scores that a night would give, problems that are told at once."""
 
 import json
+import queue
 import shutil
 import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -16,7 +18,7 @@ from rucio_events import states_at_starts
 from nightshift.cleaning.transfers import ENTITIES
 from nightshift.cleaning.transfers_days import Carried
 from nightshift.detectors.transfers_limits import Limits, judge_blocks, judge_transfers
-from nightshift.live import at_starts, transfers
+from nightshift.live import at_starts, broker, transfers
 from nightshift.live.at_starts import AtStarts, order_keys
 from nightshift.live.broker import login, read_address
 from nightshift.live.journal import Journal, Position, files_of, read_lines_at
@@ -303,6 +305,22 @@ def test_an_address_names_host_port_and_virtual_host():
         "vhost": "rucio/prod",
     }
     assert read_address("stomp://mq.example.org")["port"] == 61613
+
+
+def test_a_batch_does_not_wait_on_and_on_for_messages_that_come_steadily(monkeypatch):
+    now = [0.0]
+
+    def get(timeout):
+        now[0] += min(timeout, 0.004)
+        if timeout < 0.004:
+            raise queue.Empty
+        return "id", b"{}"
+
+    monkeypatch.setattr(broker, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    inbox = broker.Inbox(10)
+    inbox.messages = SimpleNamespace(get=get)
+    assert 10 < len(inbox.take(2000)) < 15
+    assert now[0] < 1.2 * broker.LINGER_S
 
 
 def test_a_login_needs_both_of_its_halves():
