@@ -12,7 +12,7 @@ from nightshift.live.filters import Rule
 from nightshift.live.samples import Pull
 from nightshift.live.telemetry import Watch
 
-STEP_S, BEGIN = 15, 117_990_720  # number of the moment with which the samples begin, 2026-01-30 12:00 UTC
+STEP_S, BEGIN = 15, 117_990_720  # number of the moment with which the samples begin, 2026-01-31 12:00 UTC
 QUERIES = {"cpu::a": "cpu", "mem::b": "mem"}
 
 

@@ -38,7 +38,7 @@ class Options(NamedTuple):
 
 class Setting(NamedTuple):
     """What a configuration says of nodes. paths : of the study. extract : all parameters of 1_extract.
-    address : of the Prometheus. site_pattern : as for `site_of`.
+    address : of the Prometheus. rule : when flagged windows are an alarm. site_pattern : as for `site_of`.
     """
 
     paths: object
@@ -139,11 +139,12 @@ def diagnose_job(options, job, since, until):
 
 
 def time_of(option, text):
-    """Read a time in UTC, ISO 8601 or seconds since 1970; ValueError of one line names the option."""
+    """Read a time in UTC, ISO 8601 or seconds since 1970, of which there are nine digits or more; ValueError
+    of one line names the option.
+    """
+    is_seconds = text.replace(".", "", 1).isdigit() and len(text.partition(".")[0]) > 8  # 20260131 is a day
     try:
-        time_ = (
-            pd.Timestamp(float(text), unit="s") if text.replace(".", "", 1).isdigit() else pd.Timestamp(text)
-        )
+        time_ = pd.Timestamp(float(text), unit="s") if is_seconds else pd.Timestamp(text)
         return time_.tz_localize("UTC") if time_.tz is None else time_.tz_convert("UTC")
     except ValueError:
         raise ValueError(f"{option} is {text!r}: it must be a time such as 2026-01-31T12:00") from None

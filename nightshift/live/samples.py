@@ -87,7 +87,10 @@ class Samples:
         at = begin - (self.end - self.length)
         for run, values in newest.items():
             if run not in self.values:
-                seen = begin + int(np.flatnonzero(np.isfinite(values).any(axis=1))[0])
+                there = np.flatnonzero(np.isfinite(values).any(axis=1))
+                if not len(there):  # NaN or infinite, which Prometheus may hold, is no sample
+                    continue
+                seen = begin + int(there[0])
                 # what is there from the beginning of the first pull on may have begun any time before
                 self.first[run] = seen if seen > self.end - self.length else None
                 self.values[run] = np.full((self.length, values.shape[1]), np.nan)

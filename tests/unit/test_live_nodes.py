@@ -12,8 +12,10 @@ from telemetry_tables import run_of, write_clean
 
 import helpers
 from nightshift.live.filters import Rule, RunFilter, table_of_alarms
+from nightshift.live.nodes import time_of
 from nightshift.live.predictor import RuntimePredictor
 from nightshift.live.provisional import build_provisional, judged_until, merge_alarms, read_provisional, take_over
+from nightshift.live.samples import Samples
 from nightshift.live.servers import past_of_servers
 from nightshift.runs import VERSION
 from nightshift.status import write_status
@@ -244,6 +246,20 @@ def test_samples_that_the_models_cannot_read_are_refused_in_one_line(products):
     helpers.write_json(description, models / "detector.json")
     with pytest.raises(ValueError, match="does not say how its windows were cut: delete the folder"):
         RuntimePredictor(models)
+
+
+def test_a_run_of_which_no_number_is_there_has_no_sample():
+    """Prometheus hands on NaN and infinite values of an exporter."""
+    read = {("x-n01", "7"): np.nan, ("x-n02", "7"): np.inf, ("y-n01", "9"): 1.0}
+    pull = SimpleNamespace(server=SimpleNamespace(step_s=STEP_S), read=lambda begin, n: {run: np.full((n, 2), value) for run, value in read.items()})
+    samples = Samples(10)
+    assert samples.update(pull, BEGIN) == 10
+    assert list(samples.values) == [("y-n01", "9")]
+
+
+@pytest.mark.parametrize("text", ["20260131", "2026-01-31", "1769817600", "1769817600.0"])
+def test_a_time_is_a_day_or_seconds_since_1970(text):
+    assert time_of("--since", text) == pd.Timestamp("2026-01-31", tz="UTC")
 
 
 # -------------------------------------------------------------------------------------------------------- Nights
