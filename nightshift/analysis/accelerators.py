@@ -28,20 +28,20 @@ QUANTITIES = {  # of the figure of ranges, with their units
 
 def weigh_samples(gpus, *, window_end, gap_periods, idle_pct, stall_pct):
     """Give each sample the time until the next one of its GPU: DataFrame sorted by device and timestamp, with
-    gap (one follows it), until, hours, held, stalled, idle, kwh.
+    period, gap (whether one follows it), until, hours, held, stalled, idle, kwh.
 
     gpus : DataFrame device, timestamp, job_id ("" is free), utilisation_pct, power_w, and loader_wait_pct
-    where trainings were watched. After a gap, of more than `gap_periods` sampling periods, a sample stands
-    for one period only: what was not seen is neither use nor idleness. A sample without utilisation is none.
-    Stalled is one whose training waits for data at least `stall_pct` of the time and whose GPU computes no
-    longer than the rest of it; where a loader works while the GPU computes, both shares are high.
+    where trainings were watched. Before a gap, of more than `gap_periods` sampling periods, a sample stands
+    for one period only: what was not seen is neither use nor idleness. Samples without utilisation are left
+    out. Stalled is one whose training waits for data at least `stall_pct` of the time and whose GPU computes
+    no longer than the rest of it; where a loader works while the GPU computes, both shares are high.
     """
     seen = gpus.utilisation_pct.notna()
     samples = gpus[seen].sort_values(["device", "timestamp"], ignore_index=True)
     ahead = -samples.groupby("device", sort=False).timestamp.diff(-1)
     period = ahead.groupby(samples.device).transform("median")
     period = period.fillna(ahead.median()).fillna(pd.Timedelta(0))
-    gap = ~(ahead <= gap_periods * period)  # the last sample of a GPU has one behind it too
+    gap = ~(ahead <= gap_periods * period)  # one follows the last sample of a GPU, too
     until = (samples.timestamp + ahead.where(~gap, period)).clip(upper=window_end)
     hours, held = (until - samples.timestamp) / ONE_HOUR, samples.job_id != ""
     waits = samples.get("loader_wait_pct", pd.Series(np.nan, samples.index)) >= stall_pct
@@ -53,12 +53,12 @@ def weigh_samples(gpus, *, window_end, gap_periods, idle_pct, stall_pct):
 
 
 def mark_stretches(samples, idle_hours):
-    """Cut samples into stretches: (the samples with stretch, its number, wasted, wasted_h; DataFrame of idle
-    stretches).
+    """Cut samples into stretches: (the samples with stretch (its number), unused_h, wasted, wasted_h;
+    DataFrame of idle stretches, stalled ones included).
 
     samples : as `weigh_samples` gives them. A stretch is what one allocation, a job on a GPU, does without a
-    break: all of it idle, stalled or used, and no gap inside. Wasted are idle and stalled ones of
-    `idle_hours` or more; of a stalled one, the share of the time in which the GPU did not compute.
+    break: all of it idle, stalled or used, and no gap inside. Idle and stalled stretches of `idle_hours` or
+    more are wasted; of a stalled one, only the time in which the GPU did not compute.
     """
     free = samples.hours * (1 - samples.utilisation_pct / 100)
     samples = samples.assign(unused_h=free.where(samples.stalled, samples.hours))
@@ -66,7 +66,7 @@ def mark_stretches(samples, idle_hours):
     other = samples.job_id != before.job_id
     other |= (samples.idle != before.idle) | (samples.stalled != before.stalled)
     samples = samples.assign(stretch=(other | ~before.gap.eq(False)).cumsum())
-    # one and the same each, or not known in some samples
+    # each has one value in a stretch, or is not known in some samples
     names = {name: (name, "max") for name in ("device", "node_id", "job_id", "user")}
     stretches = samples[samples.idle].groupby("stretch", as_index=False)
     waits = {"waits_pct": ("loader_wait_pct", "mean")} if "loader_wait_pct" in samples else {}
@@ -108,8 +108,8 @@ def allocations_of(samples, stretches):
 
 
 def idle_findings(judged, allocations, *, false_discovery_rate):
-    """Choose the findings among idle stretches: (all, the longest of each job and GPU first; those that are
-    reported; whether p-values can tell anything).
+    """Choose the findings among idle stretches: (the longest stretch of each job and GPU, the longest first;
+    those of them that are reported; whether p-values can tell anything).
 
     judged : idle stretches of the judged days. allocations : as `allocations_of` gives them. The p-value of a
     stretch is the share of the *used* allocations, idle in at most half of their samples, that hold one as
@@ -272,7 +272,7 @@ def ranges_of(held, devices):
 
 
 def name_devices(ax, devices):
-    """Write the names of GPUs at the y axis as they are: a $ is a $."""
+    """Write the names of GPUs on the y axis, at most 34 characters of each; a $ does not begin a formula."""
     names = [shorten(" ".join(name.split()), 34, placeholder=" ...")[:34] for name in devices]
     ax.set_yticks(np.arange(len(devices)) + 0.5, names, parse_math=False)
     return ax
@@ -280,7 +280,7 @@ def name_devices(ax, devices):
 
 def plot_loads(edges, load, seen, ax):
     """Draw the utilisation of GPUs (lines) over time: the darker, the more was computed; white is a GPU that
-    no job held, grey one that was not seen. The scale stands beside them.
+    no job held, grey one that was not seen. Adds a colour scale.
     """
     lines = np.arange(len(load) + 1)
     ax.pcolormesh(edges, lines, np.where(seen, np.nan, 1.0), cmap="Greys", vmin=0, vmax=5)
@@ -323,7 +323,7 @@ def compare(name, alarms, *, incidents, idle_hours):
     dictionary, recall and precision with Wilson's 95% intervals as text.
 
     alarms : DataFrame device, start, end. incidents : DataFrame entity, start, end; those of less than
-    `idle_hours` are not to be found, but no false alarms either.
+    `idle_hours` need not be found, but an alarm on one of them is not false either.
     """
     long_enough = (incidents.end - incidents.start) >= pd.Timedelta(hours=idle_hours)
     pairs = [

@@ -119,8 +119,8 @@ def members_of(grid, total):
 
 def common_cause(grid, total):
     """Tell what the fall of a total is, if most of its members fell with it: a dict of kind, members, share
-    (of them that fell) and sites (of those of a VO, the largest loss first, separated by ", "; "" for those
-    of one site), else None, also where one member explains it.
+    (of them that fell) and sites (where the members of a VO fell, the largest loss first, separated by ", ";
+    "" for the total of a site). Else None, also where one member explains it.
     """
     rows = members_of(grid, total)
     rows = rows[grid.features["weeks_active"][rows, total.start] > 0]
@@ -141,7 +141,7 @@ def merge_totals(grid, events):
     the events that stand alone).
 
     A total that only repeats one of its members is left out, and so is one whose efficiency or jobs change:
-    that is its mix.
+    these follow from the mix of its members.
     """
     findings, taken = [], set()
     totals = events[(events.site == "") | (events.vo == "")].sort_values("change_hours")
@@ -159,7 +159,7 @@ def gained_elsewhere(grid, lost):
     """Find the site at which the VO of a loss gained what it lost, and the core hours gained; (None, 0) where
     there is none.
 
-    All sites are looked at, flagged or not, old or new: between half and twice of it, in the same weeks.
+    Any site counts, flagged or not, old or new, that gained between half and twice as much in the same weeks.
     """
     inside, n_weeks = slice(lost.start, lost.end + 1), lost.end + 1 - lost.start
     best = None, 0.0
@@ -174,8 +174,8 @@ def gained_elsewhere(grid, lost):
 
 
 def new_name_of(grid, lost):
-    """Find a VO that appeared at the site of a loss with between half and twice of what was lost, and its
-    core hours; (None, 0) where there is none.
+    """Find a VO that appeared at the site of a loss with between half and twice as many core hours as were
+    lost: (its name, its core hours); (None, 0) where there is none.
     """
     inside, core = slice(lost.start, lost.end + 1), grid.core
     at_site = (grid.series.site == lost.site) & (grid.series.vo != "")
@@ -188,8 +188,8 @@ def new_name_of(grid, lost):
 
 
 def follow_losses(grid, findings, alone):
-    """Complete the findings, DataFrame of FINDING_COLUMNS: those of totals, and the events `alone`, of which
-    a gain at the site that a VO moved to is a part of its loss.
+    """Complete the findings, DataFrame of FINDING_COLUMNS: those of totals, and the events `alone`. A gain at
+    the site that a VO moved to belongs to the finding of its loss.
     """
     findings, moved_to = list(findings), set()
     losses = alone.kind.isin(LOSS) & (alone.site != "") & (alone.vo != "")
@@ -213,8 +213,8 @@ def follow_losses(grid, findings, alone):
 def rows_of(finding, grid, scored):
     """List the weeks of the series of a finding, the newest first, back to the long window before it, which
     says what is usual: DataFrame time (their starts), core_hours, expected, low, high (of core hours; eight
-    of ten weeks lie between the latter two), cpu_hours, jobs, counted (whether the change holds it), flagged
-    (whether it is rare by itself).
+    of ten weeks lie between the latter two), cpu_hours, jobs, counted (whether the week is one of the
+    change), flagged (whether it is rare by itself).
 
     scored : DataFrame row, week, flagged, one row per series and judged week.
     """

@@ -20,9 +20,9 @@ def priority_factors(importance):
 
 
 def with_priorities(found, importance):
-    """Return `found`, DataFrame of `follow_losses`, with impact and priority, core hours: those of the
-    change, or all that are affected where other jobs fill as many hours, which come last; a site's and a VO's
-    factors of `importance` (None: no factors) move the priority.
+    """Return `found`, DataFrame of `follow_losses`, with impact and priority, core hours. Impact is what was
+    lost or gained; where other jobs fill as many hours (SHAPES), all hours of the change, with a priority of
+    0. The factors of `importance` of the site and of the VO (None: no factors) multiply the priority.
     """
     factor = priority_factors({} if importance is None else importance)
     weight = [

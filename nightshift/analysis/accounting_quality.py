@@ -95,9 +95,9 @@ def recall_by_size(trials, step):
     for a table.
 
     trials : DataFrame kind, usual_core_hours, regular, delay_weeks, flag_delay_weeks, found, of one method.
-    step : Step of the grid, in which delays are counted. A third of the series each is small, medium and
-    large; those that fall silent count once more where they were regular. low, high : Wilson's 95% interval.
-    No trial gives no row.
+    step : Step of the grid, in which delays are counted. Small, medium and large are the thirds of the trials
+    on single series, by usual core hours; regular series that fall silent have a row of their own as well.
+    low, high : Wilson's 95% interval of found. No trial gives no row.
     """
     edges = trials.usual_core_hours[trials.kind != "site_silent"].quantile([1 / 3, 2 / 3])
     size = np.select([trials.usual_core_hours <= edge for edge in edges], ["small", "medium"], "large")

@@ -131,7 +131,7 @@ def finding_at(site, found, *, step):
 
 def weeks_without_anybody(grid, common):
     """Write one sentence for each of the last weeks that is `common` (bool (n,), of the SilencePool): no
-    series at all has a core hour in it, so it is no change of anybody, and not judged.
+    series at all has a core hour in it, so it is nobody's change, and is not judged.
     """
     return [
         f"No series of the accounting has a core hour in the {grid.step.name} of {week:%Y-%m-%d}: a closed "
@@ -144,8 +144,8 @@ def silent_source_words(status, sites, day, *, step=WEEK):
     """Say that the only site of a source has been silent up to `day`, one sentence in a list; an empty list
     where the source has several sites, goes up to the night, or is no later than its `step` allows.
 
-    status : of the extraction, with state and newest. sites : names, of all series, "" among them. Of several
-    sites that all stop at once, the source is to be asked, and `stale` says so.
+    status : of the extraction, with state and newest. sites : names, of all series, "" among them. Where
+    several sites stop at once, the source is the likelier cause, which its state `stale` tells already.
     """
     [site, *others] = sorted(set(sites) - {""}) or [""]
     if status["state"] != "stale" or others or not site:
@@ -198,9 +198,9 @@ def resolution_sentence(can, n_series, n_ordinary, *, alarm_rate, **finding_rate
 
 
 def recall_sentence(hits):
-    """Write the recall of each kind of trouble with its Wilson interval, as text.
+    """Write the recall of each kind of trouble with its Wilson interval (95%), as text.
 
-    hits : {kind: (found, trials)}; kinds without a trial are named.
+    hits : {kind: (found, trials)}; of a kind without a trial, the text says so.
     """
     parts = []
     for kind, (n_hits, n) in hits.items():

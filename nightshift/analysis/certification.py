@@ -81,8 +81,10 @@ def number_of(feature):
 
 
 def usual_rows(good):
-    """Of the good measured lumisections of one dataset in learned runs, the clean table, those that say what
-    is usual: the validation part, or all, where it has under MIN_USUAL.
+    """Select the lumisections that say what is usual: the validation part, or all, where that part has fewer
+    than MIN_USUAL.
+
+    good : rows of the clean table, the good measured lumisections of one dataset in learned runs.
     """
     held_out = good[good.part == "validation"]
     return held_out if len(held_out) >= MIN_USUAL else good
@@ -103,15 +105,16 @@ def reasons_of(rows, trained):
     """Compute how many times its usual error each histogram is beyond it: DataFrame [(run, lumisection),
     element], NaN where it is not measured; no row in use gives none.
 
-    rows : the clean table of certification. The squared errors of the numbers of a histogram, each in units
-    of its mean among usual lumisections, less that one, are averaged; in several datasets, over these too.
+    rows : the clean table of certification. Each number of a histogram has its squared error in units of the
+    mean one among usual lumisections; what exceeds one unit is averaged over the numbers of a histogram, and
+    over the datasets that have it.
     """
     tables = []
     for name in trained.detector["weights"]:
         part = rows[(rows.dataset == name) & rows.measured]
         if len(part):
             usual = errors_of(trained.usual[name], name, trained=trained).mean(axis=0)
-            # a number that never errs would make a trifle look enormous
+            # beside a number that is always rebuilt well, a trifle would look enormous
             usual = np.maximum(usual, 0.1 * np.median(usual) + 1e-12)
             beyond = np.maximum(errors_of(part, name, trained=trained) / usual - 1, 0)
             features = list(trained.detector["datasets"][name]["scaling"])
@@ -216,11 +219,11 @@ def numbers_of(strange, one, *, elements):
 
 
 def evidence_of(strange, one, *, rows, lumi_known):
-    """Write one sentence on a range: how much of it is flagged, the three first histograms, and what the
-    official certification says.
+    """Write one sentence on a range: how much of it is flagged, the histograms that are its reasons (up to
+    three), and what the official certification says.
 
-    rows : DataFrame flagged, golden, amount of the lumisections of the range. lumi_known : whether amount is
-    luminosity, /pb.
+    rows : DataFrame flagged, golden, amount and dataset (see `strange_datasets`) of the lumisections of the
+    range. lumi_known : whether amount is luminosity, /pb.
     """
     why = telling(range_reasons(strange, one), strange.chance)
     number = numbers_of(strange, one, elements=[why.index[0]]).iloc[0]
@@ -258,9 +261,9 @@ def finding_of(strange, one, *, scored, lumi_known):
 
 
 def strange_datasets(rows):
-    """Names of the primary datasets in which lumisections are flagged, those with most of them first: list.
+    """List the primary datasets in which flagged lumisections are strangest, that of most of them first.
 
-    rows : DataFrame dataset, flagged, one row per lumisection and dataset.
+    rows : DataFrame flagged and dataset, in which each is strangest; one row per lumisection.
     """
     return list(rows.dataset[rows.flagged].value_counts().index)
 

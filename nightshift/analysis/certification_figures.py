@@ -20,9 +20,9 @@ COLORS = {"good": "C0", "expert": "C3", "trivial": "C1", "": "0.5"}
 
 
 def range_table(strange, one):
-    """Gather the numbers of one range that a picture shows, those of the first histogram, else, where each
-    has only one, of the first seven: (DataFrame z, low_z, high_z, label, in usual deviations from the usual
-    value; whether they are those of one histogram).
+    """Gather the numbers of one range that a picture shows, those of the first histogram, or, where that has
+    only one, of the first seven: (DataFrame z, low_z, high_z, in usual deviations from the usual value, and
+    label; whether they are those of one histogram).
 
     strange : a `Strange`. one : a row of `bad_ranges`.
     """

@@ -39,7 +39,7 @@ class NightFiles:
 
 
 def files_of(paths):
-    """Find the `NightFiles` of a study, by its `study_paths`."""
+    """Return the `NightFiles` of a study, by its `study_paths`."""
     beside = paths.scores.parent
     return NightFiles(
         golden=beside / "certification_golden.json",

@@ -10,7 +10,8 @@ def run_grid(lumisections, n_runs=80):
     """Lay out the labels of the lumisections of the newest `n_runs` runs: (names of the runs, float (runs,
     n), the number of the label in COLOURS, NaN where there is no row).
 
-    lumisections : DataFrame run, lumisection, label. Above 99.9% of the lumisections a number is cut off.
+    lumisections : DataFrame run, lumisection, label, a key of COLOURS. The few lumisections whose number is
+    above the 99.9% quantile are cut off.
     """
     drawn = lumisections[lumisections.run.isin(sorted(lumisections.run.unique())[-n_runs:])]
     names = sorted(drawn.run.unique())

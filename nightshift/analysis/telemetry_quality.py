@@ -57,7 +57,7 @@ def models_table(models, chance=np.nan):
 
 
 def kinds_table(experiments):
-    """Choose what each classifier makes of each kind: DataFrame model, macro F1, false alarms, misses, F1
+    """Put down what each classifier makes of each kind: DataFrame model, macro F1, false alarms, misses, F1
     <kind>; no row where there is no classifier.
 
     experiments : as `3_train` stores them; those of the experiment "default" are shown.
@@ -186,7 +186,7 @@ class LabelledRuns:
 
 def delays_and_alarms(p_value, runs, *, limit, n):
     """Measure an alarm rule: (mean delay in s over the runs of a trouble, share of them found, false alarms
-    per node-day of healthy runs).
+    per node-day of healthy windows).
 
     An alarm needs n windows in a row with a p-value at or below `limit`. Time counts from the first labelled
     window of a run until an alarm's last window has passed, and the windows after it that the detector
@@ -272,8 +272,8 @@ def confidence_bins(folds, chance):
 
 
 def plot_confidence(bins, edges, ax):
-    """Draw the share that is right against the probability of what is named, with the number of windows; on
-    the line the two agree.
+    """Draw the share that is right against the probability of what is named, with the number of windows; the
+    grey line is where the two are equal.
     """
     ax.plot([0, 1], [0, 1], color="0.6", lw=1)
     sizes = 15 + 100 * np.sqrt(bins.part)
@@ -318,7 +318,7 @@ def labels_enough(needed):
 
 def detector_table(folds, detectors):
     """Say what each healthy-only detector sees of each kind, "AUROC (AUPRC)" of its windows among the healthy
-    ones, as text; the last row is a coin.
+    ones, as text; the last row is what random scores have.
 
     folds : labelled windows, DataFrame anomaly and a score per detector; "" where there is no window of both.
     """

@@ -1,9 +1,9 @@
 """What the models say of windows, day by day: what one night has tested, the next one does not test again.
 
-The tests of a window depend on itself, on its neighbours in the same run, over which distances are averaged,
-and on servers, whose level is followed, also on the days before: so the tests of a day depend on the windows
-of the four days before it and of the day after. They are kept, and made again where one of these days, the
-models or the code have changed. Memory holds the windows of six days.
+The tests of a window depend on the window, on its neighbours in the same run, over which distances are
+averaged, and, of a server, whose level is followed, on the days before. So the tests of a day depend on the
+windows of the four days before it and of the day after. They are kept, and made again where one of these
+days, the models or the code have changed. Memory holds the windows of six days.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Figures of the tickets study. Each takes data and an `ax`, computes nothing, and returns the `ax`."""
+"""Figures of the tickets study. Each `plot_` takes data and an `ax`, computes nothing, returns the `ax`."""
 
 import numpy as np
 from matplotlib import colormaps
@@ -158,7 +158,7 @@ def plot_remaining(ax, names, n_left):
 
 
 def plot_departments(ax, counts):
-    """Draw the tickets of each department, Series [name], from above; what is none of its own is grey."""
+    """Draw the tickets of each department, Series [name], from above; names of no department are grey."""
     colours = ["0.7" if name in ("unknown", "external", "other") else "C0" for name in counts.index]
     ax.barh(range(len(counts)), counts, color=colours)
     ax.set_yticks(range(len(counts)), counts.index.str.slice(0, 40), parse_math=False)

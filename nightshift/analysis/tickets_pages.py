@@ -25,11 +25,11 @@ def called_by(topics):
 
 
 def with_topics(clean, paths):
-    """Give every ticket its topic: (tickets with topic, distance, name; {topic: name}; words on late ones).
+    """Give every ticket its topic: (tickets with topic, distance, name; {topic: name}; a dict on late ones).
 
-    clean : the clean tickets. paths : as `study_paths` gives them. A ticket that `3_train` did not use gets
-    the nearest topic. The words are {"n": how many such there are, "m": of how many, "method": how their
-    texts were compared}, empty where there are none.
+    clean : the clean tickets. paths : as `study_paths` gives them. A late ticket, which `3_train` did not
+    use, gets the nearest topic. The dict is {"n": how many are late, "m": of how many, "method": how their
+    texts were compared}, empty where none is.
     """
     topics = pd.read_parquet(paths.models / "topics.parquet")
     members = pd.read_parquet(paths.models / "members.parquet")[["ticket_id", "topic", "distance"]]

@@ -69,14 +69,15 @@ def read_working_hours(text):
 
 
 def hours_before(moments, working_hours, *, timezone, closed_days=()):
-    """Count the hours on the clock from the first of `moments` to each: float (n,), NaN where one is missing.
+    """Read a clock that runs in working hours only at each of `moments`: hours, float (n,), NaN for a missing
+    one.
 
     moments : Series of datetime64, UTC. working_hours : "" for all hours, else as `read_working_hours` takes
-    them, in `timezone`. closed_days : as `is_closed` takes them. The difference of two is a waiting time.
-    ValueError for what is no such text. Every day's hours become a stretch between two moments in UTC, so
-    that a night in which the clocks change needs no rule of its own. Of all other time a hundred millionth
-    counts, so that what came first stays first: a week that ends on a holiday must not know of tickets that
-    were closed after it.
+    them, in `timezone`. closed_days : as `is_closed` takes them. Where the clock begins means nothing; the
+    difference of two readings is a waiting time. ValueError for what is no such text. Every day's hours
+    become a stretch between two moments in UTC, so that a night in which the clocks change needs no rule of
+    its own. Of all other time a hundred millionth counts, so that what came first stays first: a week that
+    ends on a holiday must not know of tickets that were closed after it.
     """
     on_wall = ((moments - moments.min()) / pd.Timedelta(hours=1)).to_numpy(float)
     if not (working_hours or closed_days) or moments.isna().all():

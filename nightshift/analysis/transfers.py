@@ -89,8 +89,8 @@ def stuck_items(asked, calibration, *, now, alarm_rate):
 
 
 def attempts_of(clean):
-    """Take of the `clean` transfers those that were tried, with the time of each, which failures may lack in
-    part: DataFrame as `failing_items` takes it.
+    """Take of the `clean` transfers those that were tried, with the time of each, its start, or, where that
+    is not known, its end, submission or creation: DataFrame as `failing_items` takes it.
     """
     tried = clean[clean.state != "queued"]
     time = tried.started.fillna(tried.finished).fillna(tried.submitted).fillna(tried.created)
@@ -112,8 +112,8 @@ def usual_failures(hours):
     """Compute the usual failures: (share of failures that is usual on each link, Series; that of all links),
     from the counts of `failures_by_hour`.
 
-    An hour in which most of a link failed is nothing usual, and is left out. Each link counts as if 20
-    transfers with the overall share were known too; overall it is 5% where nothing has been seen yet.
+    An hour in which most of five attempts or more on a link failed is not usual, and is left out. Each link
+    counts as if 20 transfers with the overall share were known too; that is 5% where nothing has been seen.
     """
     hours = hours.groupby(["link", "hour"], observed=True)[["tried", "failed"]].sum().reset_index()
     hours = hours[~((hours.tried >= 5) & (hours.failed > hours.tried / 2))]
@@ -206,8 +206,8 @@ def attempts_during(finding, failing):
 
 
 def evidence_of(finding, failing, probes, about=None):
-    """Write the sentence of one finding: its numbers, and what the errors and perfSONAR say of it; nothing
-    where they say nothing.
+    """Write the sentence of one finding: its numbers, and what the errors and perfSONAR say of it, if
+    anything.
 
     failing : of `failing_items`. probes : DataFrame of perfSONAR, see `describe_probes`. about : DataFrame
     reason of what failed, by default in `failing`.

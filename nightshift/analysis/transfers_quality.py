@@ -111,8 +111,9 @@ def alarms_of(alarm_rate, transfers, items):
 
 
 def compare_rules(rules, alarm_rate, *, normal, slowed):
-    """Compare how the `rules`, {name: flags (n,)}, would do: DataFrame rule, stated, flagged of normal,
-    flagged inside slow incidents; a column without any value is left out.
+    """Compare how the `rules`, {name: flags (n,)}, would do: DataFrame rule, stated (none for a rule with
+    "fixed" in its name), flagged of normal, flagged inside slow incidents; a column without any value is left
+    out.
 
     normal, slowed : bool (n,), the transfers outside of incidents, and those inside slow ones.
     """
