@@ -100,8 +100,8 @@ def activity_features(core, step):
 
     `share` of the long window [26] that was active, `share_before` of it before the last silence, both drawn
     towards 0.3 as if a few weeks [8] of a new series were known; `absent`, whether the weeks before [4] were
-    silent; `habit`, see `is_habit`; `silent_before`, `weeks_silent`, `age`, `weeks_known`, `weeks_active`
-    weeks.
+    silent; `active`, whether this one is; `habit`, see `is_habit`; `silent_before`, `weeks_silent`, `age`,
+    `weeks_known`, `weeks_active`, in weeks.
     """
     active, alive, t = core > 0, np.isfinite(core), np.arange(core.shape[1])
     before, prior = np.maximum(t - step.long, 0), step.prior
@@ -311,11 +311,11 @@ def judge_exactly(tests, calibration, weights):
 class SilencePool(NamedTuple):
     """What the past of all series says about a first silence.
 
-    step : Step of the grid. rows : bool (S,), the series with at least its `least_life` before the judged
-    weeks. common : bool (W,),
-    weeks in which nobody computed. breaks : how many of them were silent exactly once. chance : at most so
-    many first silences a week are expected from all of them together. p_value : the same per judged series.
-    budget : share of the alarms that is kept for them. usable : whether one can be a finding.
+    step : Step of the grid. rows : bool (S,), the series that live for `step.least_life` or more before the
+    judged weeks. common : bool (W,), weeks in which nobody computed. breaks : how many of the series fell
+    silent exactly once. chance : at most so many first silences a week are expected from all of them
+    together. p_value : the same per judged series. budget : share of the alarms that is kept for them.
+    usable : whether one can be a finding.
     """
 
     step: Step
@@ -336,7 +336,7 @@ def silence_chance(lives, breaks):
     is, makes its first silence in week w + 1 with the chance a (1 - a)^w, which no a makes larger than 1 / (e
     (w + 1 / 2)): the share that would silence it often would have done so before. Over several series, those
     that were silent exactly once tell how many are about to be (Good 1953); the bound is the largest over the
-    share and over the number of series that have it, so it holds whoever is how regular. No series gives 0.
+    share and over the number of series that have it, so it holds however regular each is. No series gives 0.
     """
     lives, best = np.sort(np.asarray(lives, float)), 0.0
     for m in sorted({m for m in (1, 2, 3, 4, 5, 6, 8, 12, 20, 50, len(lives)) if 0 < m <= len(lives)}):

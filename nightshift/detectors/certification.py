@@ -103,7 +103,7 @@ def run_medians(rows, scaling):
 
 
 def shortest_range(maxima, n_calibration, *, alarm_rate, finding_rate, longest=2000):
-    """Flagged lumisections that it takes to be a finding, if each has the least p-value that there is; None
+    """Number of flagged lumisections that make a finding, if each has the least p-value that there is; None
     where `longest` are too few.
 
     maxima : (n,), the strength of the strongest range of each good run, see `range_strength`. n_calibration :

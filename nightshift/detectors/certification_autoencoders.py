@@ -179,7 +179,7 @@ def prepare(tables, tasks, *, training):
     """Gather what is common to all groups of networks: one network with room for every dataset, its
     optimiser, the compiled epoch, and the arrays of all tasks.
 
-    tables : {dataset: float (n, F)}. tasks : list of `make_task` (see certification_tasks). training : a
+    tables : {dataset: float (n, F)}. tasks : list of `make_task` (see certification_training). training : a
     `Training`.
     """
     data = fill_up(list(tables.values()))  # (datasets, n, F)
@@ -271,7 +271,7 @@ def fit_group(common, jobs):
 
 
 def is_contractive(variant):
-    """Check whether a variant has the contractive penalty, which alone is dear."""
+    """Check whether a variant has the contractive penalty, the only one that takes much time."""
     return VARIANTS[variant][1] > 0
 
 

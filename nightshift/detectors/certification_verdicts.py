@@ -121,8 +121,8 @@ def verdicts(scored, decided, *, beyond):
 
 
 def run_verdicts(rows, detector, *, folder):
-    """Ask the classifier of runs: Series [run] of "good", "bad" or "grey", where it is not sure; grey
-    too where nothing is measured.
+    """Ask the classifier of runs: Series [run] of "good", "bad" or "grey", where it is not sure, without the
+    runs of which nothing is measured.
 
     rows : the clean table of certification. detector : the content of detector.json, in whose `runs` are the
     limits of runs.skops in `folder`.

@@ -8,7 +8,7 @@ from sklearn.neighbors import NearestNeighbors
 from nightshift.detectors.base import Detector
 from nightshift.statistics import follow_level
 
-# usual spreads: beyond, one metric of a server counts no more, or a single wild one hides all others
+# usual spreads: a deviation of a server counts as this at most, or a single wild metric hides all others
 FAR = 10.0
 LEVEL_DAYS = 1.0  # half-life with which the level of a server is followed
 LEVEL_NIGHTS = 4  # nights that are read for it, as many half-lives: what was before weighs 6%
@@ -95,8 +95,8 @@ class Whitened(Detector):
     """Mean square along the principal axes of healthy windows, each in its own spread: what breaks the bond
     between metrics weighs as much as what breaks out of their range (Mahalanobis 1936).
 
-    least : spread of an axis, as a share of the variance of the widest, that it has at least; what varies
-    less is rounding.
+    least : the variance that an axis counts with at least, as a share of that of the widest axis; below lies
+    only rounding.
     """
 
     def __init__(self, least):
@@ -183,9 +183,9 @@ def smooth_runs(scores, windows, n):
 
 
 def normalise_scores(scores, group, units):
-    """Logarithms of `novelty_scores` in units of the median healthy one of each detector, at least a
-    millionth; `together`: of the mean of the three that learn; `combined`: the mean of the logarithms of
-    the two that need no network and no neighbours, which see different things.
+    """Logarithms of `novelty_scores` in `units`, DataFrame [detector, distance], the median healthy ones, at
+    least a millionth; `together`: of the mean of pca, neighbours and autoencoder; `combined`: the mean of the
+    logarithms of distance and whitened, which see different things.
     """
     scaled = (scores[units.columns] / units.clip(lower=1e-12).reindex(group).set_index(scores.index)).clip(
         lower=1e-6

@@ -70,7 +70,7 @@ def groups_of(healthy, min_healthy):
     """Give the rows of every detector: {"all": of all nodes}, and of each node without jobs that has
     `min_healthy` windows or more, for one of its own.
 
-    "all" has as many rows as one of the others: every so-manyth.
+    "all" has as many rows as the others have on average, evenly spaced.
     """
     servers = healthy.node_id[healthy.job_id == ""].value_counts()
     names = servers.index[servers >= min_healthy].sort_values()
@@ -98,7 +98,8 @@ def fit_usual(healthy, inputs, *, min_healthy):
 
     The median of a half hour is kept where it comes closer to the last tenth of the windows than the node's
     one median does. A feature that hardly varies on a node gets a twentieth of its spread over all nodes: a
-    change there is strange, but finite; one that varies nowhere, a hundredth of its size.
+    change there is strange, but finite. Where it varies nowhere, a hundredth of its size (at least 0.01)
+    counts as that spread.
     """
     values, when, tables, spreads = healthy[inputs], half_hours(healthy), {}, {}
     for name, rows in groups_of(healthy, min_healthy).items():
@@ -178,8 +179,8 @@ def median_units(distances, detectors):
 
 
 def store_detector(folder, description, *, health, units, calibration, classifier=None):
-    """Write the models that a night run needs to `folder`; the file that tells it what scores goes first away
-    and comes last back, so that a run that is killed in between never leaves halves of two models.
+    """Write the models that a night needs to `folder`. detector.json, without which nothing scores, is
+    removed first and written last, so that a run that is killed in between never leaves halves of two models.
 
     description : content of detector.json, with `inputs`. units : of `median_units`. calibration : healthy
     windows that judge the others. classifier : a scikit-learn model, None where there are no labels.

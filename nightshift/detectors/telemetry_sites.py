@@ -4,8 +4,8 @@ import re
 
 
 def check_site_pattern(pattern):
-    """ValueError of one line when `pattern` is no regular expression with a group that names the site; an
-    empty one names none.
+    """ValueError of one line when `pattern` is no regular expression with a group that names the site; ""
+    names no site.
     """
     try:
         groups = re.compile(pattern).groups

@@ -6,8 +6,9 @@ import numpy as np
 
 
 class LogRank(NamedTuple):
-    """p_value : NaN where the test could not be made; why : the reason then, else ""; left_out : groups
-    that the test says nothing about."""
+    """A log-rank test. p_value : NaN where it could not be made; why : the reason then, else ""; left_out :
+    groups about which it says nothing.
+    """
 
     p_value: float
     why: str
@@ -18,11 +19,9 @@ def log_rank(hours, seen, group):
     """Test whether the groups wait alike, by the log-rank test; it never raises for want of data.
 
     hours (n,) : waiting times, not negative. seen (n,) : whether the wait ended; else it goes on. group
-    (n,) : names.
-    A group of which no ticket waited as long as the first one that ended, of any group, was never
-    watched while anything happened: it expects no
-    end, makes the covariance singular, and is left out (as in R's survdiff). Source: Mantel 1966; Peto
-    and Peto 1972.
+    (n,) : names. A group none of whose tickets has waited as long as the shortest wait that ended, in any
+    group, was never watched while anything happened: it expects no end, makes the covariance singular, and is
+    left out (as in R's survdiff). Source: Mantel 1966; Peto and Peto 1972.
     """
     from statsmodels.duration.survfunc import survdiff
 
@@ -55,8 +54,7 @@ def kaplan_meier_median(hours, seen):
     reached, or nothing ended.
 
     hours (n,) : how long each ticket waited, or waits; seen (n,) : whether the wait ended. Source:
-    Kaplan and Meier 1958; the interval is that of
-    Brookmeyer and Crowley 1982.
+    Kaplan and Meier 1958; the interval is that of Brookmeyer and Crowley 1982.
     """
     from statsmodels.duration.survfunc import SurvfuncRight
 
@@ -97,9 +95,9 @@ def history_verdict(n_tickets, timed, n_weeks, tested, *, least_weeks, least_val
     """Judge whether anything can be found tonight: ("ok", "") or ("too little history", one sentence
     with the reason).
 
-    tested : kinds that could be tested tonight. least_weeks : weeks of memory that a test needs;
-    least_values : earlier values that it is ranked
-    among, and which take some weeks more.
+    timed : whether the source gives times of creation. tested : kinds that could be tested tonight.
+    least_weeks : weeks of memory that a test needs; least_values : earlier values among which it is ranked,
+    which take some weeks more.
     """
     if tested:
         return "ok", ""

@@ -42,8 +42,9 @@ class LastNight:
 def read_detector(models, *, day):
     """Read detector.json of the folder `models` as it may be known on `day`: (dict, "" or a later day).
 
-    A night knows nothing of later ones: topics that were learned after `day` are not remembered, and then
-    the dict is empty and the words that stand in for the language model are deleted. {} without such a file.
+    A night knows nothing of later ones: topics that were learned after `day` are not remembered. Then the
+    dict is empty, and where words stand in for the language model, they and detector.json are deleted. {}
+    without such a file.
     """
     stored, substitute = models / "detector.json", models / "words.skops"
     last = json.loads(stored.read_text()) if stored.exists() else {}
@@ -88,7 +89,7 @@ def compare_methods(methods, sample, *, draws, judge, seed):
 
     methods : {name: function of rows}. draws : samples of the places in `sample`, by which the stability is
     measured, the adjusted Rand index with the clusters of all. judge : function of clusters that gives more
-    columns. seed : a column, too.
+    columns. seed : is written to a column.
     """
     table, partition = [], {}
     for name, find in methods.items():
@@ -149,9 +150,10 @@ class FoundTopics:
 def distances_of(vectors, topic, centres, *, block=10_000):
     """Compute how far each ticket would be from the nearest topic if it had come later: float (n,).
 
-    vectors : (n, d). topic : int (n,), -1 for none. centres : (k, d), length one. The centre of its own topic
-    counts without the ticket: it lies nearer to those that made it, and of learned tickets only half as many
-    as of new ones would be as far as a limit. 1 where there is no topic but its own, and that without others.
+    vectors : (n, d). topic : int (n,), -1 for none. centres : (k, d), length one. The centre of the ticket's
+    own topic is taken without the ticket: a centre lies nearer to the tickets that made it, so that only half
+    as many learned tickets as new ones would lie beyond a limit. 1 where there is no topic but its own, and
+    no other ticket in that.
     """
     nearest = np.full(len(vectors), -1.0)  # the cosine
     for first in range(0, len(vectors) if len(centres) else 0, block):

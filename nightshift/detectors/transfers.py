@@ -20,7 +20,7 @@ from nightshift.sources.transfers.rucio import TAPE
 
 
 def is_among(names, holds):
-    """Which of the `names` (n,) are such that `holds` is true of: bool Series (n,), False for a missing one.
+    """Which of the `names` (n,) `holds` is true of: bool Series (n,), False for a missing one.
 
     holds : a function from the distinct names, a Series of text, to bool; there are few of them, and millions
     of transfers.
@@ -70,7 +70,8 @@ def choose_predictor(losses, skills, baseline):
     one with the smallest loss, else `baseline`.
 
     losses : Series of the mean losses of what was learned, by name. skills : {name: (skill, low, high)}
-    against `baseline`, the best trivial one. All are those of the days that choose; test days have no say.
+    against `baseline`, BASELINE of transfers_predictors.py. All are of the days that choose; test days have
+    no say.
     """
     return next((name for name in losses.sort_values().index if skills[name][1] > 0), baseline)
 

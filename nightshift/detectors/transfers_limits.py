@@ -79,8 +79,8 @@ def judge_transfers(transfers, calibration, alarm_rate):
 
 
 def judge_blocks(transfers, limits):
-    """Judge transfers as `judge_transfers` does, from the Limits of their first block on; these are those of
-    the last block then, which may be in part still to come.
+    """Judge transfers as `judge_transfers` does, from the Limits of their first block on. Afterwards `limits`
+    are those of the next block, or of the last one where that is not yet full.
     """
     size, alarm_rate = limits.size, limits.alarm_rate
     p_value, quiet = np.ones(len(transfers)), np.ones(len(transfers), bool)

@@ -56,7 +56,8 @@ def split_by_time(start, end, shares):
 
 def split_transfers(transfers, shares, *, least, day):
     """Split finished `transfers` as `split_by_time` does; ValueError of one line when they are fewer than
-    `least`, when the `shares` leave too few to train, or when a part would be empty.
+    `least`, when the `shares` leave a tenth or less to train, or when the train, calibration or test part
+    would be empty.
 
     shares : {"validation", "calibration", "test": share of rows}; what they leave is the part "train".
     """
@@ -98,7 +99,7 @@ def fit_quantile_table(frame, target, keys, min_rows=5):
 
 def fit_scaling(transfers, columns, rows=slice(None)):
     """Fit mean and standard deviation of `columns`: {column: {"mean", "std"}}; a deviation of 0 is written as
-    1, and nothing but missing values have mean 0.
+    1; a column of missing values alone has mean 0 and deviation 1.
 
     rows : bool (n,) or a slice, those that count.
     """

@@ -353,7 +353,7 @@ def best_possible(items, since, clump="link"):
 
     items : as `scan_incidents` takes them. What shares a clump and an hour counts once, and every window
     that could hold items counts as searched, so that the p-value is the largest that such an incident could
-    have. (1.0, 0) without items.
+    have. (1.0, 0) without items at or after `since`.
     """
     late = items[items.time >= since]
     if not len(late):
