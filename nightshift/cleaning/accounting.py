@@ -95,7 +95,7 @@ def check_aliases(parameter, aliases):
 
 
 def unused_aliases(names, aliases):
-    """Return those of the old names of `aliases` that the Series `names` does not hold: list; none without
+    """Return those of the old names of `aliases` that the Series `names` does not hold: list; [] without any
     names.
     """
     there = set(names.dropna().str.split().str.join(" ").str.casefold())
@@ -235,8 +235,8 @@ def whole_steps(first, newest, window_end, step):
     source ends before the window).
 
     first, newest : from when to when the source has records, NaT without any. A week or month that is not
-    over, or that the source covers only in part, would look like a drop of everything: nobody has a record
-    after the source has ended. Without a record the first lies after the last.
+    over, or that the source covers only in part, would look like a drop of everything. Without a record the
+    first lies after the last.
     """
     first_step, last_step = window_end, step.shift(window_end, -1)  # the last one that is over
     if pd.notna(first):
@@ -251,8 +251,8 @@ def whole_steps(first, newest, window_end, step):
 def sum_steps(records):
     """Sum up per site, VO and week: DataFrame site, vo, week, core_hours, wall_hours, cpu_hours, jobs.
 
-    records : with their `week`, a step of the grid. Records that do not know their CPU time are taken to be
-    as efficient as the others of their week.
+    records : with their `week`, a step of the grid. Records without CPU time are taken to be as efficient as
+    the others of their site, VO and week.
     """
     records = records.assign(
         wall_hours=records.wall_s / 3600,

@@ -42,7 +42,7 @@ ROW_REASONS = [
 
 def check_raw(folder, columns):
     """Check that the raw tables of a night are there: AssertionError names the first file or columns that
-    lack.
+    are missing.
 
     columns : {name of a table: its columns}.
     """
@@ -251,8 +251,8 @@ def feature_ranges(features, names, learnt):
 
 
 def most_different(rows, features, scaling):
-    """Find (distance, dataset, feature, label) of the bad lumisections that lie farthest off the good ones,
-    in robust spreads; None without bad ones. Test runs are not asked.
+    """Find (distance, dataset, feature, label) of the bad lumisections that lie farthest from the good ones,
+    in robust spreads; None without bad ones. Test runs are left out.
 
     rows : DataFrame dataset, measured, part, label. features : {feature: float (n,)}. scaling : {dataset:
     {feature: {min, max}}}.

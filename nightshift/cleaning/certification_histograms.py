@@ -43,7 +43,7 @@ def fingerprints(counts):
     others but for a chance of 1 in 2**60.
     """
     weights = np.random.default_rng(0).integers(2**63, size=counts.shape[1], dtype="uint64") * 2 + 1
-    bits = np.ascontiguousarray(counts + 0.0).view("uint64")  # + 0.0 makes of -0.0 what it is
+    bits = np.ascontiguousarray(counts + 0.0).view("uint64")  # + 0.0 turns -0.0 into 0.0
     mixed = (bits ^ (bits >> np.uint64(29))) * np.uint64(0x9E3779B97F4A7C15)
     return ((mixed ^ (mixed >> np.uint64(32))) * weights).sum(axis=1, dtype="uint64")
 
@@ -73,7 +73,7 @@ def describe(batch):
         fingerprint[alike] = fingerprints(counts)
         bad[alike] = np.select([~np.isfinite(total[alike]), (counts < 0).any(axis=1)], [2, 3], 0)
         fine = alike[bad[alike] == 0]
-        # of an axis without length, which is rejected below
+        # an axis may have no length: `reject_histograms` rejects it later
         with np.errstate(invalid="ignore", over="ignore"):
             numbers[fine] = seven_numbers(counts[bad[alike] == 0], x_min[fine], x_max[fine])
     texts = {name: batch[name].cast(pa.string()) for name in ("dataset", "element")}

@@ -117,9 +117,9 @@ def place_rows(rows, grid):
     """Place rows on the node's grid: (the same rows with `place`, the position, or with the reason why they
     have none; DataFrame job, day, start, length, offset of its runs).
 
-    First and last seconds of a job are left out; without a job nothing starts or stops. A long gap is
-    shortened by whole steps to the length of a window: no window with a sample changes, and a month of
-    silence costs no memory.
+    First and last seconds of a job are left out; without a job nothing starts or stops. A gap longer than a
+    window is shortened by whole steps, to less than a window and a step: no window with a sample changes, and
+    a month of silence costs no memory.
     """
     used, why = rows[rows.why == ""], rows.why.to_numpy(object, copy=True)
     runs = used[["job", "day"]].drop_duplicates().sort_values(["job", "day"], ignore_index=True)
@@ -169,7 +169,7 @@ def is_counter(metric, grid):
 def counter_rates(values, seconds, period_s=None, begins=(0,)):
     """Compute the increase per second of counters: (rates float64 (T, M), wraps int (M,), resets int (M,)).
 
-    All else is said of `counter_events`.
+    Arguments and rules are those of `counter_events`.
     """
     rates, wraps, resets = counter_events(values, seconds, period_s, begins)
     return rates, wraps.sum(axis=0), resets.sum(axis=0)
@@ -182,8 +182,9 @@ def counter_events(values, seconds, period_s=None, begins=(0,)):
     values : float (T, M), ever-growing counts. seconds : float (T,). begins : int (R,), the first row of each
     run, whose counters have nothing to do with those of the run before. A step of more than 1.5 `period_s`
     (default: the median step) is a gap, and what happened there is no sample's rate. A fall is a wrap at 2^32
-    when it starts above 2^31 and the increase that it means is below 2^31 and at most 10 times the counter's
-    largest other one in the run; any other fall is a reset, whose increase nobody knows.
+    when it starts above 2^31 and the increase that it means is below 2^31 and, where the counter grew at all
+    in the run, at most 10 times its largest other increase there; any other fall is a reset, whose increase
+    nobody knows.
     """
     values, seconds = np.asarray(values, np.float64), np.asarray(seconds, np.float64)
     steps = np.diff(seconds, prepend=np.nan)[:, None]

@@ -17,9 +17,9 @@ def resolve_repeats(group, time, values):
 
     group : int (n,), the same number for rows of one moment. time : float (n,), when each row was taken.
     values : float (n, M), NaN is missing. why : object (n,); "" for the first row of a group and for those
-    that only fill its gaps, COPY for those that add nothing, TOO_SOON for those of another time,
-    CONTRADICTION where something measured differs. merged : float (n, M), the first row of each group with
-    its gaps filled.
+    that only fill its gaps, COPY for those that add nothing; where something measured differs, TOO_SOON for a
+    row of another time, else CONTRADICTION. merged : float (n, M), the first row of each group with its gaps
+    filled.
     """
     order = np.argsort(group, kind="stable")
     begins = np.flatnonzero(np.diff(group[order], prepend=np.nan) != 0)

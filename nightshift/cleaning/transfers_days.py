@@ -85,8 +85,9 @@ def update(raw, clean, rejected, *, begin, time_constant_s):
 
     raw, clean, rejected : folders. begin : of the window, UTC; a transfer that is gone because it lies before
     changes nothing of what was known at later starts. time_constant_s : of the memory, in which what was
-    known fades. Returns a namespace: parts, new, gone (numbers of parts), events (how many were cleaned) and
-    days (of the clean table, of which anything was computed).
+    known fades. Where half of the earlier events or more are in parts that have changed or gone, both tables
+    are made anew. Returns a namespace: parts, new, gone (numbers of parts), events (how many were cleaned)
+    and days (of the clean table, of which anything was computed).
     """
     carried = Path(clean) / CARRIED
     made_of, before = carried / "made_of.json", read_json(carried / "made_of.json")
