@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 CODES = (
-    "Exit codes: 0 it was ended, or all is well; 1 a node of the job was in alarm, or nothing answered; "
-    "2 the configuration or the command is wrong; 3 the same stream is running."
+    "Exit codes: 0 it was ended, or all is well; 1 a node of the job was in alarm, nothing answered, or a "
+    "stream ended by itself; 2 the configuration or the command is wrong; 3 the same stream is running."
 )
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="What scores between the nights.")
 Config = Annotated[Path, typer.Option(help="the configuration, a YAML file")]

@@ -6,8 +6,8 @@ from nightshift.parameters import completed
 
 
 def night_of_study(path, study):
-    """The Night of the configuration at a Path; ValueError, with a line for each mistake, where that is wrong
-    or does not name the study.
+    """The Night of the configuration at a Path; ValueError, with a line for each mistake, where the
+    configuration is wrong or does not name the study.
     """
     night = Night(load(path.expanduser().resolve()))
     if study not in night.studies:

@@ -242,8 +242,8 @@ def serve(path, host, port, address=""):
 
 
 def exchange_until(ended, address, root, configured):
-    """Exchange silences every EXCHANGE_S until the event `ended`; without an address, only wait for it. An
-    Alertmanager that does not answer is one line, until it answers otherwise.
+    """Exchange silences every EXCHANGE_S until the event `ended`; without an address, only wait for it. What
+    goes wrong is one line, however often the same goes wrong in succession.
     """
     alertmanager, trouble = Alertmanager(address) if address else None, ""
     while not ended.is_set():

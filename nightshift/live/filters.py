@@ -17,7 +17,7 @@ from nightshift.detectors.telemetry_incidents import diagnose
 
 @dataclass(frozen=True)
 class Rule:
-    """When a run is in alarm, and how it is called.
+    """When a run is in alarm, and what it is called.
 
     alarm_rate : share of healthy windows that may be flagged. consecutive, majority : an alarm takes so many
     flagged windows in a row, and more than half of so many; it ends when none of `majority` windows is

@@ -17,7 +17,7 @@ from typing import NamedTuple
 LINES = "*.jsonl"
 CLOSES = timedelta(minutes=10)  # after midnight: brokers deliver late what was announced just before it
 LONGEST = 2**20  # bytes of a message; events of Rucio have about 1,000
-SHOWN = 2**12  # letters of a message that is put aside
+SHOWN = 2**12  # bytes that are kept of a message that is put aside
 DAY = re.compile(r"\d{4}-\d\d-\d\d\.jsonl")
 
 

@@ -1,8 +1,8 @@
 """Diagnosis of nodes while they run, or of a job right after its end, by the models of the last training.
 
-Cut          how samples become windows: as 2_preprocess cut those that the models know
-Predictor    windows, scores, alarms                   RuntimePredictor
-Servers      judged by their own last nights           Past
+Cut          samples into windows as 2_preprocess did     grid_of, metrics_of
+Predictor    windows, scores, alarms                      RuntimePredictor
+Servers      judged by their own last nights              Past
 """
 
 from dataclasses import dataclass, field

@@ -53,8 +53,9 @@ def take_over(findings, until):
 
 
 def merge_alarms(findings, alarms, gap):
-    """Merge alarms into provisional findings: one of the same entity and job that began no later than `gap`
-    after the end of a finding is that finding, as it is now, since its first start.
+    """Merge alarms into provisional findings: an alarm that began no later than `gap` after the end of a
+    finding of the same entity and job replaces it, with the first start, the latest end and the stronger
+    score and p-value of both.
 
     findings, alarms : tables as `read_provisional` gives them. gap : Timedelta. Returns the table by start.
     """

@@ -131,8 +131,8 @@ class Scorer:
         return rows.join(scores).assign(first_score=scores.score, of_night=False, scored_at=pd.NaT)
 
     def scores_of(self, rows, memory):
-        """Score and judge the done ones of `rows`, sorted by their starts: (DataFrame of OF_SCORE by their
-        index, memory).
+        """Score and judge the done ones of `rows`, sorted by their starts: (DataFrame predicted_s,
+        forecast_s, score, p_value, flagged by the index of all rows, memory).
         """
         out = pd.DataFrame(dict.fromkeys(OF_SCORE[:5], np.nan), rows.index).assign(flagged=False)
         done = rows[(rows.state == "done") & rows.started.notna()]

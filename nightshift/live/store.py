@@ -110,8 +110,8 @@ class Store:
         return typed(pd.read_sql_query(asked, self.db, params=values, dtype_backend="numpy_nullable"))
 
     def update_scores(self, rows):
-        """Replace score, p_value, flagged, predicted_s and forecast_s of transfers, DataFrame of these and
-        id.
+        """Replace score, p_value, flagged, predicted_s, forecast_s and of_night of transfers, DataFrame of
+        these and id.
         """
         names = ["score", "p_value", "flagged", "predicted_s", "forecast_s", "of_night"]
         settings = ", ".join(f"{name} = ?" for name in names)

@@ -121,7 +121,7 @@ class Watch:
 
     def filter_rows(self, rows, chances):
         """Let the filter of each run follow its windows: ([Stretch] of alarms that begin, [Stretch] of those
-        that end); a run that is there no more ends its alarm.
+        that end); the alarm of a run that is no longer there ends.
         """
         begun, ended = [], []
         for one in rows.itertuples():

@@ -30,7 +30,7 @@ from nightshift.live.journal import Journal
 from nightshift.live.stamp import check_night
 
 FINDS_S = 60.0  # between two looks for problems
-SETTLES_S = 3600.0  # between two times that scores follow what has become known
+SETTLES_S = 3600.0  # between two times that transfers are scored again by what has become known
 LOOKS_S = 0.05  # at the journal while nothing comes
 SAYS_S = 10.0  # between two states that are written
 HANDS_OVER_S = 60.0  # that a process which ends may take
@@ -205,7 +205,7 @@ class Clock:
         self.say()
 
     def is_due(self, what, every):
-        """Whether it is time for something, which then is again in so many seconds."""
+        """Whether it is time for `what`; if so, the next time is in `every` seconds."""
         now = time.monotonic()
         if now < self.next[what]:
             return False

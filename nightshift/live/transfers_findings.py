@@ -55,8 +55,8 @@ def find_provisional(paths, store_path, since, *, alarm_rate, false_discovery_ra
 def table_of(found, failing, newest, site_pattern):
     """The table of `build_provisional` of problems, DataFrame of `find_problems`.
 
-    failing : of `failing_items`. newest : the latest end of a transfer; what lasted until GOES_ON before it
-    goes on.
+    failing : of `failing_items`. newest : the latest end of a transfer; a problem that lasted until GOES_ON
+    before it, or longer, counts as going on.
     """
     found = found.astype({"items": int, "flagged": int})
     evidence = [f"{evidence_of(one, failing, NO_PROBES)}; provisional" for one in found.itertuples()]

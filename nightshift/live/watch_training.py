@@ -165,8 +165,8 @@ class Training:
         self.begun = None
 
     def loss(self, value):
-        """Keep the loss of the last step, a number, or an array or tensor of one element; that is read when
-        metrics are asked for.
+        """Keep the loss of the last step, a number, or an array or tensor of one element, which is read only
+        when metrics are asked for.
         """
         value = value.detach() if hasattr(value, "detach") else value  # else its graph would stay
         if self.losses is None:
