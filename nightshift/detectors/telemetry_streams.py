@@ -62,7 +62,7 @@ def stretch_incidents(scored, chances, *, gap, finding_rate, least_confidence):
     flagged, sorted by node and start. chances : class probabilities, with the same index. gap : pause within
     a stretch. Its p-value is the chance of a usual day of the node to hold something as strong, and its
     diagnosis follows from the mean probabilities of its windows. One whose p-value in these windows is above
-    `finding_rate` is the end of a finding of earlier days, and no other.
+    `finding_rate` is only the end of a finding of earlier days, and is left out.
     """
     inside = scored[scored.in_stretch].join(chances)
     number = (~(inside.groupby("node_id").start.diff() <= gap)).cumsum()

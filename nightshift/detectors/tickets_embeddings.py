@@ -27,8 +27,8 @@ def embed_texts(texts, cache, substitute, *, max_tokens=64, prune=False):
     not embedded again, one that was damaged is made anew. max_tokens : a text is cut after so many. prune :
     forget what no present text needs. Method: Reimers & Gurevych 2019. Where sentence-transformers or its
     model is not installed, TF-IDF with SVD (latent semantic analysis, Deerwester et al. 1990) stands in, and
-    the name says so: it is read from `substitute` (.skops), or fitted to these texts and kept there; a text
-    without a word that it knows gives zeros.
+    the name says so: it is read from `substitute` (.skops), or fitted to these texts and kept there
+    (ValueError where none of them holds a word); a text without a word that it knows gives zeros.
     """
     texts = list(texts)
     if any(
@@ -72,8 +72,7 @@ def load_embedding(max_tokens):
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "TOKENIZERS_PARALLELISM": "false",
     }
-    # all processors, though a step of the chain has one: 4% more work, half the time
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # a thread that waits takes no processor
     with warnings.catch_warnings():
         # such as that a progress bar, which nobody asked for, cannot be drawn
         warnings.simplefilter("ignore")
@@ -83,6 +82,7 @@ def load_embedding(max_tokens):
 
     model = SentenceTransformer(str(get_model_path()), device="cpu", local_files_only=True)
     model.max_seq_length = max_tokens
+    # all processors, though a step of the chain has one: 4% more work, half the time
     torch.set_num_threads(os.cpu_count())
     able = any(torch.cpu.get_capabilities().get(name) for name in ("avx512_bf16", "amx_bf16"))
     model.encode = torch.autocast("cpu", torch.bfloat16, enabled=able)(model.encode)

@@ -108,8 +108,8 @@ def count_cells(items, entities, *, clump, since):
 
 @dataclass
 class Rest:
-    """What a search has not taken yet. n, flagged, expected : (cells,), of Cells. free : bool (items,), said
-    of items of cells of which a part was taken; a cell that is taken whole has n = 0.
+    """What a search has not taken yet. n, flagged, expected : (cells,), of Cells. free : bool (items,), which
+    items of a cell are left where a part of it was taken; a cell that is taken whole has n = 0.
     """
 
     n: np.ndarray
