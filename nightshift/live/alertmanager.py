@@ -40,7 +40,7 @@ PATIENCE_S = 5.0
 
 
 class Alertmanager:
-    """An Alertmanager at an address, with the `login` of the one that is told of nights."""
+    """An Alertmanager at an address, with the `login` of the one to which nights send their incidents."""
 
     def __init__(self, address):
         self.address, self.session = address.rstrip("/"), requests.Session()

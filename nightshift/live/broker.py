@@ -39,8 +39,8 @@ class Subscription:
     host, port, is_tls, vhost : of the broker; "" is the virtual host /. destination : such as
     /queue/Consumer.nightshift.rucio or /topic/rucio. name : of the subscriber, by which a broker keeps for it
     what comes while it is away. prefetch : messages that the broker sends before one of them is acknowledged.
-    heartbeat_s : after one and a half of which without a sign of the other side the connection counts as
-    lost; with TLS, stomp.py notices no other end of it.
+    heartbeat_s : after one and a half of these without a sign of the other side the connection counts as
+    lost; with TLS, stomp.py notices only so that the other side has gone.
     """
 
     host: str
@@ -90,8 +90,8 @@ class Inbox(stomp.ConnectionListener):
     """What has arrived and is not yet kept, (id to acknowledge, body) each; full, it lets the connection
     wait.
 
-    lost : set when the connection has ended, for a reason where there is one. subscribed : set when the
-    broker has the subscription: what is published to a topic before that is not for us.
+    lost : set when the connection has ended; reason : why, "" where that is not known. subscribed : set when
+    the broker has the subscription: what is published to a topic before that is not for us.
     """
 
     def __init__(self, size):
