@@ -481,7 +481,9 @@ def resolution(core, pool, judged, n_ordinary, *, min_age, alarm_rate, **finding
     ordinary weeks and by the pool.
     """
     n_series, n_weeks = max(int(judged.any(axis=1).sum()), 1), int(judged.any(axis=0).sum())
-    never = ~(core[:, ~pool.common][:, : -n_weeks or None] == 0).any(axis=1) & judged.any(axis=1) & pool.rows
+    first = int(judged.any(axis=0).argmax()) if n_weeks else core.shape[1]
+    past = core[:, :first][:, ~pool.common[:first]]
+    never = ~(past == 0).any(axis=1) & judged.any(axis=1) & pool.rows
     least_p = 1 / (n_ordinary + 1)
     flagged = least_p + pool.budget * pool.usable <= alarm_rate
     limit = lone_limit(n_series, **finding_rates)

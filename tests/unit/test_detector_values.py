@@ -264,6 +264,16 @@ def test_what_a_night_can_find_counts_series_that_were_never_silent_before_it():
     assert not resolution(core, pool, judged, 2, min_age=8, **rates).alone
 
 
+def test_a_judged_week_without_anybody_takes_no_week_from_the_past():
+    core, rates = np.full((3, 120), 5.0), {"alarm_rate": 0.05, "finding_rate": 0.5, "false_discovery_rate": 0.05}
+    core[0, 116] = 0  # in the last week before the judged ones
+    core[:, 118] = 0
+    judged = np.broadcast_to(np.arange(120) >= 117, core.shape)
+    pool = silence_pool(core, np.ones(3, bool), judged, **rates)
+    assert np.flatnonzero(pool.common).tolist() == [118]
+    assert resolution(core, pool, judged, 99, min_age=8, **rates).watched == 2
+
+
 def test_weeks_have_the_chance_of_their_rank_and_first_silences_that_of_their_pool():
     tests = pd.DataFrame({"silent": [5.0, 5, 0, 0], "drop": [0.0, 0, 2.5, 0], "habit": [True, False, False, False]})
     calibration = pd.DataFrame({"silent": [0.0] * 3, "drop": [0.0, 1, 2]})
