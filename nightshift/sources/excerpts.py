@@ -44,7 +44,7 @@ def excerpt_of_text(path, folder):
 def excerpt_of_records(path, folder):
     """Take the first and the last records, in any layout of `read_records`; JSON becomes JSON lines."""
     layout = sniff_layout(path)
-    if layout in ("table", "lines", "empty"):
+    if layout in ("table", "lines", "empty") or is_small(path):
         return excerpt_of_text(path, folder)
     values, has_end = both_ends(iter_documents(path, "[" if layout == "array" else ""))
     return written((json.dumps(value) + "\n" for value in values), path, folder), has_end
@@ -68,7 +68,7 @@ def excerpt_of_prose(path, folder):
 
 
 def excerpt_of_parquet(path, folder):
-    """Take the first rows of a Parquet file, and the last of its last row group."""
+    """Take the first rows of a Parquet file, and the last of its last row group, none of them twice."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -77,8 +77,10 @@ def excerpt_of_parquet(path, folder):
     file = pq.ParquetFile(path)
     first = pa.Table.from_batches([next(file.iter_batches(ROWS))])
     last = file.read_row_group(file.num_row_groups - 1)
+    n_before = file.metadata.num_rows - len(last)
+    begin = max(0, len(last) - ROWS, len(first) - n_before)
     target = Path(folder, Path(path).name)
-    pq.write_table(pa.concat_tables([first, last.slice(max(0, len(last) - ROWS))]), target)
+    pq.write_table(pa.concat_tables([first, last.slice(begin)]), target)
     return str(target), True
 
 
@@ -100,7 +102,8 @@ def last_lines(path):
     with open(path, "rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - SMALL))
-        return file.read().decode(errors="replace").splitlines(keepends=True)[1:][-ROWS:]
+        lines = file.read().splitlines(keepends=True)[1:][-ROWS:]  # of bytes: U+2028 in a text ends no line
+        return [line.decode(errors="replace") for line in lines]
 
 
 def written(lines, path, folder):

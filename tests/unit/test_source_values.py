@@ -57,6 +57,20 @@ def test_what_is_not_reached_in_time_has_no_end(few):
     assert excerpts.both_ends(range(10), patience_s=-1) == ([0, 1, 2], False)
 
 
+def test_a_line_ends_where_a_file_says_so_and_not_at_other_marks(few, tmp_path):
+    (tmp_path / "a.jsonl").write_text("".join(f'"{n}\u2028\x85"\n' for n in range(9)), encoding="utf-8")
+    (tmp_path / "out").mkdir()
+    path, _ = excerpts.excerpt_of_text(tmp_path / "a.jsonl", tmp_path / "out")
+    texts = Path(path).read_text(encoding="utf-8").split("\n")[:-1]
+    assert texts[:3] == [f'"{n}\u2028\x85"' for n in range(3)]
+    assert texts[3:] == [f'"{n}\u2028\x85"' for n in (7, 8)], "the last 20 bytes hold two whole lines"
+
+
+def test_a_small_array_is_read_as_it_is(few, tmp_path):
+    (tmp_path / "a.json").write_text('[{"n": 1}]')
+    assert excerpts.excerpt_of_records(tmp_path / "a.json", tmp_path) == (str(tmp_path / "a.json"), True)
+
+
 def test_records_of_an_array_become_lines(few, tmp_path):
     (tmp_path / "a.json").write_text(json.dumps([{"n": n} for n in range(9)]))
     (tmp_path / "out").mkdir()
