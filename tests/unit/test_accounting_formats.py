@@ -9,6 +9,7 @@ import pytest
 from conftest import REPOSITORY
 
 from nightshift.cleaning.accounting_efficiency import COLUMNS, efficiency_by_vo
+from nightshift.sources import excerpts
 from nightshift.sources.accounting.htcondor import read_long, wall_of
 from nightshift.sources.accounting.lsf import slots_of
 from nightshift.sources.accounting.pbs import cores_in, seconds
@@ -54,6 +55,16 @@ def read(path, folder):
 def test_amounts_of_the_raw_table(tmp_path, name, column, amounts):
     rows, _ = read(EXAMPLES / name, tmp_path)
     assert rows[column].astype(float).fillna(-1).tolist() == [-1 if amount is None else amount for amount in amounts]
+
+
+@pytest.mark.parametrize("name", ["sacct_2205.json", "sacct_2411.json", "car.xml", "gratia.xml"])
+def test_an_excerpt_of_a_document_is_a_document_that_can_be_read(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(excerpts, "SMALL", 0)
+    monkeypatch.setattr(excerpts, "ROWS", 1)
+    source = source_of(file_sources("accounting", SETTINGS), EXAMPLES / name)
+    path, has_end = source.excerpt(str(EXAMPLES / name), tmp_path)
+    look = source.look(path, settings=SETTINGS, folder=tmp_path)
+    assert (look.rows > 0, look.bad, has_end) == (True, 0, True)
 
 
 def test_jobs_without_hours_are_named_and_not_lost(tmp_path):

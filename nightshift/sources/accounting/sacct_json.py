@@ -10,6 +10,7 @@ import json
 import re
 
 from nightshift.sources.accounting.records import AccountingFile, frame_of, row_of_job
+from nightshift.sources.excerpts import both_ends, is_small, written
 from nightshift.sources.files import BLOCK, LayoutError, iter_documents, open_text
 
 JOBS = re.compile(
@@ -144,10 +145,20 @@ def read_json(path, extraction):
         yield frame_of(rows)
 
 
+def excerpt_of_jobs(path, folder):
+    """Take the first and the last jobs, as one document again; errors are those of `jobs_of`."""
+    if is_small(path):
+        return str(path), True
+    jobs, has_end = both_ends(jobs_of(path))
+    lines = (f"{', ' if number else ''}{json.dumps(job)}\n" for number, job in enumerate(jobs))
+    return written(['{"jobs": [\n', *lines, "]}\n"], path, folder), has_end
+
+
 class SacctJson(AccountingFile):
     """Saved output of sacct --json."""
 
     label = "sacct --json output"
+    excerpt = staticmethod(excerpt_of_jobs)
 
     def recognises(self, head):
         """By its list of jobs, and what only Slurm writes around it or into a job."""

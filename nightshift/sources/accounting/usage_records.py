@@ -12,6 +12,7 @@ import re
 from xml.etree import ElementTree
 
 from nightshift.sources.accounting.records import NO_GROUP, AccountingFile, frame_of, row_of_job
+from nightshift.sources.excerpts import whole_file
 from nightshift.sources.files import LayoutError, open_text
 
 RECORDS = {"UsageRecord", "JobUsageRecord"}
@@ -88,7 +89,8 @@ def read_usage_records(path):
         try:
             for _, element in ElementTree.iterparse(file):
                 if local(element.tag) in RECORDS:
-                    rows, n = [*rows, row_of(element)], n + 1
+                    rows.append(row_of(element))
+                    n += 1
                     element.clear()  # so that memory holds one record
                 if len(rows) >= PAGE:
                     yield frame_of(rows)
@@ -104,6 +106,7 @@ class UsageRecords(AccountingFile):
     """Usage records in XML, one or a list of them."""
 
     label = "usage records in XML (CAR, UR)"
+    excerpt = staticmethod(whole_file)
 
     def recognises(self, head):
         """By the name of its first element; a file with a document type declares entities, and is none."""
