@@ -11,6 +11,7 @@ import pytest
 
 from helpers import study_paths
 from nightshift.products import read_json
+from nightshift.sources import excerpts
 from nightshift.sources.base import Look
 from nightshift.sources.certification import forms, histograms, json_files, lumisections, notes, parquet_files, root, root_files
 from nightshift.sources.certification.lumisections import HISTOGRAM_SCHEMA, Extraction, Settings
@@ -288,6 +289,23 @@ def test_luminosities_are_those_that_are_named_or_those_of_the_sample(tmp_path):
 
     assert found("sample", "sample") == found(str(beside), "x.csv") == [str(beside)]
     assert found("sample", "x.csv") == found("", "sample") == []
+
+
+def test_a_look_tells_files_of_one_name_apart_and_takes_no_row_twice(tmp_path, monkeypatch):
+    monkeypatch.setattr(excerpts, "SMALL", 0)
+    source, lumi, folder = tmp_path / "histograms.parquet", tmp_path / "lumi/histograms.parquet", tmp_path / "folder"
+    lumi.parent.mkdir()
+    folder.mkdir()
+    keys = {"run": [1, 1], "lumisection": [1, 2]}
+    axes = {"dataset": ["d", "d"], "element": ["e", "e"], "x_min": [0.0, 0.0], "x_max": [1.0, 1.0], "contents": [[1.0, 2.0], [3.0, 4.0]]}
+    pd.DataFrame(keys | axes).to_parquet(source)
+    pd.DataFrame(keys | {"recorded_lumi": [5.0, 6.0]}).to_parquet(lumi)
+    settings = {"columns": {}, "features": [], "luminosity": str(lumi), "source": "x", "products": "", "dataset": "", "root_pattern": ""}
+    kind = parquet_files.ParquetFile("", "")
+    path, _ = kind.excerpt(str(source), folder)
+    look = kind.look(path, settings=settings, folder=folder)
+    assert (look.rows, look.notes, look.problems) == (2, ["histograms"], [])
+    assert look.filled == {"run", "lumisection", "recorded_lumi"}
 
 
 def test_a_look_at_a_table_counts_its_rows_and_says_of_which_time_they_are(tmp_path):

@@ -2,6 +2,7 @@
 holds shows in its columns.
 """
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,12 +63,15 @@ class LumisectionFile(FileSource):
     def look(self, path, *, settings, folder):
         """Extract the file, and sum up its lumisections."""
         wanted = Settings(settings["columns"], self.dataset, settings["features"])
-        with pq.ParquetWriter(Path(folder, "histograms.parquet"), HISTOGRAM_SCHEMA) as table:
+        with (
+            tempfile.TemporaryDirectory(dir=folder) as apart,  # the excerpt `path` may have the same name
+            pq.ParquetWriter(Path(apart, "histograms.parquet"), HISTOGRAM_SCHEMA) as table,
+        ):
             extraction = Extraction(wanted, table)
-            for file in luminosities(settings):
-                forms = file_sources("certification", settings)
-                kind = source_of(forms, file)
-                extraction.read_luminosity(kind.excerpt(file, folder)[0], kind.open)
+            for number, file in enumerate(luminosities(settings)):
+                kind = source_of(file_sources("certification", settings), file)
+                Path(apart, str(number)).mkdir()
+                extraction.read_luminosity(kind.excerpt(file, Path(apart, str(number)))[0], kind.open)
             self.extract(path, extraction)
         of_any = [*extraction.about_rows, *extraction.about_lumi]
         about = pd.concat([pd.DataFrame({"time": []}), *of_any], ignore_index=True)
