@@ -53,7 +53,7 @@ def matching_files(pattern):
     A path that exists is taken as it is, whatever letters it holds; only what does not exist is a pattern
     with *, ?, [...] and **.
     """
-    path = str(REPOSITORY / Path(pattern).expanduser())
+    path = str(REPOSITORY / os.path.expanduser(pattern))  # that of pathlib raises where there is no such user
     if os.path.isfile(path):
         return [path]
     return sorted(filter(os.path.isfile, glob.glob(path, recursive=True)))
@@ -62,7 +62,7 @@ def matching_files(pattern):
 def no_file(pattern):
     """One line that says why `pattern` names no file."""
     pattern = str(pattern)
-    path = REPOSITORY / Path(pattern).expanduser()
+    path = REPOSITORY / os.path.expanduser(pattern)
     if not pattern.strip():
         return "the source is empty: name its files"
     return (
@@ -248,15 +248,15 @@ def iter_elements(path, name):
 
 
 def brackets_open(text):
-    """The brackets that close what is open at the end of `text`, the beginning of JSON; "" where nothing is,
-    or was before.
+    """The brackets that close what is open at the end of `text`, the beginning of JSON; "" where nothing is
+    open, or where a whole value comes first.
     """
     closing = []
     for one in re.sub(r'"(?:[^"\\]|\\.)*"', "", text):
         if one in "[{":
             closing.append("]" if one == "[" else "}")
         elif one in "]}":
-            closing.pop()
+            del closing[-1:]
             if not closing:
                 return ""
     return "".join(reversed(closing))

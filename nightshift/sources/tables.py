@@ -1,6 +1,7 @@
 """Tables in files: whatever matches a pattern, pages and columns of CSV, a table that may be missing."""
 
 import csv
+import gzip
 import zlib
 from contextlib import contextmanager
 
@@ -28,14 +29,15 @@ def read_files(pattern, read):
 
 @contextmanager
 def reading(path):
-    """Make one line that names the file `path` of what goes wrong in reading it: LayoutError where it was
-    read and is something else, ValueError of anything else.
+    """Turn what goes wrong in reading the file `path` into one line that names it: a LayoutError where the
+    file was read and is something else, else a ValueError.
     """
     try:
         yield
     except LayoutError as error:
         raise LayoutError(f"{path}: {error}") from None
-    except (OSError, EOFError, ValueError, RecursionError, zlib.error) as error:  # of a damaged archive, any
+    # a damaged archive raises any of these, csv.Error a cell without end
+    except (OSError, EOFError, ValueError, RecursionError, zlib.error, csv.Error) as error:
         raise ValueError(f"{path} cannot be read: {type(error).__name__}: {one_line(error)}") from None
 
 
@@ -134,7 +136,8 @@ def read_optional(path, sample, columns):
         frame = pd.read_parquet(path) if str(path).endswith(".parquet") else pd.read_csv(path)
     except UnicodeDecodeError:
         raise ValueError(f"{path} is no text in UTF-8: save it as such") from None
-    except ValueError as error:  # an empty file, a row with too many cells, a Parquet file that is none
+    # an empty file, a row with too many cells, a Parquet file that is none, a damaged archive
+    except (ValueError, EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{path} cannot be read: {one_line(error)}") from None
     if lacking := [column for column in columns if column not in frame]:
         raise ValueError(f"{path} has no column {', '.join(lacking)}; it needs {', '.join(columns)}")

@@ -68,8 +68,11 @@ def test_a_layout_is_told_by_the_name_and_the_beginning(tmp_path, name, text, la
 
 @pytest.mark.parametrize(
     ("text", "closing"),
-    [('{"a": [1, {"b": 2', "}]}"), ('{"a": "[{", "b": [', "]}"), ("[1]", ""), ('{"a": 1} {"b": [', ""), ("", ""), ('{"a\\"[": [', "]}")],
-)
+    [
+        ('{"a": [1, {"b": 2', "}]}"), ('{"a": "[{", "b": [', "]}"), ("[1]", ""), ('{"a": 1} {"b": [', ""), ("", ""), ('{"a\\"[": [', "]}"),
+        ('] {"b": [', ""),
+    ],
+)  # fmt: skip
 def test_brackets_that_are_open_are_closed_and_those_in_texts_are_none(text, closing):
     assert files.brackets_open(text) == closing
 
@@ -184,6 +187,8 @@ def test_a_pattern_that_names_no_file_says_why(tmp_path):
     assert files.matching_files(odd) == [str(odd)], "a path that is there is no pattern"
     assert files.matching_files(tmp_path / "a?.csv") == [str(tmp_path / "a1.csv")]
     assert files.matching_files(tmp_path) == []
+    assert files.matching_files("~no such user/a.csv") == []
+    assert files.no_file("~no such user/a.csv") == "no file matches ~no such user/a.csv"
 
 
 # ------------------------------------------------------------------------------------------- parts and heads

@@ -160,6 +160,13 @@ def test_a_table_is_read_in_the_encoding_that_its_mark_says(tmp_path, encoding):
     assert [(line, reason) for _, line, reason, _ in bad] == [(3, "3 columns, not 2")]
 
 
+def test_a_quote_that_is_never_closed_is_one_line(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text('a,b\n1,"' + "x" * 140_000 + "\n")
+    with pytest.raises(ValueError, match=r"a\.csv cannot be read: Error: field larger than field limit"):
+        read_files(str(path), lambda one: list(files.read_records(one)))
+
+
 def test_names_of_columns_are_said_and_values_that_stand_in_their_place_are_counted():
     assert names_in_words(["node", "time", "cpu user"]) == "node, time, cpu user"
     assert names_in_words([*"abcdefghij"], 3) == "a, b, c ..."

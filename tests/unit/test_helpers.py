@@ -83,6 +83,9 @@ def test_an_optional_table_is_the_named_one_the_samples_or_none(tmp_path):
         assert (len(nothing), nothing.columns.tolist()) == (0, columns)
     with pytest.raises(FileNotFoundError, match=r"gone\.csv"):
         read_optional(str(tmp_path / "gone.csv"), tmp_path / "t.csv", columns)
+    (tmp_path / "cut.csv.gz").write_bytes(gzip.compress(b"entity,site\n" + b"a,b\n" * 1000)[:-20])
+    with pytest.raises(ValueError, match=r"cut\.csv\.gz cannot be read"):
+        read_optional(str(tmp_path / "cut.csv.gz"), None, columns)
 
 
 @pytest.mark.parametrize(
