@@ -531,6 +531,8 @@ def test_records_of_auditor_name_their_cores_as_they_like():
     assert auditor.meta_of({"meta": {"vo": [], "group_id": "g"}}, "vo", "group_id") == "g"
     assert (auditor.meta_of({}, "vo"), auditor.amount_in({}, {"cpu"})) == ("", None)
     assert auditor.row_of({"record_id": "r"}, np.nan, np.nan)["WallDuration"] is None
+    endless = {"record_id": "r", "runtime": float("inf")}  # as JSON such as 1e999 is read
+    assert auditor.row_of(endless, np.nan, np.nan)["WallDuration"] is None
 
 
 def test_times_of_usage_records_are_sums_of_their_parts():

@@ -1,7 +1,7 @@
 """Jobs of Flux: what `flux jobs -a --json` prints, or single jobs as its Python interface has them.
 
     {"id": 17, "username": "user1", "bank": "physics", "t_run": 1769421600.0, "t_cleanup": 1769425200.0,
-     "ncores": 8, "state": "INACTIVE", ...}
+     "t_inactive": 1769425201.0, "ncores": 8, "state": "INACTIVE", ...}
 
 A job names no cluster, so the site is the name of the file up to the first "-" or "."; the bank of
 flux-accounting is the VO, else the project. Processor time, memory and GPUs are not in it.
@@ -17,7 +17,7 @@ from nightshift.sources.accounting.records import NO_GROUP, AccountingFile, amou
 from nightshift.sources.excerpts import excerpt_of_records
 from nightshift.sources.files import read_records, require_kind
 
-NEEDED = "id, t_submit, t_run, t_cleanup and ncores, as flux jobs --json prints them"
+NEEDED = "id, t_submit, t_run, t_cleanup, t_inactive and ncores, as flux jobs --json prints them"
 PAGE = 20_000  # jobs
 
 

@@ -7,6 +7,7 @@ time without zone counts as UTC here, which matters at the edges of the window o
 """
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from nightshift.sources.base import Look
 from nightshift.sources.files import LayoutError, names_in_words
 from nightshift.sources.part_files import PartFile
 from nightshift.sources.parts import Extraction
-from nightshift.sources.times import read_times
+from nightshift.sources.times import FIRST, read_times
 
 FIELDS = [
     "RecordId",
@@ -62,25 +63,26 @@ def utc_text(seconds):
 
 
 def times_of(text):
-    """Read what `read_times` reads, at once where all of the Series `text` is in one form of ISO 8601."""
+    """Read the Series `text` as `read_times` does, but quickly where all of it is ISO 8601 with a zone."""
     try:
         at = pa.array(text, pa.string(), from_pandas=True).cast(pa.timestamp("us", "UTC"))
     except pa.ArrowInvalid:
         return read_times(text)
     at = pd.Series(at.to_pandas().array, text.index)
-    return at.where(at >= pd.Timestamp("1970-01-02", tz="UTC"))  # the beginning of a clock is no moment
+    return at.where(at >= FIRST)
 
 
 def as_text_of(amount):
-    """Write an amount, a number or None, as text, a whole one without a point; None stays None."""
+    """Write an amount, a finite number, as text, a whole one without a point; text and None stay as they are."""
     if amount is None or isinstance(amount, str):
         return amount
     return str(int(amount)) if amount == int(amount) else str(amount)
 
 
 def amount_of(value):
-    """Return a JSON value as a number, a float; None where it is none."""
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    """Return a JSON value as a float; None where it is no finite number."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and math.isfinite(value) else None
 
 
 def row_of_job(identity, site, vo, *, end, amounts, more=None):
