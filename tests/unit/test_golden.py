@@ -123,6 +123,8 @@ def test_a_good_run_list_names_runs_and_blocks_with_open_ends(tmp_path):
     other = '<LumiBlockCollection>\n<Run> 7 </Run>\n<LBRange Start="3" End="2147483647" />\n</LumiBlockCollection>'
     (tmp_path / "runs.xml").write_text(comment.format(one) + "<LumiRangeCollection>" + one + other + "</LumiRangeCollection>")
     assert read_golden(tmp_path / "runs.xml") == {7: [[3, 268435455]], 9: [[5, 6], [8, 268435455]]}
+    (tmp_path / "marked.xml").write_text(other, encoding="utf-8-sig")
+    assert read_golden(tmp_path / "marked.xml") == {7: [[3, 268435455]]}
 
 
 def test_a_glob_joins_files_and_a_run_in_two_of_them_is_refused(tmp_path):

@@ -7,6 +7,7 @@ single runs say 9999; GoodRunsLists of ATLAS (athena) leaves the end out, or wri
 the functions here take and give them, the end of an open range is OPEN.
 """
 
+import codecs
 import json
 import re
 from pathlib import Path
@@ -78,10 +79,11 @@ def named_ranges(content):
     """The runs and their ranges, [(name, pairs)], as the bytes of a file name them; ValueError of one line
     for anything but a JSON object or a Good Run List.
     """
-    if content.lstrip().startswith(b"<"):
+    content = content.removeprefix(codecs.BOM_UTF8).lstrip()
+    if content.startswith(b"<"):
         return good_runs(content.decode(errors="replace"))
-    is_json = content.lstrip().startswith((b"{", b"[", b"\xef\xbb\xbf"))
-    # a dict would keep the last of two equal runs in silence
+    is_json = content.startswith((b"{", b"["))
+    # a dict would silently keep the last of two equal runs
     named = json.loads(content, object_pairs_hook=tuple) if is_json else None
     if not isinstance(named, tuple):
         raise ValueError(f"it holds no JSON object such as {EXAMPLE}, and no Good Run List (XML)")
