@@ -210,7 +210,8 @@ def test_a_transfer_that_is_just_possible_is_kept(change, reason):
     [({"event_type": " Transfer_Done "}, None, "transfer-done"), ({"event_type": "stagein.queued"}, None, "stagein-queued"),
      ({"event_type": "Done"}, "f", "transfer-done"), ({"event_type": "deletion-done"}, None, "deletion-done"), ({}, " G ", "transfer-submitting"),
      ({"reason": " "}, None, "transfer-queued"), ({"reason": "x", "transferred_at": "2026"}, "", "transfer-failed"),
-     ({"transferred_at": "-1"}, None, "transfer-queued"), ({"transferred_at": "2026"}, None, "transfer-done")],
+     ({"transferred_at": "-1"}, None, "transfer-queued"), ({"transferred_at": "2026"}, None, "transfer-done"),
+     ({"transferred_at": "1970-01-01 00:00:00"}, None, "transfer-queued"), ({"transferred_at": " None "}, None, "transfer-queued")],
 )  # fmt: skip
 def test_what_a_row_announces(row, state, kind):
     assert rucio.event_type({"event_type": None, "reason": None, "transferred_at": None} | row, state) == kind

@@ -102,6 +102,15 @@ def test_times_decimals_and_categories_of_parquet_become_text_within_structs_too
     assert parquet_files.as_json(pa.schema({"s": pa.struct(kinds), **kinds})) == pa.schema({"s": pa.struct(texts), **texts})
 
 
+def test_bytes_and_times_in_lists_of_parquet_are_text(tmp_path):
+    moment = pd.Timestamp("2026-01-31 10:00:00")
+    events = [{name: value.encode() if isinstance(value, str) else value for name, value in GOOD.items()} | {"tried": [moment]}]
+    pd.DataFrame(events).to_parquet(tmp_path / "a.parquet")
+    [page] = parquet_files.ParquetEvents().read(tmp_path / "a.parquet", None)
+    assert page["request-id"].to_pylist() == [GOOD["request-id"]]
+    assert json.loads(page["more"][0].as_py())["tried"][0].startswith("2026-01-31 10:00:00")
+
+
 DAY = pd.Timestamp("2026-01-31", tz="UTC")
 
 

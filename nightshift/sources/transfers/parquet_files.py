@@ -34,10 +34,14 @@ class ParquetEvents(EventFile):
 
 
 def as_json(kind):
-    """The Arrow schema or type `kind` with text for each type that JSON has not, such as times."""
+    """The Arrow schema or type `kind` with text for what JSON does not have: times, decimals, categories and
+    bytes, in structs and lists too.
+    """
     if isinstance(kind, pa.Schema):
         return pa.schema([field.with_type(as_json(field.type)) for field in kind])
     if pa.types.is_struct(kind):
         return pa.struct([field.with_type(as_json(field.type)) for field in kind])
-    is_text = pa.types.is_temporal(kind) or pa.types.is_decimal(kind) or pa.types.is_dictionary(kind)
-    return pa.string() if is_text else kind
+    if pa.types.is_list(kind):
+        return pa.list_(kind.value_field.with_type(as_json(kind.value_type)))
+    tests = (pa.types.is_temporal, pa.types.is_decimal, pa.types.is_dictionary, pa.types.is_binary)
+    return pa.string() if any(test(kind) for test in tests) else kind

@@ -19,7 +19,7 @@ from pandas.api.types import union_categoricals
 from nightshift.compiled import hash_texts
 from nightshift.privacy import redact
 from nightshift.sources.files import LayoutError, as_text
-from nightshift.sources.times import FORMS, is_unreadable, read_times
+from nightshift.sources.times import FORMS, MISSING, is_unreadable, read_times
 
 FIELDS = [
     "event_type",
@@ -150,7 +150,7 @@ def first_text(values):
 
 def has_moment(text):
     """Whether `text`, of a field of time, says anything but that there is none."""
-    return text is not None and text.strip().lower() not in ("", "0", "-1", "null", "none", "nan", "nat")
+    return text is not None and not MISSING.fullmatch(text)
 
 
 @functools.lru_cache(1000)
