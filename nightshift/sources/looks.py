@@ -11,7 +11,7 @@ from nightshift.sources.base import FileSource, Look, file_sources, live_source,
 from nightshift.sources.files import matching_files, no_file
 from nightshift.sources.tables import reading
 
-PATIENCE_S = 5.0  # for one source; looking at a file that is begun is ended
+PATIENCE_S = 5.0  # for one source; a look at a file that has begun is finished
 ANSWER_S = 5.0  # the longest wait for an answer of a server, which is asked once
 
 
@@ -48,20 +48,19 @@ def look_at_files(sources, files, settings):
     """Look at the first and the last of `files`, and at the one that was written last, and recognise as many
     of the others as the time allows: [(source or None, Look)], one for each kind.
     """
-    until, empty = time.monotonic() + PATIENCE_S, [path for path in files if not os.path.getsize(path)]
-    there = [path for path in files if path not in empty]
-    looks = {}
-    for path in dict.fromkeys([*there[:1], *there[-1:], *newest(there), *there]):
-        is_read = path in (there[0], there[-1], *newest(there))
-        if not is_read and time.monotonic() > until:
+    until = time.monotonic() + PATIENCE_S
+    there = [path for path in files if os.path.getsize(path)]
+    to_read, looks = [*there[:1], *there[-1:], *newest(there)], {}
+    for path in dict.fromkeys([*to_read, *there]):
+        if path not in to_read and time.monotonic() > until:
             break
-        source, look = look_at_file(sources, path, settings if is_read else None)
+        source, look = look_at_file(sources, path, settings if path in to_read else None)
         _, whole = looks.setdefault(look.label, (source, Look(look.label, total=0)))
         add(whole, look)
     if not there:
         looks["nothing"] = None, Look("nothing", problems=["every file is empty: export the source again"])
-    elif empty:
-        next(iter(looks.values()))[1].notes.append(f"{len(empty)} of {len(files)} files are empty")
+    elif n_empty := len(files) - len(there):
+        next(iter(looks.values()))[1].notes.append(f"{n_empty} of {len(files)} files are empty")
     return list(looks.values())
 
 
