@@ -1,1 +1,1 @@
-"""Reading what lies outside: a folder of kinds per study, and what several of them use."""
+"""Readers of outside sources: a folder of kinds of source per study, and what several of them use."""

@@ -1,7 +1,8 @@
-"""Which sources are asked and not read, by their names alone: what the configuration has to know of them.
+"""Which sources are servers to be asked rather than files to be read, by their names alone, for the
+configuration.
 
-The classes themselves (base.py) are not imported for it, since these need pandas and more: their `addresses`
-are read from the text of their modules.
+The classes of sources are not imported for this, since they need pandas and more: their `addresses` are read
+from the text of their modules.
 """
 
 import ast
@@ -13,7 +14,7 @@ FOLDER = Path(__file__).parent
 
 @cache
 def live_words():
-    """Return the words that name a source without a URL, such as "sacct": a frozenset, of all studies."""
+    """Return the words that name a source without a URL, such as "sacct", in any study: a frozenset."""
     texts = (path.read_text(encoding="utf-8") for path in sorted(FOLDER.glob("*/*.py")))
     trees = (ast.parse(text) for text in texts if "addresses = " in text)
     classes = (one for tree in trees for one in tree.body if isinstance(one, ast.ClassDef))
@@ -29,7 +30,7 @@ def addresses_in(definition):
 
 
 def is_server(source):
-    """Whether a source is asked and not read: a URL, or a word such as sacct, the accounting of the Slurm to
-    which this machine belongs.
+    """Whether a source, a text, is asked rather than read: a URL, or a word such as sacct, which stands for
+    the accounting of the Slurm to which this machine belongs.
     """
     return "://" in source or (source.isidentifier() and source in live_words())

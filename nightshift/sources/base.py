@@ -1,8 +1,8 @@
 """Kinds of source: what each of them is and can do, and how the one that fits is found.
 
-A kind is a class in a module of its own below `nightshift/sources/<study>/`; it is found there, and listed
-nowhere. Its instances are made as estimators of scikit-learn are: the constructor takes parameters of
-1_extract by their names, keeps them and does nothing else, so a dataclass is enough.
+A kind is a class in a module below `nightshift/sources/<study>/`; it is found there, and listed nowhere. Its
+instances are made like estimators of scikit-learn: the constructor takes parameters of 1_extract by their
+names, keeps them and does nothing else, so a dataclass is enough.
 
     @dataclass
     class Readings(ValueFile):            # a FileSource, as all that the study reads from files
@@ -37,15 +37,16 @@ from nightshift.sources.excerpts import excerpt_of_text
 from nightshift.sources.files import LayoutError, beginning_of, open_text
 from nightshift.sources.tables import read_files
 
-JUST_S = 600  # a file that was written so many seconds ago may not be whole: if it changes, it is read again
+JUST_S = 600  # a file written in the last so many seconds may not be whole: if it changes, it is read again
 
 
 class Source:
     """What all kinds of source have.
 
-    label : what people call it, after "it is" and "neither"; a class without one is the base of others and no
-    kind. parameter : of 1_extract, which names such a source. optional : {column of the raw table: what its
-    absence costs}. Columns without which nothing goes are refused by `extract`, with one line.
+    label : what people call it, such that it can follow "it is" and "neither"; a class without one is the
+    base of others and no kind. parameter : that of 1_extract that names such a source. optional : {column of
+    the raw table: what its absence costs}. A source that lacks another column is refused by `extract`, in one
+    line.
     """
 
     label = ""
@@ -55,8 +56,8 @@ class Source:
     def extract(self, place, extraction):
         """Add everything at `place`, the path of a file or an address, to the `extraction` of its study.
 
-        ValueError of one line for what is not as it should be; OSError, of which ConnectionError and
-        TimeoutError are, for what cannot be had.
+        ValueError of one line for what is not as it should be; OSError, such as ConnectionError or
+        TimeoutError, for what cannot be reached; LookupError for what a server does not have.
         """
         raise NotImplementedError(f"{type(self).__name__} has no `extract`")
 
@@ -65,8 +66,8 @@ class FileSource(Source):
     """Files of one kind.
 
     asked_last : whether it takes what no other kind recognises, and empty files. is_database : whether others
-    may write into the file while it is read. excerpt : a function of excerpts.py that takes the first and the
-    last rows of a file.
+    may write into the file while it is read. excerpt : a function that takes the first and the last rows of a
+    file, as those of excerpts.py do.
     """
 
     asked_last = False
@@ -74,18 +75,18 @@ class FileSource(Source):
     excerpt = staticmethod(excerpt_of_text)
 
     def keep(self, path, extraction):
-        """Add what an earlier night extracted from the file `path`, where that still holds: whether it does,
-        without a look into the file.
+        """Add what an earlier night extracted from the file `path`, where that still holds, without opening
+        the file; returns whether it holds.
         """
         return False
 
     def add(self, path, extraction):
-        """Add a file that `keep` did not: by `extract`, and what else a study does then."""
+        """Add a file that `keep` did not, by `extract` and whatever else a study does then."""
         self.extract(path, extraction)
 
     def recognises(self, head):
-        """Whether the file with this beginning, a Head, is of this kind; what is asked last takes whatever no
-        other kind is, and refuses with one line what it cannot read.
+        """Whether the file with this beginning, a Head, is of this kind. A kind that is asked last takes what
+        no other kind recognises; its `extract` refuses, in one line, what it cannot read.
         """
         if self.asked_last:
             return True
@@ -94,13 +95,13 @@ class FileSource(Source):
     def look(self, path, *, settings, folder):
         """Read all of the file `path`, an excerpt: a Look; errors are those of `extract`.
 
-        settings : all parameters of 1_extract. folder : for what is needed on the way.
+        settings : all parameters of 1_extract. folder : for temporary files.
         """
         raise NotImplementedError(f"{type(self).__name__} has no `look`")
 
 
 class LiveSource(Source):
-    """What is asked. addresses : words such as "sacct", and how URLs begin, such as "https://"."""
+    """A source that is asked. addresses : words such as "sacct", beginnings of URLs such as "https://"."""
 
     addresses = ()
 
@@ -119,10 +120,10 @@ class LiveSource(Source):
 class Look:
     """What was seen of a source.
 
-    label : what it is. n_files : of how many files. rows : how many were looked at. filled : the columns of
-    them that hold anything. oldest, newest : of their times, UTC, None where there is none. bad : lines of
-    them that cannot be read. total : all rows that the source has, None where that is not known. notes : what
-    else to know, a sentence each. problems : what is wrong, a line each that says what to do.
+    label : what it is. n_files : how many files it has. rows : how many were looked at. filled : those of
+    their columns that hold anything. oldest, newest : of their times, UTC, None where there is none. bad :
+    lines that cannot be read. total : rows of the whole source, None where that is not known. notes : what
+    else to know, a sentence each. problems : what is wrong and what to do, a line each.
     """
 
     label: str
@@ -165,7 +166,7 @@ class Head:
 
     @cached_property
     def text(self):
-        """The first 2**20 letters of a text file, plain or .gz."""
+        """The first 2**20 characters of a text file, plain or .gz."""
         with open_text(self.path) as file:
             return file.read(2**20)
 
@@ -198,9 +199,9 @@ class Head:
 
 
 def sources_of(study):
-    """Return the kinds of source that a study has, a list of classes: those of the modules in its folder that
-    have a label, by these. A kind that is made of another one stands before it, and those that are asked last
-    stand at the end.
+    """Return the kinds of source that a study has: a list of the classes in the modules of its folder that
+    have a label. A subclass comes before its base, kinds that are asked last come at the end, and equal ones
+    are in the order of their labels.
     """
     folder = Path(__file__).parent / study
     package = f"{__package__}.{study}"
@@ -217,13 +218,13 @@ def sources_of(study):
 
 
 def is_last(kind):
-    """Whether a class of source is asked last what it recognises."""
+    """Whether a class of source is asked last whether it recognises a file."""
     return getattr(kind, "asked_last", False)
 
 
 def made(kind, settings):
-    """Make a source of the class `kind` from `settings`, {parameter of 1_extract: value}, of which it takes
-    its own.
+    """Make a source of the class `kind` from those of `settings`, {parameter of 1_extract: value}, that it
+    declares; ValueError of one line where one of them is not there.
     """
     names = [one.name for one in fields(kind)] if is_dataclass(kind) else []
     if unknown := [name for name in names if name not in settings]:
@@ -232,7 +233,7 @@ def made(kind, settings):
 
 
 def live_source(study, address, *, settings, parameter="source"):
-    """Return the source of a study that is asked at `address`; None where `address` is none but a path.
+    """Return the source of a study that is asked at `address`; None where `address` is a path.
 
     ValueError of one line for a URL that none of the kinds knows, or that holds a secret.
     """
@@ -253,13 +254,13 @@ def live_source(study, address, *, settings, parameter="source"):
 
 
 def file_sources(study, settings):
-    """Return one source of each kind of files that a study reads, those first that are asked first."""
+    """Return one source of each kind of file that a study reads, in the order in which they are asked."""
     return [made(one, settings) for one in sources_of(study) if issubclass(one, FileSource)]
 
 
 def source_of(sources, path):
-    """Return the one of `sources`, FileSources, that recognises the file `path`; LayoutError, one line that
-    names them all, where none does. An empty file is one of the last.
+    """Return the first of `sources`, FileSources, that recognises the file `path`; LayoutError, one line that
+    names them all, where none does. An empty file goes to the last of them.
     """
     if not os.path.getsize(path):
         return sources[-1]
@@ -274,7 +275,7 @@ def source_of(sources, path):
 
 def place_of(study, source, sample):
     """Return where a source is: `source`, or for "sample" the files that the simulation writes for the study
-    into the folder `sample`; FileNotFoundError of one line where these are not there.
+    into the folder `sample`; FileNotFoundError of one line where there are none.
     """
     if source != "sample":
         return source
@@ -290,8 +291,8 @@ def place_of(study, source, sample):
 def read_source(study, place, extraction, **settings):
     """Add everything at `place` (a path, a pattern or an address) to an extraction, whatever its kind.
 
-    settings : parameters of 1_extract, of which each kind takes its own. Errors are those of `extract`, and
-    of `read_files`.
+    settings : parameters of 1_extract, of which each kind takes its own. Errors are those of `live_source`,
+    `extract` and `read_files`; also a ValueError for a file that is written anew while it is read.
     """
     if live := live_source(study, place, settings=settings):
         live.extract(place, extraction)
@@ -314,8 +315,8 @@ def read_source(study, place, extraction, **settings):
 
 
 def was_rewritten(before, after):
-    """Whether the same file was written anew between two of its `os.stat`, and not only grew, as a log does;
-    what takes its place by its name leaves what is being read as it was.
+    """Whether a file was written anew between two results of `os.stat`, and did not only grow as a log does.
+    Another file that has taken its name does not count: what is being read stays as it was.
     """
     written = before.st_ino == after.st_ino and before.st_mtime_ns != after.st_mtime_ns
     return written and not 0 < before.st_size < after.st_size

@@ -1,8 +1,8 @@
 """The first and the last rows of a file, for a look at it that takes seconds whatever its size.
 
-Each function takes the path of a file and an empty folder, and returns (path of a file of the same kind with
-these rows, whether the end is among them): a small file is returned as it is, and the end of what has to be
-read from its beginning may not be reached in time.
+Each function takes the path of a file and a folder that holds nothing of its name, and returns (path of a
+file of the same kind with these rows, whether the end is among them). A small file is returned as it is; the
+end of a file that has to be read from its beginning may not be reached in time.
 """
 
 import itertools
@@ -20,12 +20,12 @@ PATIENCE_S = 3.0  # for finding an end
 
 
 def is_small(path):
-    """Whether the file `path` is read as it is: it is plain and small."""
+    """Whether the file `path` is plain and small, so that it is read as it is."""
     return not str(path).endswith(".gz") and os.path.getsize(path) <= SMALL
 
 
 def whole_file(path, folder):
-    """Take all of a file that is read quickly, or in no other way."""
+    """Take all of a file that is read quickly, or cannot be read in parts."""
     return str(path), True
 
 
@@ -51,8 +51,8 @@ def excerpt_of_records(path, folder):
 
 
 def excerpt_of_prose(path, folder):
-    """Take the first lines of a table of CSV whose cells may hold line breaks within quotes, up to one at
-    which every quote is closed: where a row begins cannot be told in the middle of such a file.
+    """Take the first lines of a CSV table whose cells may hold line breaks within quotes, up to one at which
+    every quote is closed: in the middle of such a file nothing tells where a row begins.
     """
     if is_small(path):
         return str(path), True
@@ -85,8 +85,8 @@ def excerpt_of_parquet(path, folder):
 
 
 def both_ends(values, patience_s=PATIENCE_S):
-    """Return the first and the last ROWS of an iterable, a list, and whether its end was reached within
-    `patience_s` seconds; only the first where it was not.
+    """Return a list of the first and the last ROWS of an iterable, and whether its end was reached within
+    `patience_s` seconds; where it was not, the list has the first only.
     """
     values, until = iter(values), time.monotonic() + patience_s
     first, last = list(itertools.islice(values, ROWS)), deque(maxlen=ROWS)
@@ -107,7 +107,7 @@ def last_lines(path):
 
 
 def written(lines, path, folder):
-    """Write `lines` to a plain file in `folder` that is called as `path` is, and return its path."""
+    """Write `lines` to a plain file in `folder` with the name of `path` but for .gz, and return its path."""
     target = Path(folder, Path(path).name.removesuffix(".gz"))
     with open(target, "w", encoding="utf-8", newline="") as out:
         out.writelines(lines)

@@ -1,5 +1,5 @@
-"""A look at a source: what it is, whether it can be read, and from when to when it reaches, in seconds
-whatever its size. Nothing of it stays on the disk.
+"""A look at a source: what it is, whether it can be read, and which times it covers, in seconds whatever its
+size. It leaves nothing on the disk.
 """
 
 import os
@@ -17,9 +17,10 @@ ANSWER_S = 5.0  # the longest wait for an answer of a server, which is asked onc
 
 def look_at_source(study, place, settings, *, parameter="source"):
     """Look at everything at `place`, a path, a pattern or an address: [(source or None, Look)], one for each
-    kind that is there. What is wrong is among the problems of a Look; this raises nothing.
+    kind that is there. What is wrong with the source is among the problems of a Look, and raises nothing.
 
-    settings : all parameters of 1_extract by their names, `day` among them. parameter : that names the place.
+    settings : all parameters of 1_extract by their names, `day` among them. parameter : the one that names
+    the place.
     """
     settings = settings | {
         "retry_wait_s": None,
@@ -37,7 +38,7 @@ def look_at_source(study, place, settings, *, parameter="source"):
 
 
 def look_at_server(live, address, settings):
-    """Look at what is asked; a Look with a problem where it does not answer as it should."""
+    """Look at a source that is asked; a Look with a problem where it does not answer as it should."""
     try:
         return live.look(address, settings=settings)
     except (OSError, ValueError, LookupError) as error:
@@ -65,12 +66,12 @@ def look_at_files(sources, files, settings):
 
 
 def newest(files):
-    """Return the file that was written last, in a list; none of none."""
+    """Return the file that was written last, in a list, which is empty where there are no files."""
     return sorted(files, key=os.path.getmtime)[-1:]
 
 
 def look_at_file(sources, path, settings):
-    """Recognise a file, and look into it where `settings` are there: (source or None, Look)."""
+    """Recognise a file, and look into it where `settings` is not None: (source or None, Look)."""
     source = None
     try:
         with reading(path), tempfile.TemporaryDirectory() as folder:
@@ -98,7 +99,7 @@ def look_into(source, path, settings, folder):
 
 
 def add(whole, look):
-    """Add the Look at one file to that at all files of its kind."""
+    """Add the Look at one file to `whole`, that at all files of its kind."""
     whole.n_files, whole.rows, whole.bad = (
         whole.n_files + look.n_files,
         whole.rows + look.rows,
