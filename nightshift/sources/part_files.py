@@ -1,14 +1,14 @@
-"""Files that become parts of the raw table, and what is noted of each: a night reads no file again that has
-not changed, while its window moves on.
+"""Files that become parts of the raw table, and what is noted of each, so that no night reads a file again
+that has not changed, although its window moves on.
 
-PartFile      a kind of file, of which each file is a part or several
+PartFile      a kind of file, each of which becomes a part or several
 Noted         what the last extraction noted of a file, and what of it holds in the window of this one
 
 A note is JSON in the folder NOTES beside the parts: what the file and its reader were, what was counted of
-the whole file, and of each of its parts the size, the time, and what was counted of its rows. Rows that the
-window leaves behind are taken out of the parts that have them. Rows that came too late for the window before,
-as a daily log holds some of the minutes after midnight, become a part of their own: those that are there
-stay as they are, and nothing is made of them once more.
+the whole file, and for each of its parts the size, the time, and what was counted of its rows. Rows that the
+window leaves behind are taken out of the parts that have them. Rows that were too late for the window before,
+such as those of the minutes after midnight in a daily log, become a part of their own; parts that are there
+stay as they are.
 """
 
 import hashlib
@@ -25,17 +25,15 @@ from nightshift.sources.base import FileSource
 from nightshift.sources.files import LayoutError
 from nightshift.sources.parts import NOTES, part_name, state_of_file, write_rows
 
-MOST_NOTED = 1000  # bad lines and items that a note names: of more the file is read again
-PAGE = 100_000  # rows of a part that are looked at once more
+MOST_NOTED = 1000  # bad lines and items that a note names: a file with more is read again each night
+PAGE = 100_000  # rows of a part that are in memory while it is cut
 
 
 class PartFile(FileSource):
     """A file that becomes a part of the raw table, or several.
 
-    schema : of the part, an Arrow schema. rows_of(pages, extraction) : which rows of what `read` yields
-    belong to it, as frames or tables; the others are counted in the extraction. in_any_order : whether what
-    is made of the rows does not depend on their order, so that those that a later window lets in may be a
-    part of their own.
+    schema : that of the part, an Arrow schema. in_any_order : whether what is made of the rows does not
+    depend on their order, so that those that a later window lets in may be a part of their own.
     """
 
     schema = None
@@ -46,11 +44,13 @@ class PartFile(FileSource):
         raise NotImplementedError(f"{type(self).__name__} has no `read`")
 
     def rows_of(self, pages, extraction):
-        """Yield the frames that are written."""
+        """Yield those rows of `pages`, as `read` gives them, that belong to the part, as frames or tables;
+        the others are counted in the extraction.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no `rows_of`")
 
     def extract(self, path, extraction):
-        """Write the part of one file; an empty file is an empty part."""
+        """Write the part of one file, or keep what holds of its parts; an empty file is an empty part."""
         if self.keep(path, extraction) or self.add_later(path, extraction):
             return
         noted = Noted.of(path, extraction)
@@ -68,9 +68,9 @@ class PartFile(FileSource):
         write_rows(self.rows_of(pages, one), part, self.schema)
 
     def keep(self, path, extraction):
-        """Count the parts of the file `path` as they are, where neither the file nor what reads it has
-        changed, and the window lets nothing more of it in; what the window leaves out is taken out of them.
-        Returns whether that is so.
+        """Keep the parts of the file `path` and count them, where neither the file nor what reads it has
+        changed and the window lets no more of it in; rows outside of the window are taken out of them.
+        Returns whether they are kept.
         """
         noted = Noted.of(path, extraction)
         if noted.made_of != self.made_of(path) or noted.lets_in():
@@ -79,7 +79,7 @@ class PartFile(FileSource):
             one = extraction.of_part()
             try:
                 write_rows(self.rows_of(self.rows_in(part), one), part, self.schema)
-            except LayoutError:  # most times of what is left cannot be read; of the whole file they may be
+            except LayoutError:  # most times of these rows cannot be read; perhaps those of the file can
                 return False
             noted.cut(part, one)
         noted.count()
@@ -92,8 +92,8 @@ class PartFile(FileSource):
                 yield pa.Table.from_batches([batch])
 
     def add_later(self, path, extraction):
-        """Write the rows of the file that came too late for the window before as a part of their own, where
-        nothing else has changed: whether that is so.
+        """Write the rows of the file that were too late for the window before as a part of their own, where
+        nothing else has changed; returns whether that is so.
         """
         noted = Noted.of(path, extraction)
         is_as_noted = self.in_any_order and noted.made_of == self.made_of(path)
@@ -105,7 +105,7 @@ class PartFile(FileSource):
         return self.keep(path, extraction)  # it may have left other rows behind
 
     def made_of(self, path):
-        """What the parts of the file `path` follow from, but for the window: JSON."""
+        """What the parts of the file `path` follow from beside the window, as JSON can hold it."""
         reader = f"{type(self).__name__} {vars(self)}"
         return {"file": state_of_file(path), "reader": reader, "code": code_below("sources")}
 
@@ -113,9 +113,9 @@ class PartFile(FileSource):
 class Noted:
     """What is noted of a file whose parts are called `stem`, for an extraction.
 
-    made_of : what the parts follow from, None where nothing is noted. of_file : the note of an Extraction, of
-    all that does not belong to a part. parts : {name: {"state": size and time, "sha256": text, "of": note
-    of its rows}}.
+    made_of : what the parts follow from, None where nothing is noted. of_file : the note of an Extraction,
+    with all that belongs to no single part. parts : {name: {"state": size and time, "sha256": text, "of":
+    note of its rows}}.
     """
 
     def __init__(self, extraction, stem):
@@ -125,7 +125,7 @@ class Noted:
 
     @classmethod
     def of(cls, path, extraction):
-        """What is noted of the file `path`, read once for an extraction."""
+        """What is noted of the file `path`; an extraction reads it once."""
         stem = part_name("file", path).removesuffix(".parquet")
         if stem not in extraction.notes:
             extraction.notes[stem] = cls(extraction, stem)
@@ -145,12 +145,12 @@ class Noted:
 
     @property
     def end(self):
-        """The end of the window that the parts are of."""
+        """The end of the window for which the parts were written."""
         return pd.Timestamp(self.of_file["window"][1])
 
     def lets_in(self):
-        """What the window of the extraction has that the one before left out: "", "later" rows, or
-        "earlier" ones, and perhaps later ones beside them.
+        """What the window of the extraction has and the one before left out: "" for nothing, "later" rows, or
+        "earlier" rows and perhaps later ones too.
         """
         begin, end = self.extraction.window
         before, after = map(pd.Timestamp, (self.of_file["before"], self.of_file["after"]))  # NaT for none
@@ -164,7 +164,7 @@ class Noted:
         return [self.extraction.raw / name for name in cut]
 
     def new_part(self):
-        """The path of another part: stem.parquet, and behind it stem_1.parquet, stem_2.parquet."""
+        """The path of the next part: stem.parquet, then stem_1.parquet, stem_2.parquet."""
         numbers = [int(name.removesuffix(".parquet").rpartition("_")[2]) for name in self.later_parts()]
         number = f"_{max(numbers, default=0) + 1}" if self.parts else ""
         return self.extraction.raw / f"{self.stem}{number}.parquet"
@@ -181,7 +181,7 @@ class Noted:
         self.made_of, self.of_file, self.parts = None, None, {}
 
     def begin(self, made_of, one):
-        """Begin a note with what the Extraction `one` has counted of a whole file."""
+        """Begin a note with what the Extraction `one` has counted in a whole file."""
         noted = one.note()
         counts = {name: n for name, n in noted["counts"].items() if name != "kept"}
         self.made_of, self.of_file = made_of, noted | {"counts": counts, "tallies": {}, "ends": []}
@@ -202,8 +202,8 @@ class Noted:
         self.add(part, one)
 
     def cut(self, part, one):
-        """Note a part once more, of whose rows the Extraction `one` has left some out; a later part without
-        any row goes.
+        """Note a part again after the Extraction `one` has left some of its rows out; a later part without
+        any row is removed.
         """
         noted, counts = one.note(), self.of_file["counts"]
         counts["outside"] = counts.get("outside", 0) + one.counts["outside"]
@@ -219,13 +219,13 @@ class Noted:
             part.unlink()
 
     def write(self):
-        """Write the note, unless it would name too much."""
+        """Write the note, unless it would name more than MOST_NOTED bad lines and items."""
         if len(self.of_file["bad_lines"]) + sum(map(len, self.of_file["items"].values())) <= MOST_NOTED:
             content = {"made_of": self.made_of, "of_file": self.of_file, "parts": self.parts}
             write_json(content | {"sha256": sha256_of_json(content)}, self.path)
 
     def count(self):
-        """Add all of it to the extraction."""
+        """Add all that is noted to the extraction."""
         self.extraction.add(self.of_file)
         for name, one in self.parts.items():
             part = self.extraction.raw / name
@@ -235,5 +235,5 @@ class Noted:
 
 
 def sha256_of_json(content):
-    """A sha256 of `content` as JSON has it."""
+    """The SHA-256 of `content` written as JSON."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -5,7 +5,8 @@ part_name       the name of a part by what it was read from
 write_rows      one part, page by page
 link            an earlier file under another name
 
-What was counted of a part is noted: of a file as part_files.py says, of an index in the metadata of its part.
+What was counted of a part is noted: for a file as part_files.py says, for an index in the metadata of its
+part.
 """
 
 import hashlib
@@ -31,14 +32,14 @@ NOTES = "notes"  # folder beside the parts
 class Extraction:
     """Where an extraction writes, what it looks for, and what it has left out so far.
 
-    raw : folder of the parts. window : (begin, end), UTC; the end is outside. counts : {reason: records} that
-    were left out, and of those that were "kept". tallies : {what: {value: rows}} of the rows that were kept.
+    raw : folder of the parts. window : (begin, end), UTC; the end is outside. counts : {reason: number of
+    records} left out, and the number "kept". tallies : {what: {value: rows}} of the rows that were kept.
     items : {reason: set of identities} of jobs left out that a source may name several times. bad_lines :
     (file, line number, reason, text) of what did not parse. missing : what the source should have and has
-    not. ends, before, after : moments, of which the first and the last are those of what lies within, the
-    last that of what lies before, the first that of what lies after. parts : files that belong to this
-    extraction, sha256s : {path: text} of those for which it is known. notes : of files, by the names of their
-    parts. dated : whether what has no time is left out.
+    not. ends : moments, the first and the last of which are those of what lies within the window. before,
+    after : moments, the last of what lies before it and the first of what lies after it among them. parts :
+    files that belong to this extraction; sha256s : {path: text} of those for which it is known. notes : what
+    is noted of files, by the names of their parts. dated : whether what has no time is left out.
     """
 
     raw: Path
@@ -62,7 +63,7 @@ class Extraction:
 
     def within(self, at, begin=None, end=None):
         """Return which of the moments `at` (Series, UTC) lie in [begin, end), the window if not given, or are
-        missing: bool (n,).
+        missing where the extraction is not `dated`: bool (n,). They are counted as kept or outside.
         """
         begin, end = begin or self.window[0], end or self.window[1]
         early, late = at < begin, at >= end
@@ -74,14 +75,14 @@ class Extraction:
         return inside
 
     def of_part(self, *, begin=None, dated=False):
-        """Begin the extraction of one part, whose counts are its own, of what lies in the window, or from
-        `begin` on.
+        """Return a new Extraction for one part, with counts of its own, for the window or, where it is given,
+        from `begin` on.
         """
         return Extraction(self.raw, (begin or self.window[0], self.window[1]), dated=dated)
 
     def sha256(self):
-        """A sha256 over those of the parts that there are, by their names, as text: a missing day has none.
-        What is known is not read for it.
+        """The SHA-256, as text, over those of the parts that exist, in the order of their names; a missing
+        day has none. A part whose hash is known is not read.
         """
         there = sorted(part for part in self.parts if part.exists())
         return sha256_of(there, hashes=self.sha256s)
@@ -102,7 +103,7 @@ class Extraction:
         return counted | {"ends": ends, "before": before, "after": after, "window": window}
 
     def add(self, note):
-        """Count what a note says."""
+        """Add the counts of a note."""
         self.counts.update(note["counts"])
         for reason, names in note.get("items", {}).items():
             self.items[reason].update(names)
@@ -122,8 +123,8 @@ def remove_old_parts(extraction):
 
 
 def part_name(kind, origin):
-    """Name the part that is read from `origin`, a text such as a path or an address, in 12 digits of its
-    SHA-256: "file-0123456789ab.parquet" of the kind "file".
+    """Name the part that is read from `origin`, a text such as a path or an address, by 12 digits of its
+    SHA-256: "file-0123456789ab.parquet" for the kind "file".
     """
     return f"{kind}-{hashlib.sha256(origin.encode()).hexdigest()[:12]}.parquet"
 
@@ -133,10 +134,10 @@ def write_rows(pages, path, schema, one=None):
     gives an empty table.
 
     Memory holds one page. The file gets its name only when it is complete. one : the Extraction of this part,
-    of which a note is to stand in the file.
+    whose note is written into the file.
     """
-    # columns that do not repeat are given up as dictionaries after 64 kB, which makes files a fifth smaller;
-    # the smallest and the largest text of a column, which nobody asks for, take an eighth of the time
+    # a column that does not repeat gets no dictionary beyond 64 kB, which makes files a fifth smaller;
+    # leaving out the smallest and the largest text of a column, which nobody needs, saves an eighth of time
     ordered = [field.name for field in schema if not pa.types.is_string(field.type)]
     options = {"compression": "zstd", "dictionary_pagesize_limit": 2**16, "write_statistics": ordered}
     with atomic(path) as temporary, pq.ParquetWriter(temporary, schema, **options) as out:
@@ -150,7 +151,7 @@ def write_rows(pages, path, schema, one=None):
 
 
 def read_note(path):
-    """The note of the part at `path`, {} where there is none."""
+    """The note in the metadata of the part at `path`; {} where there is none that can be read."""
     try:
         noted = pq.read_metadata(path).metadata or {}
         return json.loads(noted.get(NOTE, b"{}"))
@@ -159,16 +160,16 @@ def read_note(path):
 
 
 def state_of_file(path):
-    """[path, size, times in ns of its content and of its last change of any kind] of a file: a copy may have
-    the time of another one, but not its time of change.
+    """[path, size, time of its content, time of its last change of any kind; in ns] of a file: a copy may
+    keep the time of the content of the original, but not that of its last change.
     """
     there = os.stat(path)
     return [str(path), there.st_size, there.st_mtime_ns, there.st_ctime_ns]
 
 
 def link(old, new):
-    """Make the path `new` the file at `old`, a copy of the same times where the disk has no links."""
-    there = os.path.realpath(old) if os.path.islink(old) else old  # as try-outs have them
+    """Make `new` another path of the file `old`; a copy with the same times where the disk has no links."""
+    there = os.path.realpath(old) if os.path.islink(old) else old  # a try-out has symbolic links
     try:
         os.link(there, new)
     except OSError:
