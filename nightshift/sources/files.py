@@ -25,11 +25,10 @@ PAGE_CELLS = 2**21  # of a page of a table: 130 MB as texts
 SEPARATORS = ",;\t|"  # of the columns of a table
 BETWEEN = re.compile(r"[\s,]*")
 VALUE = re.compile(r"[-+\s\d.,:;/TZe]*\d[-+\s\d.,:;/TZe]*")  # a number, a time
-PACKED = {
+PACKED = {  # what a file is, by its first bytes
     b"\x1f\x8b": "packed by gzip and not called .gz",
     b"BZh": "packed by bzip2",
     b"\xfd7zXZ": "packed by xz",
-    # by their first bytes
     b"\x28\xb5\x2f\xfd": "packed by zstd",
     b"PK\x03\x04": "a zip archive or a spreadsheet (.xlsx)",
     b"ARROW1": "an Arrow file (Feather), to be saved as Parquet",
@@ -47,10 +46,9 @@ class LayoutError(ValueError):
 
 
 def matching_files(pattern):
-    """Paths of the files that `pattern` names, sorted; a relative one counts from the repository, and none is
-    an empty list.
+    """List the paths of the files that `pattern` names, sorted; a relative one counts from the repository.
 
-    A path that exists is taken as it is, whatever letters it holds; only what does not exist is a pattern
+    The path of a file that exists is taken as it is, whatever characters it holds; anything else is a pattern
     with *, ?, [...] and **.
     """
     path = str(REPOSITORY / os.path.expanduser(pattern))  # that of pathlib raises where there is no such user
@@ -73,8 +71,8 @@ def no_file(pattern):
 
 
 def open_text(path):
-    """The text file `path`, plain or .gz, open for reading; bytes that are not of its encoding become
-    U+FFFD.
+    """Open the text file `path`, plain or .gz, for reading: UTF-16 where it begins with a mark of that, else
+    UTF-8. Bytes that are not of the encoding become U+FFFD. LayoutError for what is packed in another way.
     """
     opened = gzip.open if str(path).endswith(".gz") else open
     with open(path, "rb") as file:
@@ -94,7 +92,7 @@ def open_text(path):
 
 def blocks_of(file, number, size=2**23):
     """Yield (number of its first line, text) of the rest of an open text file in blocks of whole lines, about
-    `size` characters each; the next line has the `number`.
+    `size` characters each. number : that of the next line of the file.
     """
     rest = ""
     while text := file.read(size):
@@ -107,8 +105,8 @@ def blocks_of(file, number, size=2**23):
 
 
 def as_text(value):
-    """The JSON `value` as the source wrote it; missing stays missing. Half of a surrogate pair, which no file
-    of ours can hold, becomes a question mark.
+    """The JSON `value` as text: texts as they are, anything else as JSON; None stays None. Half of a
+    surrogate pair, which UTF-8 cannot hold, becomes a question mark.
     """
     if value is None:
         return None
@@ -120,8 +118,8 @@ def as_text(value):
 
 
 def is_action(record):
-    """Whether `record` is no record but a line of Elasticsearch's bulk format, which says what becomes of
-    the next one: {"index": {"_id": ...}}.
+    """Whether `record` is no record but a line of Elasticsearch's bulk format that says what to do with the
+    next one: {"index": {"_id": ...}}.
     """
     if len(record) != 1:
         return False
@@ -158,8 +156,8 @@ def unwrap(record, keep_hits=False):
 
 
 def sniff_layout(path):
-    """How the text file `path` is laid out: "lines" (a JSON value each), "documents" (over several lines),
-    "array", "table" or "empty".
+    """How the text file `path` is laid out: "lines" (of a JSON value each), "documents" (JSON values over
+    several lines), "array" (of JSON), "table" or "empty".
     """
     with open_text(path) as file:
         head = [line for line in file.read(BLOCK).splitlines() if line.strip()]
@@ -196,11 +194,11 @@ def parses_as_document(path):
 
 
 def iter_documents(path, opening):
-    """Yield the JSON values of a file one by one: the elements of arrays (`opening` "["), or values after one
-    another (`opening` "").
+    """Yield the JSON values of a file one by one: the elements of arrays, or values after one another.
 
-    Memory holds the value that is being read, and a block. ValueError where the text breaks off, with the
-    number of values before.
+    opening : what stands before the first element, "[" or a longer text that ends with it; "" for values
+    after one another. Memory holds the value that is being read, and a block. ValueError where the text is
+    damaged or breaks off, with the number of values before.
     """
     yield from (value for value, _ in sized_documents(path, opening))
 
@@ -223,11 +221,11 @@ def sized_documents(path, opening):
 
 
 def iter_elements(path, name):
-    """Yield (document, element) of JSON documents after one another whose elements are in the first array
-    that is called `name`: one after another, so that memory holds one of them.
+    """Yield (document, element) for each element of the first array called `name` in JSON documents after one
+    another, so that memory holds one element.
 
-    The document is what stands before the array, closed where the text is still open; after its last element
-    it comes once more with None, all of it but the elements. ValueError as of `iter_documents`.
+    The document is what stands before the array, closed where the text is still open; after the last element
+    it comes once more, all of it but the elements, with None. ValueError as of `iter_documents`.
     """
     reader, array = JsonReader(path, ""), re.compile(rf'"{name}"\s*:\s*\[')
     with reader.file:
@@ -272,7 +270,7 @@ class JsonReader:
         self.text = self.file.read(BLOCK).lstrip()
 
     def skip(self):
-        """Go on to what follows blanks and commas: its first letter, "" where the file ends."""
+        """Go on to what follows blanks and commas, and return its first character, "" where the file ends."""
         self.at = BETWEEN.match(self.text, self.at).end()
         while self.at == len(self.text) and (more := self.file.read(BLOCK)):
             self.text, self.at = more, 0
@@ -284,7 +282,7 @@ class JsonReader:
         return self.skip() == ""
 
     def follows(self, opening):
-        """Whether `opening` follows the bracket at which the reader is; if so, go on behind it."""
+        """Whether `opening` follows the bracket at which the reader is; if so, go on after it."""
         rest = (self.text[self.at + 1 :] + self.file.read(BLOCK)).lstrip()
         if rest.startswith(opening):
             self.text, self.at = rest, len(opening)
@@ -307,8 +305,8 @@ class JsonReader:
 
 
 def read_table(path, chunk_rows):
-    """Yield (records, bad) of a table of text with one of SEPARATORS; every cell is text, an
-    empty one is None.
+    """Yield (records, bad) of a table of text whose columns are separated by one of SEPARATORS; every cell is
+    text, an empty one None.
     """
     with open_text(path) as lines:
         header = next(filter(str.strip, lines), "")
@@ -335,8 +333,8 @@ def read_lines(path, chunk_rows, keep_hits=False):
 
 
 def pages_of(items, most, *, size):
-    """Yield lists of at most `most` of the items, and of about PAGE_LETTERS letters; size(item) is how many
-    it has.
+    """Yield lists of at most `most` of the items, and of about PAGE_LETTERS characters; size(item) is how
+    many an item has.
     """
     page, letters = [], 0
     for item in items:
@@ -350,7 +348,7 @@ def pages_of(items, most, *, size):
 
 
 def parse_lines(numbered, keep_hits=False):
-    """(records, bad) of JSON lines, (line number, text) each."""
+    """(records, bad) of the JSON lines `numbered`, (line number, text) each."""
     records, bad = [], []
     for number, line in numbered:
         try:
@@ -429,7 +427,7 @@ def read_records(path, chunk_rows=100_000, keep_hits=False):
 
 
 def values_in(*cells):
-    """How many cells there are, parted by a separator or already, if a value is among them: else 0."""
+    """How many cells these are, each split where it holds a separator, if one of them is a value; else 0."""
     parts = [part.strip() for cell in cells for part in re.split(f"[{SEPARATORS}]", cell)]
     return len(parts) if any(map(VALUE.fullmatch, parts)) else 0
 
@@ -437,8 +435,8 @@ def values_in(*cells):
 def names_in_words(names, n=8):
     """List the first `n` names of columns or keys, as an error says what a table has.
 
-    Where a value is among them, a number or a time, they are the cells of a row, since the line of names is
-    missing; they may name people, and are counted.
+    Where a number or a time is among them, they are the cells of a row, since the line of names is missing;
+    such cells may name people, and are only counted.
     """
     names = [str(name)[:60] for name in names]
     if n_values := values_in(*names):
@@ -447,16 +445,16 @@ def names_in_words(names, n=8):
 
 
 def beginning_of(line):
-    """Quote the beginning of a line, as an error shows what a file begins with; of a row of values, as in
-    `names_in_words`, say how many there are.
+    """Quote the beginning of a line, as an error shows what a file begins with; for a row of values (see
+    `names_in_words`) say how many there are.
     """
     n_values = values_in(line)
     return f"a row of {n_values} values" if n_values > 1 else repr(" ".join(line.split())[:60])
 
 
 def require_kind(pages, *, kind, needed, fits, place=""):
-    """Pass on `pages`, (records, bad) each; LayoutError, one line, at the end of those that hold something
-    and no record that `fits`.
+    """Pass on `pages`, (records, bad) each; LayoutError, one line, after the last where they hold something
+    but no record that `fits`.
 
     kind : what is looked for, such as "transfer event"; needed : what such a record has, for the line; fits :
     record -> bool; place : where the records are, "" where the caller names it.

@@ -14,8 +14,8 @@ from nightshift.wording import one_line
 
 
 def read_files(pattern, read):
-    """Call `read(path)` for every file that `pattern` names (relative to the repository root; see
-    `matching_files`), in the order of their names.
+    """Call `read(path)` for every file that `pattern` names (see `matching_files`), in the order of their
+    names.
 
     FileNotFoundError when there is none; what goes wrong in reading one becomes a ValueError of one line that
     names the file.
@@ -47,11 +47,11 @@ def read_csv_pages(path, bad_lines, *, prose=False, names=None, header=True):
 
     A page is (number of its first row, Arrow table with every cell as text); rows count from 1 after the
     header. A row with too few or too many columns is left out, and added to the list `bad_lines` as (file,
-    row, reason, text) after the last page; what the caller has added by then to that list is counted on over
-    such rows. prose : cells are what people wrote: line breaks within quotes belong to them, and only an
-    empty cell is missing, no `NA` or `null`. names : of the columns, separated by commas, where the file's
-    first line (`header`: it is none of the rows) does not name them. ValueError of one line from the pages of
-    a file that is not in UTF-8.
+    row, reason, text) after the last page; the rows that the caller has added for this file by then are
+    renumbered, so that such rows count. prose : whether people wrote the cells: line breaks within quotes
+    belong to them, and only an empty cell is missing, not `NA` or `null`. names : those of the columns, where
+    the first line of the file does not give them; the separator is then a comma. header : whether the first
+    line is no row. ValueError of one line from the pages of a file that is in neither UTF-8 nor UTF-16.
     """
     import pyarrow as pa
     import pyarrow.csv as pa_csv
@@ -87,7 +87,7 @@ def read_csv_pages(path, bad_lines, *, prose=False, names=None, header=True):
                 yield first_row, pa.Table.from_batches([batch])
                 first_row += len(batch)
         except pa.ArrowInvalid as error:
-            # of a row with too many columns, Arrow only asks what is to be done where it can decode the row
+            # Arrow asks what to do with a row of too many columns only where it can decode the row
             if "UTF8" not in str(error) and "CSV parse error" not in str(error):
                 raise
             raise ValueError("it is no text in UTF-8: save it as such") from None
@@ -97,7 +97,7 @@ def read_csv_pages(path, bad_lines, *, prose=False, names=None, header=True):
 
 
 def note_skipped(path, skipped, bad_lines, n_before, header):
-    """Add the rows of a CSV file that Arrow has put aside to the list `bad_lines`, and count on what the
+    """Add the rows of a CSV file that Arrow has put aside to the list `bad_lines`, and renumber what the
     caller has added to it for the same file.
 
     skipped : Arrow's InvalidRows. n_before : length of the list before the file. header : whether the first
@@ -114,8 +114,9 @@ def note_skipped(path, skipped, bad_lines, n_before, header):
 def read_column_pages(path, columns, bad_lines):
     """Yield `columns` of the CSV file `path` page by page: DataFrame [row, column] of text.
 
-    bad_lines : list to which rows with too few or too many cells are added, as (file, row, reason, text). A
-    file without one of the columns raises a LayoutError that names it and what it has; an empty one is none.
+    bad_lines : list to which rows with too few or too many cells are added, as (file, row, reason, text).
+    LayoutError where the file lacks one of the columns, which an empty file does: it says which, and what the
+    file has.
     """
     names, pages = read_csv_pages(path, bad_lines)
     if lacking := [column for column in columns if column not in names]:
@@ -125,9 +126,11 @@ def read_column_pages(path, columns, bad_lines):
 
 
 def read_optional(path, sample, columns):
-    """The table at `path` (CSV or Parquet; FileNotFoundError), or `sample`, a path or None, for "sample";
-    `columns` without a row for "" or None; ValueError of one line names the columns that the table lacks,
-    or says why it cannot be read.
+    """The table at `path`, CSV or Parquet; for "sample" the one at the path `sample`. Without a path ("", or
+    None as `sample`) a table of `columns` without rows.
+
+    FileNotFoundError where there is no such file; ValueError of one line where the table lacks one of
+    `columns`, or cannot be read.
     """
     path = sample if path == "sample" else project_path(path) if path else None
     if path is None:

@@ -1,9 +1,9 @@
 """Lines of JSON that differ in their values only, read many at a time into columns.
 
 A source writes the same names in the same order again and again. A template is the text that such lines
-share; what lies between are scalars, which compiled loops find (`compiled.match_lines`) and Arrow takes as
-they stand: no value becomes an object of Python. With such objects, by msgspec, one event of 1.2 kB took 7 us
-to become columns, and 17 us by `json` alone to become a dict, where 3 us are enough here.
+share; between its pieces are scalars, which compiled loops find (`compiled.match_lines`) and Arrow takes as
+they stand, so that no value becomes an object of Python. One event of 1.2 kB becomes columns in 3 us here;
+with objects of Python, it took 7 us by msgspec, and by `json` 17 us to become a mere dict.
 
     Template     the text that lines share
     Values       what one field of many lines holds
@@ -24,12 +24,13 @@ TOKEN = re.compile(rb'("(?:[^"\\]|\\.)*")(\s*:)?|-?\d[\d.eE+-]*|true|false|null'
 
 
 class NoTemplate(ValueError):
-    """Lines like this one are read one by one."""
+    """A line has no template: lines like it are read one by one."""
 
 
 class Template:
     """The text around the values of a `line` (bytes, without its end) of JSON: an object of scalars and of
-    other such objects. NoTemplate where it is anything else, or has a name twice.
+    other such objects. NoTemplate where it is anything else or has a name twice, one of DAMAGE where it is no
+    JSON.
 
     example : the object, with the path of names to each value in its place.
     """
@@ -84,7 +85,7 @@ def with_paths(example, path=()):
 
 
 def add_paths(example, paths):
-    """Add to the list `paths` those in an object of `with_paths`, in their order."""
+    """Add the paths in an object of `with_paths` to the list `paths`, in their order."""
     for value in example.values():
         if isinstance(value, dict):
             add_paths(value, paths)
@@ -93,7 +94,7 @@ def add_paths(example, paths):
 
 
 def load_values(block, spans, rows, fits):
-    """{row: value} of the `rows` whose values `json` reads; of what is no JSON, `fits` becomes False."""
+    """{row: value} of those of `rows` whose text is JSON; for the others `fits` becomes False."""
     values = {}
     for row in rows:
         begin, end = spans[:, row]
@@ -108,8 +109,8 @@ def load_values(block, spans, rows, fits):
 class Values:
     """The values of one field of n lines.
 
-    text : uint8, the block. span : int32 (2, n), where they begin and end in it. kind : int8 (n,), of
-    `compiled`. loaded : those that are ESCAPED, in a list.
+    text : uint8, the block. span : int32 (2, n), where they begin and end in it. kind : int8 (n,), one of the
+    kinds in compiled.py. loaded : list of those that are ESCAPED.
     """
 
     text: np.ndarray
@@ -121,12 +122,12 @@ class Values:
         return len(self.kind)
 
     def column(self):
-        """Arrow array of `as_text` of each."""
+        """`as_text` of each: Arrow array of strings."""
         quotes = (self.text[self.span[0]] == 34) & (self.kind != NULL)
         return self._column(self.span[0] + quotes, self.span[1] - quotes, as_text, self.kind == NULL)
 
     def json_column(self):
-        """Arrow array of `json.dumps` of each."""
+        """Each as JSON: Arrow array of strings."""
         return self._column(*self.span, json.dumps, np.zeros(len(self), bool))
 
     def to_list(self):

@@ -1,7 +1,7 @@
-"""Moments as producers write them, as times in UTC: the one parser of all sources.
+"""Times as producers write them, read as moments in UTC: the one parser of all sources.
 
-One text   as ISO 8601, which of day and month comes first   as_iso, day_order
-A column   in UTC, and what of it cannot be read             read_times, is_unreadable, has_zone
+One text   as ISO 8601; which of day and month comes first   as_iso, day_order
+A column   in UTC; what of it cannot be read                 read_times, is_unreadable, has_zone
 Local      times of a zone, where its clock changes          in_utc
 Weeks      the Monday of each                                week_of
 """
@@ -19,14 +19,14 @@ MISSING = re.compile(  # what stands for none: words, where clocks begin, empty 
     re.IGNORECASE,
 )
 DAY_US = 86_400_000_000  # microseconds of a day
-SMALLEST = 1e8  # seconds since 1970 that are taken for a time, of 1973
+SMALLEST = 1e8  # seconds since 1970, in 1973: a smaller number is not taken for a time
 UNITS = (
     (SMALLEST, 1e11, 1e6),
     (1e11, 1e14, 1e3),
     (1e14, 1e17, 1.0),
     (1e17, 1e20, 1e-3),
 )  # seconds to ns since 1970: from, to, in us
-COMPACT = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}  # what would be 1970, 1976 and the year 2612
+COMPACT = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}  # as counts of 1970, 1976 and 2612
 MONTH_NAMES = [
     "jan",
     "feb",
@@ -70,7 +70,7 @@ SHAPES = [
         re.I,
     ),
 ]
-BY_NUMBERS = SHAPES[2]  # the one in which day and month may change places
+BY_NUMBERS = SHAPES[2]  # the one in which either the day or the month may come first
 ISO = r"\d{4}-?\d\d-?\d\d[T ]\d\d(?::?\d\d){0,2}(?:[.,]\d+)?(?:Z|[+-]\d\d(?::?\d\d)?)?"
 RFC = (
     r"^(?:[A-Z][a-z]{2}, )?(?P<day>\d{1,2}) (?P<month>[A-Z][a-z]{2}) (?P<year>\d{4})"
@@ -88,17 +88,18 @@ ZONES = {
     "mesz": "+02:00",
 }
 NAMED_UTC = r"\s*(?:UTC|GMT)$"
-FIRST = pd.Timestamp("1970-01-02", tz="UTC")  # the beginning of a clock is no moment
+FIRST = pd.Timestamp("1970-01-02", tz="UTC")  # what is earlier is the zero of a clock, and no time
 FORMS = "ISO 8601, seconds or milliseconds since 1970, or a date with its year, month and day"
 
 # --------------------------------------------------------------------------------------------------- one text
 
 
 def day_order(texts):
-    """Return what comes first in dates such as 31/01/2026: "day first" or "month first".
+    """Return what comes first in dates such as 31/01/2026: "day first" or "month first"; None where no value
+    tells, "both" where values disagree.
 
-    None where no value tells, "both" where values disagree. texts : iterable of str. Dates with dots are
-    written with the day first everywhere, and tell nothing of those with slashes.
+    texts : iterable of str. Dates with dots have the day first everywhere, and tell nothing of those with
+    slashes.
     """
     dates = [
         match for text in texts if (match := BY_NUMBERS.fullmatch(text.strip())) and match["sign"] != "."
@@ -108,8 +109,8 @@ def day_order(texts):
 
 
 def as_iso(text, order=None, *, short_years=True):
-    """Return a date with its time as ISO 8601, or "" where it is none; the zone stays away where the text
-    names none.
+    """Return a date with its time as ISO 8601, without a zone where the text names none; "" where it is no
+    date.
 
     order : "day first" or "month first", for dates such as 01/02/2026; None reads no such date, unless both
     orders give the same day. short_years : whether 31.01.26 is a date of 2026.
@@ -140,15 +141,15 @@ def as_iso(text, order=None, *, short_years=True):
 
 
 def read_times(text, zone="UTC", *, order="auto", short_years=False, clock=None):
-    """Read the moments that the Series `text` holds (text, numbers or None): datetime64[us, UTC], NaT where
-    there is none or none can be read.
+    """Read the moments that the Series `text` (n,) holds as text, numbers or None: datetime64[us, UTC] (n,),
+    NaT where there is none or it cannot be read.
 
-    Read are ISO 8601; seconds, milliseconds, microseconds and nanoseconds since 1970; digits such as
-    20260131100000; dates as 2026/01/31, 31.01.2026, 30 Jan 2026 and those of RFC 2822. zone : of moments
-    that name none. order : "day first" or "month first", for dates such as 01/02/2026; "auto" takes it from
-    the others of the same Series, and where all of them leave it open, or contradict each other, they cannot
-    be read; None reads none of them. short_years : as of `as_iso`. clock : function of a Series of local
-    times that gives them in UTC, `in_utc` where it is None.
+    It reads ISO 8601; seconds, milliseconds, microseconds and nanoseconds since 1970; digits such as
+    20260131100000; dates such as 2026/01/31, 31.01.2026, 30 Jan 2026 and those of RFC 2822. zone : that of
+    moments that name none. order : "day first" or "month first", for dates such as 01/02/2026; "auto" takes
+    it from the other dates of the Series. With None, or where these leave it open or contradict each other,
+    only those are read that are the same day in both orders. short_years : as in `as_iso`. clock : function
+    of local times (Series) and `zone` that gives them in UTC; `in_utc` where it is None.
     """
     iso = read_iso(text) if zone == "UTC" else None
     if iso is not None:
@@ -172,8 +173,8 @@ def read_times(text, zone="UTC", *, order="auto", short_years=False, clock=None)
 
 
 def read_iso(text):
-    """`read_times` of a Series of text all of which is ISO 8601, without a zone or all of it with one, or all
-    of which is RFC 2822 in UTC, by Arrow, which takes a twentieth of the time; None for any other.
+    """`read_times` by Arrow, in a twentieth of the time, of a Series of text that is all ISO 8601 without a
+    zone, all ISO 8601 with one, or all RFC 2822 in UTC; None for any other.
     """
     column = pa.array(text, from_pandas=True) if isinstance(text.dtype, pd.StringDtype) else None
     if column is None or len(column) == column.null_count:
@@ -194,8 +195,8 @@ def read_iso(text):
 
 
 def rfc_as_iso(column):
-    """Write an Arrow array of text such as "Sat, 31 Jan 2026 10:00:00 UTC", as Rucio's hermes does, as ISO
-    8601; None where any of it is something else.
+    """Rewrite an Arrow array of text such as "Sat, 31 Jan 2026 10:00:00 UTC", the form of Rucio's hermes, as
+    ISO 8601; None where any of it is something else.
     """
     parts = pc.extract_regex(column.cast(pa.string()), RFC)
     year, name, day, clock = (pc.struct_field(parts, one) for one in ("year", "month", "day", "clock"))
@@ -208,8 +209,8 @@ def rfc_as_iso(column):
 
 
 def iso_times(text):
-    """Read the Series `text` of ISO 8601 by the clock of UTC where it names no zone: datetime64[us, UTC];
-    NaT for other forms, and for a month or a year alone, which are none.
+    """Read the Series `text` of ISO 8601, in UTC where it names no zone: datetime64[us, UTC]; NaT for other
+    forms, and for a month or a year alone.
     """
     full = text.where(text.str.len() >= 8)
     at = pd.to_datetime(full, utc=True, format="ISO8601", errors="coerce")
@@ -217,10 +218,10 @@ def iso_times(text):
 
 
 def other_forms(text, order, short_years):
-    """Write the Series `text` of dates in other forms as ISO 8601; "" for what is none.
+    """Rewrite the Series `text` of dates in other forms as ISO 8601; "" for what is no date.
 
-    order, short_years : as of `read_times`. What no step for all of them can read is read text by text, each
-    once.
+    order, short_years : as in `read_times`. What is not ISO 8601 even with "Z" for "UTC" is read text by
+    text, each different one once.
     """
     text = text.str.replace(r"(?<=\d)\s*(?:UTC|GMT)$", "Z", case=False, regex=True)
     rest = text[~text.str.fullmatch(ISO)]
@@ -232,22 +233,24 @@ def other_forms(text, order, short_years):
 
 
 def number_times(number):
-    """Read numbers (float Series), digits of a date or counts since 1970: UTC, NaT for what is neither."""
+    """Read numbers (float Series) that are digits of a date or counts since 1970: datetime64[us, UTC], NaT
+    for what is neither.
+    """
     compact, counted = split_numbers(number)
     return counted if compact.empty else pd.concat([compact, counted]).reindex(number.index)
 
 
 def split_numbers(number):
-    """Read numbers (float Series): (times of those that are digits of a date, times of the others, which
-    count since 1970).
+    """Read numbers (float Series): (times of those that are digits of a date, times of the others as counts
+    since 1970).
     """
     compact = digits_of(number)
     return compact, count_times(number if compact.empty else number.drop(compact.index))
 
 
 def digits_of(number):
-    """Read the numbers (float Series) that are digits of a date, 20260131 and finer, by the clock of UTC: the
-    Series of these alone.
+    """Read those of the numbers (float Series) that are digits of a date or a time in UTC, such as 20260131:
+    a Series of these alone.
     """
     dates = [pd.Series(dtype="datetime64[us, UTC]")]
     for digits, form in COMPACT.items():
@@ -261,25 +264,27 @@ def digits_of(number):
 
 
 def count_times(number):
-    """Read counts since 1970 (float Series), whose size tells their unit: UTC, NaT for others."""
+    """Read counts since 1970 (float Series), whose size tells their unit: datetime64[us, UTC], NaT for other
+    numbers.
+    """
     at = pd.to_datetime(microseconds(number), unit="us", utc=True, errors="coerce")
     return at.astype("datetime64[us, UTC]")
 
 
 def microseconds(number):
-    """Turn counts since 1970, floats (n,) of s, ms, us or ns, into us: their size tells which; NaN for
-    others.
+    """Convert counts since 1970, floats (n,) of s, ms, us or ns as their size tells, into us; NaN for other
+    numbers.
     """
     bounds = [(number >= low) & (number < high) for low, high, _ in UNITS]
     return np.round(number * np.select(bounds, [unit for _, _, unit in UNITS], np.nan))
 
 
 def in_utc(local, zone, *, first=True, gap="shift_forward"):
-    """Read the Series `local` (datetime64 without zone) by the clock of a zone: datetime64[us, UTC].
+    """Convert the Series `local` (datetime64 without zone) of times in a zone: datetime64[us, UTC].
 
-    first : whether a time in the hour that autumn shows twice is the first of the two; "NaT" takes neither.
-    gap : what becomes of one in the hour that spring leaves out: "shift_forward" takes the end of the gap,
-    "NaT" none.
+    first : whether a time in the hour that occurs twice in autumn is the first of the two; "NaT" takes
+    neither. gap : what becomes of a time in the hour that spring leaves out: "shift_forward" takes the end of
+    the gap, "NaT" none.
     """
     which = first if first == "NaT" else np.full(len(local), first)
     at = local.dt.tz_localize(zone, ambiguous=which, nonexistent=gap)
@@ -287,23 +292,25 @@ def in_utc(local, zone, *, first=True, gap="shift_forward"):
 
 
 def is_missing(text):
-    """Whether each value of the Series `text` says that there is no moment, bool (n,)."""
+    """Which values of the Series `text` say that there is no moment: bool (n,)."""
     text = pd.Series(text, dtype=object)
     return text.isna() | text.astype("string").str.fullmatch(MISSING, na=False).astype(bool)
 
 
 def is_unreadable(text, at):
-    """Where the Series `text` holds something that `at`, as `read_times` gives it, lacks: bool (n,)."""
+    """Which values of the Series `text` say something that `read_times`, whose result `at` is, could not
+    read: bool (n,).
+    """
     text = pd.Series(text)
     wrong = pd.Series(at.isna()) & text.notna()
     if wrong.any():
-        codes, different = pd.factorize(text[wrong].astype(object))  # a table says "none" in one way or two
+        codes, different = pd.factorize(text[wrong].astype(object))  # there are few different ones in a table
         wrong[wrong] = ~is_missing(different).to_numpy()[codes]
     return wrong
 
 
 def has_zone(text):
-    """Tell which times of the Series `text` name their zone, or are a count since 1970: bool (n,)."""
+    """Which times of the Series `text` name their zone or are a count since 1970: bool (n,)."""
     zone = r"\d[T ]\d\d.*(?:Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)\s*$"
     named = text.str.contains(zone, case=False, regex=True, na=False)
     return named | text.str.fullmatch(r"\s*(?:\d{9,11}(?:\.\d+)?|\d{13}|\d{15,19})\s*", na=False)
