@@ -40,23 +40,24 @@ class DocumentServer(LiveSource):
     retry_wait_s: float
 
     def connect(self, address):
-        """Return `ask` of `connect_elastic`."""
+        """Return the function `ask` of `connect_elastic` for this address."""
         return connect_elastic(address, timeout_s=self.timeout_s, retry_wait_s=self.retry_wait_s)
 
 
 class UnsupportedCall(ConnectionError):
-    """The server does not know this call: it is OpenSearch, or older than the call."""
+    """The server does not know a call: it is OpenSearch, or older than the call."""
 
 
 def connect_elastic(url, *, timeout_s, retry_wait_s):
     """A function `ask` of the Elasticsearch or OpenSearch at `url`: ask("search", index="x", ...) is the
     whole answer to that call of CALLS.
 
-    Login from ELASTIC_API_KEY, or ELASTIC_USER and ELASTIC_PASSWORD, else netrc; proxies are followed;
-    certificates are always verified, by ELASTIC_CA, else REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE, SSL_CERT_FILE.
-    What may pass (time-outs, 429, 5xx, an answer of some shards only) is tried six times, with waits of up
-    to `retry_wait_s`. What is left is one line: TimeoutError, ConnectionError (UnsupportedCall for a call
-    that the server does not know), or the client's NotFoundError for an index that is not there.
+    The login comes from ELASTIC_API_KEY, or ELASTIC_USER and ELASTIC_PASSWORD, else netrc; proxies from the
+    environment. Certificates are always verified, by ELASTIC_CA, else REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE,
+    SSL_CERT_FILE. timeout_s : longest wait for one answer. What may pass (time-outs, 429, 5xx, an answer of
+    some shards only) is tried six times, with waits of up to `retry_wait_s`. What then remains is one line:
+    TimeoutError, ConnectionError (UnsupportedCall for a call that the server does not know), or the client's
+    NotFoundError for an index that is not there.
     """
     from elastic_transport import RequestsHttpNode, Transport
     from elastic_transport.client_utils import basic_auth_to_header, url_to_node_config
@@ -80,10 +81,10 @@ def connect_elastic(url, *, timeout_s, retry_wait_s):
             settings = self.session.merge_environment_settings
             self.session.merge_environment_settings = lambda *asked: (
                 settings(*asked) | {"verify": trust}
-            )  # else ELASTIC_CA comes last
+            )  # otherwise ELASTIC_CA comes last
             self.session.auth = (
                 (lambda request: request) if login else None
-            )  # else a netrc entry replaces the login
+            )  # otherwise a netrc entry replaces the login
 
     config = url_to_node_config(url, use_default_ports_for_scheme=True)
     transport = Transport([config.replace(request_timeout=timeout_s)], node_class=Node, max_retries=0)
@@ -101,7 +102,9 @@ def connect_elastic(url, *, timeout_s, retry_wait_s):
 
 
 def send(transport, headers, host, call, request):
-    """(status and headers, body) of one call; TimeoutError or ConnectionError when there is no answer."""
+    """(meta: status and headers, body) of one call; TimeoutError when there is no answer, ConnectionError
+    when its certificate is not trusted or it is no JSON.
+    """
     from urllib.parse import quote, urlencode
 
     import elastic_transport
@@ -139,7 +142,7 @@ def send(transport, headers, host, call, request):
 
 
 def read_answer(host, meta, body):
-    """The `body` of an answer, a dict; what its status says instead is an error of one line."""
+    """The `body` of an answer, a dict; an error of one line where the status in `meta` is one."""
     import elasticsearch
 
     status = meta.status
@@ -172,9 +175,9 @@ def read_answer(host, meta, body):
 def read_pages(ask, index, query, page_rows):
     """Yield pages, lists of documents, of everything in `index` that matches `query`, each document once.
 
-    A point in time freezes the set while pages follow by search_after; a server that has none of the kind
-    of Elasticsearch is asked by a scroll, which OpenSearch and Elasticsearch from 5 on know. Either is
-    closed at the end; else it expires by itself.
+    A point in time freezes the set while search_after gives page after page; a server without the points in
+    time of Elasticsearch is asked by a scroll, which OpenSearch and Elasticsearch from 5 on know. Either is
+    closed at the end, or expires by itself.
     """
     import elasticsearch
 
@@ -207,8 +210,8 @@ def scroll_pages(ask, index, query, page_rows):
     """Yield pages of everything in `index` that matches `query`, by a scroll; ConnectionError when a page
     was lost.
 
-    A scroll moves on with every question, so that an answer that did not arrive is gone: what came is
-    counted against the total.
+    A scroll moves on with every request, so that an answer that did not arrive is gone: the documents that
+    came are counted against the total.
     """
     import elasticsearch
 
@@ -240,7 +243,7 @@ def scroll_pages(ask, index, query, page_rows):
 
 
 def first_documents(ask, index):
-    """Some document of `index`, in a list; an empty one when it holds none."""
+    """Any one document of `index`, in a list; an empty list when it holds none."""
     return [
         hit["_source"] for hit in ask("search", index=index, query={"match_all": {}}, size=1)["hits"]["hits"]
     ]

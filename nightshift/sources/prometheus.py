@@ -31,19 +31,19 @@ SCRAPE_LABELS = [
 
 
 def summed(query, identity):
-    """PromQL that adds up `query` over what is measured (modes, devices), apart for each label of
-    `identity` and each way in which it is scraped.
+    """PromQL that adds up `query` over what is measured (modes, devices), separately for each value of the
+    labels `identity` and each way in which a series is scraped.
     """
     labels = [*identity, *(name for name in SCRAPE_LABELS if name not in identity)]
     return f"sum by ({', '.join(labels)}) ({query})"
 
 
 def merge_scrapes(series, key_of):
-    """Make one series of those that `key_of` gives the same key: the largest value at each moment, so that
-    counters never fall.
+    """Merge the series to which `key_of` gives the same key into one: the largest value at each moment, so
+    that counters never fall.
 
-    series : iterable of (labels, positions int (k,), values float (k,)). Returns {key: (positions, values)}
-    and {key: [labels that differ]} of keys with several series at one moment.
+    series : iterable of (labels, positions int (k,), values float (k,)); key_of : function of labels. Returns
+    {key: (positions, values)}, and {key: [labels that differ]} for keys with several series at one moment.
     """
     groups, twice, merged = {}, {}, {}
     for labels, at, values in series:
@@ -74,11 +74,11 @@ def scraped_twice_sentence(twice):
 
 
 def connect(url, *, step_s, timeout_s, retry_wait_s, warned):
-    """A function ask(query, begin, n) of the Prometheus at `url`: answers at n moments from `begin`
-    (seconds), [(labels, positions, values)].
+    """A function ask(query, begin, n) of the Prometheus at `url`: values at n moments from `begin` (seconds
+    since 1970) on, `step_s` apart, as [(labels, positions int (k,), values float (k,))].
 
     What may pass (time-outs, refused connections, 429, 5xx) is tried six times, with waits of up to
-    `retry_wait_s`; what is left is one line, TimeoutError or ConnectionError. Credentials come from
+    `retry_wait_s`; what then remains is one line, TimeoutError or ConnectionError. Credentials come from
     PROMETHEUS_TOKEN, or PROMETHEUS_USER and PROMETHEUS_PASSWORD, else netrc. Warnings of the answers are
     added to the set `warned`.
     """
@@ -112,8 +112,8 @@ def connect(url, *, step_s, timeout_s, retry_wait_s, warned):
 
 
 def series_of(answer, host, warned):
-    """[(labels, array of (time, value))] of an `answer` of Prometheus; one line for what is no answer,
-    warnings into the set `warned`.
+    """[(labels, array (k, 2) of times and values)] of an `answer` of Prometheus; warnings go to the set
+    `warned`. TimeoutError or ConnectionError, one line, for what is no answer.
     """
     try:
         content = answer.json()
@@ -136,15 +136,15 @@ def series_of(answer, host, warned):
 
 
 def numbers_of_series(result, warned):
-    """[(labels, [(time, value)])] of the result of an answer, a range or one moment; native histograms, which
-    are no numbers, are left out, and named in the set `warned`.
+    """[(labels, [(time, value)])] of the result of an answer for a range or one moment; native histograms,
+    which are no numbers, are left out and named in the set `warned`.
     """
     warned.update(histograms_left_out({name_of(one) for one in result if has_histograms(one)}))
     return [(one["metric"], values) for one in result if (values := values_of(one))]
 
 
 def values_of(series):
-    """[(time, value)] of a series of an answer, of a range or of one moment."""
+    """[(time, value)] of a series of an answer for a range or one moment."""
     return series.get("values") or ([series["value"]] if "value" in series else [])
 
 
@@ -154,7 +154,7 @@ def name_of(series):
 
 
 def histograms_left_out(names):
-    """What to say of the native histograms of these metrics, a list: of one line, or empty as they are."""
+    """What to say of native histograms of the metrics `names`: a list of one line, empty without any name."""
     if not names:
         return []
     return [
@@ -164,8 +164,8 @@ def histograms_left_out(names):
 
 
 def has_histograms(series):
-    """Whether a series of an answer holds native histograms (Prometheus 2.40 and later), of a range or of one
-    moment.
+    """Whether a series of an answer for a range or one moment holds native histograms (Prometheus 2.40 and
+    later).
     """
     return bool(series.get("histograms") or series.get("histogram"))
 

@@ -1,4 +1,4 @@
-"""Slurm's clients, asked live: what they print, in a file."""
+"""Slurm's clients, asked live: what they print is saved in a file."""
 
 import os
 import subprocess
@@ -6,11 +6,11 @@ from pathlib import Path
 
 
 def ask_slurm(command, path, *, timeout_s, parameter):
-    """Save what the list `command`, a client of Slurm, prints to the file `path`, its times in UTC and in
-    seconds since 1970.
+    """Run `command`, a client of Slurm with its arguments, and save what it prints in the file `path`, with
+    times in seconds since 1970.
 
-    FileNotFoundError where there is no Slurm (it names `parameter`, which takes a saved file instead),
-    TimeoutError after `timeout_s`, ConnectionError with the client's own words: one line each.
+    Errors of one line: FileNotFoundError where there is no Slurm (it names `parameter`, which takes a saved
+    file instead), TimeoutError after `timeout_s`, ConnectionError with the words of the client.
     """
     name = command[0]
     try:
@@ -38,7 +38,7 @@ def ask_slurm(command, path, *, timeout_s, parameter):
 
 
 def sacct_fields(path, *, timeout_s, parameter):
-    """Ask which columns the sacct of this machine has, a set of names; its answer goes to the file `path`.
+    """Ask which columns the sacct of this machine has, a set of names; its answer is saved at `path`.
 
     Errors are those of `ask_slurm`.
     """
