@@ -5,7 +5,7 @@
     ...
     %%
 
-A total ends with the last second of its month, whatever its latest job; its core hours are wall time by
+A total ends with the last second of its month, whatever its latest job; its core hours are wall time times
 processors. Source: apel/db/records of APEL (github.com/apel/apel).
 """
 
@@ -28,13 +28,13 @@ PAGE = 50_000  # records
 
 
 def number_of(record, name):
-    """Return a field as a number, None where it is none."""
+    """Return a field as a float, None where it is no decimal number of zero or more."""
     text = record.get(name, "")
     return float(text) if re.fullmatch(r"\d+(\.\d+)?", text) else None
 
 
 def vo_of(record):
-    """Return the VO of a record, or that of its FQAN such as /atlas/Role=production; None where neither is
+    """Return the VO of a record, else that of its FQAN, such as /atlas/Role=production; None where neither is
     there.
     """
     fqan = record.get("FQAN", "").strip("/").split("/")[0]
@@ -42,7 +42,7 @@ def vo_of(record):
 
 
 def amounts_of(record):
-    """Return the amounts of a record; a number of processors of 0 says that nobody knows it."""
+    """Return the amounts of a record for `row_of_job`; 0 processors stand for an unknown number."""
     gib = number_of(record, "MemoryReal")
     return {
         "WallDuration": number_of(record, "WallDuration"),
@@ -55,7 +55,8 @@ def amounts_of(record):
 def row_of_total(record):
     """Make the row of the total of one month, a dict with the columns of SCHEMA.
 
-    Its identity is all that it is grouped by, so that a total that was sent again replaces the earlier one.
+    Its identity is all that it is grouped by, so that a total that is sent again replaces the earlier one.
+    ValueError for a month or a year that is none.
     """
     year, month = int(record["Year"]), int(record["Month"])
     ends = calendar.timegm((year, month, calendar.monthrange(year, month)[1], 23, 59, 59))
@@ -77,7 +78,7 @@ def row_of_single(record):
 
 
 def records_of(lines):
-    """Yield (number of its first line, header, {field: text}) of each record of a file of messages."""
+    """Yield (number of its first line, header of its message, {field: text}) of each record in `lines`."""
     header, record, begin = "", {}, 0
     for number, line in enumerate(lines, 1):
         name, mark, value = line.partition(":")
@@ -93,8 +94,8 @@ def records_of(lines):
 
 
 def read_messages(path, extraction):
-    """Yield pages of rows from messages of APEL, one after the other in a file; a record that lacks what it
-    needs is put aside. LayoutError where no record is of a kind that is read.
+    """Yield pages of rows from messages of APEL, one after the other in a file; a record that lacks a needed
+    field is put aside. LayoutError where there are records and none becomes a row.
     """
     n_records, n_rows = 0, 0
     with open_text(path) as lines:
@@ -121,7 +122,7 @@ def read_messages(path, extraction):
 
 
 class ApelMessages(AccountingFile):
-    """Messages of APEL as a client of it leaves them in its folder of outgoing messages."""
+    """Messages of APEL as its client leaves them in its folder of outgoing messages."""
 
     label = "summary or individual job messages of APEL"
     excerpt = staticmethod(whole_file)

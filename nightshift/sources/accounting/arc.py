@@ -1,4 +1,4 @@
-"""The accounting database of an ARC computing element, SQLite: a row of AAR per job of the grid.
+"""The accounting database of an ARC computing element, SQLite: a row of its table AAR per job of the grid.
 
 Times are seconds since 1970, walltime and CPU time seconds, memory is kB. Source: the schema
 (sql-schema/arex_accounting_db_schema_v1.sql) and arc/control/AccountingPublishing.py of NorduGrid ARC 6.17.
@@ -67,7 +67,7 @@ class ArcDatabase(AccountingFile):
     excerpt = staticmethod(whole_file)
 
     def recognises(self, head):
-        """By its first letters."""
+        """By its first bytes."""
         return head.first_bytes == b"SQLite format 3\0"
 
     def read(self, path, extraction):

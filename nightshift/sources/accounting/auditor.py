@@ -1,4 +1,4 @@
-"""Records of AUDITOR, the accounting of opportunistic resources, as its interface answers and takes them.
+"""Records of AUDITOR, the accounting of opportunistic resources, as its interface gives and takes them.
 
     {"record_id": "job-1", "meta": {"site_id": ["NORTH"], "group_id": ["physics"]},
      "components": [{"name": "Cores", "amount": 8, "scores": []}],
@@ -30,7 +30,7 @@ PAGE = 20_000  # records
 def meta_of(record, *names):
     """Return the first value of the first of the meta `names` that a record has, "" where it has none.
 
-    Slashes and other signs, which AUDITOR forbids, may be written as %2F.
+    Slashes and other characters that AUDITOR forbids may be written as %2F.
     """
     meta = record.get("meta") or {}
     values = (meta[name] for name in names if meta.get(name))
@@ -38,7 +38,9 @@ def meta_of(record, *names):
 
 
 def amount_in(record, names):
-    """Return how much a record has of the components that are called by one of `names`; None for none."""
+    """Return how much a record has of the components called by one of `names`; None where it has none, or one
+    whose amount is no number.
+    """
     amounts = [
         amount_of(one.get("amount"))
         for one in record.get("components") or []
@@ -65,14 +67,14 @@ def row_of(record, begin, end):
 
 
 def seconds_of(records, name):
-    """Return the times that `records` have under a `name`, in s since 1970: float (n,), NaN for none."""
+    """Return the times that `records` have under a `name`: s since 1970, float (n,), NaN for none."""
     at = read_times(pd.Series([record.get(name) for record in records], dtype=object))
     return ((at - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)).to_numpy(float)
 
 
 def read_auditor(path, extraction):
-    """Yield pages of rows from records of AUDITOR in any layout of JSON; those that have not ended are left
-    out, and what is no record is put aside.
+    """Yield pages of rows from records of AUDITOR in any layout of JSON; those that have not ended are named
+    in the extraction's items, and what is no record is put aside.
     """
     for records, bad in read_records(path, PAGE):
         named = [record for record in records if isinstance(record.get("record_id"), str)]

@@ -1,5 +1,5 @@
-"""Columns of text, as a page of an accounting holds them, read all at once: Arrow arrays of strings in,
-numbers as NumPy arrays out, NaN where a text is none, and back to text.
+"""Columns of text, as a page of an accounting holds them, converted all at once: Arrow arrays of strings to
+NumPy arrays of numbers, NaN where a text is none, and back.
 """
 
 import numpy as np
@@ -25,7 +25,9 @@ def numbers(texts):
 
 
 def seconds(texts):
-    """Read seconds, or durations such as 1-02:03:04.5 and 03:04, of an array of text: float64 (n,)."""
+    """Read an array of text with seconds, or durations such as 1-02:03:04.5 and 03:04: seconds, float64 (n,),
+    NaN where there is neither.
+    """
     plain = numbers(texts)
     if not np.isnan(plain).any():
         return plain
@@ -36,7 +38,9 @@ def seconds(texts):
 
 
 def gibibytes(texts):
-    """Read sizes such as 1234K, 1.50G and 4096 (bytes) of an array of text: GiB, float64 (n,)."""
+    """Read an array of text with sizes such as 1234K, 1.50G and 4096 (bytes): GiB, float64 (n,), NaN where
+    there is none.
+    """
     parts = pc.extract_regex(texts, SIZE)
     unit = pc.struct_field(parts, "unit")
     factor = np.full(len(texts), np.nan)
@@ -46,12 +50,12 @@ def gibibytes(texts):
 
 
 def as_texts(values):
-    """Write numbers, float64 (n,), as an array of text, null for NaN; whole ones without a point."""
+    """Write numbers, float64 (n,), as an array of text, whole ones without a point; null for NaN."""
     return pa.array(values, from_pandas=True).cast(pa.string())
 
 
 def texts_or(values, texts):
-    """Write numbers as text, and where there is none what was in `texts`, null for nothing."""
+    """Write numbers as text; NaN becomes what is in `texts`, or null where that is empty."""
     return pc.coalesce(as_texts(values), or_null(texts))
 
 
@@ -61,20 +65,24 @@ def or_null(texts):
 
 
 def utc_texts(moments):
-    """Write seconds since 1970, float64 (n,), as text such as 2026-01-31T10:00:00Z, null for NaN."""
+    """Write whole seconds since 1970, float64 (n,), as text such as 2026-01-31T10:00:00Z, null for NaN."""
     stamps = pa.array(moments, from_pandas=True).cast(pa.int64()).cast(pa.timestamp("s")).cast(pa.string())
     return pc.binary_join_element_wise(pc.replace_substring(stamps, " ", "T"), "", "Z")
 
 
 def joined(texts, mark="/"):
-    """Join arrays of text, element by element, leaving out what is empty or null, but for the first."""
+    """Join arrays of text, element by element, with `mark` between; what is empty or null is left out, except
+    in the first array.
+    """
     first, *others = (pc.fill_null(one, "") for one in texts)
     marked = (pc.if_else(pc.equal(one, ""), "", pc.binary_join_element_wise(mark, one, "")) for one in others)
     return pc.binary_join_element_wise(first, *marked, "")
 
 
 def json_texts(columns):
-    """Write `columns`, {name: array of text}, as one JSON object per element."""
+    """Write `columns`, {name as JSON escapes it: array of text}, not empty, as one JSON object per element;
+    control characters become blanks, and missing texts null.
+    """
     parts = []
     for number, (name, texts) in enumerate(columns.items()):
         quoted = pc.replace_substring(pc.replace_substring(texts, "\\", "\\\\"), '"', '\\"')

@@ -3,8 +3,8 @@
     {"id": 17, "username": "user1", "bank": "physics", "t_run": 1769421600.0, "t_cleanup": 1769425200.0,
      "t_inactive": 1769425201.0, "ncores": 8, "state": "INACTIVE", ...}
 
-A job names no cluster, so the site is the name of the file up to the first "-" or "."; the bank of
-flux-accounting is the VO, else the project. Processor time, memory and GPUs are not in it.
+A job names no cluster, so the site is the name of the file up to the first "-" or "."; the VO is the bank of
+flux-accounting, else the project. Processor time, memory and GPUs are not in it.
 
 Source: flux-jobs(1) of flux-core, and jobs that it printed in the documentation of the Flux Operator.
 """
@@ -45,8 +45,9 @@ def why_left_out(job):
 
 
 def read_jobs(path, extraction):
-    """Yield pages of rows of jobs in any layout of JSON; what is no job is put aside, jobs that have not
-    ended or never ran are named in the extraction's items. LayoutError where there is no job.
+    """Yield pages of rows of jobs in any layout of JSON; what is no job is put aside, and jobs that have not
+    ended or never ran are named in the extraction's items. LayoutError where the file holds something and no
+    job.
     """
     site = re.split(r"[-.]", Path(path).name)[0]
     pages = require_kind(read_records(path, PAGE), kind="job of Flux", needed=NEEDED, fits=is_job)

@@ -21,9 +21,9 @@ from nightshift.sources.times import FORMS, read_times
 
 
 def gracc_row(record):
-    """Bring one bare record or hit, a dict, into a flat row of text: {name of SCHEMA: text or None}.
+    """Make a flat row of text from one bare record or hit, a dict: {name of SCHEMA: text or None}.
 
-    `RecordId` is the identity that the source gave; a record without one gets a digest of all it says, so
+    `RecordId` is the identity that the source gave; a record without one gets a digest of its content, so
     that copies are recognised.
     """
     inner = record.get("_source")
@@ -38,8 +38,8 @@ def gracc_row(record):
 def read_gracc(path, extraction):
     """Yield pages of rows from a file of GRACC records in any layout; bad lines are put aside.
 
-    One record may lack its site. A file in which no record has one, or in which not one time can be read, is
-    a file of something else: LayoutError, one line.
+    A record may lack a field of NEEDED. A file in which all records lack one, or in which not one time can be
+    read, is of something else: LayoutError, one line.
     """
     present, n_bad, example, readable = {}, 0, "", False
     for records, bad in read_records(path, keep_hits=True):
@@ -57,14 +57,14 @@ def read_gracc(path, extraction):
         )
     if present:
         require_columns(NEEDED, present, "it")
-    if example and not readable:  # times that nobody can read are no times of another window
+    if example and not readable:  # otherwise they would pass for times of another window
         raise LayoutError(
             f"none of its times can be read, such as EndTime {example[:60]!r}; needed is {FORMS}"
         )
 
 
 class GraccFiles(AccountingFile):
-    """JSON in any layout, or a table with at least two of the columns that are needed."""
+    """JSON in any layout, or a table that is called .csv or has at least two of the needed columns."""
 
     label = f"GRACC records (JSON or a table with {', '.join(NEEDED)})"
     excerpt = staticmethod(excerpt_of_records)

@@ -21,10 +21,10 @@ SUMS = ["CoreHours", "WallDuration", "CpuDuration", "Njobs"]  # what a server ad
 
 
 def field_names(ask, index):
-    """Return how the index calls what is added up and grouped by, {GRACC's name: that of the index}: a text
-    field has its groups in `.keyword`.
+    """Return the fields of the index that can be added up or grouped by, {GRACC's name: that of the index}: a
+    text field has its groups in `.keyword`.
 
-    ask : of `connect_elastic`. LayoutError when the index lacks a field of NEEDED.
+    ask : as `connect_elastic` gives it. LayoutError when the index lacks a field of NEEDED.
     """
     grouped = ("SiteName", "VOName", "ResourceType")
     texts = [f"{name}{suffix}" for name in grouped for suffix in ("", ".keyword")]
@@ -39,7 +39,7 @@ def batch_queries(names, window):
     """Build the queries for the records of the `window` (begin, end), UTC: (those of batch jobs, those of
     other kinds).
 
-    names : of `field_names`; an index without `ResourceType` has batch jobs only.
+    names : as `field_names` gives them; an index without `ResourceType` has batch jobs only.
     """
     within = {"range": {"EndTime": {"gte": window[0].isoformat(), "lt": window[1].isoformat()}}}
     if "ResourceType" not in names:
@@ -75,8 +75,8 @@ def read_totals(ask, index, *, extraction, page_rows):
     """Yield pages of at most `page_rows` rows, one per week, site and VO of the window, added up by the
     server.
 
-    ask : of `connect_elastic`. Records that lack a site or a VO come as a total without it; those of other
-    kinds than batch are counted, once. A field of numbers that the index does not have is left empty.
+    ask : as `connect_elastic` gives it. Records that lack a site or a VO come as a total without it; those of
+    other kinds than batch are counted by one query. A field of SUMS that the index does not have stays empty.
     """
     names = field_names(ask, index)
     query, other = batch_queries(names, extraction.window)
@@ -98,16 +98,16 @@ def read_totals(ask, index, *, extraction, page_rows):
 
 
 class GraccServer(DocumentServer):
-    """Millions of summary records, of which only totals come over the network, new each night: late records
-    belong to weeks that are long over.
+    """Millions of summary records, of which only totals come over the network, all of them each night, since
+    late records belong to weeks that are long over.
     """
 
     label = "an Elasticsearch or OpenSearch of GRACC"
     optional = OPTIONAL
 
     def extract(self, address, extraction):
-        """Write one part for the whole window, named by address and index. LookupError where there is no such
-        index.
+        """Write one part for the whole window, named after address and index. LookupError where there is no
+        such index.
         """
         from elasticsearch import NotFoundError
 
@@ -121,7 +121,9 @@ class GraccServer(DocumentServer):
         extraction.parts.add(part)
 
     def look(self, address, *, settings):
-        """Ask for the fields of the index, and for the number, the first and the last end of its records."""
+        """Ask for the fields of the index, and for the number of its records and their first and last end.
+        LookupError where there is no such index.
+        """
         from elasticsearch import NotFoundError
 
         ask = self.connect(address)

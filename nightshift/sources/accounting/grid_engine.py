@@ -1,9 +1,9 @@
-"""The file `accounting` of Grid Engine: 45 fields a line, separated by colons, and more behind them in that
-of Univa, which counts its times in milliseconds.
+"""The file `accounting` of Grid Engine: 45 fields a line, separated by colons, followed by more in that of
+Univa, which counts its times in milliseconds.
 
 Source: accounting(5) of Son of Grid Engine 8.1.9; lines of Univa Grid Engine in the tests of Open XDMoD. The
-file says no name of a cluster, so the site is the name of the file up to the first "-" or ".", as of logs in
-the Standard Workload Format; the VO is the project, else the department, else the group.
+file names no cluster, so the site is the name of the file up to the first "-" or ".", as for logs in the
+Standard Workload Format; the VO is the project, else the department, else the group.
 """
 
 import itertools
@@ -39,8 +39,8 @@ def job_of(line):
     """Return the fields of one line, {name: text}; None where it has fewer than 45, or amounts are no
     numbers.
 
-    A colon in the name of a job, or in what was asked for, moves all fields behind it: a number then stands
-    where the task of a parallel job should, or a word where a number should.
+    A colon in the name of a job, or in what it asked for, shifts all fields after it: then a number stands
+    in the place of the task of a parallel job, or a word in that of a number.
     """
     cells = line.rstrip("\n").split(":")
     if len(cells) < N_FIELDS:
@@ -52,7 +52,9 @@ def job_of(line):
 
 
 def vo_of(job):
-    """Return the project of a job, else its department, else its group."""
+    """Return the project of a job, else its department, unless that is the default one, else its group; None
+    where it has none of them.
+    """
     named = (job["project"], job["department"].replace("defaultdepartment", "NONE"), job["group"])
     return next((name for name in named if name not in ("NONE", "")), None)
 
@@ -60,7 +62,7 @@ def vo_of(job):
 def row_of(site, job):
     """Make the row of one job, a dict with the columns of SCHEMA.
 
-    Wall time is the end less the start, since that of the field is rounded; virtual memory is no measure of
+    Wall time is the end less the start, since the field for it is rounded; virtual memory is no measure of
     what a job used, so memory stays empty.
     """
     start, end = int(job["started"]), int(job["ended"])
@@ -78,11 +80,11 @@ def row_of(site, job):
 
 
 def read_accounting(path, extraction):
-    """Yield pages of rows from the file `accounting` of Grid Engine; lines of other fields are put aside, and
-    jobs that never started are named in the extraction's items.
+    """Yield pages of rows from the file `accounting` of Grid Engine; lines without its fields are put aside,
+    and jobs that never started are named in the extraction's items.
 
     A task of a parallel job with a line of its own (pe_taskid) holds the slots of its job, and is passed
-    over.
+    over. LayoutError where there are lines and none is of a job.
     """
     site, n_jobs, n_lines = re.split(r"[-.]", Path(path).name)[0], 0, 0
     with open_text(path) as lines:

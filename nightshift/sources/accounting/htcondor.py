@@ -1,9 +1,9 @@
 """Jobs of HTCondor as `condor_history` prints them, -json or -long: one ClassAd per job.
 
-Attributes are compared without regard to case, as ClassAds are. What a job held is what its slot gave it
-(`CpusProvisioned`), else what it asked for; times are seconds, memory is MB. A job that was removed after it
-ran has used its hours as well, so all that ran and left the queue count: JobStatus 3 (removed) and 4
-(completed).
+Names of attributes have no case, as in ClassAds. A job held what its slot gave it (`CpusProvisioned`), else
+what it asked for; times are seconds, memory that was asked for is MiB, memory that was used KiB. A job that
+was removed after it ran has used its hours as well, so all that ran and left the queue count: JobStatus 3
+(removed) and 4 (completed).
 """
 
 import json
@@ -21,7 +21,7 @@ from nightshift.sources.files import LayoutError, open_text, read_records
 
 LEFT = (3, 4)  # JobStatus of removed and completed jobs
 LINE = re.compile(r"([A-Za-z_]\w*) = (.*)")
-OF_JOBS = {
+OF_JOBS = {  # attributes of jobs alone; JSON has no order, so that any of them may be the first
     "ProcId",
     "QDate",
     "JobPrio",
@@ -29,23 +29,23 @@ OF_JOBS = {
     "NumCkpts",
     "JobStatus",
     "JobUniverse",
-}  # JSON has no order
+}
 PAGE = 20_000  # jobs
 
 
 def first_of(job, *names):
-    """Return the first of the attributes that is a number, a float; None where none is."""
+    """Return the first of the attributes `names` that is a number, as a float; None where none is."""
     return next((value for name in names if (value := amount_of(job.get(name))) is not None), None)
 
 
 def site_of(job):
-    """Return the name of the schedd, the beginning of GlobalJobId, without the machine that it runs on."""
+    """Return the name of the schedd, with which GlobalJobId begins, without the machine after its "@"."""
     return job["globaljobid"].partition("#")[0].partition("@")[0] or None
 
 
 def vo_of(job):
-    """Return the VO of a job: that of its certificate or token, else its accounting group, without the user
-    who stands behind that of a group. A user alone is none: what belongs to no group is together.
+    """Return the VO of a job: that of its proxy certificate, else AcctGroup, else AccountingGroup without the
+    name of the user at its end. A user alone is no VO: jobs of no group are put together under NO_GROUP.
     """
     if named := job.get("x509userproxyvoname") or job.get("acctgroup"):
         return named
@@ -58,8 +58,8 @@ def vo_of(job):
 def row_of(job):
     """Make the row of one job, a dict with the columns of SCHEMA.
 
-    job : {attribute in small letters: value}. Wall time is that of all runs of the job, evicted ones among
-    them, and CPU time likewise where HTCondor has that.
+    job : {attribute in small letters: value}. Wall time is that of all runs of the job, including evicted
+    ones, and so is CPU time where HTCondor has that.
     """
     wall, cores = wall_of(job), first_of(job, "cpusprovisioned", "requestcpus")
     cpu = [first_of(job, f"cumulativeremote{of}cpu", f"remote{of}cpu") for of in ("user", "sys")]
@@ -81,8 +81,8 @@ def row_of(job):
 
 
 def wall_of(job):
-    """Return the seconds that a job held its slots, None where nothing says it: CumulativeSlotTime is
-    weighted by the cores of the slot.
+    """Return the seconds that a job held its slots, None where nothing says it. CumulativeSlotTime is
+    weighted by the cores of the slot, and divided by them here.
     """
     wall, weighted, cores = (
         first_of(job, *names)
@@ -116,7 +116,7 @@ def read_long(path):
             elif match := LINE.match(line):
                 job[match[1]] = literal(text := match[2].rstrip())
                 unfinished = text.startswith('"') and (len(text) == 1 or not text.endswith('"'))
-            elif line.strip() and not line.startswith("***"):  # the last line of a job in a schedd's own file
+            elif line.strip() and not line.startswith("***"):  # which ends a job in the file of a schedd
                 bad.append((number, "no attribute of a ClassAd", line))
             elif job:
                 jobs.append(job)
@@ -134,8 +134,9 @@ def is_json(path):
 
 
 def read_history(path, extraction):
-    """Yield pages of rows from what condor_history wrote, -json or -long; LayoutError where no job of it can
-    be named.
+    """Yield pages of rows from what condor_history wrote, -json or -long; jobs without GlobalJobId are put
+    aside, and those that have not ended or never ran are named in the extraction's items. LayoutError where
+    no job has a GlobalJobId.
     """
     n_jobs, n_named = 0, 0
     for jobs, bad in read_records(path, PAGE) if is_json(path) else read_long(path):

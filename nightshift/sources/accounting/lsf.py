@@ -1,10 +1,10 @@
 """The file `lsb.acct` of LSF: a line per event, fields separated by blanks, text in quotes.
 
-Read are the lines of jobs that ended (JOB_FINISH). The file says no name of a cluster, so the site is the
-name of the file up to the first "-" or ".", as of Grid Engine; the VO is the project.
+Only the lines of jobs that ended (JOB_FINISH) are read. The file names no cluster, so the site is the name of
+the file up to the first "-" or ".", as for Grid Engine; the VO is the project.
 
 Source: lsb.acct(5) of IBM Spectrum LSF 10.1, fields in its order; two lists of hosts, each after its length,
-make the position of what follows them vary. With LSB_SHORT_HOSTLIST a host of n slots is n*host.
+make the positions of later fields vary. With LSB_SHORT_HOSTLIST a host of n slots is n*host.
 """
 
 import itertools
@@ -16,14 +16,14 @@ from nightshift.sources.files import LayoutError, open_text
 
 FIELD = re.compile(r'"((?:[^"]|"")*)"|(\S+)')
 EVENT, ENDED, JOB, SUBMITTED, STARTED, USER, QUEUE, HOSTS = 0, 2, 3, 7, 10, 11, 12, 22  # before the hosts
-USER_CPU, SYSTEM_CPU, PROJECT = 4, 5, 24  # counted from the status, behind the hosts
-NAMED = re.compile(r'"[A-Z0-9_]+" ')  # a line of an event; others than jobs that ended are passed over
+USER_CPU, SYSTEM_CPU, PROJECT = 4, 5, 24  # counted from the status, which follows the hosts
+NAMED = re.compile(r'"[A-Z0-9_]+" ')  # a line of an event; events other than ends of jobs are passed over
 NO_LINE = "no whole line of lsb.acct"
 PAGE = 20_000  # lines
 
 
 def slots_of(hosts):
-    """Count the slots of a list of hosts, each once per slot, or written as n*host."""
+    """Count the slots of a list of hosts, each of which stands there once per slot or as n*host."""
     return sum(int(host.partition("*")[0]) if "*" in host else 1 for host in hosts)
 
 
@@ -47,7 +47,9 @@ def job_of(line):
 
 
 def row_of(site, job):
-    """Make the row of one job, a dict with the columns of SCHEMA. Jobs of no project are of `default`."""
+    """Make the row of one job, a dict with the columns of SCHEMA. `default`, the project that LSF gives to
+    jobs without one, is no VO.
+    """
     wall = job["ended"] - job["started"]
     amounts = {"WallDuration": wall, "CpuDuration": job["cpu"], "Processors": job["slots"]}
     identity = "/".join([site, *(str(job[name]) for name in ("job", "submitted", "started", "ended"))])
@@ -57,8 +59,8 @@ def row_of(site, job):
 
 
 def read_accounting(path, extraction):
-    """Yield pages of rows from a file lsb.acct; lines that break off or name no event are put aside,
-    jobs that never started are named in the extraction's items.
+    """Yield pages of rows from a file lsb.acct; lines that break off or name no event are put aside, and jobs
+    that never started are named in the extraction's items. LayoutError where no line is of a job that ended.
     """
     site, n_jobs, n_lines = re.split(r"[-.]", Path(path).name)[0], 0, 0
     with open_text(path) as lines:
@@ -88,7 +90,7 @@ class LsfAccounting(AccountingFile):
     label = "the accounting file of LSF"
 
     def recognises(self, head):
-        """By the name of an event and the version before a time."""
+        """By a first line with the name of an event, a version and a time."""
         return bool(re.match(r'"[A-Z_]+" "[\d.]+" \d{9,10} ', head.line))
 
     def read(self, path, extraction):

@@ -2,8 +2,8 @@
 
     MM/DD/YYYY HH:MM:SS;E;1234.server;user=... group=... resources_used.walltime=01:00:00 ...
 
-Read are the lines of jobs that ended (E). The server is the site; the account, else the project, else the
-group, is the VO.
+Only the lines of jobs that ended (E) are read. The site is the server; the VO is the account, else the
+project, else the group.
 """
 
 import itertools
@@ -16,7 +16,7 @@ LINE = re.compile(r"(\d\d/\d\d/\d{4} \d\d:\d\d:\d\d);([A-Za-z]+);([^;]*);(.*)")
 PAIR = re.compile(r'([^\s=]+)=("[^"]*"|\S*)')
 SIZES = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 PAGE = 50_000  # lines
-NO_PROJECT = "_pbs_project_default"  # what PBS writes of jobs without one
+NO_PROJECT = "_pbs_project_default"  # what PBS writes for jobs without one
 
 
 def seconds(text):
@@ -29,21 +29,21 @@ def seconds(text):
 
 
 def gibibytes(text):
-    """Return the GiB of a size such as 2031040kb, None for anything else: a size in words (kw) too, since how
-    many bytes these have only the host knows.
+    """Return the GiB of a size such as 2031040kb; None for anything else, even a size in words (kw), since
+    only the host knows how many bytes a word has.
     """
     match = re.fullmatch(r"(\d+)([kmgt]?)b", text or "")
     return int(match[1]) * SIZES[match[2]] / 2**30 if match else None
 
 
 def whole(text):
-    """Return a whole number, None for anything else."""
+    """Return a text of digits as an int, None for anything else."""
     return int(text) if text and text.isdecimal() else None
 
 
 def cores_in(exec_host):
     """Count the cores in `exec_host`: n1/0+n1/1 and n1/0-3,8 of Torque, n1/0*8+n2/0*8 of PBS Professional;
-    None where there is none.
+    None where there is none, ValueError where it has another form.
     """
     n = 0
     for chunk in exec_host.split("+") if exec_host else ():
@@ -58,7 +58,7 @@ def cores_in(exec_host):
 def row_of(name, job):
     """Make the row of one job, a dict with the columns of SCHEMA.
 
-    name : the id of the job with its server. job : {key: value} of the line.
+    name : the id of the job with its server. job : {key: value} of the line. ValueError as of `cores_in`.
     """
     used = whole(job.get("total_execution_slots")) or whole(job.get("resources_used.ncpus"))
     amounts = {
@@ -84,7 +84,8 @@ def row_of(name, job):
 def read_pbs(path, extraction):
     """Yield pages of rows from an accounting log of PBS; what is no line of one is put aside.
 
-    A job that ended and used nothing never ran. LayoutError where no line is of a job that ended.
+    A job without a wall time has no core hours, and the next step rejects it by name. LayoutError where there
+    are lines and none is of a job that ended.
     """
     n_ended, n_lines = 0, 0
     with open_text(path) as lines:

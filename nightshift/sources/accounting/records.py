@@ -37,7 +37,7 @@ FIELDS = [
     "MemoryAskedGiB",
     "MemoryUsedGiB",
 ]
-NO_GROUP = "no group"  # the VO of jobs of which a source knows a user alone
+NO_GROUP = "no group"  # the VO of jobs for which a source names a user only
 NEEDED = ["EndTime", "SiteName", "VOName", "CoreHours"]
 SCHEMA = pa.schema([(field, pa.string()) for field in [*FIELDS, "more"]])  # more : all other fields, JSON
 OPTIONAL = {
@@ -58,7 +58,9 @@ def page_of(table):
 
 
 def utc_text(seconds):
-    """Write seconds since 1970, a number or an array of n, as text such as 2026-01-31T10:00:00Z."""
+    """Write seconds since 1970, a number or an array (n,), as text such as 2026-01-31T10:00:00Z; parts of
+    seconds are cut off.
+    """
     return np.datetime_as_string(np.asarray(seconds, "int64").astype("datetime64[s]"), timezone="UTC")
 
 
@@ -73,7 +75,7 @@ def times_of(text):
 
 
 def as_text_of(amount):
-    """Write an amount, a finite number, as text, a whole one without a point; text and None stay as they are."""
+    """Write a finite number as text, a whole one without a point; text and None stay as they are."""
     if amount is None or isinstance(amount, str):
         return amount
     return str(int(amount)) if amount == int(amount) else str(amount)
@@ -88,9 +90,10 @@ def amount_of(value):
 def row_of_job(identity, site, vo, *, end, amounts, more=None):
     """Make the row of one job, or of a total of jobs, a dict with the columns of SCHEMA.
 
-    end : seconds since 1970, None where it is missing. amounts : {column: number, text or None}; core hours
-    and GPU hours follow from `WallDuration`, `Processors` and `Gpus`, which is no column, and GPUs that were
-    in use were so for at most as long as they were held. more : all else that is worth keeping, for JSON.
+    end : seconds since 1970, None where it is missing. amounts : {column: number or None}, durations in
+    seconds; core hours and GPU hours follow from `WallDuration`, `Processors` and `Gpus`, which is no column,
+    and hours of GPUs in use are at most those for which they were held. more : what else is worth keeping, as
+    JSON can hold it.
     """
     wall, cores, gpus = (amounts.get(name) for name in ("WallDuration", "Processors", "Gpus"))
     amounts = {"Njobs": 1, **amounts}
@@ -119,8 +122,8 @@ def require_columns(columns, present, place):
 
 
 def batch_rows(pages, extraction, begin=None, end=None):
-    """Yield of `pages`, frames with the columns of SCHEMA, the rows of batch jobs that end in [begin, end),
-    in the window if not given; the others are counted.
+    """Yield those rows of `pages`, frames with the columns of SCHEMA, that are of batch jobs and end in
+    [begin, end), the window if not given; the others are counted.
     """
     for page in pages:
         is_batch = page.ResourceType.isna() | page.ResourceType.isin(["", "Batch"])
@@ -145,11 +148,11 @@ class AccountingFile(PartFile):
         raise NotImplementedError
 
     def rows_in(self, part):
-        """Yield the rows of a part, frames as `read` gives them."""
+        """Yield the rows of a part as frames, as `read` gives them."""
         return (page.to_pandas() for page in super().rows_in(part))
 
     def look(self, path, *, settings, folder):
-        """Read the rows of the file, as they are before any is left out."""
+        """Read all rows of the file, whatever their time and kind."""
         scratch = Extraction(Path(folder), (None, None))
         rows = pd.concat([frame_of([]), *self.read(path, scratch)], ignore_index=True)
         return Look.of_rows(self.label, rows, read_times(rows.EndTime), scratch.bad_lines)

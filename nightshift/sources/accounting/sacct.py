@@ -1,4 +1,4 @@
-"""Runs of jobs as the accounting of Slurm tells them: output of `sacct`, saved or asked live."""
+"""Runs of jobs as the accounting of Slurm has them: output of `sacct`, saved or asked live."""
 
 import shlex
 import tempfile
@@ -31,8 +31,8 @@ def read_runs(path, extraction):
     """Yield pages of rows from output of sacct, live or saved, one row per run; a line with too few or too
     many columns is put aside.
 
-    Jobs that have not ended or never ran go to the extraction's items by their name, since a live sacct names
-    a job in every week through which it waits; steps give their job what only they know.
+    Jobs that have not ended or never ran are named in the extraction's items, since a live sacct lists a job
+    in every week in which it waits; what only steps say goes to the row of their job.
     """
 
     def tables():
@@ -52,7 +52,7 @@ class SavedSacct(AccountingFile):
     label = "sacct --parsable2 output with its header"
 
     def recognises(self, head):
-        """By its first line, header or none."""
+        """By its first line, which may be a header or not."""
         return looks_like_sacct(head.line)
 
     def read(self, path, extraction):
@@ -74,9 +74,9 @@ class Sacct(LiveSource):
     def command(self, folder):
         """Return the command that asks for all runs of all users, a list without its dates.
 
-        Without --duplicates sacct tells the last run of a job id only: earlier ones (requeued, preempted, of
-        a failed node) and jobs from before the ids began anew would be lost, without a word. A column that
-        this sacct does not have would be an error, and is not asked for.
+        Without --duplicates sacct lists only the last run of a job id: earlier ones (requeued, preempted, of
+        a failed node) and jobs from before the ids began anew would be lost silently. A column that this
+        sacct does not have would be an error, and is not asked for.
         """
         answer = Path(folder, "helpformat.txt")
         there = sacct_fields(answer, timeout_s=self.timeout_s, parameter="source")
@@ -85,20 +85,21 @@ class Sacct(LiveSource):
         return [*fixed, f"--format={','.join(names)}", *shlex.split(self.sacct_options)]
 
     def ask(self, command, begin, end, answer):
-        """Save the runs between two dates in the file `answer`."""
+        """Save the runs between two Timestamps in the file `answer`; errors are those of `ask_slurm`."""
         dated = [*command, f"--starttime={begin:%Y-%m-%d}", f"--endtime={end:%Y-%m-%d}"]
         ask_slurm(dated, answer, timeout_s=self.timeout_s, parameter="source")
 
     def extract(self, address, extraction):
         """Write one part per week; every failure is one line.
 
-        One week is asked for after the other, since two years at once would burden the accounting database. A
-        week that is over is never asked again, so an interrupted run goes on at the first missing week. A job
-        that runs from one week into the next is named in both and belongs to the one in which it ended.
+        Weeks are asked for one after the other, since two years at once would burden the accounting database.
+        A week that was over for an hour when it was asked for is not asked for again, so an interrupted run
+        goes on at the first missing week. A job that runs from one week into the next is listed in both and
+        belongs to the one in which it ended.
         """
         with tempfile.TemporaryDirectory() as folder:
             command, answer = self.command(folder), Path(folder, "sacct.txt")
-            # asked in another way, asked again
+            # another command has other parts, so that all weeks are asked for again
             name = part_name("sacct", " ".join(command)).removesuffix(".parquet")
             for begin, part in tqdm(self.weeks(name, extraction), desc="weeks", unit="week"):
                 extraction.parts.add(part)
@@ -108,16 +109,16 @@ class Sacct(LiveSource):
                 end = min(begin + ONE_WEEK, extraction.window[1])
                 self.ask(command, begin, end, answer)
                 write_rows(batch_rows(read_runs(answer, extraction), extraction, begin, end), part, SCHEMA)
-        extraction.counts["outside"] = 0  # they were only the neighbours of each week
+        extraction.counts["outside"] = 0  # these were only jobs that ended in a neighbouring week
 
     @staticmethod
     def weeks(name, extraction):
-        """Return the Monday and the part of each week of the window, a list."""
+        """List the Monday and the path of the part of each week of the window."""
         mondays = pd.date_range(*extraction.window, freq=ONE_WEEK, inclusive="left")
         return [(begin, extraction.raw / f"{name}-{begin:%Y-%m-%d}.parquet") for begin in mondays]
 
     def look(self, address, *, settings):
-        """Ask for the runs of the last day of the night, and of the first day of the window."""
+        """Ask for the runs of the last day of the window, and of the same weekday in its first week."""
         last = pd.Timestamp(settings["day"])
         days = [last - ONE_WEEK * (settings["weeks"] - 1), last]
         frames = []

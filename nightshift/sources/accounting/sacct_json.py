@@ -1,7 +1,7 @@
 """Runs of jobs as `sacct --json` prints them: the layout of Slurm 22.05, and that of 23.11 and later, in
 which a number that may be missing is {"set": ..., "infinite": ..., "number": ...}.
 
-Read is one job after the other, since two years of jobs are gigabytes of JSON. The CPU time of a job is that
+One job is read after the other, since two years of jobs are gigabytes of JSON. The CPU time of a job is that
 of its steps: Slurm 22.05 writes zeros for the job itself.
 """
 
@@ -23,15 +23,15 @@ PAGE = 20_000  # jobs
 
 
 def number_of(value):
-    """Return a number of either layout, None for one that is not set."""
+    """Return a number of either layout, None for one that is not set or infinite."""
     if isinstance(value, dict):
         return value.get("number") if value.get("set") and not value.get("infinite") else None
     return value
 
 
 def state_of(state):
-    """Return the state of a run or step as text: a list of flags since 23.11, of which REQUEUED, with PENDING
-    before it, says that this run is over.
+    """Return the state of a run as text. Since 23.11 it is a list of flags; REQUEUED among them, even after
+    PENDING, says that this run is over.
     """
     current = state["current"] if isinstance(state, dict) else state
     flags = [current] if isinstance(current, str) else current
@@ -39,7 +39,9 @@ def state_of(state):
 
 
 def name_of(job):
-    """Return the id of a job as the table of sacct has it: 12, 12_3 of an array, 12+1 of a component."""
+    """Return the id of a job as the table of sacct has it: 12; 12_3 for a task of an array; 12+1 for a
+    component of a heterogeneous job.
+    """
     array, het = job.get("array") or {}, job.get("het") or {}
     task, offset = number_of(array.get("task_id")), number_of(het.get("job_offset"))
     if array.get("job_id") and task is not None:
@@ -48,8 +50,8 @@ def name_of(job):
 
 
 def count_of(tres, kind, name=""):
-    """Return the count of one kind of a list of TRES, None where it is not there; GPUs of a type stand for
-    all only where the count of all is missing. A negative one stands for none.
+    """Return the count of one kind in a list of TRES (trackable resources); None where it is missing or
+    negative. Counts by type, such as gpu:a100, are added up only where there is none of all types.
     """
     counts = {(one["type"], one.get("name") or ""): one["count"] or 0 for one in tres or ()}
     typed = [n for (what, which), n in counts.items() if what == kind and which.startswith(f"{name}:")]
@@ -58,7 +60,7 @@ def count_of(tres, kind, name=""):
 
 
 def steps_use(job):
-    """Sum up what the steps of a job say: (CPU seconds, greatest memory in GiB or None, hours of GPUs in use
+    """Sum up what the steps of a job say: (CPU time, s; greatest memory, GiB, or None; hours of GPUs in use,
     or None).
     """
     cpu, memory, gpu_hours = 0.0, None, None
@@ -69,7 +71,7 @@ def steps_use(job):
         peaks = [count_of(used.get(of), "mem") for of in ("max", "total")]
         load = count_of(used.get("total"), "gres", "gpuutil")
         for peak in peaks:
-            if peak is not None:  # a step that says no memory has not used none
+            if peak is not None:  # a step without this number has not used zero memory
                 memory = max(memory or 0.0, peak * BYTE)
         if load is not None:
             gpu_hours = (gpu_hours or 0.0) + load / 100 * step["time"]["elapsed"] / 3600
@@ -118,7 +120,9 @@ def row_of(job, cores):
 
 
 def jobs_of(path):
-    """Yield the jobs of a file one by one; LayoutError where it has none, ValueError where it breaks off."""
+    """Yield the jobs of a file one by one; LayoutError where it has no list of jobs, ValueError where it
+    breaks off.
+    """
     with open_text(path) as file:
         begin = JOBS.match(file.read(BLOCK).lstrip())
     if not begin:
@@ -127,7 +131,9 @@ def jobs_of(path):
 
 
 def read_json(path, extraction):
-    """Yield pages of rows from output of sacct --json; what is no job as Slurm writes it is put aside."""
+    """Yield pages of rows from output of sacct --json; what is no job as Slurm writes it is put aside, and
+    jobs that have not ended or never ran are named in the extraction's items.
+    """
     jobs = enumerate(jobs_of(path), 1)
     while page := list(itertools.islice(jobs, PAGE)):
         rows, bad = [], []
@@ -161,7 +167,7 @@ class SacctJson(AccountingFile):
     excerpt = staticmethod(excerpt_of_jobs)
 
     def recognises(self, head):
-        """By its list of jobs, and what only Slurm writes around it or into a job."""
+        """By a list of jobs or of errors, and what only Slurm writes around it or into a job."""
         text = "\n".join(head.lines)
         of_slurm = re.search(r'"(?:[Ss]lurm|allocation_nodes)"\s*:', text)
         return bool(head.line.startswith("{") and of_slurm and ('"jobs"' in text or '"errors"' in text))

@@ -1,9 +1,9 @@
 """From tables of what `sacct` prints to rows of the accounting, one per run of a job.
 
-A run is a line without step; the lines of its steps follow it and say what only steps know: the memory and
-the GPUs that were used. Memory is read as `seff` of Slurm does, from the step that used most. What Slurm
-calls a total or an average of memory and of GPUs is of the highest samples of its tasks, so hours of GPUs in
-use are at most so many (src/slurmd/slurmstepd/mgr.c of Slurm 24.11.5).
+A run is a line without step; the lines of its steps follow it and hold what only steps know: the memory and
+the GPUs that were used. Memory is that of the step that used most, as in Slurm's `seff`. What Slurm calls a
+total or an average of memory and of GPUs is made of the highest samples of the tasks, so hours of GPUs in use
+are an upper bound (src/slurmd/slurmstepd/mgr.c of Slurm 24.11.5).
 """
 
 import json
@@ -29,7 +29,7 @@ from nightshift.sources.accounting.sacct_text import NEEDED, RUN
 
 NOT_ENDED = r"^(RUNNING|PENDING|SUSPENDED)"
 WITHDRAWN = r"^(CANCELLED|DEADLINE|BOOT_FAIL|REQUEUED|PREEMPTED)"
-# in fields of a row: all else of a line goes into `more`
+# columns that become fields of a row; all others go into `more`
 USED = {
     *("JobID", "Cluster", "Account", *RUN, "ElapsedRaw", "CPUTimeRAW", "TotalCPU", "AllocCPUS"),
     *("MaxRSS", "TRESUsageInTot"),
@@ -37,8 +37,8 @@ USED = {
 
 
 def column(table, name):
-    """Return the text of one column that is needed, by whichever of its names the table has, or of another
-    column, nulls where it is not there.
+    """Return the text of a column, for one of NEEDED by whichever of its names the table has; nulls where it
+    is not there.
     """
     present = (one for one in NEEDED.get(name, (name,)) if one in table.column_names)
     if (there := next(present, None)) is None:
@@ -52,9 +52,9 @@ def mask(condition):
 
 
 def why_left_out(table):
-    """Tell why lines of sacct are no runs that ended: object (n,), "step", "not ended", "never ran" or "".
+    """Tell why lines of sacct are no runs that ended: text (n,), "step", "not ended", "never ran" or "".
 
-    An end beats a state: REQUEUED, with an end, is a run that ended, though its job goes on.
+    REQUEUED, with an end, is a run that ended, though its job goes on.
     """
     job, state, end = (column(table, name) for name in ("JobID", "State", "End"))
     no_end = pc.is_in(end, pa.array(["Unknown", "None", ""]))
@@ -69,10 +69,10 @@ def why_left_out(table):
 
 
 def gpus_of(tres):
-    """Count the GPUs of an array of TRES such as cpu=8,gres/gpu=2,gres/gpu:a100=2: float64 (n,), NaN where
+    """Count the GPUs in an array of TRES such as cpu=8,gres/gpu=2,gres/gpu:a100=2: float64 (n,), NaN where
     none is named.
 
-    The untyped count stands for all; where only types are counted, they are added up.
+    The count without a type is that of all; where only types are counted, they are added up.
     """
     there = pc.match_substring(tres, "gres/gpu")
     if not pc.any(there).as_py():
@@ -86,7 +86,7 @@ def gpus_of(tres):
 
 
 def size_in(tres, name):
-    """Read one size of an array of TRES, such as that of `mem`: GiB, float64 (n,)."""
+    """Read one size, such as `mem`, in an array of TRES: GiB, float64 (n,), NaN where there is none."""
     found = pc.extract_regex(tres, rf"(?:^|,){name}=(?P<size>[^,]+)")
     return gibibytes(pc.struct_field(found, "size"))
 
@@ -94,8 +94,8 @@ def size_in(tres, name):
 def memory_asked(table):
     """Read the memory that runs were given: GiB, float64 (n,).
 
-    It stands in AllocTRES; where it is not there, in ReqMem, which before Slurm 21.08 is that of one core
-    (4Gc) or one node (4Gn).
+    It stands in AllocTRES, else in ReqMem, which before Slurm 21.08 is that of one core (4Gc) or one node
+    (4Gn).
     """
     asked = pc.extract_regex(column(table, "ReqMem"), r"^(?P<size>[\d.]+[KMGTPE]?)(?P<per>[cn]?)$")
     per, size = pc.struct_field(asked, "per"), gibibytes(pc.struct_field(asked, "size"))
@@ -106,10 +106,10 @@ def memory_asked(table):
 
 
 def used_by_steps(table, run, is_step):
-    """Read what steps know of their runs: (memory, GiB; hours of GPUs in use), float64 (number of runs,)
-    each, NaN where no step says it.
+    """Read what steps say of their runs: (memory, GiB; hours of GPUs in use), float64 (number of runs,) each,
+    NaN where no step says it.
 
-    run : int (n,), the number of the run of each line, -1 for steps without one.
+    run : int (n,), the number of the run of each line, -1 for steps without one. is_step : bool (n,).
     """
     steps, of_run, n = table.filter(pa.array(is_step)), run[is_step], run.max(initial=-1) + 1
     usage = column(steps, "TRESUsageInTot")
@@ -126,7 +126,7 @@ def used_by_steps(table, run, is_step):
 
 
 def number_runs(table, is_step):
-    """Number the run of each line: int (n,), -1 for a step that does not follow its job."""
+    """Number the run of each line from 0 on: int (n,), -1 for a step that does not follow its job."""
     run = np.cumsum(~is_step) - 1
     base = pc.replace_substring_regex(column(table, "JobID"), r"\..*", "")
     jobs = base.filter(pa.array(~is_step))
@@ -137,8 +137,8 @@ def number_runs(table, is_step):
 
 
 def identities(table):
-    """Write what tells runs apart: array of text, the cluster, the job, and when it was submitted, started
-    and ended where that is there.
+    """Write what tells runs apart, an array of text: the cluster, the job, and when it was submitted, started
+    and ended, as far as the table says so.
     """
     return joined([column(table, name) for name in ("Cluster", "JobID", *RUN)])
 
@@ -155,6 +155,8 @@ def ends(texts):
 def rows_of(table, memory, gpu_hours_used):
     """Make rows of the accounting, an Arrow table with the columns of SCHEMA, from lines that are runs; an
     amount that is no number is passed on as it is.
+
+    memory, gpu_hours_used : float64 (n,), as `used_by_steps` gives them.
     """
     elapsed, cores, gpus = (
         column(table, "ElapsedRaw"),
@@ -188,18 +190,18 @@ def rows_of(table, memory, gpu_hours_used):
 
 
 def says_cpu(table):
-    """Whether lines of sacct say what processor time was used: there are steps, or a job has any.
+    """Whether lines of sacct say what processor time was used: there are steps, or a job that used some.
 
-    The total of a job is that of its steps, and `sacct -X` reads none, so that it prints 0 for every job
-    (Slurm 22.05.8, run).
+    The total of a job is that of its steps; `sacct -X` reads no steps, and prints 0 for every job (seen with
+    Slurm 22.05.8).
     """
     used = seconds(column(table, "TotalCPU")) > 0
     return bool(used.any() or pc.any(pc.match_substring(column(table, "JobID"), ".")).as_py())
 
 
 def rows_of_lines(table, *, with_cpu=True):
-    """Make the rows of whole runs, lines of jobs with those of their steps after them: (Arrow table with the
-    columns of SCHEMA, {reason: names of the jobs that are left out for it}).
+    """Make rows of lines of jobs, each followed by those of its steps: (Arrow table with the columns of
+    SCHEMA, {reason: names of the jobs that are left out for it}).
 
     with_cpu : whether the processor time of jobs is known.
     """
@@ -207,7 +209,7 @@ def rows_of_lines(table, *, with_cpu=True):
         table = table.drop_columns("TotalCPU")
     table = table.filter(
         pc.not_equal(column(table, "State"), "State")
-    )  # the header of a file that was appended
+    )  # the header again, of a file that was appended to another
     why = why_left_out(table)
     is_step = why == "step"
     memory, gpu_hours = used_by_steps(table, number_runs(table, is_step), is_step)

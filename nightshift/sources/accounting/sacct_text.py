@@ -4,8 +4,8 @@
     layout_of          how a file is laid out, a Layout, by its first line
     read_tables        tables of its lines, block by block, and the lines that do not fit
 
---parsable2 escapes nothing: a bar in the name of a job is one cell more. Where exactly one column holds what
-people wrote, the cells too many are its own.
+--parsable2 escapes nothing: a bar in the name of a job makes one cell more. Where exactly one column holds
+what people wrote, the surplus cells belong to it.
 """
 
 import re
@@ -73,15 +73,15 @@ def find_delimiter(header):
 
 
 def looks_like_sacct(first):
-    """Tell whether the first line of a file, header or none, is of sacct; names with values (Account=physics)
-    are of other logs of Slurm.
+    """Tell whether the first line of a file, a header or not, is of sacct; names with values, such as
+    Account=physics, are of other logs of Slurm.
     """
     named = len(set(re.findall(r"\w++(?!=)", first)) & {*FORMAT, *XDMOD}) >= 3
     return named or bool(JOB.match(first) and STATES.search(first))
 
 
 def layout_of(first):
-    """Find the Layout of a file by its first line; LayoutError for none."""
+    """Find the Layout of a file by its first line; LayoutError where it is none that is known."""
     if delimiter := find_delimiter(first):
         bar = first.endswith(delimiter)
         return Layout(delimiter, header_names(first.removesuffix(delimiter), delimiter), bar, True)
@@ -119,8 +119,8 @@ def fits(names, cells):
 
 
 def split_line(line, layout):
-    """Split one line into its cells, a list as long as the names of its Layout, of another length where
-    nobody knows how.
+    """Split one line into its cells: a list as long as the names of its Layout, or of another length where
+    the line does not fit.
     """
     cells, names = line.split(layout.delimiter), layout.names
     if layout.bar and not cells[-1]:
@@ -169,9 +169,9 @@ def read_tables(path):
     """Yield (table, bad) from saved output of sacct, plain or .gz, block by block: Arrow table of text with a
     column per column of sacct, and (line number, reason, text) of what does not fit.
 
-    Read are --parsable2 and --parsable with any --delimiter, with a header or, if the columns are of
-    HEADERLESS, without. Where no column says the cluster, it is the name of the file up to the first "-" or
-    ".", as of logs in the Standard Workload Format. LayoutError, one line, for anything else.
+    It reads --parsable2 and --parsable with any --delimiter, with a header or, if the columns are those of
+    HEADERLESS, without one. Where no column names the cluster, it is the name of the file up to the first "-"
+    or ".", as for logs in the Standard Workload Format. LayoutError, one line, for anything else.
     """
     cluster = re.split(r"[-.]", Path(path).name)[0]
     for table, bad in text_tables(path):

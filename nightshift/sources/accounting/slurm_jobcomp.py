@@ -2,10 +2,10 @@
 
     JobId=17 UserId=user1(1001) GroupId=physics(2001) Name=fit JobState=COMPLETED ... ProcCnt=8
 
-The account is the VO, which older versions do not write: then it is the group. Where no cluster is named, the
-site is the name of the file up to the first "-" or ".". Times are those of the controller's clock, without
-their zone, and how long a job ran is the difference of two of them: a job that ran while the clocks were
-changed is an hour off. Processor time is not in it.
+The VO is the account, or the group in logs of older versions, which write no account. Where no cluster is
+named, the site is the name of the file up to the first "-" or ".". Times are those of the controller's clock,
+without their zone, and how long a job ran is the difference of two of them: that of a job that ran while the
+clocks were changed is an hour off. Processor time is not in it.
 
 Source: src/plugins/jobcomp/filetxt of Slurm, and lines of its log in public scripts.
 """
@@ -32,8 +32,8 @@ def name_of(text):
 
 
 def vo_of(job):
-    """Return the account of a job, else its group; where groups are private, each user has one of the same
-    name.
+    """Return the account of a job, else its group; NO_GROUP for a private group, which has the name of its
+    user.
     """
     group, user = name_of(job.get("GroupId", "")), name_of(job.get("UserId", ""))
     account = job.get("Account", "").replace("(null)", "")
@@ -41,8 +41,8 @@ def vo_of(job):
 
 
 def row_of(site, job):
-    """Make the row of one job, a dict with the columns of SCHEMA; ValueError or KeyError where its line
-    breaks off.
+    """Make the row of one job, {name: text} of its line, a dict with the columns of SCHEMA; ValueError or
+    KeyError where the line breaks off. `site` is that of jobs that name no cluster.
     """
     start, end = np.datetime64(job["StartTime"], "s"), np.datetime64(job["EndTime"], "s")
     gpus = GPUS.search(job.get("Tres", ""))
@@ -59,8 +59,8 @@ def row_of(site, job):
 
 
 def read_log(path, extraction):
-    """Yield pages of rows of a log; lines that break off are put aside, jobs that never started are named in
-    the extraction's items.
+    """Yield pages of rows of a log; lines that break off are put aside, and jobs that never started are named
+    in the extraction's items.
     """
     site = re.split(r"[-.]", Path(path).name)[0]
     with open_text(path) as lines:

@@ -1,4 +1,4 @@
-"""The step of an accounting's grid, a week or a month, and how long everything is that is counted in steps.
+"""The step of an accounting's grid, a week or a month, and the lengths that are counted in steps.
 
 Tables, arrays and names speak of weeks: where the records are monthly, a `week` is a month, dated by its
 first day.
@@ -15,14 +15,14 @@ from nightshift.wording import plural
 class Step:
     """One step of the grid, and the lengths that depend on it, all in steps where no unit is named.
 
-    name : what people call it. period : pandas' name of the period that it is, frequency : of the series of
-    its starts. begins : the day that dates it. days : at least so many days in one. year : steps in a year.
-    long, short, recent : the windows of what is usual, of the last while, and of the trend. prior : steps
-    with which the activity of a new series is drawn towards a common one. absence : silent steps after which
-    a series returns. least_life : steps before a first silence is judged by itself. most_breaks : other
-    series that may have been silent once for it. habit, habit_times : what happened
-    so often in so many steps is a habit. least_age : steps before anything is judged. late_days : the
-    source may be behind by so many days before it counts as silent.
+    name : what people call it. period, frequency : pandas' names of it as a period and as the distance of its
+    starts. begins : the day that dates it. days : the fewest days that it has. year : steps in a year. long,
+    short, recent : the windows of what is usual, of recent times, and of the trend. prior : steps with which
+    the activity of a new series is drawn towards a common one. absence : silent steps after which a series
+    returns. least_life : steps before a first silence is judged by itself. most_breaks : other series that
+    may have been silent once for it. habit, habit_times : what happened `habit_times` times in `habit` steps
+    is a habit. least_age : steps before anything is judged. late_days : days by which the source may be
+    behind before it counts as silent.
     """
 
     name: str
@@ -45,17 +45,17 @@ class Step:
 
     @classmethod
     def of_starts(cls, starts):
-        """Tell the step of a grid from its `starts`, a Series of times: a month where they are firsts of
-        months and not all of them Mondays.
+        """Tell the step of a grid from its `starts`, a Series of times: a month where all of them are firsts
+        of months and not all are Mondays, else a week.
 
-        Both holds for two months at most, in which nothing can be judged, and for an empty table: a week.
+        At most two months in a row begin on Mondays, and in these nothing can be judged.
         """
         is_monthly = (starts.dt.day == 1).all() and not (starts.dt.day_of_week == 0).all()
         return MONTH if is_monthly else WEEK
 
     @property
     def series(self):
-        """What one judged item is called: series-week."""
+        """What one judged item is called, such as series-week."""
         return f"series-{self.name}"
 
     @property
@@ -64,7 +64,7 @@ class Step:
         return f"{self.name} (its {self.begins}), UTC"
 
     def number(self, at):
-        """Number the steps in which the times `at` (UTC) lie, one after the other: int (n,)."""
+        """Return the numbers of the steps in which the times `at` (UTC) lie, consecutive: int (n,)."""
         return pd.PeriodIndex(pd.DatetimeIndex(at).tz_localize(None), freq=self.period).asi8
 
     def moments(self, numbers):
@@ -81,15 +81,15 @@ class Step:
         return self.moments(self.number(at) + 1)
 
     def shift(self, at, steps):
-        """Return the start of the step that lies so many `steps` after that of the time `at`: Timestamp."""
+        """Return the start of the step that is `steps` steps after that of the time `at`: Timestamp."""
         return self.moments(self.number([at]) + steps)[0]
 
     def several(self, steps):
-        """Word so many `steps`: "3 weeks", "1 month"."""
+        """Word a number of `steps`: "3 weeks", "1 month"."""
         return plural(steps, self.name)
 
     def last(self, steps):
-        """Word the last so many `steps`: "last 3 weeks", "last month"."""
+        """Word a number of last `steps`: "last 3 weeks", "last month"."""
         return f"last {self.several(steps)}" if steps > 1 else f"last {self.name}"
 
     def span(self, starts):
@@ -132,7 +132,7 @@ MONTH = Step(
     begins="first day",
     days=28,
     year=12,
-    long=12,  # six of a scattering series hardly tell its spread
+    long=12,  # six values hardly tell the spread of a series that varies
     short=4,
     recent=2,
     prior=2,

@@ -34,14 +34,14 @@ COMMENT = re.compile(r"^[ \t]*;.*\n?", re.MULTILINE)
 HEADER = re.compile(r"(?:[ \t]*;.*\n)*")
 START = re.compile(r"^[ \t]*;\s*UnixStartTime:\s*(\d+)", re.MULTILINE)
 N_FIELDS, PAGE_ROWS = 18, 100_000
-LATEST = 1e10  # beyond that, times are no times, seconds
+LATEST = 1e10  # seconds: a larger number is no time
 # HPC2N has three groups, one of them with 98 of 100 jobs: its users say more
 ONE_GROUP = 0.9
 
 
 def parse_lines(text):
-    """Parse lines of eighteen numbers, comments left out: float64 (jobs, columns of COLUMNS); ValueError
-    where a line is anything else.
+    """Parse lines of eighteen numbers, without comments: float64 (jobs, columns of COLUMNS); ValueError where
+    a line is anything else, or there is no line.
     """
     names = [str(field) for field in range(N_FIELDS)]
     table = pa_csv.read_csv(
@@ -59,7 +59,7 @@ def parse_lines(text):
 
 
 def without_comments(text):
-    """Leave out the lines that begin with a semicolon, which mostly stand at the beginning."""
+    """Leave out the lines that begin with a semicolon, most of which are at the beginning."""
     text = text[HEADER.match(text).end() :]
     return COMMENT.sub("", text) if ";" in text else text
 
@@ -96,10 +96,10 @@ def parse_block(text, first_number):
 
 def spool_jobs(path, spool, extraction):
     """Write the jobs of a log to the binary file `spool`, with the columns of COLUMNS as float64: (second 0
-    of the log in seconds since 1970, jobs per group that ran, a Series).
+    of the log in seconds since 1970, how many jobs of each group ran, a Series).
 
-    Who a job belongs to is known at the end only, and a log may be larger than memory. Lines that are not
-    eighteen numbers are put aside. ValueError where the header has no UnixStartTime.
+    Only the end tells which column says to whom jobs belong, and a log may be larger than memory. Lines that
+    are not eighteen numbers are put aside. ValueError where the header has no UnixStartTime.
     """
     start, groups = None, pd.Series(dtype=float)
     with open_text(path) as file:
@@ -117,7 +117,7 @@ def spool_jobs(path, spool, extraction):
 
 
 def with_processors(jobs):
-    """Make a DataFrame with COLUMNS, `processors` and `ran` of jobs, float64 (jobs, columns)."""
+    """Make a DataFrame of `jobs`, float64 (jobs, columns of COLUMNS), with `processors` and `ran` added."""
     page = pd.DataFrame(jobs, columns=USED)
     processors = page.allocated.where(page.allocated > 0, page.requested)
     return page.assign(processors=processors, ran=(page.run >= 0) & (processors > 0))
@@ -126,8 +126,8 @@ def with_processors(jobs):
 def rows_of(page, name, *, start, who):
     """Make rows of the accounting, an Arrow table with the columns of SCHEMA, of jobs that ran.
 
-    page : as `with_processors` gives it. name : of the log. start : its second 0. who : the column that is
-    the VO.
+    page : as `with_processors` gives it. name : that of the log. start : its second 0, in seconds since 1970.
+    who : the column that is the VO.
     """
     n, (job, run, cores) = len(page), (page[one].to_numpy() for one in ("job", "run", "processors"))
     vo, cpu = page[who].to_numpy(), page.cpu.to_numpy()
@@ -153,7 +153,7 @@ def constant(text, n):
 
 
 def whole(values):
-    """Write whole numbers, float64 (n,), as an Arrow array of text, null for NaN."""
+    """Write numbers, float64 (n,), cut to whole ones, as an Arrow array of text, null for NaN."""
     return pa.array(np.trunc(values), from_pandas=True).cast(pa.int64()).cast(pa.string())
 
 
@@ -161,11 +161,12 @@ def read_swf(path, extraction):
     """Yield pages of rows of the accounting, with the columns of SCHEMA, from a log of the Standard
     Workload Format.
 
-    A job ends at submission + wait + run time. It uses the processors that were allocated, else those that
-    were requested; CPU time is the average of a processor, -1 where it is not known. The site is the name of
-    the file up to the first "-" or "."; the VO is the group where groups tell the jobs apart, and the user
-    where there is no group or nearly all jobs are of the same one. Jobs with a negative run time or without
-    processors never ran: their names go to the extraction's items.
+    A job ends at submission + wait + run time, where an unknown wait counts as none. It uses the processors
+    that were allocated, else those that were requested; the CPU time of a log is the average of a processor,
+    -1 where it is not known. The site is the name of the file up to the first "-" or "."; the VO is the group
+    where groups tell the jobs apart, and the user where there is no group or nearly all jobs are of the same
+    one. Jobs with a negative run time or without processors never ran: their names go to the extraction's
+    items. ValueError as of `spool_jobs`.
     """
     name = Path(path).name.partition(".swf")[0]
     with tempfile.TemporaryFile() as spool:

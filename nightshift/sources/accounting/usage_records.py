@@ -1,9 +1,9 @@
-"""Usage records in XML, a job each: CAR 1.2 of EMI, as ARC and others write it for APEL, and the Usage Record
-of the OGF (GFD.98), which Gratia and older computing elements write.
+"""Usage records in XML, one per job: CAR 1.2 of EMI, as ARC and others write it for APEL, and the Usage
+Record of the OGF (GFD.98), which Gratia and older computing elements write.
 
-Names of elements are taken without their namespace. The VO is the group of the user, else the project; of
+Names of elements are taken without their namespace. The VO is the group of the user, else the project; for
 /cms/Role=production it is cms. Gratia says of what kind of resource a record is, as GRACC does. A record
-without a number of processors has no core hours, which the next step rejects by name.
+without a number of processors has no core hours, and the next step rejects it by name.
 
 Source: CAR 1.2 (EMI, 2013) and GFD.98; a record as ARC 3 writes it is in the tests of apel.
 """
@@ -29,8 +29,8 @@ def local(name):
 
 
 def seconds(text):
-    """Return the seconds of an ISO 8601 duration in days and parts of them, PT1H30M; None for anything
-    else.
+    """Return the seconds of an ISO 8601 duration in days, hours, minutes and seconds, such as PT1H30M; None
+    for anything else.
     """
     match = DURATION.fullmatch((text or "").strip())
     parts = {name: part for name, part in match.groupdict().items() if part} if match else {}
@@ -48,12 +48,12 @@ def cpu_time(durations):
 
 
 def first_of(fields, *names):
-    """Return the first of these fields that a record has, None where it has none."""
+    """Return the value of the first of `names` that a record has, None where it has none."""
     return next((fields[name] for name in names if name in fields), None)
 
 
 def row_of(record):
-    """Make the row of one record, an element, a dict with the columns of SCHEMA."""
+    """Make the row of one record, an element of XML: a dict with the columns of SCHEMA."""
     fields, cpu = {}, []
     for element in record.iter():
         name, text = local(element.tag), (element.text or "").strip()
@@ -109,7 +109,9 @@ class UsageRecords(AccountingFile):
     excerpt = staticmethod(whole_file)
 
     def recognises(self, head):
-        """By the name of its first element; a file with a document type declares entities, and is none."""
+        """By the names of its first elements; a file with a document type, which may declare entities, is
+        none.
+        """
         begin = head.text[:5000]
         named = re.search(r"<(?:\w+:)?(?:Job)?UsageRecords?\b", begin)
         return bool(named) and "<!DOCTYPE" not in begin
