@@ -1,10 +1,10 @@
-"""What producers of transfers write in forms that are not read, and the form of theirs that is."""
+"""Forms of known producers of transfers that are not read, and which of their forms is read instead."""
 
 from nightshift.sources.base import Head
 from nightshift.sources.files import LayoutError
 from nightshift.sources.transfers.files import JsonFile
 
-FORMS = (  # names that stand together in it, what it is, what to do
+FORMS = (  # names that stand together in a form, what it is, what to do
     (
         ("file_state", "job_state", "submit_time", "source_se"),
         "messages of FTS about states of files, which do not say when a transfer began",
@@ -20,17 +20,17 @@ FORMS = (  # names that stand together in it, what it is, what to do
 
 
 def advice_on(text):
-    """What JSON with this beginning is, and what to do: (what, advice); None for another one."""
+    """What JSON that begins with `text` is, and what to do: [what, advice]; None for no form of FORMS."""
     return next((more for names, *more in FORMS if all(f'"{name}"' in text for name in names)), None)
 
 
 class OtherTransfers(JsonFile):
-    """A form that is not read, of a producer of which another one is."""
+    """A form that is not read, of a producer who also writes one that is."""
 
     label = "another form of a known producer"
 
     def recognises(self, head):
-        """By its names; jobs of FTS with their files have other ones."""
+        """By its names, unless it has those of jobs of FTS with their files, which are read."""
         is_json = head.line[:1] in ("[", "{")
         return is_json and '"files"' not in head.text and advice_on(head.text) is not None
 

@@ -1,11 +1,11 @@
-"""Billing files of dCache, as its billing service writes them by default, a line each:
+"""Billing files of dCache, as its billing service writes them by default, a line per transfer:
 
     01.31 10:01:02 [pool:pool1:transfer] [0000FA09...,2000000000] [/data/file] ... 2000000000 60000 true
     {Http-1.1:192.0.2.7:0:...} [door:...] {0:""}
 
-A pool that takes a file in (`true`) receives it from a client, else it sends it there. The line is written
-when the transfer ends, and says how long it was connected, ms; waits it does not say. Its date has no year,
-which the name of the file has (billing-2026.01.31), and no zone: the servers' clocks must be in UTC.
+A pool that creates a file (`true`) receives it from a client, any other sends it to one. The line is written
+when the transfer ends, and says how long it was connected, ms, but not how long it waited. Its date has no
+year, which the name of the file has (billing-2026.01.31), and no zone: the servers' clocks must be in UTC.
 
 Source: the dCache Book ("Configuring the billing service", and lines of a file in its first steps).
 """
@@ -69,7 +69,9 @@ def as_event(match, year):
 
 
 def event_of(line, year):
-    """The event of a line, None for one of another kind; ValueError where it is no line of such a file."""
+    """The event of a line, None for a line of another kind; ValueError where it is no line of such a file, or
+    as of `as_event`.
+    """
     if match := TRANSFER.fullmatch(line):
         return as_event(match, year)
     if ANY.match(line) and ":transfer] " not in line:
@@ -78,7 +80,7 @@ def event_of(line, year):
 
 
 def is_no_comment(line):
-    """Whether a line holds anything but a comment."""
+    """Whether a line is neither blank nor a comment."""
     return bool(line.strip()) and line[0] != "#"
 
 
@@ -89,7 +91,7 @@ class DcacheBilling(EventFile):
     excerpt = staticmethod(excerpt_of_text)
 
     def recognises(self, head):
-        """By the form of a line that is no comment."""
+        """By a line in the form of dCache among the first ones."""
         return any(ANY.match(line) for line in head.lines)
 
     def read(self, path, extraction):

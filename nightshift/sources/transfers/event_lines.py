@@ -1,7 +1,7 @@
 """Lines of JSON with events of Rucio, read column by column where many lines differ in their values only.
 
-The rows are those of `table_of`, which reads one record after another; so are all lines read that are odd:
-those like few others, and those that do not parse.
+The rows are those of `table_of`, which reads one record after another. Odd lines, which are like few others
+or do not parse, are read by it.
 
     read_event_lines     pages of a file of lines
     EventLines           the templates that its lines have
@@ -27,13 +27,13 @@ from nightshift.sources.transfers.parts import SCHEMA, table_of
 from nightshift.sources.transfers.rucio import STATES, event_type, first_text, flatten, is_event, plan_of
 
 TEMPLATES = 8  # of a file that are remembered
-LEARNED = 20  # first lines of a block of which templates are learned
+LEARNED = 20  # first lines of a block from which templates are learned
 PAGE_ROWS = 100_000
 
 
 def read_event_lines(path):
-    """Yield (page, bad) of JSON lines, plain or .gz. Pages are lists of records up to the first event, then
-    tables of SCHEMA; bad is that of `read_lines`.
+    """Yield (page, bad) of JSON lines, plain or .gz. Pages are lists of records until a template is learned
+    from an event, then tables of SCHEMA; bad is as in `read_lines`.
     """
     if not is_utf8(path):
         yield from read_lines(path, PAGE_ROWS)
@@ -53,13 +53,13 @@ def read_event_lines(path):
 
 
 class EventLines:
-    """The lines of a file: the number of the next one, and the templates that lines before had."""
+    """The lines of a file: the number of the next one, and the templates of earlier ones."""
 
     def __init__(self):
         self.templates, self.number = [], 1
 
     def read_by_json(self, block):
-        """(records, bad) of a block; where an event is among them, templates are learned."""
+        """(records, bad) of a block; where an event is among the records, templates are learned."""
         lines = block.split(b"\n")[:-1]
         numbered = list(enumerate(lines, self.number))
         self.number += len(lines)
@@ -69,7 +69,7 @@ class EventLines:
         return records, bad
 
     def learn(self, numbered):
-        """Learn the templates of the first of these lines."""
+        """Learn the templates of the first LEARNED lines of `numbered`, (number, bytes) each."""
         for _, line in numbered[:LEARNED]:
             try:
                 new = EventTemplate(line)
@@ -99,8 +99,8 @@ class EventLines:
 
 
 def read_each(numbered):
-    """(numbers, table of SCHEMA, bad) of lines that `json` reads one after another; the numbers are those of
-    the rows.
+    """(line numbers of the rows, table of SCHEMA, bad) of the lines `numbered`, (number, bytes) each, which
+    `json` reads one after another.
     """
     numbers, records, bad = [], [], []
     for number, line in numbered:
@@ -110,7 +110,7 @@ def read_each(numbered):
 
 
 class EventTemplate(Template):
-    """What lines with the names of `line` say as events. NoTemplate where that depends on their values."""
+    """How lines with the names of `line` are read as events. NoTemplate where their values decide that."""
 
     def __init__(self, line):
         super().__init__(line)
@@ -126,15 +126,15 @@ class EventTemplate(Template):
             raise NoTemplate("its payload may be an object that is written as text")
 
     def table(self, values, n):
-        """The table of SCHEMA of n lines, by the {path: Values} of `match`; None where each of them has to be
-        read by itself.
+        """The table of SCHEMA of n lines, from {path: Values} as `match` gives it, without rows where such
+        lines hold no event; None where each of the lines has to be read by itself.
         """
         if not self.event:
             return SCHEMA.empty_table()
         values = {name: values[path] for name, path in self.event.items()}
         row = {field: values[name].column() for name, field in self.fields}
         more = {name: values[name] for name in self.rest}
-        for name, field in self.other:  # counts where the field is empty, as in `read_event`
+        for name, field in self.other:  # used only where the field is empty, as in `read_event`
             n_empty = pc.sum(is_empty(row[field])).as_py() if field in row else n
             if n_empty == n:
                 row[field] = values[name].column()
@@ -148,12 +148,12 @@ class EventTemplate(Template):
 
 
 def is_empty(column):
-    """Where an Arrow array of text has none: bool (n,)."""
+    """Where an Arrow array of text is empty or null: Arrow bool (n,)."""
     return pc.fill_null(pc.equal(column, ""), True)
 
 
 def json_column(more):
-    """Arrow array of the JSON objects with the values of `more`, {name: Values}; None without any name."""
+    """JSON objects with the values of `more`, {name: Values}: Arrow array of text; None without any name."""
     if not more:
         return None
     parts = []
@@ -163,7 +163,7 @@ def json_column(more):
 
 
 def type_column(row, more, n):
-    """Arrow array of `event_type` of n rows: `row` has the texts of fields, `more` the Values of the rest."""
+    """`event_type` of n rows: Arrow array of text. row : {field: texts}. more : {name: Values}, the rest."""
     nothing = pa.nulls(n, pa.string())
     named = row.get("event_type", nothing).dictionary_encode()
     names = named.dictionary.to_pylist()

@@ -24,13 +24,13 @@ class EventFile(PartFile):
     rows_of = staticmethod(transfer_rows)
 
     def read(self, path, extraction):
-        """Yield pages of rows of the file `path`, tables as `parts.table_of` makes them of records; what
-        does not parse is put aside.
+        """Yield pages of rows of the file `path`, tables of SCHEMA as `table_of` makes them; what does not
+        parse is put aside.
         """
         raise NotImplementedError
 
     def look(self, path, *, settings, folder):
-        """Read the transfer events of the file."""
+        """Read the transfer events of the file, whatever their time."""
         scratch = Extraction(Path(folder), EVER)
         rows = pa.concat_tables([SCHEMA.empty_table(), *transfer_rows(self.read(path, scratch), scratch)])
         rows = rows.to_pandas()
@@ -38,11 +38,11 @@ class EventFile(PartFile):
 
 
 class JsonFile(EventFile):
-    """JSON in any layout, with names that its producer alone writes; a kind of it says which records are its
-    own, and what events they are.
+    """JSON in any layout, with names that only its producer writes; a kind of it says which records belong to
+    it, and what events they are.
     """
 
-    names = ()  # as they stand in the text
+    names = ()  # texts, all of which such a file holds
     wanted = MappingProxyType({})  # kind and needed, see `require_kind`
     excerpt = staticmethod(excerpt_of_records)
 
@@ -55,12 +55,12 @@ class JsonFile(EventFile):
         raise NotImplementedError
 
     def events_of(self, page):
-        """(events of the records of a page, how many are of other kinds)."""
+        """(events of the records of a page, by Rucio's names of fields; number of those of other kinds)."""
         raise NotImplementedError
 
     def read(self, path, extraction):
-        """Yield pages of rows; those of other kinds are counted. LayoutError where the file has no record of
-        this one.
+        """Yield pages of rows; what is of another kind is counted. LayoutError where the file holds something
+        and no record of this kind.
         """
         for page, bad in require_kind(read_records(path), **self.wanted, fits=self.fits):
             extraction.put_aside(path, bad)

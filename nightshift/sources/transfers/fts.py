@@ -1,9 +1,9 @@
 """Messages in which FTS3 says that a transfer has ended, as they are sent and as MONIT keeps them.
 
-They are read as Rucio itself reads them: a transfer begins when the server begins with it, and ends when the
-server has done with it. When it was submitted they do not say, so that it counts as submitted when it began,
-and nothing is seen of its wait. Who asked for a transfer puts what it likes into its metadata; Rucio says
-there which request it is, and of which storages.
+They are read as Rucio itself reads them: a transfer starts when the server starts on it, and ends when the
+server is finished with it. They do not say when it was submitted: it counts as submitted when it started, and
+its wait is not seen. Whoever asks for a transfer may put anything into its metadata; Rucio puts the request
+and its storages there.
 
 Source: `MsgIfce::SendTransferFinishMessage` of FTS3 (gitlab.cern.ch/fts/fts3); of Rucio 41.5.1, in
 transfertool/fts3.py, `FTS3CompletionMessageTransferStatusReport` and the metadata that it sends.
@@ -14,7 +14,7 @@ import json
 from nightshift.sources.transfers.files import JsonFile
 
 STATES = {"ok": "done", "error": "failed", "abort": "cancelled"}  # t_final_transfer_state
-SAME = {  # our field: its names in a message, the first that says anything counts
+SAME = {  # field of Rucio: its names in a message, of which the first that says anything counts
     "bytes": ("file_size", "f_size"),
     "src-url": ("src_url",),
     "dst-url": ("dst_url",),
@@ -48,7 +48,7 @@ KIND = {
 def has_ended(record):
     """Whether `record` is a message about a transfer that has ended; FTS sends others, too.
 
-    A file that has still to go to tape at its destination is copied, and has not ended.
+    A file that is copied and must still go to tape at its destination has not ended.
     """
     state = str(record.get("t_final_transfer_state")).lower()
     return (
@@ -57,15 +57,15 @@ def has_ended(record):
 
 
 def first_of(record, names):
-    """The first value of `record` under one of `names` that says anything; None where none does, and no time
-    is 0 or less.
+    """The first value of `record` under one of `names` that says anything; None where none does. An empty
+    text, 0 and -1 say nothing.
     """
     values = (record.get(name) for name in names)
     return next((value for value in values if value not in (None, "", 0, "0", -1, "-1")), None)
 
 
 def metadata_of(record):
-    """What is in the metadata of the file of a message, a dict; empty where it is none of JSON."""
+    """The metadata of the file of a message, a dict; empty where it is no JSON object."""
     inner = record.get("file_metadata")
     if isinstance(inner, str):
         try:
@@ -78,8 +78,8 @@ def metadata_of(record):
 def as_event(record):
     """Write a message as the event that Rucio would announce, by its names of fields.
 
-    A transfer of which the metadata names no request is one of its own, and its storages are the hosts of its
-    source and destination.
+    A transfer whose metadata names no request is a request of its own; a storage that it does not name is the
+    host of the source or the destination.
     """
     metadata = metadata_of(record)
     event = {field: first_of(record, names) for field, names in SAME.items()}

@@ -1,7 +1,7 @@
 """Jobs of FTS3 as its REST interface and `fts-rest-transfer-status -j` answer: a job with its files.
 
-Unlike its messages, a job says when it was submitted, so that its wait is seen; its storages are hosts. Files
-that have not ended are counted, and left out.
+Unlike a message of FTS, a job says when it was submitted, so that its wait is seen. A storage that the
+metadata do not name is a host. Files that have not ended are counted and left out.
 
 Source: the answers in the documentation of fts-rest (docs/api-curl.md, docs/cli.md).
 """
@@ -20,14 +20,15 @@ KIND = {
 
 
 def is_job(record):
-    """Whether `record` is a job of FTS that says its files."""
+    """Whether `record` is a job of FTS that lists its files."""
     return isinstance(record.get("files"), list) and {"job_id", "submit_time"} <= set(record)
 
 
 def events_of(job):
-    """Write the files of a job that have ended as events that Rucio would announce, by its names of fields.
+    """Yield the files of a job that have ended as events that Rucio would announce, by its names of fields.
 
-    A file that never began, since its job was cancelled before or needed tape alone, has no start.
+    A file whose transfer never started, since its job was cancelled first or only staged it from tape, has no
+    start.
     """
     for one in job["files"]:
         if one.get("file_state") in STATES:
@@ -64,7 +65,7 @@ class FtsJobs(JsonFile):
     fits = staticmethod(is_job)
 
     def events_of(self, page):
-        """(events of the files of jobs, how many files have none and how many records are no jobs)."""
+        """(events of the files of jobs, how many files without an event and records that are no jobs)."""
         jobs = [record for record in page if is_job(record)]
         events = [event for job in jobs for event in events_of(job)]
         return events, sum(len(job["files"]) for job in jobs) - len(events) + len(page) - len(jobs)

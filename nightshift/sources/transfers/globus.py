@@ -1,7 +1,7 @@
 """Tasks of Globus as its Transfer API lists them: a task of one or more files between two collections.
 
-A task is one transfer here, with the bytes of all its files. When it began they do not say: it counts as
-begun when it was asked for, so that its wait is part of how long it took. Tasks that have not ended, and
+A task is one transfer here, with the bytes of all its files. It does not say when it started: it counts as
+started when it was requested, so that its wait is part of how long it took. Tasks that have not ended, and
 those that delete, are counted and left out.
 
 Source: the documents `task` and `task_list` of the Transfer API, v0.10.
@@ -18,7 +18,7 @@ KIND = {
 
 
 def tasks_of(record):
-    """The tasks of a list, or a task that stands alone; [] for anything else."""
+    """List the tasks of a `task_list`, or a single task; [] for anything else."""
     listed = record.get("DATA") if record.get("DATA_TYPE") == "task_list" else [record]
     return [one for one in listed or [] if isinstance(one, dict) and {"task_id", "request_time"} <= set(one)]
 
@@ -45,7 +45,7 @@ def as_event(task):
 
 
 class GlobusTasks(JsonFile):
-    """Lists of tasks, or tasks."""
+    """Tasks of Globus, in lists or single."""
 
     label = "tasks of Globus (JSON)"
     names = ('"task_id"', '"destination_endpoint')

@@ -1,10 +1,10 @@
-"""Logs of transfers of a GridFTP server, a line each:
+"""Logs of transfers of a GridFTP server, a line per transfer:
 
     DATE=20260131100100.5 HOST=dtn01.example PROG=globus-gridftp-server NL.EVNT=FTP_INFO START=... NBYTES=...
 
-The server that logs a transfer is its one end, and DEST its other, whatever the direction: TYPE is RETR where
-the server sends and STOR where it receives. The log tells no wait, so that a transfer counts as submitted
-when it began. CODE 226 is that of a transfer that went well. Times are in UTC.
+The server that logs a transfer is one end of it, and DEST the other, whatever the direction: TYPE is RETR
+where the server sends and STOR where it receives. The log does not say how long a transfer waited, so it
+counts as submitted when it started. CODE 226 is that of a transfer that went well. Times are in UTC.
 
 Source: `globus_i_gfs_log_transfer` of the server, which the Grid Community Toolkit keeps: it writes by
 gmtime.
@@ -16,7 +16,7 @@ from nightshift.sources.transfers.files import EventFile
 from nightshift.sources.transfers.parts import tables_of_lines
 
 PAIR = re.compile(r"(\b[A-Z][A-Z.]*)=(.*?)(?=\s[A-Z][A-Z.]*=|\s*$)")  # a path may hold blanks
-ADDRESS = re.compile(r"\[([^\]]*)\]")  # of DEST, which older servers begin with a number
+ADDRESS = re.compile(r"\[([^\]]*)\]")  # in DEST, which begins with a number on older servers
 TIME = re.compile(r"(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d(?:\.\d+)?)")
 NEEDED = ("DATE", "HOST", "START", "NBYTES", "DEST", "TYPE", "CODE")
 
@@ -65,7 +65,7 @@ class GridFtpLog(EventFile):
     label = "a log of transfers of GridFTP"
 
     def recognises(self, head):
-        """By the names before its first values."""
+        """By the name with which its first line begins, and the kind of event in it."""
         return head.line.startswith("DATE=") and "NL.EVNT=FTP_INFO" in head.line
 
     def read(self, path, extraction):

@@ -17,7 +17,7 @@ class ParquetEvents(EventFile):
     excerpt = staticmethod(excerpt_of_parquet)
 
     def recognises(self, head):
-        """By the mark that every Parquet file begins with."""
+        """By the bytes with which every Parquet file begins."""
         return head.first_bytes.startswith(b"PAR1")
 
     def read(self, path, extraction):

@@ -23,7 +23,7 @@ from nightshift.sources.transfers.rucio import (
 )
 
 SCHEMA = pa.schema([(field, pa.string()) for field in [*FIELDS, "more"]])
-REQUESTED = "^(transfer|stagein)-"  # of what kinds of requests events are kept
+REQUESTED = "^(transfer|stagein)-"  # types of the events that are kept
 KIND = {"kind": "transfer event of Rucio", "needed": NEEDED, "fits": is_event}
 OPTIONAL = {
     "activity": "all transfers count as one kind of work",
@@ -34,7 +34,7 @@ EVER = pd.Timestamp("1970-01-01", tz="UTC"), pd.Timestamp("2200-01-01", tz="UTC"
 
 
 def table_of(records):
-    """The raw rows of records, dicts as `read_event` takes them: Arrow table of SCHEMA."""
+    """Make the raw rows of `records`, dicts as `read_event` takes them: Arrow table of SCHEMA."""
     rows = [read_event(record) for record in records]
     return pa.table([pa.array([row[name] for row in rows], pa.string()) for name in SCHEMA.names], SCHEMA)
 
@@ -43,10 +43,10 @@ def tables_of_lines(path, extraction, event_of, *, needed, holds=str.strip):
     """Yield pages of raw rows of a log with a line for each transfer, as tables of SCHEMA; a bad line is put
     aside.
 
-    event_of : of a line, the event that Rucio would announce, by its names of fields; None for a line of
-    another kind, which is counted; ValueError, or KeyError for a name that is missing, where it is none.
-    holds : whether a line holds anything. LayoutError, of one line that ends with `needed`, where no line is
-    a transfer.
+    event_of : function of a line that gives the event that Rucio would announce, by its names of fields; None
+    for a line of another kind, which is counted; ValueError, or KeyError for a name that is missing, where it
+    is a bad line. holds : function of a line, whether it is read at all. LayoutError, one line that ends with
+    `needed`, where lines are read and none is a transfer.
     """
     n_events, n_lines = 0, 0
     with open_text(path) as lines:
@@ -70,9 +70,10 @@ def tables_of_lines(path, extraction, event_of, *, needed, holds=str.strip):
 
 
 def transfer_rows(pages, extraction):
-    """Yield of `pages`, tables of SCHEMA, the transfer events of the window; the others are counted.
+    """Yield those rows of `pages`, tables of SCHEMA, that are transfer events of the window; the others are
+    counted.
 
-    LayoutError, after the last page, where the times of most cannot be read.
+    LayoutError, after the last page, where most times of a column cannot be read, see `TimeCheck`.
     """
     check = TimeCheck()
     for page in pages:

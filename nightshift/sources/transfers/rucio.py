@@ -1,5 +1,5 @@
 """Events of Rucio, as its daemons announce them and as monitoring keeps them: names of fields, what an
-event says, which event is which.
+event says, which events are of one attempt.
 
 Sources of the names: `rucio.core.request` and the conveyor daemons (hyphens), MONIT's documents and the
 reference of Rucio's event types (both hyphens and underscores), exports of Kibana and OpenSearch Dashboards
@@ -93,7 +93,7 @@ NEEDED = "request-id, src-rse, dst-rse and times such as submitted_at, as Rucio 
 
 @functools.lru_cache(10_000)
 def field_of(name):
-    """(field of FIELDS that `name` stands for, whether by another name); (None, False) for none.
+    """(field of FIELDS that `name` stands for, whether `name` is another name of it); (None, True) for none.
 
     Hyphens, underscores, blanks, capitals and the path before the last dot do not count: `data.request-id`,
     `requestId`, `REQUEST_ID`.
@@ -105,8 +105,8 @@ def field_of(name):
 
 
 def flatten(record):
-    """The fields of `record` and of the payload that it carries, as an object or as text, in one dict; the
-    outer ones come first."""
+    """The fields of `record` and of the payload that it carries, as an object or as text, in one dict; of two
+    with the same name the outer one counts."""
     for name in ("payload", "data"):
         inner = record.get(name)
         if isinstance(inner, str) and inner.startswith("{"):
@@ -123,8 +123,8 @@ def flatten(record):
 def event_type(row, state):
     """What a flat `row` announces, such as "transfer-done"; `state` is that of the request, text or None.
 
-    A bare payload does not name it: its state does, else its reason (a failure has one, whether it started
-    or not), else its times.
+    A bare payload does not name it: it follows from the state, else from the reason (a failure has one,
+    whether it started or not), else from the time of the end.
     """
     if (row["event_type"] or "").strip():
         return plain_type(row["event_type"])
@@ -137,7 +137,9 @@ def event_type(row, state):
 
 @functools.lru_cache(1000)
 def plain_type(named):
-    """The type of an event that its source calls `named`: small letters, "transfer-" before a bare state."""
+    """The type of an event that its source calls `named`: in small letters, with "transfer-" before a mere
+    state.
+    """
     named = re.sub(r"\s+", "-", named.strip().lower())
     bare = re.fullmatch(rf"done|queued|submitted|waiting|preparing|{FAILED}|submission_failed", named)
     return f"transfer-{named}" if bare else re.sub(r"^(transfer|stagein)[_.]", r"\1-", named)
@@ -149,14 +151,14 @@ def first_text(values):
 
 
 def has_moment(text):
-    """Whether `text`, of a field of time, says anything but that there is none."""
+    """Whether `text`, that of a time or None, says anything but that there is none."""
     return text is not None and not MISSING.fullmatch(text)
 
 
 @functools.lru_cache(1000)
 def plan_of(names):
-    """What the `names` of a flat record stand for: ((name, field), ...) by Rucio's own names and by other
-    ones, and the names of no field."""
+    """What the `names` of a flat record, a tuple, stand for: ((name, field), ...) of Rucio's own names, the
+    same of other names, and the names of no field."""
     fields = [(name, *field_of(name)) for name in names]
     own, other = (
         tuple((name, field) for name, field, is_other in fields if field and is_other == wanted)
@@ -166,8 +168,8 @@ def plan_of(names):
 
 
 def read_event(record):
-    """One flat row of text, FIELDS and `more`, from a bare payload or an envelope under any of their names;
-    what is no field goes to `more`."""
+    """Read a bare payload or an envelope, a dict with fields under any of their names, as a flat row of text:
+    {name of FIELDS: text or None}, and what is no field as JSON under `more`."""
     flat = flatten(record)
     own, other, rest = plan_of(tuple(flat))
     row, more = dict.fromkeys(FIELDS), {name: flat[name] for name in rest}
@@ -190,7 +192,7 @@ def is_event(record):
     names = {
         field_of(name)[0]: value
         for name, value in flatten(record).items()
-        if value not in (None, "") and not isinstance(value, dict | list)  # a table by columns has these
+        if value not in (None, "") and not isinstance(value, dict | list)  # as in a table by columns
     }
     kind = str(names.get("event_type") or "")
     return ("request-id" in names and any(name in names for name in MOMENTS)) or bool(
@@ -199,7 +201,8 @@ def is_event(record):
 
 
 def event_times(events):
-    """The UTC time of each event, the latest of its moments that can be read; missing when none can.
+    """The UTC time of each event of a frame of text, the latest of its moments that can be read; missing when
+    none can.
 
     An envelope was created when the event was announced, after all else; a bare payload says when the
     request was created, before all else.
@@ -219,14 +222,14 @@ def latest(times):
 
 
 class TimeCheck:
-    """Counts, page by page, what of each column of times can be read; `refuse` ends with one line where a
-    column as a whole cannot."""
+    """Counts, page by page, how many times of each column cannot be read; `refuse` raises an error of one
+    line where most of a column cannot."""
 
     def __init__(self, columns=MOMENTS):
         self.counts = {column: [0, 0, ""] for column in columns}  # moments, unreadable ones, an example
 
     def add(self, page, times):
-        """Count the moments of the frame `page`, of which the frame `times` has been read."""
+        """Count the moments of the frame `page` of text, which were read as the frame `times`."""
         for column, count in self.counts.items():
             wrong = is_unreadable(page[column], times[column])
             count[0] += int((page[column].fillna("") != "").sum())
@@ -235,8 +238,8 @@ class TimeCheck:
                 count[2] = count[2] or str(page.loc[wrong, column].iloc[0])
 
     def refuse(self):
-        """LayoutError when more than half of the moments of a column cannot be read, and there are more
-        than a few."""
+        """Raise a LayoutError when more than half of the moments of a column, and at least five, cannot be
+        read."""
         for column, (n, wrong, example) in self.counts.items():
             if wrong >= 5 and wrong > n / 2:
                 raise LayoutError(
@@ -275,14 +278,14 @@ MEASURED = ["state", "src", "dst", "submitted", "started", "finished", "bytes", 
 
 
 def type_events(raw):
-    """The raw table `raw` (text, FIELDS) with types: times in UTC, bytes as number, names as categories.
+    """The raw table `raw` (text, FIELDS) with types: times in UTC, bytes as numbers, names as categories.
 
     Returns DataFrame TEXT_OF but src_type, TIME_OF, bytes, file and request (see `number_files` and
-    `number_texts`), kind (see `set_apart`), unreadable (bool, a time of the transfer itself holds something
-    that is no time). Times that contradict
-    each other by less than a second are made equal (see `whole_seconds`); what is missing of who and where is
-    "unknown". A creation before the submission is that of the request, which a bare payload names, and no
-    announcement.
+    `number_texts`), kind (see `set_apart`), unreadable (bool, whether a time of the transfer itself holds
+    something that is no time). Times that contradict each other within one second are made equal (see
+    `whole_seconds`). A missing activity, protocol, server or host is "unknown", and so is a missing source of
+    what Rucio has not submitted yet. A creation before the submission is that of the request, which a bare
+    payload names, and is left out, since it announces nothing.
     """
     frame = pd.DataFrame({"request_id": raw[TEXT_OF["request_id"]], "unreadable": False})
     for name in list(TEXT_OF)[1:]:
@@ -301,7 +304,7 @@ def type_events(raw):
         frame[column] = renamed(frame[column], host_of, missing="unknown")
     for column in ("activity", "protocol"):
         frame[column] = renamed(frame[column], missing="unknown")
-    # what an error says of people stays in the raw table
+    # what an error says about people stays in the raw table alone
     frame["reason"] = renamed(frame.reason, lambda texts: texts.map(redact))
     for column in ("src", "dst"):
         frame[column] = renamed(frame[column], lambda names: names.where(names != ""))
@@ -314,7 +317,7 @@ def type_events(raw):
 
 
 def read_numbers(texts):
-    """The numbers that a Series of text holds, float64; NaN where it holds none."""
+    """The numbers in a Series of text: Series of float64; NaN where there is none."""
     try:
         numbers = pc.cast(arrow_texts(texts), pa.float64()).to_numpy(zero_copy_only=False)
         return pd.Series(numbers, texts.index)
@@ -341,8 +344,8 @@ def number_files(raw):
     """The file that each event of the raw table `raw` is about, as a number: uint64 (n,), equal for all
     events of one file, whatever the request or the attempt.
 
-    That of scope and name, since names of 10 million files are not to be in memory; of the request where the
-    source names no file.
+    It is a hash of scope and name, since the names of 10 million files would fill the memory; of the request
+    where the source names no file.
     """
     scope, name = (pc.fill_null(arrow_texts(raw[field]), "") for field in FILE_OF)
     blank, colon, request = (pa.scalar(text, pa.large_string()) for text in (" ", ":", "request"))
@@ -388,8 +391,8 @@ def with_tape(names, staged):
 
 
 def is_stage_in(events):
-    """Which of `events` bring a file from tape: bool Series, by what was requested, the type of their source,
-    or Rucio's activity for it; all three are categories.
+    """Which of `events` bring a file from tape: bool Series. They tell by what was requested, by the type of
+    their source, or by Rucio's activity for it; all three columns are categories.
     """
     asked = renamed(events.state, lambda names: names.str.split("-").str[0]) == "stagein"
     tape = renamed(events.src_type, lambda names: names.str.upper()) == "TAPE"
@@ -398,8 +401,8 @@ def is_stage_in(events):
 
 
 def states(event_types):
-    """The state that each event announces: object (n,) of "done", "failed", "queued" (it waits, or runs) or
-    "unknown", for a word that nobody knows: it may as well be final."""
+    """The state that each event announces: object (n,) of "done", "failed", "queued" (it waits or runs), or
+    "unknown" for any other word, which may be a final state."""
     kinds = pd.Series(event_types, dtype=object).astype("str").str.lower().fillna("")
     return np.select(
         [kinds.str.contains(FAILED), kinds.str.contains(DONE), kinds.str.contains(WAITS)],
@@ -409,8 +412,8 @@ def states(event_types):
 
 
 def whole_seconds(events):
-    """`events` with times that do not contradict each other by less than a second: a start is never before
-    its submission, an end never before its start; the finer time gives way. Rucio notes the submission in
+    """`events` without contradictions of times within one second: where a start is before its submission, or
+    an end before its start, the earlier step gets the time of the later one. Rucio notes the submission in
     microseconds, FTS start and end in whole seconds."""
     events = events.copy()
     for earlier, later in (("started", "finished"), ("submitted", "started")):
@@ -422,8 +425,8 @@ def whole_seconds(events):
 
 
 def impossible(events):
-    """What contradicts itself among typed `events`: {reason: bool (n,)}, by falling weight. Only what is
-    done needs all times and a size."""
+    """Which of typed `events` are impossible: {reason: bool (n,)}, the weightiest first. Only what is done
+    needs all times and a size."""
     done, queue, names = (
         events.state == "done",
         events.started - events.submitted,
@@ -447,14 +450,16 @@ def attempts(events, request):
     """Number of the attempt of a transfer that each of `events` belongs to: int (n,), equal for events of
     the same attempt. request : number of the request of each, -1 for none.
 
-    A request waits once. Its final events are of one attempt when they share its start, to the second;
-    without a start, its submission, end and reason: a failure before the start knows no more.
+    All waiting events of a request are of one attempt. Its final events are of one attempt when they have the
+    same start, to the second; without a start, the same submission, end and reason, since a failure before
+    the start says no more.
     """
     waits, unstarted = (events.state == "queued").to_numpy(), events.started.isna().to_numpy()
     seconds = {name: moments_of(events[name].dt.floor("s")) for name in ("submitted", "started", "finished")}
     keys = pd.DataFrame(
         {
-            "request": np.where(request < 0, -1 - np.arange(len(events)), request),  # each without is alone
+            # each event without a request is an attempt of its own
+            "request": np.where(request < 0, -1 - np.arange(len(events)), request),
             "waits": waits,
             "started": seconds["started"],
             "submitted": np.where(unstarted, seconds["submitted"], 0),
@@ -466,7 +471,7 @@ def attempts(events, request):
     return keys.groupby(list(keys.columns), sort=False).ngroup().to_numpy()
 
 
-AGAIN = [  # why an event is no row of its own, by falling weight
+AGAIN = [  # why an event is no row of its own, the weightiest reason first
     "the transfer has ended since",
     "copy of another event",
     "announced again later",
@@ -477,9 +482,9 @@ AGAIN = [  # why an event is no row of its own, by falling weight
 def superseded(events, possible, request):
     """Why each of `events` is no row of its own: int (n,), the place in AGAIN, len(AGAIN) where it is one.
 
-    request : as in `attempts`. possible : bool (n,), False for what contradicts itself. Any final event,
-    possible or not, ends the wait of its request, whenever either was announced. Of the others only those are
-    compared of which a request has several that wait, or several that do not.
+    request : as in `attempts`. possible : bool (n,), False for what is impossible. Any final event, possible
+    or not, ends the wait of its request, whenever either was announced. The others are compared only where a
+    request has several that wait, or several that do not.
     """
     waits = (events.state == "queued").to_numpy()
     final = events.state.isin(["done", "failed"]).to_numpy()
@@ -495,11 +500,11 @@ def superseded(events, possible, request):
 
 
 def said_again(events, possible, request):
-    """`superseded` of events that do not wait for an end that is known.
+    """`superseded` for events that do not wait for an end that is known.
 
-    Of the events of one attempt the newest possible one stays, by its own time, then by its announcement;
-    what equals it in all that is measured is a copy. Attempts of one request that were measured differently
-    stay beside each other.
+    Of the events of one attempt the newest possible one stays, by the time of what it reports, then by its
+    announcement; what equals it in all of MEASURED is a copy. Different attempts of one request stay beside
+    each other.
     """
     if not len(events):
         return np.empty(0, int)
@@ -516,12 +521,12 @@ def said_again(events, possible, request):
 
 
 def codes_of(column):
-    """Integers that are equal where the values of a column are: (n,)."""
+    """Integers that are equal where the values of a column are equal: int (n,)."""
     return column.cat.codes.to_numpy() if column.dtype == "category" else pd.factorize(column)[0]
 
 
 def moments_of(times):
-    """Times as integers that sort, missing first."""
+    """A Series of times as integers, us since 1970, of which a missing one is the smallest: int64 (n,)."""
     return times.to_numpy("datetime64[us]").astype("int64")
 
 

@@ -11,7 +11,7 @@ from nightshift.sources.files import require_kind
 from nightshift.sources.parts import part_name, read_note, write_rows
 from nightshift.sources.transfers.parts import KIND, OPTIONAL, SCHEMA, table_of, transfer_rows
 
-# as Rucio and as MONIT nest it, text or keyword
+# as Rucio and MONIT nest it, as keyword or as text
 EVENT_TYPES = ["event_type", "event_type.keyword", "data.event_type", "data.event_type.keyword"]
 TRANSFERS = {
     "bool": {
@@ -22,9 +22,10 @@ TRANSFERS = {
 
 
 def pages_of_index(ask, index, page_rows, *, bar, counts):
-    """Yield pages of rows of one index; LayoutError where it holds something, and no event.
+    """Yield pages of rows of the documents of one index whose type is that of a transfer; LayoutError where
+    there are some and none is an event of Rucio.
 
-    bar : a tqdm, which shows how many events of the index are kept so far, by `counts`.
+    bar : a tqdm, which shows how many events of the index have been kept so far, `counts["kept"]`.
     """
     pages = ((page, []) for page in read_pages(ask, index, TRANSFERS, page_rows))
     for page, _ in require_kind(pages, **KIND, place=index):
@@ -39,11 +40,12 @@ class RucioServer(DocumentServer):
     optional = OPTIONAL
 
     def extract(self, address, extraction):
-        """Write one part per day, named by the address and the index; one part in all of an index without
+        """Write one part per day, named after the address and the index; a single part for an index without
         {day} in its name.
 
-        A day without index is noted as missing; one that has ended and is on disk is not asked again.
-        LookupError where there is no index for any day; LayoutError where none holds a transfer event.
+        A day without index is noted as missing; a day whose part was written after its end is not asked for
+        again. LookupError where there is no index for any day; LayoutError where no transfer event is kept
+        and the first index does not hold events of Rucio.
         """
         from elasticsearch import NotFoundError
 
@@ -66,21 +68,20 @@ class RucioServer(DocumentServer):
                 there.append(name)
             except NotFoundError:
                 extraction.missing.extend([str(day.date())] if day else [])
-        if (
-            there and not extraction.counts["kept"]
-        ):  # no transfer in any index: of what kind is what they hold?
+        # without any transfer: do the indices hold events of Rucio at all?
+        if there and not extraction.counts["kept"]:
             list(require_kind([(first_documents(ask, there[0]), [])], **KIND, place=there[0]))
         if not there:
             self.refuse(*extraction.window)
 
     def indices(self, days):
-        """{name of an index: its day}, for Timestamps; {name: None} where the name is the same for all."""
+        """{name of an index: its day} for the Timestamps `days`; {name: None} for one index of all days."""
         if "{day}" not in self.index:
             return {self.index: None}
         return {self.index.format(day=f"{day:%Y.%m.%d}"): day for day in days}
 
     def refuse(self, begin, end):
-        """Raise the LookupError of an index that is not there between two midnights."""
+        """Raise the LookupError for an index that does not exist from midnight `begin` to midnight `end`."""
         if "{day}" not in self.index:
             raise LookupError(f"there is no index {self.index}: check the parameter index")
         last = (end - pd.Timedelta(days=1)).date()
@@ -90,7 +91,7 @@ class RucioServer(DocumentServer):
 
     def look(self, address, *, settings):
         """Ask how many transfer events the last two days of the window and its first one have, or the whole
-        index where it is one for all days.
+        index where one is for all days. Errors are those of `extract`.
         """
         from elasticsearch import NotFoundError
 
@@ -115,7 +116,7 @@ class RucioServer(DocumentServer):
 
 
 def count_part(part, extraction):
-    """What is to be noted of a part that an earlier version has written without a note."""
+    """Return the note of a part that an earlier version has written without one."""
     one = extraction.of_part()
     batches = pq.ParquetFile(part).iter_batches()
     list(transfer_rows((pa.Table.from_batches([batch]) for batch in batches), one))
@@ -123,5 +124,5 @@ def count_part(part, extraction):
 
 
 def is_complete(part, day):
-    """Whether the part of a day was written after the day had ended, and an hour more."""
+    """Whether the part of a day was written more than an hour after the end of the day."""
     return part.exists() and part.stat().st_mtime > (day + pd.Timedelta(hours=25)).timestamp()
